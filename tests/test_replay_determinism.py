@@ -1,0 +1,78 @@
+"""The same input gives the same JSON to the last byte: whatever the order of its rows and the number of threads."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests import universe
+from tests.strategies import ORG
+from ttplan import replay
+from ttplan.engine.question import Question
+from ttplan.engine.replay import answer, replay_table
+from ttplan.engine.rows import to_table
+from ttplan.model.errors import InputError
+from ttplan.model.plan import IntervalMethod, PlanConfig, PlanResult
+
+
+@pytest.mark.parametrize("method", ["limit", "resample", "tt-plan-core"])
+@pytest.mark.parametrize("ttl", [None, 60])
+def test_order_and_threads_change_no_byte(method: IntervalMethod, ttl: int | None) -> None:
+    requests = universe.log(3000, seed=1)
+    plan = universe.plan(requests, bootstrap_iterations=50, config=PlanConfig(l1_ttl_seconds=ttl))
+    expected = replay(plan, interval_method=method).model_dump_json()
+    shuffled = list(requests)
+    for threads in (1, 2, 8):
+        random.Random(threads).shuffle(shuffled)
+        again = answer(to_table(shuffled, threads=threads), Question.of(plan, method))
+        assert again.model_dump_json() == expected
+
+
+def test_a_result_survives_json() -> None:
+    result = replay(universe.plan(universe.log(300, seed=2)))
+    text = result.model_dump_json()
+    assert PlanResult.model_validate_json(text).model_dump_json() == text
+
+
+def test_no_routes_and_no_rows_are_zeros() -> None:
+    result = replay(universe.plan((), proposed_routes=()))
+    assert result.sample_size == 0
+    assert result.aggregates.total_baseline_cost_usd == 0
+    assert result.confidence_intervals.savings_usd_95 == (0, 0)
+    assert result.interval_method == "limit"
+
+
+def test_below_200_requests_are_resampled() -> None:
+    requests = universe.log(200, seed=3)
+    assert replay(universe.plan(requests)).interval_method == "limit"
+    assert replay(universe.plan(requests[:199])).interval_method == "resample"
+
+
+def test_an_unknown_method_is_an_error() -> None:
+    with pytest.raises(InputError, match="expected one of limit, resample, tt-plan-core"):
+        replay(universe.plan(universe.log(3, seed=3)), interval_method="magic")  # type: ignore[arg-type]
+
+
+def test_replay_table_answers_as_replay_does() -> None:
+    plan = universe.plan(universe.log(500, seed=4))
+    table = to_table(plan.requests)
+    result = replay_table(
+        table,
+        plan.proposed_routes,
+        plan.pricing,
+        plan.config,
+        org_id=ORG,
+        plan_id=plan.plan_id,
+        window_start=plan.window_start,
+        window_end=plan.window_end,
+        seed=plan.seed,
+        bootstrap_iterations=plan.bootstrap_iterations,
+    )
+    assert result == replay(plan)
+
+
+def test_replay_table_names_a_missing_column() -> None:
+    table = to_table(universe.log(3, seed=4)).drop("tag")
+    with pytest.raises(InputError, match="no column tag"):
+        replay_table(table, (), {}, org_id=ORG)

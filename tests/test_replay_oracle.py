@@ -1,0 +1,116 @@
+"""The engine against a plain row loop over the contract, money exactly."""
+
+from __future__ import annotations
+
+from collections import Counter
+from decimal import Decimal
+
+import pytest
+from hypothesis import HealthCheck, given, seed, settings
+
+from tests import oracle
+from tests.strategies import plans
+from ttplan.engine.mapped import map_requests
+from ttplan.engine.question import Question
+from ttplan.engine.replay import answer, estimate, summarise
+from ttplan.engine.rows import to_table
+from ttplan.engine.summary import GRID, Summary
+from ttplan.model.plan import PlanInput
+
+
+def check(plan: PlanInput) -> None:
+    """Compare a whole result, and the summary behind it, with the oracle's."""
+    expected = oracle.answer(plan)
+    question = Question.of(plan, "limit")
+    table = to_table(plan.requests)
+    result = answer(table, question)
+    found = result.aggregates
+
+    assert result.sample_size == expected.sample_size
+    assert found.total_baseline_cost_usd == expected.total(lambda row: row.request.baseline_cost_usd)
+    assert found.total_actual_cost_usd == expected.total(lambda row: row.request.cost_usd)
+    assert found.total_projected_cost_usd == expected.total(lambda row: row.projected)
+    assert found.projected_change_usd == found.total_baseline_cost_usd - found.total_projected_cost_usd
+    assert found.projected_savings_usd == max(Decimal(0), found.projected_change_usd)
+    assert found.change_vs_actual_usd == found.total_actual_cost_usd - found.total_projected_cost_usd
+    outcomes = Counter(row.outcome for row in expected.rows)
+    assert found.requests_rerouted == outcomes["rerouted"] + outcomes["refused"]
+    assert found.requests_unchanged == outcomes["unchanged"]
+    assert found.requests_unprice_able == outcomes["unpriced"]
+    projecting = plan.config.l1_ttl_seconds is not None
+    hits = sum(row.hit if projecting else row.request.cached for row in expected.rows)
+    assert found.cache_hit_rate_projected == (hits / expected.sample_size if expected.sample_size else 0)
+    latencies = [row.latency for row in expected.rows if row.latency is not None]
+    assert found.p50_latency_ms_projected == oracle.percentile(latencies, 0.50)
+    assert found.p95_latency_ms_projected == oracle.percentile(latencies, 0.95)
+    assert [
+        (r.route_id, r.route_name, r.matched, r.baseline_cost_usd, r.projected_cost_usd) for r in result.per_route_breakdown
+    ] == oracle.per_route(expected.rows)
+    said = "\n".join(result.caveats)
+    assert ("outside the window" in said) == (expected.outside > 0)
+    assert ("another organisation" in said) == (expected.foreign > 0)
+    assert ("no price" in said) == (outcomes["unpriced"] > 0)
+    assert ("ceiling" in said) == (outcomes["refused"] > 0)
+    assert ("no latency in the window" in said) == (expected.latency_unprojected > 0)
+    assert ("no recorded latency" in said) == (len(latencies) < expected.sample_size)
+    if expected.rows:
+        check_summary(summarise(map_requests(table, question), question), expected)
+
+
+def check_summary(summary: Summary, expected: oracle.Answer) -> None:
+    """The grid, and every power sum on it."""
+    pairs = [
+        (int((row.request.baseline_cost_usd - row.projected).scaleb(12)), int(row.request.baseline_cost_usd.scaleb(12)))
+        for row in expected.rows
+    ]
+    step = max(1, -(-max(max(abs(s), b) for s, b in pairs) // GRID))
+    assert summary.grid.step == step
+
+    def rounded(value: int) -> int:
+        return (1 if value >= 0 else -1) * ((2 * abs(value) + step) // (2 * step))
+
+    on_grid = [(rounded(s), rounded(b)) for s, b in pairs]
+    for (j, k), total in summary.powers.items():
+        assert total == sum(s**j * b**k for s, b in on_grid)
+    actual = [int((row.request.cost_usd - row.projected).scaleb(12)) for row in expected.rows]
+    step = max(1, -(-max(map(abs, actual)) // GRID))
+    for j, total in summary.actual_powers.items():
+        assert total == sum(rounded(a) ** j for a in actual)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(plans())
+def test_the_engine_equals_the_row_loop(plan: PlanInput) -> None:
+    check(plan)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(4))
+def test_the_engine_equals_the_row_loop_on_thousands_of_inputs(part: int) -> None:
+    @seed(part)
+    @settings(
+        max_examples=500, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    )
+    @given(plans(max_size=12))
+    def run(plan: PlanInput) -> None:
+        check(plan)
+
+    run()
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(plans())
+def test_summaries_of_parts_add_up_to_the_summary_of_the_whole(plan: PlanInput) -> None:
+    question = Question.of(plan.model_copy(update={"config": plan.config.model_copy(update={"l1_ttl_seconds": None})}), "limit")
+    mapped = map_requests(to_table(plan.requests), question)
+    if mapped.count().to_pyarrow().as_py() == 0:
+        return
+    whole = summarise(mapped, question)
+    even, odd = (mapped.filter(mapped.input_tokens % 2 == rest) for rest in (0, 1))
+    parts = [summarise(part, question, whole.grid) for part in (even, odd) if part.count().to_pyarrow().as_py()]
+    total = parts[0] if len(parts) == 1 else parts[0] + parts[1]
+    # Medians are of the whole window, so latencies are compared only where no request is rerouted.
+    assert total.cells == whole.cells
+    assert total.powers == whole.powers
+    assert total.actual_powers == whole.actual_powers
+    assert estimate(total, question).total_projected_cost_usd == estimate(whole, question).total_projected_cost_usd

@@ -1,0 +1,210 @@
+"""Infer: which interval method holds for a summary, and its intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import ibis
+import ibis.expr.types as ir
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from ttplan.engine import limit, resample
+from ttplan.engine.caveats import Fallback
+from ttplan.engine.cost import REROUTED, price_rules
+from ttplan.engine.question import Question
+from ttplan.engine.resample import SEEDS, FloatRows, Rows
+from ttplan.engine.rows import EXACT_TYPE
+from ttplan.engine.summary import PICO, Summary
+from ttplan.model.errors import InputError
+from ttplan.model.plan import ConfidenceIntervals, UsedMethod
+
+Ends = tuple[float, float]
+FEW = 200
+"""Below this many requests an expansion in their number is at its weakest: they are resampled."""
+DRAWS, LEAST_RESAMPLES = 10**9, 1_000
+_NONE = (0.0, 0.0)
+
+
+class Inferred(NamedTuple):
+    """The intervals, the method that gave them, and why the savings were resampled where they were."""
+
+    intervals: ConfidenceIntervals
+    method: UsedMethod
+    fallback: Fallback | None = None
+
+
+def infer_intervals(summary: Summary, mapped: ir.Table, question: Question) -> Inferred:
+    """95 % intervals by the question's method. Raises InputError for a method that there is not."""
+    methods = {"limit": _limit, "resample": _resample, "tt-plan-core": _reference}
+    if question.interval_method not in methods:
+        raise InputError(f"interval_method is {question.interval_method!r}; expected one of {', '.join(methods)}")
+    if summary.total.requests == 0:
+        zeros = ConfidenceIntervals(
+            savings_usd_95=_NONE,
+            savings_pct_95=_NONE,
+            cache_hit_rate_95=_NONE,
+            p50_latency_ms_95=_NONE,
+            p95_latency_ms_95=_NONE,
+        )
+        return Inferred(zeros, question.interval_method)
+    return methods[question.interval_method](summary, mapped, question)
+
+
+def _limit(summary: Summary, mapped: ir.Table, question: Question) -> Inferred:
+    total = summary.total
+    n = total.requests
+    if n < FEW:
+        return _resample(summary, mapped, question)
+    change = total.baseline - total.projected
+    step = summary.grid.step
+    ratio = limit.ratio_interval(summary.powers, step, change, total.baseline, n) if total.baseline else _NONE
+    hits = total.recorded_hits if question.config.l1_ttl_seconds is None else total.projected_hits
+    exact = {
+        "cache_hit_rate_95": limit.share_interval(hits, n),
+        "p50_latency_ms_95": limit.percentile_interval(summary.latency, 0.50),
+        "p95_latency_ms_95": limit.percentile_interval(summary.latency, 0.95),
+    }
+    if ratio is None or limit.relative_error(summary.powers, n) > limit.UNTRUSTED_ERROR:
+        rows = fetch_rows(mapped, summary.medians, question)
+        resamples = max(LEAST_RESAMPLES, DRAWS // n)
+        intervals = ConfidenceIntervals(**_savings(rows, question, resamples), **exact)
+        return Inferred(intervals, "limit+resample", Fallback(summary.largest / total.baseline, resamples))
+    savings = limit.total_interval({j: summary.powers[(j, 0)] for j in range(1, 5)}, step, change, n)
+    actual = limit.total_interval(summary.actual_powers, summary.grid.actual_step, total.actual - total.projected, n)
+    intervals = ConfidenceIntervals(
+        savings_usd_95=_clip(savings),
+        savings_pct_95=_clip((ratio[0] * 100, ratio[1] * 100), 100.0),
+        projected_change_usd_95=savings,
+        change_vs_actual_usd_95=actual,
+        **exact,
+    )
+    return Inferred(intervals, "limit")
+
+
+def _resample(summary: Summary, mapped: ir.Table, question: Question) -> Inferred:
+    rows = fetch_rows(mapped, summary.medians, question)
+    count = question.bootstrap_iterations
+    intervals = ConfidenceIntervals(
+        **_savings(rows, question, count),
+        cache_hit_rate_95=resample.share_interval(rows.hit, _seed(question, "hit_rate"), count),
+        p50_latency_ms_95=resample.percentile_interval(rows.latency, 0.50, _seed(question, "p50"), count),
+        p95_latency_ms_95=resample.percentile_interval(rows.latency, 0.95, _seed(question, "p95"), count),
+    )
+    return Inferred(intervals, "resample")
+
+
+def _savings(rows: Rows, question: Question, resamples: int) -> dict[str, Ends]:
+    """The intervals of money, by name, from resampling."""
+    seed = _seed(question, "savings_usd")
+    change = resample.total_interval(rows.difference, seed, resamples)
+    low, high = resample.ratio_interval(rows.difference, rows.baseline, _seed(question, "savings_pct"), resamples)
+    return {
+        "savings_usd_95": _clip(change),
+        "savings_pct_95": _clip((low * 100, high * 100), 100.0),
+        "projected_change_usd_95": change,
+        "change_vs_actual_usd_95": resample.total_interval(rows.actual_difference, seed, resamples),
+    }
+
+
+def _reference(summary: Summary, mapped: ir.Table, question: Question) -> Inferred:
+    rows = fetch_float_rows(mapped, summary.medians, question)
+    count = question.bootstrap_iterations
+    intervals = ConfidenceIntervals(
+        savings_usd_95=resample.reference_total_interval(rows, _seed(question, "savings_usd"), count),
+        savings_pct_95=resample.reference_pct_interval(rows, _seed(question, "savings_pct"), count),
+        cache_hit_rate_95=resample.reference_share_interval(rows, _seed(question, "hit_rate"), count),
+        p50_latency_ms_95=resample.percentile_interval(rows.latency, 0.50, _seed(question, "p50"), count),
+        p95_latency_ms_95=resample.percentile_interval(rows.latency, 0.95, _seed(question, "p95"), count),
+    )
+    return Inferred(intervals, "tt-plan-core")
+
+
+def fetch_rows(mapped: ir.Table, medians: Mapping[str, int], question: Question) -> Rows:
+    """What is resampled of each mapped row, in id order."""
+    projected_hits = question.config.l1_ttl_seconds is not None
+    columns = mapped.select(
+        "id",
+        difference=_pico(mapped.baseline_cost_usd - mapped.projected_usd),
+        baseline=_pico(mapped.baseline_cost_usd),
+        actual_difference=_pico(mapped.cost_usd - mapped.projected_usd),
+        counted_hit=mapped.hit if projected_hits else mapped.cached,
+        latency=_projected_latency(mapped, medians, question),
+    )
+    table = columns.order_by("id").to_pyarrow()
+    return Rows(
+        difference=_integers(table["difference"]),
+        baseline=_integers(table["baseline"]),
+        actual_difference=_integers(table["actual_difference"]),
+        hit=np.asarray(table["counted_hit"].to_numpy(), dtype=np.bool_),
+        latency=_integers(table["latency"].drop_null()),
+    )
+
+
+def fetch_float_rows(mapped: ir.Table, medians: Mapping[str, int], question: Question) -> FloatRows:
+    """What `tt-plan-core` resamples of each mapped row, in id order; costs by its own formula, in float64."""
+    columns = mapped.select(
+        "id",
+        "rule",
+        "outcome",
+        "hit",
+        "charged",
+        "input_tokens",
+        "output_tokens",
+        "cached",
+        baseline=mapped.baseline_cost_usd.cast("string"),
+        actual=mapped.cost_usd.cast("string"),
+        latency=_projected_latency(mapped, medians, question),
+    )
+    table = columns.order_by("id").to_pyarrow()
+    rules = price_rules(question.tried, question.pricing)
+    rates = np.array(
+        [(float(r.price.input_per_million), float(r.price.cached_rate), float(r.price.output_per_million)) for r in rules]
+        or [(0.0, 0.0, 0.0)]
+    )[_integers(table["rule"])]
+    charged, output = _integers(table["charged"]), _integers(table["output_tokens"])
+    fresh = _integers(table["input_tokens"]) - charged
+    routed = fresh * rates[:, 0] / 1e6 + charged * rates[:, 1] / 1e6 + output * rates[:, 2] / 1e6
+    hit = np.asarray(table["hit"].to_numpy(), dtype=np.bool_)
+    rerouted = _integers(table["outcome"]) == REROUTED
+    return FloatRows(
+        baseline=_floats(table["baseline"]),
+        projected=np.where(hit, 0.0, np.where(rerouted, routed, _floats(table["actual"]))),
+        hit=np.asarray(table["cached"].to_numpy(), dtype=np.bool_),
+        latency=_integers(table["latency"].drop_null()),
+    )
+
+
+def _projected_latency(mapped: ir.Table, medians: Mapping[str, int], question: Question) -> ir.IntegerColumn:
+    branches = [
+        (
+            mapped.latency_ms.notnull() & (mapped.outcome >= REROUTED) & (mapped.route == i),
+            ibis.literal(medians[model], "int64"),
+        )
+        for i, route in enumerate(question.tried)
+        if (model := route.then.target_model) in medians
+    ]
+    return ibis.cases(*branches, else_=mapped.latency_ms) if branches else mapped.latency_ms
+
+
+def _seed(question: Question, interval: str) -> int:
+    return (question.seed + SEEDS[interval]) % 2**64
+
+
+def _clip(ends: Ends, upper: float = float("inf")) -> Ends:
+    return min(max(ends[0], 0.0), upper), min(max(ends[1], 0.0), upper)
+
+
+def _pico(amount: ir.DecimalColumn) -> ir.IntegerColumn:
+    return (amount * PICO).cast(EXACT_TYPE).cast("int64")
+
+
+def _integers(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    return np.asarray(column.to_numpy(), dtype=np.int64)
+
+
+def _floats(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+    """The nearest double of each decimal, by way of its digits: engines' own casts need not be correctly rounded."""
+    return np.array([float(text) for text in column.to_pylist()], dtype=np.float64)

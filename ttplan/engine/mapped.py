@@ -1,0 +1,61 @@
+"""Map: the logged requests, each with its route, outcome, projected cost and cache hit, as one table expression."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import ibis
+import ibis.expr.types as ir
+
+from ttplan.engine.cache import with_l1_hits
+from ttplan.engine.caveats import LeftOut
+from ttplan.engine.cost import price_rules, with_cost
+from ttplan.engine.question import Question
+from ttplan.engine.routing import NO_ROUTE, route_index
+from ttplan.engine.rows import check_columns
+
+
+def map_requests(table: ir.Table, question: Question) -> ir.Table:
+    """The rows of the question's window and organisation with `route`, `hit`, `outcome` and `projected_usd`."""
+    check_columns(table)
+    routes = question.tried
+    kept = table.filter(_in_window(table, question), _of_org(table, question.org_id))
+    kept = kept.mutate(route=route_index(kept, routes))
+    rules = price_rules(routes, question.pricing)
+    ttl = question.config.l1_ttl_seconds
+    if ttl is None:
+        return _compiled(with_cost(kept.mutate(hit=ibis.literal(False)), routes, rules))
+    kept = _compiled(kept)
+    return with_cost(with_l1_hits(kept, ttl, _bypasses_cache(kept, question)), routes, rules)
+
+
+def _compiled(table: ir.Table) -> ir.Table:
+    """`table` as the engine's own SQL, compiled once: each of the queries over it would compile it anew, which takes longer
+    than DuckDB takes for a small log."""
+    backend = table.get_backend()
+    return backend.sql(backend.compile(table), schema=table.schema())
+
+
+def count_left_out(table: ir.Table, question: Question) -> tuple[int, LeftOut]:
+    """How many rows the question keeps, and how many it leaves out and why."""
+    inside, own = _in_window(table, question), _of_org(table, question.org_id)
+    counts = (
+        table.aggregate(kept=(inside & own).sum(), late=(~inside).sum(), foreign=(inside & ~own).sum())
+        .to_pyarrow()
+        .to_pylist()[0]
+    )
+    return int(counts["kept"] or 0), LeftOut(int(counts["late"] or 0), int(counts["foreign"] or 0))
+
+
+def _in_window(table: ir.Table, question: Question) -> ir.BooleanValue:
+    start, end = (ibis.literal(at, "timestamp('UTC', 6)") for at in (question.window_start, question.window_end))
+    return (table.ts >= start) & (table.ts < end)
+
+
+def _of_org(table: ir.Table, org_id: UUID) -> ir.BooleanValue:
+    return table.org_id == ibis.literal(str(org_id)).cast(table.org_id.type())
+
+
+def _bypasses_cache(kept: ir.Table, question: Question) -> ir.BooleanValue:
+    uncached = [i for i, route in enumerate(question.tried) if route.then.disable_cache]
+    return kept.route.isin(uncached) & (kept.route != NO_ROUTE)

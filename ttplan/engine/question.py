@@ -1,0 +1,49 @@
+"""What a replay is asked, apart from the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from ttplan.model.plan import IntervalMethod, PlanConfig, PlanInput
+from ttplan.model.pricing import ModelPricing
+from ttplan.model.route import ProposedRoute, by_precedence
+
+
+@dataclass(frozen=True)
+class Question:
+    """A plan without its rows. `window_start` is inclusive, `window_end` exclusive."""
+
+    plan_id: UUID
+    org_id: UUID
+    window_start: datetime
+    window_end: datetime
+    routes: Sequence[ProposedRoute]
+    pricing: Mapping[str, ModelPricing]
+    config: PlanConfig = field(default_factory=PlanConfig)
+    seed: int = 0
+    bootstrap_iterations: int = 10_000
+    interval_method: IntervalMethod = "limit"
+
+    @property
+    def tried(self) -> list[ProposedRoute]:
+        """The enabled routes in the order in which they are tried."""
+        return by_precedence(self.routes)
+
+    @classmethod
+    def of(cls, plan: PlanInput, interval_method: IntervalMethod) -> Question:
+        """What `plan` asks."""
+        return cls(
+            plan_id=plan.plan_id,
+            org_id=plan.org_id,
+            window_start=plan.window_start,
+            window_end=plan.window_end,
+            routes=plan.proposed_routes,
+            pricing=plan.pricing,
+            config=plan.config,
+            seed=plan.seed,
+            bootstrap_iterations=plan.bootstrap_iterations,
+            interval_method=interval_method,
+        )

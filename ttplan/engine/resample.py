@@ -1,0 +1,122 @@
+"""Intervals from seeded resamples: method `resample` (exact sums of signed differences) and method `tt-plan-core`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ttplan.engine.chacha import draws
+from ttplan.engine.latency import percentile_rank
+from ttplan.model.money import MONEY_DIGITS
+
+Ends = tuple[float, float]
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+SEEDS = {"savings_usd": 0, "savings_pct": 1, "hit_rate": 2, "p50": 3, "p95": 4}
+"""What is added to the plan's seed for each interval, modulo 2^64."""
+_LIMB = 2**31
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What resampling needs of each request, in id order. Amounts are whole 10^-12 USD; `latency` lacks unrecorded ones."""
+
+    difference: Ints
+    baseline: Ints
+    actual_difference: Ints
+    hit: npt.NDArray[np.bool_]
+    latency: Ints
+
+
+@dataclass(frozen=True)
+class FloatRows:
+    """What `tt-plan-core` resamples, as it computes it: float64 USD, in id order; `hit` as recorded."""
+
+    baseline: Floats
+    projected: Floats
+    hit: npt.NDArray[np.bool_]
+    latency: Ints
+
+
+def ends(values: list[Any]) -> tuple[Any, Any]:
+    """The 2.5 % and 97.5 % ends of resampled values, as the ecosystem's engine takes them."""
+    ordered = sorted(values)
+    count = len(ordered)
+    return ordered[int(0.025 * count)], ordered[min(int(0.975 * count), count - 1)]
+
+
+def total_interval(values: Ints, seed: int, resamples: int) -> Ends:
+    """Ends of the resampled sum, USD; `values` in 10^-12 USD."""
+    low, high = ends(_sums(values, seed, resamples))
+    return low / 10**MONEY_DIGITS, high / 10**MONEY_DIGITS
+
+
+def ratio_interval(numerator: Ints, denominator: Ints, seed: int, resamples: int) -> Ends:
+    """Ends of the resampled sum of `numerator` over that of `denominator`; 0 where that is 0."""
+    above, below = _sums(numerator, seed, resamples), _sums(denominator, seed, resamples)
+    low, high = ends([a / b if b else 0.0 for a, b in zip(above, below, strict=True)])
+    return float(low), float(high)
+
+
+def share_interval(hit: npt.NDArray[np.bool_], seed: int, resamples: int) -> Ends:
+    """Ends of the resampled share of hits."""
+    low, high = ends(_sums(hit.astype(np.int64), seed, resamples))
+    return low / len(hit), high / len(hit)
+
+
+def percentile_interval(latency: Ints, q: float, seed: int, resamples: int) -> Ends:
+    """Ends of resampled percentile `q`; (0, 0) where there are no values."""
+    n = len(latency)
+    if n == 0:
+        return 0.0, 0.0
+    rank = percentile_rank(q, n)
+    low, high = ends(_of_blocks(lambda rows: np.partition(latency[rows], rank, axis=1)[:, rank], seed, n, resamples))
+    return float(low), float(high)
+
+
+def reference_total_interval(rows: FloatRows, seed: int, resamples: int) -> Ends:
+    """Savings, USD, each request's clipped at 0: `mean * n` of sums in draw order."""
+    saved = np.maximum(rows.baseline - rows.projected, 0.0)
+    n = float(len(saved))
+    low, high = ends([total / n for total in _float_sums(saved, seed, resamples)])
+    return low * n, high * n
+
+
+def reference_pct_interval(rows: FloatRows, seed: int, resamples: int) -> Ends:
+    """Savings in percent of the baseline, each resample's clipped at 0."""
+    baseline, projected = _float_sums(rows.baseline, seed, resamples), _float_sums(rows.projected, seed, resamples)
+    pairs = zip(baseline, projected, strict=True)
+    low, high = ends([max((b - p) / b * 100.0, 0.0) if b > 0 else 0.0 for b, p in pairs])
+    return low, high
+
+
+def reference_share_interval(rows: FloatRows, seed: int, resamples: int) -> Ends:
+    """The share of rows recorded as cached."""
+    n = float(len(rows.hit))
+    low, high = ends([total / n for total in _float_sums(rows.hit.astype(np.float64), seed, resamples)])
+    return low, high
+
+
+def _sums(values: Ints, seed: int, resamples: int) -> list[int]:
+    """Exact sums of resamples. Two limbs, so that no sum of n values passes 64 bits."""
+    n = len(values)
+    high, low = np.divmod(values, _LIMB)
+    highs = _of_blocks(lambda rows: high[rows].sum(axis=1), seed, n, resamples)
+    lows = _of_blocks(lambda rows: low[rows].sum(axis=1), seed, n, resamples)
+    return [h * _LIMB + lo for h, lo in zip(highs, lows, strict=True)]
+
+
+def _float_sums(values: Floats, seed: int, resamples: int) -> list[float]:
+    # accumulate adds strictly in draw order, which sum() does not promise.
+    return _of_blocks(lambda rows: np.add.accumulate(values[rows], axis=1)[:, -1], seed, len(values), resamples)
+
+
+def _of_blocks(statistic: Callable[[Ints], npt.NDArray[Any]], seed: int, n: int, resamples: int) -> list[Any]:
+    found: list[Any] = []
+    for rows in draws(seed, n, resamples):
+        found += statistic(rows).tolist()
+    return found

@@ -1,0 +1,185 @@
+"""What a replay keeps of its rows: exact counts, sums and power sums. Small whatever the log's size, and it merges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from decimal import Decimal
+from typing import Any, NamedTuple, TypeVar
+
+import ibis
+import ibis.expr.types as ir
+
+from ttplan.engine.rows import EXACT_TYPE
+
+GRID = 2**20
+"""How many steps of the grid the largest amount spans."""
+PICO = 10**12
+"""Amounts are summed as whole numbers of 10^-12 USD."""
+POWERS = [(j, total - j) for total in range(1, 5) for j in range(total, -1, -1)]
+"""The exponents `(j, k)` of `s^j b^k` with j + k <= 4."""
+
+K = TypeVar("K")
+
+
+class Grid(NamedTuple):
+    """The steps, in whole 10^-12 USD, to which amounts round before their powers are summed.
+
+    `step` is that of the baseline and of baseline minus projected, `actual_step` that of actual minus projected.
+    """
+
+    step: int
+    actual_step: int
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The requests of one route and outcome. Amounts are whole 10^-12 USD."""
+
+    requests: int = 0
+    recorded_hits: int = 0
+    projected_hits: int = 0
+    repriced_hits: int = 0
+    """Rows recorded as cached that are priced as misses."""
+    actual: int = 0
+    baseline: int = 0
+    projected: int = 0
+
+    def __add__(self, other: Cell) -> Cell:
+        return Cell(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Cell)))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All that estimates, intervals and caveats are made from. Summaries of parts of one log add up to the log's.
+
+    `cells` by (route index or -1, outcome); `powers[(j, k)]` is the sum of `s^j b^k` for `s` baseline minus projected and `b`
+    baseline, `actual_powers[j]` that of `a^j` for `a` actual minus projected, on the grid; `latency` counts requests by
+    projected latency in ms; `untagged` and `bodiless` count rows that cannot answer a condition on them.
+    """
+
+    grid: Grid
+    cells: Mapping[tuple[int, int], Cell] = field(default_factory=dict)
+    powers: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    actual_powers: Mapping[int, int] = field(default_factory=dict)
+    latency: Mapping[int, int] = field(default_factory=dict)
+    medians: Mapping[str, int] = field(default_factory=dict)
+    """The median latency (ms) over the whole window of each target model that has any."""
+    no_latency: int = 0
+    latency_unprojected: int = 0
+    untagged: int = 0
+    bodiless: int = 0
+    largest: int = 0
+    """The largest single baseline, in 10^-12 USD."""
+
+    def __add__(self, other: Summary) -> Summary:
+        if self.grid != other.grid:
+            raise ValueError(f"these summaries are on different grids, {self.grid} and {other.grid}; they do not add up")
+        return Summary(
+            grid=self.grid,
+            cells={
+                key: self.cells.get(key, Cell()) + other.cells.get(key, Cell())
+                for key in sorted(self.cells.keys() | other.cells.keys())
+            },
+            powers=_plus(self.powers, other.powers),
+            actual_powers=_plus(self.actual_powers, other.actual_powers),
+            latency=_plus(self.latency, other.latency),
+            medians=self.medians,
+            no_latency=self.no_latency + other.no_latency,
+            latency_unprojected=self.latency_unprojected + other.latency_unprojected,
+            untagged=self.untagged + other.untagged,
+            bodiless=self.bodiless + other.bodiless,
+            largest=max(self.largest, other.largest),
+        )
+
+    @property
+    def total(self) -> Cell:
+        """All requests together."""
+        return sum(self.cells.values(), Cell())
+
+
+def _plus(a: Mapping[K, int], b: Mapping[K, int]) -> dict[K, int]:
+    return {key: a.get(key, 0) + b.get(key, 0) for key in sorted(a.keys() | b.keys(), key=repr)}
+
+
+def grid_step(largest: Decimal) -> int:
+    """The grid's step for amounts up to `largest` USD, in whole 10^-12 USD, at least 1."""
+    return max(1, -(-pico(largest) // GRID))
+
+
+def pico(amount: Decimal | None) -> int:
+    """USD as whole 10^-12 USD."""
+    return 0 if amount is None else int(amount.scaleb(12))
+
+
+def extent(mapped: ir.Table) -> ir.Table:
+    """One row: the largest amounts that the two grids have to span, in USD."""
+    difference = (mapped.baseline_cost_usd - mapped.projected_usd).abs()
+    return mapped.aggregate(
+        amount=ibis.greatest(mapped.baseline_cost_usd.max(), difference.max()),
+        actual=(mapped.cost_usd - mapped.projected_usd).abs().max(),
+    )
+
+
+def cell_sums(mapped: ir.Table, grid: Grid) -> ir.Table:
+    """One row for each route and outcome: counts, exact sums and power sums."""
+    amounts = mapped.mutate(
+        s=_on_grid(mapped.baseline_cost_usd - mapped.projected_usd, grid.step),
+        b=_on_grid(mapped.baseline_cost_usd, grid.step),
+        a=_on_grid(mapped.cost_usd - mapped.projected_usd, grid.actual_step),
+    )
+    # Products of two fit 64 bits (2^40) and so do those of three (2^60); four need the wide type.
+    amounts = amounts.mutate(
+        ss=amounts.s * amounts.s, sb=amounts.s * amounts.b, bb=amounts.b * amounts.b, aa=amounts.a * amounts.a
+    )
+    wide = amounts.mutate(**{f"w{name}": amounts[name].cast("decimal(19, 0)") for name in ("ss", "sb", "bb", "aa")})
+    repriced = wide.cached & ~wide.hit & (wide.outcome >= 2)
+    sums: dict[str, Any] = {
+        "requests": wide.count(),
+        "recorded_hits": wide.cached.sum(),
+        "projected_hits": wide.hit.sum(),
+        "repriced_hits": repriced.sum(),
+        "untagged": wide.tag.isnull().sum(),
+        "bodiless": (wide.body_lower.isnull() if "body_lower" in wide.columns else ibis.literal(True)).sum(),
+        "largest": wide.baseline_cost_usd.max(),
+        "actual": wide.cost_usd.sum(),
+        "baseline": wide.baseline_cost_usd.sum(),
+        "projected": wide.projected_usd.sum(),
+    }
+    factors = {
+        (1, 0): wide.s,
+        (0, 1): wide.b,
+        (2, 0): wide.ss,
+        (1, 1): wide.sb,
+        (0, 2): wide.bb,
+        (3, 0): wide.ss * wide.s,
+        (2, 1): wide.ss * wide.b,
+        (1, 2): wide.s * wide.bb,
+        (0, 3): wide.bb * wide.b,
+        (4, 0): wide.wss * wide.wss,
+        (3, 1): wide.wss * wide.wsb,
+        (2, 2): wide.wss * wide.wbb,
+        (1, 3): wide.wsb * wide.wbb,
+        (0, 4): wide.wbb * wide.wbb,
+    }
+    sums |= {f"p{j}{k}": _exact_sum(value) for (j, k), value in factors.items()}
+    actual = {1: wide.a, 2: wide.aa, 3: wide.aa * wide.a, 4: wide.waa * wide.waa}
+    sums |= {f"a{j}": _exact_sum(value) for j, value in actual.items()}
+    return wide.group_by("route", "outcome").aggregate(**sums)
+
+
+def _exact_sum(value: ir.NumericColumn) -> ir.NumericScalar:
+    return value.cast(EXACT_TYPE).sum()
+
+
+def _on_grid(amount: ir.DecimalColumn, step: int) -> ir.IntegerColumn:
+    """`amount` in steps of the grid, rounded half away from zero.
+
+    Ibis divides whole numbers as floats, so the division is of an exact multiple, whose quotient (at most 2^20) a float gives
+    to within 10^-9 and rounding makes exact.
+    """
+    exact = (amount.abs() * PICO).cast(EXACT_TYPE)
+    doubled = exact * 2 + step
+    rest = doubled % (2 * step)
+    quotient = ((doubled - rest).cast("float64") / float(2 * step)).round().cast("int64")
+    return (amount < 0).ifelse(-quotient, quotient)

@@ -1,0 +1,168 @@
+"""Every error that ttplan raises on purpose, as one small hierarchy.
+
+Each message says what happened, where, what was expected and what to do. `TtplanError.exit_code` is what the command line
+exits with: 1 a check failed, 2 bad usage or input, 3 the store could not do it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+from uuid import UUID
+
+
+class TtplanError(Exception):
+    """The root of all errors raised by ttplan."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class InputError(TtplanError):
+    """Something that came from outside cannot be used: a file, a row, a field, an option."""
+
+
+class CanonicalError(InputError):
+    """A value that cannot be written as canonical JSON, so it cannot be signed."""
+
+
+class KeyFileError(InputError):
+    """A signing or verifying key is missing, malformed, unsafe to use, or not the right one."""
+
+
+# --- apply -----------------------------------------------------------------------------------------------------------
+
+
+class ApplyError(TtplanError):
+    """A plan could not be applied. Each way to fail has its own subclass."""
+
+
+class PlanNotFound(ApplyError):
+    """No plan with this id. Nothing was written."""
+
+    def __init__(self, plan_id: UUID) -> None:
+        self.plan_id = plan_id
+        super().__init__(f"no plan {plan_id} in this store; list the plans there are with `ttplan plans`")
+
+
+class InvalidState(ApplyError):
+    """The plan is not in the state that the operation needs. Nothing was written."""
+
+    def __init__(self, plan_id: UUID, state: str, expected: str = "projected") -> None:
+        self.plan_id = plan_id
+        self.state = state
+        self.expected = expected
+        super().__init__(f"plan {plan_id} is {state!r}; only a plan that is {expected!r} can do this")
+
+
+class StoreError(ApplyError):
+    """The store could not complete the operation. It was rolled back: nothing was written."""
+
+    exit_code = 3
+
+
+class StoreLocked(StoreError):
+    """Another process held the store for longer than the lock time-out."""
+
+
+class AuditError(ApplyError):
+    """The audit entry could not be written.
+
+    `applied` says whether the plan is applied all the same: False where store and chain share a transaction (it was rolled
+    back), True where the audit writer is a foreign one (re-emit the entry, do not re-apply).
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, applied: bool = False) -> None:
+        self.applied = applied
+        super().__init__(message)
+
+
+# --- the audit chain -------------------------------------------------------------------------------------------------
+
+
+class ChainError(TtplanError):
+    """An audit chain does not verify. `index` is the 0-based position of the first bad entry."""
+
+    exit_code = 1
+
+    def __init__(self, index: int, message: str) -> None:
+        self.index = index
+        super().__init__(message)
+
+
+class SeqGap(ChainError):
+    """An entry's `seq` is not its position in the chain."""
+
+    def __init__(self, index: int, expected: int, got: int) -> None:
+        self.expected = expected
+        self.got = got
+        super().__init__(index, f"entry {index}: seq is {got}, expected {expected}; an entry was removed, repeated or moved here")
+
+
+class BrokenChain(ChainError):
+    """An entry's `prev_hash` is not the hash of the entry before it."""
+
+    def __init__(self, index: int, expected: str, got: str) -> None:
+        self.expected = expected
+        self.got = got
+        super().__init__(index, f"entry {index}: prev_hash is {got}, expected {expected}, the hash of the entry before it")
+
+
+class HashMismatch(ChainError):
+    """An entry's content does not give the hash that the entry carries."""
+
+    def __init__(self, index: int, expected: str, got: str) -> None:
+        self.expected = expected
+        self.got = got
+        super().__init__(index, f"entry {index}: its content hashes to {expected}, but it carries {got}; the content was changed")
+
+
+class BadSignature(ChainError):
+    """An entry's signature was not made over its hash by the key that the chain is verified with."""
+
+    def __init__(self, index: int, reason: str) -> None:
+        self.reason = reason
+        super().__init__(index, f"entry {index}: bad signature: {reason}")
+
+
+class HexError(ChainError):
+    """A hash or signature is not lower-case hexadecimal of the right length."""
+
+    def __init__(self, index: int, reason: str) -> None:
+        self.reason = reason
+        super().__init__(index, f"entry {index}: {reason}")
+
+
+class ForeignOrg(ChainError):
+    """An entry belongs to another organisation than the chain's first."""
+
+    def __init__(self, index: int, expected: UUID, got: UUID) -> None:
+        self.expected = expected
+        self.got = got
+        super().__init__(index, f"entry {index}: org_id is {got}, but the chain belongs to {expected}")
+
+
+class TruncatedChain(ChainError):
+    """The chain does not end at the anchor's tip: its tail was cut off, or it was replaced."""
+
+    def __init__(self, expected_len: int, got_len: int, detail: str = "") -> None:
+        self.expected_len = expected_len
+        self.got_len = got_len
+        super().__init__(
+            got_len,
+            f"the chain does not end at its anchor: expected {expected_len} entries, found {got_len}"
+            + (f"; {detail}" if detail else ""),
+        )
+
+
+class Equivocation(ChainError):
+    """Two well-signed entries share org and seq but not their hash: proof that the signer showed two histories."""
+
+    def __init__(self, index: int, seq: int, hashes: tuple[str, str]) -> None:
+        self.seq = seq
+        self.hashes = hashes
+        super().__init__(
+            index,
+            f"entry {index}: a second entry with seq {seq} and a good signature: {hashes[0]} and {hashes[1]}; "
+            "whoever holds the key signed two histories. Keep both files as evidence",
+        )

@@ -1,0 +1,181 @@
+"""A plan's input and its result."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal, Self
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from ttplan.model.money import Money, SignedMoney
+from ttplan.model.pricing import ModelPricing, split_price_key
+from ttplan.model.request import Instant, RequestLog
+from ttplan.model.route import ProposedRoute, first_repeat
+
+IntervalMethod = Literal["limit", "resample", "tt-plan-core"]
+UsedMethod = Literal["limit", "resample", "tt-plan-core", "limit+resample"]
+"""What gave a result's intervals; `limit+resample`: those of money were resampled since few requests carry the cost."""
+Interval = tuple[float, float]
+Seconds = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
+Threshold = Annotated[float, Field(ge=-1, le=1)]
+
+_IN = ConfigDict(frozen=True, extra="ignore")
+_OUT = ConfigDict(frozen=True, extra="forbid")
+
+
+class PlanConfig(BaseModel):
+    """What a plan assumes besides its routes. A TTL of None switches that cache level off; 0 is a TTL."""
+
+    model_config = _IN
+
+    l1_ttl_seconds: Seconds | None = None
+    l2_threshold_sweep: tuple[Threshold, ...] = (0.85, 0.90, 0.92, 0.95)
+    l2_ttl_seconds: Seconds | None = None
+    cluster: Literal["hour", "day", "tag"] | None = None
+
+
+def check_window(start: datetime, end: datetime) -> None:
+    """Raise ValueError where a window ends before it begins."""
+    if end <= start:
+        raise ValueError(
+            f"the window ends at {end.isoformat()}, which is not after its start {start.isoformat()}; "
+            "expected window_start < window_end"
+        )
+
+
+class PlanInput(BaseModel):
+    """Everything that a replay depends on. `window_start` is inclusive, `window_end` exclusive."""
+
+    model_config = _IN
+
+    plan_id: UUID
+    org_id: UUID
+    window_start: Instant
+    window_end: Instant
+    requests: tuple[RequestLog, ...]
+    proposed_routes: tuple[ProposedRoute, ...]
+    pricing: dict[str, ModelPricing]
+    config: PlanConfig = PlanConfig()
+    seed: int = Field(strict=True, ge=0, lt=2**64)
+    bootstrap_iterations: int = Field(strict=True, ge=1, lt=2**32)
+
+    @field_validator("pricing")
+    @classmethod
+    def _keys_have_a_colon(cls, pricing: dict[str, ModelPricing]) -> dict[str, ModelPricing]:
+        for key in pricing:
+            split_price_key(key)
+        return pricing
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        check_window(self.window_start, self.window_end)
+        repeat = first_repeat(self.proposed_routes)
+        if repeat is not None:
+            raise ValueError(repeat)
+        seen: set[UUID] = set()
+        for row, request in enumerate(self.requests):
+            if request.id in seen:
+                raise ValueError(f"requests[{row}]: id {request.id} appears twice; expected every request id once")
+            seen.add(request.id)
+        return self
+
+
+class L2Projection(BaseModel):
+    """What a semantic cache at one similarity threshold would have done. `projected_l2_hit_rate` is 0..1."""
+
+    model_config = _OUT
+
+    threshold: float
+    total: int
+    projected_l2_hits: int
+    projected_l2_hit_rate: float
+    poisoning_candidates: int
+
+
+class Aggregates(BaseModel):
+    """A plan's point estimates over its window. Money is USD per window; pct is 0..100, a rate 0..1, latency in ms.
+
+    `projected_savings_*` are clipped at 0. `projected_change_usd` (baseline minus projected) and `change_vs_actual_usd`
+    (actual minus projected) are not: negative means that the plan costs more.
+    """
+
+    model_config = _OUT
+
+    total_baseline_cost_usd: Money
+    total_actual_cost_usd: Money
+    total_projected_cost_usd: Money
+    projected_savings_usd: Money
+    projected_savings_pct: float
+    projected_change_usd: SignedMoney
+    change_vs_actual_usd: SignedMoney
+    cache_hit_rate_projected: float
+    p50_latency_ms_projected: float
+    p95_latency_ms_projected: float
+    requests_rerouted: int
+    requests_unchanged: int
+    requests_unprice_able: int
+    l2_projections: tuple[L2Projection, ...] = ()
+    l2_poisoning_candidates: int = 0
+
+
+class ConfidenceIntervals(BaseModel):
+    """95 % intervals `[lo, hi]`, in the units of the estimates that they belong to.
+
+    The ends of savings are clipped to 0 (and 100 for the pct); those of the two changes, which method `tt-plan-core` does not
+    give, are not.
+    """
+
+    model_config = _OUT
+
+    savings_usd_95: Interval
+    savings_pct_95: Interval
+    cache_hit_rate_95: Interval
+    p50_latency_ms_95: Interval
+    p95_latency_ms_95: Interval
+    projected_change_usd_95: Interval | None = None
+    change_vs_actual_usd_95: Interval | None = None
+
+
+class PerRouteBreakdown(BaseModel):
+    """What one route does. Money is USD per window; savings are clipped at 0."""
+
+    model_config = _OUT
+
+    route_id: UUID
+    route_name: str
+    matched: int
+    baseline_cost_usd: Money
+    projected_cost_usd: Money
+    savings_usd: Money
+
+
+class Clusters(BaseModel):
+    """The clusters that were resampled: how many, how many equal ones they are worth, and the largest one's share (0..1)."""
+
+    model_config = _OUT
+
+    count: int
+    effective: float
+    largest_share: float
+
+
+class PlanResult(BaseModel):
+    """What a replay found. `model_dump_json()` is the same to the byte for the same input."""
+
+    model_config = _OUT
+
+    plan_id: UUID
+    org_id: UUID
+    window_start: Instant
+    window_end: Instant
+    sample_size: int
+    aggregates: Aggregates
+    confidence_intervals: ConfidenceIntervals
+    interval_method: UsedMethod
+    interval_unit: str
+    clusters: Clusters | None = None
+    per_route_breakdown: tuple[PerRouteBreakdown, ...]
+    caveats: tuple[str, ...]
+    quality: None = None
+    proposed_routes: tuple[ProposedRoute, ...] = ()

@@ -1,0 +1,91 @@
+"""What every store does. Decisions about plans are made above; rows and transactions live here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+from uuid import UUID
+
+from ttplan.model.audit import Record, TipAnchor
+from ttplan.model.plan_run import LiveRoute, PlanRun, Status
+from ttplan.model.route import ProposedRoute
+
+if TYPE_CHECKING:  # `ttplan.apply` imports this module and must do without them
+    import ibis.expr.types as ir
+    import pyarrow as pa
+
+
+class AddedRequests(NamedTuple):
+    """What became of rows that were handed to a store: how many are new, and how many it held already, equal."""
+
+    added: int
+    already_there: int
+
+
+class Snapshot(Protocol):
+    """One consistent state of a store, to read from."""
+
+    def org_id(self) -> UUID | None:
+        """The organisation that the store belongs to; None until something decided it."""
+
+    def plan(self, plan_id: UUID) -> PlanRun | None:
+        """The stored plan, or None."""
+
+    def plans(self, org_id: UUID) -> list[PlanRun]:
+        """All plans of an organisation, oldest first (ties by id)."""
+
+    def live_routes(self, org_id: UUID) -> list[LiveRoute]:
+        """The routes that are live, by priority, highest first, ties by route id."""
+
+    def tip(self, org_id: UUID) -> TipAnchor | None:
+        """The last entry of the organisation's chain; None where it has none."""
+
+    def entry_count(self, org_id: UUID) -> int:
+        """How many entries the organisation's chain has."""
+
+    def entries(self, org_id: UUID, *, since: int = 0) -> Iterator[Record]:
+        """The chain's entries from seq `since` on, in order, streamed."""
+
+    def request_count(self) -> int:
+        """How many requests the store holds."""
+
+    def requests(self) -> ir.Table:
+        """The logged requests as an Ibis table, valid while the snapshot is open."""
+
+
+class Transaction(Snapshot, Protocol):
+    """A snapshot that one can also write to. All of it is committed when the block ends, or, after an error, none."""
+
+    def set_org_id(self, org_id: UUID) -> None:
+        """Decide which organisation the store belongs to. Once."""
+
+    def add_requests(self, rows: pa.RecordBatchReader) -> AddedRequests:
+        """Add request rows. An id that is there already with the same content is passed over; with another it is an InputError."""
+
+    def add_plan(self, run: PlanRun) -> None:
+        """Add a plan."""
+
+    def mark_applied(self, plan_id: UUID, applied_at: datetime, routes: Iterable[ProposedRoute]) -> Status | None:
+        """The plan's status until now, None where there is no such plan.
+
+        If and only if it was `projected`, the plan is `applied` now, `applied_at` is set and the routes are live, each in
+        place of the live one of the same name.
+        """
+
+    def append_entry(self, record: Record) -> None:
+        """Append to the chain of `record.org_id`. StoreError where `record.seq` is not the next one."""
+
+
+class Store(Protocol):
+    """Where plans, live routes, the audit chain and the logged requests are kept."""
+
+    def read(self) -> AbstractContextManager[Snapshot]:
+        """A consistent snapshot. StoreError where the store cannot be read; waits for a writer, up to its lock time-out."""
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """One transaction. StoreError where it cannot be had or committed; it is rolled back then."""
+
+    def mark_applied(self, plan_id: UUID, applied_at: datetime, routes: Iterable[ProposedRoute]) -> Status | None:
+        """`Transaction.mark_applied` as a transaction of its own."""
