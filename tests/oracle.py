@@ -56,9 +56,9 @@ def matches(route: ProposedRoute, r: RequestLog) -> bool:
         return False
     if when.has_images is not None or when.has_audio is not None:
         return False
-    if when.prompt_contains_any_of:
-        if r.body is None or not any(k.lower() in r.body.lower() for k in when.prompt_contains_any_of):
-            return False
+    prompt = None if r.body is None else r.body.lower()
+    if when.prompt_contains_any_of and (prompt is None or not any(k.lower() in prompt for k in when.prompt_contains_any_of)):
+        return False
     if when.estimated_cost_gt is not None and not r.baseline_cost_usd > when.estimated_cost_gt:
         return False
     return when.estimated_cost_lt is None or r.baseline_cost_usd < when.estimated_cost_lt

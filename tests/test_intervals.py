@@ -165,6 +165,6 @@ def test_tt_plan_core_intervals_are_sums_in_draw_order() -> None:
 
 def test_resampled_sums_are_exact_past_64_bits() -> None:
     values = np.array([2**62, 2**62 - 1, -(2**61)])
-    rows = np.concatenate([b for b in draws(1, 3, 50)])
+    rows = np.concatenate(list(draws(1, 3, 50)))
     expected = sorted(sum(int(values[i]) for i in row) for row in rows.tolist())
     assert resample.total_interval(values, 1, 50) == (expected[1] / 10**12, expected[48] / 10**12)

@@ -78,7 +78,7 @@ def check_summary(summary: Summary, expected: oracle.Answer) -> None:
         assert total == sum(rounded(a) ** j for a in actual)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(plans())
 def test_the_engine_equals_the_row_loop(plan: PlanInput) -> None:
     check(plan)
@@ -89,7 +89,7 @@ def test_the_engine_equals_the_row_loop(plan: PlanInput) -> None:
 def test_the_engine_equals_the_row_loop_on_thousands_of_inputs(part: int) -> None:
     @seed(part)
     @settings(
-        max_examples=500, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+        max_examples=500, deadline=None, database=None, suppress_health_check=list(HealthCheck)
     )
     @given(plans(max_size=12))
     def run(plan: PlanInput) -> None:
@@ -98,7 +98,7 @@ def test_the_engine_equals_the_row_loop_on_thousands_of_inputs(part: int) -> Non
     run()
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(plans())
 def test_summaries_of_parts_add_up_to_the_summary_of_the_whole(plan: PlanInput) -> None:
     question = Question.of(plan.model_copy(update={"config": plan.config.model_copy(update={"l1_ttl_seconds": None})}), "limit")
