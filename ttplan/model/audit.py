@@ -96,7 +96,7 @@ class TipAnchor(BaseModel):
     seq: int = Field(ge=0, lt=2**63)
     hash: Hex64
 
-    def __init__(self, seq: int, hash: str) -> None:  # noqa: A002 - the wire name
+    def __init__(self, seq: int, hash: str) -> None:
         super().__init__(seq=seq, hash=hash)
 
     @classmethod

@@ -25,7 +25,7 @@ class AddedRequests(NamedTuple):
 
 
 class Snapshot(Protocol):
-    """One consistent state of a store, to read from."""
+    """One consistent state of a store, to read from while it is open."""
 
     def org_id(self) -> UUID | None:
         """The organisation that the store belongs to; None until something decided it."""
@@ -42,30 +42,34 @@ class Snapshot(Protocol):
     def tip(self, org_id: UUID) -> TipAnchor | None:
         """The last entry of the organisation's chain; None where it has none."""
 
-    def entry_count(self, org_id: UUID) -> int:
-        """How many entries the organisation's chain has."""
-
     def entries(self, org_id: UUID, *, since: int = 0) -> Iterator[Record]:
-        """The chain's entries from seq `since` on, in order, streamed."""
+        """The chain's entries from seq `since` on, in the order in which they are stored, streamed."""
 
     def request_count(self) -> int:
         """How many requests the store holds."""
 
+    def request_orgs(self) -> list[UUID]:
+        """The organisations that the logged requests belong to, in order."""
+
     def requests(self) -> ir.Table:
-        """The logged requests as an Ibis table, valid while the snapshot is open."""
+        """The logged requests as an Ibis table."""
 
 
 class Transaction(Snapshot, Protocol):
     """A snapshot that one can also write to. All of it is committed when the block ends, or, after an error, none."""
 
     def set_org_id(self, org_id: UUID) -> None:
-        """Decide which organisation the store belongs to. Once."""
+        """Decide which organisation the store belongs to. StoreError where another one was decided."""
 
-    def add_requests(self, rows: pa.RecordBatchReader) -> AddedRequests:
-        """Add request rows. An id that is there already with the same content is passed over; with another it is an InputError."""
+    def add_requests(self, batches: Iterable[pa.RecordBatch], org_id: UUID) -> AddedRequests:
+        """Add request rows; those that name no organisation get `org_id`.
+
+        An id that is there already with the same content is passed over. InputError where it comes twice, or is there with
+        another content.
+        """
 
     def add_plan(self, run: PlanRun) -> None:
-        """Add a plan."""
+        """Add a plan. StoreError where its id is taken."""
 
     def mark_applied(self, plan_id: UUID, applied_at: datetime, routes: Iterable[ProposedRoute]) -> Status | None:
         """The plan's status until now, None where there is no such plan.

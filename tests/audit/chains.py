@@ -1,0 +1,56 @@
+"""Chains for tests: pinned key, ids and clock."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from ttplan.audit.chain import next_entry
+from ttplan.audit.jsonl import write_chain
+from ttplan.audit.keys import key_from_hex
+from ttplan.model.audit import Actor, Anonymous, ApiKey, AuditEntry, System, TipAnchor, User
+
+KEY = key_from_hex("11" * 32)
+OTHER_KEY = key_from_hex("22" * 32)
+ORG = UUID(int=1)
+START = datetime(2026, 5, 1, 12, tzinfo=UTC)
+ACTORS: tuple[Actor, ...] = (User(UUID(int=7)), ApiKey(UUID(int=8)), System(), Anonymous())
+TIMES = (timedelta(0), timedelta(milliseconds=120), timedelta(microseconds=7))
+
+
+def entry(tip: TipAnchor | None, **changes: Any) -> AuditEntry:
+    """The entry after `tip`."""
+    seq = 0 if tip is None else tip.seq + 1
+    fields: dict[str, Any] = {
+        "key": KEY,
+        "id": UUID(int=1000 + seq),
+        "org_id": ORG,
+        "timestamp": START + timedelta(seconds=seq) + TIMES[seq % 3],
+        "actor": ACTORS[seq % 4],
+        "event": "plan.applied",
+        "payload": {
+            "plan_id": str(UUID(int=seq)),
+            "projected_savings_usd": seq * 1.1,
+            "note": "Zoë 😀",
+            "n": [1, 1e-6, -0.0, None],
+        },
+    }
+    return next_entry(tip, **(fields | changes))
+
+
+def chain(length: int, **changes: Any) -> list[AuditEntry]:
+    """A good chain of that length."""
+    entries: list[AuditEntry] = []
+    for _ in range(length):
+        tip = TipAnchor(entries[-1].seq, entries[-1].hash) if entries else None
+        entries.append(entry(tip, **changes))
+    return entries
+
+
+def exported(entries: list[AuditEntry]) -> bytes:
+    """The chain as JSON lines with its preamble."""
+    file = io.BytesIO()
+    write_chain(file, entries, verifying_key=KEY.public_key, org_id=ORG, entry_count=len(entries))
+    return file.getvalue()

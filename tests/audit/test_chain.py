@@ -1,0 +1,304 @@
+"""The chain: what an entry is, and the first bad one named by the check that it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import blake3
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.audit.chains import KEY, ORG, OTHER_KEY, START, chain, entry
+from ttplan.audit.chain import GENESIS, hashed_timestamp, to_entry, to_record
+from ttplan.audit.keys import VerifyingKey
+from ttplan.audit.report import check_chain
+from ttplan.audit.verify import Strength, find_equivocation, verify_chain, verify_chain_with_anchor
+from ttplan.model.audit import AuditEntry, Record, TipAnchor
+from ttplan.model.errors import (
+    BadSignature,
+    BrokenChain,
+    CanonicalError,
+    Equivocation,
+    ForeignOrg,
+    HashMismatch,
+    HexError,
+    InputError,
+    KeyFileError,
+    SeqGap,
+    TruncatedChain,
+)
+
+PUBLIC = KEY.public_key
+STRENGTHS: tuple[Strength, ...] = ("all", "tip")
+
+
+def changed(entries: list[AuditEntry], index: int, **fields: Any) -> list[AuditEntry | Record]:
+    """The chain with one entry's fields replaced, and nothing recomputed."""
+    copy: list[AuditEntry | Record] = list(entries)
+    copy[index] = entries[index].model_copy(update=fields)
+    return copy
+
+
+def resigned(entries: list[AuditEntry], index: int, **fields: Any) -> list[AuditEntry | Record]:
+    """The chain with one record's raw fields replaced: what only a raw source can hold."""
+    copy: list[AuditEntry | Record] = list(entries)
+    copy[index] = to_record(entries[index])._replace(**fields)
+    return copy
+
+
+def test_an_entry_is_what_the_contract_says() -> None:
+    first, second = chain(2)
+    body = (
+        b'{"actor":{"type":"user","user_id":"00000000-0000-0000-0000-000000000007"},"event":"plan.applied",'
+        b'"id":"00000000-0000-0000-0000-0000000003e8","org_id":"00000000-0000-0000-0000-000000000001",'
+        b'"payload":{"n":[1,1e-6,-0.0,null],"note":"Zo\xc3\xab \xf0\x9f\x98\x80",'
+        b'"plan_id":"00000000-0000-0000-0000-000000000000",'
+        b'"projected_savings_usd":0.0},"seq":0,"timestamp":"2026-05-01T12:00:00+00:00"}'
+    )
+    assert to_record(first).body == body
+    assert first.prev_hash == GENESIS
+    assert first.hash == blake3.blake3(bytes(32) + body).hexdigest()
+    assert PUBLIC.fault(bytes.fromhex(first.signature), bytes.fromhex(first.hash)) is None
+    assert second.seq == 1
+    assert second.prev_hash == first.hash
+    assert to_entry(to_record(second)) == second
+
+
+def test_timestamps_have_no_fraction_or_3_or_6_digits() -> None:
+    assert [e.timestamp for e in chain(3)] == [
+        "2026-05-01T12:00:00+00:00",
+        "2026-05-01T12:00:01.120+00:00",
+        "2026-05-01T12:00:02.000007+00:00",
+    ]
+    with pytest.raises(CanonicalError, match="no time zone"):
+        hashed_timestamp(START.replace(tzinfo=None))
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+def test_a_good_chain_verifies(strength: Strength) -> None:
+    entries = chain(9)
+    verified = verify_chain(entries, PUBLIC, signatures=strength)
+    assert verified.entries == 9
+    assert verified.org_id == ORG
+    assert verified.tip == TipAnchor(8, entries[-1].hash)
+    assert verified.signatures_checked == (9 if strength == "all" else 1)
+    assert verify_chain(iter(entries), PUBLIC.hex, signatures=strength) == verified
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+def test_an_empty_chain_verifies_as_empty_and_satisfies_no_anchor(strength: Strength) -> None:
+    assert verify_chain([], PUBLIC, signatures=strength).entries == 0
+    with pytest.raises(TruncatedChain, match="expected 1 entries, found 0"):
+        verify_chain_with_anchor([], PUBLIC, TipAnchor(0, "0" * 64), signatures=strength)
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+@pytest.mark.parametrize("index", [0, 3, 5])
+def test_a_missing_entry_is_a_seq_gap(strength: Strength, index: int) -> None:
+    entries = chain(7)
+    del entries[index]
+    with pytest.raises(SeqGap) as caught:
+        verify_chain(entries, PUBLIC, signatures=strength)
+    assert (caught.value.index, caught.value.expected, caught.value.got) == (index, index, index + 1)
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+def test_a_wrong_prev_hash_is_a_broken_chain(strength: Strength) -> None:
+    entries = chain(5)
+    with pytest.raises(BrokenChain) as caught:
+        verify_chain(changed(entries, 2, prev_hash="ab" * 32), PUBLIC, signatures=strength)
+    assert (caught.value.index, caught.value.expected, caught.value.got) == (2, entries[1].hash, "ab" * 32)
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+@pytest.mark.parametrize(
+    "fields", [{"event": "plan.reverted"}, {"payload": {}}, {"id": UUID(int=5)}, {"timestamp": "2026-05-01T12:00:09+00:00"}]
+)
+def test_changed_content_is_a_hash_mismatch(strength: Strength, fields: dict[str, Any]) -> None:
+    with pytest.raises(HashMismatch) as caught:
+        verify_chain(changed(chain(5), 3, **fields), PUBLIC, signatures=strength)
+    assert caught.value.index == 3
+
+
+def test_a_wrong_signature_is_a_bad_signature_where_all_are_checked() -> None:
+    entries = chain(5)
+    swapped = changed(entries, 1, signature=entries[2].signature)
+    with pytest.raises(BadSignature) as caught:
+        verify_chain(swapped, PUBLIC)
+    assert caught.value.index == 1
+    # The tip's signature vouches for the content, not for the single signatures, and the report says so.
+    report = check_chain(swapped, PUBLIC, key_source="a test", signatures="tip")
+    assert report.ok
+    assert "the signatures of the entries before the last" in report.not_checked
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+def test_another_key_is_a_bad_signature(strength: Strength) -> None:
+    with pytest.raises(BadSignature) as caught:
+        verify_chain(chain(3), OTHER_KEY.public_key, signatures=strength)
+    assert caught.value.index == (0 if strength == "all" else 2)
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+@pytest.mark.parametrize("name", ["prev_hash", "hash", "signature"])
+@pytest.mark.parametrize("text", ["", "A" * 64, "g" * 128, "٣" * 64])
+def test_what_is_no_lower_case_hex_is_a_hex_error(strength: Strength, name: str, text: str) -> None:
+    with pytest.raises(HexError, match=name) as caught:
+        verify_chain(resigned(chain(4), 2, **{name: text}), PUBLIC, signatures=strength)
+    assert caught.value.index == 2
+
+
+def test_an_entry_of_another_organisation_is_foreign() -> None:
+    entries = chain(3)
+    tip = TipAnchor(entries[-1].seq, entries[-1].hash)
+    with pytest.raises(ForeignOrg) as caught:
+        verify_chain([*entries, entry(tip, org_id=UUID(int=2))], PUBLIC)
+    assert (caught.value.index, caught.value.expected, caught.value.got) == (3, ORG, UUID(int=2))
+
+
+def test_two_signed_entries_at_one_seq_prove_misbehaviour() -> None:
+    entries = chain(4)
+    fork = entry(TipAnchor(2, entries[2].hash), payload={"other": True})
+    with pytest.raises(Equivocation) as caught:
+        verify_chain([*entries, fork], PUBLIC)
+    assert caught.value.index == 4
+    assert caught.value.hashes == (entries[3].hash, fork.hash)
+    found = find_equivocation(entries, [*entries[:3], fork], PUBLIC)
+    assert found is not None
+    assert (found.seq, found.hashes) == (3, (entries[3].hash, fork.hash))
+    assert find_equivocation(entries, entries, PUBLIC) is None
+    # One that the key did not sign proves nothing against its holder.
+    forged = entry(TipAnchor(2, entries[2].hash), key=OTHER_KEY, payload={"other": True})
+    assert find_equivocation(entries, [*entries[:3], forged], PUBLIC) is None
+    with pytest.raises(SeqGap):
+        verify_chain([*entries, forged], PUBLIC)
+
+
+def test_the_first_bad_entry_is_named_even_where_signatures_are_checked_behind() -> None:
+    entries = chain(12)
+    broken = changed(changed(entries, 9, prev_hash="ab" * 32), 4, signature="00" * 64)  # type: ignore[arg-type]
+    with pytest.raises(BadSignature) as caught:
+        verify_chain(broken, PUBLIC)
+    assert caught.value.index == 4
+
+
+def test_the_first_bad_entry_is_named_over_many_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ttplan.audit.verify._BATCH", 3)
+    entries = chain(40)
+    for index in range(0, 40, 3):
+        with pytest.raises(BadSignature) as caught:
+            verify_chain(changed(entries, index, signature="00" * 64), PUBLIC)
+        assert caught.value.index == index
+    assert verify_chain(entries, PUBLIC).entries == 40
+
+
+def test_an_anchor_proves_that_the_chain_still_ends_there() -> None:
+    entries = chain(6)
+    anchor = TipAnchor(5, entries[5].hash)
+    assert verify_chain_with_anchor(entries, PUBLIC, anchor).tip == anchor
+    for cut in (entries[:5], [*entries, entry(anchor)]):
+        with pytest.raises(TruncatedChain) as caught:
+            verify_chain_with_anchor(cut, PUBLIC, anchor)
+        assert (caught.value.expected_len, caught.value.got_len) == (6, len(cut))
+    with pytest.raises(TruncatedChain):
+        verify_chain_with_anchor(entries, PUBLIC, TipAnchor(5, "ab" * 32))
+
+
+def test_an_anchor_is_written_seq_colon_hash() -> None:
+    anchor = TipAnchor.parse("41:" + "9f" * 32)
+    assert anchor == TipAnchor(41, "9f" * 32)
+    assert TipAnchor.parse(str(anchor)) == anchor
+    for text in (
+        "41",
+        "41:9f",
+        "-1:" + "9f" * 32,
+        "01:" + "9f" * 32,
+        "41:" + "9F" * 32,
+        f"{2**63}:" + "9f" * 32,
+        "٤١:" + "9f" * 32,
+    ):
+        with pytest.raises(InputError, match="is not an anchor"):
+            TipAnchor.parse(text)
+
+
+def test_an_entry_hashed_with_the_older_spelling_of_floats_verifies() -> None:
+    modern = entry(None, payload={"x": 1e16, "text": "1e+16"})
+    body = to_record(modern).body.replace(b":1e+16", b":1e16")
+    digest = blake3.blake3(bytes(32) + body)
+    older = modern.model_copy(update={"hash": digest.hexdigest(), "signature": KEY.sign(digest.digest()).hex()})
+    assert verify_chain([older], PUBLIC).entries == 1
+    with pytest.raises(HashMismatch):
+        verify_chain([older.model_copy(update={"payload": {"x": 1e17, "text": "1e+16"}})], PUBLIC)
+
+
+def test_a_key_that_anybody_can_sign_for_is_refused() -> None:
+    with pytest.raises(KeyFileError, match="small order"):
+        verify_chain(chain(1), "00" * 32)
+
+
+def test_entries_are_streamed() -> None:
+    """No more than a bounded number of entries is alive at a time."""
+    alive = 0
+    most = 0
+
+    class Counted(Record):
+        def __del__(self) -> None:
+            nonlocal alive
+            alive -= 1
+
+    def stream() -> Iterator[Record]:
+        nonlocal alive, most
+        for record in map(to_record, entries):
+            alive += 1
+            most = max(most, alive)
+            yield Counted(*record)
+
+    entries = chain(300)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ttplan.audit.verify._BATCH", 5)
+        patch.setattr("os.cpu_count", lambda: 1)
+        for strength in STRENGTHS:
+            most = 0
+            verify_chain(stream(), PUBLIC, signatures=strength)
+            assert most < 60
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_any_change_of_a_chain_is_reported(data: st.DataObject) -> None:
+    """Dropping, repeating, swapping and moving entries never goes unnoticed, except for cutting the tail, which anchors catch."""
+    entries = chain(6)
+    order = data.draw(st.lists(st.integers(0, 5), min_size=1, max_size=7))
+    found = [entries[i] for i in order]
+    if order == list(range(len(order))):
+        assert verify_chain(found, PUBLIC).entries == len(order)
+        return
+    report = check_chain(found, PUBLIC, key_source="a test")
+    assert report.verdict == "broken"
+    assert report.first_bad is not None
+    assert report.first_bad.index == next(i for i, j in enumerate(order) if i != j)
+
+
+def test_the_report_says_what_ran_and_what_did_not() -> None:
+    entries = chain(3)
+    anchor = TipAnchor(2, entries[2].hash)
+    good = check_chain(entries, PUBLIC, key_source="the auditor's file", anchor=anchor)
+    assert (good.verdict, good.exit_code, good.ok) == ("verified", 0, True)
+    assert "VERIFIED: 3 entries" in str(good)
+    own = check_chain(entries, PUBLIC, key_source="the chain's preamble", own_key=True)
+    assert (own.verdict, own.exit_code, own.ok) == ("consistent with its own key", 4, False)
+    bad = check_chain(changed(entries, 1, event="x"), PUBLIC, key_source="a test")
+    assert (bad.verdict, bad.exit_code) == ("broken", 1)
+    assert bad.first_bad is not None
+    assert (bad.first_bad.index, bad.first_bad.error) == (1, "HashMismatch")
+    assert "first bad entry: 1 (HashMismatch)" in str(bad)
+    for report in (good, own, bad):
+        assert all(len(line) <= 80 for line in str(report).splitlines())
+
+
+def test_a_verifying_key_equals_its_like() -> None:
+    assert VerifyingKey.from_hex(PUBLIC.hex) == PUBLIC
+    assert len({VerifyingKey.from_hex(PUBLIC.hex), PUBLIC}) == 1

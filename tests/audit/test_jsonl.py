@@ -1,0 +1,217 @@
+"""Chains as JSON lines: theirs are read, ours are readable, and nothing unsigned slips through."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import blake3
+import pytest
+
+from tests.audit.chains import KEY, ORG, chain, entry, exported
+from ttplan.audit.chain import to_record
+from ttplan.audit.jsonl import counted, read_chain
+from ttplan.audit.verify import verify_chain
+from ttplan.model.audit import Record
+from ttplan.model.errors import ChainError, InputError, TtplanError
+
+PUBLIC = KEY.public_key
+
+
+def read(data: bytes) -> list[Record]:
+    """All records of an export, its preamble honoured."""
+    preamble, records = read_chain(io.BytesIO(data))
+    return list(counted(preamble, records, "the chain"))
+
+
+def test_what_is_written_is_read_back() -> None:
+    entries = chain(12)
+    preamble, records = read_chain(io.BytesIO(exported(entries)))
+    assert preamble is not None
+    assert (preamble.verifying_key, preamble.org_id, preamble.entry_count) == (PUBLIC.hex, ORG, 12)
+    assert list(records) == [to_record(e) for e in entries]
+
+
+def test_the_lines_are_those_of_the_ecosystem() -> None:
+    entries = chain(2)
+    lines = exported(entries).split(b"\n")
+    assert lines[0] == (
+        b'{"meta":true,"verifying_key":"'
+        + PUBLIC.hex.encode()
+        + b'","org_id":"00000000-0000-0000-0000-000000000001","entry_count":2}'
+    )
+    assert lines[1] == (
+        b'{"id":"00000000-0000-0000-0000-0000000003e8","org_id":"00000000-0000-0000-0000-000000000001","seq":0,'
+        b'"timestamp":"2026-05-01T12:00:00Z","actor":{"type":"user","user_id":"00000000-0000-0000-0000-000000000007"},'
+        b'"event":"plan.applied","payload":{"n":[1,1e-6,-0.0,null],"note":"Zo\xc3\xab \xf0\x9f\x98\x80",'
+        b'"plan_id":"00000000-0000-0000-0000-000000000000","projected_savings_usd":0.0},'
+        b'"prev_hash":"'
+        + b"0" * 64
+        + b'","hash":"'
+        + entries[0].hash.encode()
+        + b'","signature":"'
+        + entries[0].signature.encode()
+        + b'"}'
+    )
+    assert b'"timestamp":"2026-05-01T12:00:01.120Z"' in lines[2]
+
+
+def test_a_chain_without_preamble_and_with_blank_lines_is_read() -> None:
+    data = exported(chain(3)).split(b"\n", 1)[1]
+    assert len(read(data)) == 3
+    assert len(read(b"\n \r\n" + data.replace(b"\n", b"\n\n"))) == 3
+
+
+def test_white_space_order_and_escapes_change_nothing() -> None:
+    entries = chain(3)
+    loose = b"".join(
+        json.dumps(dict(reversed(json.loads(line).items())), indent=None, separators=(" , ", " : ")).encode() + b"\r\n"
+        for line in exported(entries).split(b"\n")[1:-1]
+    )
+    # json.dumps spells 1e-6 as 1e-06, which is not the one spelling.
+    loose = loose.replace(b"1e-06", b"1e-6")
+    assert read(loose) == [to_record(e) for e in entries]
+
+
+def test_floats_in_the_older_spelling_are_read() -> None:
+    modern = entry(None, payload={"x": 1e16})
+    body = to_record(modern).body.replace(b"1e+16", b"1e16")
+    digest = blake3.blake3(bytes(32) + body)
+    older = modern.model_copy(update={"hash": digest.hexdigest(), "signature": KEY.sign(digest.digest()).hex()})
+    line = exported([older]).replace(b"1e+16", b"1e16")
+    assert verify_chain(read(line), PUBLIC).entries == 1
+
+
+def test_nine_digits_of_a_second_are_kept() -> None:
+    base = to_record(entry(None))
+    body = base.body.replace(b"12:00:00+00:00", b"12:00:00.123456789+00:00")
+    digest = blake3.blake3(bytes(32) + body)
+    signed = base._replace(body=body, hash=digest.hexdigest(), signature=KEY.sign(digest.digest()).hex())
+    file = exported([entry(None)]).replace(base.hash.encode(), signed.hash.encode())
+    file = file.replace(base.signature.encode(), signed.signature.encode()).replace(b"12:00:00Z", b"12:00:00.123456789Z")
+    assert read(file) == [signed]
+    assert verify_chain(read(file), PUBLIC).entries == 1
+
+
+LINE = exported(chain(1)).split(b"\n")[1]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b'"seq":0', b'"seq":0,"note":"x"', "the key 'note', which nothing signs"),
+        (b'"seq":0,', b"", "lacks seq"),
+        (b'"seq":0', b'"seq":0,"seq":0', "the key 'seq' stands twice"),
+        (b'"n":[1', b'"n":[{"a":1,"a":1}', "the key 'a' stands twice"),
+        (b'"type":"user"', b'"type":"user","name":"x"', "the key 'name', which nothing signs"),
+        (b'"type":"user"', b'"type":"root"', "actor is not one"),
+        (b'"actor":{"type":"user","user_id":"00000000-0000-0000-0000-000000000007"}', b'"actor":"system"', "actor is not one"),
+        (b'"user_id":"00000000-', b'"user_id":"{0000000-', "user_id is no UUID"),
+        (b'"seq":0', b'"seq":0.0', "seq is 0.0; expected a whole number"),
+        (b'"seq":0', b'"seq":true', "seq is True"),
+        (b'"seq":0', b'"seq":-1', "seq is -1"),
+        (b'"seq":0', b'"seq":00', "not JSON"),
+        (b'"seq":0', b'"seq":-0', "not in its one spelling"),
+        (b'"n":[1', b'"n":[18446744073709551616', "past 64 bits"),
+        (b'"n":[1', b'"n":[' + b"9" * 5000, "past 64 bits"),
+        (b'"n":[1', b'"n":[1.50', "not in its one spelling; expected 1.5"),
+        (b'"n":[1', b'"n":[1E5', "not in its one spelling"),
+        (b'"n":[1', b'"n":[NaN', "NaN is no JSON"),
+        (b'"n":[1', b'"n":[1e999', "not in its one spelling|finite"),
+        (b'"n":[1', b'"n":["\\ud800"', "lone surrogate"),
+        (b'"n":[1', b'"n":["\xff"', "not UTF-8"),
+        (b'"n":[1', b'"n":[' + b"[" * 20000 + b"]" * 20000, "nests too deep"),
+        (b'"n":[1', b'"n":[' + b"[" * 400 + b"]" * 400, "nests too deep"),
+        (b"12:00:00Z", b"12:00:00", "timestamp is"),
+        (b"12:00:00Z", b"12:00:00.1Z", "timestamp is"),
+        (b"12:00:00Z", b"14:00:00+02:00", "timestamp is"),
+        (b"2026-05-01", b"2026-02-30", "timestamp is"),
+        (b"2026-05-01", "２026-05-01".encode(), "timestamp is"),
+        (b'"id":"00000000-0000-0000-0000-0000000003e8"', b'"id":"00000000-0000-0000-0000-0000000003E8"', "id is"),
+        (b'"id":"00000000-0000-0000-0000-0000000003e8"', b'"id":"{00000000-0000-0000-0000-0000000003e8}"', "id is"),
+        (b'"event":"plan.applied"', b'"event":null', "event is no text"),
+        (b'"payload":{', b'"payload":[{', "not JSON"),
+    ],
+)
+def test_what_is_not_exactly_an_entry_is_refused_by_line(old: bytes, new: bytes, message: str) -> None:
+    assert old in LINE
+    with pytest.raises(InputError, match=message) as caught:
+        read(exported([])[:0] + LINE.replace(old, new, 1) + b"\n")
+    assert "line 1" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b'"meta":true', b'"meta":1', "meta is not true"),
+        (b'"meta":true', b'"meta":true,"x":1', "the key 'x'"),
+        (b'"entry_count":1', b'"entry_count":2', "speaks of 2 entries, but it has 1"),
+        (b'"entry_count":1', b'"entry_count":"1"', "entry_count is no whole number"),
+        (
+            b'"org_id":"00000000-0000-0000-0000-000000000001","entry',
+            b'"org_id":"00000000-0000-0000-0000-000000000002","entry',
+            "its entries of",
+        ),
+        (b'"verifying_key":"d', b'"verifying_key":"D', "verifying_key is not 64"),
+    ],
+)
+def test_a_preamble_is_strict_and_has_to_agree(old: bytes, new: bytes, message: str) -> None:
+    data = exported(chain(1))
+    assert old in data
+    with pytest.raises(InputError, match=message):
+        read(data.replace(old, new, 1))
+
+
+def test_a_file_cut_in_the_middle_of_a_line_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "chain.jsonl"
+    path.write_bytes(exported(chain(3))[:-100])
+    _, records = read_chain(path)
+    with pytest.raises(InputError, match=r"chain\.jsonl, line 4: not JSON .*cut off") as caught:
+        list(records)
+    assert caught.value.exit_code == 2
+
+
+def test_missing_and_empty_files_are_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="No such file"):
+        read_chain(tmp_path / "none.jsonl")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_chain(tmp_path)
+    (tmp_path / "empty.jsonl").write_bytes(b"\n\n")
+    with pytest.raises(InputError, match="is empty"):
+        read_chain(tmp_path / "empty.jsonl")
+
+
+def test_a_line_has_a_longest_length() -> None:
+    with pytest.raises(InputError, match="longer than 100 bytes"):
+        read_chain(io.BytesIO(LINE), max_line=100)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(4))
+def test_flipping_any_byte_of_an_export_is_reported_or_changes_nothing_that_is_verified(part: int) -> None:
+    """Every position of a chain of 20, every single bit, and a few other bytes."""
+    entries = chain(20)
+    data = exported(entries)
+    good = [to_record(e) for e in entries]
+    unnoticed = []
+    for position in range(part, len(data), 4):
+        for byte in {data[position] ^ (1 << bit) for bit in range(8)} | set(b' \n"0'):
+            if byte == data[position]:
+                continue
+            flipped = data[:position] + bytes([byte]) + data[position + 1 :]
+            try:
+                preamble, records = read_chain(io.BytesIO(flipped))
+                found = list(counted(preamble, records, "it"))
+                key = PUBLIC if preamble is None else preamble.verifying_key
+                verify_chain(found, key, signatures="tip")
+            except TtplanError as error:
+                assert str(error)  # noqa: PT017 - which of the many errors does not matter
+                continue
+            if found != good:
+                unnoticed.append((position, byte, found))
+    # Only a single signature before the last can differ unseen by the tip's; checking all sees it.
+    for position, _, found in unnoticed:
+        assert b'"signature":"' in data[max(0, position - 150) : position]
+        with pytest.raises(ChainError):
+            verify_chain(found, PUBLIC)

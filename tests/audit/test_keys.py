@@ -1,0 +1,175 @@
+"""Keys: in files of mode 0600, from the environment, never shown; strict about what it accepts."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nacl.bindings import crypto_sign_open
+from nacl.exceptions import BadSignatureError
+
+from ttplan.audit import ed25519
+from ttplan.audit.keys import (
+    ENVIRONMENT_NAME,
+    VerifyingKey,
+    create_key,
+    key_from_env,
+    key_from_hex,
+    load_key,
+    save_key,
+)
+from ttplan.model.errors import KeyFileError
+
+VECTORS = Path(__file__).parent.parent / "vectors" / "ed25519"
+SEED = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"
+
+
+def verdict(public_key: str, signature: str, message: str) -> bool:
+    """Whether we take this signature: the key loads and the signature verifies."""
+    try:
+        key = VerifyingKey.from_hex(public_key)
+    except KeyFileError:
+        return False
+    return key.fault(bytes.fromhex(signature), bytes.fromhex(message)) is None
+
+
+@pytest.mark.parametrize("source", ["wycheproof", "speccheck"])
+def test_public_vectors_get_their_strict_verdicts(source: str) -> None:
+    cases = json.loads((VECTORS / f"{source}.json").read_text())
+    assert len(cases) >= 10
+    wrong = [c for c in cases if verdict(c["public_key"], c["signature"], c["message"]) is not c["valid"]]
+    assert wrong == []
+
+
+def libsodium(public_key: bytes, signature: bytes, message: bytes) -> bool:
+    try:
+        crypto_sign_open(signature + message, public_key)
+    except BadSignatureError:
+        return False
+    return True
+
+
+@given(st.binary(min_size=32, max_size=32), st.binary(max_size=40), st.integers(0, 511), st.integers(0, 511))
+def test_libsodium_agrees_on_flipped_signatures_and_keys(seed: bytes, message: bytes, bit: int, other: int) -> None:
+    key = key_from_hex(seed.hex())
+    signature = bytearray(key.sign(message))
+    assert libsodium(key.public_key.raw, bytes(signature), message)
+    assert key.public_key.fault(bytes(signature), message) is None
+    signature[bit // 8] ^= 1 << bit % 8
+    public = bytearray(key.public_key.raw)
+    public[other % 32] ^= 1 << other // 64
+    for raw in (key.public_key.raw, bytes(public)):
+        assert verdict(raw.hex(), signature.hex(), message.hex()) == libsodium(raw, bytes(signature), message)
+
+
+@pytest.mark.parametrize("raw", sorted(ed25519.SMALL_ORDER), ids=bytes.hex)
+def test_points_of_small_order_are_no_keys_and_no_r(raw: bytes) -> None:
+    with pytest.raises(KeyFileError, match="small order"):
+        VerifyingKey(raw)
+    key = key_from_hex(SEED).public_key
+    assert key.fault(raw + bytes(32), b"") == "its R is of small order"
+    # S = 0 and R = A of order 1 verify under the bare arithmetic: libsodium refuses them, too.
+    assert not libsodium(raw, raw + bytes(32), b"message")
+
+
+def test_keys_that_are_not_canonical_or_no_points_are_refused() -> None:
+    p = 2**255 - 19
+    with pytest.raises(KeyFileError, match="canonical"):
+        VerifyingKey((p + 3).to_bytes(32, "little"))
+    off_curve = next(
+        y
+        for y in range(2, 100)
+        if pow((y * y - 1) * pow(-121665 * pow(121666, -1, p) * y * y + 1, -1, p) % p, (p - 1) // 2, p) == p - 1
+    )
+    with pytest.raises(KeyFileError, match="not a point"):
+        VerifyingKey(off_curve.to_bytes(32, "little"))
+    with pytest.raises(KeyFileError, match="31 bytes"):
+        VerifyingKey(bytes(31))
+
+
+def test_a_seed_in_hex_is_the_key_of_rfc_8032() -> None:
+    key = key_from_hex(SEED)
+    assert key.public_key.hex == "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+    assert key.sign(b"").hex().startswith("e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bac")
+
+
+def test_nothing_shows_the_private_key() -> None:
+    key = key_from_hex(SEED)
+    assert SEED not in repr(key) + str(key) + f"{key!r}" + repr([key]) + repr({"k": key})
+    assert repr(key) == f"SigningKey(public_key={key.public_key.hex})"
+    for leak in (pickle.dumps, copy.deepcopy):
+        with pytest.raises(TypeError, match="not pickled"):
+            leak(key)
+
+
+def test_a_key_in_the_environment() -> None:
+    assert key_from_env({}) is None
+    key = key_from_env({ENVIRONMENT_NAME: SEED})
+    assert key is not None
+    assert key.public_key == key_from_hex(SEED).public_key
+    with pytest.raises(KeyFileError, match="TT_AUDIT_SIGNING_KEY has 3 characters; expected 64 hex digits") as caught:
+        key_from_env({ENVIRONMENT_NAME: "abc"})
+    assert "abc" not in str(caught.value)
+
+
+def test_a_key_file_is_0600_and_never_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "key.pem"
+    key = create_key()
+    old = os.umask(0)
+    try:
+        save_key(key, path)
+    finally:
+        os.umask(old)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert load_key(path).public_key == key.public_key
+    before = path.read_bytes()
+    with pytest.raises(KeyFileError, match="exists already"):
+        save_key(create_key(), path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_key_file_that_others_can_read_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    path = tmp_path / "key.pem"
+    save_key(create_key(), path)
+    path.chmod(0o640)
+    with pytest.raises(KeyFileError, match=r"mode 0640\); run: chmod 600"):
+        load_key(path)
+
+
+def test_a_passphrase_protects_a_key_file(tmp_path: Path) -> None:
+    path = tmp_path / "key.pem"
+    key = create_key()
+    save_key(key, path, passphrase=b"open sesame")
+    assert load_key(path, passphrase=b"open sesame").public_key == key.public_key
+    with pytest.raises(KeyFileError, match="needs a passphrase"):
+        load_key(path)
+    with pytest.raises(KeyFileError, match="passphrase is wrong"):
+        load_key(path, passphrase=b"no")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a key", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"])
+def test_a_file_that_is_no_key_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "key.pem"
+    path.write_bytes(content)
+    path.chmod(0o600)
+    with pytest.raises(KeyFileError, match="is no private key in PKCS#8 PEM"):
+        load_key(path)
+
+
+def test_a_missing_key_file_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(KeyFileError, match="ttplan keygen"):
+        load_key(tmp_path / "none.pem")
+    with pytest.raises(KeyFileError, match=r"cannot be read|is not a file"):
+        load_key(tmp_path)
+
+
+def test_a_key_cannot_be_saved_where_there_is_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(KeyFileError, match="cannot be written"):
+        save_key(create_key(), tmp_path / "none" / "key.pem")

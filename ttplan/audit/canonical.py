@@ -1,0 +1,88 @@
+"""The bytes that are hashed: canonical JSON, and what may stand in a payload."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from decimal import ROUND_HALF_EVEN, Decimal
+from math import isfinite
+from typing import Any
+
+import orjson
+
+from ttplan.model.errors import CanonicalError
+
+MAX_NESTING = 120
+"""How deep a payload of ours may nest; readers elsewhere stop at 127."""
+MONEY_LIMIT = Decimal(10) ** 9
+"""Money in a payload stays below this, so that every reader's float parser gets its 6 decimals back exactly."""
+_PARSER_LIMIT = 250
+
+
+def canonical_json(value: Any) -> bytes:
+    """`value` as `serde_json` writes it with sorted keys: no white space, UTF-8, shortest floats, `1e+16`.
+
+    Raises CanonicalError, naming where, for NaN and infinities, whole numbers past 64 bits, lone surrogates, keys that are no
+    text, nesting past 250 and anything that is not JSON.
+    """
+    _check(value, "value", _PARSER_LIMIT, nul=True)
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError as error:
+        raise CanonicalError(f"the value cannot be written as JSON: {error}") from None
+
+
+def check_payload(payload: Mapping[str, Any]) -> None:
+    """Refuse what some reader of the chain would not get back exactly.
+
+    Raises CanonicalError for all that `canonical_json` refuses, for nesting past 120 and for a NUL character.
+    """
+    _check(payload, "payload", MAX_NESTING, nul=False)
+    canonical_json(payload)
+
+
+def payload_money(amount: Decimal) -> float:
+    """USD for a payload: rounded half to even to 6 decimals. Raises CanonicalError at 10^9 and above."""
+    if abs(amount) >= MONEY_LIMIT:
+        raise CanonicalError(f"{amount} USD does not fit a payload; expected less than {MONEY_LIMIT:,}")
+    return float(amount.quantize(Decimal("0.000001"), rounding=ROUND_HALF_EVEN))
+
+
+_STRINGS_OR_EXPONENTS = re.compile(rb'"(?:[^"\\]|\\.)*"|e\+', re.DOTALL)
+
+
+def older_float_spelling(body: bytes) -> bytes | None:
+    """`body` with positive exponents as `serde_json` wrote them until the end of 2025, `1e16`; None where it has none."""
+    older = _STRINGS_OR_EXPONENTS.sub(lambda m: b"e" if m[0] == b"e+" else m[0], body)
+    return None if older == body else older
+
+
+def _check(value: Any, where: str, levels: int, *, nul: bool) -> None:
+    if levels < 0:
+        raise CanonicalError(f"{where[:80]}… nests too deep; expected at most {_PARSER_LIMIT if nul else MAX_NESTING} levels")
+    if value is None or isinstance(value, bool):
+        return
+    if isinstance(value, str):
+        if not nul and "\0" in value:
+            raise CanonicalError(f"{where} holds a NUL character; expected text without it")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise CanonicalError(f"{where} holds a lone surrogate; expected text that UTF-8 can carry") from None
+    elif isinstance(value, int):
+        if not -(2**63) <= value < 2**64:
+            raise CanonicalError(f"{where} is {value}; expected a whole number of 64 bits")
+    elif isinstance(value, float):
+        if not isfinite(value):
+            raise CanonicalError(f"{where} is {value}; expected a finite number, since JSON has no other")
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise CanonicalError(f"{where} has the key {key!r}; expected text")
+            _check(key, f"a key of {where}", levels, nul=nul)
+            _check(item, f"{where}.{key}", levels - 1, nul=nul)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            _check(item, f"{where}[{index}]", levels - 1, nul=nul)
+    else:
+        raise CanonicalError(f"{where} is a {type(value).__name__}; expected what JSON has")

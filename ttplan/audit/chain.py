@@ -1,0 +1,141 @@
+"""Entries: how one is made, hashed, signed, and told as a record."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import blake3
+import orjson
+
+from ttplan.audit.canonical import canonical_json, check_payload
+from ttplan.audit.keys import SigningKey
+from ttplan.model.audit import Actor, AuditEntry, Record, TipAnchor
+from ttplan.model.errors import CanonicalError
+
+GENESIS = "0" * 64
+"""The `prev_hash` of a chain's first entry."""
+
+
+def hashed_timestamp(at: datetime) -> str:
+    """A moment as it stands inside the hash: UTC, `+00:00`, with no fraction where it is zero, else 3 or 6 digits."""
+    if at.tzinfo is None:
+        raise CanonicalError(f"{at.isoformat()} has no time zone; expected a moment in UTC")
+    moment = at.astimezone(UTC)
+    digits = "seconds" if moment.microsecond == 0 else "milliseconds" if moment.microsecond % 1000 == 0 else "microseconds"
+    return moment.isoformat(timespec=digits)
+
+
+def entry_hash(prev_hash: str, body: bytes) -> str:
+    """`BLAKE3(prev_hash ‖ body)`, hex."""
+    return blake3.blake3(bytes.fromhex(prev_hash) + body).hexdigest()
+
+
+def body_of(
+    *,
+    actor: Mapping[str, Any],
+    event: str,
+    id: str,
+    org_id: str,
+    payload: Mapping[str, Any],
+    seq: int,
+    timestamp: str,
+) -> bytes:
+    """The canonical bytes that an entry's hash covers."""
+    return canonical_json(
+        {
+            "actor": dict(actor),
+            "event": event,
+            "id": id,
+            "org_id": org_id,
+            "payload": dict(payload),
+            "seq": seq,
+            "timestamp": timestamp,
+        }
+    )
+
+
+def next_entry(
+    tip: TipAnchor | None,
+    *,
+    key: SigningKey,
+    id: UUID,
+    org_id: UUID,
+    timestamp: datetime,
+    actor: Actor,
+    event: str,
+    payload: Mapping[str, Any],
+) -> AuditEntry:
+    """The entry that follows `tip` (None: the first), hashed and signed.
+
+    Raises CanonicalError where the payload cannot be carried to every reader, or the time has no zone.
+    """
+    check_payload(payload)
+    seq, prev_hash = (0, GENESIS) if tip is None else (tip.seq + 1, tip.hash)
+    stamp = hashed_timestamp(timestamp)
+    body = body_of(
+        actor=actor.model_dump(mode="json"),
+        event=event,
+        id=str(id),
+        org_id=str(org_id),
+        payload=payload,
+        seq=seq,
+        timestamp=stamp,
+    )
+    digest = entry_hash(prev_hash, body)
+    return AuditEntry(
+        id=id,
+        org_id=org_id,
+        seq=seq,
+        timestamp=stamp,
+        actor=actor,
+        event=event,
+        payload=dict(payload),
+        prev_hash=prev_hash,
+        hash=digest,
+        signature=key.sign(bytes.fromhex(digest)).hex(),
+    )
+
+
+def to_record(entry: AuditEntry) -> Record:
+    """The entry as it is stored and streamed."""
+    body = body_of(
+        actor=entry.actor.model_dump(mode="json"),
+        event=entry.event,
+        id=str(entry.id),
+        org_id=str(entry.org_id),
+        payload=entry.payload,
+        seq=entry.seq,
+        timestamp=entry.timestamp,
+    )
+    return Record(str(entry.org_id), entry.seq, entry.prev_hash, entry.hash, entry.signature, body)
+
+
+def to_entry(record: Record) -> AuditEntry:
+    """The record as an entry that a person can look at."""
+    fields = orjson.loads(record.body)
+    return AuditEntry(**fields, prev_hash=record.prev_hash, hash=record.hash, signature=record.signature)
+
+
+_STAMP = re.compile(
+    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{3}|\d{6}|\d{9}))?(?:Z|\+00:00)",
+    re.ASCII,
+)
+
+
+def respell_timestamp(text: str) -> str | None:
+    """A timestamp from a file (`Z` or `+00:00`; 0, 3, 6 or 9 digits) as it stands inside the hash; None where it is none."""
+    match = _STAMP.fullmatch(text)
+    if match is None:
+        return None
+    try:
+        datetime.fromisoformat(match[1])
+    except ValueError:
+        return None
+    fraction = match[2] or ""
+    while fraction.endswith("000"):
+        fraction = fraction[:-3]
+    return f"{match[1]}{'.' if fraction else ''}{fraction}+00:00"

@@ -1,0 +1,66 @@
+"""Strict Ed25519: the verdicts of libsodium and of `verify_strict`, on top of OpenSSL's arithmetic.
+
+OpenSSL already refuses `S >= L` and compares R byte by byte; what it accepts and this refuses are keys and R's of small order and
+keys that are not canonical, for which anybody can make signatures. RFC 8032, sections 5.1.3 and 5.1.7.
+"""
+
+from __future__ import annotations
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from ttplan.model.errors import KeyFileError
+
+_P = 2**255 - 19
+_D = -121665 * pow(121666, -1, _P) % _P
+_SIGN = 1 << 255
+
+
+def _order_8_y() -> int:
+    """The y of a point of order 8: doubled it has y = 0, so `x^2 = -y^2`, which the curve makes `d y^4 + 2 y^2 - 1 = 0`."""
+    root = pow(1 + _D, (_P + 3) // 8, _P)
+    if root * root % _P != (1 + _D) % _P:
+        root = root * pow(2, (_P - 1) // 4, _P) % _P
+    for sign in (1, -1):
+        square = (sign * root - 1) * pow(_D, -1, _P) % _P
+        y = pow(square, (_P + 3) // 8, _P)
+        if y * y % _P != square:
+            y = y * pow(2, (_P - 1) // 4, _P) % _P
+        if y * y % _P == square:
+            return y
+    raise AssertionError("the curve has points of order 8")
+
+
+_Y8 = _order_8_y()
+SMALL_ORDER = frozenset(
+    (y | sign).to_bytes(32, "little") for y in (0, 1, _P - 1, _Y8, _P - _Y8, _P, _P + 1) for sign in (0, _SIGN)
+)
+"""All encodings, canonical or not, of the eight points of small order."""
+
+
+def load_point(raw: bytes, what: str) -> Ed25519PublicKey:
+    """A public key of 32 bytes. Raises KeyFileError where it is not canonical, not on the curve or of small order."""
+    if len(raw) != 32:
+        raise KeyFileError(f"{what} has {len(raw)} bytes; expected the 32 of an Ed25519 public key")
+    if raw in SMALL_ORDER:
+        raise KeyFileError(f"{what} is a point of small order, for which anybody can sign; expected a real public key")
+    y = int.from_bytes(raw, "little") & (_SIGN - 1)
+    if y >= _P:
+        raise KeyFileError(f"{what} is not in canonical form; expected the encoding that key generation gives")
+    x_squared = (y * y - 1) * pow(_D * y * y + 1, -1, _P) % _P
+    if pow(x_squared, (_P - 1) // 2, _P) != 1:
+        raise KeyFileError(f"{what} is not a point of the curve; expected an Ed25519 public key")
+    return Ed25519PublicKey.from_public_bytes(raw)
+
+
+def verify(key: Ed25519PublicKey, signature: bytes, message: bytes) -> str | None:
+    """None where the signature is good, else why it is not."""
+    if len(signature) != 64:
+        return f"it has {len(signature)} bytes, expected 64"
+    if signature[:32] in SMALL_ORDER:
+        return "its R is of small order"
+    try:
+        key.verify(signature, message)
+    except InvalidSignature:
+        return "it was not made over this hash by this key"
+    return None

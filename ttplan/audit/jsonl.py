@@ -1,0 +1,306 @@
+"""A chain as JSON lines: a preamble, then one entry a line. Reading is strict; what it lets through is what was signed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from typing import Any, BinaryIO, NamedTuple, NoReturn
+from uuid import UUID
+
+import orjson
+
+from ttplan.audit.canonical import canonical_json, older_float_spelling
+from ttplan.audit.chain import body_of, respell_timestamp, to_record
+from ttplan.audit.keys import VerifyingKey
+from ttplan.model.audit import AuditEntry, Record
+from ttplan.model.errors import CanonicalError, InputError
+
+MAX_LINE = 16 * 2**20
+"""The longest line, in bytes, that is read."""
+ENTRY_KEYS = ("id", "org_id", "seq", "timestamp", "actor", "event", "payload", "prev_hash", "hash", "signature")
+_PREAMBLE_KEYS = ("meta", "verifying_key", "org_id", "entry_count")
+_ACTOR_KEYS = {"user": "user_id", "api_key": "key_id", "system": None, "anonymous": None}
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
+_HEX64 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+class Preamble(NamedTuple):
+    """What an exported chain says of itself. None of it is signed."""
+
+    verifying_key: str
+    org_id: UUID
+    entry_count: int
+
+
+def write_chain(
+    file: BinaryIO, entries: Iterable[AuditEntry | Record], *, verifying_key: VerifyingKey, org_id: UUID, entry_count: int
+) -> None:
+    """Write a preamble and the entries, one a line, as the ecosystem's own export does."""
+    preamble = {"meta": True, "verifying_key": verifying_key.hex, "org_id": str(org_id), "entry_count": entry_count}
+    file.write(orjson.dumps(preamble) + b"\n")
+    for entry in entries:
+        record = to_record(entry) if isinstance(entry, AuditEntry) else entry
+        file.write(wire_line(record) + b"\n")
+
+
+def wire_line(record: Record) -> bytes:
+    """A record as its line: the entry's fields in the ecosystem's order, the payload's keys sorted, the time in `Z`."""
+    body = orjson.loads(record.body)
+    stamp = str(body["timestamp"]).removesuffix("+00:00") + "Z"
+    return _line(body, stamp, record.prev_hash, record.hash, record.signature)
+
+
+def read_chain(file: str | os.PathLike[str] | BinaryIO, *, max_line: int = MAX_LINE) -> tuple[Preamble | None, Iterator[Record]]:
+    """The preamble, where there is one, and the entries, streamed.
+
+    Raises InputError, naming file and line, for a missing or empty file, a line that is cut off or too long, and whatever is
+    not exactly an entry: another key, a key twice, a number, id or time that is not in its one spelling.
+    """
+    if isinstance(file, str | os.PathLike):
+        name = os.fspath(file)
+        try:
+            opened: BinaryIO = open(name, "rb")  # noqa: SIM115 - closed when the last record was read
+        except OSError as error:
+            raise InputError(f"{name} cannot be read: {error.strerror}; expected a chain as JSON lines") from None
+    else:
+        name, opened = getattr(file, "name", "the chain"), file
+    lines = _lines(opened, str(name), max_line)
+    first = next(lines, None)
+    if first is None:
+        raise InputError(f"{name} is empty; expected a chain as JSON lines, as `ttplan export` writes it")
+    try:
+        preamble = _preamble(*first)
+    except InputError:
+        lines.close()
+        raise
+    return preamble, _records(first, lines, skip_first=preamble is not None)
+
+
+class _Line(NamedTuple):
+    file: str
+    number: int
+    text: bytes
+
+    def refuse(self, problem: str) -> NoReturn:
+        raise InputError(f"{self.file}, line {self.number}: {problem}")
+
+
+def _lines(file: BinaryIO, name: str, max_line: int) -> Generator[_Line, None, None]:
+    """Lines that are not blank. Only a line feed ends one, so nothing inside a text can."""
+    number = 0
+    try:
+        while raw := file.readline(max_line + 1):
+            number += 1
+            line = _Line(name, number, raw.rstrip(b"\n"))
+            if len(raw) > max_line:
+                line.refuse(f"longer than {max_line:,} bytes; expected one entry a line")
+            if not raw.strip(b" \t\r\n"):
+                continue
+            yield line
+    except OSError as error:
+        raise InputError(f"{name} cannot be read: {error.strerror}; expected a chain as JSON lines") from None
+    finally:
+        file.close()
+
+
+def _records(first: _Line, rest: Generator[_Line, None, None], *, skip_first: bool) -> Iterator[Record]:
+    with closing(rest):
+        if not skip_first:
+            yield _record(first)
+        for line in rest:
+            yield _record(line)
+
+
+def _record(line: _Line) -> Record:
+    """The entry of a line. A line that equals its own re-encoding is canonical throughout; others are parsed with care."""
+    try:
+        fields = orjson.loads(line.text)
+    except orjson.JSONDecodeError:
+        fields = None
+    if not isinstance(fields, dict) or not _is_entry(fields) or _rewritten(fields) != line.text:
+        fields = _parse_strictly(line)
+    actor, stamp = fields["actor"], respell_timestamp(fields["timestamp"])
+    assert stamp is not None  # noqa: S101 - checked by _is_entry
+    try:
+        body = body_of(
+            actor=actor,
+            event=fields["event"],
+            id=fields["id"],
+            org_id=fields["org_id"],
+            payload=fields["payload"],
+            seq=fields["seq"],
+            timestamp=stamp,
+        )
+    except CanonicalError as error:
+        line.refuse(str(error))
+    return Record(fields["org_id"], fields["seq"], fields["prev_hash"], fields["hash"], fields["signature"], body)
+
+
+def _is_entry(fields: dict[str, Any]) -> bool:
+    return _entry_fault(fields) is None
+
+
+def _entry_fault(fields: dict[str, Any]) -> str | None:
+    """What keeps a parsed line from being an entry, None where it is one. The hex digits are for verification to judge."""
+    if fields.keys() != set(ENTRY_KEYS):
+        return _keys_fault("an entry", fields, ENTRY_KEYS)
+    for name in ("id", "org_id", "timestamp", "event", "prev_hash", "hash", "signature"):
+        if not isinstance(fields[name], str):
+            return f"{name} is no text; expected text"
+    for name in ("id", "org_id"):
+        if not _UUID.fullmatch(fields[name]):
+            return f"{name} is {fields[name][:60]!r}; expected a UUID in lower case with its hyphens"
+    if type(fields["seq"]) is not int or not 0 <= fields["seq"] < 2**63:
+        return f"seq is {str(fields['seq'])[:30]}; expected a whole number from 0"
+    if respell_timestamp(fields["timestamp"]) is None:
+        return f"timestamp is {fields['timestamp'][:60]!r}; expected UTC such as 2026-05-01T12:00:00Z with 0, 3, 6 or 9 digits"
+    if not isinstance(fields["payload"], dict):
+        return "payload is no object; expected a JSON object"
+    return _actor_fault(fields["actor"])
+
+
+def _actor_fault(actor: object) -> str | None:
+    if not isinstance(actor, dict) or not isinstance(actor.get("type"), str) or actor["type"] not in _ACTOR_KEYS:
+        return f"actor is not one; expected an object whose type is one of {', '.join(_ACTOR_KEYS)}"
+    name = _ACTOR_KEYS[actor["type"]]
+    expected = ("type",) if name is None else ("type", name)
+    if actor.keys() != set(expected):
+        return _keys_fault("the actor", actor, expected)
+    if name is not None and not (isinstance(actor[name], str) and _UUID.fullmatch(actor[name])):
+        return f"the actor's {name} is no UUID; expected one in lower case with its hyphens"
+    return None
+
+
+def _keys_fault(what: str, found: dict[str, Any], expected: tuple[str, ...]) -> str:
+    extra = [key for key in found if key not in expected]
+    missing = [key for key in expected if key not in found]
+    if extra:
+        return f"{what} has the key {extra[0][:60]!r}, which nothing signs; expected only {', '.join(expected)}"
+    return f"{what} lacks {', '.join(missing)}; expected exactly {', '.join(expected)}"
+
+
+def _line(body: dict[str, Any], stamp: str, prev_hash: str, digest: str, signature: str) -> bytes:
+    actor = body["actor"]
+    name = _ACTOR_KEYS[actor["type"]]
+    return b"".join(
+        (
+            orjson.dumps({"id": body["id"], "org_id": body["org_id"], "seq": body["seq"], "timestamp": stamp})[:-1],
+            b',"actor":',
+            orjson.dumps({"type": actor["type"]} if name is None else {"type": actor["type"], name: actor[name]}),
+            b',"event":',
+            orjson.dumps(body["event"]),
+            b',"payload":',
+            orjson.dumps(body["payload"], option=orjson.OPT_SORT_KEYS),
+            b",",
+            orjson.dumps({"prev_hash": prev_hash, "hash": digest, "signature": signature})[1:],
+        )
+    )
+
+
+def _rewritten(fields: dict[str, Any]) -> bytes | None:
+    try:
+        return _line(fields, fields["timestamp"], fields["prev_hash"], fields["hash"], fields["signature"])
+    except TypeError:
+        return None
+
+
+def _parse_strictly(line: _Line) -> dict[str, Any]:
+    """The slow path: white space, another order of keys or another spelling of text are fine, anything ambiguous is not."""
+    fields = _parse_json(line)
+    if not isinstance(fields, dict):
+        line.refuse("expected one entry, a JSON object")
+    fault = _entry_fault(fields)
+    if fault is not None:
+        line.refuse(fault)
+    return fields
+
+
+def _parse_json(line: _Line) -> Any:
+    try:
+        text = line.text.decode("utf-8")
+        value = json.loads(
+            text,
+            object_pairs_hook=_unique,
+            parse_int=_whole,
+            parse_float=_real,
+            parse_constant=_no_constant,
+        )
+        canonical_json(value)
+    except UnicodeDecodeError:
+        line.refuse("not UTF-8; expected one entry as JSON")
+    except json.JSONDecodeError as error:
+        line.refuse(f"not JSON at character {error.pos + 1} ({error.msg}); is the file cut off or damaged? Export it again")
+    except RecursionError:
+        line.refuse("nests too deep; expected at most 120 levels")
+    except (ValueError, CanonicalError) as error:
+        line.refuse(str(error))
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice[:60]!r} stands twice in one object; expected every key once")
+    return found
+
+
+def _whole(text: str) -> int:
+    value = int(text) if len(text) <= 20 else 2**64
+    if str(value) != text or not -(2**63) <= value < 2**64:
+        raise ValueError(f"the number {text[:40]} is not in its one spelling, or past 64 bits")
+    return value
+
+
+def _real(text: str) -> float:
+    value = float(text)
+    spelled = orjson.dumps(value)
+    if text.encode() not in (spelled, older_float_spelling(spelled)):
+        raise ValueError(f"the number {text[:40]} is not in its one spelling; expected {spelled.decode()}")
+    return value
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON; expected a finite number")
+
+
+def _preamble(file: str, number: int, text: bytes) -> Preamble | None:
+    """The first line as a preamble; None where it is not meant as one."""
+    line = _Line(file, number, text)
+    try:
+        if not isinstance(fields := orjson.loads(text), dict) or "meta" not in fields:
+            return None
+    except orjson.JSONDecodeError:
+        return None
+    fields = _parse_json(line)
+    if fields.keys() != set(_PREAMBLE_KEYS):
+        line.refuse(_keys_fault("the preamble", fields, _PREAMBLE_KEYS))
+    key, org, count = fields["verifying_key"], fields["org_id"], fields["entry_count"]
+    if fields["meta"] is not True:
+        line.refuse("meta is not true; expected a preamble")
+    if not (isinstance(key, str) and _HEX64.fullmatch(key)):
+        line.refuse("verifying_key is not 64 lower-case hex digits; expected a public key")
+    if not (isinstance(org, str) and _UUID.fullmatch(org)):
+        line.refuse("org_id is no UUID; expected one in lower case with its hyphens")
+    if type(count) is not int or count < 0:
+        line.refuse("entry_count is no whole number from 0")
+    return Preamble(key, UUID(org), count)
+
+
+def counted(preamble: Preamble | None, records: Iterable[Record], name: str) -> Iterator[Record]:
+    """The records, as many as the preamble says and of its organisation. Raises InputError where they are not."""
+    count = 0
+    for record in records:
+        if preamble is not None and count == 0 and record.org_id != str(preamble.org_id):
+            raise InputError(f"{name}: its preamble speaks of {preamble.org_id}, its entries of {record.org_id}")
+        count += 1
+        yield record
+    if preamble is not None and count != preamble.entry_count:
+        raise InputError(
+            f"{name}: its preamble speaks of {preamble.entry_count:,} entries, but it has {count:,}; "
+            "was it cut off? Export it again"
+        )

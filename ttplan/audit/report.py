@@ -1,0 +1,144 @@
+"""A verification told to a person: what was checked, what was not, and what it means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+from ttplan.audit.keys import VerifyingKey
+from ttplan.audit.verify import Strength, verify_chain, verify_chain_with_anchor
+from ttplan.model.audit import AuditEntry, Record, TipAnchor
+from ttplan.model.errors import ChainError, TruncatedChain
+
+Verdict = Literal["verified", "consistent with its own key", "broken"]
+_EXIT = {"verified": 0, "consistent with its own key": 4, "broken": 1}
+
+
+class FirstBad(BaseModel):
+    """The first entry that does not verify: where, which check, and what it should have been."""
+
+    model_config = ConfigDict(frozen=True)
+
+    index: int
+    error: str
+    message: str
+    expected: str | None = None
+    found: str | None = None
+
+
+class ChainReport(BaseModel):
+    """The outcome of a verification.
+
+    `verified` needs a key from elsewhere; with the key that the chain brings itself it is only consistent with its own key.
+    `exit_code` is 0, 4 and 1 for the three verdicts.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    verdict: Verdict
+    org_id: UUID | None
+    entries: int
+    """How many entries are good, counted from the first."""
+    tip: TipAnchor | None
+    key: str
+    key_source: str
+    checks: tuple[str, ...]
+    not_checked: tuple[str, ...]
+    first_bad: FirstBad | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0 where the chain is verified, 4 where it is only consistent with its own key, 1 where it is broken."""
+        return _EXIT[self.verdict]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the chain is verified, with a key from elsewhere."""
+        return self.verdict == "verified"
+
+    def __str__(self) -> str:
+        lines = [f"{self.verdict.upper()}: {self.entries:,} {'entry' if self.entries == 1 else 'entries'}"]
+        if self.first_bad is not None:
+            bad = self.first_bad
+            lines.append(f"  first bad entry: {bad.index} ({bad.error})")
+            if bad.expected is not None:
+                lines += [f"    expected {bad.expected}", f"    found    {bad.found}"]
+            else:
+                lines.append(f"    {bad.message}")
+            lines.append("  nothing from there on can be trusted")
+        if self.tip is not None:
+            lines += [f"  ends at   {self.tip.seq}:", f"            {self.tip.hash}"]
+        lines += [f"  key       {self.key}", f"            from {self.key_source}"]
+        lines += [f"  checked   {text}" for text in self.checks]
+        lines += [f"  NOT       {text}" for text in self.not_checked]
+        return "\n".join(lines)
+
+
+def check_chain(
+    entries: Iterable[AuditEntry | Record],
+    public_key: VerifyingKey,
+    *,
+    key_source: str,
+    own_key: bool = False,
+    anchor: TipAnchor | None = None,
+    signatures: Strength = "all",
+    progress: Callable[[int], None] | None = None,
+) -> ChainReport:
+    """Verify, and report instead of raising. `own_key` says that the key came with the chain itself.
+
+    Raises InputError where the entries cannot be read at all.
+    """
+    done: list[str] = ["every seq, prev_hash and hash, and that all entries are of one organisation"]
+    missing: list[str] = []
+    if signatures == "all":
+        done.append("every signature")
+    else:
+        done.append("the last signature, which vouches for the content of all entries")
+        missing.append("the signatures of the entries before the last")
+    if anchor is not None:
+        done.append(f"that the chain ends at seq {anchor.seq} of the anchor")
+    else:
+        missing.append("whether entries are missing at the end: give an anchor for that")
+    if own_key:
+        missing.append("whose key this is: it came with the chain, so give one from elsewhere")
+    try:
+        if anchor is None:
+            verified = verify_chain(entries, public_key, signatures=signatures, progress=progress)
+        else:
+            verified = verify_chain_with_anchor(entries, public_key, anchor, signatures=signatures, progress=progress)
+    except ChainError as error:
+        return ChainReport(
+            verdict="broken",
+            org_id=None,
+            entries=error.index,
+            tip=None,
+            key=public_key.hex,
+            key_source=key_source,
+            checks=tuple(done) if isinstance(error, TruncatedChain) else (),
+            not_checked=tuple(missing),
+            first_bad=_first_bad(error),
+        )
+    return ChainReport(
+        verdict="consistent with its own key" if own_key else "verified",
+        org_id=verified.org_id,
+        entries=verified.entries,
+        tip=verified.tip,
+        key=public_key.hex,
+        key_source=key_source,
+        checks=tuple(done),
+        not_checked=tuple(missing),
+    )
+
+
+def _first_bad(error: ChainError) -> FirstBad:
+    expected, found = getattr(error, "expected", None), getattr(error, "got", None)
+    return FirstBad(
+        index=error.index,
+        error=type(error).__name__,
+        message=str(error),
+        expected=None if expected is None else str(expected),
+        found=None if found is None else str(found),
+    )

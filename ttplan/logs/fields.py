@@ -1,0 +1,72 @@
+"""The fields of a logged request in a file, and what text each accepts."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Kind(NamedTuple):
+    """A kind of value: the texts that spell one, how SQL makes the value of such a text, and how a person is told."""
+
+    pattern: str
+    value: str
+    expected: str
+
+
+# A kind's `value` is SQL over the text column {c}. Only names from the table below ever stand there.
+IDENTIFIER = Kind(r"(?s).+", "CASE WHEN length({c}) <= 512 THEN {c} END", "an id of 1 to 512 characters")
+INSTANT = Kind(
+    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)",
+    "TRY_CAST({c} AS TIMESTAMPTZ)",
+    "a time with its zone, such as 2026-05-01T12:00:00Z",
+)
+NAME = Kind(r"(?s).+", "CASE WHEN length({c}) <= 512 THEN {c} END", "a text of 1 to 512 characters")
+TEXT = Kind(r"(?s).*", "CASE WHEN length({c}) <= 4096 THEN {c} END", "a text of at most 4,096 characters")
+BODY = Kind(r"(?s).*", "{c}", "a text")
+COUNT = Kind(r"\d{1,12}(\.0+)?", "TRY_CAST(regexp_extract({c}, '^\\d+') AS BIGINT)", "a whole number from 0 to 999,999,999,999")
+STATUS = Kind(r"\d{1,5}(\.0+)?", "TRY_CAST(regexp_extract({c}, '^\\d+') AS INTEGER)", "a status from 0 to 99,999")
+MONEY = Kind(
+    r"(\d{1,12}(\.\d{0,400})?|\.\d{1,400}|\d(\.\d{1,20})?[eE][+-]?\d{1,3})",
+    "CASE WHEN TRY_CAST({c} AS DECIMAL(38, 12)) < 1000000000000 THEN TRY_CAST({c} AS DECIMAL(38, 12)) END",
+    "an amount in USD, not negative and below 10^12",
+)
+FLAG = Kind(r"(?i)true|false|1|0", "TRY_CAST({c} AS BOOLEAN)", "true or false")
+LAYER = Kind(r"l1|l2", "{c}", "l1, l2 or nothing")
+UUID_TEXT = Kind(
+    r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}", "lower({c})", "a UUID such as 6f1c…-…"
+)
+
+
+class Field(NamedTuple):
+    """One field: its kind, and what stands for a missing value. A required field has no default and no null."""
+
+    name: str
+    kind: Kind
+    required: bool = False
+    default: str = "NULL"
+    assumed: str | None = None
+    """What a report says is assumed where a file has no such column."""
+
+
+FIELDS = (
+    Field("id", IDENTIFIER, required=True),
+    Field("org_id", IDENTIFIER, assumed="the store's organisation"),
+    Field("ts", INSTANT, required=True),
+    Field("provider", NAME, required=True),
+    Field("model", NAME, required=True),
+    Field("input_tokens", COUNT, required=True),
+    Field("output_tokens", COUNT, required=True),
+    Field("cached_tokens", COUNT, default="0", assumed="0"),
+    Field("cost_usd", MONEY, required=True),
+    Field("baseline_cost_usd", MONEY, default="cost_usd_value", assumed="cost_usd"),
+    Field("cached", FLAG, default="FALSE", assumed="false"),
+    Field("cache_layer", LAYER),
+    Field("matched_route_id", UUID_TEXT),
+    Field("latency_ms", COUNT),
+    Field("upstream_latency_ms", COUNT),
+    Field("status", STATUS, default="200", assumed="200"),
+    Field("tag", TEXT),
+    Field("finish_reason", TEXT),
+)
+BODIES = (Field("body", BODY), Field("response_body", BODY))
+"""What is read only where it is asked for, and never shown in a message."""

@@ -1,0 +1,186 @@
+"""The DuckDB file itself: made whole or not at all, checked before it is opened, shared in turn with other processes."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from ttplan.model.errors import StoreError, StoreLocked
+from ttplan.store.schema import migrations
+
+_CONFIG: dict[str, Any] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "enable_external_access": False,
+}
+_MAGIC, _MAGIC_OFFSET = b"DUCK", 8
+_HOLDER = re.compile(r"held in (.+?)(?: \(PID (\d+)\))?(?:\.| by )")
+
+
+@dataclass
+class _Shared:
+    """What the threads of this process share of one file: whoever holds `lock` may have it open."""
+
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    connection: duckdb.DuckDBPyConnection | None = None
+    read_only: bool = True
+
+
+_SHARED: dict[str, _Shared] = {}
+_SHARED_LOCK = threading.Lock()
+
+
+def _shared(path: Path) -> _Shared:
+    with _SHARED_LOCK:
+        return _SHARED.setdefault(os.path.realpath(path), _Shared())
+
+
+@contextmanager
+def open_connection(path: Path, *, read_only: bool, lock_timeout: float) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The file, opened and of the current schema, for the length of the block.
+
+    Threads of one process take turns; a read inside an operation of the same thread joins it. Raises StoreLocked where another
+    process has the file for longer than `lock_timeout` seconds, and StoreError where it is not a store.
+    """
+    shared = _shared(path)
+    with shared.lock:
+        if shared.connection is not None:
+            if shared.read_only and not read_only:
+                raise StoreError(f"{path} is being read by this very thread; end that before writing")
+            yield shared.connection
+            return
+        connection = _connect(path, read_only, lock_timeout)
+        try:
+            version = _schema_version(connection, path)
+            if version < len(migrations()):
+                connection = _migrated(connection, path, read_only, lock_timeout)
+            shared.connection, shared.read_only = connection, read_only
+            yield connection
+        finally:
+            shared.connection = None
+            connection.close()
+
+
+def create_file(path: Path) -> None:
+    """Make a new, empty store. Made beside and then linked: nobody ever sees half of one, and none is replaced."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}.new")
+    try:
+        connection = duckdb.connect(str(draft), config=_CONFIG)
+        try:
+            _migrate(connection, 0)
+        finally:
+            connection.close()
+        os.link(draft, path)
+    except FileExistsError:
+        return
+    except (OSError, duckdb.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        raise StoreError(f"{path} cannot be made: {reason}; choose a folder that exists and that this user may write") from error
+    finally:
+        draft.unlink(missing_ok=True)
+        draft.with_name(draft.name + ".wal").unlink(missing_ok=True)
+
+
+def _connect(path: Path, read_only: bool, lock_timeout: float) -> duckdb.DuckDBPyConnection:
+    """Open the file, waiting for another process that has it."""
+    _check_file(path, read_only)
+    started = time.monotonic()
+    pause = 0.002
+    while True:
+        try:
+            connection = duckdb.connect(str(path), read_only=read_only, config=_CONFIG)
+            connection.execute("SET TimeZone = 'UTC'")
+            return connection
+        except duckdb.Error as error:
+            waited = time.monotonic() - started
+            reason = str(error).splitlines()[0]
+            if "Could not set lock" not in reason:
+                raise _cannot_open(path, reason) from error
+            if waited >= lock_timeout:
+                raise _locked(path, reason, waited) from error
+        # Jittered, so that waiting processes do not meet again at every try.
+        time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - not for secrets
+        pause = min(pause * 1.5, 0.05)
+
+
+def _check_file(path: Path, read_only: bool) -> None:
+    """Refuse what is no DuckDB file before DuckDB would make one of it. Never while this process has it open."""
+    try:
+        with path.open("rb" if read_only else "r+b") as file:
+            head = file.read(_MAGIC_OFFSET + len(_MAGIC))
+    except FileNotFoundError:
+        raise StoreError(f"{path}: no such store; make one with `ttplan import` or ttplan.open") from None
+    except OSError as error:
+        raise StoreError(f"{path} cannot be opened: {error.strerror}; expected a store that this user may use") from None
+    if head[_MAGIC_OFFSET:] != _MAGIC:
+        what = "is empty" if not head else "is not a DuckDB file"
+        raise StoreError(f"{path} {what}; expected a store that ttplan made. It was left as it is")
+
+
+def _cannot_open(path: Path, reason: str) -> StoreError:
+    if "different configuration" in reason:
+        return StoreError(f"{path} is open in this process through another connection; close that one first")
+    return StoreError(f"{path} cannot be opened as a store: {reason}. It was left as it is")
+
+
+def _locked(path: Path, reason: str, waited: float) -> StoreLocked:
+    holder = _HOLDER.search(reason)
+    who = "another process" if holder is None else f"process {holder[2] or '?'} ({holder[1]})"
+    return StoreLocked(f"{path} is in use by {who}; waited {waited:.1f} s for it. Close it there, or try again")
+
+
+def _schema_version(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
+    known = len(migrations())
+    try:
+        row = connection.execute("SELECT max(version) FROM schema_version").fetchone()
+    except duckdb.CatalogException:
+        connection.close()
+        raise StoreError(f"{path} is a DuckDB file, but not a store that ttplan made. It was left as it is") from None
+    version = int(row[0]) if row and row[0] is not None else 0
+    if version > known:
+        connection.close()
+        raise StoreError(
+            f"{path} has schema version {version}, newer than this ttplan's {known}; use a newer ttplan. It was left as it is"
+        )
+    return version
+
+
+def _migrated(
+    connection: duckdb.DuckDBPyConnection, path: Path, read_only: bool, lock_timeout: float
+) -> duckdb.DuckDBPyConnection:
+    """The file brought to the current schema, opened as it was asked for."""
+    connection.close()
+    writing = _connect(path, read_only=False, lock_timeout=lock_timeout)
+    try:
+        _migrate(writing, _schema_version(writing, path))
+    except duckdb.Error as error:
+        writing.close()
+        raise StoreError(f"{path} could not be brought to the current schema, and was left as it is: {error}") from error
+    if not read_only:
+        return writing
+    writing.close()
+    return _connect(path, read_only=True, lock_timeout=lock_timeout)
+
+
+def _migrate(connection: duckdb.DuckDBPyConnection, version: int) -> None:
+    """Apply the migrations after `version`, all in one transaction."""
+    connection.execute("BEGIN")
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL, name VARCHAR NOT NULL, applied_at TIMESTAMPTZ NOT NULL)"
+    )
+    for migration in migrations():
+        if migration.version > version:
+            connection.execute(migration.sql)
+            connection.execute("INSERT INTO schema_version VALUES (?, ?, now())", [migration.version, migration.name])
+    connection.execute("COMMIT")

@@ -1,0 +1,213 @@
+"""Rows of a DuckDB store: what is read and written inside one open file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import duckdb
+import orjson
+
+from ttplan.model.audit import Record, TipAnchor
+from ttplan.model.errors import InputError, StoreError
+from ttplan.model.plan_run import LiveRoute, PlanRun, Status
+from ttplan.model.route import ProposedRoute
+from ttplan.store.protocol import AddedRequests
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+    import pyarrow as pa
+
+_CHUNK = 5_000
+_PLAN_COLUMNS = (
+    "plan_id, org_id, name, status, created_at, applied_at, nonce, seed, bootstrap_iterations, config, pricing, result"
+)
+
+
+class DuckDBSnapshot:
+    """What can be read of an open store."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        return self._connection.execute(query, list(values)).fetchall()
+
+    def org_id(self) -> UUID | None:
+        rows = self._rows("SELECT value FROM settings WHERE name = 'org_id'")
+        return UUID(rows[0][0]) if rows else None
+
+    def plan(self, plan_id: UUID) -> PlanRun | None:
+        rows = self._rows(f"SELECT {_PLAN_COLUMNS} FROM plan_runs WHERE plan_id = ?", plan_id)  # noqa: S608
+        return _plan_run(rows[0]) if rows else None
+
+    def plans(self, org_id: UUID) -> list[PlanRun]:
+        rows = self._rows(
+            f"SELECT {_PLAN_COLUMNS} FROM plan_runs WHERE org_id = ? ORDER BY created_at, plan_id",  # noqa: S608
+            org_id,
+        )
+        return [_plan_run(row) for row in rows]
+
+    def live_routes(self, org_id: UUID) -> list[LiveRoute]:
+        rows = self._rows(
+            "SELECT route_id, name, priority, enabled, conditions, action, plan_id, applied_at FROM routes "
+            "WHERE org_id = ? ORDER BY priority DESC, route_id",
+            org_id,
+        )
+        return [_live_route(row) for row in rows]
+
+    def tip(self, org_id: UUID) -> TipAnchor | None:
+        rows = self._rows("SELECT seq, hash FROM audit_entries WHERE org_id = ? ORDER BY seq DESC LIMIT 1", org_id)
+        return TipAnchor(*rows[0]) if rows else None
+
+    def entries(self, org_id: UUID, *, since: int = 0) -> Iterator[Record]:
+        start = since
+        while True:
+            rows = self._rows(
+                "SELECT seq, prev_hash, hash, signature, body FROM audit_entries WHERE org_id = ? AND seq >= ? "
+                "ORDER BY seq LIMIT ?",
+                org_id,
+                start,
+                _CHUNK,
+            )
+            for seq, prev_hash, digest, signature, body in rows:
+                yield Record(str(org_id), seq, prev_hash, digest, signature, body.encode())
+            if len(rows) < _CHUNK:
+                return
+            start = rows[-1][0] + 1
+
+    def request_count(self) -> int:
+        return int(self._rows("SELECT count(*) FROM requests")[0][0])
+
+    def request_orgs(self) -> list[UUID]:
+        return [row[0] for row in self._rows("SELECT DISTINCT org_id FROM requests ORDER BY org_id")]
+
+    def requests(self) -> ir.Table:
+        import ibis
+
+        return ibis.duckdb.from_connection(self._connection).table("requests")
+
+
+class DuckDBTransaction(DuckDBSnapshot):
+    """What can be written to an open store, in the transaction that is under way."""
+
+    def set_org_id(self, org_id: UUID) -> None:
+        decided = self.org_id()
+        if decided is not None and decided != org_id:
+            raise StoreError(f"the store belongs to organisation {decided}, not to {org_id}; use a store of its own for each")
+        if decided is None:
+            self._rows("INSERT INTO settings VALUES ('org_id', ?)", str(org_id))
+
+    def add_requests(self, batches: Iterable[pa.RecordBatch], org_id: UUID) -> AddedRequests:
+        self._rows("CREATE OR REPLACE TEMP TABLE arrived AS SELECT * FROM requests LIMIT 0")
+        for batch in batches:
+            self._connection.register("batch", batch)
+            self._rows(
+                "INSERT INTO arrived BY NAME SELECT * REPLACE (coalesce(CAST(org_id AS UUID), ?) AS org_id) FROM batch", org_id
+            )
+            self._connection.unregister("batch")
+        self._refuse_repeats()
+        already = self._check_known()
+        self._rows("INSERT INTO requests BY NAME SELECT * FROM arrived ANTI JOIN requests USING (id)")
+        total = int(self._rows("SELECT count(*) FROM arrived")[0][0])
+        self._rows("DROP TABLE arrived")
+        return AddedRequests(total - already, already)
+
+    def _refuse_repeats(self) -> None:
+        twice = self._rows(
+            "SELECT coalesce(any_value(source_id), CAST(id AS VARCHAR)), count(*) FROM arrived GROUP BY id HAVING count(*) > 1 "
+            "ORDER BY id LIMIT 1"
+        )
+        if twice:
+            raise InputError(f"the request id {twice[0][0]!r} stands in {twice[0][1]} rows; expected every id once")
+
+    def _check_known(self) -> int:
+        """How many of the rows that arrived are here already, equal. InputError where one is here with another content."""
+        columns = [row[0] for row in self._rows("SELECT column_name FROM (DESCRIBE requests)") if row[0] != "id"]
+        differing = " ".join(f"WHEN a.{c} IS DISTINCT FROM r.{c} THEN '{c}'" for c in columns)
+        pairs = f"SELECT a.id, CASE {differing} END AS differs FROM arrived a JOIN requests r USING (id)"  # noqa: S608
+        ((count, differs, example),) = self._rows(
+            f"SELECT count(*), arg_min(differs, id) FILTER (differs IS NOT NULL), min(id) FILTER (differs IS NOT NULL) FROM ({pairs})"  # noqa: S608
+        )
+        if example is not None:
+            raise InputError(
+                f"request {example} is in the store already with another {differs}; expected the same row, or a new id. "
+                "Logged requests are never replaced"
+            )
+        return int(count)
+
+    def add_plan(self, run: PlanRun) -> None:
+        fields = run.model_dump()
+        fields |= {
+            "config": run.config.model_dump_json(),
+            "pricing": orjson.dumps({key: price.model_dump(mode="json") for key, price in run.pricing.items()}).decode(),
+            "result": run.result.model_dump_json(),
+        }
+        names = [name.strip() for name in _PLAN_COLUMNS.split(",")]
+        marks = ", ".join("?" for _ in names)
+        self._rows(f"INSERT INTO plan_runs ({_PLAN_COLUMNS}) VALUES ({marks})", *(fields[name] for name in names))  # noqa: S608
+
+    def mark_applied(self, plan_id: UUID, applied_at: datetime, routes: Iterable[ProposedRoute]) -> Status | None:
+        rows = self._rows("SELECT status, org_id FROM plan_runs WHERE plan_id = ?", plan_id)
+        if not rows:
+            return None
+        status: Status = rows[0][0]
+        if status == "projected":
+            self._rows("UPDATE plan_runs SET status = 'applied', applied_at = ? WHERE plan_id = ?", applied_at, plan_id)
+            for route in routes:
+                self._rows(
+                    "INSERT OR REPLACE INTO routes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    rows[0][1],
+                    route.name,
+                    route.id,
+                    route.priority,
+                    route.enabled,
+                    route.when.model_dump_json(),
+                    route.then.model_dump_json(),
+                    plan_id,
+                    applied_at,
+                )
+        return status
+
+    def append_entry(self, record: Record) -> None:
+        tip = self.tip(UUID(record.org_id))
+        expected = 0 if tip is None else tip.seq + 1
+        if record.seq != expected:
+            raise StoreError(f"an entry with seq {record.seq} cannot follow; expected {expected}")
+        body = orjson.loads(record.body)
+        self._rows(
+            "INSERT INTO audit_entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            UUID(record.org_id),
+            record.seq,
+            body["event"],
+            body["timestamp"],
+            record.body.decode(),
+            record.prev_hash,
+            record.hash,
+            record.signature,
+        )
+
+
+def _plan_run(row: tuple[Any, ...]) -> PlanRun:
+    names = [name.strip() for name in _PLAN_COLUMNS.split(",")]
+    fields = dict(zip(names, row, strict=True))
+    for name in ("config", "pricing", "result"):
+        fields[name] = orjson.loads(fields[name])
+    return PlanRun.model_validate(fields)
+
+
+def _live_route(row: tuple[Any, ...]) -> LiveRoute:
+    route_id, name, priority, enabled, conditions, action, plan_id, applied_at = row
+    route = ProposedRoute.model_validate(
+        {
+            "id": route_id,
+            "name": name,
+            "priority": priority,
+            "enabled": enabled,
+            "when": orjson.loads(conditions),
+            "then": orjson.loads(action),
+        }
+    )
+    return LiveRoute(route=route, plan_id=plan_id, applied_at=applied_at)

@@ -1,0 +1,244 @@
+"""A store in this process's memory, for tests and for programs that keep nothing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+from ttplan.model.audit import Record, TipAnchor
+from ttplan.model.errors import InputError, StoreError
+from ttplan.model.plan import Aggregates, ConfidenceIntervals, PlanConfig, PlanResult
+from ttplan.model.plan_run import LiveRoute, PlanRun, Status
+from ttplan.model.route import ProposedRoute
+from ttplan.store.protocol import AddedRequests
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+    import pyarrow as pa
+
+
+@dataclass
+class _State:
+    """Everything that is stored. A transaction works on a copy; values are never changed in place."""
+
+    org_id: UUID | None = None
+    plans: dict[UUID, PlanRun] = field(default_factory=dict)
+    routes: dict[tuple[UUID, str], LiveRoute] = field(default_factory=dict)
+    chains: dict[UUID, tuple[Record, ...]] = field(default_factory=dict)
+    requests: dict[str, dict[str, Any]] = field(default_factory=dict)
+    request_schema: pa.Schema | None = None
+
+    def draft(self) -> _State:
+        """A copy to work on."""
+        draft = copy(self)
+        draft.plans, draft.routes, draft.chains = dict(self.plans), dict(self.routes), dict(self.chains)
+        draft.requests = dict(self.requests)
+        return draft
+
+
+class MemorySnapshot:
+    """What can be read."""
+
+    def __init__(self, state: _State) -> None:
+        self._state = state
+
+    def org_id(self) -> UUID | None:
+        return self._state.org_id
+
+    def plan(self, plan_id: UUID) -> PlanRun | None:
+        return self._state.plans.get(plan_id)
+
+    def plans(self, org_id: UUID) -> list[PlanRun]:
+        own = (run for run in self._state.plans.values() if run.org_id == org_id)
+        return sorted(own, key=lambda run: (run.created_at, run.plan_id))
+
+    def live_routes(self, org_id: UUID) -> list[LiveRoute]:
+        own = (live for (org, _), live in self._state.routes.items() if org == org_id)
+        return sorted(own, key=lambda live: (-live.route.priority, live.route.id))
+
+    def tip(self, org_id: UUID) -> TipAnchor | None:
+        chain = self._state.chains.get(org_id)
+        return TipAnchor(chain[-1].seq, chain[-1].hash) if chain else None
+
+    def entries(self, org_id: UUID, *, since: int = 0) -> Iterator[Record]:
+        return (record for record in self._state.chains.get(org_id, ()) if record.seq >= since)
+
+    def request_count(self) -> int:
+        return len(self._state.requests)
+
+    def request_orgs(self) -> list[UUID]:
+        return sorted({UUID(row["org_id"]) for row in self._state.requests.values()})
+
+    def requests(self) -> ir.Table:
+        import duckdb
+        import ibis
+        import pyarrow as pa
+
+        connection = duckdb.connect()
+        schema = self._state.request_schema
+        if schema is None:
+            raise InputError("the store holds no requests; import some first")
+        connection.register("arrived", pa.Table.from_pylist(list(self._state.requests.values()), schema=schema))
+        connection.execute("CREATE TEMP TABLE requests AS FROM arrived")
+        return ibis.duckdb.from_connection(connection).table("requests")
+
+
+class MemoryTransaction(MemorySnapshot):
+    """What can be written, on a copy that becomes the store's state when the block ends."""
+
+    def __init__(self, state: _State, *, fail_route_write: bool) -> None:
+        super().__init__(state)
+        self._fail_route_write = fail_route_write
+
+    def set_org_id(self, org_id: UUID) -> None:
+        decided = self._state.org_id
+        if decided is not None and decided != org_id:
+            raise StoreError(f"the store belongs to organisation {decided}, not to {org_id}; use a store of its own for each")
+        self._state.org_id = org_id
+
+    def add_requests(self, batches: Iterable[pa.RecordBatch], org_id: UUID) -> AddedRequests:
+        arrived: dict[str, dict[str, Any]] = {}
+        known = 0
+        for batch in batches:
+            self._state.request_schema = batch.schema
+            for row in batch.to_pylist():
+                row["org_id"] = row["org_id"] or str(org_id)
+                if row["id"] in arrived:
+                    raise InputError(f"the request id {row['source_id'] or row['id']!r} stands in 2 rows; expected every id once")
+                arrived[row["id"]] = row
+        for key, row in arrived.items():
+            there = self._state.requests.get(key)
+            if there is not None:
+                differs = next((name for name in row if row[name] != there[name]), None)
+                if differs is not None:
+                    raise InputError(
+                        f"request {key} is in the store already with another {differs}; expected the same row, or a new id. "
+                        "Logged requests are never replaced"
+                    )
+                known += 1
+        self._state.requests |= arrived
+        return AddedRequests(len(arrived) - known, known)
+
+    def add_plan(self, run: PlanRun) -> None:
+        if run.plan_id in self._state.plans:
+            raise StoreError(f"there is a plan {run.plan_id} already; expected a new id")
+        self._state.plans[run.plan_id] = run
+
+    def mark_applied(self, plan_id: UUID, applied_at: datetime, routes: Iterable[ProposedRoute]) -> Status | None:
+        run = self._state.plans.get(plan_id)
+        if run is None:
+            return None
+        if run.status == "projected":
+            if self._fail_route_write:
+                raise StoreError("the route write failed, as this store was built to do; nothing was written")
+            self._state.plans[plan_id] = run.model_copy(update={"status": "applied", "applied_at": applied_at})
+            for route in routes:
+                self._state.routes[(run.org_id, route.name)] = LiveRoute(route=route, plan_id=plan_id, applied_at=applied_at)
+        return run.status
+
+    def append_entry(self, record: Record) -> None:
+        org_id = UUID(record.org_id)
+        chain = self._state.chains.get(org_id, ())
+        if record.seq != len(chain):
+            raise StoreError(f"an entry with seq {record.seq} cannot follow; expected {len(chain)}")
+        self._state.chains[org_id] = (*chain, record)
+
+
+class MemoryStore:
+    """A store that ends with the process. With `fail_route_write` every route write fails before anything is changed."""
+
+    def __init__(self, *, fail_route_write: bool = False) -> None:
+        self._state = _State()
+        self._lock = threading.RLock()
+        self._fail_route_write = fail_route_write
+
+    @contextmanager
+    def read(self) -> Iterator[MemorySnapshot]:
+        """The state as it is now; later writes do not show in it."""
+        with self._lock:
+            state = self._state
+        yield MemorySnapshot(state)
+
+    @contextmanager
+    def transaction(self) -> Iterator[MemoryTransaction]:
+        """One transaction; those of other threads wait for it."""
+        with self._lock:
+            draft = self._state.draft()
+            yield MemoryTransaction(draft, fail_route_write=self._fail_route_write)
+            self._state = draft
+
+    def mark_applied(self, plan_id: UUID, applied_at: datetime, routes: Iterable[ProposedRoute]) -> Status | None:
+        """`MemoryTransaction.mark_applied` as a transaction of its own."""
+        with self.transaction() as tx:
+            return tx.mark_applied(plan_id, applied_at, routes)
+
+    def seed_projected(
+        self, plan_id: UUID, *, org_id: UUID = UUID(int=1), name: str = "seeded", routes: Iterable[ProposedRoute] = ()
+    ) -> PlanResult:
+        """Add a plan with an empty result that is ready to be applied, and return its result."""
+        result = _empty_result(plan_id, org_id, tuple(routes))
+        run = PlanRun(
+            plan_id=plan_id,
+            org_id=org_id,
+            name=name,
+            created_at=result.window_end,
+            nonce=uuid4().hex + uuid4().hex,
+            seed=0,
+            bootstrap_iterations=1,
+            config=PlanConfig(),
+            pricing={},
+            result=result,
+        )
+        with self.transaction() as tx:
+            tx.add_plan(run)
+        return result
+
+    def status(self, plan_id: UUID) -> Status | None:
+        """A plan's status; None where there is no such plan."""
+        run = self._state.plans.get(plan_id)
+        return None if run is None else run.status
+
+    def applied_at(self, plan_id: UUID) -> datetime | None:
+        """When a plan was applied; None where it was not."""
+        run = self._state.plans.get(plan_id)
+        return None if run is None else run.applied_at
+
+    def applied_routes(self, plan_id: UUID) -> list[ProposedRoute]:
+        """The live routes that a plan put there, by precedence."""
+        live = (live for live in self._state.routes.values() if live.plan_id == plan_id)
+        return [one.route for one in sorted(live, key=lambda one: (-one.route.priority, one.route.id))]
+
+
+def _empty_result(plan_id: UUID, org_id: UUID, routes: tuple[ProposedRoute, ...]) -> PlanResult:
+    zero: Any = 0
+    money = ("total_baseline_cost_usd", "total_actual_cost_usd", "total_projected_cost_usd", "projected_savings_usd")
+    other = ("projected_savings_pct", "projected_change_usd", "change_vs_actual_usd", "cache_hit_rate_projected")
+    latency = ("p50_latency_ms_projected", "p95_latency_ms_projected")
+    counts = ("requests_rerouted", "requests_unchanged", "requests_unprice_able")
+    nothing = (0.0, 0.0)
+    return PlanResult(
+        plan_id=plan_id,
+        org_id=org_id,
+        window_start=datetime(2026, 1, 1, tzinfo=UTC),
+        window_end=datetime(2026, 1, 2, tzinfo=UTC),
+        sample_size=0,
+        aggregates=Aggregates(**dict.fromkeys((*money, *other, *latency, *counts), zero)),
+        confidence_intervals=ConfidenceIntervals(
+            savings_usd_95=nothing,
+            savings_pct_95=nothing,
+            cache_hit_rate_95=nothing,
+            p50_latency_ms_95=nothing,
+            p95_latency_ms_95=nothing,
+        ),
+        interval_method="limit",
+        interval_unit="request",
+        per_route_breakdown=(),
+        caveats=(),
+        proposed_routes=routes,
+    )

@@ -1,0 +1,23 @@
+"""The schema as forward migrations: `NNNN_name.sql`, each applied once, in order."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import NamedTuple
+
+
+class Migration(NamedTuple):
+    """One step of the schema."""
+
+    version: int
+    name: str
+    sql: str
+
+
+def migrations() -> list[Migration]:
+    """All migrations, in order. Their versions are 1, 2, 3, …"""
+    found = sorted(
+        (file for file in files(__package__).iterdir() if file.name.endswith(".sql")),
+        key=lambda file: file.name,
+    )
+    return [Migration(int(file.name[:4]), file.name, file.read_text()) for file in found]
