@@ -10,12 +10,72 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ttplan.apply import StoreChain as StoreChain
+    from ttplan.apply import apply_plan as apply_plan
+    from ttplan.audit.report import ChainReport as ChainReport
+    from ttplan.audit.verify import verify_chain as verify_chain
+    from ttplan.audit.verify import verify_chain_with_anchor as verify_chain_with_anchor
     from ttplan.engine.replay import replay as replay
     from ttplan.engine.replay import replay_table as replay_table
+    from ttplan.model.audit import Anonymous as Anonymous
+    from ttplan.model.audit import ApiKey as ApiKey
+    from ttplan.model.audit import AuditEntry as AuditEntry
+    from ttplan.model.audit import System as System
+    from ttplan.model.audit import TipAnchor as TipAnchor
+    from ttplan.model.audit import User as User
+    from ttplan.model.errors import *  # noqa: F403
+    from ttplan.model.plan import Aggregates as Aggregates
+    from ttplan.model.plan import ConfidenceIntervals as ConfidenceIntervals
+    from ttplan.model.plan import PlanConfig as PlanConfig
+    from ttplan.model.plan import PlanInput as PlanInput
+    from ttplan.model.plan import PlanResult as PlanResult
+    from ttplan.model.pricing import ModelPricing as ModelPricing
+    from ttplan.model.request import RequestLog as RequestLog
+    from ttplan.model.route import ProposedRoute as ProposedRoute
+    from ttplan.model.route import RouteAction as RouteAction
+    from ttplan.model.route import RouteConditions as RouteConditions
+    from ttplan.store.duckdb import DuckDBStore as DuckDBStore
+    from ttplan.store.memory import MemoryStore as MemoryStore
+    from ttplan.workspace import Workspace as Workspace
+    from ttplan.workspace import open_workspace as open
+    from ttplan.workspace import verify_file as verify_file
 
 _HOMES = {
+    "ttplan.apply": ("apply_plan", "StoreChain"),
+    "ttplan.audit.report": ("ChainReport",),
+    "ttplan.audit.verify": ("verify_chain", "verify_chain_with_anchor"),
     "ttplan.engine.replay": ("replay", "replay_table"),
+    "ttplan.model.audit": ("Anonymous", "ApiKey", "AuditEntry", "System", "TipAnchor", "User"),
+    "ttplan.model.errors": (
+        "ApplyError",
+        "AuditError",
+        "BadSignature",
+        "BrokenChain",
+        "CanonicalError",
+        "ChainError",
+        "Equivocation",
+        "ForeignOrg",
+        "HashMismatch",
+        "HexError",
+        "InputError",
+        "InvalidState",
+        "KeyFileError",
+        "PlanNotFound",
+        "SeqGap",
+        "StoreError",
+        "StoreLocked",
+        "TruncatedChain",
+        "TtplanError",
+    ),
+    "ttplan.model.plan": ("Aggregates", "ConfidenceIntervals", "PlanConfig", "PlanInput", "PlanResult"),
+    "ttplan.model.pricing": ("ModelPricing",),
+    "ttplan.model.request": ("RequestLog",),
+    "ttplan.model.route": ("ProposedRoute", "RouteAction", "RouteConditions"),
+    "ttplan.store.duckdb": ("DuckDBStore",),
+    "ttplan.store.memory": ("MemoryStore",),
+    "ttplan.workspace": ("Workspace", "open", "verify_file"),
 }
+_RENAMED = {"open": "open_workspace"}
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = sorted(_HOME_OF)
@@ -25,7 +85,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module 'ttplan' has no attribute {name!r}")
-    return getattr(import_module(_HOME_OF[name]), name)
+    return getattr(import_module(_HOME_OF[name]), _RENAMED.get(name, name))
 
 
 def __dir__() -> list[str]:

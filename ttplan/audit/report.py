@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from textwrap import wrap
 from typing import Literal
 from uuid import UUID
 
@@ -67,13 +68,14 @@ class ChainReport(BaseModel):
             if bad.expected is not None:
                 lines += [f"    expected {bad.expected}", f"    found    {bad.found}"]
             else:
-                lines.append(f"    {bad.message}")
+                lines += wrap(bad.message, 78, initial_indent="    ", subsequent_indent="    ")
             lines.append("  nothing from there on can be trusted")
         if self.tip is not None:
             lines += [f"  ends at   {self.tip.seq}:", f"            {self.tip.hash}"]
         lines += [f"  key       {self.key}", f"            from {self.key_source}"]
-        lines += [f"  checked   {text}" for text in self.checks]
-        lines += [f"  NOT       {text}" for text in self.not_checked]
+        for label, texts in (("checked", self.checks), ("NOT", self.not_checked)):
+            for text in texts:
+                lines += wrap(text, 78, initial_indent=f"  {label:<10}", subsequent_indent=" " * 12)
         return "\n".join(lines)
 
 

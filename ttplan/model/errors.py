@@ -38,7 +38,7 @@ class ApplyError(TtplanError):
 class PlanNotFound(ApplyError):
     """No plan with this id. Nothing was written."""
 
-    def __init__(self, plan_id: UUID) -> None:
+    def __init__(self, plan_id: UUID | str) -> None:
         self.plan_id = plan_id
         super().__init__(f"no plan {plan_id} in this store; list the plans there are with `ttplan plans`")
 

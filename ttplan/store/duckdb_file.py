@@ -177,7 +177,8 @@ def _migrate(connection: duckdb.DuckDBPyConnection, version: int) -> None:
     """Apply the migrations after `version`, all in one transaction."""
     connection.execute("BEGIN")
     connection.execute(
-        "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL, name VARCHAR NOT NULL, applied_at TIMESTAMPTZ NOT NULL)"
+        "CREATE TABLE IF NOT EXISTS schema_version "
+        "(version INTEGER NOT NULL, name VARCHAR NOT NULL, applied_at TIMESTAMPTZ NOT NULL)"
     )
     for migration in migrations():
         if migration.version > version:

@@ -129,7 +129,8 @@ class DuckDBTransaction(DuckDBSnapshot):
         differing = " ".join(f"WHEN a.{c} IS DISTINCT FROM r.{c} THEN '{c}'" for c in columns)
         pairs = f"SELECT a.id, CASE {differing} END AS differs FROM arrived a JOIN requests r USING (id)"  # noqa: S608
         ((count, differs, example),) = self._rows(
-            f"SELECT count(*), arg_min(differs, id) FILTER (differs IS NOT NULL), min(id) FILTER (differs IS NOT NULL) FROM ({pairs})"  # noqa: S608
+            f"SELECT count(*), arg_min(differs, id) FILTER (differs IS NOT NULL), min(id) FILTER (differs IS NOT NULL) "  # noqa: S608
+            f"FROM ({pairs})"
         )
         if example is not None:
             raise InputError(

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+_SEEDED_ORG = UUID(int=1)
+
+
 @dataclass
 class _State:
     """Everything that is stored. A transaction works on a copy; values are never changed in place."""
@@ -179,7 +182,7 @@ class MemoryStore:
             return tx.mark_applied(plan_id, applied_at, routes)
 
     def seed_projected(
-        self, plan_id: UUID, *, org_id: UUID = UUID(int=1), name: str = "seeded", routes: Iterable[ProposedRoute] = ()
+        self, plan_id: UUID, *, org_id: UUID = _SEEDED_ORG, name: str = "seeded", routes: Iterable[ProposedRoute] = ()
     ) -> PlanResult:
         """Add a plan with an empty result that is ready to be applied, and return its result."""
         result = _empty_result(plan_id, org_id, tuple(routes))

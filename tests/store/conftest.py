@@ -1,0 +1,23 @@
+"""Every store, for the contract suite. A new store is one more line of STORES."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ttplan.store.duckdb import DuckDBStore
+from ttplan.store.memory import MemoryStore
+from ttplan.store.protocol import Store
+
+STORES: dict[str, Callable[[Path], Store]] = {
+    "memory": lambda _: MemoryStore(),
+    "duckdb": lambda folder: DuckDBStore(folder / "store.duckdb"),
+}
+
+
+@pytest.fixture(params=sorted(STORES))
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """A new, empty store."""
+    return STORES[request.param](tmp_path)

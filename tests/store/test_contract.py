@@ -1,0 +1,259 @@
+"""What every store does, one suite over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+import pyarrow as pa
+import pytest
+
+from tests import plans, universe
+from tests.audit.chains import chain
+from ttplan.audit.chain import to_record
+from ttplan.engine.question import Question
+from ttplan.engine.replay import answer, replay
+from ttplan.logs.reader import SCHEMA
+from ttplan.model.errors import InputError, StoreError
+from ttplan.model.plan_run import LiveRoute
+from ttplan.model.route import ProposedRoute
+from ttplan.store.protocol import Store
+
+AT = datetime(2026, 5, 3, 12, 0, 0, 123456, tzinfo=UTC)
+ORG, OTHER = UUID(int=1), UUID(int=2)
+
+
+def rows(*numbers: int, **changes: object) -> pa.RecordBatch:
+    """Request rows with these ids."""
+    base: dict[str, object] = {
+        "org_id": None,
+        "ts": AT,
+        "provider": "openai",
+        "model": "gpt-4o",
+        "input_tokens": 10,
+        "output_tokens": 20,
+        "cached_tokens": 0,
+        "cost_usd": Decimal("0.000000000001"),
+        "baseline_cost_usd": Decimal("0.5"),
+        "cached": False,
+        "status": 200,
+    }
+    made = [dict.fromkeys(SCHEMA.names) | base | {"id": str(UUID(int=n))} | changes for n in numbers]
+    return pa.RecordBatch.from_pylist(made, schema=SCHEMA)
+
+
+def live(store: Store, org_id: UUID = ORG) -> list[LiveRoute]:
+    with store.read() as snapshot:
+        return snapshot.live_routes(org_id)
+
+
+def test_a_new_store_is_empty(store: Store) -> None:
+    with store.read() as snapshot:
+        assert snapshot.org_id() is None
+        assert snapshot.plan(UUID(int=1)) is None
+        assert snapshot.plans(ORG) == []
+        assert snapshot.live_routes(ORG) == []
+        assert snapshot.tip(ORG) is None
+        assert list(snapshot.entries(ORG)) == []
+        assert snapshot.request_count() == 0
+        assert snapshot.request_orgs() == []
+
+
+def test_a_plan_is_read_back_equal(store: Store) -> None:
+    first, second = plans.run(2, (plans.route(1),)), plans.run(1, created_at=plans.CREATED + timedelta(seconds=1))
+    with store.transaction() as tx:
+        tx.add_plan(second)
+        tx.add_plan(first)
+    with store.read() as snapshot:
+        assert snapshot.plan(UUID(int=2)) == first
+        assert snapshot.plans(ORG) == [first, second]
+        assert snapshot.plans(OTHER) == []
+
+
+def test_a_plan_id_is_taken_once(store: Store) -> None:
+    with store.transaction() as tx:
+        tx.add_plan(plans.run(1))
+    with pytest.raises(StoreError), store.transaction() as tx:
+        tx.add_plan(plans.run(1, name="other"))
+    with store.read() as snapshot:
+        assert [run.name for run in snapshot.plans(ORG)] == ["plan 1"]
+
+
+def test_mark_applied_flips_stamps_and_writes_routes(store: Store) -> None:
+    routes = (plans.route(1), plans.route(2, enabled=False))
+    with store.transaction() as tx:
+        tx.add_plan(plans.run(7, routes))
+    assert store.mark_applied(UUID(int=7), AT, routes) == "projected"
+    with store.read() as snapshot:
+        run = snapshot.plan(UUID(int=7))
+    assert run is not None
+    assert (run.status, run.applied_at) == ("applied", AT)
+    assert live(store) == [LiveRoute(route=r, plan_id=UUID(int=7), applied_at=AT) for r in reversed(routes)]
+
+
+def test_mark_applied_of_no_plan_is_none_and_writes_nothing(store: Store) -> None:
+    assert store.mark_applied(UUID(int=7), AT, (plans.route(1),)) is None
+    assert live(store) == []
+
+
+def test_mark_applied_of_an_applied_plan_changes_nothing(store: Store) -> None:
+    with store.transaction() as tx:
+        tx.add_plan(plans.run(7))
+    store.mark_applied(UUID(int=7), AT, (plans.route(1),))
+    assert store.mark_applied(UUID(int=7), AT + timedelta(days=1), (plans.route(2),)) == "applied"
+    assert [one.route for one in live(store)] == [plans.route(1)]
+    with store.read() as snapshot:
+        run = snapshot.plan(UUID(int=7))
+    assert run is not None
+    assert run.applied_at == AT
+
+
+def test_a_live_route_is_replaced_by_name_within_its_org(store: Store) -> None:
+    with store.transaction() as tx:
+        tx.add_plan(plans.run(1))
+        tx.add_plan(plans.run(2))
+        tx.add_plan(plans.run(3, org_id=OTHER))
+    old, new = plans.route(1, name="same"), plans.route(2, name="same", priority=9)
+    store.mark_applied(UUID(int=1), AT, (old, plans.route(5)))
+    store.mark_applied(UUID(int=3), AT, (old,))
+    store.mark_applied(UUID(int=2), AT, (new,))
+    assert [one.route for one in live(store)] == [new, plans.route(5)]
+    assert [one.route for one in live(store, OTHER)] == [old]
+
+
+def test_live_routes_come_by_precedence(store: Store) -> None:
+    routes = [plans.route(n, priority=p) for n, p in ((3, 1), (1, 1), (2, 2**32 - 1), (4, 0))]
+    with store.transaction() as tx:
+        tx.add_plan(plans.run(1))
+    store.mark_applied(UUID(int=1), AT, routes)
+    assert [one.route.id.int for one in live(store)] == [2, 1, 3, 4]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, StoreError])
+def test_a_transaction_that_raises_leaves_nothing(store: Store, error: type[BaseException]) -> None:
+    with store.transaction() as tx:
+        tx.add_plan(plans.run(1))
+    with pytest.raises(error), store.transaction() as tx:
+        tx.set_org_id(ORG)
+        tx.add_plan(plans.run(2))
+        tx.mark_applied(UUID(int=1), AT, (plans.route(1),))
+        tx.append_entry(to_record(chain(1)[0]))
+        tx.add_requests([rows(1)], ORG)
+        raise error("stop")
+    with store.read() as snapshot:
+        assert snapshot.org_id() is None
+        assert [(run.plan_id.int, run.status) for run in snapshot.plans(ORG)] == [(1, "projected")]
+        assert snapshot.live_routes(ORG) == []
+        assert snapshot.tip(ORG) is None
+        assert snapshot.request_count() == 0
+
+
+def test_a_transaction_sees_its_own_writes(store: Store) -> None:
+    with store.transaction() as tx:
+        tx.add_plan(plans.run(1))
+        tx.mark_applied(UUID(int=1), AT, (plans.route(1),))
+        run = tx.plan(UUID(int=1))
+        assert run is not None
+        assert run.status == "applied"
+        assert len(tx.live_routes(ORG)) == 1
+
+
+def test_the_chain_is_kept_to_the_byte_and_streamed_in_order(store: Store) -> None:
+    records = [to_record(e) for e in chain(12)]
+    with store.transaction() as tx:
+        for record in records:
+            tx.append_entry(record)
+    with store.read() as snapshot:
+        assert list(snapshot.entries(ORG)) == records
+        assert list(snapshot.entries(ORG, since=9)) == records[9:]
+        tip = snapshot.tip(ORG)
+        assert tip is not None
+        assert (tip.seq, tip.hash) == (11, records[-1].hash)
+
+
+def test_an_entry_is_appended_at_its_seq_only(store: Store) -> None:
+    records = [to_record(e) for e in chain(3)]
+    with pytest.raises(StoreError, match="seq 1 cannot follow; expected 0"), store.transaction() as tx:
+        tx.append_entry(records[1])
+    with store.transaction() as tx:
+        tx.append_entry(records[0])
+    for wrong in (records[0], records[2]):
+        with pytest.raises(StoreError, match="expected 1"), store.transaction() as tx:
+            tx.append_entry(wrong)
+
+
+def test_the_organisation_is_decided_once(store: Store) -> None:
+    with store.transaction() as tx:
+        tx.set_org_id(ORG)
+        tx.set_org_id(ORG)
+    with pytest.raises(StoreError, match="belongs to organisation"), store.transaction() as tx:
+        tx.set_org_id(OTHER)
+    with store.read() as snapshot:
+        assert snapshot.org_id() == ORG
+
+
+def test_requests_are_added_once(store: Store) -> None:
+    with store.transaction() as tx:
+        assert tx.add_requests([rows(1, 2), rows(3)], ORG) == (3, 0)
+    with store.transaction() as tx:
+        assert tx.add_requests([rows(2, 4)], ORG) == (1, 1)
+    with store.read() as snapshot:
+        assert snapshot.request_count() == 4
+        assert snapshot.request_orgs() == [ORG]
+
+
+def test_a_repeated_request_id_is_refused(store: Store) -> None:
+    with pytest.raises(InputError, match=r"stands in 2 rows; expected every id once"), store.transaction() as tx:
+        tx.add_requests([rows(1, 2), rows(1)], ORG)
+    with store.read() as snapshot:
+        assert snapshot.request_count() == 0
+
+
+def test_a_known_id_with_another_content_is_refused_by_field(store: Store) -> None:
+    with store.transaction() as tx:
+        tx.add_requests([rows(1, 2)], ORG)
+    with pytest.raises(InputError, match="with another output_tokens"), store.transaction() as tx:
+        tx.add_requests([rows(3), rows(2, output_tokens=21)], ORG)
+    with store.read() as snapshot:
+        assert snapshot.request_count() == 2
+
+
+def test_an_error_of_the_rows_themselves_comes_through(store: Store) -> None:
+    def failing() -> Iterator[pa.RecordBatch]:
+        yield rows(1)
+        raise InputError("row 2 is bad")
+
+    with pytest.raises(InputError, match="row 2 is bad"), store.transaction() as tx:
+        tx.add_requests(failing(), ORG)
+    with store.read() as snapshot:
+        assert snapshot.request_count() == 0
+
+
+def test_a_replay_of_the_stores_rows_is_that_of_the_rows(store: Store) -> None:
+    requests = universe.log(400, seed=9)
+    made = [
+        dict.fromkeys(SCHEMA.names)
+        | r.model_dump(exclude={"embedding"})
+        | {"id": str(r.id), "org_id": str(r.org_id), "matched_route_id": None}
+        for r in requests
+    ]
+    with store.transaction() as tx:
+        tx.add_requests([pa.RecordBatch.from_pylist(made, schema=SCHEMA)], ORG)
+    plan = universe.plan(requests)
+    with store.read() as snapshot:
+        assert answer(snapshot.requests(), Question.of(plan, "limit")) == replay(plan)
+
+
+def test_routes_with_every_kind_of_text_are_read_back_equal(store: Store) -> None:
+    hostile: list[ProposedRoute] = [
+        plans.route(n, name=name)
+        for n, name in enumerate(
+            ["'; DROP TABLE routes; --", '"x"', "Zoë 😀", "<img src=x onerror=alert(1)>", " ", "a\nb\t\\"], 1
+        )
+    ]
+    with store.transaction() as tx:
+        tx.add_plan(plans.run(1))
+    store.mark_applied(UUID(int=1), AT, hostile)
+    assert sorted((one.route for one in live(store)), key=lambda r: r.id) == hostile

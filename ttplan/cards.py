@@ -1,0 +1,148 @@
+"""A plan told to a person: as text that fits 80 columns, and as HTML in which everything from outside is escaped."""
+
+from __future__ import annotations
+
+import textwrap
+from decimal import Decimal
+from html import escape
+from typing import NamedTuple
+
+from ttplan.model.plan import Interval, PlanResult
+from ttplan.model.plan_run import PlanRun
+
+WIDTH = 80
+_LEFT = 'style="text-align:left"'
+
+
+class Line(NamedTuple):
+    """One figure: what it is, its value with its unit, and its interval."""
+
+    label: str
+    value: str
+    interval: str = ""
+
+
+def plan_lines(result: PlanResult) -> list[Line]:
+    """The figures of a plan, each with its unit and, where there is one, its 95 % interval."""
+    found, ends = result.aggregates, result.confidence_intervals
+    loses = found.projected_change_usd < 0
+    headline = Line("costs more" if loses else "saves", usd(abs(found.projected_change_usd)), "")
+    if loses:
+        interval = _negated(ends.projected_change_usd_95)
+        share = -found.projected_change_usd / found.total_baseline_cost_usd * 100 if found.total_baseline_cost_usd else Decimal(0)
+        headline = headline._replace(interval=_usd_interval(interval))
+        percent = Line("", f"{share:.1f} % of the baseline")
+    else:
+        headline = headline._replace(interval=_usd_interval(ends.savings_usd_95))
+        low, high = ends.savings_pct_95
+        percent = Line("", f"{found.projected_savings_pct:.1f} % of the baseline", f"{low:.1f} to {high:.1f} %")
+    today = found.change_vs_actual_usd
+    hit_low, hit_high = (100 * end for end in ends.cache_hit_rate_95)
+    return [
+        headline,
+        percent,
+        Line(
+            "against today",
+            f"{usd(abs(today))} {'more' if today < 0 else 'less'} than was paid",
+            _usd_interval(_negated(ends.change_vs_actual_usd_95) if today < 0 else ends.change_vs_actual_usd_95),
+        ),
+        Line("baseline", usd(found.total_baseline_cost_usd)),
+        Line("paid", usd(found.total_actual_cost_usd)),
+        Line("projected", usd(found.total_projected_cost_usd)),
+        Line("cache hits", f"{100 * found.cache_hit_rate_projected:.1f} %", f"{hit_low:.1f} to {hit_high:.1f} %"),
+        Line("latency p50", f"{found.p50_latency_ms_projected:,.0f} ms", _ms_interval(ends.p50_latency_ms_95)),
+        Line("latency p95", f"{found.p95_latency_ms_projected:,.0f} ms", _ms_interval(ends.p95_latency_ms_95)),
+        Line(
+            "requests",
+            f"{found.requests_rerouted:,} rerouted, {found.requests_unchanged:,} unchanged, "
+            f"{found.requests_unprice_able:,} without a price",
+        ),
+    ]
+
+
+def window(result: PlanResult) -> str:
+    """The window that the figures are of."""
+    return (
+        f"{result.sample_size:,} requests, {result.window_start:%Y-%m-%d %H:%M} to {result.window_end:%Y-%m-%d %H:%M} UTC; "
+        "money is USD in that window"
+    )
+
+
+def method(result: PlanResult) -> str:
+    """How the intervals were made."""
+    return f"95 % intervals by method {result.interval_method}, resampling by {result.interval_unit}"
+
+
+def plan_text(run: PlanRun) -> str:
+    """The plan as text."""
+    result = run.result
+    lines = [f"{run.name}  [{run.status}]", f"plan {run.plan_id}", *textwrap.wrap(window(result), WIDTH), ""]
+    lines += [f"  {line.label:<14}{line.value:<36}{line.interval}".rstrip() for line in plan_lines(result)]
+    if result.per_route_breakdown:
+        lines += ["", f"  {'route':<36}{'requests':>10}{'baseline':>14}{'saves':>14}"]
+        lines += [
+            f"  {_cut(part.route_name, 35):<36}{part.matched:>10,}{usd(part.baseline_cost_usd):>14}{usd(part.savings_usd):>14}"
+            for part in result.per_route_breakdown
+        ]
+    if result.caveats:
+        lines.append("")
+        for caveat in result.caveats:
+            lines += textwrap.wrap(caveat, WIDTH - 2, initial_indent="  ! ", subsequent_indent="    ")
+    return "\n".join([*lines, "", method(result)])
+
+
+def plan_html(run: PlanRun) -> str:
+    """The plan as HTML, in the notebook's own colours."""
+    result = run.result
+    figures = "".join(
+        f'<tr><th scope="row" {_LEFT}>{escape(line.label)}</th><td {_LEFT}>{escape(line.value)}</td>'
+        f"<td {_LEFT}>{escape(line.interval)}</td></tr>"
+        for line in plan_lines(result)
+    )
+    routes = "".join(
+        f'<tr><th scope="row" style="text-align:left">{escape(part.route_name)}</th><td>{part.matched:,}</td>'
+        f"<td>{usd(part.baseline_cost_usd)}</td><td>{usd(part.savings_usd)}</td></tr>"
+        for part in result.per_route_breakdown
+    )
+    table = (
+        '<table style="margin:0.5em 0"><thead><tr><th style="text-align:left">route</th><th>requests</th><th>baseline</th>'
+        f"<th>saves</th></tr></thead><tbody>{routes}</tbody></table>"
+        if routes
+        else ""
+    )
+    caveats = "".join(f"<li>{escape(caveat)}</li>" for caveat in result.caveats)
+    return (
+        '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="plan">'
+        f"<p style='margin:0'><strong>{escape(run.name)}</strong> [{escape(run.status)}]<br><code>{run.plan_id}</code><br>"
+        f"{escape(window(result))}</p>"
+        '<table style="margin:0.5em 0"><thead><tr><th></th><th style="text-align:left">estimate</th>'
+        f'<th style="text-align:left">95 % interval</th></tr></thead><tbody>{figures}</tbody></table>'
+        f"{table}{f'<ul>{caveats}</ul>' if caveats else ''}<p style='margin:0'>{escape(method(result))}</p></div>"
+    )
+
+
+def usd(amount: Decimal | float) -> str:
+    """An amount with its unit; more digits where it is small."""
+    digits = 2 if abs(amount) >= 1 or amount == 0 else 6
+    return f"{amount:,.{digits}f} USD"
+
+
+def _usd_interval(ends: Interval | None) -> str:
+    if ends is None:
+        return ""
+    widest = max(abs(ends[0]), abs(ends[1]))
+    digits = 2 if widest >= 1 or widest == 0 else 6
+    return f"{ends[0]:,.{digits}f} to {ends[1]:,.{digits}f} USD"
+
+
+def _ms_interval(ends: Interval) -> str:
+    return f"{ends[0]:,.0f} to {ends[1]:,.0f} ms"
+
+
+def _negated(ends: Interval | None) -> Interval | None:
+    return None if ends is None else (-ends[1], -ends[0])
+
+
+def _cut(text: str, width: int) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= width else flat[: width - 1] + "…"

@@ -1,0 +1,285 @@
+"""The commands. Each parses, calls the workspace, and shows."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
+
+import typer
+
+from ttplan.cli.show import frame_json, show_frame, show_json
+from ttplan.model.audit import Actor, Anonymous, ApiKey, System, User
+from ttplan.model.errors import InputError
+
+if TYPE_CHECKING:
+    from ttplan.workspace import Workspace
+
+app = typer.Typer(
+    name="ttplan",
+    help="What-if plans for LLM traffic, applied in one transaction and provable afterwards.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+
+StoreOption = Annotated[Path, typer.Option("--store", envvar="TTPLAN_STORE", help="The store: one DuckDB file.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+KeyOption = Annotated[Path | None, typer.Option("--key-file", help="The signing key (PEM); otherwise the one beside the store.")]
+DEFAULT_STORE = Path("ttplan.duckdb")
+
+
+def _open(store: Path, *, create: bool = False, key_file: Path | None = None, org_id: str | None = None) -> Workspace:
+    from ttplan.workspace import open_workspace
+
+    return open_workspace(store, create=create, key_file=key_file, org_id=_uuid(org_id, "--org") if org_id else None)
+
+
+def _uuid(text: str, option: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise InputError(f"{option} is {text!r}; expected a UUID") from None
+
+
+@app.command("import")
+def import_(
+    files: Annotated[
+        list[Path], typer.Argument(help="Parquet, CSV or JSON lines files in our column names.", show_default=False)
+    ],
+    store: StoreOption = DEFAULT_STORE,
+    format: Annotated[str | None, typer.Option(help="parquet, csv or jsonl, where a file's name does not tell.")] = None,
+    skip_bad_rows: Annotated[
+        bool, typer.Option("--skip-bad-rows", help="Leave out rows that cannot be used, and report them.")
+    ] = False,
+    with_bodies: Annotated[bool, typer.Option("--with-bodies", help="Keep prompts and answers, too.")] = False,
+    org: Annotated[str | None, typer.Option(help="Whose the store is, where the log has several organisations.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Add logged requests to the store, made where there is none. Each file is added whole or not at all."""
+    workspace = _open(store, create=True, org_id=org)
+    reports = []
+    for file in files:
+        report = workspace.import_logs(
+            file, format=format, on_bad_rows="skip" if skip_bad_rows else "refuse", with_bodies=with_bodies
+        )
+        reports.append(report)
+        if not json:
+            print(report)
+    if json:
+        show_json([report.model_dump(mode="json") for report in reports])
+
+
+@app.command()
+def plan(
+    routes: Annotated[Path, typer.Argument(help="The routes to try: a YAML file.", show_default=False)],
+    name: Annotated[str, typer.Option(help="What to call the plan.", show_default=False)],
+    store: StoreOption = DEFAULT_STORE,
+    prices: Annotated[Path | None, typer.Option(help="Prices of your own, over the catalogue's: a YAML file.")] = None,
+    start: Annotated[str | None, typer.Option(help="The window's first moment, such as 2026-05-01T00:00:00Z.")] = None,
+    end: Annotated[str | None, typer.Option(help="The first moment after the window.")] = None,
+    seed: Annotated[int, typer.Option(help="What resampling begins with.")] = 0,
+    method: Annotated[str, typer.Option(help="Intervals by limit, resample or tt-plan-core.")] = "limit",
+    allow_unpriced: Annotated[
+        bool, typer.Option("--allow-unpriced", help="Count requests to unpriced models at their cost.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Replay the logged requests against routes, and keep the result as a projected plan."""
+    workspace = _open(store)
+    if (start is None) != (end is None):
+        raise InputError("--start and --end go together; give both, or neither for the whole log")
+    window = None if start is None or end is None else (_moment(start, "--start"), _moment(end, "--end"))
+    found = workspace.plan(
+        routes,
+        name=name,
+        window=window,
+        prices=prices,
+        seed=seed,
+        interval_method=method,  # type: ignore[arg-type]  # the engine says which there are
+        allow_unpriced=allow_unpriced,
+    )
+    _show_plan(found, json)
+
+
+def _moment(text: str, option: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"{option} is {text!r}; expected a moment such as 2026-05-01T00:00:00Z") from None
+    if moment.tzinfo is None:
+        raise InputError(f"{option} {text} has no time zone; expected a moment such as 2026-05-01T00:00:00Z")
+    return moment
+
+
+def _show_plan(found: Any, json: bool) -> None:
+    if json:
+        show_json(found.run.model_dump(mode="json", exclude={"nonce"}))
+    else:
+        print(found)
+
+
+@app.command()
+def plans(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
+    """List all plans, oldest first."""
+    frame = _open(store).plans()
+    if json:
+        show_json(frame_json(frame))
+        return
+    columns = ["plan_id", "name", "status", "requests", "savings_usd", "savings_usd_lo", "savings_usd_hi"]
+    show_frame(
+        frame, title="plans (USD per window, 95 % interval)", columns=columns, empty="no plans yet: make one with `ttplan plan`"
+    )
+
+
+PlanArgument = Annotated[str, typer.Argument(help="The plan's id, or the first digits of it.", show_default=False)]
+
+
+@app.command()
+def show(plan_id: PlanArgument, store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
+    """Show a plan's card."""
+    _show_plan(_open(store).get(plan_id), json)
+
+
+@app.command()
+def apply(
+    plan_id: PlanArgument,
+    store: StoreOption = DEFAULT_STORE,
+    yes: Annotated[bool, typer.Option("--yes", help="Apply without asking.")] = False,
+    user: Annotated[str | None, typer.Option(help="Who applies it: a person's UUID.")] = None,
+    api_key: Annotated[str | None, typer.Option(help="Who applies it: the UUID of an API key.")] = None,
+    system: Annotated[bool, typer.Option("--system", help="The system itself applies it.")] = False,
+    key_file: KeyOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Make a projected plan live: status, routes and signed audit entry in one transaction."""
+    actor = _actor(user, api_key, system)
+    workspace = _open(store, key_file=key_file)
+    found = workspace.get(plan_id)
+    if not yes:
+        if json:
+            raise InputError("--json asks nothing; say --yes to apply")
+        print(found)
+        typer.confirm("\nApply this plan?", abort=True)
+    entry = workspace.apply(found, actor=actor)
+    if json:
+        show_json(entry.model_dump(mode="json"))
+    else:
+        routes = len(found.result.proposed_routes)
+        print(f"applied: {found.name}, {routes} {'route is' if routes == 1 else 'routes are'} live")
+        print(f"entry {entry.seq} of the audit chain; its anchor is {entry.seq}:{entry.hash}")
+
+
+def _actor(user: str | None, api_key: str | None, system: bool) -> Actor:
+    if sum((user is not None, api_key is not None, system)) > 1:
+        raise InputError("say --user, --api-key or --system, only one of them")
+    if user is not None:
+        return User(_uuid(user, "--user"))
+    if api_key is not None:
+        return ApiKey(_uuid(api_key, "--api-key"))
+    return System() if system else Anonymous()
+
+
+@app.command()
+def routes(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
+    """List the routes that are live, by precedence."""
+    frame = _open(store).routes()
+    if json:
+        show_json(frame_json(frame))
+        return
+    columns = ["name", "priority", "enabled", "target_model", "conditions"]
+    show_frame(frame, title="live routes", columns=columns, empty="no routes are live")
+
+
+@app.command()
+def savings(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
+    """Show what each plan and each of its routes saves."""
+    frame = _open(store).savings()
+    if json:
+        show_json(frame_json(frame))
+        return
+    columns = ["name", "status", "route", "requests", "savings_usd", "savings_usd_lo", "savings_usd_hi", "change_vs_actual_usd"]
+    show_frame(
+        frame, title="savings (USD per window, 95 % interval)", columns=columns, empty="no plans yet: make one with `ttplan plan`"
+    )
+
+
+@app.command()
+def verify(
+    source: Annotated[Path, typer.Argument(help="A store, or a chain exported as JSON lines.", show_default=False)],
+    key_hex: Annotated[str | None, typer.Option("--key-hex", help="The public key, from elsewhere: 64 hex digits.")] = None,
+    anchor: Annotated[str | None, typer.Option(help="Where the chain has to end: <seq>:<hash>.")] = None,
+    signatures: Annotated[str, typer.Option(help="all: check each. tip: check the last, which vouches for all content.")] = "all",
+    json: JsonOption = False,
+) -> None:
+    """Verify an audit chain. Exits 0 verified, 1 broken, 4 only consistent with its own key, 2 bad input."""
+    from ttplan.workspace import verify_file
+
+    if signatures not in ("all", "tip"):
+        raise InputError(f"--signatures is {signatures!r}; expected all or tip")
+    options: dict[str, Any] = {"public_key": key_hex, "anchor": anchor, "signatures": signatures}
+    report = verify_file(source, **options) if _is_export(source) else _open(source).verify(**options)
+    if json:
+        show_json(report.model_dump(mode="json"))
+    else:
+        print(report)
+    raise typer.Exit(report.exit_code)
+
+
+def _is_export(source: Path) -> bool:
+    """Whether a file is a chain as JSON lines, by its name or its first character; a DuckDB file begins with neither."""
+    if source.suffix in (".jsonl", ".ndjson", ".json"):
+        return True
+    try:
+        with source.open("rb") as file:
+            return file.read(64).lstrip()[:1] == b"{"
+    except OSError:
+        return False
+
+
+@app.command()
+def export(
+    output: Annotated[Path, typer.Argument(help="Where to write the audit chain, as JSON lines.", show_default=False)],
+    store: StoreOption = DEFAULT_STORE,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file where there is one.")] = False,
+    key_file: KeyOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Export the audit chain, for an auditor who has no access to the store."""
+    count = _open(store, key_file=key_file).export_chain(output, overwrite=overwrite)
+    if json:
+        show_json({"path": str(output), "entries": count})
+    else:
+        print(f"{count:,} {'entry' if count == 1 else 'entries'} written to {output}")
+
+
+@app.command()
+def keygen(
+    output: Annotated[Path, typer.Argument(help="Where to write the new signing key (PEM, mode 0600).", show_default=False)],
+    json: JsonOption = False,
+) -> None:
+    """Make a signing key, and print its public half, which auditors verify with."""
+    from ttplan.audit.keys import create_key, save_key
+
+    key = create_key()
+    save_key(key, output)
+    if json:
+        show_json({"path": str(output), "public_key": key.public_key.hex})
+    else:
+        print(f"signing key written to {output}; keep it secret")
+        print(f"public key: {key.public_key.hex}")
+
+
+@app.command()
+def demo(
+    store: Annotated[
+        Path | None, typer.Option("--store", help="Where to keep the demo's store; otherwise it is thrown away.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Tell the whole story on the sample log: import, plan, apply, verify, and a tampering found."""
+    from ttplan.cli.demo import tell
+
+    tell(store, json)

@@ -1,0 +1,76 @@
+"""YAML files that people write: bounded, without repeated keys, without aliases that could grow."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from ttplan.model.errors import InputError
+
+MAX_BYTES = 4 * 2**20
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain YAML that refuses what is ambiguous or could explode."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem="aliases are not used here", problem_mark=event.start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise yaml.MarkedYAMLError(problem=f"the key {key!r} is no text", problem_mark=key_node.start_mark)
+            if key in keys:
+                raise yaml.MarkedYAMLError(problem=f"the key {key!r} stands twice", problem_mark=key_node.start_mark)
+            keys.add(key)
+        return super().construct_mapping(node, deep)
+
+
+# A number such as 1e-3 is a float to people; YAML 1.1 wants a dot in it.
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+\Z"), list("-+0123456789"))
+
+
+def read_yaml(path: str | os.PathLike[str], what: str) -> Any:
+    """The content of a YAML (or JSON) file. Raises InputError, naming file and line, where it cannot be read as one."""
+    file = Path(path)
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(MAX_BYTES + 1)
+    except OSError as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
+        raise InputError(f"{file}: {reason}; expected {what} in YAML") from None
+    if len(data) > MAX_BYTES:
+        raise InputError(f"{file} has more than {MAX_BYTES:,} bytes; expected {what} in YAML")
+    try:
+        return yaml.load(data, _Loader)  # noqa: S506 - a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f", line {mark.line + 1}" if mark is not None else ""
+        raise InputError(f"{file}{where}: {error.problem}; expected {what} in YAML") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{file} is not YAML ({type(error).__name__}); expected {what}") from None
+
+
+def explain(error: ValidationError) -> str:
+    """The first thing that is wrong with a value, as one line: where, what was found, what was expected."""
+    first = error.errors(include_url=False)[0]
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = "this key is not known"
+    elif first["type"] == "missing":
+        message = "this key is missing"
+    found = first.get("input")
+    shown = "" if first["type"] in ("missing", "extra_forbidden") or isinstance(found, dict | list) else f", found {found!r:.60}"
+    more = error.error_count() - 1
+    return f"{where or 'the whole'}: {message}{shown}" + (f" (and {more} more)" if more else "")

@@ -1,0 +1,136 @@
+"""DataFrames of what is stored: tidy, with stable columns. Times are UTC, money is USD, intervals are 95 %."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from ttplan.model.plan_run import LiveRoute, PlanRun
+
+PLANS = {
+    "plan_id": "string",
+    "name": "string",
+    "status": "string",
+    "created_at": "datetime64[us, UTC]",
+    "applied_at": "datetime64[us, UTC]",
+    "window_start": "datetime64[us, UTC]",
+    "window_end": "datetime64[us, UTC]",
+    "requests": "Int64",
+    "savings_usd": "float64",
+    "savings_usd_lo": "float64",
+    "savings_usd_hi": "float64",
+    "caveats": "Int64",
+}
+"""Columns of `plans_frame`; savings are USD per window, with the ends of their 95 % interval."""
+ROUTES = {
+    "name": "string",
+    "priority": "Int64",
+    "enabled": "boolean",
+    "target_model": "string",
+    "conditions": "string",
+    "plan_id": "string",
+    "applied_at": "datetime64[us, UTC]",
+    "route_id": "string",
+}
+"""Columns of `routes_frame`."""
+SAVINGS = {
+    "plan_id": "string",
+    "name": "string",
+    "status": "string",
+    "route": "string",
+    "requests": "Int64",
+    "baseline_usd": "float64",
+    "projected_usd": "float64",
+    "savings_usd": "float64",
+    "savings_usd_lo": "float64",
+    "savings_usd_hi": "float64",
+    "savings_pct": "float64",
+    "change_vs_actual_usd": "float64",
+}
+"""Columns of `savings_frame`: a row a plan, whose route is null, then one for each of its routes, which have no interval."""
+
+
+def plans_frame(runs: Sequence[PlanRun]) -> pd.DataFrame:
+    """One row for each plan, in the order given; columns `PLANS`."""
+    rows = [
+        {
+            "plan_id": str(run.plan_id),
+            "name": run.name,
+            "status": run.status,
+            "created_at": run.created_at,
+            "applied_at": run.applied_at,
+            "window_start": run.result.window_start,
+            "window_end": run.result.window_end,
+            "requests": run.result.sample_size,
+            "savings_usd": float(run.result.aggregates.projected_savings_usd),
+            "savings_usd_lo": run.result.confidence_intervals.savings_usd_95[0],
+            "savings_usd_hi": run.result.confidence_intervals.savings_usd_95[1],
+            "caveats": len(run.result.caveats),
+        }
+        for run in runs
+    ]
+    return _frame(rows, PLANS)
+
+
+def routes_frame(live: Sequence[LiveRoute]) -> pd.DataFrame:
+    """One row for each live route, by precedence; columns `ROUTES`."""
+    rows = [
+        {
+            "name": one.route.name,
+            "priority": one.route.priority,
+            "enabled": one.route.enabled,
+            "target_model": one.route.then.target_model,
+            "conditions": conditions(one),
+            "plan_id": str(one.plan_id),
+            "applied_at": one.applied_at,
+            "route_id": str(one.route.id),
+        }
+        for one in live
+    ]
+    return _frame(rows, ROUTES)
+
+
+def conditions(one: LiveRoute) -> str:
+    """A route's conditions as one line, such as `tag_equals=chat, input_tokens_lt=1000`."""
+    asked = one.route.when.model_dump(mode="json", exclude_defaults=True)
+    return ", ".join(f"{name}={'|'.join(value) if isinstance(value, list) else value}" for name, value in asked.items()) or "any"
+
+
+def savings_frame(runs: Sequence[PlanRun]) -> pd.DataFrame:
+    """What each plan and each of its routes saves; columns `SAVINGS`, USD per window."""
+    return _frame([row for run in runs for row in _savings(run)], SAVINGS)
+
+
+def _savings(run: PlanRun) -> list[dict[str, Any]]:
+    found, ends = run.result.aggregates, run.result.confidence_intervals
+    common = {"plan_id": str(run.plan_id), "name": run.name, "status": run.status}
+    whole = common | {
+        "requests": run.result.sample_size,
+        "baseline_usd": float(found.total_baseline_cost_usd),
+        "projected_usd": float(found.total_projected_cost_usd),
+        "savings_usd": float(found.projected_savings_usd),
+        "savings_usd_lo": ends.savings_usd_95[0],
+        "savings_usd_hi": ends.savings_usd_95[1],
+        "savings_pct": found.projected_savings_pct,
+        "change_vs_actual_usd": float(found.change_vs_actual_usd),
+    }
+    parts = [
+        common
+        | {
+            "route": part.route_name,
+            "requests": part.matched,
+            "baseline_usd": float(part.baseline_cost_usd),
+            "projected_usd": float(part.projected_cost_usd),
+            "savings_usd": float(part.savings_usd),
+            "savings_pct": float(part.savings_usd / part.baseline_cost_usd * 100) if part.baseline_cost_usd else 0.0,
+        }
+        for part in run.result.per_route_breakdown
+    ]
+    return [whole, *parts]
+
+
+def _frame(rows: list[dict[str, Any]], columns: dict[str, str]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=list(columns))
+    return frame.astype(columns)  # type: ignore[arg-type, call-overload, unused-ignore]

@@ -1,0 +1,467 @@
+"""The face that a notebook talks to: `ttplan.open(path)`. It wires store, key and engine, and has no rule of its own."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import UUID, uuid4
+
+from ttplan.apply import Clock, StoreChain, apply_plan, now
+from ttplan.audit.jsonl import Preamble, counted, read_chain, write_chain
+from ttplan.audit.keys import SigningKey, VerifyingKey, create_key, key_from_env, load_key, save_key
+from ttplan.audit.report import ChainReport, check_chain
+from ttplan.audit.verify import Strength
+from ttplan.cards import plan_html, plan_text
+from ttplan.model.audit import Actor, Anonymous, AuditEntry, TipAnchor
+from ttplan.model.errors import InputError, KeyFileError, PlanNotFound
+from ttplan.model.plan import IntervalMethod, PlanConfig, PlanResult
+from ttplan.model.plan_run import LiveRoute, PlanRun, Status
+from ttplan.model.pricing import ModelPricing
+from ttplan.model.route import ProposedRoute
+from ttplan.plan_file import read_plan_file
+from ttplan.store.duckdb import LOCK_TIMEOUT, DuckDBStore
+from ttplan.store.protocol import Snapshot, Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ttplan.logs.reader import OnBadRows
+    from ttplan.logs.report import ReadReport
+
+BOOTSTRAP_ITERATIONS = 10_000
+PathLike = str | os.PathLike[str]
+
+
+class Plan:
+    """A stored plan that shows itself as a card."""
+
+    def __init__(self, run: PlanRun) -> None:
+        self.run = run
+
+    @property
+    def plan_id(self) -> UUID:
+        """The plan's id."""
+        return self.run.plan_id
+
+    @property
+    def name(self) -> str:
+        """The plan's name."""
+        return self.run.name
+
+    @property
+    def status(self) -> Status:
+        """Where the plan was in its life when it was read."""
+        return self.run.status
+
+    @property
+    def result(self) -> PlanResult:
+        """What the replay found."""
+        return self.run.result
+
+    def __repr__(self) -> str:
+        return plan_text(self.run)
+
+    def _repr_html_(self) -> str:
+        return plan_html(self.run)
+
+
+class Workspace:
+    """A store with its key: import logs, plan, apply, look, verify. Made by `ttplan.open`."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        name: str,
+        key: SigningKey | None = None,
+        key_file: Path | None = None,
+        org_id: UUID | None = None,
+        clock: Clock = now,
+        new_id: Callable[[], UUID] = uuid4,
+        new_nonce: Callable[[], str] = lambda: secrets.token_hex(32),
+    ) -> None:
+        self.store = store
+        self._name = name
+        self._key = key
+        self.key_file = key_file
+        self._clock = clock
+        self._new_id = new_id
+        self._new_nonce = new_nonce
+        if org_id is not None:
+            with store.read() as snapshot:
+                decided = snapshot.org_id()
+            if decided != org_id:
+                with store.transaction() as tx:
+                    tx.set_org_id(org_id)
+
+    # --- requests ----------------------------------------------------------------------------------------------------
+
+    def import_logs(
+        self,
+        path: PathLike,
+        *,
+        format: str | None = None,
+        on_bad_rows: OnBadRows = "refuse",
+        with_bodies: bool = False,
+        progress: bool | None = None,
+    ) -> ReadReport:
+        """Add the requests of a Parquet, CSV or JSON lines file in our own column names, in one transaction or not at all.
+
+        Importing a file again adds nothing. With `on_bad_rows="skip"` rows that cannot be used are left out and reported, with
+        "refuse" they refuse the file. Prompts and answers are kept only with `with_bodies`. `progress` of None shows a bar on a
+        terminal or in a notebook.
+
+        Raises InputError, naming file, row and field, after which the store is as it was.
+        """
+        from ttplan.logs.reader import LogFile
+        from ttplan.progress import counting
+
+        log = LogFile(path, format=format, on_bad_rows=on_bad_rows, with_bodies=with_bodies)
+        with counting(f"importing {Path(path).name}", log.row_count(), progress) as count, self.store.transaction() as tx:
+            default = tx.org_id() or self._new_id()
+            try:
+                added = tx.add_requests(log.batches(count), default)
+            except InputError as error:
+                if str(path) in str(error):
+                    raise
+                raise InputError(f"{path}: {error}") from None
+            orgs = tx.request_orgs()
+            if tx.org_id() is None:
+                if len(orgs) > 1:
+                    raise InputError(
+                        f"{path} has requests of {len(orgs)} organisations; say whose this store is: open it with org_id (--org)"
+                    )
+                tx.set_org_id(orgs[0] if orgs else default)
+        return log.report().model_copy(update={"added": added.added, "already_there": added.already_there})
+
+    # --- plans -------------------------------------------------------------------------------------------------------
+
+    def plan(
+        self,
+        routes: PathLike | Sequence[ProposedRoute],
+        *,
+        name: str,
+        window: tuple[datetime, datetime] | None = None,
+        prices: PathLike | Mapping[str, ModelPricing] | None = None,
+        config: PlanConfig | None = None,
+        seed: int = 0,
+        bootstrap_iterations: int = BOOTSTRAP_ITERATIONS,
+        interval_method: IntervalMethod = "limit",
+        allow_unpriced: bool = False,
+    ) -> Plan:
+        """Replay the logged requests against `routes` (a YAML file, or routes), and keep the result as a projected plan.
+
+        `window` is (inclusive, exclusive), the whole log where it is left out. `prices` are one's own, over the catalogue's of
+        today. Raises InputError where something cannot be used, a target model without a price unless `allow_unpriced`.
+        """
+        from ttplan.engine.replay import replay_table
+
+        proposed, written = (routes, None) if not isinstance(routes, str | os.PathLike) else read_plan_file(routes)
+        if not name.strip():
+            raise InputError("a plan needs a name; expected some text")
+        if not 0 <= seed < 2**64:
+            raise InputError(f"seed is {seed}; expected a whole number from 0 to 2^64 - 1")
+        with self.store.read() as snapshot:
+            org_id = self._org(snapshot)
+            table = snapshot.requests()
+            extent = table.aggregate(first=table.ts.min(), last=table.ts.max()).to_pyarrow().to_pylist()[0]
+            providers = table.select("provider").distinct().to_pyarrow()["provider"].to_pylist()
+            start, end = window or (extent["first"], extent["last"] + timedelta(microseconds=1))
+            for moment in (start, end):
+                if moment.tzinfo is None:
+                    raise InputError(f"the window's {moment.isoformat()} has no time zone; expected one such as +00:00")
+            pricing = self._prices(proposed, providers, prices, allow_unpriced)
+            plan_id = self._new_id()
+            result = replay_table(
+                table,
+                proposed,
+                pricing,
+                config or written or PlanConfig(),
+                org_id=org_id,
+                plan_id=plan_id,
+                window_start=start,
+                window_end=end,
+                seed=seed,
+                bootstrap_iterations=bootstrap_iterations,
+                interval_method=interval_method,
+            )
+        run = PlanRun(
+            plan_id=plan_id,
+            org_id=org_id,
+            name=name,
+            created_at=self._clock(),
+            nonce=self._new_nonce(),
+            seed=seed,
+            bootstrap_iterations=bootstrap_iterations,
+            config=config or written or PlanConfig(),
+            pricing=dict(pricing),
+            result=result,
+        )
+        with self.store.transaction() as tx:
+            tx.add_plan(run)
+        return Plan(run)
+
+    def _prices(
+        self,
+        routes: Iterable[ProposedRoute],
+        providers: Iterable[str],
+        own: PathLike | Mapping[str, ModelPricing] | None,
+        allow_unpriced: bool,
+    ) -> Mapping[str, ModelPricing]:
+        from ttplan.prices import price_table, read_prices
+
+        given = read_prices(own) if isinstance(own, str | os.PathLike) else own
+        enabled = [route for route in routes if route.enabled]
+        table = price_table(providers, [r.then.target_model for r in enabled], at=self._clock(), own=given)
+        if table.missing and not allow_unpriced:
+            model = table.missing[0]
+            route = next(r.name for r in enabled if r.then.target_model == model)
+            raise InputError(
+                f"no price for model {model!r}, the target of route {route!r}; give one in a price file (prices, --prices), or "
+                "let such requests count at their actual cost (allow_unpriced, --allow-unpriced)"
+            )
+        return table.pricing
+
+    def get(self, plan_id: UUID | str) -> Plan:
+        """A stored plan by its id or the first digits of one, at least 4. Raises PlanNotFound, InputError where it is unclear."""
+        text = str(plan_id).lower()
+        with self.store.read() as snapshot:
+            if len(text) == 36:
+                try:
+                    run = snapshot.plan(UUID(text))
+                except ValueError:
+                    run = None
+                if run is None:
+                    raise PlanNotFound(text)
+                return Plan(run)
+            org_id = snapshot.org_id()
+            runs = [] if org_id is None else snapshot.plans(org_id)
+        found = [run for run in runs if len(text) >= 4 and str(run.plan_id).startswith(text)]
+        if len(found) > 1:
+            raise InputError(f"{len(found)} plans have an id that begins with {text}; give more of it")
+        if not found:
+            raise PlanNotFound(text)
+        return Plan(found[0])
+
+    def apply(self, plan: Plan | UUID | str, *, actor: Actor | None = None) -> AuditEntry:
+        """Make a projected plan live: its status, its routes and a signed audit entry, in one transaction.
+
+        `actor` is who does it (`ttplan.User(id)`, …), Anonymous where nobody is named. Raises PlanNotFound, InvalidState,
+        StoreError, AuditError or KeyFileError; nothing is written then.
+        """
+        found = self.get(plan.plan_id if isinstance(plan, Plan) else plan)
+        chain = StoreChain(self.store, self._signing_key(), clock=self._clock, new_id=self._new_id)
+        return apply_plan(self.store, chain, found.result, actor or Anonymous(), clock=self._clock)
+
+    # --- what is stored ----------------------------------------------------------------------------------------------
+
+    def plan_runs(self) -> list[PlanRun]:
+        """All plans, oldest first."""
+        with self.store.read() as snapshot:
+            org_id = snapshot.org_id()
+            return [] if org_id is None else snapshot.plans(org_id)
+
+    def live_routes(self) -> list[LiveRoute]:
+        """The routes that are live, by precedence."""
+        with self.store.read() as snapshot:
+            org_id = snapshot.org_id()
+            return [] if org_id is None else snapshot.live_routes(org_id)
+
+    def plans(self) -> pd.DataFrame:
+        """All plans, oldest first; columns `ttplan.views.PLANS`."""
+        from ttplan.views import plans_frame
+
+        return plans_frame(self.plan_runs())
+
+    def routes(self) -> pd.DataFrame:
+        """The live routes, by precedence; columns `ttplan.views.ROUTES`."""
+        from ttplan.views import routes_frame
+
+        return routes_frame(self.live_routes())
+
+    def savings(self) -> pd.DataFrame:
+        """What each plan and each of its routes saves; columns `ttplan.views.SAVINGS`."""
+        from ttplan.views import savings_frame
+
+        return savings_frame(self.plan_runs())
+
+    # --- the chain ---------------------------------------------------------------------------------------------------
+
+    def verify(
+        self,
+        *,
+        public_key: str | VerifyingKey | None = None,
+        anchor: str | TipAnchor | None = None,
+        signatures: Strength = "all",
+        progress: bool | None = None,
+    ) -> ChainReport:
+        """Verify the audit chain and report the first bad entry.
+
+        With `public_key` from elsewhere the verdict is "verified"; without one, the workspace's own key is used, and the chain is
+        only "consistent with its own key". With `anchor` (`<seq>:<hash>`) it also has to end there.
+        """
+        from ttplan.progress import counting
+
+        key, source = self._verifying_key(public_key)
+        with self.store.read() as snapshot:
+            org_id = snapshot.org_id()
+            tip = None if org_id is None else snapshot.tip(org_id)
+            entries = iter(()) if org_id is None else snapshot.entries(org_id)
+            with counting("verifying", None if tip is None else tip.seq + 1, progress) as count:
+                return check_chain(
+                    entries,
+                    key,
+                    key_source=source,
+                    own_key=public_key is None,
+                    anchor=TipAnchor.parse(anchor) if isinstance(anchor, str) else anchor,
+                    signatures=signatures,
+                    progress=count,
+                )
+
+    def export_chain(self, path: PathLike, *, overwrite: bool = False) -> int:
+        """Write the audit chain as JSON lines and return how many entries it has.
+
+        The file appears whole or not at all. Raises InputError where there is one already, unless `overwrite`.
+        """
+        target = Path(path)
+        if target.exists() and not overwrite:
+            raise InputError(f"{target} exists already; choose another path, or say to overwrite it")
+        key, _ = self._verifying_key(None)
+        draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}.new")
+        try:
+            with self.store.read() as snapshot, draft.open("xb") as file:
+                org_id = self._org(snapshot, "no entries to export")
+                tip = snapshot.tip(org_id)
+                count = 0 if tip is None else tip.seq + 1
+                write_chain(file, snapshot.entries(org_id), verifying_key=key, org_id=org_id, entry_count=count)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(target)
+        except OSError as error:
+            raise InputError(f"{target} cannot be written: {error.strerror}; choose a folder that this user may write") from None
+        finally:
+            draft.unlink(missing_ok=True)
+        return count
+
+    @property
+    def public_key(self) -> str:
+        """The key that verifies this workspace's chain, 64 hex digits: what an auditor needs, handed over on a way of its own."""
+        return self._signing_key().public_key.hex
+
+    def anchor(self) -> TipAnchor | None:
+        """Where the chain ends now; kept elsewhere, it later proves that nothing was cut off."""
+        with self.store.read() as snapshot:
+            org_id = snapshot.org_id()
+            return None if org_id is None else snapshot.tip(org_id)
+
+    # --- wiring ------------------------------------------------------------------------------------------------------
+
+    def _org(self, snapshot: Snapshot, lacking: str = "no requests to replay") -> UUID:
+        org_id = snapshot.org_id()
+        if org_id is None:
+            raise InputError(f"{self._name} has {lacking}; import a log first, with `ttplan import` or import_logs")
+        return org_id
+
+    def _signing_key(self) -> SigningKey:
+        """The key, loaded when it is first needed. One is made where there is neither a key nor a chain."""
+        if self._key is None:
+            if self.key_file is None:
+                raise KeyFileError("this workspace has no signing key; open it with key or key_file")
+            if not self.key_file.exists() and self.anchor() is None:
+                save_key(create_key(), self.key_file)
+            self._key = load_key(self.key_file)
+        return self._key
+
+    def _verifying_key(self, given: str | VerifyingKey | None) -> tuple[VerifyingKey, str]:
+        if isinstance(given, VerifyingKey):
+            return given, "the caller"
+        if given is not None:
+            return VerifyingKey.from_hex(given), "the caller"
+        return self._signing_key().public_key, "this workspace itself"
+
+    def __repr__(self) -> str:
+        return f"Workspace({self._name!r})"
+
+
+def open_workspace(
+    path: PathLike,
+    *,
+    org_id: UUID | str | None = None,
+    key: SigningKey | None = None,
+    key_file: PathLike | None = None,
+    create: bool = True,
+    lock_timeout: float = LOCK_TIMEOUT,
+    clock: Clock = now,
+    new_id: Callable[[], UUID] = uuid4,
+    new_nonce: Callable[[], str] = lambda: secrets.token_hex(32),
+) -> Workspace:
+    """Open the store at `path`, made where there is none, with its signing key.
+
+    The key is `key`, else that in `key_file`, else that in the environment (`TT_AUDIT_SIGNING_KEY`), else that in the file beside
+    the store, `<path>.key.pem`, which is made with a new store. `clock`, `new_id` and `new_nonce` are for tests and notebooks that have to
+    come out the same.
+
+    Raises StoreError where `path` is not a store, and KeyFileError where a key cannot be used.
+    """
+    store_path = Path(path)
+    is_new = not store_path.exists()
+    if is_new and not create:
+        raise InputError(f"{store_path}: no such store; make one with `ttplan import FILE --store {store_path}`")
+    store = DuckDBStore(store_path, lock_timeout=lock_timeout)
+    beside = store_path.with_name(store_path.name + ".key.pem")
+    chosen = key or (None if key_file is not None else key_from_env(os.environ))
+    file = None if chosen is not None else Path(key_file) if key_file is not None else beside
+    if is_new and file == beside and not beside.exists():
+        save_key(create_key(), beside)
+    return Workspace(
+        store,
+        name=str(path),
+        key=chosen,
+        key_file=file,
+        org_id=UUID(org_id) if isinstance(org_id, str) else org_id,
+        clock=clock,
+        new_id=new_id,
+        new_nonce=new_nonce,
+    )
+
+
+def verify_file(
+    path: PathLike,
+    *,
+    public_key: str | VerifyingKey | None = None,
+    anchor: str | TipAnchor | None = None,
+    signatures: Strength = "all",
+    progress: bool | None = None,
+) -> ChainReport:
+    """Verify an exported chain, with no store at all. Without `public_key` that of its preamble is used, and the verdict says so.
+
+    Raises InputError where the file is missing, empty, cut off or not a chain.
+    """
+    from ttplan.progress import counting
+
+    preamble, records = read_chain(path)
+    key, source = _file_key(path, preamble, public_key)
+    with counting("verifying", None if preamble is None else preamble.entry_count, progress) as count:
+        return check_chain(
+            counted(preamble, records, os.fspath(path)),
+            key,
+            key_source=source,
+            own_key=public_key is None,
+            anchor=TipAnchor.parse(anchor) if isinstance(anchor, str) else anchor,
+            signatures=signatures,
+            progress=count,
+        )
+
+
+def _file_key(path: PathLike, preamble: Preamble | None, given: str | VerifyingKey | None) -> tuple[VerifyingKey, str]:
+    if isinstance(given, VerifyingKey):
+        return given, "the caller"
+    if given is not None:
+        return VerifyingKey.from_hex(given), "the caller"
+    if preamble is None:
+        raise KeyFileError(f"{os.fspath(path)} has no preamble with a key; give the public key (--key-hex)")
+    return VerifyingKey.from_hex(preamble.verifying_key, "the key in the preamble"), "the chain's own preamble"
