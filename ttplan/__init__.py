@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ttplan.audit.report import ChainReport as ChainReport
     from ttplan.audit.verify import verify_chain as verify_chain
     from ttplan.audit.verify import verify_chain_with_anchor as verify_chain_with_anchor
+    from ttplan.chain_file import verify_file as verify_file
     from ttplan.engine.replay import replay as replay
     from ttplan.engine.replay import replay_table as replay_table
     from ttplan.model.audit import Anonymous as Anonymous
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from ttplan.store.memory import MemoryStore as MemoryStore
     from ttplan.workspace import Workspace as Workspace
     from ttplan.workspace import open_workspace as open
-    from ttplan.workspace import verify_file as verify_file
 
 _HOMES = {
     "ttplan.apply": ("apply_plan", "StoreChain"),
@@ -73,7 +73,8 @@ _HOMES = {
     "ttplan.model.route": ("ProposedRoute", "RouteAction", "RouteConditions"),
     "ttplan.store.duckdb": ("DuckDBStore",),
     "ttplan.store.memory": ("MemoryStore",),
-    "ttplan.workspace": ("Workspace", "open", "verify_file"),
+    "ttplan.chain_file": ("verify_file",),
+    "ttplan.workspace": ("Workspace", "open"),
 }
 _RENAMED = {"open": "open_workspace"}
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -6,12 +6,46 @@ import textwrap
 from decimal import Decimal
 from html import escape
 from typing import NamedTuple
+from uuid import UUID
 
 from ttplan.model.plan import Interval, PlanResult
-from ttplan.model.plan_run import PlanRun
+from ttplan.model.plan_run import PlanRun, Status
 
 WIDTH = 80
 _LEFT = 'style="text-align:left"'
+
+
+class Plan:
+    """A stored plan that shows itself as a card."""
+
+    def __init__(self, run: PlanRun) -> None:
+        self.run = run
+
+    @property
+    def plan_id(self) -> UUID:
+        """The plan's id."""
+        return self.run.plan_id
+
+    @property
+    def name(self) -> str:
+        """The plan's name."""
+        return self.run.name
+
+    @property
+    def status(self) -> Status:
+        """Where the plan was in its life when it was read."""
+        return self.run.status
+
+    @property
+    def result(self) -> PlanResult:
+        """What the replay found."""
+        return self.run.result
+
+    def __repr__(self) -> str:
+        return plan_text(self.run)
+
+    def _repr_html_(self) -> str:
+        return plan_html(self.run)
 
 
 class Line(NamedTuple):
@@ -121,7 +155,7 @@ def plan_html(run: PlanRun) -> str:
     )
 
 
-def usd(amount: Decimal | float) -> str:
+def usd(amount: Decimal) -> str:
     """An amount with its unit; more digits where it is small."""
     digits = 2 if abs(amount) >= 1 or amount == 0 else 6
     return f"{amount:,.{digits}f} USD"
@@ -130,7 +164,7 @@ def usd(amount: Decimal | float) -> str:
 def _usd_interval(ends: Interval | None) -> str:
     if ends is None:
         return ""
-    widest = max(abs(ends[0]), abs(ends[1]))
+    widest: float = max(abs(ends[0]), abs(ends[1]))
     digits = 2 if widest >= 1 or widest == 0 else 6
     return f"{ends[0]:,.{digits}f} to {ends[1]:,.{digits}f} USD"
 

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 from ttplan.apply import Clock, StoreChain, apply_plan, now
-from ttplan.audit.jsonl import Preamble, counted, read_chain, write_chain
+from ttplan.audit.jsonl import write_chain
 from ttplan.audit.keys import SigningKey, VerifyingKey, create_key, key_from_env, load_key, save_key
 from ttplan.audit.report import ChainReport, check_chain
 from ttplan.audit.verify import Strength
-from ttplan.cards import plan_html, plan_text
+from ttplan.cards import Plan
 from ttplan.model.audit import Actor, Anonymous, AuditEntry, TipAnchor
 from ttplan.model.errors import InputError, KeyFileError, PlanNotFound
-from ttplan.model.plan import IntervalMethod, PlanConfig, PlanResult
-from ttplan.model.plan_run import LiveRoute, PlanRun, Status
+from ttplan.model.plan import IntervalMethod, PlanConfig
+from ttplan.model.plan_run import LiveRoute, PlanRun
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.route import ProposedRoute
 from ttplan.plan_file import read_plan_file
@@ -34,39 +34,6 @@ if TYPE_CHECKING:
 
 BOOTSTRAP_ITERATIONS = 10_000
 PathLike = str | os.PathLike[str]
-
-
-class Plan:
-    """A stored plan that shows itself as a card."""
-
-    def __init__(self, run: PlanRun) -> None:
-        self.run = run
-
-    @property
-    def plan_id(self) -> UUID:
-        """The plan's id."""
-        return self.run.plan_id
-
-    @property
-    def name(self) -> str:
-        """The plan's name."""
-        return self.run.name
-
-    @property
-    def status(self) -> Status:
-        """Where the plan was in its life when it was read."""
-        return self.run.status
-
-    @property
-    def result(self) -> PlanResult:
-        """What the replay found."""
-        return self.run.result
-
-    def __repr__(self) -> str:
-        return plan_text(self.run)
-
-    def _repr_html_(self) -> str:
-        return plan_html(self.run)
 
 
 class Workspace:
@@ -402,8 +369,8 @@ def open_workspace(
     """Open the store at `path`, made where there is none, with its signing key.
 
     The key is `key`, else that in `key_file`, else that in the environment (`TT_AUDIT_SIGNING_KEY`), else that in the file beside
-    the store, `<path>.key.pem`, which is made with a new store. `clock`, `new_id` and `new_nonce` are for tests and notebooks that have to
-    come out the same.
+    the store, `<path>.key.pem`, which is made with a new store. `clock`, `new_id` and `new_nonce` are for tests and notebooks,
+    which have to come out the same.
 
     Raises StoreError where `path` is not a store, and KeyFileError where a key cannot be used.
     """
@@ -427,41 +394,3 @@ def open_workspace(
         new_id=new_id,
         new_nonce=new_nonce,
     )
-
-
-def verify_file(
-    path: PathLike,
-    *,
-    public_key: str | VerifyingKey | None = None,
-    anchor: str | TipAnchor | None = None,
-    signatures: Strength = "all",
-    progress: bool | None = None,
-) -> ChainReport:
-    """Verify an exported chain, with no store at all. Without `public_key` that of its preamble is used, and the verdict says so.
-
-    Raises InputError where the file is missing, empty, cut off or not a chain.
-    """
-    from ttplan.progress import counting
-
-    preamble, records = read_chain(path)
-    key, source = _file_key(path, preamble, public_key)
-    with counting("verifying", None if preamble is None else preamble.entry_count, progress) as count:
-        return check_chain(
-            counted(preamble, records, os.fspath(path)),
-            key,
-            key_source=source,
-            own_key=public_key is None,
-            anchor=TipAnchor.parse(anchor) if isinstance(anchor, str) else anchor,
-            signatures=signatures,
-            progress=count,
-        )
-
-
-def _file_key(path: PathLike, preamble: Preamble | None, given: str | VerifyingKey | None) -> tuple[VerifyingKey, str]:
-    if isinstance(given, VerifyingKey):
-        return given, "the caller"
-    if given is not None:
-        return VerifyingKey.from_hex(given), "the caller"
-    if preamble is None:
-        raise KeyFileError(f"{os.fspath(path)} has no preamble with a key; give the public key (--key-hex)")
-    return VerifyingKey.from_hex(preamble.verifying_key, "the key in the preamble"), "the chain's own preamble"

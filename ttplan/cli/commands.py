@@ -14,12 +14,13 @@ from ttplan.model.audit import Actor, Anonymous, ApiKey, System, User
 from ttplan.model.errors import InputError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ttplan.workspace import Workspace
 
 app = typer.Typer(
     name="ttplan",
     help="What-if plans for LLM traffic, applied in one transaction and provable afterwards.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     add_completion=False,
@@ -128,10 +129,17 @@ def plans(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
     if json:
         show_json(frame_json(frame))
         return
-    columns = ["plan_id", "name", "status", "requests", "savings_usd", "savings_usd_lo", "savings_usd_hi"]
+    frame["id"] = frame["plan_id"].str[:8]
+    frame["saves USD"], frame["95 % interval"] = frame["savings_usd"], _interval(frame)
+    columns = ["id", "name", "status", "requests", "saves USD", "95 % interval"]
     show_frame(
         frame, title="plans (USD per window, 95 % interval)", columns=columns, empty="no plans yet: make one with `ttplan plan`"
     )
+
+
+def _interval(frame: pd.DataFrame) -> list[str | None]:
+    ends = zip(frame["savings_usd_lo"], frame["savings_usd_hi"], strict=True)
+    return [None if low != low else f"{low:,.2f} to {high:,.2f}" for low, high in ends]
 
 
 PlanArgument = Annotated[str, typer.Argument(help="The plan's id, or the first digits of it.", show_default=False)]
@@ -200,7 +208,9 @@ def savings(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> Non
     if json:
         show_json(frame_json(frame))
         return
-    columns = ["name", "status", "route", "requests", "savings_usd", "savings_usd_lo", "savings_usd_hi", "change_vs_actual_usd"]
+    frame["saves USD"], frame["95 % interval"] = frame["savings_usd"], _interval(frame)
+    frame["less than paid"] = frame["change_vs_actual_usd"]
+    columns = ["name", "route", "requests", "saves USD", "95 % interval", "less than paid"]
     show_frame(
         frame, title="savings (USD per window, 95 % interval)", columns=columns, empty="no plans yet: make one with `ttplan plan`"
     )
@@ -215,7 +225,7 @@ def verify(
     json: JsonOption = False,
 ) -> None:
     """Verify an audit chain. Exits 0 verified, 1 broken, 4 only consistent with its own key, 2 bad input."""
-    from ttplan.workspace import verify_file
+    from ttplan.chain_file import verify_file
 
     if signatures not in ("all", "tip"):
         raise InputError(f"--signatures is {signatures!r}; expected all or tip")

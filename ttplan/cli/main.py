@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-import click
+import typer
 
 from ttplan.cli.commands import app
 from ttplan.model.errors import TtplanError
@@ -22,15 +22,14 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run `ttplan` and return its exit code. Errors are one line on stderr."""
     try:
-        code = app(arguments, prog_name="ttplan", standalone_mode=False)
+        code = app(arguments or ["--help"], prog_name="ttplan", standalone_mode=False)
         sys.stdout.flush()
-    except click.exceptions.Exit as done:
-        return done.exit_code
-    except click.exceptions.Abort:
-        return _complain("stopped", 130)
-    except click.ClickException as error:
-        hint = "; try `ttplan --help`" if isinstance(error, click.UsageError) else ""
-        return _complain(error.format_message().replace("\n", " ") + hint, 2)
+    except typer.Exit as done:
+        return int(done.exit_code)
+    except typer.Abort:
+        return _complain("stopped; nothing was done", 130)
+    except typer.TyperException as error:
+        return _complain(f"{_words(error)}; try `ttplan --help`", 2)
     except TtplanError as error:
         return _complain(str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -44,6 +43,11 @@ def run(arguments: list[str]) -> int:
             raise
         return _complain(f"this should not happen: {type(error).__name__}: {error}; set {DEBUG}=1 to see where", 3)
     return code if isinstance(code, int) else 0
+
+
+def _words(error: typer.TyperException) -> str:
+    explain = getattr(error, "format_message", None)
+    return str(explain() if explain is not None else error).rstrip(".")
 
 
 def _complain(message: str, code: int) -> int:

@@ -26,7 +26,7 @@ def show_frame(frame: pd.DataFrame, *, title: str, columns: list[str], empty: st
     table = Table(title=title, title_justify="left", show_edge=False)
     for name in columns:
         numeric = frame[name].dtype.kind in "iuf"
-        table.add_column(name, justify="right" if numeric else "left", no_wrap=name.endswith("_id"), overflow="fold")
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for _, row in frame[columns].iterrows():
         table.add_row(*(Text(_cell(row[name])) for name in columns))
     Console(highlight=False).print(table)
@@ -45,5 +45,5 @@ def _cell(value: Any) -> str:
     if isinstance(value, pd.Timestamp):
         return f"{value:%Y-%m-%d %H:%M:%S}Z"
     if isinstance(value, float):
-        return f"{value:,.4f}"
+        return f"{value:,.2f}"
     return str(value)

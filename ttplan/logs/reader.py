@@ -89,7 +89,7 @@ class LogFile:
         """
         query = _query(self.source, self._fields)
         try:
-            reader: pa.RecordBatchReader = self._connection.execute(query, {"path": self.source.path}).to_arrow_reader(BATCH)
+            reader: pa.RecordBatchReader = self._connection.sql(query, params={"path": self.source.path}).to_arrow_reader(BATCH)
             for batch in reader:
                 self._rows += batch.num_rows
                 good = self._sift(batch)

@@ -25,7 +25,7 @@ _CONFIG: dict[str, Any] = {
     "enable_external_access": False,
 }
 _MAGIC, _MAGIC_OFFSET = b"DUCK", 8
-_HOLDER = re.compile(r"held in (.+?)(?: \(PID (\d+)\))?(?:\.| by )")
+_HOLDER = re.compile(r"held in (.+?) \(PID (\d+)\)")
 
 
 @dataclass
@@ -136,7 +136,7 @@ def _cannot_open(path: Path, reason: str) -> StoreError:
 
 def _locked(path: Path, reason: str, waited: float) -> StoreLocked:
     holder = _HOLDER.search(reason)
-    who = "another process" if holder is None else f"process {holder[2] or '?'} ({holder[1]})"
+    who = "another process" if holder is None else f"process {holder[2]} ({holder[1]})"
     return StoreLocked(f"{path} is in use by {who}; waited {waited:.1f} s for it. Close it there, or try again")
 
 
@@ -166,7 +166,8 @@ def _migrated(
         _migrate(writing, _schema_version(writing, path))
     except duckdb.Error as error:
         writing.close()
-        raise StoreError(f"{path} could not be brought to the current schema, and was left as it is: {error}") from error
+        reason = str(error).splitlines()[0]
+        raise StoreError(f"{path} could not be brought to the current schema, and was left as it was: {reason}") from error
     if not read_only:
         return writing
     writing.close()

@@ -1,0 +1,36 @@
+"""A child process that applies every plan that is still projected, and says each acknowledged one on stdout.
+
+python -m tests.faults.apply_all STORE KEY_SEED_HEX [PLAN_NUMBER ...]
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from uuid import UUID
+
+from tests import plans
+from ttplan.apply import StoreChain, apply_plan
+from ttplan.audit.keys import key_from_hex
+from ttplan.model.audit import System
+from ttplan.model.errors import InvalidState
+from ttplan.store.duckdb import DuckDBStore
+
+
+def main() -> None:
+    store = DuckDBStore(Path(sys.argv[1]), create=False)
+    chain = StoreChain(store, key_from_hex(sys.argv[2]))
+    wanted = {UUID(int=int(number)) for number in sys.argv[3:]}
+    with store.read() as snapshot:
+        runs = [run for run in snapshot.plans(plans.ORG) if run.plan_id in wanted or (not wanted and run.status == "projected")]
+    print("ready", flush=True)
+    for run in runs:
+        try:
+            apply_plan(store, chain, run.result, System())
+            print(f"applied {run.plan_id.int}", flush=True)
+        except InvalidState as error:
+            print(f"refused {run.plan_id.int} {error.state}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""What is true of a store at any moment, whatever happened to the processes that used it."""
+
+from __future__ import annotations
+
+import json
+
+from tests import plans
+from tests.audit.chains import KEY
+from ttplan.audit.verify import verify_chain
+from ttplan.store.protocol import Store
+
+
+def check_whole(store: Store) -> set[int]:
+    """Each plan is projected with neither entry nor routes, or applied with both; the chain verifies. The applied ones."""
+    with store.read() as snapshot:
+        runs = snapshot.plans(plans.ORG)
+        live = snapshot.live_routes(plans.ORG)
+        records = list(snapshot.entries(plans.ORG))
+    verify_chain(records, KEY.public_key)
+    entered = [json.loads(record.body)["payload"]["plan_id"] for record in records]
+    assert len(entered) == len(set(entered))
+    applied = {run.plan_id for run in runs if run.status == "applied"}
+    assert {str(plan_id) for plan_id in applied} == set(entered)
+    assert all((run.applied_at is not None) == (run.plan_id in applied) for run in runs)
+    # Every plan of these tests has routes of its own names.
+    for run in runs:
+        own = sorted((one.route for one in live if one.plan_id == run.plan_id), key=lambda route: route.id)
+        assert own == (list(run.result.proposed_routes) if run.plan_id in applied else [])
+    return {plan_id.int for plan_id in applied}

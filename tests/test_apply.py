@@ -1,0 +1,290 @@
+"""The apply contract: every row of its table, on every store."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import blake3
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from tests import plans
+from tests.audit.chains import KEY, OTHER_KEY
+from tests.store.conftest import STORES
+from tests.strategies import routes as route_strategy
+from ttplan.apply import StoreChain, apply_plan, routes_commitment
+from ttplan.audit.canonical import canonical_json
+from ttplan.audit.verify import verify_chain
+from ttplan.model.audit import Actor, AuditEntry, System, User
+from ttplan.model.errors import ApplyError, AuditError, InputError, InvalidState, PlanNotFound, StoreError
+from ttplan.model.plan_run import LiveRoute, PlanRun
+from ttplan.model.route import ProposedRoute
+from ttplan.store.memory import MemoryStore
+from ttplan.store.protocol import Store
+
+ORG = plans.ORG
+AT = datetime(2026, 5, 3, 12, tzinfo=UTC)
+PERSON = User(UUID(int=7))
+
+
+@pytest.fixture(params=sorted(STORES))
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """A store with plan 1, which has two routes, plan 2, which has none, and plan 3, which failed."""
+    made = STORES[request.param](tmp_path)
+    with made.transaction() as tx:
+        tx.add_plan(plans.run(1, (plans.route(1), plans.route(2))))
+        tx.add_plan(plans.run(2))
+        tx.add_plan(plans.run(3, status="failed"))
+        tx.add_plan(plans.run(4, status="reverted"))
+    return made
+
+
+def own_chain(store: Store, key: Any = KEY) -> StoreChain:
+    return StoreChain(store, key, clock=lambda: AT, new_id=lambda: UUID(int=500))
+
+
+def state(store: Store) -> tuple[list[PlanRun], list[LiveRoute], list[Any]]:
+    """Everything that apply could have written."""
+    with store.read() as snapshot:
+        return snapshot.plans(ORG), snapshot.live_routes(ORG), list(snapshot.entries(ORG))
+
+
+class Foreign:
+    """An audit writer that is not the store's, and may fail."""
+
+    def __init__(self, *, failing: bool = False) -> None:
+        self.failing = failing
+        self.emitted: list[tuple[UUID, Actor, str, Mapping[str, Any]]] = []
+
+    def emit(self, org_id: UUID, actor: Actor, event: str, payload: Mapping[str, Any]) -> AuditEntry:
+        if self.failing:
+            raise ConnectionError("the audit service is away")
+        self.emitted.append((org_id, actor, event, payload))
+        return AuditEntry(
+            id=UUID(int=1),
+            org_id=org_id,
+            seq=0,
+            timestamp="2026-05-03T12:00:00+00:00",
+            actor=actor,
+            event=event,
+            payload=dict(payload),
+            prev_hash="0" * 64,
+            hash="0" * 64,
+            signature="0" * 128,
+        )
+
+
+def test_applied_gives_the_entry_and_writes_status_time_routes_and_entry(store: Store) -> None:
+    run = plans.run(1, (plans.route(1), plans.route(2)))
+    entry = apply_plan(store, own_chain(store), run.result, PERSON, clock=lambda: AT)
+    found, live, records = state(store)
+    assert (found[0].status, found[0].applied_at) == ("applied", AT)
+    assert sorted((one.route for one in live), key=lambda r: r.id) == [plans.route(1), plans.route(2)]
+    assert [record.hash for record in records] == [entry.hash]
+    assert verify_chain(records, KEY.public_key).entries == 1
+    assert (entry.event, entry.actor, entry.seq, entry.org_id) == ("plan.applied", PERSON, 0, ORG)
+
+
+def test_the_payload_is_public_safe_and_has_these_keys_only(store: Store) -> None:
+    run = plans.run(1, (plans.route(1), plans.route(2)))
+    entry = apply_plan(store, own_chain(store), run.result, PERSON, clock=lambda: AT)
+    listed = [route.model_dump(mode="json") for route in run.result.proposed_routes]
+    assert entry.payload == {
+        "plan_id": str(UUID(int=1)),
+        "applied_at": "2026-05-03T12:00:00+00:00",
+        "sample_size": 1234,
+        "projected_savings_usd": 12.345679,
+        "routes_commitment": blake3.blake3(bytes.fromhex(run.nonce) + canonical_json(listed)).hexdigest(),
+    }
+    _, _, (record,) = state(store)
+    for secret in (b"route 1", b"gpt-4o", run.nonce.encode()):
+        assert secret not in record.body
+
+
+def test_no_such_plan_is_plan_not_found_and_writes_nothing(store: Store) -> None:
+    before = state(store)
+    with pytest.raises(PlanNotFound) as caught:
+        apply_plan(store, own_chain(store), plans.result(UUID(int=99)), PERSON)
+    assert caught.value.exit_code == 2
+    assert state(store) == before
+
+
+@pytest.mark.parametrize(("number", "status"), [(3, "failed"), (4, "reverted")])
+def test_a_plan_that_is_not_projected_is_invalid_state_and_writes_nothing(store: Store, number: int, status: str) -> None:
+    before = state(store)
+    with pytest.raises(InvalidState, match=repr(status)) as caught:
+        apply_plan(store, own_chain(store), plans.run(number).result, PERSON)
+    assert caught.value.state == status
+    assert state(store) == before
+
+
+def test_applying_twice_is_invalid_state_and_leaves_one_entry(store: Store) -> None:
+    run = plans.run(1, (plans.route(1), plans.route(2)))
+    apply_plan(store, own_chain(store), run.result, PERSON)
+    before = state(store)
+    with pytest.raises(InvalidState, match="'applied'"):
+        apply_plan(store, own_chain(store), run.result, PERSON)
+    assert state(store) == before
+
+
+def test_a_store_that_cannot_write_routes_is_a_store_error_and_writes_nothing() -> None:
+    store = MemoryStore(fail_route_write=True)
+    result = store.seed_projected(UUID(int=1), routes=(plans.route(1),))
+    with pytest.raises(StoreError, match="nothing was written"):
+        apply_plan(store, own_chain(store), result, PERSON)
+    assert store.status(UUID(int=1)) == "projected"
+    assert store.applied_at(UUID(int=1)) is None
+    assert store.applied_routes(UUID(int=1)) == []
+    with store.read() as snapshot:
+        assert snapshot.tip(UUID(int=1)) is None
+
+
+class _Broken(Exception):
+    pass
+
+
+@pytest.mark.parametrize("step", ["mark_applied", "plan"])
+def test_whatever_breaks_in_the_store_is_a_store_error_and_is_rolled_back(
+    store: Store, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = state(store)
+    with store.transaction() as tx:
+        kind = type(tx)
+    original = getattr(kind, step)
+
+    def breaking(*arguments: Any) -> Any:
+        original(*arguments)
+        raise _Broken("the disk is on fire")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, step, breaking)
+        with pytest.raises(StoreError, match="on fire"):
+            apply_plan(store, own_chain(store), plans.run(1, (plans.route(1),)).result, PERSON)
+    assert state(store) == before
+
+
+def test_audit_failing_in_the_stores_own_chain_rolls_everything_back(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = state(store)
+
+    def failing(*_: object, **__: object) -> None:
+        raise _Broken("no entry today")
+
+    monkeypatch.setattr("ttplan.apply.next_entry", failing)
+    with pytest.raises(AuditError, match="was not applied") as caught:
+        apply_plan(store, own_chain(store), plans.run(1, (plans.route(1),)).result, PERSON)
+    assert caught.value.applied is False
+    assert isinstance(caught.value.__cause__, _Broken)
+    assert state(store) == before
+
+
+def test_savings_that_do_not_fit_a_payload_are_an_audit_error_and_write_nothing(store: Store) -> None:
+    before = state(store)
+    with pytest.raises(AuditError, match="less than 1,000,000,000"):
+        apply_plan(store, own_chain(store), plans.result(UUID(int=1), savings="1000000000"), PERSON)
+    assert state(store) == before
+
+
+def test_a_foreign_audit_writer_that_fails_leaves_the_plan_applied_and_says_so(store: Store) -> None:
+    run = plans.run(1, (plans.route(1), plans.route(2)))
+    with pytest.raises(AuditError, match=r"IS applied.*re-emit the entry, do not apply the plan again") as caught:
+        apply_plan(store, Foreign(failing=True), run.result, PERSON)
+    assert caught.value.applied is True
+    found, live, records = state(store)
+    assert found[0].status == "applied"
+    assert len(live) == 2
+    assert records == []
+
+
+def test_a_foreign_audit_writer_is_told_after_the_routes_have_landed(store: Store) -> None:
+    class Looking(Foreign):
+        def emit(self, org_id: UUID, actor: Actor, event: str, payload: Mapping[str, Any]) -> AuditEntry:
+            assert len(state(store)[1]) == 2
+            return super().emit(org_id, actor, event, payload)
+
+    writer = Looking()
+    apply_plan(store, writer, plans.run(1, (plans.route(1), plans.route(2))).result, System(), clock=lambda: AT)
+    ((org_id, actor, event, payload),) = writer.emitted
+    assert (org_id, actor, event) == (ORG, System(), "plan.applied")
+    assert payload["plan_id"] == str(UUID(int=1))
+
+
+def test_another_stores_chain_is_a_foreign_writer(store: Store) -> None:
+    other = MemoryStore()
+    apply_plan(store, own_chain(other), plans.run(2).result, PERSON)
+    assert state(store)[2] == []
+    with other.read() as snapshot:
+        assert snapshot.entry_count(ORG) if hasattr(snapshot, "entry_count") else len(list(snapshot.entries(ORG))) == 1
+
+
+def test_a_plan_without_routes_still_applies(store: Store) -> None:
+    apply_plan(store, own_chain(store), plans.run(2).result, PERSON)
+    found, live, records = state(store)
+    assert found[1].status == "applied"
+    assert live == []
+    assert len(records) == 1
+
+
+def test_a_result_of_another_organisation_is_refused(store: Store) -> None:
+    before = state(store)
+    with pytest.raises(InputError, match="belongs to"):
+        apply_plan(store, own_chain(store), plans.result(UUID(int=1), org_id=UUID(int=9)), PERSON)
+    assert state(store) == before
+
+
+def test_the_chain_is_not_continued_with_another_key(store: Store) -> None:
+    apply_plan(store, own_chain(store), plans.run(2).result, PERSON)
+    before = state(store)
+    with pytest.raises(AuditError, match="was not signed with this key"):
+        apply_plan(store, own_chain(store, OTHER_KEY), plans.run(1, (plans.route(1),)).result, PERSON)
+    assert state(store) == before
+
+
+def test_all_failures_are_apply_errors() -> None:
+    assert all(issubclass(kind, ApplyError) for kind in (PlanNotFound, InvalidState, StoreError, AuditError))
+
+
+def test_a_tip_is_published_only_after_its_commit(
+    store: Store, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, logger="ttplan.audit.tip")
+    seen: list[int] = []
+    monkeypatch.setattr("ttplan.apply.TIP_LOGGER.info", lambda *_: seen.append(len(state(store)[2])))
+    apply_plan(store, own_chain(store), plans.run(2).result, PERSON)
+    assert seen == [1]
+    with pytest.raises(InvalidState):
+        apply_plan(store, own_chain(store), plans.run(2).result, PERSON)
+    assert seen == [1]
+
+
+def test_a_tip_is_written_seq_colon_hash(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="ttplan.audit.tip")
+    entry = apply_plan(store, own_chain(store), plans.run(2).result, PERSON)
+    assert [record.getMessage() for record in caplog.records] == [f"0:{entry.hash}"]
+
+
+def test_a_commitment_hides_and_binds() -> None:
+    routes = (plans.route(1), plans.route(2))
+    commitment = routes_commitment("00" * 32, routes)
+    assert commitment == routes_commitment("00" * 32, list(routes))
+    assert commitment != routes_commitment("01" + "00" * 31, routes)
+    assert commitment != routes_commitment("00" * 32, routes[:1])
+    assert commitment != routes_commitment("00" * 32, routes[::-1])
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(route_strategy())
+@pytest.mark.parametrize("kind", sorted(STORES))
+def test_routes_keep_their_identity_through_apply(
+    kind: str, tmp_path_factory: pytest.TempPathFactory, routes: tuple[ProposedRoute, ...]
+) -> None:
+    store = STORES[kind](tmp_path_factory.mktemp("apply"))
+    run = plans.run(1, routes)
+    with store.transaction() as tx:
+        tx.add_plan(run)
+    apply_plan(store, own_chain(store), run.result, PERSON)
+    assert sorted((one.route for one in state(store)[1]), key=lambda r: r.name) == sorted(routes, key=lambda r: r.name)
