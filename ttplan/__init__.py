@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from ttplan.store.duckdb import DuckDBStore as DuckDBStore
     from ttplan.store.memory import MemoryStore as MemoryStore
     from ttplan.workspace import Workspace as Workspace
-    from ttplan.workspace import open_workspace as open
+    from ttplan.workspace import open_workspace
+
+    open = open_workspace
 
 _HOMES = {
     "ttplan.apply": ("apply_plan", "StoreChain"),

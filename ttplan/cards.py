@@ -110,7 +110,7 @@ def method(result: PlanResult) -> str:
 def plan_text(run: PlanRun) -> str:
     """The plan as text."""
     result = run.result
-    lines = [f"{run.name}  [{run.status}]", f"plan {run.plan_id}", *textwrap.wrap(window(result), WIDTH), ""]
+    lines = [f"{_cut(run.name, WIDTH - 16)}  [{run.status}]", f"plan {run.plan_id}", *textwrap.wrap(window(result), WIDTH), ""]
     lines += [f"  {line.label:<14}{line.value:<36}{line.interval}".rstrip() for line in plan_lines(result)]
     if result.per_route_breakdown:
         lines += ["", f"  {'route':<36}{'requests':>10}{'baseline':>14}{'saves':>14}"]

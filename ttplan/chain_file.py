@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 
 from ttplan.audit.jsonl import Preamble, counted, read_chain
 from ttplan.audit.keys import VerifyingKey
@@ -29,7 +30,7 @@ def verify_file(
     """
     preamble, records = read_chain(path)
     key, source = _file_key(path, preamble, public_key)
-    with counting("verifying", None if preamble is None else preamble.entry_count, progress) as count:
+    with closing(records), counting("verifying", None if preamble is None else preamble.entry_count, progress) as count:
         return check_chain(
             counted(preamble, records, os.fspath(path)),
             key,

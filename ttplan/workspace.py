@@ -46,6 +46,7 @@ class Workspace:
         name: str,
         key: SigningKey | None = None,
         key_file: Path | None = None,
+        makes_key: bool = False,
         org_id: UUID | None = None,
         clock: Clock = now,
         new_id: Callable[[], UUID] = uuid4,
@@ -55,6 +56,7 @@ class Workspace:
         self._name = name
         self._key = key
         self.key_file = key_file
+        self._makes_key = makes_key
         self._clock = clock
         self._new_id = new_id
         self._new_nonce = new_nonce
@@ -334,11 +336,11 @@ class Workspace:
         return org_id
 
     def _signing_key(self) -> SigningKey:
-        """The key, loaded when it is first needed. One is made where there is neither a key nor a chain."""
+        """The key, loaded when it is first needed. One is made beside a store that has neither a key nor a chain."""
         if self._key is None:
             if self.key_file is None:
                 raise KeyFileError("this workspace has no signing key; open it with key or key_file")
-            if not self.key_file.exists() and self.anchor() is None:
+            if self._makes_key and not self.key_file.exists() and self.anchor() is None:
                 save_key(create_key(), self.key_file)
             self._key = load_key(self.key_file)
         return self._key
@@ -389,6 +391,7 @@ def open_workspace(
         name=str(path),
         key=chosen,
         key_file=file,
+        makes_key=file == beside,
         org_id=UUID(org_id) if isinstance(org_id, str) else org_id,
         clock=clock,
         new_id=new_id,

@@ -53,8 +53,10 @@ def wire_line(record: Record) -> bytes:
     return _line(body, stamp, record.prev_hash, record.hash, record.signature)
 
 
-def read_chain(file: str | os.PathLike[str] | BinaryIO, *, max_line: int = MAX_LINE) -> tuple[Preamble | None, Iterator[Record]]:
-    """The preamble, where there is one, and the entries, streamed.
+def read_chain(
+    file: str | os.PathLike[str] | BinaryIO, *, max_line: int = MAX_LINE
+) -> tuple[Preamble | None, Generator[Record, None, None]]:
+    """The preamble, where there is one, and the entries, streamed; closing those closes the file.
 
     Raises InputError, naming file and line, for a missing or empty file, a line that is cut off or too long, and whatever is
     not exactly an entry: another key, a key twice, a number, id or time that is not in its one spelling.
@@ -106,7 +108,7 @@ def _lines(file: BinaryIO, name: str, max_line: int) -> Generator[_Line, None, N
         file.close()
 
 
-def _records(first: _Line, rest: Generator[_Line, None, None], *, skip_first: bool) -> Iterator[Record]:
+def _records(first: _Line, rest: Generator[_Line, None, None], *, skip_first: bool) -> Generator[Record, None, None]:
     with closing(rest):
         if not skip_first:
             yield _record(first)

@@ -79,8 +79,8 @@ class LogFile:
         """How many rows there are, where that is cheap to know: for Parquet."""
         if self.source.format != "parquet":
             return None
-        found = self._connection.execute("SELECT count(*) FROM read_parquet($path)", {"path": self.source.path}).fetchone()
-        return int(found[0]) if found else None
+        found = self._connection.execute("SELECT count(*) FROM read_parquet($path)", {"path": self.source.path}).fetchall()
+        return int(found[0][0])
 
     def batches(self, progress: Callable[[int], None] | None = None) -> Iterator[pa.RecordBatch]:
         """The usable rows, as batches of `SCHEMA`; `progress` is told how many rows were read so far.

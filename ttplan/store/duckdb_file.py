@@ -143,11 +143,11 @@ def _locked(path: Path, reason: str, waited: float) -> StoreLocked:
 def _schema_version(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
     known = len(migrations())
     try:
-        row = connection.execute("SELECT max(version) FROM schema_version").fetchone()
+        rows = connection.execute("SELECT max(version) FROM schema_version").fetchall()
     except duckdb.CatalogException:
         connection.close()
         raise StoreError(f"{path} is a DuckDB file, but not a store that ttplan made. It was left as it is") from None
-    version = int(row[0]) if row and row[0] is not None else 0
+    version = int(rows[0][0] or 0)
     if version > known:
         connection.close()
         raise StoreError(
