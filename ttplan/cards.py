@@ -65,11 +65,10 @@ def plan_lines(result: PlanResult) -> list[Line]:
         interval = _negated(ends.projected_change_usd_95)
         share = -found.projected_change_usd / found.total_baseline_cost_usd * 100 if found.total_baseline_cost_usd else Decimal(0)
         headline = headline._replace(interval=_usd_interval(interval))
-        percent = Line("", f"{share:.1f} % of the baseline")
+        percent = Line("", f"{share:.1f} % of the baseline", _pct_interval(_negated(ends.projected_change_pct_95)))
     else:
         headline = headline._replace(interval=_usd_interval(ends.savings_usd_95))
-        low, high = ends.savings_pct_95
-        percent = Line("", f"{found.projected_savings_pct:.1f} % of the baseline", f"{low:.1f} to {high:.1f} %")
+        percent = Line("", f"{found.projected_savings_pct:.1f} % of the baseline", _pct_interval(ends.savings_pct_95))
     today = found.change_vs_actual_usd
     hit_low, hit_high = (100 * end for end in ends.cache_hit_rate_95)
     return [
@@ -167,6 +166,10 @@ def _usd_interval(ends: Interval | None) -> str:
     widest: float = max(abs(ends[0]), abs(ends[1]))
     digits = 2 if widest >= 1 or widest == 0 else 6
     return f"{ends[0]:,.{digits}f} to {ends[1]:,.{digits}f} USD"
+
+
+def _pct_interval(ends: Interval | None) -> str:
+    return "" if ends is None else f"{ends[0]:.1f} to {ends[1]:.1f} %"
 
 
 def _ms_interval(ends: Interval) -> str:

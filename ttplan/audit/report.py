@@ -60,6 +60,9 @@ class ChainReport(BaseModel):
         """Whether the chain is verified, with a key from elsewhere."""
         return self.verdict == "verified"
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def __str__(self) -> str:
         lines = [f"{self.verdict.upper()}: {self.entries:,} {'entry' if self.entries == 1 else 'entries'}"]
         if self.first_bad is not None:

@@ -78,6 +78,7 @@ def _limit(summary: Summary, mapped: ir.Table, question: Question) -> Inferred:
         savings_usd_95=_clip(savings),
         savings_pct_95=_clip((ratio[0] * 100, ratio[1] * 100), 100.0),
         projected_change_usd_95=savings,
+        projected_change_pct_95=(ratio[0] * 100, ratio[1] * 100),
         change_vs_actual_usd_95=actual,
         **exact,
     )
@@ -105,6 +106,7 @@ def _savings(rows: Rows, question: Question, resamples: int) -> dict[str, Ends]:
         "savings_usd_95": _clip(change),
         "savings_pct_95": _clip((low * 100, high * 100), 100.0),
         "projected_change_usd_95": change,
+        "projected_change_pct_95": (low * 100, high * 100),
         "change_vs_actual_usd_95": resample.total_interval(rows.actual_difference, seed, resamples),
     }
 

@@ -42,6 +42,9 @@ class ReadReport(BaseModel):
         """How many rows cannot be used."""
         return self.rows - self.used
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def __str__(self) -> str:
         lines = [f"{self.path}: {self.rows:,} rows read as {self.format} ({self.why})"]
         if self.added is not None:

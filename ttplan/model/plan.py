@@ -122,7 +122,7 @@ class Aggregates(BaseModel):
 class ConfidenceIntervals(BaseModel):
     """95 % intervals `[lo, hi]`, in the units of the estimates that they belong to.
 
-    The ends of savings are clipped to 0 (and 100 for the pct); those of the two changes, which method `tt-plan-core` does not
+    The ends of savings are clipped to 0 (and 100 for the pct); those of the changes, which method `tt-plan-core` does not
     give, are not.
     """
 
@@ -134,6 +134,7 @@ class ConfidenceIntervals(BaseModel):
     p50_latency_ms_95: Interval
     p95_latency_ms_95: Interval
     projected_change_usd_95: Interval | None = None
+    projected_change_pct_95: Interval | None = None
     change_vs_actual_usd_95: Interval | None = None
 
 

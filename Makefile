@@ -1,0 +1,35 @@
+# Two commands for everybody: `make demo` and `make test`. Each sets up what it needs in .venv, once.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test lint bench notebooks clean
+
+demo: $(READY)
+	$(BIN)/ttplan demo
+
+test: $(READY)
+	$(BIN)/pytest -m "" -n auto --dist worksteal
+	$(BIN)/pytest -p nbval -m "" --nbval --nbval-current-env --nbval-cell-timeout 120 notebooks
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python benchmarks/run.py
+
+notebooks: $(READY)
+	$(BIN)/python scripts/run_notebooks.py
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "ttplan needs Python 3.11 or newer: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable . --group dev
+	@touch $(READY)
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
