@@ -167,4 +167,6 @@ def test_resampled_sums_are_exact_past_64_bits() -> None:
     values = np.array([2**62, 2**62 - 1, -(2**61)])
     rows = np.concatenate(list(draws(1, 3, 50)))
     expected = sorted(sum(int(values[i]) for i in row) for row in rows.tolist())
-    assert resample.total_interval(values, 1, 50) == (expected[1] / 10**12, expected[48] / 10**12)
+    ends = (expected[1] / 10**12, expected[48] / 10**12)
+    assert resample.total_interval(values, 1, 50) == ends
+    assert resample.total_interval(values.astype(object), 1, 50) == ends

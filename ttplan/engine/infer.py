@@ -15,8 +15,7 @@ from ttplan.engine import limit, resample
 from ttplan.engine.caveats import Fallback
 from ttplan.engine.cost import REROUTED, price_rules
 from ttplan.engine.question import Question
-from ttplan.engine.resample import SEEDS, FloatRows, Rows
-from ttplan.engine.rows import EXACT_TYPE
+from ttplan.engine.resample import SEEDS, Amounts, FloatRows, Rows
 from ttplan.engine.summary import PICO, Summary
 from ttplan.model.errors import InputError
 from ttplan.model.plan import ConfidenceIntervals, UsedMethod
@@ -129,17 +128,17 @@ def fetch_rows(mapped: ir.Table, medians: Mapping[str, int], question: Question)
     projected_hits = question.config.l1_ttl_seconds is not None
     columns = mapped.select(
         "id",
-        difference=_pico(mapped.baseline_cost_usd - mapped.projected_usd),
-        baseline=_pico(mapped.baseline_cost_usd),
-        actual_difference=_pico(mapped.cost_usd - mapped.projected_usd),
+        difference=(mapped.baseline_cost_usd - mapped.projected_usd) * PICO,
+        baseline=mapped.baseline_cost_usd * PICO,
+        actual_difference=(mapped.cost_usd - mapped.projected_usd) * PICO,
         counted_hit=mapped.hit if projected_hits else mapped.cached,
         latency=_projected_latency(mapped, medians, question),
     )
     table = columns.order_by("id").to_pyarrow()
     return Rows(
-        difference=_integers(table["difference"]),
-        baseline=_integers(table["baseline"]),
-        actual_difference=_integers(table["actual_difference"]),
+        difference=_amounts(table["difference"]),
+        baseline=_amounts(table["baseline"]),
+        actual_difference=_amounts(table["actual_difference"]),
         hit=np.asarray(table["counted_hit"].to_numpy(), dtype=np.bool_),
         latency=_integers(table["latency"].drop_null()),
     )
@@ -199,8 +198,13 @@ def _clip(ends: Ends, upper: float = float("inf")) -> Ends:
     return min(max(ends[0], 0.0), upper), min(max(ends[1], 0.0), upper)
 
 
-def _pico(amount: ir.DecimalColumn) -> ir.IntegerColumn:
-    return (amount * PICO).cast(EXACT_TYPE).cast("int64")
+def _amounts(column: pa.ChunkedArray) -> Amounts:
+    """Whole numbers of any size: as 64-bit ones where they fit, which is all but always, else as Python's own."""
+    whole = column.cast(pa.decimal128(38, 0))
+    try:
+        return _integers(whole.cast(pa.int64()))
+    except pa.ArrowInvalid:
+        return np.array([int(value) for value in whole.to_pylist()], dtype=np.object_)
 
 
 def _integers(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:

@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
 import ibis
 import ibis.expr.types as ir
+from ibis.util import gen_name
 
 from ttplan.engine.cache import with_l1_hits
 from ttplan.engine.caveats import LeftOut
 from ttplan.engine.cost import price_rules, with_cost
 from ttplan.engine.question import Question
 from ttplan.engine.routing import NO_ROUTE, route_index
-from ttplan.engine.rows import check_columns
+from ttplan.engine.rows import SCHEMA, check_columns
 
 
-def map_requests(table: ir.Table, question: Question) -> ir.Table:
-    """The rows of the question's window and organisation with `route`, `hit`, `outcome` and `projected_usd`."""
+@contextmanager
+def map_requests(table: ir.Table, question: Question) -> Iterator[ir.Table]:
+    """The rows of the question's window and organisation with `route`, `hit`, `outcome` and `projected_usd`, for the block."""
     check_columns(table)
     routes = question.tried
-    kept = table.filter(_in_window(table, question), _of_org(table, question.org_id))
-    kept = kept.mutate(route=route_index(kept, routes))
     rules = price_rules(routes, question.pricing)
+    kept = table.filter(_in_window(table, question), _of_org(table, question.org_id))
+    kept = kept.select(*(name for name in SCHEMA.names if name in kept.columns))
+    kept = kept.mutate(route=route_index(kept, routes))
     ttl = question.config.l1_ttl_seconds
     if ttl is None:
-        return _compiled(with_cost(kept.mutate(hit=ibis.literal(False)), routes, rules))
+        yield _compiled(with_cost(kept.mutate(hit=ibis.literal(False)), routes, rules))
+        return
     kept = _compiled(kept)
-    return with_cost(with_l1_hits(kept, ttl, _bypasses_cache(kept, question)), routes, rules)
+    # A table of its own: above a join, DuckDB's planner takes a second for the expressions that are built on it.
+    backend, name = table.get_backend(), gen_name("ttplan_l1")
+    hits = with_l1_hits(kept, ttl, _bypasses_cache(kept, question))
+    try:
+        yield _compiled(with_cost(backend.create_table(name, hits, temp=True), routes, rules))
+    finally:
+        # Not drop_table: what Ibis 12 makes of it with a current sqlglot has no name in it.
+        backend.raw_sql(f"DROP TABLE IF EXISTS {name}")
 
 
 def _compiled(table: ir.Table) -> ir.Table:

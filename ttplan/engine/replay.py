@@ -93,10 +93,10 @@ def answer(table: ir.Table, question: Question) -> PlanResult:
     if question.config.cluster is not None:
         raise InputError(f"config.cluster is {question.config.cluster!r}; intervals over clusters are not computed: leave it out")
     kept, left_out = count_left_out(table, question)
-    mapped = map_requests(table, question)
-    summary = summarise(mapped, question) if kept else Summary(Grid(1, 1))
+    with map_requests(table, question) as mapped:
+        summary = summarise(mapped, question) if kept else Summary(Grid(1, 1))
+        inferred = infer_intervals(summary, mapped, question)
     aggregates = estimate(summary, question)
-    inferred = infer_intervals(summary, mapped, question)
     return PlanResult(
         plan_id=question.plan_id,
         org_id=question.org_id,

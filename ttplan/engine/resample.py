@@ -16,6 +16,8 @@ from ttplan.model.money import MONEY_DIGITS
 Ends = tuple[float, float]
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Amounts = Ints | npt.NDArray[np.object_]
+"""Whole 10^-12 USD: 64-bit numbers where they fit, else Python's own."""
 SEEDS = {"savings_usd": 0, "savings_pct": 1, "hit_rate": 2, "p50": 3, "p95": 4}
 """What is added to the plan's seed for each interval, modulo 2^64."""
 _LIMB = 2**31
@@ -25,9 +27,9 @@ _LIMB = 2**31
 class Rows:
     """What resampling needs of each request, in id order. Amounts are whole 10^-12 USD; `latency` lacks unrecorded ones."""
 
-    difference: Ints
-    baseline: Ints
-    actual_difference: Ints
+    difference: Amounts
+    baseline: Amounts
+    actual_difference: Amounts
     hit: npt.NDArray[np.bool_]
     latency: Ints
 
@@ -49,13 +51,13 @@ def ends(values: list[Any]) -> tuple[Any, Any]:
     return ordered[int(0.025 * count)], ordered[min(int(0.975 * count), count - 1)]
 
 
-def total_interval(values: Ints, seed: int, resamples: int) -> Ends:
+def total_interval(values: Amounts, seed: int, resamples: int) -> Ends:
     """Ends of the resampled sum, USD; `values` in 10^-12 USD."""
     low, high = ends(_sums(values, seed, resamples))
     return low / 10**MONEY_DIGITS, high / 10**MONEY_DIGITS
 
 
-def ratio_interval(numerator: Ints, denominator: Ints, seed: int, resamples: int) -> Ends:
+def ratio_interval(numerator: Amounts, denominator: Amounts, seed: int, resamples: int) -> Ends:
     """Ends of the resampled sum of `numerator` over that of `denominator`; 0 where that is 0."""
     above, below = _sums(numerator, seed, resamples), _sums(denominator, seed, resamples)
     low, high = ends([a / b if b else 0.0 for a, b in zip(above, below, strict=True)])
@@ -101,9 +103,11 @@ def reference_share_interval(rows: FloatRows, seed: int, resamples: int) -> Ends
     return low, high
 
 
-def _sums(values: Ints, seed: int, resamples: int) -> list[int]:
+def _sums(values: Amounts, seed: int, resamples: int) -> list[int]:
     """Exact sums of resamples. Two limbs, so that no sum of n values passes 64 bits."""
     n = len(values)
+    if values.dtype == np.object_:
+        return _of_blocks(lambda rows: values[rows].sum(axis=1), seed, n, resamples)
     high, low = np.divmod(values, _LIMB)
     highs = _of_blocks(lambda rows: high[rows].sum(axis=1), seed, n, resamples)
     lows = _of_blocks(lambda rows: low[rows].sum(axis=1), seed, n, resamples)
