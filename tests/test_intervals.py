@@ -168,5 +168,4 @@ def test_resampled_sums_are_exact_past_64_bits() -> None:
     rows = np.concatenate(list(draws(1, 3, 50)))
     expected = sorted(sum(int(values[i]) for i in row) for row in rows.tolist())
     ends = (expected[1] / 10**12, expected[48] / 10**12)
-    assert resample.total_interval(values, 1, 50) == ends
-    assert resample.total_interval(values.astype(object), 1, 50) == ends
+    assert resample.total_intervals((values, values.astype(object)), 1, 50) == [ends, ends]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from decimal import Decimal
 
 import pytest
 
@@ -14,6 +15,8 @@ from ttplan.engine.replay import answer, replay_table
 from ttplan.engine.rows import to_table
 from ttplan.model.errors import InputError
 from ttplan.model.plan import IntervalMethod, PlanConfig, PlanResult
+from ttplan.model.pricing import ModelPricing
+from ttplan.model.route import RouteConditions
 
 
 @pytest.mark.parametrize("method", ["limit", "resample", "tt-plan-core"])
@@ -76,3 +79,45 @@ def test_replay_table_names_a_missing_column() -> None:
     table = to_table(universe.log(3, seed=4)).drop("tag")
     with pytest.raises(InputError, match="no column tag"):
         replay_table(table, (), {}, org_id=ORG)
+
+
+def test_where_one_request_carries_the_cost_savings_are_resampled_and_a_caveat_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ttplan.engine.infer.DRAWS", 10**6)
+    requests = list(universe.log(250, seed=5))
+    whale = Decimal(50_000)
+    requests[7] = requests[7].model_copy(update={"cost_usd": whale, "baseline_cost_usd": whale, "tag": "chat"})
+    result = replay(universe.plan(tuple(requests)))
+    assert result.interval_method == "limit+resample"
+    said = next(caveat for caveat in result.caveats if "Few requests carry the cost" in caveat)
+    assert "the largest alone has 100.0% of the baseline" in said
+    assert "4,000 seeded resamples" in said
+    low, high = result.confidence_intervals.savings_usd_95
+    assert low == pytest.approx(0, abs=1)
+    assert high > 100_000
+    assert result == replay(universe.plan(tuple(requests)))
+
+
+def test_a_plan_that_loses_has_clipped_savings_and_a_signed_change() -> None:
+    dear = {"openai:gpt-4o-mini": ModelPricing(input_per_million=Decimal(900), output_per_million=Decimal(900))}
+    result = replay(universe.plan(universe.log(400, seed=6), pricing=dear))
+    ends = result.confidence_intervals
+    assert result.aggregates.projected_savings_usd == 0
+    assert ends.savings_usd_95 == (0, 0)
+    assert ends.savings_pct_95 == (0, 0)
+    assert ends.projected_change_usd_95 is not None
+    low, high = ends.projected_change_usd_95
+    assert low < float(result.aggregates.projected_change_usd) < high < 0
+    assert ends.change_vs_actual_usd_95 == ends.projected_change_usd_95
+
+
+def test_conditions_that_history_cannot_answer_are_caveats() -> None:
+    when = RouteConditions(has_images=False, prompt_contains_any_of=("sql",), tag_equals="chat")
+    untagged = tuple(r.model_copy(update={"tag": None}) for r in universe.log(20, seed=1))
+    routes = (universe.plan(()).proposed_routes[0].model_copy(update={"when": when}),)
+    result = replay(universe.plan(untagged, proposed_routes=routes))
+    assert result.aggregates.requests_unchanged == 20
+    said = "\n".join(result.caveats)
+    assert "No log says whether a request has images or audio" in said
+    assert "20 requests have no recorded prompt" in said
+    assert "20 requests have no tag" in said
+    assert "Small sample: 20 requests" in said

@@ -114,7 +114,7 @@ def plan_text(run: PlanRun) -> str:
     if result.per_route_breakdown:
         lines += ["", f"  {'route':<36}{'requests':>10}{'baseline':>14}{'saves':>14}"]
         lines += [
-            f"  {_cut(part.route_name, 35):<36}{part.matched:>10,}{usd(part.baseline_cost_usd):>14}{usd(part.savings_usd):>14}"
+            f"  {_cut(part.route_name, 35):<36}{part.matched:>10,}{usd(part.baseline_cost_usd):>14}{usd(part.baseline_cost_usd - part.projected_cost_usd):>14}"
             for part in result.per_route_breakdown
         ]
     if result.caveats:
@@ -134,7 +134,7 @@ def plan_html(run: PlanRun) -> str:
     )
     routes = "".join(
         f'<tr><th scope="row" style="text-align:left">{escape(part.route_name)}</th><td>{part.matched:,}</td>'
-        f"<td>{usd(part.baseline_cost_usd)}</td><td>{usd(part.savings_usd)}</td></tr>"
+        f"<td>{usd(part.baseline_cost_usd)}</td><td>{usd(part.baseline_cost_usd - part.projected_cost_usd)}</td></tr>"
         for part in result.per_route_breakdown
     )
     table = (

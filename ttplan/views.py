@@ -21,9 +21,11 @@ PLANS = {
     "savings_usd": "float64",
     "savings_usd_lo": "float64",
     "savings_usd_hi": "float64",
+    "change_vs_actual_usd": "float64",
     "caveats": "Int64",
 }
-"""Columns of `plans_frame`; savings are USD per window, with the ends of their 95 % interval."""
+"""Columns of `plans_frame`; savings are USD per window, with the ends of their 95 % interval, and never below 0: what applying a
+plan changes against today's cost, signed, is `change_vs_actual_usd`."""
 ROUTES = {
     "name": "string",
     "priority": "Int64",
@@ -67,6 +69,7 @@ def plans_frame(runs: Sequence[PlanRun]) -> pd.DataFrame:
             "savings_usd": float(run.result.aggregates.projected_savings_usd),
             "savings_usd_lo": run.result.confidence_intervals.savings_usd_95[0],
             "savings_usd_hi": run.result.confidence_intervals.savings_usd_95[1],
+            "change_vs_actual_usd": float(run.result.aggregates.change_vs_actual_usd),
             "caveats": len(run.result.caveats),
         }
         for run in runs

@@ -159,6 +159,29 @@ def test_an_entry_of_another_organisation_is_foreign() -> None:
     assert (caught.value.index, caught.value.expected, caught.value.got) == (3, ORG, UUID(int=2))
 
 
+@pytest.mark.parametrize("strength", STRENGTHS)
+def test_a_chain_filed_under_another_organisation_is_foreign(strength: Strength) -> None:
+    """In a store the organisation is a column: moving a whole chain by it must not make it another's."""
+    other = UUID(int=2)
+    moved = [to_record(e)._replace(org_id=str(other)) for e in chain(3)]
+    with pytest.raises(ForeignOrg) as caught:
+        verify_chain(moved, PUBLIC, signatures=strength)
+    assert (caught.value.index, caught.value.expected, caught.value.got) == (0, other, ORG)
+
+
+def test_an_entry_filed_under_another_seq_is_a_gap() -> None:
+    records = [to_record(e) for e in chain(2)]
+    late = entry(TipAnchor(4, records[0].hash))
+    with pytest.raises(SeqGap) as caught:
+        verify_chain([records[0], to_record(late)._replace(seq=1)], PUBLIC)
+    assert (caught.value.index, caught.value.expected, caught.value.got) == (1, 1, 5)
+
+
+def test_texts_that_look_like_labels_are_texts() -> None:
+    odd = entry(None, event='x","org_id":"y', payload={"org_id": "z", "x": '","seq":7,"timestamp":"t"}'})
+    assert verify_chain([odd], PUBLIC).entries == 1
+
+
 def test_two_signed_entries_at_one_seq_prove_misbehaviour() -> None:
     entries = chain(4)
     fork = entry(TipAnchor(2, entries[2].hash), payload={"other": True})

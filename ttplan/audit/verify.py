@@ -28,6 +28,8 @@ from ttplan.model.errors import (
 
 Strength = Literal["all", "tip"]
 _BATCH = 2_000
+_ORG = b',"org_id":"'
+_TAIL = re.compile(rb',"seq":(\d{1,19}),"timestamp":"[^"\\]{1,40}"\}\Z')
 _HEX64 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _HEX128 = re.compile(r"[0-9a-f]{128}", re.ASCII)
 
@@ -113,6 +115,7 @@ class _Walk:
             raise BrokenChain(index, expected, record.prev_hash)
         _need_hex(_HEX64, record.hash, index, "hash", 64)
         check_hash(record, index)
+        _check_label(record, index)
         _need_hex(_HEX128, record.signature, index, "signature", 128)
         self.index, self.last = index + 1, record
 
@@ -130,6 +133,21 @@ def check_hash(record: Record, index: int) -> None:
         older = older_float_spelling(record.body)
         if older is None or entry_hash(record.prev_hash, older) != record.hash:
             raise HashMismatch(index, found, record.hash)
+
+
+def _check_label(record: Record, index: int) -> None:
+    """Raise where a record is filed under another organisation or seq than the one that was hashed: in a store, those are
+    columns of their own, which nothing else vouches for."""
+    # Inside a text a quote is escaped, so the first of these bytes begin the body's own org_id, and the last its own seq.
+    start = record.body.find(_ORG) + len(_ORG)
+    org_id, tail = record.body[start : start + 36].decode(errors="replace"), _TAIL.search(record.body)
+    if org_id != record.org_id:
+        try:
+            raise ForeignOrg(index, UUID(record.org_id), UUID(org_id))
+        except ValueError:
+            raise HashMismatch(index, "an entry's body", "something else") from None
+    if tail is None or int(tail[1]) != record.seq:
+        raise SeqGap(index, record.seq, -1 if tail is None else int(tail[1]))
 
 
 def _need_hex(pattern: re.Pattern[str], text: str, index: int, name: str, digits: int) -> None:

@@ -131,7 +131,8 @@ def plans(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
         return
     frame["id"] = frame["plan_id"].str[:8]
     frame["saves USD"], frame["95 % interval"] = frame["savings_usd"], _interval(frame)
-    columns = ["id", "name", "status", "requests", "saves USD", "95 % interval"]
+    frame["less than paid"] = frame["change_vs_actual_usd"]
+    columns = ["id", "name", "status", "requests", "saves USD", "95 % interval", "less than paid"]
     show_frame(
         frame, title="plans (USD per window, 95 % interval)", columns=columns, empty="no plans yet: make one with `ttplan plan`"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,22 +51,26 @@ def ends(values: list[Any]) -> tuple[Any, Any]:
     return ordered[int(0.025 * count)], ordered[min(int(0.975 * count), count - 1)]
 
 
-def total_interval(values: Amounts, seed: int, resamples: int) -> Ends:
-    """Ends of the resampled sum, USD; `values` in 10^-12 USD."""
-    low, high = ends(_sums(values, seed, resamples))
-    return low / 10**MONEY_DIGITS, high / 10**MONEY_DIGITS
+def total_intervals(series: Sequence[Amounts], seed: int, resamples: int) -> list[Ends]:
+    """Ends of each resampled sum, USD, of values in 10^-12 USD; the series share their draws."""
+    found = []
+    for sums in _sums(series, seed, resamples):
+        low, high = ends(sums)
+        found.append((low / 10**MONEY_DIGITS, high / 10**MONEY_DIGITS))
+    return found
 
 
 def ratio_interval(numerator: Amounts, denominator: Amounts, seed: int, resamples: int) -> Ends:
     """Ends of the resampled sum of `numerator` over that of `denominator`; 0 where that is 0."""
-    above, below = _sums(numerator, seed, resamples), _sums(denominator, seed, resamples)
+    above, below = _sums((numerator, denominator), seed, resamples)
     low, high = ends([a / b if b else 0.0 for a, b in zip(above, below, strict=True)])
     return float(low), float(high)
 
 
 def share_interval(hit: npt.NDArray[np.bool_], seed: int, resamples: int) -> Ends:
     """Ends of the resampled share of hits."""
-    low, high = ends(_sums(hit.astype(np.int64), seed, resamples))
+    (sums,) = _sums((hit.astype(np.int64),), seed, resamples)
+    low, high = ends(sums)
     return low / len(hit), high / len(hit)
 
 
@@ -103,15 +107,23 @@ def reference_share_interval(rows: FloatRows, seed: int, resamples: int) -> Ends
     return low, high
 
 
-def _sums(values: Amounts, seed: int, resamples: int) -> list[int]:
-    """Exact sums of resamples. Two limbs, so that no sum of n values passes 64 bits."""
-    n = len(values)
-    if values.dtype == np.object_:
-        return _of_blocks(lambda rows: values[rows].sum(axis=1), seed, n, resamples)
-    high, low = np.divmod(values, _LIMB)
-    highs = _of_blocks(lambda rows: high[rows].sum(axis=1), seed, n, resamples)
-    lows = _of_blocks(lambda rows: low[rows].sum(axis=1), seed, n, resamples)
-    return [h * _LIMB + lo for h, lo in zip(highs, lows, strict=True)]
+def _sums(series: Sequence[Amounts], seed: int, resamples: int) -> list[list[int]]:
+    """Exact sums of resamples, of each of some series of equal length over the same draws."""
+    n = len(series[0])
+    limbs = [_limbs(values, n) for values in series]
+    found: list[list[int]] = [[] for _ in series]
+    for rows in draws(seed, n, resamples):
+        for sums, parts in zip(found, limbs, strict=True):
+            totals = [part[rows].sum(axis=1).tolist() for part in parts]
+            sums += totals[0] if len(totals) == 1 else [high * _LIMB + low for high, low in zip(*totals, strict=True)]
+    return found
+
+
+def _limbs(values: Amounts, n: int) -> list[Amounts]:
+    """The values as they are where no sum of n of them passes 64 bits, else as high and low parts."""
+    if values.dtype == np.object_ or int(np.abs(values).max()) * n < 2**63:
+        return [values]
+    return list(np.divmod(values, _LIMB))
 
 
 def _float_sums(values: Floats, seed: int, resamples: int) -> list[float]:
