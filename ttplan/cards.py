@@ -8,7 +8,7 @@ from html import escape
 from typing import NamedTuple
 from uuid import UUID
 
-from ttplan.model.plan import Interval, PlanResult
+from ttplan.model.plan import Interval, PerRouteBreakdown, PlanResult
 from ttplan.model.plan_run import PlanRun, Status
 
 WIDTH = 80
@@ -114,7 +114,7 @@ def plan_text(run: PlanRun) -> str:
     if result.per_route_breakdown:
         lines += ["", f"  {'route':<36}{'requests':>10}{'baseline':>14}{'saves':>14}"]
         lines += [
-            f"  {_cut(part.route_name, 35):<36}{part.matched:>10,}{usd(part.baseline_cost_usd):>14}{usd(part.baseline_cost_usd - part.projected_cost_usd):>14}"
+            f"  {_cut(part.route_name, 35):<36}{part.matched:>10,}{usd(part.baseline_cost_usd):>14}{usd(saved(part)):>14}"
             for part in result.per_route_breakdown
         ]
     if result.caveats:
@@ -134,7 +134,7 @@ def plan_html(run: PlanRun) -> str:
     )
     routes = "".join(
         f'<tr><th scope="row" style="text-align:left">{escape(part.route_name)}</th><td>{part.matched:,}</td>'
-        f"<td>{usd(part.baseline_cost_usd)}</td><td>{usd(part.baseline_cost_usd - part.projected_cost_usd)}</td></tr>"
+        f"<td>{usd(part.baseline_cost_usd)}</td><td>{usd(saved(part))}</td></tr>"
         for part in result.per_route_breakdown
     )
     table = (
@@ -152,6 +152,11 @@ def plan_html(run: PlanRun) -> str:
         f'<th style="text-align:left">95 % interval</th></tr></thead><tbody>{figures}</tbody></table>'
         f"{table}{f'<ul>{caveats}</ul>' if caveats else ''}<p style='margin:0'>{escape(method(result))}</p></div>"
     )
+
+
+def saved(part: PerRouteBreakdown) -> Decimal:
+    """What a route saves, USD; negative where it costs more, which its `savings_usd` would not show."""
+    return part.baseline_cost_usd - part.projected_cost_usd
 
 
 def usd(amount: Decimal) -> str:
