@@ -177,6 +177,24 @@ def test_an_entry_filed_under_another_seq_is_a_gap() -> None:
     assert (caught.value.index, caught.value.expected, caught.value.got) == (1, 1, 5)
 
 
+def test_an_organisation_that_is_no_uuid_is_reported_and_no_crash() -> None:
+    records = [to_record(e) for e in chain(2)]
+    for broken in ([records[0]._replace(org_id="acme")], [records[0], records[1]._replace(org_id="acme")]):
+        report = check_chain(broken, PUBLIC, key_source="a test")
+        assert report.verdict == "broken"
+        assert report.first_bad is not None
+        assert report.first_bad.index == len(broken) - 1
+
+
+def test_nobody_is_accused_on_an_unsigned_entry() -> None:
+    """With `tip` the entry before was not checked yet: without the key's own signature there it proves nothing."""
+    entries = chain(2)
+    forged = entry(TipAnchor(0, entries[0].hash), key=OTHER_KEY, payload={"other": True})
+    fork = entry(TipAnchor(0, entries[0].hash), payload={"other": False})
+    with pytest.raises(SeqGap):
+        verify_chain([entries[0], forged, fork], PUBLIC, signatures="tip")
+
+
 def test_texts_that_look_like_labels_are_texts() -> None:
     odd = entry(None, event='x","org_id":"y', payload={"org_id": "z", "x": '","seq":7,"timestamp":"t"}'})
     assert verify_chain([odd], PUBLIC).entries == 1
@@ -317,6 +335,8 @@ def test_the_report_says_what_ran_and_what_did_not() -> None:
     assert (bad.verdict, bad.exit_code) == ("broken", 1)
     assert bad.first_bad is not None
     assert (bad.first_bad.index, bad.first_bad.error) == (1, "HashMismatch")
+    assert (bad.org_id, bad.signatures_checked) == (ORG, None)
+    assert (good.org_id, good.signatures_checked, good.anchor) == (ORG, 3, anchor)
     assert "first bad entry: 1 (HashMismatch)" in str(bad)
     for report in (good, own, bad):
         assert all(len(line) <= 80 for line in str(report).splitlines())

@@ -56,7 +56,7 @@ def wire_line(record: Record) -> bytes:
 def read_chain(
     file: str | os.PathLike[str] | BinaryIO, *, max_line: int = MAX_LINE
 ) -> tuple[Preamble | None, Generator[Record, None, None]]:
-    """The preamble, where there is one, and the entries, streamed; closing those closes the file.
+    """The preamble, where there is one, and the entries, streamed; the file, even one that is passed in, is closed with them.
 
     Raises InputError, naming file and line, for a missing or empty file, a line that is cut off or too long, and whatever is
     not exactly an entry: another key, a key twice, a number, id or time that is not in its one spelling.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator
 from textwrap import wrap
 from typing import Literal
 from uuid import UUID
@@ -14,6 +15,7 @@ from ttplan.audit.verify import Strength, verify_chain, verify_chain_with_anchor
 from ttplan.model.audit import AuditEntry, Record, TipAnchor
 from ttplan.model.errors import ChainError, TruncatedChain
 
+UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 Verdict = Literal["verified", "consistent with its own key", "broken"]
 _EXIT = {"verified": 0, "consistent with its own key": 4, "broken": 1}
 
@@ -48,6 +50,10 @@ class ChainReport(BaseModel):
     key_source: str
     checks: tuple[str, ...]
     not_checked: tuple[str, ...]
+    signatures_checked: int | None = None
+    """How many signatures were checked, all of them good; None where the chain is broken."""
+    anchor: TipAnchor | None = None
+    """Where the chain had to end, where an anchor was given."""
     first_bad: FirstBad | None = None
 
     @property
@@ -109,6 +115,8 @@ def check_chain(
         missing.append("whether entries are missing at the end: give an anchor for that")
     if own_key:
         missing.append("whose key this is: it came with the chain, so give one from elsewhere")
+    seen: list[str] = []
+    entries = _noting_org(entries, seen)
     try:
         if anchor is None:
             verified = verify_chain(entries, public_key, signatures=signatures, progress=progress)
@@ -117,13 +125,14 @@ def check_chain(
     except ChainError as error:
         return ChainReport(
             verdict="broken",
-            org_id=None,
+            org_id=None if not seen else UUID(seen[0]),
             entries=error.index,
             tip=None,
             key=public_key.hex,
             key_source=key_source,
-            checks=tuple(done) if isinstance(error, TruncatedChain) else (),
+            checks=tuple(done) if isinstance(error, TruncatedChain) else _before(error.index),
             not_checked=tuple(missing),
+            anchor=anchor,
             first_bad=_first_bad(error),
         )
     return ChainReport(
@@ -135,7 +144,21 @@ def check_chain(
         key_source=key_source,
         checks=tuple(done),
         not_checked=tuple(missing),
+        signatures_checked=verified.signatures_checked,
+        anchor=anchor,
     )
+
+
+def _before(index: int) -> tuple[str, ...]:
+    return (f"seq, prev_hash and hash of the {index:,} entries before it",) if index else ()
+
+
+def _noting_org(entries: Iterable[AuditEntry | Record], seen: list[str]) -> Iterator[AuditEntry | Record]:
+    """The entries; whose the first is goes into `seen`, since a broken chain gives no verification to read it from."""
+    for entry in entries:
+        if not seen and UUID_TEXT.fullmatch(str(entry.org_id)):
+            seen.append(str(entry.org_id))
+        yield entry
 
 
 def _first_bad(error: ChainError) -> FirstBad:

@@ -86,8 +86,7 @@ def find_equivocation(
     """The first seq at which two chains of one organisation have well-signed entries with different hashes; None where none."""
     for index, pair in enumerate(zip(one, other, strict=False)):
         a, b = (to_record(e) if isinstance(e, AuditEntry) else e for e in pair)
-        differ = a.org_id == b.org_id and a.seq == b.seq and a.hash != b.hash
-        if differ and _well_signed(a, public_key) and _well_signed(b, public_key):
+        if _proves_two_histories(a, b, public_key):
             return Equivocation(index, a.seq, (a.hash, b.hash))
     return None
 
@@ -104,9 +103,9 @@ class _Walk:
         """Check the next entry's place and content. Raises the ChainError that names it."""
         index, last = self.index, self.last
         if last is not None and record.org_id != last.org_id:
-            raise ForeignOrg(index, UUID(last.org_id), UUID(record.org_id))
+            raise _foreign(index, last.org_id, record.org_id)
         if record.seq != index:
-            if last is not None and record.seq == last.seq and record.hash != last.hash and _well_signed(record, self.key):
+            if last is not None and _proves_two_histories(last, record, self.key):
                 raise Equivocation(index, record.seq, (last.hash, record.hash))
             raise SeqGap(index, index, record.seq)
         expected = GENESIS if last is None else last.hash
@@ -142,12 +141,22 @@ def _check_label(record: Record, index: int) -> None:
     start = record.body.find(_ORG) + len(_ORG)
     org_id, tail = record.body[start : start + 36].decode(errors="replace"), _TAIL.search(record.body)
     if org_id != record.org_id:
-        try:
-            raise ForeignOrg(index, UUID(record.org_id), UUID(org_id))
-        except ValueError:
-            raise HashMismatch(index, "an entry's body", "something else") from None
+        raise _foreign(index, record.org_id, org_id)
     if tail is None or int(tail[1]) != record.seq:
         raise SeqGap(index, record.seq, -1 if tail is None else int(tail[1]))
+
+
+def _foreign(index: int, expected: str, got: str) -> ForeignOrg | HexError:
+    """The error of an entry that belongs to another organisation, or to what is none."""
+    try:
+        return ForeignOrg(index, UUID(expected), UUID(got))
+    except ValueError:
+        return HexError(index, f"org_id is {got[:60]!r}, no UUID; expected {expected[:60]}")
+
+
+def _proves_two_histories(a: Record, b: Record, key: VerifyingKey) -> bool:
+    """Whether two entries of one organisation and seq differ, both with the key's own signature."""
+    return a.org_id == b.org_id and a.seq == b.seq and a.hash != b.hash and _well_signed(a, key) and _well_signed(b, key)
 
 
 def _need_hex(pattern: re.Pattern[str], text: str, index: int, name: str, digits: int) -> None:
