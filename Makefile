@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lint bench notebooks clean
+.PHONY: demo test lint bench bench-peer notebooks clean
 
 demo: $(READY)
 	$(BIN)/ttplan demo
@@ -19,6 +19,10 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/run.py
+
+bench-peer: $(READY)  # needs cargo
+	cargo build --release --quiet --manifest-path benchmarks/peer/Cargo.toml
+	$(BIN)/python benchmarks/peer/compare.py
 
 notebooks: $(READY)
 	$(BIN)/python scripts/run_notebooks.py
