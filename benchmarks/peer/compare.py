@@ -21,14 +21,18 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from rich.console import Console
 from rich.table import Table
 
+from ttplan.audit.chain import next_entry
+from ttplan.audit.jsonl import write_chain
+from ttplan.audit.keys import create_key
 from ttplan.engine.question import Question
 from ttplan.engine.replay import answer, replay
 from ttplan.engine.rows import to_table
+from ttplan.model.audit import Anonymous, ApiKey, System, TipAnchor, User
 from ttplan.model.plan import PlanConfig, PlanInput
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.request import RequestLog
@@ -165,6 +169,29 @@ def agreement(write: bool) -> None:
             (VECTORS / f"{name}.json.gz").write_bytes(gzip.compress(packed, mtime=0))
 
 
+def chains() -> None:
+    """A chain of ours, with every actor and odd payloads, before the ecosystem's own verifier."""
+    key, tip = create_key(), None
+    payloads: list[dict[str, Any]] = [
+        {"floats": [1e-5, 1e-6, 5e-324, 1.7976931348623157e308, 0.1, 1e16, -0.0]},
+        {"integers": [0, -(2**63), 2**64 - 1]},
+        {"\uffff": 1, "😀": 2, "é": 3, "e\u0301": 4, "\x7f": '\x01"\\/'},
+        {},
+    ]
+    entries = []
+    for number, payload in enumerate(payloads):
+        actor = (User(ORG), ApiKey(ORG), System(), Anonymous())[number]
+        at = START + timedelta(microseconds=(0, 120_000, 7, 1)[number])
+        entry = next_entry(tip, key=key, id=uuid4(), org_id=ORG, timestamp=at, actor=actor, event="peer.test", payload=payload)
+        tip = TipAnchor(entry.seq, entry.hash)
+        entries.append(entry)
+    with tempfile.NamedTemporaryFile("wb", suffix=".jsonl") as file:
+        write_chain(file, entries, verifying_key=key.public_key, org_id=ORG, entry_count=len(entries))  # type: ignore[arg-type]
+        file.flush()
+        command = [str(ENGINE.with_name("ttplan-peer-audit")), "verify", file.name, key.public_key.hex]
+        print("a chain of ours:", subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
+
+
 def timings(sizes: tuple[int, ...]) -> Table:
     table = Table(title=f"replay, {RESAMPLES:,} resamples (ours: limit, none)", title_justify="left")
     for name in ("requests", "Rust, s", "ttplan, s", "times faster", "Rust timed with"):
@@ -189,6 +216,7 @@ def main() -> None:
     if not ENGINE.exists():
         raise SystemExit("build the Rust engine first: cargo build --release --manifest-path benchmarks/peer/Cargo.toml")
     agreement("--write" in sys.argv)
+    chains()
     Console().print(timings((1_000, 10_000, 100_000)))
 
 

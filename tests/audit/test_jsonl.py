@@ -12,6 +12,7 @@ import pytest
 from tests.audit.chains import KEY, ORG, chain, entry, exported
 from ttplan.audit.chain import to_record
 from ttplan.audit.jsonl import counted, read_chain
+from ttplan.audit.keys import key_from_hex
 from ttplan.audit.verify import verify_chain
 from ttplan.model.audit import Record
 from ttplan.model.errors import ChainError, InputError, TtplanError
@@ -185,6 +186,15 @@ def test_missing_and_empty_files_are_bad_input(tmp_path: Path) -> None:
 def test_a_line_has_a_longest_length() -> None:
     with pytest.raises(InputError, match="longer than 100 bytes"):
         read_chain(io.BytesIO(LINE), max_line=100)
+
+
+def test_a_chain_of_the_ecosystem_verifies() -> None:
+    path = Path(__file__).parent.parent / "vectors" / "chains" / "tt-telemetry.jsonl"
+    preamble, records = read_chain(path)
+    assert preamble is not None
+    assert preamble.verifying_key == key_from_hex("33" * 32).public_key.hex
+    verified = verify_chain(counted(preamble, records, "theirs"), preamble.verifying_key)
+    assert verified.entries == 6
 
 
 @pytest.mark.slow
