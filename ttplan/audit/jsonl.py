@@ -13,7 +13,7 @@ from uuid import UUID
 import orjson
 
 from ttplan.audit.canonical import canonical_json, older_float_spelling
-from ttplan.audit.chain import body_of, respell_timestamp, to_record
+from ttplan.audit.chain import respell_timestamp, to_record
 from ttplan.audit.keys import VerifyingKey
 from ttplan.model.audit import AuditEntry, Record
 from ttplan.model.errors import CanonicalError, InputError
@@ -21,6 +21,7 @@ from ttplan.model.errors import CanonicalError, InputError
 MAX_LINE = 16 * 2**20
 """The longest line, in bytes, that is read."""
 ENTRY_KEYS = ("id", "org_id", "seq", "timestamp", "actor", "event", "payload", "prev_hash", "hash", "signature")
+_BODY_KEYS = ("actor", "event", "id", "org_id", "payload", "seq")
 _PREAMBLE_KEYS = ("meta", "verifying_key", "org_id", "entry_count")
 _ACTOR_KEYS = {"user": "user_id", "api_key": "key_id", "system": None, "anonymous": None}
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
@@ -124,20 +125,9 @@ def _record(line: _Line) -> Record:
         fields = None
     if not isinstance(fields, dict) or not _is_entry(fields) or _rewritten(fields) != line.text:
         fields = _parse_strictly(line)
-    actor, stamp = fields["actor"], respell_timestamp(fields["timestamp"])
-    assert stamp is not None  # noqa: S101 - checked by _is_entry
-    try:
-        body = body_of(
-            actor=actor,
-            event=fields["event"],
-            id=fields["id"],
-            org_id=fields["org_id"],
-            payload=fields["payload"],
-            seq=fields["seq"],
-            timestamp=stamp,
-        )
-    except CanonicalError as error:
-        line.refuse(str(error))
+    stamp = respell_timestamp(fields["timestamp"])
+    # What was parsed from JSON is JSON: no NaN to look for, as `canonical_json` would.
+    body = orjson.dumps({name: fields[name] for name in _BODY_KEYS} | {"timestamp": stamp}, option=orjson.OPT_SORT_KEYS)
     return Record(fields["org_id"], fields["seq"], fields["prev_hash"], fields["hash"], fields["signature"], body)
 
 
