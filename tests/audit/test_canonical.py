@@ -99,6 +99,10 @@ def test_money_in_payloads_has_6_decimals_and_stays_below_a_billion() -> None:
     assert payload_money(Decimal("999999999.999999")) == 999999999.999999
     with pytest.raises(CanonicalError, match="less than 1,000,000,000"):
         payload_money(Decimal("1000000000"))
+    for text in ("999999999.9999999", "-999999999.9999999", "NaN", "sNaN", "Infinity"):
+        with pytest.raises(CanonicalError, match="does not fit a payload"):
+            payload_money(Decimal(text))
+    assert str(payload_money(Decimal("-0.0000001"))) == "0.0"
 
 
 def test_the_older_spelling_of_large_floats_leaves_texts_alone() -> None:

@@ -91,6 +91,7 @@ def test_a_good_chain_verifies(strength: Strength) -> None:
 @pytest.mark.parametrize("strength", STRENGTHS)
 def test_an_empty_chain_verifies_as_empty_and_satisfies_no_anchor(strength: Strength) -> None:
     assert verify_chain([], PUBLIC, signatures=strength).entries == 0
+    assert "no entries" in check_chain([], PUBLIC, key_source="a test", signatures=strength).not_checked[0]
     with pytest.raises(TruncatedChain, match="expected 1 entries, found 0"):
         verify_chain_with_anchor([], PUBLIC, TipAnchor(0, "0" * 64), signatures=strength)
 
@@ -193,6 +194,19 @@ def test_nobody_is_accused_on_an_unsigned_entry() -> None:
     fork = entry(TipAnchor(0, entries[0].hash), payload={"other": False})
     with pytest.raises(SeqGap):
         verify_chain([entries[0], forged, fork], PUBLIC, signatures="tip")
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+def test_nobody_is_accused_on_a_label_that_was_not_signed(strength: Strength) -> None:
+    """Organisation and seq are columns in a store: editing them must not make two honest entries look like two histories."""
+    records = [to_record(e) for e in chain(8)]
+    relabelled = [*records[:5], records[5]._replace(seq=4), *records[6:]]
+    with pytest.raises(SeqGap) as caught:
+        verify_chain(relabelled, PUBLIC, signatures=strength)
+    assert (caught.value.index, caught.value.got) == (5, 4)
+    assert find_equivocation(records, [*records[:3], records[4]._replace(seq=3)], PUBLIC) is None
+    moved = [to_record(e)._replace(org_id=str(ORG)) for e in chain(3, org_id=UUID(int=2))]
+    assert find_equivocation(records, moved, PUBLIC) is None
 
 
 def test_texts_that_look_like_labels_are_texts() -> None:
@@ -340,6 +354,26 @@ def test_the_report_says_what_ran_and_what_did_not() -> None:
     assert "first bad entry: 1 (HashMismatch)" in str(bad)
     for report in (good, own, bad):
         assert all(len(line) <= 80 for line in str(report).splitlines())
+
+
+def test_a_broken_chain_s_report_claims_no_signature_that_was_not_checked() -> None:
+    """With `tip` a forged chain that breaks early was not held against the key at all, and the report has to say that."""
+    forged = changed(chain(8, key=OTHER_KEY), 5, event="x")
+    by_tip = check_chain(forged, PUBLIC, key_source="a test", signatures="tip")
+    assert by_tip.checks == ("seq, prev_hash and hash of the 5 entries before it",)
+    assert any("any signature" in text for text in by_tip.not_checked)
+    assert "the entries after the first bad one" in by_tip.not_checked
+    by_all = check_chain(changed(chain(8), 1, event="x"), PUBLIC, key_source="a test")
+    assert by_all.checks == ("seq, prev_hash, hash and signature of the 1 entry before it",)
+
+
+def test_a_chain_that_misses_its_anchor_has_no_bad_entry_in_its_report() -> None:
+    entries = chain(8)
+    text = str(check_chain(entries, PUBLIC, key_source="a test", anchor=TipAnchor(5, entries[5].hash)))
+    assert "not its anchor's chain (TruncatedChain)" in text
+    assert "first bad entry" not in text
+    assert "can be trusted" not in text
+    assert all(len(line) <= 80 for line in text.splitlines())
 
 
 def test_a_verifying_key_equals_its_like() -> None:

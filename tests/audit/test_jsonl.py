@@ -15,7 +15,7 @@ from ttplan.audit.jsonl import counted, read_chain
 from ttplan.audit.keys import key_from_hex
 from ttplan.audit.verify import verify_chain
 from ttplan.model.audit import Record
-from ttplan.model.errors import ChainError, InputError, TtplanError
+from ttplan.model.errors import BadSignature, ChainError, InputError, TtplanError
 
 PUBLIC = KEY.public_key
 
@@ -171,6 +171,22 @@ def test_a_file_cut_in_the_middle_of_a_line_says_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"chain\.jsonl, line 4: not JSON .*cut off") as caught:
         list(records)
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("damage", ["a malformed line", "a missing line"])
+def test_a_bad_signature_is_reported_before_the_damage_behind_it(damage: str) -> None:
+    """Signatures are checked behind the reading: an unreadable line further on must not hide a forged entry."""
+    entries = chain(8)
+    lines = exported(entries).split(b"\n")
+    lines[3] = lines[3].replace(entries[2].signature.encode(), entries[3].signature.encode())
+    if damage == "a malformed line":
+        lines[6] = lines[6][:-5]
+    else:
+        del lines[8]
+    preamble, records = read_chain(io.BytesIO(b"\n".join(lines)))
+    with pytest.raises(BadSignature) as caught:
+        verify_chain(counted(preamble, records, "the chain"), PUBLIC)
+    assert caught.value.index == 2
 
 
 def test_missing_and_empty_files_are_bad_input(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import gzip
 import json
 import os
 import pickle
@@ -45,6 +47,27 @@ def test_public_vectors_get_their_strict_verdicts(source: str) -> None:
     assert len(cases) >= 10
     wrong = [c for c in cases if verdict(c["public_key"], c["signature"], c["message"]) is not c["valid"]]
     assert wrong == []
+
+
+REFUSED_FLAGS = {"LowOrderA", "LowOrderR", "NonCanonicalA", "NonCanonicalR", "LowOrderResidue"}
+
+
+def test_every_edge_case_of_the_points_gets_its_strict_verdict() -> None:
+    """A and R of each small order, spelled in each way, alone and mixed with a large order.
+
+    The strict rule: refused where A or R is of small order or not canonical, or where the equation holds only after multiplying
+    by the cofactor; taken otherwise, also where both points have a small component that cancels out.
+    """
+    cases = json.loads(gzip.decompress((VECTORS / "ed25519vectors.json.gz").read_bytes()))
+    assert len(cases) == 768
+    taken = 0
+    for case in cases:
+        expected = REFUSED_FLAGS.isdisjoint(case["flags"])
+        taken += expected
+        assert verdict(case["public_key"], case["signature"], case["message"]) is expected, case
+        raw = [bytes.fromhex(case[name]) for name in ("public_key", "signature", "message")]
+        assert libsodium(*raw) is expected, case
+    assert taken == 43
 
 
 def libsodium(public_key: bytes, signature: bytes, message: bytes) -> bool:
@@ -160,6 +183,16 @@ def test_a_file_that_is_no_key_is_named(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     path.chmod(0o600)
     with pytest.raises(KeyFileError, match="is no private key in PKCS#8 PEM"):
+        load_key(path)
+
+
+def test_a_file_with_a_key_of_an_unknown_kind_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "key.pem"
+    der = base64.b64decode(b"".join(key_from_hex(SEED).pem().split(b"\n")[1:-2]))
+    unknown = der.replace(bytes.fromhex("06032b6570"), bytes.fromhex("06032b657a"))
+    path.write_bytes(b"-----BEGIN PRIVATE KEY-----\n" + base64.b64encode(unknown) + b"\n-----END PRIVATE KEY-----\n")
+    path.chmod(0o600)
+    with pytest.raises(KeyFileError, match="another kind of key"):
         load_key(path)
 
 

@@ -42,10 +42,16 @@ def check_payload(payload: Mapping[str, Any]) -> None:
 
 
 def payload_money(amount: Decimal) -> float:
-    """USD for a payload: rounded half to even to 6 decimals. Raises CanonicalError at 10^9 and above."""
-    if abs(amount) >= MONEY_LIMIT:
+    """USD for a payload: rounded half to even to 6 decimals, never `-0.0`.
+
+    Raises CanonicalError where that is 10^9 or above, or no finite number.
+    """
+    if not amount.is_finite() or abs(amount) >= MONEY_LIMIT:
         raise CanonicalError(f"{amount} USD does not fit a payload; expected less than {MONEY_LIMIT:,}")
-    return float(amount.quantize(Decimal("0.000001"), rounding=ROUND_HALF_EVEN))
+    rounded = amount.quantize(Decimal("0.000001"), rounding=ROUND_HALF_EVEN)
+    if abs(rounded) >= MONEY_LIMIT:
+        raise CanonicalError(f"{amount} USD does not fit a payload; expected less than {MONEY_LIMIT:,}")
+    return float(rounded) or 0.0
 
 
 _STRINGS_OR_EXPONENTS = re.compile(rb'"(?:[^"\\]|\\.)*"|e\+', re.DOTALL)

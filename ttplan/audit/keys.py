@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -148,6 +149,8 @@ def load_key(path: str | os.PathLike[str], *, passphrase: bytes | None = None) -
     except TypeError:
         wanted = "needs a passphrase" if passphrase is None else "has no passphrase"
         raise KeyFileError(f"{file} {wanted}") from None
+    except UnsupportedAlgorithm:
+        raise KeyFileError(f"{file} holds another kind of key; expected Ed25519") from None
     except ValueError:
         problem = "is no private key in PKCS#8 PEM" + ("" if passphrase is None else ", or the passphrase is wrong")
         raise KeyFileError(f"{file} {problem}; expected an Ed25519 key such as `ttplan keygen` writes") from None

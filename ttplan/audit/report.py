@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.verify import Strength, verify_chain, verify_chain_with_anchor
 from ttplan.model.audit import AuditEntry, Record, TipAnchor
-from ttplan.model.errors import ChainError, TruncatedChain
+from ttplan.model.errors import BadSignature, ChainError, TruncatedChain
 
 UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 Verdict = Literal["verified", "consistent with its own key", "broken"]
@@ -44,7 +44,7 @@ class ChainReport(BaseModel):
     verdict: Verdict
     org_id: UUID | None
     entries: int
-    """How many entries are good, counted from the first."""
+    """How many entries passed the `checks`, counted from the first."""
     tip: TipAnchor | None
     key: str
     key_source: str
@@ -72,13 +72,14 @@ class ChainReport(BaseModel):
     def __str__(self) -> str:
         lines = [f"{self.verdict.upper()}: {self.entries:,} {'entry' if self.entries == 1 else 'entries'}"]
         if self.first_bad is not None:
-            bad = self.first_bad
-            lines.append(f"  first bad entry: {bad.index} ({bad.error})")
+            bad, cut = self.first_bad, self.first_bad.error == TruncatedChain.__name__
+            lines.append(f"  not its anchor's chain ({bad.error})" if cut else f"  first bad entry: {bad.index} ({bad.error})")
             if bad.expected is not None:
                 lines += [f"    expected {bad.expected}", f"    found    {bad.found}"]
             else:
                 lines += wrap(bad.message, 78, initial_indent="    ", subsequent_indent="    ")
-            lines.append("  nothing from there on can be trusted")
+            if not cut:
+                lines.append("  nothing from there on can be trusted")
         if self.tip is not None:
             lines += [f"  ends at   {self.tip.seq}:", f"            {self.tip.hash}"]
         lines += [f"  key       {self.key}", f"            from {self.key_source}"]
@@ -123,6 +124,8 @@ def check_chain(
         else:
             verified = verify_chain_with_anchor(entries, public_key, anchor, signatures=signatures, progress=progress)
     except ChainError as error:
+        if not isinstance(error, TruncatedChain):
+            done, missing = _before(error.index, signatures), _left_out(error, signatures, missing)
         return ChainReport(
             verdict="broken",
             org_id=None if not seen else UUID(seen[0]),
@@ -130,11 +133,13 @@ def check_chain(
             tip=None,
             key=public_key.hex,
             key_source=key_source,
-            checks=tuple(done) if isinstance(error, TruncatedChain) else _before(error.index),
+            checks=tuple(done),
             not_checked=tuple(missing),
             anchor=anchor,
             first_bad=_first_bad(error),
         )
+    if verified.entries == 0:
+        missing.insert(0, "anything: the chain has no entries, be it new or wiped")
     return ChainReport(
         verdict="consistent with its own key" if own_key else "verified",
         org_id=verified.org_id,
@@ -149,8 +154,17 @@ def check_chain(
     )
 
 
-def _before(index: int) -> tuple[str, ...]:
-    return (f"seq, prev_hash and hash of the {index:,} entries before it",) if index else ()
+def _before(index: int, signatures: Strength) -> list[str]:
+    """What passed before the first bad entry. Signatures only where each is checked: the tip's vouches once it is reached."""
+    what = "seq, prev_hash, hash and signature" if signatures == "all" else "seq, prev_hash and hash"
+    return [f"{what} of the {index:,} {'entry' if index == 1 else 'entries'} before it"] if index else []
+
+
+def _left_out(error: ChainError, signatures: Strength, missing: list[str]) -> list[str]:
+    """What a broken chain leaves unsaid, beside what nobody asked for."""
+    if signatures == "tip" and not isinstance(error, BadSignature):
+        missing = ["any signature: who wrote the entries before it is not known", *missing[1:]]
+    return [*missing, "the entries after the first bad one"]
 
 
 def _noting_org(entries: Iterable[AuditEntry | Record], seen: list[str]) -> Iterator[AuditEntry | Record]:

@@ -24,6 +24,7 @@ from ttplan.model.errors import (
     HexError,
     SeqGap,
     TruncatedChain,
+    TtplanError,
 )
 
 Strength = Literal["all", "tip"]
@@ -165,12 +166,14 @@ def _need_hex(pattern: re.Pattern[str], text: str, index: int, name: str, digits
 
 
 def _well_signed(record: Record, key: VerifyingKey) -> bool:
-    """Whether an entry, wherever it stands, has the hash of its content and this key's signature over it."""
+    """Whether an entry, wherever it stands, has the hash of its content, this key's signature over it, and the organisation and
+    seq that it is filed under: labels that nobody signed accuse nobody."""
     if not (_HEX64.fullmatch(record.prev_hash) and _HEX64.fullmatch(record.hash) and _HEX128.fullmatch(record.signature)):
         return False
     try:
         check_hash(record, 0)
-    except HashMismatch:
+        _check_label(record, 0)
+    except ChainError:
         return False
     return key.fault(bytes.fromhex(record.signature), bytes.fromhex(record.hash)) is None
 
@@ -224,15 +227,15 @@ def _verify_all(records: Iterable[Record], key: VerifyingKey, progress: Callable
                 return walk.done(walk.index)
 
 
-def _take(walk: _Walk, stream: Iterator[Record]) -> tuple[list[Record], ChainError | None]:
-    """The next entries whose place and hash are good, and the error of the one that ended them."""
+def _take(walk: _Walk, stream: Iterator[Record]) -> tuple[list[Record], TtplanError | None]:
+    """The next entries whose place and hash are good, and the error of the one that ended them, or of reading it."""
     batch: list[Record] = []
-    for record in islice(stream, _BATCH):
-        try:
+    try:
+        for record in islice(stream, _BATCH):
             walk.step(record)
-        except ChainError as error:
-            return batch, error
-        batch.append(record)
+            batch.append(record)
+    except TtplanError as error:
+        return batch, error
     return batch, None
 
 
