@@ -21,9 +21,10 @@ from ttplan.apply import StoreChain, apply_plan, routes_commitment
 from ttplan.audit.canonical import canonical_json
 from ttplan.audit.verify import verify_chain
 from ttplan.model.audit import Actor, AuditEntry, System, User
-from ttplan.model.errors import ApplyError, AuditError, InputError, InvalidState, PlanNotFound, StoreError
+from ttplan.model.errors import ApplyError, AuditError, InvalidState, PlanNotFound, StoreError
 from ttplan.model.plan_run import LiveRoute, PlanRun
 from ttplan.model.route import ProposedRoute
+from ttplan.store.duckdb import DuckDBStore
 from ttplan.store.memory import MemoryStore
 from ttplan.store.protocol import Store
 
@@ -218,7 +219,24 @@ def test_another_stores_chain_is_a_foreign_writer(store: Store) -> None:
     apply_plan(store, own_chain(other), plans.run(2).result, PERSON)
     assert state(store)[2] == []
     with other.read() as snapshot:
-        assert snapshot.entry_count(ORG) if hasattr(snapshot, "entry_count") else len(list(snapshot.entries(ORG))) == 1
+        assert len(list(snapshot.entries(ORG))) == 1
+
+
+def test_the_chain_of_the_same_file_opened_twice_shares_the_transaction(tmp_path: Path) -> None:
+    """Not a foreign writer: were it one, a failing audit would leave the plan applied without its entry."""
+    path = tmp_path / "store.duckdb"
+    store = DuckDBStore(path)
+    with store.transaction() as tx:
+        tx.add_plan(plans.run(1, (plans.route(1),)))
+        tx.add_plan(plans.run(2))
+    (tmp_path / "link.duckdb").symlink_to(path)
+    again = own_chain(DuckDBStore(tmp_path / "link.duckdb"))
+    apply_plan(store, again, plans.run(2).result, PERSON)
+    before = state(store)
+    with pytest.raises(AuditError) as caught:
+        apply_plan(store, own_chain(DuckDBStore(path), OTHER_KEY), plans.run(1, (plans.route(1),)).result, PERSON)
+    assert caught.value.applied is False
+    assert state(store) == before
 
 
 def test_a_plan_without_routes_still_applies(store: Store) -> None:
@@ -231,7 +249,7 @@ def test_a_plan_without_routes_still_applies(store: Store) -> None:
 
 def test_a_result_of_another_organisation_is_refused(store: Store) -> None:
     before = state(store)
-    with pytest.raises(InputError, match="belongs to"):
+    with pytest.raises(ApplyError, match="belongs to"):
         apply_plan(store, own_chain(store), plans.result(UUID(int=1), org_id=UUID(int=9)), PERSON)
     assert state(store) == before
 

@@ -17,7 +17,7 @@ from ttplan.audit.canonical import canonical_json, payload_money
 from ttplan.audit.chain import hashed_timestamp, next_entry, to_record
 from ttplan.audit.keys import SigningKey
 from ttplan.model.audit import Actor, AuditEntry
-from ttplan.model.errors import AuditError, InputError, InvalidState, PlanNotFound, StoreError, TtplanError
+from ttplan.model.errors import ApplyError, AuditError, InvalidState, PlanNotFound, StoreError, TtplanError
 from ttplan.model.plan import PlanResult
 from ttplan.model.route import ProposedRoute
 from ttplan.store.protocol import Store, Transaction
@@ -107,7 +107,7 @@ def apply_plan(store: Store, audit: AuditWriter, result: PlanResult, actor: Acto
     Raises PlanNotFound, InvalidState and StoreError, after which nothing was written, and AuditError, whose `applied` says
     whether the plan is live without its entry (a foreign audit writer) or nothing was written (the store's own chain).
     """
-    own_chain = audit if isinstance(audit, StoreChain) and audit.store is store else None
+    own_chain = audit if isinstance(audit, StoreChain) and audit.store == store else None
     applied_at = clock()
     try:
         with store.transaction() as tx:
@@ -135,7 +135,7 @@ def _mark(tx: Transaction, result: PlanResult, applied_at: datetime) -> dict[str
     if run is None:
         raise PlanNotFound(result.plan_id)
     if run.org_id != result.org_id:
-        raise InputError(f"plan {run.plan_id} belongs to {run.org_id}, but the result to apply speaks of {result.org_id}")
+        raise ApplyError(f"plan {run.plan_id} belongs to {run.org_id}, but the result to apply speaks of {result.org_id}")
     try:
         return {
             "plan_id": str(result.plan_id),

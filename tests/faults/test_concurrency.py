@@ -26,6 +26,16 @@ while seen < int(sys.argv[2]):
 """
 
 
+CREATOR = """
+import sys
+from pathlib import Path
+from ttplan.store.duckdb import DuckDBStore
+print("ready", flush=True)
+sys.stdin.readline()
+DuckDBStore(Path(sys.argv[1]))
+"""
+
+
 def prepare(path: Path, count: int) -> DuckDBStore:
     store = DuckDBStore(path)
     with store.transaction() as tx:
@@ -73,3 +83,29 @@ def test_two_processes_applying_the_same_plans_one_succeeds_and_the_other_gets_i
     said = sorted(line for child in children for line in ended(child))
     assert said == sorted([f"applied {n}" for n in range(1, 16)] + [f"refused {n} applied" for n in range(1, 16)])
     assert check_whole(store) == set(range(1, 16))
+
+
+@pytest.mark.slow
+def test_processes_opening_a_new_path_at_once_share_one_whole_store(tmp_path: Path) -> None:
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", CREATOR, str(tmp_path / "store.duckdb")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    for child in children:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+    for child in children:
+        assert child.stdin is not None
+        child.stdin.write("go\n")
+        child.stdin.flush()
+    for child in children:
+        _, err = child.communicate(timeout=60)
+        assert child.returncode == 0, err
+    assert [path.name for path in tmp_path.iterdir()] == ["store.duckdb"]
+    assert check_whole(DuckDBStore(tmp_path / "store.duckdb", create=False)) == set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -15,7 +16,29 @@ from tests.faults.invariants import check_whole
 from ttplan.store.duckdb import DuckDBStore
 
 PLANS = 200
+DYING = """
+import os, signal, sys
+from pathlib import Path
+from ttplan.store import duckdb_file
+from ttplan.store.duckdb import DuckDBStore
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+if sys.argv[2] == "before linking":
+    duckdb_file.os.link = die
+else:
+    duckdb_file._migrate = die
+DuckDBStore(Path(sys.argv[1]))
+"""
 SEED = 20261125
+
+
+@pytest.mark.parametrize("moment", ["before the schema", "before linking"])
+def test_a_process_killed_while_it_makes_a_store_leaves_none(tmp_path: Path, moment: str) -> None:
+    path = tmp_path / "store.duckdb"
+    child = subprocess.run([sys.executable, "-c", DYING, str(path), moment])
+    assert child.returncode == -signal.SIGKILL
+    assert not path.exists()
+    assert check_whole(DuckDBStore(path)) == set()
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -9,16 +10,19 @@ from uuid import UUID
 
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests import plans, universe
 from tests.audit.chains import chain
+from tests.store.conftest import STORES
 from ttplan.audit.chain import to_record
 from ttplan.engine.question import Question
 from ttplan.engine.replay import answer, replay
 from ttplan.logs.reader import SCHEMA
 from ttplan.model.errors import InputError, StoreError
 from ttplan.model.plan_run import LiveRoute
-from ttplan.model.route import ProposedRoute
+from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
 from ttplan.store.protocol import Store
 
 AT = datetime(2026, 5, 3, 12, 0, 0, 123456, tzinfo=UTC)
@@ -75,7 +79,7 @@ def test_a_plan_is_read_back_equal(store: Store) -> None:
 def test_a_plan_id_is_taken_once(store: Store) -> None:
     with store.transaction() as tx:
         tx.add_plan(plans.run(1))
-    with pytest.raises(StoreError), store.transaction() as tx:
+    with store.transaction() as tx, pytest.raises(StoreError, match=r"there is a plan .* already; expected a new id"):
         tx.add_plan(plans.run(1, name="other"))
     with store.read() as snapshot:
         assert [run.name for run in snapshot.plans(ORG)] == ["plan 1"]
@@ -257,3 +261,75 @@ def test_routes_with_every_kind_of_text_are_read_back_equal(store: Store) -> Non
         tx.add_plan(plans.run(1))
     store.mark_applied(UUID(int=1), AT, hostile)
     assert sorted((one.route for one in live(store)), key=lambda r: r.id) == hostile
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    amount=st.integers(0, 10**26 - 1).map(lambda n: Decimal(n).scaleb(-12)),
+    bound=st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**9), max_value=10**9),
+)
+@pytest.mark.parametrize("kind", sorted(STORES))
+def test_money_is_read_back_to_the_last_digit(
+    kind: str, tmp_path_factory: pytest.TempPathFactory, amount: Decimal, bound: Decimal
+) -> None:
+    store = STORES[kind](tmp_path_factory.mktemp("exact"))
+    route = plans.route(1, when=RouteConditions(estimated_cost_gt=bound), then=RouteAction(target_model="m", max_cost_usd=bound))
+    run = plans.run(1, (route,), result=plans.result(UUID(int=1), (route,), savings=str(amount)))
+    with store.transaction() as tx:
+        tx.add_plan(run)
+        tx.mark_applied(UUID(int=1), AT, (route,))
+        run = run.model_copy(update={"status": "applied", "applied_at": AT})
+    with store.read() as snapshot:
+        assert snapshot.plan(UUID(int=1)) == run
+    assert [one.route for one in live(store)] == [route]
+
+
+def test_a_read_inside_a_transaction_of_the_same_thread_sees_its_writes(store: Store) -> None:
+    with store.transaction() as tx:
+        tx.add_plan(plans.run(1))
+        with store.read() as snapshot:
+            assert snapshot.plan(UUID(int=1)) is not None
+
+
+def test_transactions_do_not_nest_and_the_outer_one_is_unharmed(store: Store) -> None:
+    with store.transaction() as tx:
+        tx.add_plan(plans.run(1))
+        with pytest.raises(StoreError, match="this very thread"), store.transaction() as inner:
+            inner.add_plan(plans.run(2))
+        tx.add_plan(plans.run(3))
+    with store.read() as snapshot:
+        assert [run.plan_id.int for run in snapshot.plans(ORG)] == [1, 3]
+
+
+def test_after_a_failed_transaction_the_next_one_works(store: Store) -> None:
+    with pytest.raises(RuntimeError), store.transaction():
+        raise RuntimeError("stop")
+    with store.transaction() as tx:
+        tx.add_plan(plans.run(1))
+    with store.read() as snapshot:
+        assert len(snapshot.plans(ORG)) == 1
+
+
+def test_another_thread_never_sees_a_transaction_under_way(store: Store) -> None:
+    seen: list[int] = []
+
+    def look() -> None:
+        with store.read() as snapshot:
+            seen.append(len(snapshot.plans(ORG)))
+
+    looking = threading.Thread(target=look)
+    with store.transaction() as tx:
+        tx.add_plan(plans.run(1))
+        looking.start()
+        looking.join(0.2)
+        assert seen == []
+        tx.add_plan(plans.run(2))
+    looking.join()
+    assert seen == [2]
+
+
+def test_the_organisations_of_the_rows_are_kept(store: Store) -> None:
+    with store.transaction() as tx:
+        tx.add_requests([rows(1, org_id=str(OTHER)), rows(2)], ORG)
+    with store.read() as snapshot:
+        assert snapshot.request_orgs() == [ORG, OTHER]

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -13,6 +17,7 @@ import duckdb
 import pytest
 
 from tests import plans
+from ttplan.model.audit import Record
 from ttplan.model.errors import StoreError, StoreLocked
 from ttplan.store import duckdb_file
 from ttplan.store.duckdb import DuckDBStore
@@ -47,22 +52,36 @@ def test_a_file_that_is_no_duckdb_file(tmp_path: Path, content: bytes) -> None:
     refused(path, "is not a DuckDB file")
 
 
+@pytest.mark.parametrize("name", ["log.jsonl", "log.csv", "log.parquet"])
+def test_a_log_in_the_place_of_a_store(tmp_path: Path, name: str) -> None:
+    """DuckDB itself would open such a file as a table."""
+    path = tmp_path / name
+    path.write_bytes(b'{"a": 1}\n' * 10)
+    refused(path, "is not a DuckDB file")
+
+
 def test_an_empty_file(tmp_path: Path) -> None:
     path = tmp_path / "store.duckdb"
     path.touch()
     refused(path, "is empty")
 
 
-def test_a_truncated_store(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", [13, 4096, 5000, 8192, 12288])
+def test_a_truncated_store(tmp_path: Path, kept: int) -> None:
     path = tmp_path / "store.duckdb"
     DuckDBStore(path)
-    path.write_bytes(path.read_bytes()[:5000])
+    path.write_bytes(path.read_bytes()[:kept])
     refused(path, "cannot be opened as a store")
 
 
 def test_a_folder(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     refused(tmp_path / "folder", "cannot be opened")
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    refused(tmp_path / "pipe", "it is not a file")
 
 
 def test_a_missing_parent_folder(tmp_path: Path) -> None:
@@ -73,6 +92,24 @@ def test_a_duckdb_file_of_somebody_else(tmp_path: Path) -> None:
     path = tmp_path / "theirs.duckdb"
     with duckdb.connect(str(path)) as connection:
         connection.execute("CREATE TABLE theirs (x INTEGER)")
+    refused(path, "not a store that ttplan made")
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        "CREATE TABLE schema_version (v INTEGER)",
+        "CREATE TABLE schema_version (version VARCHAR); INSERT INTO schema_version VALUES ('1.2.0')",
+        "CREATE TABLE schema_version (version INTEGER); INSERT INTO schema_version VALUES (1)",
+        "CREATE TABLE schema_version (version INTEGER, name VARCHAR, applied_at TIMESTAMPTZ)",
+        "CREATE TABLE schema_version AS SELECT 1 AS version, 'init' AS name, now() AS applied_at",
+        "CREATE VIEW schema_version AS SELECT 1 AS version",
+    ],
+)
+def test_somebody_elses_schema_version_does_not_make_it_our_store(tmp_path: Path, theirs: str) -> None:
+    path = tmp_path / "theirs.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(theirs)
     refused(path, "not a store that ttplan made")
 
 
@@ -199,22 +236,124 @@ def test_a_read_inside_a_transaction_joins_it(tmp_path: Path) -> None:
 def test_a_connection_of_ones_own_in_this_process_is_a_clear_error(tmp_path: Path) -> None:
     path = tmp_path / "store.duckdb"
     store = DuckDBStore(path)
-    with duckdb.connect(str(path)), pytest.raises(StoreError, match=r"through another connection|in use"), store.read():
+    with duckdb.connect(str(path)), pytest.raises(StoreError, match="through another connection"), store.read():
         pass
     with store.read() as snapshot:
         assert snapshot.plans(plans.ORG) == []
 
 
-def test_an_edit_of_a_stored_text_is_not_respelled(tmp_path: Path) -> None:
-    """What is hashed comes back as the text that it was, however odd."""
+def test_a_stored_body_is_not_respelled(tmp_path: Path) -> None:
+    """What is hashed comes back as the text that it was, however odd its numbers, spaces and escapes."""
     store = DuckDBStore(tmp_path / "store.duckdb")
+    body = '{"event": "e","payload":{"a":1e16,"b":1.50,"c":1E+2,"d":"\\u00e9 é"},"timestamp":"t"}'.encode()
+    record = Record(str(plans.ORG), 0, "0" * 64, "1" * 64, "2" * 128, body)
     with store.transaction() as tx:
-        tx.add_plan(plans.run(1))
+        tx.append_entry(record)
     with store.read() as snapshot:
-        (kind,) = snapshot._rows(
-            "SELECT data_type FROM information_schema.columns WHERE table_name = 'audit_entries' AND column_name = 'body'"
+        assert list(snapshot.entries(plans.ORG)) == [record]
+
+
+def test_a_failed_open_leaves_the_lock_of_ones_own_connection(tmp_path: Path) -> None:
+    """Closing any handle to a file drops a process's locks on it all: another could then write under the connection."""
+    path = tmp_path / "store.duckdb"
+    store = DuckDBStore(path)
+    script = "import sys, duckdb; duckdb.connect(sys.argv[1])"
+    with duckdb.connect(str(path)):
+        for operation in (store.read, store.transaction):
+            with pytest.raises(StoreError), operation():
+                pass
+        other = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True)
+    assert other.returncode != 0
+    assert "Could not set lock" in other.stderr
+
+
+def test_a_store_attached_to_a_connection_of_ones_own_is_a_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "store.duckdb"
+    store = DuckDBStore(path)
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH '{path}' AS mine")
+        with pytest.raises(StoreError, match="through another connection"), store.read():
+            pass
+
+
+@pytest.mark.parametrize("name", [":memory:", "md:cloud", "sqlite:x", "s3:bucket"])
+def test_a_name_that_means_something_to_duckdb_is_a_file_like_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with DuckDBStore(name).transaction() as tx:
+        tx.add_plan(plans.run(1))
+    with DuckDBStore(tmp_path / name).read() as snapshot:
+        assert snapshot.plan(UUID(int=1)) is not None
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_another_thread_that_keeps_the_store_is_waited_for_so_long(tmp_path: Path) -> None:
+    store = DuckDBStore(tmp_path / "store.duckdb", lock_timeout=0.1)
+    caught: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            with store.read():
+                pass
+        except BaseException as error:
+            caught.append(error)
+
+    with store.transaction():
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        waiting.join(10)
+    (error,) = caught
+    assert isinstance(error, StoreLocked)
+    assert "another thread of this process; waited 0.1 s" in str(error)
+
+
+WITHOUT_PERMISSION = """
+import os, sys
+from pathlib import Path
+from ttplan.model.errors import StoreError
+from ttplan.store.duckdb import DuckDBStore
+from ttplan.store.schema import migrations
+migrations()  # read now: without its rights this process may not reach the package
+if os.geteuid() == 0:
+    os.seteuid(65534)
+for name in sys.argv[1:]:
+    try:
+        with DuckDBStore(Path(name)).transaction():
+            print("opened")
+    except StoreError as error:
+        print(error)
+"""
+
+
+def test_a_store_without_permission() -> None:
+    # Not in tmp_path, whose parents only this user may enter: it is the store itself that must be refused.
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    try:
+        unreadable, unwritable, new = folder / "unreadable.duckdb", folder / "unwritable.duckdb", folder / "shut" / "new.duckdb"
+        for path, mode in ((unreadable, 0o000), (unwritable, 0o444)):
+            DuckDBStore(path)
+            path.chmod(mode)
+        new.parent.mkdir()
+        new.parent.chmod(0o000)
+        before = {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
+        child = subprocess.run(
+            [sys.executable, "-c", WITHOUT_PERMISSION, str(unreadable), str(unwritable), str(new)],
+            capture_output=True,
+            text=True,
+            check=True,
         )
-    assert kind == ("VARCHAR",)
+        assert {p.name: p.stat().st_mtime_ns for p in folder.iterdir()} == before
+    finally:
+        with suppress(OSError):
+            new.parent.chmod(0o755)
+        shutil.rmtree(folder)
+    first, second, third = child.stdout.splitlines()
+    assert first == f"{unreadable} cannot be opened: Permission denied; expected a store that this user may use"
+    assert second == f"{unwritable} cannot be opened: Permission denied; expected a store that this user may use"
+    assert third.startswith(f"{new} cannot be made: ")
+    assert "Permission denied" in third
 
 
 def test_creating_from_two_threads_at_once_makes_one_store(tmp_path: Path) -> None:

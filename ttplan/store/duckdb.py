@@ -31,21 +31,22 @@ class DuckDBStore:
         """
         self.path = Path(path)
         self.lock_timeout = lock_timeout
-        if create and not self.path.exists():
+        # Not Path.exists, which raises where a folder may not be entered.
+        if create and not os.path.exists(self.path):
             create_file(self.path)
         with self.read():
             pass
 
     @contextmanager
     def read(self) -> Iterator[DuckDBSnapshot]:
-        """A consistent snapshot: while it is open, no other process can write."""
-        with open_connection(self.path, read_only=True, lock_timeout=self.lock_timeout) as connection, self._explained():
+        """A consistent snapshot: while it is open, no other process can write. Inside a transaction of this thread, its state."""
+        with self._explained(), open_connection(self.path, read_only=True, lock_timeout=self.lock_timeout) as connection:
             yield DuckDBSnapshot(connection)
 
     @contextmanager
     def transaction(self) -> Iterator[DuckDBTransaction]:
-        """One transaction, committed when the block ends and rolled back where it raises."""
-        with open_connection(self.path, read_only=False, lock_timeout=self.lock_timeout) as connection, self._explained():
+        """One transaction, committed when the block ends and rolled back where it raises. They do not nest: StoreError."""
+        with self._explained(), open_connection(self.path, read_only=False, lock_timeout=self.lock_timeout) as connection:
             connection.execute("BEGIN")
             try:
                 yield DuckDBTransaction(connection)
@@ -66,6 +67,13 @@ class DuckDBStore:
         except duckdb.Error as error:
             reason = str(error).splitlines()[0]
             raise StoreError(f"{self.path}: the operation failed and nothing was written: {reason}") from error
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are the store in the same file, so that an audit chain in one is in the other's transactions."""
+        return isinstance(other, DuckDBStore) and os.path.realpath(self.path) == os.path.realpath(other.path)
+
+    def __hash__(self) -> int:
+        return hash(os.path.realpath(self.path))
 
     def __repr__(self) -> str:
         return f"DuckDBStore({str(self.path)!r})"

@@ -6,10 +6,11 @@ import os
 import random
 import re
 import secrets
+import stat
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,15 @@ _CONFIG: dict[str, Any] = {
     "autoload_known_extensions": False,
     "enable_external_access": False,
 }
-_MAGIC, _MAGIC_OFFSET = b"DUCK", 8
+# What DuckDB says where a file is no store, or cannot be had, and what that means here.
+_REASONS = (
+    (("different configuration", "Unique file handle conflict"), "is open in this process through another connection; close it"),
+    (
+        ("not a valid DuckDB database", "external extensions is disabled", "in-memory database in read-only"),
+        "is not a DuckDB file; expected a store that ttplan made. It was left as it is",
+    ),
+    (("Permission denied",), "cannot be opened: Permission denied; expected a store that this user may use"),
+)
 _HOLDER = re.compile(r"held in (.+?) \(PID (\d+)\)")
 
 
@@ -51,13 +60,16 @@ def open_connection(path: Path, *, read_only: bool, lock_timeout: float) -> Iter
     """The file, opened and of the current schema, for the length of the block.
 
     Threads of one process take turns; a read inside an operation of the same thread joins it. Raises StoreLocked where another
-    process has the file for longer than `lock_timeout` seconds, and StoreError where it is not a store.
+    process, or another thread, has the file for longer than `lock_timeout` seconds, and StoreError where it is not a store.
     """
     shared = _shared(path)
-    with shared.lock:
+    if not shared.lock.acquire(timeout=min(max(lock_timeout, 0), threading.TIMEOUT_MAX)):
+        raise StoreLocked(f"{path} is in use by another thread of this process; waited {lock_timeout:.1f} s for it. Try again")
+    try:
         if shared.connection is not None:
-            if shared.read_only and not read_only:
-                raise StoreError(f"{path} is being read by this very thread; end that before writing")
+            if not read_only:
+                doing = "being read" if shared.read_only else "being written"
+                raise StoreError(f"{path} is {doing} by this very thread; end that before writing")
             yield shared.connection
             return
         connection = _connect(path, read_only, lock_timeout)
@@ -70,11 +82,13 @@ def open_connection(path: Path, *, read_only: bool, lock_timeout: float) -> Iter
         finally:
             shared.connection = None
             connection.close()
+    finally:
+        shared.lock.release()
 
 
 def create_file(path: Path) -> None:
     """Make a new, empty store. Made beside and then linked: nobody ever sees half of one, and none is replaced."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}.new")
+    draft = path.absolute().with_name(f".{path.name}.{secrets.token_hex(6)}.new")
     try:
         connection = duckdb.connect(str(draft), config=_CONFIG)
         try:
@@ -88,18 +102,21 @@ def create_file(path: Path) -> None:
         reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
         raise StoreError(f"{path} cannot be made: {reason}; choose a folder that exists and that this user may write") from error
     finally:
-        draft.unlink(missing_ok=True)
-        draft.with_name(draft.name + ".wal").unlink(missing_ok=True)
+        for leftover in (draft, draft.with_name(draft.name + ".wal")):
+            with suppress(OSError):  # where it could not be made, it need not be removed
+                leftover.unlink(missing_ok=True)
 
 
 def _connect(path: Path, read_only: bool, lock_timeout: float) -> duckdb.DuckDBPyConnection:
     """Open the file, waiting for another process that has it."""
-    _check_file(path, read_only)
+    _check_file(path)
+    # Absolute, so that DuckDB takes no name (":memory:", "md:x") for anything but a file.
+    location = str(path.absolute())
     started = time.monotonic()
     pause = 0.002
     while True:
         try:
-            connection = duckdb.connect(str(path), read_only=read_only, config=_CONFIG)
+            connection = duckdb.connect(location, read_only=read_only, config=_CONFIG)
             connection.execute("SET TimeZone = 'UTC'")
             return connection
         except duckdb.Error as error:
@@ -114,23 +131,25 @@ def _connect(path: Path, read_only: bool, lock_timeout: float) -> duckdb.DuckDBP
         pause = min(pause * 1.5, 0.05)
 
 
-def _check_file(path: Path, read_only: bool) -> None:
-    """Refuse what is no DuckDB file before DuckDB would make one of it. Never while this process has it open."""
+def _check_file(path: Path) -> None:
+    """Refuse what cannot be a store. The file is not opened here: closing it would drop the locks of any connection to it that
+    this process has, its user's own included, and let another process write under it."""
     try:
-        with path.open("rb" if read_only else "r+b") as file:
-            head = file.read(_MAGIC_OFFSET + len(_MAGIC))
+        found = path.stat()
     except FileNotFoundError:
         raise StoreError(f"{path}: no such store; make one with `ttplan import` or ttplan.open") from None
     except OSError as error:
         raise StoreError(f"{path} cannot be opened: {error.strerror}; expected a store that this user may use") from None
-    if head[_MAGIC_OFFSET:] != _MAGIC:
-        what = "is empty" if not head else "is not a DuckDB file"
-        raise StoreError(f"{path} {what}; expected a store that ttplan made. It was left as it is")
+    if not stat.S_ISREG(found.st_mode):
+        raise StoreError(f"{path} cannot be opened: it is not a file; expected a store that ttplan made")
+    if found.st_size == 0:
+        raise StoreError(f"{path} is empty; expected a store that ttplan made. It was left as it is")
 
 
 def _cannot_open(path: Path, reason: str) -> StoreError:
-    if "different configuration" in reason:
-        return StoreError(f"{path} is open in this process through another connection; close that one first")
+    for signs, meaning in _REASONS:
+        if any(sign in reason for sign in signs):
+            return StoreError(f"{path} {meaning}")
     return StoreError(f"{path} cannot be opened as a store: {reason}. It was left as it is")
 
 
@@ -141,19 +160,26 @@ def _locked(path: Path, reason: str, waited: float) -> StoreLocked:
 
 
 def _schema_version(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
-    known = len(migrations())
+    """How many migrations the store has had. StoreError where it is somebody else's file, or a newer ttplan's.
+
+    Many programs keep a table `schema_version`: only one that lists our migrations by name is ours to bring forward.
+    """
+    ours = [(migration.version, migration.name) for migration in migrations()]
     try:
-        rows = connection.execute("SELECT max(version) FROM schema_version").fetchall()
-    except duckdb.CatalogException:
+        found = connection.execute("SELECT version, name FROM schema_version ORDER BY version").fetchall()
+    except (duckdb.CatalogException, duckdb.BinderException):
+        found = []
+    # Names of versions that are not known here cannot be compared.
+    if not found or found[: len(ours)] != ours[: len(found)]:
         connection.close()
-        raise StoreError(f"{path} is a DuckDB file, but not a store that ttplan made. It was left as it is") from None
-    version = int(rows[0][0] or 0)
-    if version > known:
+        raise StoreError(f"{path} is a DuckDB file, but not a store that ttplan made. It was left as it is")
+    if len(found) > len(ours):
         connection.close()
         raise StoreError(
-            f"{path} has schema version {version}, newer than this ttplan's {known}; use a newer ttplan. It was left as it is"
+            f"{path} has schema version {found[-1][0]}, newer than this ttplan's {len(ours)}; use a newer ttplan. "
+            "It was left as it is"
         )
-    return version
+    return len(found)
 
 
 def _migrated(

@@ -14,6 +14,7 @@ from ttplan.model.audit import Record, TipAnchor
 from ttplan.model.errors import InputError, StoreError
 from ttplan.model.plan_run import LiveRoute, PlanRun, Status
 from ttplan.model.route import ProposedRoute
+from ttplan.store.exact_json import read_exact, write_exact
 from ttplan.store.protocol import AddedRequests
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ _CHUNK = 5_000
 _PLAN_COLUMNS = (
     "plan_id, org_id, name, status, created_at, applied_at, nonce, seed, bootstrap_iterations, config, pricing, result"
 )
+_AS_JSON = ("config", "pricing", "result")
 
 
 class DuckDBSnapshot:
@@ -140,12 +142,10 @@ class DuckDBTransaction(DuckDBSnapshot):
         return int(count)
 
     def add_plan(self, run: PlanRun) -> None:
+        if self._rows("SELECT 1 FROM plan_runs WHERE plan_id = ?", run.plan_id):
+            raise StoreError(f"there is a plan {run.plan_id} already; expected a new id")
         fields = run.model_dump()
-        fields |= {
-            "config": run.config.model_dump_json(),
-            "pricing": orjson.dumps({key: price.model_dump(mode="json") for key, price in run.pricing.items()}).decode(),
-            "result": run.result.model_dump_json(),
-        }
+        fields |= {name: write_exact(fields[name]) for name in _AS_JSON}
         names = [name.strip() for name in _PLAN_COLUMNS.split(",")]
         marks = ", ".join("?" for _ in names)
         self._rows(f"INSERT INTO plan_runs ({_PLAN_COLUMNS}) VALUES ({marks})", *(fields[name] for name in names))  # noqa: S608
@@ -165,8 +165,8 @@ class DuckDBTransaction(DuckDBSnapshot):
                     route.id,
                     route.priority,
                     route.enabled,
-                    route.when.model_dump_json(),
-                    route.then.model_dump_json(),
+                    write_exact(route.when),
+                    write_exact(route.then),
                     plan_id,
                     applied_at,
                 )
@@ -194,8 +194,7 @@ class DuckDBTransaction(DuckDBSnapshot):
 def _plan_run(row: tuple[Any, ...]) -> PlanRun:
     names = [name.strip() for name in _PLAN_COLUMNS.split(",")]
     fields = dict(zip(names, row, strict=True))
-    for name in ("config", "pricing", "result"):
-        fields[name] = orjson.loads(fields[name])
+    fields |= {name: read_exact(fields[name]) for name in _AS_JSON}
     return PlanRun.model_validate(fields)
 
 
@@ -207,8 +206,8 @@ def _live_route(row: tuple[Any, ...]) -> LiveRoute:
             "name": name,
             "priority": priority,
             "enabled": enabled,
-            "when": orjson.loads(conditions),
-            "then": orjson.loads(action),
+            "when": read_exact(conditions),
+            "then": read_exact(action),
         }
     )
     return LiveRoute(route=route, plan_id=plan_id, applied_at=applied_at)

@@ -158,23 +158,29 @@ class MemoryStore:
 
     def __init__(self, *, fail_route_write: bool = False) -> None:
         self._state = _State()
+        self._draft: _State | None = None
         self._lock = threading.RLock()
         self._fail_route_write = fail_route_write
 
     @contextmanager
     def read(self) -> Iterator[MemorySnapshot]:
-        """The state as it is now; later writes do not show in it."""
+        """The state as it is now; later writes do not show in it. Inside a transaction of this thread, its state."""
         with self._lock:
-            state = self._state
+            state = self._draft or self._state
         yield MemorySnapshot(state)
 
     @contextmanager
     def transaction(self) -> Iterator[MemoryTransaction]:
-        """One transaction; those of other threads wait for it."""
+        """One transaction; those of other threads wait for it. They do not nest: StoreError."""
         with self._lock:
-            draft = self._state.draft()
-            yield MemoryTransaction(draft, fail_route_write=self._fail_route_write)
-            self._state = draft
+            if self._draft is not None:
+                raise StoreError("a transaction of this very thread is under way; write in that one, or end it first")
+            self._draft = draft = self._state.draft()
+            try:
+                yield MemoryTransaction(draft, fail_route_write=self._fail_route_write)
+                self._state = draft
+            finally:
+                self._draft = None
 
     def mark_applied(self, plan_id: UUID, applied_at: datetime, routes: Iterable[ProposedRoute]) -> Status | None:
         """`MemoryTransaction.mark_applied` as a transaction of its own."""

@@ -3,7 +3,7 @@ CREATE TABLE settings (
     value VARCHAR NOT NULL
 );
 
--- No key on requests: an index on millions of ids would cost every opening of the file. Importing checks ids instead.
+-- No key on requests: an index on the ids makes the file some four times as large. Importing checks ids instead.
 CREATE TABLE requests (
     id UUID NOT NULL,
     org_id UUID NOT NULL,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -14,10 +15,11 @@ class Migration(NamedTuple):
     sql: str
 
 
-def migrations() -> list[Migration]:
+@cache
+def migrations() -> tuple[Migration, ...]:
     """All migrations, in order. Their versions are 1, 2, 3, …"""
     found = sorted(
         (file for file in files(__package__).iterdir() if file.name.endswith(".sql")),
         key=lambda file: file.name,
     )
-    return [Migration(int(file.name[:4]), file.name, file.read_text()) for file in found]
+    return tuple(Migration(int(file.name[:4]), file.name, file.read_text()) for file in found)
