@@ -2,6 +2,7 @@
 
     python scripts/make_sample.py [TRACE_FOLDER [OUTPUT]]
 
+The folder holds AzureLLMInferenceTrace_conv.csv and _code.csv, as published or compressed with gzip (.csv.gz).
 Arrival times and token counts are the trace's own; its two workloads are the tags. What the trace does not say is assigned by the
 rules below, from a hash of the row's id, so that the same trace gives the same file.
 """
@@ -16,7 +17,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any
+from typing import IO, Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import pyarrow as pa
@@ -59,6 +60,7 @@ SCHEMA = pa.schema(
         pa.field("baseline_cost_usd", pa.decimal128(38, 12), nullable=False),
         pa.field("cached", pa.bool_(), nullable=False),
         pa.field("cache_layer", pa.string()),
+        pa.field("matched_route_id", pa.string()),
         pa.field("latency_ms", pa.int64()),
         pa.field("upstream_latency_ms", pa.int64()),
         pa.field("status", pa.int32(), nullable=False),
@@ -123,6 +125,7 @@ def derive(workload: str, number: int, stamp: str, context: int, generated: int)
         "baseline_cost_usd": paid,
         "cached": hit,
         "cache_layer": "l1" if hit else None,
+        "matched_route_id": None,
         "latency_ms": 12 if hit else upstream + 6,
         "upstream_latency_ms": None if hit else upstream,
         "status": status,
@@ -131,11 +134,27 @@ def derive(workload: str, number: int, stamp: str, context: int, generated: int)
     }
 
 
+def open_trace(folder: Path, workload: str) -> IO[str]:
+    """One trace file, compressed or not."""
+    plain = folder / f"AzureLLMInferenceTrace_{workload}.csv"
+    packed = plain.with_suffix(".csv.gz")
+    if packed.exists():
+        return gzip.open(packed, "rt", newline="", encoding="utf-8")
+    if plain.exists():
+        return plain.open(newline="", encoding="utf-8")
+    raise SystemExit(f"{folder}: neither {packed.name} nor {plain.name} is there; get them from Azure/AzurePublicDataset")
+
+
+def write(table: pa.Table, output: Path) -> None:
+    """The file as it is kept: the same bytes from the same version of pyarrow."""
+    pq.write_table(table, output, compression="zstd")
+
+
 def sample(folder: Path) -> pa.Table:
     """All requests of the trace, in order of arrival."""
     rows = []
     for workload in WORKLOADS:
-        with gzip.open(folder / f"AzureLLMInferenceTrace_{workload}.csv.gz", "rt", newline="") as file:
+        with open_trace(folder, workload) as file:
             for number, line in enumerate(csv.DictReader(file)):
                 rows.append(derive(workload, number, line["TIMESTAMP"], int(line["ContextTokens"]), int(line["GeneratedTokens"])))
     rows.sort(key=lambda row: (row["ts"], row["id"]))
@@ -145,7 +164,7 @@ def sample(folder: Path) -> pa.Table:
 def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else DATA / "azure-llm-2023"
     output = Path(sys.argv[2]) if len(sys.argv) > 2 else DATA / "requests.parquet"
-    pq.write_table(sample(folder), output, compression="zstd")
+    write(sample(folder), output)
 
 
 if __name__ == "__main__":

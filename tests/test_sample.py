@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 import importlib.util
+from collections import Counter
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+from uuid import UUID
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from ttplan.prices import catalogue_price
 
 ROOT = Path(__file__).parent.parent
+TRACE = ROOT / "data" / "azure-llm-2023"
+KEPT = ROOT / "data" / "requests.parquet"
 
 
 @pytest.fixture(scope="module")
@@ -26,13 +34,69 @@ def script() -> ModuleType:
     return module
 
 
-def test_the_script_makes_the_sample_again(script: ModuleType) -> None:
-    kept = pq.read_table(ROOT / "data" / "requests.parquet")
-    assert script.sample(ROOT / "data" / "azure-llm-2023").equals(kept)
+@pytest.fixture(scope="module")
+def made(script: ModuleType) -> pa.Table:
+    return script.sample(TRACE)
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = pq.read_table(KEPT).to_pylist()
+    return found
+
+
+def test_the_script_makes_the_sample_again(script: ModuleType, made: pa.Table, tmp_path: Path) -> None:
+    kept = pq.read_table(KEPT)
+    assert made.equals(kept)
+    assert kept.schema.equals(script.SCHEMA)
     assert kept.num_rows == 28_185
+    script.write(made, tmp_path / "again.parquet")
+    again = pq.ParquetFile(tmp_path / "again.parquet").metadata
+    if again.created_by == pq.ParquetFile(KEPT).metadata.created_by:
+        assert (tmp_path / "again.parquet").read_bytes() == KEPT.read_bytes()
 
 
-def test_costs_are_exact_and_prices_are_the_catalogues(script: ModuleType) -> None:
+def test_the_published_files_give_the_same_rows_as_the_compressed_ones(
+    script: ModuleType, made: pa.Table, tmp_path: Path
+) -> None:
+    for packed in TRACE.glob("*.csv.gz"):
+        (tmp_path / packed.stem).write_bytes(gzip.decompress(packed.read_bytes()))
+    assert script.sample(tmp_path).equals(made)
+
+
+def test_a_folder_without_the_trace_is_named(script: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"AzureLLMInferenceTrace_conv\.csv\.gz"):
+        script.sample(tmp_path)
+
+
+def test_arrivals_and_tokens_are_the_traces(rows: list[dict[str, Any]]) -> None:
+    for workload, tag in (("conv", "chat"), ("code", "code")):
+        with gzip.open(TRACE / f"AzureLLMInferenceTrace_{workload}.csv.gz", "rt", newline="") as file:
+            lines = list(csv.DictReader(file))
+        real = Counter((line["TIMESTAMP"][:26], int(line["ContextTokens"])) for line in lines)
+        ours = [row for row in rows if row["tag"] == tag]
+        assert Counter((row["ts"].strftime("%Y-%m-%d %H:%M:%S.%f"), row["input_tokens"]) for row in ours) == real
+        generated = Counter(int(line["GeneratedTokens"]) for line in lines)
+        assert Counter(row["output_tokens"] for row in ours if row["status"] == 200) <= generated
+
+
+def test_rows_are_consistent(rows: list[dict[str, Any]]) -> None:
+    assert len({row["id"] for row in rows}) == len(rows)
+    assert all(UUID(row["id"]).version == 5 for row in rows)
+    assert {row["status"] for row in rows} == {200, 429, 500}
+    for row in rows:
+        failed, hit = row["status"] != 200, row["cached"]
+        assert row["matched_route_id"] is None
+        assert 0 <= row["cached_tokens"] <= row["input_tokens"]
+        assert row["latency_ms"] > 0
+        assert (row["cache_layer"] == "l1") is hit
+        assert (row["upstream_latency_ms"] is None) is hit
+        assert (row["finish_reason"] is None) is failed
+        if failed:
+            assert (row["output_tokens"], row["cost_usd"], row["baseline_cost_usd"], hit) == (0, 0, 0, False)
+
+
+def test_costs_are_exact_and_prices_are_the_catalogues(script: ModuleType, rows: list[dict[str, Any]]) -> None:
     for provider, model, fresh, cached, output, _, _ in script.MODELS.values():
         quote = catalogue_price(provider, model, datetime(2026, 5, 1, tzinfo=UTC))
         assert quote is not None
@@ -42,7 +106,7 @@ def test_costs_are_exact_and_prices_are_the_catalogues(script: ModuleType) -> No
             Decimal(cached),
             Decimal(output),
         )
-    for row in pq.read_table(ROOT / "data" / "requests.parquet").slice(0, 2000).to_pylist():
+    for row in rows:
         if row["status"] == 200:
             cost = script.price(row["model"], row["input_tokens"], row["cached_tokens"], row["output_tokens"])
             assert row["baseline_cost_usd"] == cost
