@@ -10,7 +10,7 @@ import ibis
 import ibis.expr.types as ir
 
 from ttplan.engine.routing import NO_ROUTE, money_literal
-from ttplan.engine.rows import MONEY_TYPE
+from ttplan.engine.rows import ROW_MONEY_TYPE
 from ttplan.model.money import money_floor
 from ttplan.model.pricing import ModelPricing, split_price_key
 from ttplan.model.route import ProposedRoute
@@ -18,7 +18,8 @@ from ttplan.model.route import ProposedRoute
 NO_PRICE = -1
 # A price per million has 9 digits, so a price per token has 15; below 10^9 per million it has 4 before the point.
 _PRICE_TYPE = "decimal(19, 15)"
-_RAW_COST_TYPE = "decimal(38, 15)"
+# Tokens below 10^12. Their product with a price then has 33 digits: no engine needs to cut any.
+_TOKENS_TYPE = "decimal(12, 0)"
 
 UNCHANGED, UNPRICED, REROUTED, REFUSED = 0, 1, 2, 3
 """What becomes of a request: no route matches it; its target has no price; it is rerouted; the ceiling refuses it."""
@@ -56,12 +57,12 @@ def with_cost(table: ir.Table, routes: Sequence[ProposedRoute], rules: Sequence[
         **{name: _token_price(table, rules, name) for name in ("input_price", "cached_price", "output_price")},
     )
     raw = (
-        (table.input_tokens - table.charged) * table.input_price
-        + table.charged * table.cached_price
-        + table.output_tokens * table.output_price
+        (table.input_tokens - table.charged).cast(_TOKENS_TYPE) * table.input_price
+        + table.charged.cast(_TOKENS_TYPE) * table.cached_price
+        + table.output_tokens.cast(_TOKENS_TYPE) * table.output_price
     )
-    # Engines round half away from zero when a decimal loses digits; tests/test_replay.py checks it at the halves.
-    table = table.mutate(routed_usd=raw.cast(_RAW_COST_TYPE).cast(MONEY_TYPE))
+    # Engines round half away from zero when a decimal loses digits; engine/capability.py checks it at the halves.
+    table = table.mutate(routed_usd=raw.cast(ROW_MONEY_TYPE))
     outcome = ibis.cases(
         (table.route == NO_ROUTE, UNCHANGED),
         (table.rule == NO_PRICE, UNPRICED),
@@ -69,10 +70,10 @@ def with_cost(table: ir.Table, routes: Sequence[ProposedRoute], rules: Sequence[
         else_=REROUTED,
     )
     table = table.mutate(outcome=outcome.cast("int16"))
-    zero = ibis.literal(Decimal(0), MONEY_TYPE)
+    zero = ibis.literal(Decimal(0), ROW_MONEY_TYPE)
     return table.mutate(
         projected_usd=ibis.cases((table.hit, zero), (table.outcome == REROUTED, table.routed_usd), else_=table.cost_usd).cast(
-            MONEY_TYPE
+            ROW_MONEY_TYPE
         )
     )
 
