@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
+import numpy as np
+
+from tests.oracle_cosine import cosine
 from ttplan.model.plan import PlanInput
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.request import RequestLog
@@ -22,7 +25,14 @@ class Row:
 
     request: RequestLog
     route: ProposedRoute | None = None
+    l1_hit: bool = False
+    l2_hit: bool = False
     hit: bool = False
+    cause: str = "already"
+    full_rate: Decimal = Decimal(0)
+    """Its cost at the target with no discount for cached tokens, 15 digits."""
+    uncached: Decimal = Decimal(0)
+    """Its cost with no gateway cache."""
     outcome: str = "unchanged"
     projected: Decimal = Decimal(0)
     latency: int | None = None
@@ -37,6 +47,7 @@ class Answer:
     outside: int = 0
     foreign: int = 0
     latency_unprojected: int = 0
+    sweeps: dict[float, Projection] = field(default_factory=dict)
 
     def total(self, of: Callable[[Row], Any]) -> Any:
         """The sum of `of` over all rows."""
@@ -110,6 +121,9 @@ def answer(plan: PlanInput) -> Answer:
     out.sample_size = len(out.rows)
     if plan.config.l1_ttl_seconds is not None:
         project_l1(out.rows, timedelta(seconds=plan.config.l1_ttl_seconds))
+    project_l2(out, plan)
+    for row in out.rows:
+        row.hit = row.l1_hit or row.l2_hit
     medians = median_latencies([row.request for row in out.rows])
     for row in out.rows:
         decide(row, plan.pricing)
@@ -132,15 +146,77 @@ def project_l1(rows: list[Row], ttl: timedelta) -> None:
         r = row.request
         key = (r.provider, r.model, r.input_tokens, r.tag)
         if key in last_miss and r.ts - last_miss[key] <= ttl:
-            row.hit = True
+            row.l1_hit = True
         else:
             last_miss[key] = r.ts
+
+
+class Projection(NamedTuple):
+    """One threshold's pass: how many were looked up, each hit's source, and which are candidates for poisoning."""
+
+    total: int
+    hits: dict[UUID, UUID]
+    poisoned: set[UUID]
+
+
+def diverged(source: RequestLog, current: RequestLog) -> bool:
+    """Whether serving the one's answer for the other may be wrong."""
+    if source.finish_reason is not None and current.finish_reason is not None and source.finish_reason != current.finish_reason:
+        return True
+    return abs(source.output_tokens - current.output_tokens) > max(20, current.output_tokens // 4)
+
+
+def project(rows: Sequence[Row], threshold: float, ttl: timedelta) -> Projection:
+    """One pass in (ts, id) order."""
+    entries: dict[tuple[str, str], list[RequestLog]] = {}
+    out = Projection(0, {}, set())
+    total = 0
+    for row in sorted(rows, key=lambda row: (row.request.ts, row.request.id)):
+        r = row.request
+        if r.embedding is None or (row.route is not None and row.route.then.disable_cache):
+            continue
+        total += 1
+        bucket = entries.setdefault((r.provider, r.model), [])
+        best: tuple[np.float32, RequestLog] | None = None
+        for entry in bucket:
+            if expired(entry.ts, r.ts, ttl):
+                continue
+            near = cosine(r.embedding, entry.embedding or ())
+            if near >= np.float32(threshold) and (best is None or near > best[0]):
+                best = near, entry
+        if best is None:
+            bucket.append(r)
+            continue
+        out.hits[r.id] = best[1].id
+        if diverged(best[1], r):
+            out.poisoned.add(r.id)
+    return out._replace(total=total)
+
+
+def expired(then: datetime, now: datetime, ttl: timedelta) -> bool:
+    """Whether an entry of `then` is older than the TTL."""
+    return now - then > ttl
+
+
+def project_l2(out: Answer, plan: PlanInput) -> None:
+    """A pass for each threshold, and the hits of the one that counts for cost."""
+    config = plan.config
+    if config.l2_ttl_seconds is None:
+        return
+    for threshold in config.l2_threshold_sweep:
+        found = project(out.rows, threshold, timedelta(seconds=config.l2_ttl_seconds))
+        if found.total == 0:
+            return
+        out.sweeps[threshold] = found
+        if threshold == config.l2_threshold:
+            for row in out.rows:
+                row.l2_hit = row.request.id in found.hits
 
 
 def decide(row: Row, pricing: dict[str, ModelPricing]) -> None:
     """Outcome and projected cost."""
     r, route = row.request, row.route
-    row.projected = r.cost_usd
+    row.uncached = r.cost_usd
     if route is not None:
         price = price_of(pricing, r.provider, route.then.target_model)
         if price is None:
@@ -148,12 +224,31 @@ def decide(row: Row, pricing: dict[str, ModelPricing]) -> None:
         else:
             row.outcome, projected = "rerouted", cost(r, price)
             ceiling = route.then.max_cost_usd
-            if not row.hit and ceiling is not None and projected > ceiling:
+            over = ceiling is not None and projected > ceiling
+            if over and not row.hit:
                 row.outcome = "refused"
-            else:
-                row.projected = projected
-    if row.hit:
-        row.projected = Decimal(0)
+            if not over:
+                row.cause, row.uncached = "routes", projected
+                rate = price.input_per_million if price.cached_input_per_million is None else price.cached_input_per_million
+                tokens = min(r.cached_tokens, r.input_tokens)
+                row.full_rate = projected + (price.input_per_million - rate) * tokens / 10**6
+    row.projected = Decimal(0) if row.hit else row.uncached
+
+
+def causes(rows: Sequence[Row]) -> dict[str, Decimal]:
+    """Baseline minus projected by cause; a fraction of the last digit belongs to the routes."""
+    moved = [row for row in rows if row.cause == "routes"]
+    discount = sum((Fraction(row.full_rate) - Fraction(row.uncached) for row in moved), Fraction(0))
+    whole = abs(discount) * 10**12
+    provider = Decimal(int(whole + Fraction(1, 2))).scaleb(-12) * (-1 if discount < 0 else 1)
+    zero = Decimal(0)
+    return {
+        "already": sum((row.request.baseline_cost_usd - row.uncached for row in rows if row.cause == "already"), zero),
+        "routes": sum((row.request.baseline_cost_usd - row.uncached for row in moved), zero) - provider,
+        "provider_cache": provider,
+        "l1_cache": sum((row.uncached for row in rows if row.l1_hit), zero),
+        "l2_cache": sum((row.uncached for row in rows if row.l2_hit and not row.l1_hit), zero),
+    }
 
 
 def median_latencies(requests: Sequence[RequestLog]) -> dict[str, int]:

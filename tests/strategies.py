@@ -19,6 +19,7 @@ MODELS = ["gpt-4o", "gpt-4o-mini", "claude-sonnet", "ft:small"]
 PROVIDERS = ["openai", "anthropic", "azure"]
 TAGS = [None, "", "chat", "code", 'it\'s; DROP TABLE "x" -- İΣς']
 BODIES = [None, "", "Write SQL", "ΟΔΟΣ İstanbul", "please translate"]
+EMBEDDINGS = [None, [1.0, 0.0], [3.0, 4.0], [4.0, 3.0], [0.0, 0.0], [1.0, 0.001], [1.0], [-1.0, 0.5]]
 KEYWORDS = ["sql", "ΟΔΟΣ", "i̇stanbul", "TRANSLATE", ""]
 
 tokens = st.integers(0, 40) | st.integers(0, 5000) | st.sampled_from([0, 999_999_999_999])
@@ -97,9 +98,29 @@ def requests(draw: st.DrawFn, max_size: int = 30) -> tuple[RequestLog, ...]:
                 status=draw(st.sampled_from([200, 429, 500])),
                 tag=draw(st.sampled_from(TAGS)),
                 body=draw(st.sampled_from(BODIES)),
+                finish_reason=draw(st.sampled_from([None, "stop", "length"])),
+                embedding=draw(st.sampled_from(EMBEDDINGS)),
+                session_id=draw(st.sampled_from([None, "", "a", "b", "c"])),
             )
         )
     return tuple(rows)
+
+
+ttls = st.none() | st.sampled_from([0, 1, 5, 30, 2**32 - 1])
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> PlanConfig:
+    """Caches on and off, with a threshold that counts or none, and clusters."""
+    sweep = draw(st.sampled_from([(0.85, 0.9), (0.6, 0.96, 1.0), (), (-1.0, 0.0)]))
+    l2_ttl = draw(ttls)
+    return PlanConfig(
+        l1_ttl_seconds=draw(ttls),
+        l2_ttl_seconds=l2_ttl,
+        l2_threshold_sweep=sweep,
+        l2_threshold=draw(st.none() | st.sampled_from(sweep)) if sweep and l2_ttl is not None else None,
+        cluster=draw(st.sampled_from([None, None, "hour", "day", "tag", "session_id"])),
+    )
 
 
 pricing = st.dictionaries(
@@ -125,7 +146,7 @@ def plans(draw: st.DrawFn, max_size: int = 30) -> PlanInput:
         requests=draw(requests(max_size)),
         proposed_routes=draw(routes()),
         pricing=draw(pricing),
-        config=PlanConfig(l1_ttl_seconds=draw(st.none() | st.sampled_from([0, 1, 5, 30, 2**32 - 1]))),
+        config=draw(configs()),
         seed=draw(st.sampled_from([0, 42, 2**64 - 1])),
         bootstrap_iterations=draw(st.sampled_from([1, 7, 40])),
     )

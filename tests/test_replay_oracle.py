@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from decimal import Decimal
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
 
 from tests import oracle
 from tests.strategies import plans
-from ttplan.engine.mapped import map_requests
+from ttplan.engine.estimate import estimate
+from ttplan.engine.mapped import find_semantic_hits, map_requests
 from ttplan.engine.question import Question
-from ttplan.engine.replay import answer, estimate, summarise
+from ttplan.engine.replay import answer, summarise
 from ttplan.engine.rows import to_table
 from ttplan.engine.summary import GRID, Summary
-from ttplan.model.plan import PlanInput
+from ttplan.model.plan import CacheHits, PlanInput, PlanResult
 
 
 def check(plan: PlanInput) -> None:
@@ -37,7 +39,7 @@ def check(plan: PlanInput) -> None:
     assert found.requests_rerouted == outcomes["rerouted"] + outcomes["refused"]
     assert found.requests_unchanged == outcomes["unchanged"]
     assert found.requests_unprice_able == outcomes["unpriced"]
-    projecting = plan.config.l1_ttl_seconds is not None
+    projecting = plan.config.l1_ttl_seconds is not None or (plan.config.l2_threshold is not None and bool(expected.sweeps))
     hits = sum(row.hit if projecting else row.request.cached for row in expected.rows)
     assert found.cache_hit_rate_projected == (hits / expected.sample_size if expected.sample_size else 0)
     latencies = [row.latency for row in expected.rows if row.latency is not None]
@@ -46,6 +48,10 @@ def check(plan: PlanInput) -> None:
     assert [
         (r.route_id, r.route_name, r.matched, r.baseline_cost_usd, r.projected_cost_usd) for r in result.per_route_breakdown
     ] == oracle.per_route(expected.rows)
+    assert result.savings_by_cause is not None
+    assert result.savings_by_cause.model_dump() == oracle.causes(expected.rows)
+    assert sum(result.savings_by_cause.model_dump().values()) == found.projected_change_usd
+    check_semantic(plan, result, expected)
     said = "\n".join(result.caveats)
     assert ("outside the window" in said) == (expected.outside > 0)
     assert ("another organisation" in said) == (expected.foreign > 0)
@@ -54,8 +60,45 @@ def check(plan: PlanInput) -> None:
     assert ("no latency in the window" in said) == (expected.latency_unprojected > 0)
     assert ("no recorded latency" in said) == (len(latencies) < expected.sample_size)
     if expected.rows:
-        with map_requests(table, question) as mapped:
+        with map_requests(table, question, find_semantic_hits(table, question)) as mapped:
             check_summary(summarise(mapped, question), expected)
+
+
+def check_semantic(plan: PlanInput, result: PlanResult, expected: oracle.Answer) -> None:
+    """Every threshold's row, both levels and their overlap, and the candidates with their sources."""
+    rows = [
+        (
+            threshold,
+            found.total,
+            len(found.hits),
+            len(found.hits) / found.total,
+            len(found.poisoned),
+            sum(row.l1_hit for row in expected.rows if row.request.id in found.hits),
+            sum((row.uncached for row in expected.rows if row.request.id in found.hits and not row.l1_hit), Decimal(0)),
+        )
+        for threshold, found in ((t, expected.sweeps[t]) for t in plan.config.l2_threshold_sweep if t in expected.sweeps)
+    ]
+    assert [tuple(row.model_dump().values()) for row in result.aggregates.l2_projections] == rows
+    poisoned: set[UUID] = set().union(*(found.poisoned for found in expected.sweeps.values()))
+    assert result.aggregates.l2_poisoning_candidates == len(poisoned)
+    named = {(t, c.request_id, c.source_id) for c in result.poisoning_candidates for t in c.thresholds}
+    assert named == {(t, i, found.hits[i]) for t, found in expected.sweeps.items() for i in found.poisoned}
+    requests = {r.id: r for r in plan.requests}
+    for c in result.poisoning_candidates:
+        one, other = requests[c.request_id], requests[c.source_id]
+        assert (c.finish_reason, c.output_tokens) == (one.finish_reason, one.output_tokens)
+        assert (c.source_finish_reason, c.source_output_tokens) == (other.finish_reason, other.output_tokens)
+    both = [row.l1_hit and row.l2_hit for row in expected.rows]
+    l1_on, l2_on = plan.config.l1_ttl_seconds is not None, plan.config.l2_threshold is not None and bool(expected.sweeps)
+    if not (l1_on or l2_on):
+        assert result.cache_hits is None
+        return
+    assert result.cache_hits == CacheHits(
+        l1=sum(row.l1_hit for row in expected.rows) if l1_on else None,
+        l2=sum(row.l2_hit for row in expected.rows) if l2_on else None,
+        both=sum(both),
+        either=sum(row.hit for row in expected.rows),
+    )
 
 
 def check_summary(summary: Summary, expected: oracle.Answer) -> None:
@@ -100,7 +143,9 @@ def test_the_engine_equals_the_row_loop_on_thousands_of_inputs(part: int) -> Non
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(plans())
 def test_summaries_of_parts_add_up_to_the_summary_of_the_whole(plan: PlanInput) -> None:
-    question = Question.of(plan.model_copy(update={"config": plan.config.model_copy(update={"l1_ttl_seconds": None})}), "limit")
+    question = Question.of(
+        plan.model_copy(update={"config": plan.config.model_copy(update={"l1_ttl_seconds": None, "l2_threshold": None})}), "limit"
+    )
     with map_requests(to_table(plan.requests), question) as mapped:
         if mapped.count().to_pyarrow().as_py() == 0:
             return

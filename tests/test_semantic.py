@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests import oracle_semantic
+from tests import oracle, oracle_cosine
 from tests.oracle import Row
 from tests.strategies import ORG, START
 from ttplan.engine import semantic
 from ttplan.engine.cosine import approximate, exact, scaled, tolerance
-from ttplan.engine.semantic import Lookups, Sweep, sweep
+from ttplan.engine.semantic import Lookups, Sweep, sweep_thresholds
 from ttplan.model.request import RequestLog
 
 
@@ -41,7 +41,7 @@ def request(number: int, second: int, embedding: list[float] | None, **fields: o
 
 
 def lookups(requests: list[RequestLog]) -> list[list[Lookups]]:
-    """What the engine hands to `sweep`: a list of parts for each (provider, model)."""
+    """What the engine hands to `sweep_thresholds`: a list of parts for each (provider, model)."""
     known = [r for r in requests if r.embedding is not None]
     known.sort(key=lambda r: (r.provider, r.model, r.ts, r.id))
     found = []
@@ -65,7 +65,7 @@ def agree(found: Sweep, requests: list[RequestLog], ttl: int) -> None:
     rows = [Row(r) for r in requests]
     poisoned = set()
     for t, threshold in enumerate(found.thresholds):
-        expected = oracle_semantic.project(rows, threshold, timedelta(seconds=ttl))
+        expected = oracle.project(rows, threshold, timedelta(seconds=ttl))
         hits = {UUID(i) for i, mask in zip(found.ids, found.masks, strict=True) if mask >> t & 1}
         assert hits == set(expected.hits)
         assert (found.total, found.hits[t]) == (expected.total, len(expected.hits))
@@ -107,7 +107,7 @@ thresholds = st.lists(st.sampled_from([0.85, 0.9, 0.6, 0.8, 0.96, 1.0, 0.0, -0.5
 def test_every_threshold_is_the_plain_loops_whatever_the_blocks(
     requests: list[RequestLog], asked: list[float], ttl: int, block: int
 ) -> None:
-    agree(sweep(lookups(requests), asked, ttl, block=block), requests, ttl)
+    agree(sweep_thresholds(lookups(requests), asked, ttl, block=block), requests, ttl)
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 8192])
@@ -119,7 +119,7 @@ def test_chunks_and_expiry_change_nothing(chunk: int, monkeypatch: pytest.Monkey
         request(n, n // 3, (centres[rng.integers(12)] + rng.normal(size=8) * rng.choice([0, 0.2, 0.4])).tolist())
         for n in range(400)
     ]
-    agree(sweep(lookups(requests), (0.85, 0.9, 0.95, 1.0), 20, block=16), requests, 20)
+    agree(sweep_thresholds(lookups(requests), (0.85, 0.9, 0.95, 1.0), 20, block=16), requests, 20)
 
 
 def test_near_ties_in_many_dimensions_are_decided_exactly() -> None:
@@ -128,22 +128,26 @@ def test_near_ties_in_many_dimensions_are_decided_exactly() -> None:
     centre = rng.normal(size=1536)
     requests = [request(n, n, (centre + rng.normal(size=1536) * 0.5).tolist()) for n in range(60)]
     requests += [request(60 + n, 60 + n, (centre * (1 + n / 7) + rng.normal(size=1536) * 1e-4).tolist()) for n in range(40)]
-    levels = sorted({float(oracle_semantic.cosine(requests[70].embedding or [], r.embedding or [])) for r in requests[:60]})
-    agree(sweep(lookups(requests), (levels[30], levels[59], np.nextafter(levels[59], 2)), 10**6, block=32), requests, 10**6)
+    levels = sorted({float(oracle_cosine.cosine(requests[70].embedding or [], r.embedding or [])) for r in requests[:60]})
+    agree(
+        sweep_thresholds(lookups(requests), (levels[30], levels[59], np.nextafter(levels[59], 2)), 10**6, block=32),
+        requests,
+        10**6,
+    )
 
 
 def test_identical_vectors_of_any_scale_hit_at_a_threshold_of_one() -> None:
     rng = np.random.default_rng(8)
     vector = rng.normal(size=1536).astype(np.float32)
     requests = [request(0, 0, vector.tolist()), request(1, 1, vector.tolist()), request(2, 2, (vector * 4).tolist())]
-    found = sweep(lookups(requests), [1.0], 60)
+    found = sweep_thresholds(lookups(requests), [1.0], 60)
     assert found.hits == [2]
 
 
 def test_a_zero_vector_and_another_length_are_like_nothing() -> None:
     requests = [request(0, 0, [0.0, 0.0]), request(1, 1, [0.0, 0.0]), request(2, 2, [1.0]), request(3, 3, [1.0, 0.0])]
-    assert sweep(lookups(requests), [0.01], 60).hits == [0]
-    assert sweep(lookups(requests), [0.0], 60).hits == [3]
+    assert sweep_thresholds(lookups(requests), [0.01], 60).hits == [0]
+    assert sweep_thresholds(lookups(requests), [0.0], 60).hits == [3]
 
 
 def test_rough_cosines_stay_within_their_tolerance() -> None:
@@ -160,4 +164,4 @@ def test_rough_cosines_stay_within_their_tolerance() -> None:
 def test_exact_cosines_are_the_oracles(one: list[float], data: st.DataObject) -> None:
     other = data.draw(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=len(one), max_size=len(one)))
     vectors = scaled(np.array([one, other]))
-    assert exact(vectors.values[0], vectors.values[1:])[0] == oracle_semantic.cosine(one, other)
+    assert exact(vectors.values[0], vectors.values[1:])[0] == oracle_cosine.cosine(one, other)

@@ -70,7 +70,7 @@ def plan_lines(result: PlanResult) -> list[Line]:
         headline = headline._replace(interval=_usd_interval(ends.savings_usd_95))
         percent = Line("", f"{found.projected_savings_pct:.1f} % of the baseline", _pct_interval(ends.savings_pct_95))
     today = found.change_vs_actual_usd
-    hit_low, hit_high = (100 * end for end in ends.cache_hit_rate_95)
+    hits = ends.cache_hit_rate_95 and (100 * ends.cache_hit_rate_95[0], 100 * ends.cache_hit_rate_95[1])
     return [
         headline,
         percent,
@@ -82,7 +82,7 @@ def plan_lines(result: PlanResult) -> list[Line]:
         Line("baseline", usd(found.total_baseline_cost_usd)),
         Line("paid", usd(found.total_actual_cost_usd)),
         Line("projected", usd(found.total_projected_cost_usd)),
-        Line("cache hits", f"{100 * found.cache_hit_rate_projected:.1f} %", f"{hit_low:.1f} to {hit_high:.1f} %"),
+        Line("cache hits", f"{100 * found.cache_hit_rate_projected:.1f} %", _pct_interval(hits)),
         Line("latency p50", f"{found.p50_latency_ms_projected:,.0f} ms", _ms_interval(ends.p50_latency_ms_95)),
         Line("latency p95", f"{found.p95_latency_ms_projected:,.0f} ms", _ms_interval(ends.p95_latency_ms_95)),
         Line(
@@ -165,20 +165,23 @@ def usd(amount: Decimal) -> str:
     return f"{amount:,.{digits}f} USD"
 
 
+NO_INTERVAL = "no interval"
+
+
 def _usd_interval(ends: Interval | None) -> str:
     if ends is None:
-        return ""
+        return NO_INTERVAL
     widest: float = max(abs(ends[0]), abs(ends[1]))
     digits = 2 if widest >= 1 or widest == 0 else 6
     return f"{ends[0]:,.{digits}f} to {ends[1]:,.{digits}f} USD"
 
 
 def _pct_interval(ends: Interval | None) -> str:
-    return "" if ends is None else f"{ends[0]:.1f} to {ends[1]:.1f} %"
+    return NO_INTERVAL if ends is None else f"{ends[0]:.1f} to {ends[1]:.1f} %"
 
 
-def _ms_interval(ends: Interval) -> str:
-    return f"{ends[0]:,.0f} to {ends[1]:,.0f} ms"
+def _ms_interval(ends: Interval | None) -> str:
+    return NO_INTERVAL if ends is None else f"{ends[0]:,.0f} to {ends[1]:,.0f} ms"
 
 
 def _negated(ends: Interval | None) -> Interval | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import nan
 from typing import Any
 
 import pandas as pd
 
+from ttplan.model.plan import Interval
 from ttplan.model.plan_run import LiveRoute, PlanRun
 
 PLANS = {
@@ -67,8 +69,8 @@ def plans_frame(runs: Sequence[PlanRun]) -> pd.DataFrame:
             "window_end": run.result.window_end,
             "requests": run.result.sample_size,
             "savings_usd": float(run.result.aggregates.projected_savings_usd),
-            "savings_usd_lo": run.result.confidence_intervals.savings_usd_95[0],
-            "savings_usd_hi": run.result.confidence_intervals.savings_usd_95[1],
+            "savings_usd_lo": _ends(run.result.confidence_intervals.savings_usd_95)[0],
+            "savings_usd_hi": _ends(run.result.confidence_intervals.savings_usd_95)[1],
             "change_vs_actual_usd": float(run.result.aggregates.change_vs_actual_usd),
             "caveats": len(run.result.caveats),
         }
@@ -114,8 +116,8 @@ def _savings(run: PlanRun) -> list[dict[str, Any]]:
         "baseline_usd": float(found.total_baseline_cost_usd),
         "projected_usd": float(found.total_projected_cost_usd),
         "savings_usd": float(found.projected_savings_usd),
-        "savings_usd_lo": ends.savings_usd_95[0],
-        "savings_usd_hi": ends.savings_usd_95[1],
+        "savings_usd_lo": _ends(ends.savings_usd_95)[0],
+        "savings_usd_hi": _ends(ends.savings_usd_95)[1],
         "savings_pct": found.projected_savings_pct,
         "change_vs_actual_usd": float(found.change_vs_actual_usd),
     }
@@ -132,6 +134,11 @@ def _savings(run: PlanRun) -> list[dict[str, Any]]:
         for part in run.result.per_route_breakdown
     ]
     return [whole, *parts]
+
+
+def _ends(interval: Interval | None) -> Interval:
+    """The ends, or two NaN where there is no interval."""
+    return (nan, nan) if interval is None else interval
 
 
 def _frame(rows: list[dict[str, Any]], columns: dict[str, str]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Exact-match (L1) cache hits: which requests would have found their answer in a cache with a given TTL."""
+"""Cache hits as columns: L1 (exact match), which is found here, and L2 (semantic), which a sweep has found."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ttplan.engine.portable import fetch
+from ttplan.engine.semantic import Sweep
 
 KEY = ("provider", "model", "input_tokens", "tag")
 """What stands for a request's content, which logs do not hold. A null tag and an empty one are two keys."""
 
 
 def with_l1_hits(table: ir.Table, ttl_seconds: int, bypass: ir.BooleanValue) -> ir.Table:
-    """`table` and a column `hit`: served by an L1 cache of that TTL. Rows that `bypass` names neither read nor fill it.
+    """`table` and a column `l1_hit`: served by an L1 cache of that TTL. Rows that `bypass` names neither read nor fill it.
 
     Only the cache's keys and times leave the engine, in (key, ts, id) order; ids of hits go back in.
     """
@@ -25,11 +26,28 @@ def with_l1_hits(table: ir.Table, ttl_seconds: int, bypass: ir.BooleanValue) -> 
     rows = fetch(keyed.order_by(*KEY[:-1], keyed.tag.isnull(), "tag", "ts", "id"))
     hits = rows["id"].filter(pa.array(l1_hits(_starts_a_key(rows), _microseconds(rows["ts"]), ttl_seconds)))
     if len(hits) == 0:
-        return table.mutate(hit=ibis.literal(False))
-    found = ibis.memtable(pa.table({"hit_id": hits}))
-    found = found.select(hit_id=found.hit_id.cast(table.id.type()))
-    joined = table.left_join(found, table.id == found.hit_id)
-    return joined.mutate(hit=joined.hit_id.notnull()).drop("hit_id")
+        return table.mutate(l1_hit=ibis.literal(False))
+    joined = _join_by_id(table, pa.table({"hit_id": hits}))
+    return joined.mutate(l1_hit=joined.hit_id.notnull()).drop("hit_id")
+
+
+def with_l2_mask(table: ir.Table, found: Sweep | None) -> ir.Table:
+    """`table` and a column `l2_mask`: bit t is set where a row is a hit at the sweep's threshold t."""
+    if found is None or not found.ids:
+        return table.mutate(l2_mask=ibis.literal(0, "int64"))
+    joined = _join_by_id(table, pa.table({"hit_id": found.ids, "mask": pa.array(found.masks, pa.int64())}))
+    return joined.mutate(l2_mask=joined["mask"].fill_null(0)).drop("hit_id", "mask")
+
+
+def has_bit(mask: ir.IntegerColumn, bit: int) -> ir.BooleanValue:
+    """Whether that bit of a mask is set."""
+    return (mask & (1 << bit)) != 0
+
+
+def _join_by_id(table: ir.Table, hits: pa.Table) -> ir.Table:
+    found = ibis.memtable(hits)
+    found = found.mutate(hit_id=found.hit_id.cast(table.id.type()))
+    return table.left_join(found, table.id == found.hit_id)
 
 
 def l1_hits(starts: npt.NDArray[np.bool_], ts: npt.NDArray[np.int64], ttl_seconds: int) -> npt.NDArray[np.bool_]:

@@ -6,11 +6,14 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ttplan.engine.cost import REFUSED
+from ttplan.engine.semantic import Sweep
 from ttplan.engine.summary import Summary
-from ttplan.model.plan import Aggregates, ConfidenceIntervals
+from ttplan.model.plan import Aggregates, Clusters, ConfidenceIntervals
 from ttplan.model.route import ProposedRoute
 
 SMALL_SAMPLE = 1_000
+LEAST_EFFECTIVE, FEW_EFFECTIVE = 10, 40
+"""Effective clusters below which there are no intervals, and below which they are too narrow."""
 WIDE = 0.30
 """An interval wider than this share of its estimate is called wide."""
 
@@ -29,6 +32,15 @@ class Fallback(NamedTuple):
     resamples: int
 
 
+class Semantic(NamedTuple):
+    """A semantic cache that was asked for: at which threshold its hits count for cost, what it found, and who had no chance."""
+
+    threshold: float | None
+    found: Sweep | None
+    without_embedding: int
+    listed: int
+
+
 def caveats(
     summary: Summary,
     left_out: LeftOut,
@@ -36,7 +48,9 @@ def caveats(
     aggregates: Aggregates,
     intervals: ConfidenceIntervals,
     fallback: Fallback | None,
-    l2_ignored: bool,
+    clusters: Clusters | None,
+    unit: str,
+    semantic: Semantic | None,
 ) -> tuple[str, ...]:
     """All caveats that hold, the heaviest first. `routes` are the enabled ones."""
     return (
@@ -44,12 +58,13 @@ def caveats(
         *_small(summary),
         *_unpriced(aggregates),
         *_refused(summary),
-        *_fallback(fallback),
+        *_clustered(clusters, unit),
+        *_fallback(fallback, unit),
         *_wide(aggregates, intervals),
         *_unanswered(summary, routes),
         *_latencies(summary),
         *_repriced(summary),
-        *(["Semantic (L2) cache hits are not projected: the result holds without them."] if l2_ignored else []),
+        *_semantic(semantic),
     )
 
 
@@ -84,10 +99,45 @@ def _refused(summary: Summary) -> Iterator[str]:
         yield f"{_requests(refused)} would be refused by a max_cost_usd ceiling: counted at their actual cost, with no savings."
 
 
-def _fallback(fallback: Fallback | None) -> Iterator[str]:
-    if fallback is not None:
+def _clustered(clusters: Clusters | None, unit: str) -> Iterator[str]:
+    if clusters is None or clusters.effective >= FEW_EFFECTIVE:
+        return
+    counted = f"{clusters.count:,} clusters by {unit} are worth {clusters.effective:.1f} equal ones"
+    if clusters.effective < LEAST_EFFECTIVE:
+        yield f"No intervals: {counted}, fewer than {LEAST_EFFECTIVE}. How far the figures can be off is not known."
+    else:
         yield (
-            f"Few requests carry the cost: the largest alone has {fallback.largest_share:.1%} of the baseline. "
+            f"Few clusters: {counted}, fewer than {FEW_EFFECTIVE}; the largest has {clusters.largest_share:.1%}. "
+            "The intervals are too narrow."
+        )
+
+
+def _semantic(semantic: Semantic | None) -> Iterator[str]:
+    if semantic is None:
+        return
+    if semantic.found is None:
+        yield "No request that may use a cache has an embedding: semantic (L2) cache hits are not projected."
+        return
+    if semantic.without_embedding:
+        yield f"{_requests(semantic.without_embedding)} have no embedding and are not looked up in the semantic (L2) cache."
+    if semantic.threshold is None:
+        yield "Semantic (L2) cache hits only inform: none counts for cost until l2_threshold names the threshold."
+    else:
+        at = semantic.found.thresholds.index(semantic.threshold)
+        if semantic.found.poisoned[at]:
+            yield (
+                f"{semantic.found.poisoned[at]:,} of {semantic.found.hits[at]:,} semantic hits at threshold {semantic.threshold} "
+                "would be served an answer that ended differently from their own: see poisoning_candidates."
+            )
+    if semantic.listed < len(semantic.found.candidates):
+        yield f"Of {len(semantic.found.candidates):,} poisoning candidates the first {semantic.listed:,} are listed."
+
+
+def _fallback(fallback: Fallback | None, unit: str) -> Iterator[str]:
+    if fallback is not None:
+        carriers = "requests" if unit == "request" else f"clusters by {unit}"
+        yield (
+            f"Few {carriers} carry the cost: the largest alone has {fallback.largest_share:.1%} of the baseline. "
             f"The savings intervals come from {fallback.resamples:,} seeded resamples and are rough."
         )
 
@@ -100,9 +150,9 @@ def _wide(aggregates: Aggregates, intervals: ConfidenceIntervals) -> Iterator[st
         "p50 latency": (aggregates.p50_latency_ms_projected, intervals.p50_latency_ms_95),
         "p95 latency": (aggregates.p95_latency_ms_projected, intervals.p95_latency_ms_95),
     }
-    for name, (estimate, (low, high)) in estimates.items():
-        if estimate != 0 and (high - low) / abs(estimate) > WIDE:
-            yield f"The interval of the {name} is wide: {(high - low) / abs(estimate):.0%} of the estimate."
+    for name, (estimate, ends) in estimates.items():
+        if ends is not None and estimate != 0 and (ends[1] - ends[0]) / abs(estimate) > WIDE:
+            yield f"The interval of the {name} is wide: {(ends[1] - ends[0]) / abs(estimate):.0%} of the estimate."
 
 
 def _unanswered(summary: Summary, routes: Sequence[ProposedRoute]) -> Iterator[str]:

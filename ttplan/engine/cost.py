@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import reduce
+from operator import and_
 from typing import NamedTuple
 
 import ibis
@@ -46,10 +48,11 @@ def price_rules(routes: Sequence[ProposedRoute], pricing: Mapping[str, ModelPric
 
 
 def with_cost(table: ir.Table, routes: Sequence[ProposedRoute], rules: Sequence[PriceRule]) -> ir.Table:
-    """`table` (with `route` and `hit`) and its columns `outcome` and `projected_usd`.
+    """`table` (with `route` and `hit`) and its columns `rule`, `outcome`, `moved`, `uncached_usd` and `projected_usd`.
 
     A cost is `((input - cached) * input price + cached * cached price + output * output price) / 10^6`, rounded half away
-    from zero to 12 digits. A projected cache hit costs 0 and is never refused.
+    from zero to 12 digits. A projected cache hit costs 0 and is never refused; `moved` and `uncached_usd` are what becomes of a
+    request where no gateway cache has its answer.
     """
     table = table.mutate(rule=_rule_index(table, rules))
     table = table.mutate(
@@ -69,13 +72,15 @@ def with_cost(table: ir.Table, routes: Sequence[ProposedRoute], rules: Sequence[
         *_refusals(table, routes),
         else_=REROUTED,
     )
-    table = table.mutate(outcome=outcome.cast("int16"))
+    table = table.mutate(outcome=outcome.cast("int16"), moved=_moved(table, routes))
     zero = ibis.literal(Decimal(0), ROW_MONEY_TYPE)
-    return table.mutate(
-        projected_usd=ibis.cases((table.hit, zero), (table.outcome == REROUTED, table.routed_usd), else_=table.cost_usd).cast(
-            ROW_MONEY_TYPE
-        )
-    )
+    table = table.mutate(uncached_usd=ibis.cases((table.moved, table.routed_usd), else_=table.cost_usd).cast(ROW_MONEY_TYPE))
+    return table.mutate(projected_usd=table.hit.ifelse(zero, table.uncached_usd).cast(ROW_MONEY_TYPE))
+
+
+def _moved(table: ir.Table, routes: Sequence[ProposedRoute]) -> ir.BooleanValue:
+    """Whether a request would be sent to its route's target if no cache had its answer."""
+    return reduce(and_, (~over for over in _over_ceiling(table, routes)), (table.route != NO_ROUTE) & (table.rule != NO_PRICE))
 
 
 def _rule_index(table: ir.Table, rules: Sequence[PriceRule]) -> ir.IntegerValue:
@@ -111,8 +116,13 @@ def _per_token(price: ModelPricing, name: str) -> Decimal:
 
 
 def _refusals(table: ir.Table, routes: Sequence[ProposedRoute]) -> list[tuple[ir.BooleanValue, int]]:
+    return [(over & ~table.hit, REFUSED) for over in _over_ceiling(table, routes)]
+
+
+def _over_ceiling(table: ir.Table, routes: Sequence[ProposedRoute]) -> list[ir.BooleanValue]:
+    """For each route with a ceiling, whether a row is one of its requests and would cost more."""
     return [
-        ((table.route == i) & ~table.hit & (table.routed_usd > money_literal(money_floor(route.then.max_cost_usd))), REFUSED)
+        (table.route == i) & (table.routed_usd > money_literal(money_floor(route.then.max_cost_usd)))
         for i, route in enumerate(routes)
         if route.then.max_cost_usd is not None
     ]

@@ -12,15 +12,17 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from ttplan.engine import clusters as of_clusters
 from ttplan.engine import limit, resample
-from ttplan.engine.caveats import Fallback
+from ttplan.engine.caveats import LEAST_EFFECTIVE, Fallback
+from ttplan.engine.clusters import ClusterSums, describe, fetch_clusters
 from ttplan.engine.cost import REROUTED, price_rules
 from ttplan.engine.portable import fetch
 from ttplan.engine.question import Question
-from ttplan.engine.resample import SEEDS, Amounts, FloatRows, Rows
+from ttplan.engine.resample import SEEDS, FloatRows, Rows, as_amounts, as_integers
 from ttplan.engine.summary import Summary
 from ttplan.model.errors import InputError
-from ttplan.model.plan import ConfidenceIntervals, UsedMethod
+from ttplan.model.plan import Clusters, ConfidenceIntervals, UsedMethod
 
 Ends = tuple[float, float]
 FEW = 200
@@ -30,11 +32,12 @@ _NONE = (0.0, 0.0)
 
 
 class Inferred(NamedTuple):
-    """The intervals, the method that gave them, and why the savings were resampled where they were."""
+    """The intervals, the method that gave them, why the savings were resampled where they were, and the clusters if any."""
 
     intervals: ConfidenceIntervals
     method: UsedMethod
     fallback: Fallback | None = None
+    clusters: Clusters | None = None
 
 
 def infer_intervals(summary: Summary, mapped: ir.Table, question: Question) -> Inferred:
@@ -51,6 +54,8 @@ def infer_intervals(summary: Summary, mapped: ir.Table, question: Question) -> I
             p95_latency_ms_95=_NONE,
         )
         return Inferred(zeros, question.interval_method)
+    if question.config.cluster is not None:
+        return _clustered(summary, mapped, question)
     return methods[question.interval_method](summary, mapped, question)
 
 
@@ -62,7 +67,7 @@ def _limit(summary: Summary, mapped: ir.Table, question: Question) -> Inferred:
     change = total.baseline - total.projected
     step = summary.grid.step
     ratio = limit.ratio_interval(summary.powers, step, change, total.baseline, n) if total.baseline else _NONE
-    hits = total.recorded_hits if question.config.l1_ttl_seconds is None else total.projected_hits
+    hits = total.projected_hits if question.projects_hits else total.recorded_hits
     exact = {
         "cache_hit_rate_95": limit.share_interval(hits, n),
         "p50_latency_ms_95": limit.percentile_interval(summary.latency, 0.50),
@@ -98,7 +103,7 @@ def _resample(summary: Summary, mapped: ir.Table, question: Question) -> Inferre
     return Inferred(intervals, "resample")
 
 
-def _savings(rows: Rows, question: Question, resamples: int) -> dict[str, Ends]:
+def _savings(rows: Rows | ClusterSums, question: Question, resamples: int) -> dict[str, Ends]:
     """The intervals of money, by name, from resampling."""
     usd, pct = _seed(question, "savings_usd"), _seed(question, "savings_pct")
     with ThreadPoolExecutor(2) as pool:  # up to 10^9 draws each, in numpy, which lets go of the interpreter
@@ -111,6 +116,61 @@ def _savings(rows: Rows, question: Question, resamples: int) -> dict[str, Ends]:
         "projected_change_usd_95": change,
         "projected_change_pct_95": (low * 100, high * 100),
         "change_vs_actual_usd_95": actual,
+    }
+
+
+def _clustered(summary: Summary, mapped: ir.Table, question: Question) -> Inferred:
+    """The same methods on sums of clusters."""
+    if question.interval_method == "tt-plan-core":
+        raise InputError(
+            "interval_method 'tt-plan-core' knows no clusters; leave out config.cluster, or take 'limit' or 'resample'"
+        )
+    hit = mapped.hit if question.projects_hits else mapped.cached
+    sums = fetch_clusters(mapped, hit, _projected_latency(mapped, summary.medians, question))
+    found = describe(sums)
+    if found.effective < LEAST_EFFECTIVE:
+        return Inferred(ConfidenceIntervals(), "none", clusters=found)
+    if question.interval_method == "resample" or len(sums) < FEW:
+        return Inferred(_resampled_clusters(sums, question), "resample", clusters=found)
+    return _limit_of_clusters(sums, question)._replace(clusters=found)
+
+
+def _limit_of_clusters(sums: ClusterSums, question: Question) -> Inferred:
+    ratio = of_clusters.ratio_ends(sums.difference, sums.baseline)
+    exact = {
+        "cache_hit_rate_95": of_clusters.ratio_ends(sums.hits, sums.requests),
+        "p50_latency_ms_95": of_clusters.percentile_ends(sums, 0.50),
+        "p95_latency_ms_95": of_clusters.percentile_ends(sums, 0.95),
+    }
+    if None in exact.values():
+        exact = _resampled_shares(sums, question)
+    if ratio is None or of_clusters.relative_error(sums.baseline) > limit.UNTRUSTED_ERROR:
+        resamples = max(LEAST_RESAMPLES, DRAWS // len(sums))
+        share = max(sums.baseline.tolist()) / sum(sums.baseline.tolist())
+        intervals = ConfidenceIntervals(**_savings(sums, question, resamples), **exact)
+        return Inferred(intervals, "limit+resample", Fallback(share, resamples))
+    change, percent = of_clusters.total_ends(sums.difference), (ratio[0] * 100, ratio[1] * 100)
+    intervals = ConfidenceIntervals(
+        savings_usd_95=_clip(change),
+        savings_pct_95=_clip(percent, 100.0),
+        projected_change_usd_95=change,
+        projected_change_pct_95=percent,
+        change_vs_actual_usd_95=of_clusters.total_ends(sums.actual_difference),
+        **exact,
+    )
+    return Inferred(intervals, "limit")
+
+
+def _resampled_clusters(sums: ClusterSums, question: Question) -> ConfidenceIntervals:
+    return ConfidenceIntervals(**_savings(sums, question, question.bootstrap_iterations), **_resampled_shares(sums, question))
+
+
+def _resampled_shares(sums: ClusterSums, question: Question) -> dict[str, Ends | None]:
+    count = question.bootstrap_iterations
+    return {
+        "cache_hit_rate_95": resample.ratio_interval(sums.hits, sums.requests, _seed(question, "hit_rate"), count),
+        "p50_latency_ms_95": of_clusters.resampled_percentile(sums, 0.50, _seed(question, "p50"), count),
+        "p95_latency_ms_95": of_clusters.resampled_percentile(sums, 0.95, _seed(question, "p95"), count),
     }
 
 
@@ -129,22 +189,21 @@ def _reference(summary: Summary, mapped: ir.Table, question: Question) -> Inferr
 
 def fetch_rows(mapped: ir.Table, medians: Mapping[str, int], question: Question) -> Rows:
     """What is resampled of each mapped row, in id order."""
-    projected_hits = question.config.l1_ttl_seconds is not None
     columns = mapped.select(
         "id",
         difference=mapped.baseline_cost_usd - mapped.projected_usd,
         baseline=mapped.baseline_cost_usd,
         actual_difference=mapped.cost_usd - mapped.projected_usd,
-        counted_hit=mapped.hit if projected_hits else mapped.cached,
+        counted_hit=mapped.hit if question.projects_hits else mapped.cached,
         latency=_projected_latency(mapped, medians, question),
     )
     table = fetch(columns.order_by("id"))
     return Rows(
-        difference=_amounts(table["difference"]),
-        baseline=_amounts(table["baseline"]),
-        actual_difference=_amounts(table["actual_difference"]),
+        difference=as_amounts(table["difference"]),
+        baseline=as_amounts(table["baseline"]),
+        actual_difference=as_amounts(table["actual_difference"]),
         hit=np.asarray(table["counted_hit"].to_numpy(), dtype=np.bool_),
-        latency=_integers(table["latency"].drop_null()),
+        latency=as_integers(table["latency"].drop_null()),
     )
 
 
@@ -168,17 +227,17 @@ def fetch_float_rows(mapped: ir.Table, medians: Mapping[str, int], question: Que
     rates = np.array(
         [(float(r.price.input_per_million), float(r.price.cached_rate), float(r.price.output_per_million)) for r in rules]
         or [(0.0, 0.0, 0.0)]
-    )[_integers(table["rule"])]
-    charged, output = _integers(table["charged"]), _integers(table["output_tokens"])
-    fresh = _integers(table["input_tokens"]) - charged
+    )[as_integers(table["rule"])]
+    charged, output = as_integers(table["charged"]), as_integers(table["output_tokens"])
+    fresh = as_integers(table["input_tokens"]) - charged
     routed = fresh * rates[:, 0] / 1e6 + charged * rates[:, 1] / 1e6 + output * rates[:, 2] / 1e6
     hit = np.asarray(table["hit"].to_numpy(), dtype=np.bool_)
-    rerouted = _integers(table["outcome"]) == REROUTED
+    rerouted = as_integers(table["outcome"]) == REROUTED
     return FloatRows(
         baseline=_floats(table["baseline"]),
         projected=np.where(hit, 0.0, np.where(rerouted, routed, _floats(table["actual"]))),
         hit=np.asarray(table["cached"].to_numpy(), dtype=np.bool_),
-        latency=_integers(table["latency"].drop_null()),
+        latency=as_integers(table["latency"].drop_null()),
     )
 
 
@@ -200,20 +259,6 @@ def _seed(question: Question, interval: str) -> int:
 
 def _clip(ends: Ends, upper: float = float("inf")) -> Ends:
     return min(max(ends[0], 0.0), upper), min(max(ends[1], 0.0), upper)
-
-
-def _amounts(column: pa.ChunkedArray) -> Amounts:
-    """USD as whole 10^-12 USD: as 64-bit numbers where they fit, which is all but always, else as Python's own."""
-    # The digits of a decimal with 12 of them after the point, read as a whole number.
-    whole = column.cast(pa.decimal128(38, 12)).combine_chunks().view(pa.decimal128(38, 0))
-    try:
-        return _integers(whole.cast(pa.int64()))
-    except pa.ArrowInvalid:
-        return np.array([int(value) for value in whole.to_pylist()], dtype=np.object_)
-
-
-def _integers(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-    return np.asarray(column.to_numpy(), dtype=np.int64)
 
 
 def _floats(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:

@@ -2,39 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
 import ibis
 import ibis.expr.types as ir
 
-from ttplan.engine.cache import with_l1_hits
+from ttplan.engine.cache import has_bit, with_l1_hits, with_l2_mask
 from ttplan.engine.caveats import LeftOut
 from ttplan.engine.cost import price_rules, with_cost
+from ttplan.engine.lookups import read_lookups
 from ttplan.engine.portable import compiled, fetch, materialised
 from ttplan.engine.question import Question
 from ttplan.engine.routing import NO_ROUTE, route_index
 from ttplan.engine.rows import as_read, broken, check_columns, refuse_broken
+from ttplan.engine.semantic import Sweep, sweep_thresholds
+
+_LOOKED_UP = ("finish_reason", "embedding")
 
 
 @contextmanager
-def map_requests(table: ir.Table, question: Question) -> Iterator[ir.Table]:
-    """The rows of the question's window and organisation with `route`, `hit`, `outcome` and `projected_usd`, for the block."""
-    check_columns(table)
+def map_requests(table: ir.Table, question: Question, sweep: Sweep | None = None) -> Iterator[ir.Table]:
+    """The rows of the question's window and organisation with what becomes of each, for the block.
+
+    Columns beside the log's: `route`, `hit` (by a cache level whose hits count for cost) and those of `with_cost`; `cluster`
+    where the question names one; where a cache is projected also `l1_hit`, `l2_hit` and `l2_mask`, the thresholds of `sweep` at
+    which a row is a hit, as bits.
+    """
+    cluster = question.config.cluster
+    check_columns(table, () if cluster is None or cluster in _CLUSTERS else (cluster,))
     routes = question.tried
     rules = price_rules(routes, question.pricing)
-    kept = table.filter(_in_window(table, question), _of_org(table, question.org_id))
-    kept = as_read(kept)
-    kept = kept.mutate(route=route_index(kept, routes))
+    kept = keep(table, question)
+    rows = as_read(kept) if cluster is None else as_read(kept, cluster=_CLUSTERS.get(cluster, _by_column)(kept, cluster))
+    rows = rows.mutate(route=route_index(rows, routes))
     ttl = question.config.l1_ttl_seconds
-    if ttl is None:
-        yield compiled(with_cost(kept.mutate(hit=ibis.literal(False)), routes, rules))
+    if ttl is None and sweep is None:
+        yield compiled(with_cost(rows.mutate(hit=ibis.literal(False)), routes, rules))
         return
-    kept = compiled(kept)
+    rows = compiled(rows)
+    found = rows.mutate(l1_hit=ibis.literal(False)) if ttl is None else with_l1_hits(rows, ttl, _bypasses_cache(rows, question))
+    found = with_l2_mask(found, sweep)
+    found = found.mutate(l2_hit=_l2_hit(found, question))
     # A table of its own: above a join, DuckDB's planner takes a second for the expressions that are built on it.
-    with materialised(with_l1_hits(kept, ttl, _bypasses_cache(kept, question))) as hits:
+    with materialised(found.mutate(hit=found.l1_hit | found.l2_hit)) as hits:
         yield compiled(with_cost(hits, routes, rules))
+
+
+def keep(table: ir.Table, question: Question) -> ir.Table:
+    """The rows of the question's window and organisation."""
+    return table.filter(_in_window(table, question), _of_org(table, question.org_id))
+
+
+def find_semantic_hits(table: ir.Table, question: Question) -> Sweep | None:
+    """What a semantic cache would have found at each threshold; None where none is asked for, or no row has an embedding."""
+    ttl, thresholds = question.config.l2_ttl_seconds, question.config.l2_threshold_sweep
+    if ttl is None or not thresholds or "embedding" not in table.columns:
+        return None
+    check_columns(table, _LOOKED_UP)
+    known = keep(table, question).filter(table.embedding.notnull())
+    if "finish_reason" not in known.columns:
+        known = known.mutate(finish_reason=ibis.null("string"))
+    if question.bypassing:
+        known = known.mutate(route=route_index(known, question.tried))
+        known = known.filter(~_bypasses_cache(known, question))
+    found = sweep_thresholds(read_lookups(known), thresholds, ttl)
+    return found if found.total else None
 
 
 def count_left_out(table: ir.Table, question: Question) -> tuple[int, LeftOut]:
@@ -53,6 +87,12 @@ def count_left_out(table: ir.Table, question: Question) -> tuple[int, LeftOut]:
     return int(counts["kept"] or 0), LeftOut(int(counts["late"] or 0), int(counts["foreign"] or 0))
 
 
+def count_without_embedding(table: ir.Table, question: Question) -> int:
+    """How many of the rows that the question keeps have no embedding."""
+    kept = keep(table, question)
+    return int(fetch(kept.aggregate(n=kept.embedding.isnull().sum()))["n"][0].as_py() or 0)
+
+
 def _in_window(table: ir.Table, question: Question) -> ir.BooleanValue:
     start, end = (ibis.literal(at, "timestamp('UTC', 6)") for at in (question.window_start, question.window_end))
     return (table.ts >= start) & (table.ts < end)
@@ -63,5 +103,26 @@ def _of_org(table: ir.Table, org_id: UUID) -> ir.BooleanValue:
 
 
 def _bypasses_cache(kept: ir.Table, question: Question) -> ir.BooleanValue:
-    uncached = [i for i, route in enumerate(question.tried) if route.then.disable_cache]
-    return kept.route.isin(uncached) & (kept.route != NO_ROUTE)
+    return kept.route.isin(question.bypassing) & (kept.route != NO_ROUTE)
+
+
+def _l2_hit(table: ir.Table, question: Question) -> ir.BooleanValue:
+    chosen = question.config.l2_threshold
+    if chosen is None:
+        return ibis.literal(False)
+    return has_bit(table.l2_mask, question.config.l2_threshold_sweep.index(chosen))
+
+
+def _period(seconds: int) -> Callable[[ir.Table, str], ir.StringValue]:
+    def key(table: ir.Table, _name: str) -> ir.StringValue:
+        epoch = table.ts.epoch_seconds().cast("int64")
+        return (epoch - (epoch % seconds + seconds) % seconds).cast("string")
+
+    return key
+
+
+def _by_column(table: ir.Table, name: str) -> ir.StringValue:
+    return table[name].cast("string")
+
+
+_CLUSTERS: dict[str, Callable[[ir.Table, str], ir.StringValue]] = {"hour": _period(3_600), "day": _period(86_400)}

@@ -32,6 +32,21 @@ class Question:
         """The enabled routes in the order in which they are tried."""
         return by_precedence(self.routes)
 
+    @property
+    def projects_hits(self) -> bool:
+        """Whether cache hits are projected, so that hits as recorded count no more."""
+        return self.config.l1_ttl_seconds is not None or self.config.l2_threshold is not None
+
+    @property
+    def unit(self) -> str:
+        """What is resampled: a request, or the name of the cluster."""
+        return self.config.cluster or "request"
+
+    @property
+    def bypassing(self) -> list[int]:
+        """The positions in `tried` of the routes whose requests neither read nor fill a cache."""
+        return [i for i, route in enumerate(self.tried) if route.then.disable_cache]
+
     @classmethod
     def of(cls, plan: PlanInput, interval_method: IntervalMethod) -> Question:
         """What `plan` asks."""

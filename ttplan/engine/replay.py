@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -10,25 +12,26 @@ from uuid import UUID
 
 import ibis.expr.types as ir
 
-from ttplan.engine.caveats import caveats
-from ttplan.engine.cost import REFUSED, REROUTED, UNCHANGED, UNPRICED
+from ttplan.engine.caveats import Semantic, caveats
+from ttplan.engine.cost import PriceRule, price_rules
+from ttplan.engine.estimate import (
+    MOST_LISTED,
+    break_down,
+    cache_hits,
+    estimate,
+    poisoning_candidates,
+    savings_by_cause,
+)
 from ttplan.engine.infer import infer_intervals
-from ttplan.engine.latency import latency_counts, percentile, project_latencies
-from ttplan.engine.mapped import count_left_out, map_requests
+from ttplan.engine.latency import latency_counts, project_latencies
+from ttplan.engine.mapped import count_left_out, count_without_embedding, find_semantic_hits, map_requests
 from ttplan.engine.portable import fetch
 from ttplan.engine.question import Question
 from ttplan.engine.rows import to_table
-from ttplan.engine.summary import POWERS, Cell, Grid, Summary, cell_sums, extent, grid_step, pico, usd
+from ttplan.engine.semantic import Sweep
+from ttplan.engine.summary import POWERS, Cell, Grid, Summary, cell_sums, extent, femto_per_token, grid_step, pico
 from ttplan.model.errors import InputError
-from ttplan.model.plan import (
-    Aggregates,
-    IntervalMethod,
-    PerRouteBreakdown,
-    PlanConfig,
-    PlanInput,
-    PlanResult,
-    check_window,
-)
+from ttplan.model.plan import IntervalMethod, PlanConfig, PlanInput, PlanResult, check_window
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.route import ProposedRoute, first_repeat
 
@@ -91,13 +94,19 @@ def replay_table(
 
 def answer(table: ir.Table, question: Question) -> PlanResult:
     """Map, summarise, infer."""
-    if question.config.cluster is not None:
-        raise InputError(f"config.cluster is {question.config.cluster!r}; intervals over clusters are not computed: leave it out")
     kept, left_out = count_left_out(table, question)
-    with map_requests(table, question) as mapped:
-        summary = summarise(mapped, question) if kept else Summary(Grid(1, 1))
+    sweep = find_semantic_hits(table, question) if kept else None
+    semantic = None
+    if question.config.l2_ttl_seconds is not None:
+        without = count_without_embedding(table, question) if sweep else 0
+        listed = min(len(sweep.candidates), MOST_LISTED) if sweep else 0
+        semantic = Semantic(question.config.l2_threshold, sweep, without, listed)
+    if sweep is None:  # hits that nothing can project count as recorded
+        question = replace(question, config=question.config.model_copy(update={"l2_threshold": None}))
+    with map_requests(table, question, sweep) as mapped:
+        summary = summarise(mapped, question, sweep=sweep) if kept else Summary(Grid(1, 1))
         inferred = infer_intervals(summary, mapped, question)
-    aggregates = estimate(summary, question)
+    aggregates = estimate(summary, question, sweep)
     return PlanResult(
         plan_id=question.plan_id,
         org_id=question.org_id,
@@ -107,7 +116,8 @@ def answer(table: ir.Table, question: Question) -> PlanResult:
         aggregates=aggregates,
         confidence_intervals=inferred.intervals,
         interval_method=inferred.method,
-        interval_unit="request",
+        interval_unit=question.unit,
+        clusters=inferred.clusters,
         per_route_breakdown=break_down(summary, question),
         caveats=caveats(
             summary,
@@ -116,24 +126,32 @@ def answer(table: ir.Table, question: Question) -> PlanResult:
             aggregates,
             inferred.intervals,
             inferred.fallback,
-            l2_ignored=question.config.l2_ttl_seconds is not None,
+            inferred.clusters,
+            question.unit,
+            semantic,
         ),
+        cache_hits=cache_hits(summary, question),
+        savings_by_cause=savings_by_cause(summary),
+        poisoning_candidates=poisoning_candidates(sweep),
         proposed_routes=tuple(question.routes),
     )
 
 
-def summarise(mapped: ir.Table, question: Question, grid: Grid | None = None) -> Summary:
+def summarise(mapped: ir.Table, question: Question, grid: Grid | None = None, sweep: Sweep | None = None) -> Summary:
     """The summary of mapped rows. Parts of one log must share the grid of the whole, which a first pass finds."""
     if grid is None:
         largest = fetch(extent(mapped)).to_pylist()[0]
         grid = Grid(grid_step(largest["amount"] or _ZERO), grid_step(largest["actual"] or _ZERO))
     latencies = project_latencies(fetch(latency_counts(mapped)), question.tried)
-    rows = fetch(cell_sums(mapped, grid)).to_pylist()
+    tried = 0 if sweep is None else len(sweep.thresholds)
+    rows = fetch(cell_sums(mapped, grid, tried)).to_pylist()
+    rules = price_rules(question.tried, question.pricing)
+    cells: dict[tuple[int, int], Cell] = defaultdict(Cell)
+    for row in sorted(rows, key=lambda row: (row["route"], row["outcome"])):
+        cells[(row["route"], row["outcome"])] += _cell(row, rules)
     return Summary(
         grid=grid,
-        cells={
-            (row["route"], row["outcome"]): _cell(row) for row in sorted(rows, key=lambda row: (row["route"], row["outcome"]))
-        },
+        cells=dict(cells),
         powers={(j, k): sum(int(row[f"p{j}{k}"]) for row in rows) for j, k in POWERS},
         actual_powers={j: sum(int(row[f"a{j}"]) for row in rows) for j in range(1, 5)},
         latency=latencies.counts,
@@ -143,54 +161,26 @@ def summarise(mapped: ir.Table, question: Question, grid: Grid | None = None) ->
         untagged=sum(row["untagged"] for row in rows),
         bodiless=sum(row["bodiless"] for row in rows),
         largest=max((pico(row["largest"]) for row in rows), default=0),
+        sweep={
+            t: (sum(row[f"also_l1_{t}"] or 0 for row in rows), sum(pico(row[f"saved_{t}"]) for row in rows)) for t in range(tried)
+        },
     )
 
 
-def _cell(row: Mapping[str, Any]) -> Cell:
-    counts = {name: int(row[name]) for name in ("requests", "recorded_hits", "projected_hits", "repriced_hits")}
-    return Cell(**counts, **{name: pico(row[name]) for name in ("actual", "baseline", "projected")})
-
-
-def estimate(summary: Summary, question: Question) -> Aggregates:
-    """The point estimates."""
-    total = summary.total
-    change = total.baseline - total.projected
-    by_outcome = {
-        outcome: sum(cell.requests for (_, o), cell in summary.cells.items() if o == outcome)
-        for outcome in (UNCHANGED, UNPRICED, REROUTED, REFUSED)
-    }
-    hits = total.recorded_hits if question.config.l1_ttl_seconds is None else total.projected_hits
-    return Aggregates(
-        total_baseline_cost_usd=usd(total.baseline),
-        total_actual_cost_usd=usd(total.actual),
-        total_projected_cost_usd=usd(total.projected),
-        projected_savings_usd=usd(max(0, change)),
-        projected_savings_pct=max(0, change) / total.baseline * 100 if total.baseline else 0.0,
-        projected_change_usd=usd(change),
-        change_vs_actual_usd=usd(total.actual - total.projected),
-        cache_hit_rate_projected=hits / total.requests if total.requests else 0.0,
-        p50_latency_ms_projected=percentile(summary.latency, 0.50),
-        p95_latency_ms_projected=percentile(summary.latency, 0.95),
-        requests_rerouted=by_outcome[REROUTED] + by_outcome[REFUSED],
-        requests_unchanged=by_outcome[UNCHANGED],
-        requests_unprice_able=by_outcome[UNPRICED],
+def _cell(row: Mapping[str, Any], rules: Sequence[PriceRule]) -> Cell:
+    counts = {name: int(row.get(name) or 0) for name in _COUNTED}
+    amounts = {name: pico(row.get(name)) for name in ("actual", "baseline", "projected", "l1_saved", "l2_saved")}
+    if not row["moved"]:
+        return Cell(**counts, **amounts)
+    price = rules[row["rule"]].price
+    per_token = femto_per_token(price.input_per_million - price.cached_rate)
+    return Cell(
+        **counts,
+        **amounts,
+        moved_baseline=amounts["baseline"],
+        moved_uncached=pico(row["uncached"]),
+        discount=int(row["charged"]) * per_token,
     )
 
 
-def break_down(summary: Summary, question: Question) -> tuple[PerRouteBreakdown, ...]:
-    """What each route that matched something does, by route id. Unpriced rows are in no route's row."""
-    rows = []
-    for index, route in enumerate(question.tried):
-        own = sum((summary.cells.get((index, outcome), Cell()) for outcome in (REROUTED, REFUSED)), Cell())
-        if own.requests:
-            rows.append(
-                PerRouteBreakdown(
-                    route_id=route.id,
-                    route_name=route.name,
-                    matched=own.requests,
-                    baseline_cost_usd=usd(own.baseline),
-                    projected_cost_usd=usd(own.projected),
-                    savings_usd=usd(max(0, own.baseline - own.projected)),
-                )
-            )
-    return tuple(sorted(rows, key=lambda row: row.route_id))
+_COUNTED = ("requests", "recorded_hits", "projected_hits", "repriced_hits", "l1_hits", "l2_hits", "both_hits")

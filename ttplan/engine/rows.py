@@ -46,6 +46,16 @@ SCHEMA = pa.schema(
     ]
 )
 """The columns that a replay reads. `body_lower` is the body lower-cased by Python; a table may lack that column."""
+OPTIONAL = pa.schema(
+    [
+        pa.field("finish_reason", pa.string()),
+        pa.field("embedding", pa.list_(pa.float32())),
+        pa.field("session_id", pa.string()),
+        pa.field("user_id", pa.string()),
+        pa.field("api_key_id", pa.string()),
+    ]
+)
+"""Columns that some questions need: a semantic cache, clusters. A table may lack them and have others."""
 
 _TOKENS = ("input_tokens", "output_tokens", "cached_tokens")
 _MONEY = ("cost_usd", "baseline_cost_usd")
@@ -57,6 +67,8 @@ _LIMITS = (
 )
 _Accepts = tuple[Callable[[dt.DataType], bool], str]
 _TEXT: _Accepts = (lambda t: t.is_string(), "text")
+_ANY: _Accepts = (lambda t: t.is_string() or t.is_primitive() or t.is_uuid() or t.is_decimal() or t.is_temporal(), "one value a row")
+_VECTOR: _Accepts = (lambda t: t.is_array() and t.value_type.is_floating(), "arrays of floats")
 _ID: _Accepts = (lambda t: t.is_string() or t.is_uuid(), "text or UUID")
 _WHOLE: _Accepts = (lambda t: t.is_integer() or (t.is_decimal() and t.scale == 0), "whole numbers")
 _EXACT: _Accepts = (lambda t: t.is_integer() or t.is_decimal(), "decimals, which are exact")
@@ -66,6 +78,8 @@ _ACCEPTED: dict[str, _Accepts] = (
     | dict.fromkeys((*_TOKENS, "latency_ms"), _WHOLE)
     | dict.fromkeys(_MONEY, _EXACT)
     | {
+        "finish_reason": _TEXT,
+        "embedding": _VECTOR,
         "ts": (lambda t: t.is_timestamp() and t.timezone is not None, "instants: timestamps with a time zone"),
         "cached": (lambda t: t.is_boolean(), "true and false"),
     }
@@ -78,12 +92,16 @@ def lower(text: str | None) -> str | None:
 
 
 def to_arrow(requests: Sequence[RequestLog]) -> pa.Table:
-    """The requests as an Arrow table of `SCHEMA`."""
-    columns = {name: [getattr(r, name) for r in requests] for name in SCHEMA.names if name not in ("id", "org_id", "body_lower")}
-    columns["id"] = [str(r.id) for r in requests]
-    columns["org_id"] = [str(r.org_id) for r in requests]
-    columns["body_lower"] = [lower(r.body) for r in requests]
-    return pa.table({name: columns[name] for name in SCHEMA.names}, schema=SCHEMA)
+    """The requests as an Arrow table of `SCHEMA` and `OPTIONAL`."""
+    derived = {
+        "id": [str(r.id) for r in requests],
+        "org_id": [str(r.org_id) for r in requests],
+        "body_lower": [lower(r.body) for r in requests],
+    }
+    schema = pa.schema([*SCHEMA, *OPTIONAL])
+    return pa.table(
+        {name: derived.get(name) or [getattr(r, name, None) for r in requests] for name in schema.names}, schema=schema
+    )
 
 
 def to_table(requests: Sequence[RequestLog], *, threads: int | None = None) -> ir.Table:
@@ -95,28 +113,33 @@ def to_table(requests: Sequence[RequestLog], *, threads: int | None = None) -> i
     return ibis.duckdb.from_connection(connection).table("requests")
 
 
-def check_columns(table: ir.Table) -> None:
-    """Raise InputError where the table lacks a column that a replay reads, or has one of a type that says something else."""
+def check_columns(table: ir.Table, also: Sequence[str] = ()) -> None:
+    """Raise InputError where the table lacks a column that a replay reads, or has one of a type that says something else.
+
+    `also` names columns that this question reads besides; a table may lack the outcome of a request, but not what clusters it.
+    """
     missing = [name for name in SCHEMA.names if name not in table.columns and name != "body_lower"]
     if missing:
         raise InputError(
             f"the table has no column {', '.join(missing)}; expected {', '.join(SCHEMA.names[:-1])} and, for conditions "
             "on the prompt, body_lower"
         )
-    for name in SCHEMA.names:
+    for name in also:
+        if name not in table.columns and name != "finish_reason":
+            raise InputError(f"config.cluster is {name!r}, and the log has no such column; expected hour, day, tag or a column")
+    for name in (*SCHEMA.names, *also):
         if name in table.columns:
-            accepts, wanted = _ACCEPTED[name]
+            accepts, wanted = _ACCEPTED.get(name, _ANY)
             found = table[name].type()
             if not accepts(found):
                 raise InputError(f"the column {name} is {found}; expected {wanted}: cast it before the replay")
 
 
-def as_read(table: ir.Table) -> ir.Table:
+def as_read(table: ir.Table, **also: ir.Column) -> ir.Table:
     """The columns that a replay reads, in the types that it computes with; `id` and `org_id` stay text or UUID as they are."""
     columns = {name: table[name] for name in SCHEMA.names if name in table.columns}
-    return table.select(
-        **{name: column.cast(_COMPUTED[name]) if name in _COMPUTED else column for name, column in columns.items()}
-    )
+    typed = {name: column.cast(_COMPUTED[name]) if name in _COMPUTED else column for name, column in columns.items()}
+    return table.select(**typed, **also)
 
 
 def broken(table: ir.Table) -> ir.BooleanValue:

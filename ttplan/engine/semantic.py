@@ -80,7 +80,9 @@ class Sweep:
         return len({candidate.request.id for candidate in self.candidates})
 
 
-def sweep(buckets: Iterable[Iterable[Lookups]], thresholds: Sequence[float], ttl_seconds: int, *, block: int = BLOCK) -> Sweep:
+def sweep_thresholds(
+    buckets: Iterable[Iterable[Lookups]], thresholds: Sequence[float], ttl_seconds: int, *, block: int = BLOCK
+) -> Sweep:
     """Look up every request among the entries of its bucket, for each threshold in a pass of its own.
 
     A request whose nearest entry not older than the TTL has a cosine of at least the threshold is a hit (the first entry wins a

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import ibis
 import ibis.expr.types as ir
 
+from ttplan.engine.cache import has_bit
 from ttplan.engine.rows import EXACT_TYPE
 
 GRID = 2**20
@@ -47,9 +48,22 @@ class Cell:
     projected_hits: int = 0
     repriced_hits: int = 0
     """Rows recorded as cached that are priced as misses."""
+    both_hits: int = 0
+    """Hits of both cache levels, and those of each alone below."""
+    l1_hits: int = 0
+    l2_hits: int = 0
     actual: int = 0
     baseline: int = 0
     projected: int = 0
+    moved_baseline: int = 0
+    """Baselines of requests that go to their route's target where no cache has the answer."""
+    moved_uncached: int = 0
+    """What those cost at the target."""
+    discount: int = 0
+    """What the target's rate for cached tokens takes off that; whole 10^-15 USD."""
+    l1_saved: int = 0
+    l2_saved: int = 0
+    """What hits would have cost without a cache; a hit of both levels is L1's."""
 
     def __add__(self, other: Cell) -> Cell:
         return Cell(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Cell)))
@@ -77,6 +91,8 @@ class Summary:
     bodiless: int = 0
     largest: int = 0
     """The largest single baseline, in 10^-12 USD."""
+    sweep: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    """For each position in the sweep: hits that are L1's too, and what the others would have cost, in 10^-12 USD."""
 
     def __add__(self, other: Summary) -> Summary:
         if self.grid != other.grid:
@@ -96,6 +112,7 @@ class Summary:
             untagged=self.untagged + other.untagged,
             bodiless=self.bodiless + other.bodiless,
             largest=max(self.largest, other.largest),
+            sweep={t: (also + other.sweep[t][0], saved + other.sweep[t][1]) for t, (also, saved) in sorted(self.sweep.items())},
         )
 
     @property
@@ -123,6 +140,11 @@ def usd(amount: int) -> Decimal:
     return Decimal(amount).scaleb(-12, _DIGITS)
 
 
+def femto_per_token(per_million: Decimal) -> int:
+    """A price in USD per million tokens, which has 9 digits, as whole 10^-15 USD per token."""
+    return int(per_million.scaleb(9, _DIGITS))
+
+
 def extent(mapped: ir.Table) -> ir.Table:
     """One row: the largest amounts that the two grids have to span, in USD."""
     difference = (mapped.baseline_cost_usd - mapped.projected_usd).abs()
@@ -132,8 +154,11 @@ def extent(mapped: ir.Table) -> ir.Table:
     )
 
 
-def cell_sums(mapped: ir.Table, grid: Grid) -> ir.Table:
-    """One row for each route and outcome: counts, exact sums and power sums."""
+def cell_sums(mapped: ir.Table, grid: Grid, thresholds: int = 0) -> ir.Table:
+    """One row for each route, outcome, price rule and whether a request moves: counts, exact sums and power sums.
+
+    `thresholds` is how many a semantic sweep has tried.
+    """
     amounts = _on_grid(
         mapped,
         s=(mapped.baseline_cost_usd - mapped.projected_usd, grid.step),
@@ -157,7 +182,11 @@ def cell_sums(mapped: ir.Table, grid: Grid) -> ir.Table:
         "actual": wide.cost_usd.sum(),
         "baseline": wide.baseline_cost_usd.sum(),
         "projected": wide.projected_usd.sum(),
+        "uncached": wide.uncached_usd.sum(),
+        "charged": wide.charged.cast(EXACT_TYPE).sum(),
     }
+    if "l1_hit" in wide.columns:  # sums take time
+        sums |= _cache_sums(wide, thresholds)
     factors = {
         (1, 0): wide.s,
         (0, 1): wide.b,
@@ -177,7 +206,24 @@ def cell_sums(mapped: ir.Table, grid: Grid) -> ir.Table:
     sums |= {f"p{j}{k}": _exact_sum(value) for (j, k), value in factors.items()}
     actual = {1: wide.a, 2: wide.aa, 3: wide.aa * wide.a, 4: wide.waa * wide.waa}
     sums |= {f"a{j}": _exact_sum(value) for j, value in actual.items()}
-    return wide.group_by("route", "outcome").aggregate(**sums)
+    return wide.group_by("route", "outcome", "rule", "moved").aggregate(**sums)
+
+
+def _cache_sums(wide: ir.Table, thresholds: int) -> dict[str, ir.NumericScalar]:
+    """Hits of each level, and what they would have cost."""
+    alone = wide.l2_hit & ~wide.l1_hit
+    sums = {
+        "l1_hits": wide.l1_hit.sum(),
+        "l2_hits": wide.l2_hit.sum(),
+        "both_hits": (wide.l1_hit & wide.l2_hit).sum(),
+        "l1_saved": wide.uncached_usd.sum(where=wide.l1_hit),
+        "l2_saved": wide.uncached_usd.sum(where=alone),
+    }
+    for t in range(thresholds):
+        hit = has_bit(wide.l2_mask, t)
+        sums[f"also_l1_{t}"] = (hit & wide.l1_hit).sum()
+        sums[f"saved_{t}"] = wide.uncached_usd.sum(where=hit & ~wide.l1_hit)
+    return sums
 
 
 def _exact_sum(value: ir.NumericColumn) -> ir.NumericScalar:

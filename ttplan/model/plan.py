@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
@@ -14,8 +15,9 @@ from ttplan.model.request import Instant, RequestLog
 from ttplan.model.route import ProposedRoute, first_repeat
 
 IntervalMethod = Literal["limit", "resample", "tt-plan-core"]
-UsedMethod = Literal["limit", "resample", "tt-plan-core", "limit+resample"]
-"""What gave a result's intervals; `limit+resample`: those of money were resampled since few requests carry the cost."""
+UsedMethod = Literal["limit", "resample", "tt-plan-core", "limit+resample", "none"]
+"""What gave a result's intervals; `limit+resample`: those of money were resampled since few requests carry the cost; `none`:
+there are none, since the requests come in too few clusters."""
 Interval = tuple[float, float]
 Seconds = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
 Threshold = Annotated[float, Field(ge=-1, le=1)]
@@ -24,15 +26,35 @@ _IN = ConfigDict(frozen=True, extra="ignore")
 _OUT = ConfigDict(frozen=True, extra="forbid")
 
 
+ColumnName = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
+MOST_THRESHOLDS = 32
+
+
 class PlanConfig(BaseModel):
-    """What a plan assumes besides its routes. A TTL of None switches that cache level off; 0 is a TTL."""
+    """What a plan assumes besides its routes. A TTL of None switches that cache level off; 0 is a TTL.
+
+    `l2_threshold`, one of the sweep's, is the one whose hits count for cost; without it the semantic cache only informs.
+    `cluster` names what is resampled together: `hour`, `day` (both UTC), or a column such as `tag` or `session_id`.
+    """
 
     model_config = _IN
 
     l1_ttl_seconds: Seconds | None = None
-    l2_threshold_sweep: tuple[Threshold, ...] = (0.85, 0.90, 0.92, 0.95)
+    l2_threshold_sweep: Annotated[tuple[Threshold, ...], Field(max_length=MOST_THRESHOLDS)] = (0.85, 0.90, 0.92, 0.95)
     l2_ttl_seconds: Seconds | None = None
-    cluster: Literal["hour", "day", "tag"] | None = None
+    l2_threshold: Threshold | None = None
+    cluster: ColumnName | None = None
+
+    @model_validator(mode="after")
+    def _threshold_is_swept(self) -> Self:
+        if self.l2_threshold is None:
+            return self
+        if self.l2_ttl_seconds is None:
+            raise ValueError("l2_threshold is set and l2_ttl_seconds is not; expected both, or neither")
+        if self.l2_threshold not in self.l2_threshold_sweep:
+            swept = ", ".join(map(str, self.l2_threshold_sweep))
+            raise ValueError(f"l2_threshold is {self.l2_threshold}; expected one of l2_threshold_sweep: {swept}")
+        return self
 
 
 def check_window(start: datetime, end: datetime) -> None:
@@ -82,7 +104,11 @@ class PlanInput(BaseModel):
 
 
 class L2Projection(BaseModel):
-    """What a semantic cache at one similarity threshold would have done. `projected_l2_hit_rate` is 0..1."""
+    """What a semantic cache at one similarity threshold would have done. `projected_l2_hit_rate` is 0..1.
+
+    `total` counts the requests that could be looked up. Ours besides: how many of the hits the projected L1 cache has too, and
+    what the others would save (USD per window).
+    """
 
     model_config = _OUT
 
@@ -91,6 +117,54 @@ class L2Projection(BaseModel):
     projected_l2_hits: int
     projected_l2_hit_rate: float
     poisoning_candidates: int
+    also_l1_hits: int = 0
+    saves_usd: SignedMoney = Decimal(0)
+
+
+class PoisoningCandidate(BaseModel):
+    """A projected semantic hit whose two sides ended differently: what it was served may be wrong.
+
+    `thresholds` are those of the sweep at which this source serves it.
+    """
+
+    model_config = _OUT
+
+    request_id: UUID
+    source_id: UUID
+    thresholds: tuple[float, ...]
+    cosine: float
+    finish_reason: str | None
+    source_finish_reason: str | None
+    output_tokens: int
+    source_output_tokens: int
+
+
+class CacheHits(BaseModel):
+    """Projected hits by cache level, each as if alone, and together. `l2` is at the threshold that counts for cost, else None."""
+
+    model_config = _OUT
+
+    l1: int | None
+    l2: int | None
+    both: int
+    either: int
+
+
+class SavingsByCause(BaseModel):
+    """Baseline minus projected cost, split in this order; the parts add up to it. USD per window; negative: it costs more.
+
+    `already`: what routing and caching recorded in the log saves on requests that the plan leaves alone. `routes`: the target's
+    price, with no discount for cached tokens. `provider_cache`: that discount. `l1_cache`, `l2_cache`: what a hit would have cost
+    by then; a hit of both levels is L1's.
+    """
+
+    model_config = _OUT
+
+    already: SignedMoney
+    routes: SignedMoney
+    provider_cache: SignedMoney
+    l1_cache: SignedMoney
+    l2_cache: SignedMoney
 
 
 class Aggregates(BaseModel):
@@ -120,7 +194,7 @@ class Aggregates(BaseModel):
 
 
 class ConfidenceIntervals(BaseModel):
-    """95 % intervals `[lo, hi]`, in the units of the estimates that they belong to.
+    """95 % intervals `[lo, hi]`, in the units of the estimates that they belong to; None where there is none to be had.
 
     The ends of savings are clipped to 0 (and 100 for the pct); those of the changes, which method `tt-plan-core` does not
     give, are not.
@@ -128,11 +202,11 @@ class ConfidenceIntervals(BaseModel):
 
     model_config = _OUT
 
-    savings_usd_95: Interval
-    savings_pct_95: Interval
-    cache_hit_rate_95: Interval
-    p50_latency_ms_95: Interval
-    p95_latency_ms_95: Interval
+    savings_usd_95: Interval | None = None
+    savings_pct_95: Interval | None = None
+    cache_hit_rate_95: Interval | None = None
+    p50_latency_ms_95: Interval | None = None
+    p95_latency_ms_95: Interval | None = None
     projected_change_usd_95: Interval | None = None
     projected_change_pct_95: Interval | None = None
     change_vs_actual_usd_95: Interval | None = None
@@ -152,7 +226,11 @@ class PerRouteBreakdown(BaseModel):
 
 
 class Clusters(BaseModel):
-    """The clusters that were resampled: how many, how many equal ones they are worth, and the largest one's share (0..1)."""
+    """The clusters that were resampled: how many, how many equal ones they are worth, and the largest one's share (0..1).
+
+    `effective` is (sum x)^2 / sum x^2 (L. Kish, Survey Sampling, 1965) of the clusters' baselines or of their requests, and
+    `largest_share` is of those, whichever is worse.
+    """
 
     model_config = _OUT
 
@@ -179,4 +257,7 @@ class PlanResult(BaseModel):
     per_route_breakdown: tuple[PerRouteBreakdown, ...]
     caveats: tuple[str, ...]
     quality: None = None
+    cache_hits: CacheHits | None = None
+    savings_by_cause: SavingsByCause | None = None
+    poisoning_candidates: tuple[PoisoningCandidate, ...] = ()
     proposed_routes: tuple[ProposedRoute, ...] = ()

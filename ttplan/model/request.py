@@ -6,7 +6,7 @@ from datetime import UTC
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat
 
 from ttplan.model.money import RequestMoney
 
@@ -24,7 +24,8 @@ class RequestLog(BaseModel):
     """One request as the gateway logged it. Unknown fields are ignored.
 
     `input_tokens` include `cached_tokens`. `cost_usd` is what was paid, `baseline_cost_usd` what would have been paid with
-    no routing or caching. `latency_ms` is None where the log has none.
+    no routing or caching. `latency_ms` is None where the log has none. `session_id`, `user_id` and `api_key_id` say which
+    requests belong together.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -46,7 +47,10 @@ class RequestLog(BaseModel):
     upstream_latency_ms: Milliseconds | None = None
     status: int = Field(strict=True, ge=0, le=65535)
     tag: str | None = None
-    embedding: list[float] | None = None
+    embedding: list[FiniteFloat] | None = None
     finish_reason: str | None = None
     body: str | None = None
     response_body: str | None = None
+    session_id: str | None = None
+    user_id: str | None = None
+    api_key_id: str | None = None
