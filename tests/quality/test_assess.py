@@ -16,12 +16,12 @@ import pytest
 from pydantic import ValidationError
 
 from tests.quality.parties import Says, answers, request, settings, universe
+from ttplan.model.errors import InputError
 from ttplan.model.quality import QualityResult, RiskBand, SampleScore, Verdict
 from ttplan.model.request import RequestLog
 from ttplan.quality.assess import assess, assess_sync
 from ttplan.quality.judge import BodiesNotAllowed, BudgetExceeded, CallFailed, Judgement, Proposed, QualitySettings, one_line
 from ttplan.quality.result import unverified
-from ttplan.quality.sampling import draw
 
 A, D, U = Verdict.ACCEPTABLE, Verdict.DEGRADED, Verdict.UNCLEAR
 
@@ -63,7 +63,7 @@ def test_the_names_that_tt_plan_core_has_are_there() -> None:
 
 
 def test_nothing_classified_is_unverified_and_never_low() -> None:
-    for result in (run(0, Says()), run(50, Says(lambda _: U)), unverified(draw([], 0, seed=0), "The log has no bodies.")):
+    for result in (run(0, Says()), run(50, Says(lambda _: U)), unverified("the log has no bodies.")):
         assert result.degraded_pct is None
         assert result.degraded_pct_95 is None
         assert result.risk_band is result.risk_band_upper is RiskBand.UNVERIFIED
@@ -157,14 +157,23 @@ def test_a_budget_that_may_not_suffice_sends_nothing() -> None:
 
 
 def test_a_cost_that_nobody_knows_is_refused() -> None:
-    with pytest.raises(Exception, match="give judge_call_usd"):
+    with pytest.raises(InputError, match="give judge_call_usd"):
         run(1, Says(), judge_call_usd=None)
+
+
+@pytest.mark.parametrize("estimate", [-1, float("nan"), "much", True, Decimal("-0.1")])
+def test_an_estimate_that_makes_no_sense_is_refused(estimate: Any) -> None:
+    judge = Says()
+    judge.estimate_usd = lambda rerouted: estimate  # type: ignore[attr-defined]
+    with pytest.raises(InputError, match="estimate"):
+        run(1, judge, judge_call_usd=None)
+    assert judge.asked == []
 
 
 def test_a_sampled_request_that_is_not_given_is_refused() -> None:
     sample, requests = universe([request(1), request(2)])
     del requests[UUID(int=2)]
-    with pytest.raises(Exception, match="give every sampled request"):
+    with pytest.raises(InputError, match="give every sampled request"):
         asyncio.run(assess(sample, requests, Says(), answers, settings=settings()))
 
 
@@ -410,6 +419,31 @@ def test_ctrl_c_keeps_what_was_scored() -> None:
     check_cut_short(result, 5, 20)
 
 
+def test_ctrl_c_in_a_programs_own_loop_keeps_what_was_scored() -> None:
+    sample, requests = universe(request(i) for i in range(20))
+    interrupt = at(5, lambda: signal.raise_signal(signal.SIGINT))
+    result = asyncio.run(assess(sample, requests, stuck_after(5), answers, settings=settings(), progress=interrupt))
+    check_cut_short(result, 5, 20)
+
+
+def test_a_second_ctrl_c_gives_up() -> None:
+    class Deaf(Says):
+        async def judge(self, request: RequestLog, original: str, proposed: str) -> Any:
+            for _ in range(100):
+                try:
+                    await asyncio.sleep(0.02)
+                except asyncio.CancelledError:
+                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    sample, requests = universe([request(1), request(2)])
+    cancel = threading.Event()
+    main = threading.main_thread().ident or 0
+    threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        assess_sync(sample, requests, Deaf(), answers, settings=settings(), cancel=cancel)
+    assert cancel.is_set()
+
+
 def test_ctrl_c_inside_a_judge_keeps_what_was_scored() -> None:
     result = run(20, Says(lambda i: KeyboardInterrupt() if i == 7 else A), in_flight=1)
     assert result.cancelled
@@ -457,7 +491,11 @@ def test_a_stored_result_whose_counts_do_not_add_up_is_refused() -> None:
     changes: list[dict[str, Any]] = [
         {"acceptable_count": 9},
         {"degraded_pct": None},
+        {"degraded_pct_95": None},
+        {"degraded_pct": 1.0},
         {"risk_band": "unverified"},
+        {"risk_band": "high"},
+        {"risk_band_upper": "low"},
         {"sampled_examples": []},
         {"more": 1},
         {"degraded_pct": 101.0},

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tests import oracle_quality as oracle
 from ttplan.model.errors import InputError
 from ttplan.quality.sampling import MAX_SAMPLE, SIZES, Sample, SampleRow, draw
+from ttplan.quality.share import wilson_pct
 
 TAGS = [None, "", "chat", "code", "ΟΔΟΣ", "\U0001f600", "\uffff"]
 seeds = st.sampled_from([0, 1, 42, 2**64 - 1]) | st.integers(0, 2**64 - 1)
@@ -105,6 +106,25 @@ def test_every_request_has_the_same_chance_whatever_its_stratum() -> None:
     times = Counter(request_id for seed in range(runs) for request_id in draw(rows, 13, seed=seed).drawn)
     expected, error = runs * 0.13, (runs * 0.13 * 0.87) ** 0.5
     assert all(abs(times[row.id] - expected) < 5 * error for row in rows)
+
+
+def test_the_share_of_a_sample_is_right_on_average_and_its_interval_covers_the_truth() -> None:
+    # Degradation differs by stratum: a sample out of proportion would be off.
+    rate = {"a": 0.02, "b": 0.1, None: 0.4}
+    rows = universe(4_000, ["a"] * 6 + ["b"] * 3 + [None])
+    random = np.random.default_rng(11)
+    degraded = {row.id: bool(random.random() < rate[row.tag]) for row in rows}
+    truth = 100 * sum(degraded.values()) / len(rows)
+    shares, covered, runs = [], 0, 400
+    ids = pa.array([row.id.bytes for row in rows], pa.binary(16))
+    table = pa.table({"id": ids, "tag": [row.tag for row in rows], "input_tokens": [row.input_tokens for row in rows]})
+    for seed in range(runs):
+        hits = sum(degraded[request_id] for request_id in draw(table, 200, seed=seed).drawn)
+        low, high = wilson_pct(hits, 200)
+        shares.append(hits / 2)
+        covered += low <= truth <= high
+    assert abs(np.mean(shares) - truth) < 4 * np.std(shares) / runs**0.5
+    assert covered / runs > 0.93
 
 
 def test_a_new_request_hardly_changes_the_sample() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from ttplan.model.quality import RiskBand
-from ttplan.quality.share import band, percent, wilson_pct
+from ttplan.quality.share import percent, wilson_pct
 
 
 @given(st.integers(1, 100_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -57,12 +57,12 @@ def test_the_interval_covers_the_truth_95_times_in_100(share: float, n: int) -> 
     ],
 )
 def test_the_bands_include_their_upper_ends(pct: float | None, expected: RiskBand) -> None:
-    assert band(pct) is expected
+    assert RiskBand.of(pct) is expected
 
 
 @pytest.mark.parametrize("n", range(20, 4_000, 20))
 def test_five_and_fifteen_percent_are_exact(n: int) -> None:
-    assert band(percent(n // 20, n)) is RiskBand.LOW
-    assert band(percent(n // 20 + 1, n)) is not RiskBand.LOW
-    assert band(percent(3 * n // 20, n)) is RiskBand.MEDIUM
-    assert band(percent(3 * n // 20 + 1, n)) is RiskBand.HIGH
+    assert RiskBand.of(percent(n // 20, n)) is RiskBand.LOW
+    assert RiskBand.of(percent(n // 20 + 1, n)) is not RiskBand.LOW
+    assert RiskBand.of(percent(3 * n // 20, n)) is RiskBand.MEDIUM
+    assert RiskBand.of(percent(3 * n // 20 + 1, n)) is RiskBand.HIGH

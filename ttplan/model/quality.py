@@ -14,6 +14,10 @@ from ttplan.model.money import Money
 MAX_REASON = 200
 """A judge's reason is kept to this many characters."""
 
+LOW_UP_TO = 5.0
+MEDIUM_UP_TO = 15.0
+"""The bands' upper ends, in percent degraded; the end belongs to the band."""
+
 _OUT = ConfigDict(frozen=True, extra="forbid")
 Count = Annotated[int, Field(ge=0)]
 Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
@@ -37,6 +41,15 @@ class RiskBand(StrEnum):
     HIGH = "high"
     UNVERIFIED = "unverified"
 
+    @classmethod
+    def of(cls, degraded_pct: float | None) -> RiskBand:
+        """The band of a share in percent (0..100); UNVERIFIED where there is none."""
+        if degraded_pct is None:
+            return cls.UNVERIFIED
+        if degraded_pct <= LOW_UP_TO:
+            return cls.LOW
+        return cls.MEDIUM if degraded_pct <= MEDIUM_UP_TO else cls.HIGH
+
     @property
     def shown(self) -> str:
         """As a person reads it: `LOW`, …, `UNVERIFIED`."""
@@ -44,7 +57,7 @@ class RiskBand(StrEnum):
 
 
 class SampleScore(BaseModel):
-    """What was said of one request. The reason is one line of at most 200 characters, never markup."""
+    """What was said of one request. The reason is a judge's words, on one line of at most 200 characters: escape it."""
 
     model_config = _OUT
 
@@ -122,15 +135,17 @@ class QualityResult(BaseModel):
     def _consistent(self) -> Self:
         _check_counts(self.sampled_examples, self.sample_size, self.acceptable_count, self.degraded_count, self.unclear_count)
         classified = self.acceptable_count + self.degraded_count
-        unverified = RiskBand.UNVERIFIED
-        told = (
-            self.degraded_pct is not None,
-            self.degraded_pct_95 is not None,
-            self.risk_band is not unverified,
-            self.risk_band_upper is not unverified,
-        )
-        if any(known is not (classified > 0) for known in told):
-            raise ValueError("a share, an interval and bands are expected exactly where something was classified")
+        share = 100 * self.degraded_count / classified if classified else None
+        if self.degraded_pct != share:
+            raise ValueError(f"degraded_pct is {self.degraded_pct}, but the counts give {share}")
+        if (self.degraded_pct_95 is None) is not (share is None):
+            raise ValueError("degraded_pct_95 is expected exactly where something was classified")
+        upper = None if self.degraded_pct_95 is None else self.degraded_pct_95[1]
+        bands = (RiskBand.of(share), RiskBand.of(upper))
+        if (self.risk_band, self.risk_band_upper) != bands:
+            raise ValueError(
+                f"the bands are {self.risk_band}, {self.risk_band_upper}, but the share gives {bands[0]}, {bands[1]}"
+            )
         return self
 
     @property

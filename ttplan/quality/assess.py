@@ -13,6 +13,7 @@ from uuid import UUID
 from blake3 import blake3
 
 from ttplan.model.errors import InputError
+from ttplan.model.money import round_money, to_decimal
 from ttplan.model.quality import QualityResult, SampleScore, Stopped, Verdict
 from ttplan.model.request import RequestLog
 from ttplan.quality.bodies import MAX_BODY, read_answer
@@ -124,7 +125,8 @@ def assess_sync(
 ) -> QualityResult:
     """`assess` for those who do not await, in a notebook too: it runs on a loop and a thread of its own.
 
-    Ctrl-C (or a notebook's stop button) ends the run and gives what was scored; a second one gives up at once.
+    So what judge and proposer use must not belong to another loop, and `progress` is called on that thread. Ctrl-C (or a
+    notebook's stop button) ends the run and gives what was scored; a second one gives up at once.
     """
     stop = cancel or threading.Event()
     return _in_thread(assess(sample, requests, judge, proposer, settings=settings, cancel=stop, progress=progress), stop)
@@ -194,7 +196,13 @@ def _call_usd(party: object, role: str, given: Decimal | None, rerouted: Reroute
             f"what a call of the {role} costs is not known, so the budget cannot be kept; give {role}_call_usd "
             "(0 for a model on your own machine), or a price to a ready one"
         )
-    return found
+    try:
+        amount = round_money(to_decimal(found))
+    except ValueError as error:
+        raise InputError(f"the {role}'s estimate of a call cannot be used: {error}; expected an amount in USD") from None
+    if amount < 0:
+        raise InputError(f"the {role} estimates a call at {amount:f} USD; expected 0 or more")
+    return amount
 
 
 class _Work:
@@ -318,7 +326,7 @@ class _Work:
 def _verdict(judged: object) -> tuple[Verdict, str]:
     """What a judge returned, as far as it makes sense."""
     if isinstance(judged, tuple) and (len(judged) == 2 or isinstance(judged, Judgement)):
-        verdict = next((v for v in Verdict if v == judged[0]), None)
-        if verdict is not None and isinstance(judged[1], str):
-            return verdict, judged[1]
+        said, reason = judged[:2]
+        if isinstance(said, str) and said in Verdict.__members__.values() and isinstance(reason, str):
+            return Verdict(said), reason
     return Verdict.UNCLEAR, "the judge returned neither of acceptable, degraded and unclear with a reason"

@@ -12,11 +12,15 @@ _KEPT = ("temperature", "top_p", "stop", "seed", "response_format", "max_tokens"
 
 
 class Prompt(NamedTuple):
-    """A prompt as chat messages, the recorded options that shape an answer, and whether the request offered tools."""
+    """A prompt as chat messages, the recorded options that shape an answer, and whether the request offered tools.
+
+    `plain` says that the body was text and not a chat.
+    """
 
     messages: list[dict[str, Any]]
     options: dict[str, Any]
     tools: bool
+    plain: bool = False
 
 
 def read_prompt(body: str) -> Prompt:
@@ -30,7 +34,7 @@ def read_prompt(body: str) -> Prompt:
         return Prompt([*first, *found["messages"]], options, bool(found.get("tools") or found.get("functions")))
     if _are_messages(found):
         return Prompt(found, {}, False)
-    return Prompt([{"role": "user", "content": body}], {}, False)
+    return Prompt([{"role": "user", "content": body}], {}, False, plain=True)
 
 
 def read_answer(response_body: str) -> str | None:

@@ -134,7 +134,7 @@ class ChatJudge(_ChatParty):
         proposed_is_a = blake3(f"{self._seed} {request.id}".encode()).digest()[0] % 2 == 0
         prompt = read_prompt(request.body or "")
         records = {
-            "request": request.body if len(prompt.messages) == 1 and not prompt.options else prompt.messages,
+            "request": request.body if prompt.plain else prompt.messages,
             "answer_a": proposed if proposed_is_a else original,
             "answer_b": original if proposed_is_a else proposed,
             "under_test": "a" if proposed_is_a else "b",

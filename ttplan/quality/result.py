@@ -9,9 +9,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 from ttplan.model.money import round_money
-from ttplan.model.quality import ForcedScores, QualityResult, SampleScore, Stopped, Verdict
+from ttplan.model.quality import ForcedScores, QualityResult, RiskBand, SampleScore, Stopped, Verdict
 from ttplan.quality.sampling import Sample
-from ttplan.quality.share import band, percent, wilson_pct
+from ttplan.quality.share import percent, wilson_pct
 
 SMALL_SAMPLE = 30
 MANY_UNCLEAR = 20.0
@@ -51,8 +51,8 @@ def summarise(sample: Sample, run: Run) -> QualityResult:
         unclear_count=found[Verdict.UNCLEAR],
         degraded_pct=share,
         degraded_pct_95=interval,
-        risk_band=band(share),
-        risk_band_upper=band(None if interval is None else interval[1]),
+        risk_band=RiskBand.of(share),
+        risk_band_upper=RiskBand.of(None if interval is None else interval[1]),
         sampled_examples=drawn,
         forced=forced_scores,
         caveats=tuple(_caveats(sample, run, drawn, classified, forced_scores)),
@@ -70,11 +70,11 @@ def summarise(sample: Sample, run: Run) -> QualityResult:
     )
 
 
-def unverified(sample: Sample, why: str) -> QualityResult:
-    """The result where no sampling was possible, with why as its first caveat: UNVERIFIED, never low."""
-    nothing = Run({}, "none", "none", len(sample.ids), frozenset(), None, "", Decimal(0), Decimal(0), False, 0)
-    result = summarise(sample, nothing)
-    return result.model_copy(update={"caveats": (why, *result.caveats)})
+def unverified(why: str, *, population: int = 0, seed: int = 0) -> QualityResult:
+    """The result where no sampling was possible, and why, as one sentence: UNVERIFIED, never low."""
+    nothing = Run({}, "none", "none", 0, frozenset(), None, "", Decimal(0), Decimal(0), False, 0)
+    result = summarise(Sample((), (), (), population, seed), nothing)
+    return result.model_copy(update={"caveats": (f"UNVERIFIED: {why}",)})
 
 
 def _forced(scores: tuple[SampleScore, ...]) -> ForcedScores:

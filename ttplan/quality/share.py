@@ -1,15 +1,11 @@
-"""A share of yes-or-no observations: its interval, and the band of risk that it falls in."""
+"""A share of yes-or-no observations, and its interval."""
 
 from __future__ import annotations
 
 from math import sqrt
 
-from ttplan.model.quality import RiskBand
-
 Z_95 = 1.959963984540054
 """The 97.5 % point of the standard normal distribution; a literal, so that no platform's libm has a say in it."""
-LOW_UP_TO = 5.0
-MEDIUM_UP_TO = 15.0
 
 
 def percent(part: int, whole: int) -> float:
@@ -28,12 +24,3 @@ def wilson_pct(hits: int, n: int) -> tuple[float, float]:
     low = 0.0 if hits == 0 else 100 * (centre - reach) / (n + Z_95**2)
     high = 100.0 if hits == n else 100 * (centre + reach) / (n + Z_95**2)
     return max(0.0, low), min(100.0, high)
-
-
-def band(pct: float | None) -> RiskBand:
-    """The band of a degraded share in percent: low up to 5, medium up to 15, high above; unverified where there is none."""
-    if pct is None:
-        return RiskBand.UNVERIFIED
-    if pct <= LOW_UP_TO:
-        return RiskBand.LOW
-    return RiskBand.MEDIUM if pct <= MEDIUM_UP_TO else RiskBand.HIGH
