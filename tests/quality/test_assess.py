@@ -386,6 +386,17 @@ def test_a_time_out_around_it_keeps_what_was_scored() -> None:
     check_cut_short(asyncio.run(limited()), 5, 20)
 
 
+def test_a_cancelled_run_leaves_no_cancellation_behind() -> None:
+    async def cancelled() -> int:
+        sample, requests = universe(request(i) for i in range(20))
+        task = asyncio.current_task()
+        assert task is not None
+        await assess(sample, requests, stuck_after(5), answers, settings=settings(), progress=at(5, task.cancel))
+        return task.cancelling()
+
+    assert asyncio.run(cancelled()) == 0
+
+
 def test_a_cancel_event_keeps_what_was_scored_in_a_notebook_too() -> None:
     async def notebook() -> QualityResult:
         # A loop runs already here, as in Jupyter.
