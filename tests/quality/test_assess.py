@@ -101,6 +101,13 @@ def test_requests_without_prompt_or_answer_are_skipped_and_counted() -> None:
     assert any(caveat.startswith("5 requests of 6 skipped") for caveat in result.caveats)
 
 
+def test_requests_that_could_not_be_drawn_are_a_caveat() -> None:
+    sample, requests = universe(request(i) for i in range(10))
+    result = asyncio.run(assess(sample, requests, Says(), answers, settings=settings(), unrecorded=90))
+    assert result.unrecorded == 90
+    assert any("90 requests of 100 rerouted have no recorded prompt and answer" in caveat for caveat in result.caveats)
+
+
 def test_shuffled_requests_give_the_same_bytes() -> None:
     rows = [request(i, tag=["a", "b", None][i % 3], input_tokens=i * 90) for i in range(120)]
     found = set()
@@ -440,13 +447,13 @@ def test_ctrl_c_in_a_programs_own_loop_keeps_what_was_scored() -> None:
 def test_a_second_ctrl_c_gives_up() -> None:
     class Deaf(Says):
         async def judge(self, request: RequestLog, original: str, proposed: str) -> Any:
-            for _ in range(100):
-                try:
-                    await asyncio.sleep(0.02)
-                except asyncio.CancelledError:
-                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                signal.pthread_kill(main, signal.SIGINT)
+                await asyncio.sleep(1)
 
-    sample, requests = universe([request(1), request(2)])
+    sample, requests = universe([request(1)])
     cancel = threading.Event()
     main = threading.main_thread().ident or 0
     threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT)).start()

@@ -101,9 +101,10 @@ class QualityResult(BaseModel):
     Requests that were forced in (poisoning candidates) are counted in `forced`; one that was also drawn is in both.
 
     `risk_band_upper` is the band of the interval's upper end: what the data do not rule out. `population` is how many
-    requests were drawn from, `drawn` how many of them were to be judged, `skipped` those of all chosen that had no recorded
-    prompt or answer. `cost_usd` is what the calls reported, and the estimate for each that reported nothing or failed;
-    `cost_is_estimated` says whether there was such a call. USD for the whole run.
+    requests were drawn from, `unrecorded` how many could not be since they have no bodies, `drawn` how many of them were to be
+    judged, `skipped` those of all chosen that turned out to have no prompt or answer. `cost_usd` is what the calls reported, and
+    the estimate for each that reported nothing or failed; `cost_is_estimated` says whether there was such a call. USD for the
+    whole run.
     """
 
     model_config = _OUT
@@ -123,6 +124,7 @@ class QualityResult(BaseModel):
     proposer: str
     seed: int
     population: Count
+    unrecorded: Count = 0
     drawn: Count
     skipped: Count
     stopped: Stopped | None = None

@@ -72,14 +72,16 @@ async def assess(
     proposer: Proposer,
     *,
     settings: QualitySettings,
+    unrecorded: int = 0,
     cancel: Cancel | None = None,
     progress: Progress | None = None,
 ) -> QualityResult:
     """Have every request of `sample` answered anew and the answers compared.
 
     `requests` holds each sampled request with its bodies and target model. Requests are taken in the sample's order;
-    `progress` is told how many are done. Cancelling the task, or setting `cancel`, ends the run and gives the result of what was
-    scored by then; so does a budget that is reached, and a service that refuses every call.
+    `progress` is told how many are done. `unrecorded` is how many requests were not drawn from since they have no bodies, for a
+    caveat. Cancelling the task, or setting `cancel`, ends the run and gives the result of what was scored by then; so does a
+    budget that is reached, and a service that refuses every call.
 
     Before anything is sent: BodiesNotAllowed without `allow_bodies`, BudgetExceeded where (proposer + judge) * requests *
     (1 + retries) is estimated above the budget, InputError where a request is missing or a cost is not known.
@@ -102,6 +104,7 @@ async def assess(
         judge=name_of(judge),
         proposer=name_of(proposer),
         skipped=len(sample.ids) - len(cases),
+        unrecorded=unrecorded,
         ready=frozenset(case.request.id for case in cases),
         stopped=work.stopped,
         stopped_detail=work.detail,
@@ -120,6 +123,7 @@ def assess_sync(
     proposer: Proposer,
     *,
     settings: QualitySettings,
+    unrecorded: int = 0,
     cancel: threading.Event | None = None,
     progress: Progress | None = None,
 ) -> QualityResult:
@@ -129,7 +133,9 @@ def assess_sync(
     notebook's stop button) ends the run and gives what was scored; a second one gives up at once.
     """
     stop = cancel or threading.Event()
-    return _in_thread(assess(sample, requests, judge, proposer, settings=settings, cancel=stop, progress=progress), stop)
+    return _in_thread(
+        assess(sample, requests, judge, proposer, settings=settings, unrecorded=unrecorded, cancel=stop, progress=progress), stop
+    )
 
 
 def _in_thread(work: Coroutine[Any, Any, T], stop: threading.Event) -> T:

@@ -25,6 +25,7 @@ class Run(NamedTuple):
     judge: str
     proposer: str
     skipped: int
+    unrecorded: int
     ready: frozenset[UUID]
     stopped: Stopped | None
     stopped_detail: str
@@ -60,6 +61,7 @@ def summarise(sample: Sample, run: Run) -> QualityResult:
         proposer=run.proposer,
         seed=sample.seed,
         population=sample.population,
+        unrecorded=run.unrecorded,
         drawn=len(sample.drawn),
         skipped=run.skipped,
         stopped=run.stopped,
@@ -72,7 +74,7 @@ def summarise(sample: Sample, run: Run) -> QualityResult:
 
 def unverified(why: str, *, population: int = 0, seed: int = 0) -> QualityResult:
     """The result where no sampling was possible, and why, as one sentence: UNVERIFIED, never low."""
-    nothing = Run({}, "none", "none", 0, frozenset(), None, "", Decimal(0), Decimal(0), False, 0)
+    nothing = Run({}, "none", "none", 0, 0, frozenset(), None, "", Decimal(0), Decimal(0), False, 0)
     result = summarise(Sample((), (), (), population, seed), nothing)
     return result.model_copy(update={"caveats": (f"UNVERIFIED: {why}",)})
 
@@ -108,6 +110,11 @@ def _caveats(
         yield "UNVERIFIED: no request was sampled."
     elif not classified:
         yield "UNVERIFIED: none of the requests drawn was judged acceptable or degraded."
+    if run.unrecorded and sample.ids:
+        yield (
+            f"{_requests(run.unrecorded)} of {run.unrecorded + sample.population:,} rerouted have no recorded prompt and answer: "
+            "this speaks of the rest only."
+        )
     if run.skipped:
         yield f"{_requests(run.skipped)} of {len(sample.ids):,} skipped: no prompt or answer recorded as text, or too long."
     if 0 < classified < SMALL_SAMPLE:
