@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent / "ttplan"
 FLOORS: list[set[str]] = [
     {"model"},
     {"files"},
-    {"engine", "store", "audit", "logs", "prices", "plan_file", "progress"},
+    {"engine", "store", "quality", "audit", "logs", "prices", "plan_file", "progress"},
     {"apply"},
     {"views", "cards", "chain_file"},
     {"workspace"},
@@ -27,6 +27,7 @@ FORBIDDEN = {
     "audit": {"pandas", "duckdb", "ibis", "numpy", "pyarrow", "ipywidgets", "matplotlib"},
     "model": {"pandas", "duckdb", "ibis", "numpy", "pyarrow", "ipywidgets", "matplotlib"},
     "cli": {"duckdb", "ibis", "cryptography", "scipy", "numpy"},
+    "quality": {"openai", "anthropic", "litellm", "pandas", "duckdb", "ibis", "random", "time"},
     "engine": {"requests", "random", "time", "os", "pathlib"},
 }
 

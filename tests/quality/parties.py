@@ -1,0 +1,89 @@
+"""Requests to judge, and judges and proposers that do as they are told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from ttplan.model.quality import Verdict
+from ttplan.model.request import RequestLog
+from ttplan.quality.judge import QualitySettings, Rerouted
+from ttplan.quality.sampling import Sample, SampleRow, draw
+
+FREE = {"judge_call_usd": 0, "proposer_call_usd": 0}
+
+
+def settings(**given: Any) -> QualitySettings:
+    """Settings that allow everything at no cost, with retries that do not wait."""
+    return QualitySettings(**{"budget_usd": 1, "allow_bodies": True, "backoff_seconds": 0.0, **FREE, **given})
+
+
+def request(number: int, *, body: str | None = "What is 2 + 2?", response_body: str | None = "4", **given: Any) -> RequestLog:
+    """A request whose id is its number."""
+    return RequestLog(
+        **{
+            "id": UUID(int=number),
+            "org_id": UUID(int=1),
+            "ts": datetime(2026, 5, 1, tzinfo=UTC),
+            "provider": "openai",
+            "model": "gpt-4o",
+            "input_tokens": 100,
+            "output_tokens": 50,
+            "cached_tokens": 0,
+            "cost_usd": Decimal("0.01"),
+            "baseline_cost_usd": Decimal("0.01"),
+            "cached": False,
+            "latency_ms": 5,
+            "status": 200,
+            "body": body,
+            "response_body": response_body,
+            **given,
+        }
+    )
+
+
+def universe(
+    requests: Iterable[RequestLog], size: int = 1_000, *, seed: int = 0, forced: Iterable[int] = ()
+) -> tuple[Sample, dict[UUID, Rerouted]]:
+    """A sample of the requests, and all of them as if a plan sent them to `gpt-4o-mini`."""
+    listed = list(requests)
+    rows = [SampleRow(r.id, r.tag, r.input_tokens) for r in listed]
+    sample = draw(rows, size, seed=seed, forced=[UUID(int=number) for number in forced])
+    return sample, {r.id: Rerouted(r, "gpt-4o-mini") for r in listed}
+
+
+async def answers(request: RequestLog, target_model: str) -> str:
+    """A proposer that answers at once."""
+    return f"{target_model} says {request.id.int}"
+
+
+class Says:
+    """A judge that says what `verdict` gives for a request's number: a verdict, or something to raise or return."""
+
+    name = "a test"
+
+    def __init__(self, verdict: Callable[[int], Any] = lambda _: Verdict.ACCEPTABLE, *, seconds: float = 0.0) -> None:
+        self.verdict = verdict
+        self.seconds = seconds
+        self.asked: list[int] = []
+        self.seen: list[tuple[str, str]] = []
+        self.in_flight = 0
+        self.most_in_flight = 0
+
+    async def judge(self, request: RequestLog, original: str, proposed: str) -> Any:
+        self.asked.append(request.id.int)
+        self.seen.append((original, proposed))
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            await asyncio.sleep(self.seconds)
+        finally:
+            self.in_flight -= 1
+        said = self.verdict(request.id.int)
+        if isinstance(said, BaseException):
+            raise said
+        return (said, f"since it is {request.id.int}") if isinstance(said, Verdict) else said

@@ -1,0 +1,525 @@
+"""Running a sample past a judge: limits, failures, cancellation, and what is counted."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+from pydantic import ValidationError
+
+from tests.quality.parties import Says, answers, request, settings, universe
+from ttplan.model.errors import InputError
+from ttplan.model.quality import QualityResult, RiskBand, SampleScore, Verdict
+from ttplan.model.request import RequestLog
+from ttplan.quality.assess import assess, assess_sync
+from ttplan.quality.judge import BodiesNotAllowed, BudgetExceeded, CallFailed, Judgement, Proposed, QualitySettings, one_line
+from ttplan.quality.result import unverified
+
+A, D, U = Verdict.ACCEPTABLE, Verdict.DEGRADED, Verdict.UNCLEAR
+
+
+def run(
+    numbers: int, judge: Any, proposer: Any = answers, *, forced: tuple[int, ...] = (), size: int = 1_000, **limits: Any
+) -> QualityResult:
+    """Assess that many requests."""
+    sample, requests = universe((request(i) for i in range(numbers)), size, forced=forced)
+    return asyncio.run(assess(sample, requests, judge, proposer, settings=settings(**limits)))
+
+
+# --- what is counted -------------------------------------------------------------------------------------------------
+
+
+def test_the_share_is_of_the_classified_and_unclear_stays_out() -> None:
+    result = run(100, Says(lambda i: U if i < 20 else D if i < 28 else A))
+    assert (result.sample_size, result.acceptable_count, result.degraded_count, result.unclear_count) == (100, 72, 8, 20)
+    assert result.degraded_pct == 10.0
+    assert result.degraded_pct_95 == pytest.approx((5.157, 18.504), abs=0.01)
+    assert (result.risk_band, result.risk_band_upper) == (RiskBand.MEDIUM, RiskBand.HIGH)
+    assert len(result.sampled_examples) == 100
+    assert {(e.request_id.int, e.verdict, e.reason) for e in result.sampled_examples} >= {(25, D, "since it is 25")}
+
+
+def test_the_judge_sees_the_recorded_and_the_proposed_answer() -> None:
+    judge = Says()
+    run(2, judge)
+    assert sorted(judge.seen) == [("4", "gpt-4o-mini says 0"), ("4", "gpt-4o-mini says 1")]
+
+
+def test_the_names_that_tt_plan_core_has_are_there() -> None:
+    result = run(3, Says()).model_dump(mode="json")
+    assert {"sample_size", "acceptable_count", "degraded_count", "unclear_count", "degraded_pct", "risk_band"} < result.keys()
+    assert {"sampled_examples", "caveats"} < result.keys()
+    assert result["risk_band"] == "low"
+    assert result["sampled_examples"][0].keys() == {"request_id", "verdict", "reason"}
+    assert result["sampled_examples"][0]["verdict"] == "acceptable"
+
+
+def test_nothing_classified_is_unverified_and_never_low() -> None:
+    for result in (run(0, Says()), run(50, Says(lambda _: U)), unverified("the log has no bodies.")):
+        assert result.degraded_pct is None
+        assert result.degraded_pct_95 is None
+        assert result.risk_band is result.risk_band_upper is RiskBand.UNVERIFIED
+        assert result.risk_band.shown == "UNVERIFIED"
+        assert any("UNVERIFIED" in caveat for caveat in result.caveats)
+
+
+def test_forced_requests_are_judged_but_not_in_the_share() -> None:
+    sample, requests = universe((request(i) for i in range(100)), 40, forced=range(90, 100))
+    result = asyncio.run(assess(sample, requests, Says(lambda i: D if i >= 90 else A), answers, settings=settings()))
+    both = {i.int for i in sample.drawn} & set(range(90, 100))
+    assert result.sample_size == 40
+    assert result.degraded_count == len(both)
+    assert result.forced is not None
+    assert (result.forced.sample_size, result.forced.degraded_count) == (10, 10)
+    assert [score.request_id for score in result.forced.examples] == sorted(UUID(int=i) for i in range(90, 100))
+    assert any("10 of 10 requests looked at on purpose are degraded" in caveat for caveat in result.caveats)
+    assert result.population == 100
+
+
+def test_a_request_that_is_both_drawn_and_forced_is_asked_about_once() -> None:
+    judge = Says()
+    run(5, judge, forced=(0, 1))
+    assert sorted(judge.asked) == [0, 1, 2, 3, 4]
+
+
+def test_requests_without_prompt_or_answer_are_skipped_and_counted() -> None:
+    rows = [request(0), request(1, body=None), request(2, response_body=None), request(3, body=""), request(4, body="x" * 2**21)]
+    tool = '{"choices": [{"message": {"content": null, "tool_calls": []}}]}'
+    sample, requests = universe([*rows, request(5, response_body=tool)])
+    judge = Says()
+    result = asyncio.run(assess(sample, requests, judge, answers, settings=settings()))
+    assert judge.asked == [0]
+    assert (result.sample_size, result.skipped, result.drawn) == (1, 5, 6)
+    assert any(caveat.startswith("5 requests of 6 skipped") for caveat in result.caveats)
+
+
+def test_requests_that_could_not_be_drawn_are_a_caveat() -> None:
+    sample, requests = universe(request(i) for i in range(10))
+    result = asyncio.run(assess(sample, requests, Says(), answers, settings=settings(), unrecorded=90))
+    assert result.unrecorded == 90
+    assert any("90 requests of 100 rerouted have no recorded prompt and answer" in caveat for caveat in result.caveats)
+
+
+def test_shuffled_requests_give_the_same_bytes() -> None:
+    rows = [request(i, tag=["a", "b", None][i % 3], input_tokens=i * 90) for i in range(120)]
+    found = set()
+    for seed in range(4):
+        random.Random(seed).shuffle(rows)
+        sample, requests = universe(rows, 50, seed=8, forced=[3, 4])
+        judge = Says(lambda i: D if i % 4 == 0 else A, seconds=0.0005 * seed)
+        limits = settings(in_flight=1 + 7 * seed)
+        found.add(asyncio.run(assess(sample, requests, judge, answers, settings=limits)).model_dump_json())
+    assert len(found) == 1
+    assert QualityResult.model_validate_json(found.pop()).sample_size == 50
+
+
+def test_small_samples_many_unclear_and_missed_groups_are_caveats() -> None:
+    rows = [request(i, tag="rare" if i == 0 else None) for i in range(400)]
+    sample, requests = universe(rows, 10)
+    result = asyncio.run(assess(sample, requests, Says(lambda i: U if i % 2 else A), answers, settings=settings()))
+    text = "\n".join(result.caveats)
+    assert "Small sample" in text
+    assert "unclear and not in the share" in text
+    assert "1 of 2 groups by tag and size, with 1 request, have none in the sample" in text
+
+
+def test_progress_is_told_how_many_are_done() -> None:
+    sample, requests = universe(request(i) for i in range(7))
+    told: list[int] = []
+    asyncio.run(assess(sample, requests, Says(), answers, settings=settings(), progress=told.append))
+    assert told == [1, 2, 3, 4, 5, 6, 7]
+
+
+# --- before anything is sent -----------------------------------------------------------------------------------------
+
+
+def test_bodies_are_not_sent_unless_somebody_says_so() -> None:
+    judge = Says()
+    with pytest.raises(BodiesNotAllowed, match="allow_bodies=True"):
+        run(3, judge, allow_bodies=False)
+    assert judge.asked == []
+    assert QualitySettings(budget_usd=1).allow_bodies is False
+    with pytest.raises(ValidationError):
+        QualitySettings(budget_usd=1, allow_bodies="yes")  # type: ignore[arg-type]
+
+
+def test_a_budget_that_may_not_suffice_sends_nothing() -> None:
+    judge = Says()
+    with pytest.raises(BudgetExceeded, match=r"10 requests may cost 0\.9 USD .*3 attempts.* budget of 0\.89 USD"):
+        run(10, judge, budget_usd=Decimal("0.89"), judge_call_usd=Decimal("0.01"), proposer_call_usd=Decimal("0.02"))
+    assert judge.asked == []
+    result = run(10, judge, budget_usd=Decimal("0.9"), judge_call_usd=Decimal("0.01"), proposer_call_usd=Decimal("0.02"))
+    assert result.sample_size == 10
+    assert result.cost_usd == Decimal("0.3")
+    assert result.cost_is_estimated
+    assert result.calls == 20
+
+
+def test_a_cost_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(InputError, match="give judge_call_usd"):
+        run(1, Says(), judge_call_usd=None)
+
+
+@pytest.mark.parametrize("estimate", [-1, float("nan"), "much", True, Decimal("-0.1")])
+def test_an_estimate_that_makes_no_sense_is_refused(estimate: Any) -> None:
+    judge = Says()
+    judge.estimate_usd = lambda rerouted: estimate  # type: ignore[attr-defined]
+    with pytest.raises(InputError, match="estimate"):
+        run(1, judge, judge_call_usd=None)
+    assert judge.asked == []
+
+
+def test_a_sampled_request_that_is_not_given_is_refused() -> None:
+    sample, requests = universe([request(1), request(2)])
+    del requests[UUID(int=2)]
+    with pytest.raises(InputError, match="give every sampled request"):
+        asyncio.run(assess(sample, requests, Says(), answers, settings=settings()))
+
+
+# --- while it runs ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("in_flight", [1, 3, 8])
+def test_no_more_are_in_flight_than_allowed_and_as_many_as_that(in_flight: int) -> None:
+    judge = Says(seconds=0.005)
+    assert run(30, judge, in_flight=in_flight).sample_size == 30
+    assert judge.most_in_flight == in_flight
+
+
+def test_requests_are_taken_in_the_samples_order() -> None:
+    sample, requests = universe(request(i) for i in range(30))
+    judge = Says()
+    asyncio.run(assess(sample, requests, judge, answers, settings=settings(in_flight=1)))
+    assert judge.asked == [i.int for i in sample.ids]
+
+
+def test_a_budget_that_calls_use_up_ends_the_run_and_keeps_what_was_scored() -> None:
+    judge = Says(lambda i: Judgement(D, "no", Decimal("0.3")))
+    result = run(100, judge, budget_usd=1, in_flight=1)
+    assert len(judge.asked) == result.sample_size == 4
+    assert result.stopped == "budget"
+    assert not result.cancelled
+    assert result.cost_usd == Decimal("1.2")
+    assert any("budget of 1 USD was reached: 96 requests of 100 not judged" in caveat for caveat in result.caveats)
+
+
+def test_an_estimate_that_no_longer_fits_is_not_sent() -> None:
+    # Estimated at 0.4 for all, each judgement turns out to cost 0.3.
+    judge = Says(lambda i: Judgement(A, "yes", Decimal("0.3")))
+    result = run(4, judge, budget_usd=Decimal("0.65"), judge_call_usd=Decimal("0.1"), retries=0, in_flight=1)
+    assert result.stopped == "budget"
+    assert result.cost_usd == Decimal("0.6")
+
+
+@pytest.mark.parametrize("cost", [float("nan"), -1.0, "much", True, float("inf")])
+def test_a_reported_cost_that_makes_no_sense_counts_as_the_estimate(cost: object) -> None:
+    result = run(2, Says(lambda i: Judgement(A, "yes", cost)), judge_call_usd=Decimal("0.01"))  # type: ignore[arg-type]
+    assert result.cost_usd == Decimal("0.02")
+    assert result.cost_is_estimated
+
+
+def test_reported_costs_are_what_is_shown() -> None:
+    async def proposer(request: RequestLog, target_model: str) -> Proposed:
+        return Proposed("four", Decimal("0.001"))
+
+    result = run(10, Says(lambda i: Judgement(A, "yes", Decimal("0.002"))), proposer, judge_call_usd=Decimal("0.03"))
+    assert result.cost_usd == Decimal("0.03")
+    assert not result.cost_is_estimated
+
+
+def test_a_failing_judge_is_asked_again() -> None:
+    failures: Counter[int] = Counter()
+
+    def twice(number: int) -> object:
+        failures[number] += 1
+        return OSError("away") if failures[number] <= 2 else A
+
+    result = run(5, Says(twice), retries=2)
+    assert result.acceptable_count == 5
+    assert result.calls == 5 * (1 + 3)
+
+
+def test_a_judge_that_keeps_failing_is_unclear_and_no_crash() -> None:
+    judge = Says(lambda i: ValueError(f"broken\x1b[31m {'x' * 900}") if i == 3 else A)
+    result = run(5, judge, retries=2)
+    assert (result.acceptable_count, result.unclear_count) == (4, 1)
+    assert Counter(judge.asked)[3] == 3
+    reason = next(e.reason for e in result.sampled_examples if e.verdict is U)
+    assert reason.startswith("the judge failed: ValueError: broken [31m xxx")
+    assert len(reason) == 200
+
+
+def test_a_failing_proposer_is_unclear_and_the_judge_is_not_asked() -> None:
+    async def proposer(request: RequestLog, target_model: str) -> str:
+        raise CallFailed("it is closed", then="skip")
+
+    judge = Says()
+    result = run(3, judge, proposer, retries=5)
+    assert judge.asked == []
+    assert {e.reason for e in result.sampled_examples} == {"it is closed"}
+    assert result.calls == 3
+
+
+def test_a_call_that_would_fail_for_all_ends_the_run() -> None:
+    judge = Says(lambda i: CallFailed("the API key is wrong", then="stop"))
+    result = run(50, judge, in_flight=2)
+    assert len(judge.asked) <= 2
+    assert result.stopped == "refused"
+    assert result.risk_band is RiskBand.UNVERIFIED
+    assert any("the API key is wrong" in caveat for caveat in result.caveats)
+
+
+@pytest.mark.parametrize(
+    "nonsense", [None, 7, "acceptable", ("fine", "yes"), (A,), (A, 3), (A, "yes", 0.1), [A, "yes"], ("ACCEPTABLE", "x")]
+)
+def test_nonsense_from_a_judge_is_unclear(nonsense: object) -> None:
+    result = run(1, Says(lambda _: nonsense))
+    assert result.unclear_count == 1
+    assert "the judge returned neither" in result.sampled_examples[0].reason
+
+
+def test_a_verdict_may_be_plain_text() -> None:
+    assert run(1, Says(lambda _: ("degraded", "it is wrong"))).degraded_count == 1
+
+
+@pytest.mark.parametrize("answer", [None, 5, b"bytes", "x" * (2**20 + 1), Proposed(None)])  # type: ignore[arg-type]
+def test_nonsense_from_a_proposer_is_unclear(answer: object) -> None:
+    async def proposer(request: RequestLog, target_model: str) -> Any:
+        return answer
+
+    judge = Says()
+    assert run(1, judge, proposer).unclear_count == 1
+    assert judge.asked == []
+
+
+def test_a_slow_judge_is_given_up() -> None:
+    result = run(2, Says(seconds=30), timeout_seconds=0.02, retries=1)
+    assert {e.reason for e in result.sampled_examples} == {"the judge did not answer within 0.02 s"}
+    assert result.calls == 2 + 4
+
+
+def test_retries_wait_longer_each_time_by_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[list[float]] = [[], []]
+
+    async def sleep(seconds: float, real: Any = asyncio.sleep) -> None:
+        current.append(seconds)
+        await real(0)
+
+    monkeypatch.setattr("ttplan.quality.assess.asyncio.sleep", sleep)
+    for current in waits:
+        judge = Says(lambda i: OSError())
+        judge.seconds = -1.0
+        run(1, judge, retries=4, backoff_seconds=1.0, max_wait_seconds=5.0)
+        current[:] = [wait for wait in current if wait >= 0]
+    first, second = waits
+    assert first == second
+    assert len(first) == 4
+    assert all(0.5 * 2**i <= wait <= min(5, 1.5 * 2**i) for i, wait in enumerate(first))
+
+
+def test_a_service_that_asks_to_wait_too_long_is_unclear_at_once() -> None:
+    judge = Says(lambda i: CallFailed("busy", retry_after=600))
+    result = run(1, judge, retries=3)
+    assert len(judge.asked) == 1
+    assert "asks to wait 600 s" in result.sampled_examples[0].reason
+
+
+def test_reasons_are_one_short_line() -> None:
+    assert one_line("a\n\tb\x00c\u202ed\ud800e") == "a b c d e"
+    assert len(one_line("é" * 500)) == 200
+    assert one_line("x" * 200) == "x" * 200
+
+
+# --- ended early -----------------------------------------------------------------------------------------------------
+
+
+def stuck_after(count: int) -> Says:
+    """A judge that answers `count` requests and then hangs."""
+
+    class Stuck(Says):
+        async def judge(self, request: RequestLog, original: str, proposed: str) -> Any:
+            if len(self.asked) >= count:
+                await asyncio.sleep(3600)
+            return await super().judge(request, original, proposed)
+
+    return Stuck()
+
+
+def at(count: int, act: Callable[[], object]) -> Callable[[int], None]:
+    """A progress callback that acts when that many are done."""
+
+    def progress(done: int) -> None:
+        if done == count:
+            act()
+
+    return progress
+
+
+def check_cut_short(result: QualityResult, scored: int, of: int) -> None:
+    assert result.cancelled
+    assert result.sample_size == result.acceptable_count == scored
+    assert result.risk_band is RiskBand.LOW
+    assert any(f"cancelled: {of - scored} requests of {of} not judged" in caveat for caveat in result.caveats)
+
+
+def test_cancelling_the_task_keeps_what_was_scored() -> None:
+    async def cancelled() -> QualityResult:
+        sample, requests = universe(request(i) for i in range(20))
+        at_five = asyncio.Event()
+        task = asyncio.create_task(
+            assess(sample, requests, stuck_after(5), answers, settings=settings(), progress=at(5, at_five.set))
+        )
+        await at_five.wait()
+        task.cancel()
+        return await task
+
+    check_cut_short(asyncio.run(cancelled()), 5, 20)
+
+
+def test_a_time_out_around_it_keeps_what_was_scored() -> None:
+    async def limited() -> QualityResult:
+        sample, requests = universe(request(i) for i in range(20))
+        async with asyncio.timeout(0.3):
+            return await assess(sample, requests, stuck_after(5), answers, settings=settings())
+
+    check_cut_short(asyncio.run(limited()), 5, 20)
+
+
+def test_a_cancelled_run_leaves_no_cancellation_behind() -> None:
+    async def cancelled() -> int:
+        sample, requests = universe(request(i) for i in range(20))
+        task = asyncio.current_task()
+        assert task is not None
+        await assess(sample, requests, stuck_after(5), answers, settings=settings(), progress=at(5, task.cancel))
+        return task.cancelling()
+
+    assert asyncio.run(cancelled()) == 0
+
+
+def test_a_cancel_event_keeps_what_was_scored_in_a_notebook_too() -> None:
+    async def notebook() -> QualityResult:
+        # A loop runs already here, as in Jupyter.
+        sample, requests = universe(request(i) for i in range(20))
+        cancel = threading.Event()
+        return assess_sync(
+            sample,
+            requests,
+            stuck_after(5),
+            answers,
+            settings=settings(),
+            cancel=cancel,
+            progress=at(5, cancel.set),
+        )
+
+    check_cut_short(asyncio.run(notebook()), 5, 20)
+
+
+def test_ctrl_c_keeps_what_was_scored() -> None:
+    sample, requests = universe(request(i) for i in range(20))
+    main = threading.main_thread().ident
+    assert main is not None
+    result = assess_sync(
+        sample,
+        requests,
+        stuck_after(5),
+        answers,
+        settings=settings(),
+        progress=at(5, lambda: signal.pthread_kill(main, signal.SIGINT)),
+    )
+    check_cut_short(result, 5, 20)
+
+
+def test_ctrl_c_in_a_programs_own_loop_keeps_what_was_scored() -> None:
+    sample, requests = universe(request(i) for i in range(20))
+    interrupt = at(5, lambda: signal.raise_signal(signal.SIGINT))
+    result = asyncio.run(assess(sample, requests, stuck_after(5), answers, settings=settings(), progress=interrupt))
+    check_cut_short(result, 5, 20)
+
+
+def test_a_second_ctrl_c_gives_up() -> None:
+    class Deaf(Says):
+        async def judge(self, request: RequestLog, original: str, proposed: str) -> Any:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                signal.pthread_kill(main, signal.SIGINT)
+                await asyncio.sleep(1)
+
+    sample, requests = universe([request(1)])
+    cancel = threading.Event()
+    main = threading.main_thread().ident or 0
+    threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        assess_sync(sample, requests, Deaf(), answers, settings=settings(), cancel=cancel)
+    assert cancel.is_set()
+
+
+def test_ctrl_c_inside_a_judge_keeps_what_was_scored() -> None:
+    result = run(20, Says(lambda i: KeyboardInterrupt() if i == 7 else A), in_flight=1)
+    assert result.cancelled
+    assert 0 <= result.sample_size < 20
+    assert result.acceptable_count == result.sample_size
+
+
+def test_a_judge_that_cancels_itself_is_unclear() -> None:
+    result = run(3, Says(lambda i: asyncio.CancelledError() if i == 1 else A), retries=0)
+    assert (result.acceptable_count, result.unclear_count, result.stopped) == (2, 1, None)
+
+
+def test_cancelling_after_the_last_is_no_cancellation() -> None:
+    sample, requests = universe(request(i) for i in range(3))
+    cancel = threading.Event()
+    result = assess_sync(
+        sample,
+        requests,
+        Says(),
+        answers,
+        settings=settings(),
+        cancel=cancel,
+        progress=at(3, cancel.set),
+    )
+    assert result.stopped is None
+
+
+def test_an_error_of_the_progress_callback_is_raised() -> None:
+    sample, requests = universe(request(i) for i in range(3))
+    with pytest.raises(ZeroDivisionError):
+        assess_sync(sample, requests, Says(), answers, settings=settings(), progress=at(1, lambda: 1 // 0))
+
+
+def test_errors_of_a_run_come_out_of_the_thread() -> None:
+    sample, requests = universe([request(1)])
+    with pytest.raises(BodiesNotAllowed):
+        assess_sync(sample, requests, Says(), answers, settings=settings(allow_bodies=False))
+
+
+# --- the type --------------------------------------------------------------------------------------------------------
+
+
+def test_a_stored_result_whose_counts_do_not_add_up_is_refused() -> None:
+    good = run(10, Says()).model_dump(mode="json")
+    changes: list[dict[str, Any]] = [
+        {"acceptable_count": 9},
+        {"degraded_pct": None},
+        {"degraded_pct_95": None},
+        {"degraded_pct": 1.0},
+        {"risk_band": "unverified"},
+        {"risk_band": "high"},
+        {"risk_band_upper": "low"},
+        {"sampled_examples": []},
+        {"more": 1},
+        {"degraded_pct": 101.0},
+    ]
+    for change in changes:
+        with pytest.raises(ValidationError):
+            QualityResult.model_validate({**good, **change})
+    with pytest.raises(ValidationError):
+        SampleScore(request_id=UUID(int=1), verdict=A, reason="x" * 201)
