@@ -125,7 +125,7 @@ def extent(mapped: ir.Table) -> ir.Table:
 
 def cell_sums(mapped: ir.Table, grid: Grid) -> ir.Table:
     """One row for each route and outcome: counts, exact sums and power sums."""
-    amounts = _on_grid(
+    amounts = on_grid(
         mapped,
         s=(mapped.baseline_cost_usd - mapped.projected_usd, grid.step),
         b=(mapped.baseline_cost_usd, grid.step),
@@ -165,17 +165,18 @@ def cell_sums(mapped: ir.Table, grid: Grid) -> ir.Table:
         (1, 3): wide.wsb * wide.wbb,
         (0, 4): wide.wbb * wide.wbb,
     }
-    sums |= {f"p{j}{k}": _exact_sum(value) for (j, k), value in factors.items()}
+    sums |= {f"p{j}{k}": exact_sum(value) for (j, k), value in factors.items()}
     actual = {1: wide.a, 2: wide.aa, 3: wide.aa * wide.a, 4: wide.waa * wide.waa}
-    sums |= {f"a{j}": _exact_sum(value) for j, value in actual.items()}
+    sums |= {f"a{j}": exact_sum(value) for j, value in actual.items()}
     return wide.group_by("route", "outcome").aggregate(**sums)
 
 
-def _exact_sum(value: ir.NumericColumn) -> ir.NumericScalar:
+def exact_sum(value: ir.NumericColumn) -> ir.NumericScalar:
+    """The sum of whole numbers, to 38 digits."""
     return value.cast(EXACT_TYPE).sum()
 
 
-def _on_grid(table: ir.Table, **columns: tuple[ir.DecimalColumn, int]) -> ir.Table:
+def on_grid(table: ir.Table, **columns: tuple[ir.DecimalColumn, int]) -> ir.Table:
     """`table` with each amount in steps of its grid, rounded half away from zero, as whole numbers of at most 2^20.
 
     One column a stage: engines share no work between the branches of a CASE. Below 2^50 * 10^-12 USD (1,125 USD) a float holds
