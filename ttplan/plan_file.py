@@ -61,7 +61,8 @@ def plan_yaml(routes: Sequence[ProposedRoute], config: PlanConfig | None = None,
     content: dict[str, Any] = {"routes": [_written(route.name, route.model_dump(exclude_defaults=True)) for route in routes]}
     if config is not None:
         content["config"] = _written("config", config.model_dump(exclude_defaults=True))
-    return "".join(f"# {line}".rstrip() + "\n" for line in heading.splitlines()) + yaml_text(content)
+    comment = "".join(f"# {line}".rstrip() + "\n" for line in map(_printable, heading.splitlines()))
+    return comment + yaml_text(content)
 
 
 def write_plan_file(
@@ -76,6 +77,10 @@ def write_plan_file(
     text = plan_yaml(routes, config, heading=heading)
     with whole_file(path, overwrite=overwrite) as file:
         file.write(text.encode())
+
+
+def _printable(line: str) -> str:
+    return "".join(char if char.isprintable() else " " for char in line)
 
 
 def _written(where: str, value: Any) -> Any:

@@ -84,7 +84,10 @@ def with_charged(table: ir.Table) -> ir.Table:
 
 
 def with_target_cost(table: ir.Table, name: str, prices: Sequence[tuple[str | None, ModelPricing]]) -> ir.Table:
-    """`table` (with `charged`) and a column `name`: what each request costs at the prices that `target_prices` gives."""
+    """`table` (with `charged`) and a column `name`: what each request costs at the prices that `target_prices` gives.
+
+    The last of them must be the one under None, so that there is none without a price.
+    """
     rates = {f"{name}_{rate}": _provider_price(table, prices, rate) for rate in _RATES}
     priced = table.mutate(**rates)
     return priced.mutate(**{name: _cost(priced, *(priced[rate] for rate in rates))}).drop(*rates)

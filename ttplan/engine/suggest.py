@@ -103,7 +103,8 @@ def suggest(
     """
     targets, dimensions = _checked(target_models, by, min_share, limit)
     pricing = prices or {}
-    priced = [target for target in targets if target_prices(target, pricing)]
+    # A price under None holds for whoever serves a request; without one, some provider's requests would have none.
+    priced = [target for target in targets if None in dict(target_prices(target, pricing))]
     if not priced:
         raise InputError(f"no price for any of the target models {', '.join(targets)}; give prices as provider:model")
     try:
