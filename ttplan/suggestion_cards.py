@@ -60,7 +60,7 @@ def suggestions_text(found: Suggestions) -> str:
     for rank, item in enumerate(found.items, 1):
         label = f"{rank:>3}. {'' if item.confirmed else '(not confirmed) '}{' '.join(item.route.name.split())}"
         lines += ["", *textwrap.wrap(label, WIDTH, subsequent_indent="     ")]
-        lines += [f"     saves {_amount(item):<33}{_ends(item)}".rstrip()]
+        lines += [f"     {_change(item):<39}{_ends(item)}"]
         lines += textwrap.wrap(_basis(item), WIDTH, initial_indent="     ", subsequent_indent="     ")
         if item.note:
             lines += textwrap.wrap(item.note, WIDTH, initial_indent="     ! ", subsequent_indent="       ")
@@ -75,7 +75,7 @@ def suggestions_html(found: Suggestions) -> str:
     """The suggestions as HTML, in the notebook's own colours."""
     rows = "".join(_html_row(rank, item) for rank, item in enumerate(found.items, 1))
     table = (
-        f'<table style="margin:0.5em 0"><thead><tr><th></th><th {_LEFT}>route</th><th>saves, held-out half</th>'
+        f'<table style="margin:0.5em 0"><thead><tr><th></th><th {_LEFT}>route</th><th>in the held-out half</th>'
         f"<th {_LEFT}>95 % interval</th><th>requests</th><th>paid</th><th></th></tr></thead><tbody>{rows}</tbody></table>"
         if rows
         else ""
@@ -91,7 +91,7 @@ def suggestions_html(found: Suggestions) -> str:
 def _html_row(rank: int, item: Suggestion) -> str:
     verdict = "confirmed" if item.confirmed else f"not confirmed: {item.note}"
     return (
-        f'<tr><td>{rank}</td><th scope="row" {_LEFT}>{escape(item.route.name)}</th><td>{escape(_amount(item))}</td>'
+        f'<tr><td>{rank}</td><th scope="row" {_LEFT}>{escape(item.route.name)}</th><td>{escape(_change(item))}</td>'
         f"<td {_LEFT}>{escape(_ends(item))}</td><td>{item.heldout_requests:,}</td>"
         f"<td>{escape(_usd(float(item.heldout_cost_usd)))}</td><td {_LEFT}>{escape(verdict)}</td></tr>"
     )
@@ -128,17 +128,24 @@ def _footer(found: Suggestions) -> str:
 
 
 def _basis(item: Suggestion) -> str:
-    share = 100 * item.heldout_savings_usd / item.heldout_cost_usd if item.heldout_cost_usd else 0
+    share = 100 * abs(item.heldout_savings_usd) / item.heldout_cost_usd if item.heldout_cost_usd else 0
     noun = "request" if item.heldout_requests == 1 else "requests"
     return f"{share:.0f} % of the {_usd(float(item.heldout_cost_usd))} paid for {item.heldout_requests:,} {noun}"
 
 
+def _change(item: Suggestion) -> str:
+    return f"costs more: {_amount(item)}" if item.heldout_savings_usd < 0 else f"saves {_amount(item)}"
+
+
 def _amount(item: Suggestion) -> str:
-    return _usd(float(item.heldout_savings_usd))
+    return _usd(abs(float(item.heldout_savings_usd)))
 
 
 def _ends(item: Suggestion) -> str:
+    """The interval, of what the route costs more where it does."""
     low, high = item.heldout_savings_usd_95
+    if item.heldout_savings_usd < 0:
+        low, high = -high, -low
     return f"{_number(low, high)} to {_number(high, low)} USD"
 
 

@@ -9,6 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ttplan.engine.portable import fetch
+
 KEY = ("provider", "model", "input_tokens", "tag")
 """What stands for a request's content, which logs do not hold. A null tag and an empty one are two keys."""
 
@@ -20,7 +22,7 @@ def with_l1_hits(table: ir.Table, ttl_seconds: int, bypass: ir.BooleanValue) -> 
     """
     keyed = table.filter(~bypass).select(*KEY, "ts", id=table.id.cast("string"))
     # Null tags sort to one place by an explicit flag: engines differ in where they put nulls.
-    rows = keyed.order_by(*KEY[:-1], keyed.tag.isnull(), "tag", "ts", "id").to_pyarrow()
+    rows = fetch(keyed.order_by(*KEY[:-1], keyed.tag.isnull(), "tag", "ts", "id"))
     hits = rows["id"].filter(pa.array(l1_hits(_starts_a_key(rows), _microseconds(rows["ts"]), ttl_seconds)))
     if len(hits) == 0:
         return table.mutate(hit=ibis.literal(False))

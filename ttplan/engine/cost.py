@@ -10,7 +10,7 @@ import ibis
 import ibis.expr.types as ir
 
 from ttplan.engine.routing import NO_ROUTE, money_literal
-from ttplan.engine.rows import MONEY_TYPE
+from ttplan.engine.rows import ROW_MONEY_TYPE
 from ttplan.model.money import money_floor
 from ttplan.model.pricing import ModelPricing, split_price_key
 from ttplan.model.route import ProposedRoute
@@ -18,7 +18,8 @@ from ttplan.model.route import ProposedRoute
 NO_PRICE = -1
 # A price per million has 9 digits, so a price per token has 15; below 10^9 per million it has 4 before the point.
 _PRICE_TYPE = "decimal(19, 15)"
-_RAW_COST_TYPE = "decimal(38, 15)"
+# Tokens below 10^12. Their product with a price then has 33 digits: no engine needs to cut any.
+_TOKENS_TYPE = "decimal(12, 0)"
 _RATES = ("input_price", "cached_price", "output_price")
 
 UNCHANGED, UNPRICED, REROUTED, REFUSED = 0, 1, 2, 3
@@ -70,10 +71,10 @@ def with_cost(table: ir.Table, routes: Sequence[ProposedRoute], rules: Sequence[
         else_=REROUTED,
     )
     table = table.mutate(outcome=outcome.cast("int16"))
-    zero = ibis.literal(Decimal(0), MONEY_TYPE)
+    zero = ibis.literal(Decimal(0), ROW_MONEY_TYPE)
     return table.mutate(
         projected_usd=ibis.cases((table.hit, zero), (table.outcome == REROUTED, table.routed_usd), else_=table.cost_usd).cast(
-            MONEY_TYPE
+            ROW_MONEY_TYPE
         )
     )
 
@@ -94,9 +95,13 @@ def with_target_cost(table: ir.Table, name: str, prices: Sequence[tuple[str | No
 
 
 def _cost(table: ir.Table, fresh_rate: ir.Value, cached_rate: ir.Value, output_rate: ir.Value) -> ir.DecimalValue:
-    raw = (table.input_tokens - table.charged) * fresh_rate + table.charged * cached_rate + table.output_tokens * output_rate
-    # Engines round half away from zero when a decimal loses digits; tests/test_replay.py checks it at the halves.
-    return raw.cast(_RAW_COST_TYPE).cast(MONEY_TYPE)
+    raw = (
+        (table.input_tokens - table.charged).cast(_TOKENS_TYPE) * fresh_rate
+        + table.charged.cast(_TOKENS_TYPE) * cached_rate
+        + table.output_tokens.cast(_TOKENS_TYPE) * output_rate
+    )
+    # Engines round half away from zero when a decimal loses digits; engine/capability.py checks it at the halves.
+    return raw.cast(ROW_MONEY_TYPE)
 
 
 def _provider_price(table: ir.Table, prices: Sequence[tuple[str | None, ModelPricing]], name: str) -> ir.DecimalValue:

@@ -15,9 +15,10 @@ import pyarrow as pa
 from ttplan.engine import limit, resample
 from ttplan.engine.caveats import Fallback
 from ttplan.engine.cost import REROUTED, price_rules
+from ttplan.engine.portable import fetch
 from ttplan.engine.question import Question
 from ttplan.engine.resample import SEEDS, Amounts, FloatRows, Rows
-from ttplan.engine.summary import PICO, Summary
+from ttplan.engine.summary import Summary
 from ttplan.model.errors import InputError
 from ttplan.model.plan import ConfidenceIntervals, UsedMethod
 
@@ -131,13 +132,13 @@ def fetch_rows(mapped: ir.Table, medians: Mapping[str, int], question: Question)
     projected_hits = question.config.l1_ttl_seconds is not None
     columns = mapped.select(
         "id",
-        difference=(mapped.baseline_cost_usd - mapped.projected_usd) * PICO,
-        baseline=mapped.baseline_cost_usd * PICO,
-        actual_difference=(mapped.cost_usd - mapped.projected_usd) * PICO,
+        difference=mapped.baseline_cost_usd - mapped.projected_usd,
+        baseline=mapped.baseline_cost_usd,
+        actual_difference=mapped.cost_usd - mapped.projected_usd,
         counted_hit=mapped.hit if projected_hits else mapped.cached,
         latency=_projected_latency(mapped, medians, question),
     )
-    table = columns.order_by("id").to_pyarrow()
+    table = fetch(columns.order_by("id"))
     return Rows(
         difference=_amounts(table["difference"]),
         baseline=_amounts(table["baseline"]),
@@ -162,7 +163,7 @@ def fetch_float_rows(mapped: ir.Table, medians: Mapping[str, int], question: Que
         actual=mapped.cost_usd.cast("string"),
         latency=_projected_latency(mapped, medians, question),
     )
-    table = columns.order_by("id").to_pyarrow()
+    table = fetch(columns.order_by("id"))
     rules = price_rules(question.tried, question.pricing)
     rates = np.array(
         [(float(r.price.input_per_million), float(r.price.cached_rate), float(r.price.output_per_million)) for r in rules]
@@ -202,8 +203,9 @@ def _clip(ends: Ends, upper: float = float("inf")) -> Ends:
 
 
 def _amounts(column: pa.ChunkedArray) -> Amounts:
-    """Whole numbers of any size: as 64-bit ones where they fit, which is all but always, else as Python's own."""
-    whole = column.cast(pa.decimal128(38, 0))
+    """USD as whole 10^-12 USD: as 64-bit numbers where they fit, which is all but always, else as Python's own."""
+    # The digits of a decimal with 12 of them after the point, read as a whole number.
+    whole = column.cast(pa.decimal128(38, 12)).combine_chunks().view(pa.decimal128(38, 0))
     try:
         return _integers(whole.cast(pa.int64()))
     except pa.ArrowInvalid:

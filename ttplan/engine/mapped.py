@@ -8,14 +8,14 @@ from uuid import UUID
 
 import ibis
 import ibis.expr.types as ir
-from ibis.util import gen_name
 
 from ttplan.engine.cache import with_l1_hits
 from ttplan.engine.caveats import LeftOut
 from ttplan.engine.cost import price_rules, with_cost
+from ttplan.engine.portable import compiled, fetch, materialised
 from ttplan.engine.question import Question
 from ttplan.engine.routing import NO_ROUTE, route_index
-from ttplan.engine.rows import SCHEMA, check_columns
+from ttplan.engine.rows import as_read, broken, check_columns, refuse_broken
 
 
 @contextmanager
@@ -25,38 +25,31 @@ def map_requests(table: ir.Table, question: Question) -> Iterator[ir.Table]:
     routes = question.tried
     rules = price_rules(routes, question.pricing)
     kept = table.filter(_in_window(table, question), _of_org(table, question.org_id))
-    kept = kept.select(*(name for name in SCHEMA.names if name in kept.columns))
+    kept = as_read(kept)
     kept = kept.mutate(route=route_index(kept, routes))
     ttl = question.config.l1_ttl_seconds
     if ttl is None:
-        yield _compiled(with_cost(kept.mutate(hit=ibis.literal(False)), routes, rules))
+        yield compiled(with_cost(kept.mutate(hit=ibis.literal(False)), routes, rules))
         return
-    kept = _compiled(kept)
+    kept = compiled(kept)
     # A table of its own: above a join, DuckDB's planner takes a second for the expressions that are built on it.
-    backend, name = table.get_backend(), gen_name("ttplan_l1")
-    hits = with_l1_hits(kept, ttl, _bypasses_cache(kept, question))
-    try:
-        yield _compiled(with_cost(backend.create_table(name, hits, temp=True), routes, rules))
-    finally:
-        # Not drop_table: what Ibis 12 makes of it with a current sqlglot has no name in it.
-        backend.raw_sql(f"DROP TABLE IF EXISTS {name}")
-
-
-def _compiled(table: ir.Table) -> ir.Table:
-    """`table` as the engine's own SQL, compiled once: each of the queries over it would compile it anew, which takes longer
-    than DuckDB takes for a small log."""
-    backend = table.get_backend()
-    return backend.sql(backend.compile(table), schema=table.schema())
+    with materialised(with_l1_hits(kept, ttl, _bypasses_cache(kept, question))) as hits:
+        yield compiled(with_cost(hits, routes, rules))
 
 
 def count_left_out(table: ir.Table, question: Question) -> tuple[int, LeftOut]:
     """How many rows the question keeps, and how many it leaves out and why."""
     inside, own = _in_window(table, question), _of_org(table, question.org_id)
-    counts = (
-        table.aggregate(kept=(inside & own).sum(), late=(~inside).sum(), foreign=(inside & ~own).sum())
-        .to_pyarrow()
-        .to_pylist()[0]
-    )
+    counts = fetch(
+        table.aggregate(
+            kept=(inside & own).sum(),
+            late=(~inside).sum(),
+            foreign=(inside & ~own).sum(),
+            broken=((inside & own & broken(table)) | table.ts.isnull() | table.org_id.isnull()).sum(),
+        )
+    ).to_pylist()[0]
+    if counts["broken"]:
+        refuse_broken(table.filter((inside & own) | table.ts.isnull() | table.org_id.isnull()))
     return int(counts["kept"] or 0), LeftOut(int(counts["late"] or 0), int(counts["foreign"] or 0))
 
 

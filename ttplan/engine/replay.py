@@ -15,9 +15,10 @@ from ttplan.engine.cost import REFUSED, REROUTED, UNCHANGED, UNPRICED
 from ttplan.engine.infer import infer_intervals
 from ttplan.engine.latency import latency_counts, percentile, project_latencies
 from ttplan.engine.mapped import count_left_out, map_requests
+from ttplan.engine.portable import fetch
 from ttplan.engine.question import Question
 from ttplan.engine.rows import to_table
-from ttplan.engine.summary import POWERS, Cell, Grid, Summary, cell_sums, extent, grid_step, pico
+from ttplan.engine.summary import POWERS, Cell, Grid, Summary, cell_sums, extent, grid_step, pico, usd
 from ttplan.model.errors import InputError
 from ttplan.model.plan import (
     Aggregates,
@@ -124,10 +125,10 @@ def answer(table: ir.Table, question: Question) -> PlanResult:
 def summarise(mapped: ir.Table, question: Question, grid: Grid | None = None) -> Summary:
     """The summary of mapped rows. Parts of one log must share the grid of the whole, which a first pass finds."""
     if grid is None:
-        largest = extent(mapped).to_pyarrow().to_pylist()[0]
+        largest = fetch(extent(mapped)).to_pylist()[0]
         grid = Grid(grid_step(largest["amount"] or _ZERO), grid_step(largest["actual"] or _ZERO))
-    latencies = project_latencies(latency_counts(mapped).to_pyarrow(), question.tried)
-    rows = cell_sums(mapped, grid).to_pyarrow().to_pylist()
+    latencies = project_latencies(fetch(latency_counts(mapped)), question.tried)
+    rows = fetch(cell_sums(mapped, grid)).to_pylist()
     return Summary(
         grid=grid,
         cells={
@@ -160,13 +161,13 @@ def estimate(summary: Summary, question: Question) -> Aggregates:
     }
     hits = total.recorded_hits if question.config.l1_ttl_seconds is None else total.projected_hits
     return Aggregates(
-        total_baseline_cost_usd=_usd(total.baseline),
-        total_actual_cost_usd=_usd(total.actual),
-        total_projected_cost_usd=_usd(total.projected),
-        projected_savings_usd=_usd(max(0, change)),
+        total_baseline_cost_usd=usd(total.baseline),
+        total_actual_cost_usd=usd(total.actual),
+        total_projected_cost_usd=usd(total.projected),
+        projected_savings_usd=usd(max(0, change)),
         projected_savings_pct=max(0, change) / total.baseline * 100 if total.baseline else 0.0,
-        projected_change_usd=_usd(change),
-        change_vs_actual_usd=_usd(total.actual - total.projected),
+        projected_change_usd=usd(change),
+        change_vs_actual_usd=usd(total.actual - total.projected),
         cache_hit_rate_projected=hits / total.requests if total.requests else 0.0,
         p50_latency_ms_projected=percentile(summary.latency, 0.50),
         p95_latency_ms_projected=percentile(summary.latency, 0.95),
@@ -187,13 +188,9 @@ def break_down(summary: Summary, question: Question) -> tuple[PerRouteBreakdown,
                     route_id=route.id,
                     route_name=route.name,
                     matched=own.requests,
-                    baseline_cost_usd=_usd(own.baseline),
-                    projected_cost_usd=_usd(own.projected),
-                    savings_usd=_usd(max(0, own.baseline - own.projected)),
+                    baseline_cost_usd=usd(own.baseline),
+                    projected_cost_usd=usd(own.projected),
+                    savings_usd=usd(max(0, own.baseline - own.projected)),
                 )
             )
     return tuple(sorted(rows, key=lambda row: row.route_id))
-
-
-def _usd(amount: int) -> Decimal:
-    return Decimal(amount).scaleb(-12)

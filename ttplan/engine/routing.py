@@ -10,8 +10,8 @@ from operator import and_, or_
 import ibis
 import ibis.expr.types as ir
 
-from ttplan.engine.rows import MONEY_TYPE, lower
-from ttplan.model.money import MAX_MONEY, money_ceiling, money_floor
+from ttplan.engine.rows import MAX_ROW_MONEY, ROW_MONEY_TYPE, lower
+from ttplan.model.money import money_ceiling, money_floor
 from ttplan.model.route import ProposedRoute, RouteConditions
 
 NO_ROUTE = -1
@@ -37,7 +37,7 @@ def matches(table: ir.Table, when: RouteConditions) -> ir.BooleanValue:
 
 def money_literal(amount: Decimal) -> ir.DecimalScalar:
     """An amount to compare with, kept inside what the column's type can hold; no request's money is out there."""
-    return ibis.literal(min(max(amount, -MAX_MONEY), MAX_MONEY), MONEY_TYPE)
+    return ibis.literal(min(max(amount, -MAX_ROW_MONEY), MAX_ROW_MONEY), ROW_MONEY_TYPE)
 
 
 def _prompt(table: ir.Table, keywords: tuple[str, ...]) -> ir.BooleanValue:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from functools import reduce
+from operator import or_
 
 import duckdb
 import ibis
+import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 import pyarrow as pa
 
+from ttplan.engine.portable import fetch
 from ttplan.model.errors import InputError
-from ttplan.model.request import RequestLog
+from ttplan.model.money import MAX_MONEY, MONEY_STEP
+from ttplan.model.request import MAX_TOKENS, RequestLog
 
-MONEY_TYPE = "decimal(38, 12)"
+ROW_MONEY_TYPE = "decimal(28, 12)"
+"""What one request costs or would cost. Sums, differences and doubles of it fit 38 digits, where engines cut nothing."""
+MAX_ROW_MONEY = Decimal(10) ** 16 - MONEY_STEP
+"""The most that the type holds; the dearest request, 2 * 10^12 tokens at 10^9 USD per million, costs less."""
 EXACT_TYPE = "decimal(38, 0)"
 """Whole numbers to 38 digits: what sums are summed in, since 64 bits are not enough for them."""
+MAX_MILLISECONDS = 2**53
 
 _ARROW_MONEY = pa.decimal128(38, 12)
 SCHEMA = pa.schema(
@@ -36,6 +46,30 @@ SCHEMA = pa.schema(
     ]
 )
 """The columns that a replay reads. `body_lower` is the body lower-cased by Python; a table may lack that column."""
+
+_TOKENS = ("input_tokens", "output_tokens", "cached_tokens")
+_MONEY = ("cost_usd", "baseline_cost_usd")
+_COMPUTED = dict.fromkeys(_MONEY, ROW_MONEY_TYPE) | dict.fromkeys((*_TOKENS, "latency_ms"), "int64")
+_LIMITS = (
+    dict.fromkeys(_TOKENS, f"expected 0 up to below {MAX_TOKENS:,}")
+    | dict.fromkeys(_MONEY, f"expected 0 up to below {MAX_MONEY:,}")
+    | {"latency_ms": f"expected null or 0 up to below {MAX_MILLISECONDS:,}"}
+)
+_Accepts = tuple[Callable[[dt.DataType], bool], str]
+_TEXT: _Accepts = (lambda t: t.is_string(), "text")
+_ID: _Accepts = (lambda t: t.is_string() or t.is_uuid(), "text or UUID")
+_WHOLE: _Accepts = (lambda t: t.is_integer() or (t.is_decimal() and t.scale == 0), "whole numbers")
+_EXACT: _Accepts = (lambda t: t.is_integer() or t.is_decimal(), "decimals, which are exact")
+_ACCEPTED: dict[str, _Accepts] = (
+    dict.fromkeys(("provider", "model", "tag", "body_lower"), _TEXT)
+    | dict.fromkeys(("id", "org_id"), _ID)
+    | dict.fromkeys((*_TOKENS, "latency_ms"), _WHOLE)
+    | dict.fromkeys(_MONEY, _EXACT)
+    | {
+        "ts": (lambda t: t.is_timestamp() and t.timezone is not None, "instants: timestamps with a time zone"),
+        "cached": (lambda t: t.is_boolean(), "true and false"),
+    }
+)
 
 
 def lower(text: str | None) -> str | None:
@@ -62,10 +96,50 @@ def to_table(requests: Sequence[RequestLog], *, threads: int | None = None) -> i
 
 
 def check_columns(table: ir.Table) -> None:
-    """Raise InputError where the table lacks a column that a replay reads."""
+    """Raise InputError where the table lacks a column that a replay reads, or has one of a type that says something else."""
     missing = [name for name in SCHEMA.names if name not in table.columns and name != "body_lower"]
     if missing:
         raise InputError(
             f"the table has no column {', '.join(missing)}; expected {', '.join(SCHEMA.names[:-1])} and, for conditions "
             "on the prompt, body_lower"
         )
+    for name in SCHEMA.names:
+        if name in table.columns:
+            accepts, wanted = _ACCEPTED[name]
+            found = table[name].type()
+            if not accepts(found):
+                raise InputError(f"the column {name} is {found}; expected {wanted}: cast it before the replay")
+
+
+def as_read(table: ir.Table) -> ir.Table:
+    """The columns that a replay reads, in the types that it computes with; `id` and `org_id` stay text or UUID as they are."""
+    columns = {name: table[name] for name in SCHEMA.names if name in table.columns}
+    return table.select(
+        **{name: column.cast(_COMPUTED[name]) if name in _COMPUTED else column for name, column in columns.items()}
+    )
+
+
+def broken(table: ir.Table) -> ir.BooleanValue:
+    """Whether a row lacks a value that it must have, or has one that no request has."""
+    return reduce(or_, _faults(table).values())
+
+
+def refuse_broken(table: ir.Table) -> None:
+    """Raise InputError that counts, by column, the rows of `table` that are `broken` or have no `ts` or `org_id`."""
+    faults = _faults(table) | {name: table[name].isnull() for name in ("ts", "org_id")}
+    counts = fetch(table.aggregate(**{name: fault.sum() for name, fault in faults.items()})).to_pylist()[0]
+    said = "; ".join(f"{name} in {count:,} rows, {_LIMITS.get(name, 'never null')}" for name, count in counts.items() if count)
+    raise InputError(f"the table has rows that are no requests: {said}")
+
+
+def _faults(table: ir.Table) -> dict[str, ir.BooleanValue]:
+    """By column, whether a row's value is missing or out of bounds."""
+    absent = {name: table[name].isnull() for name in ("id", "provider", "model", "cached")}
+    tokens = {name: _outside(table[name], MAX_TOKENS) for name in _TOKENS}
+    money = {name: _outside(table[name], int(MAX_MONEY)) for name in _MONEY}
+    latency = table.latency_ms.notnull() & _outside(table.latency_ms, MAX_MILLISECONDS)
+    return absent | tokens | money | {"latency_ms": latency}
+
+
+def _outside(column: ir.NumericColumn, bound: int) -> ir.BooleanValue:
+    return column.isnull() | (column < 0) | (column >= bound)

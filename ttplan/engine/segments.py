@@ -13,7 +13,9 @@ import ibis
 import ibis.expr.types as ir
 
 from ttplan.engine.cost import target_prices, with_charged, with_target_cost
-from ttplan.engine.summary import exact_sum, grid_step, on_grid, pico
+from ttplan.engine.portable import fetch
+from ttplan.engine.rows import EXACT_TYPE
+from ttplan.engine.summary import grid_step, on_grid, pico
 from ttplan.model.pricing import ModelPricing
 
 MOST_MODELS, MOST_TAGS = 50, 100
@@ -89,7 +91,7 @@ def cut(rows: ir.Table, count: int, by: Collection[str], targets: Sequence[str],
     The halves are those before and from the time at which half of the requests had arrived. A burst is then in one half, and
     what changes over time shows as a difference between the halves.
     """
-    split_at = rows.select("ts").order_by("ts").limit(1, offset=count // 2).to_pyarrow()["ts"][0].as_py().astimezone(UTC)
+    split_at = fetch(rows.select("ts").order_by("ts").limit(1, offset=count // 2))["ts"][0].as_py().astimezone(UTC)
     tops = {name: _top(rows, name, most) for name, most in (("model", MOST_MODELS), ("tag", MOST_TAGS)) if name in by}
     priced = _on_targets(rows, targets, pricing)
     first = priced.aggregate(
@@ -101,11 +103,11 @@ def cut(rows: ir.Table, count: int, by: Collection[str], targets: Sequence[str],
             else {}
         ),
     )
-    found = first.to_pyarrow().to_pylist()[0]
+    found = fetch(first).to_pylist()[0]
     bounds = _bounds([found[f"under_{i}"] for i in range(len(READABLE))], count) if "input_tokens" in by else ()
     steps = tuple(grid_step(found[f"extent_{i}"]) for i in range(len(targets)))
     halves: tuple[dict[Key, Sums], dict[Key, Sums]] = ({}, {})
-    for row in _sums(priced, split_at, tops, bounds, steps).to_pyarrow().to_pylist():
+    for row in fetch(_sums(priced, split_at, tops, bounds, steps)).to_pylist():
         halves[row["late"]][Key(row["by_model"], row["by_tag"], row["by_size"])] = _read(row, len(targets))
     return Segments(
         targets=tuple(targets),
@@ -122,7 +124,7 @@ def cut(rows: ir.Table, count: int, by: Collection[str], targets: Sequence[str],
 def _top(rows: ir.Table, name: str, most: int) -> tuple[list[str], bool]:
     """The most costly values of a column, at most `most`, and whether there are more."""
     costs = rows.filter(rows[name].notnull()).group_by(name).aggregate(cost=rows.cost_usd.sum())
-    values = costs.order_by(ibis.desc("cost"), name).limit(most + 1).to_pyarrow()[name].to_pylist()
+    values = fetch(costs.order_by(ibis.desc("cost"), name).limit(most + 1))[name].to_pylist()
     return values[:most], len(values) > most
 
 
@@ -151,10 +153,10 @@ def _on_targets(rows: ir.Table, targets: Sequence[str], pricing: Mapping[str, Mo
         "baseline_cost_usd",
     )
     table = with_charged(rows.select(*columns))
-    zero = ibis.literal(Decimal(0), table.cost_usd.type())
     for i, target in enumerate(targets):
         table = with_target_cost(table, f"projected_{i}", target_prices(target, pricing))
         saved = table.cost_usd - table[f"projected_{i}"]
+        zero = ibis.literal(Decimal(0), saved.type())
         # A request that is with the target already saves nothing by going there, whatever the price list says of its cost.
         table = table.mutate(**{f"saved_{i}": (table.model == target).ifelse(ibis.least(saved, zero), saved)})
     return table
@@ -181,7 +183,7 @@ def _sums(
         columns |= {
             f"projected_{i}": table[f"projected_{i}"].sum(),
             f"saved_{i}": table[f"saved_{i}"].sum(),
-            **{f"p{i}_{j}": exact_sum(power) for j, power in enumerate((s, q, q * s, wide * wide), 1)},
+            **{f"p{i}_{j}": power.cast(EXACT_TYPE).sum() for j, power in enumerate((s, q, q * s, wide * wide), 1)},
         }
     branches = [(table.input_tokens < bound, ibis.literal(i, "int8")) for i, bound in enumerate(bounds)]
     largest = ibis.literal(len(bounds), "int8")

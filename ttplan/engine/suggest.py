@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
 from fractions import Fraction
 from functools import reduce
 from typing import NamedTuple
@@ -21,6 +20,7 @@ from ttplan.engine.moments import LOWER, UPPER
 from ttplan.engine.question import Question
 from ttplan.engine.replay import FAR_AHEAD, LONG_AGO, NIL
 from ttplan.engine.segments import Key, Segments, Sums, add, cut
+from ttplan.engine.summary import usd
 from ttplan.model.errors import InputError
 from ttplan.model.plan import check_window
 from ttplan.model.pricing import ModelPricing
@@ -248,13 +248,13 @@ def _confirm(route: ProposedRoute, choice: Choice, first: Sums, second: Sums, st
     return Suggestion(
         route=route,
         requests=first.requests + second.requests,
-        baseline_cost_usd=_usd(first.baseline + second.baseline),
-        actual_cost_usd=_usd(first.actual + second.actual),
-        projected_cost_usd=_usd(first.targets[choice.target].projected + on.projected),
-        selected_savings_usd=_usd(choice.saved),
+        baseline_cost_usd=usd(first.baseline + second.baseline),
+        actual_cost_usd=usd(first.actual + second.actual),
+        projected_cost_usd=usd(first.targets[choice.target].projected + on.projected),
+        selected_savings_usd=usd(choice.saved),
         heldout_requests=second.requests,
-        heldout_cost_usd=_usd(second.actual),
-        heldout_savings_usd=_usd(on.saved),
+        heldout_cost_usd=usd(second.actual),
+        heldout_savings_usd=usd(on.saved),
         heldout_savings_usd_95=ends,
         confirmed=not note,
         note=note,
@@ -334,7 +334,3 @@ def _nothing(question: Question, notes: Sequence[str]) -> Suggestions:
         items=(),
         notes=(*notes, "There are no requests in the window."),
     )
-
-
-def _usd(amount: int) -> Decimal:
-    return Decimal(amount).scaleb(-12)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any, NamedTuple, TypeVar
 
 import ibis
@@ -20,6 +20,10 @@ POWERS = [(j, total - j) for total in range(1, 5) for j in range(total, -1, -1)]
 """The exponents `(j, k)` of `s^j b^k` with j + k <= 4."""
 
 _FLOAT_EXACT = 2**50
+_DOUBLE_TYPE = "decimal(32, 12)"
+# 19 digits make DuckDB multiply in 128 bits, and no engine cuts a product of whole numbers.
+_SQUARE_TYPE = "decimal(19, 0)"
+_DIGITS = Context(prec=60)
 
 K = TypeVar("K")
 
@@ -111,7 +115,12 @@ def grid_step(largest: Decimal) -> int:
 
 def pico(amount: Decimal | None) -> int:
     """USD as whole 10^-12 USD."""
-    return 0 if amount is None else int(amount.scaleb(12))
+    return 0 if amount is None else int(amount.scaleb(12, _DIGITS))
+
+
+def usd(amount: int) -> Decimal:
+    """Whole 10^-12 USD as USD."""
+    return Decimal(amount).scaleb(-12, _DIGITS)
 
 
 def extent(mapped: ir.Table) -> ir.Table:
@@ -131,11 +140,11 @@ def cell_sums(mapped: ir.Table, grid: Grid) -> ir.Table:
         b=(mapped.baseline_cost_usd, grid.step),
         a=(mapped.cost_usd - mapped.projected_usd, grid.actual_step),
     )
-    # Products of two fit 64 bits (2^40) and so do those of three (2^60); four need the wide type.
+    # Products of two fit 64 bits (2^40, 13 digits) and so do those of three (2^60); those of four need 26 digits.
     amounts = amounts.mutate(
         ss=amounts.s * amounts.s, sb=amounts.s * amounts.b, bb=amounts.b * amounts.b, aa=amounts.a * amounts.a
     )
-    wide = amounts.mutate(**{f"w{name}": amounts[name].cast("decimal(19, 0)") for name in ("ss", "sb", "bb", "aa")})
+    wide = amounts.mutate(**{f"w{name}": amounts[name].cast(_SQUARE_TYPE) for name in ("ss", "sb", "bb", "aa")})
     repriced = wide.cached & ~wide.hit & (wide.outcome >= 2)
     sums: dict[str, Any] = {
         "requests": wide.count(),
@@ -165,14 +174,13 @@ def cell_sums(mapped: ir.Table, grid: Grid) -> ir.Table:
         (1, 3): wide.wsb * wide.wbb,
         (0, 4): wide.wbb * wide.wbb,
     }
-    sums |= {f"p{j}{k}": exact_sum(value) for (j, k), value in factors.items()}
+    sums |= {f"p{j}{k}": _exact_sum(value) for (j, k), value in factors.items()}
     actual = {1: wide.a, 2: wide.aa, 3: wide.aa * wide.a, 4: wide.waa * wide.waa}
-    sums |= {f"a{j}": exact_sum(value) for j, value in actual.items()}
+    sums |= {f"a{j}": _exact_sum(value) for j, value in actual.items()}
     return wide.group_by("route", "outcome").aggregate(**sums)
 
 
-def exact_sum(value: ir.NumericColumn) -> ir.NumericScalar:
-    """The sum of whole numbers, to 38 digits."""
+def _exact_sum(value: ir.NumericColumn) -> ir.NumericScalar:
     return value.cast(EXACT_TYPE).sum()
 
 
@@ -181,6 +189,8 @@ def on_grid(table: ir.Table, **columns: tuple[ir.DecimalColumn, int]) -> ir.Tabl
 
     One column a stage: engines share no work between the branches of a CASE. Below 2^50 * 10^-12 USD (1,125 USD) a float holds
     every number on the way exactly, and its quotient lies further from the next whole number (2^-32) than it errs (2^-34).
+    Above, what is divided is a whole multiple, and no decimal on the way needs more digits than its operands, so that engines
+    which cut a product's digits have none to cut.
     """
     for name, (amount, step) in columns.items():
         table = table.mutate(**{f"{name}_sign": (amount < 0).ifelse(-1, 1), f"{name}_size": amount.abs()})
@@ -189,9 +199,10 @@ def on_grid(table: ir.Table, **columns: tuple[ir.DecimalColumn, int]) -> ir.Tabl
             units = (size.cast("float64") * float(PICO)).round().cast("int64")
             steps = (units * 2 + step) // (2 * step)
         else:
-            table = table.mutate(**{f"{name}_size": (size * PICO).cast(EXACT_TYPE) * 2 + step})
+            half, whole = (ibis.literal(usd(n), _DOUBLE_TYPE) for n in (step, 2 * step))
+            table = table.mutate(**{f"{name}_size": size + size + half})
             size = table[f"{name}_size"]
-            whole = size - size % (2 * step)
-            steps = (whole.cast("float64") / float(2 * step)).round().cast("int64")
+            multiple = size - size % whole
+            steps = (multiple.cast("float64") / float(usd(2 * step))).round().cast("int64")
         table = table.mutate(**{name: steps * table[f"{name}_sign"]})
     return table
