@@ -307,6 +307,11 @@ def test_arguments_that_cannot_be_used_are_refused(changes: dict[str, object], m
         suggest(to_table([row(1)]), **options)  # type: ignore[arg-type]
 
 
+def test_a_table_without_what_a_replay_reads_is_refused() -> None:
+    with pytest.raises(InputError, match="the table has no column tag"):
+        suggest(to_table([row(1)]).drop("tag"), ["gpt-4o-mini"], prices=PRICING, org_id=ORG)
+
+
 def test_an_empty_log_suggests_nothing() -> None:
     found = asked([row(1, org_id=OTHER_ORG)], window_start=START, window_end=END)
     assert (found.items, found.requests, found.split_at) == ((), 0, None)
@@ -384,6 +389,11 @@ def test_a_saving_that_ended_is_not_confirmed() -> None:
     (item,) = asked(rows).items
     assert (item.confirmed, item.note) == (False, "the held-out half saves nothing")
     assert item.heldout_savings_usd < 0 < item.selected_savings_usd
+    shown = SuggestedRoutes(asked(rows))
+    low, high = (-end for end in reversed(item.heldout_savings_usd_95))
+    words = f"costs more: {-item.heldout_savings_usd:.6f} USD {low:.6f} to {high:.6f} USD"
+    assert words in " ".join(repr(shown).split())
+    assert words.partition(" USD ")[0] in shown._repr_html_()
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -19,6 +19,7 @@ from ttplan.engine.mapped import count_left_out, map_requests
 from ttplan.engine.moments import LOWER, UPPER
 from ttplan.engine.question import Question
 from ttplan.engine.replay import FAR_AHEAD, LONG_AGO, NIL
+from ttplan.engine.rows import check_columns
 from ttplan.engine.segments import Key, Segments, Sums, add, cut
 from ttplan.engine.summary import usd
 from ttplan.model.errors import InputError
@@ -98,8 +99,8 @@ def suggest(
     confirms each, with its own figures and their interval, by method `limit`, all of that half's requests being resampled.
     Costs are those of a replay, to the last digit, with no cache projected.
 
-    The same table, whatever its order, gives the same suggestions. Raises InputError for an argument that cannot be used, and
-    where no target has a price; a target that has none is left out, and a note says so.
+    The same table, whatever its order, gives the same suggestions. Raises InputError for an argument or a table that cannot be
+    used, and where no target has a price; a target that has none is left out, and a note says so.
     """
     targets, dimensions = _checked(target_models, by, min_share, limit)
     pricing = prices or {}
@@ -111,6 +112,7 @@ def suggest(
         check_window(window_start, window_end)
     except ValueError as error:
         raise InputError(str(error)) from None
+    check_columns(table)
     question = Question(NIL, org_id, window_start, window_end, (), pricing)
     count, left_out = count_left_out(table, question)
     notes = [*_unpriced(targets, priced), *_left_out(left_out)]
