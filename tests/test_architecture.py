@@ -17,7 +17,7 @@ FLOORS: list[set[str]] = [
     {"files"},
     {"engine", "store", "quality", "audit", "logs", "prices", "plan_file", "progress"},
     {"apply"},
-    {"views", "cards", "chain_file"},
+    {"views", "cards", "suggestion_cards", "chain_file"},
     {"workspace"},
     {"cli"},
     {"__main__"},

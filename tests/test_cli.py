@@ -85,6 +85,7 @@ def test_json_is_one_document_and_nothing_else(store: Path, tmp_path: Path, caps
     for arguments in (
         ["import", log],
         ["plan", ROUTES, "--name", "q"],
+        ["suggest", "--target", "gpt-4o-mini"],
         ["plans"],
         ["show", found],
         ["apply", found, "--yes"],
@@ -100,6 +101,27 @@ def test_json_is_one_document_and_nothing_else(store: Path, tmp_path: Path, caps
         assert err == ""
     assert run(["show", found, "--json"]) == 0
     assert "nonce" not in json.loads(capsys.readouterr().out)
+
+
+def test_suggested_routes_are_shown_written_and_planned(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sample, routes = str(tmp_path / "sample.duckdb"), str(tmp_path / "suggested.yaml")
+    assert run(["import", str(DATA / "requests.parquet"), "--store", sample]) == 0
+    capsys.readouterr()
+    asking = ["suggest", "--target", "gpt-4o-mini", "--target", "claude-haiku-4-5", "--by", "tag, model", "--store", sample]
+    assert run([*asking, "--output", routes]) == 0
+    out = capsys.readouterr().out
+    assert "3 routes suggested, 3 confirmed" in out
+    assert "gpt-4o → gpt-4o-mini" in out
+    assert f"3 routes written to {routes}" in out
+    assert run(["plan", routes, "--name", "as suggested", "--store", sample]) == 0
+    assert "gpt-4o → gpt-4o-mini" in capsys.readouterr().out
+    fails([*asking, "--output", routes], 2, "exists already", capsys)
+    assert run([*asking, "--output", routes, "--overwrite", "--json"]) == 0
+    items = json.loads(capsys.readouterr().out)["items"]
+    assert [item["route"]["when"]["model_in"] for item in items] == [["gpt-4o"], ["claude-sonnet-4-5"], ["claude-haiku-4-5"]]
+    fails([*asking, "--by", "hour"], 2, "expected one or more of tag, model, input_tokens", capsys)
+    fails(["suggest", "--target", "nobody's", "--store", sample], 2, "no price for any of the target models", capsys)
+    fails(["suggest", "--store", sample], 2, "--target", capsys)
 
 
 def test_a_broken_chain_exits_1_and_names_the_entry(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ttplan.chain_file import verify_file as verify_file
     from ttplan.engine.replay import replay as replay
     from ttplan.engine.replay import replay_table as replay_table
+    from ttplan.engine.suggest import suggest as suggest
     from ttplan.model.audit import Anonymous as Anonymous
     from ttplan.model.audit import ApiKey as ApiKey
     from ttplan.model.audit import AuditEntry as AuditEntry
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from ttplan.model.route import ProposedRoute as ProposedRoute
     from ttplan.model.route import RouteAction as RouteAction
     from ttplan.model.route import RouteConditions as RouteConditions
+    from ttplan.model.suggestion import Suggestion as Suggestion
+    from ttplan.model.suggestion import Suggestions as Suggestions
     from ttplan.store.duckdb import DuckDBStore as DuckDBStore
     from ttplan.store.memory import MemoryStore as MemoryStore
     from ttplan.workspace import Workspace as Workspace
@@ -47,6 +50,7 @@ _HOMES = {
     "ttplan.audit.report": ("ChainReport",),
     "ttplan.audit.verify": ("verify_chain", "verify_chain_with_anchor"),
     "ttplan.engine.replay": ("replay", "replay_table"),
+    "ttplan.engine.suggest": ("suggest",),
     "ttplan.model.audit": ("Anonymous", "ApiKey", "AuditEntry", "System", "TipAnchor", "User"),
     "ttplan.model.errors": (
         "ApplyError",
@@ -73,6 +77,7 @@ _HOMES = {
     "ttplan.model.pricing": ("ModelPricing",),
     "ttplan.model.request": ("RequestLog",),
     "ttplan.model.route": ("ProposedRoute", "RouteAction", "RouteConditions"),
+    "ttplan.model.suggestion": ("Suggestion", "Suggestions"),
     "ttplan.store.duckdb": ("DuckDBStore",),
     "ttplan.store.memory": ("MemoryStore",),
     "ttplan.chain_file": ("verify_file",),

@@ -1,11 +1,14 @@
-"""YAML files that people write: bounded, without repeated keys, without aliases that could grow."""
+"""YAML files that people write: bounded, without repeated keys, without aliases that could grow. And writing such files."""
 
 from __future__ import annotations
 
 import os
 import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
 from pydantic import ValidationError
@@ -36,8 +39,16 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-# A number such as 1e-3 is a float to people; YAML 1.1 wants a dot in it.
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+\Z"), list("-+0123456789"))
+class _Dumper(yaml.SafeDumper):
+    """Writes what `_Loader` reads back the same."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+# A number such as 1e-3 is a float to people; YAML 1.1 wants a dot in it. Text that looks like one is written in quotes.
+for _side in (_Loader, _Dumper):
+    _side.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+\Z"), list("-+0123456789"))
 
 
 def read_yaml(path: str | os.PathLike[str], what: str) -> Any:
@@ -59,6 +70,33 @@ def read_yaml(path: str | os.PathLike[str], what: str) -> Any:
         raise InputError(f"{file}{where}: {error.problem}; expected {what} in YAML") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{file} is not YAML ({type(error).__name__}); expected {what}") from None
+
+
+def yaml_text(content: Any) -> str:
+    """Plain data (dicts with text keys, lists, text, numbers, booleans, None) as YAML that `read_yaml` reads back the same."""
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+@contextmanager
+def whole_file(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[BinaryIO]:
+    """A file to write to that appears under its name whole, when the block ends, or, after an error, not at all.
+
+    Raises InputError where there is one already, unless `overwrite`, or where it cannot be written.
+    """
+    target = Path(path)
+    if target.exists() and not overwrite:
+        raise InputError(f"{target} exists already; choose another path, or say to overwrite it")
+    draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}.new")
+    try:
+        with draft.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(target)
+    except OSError as error:
+        raise InputError(f"{target} cannot be written: {error.strerror}; choose a folder that this user may write") from None
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def explain(error: ValidationError) -> str:

@@ -1,14 +1,16 @@
-"""Plans that people write: routes, and what else a plan assumes, from YAML."""
+"""Plans that people write: routes, and what else a plan assumes, from YAML and back."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from pydantic import ConfigDict, ValidationError
 
-from ttplan.files import explain, read_yaml
+from ttplan.files import explain, read_yaml, whole_file, yaml_text
 from ttplan.model.errors import InputError
 from ttplan.model.plan import PlanConfig
 from ttplan.model.route import ProposedRoute, first_repeat
@@ -49,6 +51,50 @@ def read_plan_file(path: str | os.PathLike[str]) -> PlanFile:
     except ValidationError as error:
         raise InputError(f"{path}: config: {explain(error)}") from None
     return PlanFile(routes, PlanConfig.model_validate(written.model_dump()))
+
+
+def plan_yaml(routes: Sequence[ProposedRoute], config: PlanConfig | None = None, *, heading: str = "") -> str:
+    """A plan file as text, with `heading` as a comment above it, which `read_plan_file` reads back equal.
+
+    Raises InputError for a bound in USD with more digits than a number in YAML keeps.
+    """
+    content: dict[str, Any] = {"routes": [_written(route.name, route.model_dump(exclude_defaults=True)) for route in routes]}
+    if config is not None:
+        content["config"] = _written("config", config.model_dump(exclude_defaults=True))
+    comment = "".join(f"# {line}".rstrip() + "\n" for line in map(_printable, heading.splitlines()))
+    return comment + yaml_text(content)
+
+
+def write_plan_file(
+    path: str | os.PathLike[str],
+    routes: Sequence[ProposedRoute],
+    config: PlanConfig | None = None,
+    *,
+    heading: str = "",
+    overwrite: bool = False,
+) -> None:
+    """Write a plan file, whole or not at all. Raises InputError where there is one already, unless `overwrite`."""
+    text = plan_yaml(routes, config, heading=heading)
+    with whole_file(path, overwrite=overwrite) as file:
+        file.write(text.encode())
+
+
+def _printable(line: str) -> str:
+    return "".join(char if char.isprintable() else " " for char in line)
+
+
+def _written(where: str, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _written(where, part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_written(where, part) for part in value]
+    if isinstance(value, UUID):
+        return str(value)
+    if not isinstance(value, Decimal):
+        return value
+    if Decimal(repr(float(value))) != value:
+        raise InputError(f"{where!r:.60}: the bound {value} has more digits than a number in a YAML file keeps; round it")
+    return float(value)
 
 
 def _route(path: str | os.PathLike[str], position: int, fields: Any) -> ProposedRoute:

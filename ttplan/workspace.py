@@ -16,6 +16,7 @@ from ttplan.audit.keys import SigningKey, VerifyingKey, create_key, key_from_env
 from ttplan.audit.report import ChainReport, check_chain
 from ttplan.audit.verify import Strength
 from ttplan.cards import Plan
+from ttplan.files import whole_file
 from ttplan.model.audit import Actor, Anonymous, AuditEntry, TipAnchor
 from ttplan.model.errors import InputError, KeyFileError, PlanNotFound
 from ttplan.model.plan import IntervalMethod, PlanConfig
@@ -27,10 +28,12 @@ from ttplan.store.duckdb import LOCK_TIMEOUT, DuckDBStore
 from ttplan.store.protocol import Snapshot, Store
 
 if TYPE_CHECKING:
+    import ibis.expr.types as ir
     import pandas as pd
 
     from ttplan.logs.reader import OnBadRows
     from ttplan.logs.report import ReadReport
+    from ttplan.suggestion_cards import SuggestedRoutes
 
 BOOTSTRAP_ITERATIONS = 10_000
 PathLike = str | os.PathLike[str]
@@ -137,13 +140,8 @@ class Workspace:
         with self.store.read() as snapshot:
             org_id = self._org(snapshot)
             table = snapshot.requests()
-            extent = table.aggregate(first=table.ts.min(), last=table.ts.max()).to_pyarrow().to_pylist()[0]
-            providers = table.select("provider").distinct().to_pyarrow()["provider"].to_pylist()
-            start, end = window or (extent["first"], extent["last"] + timedelta(microseconds=1))
-            for moment in (start, end):
-                if moment.tzinfo is None:
-                    raise InputError(f"the window's {moment.isoformat()} has no time zone; expected one such as +00:00")
-            pricing = self._prices(proposed, providers, prices, allow_unpriced)
+            start, end = self._window(table, window)
+            pricing = self._prices(proposed, _providers(table), prices, allow_unpriced)
             plan_id = self._new_id()
             result = replay_table(
                 table,
@@ -194,6 +192,46 @@ class Workspace:
                 "let such requests count at their actual cost (allow_unpriced, --allow-unpriced)"
             )
         return table.pricing
+
+    def suggest(
+        self,
+        target_models: Sequence[str],
+        by: Sequence[str] = ("tag", "model", "input_tokens"),
+        *,
+        window: tuple[datetime, datetime] | None = None,
+        prices: PathLike | Mapping[str, ModelPricing] | None = None,
+        min_share: float = 0.01,
+        limit: int = 20,
+    ) -> SuggestedRoutes:
+        """Propose routes to `target_models`, ranked by projected savings, with conditions on the dimensions `by`.
+
+        The first half of the window chooses, the second confirms; what is shown are the second's figures. `routes` of what is
+        returned are the confirmed ones, to edit (`to_yaml`) and to `plan` with. `window` and `prices` as in `plan`; each route
+        earns at least `min_share` (0..1) of the cost. Raises InputError where something cannot be used, or nothing has a price.
+        """
+        from ttplan.engine.suggest import suggest
+        from ttplan.prices import price_table, read_prices
+        from ttplan.suggestion_cards import SuggestedRoutes
+
+        targets = [target_models] if isinstance(target_models, str) else list(target_models)
+        given = read_prices(prices) if isinstance(prices, str | os.PathLike) else prices
+        with self.store.read() as snapshot:
+            org_id = self._org(snapshot)
+            table = snapshot.requests()
+            start, end = self._window(table, window)
+            priced = price_table(_providers(table), targets, at=self._clock(), own=given)
+            found = suggest(
+                table,
+                targets,
+                by,
+                priced.pricing,
+                org_id=org_id,
+                window_start=start,
+                window_end=end,
+                min_share=min_share,
+                limit=limit,
+            )
+        return SuggestedRoutes(found.model_copy(update={"notes": (*found.notes, *priced.notes)}))
 
     def get(self, plan_id: UUID | str) -> Plan:
         """A stored plan by its id or the first digits of one, at least 4. Raises PlanNotFound, InputError where it is unclear."""
@@ -296,24 +334,13 @@ class Workspace:
 
         The file appears whole or not at all. Raises InputError where there is one already, unless `overwrite`.
         """
-        target = Path(path)
-        if target.exists() and not overwrite:
-            raise InputError(f"{target} exists already; choose another path, or say to overwrite it")
-        key, _ = self._verifying_key(None)
-        draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}.new")
-        try:
-            with self.store.read() as snapshot, draft.open("xb") as file:
+        with whole_file(path, overwrite=overwrite) as file:
+            key, _ = self._verifying_key(None)
+            with self.store.read() as snapshot:
                 org_id = self._org(snapshot, "no entries to export")
                 tip = snapshot.tip(org_id)
                 count = 0 if tip is None else tip.seq + 1
                 write_chain(file, snapshot.entries(org_id), verifying_key=key, org_id=org_id, entry_count=count)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(target)
-        except OSError as error:
-            raise InputError(f"{target} cannot be written: {error.strerror}; choose a folder that this user may write") from None
-        finally:
-            draft.unlink(missing_ok=True)
         return count
 
     @property
@@ -335,6 +362,18 @@ class Workspace:
             raise InputError(f"{self._name} has {lacking}; import a log first, with `ttplan import` or import_logs")
         return org_id
 
+    def _window(self, table: ir.Table, window: tuple[datetime, datetime] | None) -> tuple[datetime, datetime]:
+        """The window as given, else that of the whole log."""
+        if window is None:
+            extent = table.aggregate(first=table.ts.min(), last=table.ts.max()).to_pyarrow().to_pylist()[0]
+            if extent["first"] is None:
+                raise InputError(f"{self._name} has no requests to replay; import a log first")
+            return extent["first"], extent["last"] + timedelta(microseconds=1)
+        for moment in window:
+            if moment.tzinfo is None:
+                raise InputError(f"the window's {moment.isoformat()} has no time zone; expected one such as +00:00")
+        return window
+
     def _signing_key(self) -> SigningKey:
         """The key, loaded when it is first needed. One is made beside a store that has neither a key nor a chain."""
         if self._key is None:
@@ -354,6 +393,10 @@ class Workspace:
 
     def __repr__(self) -> str:
         return f"Workspace({self._name!r})"
+
+
+def _providers(table: ir.Table) -> list[str]:
+    return table.select("provider").distinct().to_pyarrow()["provider"].to_pylist()  # type: ignore[no-any-return]
 
 
 def open_workspace(

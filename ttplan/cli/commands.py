@@ -29,6 +29,9 @@ app = typer.Typer(
 StoreOption = Annotated[Path, typer.Option("--store", envvar="TTPLAN_STORE", help="The store: one DuckDB file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 KeyOption = Annotated[Path | None, typer.Option("--key-file", help="The signing key (PEM); otherwise the one beside the store.")]
+PricesOption = Annotated[Path | None, typer.Option(help="Prices of your own, over the catalogue's: a YAML file.")]
+StartOption = Annotated[str | None, typer.Option(help="The window's first moment, such as 2026-05-01T00:00:00Z.")]
+EndOption = Annotated[str | None, typer.Option(help="The first moment after the window.")]
 DEFAULT_STORE = Path("ttplan.duckdb")
 
 
@@ -78,9 +81,9 @@ def plan(
     routes: Annotated[Path, typer.Argument(help="The routes to try: a YAML file.", show_default=False)],
     name: Annotated[str, typer.Option(help="What to call the plan.", show_default=False)],
     store: StoreOption = DEFAULT_STORE,
-    prices: Annotated[Path | None, typer.Option(help="Prices of your own, over the catalogue's: a YAML file.")] = None,
-    start: Annotated[str | None, typer.Option(help="The window's first moment, such as 2026-05-01T00:00:00Z.")] = None,
-    end: Annotated[str | None, typer.Option(help="The first moment after the window.")] = None,
+    prices: PricesOption = None,
+    start: StartOption = None,
+    end: EndOption = None,
     seed: Annotated[int, typer.Option(help="What resampling begins with.")] = 0,
     method: Annotated[str, typer.Option(help="Intervals by limit, resample or tt-plan-core.")] = "limit",
     allow_unpriced: Annotated[
@@ -89,20 +92,63 @@ def plan(
     json: JsonOption = False,
 ) -> None:
     """Replay the logged requests against routes, and keep the result as a projected plan."""
-    workspace = _open(store)
-    if (start is None) != (end is None):
-        raise InputError("--start and --end go together; give both, or neither for the whole log")
-    window = None if start is None or end is None else (_moment(start, "--start"), _moment(end, "--end"))
-    found = workspace.plan(
+    found = _open(store).plan(
         routes,
         name=name,
-        window=window,
+        window=_window(start, end),
         prices=prices,
         seed=seed,
         interval_method=method,  # type: ignore[arg-type]  # the engine says which there are
         allow_unpriced=allow_unpriced,
     )
     _show_plan(found, json)
+
+
+@app.command()
+def suggest(
+    target: Annotated[
+        list[str], typer.Option("--target", help="A model to send requests to; may be repeated.", show_default=False)
+    ],
+    by: Annotated[
+        str, typer.Option(help="What routes may tell apart, of tag, model and input_tokens.")
+    ] = "tag,model,input_tokens",
+    store: StoreOption = DEFAULT_STORE,
+    prices: PricesOption = None,
+    start: StartOption = None,
+    end: EndOption = None,
+    min_share: Annotated[float, typer.Option("--min-share", help="What a route has to save, as a share of the cost.")] = 0.01,
+    limit: Annotated[int, typer.Option(help="How many routes to show at most.")] = 20,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Write the confirmed routes there, as a plan's YAML file.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file where there is one.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Propose routes: half of the window chooses them, the other half confirms them."""
+    found = _open(store).suggest(
+        target,
+        [name.strip() for name in by.split(",") if name.strip()],
+        window=_window(start, end),
+        prices=prices,
+        min_share=min_share,
+        limit=limit,
+    )
+    if output is not None:
+        found.to_yaml(output, overwrite=overwrite)
+    if json:
+        show_json(found.found.model_dump(mode="json"))
+        return
+    print(found)
+    if output is not None:
+        count = len(found.routes)
+        print(f"\n{count} {'route' if count == 1 else 'routes'} written to {output}: edit them, and replay them with")
+        print(f"ttplan plan {output} --name NAME --store {store}")
+
+
+def _window(start: str | None, end: str | None) -> tuple[datetime, datetime] | None:
+    if (start is None) != (end is None):
+        raise InputError("--start and --end go together; give both, or neither for the whole log")
+    return None if start is None or end is None else (_moment(start, "--start"), _moment(end, "--end"))
 
 
 def _moment(text: str, option: str) -> datetime:

@@ -22,6 +22,7 @@ NO_PRICE = -1
 _PRICE_TYPE = "decimal(19, 15)"
 # Tokens below 10^12. Their product with a price then has 33 digits: no engine needs to cut any.
 _TOKENS_TYPE = "decimal(12, 0)"
+_RATES = ("input_price", "cached_price", "output_price")
 
 UNCHANGED, UNPRICED, REROUTED, REFUSED = 0, 1, 2, 3
 """What becomes of a request: no route matches it; its target has no price; it is rerouted; the ceiling refuses it."""
@@ -35,16 +36,24 @@ class PriceRule(NamedTuple):
     price: ModelPricing
 
 
+def target_prices(target: str, pricing: Mapping[str, ModelPricing]) -> list[tuple[str | None, ModelPricing]]:
+    """The prices of a target by provider, then, under None, that for every other one.
+
+    That of `provider:target` where it is there, else of the first key in order with that model. Empty where nothing prices it.
+    """
+    suffix = f":{target}"
+    keys = sorted(pricing)
+    own: list[tuple[str | None, ModelPricing]] = [(k.removesuffix(suffix), pricing[k]) for k in keys if k.endswith(suffix)]
+    return own + [(None, pricing[key]) for key in keys if split_price_key(key)[1] == target][:1]
+
+
 def price_rules(routes: Sequence[ProposedRoute], pricing: Mapping[str, ModelPricing]) -> list[PriceRule]:
-    """The prices of the routes' targets: `provider:target` where it is there, else the first in key order with that model."""
-    rules = []
-    for index, route in enumerate(routes):
-        target = route.then.target_model
-        suffix = f":{target}"
-        keys = sorted(pricing)
-        rules += [PriceRule(index, key.removesuffix(suffix), pricing[key]) for key in keys if key.endswith(suffix)]
-        rules += [PriceRule(index, None, pricing[key]) for key in keys if split_price_key(key)[1] == target][:1]
-    return rules
+    """The prices of the routes' targets."""
+    return [
+        PriceRule(index, provider, price)
+        for index, route in enumerate(routes)
+        for provider, price in target_prices(route.then.target_model, pricing)
+    ]
 
 
 def with_cost(table: ir.Table, routes: Sequence[ProposedRoute], rules: Sequence[PriceRule]) -> ir.Table:
@@ -55,17 +64,9 @@ def with_cost(table: ir.Table, routes: Sequence[ProposedRoute], rules: Sequence[
     request where no gateway cache has its answer.
     """
     table = table.mutate(rule=_rule_index(table, rules))
-    table = table.mutate(
-        charged=table.cached_tokens.clip(upper=table.input_tokens),
-        **{name: _token_price(table, rules, name) for name in ("input_price", "cached_price", "output_price")},
-    )
-    raw = (
-        (table.input_tokens - table.charged).cast(_TOKENS_TYPE) * table.input_price
-        + table.charged.cast(_TOKENS_TYPE) * table.cached_price
-        + table.output_tokens.cast(_TOKENS_TYPE) * table.output_price
-    )
-    # Engines round half away from zero when a decimal loses digits; engine/capability.py checks it at the halves.
-    table = table.mutate(routed_usd=raw.cast(ROW_MONEY_TYPE))
+    table = with_charged(table)
+    table = table.mutate(**{name: _token_price(table, rules, name) for name in _RATES})
+    table = table.mutate(routed_usd=_cost(table, *(table[name] for name in _RATES)))
     outcome = ibis.cases(
         (table.route == NO_ROUTE, UNCHANGED),
         (table.rule == NO_PRICE, UNPRICED),
@@ -81,6 +82,44 @@ def with_cost(table: ir.Table, routes: Sequence[ProposedRoute], rules: Sequence[
 def _moved(table: ir.Table, routes: Sequence[ProposedRoute]) -> ir.BooleanValue:
     """Whether a request would be sent to its route's target if no cache had its answer."""
     return reduce(and_, (~over for over in _over_ceiling(table, routes)), (table.route != NO_ROUTE) & (table.rule != NO_PRICE))
+
+
+def with_charged(table: ir.Table) -> ir.Table:
+    """`table` and a column `charged`: the input tokens that the cached rate is charged for."""
+    return table.mutate(charged=table.cached_tokens.clip(upper=table.input_tokens))
+
+
+def with_target_cost(table: ir.Table, name: str, prices: Sequence[tuple[str | None, ModelPricing]]) -> ir.Table:
+    """`table` (with `charged`) and a column `name`: what each request costs at the prices that `target_prices` gives.
+
+    The last of them must be the one under None, so that there is none without a price.
+    """
+    rates = {f"{name}_{rate}": _provider_price(table, prices, rate) for rate in _RATES}
+    priced = table.mutate(**rates)
+    return priced.mutate(**{name: _cost(priced, *(priced[rate] for rate in rates))}).drop(*rates)
+
+
+def _cost(table: ir.Table, fresh_rate: ir.Value, cached_rate: ir.Value, output_rate: ir.Value) -> ir.DecimalValue:
+    raw = (
+        (table.input_tokens - table.charged).cast(_TOKENS_TYPE) * fresh_rate
+        + table.charged.cast(_TOKENS_TYPE) * cached_rate
+        + table.output_tokens.cast(_TOKENS_TYPE) * output_rate
+    )
+    # Engines round half away from zero when a decimal loses digits; engine/capability.py checks it at the halves.
+    return raw.cast(ROW_MONEY_TYPE)
+
+
+def _provider_price(table: ir.Table, prices: Sequence[tuple[str | None, ModelPricing]], name: str) -> ir.DecimalValue:
+    *own, (_, other) = prices
+    default = _per_token(other, name)
+    # Most targets have one price whoever serves them: a constant, which an engine folds.
+    branches = [
+        (table.provider == provider, ibis.literal(_per_token(price, name), _PRICE_TYPE))
+        for provider, price in own
+        if _per_token(price, name) != default
+    ]
+    constant = ibis.literal(default, _PRICE_TYPE)
+    return ibis.cases(*branches, else_=constant).cast(_PRICE_TYPE) if branches else constant
 
 
 def _rule_index(table: ir.Table, rules: Sequence[PriceRule]) -> ir.IntegerValue:

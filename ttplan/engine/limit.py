@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import bdtr, bdtrc
 
 from ttplan.engine.latency import cumulate, percentile_rank
-from ttplan.engine.moments import LOWER, UPPER, central_moments, combined, cumulants
+from ttplan.engine.moments import LOWER, UPPER, Cumulants, central_moments, combined, cumulants
 from ttplan.engine.summary import PICO
 
 Ends = tuple[float, float]
@@ -20,14 +20,19 @@ UNTRUSTED_ERROR = 0.3
 
 
 def total_interval(powers: Mapping[int, int], step: int, total: int, n: int) -> Ends:
-    """Ends, in USD, of the bootstrap distribution of a sum.
+    """Ends, in USD, of the bootstrap distribution of a sum; the arguments are those of `draw_of_total`."""
+    draw = draw_of_total(powers, step, total, n)
+    return draw.quantile_of_sum(n, LOWER), draw.quantile_of_sum(n, UPPER)
+
+
+def draw_of_total(powers: Mapping[int, int], step: int, total: int, n: int) -> Cumulants:
+    """The cumulants, in USD, of one of the `n` draws of a resampled sum.
 
     `powers[j]` is the sum of the j-th powers (1 to 4) on the grid of `step` 10^-12 USD, `total` the exact sum in 10^-12 USD.
     """
     unit = step / PICO
     exact = central_moments({(j, k): (powers[j] if k == 0 else 0) for j in range(5) for k in range(5 - j) if j + k}, n)
-    draw = cumulants(total / n / PICO, {j: float(exact[(j, 0)]) * unit**j for j in (2, 3, 4)})
-    return draw.quantile_of_sum(n, LOWER), draw.quantile_of_sum(n, UPPER)
+    return cumulants(total / n / PICO, {j: float(exact[(j, 0)]) * unit**j for j in (2, 3, 4)})
 
 
 def ratio_interval(powers: Mapping[tuple[int, int], int], step: int, difference: int, baseline: int, n: int) -> Ends | None:

@@ -28,10 +28,15 @@ class Cumulants:
         if self.k2 <= 0:
             return n * self.k1
         z = NormalDist().inv_cdf(p)
-        skew = self.k3 / (self.k2 * sqrt(self.k2) * sqrt(n))
-        excess = self.k4 / (self.k2 * self.k2 * n)
+        skew, excess = self.shape_of_sum(n)
         w = z + (z * z - 1) * skew / 6 + (z**3 - 3 * z) * excess / 24 - (2 * z**3 - 5 * z) * skew * skew / 36
         return n * self.k1 + sqrt(n * self.k2) * w
+
+    def shape_of_sum(self, n: int) -> tuple[float, float]:
+        """Skewness and excess kurtosis of the sum of `n` independent draws; zeros where the draws do not differ."""
+        if self.k2 <= 0:
+            return 0.0, 0.0
+        return self.k3 / (self.k2 * sqrt(self.k2) * sqrt(n)), self.k4 / (self.k2 * self.k2 * n)
 
 
 def central_moments(powers: Mapping[tuple[int, int], int], n: int) -> dict[tuple[int, int], Fraction]:

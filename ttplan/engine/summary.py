@@ -159,7 +159,7 @@ def cell_sums(mapped: ir.Table, grid: Grid, thresholds: int = 0) -> ir.Table:
 
     `thresholds` is how many a semantic sweep has tried.
     """
-    amounts = _on_grid(
+    amounts = on_grid(
         mapped,
         s=(mapped.baseline_cost_usd - mapped.projected_usd, grid.step),
         b=(mapped.baseline_cost_usd, grid.step),
@@ -230,7 +230,7 @@ def _exact_sum(value: ir.NumericColumn) -> ir.NumericScalar:
     return value.cast(EXACT_TYPE).sum()
 
 
-def _on_grid(table: ir.Table, **columns: tuple[ir.DecimalColumn, int]) -> ir.Table:
+def on_grid(table: ir.Table, **columns: tuple[ir.DecimalColumn, int]) -> ir.Table:
     """`table` with each amount in steps of its grid, rounded half away from zero, as whole numbers of at most 2^20.
 
     One column a stage: engines share no work between the branches of a CASE. Below 2^50 * 10^-12 USD (1,125 USD) a float holds
