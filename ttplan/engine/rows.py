@@ -67,7 +67,10 @@ _LIMITS = (
 )
 _Accepts = tuple[Callable[[dt.DataType], bool], str]
 _TEXT: _Accepts = (lambda t: t.is_string(), "text")
-_ANY: _Accepts = (lambda t: t.is_string() or t.is_primitive() or t.is_uuid() or t.is_decimal() or t.is_temporal(), "one value a row")
+_ANY: _Accepts = (
+    lambda t: t.is_string() or t.is_primitive() or t.is_uuid() or t.is_decimal() or t.is_temporal(),
+    "one value a row",
+)
 _VECTOR: _Accepts = (lambda t: t.is_array() and t.value_type.is_floating(), "arrays of floats")
 _ID: _Accepts = (lambda t: t.is_string() or t.is_uuid(), "text or UUID")
 _WHOLE: _Accepts = (lambda t: t.is_integer() or (t.is_decimal() and t.scale == 0), "whole numbers")
