@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -86,6 +87,10 @@ def test_rows_are_read_from_each_format(tmp_path: Path, kind: str) -> None:
         "response_body": None,
         "body_lower": None,
         "source_id": None,
+        "session_id": None,
+        "user_id": None,
+        "api_key_id": None,
+        "embedding": None,
     }
     assert rows[2]["ts"] == datetime(2026, 5, 1, 12, tzinfo=UTC)
     report = log.report()
@@ -185,6 +190,34 @@ def test_bodies_are_read_only_where_asked_and_never_shown(tmp_path: Path) -> Non
     with pytest.raises(InputError) as caught:
         read(bad, with_bodies=True)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_embeddings_are_read_only_where_asked_to_the_last_bit(tmp_path: Path, ending: str) -> None:
+    vector = [0.1, -2.5, 1e-7, 3.0]
+    spelt: Any = json.dumps(vector) if ending == "csv" else vector
+    path = write(tmp_path / f"log.{ending}", [ROW | {"embedding": spelt, "session_id": "s-1"}])
+    plain, log = read(path)
+    assert plain[0]["embedding"] is None
+    assert plain[0]["session_id"] == "s-1"
+    rows, _ = read(path, with_embeddings=True)
+    assert rows[0]["embedding"] == np.array(vector, dtype=np.float32).tolist()
+    assert log.report().ignored_columns == (() if ending == "jsonl" else ("embedding",))
+
+
+@pytest.mark.parametrize("bad", ["[1, 2", "[]", "[1, null]", '["a"]', "[1e39, 0]", "7", "[NaN]"])
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_what_is_no_embedding_is_named(tmp_path: Path, bad: str, ending: str) -> None:
+    path = tmp_path / f"log.{ending}"
+    write(path, [ROW | {"embedding": bad}])
+    with pytest.raises(InputError, match=r"embedding: expected a list of 1 to 16,384 finite numbers"):
+        read(path, with_embeddings=True)
+
+
+def test_an_embedding_of_an_infinite_number_in_parquet_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "log.parquet", [ROW | {"embedding": [1.0, float("inf")]}])
+    with pytest.raises(InputError, match=r"embedding: expected a list of 1 to 16,384 finite numbers.*inf"):
+        read(path, with_embeddings=True)
 
 
 @pytest.mark.parametrize(

@@ -79,20 +79,22 @@ class Workspace:
         format: str | None = None,
         on_bad_rows: OnBadRows = "refuse",
         with_bodies: bool = False,
+        with_embeddings: bool = False,
         progress: bool | None = None,
     ) -> ReadReport:
         """Add the requests of a Parquet, CSV or JSON lines file in our own column names, in one transaction or not at all.
 
         Importing a file again adds nothing. With `on_bad_rows="skip"` rows that cannot be used are left out and reported, with
-        "refuse" they refuse the file. Prompts and answers are kept only with `with_bodies`. `progress` of None shows a bar on a
-        terminal or in a notebook.
+        "refuse" they refuse the file. Prompts and answers are kept only with `with_bodies`, embeddings only with
+        `with_embeddings`. `progress` of None shows a bar on a terminal or in a notebook.
 
         Raises InputError, naming file, row and field, after which the store is as it was.
         """
         from ttplan.logs.reader import LogFile
         from ttplan.progress import counting
 
-        log = LogFile(path, format=format, on_bad_rows=on_bad_rows, with_bodies=with_bodies)
+        kept = {"with_bodies": with_bodies, "with_embeddings": with_embeddings}
+        log = LogFile(path, format=format, on_bad_rows=on_bad_rows, **kept)
         with counting(f"importing {Path(path).name}", log.row_count(), progress) as count, self.store.transaction() as tx:
             default = tx.org_id() or self._new_id()
             try:

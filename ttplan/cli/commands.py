@@ -59,6 +59,7 @@ def import_(
         bool, typer.Option("--skip-bad-rows", help="Leave out rows that cannot be used, and report them.")
     ] = False,
     with_bodies: Annotated[bool, typer.Option("--with-bodies", help="Keep prompts and answers, too.")] = False,
+    with_embeddings: Annotated[bool, typer.Option("--with-embeddings", help="Keep embeddings, too.")] = False,
     org: Annotated[str | None, typer.Option(help="Whose the store is, where the log has several organisations.")] = None,
     json: JsonOption = False,
 ) -> None:
@@ -67,7 +68,11 @@ def import_(
     reports = []
     for file in files:
         report = workspace.import_logs(
-            file, format=format, on_bad_rows="skip" if skip_bad_rows else "refuse", with_bodies=with_bodies
+            file,
+            format=format,
+            on_bad_rows="skip" if skip_bad_rows else "refuse",
+            with_bodies=with_bodies,
+            with_embeddings=with_embeddings,
         )
         reports.append(report)
         if not json:

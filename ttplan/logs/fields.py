@@ -6,9 +6,12 @@ from typing import NamedTuple
 
 
 class Kind(NamedTuple):
-    """A kind of value: the texts that spell one, how SQL makes the value of such a text, and how a person is told."""
+    """A kind of value: the texts that spell one, how SQL makes the value of such a text, and how a person is told.
 
-    pattern: str
+    A kind without a pattern arrives as a list of numbers, not as text.
+    """
+
+    pattern: str | None
     value: str
     expected: str
 
@@ -34,6 +37,13 @@ FLAG = Kind(r"(?i)true|false|1|0", "TRY_CAST({c} AS BOOLEAN)", "true or false")
 LAYER = Kind(r"l1|l2", "{c}", "l1, l2 or nothing")
 UUID_TEXT = Kind(
     r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}", "lower({c})", "a UUID such as 6f1c…-…"
+)
+
+VECTOR = Kind(
+    None,
+    "CASE WHEN len({c}) <= 16384 AND list_count({c}) = len({c}) "
+    "AND isfinite(list_min({c})) AND isfinite(list_max({c})) THEN {c} END",
+    "a list of 1 to 16,384 finite numbers that fit 32 bits",
 )
 
 
@@ -67,6 +77,11 @@ FIELDS = (
     Field("status", STATUS, default="200", assumed="200"),
     Field("tag", TEXT),
     Field("finish_reason", TEXT),
+    Field("session_id", TEXT),
+    Field("user_id", TEXT),
+    Field("api_key_id", TEXT),
 )
 BODIES = (Field("body", BODY), Field("response_body", BODY))
 """What is read only where it is asked for, and never shown in a message."""
+EMBEDDINGS = (Field("embedding", VECTOR),)
+"""Large, and close to the prompt itself: read only where it is asked for, too."""

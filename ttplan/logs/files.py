@@ -24,7 +24,8 @@ _SOURCES = {
 
 
 class Source(NamedTuple):
-    """A file that can be read. `relation` is SQL with one parameter, `path`; it has one text column for each of `fields`."""
+    """A file that can be read. `relation` is SQL with one parameter, `path`; it has one column for each of `fields`: a text, or,
+    for those that were asked for as lists, a list of floats."""
 
     path: str
     format: str
@@ -39,8 +40,12 @@ def open_source(
     path: str | os.PathLike[str],
     wanted: Sequence[str],
     format: str | None = None,
+    lists: Sequence[str] = (),
 ) -> Source:
-    """Open a Parquet, CSV or JSON lines file for its columns `wanted`. Raises InputError for what is no such file."""
+    """Open a Parquet, CSV or JSON lines file for its columns `wanted`, of which `lists` hold numbers.
+
+    Raises InputError for what is no such file.
+    """
     file = Path(path)
     if not file.exists():
         raise InputError(f"{file}: no such file")
@@ -57,7 +62,7 @@ def open_source(
         raise unreadable(file, kind, error) from None
     present = [name for name in wanted if columns is None or name in columns]
     ignored = tuple(name for name in columns or () if name not in wanted)
-    return Source(str(file), kind, why, _relation(kind, present), frozenset(present), ignored)
+    return Source(str(file), kind, why, _relation(kind, present, lists), frozenset(present), ignored)
 
 
 def unreadable(path: str | os.PathLike[str], kind: str, error: duckdb.Error) -> InputError:
@@ -91,10 +96,11 @@ def _columns(connection: duckdb.DuckDBPyConnection, kind: str, path: str) -> lis
     return None if kind == "jsonl" else [str(row[0]) for row in described]
 
 
-def _relation(kind: str, fields: Sequence[str]) -> str:
+def _relation(kind: str, fields: Sequence[str], lists: Sequence[str]) -> str:
     """`fields` are names from our own table, never from the file: only they are put into SQL."""
-    if kind == "jsonl":
-        texts = [f"json_extract_string(json, '$.{name}') AS {name}" for name in fields]
-    else:
-        texts = [f"CAST({name} AS VARCHAR) AS {name}" for name in fields]
-    return f"(SELECT {', '.join(texts) or 'NULL'} FROM {_SOURCES[kind]})"  # noqa: S608
+    text = "json_extract_string(json, '$.{name}')" if kind == "jsonl" else "CAST({name} AS VARCHAR)"
+    # A text that is no list becomes an empty one, which nobody takes for a vector. Parquet has lists of its own.
+    found = "{name}" if kind == "parquet" else f"NULLIF({text}, '')"
+    vector = f"CASE WHEN {found} IS NOT NULL THEN coalesce(TRY_CAST({found} AS FLOAT[]), []) END"
+    columns = [f"{(vector if name in lists else text).format(name=name)} AS {name}" for name in fields]
+    return f"(SELECT {', '.join(columns) or 'NULL'} FROM {_SOURCES[kind]})"  # noqa: S608

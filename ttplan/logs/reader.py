@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ttplan.logs.fields import BODIES, FIELDS, UUID_TEXT, Field
+from ttplan.logs.fields import BODIES, EMBEDDINGS, FIELDS, UUID_TEXT, Field
 from ttplan.logs.files import Source, open_source, unreadable
 from ttplan.logs.report import EXAMPLES, ReadReport, Skipped
 from ttplan.model.errors import InputError
@@ -46,6 +46,10 @@ SCHEMA = pa.schema(
         ("response_body", pa.string()),
         ("body_lower", pa.string()),
         ("source_id", pa.string()),
+        ("session_id", pa.string()),
+        ("user_id", pa.string()),
+        ("api_key_id", pa.string()),
+        ("embedding", pa.list_(pa.float32())),
     ]
 )
 """The rows that come out. `org_id` is null where the file has none; `body_lower` is the body lower-cased by Python."""
@@ -61,13 +65,14 @@ class LogFile:
         format: str | None = None,
         on_bad_rows: OnBadRows = "refuse",
         with_bodies: bool = False,
+        with_embeddings: bool = False,
     ) -> None:
         """Open the file and check its columns. Raises InputError where it is no such file or lacks a required column."""
-        self._fields = (*FIELDS, *(BODIES if with_bodies else ()))
+        self._fields = (*FIELDS, *(BODIES if with_bodies else ()), *(EMBEDDINGS if with_embeddings else ()))
         self._connection = duckdb.connect()
         self._connection.execute("SET TimeZone = 'UTC'")
         names = [field.name for field in self._fields]
-        self.source = open_source(self._connection, path, names, format)
+        self.source = open_source(self._connection, path, names, format, [field.name for field in EMBEDDINGS])
         self._on_bad_rows = on_bad_rows
         self._rows = 0
         self._used = 0
@@ -156,10 +161,11 @@ def _check_columns(source: Source, fields: tuple[Field, ...]) -> None:
 def _query(source: Source, fields: tuple[Field, ...]) -> str:
     """One SELECT: each field's value, and the first field whose text is none of its kind. Names are our own."""
     present = [field for field in fields if field.name in source.fields]
-    cleaned = ", ".join(f"NULLIF({f.name}, '') AS {f.name}" if source.format == "csv" else f.name for f in present)
+    csv = source.format == "csv"
+    cleaned = ", ".join(f"NULLIF({f.name}, '') AS {f.name}" if csv and f.kind.pattern else f.name for f in present)
     values = ", ".join(f"{f.kind.value.format(c=f.name)} AS {f.name}_value" for f in present)
     bad = " ".join(f"WHEN {_is_bad(f)} THEN '{f.name}'" for f in present)
-    found = " ".join(f"WHEN bad_field = '{f.name}' THEN left({f.name}, 40)" for f in present if f not in BODIES)
+    found = " ".join(f"WHEN bad_field = '{f.name}' THEN left(CAST({f.name} AS VARCHAR), 40)" for f in present if f not in BODIES)
     chosen = ", ".join(f"{_chosen(f, f in present)} AS {f.name}" for f in fields)
     return f"""
         WITH texts AS (SELECT row_number() OVER () AS row_number, {cleaned} FROM {source.relation}),
@@ -171,7 +177,8 @@ def _query(source: Source, fields: tuple[Field, ...]) -> str:
 
 def _is_bad(field: Field) -> str:
     text = field.name
-    wrong = f"({text} IS NOT NULL AND (NOT regexp_full_match({text}, '{field.kind.pattern}') OR {text}_value IS NULL))"
+    misspelt = f"NOT regexp_full_match({text}, '{field.kind.pattern}') OR " if field.kind.pattern else ""
+    wrong = f"({text} IS NOT NULL AND ({misspelt}{text}_value IS NULL))"
     return f"({text} IS NULL OR {wrong})" if field.required else wrong
 
 
