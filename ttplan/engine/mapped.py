@@ -115,7 +115,8 @@ def _l2_hit(table: ir.Table, question: Question) -> ir.BooleanValue:
 
 def _period(seconds: int) -> Callable[[ir.Table, str], ir.StringValue]:
     def key(table: ir.Table, _name: str) -> ir.StringValue:
-        epoch = table.ts.epoch_seconds().cast("int64")
+        # DuckDB's are floats, whatever Ibis says of them, and a cast would round them up.
+        epoch = table.ts.epoch_seconds().cast("float64").floor().cast("int64")
         return (epoch - (epoch % seconds + seconds) % seconds).cast("string")
 
     return key
