@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 from tests import plans, universe
 from tests.strategies import ORG
-from ttplan.cards import Plan, plan_lines
+from ttplan.cards.plan import Plan, plan_lines
 from ttplan.engine.replay import replay
 from ttplan.model.plan import PlanResult
 from ttplan.model.plan_run import PlanRun

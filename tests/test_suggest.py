@@ -22,6 +22,7 @@ from tests import oracle, oracle_suggest, strategies
 from tests.strategies import ORG, OTHER_ORG, START
 from tests.test_workspace import DATA, opened
 from tests.universe import log, plan
+from ttplan.cards.suggestions import SuggestedRoutes
 from ttplan.engine.replay import replay_table
 from ttplan.engine.rows import to_table
 from ttplan.engine.segments import MOST_TAGS
@@ -32,7 +33,6 @@ from ttplan.model.request import RequestLog
 from ttplan.model.route import by_precedence
 from ttplan.model.suggestion import Suggestion, Suggestions
 from ttplan.plan_file import plan_yaml, read_plan_file, write_plan_file
-from ttplan.suggestion_cards import SuggestedRoutes
 from ttplan.workspace import Workspace
 
 PRICING = {

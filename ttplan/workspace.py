@@ -15,7 +15,7 @@ from ttplan.audit.jsonl import write_chain
 from ttplan.audit.keys import SigningKey, VerifyingKey, create_key, key_from_env, load_key, save_key
 from ttplan.audit.report import ChainReport, check_chain
 from ttplan.audit.verify import Strength
-from ttplan.cards import Plan
+from ttplan.cards.plan import Plan
 from ttplan.files import whole_file
 from ttplan.model.audit import Actor, Anonymous, AuditEntry, TipAnchor
 from ttplan.model.errors import InputError, KeyFileError, PlanNotFound
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
     import pandas as pd
 
+    from ttplan.cards.suggestions import SuggestedRoutes
     from ttplan.logs.reader import OnBadRows
     from ttplan.logs.report import ReadReport
-    from ttplan.suggestion_cards import SuggestedRoutes
 
 BOOTSTRAP_ITERATIONS = 10_000
 PathLike = str | os.PathLike[str]
@@ -211,9 +211,9 @@ class Workspace:
         returned are the confirmed ones, to edit (`to_yaml`) and to `plan` with. `window` and `prices` as in `plan`; each route
         earns at least `min_share` (0..1) of the cost. Raises InputError where something cannot be used, or nothing has a price.
         """
+        from ttplan.cards.suggestions import SuggestedRoutes
         from ttplan.engine.suggest import suggest
         from ttplan.prices import price_table, read_prices
-        from ttplan.suggestion_cards import SuggestedRoutes
 
         targets = [target_models] if isinstance(target_models, str) else list(target_models)
         given = read_prices(prices) if isinstance(prices, str | os.PathLike) else prices

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from ttplan.model.money import Money, SignedMoney
 from ttplan.model.pricing import ModelPricing, split_price_key
+from ttplan.model.quality import QualityResult
 from ttplan.model.request import Instant, RequestLog
 from ttplan.model.route import ProposedRoute, first_repeat
 
@@ -256,7 +257,7 @@ class PlanResult(BaseModel):
     clusters: Clusters | None = None
     per_route_breakdown: tuple[PerRouteBreakdown, ...]
     caveats: tuple[str, ...]
-    quality: None = None
+    quality: QualityResult | None = None
     cache_hits: CacheHits | None = None
     savings_by_cause: SavingsByCause | None = None
     poisoning_candidates: tuple[PoisoningCandidate, ...] = ()

@@ -11,8 +11,9 @@ import duckdb
 import orjson
 
 from ttplan.model.audit import Record, TipAnchor
-from ttplan.model.errors import InputError, StoreError
+from ttplan.model.errors import InputError, PlanNotFound, StoreError
 from ttplan.model.plan_run import LiveRoute, PlanRun, Status
+from ttplan.model.quality import QualityResult
 from ttplan.model.route import ProposedRoute
 from ttplan.store.exact_json import read_exact, write_exact
 from ttplan.store.protocol import AddedRequests
@@ -171,6 +172,13 @@ class DuckDBTransaction(DuckDBSnapshot):
                     applied_at,
                 )
         return status
+
+    def set_quality(self, plan_id: UUID, quality: QualityResult) -> None:
+        run = self.plan(plan_id)
+        if run is None:
+            raise PlanNotFound(plan_id)
+        result = run.result.model_copy(update={"quality": quality})
+        self._rows("UPDATE plan_runs SET result = ? WHERE plan_id = ?", write_exact(result), plan_id)
 
     def append_entry(self, record: Record) -> None:
         tip = self.tip(UUID(record.org_id))

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from ttplan.model.audit import Record, TipAnchor
-from ttplan.model.errors import InputError, StoreError
+from ttplan.model.errors import InputError, PlanNotFound, StoreError
 from ttplan.model.plan import Aggregates, ConfidenceIntervals, PlanConfig, PlanResult
 from ttplan.model.plan_run import LiveRoute, PlanRun, Status
+from ttplan.model.quality import QualityResult
 from ttplan.model.route import ProposedRoute
 from ttplan.store.protocol import AddedRequests
 
@@ -144,6 +145,12 @@ class MemoryTransaction(MemorySnapshot):
             for route in routes:
                 self._state.routes[(run.org_id, route.name)] = LiveRoute(route=route, plan_id=plan_id, applied_at=applied_at)
         return run.status
+
+    def set_quality(self, plan_id: UUID, quality: QualityResult) -> None:
+        run = self._state.plans.get(plan_id)
+        if run is None:
+            raise PlanNotFound(plan_id)
+        self._state.plans[plan_id] = run.model_copy(update={"result": run.result.model_copy(update={"quality": quality})})
 
     def append_entry(self, record: Record) -> None:
         org_id = UUID(record.org_id)

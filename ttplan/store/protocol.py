@@ -10,6 +10,7 @@ from uuid import UUID
 
 from ttplan.model.audit import Record, TipAnchor
 from ttplan.model.plan_run import LiveRoute, PlanRun, Status
+from ttplan.model.quality import QualityResult
 from ttplan.model.route import ProposedRoute
 
 if TYPE_CHECKING:  # `ttplan.apply` imports this module and must do without them
@@ -77,6 +78,9 @@ class Transaction(Snapshot, Protocol):
         If and only if it was `projected`, the plan is `applied` now, `applied_at` is set and the routes are live, each in
         place of the live one of the same name.
         """
+
+    def set_quality(self, plan_id: UUID, quality: QualityResult) -> None:
+        """Keep with a plan what was found of its answers' quality, in place of what was kept before. PlanNotFound."""
 
     def append_entry(self, record: Record) -> None:
         """Append to the chain of `record.org_id`. StoreError where `record.seq` is not the next one."""

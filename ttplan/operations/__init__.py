@@ -1,0 +1,1 @@
+"""The verbs on plans besides applying them: one module each."""
