@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from decimal import Decimal
+from threading import Event
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from ttplan.model.plan import PlanConfig, PoisoningCandidate
 from ttplan.model.plan_run import PlanRun
 from ttplan.model.quality import QualityResult
 from ttplan.model.request import RequestLog
-from ttplan.quality.assess import Cancel, Progress, assess_sync
+from ttplan.quality.assess import Progress, assess_sync
 from ttplan.quality.judge import Estimates, Judge, Proposed, Proposer, QualitySettings, Rerouted, name_of
 from ttplan.quality.result import unverified
 from ttplan.quality.sampling import Sample, draw
@@ -57,7 +58,7 @@ def check_quality(
     settings: QualitySettings,
     sample_size: int = SAMPLE_SIZE,
     seed: int = 0,
-    cancel: Cancel | None = None,
+    cancel: Event | None = None,
     progress: Progress | None = None,
 ) -> QualityResult:
     """Draw a sample of what `run` reroutes, have it answered by its new models and judged, and store the result with the plan.
