@@ -6,6 +6,7 @@ from collections import Counter
 from decimal import Decimal
 from uuid import UUID
 
+import ibis.expr.types as ir
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
 
@@ -20,11 +21,11 @@ from ttplan.engine.summary import GRID, Summary
 from ttplan.model.plan import CacheHits, PlanInput, PlanResult
 
 
-def check(plan: PlanInput) -> None:
-    """Compare a whole result, and the summary behind it, with the oracle's."""
+def check(plan: PlanInput, table: ir.Table | None = None) -> PlanResult:
+    """Compare a whole result, and the summary behind it, with the oracle's; from DuckDB, or from where `table` is."""
     expected = oracle.answer(plan)
     question = Question.of(plan, "limit")
-    table = to_table(plan.requests)
+    table = to_table(plan.requests) if table is None else table
     result = answer(table, question)
     found = result.aggregates
 
@@ -62,6 +63,7 @@ def check(plan: PlanInput) -> None:
     if expected.rows:
         with map_requests(table, question, find_semantic_hits(table, question)) as mapped:
             check_summary(summarise(mapped, question), expected)
+    return result
 
 
 def check_semantic(plan: PlanInput, result: PlanResult, expected: oracle.Answer) -> None:

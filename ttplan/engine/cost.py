@@ -11,17 +11,17 @@ from typing import NamedTuple
 import ibis
 import ibis.expr.types as ir
 
+from ttplan.engine.portable import ROW_MONEY_TYPE, half_away
 from ttplan.engine.routing import NO_ROUTE, money_literal
-from ttplan.engine.rows import ROW_MONEY_TYPE
 from ttplan.model.money import money_floor
 from ttplan.model.pricing import ModelPricing, split_price_key
 from ttplan.model.route import ProposedRoute
 
 NO_PRICE = -1
 # A price per million has 9 digits, so a price per token has 15; below 10^9 per million it has 4 before the point.
-_PRICE_TYPE = "decimal(19, 15)"
+PRICE_TYPE = "decimal(19, 15)"
 # Tokens below 10^12. Their product with a price then has 33 digits: no engine needs to cut any.
-_TOKENS_TYPE = "decimal(12, 0)"
+TOKENS_TYPE = "decimal(12, 0)"
 _RATES = ("input_price", "cached_price", "output_price")
 
 UNCHANGED, UNPRICED, REROUTED, REFUSED = 0, 1, 2, 3
@@ -75,8 +75,8 @@ def with_cost(table: ir.Table, routes: Sequence[ProposedRoute], rules: Sequence[
     )
     table = table.mutate(outcome=outcome.cast("int16"), moved=_moved(table, routes))
     zero = ibis.literal(Decimal(0), ROW_MONEY_TYPE)
-    table = table.mutate(uncached_usd=ibis.cases((table.moved, table.routed_usd), else_=table.cost_usd).cast(ROW_MONEY_TYPE))
-    return table.mutate(projected_usd=table.hit.ifelse(zero, table.uncached_usd).cast(ROW_MONEY_TYPE))
+    table = table.mutate(uncached_usd=table.moved.ifelse(table.routed_usd, table.cost_usd))
+    return table.mutate(projected_usd=table.hit.ifelse(zero, table.uncached_usd))
 
 
 def _moved(table: ir.Table, routes: Sequence[ProposedRoute]) -> ir.BooleanValue:
@@ -86,7 +86,7 @@ def _moved(table: ir.Table, routes: Sequence[ProposedRoute]) -> ir.BooleanValue:
 
 def with_charged(table: ir.Table) -> ir.Table:
     """`table` and a column `charged`: the input tokens that the cached rate is charged for."""
-    return table.mutate(charged=table.cached_tokens.clip(upper=table.input_tokens))
+    return table.mutate(charged=ibis.least(table.cached_tokens, table.input_tokens))
 
 
 def with_target_cost(table: ir.Table, name: str, prices: Sequence[tuple[str | None, ModelPricing]]) -> ir.Table:
@@ -101,12 +101,16 @@ def with_target_cost(table: ir.Table, name: str, prices: Sequence[tuple[str | No
 
 def _cost(table: ir.Table, fresh_rate: ir.Value, cached_rate: ir.Value, output_rate: ir.Value) -> ir.DecimalValue:
     raw = (
-        (table.input_tokens - table.charged).cast(_TOKENS_TYPE) * fresh_rate
-        + table.charged.cast(_TOKENS_TYPE) * cached_rate
-        + table.output_tokens.cast(_TOKENS_TYPE) * output_rate
+        token_cost(table.input_tokens - table.charged, fresh_rate)
+        + token_cost(table.charged, cached_rate)
+        + token_cost(table.output_tokens, output_rate)
     )
-    # Engines round half away from zero when a decimal loses digits; engine/capability.py checks it at the halves.
-    return raw.cast(ROW_MONEY_TYPE)
+    return half_away(raw, table.get_backend())
+
+
+def token_cost(tokens: ir.IntegerValue, price: ir.DecimalValue) -> ir.DecimalValue:
+    """What that many tokens cost, exactly: 15 digits after the point."""
+    return tokens.cast(TOKENS_TYPE) * price
 
 
 def _provider_price(table: ir.Table, prices: Sequence[tuple[str | None, ModelPricing]], name: str) -> ir.DecimalValue:
@@ -114,12 +118,12 @@ def _provider_price(table: ir.Table, prices: Sequence[tuple[str | None, ModelPri
     default = _per_token(other, name)
     # Most targets have one price whoever serves them: a constant, which an engine folds.
     branches = [
-        (table.provider == provider, ibis.literal(_per_token(price, name), _PRICE_TYPE))
+        (table.provider == provider, ibis.literal(_per_token(price, name), PRICE_TYPE))
         for provider, price in own
         if _per_token(price, name) != default
     ]
-    constant = ibis.literal(default, _PRICE_TYPE)
-    return ibis.cases(*branches, else_=constant).cast(_PRICE_TYPE) if branches else constant
+    constant = ibis.literal(default, PRICE_TYPE)
+    return ibis.cases(*branches, else_=constant).cast(PRICE_TYPE) if branches else constant
 
 
 def _rule_index(table: ir.Table, rules: Sequence[PriceRule]) -> ir.IntegerValue:
@@ -138,11 +142,11 @@ def _rule_index(table: ir.Table, rules: Sequence[PriceRule]) -> ir.IntegerValue:
 
 
 def _token_price(table: ir.Table, rules: Sequence[PriceRule], name: str) -> ir.DecimalValue:
-    zero = ibis.literal(Decimal(0), _PRICE_TYPE)
+    zero = ibis.literal(Decimal(0), PRICE_TYPE)
     if not rules:
         return zero
-    branches = [(table.rule == i, ibis.literal(_per_token(rule.price, name), _PRICE_TYPE)) for i, rule in enumerate(rules)]
-    return ibis.cases(*branches, else_=zero).cast(_PRICE_TYPE)
+    branches = [(table.rule == i, ibis.literal(_per_token(rule.price, name), PRICE_TYPE)) for i, rule in enumerate(rules)]
+    return ibis.cases(*branches, else_=zero).cast(PRICE_TYPE)
 
 
 def _per_token(price: ModelPricing, name: str) -> Decimal:

@@ -31,7 +31,6 @@ def map_requests(table: ir.Table, question: Question, sweep: Sweep | None = None
     which a row is a hit, as bits.
     """
     cluster = question.config.cluster
-    check_columns(table, () if cluster is None or cluster in _CLUSTERS else (cluster,))
     routes = question.tried
     rules = price_rules(routes, question.pricing)
     kept = keep(table, question)
@@ -72,7 +71,12 @@ def find_semantic_hits(table: ir.Table, question: Question) -> Sweep | None:
 
 
 def count_left_out(table: ir.Table, question: Question) -> tuple[int, LeftOut]:
-    """How many rows the question keeps, and how many it leaves out and why."""
+    """How many rows the question keeps, and how many it leaves out and why.
+
+    Raises InputError where the table is not one of requests: a column is missing or of another type, or a value is.
+    """
+    cluster = question.config.cluster
+    check_columns(table, () if cluster is None or cluster in _CLUSTERS else (cluster,))
     inside, own = _in_window(table, question), _of_org(table, question.org_id)
     counts = fetch(
         table.aggregate(

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from decimal import Decimal
 from typing import Any
 
+import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 from ibis.util import gen_name
+
+from ttplan.model.money import MONEY_STEP
+
+ROW_MONEY_TYPE = "decimal(28, 12)"
+"""What one request costs or would cost. Sums, differences and doubles of it fit 38 digits, where engines cut nothing."""
+MAX_ROW_MONEY = Decimal(10) ** 16 - MONEY_STEP
+"""The most that the type holds; the dearest request, 2 * 10^12 tokens at 10^9 USD per million, costs less."""
+
+
+def money_type(backend: Any) -> str:
+    """The type that an engine computes a request's money in."""
+    return _MONEY.get(backend.name, ROW_MONEY_TYPE)
 
 
 def fetch(table: ir.Table, backend: Any = None) -> pa.Table:
@@ -40,14 +54,53 @@ def materialised(table: ir.Table) -> AbstractContextManager[ir.Table]:
     return _KEPT.get(backend.name, _as_it_is)(backend, table)
 
 
+def holds_instants(table: ir.Table, name: str) -> bool:
+    """Whether a column is of timestamps that no session's time zone moves."""
+    backend, kind = table.get_backend(), table[name].type()
+    if not kind.is_timestamp():
+        return False
+    return _INSTANTS.get(backend.name, _has_a_zone)(backend, table.select(name))
+
+
+def half_away(amount: ir.DecimalValue, backend: Any) -> ir.DecimalValue:
+    """A decimal that is not negative, of 15 digits after the point, as money, which has 12: half away from zero."""
+    return _ROUNDED.get(backend.name, _by_cast)(amount, money_type(backend))
+
+
+def _by_cast(amount: ir.DecimalValue, kind: str) -> ir.DecimalValue:
+    return amount.cast(kind)
+
+
+def _by_remainder(amount: ir.DecimalValue, kind: str) -> ir.DecimalValue:
+    # Polars casts half to even. Taking a remainder is as exact, but three times the work.
+    half, step = (ibis.literal(Decimal(digits), "decimal(35, 15)") for digits in ("0.0000000000005", "0.000000000001"))
+    raised = amount + half
+    return (raised - raised % step).cast(kind)
+
+
+def _has_a_zone(backend: Any, column: ir.Table) -> bool:
+    return column.schema().types[0].timezone is not None
+
+
+def _is_spark_timestamp(backend: Any, column: ir.Table) -> bool:
+    # Ibis shows Spark's TIMESTAMP, which is an instant, and TIMESTAMP_NTZ as one type.
+    return str(_spark_frame(backend, column).schema.fields[0].dataType.typeName()) == "timestamp"
+
+
 def _read(backend: Any, table: ir.Table) -> pa.Table:
     return backend.to_pyarrow(table)
 
 
+def _spark_frame(backend: Any, table: ir.Table) -> Any:
+    """`table` as a Spark DataFrame."""
+    backend._run_pre_execute_hooks(table)
+    # In SQL text Spark puts variables, of the environment too, in place of `${name}`, within quotes as well.
+    return backend.raw_sql(backend.compile(table).replace("${", r"\u0024{"))
+
+
 def _read_spark(backend: Any, table: ir.Table) -> pa.Table:
     # Ibis goes by way of pandas, row by row, where whole numbers beside nulls become floats and years before 1677 fail.
-    backend._run_pre_execute_hooks(table)
-    return backend.raw_sql(backend.compile(table)).toArrow()
+    return _spark_frame(backend, table).toArrow()
 
 
 @contextmanager
@@ -62,9 +115,13 @@ def _temporary(backend: Any, table: ir.Table) -> Iterator[ir.Table]:
 
 @contextmanager
 def _cached(backend: Any, table: ir.Table) -> Iterator[ir.Table]:
-    backend._run_pre_execute_hooks(table)
-    with table.cache() as kept:
-        yield kept
+    name, frame = gen_name("ttplan"), _spark_frame(backend, table).cache()
+    try:
+        frame.createTempView(name)
+        yield backend.table(name)
+    finally:
+        backend.raw_sql(f"DROP VIEW IF EXISTS {name}")
+        frame.unpersist()
 
 
 @contextmanager
@@ -74,3 +131,7 @@ def _as_it_is(backend: Any, table: ir.Table) -> Iterator[ir.Table]:
 
 _READ: dict[str, Callable[[Any, ir.Table], pa.Table]] = {"pyspark": _read_spark}
 _KEPT: dict[str, Callable[[Any, ir.Table], AbstractContextManager[ir.Table]]] = {"duckdb": _temporary, "pyspark": _cached}
+_INSTANTS: dict[str, Callable[[Any, ir.Table], bool]] = {"pyspark": _is_spark_timestamp}
+_ROUNDED: dict[str, Callable[[ir.DecimalValue, str], ir.DecimalValue]] = {"polars": _by_remainder}
+# DuckDB widens the operands of a difference by a digit, row by row, unless they have 38 already; it then checks each result.
+_MONEY = {"duckdb": "decimal(38, 12)"}

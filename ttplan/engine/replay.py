@@ -12,6 +12,7 @@ from uuid import UUID
 
 import ibis.expr.types as ir
 
+from ttplan.engine.capability import require_exact
 from ttplan.engine.caveats import Semantic, caveats
 from ttplan.engine.cost import PriceRule, price_rules
 from ttplan.engine.estimate import (
@@ -65,8 +66,8 @@ def replay_table(
 ) -> PlanResult:
     """`replay` of any Ibis table that has the columns of `ttplan.engine.rows.SCHEMA`; its rows never leave their engine.
 
-    Ids must be unique: the table is taken at its word. Raises InputError for a missing column, a repeated route, a
-    window turned round or no resamples.
+    Ids must be unique: the table is taken at its word. Raises InputError for a missing column or one of another type, a row
+    that is no request, a repeated route, a window turned round, no resamples, or a backend whose arithmetic is not exact.
     """
     repeat = first_repeat(routes)
     if repeat is not None:
@@ -89,6 +90,7 @@ def replay_table(
         bootstrap_iterations=bootstrap_iterations,
         interval_method=interval_method,
     )
+    require_exact(table.get_backend())
     return answer(table, question)
 
 

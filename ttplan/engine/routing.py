@@ -10,7 +10,8 @@ from operator import and_, or_
 import ibis
 import ibis.expr.types as ir
 
-from ttplan.engine.rows import MAX_ROW_MONEY, ROW_MONEY_TYPE, lower
+from ttplan.engine.portable import MAX_ROW_MONEY, ROW_MONEY_TYPE
+from ttplan.engine.rows import lower
 from ttplan.model.money import money_ceiling, money_floor
 from ttplan.model.route import ProposedRoute, RouteConditions
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from decimal import Decimal
 from functools import reduce
 from operator import or_
 
@@ -13,15 +12,11 @@ import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 import pyarrow as pa
 
-from ttplan.engine.portable import fetch
+from ttplan.engine.portable import fetch, holds_instants, money_type
 from ttplan.model.errors import InputError
-from ttplan.model.money import MAX_MONEY, MONEY_STEP
+from ttplan.model.money import MAX_MONEY
 from ttplan.model.request import MAX_TOKENS, RequestLog
 
-ROW_MONEY_TYPE = "decimal(28, 12)"
-"""What one request costs or would cost. Sums, differences and doubles of it fit 38 digits, where engines cut nothing."""
-MAX_ROW_MONEY = Decimal(10) ** 16 - MONEY_STEP
-"""The most that the type holds; the dearest request, 2 * 10^12 tokens at 10^9 USD per million, costs less."""
 EXACT_TYPE = "decimal(38, 0)"
 """Whole numbers to 38 digits: what sums are summed in, since 64 bits are not enough for them."""
 MAX_MILLISECONDS = 2**53
@@ -59,7 +54,7 @@ OPTIONAL = pa.schema(
 
 _TOKENS = ("input_tokens", "output_tokens", "cached_tokens")
 _MONEY = ("cost_usd", "baseline_cost_usd")
-_COMPUTED = dict.fromkeys(_MONEY, ROW_MONEY_TYPE) | dict.fromkeys((*_TOKENS, "latency_ms"), "int64")
+_COMPUTED = dict.fromkeys((*_TOKENS, "latency_ms"), "int64")
 _LIMITS = (
     dict.fromkeys(_TOKENS, f"expected 0 up to below {MAX_TOKENS:,}")
     | dict.fromkeys(_MONEY, f"expected 0 up to below {MAX_MONEY:,}")
@@ -83,7 +78,7 @@ _ACCEPTED: dict[str, _Accepts] = (
     | {
         "finish_reason": _TEXT,
         "embedding": _VECTOR,
-        "ts": (lambda t: t.is_timestamp() and t.timezone is not None, "instants: timestamps with a time zone"),
+        "ts": (lambda t: t.is_timestamp(), "timestamps with a time zone"),
         "cached": (lambda t: t.is_boolean(), "true and false"),
     }
 )
@@ -131,17 +126,19 @@ def check_columns(table: ir.Table, also: Sequence[str] = ()) -> None:
         if name not in table.columns and name != "finish_reason":
             raise InputError(f"config.cluster is {name!r}, and the log has no such column; expected hour, day, tag or a column")
     for name in (*SCHEMA.names, *also):
-        if name in table.columns:
-            accepts, wanted = _ACCEPTED.get(name, _ANY)
-            found = table[name].type()
-            if not accepts(found):
-                raise InputError(f"the column {name} is {found}; expected {wanted}: cast it before the replay")
+        if name not in table.columns:
+            continue
+        accepts, wanted = _ACCEPTED.get(name, _ANY)
+        found = table[name].type()
+        if not (holds_instants(table, name) if name == "ts" else accepts(found)):
+            raise InputError(f"the column {name} is {found}; expected {wanted}: cast it before the replay")
 
 
 def as_read(table: ir.Table, **also: ir.Column) -> ir.Table:
     """The columns that a replay reads, in the types that it computes with; `id` and `org_id` stay text or UUID as they are."""
     columns = {name: table[name] for name in SCHEMA.names if name in table.columns}
-    typed = {name: column.cast(_COMPUTED[name]) if name in _COMPUTED else column for name, column in columns.items()}
+    computed = _COMPUTED | dict.fromkeys(_MONEY, money_type(table.get_backend()))
+    typed = {name: column.cast(computed[name]) if name in computed else column for name, column in columns.items()}
     return table.select(**typed, **also)
 
 

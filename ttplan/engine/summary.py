@@ -183,7 +183,7 @@ def cell_sums(mapped: ir.Table, grid: Grid, thresholds: int = 0) -> ir.Table:
         "baseline": wide.baseline_cost_usd.sum(),
         "projected": wide.projected_usd.sum(),
         "uncached": wide.uncached_usd.sum(),
-        "charged": wide.charged.cast(EXACT_TYPE).sum(),
+        "charged": _exact_sum(wide.charged),
     }
     if "l1_hit" in wide.columns:  # sums take time
         sums |= _cache_sums(wide, thresholds)
@@ -227,7 +227,8 @@ def _cache_sums(wide: ir.Table, thresholds: int) -> dict[str, ir.NumericScalar]:
 
 
 def _exact_sum(value: ir.NumericColumn) -> ir.NumericScalar:
-    return value.cast(EXACT_TYPE).sum()
+    # Ibis takes a sum of whole decimals to have two digits after the point, and would make room for them.
+    return value.cast(EXACT_TYPE).sum().cast(EXACT_TYPE)
 
 
 def on_grid(table: ir.Table, **columns: tuple[ir.DecimalColumn, int]) -> ir.Table:

@@ -1,0 +1,38 @@
+"""The lines in docs/backends.md are run as they stand there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import ibis
+import pytest
+
+from ttplan import replay_table
+from ttplan.engine import replay
+from ttplan.model.plan import PlanResult
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.mark.slow
+def test_the_lines_for_spark_run_and_give_duckdbs_bytes(spark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    (lines,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "backends.md").read_text(), re.DOTALL)
+    asked: list[Any] = []
+
+    def noted(*args: Any, **named: Any) -> PlanResult:
+        asked.append((args, named))
+        return replay.replay_table(*args, **named)
+
+    monkeypatch.setattr("ttplan.replay_table", noted, raising=False)
+    said: dict[str, Any] = {}
+    exec(compile(lines, "docs/backends.md", "exec"), said)  # noqa: S102
+    ((_, *rest), named) = asked[0]
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    table = ibis.duckdb.from_connection(connection).read_parquet(ROOT / "data" / "requests.parquet")
+    assert said["result"].sample_size > 1000
+    assert said["result"].model_dump_json() == replay_table(table, *rest, **named).model_dump_json()
