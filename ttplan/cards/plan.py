@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from decimal import Decimal
 from html import escape
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from uuid import UUID
 
 from ttplan.model.plan import Interval, PerRouteBreakdown, PlanResult
 from ttplan.model.plan_run import PlanRun, Status
+from ttplan.model.quality import QualityResult, RiskBand
 
 WIDTH = 80
 _LEFT = 'style="text-align:left"'
@@ -83,6 +85,7 @@ def plan_lines(result: PlanResult) -> list[Line]:
         Line("paid", usd(found.total_actual_cost_usd)),
         Line("projected", usd(found.total_projected_cost_usd)),
         Line("cache hits", f"{100 * found.cache_hit_rate_projected:.1f} %", _pct_interval(hits)),
+        *_cache_levels(result),
         Line("latency p50", f"{found.p50_latency_ms_projected:,.0f} ms", _ms_interval(ends.p50_latency_ms_95)),
         Line("latency p95", f"{found.p95_latency_ms_projected:,.0f} ms", _ms_interval(ends.p95_latency_ms_95)),
         Line(
@@ -90,6 +93,70 @@ def plan_lines(result: PlanResult) -> list[Line]:
             f"{found.requests_rerouted:,} rerouted, {found.requests_unchanged:,} unchanged, "
             f"{found.requests_unprice_able:,} without a price",
         ),
+        *_clusters(result),
+        quality_line(result.quality),
+    ]
+
+
+def _cache_levels(result: PlanResult) -> list[Line]:
+    """Both levels and their overlap, where both count."""
+    hits = result.cache_hits
+    if hits is None or hits.l1 is None or hits.l2 is None:
+        return []
+    parts = (("L1", hits.l1), ("L2", hits.l2), ("both", hits.both))
+    return [Line("", ", ".join(f"{name} {100 * count / max(result.sample_size, 1):.1f} %" for name, count in parts))]
+
+
+def _clusters(result: PlanResult) -> list[Line]:
+    if result.clusters is None:
+        return []
+    found = result.clusters
+    worth = f"{_cut(f'{found.count:,} by {result.interval_unit}', 20)}, worth {found.effective:,.0f}"
+    return [Line("clusters", worth, f"the largest has {100 * found.largest_share:.1f} %")]
+
+
+def quality_line(quality: QualityResult | None) -> Line:
+    """What is known of the answers: the band with the share of degraded ones, and what the interval does not rule out."""
+    if quality is None or quality.degraded_pct is None or quality.degraded_pct_95 is None:
+        return Line("quality", f"{RiskBand.UNVERIFIED.shown}: no answers were compared")
+    classified = quality.acceptable_count + quality.degraded_count
+    value = f"{quality.risk_band.shown} risk: {quality.degraded_pct:.1f} % of {classified:,} degraded"
+    upper = "" if quality.risk_band_upper == quality.risk_band else f", up to {quality.risk_band_upper.shown}"
+    return Line("quality", value, _pct_interval(quality.degraded_pct_95) + upper)
+
+
+CAUSES = {
+    "already": "today's routing and caching",
+    "routes": "these routes",
+    "provider_cache": "the provider's cache",
+    "l1_cache": "gateway cache, L1",
+    "l2_cache": "gateway cache, L2",
+}
+"""What saves, in the order in which it is counted."""
+
+
+def cause_lines(result: PlanResult) -> list[Line]:
+    """What each cause saves, in order; nothing where it is all of one."""
+    if result.savings_by_cause is None:
+        return []
+    parts = {CAUSES[name]: amount for name, amount in result.savings_by_cause if amount}
+    return [Line(name, usd(amount)) for name, amount in parts.items()] if len(parts) > 1 else []
+
+
+SWEEP = ("threshold", "hits", "also L1", "saves besides", "may be wrong")
+
+
+def sweep_rows(result: PlanResult) -> list[tuple[str, ...]]:
+    """The semantic cache at each threshold of the sweep, under `SWEEP`."""
+    return [
+        (
+            f"{row.threshold:g}",
+            f"{row.projected_l2_hits:,} ({row.projected_l2_hit_rate:.1%})",
+            f"{row.also_l1_hits:,}",
+            usd(row.saves_usd),
+            f"{row.poisoning_candidates:,}",
+        )
+        for row in result.aggregates.l2_projections
     ]
 
 
@@ -103,6 +170,8 @@ def window(result: PlanResult) -> str:
 
 def method(result: PlanResult) -> str:
     """How the intervals were made."""
+    if result.interval_method == "none":
+        return f"no intervals: too few clusters by {result.interval_unit}"
     return f"95 % intervals by method {result.interval_method}, resampling by {result.interval_unit}"
 
 
@@ -117,6 +186,12 @@ def plan_text(run: PlanRun) -> str:
             f"  {_cut(part.route_name, 35):<36}{part.matched:>10,}{usd(part.baseline_cost_usd):>14}{usd(saved(part)):>14}"
             for part in result.per_route_breakdown
         ]
+    if causes := cause_lines(result):
+        lines += ["", "  saved by, in this order"]
+        lines += [f"    {line.label:<34}{line.value:>14}" for line in causes]
+    if rows := sweep_rows(result):
+        lines += ["", "  semantic cache"]
+        lines += [f"  {a:>10}{b:>19}{c:>11}{d:>20}{e:>16}" for a, b, c, d, e in (SWEEP, *rows)]
     if result.caveats:
         lines.append("")
         for caveat in result.caveats:
@@ -143,6 +218,8 @@ def plan_html(run: PlanRun) -> str:
         if routes
         else ""
     )
+    causes = _html_table("saved by, in this order", ("", "saves"), [(line.label, line.value) for line in cause_lines(result)])
+    sweep = _html_table("semantic cache", SWEEP, sweep_rows(result))
     caveats = "".join(f"<li>{escape(caveat)}</li>" for caveat in result.caveats)
     return (
         '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="plan">'
@@ -150,7 +227,22 @@ def plan_html(run: PlanRun) -> str:
         f"{escape(window(result))}</p>"
         '<table style="margin:0.5em 0"><thead><tr><th></th><th style="text-align:left">estimate</th>'
         f'<th style="text-align:left">95 % interval</th></tr></thead><tbody>{figures}</tbody></table>'
-        f"{table}{f'<ul>{caveats}</ul>' if caveats else ''}<p style='margin:0'>{escape(method(result))}</p></div>"
+        f"{table}{causes}{sweep}{f'<ul>{caveats}</ul>' if caveats else ''}<p style='margin:0'>{escape(method(result))}</p></div>"
+    )
+
+
+def _html_table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first column heads its rows; nothing where there are no rows."""
+    if not rows:
+        return ""
+    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
+    body = "".join(
+        f'<tr><th scope="row" {_LEFT}>{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'
+        for first, *cells in rows
+    )
+    return (
+        f'<table style="margin:0.5em 0"><caption {_LEFT}>{escape(caption)}</caption><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table>"
     )
 
 

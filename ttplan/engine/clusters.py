@@ -61,6 +61,13 @@ class ClusterSums:
         return np.bincount(self.latency_cluster, weights=counts, minlength=len(self)).astype(np.int64)
 
 
+def period_start(ts: ir.TimestampColumn, seconds: int) -> ir.IntegerColumn:
+    """When the period of that many seconds began, in UTC, that each instant is in; in seconds since 1970."""
+    # DuckDB's are floats, whatever Ibis says of them, and a cast would round them up.
+    epoch = ts.epoch_seconds().cast("float64").floor().cast("int64")
+    return epoch - (epoch % seconds + seconds) % seconds
+
+
 def fetch_clusters(mapped: ir.Table, hit: ir.BooleanColumn, latency: ir.IntegerColumn) -> ClusterSums:
     """The sums of each cluster of `mapped`; rows with a null cluster are one. `hit` and `latency` are columns of it."""
     rows = mapped.select(

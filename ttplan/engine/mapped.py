@@ -11,6 +11,7 @@ import ibis.expr.types as ir
 
 from ttplan.engine.cache import has_bit, with_l1_hits, with_l2_mask
 from ttplan.engine.caveats import LeftOut
+from ttplan.engine.clusters import period_start
 from ttplan.engine.cost import price_rules, with_cost
 from ttplan.engine.lookups import read_lookups
 from ttplan.engine.portable import compiled, fetch, materialised
@@ -118,12 +119,7 @@ def _l2_hit(table: ir.Table, question: Question) -> ir.BooleanValue:
 
 
 def _period(seconds: int) -> Callable[[ir.Table, str], ir.StringValue]:
-    def key(table: ir.Table, _name: str) -> ir.StringValue:
-        # DuckDB's are floats, whatever Ibis says of them, and a cast would round them up.
-        epoch = table.ts.epoch_seconds().cast("float64").floor().cast("int64")
-        return (epoch - (epoch % seconds + seconds) % seconds).cast("string")
-
-    return key
+    return lambda table, _name: period_start(table.ts, seconds).cast("string")
 
 
 def _by_column(table: ir.Table, name: str) -> ir.StringValue:
