@@ -15,8 +15,8 @@ ROOT = Path(__file__).parent.parent / "ttplan"
 FLOORS: list[set[str]] = [
     {"model"},
     {"files"},
-    {"engine", "store", "quality", "audit", "logs", "prices", "plan_file", "progress"},
-    {"apply"},
+    {"engine", "store", "quality", "audit", "logs", "prices", "plan_file", "progress", "interrupt"},
+    {"apply", "planning"},
     {"views", "cards", "suggestion_cards", "chain_file"},
     {"workspace"},
     {"cli"},

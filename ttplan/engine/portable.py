@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
+import duckdb
+import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 from ibis.util import gen_name
@@ -40,6 +42,23 @@ def materialised(table: ir.Table) -> AbstractContextManager[ir.Table]:
     return _KEPT.get(backend.name, _as_it_is)(backend, table)
 
 
+def is_eager(table: ir.Table) -> bool:
+    """Whether its engine computes what is `materialised` at once, so that what it was computed from may go."""
+    return bool(table.get_backend().name == "duckdb")
+
+
+@contextmanager
+def numbered(table: ir.Table) -> Iterator[ir.Table]:
+    """`table`, kept as by `materialised`, with a whole number `row` of its own for each row. Ids must be unique."""
+    with materialised(table) as kept:
+        if kept.get_backend().name == "duckdb":
+            # The position in the table that was just made; elsewhere the id's, which every evaluation finds again.
+            schema = ibis.schema(dict(kept.schema().items()) | {"row": "int64"})
+            yield kept.get_backend().sql(f"SELECT *, rowid AS row FROM {kept.get_name()}", schema=schema)  # noqa: S608
+        else:
+            yield kept.mutate(row=ibis.row_number().over(order_by=kept.id))
+
+
 def _read(backend: Any, table: ir.Table) -> pa.Table:
     return backend.to_pyarrow(table)
 
@@ -56,7 +75,10 @@ def _temporary(backend: Any, table: ir.Table) -> Iterator[ir.Table]:
     try:
         yield backend.create_table(name, table, temp=True)
     finally:
-        # Not drop_table: what Ibis 12 makes of it with a current sqlglot has no name in it.
+        # Not drop_table: what Ibis 12 makes of it with a current sqlglot has no name in it. Twice, since an interrupt that was
+        # meant for the query before may hit the first.
+        with suppress(duckdb.InterruptException):
+            backend.raw_sql(f"DROP TABLE IF EXISTS {name}")
         backend.raw_sql(f"DROP TABLE IF EXISTS {name}")
 
 
