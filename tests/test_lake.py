@@ -66,7 +66,7 @@ def test_requests_read_in_place_give_what_imported_ones_give(tmp_path: Path, con
     assert workspace.get(plan.plan_id).status == "applied"
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(
         st.fixed_dictionaries(
@@ -84,9 +84,16 @@ def test_requests_read_in_place_give_what_imported_ones_give(tmp_path: Path, con
         max_size=20,
     )
 )
-def test_any_values_are_read_as_an_import_reads_them(tmp_path_factory: pytest.TempPathFactory, drawn: list[dict[str, Any]]) -> None:
+def test_any_values_are_read_as_an_import_reads_them(
+    tmp_path_factory: pytest.TempPathFactory, drawn: list[dict[str, Any]]
+) -> None:
     folder = tmp_path_factory.mktemp("lake")
-    schema = {"cost_usd": pa.float64(), "baseline_cost_usd": pa.float64(), "cached_tokens": pa.int32(), "latency_ms": pa.float64()}
+    schema = {
+        "cost_usd": pa.float64(),
+        "baseline_cost_usd": pa.float64(),
+        "cached_tokens": pa.int32(),
+        "latency_ms": pa.float64(),
+    }
     schema |= {"tag": pa.string(), "cached": pa.bool_()}
     table = pa.Table.from_pylist([row | more for row, more in zip(rows(len(drawn)), drawn, strict=True)])
     for name, kind in schema.items():
@@ -193,6 +200,12 @@ def test_a_file_that_is_damaged_inside_is_one_clear_line(tmp_path: Path) -> None
         opened(tmp_path / "a.duckdb").plan(ROUTES, name="x", requests=path)
 
 
+def test_an_id_that_stands_in_two_rows_is_refused(tmp_path: Path) -> None:
+    one, two = write(tmp_path / "a.parquet", rows(3)), write(tmp_path / "b.parquet", rows(5)[2:])
+    with pytest.raises(InputError, match=r"request id '00000000-0000-0000-0000-000000000002' stands in 2 rows"):
+        opened(tmp_path / "a.duckdb").plan(ROUTES, name="x", requests=[one, two])
+
+
 def test_whose_the_requests_are(tmp_path: Path) -> None:
     two = [row | {"org_id": str(UUID(int=n))} for n, row in enumerate(rows(2), 77)]
     path = write(tmp_path / "two.parquet", two)
@@ -215,9 +228,9 @@ def test_memory_limits(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="memory_limit is for requests that are replayed where they are"):
         workspace.plan(ROUTES, name="x", memory_limit="2GB")
     with open_requests(path, memory_limit="300 MB") as lake:
-        limit, zone = lake.table.get_backend().con.execute(
-            "SELECT current_setting('memory_limit'), current_setting('TimeZone')"
-        ).fetchone()
+        limit, zone = (
+            lake.table.get_backend().con.execute("SELECT current_setting('memory_limit'), current_setting('TimeZone')").fetchone()
+        )
     assert (limit, zone) == ("286.1 MiB", "UTC")
     with pytest.raises(InputError, match="memory_limit 1MB is not enough for this replay"):
         workspace.plan(

@@ -51,12 +51,18 @@ def is_eager(table: ir.Table) -> bool:
 def numbered(table: ir.Table) -> Iterator[ir.Table]:
     """`table`, kept as by `materialised`, with a whole number `row` of its own for each row. Ids must be unique."""
     with materialised(table) as kept:
-        if kept.get_backend().name == "duckdb":
-            # The position in the table that was just made; elsewhere the id's, which every evaluation finds again.
-            schema = ibis.schema(dict(kept.schema().items()) | {"row": "int64"})
-            yield kept.get_backend().sql(f"SELECT *, rowid AS row FROM {kept.get_name()}", schema=schema)  # noqa: S608
-        else:
-            yield kept.mutate(row=ibis.row_number().over(order_by=kept.id))
+        yield _NUMBERED.get(kept.get_backend().name, _by_id)(kept)
+
+
+def _by_position(kept: ir.Table) -> ir.Table:
+    """By the place in a table that was just made, which costs nothing."""
+    schema = ibis.schema(dict(kept.schema().items()) | {"row": "int64"})
+    return kept.get_backend().sql(f"SELECT *, rowid AS row FROM {kept.get_name()}", schema=schema)  # noqa: S608
+
+
+def _by_id(kept: ir.Table) -> ir.Table:
+    """By the order of the ids, which every evaluation finds again."""
+    return kept.mutate(row=ibis.row_number().over(order_by=kept.id))
 
 
 def _read(backend: Any, table: ir.Table) -> pa.Table:
@@ -96,3 +102,4 @@ def _as_it_is(backend: Any, table: ir.Table) -> Iterator[ir.Table]:
 
 _READ: dict[str, Callable[[Any, ir.Table], pa.Table]] = {"pyspark": _read_spark}
 _KEPT: dict[str, Callable[[Any, ir.Table], AbstractContextManager[ir.Table]]] = {"duckdb": _temporary, "pyspark": _cached}
+_NUMBERED: dict[str, Callable[[ir.Table], ir.Table]] = {"duckdb": _by_position}

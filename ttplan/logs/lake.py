@@ -127,7 +127,7 @@ def open_requests(
 
     `paths` are files, globs (`logs/*.parquet`), folders, or several of them. What is missing is as an import fills it in
     (`ttplan.logs.fields`); `org_id` is null where nothing says it. An empty name becomes null and a number that should be whole
-    negative, for the replay to refuse. Ids are taken at their word. All other columns are there as they are.
+    negative, for the replay to refuse. All other columns are there as they are.
 
     DuckDB keeps within `memory_limit` ("2GB") and spills to a folder of its own in `temp_folder` (the system's, unless given),
     which is removed at the end. Raises InputError where there are no files, or they are no Parquet, differ in a column or lack
