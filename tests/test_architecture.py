@@ -15,8 +15,8 @@ ROOT = Path(__file__).parent.parent / "ttplan"
 FLOORS: list[set[str]] = [
     {"model"},
     {"files"},
-    {"engine", "store", "quality", "audit", "logs", "prices", "plan_file", "progress"},
-    {"apply", "operations"},
+    {"engine", "store", "quality", "audit", "logs", "prices", "plan_file", "progress", "interrupt"},
+    {"apply", "operations", "planning"},
     {"views", "cards", "chain_file"},
     {"workspace"},
     {"cli"},

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
@@ -28,7 +28,6 @@ from ttplan.store.duckdb import LOCK_TIMEOUT, DuckDBStore
 from ttplan.store.protocol import Snapshot, Store
 
 if TYPE_CHECKING:
-    import ibis.expr.types as ir
     import pandas as pd
 
     from ttplan.cards.suggestions import SuggestedRoutes
@@ -126,74 +125,67 @@ class Workspace:
         bootstrap_iterations: int = BOOTSTRAP_ITERATIONS,
         interval_method: IntervalMethod = "limit",
         allow_unpriced: bool = False,
+        requests: PathLike | Sequence[PathLike] | None = None,
+        memory_limit: str | None = None,
+        progress: bool | None = None,
     ) -> Plan:
         """Replay the logged requests against `routes` (a YAML file, or routes), and keep the result as a projected plan.
 
         `window` is (inclusive, exclusive), the whole log where it is left out. `prices` are one's own, over the catalogue's of
-        today. Raises InputError where something cannot be used, a target model without a price unless `allow_unpriced`.
+        today. `requests` are Parquet files in our column names (a path, a glob, a folder, or several) that are replayed where
+        they are, instead of the imported ones, in at most `memory_limit` ("2GB") of DuckDB's memory. `progress` of None shows a
+        bar on a terminal or in a notebook.
+
+        Raises InputError where something cannot be used, a target model without a price unless `allow_unpriced`, and
+        KeyboardInterrupt at an interrupt; nothing is written then.
         """
-        from ttplan.engine.replay import replay_table
+        from ttplan.planning import Asked, replay_lake, replay_log
 
         proposed, written = (routes, None) if not isinstance(routes, str | os.PathLike) else read_plan_file(routes)
         if not name.strip():
             raise InputError("a plan needs a name; expected some text")
         if not 0 <= seed < 2**64:
             raise InputError(f"seed is {seed}; expected a whole number from 0 to 2^64 - 1")
-        with self.store.read() as snapshot:
-            org_id = self._org(snapshot)
-            table = snapshot.requests()
-            start, end = self._window(table, window)
-            pricing = self._prices(proposed, _providers(table), prices, allow_unpriced)
-            plan_id = self._new_id()
-            result = replay_table(
-                table,
-                proposed,
-                pricing,
-                config or written or PlanConfig(),
-                org_id=org_id,
-                plan_id=plan_id,
-                window_start=start,
-                window_end=end,
-                seed=seed,
-                bootstrap_iterations=bootstrap_iterations,
-                interval_method=interval_method,
-            )
+        if memory_limit is not None and requests is None:
+            raise InputError("memory_limit is for requests that are replayed where they are; give requests (--requests), too")
+        asked = Asked(
+            routes=proposed,
+            config=config or written or PlanConfig(),
+            plan_id=self._new_id(),
+            window=window,
+            prices=prices,
+            at=self._clock(),
+            seed=seed,
+            bootstrap_iterations=bootstrap_iterations,
+            interval_method=interval_method,
+            allow_unpriced=allow_unpriced,
+        )
+        if requests is None:
+            with self.store.read() as snapshot:
+                found = replay_log(snapshot.requests(), asked, self._org(snapshot), self._name, progress)
+        else:
+            from ttplan.logs.lake import open_requests
+
+            with self.store.read() as snapshot:
+                org_id = snapshot.org_id()
+            with open_requests(requests, memory_limit=memory_limit) as lake:
+                found = replay_lake(lake, asked, org_id, self._new_id(), str(requests), progress)
         run = PlanRun(
-            plan_id=plan_id,
-            org_id=org_id,
+            plan_id=asked.plan_id,
+            org_id=found.result.org_id,
             name=name,
             created_at=self._clock(),
             nonce=self._new_nonce(),
             seed=seed,
             bootstrap_iterations=bootstrap_iterations,
-            config=config or written or PlanConfig(),
-            pricing=dict(pricing),
-            result=result,
+            config=asked.config,
+            pricing=dict(found.pricing),
+            result=found.result,
         )
         with self.store.transaction() as tx:
+            tx.set_org_id(run.org_id)
             tx.add_plan(run)
         return Plan(run)
-
-    def _prices(
-        self,
-        routes: Iterable[ProposedRoute],
-        providers: Iterable[str],
-        own: PathLike | Mapping[str, ModelPricing] | None,
-        allow_unpriced: bool,
-    ) -> Mapping[str, ModelPricing]:
-        from ttplan.prices import price_table, read_prices
-
-        given = read_prices(own) if isinstance(own, str | os.PathLike) else own
-        enabled = [route for route in routes if route.enabled]
-        table = price_table(providers, [r.then.target_model for r in enabled], at=self._clock(), own=given)
-        if table.missing and not allow_unpriced:
-            model = table.missing[0]
-            route = next(r.name for r in enabled if r.then.target_model == model)
-            raise InputError(
-                f"no price for model {model!r}, the target of route {route!r}; give one in a price file (prices, --prices), or "
-                "let such requests count at their actual cost (allow_unpriced, --allow-unpriced)"
-            )
-        return table.pricing
 
     def suggest(
         self,
@@ -213,6 +205,7 @@ class Workspace:
         """
         from ttplan.cards.suggestions import SuggestedRoutes
         from ttplan.engine.suggest import suggest
+        from ttplan.planning import survey, window_of
         from ttplan.prices import price_table, read_prices
 
         targets = [target_models] if isinstance(target_models, str) else list(target_models)
@@ -220,8 +213,9 @@ class Workspace:
         with self.store.read() as snapshot:
             org_id = self._org(snapshot)
             table = snapshot.requests()
-            start, end = self._window(table, window)
-            priced = price_table(_providers(table), targets, at=self._clock(), own=given)
+            log = survey(table)
+            start, end = window_of(log, window, self._name)
+            priced = price_table(log.providers, targets, at=self._clock(), own=given)
             found = suggest(
                 table,
                 targets,
@@ -364,18 +358,6 @@ class Workspace:
             raise InputError(f"{self._name} has {lacking}; import a log first, with `ttplan import` or import_logs")
         return org_id
 
-    def _window(self, table: ir.Table, window: tuple[datetime, datetime] | None) -> tuple[datetime, datetime]:
-        """The window as given, else that of the whole log."""
-        if window is None:
-            extent = table.aggregate(first=table.ts.min(), last=table.ts.max()).to_pyarrow().to_pylist()[0]
-            if extent["first"] is None:
-                raise InputError(f"{self._name} has no requests to replay; import a log first")
-            return extent["first"], extent["last"] + timedelta(microseconds=1)
-        for moment in window:
-            if moment.tzinfo is None:
-                raise InputError(f"the window's {moment.isoformat()} has no time zone; expected one such as +00:00")
-        return window
-
     def _signing_key(self) -> SigningKey:
         """The key, loaded when it is first needed. One is made beside a store that has neither a key nor a chain."""
         if self._key is None:
@@ -395,10 +377,6 @@ class Workspace:
 
     def __repr__(self) -> str:
         return f"Workspace({self._name!r})"
-
-
-def _providers(table: ir.Table) -> list[str]:
-    return table.select("provider").distinct().to_pyarrow()["provider"].to_pylist()  # type: ignore[no-any-return]
 
 
 def open_workspace(

@@ -11,7 +11,7 @@ import typer
 
 from ttplan.cli.show import frame_json, show_frame, show_json
 from ttplan.model.audit import Actor, Anonymous, ApiKey, System, User
-from ttplan.model.errors import InputError
+from ttplan.model.errors import Cancelled, InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,18 +94,34 @@ def plan(
     allow_unpriced: Annotated[
         bool, typer.Option("--allow-unpriced", help="Count requests to unpriced models at their cost.")
     ] = False,
+    requests: Annotated[
+        list[str] | None,
+        typer.Option("--requests", help="Replay these Parquet files where they are, not the store: file, folder or glob."),
+    ] = None,
+    memory_limit: Annotated[
+        str | None, typer.Option("--memory-limit", help="The most memory that DuckDB uses for them, such as 2GB.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Replay the logged requests against routes, and keep the result as a projected plan."""
-    found = _open(store).plan(
-        routes,
-        name=name,
-        window=_window(start, end),
-        prices=prices,
-        seed=seed,
-        interval_method=method,  # type: ignore[arg-type]  # the engine says which there are
-        allow_unpriced=allow_unpriced,
-    )
+    # A store that has only plans is made here, as one with a log is by an import.
+    try:
+        found = _open(store, create=bool(requests)).plan(
+            routes,
+            name=name,
+            window=_window(start, end),
+            prices=prices,
+            seed=seed,
+            interval_method=method,  # type: ignore[arg-type]  # the engine says which there are
+            allow_unpriced=allow_unpriced,
+            requests=requests or None,
+            memory_limit=memory_limit,
+            progress=False if json else None,
+        )
+    except KeyboardInterrupt as interrupt:  # Typer would drop its words
+        if not str(interrupt):
+            raise
+        raise Cancelled(str(interrupt)) from None
     _show_plan(found, json)
 
 

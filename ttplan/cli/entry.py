@@ -24,6 +24,8 @@ def run(arguments: list[str]) -> int:
     try:
         code = app(arguments or ["--help"], prog_name="ttplan", standalone_mode=False)
         sys.stdout.flush()
+        if code == 130:  # what Typer makes of an interrupt, whose words it drops
+            raise KeyboardInterrupt
     except typer.Exit as done:
         return int(done.exit_code)
     except typer.Abort:

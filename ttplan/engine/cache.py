@@ -2,33 +2,101 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
 import ibis
 import ibis.expr.types as ir
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from ttplan.engine.portable import fetch
+from ttplan.engine.portable import fetch_batches
 from ttplan.engine.semantic import Sweep
 
-KEY = ("provider", "model", "input_tokens", "tag")
-"""What stands for a request's content, which logs do not hold. A null tag and an empty one are two keys."""
+BATCH = 262_144
+"""Requests that are looked at at once."""
+_WORD = 32
+"""Hits go back into the engine as bits, so many to a row of theirs."""
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 
-def with_l1_hits(table: ir.Table, ttl_seconds: int, bypass: ir.BooleanValue) -> ir.Table:
-    """`table` and a column `l1_hit`: served by an L1 cache of that TTL. Rows that `bypass` names neither read nor fill it.
+def with_l1_hits(
+    table: ir.Table, ttl_seconds: int, bypass: ir.BooleanValue, read: Callable[[int], None] = lambda rows: None
+) -> ir.Table:
+    """`table`, which has a whole number `row` of its own for each row, and a column `l1_hit`: served by an L1 cache of that TTL.
 
-    Only the cache's keys and times leave the engine, in (key, ts, id) order; ids of hits go back in.
+    Rows that `bypass` names neither read nor fill it. What leaves the engine are numbers, in batches, in (key, ts, id) order;
+    what goes back are bits. `read` is told how many requests were looked at so far.
     """
-    keyed = table.filter(~bypass).select(*KEY, "ts", id=table.id.cast("string"))
-    # Null tags sort to one place by an explicit flag: engines differ in where they put nulls.
-    rows = fetch(keyed.order_by(*KEY[:-1], keyed.tag.isnull(), "tag", "ts", "id"))
-    hits = rows["id"].filter(pa.array(l1_hits(_starts_a_key(rows), _microseconds(rows["ts"]), ttl_seconds)))
-    if len(hits) == 0:
+    marks = _Marks()
+    open_key: _OpenKey | None = None
+    seen = 0
+    for batch in fetch_batches(_in_key_order(table.filter(~bypass)), BATCH):
+        keys, ts = (_integers(batch["key"]), _integers(batch["tokens"])), _microseconds(batch["ts"])
+        hits, open_key = continued_hits(keys, ts, ttl_seconds, open_key)
+        marks.add(_integers(batch["row"])[hits])
+        seen += batch.num_rows
+        read(seen)
+    words = marks.words()
+    if words.num_rows == 0:
         return table.mutate(l1_hit=ibis.literal(False))
-    joined = _join_by_id(table, pa.table({"hit_id": hits}))
-    return joined.mutate(l1_hit=joined.hit_id.notnull()).drop("hit_id")
+    found = ibis.memtable(words)
+    placed = table.mutate(word=table.row >> _WORD.bit_length() - 1)
+    joined = placed.left_join(found, placed.word == found.hit_word)
+    bit = (joined.row & _WORD - 1).cast("int32")
+    return joined.mutate(l1_hit=((joined.bits.fill_null(0) >> bit) & 1) == 1).drop("word", "hit_word", "bits")
+
+
+def _in_key_order(table: ir.Table) -> ir.Table:
+    """The requests of one cache key together, by (ts, id). What stands for a request's content, which logs do not hold, is its
+    provider, model, input tokens and tag; a null tag and an empty one are two keys."""
+    names = table.select("provider", "model", "tag").distinct()
+    # Numbers of the few combinations sort several times faster than their texts.
+    order = [names.provider, names.model, names.tag.isnull(), names.tag]
+    numbered = names.select(
+        key_provider=names.provider, key_model=names.model, key_tag=names.tag, key=ibis.row_number().over(order_by=order)
+    )
+    keyed = table.join(
+        numbered,
+        [
+            table.provider == numbered.key_provider,
+            table.model == numbered.key_model,
+            table.tag.identical_to(numbered.key_tag),
+        ],
+    )
+    return keyed.order_by("key", "input_tokens", "ts", "id").select("key", "ts", "row", tokens=keyed.input_tokens)
+
+
+class _OpenKey(NamedTuple):
+    """The key that a batch ended in, and when it last missed."""
+
+    key: tuple[int, ...]
+    missed: int
+
+
+class _Marks:
+    """Which rows are hits, by their number."""
+
+    def __init__(self) -> None:
+        self._marks: Bools = np.zeros(0, dtype=np.bool_)
+
+    def add(self, rows: Ints) -> None:
+        need = int(rows.max(initial=-1)) + 1
+        if need > len(self._marks):
+            larger = np.zeros(max(need, 2 * len(self._marks)), dtype=np.bool_)
+            larger[: len(self._marks)] = self._marks
+            self._marks = larger
+        self._marks[rows] = True
+
+    def words(self) -> pa.Table:
+        """The marks as bits, lowest first; words without any are left out."""
+        padded = np.append(self._marks, np.zeros(-len(self._marks) % _WORD, dtype=np.bool_))
+        bits = np.packbits(padded, bitorder="little").view("<u4").astype(np.int64)
+        word = np.flatnonzero(bits)
+        return pa.table({"hit_word": word, "bits": bits[word]})
 
 
 def with_l2_mask(table: ir.Table, found: Sweep | None) -> ir.Table:
@@ -50,7 +118,34 @@ def _join_by_id(table: ir.Table, hits: pa.Table) -> ir.Table:
     return table.left_join(found, table.id == found.hit_id)
 
 
-def l1_hits(starts: npt.NDArray[np.bool_], ts: npt.NDArray[np.int64], ttl_seconds: int) -> npt.NDArray[np.bool_]:
+def continued_hits(keys: Sequence[Ints], ts: Ints, ttl_seconds: int, open_key: _OpenKey | None) -> tuple[Bools, _OpenKey | None]:
+    """Which rows of a batch are hits, where the batch before ended in `open_key`; and in what this one ends.
+
+    A key is one number of each of `keys`; rows are in (key, ts) order, `ts` in µs.
+    """
+    n = len(ts)
+    if n == 0:
+        return np.zeros(0, dtype=np.bool_), open_key
+    starts = np.zeros(n, dtype=np.bool_)
+    starts[0] = True
+    for key in keys:
+        starts[1:] |= key[1:] != key[:-1]
+    served = 0
+    if open_key is not None and open_key.key == tuple(int(key[0]) for key in keys):
+        same = int(np.argmax(starts[1:])) + 1 if starts[1:].any() else n
+        # Rows in time order: those that the key's last miss serves come first, and the one after them misses.
+        served = int(np.searchsorted(ts[:same], open_key.missed + ttl_seconds * 1_000_000, side="right"))
+        starts[0] = False
+        starts[served : served + 1] = True
+    hits = np.ones(n, dtype=np.bool_)
+    hits[served:] = l1_hits(starts[served:], ts[served:], ttl_seconds)
+    misses = np.flatnonzero(~hits)
+    if len(misses) == 0:
+        return hits, open_key
+    return hits, _OpenKey(tuple(int(key[-1]) for key in keys), int(ts[misses[-1]]))
+
+
+def l1_hits(starts: Bools, ts: Ints, ttl_seconds: int) -> Bools:
     """Which of `n` rows are hits. Rows of one key stand together, in time order; `starts` marks the first of each; `ts` in µs.
 
     A row is a hit within the TTL, inclusive, of its key's last miss; a hit does not refresh the entry. So each miss decides
@@ -60,11 +155,19 @@ def l1_hits(starts: npt.NDArray[np.bool_], ts: npt.NDArray[np.int64], ttl_second
     n = len(ts)
     if n == 0:
         return np.zeros(0, dtype=np.bool_)
-    # One increasing number for (key, time). Times are replaced by their ranks, so that it fits 64 bits whatever the window.
-    times, rank = np.unique(ts, return_inverse=True)
-    expiry = np.searchsorted(times, times + ttl_seconds * 1_000_000, side="right")
-    first = (np.cumsum(starts) - 1) * (len(times) + 1)
-    jump = np.append(np.searchsorted(first + rank, first + expiry[rank]), n)
+    # One increasing number for (key, time).
+    number = np.cumsum(starts) - 1
+    since = ts - ts.min()
+    span = int(since.max()) + 1
+    ttl = min(ttl_seconds * 1_000_000, span)
+    if (int(number[-1]) + 1) * (span + 1) < 2**63:
+        here = number * span + since
+        expiry = number * span + np.minimum(since + ttl, span - 1)
+    else:  # does not fit: times are replaced by their ranks
+        times, rank = np.unique(since, return_inverse=True)
+        here = number * len(times) + rank
+        expiry = number * len(times) + (np.searchsorted(times, times + ttl, side="right") - 1)[rank]
+    jump = np.append(np.searchsorted(here, expiry, side="right"), n)
     missed = np.append(starts, False)
     # A jump that leaves its key lands on the first row of the next key, which is a miss anyway.
     while True:
@@ -77,21 +180,9 @@ def l1_hits(starts: npt.NDArray[np.bool_], ts: npt.NDArray[np.int64], ttl_second
         jump = jump[jump]
 
 
-def _starts_a_key(rows: pa.Table) -> npt.NDArray[np.bool_]:
-    """Where the key differs from the row before."""
-    starts = np.zeros(rows.num_rows, dtype=np.bool_)
-    starts[:1] = True
-    for name in KEY:
-        column = rows[name].combine_chunks()
-        here, before = column[1:], column[:-1]
-        differs = pc.if_else(
-            pc.and_(pc.is_valid(here), pc.is_valid(before)),
-            pc.not_equal(here, before),
-            pc.not_equal(pc.is_valid(here), pc.is_valid(before)),
-        )
-        starts[1:] |= np.asarray(differs.to_numpy(zero_copy_only=False), dtype=np.bool_)
-    return starts
+def _integers(column: pa.Array) -> Ints:
+    return np.asarray(column.cast(pa.int64()).to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
-def _microseconds(ts: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-    return np.asarray(ts.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_numpy(), dtype=np.int64)
+def _microseconds(ts: pa.Array) -> Ints:
+    return _integers(ts.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()))

@@ -9,6 +9,7 @@ from ttplan.engine.latency import percentile
 from ttplan.engine.question import Question
 from ttplan.engine.semantic import Candidate, Sweep
 from ttplan.engine.summary import Cell, Summary, usd
+from ttplan.model.errors import InputError
 from ttplan.model.plan import (
     Aggregates,
     CacheHits,
@@ -105,8 +106,8 @@ def poisoning_candidates(sweep: Sweep | None) -> tuple[PoisoningCandidate, ...]:
 
 def _listed(found: Candidate, thresholds: tuple[float, ...]) -> PoisoningCandidate:
     return PoisoningCandidate(
-        request_id=UUID(found.request.id),
-        source_id=UUID(found.source.id),
+        request_id=_uuid(found.request.id),
+        source_id=_uuid(found.source.id),
         thresholds=tuple(thresholds[t] for t in found.at),
         cosine=found.cosine,
         finish_reason=found.request.finish_reason,
@@ -114,6 +115,15 @@ def _listed(found: Candidate, thresholds: tuple[float, ...]) -> PoisoningCandida
         output_tokens=found.request.output_tokens,
         source_output_tokens=found.source.output_tokens,
     )
+
+
+def _uuid(id: str) -> UUID:
+    try:
+        return UUID(id)
+    except ValueError:
+        raise InputError(
+            f"the request id {id!r} is no UUID, and semantic hits are listed by theirs; import the log, which makes one"
+        ) from None
 
 
 def _l2_projections(summary: Summary, sweep: Sweep | None) -> tuple[L2Projection, ...]:

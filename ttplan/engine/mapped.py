@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from uuid import UUID
 
 import ibis
@@ -14,7 +14,8 @@ from ttplan.engine.caveats import LeftOut
 from ttplan.engine.clusters import period_start
 from ttplan.engine.cost import price_rules, with_cost
 from ttplan.engine.lookups import read_lookups
-from ttplan.engine.portable import compiled, fetch, materialised
+from ttplan.engine.passes import JOINING, KEEPING, LOOKING_UP, ORDERING, SEMANTIC, Report, unheard
+from ttplan.engine.portable import compiled, fetch, is_eager, materialised, numbered
 from ttplan.engine.question import Question
 from ttplan.engine.routing import NO_ROUTE, route_index
 from ttplan.engine.rows import as_read, broken, check_columns, refuse_broken
@@ -24,7 +25,7 @@ _LOOKED_UP = ("finish_reason", "embedding")
 
 
 @contextmanager
-def map_requests(table: ir.Table, question: Question, sweep: Sweep | None = None) -> Iterator[ir.Table]:
+def map_requests(table: ir.Table, question: Question, sweep: Sweep | None = None, report: Report = unheard) -> Iterator[ir.Table]:
     """The rows of the question's window and organisation with what becomes of each, for the block.
 
     Columns beside the log's: `route`, `hit` (by a cache level whose hits count for cost) and those of `with_cost`; `cluster`
@@ -41,13 +42,31 @@ def map_requests(table: ir.Table, question: Question, sweep: Sweep | None = None
     if ttl is None and sweep is None:
         yield compiled(with_cost(rows.mutate(hit=ibis.literal(False)), routes, rules))
         return
-    rows = compiled(rows)
-    found = rows.mutate(l1_hit=ibis.literal(False)) if ttl is None else with_l1_hits(rows, ttl, _bypasses_cache(rows, question))
-    found = with_l2_mask(found, sweep)
-    found = found.mutate(l2_hit=_l2_hit(found, question))
-    # A table of its own: above a join, DuckDB's planner takes a second for the expressions that are built on it.
-    with materialised(found.mutate(hit=found.l1_hit | found.l2_hit)) as hits:
+    if "body_lower" in rows.columns:  # routes have read it: what is left to tell is whether there was one
+        rows = rows.mutate(body_lower=rows.body_lower.notnull().ifelse("", ibis.null("string")))
+    report(KEEPING, 0.0)
+    with ExitStack() as first, ExitStack() as second:
+        kept = first.enter_context(numbered(compiled(rows)))
+        found = _with_hits(kept, question, sweep, report)
+        report(JOINING, 0.0)
+        # A table of its own: above a join, DuckDB's planner takes a second for the expressions that are built on it.
+        hits = second.enter_context(materialised(found.mutate(hit=found.l1_hit | found.l2_hit).drop("row")))
+        if is_eager(hits):  # room for the passes that follow
+            first.close()
         yield compiled(with_cost(hits, routes, rules))
+
+
+def _with_hits(kept: ir.Table, question: Question, sweep: Sweep | None, report: Report) -> ir.Table:
+    """`kept` with `l1_hit`, `l2_hit` and `l2_mask`."""
+    ttl = question.config.l1_ttl_seconds
+    if ttl is None:
+        found = kept.mutate(l1_hit=ibis.literal(False))
+    else:
+        report(ORDERING, 0.0)
+        total = max(1, int(fetch(kept.aggregate(n=kept.count()))["n"][0].as_py()))
+        found = with_l1_hits(kept, ttl, _bypasses_cache(kept, question), lambda rows: report(LOOKING_UP, rows / total))
+    found = with_l2_mask(found, sweep)
+    return found.mutate(l2_hit=_l2_hit(found, question))
 
 
 def keep(table: ir.Table, question: Question) -> ir.Table:
@@ -55,19 +74,21 @@ def keep(table: ir.Table, question: Question) -> ir.Table:
     return table.filter(_in_window(table, question), _of_org(table, question.org_id))
 
 
-def find_semantic_hits(table: ir.Table, question: Question) -> Sweep | None:
+def find_semantic_hits(table: ir.Table, question: Question, report: Report = unheard) -> Sweep | None:
     """What a semantic cache would have found at each threshold; None where none is asked for, or no row has an embedding."""
     ttl, thresholds = question.config.l2_ttl_seconds, question.config.l2_threshold_sweep
     if ttl is None or not thresholds or "embedding" not in table.columns:
         return None
     check_columns(table, _LOOKED_UP)
     known = keep(table, question).filter(table.embedding.notnull())
+    report(SEMANTIC, 0.0)
+    total = max(1, int(fetch(known.aggregate(n=known.count()))["n"][0].as_py()))
     if "finish_reason" not in known.columns:
         known = known.mutate(finish_reason=ibis.null("string"))
     if question.bypassing:
         known = known.mutate(route=route_index(known, question.tried))
         known = known.filter(~_bypasses_cache(known, question))
-    found = sweep_thresholds(read_lookups(known), thresholds, ttl)
+    found = sweep_thresholds(read_lookups(known), thresholds, ttl, read=lambda rows: report(SEMANTIC, rows / total))
     return found if found.total else None
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from decimal import Decimal
 from typing import Any
 
+import duckdb
 import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
@@ -87,6 +88,29 @@ def _is_spark_timestamp(backend: Any, column: ir.Table) -> bool:
     return str(_spark_frame(backend, column).schema.fields[0].dataType.typeName()) == "timestamp"
 
 
+def is_eager(table: ir.Table) -> bool:
+    """Whether its engine computes what is `materialised` at once, so that what it was computed from may go."""
+    return bool(table.get_backend().name == "duckdb")
+
+
+@contextmanager
+def numbered(table: ir.Table) -> Iterator[ir.Table]:
+    """`table`, kept as by `materialised`, with a whole number `row` of its own for each row. Ids must be unique."""
+    with materialised(table) as kept:
+        yield _NUMBERED.get(kept.get_backend().name, _by_id)(kept)
+
+
+def _by_position(kept: ir.Table) -> ir.Table:
+    """By the place in a table that was just made, which costs nothing."""
+    schema = ibis.schema(dict(kept.schema().items()) | {"row": "int64"})
+    return kept.get_backend().sql(f"SELECT *, rowid AS row FROM {kept.get_name()}", schema=schema)  # noqa: S608
+
+
+def _by_id(kept: ir.Table) -> ir.Table:
+    """By the order of the ids, which every evaluation finds again."""
+    return kept.mutate(row=ibis.row_number().over(order_by=kept.id))
+
+
 def _read(backend: Any, table: ir.Table) -> pa.Table:
     return backend.to_pyarrow(table)
 
@@ -109,7 +133,10 @@ def _temporary(backend: Any, table: ir.Table) -> Iterator[ir.Table]:
     try:
         yield backend.create_table(name, table, temp=True)
     finally:
-        # Not drop_table: what Ibis 12 makes of it with a current sqlglot has no name in it.
+        # Not drop_table: what Ibis 12 makes of it with a current sqlglot has no name in it. Twice, since an interrupt that was
+        # meant for the query before may hit the first.
+        with suppress(duckdb.InterruptException):
+            backend.raw_sql(f"DROP TABLE IF EXISTS {name}")
         backend.raw_sql(f"DROP TABLE IF EXISTS {name}")
 
 
@@ -135,3 +162,4 @@ _INSTANTS: dict[str, Callable[[Any, ir.Table], bool]] = {"pyspark": _is_spark_ti
 _ROUNDED: dict[str, Callable[[ir.DecimalValue, str], ir.DecimalValue]] = {"polars": _by_remainder}
 # DuckDB widens the operands of a difference by a digit, row by row, unless they have 38 already; it then checks each result.
 _MONEY = {"duckdb": "decimal(38, 12)"}
+_NUMBERED: dict[str, Callable[[ir.Table], ir.Table]] = {"duckdb": _by_position}

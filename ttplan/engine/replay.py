@@ -26,6 +26,7 @@ from ttplan.engine.estimate import (
 from ttplan.engine.infer import infer_intervals
 from ttplan.engine.latency import latency_counts, project_latencies
 from ttplan.engine.mapped import count_left_out, count_without_embedding, find_semantic_hits, map_requests
+from ttplan.engine.passes import COUNTING, INFERRING, LATENCIES, SPANNING, SUMMING, Report, unheard
 from ttplan.engine.portable import fetch
 from ttplan.engine.question import Question
 from ttplan.engine.rows import to_table
@@ -63,11 +64,14 @@ def replay_table(
     seed: int = 0,
     bootstrap_iterations: int = 10_000,
     interval_method: IntervalMethod = "limit",
+    progress: Report | None = None,
 ) -> PlanResult:
     """`replay` of any Ibis table that has the columns of `ttplan.engine.rows.SCHEMA`; its rows never leave their engine.
 
-    Ids must be unique: the table is taken at its word. Raises InputError for a missing column or one of another type, a row
-    that is no request, a repeated route, a window turned round, no resamples, or a backend whose arithmetic is not exact.
+    Ids must be unique: the table is taken at its word. `progress` is told the name of each pass when it begins, and of some the
+    share that is done (0..1); what it raises ends the replay, with nothing left in the table's engine. Raises InputError for a
+    missing column or one of another type, a row that is no request, a repeated route, a window turned round, no resamples, or a
+    backend whose arithmetic is not exact.
     """
     repeat = first_repeat(routes)
     if repeat is not None:
@@ -91,13 +95,14 @@ def replay_table(
         interval_method=interval_method,
     )
     require_exact(table.get_backend())
-    return answer(table, question)
+    return answer(table, question, progress or unheard)
 
 
-def answer(table: ir.Table, question: Question) -> PlanResult:
+def answer(table: ir.Table, question: Question, report: Report = unheard) -> PlanResult:
     """Map, summarise, infer."""
+    report(COUNTING, 0.0)
     kept, left_out = count_left_out(table, question)
-    sweep = find_semantic_hits(table, question) if kept else None
+    sweep = find_semantic_hits(table, question, report) if kept else None
     semantic = None
     if question.config.l2_ttl_seconds is not None:
         without = count_without_embedding(table, question) if sweep else 0
@@ -105,8 +110,9 @@ def answer(table: ir.Table, question: Question) -> PlanResult:
         semantic = Semantic(question.config.l2_threshold, sweep, without, listed)
     if sweep is None:  # hits that nothing can project count as recorded
         question = replace(question, config=question.config.model_copy(update={"l2_threshold": None}))
-    with map_requests(table, question, sweep) as mapped:
-        summary = summarise(mapped, question, sweep=sweep) if kept else Summary(Grid(1, 1))
+    with map_requests(table, question, sweep, report) as mapped:
+        summary = summarise(mapped, question, sweep=sweep, report=report) if kept else Summary(Grid(1, 1))
+        report(INFERRING, 0.0)
         inferred = infer_intervals(summary, mapped, question)
     aggregates = estimate(summary, question, sweep)
     return PlanResult(
@@ -139,13 +145,18 @@ def answer(table: ir.Table, question: Question) -> PlanResult:
     )
 
 
-def summarise(mapped: ir.Table, question: Question, grid: Grid | None = None, sweep: Sweep | None = None) -> Summary:
+def summarise(
+    mapped: ir.Table, question: Question, grid: Grid | None = None, sweep: Sweep | None = None, report: Report = unheard
+) -> Summary:
     """The summary of mapped rows. Parts of one log must share the grid of the whole, which a first pass finds."""
     if grid is None:
+        report(SPANNING, 0.0)
         largest = fetch(extent(mapped)).to_pylist()[0]
         grid = Grid(grid_step(largest["amount"] or _ZERO), grid_step(largest["actual"] or _ZERO))
+    report(LATENCIES, 0.0)
     latencies = project_latencies(fetch(latency_counts(mapped)), question.tried)
     tried = 0 if sweep is None else len(sweep.thresholds)
+    report(SUMMING, 0.0)
     rows = fetch(cell_sums(mapped, grid, tried)).to_pylist()
     rules = price_rules(question.tried, question.pricing)
     cells: dict[tuple[int, int], Cell] = defaultdict(Cell)

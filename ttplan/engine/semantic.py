@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
@@ -81,13 +81,19 @@ class Sweep:
 
 
 def sweep_thresholds(
-    buckets: Iterable[Iterable[Lookups]], thresholds: Sequence[float], ttl_seconds: int, *, block: int = BLOCK
+    buckets: Iterable[Iterable[Lookups]],
+    thresholds: Sequence[float],
+    ttl_seconds: int,
+    *,
+    block: int = BLOCK,
+    read: Callable[[int], None] = lambda rows: None,
 ) -> Sweep:
     """Look up every request among the entries of its bucket, for each threshold in a pass of its own.
 
     A request whose nearest entry not older than the TTL has a cosine of at least the threshold is a hit (the first entry wins a
     tie); a miss becomes an entry. The passes share the similarities, as matrix products of a block of requests with a chunk of
     entries; what is too close to call there is computed exactly, so the sizes of blocks change nothing.
+    `read` is told how many requests were looked up so far.
     """
     found = Sweep(tuple(thresholds))
     for bucket in buckets:
@@ -95,6 +101,7 @@ def sweep_thresholds(
         for part in bucket:
             for start in range(0, len(part.ids), block):
                 _look_up(part.slice(start, start + block), entries, ttl_seconds * 1_000_000, found)
+                read(found.total)
     return found
 
 

@@ -16,6 +16,12 @@ class TtplanError(Exception):
     exit_code: ClassVar[int] = 2
 
 
+class Cancelled(TtplanError):
+    """Whoever had asked for it has stopped it, by an interrupt."""
+
+    exit_code = 130
+
+
 class InputError(TtplanError):
     """Something that came from outside cannot be used: a file, a row, a field, an option."""
 
