@@ -74,7 +74,7 @@ def _periods(start: datetime, end: datetime, period: timedelta) -> list[datetime
     count = (end - start) // period
     if not 2 <= count <= MOST_PERIODS:
         raise InputError(
-            f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} has {count:,} whole periods of {period}; expected 2 to "
+            f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} has {count:,} whole periods of {str(period).removesuffix(", 0:00:00")}; expected 2 to "
             f"{MOST_PERIODS:,}: choose {'a shorter' if count < 2 else 'a longer'} period"
         )
     return [start + period * n for n in range(count)]
