@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from decimal import Decimal
 
+import numpy as np
 import pytest
 
 from tests import universe
@@ -30,6 +31,26 @@ def test_order_and_threads_change_no_byte(method: IntervalMethod, ttl: int | Non
         random.Random(threads).shuffle(shuffled)
         again = answer(to_table(shuffled, threads=threads), Question.of(plan, method))
         assert again.model_dump_json() == expected
+
+
+def test_order_and_threads_change_no_byte_of_a_semantic_cache() -> None:
+    rng = np.random.default_rng(9)
+    centres = rng.normal(size=(200, 64))
+    near = [(centres[rng.integers(200)] + rng.normal(size=64) * rng.choice([0.0, 0.2, 0.35])).tolist() for _ in range(2000)]
+    requests = [
+        r.model_copy(update={"embedding": vector, "finish_reason": "stop" if n % 5 else "length"})
+        for n, (r, vector) in enumerate(zip(universe.log(2000, seed=9), near, strict=True))
+    ]
+    config = PlanConfig(l1_ttl_seconds=30, l2_ttl_seconds=600, l2_threshold=0.9, cluster="tag")
+    plan = universe.plan(tuple(requests), bootstrap_iterations=50, config=config)
+    expected = replay(plan)
+    assert expected.cache_hits is not None
+    assert expected.cache_hits.both > 0
+    assert expected.poisoning_candidates
+    for threads in (1, 2, 8):
+        random.Random(threads).shuffle(requests)
+        again = answer(to_table(requests, threads=threads), Question.of(plan, "limit"))
+        assert again.model_dump_json() == expected.model_dump_json()
 
 
 def test_a_result_survives_json() -> None:
