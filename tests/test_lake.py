@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from tests.test_logs import numbered, write
 from tests.test_workspace import DATA, ROUTES, opened
-from ttplan.cards import Plan
+from ttplan.cards.plan import Plan
 from ttplan.cli.entry import run
 from ttplan.engine.rows import check_columns
 from ttplan.logs.lake import find_files, open_requests
