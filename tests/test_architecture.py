@@ -19,6 +19,7 @@ FLOORS: list[set[str]] = [
     {"apply", "operations", "planning"},
     {"views", "cards", "chain_file"},
     {"workspace"},
+    {"opening"},
     {"cli"},
     {"__main__"},
 ]

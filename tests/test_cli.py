@@ -261,3 +261,15 @@ def test_help_and_a_closed_pipe() -> None:
     assert talking.stderr.read() == b""
     talking.stderr.close()
     assert talking.wait() in (0, 1)
+
+
+def test_a_back_test_is_shown_and_what_cannot_be_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["import", str(DATA / "requests.parquet")]) == 0
+    capsys.readouterr()
+    assert run(["backtest", ROUTES, "--period", "20m", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["period_seconds"], len(found["comparisons"])) == (1200, 4)
+    assert run(["backtest", ROUTES, "--period", "20m"]) == 0
+    assert "back-test: 1 pair of periods of 0:20:00" in capsys.readouterr().out
+    fails(["backtest", ROUTES], 2, "has 0 whole periods of 7 days; expected 2 to 1,000: choose a shorter period", capsys)
+    fails(["backtest", ROUTES, "--period", "7x"], 2, "expected a length such as 7d, 12h, 30m or 90s", capsys)

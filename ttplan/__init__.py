@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ttplan.model.audit import System as System
     from ttplan.model.audit import TipAnchor as TipAnchor
     from ttplan.model.audit import User as User
+    from ttplan.model.backtest import Backtest as Backtest
     from ttplan.model.errors import *  # noqa: F403
     from ttplan.model.plan import Aggregates as Aggregates
     from ttplan.model.plan import ConfidenceIntervals as ConfidenceIntervals
@@ -32,16 +33,20 @@ if TYPE_CHECKING:
     from ttplan.model.plan import PlanInput as PlanInput
     from ttplan.model.plan import PlanResult as PlanResult
     from ttplan.model.pricing import ModelPricing as ModelPricing
+    from ttplan.model.quality import QualityResult as QualityResult
     from ttplan.model.request import RequestLog as RequestLog
     from ttplan.model.route import ProposedRoute as ProposedRoute
     from ttplan.model.route import RouteAction as RouteAction
     from ttplan.model.route import RouteConditions as RouteConditions
     from ttplan.model.suggestion import Suggestion as Suggestion
     from ttplan.model.suggestion import Suggestions as Suggestions
+    from ttplan.opening import open_workspace
+    from ttplan.quality.chat import ChatJudge as ChatJudge
+    from ttplan.quality.chat import ChatProposer as ChatProposer
+    from ttplan.quality.judge import QualitySettings as QualitySettings
     from ttplan.store.duckdb import DuckDBStore as DuckDBStore
     from ttplan.store.memory import MemoryStore as MemoryStore
     from ttplan.workspace import Workspace as Workspace
-    from ttplan.workspace import open_workspace
 
     open = open_workspace
 
@@ -81,7 +86,12 @@ _HOMES = {
     "ttplan.store.duckdb": ("DuckDBStore",),
     "ttplan.store.memory": ("MemoryStore",),
     "ttplan.chain_file": ("verify_file",),
-    "ttplan.workspace": ("Workspace", "open"),
+    "ttplan.model.backtest": ("Backtest",),
+    "ttplan.model.quality": ("QualityResult",),
+    "ttplan.opening": ("open",),
+    "ttplan.quality.chat": ("ChatJudge", "ChatProposer"),
+    "ttplan.quality.judge": ("QualitySettings",),
+    "ttplan.workspace": ("Workspace",),
 }
 _RENAMED = {"open": "open_workspace"}
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -10,10 +10,12 @@ from uuid import UUID
 
 import ibis
 
+from ttplan.engine.backtest import backtest
 from ttplan.engine.passes import Report, passes
 from ttplan.engine.portable import fetch
 from ttplan.engine.replay import replay_table
 from ttplan.interrupt import run
+from ttplan.model.backtest import Backtest
 from ttplan.model.errors import InputError
 from ttplan.model.plan import IntervalMethod, PlanConfig, PlanResult
 from ttplan.model.pricing import ModelPricing
@@ -113,6 +115,26 @@ def replay_log(table: ir.Table, asked: Asked, org_id: UUID, log: str, progress: 
     Raises InputError, and KeyboardInterrupt at an interrupt, after which nothing runs and nothing is left in the table's engine.
     """
     return _watched(table, asked, lambda report: _answer(table, survey(table), asked, org_id, log, report), progress)
+
+
+def backtest_log(table: ir.Table, asked: Asked, org_id: UUID, log: str, period: timedelta) -> Backtest:
+    """Back-test on a log that a store has, from the window's start in whole periods. Raises InputError."""
+    found = survey(table)
+    start, end = window_of(found, asked.window, log)
+    pricing = price_routes(asked.routes, found.providers, asked.prices, asked.at, asked.allow_unpriced)
+    return backtest(
+        table,
+        asked.routes,
+        pricing,
+        asked.config,
+        org_id=org_id,
+        start=start,
+        end=end,
+        period=period,
+        seed=asked.seed,
+        bootstrap_iterations=asked.bootstrap_iterations,
+        interval_method=asked.interval_method,
+    )
 
 
 def replay_lake(

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 from ttplan.apply import Clock, StoreChain, apply_plan, now
 from ttplan.audit.jsonl import write_chain
-from ttplan.audit.keys import SigningKey, VerifyingKey, create_key, key_from_env, load_key, save_key
+from ttplan.audit.keys import SigningKey, VerifyingKey, create_key, load_key, save_key
 from ttplan.audit.report import ChainReport, check_chain
 from ttplan.audit.verify import Strength
 from ttplan.cards.plan import Plan
@@ -24,15 +25,17 @@ from ttplan.model.plan_run import LiveRoute, PlanRun
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.route import ProposedRoute
 from ttplan.plan_file import read_plan_file
-from ttplan.store.duckdb import LOCK_TIMEOUT, DuckDBStore
 from ttplan.store.protocol import Snapshot, Store
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ttplan.cards.backtest import ShownBacktest
     from ttplan.cards.suggestions import SuggestedRoutes
     from ttplan.logs.reader import OnBadRows
     from ttplan.logs.report import ReadReport
+    from ttplan.planning import Asked
+    from ttplan.quality.judge import Judge, Proposer, QualitySettings
 
 BOOTSTRAP_ITERATIONS = 10_000
 PathLike = str | os.PathLike[str]
@@ -139,7 +142,7 @@ class Workspace:
         Raises InputError where something cannot be used, a target model without a price unless `allow_unpriced`, and
         KeyboardInterrupt at an interrupt; nothing is written then.
         """
-        from ttplan.planning import Asked, replay_lake, replay_log
+        from ttplan.planning import replay_lake, replay_log
 
         proposed, written = (routes, None) if not isinstance(routes, str | os.PathLike) else read_plan_file(routes)
         if not name.strip():
@@ -148,18 +151,8 @@ class Workspace:
             raise InputError(f"seed is {seed}; expected a whole number from 0 to 2^64 - 1")
         if memory_limit is not None and requests is None:
             raise InputError("memory_limit is for requests that are replayed where they are; give requests (--requests), too")
-        asked = Asked(
-            routes=proposed,
-            config=config or written or PlanConfig(),
-            plan_id=self._new_id(),
-            window=window,
-            prices=prices,
-            at=self._clock(),
-            seed=seed,
-            bootstrap_iterations=bootstrap_iterations,
-            interval_method=interval_method,
-            allow_unpriced=allow_unpriced,
-        )
+        asked = self._asked(proposed, config or written, window, prices, interval_method, allow_unpriced)
+        asked = asked._replace(seed=seed, bootstrap_iterations=bootstrap_iterations)
         if requests is None:
             with self.store.read() as snapshot:
                 found = replay_log(snapshot.requests(), asked, self._org(snapshot), self._name, progress)
@@ -228,6 +221,58 @@ class Workspace:
                 limit=limit,
             )
         return SuggestedRoutes(found.model_copy(update={"notes": (*found.notes, *priced.notes)}))
+
+    def backtest(
+        self,
+        routes: PathLike | Sequence[ProposedRoute],
+        *,
+        period: timedelta = timedelta(days=7),
+        window: tuple[datetime, datetime] | None = None,
+        prices: PathLike | Mapping[str, ModelPricing] | None = None,
+        config: PlanConfig | None = None,
+        interval_method: IntervalMethod = "limit",
+        allow_unpriced: bool = False,
+    ) -> ShownBacktest:
+        """Replay `routes` on each whole `period` of the log, and hold each one's intervals against the period after it.
+
+        `window`, `prices` and `allow_unpriced` as in `plan`; nothing is stored. Raises InputError where something cannot be used,
+        or the log has not two whole periods.
+        """
+        from ttplan.cards.backtest import ShownBacktest
+        from ttplan.planning import backtest_log
+
+        proposed, written = (routes, None) if not isinstance(routes, str | os.PathLike) else read_plan_file(routes)
+        asked = self._asked(proposed, config or written, window, prices, interval_method, allow_unpriced)
+        with self.store.read() as snapshot:
+            return ShownBacktest(backtest_log(snapshot.requests(), asked, self._org(snapshot), self._name, period))
+
+    def check_quality(
+        self,
+        plan: Plan | UUID | str,
+        *,
+        judge: Judge,
+        proposer: Proposer,
+        budget_usd: Decimal | float,
+        allow_bodies: bool = False,
+        sample_size: int = 200,
+        seed: int = 0,
+        settings: QualitySettings | None = None,
+        progress: bool | None = None,
+    ) -> Plan:
+        """Have a sample of what a plan reroutes answered by its new models and judged, and keep the result with the plan.
+
+        Recorded prompts and answers are sent to `proposer` and `judge` (`ttplan.ChatProposer` and `ChatJudge` are ready), which
+        has to be allowed with `allow_bodies=True`. `settings` has further limits. An interrupt keeps what was scored by then.
+        Raises InputError before anything is sent where the budget would not do, or something is not known.
+        """
+        from ttplan.operations.quality import check_quality, limits_of
+        from ttplan.progress import counting
+
+        run = self.get(plan.plan_id if isinstance(plan, Plan) else plan).run
+        limits = limits_of(settings, budget_usd, allow_bodies)
+        with counting("judging", sample_size, progress) as count:
+            check_quality(self.store, run, judge, proposer, limits, sample_size=sample_size, seed=seed, progress=count)
+        return self.get(run.plan_id)
 
     def get(self, plan_id: UUID | str) -> Plan:
         """A stored plan by its id or the first digits of one, at least 4. Raises PlanNotFound, InputError where it is unclear."""
@@ -352,6 +397,30 @@ class Workspace:
 
     # --- wiring ------------------------------------------------------------------------------------------------------
 
+    def _asked(
+        self,
+        routes: Sequence[ProposedRoute],
+        config: PlanConfig | None,
+        window: tuple[datetime, datetime] | None,
+        prices: PathLike | Mapping[str, ModelPricing] | None,
+        interval_method: IntervalMethod,
+        allow_unpriced: bool,
+    ) -> Asked:
+        from ttplan.planning import Asked
+
+        return Asked(
+            routes=routes,
+            config=config or PlanConfig(),
+            plan_id=self._new_id(),
+            window=window,
+            prices=prices,
+            at=self._clock(),
+            seed=0,
+            bootstrap_iterations=BOOTSTRAP_ITERATIONS,
+            interval_method=interval_method,
+            allow_unpriced=allow_unpriced,
+        )
+
     def _org(self, snapshot: Snapshot, lacking: str = "no requests to replay") -> UUID:
         org_id = snapshot.org_id()
         if org_id is None:
@@ -377,46 +446,3 @@ class Workspace:
 
     def __repr__(self) -> str:
         return f"Workspace({self._name!r})"
-
-
-def open_workspace(
-    path: PathLike,
-    *,
-    org_id: UUID | str | None = None,
-    key: SigningKey | None = None,
-    key_file: PathLike | None = None,
-    create: bool = True,
-    lock_timeout: float = LOCK_TIMEOUT,
-    clock: Clock = now,
-    new_id: Callable[[], UUID] = uuid4,
-    new_nonce: Callable[[], str] = lambda: secrets.token_hex(32),
-) -> Workspace:
-    """Open the store at `path`, made where there is none, with its signing key.
-
-    The key is `key`, else that in `key_file`, else that in the environment (`TT_AUDIT_SIGNING_KEY`), else that in the file beside
-    the store, `<path>.key.pem`, which is made with a new store. `clock`, `new_id` and `new_nonce` are for tests and notebooks,
-    which have to come out the same.
-
-    Raises StoreError where `path` is not a store, and KeyFileError where a key cannot be used.
-    """
-    store_path = Path(path)
-    is_new = not store_path.exists()
-    if is_new and not create:
-        raise InputError(f"{store_path}: no such store; make one with `ttplan import FILE --store {store_path}`")
-    store = DuckDBStore(store_path, lock_timeout=lock_timeout)
-    beside = store_path.with_name(store_path.name + ".key.pem")
-    chosen = key or (None if key_file is not None else key_from_env(os.environ))
-    file = None if chosen is not None else Path(key_file) if key_file is not None else beside
-    if is_new and file == beside and not beside.exists():
-        save_key(create_key(), beside)
-    return Workspace(
-        store,
-        name=str(path),
-        key=chosen,
-        key_file=file,
-        makes_key=file == beside,
-        org_id=UUID(org_id) if isinstance(org_id, str) else org_id,
-        clock=clock,
-        new_id=new_id,
-        new_nonce=new_nonce,
-    )

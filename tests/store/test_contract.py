@@ -20,9 +20,11 @@ from ttplan.audit.chain import to_record
 from ttplan.engine.question import Question
 from ttplan.engine.replay import answer, replay
 from ttplan.logs.reader import SCHEMA
-from ttplan.model.errors import InputError, StoreError
+from ttplan.model.errors import InputError, PlanNotFound, StoreError
+from ttplan.model.plan import PlanConfig
 from ttplan.model.plan_run import LiveRoute
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
+from ttplan.quality.result import unverified
 from ttplan.store.protocol import Store
 
 AT = datetime(2026, 5, 3, 12, 0, 0, 123456, tzinfo=UTC)
@@ -333,3 +335,38 @@ def test_the_organisations_of_the_rows_are_kept(store: Store) -> None:
         tx.add_requests([rows(1, org_id=str(OTHER)), rows(2)], ORG)
     with store.read() as snapshot:
         assert snapshot.request_orgs() == [ORG, OTHER]
+
+
+def test_what_is_found_of_quality_is_kept_with_its_plan(store: Store) -> None:
+    run = plans.run(1, org_id=ORG)
+    found = unverified("nobody looked.", population=3)
+    with store.transaction() as tx:
+        tx.add_plan(run)
+    with store.transaction() as tx:
+        tx.set_quality(run.plan_id, found)
+    with store.read() as snapshot:
+        kept = snapshot.plan(run.plan_id)
+    assert kept == run.model_copy(update={"result": run.result.model_copy(update={"quality": found})})
+    with pytest.raises(PlanNotFound), store.transaction() as tx:
+        tx.set_quality(UUID(int=77), found)
+
+
+def test_embeddings_and_clusters_come_back_and_are_replayed(store: Store) -> None:
+    embedding = [1.0, 0.25, -3.5]
+    with store.transaction() as tx:
+        tx.set_org_id(ORG)
+        tx.add_requests([rows(1, 2, embedding=embedding, session_id="a"), rows(3, session_id="b")], ORG)
+    question = Question.of(
+        universe.plan(
+            (), config=PlanConfig(l2_ttl_seconds=60, l2_threshold=0.9, cluster="session_id"), window_end=AT + timedelta(1)
+        ),
+        "limit",
+    )
+    with store.read() as snapshot:
+        found = answer(snapshot.requests(), question)
+    assert found.cache_hits is not None
+    assert (found.sample_size, found.cache_hits.l2) == (3, 1)
+    assert found.clusters is not None
+    assert found.clusters.count == 2
+    with pytest.raises(InputError, match="another embedding"), store.transaction() as tx:
+        tx.add_requests([rows(1, embedding=[1.0], session_id="a")], ORG)

@@ -89,7 +89,7 @@ def _title(found: Backtest) -> str:
 
 
 def _length(found: Backtest) -> str:
-    return str(timedelta(seconds=found.period_seconds))
+    return str(timedelta(seconds=found.period_seconds)).removesuffix(", 0:00:00")
 
 
 def _of(count: int, total: int) -> str:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from ttplan.model.plan import Interval, PerRouteBreakdown, PlanResult
 from ttplan.model.plan_run import PlanRun, Status
-from ttplan.model.quality import QualityResult, RiskBand
+from ttplan.model.quality import QualityResult, RiskBand, Verdict
 
 WIDTH = 80
 _LEFT = 'style="text-align:left"'
@@ -42,6 +42,10 @@ class Plan:
     def result(self) -> PlanResult:
         """What the replay found."""
         return self.run.result
+
+    def quality_text(self) -> str:
+        """What is known of the answers' quality, with its caveats and examples, as text."""
+        return quality_text(self.run.result.quality)
 
     def __repr__(self) -> str:
         return plan_text(self.run)
@@ -124,6 +128,30 @@ def quality_line(quality: QualityResult | None) -> Line:
     upper = "" if quality.risk_band_upper == quality.risk_band else f", up to {quality.risk_band_upper.shown}"
     return Line("quality", value, _pct_interval(quality.degraded_pct_95) + upper)
 
+
+def quality_text(quality: QualityResult | None) -> str:
+    """A quality check told to a person; reasons are a judge's words."""
+    line = quality_line(quality)
+    lines = [f"quality       {line.value:<36}  {line.interval}".rstrip()]
+    if quality is None:
+        return lines[0]
+    counts = (quality.acceptable_count, quality.degraded_count, quality.unclear_count)
+    lines.append("judged        {:,} acceptable, {:,} degraded, {:,} unclear".format(*counts))
+    lines.append(f"of            {quality.population:,} rerouted requests; {quality.drawn:,} drawn")
+    lines.append(f"cost          {usd(quality.cost_usd)} of {usd(quality.budget_usd)}")
+    if quality.forced is not None:
+        forced = (quality.forced.acceptable_count, quality.forced.degraded_count, quality.forced.unclear_count)
+        lines.append("besides       poisoning candidates: {:,} acceptable, {:,} degraded, {:,} unclear".format(*forced))
+    worse = [score for score in quality.sampled_examples if score.verdict == Verdict.DEGRADED]
+    for score in worse[:MOST_EXAMPLES]:
+        lines += textwrap.wrap(f"{score.request_id}: {score.reason}", WIDTH - 2, initial_indent="  - ", subsequent_indent="    ")
+    for caveat in quality.caveats:
+        lines += textwrap.wrap(caveat, WIDTH - 2, initial_indent="  ! ", subsequent_indent="    ")
+    return "\n".join(lines)
+
+
+MOST_EXAMPLES = 5
+"""How many degraded answers a text shows."""
 
 CAUSES = {
     "already": "today's routing and caching",

@@ -35,8 +35,9 @@ EndOption = Annotated[str | None, typer.Option(help="The first moment after the 
 DEFAULT_STORE = Path("ttplan.duckdb")
 
 
-def _open(store: Path, *, create: bool = False, key_file: Path | None = None, org_id: str | None = None) -> Workspace:
-    from ttplan.workspace import open_workspace
+def open_store(store: Path, *, create: bool = False, key_file: Path | None = None, org_id: str | None = None) -> Workspace:
+    """The workspace of `--store`."""
+    from ttplan.opening import open_workspace
 
     return open_workspace(store, create=create, key_file=key_file, org_id=_uuid(org_id, "--org") if org_id else None)
 
@@ -64,7 +65,7 @@ def import_(
     json: JsonOption = False,
 ) -> None:
     """Add logged requests to the store, made where there is none. Each file is added whole or not at all."""
-    workspace = _open(store, create=True, org_id=org)
+    workspace = open_store(store, create=True, org_id=org)
     reports = []
     for file in files:
         report = workspace.import_logs(
@@ -106,10 +107,10 @@ def plan(
     """Replay the logged requests against routes, and keep the result as a projected plan."""
     # A store that has only plans is made here, as one with a log is by an import.
     try:
-        found = _open(store, create=bool(requests)).plan(
+        found = open_store(store, create=bool(requests)).plan(
             routes,
             name=name,
-            window=_window(start, end),
+            window=window(start, end),
             prices=prices,
             seed=seed,
             interval_method=method,  # type: ignore[arg-type]  # the engine says which there are
@@ -146,10 +147,10 @@ def suggest(
     json: JsonOption = False,
 ) -> None:
     """Propose routes: half of the window chooses them, the other half confirms them."""
-    found = _open(store).suggest(
+    found = open_store(store).suggest(
         target,
         [name.strip() for name in by.split(",") if name.strip()],
-        window=_window(start, end),
+        window=window(start, end),
         prices=prices,
         min_share=min_share,
         limit=limit,
@@ -166,7 +167,8 @@ def suggest(
         print(f"ttplan plan {output} --name NAME --store {store}")
 
 
-def _window(start: str | None, end: str | None) -> tuple[datetime, datetime] | None:
+def window(start: str | None, end: str | None) -> tuple[datetime, datetime] | None:
+    """The window of `--start` and `--end`, both or neither."""
     if (start is None) != (end is None):
         raise InputError("--start and --end go together; give both, or neither for the whole log")
     return None if start is None or end is None else (_moment(start, "--start"), _moment(end, "--end"))
@@ -192,7 +194,7 @@ def _show_plan(found: Any, json: bool) -> None:
 @app.command()
 def plans(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
     """List all plans, oldest first."""
-    frame = _open(store).plans()
+    frame = open_store(store).plans()
     if json:
         show_json(frame_json(frame))
         return
@@ -216,7 +218,7 @@ PlanArgument = Annotated[str, typer.Argument(help="The plan's id, or the first d
 @app.command()
 def show(plan_id: PlanArgument, store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
     """Show a plan's card."""
-    _show_plan(_open(store).get(plan_id), json)
+    _show_plan(open_store(store).get(plan_id), json)
 
 
 @app.command()
@@ -232,7 +234,7 @@ def apply(
 ) -> None:
     """Make a projected plan live: status, routes and signed audit entry in one transaction."""
     actor = _actor(user, api_key, system)
-    workspace = _open(store, key_file=key_file)
+    workspace = open_store(store, key_file=key_file)
     found = workspace.get(plan_id)
     if not yes:
         if json:
@@ -261,7 +263,7 @@ def _actor(user: str | None, api_key: str | None, system: bool) -> Actor:
 @app.command()
 def routes(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
     """List the routes that are live, by precedence."""
-    frame = _open(store).routes()
+    frame = open_store(store).routes()
     if json:
         show_json(frame_json(frame))
         return
@@ -272,7 +274,7 @@ def routes(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None
 @app.command()
 def savings(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
     """Show what each plan and each of its routes saves."""
-    frame = _open(store).savings()
+    frame = open_store(store).savings()
     if json:
         show_json(frame_json(frame))
         return
@@ -298,7 +300,7 @@ def verify(
     if signatures not in ("all", "tip"):
         raise InputError(f"--signatures is {signatures!r}; expected all or tip")
     options: dict[str, Any] = {"public_key": key_hex, "anchor": anchor, "signatures": signatures}
-    report = verify_file(source, **options) if _is_export(source) else _open(source).verify(**options)
+    report = verify_file(source, **options) if _is_export(source) else open_store(source).verify(**options)
     if json:
         show_json(report.model_dump(mode="json"))
     else:
@@ -326,7 +328,7 @@ def export(
     json: JsonOption = False,
 ) -> None:
     """Export the audit chain, for an auditor who has no access to the store."""
-    count = _open(store, key_file=key_file).export_chain(output, overwrite=overwrite)
+    count = open_store(store, key_file=key_file).export_chain(output, overwrite=overwrite)
     if json:
         show_json({"path": str(output), "entries": count})
     else:

@@ -11,7 +11,7 @@ from ttplan.chain_file import verify_file
 from ttplan.cli.show import show_json
 from ttplan.model.audit import System
 from ttplan.model.errors import ChainError, InputError
-from ttplan.workspace import open_workspace
+from ttplan.opening import open_workspace
 
 SAMPLE = Path(__file__).parent.parent / "sample"
 _IN_CHECKOUT = Path(__file__).parent.parent.parent / "data"

@@ -7,10 +7,13 @@ import sys
 
 import typer
 
+from ttplan.cli import trials
 from ttplan.cli.commands import app
 from ttplan.model.errors import TtplanError
 
 DEBUG = "TTPLAN_DEBUG"
+COMMANDS = (trials,)
+"""Modules that add commands to the app when they are imported."""
 
 
 def main(arguments: list[str] | None = None) -> None:

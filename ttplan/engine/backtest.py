@@ -72,9 +72,10 @@ def _periods(start: datetime, end: datetime, period: timedelta) -> list[datetime
     if period < timedelta(seconds=1):
         raise InputError(f"the period is {period}; expected a second or more")
     count = (end - start) // period
+    length = str(period).removesuffix(", 0:00:00")
     if not 2 <= count <= MOST_PERIODS:
         raise InputError(
-            f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} has {count:,} whole periods of {period}; expected 2 to "
+            f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} has {count:,} whole periods of {length}; expected 2 to "
             f"{MOST_PERIODS:,}: choose {'a shorter' if count < 2 else 'a longer'} period"
         )
     return [start + period * n for n in range(count)]

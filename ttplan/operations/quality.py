@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from datetime import datetime
 from decimal import Decimal
 from threading import Event
 from typing import Any, NamedTuple
@@ -11,17 +12,21 @@ from uuid import UUID
 
 import ibis.expr.types as ir
 import pyarrow as pa
+from pydantic import ValidationError
 
 from ttplan.engine.cost import REROUTED
 from ttplan.engine.mapped import map_requests
 from ttplan.engine.portable import fetch
 from ttplan.engine.question import Question
+from ttplan.files import explain
 from ttplan.model.errors import InputError
 from ttplan.model.plan import PlanConfig, PoisoningCandidate
 from ttplan.model.plan_run import PlanRun
 from ttplan.model.quality import QualityResult
 from ttplan.model.request import RequestLog
+from ttplan.prices import catalogue_price
 from ttplan.quality.assess import Progress, assess_sync
+from ttplan.quality.chat import ChatJudge, ChatProposer
 from ttplan.quality.judge import Estimates, Judge, Proposed, Proposer, QualitySettings, Rerouted, name_of
 from ttplan.quality.result import unverified
 from ttplan.quality.sampling import Sample, draw
@@ -54,8 +59,8 @@ def check_quality(
     run: PlanRun,
     judge: Judge,
     proposer: Proposer,
-    *,
     settings: QualitySettings,
+    *,
     sample_size: int = SAMPLE_SIZE,
     seed: int = 0,
     cancel: Event | None = None,
@@ -84,6 +89,25 @@ def check_quality(
     with store.transaction() as tx:
         tx.set_quality(run.plan_id, found)
     return found
+
+
+def limits_of(settings: QualitySettings | None, budget_usd: Decimal | float, allow_bodies: bool) -> QualitySettings:
+    """The settings with that budget and permission, the rest as they are or by default. InputError where one cannot be used."""
+    given = {} if settings is None else settings.model_dump()
+    try:
+        return QualitySettings.model_validate(given | {"budget_usd": budget_usd, "allow_bodies": allow_bodies})
+    except ValidationError as error:
+        raise InputError(f"the limits of a quality check: {explain(error)}") from None
+
+
+def chat_parties(
+    run: PlanRun, base_url: str, judge_model: str, *, at: datetime, api_key_env: str | None = None, seed: int = 0
+) -> tuple[ChatJudge, ChatProposer]:
+    """The ready judge and proposer for a plan, both at one OpenAI-compatible API, with the catalogue's price for the judge."""
+    quote = catalogue_price(None, judge_model, at)
+    price = None if quote is None else quote.pricing
+    judge = ChatJudge(base_url, judge_model, api_key_env=api_key_env, price=price, seed=seed)
+    return judge, ChatProposer(base_url, api_key_env=api_key_env, pricing=run.pricing)
 
 
 class _Drawn(NamedTuple):

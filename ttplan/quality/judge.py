@@ -89,7 +89,7 @@ class BodiesNotAllowed(InputError):
     def __init__(self) -> None:
         super().__init__(
             "checking quality sends recorded prompts and answers to the models that answer and judge; nothing was sent. "
-            "If that may happen, say so with allow_bodies=True"
+            "If that may happen, say so with allow_bodies=True (--allow-bodies)"
         )
 
 

@@ -1,0 +1,157 @@
+"""Quality of a stored plan: what is drawn and sent, what is kept with the plan, and what is shown."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from tests.quality.chat_server import completion, says, serving
+from tests.test_workspace import opened
+from ttplan.cli.entry import run
+from ttplan.model.errors import InputError
+from ttplan.model.quality import Verdict
+from ttplan.model.request import RequestLog
+from ttplan.quality.judge import BodiesNotAllowed, BudgetExceeded
+from ttplan.workspace import Workspace
+
+ROUTES = """
+routes: [{name: chat to mini, priority: 1, when: {tag_equals: chat}, then: {target_model: gpt-4o-mini}}]
+config: {l2_ttl_seconds: 3600, l2_threshold_sweep: [0.9, 0.99], l2_threshold: 0.9}
+"""
+
+
+def rows(count: int, **changes: Any) -> list[dict[str, Any]]:
+    """Requests, every third of them chat; each has an embedding of its own, but 40 and 41 are alike and end differently."""
+    made = []
+    for n in range(count):
+        row = {
+            "id": str(UUID(int=n + 1)),
+            "ts": f"2026-05-01T12:{n // 60:02}:{n % 60:02}Z",
+            "provider": "openai",
+            "model": "gpt-4o",
+            "input_tokens": 100 + n * 50,
+            "output_tokens": 300 if n == 41 else 20,
+            "cost_usd": 0.01,
+            "tag": "chat" if n % 3 == 0 else "code",
+            "finish_reason": "stop",
+            "body": f"question {n}",
+            "response_body": f"answer {n}",
+            "embedding": [1.0 if i == (40 if n == 41 else n) else 0.0 for i in range(90)],
+        }
+        made.append(row | changes)
+    return made
+
+
+def planned(tmp_path: Path, log: list[dict[str, Any]]) -> tuple[Workspace, UUID]:
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in log))
+    (tmp_path / "routes.yaml").write_text(ROUTES)
+    workspace = opened(tmp_path / "plans.duckdb")
+    workspace.import_logs(tmp_path / "log.jsonl", with_bodies=True, with_embeddings=True)
+    return workspace, workspace.plan(tmp_path / "routes.yaml", name="p").plan_id
+
+
+class Judge:
+    """Calls every fourth answer degraded, and remembers what it was shown."""
+
+    name = "a judge"
+
+    def __init__(self) -> None:
+        self.seen: dict[UUID, tuple[str, str]] = {}
+
+    def estimate_usd(self, rerouted: object) -> Decimal:
+        return Decimal("0.001")
+
+    async def judge(self, request: RequestLog, original: str, proposed: str) -> tuple[Verdict, str]:
+        self.seen[request.id] = (original, proposed)
+        return (Verdict.DEGRADED if request.id.int % 4 == 0 else Verdict.ACCEPTABLE), "since"
+
+
+class Proposer:
+    """Answers with the model's name."""
+
+    name = "a proposer"
+
+    def __init__(self) -> None:
+        self.asked: dict[UUID, str] = {}
+
+    def estimate_usd(self, rerouted: object) -> Decimal:
+        return Decimal("0.002")
+
+    async def __call__(self, request: RequestLog, target_model: str) -> str:
+        self.asked[request.id] = target_model
+        return f"from {target_model}"
+
+
+def test_rerouted_requests_are_answered_anew_and_judged_and_the_result_stays_with_the_plan(tmp_path: Path) -> None:
+    workspace, plan_id = planned(tmp_path, rows(90))
+    judge, proposer = Judge(), Proposer()
+    checked = workspace.check_quality(plan_id, judge=judge, proposer=proposer, budget_usd=1, allow_bodies=True, sample_size=25)
+    quality = checked.result.quality
+    assert quality is not None
+    # 40 hits nothing; 41 would be served 40's answer. Its route is none: it costs nothing to ask.
+    assert (quality.population, quality.drawn, quality.sample_size) == (30, 25, 25)
+    assert set(proposer.asked.values()) == {"gpt-4o-mini"}
+    assert len(proposer.asked) == 25
+    assert {i.int % 3 for i in proposer.asked} == {1}
+    assert all(judge.seen[i] == (f"answer {i.int - 1}", "from gpt-4o-mini") for i in proposer.asked)
+    assert judge.seen[UUID(int=42)] == ("answer 41", "answer 40")
+    assert quality.forced is not None
+    assert [score.request_id for score in quality.forced.examples] == [UUID(int=42)]
+    assert quality.degraded_count == sum(i.int % 4 == 0 for i in proposer.asked)
+    again = workspace.get(plan_id)
+    assert again.result.quality == quality
+    assert again.result.aggregates == checked.result.aggregates
+    assert "UNVERIFIED" not in repr(again)
+    assert f"{quality.risk_band.shown} risk" in repr(again)
+    workspace.apply(plan_id)
+    assert workspace.get(plan_id).result.quality == quality
+
+
+def test_nothing_is_sent_without_permission_or_beyond_the_budget(tmp_path: Path) -> None:
+    workspace, plan_id = planned(tmp_path, rows(90))
+    judge, proposer = Judge(), Proposer()
+    with pytest.raises(BodiesNotAllowed):
+        workspace.check_quality(plan_id, judge=judge, proposer=proposer, budget_usd=1)
+    with pytest.raises(BudgetExceeded):
+        workspace.check_quality(plan_id, judge=judge, proposer=proposer, budget_usd=0.1, allow_bodies=True)
+    with pytest.raises(InputError, match="the limits of a quality check"):
+        workspace.check_quality(plan_id, judge=judge, proposer=proposer, budget_usd=-1, allow_bodies=True)
+    assert (judge.seen, proposer.asked) == ({}, {})
+    assert workspace.get(plan_id).result.quality is None
+
+
+def test_without_bodies_quality_is_unverified_and_says_why(tmp_path: Path) -> None:
+    workspace, plan_id = planned(tmp_path, rows(90, body=None))
+    checked = workspace.check_quality(plan_id, judge=Judge(), proposer=Proposer(), budget_usd=1, allow_bodies=True)
+    assert "UNVERIFIED" in repr(checked)
+    assert "import the log with bodies" in " ".join(checked.quality_text().split())
+
+
+def test_the_command_asks_a_server_and_shows_what_was_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, plan_id = planned(tmp_path, rows(30))
+    monkeypatch.setenv("SOME_KEY", "secret-key")
+    usage = {"prompt_tokens": 10, "completion_tokens": 5}
+
+    def reply(number: int, asked: Any) -> Any:
+        judging = asked.payload["model"] == "gpt-4o"
+        return says("degraded", "worse\x1b[31m") if judging else completion("an answer", usage=usage)
+
+    with serving(reply) as server:
+        options = ["--base-url", server.base_url, "--judge", "gpt-4o", "--budget-usd", "1", "--api-key-env", "SOME_KEY"]
+        command = ["check-quality", str(plan_id)[:8], "--store", str(tmp_path / "plans.duckdb"), *options]
+        assert run(command) == 2
+        assert "allow_bodies" in capsys.readouterr().err
+        assert run([*command, "--allow-bodies"]) == 0
+    found = capsys.readouterr()
+    assert "HIGH risk: 100.0 % of 10 degraded" in found.out
+    assert "worse [31m" in found.out
+    assert "secret-key" not in found.out + found.err
+    assert max(map(len, found.out.splitlines())) <= 80
+    assert workspace.get(plan_id).result.quality is not None

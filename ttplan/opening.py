@@ -1,0 +1,58 @@
+"""Open a workspace: the store at a path, made where there is none, with the key that signs its chain."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from ttplan.apply import Clock, now
+from ttplan.audit.keys import SigningKey, create_key, key_from_env, save_key
+from ttplan.model.errors import InputError
+from ttplan.store.duckdb import LOCK_TIMEOUT, DuckDBStore
+from ttplan.workspace import PathLike, Workspace
+
+
+def open_workspace(
+    path: PathLike,
+    *,
+    org_id: UUID | str | None = None,
+    key: SigningKey | None = None,
+    key_file: PathLike | None = None,
+    create: bool = True,
+    lock_timeout: float = LOCK_TIMEOUT,
+    clock: Clock = now,
+    new_id: Callable[[], UUID] = uuid4,
+    new_nonce: Callable[[], str] = lambda: secrets.token_hex(32),
+) -> Workspace:
+    """Open the store at `path`, made where there is none, with its signing key.
+
+    The key is `key`, else that in `key_file`, else that in the environment (`TT_AUDIT_SIGNING_KEY`), else that in the file beside
+    the store, `<path>.key.pem`, which is made with a new store. `clock`, `new_id` and `new_nonce` are for tests and notebooks,
+    which have to come out the same.
+
+    Raises StoreError where `path` is not a store, and KeyFileError where a key cannot be used.
+    """
+    store_path = Path(path)
+    is_new = not store_path.exists()
+    if is_new and not create:
+        raise InputError(f"{store_path}: no such store; make one with `ttplan import FILE --store {store_path}`")
+    store = DuckDBStore(store_path, lock_timeout=lock_timeout)
+    beside = store_path.with_name(store_path.name + ".key.pem")
+    chosen = key or (None if key_file is not None else key_from_env(os.environ))
+    file = None if chosen is not None else Path(key_file) if key_file is not None else beside
+    if is_new and file == beside and not beside.exists():
+        save_key(create_key(), beside)
+    return Workspace(
+        store,
+        name=str(path),
+        key=chosen,
+        key_file=file,
+        makes_key=file == beside,
+        org_id=UUID(org_id) if isinstance(org_id, str) else org_id,
+        clock=clock,
+        new_id=new_id,
+        new_nonce=new_nonce,
+    )
