@@ -86,8 +86,8 @@ def test_a_replay_is_the_same_whatever_the_size_of_batches(batch: int, monkeypat
     assert answer(to_table(requests), Question.of(plan, "limit")).model_dump_json() == expected.model_dump_json()
 
 
-def test_rows_are_numbered_by_their_id_where_an_engine_has_no_numbers_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    requests = universe.log(600, seed=3)
+def test_hits_are_the_same_where_an_engine_has_no_numbers_for_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = tuple(r.model_copy(update={"tag": None if i % 5 else r.tag}) for i, r in enumerate(universe.log(600, seed=3)))
     plan = universe.plan(requests, config=PlanConfig(l1_ttl_seconds=600))
     expected = replay(plan)
     monkeypatch.setattr(portable, "_NUMBERED", {})

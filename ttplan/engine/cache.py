@@ -10,10 +10,13 @@ import ibis.expr.types as ir
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from ttplan.engine.portable import fetch_batches
+from ttplan.engine.portable import fetch, fetch_batches
 from ttplan.engine.semantic import Sweep
 
+KEY = ("provider", "model", "input_tokens", "tag")
+"""What stands for a request's content, which logs do not hold. A null tag and an empty one are two keys."""
 BATCH = 262_144
 """Requests that are looked at at once."""
 _WORD = 32
@@ -26,15 +29,21 @@ Bools = npt.NDArray[np.bool_]
 def with_l1_hits(
     table: ir.Table, ttl_seconds: int, bypass: ir.BooleanValue, read: Callable[[int], None] = lambda rows: None
 ) -> ir.Table:
-    """`table`, which has a whole number `row` of its own for each row, and a column `l1_hit`: served by an L1 cache of that TTL.
+    """`table` and a column `l1_hit`: served by an L1 cache of that TTL. Rows that `bypass` names neither read nor fill it.
 
-    Rows that `bypass` names neither read nor fill it. What leaves the engine are numbers, in batches, in (key, ts, id) order;
-    what goes back are bits. `read` is told how many requests were looked at so far.
+    A table that is `numbered` loses its numbers. What leaves its engine are numbers, in batches, in (key, ts, id) order, and what
+    goes back are bits; of another the keys and times leave all at once, and ids of hits go back. `read` is told how many requests
+    were looked at so far.
     """
+    find = _by_number if "row" in table.columns else _by_id
+    return find(table, table.filter(~bypass), ttl_seconds, read)
+
+
+def _by_number(table: ir.Table, keyed: ir.Table, ttl_seconds: int, read: Callable[[int], None]) -> ir.Table:
     marks = _Marks()
-    open_key: _OpenKey | None = None
+    open_key: OpenKey | None = None
     seen = 0
-    for batch in fetch_batches(_in_key_order(table.filter(~bypass)), BATCH):
+    for batch in fetch_batches(_in_key_order(keyed), BATCH):
         keys, ts = (_integers(batch["key"]), _integers(batch["tokens"])), _microseconds(batch["ts"])
         hits, open_key = continued_hits(keys, ts, ttl_seconds, open_key)
         marks.add(_integers(batch["row"])[hits])
@@ -42,17 +51,28 @@ def with_l1_hits(
         read(seen)
     words = marks.words()
     if words.num_rows == 0:
-        return table.mutate(l1_hit=ibis.literal(False))
+        return table.mutate(l1_hit=ibis.literal(False)).drop("row")
     found = ibis.memtable(words)
     placed = table.mutate(word=table.row >> _WORD.bit_length() - 1)
     joined = placed.left_join(found, placed.word == found.hit_word)
     bit = (joined.row & _WORD - 1).cast("int32")
-    return joined.mutate(l1_hit=((joined.bits.fill_null(0) >> bit) & 1) == 1).drop("word", "hit_word", "bits")
+    return joined.mutate(l1_hit=((joined.bits.fill_null(0) >> bit) & 1) == 1).drop("row", "word", "hit_word", "bits")
+
+
+def _by_id(table: ir.Table, keyed: ir.Table, ttl_seconds: int, read: Callable[[int], None]) -> ir.Table:
+    columns = keyed.select(*KEY, "ts", id=keyed.id.cast("string"))
+    # Null tags sort to one place by an explicit flag: engines differ in where they put nulls.
+    rows = fetch(columns.order_by(*KEY[:-1], columns.tag.isnull(), "tag", "ts", "id"))
+    hits, _ = continued_hits([_codes(rows[name]) for name in KEY], _microseconds(rows["ts"]), ttl_seconds, None)
+    read(rows.num_rows)
+    if not hits.any():
+        return table.mutate(l1_hit=ibis.literal(False))
+    joined = _join_by_id(table, pa.table({"hit_id": rows["id"].filter(pa.array(hits))}))
+    return joined.mutate(l1_hit=joined.hit_id.notnull()).drop("hit_id")
 
 
 def _in_key_order(table: ir.Table) -> ir.Table:
-    """The requests of one cache key together, by (ts, id). What stands for a request's content, which logs do not hold, is its
-    provider, model, input tokens and tag; a null tag and an empty one are two keys."""
+    """The requests of one cache key together, by (ts, id)."""
     names = table.select("provider", "model", "tag").distinct()
     # Numbers of the few combinations sort several times faster than their texts.
     order = [names.provider, names.model, names.tag.isnull(), names.tag]
@@ -70,7 +90,7 @@ def _in_key_order(table: ir.Table) -> ir.Table:
     return keyed.order_by("key", "input_tokens", "ts", "id").select("key", "ts", "row", tokens=keyed.input_tokens)
 
 
-class _OpenKey(NamedTuple):
+class OpenKey(NamedTuple):
     """The key that a batch ended in, and when it last missed."""
 
     key: tuple[int, ...]
@@ -118,7 +138,7 @@ def _join_by_id(table: ir.Table, hits: pa.Table) -> ir.Table:
     return table.left_join(found, table.id == found.hit_id)
 
 
-def continued_hits(keys: Sequence[Ints], ts: Ints, ttl_seconds: int, open_key: _OpenKey | None) -> tuple[Bools, _OpenKey | None]:
+def continued_hits(keys: Sequence[Ints], ts: Ints, ttl_seconds: int, open_key: OpenKey | None) -> tuple[Bools, OpenKey | None]:
     """Which rows of a batch are hits, where the batch before ended in `open_key`; and in what this one ends.
 
     A key is one number of each of `keys`; rows are in (key, ts) order, `ts` in µs.
@@ -142,7 +162,7 @@ def continued_hits(keys: Sequence[Ints], ts: Ints, ttl_seconds: int, open_key: _
     misses = np.flatnonzero(~hits)
     if len(misses) == 0:
         return hits, open_key
-    return hits, _OpenKey(tuple(int(key[-1]) for key in keys), int(ts[misses[-1]]))
+    return hits, OpenKey(tuple(int(key[-1]) for key in keys), int(ts[misses[-1]]))
 
 
 def l1_hits(starts: Bools, ts: Ints, ttl_seconds: int) -> Bools:
@@ -178,6 +198,11 @@ def l1_hits(starts: Bools, ts: Ints, ttl_seconds: int) -> Bools:
         if int(missed.sum()) == before:
             return ~missed[:n]
         jump = jump[jump]
+
+
+def _codes(column: pa.ChunkedArray) -> Ints:
+    """A number for each distinct value, null among them."""
+    return _integers(pc.dictionary_encode(column.combine_chunks(), null_encoding="encode").indices)
 
 
 def _integers(column: pa.Array) -> Ints:

@@ -46,11 +46,11 @@ def map_requests(table: ir.Table, question: Question, sweep: Sweep | None = None
         rows = rows.mutate(body_lower=rows.body_lower.notnull().ifelse("", ibis.null("string")))
     report(KEEPING, 0.0)
     with ExitStack() as first, ExitStack() as second:
-        kept = first.enter_context(numbered(compiled(rows)))
+        kept = first.enter_context((materialised if ttl is None else numbered)(compiled(rows)))
         found = _with_hits(kept, question, sweep, report)
         report(JOINING, 0.0)
         # A table of its own: above a join, DuckDB's planner takes a second for the expressions that are built on it.
-        hits = second.enter_context(materialised(found.mutate(hit=found.l1_hit | found.l2_hit).drop("row")))
+        hits = second.enter_context(materialised(found.mutate(hit=found.l1_hit | found.l2_hit)))
         if is_eager(hits):  # room for the passes that follow
             first.close()
         yield compiled(with_cost(hits, routes, rules))

@@ -95,20 +95,15 @@ def is_eager(table: ir.Table) -> bool:
 
 @contextmanager
 def numbered(table: ir.Table) -> Iterator[ir.Table]:
-    """`table`, kept as by `materialised`, with a whole number `row` of its own for each row. Ids must be unique."""
+    """`table`, kept as by `materialised`; where its engine numbers rows, with a whole number `row` of its own for each."""
     with materialised(table) as kept:
-        yield _NUMBERED.get(kept.get_backend().name, _by_id)(kept)
+        yield _NUMBERED.get(kept.get_backend().name, lambda kept: kept)(kept)
 
 
 def _by_position(kept: ir.Table) -> ir.Table:
     """By the place in a table that was just made, which costs nothing."""
     schema = ibis.schema(dict(kept.schema().items()) | {"row": "int64"})
     return kept.get_backend().sql(f"SELECT *, rowid AS row FROM {kept.get_name()}", schema=schema)  # noqa: S608
-
-
-def _by_id(kept: ir.Table) -> ir.Table:
-    """By the order of the ids, which every evaluation finds again."""
-    return kept.mutate(row=ibis.row_number().over(order_by=kept.id))
 
 
 def _read(backend: Any, table: ir.Table) -> pa.Table:
