@@ -36,10 +36,14 @@ def tables(connection: duckdb.DuckDBPyConnection) -> set[str]:
     return {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
 
 
-def after(seconds: float, action: Callable[[], object]) -> threading.Timer:
-    timer = threading.Timer(seconds, action)
-    timer.start()
-    return timer
+def interrupt_soon() -> None:
+    """Ctrl-C, soon. Only work that does not end by itself may call this: whoever comes after it would be interrupted."""
+    threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+
+
+def long_query(connection: duckdb.DuckDBPyConnection) -> object:
+    interrupt_soon()
+    return connection.sql(LONG).to_arrow_table()
 
 
 def test_work_returns_what_it_returns_and_raises_what_it_raises() -> None:
@@ -55,9 +59,8 @@ def test_work_returns_what_it_returns_and_raises_what_it_raises() -> None:
 
 def test_an_interrupt_ends_a_query_and_the_connection_lives_on() -> None:
     connection = duckdb.connect()
-    after(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
-        interrupt.run(lambda check: connection.sql(LONG).to_arrow_table(), connection.interrupt)
+        interrupt.run(lambda check: long_query(connection), connection.interrupt)
     assert connection.execute("SELECT 1").fetchall() == [(1,)]
     assert not [thread for thread in threading.enumerate() if thread.name == "ttplan-work"]
 
@@ -66,12 +69,12 @@ def test_an_interrupt_between_queries_ends_the_work_at_its_next_step() -> None:
     steps = []
 
     def work(check: Callable[[], None]) -> None:
+        interrupt_soon()
         while True:
             check()
             steps.append(1)
             time.sleep(0.01)
 
-    after(0.2, lambda: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
         interrupt.run(work, lambda: None)
     assert steps
@@ -114,13 +117,11 @@ def test_an_interrupted_plan_says_so_and_writes_nothing(
     workspace.import_logs(DATA / "requests.parquet")
 
     def long(table: ibis.Table, *_: object, **__: object) -> None:
-        table.get_backend().con.sql(LONG).to_arrow_table()
+        long_query(table.get_backend().con)
 
     monkeypatch.setattr("ttplan.planning.replay_table", long)
-    after(0.5, lambda: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(KeyboardInterrupt, match=CANCELLED):
         workspace.plan(ROUTES, name="x")
-    after(0.5, lambda: os.kill(os.getpid(), signal.SIGINT))
     assert run(["plan", str(ROUTES), "--name", "x", "--store", str(store)]) == 130
     assert capsys.readouterr().err.strip() == f"ttplan: {CANCELLED}"
     assert workspace.plan_runs() == []

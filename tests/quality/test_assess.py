@@ -447,6 +447,7 @@ def test_ctrl_c_in_a_programs_own_loop_keeps_what_was_scored() -> None:
 def test_a_second_ctrl_c_gives_up() -> None:
     class Deaf(Says):
         async def judge(self, request: RequestLog, original: str, proposed: str) -> Any:
+            threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT)).start()
             try:
                 await asyncio.sleep(3600)
             except asyncio.CancelledError:
@@ -456,7 +457,6 @@ def test_a_second_ctrl_c_gives_up() -> None:
     sample, requests = universe([request(1)])
     cancel = threading.Event()
     main = threading.main_thread().ident or 0
-    threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
         assess_sync(sample, requests, Deaf(), answers, settings=settings(), cancel=cancel)
     assert cancel.is_set()
