@@ -12,8 +12,7 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from ttplan.engine.cost import PRICE_TYPE, token_cost
-from ttplan.engine.portable import ROW_MONEY_TYPE, fetch, half_away, money_type
-from ttplan.engine.rows import EXACT_TYPE
+from ttplan.engine.portable import EXACT_TYPE, ROW_MONEY_TYPE, fetch, half_away, money_type
 from ttplan.engine.summary import usd
 from ttplan.model.errors import InputError
 
