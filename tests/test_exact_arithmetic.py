@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Context, Decimal
 
 import ibis
 import pyarrow as pa
@@ -14,16 +14,17 @@ from ttplan.engine.portable import exact_sum, fetch, half_away
 
 _DUCKDB = ibis.duckdb.connect()
 _FEMTO = 10**15
+_DIGITS = Context(prec=60)
 _AMOUNTS = st.integers(0, 10**31) | st.integers(1000 * _FEMTO - 2_000, 1000 * _FEMTO + 2_000) | st.integers(0, 10**16)
 
 
 @settings(deadline=None)
 @given(st.lists(_AMOUNTS, min_size=1, max_size=20))
 def test_duckdb_rounds_costs_half_away_on_both_sides_of_1000_usd(femto: list[int]) -> None:
-    amounts = [Decimal(n).scaleb(-15) for n in femto]
+    amounts = [Decimal(n).scaleb(-15, _DIGITS) for n in femto]
     table = ibis.memtable(pa.table({"at": range(len(amounts)), "amount": pa.array(amounts, pa.decimal128(35, 15))}))
     rounded = table.select("at", rounded=half_away(table.amount, _DUCKDB))
-    expected = [amount.quantize(Decimal("1e-12"), ROUND_HALF_UP) for amount in amounts]
+    expected = [Decimal((n + 500) // 1000).scaleb(-12, _DIGITS) for n in femto]
     assert [row["rounded"] for row in fetch(rounded.order_by("at"), _DUCKDB).to_pylist()] == expected
 
 
