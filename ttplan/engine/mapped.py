@@ -40,6 +40,9 @@ def map_requests(table: ir.Table, question: Question, sweep: Sweep | None = None
     if ttl is None and sweep is None:
         yield compiled(with_cost(rows.mutate(hit=ibis.literal(False)), routes, rules))
         return
+    if "body_lower" in rows.columns:
+        # The routes are found: whether there is a body is all that is still asked, and bodies are long.
+        rows = rows.mutate(body_lower=rows.body_lower.isnull().ifelse(ibis.null("string"), ""))
     rows = compiled(rows)
     found = rows.mutate(l1_hit=ibis.literal(False)) if ttl is None else with_l1_hits(rows, ttl, _bypasses_cache(rows, question))
     found = with_l2_mask(found, sweep)
