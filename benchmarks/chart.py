@@ -63,6 +63,7 @@ def draw(path: Path, words: Mapping[str, str], times: Mapping[str, Sequence[tupl
         axes.set_ylabel("seconds")
         axes.set_title("Time to a result, by the size of the log")
         axes.set_xticks([10**n for n in range(4, 8)], ["10 thousand", "100 thousand", "1 million", "10 million"])
+        axes.set_ylim(bottom=min(0.1, axes.get_ylim()[0]))
         low, high = axes.get_ylim()
         ticks = {0.1: "0.1", 1: "1", 10: "10", 60: "60", 600: "600"}
         axes.set_yticks([at for at in ticks if low <= at <= high], [said for at, said in ticks.items() if low <= at <= high])

@@ -65,8 +65,8 @@ KINDS = {
     "hour": Kind("clusters: hours", _LARGE, _replay(cluster="hour")),
     "session": Kind("clusters: sessions", _LARGE[:3], _replay(cluster="session_id")),
     "suggest": Kind("suggest", _LARGE[:3], _suggest),
-    "resample": Kind("`resample`, 10,000", _SMALL, _replay("resample")),
-    "tt-plan-core": Kind("`tt-plan-core`, 10,000", _SMALL, _replay("tt-plan-core")),
+    "resample": Kind("`resample`", _SMALL, _replay("resample")),
+    "tt-plan-core": Kind("`tt-plan-core`", _SMALL, _replay("tt-plan-core")),
     "l2-hour": Kind("with L2, TTL an hour", _SMALL, _replay(l2_ttl_seconds=HOUR), make_embedded_log),
     "l2-all": Kind("with L2, TTL a month", _SMALL, _replay(l2_ttl_seconds=MONTH), make_embedded_log),
 }

@@ -32,7 +32,7 @@ def show(figures: Figures, console: Console) -> None:
     """Print a table."""
     table = Table(title=figures.title, title_justify="left")
     for i, head in enumerate(figures.heads):
-        table.add_column(head, justify="left" if i < figures.words else "right")
+        table.add_column(head, justify="left" if i < figures.words else "right", no_wrap=True)
     for row in figures.rows:
         table.add_row(*row)
     console.print(table)
