@@ -18,11 +18,11 @@ lint: $(READY)
 	$(BIN)/mypy
 
 bench: $(READY)
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python -m benchmarks.run
 
 bench-peer: $(READY)  # needs cargo
 	cargo build --release --quiet --manifest-path benchmarks/peer/Cargo.toml
-	$(BIN)/python benchmarks/peer/compare.py
+	$(BIN)/python -m benchmarks.peer.compare
 
 notebooks: $(READY)
 	$(BIN)/python scripts/run_notebooks.py

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,11 @@ VECTORS = sorted((Path(__file__).parent / "vectors" / "replay").glob("*.json.gz"
 
 
 def close(ours: Any, theirs: Any) -> bool:
+    """Floats to 1e-9, all else the same; `ours` may say more than `theirs`."""
+    if isinstance(theirs, dict):
+        return all(close(ours[name], value) for name, value in theirs.items())
+    if isinstance(theirs, list):
+        return len(ours) == len(theirs) and all(map(close, ours, theirs))
     return math.isclose(ours, theirs, rel_tol=1e-9, abs_tol=1e-12) if isinstance(theirs, float) else bool(ours == theirs)
 
 
@@ -38,5 +44,30 @@ def test_the_rust_engines_results_are_ours(path: Path) -> None:
             assert close(mine[name], value), name
 
 
+def test_vectors_with_embeddings_tell_thresholds_and_kinds_of_hits_apart() -> None:
+    for name, expires in (("semantic", False), ("semantic-brief", True)):
+        vector = json.loads(gzip.decompress((VECTORS[0].parent / f"{name}.json.gz").read_bytes()))
+        found = vector["result"]["aggregates"]
+        by_threshold = found["l2_projections"]
+        assert [row["threshold"] for row in by_threshold] == [0.85, 0.9, 0.92, 0.95]
+        assert len({row["projected_l2_hits"] for row in by_threshold}) == 4
+        poisoned = [row["poisoning_candidates"] for row in by_threshold]
+        assert max(poisoned) < found["l2_poisoning_candidates"] < sum(poisoned)  # counted once for each request
+        known = [row["embedding"] for row in vector["input"]["requests"] if row["embedding"] is not None]
+        assert by_threshold[0]["total"] == len(known) < len(vector["input"]["requests"])
+        assert {len(embedding) for embedding in known} == {7, 8}
+        assert any(not any(embedding) for embedding in known)
+        window = datetime.fromisoformat(vector["input"]["window_end"]) - datetime.fromisoformat(vector["input"]["window_start"])
+        assert (vector["input"]["config"]["l2_ttl_seconds"] < window.total_seconds()) == expires
+
+
 def test_there_are_vectors_of_every_kind() -> None:
-    assert {path.name.split(".")[0] for path in VECTORS} == {"cached", "empty", "one", "routed", "small"}
+    assert {path.name.split(".")[0] for path in VECTORS} == {
+        "cached",
+        "empty",
+        "one",
+        "routed",
+        "semantic",
+        "semantic-brief",
+        "small",
+    }

@@ -1,31 +1,30 @@
 """ttplan beside the published Rust engine, on the same inputs in one run: `make bench-peer` (needs cargo).
 
-    python benchmarks/peer/compare.py [--write]
+    python -m benchmarks.peer.compare [--write] [--quick]
 
 First agreement: point estimates to 1e-9, intervals of method `tt-plan-core` bit for bit. With `--write` the inputs and the Rust
-engine's answers go to tests/vectors/replay, for the ordinary tests. Then time, with 10,000 resamples.
+engine's answers go to tests/vectors/replay, for the ordinary tests. Then time, with 10,000 resamples, and without any for L2.
 """
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import json
-import math
-import random
 import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from rich.console import Console
-from rich.table import Table
 
+from benchmarks.measure import best
+from benchmarks.peer.engine import AUDIT, ENGINE, RESAMPLES, differences, peer, seconds_of_peer
+from benchmarks.peer.inputs import CASES, ORG, START, ambiguous, plan
+from benchmarks.report import DOCS, Figures, machine, markdown, show, write_section
 from ttplan.audit.chain import next_entry
 from ttplan.audit.jsonl import write_chain
 from ttplan.audit.keys import create_key
@@ -33,140 +32,41 @@ from ttplan.engine.question import Question
 from ttplan.engine.replay import answer, replay
 from ttplan.engine.rows import to_table
 from ttplan.model.audit import Anonymous, ApiKey, System, TipAnchor, User
-from ttplan.model.plan import PlanConfig, PlanInput
-from ttplan.model.pricing import ModelPricing
-from ttplan.model.request import RequestLog
-from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
+from ttplan.model.plan import PlanInput
 
-HERE = Path(__file__).parent
-ENGINE = HERE / "target" / "release" / "ttplan-peer"
-VECTORS = HERE.parent.parent / "tests" / "vectors" / "replay"
-RESAMPLES = 10_000
-PATIENCE = 2e9
-"""Above so many draws the Rust engine is timed with fewer resamples, and its time multiplied."""
-START = datetime(2026, 5, 1, tzinfo=UTC)
-ORG = UUID(int=1)
-
-
-def requests(count: int, seed: int) -> tuple[RequestLog, ...]:
-    """Requests of three models; nothing on which ttplan deviates on purpose (see tests/vectors/README.md)."""
-    chance = random.Random(seed)
-    rows = []
-    for number in range(count):
-        model = chance.choice(["gpt-4o", "gpt-4o", "claude-sonnet-4-5", "gpt-4o-mini"])
-        tokens = int(chance.lognormvariate(6, 1)) + 1
-        cost = Decimal(tokens * 25 + chance.randrange(4000)).scaleb(-7)
-        hit = chance.random() < 0.05
-        rows.append(
-            RequestLog(
-                id=UUID(int=chance.getrandbits(122)),
-                org_id=ORG,
-                ts=START + timedelta(milliseconds=number * 3_600_000 // count),
-                provider="anthropic" if model.startswith("claude") else "openai",
-                model=model,
-                input_tokens=tokens,
-                output_tokens=chance.randrange(500),
-                cached_tokens=chance.choice([0, 0, tokens // 2, tokens + 5]),
-                cost_usd=Decimal(0) if hit else cost,
-                baseline_cost_usd=cost,
-                cached=hit,
-                cache_layer="l1" if hit else None,
-                latency_ms=chance.randrange(50, 5000),
-                status=200,
-                tag=chance.choice([None, "chat", "code"]),
-                body=chance.choice([None, "Please write SQL", "hello"]),
-            )
-        )
-    return tuple(rows)
-
-
-def plan(count: int, seed: int, *, resamples: int, ttl: int | None = None) -> PlanInput:
-    """A plan with a route of each kind: cheaper, across providers, with a ceiling, without a price, switched off."""
-
-    def route(number: int, priority: int, target: str, when: RouteConditions, **more: Any) -> ProposedRoute:
-        then = RouteAction(target_model=target, max_cost_usd=more.pop("ceiling", None))
-        return ProposedRoute(id=UUID(int=number), name=f"route {number}", priority=priority, when=when, then=then, **more)
-
-    return PlanInput(
-        plan_id=UUID(int=count),
-        org_id=ORG,
-        window_start=START,
-        window_end=START + timedelta(hours=1),
-        requests=requests(count, seed),
-        proposed_routes=(
-            route(5, 50, "gpt-4o", RouteConditions(), enabled=False),
-            route(4, 40, "gpt-4o-mini", RouteConditions(tag_equals="chat", input_tokens_lt=800)),
-            route(3, 30, "claude-haiku-4-5", RouteConditions(model_in=("gpt-4o",), prompt_contains_any_of=("sql",))),
-            route(2, 30, "gpt-4o-mini", RouteConditions(estimated_cost_gt=Decimal("0.004")), ceiling=Decimal("0.0003")),
-            route(1, 10, "unpriced", RouteConditions(tag_equals="code", input_tokens_gt=500)),
-        ),
-        pricing={
-            "openai:gpt-4o-mini": ModelPricing(
-                input_per_million=Decimal("0.15"),
-                output_per_million=Decimal("0.6"),
-                cached_input_per_million=Decimal("0.075"),
-            ),
-            "anthropic:claude-haiku-4-5": ModelPricing(input_per_million=Decimal(1), output_per_million=Decimal(5)),
-        },
-        config=PlanConfig(l1_ttl_seconds=ttl),
-        seed=seed,
-        bootstrap_iterations=resamples,
-    )
-
-
-CASES: dict[str, Callable[[], PlanInput]] = {
-    "small": lambda: plan(60, 1, resamples=500),
-    "routed": lambda: plan(900, 2**64 - 3, resamples=300),
-    "cached": lambda: plan(900, 42, resamples=300, ttl=600),
-    "one": lambda: plan(1, 7, resamples=20),
-    "empty": lambda: plan(0, 7, resamples=20),
-}
-
-
-def peer(text: str) -> tuple[dict[str, Any], float]:
-    """The Rust engine's result, and how many seconds its replay took."""
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        file.write(text)
-        file.flush()
-        done = subprocess.run([str(ENGINE), file.name], capture_output=True, text=True, check=True)
-    return json.loads(done.stdout), float(done.stderr)
-
-
-def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
-    """Where two results disagree: point estimates beyond 1e-9, intervals in any bit."""
-    found = [
-        f"aggregates.{name}: {ours['aggregates'][name]} and {value}"
-        for name, value in theirs["aggregates"].items()
-        if not isinstance(value, list) and not math.isclose(ours["aggregates"][name], value, rel_tol=1e-9, abs_tol=1e-12)
-    ]
-    found += [
-        f"confidence_intervals.{name}: {ours['confidence_intervals'][name]} and {value}"
-        for name, value in theirs["confidence_intervals"].items()
-        if ours["confidence_intervals"][name] != value
-    ]
-    if ours["sample_size"] != theirs["sample_size"]:
-        found.append("sample_size")
-    for mine, other in zip(ours["per_route_breakdown"], theirs["per_route_breakdown"], strict=True):
-        for name, value in other.items():
-            same = (
-                math.isclose(mine[name], value, rel_tol=1e-9, abs_tol=1e-12) if isinstance(value, float) else mine[name] == value
-            )
-            found += [] if same else [f"{other['route_name']}.{name}: {mine[name]} and {value}"]
-    return found
+VECTORS = Path(__file__).parent.parent.parent / "tests" / "vectors" / "replay"
+SIZES, QUICK_SIZES = (1_000, 10_000, 100_000, 1_000_000), (1_000, 10_000)
+SEMANTIC, DIMENSIONS = 5_000, 256
+DAY = 86_400
+READING = f"""
+The same requests from memory, parsed before the clock starts: the crate `tt-plan-core` 0.1.1 with {RESAMPLES:,} resamples,
+and ttplan with intervals of method `limit`, which are what infinitely many resamples would give. Where the Rust engine would
+take over five minutes it is measured with fewer resamples, and its time extrapolated as a straight line. The last row is a
+replay with L2, of {SEMANTIC:,} requests with embeddings of {DIMENSIONS} numbers, and a single resample. In the same run both
+agreed on all golden inputs: point estimates to 1e-9, intervals of method `tt-plan-core` bit for bit.
+"""
 
 
 def agreement(write: bool) -> None:
+    """Both engines on the golden inputs; ends the run where they disagree."""
+    disagreed = False
     for name, make in CASES.items():
         question = make()
+        close = ambiguous(question)
+        if close:
+            raise SystemExit(f"{name}: cosines that two engines may round apart; take another seed: {close[0]}")
         text = question.model_dump_json(exclude_none=False)
         theirs, _ = peer(text)
         ours = replay(question, interval_method="tt-plan-core").model_dump(mode="json")
         found = differences(ours, theirs)
+        disagreed |= bool(found)
         print(f"{name}: {len(question.requests):,} requests: " + ("agree" if not found else "; ".join(found)))
         if write:
             VECTORS.mkdir(parents=True, exist_ok=True)
             packed = json.dumps({"input": json.loads(text), "result": theirs}, separators=(",", ":")).encode()
             (VECTORS / f"{name}.json.gz").write_bytes(gzip.compress(packed, mtime=0))
+    if disagreed:
+        raise SystemExit("the engines disagree")
 
 
 def chains() -> None:
@@ -188,36 +88,48 @@ def chains() -> None:
     with tempfile.NamedTemporaryFile("wb", suffix=".jsonl") as file:
         write_chain(file, entries, verifying_key=key.public_key, org_id=ORG, entry_count=len(entries))  # type: ignore[arg-type]
         file.flush()
-        command = [str(ENGINE.with_name("ttplan-peer-audit")), "verify", file.name, key.public_key.hex]
+        command = [str(AUDIT), "verify", file.name, key.public_key.hex]
         print("a chain of ours:", subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
 
 
-def timings(sizes: tuple[int, ...]) -> Table:
-    table = Table(title=f"replay, {RESAMPLES:,} resamples (ours: limit, none)", title_justify="left")
-    for name in ("requests", "Rust, s", "ttplan, s", "times faster", "Rust timed with"):
-        table.add_column(name, justify="right")
+def timings(sizes: tuple[int, ...]) -> Figures:
+    """Both engines' times, and how many times as long the Rust engine takes."""
+    rows = []
     for size in sizes:
-        resamples = max(1, min(RESAMPLES, int(PATIENCE / 5 / size)))
-        question = plan(size, 3, resamples=resamples)
-        _, seconds = peer(question.model_dump_json())
-        rust = seconds * RESAMPLES / resamples
-        rows = to_table(question.requests)
-        shortest = float("inf")
-        for _ in range(3):
-            start = time.perf_counter()
-            answer(rows, Question.of(question, "limit"))
-            shortest = min(shortest, time.perf_counter() - start)
+        question = plan(size, 3, resamples=RESAMPLES)
+        rust, resamples = seconds_of_peer(question.model_dump_json(), size)
         note = f"{resamples:,} resamples" + ("" if resamples == RESAMPLES else ", extrapolated")
-        table.add_row(f"{size:,}", f"{rust:,.1f}", f"{shortest:.2f}", f"{rust / shortest:,.0f}", note)
-    return table
+        rows.append(_row("replay", size, rust, best(_ours(question))[0], note))
+    question = plan(SEMANTIC, 3, resamples=1, l2_ttl=DAY, dimensions=DIMENSIONS)
+    rust = peer(question.model_dump_json())[1]
+    rows.append(_row("with L2", SEMANTIC, rust, best(_ours(question))[0], "1 resample"))
+    heads = ("what", "requests", "tt-plan-core, s", "ttplan, s", "times faster", "tt-plan-core with")
+    return Figures("beside the Rust engine", heads, rows)
+
+
+def _ours(question: PlanInput) -> Callable[[], int]:
+    rows, asked = to_table(question.requests), Question.of(question, "limit")
+    return lambda: answer(rows, asked).sample_size
+
+
+def _row(what: str, size: int, rust: float, ours: float, note: str) -> tuple[str, ...]:
+    return what, f"{size:,}", f"{rust:,.2f}", f"{ours:.2f}", f"{rust / ours:,.1f}", note
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description="Compare ttplan with the published Rust engine.")
+    parser.add_argument("--write", action="store_true", help="write the golden inputs and outputs to tests/vectors/replay")
+    parser.add_argument("--quick", action="store_true", help="up to 10,000 requests; docs/benchmarks.md stays as it is")
+    asked = parser.parse_args()
     if not ENGINE.exists():
         raise SystemExit("build the Rust engine first: cargo build --release --manifest-path benchmarks/peer/Cargo.toml")
-    agreement("--write" in sys.argv)
+    agreement(asked.write)
     chains()
-    Console().print(timings((1_000, 10_000, 100_000)))
+    figures = timings(QUICK_SIZES if asked.quick else SIZES)
+    show(figures, Console())
+    if not asked.quick:
+        text = f"{machine()}\n{READING}\n{markdown(figures)}\nTarget: 200 times as fast at a million requests.\n"
+        write_section(DOCS / "benchmarks.md", "Beside the Rust engine", text)
 
 
 if __name__ == "__main__":

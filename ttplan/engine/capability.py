@@ -15,8 +15,7 @@ import pyarrow as pa
 from ttplan.engine.cache import has_bit
 from ttplan.engine.clusters import period_start
 from ttplan.engine.cost import PRICE_TYPE, token_cost
-from ttplan.engine.portable import ROW_MONEY_TYPE, fetch, half_away, money_type
-from ttplan.engine.rows import EXACT_TYPE
+from ttplan.engine.portable import EXACT_TYPE, ROW_MONEY_TYPE, fetch, half_away, money_type
 from ttplan.engine.summary import usd
 from ttplan.model.errors import InputError
 

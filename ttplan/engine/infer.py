@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ibis
 import ibis.expr.types as ir
@@ -94,22 +94,24 @@ def _limit(summary: Summary, mapped: ir.Table, question: Question) -> Inferred:
 def _resample(summary: Summary, mapped: ir.Table, question: Question) -> Inferred:
     rows = fetch_rows(mapped, summary.medians, question)
     count = question.bootstrap_iterations
-    intervals = ConfidenceIntervals(
-        **_savings(rows, question, count),
-        cache_hit_rate_95=resample.share_interval(rows.hit, _seed(question, "hit_rate"), count),
-        p50_latency_ms_95=resample.percentile_interval(rows.latency, 0.50, _seed(question, "p50"), count),
-        p95_latency_ms_95=resample.percentile_interval(rows.latency, 0.95, _seed(question, "p95"), count),
+    hits, p50, p95 = (_seed(question, name) for name in ("hit_rate", "p50", "p95"))
+    shares = _at_once(
+        cache_hit_rate_95=lambda: resample.share_interval(rows.hit, hits, count),
+        p50_latency_ms_95=lambda: resample.percentile_interval(rows.latency, 0.50, p50, count),
+        p95_latency_ms_95=lambda: resample.percentile_interval(rows.latency, 0.95, p95, count),
     )
+    intervals = ConfidenceIntervals(**_savings(rows, question, count), **shares)
     return Inferred(intervals, "resample")
 
 
 def _savings(rows: Rows | ClusterSums, question: Question, resamples: int) -> dict[str, Ends]:
     """The intervals of money, by name, from resampling."""
     usd, pct = _seed(question, "savings_usd"), _seed(question, "savings_pct")
-    with ThreadPoolExecutor(2) as pool:  # up to 10^9 draws each, in numpy, which lets go of the interpreter
-        totals = pool.submit(resample.total_intervals, (rows.difference, rows.actual_difference), usd, resamples)
-        ratio = pool.submit(resample.ratio_interval, rows.difference, rows.baseline, pct, resamples)
-        (change, actual), (low, high) = totals.result(), ratio.result()
+    found = _at_once(
+        totals=lambda: resample.total_intervals((rows.difference, rows.actual_difference), usd, resamples),
+        ratio=lambda: resample.ratio_interval(rows.difference, rows.baseline, pct, resamples),
+    )
+    (change, actual), (low, high) = found["totals"], found["ratio"]
     return {
         "savings_usd_95": _clip(change),
         "savings_pct_95": _clip((low * 100, high * 100), 100.0),
@@ -117,6 +119,13 @@ def _savings(rows: Rows | ClusterSums, question: Question, resamples: int) -> di
         "projected_change_pct_95": (low * 100, high * 100),
         "change_vs_actual_usd_95": actual,
     }
+
+
+def _at_once(**intervals: Callable[[], Any]) -> dict[str, Any]:
+    """Resampled intervals by name, two at a time: up to 10^9 draws each, in numpy, which lets go of the interpreter."""
+    with ThreadPoolExecutor(2) as pool:
+        waited = {name: pool.submit(find) for name, find in intervals.items()}
+    return {name: found.result() for name, found in waited.items()}
 
 
 def _clustered(summary: Summary, mapped: ir.Table, question: Question) -> Inferred:
@@ -177,14 +186,15 @@ def _resampled_shares(sums: ClusterSums, question: Question) -> dict[str, Ends |
 def _reference(summary: Summary, mapped: ir.Table, question: Question) -> Inferred:
     rows = fetch_float_rows(mapped, summary.medians, question)
     count = question.bootstrap_iterations
-    intervals = ConfidenceIntervals(
-        savings_usd_95=resample.reference_total_interval(rows, _seed(question, "savings_usd"), count),
-        savings_pct_95=resample.reference_pct_interval(rows, _seed(question, "savings_pct"), count),
-        cache_hit_rate_95=resample.reference_share_interval(rows, _seed(question, "hit_rate"), count),
-        p50_latency_ms_95=resample.percentile_interval(rows.latency, 0.50, _seed(question, "p50"), count),
-        p95_latency_ms_95=resample.percentile_interval(rows.latency, 0.95, _seed(question, "p95"), count),
+    usd, pct, hits, p50, p95 = (_seed(question, name) for name in SEEDS)
+    intervals = _at_once(
+        savings_usd_95=lambda: resample.reference_total_interval(rows, usd, count),
+        savings_pct_95=lambda: resample.reference_pct_interval(rows, pct, count),
+        cache_hit_rate_95=lambda: resample.reference_share_interval(rows, hits, count),
+        p50_latency_ms_95=lambda: resample.percentile_interval(rows.latency, 0.50, p50, count),
+        p95_latency_ms_95=lambda: resample.percentile_interval(rows.latency, 0.95, p95, count),
     )
-    return Inferred(intervals, "tt-plan-core")
+    return Inferred(ConfidenceIntervals(**intervals), "tt-plan-core")
 
 
 def fetch_rows(mapped: ir.Table, medians: Mapping[str, int], question: Question) -> Rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,7 +96,10 @@ def percentile_interval(latency: Ints, q: float, seed: int, resamples: int) -> E
     if n == 0:
         return 0.0, 0.0
     rank = percentile_rank(q, n)
-    low, high = ends(_of_blocks(lambda rows: np.partition(latency[rows], rank, axis=1)[:, rank], seed, n, resamples))
+    found: list[int] = []
+    for rows in draws(seed, n, resamples):
+        found += np.partition(latency[rows], rank, axis=1)[:, rank].tolist()
+    low, high = ends(found)
     return float(low), float(high)
 
 
@@ -104,13 +107,14 @@ def reference_total_interval(rows: FloatRows, seed: int, resamples: int) -> Ends
     """Savings, USD, each request's clipped at 0: `mean * n` of sums in draw order."""
     saved = np.maximum(rows.baseline - rows.projected, 0.0)
     n = float(len(saved))
-    low, high = ends([total / n for total in _float_sums(saved, seed, resamples)])
+    (totals,) = _float_sums((saved,), seed, resamples)
+    low, high = ends([total / n for total in totals])
     return low * n, high * n
 
 
 def reference_pct_interval(rows: FloatRows, seed: int, resamples: int) -> Ends:
     """Savings in percent of the baseline, each resample's clipped at 0."""
-    baseline, projected = _float_sums(rows.baseline, seed, resamples), _float_sums(rows.projected, seed, resamples)
+    baseline, projected = _float_sums((rows.baseline, rows.projected), seed, resamples)
     pairs = zip(baseline, projected, strict=True)
     low, high = ends([max((b - p) / b * 100.0, 0.0) if b > 0 else 0.0 for b, p in pairs])
     return low, high
@@ -119,7 +123,8 @@ def reference_pct_interval(rows: FloatRows, seed: int, resamples: int) -> Ends:
 def reference_share_interval(rows: FloatRows, seed: int, resamples: int) -> Ends:
     """The share of rows recorded as cached."""
     n = float(len(rows.hit))
-    low, high = ends([total / n for total in _float_sums(rows.hit.astype(np.float64), seed, resamples)])
+    (totals,) = _float_sums((rows.hit.astype(np.float64),), seed, resamples)
+    low, high = ends([total / n for total in totals])
     return low, high
 
 
@@ -142,13 +147,11 @@ def _limbs(values: Amounts, n: int) -> list[Amounts]:
     return list(np.divmod(values, _LIMB))
 
 
-def _float_sums(values: Floats, seed: int, resamples: int) -> list[float]:
-    # accumulate adds strictly in draw order, which sum() does not promise.
-    return _of_blocks(lambda rows: np.add.accumulate(values[rows], axis=1)[:, -1], seed, len(values), resamples)
-
-
-def _of_blocks(statistic: Callable[[Ints], npt.NDArray[Any]], seed: int, n: int, resamples: int) -> list[Any]:
-    found: list[Any] = []
-    for rows in draws(seed, n, resamples):
-        found += statistic(rows).tolist()
+def _float_sums(series: Sequence[Floats], seed: int, resamples: int) -> list[list[float]]:
+    """Float sums of resamples, in draw order, of each of some series of equal length over the same draws."""
+    found: list[list[float]] = [[] for _ in series]
+    for rows in draws(seed, len(series[0]), resamples):
+        for sums, values in zip(found, series, strict=True):
+            # accumulate adds strictly in draw order, which sum() does not promise.
+            sums += np.add.accumulate(values[rows], axis=1)[:, -1].tolist()
     return found

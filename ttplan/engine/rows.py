@@ -17,8 +17,6 @@ from ttplan.model.errors import InputError
 from ttplan.model.money import MAX_MONEY
 from ttplan.model.request import MAX_TOKENS, RequestLog
 
-EXACT_TYPE = "decimal(38, 0)"
-"""Whole numbers to 38 digits: what sums are summed in, since 64 bits are not enough for them."""
 MAX_MILLISECONDS = 2**53
 
 _ARROW_MONEY = pa.decimal128(38, 12)

@@ -13,8 +13,7 @@ import ibis
 import ibis.expr.types as ir
 
 from ttplan.engine.cost import target_prices, with_charged, with_target_cost
-from ttplan.engine.portable import fetch
-from ttplan.engine.rows import EXACT_TYPE
+from ttplan.engine.portable import exact_sum, fetch
 from ttplan.engine.summary import grid_step, on_grid, pico
 from ttplan.model.pricing import ModelPricing
 
@@ -172,6 +171,7 @@ def _sums(
     """One row for each segment and half."""
     table = on_grid(priced, **{f"s{i}": (priced[f"saved_{i}"], step) for i, step in enumerate(steps)})
     table = table.mutate(**{f"q{i}": table[f"s{i}"] * table[f"s{i}"] for i in range(len(steps))})
+    backend = priced.get_backend()
     columns: dict[str, Any] = {
         "requests": table.count(),
         "baseline": table.baseline_cost_usd.sum(),
@@ -183,7 +183,7 @@ def _sums(
         columns |= {
             f"projected_{i}": table[f"projected_{i}"].sum(),
             f"saved_{i}": table[f"saved_{i}"].sum(),
-            **{f"p{i}_{j}": power.cast(EXACT_TYPE).sum() for j, power in enumerate((s, q, q * s, wide * wide), 1)},
+            **{f"p{i}_{j}": exact_sum(power, backend) for j, power in enumerate((s, q, q * s, wide * wide), 1)},
         }
     branches = [(table.input_tokens < bound, ibis.literal(i, "int8")) for i, bound in enumerate(bounds)]
     largest = ibis.literal(len(bounds), "int8")

@@ -11,7 +11,7 @@ import ibis
 import ibis.expr.types as ir
 
 from ttplan.engine.cache import has_bit
-from ttplan.engine.rows import EXACT_TYPE
+from ttplan.engine.portable import exact_sum
 
 GRID = 2**20
 """How many steps of the grid the largest amount spans."""
@@ -170,6 +170,7 @@ def cell_sums(mapped: ir.Table, grid: Grid, thresholds: int = 0) -> ir.Table:
         ss=amounts.s * amounts.s, sb=amounts.s * amounts.b, bb=amounts.b * amounts.b, aa=amounts.a * amounts.a
     )
     wide = amounts.mutate(**{f"w{name}": amounts[name].cast(_SQUARE_TYPE) for name in ("ss", "sb", "bb", "aa")})
+    backend = mapped.get_backend()
     repriced = wide.cached & ~wide.hit & (wide.outcome >= 2)
     sums: dict[str, Any] = {
         "requests": wide.count(),
@@ -183,7 +184,7 @@ def cell_sums(mapped: ir.Table, grid: Grid, thresholds: int = 0) -> ir.Table:
         "baseline": wide.baseline_cost_usd.sum(),
         "projected": wide.projected_usd.sum(),
         "uncached": wide.uncached_usd.sum(),
-        "charged": _exact_sum(wide.charged),
+        "charged": exact_sum(wide.charged, backend),
     }
     if "l1_hit" in wide.columns:  # sums take time
         sums |= _cache_sums(wide, thresholds)
@@ -203,9 +204,9 @@ def cell_sums(mapped: ir.Table, grid: Grid, thresholds: int = 0) -> ir.Table:
         (1, 3): wide.wsb * wide.wbb,
         (0, 4): wide.wbb * wide.wbb,
     }
-    sums |= {f"p{j}{k}": _exact_sum(value) for (j, k), value in factors.items()}
+    sums |= {f"p{j}{k}": exact_sum(value, backend) for (j, k), value in factors.items()}
     actual = {1: wide.a, 2: wide.aa, 3: wide.aa * wide.a, 4: wide.waa * wide.waa}
-    sums |= {f"a{j}": _exact_sum(value) for j, value in actual.items()}
+    sums |= {f"a{j}": exact_sum(value, backend) for j, value in actual.items()}
     return wide.group_by("route", "outcome", "rule", "moved").aggregate(**sums)
 
 
@@ -226,11 +227,6 @@ def _cache_sums(wide: ir.Table, thresholds: int) -> dict[str, ir.NumericScalar]:
     return sums
 
 
-def _exact_sum(value: ir.NumericColumn) -> ir.NumericScalar:
-    # Ibis takes a sum of whole decimals to have two digits after the point, and would make room for them.
-    return value.cast(EXACT_TYPE).sum().cast(EXACT_TYPE)
-
-
 def on_grid(table: ir.Table, **columns: tuple[ir.DecimalColumn, int]) -> ir.Table:
     """`table` with each amount in steps of its grid, rounded half away from zero, as whole numbers of at most 2^20.
 
@@ -243,7 +239,8 @@ def on_grid(table: ir.Table, **columns: tuple[ir.DecimalColumn, int]) -> ir.Tabl
         table = table.mutate(**{f"{name}_sign": (amount < 0).ifelse(-1, 1), f"{name}_size": amount.abs()})
         size = table[f"{name}_size"]
         if step * GRID < _FLOAT_EXACT:
-            units = (size.cast("float64") * float(PICO)).round().cast("int64")
+            # Not `round`, for which DuckDB takes a power of ten for each row.
+            units = (size.cast("float64") * float(PICO) + 0.5).floor().cast("int64")
             steps = (units * 2 + step) // (2 * step)
         else:
             half, whole = (ibis.literal(usd(n), _DOUBLE_TYPE) for n in (step, 2 * step))

@@ -1,0 +1,76 @@
+"""Tables of figures: for the terminal, and as sections of docs/benchmarks.md, each with the machine that it was measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+DOCS = Path(__file__).parent.parent / "docs"
+TITLE = "# How fast\n\nWritten by `make bench` and `make bench-peer`.\n"
+_LIBRARIES = ("duckdb", "ibis-framework", "numpy", "pyarrow")
+
+
+class Figures(NamedTuple):
+    """A table: a title, the heads of its columns and its cells. The first `words` columns are words, the others numbers."""
+
+    title: str
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    words: int = 1
+
+
+def show(figures: Figures, console: Console) -> None:
+    """Print a table."""
+    table = Table(title=figures.title, title_justify="left")
+    for i, head in enumerate(figures.heads):
+        table.add_column(head, justify="left" if i < figures.words else "right", no_wrap=True)
+    for row in figures.rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def markdown(figures: Figures) -> str:
+    """A table as Markdown."""
+    rule = ["---" if i < figures.words else "---:" for i in range(len(figures.heads))]
+    lines = [figures.heads, rule, *figures.rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def machine() -> str:
+    """The processor, its cores, the system, what ran on it, and the day."""
+    libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d}, on {cores} cores of {_processor()}, {platform.system()} {platform.machine()}, "
+        f"Python {platform.python_version()}, ttplan {version('ttplan')}, {libraries}."
+    )
+
+
+def _processor() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        text = ""
+    found = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
+    return found[1].strip() if found else platform.processor() or "an unnamed processor"
+
+
+def write_section(page: Path, heading: str, text: str) -> None:
+    """Put `text` under a heading of the second level; the page's other sections stay as they are."""
+    head, *sections = re.split(r"^(?=## )", page.read_text() if page.exists() else TITLE, flags=re.MULTILINE)
+    section = f"## {heading}\n\n{text.strip()}\n\n"
+    places = [i for i, old in enumerate(sections) if old.startswith(f"## {heading}\n")]
+    if places:
+        sections[places[0]] = section
+    else:
+        sections = [*(s.rstrip("\n") + "\n\n" for s in sections), section]
+    page.write_text((head.rstrip("\n") + "\n\n" + "".join(sections)).rstrip("\n") + "\n")
