@@ -135,6 +135,7 @@ def test_results_have_the_contracts_json_names() -> None:
     assert set(found) == {
         *("plan_id", "org_id", "window_start", "window_end", "sample_size", "aggregates", "confidence_intervals"),
         *("per_route_breakdown", "caveats", "quality", "proposed_routes", "interval_method", "interval_unit", "clusters"),
+        *("cache_hits", "savings_by_cause", "poisoning_candidates"),
     }
     assert set(found["aggregates"]) == {
         *("total_baseline_cost_usd", "total_projected_cost_usd", "projected_savings_usd", "projected_savings_pct"),

@@ -45,6 +45,13 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        """Text as it is; where it has a line break that only YAML knows, in the one style that escapes it."""
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style='"' if _BREAKS.search(text) else None)
+
+
+_BREAKS = re.compile("[\x85\u2028\u2029]")
+_Dumper.add_representer(str, _Dumper.represent_text)
 
 # A number such as 1e-3 is a float to people; YAML 1.1 wants a dot in it. Text that looks like one is written in quotes.
 for _side in (_Loader, _Dumper):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -445,21 +447,29 @@ def test_ctrl_c_in_a_programs_own_loop_keeps_what_was_scored() -> None:
 
 
 def test_a_second_ctrl_c_gives_up() -> None:
-    class Deaf(Says):
-        async def judge(self, request: RequestLog, original: str, proposed: str) -> Any:
-            threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT)).start()
-            try:
-                await asyncio.sleep(3600)
-            except asyncio.CancelledError:
-                signal.pthread_kill(main, signal.SIGINT)
-                await asyncio.sleep(1)
-
-    sample, requests = universe([request(1)])
-    cancel = threading.Event()
-    main = threading.main_thread().ident or 0
-    with pytest.raises(KeyboardInterrupt):
-        assess_sync(sample, requests, Deaf(), answers, settings=settings(), cancel=cancel)
-    assert cancel.is_set()
+    # A process of its own: what is given up lives on for a while, and must not be interrupted in another test's time.
+    script = """
+import asyncio, signal, threading
+from tests.quality.parties import answers, request, settings, universe
+from ttplan.quality.assess import assess_sync
+main, cancel = threading.main_thread().ident, threading.Event()
+class Deaf:
+    async def judge(self, request, original, proposed):
+        threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT)).start()
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            signal.pthread_kill(main, signal.SIGINT)
+            await asyncio.sleep(1)
+sample, requests = universe([request(1)])
+try:
+    assess_sync(sample, requests, Deaf(), answers, settings=settings(), cancel=cancel)
+except KeyboardInterrupt:
+    print("gave up", cancel.is_set(), flush=True)
+    import os; os._exit(0)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "gave up True\n", done.stderr
 
 
 def test_ctrl_c_inside_a_judge_keeps_what_was_scored() -> None:
