@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -50,7 +51,10 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         "spark.sql.shuffle.partitions": "2",
         "spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse")),
     }
+    handler = signal.getsignal(signal.SIGINT)
     session = SparkSession.builder.master("local[2]").config(map=settings).getOrCreate()
+    # Spark puts a handler of its own in place for good, under which an interrupt in a later test ends the whole run.
+    signal.signal(signal.SIGINT, handler)
     session.sparkContext.setLogLevel("OFF")
     yield session
     session.stop()
