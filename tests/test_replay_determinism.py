@@ -80,19 +80,7 @@ def test_an_unknown_method_is_an_error() -> None:
 
 def test_replay_table_answers_as_replay_does() -> None:
     plan = universe.plan(universe.log(500, seed=4))
-    table = to_table(plan.requests)
-    result = replay_table(
-        table,
-        plan.proposed_routes,
-        plan.pricing,
-        plan.config,
-        org_id=ORG,
-        plan_id=plan.plan_id,
-        window_start=plan.window_start,
-        window_end=plan.window_end,
-        seed=plan.seed,
-        bootstrap_iterations=plan.bootstrap_iterations,
-    )
+    result = universe.replayed(to_table(plan.requests), plan)
     assert result == replay(plan)
 
 

@@ -13,7 +13,6 @@ import pytest
 from tests import universe
 from tests.strategies import ORG
 from ttplan import replay
-from ttplan.engine.replay import replay_table
 from ttplan.engine.rows import to_arrow, to_table
 from ttplan.model.errors import InputError
 from ttplan.model.plan import PlanConfig
@@ -23,18 +22,7 @@ PLAN = universe.plan(universe.log(300, seed=21), config=PlanConfig(l1_ttl_second
 
 def run(table: ir.Table) -> str:
     """The JSON of the replay of a table."""
-    return replay_table(
-        table,
-        PLAN.proposed_routes,
-        PLAN.pricing,
-        PLAN.config,
-        org_id=ORG,
-        plan_id=PLAN.plan_id,
-        window_start=PLAN.window_start,
-        window_end=PLAN.window_end,
-        seed=PLAN.seed,
-        bootstrap_iterations=40,
-    ).model_dump_json()
+    return universe.replayed(table, PLAN).model_dump_json()
 
 
 @pytest.mark.parametrize(

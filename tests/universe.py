@@ -6,10 +6,12 @@ from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID
 
+import ibis.expr.types as ir
 import numpy as np
 
 from tests.strategies import ORG, START
-from ttplan.model.plan import PlanConfig, PlanInput
+from ttplan.engine.replay import replay_table
+from ttplan.model.plan import IntervalMethod, PlanConfig, PlanInput, PlanResult
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.request import RequestLog
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
@@ -70,3 +72,20 @@ def plan(requests: tuple[RequestLog, ...], **changes: object) -> PlanInput:
         "bootstrap_iterations": 2000,
     }
     return PlanInput(**(fields | changes))  # type: ignore[arg-type]
+
+
+def replayed(table: ir.Table, plan: PlanInput, method: IntervalMethod = "limit") -> PlanResult:
+    """What `replay_table` answers to a plan, of the rows of `table`."""
+    return replay_table(
+        table,
+        plan.proposed_routes,
+        plan.pricing,
+        plan.config,
+        org_id=plan.org_id,
+        plan_id=plan.plan_id,
+        window_start=plan.window_start,
+        window_end=plan.window_end,
+        seed=plan.seed,
+        bootstrap_iterations=plan.bootstrap_iterations,
+        interval_method=method,
+    )

@@ -23,8 +23,8 @@ Report = Callable[[str, float], None]
 @contextmanager
 def counting(what: str, total: int | None, show: bool | None) -> Iterator[Callable[[int], None] | None]:
     """A function that is told how much is done so far; None where no bar is shown. `show` of None asks the console."""
-    console = Console(stderr=True)
-    if show is False or (show is None and not (console.is_terminal or console.is_jupyter)):
+    console = _console(show)
+    if console is None:
         yield None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -39,8 +39,8 @@ def passing(what: str, passes: Sequence[str], share: Callable[[], float | None],
 
     `share` is asked several times a second how far the pass is, since a query says nothing of itself; None where it is not known.
     """
-    console = Console(stderr=True)
-    if show is False or (show is None and not (console.is_terminal or console.is_jupyter)):
+    console = _console(show)
+    if console is None:
         yield lambda name, done: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
@@ -54,6 +54,13 @@ def passing(what: str, passes: Sequence[str], share: Callable[[], float | None],
         finally:
             ended.set()
             watch.join()
+
+
+def _console(show: bool | None) -> Console | None:
+    """Where to draw a bar; None where nobody wants one, or, with `show` of None, nobody watches."""
+    console = Console(stderr=True)
+    watched = console.is_terminal or console.is_jupyter
+    return console if show or (show is None and watched) else None
 
 
 class _Bar:

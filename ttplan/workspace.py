@@ -144,14 +144,13 @@ class Workspace:
         """
         from ttplan.planning import replay_lake, replay_log
 
-        proposed, written = (routes, None) if not isinstance(routes, str | os.PathLike) else read_plan_file(routes)
         if not name.strip():
             raise InputError("a plan needs a name; expected some text")
         if not 0 <= seed < 2**64:
             raise InputError(f"seed is {seed}; expected a whole number from 0 to 2^64 - 1")
         if memory_limit is not None and requests is None:
             raise InputError("memory_limit is for requests that are replayed where they are; give requests (--requests), too")
-        asked = self._asked(proposed, config or written, window, prices, interval_method, allow_unpriced)
+        asked = self._asked(routes, config, window, prices, interval_method, allow_unpriced)
         asked = asked._replace(seed=seed, bootstrap_iterations=bootstrap_iterations)
         if requests is None:
             with self.store.read() as snapshot:
@@ -241,8 +240,7 @@ class Workspace:
         from ttplan.cards.backtest import ShownBacktest
         from ttplan.planning import backtest_log
 
-        proposed, written = (routes, None) if not isinstance(routes, str | os.PathLike) else read_plan_file(routes)
-        asked = self._asked(proposed, config or written, window, prices, interval_method, allow_unpriced)
+        asked = self._asked(routes, config, window, prices, interval_method, allow_unpriced)
         with self.store.read() as snapshot:
             return ShownBacktest(backtest_log(snapshot.requests(), asked, self._org(snapshot), self._name, period))
 
@@ -399,18 +397,20 @@ class Workspace:
 
     def _asked(
         self,
-        routes: Sequence[ProposedRoute],
+        routes: PathLike | Sequence[ProposedRoute],
         config: PlanConfig | None,
         window: tuple[datetime, datetime] | None,
         prices: PathLike | Mapping[str, ModelPricing] | None,
         interval_method: IntervalMethod,
         allow_unpriced: bool,
     ) -> Asked:
+        """What is asked of the log; `routes` and, unless given, the config may be in a plan file."""
         from ttplan.planning import Asked
 
+        proposed, written = read_plan_file(routes) if isinstance(routes, str | os.PathLike) else (routes, None)
         return Asked(
-            routes=routes,
-            config=config or PlanConfig(),
+            routes=proposed,
+            config=config or written or PlanConfig(),
             plan_id=self._new_id(),
             window=window,
             prices=prices,

@@ -21,17 +21,7 @@ from ttplan.model.plan import PlanConfig, PlanInput
 
 def run(engine: Engine, plan: PlanInput) -> str:
     """The JSON of the replay of a plan's requests by that engine."""
-    return replay_table(
-        engine.table(plan.requests, 2),
-        plan.proposed_routes,
-        plan.pricing,
-        plan.config,
-        org_id=ORG,
-        plan_id=plan.plan_id,
-        window_start=plan.window_start,
-        window_end=plan.window_end,
-        seed=plan.seed,
-    ).model_dump_json()
+    return universe.replayed(engine.table(plan.requests, 2), plan).model_dump_json()
 
 
 def test_duckdb_which_is_not_asked_meets_every_need() -> None:

@@ -44,19 +44,7 @@ HOSTILE = [
 
 def run(engine: Engine, plan: PlanInput, method: IntervalMethod = "limit", parts: int = 2) -> PlanResult:
     """The replay of a plan's requests by that engine."""
-    return replay_table(
-        engine.table(plan.requests, parts),
-        plan.proposed_routes,
-        plan.pricing,
-        plan.config,
-        org_id=plan.org_id,
-        plan_id=plan.plan_id,
-        window_start=plan.window_start,
-        window_end=plan.window_end,
-        seed=plan.seed,
-        bootstrap_iterations=plan.bootstrap_iterations,
-        interval_method=method,
-    )
+    return universe.replayed(engine.table(plan.requests, parts), plan, method)
 
 
 def test_generated_plans_have_the_oracles_figures_and_duckdbs_bytes(engine: Engine) -> None:

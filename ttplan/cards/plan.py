@@ -9,6 +9,7 @@ from html import escape
 from typing import NamedTuple
 from uuid import UUID
 
+from ttplan.cards.amounts import NO_INTERVAL, negated, usd, usd_interval
 from ttplan.model.plan import Interval, PerRouteBreakdown, PlanResult
 from ttplan.model.plan_run import PlanRun, Status
 from ttplan.model.quality import QualityResult, RiskBand, Verdict
@@ -68,12 +69,12 @@ def plan_lines(result: PlanResult) -> list[Line]:
     loses = found.projected_change_usd < 0
     headline = Line("costs more" if loses else "saves", usd(abs(found.projected_change_usd)), "")
     if loses:
-        interval = _negated(ends.projected_change_usd_95)
+        interval = negated(ends.projected_change_usd_95)
         share = -found.projected_change_usd / found.total_baseline_cost_usd * 100 if found.total_baseline_cost_usd else Decimal(0)
-        headline = headline._replace(interval=_usd_interval(interval))
-        percent = Line("", f"{share:.1f} % of the baseline", _pct_interval(_negated(ends.projected_change_pct_95)))
+        headline = headline._replace(interval=usd_interval(interval))
+        percent = Line("", f"{share:.1f} % of the baseline", _pct_interval(negated(ends.projected_change_pct_95)))
     else:
-        headline = headline._replace(interval=_usd_interval(ends.savings_usd_95))
+        headline = headline._replace(interval=usd_interval(ends.savings_usd_95))
         percent = Line("", f"{found.projected_savings_pct:.1f} % of the baseline", _pct_interval(ends.savings_pct_95))
     today = found.change_vs_actual_usd
     hits = ends.cache_hit_rate_95 and (100 * ends.cache_hit_rate_95[0], 100 * ends.cache_hit_rate_95[1])
@@ -83,7 +84,7 @@ def plan_lines(result: PlanResult) -> list[Line]:
         Line(
             "against today",
             f"{usd(abs(today))} {'more' if today < 0 else 'less'} than was paid",
-            _usd_interval(_negated(ends.change_vs_actual_usd_95) if today < 0 else ends.change_vs_actual_usd_95),
+            usd_interval(negated(ends.change_vs_actual_usd_95) if today < 0 else ends.change_vs_actual_usd_95),
         ),
         Line("baseline", usd(found.total_baseline_cost_usd)),
         Line("paid", usd(found.total_actual_cost_usd)),
@@ -279,33 +280,12 @@ def saved(part: PerRouteBreakdown) -> Decimal:
     return part.baseline_cost_usd - part.projected_cost_usd
 
 
-def usd(amount: Decimal) -> str:
-    """An amount with its unit; more digits where it is small."""
-    digits = 2 if abs(amount) >= 1 or amount == 0 else 6
-    return f"{amount:,.{digits}f} USD"
-
-
-NO_INTERVAL = "no interval"
-
-
-def _usd_interval(ends: Interval | None) -> str:
-    if ends is None:
-        return NO_INTERVAL
-    widest: float = max(abs(ends[0]), abs(ends[1]))
-    digits = 2 if widest >= 1 or widest == 0 else 6
-    return f"{ends[0]:,.{digits}f} to {ends[1]:,.{digits}f} USD"
-
-
 def _pct_interval(ends: Interval | None) -> str:
     return NO_INTERVAL if ends is None else f"{ends[0]:.1f} to {ends[1]:.1f} %"
 
 
 def _ms_interval(ends: Interval | None) -> str:
     return NO_INTERVAL if ends is None else f"{ends[0]:,.0f} to {ends[1]:,.0f} ms"
-
-
-def _negated(ends: Interval | None) -> Interval | None:
-    return None if ends is None else (-ends[1], -ends[0])
 
 
 def _cut(text: str, width: int) -> str:

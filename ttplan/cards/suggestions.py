@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from html import escape
 
+from ttplan.cards.amounts import negated, usd, usd_interval
 from ttplan.model.route import ProposedRoute
 from ttplan.model.suggestion import Suggestion, Suggestions
 from ttplan.plan_file import plan_yaml, write_plan_file
@@ -93,7 +94,7 @@ def _html_row(rank: int, item: Suggestion) -> str:
     return (
         f'<tr><td>{rank}</td><th scope="row" {_LEFT}>{escape(item.route.name)}</th><td>{escape(_change(item))}</td>'
         f"<td {_LEFT}>{escape(_ends(item))}</td><td>{item.heldout_requests:,}</td>"
-        f"<td>{escape(_usd(float(item.heldout_cost_usd)))}</td><td {_LEFT}>{escape(verdict)}</td></tr>"
+        f"<td>{escape(usd(float(item.heldout_cost_usd)))}</td><td {_LEFT}>{escape(verdict)}</td></tr>"
     )
 
 
@@ -130,7 +131,7 @@ def _footer(found: Suggestions) -> str:
 def _basis(item: Suggestion) -> str:
     share = 100 * abs(item.heldout_savings_usd) / item.heldout_cost_usd if item.heldout_cost_usd else 0
     noun = "request" if item.heldout_requests == 1 else "requests"
-    return f"{share:.0f} % of the {_usd(float(item.heldout_cost_usd))} paid for {item.heldout_requests:,} {noun}"
+    return f"{share:.0f} % of the {usd(float(item.heldout_cost_usd))} paid for {item.heldout_requests:,} {noun}"
 
 
 def _change(item: Suggestion) -> str:
@@ -138,25 +139,13 @@ def _change(item: Suggestion) -> str:
 
 
 def _amount(item: Suggestion) -> str:
-    return _usd(abs(float(item.heldout_savings_usd)))
+    return usd(abs(float(item.heldout_savings_usd)))
 
 
 def _ends(item: Suggestion) -> str:
     """The interval, of what the route costs more where it does."""
-    low, high = item.heldout_savings_usd_95
-    if item.heldout_savings_usd < 0:
-        low, high = -high, -low
-    return f"{_number(low, high)} to {_number(high, low)} USD"
-
-
-def _usd(amount: float) -> str:
-    return f"{_number(amount)} USD"
-
-
-def _number(amount: float, beside: float = 0.0) -> str:
-    """An amount; more digits where it, and what stands beside it, is small."""
-    widest = max(abs(amount), abs(beside))
-    return f"{amount:,.{2 if widest >= 1 or widest == 0 else 6}f}"
+    ends = item.heldout_savings_usd_95
+    return usd_interval(negated(ends) if item.heldout_savings_usd < 0 else ends)
 
 
 def _moment(at: datetime) -> str:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ttplan.engine.arrays import Ints, as_integers, as_microseconds
 from ttplan.engine.portable import fetch, fetch_batches
 from ttplan.engine.semantic import Sweep
 
@@ -22,7 +23,6 @@ BATCH = 262_144
 _WORD = 32
 """Hits go back into the engine as bits, so many to a row of theirs."""
 
-Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 
@@ -44,9 +44,9 @@ def _by_number(table: ir.Table, keyed: ir.Table, ttl_seconds: int, read: Callabl
     open_key: OpenKey | None = None
     seen = 0
     for batch in fetch_batches(_in_key_order(keyed), BATCH):
-        keys, ts = (_integers(batch["key"]), _integers(batch["tokens"])), _microseconds(batch["ts"])
+        keys, ts = (as_integers(batch["key"]), as_integers(batch["tokens"])), as_microseconds(batch["ts"])
         hits, open_key = continued_hits(keys, ts, ttl_seconds, open_key)
-        marks.add(_integers(batch["row"])[hits])
+        marks.add(as_integers(batch["row"])[hits])
         seen += batch.num_rows
         read(seen)
     words = marks.words()
@@ -63,7 +63,7 @@ def _by_id(table: ir.Table, keyed: ir.Table, ttl_seconds: int, read: Callable[[i
     columns = keyed.select(*KEY, "ts", id=keyed.id.cast("string"))
     # Null tags sort to one place by an explicit flag: engines differ in where they put nulls.
     rows = fetch(columns.order_by(*KEY[:-1], columns.tag.isnull(), "tag", "ts", "id"))
-    hits, _ = continued_hits([_codes(rows[name]) for name in KEY], _microseconds(rows["ts"]), ttl_seconds, None)
+    hits, _ = continued_hits([_codes(rows[name]) for name in KEY], as_microseconds(rows["ts"]), ttl_seconds, None)
     read(rows.num_rows)
     if not hits.any():
         return table.mutate(l1_hit=ibis.literal(False))
@@ -202,12 +202,4 @@ def l1_hits(starts: Bools, ts: Ints, ttl_seconds: int) -> Bools:
 
 def _codes(column: pa.ChunkedArray) -> Ints:
     """A number for each distinct value, null among them."""
-    return _integers(pc.dictionary_encode(column.combine_chunks(), null_encoding="encode").indices)
-
-
-def _integers(column: pa.Array) -> Ints:
-    return np.asarray(column.cast(pa.int64()).to_numpy(zero_copy_only=False), dtype=np.int64)
-
-
-def _microseconds(ts: pa.Array) -> Ints:
-    return _integers(ts.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()))
+    return as_integers(pc.dictionary_encode(column.combine_chunks(), null_encoding="encode").indices)

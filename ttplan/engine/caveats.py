@@ -33,12 +33,10 @@ class Fallback(NamedTuple):
 
 
 class Semantic(NamedTuple):
-    """A semantic cache that was asked for: at which threshold its hits count for cost, what it found, and who had no chance."""
+    """A semantic cache that was asked for: at which threshold its hits count for cost, and what it found."""
 
     threshold: float | None
     found: Sweep | None
-    without_embedding: int
-    listed: int
 
 
 def caveats(
@@ -118,8 +116,8 @@ def _semantic(semantic: Semantic | None) -> Iterator[str]:
     if semantic.found is None:
         yield "No request that may use a cache has an embedding: semantic (L2) cache hits are not projected."
         return
-    if semantic.without_embedding:
-        yield f"{_requests(semantic.without_embedding)} have no embedding and are not looked up in the semantic (L2) cache."
+    if semantic.found.without_embedding:
+        yield f"{_requests(semantic.found.without_embedding)} have no embedding and are not looked up in the semantic (L2) cache."
     if semantic.threshold is None:
         yield "Semantic (L2) cache hits only inform: none counts for cost until l2_threshold names the threshold."
     else:
@@ -129,8 +127,8 @@ def _semantic(semantic: Semantic | None) -> Iterator[str]:
                 f"{semantic.found.poisoned[at]:,} of {semantic.found.hits[at]:,} semantic hits at threshold {semantic.threshold} "
                 "would be served an answer that ended differently from their own: see poisoning_candidates."
             )
-    if semantic.listed < len(semantic.found.candidates):
-        yield f"Of {len(semantic.found.candidates):,} poisoning candidates the first {semantic.listed:,} are listed."
+    if len(semantic.found.listed) < len(semantic.found.candidates):
+        yield f"Of {len(semantic.found.candidates):,} poisoning candidates the first {len(semantic.found.listed):,} are listed."
 
 
 def _fallback(fallback: Fallback | None, unit: str) -> Iterator[str]:

@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 from scipy.sparse import csr_array
 
 from ttplan.engine import limit, resample
+from ttplan.engine.arrays import Amounts, Ints, as_amounts, as_integers
 from ttplan.engine.chacha import draws
 from ttplan.engine.latency import percentile_rank
 from ttplan.engine.portable import fetch
-from ttplan.engine.resample import Amounts, Ints, as_amounts, as_integers
 from ttplan.engine.summary import GRID
 from ttplan.model.plan import Clusters
 

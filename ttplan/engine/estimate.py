@@ -19,9 +19,6 @@ from ttplan.model.plan import (
     SavingsByCause,
 )
 
-MOST_LISTED = 1_000
-"""How many poisoning candidates a result lists."""
-
 
 def estimate(summary: Summary, question: Question, sweep: Sweep | None = None) -> Aggregates:
     """The point estimates."""
@@ -101,7 +98,7 @@ def savings_by_cause(summary: Summary) -> SavingsByCause:
 
 def poisoning_candidates(sweep: Sweep | None) -> tuple[PoisoningCandidate, ...]:
     """The first semantic hits that may be served a wrong answer, in the order of the sweep."""
-    return () if sweep is None else tuple(_listed(found, sweep.thresholds) for found in sweep.candidates[:MOST_LISTED])
+    return () if sweep is None else tuple(_listed(found, sweep.thresholds) for found in sweep.listed)
 
 
 def _listed(found: Candidate, thresholds: tuple[float, ...]) -> PoisoningCandidate:

@@ -14,12 +14,13 @@ import pyarrow as pa
 
 from ttplan.engine import clusters as of_clusters
 from ttplan.engine import limit, resample
+from ttplan.engine.arrays import as_amounts, as_integers
 from ttplan.engine.caveats import LEAST_EFFECTIVE, Fallback
 from ttplan.engine.clusters import ClusterSums, describe, fetch_clusters
 from ttplan.engine.cost import REROUTED, price_rules
 from ttplan.engine.portable import fetch
 from ttplan.engine.question import Question
-from ttplan.engine.resample import SEEDS, FloatRows, Rows, as_amounts, as_integers
+from ttplan.engine.resample import SEEDS, FloatRows, Rows
 from ttplan.engine.summary import Summary
 from ttplan.model.errors import InputError
 from ttplan.model.plan import Clusters, ConfidenceIntervals, UsedMethod
@@ -80,15 +81,7 @@ def _limit(summary: Summary, mapped: ir.Table, question: Question) -> Inferred:
         return Inferred(intervals, "limit+resample", Fallback(summary.largest / total.baseline, resamples))
     savings = limit.total_interval({j: summary.powers[(j, 0)] for j in range(1, 5)}, step, change, n)
     actual = limit.total_interval(summary.actual_powers, summary.grid.actual_step, total.actual - total.projected, n)
-    intervals = ConfidenceIntervals(
-        savings_usd_95=_clip(savings),
-        savings_pct_95=_clip((ratio[0] * 100, ratio[1] * 100), 100.0),
-        projected_change_usd_95=savings,
-        projected_change_pct_95=(ratio[0] * 100, ratio[1] * 100),
-        change_vs_actual_usd_95=actual,
-        **exact,
-    )
-    return Inferred(intervals, "limit")
+    return Inferred(ConfidenceIntervals(**_money(savings, ratio, actual), **exact), "limit")
 
 
 def _resample(summary: Summary, mapped: ir.Table, question: Question) -> Inferred:
@@ -111,12 +104,18 @@ def _savings(rows: Rows | ClusterSums, question: Question, resamples: int) -> di
         totals=lambda: resample.total_intervals((rows.difference, rows.actual_difference), usd, resamples),
         ratio=lambda: resample.ratio_interval(rows.difference, rows.baseline, pct, resamples),
     )
-    (change, actual), (low, high) = found["totals"], found["ratio"]
+    (change, actual), ratio = found["totals"], found["ratio"]
+    return _money(change, ratio, actual)
+
+
+def _money(change: Ends, ratio: Ends, actual: Ends) -> dict[str, Ends]:
+    """The intervals of money by name, from those of the signed changes (USD) and of their share of the baseline (1 is all)."""
+    percent = (ratio[0] * 100, ratio[1] * 100)
     return {
         "savings_usd_95": _clip(change),
-        "savings_pct_95": _clip((low * 100, high * 100), 100.0),
+        "savings_pct_95": _clip(percent, 100.0),
         "projected_change_usd_95": change,
-        "projected_change_pct_95": (low * 100, high * 100),
+        "projected_change_pct_95": percent,
         "change_vs_actual_usd_95": actual,
     }
 
@@ -158,16 +157,8 @@ def _limit_of_clusters(sums: ClusterSums, question: Question) -> Inferred:
         share = max(sums.baseline.tolist()) / sum(sums.baseline.tolist())
         intervals = ConfidenceIntervals(**_savings(sums, question, resamples), **exact)
         return Inferred(intervals, "limit+resample", Fallback(share, resamples))
-    change, percent = of_clusters.total_ends(sums.difference), (ratio[0] * 100, ratio[1] * 100)
-    intervals = ConfidenceIntervals(
-        savings_usd_95=_clip(change),
-        savings_pct_95=_clip(percent, 100.0),
-        projected_change_usd_95=change,
-        projected_change_pct_95=percent,
-        change_vs_actual_usd_95=of_clusters.total_ends(sums.actual_difference),
-        **exact,
-    )
-    return Inferred(intervals, "limit")
+    change, actual = of_clusters.total_ends(sums.difference), of_clusters.total_ends(sums.actual_difference)
+    return Inferred(ConfidenceIntervals(**_money(change, ratio, actual), **exact), "limit")
 
 
 def _resampled_clusters(sums: ClusterSums, question: Question) -> ConfidenceIntervals:

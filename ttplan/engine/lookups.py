@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ttplan.engine.arrays import as_integers, as_microseconds
 from ttplan.engine.portable import fetch_batches
 from ttplan.engine.semantic import Lookups
 from ttplan.model.errors import InputError
@@ -53,9 +54,9 @@ def _lookups(batch: pa.RecordBatch) -> Lookups:
     ids = batch["id"].to_pylist()
     return Lookups(
         ids,
-        np.asarray(batch["ts"].cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_numpy(), dtype=np.int64),
+        as_microseconds(batch["ts"]),
         batch["finish_reason"].to_pylist(),
-        np.asarray(batch["output_tokens"].to_numpy(), dtype=np.int64),
+        as_integers(batch["output_tokens"]),
         _vectors(batch["embedding"], ids),
     )
 

@@ -80,15 +80,19 @@ def find_semantic_hits(table: ir.Table, question: Question, report: Report = unh
     if ttl is None or not thresholds or "embedding" not in table.columns:
         return None
     check_columns(table, _LOOKED_UP)
-    known = keep(table, question).filter(table.embedding.notnull())
+    kept = keep(table, question)
     report(SEMANTIC, 0.0)
-    total = max(1, int(fetch(known.aggregate(n=known.count()))["n"][0].as_py()))
+    counts = fetch(kept.aggregate(rows=kept.count(), without=kept.embedding.isnull().sum())).to_pylist()[0]
+    without = int(counts["without"] or 0)
+    total = max(1, int(counts["rows"]) - without)
+    known = kept.filter(kept.embedding.notnull())
     if "finish_reason" not in known.columns:
         known = known.mutate(finish_reason=ibis.null("string"))
     if question.bypassing:
         known = known.mutate(route=route_index(known, question.tried))
         known = known.filter(~_bypasses_cache(known, question))
     found = sweep_thresholds(read_lookups(known), thresholds, ttl, read=lambda rows: report(SEMANTIC, rows / total))
+    found.without_embedding = without
     return found if found.total else None
 
 
@@ -111,12 +115,6 @@ def count_left_out(table: ir.Table, question: Question) -> tuple[int, LeftOut]:
     if counts["broken"]:
         refuse_broken(table.filter((inside & own) | table.ts.isnull() | table.org_id.isnull()))
     return int(counts["kept"] or 0), LeftOut(int(counts["late"] or 0), int(counts["foreign"] or 0))
-
-
-def count_without_embedding(table: ir.Table, question: Question) -> int:
-    """How many of the rows that the question keeps have no embedding."""
-    kept = keep(table, question)
-    return int(fetch(kept.aggregate(n=kept.embedding.isnull().sum()))["n"][0].as_py() or 0)
 
 
 def _in_window(table: ir.Table, question: Question) -> ir.BooleanValue:

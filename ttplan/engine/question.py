@@ -7,9 +7,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from ttplan.model.plan import IntervalMethod, PlanConfig, PlanInput
+from ttplan.model.errors import InputError
+from ttplan.model.plan import IntervalMethod, PlanConfig, PlanInput, check_window
+from ttplan.model.plan_run import PlanRun
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.route import ProposedRoute, by_precedence
+
+
+def require_window(start: datetime, end: datetime) -> None:
+    """Raise InputError where a window ends before it begins."""
+    try:
+        check_window(start, end)
+    except ValueError as error:
+        raise InputError(str(error)) from None
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,21 @@ class Question:
     def bypassing(self) -> list[int]:
         """The positions in `tried` of the routes whose requests neither read nor fill a cache."""
         return [i for i, route in enumerate(self.tried) if route.then.disable_cache]
+
+    @classmethod
+    def asked_by(cls, run: PlanRun) -> Question:
+        """What a stored plan asked, by the default method."""
+        return cls(
+            plan_id=run.plan_id,
+            org_id=run.org_id,
+            window_start=run.result.window_start,
+            window_end=run.result.window_end,
+            routes=run.result.proposed_routes,
+            pricing=run.pricing,
+            config=run.config,
+            seed=run.seed,
+            bootstrap_iterations=run.bootstrap_iterations,
+        )
 
     @classmethod
     def of(cls, plan: PlanInput, interval_method: IntervalMethod) -> Question:

@@ -16,7 +16,6 @@ from ttplan.engine.capability import require_exact
 from ttplan.engine.caveats import Semantic, caveats
 from ttplan.engine.cost import PriceRule, price_rules
 from ttplan.engine.estimate import (
-    MOST_LISTED,
     break_down,
     cache_hits,
     estimate,
@@ -25,15 +24,15 @@ from ttplan.engine.estimate import (
 )
 from ttplan.engine.infer import infer_intervals
 from ttplan.engine.latency import latency_counts, project_latencies
-from ttplan.engine.mapped import count_left_out, count_without_embedding, find_semantic_hits, map_requests
+from ttplan.engine.mapped import count_left_out, find_semantic_hits, map_requests
 from ttplan.engine.passes import COUNTING, INFERRING, LATENCIES, SPANNING, SUMMING, Report, unheard
 from ttplan.engine.portable import fetch
-from ttplan.engine.question import Question
+from ttplan.engine.question import Question, require_window
 from ttplan.engine.rows import to_table
 from ttplan.engine.semantic import Sweep
 from ttplan.engine.summary import POWERS, Cell, Grid, Summary, cell_sums, extent, femto_per_token, grid_step, pico
 from ttplan.model.errors import InputError
-from ttplan.model.plan import IntervalMethod, PlanConfig, PlanInput, PlanResult, check_window
+from ttplan.model.plan import IntervalMethod, PlanConfig, PlanInput, PlanResult
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.route import ProposedRoute, first_repeat
 
@@ -78,10 +77,7 @@ def replay_table(
         raise InputError(repeat)
     if bootstrap_iterations < 1:
         raise InputError(f"bootstrap_iterations is {bootstrap_iterations}; expected at least 1")
-    try:
-        check_window(window_start, window_end)
-    except ValueError as error:
-        raise InputError(str(error)) from None
+    require_window(window_start, window_end)
     question = Question(
         plan_id=plan_id,
         org_id=org_id,
@@ -103,11 +99,7 @@ def answer(table: ir.Table, question: Question, report: Report = unheard) -> Pla
     report(COUNTING, 0.0)
     kept, left_out = count_left_out(table, question)
     sweep = find_semantic_hits(table, question, report) if kept else None
-    semantic = None
-    if question.config.l2_ttl_seconds is not None:
-        without = count_without_embedding(table, question) if sweep else 0
-        listed = min(len(sweep.candidates), MOST_LISTED) if sweep else 0
-        semantic = Semantic(question.config.l2_threshold, sweep, without, listed)
+    semantic = None if question.config.l2_ttl_seconds is None else Semantic(question.config.l2_threshold, sweep)
     if sweep is None:  # hits that nothing can project count as recorded
         question = replace(question, config=question.config.model_copy(update={"l2_threshold": None}))
     with map_requests(table, question, sweep, report) as mapped:

@@ -8,17 +8,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
+from ttplan.engine.arrays import Amounts, Ints
 from ttplan.engine.chacha import draws
 from ttplan.engine.latency import percentile_rank
 from ttplan.model.money import MONEY_DIGITS
 
 Ends = tuple[float, float]
-Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-Amounts = Ints | npt.NDArray[np.object_]
-"""Whole 10^-12 USD: 64-bit numbers where they fit, else Python's own."""
 SEEDS = {"savings_usd": 0, "savings_pct": 1, "hit_rate": 2, "p50": 3, "p95": 4}
 """What is added to the plan's seed for each interval, modulo 2^64."""
 _LIMB = 2**31
@@ -43,21 +40,6 @@ class FloatRows:
     projected: Floats
     hit: npt.NDArray[np.bool_]
     latency: Ints
-
-
-def as_amounts(column: pa.ChunkedArray) -> Amounts:
-    """USD as whole 10^-12 USD: as 64-bit numbers where they fit, which is all but always, else as Python's own."""
-    # The digits of a decimal with 12 of them after the point, read as a whole number.
-    whole = column.cast(pa.decimal128(38, 12)).combine_chunks().view(pa.decimal128(38, 0))
-    try:
-        return as_integers(whole.cast(pa.int64()))
-    except pa.ArrowInvalid:
-        return np.array([int(value) for value in whole.to_pylist()], dtype=np.object_)
-
-
-def as_integers(column: pa.ChunkedArray) -> Ints:
-    """A column of whole numbers with no nulls as 64-bit ones."""
-    return np.asarray(column.to_numpy(), dtype=np.int64)
 
 
 def ends(values: list[Any]) -> tuple[Any, Any]:

@@ -17,6 +17,8 @@ T = TypeVar("T", bound=np.generic)
 
 BLOCK = 512
 """Requests that are looked up together."""
+MOST_LISTED = 1_000
+"""How many poisoning candidates a result lists."""
 CHUNK = 8_192
 """Entries that they are compared with at once, so that a block's similarities take 16 MB."""
 
@@ -63,6 +65,8 @@ class Sweep:
     """What each threshold of a sweep finds. `masks` has bit t set where a request (`ids`) is a hit at `thresholds[t]`."""
 
     thresholds: tuple[float, ...]
+    without_embedding: int = 0
+    """Requests that could not be looked up."""
     total: int = 0
     hits: list[int] = field(default_factory=list)
     poisoned: list[int] = field(default_factory=list)
@@ -73,6 +77,11 @@ class Sweep:
     def __post_init__(self) -> None:
         self.hits = self.hits or [0] * len(self.thresholds)
         self.poisoned = self.poisoned or [0] * len(self.thresholds)
+
+    @property
+    def listed(self) -> list[Candidate]:
+        """The candidates that a result lists: the first ones."""
+        return self.candidates[:MOST_LISTED]
 
     @property
     def poisoned_requests(self) -> int:

@@ -17,13 +17,11 @@ from ttplan.engine.infer import FEW
 from ttplan.engine.limit import UNTRUSTED_ERROR, draw_of_total
 from ttplan.engine.mapped import count_left_out, map_requests
 from ttplan.engine.moments import LOWER, UPPER
-from ttplan.engine.question import Question
+from ttplan.engine.question import Question, require_window
 from ttplan.engine.replay import FAR_AHEAD, LONG_AGO, NIL
-from ttplan.engine.rows import check_columns
 from ttplan.engine.segments import Key, Segments, Sums, add, cut
 from ttplan.engine.summary import usd
 from ttplan.model.errors import InputError
-from ttplan.model.plan import check_window
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
 from ttplan.model.suggestion import Suggestion, Suggestions
@@ -108,11 +106,7 @@ def suggest(
     priced = [target for target in targets if None in dict(target_prices(target, pricing))]
     if not priced:
         raise InputError(f"no price for any of the target models {', '.join(targets)}; give prices as provider:model")
-    try:
-        check_window(window_start, window_end)
-    except ValueError as error:
-        raise InputError(str(error)) from None
-    check_columns(table)
+    require_window(window_start, window_end)
     question = Question(NIL, org_id, window_start, window_end, (), pricing)
     count, left_out = count_left_out(table, question)
     notes = [*_unpriced(targets, priced), *_left_out(left_out)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from threading import Event
@@ -150,16 +151,8 @@ class _WithCachedAnswers:
 
 
 def _draw(store: Store, run: PlanRun, size: int, seed: int) -> _Drawn:
-    result = run.result
-    question = Question(
-        plan_id=run.plan_id,
-        org_id=run.org_id,
-        window_start=result.window_start,
-        window_end=result.window_end,
-        routes=result.proposed_routes,
-        pricing=run.pricing,
-        config=PlanConfig(l1_ttl_seconds=run.config.l1_ttl_seconds),
-    )
+    # Which requests are rerouted, and which of them an exact cache answers, is all that is asked again.
+    question = replace(Question.asked_by(run), config=PlanConfig(l1_ttl_seconds=run.config.l1_ttl_seconds))
     with store.read() as snapshot:
         log = snapshot.requests()
         bodied = log.filter(_recorded(log.body), _recorded(log.response_body))
