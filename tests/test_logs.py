@@ -91,10 +91,52 @@ def test_rows_are_read_from_each_format(tmp_path: Path, kind: str) -> None:
         "user_id": None,
         "api_key_id": None,
         "embedding": None,
+        "cache_write_tokens": None,
+        "reasoning_tokens": None,
+        "input_audio_tokens": None,
+        "output_audio_tokens": None,
+        "input_image_tokens": None,
+        "output_image_tokens": None,
+        "streamed": None,
+        "service_tier": None,
+        "endpoint": None,
+        "provider_usage": None,
+        "logged_provider": None,
+        "logged_model": None,
+        "recorded_cost_usd": Decimal("0.100000000000"),
+        "cost_basis": "recorded",
     }
     assert rows[2]["ts"] == datetime(2026, 5, 1, 12, tzinfo=UTC)
     report = log.report()
     assert (report.rows, report.used, report.unusable, report.format) == (3, 3, 0, kind)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_what_a_log_says_of_usage_is_kept(tmp_path: Path, kind: str) -> None:
+    said: dict[str, Any] = {
+        "cache_write_tokens": 7,
+        "reasoning_tokens": 1,
+        "input_audio_tokens": 3,
+        "output_audio_tokens": 0,
+        "input_image_tokens": 2,
+        "output_image_tokens": 0,
+        "streamed": True,
+        "service_tier": "batch",
+        "endpoint": "eastus",
+        "provider_usage": '{"prompt_tokens":10}',
+        "logged_provider": "azure",
+        "logged_model": "azure/gpt-4o",
+        "recorded_cost_usd": Decimal("0.2"),
+        "cost_basis": "recomputed",
+    }
+    row, *_ = read(write(tmp_path / f"log.{kind}", numbered(1, **(said | {"recorded_cost_usd": 0.2}))))[0]
+    assert {name: row[name] for name in said} == said
+
+
+@pytest.mark.parametrize("usage", ["{not json", json.dumps({"text": "x" * 65_536})])
+def test_usage_that_is_no_small_json_is_a_bad_row(tmp_path: Path, usage: str) -> None:
+    with pytest.raises(InputError, match=r"provider_usage: expected JSON of at most 65,536 bytes"):
+        read(write(tmp_path / "log.jsonl", numbered(1, provider_usage=usage)))
 
 
 def test_what_is_assumed_is_reported(tmp_path: Path) -> None:

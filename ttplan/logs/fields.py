@@ -34,6 +34,8 @@ MONEY = Kind(
     "an amount in USD, not negative and below 10^12",
 )
 FLAG = Kind(r"(?i)true|false|1|0", "TRY_CAST({c} AS BOOLEAN)", "true or false")
+USAGE = Kind(r"(?s).*", "CASE WHEN json_valid({c}) AND strlen({c}) <= 65536 THEN {c} END", "JSON of at most 65,536 bytes")
+BASIS = Kind(r"recorded|recomputed", "{c}", "recorded or recomputed")
 LAYER = Kind(r"l1|l2", "{c}", "l1, l2 or nothing")
 UUID_TEXT = Kind(
     r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}", "lower({c})", "a UUID such as 6f1c…-…"
@@ -80,6 +82,20 @@ FIELDS = (
     Field("session_id", TEXT),
     Field("user_id", TEXT),
     Field("api_key_id", TEXT),
+    Field("cache_write_tokens", COUNT),
+    Field("reasoning_tokens", COUNT),
+    Field("input_audio_tokens", COUNT),
+    Field("output_audio_tokens", COUNT),
+    Field("input_image_tokens", COUNT),
+    Field("output_image_tokens", COUNT),
+    Field("streamed", FLAG),
+    Field("service_tier", TEXT),
+    Field("endpoint", TEXT),
+    Field("provider_usage", USAGE),
+    Field("logged_provider", NAME),
+    Field("logged_model", NAME),
+    Field("recorded_cost_usd", MONEY, default="cost_usd_value"),
+    Field("cost_basis", BASIS, default="'recorded'"),
 )
 BODIES = (Field("body", BODY), Field("response_body", BODY))
 """What is read only where it is asked for, and never shown in a message."""

@@ -50,6 +50,20 @@ SCHEMA = pa.schema(
         ("user_id", pa.string()),
         ("api_key_id", pa.string()),
         ("embedding", pa.list_(pa.float32())),
+        ("cache_write_tokens", pa.int64()),
+        ("reasoning_tokens", pa.int64()),
+        ("input_audio_tokens", pa.int64()),
+        ("output_audio_tokens", pa.int64()),
+        ("input_image_tokens", pa.int64()),
+        ("output_image_tokens", pa.int64()),
+        ("streamed", pa.bool_()),
+        ("service_tier", pa.string()),
+        ("endpoint", pa.string()),
+        ("provider_usage", pa.string()),
+        ("logged_provider", pa.string()),
+        ("logged_model", pa.string()),
+        ("recorded_cost_usd", _MONEY),
+        ("cost_basis", pa.string()),
     ]
 )
 """The rows that come out. `org_id` is null where the file has none; `body_lower` is the body lower-cased by Python."""
