@@ -32,8 +32,8 @@ _ALIASES = {
     "elevenlabs": "eleven_labs",
     "fireworks": "fireworks_ai",
     "github-copilot": "",
-    "google": "gemini vertex vertex_ai vertex_ai_beta vertexai google_vertex google_vertex_ai google_ai google_ai_studio google_genai "
-    "google_generative_ai gcp.gemini gcp.gen_ai gcp.vertex_ai",
+    "google": "gemini vertex vertex_ai vertex_ai_beta vertexai google_vertex google_vertex_ai google_ai google_ai_studio "
+    "google_genai google_generative_ai gcp.gemini gcp.gen_ai gcp.vertex_ai",
     "groq": "groqcloud",
     "minimax": "",
     "mistral": "mistralai mistral_ai codestral text_completion_codestral",
