@@ -16,6 +16,7 @@ FLOORS: list[set[str]] = [
     {"model"},
     {"files"},
     {"engine", "store", "quality", "audit", "logs", "prices", "plan_file", "progress", "interrupt"},
+    {"doctor"},
     {"apply", "operations", "planning"},
     {"views", "cards", "chain_file"},
     {"workspace"},

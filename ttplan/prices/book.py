@@ -20,6 +20,8 @@ class PriceBook:
 
     def __init__(self, own: Given = None) -> None:
         """`own` is a price file or flat prices. Raises InputError where the file cannot be used."""
+        self.name = "" if not own else (YOURS if isinstance(own, Mapping) else os.fspath(own))
+        """What one's own prices are called, "" where there are none."""
         self._own = read_own(own) if isinstance(own, str | os.PathLike) else from_flat(own or {})
 
     def schedule(
