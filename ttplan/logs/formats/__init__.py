@@ -6,7 +6,7 @@ A format is a `Format` named `FORMAT` in its module. Its mapping says all that c
 from __future__ import annotations
 
 from ttplan.logs.format import Format
-from ttplan.logs.formats import own, tokentrimmer
+from ttplan.logs.formats import litellm, litellm_payload, own, tokentrimmer
 
-FORMATS: dict[str, Format] = {module.FORMAT.name: module.FORMAT for module in (own, tokentrimmer)}
+FORMATS: dict[str, Format] = {module.FORMAT.name: module.FORMAT for module in (own, tokentrimmer, litellm, litellm_payload)}
 """By name, in the order in which they are tried and listed."""
