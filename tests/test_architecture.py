@@ -17,7 +17,7 @@ FLOORS: list[set[str]] = [
     {"files"},
     {"engine", "store", "quality", "audit", "logs", "prices", "plan_file", "progress", "interrupt"},
     {"doctor"},
-    {"apply", "operations", "planning"},
+    {"apply", "operations", "planning", "keyring"},
     {"views", "cards", "chain_file"},
     {"workspace"},
     {"opening"},

@@ -108,7 +108,7 @@ def test_rows_are_read_from_each_format(tmp_path: Path, kind: str) -> None:
     }
     assert rows[2]["ts"] == datetime(2026, 5, 1, 12, tzinfo=UTC)
     report = log.report()
-    assert (report.rows, report.used, report.unusable, report.format) == (3, 3, 0, kind)
+    assert (report.rows, report.used, report.unusable, report.format, report.kind) == (3, 3, 0, "own", kind)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -133,10 +133,14 @@ def test_what_a_log_says_of_usage_is_kept(tmp_path: Path, kind: str) -> None:
     assert {name: row[name] for name in said} == said
 
 
-@pytest.mark.parametrize("usage", ["{not json", json.dumps({"text": "x" * 65_536})])
-def test_usage_that_is_no_small_json_is_a_bad_row(tmp_path: Path, usage: str) -> None:
-    with pytest.raises(InputError, match=r"provider_usage: expected JSON of at most 65,536 bytes"):
-        read(write(tmp_path / "log.jsonl", numbered(1, provider_usage=usage)))
+def test_usage_that_is_no_json_is_a_bad_row_and_a_large_one_is_left_empty(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"provider_usage: expected JSON"):
+        read(write(tmp_path / "log.jsonl", numbered(1, provider_usage="{not json")))
+    large = json.dumps({"text": "x" * 65_536})
+    rows, log = read(write(tmp_path / "log.jsonl", [*numbered(1), ROW | {"id": "b", "provider_usage": large}]))
+    assert [row["provider_usage"] for row in rows] == [None, None]
+    emptied = log.report().emptied[0]
+    assert (emptied.reason, emptied.rows, emptied.examples) == ("provider_usage: larger than 65,536 bytes", 1, ("row 2",))
 
 
 def test_what_is_assumed_is_reported(tmp_path: Path) -> None:
@@ -244,7 +248,7 @@ def test_embeddings_are_read_only_where_asked_to_the_last_bit(tmp_path: Path, en
     assert plain[0]["session_id"] == "s-1"
     rows, _ = read(path, with_embeddings=True)
     assert rows[0]["embedding"] == np.array(vector, dtype=np.float32).tolist()
-    assert log.report().ignored_columns == (() if ending == "jsonl" else ("embedding",))
+    assert log.report().ignored_columns == ("embedding",)
 
 
 @pytest.mark.parametrize("bad", ["[1, 2", "[]", "[1, null]", '["a"]', "[1e39, 0]", "7", "[NaN]"])
@@ -298,9 +302,9 @@ def test_a_truncated_parquet_file_is_refused(tmp_path: Path) -> None:
 def test_missing_files_and_folders(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         LogFile(tmp_path / "none.csv")
-    with pytest.raises(InputError, match="is not a file"):
+    with pytest.raises(InputError, match="no log files in this folder"):
         LogFile(tmp_path)
-    with pytest.raises(InputError, match="format 'xml' is not known; expected one of csv, jsonl, parquet"):
+    with pytest.raises(InputError, match="format 'xml' is not known; expected one of csv, json, jsonl, parquet, own"):
         LogFile(write(tmp_path / "log.csv", [ROW]), format="xml")
 
 
@@ -310,7 +314,7 @@ def test_a_format_may_be_said_or_seen(tmp_path: Path) -> None:
     assert len(read(tmp_path / "log.bin")[0]) == 2
     (tmp_path / "log.txt").write_bytes(write(tmp_path / "log.csv", numbered(2)).read_bytes())
     rows, log = read(tmp_path / "log.txt", format="csv")
-    assert (len(rows), log.report().why) == (2, "it was asked for")
+    assert (len(rows), log.report().kind) == (2, "csv")
     with gzip.open(tmp_path / "log.csv.gz", "wb") as file:
         file.write((tmp_path / "log.csv").read_bytes())
     assert len(read(tmp_path / "log.csv.gz")[0]) == 2
