@@ -224,16 +224,16 @@ def _format(name: str, title: str, keys: str, total: Callable[[Result], Total | 
 FORMATS = (
     _format("openai_usage", "OpenAI usage by day", "num_model_requests,input_tokens,output_tokens", _openai_usage),
     _format("openai_costs", "OpenAI costs by day", "amount,line_item,project_id", _openai_costs),
-    _format("openai_costs", "OpenAI costs by day", "amount_value,amount_currency,line_item", _openai_costs),
+    _format("openai_costs_csv", "OpenAI costs by day", "amount_value,amount_currency,line_item", _openai_costs),
     _format("anthropic_usage", "Anthropic usage by day", "uncached_input_tokens,cache_read_input_tokens", _anthropic_usage),
     _format("anthropic_costs", "Anthropic costs by day", "amount,currency,description,cost_type", _anthropic_costs),
-    _format("anthropic_usage", "Anthropic usage by day", "usage_date_utc,usage_input_tokens_no_cache", _anthropic_usage_csv),
-    _format("anthropic_costs", "Anthropic costs by day", "usage_date_utc,token_type,cost_usd", _anthropic_costs_csv),
+    _format("anthropic_usage_csv", "Anthropic usage by day", "usage_date_utc,usage_input_tokens_no_cache", _anthropic_usage_csv),
+    _format("anthropic_costs_csv", "Anthropic costs by day", "usage_date_utc,token_type,cost_usd", _anthropic_costs_csv),
     _format("openrouter_days", "OpenRouter activity by day", "date,usage,byok_usage_inference,requests", _openrouter_days),
-    _format("openrouter_days", "OpenRouter activity by day", "Date,Slug,Usage,Requests", _openrouter_days_csv),
+    _format("openrouter_days_csv", "OpenRouter activity by day", "Date,Slug,Usage,Requests", _openrouter_days_csv),
 )
 NO_REPLAY = (
-    "{path} is {title}: sums of whole days, from which no single request can be replayed. Import a log with one row a request, "
-    "and use this file to check its totals: ttplan.read_totals, or ttplan check --totals {path}"
+    "sums of whole days, from which no single request can be replayed. Import a log with one row a request, and hold its totals "
+    "against this file with ttplan.read_totals and ttplan.compare_totals, or ttplan check --totals"
 )
-"""Why such a file is no log, for whoever is asked to import one."""
+"""Why such a file is no log, for whoever wants to import one."""
