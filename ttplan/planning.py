@@ -96,7 +96,7 @@ def price_routes(
     routes: Iterable[ProposedRoute], providers: Iterable[str], own: OwnPrices, at: datetime, allow_unpriced: bool
 ) -> Mapping[str, ModelPricing]:
     """Prices of all targets. Raises InputError for a target without one, unless `allow_unpriced`."""
-    given = read_prices(own) if isinstance(own, str | os.PathLike) else own
+    given = read_prices(own, at) if isinstance(own, str | os.PathLike) else own
     enabled = [route for route in routes if route.enabled]
     table = price_table(providers, [r.then.target_model for r in enabled], at=at, own=given)
     if table.missing and not allow_unpriced:

@@ -200,7 +200,7 @@ class Workspace:
         from ttplan.prices import price_table, read_prices
 
         targets = [target_models] if isinstance(target_models, str) else list(target_models)
-        given = read_prices(prices) if isinstance(prices, str | os.PathLike) else prices
+        given = read_prices(prices, self._clock()) if isinstance(prices, str | os.PathLike) else prices
         with self.store.read() as snapshot:
             org_id = self._org(snapshot)
             table = snapshot.requests()
