@@ -17,7 +17,8 @@ Rows = list[dict[str, Any]]
 
 def read(path: Path, **options: Any) -> tuple[Rows, ReadReport]:
     """The rows and the report, with the catalogue's names; a row may lack its cost unless the options say otherwise."""
-    log = LogFile(path, **{"namer": normalise, "needs_cost": False} | options)
+    given: dict[str, Any] = {"namer": normalise, "needs_cost": False, **options}
+    log = LogFile(path, **given)
     try:
         rows = [row for batch in log.batches() for row in batch.to_pylist()]
         return rows, log.report()

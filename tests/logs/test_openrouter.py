@@ -1,4 +1,4 @@
-"""OpenRouter's activity: every generation accounted for; cache and reasoning inside their counts; both costs with a key of one's own."""
+"""OpenRouter's activity: every generation accounted for; cache and reasoning inside their counts; both costs of one's own key."""
 
 from __future__ import annotations
 

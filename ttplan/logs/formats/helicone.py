@@ -6,32 +6,33 @@ CSV has few columns: not the provider, the latency or the cache. A negative stat
 
 from __future__ import annotations
 
-from ttplan.logs.format import Format, Signs
+from ttplan.logs.format import Find, Format, Signs
 from ttplan.logs.mapping import Mapping, Skip, Value
-from ttplan.logs.format import Find
 
 _NOBODY = "00000000-0000-0000-0000-000000000000"
-_PROPERTIES = ("request_properties", "properties")
 _TAGS = ("tag", "feature", "task", "app")
 
 
-def _rules(find: Find) -> dict[str, str]:
-    # The tool's CSV doubles the quotes of an object twice.
-    text = find(*_PROPERTIES)
-    properties = f"TRY_CAST(CASE WHEN json_valid({text}) THEN {text} ELSE replace({text}, '\"\"', '\"') END AS JSON)"
-    tags = ", ".join(f"{properties}->>'{name}'" for spelt in _TAGS for name in (spelt, spelt.capitalize()))
-    cost, read, said = find("costUSD", "cost_usd", "cost"), find("prompt_tokens"), find("completion_tokens")
-    filled_by = find("cache_reference_id")
-    hit = f"{filled_by} <> '{_NOBODY}'"
-    return {
-        "cached": f"CASE WHEN {hit} THEN 'true' ELSE 'false' END",
-        "cache_layer": f"CASE WHEN {hit} THEN 'l1' END",
-        # Of a call whose answer had no usage, as errors have none, nothing is known to have been spent.
-        "cost_usd": f"CASE WHEN {cost} IS NULL AND {read} IS NULL AND {said} IS NULL THEN '0' ELSE {cost} END",
-        "streamed": f"CASE WHEN TRY_CAST({find('time_to_first_token')} AS DOUBLE) > 0 THEN 'true' END",
-        "tag": f"coalesce({tags})",
-        "session_id": f"{properties}->>'Helicone-Session-Id'",
-    }
+def _properties(find: Find) -> str:
+    """What the caller attached. The tool's CSV doubles the quotes of an object twice."""
+    text = find("request_properties", "properties")
+    return f"TRY_CAST(CASE WHEN json_valid({text}) THEN {text} ELSE replace({text}, '\"\"', '\"') END AS JSON)"
+
+
+def _tag(find: Find) -> str:
+    tags = ", ".join(f"properties->>'{name}'" for spelt in _TAGS for name in (spelt, spelt.capitalize()))
+    return f"coalesce({tags})"
+
+
+def _hit(find: Find) -> str:
+    """Whether Helicone's own cache answered: then the row refers to the request that filled it."""
+    return f"coalesce({find('cache_reference_id')} <> '{_NOBODY}', FALSE)"
+
+
+def _cost(find: Find) -> str:
+    """Of a call whose answer had no usage, as errors have none, nothing is known to have been spent."""
+    cost = find("costUSD", "cost_usd", "cost")
+    return f"coalesce({cost}, CASE WHEN {find('prompt_tokens')} IS NULL AND {find('completion_tokens')} IS NULL THEN '0' END)"
 
 
 MAPPING = Mapping(
@@ -77,5 +78,13 @@ FORMAT = Format(
         any_of=(("request_id", "response_id"),),
         also=("delay_ms", "request_properties", "cache_reference_id"),
     ),
-    rules=_rules,
+    shared={"properties": _properties},
+    rules={
+        "cached": lambda find: f"CAST({_hit(find)} AS VARCHAR)",
+        "cache_layer": lambda find: f"CASE WHEN {_hit(find)} THEN 'l1' END",
+        "cost_usd": _cost,
+        "streamed": lambda find: f"CASE WHEN TRY_CAST({find('time_to_first_token')} AS DOUBLE) > 0 THEN 'true' END",
+        "tag": _tag,
+        "session_id": lambda find: "properties->>'Helicone-Session-Id'",
+    },
 )

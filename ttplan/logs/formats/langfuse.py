@@ -6,17 +6,21 @@ are added up, whatever a project calls them. Exports of version 2 and before hav
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ttplan.logs.fields import COUNT
-from ttplan.logs.format import Format, Signs
+from ttplan.logs.format import Find, Format, Signs
 from ttplan.logs.mapping import Mapping, Skip, Value
-from ttplan.logs.format import Find
-from ttplan.logs.query import quoted
+from ttplan.logs.sql import quoted
 
 _USAGE = ("usageDetails", "usage_details")
 _COSTS = ("costDetails", "cost_details")
 _TOTAL_COST = ("totalCost", "total_cost", "calculatedTotalCost", "usage.totalCost")
-_INPUT = ("promptTokens", "usage.input", "usage.promptTokens")
-_OUTPUT = ("completionTokens", "usage.output", "usage.completionTokens")
+# The counts of older exports.
+_BEFORE = {
+    "input_tokens": ("promptTokens", "usage.input", "usage.promptTokens"),
+    "output_tokens": ("completionTokens", "usage.output", "usage.completionTokens"),
+}
 # Which types of usage are in a count, as SQL of a type's name `k`.
 _TYPES = {
     "input_tokens": "contains(k, 'input') OR contains(k, 'cache')",
@@ -32,41 +36,44 @@ _TYPES = {
 
 
 def _entries(text: str) -> str:
-    """A JSON object's entries that have a value; NULL where the text is no object, an empty list where it has none."""
+    """A JSON object's entries that have a value, names in lower case; NULL where the text is no object."""
     entries = f"map_entries(TRY_CAST(TRY_CAST({text} AS JSON) AS MAP(VARCHAR, VARCHAR)))"
-    return f"list_filter({entries}, lambda e: e.value IS NOT NULL)"
+    there = f"list_filter({entries}, lambda e: e.value IS NOT NULL)"
+    return f"list_transform({there}, lambda e: {{'k': lower(e.key), 'v': e.value}})"
 
 
-def _of_types(usage: str, types: str) -> str:
+def _count(name: str) -> Callable[[Find], str]:
     """The sum of some types of usage. A count that is none stands for the sum, and is found bad there."""
-    values = f"list_transform(list_filter({_entries(usage)}, lambda e: {types.replace('(k,', '(lower(e.key),')}), lambda e: e.value)"
-    wrong = f"list_filter({values}, lambda v: NOT regexp_full_match(v, {quoted(COUNT.pattern or '')}))[1]"
-    added = f"list_sum(list_transform({values}, lambda v: {COUNT.value.format(c='v')}))"
-    return f"coalesce({wrong}, CAST({added} AS VARCHAR))"
+
+    def rule(find: Find) -> str:
+        values = f"list_transform(list_filter(entries, lambda e: {_TYPES[name].replace('(k,', '(e.k,')}), lambda e: e.v)"
+        wrong = f"list_filter({values}, lambda v: NOT regexp_full_match(v, {quoted(COUNT.pattern or '')}))[1]"
+        added = f"CAST(list_sum(list_transform({values}, lambda v: {COUNT.value.format(c='v')})) AS VARCHAR)"
+        before = _BEFORE.get(name)
+        # Nothing stands where the SDK did not see any usage, as in streams that were not asked for it.
+        rest = "" if before is None else f", {find(*before)}, '0'"
+        return f"coalesce({wrong}, {added}{rest})"
+
+    return rule
 
 
-def _rules(find: Find) -> dict[str, str]:
-    usage, costs = find(*_USAGE), find(*_COSTS)
-    counts = {name: _of_types(usage, types) for name, types in _TYPES.items()}
-    before = {"input_tokens": find(*_INPUT), "output_tokens": find(*_OUTPUT)}
-    # Nothing stands where the SDK did not see any usage, as in streams that were not asked for it.
-    tokens = {name: f"coalesce({counts[name]}, {text}, '0')" for name, text in before.items()}
+def _cost(find: Find) -> str:
+    """Where no price is known, some exports say 0 and some nothing. A call that failed and used nothing cost nothing."""
+    costs = find(*_COSTS)
     cost = f"coalesce(TRY_CAST({costs} AS JSON)->>'total', {find(*_TOTAL_COST)})"
-    unknown = f"{costs} IS NOT NULL AND len({_entries(costs)}) = 0 AND TRY_CAST({cost} AS DOUBLE) = 0"
-    unused = f"{tokens['input_tokens']} = '0' AND {tokens['output_tokens']} = '0'"
-    failed = f"{find('level')} = 'ERROR'"
+    unknown = f"{costs} = '{{}}' AND TRY_CAST({cost} AS DOUBLE) = 0"
+    before = [f"coalesce({find(*paths)}, '0') = '0'" for paths in _BEFORE.values()]
+    unused = f"{find('level')} = 'ERROR' AND coalesce(len(entries), 0) = 0 AND {' AND '.join(before)}"
+    return f"coalesce(CASE WHEN {unknown} THEN NULL ELSE {cost} END, CASE WHEN {unused} THEN '0' END)"
+
+
+def _status(find: Find) -> str:
     code = f"nullif(regexp_extract({find('statusMessage', 'status_message')}, '\\b([45]\\d\\d)\\b', 1), '')"
-    return (
-        counts
-        | tokens
-        | {
-            # Where no price is known, some exports say 0 and some nothing. A call that failed and used nothing cost nothing.
-            "cost_usd": f"coalesce(CASE WHEN {unknown} THEN NULL ELSE {cost} END, CASE WHEN {failed} AND {unused} THEN '0' END)",
-            "status": f"CASE WHEN {failed} THEN coalesce({code}, '500') ELSE '200' END",
-            "streamed": f"CASE WHEN {find('completionStartTime', 'completion_start_time')} IS NOT NULL THEN 'true' END",
-            "provider_usage": f"nullif({find(*_USAGE, 'usage')}, '{{}}')",
-        }
-    )
+    return f"CASE WHEN {find('level')} = 'ERROR' THEN coalesce({code}, '500') ELSE '200' END"
+
+
+def _streamed(find: Find) -> str:
+    return f"CASE WHEN {find('completionStartTime', 'completion_start_time')} IS NOT NULL THEN 'true' END"
 
 
 MAPPING = Mapping(
@@ -107,5 +114,12 @@ FORMAT = Format(
         ),
         also=("completionStartTime", "completion_start_time", "statusMessage", "status_message"),
     ),
-    rules=_rules,
+    shared={"entries": lambda find: _entries(find(*_USAGE))},
+    rules={name: _count(name) for name in _TYPES}
+    | {
+        "cost_usd": _cost,
+        "status": _status,
+        "streamed": _streamed,
+        "provider_usage": lambda find: f"nullif({find(*_USAGE, 'usage')}, '{{}}')",
+    },
 )

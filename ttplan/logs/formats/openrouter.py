@@ -7,25 +7,24 @@ provider takes is beside what OpenRouter does, and both are the cost.
 from __future__ import annotations
 
 from ttplan.logs.fields import MONEY
-from ttplan.logs.format import Format, Signs
+from ttplan.logs.format import Find, Format, Signs
 from ttplan.logs.mapping import Mapping, Value
-from ttplan.logs.format import Find
-from ttplan.logs.query import quoted
+from ttplan.logs.sql import quoted
 
 
-def _rules(find: Find) -> dict[str, str]:
-    charged, own = find("cost_total", "total_cost", "usage"), find("byok_usage_inference")
+def _cost(find: Find) -> str:
+    """Both costs. One that is no amount stands for the sum, and is found bad there."""
+    charged = find("cost_total", "total_cost", "usage")
     upstream = f"CASE WHEN {find('is_byok')} = 'true' THEN {find('upstream_inference_cost')} END"
-    beside = f"coalesce({own}, {upstream}, '0')"
-    spelt = f"regexp_full_match({beside}, {quoted(MONEY.pattern or '')}) AND regexp_full_match({charged}, {quoted(MONEY.pattern or '')})"
+    beside = f"coalesce({find('byok_usage_inference')}, {upstream}, '0')"
+    wrong = " ".join(f"WHEN NOT regexp_full_match({one}, {quoted(MONEY.pattern or '')}) THEN {one}" for one in (charged, beside))
     both = f"TRY_CAST({charged} AS DECIMAL(38, 12)) + TRY_CAST({beside} AS DECIMAL(38, 12))"
-    # One that is no amount stands for the sum, and is found bad there.
-    wrong = f"CASE WHEN regexp_full_match({charged}, {quoted(MONEY.pattern or '')}) THEN {beside} ELSE {charged} END"
-    return {
-        "cost_usd": f"CASE WHEN {charged} IS NULL THEN NULL WHEN {spelt} THEN CAST({both} AS VARCHAR) ELSE {wrong} END",
-        # Cancelled by the client, as web servers say it.
-        "status": f"CASE WHEN {find('cancelled')} = 'true' THEN '499' ELSE '200' END",
-    }
+    return f"CASE WHEN {charged} IS NULL THEN NULL {wrong} ELSE CAST({both} AS VARCHAR) END"
+
+
+def _status(find: Find) -> str:
+    """Cancelled by the client, as web servers say it."""
+    return f"CASE WHEN {find('cancelled')} = 'true' THEN '499' ELSE '200' END"
 
 
 MAPPING = Mapping(
@@ -60,5 +59,5 @@ FORMAT = Format(
         any_of=(("generation_id", "upstream_id"), ("cost_total", "total_cost")),
         also=("model_permaslug", "byok_usage_inference", "native_tokens_prompt"),
     ),
-    rules=_rules,
+    rules={"cost_usd": _cost, "status": _status},
 )

@@ -8,9 +8,8 @@ whole, the parts are added.
 from __future__ import annotations
 
 from ttplan.logs.fields import COUNT
-from ttplan.logs.format import Format, Signs
+from ttplan.logs.format import Find, Format, Signs
 from ttplan.logs.mapping import Mapping, Skip, Value
-from ttplan.logs.format import Find
 
 
 def _at(*keys: str) -> tuple[str, ...]:
@@ -35,9 +34,7 @@ _WRITTEN = _at(
     "gen_ai.usage.cache_creation_input_tokens",
     "gen_ai.usage.cache_write_tokens",
 )
-_REASONING = _at(
-    "gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_output_tokens", "gen_ai.usage.reasoning_tokens"
-)
+_REASONING = _at("gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_output_tokens", "gen_ai.usage.reasoning_tokens")
 _COST = _at("gen_ai.usage.cost", "gen_ai.usage.total_cost", "gen_ai.cost.total", "llm.usage.cost")
 _FIRST = _at("gen_ai.response.time_to_first_chunk", "gen_ai.server.time_to_first_token")
 _NO_CALLS = (
@@ -49,7 +46,9 @@ _NO_CALLS = (
 
 def _expand(documents: str) -> str:
     """Each span with its attributes as one object, the value of each as it is, and its resource's."""
-    spans = "list_concat(json_extract(r, '$.scopeSpans[*].spans[*]'), json_extract(r, '$.instrumentationLibrarySpans[*].spans[*]'))"
+    spans = (
+        "list_concat(json_extract(r, '$.scopeSpans[*].spans[*]'), json_extract(r, '$.instrumentationLibrarySpans[*].spans[*]'))"
+    )
     parts = ("traceId", "spanId", "startTimeUnixNano", "endTimeUnixNano", "status")
     flat = _object("attributes")
     whole = [f"'\"{part}\":' || coalesce(s[{n}], 'null')" for n, part in enumerate(parts, 1)]
@@ -58,7 +57,7 @@ def _expand(documents: str) -> str:
     pointers = ", ".join(f"'/{part}'" for part in parts)
     return f"""(SELECT '{{' || {" || ',' || ".join(whole)} || '}}' AS json FROM (
         SELECT json_extract(span, [{pointers}]) AS s, json_extract(span, '$.attributes[*]') AS attributes, resource FROM (
-        SELECT unnest({spans}) AS span, json_extract(r, '$.resource.attributes[*]') AS resource FROM (
+        SELECT unnest(CASE {spans} END) AS span, json_extract(r, '$.resource.attributes[*]') AS resource FROM (
         SELECT unnest(json_extract(json, '$.resourceSpans[*]')) AS r FROM {documents}))))"""  # noqa: S608
 
 
@@ -73,26 +72,35 @@ def _object(attributes: str) -> str:
     return f"'{{' || coalesce(array_to_string(list_transform({keyed}, lambda a: {pair}), ','), '') || '}}'"
 
 
-def _rules(find: Find) -> dict[str, str]:
-    read, said = find(*_INPUT), find(*_OUTPUT)
-    cached, written, reasoning = find(*_CACHED), find(*_WRITTEN), find(*_REASONING)
-    count = {text: f"coalesce({COUNT.value.format(c=text)}, 0)" for text in (read, said, cached, written, reasoning)}
-    cache = f"({count[cached]} + {count[written]})"
+def _of(text: str) -> str:
+    """A count's number, 0 where there is none."""
+    return f"coalesce({COUNT.value.format(c=text)}, 0)"
+
+
+def _whole(text: str, *parts: str) -> str:
+    """A count, or, where its parts are more, the sum of all. A count that is none stays, and is found bad."""
+    added = " + ".join(map(_of, parts))
+    return f"CASE WHEN {added} > {_of(text)} THEN CAST({_of(text)} + {added} AS VARCHAR) ELSE coalesce({text}, '0') END"
+
+
+def _failed(find: Find) -> str:
+    return f"({find('status.code')} IN ('2', 'STATUS_CODE_ERROR') OR {find(*_at('error.type'))} IS NOT NULL)"
+
+
+def _status(find: Find) -> str:
     error, code = find(*_at("error.type")), find(*_at("http.response.status_code"))
-    failed = f"{find('status.code')} IN ('2', 'STATUS_CODE_ERROR') OR {error} IS NOT NULL"
-    status = f"coalesce(CASE WHEN regexp_full_match({error}, '[45]\\d\\d') THEN {error} END, {code}, '500')"
-    unused = f"{read} IS NULL AND {said} IS NULL"
-    streams = find(*_at("gen_ai.request.stream", "llm.is_streaming"))
-    return {
-        "id": f"{find('traceId')} || '/' || {find('spanId')}",
-        "input_tokens": f"CASE WHEN {cache} > {count[read]} THEN CAST({count[read]} + {cache} AS VARCHAR) ELSE coalesce({read}, '0') END",
-        "output_tokens": f"CASE WHEN {count[reasoning]} > {count[said]} THEN CAST({count[said]} + {count[reasoning]} AS VARCHAR) "
-        f"ELSE coalesce({said}, '0') END",
-        "cost_usd": f"CASE WHEN {find(*_COST)} IS NULL AND {unused} AND ({failed}) THEN '0' ELSE {find(*_COST)} END",
-        "status": f"CASE WHEN {failed} THEN {status} ELSE '200' END",
-        "streamed": f"CASE WHEN {find(*_FIRST)} IS NOT NULL THEN 'true' ELSE {streams} END",
-        "provider_usage": f"nullif({find('usage')}, '{{}}')",
-    }
+    said = f"coalesce(CASE WHEN regexp_full_match({error}, '[45]\\d\\d') THEN {error} END, {code}, '500')"
+    return f"CASE WHEN {_failed(find)} THEN {said} ELSE '200' END"
+
+
+def _cost(find: Find) -> str:
+    """What an instrumentation reckons; the conventions have none. A call that failed and used nothing cost nothing."""
+    unused = f"{find(*_INPUT)} IS NULL AND {find(*_OUTPUT)} IS NULL AND {_failed(find)}"
+    return f"coalesce({find(*_COST)}, CASE WHEN {unused} THEN '0' END)"
+
+
+def _streamed(find: Find) -> str:
+    return f"CASE WHEN {find(*_FIRST)} IS NOT NULL THEN 'true' ELSE {find(*_at('gen_ai.request.stream', 'llm.is_streaming'))} END"
 
 
 MAPPING = Mapping(
@@ -139,6 +147,14 @@ FORMAT = Format(
     title="OpenTelemetry GenAI spans (OTLP JSON)",
     mapping=MAPPING,
     signs=Signs(needs=("traceId", "spanId", "attributes", "resource")),
-    rules=_rules,
+    rules={
+        "id": lambda find: f"{find('traceId')} || '/' || {find('spanId')}",
+        "input_tokens": lambda find: _whole(find(*_INPUT), find(*_CACHED), find(*_WRITTEN)),
+        "output_tokens": lambda find: _whole(find(*_OUTPUT), find(*_REASONING)),
+        "cost_usd": _cost,
+        "status": _status,
+        "streamed": _streamed,
+        "provider_usage": lambda find: f"nullif({find('usage')}, '{{}}')",
+    },
     expand=_expand,
 )
