@@ -45,6 +45,8 @@ class Opened(NamedTuple):
     columns: dict[str, str] | None
     compression: str = "none"
     bound: bool = True
+    largest: int = MAX_LINE
+    """How many bytes of one document may have to be in memory."""
 
     @property
     def parameters(self) -> dict[str, str]:
@@ -84,8 +86,10 @@ def open_file(connection: duckdb.DuckDBPyConnection, file: Path, kind: str | Non
     found, why = _recognise(file, kind)
     if found == "json":
         found = _json_shape(file)
-    relation = _relation(found, file, skips)
-    opened = Opened(str(file), "json" if found == "array" else found, why, relation, None, _compression(file) or "none")
+    compression = _compression(file) or "none"
+    largest = _document_size(file) if found == "json" else MAX_LINE
+    relation = _relation(found, compression, largest, skips)
+    opened = Opened(str(file), "json" if found == "array" else found, why, relation, None, compression, largest=largest)
     if found in ("parquet", "csv"):
         opened = opened._replace(columns=columns_of(connection, opened))
     return opened
@@ -164,8 +168,21 @@ def _json_shape(file: Path) -> str:
     return "jsonl" if rest.lstrip()[:1] == b"{" and line.rstrip().endswith(b"}") else "json"
 
 
-def _relation(kind: str, file: Path, skips: bool) -> str:
-    compression = _compression(file) or "none"
+def _document_size(file: Path) -> int:
+    """The bytes of a file that is one document. InputError where they are too many."""
+    size = 0
+    with pa.input_stream(str(file), compression=_compression(file)) as stream:
+        while size <= MAX_DOCUMENT and (block := stream.read(2**20)):
+            size += len(block)
+    if size > MAX_DOCUMENT:
+        raise InputError(
+            f"{file} is one JSON document of more than {MAX_DOCUMENT // 2**20} MiB; expected an array or JSON lines, which are "
+            "read a piece at a time: export it so, or turn it into JSON lines"
+        )
+    return size + 1024
+
+
+def _relation(kind: str, compression: str, largest: int, skips: bool) -> str:
     if kind == "parquet":
         return "read_parquet($path, hive_partitioning = false)"
     if kind == "csv":
@@ -174,19 +191,11 @@ def _relation(kind: str, file: Path, skips: bool) -> str:
             f"max_line_size = {MAX_LINE}, buffer_size = {2 * MAX_LINE}, compression = '{compression}')"
         )
     shape = {"jsonl": "newline_delimited", "array": "array", "json": "unstructured"}[kind]
-    largest = MAX_LINE
-    if kind == "json":
-        largest = MAX_DOCUMENT if compression != "none" else min(MAX_DOCUMENT, file.stat().st_size + 1024)
     ignore = "true" if skips and kind == "jsonl" else "false"
     return (
         f"read_json_objects($path, format = '{shape}', maximum_object_size = {largest}, "
         f"compression = '{compression}', ignore_errors = {ignore})"
     )
-
-
-def largest_document(opened: Opened) -> int:
-    """How many bytes of one document may have to be in memory."""
-    return MAX_DOCUMENT if "unstructured" in opened.relation else MAX_LINE
 
 
 def described(files: Sequence[Path]) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
-from ttplan.logs.mapping import Mapping
+from ttplan.logs.mapping import Mapping as Declared
 
 
 class Find(Protocol):
@@ -14,8 +15,8 @@ class Find(Protocol):
     def __call__(self, *paths: str) -> str: ...
 
 
-Rules = Callable[[Find], dict[str, str]]
-"""What a mapping cannot say: SQL of some fields' texts. They go before what the mapping says."""
+Rule = Callable[[Find], str]
+"""What a mapping cannot say: SQL of a field's text, NULL where it has none."""
 
 
 class Signs(NamedTuple):
@@ -35,10 +36,12 @@ class Format(NamedTuple):
 
     title: str
     """What a report calls it."""
-    mapping: Mapping
+    mapping: Declared
     signs: Signs
-    rules: Rules | None = None
-    """SQL of the texts of some fields, from the texts at paths; NULL leaves a field empty."""
+    rules: Mapping[str, Rule] = MappingProxyType({})
+    """The rules of some fields, by name. They go before what the mapping says."""
+    shared: Mapping[str, Rule] = MappingProxyType({})
+    """Columns that rules use by name, each reckoned once a row."""
     expand: Callable[[str], str] | None = None
     """SQL of the rows, from SQL of the documents (both with one column `json`), where a path to rows does not do."""
     named: bool = True

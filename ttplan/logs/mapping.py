@@ -97,6 +97,8 @@ class Mapping(_Strict):
     the first that has rows."""
     blank_is_missing: bool = False
     """Whether an empty text is no value. In CSV it never is one."""
+    documents: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = ()
+    """Keys whose value is JSON that may be written as a text. In a file with columns every text may be."""
     fields: dict[str, Annotated[Value, BeforeValidator(_as_value)]]
     skip: tuple[Skip, ...] = ()
 

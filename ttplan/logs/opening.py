@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import duckdb
 
 from ttplan.logs.fields import Field
-from ttplan.logs.files import KINDS, Opened, find_files, head, largest_document, open_file
+from ttplan.logs.files import KINDS, MAX_LINE, Opened, find_files, head, open_file
 from ttplan.logs.format import Format, Signs
 from ttplan.logs.formats import FORMATS
 from ttplan.logs.mapping import Mapping, read_mapping
@@ -80,11 +80,8 @@ class Log:
                 raise InputError(
                     f"{file} has rows of {other.format.name}, and {self.files[0]} of {self.format.name}; read each on its own"
                 )
-        if opened.columns is None and largest_document(opened) * 4 > READING_MEMORY:
-            limit = READING_MEMORY + 4 * min(largest_document(opened), file.stat().st_size * 16)
-            self.connection.execute(f"SET memory_limit = '{limit}B'")
         options = self._options
-        texts = Texts(opened.columns, self.format.mapping.blank_is_missing or opened.kind == "csv")
+        texts = Texts(opened.columns, self.format.mapping.blank_is_missing or opened.kind == "csv", self.format.mapping.documents)
         expand = self.format.expand
         rows = opened.relation
         if opened.columns is None:
@@ -121,7 +118,11 @@ class Log:
         return None if lines < 2 else max(lines, round(size / len(start) * lines))
 
     def _open(self, file: Path) -> Opened:
-        return open_file(self.connection, file, self._kind, self._options.skips)
+        opened = open_file(self.connection, file, self._kind, self._options.skips)
+        # A document is in memory in a buffer of twice its size, as a tree and as text.
+        more = 6 * opened.largest if opened.largest > MAX_LINE else 0
+        self.connection.execute(f"SET memory_limit = '{READING_MEMORY + more}B'")
+        return opened
 
     def _decide(self, mapping: Mapping | None) -> tuple[Format, str, str]:
         """The format, where its rows are, and why."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ttplan.logs.fields import BODIES, COUNT, IDENTIFIER, MAX_USAGE, TIMES, UNITS, Field, Kind
+from ttplan.logs.fields import BODIES, IDENTIFIER, MAX_USAGE, UNITS, Field, Kind
 from ttplan.logs.format import Format
 from ttplan.logs.mapping import Mapping, Skip, Value
 from ttplan.logs.paths import Path, parse_path, pointer, rows_path
 from ttplan.logs.rows import is_uuid, uuid_sql
+from ttplan.logs.sql import added_up, between, identifier, inside, milliseconds, quoted
 
 _ANYTHING = r"(?s).*"
 _NESTED = ("STRUCT", "MAP", "UNION")
@@ -26,22 +27,14 @@ class Query(NamedTuple):
     """The fields that a rule gave, and no mapping."""
 
 
-def quoted(text: str) -> str:
-    """A text as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def identifier(name: str) -> str:
-    """A column's name in SQL."""
-    return '"' + name.replace('"', '""') + '"'
-
-
 class Texts:
     """The texts that a query needs of each row, each read once: `t0`, `t1`, … in the order in which they were asked for."""
 
-    def __init__(self, columns: dict[str, str] | None, blank_is_missing: bool, vectors: bool = False) -> None:
+    def __init__(self, columns: dict[str, str] | None, blank_is_missing: bool, documents: Sequence[str] = ()) -> None:
+        """`columns` and their SQL types, or None for JSON; `documents` are keys whose value may be JSON written as a text."""
         self._columns = columns
         self._blank = blank_is_missing
+        self._documents = frozenset(documents)
         self._paths: dict[Path, str] = {}
 
     def find(self, *paths: str) -> str:
@@ -74,23 +67,30 @@ class Texts:
     def relation(self, rows: str) -> str:
         """SQL of the texts over SQL of the rows. A document is parsed once, however many paths into it are asked for."""
         if self._columns is None:
-            return self._unpack(rows, {"json": [(path, path) for path in self._paths]}, [])
-        whole = [(path, name) for path, name in self._paths.items() if len(path) == 1]
-        plain = [f"{self._clean(self._text(str(path[0])))} AS {name}" for path, name in whole]
-        inside: dict[str, list[tuple[Path, Path]]] = {}
-        for path in self._paths:
-            if len(path) > 1:
-                inside.setdefault(self._document(str(path[0])), []).append((path, path[1:]))
-        return self._unpack(rows, inside, plain)
+            # What is JSON in a text is taken out as a text first, and then read as the columns of a file are.
+            nested = sorted({str(path[0]) for path in self._paths if path[0] in self._documents})
+            direct = [path for path in self._paths if path[0] not in self._documents]
+            pointers = [*map(pointer, direct), *(pointer((name,)) for name in nested)]
+            first = f"(SELECT {inside('json', pointers)} AS x FROM {rows})" if pointers else rows  # noqa: S608
+            places = {path: f"x[{n}]" for n, path in enumerate(direct, 1)}
+            documents = {name: f"x[{n}]" for n, name in enumerate(nested, 1 + len(direct))}
+            places |= {(name,): place for name, place in documents.items() if (name,) in self._paths}
+        else:
+            first = rows
+            places = {path: self._text(str(path[0])) for path in self._paths if len(path) == 1}
+            documents = {str(path[0]): self._document(str(path[0])) for path in self._paths if len(path) > 1}
+        return self._unpack(first, places, documents)
 
-    def _unpack(self, rows: str, inside: dict[str, list[tuple[Path, Path]]], plain: Sequence[str]) -> str:
-        lists, columns = [], [*plain]
-        for n, (document, paths) in enumerate(inside.items()):
-            pointers = ", ".join(quoted(pointer(rest)) for _, rest in paths)
-            lists.append(f"json_extract_string({document}, [{pointers}]) AS x{n}")
-            columns += [f"{self._clean(f'x{n}[{i + 1}]')} AS {self._paths[path]}" for i, (path, _) in enumerate(paths)]
+    def _unpack(self, rows: str, places: dict[Path, str], documents: dict[str, str]) -> str:
+        lists, columns = [], dict(places)
+        for n, (name, document) in enumerate(documents.items()):
+            paths = [path for path in self._paths if path[0] == name and path not in places]
+            if paths:
+                lists.append(f"{inside(document, [pointer(path[1:]) for path in paths])} AS y{n}")
+                columns |= {path: f"y{n}[{i}]" for i, path in enumerate(paths, 1)}
         source = f"(SELECT {', '.join(['*', *lists])} FROM {rows})" if lists else rows  # noqa: S608
-        return f"(SELECT {', '.join(columns) or 'NULL AS nothing'} FROM {source})"  # noqa: S608
+        texts = ", ".join(f"{self._clean(place)} AS {self._paths[path]}" for path, place in columns.items())
+        return f"(SELECT {texts or 'NULL AS nothing'} FROM {source})"  # noqa: S608
 
     def _clean(self, text: str) -> str:
         return f"NULLIF({text}, '')" if self._blank else text
@@ -101,10 +101,7 @@ class Texts:
 
     def _document(self, column: str) -> str:
         name = identifier(column)
-        if self._nested(column):
-            return f"to_json({name})"
-        text = f"CAST({name} AS VARCHAR)"
-        return f"CASE WHEN json_valid({text}) THEN {text} END"
+        return f"to_json({name})" if self._nested(column) else f"CAST({name} AS VARCHAR)"
 
     def _nested(self, column: str) -> bool:
         kind = (self._columns or {}).get(column, "")
@@ -127,7 +124,8 @@ def build(
 ) -> Query:
     """The query of a file's rows. All names in it are our own; what a mapping says is in it as literals only."""
     mapping = format.mapping
-    ruled = format.rules(texts.find) if format.rules is not None else {}
+    ruled = {f.name: format.rules[f.name](texts.find) for f in fields if f.name in format.rules}
+    shared = "".join(f", {rule(texts.find)} AS {name}" for name, rule in format.shared.items())
     said = {f.name: ruled.get(f.name) or _said(f, mapping.fields.get(f.name), texts) for f in fields}
     present = [f for f in fields if said[f.name] is not None]
     skip = " ".join(f"WHEN {_skipped(one, texts)} THEN {n}" for n, one in enumerate(mapping.skip))
@@ -146,7 +144,7 @@ def build(
     sql = f"""
         WITH texts AS (SELECT {texted}, {f"CASE {skip} END" if skip else "NULL::INTEGER"} AS skip_rule,
             {f"list_filter([{noted}], lambda x: x IS NOT NULL)" if noted else "NULL::VARCHAR[]"} AS noted
-            FROM {texts.relation(rows)}),
+            FROM (SELECT *{shared} FROM {texts.relation(rows)})),
         valued AS (SELECT *{values} FROM texts),
         judged AS (SELECT *, CASE WHEN skip_rule IS NULL THEN CASE {bad} END END AS bad_field FROM valued)
         SELECT bad_field, {f"CASE {shown} END" if shown else "NULL::VARCHAR"} AS bad_value, skip_rule, noted, {chosen} FROM judged
@@ -170,9 +168,9 @@ def _said(field: Field, value: Value | None, texts: Texts) -> str | None:
     if field.kind.pattern is None:
         return _vector(value, texts)
     if value.sum:
-        text = _sum([texts.find(*paths) for paths in value.sum])
+        text = added_up([texts.find(*paths) for paths in value.sum])
     elif value.start:
-        text = _between(texts.find(*value.start), texts.find(*value.end), value.unit or "iso")
+        text = between(texts.find(*value.start), texts.find(*value.end), value.unit or "iso")
     else:
         text = texts.find(*value.path)
     if value.values:
@@ -195,26 +193,6 @@ def _vector(value: Value, texts: Texts) -> str:
     return f"CASE WHEN {text} IS NOT NULL THEN coalesce(TRY_CAST({text} AS FLOAT[]), []) END"
 
 
-def _sum(parts: Sequence[str]) -> str:
-    """Whole numbers added up. One that is none stands for the sum, and is found bad there."""
-    wrong = " ".join(f"WHEN NOT regexp_full_match({part}, {quoted(COUNT.pattern or '')}) THEN {part}" for part in parts)
-    added = " + ".join(f"coalesce({COUNT.value.format(c=part)}, 0)" for part in parts)
-    nothing = " AND ".join(f"{part} IS NULL" for part in parts)
-    return f"CASE WHEN {nothing} THEN NULL {wrong} ELSE CAST({added} AS VARCHAR) END"
-
-
-def _between(start: str, end: str, unit: str) -> str:
-    """The milliseconds between two times; nothing where one is none, or the second is before the first."""
-    span = _span(start, end, unit)
-    return f"CASE WHEN {span} >= 0 THEN CAST({span} AS VARCHAR) END"
-
-
-def _span(start: str, end: str, unit: str) -> str:
-    kind = TIMES[unit]
-    first, last = (kind.value.format(c=one) for one in (start, end))
-    return f"date_diff('millisecond', {first}, {last})"
-
-
 def _small(text: str | None) -> str:
     return f"CASE WHEN strlen({text}) <= {MAX_USAGE} THEN {text} END"
 
@@ -227,7 +205,7 @@ def _notes(said: dict[str, str | None], kinds: dict[str, Kind], mapping: Mapping
         found[f"provider_usage: larger than {MAX_USAGE:,} bytes"] = f"strlen({usage}) > {MAX_USAGE}"
     for name, value in mapping.fields.items():
         if value.start and name in said and texts.has(value.paths()):
-            span = _span(texts.find(*value.start), texts.find(*value.end), value.unit or "iso")
+            span = milliseconds(texts.find(*value.start), texts.find(*value.end), value.unit or "iso")
             found[f"{name}: it ends before it begins"] = f"{span} < 0"
     return found
 

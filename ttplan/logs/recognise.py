@@ -10,7 +10,8 @@ import duckdb
 from ttplan.logs.files import Opened, unreadable
 from ttplan.logs.format import Format, Signs
 from ttplan.logs.paths import parse_path, pointer
-from ttplan.logs.query import quoted, rows_sql
+from ttplan.logs.query import rows_sql
+from ttplan.logs.sql import quoted
 from ttplan.model.errors import InputError
 
 SAMPLE = 100

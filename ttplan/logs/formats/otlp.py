@@ -46,8 +46,10 @@ _NO_CALLS = (
 
 def _expand(documents: str) -> str:
     """Each span with its attributes as one object, the value of each as it is, and its resource's."""
-    spans = (
-        "list_concat(json_extract(r, '$.scopeSpans[*].spans[*]'), json_extract(r, '$.instrumentationLibrarySpans[*].spans[*]'))"
+    # The second is what the first version of the protocol calls it.
+    spans = " ".join(
+        f"WHEN json_exists(r, '$.{name}') THEN json_extract(r, '$.{name}[*].spans[*]')"
+        for name in ("scopeSpans", "instrumentationLibrarySpans")
     )
     parts = ("traceId", "spanId", "startTimeUnixNano", "endTimeUnixNano", "status")
     flat = _object("attributes")
