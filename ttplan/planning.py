@@ -215,7 +215,7 @@ def suggest_routes(
     limit: int,
 ) -> Suggestions:
     """Suggest routes for a log that a store has, with the catalogue's prices at `at` under one's own. Raises InputError."""
-    given = read_prices(prices) if isinstance(prices, str | os.PathLike) else prices
+    given = read_prices(prices, at) if isinstance(prices, str | os.PathLike) else prices
     looked = survey(table)
     start, end = window_of(looked, window, log)
     priced = price_table(looked.providers, targets, at=at, own=given)
