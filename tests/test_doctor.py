@@ -99,8 +99,9 @@ def tier_ignored() -> Planted:
 
 
 def _at_base(row: Row) -> Decimal:
-    fresh = row["input_tokens"] - row["cached_tokens"]
-    return (fresh * Decimal("1.25") + row["cached_tokens"] * Decimal("0.125") + row["output_tokens"] * Decimal(10)).scaleb(-6)
+    fresh: int = row["input_tokens"] - row["cached_tokens"]
+    cached, out = Decimal(row["cached_tokens"]), Decimal(row["output_tokens"])
+    return (fresh * Decimal("1.25") + cached * Decimal("0.125") + out * 10).scaleb(-6)
 
 
 def media_as_text() -> Planted:

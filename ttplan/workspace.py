@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ttplan.cards.backtest import ShownBacktest
+    from ttplan.cards.diagnosis import ShownDiagnosis
     from ttplan.cards.suggestions import SuggestedRoutes
     from ttplan.logs.reader import OnBadRows
     from ttplan.logs.report import ReadReport
@@ -109,6 +110,23 @@ class Workspace:
                     )
                 tx.set_org_id(orgs[0] if orgs else default)
         return log.report().model_copy(update={"added": added.added, "already_there": added.already_there})
+
+    def check_logs(
+        self,
+        *,
+        prices: PathLike | Mapping[str, ModelPricing] | None = None,
+        totals: PathLike | Sequence[PathLike] = (),
+    ) -> ShownDiagnosis:
+        """Hold every request against its price and the requests against one another, and say where the log is wrong.
+
+        `prices` are one's own, over the catalogue's of each request's day. `totals` are a provider's exports of usage or costs by
+        day, to hold the log against. Nothing is changed. Raises InputError where one of them cannot be used.
+        """
+        from ttplan.cards.diagnosis import ShownDiagnosis
+        from ttplan.operations.checking import check_store
+
+        days = [totals] if isinstance(totals, str | os.PathLike) else totals
+        return ShownDiagnosis(check_store(self.store, self._name, prices=prices, totals=days, at=self._clock()))
 
     # --- plans -------------------------------------------------------------------------------------------------------
 

@@ -171,17 +171,18 @@ def window(start: str | None, end: str | None) -> tuple[datetime, datetime] | No
     """The window of `--start` and `--end`, both or neither."""
     if (start is None) != (end is None):
         raise InputError("--start and --end go together; give both, or neither for the whole log")
-    return None if start is None or end is None else (_moment(start, "--start"), _moment(end, "--end"))
+    return None if start is None or end is None else (moment(start, "--start"), moment(end, "--end"))
 
 
-def _moment(text: str, option: str) -> datetime:
+def moment(text: str, option: str) -> datetime:
+    """A moment with its zone, given as an option."""
     try:
-        moment = datetime.fromisoformat(text)
+        at = datetime.fromisoformat(text)
     except ValueError:
         raise InputError(f"{option} is {text!r}; expected a moment such as 2026-05-01T00:00:00Z") from None
-    if moment.tzinfo is None:
+    if at.tzinfo is None:
         raise InputError(f"{option} {text} has no time zone; expected a moment such as 2026-05-01T00:00:00Z")
-    return moment
+    return at
 
 
 def _show_plan(found: Any, json: bool) -> None:
