@@ -267,3 +267,23 @@ def test_prices_on_the_command_line(cli: Captured, tmp_path: Path) -> None:
 def test_a_price_book_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         PriceBook(tmp_path / "none.yaml")
+
+
+def test_an_import_chooses_what_the_baseline_is(tmp_path: Path, cli: Captured) -> None:
+    path = written(tmp_path, spoilt())
+    honest = sum((row["cost_usd"] for row in clean()[:1_500]), Decimal(0))
+    for cost in ("recorded", "doctor", "recomputed"):
+        store = tmp_path / f"{cost}.duckdb"
+        code, out, _ = cli(["import", str(path), "--store", str(store), "--cost", cost])
+        assert code == 0
+        found = open_workspace(store, clock=lambda: NOW).check_logs()
+        assert [f.kind for f in found.findings] == ["recorded_free"]  # what the log said stays known
+        with open_workspace(store).store.read() as snapshot:
+            table_ = snapshot.requests()
+            paid = Decimal(str(table_.cost_usd.sum().execute()))
+        assert (abs(paid - honest) < Decimal("0.001")) == (cost != "recorded")
+        assert ("rows recomputed (cost=" in out) == (cost != "recorded")
+        code, out, _ = cli(["import", str(path), "--store", str(store), "--cost", cost])
+        assert "0 added" in out
+    code, _, err = cli(["import", str(path), "--store", str(tmp_path / "x.duckdb"), "--cost", "guessed"])
+    assert (code, "expected one of recorded, recomputed, doctor" in err) == (2, True)
