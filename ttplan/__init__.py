@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ttplan.apply import StoreChain as StoreChain
     from ttplan.apply import apply_plan as apply_plan
+    from ttplan.apply import revert_plan as revert_plan
     from ttplan.audit.report import ChainReport as ChainReport
     from ttplan.audit.verify import verify_chain as verify_chain
     from ttplan.audit.verify import verify_chain_with_anchor as verify_chain_with_anchor
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from ttplan.engine.replay import replay as replay
     from ttplan.engine.replay import replay_table as replay_table
     from ttplan.engine.suggest import suggest as suggest
+    from ttplan.logs.compare import compare_totals as compare_totals
+    from ttplan.logs.totals import read_totals as read_totals
     from ttplan.model.audit import Anonymous as Anonymous
     from ttplan.model.audit import ApiKey as ApiKey
     from ttplan.model.audit import AuditEntry as AuditEntry
@@ -40,6 +43,9 @@ if TYPE_CHECKING:
     from ttplan.model.route import RouteConditions as RouteConditions
     from ttplan.model.suggestion import Suggestion as Suggestion
     from ttplan.model.suggestion import Suggestions as Suggestions
+    from ttplan.model.totals import Total as Total
+    from ttplan.model.totals import Totals as Totals
+    from ttplan.model.totals import TotalsComparison as TotalsComparison
     from ttplan.opening import open_workspace
     from ttplan.quality.chat import ChatJudge as ChatJudge
     from ttplan.quality.chat import ChatProposer as ChatProposer
@@ -51,11 +57,13 @@ if TYPE_CHECKING:
     open = open_workspace
 
 _HOMES = {
-    "ttplan.apply": ("apply_plan", "StoreChain"),
+    "ttplan.apply": ("apply_plan", "revert_plan", "StoreChain"),
     "ttplan.audit.report": ("ChainReport",),
     "ttplan.audit.verify": ("verify_chain", "verify_chain_with_anchor"),
     "ttplan.engine.replay": ("replay", "replay_table"),
     "ttplan.engine.suggest": ("suggest",),
+    "ttplan.logs.compare": ("compare_totals",),
+    "ttplan.logs.totals": ("read_totals",),
     "ttplan.model.audit": ("Anonymous", "ApiKey", "AuditEntry", "System", "TipAnchor", "User"),
     "ttplan.model.errors": (
         "ApplyError",
@@ -64,6 +72,8 @@ _HOMES = {
         "BrokenChain",
         "CanonicalError",
         "ChainError",
+        "DataError",
+        "DriftError",
         "Equivocation",
         "ForeignOrg",
         "HashMismatch",
@@ -72,9 +82,12 @@ _HOMES = {
         "InvalidState",
         "KeyFileError",
         "PlanNotFound",
+        "ReplayFailed",
         "SeqGap",
+        "StalePlan",
         "StoreError",
         "StoreLocked",
+        "TouchedSince",
         "TruncatedChain",
         "TtplanError",
     ),
@@ -83,6 +96,7 @@ _HOMES = {
     "ttplan.model.request": ("RequestLog",),
     "ttplan.model.route": ("ProposedRoute", "RouteAction", "RouteConditions"),
     "ttplan.model.suggestion": ("Suggestion", "Suggestions"),
+    "ttplan.model.totals": ("Total", "Totals", "TotalsComparison"),
     "ttplan.store.duckdb": ("DuckDBStore",),
     "ttplan.store.memory": ("MemoryStore",),
     "ttplan.chain_file": ("verify_file",),

@@ -40,6 +40,8 @@ class Format(NamedTuple):
     signs: Signs
     rules: Mapping[str, Rule] = MappingProxyType({})
     """The rules of some fields, by name. They go before what the mapping says."""
+    shared: Mapping[str, Rule] = MappingProxyType({})
+    """Columns that rules use by name, each reckoned once a row."""
     expand: Callable[[str], str] | None = None
     """SQL of the rows, from SQL of the documents (both with one column `json`), where a path to rows does not do."""
     named: bool = True

@@ -127,6 +127,7 @@ def build(
     """The query of a file's rows. All names in it are our own; what a mapping says is in it as literals only."""
     mapping = format.mapping
     ruled = {f.name: format.rules[f.name](texts.find) for f in fields if f.name in format.rules}
+    shared = "".join(f", {rule(texts.find)} AS {name}" for name, rule in format.shared.items())
     said = {f.name: ruled.get(f.name) or _said(f, mapping.fields.get(f.name), texts) for f in fields}
     present = [f for f in fields if said[f.name] is not None]
     skip = " ".join(f"WHEN {_skipped(one, texts)} THEN {n}" for n, one in enumerate(mapping.skip))
@@ -145,7 +146,7 @@ def build(
     sql = f"""
         WITH texts AS (SELECT {texted}, {f"CASE {skip} END" if skip else "NULL::INTEGER"} AS skip_rule,
             {f"list_filter([{noted}], lambda x: x IS NOT NULL)" if noted else "NULL::VARCHAR[]"} AS noted
-            FROM {texts.relation(rows)}),
+            FROM (SELECT *{shared} FROM {texts.relation(rows)})),
         valued AS (SELECT *{values} FROM texts),
         judged AS (SELECT *, CASE WHEN skip_rule IS NULL THEN CASE {bad} END END AS bad_field FROM valued)
         SELECT bad_field, {f"CASE {shown} END" if shown else "NULL::VARCHAR"} AS bad_value, skip_rule, noted, {chosen} FROM judged
