@@ -59,6 +59,10 @@ def import_(
     skip_bad_rows: Annotated[
         bool, typer.Option("--skip-bad-rows", help="Leave out rows that cannot be used, and report them.")
     ] = False,
+    cost: Annotated[
+        str, typer.Option(help="The baseline: costs as recorded, recomputed, or doctor: recomputed where wrong.")
+    ] = "recorded",
+    prices: PricesOption = None,
     with_bodies: Annotated[bool, typer.Option("--with-bodies", help="Keep prompts and answers, too.")] = False,
     with_embeddings: Annotated[bool, typer.Option("--with-embeddings", help="Keep embeddings, too.")] = False,
     org: Annotated[str | None, typer.Option(help="Whose the store is, where the log has several organisations.")] = None,
@@ -72,6 +76,8 @@ def import_(
             file,
             format=format,
             on_bad_rows="skip" if skip_bad_rows else "refuse",
+            cost=cost,  # type: ignore[arg-type]  # the chooser says which there are
+            prices=prices,
             with_bodies=with_bodies,
             with_embeddings=with_embeddings,
         )
