@@ -39,6 +39,15 @@ class Keyring:
             return VerifyingKey.from_hex(given), "the caller"
         return self.signing().public_key, "this workspace itself"
 
+    def verifying_if_any(self, given: str | VerifyingKey | None) -> VerifyingKey | None:
+        """The key to verify with; None where there is none to be had. Raises KeyFileError where `given` cannot be used."""
+        if given is not None:
+            return self.verifying(given)[0]
+        try:
+            return self.signing().public_key
+        except KeyFileError:
+            return None
+
     def _has_chain(self) -> bool:
         with self._store.read() as snapshot:
             org_id = snapshot.org_id()

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
-from ttplan.apply import Clock, StoreChain, apply_plan, now
+from ttplan.apply import Clock, StoreChain, apply_plan, now, revert_plan
 from ttplan.audit.keys import SigningKey, VerifyingKey
 from ttplan.audit.report import ChainReport
 from ttplan.audit.verify import Strength
@@ -19,24 +19,26 @@ from ttplan.cards.plan import Plan
 from ttplan.keyring import Keyring
 from ttplan.model.audit import Actor, Anonymous, AuditEntry, TipAnchor
 from ttplan.model.errors import InputError
-from ttplan.model.plan import IntervalMethod, PlanConfig
+from ttplan.model.plan import BOOTSTRAP_ITERATIONS, IntervalMethod, PlanConfig
 from ttplan.model.plan_run import LiveRoute, PlanRun
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.route import ProposedRoute
-from ttplan.plan_file import read_plan_file
 from ttplan.store.protocol import Snapshot, Store
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ttplan.cards.backtest import ShownBacktest
+    from ttplan.cards.changes import ShownPreview
+    from ttplan.cards.diagnosis import ShownDiagnosis
+    from ttplan.cards.drift import ShownDrift
     from ttplan.cards.suggestions import SuggestedRoutes
+    from ttplan.doctor.basis import CostChoice
     from ttplan.logs.reader import OnBadRows
     from ttplan.logs.report import ReadReport
     from ttplan.planning import Asked
     from ttplan.quality.judge import Judge, Proposer, QualitySettings
 
-BOOTSTRAP_ITERATIONS = 10_000
 PathLike = str | os.PathLike[str]
 
 
@@ -77,38 +79,53 @@ class Workspace:
         *,
         format: str | None = None,
         on_bad_rows: OnBadRows = "refuse",
+        cost: CostChoice = "recorded",
+        prices: PathLike | Mapping[str, ModelPricing] | None = None,
         with_bodies: bool = False,
         with_embeddings: bool = False,
         progress: bool | None = None,
     ) -> ReadReport:
-        """Add the requests of a Parquet, CSV or JSON lines file in our own column names, in one transaction or not at all.
+        """Add the requests of a log, of any format that is known, in one transaction or not at all.
 
         Importing a file again adds nothing. With `on_bad_rows="skip"` rows that cannot be used are left out and reported, with
-        "refuse" they refuse the file. Prompts and answers are kept only with `with_bodies`, embeddings only with
+        "refuse" they refuse the file. `cost` says what the baseline is made of: costs as "recorded", "recomputed" from tokens and
+        prices (one's own `prices` over the catalogue's of each request's day), or by the "doctor": recorded, but recomputed where
+        the record is certainly wrong. Prompts and answers are kept only with `with_bodies`, embeddings only with
         `with_embeddings`. `progress` of None shows a bar on a terminal or in a notebook.
 
         Raises InputError, naming file, row and field, after which the store is as it was.
         """
-        from ttplan.logs.reader import LogFile
-        from ttplan.progress import counting
+        from ttplan.operations.importing import import_log
 
-        log = LogFile(path, format=format, on_bad_rows=on_bad_rows, with_bodies=with_bodies, with_embeddings=with_embeddings)
-        with counting(f"importing {Path(path).name}", log.row_count(), progress) as count, self.store.transaction() as tx:
-            default = tx.org_id() or self._new_id()
-            try:
-                added = tx.add_requests(log.batches(count), default)
-            except InputError as error:
-                if str(path) in str(error):
-                    raise
-                raise InputError(f"{path}: {error}") from None
-            orgs = tx.request_orgs()
-            if tx.org_id() is None:
-                if len(orgs) > 1:
-                    raise InputError(
-                        f"{path} has requests of {len(orgs)} organisations; say whose this store is: open it with org_id (--org)"
-                    )
-                tx.set_org_id(orgs[0] if orgs else default)
-        return log.report().model_copy(update={"added": added.added, "already_there": added.already_there})
+        return import_log(
+            self.store,
+            path,
+            new_id=self._new_id,
+            cost=cost,
+            prices=prices,
+            format=format,
+            on_bad_rows=on_bad_rows,
+            with_bodies=with_bodies,
+            with_embeddings=with_embeddings,
+            progress=progress,
+        )
+
+    def check_logs(
+        self,
+        *,
+        prices: PathLike | Mapping[str, ModelPricing] | None = None,
+        totals: PathLike | Sequence[PathLike] = (),
+    ) -> ShownDiagnosis:
+        """Hold every request against its price and the requests against one another, and say where the log is wrong.
+
+        `prices` are one's own, over the catalogue's of each request's day. `totals` are a provider's exports of usage or costs by
+        day, to hold the log against. Nothing is changed. Raises InputError where one of them cannot be used.
+        """
+        from ttplan.cards.diagnosis import ShownDiagnosis
+        from ttplan.operations.checking import check_store
+
+        days = [totals] if isinstance(totals, str | os.PathLike) else totals
+        return ShownDiagnosis(check_store(self.store, self._name, prices=prices, totals=days, at=self._clock()))
 
     # --- plans -------------------------------------------------------------------------------------------------------
 
@@ -136,9 +153,10 @@ class Workspace:
         bar on a terminal or in a notebook.
 
         Raises InputError where something cannot be used, a target model without a price unless `allow_unpriced`, and
-        KeyboardInterrupt at an interrupt; nothing is written then.
+        KeyboardInterrupt at an interrupt; nothing is written then. A replay that breaks by itself is kept as a failed plan, with
+        its reason: ReplayFailed, or DataError where rows are the reason.
         """
-        from ttplan.planning import Elsewhere, Made, make_plan
+        from ttplan.operations.plans import Elsewhere, Made, make_plan
 
         if not name.strip():
             raise InputError("a plan needs a name; expected some text")
@@ -243,15 +261,63 @@ class Workspace:
 
         return Plan(find_plan(self.store, plan_id))
 
-    def apply(self, plan: Plan | UUID | str, *, actor: Actor | None = None) -> AuditEntry:
+    def preview(self, plan: Plan | UUID | str) -> ShownPreview:
+        """What applying a plan would change in the live routes: + new, ~ replaced, = same. Raises PlanNotFound."""
+        from ttplan.cards.changes import ShownPreview
+        from ttplan.operations.preview import preview
+
+        return ShownPreview(preview(self.store, self._id(plan), self._clock()))
+
+    def apply(self, plan: Plan | UUID | str, *, actor: Actor | None = None, allow_stale: bool = False) -> AuditEntry:
         """Make a projected plan live: its status, its routes and a signed audit entry, in one transaction.
 
-        `actor` is who does it (`ttplan.User(id)`, …), Anonymous where nobody is named. Raises PlanNotFound, InvalidState,
+        `actor` is who does it (`ttplan.User(id)`, …), Anonymous where nobody is named. A plan that was computed against other
+        live routes is applied only with `allow_stale`, which the entry then says. Raises PlanNotFound, InvalidState, StalePlan,
         StoreError, AuditError or KeyFileError; nothing is written then.
         """
         found = self.get(plan.plan_id if isinstance(plan, Plan) else plan)
-        chain = StoreChain(self.store, self._keys.signing(), clock=self._clock, new_id=self._new_id)
-        return apply_plan(self.store, chain, found.result, actor or Anonymous(), clock=self._clock)
+        chain, by = self._chain(), actor or Anonymous()
+        return apply_plan(self.store, chain, found.result, by, allow_stale=allow_stale, clock=self._clock)
+
+    def preview_revert(self, plan: Plan | UUID | str) -> ShownPreview:
+        """What reverting a plan would change: - removed, ~ put back, = same. Raises what `revert` would; nothing is written."""
+        from ttplan.cards.changes import ShownPreview
+        from ttplan.operations.preview import preview_revert
+
+        return ShownPreview(preview_revert(self.store, self._id(plan)))
+
+    def revert(self, plan: Plan | UUID | str, *, actor: Actor | None = None) -> AuditEntry:
+        """Put back what an applied plan replaced: status, routes and a signed audit entry, in one transaction.
+
+        Raises PlanNotFound, InvalidState, TouchedSince (it names the later plan to revert first), DriftError, StoreError,
+        AuditError or KeyFileError; nothing is written then.
+        """
+        return revert_plan(self.store, self._chain(), self._id(plan), actor or Anonymous(), clock=self._clock)
+
+    def drift(self, *, public_key: str | VerifyingKey | None = None) -> ShownDrift:
+        """Check that the live routes are what plan rows and chain come to; each that is not is named.
+
+        The chain is verified with `public_key`, else with the workspace's own key, where it has one. Raises StoreError.
+        """
+        from ttplan.cards.drift import ShownDrift
+        from ttplan.operations.drift import find_drift
+
+        key = self._keys.verifying_if_any(public_key)
+        with self.store.read() as snapshot:
+            return ShownDrift(find_drift(snapshot, snapshot.org_id(), key, own_key=public_key is None))
+
+    def repair(self, *, actor: Actor | None = None) -> AuditEntry | None:
+        """Write back the live routes that were signed for, with an entry `routes.repaired`; None where nothing is to repair.
+
+        Raises DriftError where it cannot be known what was signed for, StoreError, AuditError or KeyFileError; nothing is
+        written then.
+        """
+        from ttplan.operations.repair import repair_routes
+
+        with self.store.read() as snapshot:
+            org_id = snapshot.org_id()
+        by = actor or Anonymous()
+        return None if org_id is None else repair_routes(self._chain(), org_id, by, clock=self._clock)
 
     # --- what is stored ----------------------------------------------------------------------------------------------
 
@@ -273,11 +339,26 @@ class Workspace:
 
         return plans_frame(self.plan_runs())
 
-    def routes(self) -> pd.DataFrame:
-        """The live routes, by precedence; columns `ttplan.views.ROUTES`."""
+    def routes(self, *, at: datetime | None = None) -> pd.DataFrame:
+        """The live routes, by precedence; columns `ttplan.views.ROUTES`.
+
+        With `at` those that were live at that moment, from plan rows and chain alone. Raises InputError for a moment without a
+        zone, DriftError where plan rows and chain do not say.
+        """
+        from ttplan.operations.history import routes_at
         from ttplan.views import routes_frame
 
-        return routes_frame(self.live_routes())
+        return routes_frame(self.live_routes() if at is None else routes_at(self.store, at))
+
+    def route_history(self, name: str) -> pd.DataFrame:
+        """What became of the route of that name, oldest first, from plan rows and chain alone; columns `ttplan.views.HISTORY`.
+
+        Raises InputError where there never was one, DriftError where plan rows and chain do not say.
+        """
+        from ttplan.operations.history import route_turns
+        from ttplan.views import history_frame
+
+        return history_frame(route_turns(self.store, name))
 
     def savings(self) -> pd.DataFrame:
         """What each plan and each of its routes saves; columns `ttplan.views.SAVINGS`."""
@@ -336,31 +417,16 @@ class Workspace:
 
     # --- wiring ------------------------------------------------------------------------------------------------------
 
-    def _asked(
-        self,
-        routes: PathLike | Sequence[ProposedRoute],
-        config: PlanConfig | None,
-        window: tuple[datetime, datetime] | None,
-        prices: PathLike | Mapping[str, ModelPricing] | None,
-        interval_method: IntervalMethod,
-        allow_unpriced: bool,
-    ) -> Asked:
-        """What is asked of the log; `routes` and, unless given, the config may be in a plan file."""
-        from ttplan.planning import Asked
+    def _asked(self, *asked: Any) -> Asked:
+        from ttplan.planning import asked_of
 
-        proposed, written = read_plan_file(routes) if isinstance(routes, str | os.PathLike) else (routes, None)
-        return Asked(
-            routes=proposed,
-            config=config or written or PlanConfig(),
-            plan_id=self._new_id(),
-            window=window,
-            prices=prices,
-            at=self._clock(),
-            seed=0,
-            bootstrap_iterations=BOOTSTRAP_ITERATIONS,
-            interval_method=interval_method,
-            allow_unpriced=allow_unpriced,
-        )
+        return asked_of(*asked, plan_id=self._new_id(), at=self._clock())
+
+    def _id(self, plan: Plan | UUID | str) -> UUID:
+        return plan.plan_id if isinstance(plan, Plan) else self.get(plan).plan_id
+
+    def _chain(self) -> StoreChain:
+        return StoreChain(self.store, self._keys.signing(), clock=self._clock, new_id=self._new_id)
 
     def _org(self, snapshot: Snapshot) -> UUID:
         org_id = snapshot.org_id()

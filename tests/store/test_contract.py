@@ -17,15 +17,16 @@ from tests import plans, universe
 from tests.audit.chains import chain
 from tests.store.conftest import STORES
 from ttplan.audit.chain import to_record
+from ttplan.engine.portable import fetch
 from ttplan.engine.question import Question
 from ttplan.engine.replay import answer, replay
 from ttplan.logs.reader import SCHEMA
 from ttplan.model.errors import InputError, PlanNotFound, StoreError
 from ttplan.model.plan import PlanConfig
-from ttplan.model.plan_run import LiveRoute
+from ttplan.model.plan_run import LiveRoute, SeenRoute
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
 from ttplan.quality.result import unverified
-from ttplan.store.protocol import Store
+from ttplan.store.protocol import RowConflict, Store
 
 AT = datetime(2026, 5, 3, 12, 0, 0, 123456, tzinfo=UTC)
 ORG, OTHER = UUID(int=1), UUID(int=2)
@@ -129,6 +130,84 @@ def test_a_live_route_is_replaced_by_name_within_its_org(store: Store) -> None:
     assert [one.route for one in live(store, OTHER)] == [old]
 
 
+def test_an_applied_plan_keeps_its_routes_and_what_they_replaced(store: Store) -> None:
+    first, second = plans.route(1, name="same"), plans.route(2, name="same")
+    with store.transaction() as tx:
+        tx.add_plan(plans.run(1, (first,)))
+        tx.add_plan(plans.run(2))
+    store.mark_applied(UUID(int=1), AT, (first,))
+    store.mark_applied(UUID(int=2), AT + timedelta(1), (second, plans.route(3)))
+    with store.read() as snapshot:
+        one, two = snapshot.plan(UUID(int=1)), snapshot.plan(UUID(int=2))
+    assert one is not None
+    assert one.replaced == ()
+    assert two is not None
+    assert two.replaced == (LiveRoute(route=first, plan_id=UUID(int=1), applied_at=AT),)
+    assert two.result.proposed_routes == (second, plans.route(3))
+
+
+def test_what_a_plan_saw_and_why_it_failed_is_read_back_equal(store: Store) -> None:
+    saw = SeenRoute(name="Zoë's", plan_id=UUID(int=9), digest="ab" * 32)
+    run = plans.run(1, status="failed", live_seen=(saw,), failure="OutOfMemoryException: it was too much")
+    with store.transaction() as tx:
+        tx.add_plan(run)
+        tx.add_plan(plans.run(2, created_at=plans.CREATED + timedelta(1)))
+    with store.read() as snapshot:
+        assert snapshot.plan(UUID(int=1)) == run
+        assert snapshot.statuses(ORG) == {UUID(int=1): "failed", UUID(int=2): "projected"}
+        assert list(snapshot.statuses(ORG)) == [UUID(int=1), UUID(int=2)]
+        assert snapshot.statuses(OTHER) == {}
+
+
+def test_mark_reverted_flips_stamps_and_changes_routes(store: Store) -> None:
+    mine, others = (plans.route(1), plans.route(2)), plans.route(3)
+    back = LiveRoute(route=plans.route(8, name="route 1"), plan_id=UUID(int=5), applied_at=AT - timedelta(1))
+    with store.transaction() as tx:
+        tx.add_plan(plans.run(1, mine))
+        tx.add_plan(plans.run(2, (others,)))
+    assert store.mark_applied(UUID(int=1), AT, mine) == "projected"
+    store.mark_applied(UUID(int=2), AT, (others,))
+    later = AT + timedelta(hours=1)
+    with store.transaction() as tx:
+        assert tx.mark_reverted(UUID(int=1), later, [back]) == "applied"
+    with store.read() as snapshot:
+        run = snapshot.plan(UUID(int=1))
+    assert run is not None
+    assert (run.status, run.applied_at, run.reverted_at) == ("reverted", AT, later)
+    assert live(store) == [back, LiveRoute(route=others, plan_id=UUID(int=2), applied_at=AT)]
+    with store.transaction() as tx:
+        assert tx.mark_reverted(UUID(int=1), AT, [back]) == "reverted"
+        assert tx.mark_reverted(UUID(int=77), AT, [back]) is None
+    assert len(live(store)) == 2
+
+
+@pytest.mark.parametrize("status", ["projected", "failed"])
+def test_mark_reverted_of_a_plan_that_is_not_applied_changes_nothing(store: Store, status: str) -> None:
+    run = plans.run(1, (plans.route(1),), status=status)
+    with store.transaction() as tx:
+        tx.add_plan(run)
+        back = LiveRoute(route=plans.route(1), plan_id=UUID(int=1), applied_at=AT)
+        assert tx.mark_reverted(UUID(int=1), AT, [back]) == status
+    with store.read() as snapshot:
+        assert snapshot.plan(UUID(int=1)) == run
+    assert live(store) == []
+
+
+def test_live_routes_are_set_for_one_organisation(store: Store) -> None:
+    with store.transaction() as tx:
+        tx.add_plan(plans.run(1))
+        tx.add_plan(plans.run(2, org_id=OTHER))
+    store.mark_applied(UUID(int=1), AT, (plans.route(1), plans.route(2)))
+    store.mark_applied(UUID(int=2), AT, (plans.route(1),))
+    wanted = [LiveRoute(route=plans.route(n), plan_id=UUID(int=n), applied_at=AT) for n in (7, 2)]
+    with store.transaction() as tx:
+        tx.set_live_routes(ORG, wanted)
+    assert live(store) == wanted
+    assert [one.route for one in live(store, OTHER)] == [plans.route(1)]
+    with store.read() as snapshot:
+        assert snapshot.live_rows(ORG) == wanted
+
+
 def test_live_routes_come_by_precedence(store: Store) -> None:
     routes = [plans.route(n, priority=p) for n, p in ((3, 1), (1, 1), (2, 2**32 - 1), (4, 0))]
     with store.transaction() as tx:
@@ -202,16 +281,19 @@ def test_the_organisation_is_decided_once(store: Store) -> None:
 
 def test_requests_are_added_once(store: Store) -> None:
     with store.transaction() as tx:
-        assert tx.add_requests([rows(1, 2), rows(3)], ORG) == (3, 0)
+        assert tx.add_requests([rows(1, 2), rows(3)], ORG) == (3, 0, ())
     with store.transaction() as tx:
-        assert tx.add_requests([rows(2, 4)], ORG) == (1, 1)
+        assert tx.add_requests([rows(2, 4)], ORG) == (1, 1, ())
     with store.read() as snapshot:
         assert snapshot.request_count() == 4
         assert snapshot.request_orgs() == [ORG]
 
 
 def test_a_repeated_request_id_is_refused(store: Store) -> None:
-    with pytest.raises(InputError, match=r"stands in 2 rows; expected every id once"), store.transaction() as tx:
+    with (
+        pytest.raises(InputError, match=r"stands in row 1 and in row 3, the same row again; expected"),
+        store.transaction() as tx,
+    ):
         tx.add_requests([rows(1, 2), rows(1)], ORG)
     with store.read() as snapshot:
         assert snapshot.request_count() == 0
@@ -224,6 +306,46 @@ def test_a_known_id_with_another_content_is_refused_by_field(store: Store) -> No
         tx.add_requests([rows(3), rows(2, output_tokens=21)], ORG)
     with store.read() as snapshot:
         assert snapshot.request_count() == 2
+
+
+def test_rows_in_conflict_are_left_out_where_asked_and_counted(store: Store) -> None:
+    with store.transaction() as tx:
+        tx.add_requests([rows(1, 2)], ORG)
+    numbered = rows(9, 3).append_column("row", pa.array([40, 41], pa.int64()))
+    again = rows(3, 3, output_tokens=5).append_column("row", pa.array([50, 51], pa.int64()))
+    known = rows(1).append_column("row", pa.array([60], pa.int64()))
+    changed = rows(2, tag="other").append_column("row", pa.array([61], pa.int64()))
+    same = rows(9).append_column("row", pa.array([62], pa.int64()))
+    with store.transaction() as tx:
+        found = tx.add_requests([numbered, again, known, changed, same], ORG, "skip")
+    assert found == (
+        2,
+        1,
+        (
+            ("repeated", 1, ((str(UUID(int=9)), 62, 40, None),)),
+            (
+                "repeated differently",
+                2,
+                ((str(UUID(int=3)), 50, 41, "output_tokens"), (str(UUID(int=3)), 51, 41, "output_tokens")),
+            ),
+            ("changed", 1, ((str(UUID(int=2)), 61, None, "tag"),)),
+        ),
+    )
+    with store.read() as snapshot:
+        assert snapshot.request_count() == 4
+        kept = {UUID(str(row["id"])).int: row["tag"] for row in fetch(snapshot.requests()).to_pylist()}
+    assert kept == dict.fromkeys((1, 2, 3, 9))
+
+
+def test_rows_in_conflict_say_where_both_stood(store: Store) -> None:
+    again = rows(3, 3, tag="x").append_column("row", pa.array([50, 51], pa.int64()))
+    first = rows(3).append_column("row", pa.array([7], pa.int64()))
+    message = r"stands in row 8 and in row 51, with another tag \(and 1 more such row\)"
+    with pytest.raises(RowConflict, match=message) as caught, store.transaction() as tx:
+        tx.add_requests([first, again], ORG)
+    assert [example.row for example in caught.value.conflicts.examples] == [50, 51]
+    with store.read() as snapshot:
+        assert snapshot.request_count() == 0
 
 
 def test_an_error_of_the_rows_themselves_comes_through(store: Store) -> None:
@@ -280,7 +402,7 @@ def test_money_is_read_back_to_the_last_digit(
     with store.transaction() as tx:
         tx.add_plan(run)
         tx.mark_applied(UUID(int=1), AT, (route,))
-        run = run.model_copy(update={"status": "applied", "applied_at": AT})
+        run = run.model_copy(update={"status": "applied", "applied_at": AT, "replaced": ()})
     with store.read() as snapshot:
         assert snapshot.plan(UUID(int=1)) == run
     assert [one.route for one in live(store)] == [route]

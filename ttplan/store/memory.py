@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from ttplan.model.audit import Record, TipAnchor
+from ttplan.model.empty import empty_result
 from ttplan.model.errors import InputError, PlanNotFound, StoreError
-from ttplan.model.plan import Aggregates, ConfidenceIntervals, PlanConfig, PlanResult
-from ttplan.model.plan_run import LiveRoute, PlanRun, Status
+from ttplan.model.plan import PlanConfig, PlanResult
+from ttplan.model.plan_run import LiveRoute, PlanRun, Status, UnreadableRoute
 from ttplan.model.quality import QualityResult
 from ttplan.model.route import ProposedRoute
-from ttplan.store.protocol import AddedRequests
+from ttplan.store.protocol import EXAMPLES, AddedRequests, Conflict, ConflictKind, Conflicts, OnConflict, refuse
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 
 _SEEDED_ORG = UUID(int=1)
+_SEEDED_WINDOW = (datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC))
 
 
 @dataclass
@@ -66,6 +68,12 @@ class MemorySnapshot:
         own = (live for (org, _), live in self._state.routes.items() if org == org_id)
         return sorted(own, key=lambda live: (-live.route.priority, live.route.id))
 
+    def live_rows(self, org_id: UUID) -> list[LiveRoute | UnreadableRoute]:
+        return [*self.live_routes(org_id)]
+
+    def statuses(self, org_id: UUID) -> dict[UUID, Status]:
+        return {run.plan_id: run.status for run in self.plans(org_id)}
+
     def tip(self, org_id: UUID) -> TipAnchor | None:
         chain = self._state.chains.get(org_id)
         return TipAnchor(chain[-1].seq, chain[-1].hash) if chain else None
@@ -106,28 +114,37 @@ class MemoryTransaction(MemorySnapshot):
             raise StoreError(f"the store belongs to organisation {decided}, not to {org_id}; use a store of its own for each")
         self._state.org_id = org_id
 
-    def add_requests(self, batches: Iterable[pa.RecordBatch], org_id: UUID) -> AddedRequests:
+    def add_requests(self, batches: Iterable[pa.RecordBatch], org_id: UUID, on_conflict: OnConflict = "refuse") -> AddedRequests:
         arrived: dict[str, dict[str, Any]] = {}
-        known = 0
+        places: dict[str, int] = {}
+        found: dict[ConflictKind, list[Conflict]] = {"repeated": [], "repeated differently": [], "changed": []}
+        count = 0
         for batch in batches:
-            self._state.request_schema = batch.schema
+            if "row" in batch.schema.names:
+                self._state.request_schema = batch.schema.remove(batch.schema.get_field_index("row"))
+            else:
+                self._state.request_schema = batch.schema
             for row in batch.to_pylist():
+                key, place = row["id"], row.pop("row", count)
                 row["org_id"] = row["org_id"] or str(org_id)
-                if row["id"] in arrived:
-                    raise InputError(f"the request id {row['source_id'] or row['id']!r} stands in 2 rows; expected every id once")
-                arrived[row["id"]] = row
-        for key, row in arrived.items():
-            there = self._state.requests.get(key)
-            if there is not None:
-                differs = next((name for name in row if row[name] != there[name]), None)
-                if differs is not None:
-                    raise InputError(
-                        f"request {key} is in the store already with another {differs}; expected the same row, or a new id. "
-                        "Logged requests are never replaced"
-                    )
-                known += 1
+                count += 1
+                if key in arrived:
+                    differs = _difference(row, arrived[key])
+                    kind: ConflictKind = "repeated" if differs is None else "repeated differently"
+                    found[kind].append(Conflict(row["source_id"] or key, place, places[key], differs))
+                else:
+                    arrived[key], places[key] = row, place
+        known = [key for key in arrived if key in self._state.requests]
+        for key in known:
+            differs = _difference(arrived[key], self._state.requests[key])
+            if differs is not None:
+                found["changed"].append(Conflict(arrived[key]["source_id"] or key, places[key], None, differs))
+            del arrived[key]
+        conflicts = [Conflicts(kind, len(rows), tuple(rows[:EXAMPLES])) for kind, rows in found.items() if rows]
+        if conflicts and on_conflict == "refuse":
+            raise refuse(conflicts[0])
         self._state.requests |= arrived
-        return AddedRequests(len(arrived) - known, known)
+        return AddedRequests(len(arrived), len(known) - len(found["changed"]), tuple(conflicts))
 
     def add_plan(self, run: PlanRun) -> None:
         if run.plan_id in self._state.plans:
@@ -139,12 +156,40 @@ class MemoryTransaction(MemorySnapshot):
         if run is None:
             return None
         if run.status == "projected":
-            if self._fail_route_write:
-                raise StoreError("the route write failed, as this store was built to do; nothing was written")
-            self._state.plans[plan_id] = run.model_copy(update={"status": "applied", "applied_at": applied_at})
-            for route in routes:
+            self._refuse_route_write()
+            landed = tuple(routes)
+            replaced = [self._state.routes.get((run.org_id, route.name)) for route in landed]
+            self._state.plans[plan_id] = run.model_copy(
+                update={
+                    "status": "applied",
+                    "applied_at": applied_at,
+                    "replaced": tuple(one for one in replaced if one is not None),
+                    "result": run.result.model_copy(update={"proposed_routes": landed}),
+                }
+            )
+            for route in landed:
                 self._state.routes[(run.org_id, route.name)] = LiveRoute(route=route, plan_id=plan_id, applied_at=applied_at)
         return run.status
+
+    def mark_reverted(self, plan_id: UUID, reverted_at: datetime, restored: Iterable[LiveRoute]) -> Status | None:
+        run = self._state.plans.get(plan_id)
+        if run is None:
+            return None
+        if run.status == "applied":
+            self._refuse_route_write()
+            self._state.plans[plan_id] = run.model_copy(update={"status": "reverted", "reverted_at": reverted_at})
+            self._state.routes = {key: live for key, live in self._state.routes.items() if live.plan_id != plan_id}
+            self._state.routes |= {(run.org_id, live.route.name): live for live in restored}
+        return run.status
+
+    def set_live_routes(self, org_id: UUID, routes: Iterable[LiveRoute]) -> None:
+        self._refuse_route_write()
+        others = {key: live for key, live in self._state.routes.items() if key[0] != org_id}
+        self._state.routes = others | {(org_id, live.route.name): live for live in routes}
+
+    def _refuse_route_write(self) -> None:
+        if self._fail_route_write:
+            raise StoreError("the route write failed, as this store was built to do; nothing was written")
 
     def set_quality(self, plan_id: UUID, quality: QualityResult) -> None:
         run = self._state.plans.get(plan_id)
@@ -198,7 +243,7 @@ class MemoryStore:
         self, plan_id: UUID, *, org_id: UUID = _SEEDED_ORG, name: str = "seeded", routes: Iterable[ProposedRoute] = ()
     ) -> PlanResult:
         """Add a plan with an empty result that is ready to be applied, and return its result."""
-        result = _empty_result(plan_id, org_id, tuple(routes))
+        result = empty_result(plan_id, org_id, _SEEDED_WINDOW, tuple(routes))
         run = PlanRun(
             plan_id=plan_id,
             org_id=org_id,
@@ -231,30 +276,5 @@ class MemoryStore:
         return [one.route for one in sorted(live, key=lambda one: (-one.route.priority, one.route.id))]
 
 
-def _empty_result(plan_id: UUID, org_id: UUID, routes: tuple[ProposedRoute, ...]) -> PlanResult:
-    zero: Any = 0
-    money = ("total_baseline_cost_usd", "total_actual_cost_usd", "total_projected_cost_usd", "projected_savings_usd")
-    other = ("projected_savings_pct", "projected_change_usd", "change_vs_actual_usd", "cache_hit_rate_projected")
-    latency = ("p50_latency_ms_projected", "p95_latency_ms_projected")
-    counts = ("requests_rerouted", "requests_unchanged", "requests_unprice_able")
-    nothing = (0.0, 0.0)
-    return PlanResult(
-        plan_id=plan_id,
-        org_id=org_id,
-        window_start=datetime(2026, 1, 1, tzinfo=UTC),
-        window_end=datetime(2026, 1, 2, tzinfo=UTC),
-        sample_size=0,
-        aggregates=Aggregates(**dict.fromkeys((*money, *other, *latency, *counts), zero)),
-        confidence_intervals=ConfidenceIntervals(
-            savings_usd_95=nothing,
-            savings_pct_95=nothing,
-            cache_hit_rate_95=nothing,
-            p50_latency_ms_95=nothing,
-            p95_latency_ms_95=nothing,
-        ),
-        interval_method="limit",
-        interval_unit="request",
-        per_route_breakdown=(),
-        caveats=(),
-        proposed_routes=routes,
-    )
+def _difference(row: dict[str, Any], other: dict[str, Any]) -> str | None:
+    return next((name for name in row if row[name] != other[name]), None)
