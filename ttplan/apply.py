@@ -202,11 +202,14 @@ def _mark_reverted(tx: Transaction, plan: PlanResult | UUID, plan_id: UUID, reve
         raise ApplyError(f"plan {plan_id} belongs to {run.org_id}, but the result to revert speaks of {plan.org_id}")
     restored = restorable(tx, run)
     tx.mark_reverted(plan_id, reverted_at, restored)
-    payload = {
-        "plan_id": str(plan_id),
-        "reverted_at": hashed_timestamp(reverted_at),
-        "routes_commitment": restored_commitment(run.nonce, restored),
-    }
+    try:
+        payload = {
+            "plan_id": str(plan_id),
+            "reverted_at": hashed_timestamp(reverted_at),
+            "routes_commitment": restored_commitment(run.nonce, restored),
+        }
+    except TtplanError as error:
+        raise AuditError(f"plan {plan_id} was not reverted, its audit entry cannot be written: {error}") from error
     return _Marked(run.org_id, payload)
 
 
