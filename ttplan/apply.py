@@ -177,7 +177,7 @@ def _mark_applied(tx: Transaction, result: PlanResult, applied_at: datetime, all
         raise PlanNotFound(result.plan_id)
     if run.org_id != result.org_id:
         raise ApplyError(f"plan {run.plan_id} belongs to {run.org_id}, but the result to apply speaks of {result.org_id}")
-    stale = changes_since(run, live, tx.plan)
+    stale = changes_since(run, live, tx.statuses(run.org_id))
     if stale and not allow_stale:
         raise StalePlan(run.plan_id, stale)
     try:
