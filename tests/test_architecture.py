@@ -114,6 +114,7 @@ def test_every_promised_name_is_there() -> None:
         "replay",
         "replay_table",
         "apply_plan",
+        "revert_plan",
         "verify_chain",
         "verify_chain_with_anchor",
         "TipAnchor",

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ttplan.cards.changes import ShownPreview
     from ttplan.cards.diagnosis import ShownDiagnosis
     from ttplan.cards.drift import ShownDrift
+    from ttplan.cards.health import ShownBackup, ShownHealth
     from ttplan.cards.suggestions import SuggestedRoutes
     from ttplan.doctor.basis import CostChoice
     from ttplan.logs.reader import OnBadRows
@@ -318,6 +319,24 @@ class Workspace:
             org_id = snapshot.org_id()
         by = actor or Anonymous()
         return None if org_id is None else repair_routes(self._chain(), org_id, by, clock=self._clock)
+
+    def backup(self, path: PathLike, *, overwrite: bool = False) -> ShownBackup:
+        """Copy the store, in use or not, to `path`: consistent, whole or not at all, read back and verified.
+
+        The signing key is not in it. Raises InputError where there is such a file already, unless `overwrite`; StoreError.
+        """
+        from ttplan.cards.health import ShownBackup
+        from ttplan.operations.backup import back_up
+
+        return ShownBackup(back_up(self.store, Path(path), self._keys.verifying_if_any(None), overwrite=overwrite))
+
+    def health(self, *, public_key: str | VerifyingKey | None = None, price_age: timedelta = timedelta(days=30)) -> ShownHealth:
+        """Check schema, key, chain, plans, live routes, orphans, and that live plans' prices are no older than `price_age`."""
+        from ttplan.cards.health import ShownHealth
+        from ttplan.operations.health import check_health
+
+        given = None if public_key is None else self._keys.verifying(public_key)[0]
+        return ShownHealth(check_health(self.store, self._keys.existing, given, at=self._clock(), price_age=price_age))
 
     # --- what is stored ----------------------------------------------------------------------------------------------
 
