@@ -72,6 +72,7 @@ _HOMES = {
         "InvalidState",
         "KeyFileError",
         "PlanNotFound",
+        "ProofError",
         "SeqGap",
         "StoreError",
         "StoreLocked",

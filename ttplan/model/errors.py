@@ -30,6 +30,12 @@ class CanonicalError(InputError):
     """A value that cannot be written as canonical JSON, so it cannot be signed."""
 
 
+class ProofError(TtplanError):
+    """A proof, note or checkpoint is read, but does not prove what it claims, or cannot prove anything."""
+
+    exit_code = 1
+
+
 class KeyFileError(InputError):
     """A signing or verifying key is missing, malformed, unsafe to use, or not the right one."""
 
