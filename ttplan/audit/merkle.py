@@ -1,7 +1,7 @@
 """Merkle trees over a chain, as RFC 6962 builds them: inclusion and consistency proofs, with the hash as a parameter.
 
-A proof brings hashes alone. Where they stand follows from the index and the sizes, never from what a file says, and a path that is
-longer or shorter than it has to be is refused.
+A proof brings hashes alone. Where they stand follows from the index and the sizes, never from what a file says, and a path that
+is longer or shorter than it has to be is refused.
 """
 
 from __future__ import annotations
