@@ -16,7 +16,7 @@ FLOORS: list[set[str]] = [
     {"model"},
     {"files"},
     {"engine", "store", "quality", "audit", "logs", "prices", "plan_file", "progress", "interrupt"},
-    {"apply", "operations", "planning"},
+    {"apply", "operations", "planning", "keyring"},
     {"views", "cards", "chain_file"},
     {"workspace"},
     {"opening"},

@@ -14,14 +14,18 @@ from ttplan.engine.backtest import backtest
 from ttplan.engine.passes import Report, passes
 from ttplan.engine.portable import fetch
 from ttplan.engine.replay import replay_table
+from ttplan.engine.suggest import suggest
 from ttplan.interrupt import run
 from ttplan.model.backtest import Backtest
 from ttplan.model.errors import InputError
 from ttplan.model.plan import IntervalMethod, PlanConfig, PlanResult
+from ttplan.model.plan_run import PlanRun
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.route import ProposedRoute
+from ttplan.model.suggestion import Suggestions
 from ttplan.prices import price_table, read_prices
 from ttplan.progress import passing
+from ttplan.store.protocol import Store
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
 LOOKING, CHECKING = "looking at the log", "checking that ids are unique"
 CANCELLED = "cancelled, nothing was written"
 Window = tuple[datetime, datetime]
+PathLike = str | os.PathLike[str]
 OwnPrices = str | os.PathLike[str] | Mapping[str, ModelPricing] | None
 
 
@@ -64,6 +69,21 @@ class Answered(NamedTuple):
 
     result: PlanResult
     pricing: Mapping[str, ModelPricing]
+
+
+class Made(NamedTuple):
+    """What a new plan row says of its making: its name, when, and the nonce that blinds what the chain says of its routes."""
+
+    name: str
+    created_at: datetime
+    nonce: str
+
+
+class Elsewhere(NamedTuple):
+    """Requests that are replayed where they are: Parquet files, and how much memory that may take ("2GB")."""
+
+    requests: PathLike | Sequence[PathLike]
+    memory_limit: str | None
 
 
 def survey(table: ir.Table) -> Survey:
@@ -109,6 +129,50 @@ def price_routes(
     return table.pricing
 
 
+def make_plan(
+    store: Store,
+    asked: Asked,
+    made: Callable[[], Made],
+    *,
+    log: str,
+    elsewhere: Elsewhere | None,
+    new_id: Callable[[], UUID],
+    progress: bool | None = None,
+) -> PlanRun:
+    """Replay what is asked of the store's requests, or of those `elsewhere`, and keep the result as a projected plan.
+
+    `made` is asked once the replay is done. `log` names the store in errors; `new_id` gives the organisation where nothing
+    says one. Raises InputError, and KeyboardInterrupt at an interrupt; nothing is written then.
+    """
+    if elsewhere is None:
+        with store.read() as snapshot:
+            org_id = snapshot.org_id()
+            if org_id is None:
+                raise InputError(f"{log} has no requests to replay; import a log first, with `ttplan import` or import_logs")
+            found = replay_log(snapshot.requests(), asked, org_id, log, progress)
+    else:
+        from ttplan.logs.lake import open_requests
+
+        with store.read() as snapshot:
+            org_id = snapshot.org_id()
+        with open_requests(elsewhere.requests, memory_limit=elsewhere.memory_limit) as lake:
+            found = replay_lake(lake, asked, org_id, new_id(), str(elsewhere.requests), progress)
+    run = PlanRun(
+        plan_id=asked.plan_id,
+        org_id=found.result.org_id,
+        **made()._asdict(),
+        seed=asked.seed,
+        bootstrap_iterations=asked.bootstrap_iterations,
+        config=asked.config,
+        pricing=dict(found.pricing),
+        result=found.result,
+    )
+    with store.transaction() as tx:
+        tx.set_org_id(run.org_id)
+        tx.add_plan(run)
+    return run
+
+
 def replay_log(table: ir.Table, asked: Asked, org_id: UUID, log: str, progress: bool | None = None) -> Answered:
     """Replay a log that a store has. `progress` of None shows a bar on a terminal or in a notebook.
 
@@ -135,6 +199,38 @@ def backtest_log(table: ir.Table, asked: Asked, org_id: UUID, log: str, period: 
         bootstrap_iterations=asked.bootstrap_iterations,
         interval_method=asked.interval_method,
     )
+
+
+def suggest_routes(
+    table: ir.Table,
+    targets: Sequence[str],
+    by: Sequence[str],
+    window: Window | None,
+    prices: OwnPrices,
+    at: datetime,
+    org_id: UUID,
+    log: str,
+    *,
+    min_share: float,
+    limit: int,
+) -> Suggestions:
+    """Suggest routes for a log that a store has, with the catalogue's prices at `at` under one's own. Raises InputError."""
+    given = read_prices(prices) if isinstance(prices, str | os.PathLike) else prices
+    looked = survey(table)
+    start, end = window_of(looked, window, log)
+    priced = price_table(looked.providers, targets, at=at, own=given)
+    found = suggest(
+        table,
+        targets,
+        by,
+        priced.pricing,
+        org_id=org_id,
+        window_start=start,
+        window_end=end,
+        min_share=min_share,
+        limit=limit,
+    )
+    return found.model_copy(update={"notes": (*found.notes, *priced.notes)})
 
 
 def replay_lake(

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 from ttplan.apply import Clock, StoreChain, apply_plan, now
-from ttplan.audit.jsonl import write_chain
-from ttplan.audit.keys import SigningKey, VerifyingKey, create_key, load_key, save_key
-from ttplan.audit.report import ChainReport, check_chain
+from ttplan.audit.keys import SigningKey, VerifyingKey
+from ttplan.audit.report import ChainReport
 from ttplan.audit.verify import Strength
 from ttplan.cards.plan import Plan
-from ttplan.files import whole_file
+from ttplan.keyring import Keyring
 from ttplan.model.audit import Actor, Anonymous, AuditEntry, TipAnchor
-from ttplan.model.errors import InputError, KeyFileError, PlanNotFound
+from ttplan.model.errors import InputError
 from ttplan.model.plan import IntervalMethod, PlanConfig
 from ttplan.model.plan_run import LiveRoute, PlanRun
 from ttplan.model.pricing import ModelPricing
@@ -59,9 +58,7 @@ class Workspace:
     ) -> None:
         self.store = store
         self._name = name
-        self._key = key
-        self.key_file = key_file
-        self._makes_key = makes_key
+        self._keys = Keyring(store, key, key_file, makes_key=makes_key)
         self._clock = clock
         self._new_id = new_id
         self._new_nonce = new_nonce
@@ -142,7 +139,7 @@ class Workspace:
         Raises InputError where something cannot be used, a target model without a price unless `allow_unpriced`, and
         KeyboardInterrupt at an interrupt; nothing is written then.
         """
-        from ttplan.planning import replay_lake, replay_log
+        from ttplan.planning import Elsewhere, Made, make_plan
 
         if not name.strip():
             raise InputError("a plan needs a name; expected some text")
@@ -151,32 +148,15 @@ class Workspace:
         if memory_limit is not None and requests is None:
             raise InputError("memory_limit is for requests that are replayed where they are; give requests (--requests), too")
         asked = self._asked(routes, config, window, prices, interval_method, allow_unpriced)
-        asked = asked._replace(seed=seed, bootstrap_iterations=bootstrap_iterations)
-        if requests is None:
-            with self.store.read() as snapshot:
-                found = replay_log(snapshot.requests(), asked, self._org(snapshot), self._name, progress)
-        else:
-            from ttplan.logs.lake import open_requests
-
-            with self.store.read() as snapshot:
-                org_id = snapshot.org_id()
-            with open_requests(requests, memory_limit=memory_limit) as lake:
-                found = replay_lake(lake, asked, org_id, self._new_id(), str(requests), progress)
-        run = PlanRun(
-            plan_id=asked.plan_id,
-            org_id=found.result.org_id,
-            name=name,
-            created_at=self._clock(),
-            nonce=self._new_nonce(),
-            seed=seed,
-            bootstrap_iterations=bootstrap_iterations,
-            config=asked.config,
-            pricing=dict(found.pricing),
-            result=found.result,
+        run = make_plan(
+            self.store,
+            asked._replace(seed=seed, bootstrap_iterations=bootstrap_iterations),
+            lambda: Made(name, self._clock(), self._new_nonce()),
+            log=self._name,
+            elsewhere=None if requests is None else Elsewhere(requests, memory_limit),
+            new_id=self._new_id,
+            progress=progress,
         )
-        with self.store.transaction() as tx:
-            tx.set_org_id(run.org_id)
-            tx.add_plan(run)
         return Plan(run)
 
     def suggest(
@@ -196,30 +176,16 @@ class Workspace:
         earns at least `min_share` (0..1) of the cost. Raises InputError where something cannot be used, or nothing has a price.
         """
         from ttplan.cards.suggestions import SuggestedRoutes
-        from ttplan.engine.suggest import suggest
-        from ttplan.planning import survey, window_of
-        from ttplan.prices import price_table, read_prices
+        from ttplan.planning import suggest_routes
 
         targets = [target_models] if isinstance(target_models, str) else list(target_models)
-        given = read_prices(prices) if isinstance(prices, str | os.PathLike) else prices
         with self.store.read() as snapshot:
-            org_id = self._org(snapshot)
-            table = snapshot.requests()
-            log = survey(table)
-            start, end = window_of(log, window, self._name)
-            priced = price_table(log.providers, targets, at=self._clock(), own=given)
-            found = suggest(
-                table,
-                targets,
-                by,
-                priced.pricing,
-                org_id=org_id,
-                window_start=start,
-                window_end=end,
-                min_share=min_share,
-                limit=limit,
+            org_id, at = self._org(snapshot), self._clock()
+            return SuggestedRoutes(
+                suggest_routes(
+                    snapshot.requests(), targets, by, window, prices, at, org_id, self._name, min_share=min_share, limit=limit
+                )
             )
-        return SuggestedRoutes(found.model_copy(update={"notes": (*found.notes, *priced.notes)}))
 
     def backtest(
         self,
@@ -274,24 +240,9 @@ class Workspace:
 
     def get(self, plan_id: UUID | str) -> Plan:
         """A stored plan by its id or the first digits of one, at least 4. Raises PlanNotFound, InputError where it is unclear."""
-        text = str(plan_id).lower()
-        with self.store.read() as snapshot:
-            if len(text) == 36:
-                try:
-                    run = snapshot.plan(UUID(text))
-                except ValueError:
-                    run = None
-                if run is None:
-                    raise PlanNotFound(text)
-                return Plan(run)
-            org_id = snapshot.org_id()
-            runs = [] if org_id is None else snapshot.plans(org_id)
-        found = [run for run in runs if len(text) >= 4 and str(run.plan_id).startswith(text)]
-        if len(found) > 1:
-            raise InputError(f"{len(found)} plans have an id that begins with {text}; give more of it")
-        if not found:
-            raise PlanNotFound(text)
-        return Plan(found[0])
+        from ttplan.operations.plans import find_plan
+
+        return Plan(find_plan(self.store, plan_id))
 
     def apply(self, plan: Plan | UUID | str, *, actor: Actor | None = None) -> AuditEntry:
         """Make a projected plan live: its status, its routes and a signed audit entry, in one transaction.
@@ -300,7 +251,7 @@ class Workspace:
         StoreError, AuditError or KeyFileError; nothing is written then.
         """
         found = self.get(plan.plan_id if isinstance(plan, Plan) else plan)
-        chain = StoreChain(self.store, self._signing_key(), clock=self._clock, new_id=self._new_id)
+        chain = StoreChain(self.store, self._keys.signing(), clock=self._clock, new_id=self._new_id)
         return apply_plan(self.store, chain, found.result, actor or Anonymous(), clock=self._clock)
 
     # --- what is stored ----------------------------------------------------------------------------------------------
@@ -350,42 +301,33 @@ class Workspace:
         With `public_key` from elsewhere the verdict is "verified"; without one, the workspace's own key is used, and the chain is
         only "consistent with its own key". With `anchor` (`<seq>:<hash>`) it also has to end there.
         """
-        from ttplan.progress import counting
+        from ttplan.operations.chain import verify_store
 
-        key, source = self._verifying_key(public_key)
-        with self.store.read() as snapshot:
-            org_id = snapshot.org_id()
-            tip = None if org_id is None else snapshot.tip(org_id)
-            entries = iter(()) if org_id is None else snapshot.entries(org_id)
-            with counting("verifying", None if tip is None else tip.seq + 1, progress) as count:
-                return check_chain(
-                    entries,
-                    key,
-                    key_source=source,
-                    own_key=public_key is None,
-                    anchor=TipAnchor.parse(anchor) if isinstance(anchor, str) else anchor,
-                    signatures=signatures,
-                    progress=count,
-                )
+        key, source = self._keys.verifying(public_key)
+        return verify_store(
+            self.store,
+            key,
+            key_source=source,
+            own_key=public_key is None,
+            anchor=anchor,
+            signatures=signatures,
+            progress=progress,
+        )
 
     def export_chain(self, path: PathLike, *, overwrite: bool = False) -> int:
         """Write the audit chain as JSON lines and return how many entries it has.
 
         The file appears whole or not at all. Raises InputError where there is one already, unless `overwrite`.
         """
-        with whole_file(path, overwrite=overwrite) as file:
-            key, _ = self._verifying_key(None)
-            with self.store.read() as snapshot:
-                org_id = self._org(snapshot, "no entries to export")
-                tip = snapshot.tip(org_id)
-                count = 0 if tip is None else tip.seq + 1
-                write_chain(file, snapshot.entries(org_id), verifying_key=key, org_id=org_id, entry_count=count)
-        return count
+        from ttplan.operations.chain import export_chain
+
+        key, _ = self._keys.verifying(None)
+        return export_chain(self.store, key, path, name=self._name, overwrite=overwrite)
 
     @property
     def public_key(self) -> str:
         """The key that verifies this workspace's chain, 64 hex digits: what an auditor needs, handed over on a way of its own."""
-        return self._signing_key().public_key.hex
+        return self._keys.signing().public_key.hex
 
     def anchor(self) -> TipAnchor | None:
         """Where the chain ends now; kept elsewhere, it later proves that nothing was cut off."""
@@ -421,28 +363,11 @@ class Workspace:
             allow_unpriced=allow_unpriced,
         )
 
-    def _org(self, snapshot: Snapshot, lacking: str = "no requests to replay") -> UUID:
+    def _org(self, snapshot: Snapshot) -> UUID:
         org_id = snapshot.org_id()
         if org_id is None:
-            raise InputError(f"{self._name} has {lacking}; import a log first, with `ttplan import` or import_logs")
+            raise InputError(f"{self._name} has no requests to replay; import a log first, with `ttplan import` or import_logs")
         return org_id
-
-    def _signing_key(self) -> SigningKey:
-        """The key, loaded when it is first needed. One is made beside a store that has neither a key nor a chain."""
-        if self._key is None:
-            if self.key_file is None:
-                raise KeyFileError("this workspace has no signing key; open it with key or key_file")
-            if self._makes_key and not self.key_file.exists() and self.anchor() is None:
-                save_key(create_key(), self.key_file)
-            self._key = load_key(self.key_file)
-        return self._key
-
-    def _verifying_key(self, given: str | VerifyingKey | None) -> tuple[VerifyingKey, str]:
-        if isinstance(given, VerifyingKey):
-            return given, "the caller"
-        if given is not None:
-            return VerifyingKey.from_hex(given), "the caller"
-        return self._signing_key().public_key, "this workspace itself"
 
     def __repr__(self) -> str:
         return f"Workspace({self._name!r})"

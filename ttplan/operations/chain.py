@@ -1,0 +1,57 @@
+"""A store's audit chain: verified, and written to a file."""
+
+from __future__ import annotations
+
+import os
+
+from ttplan.audit.jsonl import write_chain
+from ttplan.audit.keys import VerifyingKey
+from ttplan.audit.report import ChainReport, check_chain
+from ttplan.audit.verify import Strength
+from ttplan.files import whole_file
+from ttplan.model.audit import TipAnchor
+from ttplan.model.errors import InputError
+from ttplan.progress import counting
+from ttplan.store.protocol import Store
+
+
+def verify_store(
+    store: Store,
+    key: VerifyingKey,
+    *,
+    key_source: str,
+    own_key: bool,
+    anchor: str | TipAnchor | None = None,
+    signatures: Strength = "all",
+    progress: bool | None = None,
+) -> ChainReport:
+    """Verify the chain of a store's organisation and report the first bad entry. `progress` of None shows a bar to a person."""
+    with store.read() as snapshot:
+        org_id = snapshot.org_id()
+        tip = None if org_id is None else snapshot.tip(org_id)
+        entries = iter(()) if org_id is None else snapshot.entries(org_id)
+        with counting("verifying", None if tip is None else tip.seq + 1, progress) as count:
+            return check_chain(
+                entries,
+                key,
+                key_source=key_source,
+                own_key=own_key,
+                anchor=TipAnchor.parse(anchor) if isinstance(anchor, str) else anchor,
+                signatures=signatures,
+                progress=count,
+            )
+
+
+def export_chain(store: Store, key: VerifyingKey, path: str | os.PathLike[str], *, name: str, overwrite: bool = False) -> int:
+    """Write the chain as JSON lines, whole or not at all, and return how many entries it has.
+
+    Raises InputError where there is such a file already, unless `overwrite`, or where the store, called `name`, has no chain.
+    """
+    with whole_file(path, overwrite=overwrite) as file, store.read() as snapshot:
+        org_id = snapshot.org_id()
+        if org_id is None:
+            raise InputError(f"{name} has no entries to export; import a log first, with `ttplan import` or import_logs")
+        tip = snapshot.tip(org_id)
+        count = 0 if tip is None else tip.seq + 1
+        write_chain(file, snapshot.entries(org_id), verifying_key=key, org_id=org_id, entry_count=count)
+    return count
