@@ -60,10 +60,12 @@ _HOMES = {
     "ttplan.model.errors": (
         "ApplyError",
         "AuditError",
+        "BadRotation",
         "BadSignature",
         "BrokenChain",
         "CanonicalError",
         "ChainError",
+        "DistrustedKey",
         "Equivocation",
         "ForeignOrg",
         "HashMismatch",

@@ -112,7 +112,17 @@ def test_the_public_consistency_proofs_and_each_of_their_corruptions(case: dict[
     wrong = [(old + d, new, one, two, path) for d in (-1, 1)]
     wrong += [(old ^ 2, new, one, two, path), (old, new * 2, one, two, path), (old, new // 2, one, two, path)]
     wrong += [(old, new, b"WrongRoot", two, path), (old, new, one, b"WrongRoot", path), (old, new, two, one, path)]
-    extra = ([], [*path, b""], [*path, one], [*path, two], [b"", *path], [one, *path], [two, *path], [path[0], *path], path[:-1])
+    extra: tuple[list[bytes], ...] = (
+        [],
+        [*path, b""],
+        [*path, one],
+        [*path, two],
+        [b"", *path],
+        [one, *path],
+        [two, *path],
+        [path[0], *path],
+        path[:-1],
+    )
     wrong += [(old, new, one, two, other) for other in extra]
     wrong += [(old, new, one, two, [*path[:i], bytes([path[i][0] ^ 16]) + path[i][1:], *path[i + 1 :]]) for i in range(len(path))]
     assert [case for case in wrong if consistent(*case)] == []

@@ -81,6 +81,11 @@ def read_chain(
     return preamble, _records(first, lines, skip_first=preamble is not None)
 
 
+def read_entry(line: bytes, name: str) -> Record:
+    """One entry by itself, as `read_chain` reads it. Raises InputError, naming where it is from."""
+    return _record(_Line(name, 1, line))
+
+
 class _Line(NamedTuple):
     file: str
     number: int
