@@ -14,7 +14,7 @@ from tests.audit.chains import KEY, ORG, OTHER_KEY, entry
 from ttplan.audit.chain import GENESIS, to_record
 from ttplan.audit.keys import SigningKey, key_from_hex
 from ttplan.audit.report import check_chain
-from ttplan.audit.rotation import EVENT, first_key, is_rotation, rotation_payload, statement
+from ttplan.audit.rotation import EVENT, is_rotation, keys_of, rotation_payload, statement
 from ttplan.audit.verify import KeySpan, Strength, verify_chain, verify_chain_with_anchor
 from ttplan.model.audit import AuditEntry, TipAnchor
 from ttplan.model.errors import BadRotation, BadSignature, ChainError, DistrustedKey, KeyFileError, TruncatedChain
@@ -206,8 +206,8 @@ def test_each_way_to_miss_an_anchor_has_its_reason() -> None:
 
 def test_who_holds_a_chain_finds_the_key_that_it_begins_with() -> None:
     records = [to_record(one) for one in rotated()]
-    assert first_key(records, THIRD_KEY.public_key) == KEY.public_key
-    assert first_key(records[:3], KEY.public_key) == KEY.public_key
+    assert keys_of(records, THIRD_KEY.public_key) == [KEY.public_key, OTHER_KEY.public_key, THIRD_KEY.public_key]
+    assert keys_of(records[:3], KEY.public_key) == [KEY.public_key]
 
 
 @settings(max_examples=30, deadline=None)

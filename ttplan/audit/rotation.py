@@ -67,17 +67,26 @@ def new_key_of(record: Record, index: int, current: VerifyingKey, used: Iterable
     return new
 
 
-def first_key(records: Iterable[Record], current: VerifyingKey) -> VerifyingKey:
-    """The key that a chain begins with, as its first rotation says; `current`, the one it ends with, where it has none.
+def goes_on_with(last: Record, key: VerifyingKey) -> bool:
+    """Whether a chain that ends with `last` goes on with `key`: the one that a rotation names, else the one that signed it."""
+    if is_rotation(last):
+        return bool(orjson.loads(last.body)["payload"].get("new_key") == key.hex)
+    return key.fault(bytes.fromhex(last.signature), bytes.fromhex(last.hash)) is None
+
+
+def keys_of(records: Iterable[Record], current: VerifyingKey) -> list[VerifyingKey]:
+    """The keys of a chain as its rotations name them, first to last; `current`, the one it ends with, where it has none.
 
     Nothing is verified: it is for who holds the chain and says to others which key to begin with.
     """
+    keys: list[VerifyingKey] = []
     for record in records:
         if is_rotation(record):
             payload = orjson.loads(record.body)["payload"]
             if _fault(payload) is None:
-                return VerifyingKey.from_hex(payload["old_key"], "old_key of the first rotation")
-    return current
+                keys = keys or [VerifyingKey.from_hex(payload["old_key"], "old_key of the first rotation")]
+                keys.append(VerifyingKey.from_hex(payload["new_key"], "new_key of a rotation"))
+    return keys or [current]
 
 
 def _fault(payload: dict[str, Any]) -> str | None:

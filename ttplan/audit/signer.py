@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
-import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from ttplan.audit.command import parse_command, run_command
 from ttplan.audit.keys import VerifyingKey
-from ttplan.model.errors import KeyFileError
+from ttplan.model.errors import InputError, KeyFileError
 
 COMMAND_NAME = "TTPLAN_SIGN_COMMAND"
 """The environment variable that may hold the command that signs."""
@@ -41,22 +40,15 @@ class CommandSigner:
     def sign(self, message: bytes) -> bytes:
         """The signature. Raises KeyFileError where the command fails, takes too long, or writes something else."""
         try:
-            done = subprocess.run(self._command, input=message, capture_output=True, timeout=self._timeout, check=True)  # noqa: S603
-        except subprocess.TimeoutExpired:
-            raise KeyFileError(f"the signing command {self} did not answer within {self._timeout:g} s") from None
-        except subprocess.CalledProcessError as error:
-            said = error.stderr.decode(errors="replace").strip()[:200]
-            raise KeyFileError(
-                f"the signing command {self} failed (exit code {error.returncode}): {said or 'no message'}"
-            ) from None
-        except OSError as error:
-            raise KeyFileError(f"the signing command {self} cannot be run: {error.strerror}") from None
-        if len(done.stdout) == 64:
-            return done.stdout
-        text = done.stdout.strip()
+            answer = run_command(self._command, message, timeout=self._timeout)
+        except InputError as error:
+            raise KeyFileError(f"no signature: {error}") from None
+        if len(answer) == 64:
+            return answer
+        text = answer.strip()
         if _HEX128.fullmatch(text):
             return bytes.fromhex(text.decode())
-        raise KeyFileError(f"the signing command {self} wrote {len(done.stdout)} bytes; expected 64, or 128 hex digits")
+        raise KeyFileError(f"the signing command {self} wrote {len(answer)} bytes; expected 64, or 128 hex digits")
 
     def __str__(self) -> str:
         return self._command[0]
@@ -68,7 +60,7 @@ class CommandSigner:
 def signer_from_env(environ: Mapping[str, str]) -> CommandSigner | None:
     """The command in `TTPLAN_SIGN_COMMAND`, with its key in `TTPLAN_SIGN_KEY`; None where that is not set.
 
-    Raises KeyFileError where only the command is there, or it is no command.
+    Raises InputError where only the command is there, or it is no command.
     """
     text = environ.get(COMMAND_NAME)
     if text is None:
@@ -76,12 +68,7 @@ def signer_from_env(environ: Mapping[str, str]) -> CommandSigner | None:
     key = environ.get(COMMAND_KEY_NAME)
     if key is None:
         raise KeyFileError(f"{COMMAND_NAME} is set but {COMMAND_KEY_NAME} is not; give the public key of what it signs with")
-    try:
-        command = shlex.split(text)
-    except ValueError as error:
-        raise KeyFileError(f"{COMMAND_NAME} is no command: {error}") from None
-    if not command:
-        raise KeyFileError(f"{COMMAND_NAME} is empty; expected a command")
+    command = parse_command(text, COMMAND_NAME)
     return CommandSigner(command, VerifyingKey.from_hex(key, COMMAND_KEY_NAME))
 
 
