@@ -21,7 +21,16 @@ from ttplan.apply import StoreChain, apply_plan, routes_commitment
 from ttplan.audit.canonical import canonical_json
 from ttplan.audit.verify import verify_chain
 from ttplan.model.audit import Actor, AuditEntry, System, User
-from ttplan.model.errors import ApplyError, AuditError, InvalidState, PlanNotFound, StoreError
+from ttplan.model.errors import (
+    ApplyError,
+    AuditError,
+    DriftError,
+    InvalidState,
+    PlanNotFound,
+    StalePlan,
+    StoreError,
+    TouchedSince,
+)
 from ttplan.model.plan_run import LiveRoute, PlanRun
 from ttplan.model.route import ProposedRoute
 from ttplan.store.duckdb import DuckDBStore
@@ -263,7 +272,8 @@ def test_the_chain_is_not_continued_with_another_key(store: Store) -> None:
 
 
 def test_all_failures_are_apply_errors() -> None:
-    assert all(issubclass(kind, ApplyError) for kind in (PlanNotFound, InvalidState, StoreError, AuditError))
+    kinds = (PlanNotFound, InvalidState, StalePlan, TouchedSince, DriftError, StoreError, AuditError)
+    assert all(issubclass(kind, ApplyError) for kind in kinds)
 
 
 def test_a_tip_is_published_only_after_its_commit(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ttplan.apply import StoreChain as StoreChain
     from ttplan.apply import apply_plan as apply_plan
+    from ttplan.apply import revert_plan as revert_plan
     from ttplan.audit.report import ChainReport as ChainReport
     from ttplan.audit.verify import verify_chain as verify_chain
     from ttplan.audit.verify import verify_chain_with_anchor as verify_chain_with_anchor
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     open = open_workspace
 
 _HOMES = {
-    "ttplan.apply": ("apply_plan", "StoreChain"),
+    "ttplan.apply": ("apply_plan", "revert_plan", "StoreChain"),
     "ttplan.audit.report": ("ChainReport",),
     "ttplan.audit.verify": ("verify_chain", "verify_chain_with_anchor"),
     "ttplan.engine.replay": ("replay", "replay_table"),
@@ -65,7 +66,9 @@ _HOMES = {
         "BrokenChain",
         "CanonicalError",
         "ChainError",
+        "DataError",
         "DistrustedKey",
+        "DriftError",
         "Equivocation",
         "ForeignOrg",
         "HashMismatch",
@@ -75,9 +78,12 @@ _HOMES = {
         "KeyFileError",
         "PlanNotFound",
         "ProofError",
+        "ReplayFailed",
         "SeqGap",
+        "StalePlan",
         "StoreError",
         "StoreLocked",
+        "TouchedSince",
         "TruncatedChain",
         "TtplanError",
     ),

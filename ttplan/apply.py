@@ -1,27 +1,28 @@
-"""Make a plan live: status, routes and audit entry together.
+"""Make a plan live, and take it back: status, routes and audit entry together.
 
-`apply_plan` is the only way to flip a status, so nobody gets an applied plan without a chain entry.
+`apply_plan` and `revert_plan` are the only ways to flip a status, so nobody gets an applied plan without a chain entry.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID, uuid4
 
-import blake3
-
-from ttplan.audit.canonical import canonical_json, payload_money
+from ttplan.audit.canonical import payload_money
 from ttplan.audit.chain import hashed_timestamp, next_entry, to_record
 from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.rotation import goes_on_with
 from ttplan.audit.signer import Signer
+from ttplan.live.history import APPLIED, REVERTED, restored_commitment
+from ttplan.live.history import routes_commitment as routes_commitment
+from ttplan.live.since import changes_since
+from ttplan.live.undo import restorable
 from ttplan.model.audit import Actor, AuditEntry, TipAnchor
-from ttplan.model.errors import ApplyError, AuditError, InvalidState, PlanNotFound, StoreError, TtplanError
+from ttplan.model.errors import ApplyError, AuditError, InvalidState, PlanNotFound, StalePlan, StoreError, TtplanError
 from ttplan.model.plan import PlanResult
-from ttplan.model.route import ProposedRoute
 from ttplan.store.protocol import Store, Transaction
 
 TIP_LOGGER = logging.getLogger("ttplan.audit.tip")
@@ -63,7 +64,7 @@ class StoreChain:
 
     @property
     def public_key(self) -> VerifyingKey:
-        """The key that verifies what this one appends."""
+        """What verifies the entries that this chain appends."""
         return self._key.public_key
 
     def append(self, tx: Transaction, org_id: UUID, actor: Actor, event: str, payload: Mapping[str, Any]) -> AuditEntry:
@@ -129,40 +130,75 @@ def publish_tip(entry: AuditEntry) -> None:
     TIP_LOGGER.info("%d:%s", entry.seq, entry.hash)
 
 
-def routes_commitment(nonce: str, routes: Iterable[ProposedRoute]) -> str:
-    """`BLAKE3(nonce ‖ canonical JSON of the routes)`, hex: what the chain says of routes without showing them."""
-    listed = [route.model_dump(mode="json") for route in routes]
-    return blake3.blake3(bytes.fromhex(nonce) + canonical_json(listed)).hexdigest()
-
-
-def apply_plan(store: Store, audit: AuditWriter, result: PlanResult, actor: Actor, *, clock: Clock = now) -> AuditEntry:
+def apply_plan(
+    store: Store, audit: AuditWriter, result: PlanResult, actor: Actor, *, allow_stale: bool = False, clock: Clock = now
+) -> AuditEntry:
     """Make a projected plan live and return its audit entry.
 
     In this order: the store flips the status and writes the routes, both or neither; then `plan.applied` is appended. Where
-    `audit` is the `StoreChain` of `store`, all of it is one transaction.
+    `audit` is the `StoreChain` of `store`, all of it is one transaction. With `allow_stale` a plan that was computed against
+    other live routes is applied all the same, and its entry says so.
 
-    Raises PlanNotFound, InvalidState and StoreError, after which nothing was written, and AuditError, whose `applied` says
-    whether the plan is live without its entry (a foreign audit writer) or nothing was written (the store's own chain).
+    Raises PlanNotFound, InvalidState, StalePlan and StoreError, after which nothing was written, and AuditError, whose `applied`
+    says whether the plan is live without its entry (a foreign audit writer) or nothing was written (the store's own chain).
     """
-    own_chain = audit if isinstance(audit, StoreChain) and audit.store == store else None
     applied_at = clock()
+    change = _Change(result.plan_id, APPLIED, "applied", "apply the plan")
+    return _write(store, audit, change, actor, lambda tx: _mark_applied(tx, result, applied_at, allow_stale))
+
+
+def revert_plan(store: Store, audit: AuditWriter, plan: PlanResult | UUID, actor: Actor, *, clock: Clock = now) -> AuditEntry:
+    """Put back what an applied plan replaced, and return the audit entry, `plan.reverted`.
+
+    Its routes are not live any more, and those that they took the place of are again, in one transaction with the entry where
+    `audit` is the `StoreChain` of `store`.
+
+    Raises PlanNotFound, InvalidState (the plan is not applied), TouchedSince (a later plan has replaced its routes: revert that
+    one first), DriftError (the live routes are not what it put there), StoreError and AuditError, as `apply_plan` does.
+    """
+    plan_id = plan if isinstance(plan, UUID) else plan.plan_id
+    reverted_at = clock()
+    change = _Change(plan_id, REVERTED, "reverted", "revert it")
+    return _write(store, audit, change, actor, lambda tx: _mark_reverted(tx, plan, plan_id, reverted_at))
+
+
+class _Change(NamedTuple):
+    """A flip of a status: of which plan, by which event, and as words."""
+
+    plan_id: UUID
+    event: str
+    done: str
+    again: str
+
+
+class _Marked(NamedTuple):
+    """What was written: in whose chain its entry belongs, and what the entry says of it."""
+
+    org_id: UUID
+    payload: dict[str, Any]
+
+
+def _write(store: Store, audit: AuditWriter, change: _Change, actor: Actor, mark: Callable[[Transaction], _Marked]) -> AuditEntry:
+    """`mark` in a transaction, and then the entry of what it wrote: in the same one where the chain is the store's own."""
+    own_chain = audit if isinstance(audit, StoreChain) and audit.store == store else None
     try:
         with store.transaction() as tx:
-            payload = _mark(tx, result, applied_at)
+            marked = mark(tx)
             if own_chain is not None:
-                entry = _append(own_chain, tx, result, actor, payload)
+                entry = _append(own_chain, tx, change, actor, marked)
     except TtplanError:
         raise
     except Exception as error:
-        raise StoreError(f"plan {result.plan_id} could not be applied, nothing was written: {error}") from error
+        raise StoreError(f"plan {change.plan_id} could not be {change.done}, nothing was written: {error}") from error
     if own_chain is None:
-        return _emit(audit, result, actor, payload)
+        return _emit(audit, change, actor, marked)
     own_chain.publish(entry)
     return entry
 
 
-def _mark(tx: Transaction, result: PlanResult, applied_at: datetime) -> dict[str, Any]:
-    """Flip the status, write the routes, and return what the entry says of it."""
+def _mark_applied(tx: Transaction, result: PlanResult, applied_at: datetime, allow_stale: bool) -> _Marked:
+    """Flip the status and write the routes."""
+    live = tx.live_routes(result.org_id)
     previous = tx.mark_applied(result.plan_id, applied_at, result.proposed_routes)
     if previous is None:
         raise PlanNotFound(result.plan_id)
@@ -173,8 +209,11 @@ def _mark(tx: Transaction, result: PlanResult, applied_at: datetime) -> dict[str
         raise PlanNotFound(result.plan_id)
     if run.org_id != result.org_id:
         raise ApplyError(f"plan {run.plan_id} belongs to {run.org_id}, but the result to apply speaks of {result.org_id}")
+    stale = changes_since(run, live, tx.plan)
+    if stale and not allow_stale:
+        raise StalePlan(run.plan_id, stale)
     try:
-        return {
+        payload = {
             "plan_id": str(result.plan_id),
             "applied_at": hashed_timestamp(applied_at),
             "sample_size": result.sample_size,
@@ -183,21 +222,39 @@ def _mark(tx: Transaction, result: PlanResult, applied_at: datetime) -> dict[str
         }
     except TtplanError as error:
         raise AuditError(f"plan {result.plan_id} was not applied, its audit entry cannot be written: {error}") from error
+    return _Marked(run.org_id, payload | {"allowed_stale": True} if stale else payload)
 
 
-def _append(chain: StoreChain, tx: Transaction, result: PlanResult, actor: Actor, payload: Mapping[str, Any]) -> AuditEntry:
+def _mark_reverted(tx: Transaction, plan: PlanResult | UUID, plan_id: UUID, reverted_at: datetime) -> _Marked:
+    """Flip the status and put back what the plan had replaced."""
+    run = tx.plan(plan_id)
+    if run is None:
+        raise PlanNotFound(plan_id)
+    if isinstance(plan, PlanResult) and plan.org_id != run.org_id:
+        raise ApplyError(f"plan {plan_id} belongs to {run.org_id}, but the result to revert speaks of {plan.org_id}")
+    restored = restorable(tx, run)
+    tx.mark_reverted(plan_id, reverted_at, restored)
+    payload = {
+        "plan_id": str(plan_id),
+        "reverted_at": hashed_timestamp(reverted_at),
+        "routes_commitment": restored_commitment(run.nonce, restored),
+    }
+    return _Marked(run.org_id, payload)
+
+
+def _append(chain: StoreChain, tx: Transaction, change: _Change, actor: Actor, marked: _Marked) -> AuditEntry:
     try:
-        return chain.append(tx, result.org_id, actor, "plan.applied", payload)
+        return chain.append(tx, marked.org_id, actor, change.event, marked.payload)
     except Exception as error:
-        raise AuditError(f"plan {result.plan_id} was not applied, its audit entry could not be written: {error}") from error
+        raise AuditError(f"plan {change.plan_id} was not {change.done}, its audit entry could not be written: {error}") from error
 
 
-def _emit(audit: AuditWriter, result: PlanResult, actor: Actor, payload: Mapping[str, Any]) -> AuditEntry:
+def _emit(audit: AuditWriter, change: _Change, actor: Actor, marked: _Marked) -> AuditEntry:
     try:
-        return audit.emit(result.org_id, actor, "plan.applied", payload)
+        return audit.emit(marked.org_id, actor, change.event, marked.payload)
     except Exception as error:
         raise AuditError(
-            f"plan {result.plan_id} IS applied, but its audit entry was not written ({error}): re-emit the entry, "
-            "do not apply the plan again",
+            f"plan {change.plan_id} IS {change.done}, but its audit entry was not written ({error}): re-emit the entry, "
+            f"do not {change.again} again",
             applied=True,
         ) from error

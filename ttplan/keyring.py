@@ -52,6 +52,15 @@ class Keyring:
             return VerifyingKey.from_hex(given), "the caller"
         return self.signing().public_key, "this workspace itself"
 
+    def verifying_if_any(self, given: str | VerifyingKey | None) -> VerifyingKey | None:
+        """The key to verify with; None where there is none to be had. Raises KeyFileError where `given` cannot be used."""
+        if given is not None:
+            return self.verifying(given)[0]
+        try:
+            return self.signing().public_key
+        except KeyFileError:
+            return None
+
     def next_signing(self) -> Signer:
         """The key to rotate to: that in the file beside the key's own, made where there is none.
 

@@ -17,15 +17,15 @@ from ttplan.engine.replay import replay_table
 from ttplan.engine.suggest import suggest
 from ttplan.interrupt import run
 from ttplan.model.backtest import Backtest
-from ttplan.model.errors import InputError
-from ttplan.model.plan import IntervalMethod, PlanConfig, PlanResult
-from ttplan.model.plan_run import PlanRun
+from ttplan.model.empty import empty_result
+from ttplan.model.errors import DataError, InputError, TtplanError
+from ttplan.model.plan import BOOTSTRAP_ITERATIONS, IntervalMethod, PlanConfig, PlanResult
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.route import ProposedRoute
 from ttplan.model.suggestion import Suggestions
+from ttplan.plan_file import read_plan_file
 from ttplan.prices import price_table, read_prices
 from ttplan.progress import passing
-from ttplan.store.protocol import Store
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -64,26 +64,38 @@ class Asked(NamedTuple):
     allow_unpriced: bool
 
 
+def asked_of(
+    routes: PathLike | Sequence[ProposedRoute],
+    config: PlanConfig | None,
+    window: Window | None,
+    prices: OwnPrices,
+    interval_method: IntervalMethod,
+    allow_unpriced: bool,
+    *,
+    plan_id: UUID,
+    at: datetime,
+) -> Asked:
+    """What is asked of the log; `routes` and, unless given, the config may be in a plan file. Raises InputError."""
+    proposed, written = read_plan_file(routes) if isinstance(routes, str | os.PathLike) else (routes, None)
+    return Asked(
+        routes=proposed,
+        config=config or written or PlanConfig(),
+        plan_id=plan_id,
+        window=window,
+        prices=prices,
+        at=at,
+        seed=0,
+        bootstrap_iterations=BOOTSTRAP_ITERATIONS,
+        interval_method=interval_method,
+        allow_unpriced=allow_unpriced,
+    )
+
+
 class Answered(NamedTuple):
     """The result, and the prices that it was made with."""
 
     result: PlanResult
     pricing: Mapping[str, ModelPricing]
-
-
-class Made(NamedTuple):
-    """What a new plan row says of its making: its name, when, and the nonce that blinds what the chain says of its routes."""
-
-    name: str
-    created_at: datetime
-    nonce: str
-
-
-class Elsewhere(NamedTuple):
-    """Requests that are replayed where they are: Parquet files, and how much memory that may take ("2GB")."""
-
-    requests: PathLike | Sequence[PathLike]
-    memory_limit: str | None
 
 
 def survey(table: ir.Table) -> Survey:
@@ -129,48 +141,15 @@ def price_routes(
     return table.pricing
 
 
-def make_plan(
-    store: Store,
-    asked: Asked,
-    made: Callable[[], Made],
-    *,
-    log: str,
-    elsewhere: Elsewhere | None,
-    new_id: Callable[[], UUID],
-    progress: bool | None = None,
-) -> PlanRun:
-    """Replay what is asked of the store's requests, or of those `elsewhere`, and keep the result as a projected plan.
+class Broke(Exception):
+    """A replay that broke by no fault of what was asked: what is known of its plan, and why. Its result is empty."""
 
-    `made` is asked once the replay is done. `log` names the store in errors; `new_id` gives the organisation where nothing
-    says one. Raises InputError, and KeyboardInterrupt at an interrupt; nothing is written then.
-    """
-    if elsewhere is None:
-        with store.read() as snapshot:
-            org_id = snapshot.org_id()
-            if org_id is None:
-                raise InputError(f"{log} has no requests to replay; import a log first, with `ttplan import` or import_logs")
-            found = replay_log(snapshot.requests(), asked, org_id, log, progress)
-    else:
-        from ttplan.logs.lake import open_requests
-
-        with store.read() as snapshot:
-            org_id = snapshot.org_id()
-        with open_requests(elsewhere.requests, memory_limit=elsewhere.memory_limit) as lake:
-            found = replay_lake(lake, asked, org_id, new_id(), str(elsewhere.requests), progress)
-    run = PlanRun(
-        plan_id=asked.plan_id,
-        org_id=found.result.org_id,
-        **made()._asdict(),
-        seed=asked.seed,
-        bootstrap_iterations=asked.bootstrap_iterations,
-        config=asked.config,
-        pricing=dict(found.pricing),
-        result=found.result,
-    )
-    with store.transaction() as tx:
-        tx.set_org_id(run.org_id)
-        tx.add_plan(run)
-    return run
+    def __init__(self, found: Answered, cause: Exception) -> None:
+        self.found = found
+        self.cause = cause
+        lines = str(cause).splitlines() or [""]
+        self.reason = lines[0] if isinstance(cause, DataError) else f"{type(cause).__name__}: {lines[0]}".rstrip(": ")
+        super().__init__(self.reason)
 
 
 def replay_log(table: ir.Table, asked: Asked, org_id: UUID, log: str, progress: bool | None = None) -> Answered:
@@ -278,20 +257,26 @@ def _only_org(orgs: Sequence[UUID], otherwise: UUID, log: str) -> UUID:
 def _answer(table: ir.Table, found: Survey, asked: Asked, org_id: UUID, log: str, report: Report) -> Answered:
     start, end = window_of(found, asked.window, log)
     pricing = price_routes(asked.routes, found.providers, asked.prices, asked.at, asked.allow_unpriced)
-    result = replay_table(
-        table,
-        asked.routes,
-        pricing,
-        asked.config,
-        org_id=org_id,
-        plan_id=asked.plan_id,
-        window_start=start,
-        window_end=end,
-        seed=asked.seed,
-        bootstrap_iterations=asked.bootstrap_iterations,
-        interval_method=asked.interval_method,
-        progress=report,
-    )
+    try:
+        result = replay_table(
+            table,
+            asked.routes,
+            pricing,
+            asked.config,
+            org_id=org_id,
+            plan_id=asked.plan_id,
+            window_start=start,
+            window_end=end,
+            seed=asked.seed,
+            bootstrap_iterations=asked.bootstrap_iterations,
+            interval_method=asked.interval_method,
+            progress=report,
+        )
+    except Exception as error:
+        if isinstance(error, TtplanError) and not isinstance(error, DataError):
+            raise
+        nothing = empty_result(asked.plan_id, org_id, (start, end), tuple(asked.routes))
+        raise Broke(Answered(nothing, pricing), error) from error
     return Answered(result, pricing)
 
 

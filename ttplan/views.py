@@ -8,8 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from ttplan.model.plan import Interval
+from ttplan.model.plan import Interval, PlanResult
 from ttplan.model.plan_run import LiveRoute, PlanRun
+from ttplan.operations.history import Turn
 
 PLANS = {
     "plan_id": "string",
@@ -39,6 +40,19 @@ ROUTES = {
     "route_id": "string",
 }
 """Columns of `routes_frame`."""
+HISTORY = {
+    "since": "datetime64[us, UTC]",
+    "event": "string",
+    "plan_id": "string",
+    "plan": "string",
+    "live": "boolean",
+    "priority": "Int64",
+    "enabled": "boolean",
+    "target_model": "string",
+    "conditions": "string",
+    "seq": "Int64",
+}
+"""Columns of `history_frame`: what is live since each moment, which entry of the chain says so (`seq`), and which plan did it."""
 SAVINGS = {
     "plan_id": "string",
     "name": "string",
@@ -57,26 +71,31 @@ SAVINGS = {
 
 
 def plans_frame(runs: Sequence[PlanRun]) -> pd.DataFrame:
-    """One row for each plan, in the order given; columns `PLANS`."""
-    rows = [
-        {
-            "plan_id": str(run.plan_id),
-            "name": run.name,
-            "status": run.status,
-            "created_at": run.created_at,
-            "applied_at": run.applied_at,
-            "window_start": run.result.window_start,
-            "window_end": run.result.window_end,
-            "requests": run.result.sample_size,
-            "savings_usd": float(run.result.aggregates.projected_savings_usd),
-            "savings_usd_lo": _ends(run.result.confidence_intervals.savings_usd_95)[0],
-            "savings_usd_hi": _ends(run.result.confidence_intervals.savings_usd_95)[1],
-            "change_vs_actual_usd": float(run.result.aggregates.change_vs_actual_usd),
-            "caveats": len(run.result.caveats),
-        }
-        for run in runs
-    ]
-    return _frame(rows, PLANS)
+    """One row for each plan, in the order given; columns `PLANS`. A failed plan has no figures."""
+    return _frame([_plan(run) | ({} if run.status == "failed" else _figures(run.result)) for run in runs], PLANS)
+
+
+def _plan(run: PlanRun) -> dict[str, Any]:
+    return {
+        "plan_id": str(run.plan_id),
+        "name": run.name,
+        "status": run.status,
+        "created_at": run.created_at,
+        "applied_at": run.applied_at,
+        "window_start": run.result.window_start,
+        "window_end": run.result.window_end,
+    }
+
+
+def _figures(result: PlanResult) -> dict[str, Any]:
+    return {
+        "requests": result.sample_size,
+        "savings_usd": float(result.aggregates.projected_savings_usd),
+        "savings_usd_lo": _ends(result.confidence_intervals.savings_usd_95)[0],
+        "savings_usd_hi": _ends(result.confidence_intervals.savings_usd_95)[1],
+        "change_vs_actual_usd": float(result.aggregates.change_vs_actual_usd),
+        "caveats": len(result.caveats),
+    }
 
 
 def routes_frame(live: Sequence[LiveRoute]) -> pd.DataFrame:
@@ -84,10 +103,7 @@ def routes_frame(live: Sequence[LiveRoute]) -> pd.DataFrame:
     rows = [
         {
             "name": one.route.name,
-            "priority": one.route.priority,
-            "enabled": one.route.enabled,
-            "target_model": one.route.then.target_model,
-            "conditions": conditions(one),
+            **_route(one),
             "plan_id": str(one.plan_id),
             "applied_at": one.applied_at,
             "route_id": str(one.route.id),
@@ -104,8 +120,34 @@ def conditions(one: LiveRoute) -> str:
 
 
 def savings_frame(runs: Sequence[PlanRun]) -> pd.DataFrame:
-    """What each plan and each of its routes saves; columns `SAVINGS`, USD per window."""
-    return _frame([row for run in runs for row in _savings(run)], SAVINGS)
+    """What each plan and each of its routes saves; columns `SAVINGS`, USD per window. Failed plans are left out."""
+    return _frame([row for run in runs if run.status != "failed" for row in _savings(run)], SAVINGS)
+
+
+def history_frame(turns: Sequence[Turn]) -> pd.DataFrame:
+    """What became of one route, oldest first; columns `HISTORY`."""
+    rows = [
+        {
+            "since": turn.since,
+            "event": turn.event,
+            "plan_id": str(turn.plan_id),
+            "plan": turn.plan_name,
+            "live": turn.live is not None,
+            **({} if turn.live is None else _route(turn.live)),
+            "seq": turn.seq,
+        }
+        for turn in turns
+    ]
+    return _frame(rows, HISTORY)
+
+
+def _route(one: LiveRoute) -> dict[str, Any]:
+    return {
+        "priority": one.route.priority,
+        "enabled": one.route.enabled,
+        "target_model": one.route.then.target_model,
+        "conditions": conditions(one),
+    }
 
 
 def _savings(run: PlanRun) -> list[dict[str, Any]]:

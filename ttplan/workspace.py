@@ -4,39 +4,41 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
-from ttplan.apply import Clock, StoreChain, apply_plan, now
-from ttplan.audit.keys import SigningKey, VerifyingKey
+from ttplan.apply import Clock, StoreChain, apply_plan, now, revert_plan
+from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.report import ChainReport
+from ttplan.audit.signer import Signer
 from ttplan.audit.verify import Strength
 from ttplan.cards.plan import Plan
 from ttplan.keyring import Keyring
 from ttplan.model.audit import Actor, Anonymous, AuditEntry, TipAnchor
 from ttplan.model.errors import InputError
-from ttplan.model.plan import IntervalMethod, PlanConfig
+from ttplan.model.plan import BOOTSTRAP_ITERATIONS, IntervalMethod, PlanConfig
 from ttplan.model.plan_run import LiveRoute, PlanRun
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.route import ProposedRoute
-from ttplan.plan_file import read_plan_file
 from ttplan.store.protocol import Snapshot, Store
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ttplan.cards.backtest import ShownBacktest
+    from ttplan.cards.changes import ShownPreview
+    from ttplan.cards.drift import ShownDrift
     from ttplan.cards.suggestions import SuggestedRoutes
+    from ttplan.evidence import Evidence
     from ttplan.logs.reader import OnBadRows
     from ttplan.logs.report import ReadReport
     from ttplan.planning import Asked
     from ttplan.quality.judge import Judge, Proposer, QualitySettings
 
-BOOTSTRAP_ITERATIONS = 10_000
 PathLike = str | os.PathLike[str]
 
 
@@ -48,9 +50,11 @@ class Workspace:
         store: Store,
         *,
         name: str,
-        key: SigningKey | None = None,
+        key: Signer | None = None,
         key_file: Path | None = None,
         makes_key: bool = False,
+        passphrase: bytes | None = None,
+        on_tip: Callable[[TipAnchor, datetime], None] | None = None,
         org_id: UUID | None = None,
         clock: Clock = now,
         new_id: Callable[[], UUID] = uuid4,
@@ -58,7 +62,8 @@ class Workspace:
     ) -> None:
         self.store = store
         self._name = name
-        self._keys = Keyring(store, key, key_file, makes_key=makes_key)
+        self._keys = Keyring(store, key, key_file, makes_key=makes_key, passphrase=passphrase)
+        self._on_tip = on_tip
         self._clock = clock
         self._new_id = new_id
         self._new_nonce = new_nonce
@@ -137,9 +142,10 @@ class Workspace:
         bar on a terminal or in a notebook.
 
         Raises InputError where something cannot be used, a target model without a price unless `allow_unpriced`, and
-        KeyboardInterrupt at an interrupt; nothing is written then.
+        KeyboardInterrupt at an interrupt; nothing is written then. A replay that breaks by itself is kept as a failed plan, with
+        its reason: ReplayFailed, or DataError where rows are the reason.
         """
-        from ttplan.planning import Elsewhere, Made, make_plan
+        from ttplan.operations.plans import Elsewhere, Made, make_plan
 
         if not name.strip():
             raise InputError("a plan needs a name; expected some text")
@@ -244,15 +250,63 @@ class Workspace:
 
         return Plan(find_plan(self.store, plan_id))
 
-    def apply(self, plan: Plan | UUID | str, *, actor: Actor | None = None) -> AuditEntry:
+    def preview(self, plan: Plan | UUID | str) -> ShownPreview:
+        """What applying a plan would change in the live routes: + new, ~ replaced, = same. Raises PlanNotFound."""
+        from ttplan.cards.changes import ShownPreview
+        from ttplan.operations.preview import preview
+
+        return ShownPreview(preview(self.store, self._id(plan), self._clock()))
+
+    def apply(self, plan: Plan | UUID | str, *, actor: Actor | None = None, allow_stale: bool = False) -> AuditEntry:
         """Make a projected plan live: its status, its routes and a signed audit entry, in one transaction.
 
-        `actor` is who does it (`ttplan.User(id)`, …), Anonymous where nobody is named. Raises PlanNotFound, InvalidState,
+        `actor` is who does it (`ttplan.User(id)`, …), Anonymous where nobody is named. A plan that was computed against other
+        live routes is applied only with `allow_stale`, which the entry then says. Raises PlanNotFound, InvalidState, StalePlan,
         StoreError, AuditError or KeyFileError; nothing is written then.
         """
         found = self.get(plan.plan_id if isinstance(plan, Plan) else plan)
-        chain = StoreChain(self.store, self._keys.signing(), clock=self._clock, new_id=self._new_id)
-        return apply_plan(self.store, chain, found.result, actor or Anonymous(), clock=self._clock)
+        chain, by = self._chain(), actor or Anonymous()
+        return apply_plan(self.store, chain, found.result, by, allow_stale=allow_stale, clock=self._clock)
+
+    def preview_revert(self, plan: Plan | UUID | str) -> ShownPreview:
+        """What reverting a plan would change: - removed, ~ put back, = same. Raises what `revert` would; nothing is written."""
+        from ttplan.cards.changes import ShownPreview
+        from ttplan.operations.preview import preview_revert
+
+        return ShownPreview(preview_revert(self.store, self._id(plan)))
+
+    def revert(self, plan: Plan | UUID | str, *, actor: Actor | None = None) -> AuditEntry:
+        """Put back what an applied plan replaced: status, routes and a signed audit entry, in one transaction.
+
+        Raises PlanNotFound, InvalidState, TouchedSince (it names the later plan to revert first), DriftError, StoreError,
+        AuditError or KeyFileError; nothing is written then.
+        """
+        return revert_plan(self.store, self._chain(), self._id(plan), actor or Anonymous(), clock=self._clock)
+
+    def drift(self, *, public_key: str | VerifyingKey | None = None) -> ShownDrift:
+        """Check that the live routes are what plan rows and chain come to; each that is not is named.
+
+        The chain is verified with `public_key`, else with the workspace's own key, where it has one. Raises StoreError.
+        """
+        from ttplan.cards.drift import ShownDrift
+        from ttplan.operations.drift import find_drift
+
+        key = self._keys.verifying_if_any(public_key)
+        with self.store.read() as snapshot:
+            return ShownDrift(find_drift(snapshot, snapshot.org_id(), key, own_key=public_key is None))
+
+    def repair(self, *, actor: Actor | None = None) -> AuditEntry | None:
+        """Write back the live routes that were signed for, with an entry `routes.repaired`; None where nothing is to repair.
+
+        Raises DriftError where it cannot be known what was signed for, StoreError, AuditError or KeyFileError; nothing is
+        written then.
+        """
+        from ttplan.operations.repair import repair_routes
+
+        with self.store.read() as snapshot:
+            org_id = snapshot.org_id()
+        by = actor or Anonymous()
+        return None if org_id is None else repair_routes(self._chain(), org_id, by, clock=self._clock)
 
     # --- what is stored ----------------------------------------------------------------------------------------------
 
@@ -274,11 +328,26 @@ class Workspace:
 
         return plans_frame(self.plan_runs())
 
-    def routes(self) -> pd.DataFrame:
-        """The live routes, by precedence; columns `ttplan.views.ROUTES`."""
+    def routes(self, *, at: datetime | None = None) -> pd.DataFrame:
+        """The live routes, by precedence; columns `ttplan.views.ROUTES`.
+
+        With `at` those that were live at that moment, from plan rows and chain alone. Raises InputError for a moment without a
+        zone, DriftError where plan rows and chain do not say.
+        """
+        from ttplan.operations.history import routes_at
         from ttplan.views import routes_frame
 
-        return routes_frame(self.live_routes())
+        return routes_frame(self.live_routes() if at is None else routes_at(self.store, at))
+
+    def route_history(self, name: str) -> pd.DataFrame:
+        """What became of the route of that name, oldest first, from plan rows and chain alone; columns `ttplan.views.HISTORY`.
+
+        Raises InputError where there never was one, DriftError where plan rows and chain do not say.
+        """
+        from ttplan.operations.history import route_turns
+        from ttplan.views import history_frame
+
+        return history_frame(route_turns(self.store, name))
 
     def savings(self) -> pd.DataFrame:
         """What each plan and each of its routes saves; columns `ttplan.views.SAVINGS`."""
@@ -293,13 +362,16 @@ class Workspace:
         *,
         public_key: str | VerifyingKey | None = None,
         anchor: str | TipAnchor | None = None,
+        passes_through: Iterable[TipAnchor] = (),
+        distrust_after: TipAnchor | None = None,
         signatures: Strength = "all",
         progress: bool | None = None,
+        on_fork: Callable[[bytes], None] | None = None,
     ) -> ChainReport:
         """Verify the audit chain and report the first bad entry.
 
         With `public_key` from elsewhere the verdict is "verified"; without one, the workspace's own key is used, and the chain is
-        only "consistent with its own key". With `anchor` (`<seq>:<hash>`) it also has to end there.
+        only "consistent with its own key". The rest is as in `ttplan.verify_file`.
         """
         from ttplan.operations.chain import verify_store
 
@@ -310,8 +382,11 @@ class Workspace:
             key_source=source,
             own_key=public_key is None,
             anchor=anchor,
+            passes_through=passes_through,
+            distrust_after=distrust_after,
             signatures=signatures,
             progress=progress,
+            on_fork=on_fork,
         )
 
     def export_chain(self, path: PathLike, *, overwrite: bool = False) -> int:
@@ -335,33 +410,25 @@ class Workspace:
             org_id = snapshot.org_id()
             return None if org_id is None else snapshot.tip(org_id)
 
+    @property
+    def evidence(self) -> Evidence:
+        """What of this store convinces others: anchors, proofs, checkpoints, disclosures, and handing over to another key."""
+        from ttplan.evidence import Evidence
+
+        return Evidence(self.store, self._keys, self._chain, clock=self._clock)
+
     # --- wiring ------------------------------------------------------------------------------------------------------
 
-    def _asked(
-        self,
-        routes: PathLike | Sequence[ProposedRoute],
-        config: PlanConfig | None,
-        window: tuple[datetime, datetime] | None,
-        prices: PathLike | Mapping[str, ModelPricing] | None,
-        interval_method: IntervalMethod,
-        allow_unpriced: bool,
-    ) -> Asked:
-        """What is asked of the log; `routes` and, unless given, the config may be in a plan file."""
-        from ttplan.planning import Asked
+    def _asked(self, *asked: Any) -> Asked:
+        from ttplan.planning import asked_of
 
-        proposed, written = read_plan_file(routes) if isinstance(routes, str | os.PathLike) else (routes, None)
-        return Asked(
-            routes=proposed,
-            config=config or written or PlanConfig(),
-            plan_id=self._new_id(),
-            window=window,
-            prices=prices,
-            at=self._clock(),
-            seed=0,
-            bootstrap_iterations=BOOTSTRAP_ITERATIONS,
-            interval_method=interval_method,
-            allow_unpriced=allow_unpriced,
-        )
+        return asked_of(*asked, plan_id=self._new_id(), at=self._clock())
+
+    def _id(self, plan: Plan | UUID | str) -> UUID:
+        return plan.plan_id if isinstance(plan, Plan) else self.get(plan).plan_id
+
+    def _chain(self) -> StoreChain:
+        return StoreChain(self.store, self._keys.signing(), clock=self._clock, new_id=self._new_id, on_tip=self._on_tip)
 
     def _org(self, snapshot: Snapshot) -> UUID:
         org_id = snapshot.org_id()

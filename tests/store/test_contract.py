@@ -22,7 +22,7 @@ from ttplan.engine.replay import answer, replay
 from ttplan.logs.reader import SCHEMA
 from ttplan.model.errors import InputError, PlanNotFound, StoreError
 from ttplan.model.plan import PlanConfig
-from ttplan.model.plan_run import LiveRoute
+from ttplan.model.plan_run import LiveRoute, SeenRoute
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
 from ttplan.quality.result import unverified
 from ttplan.store.protocol import Store
@@ -127,6 +127,84 @@ def test_a_live_route_is_replaced_by_name_within_its_org(store: Store) -> None:
     store.mark_applied(UUID(int=2), AT, (new,))
     assert [one.route for one in live(store)] == [new, plans.route(5)]
     assert [one.route for one in live(store, OTHER)] == [old]
+
+
+def test_an_applied_plan_keeps_its_routes_and_what_they_replaced(store: Store) -> None:
+    first, second = plans.route(1, name="same"), plans.route(2, name="same")
+    with store.transaction() as tx:
+        tx.add_plan(plans.run(1, (first,)))
+        tx.add_plan(plans.run(2))
+    store.mark_applied(UUID(int=1), AT, (first,))
+    store.mark_applied(UUID(int=2), AT + timedelta(1), (second, plans.route(3)))
+    with store.read() as snapshot:
+        one, two = snapshot.plan(UUID(int=1)), snapshot.plan(UUID(int=2))
+    assert one is not None
+    assert one.replaced == ()
+    assert two is not None
+    assert two.replaced == (LiveRoute(route=first, plan_id=UUID(int=1), applied_at=AT),)
+    assert two.result.proposed_routes == (second, plans.route(3))
+
+
+def test_what_a_plan_saw_and_why_it_failed_is_read_back_equal(store: Store) -> None:
+    saw = SeenRoute(name="Zoë's", plan_id=UUID(int=9), digest="ab" * 32)
+    run = plans.run(1, status="failed", live_seen=(saw,), failure="OutOfMemoryException: it was too much")
+    with store.transaction() as tx:
+        tx.add_plan(run)
+        tx.add_plan(plans.run(2, created_at=plans.CREATED + timedelta(1)))
+    with store.read() as snapshot:
+        assert snapshot.plan(UUID(int=1)) == run
+        assert snapshot.statuses(ORG) == {UUID(int=1): "failed", UUID(int=2): "projected"}
+        assert list(snapshot.statuses(ORG)) == [UUID(int=1), UUID(int=2)]
+        assert snapshot.statuses(OTHER) == {}
+
+
+def test_mark_reverted_flips_stamps_and_changes_routes(store: Store) -> None:
+    mine, others = (plans.route(1), plans.route(2)), plans.route(3)
+    back = LiveRoute(route=plans.route(8, name="route 1"), plan_id=UUID(int=5), applied_at=AT - timedelta(1))
+    with store.transaction() as tx:
+        tx.add_plan(plans.run(1, mine))
+        tx.add_plan(plans.run(2, (others,)))
+    assert store.mark_applied(UUID(int=1), AT, mine) == "projected"
+    store.mark_applied(UUID(int=2), AT, (others,))
+    later = AT + timedelta(hours=1)
+    with store.transaction() as tx:
+        assert tx.mark_reverted(UUID(int=1), later, [back]) == "applied"
+    with store.read() as snapshot:
+        run = snapshot.plan(UUID(int=1))
+    assert run is not None
+    assert (run.status, run.applied_at, run.reverted_at) == ("reverted", AT, later)
+    assert live(store) == [back, LiveRoute(route=others, plan_id=UUID(int=2), applied_at=AT)]
+    with store.transaction() as tx:
+        assert tx.mark_reverted(UUID(int=1), AT, [back]) == "reverted"
+        assert tx.mark_reverted(UUID(int=77), AT, [back]) is None
+    assert len(live(store)) == 2
+
+
+@pytest.mark.parametrize("status", ["projected", "failed"])
+def test_mark_reverted_of_a_plan_that_is_not_applied_changes_nothing(store: Store, status: str) -> None:
+    run = plans.run(1, (plans.route(1),), status=status)
+    with store.transaction() as tx:
+        tx.add_plan(run)
+        back = LiveRoute(route=plans.route(1), plan_id=UUID(int=1), applied_at=AT)
+        assert tx.mark_reverted(UUID(int=1), AT, [back]) == status
+    with store.read() as snapshot:
+        assert snapshot.plan(UUID(int=1)) == run
+    assert live(store) == []
+
+
+def test_live_routes_are_set_for_one_organisation(store: Store) -> None:
+    with store.transaction() as tx:
+        tx.add_plan(plans.run(1))
+        tx.add_plan(plans.run(2, org_id=OTHER))
+    store.mark_applied(UUID(int=1), AT, (plans.route(1), plans.route(2)))
+    store.mark_applied(UUID(int=2), AT, (plans.route(1),))
+    wanted = [LiveRoute(route=plans.route(n), plan_id=UUID(int=n), applied_at=AT) for n in (7, 2)]
+    with store.transaction() as tx:
+        tx.set_live_routes(ORG, wanted)
+    assert live(store) == wanted
+    assert [one.route for one in live(store, OTHER)] == [plans.route(1)]
+    with store.read() as snapshot:
+        assert snapshot.live_rows(ORG) == wanted
 
 
 def test_live_routes_come_by_precedence(store: Store) -> None:
@@ -280,7 +358,7 @@ def test_money_is_read_back_to_the_last_digit(
     with store.transaction() as tx:
         tx.add_plan(run)
         tx.mark_applied(UUID(int=1), AT, (route,))
-        run = run.model_copy(update={"status": "applied", "applied_at": AT})
+        run = run.model_copy(update={"status": "applied", "applied_at": AT, "replaced": ()})
     with store.read() as snapshot:
         assert snapshot.plan(UUID(int=1)) == run
     assert [one.route for one in live(store)] == [route]

@@ -19,6 +19,7 @@ import pytest
 from tests import plans
 from ttplan.model.audit import Record
 from ttplan.model.errors import StoreError, StoreLocked
+from ttplan.model.plan_run import LiveRoute, UnreadableRoute
 from ttplan.store import duckdb_file
 from ttplan.store.duckdb import DuckDBStore
 from ttplan.store.schema import Migration, migrations
@@ -132,12 +133,37 @@ def test_an_older_schema_is_brought_forward_in_one_transaction(tmp_path: Path, m
     with DuckDBStore(path).transaction() as tx:
         tx.add_plan(plans.run(1))
     known = migrations()
-    steps = [*known, Migration(len(known) + 1, "next.sql", "CREATE TABLE later (x INTEGER); INSERT INTO later VALUES (7);")]
+    steps = [
+        *known,
+        Migration(known[-1].version + 1, "next.sql", "CREATE TABLE later (x INTEGER); INSERT INTO later VALUES (7);"),
+    ]
     monkeypatch.setattr(duckdb_file, "migrations", lambda: steps)
     with DuckDBStore(path).read() as snapshot:
         assert [run.plan_id.int for run in snapshot.plans(plans.ORG)] == [1]
         assert snapshot._rows("SELECT x FROM later") == [(7,)]
-        assert snapshot._rows("SELECT version FROM schema_version ORDER BY version") == [(n + 1,) for n in range(len(steps))]
+        assert snapshot._rows("SELECT version FROM schema_version ORDER BY version") == [(step.version,) for step in steps]
+
+
+def test_a_migration_that_was_left_out_is_made_up_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers have gaps, and a gap may be filled after a store has had a later one."""
+    path = tmp_path / "store.duckdb"
+    with DuckDBStore(path).transaction() as tx:
+        tx.add_plan(plans.run(1))
+    known = migrations()
+    gap = next(n for n in range(1, known[-1].version) if n not in {step.version for step in known})
+    steps = sorted([*known, Migration(gap, f"{gap:04}_between.sql", "CREATE TABLE between_two (x INTEGER)")])
+    monkeypatch.setattr(duckdb_file, "migrations", lambda: steps)
+    with DuckDBStore(path).read() as snapshot:
+        assert snapshot._rows("SELECT count(*) FROM between_two") == [(0,)]
+        assert snapshot.plan(UUID(int=1)) == plans.run(1)
+
+
+def test_a_migration_of_a_newer_ttplan_in_a_gap_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "store.duckdb"
+    DuckDBStore(path)
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("INSERT INTO schema_version VALUES (9, 'theirs', now())")
+    refused(path, "schema version 9, newer than this ttplan's")
 
 
 def test_a_migration_that_fails_leaves_the_store_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,17 +171,19 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(tmp_path: Path, monke
     DuckDBStore(path)
     known = migrations()
     with monkeypatch.context() as patch:
-        broken = Migration(len(known) + 1, "broken.sql", "CREATE TABLE later (x INTEGER); SELECT no_such_function();")
+        broken = Migration(known[-1].version + 1, "broken.sql", "CREATE TABLE later (x INTEGER); SELECT no_such_function();")
         patch.setattr(duckdb_file, "migrations", lambda: [*known, broken])
         with pytest.raises(StoreError, match="left as it was"):
             DuckDBStore(path)
     with DuckDBStore(path).read() as snapshot:
-        assert snapshot._rows("SELECT max(version) FROM schema_version") == [(len(known),)]
+        assert snapshot._rows("SELECT max(version) FROM schema_version") == [(known[-1].version,)]
         assert snapshot._rows("SELECT count(*) FROM information_schema.tables WHERE table_name = 'later'") == [(0,)]
 
 
-def test_migrations_are_numbered_without_a_gap() -> None:
-    assert [m.version for m in migrations()] == list(range(1, len(migrations()) + 1))
+def test_migrations_are_in_the_order_of_their_numbers_and_none_is_there_twice() -> None:
+    versions = [m.version for m in migrations()]
+    assert versions[0] == 1
+    assert versions == sorted(set(versions))
 
 
 def test_a_lock_that_is_held_too_long_names_its_holder(tmp_path: Path) -> None:
@@ -197,6 +225,28 @@ def test_no_connection_is_held_between_calls(tmp_path: Path) -> None:
         run = snapshot.plan(UUID(int=1))
     assert run is not None
     assert run.name == "theirs"
+
+
+def test_a_row_that_somebody_else_broke_is_told_or_raised_and_named(tmp_path: Path) -> None:
+    path = tmp_path / "store.duckdb"
+    store = DuckDBStore(path)
+    with store.transaction() as tx:
+        tx.add_plan(plans.run(1, (plans.route(1), plans.route(2))))
+        tx.mark_applied(UUID(int=1), plans.CREATED, (plans.route(1), plans.route(2)))
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("UPDATE routes SET conditions = '{not json' WHERE name = 'route 1'")
+        connection.execute("UPDATE plan_runs SET result = replace(result, 'sample_size', 'samples')")
+    with store.read() as snapshot:
+        good, bad = snapshot.live_rows(plans.ORG)
+        assert isinstance(good, LiveRoute)
+        assert good.route == plans.route(2)
+        assert isinstance(bad, UnreadableRoute)
+        assert bad.name == "route 1"
+        with pytest.raises(StoreError, match=r"the live route 'route 1' is no route any more: .*`ttplan drift`"):
+            snapshot.live_routes(plans.ORG)
+        with pytest.raises(StoreError, match=rf"the row of plan {UUID(int=1)} is no plan any more: result.sample"):
+            snapshot.plan(UUID(int=1))
+        assert snapshot.statuses(plans.ORG) == {UUID(int=1): "applied"}
 
 
 def test_threads_of_one_process_take_turns(tmp_path: Path) -> None:

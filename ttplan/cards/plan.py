@@ -204,9 +204,17 @@ def method(result: PlanResult) -> str:
     return f"95 % intervals by method {result.interval_method}, resampling by {result.interval_unit}"
 
 
+def failure(run: PlanRun) -> str:
+    """Why a failed plan has no figures."""
+    return f"The replay failed: {run.failure or 'nobody noted why'}. The plan has no figures, and can never be applied."
+
+
 def plan_text(run: PlanRun) -> str:
     """The plan as text."""
     result = run.result
+    if run.status == "failed":
+        told = textwrap.wrap(failure(run), WIDTH - 2, initial_indent="  ! ", subsequent_indent="    ")
+        return "\n".join([f"{_cut(run.name, WIDTH - 16)}  [{run.status}]", f"plan {run.plan_id}", "", *told])
     lines = [f"{_cut(run.name, WIDTH - 16)}  [{run.status}]", f"plan {run.plan_id}", *textwrap.wrap(window(result), WIDTH), ""]
     lines += [f"  {line.label:<14}{line.value:<36}{line.interval}".rstrip() for line in plan_lines(result)]
     if result.per_route_breakdown:
@@ -231,6 +239,12 @@ def plan_text(run: PlanRun) -> str:
 def plan_html(run: PlanRun) -> str:
     """The plan as HTML, in the notebook's own colours."""
     result = run.result
+    if run.status == "failed":
+        return (
+            '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="plan">'
+            f"<p style='margin:0'><strong>{escape(run.name)}</strong> [{escape(run.status)}]<br><code>{run.plan_id}</code></p>"
+            f"<p>{escape(failure(run))}</p></div>"
+        )
     figures = "".join(
         f'<tr><th scope="row" {_LEFT}>{escape(line.label)}</th><td {_LEFT}>{escape(line.value)}</td>'
         f"<td {_LEFT}>{escape(line.interval)}</td></tr>"

@@ -10,7 +10,6 @@ from uuid import UUID
 import typer
 
 from ttplan.cli.show import frame_json, show_frame, show_json
-from ttplan.model.audit import Actor, Anonymous, ApiKey, System, User
 from ttplan.model.errors import Cancelled, InputError
 
 if TYPE_CHECKING:
@@ -39,10 +38,11 @@ def open_store(store: Path, *, create: bool = False, key_file: Path | None = Non
     """The workspace of `--store`."""
     from ttplan.opening import open_workspace
 
-    return open_workspace(store, create=create, key_file=key_file, org_id=_uuid(org_id, "--org") if org_id else None)
+    return open_workspace(store, create=create, key_file=key_file, org_id=read_uuid(org_id, "--org") if org_id else None)
 
 
-def _uuid(text: str, option: str) -> UUID:
+def read_uuid(text: str, option: str) -> UUID:
+    """A UUID as an option gives it."""
     try:
         return UUID(text)
     except ValueError:
@@ -171,22 +171,25 @@ def window(start: str | None, end: str | None) -> tuple[datetime, datetime] | No
     """The window of `--start` and `--end`, both or neither."""
     if (start is None) != (end is None):
         raise InputError("--start and --end go together; give both, or neither for the whole log")
-    return None if start is None or end is None else (_moment(start, "--start"), _moment(end, "--end"))
+    return None if start is None or end is None else (moment(start, "--start"), moment(end, "--end"))
 
 
-def _moment(text: str, option: str) -> datetime:
+def moment(text: str, option: str) -> datetime:
+    """A moment as an option gives it, with its zone."""
     try:
-        moment = datetime.fromisoformat(text)
+        found = datetime.fromisoformat(text)
     except ValueError:
         raise InputError(f"{option} is {text!r}; expected a moment such as 2026-05-01T00:00:00Z") from None
-    if moment.tzinfo is None:
+    if found.tzinfo is None:
         raise InputError(f"{option} {text} has no time zone; expected a moment such as 2026-05-01T00:00:00Z")
-    return moment
+    return found
 
 
 def _show_plan(found: Any, json: bool) -> None:
     if json:
-        show_json(found.run.model_dump(mode="json", exclude={"nonce"}))
+        # A failed plan has a reason and no figures: its zeros are nobody's.
+        hidden = {"nonce", "result"} if found.status == "failed" else {"nonce"}
+        show_json(found.run.model_dump(mode="json", exclude=hidden))
     else:
         print(found)
 
@@ -219,56 +222,6 @@ PlanArgument = Annotated[str, typer.Argument(help="The plan's id, or the first d
 def show(plan_id: PlanArgument, store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
     """Show a plan's card."""
     _show_plan(open_store(store).get(plan_id), json)
-
-
-@app.command()
-def apply(
-    plan_id: PlanArgument,
-    store: StoreOption = DEFAULT_STORE,
-    yes: Annotated[bool, typer.Option("--yes", help="Apply without asking.")] = False,
-    user: Annotated[str | None, typer.Option(help="Who applies it: a person's UUID.")] = None,
-    api_key: Annotated[str | None, typer.Option(help="Who applies it: the UUID of an API key.")] = None,
-    system: Annotated[bool, typer.Option("--system", help="The system itself applies it.")] = False,
-    key_file: KeyOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Make a projected plan live: status, routes and signed audit entry in one transaction."""
-    actor = _actor(user, api_key, system)
-    workspace = open_store(store, key_file=key_file)
-    found = workspace.get(plan_id)
-    if not yes:
-        if json:
-            raise InputError("--json asks nothing; say --yes to apply")
-        print(found)
-        typer.confirm("\nApply this plan?", abort=True)
-    entry = workspace.apply(found, actor=actor)
-    if json:
-        show_json(entry.model_dump(mode="json"))
-    else:
-        routes = len(found.result.proposed_routes)
-        print(f"applied: {found.name}, {routes} {'route is' if routes == 1 else 'routes are'} live")
-        print(f"entry {entry.seq} of the audit chain; its anchor is {entry.seq}:{entry.hash}")
-
-
-def _actor(user: str | None, api_key: str | None, system: bool) -> Actor:
-    if sum((user is not None, api_key is not None, system)) > 1:
-        raise InputError("say --user, --api-key or --system, only one of them")
-    if user is not None:
-        return User(_uuid(user, "--user"))
-    if api_key is not None:
-        return ApiKey(_uuid(api_key, "--api-key"))
-    return System() if system else Anonymous()
-
-
-@app.command()
-def routes(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
-    """List the routes that are live, by precedence."""
-    frame = open_store(store).routes()
-    if json:
-        show_json(frame_json(frame))
-        return
-    columns = ["name", "priority", "enabled", "target_model", "conditions"]
-    show_frame(frame, title="live routes", columns=columns, empty="no routes are live")
 
 
 @app.command()

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from ttplan.engine.arrays import as_integers, as_microseconds
 from ttplan.engine.portable import fetch_batches
 from ttplan.engine.semantic import Lookups
-from ttplan.model.errors import InputError
+from ttplan.model.errors import DataError
 
 PART = 4_096
 """Requests that are read at once: 25 MB of 1,536 numbers each."""
@@ -24,7 +24,7 @@ Key = tuple[str, str]
 def read_lookups(known: ir.Table) -> Iterator[Iterator[Lookups]]:
     """The requests of each (provider, model) in (ts, id) order, in parts.
 
-    Raises InputError where an embedding is not all finite numbers.
+    Raises DataError where an embedding is not all finite numbers.
     """
     rows = known.select(
         "provider",
@@ -68,5 +68,5 @@ def _vectors(column: pa.ListArray, ids: list[str]) -> list[np.ndarray[tuple[int]
     stops = np.cumsum(lengths)
     if not np.isfinite(flat).all():
         row = int(np.searchsorted(stops, int(np.flatnonzero(~np.isfinite(flat))[0]), side="right"))
-        raise InputError(f"request {ids[row]}: its embedding has a number that is missing, not finite or too large for 32 bits")
+        raise DataError(f"request {ids[row]}: its embedding has a number that is missing, not finite or too large for 32 bits")
     return np.split(flat, stops[:-1])

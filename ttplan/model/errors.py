@@ -6,8 +6,11 @@ exits with: 1 a check failed, 2 bad usage or input, 3 the store could not do it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 from uuid import UUID
+
+from ttplan.model.since import RouteSince
 
 
 class TtplanError(Exception):
@@ -26,6 +29,10 @@ class InputError(TtplanError):
     """Something that came from outside cannot be used: a file, a row, a field, an option."""
 
 
+class DataError(InputError):
+    """Logged requests that a replay cannot be made of. A plan that ends so is kept as a failed one."""
+
+
 class CanonicalError(InputError):
     """A value that cannot be written as canonical JSON, so it cannot be signed."""
 
@@ -38,6 +45,19 @@ class ProofError(TtplanError):
 
 class KeyFileError(InputError):
     """A signing or verifying key is missing, malformed, unsafe to use, or not the right one."""
+
+
+class ReplayFailed(TtplanError):
+    """A replay that broke in the engine: memory, disk, a defect. `kept` says whether it is stored as a failed plan."""
+
+    exit_code = 3
+
+    def __init__(self, plan_id: UUID, reason: str, *, kept: bool) -> None:
+        self.plan_id = plan_id
+        self.reason = reason
+        self.kept = kept
+        told = "it is kept as a failed plan, which can never be applied" if kept else "nothing was written"
+        super().__init__(f"the replay of plan {plan_id} failed: {reason}; {told}")
 
 
 # --- apply -----------------------------------------------------------------------------------------------------------
@@ -65,6 +85,44 @@ class InvalidState(ApplyError):
         super().__init__(f"plan {plan_id} is {state!r}; only a plan that is {expected!r} can do this")
 
 
+class StalePlan(ApplyError):
+    """The live routes are not those that the plan was computed against; `changes` says what changed. Nothing was written."""
+
+    exit_code = 1
+    MOST_SHOWN = 5
+
+    def __init__(self, plan_id: UUID, changes: Sequence[RouteSince]) -> None:
+        self.plan_id = plan_id
+        self.changes = tuple(changes)
+        more = len(self.changes) - self.MOST_SHOWN
+        said = "; ".join(map(str, self.changes[: self.MOST_SHOWN])) + (f"; and {more} more" if more > 0 else "")
+        super().__init__(
+            f"plan {plan_id} was computed against other live routes: {said}. Plan again, or apply it as it is with allow_stale "
+            "(--allow-stale), which its audit entry then says"
+        )
+
+
+class TouchedSince(ApplyError):
+    """A later plan has replaced routes of the plan that was to be reverted. Nothing was written."""
+
+    exit_code = 1
+
+    def __init__(self, plan_id: UUID, by: UUID, by_name: str, routes: Sequence[str]) -> None:
+        self.plan_id = plan_id
+        self.by = by
+        self.routes = tuple(routes)
+        said = ", ".join(f"{name!r:.60}" for name in self.routes)
+        super().__init__(
+            f"plan {plan_id} cannot be reverted: plan {by} ({by_name!r:.60}) has since replaced its {said}; revert that one first"
+        )
+
+
+class DriftError(ApplyError):
+    """Live routes, plans and chain do not say the same, where the operation has to rely on it. Nothing was written."""
+
+    exit_code = 1
+
+
 class StoreError(ApplyError):
     """The store could not complete the operation. It was rolled back: nothing was written."""
 
@@ -78,8 +136,8 @@ class StoreLocked(StoreError):
 class AuditError(ApplyError):
     """The audit entry could not be written.
 
-    `applied` says whether the plan is applied all the same: False where store and chain share a transaction (it was rolled
-    back), True where the audit writer is a foreign one (re-emit the entry, do not re-apply).
+    `applied` says whether the plan is applied (or reverted) all the same: False where store and chain share a transaction (it was
+    rolled back), True where the audit writer is a foreign one (re-emit the entry, do not do it again).
     """
 
     exit_code = 3

@@ -29,6 +29,8 @@ _OUT = ConfigDict(frozen=True, extra="forbid")
 
 ColumnName = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
 MOST_THRESHOLDS = 32
+BOOTSTRAP_ITERATIONS = 10_000
+"""How many resamples a plan asks for where nobody says."""
 
 
 class PlanConfig(BaseModel):

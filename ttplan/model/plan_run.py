@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,10 +16,39 @@ from ttplan.model.route import ProposedRoute
 Status = Literal["projected", "applied", "reverted", "failed"]
 
 
+class LiveRoute(BaseModel):
+    """A route that the gateway follows now, and which plan put it there when."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    route: ProposedRoute
+    plan_id: UUID
+    applied_at: Instant
+
+
+class UnreadableRoute(NamedTuple):
+    """A row of the live routes that is no route any more: somebody wrote to it past ttplan."""
+
+    name: str
+    reason: str
+
+
+class SeenRoute(BaseModel):
+    """A route that was live when a plan was computed: its name, the plan that had put it there, and the digest of its content."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    plan_id: UUID
+    digest: Hex64
+
+
 class PlanRun(BaseModel):
     """A stored plan: what it found, what it was computed with, and where it is in its life.
 
     `nonce` (32 bytes, hex) blinds the commitment to the plan's routes in the audit chain; it never leaves the store.
+    `live_seen` are the routes that were live when it was computed, `replaced` those that its own took the place of when it was
+    applied; None in rows from before they were kept. `failure` says why a failed one has no result (its figures are zeros then).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,19 +59,13 @@ class PlanRun(BaseModel):
     status: Status = "projected"
     created_at: Instant
     applied_at: Instant | None = None
+    reverted_at: Instant | None = None
     nonce: Hex64 = Field(repr=False)
     seed: int
     bootstrap_iterations: int
     config: PlanConfig
     pricing: dict[str, ModelPricing]
+    live_seen: tuple[SeenRoute, ...] | None = None
+    replaced: tuple[LiveRoute, ...] | None = None
+    failure: str | None = None
     result: PlanResult
-
-
-class LiveRoute(BaseModel):
-    """A route that the gateway follows now, and which plan put it there when."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    route: ProposedRoute
-    plan_id: UUID
-    applied_at: Instant

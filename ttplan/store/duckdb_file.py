@@ -9,7 +9,7 @@ import secrets
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 import duckdb
 
 from ttplan.model.errors import StoreError, StoreLocked
-from ttplan.store.schema import migrations
+from ttplan.store.schema import Migration, migrations
 
 _CONFIG: dict[str, Any] = {
     "autoinstall_known_extensions": False,
@@ -74,8 +74,7 @@ def open_connection(path: Path, *, read_only: bool, lock_timeout: float) -> Iter
             return
         connection = _connect(path, read_only, lock_timeout)
         try:
-            version = _schema_version(connection, path)
-            if version < len(migrations()):
+            if _missing(connection, path):
                 connection = _migrated(connection, path, read_only, lock_timeout)
             shared.connection, shared.read_only = connection, read_only
             yield connection
@@ -92,7 +91,7 @@ def create_file(path: Path) -> None:
     try:
         connection = duckdb.connect(str(draft), config=_CONFIG)
         try:
-            _migrate(connection, 0)
+            _migrate(connection, migrations())
         finally:
             connection.close()
         os.link(draft, path)
@@ -159,27 +158,27 @@ def _locked(path: Path, reason: str, waited: float) -> StoreLocked:
     return StoreLocked(f"{path} is in use by {who}; waited {waited:.1f} s for it. Close it there, or try again")
 
 
-def _schema_version(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
-    """How many migrations the store has had. StoreError where it is somebody else's file, or a newer ttplan's.
+def _missing(connection: duckdb.DuckDBPyConnection, path: Path) -> list[Migration]:
+    """The migrations that the store has not had. StoreError where it is somebody else's file, or a newer ttplan's.
 
     Many programs keep a table `schema_version`: only one that lists our migrations by name is ours to bring forward.
     """
-    ours = [(migration.version, migration.name) for migration in migrations()]
+    ours = {migration.version: migration for migration in migrations()}
     try:
-        found = connection.execute("SELECT version, name FROM schema_version ORDER BY version").fetchall()
+        found = dict(connection.execute("SELECT version, name FROM schema_version").fetchall())
     except (duckdb.CatalogException, duckdb.BinderException):
-        found = []
-    # Names of versions that are not known here cannot be compared.
-    if not found or found[: len(ours)] != ours[: len(found)]:
+        found = {}
+    # Names of versions that are not known here cannot be compared; every store of ours has had the first.
+    if min(ours) not in found or any(version in ours and ours[version].name != name for version, name in found.items()):
         connection.close()
         raise StoreError(f"{path} is a DuckDB file, but not a store that ttplan made. It was left as it is")
-    if len(found) > len(ours):
+    if not found.keys() <= ours.keys():
         connection.close()
+        newest = max(found.keys() - ours.keys())
         raise StoreError(
-            f"{path} has schema version {found[-1][0]}, newer than this ttplan's {len(ours)}; use a newer ttplan. "
-            "It was left as it is"
+            f"{path} has schema version {newest}, newer than this ttplan's {max(ours)}; use a newer ttplan. It was left as it is"
         )
-    return len(found)
+    return [migration for version, migration in ours.items() if version not in found]
 
 
 def _migrated(
@@ -189,7 +188,7 @@ def _migrated(
     connection.close()
     writing = _connect(path, read_only=False, lock_timeout=lock_timeout)
     try:
-        _migrate(writing, _schema_version(writing, path))
+        _migrate(writing, _missing(writing, path))
     except duckdb.Error as error:
         writing.close()
         reason = str(error).splitlines()[0]
@@ -200,15 +199,14 @@ def _migrated(
     return _connect(path, read_only=True, lock_timeout=lock_timeout)
 
 
-def _migrate(connection: duckdb.DuckDBPyConnection, version: int) -> None:
-    """Apply the migrations after `version`, all in one transaction."""
+def _migrate(connection: duckdb.DuckDBPyConnection, missing: Iterable[Migration]) -> None:
+    """Apply migrations, all in one transaction."""
     connection.execute("BEGIN")
     connection.execute(
         "CREATE TABLE IF NOT EXISTS schema_version "
         "(version INTEGER NOT NULL, name VARCHAR NOT NULL, applied_at TIMESTAMPTZ NOT NULL)"
     )
-    for migration in migrations():
-        if migration.version > version:
-            connection.execute(migration.sql)
-            connection.execute("INSERT INTO schema_version VALUES (?, ?, now())", [migration.version, migration.name])
+    for migration in missing:
+        connection.execute(migration.sql)
+        connection.execute("INSERT INTO schema_version VALUES (?, ?, now())", [migration.version, migration.name])
     connection.execute("COMMIT")

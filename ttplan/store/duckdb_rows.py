@@ -9,10 +9,12 @@ from uuid import UUID
 
 import duckdb
 import orjson
+from pydantic import ValidationError
 
+from ttplan.files import explain
 from ttplan.model.audit import Record, TipAnchor
 from ttplan.model.errors import InputError, PlanNotFound, StoreError
-from ttplan.model.plan_run import LiveRoute, PlanRun, Status
+from ttplan.model.plan_run import LiveRoute, PlanRun, Status, UnreadableRoute
 from ttplan.model.quality import QualityResult
 from ttplan.model.route import ProposedRoute
 from ttplan.store.exact_json import read_exact, write_exact
@@ -24,9 +26,11 @@ if TYPE_CHECKING:
 
 _CHUNK = 5_000
 _PLAN_COLUMNS = (
-    "plan_id, org_id, name, status, created_at, applied_at, nonce, seed, bootstrap_iterations, config, pricing, result"
+    "plan_id, org_id, name, status, created_at, applied_at, reverted_at, nonce, seed, bootstrap_iterations, config, pricing, "
+    "live_seen, replaced, failure, result"
 )
-_AS_JSON = ("config", "pricing", "result")
+_AS_JSON = ("config", "pricing", "live_seen", "replaced", "result")
+_LIVE_COLUMNS = "route_id, name, priority, enabled, conditions, action, plan_id, applied_at"
 
 
 class DuckDBSnapshot:
@@ -54,12 +58,23 @@ class DuckDBSnapshot:
         return [_plan_run(row) for row in rows]
 
     def live_routes(self, org_id: UUID) -> list[LiveRoute]:
+        found = []
+        for row in self.live_rows(org_id):
+            if isinstance(row, UnreadableRoute):
+                raise StoreError(f"the live route {row.name!r:.60} is no route any more: {row.reason}; see `ttplan drift`")
+            found.append(row)
+        return found
+
+    def live_rows(self, org_id: UUID) -> list[LiveRoute | UnreadableRoute]:
         rows = self._rows(
-            "SELECT route_id, name, priority, enabled, conditions, action, plan_id, applied_at FROM routes "
-            "WHERE org_id = ? ORDER BY priority DESC, route_id",
+            f"SELECT {_LIVE_COLUMNS} FROM routes WHERE org_id = ? ORDER BY priority DESC, route_id",  # noqa: S608
             org_id,
         )
-        return [_live_route(row) for row in rows]
+        return [_live_row(row) for row in rows]
+
+    def statuses(self, org_id: UUID) -> dict[UUID, Status]:
+        rows = self._rows("SELECT plan_id, status FROM plan_runs WHERE org_id = ? ORDER BY created_at, plan_id", org_id)
+        return dict(rows)
 
     def tip(self, org_id: UUID) -> TipAnchor | None:
         rows = self._rows("SELECT seq, hash FROM audit_entries WHERE org_id = ? ORDER BY seq DESC LIMIT 1", org_id)
@@ -146,32 +161,68 @@ class DuckDBTransaction(DuckDBSnapshot):
         if self._rows("SELECT 1 FROM plan_runs WHERE plan_id = ?", run.plan_id):
             raise StoreError(f"there is a plan {run.plan_id} already; expected a new id")
         fields = run.model_dump()
-        fields |= {name: write_exact(fields[name]) for name in _AS_JSON}
+        fields |= {name: write_exact(fields[name]) for name in _AS_JSON if fields[name] is not None}
         names = [name.strip() for name in _PLAN_COLUMNS.split(",")]
         marks = ", ".join("?" for _ in names)
         self._rows(f"INSERT INTO plan_runs ({_PLAN_COLUMNS}) VALUES ({marks})", *(fields[name] for name in names))  # noqa: S608
 
     def mark_applied(self, plan_id: UUID, applied_at: datetime, routes: Iterable[ProposedRoute]) -> Status | None:
+        run = self.plan(plan_id)
+        if run is None:
+            return None
+        if run.status == "projected":
+            landed = tuple(routes)
+            replaced = self._named(run.org_id, [route.name for route in landed])
+            self._rows(
+                "UPDATE plan_runs SET status = 'applied', applied_at = ?, replaced = ? WHERE plan_id = ?",
+                applied_at,
+                write_exact([live.model_dump() for live in replaced]),
+                plan_id,
+            )
+            if landed != run.result.proposed_routes:
+                result = run.result.model_copy(update={"proposed_routes": landed})
+                self._rows("UPDATE plan_runs SET result = ? WHERE plan_id = ?", write_exact(result), plan_id)
+            for route in landed:
+                self._put(run.org_id, LiveRoute(route=route, plan_id=plan_id, applied_at=applied_at))
+        return run.status
+
+    def mark_reverted(self, plan_id: UUID, reverted_at: datetime, restored: Iterable[LiveRoute]) -> Status | None:
         rows = self._rows("SELECT status, org_id FROM plan_runs WHERE plan_id = ?", plan_id)
         if not rows:
             return None
         status: Status = rows[0][0]
-        if status == "projected":
-            self._rows("UPDATE plan_runs SET status = 'applied', applied_at = ? WHERE plan_id = ?", applied_at, plan_id)
-            for route in routes:
-                self._rows(
-                    "INSERT OR REPLACE INTO routes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    rows[0][1],
-                    route.name,
-                    route.id,
-                    route.priority,
-                    route.enabled,
-                    write_exact(route.when),
-                    write_exact(route.then),
-                    plan_id,
-                    applied_at,
-                )
+        if status == "applied":
+            self._rows("UPDATE plan_runs SET status = 'reverted', reverted_at = ? WHERE plan_id = ?", reverted_at, plan_id)
+            self._rows("DELETE FROM routes WHERE plan_id = ?", plan_id)
+            for live in restored:
+                self._put(rows[0][1], live)
         return status
+
+    def set_live_routes(self, org_id: UUID, routes: Iterable[LiveRoute]) -> None:
+        self._rows("DELETE FROM routes WHERE org_id = ?", org_id)
+        for live in routes:
+            self._put(org_id, live)
+
+    def _named(self, org_id: UUID, names: list[str]) -> list[LiveRoute]:
+        """The live routes of those names, in the order of the names."""
+        live = {one.route.name: one for one in self.live_routes(org_id)}
+        return [live[name] for name in names if name in live]
+
+    def _put(self, org_id: UUID, live: LiveRoute) -> None:
+        """Make a route live, in place of the one of its name."""
+        route = live.route
+        self._rows(
+            f"INSERT OR REPLACE INTO routes (org_id, {_LIVE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+            org_id,
+            route.id,
+            route.name,
+            route.priority,
+            route.enabled,
+            write_exact(route.when),
+            write_exact(route.then),
+            live.plan_id,
+            live.applied_at,
+        )
 
     def set_quality(self, plan_id: UUID, quality: QualityResult) -> None:
         run = self.plan(plan_id)
@@ -202,20 +253,30 @@ class DuckDBTransaction(DuckDBSnapshot):
 def _plan_run(row: tuple[Any, ...]) -> PlanRun:
     names = [name.strip() for name in _PLAN_COLUMNS.split(",")]
     fields = dict(zip(names, row, strict=True))
-    fields |= {name: read_exact(fields[name]) for name in _AS_JSON}
-    return PlanRun.model_validate(fields)
+    try:
+        fields |= {name: read_exact(fields[name]) for name in _AS_JSON if fields[name] is not None}
+        return PlanRun.model_validate(fields)
+    except ValueError as error:  # JSON that is none, or a field that is out of its bounds
+        raise StoreError(f"the row of plan {fields['plan_id']} is no plan any more: {_first_line(error)}") from error
 
 
-def _live_route(row: tuple[Any, ...]) -> LiveRoute:
+def _live_row(row: tuple[Any, ...]) -> LiveRoute | UnreadableRoute:
     route_id, name, priority, enabled, conditions, action, plan_id, applied_at = row
-    route = ProposedRoute.model_validate(
-        {
-            "id": route_id,
-            "name": name,
-            "priority": priority,
-            "enabled": enabled,
-            "when": read_exact(conditions),
-            "then": read_exact(action),
-        }
-    )
+    try:
+        route = ProposedRoute.model_validate(
+            {
+                "id": route_id,
+                "name": name,
+                "priority": priority,
+                "enabled": enabled,
+                "when": read_exact(conditions),
+                "then": read_exact(action),
+            }
+        )
+    except ValueError as error:
+        return UnreadableRoute(name, _first_line(error))
     return LiveRoute(route=route, plan_id=plan_id, applied_at=applied_at)
+
+
+def _first_line(error: ValueError) -> str:
+    return explain(error) if isinstance(error, ValidationError) else str(error).splitlines()[0]

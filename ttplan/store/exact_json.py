@@ -13,7 +13,7 @@ import orjson
 from pydantic import BaseModel
 
 
-def write_exact(value: BaseModel | dict[str, Any]) -> str:
+def write_exact(value: BaseModel | dict[str, Any] | list[Any] | tuple[Any, ...]) -> str:
     """A model, or what `model_dump` gave, as JSON text, its decimals as numbers with all their digits."""
     plain = value.model_dump() if isinstance(value, BaseModel) else value
     return orjson.dumps(plain, default=_decimal).decode()

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from ttplan.model.audit import Record, TipAnchor
+from ttplan.model.empty import empty_result
 from ttplan.model.errors import InputError, PlanNotFound, StoreError
-from ttplan.model.plan import Aggregates, ConfidenceIntervals, PlanConfig, PlanResult
-from ttplan.model.plan_run import LiveRoute, PlanRun, Status
+from ttplan.model.plan import PlanConfig, PlanResult
+from ttplan.model.plan_run import LiveRoute, PlanRun, Status, UnreadableRoute
 from ttplan.model.quality import QualityResult
 from ttplan.model.route import ProposedRoute
 from ttplan.store.protocol import AddedRequests
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 
 _SEEDED_ORG = UUID(int=1)
+_SEEDED_WINDOW = (datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC))
 
 
 @dataclass
@@ -65,6 +67,12 @@ class MemorySnapshot:
     def live_routes(self, org_id: UUID) -> list[LiveRoute]:
         own = (live for (org, _), live in self._state.routes.items() if org == org_id)
         return sorted(own, key=lambda live: (-live.route.priority, live.route.id))
+
+    def live_rows(self, org_id: UUID) -> list[LiveRoute | UnreadableRoute]:
+        return [*self.live_routes(org_id)]
+
+    def statuses(self, org_id: UUID) -> dict[UUID, Status]:
+        return {run.plan_id: run.status for run in self.plans(org_id)}
 
     def tip(self, org_id: UUID) -> TipAnchor | None:
         chain = self._state.chains.get(org_id)
@@ -139,12 +147,40 @@ class MemoryTransaction(MemorySnapshot):
         if run is None:
             return None
         if run.status == "projected":
-            if self._fail_route_write:
-                raise StoreError("the route write failed, as this store was built to do; nothing was written")
-            self._state.plans[plan_id] = run.model_copy(update={"status": "applied", "applied_at": applied_at})
-            for route in routes:
+            self._refuse_route_write()
+            landed = tuple(routes)
+            replaced = [self._state.routes.get((run.org_id, route.name)) for route in landed]
+            self._state.plans[plan_id] = run.model_copy(
+                update={
+                    "status": "applied",
+                    "applied_at": applied_at,
+                    "replaced": tuple(one for one in replaced if one is not None),
+                    "result": run.result.model_copy(update={"proposed_routes": landed}),
+                }
+            )
+            for route in landed:
                 self._state.routes[(run.org_id, route.name)] = LiveRoute(route=route, plan_id=plan_id, applied_at=applied_at)
         return run.status
+
+    def mark_reverted(self, plan_id: UUID, reverted_at: datetime, restored: Iterable[LiveRoute]) -> Status | None:
+        run = self._state.plans.get(plan_id)
+        if run is None:
+            return None
+        if run.status == "applied":
+            self._refuse_route_write()
+            self._state.plans[plan_id] = run.model_copy(update={"status": "reverted", "reverted_at": reverted_at})
+            self._state.routes = {key: live for key, live in self._state.routes.items() if live.plan_id != plan_id}
+            self._state.routes |= {(run.org_id, live.route.name): live for live in restored}
+        return run.status
+
+    def set_live_routes(self, org_id: UUID, routes: Iterable[LiveRoute]) -> None:
+        self._refuse_route_write()
+        others = {key: live for key, live in self._state.routes.items() if key[0] != org_id}
+        self._state.routes = others | {(org_id, live.route.name): live for live in routes}
+
+    def _refuse_route_write(self) -> None:
+        if self._fail_route_write:
+            raise StoreError("the route write failed, as this store was built to do; nothing was written")
 
     def set_quality(self, plan_id: UUID, quality: QualityResult) -> None:
         run = self._state.plans.get(plan_id)
@@ -198,7 +234,7 @@ class MemoryStore:
         self, plan_id: UUID, *, org_id: UUID = _SEEDED_ORG, name: str = "seeded", routes: Iterable[ProposedRoute] = ()
     ) -> PlanResult:
         """Add a plan with an empty result that is ready to be applied, and return its result."""
-        result = _empty_result(plan_id, org_id, tuple(routes))
+        result = empty_result(plan_id, org_id, _SEEDED_WINDOW, tuple(routes))
         run = PlanRun(
             plan_id=plan_id,
             org_id=org_id,
@@ -229,32 +265,3 @@ class MemoryStore:
         """The live routes that a plan put there, by precedence."""
         live = (live for live in self._state.routes.values() if live.plan_id == plan_id)
         return [one.route for one in sorted(live, key=lambda one: (-one.route.priority, one.route.id))]
-
-
-def _empty_result(plan_id: UUID, org_id: UUID, routes: tuple[ProposedRoute, ...]) -> PlanResult:
-    zero: Any = 0
-    money = ("total_baseline_cost_usd", "total_actual_cost_usd", "total_projected_cost_usd", "projected_savings_usd")
-    other = ("projected_savings_pct", "projected_change_usd", "change_vs_actual_usd", "cache_hit_rate_projected")
-    latency = ("p50_latency_ms_projected", "p95_latency_ms_projected")
-    counts = ("requests_rerouted", "requests_unchanged", "requests_unprice_able")
-    nothing = (0.0, 0.0)
-    return PlanResult(
-        plan_id=plan_id,
-        org_id=org_id,
-        window_start=datetime(2026, 1, 1, tzinfo=UTC),
-        window_end=datetime(2026, 1, 2, tzinfo=UTC),
-        sample_size=0,
-        aggregates=Aggregates(**dict.fromkeys((*money, *other, *latency, *counts), zero)),
-        confidence_intervals=ConfidenceIntervals(
-            savings_usd_95=nothing,
-            savings_pct_95=nothing,
-            cache_hit_rate_95=nothing,
-            p50_latency_ms_95=nothing,
-            p95_latency_ms_95=nothing,
-        ),
-        interval_method="limit",
-        interval_unit="request",
-        per_route_breakdown=(),
-        caveats=(),
-        proposed_routes=routes,
-    )

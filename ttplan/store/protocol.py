@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from uuid import UUID
 
 from ttplan.model.audit import Record, TipAnchor
-from ttplan.model.plan_run import LiveRoute, PlanRun, Status
+from ttplan.model.plan_run import LiveRoute, PlanRun, Status, UnreadableRoute
 from ttplan.model.quality import QualityResult
 from ttplan.model.route import ProposedRoute
 
@@ -32,13 +32,19 @@ class Snapshot(Protocol):
         """The organisation that the store belongs to; None until something decided it."""
 
     def plan(self, plan_id: UUID) -> PlanRun | None:
-        """The stored plan, or None."""
+        """The stored plan, or None. StoreError where its row is none any more."""
 
     def plans(self, org_id: UUID) -> list[PlanRun]:
         """All plans of an organisation, oldest first (ties by id)."""
 
     def live_routes(self, org_id: UUID) -> list[LiveRoute]:
-        """The routes that are live, by priority, highest first, ties by route id."""
+        """The routes that are live, by priority, highest first, ties by route id. StoreError where a row is no route any more."""
+
+    def live_rows(self, org_id: UUID) -> list[LiveRoute | UnreadableRoute]:
+        """`live_routes` for whoever looks for damage: a row that is no route any more is told, not raised."""
+
+    def statuses(self, org_id: UUID) -> dict[UUID, Status]:
+        """Where each plan of an organisation is in its life, oldest first, whatever else its row holds."""
 
     def tip(self, org_id: UUID) -> TipAnchor | None:
         """The last entry of the organisation's chain; None where it has none."""
@@ -76,8 +82,18 @@ class Transaction(Snapshot, Protocol):
         """The plan's status until now, None where there is no such plan.
 
         If and only if it was `projected`, the plan is `applied` now, `applied_at` is set and the routes are live, each in
-        place of the live one of the same name.
+        place of the live one of the same name. The row keeps `routes`, and the live ones that they replaced.
         """
+
+    def mark_reverted(self, plan_id: UUID, reverted_at: datetime, restored: Iterable[LiveRoute]) -> Status | None:
+        """The plan's status until now, None where there is no such plan.
+
+        If and only if it was `applied`, the plan is `reverted` now, `reverted_at` is set, the routes that it had put live are not
+        live any more, and `restored` are.
+        """
+
+    def set_live_routes(self, org_id: UUID, routes: Iterable[LiveRoute]) -> None:
+        """Make an organisation's live routes exactly these, whatever they were."""
 
     def set_quality(self, plan_id: UUID, quality: QualityResult) -> None:
         """Keep with a plan what was found of its answers' quality, in place of what was kept before. PlanNotFound."""

@@ -17,7 +17,7 @@ class Migration(NamedTuple):
 
 @cache
 def migrations() -> tuple[Migration, ...]:
-    """All migrations, in order. Their versions are 1, 2, 3, …"""
+    """All migrations, in the order of their versions, which may leave numbers out."""
     found = sorted(
         (file for file in files(__package__).iterdir() if file.name.endswith(".sql")),
         key=lambda file: file.name,

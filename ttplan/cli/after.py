@@ -1,0 +1,190 @@
+"""The commands on the live routes: make a plan live, look, take it back, and check that nobody else changed them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ttplan.cli.commands import (
+    DEFAULT_STORE,
+    JsonOption,
+    KeyOption,
+    PlanArgument,
+    StoreOption,
+    app,
+    moment,
+    open_store,
+    read_uuid,
+)
+from ttplan.cli.show import frame_json, show_frame, show_json
+from ttplan.model.audit import Actor, Anonymous, ApiKey, AuditEntry, System, User
+from ttplan.model.errors import InputError
+
+YesOption = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
+UserOption = Annotated[str | None, typer.Option(help="Who does it: a person's UUID.")]
+ApiKeyOption = Annotated[str | None, typer.Option(help="Who does it: the UUID of an API key.")]
+SystemOption = Annotated[bool, typer.Option("--system", help="The system itself does it.")]
+
+
+@app.command()
+def preview(plan_id: PlanArgument, store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
+    """Show what applying a plan would change in the live routes: + new, ~ replaced, = same."""
+    shown = open_store(store).preview(plan_id)
+    if json:
+        show_json(shown.found.model_dump(mode="json"))
+    else:
+        print(shown)
+
+
+@app.command()
+def apply(
+    plan_id: PlanArgument,
+    store: StoreOption = DEFAULT_STORE,
+    yes: YesOption = False,
+    allow_stale: Annotated[
+        bool, typer.Option("--allow-stale", help="Apply a plan that was computed against other live routes; the entry says so.")
+    ] = False,
+    user: UserOption = None,
+    api_key: ApiKeyOption = None,
+    system: SystemOption = False,
+    key_file: KeyOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Make a projected plan live: status, routes and signed audit entry in one transaction."""
+    actor = _actor(user, api_key, system)
+    workspace = open_store(store, key_file=key_file)
+    found = workspace.get(plan_id)
+    if not yes:
+        _ask(json, found, workspace.preview(found), "Apply this plan?")
+    entry = workspace.apply(found, actor=actor, allow_stale=allow_stale)
+    routes = len(found.result.proposed_routes)
+    _show_entry(entry, f"applied: {found.name}, {routes} {'route is' if routes == 1 else 'routes are'} live", json)
+
+
+@app.command()
+def revert(
+    plan_id: PlanArgument,
+    store: StoreOption = DEFAULT_STORE,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
+    yes: YesOption = False,
+    user: UserOption = None,
+    api_key: ApiKeyOption = None,
+    system: SystemOption = False,
+    key_file: KeyOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Put back what an applied plan replaced: status, routes and signed audit entry in one transaction."""
+    actor = _actor(user, api_key, system)
+    workspace = open_store(store, key_file=key_file)
+    found = workspace.get(plan_id)
+    shown = workspace.preview_revert(found)
+    if dry_run:
+        show_json(shown.found.model_dump(mode="json")) if json else print(shown)
+        return
+    if not yes:
+        _ask(json, shown, "Revert this plan?")
+    entry = workspace.revert(found, actor=actor)
+    _show_entry(entry, f"reverted: {found.name}", json)
+
+
+@app.command()
+def routes(
+    store: StoreOption = DEFAULT_STORE,
+    at: Annotated[str | None, typer.Option(help="As of this moment, such as 2026-05-01T00:00:00Z.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """List the routes that are live, or were at a moment, by precedence."""
+    frame = open_store(store).routes(at=None if at is None else moment(at, "--at"))
+    if json:
+        show_json(frame_json(frame))
+        return
+    columns = ["name", "priority", "enabled", "target_model", "conditions"]
+    title = "live routes" if at is None else f"routes live at {at}"
+    show_frame(frame, title=title, columns=columns, empty="no routes are live" if at is None else f"no routes were live at {at}")
+
+
+@app.command()
+def history(
+    name: Annotated[str, typer.Argument(help="The route's name.", show_default=False)],
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+) -> None:
+    """Show what became of a route: which plan put it live, replaced it, took it away."""
+    frame = open_store(store).route_history(name)
+    if json:
+        show_json(frame_json(frame))
+        return
+    columns = ["since", "event", "plan", "live", "target_model", "priority", "conditions"]
+    show_frame(frame, title=f"history of {name}", columns=columns, empty="no such route")
+
+
+@app.command()
+def drift(
+    store: StoreOption = DEFAULT_STORE,
+    key_hex: Annotated[str | None, typer.Option("--key-hex", help="The public key, from elsewhere: 64 hex digits.")] = None,
+    key_file: KeyOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Check that the live routes are what was signed for. Exits 1 where they are not."""
+    shown = open_store(store, key_file=key_file).drift(public_key=key_hex)
+    if json:
+        show_json(shown.found.model_dump(mode="json"))
+    else:
+        print(shown)
+    raise typer.Exit(shown.found.exit_code)
+
+
+@app.command()
+def repair(
+    store: StoreOption = DEFAULT_STORE,
+    yes: YesOption = False,
+    user: UserOption = None,
+    api_key: ApiKeyOption = None,
+    system: SystemOption = False,
+    key_file: KeyOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Write back the live routes that were signed for, with an audit entry of its own."""
+    actor = _actor(user, api_key, system)
+    workspace = open_store(store, key_file=key_file)
+    if not yes:
+        shown = workspace.drift()
+        if json or shown.found.routes:
+            _ask(json, shown, "Write back what was signed for?")
+    entry = workspace.repair(actor=actor)
+    if entry is not None:
+        counts = ", ".join(f"{entry.payload[kind]} {kind}" for kind in ("edited", "missing", "foreign"))
+        _show_entry(entry, f"repaired: {counts}", json)
+    elif json:
+        show_json(None)
+    else:
+        print("nothing to repair: the live routes are what was signed for")
+
+
+def _ask(json: bool, *shown_and_question: object) -> None:
+    """Show what would be done, and go on only where the person says yes."""
+    *shown, question = shown_and_question
+    if json:
+        raise InputError("--json asks nothing; say --yes to do it")
+    for one in shown:
+        print(one, end="\n\n")
+    typer.confirm(str(question), abort=True)
+
+
+def _show_entry(entry: AuditEntry, done: str, json: bool) -> None:
+    if json:
+        show_json(entry.model_dump(mode="json"))
+        return
+    print(done)
+    print(f"entry {entry.seq} of the audit chain; its anchor is {entry.seq}:{entry.hash}")
+
+
+def _actor(user: str | None, api_key: str | None, system: bool) -> Actor:
+    if sum((user is not None, api_key is not None, system)) > 1:
+        raise InputError("say --user, --api-key or --system, only one of them")
+    if user is not None:
+        return User(read_uuid(user, "--user"))
+    if api_key is not None:
+        return ApiKey(read_uuid(api_key, "--api-key"))
+    return System() if system else Anonymous()

@@ -1,0 +1,59 @@
+"""What applying a plan, or reverting it, would change. Nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from uuid import UUID
+
+from ttplan.live.compare import route_change
+from ttplan.live.history import live_digest, seen
+from ttplan.live.since import changes_since
+from ttplan.live.undo import restorable
+from ttplan.model.changes import Preview, RouteChange
+from ttplan.model.errors import PlanNotFound
+from ttplan.model.plan_run import LiveRoute, PlanRun
+from ttplan.store.protocol import Snapshot, Store
+
+
+def preview(store: Store, plan_id: UUID, at: datetime) -> Preview:
+    """What applying a plan at a moment would change in the live routes. Raises PlanNotFound."""
+    with store.read() as snapshot:
+        run, live = _look(snapshot, plan_id)
+        stale = changes_since(run, live.values(), snapshot.plan) if run.status == "projected" else ()
+    routes = run.result.proposed_routes
+    after = {route.name: LiveRoute(route=route, plan_id=plan_id, applied_at=at) for route in routes}
+    changes = [route_change(name, live.get(name), one) for name, one in after.items()]
+    return _preview("apply", run, live, changes).model_copy(
+        update={"stale": stale, "computed_against": None if run.live_seen is None else live_digest(run.live_seen)}
+    )
+
+
+def preview_revert(store: Store, plan_id: UUID) -> Preview:
+    """What reverting a plan would change. Raises PlanNotFound, InvalidState, TouchedSince, DriftError, as `revert_plan` does."""
+    with store.read() as snapshot:
+        run, live = _look(snapshot, plan_id)
+        restored = {one.route.name: one for one in restorable(snapshot, run)}
+    names = [route.name for route in run.result.proposed_routes]
+    return _preview("revert", run, live, [route_change(name, live.get(name), restored.get(name)) for name in names])
+
+
+def _look(snapshot: Snapshot, plan_id: UUID) -> tuple[PlanRun, Mapping[str, LiveRoute]]:
+    run = snapshot.plan(plan_id)
+    if run is None:
+        raise PlanNotFound(plan_id)
+    return run, {one.route.name: one for one in snapshot.live_routes(run.org_id)}
+
+
+def _preview(action: str, run: PlanRun, live: Mapping[str, LiveRoute], changes: list[RouteChange]) -> Preview:
+    return Preview.model_validate(
+        {
+            "action": action,
+            "plan_id": run.plan_id,
+            "plan_name": run.name,
+            "status": run.status,
+            "changes": changes,
+            "untouched": len(live.keys() - {change.name for change in changes}),
+            "live_now": live_digest(seen(live.values())),
+        }
+    )
