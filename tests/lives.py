@@ -46,6 +46,8 @@ class Life:
         self.store = store
         self.now = AT
         self.chain = StoreChain(store, key, clock=self.clock)
+        with store.transaction() as tx:
+            tx.set_org_id(ORG)
 
     def clock(self) -> datetime:
         self.now += timedelta(minutes=1)

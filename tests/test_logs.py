@@ -91,10 +91,56 @@ def test_rows_are_read_from_each_format(tmp_path: Path, kind: str) -> None:
         "user_id": None,
         "api_key_id": None,
         "embedding": None,
+        "cache_write_tokens": None,
+        "reasoning_tokens": None,
+        "input_audio_tokens": None,
+        "output_audio_tokens": None,
+        "input_image_tokens": None,
+        "output_image_tokens": None,
+        "streamed": None,
+        "service_tier": None,
+        "endpoint": None,
+        "provider_usage": None,
+        "logged_provider": None,
+        "logged_model": None,
+        "recorded_cost_usd": Decimal("0.100000000000"),
+        "cost_basis": "recorded",
     }
     assert rows[2]["ts"] == datetime(2026, 5, 1, 12, tzinfo=UTC)
     report = log.report()
-    assert (report.rows, report.used, report.unusable, report.format) == (3, 3, 0, kind)
+    assert (report.rows, report.used, report.unusable, report.format, report.kind) == (3, 3, 0, "own", kind)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_what_a_log_says_of_usage_is_kept(tmp_path: Path, kind: str) -> None:
+    said: dict[str, Any] = {
+        "cache_write_tokens": 7,
+        "reasoning_tokens": 1,
+        "input_audio_tokens": 3,
+        "output_audio_tokens": 0,
+        "input_image_tokens": 2,
+        "output_image_tokens": 0,
+        "streamed": True,
+        "service_tier": "batch",
+        "endpoint": "eastus",
+        "provider_usage": '{"prompt_tokens":10}',
+        "logged_provider": "azure",
+        "logged_model": "azure/gpt-4o",
+        "recorded_cost_usd": Decimal("0.2"),
+        "cost_basis": "recomputed",
+    }
+    row, *_ = read(write(tmp_path / f"log.{kind}", numbered(1, **(said | {"recorded_cost_usd": 0.2}))))[0]
+    assert {name: row[name] for name in said} == said
+
+
+def test_usage_that_is_no_json_is_a_bad_row_and_a_large_one_is_left_empty(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"provider_usage: expected JSON"):
+        read(write(tmp_path / "log.jsonl", numbered(1, provider_usage="{not json")))
+    large = json.dumps({"text": "x" * 65_536})
+    rows, log = read(write(tmp_path / "log.jsonl", [*numbered(1), ROW | {"id": "b", "provider_usage": large}]))
+    assert [row["provider_usage"] for row in rows] == [None, None]
+    emptied = log.report().emptied[0]
+    assert (emptied.reason, emptied.rows, emptied.examples) == ("provider_usage: larger than 65,536 bytes", 1, ("row 2",))
 
 
 def test_what_is_assumed_is_reported(tmp_path: Path) -> None:
@@ -202,7 +248,7 @@ def test_embeddings_are_read_only_where_asked_to_the_last_bit(tmp_path: Path, en
     assert plain[0]["session_id"] == "s-1"
     rows, _ = read(path, with_embeddings=True)
     assert rows[0]["embedding"] == np.array(vector, dtype=np.float32).tolist()
-    assert log.report().ignored_columns == (() if ending == "jsonl" else ("embedding",))
+    assert log.report().ignored_columns == ("embedding",)
 
 
 @pytest.mark.parametrize("bad", ["[1, 2", "[]", "[1, null]", '["a"]', "[1e39, 0]", "7", "[NaN]"])
@@ -256,9 +302,9 @@ def test_a_truncated_parquet_file_is_refused(tmp_path: Path) -> None:
 def test_missing_files_and_folders(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         LogFile(tmp_path / "none.csv")
-    with pytest.raises(InputError, match="is not a file"):
+    with pytest.raises(InputError, match="no log files in this folder"):
         LogFile(tmp_path)
-    with pytest.raises(InputError, match="format 'xml' is not known; expected one of csv, jsonl, parquet"):
+    with pytest.raises(InputError, match="format 'xml' is not known; expected one of csv, json, jsonl, parquet, own"):
         LogFile(write(tmp_path / "log.csv", [ROW]), format="xml")
 
 
@@ -268,7 +314,7 @@ def test_a_format_may_be_said_or_seen(tmp_path: Path) -> None:
     assert len(read(tmp_path / "log.bin")[0]) == 2
     (tmp_path / "log.txt").write_bytes(write(tmp_path / "log.csv", numbered(2)).read_bytes())
     rows, log = read(tmp_path / "log.txt", format="csv")
-    assert (len(rows), log.report().why) == (2, "it was asked for")
+    assert (len(rows), log.report().kind) == (2, "csv")
     with gzip.open(tmp_path / "log.csv.gz", "wb") as file:
         file.write((tmp_path / "log.csv").read_bytes())
     assert len(read(tmp_path / "log.csv.gz")[0]) == 2

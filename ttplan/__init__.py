@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ttplan.engine.replay import replay as replay
     from ttplan.engine.replay import replay_table as replay_table
     from ttplan.engine.suggest import suggest as suggest
+    from ttplan.logs.compare import compare_totals as compare_totals
+    from ttplan.logs.totals import read_totals as read_totals
     from ttplan.model.audit import Anonymous as Anonymous
     from ttplan.model.audit import ApiKey as ApiKey
     from ttplan.model.audit import AuditEntry as AuditEntry
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
     from ttplan.model.route import RouteConditions as RouteConditions
     from ttplan.model.suggestion import Suggestion as Suggestion
     from ttplan.model.suggestion import Suggestions as Suggestions
+    from ttplan.model.totals import Total as Total
+    from ttplan.model.totals import Totals as Totals
+    from ttplan.model.totals import TotalsComparison as TotalsComparison
     from ttplan.opening import open_workspace
     from ttplan.quality.chat import ChatJudge as ChatJudge
     from ttplan.quality.chat import ChatProposer as ChatProposer
@@ -57,6 +62,8 @@ _HOMES = {
     "ttplan.audit.verify": ("verify_chain", "verify_chain_with_anchor"),
     "ttplan.engine.replay": ("replay", "replay_table"),
     "ttplan.engine.suggest": ("suggest",),
+    "ttplan.logs.compare": ("compare_totals",),
+    "ttplan.logs.totals": ("read_totals",),
     "ttplan.model.audit": ("Anonymous", "ApiKey", "AuditEntry", "System", "TipAnchor", "User"),
     "ttplan.model.errors": (
         "ApplyError",
@@ -92,6 +99,7 @@ _HOMES = {
     "ttplan.model.request": ("RequestLog",),
     "ttplan.model.route": ("ProposedRoute", "RouteAction", "RouteConditions"),
     "ttplan.model.suggestion": ("Suggestion", "Suggestions"),
+    "ttplan.model.totals": ("Total", "Totals", "TotalsComparison"),
     "ttplan.store.duckdb": ("DuckDBStore",),
     "ttplan.store.memory": ("MemoryStore",),
     "ttplan.chain_file": ("verify_file",),

@@ -128,7 +128,7 @@ def price_routes(
     routes: Iterable[ProposedRoute], providers: Iterable[str], own: OwnPrices, at: datetime, allow_unpriced: bool
 ) -> Mapping[str, ModelPricing]:
     """Prices of all targets. Raises InputError for a target without one, unless `allow_unpriced`."""
-    given = read_prices(own) if isinstance(own, str | os.PathLike) else own
+    given = read_prices(own, at) if isinstance(own, str | os.PathLike) else own
     enabled = [route for route in routes if route.enabled]
     table = price_table(providers, [r.then.target_model for r in enabled], at=at, own=given)
     if table.missing and not allow_unpriced:
@@ -194,7 +194,7 @@ def suggest_routes(
     limit: int,
 ) -> Suggestions:
     """Suggest routes for a log that a store has, with the catalogue's prices at `at` under one's own. Raises InputError."""
-    given = read_prices(prices) if isinstance(prices, str | os.PathLike) else prices
+    given = read_prices(prices, at) if isinstance(prices, str | os.PathLike) else prices
     looked = survey(table)
     start, end = window_of(looked, window, log)
     priced = price_table(looked.providers, targets, at=at, own=given)

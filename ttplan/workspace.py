@@ -97,8 +97,7 @@ class Workspace:
         from ttplan.logs.reader import LogFile
         from ttplan.progress import counting
 
-        kept = {"with_bodies": with_bodies, "with_embeddings": with_embeddings}
-        log = LogFile(path, format=format, on_bad_rows=on_bad_rows, **kept)
+        log = LogFile(path, format=format, on_bad_rows=on_bad_rows, with_bodies=with_bodies, with_embeddings=with_embeddings)
         with counting(f"importing {Path(path).name}", log.row_count(), progress) as count, self.store.transaction() as tx:
             default = tx.org_id() or self._new_id()
             try:

@@ -7,6 +7,7 @@ import json
 from tests import plans
 from tests.audit.chains import KEY
 from ttplan.audit.verify import verify_chain
+from ttplan.operations.drift import find_drift
 from ttplan.store.protocol import Store
 
 
@@ -27,3 +28,13 @@ def check_whole(store: Store) -> set[int]:
         own = sorted((one.route for one in live if one.plan_id == run.plan_id), key=lambda route: route.id)
         assert own == (list(run.result.proposed_routes) if run.plan_id in applied else [])
     return {plan_id.int for plan_id in applied}
+
+
+def check_followed(store: Store) -> dict[int, str]:
+    """The chain verifies, and rows, times and live routes are exactly what plans and chain come to. The plans' statuses."""
+    with store.read() as snapshot:
+        verify_chain(snapshot.entries(plans.ORG), KEY.public_key)
+        drift = find_drift(snapshot, plans.ORG, KEY.public_key, own_key=False)
+        statuses = snapshot.statuses(plans.ORG)
+    assert drift.ok, drift
+    return {plan_id.int: status for plan_id, status in statuses.items()}

@@ -34,6 +34,10 @@ MONEY = Kind(
     "an amount in USD, not negative and below 10^12",
 )
 FLAG = Kind(r"(?i)true|false|1|0", "TRY_CAST({c} AS BOOLEAN)", "true or false")
+MAX_USAGE = 64 * 2**10
+"""A usage object of more bytes than this is not kept."""
+USAGE = Kind(r"(?s).*", "CASE WHEN json_valid({c}) THEN {c} END", "JSON")
+BASIS = Kind(r"recorded|recomputed", "{c}", "recorded or recomputed")
 LAYER = Kind(r"l1|l2", "{c}", "l1, l2 or nothing")
 UUID_TEXT = Kind(
     r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}", "lower({c})", "a UUID such as 6f1c…-…"
@@ -47,6 +51,63 @@ VECTOR = Kind(
 )
 
 
+_NUMBER = r"[+-]?(\d{1,20}(\.\d{0,30})?|\.\d{1,30})([eE][+-]?\d{1,2})?"
+# A time far from ours is one in another unit; the texts of floats are read as decimals, so that no digit is lost.
+_EPOCH = (
+    "CASE WHEN TRY_CAST({c} AS DECIMAL(28, 9)) BETWEEN {low} AND {high} "
+    "THEN make_timestamptz(CAST(TRY_CAST({c} AS DECIMAL(28, 9)) * {micros} AS BIGINT)) END"
+)
+_MILLISECONDS = (
+    "CASE WHEN TRY_CAST({c} AS DECIMAL(28, 9)) BETWEEN 0 AND 999999999999999 "
+    "THEN CAST(round(TRY_CAST({c} AS DECIMAL(28, 9)) * {factor}) AS BIGINT) END"
+)
+_FROM, _UNTIL = 946_684_800, 4_102_444_800
+"""The years 2000 to 2099, in seconds since 1970."""
+
+
+def _epoch(what: str, example: str, per: int, micros: str) -> Kind:
+    limits = {"{low}": f"{_FROM * per}::BIGINT", "{high}": f"{_UNTIL * per}::BIGINT", "{micros}": micros}
+    value = _EPOCH
+    for name, text in limits.items():
+        value = value.replace(name, text)
+    return Kind(_NUMBER, value, f"{what} since 1970, such as {example}, of a time from 2000 to 2099")
+
+
+def _duration(what: str, factor: str) -> Kind:
+    return Kind(_NUMBER, _MILLISECONDS.replace("{factor}", factor), f"a duration in {what}, not negative")
+
+
+def _money(what: str, factor: str) -> Kind:
+    value = (
+        f"CASE WHEN TRY_CAST({{c}} AS DECIMAL(38, 12)) < 1000000000000 "
+        f"THEN CAST(TRY_CAST({{c}} AS DECIMAL(30, 17)) * {factor} AS DECIMAL(38, 12)) END"
+    )
+    return Kind(MONEY.pattern, value, f"an amount in {what}, not negative and below 10^12")
+
+
+TIMES = {
+    "iso": INSTANT,
+    "iso_utc": Kind(
+        r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z| UTC|[+-]\d\d(:?\d\d)?)?",
+        "TRY_CAST(replace({c}, ' UTC', 'Z') AS TIMESTAMPTZ)",
+        "a time such as 2026-05-01T12:00:00, in UTC unless it says its zone",
+    ),
+    "epoch_s": _epoch("seconds", "1777636800", 1, "1000000"),
+    "epoch_ms": _epoch("milliseconds", "1777636800000", 1_000, "1000"),
+    "epoch_us": _epoch("microseconds", "1777636800000000", 1_000_000, "1"),
+    "epoch_ns": _epoch("nanoseconds", "1777636800000000000", 1_000_000_000, "0.001"),
+}
+DURATIONS = {
+    "ms": _duration("milliseconds", "1"),
+    "s": _duration("seconds", "1000"),
+    "us": _duration("microseconds", "0.001"),
+    "ns": _duration("nanoseconds", "0.000001"),
+}
+MONIES = {"usd": MONEY, "cents": _money("US cents", "0.01"), "micro_usd": _money("millionths of a USD", "0.000001")}
+UNITS = TIMES | DURATIONS | MONIES
+"""How a value may be spelt in a format, by what a mapping calls it. The session's time zone is UTC wherever one is read."""
+
+
 class Field(NamedTuple):
     """One field: its kind, and what stands for a missing value. A required field has no default and no null."""
 
@@ -56,6 +117,12 @@ class Field(NamedTuple):
     default: str = "NULL"
     assumed: str | None = None
     """What a report says is assumed where a file has no such column."""
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """The units that a mapping may give it in."""
+        durations = DURATIONS if self.name.endswith("_ms") else {}
+        return tuple({id(INSTANT): TIMES, id(MONEY): MONIES}.get(id(self.kind), durations))
 
 
 FIELDS = (
@@ -80,6 +147,20 @@ FIELDS = (
     Field("session_id", TEXT),
     Field("user_id", TEXT),
     Field("api_key_id", TEXT),
+    Field("cache_write_tokens", COUNT),
+    Field("reasoning_tokens", COUNT),
+    Field("input_audio_tokens", COUNT),
+    Field("output_audio_tokens", COUNT),
+    Field("input_image_tokens", COUNT),
+    Field("output_image_tokens", COUNT),
+    Field("streamed", FLAG),
+    Field("service_tier", TEXT),
+    Field("endpoint", TEXT),
+    Field("provider_usage", USAGE),
+    Field("logged_provider", NAME),
+    Field("logged_model", NAME),
+    Field("recorded_cost_usd", MONEY, default="cost_usd_value"),
+    Field("cost_basis", BASIS, default="CASE WHEN cost_usd_value IS NOT NULL THEN 'recorded' END"),
 )
 BODIES = (Field("body", BODY), Field("response_body", BODY))
 """What is read only where it is asked for, and never shown in a message."""

@@ -17,21 +17,36 @@ class Skipped(BaseModel):
     examples: tuple[str, ...]
 
 
-class ReadReport(BaseModel):
-    """What was read of a file, what was left out and why, and what was assumed.
+class FileRows(BaseModel):
+    """How many rows a file has."""
 
-    `rows` is all that the file has: `used` of them are usable, the others are in `skipped`. `added` and `already_there` say what
-    became of the used ones in the store; they are None where none was involved.
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    rows: int
+
+
+class ReadReport(BaseModel):
+    """What was read of a log, what was left out and why, and what was assumed.
+
+    `rows` is all that its `files` have: `used` of them are usable, those that cannot be are in `skipped`, and those that are no
+    requests in `not_requests`. `emptied` are values that were left out of rows that are kept. `added` and `already_there` say
+    what became of the used ones in the store; they are None where none was involved.
     """
 
     model_config = ConfigDict(frozen=True)
 
     path: str
     format: str
+    kind: str
     why: str
+    files: tuple[FileRows, ...] = ()
     rows: int
     used: int
     skipped: tuple[Skipped, ...] = ()
+    not_requests: tuple[Skipped, ...] = ()
+    emptied: tuple[Skipped, ...] = ()
+    findings: tuple[str, ...] = ()
     assumed: dict[str, str] = {}
     ignored_columns: tuple[str, ...] = ()
     added: int | None = None
@@ -40,18 +55,27 @@ class ReadReport(BaseModel):
     @property
     def unusable(self) -> int:
         """How many rows cannot be used."""
-        return self.rows - self.used
+        return sum(skipped.rows for skipped in self.skipped)
+
+    @property
+    def passed_over(self) -> int:
+        """How many rows are no requests."""
+        return sum(skipped.rows for skipped in self.not_requests)
 
     def __repr__(self) -> str:
         return str(self)
 
     def __str__(self) -> str:
-        lines = [f"{self.path}: {self.rows:,} rows read as {self.format} ({self.why})"]
+        many = f" in {len(self.files):,} files" if len(self.files) > 1 else ""
+        lines = [f"{self.path}: {self.rows:,} rows{many} read as {self.format}, {self.kind} ({self.why})"]
+        others = f", {self.passed_over:,} no requests" if self.not_requests else ""
         if self.added is not None:
-            lines.append(f"  {self.added:,} added, {self.already_there:,} there already, {self.unusable:,} left out")
+            lines.append(f"  {self.added:,} added, {self.already_there:,} there already, {self.unusable:,} left out{others}")
         else:
-            lines.append(f"  {self.used:,} usable, {self.unusable:,} left out")
-        lines += [f"  left out: {s.reason}: {s.rows:,} ({'; '.join(s.examples)})" for s in self.skipped]
+            lines.append(f"  {self.used:,} usable, {self.unusable:,} left out{others}")
+        for what, reasons in (("left out", self.skipped), ("no request", self.not_requests), ("left empty", self.emptied)):
+            lines += [f"  {what}: {s.reason}: {s.rows:,} ({'; '.join(s.examples)})" for s in reasons]
+        lines += [f"  {finding}" for finding in self.findings]
         if self.assumed:
             lines.append(
                 "  assumed, since the file has no such column: " + ", ".join(f"{k} = {v}" for k, v in self.assumed.items())

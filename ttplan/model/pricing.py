@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict
 
-from ttplan.model.money import Price
+from ttplan.model.money import Money, Price
 
 
 class ModelPricing(BaseModel):
@@ -25,6 +25,53 @@ class ModelPricing(BaseModel):
     def cached_rate(self) -> Price:
         """The rate of a cached input token, whether or not the model has one of its own."""
         return self.input_per_million if self.cached_input_per_million is None else self.cached_input_per_million
+
+
+class TokenRates(ModelPricing):
+    """Every rate that one model has while one price holds: USD per million tokens, and a fee in USD per request.
+
+    A kind of token whose rate is None costs what all tokens of its side do: input for cache writes, audio and images that go in,
+    output for reasoning, audio and images that come out; 0 is free. One-hour cache writes cost what others do, unless they have
+    a rate.
+    """
+
+    cache_write_per_million: Price | None = None
+    cache_write_1h_per_million: Price | None = None
+    input_audio_per_million: Price | None = None
+    input_image_per_million: Price | None = None
+    reasoning_per_million: Price | None = None
+    output_audio_per_million: Price | None = None
+    output_image_per_million: Price | None = None
+    request_usd: Money | None = None
+
+    @property
+    def write_rate(self) -> Price:
+        """The rate of a token that is written to the provider's cache, whether or not the model has one of its own."""
+        return self.input_per_million if self.cache_write_per_million is None else self.cache_write_per_million
+
+    @property
+    def flat(self) -> ModelPricing:
+        """The three rates that a plan's table has."""
+        return ModelPricing(
+            input_per_million=self.input_per_million,
+            output_per_million=self.output_per_million,
+            cached_input_per_million=self.cached_input_per_million,
+        )
+
+    @property
+    def beyond_flat(self) -> tuple[str, ...]:
+        """The names of the rates that a plan's table has no place for, where they differ from the flat one."""
+        own = {
+            "cache_write_per_million": self.input_per_million,
+            "cache_write_1h_per_million": self.write_rate,
+            "input_audio_per_million": self.input_per_million,
+            "input_image_per_million": self.input_per_million,
+            "reasoning_per_million": self.output_per_million,
+            "output_audio_per_million": self.output_per_million,
+            "output_image_per_million": self.output_per_million,
+            "request_usd": 0,
+        }
+        return tuple(name for name, flat in own.items() if getattr(self, name) not in (None, flat))
 
 
 def split_price_key(key: str) -> tuple[str, str]:

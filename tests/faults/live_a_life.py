@@ -1,0 +1,71 @@
+"""A child process that applies, reverts and repairs at random from a seed, and says each acknowledged entry on stdout.
+
+python -m tests.faults.live_a_life STORE KEY_SEED_HEX SEED STEPS [DIE_IN]
+
+With DIE_IN, the name of a function of the store's transaction, it kills itself right after that function's first call.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests import plans
+from ttplan.apply import StoreChain, apply_plan, revert_plan
+from ttplan.audit.keys import key_from_hex
+from ttplan.model.audit import AuditEntry, System
+from ttplan.model.errors import InvalidState, StalePlan, TouchedSince
+from ttplan.model.plan_run import PlanRun
+from ttplan.operations.repair import repair_routes
+from ttplan.store.duckdb import DuckDBStore
+from ttplan.store.duckdb_rows import DuckDBTransaction
+
+REFUSALS = (InvalidState, StalePlan, TouchedSince)
+"""What a process may be told because another was first."""
+
+
+def main() -> None:
+    store = DuckDBStore(Path(sys.argv[1]), create=False)
+    chain = StoreChain(store, key_from_hex(sys.argv[2]))
+    chance = random.Random(int(sys.argv[3]))
+    if len(sys.argv) > 5:
+        _die_in(sys.argv[5])
+    print("ready", flush=True)
+    for _ in range(int(sys.argv[4])):
+        with store.read() as snapshot:
+            runs = snapshot.plans(plans.ORG)
+        try:
+            entry = _step(store, chain, chance, runs)
+        except REFUSALS as error:
+            print(f"refused {type(error).__name__}", flush=True)
+            continue
+        if entry is not None:
+            print(f"done {entry.seq}:{entry.hash}", flush=True)
+
+
+def _step(store: DuckDBStore, chain: StoreChain, chance: random.Random, runs: list[PlanRun]) -> AuditEntry | None:
+    """One operation; None where there was nothing to do."""
+    if chance.random() < 0.1:
+        return repair_routes(chain, plans.ORG, System())
+    run = chance.choice([run for run in runs if run.status in ("projected", "applied")] or runs)
+    if run.status == "applied":
+        return revert_plan(store, chain, run.plan_id, System())
+    return apply_plan(store, chain, run.result, System(), allow_stale=chance.random() < 0.8)
+
+
+def _die_in(name: str) -> None:
+    original = getattr(DuckDBTransaction, name)
+
+    def dying(*arguments: Any) -> None:
+        original(*arguments)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(DuckDBTransaction, name, dying)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,9 @@
+"""Write the files to tests/logs/fixtures: `python -m tests.logs.made`."""
+
+from __future__ import annotations
+
+from tests.logs.made.everything import FIXTURES, files
+
+for name, content in files().items():
+    (FIXTURES / name).write_bytes(content)
+    print(f"{len(content):>9,}  {name}")

@@ -1,0 +1,259 @@
+"""Langfuse observations: the UI's CSV and JSON, the older UI's, and blob storage's, legacy and enriched.
+
+Usage types exclude one another: `input` is without `input_cached_tokens` and the like, `output` without
+`output_reasoning_tokens`; `total` is their sum. Only observations of type GENERATION are calls of models that bear usage.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import random
+from datetime import datetime
+from typing import Any
+
+from tests.logs.made.calls import Call, calls
+
+OTHERS = ("SPAN", "EVENT", "AGENT", "TOOL", "CHAIN", "RETRIEVER")
+CALLS = 210
+
+
+def generations() -> list[Call]:
+    return calls(CALLS, 20260504)
+
+
+def files() -> dict[str, bytes]:
+    rows = list(_observations())
+    return {
+        "langfuse-ui.json": _array([_ui(call, kind) for call, kind in rows]),
+        "langfuse-ui.csv": _csv([_ui(call, kind) for call, kind in rows]),
+        "langfuse-ui-v2.json": _array([_older(call, kind) for call, kind in rows]),
+        "langfuse-blob-legacy.jsonl": _lines([_legacy(call, kind) for call, kind in rows]),
+        "langfuse-blob-enriched.jsonl.gz": gzip.compress(_lines([_enriched(call, kind) for call, kind in rows]), mtime=0),
+    }
+
+
+def _observations() -> list[tuple[Call, str]]:
+    """The generations, and among them observations of other types, which bear no usage."""
+    chance = random.Random(7)
+    rows = []
+    for call in generations():
+        rows.append((call, "GENERATION"))
+        if chance.random() < 0.15:
+            rows.append((call, chance.choice(OTHERS)))
+    return rows
+
+
+def _id(call: Call, kind: str) -> str:
+    """Sixteen hex digits, as the SDKs of today give, or, from older ones, a UUID."""
+    if kind != "GENERATION":
+        return f"{call.id.hex[8:23]}{OTHERS.index(kind):x}"
+    return str(call.id) if call.number % 5 == 0 else call.id.hex[:16]
+
+
+def _usage(call: Call) -> dict[str, int]:
+    """Usage types as Langfuse's own integrations name them, by provider."""
+    fresh = call.input - call.cached - call.written
+    if call.status != 200:
+        return {}
+    usage = {"input": fresh, "output": call.output - call.reasoning, "total": call.input + call.output}
+    if call.provider == "anthropic":
+        usage |= {"cache_read_input_tokens": call.cached, "cache_creation_input_tokens": call.written}
+    elif call.cached:
+        usage["input_cached_tokens"] = call.cached
+    if call.reasoning:
+        usage["output_reasoning_tokens"] = call.reasoning
+    return usage
+
+
+def _costs(call: Call) -> dict[str, float]:
+    """Costs by usage type; nothing where Langfuse knows no price for the model."""
+    if call.status != 200 or call.number % 41 == 7:
+        return {}
+    return {"input": float(call.cost) / 2, "output": float(call.cost) / 2, "total": float(call.cost)}
+
+
+def _prompt(call: Call) -> list[dict[str, str]]:
+    return [{"role": "user", "content": f'Please {call.task} no. {call.number}, "quoted", with a comma\nand a line'}]
+
+
+def _ui(call: Call, kind: str) -> dict[str, Any]:
+    model = kind == "GENERATION"
+    costs = _costs(call) if model else {}
+    usage = _usage(call) if model else {}
+    return {
+        "id": _id(call, kind),
+        "traceId": call.id.hex,
+        "type": kind,
+        "environment": "production",
+        "parentObservationId": None,
+        "startTime": _iso(call.ts),
+        "endTime": None if kind == "EVENT" else _iso(call.end),
+        "name": call.task,
+        "metadata": {"ls_provider": call.provider} if call.number % 3 == 0 else {},
+        "level": "DEFAULT" if call.status == 200 else "ERROR",
+        "statusMessage": None if call.status == 200 else f"Error code: {call.status}",
+        "input": _prompt(call) if model else None,
+        "output": {"role": "assistant", "content": "Done."} if model and call.output else None,
+        "modelParameters": {"temperature": 0.2} if model else None,
+        "completionStartTime": _iso(call.first) if model and call.first else None,
+        "usageDetails": usage,
+        "costDetails": costs,
+        "model": call.model if model else None,
+        # The UI's export has milliseconds here and seconds there; other versions have seconds in both.
+        "latency": None if kind == "EVENT" else call.latency_ms,
+        "timeToFirstToken": call.first_ms / 1000 if model and call.first else None,
+        "inputCost": costs.get("input"),
+        "outputCost": costs.get("output"),
+        "totalCost": costs.get("total", 0),
+        "inputUsage": sum(v for k, v in usage.items() if k.startswith("input")),
+        "outputUsage": sum(v for k, v in usage.items() if k.startswith("output")),
+        "totalUsage": usage.get("total", 0),
+        "traceName": "assistant",
+        "traceTags": [call.task],
+        "userId": call.user,
+        "sessionId": call.session,
+        "helpfulness": [0.5],
+    }
+
+
+def _older(call: Call, kind: str) -> dict[str, Any]:
+    """Version 2: three counts, input with everything in it, and `calculated…Cost`."""
+    model = kind == "GENERATION"
+    known = model and call.status == 200
+    priced = known and call.number % 41 != 7
+    return {
+        "id": _id(call, kind),
+        "traceId": call.id.hex,
+        "type": kind,
+        "startTime": _iso(call.ts),
+        "endTime": None if kind == "EVENT" else _iso(call.end),
+        "name": call.task,
+        "metadata": None,
+        "level": "DEFAULT" if call.status == 200 else "ERROR",
+        "statusMessage": None,
+        "version": None,
+        "input": _prompt(call) if model else None,
+        "output": None,
+        "model": call.model if model else None,
+        "modelParameters": None,
+        "completionStartTime": _iso(call.first) if model and call.first else None,
+        "unit": "TOKENS" if model else None,
+        "promptTokens": call.input if known else 0,
+        "completionTokens": call.output if known else 0,
+        "totalTokens": call.input + call.output if known else 0,
+        # Decimals of its database are texts.
+        "calculatedInputCost": f"{call.cost / 2:f}" if priced else None,
+        "calculatedOutputCost": f"{call.cost / 2:f}" if priced else None,
+        "calculatedTotalCost": f"{call.cost:f}" if priced else None,
+        "latency": None if kind == "EVENT" else call.latency_ms / 1000,
+        "timeToFirstToken": None,
+        "traceName": "assistant",
+        "traceTags": [],
+        "userId": call.user,
+        "sessionId": call.session,
+    }
+
+
+def _legacy(call: Call, kind: str) -> dict[str, Any]:
+    model = kind == "GENERATION"
+    costs = _costs(call) if model else {}
+    return {
+        "id": _id(call, kind),
+        "trace_id": call.id.hex,
+        "project_id": "clkpwwm0m000gmm094odg11gi",
+        "environment": "default",
+        "type": kind,
+        "parent_observation_id": None,
+        "start_time": _plain(call.ts),
+        "end_time": None if kind == "EVENT" else _plain(call.end),
+        "name": call.task,
+        "metadata": {"attributes": json.dumps({"gen_ai.system": call.provider})} if call.number % 3 == 0 else {},
+        "level": "DEFAULT" if call.status == 200 else "ERROR",
+        "status_message": None,
+        "version": None,
+        "input": json.dumps(_prompt(call)) if model else None,
+        "output": "Done." if model else None,
+        "provided_model_name": call.model if model else None,
+        "model_parameters": '{"temperature":0.2}' if model else None,
+        "usage_details": _usage(call) if model else {},
+        "cost_details": costs,
+        "completion_start_time": _plain(call.first) if model and call.first else None,
+        "prompt_name": None,
+        "prompt_version": None,
+        "total_cost": costs.get("total"),
+        "latency": None if kind == "EVENT" else call.latency_ms / 1000,
+        "time_to_first_token": call.first_ms / 1000 if model and call.first else None,
+        "model_id": "clrntjt89000108jwcou1af71" if costs else None,
+        "tool_calls": [],
+        "tool_call_names": [],
+        "tool_definitions": {},
+        "usage_pricing_tier_name": "Standard" if costs else None,
+        "input_price": "0.0000025" if costs else None,
+        "output_price": "0.00001" if costs else None,
+        "total_price": None,
+    }
+
+
+def _enriched(call: Call, kind: str) -> dict[str, Any]:
+    """With what the trace says; what is not set is an empty text here, and the cost is 0 where it is not known."""
+    row: dict[str, Any] = {
+        name: "" if value is None and name not in _NULLS else value for name, value in _legacy(call, kind).items()
+    }
+    if call.number % 9 == 0:
+        # 64-bit counts come quoted from a ClickHouse that is set so.
+        row["usage_details"] = {name: str(value) for name, value in row["usage_details"].items()}
+    return row | {
+        "total_cost": row["cost_details"].get("total", 0),
+        "usage_pricing_tier_id": None,
+        "user_id": call.user,
+        "session_id": call.session,
+        "trace_name": "assistant",
+        "tags": [call.task, "eu"],
+        "release": "",
+        "bookmarked": False,
+        "public": False,
+    }
+
+
+_NULLS = {
+    "end_time",
+    "completion_start_time",
+    "prompt_version",
+    "latency",
+    "time_to_first_token",
+    "usage_pricing_tier_name",
+    "input_price",
+    "output_price",
+    "total_price",
+}
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _plain(moment: datetime) -> str:
+    return moment.replace(tzinfo=None).isoformat(" ", timespec="microseconds")
+
+
+def _array(rows: list[dict[str, Any]]) -> bytes:
+    return ("[" + ",\n".join(json.dumps(row, separators=(",", ":")) for row in rows) + "]").encode()
+
+
+def _lines(rows: list[dict[str, Any]]) -> bytes:
+    return "".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows).encode()
+
+
+def _csv(rows: list[dict[str, Any]]) -> bytes:
+    """Every cell in quotes; what is no text is written as JSON, and nothing as an empty text."""
+    out = io.StringIO()
+    writer = csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="\n")
+    writer.writerow(rows[0])
+    for row in rows:
+        writer.writerow(
+            ["" if v is None else v if isinstance(v, str) else json.dumps(v, separators=(",", ":")) for v in row.values()]
+        )
+    return out.getvalue().encode()

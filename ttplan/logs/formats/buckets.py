@@ -1,0 +1,22 @@
+"""Daily buckets of usage and costs: recognised, so that whoever takes one for a log is told what it is for."""
+
+from __future__ import annotations
+
+from ttplan.logs.buckets import FORMATS as BUCKETS
+from ttplan.logs.buckets import NO_REPLAY, BucketFormat
+from ttplan.logs.format import Format, Signs
+from ttplan.logs.mapping import Mapping
+
+_ROWS = ("data[*].results[*]", "results[*]", "data[*]", "")
+
+
+def _format(kind: BucketFormat) -> Format:
+    return Format(
+        title=kind.title,
+        mapping=Mapping(name=kind.name, rows=_ROWS, fields={}),
+        signs=Signs(needs=tuple(sorted(kind.keys))),
+        refused=NO_REPLAY,
+    )
+
+
+FORMATS = tuple(_format(kind) for kind in BUCKETS)

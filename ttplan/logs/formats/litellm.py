@@ -1,0 +1,126 @@
+"""LiteLLM's `LiteLLM_SpendLogs`: the table, a CSV of it, or its rows as JSON.
+
+`prompt_tokens` include cached reads, and cache writes too except in versions of mid-2025, which added only the reads for
+Anthropic. `completion_tokens` include reasoning. Times have no zone and are UTC. `metadata` is JSON, written as a text in some
+exports. A cache hit has `cache_hit` "True" as a text and a spend of 0.
+"""
+
+from __future__ import annotations
+
+from ttplan.logs.format import Find, Format, Rule, Signs
+from ttplan.logs.mapping import Mapping
+from ttplan.logs.sql import milliseconds, unless
+
+USAGE = ("metadata.usage_object", "metadata.additional_usage_values")
+"""Where the provider's usage is: since mid-2025, and before."""
+NO_REQUESTS = (
+    "acreate_batch",
+    "acreate_file",
+    "afile_content",
+    "afile_delete",
+    "afile_list",
+    "afile_retrieve",
+    "alist_batches",
+    "acancel_batch",
+    "aretrieve_batch",
+    "call_mcp_tool",
+    "list_mcp_tools",
+)
+"""Calls that are no request to a model. A retrieved batch is a bill for many requests at once."""
+
+
+def at(*keys: str) -> list[str]:
+    """The paths of keys in the usage, wherever it is."""
+    return [f"{usage}.{key}" for key in keys for usage in USAGE]
+
+
+def status(find: Find) -> str:
+    """A failure's own code, 500 where it has none; 200 for anything else."""
+    code = find("metadata.error_information.error_code", "error_information.error_code")
+    failed = f"coalesce({find('status', 'metadata.status')}, '') = 'failure'"
+    return f"CASE WHEN {failed} THEN CASE WHEN regexp_full_match({code}, '[1-9]\\d\\d') THEN {code} ELSE '500' END ELSE '200' END"
+
+
+def provider_by(price_list: str) -> Rule:
+    """LiteLLM's provider, else what its price list says, else the model's prefix, else "unknown"."""
+
+    def provider(find: Find) -> str:
+        model = find("model", "model_group")
+        prefix = f"CASE WHEN contains({model}, '/') THEN split_part({model}, '/', 1) END"
+        return f"coalesce({find('custom_llm_provider', price_list)}, {prefix}, CASE WHEN {model} IS NOT NULL THEN 'unknown' END)"
+
+    return provider
+
+
+def tag(find: Find) -> str:
+    """The tags that somebody set, with commas between; LiteLLM adds the user agent as one of its own."""
+    tags = find("request_tags")
+    listed = f"CASE WHEN {tags} LIKE '[%' THEN TRY(json_extract_string({tags}, '$[*]')) END"
+    return f"NULLIF(array_to_string(list_filter({listed}, lambda x: x NOT LIKE 'User-Agent:%'), ','), '')"
+
+
+def streamed(find: Find) -> str:
+    """Whether the first token came before the last: without streaming LiteLLM writes the end for both."""
+    first, end = find("completionStartTime"), find("endTime")
+    return f"CAST({milliseconds(first, end, 'iso_utc')} > 0 AS VARCHAR)"
+
+
+MAPPING = Mapping.model_validate(
+    {
+        "name": "litellm",
+        "rows": ["", "data[*]"],
+        "blank_is_missing": True,
+        "documents": ["metadata", "request_tags", "messages", "response", "proxy_server_request"],
+        "fields": {
+            "id": "request_id",
+            "ts": {"path": "startTime", "unit": "iso_utc"},
+            "provider": "custom_llm_provider",
+            "model": ["model", "model_group"],
+            "input_tokens": "prompt_tokens",
+            "output_tokens": "completion_tokens",
+            "cached_tokens": {
+                "path": at("prompt_tokens_details.cached_tokens", "cache_read_input_tokens"),
+                "default": 0,
+            },
+            "cost_usd": "spend",
+            "cached": {"path": "cache_hit", "values": {"None": False}, "default": False},
+            "latency_ms": {"start": "startTime", "end": "endTime", "unit": "iso_utc"},
+            "status": "status",
+            "tag": "request_tags",
+            "finish_reason": "response.choices[0].finish_reason",
+            "session_id": "session_id",
+            "user_id": ["end_user", "user"],
+            "api_key_id": "api_key",
+            "cache_write_tokens": at("cache_creation_input_tokens", "prompt_tokens_details.cache_creation_tokens"),
+            "reasoning_tokens": at("completion_tokens_details.reasoning_tokens"),
+            "input_audio_tokens": at("prompt_tokens_details.audio_tokens"),
+            "output_audio_tokens": at("completion_tokens_details.audio_tokens"),
+            "input_image_tokens": at("prompt_tokens_details.image_tokens"),
+            "output_image_tokens": at("completion_tokens_details.image_tokens"),
+            "service_tier": at("service_tier"),
+            "provider_usage": {"path": list(USAGE), "values": {"{}": None}},
+            "body": "proxy_server_request",
+            "response_body": {"path": "response", "values": {"{}": None}},
+        },
+        "skip": [
+            {"path": "call_type", "is": list(NO_REQUESTS), "reason": "a file, batch or tool call, no request to a model"},
+            {"path": ["model", "model_group"], "is": [None], "reason": "it was refused before a model was chosen"},
+        ],
+    }
+)
+FORMAT = Format(
+    title="LiteLLM_SpendLogs rows",
+    mapping=MAPPING,
+    signs=Signs(
+        needs=("request_id", "startTime", "endTime", "spend", "prompt_tokens", "completion_tokens", "model"),
+        also=("call_type", "cache_hit", "custom_llm_provider", "request_tags", "metadata", "model_group", "api_base"),
+    ),
+    rules={
+        "status": status,
+        "provider": provider_by("metadata.model_map_information.model_map_value.litellm_provider"),
+        "tag": tag,
+        "streamed": streamed,
+        "body": lambda find: f"coalesce({unless(find('proxy_server_request'), '{}')}, {unless(find('messages'), '{}', '[]')})",
+    },
+    table="LiteLLM_SpendLogs",
+)

@@ -1,0 +1,162 @@
+"""Spans of OpenTelemetry's GenAI conventions as OTLP JSON, in the current spelling and in older ones.
+
+`gen_ai.usage.input_tokens` includes what a cache read and wrote, `gen_ai.usage.output_tokens` includes reasoning: so say the
+conventions. Some instrumentations pass on counts that stand beside one another. Where that shows, since a part is more than the
+whole, the parts are added.
+"""
+
+from __future__ import annotations
+
+from ttplan.logs.fields import COUNT
+from ttplan.logs.format import Find, Format, Signs
+from ttplan.logs.mapping import Mapping, Skip, Value
+
+
+def _at(*keys: str) -> tuple[str, ...]:
+    """Paths to attributes of a span."""
+    return tuple(f'attributes."{key}"' for key in keys)
+
+
+_OPERATION = _at("gen_ai.operation.name")
+_MODEL = _at("gen_ai.response.model", "gen_ai.request.model", "llm.response.model", "llm.request.model")
+_INPUT = _at("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.usage.prompt_tokens")
+_OUTPUT = _at("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens", "llm.usage.completion_tokens")
+_CACHED = _at(
+    "gen_ai.usage.cache_read.input_tokens",
+    "gen_ai.usage.cache_read_input_tokens",
+    "gen_ai.usage.cache_read_tokens",
+    "gen_ai.usage.input_cached_tokens",
+    "gen_ai.usage.cached_tokens",
+)
+_WRITTEN = _at(
+    "gen_ai.usage.cache_creation.input_tokens",
+    "gen_ai.usage.cache_write.input_tokens",
+    "gen_ai.usage.cache_creation_input_tokens",
+    "gen_ai.usage.cache_write_tokens",
+)
+_REASONING = _at("gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_output_tokens", "gen_ai.usage.reasoning_tokens")
+_COST = _at("gen_ai.usage.cost", "gen_ai.usage.total_cost", "gen_ai.cost.total", "llm.usage.cost")
+_FIRST = _at("gen_ai.response.time_to_first_chunk", "gen_ai.server.time_to_first_token")
+_NO_CALLS = (
+    *("invoke_agent", "create_agent", "execute_tool", "invoke_workflow", "plan", "retrieval"),
+    *("search_memory", "create_memory", "update_memory", "delete_memory", "upsert_memory"),
+)
+"""Operations that call no model themselves; what the calls under them used, an agent's span may sum up again."""
+
+
+def _expand(documents: str) -> str:
+    """Each span with its attributes as one object, the value of each as it is, and its resource's."""
+    # The second is what the first version of the protocol calls it.
+    spans = " ".join(
+        f"WHEN json_exists(r, '$.{name}') THEN json_extract(r, '$.{name}[*].spans[*]')"
+        for name in ("scopeSpans", "instrumentationLibrarySpans")
+    )
+    parts = ("traceId", "spanId", "startTimeUnixNano", "endTimeUnixNano", "status")
+    flat = _object("attributes")
+    whole = [f"'\"{part}\":' || coalesce(s[{n}], 'null')" for n, part in enumerate(parts, 1)]
+    whole += [f"'\"attributes\":' || {flat}", f"'\"usage\":' || {_object(_named('attributes', '.usage.'))}"]
+    whole += [f"'\"resource\":' || {_object('resource')}"]
+    pointers = ", ".join(f"'/{part}'" for part in parts)
+    return f"""(SELECT '{{' || {" || ',' || ".join(whole)} || '}}' AS json FROM (
+        SELECT json_extract(span, [{pointers}]) AS s, json_extract(span, '$.attributes[*]') AS attributes, resource FROM (
+        SELECT unnest(CASE {spans} END) AS span, json_extract(r, '$.resource.attributes[*]') AS resource FROM (
+        SELECT unnest(json_extract(json, '$.resourceSpans[*]')) AS r FROM {documents}))))"""  # noqa: S608
+
+
+def _named(attributes: str, part: str) -> str:
+    return f"list_filter({attributes}, lambda a: contains(coalesce(a->>'key', ''), '{part}'))"
+
+
+def _object(attributes: str) -> str:
+    """SQL of a JSON object of key and value pairs; a value is wrapped once, in the name of its type."""
+    pair = "to_json(a->>'key') || ':' || coalesce(json_extract(a, '$.value.*')[1], 'null')"
+    keyed = f"list_filter({attributes}, lambda a: a->>'key' IS NOT NULL)"
+    return f"'{{' || coalesce(array_to_string(list_transform({keyed}, lambda a: {pair}), ','), '') || '}}'"
+
+
+def _of(text: str) -> str:
+    """A count's number, 0 where there is none."""
+    return f"coalesce({COUNT.value.format(c=text)}, 0)"
+
+
+def _whole(text: str, *parts: str) -> str:
+    """A count, or, where its parts are more, the sum of all. A count that is none stays, and is found bad."""
+    added = " + ".join(map(_of, parts))
+    return f"CASE WHEN {added} > {_of(text)} THEN CAST({_of(text)} + {added} AS VARCHAR) ELSE coalesce({text}, '0') END"
+
+
+def _failed(find: Find) -> str:
+    return f"({find('status.code')} IN ('2', 'STATUS_CODE_ERROR') OR {find(*_at('error.type'))} IS NOT NULL)"
+
+
+def _status(find: Find) -> str:
+    error, code = find(*_at("error.type")), find(*_at("http.response.status_code"))
+    said = f"coalesce(CASE WHEN regexp_full_match({error}, '[45]\\d\\d') THEN {error} END, {code}, '500')"
+    return f"CASE WHEN {_failed(find)} THEN {said} ELSE '200' END"
+
+
+def _cost(find: Find) -> str:
+    """What an instrumentation reckons; the conventions have none. A call that failed and used nothing cost nothing."""
+    unused = f"{find(*_INPUT)} IS NULL AND {find(*_OUTPUT)} IS NULL AND {_failed(find)}"
+    return f"coalesce({find(*_COST)}, CASE WHEN {unused} THEN '0' END)"
+
+
+def _streamed(find: Find) -> str:
+    return f"CASE WHEN {find(*_FIRST)} IS NOT NULL THEN 'true' ELSE {find(*_at('gen_ai.request.stream', 'llm.is_streaming'))} END"
+
+
+MAPPING = Mapping(
+    name="otlp",
+    fields={
+        "id": Value(path=("spanId",)),
+        "ts": Value(path=("startTimeUnixNano",), unit="epoch_ns"),
+        "provider": Value(path=_at("gen_ai.provider.name", "gen_ai.system"), default="unknown"),
+        "model": Value(path=_MODEL),
+        "input_tokens": Value(path=_INPUT),
+        "output_tokens": Value(path=_OUTPUT),
+        "cached_tokens": Value(path=_CACHED),
+        "cache_write_tokens": Value(path=_WRITTEN),
+        "reasoning_tokens": Value(path=_REASONING),
+        "input_audio_tokens": Value(path=_at("gen_ai.usage.audio.input_tokens")),
+        "output_audio_tokens": Value(path=_at("gen_ai.usage.audio.output_tokens")),
+        "input_image_tokens": Value(path=_at("gen_ai.usage.image.input_tokens")),
+        "output_image_tokens": Value(path=_at("gen_ai.usage.image.output_tokens")),
+        "latency_ms": Value(start=("startTimeUnixNano",), end=("endTimeUnixNano",), unit="epoch_ns"),
+        "service_tier": Value(path=_at("openai.response.service_tier", "gen_ai.openai.response.service_tier")),
+        "finish_reason": Value(
+            path=(
+                'attributes."gen_ai.response.finish_reasons".values[0].stringValue',
+                *_at("gen_ai.completion.0.finish_reason", "llm.response.finish_reason"),
+            )
+        ),
+        "tag": Value(path=('resource."service.name"',)),
+        "session_id": Value(
+            path=(
+                *_at("gen_ai.conversation.id", "session.id", "traceloop.association.properties.session_id"),
+                "traceId",
+            )
+        ),
+        "user_id": Value(path=_at("user.id", "enduser.id", "traceloop.association.properties.user_id")),
+        "body": Value(path=_at("gen_ai.input.messages", "gen_ai.prompt")),
+        "response_body": Value(path=_at("gen_ai.output.messages", "gen_ai.completion")),
+    },
+    skip=(
+        Skip(path=_OPERATION, is_=_NO_CALLS, reason="a span of an agent, a tool or the like, not of a call of a model"),
+        Skip(path=_MODEL, is_=(None,), reason="a span that names no model"),
+    ),
+)
+FORMAT = Format(
+    title="OpenTelemetry GenAI spans (OTLP JSON)",
+    mapping=MAPPING,
+    signs=Signs(needs=("traceId", "spanId", "attributes", "resource")),
+    rules={
+        "id": lambda find: f"{find('traceId')} || '/' || {find('spanId')}",
+        "input_tokens": lambda find: _whole(find(*_INPUT), find(*_CACHED), find(*_WRITTEN)),
+        "output_tokens": lambda find: _whole(find(*_OUTPUT), find(*_REASONING)),
+        "cost_usd": _cost,
+        "status": _status,
+        "streamed": _streamed,
+        "provider_usage": lambda find: f"nullif({find('usage')}, '{{}}')",
+    },
+    expand=_expand,
+)

@@ -1,0 +1,23 @@
+"""What models cost: the catalogue's prices, and a file of one's own over them."""
+
+from ttplan.prices.book import Given, PriceBook
+from ttplan.prices.catalogue import Quote, catalogue_price, catalogue_schedule, catalogue_version
+from ttplan.prices.own import read_own, read_prices
+from ttplan.prices.schedule import Period, Schedule, Tier
+from ttplan.prices.table import PriceTable, price_table
+
+__all__ = [
+    "Given",
+    "Period",
+    "PriceBook",
+    "PriceTable",
+    "Quote",
+    "Schedule",
+    "Tier",
+    "catalogue_price",
+    "catalogue_schedule",
+    "catalogue_version",
+    "price_table",
+    "read_own",
+    "read_prices",
+]

@@ -1,0 +1,49 @@
+"""Who asks what a request cost asks here: one's own prices first, then the catalogue's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from ttplan.model.pricing import ModelPricing
+from ttplan.prices.catalogue import STANDARD, catalogue_schedule
+from ttplan.prices.own import OwnPrice, from_flat, read_own
+from ttplan.prices.schedule import Schedule
+from ttplan.prices.table import YOURS
+
+Given = str | os.PathLike[str] | Mapping[str, ModelPricing] | None
+"""Prices of one's own: a file, or flat prices by `provider:model`."""
+
+
+class PriceBook:
+    """Prices by provider, endpoint, model, service tier and moment: one's own over the catalogue's."""
+
+    def __init__(self, own: Given = None) -> None:
+        """`own` is a price file or flat prices. Raises InputError where the file cannot be used."""
+        self._own = read_own(own) if isinstance(own, str | os.PathLike) else from_flat(own or {})
+
+    def schedule(
+        self, provider: str, model: str, endpoint: str | None = None, service_tier: str | None = None
+    ) -> Schedule | None:
+        """All prices of such requests; None where none is known.
+
+        One's own price of `provider@endpoint:model` comes before that of `provider:model`. Before the first day of dated prices
+        the catalogue's hold. A service tier that one's own price does not name has no known price while that holds.
+        """
+        listed = catalogue_schedule(provider, model, service_tier)
+        found = self._find(provider, model, endpoint)
+        if found is None:
+            return listed
+        key, own = found
+        tier = (service_tier or "").strip().lower()
+        periods = own.periods if tier in STANDARD else own.service_tiers.get(tier, ())
+        start = own.periods[0].start
+        earlier = () if listed is None or start is None else listed.before(start)
+        if not periods and not earlier:
+            return None
+        notes = () if listed is None or not earlier else listed.notes
+        return Schedule(provider, model, f"{YOURS}, {key}", (*earlier, *periods), notes)
+
+    def _find(self, provider: str, model: str, endpoint: str | None) -> tuple[str, OwnPrice] | None:
+        keys = [f"{provider}@{endpoint}:{model}"] if endpoint else []
+        return next(((key, self._own[key]) for key in (*keys, f"{provider}:{model}") if key in self._own), None)

@@ -1,0 +1,53 @@
+"""The flat prices that a plan uses: the catalogue's of one day, and one's own over them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from ttplan.model.pricing import ModelPricing, split_price_key
+from ttplan.prices.catalogue import catalogue_price, source
+
+YOURS = "your price file"
+
+
+@dataclass(frozen=True)
+class PriceTable:
+    """The prices that a plan uses, by `provider:model`; where each came from; targets that nothing knows; and cautions."""
+
+    pricing: Mapping[str, ModelPricing]
+    sources: Mapping[str, str]
+    missing: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def price_table(
+    providers: Iterable[str], targets: Iterable[str], *, at: datetime, own: Mapping[str, ModelPricing] | None = None
+) -> PriceTable:
+    """Prices for the targets of routes, for requests of those providers, as of `at`.
+
+    A target gets the price of each of the log's providers that offers it, or, where none does, of the provider that
+    `catalogue_price` finds for the model. `own` wins key by key, and a target that only `own` knows needs nobody else.
+    """
+    own = own or {}
+    pricing: dict[str, ModelPricing] = dict(own)
+    sources = dict.fromkeys(pricing, YOURS)
+    missing: list[str] = []
+    notes: list[str] = []
+    ours = {split_price_key(key)[1] for key in own}
+    offering = sorted(set(providers))
+    for target in sorted(set(targets)):
+        asked = [p for p in offering if f"{p}:{target}" not in own]
+        offers = {p: quote for p in asked if (quote := catalogue_price(p, target, at)) is not None}
+        if not offers and target not in ours:
+            found = catalogue_price(None, target, at)
+            offers = {} if found is None else {found.provider: found}
+            if found is None:
+                missing.append(target)
+        for provider, quote in offers.items():
+            key = f"{provider}:{target}"
+            pricing[key] = quote.pricing
+            sources[key] = source(quote.model)
+            notes.extend(f"{key}: {note}" for note in quote.notes)
+    return PriceTable(pricing, sources, tuple(missing), tuple(notes))
