@@ -20,6 +20,7 @@ FLOORS: list[set[str]] = [
     {"apply", "planning", "keyring"},
     {"operations"},
     {"views", "cards", "chain_file"},
+    {"evidence"},
     {"workspace"},
     {"opening"},
     {"cli"},
