@@ -44,10 +44,10 @@ class Keyring:
             self._key = load_key(self.key_file, passphrase=self._passphrase)
         return self._key
 
-    def existing(self) -> SigningKey:
+    def existing(self) -> Signer:
         """The key that signs, and none is made where there is none. Raises KeyFileError."""
         if self._key is None and self.key_file is not None:
-            return load_key(self.key_file)
+            return load_key(self.key_file, passphrase=self._passphrase)
         return self.signing()
 
     def verifying(self, given: str | VerifyingKey | None) -> tuple[VerifyingKey, str]:
