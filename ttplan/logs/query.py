@@ -68,7 +68,7 @@ class Texts:
         """SQL of the texts over SQL of the rows. A document is parsed once, however many paths into it are asked for."""
         if self._columns is None:
             return self._from_documents(rows)
-        places = {path: self._text(str(path[0])) for path in self._paths if len(path) == 1}
+        places: dict[Path, str] = {path: self._text(str(path[0])) for path in self._paths if len(path) == 1}
         lists = []
         for n, name in enumerate(dict.fromkeys(str(path[0]) for path in self._paths if len(path) > 1)):
             paths = [path for path in self._paths if path[0] == name and len(path) > 1]
