@@ -279,7 +279,8 @@ def test_the_price_file_of_the_docs_is_one(tmp_path: Path) -> None:
         ("{from: 2026-05-01T00:00:00, input_per_million: 1, output_per_million: 1}", "from: .*timezone"),
         ("{from: soon, input_per_million: 1, output_per_million: 1}", "from"),
         (
-            "{input_per_million: 1, output_per_million: 1, tiers: [{over_input_tokens: 0, input_per_million: 1, output_per_million: 1}]}",
+            "{input_per_million: 1, output_per_million: 1, tiers: [{over_input_tokens: 0, input_per_million: 1, "
+            "output_per_million: 1}]}",
             "over_input_tokens",
         ),
         (

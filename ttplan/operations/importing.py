@@ -11,13 +11,18 @@ from uuid import UUID
 from ttplan.doctor.basis import CostChoice, CostChooser
 from ttplan.logs.names import normalise
 from ttplan.logs.reader import LogFile, OnBadRows
-from ttplan.logs.report import ReadReport
+from ttplan.logs.report import ReadReport, Skipped
 from ttplan.model.errors import InputError
 from ttplan.prices.book import Given, PriceBook
 from ttplan.progress import counting
-from ttplan.store.protocol import Store, Transaction
+from ttplan.store.protocol import ConflictKind, Conflicts, RowConflict, Store, Transaction, refuse
 
 PathLike = str | os.PathLike[str]
+_CONFLICTS: dict[ConflictKind, str] = {
+    "repeated": "id: the same row again",
+    "repeated differently": "id: another row has it; the first was taken",
+    "changed": "id: it is in the store with another content, which stays",
+}
 
 
 def import_log(
@@ -45,14 +50,16 @@ def import_log(
     ):
         default = tx.org_id() or new_id()
         try:
-            added = tx.add_requests(choose(log.batches(count)), default)
+            added = tx.add_requests(choose(log.batches(count, numbered=True)), default, on_bad_rows)
+        except RowConflict as error:
+            raise InputError(f"{path}: {refuse(error.conflicts, log.place)}; nothing was imported") from None
         except InputError as error:
             if str(path) in str(error):
                 raise
             raise InputError(f"{path}: {error}") from None
         _settle_org(tx, path, default)
         report = log.report()
-    left_out = choose.left_out()
+        left_out = (*choose.left_out(), *(_told(one, log.place) for one in added.conflicts))
     return report.model_copy(
         update={
             "added": added.added,
@@ -62,6 +69,16 @@ def import_log(
             "findings": (*report.findings, *choose.said()),
         }
     )
+
+
+def _told(found: Conflicts, place: Callable[[int], str]) -> Skipped:
+    """Rows that were left out since others have their ids, as a report has them."""
+    examples = []
+    for one in found.examples:
+        of = "the store" if one.earlier is None else place(one.earlier)
+        differs = "" if one.differs is None else f", another {one.differs}"
+        examples.append(f"{place(one.row)}: {one.id}, as in {of}{differs}")
+    return Skipped(reason=_CONFLICTS[found.kind], rows=found.rows, examples=tuple(examples))
 
 
 def _settle_org(tx: Transaction, path: PathLike, default: UUID) -> None:
