@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ttplan.cards.drift import ShownDrift
     from ttplan.cards.suggestions import SuggestedRoutes
     from ttplan.doctor.basis import CostChoice
+    from ttplan.logs.opening import MappingLike
     from ttplan.logs.reader import OnBadRows
     from ttplan.logs.report import ReadReport
     from ttplan.planning import Asked
@@ -75,9 +76,11 @@ class Workspace:
 
     def import_logs(
         self,
-        path: PathLike,
+        path: PathLike | Sequence[PathLike],
         *,
         format: str | None = None,
+        mapping: MappingLike | None = None,
+        table: str | None = None,
         on_bad_rows: OnBadRows = "refuse",
         cost: CostChoice = "recorded",
         prices: PathLike | Mapping[str, ModelPricing] | None = None,
@@ -85,13 +88,15 @@ class Workspace:
         with_embeddings: bool = False,
         progress: bool | None = None,
     ) -> ReadReport:
-        """Add the requests of a log, of any format that is known, in one transaction or not at all.
+        """Add the requests of a log, of any format that is known or mapped, in one transaction or not at all.
 
-        Importing a file again adds nothing. With `on_bad_rows="skip"` rows that cannot be used are left out and reported, with
-        "refuse" they refuse the file. `cost` says what the baseline is made of: costs as "recorded", "recomputed" from tokens and
-        prices (one's own `prices` over the catalogue's of each request's day), or by the "doctor": recorded, but recomputed where
-        the record is certainly wrong. Prompts and answers are kept only with `with_bodies`, embeddings only with
-        `with_embeddings`. `progress` of None shows a bar on a terminal or in a notebook.
+        `path` is a file, a folder, a glob, several of them, or a database, of which `table` is read. `format` is only needed
+        where it cannot be seen, `mapping` (a YAML file or a dict) for any other format. Importing a file again adds nothing. With
+        `on_bad_rows="skip"` rows that cannot be used are left out and reported, with "refuse" they refuse the file. `cost` says
+        what the baseline is made of: costs as "recorded", "recomputed" from tokens and prices (one's own `prices` over the
+        catalogue's of each request's day), or by the "doctor": recorded, but recomputed where the record is certainly wrong.
+        Prompts and answers are kept only with `with_bodies`, embeddings only with `with_embeddings`. `progress` of None shows a
+        bar on a terminal or in a notebook.
 
         Raises InputError, naming file, row and field, after which the store is as it was.
         """
@@ -104,6 +109,8 @@ class Workspace:
             cost=cost,
             prices=prices,
             format=format,
+            mapping=mapping,
+            table=table,
             on_bad_rows=on_bad_rows,
             with_bodies=with_bodies,
             with_embeddings=with_embeddings,

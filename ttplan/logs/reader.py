@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Literal
 
@@ -12,8 +11,9 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ttplan.logs.databases import is_url
 from ttplan.logs.fields import BODIES, EMBEDDINGS, FIELDS
-from ttplan.logs.files import described, unreadable
+from ttplan.logs.files import PathLike, named, unreadable
 from ttplan.logs.opening import Log, MappingLike, Options, Part
 from ttplan.logs.report import EXAMPLES, FileRows, ReadReport, Skipped
 from ttplan.logs.rows import SCHEMA as SCHEMA
@@ -30,10 +30,11 @@ class LogFile:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: PathLike | Sequence[PathLike],
         *,
         format: str | None = None,
         mapping: MappingLike | None = None,
+        table: str | None = None,
         on_bad_rows: OnBadRows = "refuse",
         with_bodies: bool = False,
         with_embeddings: bool = False,
@@ -42,17 +43,18 @@ class LogFile:
     ) -> None:
         """Open the files, see what format they are, and check their columns.
 
-        `format` is the name of a format (`ttplan.logs.formats.FORMATS`) or of a kind of file (csv, json, jsonl, parquet), where
-        it cannot be seen; `mapping` says how to read any other. With `needs_cost` False a row without a cost is kept, with
-        nothing as `cost_usd`. `namer` brings another's names to the catalogue's.
+        `path` is a file, a folder, a glob, several of them, or a database (a DuckDB file, a PostgreSQL server's URL), of which
+        `table` is read. `format` is the name of a format (`ttplan.logs.formats.FORMATS`) or of a kind of file (csv, json, jsonl,
+        parquet), where it cannot be seen; `mapping` says how to read any other. With `needs_cost` False a row without a cost is
+        kept, with nothing as `cost_usd`. `namer` brings another's names to the catalogue's.
 
         Raises InputError where it is no such file, of no known format, or lacks a required column.
         """
         self._fields = (*FIELDS, *(BODIES if with_bodies else ()), *(EMBEDDINGS if with_embeddings else ()))
         self._on_bad_rows = on_bad_rows
         self._needs_cost = needs_cost
-        self._path = str(path)
-        self._log = Log(path, format, mapping, Options(self._fields, needs_cost, on_bad_rows == "skip"))
+        self._log = Log(path, format, mapping, Options(self._fields, needs_cost, on_bad_rows == "skip"), table)
+        self.name = self._log.shown(self._log.files[0]) if is_url(str(path)) else named(path)
         self.format = self._log.format
         self._names = Names(namer) if namer is not None and self.format.named else None
         self._counts: list[FileRows] = []
@@ -85,15 +87,15 @@ class LogFile:
         """
         for number, file in enumerate(self._log.files):
             part = self._log.first if number == 0 else self._log.part(file)
-            self._counts.append(FileRows(path=str(file), rows=0))
+            self._counts.append(FileRows(path=self._log.shown(file), rows=0))
             before = self._rows
             for batch in self._read(part, numbered):
                 if progress is not None:
                     progress(self._rows)
                 yield batch
-            self._counts[-1] = FileRows(path=str(file), rows=self._rows - before)
+            self._counts[-1] = FileRows(path=self._log.shown(file), rows=self._rows - before)
         if self._rows == 0:
-            raise InputError(f"{described(self._log.files)} has no rows; expected one request a row")
+            raise InputError(f"{self.name} has no rows; expected one request a row")
         if self._skipped and self._on_bad_rows == "refuse":
             raise InputError(self._refusal())
 
@@ -106,7 +108,7 @@ class LogFile:
         first = self._log.first
         assumed = {f.name: f.assumed for f in self._fields if f.assumed is not None and f.name not in first.query.present}
         return ReadReport(
-            path=self._path,
+            path=self.name,
             format=self.format.name,
             kind=first.opened.kind,
             why=self._log.why,
@@ -192,7 +194,7 @@ class LogFile:
         count = sum(self._skipped.values())
         others = len(self._skipped) - 1
         return (
-            f"{self._path}: {count:,} of {self._rows:,} rows cannot be used, so nothing was imported; "
+            f"{self.name}: {count:,} of {self._rows:,} rows cannot be used, so nothing was imported; "
             f"{reason}, found {'; '.join(self._examples[reason])}"
             + (f"; and {others} other {'reason' if others == 1 else 'reasons'}" if others else "")
             + ". Correct them, or leave them out with on_bad_rows='skip' (--skip-bad-rows)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -27,7 +27,7 @@ _CONFLICTS: dict[ConflictKind, str] = {
 
 def import_log(
     store: Store,
-    path: PathLike,
+    path: PathLike | Sequence[PathLike],
     *,
     new_id: Callable[[], UUID],
     cost: CostChoice = "recorded",
@@ -45,19 +45,19 @@ def import_log(
     told = {"on_bad_rows": on_bad_rows, "needs_cost": cost == "recorded", "namer": normalise}
     with (
         LogFile(path, **(told | reading)) as log,
-        counting(f"importing {Path(path).name}", log.row_count(), progress) as count,
+        counting(f"importing {Path(log.name).name}", log.row_count(), progress) as count,
         store.transaction() as tx,
     ):
         default = tx.org_id() or new_id()
         try:
             added = tx.add_requests(choose(log.batches(count, numbered=True)), default, on_bad_rows)
         except RowConflict as error:
-            raise InputError(f"{path}: {refuse(error.conflicts, log.place)}; nothing was imported") from None
+            raise InputError(f"{log.name}: {refuse(error.conflicts, log.place)}; nothing was imported") from None
         except InputError as error:
-            if str(path) in str(error):
+            if log.name in str(error):
                 raise
-            raise InputError(f"{path}: {error}") from None
-        _settle_org(tx, path, default)
+            raise InputError(f"{log.name}: {error}") from None
+        _settle_org(tx, log.name, default)
         report = log.report()
         left_out = (*choose.left_out(), *(_told(one, log.place) for one in added.conflicts))
     return report.model_copy(
@@ -81,11 +81,11 @@ def _told(found: Conflicts, place: Callable[[int], str]) -> Skipped:
     return Skipped(reason=_CONFLICTS[found.kind], rows=found.rows, examples=tuple(examples))
 
 
-def _settle_org(tx: Transaction, path: PathLike, default: UUID) -> None:
+def _settle_org(tx: Transaction, log: str, default: UUID) -> None:
     orgs = tx.request_orgs()
     if tx.org_id() is None:
         if len(orgs) > 1:
             raise InputError(
-                f"{path} has requests of {len(orgs)} organisations; say whose this store is: open it with org_id (--org)"
+                f"{log} has requests of {len(orgs)} organisations; say whose this store is: open it with org_id (--org)"
             )
         tx.set_org_id(orgs[0] if orgs else default)
