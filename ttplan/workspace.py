@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from ttplan.apply import Clock, StoreChain, apply_plan, now, revert_plan
-from ttplan.audit.keys import SigningKey, VerifyingKey
+from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.report import ChainReport
+from ttplan.audit.signer import Signer
 from ttplan.audit.verify import Strength
 from ttplan.cards.plan import Plan
 from ttplan.keyring import Keyring
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
     from ttplan.cards.changes import ShownPreview
     from ttplan.cards.diagnosis import ShownDiagnosis
     from ttplan.cards.drift import ShownDrift
+    from ttplan.cards.health import ShownBackup, ShownHealth
     from ttplan.cards.suggestions import SuggestedRoutes
     from ttplan.doctor.basis import CostChoice
+    from ttplan.evidence import Evidence
     from ttplan.logs.opening import MappingLike
     from ttplan.logs.reader import OnBadRows
     from ttplan.logs.report import ReadReport
@@ -51,9 +54,11 @@ class Workspace:
         store: Store,
         *,
         name: str,
-        key: SigningKey | None = None,
+        key: Signer | None = None,
         key_file: Path | None = None,
         makes_key: bool = False,
+        passphrase: bytes | None = None,
+        on_tip: Callable[[TipAnchor, datetime], None] | None = None,
         org_id: UUID | None = None,
         clock: Clock = now,
         new_id: Callable[[], UUID] = uuid4,
@@ -61,7 +66,8 @@ class Workspace:
     ) -> None:
         self.store = store
         self._name = name
-        self._keys = Keyring(store, key, key_file, makes_key=makes_key)
+        self._keys = Keyring(store, key, key_file, makes_key=makes_key, passphrase=passphrase)
+        self._on_tip = on_tip
         self._clock = clock
         self._new_id = new_id
         self._new_nonce = new_nonce
@@ -326,6 +332,24 @@ class Workspace:
         by = actor or Anonymous()
         return None if org_id is None else repair_routes(self._chain(), org_id, by, clock=self._clock)
 
+    def backup(self, path: PathLike, *, overwrite: bool = False) -> ShownBackup:
+        """Copy the store, in use or not, to `path`: consistent, whole or not at all, read back and verified.
+
+        The signing key is not in it. Raises InputError where there is such a file already, unless `overwrite`; StoreError.
+        """
+        from ttplan.cards.health import ShownBackup
+        from ttplan.operations.backup import back_up
+
+        return ShownBackup(back_up(self.store, Path(path), self._keys.verifying_if_any(None), overwrite=overwrite))
+
+    def health(self, *, public_key: str | VerifyingKey | None = None, price_age: timedelta = timedelta(days=30)) -> ShownHealth:
+        """Check schema, key, chain, plans, live routes, orphans, and that live plans' prices are no older than `price_age`."""
+        from ttplan.cards.health import ShownHealth
+        from ttplan.operations.health import check_health
+
+        given = None if public_key is None else self._keys.verifying(public_key)[0]
+        return ShownHealth(check_health(self.store, self._keys.existing, given, at=self._clock(), price_age=price_age))
+
     # --- what is stored ----------------------------------------------------------------------------------------------
 
     def plan_runs(self) -> list[PlanRun]:
@@ -380,13 +404,16 @@ class Workspace:
         *,
         public_key: str | VerifyingKey | None = None,
         anchor: str | TipAnchor | None = None,
+        passes_through: Iterable[TipAnchor] = (),
+        distrust_after: TipAnchor | None = None,
         signatures: Strength = "all",
         progress: bool | None = None,
+        on_fork: Callable[[bytes], None] | None = None,
     ) -> ChainReport:
         """Verify the audit chain and report the first bad entry.
 
         With `public_key` from elsewhere the verdict is "verified"; without one, the workspace's own key is used, and the chain is
-        only "consistent with its own key". With `anchor` (`<seq>:<hash>`) it also has to end there.
+        only "consistent with its own key". The rest is as in `ttplan.verify_file`.
         """
         from ttplan.operations.chain import verify_store
 
@@ -397,8 +424,11 @@ class Workspace:
             key_source=source,
             own_key=public_key is None,
             anchor=anchor,
+            passes_through=passes_through,
+            distrust_after=distrust_after,
             signatures=signatures,
             progress=progress,
+            on_fork=on_fork,
         )
 
     def export_chain(self, path: PathLike, *, overwrite: bool = False) -> int:
@@ -422,6 +452,13 @@ class Workspace:
             org_id = snapshot.org_id()
             return None if org_id is None else snapshot.tip(org_id)
 
+    @property
+    def evidence(self) -> Evidence:
+        """What of this store convinces others: anchors, proofs, checkpoints, disclosures, and handing over to another key."""
+        from ttplan.evidence import Evidence
+
+        return Evidence(self.store, self._keys, self._chain, clock=self._clock)
+
     # --- wiring ------------------------------------------------------------------------------------------------------
 
     def _asked(self, *asked: Any) -> Asked:
@@ -433,7 +470,7 @@ class Workspace:
         return plan.plan_id if isinstance(plan, Plan) else self.get(plan).plan_id
 
     def _chain(self) -> StoreChain:
-        return StoreChain(self.store, self._keys.signing(), clock=self._clock, new_id=self._new_id)
+        return StoreChain(self.store, self._keys.signing(), clock=self._clock, new_id=self._new_id, on_tip=self._on_tip)
 
     def _org(self, snapshot: Snapshot) -> UUID:
         org_id = snapshot.org_id()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import re
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
@@ -185,6 +186,17 @@ def window(start: str | None, end: str | None) -> tuple[datetime, datetime] | No
     if (start is None) != (end is None):
         raise InputError("--start and --end go together; give both, or neither for the whole log")
     return None if start is None or end is None else (moment(start, "--start"), moment(end, "--end"))
+
+
+_UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+
+
+def read_length(text: str, option: str) -> timedelta:
+    """A length of time as an option gives it."""
+    found = re.fullmatch(r"(\d{1,6})([dhms])", text.strip())
+    if found is None or int(found[1]) == 0:
+        raise InputError(f"{option} is {text!r}; expected a length such as 7d, 12h, 30m or 90s")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
 def moment(text: str, option: str) -> datetime:
