@@ -148,7 +148,9 @@ _RECOMPUTED = """
         WHEN w.verdict = 'tokens_missing' THEN NULL
         WHEN w.verdict IN ('cached_beside_input', 'reasoning_lost') THEN p.expected_usd + w.effect_usd
         ELSE p.expected_usd END AS cost
-    FROM ({priced}) p LEFT JOIN ({wrong}) w USING (id)
+    FROM {priced} p LEFT JOIN (
+        SELECT * FROM ({wrong}) WHERE verdict IN ('tokens_missing', 'cached_beside_input', 'reasoning_lost')
+    ) w USING (id)
 """
 _KINDS = ", ".join(f"'{kind}'" for kind in CERTAIN)
 _CERTAIN = f"""
@@ -156,5 +158,5 @@ _CERTAIN = f"""
         WHEN w.verdict IN ({_KINDS}) OR w.mask > 0 THEN p.expected_usd
         WHEN w.verdict = 'reasoning_lost' AND abs(p.recorded_usd - p.expected_usd) <= 0.0000005 THEN p.expected_usd + w.effect_usd
         END AS cost
-    FROM ({{priced}}) p LEFT JOIN ({{wrong}}) w USING (id)
+    FROM {{priced}} p LEFT JOIN ({{wrong}}) w USING (id)
 """  # noqa: S608
