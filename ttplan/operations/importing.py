@@ -59,7 +59,7 @@ def import_log(
             raise InputError(f"{log.name}: {error}") from None
         _settle_org(tx, log.name, default)
         report = log.report()
-        left_out = (*choose.left_out(), *(_told(one, log.place) for one in added.conflicts))
+        left_out = (*choose.left_out(), *(as_skipped(one, log.place) for one in added.conflicts))
     return report.model_copy(
         update={
             "added": added.added,
@@ -71,7 +71,7 @@ def import_log(
     )
 
 
-def _told(found: Conflicts, place: Callable[[int], str]) -> Skipped:
+def as_skipped(found: Conflicts, place: Callable[[int], str]) -> Skipped:
     """Rows that were left out since others have their ids, as a report has them."""
     examples = []
     for one in found.examples:
