@@ -88,7 +88,7 @@ def shaped(rows: str, columns: Collection[str]) -> str:
         f"{types.get(name, name)} AS {name}" if name in columns else f"CAST(NULL AS {kind}) AS {name}"
         for name, kind in NEEDED.items()
     )
-    known = "cost_basis IS NOT DISTINCT FROM 'recomputed'" if "cost_basis" in columns else "FALSE"
+    known = "coalesce(cost_basis, 'recorded') <> 'recorded'" if "cost_basis" in columns else "FALSE"
     recorded = "recorded_cost_usd" if "recorded_cost_usd" in columns else f"CAST(NULL AS {_MONEY})"
     cost = "cost_usd" if "cost_usd" in columns else f"CAST(NULL AS {_MONEY})"
     return (
