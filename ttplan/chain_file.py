@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from contextlib import closing
 
+from ttplan.audit.collect import ChainHashes, collect_hashes
 from ttplan.audit.jsonl import Preamble, counted, read_chain
 from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.report import ChainReport, check_chain
@@ -21,12 +23,17 @@ def verify_file(
     *,
     public_key: str | VerifyingKey | None = None,
     anchor: str | TipAnchor | None = None,
+    passes_through: Iterable[TipAnchor] = (),
+    distrust_after: TipAnchor | None = None,
     signatures: Strength = "all",
     progress: bool | None = None,
+    on_fork: Callable[[bytes], None] | None = None,
 ) -> ChainReport:
     """Verify an exported chain, with no store at all. Without `public_key` that of its preamble is used, and the verdict says so.
 
-    Raises InputError where the file is missing, empty, cut off or not a chain.
+    `public_key` is the chain's first one; rotations are followed. `anchor` says where the chain has to end, `passes_through`
+    which entries it has to have, `distrust_after` after which entry its key is not trusted. `on_fork` is handed evidence of two
+    histories. Raises InputError where the file is missing, empty, cut off or not a chain.
     """
     preamble, records = read_chain(path)
     key, source = _file_key(path, preamble, public_key)
@@ -37,9 +44,20 @@ def verify_file(
             key_source=source,
             own_key=public_key is None,
             anchor=TipAnchor.parse(anchor) if isinstance(anchor, str) else anchor,
+            passes_through=passes_through,
+            distrust_after=distrust_after,
             signatures=signatures,
             progress=count,
+            on_fork=on_fork,
         )
+
+
+def collect_file(path: PathLike, public_key: str | VerifyingKey | None = None) -> ChainHashes:
+    """The hashes of an exported chain, which verifies with its first key. Raises what `verify_chain` and `verify_file` raise."""
+    preamble, records = read_chain(path)
+    key, _ = _file_key(path, preamble, public_key)
+    with closing(records):
+        return collect_hashes(counted(preamble, records, os.fspath(path)), key)
 
 
 def _file_key(path: PathLike, preamble: Preamble | None, given: str | VerifyingKey | None) -> tuple[VerifyingKey, str]:

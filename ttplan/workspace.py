@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from ttplan.apply import Clock, StoreChain, apply_plan, now, revert_plan
-from ttplan.audit.keys import SigningKey, VerifyingKey
+from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.report import ChainReport
+from ttplan.audit.signer import Signer
 from ttplan.audit.verify import Strength
 from ttplan.cards.plan import Plan
 from ttplan.keyring import Keyring
@@ -30,9 +31,13 @@ if TYPE_CHECKING:
 
     from ttplan.cards.backtest import ShownBacktest
     from ttplan.cards.changes import ShownPreview
+    from ttplan.cards.diagnosis import ShownDiagnosis
     from ttplan.cards.drift import ShownDrift
     from ttplan.cards.health import ShownBackup, ShownHealth
     from ttplan.cards.suggestions import SuggestedRoutes
+    from ttplan.doctor.basis import CostChoice
+    from ttplan.evidence import Evidence
+    from ttplan.logs.opening import MappingLike
     from ttplan.logs.reader import OnBadRows
     from ttplan.logs.report import ReadReport
     from ttplan.planning import Asked
@@ -49,9 +54,11 @@ class Workspace:
         store: Store,
         *,
         name: str,
-        key: SigningKey | None = None,
+        key: Signer | None = None,
         key_file: Path | None = None,
         makes_key: bool = False,
+        passphrase: bytes | None = None,
+        on_tip: Callable[[TipAnchor, datetime], None] | None = None,
         org_id: UUID | None = None,
         clock: Clock = now,
         new_id: Callable[[], UUID] = uuid4,
@@ -59,7 +66,8 @@ class Workspace:
     ) -> None:
         self.store = store
         self._name = name
-        self._keys = Keyring(store, key, key_file, makes_key=makes_key)
+        self._keys = Keyring(store, key, key_file, makes_key=makes_key, passphrase=passphrase)
+        self._on_tip = on_tip
         self._clock = clock
         self._new_id = new_id
         self._new_nonce = new_nonce
@@ -74,42 +82,63 @@ class Workspace:
 
     def import_logs(
         self,
-        path: PathLike,
+        path: PathLike | Sequence[PathLike],
         *,
         format: str | None = None,
+        mapping: MappingLike | None = None,
+        table: str | None = None,
         on_bad_rows: OnBadRows = "refuse",
+        cost: CostChoice = "recorded",
+        prices: PathLike | Mapping[str, ModelPricing] | None = None,
         with_bodies: bool = False,
         with_embeddings: bool = False,
         progress: bool | None = None,
     ) -> ReadReport:
-        """Add the requests of a Parquet, CSV or JSON lines file in our own column names, in one transaction or not at all.
+        """Add the requests of a log, of any format that is known or mapped, in one transaction or not at all.
 
-        Importing a file again adds nothing. With `on_bad_rows="skip"` rows that cannot be used are left out and reported, with
-        "refuse" they refuse the file. Prompts and answers are kept only with `with_bodies`, embeddings only with
-        `with_embeddings`. `progress` of None shows a bar on a terminal or in a notebook.
+        `path` is a file, a folder, a glob, several of them, or a database, of which `table` is read. `format` is only needed
+        where it cannot be seen, `mapping` (a YAML file or a dict) for any other format. Importing a file again adds nothing. With
+        `on_bad_rows="skip"` rows that cannot be used are left out and reported, with "refuse" they refuse the file. `cost` says
+        what the baseline is made of: costs as "recorded", "recomputed" from tokens and prices (one's own `prices` over the
+        catalogue's of each request's day), or by the "doctor": recorded, but recomputed where the record is certainly wrong.
+        Prompts and answers are kept only with `with_bodies`, embeddings only with `with_embeddings`. `progress` of None shows a
+        bar on a terminal or in a notebook.
 
         Raises InputError, naming file, row and field, after which the store is as it was.
         """
-        from ttplan.logs.reader import LogFile
-        from ttplan.progress import counting
+        from ttplan.operations.importing import import_log
 
-        log = LogFile(path, format=format, on_bad_rows=on_bad_rows, with_bodies=with_bodies, with_embeddings=with_embeddings)
-        with counting(f"importing {Path(path).name}", log.row_count(), progress) as count, self.store.transaction() as tx:
-            default = tx.org_id() or self._new_id()
-            try:
-                added = tx.add_requests(log.batches(count), default)
-            except InputError as error:
-                if str(path) in str(error):
-                    raise
-                raise InputError(f"{path}: {error}") from None
-            orgs = tx.request_orgs()
-            if tx.org_id() is None:
-                if len(orgs) > 1:
-                    raise InputError(
-                        f"{path} has requests of {len(orgs)} organisations; say whose this store is: open it with org_id (--org)"
-                    )
-                tx.set_org_id(orgs[0] if orgs else default)
-        return log.report().model_copy(update={"added": added.added, "already_there": added.already_there})
+        return import_log(
+            self.store,
+            path,
+            new_id=self._new_id,
+            cost=cost,
+            prices=prices,
+            format=format,
+            mapping=mapping,
+            table=table,
+            on_bad_rows=on_bad_rows,
+            with_bodies=with_bodies,
+            with_embeddings=with_embeddings,
+            progress=progress,
+        )
+
+    def check_logs(
+        self,
+        *,
+        prices: PathLike | Mapping[str, ModelPricing] | None = None,
+        totals: PathLike | Sequence[PathLike] = (),
+    ) -> ShownDiagnosis:
+        """Hold every request against its price and the requests against one another, and say where the log is wrong.
+
+        `prices` are one's own, over the catalogue's of each request's day. `totals` are a provider's exports of usage or costs by
+        day, to hold the log against. Nothing is changed. Raises InputError where one of them cannot be used.
+        """
+        from ttplan.cards.diagnosis import ShownDiagnosis
+        from ttplan.operations.checking import check_store
+
+        days = [totals] if isinstance(totals, str | os.PathLike) else totals
+        return ShownDiagnosis(check_store(self.store, self._name, prices=prices, totals=days, at=self._clock()))
 
     # --- plans -------------------------------------------------------------------------------------------------------
 
@@ -375,13 +404,16 @@ class Workspace:
         *,
         public_key: str | VerifyingKey | None = None,
         anchor: str | TipAnchor | None = None,
+        passes_through: Iterable[TipAnchor] = (),
+        distrust_after: TipAnchor | None = None,
         signatures: Strength = "all",
         progress: bool | None = None,
+        on_fork: Callable[[bytes], None] | None = None,
     ) -> ChainReport:
         """Verify the audit chain and report the first bad entry.
 
         With `public_key` from elsewhere the verdict is "verified"; without one, the workspace's own key is used, and the chain is
-        only "consistent with its own key". With `anchor` (`<seq>:<hash>`) it also has to end there.
+        only "consistent with its own key". The rest is as in `ttplan.verify_file`.
         """
         from ttplan.operations.chain import verify_store
 
@@ -392,8 +424,11 @@ class Workspace:
             key_source=source,
             own_key=public_key is None,
             anchor=anchor,
+            passes_through=passes_through,
+            distrust_after=distrust_after,
             signatures=signatures,
             progress=progress,
+            on_fork=on_fork,
         )
 
     def export_chain(self, path: PathLike, *, overwrite: bool = False) -> int:
@@ -417,6 +452,13 @@ class Workspace:
             org_id = snapshot.org_id()
             return None if org_id is None else snapshot.tip(org_id)
 
+    @property
+    def evidence(self) -> Evidence:
+        """What of this store convinces others: anchors, proofs, checkpoints, disclosures, and handing over to another key."""
+        from ttplan.evidence import Evidence
+
+        return Evidence(self.store, self._keys, self._chain, clock=self._clock)
+
     # --- wiring ------------------------------------------------------------------------------------------------------
 
     def _asked(self, *asked: Any) -> Asked:
@@ -428,7 +470,7 @@ class Workspace:
         return plan.plan_id if isinstance(plan, Plan) else self.get(plan).plan_id
 
     def _chain(self) -> StoreChain:
-        return StoreChain(self.store, self._keys.signing(), clock=self._clock, new_id=self._new_id)
+        return StoreChain(self.store, self._keys.signing(), clock=self._clock, new_id=self._new_id, on_tip=self._on_tip)
 
     def _org(self, snapshot: Snapshot) -> UUID:
         org_id = snapshot.org_id()

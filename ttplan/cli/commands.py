@@ -53,13 +53,22 @@ def read_uuid(text: str, option: str) -> UUID:
 @app.command("import")
 def import_(
     files: Annotated[
-        list[Path], typer.Argument(help="Parquet, CSV or JSON lines files in our column names.", show_default=False)
+        list[str],
+        typer.Argument(help="Files, folders, globs, or a database: DuckDB or postgresql://", show_default=False),
     ],
     store: StoreOption = DEFAULT_STORE,
-    format: Annotated[str | None, typer.Option(help="parquet, csv or jsonl, where a file's name does not tell.")] = None,
+    format: Annotated[str | None, typer.Option(help="The log's format, or its kind of file, where it cannot be seen.")] = None,
+    mapping: Annotated[
+        Path | None, typer.Option(help="How to read any other format: a YAML file, as `ttplan inspect` drafts it.")
+    ] = None,
+    table: Annotated[str | None, typer.Option(help="The table of a database.")] = None,
     skip_bad_rows: Annotated[
         bool, typer.Option("--skip-bad-rows", help="Leave out rows that cannot be used, and report them.")
     ] = False,
+    cost: Annotated[
+        str, typer.Option(help="The baseline: costs as recorded, recomputed, or doctor: recomputed where wrong.")
+    ] = "recorded",
+    prices: PricesOption = None,
     with_bodies: Annotated[bool, typer.Option("--with-bodies", help="Keep prompts and answers, too.")] = False,
     with_embeddings: Annotated[bool, typer.Option("--with-embeddings", help="Keep embeddings, too.")] = False,
     org: Annotated[str | None, typer.Option(help="Whose the store is, where the log has several organisations.")] = None,
@@ -72,7 +81,11 @@ def import_(
         report = workspace.import_logs(
             file,
             format=format,
+            mapping=mapping,
+            table=table,
             on_bad_rows="skip" if skip_bad_rows else "refuse",
+            cost=cost,  # type: ignore[arg-type]  # the chooser says which there are
+            prices=prices,
             with_bodies=with_bodies,
             with_embeddings=with_embeddings,
         )

@@ -48,10 +48,14 @@ class Opened(NamedTuple):
     largest: int = MAX_LINE
     """How many bytes of one document may have to be in memory."""
 
+    location: str | None = None
+    """The file that is read, where `path` only names it."""
+
     @property
     def parameters(self) -> dict[str, str]:
         """What its SQL needs."""
-        return {"path": glob.escape(self.path) if glob.has_magic(self.path) else self.path} if self.bound else {}
+        path = self.location or self.path
+        return {"path": glob.escape(path) if glob.has_magic(path) else path} if self.bound else {}
 
 
 def find_files(path: PathLike, what: str = "log") -> list[Path]:
@@ -93,6 +97,15 @@ def open_file(connection: duckdb.DuckDBPyConnection, file: Path, kind: str | Non
     if found in ("parquet", "csv"):
         opened = opened._replace(columns=columns_of(connection, opened))
     return opened
+
+
+def is_duckdb(file: Path) -> bool:
+    """Whether a file is a DuckDB database."""
+    try:
+        with file.open("rb") as opened:
+            return opened.read(12)[8:] == b"DUCK"
+    except OSError:
+        return False
 
 
 def columns_of(connection: duckdb.DuckDBPyConnection, opened: Opened) -> dict[str, str]:
@@ -145,10 +158,8 @@ def _recognise(file: Path, asked: str | None) -> tuple[str, str]:
     if asked is not None:
         return asked, "it was asked for"
     start = head(file, 4096)
-    if start[8:12] == b"DUCK":
-        return "duckdb", "it is a DuckDB file"
     ending = _ending(file)
-    if ending in _ENDINGS and _ENDINGS[ending] != "duckdb":
+    if _ENDINGS.get(ending, "duckdb") != "duckdb":
         return _ENDINGS[ending], f"its name ends in {ending}"
     if start[:4] == b"PAR1":
         return "parquet", "it begins with PAR1"
@@ -198,6 +209,8 @@ def _relation(kind: str, compression: str, largest: int, skips: bool) -> str:
     )
 
 
-def described(files: Sequence[Path]) -> str:
-    """The files in words, short."""
-    return str(files[0]) if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
+def named(paths: PathLike | Sequence[PathLike]) -> str:
+    """One or several paths in words, short."""
+    if isinstance(paths, str | os.PathLike):
+        return os.fspath(paths)
+    return os.fspath(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")

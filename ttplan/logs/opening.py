@@ -6,13 +6,15 @@ import os
 import shutil
 import tempfile
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
 
+from ttplan.logs.databases import copy_postgres, is_url, open_duckdb, shown_url
 from ttplan.logs.fields import Field
-from ttplan.logs.files import KINDS, MAX_LINE, Opened, find_files, head, open_file
+from ttplan.logs.files import KINDS, MAX_LINE, Opened, PathLike, find_files, head, is_duckdb, open_file
 from ttplan.logs.format import Format, Signs
 from ttplan.logs.formats import FORMATS
 from ttplan.logs.mapping import Mapping, read_mapping
@@ -23,6 +25,8 @@ from ttplan.model.errors import InputError
 READING_MEMORY = 384 * 2**20
 """What DuckDB may use for reading, in bytes, beside documents that have to be in memory whole."""
 MappingLike = Mapping | dict[str, Any] | str | os.PathLike[str]
+TABLES = tuple(dict.fromkeys(one.table for one in FORMATS.values() if one.table is not None))
+"""The tables that are looked for in a database."""
 _ESTIMATED_FROM = 2**20
 
 
@@ -45,8 +49,15 @@ class Part(NamedTuple):
 class Log:
     """The files of a log and the one format that they have. `close` it."""
 
-    def __init__(self, path: str | os.PathLike[str], format: str | None, mapping: MappingLike | None, options: Options) -> None:
-        """Raises InputError where it is no such file, of no known format, or lacks a required column."""
+    def __init__(
+        self,
+        path: PathLike | Sequence[PathLike],
+        format: str | None,
+        mapping: MappingLike | None,
+        options: Options,
+        table: str | None = None,
+    ) -> None:
+        """Raises InputError where it is no such file or database, of no known format, or lacks a required column."""
         if format is not None and format not in FORMATS and format not in KINDS:
             raise InputError(f"format {format!r} is not known; expected one of {', '.join([*KINDS, *FORMATS])}")
         if format in FORMATS and mapping is not None:
@@ -55,11 +66,14 @@ class Log:
         self._asked = FORMATS.get(format or "")
         self._kind = format if format in KINDS else None
         mapped = None if mapping is None else read_mapping(mapping)
-        self.files = find_files(path)
+        self._mapped = mapped
+        self._table = table
+        self._shown: dict[Path, str] = {}
         spill = tempfile.mkdtemp(prefix="ttplan-")
         self._clean = weakref.finalize(self, shutil.rmtree, spill, True)
         self.connection = connect(spill)
         try:
+            self.files = self._find(path, Path(spill))
             self.format, self._rows, self.why = self._decide(mapped)
             self.first = self.part(self.files[0])
         except BaseException:
@@ -86,6 +100,9 @@ class Log:
         rows = opened.relation
         if opened.columns is None:
             rows = expand(rows) if expand is not None else rows_sql(rows, self._rows)
+        if expand is not None:
+            # A batch of whole documents is in memory along with all that they are taken apart to.
+            self._allow(opened, 2 * READING_MEMORY)
         query = build(rows, texts, options.fields, self.format, options.needs_cost)
         keys = tuple(opened.columns or keys_of(self.connection, opened, self._rows, self.format))
         part = Part(opened, query, keys)
@@ -107,8 +124,10 @@ class Log:
 
     def _count(self, file: Path) -> int | None:
         if self.first.opened.kind == "parquet":
-            parameters = self.first.opened._replace(path=str(file)).parameters
+            parameters = self.first.opened._replace(path=str(file), location=None).parameters
             return int(self.connection.execute("SELECT count(*) FROM read_parquet($path)", parameters).fetchall()[0][0])
+        if self.first.opened.kind == "duckdb":
+            return int(self.connection.execute(f"SELECT count(*) FROM {self.first.opened.relation}").fetchall()[0][0])  # noqa: S608
         if self._rows or self.format.expand is not None:
             return None
         start = head(file, _ESTIMATED_FROM)
@@ -117,12 +136,55 @@ class Log:
         size = file.stat().st_size * (1 if self.first.opened.compression == "none" else 5)
         return None if lines < 2 else max(lines, round(size / len(start) * lines))
 
+    def shown(self, file: Path) -> str:
+        """What a file is called in a report."""
+        return self._shown.get(file, str(file))
+
+    def _find(self, paths: PathLike | Sequence[PathLike], folder: Path) -> list[Path]:
+        """The files, and for a server's table a copy of it. InputError where there is none."""
+        given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+        if not given:
+            raise InputError("no log was given; expected a file, a folder, a glob or a database")
+        found: dict[Path, None] = {}
+        for path in given:
+            if is_url(path):
+                url = os.fspath(path)
+                file, table = copy_postgres(url, self._wanted(), TABLES, self._columns, folder)
+                self._shown[file] = f"{shown_url(url)} table {table}"
+                found[file] = None
+            else:
+                found |= dict.fromkeys(find_files(path))
+        return list(found)
+
+    def _wanted(self) -> str | None:
+        return self._table or (self._asked.table if self._asked is not None else None)
+
+    def _columns(self, columns: dict[str, str]) -> frozenset[str]:
+        """The columns of a server's table that some known format, or the mapping, reads: bodies only where they are asked for."""
+        if self._mapped is not None:
+            formats = [Format(title="", mapping=self._mapped, signs=Signs(needs=()))]
+        else:
+            formats = [self._asked] if self._asked is not None else [one for one in FORMATS.values() if one.table is not None]
+        used: set[str] = set()
+        for one in formats:
+            texts = Texts(columns, True, one.mapping.documents)
+            used |= build("t", texts, self._options.fields, one, self._options.needs_cost).used
+            used |= {name for name in (*one.signs.needs, *one.signs.also) if name in columns}
+        return frozenset(used)
+
     def _open(self, file: Path) -> Opened:
+        if self._kind is None and is_duckdb(file):
+            return open_duckdb(self.connection, file, self._wanted(), TABLES)
         opened = open_file(self.connection, file, self._kind, self._options.skips)
+        if file in self._shown:
+            opened = opened._replace(path=self._shown[file], location=str(file), why="a table of a PostgreSQL server")
+        self._allow(opened, READING_MEMORY)
+        return opened
+
+    def _allow(self, opened: Opened, memory: int) -> None:
         # A document is in memory in a buffer of twice its size, as a tree and as text.
         more = 6 * opened.largest if opened.largest > MAX_LINE else 0
-        self.connection.execute(f"SET memory_limit = '{READING_MEMORY + more}B'")
-        return opened
+        self.connection.execute(f"SET memory_limit = '{memory + more}B'")
 
     def _decide(self, mapping: Mapping | None) -> tuple[Format, str, str]:
         """The format, where its rows are, and why."""

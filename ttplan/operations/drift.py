@@ -7,6 +7,7 @@ from uuid import UUID
 
 from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.report import ChainReport, check_chain
+from ttplan.audit.rotation import keys_of
 from ttplan.live.compare import differing
 from ttplan.live.history import History, history_of
 from ttplan.model.drift import Drift, Problem, RouteDrift
@@ -39,7 +40,8 @@ def find_drift(snapshot: Snapshot, org_id: UUID | None, key: VerifyingKey | None
 
 def _check(snapshot: Snapshot, org_id: UUID, key: VerifyingKey, own_key: bool) -> ChainReport:
     # The last signature vouches for the content of all entries, which is what counts here.
-    return check_chain(snapshot.entries(org_id), key, key_source="drift", own_key=own_key, signatures="tip")
+    first = keys_of(snapshot.entries(org_id), key)[0] if own_key else key
+    return check_chain(snapshot.entries(org_id), first, key_source="drift", own_key=own_key, signatures="tip")
 
 
 def _routes(history: History, rows: list[LiveRoute | UnreadableRoute]) -> Iterator[RouteDrift]:

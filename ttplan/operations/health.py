@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
-from ttplan.audit.keys import SigningKey, VerifyingKey
+from ttplan.audit.keys import VerifyingKey
+from ttplan.audit.signer import Signer
 from ttplan.model.errors import KeyFileError, StoreError
 from ttplan.model.health import Check, Health
 from ttplan.model.plan_run import LiveRoute
@@ -20,7 +21,7 @@ PRICE_AGE = timedelta(days=30)
 
 def check_health(
     store: Store,
-    signing_key: Callable[[], SigningKey],
+    signing_key: Callable[[], Signer],
     public_key: VerifyingKey | None,
     *,
     at: datetime,
@@ -50,7 +51,7 @@ def check_health(
         )
 
 
-def _key(snapshot: Snapshot, signing_key: Callable[[], SigningKey]) -> tuple[SigningKey | None, Check]:
+def _key(snapshot: Snapshot, signing_key: Callable[[], Signer]) -> tuple[Signer | None, Check]:
     """The key, and whether it is the one that the chain goes on with."""
     try:
         key = signing_key()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from uuid import UUID
 
-from ttplan.apply import Clock, StoreChain, now, publish_tip
+from ttplan.apply import Clock, StoreChain, now
 from ttplan.audit.chain import hashed_timestamp
 from ttplan.live.history import REPAIRED, history_of
 from ttplan.model.audit import Actor, AuditEntry
@@ -30,7 +30,7 @@ def repair_routes(chain: StoreChain, org_id: UUID, actor: Actor, *, clock: Clock
     except Exception as error:
         raise StoreError(f"the routes could not be repaired, nothing was written: {error}") from error
     if entry is not None:
-        publish_tip(entry)
+        chain.publish(entry)
     return entry
 
 

@@ -15,4 +15,5 @@ FORMAT = Format(
         also=("cached_tokens", "baseline_cost_usd", "cost_basis", "recorded_cost_usd", "body_lower", "source_id"),
     ),
     named=False,
+    table="requests",
 )
