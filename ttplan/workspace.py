@@ -167,7 +167,7 @@ class Workspace:
 
         Raises InputError where something cannot be used, a target model without a price unless `allow_unpriced`, and
         KeyboardInterrupt at an interrupt; nothing is written then. A replay that breaks by itself is kept as a failed plan, with
-        its reason: ReplayFailed, or DataError where rows are the reason.
+        its reason: ReplayFailed, or DataError where a logged value is the reason.
         """
         from ttplan.operations.plans import Elsewhere, Made, make_plan
 
