@@ -7,7 +7,8 @@ from genai_prices.data_snapshot import get_snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttplan.logs.names import Named, normalise
+from ttplan.logs.names import normalise
+from ttplan.logs.rows import Named
 
 SPELT = [
     ("openai", "gpt-4o", "openai", "gpt-4o", None),
@@ -114,8 +115,8 @@ SPELT = [
     ("litellm", "azure/gpt-4o-mini", "azure", "gpt-4o-mini", None),
     ("litellm_proxy", "bedrock/amazon.nova-micro-v1:0", "aws", "amazon.nova-micro-v1:0", None),
     ("unknown", "openrouter/openai/gpt-4o", "openrouter", "openai/gpt-4o", None),
-    (None, "our-own-model", None, "our-own-model", None),
-    ("", "our/own-model", None, "our/own-model", None),
+    (None, "our-own-model", "", "our-own-model", None),
+    ("", "our/own-model", "", "our/own-model", None),
     # What only resembles a known name is not one.
     ("our-openai-proxy", "gpt-4o", "our-openai-proxy", "gpt-4o", None),
     ("local", "llama-3.3-70b", "local", "llama-3.3-70b", None),

@@ -209,7 +209,7 @@ def _mark_applied(tx: Transaction, result: PlanResult, applied_at: datetime, all
         raise PlanNotFound(result.plan_id)
     if run.org_id != result.org_id:
         raise ApplyError(f"plan {run.plan_id} belongs to {run.org_id}, but the result to apply speaks of {result.org_id}")
-    stale = changes_since(run, live, tx.plan)
+    stale = changes_since(run, live, tx.statuses(run.org_id))
     if stale and not allow_stale:
         raise StalePlan(run.plan_id, stale)
     try:
@@ -234,11 +234,14 @@ def _mark_reverted(tx: Transaction, plan: PlanResult | UUID, plan_id: UUID, reve
         raise ApplyError(f"plan {plan_id} belongs to {run.org_id}, but the result to revert speaks of {plan.org_id}")
     restored = restorable(tx, run)
     tx.mark_reverted(plan_id, reverted_at, restored)
-    payload = {
-        "plan_id": str(plan_id),
-        "reverted_at": hashed_timestamp(reverted_at),
-        "routes_commitment": restored_commitment(run.nonce, restored),
-    }
+    try:
+        payload = {
+            "plan_id": str(plan_id),
+            "reverted_at": hashed_timestamp(reverted_at),
+            "routes_commitment": restored_commitment(run.nonce, restored),
+        }
+    except TtplanError as error:
+        raise AuditError(f"plan {plan_id} was not reverted, its audit entry cannot be written: {error}") from error
     return _Marked(run.org_id, payload)
 
 

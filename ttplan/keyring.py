@@ -44,6 +44,12 @@ class Keyring:
             self._key = load_key(self.key_file, passphrase=self._passphrase)
         return self._key
 
+    def existing(self) -> Signer:
+        """The key that signs, and none is made where there is none. Raises KeyFileError."""
+        if self._key is None and self.key_file is not None:
+            return load_key(self.key_file, passphrase=self._passphrase)
+        return self.signing()
+
     def verifying(self, given: str | VerifyingKey | None) -> tuple[VerifyingKey, str]:
         """The key to verify with, `given` or one's own, and who gave it. Raises KeyFileError."""
         if isinstance(given, VerifyingKey):
@@ -57,7 +63,7 @@ class Keyring:
         if given is not None:
             return self.verifying(given)[0]
         try:
-            return self.signing().public_key
+            return self.existing().public_key
         except KeyFileError:
             return None
 

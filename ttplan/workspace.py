@@ -31,8 +31,11 @@ if TYPE_CHECKING:
 
     from ttplan.cards.backtest import ShownBacktest
     from ttplan.cards.changes import ShownPreview
+    from ttplan.cards.diagnosis import ShownDiagnosis
     from ttplan.cards.drift import ShownDrift
+    from ttplan.cards.health import ShownBackup, ShownHealth
     from ttplan.cards.suggestions import SuggestedRoutes
+    from ttplan.doctor.basis import CostChoice
     from ttplan.evidence import Evidence
     from ttplan.logs.reader import OnBadRows
     from ttplan.logs.report import ReadReport
@@ -82,38 +85,53 @@ class Workspace:
         *,
         format: str | None = None,
         on_bad_rows: OnBadRows = "refuse",
+        cost: CostChoice = "recorded",
+        prices: PathLike | Mapping[str, ModelPricing] | None = None,
         with_bodies: bool = False,
         with_embeddings: bool = False,
         progress: bool | None = None,
     ) -> ReadReport:
-        """Add the requests of a Parquet, CSV or JSON lines file in our own column names, in one transaction or not at all.
+        """Add the requests of a log, of any format that is known, in one transaction or not at all.
 
         Importing a file again adds nothing. With `on_bad_rows="skip"` rows that cannot be used are left out and reported, with
-        "refuse" they refuse the file. Prompts and answers are kept only with `with_bodies`, embeddings only with
+        "refuse" they refuse the file. `cost` says what the baseline is made of: costs as "recorded", "recomputed" from tokens and
+        prices (one's own `prices` over the catalogue's of each request's day), or by the "doctor": recorded, but recomputed where
+        the record is certainly wrong. Prompts and answers are kept only with `with_bodies`, embeddings only with
         `with_embeddings`. `progress` of None shows a bar on a terminal or in a notebook.
 
         Raises InputError, naming file, row and field, after which the store is as it was.
         """
-        from ttplan.logs.reader import LogFile
-        from ttplan.progress import counting
+        from ttplan.operations.importing import import_log
 
-        log = LogFile(path, format=format, on_bad_rows=on_bad_rows, with_bodies=with_bodies, with_embeddings=with_embeddings)
-        with counting(f"importing {Path(path).name}", log.row_count(), progress) as count, self.store.transaction() as tx:
-            default = tx.org_id() or self._new_id()
-            try:
-                added = tx.add_requests(log.batches(count), default)
-            except InputError as error:
-                if str(path) in str(error):
-                    raise
-                raise InputError(f"{path}: {error}") from None
-            orgs = tx.request_orgs()
-            if tx.org_id() is None:
-                if len(orgs) > 1:
-                    raise InputError(
-                        f"{path} has requests of {len(orgs)} organisations; say whose this store is: open it with org_id (--org)"
-                    )
-                tx.set_org_id(orgs[0] if orgs else default)
-        return log.report().model_copy(update={"added": added.added, "already_there": added.already_there})
+        return import_log(
+            self.store,
+            path,
+            new_id=self._new_id,
+            cost=cost,
+            prices=prices,
+            format=format,
+            on_bad_rows=on_bad_rows,
+            with_bodies=with_bodies,
+            with_embeddings=with_embeddings,
+            progress=progress,
+        )
+
+    def check_logs(
+        self,
+        *,
+        prices: PathLike | Mapping[str, ModelPricing] | None = None,
+        totals: PathLike | Sequence[PathLike] = (),
+    ) -> ShownDiagnosis:
+        """Hold every request against its price and the requests against one another, and say where the log is wrong.
+
+        `prices` are one's own, over the catalogue's of each request's day. `totals` are a provider's exports of usage or costs by
+        day, to hold the log against. Nothing is changed. Raises InputError where one of them cannot be used.
+        """
+        from ttplan.cards.diagnosis import ShownDiagnosis
+        from ttplan.operations.checking import check_store
+
+        days = [totals] if isinstance(totals, str | os.PathLike) else totals
+        return ShownDiagnosis(check_store(self.store, self._name, prices=prices, totals=days, at=self._clock()))
 
     # --- plans -------------------------------------------------------------------------------------------------------
 
@@ -306,6 +324,24 @@ class Workspace:
             org_id = snapshot.org_id()
         by = actor or Anonymous()
         return None if org_id is None else repair_routes(self._chain(), org_id, by, clock=self._clock)
+
+    def backup(self, path: PathLike, *, overwrite: bool = False) -> ShownBackup:
+        """Copy the store, in use or not, to `path`: consistent, whole or not at all, read back and verified.
+
+        The signing key is not in it. Raises InputError where there is such a file already, unless `overwrite`; StoreError.
+        """
+        from ttplan.cards.health import ShownBackup
+        from ttplan.operations.backup import back_up
+
+        return ShownBackup(back_up(self.store, Path(path), self._keys.verifying_if_any(None), overwrite=overwrite))
+
+    def health(self, *, public_key: str | VerifyingKey | None = None, price_age: timedelta = timedelta(days=30)) -> ShownHealth:
+        """Check schema, key, chain, plans, live routes, orphans, and that live plans' prices are no older than `price_age`."""
+        from ttplan.cards.health import ShownHealth
+        from ttplan.operations.health import check_health
+
+        given = None if public_key is None else self._keys.verifying(public_key)[0]
+        return ShownHealth(check_health(self.store, self._keys.existing, given, at=self._clock(), price_age=price_age))
 
     # --- what is stored ----------------------------------------------------------------------------------------------
 

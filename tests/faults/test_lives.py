@@ -94,7 +94,7 @@ def test_killing_at_random_moments_of_a_life_leaves_a_whole_store(tmp_path: Path
     chance = random.Random(SEED)
     known: set[str] = set()
     kills = 0
-    for turn in range(25):
+    for turn in range(12):
         child = living(path, SEED + turn, 10**6)
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
@@ -116,7 +116,7 @@ def test_killing_at_random_moments_of_a_life_leaves_a_whole_store(tmp_path: Path
 def test_processes_that_apply_revert_and_repair_at_once_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "s.duckdb"
     store = prepare(path, 40)
-    children = [living(path, SEED + n, 40) for n in range(4)]
+    children = [living(path, SEED + n, 15) for n in range(4)]
     told: list[str] = []
     for child in children:
         out, err = child.communicate(timeout=300)

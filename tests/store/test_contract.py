@@ -17,6 +17,7 @@ from tests import plans, universe
 from tests.audit.chains import chain
 from tests.store.conftest import STORES
 from ttplan.audit.chain import to_record
+from ttplan.engine.portable import fetch
 from ttplan.engine.question import Question
 from ttplan.engine.replay import answer, replay
 from ttplan.logs.reader import SCHEMA
@@ -25,7 +26,7 @@ from ttplan.model.plan import PlanConfig
 from ttplan.model.plan_run import LiveRoute, SeenRoute
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
 from ttplan.quality.result import unverified
-from ttplan.store.protocol import Store
+from ttplan.store.protocol import RowConflict, Store
 
 AT = datetime(2026, 5, 3, 12, 0, 0, 123456, tzinfo=UTC)
 ORG, OTHER = UUID(int=1), UUID(int=2)
@@ -280,16 +281,19 @@ def test_the_organisation_is_decided_once(store: Store) -> None:
 
 def test_requests_are_added_once(store: Store) -> None:
     with store.transaction() as tx:
-        assert tx.add_requests([rows(1, 2), rows(3)], ORG) == (3, 0)
+        assert tx.add_requests([rows(1, 2), rows(3)], ORG) == (3, 0, ())
     with store.transaction() as tx:
-        assert tx.add_requests([rows(2, 4)], ORG) == (1, 1)
+        assert tx.add_requests([rows(2, 4)], ORG) == (1, 1, ())
     with store.read() as snapshot:
         assert snapshot.request_count() == 4
         assert snapshot.request_orgs() == [ORG]
 
 
 def test_a_repeated_request_id_is_refused(store: Store) -> None:
-    with pytest.raises(InputError, match=r"stands in 2 rows; expected every id once"), store.transaction() as tx:
+    with (
+        pytest.raises(InputError, match=r"stands in row 1 and in row 3, the same row again; expected"),
+        store.transaction() as tx,
+    ):
         tx.add_requests([rows(1, 2), rows(1)], ORG)
     with store.read() as snapshot:
         assert snapshot.request_count() == 0
@@ -302,6 +306,46 @@ def test_a_known_id_with_another_content_is_refused_by_field(store: Store) -> No
         tx.add_requests([rows(3), rows(2, output_tokens=21)], ORG)
     with store.read() as snapshot:
         assert snapshot.request_count() == 2
+
+
+def test_rows_in_conflict_are_left_out_where_asked_and_counted(store: Store) -> None:
+    with store.transaction() as tx:
+        tx.add_requests([rows(1, 2)], ORG)
+    numbered = rows(9, 3).append_column("row", pa.array([40, 41], pa.int64()))
+    again = rows(3, 3, output_tokens=5).append_column("row", pa.array([50, 51], pa.int64()))
+    known = rows(1).append_column("row", pa.array([60], pa.int64()))
+    changed = rows(2, tag="other").append_column("row", pa.array([61], pa.int64()))
+    same = rows(9).append_column("row", pa.array([62], pa.int64()))
+    with store.transaction() as tx:
+        found = tx.add_requests([numbered, again, known, changed, same], ORG, "skip")
+    assert found == (
+        2,
+        1,
+        (
+            ("repeated", 1, ((str(UUID(int=9)), 62, 40, None),)),
+            (
+                "repeated differently",
+                2,
+                ((str(UUID(int=3)), 50, 41, "output_tokens"), (str(UUID(int=3)), 51, 41, "output_tokens")),
+            ),
+            ("changed", 1, ((str(UUID(int=2)), 61, None, "tag"),)),
+        ),
+    )
+    with store.read() as snapshot:
+        assert snapshot.request_count() == 4
+        kept = {UUID(str(row["id"])).int: row["tag"] for row in fetch(snapshot.requests()).to_pylist()}
+    assert kept == dict.fromkeys((1, 2, 3, 9))
+
+
+def test_rows_in_conflict_say_where_both_stood(store: Store) -> None:
+    again = rows(3, 3, tag="x").append_column("row", pa.array([50, 51], pa.int64()))
+    first = rows(3).append_column("row", pa.array([7], pa.int64()))
+    message = r"stands in row 8 and in row 51, with another tag \(and 1 more such row\)"
+    with pytest.raises(RowConflict, match=message) as caught, store.transaction() as tx:
+        tx.add_requests([first, again], ORG)
+    assert [example.row for example in caught.value.conflicts.examples] == [50, 51]
+    with store.read() as snapshot:
+        assert snapshot.request_count() == 0
 
 
 def test_an_error_of_the_rows_themselves_comes_through(store: Store) -> None:

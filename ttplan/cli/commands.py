@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import re
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
@@ -59,6 +60,10 @@ def import_(
     skip_bad_rows: Annotated[
         bool, typer.Option("--skip-bad-rows", help="Leave out rows that cannot be used, and report them.")
     ] = False,
+    cost: Annotated[
+        str, typer.Option(help="The baseline: costs as recorded, recomputed, or doctor: recomputed where wrong.")
+    ] = "recorded",
+    prices: PricesOption = None,
     with_bodies: Annotated[bool, typer.Option("--with-bodies", help="Keep prompts and answers, too.")] = False,
     with_embeddings: Annotated[bool, typer.Option("--with-embeddings", help="Keep embeddings, too.")] = False,
     org: Annotated[str | None, typer.Option(help="Whose the store is, where the log has several organisations.")] = None,
@@ -72,6 +77,8 @@ def import_(
             file,
             format=format,
             on_bad_rows="skip" if skip_bad_rows else "refuse",
+            cost=cost,  # type: ignore[arg-type]  # the chooser says which there are
+            prices=prices,
             with_bodies=with_bodies,
             with_embeddings=with_embeddings,
         )
@@ -172,6 +179,17 @@ def window(start: str | None, end: str | None) -> tuple[datetime, datetime] | No
     if (start is None) != (end is None):
         raise InputError("--start and --end go together; give both, or neither for the whole log")
     return None if start is None or end is None else (moment(start, "--start"), moment(end, "--end"))
+
+
+_UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+
+
+def read_length(text: str, option: str) -> timedelta:
+    """A length of time as an option gives it."""
+    found = re.fullmatch(r"(\d{1,6})([dhms])", text.strip())
+    if found is None or int(found[1]) == 0:
+        raise InputError(f"{option} is {text!r}; expected a length such as 7d, 12h, 30m or 90s")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
 def moment(text: str, option: str) -> datetime:

@@ -7,12 +7,12 @@ import sys
 
 import typer
 
-from ttplan.cli import after, chain, keys, proofs, tlog, trials
+from ttplan.cli import after, chain, checks, keys, proofs, tlog, trials
 from ttplan.cli.commands import app
 from ttplan.model.errors import TtplanError
 
 DEBUG = "TTPLAN_DEBUG"
-COMMANDS = (after, trials, chain, proofs, keys, tlog)
+COMMANDS = (after, chain, proofs, keys, tlog, checks, trials)
 """Modules that add commands to the app when they are imported."""
 
 

@@ -26,7 +26,7 @@ INSTANT = Kind(
 NAME = Kind(r"(?s).+", "CASE WHEN length({c}) <= 512 THEN {c} END", "a text of 1 to 512 characters")
 TEXT = Kind(r"(?s).*", "CASE WHEN length({c}) <= 4096 THEN {c} END", "a text of at most 4,096 characters")
 BODY = Kind(r"(?s).*", "{c}", "a text")
-COUNT = Kind(r"\d{1,12}(\.0+)?", "TRY_CAST(regexp_extract({c}, '^\\d+') AS BIGINT)", "a whole number from 0 to 999,999,999,999")
+COUNT = Kind(r"\d{1,12}(\.0+)?", "TRY_CAST({c} AS BIGINT)", "a whole number from 0 to 999,999,999,999")
 STATUS = Kind(r"\d{1,5}(\.0+)?", "TRY_CAST(regexp_extract({c}, '^\\d+') AS INTEGER)", "a status from 0 to 99,999")
 MONEY = Kind(
     r"(\d{1,12}(\.\d{0,400})?|\.\d{1,400}|\d(\.\d{1,20})?[eE][+-]?\d{1,3})",

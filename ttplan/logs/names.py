@@ -5,19 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import NamedTuple
 
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelInfo
 
-
-class Named(NamedTuple):
-    """What a provider and a model are called here. `endpoint` is a region or a kind of deployment that the model's name told."""
-
-    provider: str | None
-    model: str
-    endpoint: str | None = None
-
+from ttplan.logs.rows import Named
 
 # By the catalogue's id: what else gateways and tracing tools call a provider.
 _ALIASES = {
@@ -91,9 +83,9 @@ def normalise(provider: str | None, model: str) -> Named:
     if owner is None and _key(provider or "") in _GATEWAYS:
         owner = named or _owner(model)
         if owner is None:
-            return Named(provider or None, model)
+            return Named(provider or "", model)
     if owner is None:
-        return Named(provider, model)
+        return Named(provider or "", model)
     own = rest if named == owner else model
     bare, endpoint = _without_path(owner, own)
     if bare.startswith("ft:"):

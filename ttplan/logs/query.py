@@ -67,29 +67,31 @@ class Texts:
     def relation(self, rows: str) -> str:
         """SQL of the texts over SQL of the rows. A document is parsed once, however many paths into it are asked for."""
         if self._columns is None:
-            # What is JSON in a text is taken out as a text first, and then read as the columns of a file are.
-            nested = sorted({str(path[0]) for path in self._paths if path[0] in self._documents})
-            direct = [path for path in self._paths if path[0] not in self._documents]
-            pointers = [*map(pointer, direct), *(pointer((name,)) for name in nested)]
-            first = f"(SELECT {inside('json', pointers)} AS x FROM {rows})" if pointers else rows  # noqa: S608
-            places = {path: f"x[{n}]" for n, path in enumerate(direct, 1)}
-            documents = {name: f"x[{n}]" for n, name in enumerate(nested, 1 + len(direct))}
-            places |= {(name,): place for name, place in documents.items() if (name,) in self._paths}
-        else:
-            first = rows
-            places = {path: self._text(str(path[0])) for path in self._paths if len(path) == 1}
-            documents = {str(path[0]): self._document(str(path[0])) for path in self._paths if len(path) > 1}
-        return self._unpack(first, places, documents)
+            return self._from_documents(rows)
+        places: dict[Path, str] = {path: self._text(str(path[0])) for path in self._paths if len(path) == 1}
+        lists = []
+        for n, name in enumerate(dict.fromkeys(str(path[0]) for path in self._paths if len(path) > 1)):
+            paths = [path for path in self._paths if path[0] == name and len(path) > 1]
+            lists.append(f"{inside(self._document(name), [pointer(path[1:]) for path in paths])} AS y{n}")
+            places |= {path: f"y{n}[{i}]" for i, path in enumerate(paths, 1)}
+        return self._select(places, f"(SELECT {', '.join(['*', *lists])} FROM {rows})")  # noqa: S608
 
-    def _unpack(self, rows: str, places: dict[Path, str], documents: dict[str, str]) -> str:
-        lists, columns = [], dict(places)
-        for n, (name, document) in enumerate(documents.items()):
-            paths = [path for path in self._paths if path[0] == name and path not in places]
-            if paths:
-                lists.append(f"{inside(document, [pointer(path[1:]) for path in paths])} AS y{n}")
-                columns |= {path: f"y{n}[{i}]" for i, path in enumerate(paths, 1)}
-        source = f"(SELECT {', '.join(['*', *lists])} FROM {rows})" if lists else rows  # noqa: S608
-        texts = ", ".join(f"{self._clean(place)} AS {self._paths[path]}" for path, place in columns.items())
+    def _from_documents(self, rows: str) -> str:
+        """Every path at once; where none into a document that may be a text finds anything, it is read as one."""
+        texts = [name for name in dict.fromkeys(path[0] for path in self._paths if len(path) > 1) if name in self._documents]
+        pointers = [*map(pointer, self._paths), *(pointer((name,)) for name in texts)]
+        places = {path: f"x[{n}]" for n, path in enumerate(self._paths, 1)}
+        lists = []
+        for n, name in enumerate(texts):
+            paths = [path for path in self._paths if path[0] == name and len(path) > 1]
+            found = inside(f"x[{len(self._paths) + 1 + n}]", [pointer(path[1:]) for path in paths])
+            lists.append(f"CASE WHEN {' AND '.join(f'{places[path]} IS NULL' for path in paths)} THEN {found} END AS y{n}")
+            places |= {path: f"coalesce({places[path]}, y{n}[{i}])" for i, path in enumerate(paths, 1)}
+        first = f"(SELECT {inside('json', pointers)} AS x FROM {rows})" if pointers else rows  # noqa: S608
+        return self._select(places, f"(SELECT {', '.join(['x', *lists])} FROM {first})" if lists else first)  # noqa: S608
+
+    def _select(self, places: dict[Path, str], source: str) -> str:
+        texts = ", ".join(f"{self._clean(place)} AS {self._paths[path]}" for path, place in places.items())
         return f"(SELECT {texts or 'NULL AS nothing'} FROM {source})"  # noqa: S608
 
     def _clean(self, text: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -62,8 +61,6 @@ class LogFile:
         self._passed_over: Counter[str] = Counter()
         self._emptied: Counter[str] = Counter()
         self._examples: dict[str, list[str]] = defaultdict(list)
-        # Where the usable rows stood, as one stretch of rows after another: the first usable row, and the row that it is.
-        self._stretches: list[tuple[int, int]] = []
 
     def __enter__(self) -> LogFile:
         return self
@@ -79,8 +76,10 @@ class LogFile:
         """About how many rows there are, exactly for Parquet; None where that is not cheap to know."""
         return self._log.row_count()
 
-    def batches(self, progress: Callable[[int], None] | None = None) -> Iterator[pa.RecordBatch]:
+    def batches(self, progress: Callable[[int], None] | None = None, *, numbered: bool = False) -> Iterator[pa.RecordBatch]:
         """The usable rows, as batches of `SCHEMA`; `progress` is told how many rows were read so far.
+
+        With `numbered`, a column `row` more says which row of the log each is, for `place`; 0 is the first.
 
         With `on_bad_rows` of "refuse", raises InputError at the end where any row could not be used.
         """
@@ -88,7 +87,7 @@ class LogFile:
             part = self._log.first if number == 0 else self._log.part(file)
             self._counts.append(FileRows(path=str(file), rows=0))
             before = self._rows
-            for batch in self._read(part):
+            for batch in self._read(part, numbered):
                 if progress is not None:
                     progress(self._rows)
                 yield batch
@@ -98,10 +97,9 @@ class LogFile:
         if self._skipped and self._on_bad_rows == "refuse":
             raise InputError(self._refusal())
 
-    def place(self, index: int) -> str:
-        """Where the usable row of that number (0 is the first) stood, in words."""
-        first, row = self._stretches[bisect_right(self._stretches, (index, self._rows)) - 1]
-        return self._row(row + index - first)
+    def place(self, row: int) -> str:
+        """Where a row of the log stands, in words."""
+        return self._row(row)
 
     def report(self) -> ReadReport:
         """What was read so far."""
@@ -125,46 +123,39 @@ class LogFile:
     def _reasons(self, counts: Counter[str]) -> tuple[Skipped, ...]:
         return tuple(Skipped(reason=why, rows=n, examples=tuple(self._examples[why])) for why, n in counts.most_common())
 
-    def _read(self, part: Part) -> Iterator[pa.RecordBatch]:
+    def _read(self, part: Part, numbered: bool) -> Iterator[pa.RecordBatch]:
         opened = part.opened
         try:
             reader = self._log.connection.sql(part.query.sql, params=opened.parameters).to_arrow_reader(BATCH)
             for batch in reader:
-                good = self._sift(batch)
+                good, places = self._sift(batch)
+                first = self._rows
                 self._rows += batch.num_rows
                 self._used += good.num_rows
-                yield finish(good, self._names)
+                made = finish(good, self._names)
+                yield made.append_column("row", pc.add(places, first)) if numbered else made
         except duckdb.OutOfMemoryException as error:
             raise InputError(f"{opened.path}: a document in it is too large: {str(error).splitlines()[0]}") from None
         except duckdb.Error as error:
             raise unreadable(opened.path, opened.kind, error) from None
 
-    def _sift(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The rows to use; the others are counted."""
+    def _sift(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.Array]:
+        """The rows to use and where in the batch they are; the others are counted."""
         self._count_emptied(batch)
+        places = pa.array(range(batch.num_rows), pa.int64())
         fails = pc.or_(pc.is_valid(batch["bad_field"]), pc.is_valid(batch["skip_rule"]))
         if not pc.any(fails).as_py():
-            self._stretches.append((self._used, self._rows))
-            return batch
-        places = pc.indices_nonzero(fails)
-        bad = batch.take(places)
+            return batch, places
+        bad = batch.filter(fails)
         columns = (bad.column(name).to_pylist() for name in ("bad_field", "bad_value", "skip_rule"))
-        for at, name, value, rule in zip(places.to_pylist(), *columns, strict=True):
+        for at, name, value, rule in zip(places.filter(fails).to_pylist(), *columns, strict=True):
             where = self._row(self._rows + at)
             if rule is not None:
                 self._count(self._passed_over, self.format.mapping.skip[rule].reason, where)
             else:
                 self._count(self._skipped, self._reason(name), f"{where}: " + ("nothing" if value is None else repr(value)))
-        self._note_stretches(places.to_pylist(), batch.num_rows)
-        return batch.filter(pc.invert(fails))
-
-    def _note_stretches(self, left_out: list[int], length: int) -> None:
-        used, start = self._used, 0
-        for at in [*left_out, length]:
-            if at > start:
-                self._stretches.append((used, self._rows + start))
-                used += at - start
-            start = at + 1
+        fine = pc.invert(fails)
+        return batch.filter(fine), places.filter(fine)
 
     def _count_emptied(self, batch: pa.RecordBatch) -> None:
         noted = batch["noted"]

@@ -96,6 +96,8 @@ def _run(asked: Asked, made: Made, live_seen: tuple[SeenRoute, ...], found: Answ
         bootstrap_iterations=asked.bootstrap_iterations,
         config=asked.config,
         pricing=dict(found.pricing),
+        price_sources=dict(found.sources),
+        cost_basis=found.basis,
         live_seen=live_seen,
         result=found.result,
     )

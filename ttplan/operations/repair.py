@@ -7,7 +7,7 @@ from uuid import UUID
 
 from ttplan.apply import Clock, StoreChain, now
 from ttplan.audit.chain import hashed_timestamp
-from ttplan.live.history import REPAIRED, tell
+from ttplan.live.history import REPAIRED, history_of
 from ttplan.model.audit import Actor, AuditEntry
 from ttplan.model.errors import AuditError, DriftError, StoreError, TtplanError
 from ttplan.operations.drift import find_drift
@@ -42,7 +42,7 @@ def _repair(tx: Transaction, chain: StoreChain, org_id: UUID, actor: Actor, repa
         raise DriftError(f"what was signed for cannot be known, so nothing was repaired: {blocking[0]}{more}")
     if not drift.routes:
         return None
-    tx.set_live_routes(org_id, tell(tx.entries(org_id), tx.plan).live.values())
+    tx.set_live_routes(org_id, history_of(tx, org_id).live.values())
     counts = Counter(route.kind for route in drift.routes)
     payload = {"repaired_at": repaired_at, **{kind: counts[kind] for kind in ("edited", "missing", "foreign")}}
     try:

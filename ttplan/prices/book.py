@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from ttplan.model.pricing import ModelPricing
+from ttplan.model.pricing import ModelPricing, split_price_key
 from ttplan.prices.catalogue import STANDARD, catalogue_schedule
 from ttplan.prices.own import OwnPrice, from_flat, read_own
 from ttplan.prices.schedule import Schedule
@@ -20,6 +20,8 @@ class PriceBook:
 
     def __init__(self, own: Given = None) -> None:
         """`own` is a price file or flat prices. Raises InputError where the file cannot be used."""
+        self.name = "" if not own else (YOURS if isinstance(own, Mapping) else os.fspath(own))
+        """What one's own prices are called, "" where there are none."""
         self._own = read_own(own) if isinstance(own, str | os.PathLike) else from_flat(own or {})
 
     def schedule(
@@ -42,7 +44,13 @@ class PriceBook:
         if not periods and not earlier:
             return None
         notes = () if listed is None or not earlier else listed.notes
-        return Schedule(provider, model, f"{YOURS}, {key}", (*earlier, *periods), notes)
+        source = "" if listed is None else listed.source
+        return Schedule(provider, model, f"{YOURS}, {key}", (*earlier, *periods), notes, start, source)
+
+    def provider_of(self, model: str) -> str | None:
+        """The first provider, in order, for which one's own prices have that model."""
+        owners = sorted(owner for owner, name in map(split_price_key, self._own) if name == model)
+        return owners[0] if owners else None
 
     def _find(self, provider: str, model: str, endpoint: str | None) -> tuple[str, OwnPrice] | None:
         keys = [f"{provider}@{endpoint}:{model}"] if endpoint else []

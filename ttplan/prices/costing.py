@@ -48,7 +48,7 @@ def price_relation(keys: Iterable[tuple[str, str, str | None, str | None]], book
     for key in keys:
         found = book.schedule(*key)
         for period in () if found is None else found.periods:
-            rows.extend(_pieces(dict(zip(KEY, key, strict=True)), period, len(rows)))
+            rows.extend(price_pieces(dict(zip(KEY, key, strict=True)), period, len(rows)))
     return pa.Table.from_pylist(rows, schema=PRICES)
 
 
@@ -77,7 +77,8 @@ def with_expected(rows: str, prices: str, columns: Collection[str], kept: str) -
     `rows` and `prices` (a `price_relation` of its keys) are names of relations; `columns` are those of `rows` that are `filled`.
     Exact, half away from zero to 12 digits: every kind of token at its own rate, at the prompt's tier, and the request's fee.
     Tokens of more kinds than the input (output) has count as the first of cached, written, audio and image (reasoning, audio,
-    image). A failed call without output costs nothing, and so does an answer from the gateway's own cache.
+    image). A failed call without output costs nothing, and so does an answer from the gateway's own cache; `full_usd` is what
+    they would cost otherwise.
     """
     free = " OR ".join(_free(columns)) or "FALSE"
     split = parts(columns)
@@ -86,8 +87,8 @@ def with_expected(rows: str, prices: str, columns: Collection[str], kept: str) -
     total = " + ".join(f"n_{rate}::DECIMAL(12, 0) * p.rate_{rate}" for rate in split)
     return f"""
         SELECT {kept}, p.piece, p.base_piece,
-            CASE WHEN p.piece IS NULL THEN NULL WHEN {free} THEN 0::DECIMAL(38, 12)
-                ELSE ({total} + p.fee)::DECIMAL(38, 12) END AS expected_usd
+            ({total} + p.fee)::DECIMAL(38, 12) AS full_usd,
+            CASE WHEN ({free}) AND p.piece IS NOT NULL THEN 0::DECIMAL(38, 12) ELSE full_usd END AS expected_usd
         FROM (SELECT *, {names} FROM {rows} r) r LEFT JOIN {prices} p ON {matches(columns)}
     """  # noqa: S608
 
@@ -153,7 +154,8 @@ def _free(columns: Collection[str]) -> Iterator[str]:
         yield f"(r.status >= {FAILED} AND r.output_tokens = 0)"
 
 
-def _pieces(key: dict[str, str | None], period: Period, first: int) -> Iterator[dict[str, Any]]:
+def price_pieces(key: dict[str, str | None], period: Period, first: int) -> Iterator[dict[str, Any]]:
+    """The rows of `PRICES` of one period: one for each tier, numbered from `first`."""
     overs = [-1, *(tier.over_input_tokens for tier in period.tiers)]
     levels = [period.rates, *(tier.rates for tier in period.tiers)]
     for offset, (over, up_to, rates) in enumerate(zip(overs, [*overs[1:], MAX_TOKENS], levels, strict=True)):

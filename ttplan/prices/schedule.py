@@ -48,7 +48,8 @@ class Period:
 
 @dataclass(frozen=True)
 class Schedule:
-    """All prices of one model at one provider, and where they are from. A moment in no period has no known price.
+    """All prices of one model at one provider, and where they are from: before `since`, `earlier_source`. A moment in no period
+    has no known price.
 
     `notes` are whole sentences: how a name was understood, and what costs besides and is no token that a log has.
     """
@@ -58,6 +59,12 @@ class Schedule:
     source: str
     periods: tuple[Period, ...]
     notes: tuple[str, ...] = ()
+    since: datetime | None = None
+    earlier_source: str = ""
+
+    def source_at(self, moment: datetime) -> str:
+        """Where the price in force at a moment is from."""
+        return self.earlier_source if self.since is not None and moment < self.since else self.source
 
     def at(self, moment: datetime) -> Period | None:
         """The price in force at a moment, None where none is known."""

@@ -13,12 +13,13 @@ from pydantic import ValidationError
 
 from ttplan.files import explain
 from ttplan.model.audit import Record, TipAnchor
-from ttplan.model.errors import InputError, PlanNotFound, StoreError
+from ttplan.model.errors import PlanNotFound, StoreError
 from ttplan.model.plan_run import LiveRoute, PlanRun, Status, UnreadableRoute
 from ttplan.model.quality import QualityResult
 from ttplan.model.route import ProposedRoute
+from ttplan.store.duckdb_arrivals import Arrivals
 from ttplan.store.exact_json import read_exact, write_exact
-from ttplan.store.protocol import AddedRequests
+from ttplan.store.protocol import AddedRequests, OnConflict
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
 _CHUNK = 5_000
 _PLAN_COLUMNS = (
     "plan_id, org_id, name, status, created_at, applied_at, reverted_at, nonce, seed, bootstrap_iterations, config, pricing, "
-    "live_seen, replaced, failure, result"
+    "price_sources, cost_basis, live_seen, replaced, failure, result"
 )
-_AS_JSON = ("config", "pricing", "live_seen", "replaced", "result")
+_AS_JSON = ("config", "pricing", "price_sources", "cost_basis", "live_seen", "replaced", "result")
 _LIVE_COLUMNS = "route_id, name, priority, enabled, conditions, action, plan_id, applied_at"
 
 
@@ -118,44 +119,8 @@ class DuckDBTransaction(DuckDBSnapshot):
         if decided is None:
             self._rows("INSERT INTO settings VALUES ('org_id', ?)", str(org_id))
 
-    def add_requests(self, batches: Iterable[pa.RecordBatch], org_id: UUID) -> AddedRequests:
-        self._rows("CREATE OR REPLACE TEMP TABLE arrived AS SELECT * FROM requests LIMIT 0")
-        for batch in batches:
-            self._connection.register("batch", batch)
-            self._rows(
-                "INSERT INTO arrived BY NAME SELECT * REPLACE (coalesce(CAST(org_id AS UUID), ?) AS org_id) FROM batch", org_id
-            )
-            self._connection.unregister("batch")
-        self._refuse_repeats()
-        already = self._check_known()
-        self._rows("INSERT INTO requests BY NAME SELECT * FROM arrived ANTI JOIN requests USING (id)")
-        total = int(self._rows("SELECT count(*) FROM arrived")[0][0])
-        self._rows("DROP TABLE arrived")
-        return AddedRequests(total - already, already)
-
-    def _refuse_repeats(self) -> None:
-        twice = self._rows(
-            "SELECT coalesce(any_value(source_id), CAST(id AS VARCHAR)), count(*) FROM arrived GROUP BY id HAVING count(*) > 1 "
-            "ORDER BY id LIMIT 1"
-        )
-        if twice:
-            raise InputError(f"the request id {twice[0][0]!r} stands in {twice[0][1]} rows; expected every id once")
-
-    def _check_known(self) -> int:
-        """How many of the rows that arrived are here already, equal. InputError where one is here with another content."""
-        columns = [row[0] for row in self._rows("SELECT column_name FROM (DESCRIBE requests)") if row[0] != "id"]
-        differing = " ".join(f"WHEN a.{c} IS DISTINCT FROM r.{c} THEN '{c}'" for c in columns)
-        pairs = f"SELECT a.id, CASE {differing} END AS differs FROM arrived a JOIN requests r USING (id)"  # noqa: S608
-        ((count, differs, example),) = self._rows(
-            f"SELECT count(*), arg_min(differs, id) FILTER (differs IS NOT NULL), min(id) FILTER (differs IS NOT NULL) "  # noqa: S608
-            f"FROM ({pairs})"
-        )
-        if example is not None:
-            raise InputError(
-                f"request {example} is in the store already with another {differs}; expected the same row, or a new id. "
-                "Logged requests are never replaced"
-            )
-        return int(count)
+    def add_requests(self, batches: Iterable[pa.RecordBatch], org_id: UUID, on_conflict: OnConflict = "refuse") -> AddedRequests:
+        return Arrivals(self._connection, on_conflict).add(batches, org_id)
 
     def add_plan(self, run: PlanRun) -> None:
         if self._rows("SELECT 1 FROM plan_runs WHERE plan_id = ?", run.plan_id):

@@ -18,7 +18,7 @@ from ttplan.model.plan import PlanConfig, PlanResult
 from ttplan.model.plan_run import LiveRoute, PlanRun, Status, UnreadableRoute
 from ttplan.model.quality import QualityResult
 from ttplan.model.route import ProposedRoute
-from ttplan.store.protocol import AddedRequests
+from ttplan.store.protocol import EXAMPLES, AddedRequests, Conflict, ConflictKind, Conflicts, OnConflict, refuse
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -114,28 +114,37 @@ class MemoryTransaction(MemorySnapshot):
             raise StoreError(f"the store belongs to organisation {decided}, not to {org_id}; use a store of its own for each")
         self._state.org_id = org_id
 
-    def add_requests(self, batches: Iterable[pa.RecordBatch], org_id: UUID) -> AddedRequests:
+    def add_requests(self, batches: Iterable[pa.RecordBatch], org_id: UUID, on_conflict: OnConflict = "refuse") -> AddedRequests:
         arrived: dict[str, dict[str, Any]] = {}
-        known = 0
+        places: dict[str, int] = {}
+        found: dict[ConflictKind, list[Conflict]] = {"repeated": [], "repeated differently": [], "changed": []}
+        count = 0
         for batch in batches:
-            self._state.request_schema = batch.schema
+            if "row" in batch.schema.names:
+                self._state.request_schema = batch.schema.remove(batch.schema.get_field_index("row"))
+            else:
+                self._state.request_schema = batch.schema
             for row in batch.to_pylist():
+                key, place = row["id"], row.pop("row", count)
                 row["org_id"] = row["org_id"] or str(org_id)
-                if row["id"] in arrived:
-                    raise InputError(f"the request id {row['source_id'] or row['id']!r} stands in 2 rows; expected every id once")
-                arrived[row["id"]] = row
-        for key, row in arrived.items():
-            there = self._state.requests.get(key)
-            if there is not None:
-                differs = next((name for name in row if row[name] != there[name]), None)
-                if differs is not None:
-                    raise InputError(
-                        f"request {key} is in the store already with another {differs}; expected the same row, or a new id. "
-                        "Logged requests are never replaced"
-                    )
-                known += 1
+                count += 1
+                if key in arrived:
+                    differs = _difference(row, arrived[key])
+                    kind: ConflictKind = "repeated" if differs is None else "repeated differently"
+                    found[kind].append(Conflict(row["source_id"] or key, place, places[key], differs))
+                else:
+                    arrived[key], places[key] = row, place
+        known = [key for key in arrived if key in self._state.requests]
+        for key in known:
+            differs = _difference(arrived[key], self._state.requests[key])
+            if differs is not None:
+                found["changed"].append(Conflict(arrived[key]["source_id"] or key, places[key], None, differs))
+            del arrived[key]
+        conflicts = [Conflicts(kind, len(rows), tuple(rows[:EXAMPLES])) for kind, rows in found.items() if rows]
+        if conflicts and on_conflict == "refuse":
+            raise refuse(conflicts[0])
         self._state.requests |= arrived
-        return AddedRequests(len(arrived) - known, known)
+        return AddedRequests(len(arrived), len(known) - len(found["changed"]), tuple(conflicts))
 
     def add_plan(self, run: PlanRun) -> None:
         if run.plan_id in self._state.plans:
@@ -265,3 +274,7 @@ class MemoryStore:
         """The live routes that a plan put there, by precedence."""
         live = (live for live in self._state.routes.values() if live.plan_id == plan_id)
         return [one.route for one in sorted(live, key=lambda one: (-one.route.priority, one.route.id))]
+
+
+def _difference(row: dict[str, Any], other: dict[str, Any]) -> str | None:
+    return next((name for name in row if row[name] != other[name]), None)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 from uuid import UUID
 
 from ttplan.model.audit import Record, TipAnchor
+from ttplan.model.errors import InputError
 from ttplan.model.plan_run import LiveRoute, PlanRun, Status, UnreadableRoute
 from ttplan.model.quality import QualityResult
 from ttplan.model.route import ProposedRoute
@@ -18,11 +19,61 @@ if TYPE_CHECKING:  # `ttplan.apply` imports this module and must do without them
     import pyarrow as pa
 
 
+EXAMPLES = 3
+OnConflict = Literal["refuse", "skip"]
+ConflictKind = Literal["repeated", "repeated differently", "changed"]
+
+
+class Conflict(NamedTuple):
+    """A row whose id another row has: where it stood in its log (0 is the first), where the other stood (None: in the store), and
+    the first column in which they differ (None: they are equal)."""
+
+    id: str
+    row: int
+    earlier: int | None
+    differs: str | None
+
+
+class Conflicts(NamedTuple):
+    """How many rows are in conflict in one way, and the first of them."""
+
+    kind: ConflictKind
+    rows: int
+    examples: tuple[Conflict, ...] = ()
+
+
 class AddedRequests(NamedTuple):
-    """What became of rows that were handed to a store: how many are new, and how many it held already, equal."""
+    """What became of rows that were handed to a store: how many are new, how many it held already, equal, and those left out."""
 
     added: int
     already_there: int
+    conflicts: tuple[Conflicts, ...] = ()
+
+
+class RowConflict(InputError):
+    """Rows that cannot be added, since others have their ids. `conflicts` says which."""
+
+    def __init__(self, message: str, conflicts: Conflicts) -> None:
+        self.conflicts = conflicts
+        super().__init__(message)
+
+
+def refuse(found: Conflicts, place: Callable[[int], str] = lambda row: f"row {row + 1}") -> RowConflict:
+    """The error of rows in conflict; `place` says in words where a row stood."""
+    first, more = found.examples[0], found.rows - 1
+    others = f" (and {more:,} more such {'row' if more == 1 else 'rows'})" if more else ""
+    if first.earlier is None:
+        return RowConflict(
+            f"request {first.id} ({place(first.row)}) is in the store already with another {first.differs}{others}; expected the "
+            "same row, or a new id. Logged requests are never replaced",
+            found,
+        )
+    how = "the same row again" if first.differs is None else f"with another {first.differs}"
+    return RowConflict(
+        f"the request id {first.id!r} stands in {place(first.earlier)} and in {place(first.row)}, {how}{others}; expected every "
+        "id once. Leave out the later ones with on_bad_rows='skip' (--skip-bad-rows)",
+        found,
+    )
 
 
 class Snapshot(Protocol):
@@ -68,11 +119,12 @@ class Transaction(Snapshot, Protocol):
     def set_org_id(self, org_id: UUID) -> None:
         """Decide which organisation the store belongs to. StoreError where another one was decided."""
 
-    def add_requests(self, batches: Iterable[pa.RecordBatch], org_id: UUID) -> AddedRequests:
+    def add_requests(self, batches: Iterable[pa.RecordBatch], org_id: UUID, on_conflict: OnConflict = "refuse") -> AddedRequests:
         """Add request rows; those that name no organisation get `org_id`.
 
-        An id that is there already with the same content is passed over. InputError where it comes twice, or is there with
-        another content.
+        An id that is there already with the same content is passed over. Where it comes twice, or is there with another content,
+        it is a `RowConflict`, or, with `on_conflict` of "skip", left out and counted: a row that is stored is never replaced. A
+        column `row` says where a row stood in its log, and is not kept.
         """
 
     def add_plan(self, run: PlanRun) -> None:

@@ -7,9 +7,12 @@ whole, the parts are added.
 
 from __future__ import annotations
 
+import json
+
 from ttplan.logs.fields import COUNT
 from ttplan.logs.format import Find, Format, Signs
 from ttplan.logs.mapping import Mapping, Skip, Value
+from ttplan.logs.sql import quoted
 
 
 def _at(*keys: str) -> tuple[str, ...]:
@@ -44,34 +47,43 @@ _NO_CALLS = (
 """Operations that call no model themselves; what the calls under them used, an agent's span may sum up again."""
 
 
+_PAIRS = [{"key": "VARCHAR", "value": "VARCHAR"}]
+_SPAN = {
+    **dict.fromkeys(("traceId", "spanId", "startTimeUnixNano", "endTimeUnixNano"), "VARCHAR"),
+    "status": {"code": "VARCHAR"},
+    "attributes": _PAIRS,
+}
+_DOCUMENT = {
+    "resourceSpans": [
+        {
+            "resource": {"attributes": _PAIRS},
+            "scopeSpans": [{"spans": [_SPAN]}],
+            # What the first version of the protocol calls them.
+            "instrumentationLibrarySpans": [{"spans": [_SPAN]}],
+        }
+    ]
+}
+"""What is read of a document, in one go. What is of another type is nothing."""
+
+
 def _expand(documents: str) -> str:
-    """Each span with its attributes as one object, the value of each as it is, and its resource's."""
-    # The second is what the first version of the protocol calls it.
-    spans = " ".join(
-        f"WHEN json_exists(r, '$.{name}') THEN json_extract(r, '$.{name}[*].spans[*]')"
-        for name in ("scopeSpans", "instrumentationLibrarySpans")
-    )
-    parts = ("traceId", "spanId", "startTimeUnixNano", "endTimeUnixNano", "status")
-    flat = _object("attributes")
-    whole = [f"'\"{part}\":' || coalesce(s[{n}], 'null')" for n, part in enumerate(parts, 1)]
-    whole += [f"'\"attributes\":' || {flat}", f"'\"usage\":' || {_object(_named('attributes', '.usage.'))}"]
-    whole += [f"'\"resource\":' || {_object('resource')}"]
-    pointers = ", ".join(f"'/{part}'" for part in parts)
-    return f"""(SELECT '{{' || {" || ',' || ".join(whole)} || '}}' AS json FROM (
-        SELECT json_extract(span, [{pointers}]) AS s, json_extract(span, '$.attributes[*]') AS attributes, resource FROM (
-        SELECT unnest(CASE {spans} END) AS span, json_extract(r, '$.resource.attributes[*]') AS resource FROM (
-        SELECT unnest(json_extract(json, '$.resourceSpans[*]')) AS r FROM {documents}))))"""  # noqa: S608
+    """Each span as an object: its attributes by name, those of usage apart, and its resource's."""
+    parts = [f"'\"{name}\":' || coalesce(to_json(s.{name}), 'null')" for name in _SPAN if name not in ("status", "attributes")]
+    parts += ["'\"status\":{\"code\":' || coalesce(to_json(s.status.code), 'null') || '}'"]
+    parts += [f"'\"attributes\":' || {_object('s.attributes')}", f"'\"usage\":' || {_object('s.attributes', '.usage.')}"]
+    parts += ["'\"resource\":' || resource"]
+    scopes = "list_concat(r.scopeSpans, r.instrumentationLibrarySpans)"
+    return f"""(SELECT '{{' || {" || ',' || ".join(parts)} || '}}' AS json FROM (
+        SELECT unnest(flatten(list_transform({scopes}, lambda x: x.spans))) AS s, {_object("r.resource.attributes")} AS resource
+        FROM (SELECT unnest(from_json(json, {quoted(json.dumps(_DOCUMENT))}).resourceSpans) AS r FROM {documents})))"""  # noqa: S608
 
 
-def _named(attributes: str, part: str) -> str:
-    return f"list_filter({attributes}, lambda a: contains(coalesce(a->>'key', ''), '{part}'))"
-
-
-def _object(attributes: str) -> str:
-    """SQL of a JSON object of key and value pairs; a value is wrapped once, in the name of its type."""
-    pair = "to_json(a->>'key') || ':' || coalesce(json_extract(a, '$.value.*')[1], 'null')"
-    keyed = f"list_filter({attributes}, lambda a: a->>'key' IS NOT NULL)"
-    return f"'{{' || coalesce(array_to_string(list_transform({keyed}, lambda a: {pair}), ','), '') || '}}'"
+def _object(pairs: str, part: str = "") -> str:
+    """SQL of a JSON object of pairs whose key has a `part` in it; a value is wrapped once, in the name of its type."""
+    kept = f"list_filter({pairs}, lambda x: contains(x.key, '{part}') AND starts_with(x.value, '{{\"'))"
+    value = "substr(x.value, strpos(x.value, ':') + 1, length(x.value) - strpos(x.value, ':') - 1)"
+    listed = f"list_transform({kept}, lambda x: to_json(x.key) || ':' || {value})"
+    return f"'{{' || coalesce(array_to_string({listed}, ','), '') || '}}'"
 
 
 def _of(text: str) -> str:

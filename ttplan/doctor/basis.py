@@ -1,0 +1,160 @@
+"""What the baseline is made of: costs as they were recorded, recomputed from tokens and prices, or recomputed where wrong."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from typing import Literal, get_args
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ttplan.doctor.judged import STRICT, judge
+from ttplan.logs.report import EXAMPLES, Skipped
+from ttplan.model.errors import InputError
+from ttplan.prices.book import PriceBook
+
+CostChoice = Literal["recorded", "recomputed", "doctor"]
+CERTAIN = ("recorded_free", "cost_missing", "cache_hit_billed")
+"""Kinds that are wrong records whatever was agreed with a provider; so is a cost that one mistake explains to the digit."""
+_NO_COST = "cost_usd: no cost is recorded, and no price is known to compute it with"
+
+
+class CostChooser:
+    """Chooses the cost of each row of a log as it is imported: batches in, batches out, of the same columns and rows.
+
+    "recorded" keeps what the log says. "recomputed" takes what the row's tokens cost at the catalogue's price of its moment, or
+    at one's own, wherever a price is known and there are tokens. "doctor" keeps what the log says, except what is certainly
+    wrong: 0 with tokens and a price that is not 0; nothing at all; a cost for an answer of the gateway's own cache; cached
+    tokens, cache writes, audio or images at the plain rate; a long prompt at the short one's; reasoning left out. Each row is
+    looked at alone, so that the same row gets the same cost whatever it is imported with.
+
+    `cost_usd`, `baseline_cost_usd` and `cost_basis` are set; `recorded_cost_usd` stays. The baseline follows the cost where both
+    were the same; that of a gateway's cache hit becomes what the call would have cost where the log has none.
+    """
+
+    def __init__(self, cost: CostChoice, book: PriceBook | None = None, *, skip: bool = False) -> None:
+        """`book` is needed for all but "recorded". With `skip`, rows that end without any cost are left out, else refused.
+
+        Raises InputError for a choice that there is not.
+        """
+        if cost not in get_args(CostChoice):
+            raise InputError(f"cost is {cost!r}; expected one of {', '.join(get_args(CostChoice))}")
+        self.cost = cost
+        self._book = book or PriceBook()
+        self._skip = skip
+        self._connection = duckdb.connect()
+        self._connection.execute("SET TimeZone = 'UTC'")
+        self._without = Counter[str]()
+        self._examples: dict[str, list[str]] = defaultdict(list)
+        self.rows = 0
+        """How many rows came through."""
+        self.recomputed = 0
+        """How many of them have a recomputed cost."""
+        self.change_usd = Decimal(0)
+        """What they now cost more than was recorded, where something was; USD."""
+
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """The batches with the cost that was chosen. Raises InputError at the end where a row has none, unless told to skip."""
+        for batch in batches:
+            chosen = batch if self.cost == "recorded" or not batch.num_rows else self._choose(batch)
+            self.rows += batch.num_rows
+            yield self._with_cost(chosen)
+        if self._without and not self._skip:
+            (reason, count), *_ = self._without.most_common()
+            total = sum(self._without.values())
+            raise InputError(
+                f"{total:,} of {self.rows:,} rows have no cost, so nothing was imported; {reason}: {count:,}, such as "
+                f"{self._examples[reason][0]}. Give a price in a price file (prices, --prices), or leave them out with "
+                "on_bad_rows='skip' (--skip-bad-rows)"
+            )
+
+    def left_out(self) -> tuple[Skipped, ...]:
+        """The rows that were left out since they have no cost, by model, with examples."""
+        return tuple(Skipped(reason=r, rows=n, examples=tuple(self._examples[r])) for r, n in self._without.most_common())
+
+    def said(self) -> tuple[str, ...]:
+        """What was done, for a report; nothing where costs are as recorded."""
+        if self.cost == "recorded":
+            return ()
+        more = "more" if self.change_usd >= 0 else "less"
+        return (
+            f"costs: {self.recomputed:,} of {self.rows:,} rows recomputed (cost='{self.cost}'): "
+            f"{abs(self.change_usd):,.6f} USD {more} than recorded",
+        )
+
+    def _choose(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        # Numbers for ids: those of a log need not be unique, and rows have to come back in their order.
+        numbers = pa.array(range(batch.num_rows)).cast(pa.string())
+        place = batch.schema.get_field_index("id")
+        self._connection.register("batch", batch.set_column(place, "id", numbers))
+        judged = judge(self._connection, "batch", batch.schema.names, self._book, STRICT)
+        query = (_RECOMPUTED if self.cost == "recomputed" else _CERTAIN).format(priced=judged.priced, wrong=judged.wrong)
+        table = self._connection.sql(f"SELECT cost, full_usd FROM ({query}) ORDER BY id::BIGINT").to_arrow_table()  # noqa: S608
+        self._connection.unregister("batch")
+        cost, full = (table[name].combine_chunks().cast(_MONEY) for name in ("cost", "full_usd"))
+        return self._replaced(batch, cost, full)
+
+    def _replaced(self, batch: pa.RecordBatch, cost: pa.Array, full: pa.Array) -> pa.RecordBatch:
+        """The batch with those costs, where they are not null, and what follows from them."""
+        changed = pc.is_valid(cost)
+        recorded, baseline, arrived = batch["recorded_cost_usd"], batch["baseline_cost_usd"], batch["cost_usd"]
+        recorded = pc.if_else(
+            pc.equal(pc.fill_null(batch["cost_basis"], ""), "recomputed"), recorded, pc.coalesce(recorded, arrived)
+        )
+        self.recomputed += pc.sum(changed).as_py() or 0
+        both = pc.and_(changed, pc.is_valid(recorded))
+        self.change_usd += _sum(cost.filter(both)) - _sum(recorded.filter(both))
+        follows = pc.fill_null(pc.equal(baseline, arrived), True)
+        hit = pc.and_(pc.fill_null(batch["cached"], False), pc.fill_null(pc.equal(baseline, _ZERO), True))
+        new_baseline = pc.if_else(hit, pc.coalesce(full, baseline), pc.if_else(follows, cost, baseline))
+        columns = {
+            "cost_usd": pc.if_else(changed, cost, arrived),
+            "baseline_cost_usd": pc.if_else(changed, new_baseline, baseline),
+            "recorded_cost_usd": recorded,
+            "cost_basis": pc.if_else(changed, "recomputed", pc.fill_null(batch["cost_basis"], "recorded")),
+        }
+        for name, values in columns.items():
+            field = batch.schema.field(name)
+            batch = batch.set_column(batch.schema.get_field_index(name), field, values.cast(field.type))
+        return batch
+
+    def _with_cost(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        lacking = batch.filter(pc.is_null(batch["cost_usd"]))
+        if not lacking.num_rows:
+            return batch
+        ids = pc.coalesce(lacking["source_id"], lacking["id"])
+        for provider, model, shown in zip(*(c.to_pylist() for c in (lacking["provider"], lacking["model"], ids)), strict=True):
+            reason = f"{_NO_COST} ({provider}:{model})"
+            self._without[reason] += 1
+            if len(self._examples[reason]) < EXAMPLES:
+                self._examples[reason].append(f"request {shown}")
+        return batch.filter(pc.is_valid(batch["cost_usd"]))
+
+
+def _sum(amounts: pa.Array) -> Decimal:
+    total: Decimal | None = pc.sum(amounts).as_py()
+    return total or Decimal(0)
+
+
+_MONEY = pa.decimal128(38, 12)
+_ZERO = pa.scalar(Decimal(0), _MONEY)
+# Rows whose tokens are missing keep what was recorded: nothing can be computed of nothing. Where a count is wrong in itself, what
+# setting it right costs comes on top.
+_RECOMPUTED = """
+    SELECT p.id, p.full_usd, CASE
+        WHEN w.verdict = 'tokens_missing' THEN NULL
+        WHEN w.verdict IN ('cached_beside_input', 'reasoning_lost') THEN p.expected_usd + w.effect_usd
+        ELSE p.expected_usd END AS cost
+    FROM ({priced}) p LEFT JOIN ({wrong}) w USING (id)
+"""
+_KINDS = ", ".join(f"'{kind}'" for kind in CERTAIN)
+_CERTAIN = f"""
+    SELECT p.id, p.full_usd, CASE
+        WHEN w.verdict IN ({_KINDS}) OR w.mask > 0 THEN p.expected_usd
+        WHEN w.verdict = 'reasoning_lost' AND abs(p.recorded_usd - p.expected_usd) <= 0.0000005 THEN p.expected_usd + w.effect_usd
+        END AS cost
+    FROM ({{priced}}) p LEFT JOIN ({{wrong}}) w USING (id)
+"""  # noqa: S608

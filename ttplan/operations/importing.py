@@ -1,0 +1,91 @@
+"""Import a log: read, name, choose what each row cost, and keep, in one transaction or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from ttplan.doctor.basis import CostChoice, CostChooser
+from ttplan.logs.names import normalise
+from ttplan.logs.reader import LogFile, OnBadRows
+from ttplan.logs.report import ReadReport, Skipped
+from ttplan.model.errors import InputError
+from ttplan.prices.book import Given, PriceBook
+from ttplan.progress import counting
+from ttplan.store.protocol import ConflictKind, Conflicts, RowConflict, Store, Transaction, refuse
+
+PathLike = str | os.PathLike[str]
+_CONFLICTS: dict[ConflictKind, str] = {
+    "repeated": "id: the same row again",
+    "repeated differently": "id: another row has it; the first was taken",
+    "changed": "id: it is in the store with another content, which stays",
+}
+
+
+def import_log(
+    store: Store,
+    path: PathLike,
+    *,
+    new_id: Callable[[], UUID],
+    cost: CostChoice = "recorded",
+    prices: Given = None,
+    on_bad_rows: OnBadRows = "refuse",
+    progress: bool | None = None,
+    **reading: Any,
+) -> ReadReport:
+    """Add a log's requests to a store. `reading` is what else `LogFile` is told; `cost` and `prices` are `CostChooser`'s.
+
+    `new_id` makes an organisation's id where neither the store nor the log has one. Raises InputError, naming the file, after
+    which the store is as it was.
+    """
+    choose = CostChooser(cost, PriceBook(prices), skip=on_bad_rows == "skip")
+    told = {"on_bad_rows": on_bad_rows, "needs_cost": cost == "recorded", "namer": normalise}
+    with (
+        LogFile(path, **(told | reading)) as log,
+        counting(f"importing {Path(path).name}", log.row_count(), progress) as count,
+        store.transaction() as tx,
+    ):
+        default = tx.org_id() or new_id()
+        try:
+            added = tx.add_requests(choose(log.batches(count, numbered=True)), default, on_bad_rows)
+        except RowConflict as error:
+            raise InputError(f"{path}: {refuse(error.conflicts, log.place)}; nothing was imported") from None
+        except InputError as error:
+            if str(path) in str(error):
+                raise
+            raise InputError(f"{path}: {error}") from None
+        _settle_org(tx, path, default)
+        report = log.report()
+        left_out = (*choose.left_out(), *(_told(one, log.place) for one in added.conflicts))
+    return report.model_copy(
+        update={
+            "added": added.added,
+            "already_there": added.already_there,
+            "used": report.used - sum(one.rows for one in left_out),
+            "skipped": (*report.skipped, *left_out),
+            "findings": (*report.findings, *choose.said()),
+        }
+    )
+
+
+def _told(found: Conflicts, place: Callable[[int], str]) -> Skipped:
+    """Rows that were left out since others have their ids, as a report has them."""
+    examples = []
+    for one in found.examples:
+        of = "the store" if one.earlier is None else place(one.earlier)
+        differs = "" if one.differs is None else f", another {one.differs}"
+        examples.append(f"{place(one.row)}: {one.id}, as in {of}{differs}")
+    return Skipped(reason=_CONFLICTS[found.kind], rows=found.rows, examples=tuple(examples))
+
+
+def _settle_org(tx: Transaction, path: PathLike, default: UUID) -> None:
+    orgs = tx.request_orgs()
+    if tx.org_id() is None:
+        if len(orgs) > 1:
+            raise InputError(
+                f"{path} has requests of {len(orgs)} organisations; say whose this store is: open it with org_id (--org)"
+            )
+        tx.set_org_id(orgs[0] if orgs else default)
