@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
-from ttplan.audit.keys import SigningKey, VerifyingKey
+from ttplan.audit.keys import VerifyingKey
+from ttplan.audit.rotation import goes_on_with
+from ttplan.audit.signer import Signer
 from ttplan.model.errors import KeyFileError, StoreError
 from ttplan.model.health import Check, Health
 from ttplan.model.plan_run import LiveRoute
@@ -20,7 +22,7 @@ PRICE_AGE = timedelta(days=30)
 
 def check_health(
     store: Store,
-    signing_key: Callable[[], SigningKey],
+    signing_key: Callable[[], Signer],
     public_key: VerifyingKey | None,
     *,
     at: datetime,
@@ -50,7 +52,7 @@ def check_health(
         )
 
 
-def _key(snapshot: Snapshot, signing_key: Callable[[], SigningKey]) -> tuple[SigningKey | None, Check]:
+def _key(snapshot: Snapshot, signing_key: Callable[[], Signer]) -> tuple[Signer | None, Check]:
     """The key, and whether it is the one that the chain goes on with."""
     try:
         key = signing_key()
@@ -61,8 +63,7 @@ def _key(snapshot: Snapshot, signing_key: Callable[[], SigningKey]) -> tuple[Sig
     if org_id is None or tip is None:
         return key, Check(name="key", ok=True, said="there, and nothing is signed yet")
     last = next(iter(snapshot.entries(org_id, since=tip.seq)))
-    fault = key.public_key.fault(bytes.fromhex(last.signature), bytes.fromhex(last.hash))
-    if fault is not None:
+    if not goes_on_with(last, key.public_key):
         said = f"there, but the chain's last entry ({tip.seq}) was not signed with it; load the key that the chain goes on with"
         return key, Check(name="key", ok=False, said=said)
     return key, Check(name="key", ok=True, said="there, and the one that the chain goes on with")
