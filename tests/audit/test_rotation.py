@@ -212,7 +212,7 @@ def test_a_store_that_holds_no_json_is_reported_and_not_followed() -> None:
         assert report.first_bad is not None
         assert (report.first_bad.index, report.first_bad.error) == (3, "HashMismatch")
         assert keys_of(broken, KEY.public_key)[0] in (KEY.public_key, OTHER_KEY.public_key)
-        assert not goes_on_with(broken[3], KEY.public_key)
+    assert not goes_on_with(broken[3], KEY.public_key)
 
 
 def test_who_holds_a_chain_finds_the_key_that_it_begins_with() -> None:
