@@ -72,6 +72,8 @@ def goes_on_with(last: Record, key: VerifyingKey) -> bool:
     if is_rotation(last):
         payload = _body(last).get("payload")
         return isinstance(payload, dict) and payload.get("new_key") == key.hex
+    if not (_HEX128.fullmatch(last.signature) and _HEX64.fullmatch(last.hash)):
+        return False
     return key.fault(bytes.fromhex(last.signature), bytes.fromhex(last.hash)) is None
 
 
