@@ -431,15 +431,19 @@ class Workspace:
             on_fork=on_fork,
         )
 
-    def export_chain(self, path: PathLike, *, overwrite: bool = False) -> int:
-        """Write the audit chain as JSON lines and return how many entries it has.
+    def export_chain(
+        self, path: PathLike, *, overwrite: bool = False, until: int | None = None, with_verifier: bool = False
+    ) -> int:
+        """Write the audit chain, up to seq `until`, as JSON lines and return how many entries that is.
 
-        The file appears whole or not at all. Raises InputError where there is one already, unless `overwrite`.
+        The file appears whole or not at all, with a verifier in one file beside it where that is asked for. Raises InputError
+        where there is one already, unless `overwrite`.
         """
         from ttplan.operations.chain import export_chain
 
         key, _ = self._keys.verifying(None)
-        return export_chain(self.store, key, path, name=self._name, overwrite=overwrite)
+        options = {"overwrite": overwrite, "with_verifier": with_verifier}
+        return export_chain(self.store, key, path, name=self._name, until=until, **options)
 
     @property
     def public_key(self) -> str:
