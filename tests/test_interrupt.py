@@ -177,7 +177,9 @@ def test_ctrl_c_at_any_moment_leaves_the_store_as_it_was(tmp_path: Path, seconds
     time.sleep(seconds)
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=60)
-    assert (child.returncode, out, err.strip().splitlines()[-1:]) == (130, "", [f"ttplan: {CANCELLED}"])
+    assert (child.returncode, out) == (130, "")
+    # Before the first query there is nothing to cancel.
+    assert err.strip().splitlines()[-1] in (f"ttplan: {CANCELLED}", "ttplan: stopped; nothing was half-written")
     assert "Traceback" not in err
     assert list(temporary.iterdir()) == []
     assert sorted(os.listdir(tmp_path)) == before
