@@ -21,6 +21,7 @@ FLOORS: list[set[str]] = [
     {"operations"},
     {"views", "cards", "chain_file"},
     {"evidence"},
+    {"chain_verbs"},
     {"workspace"},
     {"opening"},
     {"cli"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -13,10 +13,9 @@ from uuid import UUID, uuid4
 
 from ttplan.apply import Clock, StoreChain, apply_plan, now, revert_plan
 from ttplan.audit.keys import VerifyingKey
-from ttplan.audit.report import ChainReport
 from ttplan.audit.signer import Signer
-from ttplan.audit.verify import Strength
 from ttplan.cards.plan import Plan
+from ttplan.chain_verbs import ChainVerbs
 from ttplan.keyring import Keyring
 from ttplan.model.audit import Actor, Anonymous, AuditEntry, TipAnchor
 from ttplan.model.errors import InputError
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from ttplan.cards.health import ShownBackup, ShownHealth
     from ttplan.cards.suggestions import SuggestedRoutes
     from ttplan.doctor.basis import CostChoice
-    from ttplan.evidence import Evidence
     from ttplan.logs.opening import MappingLike
     from ttplan.logs.reader import OnBadRows
     from ttplan.logs.report import ReadReport
@@ -46,7 +44,7 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 
 
-class Workspace:
+class Workspace(ChainVerbs):
     """A store with its key: import logs, plan, apply, look, verify. Made by `ttplan.open`."""
 
     def __init__(
@@ -64,11 +62,9 @@ class Workspace:
         new_id: Callable[[], UUID] = uuid4,
         new_nonce: Callable[[], str] = lambda: secrets.token_hex(32),
     ) -> None:
-        self.store = store
-        self._name = name
-        self._keys = Keyring(store, key, key_file, makes_key=makes_key, passphrase=passphrase)
+        keys = Keyring(store, key, key_file, makes_key=makes_key, passphrase=passphrase)
+        super().__init__(store, keys, name=name, clock=clock)
         self._on_tip = on_tip
-        self._clock = clock
         self._new_id = new_id
         self._new_nonce = new_nonce
         if org_id is not None:
@@ -396,72 +392,6 @@ class Workspace:
         from ttplan.views import savings_frame
 
         return savings_frame(self.plan_runs())
-
-    # --- the chain ---------------------------------------------------------------------------------------------------
-
-    def verify(
-        self,
-        *,
-        public_key: str | VerifyingKey | None = None,
-        anchor: str | TipAnchor | None = None,
-        passes_through: Iterable[TipAnchor] = (),
-        distrust_after: TipAnchor | None = None,
-        signatures: Strength = "all",
-        progress: bool | None = None,
-        on_fork: Callable[[bytes], None] | None = None,
-    ) -> ChainReport:
-        """Verify the audit chain and report the first bad entry.
-
-        With `public_key` from elsewhere the verdict is "verified"; without one, the workspace's own key is used, and the chain is
-        only "consistent with its own key". The rest is as in `ttplan.verify_file`.
-        """
-        from ttplan.operations.chain import verify_store
-
-        key, source = self._keys.verifying(public_key)
-        return verify_store(
-            self.store,
-            key,
-            key_source=source,
-            own_key=public_key is None,
-            anchor=anchor,
-            passes_through=passes_through,
-            distrust_after=distrust_after,
-            signatures=signatures,
-            progress=progress,
-            on_fork=on_fork,
-        )
-
-    def export_chain(
-        self, path: PathLike, *, overwrite: bool = False, until: int | None = None, with_verifier: bool = False
-    ) -> int:
-        """Write the audit chain, up to seq `until`, as JSON lines and return how many entries that is.
-
-        The file appears whole or not at all, with a verifier in one file beside it where that is asked for. Raises InputError
-        where there is one already, unless `overwrite`.
-        """
-        from ttplan.operations.chain import export_chain
-
-        key, _ = self._keys.verifying(None)
-        options = {"overwrite": overwrite, "with_verifier": with_verifier}
-        return export_chain(self.store, key, path, name=self._name, until=until, **options)
-
-    @property
-    def public_key(self) -> str:
-        """The key that verifies this workspace's chain, 64 hex digits: what an auditor needs, handed over on a way of its own."""
-        return self._keys.signing().public_key.hex
-
-    def anchor(self) -> TipAnchor | None:
-        """Where the chain ends now; kept elsewhere, it later proves that nothing was cut off."""
-        with self.store.read() as snapshot:
-            org_id = snapshot.org_id()
-            return None if org_id is None else snapshot.tip(org_id)
-
-    @property
-    def evidence(self) -> Evidence:
-        """What of this store convinces others: anchors, proofs, checkpoints, disclosures, and handing over to another key."""
-        from ttplan.evidence import Evidence
-
-        return Evidence(self.store, self._keys, self._chain, clock=self._clock)
 
     # --- wiring ------------------------------------------------------------------------------------------------------
 
