@@ -21,7 +21,6 @@ FLOORS: list[set[str]] = [
     {"operations"},
     {"views", "cards", "chain_file"},
     {"evidence"},
-    {"chain_verbs"},
     {"workspace"},
     {"opening"},
     {"cli"},

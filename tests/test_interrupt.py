@@ -159,7 +159,7 @@ def test_ctrl_c_at_any_moment_leaves_the_store_as_it_was(tmp_path: Path, seconds
             )
     script = (
         "from ttplan.cli.entry import main; import ttplan.model.plan as m, ttplan.plan_file as f; read = f.read_plan_file; "
-        "import sys, ttplan.workspace as w; w.read_plan_file = lambda p: (print('begun', file=sys.stderr, flush=True), "
+        "import sys, ttplan.planning as w; w.read_plan_file = lambda p: (print('begun', file=sys.stderr, flush=True), "
         "(read(p).routes, m.PlanConfig(l1_ttl_seconds=300)))[1]; main()"
     )
     arguments = ["plan", str(ROUTES), "--name", "x", "--store", str(store)]

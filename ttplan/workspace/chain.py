@@ -1,9 +1,7 @@
-"""What a workspace does with its audit chain: verify it, export it, say where it ends, and make evidence of it."""
+"""Verbs on the audit chain: verify, export, and what convinces others."""
 
 from __future__ import annotations
 
-import os
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -11,27 +9,15 @@ from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.report import ChainReport
 from ttplan.audit.rotation import keys_of
 from ttplan.audit.verify import Strength
-from ttplan.keyring import Keyring
 from ttplan.model.audit import TipAnchor
-from ttplan.store.protocol import Store
+from ttplan.workspace.wiring import PathLike, Wiring
 
 if TYPE_CHECKING:
-    from ttplan.apply import Clock, StoreChain
     from ttplan.evidence import Evidence
 
 
-class ChainVerbs(ABC):
-    """The verbs on the chain of a workspace, which is one of these."""
-
-    def __init__(self, store: Store, keys: Keyring, *, name: str, clock: Clock) -> None:
-        self.store = store
-        self._keys = keys
-        self._name = name
-        self._clock = clock
-
-    @abstractmethod
-    def _chain(self) -> StoreChain:
-        """The chain, to append to."""
+class ChainVerbs(Wiring):
+    """Prove it."""
 
     def verify(
         self,
@@ -66,12 +52,7 @@ class ChainVerbs(ABC):
         )
 
     def export_chain(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        overwrite: bool = False,
-        until: int | None = None,
-        with_verifier: bool = False,
+        self, path: PathLike, *, overwrite: bool = False, until: int | None = None, with_verifier: bool = False
     ) -> int:
         """Write the audit chain, up to seq `until`, as JSON lines and return how many entries that is.
 
