@@ -229,6 +229,7 @@ def test_the_workspaces_own_key_rotates_in_its_file(tmp_path: Path, log: Path) -
     workspace.apply(workspace.plan(ROUTES, name="after"), allow_stale=True)
     report = opened(tmp_path, key=None).verify(public_key=old)
     assert (report.verdict, report.entries, [span.key for span in report.rotations]) == ("verified", 3, [new.hex])
+    assert (workspace.public_key, workspace.signing_key) == (old.hex, new.hex)
     # Its own verdicts begin with the first key, too, and so does what it exports.
     assert workspace.verify().entries == 3
     assert workspace.drift().ok

@@ -41,7 +41,7 @@ def show(store: StoreOption = DEFAULT_STORE, key_file: KeyOption = None, json: J
     if key_file is not None:
         public = load_key(key_file, passphrase=passphrase_from_env(os.environ)).public_key.hex
     else:
-        public = open_store(store).public_key
+        public = open_store(store).signing_key
     if json:
         show_json({"public_key": public})
     else:
@@ -67,7 +67,7 @@ def rotate(
     workspace = open_store(store, key_file=key_file)
     new = None if new_key_file is None else load_key(new_key_file, passphrase=passphrase_from_env(os.environ))
     entry = workspace.evidence.rotate_key(new, actor=read_actor(user, api_key, system))
-    public = workspace.public_key if new is None else new.public_key.hex
+    public = workspace.signing_key if new is None else new.public_key.hex
     if json:
         show_json({"public_key": public, "entry": None if entry is None else entry.model_dump(mode="json")})
         return

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.report import ChainReport
+from ttplan.audit.rotation import keys_of
 from ttplan.audit.verify import Strength
 from ttplan.model.audit import TipAnchor
 from ttplan.workspace.wiring import PathLike, Wiring
@@ -66,7 +67,15 @@ class ChainVerbs(Wiring):
 
     @property
     def public_key(self) -> str:
-        """The key that verifies this workspace's chain, 64 hex digits: what an auditor needs, handed over on a way of its own."""
+        """The key that this workspace's chain began with, 64 hex digits: what an auditor needs, given on a way of its own."""
+        current = self._keys.signing().public_key
+        with self.store.read() as snapshot:
+            org_id = snapshot.org_id()
+            return current.hex if org_id is None else keys_of(snapshot.entries(org_id), current)[0].hex
+
+    @property
+    def signing_key(self) -> str:
+        """The public half of the key that signs now, 64 hex digits: `public_key`, until the chain was handed over to another."""
         return self._keys.signing().public_key.hex
 
     def anchor(self) -> TipAnchor | None:
