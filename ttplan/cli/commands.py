@@ -71,6 +71,7 @@ def import_(
     prices: PricesOption = None,
     with_bodies: Annotated[bool, typer.Option("--with-bodies", help="Keep prompts and answers, too.")] = False,
     with_embeddings: Annotated[bool, typer.Option("--with-embeddings", help="Keep embeddings, too.")] = False,
+    check: Annotated[bool, typer.Option(help="Report what the log doctor finds in it.")] = True,
     org: Annotated[str | None, typer.Option(help="Whose the store is, where the log has several organisations.")] = None,
     json: JsonOption = False,
 ) -> None:
@@ -88,6 +89,7 @@ def import_(
             prices=prices,
             with_bodies=with_bodies,
             with_embeddings=with_embeddings,
+            check=check,
         )
         reports.append(report)
         if not json:

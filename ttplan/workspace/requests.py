@@ -32,6 +32,7 @@ class RequestVerbs(Wiring):
         prices: PathLike | Mapping[str, ModelPricing] | None = None,
         with_bodies: bool = False,
         with_embeddings: bool = False,
+        check: bool = True,
         progress: bool | None = None,
     ) -> ReadReport:
         """Add the requests of a log, of any format that is known or mapped, in one transaction or not at all.
@@ -41,8 +42,9 @@ class RequestVerbs(Wiring):
         `on_bad_rows="skip"` rows that cannot be used are left out and reported, with "refuse" they refuse the file. `cost` says
         what the baseline is made of: costs as "recorded", "recomputed" from tokens and prices (one's own `prices` over the
         catalogue's of each request's day), or by the "doctor": recorded, but recomputed where the record is certainly wrong.
-        Prompts and answers are kept only with `with_bodies`, embeddings only with `with_embeddings`. `progress` of None shows a
-        bar on a terminal or in a notebook.
+        Prompts and answers are kept only with `with_bodies`, embeddings only with `with_embeddings`. With `check` the report has
+        what the log doctor finds, as `check_logs` does of all that is stored. `progress` of None shows a bar on a terminal or
+        in a notebook.
 
         Raises InputError, naming file, row and field, after which the store is as it was.
         """
@@ -60,6 +62,8 @@ class RequestVerbs(Wiring):
             on_bad_rows=on_bad_rows,
             with_bodies=with_bodies,
             with_embeddings=with_embeddings,
+            check=check,
+            at=self._clock(),
             progress=progress,
         )
 
