@@ -13,15 +13,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.doctor_logs import NOW, Row, clean, plain, table
-from ttplan.cards.diagnosis import ShownDiagnosis, diagnosis_html, diagnosis_text, summary, verdict
+from ttplan.cards.diagnosis import ShownDiagnosis, diagnosis_html, diagnosis_text, verdict
 from ttplan.cards.prices import price_text
 from ttplan.cli.entry import run
+from ttplan.doctor.told import in_lines
+from ttplan.engine.portable import fetch
 from ttplan.model.diagnosis import Diagnosis, Finding
 from ttplan.model.errors import InputError
 from ttplan.opening import open_workspace
 from ttplan.operations.checking import check_files, check_store, check_table
 from ttplan.prices.answer import price_answer
 from ttplan.prices.book import PriceBook
+from ttplan.prices.own import read_prices
 from ttplan.store.memory import MemoryStore
 from ttplan.workspace import Workspace
 
@@ -141,7 +144,7 @@ def test_the_card_fits_80_columns_and_says_everything(workspace: Workspace) -> N
     html = shown._repr_html_()
     assert finding.examples[0] in html
     assert list(shown.frame()["kind"]) == ["recorded_free"]
-    assert summary(shown.found)[0].startswith("cost recorded as 0, with tokens: ")
+    assert in_lines(shown.found)[0].startswith("cost recorded as 0, with tokens: ")
 
 
 def test_text_from_outside_is_shown_as_it_is() -> None:
@@ -251,6 +254,54 @@ def test_a_price_of_ones_own_is_shown_with_its_dates(tmp_path: Path) -> None:
     assert "input 3" in " ".join(answer("azure@eu:gpt-4o", path).split())
 
 
+def test_the_price_file_of_the_docs_is_one(tmp_path: Path) -> None:
+    docs = (Path(__file__).parent.parent / "docs" / "formats.md").read_text()
+    path = tmp_path / "prices.yaml"
+    path.write_text(docs.split("## A price file")[1].split("```yaml\n")[1].split("```")[0])
+    flat = read_prices(path, AT)
+    assert sorted(flat) == ["anthropic:claude-sonnet-4-5", "openai:gpt-4o-mini"]
+    assert flat["anthropic:claude-sonnet-4-5"].input_per_million == Decimal("2.7")
+    assert read_prices(path)["anthropic:claude-sonnet-4-5"].input_per_million == Decimal("2.5")
+    assert "batch input 1.35, output 6.75" in " ".join(answer("anthropic:claude-sonnet-4-5", path).split())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "[{input_per_million: 1, output_per_million: 1}, {input_per_million: 1, output_per_million: 1}]",
+            "to have a from, later",
+        ),
+        (
+            "[{from: 2026-05-01, input_per_million: 1, output_per_million: 1}, "
+            "{from: 2026-05-01, input_per_million: 1, output_per_million: 1}]",
+            "later than the one before",
+        ),
+        ("[]", "a:b"),
+        ("{from: 2026-05-01T00:00:00, input_per_million: 1, output_per_million: 1}", "from: .*timezone"),
+        ("{from: soon, input_per_million: 1, output_per_million: 1}", "from"),
+        (
+            "{input_per_million: 1, output_per_million: 1, tiers: [{over_input_tokens: 0, input_per_million: 1, "
+            "output_per_million: 1}]}",
+            "over_input_tokens",
+        ),
+        (
+            "{input_per_million: 1, output_per_million: 1, tiers: [{over_input_tokens: 9, input_per_million: 1, "
+            "output_per_million: 1}, {over_input_tokens: 9, input_per_million: 1, output_per_million: 1}]}",
+            "to rise from one",
+        ),
+        ("{input_per_million: 1, output_per_million: 1, service_tiers: {batch: {input: 1}}}", "service_tiers.batch"),
+        ("{input_per_million: 1, output_per_million: 1, cache_write_per_million: 1e-10}", "more than 9 digits"),
+    ],
+)
+def test_a_price_of_ones_own_that_cannot_be_used_is_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "prices.yaml"
+    path.write_text(f"a:b: {text}\n")
+    with pytest.raises(InputError, match=message) as caught:
+        PriceBook(path)
+    assert f"{path}: a:b" in str(caught.value)
+
+
 def test_prices_on_the_command_line(cli: Captured, tmp_path: Path) -> None:
     code, out, _ = cli(["prices", "gpt-4o", "no-such-model-9", "--at", "2026-05-01T00:00:00Z"])
     assert code == 1
@@ -279,8 +330,8 @@ def test_an_import_chooses_what_the_baseline_is(tmp_path: Path, cli: Captured) -
         found = open_workspace(store, clock=lambda: NOW).check_logs()
         assert [f.kind for f in found.findings] == ["recorded_free"]  # what the log said stays known
         with open_workspace(store).store.read() as snapshot:
-            table_ = snapshot.requests()
-            paid = Decimal(str(table_.cost_usd.sum().execute()))
+            kept = snapshot.requests()
+            paid = fetch(kept.aggregate(paid=kept.cost_usd.sum()))["paid"][0].as_py()
         assert (abs(paid - honest) < Decimal("0.001")) == (cost != "recorded")
         assert ("rows recomputed (cost=" in out) == (cost != "recorded")
         code, out, _ = cli(["import", str(path), "--store", str(store), "--cost", cost])

@@ -266,6 +266,15 @@ def test_whatever_breaks_in_the_store_is_a_store_error_and_is_rolled_back(
     assert state(life.store) == before
 
 
+def test_a_moment_that_cannot_be_signed_is_an_audit_error_and_writes_nothing() -> None:
+    life = Life(MemoryStore())
+    life.live(1, plans.route(1))
+    before = state(life.store)
+    with pytest.raises(AuditError, match=r"was not reverted, its audit entry cannot be written: .* has no time zone"):
+        revert_plan(life.store, life.chain, UUID(int=1), PERSON, clock=lambda: AT.replace(tzinfo=None))
+    assert state(life.store) == before
+
+
 def test_audit_failing_in_the_stores_own_chain_rolls_everything_back(life: Life) -> None:
     before = state(life.store)
     with pytest.raises(AuditError, match="was not reverted") as caught:

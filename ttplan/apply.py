@@ -13,12 +13,14 @@ from uuid import UUID, uuid4
 
 from ttplan.audit.canonical import payload_money
 from ttplan.audit.chain import hashed_timestamp, next_entry, to_record
-from ttplan.audit.keys import SigningKey, VerifyingKey
+from ttplan.audit.keys import VerifyingKey
+from ttplan.audit.rotation import goes_on_with
+from ttplan.audit.signer import Signer
 from ttplan.live.history import APPLIED, REVERTED, restored_commitment
 from ttplan.live.history import routes_commitment as routes_commitment
 from ttplan.live.since import changes_since
 from ttplan.live.undo import restorable
-from ttplan.model.audit import Actor, AuditEntry
+from ttplan.model.audit import Actor, AuditEntry, TipAnchor
 from ttplan.model.errors import ApplyError, AuditError, InvalidState, PlanNotFound, StalePlan, StoreError, TtplanError
 from ttplan.model.plan import PlanResult
 from ttplan.store.protocol import Store, Transaction
@@ -44,9 +46,19 @@ class AuditWriter(Protocol):
 class StoreChain:
     """The audit chain in a store, signed with one key: its entries are part of the store's own transactions."""
 
-    def __init__(self, store: Store, key: SigningKey, *, clock: Clock = now, new_id: Callable[[], UUID] = uuid4) -> None:
+    def __init__(
+        self,
+        store: Store,
+        key: Signer,
+        *,
+        clock: Clock = now,
+        new_id: Callable[[], UUID] = uuid4,
+        on_tip: Callable[[TipAnchor, datetime], None] | None = None,
+    ) -> None:
+        """`on_tip` is handed each new tip with the moment, once its transaction has committed; where it fails, that is logged."""
         self.store = store
         self._key = key
+        self._on_tip = on_tip
         self._clock = clock
         self._new_id = new_id
 
@@ -81,15 +93,35 @@ class StoreChain:
         """Append in a transaction of its own."""
         with self.store.transaction() as tx:
             entry = self.append(tx, org_id, actor, event, payload)
-        publish_tip(entry)
+        self.publish(entry)
         return entry
+
+    def publish(self, entry: AuditEntry) -> None:
+        """Say where the chain ends now. Only after the entry's transaction has committed, and what was stored is what was signed.
+
+        Raises AuditError, with `applied`, where the store gives back something else: its tip is not published then.
+        """
+        with self.store.read() as snapshot:
+            stored = next(iter(snapshot.entries(entry.org_id, since=entry.seq)), None)
+        if stored != to_record(entry):
+            raise AuditError(
+                f"entry {entry.seq} was committed, but the store gives back something else; its tip was not published. "
+                "Verify the chain, and do not go on with this store",
+                applied=True,
+            )
+        publish_tip(entry)
+        if self._on_tip is not None:
+            try:
+                self._on_tip(TipAnchor(entry.seq, entry.hash), self._clock())
+            except Exception as error:  # what was committed stays so, whatever becomes of its anchor
+                TIP_LOGGER.warning("the anchor %d:%s was not handed on: %s", entry.seq, entry.hash, error)
 
     def _check_key(self, tx: Transaction, org_id: UUID, seq: int) -> None:
         last = next(iter(tx.entries(org_id, since=seq)))
-        if self._key.public_key.fault(bytes.fromhex(last.signature), bytes.fromhex(last.hash)) is not None:
+        if not goes_on_with(last, self._key.public_key):
             raise AuditError(
-                f"the chain's last entry ({seq}) was not signed with this key ({self._key.public_key.hex}); "
-                "load the key that the chain goes on with"
+                f"the chain's last entry ({seq}) was not signed with this key ({self._key.public_key.hex}), nor does it "
+                "hand over to it; load the key that the chain goes on with"
             )
 
 
@@ -160,7 +192,7 @@ def _write(store: Store, audit: AuditWriter, change: _Change, actor: Actor, mark
         raise StoreError(f"plan {change.plan_id} could not be {change.done}, nothing was written: {error}") from error
     if own_chain is None:
         return _emit(audit, change, actor, marked)
-    publish_tip(entry)
+    own_chain.publish(entry)
     return entry
 
 
@@ -177,7 +209,7 @@ def _mark_applied(tx: Transaction, result: PlanResult, applied_at: datetime, all
         raise PlanNotFound(result.plan_id)
     if run.org_id != result.org_id:
         raise ApplyError(f"plan {run.plan_id} belongs to {run.org_id}, but the result to apply speaks of {result.org_id}")
-    stale = changes_since(run, live, tx.plan)
+    stale = changes_since(run, live, tx.statuses(run.org_id))
     if stale and not allow_stale:
         raise StalePlan(run.plan_id, stale)
     try:
@@ -202,11 +234,14 @@ def _mark_reverted(tx: Transaction, plan: PlanResult | UUID, plan_id: UUID, reve
         raise ApplyError(f"plan {plan_id} belongs to {run.org_id}, but the result to revert speaks of {plan.org_id}")
     restored = restorable(tx, run)
     tx.mark_reverted(plan_id, reverted_at, restored)
-    payload = {
-        "plan_id": str(plan_id),
-        "reverted_at": hashed_timestamp(reverted_at),
-        "routes_commitment": restored_commitment(run.nonce, restored),
-    }
+    try:
+        payload = {
+            "plan_id": str(plan_id),
+            "reverted_at": hashed_timestamp(reverted_at),
+            "routes_commitment": restored_commitment(run.nonce, restored),
+        }
+    except TtplanError as error:
+        raise AuditError(f"plan {plan_id} was not reverted, its audit entry cannot be written: {error}") from error
     return _Marked(run.org_id, payload)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from ttplan.audit.keys import SigningKey, VerifyingKey, create_key, load_key, save_key
+from ttplan.audit.keys import VerifyingKey, create_key, load_key, save_key
+from ttplan.audit.rotation import goes_on_with
+from ttplan.audit.signer import Signer
 from ttplan.model.errors import KeyFileError
 from ttplan.store.protocol import Store
 
@@ -12,24 +15,40 @@ from ttplan.store.protocol import Store
 class Keyring:
     """A store's signing key, loaded when it is first needed.
 
-    With `makes_key` one is made in `key_file`, where the store has neither a key nor a chain.
+    With `makes_key` one is made in `key_file`, where the store has neither a key nor a chain. Key files are written and read with
+    `passphrase`, where one is given.
     """
 
-    def __init__(self, store: Store, key: SigningKey | None, key_file: Path | None, *, makes_key: bool = False) -> None:
+    def __init__(
+        self,
+        store: Store,
+        key: Signer | None,
+        key_file: Path | None,
+        *,
+        makes_key: bool = False,
+        passphrase: bytes | None = None,
+    ) -> None:
         self._store = store
         self._key = key
         self._makes_key = makes_key
+        self._passphrase = passphrase
         self.key_file = key_file
 
-    def signing(self) -> SigningKey:
+    def signing(self) -> Signer:
         """The key that signs. Raises KeyFileError where there is none, or it cannot be used."""
         if self._key is None:
             if self.key_file is None:
                 raise KeyFileError("this workspace has no signing key; open it with key or key_file")
             if self._makes_key and not self.key_file.exists() and not self._has_chain():
-                save_key(create_key(), self.key_file)
-            self._key = load_key(self.key_file)
+                save_key(create_key(), self.key_file, passphrase=self._passphrase)
+            self._key = load_key(self.key_file, passphrase=self._passphrase)
         return self._key
+
+    def existing(self) -> Signer:
+        """The key that signs, and none is made where there is none. Raises KeyFileError."""
+        if self._key is None and self.key_file is not None:
+            return load_key(self.key_file, passphrase=self._passphrase)
+        return self.signing()
 
     def verifying(self, given: str | VerifyingKey | None) -> tuple[VerifyingKey, str]:
         """The key to verify with, `given` or one's own, and who gave it. Raises KeyFileError."""
@@ -44,11 +63,60 @@ class Keyring:
         if given is not None:
             return self.verifying(given)[0]
         try:
-            return self.signing().public_key
+            return self.existing().public_key
         except KeyFileError:
             return None
+
+    def next_signing(self) -> Signer:
+        """The key to rotate to: that in the file beside the key's own, made where there is none.
+
+        It is on the disk before an entry names it, so whenever a rotation is broken off, another try goes on with the same key.
+        Raises KeyFileError where the workspace's key is in no file.
+        """
+        file = self._next_file()
+        if not file.exists():
+            save_key(create_key(), file, passphrase=self._passphrase)
+        return load_key(file, passphrase=self._passphrase)
+
+    def take_next(self) -> bool:
+        """Put the key to rotate to in the place of the old one, which is kept as `<file>.<its first 8 digits>.old`.
+
+        False, and nothing done, where there is none or the chain does not go on with it.
+        """
+        if self.key_file is None or not self._next_file().exists():
+            return False
+        new = load_key(self._next_file(), passphrase=self._passphrase)
+        if not self._goes_on_with(new.public_key):
+            return False
+        old = load_key(self.key_file, passphrase=self._passphrase)
+        kept = self.key_file.with_name(f"{self.key_file.name}.{old.public_key.hex[:8]}.old")
+        try:
+            if not kept.exists():
+                os.link(self.key_file, kept)
+            os.replace(self._next_file(), self.key_file)
+        except OSError as error:
+            raise KeyFileError(f"{self.key_file} cannot be replaced: {error.strerror}; put {self._next_file()} there") from None
+        self._key = new
+        return True
+
+    def use(self, key: Signer) -> None:
+        """Sign with another key from now on."""
+        self._key = key
+
+    def _next_file(self) -> Path:
+        if self.key_file is None:
+            raise KeyFileError("this workspace's key is in no file; say which key to rotate to (--new-key-file)")
+        return self.key_file.with_name(self.key_file.name + ".next")
 
     def _has_chain(self) -> bool:
         with self._store.read() as snapshot:
             org_id = snapshot.org_id()
             return org_id is not None and snapshot.tip(org_id) is not None
+
+    def _goes_on_with(self, key: VerifyingKey) -> bool:
+        with self._store.read() as snapshot:
+            org_id = snapshot.org_id()
+            tip = None if org_id is None else snapshot.tip(org_id)
+            if org_id is None or tip is None:
+                return False
+            return goes_on_with(next(iter(snapshot.entries(org_id, since=tip.seq))), key)

@@ -10,13 +10,17 @@ from uuid import UUID
 
 import ibis
 
+from ttplan.doctor.beyond import beyond_flat
 from ttplan.engine.backtest import backtest
+from ttplan.engine.basis import cost_basis
 from ttplan.engine.passes import Report, passes
 from ttplan.engine.portable import fetch
+from ttplan.engine.question import Question
 from ttplan.engine.replay import replay_table
 from ttplan.engine.suggest import suggest
 from ttplan.interrupt import run
 from ttplan.model.backtest import Backtest
+from ttplan.model.basis import CostBasis
 from ttplan.model.empty import empty_result
 from ttplan.model.errors import DataError, InputError, TtplanError
 from ttplan.model.plan import BOOTSTRAP_ITERATIONS, IntervalMethod, PlanConfig, PlanResult
@@ -24,7 +28,7 @@ from ttplan.model.pricing import ModelPricing
 from ttplan.model.route import ProposedRoute
 from ttplan.model.suggestion import Suggestions
 from ttplan.plan_file import read_plan_file
-from ttplan.prices import price_table, read_prices
+from ttplan.prices import PriceBook, PriceTable, price_table, read_prices
 from ttplan.progress import passing
 
 if TYPE_CHECKING:
@@ -92,10 +96,12 @@ def asked_of(
 
 
 class Answered(NamedTuple):
-    """The result, and the prices that it was made with."""
+    """The result, the prices that it was made with and where each is from, and what the log's costs are made of."""
 
     result: PlanResult
     pricing: Mapping[str, ModelPricing]
+    sources: Mapping[str, str]
+    basis: CostBasis | None = None
 
 
 def survey(table: ir.Table) -> Survey:
@@ -126,7 +132,7 @@ def window_of(found: Survey, window: Window | None, log: str) -> Window:
 
 def price_routes(
     routes: Iterable[ProposedRoute], providers: Iterable[str], own: OwnPrices, at: datetime, allow_unpriced: bool
-) -> Mapping[str, ModelPricing]:
+) -> PriceTable:
     """Prices of all targets. Raises InputError for a target without one, unless `allow_unpriced`."""
     given = read_prices(own, at) if isinstance(own, str | os.PathLike) else own
     enabled = [route for route in routes if route.enabled]
@@ -138,7 +144,7 @@ def price_routes(
             f"no price for model {model!r}, the target of route {route!r}; give one in a price file (prices, --prices), or "
             "let such requests count at their actual cost (allow_unpriced, --allow-unpriced)"
         )
-    return table.pricing
+    return table
 
 
 class Broke(Exception):
@@ -164,11 +170,11 @@ def backtest_log(table: ir.Table, asked: Asked, org_id: UUID, log: str, period: 
     """Back-test on a log that a store has, from the window's start in whole periods. Raises InputError."""
     found = survey(table)
     start, end = window_of(found, asked.window, log)
-    pricing = price_routes(asked.routes, found.providers, asked.prices, asked.at, asked.allow_unpriced)
+    priced = price_routes(asked.routes, found.providers, asked.prices, asked.at, asked.allow_unpriced)
     return backtest(
         table,
         asked.routes,
-        pricing,
+        priced.pricing,
         asked.config,
         org_id=org_id,
         start=start,
@@ -256,12 +262,12 @@ def _only_org(orgs: Sequence[UUID], otherwise: UUID, log: str) -> UUID:
 
 def _answer(table: ir.Table, found: Survey, asked: Asked, org_id: UUID, log: str, report: Report) -> Answered:
     start, end = window_of(found, asked.window, log)
-    pricing = price_routes(asked.routes, found.providers, asked.prices, asked.at, asked.allow_unpriced)
+    priced = price_routes(asked.routes, found.providers, asked.prices, asked.at, asked.allow_unpriced)
     try:
         result = replay_table(
             table,
             asked.routes,
-            pricing,
+            priced.pricing,
             asked.config,
             org_id=org_id,
             plan_id=asked.plan_id,
@@ -276,8 +282,11 @@ def _answer(table: ir.Table, found: Survey, asked: Asked, org_id: UUID, log: str
         if isinstance(error, TtplanError) and not isinstance(error, DataError):
             raise
         nothing = empty_result(asked.plan_id, org_id, (start, end), tuple(asked.routes))
-        raise Broke(Answered(nothing, pricing), error) from error
-    return Answered(result, pricing)
+        raise Broke(Answered(nothing, priced.pricing, priced.sources), error) from error
+    question = Question(asked.plan_id, org_id, start, end, tuple(asked.routes), priced.pricing)
+    beyond = beyond_flat(table, question, PriceBook(asked.prices), asked.at)
+    result = result.model_copy(update={"caveats": (*result.caveats, *beyond)})
+    return Answered(result, priced.pricing, priced.sources, cost_basis(table, question))
 
 
 def _watched(table: ir.Table, asked: Asked, answer: Callable[[Report], Answered], show: bool | None) -> Answered:

@@ -22,6 +22,7 @@ from ttplan.model.errors import StoreError, StoreLocked
 from ttplan.model.plan_run import LiveRoute, UnreadableRoute
 from ttplan.store import duckdb_file
 from ttplan.store.duckdb import DuckDBStore
+from ttplan.store.exact_json import write_exact
 from ttplan.store.schema import Migration, migrations
 
 HOLD = """
@@ -142,6 +143,24 @@ def test_an_older_schema_is_brought_forward_in_one_transaction(tmp_path: Path, m
         assert [run.plan_id.int for run in snapshot.plans(plans.ORG)] == [1]
         assert snapshot._rows("SELECT x FROM later") == [(7,)]
         assert snapshot._rows("SELECT version FROM schema_version ORDER BY version") == [(step.version,) for step in steps]
+
+
+def test_plans_of_a_store_from_before_later_columns_are_read_and_applied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "store.duckdb"
+    run = plans.run(1, (plans.route(1),))
+    with monkeypatch.context() as patch:
+        patch.setattr(duckdb_file, "migrations", lambda: migrations()[:2])
+        duckdb_file.create_file(path)
+        with duckdb.connect(str(path)) as connection:
+            fields = run.model_dump() | {name: write_exact(run.model_dump()[name]) for name in ("config", "pricing", "result")}
+            columns = [row[0] for row in connection.execute("SELECT column_name FROM (DESCRIBE plan_runs)").fetchall()]
+            assert "live_seen" not in columns
+            marks = ", ".join("?" for _ in columns)
+            connection.execute(f"INSERT INTO plan_runs VALUES ({marks})", [fields[name] for name in columns])
+    with DuckDBStore(path).transaction() as tx:
+        assert tx.plan(UUID(int=1)) == run
+        assert tx.mark_applied(UUID(int=1), plans.CREATED, (plans.route(1),)) == "projected"
+        assert [live.route for live in tx.live_routes(plans.ORG)] == [plans.route(1)]
 
 
 def test_a_migration_that_was_left_out_is_made_up_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

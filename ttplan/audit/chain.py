@@ -12,7 +12,7 @@ import blake3
 import orjson
 
 from ttplan.audit.canonical import canonical_json, check_payload
-from ttplan.audit.keys import SigningKey
+from ttplan.audit.signer import Signer, signed
 from ttplan.model.audit import Actor, AuditEntry, Record, TipAnchor
 from ttplan.model.errors import CanonicalError
 
@@ -61,7 +61,7 @@ def body_of(
 def next_entry(
     tip: TipAnchor | None,
     *,
-    key: SigningKey,
+    key: Signer,
     id: UUID,
     org_id: UUID,
     timestamp: datetime,
@@ -71,7 +71,8 @@ def next_entry(
 ) -> AuditEntry:
     """The entry that follows `tip` (None: the first), hashed and signed.
 
-    Raises CanonicalError where the payload cannot be carried to every reader, or the time has no zone.
+    Raises CanonicalError where the payload cannot be carried to every reader, or the time has no zone, and KeyFileError where the
+    key gives no signature that verifies.
     """
     check_payload(payload)
     seq, prev_hash = (0, GENESIS) if tip is None else (tip.seq + 1, tip.hash)
@@ -96,7 +97,7 @@ def next_entry(
         payload=dict(payload),
         prev_hash=prev_hash,
         hash=digest,
-        signature=key.sign(bytes.fromhex(digest)).hex(),
+        signature=signed(key, bytes.fromhex(digest)).hex(),
     )
 
 

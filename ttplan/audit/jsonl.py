@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Generator, Iterable, Iterator
@@ -12,11 +11,11 @@ from uuid import UUID
 
 import orjson
 
-from ttplan.audit.canonical import canonical_json, older_float_spelling
 from ttplan.audit.chain import respell_timestamp, to_record
 from ttplan.audit.keys import VerifyingKey
+from ttplan.audit.strict_json import parse_json
 from ttplan.model.audit import AuditEntry, Record
-from ttplan.model.errors import CanonicalError, InputError
+from ttplan.model.errors import InputError
 
 MAX_LINE = 16 * 2**20
 """The longest line, in bytes, that is read."""
@@ -80,6 +79,11 @@ def read_chain(
         lines.close()
         raise
     return preamble, _records(first, lines, skip_first=preamble is not None)
+
+
+def read_entry(line: bytes, name: str) -> Record:
+    """One entry by itself, as `read_chain` reads it. Raises InputError, naming where it is from."""
+    return _record(_Line(name, 1, line))
 
 
 class _Line(NamedTuple):
@@ -212,52 +216,9 @@ def _parse_strictly(line: _Line) -> dict[str, Any]:
 
 def _parse_json(line: _Line) -> Any:
     try:
-        text = line.text.decode("utf-8")
-        value = json.loads(
-            text,
-            object_pairs_hook=_unique,
-            parse_int=_whole,
-            parse_float=_real,
-            parse_constant=_no_constant,
-        )
-        canonical_json(value)
-    except UnicodeDecodeError:
-        line.refuse("not UTF-8; expected one entry as JSON")
-    except json.JSONDecodeError as error:
-        line.refuse(f"not JSON at character {error.pos + 1} ({error.msg}); is the file cut off or damaged? Export it again")
-    except RecursionError:
-        line.refuse("nests too deep; expected at most 120 levels")
-    except (ValueError, CanonicalError) as error:
+        return parse_json(line.text)
+    except InputError as error:
         line.refuse(str(error))
-    return value
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {twice[:60]!r} stands twice in one object; expected every key once")
-    return found
-
-
-def _whole(text: str) -> int:
-    value = int(text) if len(text) <= 20 else 2**64
-    if str(value) != text or not -(2**63) <= value < 2**64:
-        raise ValueError(f"the number {text[:40]} is not in its one spelling, or past 64 bits")
-    return value
-
-
-def _real(text: str) -> float:
-    value = float(text)
-    spelled = orjson.dumps(value)
-    if text.encode() not in (spelled, older_float_spelling(spelled)):
-        raise ValueError(f"the number {text[:40]} is not in its one spelling; expected {spelled.decode()}")
-    return value
-
-
-def _no_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no JSON; expected a finite number")
 
 
 def _preamble(file: str, number: int, text: bytes) -> Preamble | None:

@@ -27,6 +27,8 @@ from ttplan.model.errors import KeyFileError
 
 ENVIRONMENT_NAME = "TT_AUDIT_SIGNING_KEY"
 """The environment variable that may hold the signing key: 64 hex digits, a 32-byte seed."""
+PASSPHRASE_NAME = "TTPLAN_KEY_PASSPHRASE"  # noqa: S105 - its name, not what it holds
+"""The environment variable that may hold the passphrase with which key files are written and read."""
 _MAX_KEY_FILE = 64 * 1024
 
 
@@ -104,6 +106,14 @@ def key_from_env(environ: Mapping[str, str]) -> SigningKey | None:
     """The key in `TT_AUDIT_SIGNING_KEY`, None where that is not set. Raises KeyFileError where it is no key."""
     text = environ.get(ENVIRONMENT_NAME)
     return None if text is None else key_from_hex(text, f"the environment variable {ENVIRONMENT_NAME}")
+
+
+def passphrase_from_env(environ: Mapping[str, str]) -> bytes | None:
+    """The passphrase in `TTPLAN_KEY_PASSPHRASE`, None where that is not set. Raises KeyFileError where it is empty."""
+    text = environ.get(PASSPHRASE_NAME)
+    if text == "":
+        raise KeyFileError(f"{PASSPHRASE_NAME} is set but empty; expected a passphrase, or none set")
+    return None if text is None else text.encode()
 
 
 def save_key(key: SigningKey, path: str | os.PathLike[str], *, passphrase: bytes | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from textwrap import wrap
-from typing import Literal
+from typing import Literal, TypedDict
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.verify import Strength, verify_chain, verify_chain_with_anchor
 from ttplan.model.audit import AuditEntry, Record, TipAnchor
-from ttplan.model.errors import BadSignature, ChainError, TruncatedChain
+from ttplan.model.errors import BadSignature, ChainError, Equivocation, TruncatedChain
 
 UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 Verdict = Literal["verified", "consistent with its own key", "broken"]
@@ -30,6 +30,17 @@ class FirstBad(BaseModel):
     message: str
     expected: str | None = None
     found: str | None = None
+    reason: str | None = None
+    """Where the chain is not an anchor's: short, longer, tip_differs or rewritten."""
+
+
+class LaterKey(BaseModel):
+    """A key that the chain was handed over to, and the seq of the first entry that it signs."""
+
+    model_config = ConfigDict(frozen=True)
+
+    since: int
+    key: str
 
 
 class ChainReport(BaseModel):
@@ -54,6 +65,12 @@ class ChainReport(BaseModel):
     """How many signatures were checked, all of them good; None where the chain is broken."""
     anchor: TipAnchor | None = None
     """Where the chain had to end, where an anchor was given."""
+    passes_through: tuple[TipAnchor, ...] = ()
+    """Entries that the chain had to have, where anchors were given."""
+    distrust_after: TipAnchor | None = None
+    """After which entry its key was not trusted any more, where that was said."""
+    rotations: tuple[LaterKey, ...] = ()
+    """The keys that the chain was handed over to, and from which seq on; `key` is the first one."""
     first_bad: FirstBad | None = None
 
     @property
@@ -83,10 +100,21 @@ class ChainReport(BaseModel):
         if self.tip is not None:
             lines += [f"  ends at   {self.tip.seq}:", f"            {self.tip.hash}"]
         lines += [f"  key       {self.key}", f"            from {self.key_source}"]
+        for span in self.rotations:
+            lines += [f"            {span.key}", f"            from seq {span.since} on"]
         for label, texts in (("checked", self.checks), ("NOT", self.not_checked)):
             for text in texts:
                 lines += wrap(text, 78, initial_indent=f"  {label:<10}", subsequent_indent=" " * 12)
         return "\n".join(lines)
+
+
+class _Options(TypedDict):
+    """What `verify_chain` takes beside the chain and the key."""
+
+    signatures: Strength
+    passes_through: tuple[TipAnchor, ...]
+    distrust_after: TipAnchor | None
+    progress: Callable[[int], None] | None
 
 
 def check_chain(
@@ -96,10 +124,15 @@ def check_chain(
     key_source: str,
     own_key: bool = False,
     anchor: TipAnchor | None = None,
+    passes_through: Iterable[TipAnchor] = (),
+    distrust_after: TipAnchor | None = None,
     signatures: Strength = "all",
     progress: Callable[[int], None] | None = None,
+    on_fork: Callable[[bytes], None] | None = None,
 ) -> ChainReport:
-    """Verify, and report instead of raising. `own_key` says that the key came with the chain itself.
+    """Verify as `verify_chain` does, and report instead of raising. `own_key` says that the key came with the chain itself.
+
+    `on_fork` is handed the evidence, as a file's content, where the chain has two entries for one place.
 
     Raises InputError where the entries cannot be read at all.
     """
@@ -108,22 +141,33 @@ def check_chain(
     if signatures == "all":
         done.append("every signature")
     else:
-        done.append("the last signature, which vouches for the content of all entries")
-        missing.append("the signatures of the entries before the last")
+        done.append("the last signature of each key, which vouches for the content of all entries before it")
+        missing.append("the signatures of the other entries")
     if anchor is not None:
         done.append(f"that the chain ends at seq {anchor.seq} of the anchor")
     else:
         missing.append("whether entries are missing at the end: give an anchor for that")
+    through = tuple(passes_through)
+    if through:
+        entries_of = "entry" if len(through) == 1 else "entries"
+        done.append(
+            f"that the chain has the {entries_of} of {len(through)} earlier {'anchor' if len(through) == 1 else 'anchors'}"
+        )
+    if distrust_after is not None:
+        done.append(f"that nothing after seq {distrust_after.seq} is signed with the key that is distrusted from there on")
     if own_key:
         missing.append("whose key this is: it came with the chain, so give one from elsewhere")
     seen: list[str] = []
     entries = _noting_org(entries, seen)
     try:
+        options = _Options(signatures=signatures, passes_through=through, distrust_after=distrust_after, progress=progress)
         if anchor is None:
-            verified = verify_chain(entries, public_key, signatures=signatures, progress=progress)
+            verified = verify_chain(entries, public_key, **options)
         else:
-            verified = verify_chain_with_anchor(entries, public_key, anchor, signatures=signatures, progress=progress)
+            verified = verify_chain_with_anchor(entries, public_key, anchor, **options)
     except ChainError as error:
+        if isinstance(error, Equivocation) and on_fork is not None:
+            on_fork(error.evidence)
         if not isinstance(error, TruncatedChain):
             done, missing = _before(error.index, signatures), _left_out(error, signatures, missing)
         return ChainReport(
@@ -136,6 +180,8 @@ def check_chain(
             checks=tuple(done),
             not_checked=tuple(missing),
             anchor=anchor,
+            passes_through=through,
+            distrust_after=distrust_after,
             first_bad=_first_bad(error),
         )
     if verified.entries == 0:
@@ -151,6 +197,9 @@ def check_chain(
         not_checked=tuple(missing),
         signatures_checked=verified.signatures_checked,
         anchor=anchor,
+        passes_through=through,
+        distrust_after=distrust_after,
+        rotations=tuple(LaterKey(since=span.since, key=span.key) for span in verified.keys[1:]),
     )
 
 
@@ -183,4 +232,5 @@ def _first_bad(error: ChainError) -> FirstBad:
         message=str(error),
         expected=None if expected is None else str(expected),
         found=None if found is None else str(found),
+        reason=error.reason if isinstance(error, TruncatedChain) else None,
     )

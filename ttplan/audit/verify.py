@@ -3,45 +3,48 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Literal, NamedTuple
 from uuid import UUID
 
-from ttplan.audit.canonical import older_float_spelling
-from ttplan.audit.chain import GENESIS, entry_hash, to_record
+from ttplan.audit.chain import GENESIS, to_record
+from ttplan.audit.entry import HEX64, HEX128, check_hash, check_label, foreign, need_hex, signature_error
+from ttplan.audit.fork import equivocation, proves_two_histories
 from ttplan.audit.keys import VerifyingKey
+from ttplan.audit.rotation import is_rotation, new_key_of
 from ttplan.model.audit import AuditEntry, Record, TipAnchor
 from ttplan.model.errors import (
-    BadSignature,
+    BadRotation,
     BrokenChain,
     ChainError,
-    Equivocation,
-    ForeignOrg,
-    HashMismatch,
-    HexError,
+    DistrustedKey,
     SeqGap,
     TruncatedChain,
+    TruncationReason,
     TtplanError,
 )
 
 Strength = Literal["all", "tip"]
 _BATCH = 2_000
-_ORG = b',"org_id":"'
-_TAIL = re.compile(rb',"seq":(\d{1,19}),"timestamp":"[^"\\]{1,40}"\}\Z')
-_HEX64 = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_HEX128 = re.compile(r"[0-9a-f]{128}", re.ASCII)
+
+
+class KeySpan(NamedTuple):
+    """A key of a chain, and the seq of the first entry that it signs."""
+
+    since: int
+    key: str
 
 
 class Verification(NamedTuple):
-    """What was verified: how many entries, whose, where they end, and how many signatures were checked."""
+    """What was verified: how many entries, whose, where they end, how many signatures were checked, and which keys made them."""
 
     entries: int
     org_id: UUID | None
     tip: TipAnchor | None
     signatures_checked: int
+    keys: tuple[KeySpan, ...]
 
 
 def verify_chain(
@@ -49,20 +52,28 @@ def verify_chain(
     public_key: VerifyingKey | str,
     *,
     signatures: Strength = "all",
+    passes_through: Iterable[TipAnchor] = (),
+    distrust_after: TipAnchor | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Verification:
-    """Check every entry of one organisation's chain against `public_key` (a key or its 64 hex digits).
+    """Check every entry of one organisation's chain against `public_key` (a key or its 64 hex digits), its first one.
 
-    `signatures="all"` checks every signature, on all cores. `"tip"` recomputes every hash and checks the last signature, which
-    vouches for the content of all entries, since each hash covers the one before; not for the single signatures.
-    `progress` is told how many entries were read so far. Memory stays bounded whatever the chain's length.
+    Where a valid `audit.key_rotated` entry hands over to another key, that one signs from there on. `signatures="all"` checks
+    every signature, on all cores. `"tip"` recomputes every hash and checks the last signature of each key, which vouches for the
+    content of all entries, since each hash covers the one before; not for the single signatures. The chain has to have each
+    anchor's entry of `passes_through`. After that of `distrust_after` nothing is trusted that the same key signed, not even a
+    rotation. `progress` is told how many entries were read so far. Memory stays bounded whatever the chain's length.
 
-    Raises the first bad entry's SeqGap, BrokenChain, HashMismatch, BadSignature, HexError, ForeignOrg or Equivocation, and
-    KeyFileError for a key that nobody should trust. An empty chain verifies, as empty.
+    Raises the first bad entry's SeqGap, BrokenChain, HashMismatch, BadSignature, HexError, ForeignOrg, BadRotation, DistrustedKey
+    or Equivocation; where all are good, TruncatedChain for the first anchor that does not fit; and KeyFileError for a key that
+    nobody should trust. An empty chain verifies, as empty.
     """
-    key = VerifyingKey.from_hex(public_key) if isinstance(public_key, str) else public_key
-    records = (to_record(e) if isinstance(e, AuditEntry) else e for e in entries)
-    return _verify_all(records, key, progress) if signatures == "all" else _verify_tip(records, key, progress)
+    through = sorted(passes_through, key=lambda anchor: anchor.seq)
+    walk, checked = _verify(entries, public_key, signatures, through, distrust_after, progress)
+    verified = walk.done(checked)
+    for anchor in through if distrust_after is None else [*through, distrust_after]:
+        _check_anchor(verified, walk.seen.get(anchor.seq), anchor)
+    return verified
 
 
 def verify_chain_with_anchor(
@@ -71,143 +82,147 @@ def verify_chain_with_anchor(
     anchor: TipAnchor,
     *,
     signatures: Strength = "all",
+    passes_through: Iterable[TipAnchor] = (),
+    distrust_after: TipAnchor | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Verification:
     """`verify_chain`, and that the chain still ends exactly at `anchor`. Raises TruncatedChain where it does not."""
-    verified = verify_chain(entries, public_key, signatures=signatures, progress=progress)
+    verified = verify_chain(
+        entries,
+        public_key,
+        signatures=signatures,
+        passes_through=[*passes_through, anchor],
+        distrust_after=distrust_after,
+        progress=progress,
+    )
     if verified.tip != anchor:
-        found = "it is empty" if verified.tip is None else f"it ends at {verified.tip}"
-        raise TruncatedChain(anchor.seq + 1, verified.entries, f"{found}, the anchor is {anchor}")
+        raise _truncated(verified, anchor, "longer")
     return verified
 
 
-def find_equivocation(
-    one: Iterable[AuditEntry | Record], other: Iterable[AuditEntry | Record], public_key: VerifyingKey
-) -> Equivocation | None:
-    """The first seq at which two chains of one organisation have well-signed entries with different hashes; None where none."""
-    for index, pair in enumerate(zip(one, other, strict=False)):
-        a, b = (to_record(e) if isinstance(e, AuditEntry) else e for e in pair)
-        if _proves_two_histories(a, b, public_key):
-            return Equivocation(index, a.seq, (a.hash, b.hash))
-    return None
+def _check_anchor(verified: Verification, found: str | None, anchor: TipAnchor) -> None:
+    """Raise TruncatedChain where the chain has not the anchor's entry; `found` is the hash that it has at its seq."""
+    if found != anchor.hash:
+        tip = verified.tip
+        reason: TruncationReason = "short"
+        if tip is not None and tip.seq >= anchor.seq:
+            reason = "tip_differs" if tip.seq == anchor.seq else "rewritten"
+        raise _truncated(verified, anchor, reason, found)
+
+
+def _truncated(verified: Verification, anchor: TipAnchor, reason: TruncationReason, found: str | None = None) -> TruncatedChain:
+    where = "it is empty" if verified.tip is None else f"it ends at {verified.tip}"
+    if reason == "rewritten":
+        where = f"it has {anchor.seq}:{found}"
+    return TruncatedChain(anchor.seq + 1, verified.entries, f"{where}, the anchor is {anchor}", reason=reason)
 
 
 class _Walk:
-    """The checks that need the entry before: organisation, seq, prev_hash and hash."""
+    """The checks that need the entry before: organisation, seq, prev_hash and hash, and which key signs."""
 
-    def __init__(self, key: VerifyingKey) -> None:
+    def __init__(self, key: VerifyingKey, anchors: Iterable[TipAnchor], distrust_after: TipAnchor | None) -> None:
         self.key = key
         self.index = 0
         self.last: Record | None = None
+        self.seen: dict[int, str] = {}
+        self.rotations = 0
+        self.ends_with_rotation = False
+        self._signer_of_last = key
+        self._keys = {key: 0}
+        self._anchored = {anchor.seq for anchor in anchors}
+        self._distrust_after = distrust_after
+        self._distrusted: VerifyingKey | None = None
 
     def step(self, record: Record) -> None:
         """Check the next entry's place and content. Raises the ChainError that names it."""
         index, last = self.index, self.last
         if last is not None and record.org_id != last.org_id:
-            raise _foreign(index, last.org_id, record.org_id)
+            raise foreign(index, last.org_id, record.org_id)
         if record.seq != index:
-            if last is not None and _proves_two_histories(last, record, self.key):
-                raise Equivocation(index, record.seq, (last.hash, record.hash))
+            if last is not None and proves_two_histories(last, record, self._signer_of_last):
+                raise equivocation(index, last, record, self._signer_of_last)
             raise SeqGap(index, index, record.seq)
         expected = GENESIS if last is None else last.hash
-        _need_hex(_HEX64, record.prev_hash, index, "prev_hash", 64)
+        need_hex(HEX64, record.prev_hash, index, "prev_hash", 64)
         if record.prev_hash != expected:
             raise BrokenChain(index, expected, record.prev_hash)
-        _need_hex(_HEX64, record.hash, index, "hash", 64)
+        need_hex(HEX64, record.hash, index, "hash", 64)
         check_hash(record, index)
-        _check_label(record, index)
-        _need_hex(_HEX128, record.signature, index, "signature", 128)
+        check_label(record, index)
+        need_hex(HEX128, record.signature, index, "signature", 128)
+        if self.key == self._distrusted:
+            raise DistrustedKey(index, self.key.hex, index - 1)
         self.index, self.last = index + 1, record
+        self._signer_of_last = self.key
+        if index in self._anchored:
+            self.seen[index] = record.hash
+        after = self._distrust_after
+        if after is not None and after == TipAnchor(index, record.hash):
+            self._distrusted = self.key
+        self.ends_with_rotation = is_rotation(record)
+        if self.ends_with_rotation:
+            self._rotate(record, index)
+
+    def _rotate(self, record: Record, index: int) -> None:
+        """Follow a rotation. Its signature is checked here and now: the key for all that follows hangs on it."""
+        error = signature_error(record, index, self.key)
+        if error is None:
+            try:
+                self.key = new_key_of(record, index, self.key, self._keys)
+            except BadRotation as bad:
+                error = bad
+        if error is not None:
+            self.index = index
+            raise error
+        self._keys[self.key] = index + 1
+        self.rotations += 1
 
     def done(self, checked: int) -> Verification:
         last = self.last
+        spans = tuple(KeySpan(since, key.hex) for key, since in self._keys.items())
         if last is None:
-            return Verification(0, None, None, checked)
-        return Verification(self.index, UUID(last.org_id), TipAnchor(last.seq, last.hash), checked)
+            return Verification(0, None, None, checked, spans)
+        return Verification(self.index, UUID(last.org_id), TipAnchor(last.seq, last.hash), checked, spans)
 
 
-def check_hash(record: Record, index: int) -> None:
-    """Raise HashMismatch where the content does not give the hash, in neither spelling of large floats."""
-    found = entry_hash(record.prev_hash, record.body)
-    if found != record.hash:
-        older = older_float_spelling(record.body)
-        if older is None or entry_hash(record.prev_hash, older) != record.hash:
-            raise HashMismatch(index, found, record.hash)
+def _verify(
+    entries: Iterable[AuditEntry | Record],
+    public_key: VerifyingKey | str,
+    signatures: Strength,
+    through: list[TipAnchor],
+    distrust_after: TipAnchor | None,
+    progress: Callable[[int], None] | None,
+) -> tuple[_Walk, int]:
+    """Walk all entries, and count the signatures that were checked."""
+    key = VerifyingKey.from_hex(public_key) if isinstance(public_key, str) else public_key
+    records = (to_record(e) if isinstance(e, AuditEntry) else e for e in entries)
+    walk = _Walk(key, through if distrust_after is None else [*through, distrust_after], distrust_after)
+    return walk, (_verify_all if signatures == "all" else _verify_tip)(walk, records, progress)
 
 
-def _check_label(record: Record, index: int) -> None:
-    """Raise where a record is filed under another organisation or seq than the one that was hashed: in a store, those are
-    columns of their own, which nothing else vouches for."""
-    # Inside a text a quote is escaped, so the first of these bytes begin the body's own org_id, and the last its own seq.
-    start = record.body.find(_ORG) + len(_ORG)
-    org_id, tail = record.body[start : start + 36].decode(errors="replace"), _TAIL.search(record.body)
-    if org_id != record.org_id:
-        raise _foreign(index, record.org_id, org_id)
-    if tail is None or int(tail[1]) != record.seq:
-        raise SeqGap(index, record.seq, -1 if tail is None else int(tail[1]))
-
-
-def _foreign(index: int, expected: str, got: str) -> ForeignOrg | HexError:
-    """The error of an entry that belongs to another organisation, or to what is none."""
-    try:
-        return ForeignOrg(index, UUID(expected), UUID(got))
-    except ValueError:
-        return HexError(index, f"org_id is {got[:60]!r}, no UUID; expected {expected[:60]}")
-
-
-def _proves_two_histories(a: Record, b: Record, key: VerifyingKey) -> bool:
-    """Whether two entries of one organisation and seq differ, both with the key's own signature."""
-    return a.org_id == b.org_id and a.seq == b.seq and a.hash != b.hash and _well_signed(a, key) and _well_signed(b, key)
-
-
-def _need_hex(pattern: re.Pattern[str], text: str, index: int, name: str, digits: int) -> None:
-    if pattern.fullmatch(text) is None:
-        raise HexError(index, f"{name} is {text[:140]!r}; expected {digits} lower-case hex digits")
-
-
-def _well_signed(record: Record, key: VerifyingKey) -> bool:
-    """Whether an entry, wherever it stands, has the hash of its content, this key's signature over it, and the organisation and
-    seq that it is filed under: labels that nobody signed accuse nobody."""
-    if not (_HEX64.fullmatch(record.prev_hash) and _HEX64.fullmatch(record.hash) and _HEX128.fullmatch(record.signature)):
-        return False
-    try:
-        check_hash(record, 0)
-        _check_label(record, 0)
-    except ChainError:
-        return False
-    return key.fault(bytes.fromhex(record.signature), bytes.fromhex(record.hash)) is None
-
-
-def _signature_error(record: Record, index: int, key: VerifyingKey) -> BadSignature | None:
-    fault = key.fault(bytes.fromhex(record.signature), bytes.fromhex(record.hash))
-    return None if fault is None else BadSignature(index, fault)
-
-
-def _verify_tip(records: Iterable[Record], key: VerifyingKey, progress: Callable[[int], None] | None) -> Verification:
-    walk = _Walk(key)
+def _verify_tip(walk: _Walk, records: Iterable[Record], progress: Callable[[int], None] | None) -> int:
     for record in records:
         walk.step(record)
         if progress is not None and walk.index % _BATCH == 0:
             progress(walk.index)
     if progress is not None:
         progress(walk.index)
-    if walk.last is None:
-        return walk.done(0)
-    error = _signature_error(walk.last, walk.index - 1, key)
+    if walk.last is None or walk.ends_with_rotation:
+        return walk.rotations
+    error = signature_error(walk.last, walk.index - 1, walk.key)
     if error is not None:
         raise error
-    return walk.done(1)
+    return walk.rotations + 1
 
 
-def _verify_all(records: Iterable[Record], key: VerifyingKey, progress: Callable[[int], None] | None) -> Verification:
+def _verify_all(walk: _Walk, records: Iterable[Record], progress: Callable[[int], None] | None) -> int:
     """Places and hashes here, signatures behind on all cores; an error here waits for the verdicts on the entries before it."""
-    walk = _Walk(key)
     workers = os.cpu_count() or 1
     stream = iter(records)
     with ThreadPoolExecutor(workers) as pool:
-        pending: list[Future[BadSignature | None]] = []
+        pending: list[Future[ChainError | None]] = []
         while True:
-            start = walk.index
+            start, key = walk.index, walk.key
             batch, error = _take(walk, stream)
             if batch:
                 pending.append(pool.submit(_first_bad, batch, start, key))
@@ -224,24 +239,26 @@ def _verify_all(records: Iterable[Record], key: VerifyingKey, progress: Callable
             if progress is not None:
                 progress(walk.index)
             if not batch:
-                return walk.done(walk.index)
+                return walk.index
 
 
 def _take(walk: _Walk, stream: Iterator[Record]) -> tuple[list[Record], TtplanError | None]:
-    """The next entries whose place and hash are good, and the error of the one that ended them, or of reading it."""
+    """The next entries of one key whose place and hash are good, and the error of the one that ended them, or of reading it."""
     batch: list[Record] = []
     try:
         for record in islice(stream, _BATCH):
             walk.step(record)
             batch.append(record)
+            if walk.ends_with_rotation:
+                break
     except TtplanError as error:
         return batch, error
     return batch, None
 
 
-def _first_bad(batch: list[Record], start: int, key: VerifyingKey) -> BadSignature | None:
+def _first_bad(batch: list[Record], start: int, key: VerifyingKey) -> ChainError | None:
     for offset, record in enumerate(batch):
-        error = _signature_error(record, start + offset, key)
+        error = signature_error(record, start + offset, key)
         if error is not None:
             return error
     return None

@@ -93,9 +93,8 @@ def _title(found: Drift) -> str:
     if found.ok:
         return f"NO DRIFT: {found.live:,} live {'route is' if found.live == 1 else 'routes are'} what was signed for"
     if found.routes:
-        return (
-            f"DRIFT: {len(found.routes):,} of the live routes {'is' if len(found.routes) == 1 else 'are'} not what was signed for"
-        )
+        counted = f"{len(found.routes):,} {'route is' if len(found.routes) == 1 else 'routes are'}"
+        return f"DRIFT: {counted} not live as was signed for"
     return "DRIFT: plans and chain do not agree"
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from ttplan.cards.amounts import NO_INTERVAL, negated, usd, usd_interval
+from ttplan.cards.basis import costs, price_sources
 from ttplan.model.plan import Interval, PerRouteBreakdown, PlanResult
 from ttplan.model.plan_run import PlanRun, Status
 from ttplan.model.quality import QualityResult, RiskBand, Verdict
@@ -216,7 +217,7 @@ def plan_text(run: PlanRun) -> str:
         told = textwrap.wrap(failure(run), WIDTH - 2, initial_indent="  ! ", subsequent_indent="    ")
         return "\n".join([f"{_cut(run.name, WIDTH - 16)}  [{run.status}]", f"plan {run.plan_id}", "", *told])
     lines = [f"{_cut(run.name, WIDTH - 16)}  [{run.status}]", f"plan {run.plan_id}", *textwrap.wrap(window(result), WIDTH), ""]
-    lines += [f"  {line.label:<14}{line.value:<36}{line.interval}".rstrip() for line in plan_lines(result)]
+    lines += [f"  {line.label:<14}{line.value:<36}{line.interval}".rstrip() for line in (*plan_lines(result), *_basis(run))]
     if result.per_route_breakdown:
         lines += ["", f"  {'route':<36}{'requests':>10}{'baseline':>14}{'saves':>14}"]
         lines += [
@@ -233,7 +234,7 @@ def plan_text(run: PlanRun) -> str:
         lines.append("")
         for caveat in result.caveats:
             lines += textwrap.wrap(caveat, WIDTH - 2, initial_indent="  ! ", subsequent_indent="    ")
-    return "\n".join([*lines, "", method(result)])
+    return "\n".join([*lines, "", method(result), *textwrap.wrap(price_sources(run), WIDTH)])
 
 
 def plan_html(run: PlanRun) -> str:
@@ -248,7 +249,7 @@ def plan_html(run: PlanRun) -> str:
     figures = "".join(
         f'<tr><th scope="row" {_LEFT}>{escape(line.label)}</th><td {_LEFT}>{escape(line.value)}</td>'
         f"<td {_LEFT}>{escape(line.interval)}</td></tr>"
-        for line in plan_lines(result)
+        for line in (*plan_lines(result), *_basis(run))
     )
     routes = "".join(
         f'<tr><th scope="row" style="text-align:left">{escape(part.route_name)}</th><td>{part.matched:,}</td>'
@@ -270,8 +271,18 @@ def plan_html(run: PlanRun) -> str:
         f"{escape(window(result))}</p>"
         '<table style="margin:0.5em 0"><thead><tr><th></th><th style="text-align:left">estimate</th>'
         f'<th style="text-align:left">95 % interval</th></tr></thead><tbody>{figures}</tbody></table>'
-        f"{table}{causes}{sweep}{f'<ul>{caveats}</ul>' if caveats else ''}<p style='margin:0'>{escape(method(result))}</p></div>"
+        f"{table}{causes}{sweep}{f'<ul>{caveats}</ul>' if caveats else ''}{_below(run)}</div>"
     )
+
+
+def _basis(run: PlanRun) -> list[Line]:
+    told = costs(run)
+    return [] if told is None else [Line("costs", *told)]
+
+
+def _below(run: PlanRun) -> str:
+    lines = (method(run.result), price_sources(run))
+    return f"<p style='margin:0'>{'<br>'.join(escape(line) for line in lines if line)}</p>"
 
 
 def _html_table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

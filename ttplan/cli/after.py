@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,6 +16,7 @@ from ttplan.cli.commands import (
     app,
     moment,
     open_store,
+    read_length,
     read_uuid,
 )
 from ttplan.cli.show import frame_json, show_frame, show_json
@@ -52,7 +54,7 @@ def apply(
     json: JsonOption = False,
 ) -> None:
     """Make a projected plan live: status, routes and signed audit entry in one transaction."""
-    actor = _actor(user, api_key, system)
+    actor = read_actor(user, api_key, system)
     workspace = open_store(store, key_file=key_file)
     found = workspace.get(plan_id)
     if not yes:
@@ -75,7 +77,7 @@ def revert(
     json: JsonOption = False,
 ) -> None:
     """Put back what an applied plan replaced: status, routes and signed audit entry in one transaction."""
-    actor = _actor(user, api_key, system)
+    actor = read_actor(user, api_key, system)
     workspace = open_store(store, key_file=key_file)
     found = workspace.get(plan_id)
     shown = workspace.preview_revert(found)
@@ -146,7 +148,7 @@ def repair(
     json: JsonOption = False,
 ) -> None:
     """Write back the live routes that were signed for, with an audit entry of its own."""
-    actor = _actor(user, api_key, system)
+    actor = read_actor(user, api_key, system)
     workspace = open_store(store, key_file=key_file)
     if not yes:
         shown = workspace.drift()
@@ -160,6 +162,40 @@ def repair(
         show_json(None)
     else:
         print("nothing to repair: the live routes are what was signed for")
+
+
+@app.command()
+def backup(
+    output: Annotated[Path, typer.Argument(help="Where to write the copy.", show_default=False)],
+    store: StoreOption = DEFAULT_STORE,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file where there is one.")] = False,
+    key_file: KeyOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Copy a store, in use or not: consistent, whole or not at all, read back and verified."""
+    shown = open_store(store, key_file=key_file).backup(output, overwrite=overwrite)
+    if json:
+        show_json(shown.found.model_dump(mode="json"))
+    else:
+        print(shown)
+
+
+@app.command()
+def health(
+    store: StoreOption = DEFAULT_STORE,
+    key_hex: Annotated[str | None, typer.Option("--key-hex", help="The public key, from elsewhere: 64 hex digits.")] = None,
+    price_age: Annotated[str, typer.Option("--price-age", help="How old prices of live plans may be: 30d, 12h.")] = "30d",
+    key_file: KeyOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Check schema, key, chain, plans, live routes, orphans and the age of prices. Exits 1 where something is not well."""
+    age = read_length(price_age, "--price-age")
+    shown = open_store(store, key_file=key_file).health(public_key=key_hex, price_age=age)
+    if json:
+        show_json(shown.found.model_dump(mode="json"))
+    else:
+        print(shown)
+    raise typer.Exit(shown.found.exit_code)
 
 
 def _ask(json: bool, *shown_and_question: object) -> None:
@@ -180,7 +216,8 @@ def _show_entry(entry: AuditEntry, done: str, json: bool) -> None:
     print(f"entry {entry.seq} of the audit chain; its anchor is {entry.seq}:{entry.hash}")
 
 
-def _actor(user: str | None, api_key: str | None, system: bool) -> Actor:
+def read_actor(user: str | None, api_key: str | None, system: bool) -> Actor:
+    """Who does it, of `--user`, `--api-key` and `--system` at most one."""
     if sum((user is not None, api_key is not None, system)) > 1:
         raise InputError("say --user, --api-key or --system, only one of them")
     if user is not None:

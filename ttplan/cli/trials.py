@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated
@@ -19,12 +18,11 @@ from ttplan.cli.commands import (
     StoreOption,
     app,
     open_store,
+    read_length,
     window,
 )
 from ttplan.cli.show import show_json
 from ttplan.model.errors import InputError
-
-_UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
 
 @app.command()
@@ -42,7 +40,7 @@ def backtest(
 ) -> None:
     """Replay routes on each period of the log, and hold the intervals against the next period."""
     found = open_store(store).backtest(
-        routes, period=_period(period), window=window(start, end), prices=prices, allow_unpriced=allow_unpriced
+        routes, period=read_length(period, "--period"), window=window(start, end), prices=prices, allow_unpriced=allow_unpriced
     )
     if json:
         show_json(found.found.model_dump(mode="json"))
@@ -96,13 +94,6 @@ def check_quality(
         show_json(None if quality is None else quality.model_dump(mode="json"))
     else:
         print(checked.quality_text())
-
-
-def _period(text: str) -> timedelta:
-    found = re.fullmatch(r"(\d{1,6})([dhms])", text.strip())
-    if found is None or int(found[1]) == 0:
-        raise InputError(f"--period is {text!r}; expected a length such as 7d, 12h, 30m or 90s")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
 def _usd(text: str, option: str) -> Decimal:

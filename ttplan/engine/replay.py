@@ -12,6 +12,7 @@ from uuid import UUID
 
 import ibis.expr.types as ir
 
+from ttplan.engine.basis import basis_caveats, cost_basis
 from ttplan.engine.capability import require_exact
 from ttplan.engine.caveats import Semantic, caveats
 from ttplan.engine.cost import PriceRule, price_rules
@@ -119,16 +120,19 @@ def answer(table: ir.Table, question: Question, report: Report = unheard) -> Pla
         interval_unit=question.unit,
         clusters=inferred.clusters,
         per_route_breakdown=break_down(summary, question),
-        caveats=caveats(
-            summary,
-            left_out,
-            question.tried,
-            aggregates,
-            inferred.intervals,
-            inferred.fallback,
-            inferred.clusters,
-            question.unit,
-            semantic,
+        caveats=(
+            *caveats(
+                summary,
+                left_out,
+                question.tried,
+                aggregates,
+                inferred.intervals,
+                inferred.fallback,
+                inferred.clusters,
+                question.unit,
+                semantic,
+            ),
+            *basis_caveats(cost_basis(table, question)),
         ),
         cache_hits=cache_hits(summary, question),
         savings_by_cause=savings_by_cause(summary),

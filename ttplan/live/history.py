@@ -20,9 +20,11 @@ from ttplan.model.drift import Problem
 from ttplan.model.errors import StoreError
 from ttplan.model.plan_run import LiveRoute, PlanRun, SeenRoute, Status
 from ttplan.model.route import ProposedRoute
+from ttplan.store.protocol import Snapshot
 
 APPLIED, REVERTED, REPAIRED = "plan.applied", "plan.reverted", "routes.repaired"
-Table = Mapping[str, LiveRoute]
+PlanOf = Callable[[UUID], PlanRun | None]
+"""Gives a plan's row, None where there is none; raises StoreError where it is none any more."""
 
 
 def routes_commitment(nonce: str, routes: Iterable[ProposedRoute]) -> str:
@@ -61,6 +63,7 @@ class Step(NamedTuple):
     at: datetime
     event: str
     plan_id: UUID
+    plan_name: str
     changes: Mapping[str, LiveRoute | None]
 
 
@@ -91,8 +94,17 @@ class History:
         return table
 
 
-def tell(records: Iterable[Record], plan_of: Callable[[UUID], PlanRun | None]) -> History:
-    """Follow an organisation's chain. `plan_of` gives a plan's row, None where there is none, and may raise StoreError."""
+def history_of(snapshot: Snapshot, org_id: UUID) -> History:
+    """The history of an organisation's live routes."""
+    try:
+        plan_of: PlanOf = {run.plan_id: run for run in snapshot.plans(org_id)}.get
+    except StoreError:  # a row is none any more: one by one, so that it can be named
+        plan_of = snapshot.plan
+    return tell(snapshot.entries(org_id), plan_of)
+
+
+def tell(records: Iterable[Record], plan_of: PlanOf) -> History:
+    """Follow an organisation's chain. See `PlanOf`."""
     history = History()
     for record in records:
         history.entries += 1
@@ -111,9 +123,7 @@ class _Cannot(Exception):
     """An entry that cannot be followed, and why."""
 
 
-def _follow(
-    history: History, seq: int, event: str, payload: Mapping[str, Any], plan_of: Callable[[UUID], PlanRun | None]
-) -> None:
+def _follow(history: History, seq: int, event: str, payload: Mapping[str, Any], plan_of: PlanOf) -> None:
     plan_id: UUID | None = None
     try:
         plan_id = _plan_id(payload)
@@ -139,7 +149,7 @@ def _follow(
         _put(history.live, name, live)
     # A clock that was set back does not put the history in another order.
     since = max(at, history.steps[-1].at) if history.steps else at
-    history.steps.append(Step(seq, since, event, plan_id, changes))
+    history.steps.append(Step(seq, since, event, plan_id, run.name, changes))
 
 
 def _plan_id(payload: Mapping[str, Any]) -> UUID:
@@ -156,7 +166,7 @@ def _moment(payload: Mapping[str, Any], name: str) -> datetime:
         raise _Cannot(f"has no {name}") from None
 
 
-def _run(plan_of: Callable[[UUID], PlanRun | None], plan_id: UUID) -> PlanRun:
+def _run(plan_of: PlanOf, plan_id: UUID) -> PlanRun:
     try:
         run = plan_of(plan_id)
     except StoreError as error:

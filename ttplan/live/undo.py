@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from ttplan.live.history import tell
+from ttplan.live.history import history_of
 from ttplan.model.errors import DriftError, InvalidState, TouchedSince
 from ttplan.model.plan_run import LiveRoute, PlanRun
 from ttplan.store.protocol import Snapshot
@@ -20,7 +20,7 @@ def restorable(snapshot: Snapshot, run: PlanRun) -> list[LiveRoute]:
     if run.status != "applied" or run.applied_at is None:
         raise InvalidState(run.plan_id, run.status, expected="applied")
     _refuse_touched(snapshot, run)
-    history = tell(snapshot.entries(run.org_id), snapshot.plan)
+    history = history_of(snapshot, run.org_id)
     before = history.before.get(run.plan_id)
     if before is None and run.plan_id not in history.statuses:
         if run.replaced is None:

@@ -100,6 +100,9 @@ class Log:
         rows = opened.relation
         if opened.columns is None:
             rows = expand(rows) if expand is not None else rows_sql(rows, self._rows)
+        if expand is not None:
+            # A batch of whole documents is in memory along with all that they are taken apart to.
+            self._allow(opened, 2 * READING_MEMORY)
         query = build(rows, texts, options.fields, self.format, options.needs_cost)
         keys = tuple(opened.columns or keys_of(self.connection, opened, self._rows, self.format))
         part = Part(opened, query, keys)
@@ -175,10 +178,13 @@ class Log:
         opened = open_file(self.connection, file, self._kind, self._options.skips)
         if file in self._shown:
             opened = opened._replace(path=self._shown[file], location=str(file), why="a table of a PostgreSQL server")
+        self._allow(opened, READING_MEMORY)
+        return opened
+
+    def _allow(self, opened: Opened, memory: int) -> None:
         # A document is in memory in a buffer of twice its size, as a tree and as text.
         more = 6 * opened.largest if opened.largest > MAX_LINE else 0
-        self.connection.execute(f"SET memory_limit = '{READING_MEMORY + more}B'")
-        return opened
+        self.connection.execute(f"SET memory_limit = '{memory + more}B'")
 
     def _decide(self, mapping: Mapping | None) -> tuple[Format, str, str]:
         """The format, where its rows are, and why."""

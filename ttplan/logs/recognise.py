@@ -123,10 +123,11 @@ def _score(seen: _Seen, signs: Signs, rows: str, format: Format) -> int:
 
 def _unknown(opened: Opened, found: list[str], seen: _Seen, formats: Mapping[str, Format]) -> str:
     have = list(seen.keys("", None))
-    shown = ", ".join(have[:20]) or "no columns"
+    # What is no log has anything for names.
+    shown = ", ".join(name[:40] for name in have[:20]) or "no columns"
     if found:
         return f"{opened.path}: its rows may be {' and '.join(found)} alike; say which with format (--format). They have {shown}"
-    looked = "; ".join(f"{f.name}: {', '.join(f.signs.needs)}" for f in formats.values())
+    looked = "; ".join(f"{f.name}: {', '.join(f.signs.needs)}" for f in formats.values() if f.refused is None)
     own = formats["own"].signs.needs
     lacking = ", ".join(name for name in own if name not in have)
     return (

@@ -7,7 +7,7 @@ exits with: 1 a check failed, 2 bad usage or input, 3 the store could not do it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 from uuid import UUID
 
 from ttplan.model.since import RouteSince
@@ -30,11 +30,17 @@ class InputError(TtplanError):
 
 
 class DataError(InputError):
-    """Logged requests that a replay cannot be made of. A plan that ends so is kept as a failed one."""
+    """A logged request with a value that a replay found out not to be usable. A plan that ends so is kept as a failed one."""
 
 
 class CanonicalError(InputError):
     """A value that cannot be written as canonical JSON, so it cannot be signed."""
+
+
+class ProofError(TtplanError):
+    """A proof, note or checkpoint is read, but does not prove what it claims, or cannot prove anything."""
+
+    exit_code = 1
 
 
 class KeyFileError(InputError):
@@ -206,25 +212,58 @@ class ForeignOrg(ChainError):
         super().__init__(index, f"entry {index}: org_id is {got}, but the chain belongs to {expected}")
 
 
-class TruncatedChain(ChainError):
-    """The chain does not end at the anchor's tip: its tail was cut off, or it was replaced."""
+TruncationReason = Literal["short", "longer", "tip_differs", "rewritten"]
 
-    def __init__(self, expected_len: int, got_len: int, detail: str = "") -> None:
+
+class TruncatedChain(ChainError):
+    """The chain is not the one that an anchor was written down of. `reason` says how:
+
+    `short`: it ends before the anchor; `longer`: it goes on after it, where it had to end there; `tip_differs`: its last entry is
+    another one; `rewritten`: it has another entry at the anchor's place, and goes on.
+    """
+
+    def __init__(self, expected_len: int, got_len: int, detail: str = "", *, reason: TruncationReason = "short") -> None:
         self.expected_len = expected_len
         self.got_len = got_len
+        self.reason = reason
+        wanted = "pass through" if reason == "rewritten" else "end at"
         super().__init__(
             got_len,
-            f"the chain does not end at its anchor: expected {expected_len} entries, found {got_len}"
+            f"the chain does not {wanted} its anchor ({reason}): expected {expected_len} entries, found {got_len}"
             + (f"; {detail}" if detail else ""),
         )
 
 
-class Equivocation(ChainError):
-    """Two well-signed entries share org and seq but not their hash: proof that the signer showed two histories."""
+class BadRotation(ChainError):
+    """An entry hands the chain over to another key, but not as it has to."""
 
-    def __init__(self, index: int, seq: int, hashes: tuple[str, str]) -> None:
+    def __init__(self, index: int, reason: str) -> None:
+        self.reason = reason
+        super().__init__(index, f"entry {index}: the key rotation is not valid: {reason}")
+
+
+class DistrustedKey(ChainError):
+    """An entry was signed with a key that is not trusted any more after an earlier one."""
+
+    def __init__(self, index: int, key: str, after: int) -> None:
+        self.key = key
+        self.after = after
+        super().__init__(
+            index,
+            f"entry {index}: signed with {key}, which is not trusted after seq {after}: whoever stole it can have written this",
+        )
+
+
+class Equivocation(ChainError):
+    """Two well-signed entries share org and seq but not their hash: proof that the signer showed two histories.
+
+    `evidence` is both entries and the key, as a file that proves it to anybody (`ttplan compare --check`).
+    """
+
+    def __init__(self, index: int, seq: int, hashes: tuple[str, str], evidence: bytes = b"") -> None:
         self.seq = seq
         self.hashes = hashes
+        self.evidence = evidence
         super().__init__(
             index,
             f"entry {index}: a second entry with seq {seq} and a good signature: {hashes[0]} and {hashes[1]}; "

@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from ttplan.model.audit import Hex64
+from ttplan.model.basis import CostBasis
 from ttplan.model.plan import PlanConfig, PlanResult
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.request import Instant
@@ -46,7 +47,8 @@ class SeenRoute(BaseModel):
 class PlanRun(BaseModel):
     """A stored plan: what it found, what it was computed with, and where it is in its life.
 
-    `nonce` (32 bytes, hex) blinds the commitment to the plan's routes in the audit chain; it never leaves the store.
+    `price_sources` say where each of its prices came from, `cost_basis` what its log's costs are made of; None where that was not
+    kept. `nonce` (32 bytes, hex) blinds the commitment to the plan's routes in the audit chain; it never leaves the store.
     `live_seen` are the routes that were live when it was computed, `replaced` those that its own took the place of when it was
     applied; None in rows from before they were kept. `failure` says why a failed one has no result (its figures are zeros then).
     """
@@ -65,6 +67,8 @@ class PlanRun(BaseModel):
     bootstrap_iterations: int
     config: PlanConfig
     pricing: dict[str, ModelPricing]
+    price_sources: dict[str, str] | None = None
+    cost_basis: CostBasis | None = None
     live_seen: tuple[SeenRoute, ...] | None = None
     replaced: tuple[LiveRoute, ...] | None = None
     failure: str | None = None

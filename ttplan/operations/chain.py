@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
+from itertools import islice
+from pathlib import Path
 
+from ttplan.audit import standalone
 from ttplan.audit.jsonl import write_chain
 from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.report import ChainReport, check_chain
+from ttplan.audit.rotation import keys_of
 from ttplan.audit.verify import Strength
 from ttplan.files import whole_file
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import InputError
 from ttplan.progress import counting
 from ttplan.store.protocol import Store
+
+VERIFIER = "verify_chain.py"
+"""What the verifier in one file is called beside an exported chain."""
+
+
+def write_verifier(path: Path, *, overwrite: bool = False) -> None:
+    """Write the verifier in one file, which needs nothing of ttplan. InputError where there is another, unless `overwrite`."""
+    source = Path(standalone.__file__).read_bytes()
+    if path.exists() and path.read_bytes() == source:
+        return
+    with whole_file(path, overwrite=overwrite) as file:
+        file.write(source)
 
 
 def verify_store(
@@ -22,14 +39,22 @@ def verify_store(
     key_source: str,
     own_key: bool,
     anchor: str | TipAnchor | None = None,
+    passes_through: Iterable[TipAnchor] = (),
+    distrust_after: TipAnchor | None = None,
     signatures: Strength = "all",
     progress: bool | None = None,
+    on_fork: Callable[[bytes], None] | None = None,
 ) -> ChainReport:
-    """Verify the chain of a store's organisation and report the first bad entry. `progress` of None shows a bar to a person."""
+    """Verify the chain of a store's organisation and report the first bad entry. `progress` of None shows a bar to a person.
+
+    With `own_key` the `key` is the one that the store signs with now, and the chain is verified with the one that it began with.
+    """
     with store.read() as snapshot:
         org_id = snapshot.org_id()
         tip = None if org_id is None else snapshot.tip(org_id)
         entries = iter(()) if org_id is None else snapshot.entries(org_id)
+        if own_key and org_id is not None:
+            key = keys_of(snapshot.entries(org_id), key)[0]
         with counting("verifying", None if tip is None else tip.seq + 1, progress) as count:
             return check_chain(
                 entries,
@@ -37,15 +62,30 @@ def verify_store(
                 key_source=key_source,
                 own_key=own_key,
                 anchor=TipAnchor.parse(anchor) if isinstance(anchor, str) else anchor,
+                passes_through=passes_through,
+                distrust_after=distrust_after,
                 signatures=signatures,
                 progress=count,
+                on_fork=on_fork,
             )
 
 
-def export_chain(store: Store, key: VerifyingKey, path: str | os.PathLike[str], *, name: str, overwrite: bool = False) -> int:
-    """Write the chain as JSON lines, whole or not at all, and return how many entries it has.
+def export_chain(
+    store: Store,
+    key: VerifyingKey,
+    path: str | os.PathLike[str],
+    *,
+    name: str,
+    overwrite: bool = False,
+    until: int | None = None,
+    with_verifier: bool = False,
+) -> int:
+    """Write the chain as JSON lines, whole or not at all, and return how many entries it has. `key` signs it now.
 
-    Raises InputError where there is such a file already, unless `overwrite`, or where the store, called `name`, has no chain.
+    With `until` it ends with that seq. With `with_verifier` the verifier in one file is put beside it, as `verify_chain.py`.
+
+    Raises InputError where there is such a file already, unless `overwrite`, or where the store, called `name`, has no such
+    chain.
     """
     with whole_file(path, overwrite=overwrite) as file, store.read() as snapshot:
         org_id = snapshot.org_id()
@@ -53,5 +93,12 @@ def export_chain(store: Store, key: VerifyingKey, path: str | os.PathLike[str], 
             raise InputError(f"{name} has no entries to export; import a log first, with `ttplan import` or import_logs")
         tip = snapshot.tip(org_id)
         count = 0 if tip is None else tip.seq + 1
-        write_chain(file, snapshot.entries(org_id), verifying_key=key, org_id=org_id, entry_count=count)
+        if until is not None:
+            if not 0 <= until < count:
+                raise InputError(f"the chain has no entry {until}; it has {count}, counted from 0")
+            count = until + 1
+        key = keys_of(snapshot.entries(org_id), key)[0]
+        write_chain(file, islice(snapshot.entries(org_id), count), verifying_key=key, org_id=org_id, entry_count=count)
+    if with_verifier:
+        write_verifier(Path(path).with_name(VERIFIER), overwrite=overwrite)
     return count

@@ -7,8 +7,9 @@ from uuid import UUID
 
 from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.report import ChainReport, check_chain
+from ttplan.audit.rotation import keys_of
 from ttplan.live.compare import differing
-from ttplan.live.history import History, tell
+from ttplan.live.history import History, history_of
 from ttplan.model.drift import Drift, Problem, RouteDrift
 from ttplan.model.plan_run import LiveRoute, UnreadableRoute
 from ttplan.store.protocol import Snapshot
@@ -26,7 +27,7 @@ def find_drift(snapshot: Snapshot, org_id: UUID | None, key: VerifyingKey | None
     report = None if key is None else _check(snapshot, org_id, key, own_key)
     broken = () if report is None or report.first_bad is None else (Problem(message=report.first_bad.message, blocks=True),)
     # What a broken chain says is not followed: it may not even be JSON.
-    history = History() if broken else tell(snapshot.entries(org_id), snapshot.plan)
+    history = History() if broken else history_of(snapshot, org_id)
     rows = snapshot.live_rows(org_id)
     return Drift(
         entries=history.entries,
@@ -39,7 +40,8 @@ def find_drift(snapshot: Snapshot, org_id: UUID | None, key: VerifyingKey | None
 
 def _check(snapshot: Snapshot, org_id: UUID, key: VerifyingKey, own_key: bool) -> ChainReport:
     # The last signature vouches for the content of all entries, which is what counts here.
-    return check_chain(snapshot.entries(org_id), key, key_source="drift", own_key=own_key, signatures="tip")
+    first = keys_of(snapshot.entries(org_id), key)[0] if own_key else key
+    return check_chain(snapshot.entries(org_id), first, key_source="drift", own_key=own_key, signatures="tip")
 
 
 def _routes(history: History, rows: list[LiveRoute | UnreadableRoute]) -> Iterator[RouteDrift]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from ttplan.live.history import History, tell
+from ttplan.live.history import History, history_of
 from ttplan.model.errors import DriftError, InputError
 from ttplan.model.plan_run import LiveRoute
 from ttplan.store.protocol import Store
@@ -30,7 +30,7 @@ def routes_at(store: Store, at: datetime) -> list[LiveRoute]:
     """
     if at.tzinfo is None:
         raise InputError(f"{at.isoformat()} has no time zone; expected a moment such as 2026-05-01T00:00:00+00:00")
-    history, _ = _history(store)
+    history = _history(store)
     return sorted(history.at(at).values(), key=lambda live: (-live.route.priority, live.route.id))
 
 
@@ -39,9 +39,9 @@ def route_turns(store: Store, name: str) -> list[Turn]:
 
     Raises InputError where no plan ever put one of that name live, and DriftError where plan rows and chain do not say.
     """
-    history, names = _history(store)
+    history = _history(store)
     turns = [
-        Turn(step.at, step.seq, step.event, step.plan_id, names[step.plan_id], step.changes[name])
+        Turn(step.at, step.seq, step.event, step.plan_id, step.plan_name, step.changes[name])
         for step in history.steps
         if name in step.changes
     ]
@@ -54,16 +54,11 @@ def route_turns(store: Store, name: str) -> list[Turn]:
     return turns
 
 
-def _history(store: Store) -> tuple[History, dict[UUID, str]]:
-    """The history, and the names of its plans."""
+def _history(store: Store) -> History:
     with store.read() as snapshot:
         org_id = snapshot.org_id()
-        if org_id is None:
-            return History(), {}
-        history = tell(snapshot.entries(org_id), snapshot.plan)
-        runs = (snapshot.plan(step.plan_id) for step in history.steps)
-        names = {run.plan_id: run.name for run in runs if run is not None}
+        history = History() if org_id is None else history_of(snapshot, org_id)
     for problem in history.problems:
         if problem.blocks:
             raise DriftError(f"what was live when cannot be known: {problem.message}; see `ttplan drift`")
-    return history, names
+    return history

@@ -46,7 +46,7 @@ def make_plan(
 
     `made` is asked once the replay is done. `log` names the store in errors; `new_id` gives the organisation where nothing
     says one. Raises InputError, and KeyboardInterrupt at an interrupt; nothing is written then. Where the replay itself breaks,
-    it is kept as a failed plan, with its reason: DataError for rows that no replay can be made of, ReplayFailed for all else.
+    it is kept as a failed plan, with its reason: DataError where a logged value is the reason, ReplayFailed for all else.
     """
     with store.read() as snapshot:
         org_id = snapshot.org_id()
@@ -96,6 +96,8 @@ def _run(asked: Asked, made: Made, live_seen: tuple[SeenRoute, ...], found: Answ
         bootstrap_iterations=asked.bootstrap_iterations,
         config=asked.config,
         pricing=dict(found.pricing),
+        price_sources=dict(found.sources),
+        cost_basis=found.basis,
         live_seen=live_seen,
         result=found.result,
     )

@@ -20,7 +20,7 @@ def preview(store: Store, plan_id: UUID, at: datetime) -> Preview:
     """What applying a plan at a moment would change in the live routes. Raises PlanNotFound."""
     with store.read() as snapshot:
         run, live = _look(snapshot, plan_id)
-        stale = changes_since(run, live.values(), snapshot.plan) if run.status == "projected" else ()
+        stale = changes_since(run, live.values(), snapshot.statuses(run.org_id)) if run.status == "projected" else ()
     routes = run.result.proposed_routes
     after = {route.name: LiveRoute(route=route, plan_id=plan_id, applied_at=at) for route in routes}
     changes = [route_change(name, live.get(name), one) for name, one in after.items()]

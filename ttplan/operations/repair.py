@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from uuid import UUID
 
-from ttplan.apply import Clock, StoreChain, now, publish_tip
+from ttplan.apply import Clock, StoreChain, now
 from ttplan.audit.chain import hashed_timestamp
-from ttplan.live.history import REPAIRED, tell
+from ttplan.live.history import REPAIRED, history_of
 from ttplan.model.audit import Actor, AuditEntry
 from ttplan.model.errors import AuditError, DriftError, StoreError, TtplanError
 from ttplan.operations.drift import find_drift
@@ -30,7 +30,7 @@ def repair_routes(chain: StoreChain, org_id: UUID, actor: Actor, *, clock: Clock
     except Exception as error:
         raise StoreError(f"the routes could not be repaired, nothing was written: {error}") from error
     if entry is not None:
-        publish_tip(entry)
+        chain.publish(entry)
     return entry
 
 
@@ -42,7 +42,7 @@ def _repair(tx: Transaction, chain: StoreChain, org_id: UUID, actor: Actor, repa
         raise DriftError(f"what was signed for cannot be known, so nothing was repaired: {blocking[0]}{more}")
     if not drift.routes:
         return None
-    tx.set_live_routes(org_id, tell(tx.entries(org_id), tx.plan).live.values())
+    tx.set_live_routes(org_id, history_of(tx, org_id).live.values())
     counts = Counter(route.kind for route in drift.routes)
     payload = {"repaired_at": repaired_at, **{kind: counts[kind] for kind in ("edited", "missing", "foreign")}}
     try:

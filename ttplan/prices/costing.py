@@ -48,7 +48,7 @@ def price_relation(keys: Iterable[tuple[str, str, str | None, str | None]], book
     for key in keys:
         found = book.schedule(*key)
         for period in () if found is None else found.periods:
-            rows.extend(_pieces(dict(zip(KEY, key, strict=True)), period, len(rows)))
+            rows.extend(price_pieces(dict(zip(KEY, key, strict=True)), period, len(rows)))
     return pa.Table.from_pylist(rows, schema=PRICES)
 
 
@@ -154,7 +154,8 @@ def _free(columns: Collection[str]) -> Iterator[str]:
         yield f"(r.status >= {FAILED} AND r.output_tokens = 0)"
 
 
-def _pieces(key: dict[str, str | None], period: Period, first: int) -> Iterator[dict[str, Any]]:
+def price_pieces(key: dict[str, str | None], period: Period, first: int) -> Iterator[dict[str, Any]]:
+    """The rows of `PRICES` of one period: one for each tier, numbered from `first`."""
     overs = [-1, *(tier.over_input_tokens for tier in period.tiers)]
     levels = [period.rates, *(tier.rates for tier in period.tiers)]
     for offset, (over, up_to, rates) in enumerate(zip(overs, [*overs[1:], MAX_TOKENS], levels, strict=True)):

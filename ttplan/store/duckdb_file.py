@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import random
 import re
@@ -9,7 +10,7 @@ import secrets
 import stat
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,16 +57,34 @@ def _shared(path: Path) -> _Shared:
 
 
 @contextmanager
+def _turn(path: Path, lock_timeout: float) -> Iterator[_Shared]:
+    """What this process has of the file, for the length of the block no other thread's. Raises StoreLocked."""
+    shared = _shared(path)
+    if not shared.lock.acquire(timeout=min(max(lock_timeout, 0), threading.TIMEOUT_MAX)):
+        raise StoreLocked(f"{path} is in use by another thread of this process; waited {lock_timeout:.1f} s for it. Try again")
+    try:
+        yield shared
+    finally:
+        shared.lock.release()
+
+
+@contextmanager
+def alone(path: Path, lock_timeout: float) -> Iterator[None]:
+    """No other thread of this process has the file for the length of the block. StoreError where this very thread has it open."""
+    with _turn(path, lock_timeout) as shared:
+        if shared.connection is not None:
+            raise StoreError(f"{path} is open by this very thread; end that before copying it")
+        yield
+
+
+@contextmanager
 def open_connection(path: Path, *, read_only: bool, lock_timeout: float) -> Iterator[duckdb.DuckDBPyConnection]:
     """The file, opened and of the current schema, for the length of the block.
 
     Threads of one process take turns; a read inside an operation of the same thread joins it. Raises StoreLocked where another
     process, or another thread, has the file for longer than `lock_timeout` seconds, and StoreError where it is not a store.
     """
-    shared = _shared(path)
-    if not shared.lock.acquire(timeout=min(max(lock_timeout, 0), threading.TIMEOUT_MAX)):
-        raise StoreLocked(f"{path} is in use by another thread of this process; waited {lock_timeout:.1f} s for it. Try again")
-    try:
+    with _turn(path, lock_timeout) as shared:
         if shared.connection is not None:
             if not read_only:
                 doing = "being read" if shared.read_only else "being written"
@@ -81,8 +100,11 @@ def open_connection(path: Path, *, read_only: bool, lock_timeout: float) -> Iter
         finally:
             shared.connection = None
             connection.close()
-    finally:
-        shared.lock.release()
+
+
+def drafts_beside(path: Path) -> list[Path]:
+    """Files beside a store that a process which made or copied one left when it was killed."""
+    return sorted(path.absolute().parent.glob(f".{glob.escape(path.name)}.*.new*"))
 
 
 def create_file(path: Path) -> None:
@@ -111,11 +133,16 @@ def _connect(path: Path, read_only: bool, lock_timeout: float) -> duckdb.DuckDBP
     _check_file(path)
     # Absolute, so that DuckDB takes no name (":memory:", "md:x") for anything but a file.
     location = str(path.absolute())
+    return waiting_for(path, lock_timeout, lambda: duckdb.connect(location, read_only=read_only, config=_CONFIG))
+
+
+def waiting_for(path: Path, lock_timeout: float, connect: Callable[[], duckdb.DuckDBPyConnection]) -> duckdb.DuckDBPyConnection:
+    """What `connect` opens, in UTC, once no other process has the file. Raises StoreLocked and StoreError."""
     started = time.monotonic()
     pause = 0.002
     while True:
         try:
-            connection = duckdb.connect(location, read_only=read_only, config=_CONFIG)
+            connection = connect()
             connection.execute("SET TimeZone = 'UTC'")
             return connection
         except duckdb.Error as error:

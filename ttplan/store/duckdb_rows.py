@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 _CHUNK = 5_000
 _PLAN_COLUMNS = (
     "plan_id, org_id, name, status, created_at, applied_at, reverted_at, nonce, seed, bootstrap_iterations, config, pricing, "
-    "live_seen, replaced, failure, result"
+    "price_sources, cost_basis, live_seen, replaced, failure, result"
 )
-_AS_JSON = ("config", "pricing", "live_seen", "replaced", "result")
+_AS_JSON = ("config", "pricing", "price_sources", "cost_basis", "live_seen", "replaced", "result")
 _LIVE_COLUMNS = "route_id, name, priority, enabled, conditions, action, plan_id, applied_at"
 
 

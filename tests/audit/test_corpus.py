@@ -1,0 +1,133 @@
+"""The corpus of chains: the library and the verifier in one file give the verdicts that stand there, and the same."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.audit.chains import KEY, chain, exported
+from tests.audit.corpus import BAD, Case, cases, read
+from ttplan.audit import ed25519, standalone
+from ttplan.audit.jsonl import counted, read_chain
+from ttplan.audit.verify import Strength, verify_chain, verify_chain_with_anchor
+from ttplan.model.audit import TipAnchor
+from ttplan.model.errors import ChainError, InputError
+
+CORPUS = read()
+SCRIPT = Path(standalone.__file__)
+
+
+def library(case: Case, signatures: Strength = "all") -> str:
+    """The verdict of the library, as the corpus writes verdicts."""
+    try:
+        preamble, records = read_chain(io.BytesIO(case.data))
+        entries = counted(preamble, records, "the chain")
+        if case.anchor is None:
+            return f"verified {verify_chain(entries, case.key, signatures=signatures).entries}"
+        return (
+            f"verified {verify_chain_with_anchor(entries, case.key, TipAnchor.parse(case.anchor), signatures=signatures).entries}"
+        )
+    except ChainError as error:
+        return f"{type(error).__name__} {error.index}"
+    except InputError:
+        return BAD
+
+
+def one_file(case: Case) -> str:
+    """The verdict of the verifier in one file."""
+    try:
+        return f"verified {standalone.verify(io.BytesIO(case.data), case.key, case.anchor)[0]}"
+    except standalone.Broken as error:
+        return f"{error.args[0]} {error.args[1]}"
+    except (ValueError, TypeError, RecursionError):
+        return BAD
+
+
+def test_the_file_is_what_the_code_makes() -> None:
+    assert read() == cases()
+    assert len(CORPUS) > 90
+
+
+@pytest.mark.parametrize("name", CORPUS)
+def test_the_library_gives_the_verdict(name: str) -> None:
+    assert library(CORPUS[name]) == CORPUS[name].verdict
+
+
+@pytest.mark.parametrize("name", CORPUS)
+def test_the_verifier_in_one_file_gives_the_verdict(name: str) -> None:
+    assert one_file(CORPUS[name]) == CORPUS[name].verdict
+
+
+def test_the_verifier_in_one_file_can_be_read_in_one_sitting() -> None:
+    text = SCRIPT.read_text()
+    assert len(text.splitlines()) < 150
+    assert "ttplan" not in text.replace("ttplan.audit.key-rotation.v1", "")
+    assert standalone.SMALL == ed25519.SMALL_ORDER
+
+
+def run_script(*arguments: str) -> tuple[int, str]:
+    done = subprocess.run([sys.executable, "-I", str(SCRIPT), *arguments], capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_it_runs_alone_and_says_what_it_found(tmp_path: Path) -> None:
+    file = tmp_path / "chain.jsonl"
+    entries = chain(3)
+    file.write_bytes(exported(entries))
+    tip = f"2:{entries[2].hash}"
+    assert run_script(str(file), KEY.public_key.hex) == (0, f"VERIFIED: 3 entries, ends at {tip}\n")
+    assert run_script(str(file), KEY.public_key.hex, tip)[0] == 0
+    assert run_script(str(file), KEY.public_key.hex, "2:" + "ab" * 32) == (1, "BROKEN: TruncatedChain at entry 3\n")
+    file.write_bytes(CORPUS["payload-changed"].data)
+    assert run_script(str(file), KEY.public_key.hex) == (1, "BROKEN: HashMismatch at entry 2\n")
+    for arguments in ((str(file),), (), (str(file), "ab"), (str(tmp_path / "none"), KEY.public_key.hex)):
+        code, said = run_script(*arguments)
+        assert (code, said[:10]) == (2, "BAD INPUT:")
+        assert "Traceback" not in said
+
+
+def test_the_ecosystems_own_chain_verifies_with_both() -> None:
+    data = (SCRIPT.parent.parent.parent / "tests" / "vectors" / "chains" / "tt-telemetry.jsonl").read_bytes()
+    case = Case(data, "", json.loads(data.split(b"\n")[0])["verifying_key"])
+    assert library(case) == one_file(case)
+    assert library(case).startswith("verified ")
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(sorted(CORPUS)), st.data())
+def test_both_agree_on_whatever_becomes_of_a_file(name: str, data: st.DataObject) -> None:
+    case = CORPUS[name]
+    content = bytearray(case.data)
+    for _ in range(data.draw(st.integers(1, 3))):
+        if not content:
+            break
+        place = data.draw(st.integers(0, len(content) - 1))
+        kind = data.draw(st.sampled_from(["flip", "drop", "insert"]))
+        if kind == "flip":
+            content[place] ^= 1 << data.draw(st.integers(0, 7))
+        elif kind == "drop":
+            del content[place : place + data.draw(st.integers(1, 80))]
+        else:
+            content[place:place] = data.draw(st.sampled_from([b" ", b"\n", b'"', b"0", b"e+1", b"\\u0041", b"{}", b"\xff"]))
+    changed = case._replace(data=bytes(content))
+    assert library(changed) == one_file(changed)
+
+
+@pytest.mark.slow
+def test_every_single_bit_flip_of_a_small_chain_is_caught_by_both() -> None:
+    good = exported(chain(2))
+    start = good.index(b"\n") + 1  # the preamble's key and organisation vouch for nothing, and are taken from nowhere
+    for bit in range(start * 8, len(good) * 8):
+        flipped = bytearray(good)
+        flipped[bit // 8] ^= 1 << bit % 8
+        case = Case(bytes(flipped), "")
+        verdict = library(case)
+        assert not verdict.startswith("verified"), flipped
+        assert one_file(case) == verdict

@@ -1,0 +1,71 @@
+"""Evidence of two histories: a file that convicts the holder of the key, and nobody else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.audit.chains import KEY, OTHER_KEY, chain, entry
+from tests.audit.test_rotation import extend, rotate, tip_of
+from ttplan.audit.chain import to_record
+from ttplan.audit.fork import check_evidence, find_equivocation, write_evidence
+from ttplan.audit.report import check_chain
+from ttplan.model.audit import TipAnchor
+from ttplan.model.errors import InputError, ProofError
+
+ENTRIES = chain(4)
+FORK = entry(TipAnchor(2, ENTRIES[2].hash), payload={"other": True})
+
+
+def evidence(**changes: Any) -> bytes:
+    return orjson.dumps(json.loads(write_evidence(to_record(ENTRIES[3]), to_record(FORK), KEY.public_key)) | changes)
+
+
+def test_the_evidence_of_a_fork_is_a_file_that_proves_it() -> None:
+    found = find_equivocation(ENTRIES, [*ENTRIES[:3], FORK], KEY.public_key)
+    assert found is not None
+    again = check_evidence(found.evidence, "fork.json", KEY.public_key)
+    assert (again.seq, again.hashes) == (3, (ENTRIES[3].hash, FORK.hash))
+
+
+def test_a_report_hands_on_the_evidence(tmp_path: Path) -> None:
+    kept: list[bytes] = []
+    report = check_chain([*ENTRIES, FORK], KEY.public_key, key_source="the test", on_fork=kept.append)
+    assert report.first_bad is not None
+    assert report.first_bad.error == "Equivocation"
+    assert check_evidence(kept[0], "fork.json", KEY.public_key).seq == 3
+    assert check_chain(ENTRIES, KEY.public_key, key_source="the test", on_fork=kept.append).ok
+    assert len(kept) == 1
+
+
+def test_a_fork_after_a_rotation_convicts_the_new_key() -> None:
+    common = rotate(extend([], KEY, 2), KEY, OTHER_KEY)
+    one = extend(common, OTHER_KEY, 1)
+    other = [*common, entry(tip_of(common), key=OTHER_KEY, payload={"other": True})]
+    found = find_equivocation(one, other, KEY.public_key)
+    assert found is not None
+    assert found.seq == 3
+    assert check_evidence(found.evidence, "fork.json", OTHER_KEY.public_key).seq == 3
+    with pytest.raises(ProofError, match=f"is about the key {OTHER_KEY.public_key.hex}"):
+        check_evidence(found.evidence, "fork.json", KEY.public_key)
+
+
+def test_what_proves_nothing_is_refused() -> None:
+    one, two = json.loads(evidence())["entries"]
+    for entries in ([one, one], [one, two | {"event": "x"}], [one, two | {"signature": "00" * 64}]):
+        with pytest.raises(ProofError, match="proves nothing"):
+            check_evidence(evidence(entries=entries), "fork.json", KEY.public_key)
+    for changes, message in (
+        ({"entries": [one]}, "no list of two"),
+        ({"format": "x"}, "is no evidence of a fork"),
+        ({"more": 1}, "is no evidence of a fork"),
+        ({"entries": [one, {}]}, "entry 1, line 1: an entry lacks"),
+    ):
+        with pytest.raises(InputError, match=message):
+            check_evidence(evidence(**changes), "fork.json", KEY.public_key)
+    with pytest.raises(InputError, match=r"^fork.json: not JSON"):
+        check_evidence(b"{", "fork.json", KEY.public_key)

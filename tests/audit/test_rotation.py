@@ -1,0 +1,241 @@
+"""Key rotation: followed from the first trusted key, refused where either key did not say so, and a stolen key distrusted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.audit.chains import KEY, ORG, OTHER_KEY, entry
+from ttplan.audit.chain import GENESIS, to_record
+from ttplan.audit.keys import SigningKey, key_from_hex
+from ttplan.audit.report import check_chain
+from ttplan.audit.rotation import EVENT, goes_on_with, is_rotation, keys_of, rotation_payload, statement
+from ttplan.audit.verify import KeySpan, Strength, verify_chain, verify_chain_with_anchor
+from ttplan.model.audit import AuditEntry, TipAnchor
+from ttplan.model.errors import BadRotation, BadSignature, ChainError, DistrustedKey, KeyFileError, TruncatedChain
+
+THIRD_KEY = key_from_hex("33" * 32)
+STRENGTHS: tuple[Strength, ...] = ("all", "tip")
+
+
+def tip_of(entries: Sequence[AuditEntry]) -> TipAnchor | None:
+    return TipAnchor(entries[-1].seq, entries[-1].hash) if entries else None
+
+
+def rotate(entries: list[AuditEntry], old: SigningKey, new: SigningKey, **changes: Any) -> list[AuditEntry]:
+    """The chain, handed over from `old` to `new`."""
+    prev = entries[-1].hash if entries else GENESIS
+    payload = rotation_payload(old.public_key, new, org_id=ORG, seq=len(entries), prev_hash=prev)
+    return [*entries, entry(tip_of(entries), key=old, event=EVENT, payload=payload | changes)]
+
+
+def extend(entries: list[AuditEntry], key: SigningKey, count: int) -> list[AuditEntry]:
+    for _ in range(count):
+        entries = [*entries, entry(tip_of(entries), key=key)]
+    return entries
+
+
+def rotated() -> list[AuditEntry]:
+    """Three entries and a rotation by KEY, two and a rotation by OTHER_KEY, two by THIRD_KEY: 0-3, 4-6, 7-8."""
+    entries = rotate(extend([], KEY, 3), KEY, OTHER_KEY)
+    return extend(rotate(extend(entries, OTHER_KEY, 2), OTHER_KEY, THIRD_KEY), THIRD_KEY, 2)
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+def test_verification_follows_rotations_from_the_first_key(strength: Strength) -> None:
+    entries = rotated()
+    verified = verify_chain(entries, KEY.public_key, signatures=strength)
+    assert verified.entries == 9
+    assert verified.keys == (
+        KeySpan(0, KEY.public_key.hex),
+        KeySpan(4, OTHER_KEY.public_key.hex),
+        KeySpan(7, THIRD_KEY.public_key.hex),
+    )
+    assert verified.signatures_checked == (9 if strength == "all" else 3)
+    # Where it ends with a rotation, that one's signature is the last.
+    assert verify_chain(entries[:7], KEY.public_key, signatures=strength).signatures_checked == (7 if strength == "all" else 2)
+    for later in (OTHER_KEY, THIRD_KEY):
+        with pytest.raises(BadSignature):
+            verify_chain(entries, later.public_key, signatures=strength)
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+def test_an_entry_of_the_wrong_key_is_a_bad_signature_wherever_it_counts(strength: Strength) -> None:
+    entries = rotate(extend([], KEY, 3), KEY, OTHER_KEY)
+    with pytest.raises(BadSignature) as caught:
+        verify_chain(extend(entries, KEY, 1), KEY.public_key, signatures=strength)
+    assert caught.value.index == 4
+    by_thief = extend([], KEY, 2)
+    payload = rotation_payload(KEY.public_key, OTHER_KEY, org_id=ORG, seq=2, prev_hash=by_thief[-1].hash)
+    forged = [*by_thief, entry(tip_of(by_thief), key=OTHER_KEY, event=EVENT, payload=payload)]
+    with pytest.raises(BadSignature) as caught:
+        verify_chain(extend(forged, OTHER_KEY, 3), KEY.public_key, signatures=strength)
+    assert caught.value.index == 2
+
+
+def bad_rotation(**changes: Any) -> str:
+    with pytest.raises(BadRotation) as caught:
+        verify_chain(rotate(extend([], KEY, 3), KEY, OTHER_KEY, **changes), KEY.public_key)
+    assert caught.value.index == 3
+    return caught.value.reason
+
+
+def test_a_rotation_that_is_none_is_refused_with_the_reason() -> None:
+    assert "expected exactly new_key, new_key_signature, old_key" in bad_rotation(note="x")
+    assert "new_key is 'AB" in bad_rotation(new_key="AB" * 32)
+    assert "new_key_signature is '5'" in bad_rotation(new_key_signature=5)
+    assert f"but the chain's key until here is {KEY.public_key.hex}" in bad_rotation(old_key=THIRD_KEY.public_key.hex)
+    assert "small order" in bad_rotation(new_key="00" * 32)
+    assert "not the new key's over this handing over" in bad_rotation(new_key=THIRD_KEY.public_key.hex)
+    assert "has signed this chain before" in bad_rotation(new_key=KEY.public_key.hex)
+
+
+def test_the_new_key_has_to_have_signed_for_this_very_place() -> None:
+    for changes in ({"seq": 4}, {"prev_hash": "ab" * 32}, {"org_id": UUID(int=9)}):
+        place: dict[str, Any] = {"org_id": ORG, "seq": 3, "prev_hash": extend([], KEY, 3)[-1].hash} | changes
+        elsewhere = rotation_payload(KEY.public_key, OTHER_KEY, **place)
+        assert "not the new key's" in bad_rotation(new_key_signature=elsewhere["new_key_signature"])
+    assert statement("o", 1, "p", "a", "b").startswith(b"ttplan.audit.key-rotation.v1\n{")
+
+
+def test_a_key_does_not_come_back() -> None:
+    entries = extend(rotate(extend([], KEY, 1), KEY, OTHER_KEY), OTHER_KEY, 1)
+    with pytest.raises(BadRotation, match="has signed this chain before"):
+        verify_chain(rotate(entries, OTHER_KEY, KEY), KEY.public_key)
+    with pytest.raises(KeyFileError, match="the new key is the old one"):
+        rotation_payload(KEY.public_key, KEY, org_id=ORG, seq=0, prev_hash=GENESIS)
+
+
+def test_a_payload_that_only_looks_like_a_rotation_is_none() -> None:
+    odd = entry(None, payload={"event": EVENT, "x": f'","event":"{EVENT}"'})
+    assert not is_rotation(to_record(odd))
+    assert verify_chain([odd], KEY.public_key).keys == (KeySpan(0, KEY.public_key.hex),)
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+def test_a_stolen_key_is_not_trusted_after_the_anchor(strength: Strength) -> None:
+    entries = rotated()
+
+    def verdict(chain: list[AuditEntry], after: int) -> str:
+        anchor = TipAnchor(after, entries[after].hash)
+        try:
+            verify_chain(chain, KEY.public_key, signatures=strength, distrust_after=anchor)
+        except ChainError as error:
+            return f"{type(error).__name__} {error.index}"
+        return "good"
+
+    # The rotation itself is the anchor: whatever the thief of the old key writes is not on this chain.
+    assert [verdict(entries, after) for after in range(9)] == [
+        "DistrustedKey 1",
+        "DistrustedKey 2",
+        "DistrustedKey 3",
+        "good",
+        "DistrustedKey 5",
+        "DistrustedKey 6",
+        "good",
+        "DistrustedKey 8",
+        "good",
+    ]
+    thiefs = rotate(extend(entries[:3], KEY, 1), KEY, THIRD_KEY)
+    assert verdict(thiefs, 2) == "DistrustedKey 3"
+    assert verdict(thiefs, 3) == "TruncatedChain 5"
+    with pytest.raises(TruncatedChain) as caught:
+        verify_chain(entries[:2], KEY.public_key, distrust_after=TipAnchor(3, entries[3].hash))
+    assert caught.value.reason == "short"
+
+
+def test_the_error_says_who_is_not_trusted_since_when() -> None:
+    entries = rotated()
+    with pytest.raises(DistrustedKey, match=r"entry 2: signed with .*, which is not trusted after seq 1"):
+        verify_chain(entries, KEY.public_key, distrust_after=TipAnchor(1, entries[1].hash))
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+def test_the_report_tells_of_rotations_anchors_and_distrust(strength: Strength) -> None:
+    entries = rotated()
+    anchors = [TipAnchor(i, entries[i].hash) for i in (0, 5)]
+    report = check_chain(
+        entries,
+        KEY.public_key,
+        key_source="the test",
+        anchor=TipAnchor(8, entries[8].hash),
+        passes_through=anchors,
+        distrust_after=TipAnchor(3, entries[3].hash),
+        signatures=strength,
+    )
+    assert report.verdict == "verified"
+    assert [span.since for span in report.rotations] == [4, 7]
+    text = str(report)
+    assert f"{OTHER_KEY.public_key.hex}\n            from seq 4 on" in text
+    assert "that the chain has the entries of 2 earlier anchors" in text
+    assert "nothing after seq 3 is signed with the key that is distrusted" in text
+    wrong = check_chain(entries, KEY.public_key, key_source="the test", passes_through=[TipAnchor(5, "ab" * 32)])
+    assert wrong.first_bad is not None
+    assert (wrong.first_bad.error, wrong.first_bad.reason, wrong.verdict) == ("TruncatedChain", "rewritten", "broken")
+
+
+def test_each_way_to_miss_an_anchor_has_its_reason() -> None:
+    entries = extend([], KEY, 6)
+
+    def reason(anchor: TipAnchor, *, ends: bool) -> str:
+        try:
+            if ends:
+                verify_chain_with_anchor(entries, KEY.public_key, anchor)
+            else:
+                verify_chain(entries, KEY.public_key, passes_through=[anchor])
+        except TruncatedChain as error:
+            return error.reason if error.reason in str(error) else "the message does not say it"
+        return "good"
+
+    here = [TipAnchor(i, entries[i].hash) for i in range(6)]
+    assert [reason(anchor, ends=True) for anchor in here] == ["longer"] * 5 + ["good"]
+    assert [reason(anchor, ends=False) for anchor in here] == ["good"] * 6
+    for ends in (True, False):
+        assert reason(TipAnchor(9, "ab" * 32), ends=ends) == "short"
+        assert reason(TipAnchor(5, "ab" * 32), ends=ends) == "tip_differs"
+        assert reason(TipAnchor(2, "ab" * 32), ends=ends) == "rewritten"
+    with pytest.raises(TruncatedChain, match="it is empty") as caught:
+        verify_chain([], KEY.public_key, passes_through=[here[0]])
+    assert caught.value.reason == "short"
+
+
+def test_a_store_that_holds_no_json_is_reported_and_not_followed() -> None:
+    entries = [to_record(one) for one in rotated()]
+    for body in (b'{"event":"audit.key_rotated"', b'["event":"audit.key_rotated"]', b'{"event":"audit.key_rotated"}'):
+        broken = [*entries[:3], entries[3]._replace(body=body), *entries[4:]]
+        report = check_chain(broken, KEY.public_key, key_source="the test")
+        assert report.first_bad is not None
+        assert (report.first_bad.index, report.first_bad.error) == (3, "HashMismatch")
+        assert keys_of(broken, KEY.public_key)[0] in (KEY.public_key, OTHER_KEY.public_key)
+    assert not goes_on_with(broken[3], KEY.public_key)
+
+
+def test_who_holds_a_chain_finds_the_key_that_it_begins_with() -> None:
+    records = [to_record(one) for one in rotated()]
+    assert keys_of(records, THIRD_KEY.public_key) == [KEY.public_key, OTHER_KEY.public_key, THIRD_KEY.public_key]
+    assert keys_of(records[:3], KEY.public_key) == [KEY.public_key]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 3), max_size=5), st.integers(0, 30), st.sampled_from(STRENGTHS))
+def test_rotations_anywhere_verify_in_batches_and_break_where_one_entry_was_changed(
+    runs: list[int], broken: int, strength: Strength
+) -> None:
+    keys = [key_from_hex(f"{i + 1:02x}" * 32) for i in range(6)]
+    entries: list[AuditEntry] = []
+    for number, run in enumerate(runs):
+        entries = rotate(extend(entries, keys[number], run), keys[number], keys[number + 1])
+    entries = extend(entries, keys[len(runs)], 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ttplan.audit.verify._BATCH", 2)
+        assert verify_chain(entries, keys[0].public_key, signatures=strength).entries == len(entries)
+        if broken < len(entries):
+            entries[broken] = entries[broken].model_copy(update={"event": "x"})
+            with pytest.raises(ChainError) as caught:
+                verify_chain(entries, keys[0].public_key, signatures=strength)
+            assert caught.value.index == broken

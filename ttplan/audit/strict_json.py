@@ -1,0 +1,82 @@
+"""JSON from outside, read so that what is understood is what was written: no key twice, no number in a second spelling."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, NoReturn
+
+import orjson
+
+from ttplan.audit.canonical import canonical_json, older_float_spelling
+from ttplan.model.errors import CanonicalError, InputError
+
+
+def parse_json(data: bytes) -> Any:
+    """The value of a JSON text. White space, the order of keys and the spelling of text are free.
+
+    Raises InputError, without saying where the text is from, for anything that two readers could understand differently.
+    """
+    try:
+        value = json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_int=_whole,
+            parse_float=_real,
+            parse_constant=_no_constant,
+        )
+        canonical_json(value)
+    except UnicodeDecodeError:
+        raise InputError("not UTF-8; expected JSON") from None
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"not JSON at character {error.pos + 1} ({error.msg}); is the file cut off or damaged? Export it again"
+        ) from None
+    except RecursionError:
+        raise InputError("nests too deep; expected at most 120 levels") from None
+    except (ValueError, CanonicalError) as error:
+        raise InputError(str(error)) from None
+    return value
+
+
+def read_small_file(path: str | os.PathLike[str], what: str, *, limit: int) -> bytes:
+    """The bytes of a file of at most `limit`. Raises InputError, naming the file, where it cannot be read or has more."""
+    file = Path(path)
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(limit + 1)
+    except OSError as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
+        raise InputError(f"{file}: {reason}; expected {what}") from None
+    if len(data) > limit:
+        raise InputError(f"{file} has more than {limit:,} bytes; expected {what}")
+    return data
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice[:60]!r} stands twice in one object; expected every key once")
+    return found
+
+
+def _whole(text: str) -> int:
+    value = int(text) if len(text) <= 20 else 2**64
+    if str(value) != text or not -(2**63) <= value < 2**64:
+        raise ValueError(f"the number {text[:40]} is not in its one spelling, or past 64 bits")
+    return value
+
+
+def _real(text: str) -> float:
+    value = float(text)
+    spelled = orjson.dumps(value)
+    if text.encode() not in (spelled, older_float_spelling(spelled)):
+        raise ValueError(f"the number {text[:40]} is not in its one spelling; expected {spelled.decode()}")
+    return value
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON; expected a finite number")
