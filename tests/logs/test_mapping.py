@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ttplan.logs.mapping import read_mapping
@@ -219,6 +219,7 @@ def written(keys: list[str]) -> Iterator[str]:
         yield '"' + key.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(KEYS, min_size=1, max_size=4))
 def test_every_key_can_be_written_in_a_path(keys: list[str]) -> None:
     assert parse_path(".".join(written(keys))) == tuple(keys)
