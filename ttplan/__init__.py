@@ -93,6 +93,7 @@ _HOMES = {
         "TouchedSince",
         "TruncatedChain",
         "TtplanError",
+        "Unsayable",
     ),
     "ttplan.model.plan": ("Aggregates", "ConfidenceIntervals", "PlanConfig", "PlanInput", "PlanResult"),
     "ttplan.model.pricing": ("ModelPricing",),

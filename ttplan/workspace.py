@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ttplan.cards.changes import ShownPreview
     from ttplan.cards.diagnosis import ShownDiagnosis
     from ttplan.cards.drift import ShownDrift
+    from ttplan.cards.gateway import ShownExport
     from ttplan.cards.health import ShownBackup, ShownHealth
     from ttplan.cards.suggestions import SuggestedRoutes
     from ttplan.doctor.basis import CostChoice
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from ttplan.logs.opening import MappingLike
     from ttplan.logs.reader import OnBadRows
     from ttplan.logs.report import ReadReport
+    from ttplan.model.gateway import Gateway
+    from ttplan.operations.gateways import Watcher
     from ttplan.planning import Asked
     from ttplan.quality.judge import Judge, Proposer, QualitySettings
 
@@ -396,6 +399,39 @@ class Workspace:
         from ttplan.views import savings_frame
 
         return savings_frame(self.plan_runs())
+
+    def export_routes(
+        self,
+        path: PathLike,
+        gateway: Gateway = "tokentrimmer",
+        *,
+        allow_loss: bool = False,
+        overwrite: bool = False,
+        providers: Mapping[str, str] | None = None,
+    ) -> ShownExport:
+        """Write the live routes for a gateway ("tokentrimmer", "litellm"), as JSON or YAML by the path's suffix.
+
+        `providers` say which provider serves a model, as LiteLLM calls it, where it is not known. Raises Unsayable where the
+        gateway has no words for something, unless `allow_loss`; InputError where there is such a file, unless `overwrite`.
+        """
+        from ttplan.cards.gateway import ShownExport
+        from ttplan.operations.gateways import export_routes
+
+        options: dict[str, Any] = {"allow_loss": allow_loss, "overwrite": overwrite, "providers": providers}
+        return ShownExport(export_routes(self.store, path, gateway, **options))
+
+    def watch_routes(
+        self,
+        path: PathLike,
+        gateway: Gateway = "tokentrimmer",
+        *,
+        allow_loss: bool = False,
+        providers: Mapping[str, str] | None = None,
+    ) -> Watcher:
+        """What keeps a file the live routes: `look()` writes it where they changed, `run(…)` does so until an interrupt."""
+        from ttplan.operations.gateways import Watcher
+
+        return Watcher(self.store, path, gateway, allow_loss=allow_loss, providers=providers)
 
     # --- the chain ---------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 from uuid import UUID
 
+from ttplan.model.loss import Loss
 from ttplan.model.since import RouteSince
 
 
@@ -121,6 +122,21 @@ class DriftError(ApplyError):
     """Live routes, plans and chain do not say the same, where the operation has to rely on it. Nothing was written."""
 
     exit_code = 1
+
+
+class Unsayable(TtplanError):
+    """A gateway has no words for something of the live routes; `losses` says of which. Nothing was written."""
+
+    exit_code = 1
+    MOST_SHOWN = 5
+
+    def __init__(self, gateway: str, losses: Sequence[Loss]) -> None:
+        self.losses = tuple(losses)
+        more = len(self.losses) - self.MOST_SHOWN
+        said = "; ".join(map(str, self.losses[: self.MOST_SHOWN])) + (f"; and {more} more" if more > 0 else "")
+        super().__init__(
+            f"{gateway} has no words for this, so nothing was written: {said}. To do it all the same: allow_loss (--allow-loss)"
+        )
 
 
 class StoreError(ApplyError):
