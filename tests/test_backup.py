@@ -64,7 +64,7 @@ def test_a_backup_is_a_store_that_holds_the_same(ws: Workspace, tmp_path: Path) 
     before = path_of(ws).read_bytes()
     found = ws.backup(target).found
     assert (found.path, found.size_bytes) == (str(target), target.stat().st_size)
-    assert found.rows == {"audit_entries": 1, "plan_runs": 1, "requests": 0, "routes": 2, "settings": 1} | {
+    assert found.rows == {"audit_entries": 1, "plan_runs": 1, "reconciliations": 0, "requests": 0, "routes": 2, "settings": 1} | {
         "schema_version": found.rows["schema_version"]
     }
     assert (found.anchor, found.chain, found.drift) == (ws.anchor(), "consistent with its own key", False)

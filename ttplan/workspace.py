@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ttplan.cards.drift import ShownDrift
     from ttplan.cards.gateway import ShownExport
     from ttplan.cards.health import ShownBackup, ShownHealth
+    from ttplan.cards.reconciliation import ShownReconciliation, ShownTrackRecord
     from ttplan.cards.suggestions import SuggestedRoutes
     from ttplan.doctor.basis import CostChoice
     from ttplan.evidence import Evidence
@@ -309,6 +310,23 @@ class Workspace:
         AuditError or KeyFileError; nothing is written then.
         """
         return revert_plan(self.store, self._chain(), self._id(plan), actor or Anonymous(), clock=self._clock)
+
+    def reconcile(self, plan: Plan | UUID | str, *, until: datetime | None = None) -> ShownReconciliation:
+        """Hold an applied plan against the requests that were logged while its routes were live, and keep what was found.
+
+        Raises PlanNotFound, InvalidState where it was not applied, InputError where there is nothing to compare, StoreError.
+        """
+        from ttplan.cards.reconciliation import ShownReconciliation
+        from ttplan.operations.reconcile import reconcile
+
+        return ShownReconciliation(reconcile(self.store, self._id(plan), self._clock(), until=until))
+
+    def track_record(self) -> ShownTrackRecord:
+        """How the plans did that were reconciled, each by its last reconciliation: the trust in the next one."""
+        from ttplan.cards.reconciliation import ShownTrackRecord
+        from ttplan.operations.reconcile import read_track_record
+
+        return ShownTrackRecord(read_track_record(self.store))
 
     def drift(self, *, public_key: str | VerifyingKey | None = None) -> ShownDrift:
         """Check that the live routes are what plan rows and chain come to; each that is not is named.

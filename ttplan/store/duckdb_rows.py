@@ -16,6 +16,7 @@ from ttplan.model.audit import Record, TipAnchor
 from ttplan.model.errors import PlanNotFound, StoreError
 from ttplan.model.plan_run import LiveRoute, PlanRun, Status, UnreadableRoute
 from ttplan.model.quality import QualityResult
+from ttplan.model.reconciliation import Reconciliation
 from ttplan.model.route import ProposedRoute
 from ttplan.store.duckdb_arrivals import Arrivals
 from ttplan.store.exact_json import read_exact, write_exact
@@ -96,6 +97,10 @@ class DuckDBSnapshot:
             if len(rows) < _CHUNK:
                 return
             start = rows[-1][0] + 1
+
+    def reconciliations(self, org_id: UUID) -> list[Reconciliation]:
+        rows = self._rows("SELECT found FROM reconciliations WHERE org_id = ? ORDER BY reconciled_at, rowid", org_id)
+        return [Reconciliation.model_validate_json(row[0]) for row in rows]
 
     def request_count(self) -> int:
         return int(self._rows("SELECT count(*) FROM requests")[0][0])
@@ -195,6 +200,15 @@ class DuckDBTransaction(DuckDBSnapshot):
             raise PlanNotFound(plan_id)
         result = run.result.model_copy(update={"quality": quality})
         self._rows("UPDATE plan_runs SET result = ? WHERE plan_id = ?", write_exact(result), plan_id)
+
+    def add_reconciliation(self, org_id: UUID, found: Reconciliation) -> None:
+        self._rows(
+            "INSERT INTO reconciliations VALUES (?, ?, ?, ?)",
+            org_id,
+            found.plan_id,
+            found.reconciled_at,
+            found.model_dump_json(),
+        )
 
     def append_entry(self, record: Record) -> None:
         tip = self.tip(UUID(record.org_id))

@@ -17,6 +17,7 @@ from ttplan.model.errors import InputError, PlanNotFound, StoreError
 from ttplan.model.plan import PlanConfig, PlanResult
 from ttplan.model.plan_run import LiveRoute, PlanRun, Status, UnreadableRoute
 from ttplan.model.quality import QualityResult
+from ttplan.model.reconciliation import Reconciliation
 from ttplan.model.route import ProposedRoute
 from ttplan.store.protocol import EXAMPLES, AddedRequests, Conflict, ConflictKind, Conflicts, OnConflict, refuse
 
@@ -37,6 +38,7 @@ class _State:
     plans: dict[UUID, PlanRun] = field(default_factory=dict)
     routes: dict[tuple[UUID, str], LiveRoute] = field(default_factory=dict)
     chains: dict[UUID, tuple[Record, ...]] = field(default_factory=dict)
+    reconciliations: tuple[tuple[UUID, Reconciliation], ...] = ()
     requests: dict[str, dict[str, Any]] = field(default_factory=dict)
     request_schema: pa.Schema | None = None
 
@@ -80,6 +82,10 @@ class MemorySnapshot:
 
     def entries(self, org_id: UUID, *, since: int = 0) -> Iterator[Record]:
         return (record for record in self._state.chains.get(org_id, ()) if record.seq >= since)
+
+    def reconciliations(self, org_id: UUID) -> list[Reconciliation]:
+        own = (found for org, found in self._state.reconciliations if org == org_id)
+        return sorted(own, key=lambda found: found.reconciled_at)
 
     def request_count(self) -> int:
         return len(self._state.requests)
@@ -196,6 +202,9 @@ class MemoryTransaction(MemorySnapshot):
         if run is None:
             raise PlanNotFound(plan_id)
         self._state.plans[plan_id] = run.model_copy(update={"result": run.result.model_copy(update={"quality": quality})})
+
+    def add_reconciliation(self, org_id: UUID, found: Reconciliation) -> None:
+        self._state.reconciliations = (*self._state.reconciliations, (org_id, found))
 
     def append_entry(self, record: Record) -> None:
         org_id = UUID(record.org_id)
