@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from datetime import datetime, timedelta
+from math import nan
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import duckdb
 import pytest
+from typer.main import get_command
 
 import ttplan
 from tests import plans
@@ -24,10 +27,12 @@ from ttplan.audit.keys import ENVIRONMENT_NAME
 from ttplan.cards.changes import ShownPreview
 from ttplan.cards.drift import ShownDrift
 from ttplan.cards.plan import Plan
+from ttplan.cli.commands import app
 from ttplan.cli.entry import run
 from ttplan.live.compare import route_change
 from ttplan.model.changes import Preview, RouteChange
 from ttplan.model.drift import Drift, Problem, RouteDrift
+from ttplan.model.plan import PlanConfig
 from ttplan.model.plan_run import LiveRoute
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
 from ttplan.model.since import RouteSince
@@ -152,15 +157,16 @@ def test_a_replay_that_breaks_leaves_a_failed_plan_that_can_never_be_applied(
     assert ws.drift().ok
 
 
-def test_rows_that_no_replay_can_be_made_of_leave_a_failed_plan_too(ws: Workspace, tmp_path: Path) -> None:
-    bad = [row | {"ts": NOW + timedelta(seconds=n), "input_tokens": -n} for n, row in enumerate(numbered(5))]
-    log = write(tmp_path / "bad.parquet", bad)
-    with pytest.raises(ttplan.DataError, match="rows that are no requests: input_tokens in 4 rows"):
-        ws.plan([route("a")], name="bad rows", requests=log)
+def test_a_logged_value_that_no_replay_can_use_leaves_a_failed_plan_too(ws: Workspace, tmp_path: Path) -> None:
+    rows = [row | {"ts": NOW + timedelta(seconds=n), "embedding": [nan, 1.0]} for n, row in enumerate(numbered(5))]
+    log = write(tmp_path / "bad.parquet", rows)
+    config = PlanConfig(l2_ttl_seconds=900)
+    with pytest.raises(ttplan.DataError, match="its embedding has a number that is missing, not finite"):
+        ws.plan([route("a")], name="bad embeddings", requests=log, config=config)
     run = ws.plan_runs()[-1]
-    assert (run.status, run.name) == ("failed", "bad rows")
+    assert (run.status, run.name, run.config) == ("failed", "bad embeddings", config)
     assert run.failure is not None
-    assert run.failure.startswith("the table has rows that are no requests: input_tokens in 4 rows")
+    assert run.failure.startswith("request 00000000-0000-0000-0000-00000000000")
 
 
 def test_where_not_even_the_failure_can_be_kept_the_error_says_so(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -378,3 +384,13 @@ def test_a_failed_replay_exits_3_and_its_plan_shows_no_figures(
 def test_a_moment_without_a_zone_is_refused(ws: Workspace) -> None:
     with pytest.raises(ttplan.InputError, match="has no time zone"):
         ws.routes(at=datetime(2026, 5, 1))
+
+
+def test_the_runbook_names_only_commands_and_options_that_there_are() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "operations.md").read_text()
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    named = re.findall(r"`ttplan ([a-z-]+)([^`]*)`", text)
+    assert {"preview", "apply", "revert", "routes", "history", "drift", "repair", "backup", "health"} <= {one for one, _ in named}
+    for command, rest in named:
+        options = {option for parameter in commands[command].params for option in parameter.opts}
+        assert set(re.findall(r"--[a-z-]+", rest)) <= options, command

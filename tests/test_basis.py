@@ -105,7 +105,7 @@ def test_requests_that_are_not_rerouted_are_not_counted() -> None:
 def test_a_replay_of_a_table_says_how_many_costs_are_recomputed() -> None:
     rows = [
         ROW | {"id": str(UUID(int=n)), "cost_basis": basis, "recorded_cost_usd": Decimal(0) if basis else Decimal("0.01")}
-        for n, basis in enumerate([None, "recorded", "recomputed", "recomputed"])
+        for n, basis in enumerate([None, "recorded", "recomputed", "doctor"])
     ]
     pricing = price_table(["anthropic"], ["claude-sonnet-4-5"], at=AT).pricing
     found = replay_table(log(rows), [route("claude-sonnet-4-5")], pricing, org_id=ORG)
@@ -135,7 +135,7 @@ def test_a_plan_keeps_and_shows_what_it_rests_on(tmp_path: Path) -> None:
     doctored, recorded = planned(tmp_path, "doctor"), planned(tmp_path, "recorded")
     basis = doctored.run.cost_basis
     assert basis is not None
-    assert basis.recomputed > 100
+    assert basis.recomputed == basis.by_doctor > 100
     assert basis.was_recorded_usd == 0 < basis.recomputed_usd
     assert doctored.result.aggregates.projected_savings_usd > 0
     assert recorded.result.aggregates.projected_savings_usd == 0  # what was free cannot be saved
@@ -147,7 +147,12 @@ def test_a_plan_keeps_and_shows_what_it_rests_on(tmp_path: Path) -> None:
     }
     text, html = repr(doctored), doctored._repr_html_()
     assert all(len(line) <= 80 for line in text.splitlines())
-    for part in (f"{basis.recomputed:,} of 1,500 recomputed", "openai:gpt-4o-mini from your price file", "from genai-prices"):
+    for part in (
+        f"{basis.recomputed:,} of 1,500 recomputed",
+        "by the doctor: ",
+        "openai:gpt-4o-mini from your price file",
+        "from genai-prices",
+    ):
         assert part in " ".join(text.split())
         assert part in html
     assert any("have costs recomputed" in caveat for caveat in doctored.result.caveats)

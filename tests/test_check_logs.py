@@ -13,9 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.doctor_logs import NOW, Row, clean, plain, table
-from ttplan.cards.diagnosis import ShownDiagnosis, diagnosis_html, diagnosis_text, summary, verdict
+from ttplan.cards.diagnosis import ShownDiagnosis, diagnosis_html, diagnosis_text, verdict
 from ttplan.cards.prices import price_text
 from ttplan.cli.entry import run
+from ttplan.doctor.told import in_lines
+from ttplan.engine.portable import fetch
 from ttplan.model.diagnosis import Diagnosis, Finding
 from ttplan.model.errors import InputError
 from ttplan.opening import open_workspace
@@ -142,7 +144,7 @@ def test_the_card_fits_80_columns_and_says_everything(workspace: Workspace) -> N
     html = shown._repr_html_()
     assert finding.examples[0] in html
     assert list(shown.frame()["kind"]) == ["recorded_free"]
-    assert summary(shown.found)[0].startswith("cost recorded as 0, with tokens: ")
+    assert in_lines(shown.found)[0].startswith("cost recorded as 0, with tokens: ")
 
 
 def test_text_from_outside_is_shown_as_it_is() -> None:
@@ -328,8 +330,8 @@ def test_an_import_chooses_what_the_baseline_is(tmp_path: Path, cli: Captured) -
         found = open_workspace(store, clock=lambda: NOW).check_logs()
         assert [f.kind for f in found.findings] == ["recorded_free"]  # what the log said stays known
         with open_workspace(store).store.read() as snapshot:
-            table_ = snapshot.requests()
-            paid = Decimal(str(table_.cost_usd.sum().execute()))
+            kept = snapshot.requests()
+            paid = fetch(kept.aggregate(paid=kept.cost_usd.sum()))["paid"][0].as_py()
         assert (abs(paid - honest) < Decimal("0.001")) == (cost != "recorded")
         assert ("rows recomputed (cost=" in out) == (cost != "recorded")
         code, out, _ = cli(["import", str(path), "--store", str(store), "--cost", cost])

@@ -76,7 +76,7 @@ def test_the_doctor_recomputes_what_is_certainly_wrong(spoil: Any) -> None:
     wrong |= {"recorded_cost_usd": wrong["cost_usd"]}
     found = one(wrong, "doctor")
     assert (found["cost_usd"], found["baseline_cost_usd"]) == (row["cost_usd"], row["cost_usd"])
-    assert (found["recorded_cost_usd"], found["cost_basis"]) == (wrong["cost_usd"], "recomputed")
+    assert (found["recorded_cost_usd"], found["cost_basis"]) == (wrong["cost_usd"], "doctor")
 
 
 @pytest.mark.parametrize("times", ["1.1", "0.5", "0.92", "3"])

@@ -90,26 +90,24 @@ def test_a_process_killed_in_a_repair_leaves_the_drift(tmp_path: Path, moment: s
 @pytest.mark.slow
 def test_killing_at_random_moments_of_a_life_leaves_a_whole_store(tmp_path: Path) -> None:
     path = tmp_path / "s.duckdb"
-    store = prepare(path, 60)
+    store = prepare(path, 12)
     chance = random.Random(SEED)
     known: set[str] = set()
-    kills = 0
+    statuses: dict[int, str] = {}
     for turn in range(12):
         child = living(path, SEED + turn, 10**6)
         assert child.stdout is not None
-        assert child.stdout.readline() == "ready\n"
-        time.sleep(chance.uniform(0, 1.2))
+        # By what it has done, not by the clock: a slow machine gets as far. Then somewhere in what it does next.
+        said = "".join(child.stdout.readline() for _ in range(chance.randint(1, 6)))
+        time.sleep(chance.uniform(0, 0.1))
         child.kill()
-        said, err = child.communicate()
+        rest, err = child.communicate()
         assert child.returncode == -signal.SIGKILL, err
-        kills += 1
-        known |= acknowledged(said)
+        known |= acknowledged(said + rest)
         statuses = check_followed(store)
         assert known <= {f"{record.seq}:{record.hash}" for record in state(store).entries}
-        if not {"projected", "applied"} & set(statuses.values()):
-            break
-    assert kills >= 5
-    assert "reverted" in statuses.values()
+    assert len(known) >= 12
+    assert {"applied", "reverted"} <= set(statuses.values())
 
 
 @pytest.mark.slow

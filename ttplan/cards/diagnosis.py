@@ -7,6 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from ttplan.cards.amounts import usd
+from ttplan.doctor.told import where, whose, worth
 from ttplan.model.diagnosis import Diagnosis, Finding
 
 if TYPE_CHECKING:
@@ -59,11 +60,6 @@ def verdict(found: Diagnosis) -> str:
     return f"{weighing} that would make a plan wrong" + (f", {others} to be known" if others else "")
 
 
-def summary(found: Diagnosis) -> tuple[str, ...]:
-    """Each finding in one line, for a report."""
-    return tuple(f"{finding.title}: {_where(finding)}, {_worth(finding)}" for finding in found.findings)
-
-
 def compared(found: Diagnosis) -> list[str]:
     """What was held against which prices."""
     lines = [
@@ -82,7 +78,7 @@ def diagnosis_text(found: Diagnosis) -> str:
     lines = [*textwrap.wrap(f"{found.log}: {verdict(found)}", WIDTH), *textwrap.wrap("; ".join(compared(found)), WIDTH)]
     for finding in found.findings:
         lines.append("")
-        lines += textwrap.wrap(f"{finding.title}: {_where(finding)}, {_worth(finding)}", WIDTH - 2, initial_indent=_mark(finding))
+        lines += textwrap.wrap(f"{finding.title}: {where(finding)}, {worth(finding)}", WIDTH - 2, initial_indent=_mark(finding))
         told = {
             "what": finding.detail,
             "such as": "; ".join(finding.examples),
@@ -105,7 +101,7 @@ def diagnosis_html(found: Diagnosis) -> str:
     rows = "".join(
         f'<tr><th scope="row" {_LEFT}>{"<strong>!</strong> " if finding.weighs else ""}{escape(finding.title)}'
         f"{f'<br>{escape(finding.detail)}' if finding.detail else ''}</th>"
-        f"<td {_LEFT}>{escape(_model(finding))}</td><td>{finding.count:,}</td><td>{escape(_effect(finding))}</td>"
+        f"<td {_LEFT}>{escape(whose(finding))}</td><td>{finding.count:,}</td><td>{escape(_effect(finding))}</td>"
         f"<td {_LEFT}>{escape('; '.join(finding.examples))}</td><td {_LEFT}>{escape(finding.in_a_plan)}</td>"
         f"<td {_LEFT}>{escape(finding.remedy)}</td></tr>"
         for finding in found.findings
@@ -125,27 +121,6 @@ def diagnosis_html(found: Diagnosis) -> str:
 
 def _mark(finding: Finding) -> str:
     return "! " if finding.weighs else "- "
-
-
-def _model(finding: Finding) -> str:
-    if finding.provider is None:
-        return "all"
-    more = [part for part in (finding.service_tier, finding.endpoint) if part]
-    return " ".join(":".join((finding.provider, finding.model or "")).split()) + (f" ({', '.join(more)})" if more else "")
-
-
-_UNITS = {"gap": ("hour", "hours"), "totals_differ": ("difference", "differences")}
-
-
-def _where(finding: Finding) -> str:
-    one, many = _UNITS.get(finding.kind, ("request", "requests"))
-    return f"{finding.count:,} {one if finding.count == 1 else many} of {_model(finding)}"
-
-
-def _worth(finding: Finding) -> str:
-    if not finding.effect_usd:
-        return "no effect in USD" if finding.effect_usd is not None else "effect in USD not known"
-    return f"{usd(abs(finding.effect_usd))} too {'little' if finding.effect_usd > 0 else 'much'}"
 
 
 def _effect(finding: Finding) -> str:

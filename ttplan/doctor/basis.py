@@ -31,8 +31,9 @@ class CostChooser:
     tokens, cache writes, audio or images at the plain rate; a long prompt at the short one's; reasoning left out. Each row is
     looked at alone, so that the same row gets the same cost whatever it is imported with.
 
-    `cost_usd`, `baseline_cost_usd` and `cost_basis` are set; `recorded_cost_usd` stays. The baseline follows the cost where both
-    were the same; that of a gateway's cache hit becomes what the call would have cost where the log has none.
+    `cost_usd`, `baseline_cost_usd` and `cost_basis` are set, the last to the choice where it changed the row; `recorded_cost_usd`
+    stays. The baseline follows the cost where both were the same; that of a gateway's cache hit becomes what the call would have
+    cost where the log has none.
     """
 
     def __init__(self, cost: CostChoice, book: PriceBook | None = None, *, skip: bool = False) -> None:
@@ -102,7 +103,7 @@ class CostChooser:
         changed = pc.is_valid(cost)
         recorded, baseline, arrived = batch["recorded_cost_usd"], batch["baseline_cost_usd"], batch["cost_usd"]
         recorded = pc.if_else(
-            pc.equal(pc.fill_null(batch["cost_basis"], ""), "recomputed"), recorded, pc.coalesce(recorded, arrived)
+            pc.equal(pc.fill_null(batch["cost_basis"], "recorded"), "recorded"), pc.coalesce(recorded, arrived), recorded
         )
         self.recomputed += pc.sum(changed).as_py() or 0
         both = pc.and_(changed, pc.is_valid(recorded))
@@ -114,7 +115,7 @@ class CostChooser:
             "cost_usd": pc.if_else(changed, cost, arrived),
             "baseline_cost_usd": pc.if_else(changed, new_baseline, baseline),
             "recorded_cost_usd": recorded,
-            "cost_basis": pc.if_else(changed, "recomputed", pc.fill_null(batch["cost_basis"], "recorded")),
+            "cost_basis": pc.if_else(changed, self.cost, pc.fill_null(batch["cost_basis"], "recorded")),
         }
         for name, values in columns.items():
             field = batch.schema.field(name)
@@ -148,7 +149,9 @@ _RECOMPUTED = """
         WHEN w.verdict = 'tokens_missing' THEN NULL
         WHEN w.verdict IN ('cached_beside_input', 'reasoning_lost') THEN p.expected_usd + w.effect_usd
         ELSE p.expected_usd END AS cost
-    FROM ({priced}) p LEFT JOIN ({wrong}) w USING (id)
+    FROM {priced} p LEFT JOIN (
+        SELECT * FROM ({wrong}) WHERE verdict IN ('tokens_missing', 'cached_beside_input', 'reasoning_lost')
+    ) w USING (id)
 """
 _KINDS = ", ".join(f"'{kind}'" for kind in CERTAIN)
 _CERTAIN = f"""
@@ -156,5 +159,5 @@ _CERTAIN = f"""
         WHEN w.verdict IN ({_KINDS}) OR w.mask > 0 THEN p.expected_usd
         WHEN w.verdict = 'reasoning_lost' AND abs(p.recorded_usd - p.expected_usd) <= 0.0000005 THEN p.expected_usd + w.effect_usd
         END AS cost
-    FROM ({{priced}}) p LEFT JOIN ({{wrong}}) w USING (id)
+    FROM {{priced}} p LEFT JOIN ({{wrong}}) w USING (id)
 """  # noqa: S608

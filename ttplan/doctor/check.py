@@ -40,7 +40,7 @@ def check_rows(
 ) -> Diagnosis:
     """Check the requests of a relation `rows` (SQL, with those columns, in our names), which is called `log`, as of now, `at`.
 
-    Leaves nothing in the connection but temporary tables named `doctor_…`. Raises InputError where a column that every log has is
+    Leaves nothing in the connection. Raises InputError where a column that every log has is
     missing.
     """
     lacking = [name for name in ("id", "ts", "provider", "model", "input_tokens", "output_tokens") if name not in columns]
@@ -52,13 +52,16 @@ def check_rows(
     both = "recorded_usd IS NOT NULL AND expected_usd IS NOT NULL"
     ((count, recorded, compared, agreeing, ours, theirs),) = connection.sql(
         f"SELECT count(*), sum(recorded_usd), count(*) FILTER ({both}), count(*) FILTER ({both} AND verdict_1 = '{FINE}'), "  # noqa: S608
-        f"sum(recorded_usd) FILTER ({both}), sum(expected_usd) FILTER ({both}) FROM ({judged.priced})"
+        f"sum(recorded_usd) FILTER ({both}), sum(expected_usd) FILTER ({both}) FROM {judged.priced}"
     ).fetchall()
+    connection.execute("DROP TABLE doctor_judged")
     found = [
         *_costs(connection),
         *_rows_of(connection, shaped(rows, columns), at),
         *_gaps(connection, shaped(rows, columns)),
     ]
+    connection.execute("DROP TABLE doctor_wrong")
+    connection.unregister("doctor_prices")
     return Diagnosis(
         log=log,
         prices=catalogue_version() + (f", and {book.name}" if book.name else ""),

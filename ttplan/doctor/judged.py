@@ -70,7 +70,7 @@ STRICT = Tolerance(share="0.000001")
 
 
 class Judged(NamedTuple):
-    """Two relations, as SQL, of a connection in which `doctor_prices` is registered.
+    """Two relations of a connection: the name of a temporary table and SQL over it.
 
     `priced` has every row with `recorded_usd` (null: none), `expected_usd` (null: no price is known) and `verdict_1`, which is
     "fine" for those that are. `wrong` has the others: `verdict`, which is "off" or a kind of `doctor.kinds`; `effect_usd`, what
@@ -88,7 +88,7 @@ def shaped(rows: str, columns: Collection[str]) -> str:
         f"{types.get(name, name)} AS {name}" if name in columns else f"CAST(NULL AS {kind}) AS {name}"
         for name, kind in NEEDED.items()
     )
-    known = "cost_basis IS NOT DISTINCT FROM 'recomputed'" if "cost_basis" in columns else "FALSE"
+    known = "coalesce(cost_basis, 'recorded') <> 'recorded'" if "cost_basis" in columns else "FALSE"
     recorded = "recorded_cost_usd" if "recorded_cost_usd" in columns else f"CAST(NULL AS {_MONEY})"
     cost = "cost_usd" if "cost_usd" in columns else f"CAST(NULL AS {_MONEY})"
     return (
@@ -100,12 +100,33 @@ def shaped(rows: str, columns: Collection[str]) -> str:
 def judge(
     connection: duckdb.DuckDBPyConnection, rows: str, columns: Collection[str], book: PriceBook, tolerance: Tolerance = LOOSE
 ) -> Judged:
-    """The rows of `rows` (SQL, with those columns) held against `book`. Registers `doctor_prices` in the connection."""
+    """The rows of `rows` (SQL, with those columns) held against `book`.
+
+    Makes the temporary table `doctor_judged` in the connection, and registers `doctor_prices`.
+    """
     have = filled(connection, rows, [name for name in columns if name in NEEDED])
     connection.register("doctor_prices", price_relation(keys_of(connection, rows, have), book))
-    priced = with_expected(shaped(rows, columns), "doctor_prices", have, "r.*")
-    first = f"SELECT *, {_first_verdict(tolerance)} AS verdict_1 FROM ({priced})"  # noqa: S608
-    return Judged(first, _explained(first, parts(have), tolerance))
+    split = parts(have)
+    kept = ", ".join(f"r.{name}" for name in (*_KEPT, *GROUP, *CALLER, *(f"n_{rate}" for rate in split)))
+    priced = with_expected(shaped(rows, columns), "doctor_prices", have, f"coalesce(r.source_id, r.id) AS shown_id, {kept}")
+    # Kept, since the prices of a row are the dear part, and are asked for twice.
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE doctor_judged AS SELECT *, {_first_verdict(tolerance)} AS verdict_1 FROM ({priced})"  # noqa: S608
+    )
+    return Judged("doctor_judged", _explained("doctor_judged", split, tolerance))
+
+
+_KEPT = (
+    "id",
+    "ts",
+    "output_tokens",
+    "cached_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "recorded_usd",
+    "cached",
+    "status",
+)
 
 
 def _first_verdict(tolerance: Tolerance) -> str:
@@ -173,14 +194,14 @@ def _explained(first: str, split: Collection[str], tolerance: Tolerance) -> str:
         SELECT f.*, {deltas}, ({beside})::{_MONEY} AS beside_usd, ({thought})::{_MONEY} AS thought_usd,
             CASE WHEN verdict_1 <> '{_NO_OUTPUT}' THEN verdict_1 WHEN p.rate_output > 0 THEN 'tokens_missing' ELSE '{OFF}' END
                 AS verdict
-        FROM ({first}) f LEFT JOIN doctor_prices p USING (piece) LEFT JOIN doctor_prices b ON b.piece = f.base_piece
+        FROM {first} f LEFT JOIN doctor_prices p USING (piece) LEFT JOIN doctor_prices b ON b.piece = f.base_piece
         WHERE verdict_1 <> '{FINE}'
     """  # noqa: S608
     mask = " + ".join(f"CASE WHEN {_explains(sums, tolerance)} THEN {1 << bit} ELSE 0 END" for bit, sums in enumerate(_SUMS))
     group, caller = ", ".join(GROUP), ", ".join(CALLER)
     ratio = f"recorded_usd >= {_LEAST_RATIO} AND expected_usd >= {_LEAST_RATIO}"
     return f"""
-        SELECT id, coalesce(source_id, id) AS shown_id, ts, {group}, {caller}, recorded_usd, expected_usd,
+        SELECT id, shown_id, ts, {group}, {caller}, recorded_usd, expected_usd,
             verdict,
             CASE verdict WHEN 'cache_hit_billed' THEN -recorded_usd WHEN 'failed_billed' THEN -recorded_usd
                 WHEN 'cached_beside_input' THEN beside_usd WHEN 'reasoning_lost' THEN thought_usd WHEN 'unpriced' THEN NULL

@@ -21,7 +21,7 @@ _MONEY = "decimal(38, 12)"
 def cost_basis(table: ir.Table, question: Question) -> CostBasis | None:
     """What the question's requests say of their cost; None where the table does not say it.
 
-    `table` may have the columns `cost_basis` ("recorded" or "recomputed"; null is recorded) and `recorded_cost_usd`.
+    `table` may have the columns `cost_basis` ("recorded", "recomputed" or "doctor"; null is recorded) and `recorded_cost_usd`.
     """
     if "cost_basis" not in table.columns:
         return None
@@ -30,13 +30,14 @@ def cost_basis(table: ir.Table, question: Question) -> CostBasis | None:
     kept = kept.mutate(basis=kept.cost_basis.fill_null("recorded"), was=was.cast(_MONEY), now=kept.cost_usd.cast(_MONEY))
     rows = fetch(kept.group_by("basis").aggregate(rows=kept.count(), now=kept.now.sum(), was=kept.was.sum())).to_pylist()
     found: dict[str, dict[str, Any]] = {row["basis"]: row for row in rows}
-    recorded, recomputed = found.get("recorded", {}), found.get("recomputed", {})
+    recorded, *computed = (found.get(basis, {}) for basis in ("recorded", "recomputed", "doctor"))
     return CostBasis(
         recorded=recorded.get("rows", 0),
-        recomputed=recomputed.get("rows", 0),
+        recomputed=sum(row.get("rows", 0) for row in computed),
+        by_doctor=computed[-1].get("rows", 0),
         recorded_usd=_usd(recorded, "now"),
-        recomputed_usd=_usd(recomputed, "now"),
-        was_recorded_usd=_usd(recomputed, "was"),
+        recomputed_usd=sum((_usd(row, "now") for row in computed), Decimal(0)),
+        was_recorded_usd=sum((_usd(row, "was") for row in computed), Decimal(0)),
     )
 
 
@@ -45,9 +46,10 @@ def basis_caveats(basis: CostBasis | None) -> Iterator[str]:
     if basis is None or not basis.recomputed:
         return
     total = basis.recorded + basis.recomputed
+    who = "by the doctor from" if basis.by_doctor == basis.recomputed else "from"
     yield (
-        f"{basis.recomputed:,} of {total:,} requests ({basis.recomputed / total:.1%}) have costs recomputed from tokens "
-        f"and prices: {basis.recomputed_usd:,.2f} USD, where the log recorded {basis.was_recorded_usd:,.2f} USD."
+        f"{basis.recomputed:,} of {total:,} requests ({basis.recomputed / total:.1%}) have costs recomputed {who} "
+        f"tokens and prices: {basis.recomputed_usd:,.2f} USD, where the log recorded {basis.was_recorded_usd:,.2f} USD."
     )
 
 

@@ -13,7 +13,7 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from ttplan.engine.portable import fetch, holds_instants, money_type
-from ttplan.model.errors import DataError, InputError
+from ttplan.model.errors import InputError
 from ttplan.model.money import MAX_MONEY
 from ttplan.model.request import MAX_TOKENS, RequestLog
 
@@ -146,11 +146,11 @@ def broken(table: ir.Table) -> ir.BooleanValue:
 
 
 def refuse_broken(table: ir.Table) -> None:
-    """Raise DataError that counts, by column, the rows of `table` that are `broken` or have no `ts` or `org_id`."""
+    """Raise InputError that counts, by column, the rows of `table` that are `broken` or have no `ts` or `org_id`."""
     faults = _faults(table) | {name: table[name].isnull() for name in ("ts", "org_id")}
     counts = fetch(table.aggregate(**{name: fault.sum() for name, fault in faults.items()})).to_pylist()[0]
     said = "; ".join(f"{name} in {count:,} rows, {_LIMITS.get(name, 'never null')}" for name, count in counts.items() if count)
-    raise DataError(f"the table has rows that are no requests: {said}")
+    raise InputError(f"the table has rows that are no requests: {said}")
 
 
 def _faults(table: ir.Table) -> dict[str, ir.BooleanValue]:

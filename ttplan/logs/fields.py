@@ -37,7 +37,7 @@ FLAG = Kind(r"(?i)true|false|1|0", "TRY_CAST({c} AS BOOLEAN)", "true or false")
 MAX_USAGE = 64 * 2**10
 """A usage object of more bytes than this is not kept."""
 USAGE = Kind(r"(?s).*", "CASE WHEN json_valid({c}) THEN {c} END", "JSON")
-BASIS = Kind(r"recorded|recomputed", "{c}", "recorded or recomputed")
+BASIS = Kind(r"recorded|recomputed|doctor", "{c}", "recorded, recomputed or doctor")
 LAYER = Kind(r"l1|l2", "{c}", "l1, l2 or nothing")
 UUID_TEXT = Kind(
     r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}", "lower({c})", "a UUID such as 6f1c…-…"

@@ -42,9 +42,14 @@ def recognise(connection: duckdb.DuckDBPyConnection, opened: Opened, formats: Ma
 
 
 def rows_of(connection: duckdb.DuckDBPyConnection, opened: Opened, format: Format) -> str:
-    """Where a format's rows are in this file: the first of its places that has any."""
+    """Where a format's rows are in this file: of its places the one whose rows have most of its keys, the first of equals."""
+    places = format.mapping.rows
+    if len(places) == 1:
+        return places[0]
     seen = _Seen(connection, opened)
-    return next((rows for rows in format.mapping.rows if seen.keys(rows, format)), format.mapping.rows[0])
+    paths = [path for value in format.mapping.fields.values() for path in value.paths()]
+    wanted = {str(parse_path(path)[0]) for path in (*paths, *format.signs.needs)}
+    return max(places, key=lambda rows: len(wanted & set(seen.keys(rows, format))))
 
 
 def keys_of(

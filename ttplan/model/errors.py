@@ -31,7 +31,7 @@ class InputError(TtplanError):
 
 
 class DataError(InputError):
-    """Logged requests that a replay cannot be made of. A plan that ends so is kept as a failed one."""
+    """A logged request with a value that a replay found out not to be usable. A plan that ends so is kept as a failed one."""
 
 
 class CanonicalError(InputError):

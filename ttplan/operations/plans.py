@@ -46,7 +46,7 @@ def make_plan(
 
     `made` is asked once the replay is done. `log` names the store in errors; `new_id` gives the organisation where nothing
     says one. Raises InputError, and KeyboardInterrupt at an interrupt; nothing is written then. Where the replay itself breaks,
-    it is kept as a failed plan, with its reason: DataError for rows that no replay can be made of, ReplayFailed for all else.
+    it is kept as a failed plan, with its reason: DataError where a logged value is the reason, ReplayFailed for all else.
     """
     with store.read() as snapshot:
         org_id = snapshot.org_id()

@@ -15,6 +15,6 @@ ALTER TABLE requests ADD COLUMN provider_usage VARCHAR;
 ALTER TABLE requests ADD COLUMN logged_provider VARCHAR;
 ALTER TABLE requests ADD COLUMN logged_model VARCHAR;
 ALTER TABLE requests ADD COLUMN recorded_cost_usd DECIMAL(38, 12);
--- Where cost_usd is from: recorded or recomputed. Until now all of it was recorded.
+-- Where cost_usd is from: recorded, recomputed, or recomputed by the doctor. Until now all of it was recorded.
 ALTER TABLE requests ADD COLUMN cost_basis VARCHAR;
 UPDATE requests SET recorded_cost_usd = cost_usd, cost_basis = 'recorded';
