@@ -198,7 +198,9 @@ def bad(ws: Workspace, **options: Any) -> dict[str, str]:
 def test_a_store_that_is_well(ws: Workspace, tmp_path: Path) -> None:
     found = ws.health().found
     assert found.ok
-    assert [check.name for check in found.checks] == ["schema", "key", "chain", "plans", "routes", "orphans", "prices"]
+    assert [check.name for check in found.checks] == [
+        *("schema", "key", "chain", "plans", "routes", "orphans", "prices", "costs", "policy")
+    ]
     assert found.checks[1].said == "there, and the one that the chain goes on with"
     assert "2 days old" in found.checks[6].said
     assert ws.health(public_key=KEY.public_key.hex).found.checks[2].said == "1 entries; verified"

@@ -89,6 +89,7 @@ _HOMES = {
         "InvalidState",
         "KeyFileError",
         "PlanNotFound",
+        "PolicyBlocked",
         "ProofError",
         "ReplayFailed",
         "SeqGap",

@@ -44,7 +44,7 @@ def litellms(config: dict[str, Any], model: str, tag: str | None) -> Decision:
         tagged = [params for params in found if tag in params["tags"]]
         found = tagged or [params for params in found if "default" in params["tags"]]
     (params,) = found
-    fallbacks = next((one[name] for one in settings.get("fallbacks", []) if name in one), [])
+    fallbacks: list[str] = next((one[name] for one in settings.get("fallbacks", []) if name in one), [])
     answers = params["model"].split("/", 1)[-1]
     return Decision(model if answers == "*" else answers, tuple(litellms(config, one, None).model for one in fallbacks))
 

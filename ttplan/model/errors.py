@@ -139,6 +139,21 @@ class Unsayable(TtplanError):
         )
 
 
+class PolicyBlocked(ApplyError):
+    """The plan does not meet a blocking rule of the store's policy; `rules` says which. Nothing was written."""
+
+    exit_code = 1
+
+    def __init__(self, plan_id: UUID, rules: Sequence[tuple[str, str]]) -> None:
+        self.plan_id = plan_id
+        self.rules = tuple(rules)
+        said = "; ".join(f"{rule!r:.80} ({found})" for rule, found in self.rules)
+        super().__init__(
+            f"plan {plan_id} does not meet the policy: {said}. Plan again, have it approved, or apply it with an override that "
+            "names you and your reason (--override-by, --reason), which its audit entry then says"
+        )
+
+
 class StoreError(ApplyError):
     """The store could not complete the operation. It was rolled back: nothing was written."""
 

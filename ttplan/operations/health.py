@@ -12,6 +12,7 @@ from ttplan.model.errors import InputError, KeyFileError, StoreError
 from ttplan.model.health import Check, Health
 from ttplan.model.plan_run import LiveRoute
 from ttplan.operations.drift import find_drift
+from ttplan.policy.check import is_as_signed
 from ttplan.store.duckdb import DuckDBStore
 from ttplan.store.duckdb_file import drafts_beside
 from ttplan.store.protocol import Snapshot, Store
@@ -51,6 +52,7 @@ def check_health(
                 _orphans(store, snapshot),
                 _prices(snapshot, at, price_age),
                 _costs(snapshot, at),
+                _policy(snapshot),
             )
         )
 
@@ -134,6 +136,20 @@ def _costs(snapshot: Snapshot, at: datetime) -> Check:
         where = "as projected" if figure.consistent else "not what was projected; see `ttplan reconcile`"
         said.append(f"plan {run.name!r:.60}: {error:+.1f} % of the expected cost a request, {where}")
     return Check(name="costs", ok=ok, said="; ".join(said) or f"nothing to compare: no live plan has {FEW} requests since")
+
+
+def _policy(snapshot: Snapshot) -> Check:
+    """Whether plans are held to the policy that was signed for, or to none where none was."""
+    org_id = snapshot.org_id()
+    try:
+        policy = snapshot.policy()
+    except StoreError as error:
+        return Check(name="policy", ok=False, said=str(error))
+    ok = org_id is None or is_as_signed(snapshot, org_id, policy)
+    said = (
+        "none" if policy is None else f"{len(policy.rules)} rules" + (", and approvals" if policy.approvals is not None else "")
+    )
+    return Check(name="policy", ok=ok, said=said if ok else f"{said}, which is not what was signed for; set it anew")
 
 
 def _live(snapshot: Snapshot) -> Iterator[LiveRoute]:

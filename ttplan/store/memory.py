@@ -16,6 +16,7 @@ from ttplan.model.empty import empty_result
 from ttplan.model.errors import InputError, PlanNotFound, StoreError
 from ttplan.model.plan import PlanConfig, PlanResult
 from ttplan.model.plan_run import LiveRoute, PlanRun, Status, UnreadableRoute
+from ttplan.model.policy import Policy
 from ttplan.model.quality import QualityResult
 from ttplan.model.reconciliation import Reconciliation
 from ttplan.model.route import ProposedRoute
@@ -39,6 +40,7 @@ class _State:
     routes: dict[tuple[UUID, str], LiveRoute] = field(default_factory=dict)
     chains: dict[UUID, tuple[Record, ...]] = field(default_factory=dict)
     reconciliations: tuple[tuple[UUID, Reconciliation], ...] = ()
+    policy: Policy | None = None
     requests: dict[str, dict[str, Any]] = field(default_factory=dict)
     request_schema: pa.Schema | None = None
 
@@ -86,6 +88,9 @@ class MemorySnapshot:
     def reconciliations(self, org_id: UUID) -> list[Reconciliation]:
         own = (found for org, found in self._state.reconciliations if org == org_id)
         return sorted(own, key=lambda found: found.reconciled_at)
+
+    def policy(self) -> Policy | None:
+        return self._state.policy
 
     def request_count(self) -> int:
         return len(self._state.requests)
@@ -205,6 +210,9 @@ class MemoryTransaction(MemorySnapshot):
 
     def add_reconciliation(self, org_id: UUID, found: Reconciliation) -> None:
         self._state.reconciliations = (*self._state.reconciliations, (org_id, found))
+
+    def set_policy(self, policy: Policy | None) -> None:
+        self._state.policy = policy
 
     def append_entry(self, record: Record) -> None:
         org_id = UUID(record.org_id)

@@ -9,6 +9,7 @@ from ttplan.workspace.chain import ChainVerbs
 from ttplan.workspace.gateways import GatewayVerbs
 from ttplan.workspace.live import LiveVerbs
 from ttplan.workspace.plans import PlanVerbs
+from ttplan.workspace.policy import PolicyVerbs
 from ttplan.workspace.record import RecordVerbs
 from ttplan.workspace.requests import RequestVerbs
 from ttplan.workspace.stored import StoredVerbs
@@ -17,5 +18,5 @@ from ttplan.workspace.wiring import PathLike
 __all__ = ["PathLike", "Workspace"]
 
 
-class Workspace(RequestVerbs, PlanVerbs, LiveVerbs, GatewayVerbs, RecordVerbs, StoredVerbs, ChainVerbs):
+class Workspace(RequestVerbs, PlanVerbs, PolicyVerbs, LiveVerbs, GatewayVerbs, RecordVerbs, StoredVerbs, ChainVerbs):
     """A store with its key: import logs, plan, apply, look, verify. Made by `ttplan.open`."""
