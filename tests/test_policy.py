@@ -409,7 +409,7 @@ def test_health_looks_at_the_policy(ws: Workspace, tmp_path: Path) -> None:
 
     assert policy() == (True, "none")
     ws.set_policy(BLOCKS)
-    assert policy() == (True, "1 rules")
+    assert policy() == (True, "1 rule")
     with duckdb.connect(str(tmp_path / "s.duckdb")) as connection:
         connection.execute("DELETE FROM settings WHERE name = 'policy'")
     assert policy() == (False, "none, which is not what was signed for; set it anew")

@@ -21,9 +21,11 @@ from ttplan.engine.portable import fetch
 from ttplan.engine.question import Question
 from ttplan.engine.replay import answer, replay
 from ttplan.logs.reader import SCHEMA
+from ttplan.model.audit import Actor, Anonymous, ApiKey, System, User
 from ttplan.model.errors import InputError, PlanNotFound, StoreError
 from ttplan.model.plan import PlanConfig
 from ttplan.model.plan_run import LiveRoute, SeenRoute
+from ttplan.model.policy import Approvals, Policy, Rule
 from ttplan.model.reconciliation import CostChange, Figure, Reconciliation
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
 from ttplan.quality.result import unverified
@@ -537,3 +539,33 @@ def test_what_plans_were_worth_is_kept_by_organisation_oldest_first(store: Store
         _ = 1 / 0
     with store.read() as snapshot:
         assert len(snapshot.reconciliations(ORG)) == 2
+
+
+def test_a_policy_is_kept_replaced_and_taken_back(store: Store) -> None:
+    policy = Policy(rules=(Rule(rule="it's > 'İ'", level="advisory"),), approvals=Approvals(needed=2))
+    with store.read() as snapshot:
+        assert snapshot.policy() is None
+    with store.transaction() as tx:
+        tx.set_org_id(ORG)
+        tx.set_policy(Policy())
+        tx.set_policy(policy)
+        assert tx.policy() == policy
+    with pytest.raises(ZeroDivisionError), store.transaction() as tx:
+        tx.set_policy(None)
+        _ = 1 / 0
+    with store.read() as snapshot:
+        assert snapshot.policy() == policy
+    with store.transaction() as tx:
+        tx.set_policy(None)
+    with store.read() as snapshot:
+        assert snapshot.policy() is None
+        assert snapshot.org_id() == ORG
+
+
+@pytest.mark.parametrize("author", [None, User(UUID(int=7)), ApiKey(UUID(int=8)), System(), Anonymous()])
+def test_who_made_a_plan_is_read_back_equal(store: Store, author: Actor | None) -> None:
+    run = plans.run(1, (plans.route(1),), author=author)
+    with store.transaction() as tx:
+        tx.add_plan(run)
+    with store.read() as snapshot:
+        assert snapshot.plan(run.plan_id) == run

@@ -11,6 +11,7 @@ from ttplan.audit.signer import Signer
 from ttplan.model.errors import InputError, KeyFileError, StoreError
 from ttplan.model.health import Check, Health
 from ttplan.model.plan_run import LiveRoute
+from ttplan.model.policy import Policy
 from ttplan.operations.drift import find_drift
 from ttplan.policy.check import is_as_signed
 from ttplan.store.duckdb import DuckDBStore
@@ -146,10 +147,13 @@ def _policy(snapshot: Snapshot) -> Check:
     except StoreError as error:
         return Check(name="policy", ok=False, said=str(error))
     ok = org_id is None or is_as_signed(snapshot, org_id, policy)
-    said = (
-        "none" if policy is None else f"{len(policy.rules)} rules" + (", and approvals" if policy.approvals is not None else "")
-    )
+    said = "none" if policy is None else _told(policy)
     return Check(name="policy", ok=ok, said=said if ok else f"{said}, which is not what was signed for; set it anew")
+
+
+def _told(policy: Policy) -> str:
+    rules = f"{len(policy.rules)} {'rule' if len(policy.rules) == 1 else 'rules'}"
+    return rules if policy.approvals is None else f"{rules}, and approvals"
 
 
 def _live(snapshot: Snapshot) -> Iterator[LiveRoute]:
