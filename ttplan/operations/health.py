@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
 from ttplan.audit.keys import VerifyingKey
+from ttplan.audit.rotation import goes_on_with
 from ttplan.audit.signer import Signer
 from ttplan.model.errors import KeyFileError, StoreError
 from ttplan.model.health import Check, Health
@@ -62,9 +63,8 @@ def _key(snapshot: Snapshot, signing_key: Callable[[], Signer]) -> tuple[Signer 
     if org_id is None or tip is None:
         return key, Check(name="key", ok=True, said="there, and nothing is signed yet")
     last = next(iter(snapshot.entries(org_id, since=tip.seq)))
-    fault = key.public_key.fault(bytes.fromhex(last.signature), bytes.fromhex(last.hash))
-    if fault is not None:
-        said = f"there, but the chain's last entry ({tip.seq}) was not signed with it; load the key that the chain goes on with"
+    if not goes_on_with(last, key.public_key):
+        said = f"there, but the chain does not go on with it after its last entry ({tip.seq}); load the key that it goes on with"
         return key, Check(name="key", ok=False, said=said)
     return key, Check(name="key", ok=True, said="there, and the one that the chain goes on with")
 
