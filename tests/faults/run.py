@@ -1,0 +1,138 @@
+"""Run lives with a fault in each, and print what came of them.
+
+python -m tests.faults.run [--runs 1000] [--seed 1] [--jobs 2] [--only KIND ...] [--from NUMBER]
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import pkgutil
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+
+import ttplan
+from tests.faults.harness import Outcome, Setting, run_one
+from tests.faults.kinds import KINDS, room_for
+from tests.faults.life import make_templates
+from ttplan.store.schema import migrations
+
+
+def main() -> None:
+    asked = _asked()
+    started = time.monotonic()
+    _load_everything()
+    place = Path(tempfile.mkdtemp(prefix="ttplan-faults-"))
+    place.chmod(0o711)  # for a process without rights, too
+    try:
+        outcomes, notes = _run(asked, place)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    _print(asked, outcomes, notes, time.monotonic() - started)
+    sys.exit(any(one.violations for one in outcomes))
+
+
+def _asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.run", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at once")
+    parser.add_argument("--only", nargs="+", choices=[kind.name for kind in KINDS], metavar="KIND", help="only these faults")
+    parser.add_argument("--from", type=int, default=0, dest="first", help="the number of the first run")
+    parser.add_argument("--show", action="store_true", help="print each run")
+    return parser.parse_args()
+
+
+def _load_everything() -> None:
+    """Import all there is, so that no child has to: not even one that may not read the files any more."""
+    for module in pkgutil.walk_packages(ttplan.__path__, "ttplan."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    importlib.import_module("ibis.backends.duckdb")
+    migrations()
+
+
+def _run(asked: argparse.Namespace, place: Path) -> tuple[list[Outcome], list[str]]:
+    templates = place / "templates"
+    templates.mkdir()
+    templates.chmod(0o755)
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        os.close(reading)
+        moments = make_templates(templates)
+        os.write(writing, json.dumps(moments).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as said:
+        moments = json.loads(said.read())
+    os.wait()
+    pipes = [_worker(asked, place, moments, job) for job in range(asked.jobs)]
+    outcomes: list[Outcome] = []
+    notes: list[str] = []
+    for pipe in pipes:
+        with os.fdopen(pipe) as lines:
+            for line in lines:
+                said = json.loads(line)
+                if "note" in said:
+                    notes.append(said["note"])
+                else:
+                    outcomes.append(Outcome(**said))
+    for _ in pipes:
+        os.wait()
+    return sorted(outcomes, key=lambda one: one.number), sorted(set(notes))
+
+
+def _worker(asked: argparse.Namespace, place: Path, moments: dict[str, int], job: int) -> int:
+    """A process that does each run whose number is its own, and writes the outcomes to the pipe that is returned."""
+    reading, writing = os.pipe()
+    if os.fork():
+        os.close(writing)
+        return reading
+    own = place / f"job-{job}"
+    (own / "small").mkdir(parents=True)
+    for folder in (own, own / "small"):
+        folder.chmod(0o755)
+    kinds = [kind for kind in KINDS if not asked.only or kind.name in asked.only]
+    with os.fdopen(writing, "w") as out:
+        why = room_for(own / "small") if any(kind.small_disk for kind in kinds) else None
+        if why is not None:
+            kinds = [kind for kind in kinds if not kind.small_disk]
+            print(
+                json.dumps({"note": f"disk full: not run, since no small disk can be mounted here ({why})"}), file=out, flush=True
+            )
+        setting = Setting(asked.seed, place / "templates", moments, own, tuple(kinds))
+        for number in range(asked.first + job, asked.first + asked.runs, asked.jobs):
+            outcome = run_one(setting, number)
+            print(json.dumps(asdict(outcome)), file=out, flush=True)
+    os._exit(0)
+
+
+def _print(asked: argparse.Namespace, outcomes: list[Outcome], notes: list[str], seconds: float) -> None:
+    for one in outcomes:
+        if one.violations or asked.show:
+            print(json.dumps(asdict(one)))
+    bad = [one for one in outcomes if one.violations]
+    print(f"{len(outcomes):,} runs with seed {asked.seed}: {len(bad)} violations, in {seconds:.0f} s")
+    print(f"{'fault':22}{'runs':>7}{'struck':>8}{'steps done':>12}{'errors':>8}{'violations':>12}")
+    for name in [kind.name for kind in KINDS]:
+        of = [one for one in outcomes if one.kind == name]
+        if of:
+            struck, done = sum(one.struck for one in of), sum(one.done for one in of)
+            errors, violations = sum(len(one.errors) for one in of), sum(bool(one.violations) for one in of)
+            print(f"{name:22}{len(of):>7,}{struck:>8,}{done:>12,}{errors:>8,}{violations:>12,}")
+    told = Counter(error.partition(":")[0] for one in outcomes for error in one.errors)
+    print("errors told: " + (", ".join(f"{name} {count}" for name, count in told.most_common()) or "none"))
+    print(*notes, sep="\n")
+    spent = os.times()
+    print(f"CPU: {spent.user + spent.system + spent.children_user + spent.children_system:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
