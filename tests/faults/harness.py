@@ -62,7 +62,7 @@ def run_one(setting: Setting, number: int) -> Outcome:
     chance = Random(f"{setting.seed}/{number}")
     (kind,) = chance.choices(setting.kinds, [kind.often for kind in setting.kinds])
     (stage,) = chance.choices(STAGES, [SHARES[stage] for stage in STAGES])
-    possible = POSSIBLE[stage]
+    possible = {step: often for step, often in POSSIBLE[stage].items() if step in kind.steps}
     steps = chance.choices(list(possible), list(possible.values()), k=2 if stage == "living" and chance.random() < 0.4 else 1)
     folder = (setting.place / "small" if kind.small_disk else setting.place) / f"run-{number}"
     scene = Scene(folder, chance)
@@ -98,7 +98,7 @@ def _live(setting: Setting, scene: Scene, kind: Kind, outcome: Outcome, known: F
 
 def _moments(setting: Setting, kind: Kind, step: str) -> int:
     # Those at which the log is there are few.
-    return 3 if kind.name == "log truncated" else max(setting.moments[step], 1)
+    return 2 if kind.name == "log truncated" else max(setting.moments[step], 1)
 
 
 @dataclass
@@ -175,7 +175,9 @@ def _child(scene: Scene, kind: Kind, outcome: Outcome, known: Facts, target: int
         try:
             done = step_with(number, step)
         except ttplan.TtplanError as error:
-            applied = step in WRITES_ENTRY and bool(getattr(error, "applied", False))
+            # A key file that cannot be replaced is told once the entry is there.
+            rotated = step == "rotate" and isinstance(error, ttplan.KeyFileError)
+            applied = step in WRITES_ENTRY and (rotated or bool(getattr(error, "applied", False)))
             scene.say(error=type(error).__name__, message=str(error), step=step, applied=applied)
         else:
             known.learn(done)

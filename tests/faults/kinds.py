@@ -20,7 +20,7 @@ from typing import Any
 import duckdb
 
 import ttplan
-from tests.faults.life import STORE, Clock
+from tests.faults.life import STEPS, STORE, WRITING, Clock
 from ttplan.model.errors import StoreLocked
 
 NOBODY = 65534
@@ -60,8 +60,8 @@ class Kind:
     """A fault.
 
     `strike` runs in the child at the moment; `helper`, a process of its own, once the child calls it; `after` in the parent, when
-    the child has ended. `counts` says which moments are meant, `allowed` to which errors the fault may lead, `dies` that the child
-    is meant to end there.
+    the child has ended. `counts` says which moments are meant, `allowed` to which errors the fault may lead, `steps` which steps
+    it is for, `dies` that the child is meant to end there.
     """
 
     name: str
@@ -72,6 +72,7 @@ class Kind:
     counts: Callable[[Scene], bool] = lambda _scene: True
     lock_timeout: float = 60.0
     allowed: tuple[str, ...] = ()
+    steps: frozenset[str] = frozenset(STEPS)
     small_disk: bool = False
     unprivileged: bool = False
     dies: bool = False
@@ -165,6 +166,9 @@ def _hold(scene: Scene, seconds: float) -> None:
     """
     if not os.read(scene.calls, 8):
         return
+    if not scene.store.exists():  # DuckDB would make one
+        _answer(scene, b"n")
+        return
     while True:
         try:
             held = duckdb.connect(str(scene.store))
@@ -218,7 +222,7 @@ KINDS = (
     Kind("kill", 30, _kill, dies=True),
     Kind("kill within a call", 16, _call, _kill_caller, dies=True),
     Kind("kill within a write", 14, lambda scene: _no_more_than(scene, signal.SIG_DFL), dies=True),
-    Kind("log truncated", 12, _kill, after=_truncate, counts=_logged, dies=True),
+    Kind("log truncated", 12, _kill, after=_truncate, counts=_logged, steps=WRITING, dies=True),
     Kind("disk full", 10, _fill, after=_make_room, allowed=NO_ROOM, small_disk=True),
     Kind("write refused", 6, lambda scene: _no_more_than(scene, signal.SIG_IGN), allowed=NO_ROOM),  # type: ignore[arg-type]
     Kind("no permission", 8, _forbid, after=_permit, allowed=NO_ROOM, unprivileged=True),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +21,6 @@ from tests.faults.points import Points
 from tests.test_logs import numbered, write
 from ttplan.audit.keys import save_key
 from ttplan.model.audit import AuditEntry, System
-from ttplan.store.duckdb import DuckDBStore
 from ttplan.workspace import Workspace
 
 STORE = "s.duckdb"
@@ -55,7 +55,8 @@ class Facts:
 
     def learn(self, done: dict[str, Any]) -> None:
         """Take in what a step said when it was done."""
-        if "plan" in done:
+        if "plan" in done:  # the last one that something became of is the last in order
+            self.statuses.pop(done["plan"], None)
             self.statuses[done["plan"]] = done["status"]
         if "entry" in done:
             self.entries.append(done["entry"])
@@ -95,7 +96,7 @@ def _apply(life: Living) -> dict[str, Any]:
 
 
 def _revert(life: Living) -> dict[str, Any]:
-    plan = _choose(life, "applied")
+    plan = _choose(life, "applied", last=life.chance.random() < 0.9)
     return _entered(life.workspace.revert(plan, actor=System())) | {"plan": plan, "status": "reverted"}
 
 
@@ -129,7 +130,8 @@ STEPS: dict[str, Step] = {
     "backup": _backup,
     "look": _look,
 }
-WRITES_ENTRY = {"apply", "revert", "repair", "rotate"}
+WRITES_ENTRY = frozenset({"apply", "revert", "repair", "rotate"})
+WRITING = WRITES_ENTRY | {"import", "plan"}
 POSSIBLE = {
     "new": {"import": 1},
     "imported": {"plan": 2, "import": 1},
@@ -140,9 +142,9 @@ POSSIBLE = {
 """Which steps are taken at which stage, and how often."""
 
 
-def _choose(life: Living, status: str) -> str:
-    found = sorted(plan for plan, known in life.facts.statuses.items() if known == status)
-    return life.chance.choice(found or sorted(life.facts.statuses))
+def _choose(life: Living, status: str, *, last: bool = False) -> str:
+    found = [plan for plan, known in life.facts.statuses.items() if known == status] or list(life.facts.statuses)
+    return found[-1] if last else life.chance.choice(found)
 
 
 def _entered(entry: AuditEntry | None) -> dict[str, Any]:
@@ -208,8 +210,6 @@ def _if_possible(life: Living, step: Step) -> None:
 
 
 def _count(folder: Path, stage: Path, step: str, points: Points) -> int:
-    import shutil
-
     scratch = folder / "scratch"
     shutil.copytree(stage, scratch)
     try:
@@ -219,9 +219,3 @@ def _count(folder: Path, stage: Path, step: str, points: Points) -> int:
         return points.passed
     finally:
         shutil.rmtree(scratch)
-
-
-def anchors(store: DuckDBStore, org_id: UUID) -> Iterable[str]:
-    """The entries of a chain, as acknowledgements have them."""
-    with store.read() as snapshot:
-        return [f"{record.seq}:{record.hash}" for record in snapshot.entries(org_id)]

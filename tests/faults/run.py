@@ -6,10 +6,8 @@ python -m tests.faults.run [--runs 1000] [--seed 1] [--jobs 2] [--only KIND ...]
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
-import pkgutil
 import shutil
 import sys
 import tempfile
@@ -18,17 +16,16 @@ from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
-import ttplan
 from tests.faults.harness import Outcome, Setting, run_one
 from tests.faults.kinds import KINDS, room_for
 from tests.faults.life import make_templates
-from ttplan.store.schema import migrations
+from tests.faults.warm import load_everything
 
 
 def main() -> None:
     asked = _asked()
     started = time.monotonic()
-    _load_everything()
+    load_everything()
     place = Path(tempfile.mkdtemp(prefix="ttplan-faults-"))
     place.chmod(0o711)  # for a process without rights, too
     try:
@@ -50,15 +47,6 @@ def _asked() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _load_everything() -> None:
-    """Import all there is, so that no child has to: not even one that may not read the files any more."""
-    for module in pkgutil.walk_packages(ttplan.__path__, "ttplan."):
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
-    importlib.import_module("ibis.backends.duckdb")
-    migrations()
-
-
 def _run(asked: argparse.Namespace, place: Path) -> tuple[list[Outcome], list[str]]:
     templates = place / "templates"
     templates.mkdir()
@@ -73,51 +61,54 @@ def _run(asked: argparse.Namespace, place: Path) -> tuple[list[Outcome], list[st
     with os.fdopen(reading) as said:
         moments = json.loads(said.read())
     os.wait()
-    pipes = [_worker(asked, place, moments, job) for job in range(asked.jobs)]
+    hearing, telling = os.pipe()
+    for job in range(asked.jobs):
+        _worker(asked, place, moments, job, telling)
+    os.close(telling)
     outcomes: list[Outcome] = []
-    notes: list[str] = []
-    for pipe in pipes:
-        with os.fdopen(pipe) as lines:
-            for line in lines:
-                said = json.loads(line)
-                if "note" in said:
-                    notes.append(said["note"])
-                else:
-                    outcomes.append(Outcome(**said))
-    for _ in pipes:
+    notes: set[str] = set()
+    with os.fdopen(hearing) as lines:
+        for line in lines:
+            said = json.loads(line)
+            if "note" in said:
+                notes.add(said["note"])
+                continue
+            outcomes.append(Outcome(**said))
+            if outcomes[-1].violations or asked.show:
+                print(line.rstrip(), flush=True)
+    for _ in range(asked.jobs):
         os.wait()
-    return sorted(outcomes, key=lambda one: one.number), sorted(set(notes))
+    return sorted(outcomes, key=lambda one: one.number), sorted(notes)
 
 
-def _worker(asked: argparse.Namespace, place: Path, moments: dict[str, int], job: int) -> int:
-    """A process that does each run whose number is its own, and writes the outcomes to the pipe that is returned."""
-    reading, writing = os.pipe()
+def _worker(asked: argparse.Namespace, place: Path, moments: dict[str, int], job: int, telling: int) -> None:
+    """Start a process that does each run whose number is its own, and tells the outcomes."""
     if os.fork():
-        os.close(writing)
-        return reading
+        return
     own = place / f"job-{job}"
     (own / "small").mkdir(parents=True)
     for folder in (own, own / "small"):
         folder.chmod(0o755)
     kinds = [kind for kind in KINDS if not asked.only or kind.name in asked.only]
-    with os.fdopen(writing, "w") as out:
-        why = room_for(own / "small") if any(kind.small_disk for kind in kinds) else None
-        if why is not None:
-            kinds = [kind for kind in kinds if not kind.small_disk]
-            print(
-                json.dumps({"note": f"disk full: not run, since no small disk can be mounted here ({why})"}), file=out, flush=True
-            )
-        setting = Setting(asked.seed, place / "templates", moments, own, tuple(kinds))
-        for number in range(asked.first + job, asked.first + asked.runs, asked.jobs):
-            outcome = run_one(setting, number)
-            print(json.dumps(asdict(outcome)), file=out, flush=True)
+    why = room_for(own / "small") if any(kind.small_disk for kind in kinds) else None
+    if why is not None:
+        kinds = [kind for kind in kinds if not kind.small_disk]
+        _tell(telling, {"note": f"disk full: not run, since no small disk can be mounted here ({why})"})
+    setting = Setting(asked.seed, place / "templates", moments, own, tuple(kinds))
+    for number in range(asked.first + job, asked.first + asked.runs, asked.jobs):
+        outcome = run_one(setting, number)
+        outcome.violations = [one[-900:] for one in outcome.violations[:3]]
+        outcome.errors = [one[:400] for one in outcome.errors[:3]]
+        _tell(telling, asdict(outcome))
     os._exit(0)
 
 
+def _tell(telling: int, said: dict[str, object]) -> None:
+    # One write of less than 4,096 bytes, so that lines of several processes do not mix.
+    os.write(telling, json.dumps(said).encode()[:4000] + b"\n")
+
+
 def _print(asked: argparse.Namespace, outcomes: list[Outcome], notes: list[str], seconds: float) -> None:
-    for one in outcomes:
-        if one.violations or asked.show:
-            print(json.dumps(asdict(one)))
     bad = [one for one in outcomes if one.violations]
     print(f"{len(outcomes):,} runs with seed {asked.seed}: {len(bad)} violations, in {seconds:.0f} s")
     print(f"{'fault':22}{'runs':>7}{'struck':>8}{'steps done':>12}{'errors':>8}{'violations':>12}")
