@@ -15,6 +15,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -35,7 +36,7 @@ from ttplan.workspace import Workspace
 
 PLANS = 60
 ROWS = 5
-OFTEN = {"apply": 34, "revert": 20, "add": 14, "read": 14, "drift": 8, "import": 7, "backup": 3}
+OFTEN = {"apply": 34, "revert": 20, "add": 14, "read": 14, "drift": 8, "import": 7, "backup": 3, "repair": 3}
 """Which operations, and how often."""
 
 
@@ -78,10 +79,11 @@ class _One:
             "apply": lambda: self._enter("projected"),
             "revert": lambda: self._enter("applied"),
             "add": self._add,
-            "read": lambda: {} if self.workspace.live_routes() else {},
+            "read": self._read,
             "drift": self._drift,
             "import": self._import,
             "backup": self._backup,
+            "repair": lambda: {} if self.workspace.repair() is None else {"error": "Drift: there was something to repair"},
         }
         return doing[what]()
 
@@ -99,6 +101,11 @@ class _One:
         with self.workspace.store.transaction() as tx:
             tx.add_plan(run)
         return {"plan": [str(run.plan_id)]}
+
+    def _read(self) -> dict[str, Any]:
+        routes = self.workspace.live_routes()
+        names = {one.route.name for one in routes}
+        return {} if len(names) == len(routes) else {"error": "Half: two live routes have one name"}
 
     def _drift(self) -> dict[str, Any]:
         found = self.workspace.drift().found
@@ -128,10 +135,7 @@ def crowd(folder: Path, processes: int, operations: int, seed: int) -> Told:
     hearing, telling = os.pipe()
     _forked(lambda: _prepare(folder), telling, wait=True)
     shares = [len(range(number, operations, processes)) for number in range(processes)]
-    children = [
-        _forked(lambda n=number, s=share: _work(_One(folder, n + 1, seed), s, telling), telling)
-        for number, share in enumerate(shares)
-    ]  # type: ignore[misc]
+    children = [_forked(partial(_live, folder, number + 1, seed, share, telling), telling) for number, share in enumerate(shares)]
     os.close(telling)
     told = Told()
     with os.fdopen(hearing, "rb") as lines:
@@ -164,7 +168,8 @@ def _prepare(folder: Path) -> None:
             tx.add_plan(_run(number))
 
 
-def _work(one: _One, share: int, telling: int) -> None:
+def _live(folder: Path, number: int, seed: int, share: int, telling: int) -> None:
+    one = _One(folder, number, seed)
     for what in one.chance.choices(list(OFTEN), list(OFTEN.values()), k=share):
         started = time.monotonic()
         try:
@@ -227,11 +232,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="ttplan-crowd-") as folder:
         told = crowd(Path(folder), asked.processes, asked.operations, asked.seed)
     spent = os.times()
-    print(f"{told.did.total()} operations by {asked.processes} processes in {time.monotonic() - started:.0f} s: {dict(told.did)}")
-    print(
-        f"{len(told.entries)} entries without a gap, {len(told.plans)} plans and {told.rows} requests added; {len(told.wrong)} violations"
-    )
-    print(f"refused: {dict(told.refused)}; the longest took {told.longest:.1f} s")
+    seconds = time.monotonic() - started
+    print(f"{told.did.total()} operations by {asked.processes} processes in {seconds:.0f} s: {dict(told.did)}")
+    print(f"{len(told.entries)} entries without a gap, {len(told.plans)} plans and {told.rows} requests added")
+    print(f"refused: {dict(told.refused)}; the longest took {told.longest:.1f} s; {len(told.wrong)} violations")
     print(f"CPU: {spent.user + spent.system + spent.children_user + spent.children_system:.0f} s")
     print(*told.wrong, sep="\n")
     sys.exit(bool(told.wrong))

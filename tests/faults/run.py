@@ -97,10 +97,14 @@ def _worker(asked: argparse.Namespace, place: Path, moments: dict[str, int], job
     setting = Setting(asked.seed, place / "templates", moments, own, tuple(kinds))
     for number in range(asked.first + job, asked.first + asked.runs, asked.jobs):
         outcome = run_one(setting, number)
-        outcome.violations = [one[-900:] for one in outcome.violations[:3]]
-        outcome.errors = [one[:400] for one in outcome.errors[:3]]
+        outcome.violations = [_short(one) for one in outcome.violations[:3]]
+        outcome.errors = [_short(one) for one in outcome.errors[:3]]
         _tell(telling, asdict(outcome))
     os._exit(0)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 500 else f"{text[:120]} … {text[-370:]}"
 
 
 def _tell(telling: int, said: dict[str, object]) -> None:

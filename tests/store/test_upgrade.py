@@ -160,3 +160,40 @@ def test_processes_that_open_an_older_store_at_once_make_one_copy_and_a_killed_o
     assert names(path) == [path.name, kept]
     assert versions(path)[-1] == VERSION + 1
     assert os.path.getsize(path) > 0
+
+
+NO_ROOM = f"""
+import resource, sys
+from pathlib import Path
+from ttplan.model.errors import StoreError
+from ttplan.store import duckdb_file
+from ttplan.store.duckdb import DuckDBStore
+from ttplan.store.duckdb_copy import copy_store
+from ttplan.store.schema import Migration, migrations
+# What is logged fits, and a whole file does not: the log has all of it then, and the file nothing.
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
+path = Path(sys.argv[1])
+known = [*migrations()]
+for doing in (
+    lambda: DuckDBStore(path.with_name("new.duckdb")),
+    lambda: copy_store(path, path.with_name("copy.duckdb"), lock_timeout=5),
+    lambda: DuckDBStore(path),
+):
+    try:
+        doing()
+        print("done")
+    except StoreError as error:
+        print(error)
+    duckdb_file.migrations = lambda: [*known, Migration({VERSION + 1}, "next.sql", {NEXT.sql!r})]
+"""
+
+
+def test_what_was_written_to_the_log_alone_is_not_taken_for_a_whole_file(path: Path) -> None:
+    before = path.read_bytes()
+    child = subprocess.run([sys.executable, "-c", NO_ROOM, str(path)], capture_output=True, text=True, check=True)
+    new, copy, upgraded = child.stdout.splitlines()
+    assert "new.duckdb cannot be made: " in new
+    assert "could not be copied to" in copy
+    assert "older schema, which is brought forward only once there is a copy, and it could not be copied" in upgraded
+    assert names(path) == [path.name]
+    assert path.read_bytes() == before

@@ -65,6 +65,7 @@ def _copy(path: Path, draft: Path, lock_timeout: float) -> dict[str, TableSum]:
     try:
         connection.execute(f"ATTACH {quoted(draft)} AS target")
         connection.execute("COPY FROM DATABASE source TO target")
+        connection.execute("CHECKPOINT target")  # closing does it, too, but does not say where it cannot
         return table_sums(connection, "source")
     finally:
         connection.close()

@@ -103,6 +103,7 @@ def create_file(path: Path) -> None:
         connection = duckdb.connect(str(draft), config=_CONFIG)
         try:
             _migrate(connection, migrations())
+            connection.execute("CHECKPOINT")  # closing does it, too, but does not say where it cannot
         finally:
             connection.close()
         os.link(draft, path)

@@ -41,6 +41,7 @@ def keep_copy(connection: duckdb.DuckDBPyConnection, path: Path, version: int) -
     try:
         connection.execute(f"ATTACH {quoted(draft)} AS target")
         connection.execute("COPY FROM DATABASE source TO target")
+        connection.execute("CHECKPOINT target")  # letting go does it, too, but does not say where it cannot
         connection.execute("DETACH target")
         expected = table_sums(connection, "source")
         if read_back(draft) != expected:

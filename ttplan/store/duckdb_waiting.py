@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 
 from ttplan.model.errors import StoreError, StoreLocked
+from ttplan.store.turns import Queue
 
 # What DuckDB says where a file is no store, or cannot be had, and what that means here.
 _REASONS = (
@@ -25,24 +26,35 @@ _HOLDER = re.compile(r"held in (.+?) \(PID (\d+)\)")
 
 
 def waiting_for(path: Path, lock_timeout: float, connect: Callable[[], duckdb.DuckDBPyConnection]) -> duckdb.DuckDBPyConnection:
-    """What `connect` opens, in UTC, once no other process has the file. Raises StoreLocked and StoreError."""
+    """What `connect` opens, in UTC, once no other process has the file; who came first is next.
+
+    Raises StoreLocked and StoreError.
+    """
     started = time.monotonic()
     pause = 0.002
-    while True:
-        try:
-            connection = connect()
-            connection.execute("SET TimeZone = 'UTC'")
-            return connection
-        except duckdb.Error as error:
-            waited = time.monotonic() - started
-            reason = str(error).splitlines()[0]
-            if "Could not set lock" not in reason:
-                raise _cannot_open(path, reason) from error
-            if waited >= lock_timeout:
-                raise _locked(path, reason, waited) from error
-        # Jittered, so that waiting processes do not meet again at every try.
-        time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - not for secrets
-        pause = min(pause * 1.5, 0.05)
+    queue = Queue(path)
+    try:
+        while True:
+            late = time.monotonic() - started >= lock_timeout
+            # To try costs a hundred times what it costs to look whose turn it is.
+            if late or queue.is_turn():
+                try:
+                    connection = connect()
+                    connection.execute("SET TimeZone = 'UTC'")
+                    return connection
+                except duckdb.Error as error:
+                    waited = time.monotonic() - started
+                    reason = str(error).splitlines()[0]
+                    if "Could not set lock" not in reason:
+                        raise _cannot_open(path, reason) from error
+                    if late or waited >= lock_timeout:
+                        raise _locked(path, reason, waited) from error
+            queue.enter()
+            # Jittered, so that waiting processes do not meet again at every try.
+            time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - not for secrets
+            pause = min(pause * 1.5, 0.05)
+    finally:
+        queue.leave()
 
 
 def _cannot_open(path: Path, reason: str) -> StoreError:
