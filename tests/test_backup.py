@@ -227,7 +227,7 @@ def test_a_key_that_is_missing_or_another_one(ws: Workspace, tmp_path: Path) -> 
     assert not (tmp_path / "lost.pem").exists()
     save_key(OTHER_KEY, tmp_path / "other.pem")
     other = opened(path_of(ws), key=None, key_file=tmp_path / "other.pem")
-    assert "the chain does not go on with it after its last entry (0)" in bad(other)["key"]
+    assert "the chain's last entry (0) was not signed with it" in bad(other)["key"]
     assert set(bad(other, public_key=KEY.public_key)) == {"key"}
 
 
@@ -238,7 +238,7 @@ def test_a_key_that_the_chain_was_just_handed_over_to_is_well(tmp_path: Path) ->
     ws = opened(path)
     ws.evidence.rotate_key(OTHER_KEY)
     assert "key" not in bad(ws)
-    assert "the chain does not go on with it after its last entry (1)" in bad(opened(path))["key"]
+    assert "the chain's last entry (1) was not signed with it" in bad(opened(path))["key"]
 
 
 def test_old_prices_of_live_plans_and_leftover_files(ws: Workspace) -> None:

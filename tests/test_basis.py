@@ -148,11 +148,11 @@ def test_a_plan_keeps_and_shows_what_it_rests_on(tmp_path: Path) -> None:
     text, html = repr(doctored), doctored._repr_html_()
     assert all(len(line) <= 80 for line in text.splitlines())
     for part in (
-        f"{basis.recomputed:,} of 1,500 recomputed by the doctor",
+        f"{basis.recomputed:,} of 1,500 by the doctor",
         "openai:gpt-4o-mini from your price file",
         "from genai-prices",
     ):
         assert part in " ".join(text.split())
         assert part in html
-    assert any("have costs recomputed" in caveat for caveat in doctored.result.caveats)
+    assert any("have costs recomputed by the doctor" in caveat for caveat in doctored.result.caveats)
     assert "as recorded" in repr(recorded)

@@ -229,9 +229,12 @@ def test_the_workspaces_own_key_rotates_in_its_file(tmp_path: Path, log: Path) -
     workspace.apply(workspace.plan(ROUTES, name="after"), allow_stale=True)
     report = opened(tmp_path, key=None).verify(public_key=old)
     assert (report.verdict, report.entries, [span.key for span in report.rotations]) == ("verified", 3, [new.hex])
+    assert (workspace.public_key, workspace.signing_key) == (old.hex, new.hex)
     # Its own verdicts begin with the first key, too, and so does what it exports.
     assert workspace.verify().entries == 3
     assert workspace.drift().ok
+    assert next(check for check in workspace.health().found.checks if check.name == "key").ok
+    assert workspace.repair() is None
     workspace.export_chain(tmp_path / "chain.jsonl")
     assert ttplan.verify_file(tmp_path / "chain.jsonl").entries == 3
     assert ttplan.verify_file(tmp_path / "chain.jsonl", public_key=old).ok

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import gzip
 import importlib.util
+import subprocess
+import sys
 from collections import Counter
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -17,11 +19,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ttplan.operations.checking import check_files
 from ttplan.prices import catalogue_price
 
 ROOT = Path(__file__).parent.parent
 TRACE = ROOT / "data" / "azure-llm-2023"
 KEPT = ROOT / "data" / "requests.parquet"
+GATEWAY = ROOT / "data" / "litellm-spend-logs.csv.gz"
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +47,26 @@ def made(script: ModuleType) -> pa.Table:
 def rows() -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = pq.read_table(KEPT).to_pylist()
     return found
+
+
+def test_the_script_makes_the_gateways_log_again(tmp_path: Path) -> None:
+    again = tmp_path / "again.csv.gz"
+    subprocess.run([sys.executable, ROOT / "scripts" / "make_gateway_log.py", again], check=True)
+    assert gzip.decompress(again.read_bytes()) == gzip.decompress(GATEWAY.read_bytes())
+
+
+def test_the_gateways_log_has_just_the_mistakes_that_were_planted() -> None:
+    found = check_files([GATEWAY], at=datetime(2026, 5, 5, tzinfo=UTC))
+    planted = {
+        "recorded_free": {"claude-haiku-4-5"},
+        "cached_in_full": {"gpt-4o", "gpt-4o-mini"},
+        "failed_billed": {"claude-haiku-4-5", "claude-sonnet-4-5", "gpt-4o", "gpt-4o-mini"},
+        "retry_billed": {"gpt-4o-mini"},  # two failed calls of the same length, within two minutes
+    }
+    kinds = {finding.kind: set[str | None]() for finding in found.findings}
+    for finding in found.findings:
+        kinds[finding.kind].add(finding.model)
+    assert kinds == planted
 
 
 def test_the_script_makes_the_sample_again(script: ModuleType, made: pa.Table, tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from ttplan.apply import apply_plan as apply_plan
     from ttplan.apply import revert_plan as revert_plan
     from ttplan.audit.report import ChainReport as ChainReport
+    from ttplan.audit.signer import CommandSigner as CommandSigner
+    from ttplan.audit.signer import Signer as Signer
     from ttplan.audit.verify import verify_chain as verify_chain
     from ttplan.audit.verify import verify_chain_with_anchor as verify_chain_with_anchor
     from ttplan.chain_file import verify_file as verify_file
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "ttplan.apply": ("apply_plan", "revert_plan", "StoreChain"),
     "ttplan.audit.report": ("ChainReport",),
+    "ttplan.audit.signer": ("CommandSigner", "Signer"),
     "ttplan.audit.verify": ("verify_chain", "verify_chain_with_anchor"),
     "ttplan.engine.replay": ("replay", "replay_table"),
     "ttplan.engine.suggest": ("suggest",),

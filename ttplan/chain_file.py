@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 
 from ttplan.audit.collect import ChainHashes, collect_hashes
+from ttplan.audit.customer import MAX_CHECKPOINT, CustomerCheckpoint, check_signature, read_checkpoint
+from ttplan.audit.fork import MAX_EVIDENCE, check_evidence, find_equivocation
 from ttplan.audit.jsonl import Preamble, counted, read_chain
 from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.report import ChainReport, check_chain
+from ttplan.audit.strict_json import read_small_file
 from ttplan.audit.verify import Strength
 from ttplan.model.audit import TipAnchor
-from ttplan.model.errors import KeyFileError
+from ttplan.model.errors import Equivocation, KeyFileError, ProofError
 from ttplan.progress import counting
 
 PathLike = str | os.PathLike[str]
@@ -60,6 +63,19 @@ def collect_file(path: PathLike, public_key: str | VerifyingKey | None = None) -
         return collect_hashes(counted(preamble, records, os.fspath(path)), key)
 
 
+def find_fork(one: PathLike, other: PathLike, key: VerifyingKey) -> Equivocation | None:
+    """The first two entries for one place, both well signed, of two exports of a chain. InputError as in `verify_file`."""
+    _, records = read_chain(one)
+    _, others = read_chain(other)
+    with closing(records), closing(others):
+        return find_equivocation(records, others, key)
+
+
+def check_fork(path: PathLike, key: VerifyingKey) -> Equivocation:
+    """What an evidence file proves against the holder of a key. InputError where it is none, ProofError where that is nothing."""
+    return check_evidence(read_small_file(path, "evidence of a fork", limit=MAX_EVIDENCE), os.fspath(path), key)
+
+
 def _file_key(path: PathLike, preamble: Preamble | None, given: str | VerifyingKey | None) -> tuple[VerifyingKey, str]:
     if isinstance(given, VerifyingKey):
         return given, "the caller"
@@ -68,3 +84,23 @@ def _file_key(path: PathLike, preamble: Preamble | None, given: str | VerifyingK
     if preamble is None:
         raise KeyFileError(f"{os.fspath(path)} has no preamble with a key; give the public key (--key-hex)")
     return VerifyingKey.from_hex(preamble.verifying_key, "the key in the preamble"), "the chain's own preamble"
+
+
+def check_customer_file(
+    path: PathLike, customer_key: str, chain: PathLike | None = None
+) -> tuple[CustomerCheckpoint, ChainReport | None]:
+    """A customer checkpoint, of either form, signed with this key; and a report on the exported chain that it is of.
+
+    The chain is verified with the audit key that the customer signed for, and has to have the entry that was its last then.
+
+    Raises CheckpointError where the checkpoint is none of this customer's, and ProofError where the chain is of another
+    organisation.
+    """
+    found = read_checkpoint(read_small_file(path, "a customer checkpoint", limit=MAX_CHECKPOINT), os.fspath(path))
+    check_signature(found, VerifyingKey.from_hex(customer_key, "the customer's public key"))
+    if chain is None:
+        return found, None
+    report = verify_file(chain, public_key=found.verifying_key, passes_through=[found.anchor])
+    if report.org_id not in (None, found.org_id):
+        raise ProofError(f"the checkpoint is of the organisation {found.org_id}, the chain of {report.org_id}")
+    return found, report.model_copy(update={"key_source": f"the customer's checkpoint {os.fspath(path)}"})

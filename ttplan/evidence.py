@@ -11,6 +11,7 @@ from ttplan.apply import Clock, StoreChain
 from ttplan.audit.collect import ChainHashes, collect_hashes
 from ttplan.audit.customer import CustomerCheckpoint, load_seed, sign_checkpoint, write_checkpoint
 from ttplan.audit.disclosure import Disclosure, disclose
+from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.proof import InclusionProof, prove_inclusion
 from ttplan.audit.rotation import keys_of
 from ttplan.audit.signer import Signer
@@ -41,13 +42,14 @@ class Evidence:
         self._chain = chain
         self._clock = clock
 
-    def hashes(self) -> ChainHashes:
-        """The chain's hashes, verified with the workspace's own key. Raises ChainError where it does not verify."""
+    def hashes(self, public_key: str | None = None) -> ChainHashes:
+        """The chain's hashes, verified with `public_key`, its first one, or its own. Raises what `verify_chain` does."""
         with self._store.read() as snapshot:
             org_id = snapshot.org_id()
             if org_id is None:
                 raise InputError("the chain has no entries yet; apply a plan first")
-            first = keys_of(snapshot.entries(org_id), self._keys.signing().public_key)[0]
+            given = None if public_key is None else VerifyingKey.from_hex(public_key)
+            first = given or keys_of(snapshot.entries(org_id), self._keys.signing().public_key)[0]
             return collect_hashes(snapshot.entries(org_id), first)
 
     def anchor(self, *, file: PathLike | None = None, command: Sequence[str] | None = None, heartbeat: bool = False) -> Published:

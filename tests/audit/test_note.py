@@ -33,19 +33,14 @@ from ttplan.audit.note import (
 from ttplan.audit.tree_head import cosigned_message
 from ttplan.model.errors import InputError, KeyFileError, ProofError
 
-# The example of golang.org/x/mod/sumdb/note.
+# The example in the documentation of golang.org/x/mod/sumdb/note (BSD-3-Clause).
 GO_KEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
 GO_NOTE = """If you think cryptography is the answer to your problem,
 then you don't know what your problem is.
 
 — PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=
 """.encode()
-ELIXIR_KEY = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"
-ELIXIR_NOTE = """This is an example message.
-
-— example.com/foo Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERYNZXsYjOBH3mFXmRKuwHjG1Yu72IneyaQM=
-""".encode()
-# The examples of c2sp.org/signed-note and c2sp.org/tlog-cosignature, whose keys are not published.
+# The examples of c2sp.org/signed-note and c2sp.org/tlog-cosignature (CC BY 4.0), whose keys are not published.
 SPEC_NOTE = """Ognuno sta solo sul cuor della terra
 trafitto da un raggio di sole:
 
@@ -77,13 +72,12 @@ def fails(data: bytes, message: str) -> None:
         parse_note(data)
 
 
-@pytest.mark.parametrize(("key", "data"), [(GO_KEY, GO_NOTE), (ELIXIR_KEY, ELIXIR_NOTE)])
-def test_notes_of_others_verify(key: str, data: bytes) -> None:
-    vkey = parse_vkey(key)
-    assert str(vkey) == key
-    note = parse_note(data)
+def test_a_note_of_others_verifies() -> None:
+    vkey = parse_vkey(GO_KEY)
+    assert str(vkey) == GO_KEY
+    note = parse_note(GO_NOTE)
     assert [seal.key for seal in check_note(note, [vkey])] == [vkey]
-    assert format_note(note) == data
+    assert format_note(note) == GO_NOTE
     with pytest.raises(ProofError, match="does not verify"):
         check_note(note._replace(text="x\n"), [vkey])
 

@@ -14,7 +14,7 @@ from tests.audit.chains import KEY, ORG, OTHER_KEY, entry
 from ttplan.audit.chain import GENESIS, to_record
 from ttplan.audit.keys import SigningKey, key_from_hex
 from ttplan.audit.report import check_chain
-from ttplan.audit.rotation import EVENT, is_rotation, keys_of, rotation_payload, statement
+from ttplan.audit.rotation import EVENT, goes_on_with, is_rotation, keys_of, rotation_payload, statement
 from ttplan.audit.verify import KeySpan, Strength, verify_chain, verify_chain_with_anchor
 from ttplan.model.audit import AuditEntry, TipAnchor
 from ttplan.model.errors import BadRotation, BadSignature, ChainError, DistrustedKey, KeyFileError, TruncatedChain
@@ -202,6 +202,17 @@ def test_each_way_to_miss_an_anchor_has_its_reason() -> None:
     with pytest.raises(TruncatedChain, match="it is empty") as caught:
         verify_chain([], KEY.public_key, passes_through=[here[0]])
     assert caught.value.reason == "short"
+
+
+def test_a_store_that_holds_no_json_is_reported_and_not_followed() -> None:
+    entries = [to_record(one) for one in rotated()]
+    for body in (b'{"event":"audit.key_rotated"', b'["event":"audit.key_rotated"]', b'{"event":"audit.key_rotated"}'):
+        broken = [*entries[:3], entries[3]._replace(body=body), *entries[4:]]
+        report = check_chain(broken, KEY.public_key, key_source="the test")
+        assert report.first_bad is not None
+        assert (report.first_bad.index, report.first_bad.error) == (3, "HashMismatch")
+        assert keys_of(broken, KEY.public_key)[0] in (KEY.public_key, OTHER_KEY.public_key)
+    assert not goes_on_with(broken[3], KEY.public_key)
 
 
 def test_who_holds_a_chain_finds_the_key_that_it_begins_with() -> None:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-FIXTURES = Path(__file__).parent.parent / "fixtures"
+FIXTURES = Path(__file__).parent / "fixtures"
 START = datetime(2026, 5, 4, 8, 0, tzinfo=UTC)
 # Model as it is logged, LiteLLM's provider, model group: with a prefix and without, of a region, with a date, without a provider.
 MODELS = (

@@ -94,3 +94,16 @@ def test_a_document_nested_deep_and_lines_that_are_no_json_do_no_harm(tmp_path: 
     path.write_text('{"id": "a"}\n{"id": \n')
     with pytest.raises(InputError, match="cannot be read"):
         inspect_file(path)
+
+
+def test_short_names_are_taken_by_what_their_values_are(tmp_path: Path) -> None:
+    path = tmp_path / "calls.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["n", "when", "service", "llm", "prompt", "completion", "price_cents", "ms"])
+        writer.writerows([n, "2026-05-01 12:00:00", "openai", "gpt-4o", 100 + n, 5, "0.03", 900] for n in range(3))
+    fields = inspect_file(path).mapping["fields"]
+    assert fields["ts"] == {"path": "when", "unit": "iso_utc"}  # the only time there is
+    assert (fields["input_tokens"], fields["output_tokens"], fields["model"]) == ("prompt", "completion", "llm")
+    assert fields["cost_usd"] == {"path": "price_cents", "unit": "cents"}
+    assert fields["latency_ms"] == {"path": "ms", "unit": "ms"}

@@ -119,9 +119,9 @@ def records(path: Path) -> Iterator[Row]:
         yield from map(json.loads, text.splitlines())
 
 
-def load(format: str, name: str, ending: str, pack: Callable[[list[str]], bytes], folder: Path = FIXTURES) -> Log:
+def load(format: str, name: str, ending: str, pack: Callable[[list[str]], bytes]) -> Log:
     """A fixture's rows that are requests, with a body put in."""
-    found = [one_span(row) if "resourceSpans" in row else row for row in records(folder / name)]
+    found = [one_span(row) if "resourceSpans" in row else row for row in records(FIXTURES / name)]
     requests = [row for row in found if row.get("type", "GENERATION") == "GENERATION" and row.get("level") != "ERROR"]
     return Log(format, ending, [with_secret(format, row) for row in requests[:60]], pack)
 
@@ -158,16 +158,15 @@ def own(format: str, row: Row, ending: str, pack: Callable[[list[str]], bytes]) 
     return Log(format, ending, [row | {"id": row["id"].format(n=n)} for n in range(16)], pack)
 
 
-LITELLM = Path(__file__).parent.parent / "fixtures"
 LOGS = {
     "own.jsonl": own("own", OURS, "jsonl", lines),
     "own.csv": own("own", OURS, "csv", cells),
     "own.parquet": own("own", OURS, "parquet", parquet),
     "tokentrimmer.csv": own("tokentrimmer", THEIRS, "csv", cells),
-    "litellm.csv": load("litellm", "litellm_spend_logs.csv", "csv", cells, LITELLM),
-    "litellm.json": load("litellm", "litellm_spend_logs.json.gz", "json", data, LITELLM),
-    "litellm.jsonl": load("litellm", "litellm_spend_logs.jsonl.gz", "jsonl", lines, LITELLM),
-    "litellm_payload.jsonl": load("litellm_payload", "litellm_payloads.jsonl.gz", "jsonl", lines, LITELLM),
+    "litellm.csv": load("litellm", "litellm_spend_logs.csv", "csv", cells),
+    "litellm.json": load("litellm", "litellm_spend_logs.json.gz", "json", data),
+    "litellm.jsonl": load("litellm", "litellm_spend_logs.jsonl.gz", "jsonl", lines),
+    "litellm_payload.jsonl": load("litellm_payload", "litellm_payloads.jsonl.gz", "jsonl", lines),
     "langfuse-ui.csv": load("langfuse", "langfuse-ui.csv", "csv", cells),
     "langfuse-ui.json": load("langfuse", "langfuse-ui.json", "json", array),
     "langfuse-ui-v2.json": load("langfuse", "langfuse-ui-v2.json", "json", array),

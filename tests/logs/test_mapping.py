@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ttplan.logs.mapping import read_mapping
@@ -81,6 +82,25 @@ def test_a_mapping_makes_rows_of_json_and_of_nested_parquet(tmp_path: Path) -> N
     )
     pq.write_table(pa.Table.from_pylist([ROW]), tmp_path / "log.parquet")
     assert rows(tmp_path / "log.parquet", {"fields": FIELDS}) == found[:1]
+
+
+@pytest.mark.parametrize("name", ["usage", "u", 'x"); DROP TABLE y; --'])
+def test_a_part_is_the_first_document_that_is_there(tmp_path: Path, name: str) -> None:
+    (begins,) = written([name])
+    fields = FIELDS | {"output_tokens": f"{begins}.out", "provider_usage": begins, "cached_tokens": f"{begins}.cache[1]"}
+    mapping = {"parts": {name: ["meta.usage", "usage"]}, "fields": fields | {"input_tokens": f"{begins}.fresh"}}
+    first = ROW | {"meta": {"usage": {"fresh": 7, "out": 1, "cache": [0, 4]}}}
+    second = ROW | {"call": {"id": "b"}, "usage": {"fresh": 5, "out": 2}}
+    names = ("input_tokens", "output_tokens", "cached_tokens")
+    found = rows(lines(tmp_path / "log.jsonl", first, second), mapping)
+    assert [[row[one] for one in names] for row in found] == [[7, 1, 4], [5, 2, 0]]
+    assert json.loads(found[1]["provider_usage"]) == second["usage"]
+    with (tmp_path / "log.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(first))
+        writer.writeheader()
+        texts = {key: json.dumps(value) if isinstance(value, dict | list) else value for key, value in first.items()}
+        writer.writerow(texts)
+    assert [rows(tmp_path / "log.csv", mapping)[0][one] for one in names] == [7, 1, 4]
 
 
 @pytest.mark.parametrize("document", [[ROW, ROW], {"data": {"rows": [ROW, ROW]}}], ids=["array", "document"])
@@ -199,6 +219,7 @@ def written(keys: list[str]) -> Iterator[str]:
         yield '"' + key.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(KEYS, min_size=1, max_size=4))
 def test_every_key_can_be_written_in_a_path(keys: list[str]) -> None:
     assert parse_path(".".join(written(keys))) == tuple(keys)

@@ -16,8 +16,9 @@ import pytest
 
 from tests import plans
 from ttplan.model.errors import StoreError
-from ttplan.store import duckdb_file, duckdb_kept
+from ttplan.store import duckdb_file
 from ttplan.store.duckdb import DuckDBStore
+from ttplan.store.duckdb_draft import read_back
 from ttplan.store.schema import Migration, migrations
 
 VERSION = migrations()[-1].version
@@ -107,7 +108,7 @@ def test_a_store_that_cannot_be_copied_is_not_brought_forward(path: Path, monkey
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(duckdb_kept.os, "link", full)
+        patch.setattr("ttplan.store.duckdb_kept.os.link", full)
         with pytest.raises(StoreError, match=r"older schema.*only once there is a copy.*No space left on device. Make room"):
             DuckDBStore(path)
     assert names(path) == [path.name]
@@ -116,14 +117,14 @@ def test_a_store_that_cannot_be_copied_is_not_brought_forward(path: Path, monkey
 
 def test_a_copy_that_does_not_read_back_the_same_is_thrown_away(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     newer(monkeypatch, NEXT)
-    original = duckdb_kept.read_back
+    original = read_back
 
     def losing(draft: Path) -> Any:
         with duckdb.connect(str(draft)) as connection:
             connection.execute("DELETE FROM plan_runs")
         return original(draft)
 
-    monkeypatch.setattr(duckdb_kept, "read_back", losing)
+    monkeypatch.setattr("ttplan.store.duckdb_kept.read_back", losing)
     with pytest.raises(StoreError, match="does not read back the same"):
         DuckDBStore(path)
     assert names(path) == [path.name]

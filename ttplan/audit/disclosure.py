@@ -9,7 +9,7 @@ import blake3
 import orjson
 
 from ttplan.audit.canonical import canonical_json
-from ttplan.audit.entry import check_hash, check_label
+from ttplan.audit.entry import check_content
 from ttplan.audit.jsonl import read_entry, wire_line
 from ttplan.audit.strict_json import parse_json
 from ttplan.audit.tlog import Checkpoint, TlogProof, check_proof, prove
@@ -52,7 +52,8 @@ def disclose(routes: list[Any], nonce: str, entry: Record, hashes: list[str], ch
 def check_disclosure(disclosure: Disclosure, checkpoint: Checkpoint) -> None:
     """Check that the routes are what the entry committed to, that its hash is its content's, and that it is in the tree.
 
-    Who signed the checkpoint, and whether it is to be trusted, is for the caller to check. Raises ProofError, or HashMismatch.
+    Who signed the checkpoint, and whether it is to be trusted, is for the caller to check. Raises ProofError, or the ChainError
+    of the entry.
     """
     entry = disclosure.entry
     stated = orjson.loads(entry.body)["payload"].get("routes_commitment")
@@ -61,8 +62,7 @@ def check_disclosure(disclosure: Disclosure, checkpoint: Checkpoint) -> None:
     found = commitment(disclosure.nonce, disclosure.routes)
     if found != stated:
         raise ProofError(f"the routes and the nonce give the commitment {found}; entry {entry.seq} has {stated}")
-    check_hash(entry, entry.seq)
-    check_label(entry, entry.seq)
+    check_content(entry, entry.seq)
     if disclosure.leaf_count != checkpoint.head.size:
         raise ProofError(
             f"the disclosure is for a checkpoint of {disclosure.leaf_count} entries, the one given is of {checkpoint.head.size}"

@@ -11,7 +11,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict
 
 from ttplan.audit.keys import VerifyingKey
-from ttplan.audit.verify import KeySpan, Strength, verify_chain, verify_chain_with_anchor
+from ttplan.audit.verify import Strength, verify_chain, verify_chain_with_anchor
 from ttplan.model.audit import AuditEntry, Record, TipAnchor
 from ttplan.model.errors import BadSignature, ChainError, Equivocation, TruncatedChain
 
@@ -32,6 +32,15 @@ class FirstBad(BaseModel):
     found: str | None = None
     reason: str | None = None
     """Where the chain is not an anchor's: short, longer, tip_differs or rewritten."""
+
+
+class LaterKey(BaseModel):
+    """A key that the chain was handed over to, and the seq of the first entry that it signs."""
+
+    model_config = ConfigDict(frozen=True)
+
+    since: int
+    key: str
 
 
 class ChainReport(BaseModel):
@@ -60,7 +69,7 @@ class ChainReport(BaseModel):
     """Entries that the chain had to have, where anchors were given."""
     distrust_after: TipAnchor | None = None
     """After which entry its key was not trusted any more, where that was said."""
-    rotations: tuple[KeySpan, ...] = ()
+    rotations: tuple[LaterKey, ...] = ()
     """The keys that the chain was handed over to, and from which seq on; `key` is the first one."""
     first_bad: FirstBad | None = None
 
@@ -190,7 +199,7 @@ def check_chain(
         anchor=anchor,
         passes_through=through,
         distrust_after=distrust_after,
-        rotations=verified.keys[1:],
+        rotations=tuple(LaterKey(since=span.since, key=span.key) for span in verified.keys[1:]),
     )
 
 

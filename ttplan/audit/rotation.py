@@ -40,7 +40,7 @@ def rotation_payload(old: VerifyingKey, new: Signer, *, org_id: UUID, seq: int, 
 def is_rotation(record: Record) -> bool:
     """Whether an entry is a key rotation, good or bad."""
     # Inside a text a quote is escaped, so this finds each; a payload may hold the same, so the entry itself decides.
-    return _MARK in record.body and orjson.loads(record.body).get("event") == EVENT
+    return _MARK in record.body and _body(record).get("event") == EVENT
 
 
 def new_key_of(record: Record, index: int, current: VerifyingKey, used: Iterable[VerifyingKey]) -> VerifyingKey:
@@ -48,10 +48,10 @@ def new_key_of(record: Record, index: int, current: VerifyingKey, used: Iterable
 
     Raises BadRotation where it does not hand over from `current`, or the new key has not signed for it, or was used before.
     """
-    payload = orjson.loads(record.body)["payload"]
+    payload = _body(record).get("payload")
     fault = _fault(payload)
-    if fault is not None:
-        raise BadRotation(index, fault)
+    if fault is not None or not isinstance(payload, dict):
+        raise BadRotation(index, fault or "its payload is no object")
     if payload["old_key"] != current.hex:
         raise BadRotation(index, f"old_key is {payload['old_key']}, but the chain's key until here is {current.hex}")
     try:
@@ -70,7 +70,10 @@ def new_key_of(record: Record, index: int, current: VerifyingKey, used: Iterable
 def goes_on_with(last: Record, key: VerifyingKey) -> bool:
     """Whether a chain that ends with `last` goes on with `key`: the one that a rotation names, else the one that signed it."""
     if is_rotation(last):
-        return bool(orjson.loads(last.body)["payload"].get("new_key") == key.hex)
+        payload = _body(last).get("payload")
+        return isinstance(payload, dict) and payload.get("new_key") == key.hex
+    if not (_HEX128.fullmatch(last.signature) and _HEX64.fullmatch(last.hash)):
+        return False
     return key.fault(bytes.fromhex(last.signature), bytes.fromhex(last.hash)) is None
 
 
@@ -82,14 +85,26 @@ def keys_of(records: Iterable[Record], current: VerifyingKey) -> list[VerifyingK
     keys: list[VerifyingKey] = []
     for record in records:
         if is_rotation(record):
-            payload = orjson.loads(record.body)["payload"]
-            if _fault(payload) is None:
-                keys = keys or [VerifyingKey.from_hex(payload["old_key"], "old_key of the first rotation")]
-                keys.append(VerifyingKey.from_hex(payload["new_key"], "new_key of a rotation"))
+            payload = _body(record).get("payload")
+            if payload is None or _fault(payload) is not None:
+                return keys or [current]  # what follows is no chain any more, as verifying it says
+            named = [VerifyingKey.from_hex(payload[name], f"{name} of a rotation") for name in ("old_key", "new_key")]
+            keys += named[1:] if keys else named
     return keys or [current]
 
 
-def _fault(payload: dict[str, Any]) -> str | None:
+def _body(record: Record) -> dict[str, Any]:
+    """What an entry says; nothing where a store holds something else than JSON."""
+    try:
+        body = orjson.loads(record.body)
+    except orjson.JSONDecodeError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _fault(payload: Any) -> str | None:
+    if not isinstance(payload, dict):
+        return "its payload is no object"
     if payload.keys() != set(_KEYS):
         return f"its payload has the keys {', '.join(sorted(payload))[:120]}; expected exactly {', '.join(_KEYS)}"
     for name, pattern, digits in (("old_key", _HEX64, 64), ("new_key", _HEX64, 64), ("new_key_signature", _HEX128, 128)):

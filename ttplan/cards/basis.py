@@ -18,9 +18,9 @@ def costs(run: PlanRun) -> tuple[str, str] | None:
         return None
     if not basis.recomputed:
         return "as recorded", ""
+    how = "by the doctor" if basis.by_doctor == basis.recomputed else "recomputed"
     changed = f"{usd(basis.recomputed_usd)}, was {usd(basis.was_recorded_usd)}"
-    who = " by the doctor" if basis.by_doctor == basis.recomputed else ""
-    return f"{basis.recomputed:,} of {basis.recorded + basis.recomputed:,} recomputed{who}", changed
+    return f"{basis.recomputed:,} of {basis.recorded + basis.recomputed:,} {how}", changed
 
 
 def price_sources(run: PlanRun) -> str:

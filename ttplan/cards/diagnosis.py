@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import defaultdict
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 WIDTH = 80
 _COLUMNS = ["kind", "title", "provider", "model", "service_tier", "endpoint", "count", "effect_usd", "detail", "weighs"]
 _COLUMNS += ["examples", "in_a_plan", "remedy"]
-_LEFT = 'style="text-align:left"'
+_NUMBERS = ("count", "effect")
 
 
 class ShownDiagnosis:
@@ -73,22 +74,24 @@ def compared(found: Diagnosis) -> list[str]:
     return lines
 
 
+def by_kind(found: Diagnosis) -> list[tuple[Finding, ...]]:
+    """The findings of each kind together, since what they do and how to set them right is the same; the heaviest first."""
+    kinds: dict[tuple[str, str, str], list[Finding]] = defaultdict(list)
+    for finding in found.findings:
+        kinds[finding.title, finding.in_a_plan, finding.remedy].append(finding)
+    return [tuple(alike) for alike in kinds.values()]
+
+
 def diagnosis_text(found: Diagnosis) -> str:
     """The diagnosis as text."""
     lines = [*textwrap.wrap(f"{found.log}: {verdict(found)}", WIDTH), *textwrap.wrap("; ".join(compared(found)), WIDTH)]
-    for finding in found.findings:
-        lines.append("")
-        lines += textwrap.wrap(f"{finding.title}: {where(finding)}, {worth(finding)}", WIDTH - 2, initial_indent=_mark(finding))
-        told = {
-            "what": finding.detail,
-            "such as": "; ".join(finding.examples),
-            "in a plan": finding.in_a_plan,
-            "remedy": finding.remedy,
-        }
-        for label, text in told.items():
-            if text:
-                flat = " ".join(text.split())
-                lines += textwrap.wrap(flat, WIDTH, initial_indent=f"    {label:<11}", subsequent_indent=" " * 15)
+    for alike in by_kind(found):
+        first = alike[0]
+        lines += ["", f"{_mark(first)} {first.title}"]
+        for finding in alike:
+            lines += _wrapped(f"{where(finding)}, {worth(finding)}", "    ")
+            lines += [*_wrapped(finding.detail, "      "), *_wrapped(f"such as {'; '.join(finding.examples)}", "      ")]
+        lines += [*_wrapped(f"In a plan: {first.in_a_plan}.", "  "), *_wrapped(f"Remedy: {first.remedy}.", "  ")]
     if found.notes:
         lines.append("")
         for note in found.notes:
@@ -97,18 +100,11 @@ def diagnosis_text(found: Diagnosis) -> str:
 
 
 def diagnosis_html(found: Diagnosis) -> str:
-    """The diagnosis as HTML, in the notebook's own colours."""
-    rows = "".join(
-        f'<tr><th scope="row" {_LEFT}>{"<strong>!</strong> " if finding.weighs else ""}{escape(finding.title)}'
-        f"{f'<br>{escape(finding.detail)}' if finding.detail else ''}</th>"
-        f"<td {_LEFT}>{escape(whose(finding))}</td><td>{finding.count:,}</td><td>{escape(_effect(finding))}</td>"
-        f"<td {_LEFT}>{escape('; '.join(finding.examples))}</td><td {_LEFT}>{escape(finding.in_a_plan)}</td>"
-        f"<td {_LEFT}>{escape(finding.remedy)}</td></tr>"
-        for finding in found.findings
-    )
+    """The diagnosis as HTML, in the notebook's own colours: a heading for each kind, a row for each model."""
+    rows = "".join(f"{_heading(alike[0])}{''.join(map(_row, alike))}" for alike in by_kind(found))
     heads = "".join(
-        f"<th{'' if name in ('count', 'effect') else f' {_LEFT}'}>{name}</th>"
-        for name in ("found", "model", "count", "effect", "such as", "in a plan", "remedy")
+        f'<th scope="col" style="text-align:{"right" if name in _NUMBERS else "left"}">{name}</th>'
+        for name in ("model", *_NUMBERS, "such as")
     )
     table = f'<table style="margin:0.5em 0"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>' if rows else ""
     notes = "".join(f"<li>{escape(note)}</li>" for note in found.notes)
@@ -119,9 +115,27 @@ def diagnosis_html(found: Diagnosis) -> str:
     )
 
 
+def _heading(finding: Finding) -> str:
+    told = f"In a plan: {escape(finding.in_a_plan)}.<br>Remedy: {escape(finding.remedy)}."
+    return (
+        f'<tr><th scope="rowgroup" colspan="4" style="text-align:left;padding-top:0.8em">{_mark(finding)} {escape(finding.title)}'
+        f'<div style="font-weight:normal">{told}</div></th></tr>'
+    )
+
+
+def _row(finding: Finding) -> str:
+    detail = f"<br>{escape(finding.detail)}" if finding.detail else ""
+    examples = "<br>".join(map(escape, finding.examples))
+    return (
+        f'<tr><td style="text-align:left">{escape(whose(finding))}{detail}</td><td>{finding.count:,}</td>'
+        f'<td style="white-space:nowrap">{escape(worth(finding))}</td>'
+        f'<td style="text-align:left;overflow-wrap:anywhere"><small>{examples}</small></td></tr>'
+    )
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(" ".join(text.split()), WIDTH, initial_indent=indent, subsequent_indent=indent + "  ")
+
+
 def _mark(finding: Finding) -> str:
-    return "! " if finding.weighs else "- "
-
-
-def _effect(finding: Finding) -> str:
-    return "" if finding.effect_usd is None else usd(finding.effect_usd)
+    return "!" if finding.weighs else "-"

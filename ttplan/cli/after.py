@@ -54,7 +54,7 @@ def apply(
     json: JsonOption = False,
 ) -> None:
     """Make a projected plan live: status, routes and signed audit entry in one transaction."""
-    actor = _actor(user, api_key, system)
+    actor = read_actor(user, api_key, system)
     workspace = open_store(store, key_file=key_file)
     found = workspace.get(plan_id)
     if not yes:
@@ -77,7 +77,7 @@ def revert(
     json: JsonOption = False,
 ) -> None:
     """Put back what an applied plan replaced: status, routes and signed audit entry in one transaction."""
-    actor = _actor(user, api_key, system)
+    actor = read_actor(user, api_key, system)
     workspace = open_store(store, key_file=key_file)
     found = workspace.get(plan_id)
     shown = workspace.preview_revert(found)
@@ -148,7 +148,7 @@ def repair(
     json: JsonOption = False,
 ) -> None:
     """Write back the live routes that were signed for, with an audit entry of its own."""
-    actor = _actor(user, api_key, system)
+    actor = read_actor(user, api_key, system)
     workspace = open_store(store, key_file=key_file)
     if not yes:
         shown = workspace.drift()
@@ -216,7 +216,8 @@ def _show_entry(entry: AuditEntry, done: str, json: bool) -> None:
     print(f"entry {entry.seq} of the audit chain; its anchor is {entry.seq}:{entry.hash}")
 
 
-def _actor(user: str | None, api_key: str | None, system: bool) -> Actor:
+def read_actor(user: str | None, api_key: str | None, system: bool) -> Actor:
+    """Who does it, of `--user`, `--api-key` and `--system` at most one."""
     if sum((user is not None, api_key is not None, system)) > 1:
         raise InputError("say --user, --api-key or --system, only one of them")
     if user is not None:

@@ -71,6 +71,7 @@ def import_(
     prices: PricesOption = None,
     with_bodies: Annotated[bool, typer.Option("--with-bodies", help="Keep prompts and answers, too.")] = False,
     with_embeddings: Annotated[bool, typer.Option("--with-embeddings", help="Keep embeddings, too.")] = False,
+    check: Annotated[bool, typer.Option(help="Report what the log doctor finds in it.")] = True,
     org: Annotated[str | None, typer.Option(help="Whose the store is, where the log has several organisations.")] = None,
     json: JsonOption = False,
 ) -> None:
@@ -88,6 +89,7 @@ def import_(
             prices=prices,
             with_bodies=with_bodies,
             with_embeddings=with_embeddings,
+            check=check,
         )
         reports.append(report)
         if not json:
@@ -262,72 +264,6 @@ def savings(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> Non
     show_frame(
         frame, title="savings (USD per window, 95 % interval)", columns=columns, empty="no plans yet: make one with `ttplan plan`"
     )
-
-
-@app.command()
-def verify(
-    source: Annotated[Path, typer.Argument(help="A store, or a chain exported as JSON lines.", show_default=False)],
-    key_hex: Annotated[str | None, typer.Option("--key-hex", help="The public key, from elsewhere: 64 hex digits.")] = None,
-    anchor: Annotated[str | None, typer.Option(help="Where the chain has to end: <seq>:<hash>.")] = None,
-    signatures: Annotated[str, typer.Option(help="all: check each. tip: check the last, which vouches for all content.")] = "all",
-    json: JsonOption = False,
-) -> None:
-    """Verify an audit chain. Exits 0 verified, 1 broken, 4 only consistent with its own key, 2 bad input."""
-    from ttplan.chain_file import verify_file
-
-    if signatures not in ("all", "tip"):
-        raise InputError(f"--signatures is {signatures!r}; expected all or tip")
-    options: dict[str, Any] = {"public_key": key_hex, "anchor": anchor, "signatures": signatures}
-    report = verify_file(source, **options) if _is_export(source) else open_store(source).verify(**options)
-    if json:
-        show_json(report.model_dump(mode="json"))
-    else:
-        print(report)
-    raise typer.Exit(report.exit_code)
-
-
-def _is_export(source: Path) -> bool:
-    """Whether a file is a chain as JSON lines, by its name or its first character; a DuckDB file begins with neither."""
-    if source.suffix in (".jsonl", ".ndjson", ".json"):
-        return True
-    try:
-        with source.open("rb") as file:
-            return file.read(64).lstrip()[:1] == b"{"
-    except OSError:
-        return False
-
-
-@app.command()
-def export(
-    output: Annotated[Path, typer.Argument(help="Where to write the audit chain, as JSON lines.", show_default=False)],
-    store: StoreOption = DEFAULT_STORE,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file where there is one.")] = False,
-    key_file: KeyOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Export the audit chain, for an auditor who has no access to the store."""
-    count = open_store(store, key_file=key_file).export_chain(output, overwrite=overwrite)
-    if json:
-        show_json({"path": str(output), "entries": count})
-    else:
-        print(f"{count:,} {'entry' if count == 1 else 'entries'} written to {output}")
-
-
-@app.command()
-def keygen(
-    output: Annotated[Path, typer.Argument(help="Where to write the new signing key (PEM, mode 0600).", show_default=False)],
-    json: JsonOption = False,
-) -> None:
-    """Make a signing key, and print its public half, which auditors verify with."""
-    from ttplan.audit.keys import create_key, save_key
-
-    key = create_key()
-    save_key(key, output)
-    if json:
-        show_json({"path": str(output), "public_key": key.public_key.hex})
-    else:
-        print(f"signing key written to {output}; keep it secret")
-        print(f"public key: {key.public_key.hex}")
 
 
 @app.command()

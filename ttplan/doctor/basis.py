@@ -31,8 +31,9 @@ class CostChooser:
     tokens, cache writes, audio or images at the plain rate; a long prompt at the short one's; reasoning left out. Each row is
     looked at alone, so that the same row gets the same cost whatever it is imported with.
 
-    `cost_usd`, `baseline_cost_usd` and `cost_basis` are set, the last to the choice where it changed the row; `recorded_cost_usd` stays. The baseline follows the cost where both
-    were the same; that of a gateway's cache hit becomes what the call would have cost where the log has none.
+    `cost_usd`, `baseline_cost_usd` and `cost_basis` are set, the last to the choice where it changed the row; `recorded_cost_usd`
+    stays. The baseline follows the cost where both were the same; that of a gateway's cache hit becomes what the call would have
+    cost where the log has none.
     """
 
     def __init__(self, cost: CostChoice, book: PriceBook | None = None, *, skip: bool = False) -> None:

@@ -22,15 +22,15 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
         "date",
         "ts",
     ),
-    "provider": ("customllmprovider", "provider", "providername", "modelprovider", "vendor", "llmprovider", "system"),
-    "model": ("model", "modelname", "modelid", "requestmodel", "responsemodel", "modelpermaslug", "engine", "deployment"),
+    "provider": ("customllmprovider", "provider", "providername", "modelprovider", "vendor", "llmprovider", "system", "service"),
+    "model": ("model", "modelname", "modelid", "requestmodel", "responsemodel", "modelpermaslug", "engine", "deployment", "llm"),
     "input_tokens": (
         *("inputtokens", "prompttokens", "inputtokencount", "prompttokencount", "tokensin", "tokensprompt", "usageinput"),
-        *("ntokensinput", "contexttokens", "requesttokens"),
+        *("ntokensinput", "contexttokens", "requesttokens", "promptlength", "prompt", "input"),
     ),
     "output_tokens": (
         *("outputtokens", "completiontokens", "outputtokencount", "candidatestokencount", "tokensout", "tokenscompletion"),
-        *("usageoutput", "generatedtokens", "responsetokens"),
+        *("usageoutput", "generatedtokens", "responsetokens", "completionlength", "completion", "output"),
     ),
     "cached_tokens": (
         *(
@@ -52,7 +52,10 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
         "spend",
         "responsecost",
         "cost",
+        "priceusd",
+        "pricecents",
         "price",
+        "amountusd",
         "usd",
     ),
     "cached": ("cachehit", "fromcache", "cached", "cacheenabled"),
@@ -66,6 +69,7 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
         "latency",
         "duration",
         "responsetime",
+        "ms",
     ),
     "status": ("statuscode", "httpstatus", "responsestatus", "status"),
     "tag": ("tag", "feature", "task", "usecase", "route", "requesttags", "tags"),
@@ -106,7 +110,10 @@ def draft_fields(seen: Iterable[Seen]) -> dict[str, Any]:
         if path is not None:
             taken.add(path)
             found[name] = _declared(name, known[path])
-    return found
+    times = [path for path, one in known.items() if any(kind.startswith("time ") for kind in one.kinds)]
+    if "ts" not in found and len(times) == 1:
+        found["ts"] = _declared("ts", known[times[0]])
+    return {name: found[name] for name in _SYNONYMS if name in found}
 
 
 def _named(known: dict[str, Seen], synonym: str, field: str) -> Iterator[str]:

@@ -99,6 +99,8 @@ class Mapping(_Strict):
     """Whether an empty text is no value. In CSV it never is one."""
     documents: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = ()
     """Keys whose value is JSON that may be written as a text. In a file with columns every text may be."""
+    parts: dict[str, OneOf] = {}
+    """Names for documents inside a row, to begin paths with: `usage: [metadata.usage, usage]`. Each is read once."""
     fields: dict[str, Annotated[Value, BeforeValidator(_as_value)]]
     skip: tuple[Skip, ...] = ()
 

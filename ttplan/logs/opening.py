@@ -95,7 +95,7 @@ class Log:
                     f"{file} has rows of {other.format.name}, and {self.files[0]} of {self.format.name}; read each on its own"
                 )
         options = self._options
-        texts = Texts(opened.columns, self.format.mapping.blank_is_missing or opened.kind == "csv", self.format.mapping.documents)
+        texts = Texts(opened.columns, self.format.mapping.blank_is_missing or opened.kind == "csv", self.format.mapping)
         expand = self.format.expand
         rows = opened.relation
         if opened.columns is None:
@@ -167,7 +167,7 @@ class Log:
             formats = [self._asked] if self._asked is not None else [one for one in FORMATS.values() if one.table is not None]
         used: set[str] = set()
         for one in formats:
-            texts = Texts(columns, True, one.mapping.documents)
+            texts = Texts(columns, True, one.mapping)
             used |= build("t", texts, self._options.fields, one, self._options.needs_cost).used
             used |= {name for name in (*one.signs.needs, *one.signs.also) if name in columns}
         return frozenset(used)

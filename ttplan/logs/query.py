@@ -9,7 +9,7 @@ from ttplan.logs.fields import BODIES, IDENTIFIER, MAX_USAGE, UNITS, Field, Kind
 from ttplan.logs.format import Format
 from ttplan.logs.mapping import Mapping, Skip, Value
 from ttplan.logs.paths import Path, parse_path, pointer, rows_path
-from ttplan.logs.rows import is_uuid, uuid_sql
+from ttplan.logs.rows import digest_sql, is_uuid, uuid_sql
 from ttplan.logs.sql import added_up, between, identifier, inside, milliseconds, quoted
 
 _ANYTHING = r"(?s).*"
@@ -30,24 +30,25 @@ class Query(NamedTuple):
 class Texts:
     """The texts that a query needs of each row, each read once: `t0`, `t1`, … in the order in which they were asked for."""
 
-    def __init__(self, columns: dict[str, str] | None, blank_is_missing: bool, documents: Sequence[str] = ()) -> None:
-        """`columns` and their SQL types, or None for JSON; `documents` are keys whose value may be JSON written as a text."""
+    def __init__(self, columns: dict[str, str] | None, blank_is_missing: bool, mapping: Mapping) -> None:
+        """`columns` and their SQL types, or None for JSON; a mapping's `documents` and `parts` say what is inside what."""
         self._columns = columns
         self._blank = blank_is_missing
-        self._documents = frozenset(documents)
+        self._documents = frozenset(mapping.documents)
+        self._parts = mapping.parts
         self._paths: dict[Path, str] = {}
+        # Paths into a part: they are numbered with the others, and read of the part's text.
+        self._inside: dict[str, dict[Path, str]] = {}
 
     def find(self, *paths: str) -> str:
         """`Find` over this file; a column that it lacks is NULL."""
-        names = [self._name(parse_path(path)) for path in paths]
-        there = [name for name in names if name is not None]
-        if not there:
-            return "NULL::VARCHAR"
-        return there[0] if len(there) == 1 else f"coalesce({', '.join(there)})"
+        return _first([self._name(parse_path(path)) for path in paths])
 
     def has(self, paths: Sequence[str]) -> bool:
         """Whether any of the paths may be there: in JSON any may."""
-        return self._columns is None or any(parse_path(path)[0] in self._columns for path in paths)
+        steps = [parse_path(path) for path in paths]
+        parts = [step for path in steps for step in map(parse_path, self._parts.get(str(path[0]), ()))]
+        return self._columns is None or any(path[0] in self._columns for path in (*steps, *parts))
 
     def type_of(self, path: str) -> str | None:
         """The SQL type of a column; None for what is inside one, or inside a document."""
@@ -55,6 +56,19 @@ class Texts:
         return None if self._columns is None or len(steps) > 1 else self._columns.get(str(steps[0]))
 
     def _name(self, path: Path) -> str | None:
+        part = str(path[0])
+        if part not in self._parts:
+            return self._own_name(path)
+        if len(path) == 1:
+            return self._part(part)
+        names = self._inside.setdefault(part, {})
+        return names.setdefault(path, f"q{sum(map(len, self._inside.values()))}")
+
+    def _part(self, name: str) -> str:
+        # The paths of a part are the row's own: a part may be called as a key is.
+        return _first([self._own_name(parse_path(path)) for path in self._parts[name]])
+
+    def _own_name(self, path: Path) -> str | None:
         if self._columns is not None and path[0] not in self._columns:
             return None
         return self._paths.setdefault(path, f"t{len(self._paths)}")
@@ -66,8 +80,17 @@ class Texts:
 
     def relation(self, rows: str) -> str:
         """SQL of the texts over SQL of the rows. A document is parsed once, however many paths into it are asked for."""
-        if self._columns is None:
-            return self._from_documents(rows)
+        # Which of the row's own texts the parts are is to be known before those are read.
+        lists, names = [], []
+        for n, (part, paths) in enumerate(self._inside.items()):
+            lists.append(f"{inside(self._part(part), [pointer(path[1:]) for path in paths])} AS p{n}")
+            names += [f"{self._clean(f'p{n}[{i}]')} AS {name}" for i, name in enumerate(paths.values(), 1)]
+        texts = self._from_documents(rows) if self._columns is None else self._from_columns(rows)
+        if not lists:
+            return texts
+        return f"(SELECT *, {', '.join(names)} FROM (SELECT *, {', '.join(lists)} FROM {texts}))"  # noqa: S608
+
+    def _from_columns(self, rows: str) -> str:
         places: dict[Path, str] = {path: self._text(str(path[0])) for path in self._paths if len(path) == 1}
         lists = []
         for n, name in enumerate(dict.fromkeys(str(path[0]) for path in self._paths if len(path) > 1)):
@@ -110,6 +133,13 @@ class Texts:
         return kind.startswith(_NESTED) or (kind.endswith("]") and not kind.startswith(("FLOAT", "DOUBLE")))
 
 
+def _first(names: Sequence[str | None]) -> str:
+    there = [name for name in names if name is not None]
+    if not there:
+        return "NULL::VARCHAR"
+    return there[0] if len(there) == 1 else f"coalesce({', '.join(there)})"
+
+
 def rows_sql(relation: str, path: str) -> str:
     """SQL of the rows at a path in every document of a relation with the column `json`."""
     if not path:
@@ -135,6 +165,7 @@ def build(
     needed = {f.name for f in fields if f.required and (needs_cost or f.name != "cost_usd")}
     values = "" if said.get("cost_usd") is not None else ", NULL::DECIMAL(38, 12) AS cost_usd_value"
     values += "".join(f", {kinds[f.name].value.format(c=f.name)} AS {f.name}_value" for f in present)
+    values += "".join(f", {digest_sql(f.name)} AS {f.name}_digest" for f in present if f.kind is IDENTIFIER)
     bad = " ".join(f"WHEN {_is_bad(f.name, kinds[f.name], f.name in needed, f in present)} THEN '{f.name}'" for f in fields)
     shown = " ".join(f"WHEN bad_field = '{f.name}' THEN left(CAST({f.name} AS VARCHAR), 40)" for f in present if f not in BODIES)
     # A value too large to keep, and a time that ends before it begins, are left empty and counted; the row is kept.
@@ -234,5 +265,5 @@ def _is_bad(name: str, kind: Kind, needed: bool, present: bool) -> str:
 
 def _chosen(field: Field, present: bool) -> str:
     if present and field.kind is IDENTIFIER:
-        return uuid_sql(field.name)
+        return uuid_sql(field.name, f"{field.name}_digest")
     return f"coalesce({field.name}_value, {field.default})" if present else field.default

@@ -48,7 +48,8 @@ def rows_of(connection: duckdb.DuckDBPyConnection, opened: Opened, format: Forma
         return places[0]
     seen = _Seen(connection, opened)
     paths = [path for value in format.mapping.fields.values() for path in value.paths()]
-    wanted = {str(parse_path(path)[0]) for path in (*paths, *format.signs.needs)}
+    parts = [path for some in format.mapping.parts.values() for path in some]
+    wanted = {str(parse_path(path)[0]) for path in (*paths, *parts, *format.signs.needs)}
     return max(places, key=lambda rows: len(wanted & set(seen.keys(rows, format))))
 
 

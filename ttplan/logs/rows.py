@@ -81,16 +81,20 @@ def is_uuid(column: str) -> str:
     return f"regexp_full_match({column}, '{UUID_TEXT.pattern}')"
 
 
-def uuid_sql(column: str) -> str:
-    """SQL of `as_uuid`."""
+def digest_sql(column: str) -> str:
+    """SQL of what `uuid_sql` makes a UUID of: the SHA-1 of the namespace and a text."""
+    namespace = "".join(f"\\x{byte:02x}" for byte in NAMESPACE.bytes)
+    return f"sha1('{namespace}'::BLOB || encode({column}))"
+
+
+def uuid_sql(column: str, digest: str) -> str:
+    """SQL of `as_uuid`, given a column with the text's digest."""
     # A UUIDv5 is a SHA-1 with six of its bits set; the 17th digit keeps its last two.
-    digest = f"sha1('{''.join(f'{chr(92)}x{byte:02x}' for byte in NAMESPACE.bytes)}'::BLOB || encode({column}))"
-    variant = "substr('89ab89ab89ab89ab', strpos('0123456789abcdef', substr(h, 17, 1)), 1)"
-    made = (
-        f"list_transform([{digest}], lambda h: substr(h, 1, 8) || '-' || substr(h, 9, 4) || '-5' || substr(h, 14, 3) || '-' || "
-        f"{variant} || substr(h, 18, 3) || '-' || substr(h, 21, 12))[1]"
-    )
-    return f"CASE WHEN {is_uuid(column)} THEN lower({column}) WHEN {column} IS NOT NULL THEN {made} END"
+    variant = f"substr('89ab89ab89ab89ab', strpos('0123456789abcdef', substr({digest}, 17, 1)), 1)"
+    parts = [f"substr({digest}, 1, 8)", f"substr({digest}, 9, 4)", f"'5' || substr({digest}, 14, 3)"]
+    parts += [f"{variant} || substr({digest}, 18, 3)", f"substr({digest}, 21, 12)"]
+    made = " || '-' || ".join(parts)
+    return f"CASE WHEN {is_uuid(column)} THEN lower({column}) ELSE {made} END"
 
 
 def as_uuid(text: str | None) -> str | None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from ttplan.audit.anchors import append_anchor, hand_over, read_anchors
-from ttplan.audit.entry import check_hash, check_label
+from ttplan.audit.entry import check_content
 from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.rotation import goes_on_with
 from ttplan.model.audit import Record, TipAnchor
@@ -36,8 +36,7 @@ def checked_tip(snapshot: Snapshot, key: VerifyingKey) -> tuple[UUID, TipAnchor]
     last = _entry_at(snapshot, org_id, tip.seq)
     if last is None or last.hash != tip.hash:
         raise TruncatedChain(tip.seq + 1, tip.seq, f"the store says that it ends at {tip}, but has not that entry")
-    check_hash(last, tip.seq)
-    check_label(last, tip.seq)
+    check_content(last, tip.seq)
     if not goes_on_with(last, key):
         raise BadSignature(tip.seq, f"it was not made with {key.hex}, nor does the entry hand over to that key")
     return org_id, tip

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from itertools import islice
+from pathlib import Path
 
+from ttplan.audit import standalone
 from ttplan.audit.jsonl import write_chain
 from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.report import ChainReport, check_chain
@@ -15,6 +18,18 @@ from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import InputError
 from ttplan.progress import counting
 from ttplan.store.protocol import Store
+
+VERIFIER = "verify_chain.py"
+"""What the verifier in one file is called beside an exported chain."""
+
+
+def write_verifier(path: Path, *, overwrite: bool = False) -> None:
+    """Write the verifier in one file, which needs nothing of ttplan. InputError where there is another, unless `overwrite`."""
+    source = Path(standalone.__file__).read_bytes()
+    if path.exists() and path.read_bytes() == source:
+        return
+    with whole_file(path, overwrite=overwrite) as file:
+        file.write(source)
 
 
 def verify_store(
@@ -55,10 +70,22 @@ def verify_store(
             )
 
 
-def export_chain(store: Store, key: VerifyingKey, path: str | os.PathLike[str], *, name: str, overwrite: bool = False) -> int:
+def export_chain(
+    store: Store,
+    key: VerifyingKey,
+    path: str | os.PathLike[str],
+    *,
+    name: str,
+    overwrite: bool = False,
+    until: int | None = None,
+    with_verifier: bool = False,
+) -> int:
     """Write the chain as JSON lines, whole or not at all, and return how many entries it has. `key` signs it now.
 
-    Raises InputError where there is such a file already, unless `overwrite`, or where the store, called `name`, has no chain.
+    With `until` it ends with that seq. With `with_verifier` the verifier in one file is put beside it, as `verify_chain.py`.
+
+    Raises InputError where there is such a file already, unless `overwrite`, or where the store, called `name`, has no such
+    chain.
     """
     with whole_file(path, overwrite=overwrite) as file, store.read() as snapshot:
         org_id = snapshot.org_id()
@@ -66,6 +93,12 @@ def export_chain(store: Store, key: VerifyingKey, path: str | os.PathLike[str], 
             raise InputError(f"{name} has no entries to export; import a log first, with `ttplan import` or import_logs")
         tip = snapshot.tip(org_id)
         count = 0 if tip is None else tip.seq + 1
+        if until is not None:
+            if not 0 <= until < count:
+                raise InputError(f"the chain has no entry {until}; it has {count}, counted from 0")
+            count = until + 1
         key = keys_of(snapshot.entries(org_id), key)[0]
-        write_chain(file, snapshot.entries(org_id), verifying_key=key, org_id=org_id, entry_count=count)
+        write_chain(file, islice(snapshot.entries(org_id), count), verifying_key=key, org_id=org_id, entry_count=count)
+    if with_verifier:
+        write_verifier(Path(path).with_name(VERIFIER), overwrite=overwrite)
     return count

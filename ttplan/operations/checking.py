@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,13 @@ from ttplan.logs.names import normalise
 from ttplan.logs.reader import LogFile
 from ttplan.logs.totals import read_totals
 from ttplan.model.diagnosis import Diagnosis, Finding
+from ttplan.model.errors import InputError
 from ttplan.prices.book import Given, PriceBook
 from ttplan.store.protocol import Store
 
 PathLike = str | os.PathLike[str]
+MEMORY = "1GB"
+"""What DuckDB may hold of rows that are checked."""
 
 
 def check_store(store: Store, name: str, *, prices: Given = None, totals: Sequence[PathLike] = (), at: datetime) -> Diagnosis:
@@ -41,6 +44,43 @@ def check_store(store: Store, name: str, *, prices: Given = None, totals: Sequen
         return _with_totals(found, backend.con, rows, totals)
 
 
+class Passing:
+    """Rows on their way to somewhere else, kept aside, outside of memory, to be checked when all have passed."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="ttplan-")
+        self._connection = duckdb.connect(str(Path(self._folder.name) / "rows.duckdb"))
+        self._connection.execute("SET TimeZone = 'UTC'")
+        self._connection.execute(f"SET memory_limit = '{MEMORY}'")
+        self._any = False
+
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """The batches, unchanged."""
+        for batch in batches:
+            self._connection.register("batch", batch.select(list(NEEDED)))
+            self._connection.execute("CREATE TABLE IF NOT EXISTS requests AS FROM batch LIMIT 0")
+            self._connection.execute("INSERT INTO requests FROM batch")
+            self._connection.unregister("batch")
+            self._any = True
+            yield batch
+
+    def check(
+        self, *, log: str, book: PriceBook, totals: Sequence[PathLike] = (), at: datetime, notes: Sequence[str] = ()
+    ) -> Diagnosis:
+        """What passed, checked as of `at`. Raises InputError where nothing did, or `totals` cannot be used."""
+        if not self._any:
+            raise InputError(f"{log} has no rows; expected one request a row")
+        found = check_rows(self._connection, "requests", list(NEEDED), book, log=log, at=at, notes=notes)
+        return _with_totals(found, self._connection, "requests", totals)
+
+    def __enter__(self) -> Passing:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+        self._folder.cleanup()
+
+
 def check_files(
     paths: Sequence[PathLike],
     *,
@@ -56,17 +96,9 @@ def check_files(
     `prices` and `totals` as in `check_store`. Raises InputError where a file cannot be read.
     """
     book = PriceBook(prices)
-    with tempfile.TemporaryDirectory(prefix="ttplan-") as folder:
-        connection = duckdb.connect(str(Path(folder) / "rows.duckdb"))
-        try:
-            connection.execute("SET TimeZone = 'UTC'")
-            notes = [note for path in paths for note in _read(connection, path, format, mapping, progress)]
-            names = [row[0] for row in connection.sql("DESCRIBE requests").fetchall()]
-            log = ", ".join(str(path) for path in paths)
-            found = check_rows(connection, "requests", names, book, log=log, at=at, notes=notes)
-            return _with_totals(found, connection, "requests", totals)
-        finally:
-            connection.close()
+    with Passing() as rows:
+        notes = [note for path in paths for note in _read(rows, path, format, mapping, progress)]
+        return rows.check(log=", ".join(str(path) for path in paths), book=book, totals=totals, at=at, notes=notes)
 
 
 def check_table(table: pa.Table, *, log: str, prices: Given = None, at: datetime) -> Diagnosis:
@@ -78,20 +110,17 @@ def check_table(table: pa.Table, *, log: str, prices: Given = None, at: datetime
 
 
 def _read(
-    connection: duckdb.DuckDBPyConnection,
+    rows: Passing,
     path: PathLike,
     format: str | None,
     mapping: Any,
     progress: Callable[[int], None] | None,
 ) -> Iterator[str]:
-    """Add a file's requests to the table `requests`, and tell what was left out."""
+    """Have a file's requests pass, and tell what was left out."""
     options: dict[str, Any] = {"format": format, "mapping": mapping, "on_bad_rows": "skip", "needs_cost": False}
     with LogFile(path, **options, namer=normalise) as log:
-        for batch in log.batches(progress):
-            connection.register("batch", batch.select(list(NEEDED)))
-            connection.execute("CREATE TABLE IF NOT EXISTS requests AS FROM batch LIMIT 0")
-            connection.execute("INSERT INTO requests FROM batch")
-            connection.unregister("batch")
+        for _ in rows(log.batches(progress)):
+            pass
         report = log.report()
     for skipped in (*report.skipped, *report.not_requests):
         yield f"{path}: {skipped.rows:,} rows left out: {skipped.reason} ({skipped.examples[0]})."

@@ -64,7 +64,7 @@ def _key(snapshot: Snapshot, signing_key: Callable[[], Signer]) -> tuple[Signer 
         return key, Check(name="key", ok=True, said="there, and nothing is signed yet")
     last = next(iter(snapshot.entries(org_id, since=tip.seq)))
     if not goes_on_with(last, key.public_key):
-        said = f"there, but the chain does not go on with it after its last entry ({tip.seq}); load the key that it goes on with"
+        said = f"there, but the chain's last entry ({tip.seq}) was not signed with it; load the key that the chain goes on with"
         return key, Check(name="key", ok=False, said=said)
     return key, Check(name="key", ok=True, said="there, and the one that the chain goes on with")
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from ttplan.doctor.basis import CostChoice, CostChooser
+from ttplan.doctor.told import in_lines
 from ttplan.logs.names import normalise
 from ttplan.logs.reader import LogFile, OnBadRows
 from ttplan.logs.report import ReadReport, Skipped
 from ttplan.model.errors import InputError
+from ttplan.operations.checking import Passing
 from ttplan.prices.book import Given, PriceBook
 from ttplan.progress import counting
 from ttplan.store.protocol import ConflictKind, Conflicts, RowConflict, Store, Transaction, refuse
@@ -33,31 +36,39 @@ def import_log(
     cost: CostChoice = "recorded",
     prices: Given = None,
     on_bad_rows: OnBadRows = "refuse",
+    check: bool = True,
+    at: datetime,
     progress: bool | None = None,
     **reading: Any,
 ) -> ReadReport:
     """Add a log's requests to a store. `reading` is what else `LogFile` is told; `cost` and `prices` are `CostChooser`'s.
 
-    `new_id` makes an organisation's id where neither the store nor the log has one. Raises InputError, naming the file, after
+    With `check` the log doctor holds each row against its price, as of `at`, for the report's findings. `new_id` makes an
+    organisation's id where neither the store nor the log has one. Raises InputError, naming the file, after
     which the store is as it was.
     """
-    choose = CostChooser(cost, PriceBook(prices), skip=on_bad_rows == "skip")
+    book = PriceBook(prices)
+    choose = CostChooser(cost, book, skip=on_bad_rows == "skip")
     told = {"on_bad_rows": on_bad_rows, "needs_cost": cost == "recorded", "namer": normalise}
     with (
         LogFile(path, **(told | reading)) as log,
         counting(f"importing {Path(log.name).name}", log.row_count(), progress) as count,
-        store.transaction() as tx,
+        Passing() as rows,
     ):
-        default = tx.org_id() or new_id()
-        try:
-            added = tx.add_requests(choose(log.batches(count, numbered=True)), default, on_bad_rows)
-        except RowConflict as error:
-            raise InputError(f"{log.name}: {refuse(error.conflicts, log.place)}; nothing was imported") from None
-        except InputError as error:
-            if log.name in str(error):
-                raise
-            raise InputError(f"{log.name}: {error}") from None
-        _settle_org(tx, log.name, default)
+        with store.transaction() as tx:
+            default = tx.org_id() or new_id()
+            try:
+                chosen = choose(log.batches(count, numbered=True))
+                added = tx.add_requests(rows(chosen) if check else chosen, default, on_bad_rows)
+            except RowConflict as error:
+                raise InputError(f"{log.name}: {refuse(error.conflicts, log.place)}; nothing was imported") from None
+            except InputError as error:
+                if log.name in str(error):
+                    raise
+                raise InputError(f"{log.name}: {error}") from None
+            _settle_org(tx, log.name, default)
+        # The store is free again while the rows are checked.
+        wrong = in_lines(rows.check(log=log.name, book=book, at=at)) if check else ()
         report = log.report()
         left_out = (*choose.left_out(), *(as_skipped(one, log.place) for one in added.conflicts))
     return report.model_copy(
@@ -66,7 +77,7 @@ def import_log(
             "already_there": added.already_there,
             "used": report.used - sum(one.rows for one in left_out),
             "skipped": (*report.skipped, *left_out),
-            "findings": (*report.findings, *choose.said()),
+            "findings": (*choose.said(), *wrong),
         }
     )
 

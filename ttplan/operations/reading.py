@@ -11,13 +11,17 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ttplan.apply import now
+from ttplan.doctor.told import in_lines
 from ttplan.logs.files import PathLike
 from ttplan.logs.names import normalise
 from ttplan.logs.opening import MappingLike
 from ttplan.logs.reader import SCHEMA, LogFile, OnBadRows
 from ttplan.logs.report import ReadReport
 from ttplan.model.errors import InputError
+from ttplan.operations.checking import check_table
 from ttplan.operations.importing import as_skipped
+from ttplan.prices.book import Given
 from ttplan.progress import counting
 from ttplan.store.protocol import EXAMPLES, Conflict, ConflictKind, Conflicts, refuse
 
@@ -53,11 +57,14 @@ def read_logs(
     on_bad_rows: OnBadRows = "refuse",
     with_bodies: bool = False,
     with_embeddings: bool = False,
+    check: bool = True,
+    prices: Given = None,
     progress: bool | None = None,
 ) -> Logs:
     """The requests of a log, of any format that is known or mapped, as a table in memory, and a report; with no store.
 
-    All as in `Workspace.import_logs`, but that a row without a cost is kept, with nothing as `cost_usd`. Raises InputError where
+    All as in `Workspace.import_logs`, but that a row without a cost is kept, with nothing as `cost_usd`. With `check` the log
+    doctor holds each row against its price, `prices` over the catalogue's, for the report's findings. Raises InputError where
     it cannot be read, and, with `on_bad_rows` of "refuse", where a row cannot be used or an id stands twice.
     """
     with (
@@ -81,7 +88,8 @@ def read_logs(
             raise InputError(f"{log.name}: {refuse(found[0], log.place)}")
         report = log.report()
         skipped = (*report.skipped, *(as_skipped(one, log.place) for one in found))
-    return Logs(kept, report.model_copy(update={"used": kept.num_rows, "skipped": skipped}))
+        found_wrong = in_lines(check_table(kept, log=log.name, prices=prices, at=now())) if check else ()
+    return Logs(kept, report.model_copy(update={"used": kept.num_rows, "skipped": skipped, "findings": found_wrong}))
 
 
 def _without_repeats(rows: pa.Table) -> tuple[pa.Table, list[Conflicts]]:

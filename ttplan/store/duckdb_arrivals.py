@@ -22,10 +22,21 @@ if TYPE_CHECKING:
 
 MEMORY = 512 * 2**20
 """What DuckDB may use, in bytes, while rows are added."""
-PIECE = 100_000
-"""How many rows are looked up and added at once."""
+PIECE = 122_880
+"""How many rows are looked up and added at once: one of DuckDB's row groups, which is written to the file when it is full."""
 ROW = "row"
 """The column that says where a row stood in its log. It is not kept."""
+
+
+class _Current:
+    """The rows at hand, under one name for all of a transaction: each name registered in one keeps its rows until the end."""
+
+    def __init__(self) -> None:
+        self.rows: pa.Table | None = None
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        assert self.rows is not None  # noqa: S101 - it is only read while there are some
+        return self.rows.__arrow_c_stream__(requested_schema)
 
 
 class Arrivals:
@@ -34,6 +45,7 @@ class Arrivals:
     def __init__(self, connection: duckdb.DuckDBPyConnection, on_conflict: OnConflict) -> None:
         self._connection = connection
         self._on_conflict = on_conflict
+        self._current, self._named = _Current(), False
         described = self._rows("SELECT column_name FROM (DESCRIBE requests)")
         self._columns = [str(row[0]) for row in described]
 
@@ -58,36 +70,39 @@ class Arrivals:
         total = waits = 0
         for batch in batches:
             places = pa.array(range(total, total + batch.num_rows), pa.int64())
-            numbered = batch if ROW in batch.schema.names else batch.append_column(ROW, places)
-            waiting.append(numbered.append_column("place", places))
+            rest = batch if ROW in batch.schema.names else batch.append_column(ROW, places)
+            rest = rest.append_column("place", places)
             total += batch.num_rows
-            waits += batch.num_rows
-            if waits >= PIECE:
-                yield pa.Table.from_batches(waiting)
+            while waits + rest.num_rows >= PIECE:
+                part = rest.slice(0, PIECE - waits)
+                rest = rest.slice(PIECE - waits)
+                yield pa.Table.from_batches([*waiting, part])
                 waiting, waits = [], 0
+            waiting.append(rest)
+            waits += rest.num_rows
         if waits:
             yield pa.Table.from_batches(waiting)
 
     def _add_piece(self, piece: pa.Table, org_id: UUID) -> int:
-        self._connection.register("piece", piece)
-        try:
-            ids = "SELECT CAST(id AS UUID) AS id, place, row FROM piece"
-            self._rows(
-                f"CREATE TEMP TABLE known AS SELECT place FROM ({ids}) SEMI JOIN requests USING (id) UNION "  # noqa: S608
-                f"SELECT place FROM (SELECT place, min(place) OVER (PARTITION BY id) AS first FROM ({ids})) WHERE place > first"
-            )
-            rows = "SELECT * REPLACE (coalesce(CAST(org_id AS UUID), $org) AS org_id) FROM piece"
-            org = {"org": org_id}
-            fresh = "INSERT INTO requests BY NAME SELECT * EXCLUDE (row, place)"
-            if self._count("known"):
-                self._run(f"INSERT INTO taken BY NAME SELECT * FROM ({rows}) SEMI JOIN known USING (place)", org)  # noqa: S608
-                self._run(f"{fresh} FROM ({rows}) ANTI JOIN known USING (place)", org)
-            else:
-                self._run(f"{fresh} FROM ({rows})", org)
-            self._rows(f"INSERT INTO seen {ids}")
-            self._rows("DROP TABLE known")
-        finally:
-            self._connection.unregister("piece")
+        self._current.rows = piece
+        if not self._named:
+            self._connection.register("piece", self._current)
+            self._named = True
+        ids = "SELECT CAST(id AS UUID) AS id, place, row FROM piece"
+        self._rows(
+            f"CREATE TEMP TABLE known AS SELECT place FROM ({ids}) SEMI JOIN requests USING (id) UNION "  # noqa: S608
+            f"SELECT place FROM (SELECT place, min(place) OVER (PARTITION BY id) AS first FROM ({ids})) WHERE place > first"
+        )
+        rows = "SELECT * REPLACE (coalesce(CAST(org_id AS UUID), $org) AS org_id) FROM piece"
+        org = {"org": org_id}
+        fresh = "INSERT INTO requests BY NAME SELECT * EXCLUDE (row, place)"
+        if self._count("known"):
+            self._run(f"INSERT INTO taken BY NAME SELECT * FROM ({rows}) SEMI JOIN known USING (place)", org)  # noqa: S608
+            self._run(f"{fresh} FROM ({rows}) ANTI JOIN known USING (place)", org)
+        else:
+            self._run(f"{fresh} FROM ({rows})", org)
+        self._rows(f"INSERT INTO seen {ids}")
+        self._rows("DROP TABLE known")
         return int(piece.num_rows)
 
     def _judge(self) -> list[Conflicts]:
@@ -146,6 +161,9 @@ class Arrivals:
     def _drop(self) -> None:
         for table in ("taken", "seen", "known", "firsts", "judged"):
             self._rows(f"DROP TABLE IF EXISTS temp.{table}")
+        if self._named:
+            self._connection.unregister("piece")
+            self._current.rows, self._named = None, False
 
     @contextmanager
     def _bounded(self) -> Iterator[None]:

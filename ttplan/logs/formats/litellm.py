@@ -7,12 +7,12 @@ exports. A cache hit has `cache_hit` "True" as a text and a spend of 0.
 
 from __future__ import annotations
 
+from typing import Any
+
 from ttplan.logs.format import Find, Format, Rule, Signs
 from ttplan.logs.mapping import Mapping
 from ttplan.logs.sql import milliseconds, unless
 
-USAGE = ("metadata.usage_object", "metadata.additional_usage_values")
-"""Where the provider's usage is: since mid-2025, and before."""
 NO_REQUESTS = (
     "acreate_batch",
     "acreate_file",
@@ -29,9 +29,17 @@ NO_REQUESTS = (
 """Calls that are no request to a model. A retrieved batch is a bill for many requests at once."""
 
 
-def at(*keys: str) -> list[str]:
-    """The paths of keys in the usage, wherever it is."""
-    return [f"{usage}.{key}" for key in keys for usage in USAGE]
+COUNTS: dict[str, Any] = {
+    "cached_tokens": {"path": ["usage.prompt_tokens_details.cached_tokens", "usage.cache_read_input_tokens"], "default": 0},
+    "cache_write_tokens": ["usage.cache_creation_input_tokens", "usage.prompt_tokens_details.cache_creation_tokens"],
+    "reasoning_tokens": "usage.completion_tokens_details.reasoning_tokens",
+    "input_audio_tokens": "usage.prompt_tokens_details.audio_tokens",
+    "output_audio_tokens": "usage.completion_tokens_details.audio_tokens",
+    "input_image_tokens": "usage.prompt_tokens_details.image_tokens",
+    "output_image_tokens": "usage.completion_tokens_details.image_tokens",
+    "provider_usage": {"path": "usage", "values": {"{}": None}},
+}
+"""What the usage says, wherever that is."""
 
 
 def status(find: Find) -> str:
@@ -71,6 +79,8 @@ MAPPING = Mapping.model_validate(
         "rows": ["", "data[*]"],
         "blank_is_missing": True,
         "documents": ["metadata", "request_tags", "messages", "response", "proxy_server_request"],
+        # The provider's usage: since mid-2025, and before.
+        "parts": {"usage": ["metadata.usage_object", "metadata.additional_usage_values"]},
         "fields": {
             "id": "request_id",
             "ts": {"path": "startTime", "unit": "iso_utc"},
@@ -78,10 +88,6 @@ MAPPING = Mapping.model_validate(
             "model": ["model", "model_group"],
             "input_tokens": "prompt_tokens",
             "output_tokens": "completion_tokens",
-            "cached_tokens": {
-                "path": at("prompt_tokens_details.cached_tokens", "cache_read_input_tokens"),
-                "default": 0,
-            },
             "cost_usd": "spend",
             "cached": {"path": "cache_hit", "values": {"None": False}, "default": False},
             "latency_ms": {"start": "startTime", "end": "endTime", "unit": "iso_utc"},
@@ -91,14 +97,8 @@ MAPPING = Mapping.model_validate(
             "session_id": "session_id",
             "user_id": ["end_user", "user"],
             "api_key_id": "api_key",
-            "cache_write_tokens": at("cache_creation_input_tokens", "prompt_tokens_details.cache_creation_tokens"),
-            "reasoning_tokens": at("completion_tokens_details.reasoning_tokens"),
-            "input_audio_tokens": at("prompt_tokens_details.audio_tokens"),
-            "output_audio_tokens": at("completion_tokens_details.audio_tokens"),
-            "input_image_tokens": at("prompt_tokens_details.image_tokens"),
-            "output_image_tokens": at("completion_tokens_details.image_tokens"),
-            "service_tier": at("service_tier"),
-            "provider_usage": {"path": list(USAGE), "values": {"{}": None}},
+            **COUNTS,
+            "service_tier": "usage.service_tier",
             "body": "proxy_server_request",
             "response_body": {"path": "response", "values": {"{}": None}},
         },

@@ -9,38 +9,24 @@ from ttplan.logs.format import Format, Signs
 from ttplan.logs.formats import litellm
 from ttplan.logs.mapping import Mapping
 
-_USAGE = ("metadata.usage_object", "response.usage")
-
-
-def _at(*keys: str) -> list[str]:
-    return [f"{usage}.{key}" for key in keys for usage in _USAGE]
-
-
 MAPPING = Mapping.model_validate(
     {
         "name": "litellm_payload",
         "rows": ["", "data[*]"],
         "blank_is_missing": True,
+        "parts": {"usage": ["metadata.usage_object", "response.usage"]},
         "fields": litellm.MAPPING.model_dump(by_alias=True, exclude_defaults=True)["fields"]
         | {
             "id": "id",
             "ts": {"path": "startTime", "unit": "epoch_s"},
-            "cached_tokens": {"path": _at("prompt_tokens_details.cached_tokens", "cache_read_input_tokens"), "default": 0},
             "cost_usd": "response_cost",
             "cached": {"path": "cache_hit", "default": False},
             "latency_ms": {"start": "startTime", "end": "endTime", "unit": "epoch_s"},
             "session_id": "trace_id",
             "user_id": ["end_user", "metadata.user_api_key_end_user_id", "metadata.user_api_key_user_id"],
             "api_key_id": "metadata.user_api_key_hash",
-            "cache_write_tokens": _at("cache_creation_input_tokens", "prompt_tokens_details.cache_creation_tokens"),
-            "reasoning_tokens": _at("completion_tokens_details.reasoning_tokens"),
-            "input_audio_tokens": _at("prompt_tokens_details.audio_tokens"),
-            "output_audio_tokens": _at("completion_tokens_details.audio_tokens"),
-            "input_image_tokens": _at("prompt_tokens_details.image_tokens"),
-            "output_image_tokens": _at("completion_tokens_details.image_tokens"),
             "streamed": "stream",
-            "service_tier": [*_at("service_tier"), "model_parameters.service_tier"],
-            "provider_usage": {"path": list(_USAGE), "values": {"{}": None}},
+            "service_tier": ["usage.service_tier", "model_parameters.service_tier"],
             "body": {"path": "messages", "values": {"{}": None, "[]": None}},
         },
         "skip": litellm.MAPPING.model_dump(by_alias=True, exclude_defaults=True)["skip"],

@@ -1,0 +1,82 @@
+"""A witness over HTTP: asked, told another size, and everything that it may answer."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.audit.chains import KEY, OTHER_KEY, chain
+from tests.audit.test_note import LOG
+from tests.audit.witness_server import VKEY, serving
+from ttplan.audit.note import check_note, make_vkey
+from ttplan.audit.tlog import add_cosignatures, ask_witness, format_request, sign_tree
+from ttplan.audit.witness_http import http_post, submit
+from ttplan.model.errors import InputError, ProofError
+
+HASHES = [entry.hash for entry in chain(9)]
+POST = http_post(timeout=5)
+
+
+def test_a_witness_that_names_another_size_is_asked_again_from_there() -> None:
+    with serving(LOG) as server:
+        for size, asked in ((4, 1), (4, 2), (9, 2)):
+            server.asked.clear()
+            checkpoint = sign_tree(LOG.name, HASHES[:size], KEY)
+            whole, seals = add_cosignatures(checkpoint, submit(HASHES, checkpoint, server.url, POST), [VKEY], "the answer")
+            assert len(server.asked) == asked
+            assert [seal.key for seal in seals] == [VKEY]
+            assert len(check_note(whole.note, [LOG, VKEY])) == 2
+        server.asked.clear()
+        checkpoint = sign_tree(LOG.name, HASHES, KEY)
+        submit(HASHES, checkpoint, server.url + "/", POST, old_size=9)
+        assert server.asked == [format_request(ask_witness(HASHES, 9, checkpoint))]
+
+
+def test_a_rewritten_history_is_refused_by_the_witness() -> None:
+    other = ["ab" * 32, *HASHES[1:]]
+    with serving(LOG) as server:
+        submit(HASHES, sign_tree(LOG.name, HASHES[:4], KEY), server.url, POST)
+        with pytest.raises(ProofError, match=r"\(HTTP 422\): the consistency proof does not verify there: its history"):
+            submit(other, sign_tree(LOG.name, other, KEY), server.url, POST)
+        with pytest.raises(ProofError, match=r"\(HTTP 409\): it has seen another tree"):
+            submit(other, sign_tree(LOG.name, other[:4], KEY), server.url, POST)
+        with pytest.raises(ProofError, match=r"\(HTTP 409\): it has seen another tree"):
+            submit(other, sign_tree(LOG.name, other[:4], KEY), server.url, POST, old_size=4)
+        with pytest.raises(ProofError, match="has seen 4 entries, the checkpoint is of 3; sign a newer one"):
+            submit(HASHES, sign_tree(LOG.name, HASHES[:3], KEY), server.url, POST)
+
+
+def test_a_witness_that_does_not_know_the_log_or_its_key_says_so() -> None:
+    with serving(LOG) as server:
+        with pytest.raises(ProofError, match=r"\(HTTP 404\): it does not know the log's origin"):
+            submit(HASHES, sign_tree("example.com/other", HASHES, KEY), server.url, POST)
+        with pytest.raises(ProofError, match=r"\(HTTP 403\): it trusts none of the keys"):
+            submit(HASHES, sign_tree(LOG.name, HASHES, OTHER_KEY), server.url, POST)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ((400, "text/plain", b""), r"\(HTTP 400\): it finds the request malformed"),
+        ((500, "text/plain", b""), r"\(HTTP 500\): it does not say why"),
+        ((302, "text/plain", b""), r"\(HTTP 302\)"),
+        ((409, "text/plain", b"4\n"), "answers 409 without the size"),
+        ((409, "text/x.tlog.size", b"04\n"), "answers 409 without the size"),
+        ((409, "text/x.tlog.size", b"4"), "answers 409 without the size"),
+        ((409, "text/x.tlog.size", b"4\n"), r"\(HTTP 409\): it has seen another tree"),
+        ((200, "text/plain", b"x" * (2**20 + 1)), "answers with more than"),
+    ],
+)
+def test_whatever_a_witness_answers_is_an_error_for_people(answer: tuple[int, str, bytes], message: str) -> None:
+    with serving(LOG) as server:
+        server.answer = answer
+        with pytest.raises((InputError, ProofError), match=message):
+            submit(HASHES, sign_tree(LOG.name, HASHES, KEY), server.url, POST)
+
+
+def test_a_witness_that_is_not_there_is_an_error_for_people() -> None:
+    with serving(LOG) as server:
+        url = server.url
+    for wrong in (url, "nowhere", "ftp://x"):
+        with pytest.raises(InputError, match="does not answer"):
+            submit(HASHES, sign_tree(LOG.name, HASHES, KEY), wrong, POST)
+    assert make_vkey(LOG.name, KEY.public_key) == LOG

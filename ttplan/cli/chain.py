@@ -1,0 +1,196 @@
+"""The commands on the audit chain as a whole: verify it, export it, anchor it, and hold two copies against each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ttplan.cli.commands import DEFAULT_STORE, JsonOption, KeyOption, StoreOption, app, open_store
+from ttplan.cli.show import show_json
+from ttplan.model.audit import TipAnchor
+from ttplan.model.errors import InputError, ProofError
+
+if TYPE_CHECKING:
+    from ttplan.audit.collect import ChainHashes
+
+KeyHexOption = Annotated[str | None, typer.Option("--key-hex", help="The chain's first public key, from elsewhere: 64 digits.")]
+PolicyOption = Annotated[Path | None, typer.Option("--policy", help="Which logs and witnesses to trust: a tlog-policy file.")]
+LogOption = Annotated[str | None, typer.Option("--log", help="The log's verifier key, as `ttplan tlog vkey` prints it.")]
+ChainOption = Annotated[Path | None, typer.Option("--chain", help="An exported chain, in the place of a store.")]
+
+
+@app.command()
+def verify(
+    source: Annotated[Path, typer.Argument(help="A store, or a chain exported as JSON lines.", show_default=False)],
+    key_hex: KeyHexOption = None,
+    anchor: Annotated[str | None, typer.Option(help="Where the chain has to end: <seq>:<hash>.")] = None,
+    through: Annotated[
+        list[str] | None, typer.Option("--through", help="An entry that the chain has to have: <seq>:<hash>; may be repeated.")
+    ] = None,
+    anchors: Annotated[
+        Path | None, typer.Option("--anchors", help="A file of anchors, all of which the chain has to have, one a line.")
+    ] = None,
+    distrust_after: Annotated[
+        str | None,
+        typer.Option("--distrust-after", help="Trust nothing that this entry's key signed after it: <seq>:<hash>."),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option("--checkpoint", help="A signed checkpoint that the chain has to contain: --policy or --log."),
+    ] = None,
+    policy: PolicyOption = None,
+    log: LogOption = None,
+    signatures: Annotated[str, typer.Option(help="all: check each. tip: check the last, which vouches for all content.")] = "all",
+    evidence: Annotated[
+        Path | None, typer.Option("--evidence", help="Where to write the evidence, if the chain has two entries for one place.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Verify an audit chain. Exits 0 verified, 1 broken, 4 only consistent with its own key, 2 bad input."""
+    from ttplan.audit.anchors import read_anchors
+    from ttplan.chain_file import verify_file
+
+    if signatures not in ("all", "tip"):
+        raise InputError(f"--signatures is {signatures!r}; expected all or tip")
+    if checkpoint is None and (policy is not None or log is not None):
+        raise InputError("--policy and --log are for a checkpoint; give it, too (--checkpoint)")
+    passed = [TipAnchor.parse(text) for text in through or []]
+    passed += [] if anchors is None else [kept.anchor for kept in read_anchors(anchors)]
+    options: dict[str, Any] = {
+        "public_key": key_hex,
+        "anchor": anchor,
+        "passes_through": passed,
+        "distrust_after": None if distrust_after is None else TipAnchor.parse(distrust_after),
+        "signatures": signatures,
+        "on_fork": None if evidence is None else lambda data: _keep(evidence, data),
+    }
+    report = verify_file(source, **options) if is_export(source) else open_store(source).verify(**options)
+    if checkpoint is not None and report.first_bad is None:
+        sealed = _sealed(source, key_hex, checkpoint, policy, log)
+        report = report.model_copy(update={"checks": (*report.checks, sealed)})
+    if json:
+        show_json(report.model_dump(mode="json"))
+    else:
+        print(report)
+    raise typer.Exit(report.exit_code)
+
+
+def _sealed(source: Path, key_hex: str | None, checkpoint: Path, policy: Path | None, log: str | None) -> str:
+    from ttplan.audit.tlog import check_covers
+    from ttplan.operations.witnessing import read_checkpoint_file, seal_check
+
+    found = read_checkpoint_file(checkpoint)
+    words = seal_check(found, policy=policy, log=log)
+    check_covers(found, collected(source, source if is_export(source) else None, key_hex).hashes)
+    return f"that the chain begins with {words}"
+
+
+def collected(store: Path, chain: Path | None, key_hex: str | None) -> ChainHashes:
+    """The hashes of the chain in a file, where one is given, else of a store's."""
+    from ttplan.chain_file import collect_file
+
+    return open_store(store).evidence.hashes(key_hex) if chain is None else collect_file(chain, key_hex)
+
+
+def _keep(path: Path, data: bytes) -> None:
+    from ttplan.files import whole_file
+
+    with whole_file(path) as file:
+        file.write(data)
+
+
+def is_export(source: Path) -> bool:
+    """Whether a file is a chain as JSON lines, by its name or its first character; a DuckDB file begins with neither."""
+    if source.suffix in (".jsonl", ".ndjson", ".json"):
+        return True
+    try:
+        with source.open("rb") as file:
+            return file.read(64).lstrip()[:1] == b"{"
+    except OSError:
+        return False
+
+
+@app.command()
+def export(
+    output: Annotated[Path, typer.Argument(help="Where to write the audit chain, as JSON lines.", show_default=False)],
+    store: StoreOption = DEFAULT_STORE,
+    until: Annotated[int | None, typer.Option(help="The last entry to write, by its seq; otherwise all are.")] = None,
+    with_verifier: Annotated[
+        bool, typer.Option("--with-verifier", help="Put verify_chain.py beside it: a verifier that one can read in one sitting.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file where there is one.")] = False,
+    key_file: KeyOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Export the audit chain, for an auditor who has no access to the store."""
+    workspace = open_store(store, key_file=key_file)
+    count = workspace.export_chain(output, overwrite=overwrite, until=until, with_verifier=with_verifier)
+    if json:
+        show_json({"path": str(output), "entries": count, "verifier": str(_verifier(output)) if with_verifier else None})
+        return
+    print(f"{count:,} {'entry' if count == 1 else 'entries'} written to {output}")
+    if with_verifier:
+        print(f"its verifier: python {_verifier(output)} {output} PUBLIC_KEY_HEX")
+
+
+def _verifier(output: Path) -> Path:
+    from ttplan.operations.chain import VERIFIER
+
+    return output.with_name(VERIFIER)
+
+
+@app.command()
+def anchor(
+    store: StoreOption = DEFAULT_STORE,
+    append: Annotated[
+        Path | None, typer.Option("--append", help="Append it to this file, in a place that the operator cannot rewrite.")
+    ] = None,
+    command: Annotated[
+        str | None, typer.Option("--command", help="Run this with the anchor's line on its standard input.")
+    ] = None,
+    heartbeat: Annotated[
+        bool, typer.Option("--heartbeat", help="Append a line even where nothing changed: the chain was still there then.")
+    ] = False,
+    key_file: KeyOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Print where the chain ends, <seq>:<hash>, after reading it back and checking it; kept elsewhere, it proves that nothing
+    was cut off."""
+    from ttplan.audit.command import parse_command
+
+    if heartbeat and append is None:
+        raise InputError("--heartbeat is for a file; give it, too (--append)")
+    words = None if command is None else parse_command(command, "--command")
+    found = open_store(store, key_file=key_file).evidence.anchor(file=append, command=words, heartbeat=heartbeat)
+    if json:
+        show_json({"anchor": str(found.tip), "seq": found.tip.seq, "hash": found.tip.hash, "appended": found.appended})
+    else:
+        print(found.tip)
+
+
+@app.command()
+def compare(
+    one: Annotated[Path, typer.Argument(help="An exported chain, or, with --check, evidence of a fork.", show_default=False)],
+    other: Annotated[Path | None, typer.Argument(help="Another export of the same chain.", show_default=False)] = None,
+    key_hex: KeyHexOption = None,
+    evidence: Annotated[Path | None, typer.Option("--evidence", help="Where to write what proves two histories.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Check such evidence: what does it prove against this key?")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Look for two entries for one place, both signed. Exits 1 where there are: whoever holds the key signed two histories."""
+    from ttplan.audit.keys import VerifyingKey
+    from ttplan.chain_file import check_fork, find_fork
+
+    if key_hex is None or (other is None) is not check:
+        raise InputError("compare takes two chains, or one file of evidence with --check; and the public key (--key-hex)")
+    key = VerifyingKey.from_hex(key_hex)
+    found = find_fork(one, other, key) if other is not None else check_fork(one, key)
+    if found is not None and evidence is not None:
+        _keep(evidence, found.evidence)
+    if json:
+        show_json(None if found is None else {"seq": found.seq, "hashes": found.hashes, "message": str(found)})
+    else:
+        print("no two signed entries for one place, as far as both go" if found is None else str(found))
+    raise typer.Exit(0 if found is None else ProofError.exit_code)

@@ -1,0 +1,19 @@
+"""The face that a notebook talks to: `ttplan.open(path)`. It wires store, key and engine, and has no rule of its own.
+
+Each file has the verbs on one thing; the class is the list of them.
+"""
+
+from __future__ import annotations
+
+from ttplan.workspace.chain import ChainVerbs
+from ttplan.workspace.live import LiveVerbs
+from ttplan.workspace.plans import PlanVerbs
+from ttplan.workspace.requests import RequestVerbs
+from ttplan.workspace.stored import StoredVerbs
+from ttplan.workspace.wiring import PathLike
+
+__all__ = ["PathLike", "Workspace"]
+
+
+class Workspace(RequestVerbs, PlanVerbs, LiveVerbs, StoredVerbs, ChainVerbs):
+    """A store with its key: import logs, plan, apply, look, verify. Made by `ttplan.open`."""

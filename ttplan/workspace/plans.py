@@ -1,0 +1,156 @@
+"""Verbs on plans that change nothing but the plan: replay, suggest, back-test, judge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from ttplan.cards.plan import Plan
+from ttplan.model.errors import InputError
+from ttplan.model.plan import BOOTSTRAP_ITERATIONS, IntervalMethod, PlanConfig
+from ttplan.model.pricing import ModelPricing
+from ttplan.model.route import ProposedRoute
+from ttplan.workspace.wiring import PathLike, Wiring
+
+if TYPE_CHECKING:
+    from ttplan.cards.backtest import ShownBacktest
+    from ttplan.cards.suggestions import SuggestedRoutes
+    from ttplan.quality.judge import Judge, Proposer, QualitySettings
+
+
+class PlanVerbs(Wiring):
+    """What if: plans, suggestions, back-tests, quality."""
+
+    def plan(
+        self,
+        routes: PathLike | Sequence[ProposedRoute],
+        *,
+        name: str,
+        window: tuple[datetime, datetime] | None = None,
+        prices: PathLike | Mapping[str, ModelPricing] | None = None,
+        config: PlanConfig | None = None,
+        seed: int = 0,
+        bootstrap_iterations: int = BOOTSTRAP_ITERATIONS,
+        interval_method: IntervalMethod = "limit",
+        allow_unpriced: bool = False,
+        requests: PathLike | Sequence[PathLike] | None = None,
+        memory_limit: str | None = None,
+        progress: bool | None = None,
+    ) -> Plan:
+        """Replay the logged requests against `routes` (a YAML file, or routes), and keep the result as a projected plan.
+
+        `window` is (inclusive, exclusive), the whole log where it is left out. `prices` are one's own, over the catalogue's of
+        today. `requests` are Parquet files in our column names (a path, a glob, a folder, or several) that are replayed where
+        they are, instead of the imported ones, in at most `memory_limit` ("2GB") of DuckDB's memory. `progress` of None shows a
+        bar on a terminal or in a notebook.
+
+        Raises InputError where something cannot be used, a target model without a price unless `allow_unpriced`, and
+        KeyboardInterrupt at an interrupt; nothing is written then. A replay that breaks by itself is kept as a failed plan, with
+        its reason: ReplayFailed, or DataError where a logged value is the reason.
+        """
+        from ttplan.operations.plans import Elsewhere, Made, make_plan
+        from ttplan.planning import asked_of
+
+        if not name.strip():
+            raise InputError("a plan needs a name; expected some text")
+        if not 0 <= seed < 2**64:
+            raise InputError(f"seed is {seed}; expected a whole number from 0 to 2^64 - 1")
+        if memory_limit is not None and requests is None:
+            raise InputError("memory_limit is for requests that are replayed where they are; give requests (--requests), too")
+        asked = asked_of(
+            *(routes, config, window, prices, interval_method, allow_unpriced), plan_id=self._new_id(), at=self._clock()
+        )
+        run = make_plan(
+            self.store,
+            asked._replace(seed=seed, bootstrap_iterations=bootstrap_iterations),
+            lambda: Made(name, self._clock(), self._new_nonce()),
+            log=self._name,
+            elsewhere=None if requests is None else Elsewhere(requests, memory_limit),
+            new_id=self._new_id,
+            progress=progress,
+        )
+        return Plan(run)
+
+    def suggest(
+        self,
+        target_models: Sequence[str],
+        by: Sequence[str] = ("tag", "model", "input_tokens"),
+        *,
+        window: tuple[datetime, datetime] | None = None,
+        prices: PathLike | Mapping[str, ModelPricing] | None = None,
+        min_share: float = 0.01,
+        limit: int = 20,
+    ) -> SuggestedRoutes:
+        """Propose routes to `target_models`, ranked by projected savings, with conditions on the dimensions `by`.
+
+        The first half of the window chooses, the second confirms; what is shown are the second's figures. `routes` of what is
+        returned are the confirmed ones, to edit (`to_yaml`) and to `plan` with. `window` and `prices` as in `plan`; each route
+        earns at least `min_share` (0..1) of the cost. Raises InputError where something cannot be used, or nothing has a price.
+        """
+        from ttplan.cards.suggestions import SuggestedRoutes
+        from ttplan.planning import suggest_routes
+
+        targets = [target_models] if isinstance(target_models, str) else list(target_models)
+        with self.store.read() as snapshot:
+            org_id, at = self._org(snapshot), self._clock()
+            return SuggestedRoutes(
+                suggest_routes(
+                    snapshot.requests(), targets, by, window, prices, at, org_id, self._name, min_share=min_share, limit=limit
+                )
+            )
+
+    def backtest(
+        self,
+        routes: PathLike | Sequence[ProposedRoute],
+        *,
+        period: timedelta = timedelta(days=7),
+        window: tuple[datetime, datetime] | None = None,
+        prices: PathLike | Mapping[str, ModelPricing] | None = None,
+        config: PlanConfig | None = None,
+        interval_method: IntervalMethod = "limit",
+        allow_unpriced: bool = False,
+    ) -> ShownBacktest:
+        """Replay `routes` on each whole `period` of the log, and hold each one's intervals against the period after it.
+
+        `window`, `prices` and `allow_unpriced` as in `plan`; nothing is stored. Raises InputError where something cannot be used,
+        or the log has not two whole periods.
+        """
+        from ttplan.cards.backtest import ShownBacktest
+        from ttplan.planning import asked_of, backtest_log
+
+        asked = asked_of(
+            *(routes, config, window, prices, interval_method, allow_unpriced), plan_id=self._new_id(), at=self._clock()
+        )
+        with self.store.read() as snapshot:
+            return ShownBacktest(backtest_log(snapshot.requests(), asked, self._org(snapshot), self._name, period))
+
+    def check_quality(
+        self,
+        plan: Plan | UUID | str,
+        *,
+        judge: Judge,
+        proposer: Proposer,
+        budget_usd: Decimal | float,
+        allow_bodies: bool = False,
+        sample_size: int = 200,
+        seed: int = 0,
+        settings: QualitySettings | None = None,
+        progress: bool | None = None,
+    ) -> Plan:
+        """Have a sample of what a plan reroutes answered by its new models and judged, and keep the result with the plan.
+
+        Recorded prompts and answers are sent to `proposer` and `judge` (`ttplan.ChatProposer` and `ChatJudge` are ready), which
+        has to be allowed with `allow_bodies=True`. `settings` has further limits. An interrupt keeps what was scored by then.
+        Raises InputError before anything is sent where the budget would not do, or something is not known.
+        """
+        from ttplan.operations.quality import check_quality, limits_of
+        from ttplan.progress import counting
+
+        run = self.get(plan.plan_id if isinstance(plan, Plan) else plan).run
+        limits = limits_of(settings, budget_usd, allow_bodies)
+        with counting("judging", sample_size, progress) as count:
+            check_quality(self.store, run, judge, proposer, limits, sample_size=sample_size, seed=seed, progress=count)
+        return self.get(run.plan_id)
