@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lint bench bench-peer notebooks clean
+.PHONY: demo test lint faults bench bench-peer notebooks clean
 
 demo: $(READY)
 	$(BIN)/ttplan demo
@@ -16,6 +16,10 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+faults: $(READY)  # more than `make test` does: make faults RUNS=10000 SEED=7
+	$(BIN)/python -m tests.faults.run --runs $(or $(RUNS),1000) --seed $(or $(SEED),1)
+	$(BIN)/python -m tests.faults.crowd
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.run

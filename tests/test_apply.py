@@ -29,6 +29,7 @@ from ttplan.model.errors import (
     PlanNotFound,
     StalePlan,
     StoreError,
+    StoreLocked,
     TouchedSince,
 )
 from ttplan.model.plan_run import LiveRoute, PlanRun
@@ -287,6 +288,22 @@ def test_a_tip_is_published_only_after_its_commit(
     with pytest.raises(InvalidState):
         apply_plan(store, own_chain(store), plans.run(2).result, PERSON)
     assert seen == [1]
+
+
+def test_a_store_that_cannot_be_read_after_the_commit_is_no_store_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A StoreError means that nothing was written; here all was."""
+
+    def locked(*_: object) -> None:
+        raise StoreLocked("the file is in use by process 7")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store), "read", locked)
+        with pytest.raises(AuditError, match=r"entry 0 was committed, but could not be read back.*in use by process 7") as caught:
+            apply_plan(store, own_chain(store), plans.run(2).result, PERSON)
+    assert caught.value.applied is True
+    found, _, records = state(store)
+    assert found[1].status == "applied"
+    assert len(records) == 1
 
 
 def test_a_tip_is_written_seq_colon_hash(store: Store, caplog: pytest.LogCaptureFixture) -> None:

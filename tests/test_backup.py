@@ -233,6 +233,16 @@ def test_a_key_that_is_missing_or_another_one(ws: Workspace, tmp_path: Path) -> 
     assert set(bad(other, public_key=KEY.public_key)) == {"key"}
 
 
+def test_a_key_that_the_chain_was_just_handed_over_to_is_well(tmp_path: Path) -> None:
+    path = tmp_path / "rotated.duckdb"
+    life = Life(DuckDBStore(path))
+    life.live(1, plans.route(1))
+    ws = opened(path)
+    ws.evidence.rotate_key(OTHER_KEY)
+    assert "key" not in bad(ws)
+    assert "the chain's last entry (1) was not signed with it" in bad(opened(path))["key"]
+
+
 def test_old_prices_of_live_plans_and_leftover_files(ws: Workspace) -> None:
     assert bad(ws, price_age=timedelta(days=1))["prices"] == (
         "those of plan 'plan 1' are 2 days old, more than 1; plan again with today's"

@@ -21,7 +21,7 @@ from ttplan.audit.anchors import FILE_NAME as ANCHOR_FILE
 from ttplan.audit.anchors import read_anchors
 from ttplan.audit.customer import CheckpointError, check_signature, read_checkpoint
 from ttplan.audit.disclosure import check_disclosure, read_disclosure, write_disclosure
-from ttplan.audit.keys import PASSPHRASE_NAME, SigningKey, key_from_hex, load_key, save_key
+from ttplan.audit.keys import PASSPHRASE_NAME, SigningKey, ensure_key, key_from_hex, load_key, save_key
 from ttplan.audit.note import make_vkey
 from ttplan.audit.proof import check_inclusion
 from ttplan.audit.signer import COMMAND_KEY_NAME, COMMAND_NAME, CommandSigner
@@ -261,6 +261,45 @@ def test_a_rotation_that_was_broken_off_goes_on_with_the_same_key(tmp_path: Path
     assert load_key(file).public_key == OTHER_KEY.public_key
     again.apply(again.plan(ROUTES, name="after"), allow_stale=True)
     assert again.verify(public_key=old.public_key).entries == 3
+
+
+def test_a_rotation_that_another_process_finishes_in_the_same_moment_is_finished(
+    tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = opened(tmp_path, key=None)
+    applied(workspace, log, 1)
+    replace = os.replace
+
+    def beaten(source: Path, target: Path) -> None:
+        replace(source, target)
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ttplan.keyring.os.replace", beaten)
+        entry = workspace.evidence.rotate_key()
+    assert entry is not None
+    assert load_key(tmp_path / "s.duckdb.key.pem").public_key.hex == entry.payload["new_key"] == workspace.public_key
+    workspace.apply(workspace.plan(ROUTES, name="after"), allow_stale=True)
+    # The other one may have been done even before that was looked at.
+    with monkeypatch.context() as patch:
+        patch.setattr("ttplan.keyring.Keyring.take_next", lambda _: False)
+        entry = workspace.evidence.rotate_key()
+    assert entry is not None
+    assert workspace.public_key == entry.payload["new_key"]
+
+
+def test_a_key_that_another_process_makes_in_the_same_moment_is_the_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "key.pem"
+
+    def beaten(key: SigningKey, path: Path, *, passphrase: bytes | None = None) -> None:
+        save_key(OTHER_KEY, path, passphrase=passphrase)
+        save_key(key, path, passphrase=passphrase)
+
+    monkeypatch.setattr("ttplan.audit.keys.save_key", beaten)
+    ensure_key(file)
+    assert load_key(file).public_key == OTHER_KEY.public_key
+    with pytest.raises(KeyFileError, match="cannot be written"):
+        ensure_key(tmp_path / "none" / "key.pem")
 
 
 def test_a_key_from_elsewhere_rotates_to_one_from_elsewhere(tmp_path: Path, log: Path) -> None:

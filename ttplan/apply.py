@@ -111,10 +111,17 @@ class StoreChain:
     def publish(self, entry: AuditEntry) -> None:
         """Say where the chain ends now. Only after the entry's transaction has committed, and what was stored is what was signed.
 
-        Raises AuditError, with `applied`, where the store gives back something else: its tip is not published then.
+        Raises AuditError, with `applied`, where the store gives back something else, or nothing: its tip is not published then.
         """
-        with self.store.read() as snapshot:
-            stored = next(iter(snapshot.entries(entry.org_id, since=entry.seq)), None)
+        try:
+            with self.store.read() as snapshot:
+                stored = next(iter(snapshot.entries(entry.org_id, since=entry.seq)), None)
+        except StoreError as error:  # which by itself would mean that nothing was written
+            raise AuditError(
+                f"entry {entry.seq} was committed, but could not be read back, so its tip was not published. Do not do it again; "
+                f"run `ttplan verify` once the store can be opened. Reading it: {error}",
+                applied=True,
+            ) from error
         if stored != to_record(entry):
             raise AuditError(
                 f"entry {entry.seq} was committed, but the store gives back something else; its tip was not published. "

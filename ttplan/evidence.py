@@ -107,11 +107,11 @@ class Evidence:
         """
         if new_key is None and self._keys.take_next():
             return None
-        entry = rotate_key(self._chain(), new_key or self._keys.next_signing(), actor or Anonymous())
+        new = new_key or self._keys.next_signing()
+        entry = rotate_key(self._chain(), new, actor or Anonymous())
         if new_key is None:
             self._keys.take_next()
-        else:
-            self._keys.use(new_key)
+        self._keys.use(new)  # also where another process has put it into the file
         return entry
 
     def _entry_of(self, org_id: UUID, plan_id: UUID) -> Record:

@@ -91,7 +91,7 @@ def whole_file(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iter
     Raises InputError where there is one already, unless `overwrite`, or where it cannot be written.
     """
     target = Path(path)
-    if target.exists() and not overwrite:
+    if os.path.exists(target) and not overwrite:  # Path.exists raises where a folder may not be entered
         raise InputError(f"{target} exists already; choose another path, or say to overwrite it")
     draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}.new")
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ttplan.audit.keys import VerifyingKey, create_key, load_key, save_key
+from ttplan.audit.keys import SigningKey, VerifyingKey, ensure_key, load_key
 from ttplan.audit.rotation import goes_on_with
 from ttplan.audit.signer import Signer
 from ttplan.model.errors import KeyFileError
@@ -39,8 +39,8 @@ class Keyring:
         if self._key is None:
             if self.key_file is None:
                 raise KeyFileError("this workspace has no signing key; open it with key or key_file")
-            if self._makes_key and not self.key_file.exists() and not self._has_chain():
-                save_key(create_key(), self.key_file, passphrase=self._passphrase)
+            if self._makes_key and not os.path.exists(self.key_file) and not self._has_chain():
+                ensure_key(self.key_file, passphrase=self._passphrase)
             self._key = load_key(self.key_file, passphrase=self._passphrase)
         return self._key
 
@@ -74,8 +74,7 @@ class Keyring:
         Raises KeyFileError where the workspace's key is in no file.
         """
         file = self._next_file()
-        if not file.exists():
-            save_key(create_key(), file, passphrase=self._passphrase)
+        ensure_key(file, passphrase=self._passphrase)
         return load_key(file, passphrase=self._passphrase)
 
     def take_next(self) -> bool:
@@ -83,25 +82,30 @@ class Keyring:
 
         False, and nothing done, where there is none or the chain does not go on with it.
         """
-        if self.key_file is None or not self._next_file().exists():
+        if self.key_file is None or not os.path.exists(self._next_file()):
             return False
         new = load_key(self._next_file(), passphrase=self._passphrase)
         if not self._goes_on_with(new.public_key):
             return False
         old = load_key(self.key_file, passphrase=self._passphrase)
-        kept = self.key_file.with_name(f"{self.key_file.name}.{old.public_key.hex[:8]}.old")
-        try:
-            if not kept.exists():
-                os.link(self.key_file, kept)
-            os.replace(self._next_file(), self.key_file)
-        except OSError as error:
-            raise KeyFileError(f"{self.key_file} cannot be replaced: {error.strerror}; put {self._next_file()} there") from None
+        if old.public_key != new.public_key:  # or another process has put it there in this moment
+            self._put(new, old, self.key_file)
         self._key = new
         return True
 
     def use(self, key: Signer) -> None:
         """Sign with another key from now on."""
         self._key = key
+
+    def _put(self, new: SigningKey, old: SigningKey, key_file: Path) -> None:
+        kept = key_file.with_name(f"{key_file.name}.{old.public_key.hex[:8]}.old")
+        try:
+            if not os.path.exists(kept):
+                os.link(key_file, kept)
+            os.replace(self._next_file(), key_file)
+        except OSError as error:
+            if load_key(key_file, passphrase=self._passphrase).public_key != new.public_key:
+                raise KeyFileError(f"{key_file} cannot be replaced: {error.strerror}; put {self._next_file()} there") from None
 
     def _next_file(self) -> Path:
         if self.key_file is None:

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from ttplan.apply import Clock, now
 from ttplan.audit.anchors import publisher_from_env
-from ttplan.audit.keys import create_key, key_from_env, passphrase_from_env, save_key
+from ttplan.audit.keys import ensure_key, key_from_env, passphrase_from_env
 from ttplan.audit.signer import Signer, signer_from_env
 from ttplan.model.errors import InputError
 from ttplan.store.duckdb import LOCK_TIMEOUT, DuckDBStore
@@ -40,7 +40,8 @@ def open_workspace(
     Raises StoreError where `path` is not a store, and KeyFileError where a key cannot be used.
     """
     store_path = Path(path)
-    is_new = not store_path.exists()
+    # Not Path.exists, which raises where a folder may not be entered.
+    is_new = not os.path.exists(store_path)
     if is_new and not create:
         raise InputError(f"{store_path}: no such store; make one with `ttplan import FILE --store {store_path}`")
     store = DuckDBStore(store_path, lock_timeout=lock_timeout)
@@ -48,8 +49,8 @@ def open_workspace(
     passphrase = passphrase_from_env(os.environ)
     chosen = key or (None if key_file is not None else signer_from_env(os.environ) or key_from_env(os.environ))
     file = None if chosen is not None else Path(key_file) if key_file is not None else beside
-    if is_new and file == beside and not beside.exists():
-        save_key(create_key(), beside, passphrase=passphrase)
+    if is_new and file == beside:
+        ensure_key(beside, passphrase=passphrase)
     return Workspace(
         store,
         name=str(path),

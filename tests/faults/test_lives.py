@@ -1,12 +1,10 @@
-"""Apply, revert and repair by processes that are killed and that compete: what was acknowledged is there, and nothing is half."""
+"""Reverts and repairs by processes that are killed in the middle: nothing is half."""
 
 from __future__ import annotations
 
-import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import duckdb
@@ -16,8 +14,6 @@ from tests import plans
 from tests.faults.invariants import check_followed
 from tests.lives import Life, state
 from ttplan.store.duckdb import DuckDBStore
-
-SEED = 20261127
 
 
 def prepare(path: Path, count: int) -> DuckDBStore:
@@ -85,44 +81,3 @@ def test_a_process_killed_in_a_repair_leaves_the_drift(tmp_path: Path, moment: s
     with life.store.transaction() as tx:
         tx.set_live_routes(plans.ORG, good.live)
     assert check_followed(life.store) == {1: "applied"}
-
-
-@pytest.mark.slow
-def test_killing_at_random_moments_of_a_life_leaves_a_whole_store(tmp_path: Path) -> None:
-    path = tmp_path / "s.duckdb"
-    store = prepare(path, 12)
-    chance = random.Random(SEED)
-    known: set[str] = set()
-    statuses: dict[int, str] = {}
-    for turn in range(12):
-        child = living(path, SEED + turn, 10**6)
-        assert child.stdout is not None
-        # By what it has done, not by the clock: a slow machine gets as far. Then somewhere in what it does next.
-        said = "".join(child.stdout.readline() for _ in range(chance.randint(1, 6)))
-        time.sleep(chance.uniform(0, 0.1))
-        child.kill()
-        rest, err = child.communicate()
-        assert child.returncode == -signal.SIGKILL, err
-        known |= acknowledged(said + rest)
-        statuses = check_followed(store)
-        assert known <= {f"{record.seq}:{record.hash}" for record in state(store).entries}
-    assert len(known) >= 12
-    assert {"applied", "reverted"} <= set(statuses.values())
-
-
-@pytest.mark.slow
-def test_processes_that_apply_revert_and_repair_at_once_lose_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "s.duckdb"
-    store = prepare(path, 40)
-    children = [living(path, SEED + n, 15) for n in range(4)]
-    told: list[str] = []
-    for child in children:
-        out, err = child.communicate(timeout=300)
-        assert child.returncode == 0, err
-        told += sorted(acknowledged(out))
-    assert len(told) == len(set(told))
-    assert set(told) == {f"{record.seq}:{record.hash}" for record in state(store).entries}
-    statuses = check_followed(store)
-    assert len(told) >= 20
-    assert "reverted" in statuses.values()
-    assert len(state(store).entries) == sum({"applied": 1, "reverted": 2}.get(status, 0) for status in statuses.values())

@@ -380,8 +380,11 @@ def test_another_thread_that_keeps_the_store_is_waited_for_so_long(tmp_path: Pat
 WITHOUT_PERMISSION = """
 import os, sys
 from pathlib import Path
-from ttplan.model.errors import StoreError
+from ttplan.keyring import Keyring
+from ttplan.model.errors import KeyFileError, StoreError
+from ttplan.opening import open_workspace
 from ttplan.store.duckdb import DuckDBStore
+from ttplan.store.memory import MemoryStore
 from ttplan.store.schema import migrations
 migrations()  # read now: without its rights this process may not reach the package
 if os.geteuid() == 0:
@@ -391,6 +394,12 @@ for name in sys.argv[1:]:
         with DuckDBStore(Path(name)).transaction():
             print("opened")
     except StoreError as error:
+        print(error)
+shut = Path(sys.argv[-1])
+for opening in (lambda: open_workspace(shut), Keyring(MemoryStore(), None, shut.with_name("key.pem"), makes_key=True).signing):
+    try:
+        opening()
+    except (StoreError, KeyFileError) as error:
         print(error)
 """
 
@@ -418,11 +427,13 @@ def test_a_store_without_permission() -> None:
         with suppress(OSError):
             new.parent.chmod(0o755)
         shutil.rmtree(folder)
-    first, second, third = child.stdout.splitlines()
+    first, second, third, workspace, key = child.stdout.splitlines()
     assert first == f"{unreadable} cannot be opened: Permission denied; expected a store that this user may use"
     assert second == f"{unwritable} cannot be opened: Permission denied; expected a store that this user may use"
     assert third.startswith(f"{new} cannot be made: ")
     assert "Permission denied" in third
+    assert workspace == third
+    assert key.startswith(f"{new.with_name('key.pem')} cannot be written: Permission denied")
 
 
 def test_creating_from_two_threads_at_once_makes_one_store(tmp_path: Path) -> None:

@@ -139,6 +139,20 @@ def save_key(key: SigningKey, path: str | os.PathLike[str], *, passphrase: bytes
         raise KeyFileError(f"{target} cannot be written: {error.strerror}; choose a folder that this user may write") from None
 
 
+def ensure_key(path: str | os.PathLike[str], *, passphrase: bytes | None = None) -> None:
+    """Have a key in a file: a new one where there is none, be that since another process has just made one.
+
+    Raises KeyFileError where it cannot be written.
+    """
+    # Not Path.exists, which raises where a folder may not be entered.
+    if not os.path.exists(path):
+        try:
+            save_key(create_key(), path, passphrase=passphrase)
+        except KeyFileError:
+            if not os.path.exists(path):
+                raise
+
+
 def load_key(path: str | os.PathLike[str], *, passphrase: bytes | None = None) -> SigningKey:
     """Read a PKCS#8 PEM file. Raises KeyFileError where it is missing, readable by others, or no Ed25519 key."""
     file = Path(path)

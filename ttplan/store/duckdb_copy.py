@@ -6,21 +6,13 @@ import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import duckdb
 
 from ttplan.model.errors import InputError, StoreError
-from ttplan.store.duckdb_file import alone, waiting_for
-
-_CONFIG: dict[str, Any] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
-
-
-class TableSum(NamedTuple):
-    """What one table holds: how many rows, and a sum of their hashes, which does not depend on their order."""
-
-    rows: int
-    hashes: int
+from ttplan.store.duckdb_draft import CONFIG, TableSum, as_private, quoted, read_back, sync, table_sums
+from ttplan.store.duckdb_file import alone
+from ttplan.store.duckdb_waiting import waiting_for
 
 
 def copy_store(path: Path, target: Path, *, lock_timeout: float, overwrite: bool = False) -> dict[str, TableSum]:
@@ -39,13 +31,14 @@ def copy_store(path: Path, target: Path, *, lock_timeout: float, overwrite: bool
     try:
         with alone(path, lock_timeout):
             expected = _copy(path, draft, lock_timeout)
-        found = _read_back(draft)
+        found = read_back(draft)
         if found != expected:
             odd = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
             raise StoreError(f"the copy of {path} does not read back the same in {', '.join(odd)}; it was thrown away")
-        _sync(draft)
+        as_private(draft, path)
+        sync(draft)
         draft.replace(target) if overwrite else os.link(draft, target)
-        _sync(target.absolute().parent)
+        sync(target.absolute().parent)
     except FileExistsError:
         raise InputError(f"{target} exists already; choose another path, or say to overwrite it") from None
     except (OSError, duckdb.Error) as error:
@@ -60,9 +53,9 @@ def copy_store(path: Path, target: Path, *, lock_timeout: float, overwrite: bool
 
 def _copy(path: Path, draft: Path, lock_timeout: float) -> dict[str, TableSum]:
     def connect() -> duckdb.DuckDBPyConnection:
-        connection = duckdb.connect(config=_CONFIG)
+        connection = duckdb.connect(config=CONFIG)
         try:
-            connection.execute(f"ATTACH {_quoted(path)} AS source (READ_ONLY)")
+            connection.execute(f"ATTACH {quoted(path)} AS source (READ_ONLY)")
         except duckdb.Error:
             connection.close()
             raise
@@ -70,43 +63,9 @@ def _copy(path: Path, draft: Path, lock_timeout: float) -> dict[str, TableSum]:
 
     connection = waiting_for(path, lock_timeout, connect)
     try:
-        connection.execute(f"ATTACH {_quoted(draft)} AS target")
+        connection.execute(f"ATTACH {quoted(draft)} AS target")
         connection.execute("COPY FROM DATABASE source TO target")
-        return _sums(connection, "source")
+        connection.execute("CHECKPOINT target")  # closing does it, too, but does not say where it cannot
+        return table_sums(connection, "source")
     finally:
         connection.close()
-
-
-def _read_back(draft: Path) -> dict[str, TableSum]:
-    connection = duckdb.connect(config=_CONFIG)
-    try:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute(f"ATTACH {_quoted(draft)} AS target (READ_ONLY)")
-        return _sums(connection, "target")
-    finally:
-        connection.close()
-
-
-def _sums(connection: duckdb.DuckDBPyConnection, database: str) -> dict[str, TableSum]:
-    names = connection.execute(
-        "SELECT table_name FROM duckdb_tables() WHERE database_name = ? ORDER BY table_name", [database]
-    ).fetchall()
-    found = {}
-    for (name,) in names:
-        table = f'{database}.main."{name.replace(chr(34), chr(34) * 2)}"'
-        query = f"SELECT count(*), coalesce(sum(CAST(hash(t) AS HUGEINT)), 0) FROM {table} t"  # noqa: S608
-        found[name] = TableSum(*connection.execute(query).fetchall()[0])
-    return found
-
-
-def _quoted(path: Path) -> str:
-    # Absolute, so that DuckDB takes no name (":memory:", "md:x") for anything but a file.
-    return "'" + str(path.absolute()).replace("'", "''") + "'"
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import glob
 import os
-import random
-import re
 import secrets
 import stat
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +16,8 @@ from typing import Any
 import duckdb
 
 from ttplan.model.errors import StoreError, StoreLocked
+from ttplan.store.duckdb_kept import attached, keep_copy
+from ttplan.store.duckdb_waiting import waiting_for
 from ttplan.store.schema import Migration, migrations
 
 _CONFIG: dict[str, Any] = {
@@ -26,16 +25,6 @@ _CONFIG: dict[str, Any] = {
     "autoload_known_extensions": False,
     "enable_external_access": False,
 }
-# What DuckDB says where a file is no store, or cannot be had, and what that means here.
-_REASONS = (
-    (("different configuration", "Unique file handle conflict"), "is open in this process through another connection; close it"),
-    (
-        ("not a valid DuckDB database", "external extensions is disabled", "in-memory database in read-only"),
-        "is not a DuckDB file; expected a store that ttplan made. It was left as it is",
-    ),
-    (("Permission denied",), "cannot be opened: Permission denied; expected a store that this user may use"),
-)
-_HOLDER = re.compile(r"held in (.+?) \(PID (\d+)\)")
 
 
 @dataclass
@@ -114,6 +103,7 @@ def create_file(path: Path) -> None:
         connection = duckdb.connect(str(draft), config=_CONFIG)
         try:
             _migrate(connection, migrations())
+            connection.execute("CHECKPOINT")  # closing does it, too, but does not say where it cannot
         finally:
             connection.close()
         os.link(draft, path)
@@ -136,27 +126,6 @@ def _connect(path: Path, read_only: bool, lock_timeout: float) -> duckdb.DuckDBP
     return waiting_for(path, lock_timeout, lambda: duckdb.connect(location, read_only=read_only, config=_CONFIG))
 
 
-def waiting_for(path: Path, lock_timeout: float, connect: Callable[[], duckdb.DuckDBPyConnection]) -> duckdb.DuckDBPyConnection:
-    """What `connect` opens, in UTC, once no other process has the file. Raises StoreLocked and StoreError."""
-    started = time.monotonic()
-    pause = 0.002
-    while True:
-        try:
-            connection = connect()
-            connection.execute("SET TimeZone = 'UTC'")
-            return connection
-        except duckdb.Error as error:
-            waited = time.monotonic() - started
-            reason = str(error).splitlines()[0]
-            if "Could not set lock" not in reason:
-                raise _cannot_open(path, reason) from error
-            if waited >= lock_timeout:
-                raise _locked(path, reason, waited) from error
-        # Jittered, so that waiting processes do not meet again at every try.
-        time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - not for secrets
-        pause = min(pause * 1.5, 0.05)
-
-
 def _check_file(path: Path) -> None:
     """Refuse what cannot be a store. The file is not opened here: closing it would drop the locks of any connection to it that
     this process has, its user's own included, and let another process write under it."""
@@ -170,19 +139,6 @@ def _check_file(path: Path) -> None:
         raise StoreError(f"{path} cannot be opened: it is not a file; expected a store that ttplan made")
     if found.st_size == 0:
         raise StoreError(f"{path} is empty; expected a store that ttplan made. It was left as it is")
-
-
-def _cannot_open(path: Path, reason: str) -> StoreError:
-    for signs, meaning in _REASONS:
-        if any(sign in reason for sign in signs):
-            return StoreError(f"{path} {meaning}")
-    return StoreError(f"{path} cannot be opened as a store: {reason}. It was left as it is")
-
-
-def _locked(path: Path, reason: str, waited: float) -> StoreLocked:
-    holder = _HOLDER.search(reason)
-    who = "another process" if holder is None else f"process {holder[2]} ({holder[1]})"
-    return StoreLocked(f"{path} is in use by {who}; waited {waited:.1f} s for it. Close it there, or try again")
 
 
 def _missing(connection: duckdb.DuckDBPyConnection, path: Path) -> list[Migration]:
@@ -211,19 +167,25 @@ def _missing(connection: duckdb.DuckDBPyConnection, path: Path) -> list[Migratio
 def _migrated(
     connection: duckdb.DuckDBPyConnection, path: Path, read_only: bool, lock_timeout: float
 ) -> duckdb.DuckDBPyConnection:
-    """The file brought to the current schema, opened as it was asked for."""
+    """The file brought to the current schema, opened as it was asked for. A copy of it as it was is made beside it first."""
     connection.close()
-    writing = _connect(path, read_only=False, lock_timeout=lock_timeout)
+    # One lock from before the copy until after the migrations: nobody else's write can be in the one and not in the other.
+    writing = attached(path, lock_timeout)
     try:
-        _migrate(writing, _missing(writing, path))
+        missing = _missing(writing, path)  # another process may have been first
+        if missing:
+            keep_copy(writing, path, _version(writing))
+            _migrate(writing, missing)
     except duckdb.Error as error:
-        writing.close()
         reason = str(error).splitlines()[0]
         raise StoreError(f"{path} could not be brought to the current schema, and was left as it was: {reason}") from error
-    if not read_only:
-        return writing
-    writing.close()
-    return _connect(path, read_only=True, lock_timeout=lock_timeout)
+    finally:
+        writing.close()
+    return _connect(path, read_only, lock_timeout)
+
+
+def _version(connection: duckdb.DuckDBPyConnection) -> int:
+    return int(connection.execute("SELECT max(version) FROM schema_version").fetchall()[0][0])
 
 
 def _migrate(connection: duckdb.DuckDBPyConnection, missing: Iterable[Migration]) -> None:

@@ -1,0 +1,245 @@
+"""Many processes on one store at once: mixed operations of each, what they were told, and what is there in the end.
+
+python -m tests.faults.crowd [--processes 8] [--operations 500] [--seed 1]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+from uuid import UUID
+
+import ttplan
+from tests import plans
+from tests.audit.chains import KEY
+from tests.faults.harness import REFUSED
+from tests.faults.warm import load_everything
+from tests.test_logs import numbered, write
+from ttplan.audit.verify import verify_chain
+from ttplan.model.audit import System
+from ttplan.model.plan_run import PlanRun
+from ttplan.operations.drift import find_drift
+from ttplan.store.duckdb import DuckDBStore
+from ttplan.workspace import Workspace
+
+PLANS = 60
+ROWS = 5
+OFTEN = {"apply": 34, "revert": 20, "add": 14, "read": 14, "drift": 8, "import": 7, "backup": 3, "repair": 3}
+"""Which operations, and how often."""
+
+
+@dataclass
+class Told:
+    """What the processes said: acknowledged entries, plans and rows, what was refused, and how long the longest took."""
+
+    did: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    entries: list[str] = field(default_factory=list)
+    plans: list[str] = field(default_factory=list)
+    rows: int = 0
+    longest: float = 0.0
+    wrong: list[str] = field(default_factory=list)
+
+    def hear(self, said: dict[str, Any]) -> None:
+        self.did[said["did"]] += 1
+        self.longest = max(self.longest, said["seconds"])
+        if "error" in said:
+            name = said["error"].partition(":")[0]
+            self.refused[name] += 1
+            self.wrong += [] if name in REFUSED else [f"{said['did']}: {said['error']}"]
+        self.entries += said.get("entry", ())
+        self.plans += said.get("plan", ())
+        self.rows += said.get("rows", 0)
+
+
+class _One:
+    """One of the processes: its number, its own workspace, and what its choices come from."""
+
+    def __init__(self, folder: Path, number: int, seed: int) -> None:
+        self.folder = folder
+        self.number = number
+        self.chance = Random(f"{seed}/{number}")
+        self.made = 0
+        self.workspace: Workspace = ttplan.open(folder / "s.duckdb", key=KEY)
+
+    def do(self, what: str) -> dict[str, Any]:
+        doing: dict[str, Callable[[], dict[str, Any]]] = {
+            "apply": lambda: self._enter("projected"),
+            "revert": lambda: self._enter("applied"),
+            "add": self._add,
+            "read": self._read,
+            "drift": self._drift,
+            "import": self._import,
+            "backup": self._backup,
+            "repair": lambda: {} if self.workspace.repair() is None else {"error": "Drift: there was something to repair"},
+        }
+        return doing[what]()
+
+    def _enter(self, status: str) -> dict[str, Any]:
+        runs = self.workspace.plan_runs()
+        run: PlanRun = self.chance.choice([one for one in runs if one.status == status] or runs)
+        if status == "projected":
+            entry = self.workspace.apply(run.plan_id, actor=System(), allow_stale=True)
+        else:
+            entry = self.workspace.revert(run.plan_id, actor=System())
+        return {"entry": [f"{entry.seq}:{entry.hash}"]}
+
+    def _add(self) -> dict[str, Any]:
+        run = _run(self._next())
+        with self.workspace.store.transaction() as tx:
+            tx.add_plan(run)
+        return {"plan": [str(run.plan_id)]}
+
+    def _read(self) -> dict[str, Any]:
+        routes = self.workspace.live_routes()
+        names = {one.route.name for one in routes}
+        return {} if len(names) == len(routes) else {"error": "Half: two live routes have one name"}
+
+    def _drift(self) -> dict[str, Any]:
+        found = self.workspace.drift().found
+        return {} if found.ok else {"error": f"Drift: {found}"}
+
+    def _import(self) -> dict[str, Any]:
+        first = self._next() * ROWS
+        rows = [row | {"id": str(UUID(int=first + n))} for n, row in enumerate(numbered(ROWS))]
+        report = self.workspace.import_logs(write(self.folder / f"{first}.jsonl", rows), progress=False)
+        return {"rows": report.added}
+
+    def _backup(self) -> dict[str, Any]:
+        found = self.workspace.backup(self.folder / f"copy-{self._next()}.duckdb").found
+        return {"error": "Drift: in a copy"} if found.drift else {}
+
+    def _next(self) -> int:
+        """A number that nobody else has."""
+        self.made += 1
+        return self.number * 100_000 + self.made
+
+
+def crowd(folder: Path, processes: int, operations: int, seed: int) -> Told:
+    """Let processes do operations, so many in all, on one new store, and check what is there in the end.
+
+    DuckDB is not opened in this process, which forks.
+    """
+    hearing, telling = os.pipe()
+    _forked(lambda: _prepare(folder), telling, wait=True)
+    shares = [len(range(number, operations, processes)) for number in range(processes)]
+    children = [_forked(partial(_live, folder, number + 1, seed, share, telling), telling) for number, share in enumerate(shares)]
+    os.close(telling)
+    told = Told()
+    with os.fdopen(hearing, "rb") as lines:
+        for line in lines:
+            said = json.loads(line)
+            if "crash" in said:
+                told.wrong.append(said["crash"])
+            else:
+                told.hear(said)
+    told.wrong += [f"a process ended with {code}" for code in map(_ended, children) if code != 0]
+    if told.did.total() != operations:
+        told.wrong.append(f"{told.did.total()} operations of {operations} came to an end")
+    hearing, telling = os.pipe()
+    _forked(lambda: _say(telling, crash=_check(folder, told)), telling, wait=True)
+    os.close(telling)
+    with os.fdopen(hearing, "rb") as lines:
+        told.wrong += [one for line in lines for one in json.loads(line)["crash"]]
+    return told
+
+
+def _run(number: int) -> PlanRun:
+    names = sorted({number % 5, number % 7})
+    return plans.run(number, tuple(plans.route(10 * number + n, name=f"r{n}") for n in names), live_seen=())
+
+
+def _prepare(folder: Path) -> None:
+    with DuckDBStore(folder / "s.duckdb").transaction() as tx:
+        tx.set_org_id(plans.ORG)
+        for number in range(1, PLANS + 1):
+            tx.add_plan(_run(number))
+
+
+def _live(folder: Path, number: int, seed: int, share: int, telling: int) -> None:
+    one = _One(folder, number, seed)
+    for what in one.chance.choices(list(OFTEN), list(OFTEN.values()), k=share):
+        started = time.monotonic()
+        try:
+            done = one.do(what)
+        except ttplan.TtplanError as error:
+            done = {"error": f"{type(error).__name__}: {error}"}
+        _say(telling, did=what, seconds=time.monotonic() - started, **done)
+
+
+def _check(folder: Path, told: Told) -> list[str]:
+    """What of the store is not what was acknowledged."""
+    with DuckDBStore(folder / "s.duckdb", create=False).read() as snapshot:
+        records = list(snapshot.entries(plans.ORG))
+        verify_chain(records, KEY.public_key)
+        drift = find_drift(snapshot, plans.ORG, KEY.public_key, own_key=False)
+        stored = {str(run.plan_id) for run in snapshot.plans(plans.ORG)}
+        rows = snapshot.request_count()
+    found = [f"{record.seq}:{record.hash}" for record in records]
+    ours = {str(UUID(int=number)) for number in range(1, PLANS + 1)} | set(told.plans)
+    checks = {
+        f"entries: {len(found)} found, {len(told.entries)} acknowledged": sorted(found) == sorted(told.entries),
+        f"gaps: {len(found)} entries": [record.seq for record in records] == list(range(len(records))),
+        f"drift: {drift}": drift.ok,
+        f"plans: {len(stored)} found, {len(ours)} known": stored == ours,
+        f"requests: {rows} found, {told.rows} acknowledged": rows == told.rows,
+    }
+    return [said for said, good in checks.items() if not good]
+
+
+def _forked(work: Callable[[], None], telling: int, *, wait: bool = False) -> int:
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        except BaseException:
+            _say(telling, crash=traceback.format_exc()[-3000:])
+        finally:
+            os._exit(0)
+    if wait:
+        _ended(child)
+    return child
+
+
+def _ended(child: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _say(telling: int, **said: Any) -> None:
+    os.write(telling, json.dumps(said).encode() + b"\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.crowd", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--processes", type=int, default=8)
+    parser.add_argument("--operations", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=1)
+    asked = parser.parse_args()
+    load_everything()
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="ttplan-crowd-") as folder:
+        told = crowd(Path(folder), asked.processes, asked.operations, asked.seed)
+    spent = os.times()
+    seconds = time.monotonic() - started
+    print(f"{told.did.total()} operations by {asked.processes} processes in {seconds:.0f} s: {dict(told.did)}")
+    print(f"{len(told.entries)} entries without a gap, {len(told.plans)} plans and {told.rows} requests added")
+    print(f"refused: {dict(told.refused)}; the longest took {told.longest:.1f} s; {len(told.wrong)} violations")
+    print(f"CPU: {spent.user + spent.system + spent.children_user + spent.children_system:.0f} s")
+    print(*told.wrong, sep="\n")
+    sys.exit(bool(told.wrong))
+
+
+if __name__ == "__main__":
+    main()

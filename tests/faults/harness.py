@@ -1,0 +1,245 @@
+"""Runs of a short life with one fault in it: each in a process of its own, forked from one that has everything loaded.
+
+The parent never opens DuckDB, so that a fork copies no thread and no lock of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import signal
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import ttplan
+from tests.faults.checks import check_all, go_on
+from tests.faults.kinds import KINDS, NOBODY, Kind, Scene
+from tests.faults.life import FACTS, POSSIBLE, STAGES, STEPS, WRITES_ENTRY, Facts, open_life
+from tests.faults.points import Points
+
+REFUSED = ("InvalidState", "StalePlan", "TouchedSince")
+"""What a step may be told in any life."""
+FOREVER = 300
+"""After so many seconds a process hangs."""
+SHARES = {"new": 4, "imported": 3, "planned": 30, "living": 58, "drifted": 5}
+GOING_ON = 0.15
+"""In which share of the runs the store is used again afterwards."""
+
+
+@dataclass
+class Outcome:
+    """What became of one run."""
+
+    number: int
+    kind: str
+    stage: str
+    steps: list[str]
+    struck: bool = False
+    done: int = 0
+    errors: list[str] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all runs share: templates with their moments, a folder, a small disk in it, and which kinds can be had."""
+
+    seed: int
+    templates: Path
+    moments: dict[str, int]
+    place: Path
+    kinds: tuple[Kind, ...] = KINDS
+
+
+def run_one(setting: Setting, number: int) -> Outcome:
+    """One run; it is a function of seed and number, but for what the moment of a kill within a call decides."""
+    chance = Random(f"{setting.seed}/{number}")
+    (kind,) = chance.choices(setting.kinds, [kind.often for kind in setting.kinds])
+    (stage,) = chance.choices(STAGES, [SHARES[stage] for stage in STAGES])
+    possible = {step: often for step, often in POSSIBLE[stage].items() if step in kind.steps}
+    steps = chance.choices(list(possible), list(possible.values()), k=2 if stage == "living" and chance.random() < 0.4 else 1)
+    folder = (setting.place / "small" if kind.small_disk else setting.place) / f"run-{number}"
+    scene = Scene(folder, chance)
+    outcome = Outcome(number, kind.name, stage, steps)
+    try:
+        shutil.copytree(setting.templates / stage, folder)
+        if kind.unprivileged and os.geteuid() == 0:
+            for path in (folder, *folder.iterdir()):
+                os.chown(path, NOBODY, NOBODY)
+        known = Facts(**json.loads((folder / FACTS).read_text()))
+        _live(setting, scene, kind, outcome, known)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return outcome
+
+
+def _live(setting: Setting, scene: Scene, kind: Kind, outcome: Outcome, known: Facts) -> None:
+    heard, found = _Heard(), _Heard()
+    target = scene.chance.randrange(len(outcome.steps))
+    after = scene.chance.randint(1, _moments(setting, kind, outcome.steps[target]))
+    going_on = scene.chance.random() < GOING_ON
+    status = _in_processes(scene, kind, heard, lambda: _child(scene, kind, outcome, known, target, after), kind.helper)
+    kind.after(scene)
+    outcome.struck = heard.struck
+    outcome.done = len(heard.done)
+    outcome.errors = [f"{one['error']}: {one['message']}" for one in heard.errors]
+    outcome.violations += _told(kind, heard, status)
+    for done in heard.done:
+        known.learn(done)
+    status = _in_processes(scene, kind, found, lambda: _checker(scene, known, heard, kind, going_on), None)
+    outcome.violations += [*found.wrong, *found.crashes, *([] if status == 0 else [f"the check ended with {status}"])]
+
+
+def _moments(setting: Setting, kind: Kind, step: str) -> int:
+    # Those at which the log is there are few.
+    return 2 if kind.name == "log truncated" else max(setting.moments[step], 1)
+
+
+@dataclass
+class _Heard:
+    """What the processes of a run said."""
+
+    done: list[dict[str, Any]] = field(default_factory=list)
+    errors: list[dict[str, Any]] = field(default_factory=list)
+    crashes: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    begun: str | None = None
+    struck: bool = False
+    ended: bool = False
+
+    @property
+    def pending(self) -> list[str]:
+        """The steps that may have been done without being acknowledged."""
+        unsure = [one["step"] for one in self.errors if one["applied"]]
+        return unsure if self.begun is None else [*unsure, self.begun]
+
+    def hear(self, said: dict[str, Any]) -> None:
+        if "also" in said:
+            self.done.append(said["also"])
+        elif "done" in said:
+            self.done.append(said["done"])
+            self.begun = None
+        elif "begun" in said:
+            self.begun = said["begun"]
+        elif "error" in said:
+            self.errors.append(said)
+            self.begun = self.begun if said.get("helper") else None
+        elif "crash" in said:
+            self.crashes.append(said["crash"])
+        elif "wrong" in said:
+            self.wrong += said["wrong"]
+        self.struck = self.struck or "struck" in said
+        self.ended = self.ended or "ended" in said
+
+
+def _told(kind: Kind, heard: _Heard, status: int) -> list[str]:
+    """What is wrong with how the child ended and what it said."""
+    wrong = [f"no error of ours: {crash}" for crash in heard.crashes]
+    deadly = kind.dies and status in (-signal.SIGKILL, -signal.SIGXFSZ)
+    if not (heard.ended and status == 0) and not deadly and not heard.crashes:
+        wrong.append(f"the process ended with {status}")
+    for error in heard.errors:
+        said = f"{error['step']}: {error['error']}: {error['message']}"
+        if error["error"] not in (*REFUSED, *(kind.allowed if heard.struck else ())):
+            wrong.append(f"an error that this does not explain: {said}")
+        if "INTERNAL" in error["message"] or "\n" in error["message"] or not error["message"].strip():
+            wrong.append(f"no clear error: {said}")
+    return wrong
+
+
+def _child(scene: Scene, kind: Kind, outcome: Outcome, known: Facts, target: int, after: int) -> None:
+    """The life itself."""
+
+    def strike() -> None:
+        scene.say(struck=True)
+        kind.strike(scene)
+
+    def step_with(number: int, step: str) -> dict[str, Any]:
+        nonlocal life
+        if number == target:
+            points.arm(after, strike, lambda: kind.counts(scene))
+        life = life or open_life(scene.folder, known, scene.chance, scene.clock, lock_timeout=kind.lock_timeout)
+        return STEPS[step](life)
+
+    points = Points()
+    points.install()
+    life = None
+    for number, step in enumerate(outcome.steps):
+        scene.say(begun=step)
+        try:
+            done = step_with(number, step)
+        except ttplan.TtplanError as error:
+            # A key file that cannot be replaced is told once the entry is there.
+            rotated = step == "rotate" and isinstance(error, ttplan.KeyFileError)
+            applied = step in WRITES_ENTRY and (rotated or bool(getattr(error, "applied", False)))
+            scene.say(error=type(error).__name__, message=str(error), step=step, applied=applied)
+        else:
+            known.learn(done)
+            scene.say(done=done)
+    scene.say(ended=True)
+
+
+def _checker(scene: Scene, known: Facts, heard: _Heard, kind: Kind, going_on: bool) -> None:
+    left = kind.dies or kind.name == "no permission"
+    wrong = check_all(scene.folder, known, heard.pending, left=left)
+    if going_on and not wrong and known != Facts():
+        wrong += go_on(scene.folder, Random(scene.chance.random()))
+    scene.say(wrong=wrong)
+
+
+def _in_processes(
+    scene: Scene, kind: Kind, heard: _Heard, work: Callable[[], None], helper: Callable[[Scene], None] | None
+) -> int:
+    """Do some work in a child, hear what it says, and return how it ended: an exit code, or a signal as a negative number.
+
+    Where there is a helper it is a second child, which ends with the first.
+    """
+    hearing, told = os.pipe()
+    called, calls = os.pipe()
+    answers, answered = os.pipe()
+    helping = helper and _fork(lambda: helper(_at(scene, told, called, answered)), kind, (hearing, calls, answers), told)
+    working = _fork(lambda: _in(scene, told, calls, answers, work), kind, (hearing, called, answered), told)
+    for end in (told, called, calls, answers, answered):
+        os.close(end)
+    with os.fdopen(hearing, "rb") as lines:
+        for line in lines:
+            heard.hear(json.loads(line))
+    if helping:
+        os.waitpid(helping, 0)
+    return os.waitstatus_to_exitcode(os.waitpid(working, 0)[1])
+
+
+def _at(scene: Scene, told: int, calls: int, answers: int) -> Scene:
+    scene.told, scene.calls, scene.answers = told, calls, answers
+    return scene
+
+
+def _in(scene: Scene, told: int, calls: int, answers: int, work: Callable[[], None]) -> None:
+    _at(scene, told, calls, answers)
+    work()
+
+
+def _fork(work: Callable[[], None], kind: Kind, closed: tuple[int, ...], told: int) -> int:
+    """A child that does some work, whatever happens in it, and its id here."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        for end in closed:
+            os.close(end)
+        signal.alarm(FOREVER)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        if kind.unprivileged and os.geteuid() == 0:
+            os.setegid(NOBODY)
+            os.seteuid(NOBODY)
+        work()
+    except BaseException:
+        os.write(told, json.dumps({"crash": traceback.format_exc()[-2000:]}).encode() + b"\n")
+    finally:
+        os._exit(0)

@@ -1,0 +1,98 @@
+"""A thousand short lives with a fault in each, a crowd on one store, and that both see what is wrong where something is."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.faults.kinds import KINDS
+
+SEED = 20261127
+RUNS = 250
+"""Of each of four parts, so that several can be run at once."""
+
+
+def ran(*arguments: str, planted: str = "") -> tuple[int, str]:
+    """The exit code and the output of `tests.faults.run`, with something wrong planted in ttplan before."""
+    script = f"{planted}\nfrom tests.faults.run import main\nmain()"
+    how = ["-c", script] if planted else ["-m", "tests.faults.run"]
+    done = subprocess.run([sys.executable, *how, "--jobs", "1", *arguments], capture_output=True, text=True, timeout=1800)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(4))
+def test_whatever_happens_in_a_thousand_lives_nothing_acknowledged_is_lost_and_nothing_is_half(part: int) -> None:
+    code, said = ran("--runs", str(RUNS), "--from", str(part * RUNS), "--seed", str(SEED))
+    assert code == 0, said
+    assert f"{RUNS} runs with seed {SEED}: 0 violations" in said
+    for kind in KINDS:
+        if not kind.small_disk:
+            assert re.search(rf"^{re.escape(kind.name)} +\d+ +[1-9]", said, re.MULTILINE), said
+
+
+@pytest.mark.slow
+def test_a_full_disk() -> None:
+    code, said = ran("--runs", "8", "--only", "disk full")
+    if "not run" in said:
+        pytest.skip(said)
+    assert code == 0, said
+    assert re.search(r"^disk full +8 +[1-9]", said, re.MULTILINE), said
+
+
+HALF = """
+from ttplan.store.duckdb_rows import DuckDBTransaction
+original = DuckDBTransaction.append_entry
+def early(self, record):
+    self._rows("COMMIT")
+    self._rows("BEGIN")
+    original(self, record)
+DuckDBTransaction.append_entry = early
+"""
+LOST = """
+import contextlib
+from ttplan.apply import StoreChain
+from ttplan.store.duckdb import DuckDBStore
+original = DuckDBStore.transaction
+@contextlib.contextmanager
+def forgetful(self):
+    with original(self) as tx:
+        yield tx
+        if "run-" in str(self.path):  # not where what is copied is made
+            tx._rows("ROLLBACK")
+            tx._rows("BEGIN")
+DuckDBStore.transaction = forgetful
+StoreChain.publish = lambda *_: None
+"""
+UNCLEAR = """
+from ttplan.store import duckdb_waiting
+def unclear(*_):
+    raise RuntimeError("it is not my turn")
+duckdb_waiting._locked = unclear
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("planted", "kind", "seen"),
+    [
+        (HALF, "kill", "and no entry of the chain does"),
+        (LOST, "clock set back", "acknowledged and lost"),
+        (UNCLEAR, "lock held", "no error of ours"),
+    ],
+)
+def test_what_is_wrong_is_seen(planted: str, kind: str, seen: str) -> None:
+    code, said = ran("--runs", "16", "--only", kind, planted=planted)
+    assert code == 1, said
+    assert seen in said
+
+
+@pytest.mark.slow
+def test_eight_processes_with_500_operations_on_one_store_lose_nothing_and_none_waits_for_ever() -> None:
+    done = subprocess.run([sys.executable, "-m", "tests.faults.crowd"], capture_output=True, text=True, timeout=1800)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("500 operations by 8 processes")
+    assert "; 0 violations" in done.stdout

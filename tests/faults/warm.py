@@ -1,0 +1,18 @@
+"""A process with everything loaded, to fork from: no child has to import anything, not even one that may not read files."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+import ttplan
+from ttplan.store.schema import migrations
+
+
+def load_everything() -> None:
+    """Import all of ttplan, and what it imports when it is used."""
+    for module in pkgutil.walk_packages(ttplan.__path__, "ttplan."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    importlib.import_module("ibis.backends.duckdb")
+    migrations()
