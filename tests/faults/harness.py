@@ -20,7 +20,7 @@ from typing import Any
 import ttplan
 from tests.faults.checks import check_all, go_on
 from tests.faults.kinds import KINDS, NOBODY, Kind, Scene
-from tests.faults.life import FACTS, POSSIBLE, STAGES, STEPS, WRITES_ENTRY, Facts, open_life
+from tests.faults.life import FACTS, POSSIBLE, STAGES, STEPS, WRITES_ENTRY, Facts, Living, open_life
 from tests.faults.points import Points
 
 REFUSED = ("InvalidState", "StalePlan", "TouchedSince")
@@ -160,6 +160,8 @@ def _child(scene: Scene, kind: Kind, outcome: Outcome, known: Facts, target: int
         scene.say(struck=True)
         kind.strike(scene)
 
+    life: Living | None = None
+
     def step_with(number: int, step: str) -> dict[str, Any]:
         nonlocal life
         if number == target:
@@ -169,7 +171,6 @@ def _child(scene: Scene, kind: Kind, outcome: Outcome, known: Facts, target: int
 
     points = Points()
     points.install()
-    life = None
     for number, step in enumerate(outcome.steps):
         scene.say(begun=step)
         try:
