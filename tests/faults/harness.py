@@ -20,7 +20,7 @@ from typing import Any
 import ttplan
 from tests.faults.checks import check_all, go_on
 from tests.faults.kinds import KINDS, NOBODY, Kind, Scene
-from tests.faults.life import FACTS, POSSIBLE, STAGES, STEPS, WRITES_ENTRY, Facts, open_life
+from tests.faults.life import FACTS, POSSIBLE, STAGES, STEPS, WRITES_ENTRY, Facts, Living, open_life
 from tests.faults.points import Points
 
 REFUSED = ("InvalidState", "StalePlan", "TouchedSince")
@@ -160,20 +160,16 @@ def _child(scene: Scene, kind: Kind, outcome: Outcome, known: Facts, target: int
         scene.say(struck=True)
         kind.strike(scene)
 
-    def step_with(number: int, step: str) -> dict[str, Any]:
-        nonlocal life
-        if number == target:
-            points.arm(after, strike, lambda: kind.counts(scene))
-        life = life or open_life(scene.folder, known, scene.chance, scene.clock, lock_timeout=kind.lock_timeout)
-        return STEPS[step](life)
-
     points = Points()
     points.install()
-    life = None
+    life: Living | None = None
     for number, step in enumerate(outcome.steps):
         scene.say(begun=step)
+        if number == target:
+            points.arm(after, strike, lambda: kind.counts(scene))
         try:
-            done = step_with(number, step)
+            life = life or open_life(scene.folder, known, scene.chance, scene.clock, lock_timeout=kind.lock_timeout)
+            done = STEPS[step](life)
         except ttplan.TtplanError as error:
             # A key file that cannot be replaced is told once the entry is there.
             rotated = step == "rotate" and isinstance(error, ttplan.KeyFileError)

@@ -224,7 +224,7 @@ KINDS = (
     Kind("kill within a write", 14, lambda scene: _no_more_than(scene, signal.SIG_DFL), dies=True),
     Kind("log truncated", 12, _kill, after=_truncate, counts=_logged, steps=WRITING, dies=True),
     Kind("disk full", 10, _fill, after=_make_room, allowed=NO_ROOM, small_disk=True),
-    Kind("write refused", 6, lambda scene: _no_more_than(scene, signal.SIG_IGN), allowed=NO_ROOM),  # type: ignore[arg-type]
+    Kind("write refused", 6, lambda scene: _no_more_than(scene, signal.SIG_IGN), allowed=NO_ROOM),
     Kind("no permission", 8, _forbid, after=_permit, allowed=NO_ROOM, unprivileged=True),
     Kind(
         "lock held", 4, _call_and_wait, lambda scene: _hold(scene, 300), lock_timeout=0.1, allowed=("StoreLocked", "AuditError")
