@@ -16,7 +16,7 @@ FLOORS: list[set[str]] = [
     {"model"},
     {"files"},
     {"engine", "store", "quality", "audit", "logs", "prices", "plan_file", "progress", "interrupt"},
-    {"live", "doctor"},
+    {"live", "doctor", "gateways", "policy"},
     {"apply", "planning", "keyring"},
     {"operations"},
     {"views", "cards", "chain_file"},

@@ -64,7 +64,7 @@ def test_a_backup_is_a_store_that_holds_the_same(ws: Workspace, tmp_path: Path) 
     before = path_of(ws).read_bytes()
     found = ws.backup(target).found
     assert (found.path, found.size_bytes) == (str(target), target.stat().st_size)
-    assert found.rows == {"audit_entries": 1, "plan_runs": 1, "requests": 0, "routes": 2, "settings": 1} | {
+    assert found.rows == {"audit_entries": 1, "plan_runs": 1, "reconciliations": 0, "requests": 0, "routes": 2, "settings": 1} | {
         "schema_version": found.rows["schema_version"]
     }
     assert (found.anchor, found.chain, found.drift) == (ws.anchor(), "consistent with its own key", False)
@@ -198,7 +198,9 @@ def bad(ws: Workspace, **options: Any) -> dict[str, str]:
 def test_a_store_that_is_well(ws: Workspace, tmp_path: Path) -> None:
     found = ws.health().found
     assert found.ok
-    assert [check.name for check in found.checks] == ["schema", "key", "chain", "plans", "routes", "orphans", "prices"]
+    assert [check.name for check in found.checks] == [
+        *("schema", "key", "chain", "plans", "routes", "orphans", "prices", "costs", "policy")
+    ]
     assert found.checks[1].said == "there, and the one that the chain goes on with"
     assert "2 days old" in found.checks[6].said
     assert ws.health(public_key=KEY.public_key.hex).found.checks[2].said == "1 entries; verified"

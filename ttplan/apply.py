@@ -21,8 +21,20 @@ from ttplan.live.history import routes_commitment as routes_commitment
 from ttplan.live.since import changes_since
 from ttplan.live.undo import restorable
 from ttplan.model.audit import Actor, AuditEntry, TipAnchor
-from ttplan.model.errors import ApplyError, AuditError, InvalidState, PlanNotFound, StalePlan, StoreError, TtplanError
+from ttplan.model.errors import (
+    ApplyError,
+    AuditError,
+    InvalidState,
+    PlanNotFound,
+    PolicyBlocked,
+    StalePlan,
+    StoreError,
+    TtplanError,
+)
 from ttplan.model.plan import PlanResult
+from ttplan.model.plan_run import PlanRun
+from ttplan.model.policy import Override
+from ttplan.policy.check import check_policy
 from ttplan.store.protocol import Store, Transaction
 
 TIP_LOGGER = logging.getLogger("ttplan.audit.tip")
@@ -138,20 +150,29 @@ def publish_tip(entry: AuditEntry) -> None:
 
 
 def apply_plan(
-    store: Store, audit: AuditWriter, result: PlanResult, actor: Actor, *, allow_stale: bool = False, clock: Clock = now
+    store: Store,
+    audit: AuditWriter,
+    result: PlanResult,
+    actor: Actor,
+    *,
+    allow_stale: bool = False,
+    override: Override | None = None,
+    clock: Clock = now,
 ) -> AuditEntry:
     """Make a projected plan live and return its audit entry.
 
     In this order: the store flips the status and writes the routes, both or neither; then `plan.applied` is appended. Where
     `audit` is the `StoreChain` of `store`, all of it is one transaction. With `allow_stale` a plan that was computed against
-    other live routes is applied all the same, and its entry says so.
+    other live routes is applied all the same, and its entry says so. A plan that does not meet the store's policy is applied only
+    with an `override`, which the entry then says, too.
 
-    Raises PlanNotFound, InvalidState, StalePlan and StoreError, after which nothing was written, and AuditError, whose `applied`
-    says whether the plan is live without its entry (a foreign audit writer) or nothing was written (the store's own chain).
+    Raises PlanNotFound, InvalidState, StalePlan, PolicyBlocked, DriftError (the policy is not the one signed for) and StoreError,
+    after which nothing was written, and AuditError, whose `applied` says whether the plan is live without its entry (a foreign
+    audit writer) or nothing was written (the store's own chain).
     """
     applied_at = clock()
     change = _Change(result.plan_id, APPLIED, "applied", "apply the plan")
-    return _write(store, audit, change, actor, lambda tx: _mark_applied(tx, result, applied_at, allow_stale))
+    return _write(store, audit, change, actor, lambda tx: _mark_applied(tx, result, applied_at, allow_stale, override))
 
 
 def revert_plan(store: Store, audit: AuditWriter, plan: PlanResult | UUID, actor: Actor, *, clock: Clock = now) -> AuditEntry:
@@ -203,7 +224,9 @@ def _write(store: Store, audit: AuditWriter, change: _Change, actor: Actor, mark
     return entry
 
 
-def _mark_applied(tx: Transaction, result: PlanResult, applied_at: datetime, allow_stale: bool) -> _Marked:
+def _mark_applied(
+    tx: Transaction, result: PlanResult, applied_at: datetime, allow_stale: bool, override: Override | None
+) -> _Marked:
     """Flip the status and write the routes."""
     live = tx.live_routes(result.org_id)
     previous = tx.mark_applied(result.plan_id, applied_at, result.proposed_routes)
@@ -219,6 +242,7 @@ def _mark_applied(tx: Transaction, result: PlanResult, applied_at: datetime, all
     stale = changes_since(run, live, tx.statuses(run.org_id))
     if stale and not allow_stale:
         raise StalePlan(run.plan_id, stale)
+    held = _held_to_policy(tx, run, override)
     try:
         payload = {
             "plan_id": str(result.plan_id),
@@ -229,7 +253,20 @@ def _mark_applied(tx: Transaction, result: PlanResult, applied_at: datetime, all
         }
     except TtplanError as error:
         raise AuditError(f"plan {result.plan_id} was not applied, its audit entry cannot be written: {error}") from error
-    return _Marked(run.org_id, payload | {"allowed_stale": True} if stale else payload)
+    return _Marked(run.org_id, payload | ({"allowed_stale": True} if stale else {}) | held)
+
+
+def _held_to_policy(tx: Transaction, run: PlanRun, override: Override | None) -> dict[str, Any]:
+    """What the entry says of the store's policy: nothing where there is none. Raises PolicyBlocked."""
+    found = check_policy(tx, run)
+    if found is None:
+        return {}
+    if found.blocking and override is None:
+        raise PolicyBlocked(run.plan_id, [(one.rule, one.found) for one in found.blocking])
+    said: dict[str, Any] = {"policy_digest": found.policy_digest, "approvals": list(found.approved_by)}
+    if found.blocking and override is not None:
+        said["override"] = {"by": override.name, "reason": override.reason, "rules": [one.rule for one in found.blocking]}
+    return said
 
 
 def _mark_reverted(tx: Transaction, plan: PlanResult | UUID, plan_id: UUID, reverted_at: datetime) -> _Marked:

@@ -6,7 +6,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -100,10 +100,21 @@ def whole_file(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iter
             file.flush()
             os.fsync(file.fileno())
         draft.replace(target)
+        _keep_name(target.parent)
     except OSError as error:
         raise InputError(f"{target} cannot be written: {error.strerror}; choose a folder that this user may write") from None
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _keep_name(folder: Path) -> None:
+    """Have the disk keep that a file was renamed in a folder, too, where the system can be asked for that."""
+    with suppress(OSError):  # the file is there, whole; what a loss of power can undo is its new name
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 def explain(error: ValidationError) -> str:

@@ -103,12 +103,13 @@ def _route(path: str | os.PathLike[str], position: int, fields: Any) -> Proposed
     if not isinstance(fields, dict):
         raise InputError(f"{where}: expected id, name, priority, when and then")
     try:
-        return ProposedRoute.model_validate(fields | {"id": _route_id(fields.get("id"), name)})
+        return ProposedRoute.model_validate(fields | {"id": route_id(fields.get("id"), name)})
     except ValidationError as error:
         raise InputError(f"{where}: {explain(error)}") from None
 
 
-def _route_id(written: Any, name: Any) -> UUID:
+def route_id(written: Any, name: Any) -> UUID:
+    """A route's id as it is written, or one made of that, or of its name where nothing is written."""
     text = str(name if written is None else written)
     try:
         return UUID(text) if len(text) == 36 else uuid5(NAMESPACE, text)

@@ -21,9 +21,12 @@ from ttplan.engine.portable import fetch
 from ttplan.engine.question import Question
 from ttplan.engine.replay import answer, replay
 from ttplan.logs.reader import SCHEMA
+from ttplan.model.audit import Actor, Anonymous, ApiKey, System, User
 from ttplan.model.errors import InputError, PlanNotFound, StoreError
 from ttplan.model.plan import PlanConfig
 from ttplan.model.plan_run import LiveRoute, SeenRoute
+from ttplan.model.policy import Approvals, Policy, Rule
+from ttplan.model.reconciliation import CostChange, Figure, Reconciliation
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
 from ttplan.quality.result import unverified
 from ttplan.store.protocol import RowConflict, Store
@@ -492,3 +495,77 @@ def test_embeddings_and_clusters_come_back_and_are_replayed(store: Store) -> Non
     assert found.clusters.count == 2
     with pytest.raises(InputError, match="another embedding"), store.transaction() as tx:
         tx.add_requests([rows(1, embedding=[1.0], session_id="a")], ORG)
+
+
+def test_what_plans_were_worth_is_kept_by_organisation_oldest_first(store: Store) -> None:
+    def found(plan: int, day: int) -> Reconciliation:
+        figure = Figure(
+            name="cost_per_request_usd",
+            projected=0.1,
+            projected_95=(0.05, 1 / 3),
+            expected=0.2,
+            expected_95=None,
+            actual=5e-324,
+            actual_95=None,
+            inside=None,
+            consistent=None,
+        )
+        return Reconciliation(
+            plan_id=UUID(int=plan),
+            plan_name="it's; DROP TABLE",
+            reconciled_at=AT + timedelta(days=day),
+            since=AT,
+            until=AT + timedelta(days=1),
+            requests=1,
+            new_requests=0,
+            projected_requests=2,
+            interval_unit="request",
+            figures=(figure,),
+            change=CostChange(volume=1e22, mix=-0.0, rate=0.1, new=0),
+            caveats=("a",),
+        )
+
+    with store.transaction() as tx:
+        tx.add_reconciliation(ORG, found(1, 2))
+        tx.add_reconciliation(ORG, found(1, 1))
+        tx.add_reconciliation(OTHER, found(2, 0))
+        assert len(tx.reconciliations(ORG)) == 2
+    with store.read() as snapshot:
+        assert snapshot.reconciliations(ORG) == [found(1, 1), found(1, 2)]
+        assert snapshot.reconciliations(OTHER) == [found(2, 0)]
+        assert snapshot.reconciliations(UUID(int=9)) == []
+    with pytest.raises(ZeroDivisionError), store.transaction() as tx:
+        tx.add_reconciliation(ORG, found(1, 3))
+        _ = 1 / 0
+    with store.read() as snapshot:
+        assert len(snapshot.reconciliations(ORG)) == 2
+
+
+def test_a_policy_is_kept_replaced_and_taken_back(store: Store) -> None:
+    policy = Policy(rules=(Rule(rule="it's > 'İ'", level="advisory"),), approvals=Approvals(needed=2))
+    with store.read() as snapshot:
+        assert snapshot.policy() is None
+    with store.transaction() as tx:
+        tx.set_org_id(ORG)
+        tx.set_policy(Policy())
+        tx.set_policy(policy)
+        assert tx.policy() == policy
+    with pytest.raises(ZeroDivisionError), store.transaction() as tx:
+        tx.set_policy(None)
+        _ = 1 / 0
+    with store.read() as snapshot:
+        assert snapshot.policy() == policy
+    with store.transaction() as tx:
+        tx.set_policy(None)
+    with store.read() as snapshot:
+        assert snapshot.policy() is None
+        assert snapshot.org_id() == ORG
+
+
+@pytest.mark.parametrize("author", [None, User(UUID(int=7)), ApiKey(UUID(int=8)), System(), Anonymous()])
+def test_who_made_a_plan_is_read_back_equal(store: Store, author: Actor | None) -> None:
+    run = plans.run(1, (plans.route(1),), author=author)
+    with store.transaction() as tx:
+        tx.add_plan(run)
+    with store.read() as snapshot:
+        assert snapshot.plan(run.plan_id) == run

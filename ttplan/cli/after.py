@@ -22,6 +22,7 @@ from ttplan.cli.commands import (
 from ttplan.cli.show import frame_json, show_frame, show_json
 from ttplan.model.audit import Actor, Anonymous, ApiKey, AuditEntry, System, User
 from ttplan.model.errors import InputError
+from ttplan.model.policy import Override
 
 YesOption = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
 UserOption = Annotated[str | None, typer.Option(help="Who does it: a person's UUID.")]
@@ -47,6 +48,10 @@ def apply(
     allow_stale: Annotated[
         bool, typer.Option("--allow-stale", help="Apply a plan that was computed against other live routes; the entry says so.")
     ] = False,
+    override_by: Annotated[
+        str | None, typer.Option("--override-by", help="Your name, to apply a plan against the policy; the entry says so.")
+    ] = None,
+    reason: Annotated[str | None, typer.Option("--reason", help="Why you do; the entry says so, too.")] = None,
     user: UserOption = None,
     api_key: ApiKeyOption = None,
     system: SystemOption = False,
@@ -55,13 +60,14 @@ def apply(
 ) -> None:
     """Make a projected plan live: status, routes and signed audit entry in one transaction."""
     actor = read_actor(user, api_key, system)
+    override = _override(override_by, reason)
     workspace = open_store(store, key_file=key_file)
     found = workspace.get(plan_id)
     if not yes:
         _ask(json, found, workspace.preview(found), "Apply this plan?")
-    entry = workspace.apply(found, actor=actor, allow_stale=allow_stale)
+    entry = workspace.apply(found, actor=actor, allow_stale=allow_stale, override=override)
     routes = len(found.result.proposed_routes)
-    _show_entry(entry, f"applied: {found.name}, {routes} {'route is' if routes == 1 else 'routes are'} live", json)
+    show_entry(entry, f"applied: {found.name}, {routes} {'route is' if routes == 1 else 'routes are'} live", json)
 
 
 @app.command()
@@ -87,7 +93,7 @@ def revert(
     if not yes:
         _ask(json, shown, "Revert this plan?")
     entry = workspace.revert(found, actor=actor)
-    _show_entry(entry, f"reverted: {found.name}", json)
+    show_entry(entry, f"reverted: {found.name}", json)
 
 
 @app.command()
@@ -157,7 +163,7 @@ def repair(
     entry = workspace.repair(actor=actor)
     if entry is not None:
         counts = ", ".join(f"{entry.payload[kind]} {kind}" for kind in ("edited", "missing", "foreign"))
-        _show_entry(entry, f"repaired: {counts}", json)
+        show_entry(entry, f"repaired: {counts}", json)
     elif json:
         show_json(None)
     else:
@@ -208,12 +214,21 @@ def _ask(json: bool, *shown_and_question: object) -> None:
     typer.confirm(str(question), abort=True)
 
 
-def _show_entry(entry: AuditEntry, done: str, json: bool) -> None:
+def show_entry(entry: AuditEntry, done: str, json: bool) -> None:
+    """Say what was done, and which entry says so."""
     if json:
         show_json(entry.model_dump(mode="json"))
         return
     print(done)
     print(f"entry {entry.seq} of the audit chain; its anchor is {entry.seq}:{entry.hash}")
+
+
+def _override(name: str | None, reason: str | None) -> Override | None:
+    if name is None and reason is None:
+        return None
+    if not (name or "").strip() or not (reason or "").strip():
+        raise InputError("an override needs both --override-by, with your name, and --reason")
+    return Override(name=str(name), reason=str(reason))
 
 
 def read_actor(user: str | None, api_key: str | None, system: bool) -> Actor:

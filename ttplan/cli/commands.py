@@ -11,6 +11,7 @@ from uuid import UUID
 import typer
 
 from ttplan.cli.show import frame_json, show_frame, show_json
+from ttplan.model.audit import User
 from ttplan.model.errors import Cancelled, InputError
 
 if TYPE_CHECKING:
@@ -118,6 +119,9 @@ def plan(
     memory_limit: Annotated[
         str | None, typer.Option("--memory-limit", help="The most memory that DuckDB uses for them, such as 2GB.")
     ] = None,
+    author: Annotated[
+        str | None, typer.Option(help="Who makes the plan, where others shall approve it: a person's UUID.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Replay the logged requests against routes, and keep the result as a projected plan."""
@@ -133,6 +137,7 @@ def plan(
             allow_unpriced=allow_unpriced,
             requests=requests or None,
             memory_limit=memory_limit,
+            author=None if author is None else User(read_uuid(author, "--author")),
             progress=False if json else None,
         )
     except KeyboardInterrupt as interrupt:  # Typer would drop its words

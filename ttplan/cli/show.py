@@ -18,6 +18,11 @@ def show_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
+def show_json_line(value: Any) -> None:
+    """Print one JSON document on a line of its own, at once: for whoever reads as it is written."""
+    print(json.dumps(value, ensure_ascii=False, default=str), flush=True)
+
+
 def show_frame(frame: pd.DataFrame, *, title: str, columns: list[str], empty: str) -> None:
     """Print some columns of a frame as a table. Texts from outside are shown as they are, never as markup."""
     if frame.empty:

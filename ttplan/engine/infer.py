@@ -134,7 +134,7 @@ def _clustered(summary: Summary, mapped: ir.Table, question: Question) -> Inferr
             "interval_method 'tt-plan-core' knows no clusters; leave out config.cluster, or take 'limit' or 'resample'"
         )
     hit = mapped.hit if question.projects_hits else mapped.cached
-    sums = fetch_clusters(mapped, hit, _projected_latency(mapped, summary.medians, question))
+    sums = fetch_clusters(mapped, hit, projected_latency(mapped, summary.medians, question))
     found = describe(sums)
     if found.effective < LEAST_EFFECTIVE:
         return Inferred(ConfidenceIntervals(), "none", clusters=found)
@@ -196,7 +196,7 @@ def fetch_rows(mapped: ir.Table, medians: Mapping[str, int], question: Question)
         baseline=mapped.baseline_cost_usd,
         actual_difference=mapped.cost_usd - mapped.projected_usd,
         counted_hit=mapped.hit if question.projects_hits else mapped.cached,
-        latency=_projected_latency(mapped, medians, question),
+        latency=projected_latency(mapped, medians, question),
     )
     table = fetch(columns.order_by("id"))
     return Rows(
@@ -221,7 +221,7 @@ def fetch_float_rows(mapped: ir.Table, medians: Mapping[str, int], question: Que
         "cached",
         baseline=mapped.baseline_cost_usd.cast("string"),
         actual=mapped.cost_usd.cast("string"),
-        latency=_projected_latency(mapped, medians, question),
+        latency=projected_latency(mapped, medians, question),
     )
     table = fetch(columns.order_by("id"))
     rules = price_rules(question.tried, question.pricing)
@@ -242,7 +242,8 @@ def fetch_float_rows(mapped: ir.Table, medians: Mapping[str, int], question: Que
     )
 
 
-def _projected_latency(mapped: ir.Table, medians: Mapping[str, int], question: Question) -> ir.IntegerColumn:
+def projected_latency(mapped: ir.Table, medians: Mapping[str, int], question: Question) -> ir.IntegerColumn:
+    """The latency (ms) of each mapped row where the question's routes send it; null where the log has none."""
     branches = [
         (
             mapped.latency_ms.notnull() & (mapped.outcome >= REROUTED) & (mapped.route == i),

@@ -77,7 +77,7 @@ def normalise(provider: str | None, model: str) -> Named:
     and revisions are understood. What the catalogue does not know stays as it was, but for its own provider's name in front of a
     model; so does a fine-tuned model. Where the log names no provider, or only a gateway, the model's name tells it, if it can.
     """
-    owner = _provider(provider)
+    owner = known_provider(provider)
     prefix, slash, rest = model.partition("/")
     named = _PROVIDERS.get(_key(prefix)) if slash and rest else None
     if owner is None and _key(provider or "") in _GATEWAYS:
@@ -99,8 +99,8 @@ def _key(name: str) -> str:
     return name.strip().lower().replace("-", "_").replace(" ", "_")
 
 
-def _provider(name: str | None) -> str | None:
-    """The catalogue's id of a provider: by its own names, never by one that only resembles them."""
+def known_provider(name: str | None) -> str | None:
+    """The catalogue's id of a provider, None where it is not known: by its own names, never by one that only resembles them."""
     if name is None:
         return None
     plain = name.strip().lower()

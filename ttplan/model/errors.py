@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 from uuid import UUID
 
+from ttplan.model.loss import Loss
 from ttplan.model.since import RouteSince
 
 
@@ -121,6 +122,36 @@ class DriftError(ApplyError):
     """Live routes, plans and chain do not say the same, where the operation has to rely on it. Nothing was written."""
 
     exit_code = 1
+
+
+class Unsayable(TtplanError):
+    """A gateway has no words for something of the live routes; `losses` says of which. Nothing was written."""
+
+    exit_code = 1
+    MOST_SHOWN = 5
+
+    def __init__(self, gateway: str, losses: Sequence[Loss]) -> None:
+        self.losses = tuple(losses)
+        more = len(self.losses) - self.MOST_SHOWN
+        said = "; ".join(map(str, self.losses[: self.MOST_SHOWN])) + (f"; and {more} more" if more > 0 else "")
+        super().__init__(
+            f"{gateway} has no words for this, so nothing was written: {said}. To do it all the same: allow_loss (--allow-loss)"
+        )
+
+
+class PolicyBlocked(ApplyError):
+    """The plan does not meet a blocking rule of the store's policy; `rules` says which. Nothing was written."""
+
+    exit_code = 1
+
+    def __init__(self, plan_id: UUID, rules: Sequence[tuple[str, str]]) -> None:
+        self.plan_id = plan_id
+        self.rules = tuple(rules)
+        said = "; ".join(f"{rule!r:.80} ({found})" for rule, found in self.rules)
+        super().__init__(
+            f"plan {plan_id} does not meet the policy: {said}. Plan again, have it approved, or apply it with an override that "
+            "names you and your reason (--override-by, --reason), which its audit entry then says"
+        )
 
 
 class StoreError(ApplyError):

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ttplan.model.audit import Hex64
+from ttplan.model.audit import Actor, Hex64
 from ttplan.model.basis import CostBasis
 from ttplan.model.plan import PlanConfig, PlanResult
 from ttplan.model.pricing import ModelPricing
@@ -51,6 +51,7 @@ class PlanRun(BaseModel):
     kept. `nonce` (32 bytes, hex) blinds the commitment to the plan's routes in the audit chain; it never leaves the store.
     `live_seen` are the routes that were live when it was computed, `replaced` those that its own took the place of when it was
     applied; None in rows from before they were kept. `failure` says why a failed one has no result (its figures are zeros then).
+    `author` is who made it, where somebody was named.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -72,4 +73,5 @@ class PlanRun(BaseModel):
     live_seen: tuple[SeenRoute, ...] | None = None
     replaced: tuple[LiveRoute, ...] | None = None
     failure: str | None = None
+    author: Actor | None = None
     result: PlanResult

@@ -8,10 +8,12 @@ from datetime import datetime, timedelta
 from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.rotation import goes_on_with
 from ttplan.audit.signer import Signer
-from ttplan.model.errors import KeyFileError, StoreError
+from ttplan.model.errors import InputError, KeyFileError, StoreError
 from ttplan.model.health import Check, Health
 from ttplan.model.plan_run import LiveRoute
+from ttplan.model.policy import Policy
 from ttplan.operations.drift import find_drift
+from ttplan.policy.check import is_as_signed
 from ttplan.store.duckdb import DuckDBStore
 from ttplan.store.duckdb_file import drafts_beside
 from ttplan.store.protocol import Snapshot, Store
@@ -28,7 +30,9 @@ def check_health(
     at: datetime,
     price_age: timedelta = PRICE_AGE,
 ) -> Health:
-    """Look at schema, key, chain, drift, orphans and the age of prices. `public_key` is one from elsewhere, for the chain.
+    """Look at schema, key, chain, drift, orphans, the age of prices and the cost since.
+
+    `public_key` is one from elsewhere, for the chain.
 
     `signing_key` gives the key that signs, or raises KeyFileError. Nothing is written. Raises StoreError where the store cannot
     be opened, which says why.
@@ -48,6 +52,8 @@ def check_health(
                 Check(name="routes", ok=not drift.routes, said=routes or f"{drift.live:,} live, as was signed for"),
                 _orphans(store, snapshot),
                 _prices(snapshot, at, price_age),
+                _costs(snapshot, at),
+                _policy(snapshot),
             )
         )
 
@@ -106,6 +112,48 @@ def _prices(snapshot: Snapshot, at: datetime, price_age: timedelta) -> Check:
     aged = f"those of plan {name!r:.60} are {days} {'day' if days == 1 else 'days'} old"
     ok = ages[name] <= price_age
     return Check(name="prices", ok=ok, said=aged if ok else f"{aged}, more than {price_age.days}; plan again with today's")
+
+
+def _costs(snapshot: Snapshot, at: datetime) -> Check:
+    """Whether what requests cost since is still what the plans projected whose routes are live."""
+    from ttplan.operations.reconcile import FEW, compare
+
+    said, ok = [], True
+    for plan_id in sorted({live.plan_id for live in _live(snapshot)}):
+        try:
+            run = snapshot.plan(plan_id)
+            if run is None or run.status != "applied":
+                continue  # the checks of orphans and plans say so
+            found = compare(snapshot, run, at)
+        except StoreError:
+            continue
+        except InputError:  # nothing is logged yet, or what the plan was computed from is elsewhere
+            continue
+        figure = found.of("cost_per_request_usd")
+        if found.requests < FEW or figure.consistent is None:
+            continue
+        error = (figure.actual - figure.expected) / figure.expected * 100 if figure.expected else 0.0
+        ok = ok and figure.consistent
+        where = "as projected" if figure.consistent else "not what was projected; see `ttplan reconcile`"
+        said.append(f"plan {run.name!r:.60}: {error:+.1f} % of the expected cost a request, {where}")
+    return Check(name="costs", ok=ok, said="; ".join(said) or f"nothing to compare: no live plan has {FEW} requests since")
+
+
+def _policy(snapshot: Snapshot) -> Check:
+    """Whether plans are held to the policy that was signed for, or to none where none was."""
+    org_id = snapshot.org_id()
+    try:
+        policy = snapshot.policy()
+    except StoreError as error:
+        return Check(name="policy", ok=False, said=str(error))
+    ok = org_id is None or is_as_signed(snapshot, org_id, policy)
+    said = "none" if policy is None else _told(policy)
+    return Check(name="policy", ok=ok, said=said if ok else f"{said}, which is not what was signed for; set it anew")
+
+
+def _told(policy: Policy) -> str:
+    rules = f"{len(policy.rules)} {'rule' if len(policy.rules) == 1 else 'rules'}"
+    return rules if policy.approvals is None else f"{rules}, and approvals"
 
 
 def _live(snapshot: Snapshot) -> Iterator[LiveRoute]:

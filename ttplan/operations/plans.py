@@ -9,6 +9,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from ttplan.live.history import seen
+from ttplan.model.audit import Actor
 from ttplan.model.errors import DataError, InputError, PlanNotFound, ReplayFailed, StoreError
 from ttplan.model.plan_run import PlanRun, SeenRoute
 from ttplan.planning import Answered, Asked, Broke, replay_lake, replay_log
@@ -18,11 +19,12 @@ PathLike = str | os.PathLike[str]
 
 
 class Made(NamedTuple):
-    """What a new plan row says of its making: its name, when, and the nonce that blinds what the chain says of its routes."""
+    """What a new plan row says of its making: its name, when, the nonce that blinds the chain, and who made it."""
 
     name: str
     created_at: datetime
     nonce: str
+    author: Actor | None = None
 
 
 class Elsewhere(NamedTuple):

@@ -15,7 +15,9 @@ from ttplan.files import explain
 from ttplan.model.audit import Record, TipAnchor
 from ttplan.model.errors import PlanNotFound, StoreError
 from ttplan.model.plan_run import LiveRoute, PlanRun, Status, UnreadableRoute
+from ttplan.model.policy import Policy
 from ttplan.model.quality import QualityResult
+from ttplan.model.reconciliation import Reconciliation
 from ttplan.model.route import ProposedRoute
 from ttplan.store.duckdb_arrivals import Arrivals
 from ttplan.store.exact_json import read_exact, write_exact
@@ -28,9 +30,9 @@ if TYPE_CHECKING:
 _CHUNK = 5_000
 _PLAN_COLUMNS = (
     "plan_id, org_id, name, status, created_at, applied_at, reverted_at, nonce, seed, bootstrap_iterations, config, pricing, "
-    "price_sources, cost_basis, live_seen, replaced, failure, result"
+    "price_sources, cost_basis, live_seen, replaced, failure, author, result"
 )
-_AS_JSON = ("config", "pricing", "price_sources", "cost_basis", "live_seen", "replaced", "result")
+_AS_JSON = ("config", "pricing", "price_sources", "cost_basis", "live_seen", "replaced", "author", "result")
 _LIVE_COLUMNS = "route_id, name, priority, enabled, conditions, action, plan_id, applied_at"
 
 
@@ -96,6 +98,17 @@ class DuckDBSnapshot:
             if len(rows) < _CHUNK:
                 return
             start = rows[-1][0] + 1
+
+    def reconciliations(self, org_id: UUID) -> list[Reconciliation]:
+        rows = self._rows("SELECT found FROM reconciliations WHERE org_id = ? ORDER BY reconciled_at, rowid", org_id)
+        return [Reconciliation.model_validate_json(row[0]) for row in rows]
+
+    def policy(self) -> Policy | None:
+        rows = self._rows("SELECT value FROM settings WHERE name = 'policy'")
+        try:
+            return Policy.model_validate_json(rows[0][0]) if rows else None
+        except ValueError as error:
+            raise StoreError(f"the store's policy is none any more: {_first_line(error)}; set it anew") from error
 
     def request_count(self) -> int:
         return int(self._rows("SELECT count(*) FROM requests")[0][0])
@@ -195,6 +208,20 @@ class DuckDBTransaction(DuckDBSnapshot):
             raise PlanNotFound(plan_id)
         result = run.result.model_copy(update={"quality": quality})
         self._rows("UPDATE plan_runs SET result = ? WHERE plan_id = ?", write_exact(result), plan_id)
+
+    def add_reconciliation(self, org_id: UUID, found: Reconciliation) -> None:
+        self._rows(
+            "INSERT INTO reconciliations VALUES (?, ?, ?, ?)",
+            org_id,
+            found.plan_id,
+            found.reconciled_at,
+            found.model_dump_json(),
+        )
+
+    def set_policy(self, policy: Policy | None) -> None:
+        self._rows("DELETE FROM settings WHERE name = 'policy'")
+        if policy is not None:
+            self._rows("INSERT INTO settings VALUES ('policy', ?)", policy.model_dump_json())
 
     def append_entry(self, record: Record) -> None:
         tip = self.tip(UUID(record.org_id))

@@ -16,7 +16,9 @@ from ttplan.model.empty import empty_result
 from ttplan.model.errors import InputError, PlanNotFound, StoreError
 from ttplan.model.plan import PlanConfig, PlanResult
 from ttplan.model.plan_run import LiveRoute, PlanRun, Status, UnreadableRoute
+from ttplan.model.policy import Policy
 from ttplan.model.quality import QualityResult
+from ttplan.model.reconciliation import Reconciliation
 from ttplan.model.route import ProposedRoute
 from ttplan.store.protocol import EXAMPLES, AddedRequests, Conflict, ConflictKind, Conflicts, OnConflict, refuse
 
@@ -37,6 +39,8 @@ class _State:
     plans: dict[UUID, PlanRun] = field(default_factory=dict)
     routes: dict[tuple[UUID, str], LiveRoute] = field(default_factory=dict)
     chains: dict[UUID, tuple[Record, ...]] = field(default_factory=dict)
+    reconciliations: tuple[tuple[UUID, Reconciliation], ...] = ()
+    policy: Policy | None = None
     requests: dict[str, dict[str, Any]] = field(default_factory=dict)
     request_schema: pa.Schema | None = None
 
@@ -80,6 +84,13 @@ class MemorySnapshot:
 
     def entries(self, org_id: UUID, *, since: int = 0) -> Iterator[Record]:
         return (record for record in self._state.chains.get(org_id, ()) if record.seq >= since)
+
+    def reconciliations(self, org_id: UUID) -> list[Reconciliation]:
+        own = (found for org, found in self._state.reconciliations if org == org_id)
+        return sorted(own, key=lambda found: found.reconciled_at)
+
+    def policy(self) -> Policy | None:
+        return self._state.policy
 
     def request_count(self) -> int:
         return len(self._state.requests)
@@ -196,6 +207,12 @@ class MemoryTransaction(MemorySnapshot):
         if run is None:
             raise PlanNotFound(plan_id)
         self._state.plans[plan_id] = run.model_copy(update={"result": run.result.model_copy(update={"quality": quality})})
+
+    def add_reconciliation(self, org_id: UUID, found: Reconciliation) -> None:
+        self._state.reconciliations = (*self._state.reconciliations, (org_id, found))
+
+    def set_policy(self, policy: Policy | None) -> None:
+        self._state.policy = policy
 
     def append_entry(self, record: Record) -> None:
         org_id = UUID(record.org_id)

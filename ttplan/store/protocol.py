@@ -11,7 +11,9 @@ from uuid import UUID
 from ttplan.model.audit import Record, TipAnchor
 from ttplan.model.errors import InputError
 from ttplan.model.plan_run import LiveRoute, PlanRun, Status, UnreadableRoute
+from ttplan.model.policy import Policy
 from ttplan.model.quality import QualityResult
+from ttplan.model.reconciliation import Reconciliation
 from ttplan.model.route import ProposedRoute
 
 if TYPE_CHECKING:  # `ttplan.apply` imports this module and must do without them
@@ -103,6 +105,12 @@ class Snapshot(Protocol):
     def entries(self, org_id: UUID, *, since: int = 0) -> Iterator[Record]:
         """The chain's entries from seq `since` on, in the order in which they are stored, streamed."""
 
+    def reconciliations(self, org_id: UUID) -> list[Reconciliation]:
+        """What plans of an organisation were found to be worth, oldest first."""
+
+    def policy(self) -> Policy | None:
+        """What plans are held to when they are applied, or None. StoreError where it is no policy any more."""
+
     def request_count(self) -> int:
         """How many requests the store holds."""
 
@@ -149,6 +157,12 @@ class Transaction(Snapshot, Protocol):
 
     def set_quality(self, plan_id: UUID, quality: QualityResult) -> None:
         """Keep with a plan what was found of its answers' quality, in place of what was kept before. PlanNotFound."""
+
+    def add_reconciliation(self, org_id: UUID, found: Reconciliation) -> None:
+        """Keep what a plan was found to be worth, beside what was found earlier."""
+
+    def set_policy(self, policy: Policy | None) -> None:
+        """Hold plans to this from now on, or to nothing."""
 
     def append_entry(self, record: Record) -> None:
         """Append to the chain of `record.org_id`. StoreError where `record.seq` is not the next one."""

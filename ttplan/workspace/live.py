@@ -9,6 +9,7 @@ from ttplan.apply import apply_plan, revert_plan
 from ttplan.audit.keys import VerifyingKey
 from ttplan.cards.plan import Plan
 from ttplan.model.audit import Actor, Anonymous, AuditEntry
+from ttplan.model.policy import Override
 from ttplan.workspace.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -26,16 +27,24 @@ class LiveVerbs(Wiring):
 
         return ShownPreview(preview(self.store, self._id(plan), self._clock()))
 
-    def apply(self, plan: Plan | UUID | str, *, actor: Actor | None = None, allow_stale: bool = False) -> AuditEntry:
+    def apply(
+        self,
+        plan: Plan | UUID | str,
+        *,
+        actor: Actor | None = None,
+        allow_stale: bool = False,
+        override: Override | None = None,
+    ) -> AuditEntry:
         """Make a projected plan live: its status, its routes and a signed audit entry, in one transaction.
 
         `actor` is who does it (`ttplan.User(id)`, …), Anonymous where nobody is named. A plan that was computed against other
-        live routes is applied only with `allow_stale`, which the entry then says. Raises PlanNotFound, InvalidState, StalePlan,
-        StoreError, AuditError or KeyFileError; nothing is written then.
+        live routes is applied only with `allow_stale`, one that does not meet the store's policy only with an `override`; the
+        entry then says so. Raises PlanNotFound, InvalidState, StalePlan, PolicyBlocked, DriftError, StoreError, AuditError or
+        KeyFileError; nothing is written then.
         """
         found = self.get(plan.plan_id if isinstance(plan, Plan) else plan)
         chain, by = self._chain(), actor or Anonymous()
-        return apply_plan(self.store, chain, found.result, by, allow_stale=allow_stale, clock=self._clock)
+        return apply_plan(self.store, chain, found.result, by, allow_stale=allow_stale, override=override, clock=self._clock)
 
     def preview_revert(self, plan: Plan | UUID | str) -> ShownPreview:
         """What reverting a plan would change: - removed, ~ put back, = same. Raises what `revert` would; nothing is written."""

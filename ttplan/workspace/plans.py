@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from ttplan.cards.plan import Plan
+from ttplan.model.audit import Actor
 from ttplan.model.errors import InputError
 from ttplan.model.plan import BOOTSTRAP_ITERATIONS, IntervalMethod, PlanConfig
 from ttplan.model.pricing import ModelPricing
@@ -38,14 +39,15 @@ class PlanVerbs(Wiring):
         allow_unpriced: bool = False,
         requests: PathLike | Sequence[PathLike] | None = None,
         memory_limit: str | None = None,
+        author: Actor | None = None,
         progress: bool | None = None,
     ) -> Plan:
         """Replay the logged requests against `routes` (a YAML file, or routes), and keep the result as a projected plan.
 
         `window` is (inclusive, exclusive), the whole log where it is left out. `prices` are one's own, over the catalogue's of
         today. `requests` are Parquet files in our column names (a path, a glob, a folder, or several) that are replayed where
-        they are, instead of the imported ones, in at most `memory_limit` ("2GB") of DuckDB's memory. `progress` of None shows a
-        bar on a terminal or in a notebook.
+        they are, instead of the imported ones, in at most `memory_limit` ("2GB") of DuckDB's memory. `author` is who makes the
+        plan, where others shall approve it. `progress` of None shows a bar on a terminal or in a notebook.
 
         Raises InputError where something cannot be used, a target model without a price unless `allow_unpriced`, and
         KeyboardInterrupt at an interrupt; nothing is written then. A replay that breaks by itself is kept as a failed plan, with
@@ -66,7 +68,7 @@ class PlanVerbs(Wiring):
         run = make_plan(
             self.store,
             asked._replace(seed=seed, bootstrap_iterations=bootstrap_iterations),
-            lambda: Made(name, self._clock(), self._new_nonce()),
+            lambda: Made(name, self._clock(), self._new_nonce(), author),
             log=self._name,
             elsewhere=None if requests is None else Elsewhere(requests, memory_limit),
             new_id=self._new_id,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.logs.made import buckets, helicone, langfuse, openrouter, otlp
+from tests.logs.made import buckets, helicone, langfuse, openrouter, otlp, tokentrimmer
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
-MAKERS = (langfuse, helicone, openrouter, otlp, buckets)
+MAKERS = (langfuse, helicone, openrouter, otlp, tokentrimmer, buckets)
 
 
 def files() -> dict[str, bytes]:

@@ -1,0 +1,167 @@
+"""Hold the exports to what the gateways themselves read. On demand: LiteLLM takes some 380 MB, too much for each test run.
+
+    python -m venv /tmp/litellm && /tmp/litellm/bin/pip install litellm
+    python scripts/check_gateways.py --litellm /tmp/litellm/bin/python --routes 200
+    cargo build --release --manifest-path benchmarks/peer/Cargo.toml
+    python scripts/check_gateways.py --tokentrimmer benchmarks/peer/target/release/ttplan-peer-routes
+
+LiteLLM's own Router loads each config, offline, and is asked which deployment takes a request of each model and tag; that has to
+be what our routes say. TokenTrimmer's published routing engine (tt-routing) reads each route and says which takes a request.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from tests import universe
+from tests.gateways.deciding import ASKED, MODELS, TAGS, ours
+from tests.oracle import pick
+from ttplan.gateways.litellm import to_litellm
+from ttplan.gateways.tokentrimmer import to_tokentrimmer
+from ttplan.model.request import RequestLog
+from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
+
+# Runs where LiteLLM is, and knows nothing of us: a line of JSON in, a line out.
+ASK_LITELLM = """
+import asyncio, json, os, sys, warnings
+warnings.simplefilter("ignore")
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+from litellm import Router
+
+async def answer(router, model, tag):
+    tags = {"metadata": {"tags": [tag]}} if tag is not None else {"metadata": {}}
+    messages = [{"role": "user", "content": "hello"}]
+    try:
+        found = await router.async_get_available_deployment(model=model, request_kwargs=tags, messages=messages)
+    except Exception as error:
+        return type(error).__name__
+    return found["litellm_params"]["model"]
+
+for line in sys.stdin:
+    config, asked = json.loads(line)
+    for one in config["model_list"]:
+        one["litellm_params"]["api_key"] = "none"
+    router = Router(model_list=config["model_list"], **config.get("router_settings", {}))
+    print("#" + json.dumps([asyncio.run(answer(router, model, tag)) for model, tag in asked]), flush=True)
+"""
+PROVIDERS = {"gpt-4o": "openai", "gpt-4o-mini": "openai", "claude-haiku-4-5": "anthropic"}
+
+
+def made(seed: int) -> list[ProposedRoute]:
+    """Some routes that choose by model and tag, with ties, fallbacks, and routes for any model."""
+    draw = random.Random(seed)  # noqa: S311 - not for secrets
+    return [
+        ProposedRoute(
+            id=UUID(int=draw.randrange(2**64)),
+            name=f"route {number}",
+            priority=draw.randrange(3),
+            enabled=draw.random() < 0.9,
+            when=RouteConditions(
+                model_in=tuple(draw.sample(MODELS, draw.randrange(3))), tag_equals=draw.choice([None, None, *TAGS])
+            ),
+            then=RouteAction(
+                target_model=draw.choice([*MODELS, "gemini-2.5-flash"]),
+                fallbacks=tuple(draw.sample(MODELS, draw.choice([0, 0, 1, 2]))),
+            ),
+        )
+        for number in range(draw.randrange(1, 6))
+    ]
+
+
+def called(model: str) -> str:
+    return f"{PROVIDERS.get(model, 'gemini')}/{model}"
+
+
+def check_litellm(python: str, count: int) -> int:
+    """How many configs LiteLLM reads otherwise than our routes say."""
+    routes = [made(seed) for seed in range(count)]
+    configs = [to_litellm(one, called).content for one in routes]
+    lines = "".join(json.dumps([config, ASKED]) + "\n" for config in configs)
+    ran = subprocess.run([python, "-c", ASK_LITELLM], input=lines, capture_output=True, text=True, check=False)  # noqa: S603
+    answers = [json.loads(line[1:]) for line in ran.stdout.splitlines() if line.startswith("#")]
+    if len(answers) != count:
+        print(ran.stderr[-2000:], file=sys.stderr)
+        raise SystemExit(f"LiteLLM loaded {len(answers)} of {count} configs")
+    wrong = sum(_differs(*one) for one in zip(routes, configs, answers, strict=True))
+    print(f"LiteLLM: {count:,} configs loaded, {count * len(ASKED):,} requests asked for, {wrong:,} configs decide otherwise")
+    return wrong
+
+
+def _differs(routes: list[ProposedRoute], config: dict[str, Any], answers: list[str]) -> bool:
+    named = {one["model_name"] for one in config["model_list"]}
+    for (model, tag), answer in zip(ASKED, answers, strict=True):
+        expected = ours(routes, model, tag).model
+        if model not in named and "*" not in named:
+            continue  # the config does not speak of it
+        if answer.split("/", 1)[-1] != expected:
+            print(f"{model} tagged {tag}: LiteLLM takes {answer}, our routes {expected}: {json.dumps(config)}")
+            return True
+    return False
+
+
+def check_tokentrimmer(binary: str, count: int) -> int:
+    """How many sets of routes TokenTrimmer follows otherwise than we do."""
+    routes = [list(conditioned(seed)) for seed in range(count)]
+    asked = requests()
+    plain = [
+        {"model": one.model, "tag": one.tag, "tokens": one.input_tokens, "cost": float(one.baseline_cost_usd)} for one in asked
+    ]
+    lines = "".join(json.dumps({"routes": to_tokentrimmer(one).content, "asked": plain}) + "\n" for one in routes)
+    ran = subprocess.run([binary], input=lines, capture_output=True, text=True, check=True)  # noqa: S603
+    answers = [json.loads(line) for line in ran.stdout.splitlines()]
+    expected = [[None if (found := pick(one, row)) is None else found.name for row in asked] for one in routes]
+    wrong = sum(bool(answer != said) for answer, said in zip(answers, expected, strict=True))
+    print(
+        f"TokenTrimmer: {count:,} sets of routes read, {count * len(asked):,} requests asked for, {wrong:,} sets decide otherwise"
+    )
+    return wrong
+
+
+def conditioned(seed: int) -> Iterator[ProposedRoute]:
+    """The routes of a seed, with bounds on tokens and cost, too."""
+    draw = random.Random(seed)  # noqa: S311 - not for secrets
+    for route in made(seed):
+        bounds = {
+            "input_tokens_lt": draw.choice([None, None, 100, 1000]),
+            "input_tokens_gt": draw.choice([None, None, 50]),
+            "estimated_cost_gt": draw.choice([None, None, Decimal("0.01")]),
+            "estimated_cost_lt": draw.choice([None, None, Decimal("0.02")]),
+        }
+        yield route.model_copy(update={"when": route.when.model_copy(update=bounds)})
+
+
+def requests() -> list[RequestLog]:
+    """A request of each model, tag, size and cost, on both sides of every bound."""
+    (some,) = universe.log(1, seed=0)
+    return [
+        some.model_copy(update={"model": model, "tag": tag, "input_tokens": tokens, "baseline_cost_usd": cost})
+        for model, tag in ASKED
+        for tokens in (50, 51, 100, 999)
+        for cost in (Decimal("0.01"), Decimal("0.015"), Decimal("0.02"))
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--litellm", help="a Python that has LiteLLM")
+    parser.add_argument("--tokentrimmer", help="the program ttplan-peer-routes")
+    parser.add_argument("--routes", type=int, default=200, help="how many sets of routes")
+    asked = parser.parse_args()
+    wrong = check_litellm(asked.litellm, asked.routes) if asked.litellm else 0
+    wrong += check_tokentrimmer(asked.tokentrimmer, asked.routes) if asked.tokentrimmer else 0
+    raise SystemExit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""Routes in the words of a gateway: what was written, and what could not be said."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from ttplan.model.audit import Hex64
+from ttplan.model.loss import Loss
+
+_FROZEN = ConfigDict(frozen=True, extra="forbid")
+Gateway = Literal["tokentrimmer", "litellm"]
+GATEWAYS: dict[Gateway, str] = {"tokentrimmer": "TokenTrimmer", "litellm": "LiteLLM"}
+"""The gateways that routes are written for, and how they spell themselves."""
+
+
+class RouteExport(BaseModel):
+    """Live routes as they were written for a gateway.
+
+    `routes` are how many are live, `live` is the digest of those (64 hex digits). `losses` are what the file does not say,
+    `notes` what to know when using it. `changed` is false where the file held exactly this already.
+    """
+
+    model_config = _FROZEN
+
+    gateway: Gateway
+    path: str
+    routes: int
+    live: Hex64
+    losses: tuple[Loss, ...] = ()
+    notes: tuple[str, ...] = ()
+    changed: bool = True

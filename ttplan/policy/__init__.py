@@ -1,0 +1,1 @@
+"""Plans held to rules, and approved: pure, of a plan's row and the chain."""
