@@ -12,8 +12,8 @@ from ttplan.audit.fork import MAX_EVIDENCE, check_evidence, find_equivocation
 from ttplan.audit.jsonl import Preamble, counted, read_chain
 from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.report import ChainReport, check_chain
-from ttplan.audit.strict_json import read_small_file
 from ttplan.audit.verify import Strength
+from ttplan.files import read_small_file
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import Equivocation, KeyFileError, ProofError
 from ttplan.progress import counting

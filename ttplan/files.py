@@ -1,4 +1,4 @@
-"""YAML files that people write: bounded, without repeated keys, without aliases that could grow. And writing such files."""
+"""Small files, bounded; YAML that people write, without repeated keys or aliases that could grow. And writing such files."""
 
 from __future__ import annotations
 
@@ -58,17 +58,24 @@ for _side in (_Loader, _Dumper):
     _side.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+\Z"), list("-+0123456789"))
 
 
-def read_yaml(path: str | os.PathLike[str], what: str) -> Any:
-    """The content of a YAML (or JSON) file. Raises InputError, naming file and line, where it cannot be read as one."""
+def read_small_file(path: str | os.PathLike[str], what: str, *, limit: int) -> bytes:
+    """The bytes of a file of at most `limit`. Raises InputError, naming the file, where it cannot be read or has more."""
     file = Path(path)
     try:
         with file.open("rb") as opened:
-            data = opened.read(MAX_BYTES + 1)
+            data = opened.read(limit + 1)
     except OSError as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
-        raise InputError(f"{file}: {reason}; expected {what} in YAML") from None
-    if len(data) > MAX_BYTES:
-        raise InputError(f"{file} has more than {MAX_BYTES:,} bytes; expected {what} in YAML")
+        raise InputError(f"{file}: {reason}; expected {what}") from None
+    if len(data) > limit:
+        raise InputError(f"{file} has more than {limit:,} bytes; expected {what}")
+    return data
+
+
+def read_yaml(path: str | os.PathLike[str], what: str) -> Any:
+    """The content of a YAML (or JSON) file. Raises InputError, naming file and line, where it cannot be read as one."""
+    file = Path(path)
+    data = read_small_file(file, f"{what} in YAML", limit=MAX_BYTES)
     try:
         return yaml.load(data, _Loader)  # noqa: S506 - a SafeLoader
     except yaml.MarkedYAMLError as error:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ttplan.audit.chain import hashed_timestamp, respell_timestamp
 from ttplan.audit.command import parse_command, run_command
-from ttplan.audit.strict_json import read_small_file
+from ttplan.files import read_small_file
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import InputError
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 from typing import Any, NoReturn
 
 import orjson
@@ -38,20 +36,6 @@ def parse_json(data: bytes) -> Any:
     except (ValueError, CanonicalError) as error:
         raise InputError(str(error)) from None
     return value
-
-
-def read_small_file(path: str | os.PathLike[str], what: str, *, limit: int) -> bytes:
-    """The bytes of a file of at most `limit`. Raises InputError, naming the file, where it cannot be read or has more."""
-    file = Path(path)
-    try:
-        with file.open("rb") as opened:
-            data = opened.read(limit + 1)
-    except OSError as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
-        raise InputError(f"{file}: {reason}; expected {what}") from None
-    if len(data) > limit:
-        raise InputError(f"{file} has more than {limit:,} bytes; expected {what}")
-    return data
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -117,7 +117,7 @@ def add(
     json: JsonOption = False,
 ) -> None:
     """Add a witness's cosignatures, which were carried here, to a checkpoint's file."""
-    from ttplan.audit.strict_json import read_small_file
+    from ttplan.files import read_small_file
     from ttplan.operations.witnessing import MAX_CHECKPOINT, add_answer
 
     data = read_small_file(answer, "a witness's answer", limit=MAX_CHECKPOINT)

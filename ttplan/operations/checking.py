@@ -103,10 +103,10 @@ def check_files(
 
 def check_table(table: pa.Table, *, log: str, prices: Given = None, at: datetime) -> Diagnosis:
     """Check requests in a table in our column names."""
-    connection = duckdb.connect()
-    connection.execute("SET TimeZone = 'UTC'")
-    connection.register("requests", table)
-    return check_rows(connection, "requests", table.schema.names, PriceBook(prices), log=log, at=at)
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("requests", table)
+        return check_rows(connection, "requests", table.schema.names, PriceBook(prices), log=log, at=at)
 
 
 def _read(

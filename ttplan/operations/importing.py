@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -53,13 +54,13 @@ def import_log(
     with (
         LogFile(path, **(told | reading)) as log,
         counting(f"importing {Path(log.name).name}", log.row_count(), progress) as count,
-        Passing() as rows,
+        Passing() if check else nullcontext() as rows,
     ):
         with store.transaction() as tx:
             default = tx.org_id() or new_id()
             try:
                 chosen = choose(log.batches(count, numbered=True))
-                added = tx.add_requests(rows(chosen) if check else chosen, default, on_bad_rows)
+                added = tx.add_requests(chosen if rows is None else rows(chosen), default, on_bad_rows)
             except RowConflict as error:
                 raise InputError(f"{log.name}: {refuse(error.conflicts, log.place)}; nothing was imported") from None
             except InputError as error:
@@ -68,7 +69,7 @@ def import_log(
                 raise InputError(f"{log.name}: {error}") from None
             _settle_org(tx, log.name, default)
         # The store is free again while the rows are checked.
-        wrong = in_lines(rows.check(log=log.name, book=book, at=at)) if check else ()
+        wrong = () if rows is None else in_lines(rows.check(log=log.name, book=book, at=at))
         report = log.report()
         left_out = (*choose.left_out(), *(as_skipped(one, log.place) for one in added.conflicts))
     return report.model_copy(

@@ -11,9 +11,8 @@ from ttplan.audit.collect import ChainHashes
 from ttplan.audit.disclosure import MAX_DISCLOSURE, Disclosure, check_disclosure, read_disclosure, write_disclosure
 from ttplan.audit.merkle import blake3_256
 from ttplan.audit.proof import MAX_PROOF, check_inclusion, prove_inclusion, read_inclusion, write_inclusion
-from ttplan.audit.strict_json import read_small_file
 from ttplan.audit.tlog import Checkpoint, check_covers, check_proof, format_proof, parse_proof, prove
-from ttplan.files import whole_file
+from ttplan.files import read_small_file, whole_file
 from ttplan.model.errors import InputError, ProofError
 from ttplan.operations.witnessing import MAX_CHECKPOINT, read_checkpoint_file, seal_check
 

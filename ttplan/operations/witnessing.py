@@ -14,7 +14,6 @@ from ttplan.audit.merkle import sha256
 from ttplan.audit.note import Seal, VKey, make_vkey, parse_vkey
 from ttplan.audit.policy import MAX_POLICY, check_policy, parse_policy
 from ttplan.audit.signer import Signer
-from ttplan.audit.strict_json import read_small_file
 from ttplan.audit.tlog import (
     Checkpoint,
     add_cosignatures,
@@ -28,7 +27,7 @@ from ttplan.audit.tlog import (
 )
 from ttplan.audit.tree_head import TreeHead
 from ttplan.audit.witness_http import http_post, submit
-from ttplan.files import whole_file
+from ttplan.files import read_small_file, whole_file
 from ttplan.model.errors import InputError, ProofError
 
 MAX_CHECKPOINT = 2**20
