@@ -106,10 +106,16 @@ def test_a_process_that_was_stopped_holds_nobody_up_for_long(path: Path, places:
     stopped.leave()
 
 
+def test_who_need_not_wait_leaves_no_folder_behind(path: Path, places: Path) -> None:
+    assert Queue(path).is_turn()
+    with DuckDBStore(path).read():
+        pass
+    assert list(places.iterdir()) == []
+
+
 @pytest.mark.parametrize("mode", [0o777, None])
 def test_where_there_can_be_no_queue_everybody_tries(path: Path, places: Path, mode: int | None) -> None:
     own = places / f"ttplan-{os.geteuid()}"
-    own.rmdir()
     if mode is None:
         own.symlink_to(places)
     else:

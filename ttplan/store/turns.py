@@ -43,8 +43,10 @@ class Queue:
             with suppress(OSError):
                 os.utime(self._place)
         try:
+            if not _is_own(self._folder.parent):
+                return True
             names = sorted(name for name in os.listdir(self._folder) if not name.startswith("."))
-        except OSError:
+        except OSError:  # nobody has waited yet
             return True
         own = None if self._place is None else self._place.name
         return not any(self._is_waiting(self._folder / name) for name in names if own is None or name < own)
@@ -56,6 +58,11 @@ class Queue:
         name = f"{time.monotonic_ns():020}-{os.getpid()}-{secrets.token_hex(4)}"
         draft = self._folder / f".{name}"
         try:
+            with suppress(FileExistsError):
+                self._folder.parent.mkdir(mode=0o700)
+            if not _is_own(self._folder.parent):
+                self._folder = None
+                return
             self._folder.mkdir(exist_ok=True)
             self._handle = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
             fcntl.flock(self._handle, fcntl.LOCK_EX)
@@ -95,18 +102,18 @@ class Queue:
 
 
 def _folder_for(path: Path) -> Path | None:
-    """Where those of this user who wait for a file have their places; None where there can be no such folder."""
+    """Where those of this user who wait for a file have their places, made by the first who waits; None where there can be no
+    such folder."""
     if fcntl is None:
         return None
     try:
         found = path.stat()
-        own = Path(tempfile.gettempdir()) / f"ttplan-{os.geteuid()}"
-        with suppress(FileExistsError):
-            own.mkdir(mode=0o700)
-        made = own.lstat()
+        return Path(tempfile.gettempdir()) / f"ttplan-{os.geteuid()}" / f"{found.st_dev:x}-{found.st_ino:x}"
     except OSError:
         return None
-    # Anybody may make a folder of that name: only one that is this user's alone will do.
-    if not stat.S_ISDIR(made.st_mode) or made.st_uid != os.geteuid() or made.st_mode & 0o077:
-        return None
-    return own / f"{found.st_dev:x}-{found.st_ino:x}"
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether a folder is this user's alone: anybody may make one of that name."""
+    made = folder.lstat()
+    return stat.S_ISDIR(made.st_mode) and made.st_uid == os.geteuid() and not made.st_mode & 0o077
