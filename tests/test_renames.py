@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from tests import plans
 from tests.audit.chains import KEY
 from tests.lives import ORG, PERSON, Life, live_names, state
-from tests.store.conftest import STORES
 from tests.test_apply import Foreign
 from ttplan.apply import apply_plan, revert_plan
 from ttplan.cards.changes import preview_text
@@ -38,10 +37,10 @@ def route(number: int, name: str, **changes: object) -> ProposedRoute:
     return plans.route(number, name=name, **changes)
 
 
-@pytest.fixture(params=sorted(STORES))
-def life(request: pytest.FixtureRequest, tmp_path: Path) -> Life:
+@pytest.fixture
+def life() -> Life:
     """A store with plan 1 live, whose route 1 is called old, and route 2 kept."""
-    made = Life(STORES[request.param](tmp_path))
+    made = Life(MemoryStore())
     made.live(1, route(1, "old"), route(2, "kept"))
     return made
 
@@ -219,9 +218,8 @@ def test_an_earlier_rename_of_the_name_explains_nothing(life: Life) -> None:
     assert [(one.name, one.how, one.plan_id) for one in caught.value.changes] == [("old", "removed", UUID(int=3))]
 
 
-@pytest.mark.parametrize("kind", sorted(STORES))
-def test_with_the_chain_elsewhere_a_rename_is_reverted_by_the_plans_row(kind: str, tmp_path: Path) -> None:
-    life, writer = Life(STORES[kind](tmp_path)), Foreign()
+def test_with_the_chain_elsewhere_a_rename_is_reverted_by_the_plans_row() -> None:
+    life, writer = Life(MemoryStore()), Foreign()
     for number, landing in enumerate((route(1, "old"), route(1, "new"), route(1, "newest"), route(7, "old")), 1):
         apply_plan(life.store, writer, life.project(number, landing).result, PERSON, clock=life.clock)
     for held, by in ((2, 3), (2, 4)):
