@@ -45,14 +45,18 @@ HISTORY = {
     "event": "string",
     "plan_id": "string",
     "plan": "string",
+    "name": "string",
     "live": "boolean",
+    "renamed_to": "string",
     "priority": "Int64",
     "enabled": "boolean",
     "target_model": "string",
     "conditions": "string",
     "seq": "Int64",
 }
-"""Columns of `history_frame`: what is live since each moment, which entry of the chain says so (`seq`), and which plan did it."""
+"""Columns of `history_frame`: what is live since each moment, which entry of the chain says so (`seq`), and which plan did it.
+
+`name` is the route's name then. Where nothing is live under it any more since the route got another one, that is `renamed_to`."""
 SAVINGS = {
     "plan_id": "string",
     "name": "string",
@@ -132,7 +136,9 @@ def history_frame(turns: Sequence[Turn]) -> pd.DataFrame:
             "event": turn.event,
             "plan_id": str(turn.plan_id),
             "plan": turn.plan_name,
+            "name": turn.name,
             "live": turn.live is not None,
+            "renamed_to": turn.renamed_to,
             **({} if turn.live is None else _route(turn.live)),
             "seq": turn.seq,
         }
