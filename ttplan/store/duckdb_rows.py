@@ -19,9 +19,10 @@ from ttplan.model.policy import Policy
 from ttplan.model.quality import QualityResult
 from ttplan.model.reconciliation import Reconciliation
 from ttplan.model.route import ProposedRoute
+from ttplan.store import duckdb_figures
 from ttplan.store.duckdb_arrivals import Arrivals
 from ttplan.store.exact_json import read_exact, write_exact
-from ttplan.store.protocol import AddedRequests, OnConflict
+from ttplan.store.protocol import AddedRequests, OnConflict, WhichEntries, WhichPlans
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -33,6 +34,8 @@ _PLAN_COLUMNS = (
     "price_sources, cost_basis, live_seen, replaced, failure, author, result"
 )
 _AS_JSON = ("config", "pricing", "price_sources", "cost_basis", "live_seen", "replaced", "author", "result")
+_ALWAYS = ("window_start", "requests", "baseline_usd", "actual_usd", "projected_usd", "savings_usd", "change_vs_actual_usd")
+"""Figures that every result has."""
 _LIVE_COLUMNS = "route_id, name, priority, enabled, conditions, action, plan_id, applied_at"
 
 
@@ -59,6 +62,13 @@ class DuckDBSnapshot:
             org_id,
         )
         return [_plan_run(row) for row in rows]
+
+    def plan_figures(self, org_id: UUID, which: WhichPlans) -> pa.Table:
+        found = duckdb_figures.plan_figures(self._connection, org_id, which)
+        for row in found.select(["plan_id", "status", *_ALWAYS]).to_pylist():
+            if row["status"] != "failed" and any(row[name] is None for name in _ALWAYS):
+                self.plan(UUID(row["plan_id"]))  # says what is wrong with it
+        return found
 
     def live_routes(self, org_id: UUID) -> list[LiveRoute]:
         found = []
@@ -98,6 +108,12 @@ class DuckDBSnapshot:
             if len(rows) < _CHUNK:
                 return
             start = rows[-1][0] + 1
+
+    def find_entries(self, org_id: UUID, which: WhichEntries) -> list[Record]:
+        rows = duckdb_figures.find_entries(self._connection, org_id, which)
+        return [
+            Record(str(org_id), seq, before, digest, signature, body.encode()) for seq, before, digest, signature, body in rows
+        ]
 
     def reconciliations(self, org_id: UUID) -> list[Reconciliation]:
         rows = self._rows("SELECT found FROM reconciliations WHERE org_id = ? ORDER BY reconciled_at, rowid", org_id)
