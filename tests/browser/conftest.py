@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Dialog, Locator, Page, sync_playwright
 
 ROOT = Path(__file__).parent.parent.parent
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
@@ -59,6 +59,8 @@ RUN = (
     "() => Promise.race([window.jupyterapp.commands.execute('notebook:run-all-cells'), "
     "new Promise(done => setTimeout(done, 60000, 0))])"
 )
+
+SHUT_DOWN = "() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()"
 
 
 @pytest.fixture(scope="session")
@@ -169,17 +171,23 @@ class Desk(NamedTuple):
 
 @pytest.fixture(params=THEMES)
 def desk(request: pytest.FixtureRequest, lab: Lab, browser: Browser) -> Iterator[Desk]:
-    """The notebook `panel`, run in JupyterLab in one theme. Errors of the page, and dialogs that a name could open, fail the test."""
+    """The notebook `panel`, run in JupyterLab in one theme. An error of the page fails the test, and so does a dialog."""
     context = browser.new_context(viewport={"width": 1280, "height": 1400}, color_scheme=request.param, reduced_motion="reduce")
     page = context.new_page()
     wrong: list[str] = []
+
+    def refused(dialog: Dialog) -> None:
+        wrong.append(dialog.message)
+        dialog.dismiss()
+
     page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
+    page.on("dialog", refused)
     store = copied(lab.root)
     notebook = (store.parent.parent / "panel.ipynb").relative_to(lab.root)
     page.goto(f"{lab.url}/doc/tree/{notebook}?token={lab.token}&reset")
     page.wait_for_function(READY)
     assert page.evaluate(RUN) is True, page.locator(".jp-OutputArea-output").all_inner_texts()
     yield Desk(store, page, page.locator(".tt-panel"), request.param)
+    page.evaluate(SHUT_DOWN)
     context.close()
     assert not wrong

@@ -5,11 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
-import ipywidgets as widgets
-
 from ttplan.panel.chain_rows import entries_html
 from ttplan.panel.desk import Desk
-from ttplan.panel.parts import button, page, stack
+from ttplan.panel.parts import button, page, row, stack
 from ttplan.panel.section import Section
 from ttplan.panel.words import Notice, plain, table_html
 from ttplan.panel.work import Task
@@ -32,8 +30,8 @@ class Pages(Section):
         self.back, self.forth, self.refresh = (button(label) for label in (*self.turns(), "Refresh"))
         self.where, self.rows = page(), page()
         self.where.layout.width = "auto"
-        controls = [self.back, self.forth, self.refresh, self.cancel, self.where]
-        self.box = stack(widgets.HBox(controls, layout={"flex_flow": "row wrap"}), self.waiting, self.outcome, self.rows)
+        controls = row(self.back, self.forth, self.refresh, self.cancel, self.where)
+        self.box = stack(controls, self.waiting, self.outcome, self.rows)
         self.back.on_click(lambda _: self._turn(-PAGE))
         self.forth.on_click(lambda _: self._turn(PAGE))
         self.refresh.on_click(lambda _: self.reload())

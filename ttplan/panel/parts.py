@@ -19,14 +19,14 @@ STYLE = """<style>
 """Colours are the theme's own, so that light and dark are both readable."""
 
 
-def field(label: str, placeholder: str, value: str = "") -> Any:
+def field(label: str, placeholder: str, value: str = "", *, width: str = "32em") -> Any:
     """A line of text with its label."""
     return widgets.Text(
         value=value,
         description=label,
         placeholder=placeholder,
         style={"description_width": "8em"},
-        layout={"width": "32em", "max_width": "100%"},
+        layout={"width": width, "max_width": "100%"},
     )
 
 
@@ -38,6 +38,18 @@ def button(label: str, style: str = "") -> Any:
 def page(text: str = "") -> Any:
     """A place for HTML that is escaped already."""
     return widgets.HTML(text, layout={"width": "100%"})
+
+
+def row(*children: Any) -> Any:
+    """Controls in a row, which is broken where it is too long."""
+    return widgets.HBox(children, layout={"flex_flow": "row wrap", "align_items": "center"})
+
+
+def beside(left: Any, right: Any) -> Any:
+    """Two columns, below one another where the page is narrow."""
+    for column in (left, right):
+        column.layout = {"flex": "1 1 28em", "min_width": "0"}
+    return widgets.HBox([left, right], layout={"flex_flow": "row wrap", "align_items": "flex-start"})
 
 
 def stack(*children: Any) -> Any:

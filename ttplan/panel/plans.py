@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +16,7 @@ from ttplan.model.plan_run import PlanRun
 from ttplan.panel.chain_rows import entries_html
 from ttplan.panel.desk import Desk
 from ttplan.panel.look import Action, Seen, look, missing
-from ttplan.panel.parts import button, field, page, stack
+from ttplan.panel.parts import beside, button, field, page, row, stack
 from ttplan.panel.section import Section
 from ttplan.panel.troubles import trouble
 from ttplan.panel.words import Notice, notice_html, plain
@@ -38,25 +37,26 @@ class PlansTab(Section):
         self._guard = threading.Lock()
         self._seen: Seen | None = None
         self._wanted: UUID | None = None
-        self.choice = widgets.Select(description="Plan", options=(), rows=5, layout={"width": "100%"})
-        self.card, self.diff, self.against, self.recorded = (page() for _ in range(4))
+        self.choice = widgets.Select(description="Plan", options=(), rows=5, layout={"width": "auto"})
+        self.card, self.diff, self.against, self.recorded, self.lacks = (page() for _ in range(5))
         self.who = field("Who you are", "your e-mail address or user id", who)
         self.confirm = field("Plan's name", "type it to confirm")
         self.allow = widgets.Checkbox(description="apply this stale plan all the same; its entry will say so", indent=False)
         self.apply, self.revert = button("Apply", "primary"), button("Revert", "warning")
         self.refresh = button("Refresh")
-        self.box = stack(
-            self.choice,
-            self.card,
+        decision = stack(
             self.diff,
             self.against,
             self.allow,
-            widgets.HBox([self.who, self.recorded], layout={"flex_flow": "row wrap"}),
+            self.who,
+            self.recorded,
             self.confirm,
-            widgets.HBox([self.apply, self.revert, self.cancel, self.refresh], layout={"flex_flow": "row wrap"}),
+            row(self.apply, self.revert, self.cancel, self.refresh),
+            self.lacks,
             self.waiting,
             self.outcome,
         )
+        self.box = stack(self.choice, beside(stack(self.card), decision))
         self.choice.observe(self._choose, "value")
         for one in (self.who, self.confirm, self.allow):
             one.observe(lambda _: self.settle(), "value")
@@ -112,13 +112,18 @@ class PlansTab(Section):
         except Exception as error:
             self.say(trouble(error))
             if not isinstance(error, StoreLocked):  # which would only wait once more
-                with suppress(TtplanError):
-                    self._read(task)
+                self._read_again(task)
             return
         self.outcome.value = notice_html(_done(action, seen, entry)) + entries_html([entry])
+        self._read_again(task)
         self._changed()
-        with suppress(TtplanError):  # what is done is done, whether it can be read again or not
+
+    def _read_again(self, task: Task) -> None:
+        """Read after something was done; that stays said, whether it can be read again or not."""
+        try:
             self._read(task)
+        except TtplanError:
+            self.against.value = notice_html(_UNREAD)
 
     def _read(self, task: Task) -> None:
         runs = self.desk.plan_runs()[::-1]
@@ -168,8 +173,13 @@ class PlansTab(Section):
             control.disabled = not can
             control.tooltip = f"{action.capitalize()} the chosen plan" if can else f"{action.capitalize()}: not possible yet"
         self.refresh.disabled = busy
+        self.lacks.value = (
+            f'<p class="tt-empty">To {seen.action}: {", ".join(lacks)}.</p>' if seen and seen.action and lacks else ""
+        )
         name = self.who.value
-        self.recorded.value = f"<span>recorded as user <code>{User.named(name).user_id}</code></span>" if name.strip() else ""
+        self.recorded.value = (
+            f'<p class="tt-empty">Recorded as user <code>{User.named(name).user_id}</code></p>' if name.strip() else ""
+        )
 
 
 def _option(run: PlanRun) -> str:

@@ -8,7 +8,7 @@ import ipywidgets as widgets
 
 from ttplan.audit.report import ChainReport
 from ttplan.panel.desk import Desk
-from ttplan.panel.parts import button, field, page, stack
+from ttplan.panel.parts import button, field, page, row, stack
 from ttplan.panel.section import Section
 from ttplan.panel.words import Notice, plain
 from ttplan.panel.work import Task
@@ -19,16 +19,17 @@ class VerifyTab(Section):
 
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
-        self.key = field("Public key", "64 hex digits, from elsewhere than this store")
-        self.anchor = field("Anchor", "<seq>:<hash>, if you have one")
+        self.key = field("Public key", "64 hex digits, from elsewhere than this store", width="50em")
+        self.anchor = field("Anchor", "<seq>:<hash>, if you have one", width="50em")
         self.verify = button("Verify", "primary")
         self.bar = widgets.IntProgress(min=0, max=1, value=0, layout={"width": "16em", "visibility": "hidden"})
         self.count, self.report = page(), page()
+        self.count.layout.width = "auto"
         self.box = stack(
             page('<p class="tt-title">Without a key from elsewhere the chain can only be consistent with its own key.</p>'),
             self.key,
             self.anchor,
-            widgets.HBox([self.verify, self.cancel, self.bar, self.count], layout={"flex_flow": "row wrap"}),
+            row(self.verify, self.cancel, self.bar, self.count),
             self.waiting,
             self.outcome,
             self.report,

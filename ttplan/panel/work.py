@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
+import weakref
 from collections.abc import Callable
 
 from ttplan.model.errors import Cancelled
 from ttplan.patience import told_of_waiting
 
 Work = Callable[["Task"], None]
+_END = 5.0
+"""Seconds that the end of the process waits for work."""
 NOTICED = 0.4
 """Seconds of waiting that nobody has to be told of."""
 
@@ -55,6 +59,7 @@ class Worker:
         self._next: Work | None = None
         self._idle = threading.Event()
         self._idle.set()
+        _WORKERS.add(self)
 
     @property
     def busy(self) -> bool:
@@ -84,6 +89,11 @@ class Worker:
         """Wait, at most `timeout` seconds, until nothing is under way; whether that is so."""
         return self._idle.wait(timeout)
 
+    def end(self) -> None:
+        """Cancel, and wait for the end."""
+        self.cancel()
+        self.join(_END)
+
     def _teller(self, task: Task) -> Callable[[str], None]:
         def told(holder: str) -> None:
             task.check()
@@ -109,3 +119,13 @@ class Worker:
         with self._lock:
             if self._task is None:
                 self._idle.set()
+
+
+_WORKERS: weakref.WeakSet[Worker] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_all() -> None:
+    """A thread that is inside DuckDB when the interpreter goes away would take the whole process down with an abort."""
+    for worker in list(_WORKERS):
+        worker.end()
