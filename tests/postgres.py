@@ -26,7 +26,7 @@ class Server:
     """A server on a socket in a folder. It runs as nobody where this is root, since PostgreSQL refuses to run as root."""
 
     def __init__(self, folder: Path, *settings: str) -> None:
-        """Make it and start it, with `settings` such as "fsync=off". Skips where there is no PostgreSQL, unless it is required."""
+        """Make and start it, with `settings` such as "fsync=off". Skips where there is no PostgreSQL, unless it is required."""
         _look_for_programs()
         self.folder = folder
         self._settings = settings
