@@ -1,4 +1,4 @@
-"""Make the panel's pictures in docs/ of a browser run's screenshots: `pytest -m browser tests/browser`, look at them, then this."""
+"""Make the panel's pictures in docs/ of screenshots: `pytest -m browser tests/browser`, look at them, then this."""
 
 from __future__ import annotations
 

@@ -60,8 +60,6 @@ RUN = (
     "new Promise(done => setTimeout(done, 60000, 0))])"
 )
 
-SHUT_DOWN = "() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()"
-
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
@@ -113,7 +111,7 @@ class Lab(NamedTuple):
 
 @pytest.fixture(scope="session")
 def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """JupyterLab for all tests. A test copies its notebook, and so has a kernel of its own."""
+    """JupyterLab for all tests."""
     home, token, port = tmp_path_factory.mktemp("lab"), secrets.token_hex(16), free_port()
     for name, value in SETTINGS.items():
         file = home / f"settings/@jupyterlab/{name}.jupyterlab-settings"
@@ -146,7 +144,7 @@ def _answers(url: str) -> bool:
 
 
 def copied(root: Path) -> Path:
-    """A folder of its own for a test, with the panel's notebook and the data that it reads; where its store will be."""
+    """A new folder with the panel's notebook and the data that it reads; where its store will be."""
     folder = root / secrets.token_hex(4)
     (folder / "notebooks").mkdir(parents=True)
     (folder / "data").mkdir()
@@ -169,12 +167,20 @@ class Desk(NamedTuple):
         self.panel.screenshot(path=SHOTS / f"{name}-{self.theme}.png", animations="disabled")
 
 
-@pytest.fixture(params=THEMES)
-def desk(request: pytest.FixtureRequest, lab: Lab, browser: Browser) -> Iterator[Desk]:
-    """The notebook `panel`, run in JupyterLab in one theme. An error of the page fails the test, and so does a dialog."""
+class Opened(NamedTuple):
+    """The notebook in a page, in one theme, and what has gone wrong there."""
+
+    store: Path
+    page: Page
+    theme: str
+    wrong: list[str]
+
+
+@pytest.fixture(scope="session", params=THEMES)
+def opened(request: pytest.FixtureRequest, lab: Lab, browser: Browser) -> Iterator[Opened]:
+    """The notebook `panel` in JupyterLab in one theme, with a kernel that is ready."""
     context = browser.new_context(viewport={"width": 1280, "height": 1400}, color_scheme=request.param, reduced_motion="reduce")
-    page = context.new_page()
-    wrong: list[str] = []
+    page, wrong = context.new_page(), list[str]()
 
     def refused(dialog: Dialog) -> None:
         wrong.append(dialog.message)
@@ -186,8 +192,14 @@ def desk(request: pytest.FixtureRequest, lab: Lab, browser: Browser) -> Iterator
     notebook = (store.parent.parent / "panel.ipynb").relative_to(lab.root)
     page.goto(f"{lab.url}/doc/tree/{notebook}?token={lab.token}&reset")
     page.wait_for_function(READY)
-    assert page.evaluate(RUN) is True, page.locator(".jp-OutputArea-output").all_inner_texts()
-    yield Desk(store, page, page.locator(".tt-panel"), request.param)
-    page.evaluate(SHUT_DOWN)
+    yield Opened(store, page, request.param, wrong)
     context.close()
-    assert not wrong
+
+
+@pytest.fixture
+def desk(opened: Opened) -> Iterator[Desk]:
+    """The panel over a new store: every cell is run. An error of the page fails the test, and so does a dialog."""
+    page = opened.page
+    assert page.evaluate(RUN) is True, page.locator(".jp-OutputArea-output").all_inner_texts()
+    yield Desk(opened.store, page, page.locator(".tt-panel"), opened.theme)
+    assert not opened.wrong

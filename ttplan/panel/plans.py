@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -41,7 +42,9 @@ class PlansTab(Section):
         self.card, self.diff, self.against, self.recorded, self.lacks = (page() for _ in range(5))
         self.who = field("Who you are", "your e-mail address or user id", who)
         self.confirm = field("Plan's name", "type it to confirm")
-        self.allow = widgets.Checkbox(description="apply this stale plan all the same; its entry will say so", indent=False)
+        self.allow = widgets.Checkbox(
+            description="apply this stale plan all the same; its entry will say so", indent=False, layout={"display": "none"}
+        )
         self.apply, self.revert = button("Apply", "primary"), button("Revert", "warning")
         self.refresh = button("Refresh")
         decision = stack(
@@ -120,12 +123,11 @@ class PlansTab(Section):
 
     def _read_again(self, task: Task) -> None:
         """Read after something was done; that stays said, whether it can be read again or not."""
-        try:
+        with suppress(TtplanError):
             self._read(task)
-        except TtplanError:
-            self.against.value = notice_html(_UNREAD)
 
     def _read(self, task: Task) -> None:
+        self.against.value = notice_html(_UNREAD)  # until it is read, if it is
         runs = self.desk.plan_runs()[::-1]
         ids = [run.plan_id for run in runs]
         if self._wanted not in ids:
@@ -138,6 +140,7 @@ class PlansTab(Section):
         self._read_plan(task)
 
     def _read_plan(self, task: Task) -> None:
+        self.against.value = notice_html(_UNREAD)
         wanted = self._wanted
         if wanted is None:
             self.against.value = notice_html(_NONE)
