@@ -259,18 +259,27 @@ def show(plan_id: PlanArgument, store: StoreOption = DEFAULT_STORE, json: JsonOp
 
 
 @app.command()
-def savings(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
-    """Show what each plan and each of its routes saves."""
-    frame = open_store(store).savings()
+def savings(
+    store: StoreOption = DEFAULT_STORE,
+    by: Annotated[
+        list[str] | None, typer.Option("--by", help="route, tag, model, target_model or day; may be given several times.")
+    ] = None,
+    plan: Annotated[str | None, typer.Option("--plan", help="Of this plan only: its id, or the first digits of it.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Show what each plan saves, or each part of it."""
+    frame = open_store(store).savings(by or "plan", plan=plan)
     if json:
         show_json(frame_json(frame))
         return
     frame["saves USD"], frame["95 % interval"] = frame["savings_usd"], _interval(frame)
     frame["less than paid"] = frame["change_vs_actual_usd"]
-    columns = ["name", "route", "requests", "saves USD", "95 % interval", "less than paid"]
+    columns = ["name", *(by or ()), "requests", "saves USD", "95 % interval", "less than paid"]
     show_frame(
         frame, title="savings (USD per window, 95 % interval)", columns=columns, empty="no plans yet: make one with `ttplan plan`"
     )
+    for note in frame.attrs["notes"]:
+        print(note)
 
 
 @app.command()

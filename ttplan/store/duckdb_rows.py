@@ -16,17 +16,21 @@ from ttplan.model.plan_run import LiveRoute, PlanRun, Status, UnreadableRoute
 from ttplan.model.policy import Policy
 from ttplan.model.quality import QualityResult
 from ttplan.model.reconciliation import Reconciliation
+from ttplan.model.renames import replaced_by
 from ttplan.model.route import ProposedRoute
+from ttplan.store import duckdb_figures
 from ttplan.store.duckdb_arrivals import Arrivals
 from ttplan.store.exact_json import write_exact
 from ttplan.store.plan_rows import LIVE_COLUMNS, PLAN_COLUMNS, first_line, live_of, live_row, only_routes, plan_of, plan_row
-from ttplan.store.protocol import AddedRequests, OnConflict
+from ttplan.store.protocol import AddedRequests, OnConflict, WhichEntries, WhichPlans
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
     import pyarrow as pa
 
 _CHUNK = 5_000
+_ALWAYS = ("window_start", "requests", "baseline_usd", "actual_usd", "projected_usd", "savings_usd", "change_vs_actual_usd")
+"""Figures that every result has."""
 _PLAN_COLUMNS = ", ".join(PLAN_COLUMNS)
 _LIVE_COLUMNS = ", ".join(LIVE_COLUMNS)
 
@@ -54,6 +58,13 @@ class DuckDBSnapshot:
             org_id,
         )
         return [plan_of(row) for row in rows]
+
+    def plan_figures(self, org_id: UUID, which: WhichPlans) -> pa.Table:
+        found = duckdb_figures.plan_figures(self._connection, org_id, which)
+        for row in found.select(["plan_id", "status", *_ALWAYS]).to_pylist():
+            if row["status"] != "failed" and any(row[name] is None for name in _ALWAYS):
+                self.plan(UUID(row["plan_id"]))  # says what is wrong with it
+        return found
 
     def live_routes(self, org_id: UUID) -> list[LiveRoute]:
         return only_routes(self.live_rows(org_id))
@@ -88,6 +99,12 @@ class DuckDBSnapshot:
             if len(rows) < _CHUNK:
                 return
             start = rows[-1][0] + 1
+
+    def find_entries(self, org_id: UUID, which: WhichEntries) -> list[Record]:
+        rows = duckdb_figures.find_entries(self._connection, org_id, which)
+        return [
+            Record(str(org_id), seq, before, digest, signature, body.encode()) for seq, before, digest, signature, body in rows
+        ]
 
     def reconciliations(self, org_id: UUID) -> list[Reconciliation]:
         rows = self._rows("SELECT found FROM reconciliations WHERE org_id = ? ORDER BY reconciled_at, rowid", org_id)
@@ -137,7 +154,7 @@ class DuckDBTransaction(DuckDBSnapshot):
             return None
         if run.status == "projected":
             landed = tuple(routes)
-            replaced = self._named(run.org_id, [route.name for route in landed])
+            replaced = replaced_by(self.live_routes(run.org_id), landed)
             self._rows(
                 "UPDATE plan_runs SET status = 'applied', applied_at = ?, replaced = ? WHERE plan_id = ?",
                 applied_at,
@@ -147,6 +164,10 @@ class DuckDBTransaction(DuckDBSnapshot):
             if landed != run.result.proposed_routes:
                 result = run.result.model_copy(update={"proposed_routes": landed})
                 self._rows("UPDATE plan_runs SET result = ? WHERE plan_id = ?", write_exact(result), plan_id)
+            names = {route.name for route in landed}
+            for one in replaced:
+                if one.route.name not in names:  # renamed; those of the same names are replaced where they are
+                    self._rows("DELETE FROM routes WHERE org_id = ? AND name = ?", run.org_id, one.route.name)
             for route in landed:
                 self._put(run.org_id, LiveRoute(route=route, plan_id=plan_id, applied_at=applied_at))
         return run.status
@@ -167,11 +188,6 @@ class DuckDBTransaction(DuckDBSnapshot):
         self._rows("DELETE FROM routes WHERE org_id = ?", org_id)
         for live in routes:
             self._put(org_id, live)
-
-    def _named(self, org_id: UUID, names: list[str]) -> list[LiveRoute]:
-        """The live routes of those names, in the order of the names."""
-        live = {one.route.name: one for one in self.live_routes(org_id)}
-        return [live[name] for name in names if name in live]
 
     def _put(self, org_id: UUID, live: LiveRoute) -> None:
         """Make a route live, in place of the one of its name."""

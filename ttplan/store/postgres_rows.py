@@ -20,6 +20,7 @@ from ttplan.model.plan_run import LiveRoute, PlanRun, Status, UnreadableRoute
 from ttplan.model.policy import Policy
 from ttplan.model.quality import QualityResult
 from ttplan.model.reconciliation import Reconciliation
+from ttplan.model.renames import replaced_by
 from ttplan.model.route import ProposedRoute
 from ttplan.store.exact_json import write_exact
 from ttplan.store.plan_rows import LIVE_COLUMNS, PLAN_COLUMNS, first_line, live_of, live_row, only_routes, plan_of, plan_row
@@ -232,7 +233,7 @@ class PostgresTransaction(PostgresSnapshot):
             return None
         if run.status == "projected":
             landed = tuple(routes)
-            replaced = self._named(run.org_id, [route.name for route in landed])
+            replaced = replaced_by(self.live_routes(run.org_id), landed)
             result = run.result.model_copy(update={"proposed_routes": landed})
             self._change(
                 "UPDATE ttplan.plan_runs SET status = 'applied', applied_at = %s, replaced = %s, result = coalesce(%s, result) "
@@ -242,6 +243,10 @@ class PostgresTransaction(PostgresSnapshot):
                 write_exact([live.model_dump() for live in replaced]),
                 None if landed == run.result.proposed_routes else write_exact(result),
             )
+            names = {route.name for route in landed}
+            for one in replaced:
+                if one.route.name not in names:  # renamed; those of the same names are replaced where they are
+                    self._write("DELETE FROM ttplan.routes WHERE org_id = %s AND name = %s", run.org_id, one.route.name)
             for route in landed:
                 self._put(run.org_id, LiveRoute(route=route, plan_id=plan_id, applied_at=applied_at))
         return run.status
@@ -270,11 +275,6 @@ class PostgresTransaction(PostgresSnapshot):
         self._write("DELETE FROM ttplan.routes WHERE org_id = %s", org_id)
         for live in routes:
             self._put(org_id, live)
-
-    def _named(self, org_id: UUID, names: list[str]) -> list[LiveRoute]:
-        """The live routes of those names, in the order of the names."""
-        live = {one.route.name: one for one in self.live_routes(org_id)}
-        return [live[name] for name in names if name in live]
 
     def _put(self, org_id: UUID, live: LiveRoute) -> None:
         """Make a route live, in place of the one of its name."""
