@@ -40,20 +40,26 @@ _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('ttplan ' || %s::text, 0)
 
 Elsewhere = Callable[[], AbstractContextManager["ir.Table"]]
 """Opens the requests where they are, if they are not in the store."""
+Explained = Callable[[str], AbstractContextManager[None]]
+"""What says in words of ours what goes wrong in a block, which waits for the lock of that name, if any."""
 
 
 class PostgresSnapshot:
     """What can be read of an open store; with `own` only of that organisation."""
 
-    def __init__(self, connection: Connection, own: UUID | None, elsewhere: Elsewhere | None, ending: ExitStack) -> None:
+    def __init__(
+        self, connection: Connection, own: UUID | None, elsewhere: Elsewhere | None, ending: ExitStack, explained: Explained
+    ) -> None:
         self._connection = connection
         self._own = own
         self._elsewhere = elsewhere
         self._ending = ending
+        self._explained = explained
         self._requests: ir.Table | None = None
 
     def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        return self._connection.execute(query.encode(), values).fetchall()
+        with self._explained(""):
+            return self._connection.execute(query.encode(), values).fetchall()
 
     def _look_at(self, org_id: UUID) -> None:
         """Before anything of an organisation is read."""
@@ -164,17 +170,20 @@ class PostgresSnapshot:
 
         if self._requests is None:
             opened = copied_requests(self._connection, self._own) if self._elsewhere is None else self._elsewhere()
-            self._requests = self._ending.enter_context(opened)
+            with self._explained(""):
+                self._requests = self._ending.enter_context(opened)
         return self._requests
 
 
 class PostgresTransaction(PostgresSnapshot):
     """What can be written, in the transaction that is under way. `wrote` says whether anything was."""
 
-    def __init__(self, connection: Connection, own: UUID | None, elsewhere: Elsewhere | None, ending: ExitStack) -> None:
-        super().__init__(connection, own, elsewhere, ending)
-        self.wrote = False
-        self.waits_for: str | None = None
+    wrote = False
+
+    def __init__(
+        self, connection: Connection, own: UUID | None, elsewhere: Elsewhere | None, ending: ExitStack, explained: Explained
+    ) -> None:
+        super().__init__(connection, own, elsewhere, ending, explained)
         self._locked: set[str] = set()
 
     def _look_at(self, org_id: UUID) -> None:
@@ -183,15 +192,15 @@ class PostgresTransaction(PostgresSnapshot):
     def _lock(self, what: str) -> None:
         """Have the lock of that name until the transaction ends."""
         if what not in self._locked:
-            self.waits_for = what
-            self._rows(_LOCK, what)
-            self.waits_for = None
+            with self._explained(what):
+                self._connection.execute(_LOCK.encode(), [what])
             self._locked.add(what)
 
     def _write(self, query: str, *values: Any) -> int:
         """How many rows were written."""
         self.wrote = True
-        return self._connection.execute(query.encode(), values).rowcount
+        with self._explained(""):
+            return self._connection.execute(query.encode(), values).rowcount
 
     def set_org_id(self, org_id: UUID) -> None:
         self._lock("settings")
@@ -208,7 +217,8 @@ class PostgresTransaction(PostgresSnapshot):
             raise InputError("this store was opened with its requests in files elsewhere; add to those, or open it without them")
         self._lock(f"requests {self._own or ''}")
         self.wrote = True
-        return Arrivals(self._connection, on_conflict).add(batches, org_id, self._own)
+        with self._explained(""):
+            return Arrivals(self._connection, on_conflict).add(batches, org_id, self._own)
 
     def add_plan(self, run: PlanRun) -> None:
         self._look_at(run.org_id)
