@@ -9,11 +9,11 @@ from typing import Any
 from ttplan.model.changes import FieldChange, Preview, RouteChange
 
 WIDTH = 80
-SIGNS = {"new": "+", "replaced": "~", "same": "=", "removed": "-"}
+SIGNS = {"new": "+", "replaced": "~", "renamed": ">", "same": "=", "removed": "-"}
 _LEFT = 'style="text-align:left"'
 _WORDS = {
-    "apply": {"new": "new", "replaced": "replaced", "same": "the same"},
-    "revert": {"removed": "removed", "replaced": "put back", "same": "the same"},
+    "apply": {"new": "new", "replaced": "replaced", "renamed": "renamed", "removed": "removed", "same": "the same"},
+    "revert": {"removed": "removed", "replaced": "put back", "renamed": "renamed back", "new": "back", "same": "the same"},
 }
 
 

@@ -104,7 +104,10 @@ class StalePlan(ApplyError):
 
 
 class TouchedSince(ApplyError):
-    """A later plan has replaced routes of the plan that was to be reverted. Nothing was written."""
+    """A later plan has replaced or renamed routes of the plan that was to be reverted, or taken a name that they had before.
+
+    Nothing was written.
+    """
 
     exit_code = 1
 
@@ -114,7 +117,7 @@ class TouchedSince(ApplyError):
         self.routes = tuple(routes)
         said = ", ".join(f"{name!r:.60}" for name in self.routes)
         super().__init__(
-            f"plan {plan_id} cannot be reverted: plan {by} ({by_name!r:.60}) has since replaced its {said}; revert that one first"
+            f"plan {plan_id} cannot be reverted: plan {by} ({by_name!r:.60}) has since touched its {said}; revert that one first"
         )
 
 
@@ -162,6 +165,16 @@ class StoreError(ApplyError):
 
 class StoreLocked(StoreError):
     """Another process held the store for longer than the lock time-out."""
+
+
+class StoreConflict(StoreError):
+    """What others did at the same moment stood in the way. Nothing was written, and trying again may well work."""
+
+
+class OutcomeUnknown(ApplyError):
+    """The store was lost while it committed, and could not be asked since: all of it was written, or nothing."""
+
+    exit_code = 3
 
 
 class AuditError(ApplyError):

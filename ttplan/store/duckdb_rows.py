@@ -9,31 +9,30 @@ from uuid import UUID
 
 import duckdb
 import orjson
-from pydantic import ValidationError
 
-from ttplan.files import explain
 from ttplan.model.audit import Record, TipAnchor
 from ttplan.model.errors import PlanNotFound, StoreError
 from ttplan.model.plan_run import LiveRoute, PlanRun, Status, UnreadableRoute
 from ttplan.model.policy import Policy
 from ttplan.model.quality import QualityResult
 from ttplan.model.reconciliation import Reconciliation
+from ttplan.model.renames import replaced_by
 from ttplan.model.route import ProposedRoute
+from ttplan.store import duckdb_figures
 from ttplan.store.duckdb_arrivals import Arrivals
-from ttplan.store.exact_json import read_exact, write_exact
-from ttplan.store.protocol import AddedRequests, OnConflict
+from ttplan.store.exact_json import write_exact
+from ttplan.store.plan_rows import LIVE_COLUMNS, PLAN_COLUMNS, first_line, live_of, live_row, only_routes, plan_of, plan_row
+from ttplan.store.protocol import AddedRequests, OnConflict, WhichEntries, WhichPlans
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
     import pyarrow as pa
 
 _CHUNK = 5_000
-_PLAN_COLUMNS = (
-    "plan_id, org_id, name, status, created_at, applied_at, reverted_at, nonce, seed, bootstrap_iterations, config, pricing, "
-    "price_sources, cost_basis, live_seen, replaced, failure, author, result"
-)
-_AS_JSON = ("config", "pricing", "price_sources", "cost_basis", "live_seen", "replaced", "author", "result")
-_LIVE_COLUMNS = "route_id, name, priority, enabled, conditions, action, plan_id, applied_at"
+_ALWAYS = ("window_start", "requests", "baseline_usd", "actual_usd", "projected_usd", "savings_usd", "change_vs_actual_usd")
+"""Figures that every result has."""
+_PLAN_COLUMNS = ", ".join(PLAN_COLUMNS)
+_LIVE_COLUMNS = ", ".join(LIVE_COLUMNS)
 
 
 class DuckDBSnapshot:
@@ -51,29 +50,31 @@ class DuckDBSnapshot:
 
     def plan(self, plan_id: UUID) -> PlanRun | None:
         rows = self._rows(f"SELECT {_PLAN_COLUMNS} FROM plan_runs WHERE plan_id = ?", plan_id)  # noqa: S608
-        return _plan_run(rows[0]) if rows else None
+        return plan_of(rows[0]) if rows else None
 
     def plans(self, org_id: UUID) -> list[PlanRun]:
         rows = self._rows(
             f"SELECT {_PLAN_COLUMNS} FROM plan_runs WHERE org_id = ? ORDER BY created_at, plan_id",  # noqa: S608
             org_id,
         )
-        return [_plan_run(row) for row in rows]
+        return [plan_of(row) for row in rows]
+
+    def plan_figures(self, org_id: UUID, which: WhichPlans) -> pa.Table:
+        found = duckdb_figures.plan_figures(self._connection, org_id, which)
+        for row in found.select(["plan_id", "status", *_ALWAYS]).to_pylist():
+            if row["status"] != "failed" and any(row[name] is None for name in _ALWAYS):
+                self.plan(UUID(row["plan_id"]))  # says what is wrong with it
+        return found
 
     def live_routes(self, org_id: UUID) -> list[LiveRoute]:
-        found = []
-        for row in self.live_rows(org_id):
-            if isinstance(row, UnreadableRoute):
-                raise StoreError(f"the live route {row.name!r:.60} is no route any more: {row.reason}; see `ttplan drift`")
-            found.append(row)
-        return found
+        return only_routes(self.live_rows(org_id))
 
     def live_rows(self, org_id: UUID) -> list[LiveRoute | UnreadableRoute]:
         rows = self._rows(
             f"SELECT {_LIVE_COLUMNS} FROM routes WHERE org_id = ? ORDER BY priority DESC, route_id",  # noqa: S608
             org_id,
         )
-        return [_live_row(row) for row in rows]
+        return [live_of(row) for row in rows]
 
     def statuses(self, org_id: UUID) -> dict[UUID, Status]:
         rows = self._rows("SELECT plan_id, status FROM plan_runs WHERE org_id = ? ORDER BY created_at, plan_id", org_id)
@@ -99,6 +100,12 @@ class DuckDBSnapshot:
                 return
             start = rows[-1][0] + 1
 
+    def find_entries(self, org_id: UUID, which: WhichEntries) -> list[Record]:
+        rows = duckdb_figures.find_entries(self._connection, org_id, which)
+        return [
+            Record(str(org_id), seq, before, digest, signature, body.encode()) for seq, before, digest, signature, body in rows
+        ]
+
     def reconciliations(self, org_id: UUID) -> list[Reconciliation]:
         rows = self._rows("SELECT found FROM reconciliations WHERE org_id = ? ORDER BY reconciled_at, rowid", org_id)
         return [Reconciliation.model_validate_json(row[0]) for row in rows]
@@ -108,7 +115,7 @@ class DuckDBSnapshot:
         try:
             return Policy.model_validate_json(rows[0][0]) if rows else None
         except ValueError as error:
-            raise StoreError(f"the store's policy is none any more: {_first_line(error)}; set it anew") from error
+            raise StoreError(f"the store's policy is none any more: {first_line(error)}; set it anew") from error
 
     def request_count(self) -> int:
         return int(self._rows("SELECT count(*) FROM requests")[0][0])
@@ -138,11 +145,8 @@ class DuckDBTransaction(DuckDBSnapshot):
     def add_plan(self, run: PlanRun) -> None:
         if self._rows("SELECT 1 FROM plan_runs WHERE plan_id = ?", run.plan_id):
             raise StoreError(f"there is a plan {run.plan_id} already; expected a new id")
-        fields = run.model_dump()
-        fields |= {name: write_exact(fields[name]) for name in _AS_JSON if fields[name] is not None}
-        names = [name.strip() for name in _PLAN_COLUMNS.split(",")]
-        marks = ", ".join("?" for _ in names)
-        self._rows(f"INSERT INTO plan_runs ({_PLAN_COLUMNS}) VALUES ({marks})", *(fields[name] for name in names))  # noqa: S608
+        marks = ", ".join("?" for _ in PLAN_COLUMNS)
+        self._rows(f"INSERT INTO plan_runs ({_PLAN_COLUMNS}) VALUES ({marks})", *plan_row(run))  # noqa: S608
 
     def mark_applied(self, plan_id: UUID, applied_at: datetime, routes: Iterable[ProposedRoute]) -> Status | None:
         run = self.plan(plan_id)
@@ -150,7 +154,7 @@ class DuckDBTransaction(DuckDBSnapshot):
             return None
         if run.status == "projected":
             landed = tuple(routes)
-            replaced = self._named(run.org_id, [route.name for route in landed])
+            replaced = replaced_by(self.live_routes(run.org_id), landed)
             self._rows(
                 "UPDATE plan_runs SET status = 'applied', applied_at = ?, replaced = ? WHERE plan_id = ?",
                 applied_at,
@@ -160,6 +164,10 @@ class DuckDBTransaction(DuckDBSnapshot):
             if landed != run.result.proposed_routes:
                 result = run.result.model_copy(update={"proposed_routes": landed})
                 self._rows("UPDATE plan_runs SET result = ? WHERE plan_id = ?", write_exact(result), plan_id)
+            names = {route.name for route in landed}
+            for one in replaced:
+                if one.route.name not in names:  # renamed; those of the same names are replaced where they are
+                    self._rows("DELETE FROM routes WHERE org_id = ? AND name = ?", run.org_id, one.route.name)
             for route in landed:
                 self._put(run.org_id, LiveRoute(route=route, plan_id=plan_id, applied_at=applied_at))
         return run.status
@@ -181,25 +189,12 @@ class DuckDBTransaction(DuckDBSnapshot):
         for live in routes:
             self._put(org_id, live)
 
-    def _named(self, org_id: UUID, names: list[str]) -> list[LiveRoute]:
-        """The live routes of those names, in the order of the names."""
-        live = {one.route.name: one for one in self.live_routes(org_id)}
-        return [live[name] for name in names if name in live]
-
     def _put(self, org_id: UUID, live: LiveRoute) -> None:
         """Make a route live, in place of the one of its name."""
-        route = live.route
         self._rows(
             f"INSERT OR REPLACE INTO routes (org_id, {_LIVE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
             org_id,
-            route.id,
-            route.name,
-            route.priority,
-            route.enabled,
-            write_exact(route.when),
-            write_exact(route.then),
-            live.plan_id,
-            live.applied_at,
+            *live_row(live),
         )
 
     def set_quality(self, plan_id: UUID, quality: QualityResult) -> None:
@@ -240,35 +235,3 @@ class DuckDBTransaction(DuckDBSnapshot):
             record.hash,
             record.signature,
         )
-
-
-def _plan_run(row: tuple[Any, ...]) -> PlanRun:
-    names = [name.strip() for name in _PLAN_COLUMNS.split(",")]
-    fields = dict(zip(names, row, strict=True))
-    try:
-        fields |= {name: read_exact(fields[name]) for name in _AS_JSON if fields[name] is not None}
-        return PlanRun.model_validate(fields)
-    except ValueError as error:  # JSON that is none, or a field that is out of its bounds
-        raise StoreError(f"the row of plan {fields['plan_id']} is no plan any more: {_first_line(error)}") from error
-
-
-def _live_row(row: tuple[Any, ...]) -> LiveRoute | UnreadableRoute:
-    route_id, name, priority, enabled, conditions, action, plan_id, applied_at = row
-    try:
-        route = ProposedRoute.model_validate(
-            {
-                "id": route_id,
-                "name": name,
-                "priority": priority,
-                "enabled": enabled,
-                "when": read_exact(conditions),
-                "then": read_exact(action),
-            }
-        )
-    except ValueError as error:
-        return UnreadableRoute(name, _first_line(error))
-    return LiveRoute(route=route, plan_id=plan_id, applied_at=applied_at)
-
-
-def _first_line(error: ValueError) -> str:
-    return explain(error) if isinstance(error, ValidationError) else str(error).splitlines()[0]
