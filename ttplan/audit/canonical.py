@@ -78,14 +78,16 @@ def _is_plain(value: Any, levels: int, *, nul: bool) -> bool:
         return isfinite(value)
     if kind is int:
         return -(2**63) <= value < 2**64
-    if kind is dict:
-        return levels > 0 and all(
-            type(key) is str and key.isascii() and (nul or "\0" not in key) and _is_plain(item, levels - 1, nul=nul)
-            for key, item in value.items()
-        )
-    if kind is list:
-        return levels > 0 and all(_is_plain(item, levels - 1, nul=nul) for item in value)
+    if kind is dict or kind is list:
+        for item in value.values() if kind is dict else value:
+            if levels == 0 or not _is_plain(item, levels - 1, nul=nul):
+                return False
+        return kind is list or all(map(_is_plain_key, value))
     return value is None or kind is bool
+
+
+def _is_plain_key(key: Any) -> bool:
+    return type(key) is str and key.isascii() and "\0" not in key
 
 
 def _check(value: Any, where: str, levels: int, *, nul: bool) -> None:
