@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 
 from ttplan.model.errors import StoreError, StoreLocked
+from ttplan.store.duckdb_engine import LOCKED
 from ttplan.store.turns import Queue
 
 # What DuckDB says where a file is no store, or cannot be had, and what that means here.
@@ -45,7 +46,7 @@ def waiting_for(path: Path, lock_timeout: float, connect: Callable[[], duckdb.Du
                 except duckdb.Error as error:
                     waited = time.monotonic() - started
                     reason = str(error).splitlines()[0]
-                    if "Could not set lock" not in reason:
+                    if LOCKED not in reason:
                         raise _cannot_open(path, reason) from error
                     if late or waited >= lock_timeout:
                         raise _locked(path, reason, waited) from error
