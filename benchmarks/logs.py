@@ -23,7 +23,7 @@ _MONTH, _DAY = 30 * 86_400_000_000, 86_400_000_000
 _ROWS = """
     INSERT INTO requests BY NAME
     SELECT CAST(md5(CAST(i AS VARCHAR)) AS UUID) AS id, $org AS org_id,
-      TIMESTAMPTZ '2026-05-01 00:00:00+00' + to_microseconds(CAST(i * $span // $rows AS BIGINT)) AS ts,
+      TIMESTAMPTZ '2026-05-01 00:00:00+00' + to_microseconds(CAST(CAST(i AS HUGEINT) * $span // $rows AS BIGINT)) AS ts,
       ['openai', 'anthropic'][1 + i % 2] AS provider,
       ['gpt-4o', 'claude-sonnet-4-5', 'gpt-4o-mini', 'claude-haiku-4-5'][1 + i % 4] AS model,
       CAST(exp(5 + 1.5 * even(i, 1)) AS BIGINT) AS input_tokens, CAST(400 * even(i, 2) AS BIGINT) AS output_tokens,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -26,6 +27,11 @@ class Figures(NamedTuple):
     heads: Sequence[str]
     rows: Sequence[Sequence[str]]
     words: int = 1
+
+
+def console() -> Console:
+    """The terminal; where there is none, wide enough for every table."""
+    return Console(width=None if sys.stdout.isatty() else 130)
 
 
 def show(figures: Figures, console: Console) -> None:

@@ -19,6 +19,7 @@ from benchmarks.chains import ENTRIES, chain_speeds
 from benchmarks.chart import draw
 from benchmarks.measure import KINDS, Kind
 from benchmarks.report import DOCS, Figures, machine, markdown, show, write_section
+from benchmarks.report import console as terminal
 
 QUICK = {"most": 1_000_000, "most_embedded": 10_000}
 HEADS = ("what", "requests", "seconds", "requests/s", "growth", "peak memory, MB")
@@ -87,7 +88,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, help="the folder for benchmarks.md and benchmarks.svg; docs where left out")
     asked = parser.parse_args()
-    console = Console()
+    console = terminal()
     kinds = {name: smaller(kind) for name, kind in KINDS.items()} if asked.quick else KINDS
     with tempfile.TemporaryDirectory() as folder:
         found = measure(kinds, Path(folder), console)

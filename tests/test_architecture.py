@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent / "ttplan"
 # A room imports only from rooms of a lower floor, and from itself.
 FLOORS: list[set[str]] = [
     {"model"},
-    {"files"},
+    {"files", "urls"},
     {"engine", "store", "quality", "audit", "logs", "prices", "plan_file", "progress", "interrupt"},
     {"live", "doctor", "gateways", "policy"},
     {"apply", "planning", "keyring"},

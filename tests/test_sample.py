@@ -20,11 +20,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from ttplan.operations.checking import check_files
+from ttplan.plan_file import read_plan_file
 from ttplan.prices import catalogue_price
 
 ROOT = Path(__file__).parent.parent
 TRACE = ROOT / "data" / "azure-llm-2023"
 KEPT = ROOT / "data" / "requests.parquet"
+AFTER = ROOT / "data" / "requests-after.parquet"
 GATEWAY = ROOT / "data" / "litellm-spend-logs.csv.gz"
 
 
@@ -67,6 +69,26 @@ def test_the_gateways_log_has_just_the_mistakes_that_were_planted() -> None:
     for finding in found.findings:
         kinds[finding.kind].add(finding.model)
     assert kinds == planted
+
+
+def test_the_log_after_is_the_second_half_hour_with_the_routes_live(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
+    subprocess.run([sys.executable, ROOT / "scripts" / "make_after.py", tmp_path / "again.parquet"], check=True)
+    after = pq.read_table(AFTER).to_pylist()
+    assert pq.read_table(tmp_path / "again.parquet").to_pylist() == after
+    before = [row for row in rows if row["ts"] >= after[0]["ts"]]
+    assert [row["id"] for row in after] == [row["id"] for row in before]
+    targets = {str(route.id): route.then.target_model for route in read_plan_file(ROOT / "data" / "routes.yaml").routes}
+    for then, now in zip(before, after, strict=True):
+        if now["matched_route_id"] is None:
+            assert now == then
+        else:
+            assert (now["model"], now["ts"], now["input_tokens"]) == (
+                targets[now["matched_route_id"]],
+                then["ts"],
+                then["input_tokens"],
+            )
+    taken = Counter(targets[row["matched_route_id"]] for row in after if row["matched_route_id"])
+    assert set(taken) == set(targets.values())
 
 
 def test_the_script_makes_the_sample_again(script: ModuleType, made: pa.Table, tmp_path: Path) -> None:

@@ -19,12 +19,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from rich.console import Console
-
 from benchmarks.measure import best
 from benchmarks.peer.engine import AUDIT, ENGINE, RESAMPLES, differences, peer, seconds_of_peer
 from benchmarks.peer.inputs import CASES, ORG, START, ambiguous, plan
-from benchmarks.report import DOCS, Figures, machine, markdown, show, write_section
+from benchmarks.report import DOCS, Figures, console, machine, markdown, show, write_section
 from ttplan.audit.chain import next_entry
 from ttplan.audit.jsonl import write_chain
 from ttplan.audit.keys import create_key
@@ -126,7 +124,7 @@ def main() -> None:
     agreement(asked.write)
     chains()
     figures = timings(QUICK_SIZES if asked.quick else SIZES)
-    show(figures, Console())
+    show(figures, console())
     if not asked.quick:
         text = f"{machine()}\n{READING}\n{markdown(figures)}\nTarget: 200 times as fast at a million requests.\n"
         write_section(DOCS / "benchmarks.md", "Beside the Rust engine", text)

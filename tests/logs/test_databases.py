@@ -12,9 +12,9 @@ import pytest
 
 from tests.logs.litellm_rows import FIXTURES
 from tests.test_workspace import DATA, opened
-from ttplan.logs.databases import shown_url
 from ttplan.logs.reader import LogFile
 from ttplan.model.errors import InputError
+from ttplan.urls import shown_url
 
 psycopg = pytest.importorskip("psycopg")
 SPEND_LOGS = """
@@ -37,9 +37,10 @@ def read(path: Any, **options: Any) -> tuple[list[dict[str, Any]], LogFile]:
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """A server that has LiteLLM's table, filled with the fixture."""
-    from tests.logs.postgres import server
+    from tests.postgres import server
 
-    with tempfile.TemporaryDirectory(prefix="pg-") as folder, server(Path(folder)) as found:
+    with tempfile.TemporaryDirectory(prefix="pg-") as folder, server(Path(folder), "fsync=off") as made:
+        found = made.url()
         with psycopg.connect(found) as connection:
             connection.execute(SPEND_LOGS)
             export = (FIXTURES / "litellm_spend_logs.csv").read_bytes()

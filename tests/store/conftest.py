@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.postgres import database
 from ttplan.store.duckdb import DuckDBStore
 from ttplan.store.memory import MemoryStore
+from ttplan.store.postgres import PostgresStore
 from ttplan.store.protocol import Store
 
 STORES: dict[str, Callable[[Path], Store]] = {
     "memory": lambda _: MemoryStore(),
     "duckdb": lambda folder: DuckDBStore(folder / "store.duckdb"),
+    "postgres": lambda folder: PostgresStore(database(folder)),
 }
 
 

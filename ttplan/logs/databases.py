@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import duckdb
 
 from ttplan.logs.files import Opened, unreadable
 from ttplan.logs.sql import identifier, quoted
 from ttplan.model.errors import InputError
+from ttplan.urls import shown_url
 
 _ATTACHED = "log"
 Used = Callable[[dict[str, str]], Iterable[str]]
 """Which of a table's columns are read, from all of them and their types."""
-
-
-def is_url(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is a server's URL."""
-    return re.match(r"postgres(ql)?://", os.fspath(path)) is not None
-
-
-def shown_url(url: str) -> str:
-    """A server's URL as it may be shown: without a password or options."""
-    parts = urlsplit(url)
-    return f"postgresql://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
 
 def open_duckdb(connection: duckdb.DuckDBPyConnection, file: Path, asked: str | None, known: Iterable[str]) -> Opened:

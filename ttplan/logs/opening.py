@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-from ttplan.logs.databases import copy_postgres, is_url, open_duckdb, shown_url
+from ttplan.logs.databases import copy_postgres, open_duckdb
 from ttplan.logs.fields import Field
 from ttplan.logs.files import KINDS, MAX_LINE, Opened, PathLike, find_files, head, is_duckdb, open_file
 from ttplan.logs.format import Format, Signs
@@ -21,6 +21,7 @@ from ttplan.logs.mapping import Mapping, read_mapping
 from ttplan.logs.query import Query, Texts, build, kind_of, rows_sql
 from ttplan.logs.recognise import keys_of, recognise, rows_of
 from ttplan.model.errors import InputError
+from ttplan.urls import is_url, shown_url
 
 READING_MEMORY = 384 * 2**20
 """What DuckDB may use for reading, in bytes, beside documents that have to be in memory whole."""

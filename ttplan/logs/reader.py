@@ -11,7 +11,6 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ttplan.logs.databases import is_url
 from ttplan.logs.fields import BODIES, EMBEDDINGS, FIELDS
 from ttplan.logs.files import PathLike, named, unreadable
 from ttplan.logs.opening import Log, MappingLike, Options, Part
@@ -20,6 +19,7 @@ from ttplan.logs.rows import SCHEMA as SCHEMA
 from ttplan.logs.rows import Namer, Names, finish
 from ttplan.logs.rows import as_uuid as as_uuid
 from ttplan.model.errors import InputError
+from ttplan.urls import is_url
 
 BATCH = 50_000
 OnBadRows = Literal["refuse", "skip"]

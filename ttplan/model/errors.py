@@ -164,6 +164,16 @@ class StoreLocked(StoreError):
     """Another process held the store for longer than the lock time-out."""
 
 
+class StoreConflict(StoreError):
+    """What others did at the same moment stood in the way. Nothing was written, and trying again may well work."""
+
+
+class OutcomeUnknown(ApplyError):
+    """The store was lost while it committed, and could not be asked since: all of it was written, or nothing."""
+
+    exit_code = 3
+
+
 class AuditError(ApplyError):
     """The audit entry could not be written.
 

@@ -9,9 +9,7 @@ from uuid import UUID
 
 import duckdb
 import orjson
-from pydantic import ValidationError
 
-from ttplan.files import explain
 from ttplan.model.audit import Record, TipAnchor
 from ttplan.model.errors import PlanNotFound, StoreError
 from ttplan.model.plan_run import LiveRoute, PlanRun, Status, UnreadableRoute
@@ -21,7 +19,9 @@ from ttplan.model.reconciliation import Reconciliation
 from ttplan.model.route import ProposedRoute
 from ttplan.store import duckdb_figures
 from ttplan.store.duckdb_arrivals import Arrivals
-from ttplan.store.exact_json import read_exact, write_exact
+from ttplan.store.exact_json import write_exact
+from ttplan.store.figures import without_figures
+from ttplan.store.plan_rows import LIVE_COLUMNS, PLAN_COLUMNS, first_line, live_of, live_row, only_routes, plan_of, plan_row
 from ttplan.store.protocol import AddedRequests, OnConflict, WhichEntries, WhichPlans
 
 if TYPE_CHECKING:
@@ -29,14 +29,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _CHUNK = 5_000
-_PLAN_COLUMNS = (
-    "plan_id, org_id, name, status, created_at, applied_at, reverted_at, nonce, seed, bootstrap_iterations, config, pricing, "
-    "price_sources, cost_basis, live_seen, replaced, failure, author, result"
-)
-_AS_JSON = ("config", "pricing", "price_sources", "cost_basis", "live_seen", "replaced", "author", "result")
-_ALWAYS = ("window_start", "requests", "baseline_usd", "actual_usd", "projected_usd", "savings_usd", "change_vs_actual_usd")
-"""Figures that every result has."""
-_LIVE_COLUMNS = "route_id, name, priority, enabled, conditions, action, plan_id, applied_at"
+_PLAN_COLUMNS = ", ".join(PLAN_COLUMNS)
+_LIVE_COLUMNS = ", ".join(LIVE_COLUMNS)
 
 
 class DuckDBSnapshot:
@@ -54,36 +48,30 @@ class DuckDBSnapshot:
 
     def plan(self, plan_id: UUID) -> PlanRun | None:
         rows = self._rows(f"SELECT {_PLAN_COLUMNS} FROM plan_runs WHERE plan_id = ?", plan_id)  # noqa: S608
-        return _plan_run(rows[0]) if rows else None
+        return plan_of(rows[0]) if rows else None
 
     def plans(self, org_id: UUID) -> list[PlanRun]:
         rows = self._rows(
             f"SELECT {_PLAN_COLUMNS} FROM plan_runs WHERE org_id = ? ORDER BY created_at, plan_id",  # noqa: S608
             org_id,
         )
-        return [_plan_run(row) for row in rows]
+        return [plan_of(row) for row in rows]
 
     def plan_figures(self, org_id: UUID, which: WhichPlans) -> pa.Table:
         found = duckdb_figures.plan_figures(self._connection, org_id, which)
-        for row in found.select(["plan_id", "status", *_ALWAYS]).to_pylist():
-            if row["status"] != "failed" and any(row[name] is None for name in _ALWAYS):
-                self.plan(UUID(row["plan_id"]))  # says what is wrong with it
+        for plan_id in without_figures(found):
+            self.plan(plan_id)  # says what is wrong with it
         return found
 
     def live_routes(self, org_id: UUID) -> list[LiveRoute]:
-        found = []
-        for row in self.live_rows(org_id):
-            if isinstance(row, UnreadableRoute):
-                raise StoreError(f"the live route {row.name!r:.60} is no route any more: {row.reason}; see `ttplan drift`")
-            found.append(row)
-        return found
+        return only_routes(self.live_rows(org_id))
 
     def live_rows(self, org_id: UUID) -> list[LiveRoute | UnreadableRoute]:
         rows = self._rows(
             f"SELECT {_LIVE_COLUMNS} FROM routes WHERE org_id = ? ORDER BY priority DESC, route_id",  # noqa: S608
             org_id,
         )
-        return [_live_row(row) for row in rows]
+        return [live_of(row) for row in rows]
 
     def statuses(self, org_id: UUID) -> dict[UUID, Status]:
         rows = self._rows("SELECT plan_id, status FROM plan_runs WHERE org_id = ? ORDER BY created_at, plan_id", org_id)
@@ -124,7 +112,7 @@ class DuckDBSnapshot:
         try:
             return Policy.model_validate_json(rows[0][0]) if rows else None
         except ValueError as error:
-            raise StoreError(f"the store's policy is none any more: {_first_line(error)}; set it anew") from error
+            raise StoreError(f"the store's policy is none any more: {first_line(error)}; set it anew") from error
 
     def request_count(self) -> int:
         return int(self._rows("SELECT count(*) FROM requests")[0][0])
@@ -154,11 +142,8 @@ class DuckDBTransaction(DuckDBSnapshot):
     def add_plan(self, run: PlanRun) -> None:
         if self._rows("SELECT 1 FROM plan_runs WHERE plan_id = ?", run.plan_id):
             raise StoreError(f"there is a plan {run.plan_id} already; expected a new id")
-        fields = run.model_dump()
-        fields |= {name: write_exact(fields[name]) for name in _AS_JSON if fields[name] is not None}
-        names = [name.strip() for name in _PLAN_COLUMNS.split(",")]
-        marks = ", ".join("?" for _ in names)
-        self._rows(f"INSERT INTO plan_runs ({_PLAN_COLUMNS}) VALUES ({marks})", *(fields[name] for name in names))  # noqa: S608
+        marks = ", ".join("?" for _ in PLAN_COLUMNS)
+        self._rows(f"INSERT INTO plan_runs ({_PLAN_COLUMNS}) VALUES ({marks})", *plan_row(run))  # noqa: S608
 
     def mark_applied(self, plan_id: UUID, applied_at: datetime, routes: Iterable[ProposedRoute]) -> Status | None:
         run = self.plan(plan_id)
@@ -204,18 +189,10 @@ class DuckDBTransaction(DuckDBSnapshot):
 
     def _put(self, org_id: UUID, live: LiveRoute) -> None:
         """Make a route live, in place of the one of its name."""
-        route = live.route
         self._rows(
             f"INSERT OR REPLACE INTO routes (org_id, {_LIVE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
             org_id,
-            route.id,
-            route.name,
-            route.priority,
-            route.enabled,
-            write_exact(route.when),
-            write_exact(route.then),
-            live.plan_id,
-            live.applied_at,
+            *live_row(live),
         )
 
     def set_quality(self, plan_id: UUID, quality: QualityResult) -> None:
@@ -256,35 +233,3 @@ class DuckDBTransaction(DuckDBSnapshot):
             record.hash,
             record.signature,
         )
-
-
-def _plan_run(row: tuple[Any, ...]) -> PlanRun:
-    names = [name.strip() for name in _PLAN_COLUMNS.split(",")]
-    fields = dict(zip(names, row, strict=True))
-    try:
-        fields |= {name: read_exact(fields[name]) for name in _AS_JSON if fields[name] is not None}
-        return PlanRun.model_validate(fields)
-    except ValueError as error:  # JSON that is none, or a field that is out of its bounds
-        raise StoreError(f"the row of plan {fields['plan_id']} is no plan any more: {_first_line(error)}") from error
-
-
-def _live_row(row: tuple[Any, ...]) -> LiveRoute | UnreadableRoute:
-    route_id, name, priority, enabled, conditions, action, plan_id, applied_at = row
-    try:
-        route = ProposedRoute.model_validate(
-            {
-                "id": route_id,
-                "name": name,
-                "priority": priority,
-                "enabled": enabled,
-                "when": read_exact(conditions),
-                "then": read_exact(action),
-            }
-        )
-    except ValueError as error:
-        return UnreadableRoute(name, _first_line(error))
-    return LiveRoute(route=route, plan_id=plan_id, applied_at=applied_at)
-
-
-def _first_line(error: ValueError) -> str:
-    return explain(error) if isinstance(error, ValidationError) else str(error).splitlines()[0]

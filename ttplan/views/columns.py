@@ -7,7 +7,8 @@ NUMBER = "float64"
 MONEY = NUMBER
 """USD, in columns whose names end in `_usd`: the float nearest to the amount, with which one can reckon; asked for exact amounts,
 `EXACT`."""
-EXACT = "decimal128(28, 12)[pyarrow]"
+EXACT_DIGITS = (28, 12)
+EXACT = "decimal128({}, {})[pyarrow]".format(*EXACT_DIGITS)
 
 PLANS = {
     "plan_id": "string",

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from ttplan.cards.words import cut, html, plain, wrapped
 from ttplan.model.errors import InputError
-from ttplan.views.columns import EXACT, NUMBER
+from ttplan.views.columns import EXACT, EXACT_DIGITS, NUMBER
 
 MOST_ROWS = 40
 """How many rows are shown; the frame has them all."""
@@ -45,7 +46,8 @@ def make_view(
     Raises InputError where an amount has more digits than such a decimal holds.
     """
     listed = list(rows)
-    types = {name: EXACT if exact and name.endswith("_usd") else kind for name, kind in columns.items()}
+    money = pd.ArrowDtype(pa.decimal128(*EXACT_DIGITS))
+    types = {name: money if exact and name.endswith("_usd") else kind for name, kind in columns.items()}
     try:
         series = {name: pd.Series(_values(listed, name, kind), dtype=kind) for name, kind in types.items()}
     except (ArithmeticError, ValueError) as error:
@@ -55,7 +57,7 @@ def make_view(
     return frame
 
 
-def _values(rows: Sequence[Mapping[str, Any]], name: str, kind: str) -> list[Any]:
+def _values(rows: Sequence[Mapping[str, Any]], name: str, kind: object) -> list[Any]:
     found = [row.get(name) for row in rows]
     return [float("nan") if value is None else float(value) for value in found] if kind == NUMBER else found
 

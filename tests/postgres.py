@@ -1,0 +1,134 @@
+"""PostgreSQL servers for tests, of the machine's own programs: made in a folder, and gone with it."""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+REQUIRED = "TTPLAN_REQUIRE_POSTGRES"
+TEMPLATE = "ttplan_template"
+_KEPT = 3
+"""How many of the databases of earlier tests are kept: a test may have two."""
+
+
+class Server:
+    """A server on a socket in a folder. It runs as nobody where this is root, since PostgreSQL refuses to run as root."""
+
+    def __init__(self, folder: Path, *settings: str) -> None:
+        """Make it and start it, with `settings` such as "fsync=off". Skips where there is no PostgreSQL, unless it is required."""
+        _look_for_programs()
+        self.folder = folder
+        self._settings = settings
+        self._root = os.geteuid() == 0
+        if self._root:
+            shutil.chown(folder, "nobody")
+            for parent in folder.parents[:3]:
+                parent.chmod(parent.stat().st_mode | 0o011) if os.access(parent, os.W_OK) else None
+        self._run("initdb", "-D", str(self.data), "-U", "tester", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync")
+        self.start()
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    def url(self, database: str = "postgres", *, user: str = "tester", folder: Path | None = None) -> str:
+        """The URL of a database, with a password that no server asks for; `folder` is that of another socket."""
+        return f"postgresql://{user}:secret@/{database}?host={folder or self.folder}"
+
+    def start(self) -> None:
+        """Start it, and wait until it listens."""
+        options = " ".join([f"-k {self.folder}", "-c listen_addresses=", *(f"-c {one}" for one in self._settings)])
+        self._run("pg_ctl", "-D", str(self.data), "-o", options, "-l", str(self.folder / "log"), "-w", "start")
+
+    def stop(self) -> None:
+        """Stop it at once, without a checkpoint."""
+        self._run("pg_ctl", "-D", str(self.data), "-m", "immediate", "-w", "stop")
+
+    def kill(self) -> None:
+        """End it as a power cut does: all its processes at once, by SIGKILL."""
+        first = int((self.data / "postmaster.pid").read_text().split()[0])
+        found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(first)], capture_output=True, text=True)
+        for process in (first, *map(int, found.stdout.split())):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        while Path(f"/proc/{first}").exists() and not _is_dead(first):
+            time.sleep(0.01)
+
+    def _run(self, *command: str) -> None:
+        user = ["setpriv", "--reuid=nobody", "--clear-groups"] if self._root else []
+        environment = os.environ | {"HOME": str(self.folder)}
+        done = subprocess.run([*user, *command], capture_output=True, text=True, env=environment, cwd=self.folder)
+        assert done.returncode == 0, done.stderr + done.stdout
+
+
+def _is_dead(process: int) -> bool:
+    with suppress(OSError):
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    return True
+
+
+def _look_for_programs() -> None:
+    if shutil.which("initdb") is None or shutil.which("pg_ctl") is None:
+        if os.environ.get(REQUIRED):
+            pytest.fail(f"{REQUIRED} is set, and there is no initdb and pg_ctl")
+        pytest.skip("no PostgreSQL here: initdb and pg_ctl are not on the path")
+
+
+@contextmanager
+def server(folder: Path, *settings: str) -> Iterator[Server]:
+    """A server for the block."""
+    made = Server(folder, *settings)
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+@cache
+def shared_server() -> Server:
+    """The one server of this process, for tests that do not harm it. It has a template of a database with a store."""
+    from ttplan.store.postgres_schema import migrate
+
+    _look_for_programs()
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    made = Server(folder, "fsync=off", "max_connections=60")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(made.stop)
+    _execute(made, f"CREATE DATABASE {TEMPLATE}")
+    migrate(made.url(TEMPLATE))
+    return made
+
+
+_MADE: dict[Path, str] = {}
+_NUMBERS = itertools.count(1)
+
+
+def database(folder: Path) -> str:
+    """The URL of a database with an empty store, which belongs to a folder: the same one when it is asked for again."""
+    made = shared_server()
+    if folder not in _MADE:
+        for old in list(_MADE)[:-_KEPT]:
+            _execute(made, f"DROP DATABASE {_MADE.pop(old)} WITH (FORCE)")
+        name = f"store_{next(_NUMBERS)}"
+        _execute(made, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+        _MADE[folder] = name
+    return made.url(_MADE[folder])
+
+
+def _execute(made: Server, statement: str) -> None:
+    import psycopg
+
+    with psycopg.connect(made.url(), autocommit=True) as connection:
+        connection.execute(statement.encode())

@@ -1,0 +1,18 @@
+"""URLs of servers: told from paths, and shown without what is secret in them."""
+
+from __future__ import annotations
+
+import os
+import re
+from urllib.parse import urlsplit
+
+
+def is_url(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is a PostgreSQL server's URL."""
+    return re.match(r"postgres(ql)?://", os.fspath(path)) is not None
+
+
+def shown_url(url: str) -> str:
+    """A server's URL as it may be shown: without a user, a password or options."""
+    parts = urlsplit(url)
+    return f"postgresql://{parts.netloc.rpartition('@')[2]}{parts.path}"
