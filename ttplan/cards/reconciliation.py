@@ -12,7 +12,7 @@ from ttplan.model.reconciliation import Figure, FigureName, Reconciliation, Trac
 
 WIDTH = 80
 _LEFT = 'style="text-align:left"'
-_NAMES: dict[FigureName, str] = {
+NAMES: dict[FigureName, str] = {
     "cost_per_request_usd": "cost a request",
     "cost_per_day_usd": "cost a day",
     "cache_hit_rate": "cache hits",
@@ -57,7 +57,7 @@ def reconciliation_text(found: Reconciliation) -> str:
     lines = [*textwrap.wrap(_title(found), WIDTH), f"plan {found.plan_id}", *textwrap.wrap(_counted(found), WIDTH), ""]
     for figure in found.figures:
         expected, actual = _shown(figure, figure.expected, figure.expected_95), _shown(figure, figure.actual, figure.actual_95)
-        lines.append(f"  {_NAMES[figure.name]:<16}{_verdict(figure)}")
+        lines.append(f"  {NAMES[figure.name]:<16}{_verdict(figure)}")
         lines += [f"      expected  {expected}", f"      actual    {actual}"]
     lines += ["", *textwrap.wrap(_change(found), WIDTH)]
     for caveat in found.caveats:
@@ -68,7 +68,7 @@ def reconciliation_text(found: Reconciliation) -> str:
 def reconciliation_html(found: Reconciliation) -> str:
     """What was found, as HTML in the notebook's own colours."""
     rows = "".join(
-        f'<tr><th scope="row" {_LEFT}>{_NAMES[figure.name]}</th>'
+        f'<tr><th scope="row" {_LEFT}>{NAMES[figure.name]}</th>'
         f"<td {_LEFT}>{_shown(figure, figure.projected, figure.projected_95)}</td>"
         f"<td {_LEFT}>{_shown(figure, figure.expected, figure.expected_95)}</td>"
         f"<td {_LEFT}>{_shown(figure, figure.actual, figure.actual_95)}</td><td>{_verdict(figure)}</td></tr>"
