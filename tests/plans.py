@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from ttplan.model.plan import Aggregates, ConfidenceIntervals, PlanConfig, PlanResult
 from ttplan.model.plan_run import PlanRun
@@ -28,6 +28,11 @@ def route(number: int, **changes: object) -> ProposedRoute:
         "then": RouteAction(target_model="gpt-4o-mini", fallbacks=("x",), disable_cache=True, max_cost_usd=Decimal("0.5")),
     }
     return ProposedRoute(**(fields | changes))  # type: ignore[arg-type]
+
+
+def named(name: str, **changes: object) -> ProposedRoute:
+    """A route of that name, with an id of its own; its priority is the name's length."""
+    return route(len(name), **({"id": uuid5(ORG, name), "name": name} | changes))
 
 
 def result(

@@ -40,7 +40,7 @@ from ttplan.workspace import Workspace
 
 
 def route(name: str, target: str = "gpt-4o-mini", **changes: Any) -> ProposedRoute:
-    return plans.route(len(name), name=name, when=RouteConditions(), then=RouteAction(target_model=target), **changes)
+    return plans.named(name, when=RouteConditions(), then=RouteAction(target_model=target), **changes)
 
 
 @pytest.fixture

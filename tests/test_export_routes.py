@@ -35,7 +35,7 @@ from ttplan.workspace import Workspace
 
 
 def route(name: str, target: str = "gpt-4o-mini", **when: Any) -> ProposedRoute:
-    return plans.route(len(name), name=name, when=RouteConditions(**when), then=RouteAction(target_model=target))
+    return plans.named(name, when=RouteConditions(**when), then=RouteAction(target_model=target))
 
 
 TAGGED = route("a", model_in=("gpt-4o",), tag_equals="chat")

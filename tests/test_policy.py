@@ -313,7 +313,7 @@ def test_a_card_fits_and_escapes() -> None:
 
 
 def route(name: str, **when: Any) -> ProposedRoute:
-    return plans.route(len(name), name=name, when=RouteConditions(**when), then=RouteAction(target_model="gpt-4o-mini"))
+    return plans.named(name, when=RouteConditions(**when), then=RouteAction(target_model="gpt-4o-mini"))
 
 
 def test_adopted_routes_go_live_claim_nothing_and_are_exported_the_same(tmp_path: Path) -> None:

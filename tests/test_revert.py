@@ -181,7 +181,7 @@ def test_b_after_a_reverted_in_order_ends_in_the_first_state_byte_for_byte(tmp_p
 def test_where_a_later_plan_touched_the_same_routes_revert_refuses_and_names_it(life: Life) -> None:
     life.live(2, plans.route(2, priority=9))
     before = state(life.store)
-    with pytest.raises(TouchedSince, match=r"plan .*2 \('plan 2'\) has since replaced its 'route 2'; revert that one") as caught:
+    with pytest.raises(TouchedSince, match=r"plan .*2 \('plan 2'\) has since touched its 'route 2'; revert that one") as caught:
         life.revert(1)
     assert (caught.value.by, caught.value.routes, caught.value.exit_code) == (UUID(int=2), ("route 2",), 1)
     assert state(life.store) == before

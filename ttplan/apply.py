@@ -16,7 +16,7 @@ from ttplan.audit.chain import hashed_timestamp, next_entry, to_record
 from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.rotation import goes_on_with
 from ttplan.audit.signer import Signer
-from ttplan.live.history import APPLIED, REVERTED, restored_commitment
+from ttplan.live.history import APPLIED, RENAMED, REVERTED, restored_commitment
 from ttplan.live.history import routes_commitment as routes_commitment
 from ttplan.live.since import changes_since
 from ttplan.live.undo import restorable
@@ -24,6 +24,7 @@ from ttplan.model.audit import Actor, AuditEntry, TipAnchor
 from ttplan.model.errors import (
     ApplyError,
     AuditError,
+    Cancelled,
     InvalidState,
     PlanNotFound,
     PolicyBlocked,
@@ -34,6 +35,7 @@ from ttplan.model.errors import (
 from ttplan.model.plan import PlanResult
 from ttplan.model.plan_run import PlanRun
 from ttplan.model.policy import Override
+from ttplan.model.renames import renames
 from ttplan.policy.check import check_policy
 from ttplan.store.protocol import Store, Transaction
 
@@ -116,7 +118,7 @@ class StoreChain:
         try:
             with self.store.read() as snapshot:
                 stored = next(iter(snapshot.entries(entry.org_id, since=entry.seq)), None)
-        except StoreError as error:  # which by itself would mean that nothing was written
+        except (StoreError, Cancelled) as error:  # which by itself would mean that nothing was written
             raise AuditError(
                 f"entry {entry.seq} was committed, but could not be read back, so its tip was not published. Do not do it again; "
                 f"run `ttplan verify` once the store can be opened. Reading it: {error}",
@@ -239,7 +241,7 @@ def _mark_applied(
         raise PlanNotFound(result.plan_id)
     if run.org_id != result.org_id:
         raise ApplyError(f"plan {run.plan_id} belongs to {run.org_id}, but the result to apply speaks of {result.org_id}")
-    stale = changes_since(run, live, tx.statuses(run.org_id))
+    stale = changes_since(run, live, tx)
     if stale and not allow_stale:
         raise StalePlan(run.plan_id, stale)
     held = _held_to_policy(tx, run, override)
@@ -253,7 +255,9 @@ def _mark_applied(
         }
     except TtplanError as error:
         raise AuditError(f"plan {result.plan_id} was not applied, its audit entry cannot be written: {error}") from error
-    return _Marked(run.org_id, payload | ({"allowed_stale": True} if stale else {}) | held)
+    renamed = len(renames(live, result.proposed_routes))
+    said = ({RENAMED: renamed} if renamed else {}) | ({"allowed_stale": True} if stale else {})
+    return _Marked(run.org_id, payload | said | held)
 
 
 def _held_to_policy(tx: Transaction, run: PlanRun, override: Override | None) -> dict[str, Any]:

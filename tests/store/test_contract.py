@@ -149,6 +149,57 @@ def test_an_applied_plan_keeps_its_routes_and_what_they_replaced(store: Store) -
     assert two.result.proposed_routes == (second, plans.route(3))
 
 
+def test_a_renamed_route_leaves_its_old_name_and_its_row_says_what_it_was(store: Store) -> None:
+    """A live route of another name with the id of one that lands is that same route."""
+    old, kept = plans.route(1, name="before"), plans.route(2)
+    standing, other = plans.route(9, name="after"), plans.route(1, name="before")
+    new = plans.route(1, name="after", priority=7)
+    with store.transaction() as tx:
+        tx.add_plan(plans.run(1))
+        tx.add_plan(plans.run(2))
+        tx.add_plan(plans.run(3, org_id=OTHER))
+    store.mark_applied(UUID(int=1), AT, (old, kept, standing))
+    store.mark_applied(UUID(int=3), AT, (other,))
+    store.mark_applied(UUID(int=2), AT + timedelta(1), (new,))
+    assert sorted(one.route.name for one in live(store)) == ["after", "route 2"]
+    assert live(store)[0] == LiveRoute(route=new, plan_id=UUID(int=2), applied_at=AT + timedelta(1))
+    assert [one.route for one in live(store, OTHER)] == [other]
+    with store.read() as snapshot:
+        run = snapshot.plan(UUID(int=2))
+    assert run is not None
+    assert run.replaced == tuple(LiveRoute(route=one, plan_id=UUID(int=1), applied_at=AT) for one in (standing, old))
+    with store.transaction() as tx:
+        tx.mark_reverted(UUID(int=2), AT + timedelta(2), run.replaced)
+    assert {one.route.name: one.route for one in live(store)} == {"before": old, "route 2": kept, "after": standing}
+
+
+def test_two_routes_swap_names_and_back(store: Store) -> None:
+    first, swapped = (
+        (plans.route(1, name="a"), plans.route(2, name="b")),
+        (plans.route(1, name="b"), plans.route(2, name="a")),
+    )
+    with store.transaction() as tx:
+        tx.add_plan(plans.run(1))
+        tx.add_plan(plans.run(2))
+    store.mark_applied(UUID(int=1), AT, first)
+    before = live(store)
+    store.mark_applied(UUID(int=2), AT, swapped)
+    assert {one.route.name: one.route.id.int for one in live(store)} == {"a": 2, "b": 1}
+    with store.transaction() as tx:
+        tx.mark_reverted(UUID(int=2), AT, before)
+    assert live(store) == before
+
+
+def test_an_id_that_is_live_under_two_names_renames_neither(store: Store) -> None:
+    """Earlier versions knew routes by their names alone, and could leave that."""
+    twice = [LiveRoute(route=plans.route(1, name=name), plan_id=UUID(int=8), applied_at=AT) for name in ("a", "b")]
+    with store.transaction() as tx:
+        tx.add_plan(plans.run(1))
+        tx.set_live_routes(ORG, twice)
+    store.mark_applied(UUID(int=1), AT, (plans.route(1, name="c"),))
+    assert sorted(one.route.name for one in live(store)) == ["a", "b", "c"]
+
+
 def test_what_a_plan_saw_and_why_it_failed_is_read_back_equal(store: Store) -> None:
     saw = SeenRoute(name="Zoë's", plan_id=UUID(int=9), digest="ab" * 32)
     run = plans.run(1, status="failed", live_seen=(saw,), failure="OutOfMemoryException: it was too much")

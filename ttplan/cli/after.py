@@ -32,7 +32,7 @@ SystemOption = Annotated[bool, typer.Option("--system", help="The system itself 
 
 @app.command()
 def preview(plan_id: PlanArgument, store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
-    """Show what applying a plan would change in the live routes: + new, ~ replaced, = same."""
+    """Show what applying a plan would change in the live routes: + new, ~ replaced, > renamed, - removed, = same."""
     shown = open_store(store).preview(plan_id)
     if json:
         show_json(shown.found.model_dump(mode="json"))
@@ -118,12 +118,14 @@ def history(
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
-    """Show what became of a route: which plan put it live, replaced it, took it away."""
+    """Show what became of a route: which plan put it live, replaced or renamed it, took it away."""
     frame = open_store(store).route_history(name)
     if json:
         show_json(frame_json(frame))
         return
-    columns = ["since", "event", "plan", "live", "target_model", "priority", "conditions"]
+    columns = ["since", "event", "plan", "name", "live", "target_model", "priority", "conditions"]
+    if frame["renamed_to"].notna().any():
+        columns.insert(5, "renamed_to")
     show_frame(frame, title=f"history of {name}", columns=columns, empty="no such route")
 
 

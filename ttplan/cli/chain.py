@@ -11,6 +11,7 @@ from ttplan.cli.commands import DEFAULT_STORE, JsonOption, KeyOption, StoreOptio
 from ttplan.cli.show import show_json
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import InputError, ProofError
+from ttplan.urls import is_url
 
 if TYPE_CHECKING:
     from ttplan.audit.collect import ChainHashes
@@ -23,7 +24,7 @@ ChainOption = Annotated[Path | None, typer.Option("--chain", help="An exported c
 
 @app.command()
 def verify(
-    source: Annotated[Path, typer.Argument(help="A store, or a chain exported as JSON lines.", show_default=False)],
+    source: Annotated[str, typer.Argument(help="A store, or a chain exported as JSON lines.", show_default=False)],
     key_hex: KeyHexOption = None,
     anchor: Annotated[str | None, typer.Option(help="Where the chain has to end: <seq>:<hash>.")] = None,
     through: Annotated[
@@ -77,17 +78,17 @@ def verify(
     raise typer.Exit(report.exit_code)
 
 
-def _sealed(source: Path, key_hex: str | None, checkpoint: Path, policy: Path | None, log: str | None) -> str:
+def _sealed(source: str, key_hex: str | None, checkpoint: Path, policy: Path | None, log: str | None) -> str:
     from ttplan.audit.tlog import check_covers
     from ttplan.operations.witnessing import read_checkpoint_file, seal_check
 
     found = read_checkpoint_file(checkpoint)
     words = seal_check(found, policy=policy, log=log)
-    check_covers(found, collected(source, source if is_export(source) else None, key_hex).hashes)
+    check_covers(found, collected(source, Path(source) if is_export(source) else None, key_hex).hashes)
     return f"that the chain begins with {words}"
 
 
-def collected(store: Path, chain: Path | None, key_hex: str | None) -> ChainHashes:
+def collected(store: str, chain: Path | None, key_hex: str | None) -> ChainHashes:
     """The hashes of the chain in a file, where one is given, else of a store's."""
     from ttplan.chain_file import collect_file
 
@@ -101,12 +102,14 @@ def _keep(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def is_export(source: Path) -> bool:
+def is_export(source: str) -> bool:
     """Whether a file is a chain as JSON lines, by its name or its first character; a DuckDB file begins with neither."""
-    if source.suffix in (".jsonl", ".ndjson", ".json"):
+    if is_url(source):
+        return False
+    if Path(source).suffix in (".jsonl", ".ndjson", ".json"):
         return True
     try:
-        with source.open("rb") as file:
+        with open(source, "rb") as file:
             return file.read(64).lstrip()[:1] == b"{"
     except OSError:
         return False

@@ -27,16 +27,18 @@ app = typer.Typer(
     add_completion=False,
 )
 
-StoreOption = Annotated[Path, typer.Option("--store", envvar="TTPLAN_STORE", help="The store: one DuckDB file.")]
+StoreOption = Annotated[
+    str, typer.Option("--store", envvar="TTPLAN_STORE", help="The store: a DuckDB file, or a database: postgresql://…")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 KeyOption = Annotated[Path | None, typer.Option("--key-file", help="The signing key (PEM); otherwise the one beside the store.")]
 PricesOption = Annotated[Path | None, typer.Option(help="Prices of your own, over the catalogue's: a YAML file.")]
 StartOption = Annotated[str | None, typer.Option(help="The window's first moment, such as 2026-05-01T00:00:00Z.")]
 EndOption = Annotated[str | None, typer.Option(help="The first moment after the window.")]
-DEFAULT_STORE = Path("ttplan.duckdb")
+DEFAULT_STORE = "ttplan.duckdb"
 
 
-def open_store(store: Path, *, create: bool = False, key_file: Path | None = None, org_id: str | None = None) -> Workspace:
+def open_store(store: str | Path, *, create: bool = False, key_file: Path | None = None, org_id: str | None = None) -> Workspace:
     """The workspace of `--store`."""
     from ttplan.opening import open_workspace
 
@@ -283,7 +285,7 @@ def savings(
 @app.command()
 def demo(
     store: Annotated[
-        Path | None, typer.Option("--store", help="Where to keep the demo's store; otherwise it is thrown away.")
+        str | None, typer.Option("--store", help="Where to keep the demo's store: a new file, or postgresql://…; else nowhere.")
     ] = None,
     json: JsonOption = False,
 ) -> None:

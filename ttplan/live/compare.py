@@ -1,11 +1,13 @@
-"""Routes compared field by field."""
+"""Routes compared field by field, and live routes before and after a change."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ttplan.model.changes import FieldChange, RouteChange
 from ttplan.model.plan_run import LiveRoute
+from ttplan.model.renames import renames
 from ttplan.model.route import ProposedRoute
 
 
@@ -21,7 +23,23 @@ def route_change(name: str, before: LiveRoute | None, after: LiveRoute | None) -
     if before is None or after is None:
         return RouteChange(name=name, kind="new" if before is None else "removed", before=before, after=after)
     fields = differing(before.route, after.route)
-    return RouteChange(name=name, kind="replaced" if fields else "same", before=before, after=after, fields=fields)
+    kept = "replaced" if before.route.name == name else "renamed"
+    return RouteChange(name=name, kind=kept if fields else "same", before=before, after=after, fields=fields)
+
+
+def route_changes(live: Mapping[str, LiveRoute], after: Mapping[str, LiveRoute | None]) -> Iterator[RouteChange]:
+    """What becomes of each route where `after` says, by name, what is live then. A renamed one is told under its new name."""
+    new = [one.route for one in after.values() if one is not None]
+    until_now = {name: old for name, old in renames(live.values(), new).items() if old in after}
+    for name, one in after.items():
+        here = live.get(name) if name not in until_now.values() else None  # else it is told elsewhere
+        if name in until_now:
+            yield route_change(name, live[until_now[name]], one)
+        elif one is not None:
+            yield route_change(name, here, one)
+            continue
+        if here is not None:
+            yield route_change(name, here, None)
 
 
 def _flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:

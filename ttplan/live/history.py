@@ -19,10 +19,13 @@ from ttplan.model.audit import Record
 from ttplan.model.drift import Problem
 from ttplan.model.errors import StoreError
 from ttplan.model.plan_run import LiveRoute, PlanRun, SeenRoute, Status
+from ttplan.model.renames import renames
 from ttplan.model.route import ProposedRoute
 from ttplan.store.protocol import Snapshot
 
 APPLIED, REVERTED, REPAIRED = "plan.applied", "plan.reverted", "routes.repaired"
+RENAMED = "renamed"
+"""In the payload of `plan.applied`: how many routes got another name. An apply without it replaced by names alone."""
 PlanOf = Callable[[UUID], PlanRun | None]
 """Gives a plan's row, None where there is none; raises StoreError where it is none any more."""
 
@@ -57,7 +60,10 @@ def _digest(route: ProposedRoute) -> str:
 
 
 class Step(NamedTuple):
-    """One entry that changed the live routes: when, by which event of which plan, and by name what is live since, or None."""
+    """One entry that changed the live routes: when, by which event of which plan, and by name what is live since, or None.
+
+    `renamed` has the names that routes had before, by those that they have since.
+    """
 
     seq: int
     at: datetime
@@ -65,19 +71,22 @@ class Step(NamedTuple):
     plan_id: UUID
     plan_name: str
     changes: Mapping[str, LiveRoute | None]
+    renamed: Mapping[str, str]
 
 
 @dataclass
 class History:
     """The steps in the chain's order, and what they come to.
 
-    `before` has, for each plan, what was live under its routes' names when it was applied. `unknown` are names of which it cannot
-    be said what is live, since a plan's row is not what was signed for; `problems` says why.
+    `before` has, for each plan, what was live under the names that it touched when it was applied. `unknown` are names of which
+    it cannot be said what is live, since a plan's row is not what was signed for; `problems` says why. `applied` has each plan's
+    own step, in the order in which they were applied.
     """
 
     steps: list[Step] = field(default_factory=list)
     live: dict[str, LiveRoute] = field(default_factory=dict)
     before: dict[UUID, dict[str, LiveRoute | None]] = field(default_factory=dict)
+    applied: dict[UUID, Step] = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
     statuses: dict[UUID, Status] = field(default_factory=dict)
@@ -92,6 +101,22 @@ class History:
             for name, live in step.changes.items():
                 _put(table, name, live)
         return table
+
+    def touched_since(self, plan_id: UUID) -> tuple[Step, list[str]] | None:
+        """The last later plan that is applied and touched a name or a route that this one did, and under which names; or None."""
+        if plan_id not in self.applied:
+            return None
+        own = self.applied[plan_id].changes
+        named = [*self.before[plan_id].items(), *own.items()]  # a route that it renamed has the new name here
+        ids = {one.route.id: name for name, one in named if one is not None}
+        for step in reversed(self.applied.values()):
+            if step.plan_id == plan_id:
+                return None
+            landed = [one.route.id for one in step.changes.values() if one is not None]
+            found = (own.keys() & step.changes.keys()) | {ids[route_id] for route_id in landed if route_id in ids}
+            if found and self.statuses[step.plan_id] == "applied":
+                return step, sorted(found)
+        return None
 
 
 def history_of(snapshot: Snapshot, org_id: UUID) -> History:
@@ -131,9 +156,10 @@ def _follow(history: History, seq: int, event: str, payload: Mapping[str, Any], 
         run = _run(plan_of, plan_id)
         names = [route.name for route in run.result.proposed_routes]
         try:
-            changes = _applied(run, at, payload) if event == APPLIED else _reverted(history, run, payload)
+            changes = _applied(history, run, at, payload) if event == APPLIED else _reverted(history, run, payload)
         except _Cannot:
-            history.unknown.update(names)
+            # Which routes had another name before, only the plan's row could tell.
+            history.unknown.update(names, history.live if payload.get(RENAMED) else ())
             raise
     except _Cannot as reason:
         history.problems.append(Problem(seq=seq, plan_id=plan_id, message=f"entry {seq} ({event}) {reason}", blocks=True))
@@ -143,13 +169,17 @@ def _follow(history: History, seq: int, event: str, payload: Mapping[str, Any], 
             history.statuses[plan_id] = "applied" if event == APPLIED else "reverted"
     _check_row(history, seq, run, event, at)
     if event == APPLIED:
-        history.before[plan_id] = {name: history.live.get(name) for name in names if name not in history.unknown}
+        history.before[plan_id] = {name: history.live.get(name) for name in changes if name not in history.unknown}
+    new = [live.route for live in changes.values() if live is not None]
+    renamed = {name: old for name, old in renames(history.live.values(), new).items() if old in changes}
     for name, live in changes.items():
         history.unknown.discard(name)
         _put(history.live, name, live)
     # A clock that was set back does not put the history in another order.
     since = max(at, history.steps[-1].at) if history.steps else at
-    history.steps.append(Step(seq, since, event, plan_id, run.name, changes))
+    history.steps.append(Step(seq, since, event, plan_id, run.name, changes, renamed))
+    if event == APPLIED:
+        history.applied[plan_id] = history.steps[-1]
 
 
 def _plan_id(payload: Mapping[str, Any]) -> UUID:
@@ -176,11 +206,20 @@ def _run(plan_of: PlanOf, plan_id: UUID) -> PlanRun:
     return run
 
 
-def _applied(run: PlanRun, at: datetime, payload: Mapping[str, Any]) -> dict[str, LiveRoute | None]:
+def landing(live: Iterable[LiveRoute], run: PlanRun, at: datetime) -> dict[str, LiveRoute | None]:
+    """What is live under each name that a plan touches once it is applied; None under those that its routes had before."""
+    routes = run.result.proposed_routes
+    new: dict[str, LiveRoute | None] = {}
+    for route in routes:
+        new[route.name] = LiveRoute(route=route, plan_id=run.plan_id, applied_at=at)
+    return new | dict.fromkeys(old for old in renames(live, routes).values() if old not in new)
+
+
+def _applied(history: History, run: PlanRun, at: datetime, payload: Mapping[str, Any]) -> dict[str, LiveRoute | None]:
     routes = run.result.proposed_routes
     if payload.get("routes_commitment") != routes_commitment(run.nonce, routes):
         raise _Cannot(f"signed for other routes than the row of plan {run.plan_id} has")
-    return {route.name: LiveRoute(route=route, plan_id=run.plan_id, applied_at=at) for route in routes}
+    return landing(history.live.values() if payload.get(RENAMED) else (), run, at)
 
 
 def _reverted(history: History, run: PlanRun, payload: Mapping[str, Any]) -> dict[str, LiveRoute | None]:
@@ -189,10 +228,11 @@ def _reverted(history: History, run: PlanRun, payload: Mapping[str, Any]) -> dic
     before = history.before.get(run.plan_id)
     if before is None:
         raise _Cannot(f"reverts plan {run.plan_id}, whose own entry could not be followed")
-    later = [name for name in before if name not in history.live or history.live[name].plan_id != run.plan_id]
+    own = history.applied[run.plan_id].changes
+    later = [name for name in before if history.live.get(name) != own[name]]
     if later:
-        raise _Cannot(f"reverts plan {run.plan_id}, whose {later[0]!r:.60} was not live by then")
-    lost = [route.name for route in run.result.proposed_routes if route.name not in before]
+        raise _Cannot(f"reverts plan {run.plan_id}, whose {later[0]!r:.60} was not as it had put it there by then")
+    lost = [name for name in own if name not in before]
     if lost:
         raise _Cannot(f"puts back what was live as {lost[0]!r:.60} before plan {run.plan_id}, and that cannot be known")
     if payload.get("routes_commitment") != restored_commitment(run.nonce, (one for one in before.values() if one is not None)):

@@ -12,7 +12,7 @@ from ttplan.model.plan_run import LiveRoute, Status
 from ttplan.model.since import RouteSince
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
-ChangeKind = Literal["new", "replaced", "same", "removed"]
+ChangeKind = Literal["new", "replaced", "renamed", "same", "removed"]
 
 
 class FieldChange(BaseModel):
@@ -28,7 +28,8 @@ class FieldChange(BaseModel):
 class RouteChange(BaseModel):
     """What becomes of one route: `before` is live now, `after` would be. `fields` are those that differ in content.
 
-    same: the content stays; which plan the route belongs to may change.
+    same: the content stays; which plan the route belongs to may change. renamed: `before` is live under another name, which has
+    the same id; `name` is the new one.
     """
 
     model_config = _FROZEN

@@ -104,7 +104,10 @@ class StalePlan(ApplyError):
 
 
 class TouchedSince(ApplyError):
-    """A later plan has replaced routes of the plan that was to be reverted. Nothing was written."""
+    """A later plan has replaced or renamed routes of the plan that was to be reverted, or taken a name that they had before.
+
+    Nothing was written.
+    """
 
     exit_code = 1
 
@@ -114,7 +117,7 @@ class TouchedSince(ApplyError):
         self.routes = tuple(routes)
         said = ", ".join(f"{name!r:.60}" for name in self.routes)
         super().__init__(
-            f"plan {plan_id} cannot be reverted: plan {by} ({by_name!r:.60}) has since replaced its {said}; revert that one first"
+            f"plan {plan_id} cannot be reverted: plan {by} ({by_name!r:.60}) has since touched its {said}; revert that one first"
         )
 
 

@@ -14,9 +14,9 @@ from ttplan.audit.report import ChainReport, check_chain
 from ttplan.audit.rotation import keys_of
 from ttplan.audit.verify import Strength
 from ttplan.files import whole_file
-from ttplan.model.audit import TipAnchor
+from ttplan.model.audit import Record, TipAnchor
 from ttplan.model.errors import InputError
-from ttplan.progress import counting
+from ttplan.progress import Counted, counting
 from ttplan.store.protocol import Store
 
 VERIFIER = "verify_chain.py"
@@ -42,10 +42,11 @@ def verify_store(
     passes_through: Iterable[TipAnchor] = (),
     distrust_after: TipAnchor | None = None,
     signatures: Strength = "all",
-    progress: bool | None = None,
+    progress: bool | Counted | None = None,
     on_fork: Callable[[bytes], None] | None = None,
 ) -> ChainReport:
-    """Verify the chain of a store's organisation and report the first bad entry. `progress` of None shows a bar to a person.
+    """Verify the chain of a store's organisation and report the first bad entry. `progress` of None shows a bar to a person;
+    a function is told how many entries are done, of how many, and may raise to end it.
 
     With `own_key` the `key` is the one that the store signs with now, and the chain is verified with the one that it began with.
     """
@@ -68,6 +69,13 @@ def verify_store(
                 progress=count,
                 on_fork=on_fork,
             )
+
+
+def read_entries(store: Store, since: int, limit: int) -> list[Record]:
+    """At most `limit` entries of the chain from seq `since` on, as they are stored: nothing of them is verified."""
+    with store.read() as snapshot:
+        org_id = snapshot.org_id()
+        return [] if org_id is None else list(islice(snapshot.entries(org_id, since=since), limit))
 
 
 def export_chain(

@@ -13,7 +13,10 @@ from ttplan.store.protocol import Store
 
 
 class Turn(NamedTuple):
-    """A moment at which a route changed: by which entry of the chain, which plan, and what is live since (None: nothing)."""
+    """A moment at which a route changed: by which entry of the chain, which plan, and what is live since (None: nothing).
+
+    `name` is its name then; `renamed_to` the one under which it lives on, where that is why nothing is live under this one.
+    """
 
     since: datetime
     seq: int
@@ -21,6 +24,8 @@ class Turn(NamedTuple):
     plan_id: UUID
     plan_name: str
     live: LiveRoute | None
+    name: str
+    renamed_to: str | None = None
 
 
 def routes_at(store: Store, at: datetime) -> list[LiveRoute]:
@@ -35,23 +40,25 @@ def routes_at(store: Store, at: datetime) -> list[LiveRoute]:
 
 
 def route_turns(store: Store, name: str) -> list[Turn]:
-    """What became of the route of that name, oldest first.
+    """What became of the route of that name, oldest first, through the names that it had before.
 
     Raises InputError where no plan ever put one of that name live, and DriftError where plan rows and chain do not say.
     """
     history = _history(store)
-    turns = [
-        Turn(step.at, step.seq, step.event, step.plan_id, step.plan_name, step.changes[name])
-        for step in history.steps
-        if name in step.changes
-    ]
+    turns: list[Turn] = []
+    called = name
+    for step in reversed(history.steps):
+        if called in step.changes:
+            to = next((new for new, old in step.renamed.items() if old == called and step.changes[called] is None), None)
+            turns.append(Turn(step.at, step.seq, step.event, step.plan_id, step.plan_name, step.changes[called], called, to))
+            called = step.renamed.get(called, called)
     if not turns:
         known = sorted({known for step in history.steps for known in step.changes})
         there = ", ".join(f"{known!r:.60}" for known in known[:5]) + (", …" if len(known) > 5 else "")
         raise InputError(
             f"no route {name!r:.60} was ever live; " + (f"there were {there}" if known else "no plan was applied yet")
         )
-    return turns
+    return turns[::-1]
 
 
 def _history(store: Store) -> History:

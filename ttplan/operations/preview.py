@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
-from ttplan.live.compare import route_change
-from ttplan.live.history import live_digest, seen
+from ttplan.live.compare import route_changes
+from ttplan.live.history import landing, live_digest, seen
 from ttplan.live.since import changes_since
 from ttplan.live.undo import restorable
-from ttplan.model.changes import Preview, RouteChange
+from ttplan.model.changes import Preview
 from ttplan.model.errors import PlanNotFound
 from ttplan.model.plan_run import LiveRoute, PlanRun
 from ttplan.store.protocol import Snapshot, Store
@@ -20,11 +20,8 @@ def preview(store: Store, plan_id: UUID, at: datetime) -> Preview:
     """What applying a plan at a moment would change in the live routes. Raises PlanNotFound."""
     with store.read() as snapshot:
         run, live = _look(snapshot, plan_id)
-        stale = changes_since(run, live.values(), snapshot.statuses(run.org_id)) if run.status == "projected" else ()
-    routes = run.result.proposed_routes
-    after = {route.name: LiveRoute(route=route, plan_id=plan_id, applied_at=at) for route in routes}
-    changes = [route_change(name, live.get(name), one) for name, one in after.items()]
-    return _preview("apply", run, live, changes).model_copy(
+        stale = changes_since(run, live.values(), snapshot) if run.status == "projected" else ()
+    return _preview("apply", run, live, landing(live.values(), run, at)).model_copy(
         update={"stale": stale, "computed_against": None if run.live_seen is None else live_digest(run.live_seen)}
     )
 
@@ -34,8 +31,7 @@ def preview_revert(store: Store, plan_id: UUID) -> Preview:
     with store.read() as snapshot:
         run, live = _look(snapshot, plan_id)
         restored = {one.route.name: one for one in restorable(snapshot, run)}
-    names = [route.name for route in run.result.proposed_routes]
-    return _preview("revert", run, live, [route_change(name, live.get(name), restored.get(name)) for name in names])
+    return _preview("revert", run, live, dict.fromkeys(route.name for route in run.result.proposed_routes) | restored)
 
 
 def _look(snapshot: Snapshot, plan_id: UUID) -> tuple[PlanRun, Mapping[str, LiveRoute]]:
@@ -45,15 +41,15 @@ def _look(snapshot: Snapshot, plan_id: UUID) -> tuple[PlanRun, Mapping[str, Live
     return run, {one.route.name: one for one in snapshot.live_routes(run.org_id)}
 
 
-def _preview(action: str, run: PlanRun, live: Mapping[str, LiveRoute], changes: list[RouteChange]) -> Preview:
+def _preview(action: str, run: PlanRun, live: Mapping[str, LiveRoute], after: Mapping[str, LiveRoute | None]) -> Preview:
     return Preview.model_validate(
         {
             "action": action,
             "plan_id": run.plan_id,
             "plan_name": run.name,
             "status": run.status,
-            "changes": changes,
-            "untouched": len(live.keys() - {change.name for change in changes}),
+            "changes": tuple(route_changes(live, after)),
+            "untouched": len(live.keys() - after.keys()),
             "live_now": live_digest(seen(live.values())),
         }
     )

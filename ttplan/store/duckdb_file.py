@@ -7,6 +7,7 @@ import os
 import secrets
 import stat
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from typing import Any
 import duckdb
 
 from ttplan.model.errors import StoreError, StoreLocked
+from ttplan.patience import tell_waiting
 from ttplan.store.duckdb_kept import attached, keep_copy
 from ttplan.store.duckdb_waiting import waiting_for
 from ttplan.store.schema import Migration, migrations
@@ -25,6 +27,9 @@ _CONFIG: dict[str, Any] = {
     "autoload_known_extensions": False,
     "enable_external_access": False,
 }
+_THREAD = "another thread of this process"
+_LOOK = 0.05
+"""Seconds after which a thread that waits for another looks whether it is still to wait."""
 
 
 @dataclass
@@ -49,8 +54,11 @@ def _shared(path: Path) -> _Shared:
 def _turn(path: Path, lock_timeout: float) -> Iterator[_Shared]:
     """What this process has of the file, for the length of the block no other thread's. Raises StoreLocked."""
     shared = _shared(path)
-    if not shared.lock.acquire(timeout=min(max(lock_timeout, 0), threading.TIMEOUT_MAX)):
-        raise StoreLocked(f"{path} is in use by another thread of this process; waited {lock_timeout:.1f} s for it. Try again")
+    started = time.monotonic()
+    while not shared.lock.acquire(timeout=min(max(lock_timeout - (time.monotonic() - started), 0), _LOOK)):
+        if time.monotonic() - started >= lock_timeout:
+            raise StoreLocked(f"{path} is in use by {_THREAD}; waited {lock_timeout:.1f} s for it. Try again")
+        tell_waiting(_THREAD)
     try:
         yield shared
     finally:

@@ -16,6 +16,7 @@ from ttplan.model.plan_run import LiveRoute, PlanRun, Status, UnreadableRoute
 from ttplan.model.policy import Policy
 from ttplan.model.quality import QualityResult
 from ttplan.model.reconciliation import Reconciliation
+from ttplan.model.renames import replaced_by
 from ttplan.model.route import ProposedRoute
 from ttplan.store import duckdb_figures
 from ttplan.store.duckdb_arrivals import Arrivals
@@ -151,7 +152,7 @@ class DuckDBTransaction(DuckDBSnapshot):
             return None
         if run.status == "projected":
             landed = tuple(routes)
-            replaced = self._named(run.org_id, [route.name for route in landed])
+            replaced = replaced_by(self.live_routes(run.org_id), landed)
             self._rows(
                 "UPDATE plan_runs SET status = 'applied', applied_at = ?, replaced = ? WHERE plan_id = ?",
                 applied_at,
@@ -161,6 +162,10 @@ class DuckDBTransaction(DuckDBSnapshot):
             if landed != run.result.proposed_routes:
                 result = run.result.model_copy(update={"proposed_routes": landed})
                 self._rows("UPDATE plan_runs SET result = ? WHERE plan_id = ?", write_exact(result), plan_id)
+            names = {route.name for route in landed}
+            for one in replaced:
+                if one.route.name not in names:  # renamed; those of the same names are replaced where they are
+                    self._rows("DELETE FROM routes WHERE org_id = ? AND name = ?", run.org_id, one.route.name)
             for route in landed:
                 self._put(run.org_id, LiveRoute(route=route, plan_id=plan_id, applied_at=applied_at))
         return run.status
@@ -181,11 +186,6 @@ class DuckDBTransaction(DuckDBSnapshot):
         self._rows("DELETE FROM routes WHERE org_id = ?", org_id)
         for live in routes:
             self._put(org_id, live)
-
-    def _named(self, org_id: UUID, names: list[str]) -> list[LiveRoute]:
-        """The live routes of those names, in the order of the names."""
-        live = {one.route.name: one for one in self.live_routes(org_id)}
-        return [live[name] for name in names if name in live]
 
     def _put(self, org_id: UUID, live: LiveRoute) -> None:
         """Make a route live, in place of the one of its name."""

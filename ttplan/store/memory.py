@@ -21,6 +21,7 @@ from ttplan.model.plan_run import LiveRoute, PlanRun, Status, UnreadableRoute
 from ttplan.model.policy import Policy
 from ttplan.model.quality import QualityResult
 from ttplan.model.reconciliation import Reconciliation
+from ttplan.model.renames import replaced_by
 from ttplan.model.route import ProposedRoute
 from ttplan.store.figures import figures_of, schema
 from ttplan.store.protocol import (
@@ -193,15 +194,17 @@ class MemoryTransaction(MemorySnapshot):
         if run.status == "projected":
             self._refuse_route_write()
             landed = tuple(routes)
-            replaced = [self._state.routes.get((run.org_id, route.name)) for route in landed]
+            replaced = tuple(replaced_by(self.live_routes(run.org_id), landed))
             self._state.plans[plan_id] = run.model_copy(
                 update={
                     "status": "applied",
                     "applied_at": applied_at,
-                    "replaced": tuple(one for one in replaced if one is not None),
+                    "replaced": replaced,
                     "result": run.result.model_copy(update={"proposed_routes": landed}),
                 }
             )
+            for one in replaced:
+                del self._state.routes[(run.org_id, one.route.name)]
             for route in landed:
                 self._state.routes[(run.org_id, route.name)] = LiveRoute(route=route, plan_id=plan_id, applied_at=applied_at)
         return run.status

@@ -21,9 +21,11 @@ from ttplan.model.plan_run import LiveRoute, PlanRun, Status, UnreadableRoute
 from ttplan.model.policy import Policy
 from ttplan.model.quality import QualityResult
 from ttplan.model.reconciliation import Reconciliation
+from ttplan.model.renames import replaced_by
 from ttplan.model.route import ProposedRoute
 from ttplan.store import postgres_figures
 from ttplan.store.exact_json import write_exact
+from ttplan.store.figures import without_figures
 from ttplan.store.plan_rows import LIVE_COLUMNS, PLAN_COLUMNS, first_line, live_of, live_row, only_routes, plan_of, plan_row
 from ttplan.store.postgres_connection import Connection
 from ttplan.store.protocol import AddedRequests, OnConflict, WhichEntries, WhichPlans
@@ -41,20 +43,26 @@ _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('ttplan ' || %s::text, 0)
 
 Elsewhere = Callable[[], AbstractContextManager["ir.Table"]]
 """Opens the requests where they are, if they are not in the store."""
+Explained = Callable[[str], AbstractContextManager[None]]
+"""What says in words of ours what goes wrong in a block, which waits for the lock of that name, if any."""
 
 
 class PostgresSnapshot:
     """What can be read of an open store; with `own` only of that organisation."""
 
-    def __init__(self, connection: Connection, own: UUID | None, elsewhere: Elsewhere | None, ending: ExitStack) -> None:
+    def __init__(
+        self, connection: Connection, own: UUID | None, elsewhere: Elsewhere | None, ending: ExitStack, explained: Explained
+    ) -> None:
         self._connection = connection
         self._own = own
         self._elsewhere = elsewhere
         self._ending = ending
+        self._explained = explained
         self._requests: ir.Table | None = None
 
     def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        return self._connection.execute(query.encode(), values).fetchall()
+        with self._explained(""):
+            return self._connection.execute(query.encode(), values).fetchall()
 
     def _look_at(self, org_id: UUID) -> None:
         """Before anything of an organisation is read."""
@@ -98,10 +106,13 @@ class PostgresSnapshot:
         self._look_at(org_id)
         try:
             with self._connection.transaction():  # what goes wrong in it leaves the snapshot as it was
-                return postgres_figures.plan_figures(self._connection, org_id, which)
+                found = postgres_figures.plan_figures(self._connection, org_id, which)
         except errors.DataError:
             self.plans(org_id)  # says what is wrong with which
             raise
+        for plan_id in without_figures(found):
+            self.plan(plan_id)  # says what is wrong with it
+        return found
 
     def live_routes(self, org_id: UUID) -> list[LiveRoute]:
         return only_routes(self.live_rows(org_id))
@@ -181,17 +192,20 @@ class PostgresSnapshot:
 
         if self._requests is None:
             opened = copied_requests(self._connection, self._own) if self._elsewhere is None else self._elsewhere()
-            self._requests = self._ending.enter_context(opened)
+            with self._explained(""):
+                self._requests = self._ending.enter_context(opened)
         return self._requests
 
 
 class PostgresTransaction(PostgresSnapshot):
     """What can be written, in the transaction that is under way. `wrote` says whether anything was."""
 
-    def __init__(self, connection: Connection, own: UUID | None, elsewhere: Elsewhere | None, ending: ExitStack) -> None:
-        super().__init__(connection, own, elsewhere, ending)
-        self.wrote = False
-        self.waits_for: str | None = None
+    wrote = False
+
+    def __init__(
+        self, connection: Connection, own: UUID | None, elsewhere: Elsewhere | None, ending: ExitStack, explained: Explained
+    ) -> None:
+        super().__init__(connection, own, elsewhere, ending, explained)
         self._locked: set[str] = set()
 
     def _look_at(self, org_id: UUID) -> None:
@@ -200,15 +214,15 @@ class PostgresTransaction(PostgresSnapshot):
     def _lock(self, what: str) -> None:
         """Have the lock of that name until the transaction ends."""
         if what not in self._locked:
-            self.waits_for = what
-            self._rows(_LOCK, what)
-            self.waits_for = None
+            with self._explained(what):
+                self._connection.execute(_LOCK.encode(), [what])
             self._locked.add(what)
 
     def _write(self, query: str, *values: Any) -> int:
         """How many rows were written."""
         self.wrote = True
-        return self._connection.execute(query.encode(), values).rowcount
+        with self._explained(""):
+            return self._connection.execute(query.encode(), values).rowcount
 
     def set_org_id(self, org_id: UUID) -> None:
         self._lock("settings")
@@ -225,7 +239,8 @@ class PostgresTransaction(PostgresSnapshot):
             raise InputError("this store was opened with its requests in files elsewhere; add to those, or open it without them")
         self._lock(f"requests {self._own or ''}")
         self.wrote = True
-        return Arrivals(self._connection, on_conflict).add(batches, org_id, self._own)
+        with self._explained(""):
+            return Arrivals(self._connection, on_conflict).add(batches, org_id, self._own)
 
     def add_plan(self, run: PlanRun) -> None:
         self._look_at(run.org_id)
@@ -240,7 +255,7 @@ class PostgresTransaction(PostgresSnapshot):
             return None
         if run.status == "projected":
             landed = tuple(routes)
-            replaced = self._named(run.org_id, [route.name for route in landed])
+            replaced = replaced_by(self.live_routes(run.org_id), landed)
             result = run.result.model_copy(update={"proposed_routes": landed})
             self._change(
                 "UPDATE ttplan.plan_runs SET status = 'applied', applied_at = %s, replaced = %s, result = coalesce(%s, result) "
@@ -250,6 +265,10 @@ class PostgresTransaction(PostgresSnapshot):
                 write_exact([live.model_dump() for live in replaced]),
                 None if landed == run.result.proposed_routes else write_exact(result),
             )
+            names = {route.name for route in landed}
+            for one in replaced:
+                if one.route.name not in names:  # renamed; those of the same names are replaced where they are
+                    self._write("DELETE FROM ttplan.routes WHERE org_id = %s AND name = %s", run.org_id, one.route.name)
             for route in landed:
                 self._put(run.org_id, LiveRoute(route=route, plan_id=plan_id, applied_at=applied_at))
         return run.status
@@ -278,11 +297,6 @@ class PostgresTransaction(PostgresSnapshot):
         self._write("DELETE FROM ttplan.routes WHERE org_id = %s", org_id)
         for live in routes:
             self._put(org_id, live)
-
-    def _named(self, org_id: UUID, names: list[str]) -> list[LiveRoute]:
-        """The live routes of those names, in the order of the names."""
-        live = {one.route.name: one for one in self.live_routes(org_id)}
-        return [live[name] for name in names if name in live]
 
     def _put(self, org_id: UUID, live: LiveRoute) -> None:
         """Make a route live, in place of the one of its name."""

@@ -176,7 +176,8 @@ class Transaction(Snapshot, Protocol):
         """The plan's status until now, None where there is no such plan.
 
         If and only if it was `projected`, the plan is `applied` now, `applied_at` is set and the routes are live, each in
-        place of the live one of the same name. The row keeps `routes`, and the live ones that they replaced.
+        place of the live one of the same name, and of what it was under another name until now: exactly those of
+        `ttplan.model.renames.replaced_by` are live no more. The row keeps `routes`, and those that they replaced.
         """
 
     def mark_reverted(self, plan_id: UUID, reverted_at: datetime, restored: Iterable[LiveRoute]) -> Status | None:

@@ -72,14 +72,18 @@ HISTORY = {
     "event": "string",
     "plan_id": "string",
     "plan": "string",
+    "name": "string",
     "live": "boolean",
+    "renamed_to": "string",
     "priority": "Int64",
     "enabled": "boolean",
     "target_model": "string",
     "conditions": "string",
     "seq": "Int64",
 }
-"""Columns of `Workspace.route_history`: what is live since each moment, which entry says so, and which plan did it."""
+"""Columns of `Workspace.route_history`: what is live since each moment, which entry says so, and which plan did it.
+
+`name` is the route's name then. Where nothing is live under it any more since the route got another one, that is `renamed_to`."""
 REQUESTS = {
     "id": "string",
     "ts": MOMENT,
@@ -162,6 +166,7 @@ MEANINGS = {
     "provider": "who served the model",
     "requests": "requests in the window, or in this part of it",
     "rerouted": "of them, those that a route takes",
+    "renamed_to": "the name that the route has since, where it was renamed",
     "reverted_at": "when the plan was reverted",
     "route": "the route that takes them; empty: none does",
     "route_id": "the route's id",

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from ttplan.cards.words import cut, html, plain, wrapped
+from ttplan.cards.words import cut, escape, plain, wrap
 from ttplan.model.errors import InputError
 from ttplan.views.columns import EXACT, EXACT_DIGITS, NUMBER
 
@@ -65,23 +65,23 @@ def _values(rows: Sequence[Mapping[str, Any]], name: str, kind: object) -> list[
 def view_text(frame: pd.DataFrame) -> str:
     """A frame as text in 80 columns; wide ones are cut into parts, one below the other."""
     title, notes = frame.attrs.get("title", ""), frame.attrs.get("notes", ())
-    lines = [*wrapped(f"{title}{_count(frame)}"), ""] if title else []
+    lines = [*wrap(f"{title}{_count(frame)}"), ""] if title else []
     if len(frame):
         shown = _shown(frame, lambda text: cut(text, _WIDEST))
         with pd.option_context("display.unicode.east_asian_width", True):
             lines.append(pd.DataFrame(shown).to_string(index=False, line_width=80, max_colwidth=_WIDEST + 2))
     for note in notes:
-        lines += wrapped(note, "  ! ", "    ")
+        lines += wrap(note, initial_indent="  ! ", subsequent_indent="    ")
     return "\n".join(lines)
 
 
 def view_html(frame: pd.DataFrame) -> str:
     """A frame as a table, in the notebook's own colours, with everything in it as text."""
     title, notes = frame.attrs.get("title", ""), frame.attrs.get("notes", ())
-    shown = _shown(frame, html)
+    shown = _shown(frame, escape)
     right = {str(name) for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name].dtype)}
     right |= {name for name in shown if name.endswith(ENDS)}
-    heads = "".join(f'<th scope="col" {"" if name in right else _LEFT}>{html(name)}</th>' for name in shown)
+    heads = "".join(f'<th scope="col" {"" if name in right else _LEFT}>{escape(name)}</th>' for name in shown)
     cells = [list(column) for column in shown.values()]
     body = "".join(
         "<tr>"
@@ -89,8 +89,8 @@ def view_html(frame: pd.DataFrame) -> str:
         + "</tr>"
         for n in range(len(cells[0]) if cells else 0)
     )
-    caption = f"<caption {_LEFT}><strong>{html(title)}</strong>{html(_count(frame))}</caption>" if title else ""
-    below = "".join(f"<li>{html(note)}</li>" for note in notes)
+    caption = f"<caption {_LEFT}><strong>{escape(title)}</strong>{escape(_count(frame))}</caption>" if title else ""
+    below = "".join(f"<li>{escape(note)}</li>" for note in notes)
     return (
         '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="table">'
         f'<table style="margin:0.5em 0">{caption}<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'

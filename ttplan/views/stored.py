@@ -63,7 +63,9 @@ def history_view(turns: Sequence[Turn], name: str) -> View:
             "event": turn.event,
             "plan_id": str(turn.plan_id),
             "plan": turn.plan_name,
+            "name": turn.name,
             "live": turn.live is not None,
+            "renamed_to": turn.renamed_to,
             **({} if turn.live is None else _route(turn.live)),
             "seq": turn.seq,
         }
