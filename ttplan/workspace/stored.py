@@ -48,6 +48,18 @@ class StoredVerbs(Wiring):
 
         return routes_frame(self.live_routes() if at is None else routes_at(self.store, at))
 
+    def routes_yaml(self, *, at: datetime | None = None) -> str:
+        """The live routes, or those of a moment, as a plan file with their ids: to edit, rename in, and `plan` with.
+
+        Raises what `routes` does, and InputError for a bound in USD with more digits than a number in YAML keeps.
+        """
+        from ttplan.operations.history import routes_at
+        from ttplan.plan_file import plan_yaml
+
+        live = self.live_routes() if at is None else routes_at(self.store, at)
+        heading = "A route is known by its id: keep that, and change the name, to rename it. A new route needs no id."
+        return plan_yaml([one.route for one in live], heading=heading)
+
     def route_history(self, name: str) -> pd.DataFrame:
         """What became of the route of that name, oldest first, from plan rows and chain alone; columns `ttplan.views.HISTORY`.
 
