@@ -9,7 +9,8 @@ demo: $(READY)
 	$(BIN)/ttplan demo
 
 test: $(READY)
-	$(BIN)/pytest -m "" -n auto --dist worksteal
+	$(BIN)/pytest -m "not browser" -n auto --dist worksteal
+	$(BIN)/pytest -m browser tests/browser
 	$(BIN)/pytest -p nbval -m "" --nbval --nbval-current-env --nbval-cell-timeout 120 notebooks
 
 lint: $(READY)

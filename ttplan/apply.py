@@ -24,6 +24,7 @@ from ttplan.model.audit import Actor, AuditEntry, TipAnchor
 from ttplan.model.errors import (
     ApplyError,
     AuditError,
+    Cancelled,
     InvalidState,
     PlanNotFound,
     PolicyBlocked,
@@ -117,7 +118,7 @@ class StoreChain:
         try:
             with self.store.read() as snapshot:
                 stored = next(iter(snapshot.entries(entry.org_id, since=entry.seq)), None)
-        except StoreError as error:  # which by itself would mean that nothing was written
+        except (StoreError, Cancelled) as error:  # which by itself would mean that nothing was written
             raise AuditError(
                 f"entry {entry.seq} was committed, but could not be read back, so its tip was not published. Do not do it again; "
                 f"run `ttplan verify` once the store can be opened. Reading it: {error}",

@@ -18,11 +18,19 @@ from rich.progress import (
 )
 
 Report = Callable[[str, float], None]
+Counted = Callable[[int, int | None], None]
+"""Told how much is done so far, of how much (None: not known). What it raises ends the work."""
 
 
 @contextmanager
-def counting(what: str, total: int | None, show: bool | None) -> Iterator[Callable[[int], None] | None]:
-    """A function that is told how much is done so far; None where no bar is shown. `show` of None asks the console."""
+def counting(what: str, total: int | None, show: bool | Counted | None) -> Iterator[Callable[[int], None] | None]:
+    """A function that is told how much is done so far; None where no bar is shown. `show` of None asks the console.
+
+    Where `show` is a function, it is told instead of a bar.
+    """
+    if callable(show):
+        yield lambda done: show(done, total)
+        return
     console = _console(show)
     if console is None:
         yield None

@@ -11,6 +11,7 @@ from ttplan.cli.commands import DEFAULT_STORE, JsonOption, KeyOption, StoreOptio
 from ttplan.cli.show import show_json
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import InputError, ProofError
+from ttplan.urls import is_url
 
 if TYPE_CHECKING:
     from ttplan.audit.collect import ChainHashes
@@ -23,8 +24,14 @@ ChainOption = Annotated[Path | None, typer.Option("--chain", help="An exported c
 
 @app.command()
 def verify(
-    source: Annotated[Path, typer.Argument(help="A store, or a chain exported as JSON lines.", show_default=False)],
+    source: Annotated[str, typer.Argument(help="A store, or a chain exported as JSON lines.", show_default=False)],
     key_hex: KeyHexOption = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since", help="A trusted entry, <seq>:<hash>: check only what follows; --key-hex is the key that signs there."
+        ),
+    ] = None,
     anchor: Annotated[str | None, typer.Option(help="Where the chain has to end: <seq>:<hash>.")] = None,
     through: Annotated[
         list[str] | None, typer.Option("--through", help="An entry that the chain has to have: <seq>:<hash>; may be repeated.")
@@ -46,6 +53,12 @@ def verify(
     evidence: Annotated[
         Path | None, typer.Option("--evidence", help="Where to write the evidence, if the chain has two entries for one place.")
     ] = None,
+    resume: Annotated[
+        Path | None, typer.Option("--resume", help="Keep in this file how far it has come, and go on from there where it is.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write the report as a page, too; there must be no such file yet.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Verify an audit chain. Exits 0 verified, 1 broken, 4 only consistent with its own key, 2 bad input."""
@@ -54,22 +67,28 @@ def verify(
 
     if signatures not in ("all", "tip"):
         raise InputError(f"--signatures is {signatures!r}; expected all or tip")
+    if html is not None and html.exists():
+        raise InputError(f"{html} exists already; choose another path for the report")
     if checkpoint is None and (policy is not None or log is not None):
         raise InputError("--policy and --log are for a checkpoint; give it, too (--checkpoint)")
     passed = [TipAnchor.parse(text) for text in through or []]
     passed += [] if anchors is None else [kept.anchor for kept in read_anchors(anchors)]
     options: dict[str, Any] = {
         "public_key": key_hex,
+        "since": since,
         "anchor": anchor,
         "passes_through": passed,
         "distrust_after": None if distrust_after is None else TipAnchor.parse(distrust_after),
         "signatures": signatures,
         "on_fork": None if evidence is None else lambda data: _keep(evidence, data),
+        "resume": resume,
     }
     report = verify_file(source, **options) if is_export(source) else open_store(source).verify(**options)
     if checkpoint is not None and report.first_bad is None:
         sealed = _sealed(source, key_hex, checkpoint, policy, log)
         report = report.model_copy(update={"checks": (*report.checks, sealed)})
+    if html is not None:
+        _keep(html, report.page(source.name).encode())
     if json:
         show_json(report.model_dump(mode="json"))
     else:
@@ -77,17 +96,17 @@ def verify(
     raise typer.Exit(report.exit_code)
 
 
-def _sealed(source: Path, key_hex: str | None, checkpoint: Path, policy: Path | None, log: str | None) -> str:
+def _sealed(source: str, key_hex: str | None, checkpoint: Path, policy: Path | None, log: str | None) -> str:
     from ttplan.audit.tlog import check_covers
     from ttplan.operations.witnessing import read_checkpoint_file, seal_check
 
     found = read_checkpoint_file(checkpoint)
     words = seal_check(found, policy=policy, log=log)
-    check_covers(found, collected(source, source if is_export(source) else None, key_hex).hashes)
+    check_covers(found, collected(source, Path(source) if is_export(source) else None, key_hex).hashes)
     return f"that the chain begins with {words}"
 
 
-def collected(store: Path, chain: Path | None, key_hex: str | None) -> ChainHashes:
+def collected(store: str, chain: Path | None, key_hex: str | None) -> ChainHashes:
     """The hashes of the chain in a file, where one is given, else of a store's."""
     from ttplan.chain_file import collect_file
 
@@ -101,12 +120,14 @@ def _keep(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def is_export(source: Path) -> bool:
+def is_export(source: str) -> bool:
     """Whether a file is a chain as JSON lines, by its name or its first character; a DuckDB file begins with neither."""
-    if source.suffix in (".jsonl", ".ndjson", ".json"):
+    if is_url(source):
+        return False
+    if Path(source).suffix in (".jsonl", ".ndjson", ".json"):
         return True
     try:
-        with source.open("rb") as file:
+        with open(source, "rb") as file:
             return file.read(64).lstrip()[:1] == b"{"
     except OSError:
         return False

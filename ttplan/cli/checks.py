@@ -11,6 +11,7 @@ import typer
 from ttplan.cli.commands import DEFAULT_STORE, JsonOption, PricesOption, StoreOption, app, moment, open_store
 from ttplan.cli.show import show_json
 from ttplan.model.errors import InputError
+from ttplan.urls import is_url
 
 _DUCKDB = b"DUCK"
 
@@ -43,7 +44,7 @@ def prices_(
 @app.command()
 def check(
     sources: Annotated[
-        list[Path] | None, typer.Argument(help="A store, or log files; otherwise --store.", show_default=False)
+        list[str] | None, typer.Argument(help="A store, or log files; otherwise --store.", show_default=False)
     ] = None,
     store: StoreOption = DEFAULT_STORE,
     format: Annotated[str | None, typer.Option(help="The files' format, where it cannot be seen.")] = None,
@@ -74,10 +75,12 @@ def check(
     raise typer.Exit(0 if found.healthy else 1)
 
 
-def _is_store(path: Path) -> bool:
-    """Whether a file is a DuckDB database, by its first bytes."""
+def _is_store(path: str) -> bool:
+    """Whether it is a database: on a server, or a DuckDB file, by its first bytes."""
+    if is_url(path):
+        return True
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             return file.read(12)[8:] == _DUCKDB
     except OSError:
         return False

@@ -27,16 +27,18 @@ app = typer.Typer(
     add_completion=False,
 )
 
-StoreOption = Annotated[Path, typer.Option("--store", envvar="TTPLAN_STORE", help="The store: one DuckDB file.")]
+StoreOption = Annotated[
+    str, typer.Option("--store", envvar="TTPLAN_STORE", help="The store: a DuckDB file, or a database: postgresql://…")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 KeyOption = Annotated[Path | None, typer.Option("--key-file", help="The signing key (PEM); otherwise the one beside the store.")]
 PricesOption = Annotated[Path | None, typer.Option(help="Prices of your own, over the catalogue's: a YAML file.")]
 StartOption = Annotated[str | None, typer.Option(help="The window's first moment, such as 2026-05-01T00:00:00Z.")]
 EndOption = Annotated[str | None, typer.Option(help="The first moment after the window.")]
-DEFAULT_STORE = Path("ttplan.duckdb")
+DEFAULT_STORE = "ttplan.duckdb"
 
 
-def open_store(store: Path, *, create: bool = False, key_file: Path | None = None, org_id: str | None = None) -> Workspace:
+def open_store(store: str | Path, *, create: bool = False, key_file: Path | None = None, org_id: str | None = None) -> Workspace:
     """The workspace of `--store`."""
     from ttplan.opening import open_workspace
 
@@ -257,24 +259,33 @@ def show(plan_id: PlanArgument, store: StoreOption = DEFAULT_STORE, json: JsonOp
 
 
 @app.command()
-def savings(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
-    """Show what each plan and each of its routes saves."""
-    frame = open_store(store).savings()
+def savings(
+    store: StoreOption = DEFAULT_STORE,
+    by: Annotated[
+        list[str] | None, typer.Option("--by", help="route, tag, model, target_model or day; may be given several times.")
+    ] = None,
+    plan: Annotated[str | None, typer.Option("--plan", help="Of this plan only: its id, or the first digits of it.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Show what each plan saves, or each part of it."""
+    frame = open_store(store).savings(by or "plan", plan=plan)
     if json:
         show_json(frame_json(frame))
         return
     frame["saves USD"], frame["95 % interval"] = frame["savings_usd"], _interval(frame)
     frame["less than paid"] = frame["change_vs_actual_usd"]
-    columns = ["name", "route", "requests", "saves USD", "95 % interval", "less than paid"]
+    columns = ["name", *(by or ()), "requests", "saves USD", "95 % interval", "less than paid"]
     show_frame(
         frame, title="savings (USD per window, 95 % interval)", columns=columns, empty="no plans yet: make one with `ttplan plan`"
     )
+    for note in frame.attrs["notes"]:
+        print(note)
 
 
 @app.command()
 def demo(
     store: Annotated[
-        Path | None, typer.Option("--store", help="Where to keep the demo's store; otherwise it is thrown away.")
+        str | None, typer.Option("--store", help="Where to keep the demo's store: a new file, or postgresql://…; else nowhere.")
     ] = None,
     json: JsonOption = False,
 ) -> None:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from contextlib import nullcontext, redirect_stdout
 from io import StringIO
 from pathlib import Path
 
+from ttplan.audit.keys import ensure_key, key_from_env, passphrase_from_env
+from ttplan.audit.signer import signer_from_env
 from ttplan.chain_file import verify_file
 from ttplan.cli.show import show_json
 from ttplan.model.audit import System
 from ttplan.model.errors import ChainError, InputError
 from ttplan.opening import open_workspace
+from ttplan.urls import is_url
+from ttplan.workspace import Workspace
 
+DEMO_KEY = Path("ttplan-demo.key.pem")
+"""The key of a demo in a database, in the folder where it is told."""
 SAMPLE = Path(__file__).parent.parent / "sample"
 _IN_CHECKOUT = Path(__file__).parent.parent.parent / "data"
 
@@ -25,19 +32,35 @@ def sample_file(name: str) -> Path:
     raise InputError(f"the sample data ({name}) is not there; install ttplan again")
 
 
-def tell(store: Path | None, json: bool) -> None:
+def tell(store: str | None, json: bool) -> None:
     """Import, plan, apply, verify, and find a tampering. Raises ChainError where the tampering is not found."""
-    if store is not None and store.exists():
+    if store is not None and not is_url(store) and Path(store).exists():
         raise InputError(f"{store} exists already; the demo wants a new store, or none at all")
     with tempfile.TemporaryDirectory(prefix="ttplan-demo-") as folder:
         with redirect_stdout(StringIO()) if json else nullcontext():
-            facts = _story(store or Path(folder) / "demo.duckdb", Path(folder))
+            facts = _story(_opened(store or str(Path(folder) / "demo.duckdb")), Path(folder))
         if json:
             show_json(facts)
 
 
-def _story(store: Path, folder: Path) -> dict[str, object]:
-    workspace = open_workspace(store)
+def _opened(store: str) -> Workspace:
+    """The demo's workspace, in a store that holds nothing yet."""
+    if not is_url(store):
+        return open_workspace(store)
+    key = key_from_env(os.environ) or signer_from_env(os.environ)
+    if key is None:  # there is no file beside a store on a server
+        ensure_key(DEMO_KEY, passphrase=passphrase_from_env(os.environ))
+        print(f"The key that signs is in {DEMO_KEY}")
+    workspace = open_workspace(store, key=key, key_file=None if key else DEMO_KEY)
+    with workspace.store.read() as snapshot:
+        if snapshot.request_count() or workspace.plan_runs():
+            raise InputError(
+                "the store is not empty; the demo wants one that holds nothing, such as an organisation of its own: ?org=UUID"
+            )
+    return workspace
+
+
+def _story(workspace: Workspace, folder: Path) -> dict[str, object]:
     _step("1", "Import an hour of LLM requests (Azure's public trace, with models and costs assigned by a rule)")
     report = workspace.import_logs(sample_file("requests.parquet"))
     print(report)

@@ -7,12 +7,12 @@ import sys
 
 import typer
 
-from ttplan.cli import after, chain, checks, gateways, inspecting, keys, policy, proofs, record, tlog, trials
+from ttplan.cli import after, chain, checks, databases, gateways, inspecting, keys, policy, proofs, record, tlog, trials
 from ttplan.cli.commands import app
 from ttplan.model.errors import TtplanError
 
 DEBUG = "TTPLAN_DEBUG"
-COMMANDS = (after, policy, gateways, record, checks, inspecting, chain, proofs, keys, tlog, trials)
+COMMANDS = (after, policy, gateways, record, checks, inspecting, chain, databases, proofs, keys, tlog, trials)
 """Modules that add commands to the app when they are imported."""
 
 

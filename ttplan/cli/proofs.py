@@ -58,7 +58,7 @@ def verify_proof(
 
     if (hash is None) is (chain is None):
         raise InputError("of which entry? Give its hash (--hash), or the chain that it is in (--chain)")
-    hashes = None if chain is None else collected(chain, chain, key_hex).hashes
+    hashes = None if chain is None else collected(str(chain), chain, key_hex).hashes
     found = check_proof_file(file, entry_hash=hash, hashes=hashes, root=root, policy=policy, log=log)
     if json:
         show_json(found._asdict())

@@ -13,6 +13,8 @@ from ttplan.cli.chain import ChainOption, KeyHexOption, collected
 from ttplan.cli.commands import DEFAULT_STORE, JsonOption, KeyOption, StoreOption, app, open_store
 from ttplan.cli.proofs import OutputOption
 from ttplan.cli.show import show_json
+from ttplan.model.errors import InputError
+from ttplan.urls import is_url
 
 if TYPE_CHECKING:
     from ttplan.audit.note import Seal
@@ -158,11 +160,13 @@ def _show_seals(seals: list[Seal], checkpoint: Path, json: bool) -> None:
         print(f"cosigned by {seal.key.name}{when}; added to {checkpoint}")
 
 
-def _log_key_file(store: Path, log_key: Path | None) -> Path:
-    return log_key or store.with_name(store.name + ".log-key.pem")
+def _log_key_file(store: str, log_key: Path | None) -> Path:
+    if log_key is None and is_url(store):
+        raise InputError("there is no file beside a store on a server; say where the log's own key is (--log-key)")
+    return log_key or Path(f"{store}.log-key.pem")
 
 
-def _log_key(store: Path, log_key: Path | None) -> Signer:
+def _log_key(store: str, log_key: Path | None) -> Signer:
     return _key_in(_log_key_file(store, log_key))
 
 

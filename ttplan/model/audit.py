@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Literal, NamedTuple, Self
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from ttplan.model.errors import InputError
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
+_NAMES = uuid5(UUID(int=0), "ttplan user")
+_UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 class User(BaseModel):
@@ -22,6 +24,20 @@ class User(BaseModel):
 
     def __init__(self, user_id: UUID | str, **data: Any) -> None:
         super().__init__(user_id=user_id, **data)
+
+    @classmethod
+    def named(cls, name: str) -> Self:
+        """The person of that name: an id (a UUID) as it is, and for anything else, such as an e-mail address, one made of it.
+
+        The same name gives the same id everywhere, however it is capitalised or spaced: UUIDv5 in a namespace of ours. A chain
+        then bears no names, but whoever guesses one can tell. Raises InputError for a name that is none.
+        """
+        said = " ".join(name.split())
+        if not said:
+            raise InputError("nobody is named; expected a name, such as an e-mail address, or a user id (a UUID)")
+        if re.fullmatch(_UUID, said.lower(), re.ASCII):
+            return cls(UUID(said))
+        return cls(uuid5(_NAMES, said.casefold()))
 
 
 class ApiKey(BaseModel):

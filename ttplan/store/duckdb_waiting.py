@@ -11,6 +11,8 @@ from pathlib import Path
 import duckdb
 
 from ttplan.model.errors import StoreError, StoreLocked
+from ttplan.patience import tell_waiting
+from ttplan.store.duckdb_engine import LOCKED
 from ttplan.store.turns import Queue
 
 # What DuckDB says where a file is no store, or cannot be had, and what that means here.
@@ -28,11 +30,12 @@ _HOLDER = re.compile(r"held in (.+?) \(PID (\d+)\)")
 def waiting_for(path: Path, lock_timeout: float, connect: Callable[[], duckdb.DuckDBPyConnection]) -> duckdb.DuckDBPyConnection:
     """What `connect` opens, in UTC, once no other process has the file; who came first is next.
 
-    Raises StoreLocked and StoreError.
+    Raises StoreLocked and StoreError, and what whoever is told of the wait raises to end it.
     """
     started = time.monotonic()
     pause = 0.002
     queue = Queue(path)
+    holder = "another process"
     try:
         while True:
             late = time.monotonic() - started >= lock_timeout
@@ -45,10 +48,12 @@ def waiting_for(path: Path, lock_timeout: float, connect: Callable[[], duckdb.Du
                 except duckdb.Error as error:
                     waited = time.monotonic() - started
                     reason = str(error).splitlines()[0]
-                    if "Could not set lock" not in reason:
+                    if LOCKED not in reason:
                         raise _cannot_open(path, reason) from error
                     if late or waited >= lock_timeout:
                         raise _locked(path, reason, waited) from error
+                    holder = _holder(reason)
+            tell_waiting(holder)
             queue.enter()
             # Jittered, so that waiting processes do not meet again at every try.
             time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - not for secrets
@@ -65,6 +70,9 @@ def _cannot_open(path: Path, reason: str) -> StoreError:
 
 
 def _locked(path: Path, reason: str, waited: float) -> StoreLocked:
-    holder = _HOLDER.search(reason)
-    who = "another process" if holder is None else f"process {holder[2]} ({holder[1]})"
-    return StoreLocked(f"{path} is in use by {who}; waited {waited:.1f} s for it. Close it there, or try again")
+    return StoreLocked(f"{path} is in use by {_holder(reason)}; waited {waited:.1f} s for it. Close it there, or try again")
+
+
+def _holder(reason: str) -> str:
+    found = _HOLDER.search(reason)
+    return "another process" if found is None else f"process {found[2]} ({found[1]})"

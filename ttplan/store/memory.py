@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -21,7 +23,18 @@ from ttplan.model.quality import QualityResult
 from ttplan.model.reconciliation import Reconciliation
 from ttplan.model.renames import replaced_by
 from ttplan.model.route import ProposedRoute
-from ttplan.store.protocol import EXAMPLES, AddedRequests, Conflict, ConflictKind, Conflicts, OnConflict, refuse
+from ttplan.store.figures import figures_of, schema
+from ttplan.store.protocol import (
+    EXAMPLES,
+    AddedRequests,
+    Conflict,
+    ConflictKind,
+    Conflicts,
+    OnConflict,
+    WhichEntries,
+    WhichPlans,
+    refuse,
+)
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -69,6 +82,13 @@ class MemorySnapshot:
         own = (run for run in self._state.plans.values() if run.org_id == org_id)
         return sorted(own, key=lambda run: (run.created_at, run.plan_id))
 
+    def plan_figures(self, org_id: UUID, which: WhichPlans) -> pa.Table:
+        import pyarrow as pa
+
+        found = [run for run in self.plans(org_id) if _is_asked_for(run, which)]
+        newest = found if which.limit is None else found[max(0, len(found) - which.limit) :]
+        return pa.Table.from_pylist([figures_of(run) for run in newest], schema=schema())
+
     def live_routes(self, org_id: UUID) -> list[LiveRoute]:
         own = (live for (org, _), live in self._state.routes.items() if org == org_id)
         return sorted(own, key=lambda live: (-live.route.priority, live.route.id))
@@ -85,6 +105,10 @@ class MemorySnapshot:
 
     def entries(self, org_id: UUID, *, since: int = 0) -> Iterator[Record]:
         return (record for record in self._state.chains.get(org_id, ()) if record.seq >= since)
+
+    def find_entries(self, org_id: UUID, which: WhichEntries) -> list[Record]:
+        found = (record for record in self.entries(org_id, since=which.after + 1) if _entry_is_asked_for(record, which))
+        return list(islice(found, which.limit))
 
     def reconciliations(self, org_id: UUID) -> list[Reconciliation]:
         own = (found for org, found in self._state.reconciliations if org == org_id)
@@ -294,6 +318,27 @@ class MemoryStore:
         """The live routes that a plan put there, by precedence."""
         live = (live for live in self._state.routes.values() if live.plan_id == plan_id)
         return [one.route for one in sorted(live, key=lambda one: (-one.route.priority, one.route.id))]
+
+
+def _is_asked_for(run: PlanRun, which: WhichPlans) -> bool:
+    return (
+        (which.plan_id is None or run.plan_id == which.plan_id)
+        and (which.status is None or run.status == which.status)
+        and (which.name is None or which.name in run.name)
+        and (which.since is None or run.created_at >= which.since)
+        and (which.until is None or run.created_at < which.until)
+    )
+
+
+def _entry_is_asked_for(record: Record, which: WhichEntries) -> bool:
+    body = json.loads(record.body)
+    at = datetime.fromisoformat(body["timestamp"])
+    return (
+        (which.event is None or body["event"] == which.event)
+        and (which.plan_id is None or body["payload"].get("plan_id") == str(which.plan_id))
+        and (which.since is None or at >= which.since)
+        and (which.until is None or at < which.until)
+    )
 
 
 def _difference(row: dict[str, Any], other: dict[str, Any]) -> str | None:

@@ -70,12 +70,12 @@ def roles_sql() -> str:
 def check_schema(connection: Connection, shown: str) -> None:
     """Raise StoreError where the schema is not the current one, or somebody else's."""
     if not _has_schema(connection):
-        raise StoreError(f"{shown} holds no store yet; its owner makes one with `ttplan migrate --store {shown}`")
+        raise StoreError(f"{shown} holds no store yet; its owner makes one with `ttplan migrate --store URL`")
     missing = _missing(connection, shown)
     if missing:
         raise StoreError(
             f"{shown} has an older schema, without {missing[0].name}; its owner brings it forward with "
-            f"`ttplan migrate --store {shown}`"
+            "`ttplan migrate --store URL`"
         )
 
 

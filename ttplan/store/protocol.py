@@ -21,6 +21,31 @@ if TYPE_CHECKING:  # `ttplan.apply` imports this module and must do without them
     import pyarrow as pa
 
 
+class WhichPlans(NamedTuple):
+    """Which plans: those of which all holds that is set. `name` is a part of its name, as it is spelt; `since` (inclusive) and
+    `until` (exclusive) bound when a plan was made; `limit` keeps the newest."""
+
+    plan_id: UUID | None = None
+    status: Status | None = None
+    name: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    limit: int | None = None
+
+
+class WhichEntries(NamedTuple):
+    """Which entries of a chain: those of which all holds that is set. `plan_id` is what the payload says under that name; `since`
+    (inclusive) and `until` (exclusive) bound the entry's own time; `after` is the seq before the first; `limit` keeps the first.
+    """
+
+    event: str | None = None
+    plan_id: UUID | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    after: int = -1
+    limit: int | None = None
+
+
 EXAMPLES = 3
 OnConflict = Literal["refuse", "skip"]
 ConflictKind = Literal["repeated", "repeated differently", "changed"]
@@ -90,6 +115,12 @@ class Snapshot(Protocol):
     def plans(self, org_id: UUID) -> list[PlanRun]:
         """All plans of an organisation, oldest first (ties by id)."""
 
+    def plan_figures(self, org_id: UUID, which: WhichPlans) -> pa.Table:
+        """What plans come to, oldest first (ties by id), a row a plan, of the schema `ttplan.store.figures.schema()`.
+
+        Of a failed plan all figures are null. StoreError where a plan's row is none any more.
+        """
+
     def live_routes(self, org_id: UUID) -> list[LiveRoute]:
         """The routes that are live, by priority, highest first, ties by route id. StoreError where a row is no route any more."""
 
@@ -104,6 +135,9 @@ class Snapshot(Protocol):
 
     def entries(self, org_id: UUID, *, since: int = 0) -> Iterator[Record]:
         """The chain's entries from seq `since` on, in the order in which they are stored, streamed."""
+
+    def find_entries(self, org_id: UUID, which: WhichEntries) -> list[Record]:
+        """The chain's entries that are asked for, by seq."""
 
     def reconciliations(self, org_id: UUID) -> list[Reconciliation]:
         """What plans of an organisation were found to be worth, oldest first."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from ttplan.workspace.chain import ChainVerbs
 from ttplan.workspace.gateways import GatewayVerbs
 from ttplan.workspace.live import LiveVerbs
+from ttplan.workspace.panels import PanelVerbs
 from ttplan.workspace.plans import PlanVerbs
 from ttplan.workspace.policy import PolicyVerbs
 from ttplan.workspace.record import RecordVerbs
@@ -18,5 +19,5 @@ from ttplan.workspace.wiring import PathLike
 __all__ = ["PathLike", "Workspace"]
 
 
-class Workspace(RequestVerbs, PlanVerbs, PolicyVerbs, LiveVerbs, GatewayVerbs, RecordVerbs, StoredVerbs, ChainVerbs):
+class Workspace(PanelVerbs, RequestVerbs, PlanVerbs, PolicyVerbs, LiveVerbs, GatewayVerbs, RecordVerbs, StoredVerbs, ChainVerbs):
     """A store with its key: import logs, plan, apply, look, verify. Made by `ttplan.open`."""

@@ -9,7 +9,8 @@ from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.report import ChainReport
 from ttplan.audit.rotation import keys_of
 from ttplan.audit.verify import Strength
-from ttplan.model.audit import TipAnchor
+from ttplan.model.audit import Record, TipAnchor
+from ttplan.progress import Counted
 from ttplan.workspace.wiring import PathLike, Wiring
 
 if TYPE_CHECKING:
@@ -23,17 +24,20 @@ class ChainVerbs(Wiring):
         self,
         *,
         public_key: str | VerifyingKey | None = None,
+        since: str | TipAnchor | None = None,
         anchor: str | TipAnchor | None = None,
         passes_through: Iterable[TipAnchor] = (),
         distrust_after: TipAnchor | None = None,
         signatures: Strength = "all",
-        progress: bool | None = None,
+        progress: bool | Counted | None = None,
         on_fork: Callable[[bytes], None] | None = None,
+        resume: PathLike | None = None,
     ) -> ChainReport:
         """Verify the audit chain and report the first bad entry.
 
         With `public_key` from elsewhere the verdict is "verified"; without one, the workspace's own key is used, and the chain is
-        only "consistent with its own key". The rest is as in `ttplan.verify_file`.
+        only "consistent with its own key". `progress` of None shows a bar to a person; a function is told how many entries are
+        done, of how many, and may raise to end it. The rest is as in `ttplan.verify_file`.
         """
         from ttplan.operations.chain import verify_store
 
@@ -43,13 +47,21 @@ class ChainVerbs(Wiring):
             key,
             key_source=source,
             own_key=public_key is None,
+            since=since,
             anchor=anchor,
             passes_through=passes_through,
             distrust_after=distrust_after,
             signatures=signatures,
             progress=progress,
             on_fork=on_fork,
+            resume=resume,
         )
+
+    def entries(self, *, since: int = 0, limit: int = 100) -> list[Record]:
+        """At most `limit` entries of the chain from seq `since` on, as they are stored: to look at, not verified."""
+        from ttplan.operations.chain import read_entries
+
+        return read_entries(self.store, since, limit)
 
     def export_chain(
         self, path: PathLike, *, overwrite: bool = False, until: int | None = None, with_verifier: bool = False

@@ -1,0 +1,24 @@
+"""Make the panel's pictures in docs/ of screenshots: `pytest -m browser tests/browser`, look at them, then this."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+SHOTS = ROOT / "build" / "screenshots"
+PICTURES = {"stale-light.png": "panel-light.png", "applied-dark.png": "panel-dark.png"}
+COLOURS = 64
+"""Enough for a page of text, and a quarter of the bytes."""
+
+
+def main() -> None:
+    for shot, picture in PICTURES.items():
+        with Image.open(SHOTS / shot) as found:
+            found.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(ROOT / "docs" / picture, optimize=True)
+        print(f"docs/{picture}: {(ROOT / 'docs' / picture).stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""A person at the panel, in both themes: what is clicked, what the page says then, and what is stored."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import duckdb
+import pytest
+from playwright.sync_api import Locator, expect
+
+import ttplan
+from tests.browser.conftest import WAIT, Desk
+from ttplan.audit.keys import key_from_hex
+
+pytestmark = pytest.mark.browser
+HOSTILE = "<img src=x onerror=alert(1)>"
+CHEAPER = "cheaper models for short chat and code"
+HAIKU = "short chat to haiku"
+KEY = key_from_hex("11" * 32)
+PANEL_CELL = 5
+RERUN = (
+    "index => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = index; "
+    "return window.jupyterapp.commands.execute('notebook:run-cell') }"
+)
+
+
+def stored(desk: Desk) -> ttplan.Workspace:
+    """The panel's store, as another process has it."""
+    return ttplan.open(desk.store, key=KEY, create=False)
+
+
+def plan_id(desk: Desk, name: str) -> str:
+    return next(str(run.plan_id) for run in stored(desk).plan_runs() if run.name == name)
+
+
+def choose(desk: Desk, name: str) -> None:
+    """Choose a plan, and wait until it is shown."""
+    choice = desk.panel.get_by_label("Plan", exact=True)
+    expect(choice.locator("option", has_text=name)).to_have_count(1, timeout=WAIT)
+    names = [text.replace("\xa0", " ") for text in choice.locator("option").all_text_contents()]
+    choice.select_option(index=next(index for index, text in enumerate(names) if text.startswith(name)))
+    expect(desk.panel.get_by_role("group", name="plan").first).to_contain_text(name, timeout=WAIT)
+
+
+def button(desk: Desk, name: str) -> Locator:
+    return desk.panel.get_by_role("button", name=name, exact=True).locator("visible=true")
+
+
+def says(desk: Desk, state: str, text: str | re.Pattern[str] = "") -> Locator:
+    """What the panel says in a state, once it does."""
+    found = desk.panel.locator(f".tt-notice[data-state={state}]:visible").filter(has_text=text)
+    expect(found).to_be_visible(timeout=WAIT)
+    return found
+
+
+def turn_to(desk: Desk, tab: str) -> None:
+    desk.panel.get_by_role("tab", name=tab, exact=True).click()
+
+
+def test_apply_once_see_what_is_stale_and_revert(desk: Desk) -> None:
+    apply, revert = button(desk, "Apply"), button(desk, "Revert")
+    choose(desk, HOSTILE)
+    assert desk.panel.locator("img").count() == 0
+    expect(desk.panel.get_by_role("group", name="preview")).to_contain_text(HOSTILE)
+    desk.keep("hostile")
+    choose(desk, CHEAPER)
+    name = desk.panel.get_by_label("Plan's name")
+    name.fill(CHEAPER[:-1])
+    expect(desk.panel.get_by_text("To apply: type the plan's name as it is shown.")).to_be_visible()
+    expect(apply).to_be_disabled()
+    name.fill(CHEAPER)
+    expect(apply).to_be_enabled(timeout=WAIT)
+    desk.keep("ready")
+    apply.dblclick()
+    expect(says(desk, "done", "Applied")).to_contain_text("entry 0 of the chain")
+    expect(desk.panel.get_by_role("table", name="entries of the chain").locator("visible=true")).to_contain_text("plan.applied")
+    expect(revert).to_be_disabled()
+    desk.keep("applied")
+    workspace = stored(desk)
+    (entry,) = workspace.entries()
+    assert str(ttplan.User.named("ada@example.com").user_id).encode() in entry.body
+    assert workspace.get(plan_id(desk, CHEAPER)).status == "applied"
+    assert len(workspace.routes()) == 3
+
+    choose(desk, HAIKU)
+    says(desk, "stale", "route 'short chat to mini' was added by applying plan")
+    name.fill(HAIKU)
+    expect(desk.panel.get_by_text("To apply: tick that you apply a stale plan.")).to_be_visible(timeout=WAIT)
+    expect(apply).to_be_disabled()
+    desk.keep("stale")
+    desk.panel.get_by_label("apply this stale plan all the same").check()
+    expect(apply).to_be_enabled(timeout=WAIT)
+
+    turn_to(desk, "Routes")
+    expect(desk.panel.get_by_role("table", name="live routes")).to_contain_text("code completions to haiku", timeout=WAIT)
+    desk.keep("routes")
+    turn_to(desk, "Chain")
+    expect(desk.panel.get_by_text("1 to 1 of 1").locator("visible=true")).to_be_visible(timeout=WAIT)
+    desk.keep("chain")
+
+    desk.page.evaluate(RERUN, PANEL_CELL)  # the panel keeps nothing: a new one shows what is stored
+    choose(desk, CHEAPER)
+    expect(desk.panel.locator("option", has_text=CHEAPER)).to_contain_text("· applied ·")
+    name.fill(CHEAPER)
+    name.press("Tab")  # by keyboard alone: Apply cannot be pressed, so Revert is next
+    expect(revert).to_be_enabled(timeout=WAIT)
+    revert.focus()
+    desk.page.keyboard.press("Enter")
+    says(desk, "done", "Reverted")
+    desk.keep("reverted")
+    assert stored(desk).get(plan_id(desk, CHEAPER)).status == "reverted"
+    assert len(stored(desk).routes()) == 0
+
+
+def test_others_on_the_same_store(desk: Desk) -> None:
+    apply = button(desk, "Apply")
+    choose(desk, CHEAPER)
+    desk.panel.get_by_label("Plan's name").fill(CHEAPER)
+    expect(apply).to_be_enabled(timeout=WAIT)
+    other = stored(desk)
+    other.apply(plan_id(desk, HAIKU))
+    apply.click()
+    says(desk, "changed", "Other routes are live by now, so the plan is stale. Nothing was written.")
+    says(desk, "stale", "route 'short chat' was added by applying plan")
+    desk.keep("changed")
+    assert [run.status for run in other.plan_runs()] == ["projected", "applied", "projected"]
+    with duckdb.connect(desk.store):  # this process has the file, and the panel is in another
+        button(desk, "Refresh").click()
+        says(desk, "waiting", f"process {os.getpid()} ")
+        desk.keep("waiting")
+        button(desk, "Cancel").click()
+        says(desk, "cancelled", "nothing was written")
+        button(desk, "Refresh").click()
+        says(desk, "locked", f"in use by process {os.getpid()} ")
+        expect(desk.panel.get_by_text("Nothing is shown that could be decided on.")).to_be_visible()
+        desk.keep("locked")
+    button(desk, "Refresh").click()
+    says(desk, "stale", "route 'short chat' was added by applying plan")
+    expect(desk.panel.locator("[data-state=locked]")).to_have_count(0)
+
+
+def test_verify(desk: Desk) -> None:
+    other = stored(desk)
+    for name in (HAIKU, CHEAPER):
+        entry = other.apply(plan_id(desk, name), allow_stale=True, actor=ttplan.System())
+    turn_to(desk, "Verify")
+    key, anchor, verify = desk.panel.get_by_label("Public key"), desk.panel.get_by_label("Anchor"), button(desk, "Verify")
+    verify.click()
+    says(desk, "own-key", "Consistent with its own key")
+    desk.keep("own-key")
+    key.fill("d04ab2")
+    verify.click()
+    says(desk, "input", "64 hex digits")
+    key.fill(KEY.public_key.hex)
+    anchor.fill(f"{entry.seq}:{entry.hash}")
+    verify.click()
+    says(desk, "verified", "Verified: 2 entries, and the chain ends at its anchor")
+    desk.keep("verified")
+    anchor.fill(f"{entry.seq + 1}:{entry.hash}")
+    verify.click()
+    says(desk, "broken", "anchor")
+    desk.keep("truncated")
+    with duckdb.connect(desk.store) as forger:
+        forger.execute("UPDATE audit_entries SET body = replace(body, '41.371399', '413.71399') WHERE seq = 1")
+    anchor.fill("")
+    verify.click()
+    says(desk, "broken", "entry 1")
+    desk.keep("broken")

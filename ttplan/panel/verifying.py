@@ -1,0 +1,80 @@
+"""Verify the chain: with a key from elsewhere and an anchor where there are any, with progress, and ended on demand."""
+
+from __future__ import annotations
+
+from html import escape
+
+import ipywidgets as widgets
+
+from ttplan.audit.report import ChainReport
+from ttplan.panel.desk import Desk
+from ttplan.panel.parts import button, field, page, row, stack
+from ttplan.panel.section import Section
+from ttplan.panel.words import Notice, plain
+from ttplan.panel.work import Task
+
+
+class VerifyTab(Section):
+    """The part of the panel that verifies."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(desk)
+        self.key = field("Public key", "64 hex digits, from elsewhere than this store", width="50em")
+        self.anchor = field("Anchor", "<seq>:<hash>, if you have one", width="50em")
+        self.verify = button("Verify", "primary")
+        self.bar = widgets.IntProgress(min=0, max=1, value=0, layout={"width": "16em", "visibility": "hidden"})
+        self.count, self.report = page(), page()
+        self.count.layout.width = "auto"
+        self.box = stack(
+            page('<p class="tt-title">Without a key from elsewhere the chain can only be consistent with its own key.</p>'),
+            self.key,
+            self.anchor,
+            row(self.verify, self.cancel, self.bar, self.count),
+            self.waiting,
+            self.outcome,
+            self.report,
+        )
+        self.verify.on_click(lambda _: self.worker.start(self._do))
+        self._settle()
+
+    def _do(self, task: Task) -> None:
+        self.report.value, self.count.value = "", ""
+        self.bar.value, self.bar.layout.visibility = 0, "visible"
+        self.say(Notice("busy", "Verifying the chain"))
+
+        def progress(done: int, total: int | None) -> None:
+            task.check()
+            self.bar.max, self.bar.value = max(total or done, 1), done
+            self.count.value = f"{done:,} of {'?' if total is None else format(total, ',')} entries"
+
+        key, anchor = self.key.value.strip(), self.anchor.value.strip()
+        report = self.desk.verify(public_key=key or None, anchor=anchor or None, progress=progress)
+        self.report.value = f'<pre class="tt-report">{escape(str(report))}</pre>'
+        self.say(verdict(report))
+
+    def settle(self) -> None:
+        self.verify.disabled = self.worker.busy
+        if not self.worker.busy:
+            self.bar.layout.visibility = "hidden"
+
+
+def verdict(report: ChainReport) -> Notice:
+    """What a verification came to, and what that means for whoever asked."""
+    entries = f"{report.entries:,} {'entry' if report.entries == 1 else 'entries'}"
+    if report.first_bad is not None:
+        return Notice(
+            "broken",
+            "Broken: the chain does not verify",
+            plain(report.first_bad.message, 400),
+            "Rely on nothing from that entry on; keep this file as it is, and compare it with an exported chain or a backup.",
+        )
+    if report.verdict == "verified" and report.anchor is None:
+        return Notice("verified", f"Verified: {entries}", "", "Give an anchor, too, to know that none is missing at the end.")
+    if report.verdict == "verified":
+        return Notice("verified", f"Verified: {entries}, and the chain ends at its anchor")
+    return Notice(
+        "own-key",
+        f"Consistent with its own key, which proves little: {entries}",
+        "Whoever forges a chain can bring a key along.",
+        "Give the public key that you have from elsewhere.",
+    )

@@ -1,0 +1,131 @@
+"""Work in a thread, so that the kernel stays free: one at a time, told while it waits, and cancelled on demand."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+import weakref
+from collections.abc import Callable
+
+from ttplan.model.errors import Cancelled
+from ttplan.patience import told_of_waiting
+
+Work = Callable[["Task"], None]
+_END = 5.0
+"""Seconds that the end of the process waits for work."""
+NOTICED = 0.4
+"""Seconds of waiting that nobody has to be told of."""
+
+
+class Task:
+    """Work under way."""
+
+    def __init__(self) -> None:
+        self._stopped = threading.Event()
+        self._waits_since: float | None = None
+
+    def cancel(self) -> None:
+        """Have the work end at the next moment at which it can."""
+        self._stopped.set()
+
+    def check(self) -> None:
+        """Raises Cancelled where somebody asked for it."""
+        if self._stopped.is_set():
+            raise Cancelled("stopped before anything was done")
+
+    def has_waited(self) -> bool:
+        """Whether the work has waited for long enough that somebody wonders."""
+        now = time.monotonic()
+        self._waits_since = now if self._waits_since is None else self._waits_since
+        return now - self._waits_since >= NOTICED
+
+
+class Worker:
+    """Does one piece of work at a time.
+
+    `settle` is called, from whichever thread it is, when work begins and when it has ended; `waiting` with who has the store,
+    while the work waits for it; `failed` with whatever the work raises. Errors in a thread show nowhere on the page.
+    """
+
+    def __init__(
+        self, *, settle: Callable[[], None], waiting: Callable[[str], None], failed: Callable[[BaseException], None]
+    ) -> None:
+        self._settle = settle
+        self._waiting = waiting
+        self._failed = failed
+        self._lock = threading.Lock()
+        self._task: Task | None = None
+        self._next: Work | None = None
+        self._idle = threading.Event()
+        self._idle.set()
+        _WORKERS.add(self)
+
+    @property
+    def busy(self) -> bool:
+        """Whether work is under way."""
+        return self._task is not None
+
+    def start(self, work: Work, *, queued: bool = False) -> bool:
+        """Do `work`; False, and nothing happens, where other work is under way. Then, with `queued`, it is the next one, in place
+        of what was to be next."""
+        with self._lock:
+            if self._task is not None:
+                self._next = work if queued else self._next
+                return queued
+            self._task = Task()
+            self._idle.clear()
+        threading.Thread(target=self._run, args=(work,), name="ttplan-panel", daemon=True).start()
+        return True
+
+    def cancel(self) -> None:
+        """Have the work under way end, and do nothing after it."""
+        with self._lock:
+            self._next = None
+            if self._task is not None:
+                self._task.cancel()
+
+    def join(self, timeout: float = 30.0) -> bool:
+        """Wait, at most `timeout` seconds, until nothing is under way; whether that is so."""
+        return self._idle.wait(timeout)
+
+    def end(self) -> None:
+        """Cancel, and wait for the end."""
+        self.cancel()
+        self.join(_END)
+
+    def _teller(self, task: Task) -> Callable[[str], None]:
+        def told(holder: str) -> None:
+            task.check()
+            if task.has_waited():
+                self._waiting(holder)
+
+        return told
+
+    def _run(self, work: Work | None) -> None:
+        while work is not None:
+            self._settle()
+            task = self._task
+            assert task is not None  # noqa: S101 - `start` and this loop set it
+            try:
+                with told_of_waiting(self._teller(task)):
+                    work(task)
+            except BaseException as error:
+                self._failed(error)
+            with self._lock:
+                work, self._next = self._next, None
+                self._task = None if work is None else Task()
+        self._settle()
+        with self._lock:
+            if self._task is None:
+                self._idle.set()
+
+
+_WORKERS: weakref.WeakSet[Worker] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_all() -> None:
+    """A thread that is inside DuckDB when the interpreter goes away would take the whole process down with an abort."""
+    for worker in list(_WORKERS):
+        worker.end()
