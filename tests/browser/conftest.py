@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from playwright.sync_api import Browser, Dialog, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Dialog, Locator, Page, expect, sync_playwright
 
 ROOT = Path(__file__).parent.parent.parent
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
@@ -161,8 +161,11 @@ class Desk(NamedTuple):
     panel: Locator
     theme: str
 
-    def keep(self, name: str) -> None:
-        """Keep a picture of the panel as it is."""
+    def keep(self, name: str, *, busy: bool = False) -> None:
+        """Keep a picture of the panel, once nothing is under way, or, with `busy`, as it is."""
+        if not busy:
+            for cancel in self.panel.get_by_role("button", name="Cancel").locator("visible=true").all():
+                expect(cancel).to_be_disabled(timeout=WAIT)
         SHOTS.mkdir(parents=True, exist_ok=True)
         self.panel.screenshot(path=SHOTS / f"{name}-{self.theme}.png", animations="disabled")
 

@@ -19,6 +19,14 @@ def entries_html(
     return table_html("entries of the chain", HEADS, map(_row, entries), empty=empty)
 
 
+def entry_html(entry: AuditEntry) -> str:
+    """One entry with all that it says, a line for each."""
+    seq, when, event, by, _, _ = _row(entry)
+    said = [(name, plain(value if isinstance(value, str) else json.dumps(value))) for name, value in entry.payload.items()]
+    rows = [("entry", f"{seq}, {event}"), ("when", when), ("by", by), *said, ("hash", entry.hash)]
+    return table_html("the new entry", (), rows, empty="")
+
+
 def _row(entry: Record | AuditEntry) -> tuple[str, ...]:
     said = entry.model_dump(mode="json") if isinstance(entry, AuditEntry) else _body(entry)
     if said is None:

@@ -68,9 +68,10 @@ def _to_apply(desk: Desk, plan: Plan) -> Seen:
         todo = "Have it approved (ws.approve), plan again, or apply it with ws.apply(…, override=…), which its entry says."
         against = Notice("refused", "The policy stands against this plan", f"It does not meet: {'; '.join(blocking)}.", todo)
     elif basis.stale:
-        said = "; ".join(map(str, basis.stale))
+        count = len(basis.stale)
+        said = f"{count:,} live {'route has' if count == 1 else 'routes have'} changed since, as is listed above."
         title = "Stale plan: other routes are live than it was computed against"
-        against = Notice("stale", title, f"Since then {said}.", f"{STALE_TODO[0].upper()}{STALE_TODO[1:]}.")
+        against = Notice("stale", title, said, f"{STALE_TODO}.")
     return Seen(plan, None if blocking else "apply", preview, policy, against, basis)
 
 

@@ -14,7 +14,7 @@ from ttplan.cards.plan import plan_lines
 from ttplan.model.audit import AuditEntry, User
 from ttplan.model.errors import StoreLocked, TtplanError
 from ttplan.model.plan_run import PlanRun
-from ttplan.panel.chain_rows import entries_html
+from ttplan.panel.chain_rows import entry_html
 from ttplan.panel.desk import Desk
 from ttplan.panel.look import Action, Seen, look, missing
 from ttplan.panel.parts import beside, button, field, page, row, stack
@@ -42,9 +42,7 @@ class PlansTab(Section):
         self.card, self.diff, self.against, self.recorded, self.lacks = (page() for _ in range(5))
         self.who = field("Who you are", "your e-mail address or user id", who)
         self.confirm = field("Plan's name", "type it to confirm")
-        self.allow = widgets.Checkbox(
-            description="apply this stale plan all the same; its entry will say so", indent=False, layout={"display": "none"}
-        )
+        self.allow = widgets.Checkbox(description="apply this stale plan all the same", indent=False, layout={"display": "none"})
         self.apply, self.revert = button("Apply", "primary"), button("Revert", "warning")
         self.refresh = button("Refresh")
         decision = stack(
@@ -117,7 +115,7 @@ class PlansTab(Section):
             if not isinstance(error, StoreLocked):  # which would only wait once more
                 self._read_again(task)
             return
-        self.outcome.value = notice_html(_done(action, seen, entry)) + entries_html([entry])
+        self.outcome.value = notice_html(_done(action, seen, entry)) + entry_html(entry)
         self._read_again(task)
         self._changed()
 

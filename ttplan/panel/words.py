@@ -72,7 +72,7 @@ def notice_html(notice: Notice) -> str:
     look = _LOOKS[notice.state]
     parts = [f"<div><strong>{escape(f'{look.sign} {notice.title}'.strip())}</strong></div>"]
     parts += [f"<div>{escape(text)}</div>" for text in (notice.said,) if text]
-    parts += [f"<div><em>What to do:</em> {escape(text)}</div>" for text in (notice.todo,) if text]
+    parts += [f"<div><em>What to do:</em> {escape(text[0].upper() + text[1:])}</div>" for text in (notice.todo,) if text]
     return (
         f'<div data-state="{notice.state}" class="tt-notice" role="{"alert" if look.urgent else "status"}" '
         f'style="border-left:4px solid {look.colour}">{"".join(parts)}</div>'
@@ -82,13 +82,18 @@ def notice_html(notice: Notice) -> str:
 def table_html(label: str, heads: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> str:
     """A table whose first column heads its rows; `empty` where it has none."""
     body = "".join(
-        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'
+        f'<tr><th scope="row"{_long(first)}>{escape(first)}</th>'
+        + "".join(f"<td{_long(cell)}>{escape(cell)}</td>" for cell in cells)
+        + "</tr>"
         for first, *cells in rows
     )
     if not body:
         return f'<p class="tt-empty">{escape(empty)}</p>'
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in heads)
-    return (
-        f'<div class="jp-RenderedHTMLCommon tt-table"><table aria-label="{escape(label)}"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
+    above = f"<thead><tr>{head}</tr></thead>" if heads else ""
+    return f'<div class="jp-RenderedHTMLCommon tt-table"><table aria-label="{escape(label)}">{above}<tbody>{body}</tbody></table></div>'
+
+
+def _long(cell: str) -> str:
+    """The class of a cell that is broken over lines; the short ones are not."""
+    return ' class="tt-long"' if len(cell) > 24 else ""
