@@ -106,7 +106,7 @@ def shared_server() -> Server:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(made.stop)
     _execute(made.url(), f"CREATE DATABASE {TEMPLATE}")
-    migrate(made.url(TEMPLATE))
+    migrate(made.url(TEMPLATE), roles=True)
     return made
 
 

@@ -252,8 +252,8 @@ def test_a_preview_says_what_is_new_replaced_and_the_same() -> None:
     assert "~ <img src=x" in text
     assert "priority: 1 → 9" in text
     assert "= same" in text
-    assert "1 new, 1 replaced, 1 the same; 1 other live route stays as it is" in text
-    assert "1 removed, 1 put back, 1 the same" in repr(ShownPreview(hostile_preview("revert")))
+    assert "1 new, 1 replaced, 1 removed, 1 the same; 1 other live route stays as it is" in text
+    assert "1 removed, 1 put back, 1 back, 1 the same" in repr(ShownPreview(hostile_preview("revert")))
     none = Preview(
         action="apply", plan_id=UUID(int=1), plan_name="p", status="projected", changes=(), untouched=2, live_now="0" * 64
     )

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import textwrap
 from datetime import timedelta
-from html import escape
 from typing import TYPE_CHECKING
 
+from ttplan.cards.words import WIDTH, escape, wrap
 from ttplan.model.backtest import METRICS, Backtest, Comparison, Metric
 
 if TYPE_CHECKING:
     import pandas as pd
 
-WIDTH = 80
 _NAMES: dict[Metric, tuple[str, float, str]] = {
     "savings_pct": ("savings", 1, "%"),
     "cache_hit_rate": ("cache hits", 100, "%"),
@@ -62,7 +60,7 @@ def backtest_text(found: Backtest) -> str:
         lines.append(
             f"  {_NAMES[metric][0]:<14}{_of(inside, count):>12}{_of(agreeing, count):>14}   {_last(found, metric)}".rstrip()
         )
-    return "\n".join([*lines, "", *textwrap.wrap(_WHY, WIDTH)])
+    return "\n".join([*lines, "", *wrap(_WHY, WIDTH)])
 
 
 def backtest_html(found: Backtest) -> str:

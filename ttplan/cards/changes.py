@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
-from html import escape
 from typing import Any
 
+from ttplan.cards.words import WIDTH, escape, plain, wrap
 from ttplan.model.changes import FieldChange, Preview, RouteChange
 
-WIDTH = 80
 SIGNS = {"new": "+", "replaced": "~", "renamed": ">", "same": "=", "removed": "-"}
 _LEFT = 'style="text-align:left"'
 _WORDS = {
@@ -32,19 +30,17 @@ class ShownPreview:
 
 def preview_text(found: Preview) -> str:
     """The preview as text."""
-    lines = [*textwrap.wrap(_title(found), WIDTH), f"plan {found.plan_id}", ""]
+    lines = [*wrap(_title(found), WIDTH), f"plan {found.plan_id}", ""]
     for change in found.changes:
-        lines += textwrap.wrap(
-            f"{SIGNS[change.kind]} {_flat(change.name)}", WIDTH - 2, initial_indent="  ", subsequent_indent="    "
-        )
-        lines += textwrap.wrap(_said(change, found.action), WIDTH, initial_indent="      ", subsequent_indent="      ")
+        lines += wrap(f"{SIGNS[change.kind]} {plain(change.name)}", WIDTH - 2, initial_indent="  ", subsequent_indent="    ")
+        lines += wrap(_said(change, found.action), WIDTH, initial_indent="      ", subsequent_indent="      ")
         for part in change.fields:
-            lines += textwrap.wrap(_field(part), WIDTH, initial_indent="      ", subsequent_indent="        ")
+            lines += wrap(_field(part), WIDTH, initial_indent="      ", subsequent_indent="        ")
     if found.changes:
         lines.append("")
-    lines += textwrap.wrap(_count(found), WIDTH)
+    lines += wrap(_count(found), WIDTH)
     for note in notes(found):
-        lines += textwrap.wrap(note, WIDTH - 2, initial_indent="  ! ", subsequent_indent="    ")
+        lines += wrap(note, WIDTH - 2, initial_indent="  ! ", subsequent_indent="    ")
     return "\n".join(lines)
 
 
@@ -77,13 +73,13 @@ def notes(found: Preview) -> list[str]:
 
 
 def _title(found: Preview) -> str:
-    return f"{found.action} {_flat(found.plan_name)}  [{found.status}]"
+    return f"{found.action} {plain(found.plan_name)}  [{found.status}]"
 
 
 def _said(change: RouteChange, action: str) -> str:
     """One line on a route: what it is about, and whose it was."""
     shown = change.after or change.before
-    target = "" if shown is None else f"to {_flat(shown.route.then.target_model)}, priority {shown.route.priority}"
+    target = "" if shown is None else f"to {plain(shown.route.then.target_model)}, priority {shown.route.priority}"
     if change.before is None or change.kind == "removed":
         return target
     if action == "revert" and change.after is not None:
@@ -98,7 +94,7 @@ def _field(part: FieldChange) -> str:
 def _value(value: Any) -> str:
     if value is None or value == []:
         return "any"
-    return _flat(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+    return plain(", ".join(map(str, value)) if isinstance(value, list) else str(value))
 
 
 def _count(found: Preview) -> str:
@@ -107,7 +103,3 @@ def _count(found: Preview) -> str:
     parts = [f"{count:,} {words[kind]}" for kind, count in counts.items() if count] or ["no routes"]
     others = f"{found.untouched:,} other live {'route stays as it is' if found.untouched == 1 else 'routes stay as they are'}"
     return f"{', '.join(parts)}; {others}"
-
-
-def _flat(text: str) -> str:
-    return " ".join(text.split())

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from decimal import Decimal
-from html import escape
 from typing import NamedTuple
 from uuid import UUID
 
 from ttplan.cards.amounts import NO_INTERVAL, negated, usd, usd_interval
 from ttplan.cards.basis import costs, price_sources
+from ttplan.cards.words import WIDTH, cut, escape, left, wrap
 from ttplan.model.plan import Interval, PerRouteBreakdown, PlanResult
 from ttplan.model.plan_run import PlanRun, Status
 from ttplan.model.quality import QualityResult, RiskBand, Verdict
 
-WIDTH = 80
 _LEFT = 'style="text-align:left"'
 
 
@@ -117,7 +115,7 @@ def _clusters(result: PlanResult) -> list[Line]:
     if result.clusters is None:
         return []
     found = result.clusters
-    worth = f"{_cut(f'{found.count:,} by {result.interval_unit}', 20)}, worth {found.effective:,.0f}"
+    worth = f"{cut(f'{found.count:,} by {result.interval_unit}', 20)}, worth {found.effective:,.0f}"
     return [Line("clusters", worth, f"the largest has {100 * found.largest_share:.1f} %")]
 
 
@@ -146,9 +144,9 @@ def quality_text(quality: QualityResult | None) -> str:
         lines.append("besides       poisoning candidates: {:,} acceptable, {:,} degraded, {:,} unclear".format(*forced))
     worse = [score for score in quality.sampled_examples if score.verdict == Verdict.DEGRADED]
     for score in worse[:MOST_EXAMPLES]:
-        lines += textwrap.wrap(f"{score.request_id}: {score.reason}", WIDTH - 2, initial_indent="  - ", subsequent_indent="    ")
+        lines += wrap(f"{score.request_id}: {score.reason}", WIDTH - 2, initial_indent="  - ", subsequent_indent="    ")
     for caveat in quality.caveats:
-        lines += textwrap.wrap(caveat, WIDTH - 2, initial_indent="  ! ", subsequent_indent="    ")
+        lines += wrap(caveat, WIDTH - 2, initial_indent="  ! ", subsequent_indent="    ")
     return "\n".join(lines)
 
 
@@ -214,14 +212,14 @@ def plan_text(run: PlanRun) -> str:
     """The plan as text."""
     result = run.result
     if run.status == "failed":
-        told = textwrap.wrap(failure(run), WIDTH - 2, initial_indent="  ! ", subsequent_indent="    ")
-        return "\n".join([f"{_cut(run.name, WIDTH - 16)}  [{run.status}]", f"plan {run.plan_id}", "", *told])
-    lines = [f"{_cut(run.name, WIDTH - 16)}  [{run.status}]", f"plan {run.plan_id}", *textwrap.wrap(window(result), WIDTH), ""]
+        told = wrap(failure(run), WIDTH - 2, initial_indent="  ! ", subsequent_indent="    ")
+        return "\n".join([f"{cut(run.name, WIDTH - 16)}  [{run.status}]", f"plan {run.plan_id}", "", *told])
+    lines = [f"{cut(run.name, WIDTH - 16)}  [{run.status}]", f"plan {run.plan_id}", *wrap(window(result), WIDTH), ""]
     lines += [f"  {line.label:<14}{line.value:<36}{line.interval}".rstrip() for line in (*plan_lines(result), *_basis(run))]
     if result.per_route_breakdown:
         lines += ["", f"  {'route':<36}{'requests':>10}{'baseline':>14}{'saves':>14}"]
         lines += [
-            f"  {_cut(part.route_name, 35):<36}{part.matched:>10,}{usd(part.baseline_cost_usd):>14}{usd(saved(part)):>14}"
+            f"  {left(part.route_name, 35)} {part.matched:>10,}{usd(part.baseline_cost_usd):>14}{usd(saved(part)):>14}"
             for part in result.per_route_breakdown
         ]
     if causes := cause_lines(result):
@@ -233,8 +231,8 @@ def plan_text(run: PlanRun) -> str:
     if result.caveats:
         lines.append("")
         for caveat in result.caveats:
-            lines += textwrap.wrap(caveat, WIDTH - 2, initial_indent="  ! ", subsequent_indent="    ")
-    return "\n".join([*lines, "", method(result), *textwrap.wrap(price_sources(run), WIDTH)])
+            lines += wrap(caveat, WIDTH - 2, initial_indent="  ! ", subsequent_indent="    ")
+    return "\n".join([*lines, "", method(result), *wrap(price_sources(run), WIDTH)])
 
 
 def plan_html(run: PlanRun) -> str:
@@ -311,8 +309,3 @@ def _pct_interval(ends: Interval | None) -> str:
 
 def _ms_interval(ends: Interval | None) -> str:
     return NO_INTERVAL if ends is None else f"{ends[0]:,.0f} to {ends[1]:,.0f} ms"
-
-
-def _cut(text: str, width: int) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= width else flat[: width - 1] + "…"

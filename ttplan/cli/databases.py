@@ -45,5 +45,5 @@ def copy(
         show_json(found._asdict())
         return
     anchor = "" if found.anchor is None else f", which ends at {found.anchor}"
-    print(f"organisation {found.org_id}: {found.plans} plans, {found.routes} live routes, {found.requests:,} requests")
-    print(f"{found.entries} entries of its chain{anchor}; {found.chain}")
+    print(f"organisation {found.org_id}: plans {found.plans}, live routes {found.routes}, requests {found.requests:,}")
+    print(f"entries of its chain {found.entries}{anchor}; {found.chain}")

@@ -23,7 +23,9 @@ def back_up(store: Store, target: Path, key: VerifyingKey | None, *, own_key: bo
     where it cannot be copied.
     """
     if not isinstance(store, DuckDBStore):
-        raise InputError("this store is in no file of its own; only a store in a DuckDB file can be copied")
+        raise InputError(
+            "this store is in no file of its own; copy it to one with `ttplan copy`, or back the database up with pg_dump"
+        )
     rows = copy_store(store.path, target, lock_timeout=store.lock_timeout, overwrite=overwrite)
     with DuckDBStore(target, create=False).read() as copy:
         org_id = copy.org_id()

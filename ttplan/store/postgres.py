@@ -13,7 +13,7 @@ from uuid import UUID
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from ttplan.model.errors import StoreConflict, StoreError, StoreLocked
+from ttplan.model.errors import InputError, StoreConflict, StoreError, StoreLocked
 from ttplan.model.plan_run import Status
 from ttplan.model.route import ProposedRoute
 from ttplan.store.postgres_commit import commit
@@ -56,6 +56,8 @@ class PostgresStore:
         Raises InputError where the URL is none, and StoreError where there is no store, or one of another schema.
         """
         self._address = Address(url)
+        if org_id is not None and self._address.org_id not in (None, org_id):
+            raise InputError(f"the store's URL says org={self._address.org_id}, and asked for is {org_id}; expected one of them")
         self.org_id = org_id or self._address.org_id
         self.lock_timeout = lock_timeout
         self._session = Session(self._address, lock_timeout)
@@ -72,14 +74,9 @@ class PostgresStore:
             if self._open is not None:
                 yield self._open
                 return
-            with self._explained(), ExitStack() as ending:
-                connection = self._begun(_READ)
-                self._open = PostgresSnapshot(connection, self.org_id, self._requests, ending)
-                try:
-                    yield self._open
-                finally:
-                    self._open = None
-                    _roll_back(connection)
+            with self._begun(_READ) as connection, ExitStack() as ending:
+                self._open = PostgresSnapshot(connection, self.org_id, self._requests, ending, self._explained)
+                yield self._open
 
     @contextmanager
     def transaction(self) -> Iterator[PostgresTransaction]:
@@ -91,18 +88,12 @@ class PostgresStore:
             if self._open is not None:
                 doing = "written" if isinstance(self._open, PostgresTransaction) else "read"
                 raise StoreError(f"{self._address.shown} is being {doing} by this very thread; end that before writing")
-            with ExitStack() as ending:
-                with self._explained():
-                    connection = self._begun(_WRITE)
-                self._open = opened = PostgresTransaction(connection, self.org_id, self._requests, ending)
-                try:
-                    with self._explained(opened):
-                        yield opened
-                        if opened.wrote:
-                            commit(connection, self._address, self.lock_timeout)
-                finally:
-                    self._open = None
-                    _roll_back(connection)
+            with self._begun(_WRITE) as connection, ExitStack() as ending:
+                self._open = opened = PostgresTransaction(connection, self.org_id, self._requests, ending, self._explained)
+                yield opened
+                if opened.wrote:
+                    with self._explained():
+                        commit(connection, self._address, self.lock_timeout)
 
     def mark_applied(self, plan_id: UUID, applied_at: datetime, routes: Iterable[ProposedRoute]) -> Status | None:
         """`PostgresTransaction.mark_applied` as a transaction of its own, tried again where others stood in the way."""
@@ -135,37 +126,41 @@ class PostgresStore:
         finally:
             self._turn.release()
 
-    def _begun(self, how: str) -> Connection:
-        """The connection, with a transaction begun. Where it was lost while nobody used it, another is as good."""
-        connection = self._session.connection()
-        try:
-            connection.execute(how.encode())
-        except psycopg.OperationalError:
-            if not connection.closed:
-                raise
+    @contextmanager
+    def _begun(self, how: str) -> Iterator[Connection]:
+        """The connection, in a transaction for the block; what is not committed in it is rolled back."""
+        with self._explained():
             connection = self._session.connection()
-            connection.execute(how.encode())
-        return connection
+            try:
+                connection.execute(how.encode())
+            except psycopg.OperationalError:
+                if not connection.closed:
+                    raise
+                # It was lost while nobody used it: another is as good.
+                connection = self._session.connection()
+                connection.execute(how.encode())
+        try:
+            yield connection
+        finally:
+            self._open = None
+            _roll_back(connection)
 
     @contextmanager
-    def _explained(self, opened: PostgresTransaction | None = None) -> Iterator[None]:
+    def _explained(self, waits_for: str = "") -> Iterator[None]:
         started = time.monotonic()
         try:
             yield
         except psycopg.errors.LockNotAvailable as error:
             waited = time.monotonic() - started
-            raise explained(self._address.shown, error, holder=self._holder(opened), waited=waited) from error
+            raise explained(self._address.shown, error, holder=self._holder(waits_for), waited=waited) from error
         except psycopg.Error as error:
             raise explained(self._address.shown, error) from error
 
-    def _holder(self, opened: PostgresTransaction | None) -> str:
-        """Who has what a transaction has waited for in vain, in words; nothing where that cannot be seen."""
-        if opened is None or opened.waits_for is None:
-            return ""
-        connection = self._session.connection()
-        _roll_back(connection)
-        with suppress(psycopg.Error):
-            found = connection.execute(_HOLDER, [opened.waits_for]).fetchone()
+    def _holder(self, lock: str) -> str:
+        """Who has the lock of that name, in words; nothing where that cannot be seen."""
+        # The connection at hand has failed in its transaction, and must not go on outside of it.
+        with suppress(psycopg.Error), self._address.connect(self.lock_timeout) as connection:
+            found = connection.execute(_HOLDER, [lock]).fetchone()
             if found is not None:
                 return f"another session ({found[0]}: {found[1] or 'a program without a name'}, session {found[2]})"
         return ""

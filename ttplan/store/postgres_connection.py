@@ -40,6 +40,8 @@ class Address:
         """Raises InputError where the URL is none."""
         self.shown = shown_url(url)
         parts = urlsplit(url)
+        if parts.netloc.count("@") > 1:  # the server's library would take the rest of the password for a host, and say it
+            raise InputError(f"{self.shown} has an @ in its user or password; write it as %40")
         query = parse_qsl(parts.query, keep_blank_values=True)
         self.org_id = _org([value for name, value in query if name == "org"])
         rest = urlencode([(name, value) for name, value in query if name != "org"], safe="/,")

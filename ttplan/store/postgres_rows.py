@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import orjson
+from psycopg import errors
 
 from ttplan.model.audit import Record, TipAnchor
 from ttplan.model.errors import InputError, PlanNotFound, StoreError
@@ -22,10 +23,12 @@ from ttplan.model.quality import QualityResult
 from ttplan.model.reconciliation import Reconciliation
 from ttplan.model.renames import replaced_by
 from ttplan.model.route import ProposedRoute
+from ttplan.store import postgres_figures
 from ttplan.store.exact_json import write_exact
+from ttplan.store.figures import without_figures
 from ttplan.store.plan_rows import LIVE_COLUMNS, PLAN_COLUMNS, first_line, live_of, live_row, only_routes, plan_of, plan_row
 from ttplan.store.postgres_connection import Connection
-from ttplan.store.protocol import AddedRequests, OnConflict
+from ttplan.store.protocol import AddedRequests, OnConflict, WhichEntries, WhichPlans
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -40,20 +43,26 @@ _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('ttplan ' || %s::text, 0)
 
 Elsewhere = Callable[[], AbstractContextManager["ir.Table"]]
 """Opens the requests where they are, if they are not in the store."""
+Explained = Callable[[str], AbstractContextManager[None]]
+"""What says in words of ours what goes wrong in a block, which waits for the lock of that name, if any."""
 
 
 class PostgresSnapshot:
     """What can be read of an open store; with `own` only of that organisation."""
 
-    def __init__(self, connection: Connection, own: UUID | None, elsewhere: Elsewhere | None, ending: ExitStack) -> None:
+    def __init__(
+        self, connection: Connection, own: UUID | None, elsewhere: Elsewhere | None, ending: ExitStack, explained: Explained
+    ) -> None:
         self._connection = connection
         self._own = own
         self._elsewhere = elsewhere
         self._ending = ending
+        self._explained = explained
         self._requests: ir.Table | None = None
 
     def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        return self._connection.execute(query.encode(), values).fetchall()
+        with self._explained(""):
+            return self._connection.execute(query.encode(), values).fetchall()
 
     def _look_at(self, org_id: UUID) -> None:
         """Before anything of an organisation is read."""
@@ -92,6 +101,18 @@ class PostgresSnapshot:
             org_id,
         )
         return [plan_of(row) for row in rows]
+
+    def plan_figures(self, org_id: UUID, which: WhichPlans) -> pa.Table:
+        self._look_at(org_id)
+        try:
+            with self._connection.transaction():  # what goes wrong in it leaves the snapshot as it was
+                found = postgres_figures.plan_figures(self._connection, org_id, which)
+        except errors.DataError:
+            self.plans(org_id)  # says what is wrong with which
+            raise
+        for plan_id in without_figures(found):
+            self.plan(plan_id)  # says what is wrong with it
+        return found
 
     def live_routes(self, org_id: UUID) -> list[LiveRoute]:
         return only_routes(self.live_rows(org_id))
@@ -132,6 +153,13 @@ class PostgresSnapshot:
                 return
             start = rows[-1][0] + 1
 
+    def find_entries(self, org_id: UUID, which: WhichEntries) -> list[Record]:
+        self._look_at(org_id)
+        rows = postgres_figures.find_entries(self._connection, org_id, which)
+        return [
+            Record(str(org_id), seq, before, digest, signature, body.encode()) for seq, before, digest, signature, body in rows
+        ]
+
     def reconciliations(self, org_id: UUID) -> list[Reconciliation]:
         self._look_at(org_id)
         rows = self._rows("SELECT found FROM ttplan.reconciliations WHERE org_id = %s ORDER BY reconciled_at, number", org_id)
@@ -164,17 +192,20 @@ class PostgresSnapshot:
 
         if self._requests is None:
             opened = copied_requests(self._connection, self._own) if self._elsewhere is None else self._elsewhere()
-            self._requests = self._ending.enter_context(opened)
+            with self._explained(""):
+                self._requests = self._ending.enter_context(opened)
         return self._requests
 
 
 class PostgresTransaction(PostgresSnapshot):
     """What can be written, in the transaction that is under way. `wrote` says whether anything was."""
 
-    def __init__(self, connection: Connection, own: UUID | None, elsewhere: Elsewhere | None, ending: ExitStack) -> None:
-        super().__init__(connection, own, elsewhere, ending)
-        self.wrote = False
-        self.waits_for: str | None = None
+    wrote = False
+
+    def __init__(
+        self, connection: Connection, own: UUID | None, elsewhere: Elsewhere | None, ending: ExitStack, explained: Explained
+    ) -> None:
+        super().__init__(connection, own, elsewhere, ending, explained)
         self._locked: set[str] = set()
 
     def _look_at(self, org_id: UUID) -> None:
@@ -183,15 +214,15 @@ class PostgresTransaction(PostgresSnapshot):
     def _lock(self, what: str) -> None:
         """Have the lock of that name until the transaction ends."""
         if what not in self._locked:
-            self.waits_for = what
-            self._rows(_LOCK, what)
-            self.waits_for = None
+            with self._explained(what):
+                self._connection.execute(_LOCK.encode(), [what])
             self._locked.add(what)
 
     def _write(self, query: str, *values: Any) -> int:
         """How many rows were written."""
         self.wrote = True
-        return self._connection.execute(query.encode(), values).rowcount
+        with self._explained(""):
+            return self._connection.execute(query.encode(), values).rowcount
 
     def set_org_id(self, org_id: UUID) -> None:
         self._lock("settings")
@@ -208,7 +239,8 @@ class PostgresTransaction(PostgresSnapshot):
             raise InputError("this store was opened with its requests in files elsewhere; add to those, or open it without them")
         self._lock(f"requests {self._own or ''}")
         self.wrote = True
-        return Arrivals(self._connection, on_conflict).add(batches, org_id, self._own)
+        with self._explained(""):
+            return Arrivals(self._connection, on_conflict).add(batches, org_id, self._own)
 
     def add_plan(self, run: PlanRun) -> None:
         self._look_at(run.org_id)

@@ -88,6 +88,16 @@ class StoredVerbs(Wiring):
         names = [by] if isinstance(by, str) else list(by)
         return parts_view(savings_by(self.store, names, which), names, exact=exact)
 
+    def latencies(self, plan: Plan | UUID | str) -> View:
+        """A plan's requests by latency, as it was and as it is projected; columns `ttplan.views.LATENCIES`.
+
+        Raises PlanNotFound, and InputError where its requests are not in the store as they were then.
+        """
+        from ttplan.operations.looking import latencies
+        from ttplan.views.savings import latencies_view
+
+        return latencies_view(latencies(self.store, self._id(plan)))
+
     def routes(
         self,
         *,
