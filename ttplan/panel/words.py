@@ -1,10 +1,11 @@
-"""Text for the panel: everything from outside escaped, on one line, and with nothing in it that cannot be seen."""
+"""Text for the panel: notices and tables, in which everything from outside is escaped."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from html import escape
 from typing import Literal, NamedTuple
+
+from ttplan.cards.words import cut, escape
 
 State = Literal[
     "idle",
@@ -59,10 +60,9 @@ _LOOKS: dict[State, _Look] = {
 }
 
 
-def plain(text: str, width: int = 200) -> str:
-    """A name as it is shown: on one line, what cannot be seen (such as text that runs backwards) as �, and cut to a width."""
-    seen = "".join(sign if sign.isprintable() else "�" for sign in " ".join(text.split()))
-    return seen if len(seen) <= width else seen[: width - 1] + "…"
+def shortened(text: str, width: int = 200) -> str:
+    """Text from outside as it is shown: on one line, what cannot be seen as escapes, and cut to a width."""
+    return cut(text, width)
 
 
 def notice_html(notice: Notice) -> str:
