@@ -336,7 +336,7 @@ def test_each_trouble_looks_its_own_way_and_says_what_to_do() -> None:
 
 def test_work_that_breaks_is_told_and_the_panel_goes_on(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     panel = shown(workspace, FIRST)
-    monkeypatch.setattr(workspace, "apply", lambda *_, **__: {}["nothing"])
+    monkeypatch.setattr(workspace, "apply", lambda *_, **__: dict[str, str]()["nothing"])
     act(panel, "apply", "first")
     assert state(panel.plans.outcome) == "error"
     assert "KeyError: 'nothing'" in said(panel.plans.outcome)

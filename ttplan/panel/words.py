@@ -91,7 +91,8 @@ def table_html(label: str, heads: Sequence[str], rows: Iterable[Sequence[str]], 
         return f'<p class="tt-empty">{escape(empty)}</p>'
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in heads)
     above = f"<thead><tr>{head}</tr></thead>" if heads else ""
-    return f'<div class="jp-RenderedHTMLCommon tt-table"><table aria-label="{escape(label)}">{above}<tbody>{body}</tbody></table></div>'
+    table = f'<table aria-label="{escape(label)}">{above}<tbody>{body}</tbody></table>'
+    return f'<div class="jp-RenderedHTMLCommon tt-table">{table}</div>'
 
 
 def _long(cell: str) -> str:
