@@ -62,6 +62,8 @@ FIGURES: dict[str, Figure] = {
 negative where the plan costs more."""
 ASKED = ("window_start", "window_end")
 """Those that a failed plan has, too."""
+ALWAYS = ("window_start", "requests", "baseline_usd", "actual_usd", "projected_usd", "savings_usd", "change_vs_actual_usd")
+"""Those that every result has."""
 
 
 def schema() -> pa.Schema:
