@@ -232,7 +232,7 @@ def plan_text(run: PlanRun) -> str:
         lines.append("")
         for caveat in result.caveats:
             lines += wrap(caveat, WIDTH - 2, initial_indent="  ! ", subsequent_indent="    ")
-    return "\n".join([*lines, "", method(result), *wrap(price_sources(run), WIDTH)])
+    return "\n".join([*lines, "", *wrap(method(result), WIDTH), *wrap(price_sources(run), WIDTH)])
 
 
 def plan_html(run: PlanRun) -> str:

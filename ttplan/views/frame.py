@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from ttplan.cards.words import cut, escape, plain, wrap
+from ttplan.cards.words import WIDTH, cut, escape, plain, wrap
 from ttplan.model.errors import InputError
 from ttplan.views.columns import EXACT, EXACT_DIGITS, NUMBER
 
@@ -68,8 +68,9 @@ def view_text(frame: pd.DataFrame) -> str:
     lines = [*wrap(f"{title}{_count(frame)}"), ""] if title else []
     if len(frame):
         shown = _shown(frame, lambda text: cut(text, _WIDEST))
+        table = pd.DataFrame(dict(enumerate(shown.values()))).set_axis([cut(name, _WIDEST) for name in shown], axis=1)
         with pd.option_context("display.unicode.east_asian_width", True):
-            lines.append(pd.DataFrame(shown).to_string(index=False, line_width=80, max_colwidth=_WIDEST + 2))
+            lines.append(table.to_string(index=False, line_width=WIDTH, max_colwidth=_WIDEST + 2))
     for note in notes:
         lines += wrap(note, initial_indent="  ! ", subsequent_indent="    ")
     return "\n".join(lines)
