@@ -80,7 +80,7 @@ def test_colours_are_the_notebooks_own() -> None:
     for path in [*ROOT.glob("cards/*.py"), *ROOT.glob("views/*.py")]:
         for text in (node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)):
             if isinstance(text, str):
-                assert not re.search(r"#[0-9a-fA-F]{3,8}\b|rgb\(|(?<!-)(color|background)\s*:(?!\s*var\(--jp-)", text), (
+                assert not re.search(r"#[0-9a-fA-F]{3,8}\b|rgb\(|(?<!-)(color|background)\s*:(?!\s*(var\(--jp-|\Z))", text), (
                     path,
                     text,
                 )
