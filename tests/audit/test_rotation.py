@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from tests.audit.chains import KEY, ORG, OTHER_KEY, entry
 from ttplan.audit.chain import GENESIS, to_record
+from ttplan.audit.check import check_chain
 from ttplan.audit.keys import SigningKey, key_from_hex
-from ttplan.audit.report import check_chain
 from ttplan.audit.rotation import EVENT, goes_on_with, is_rotation, keys_of, rotation_payload, statement
-from ttplan.audit.verify import KeySpan, Strength, verify_chain, verify_chain_with_anchor
+from ttplan.audit.verify import Strength, verify_chain, verify_chain_with_anchor
+from ttplan.audit.walk import KeySpan
 from ttplan.model.audit import AuditEntry, TipAnchor
 from ttplan.model.errors import BadRotation, BadSignature, ChainError, DistrustedKey, KeyFileError, TruncatedChain
 

@@ -43,7 +43,7 @@ class PolicyVerbs(Wiring):
         from ttplan.cards.policy import ShownPolicyCheck
         from ttplan.operations.policy import check_plan
 
-        return ShownPolicyCheck(check_plan(self.store, self._id(plan)))
+        return ShownPolicyCheck(check_plan(self.store, self._id(plan), self._keys.verifying_if_any(None)))
 
     def approve(self, plan: Plan | UUID | str, *, actor: Actor, key: Signer | None = None) -> AuditEntry:
         """Approve a projected plan as it is now, `actor` being a person; `key` is the approver's own, which then signs, too.
