@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from playwright.sync_api import Browser, Dialog, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Dialog, Locator, Page, expect, sync_playwright
 
 ROOT = Path(__file__).parent.parent.parent
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 SHOTS = ROOT / "build" / "screenshots"
 """Where the screenshots of a run are kept, to be looked at."""
 THEMES = ("light", "dark")
-WAIT = 30_000
+WAIT = 60_000
 """Milliseconds until something that does not show has failed."""
 # Nothing outside this machine is reached: a page that needed it would fail here.
 FLAGS = [
@@ -57,7 +57,7 @@ FOLDERS = {
 READY = "() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.isReady"
 RUN = (
     "() => Promise.race([window.jupyterapp.commands.execute('notebook:run-all-cells'), "
-    "new Promise(done => setTimeout(done, 60000, 0))])"
+    "new Promise(done => setTimeout(done, 240000, 0))])"
 )
 
 
@@ -90,7 +90,7 @@ def serving(home: Path, arguments: list[str], is_up: Callable[[], bool]) -> Iter
             [sys.executable, "-m", *arguments], stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment, cwd=home
         )
         try:
-            ends = time.monotonic() + 60
+            ends = time.monotonic() + 120
             while not is_up():
                 if server.poll() is not None or time.monotonic() > ends:
                     pytest.fail(log.read_text())
@@ -161,8 +161,11 @@ class Desk(NamedTuple):
     panel: Locator
     theme: str
 
-    def keep(self, name: str) -> None:
-        """Keep a picture of the panel as it is."""
+    def keep(self, name: str, *, busy: bool = False) -> None:
+        """Keep a picture of the panel, once nothing is under way, or, with `busy`, as it is."""
+        if not busy:
+            for cancel in self.panel.get_by_role("button", name="Cancel").locator("visible=true").all():
+                expect(cancel).to_be_disabled(timeout=WAIT)
         SHOTS.mkdir(parents=True, exist_ok=True)
         self.panel.screenshot(path=SHOTS / f"{name}-{self.theme}.png", animations="disabled")
 
@@ -190,8 +193,8 @@ def opened(request: pytest.FixtureRequest, lab: Lab, browser: Browser) -> Iterat
     page.on("dialog", refused)
     store = copied(lab.root)
     notebook = (store.parent.parent / "panel.ipynb").relative_to(lab.root)
-    page.goto(f"{lab.url}/doc/tree/{notebook}?token={lab.token}&reset")
-    page.wait_for_function(READY)
+    page.goto(f"{lab.url}/doc/tree/{notebook}?token={lab.token}&reset", timeout=2 * WAIT)
+    page.wait_for_function(READY, timeout=2 * WAIT)
     yield Opened(store, page, request.param, wrong)
     context.close()
 

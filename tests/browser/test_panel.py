@@ -74,7 +74,8 @@ def test_apply_once_see_what_is_stale_and_revert(desk: Desk) -> None:
     desk.keep("ready")
     apply.dblclick()
     expect(says(desk, "done", "Applied")).to_contain_text("entry 0 of the chain")
-    expect(desk.panel.get_by_role("table", name="entries of the chain").locator("visible=true")).to_contain_text("plan.applied")
+    expect(desk.panel.get_by_role("table", name="the new entry")).to_contain_text("0, plan.applied")
+    expect(desk.panel.locator("option", has_text=CHEAPER)).to_contain_text("applied", timeout=WAIT)
     expect(revert).to_be_disabled()
     desk.keep("applied")
     workspace = stored(desk)
@@ -84,7 +85,8 @@ def test_apply_once_see_what_is_stale_and_revert(desk: Desk) -> None:
     assert len(workspace.routes()) == 3
 
     choose(desk, HAIKU)
-    says(desk, "stale", "route 'short chat to mini' was added by applying plan")
+    says(desk, "stale", "3 live routes have changed since")
+    expect(desk.panel.get_by_role("group", name="preview")).to_contain_text("route 'short chat to mini' was added")
     name.fill(HAIKU)
     expect(desk.panel.get_by_text("To apply: tick that you apply a stale plan.")).to_be_visible(timeout=WAIT)
     expect(apply).to_be_disabled()
@@ -122,13 +124,13 @@ def test_others_on_the_same_store(desk: Desk) -> None:
     other.apply(plan_id(desk, HAIKU))
     apply.click()
     says(desk, "changed", "Other routes are live by now, so the plan is stale. Nothing was written.")
-    says(desk, "stale", "route 'short chat' was added by applying plan")
+    says(desk, "stale", "1 live route has changed since")
     desk.keep("changed")
     assert [run.status for run in other.plan_runs()] == ["projected", "applied", "projected"]
     with duckdb.connect(desk.store):  # this process has the file, and the panel is in another
         button(desk, "Refresh").click()
         says(desk, "waiting", f"process {os.getpid()} ")
-        desk.keep("waiting")
+        desk.keep("waiting", busy=True)
         button(desk, "Cancel").click()
         says(desk, "cancelled", "nothing was written")
         button(desk, "Refresh").click()
@@ -136,7 +138,7 @@ def test_others_on_the_same_store(desk: Desk) -> None:
         expect(desk.panel.get_by_text("Nothing is shown that could be decided on.")).to_be_visible()
         desk.keep("locked")
     button(desk, "Refresh").click()
-    says(desk, "stale", "route 'short chat' was added by applying plan")
+    says(desk, "stale", "1 live route has changed since")
     expect(desk.panel.locator("[data-state=locked]")).to_have_count(0)
 
 

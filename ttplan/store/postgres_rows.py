@@ -22,10 +22,12 @@ from ttplan.model.quality import QualityResult
 from ttplan.model.reconciliation import Reconciliation
 from ttplan.model.renames import replaced_by
 from ttplan.model.route import ProposedRoute
+from ttplan.store import postgres_figures
 from ttplan.store.exact_json import write_exact
+from ttplan.store.figures import without_figures
 from ttplan.store.plan_rows import LIVE_COLUMNS, PLAN_COLUMNS, first_line, live_of, live_row, only_routes, plan_of, plan_row
 from ttplan.store.postgres_connection import Connection
-from ttplan.store.protocol import AddedRequests, OnConflict
+from ttplan.store.protocol import AddedRequests, OnConflict, WhichEntries, WhichPlans
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -99,6 +101,13 @@ class PostgresSnapshot:
         )
         return [plan_of(row) for row in rows]
 
+    def plan_figures(self, org_id: UUID, which: WhichPlans) -> pa.Table:
+        self._look_at(org_id)
+        found = postgres_figures.plan_figures(self._rows, org_id, which)
+        for plan_id in without_figures(found):
+            self.plan(plan_id)  # says what is wrong with it
+        return found
+
     def live_routes(self, org_id: UUID) -> list[LiveRoute]:
         return only_routes(self.live_rows(org_id))
 
@@ -137,6 +146,13 @@ class PostgresSnapshot:
             if len(rows) < _CHUNK:
                 return
             start = rows[-1][0] + 1
+
+    def find_entries(self, org_id: UUID, which: WhichEntries) -> list[Record]:
+        self._look_at(org_id)
+        rows = postgres_figures.find_entries(self._rows, org_id, which)
+        return [
+            Record(str(org_id), seq, before, digest, signature, body.encode()) for seq, before, digest, signature, body in rows
+        ]
 
     def reconciliations(self, org_id: UUID) -> list[Reconciliation]:
         self._look_at(org_id)
