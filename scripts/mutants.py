@@ -47,7 +47,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "policy": ("test_policy.py",),
     "customer": ("test_customer.py",),
     "disclosure": ("test_disclosure.py",),
-    "rotation": (_CORPUS, "test_rotation.py"),
+    "rotation": (_CORPUS, "test_rotation.py", "test_since.py"),
     "fork": ("test_fork.py", _CORPUS),
     "ed25519": ("test_keys.py", "test_ed25519_edges.py"),
     "resume": ("test_since.py",),
