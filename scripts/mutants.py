@@ -27,18 +27,17 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 AUDIT, TESTS = "ttplan.audit", "tests/audit"
-# What checks, and the tests that hold it, the quick ones first.
-_CORPUS = "test_corpus.py::test_the_library_gives_the_verdict"
+# What checks, and the tests that hold it beside the corpus of chains, the quick ones first.
 MODULES: dict[str, tuple[str, ...]] = {
-    "entry": (_CORPUS, "test_fork.py", "test_chain.py"),
-    "walk": (_CORPUS, "test_since.py", "test_rotation.py", "test_chain.py"),
-    "verify": (_CORPUS, "test_since.py", "test_rotation.py", "test_chain.py"),
+    "entry": ("test_fork.py", "test_chain.py"),
+    "walk": ("test_since.py", "test_rotation.py", "test_chain.py"),
+    "verify": ("test_since.py", "test_rotation.py", "test_chain.py"),
     "check": ("test_since.py", "test_rotation.py", "test_chain.py", "test_fork.py"),
-    "chain": (_CORPUS, "test_jsonl.py", "test_chain.py"),
-    "canonical": ("test_canonical.py", _CORPUS),
-    "canonical_line": (_CORPUS, "test_canonical_line.py"),
-    "jsonl": (_CORPUS, "test_jsonl.py", "test_since.py"),
-    "strict_json": (_CORPUS, "test_jsonl.py"),
+    "chain": ("test_jsonl.py", "test_chain.py"),
+    "canonical": ("test_canonical.py",),
+    "canonical_line": ("test_canonical_line.py",),
+    "jsonl": ("test_jsonl.py", "test_since.py"),
+    "strict_json": ("test_jsonl.py",),
     "merkle": ("test_merkle.py",),
     "proof": ("test_proof.py",),
     "note": ("test_note.py", "test_tlog.py"),
@@ -47,8 +46,8 @@ MODULES: dict[str, tuple[str, ...]] = {
     "policy": ("test_policy.py",),
     "customer": ("test_customer.py",),
     "disclosure": ("test_disclosure.py",),
-    "rotation": (_CORPUS, "test_rotation.py", "test_since.py"),
-    "fork": ("test_fork.py", _CORPUS),
+    "rotation": ("test_rotation.py", "test_since.py"),
+    "fork": ("test_fork.py",),
     "ed25519": ("test_keys.py", "test_ed25519_edges.py"),
     "resume": ("test_since.py",),
     "lost_digit": ("test_since.py",),
@@ -171,14 +170,22 @@ def is_noticed(module: Any, tree: ast.Module, tests: list[str]) -> bool:
     child = os.fork()
     if child == 0:
         signal.alarm(TIMEOUT)
-        code = 0
+        code = 1
         try:
             install(module, tree)
-            code = run(tests)
-        finally:
+            code = int(_corpus_notices()) or run(tests)
+        finally:  # whatever was raised, noticed
             os._exit(1 if code else 0)
     _, status = os.waitpid(child, 0)
     return status != 0
+
+
+def _corpus_notices() -> bool:
+    """Whether the corpus of chains gets other verdicts than it should: the quickest way to notice most mutants."""
+    from tests.audit.corpus import read
+    from tests.audit.test_corpus import library
+
+    return any(library(case) != case.verdict for case in read().values())
 
 
 def run(tests: list[str]) -> int:
@@ -190,7 +197,7 @@ def run(tests: list[str]) -> int:
 def known() -> set[str]:
     """The mutants that make no difference, as docs/mutants.md lists them."""
     page = ROOT / "docs" / "mutants.md"
-    return set(re.findall(r"^- `(.+)`", page.read_text(), re.MULTILINE)) if page.exists() else set()
+    return set(re.findall(r"^- `([^`]+)`", page.read_text(), re.MULTILINE)) if page.exists() else set()
 
 
 def survivors(name: str) -> list[Mutant]:
