@@ -136,4 +136,4 @@ def untrusted_words(after: int) -> str:
     """How many entries nobody should believe, beginning with a bad one."""
     if after == 0:
         return "untrusted: it, which is the last entry"
-    return f"untrusted: it and the {after:,} {'entry' if after == 1 else 'entries'} after it"
+    return f"untrusted: it and the {'entry' if after == 1 else f'{after:,} entries'} after it"

@@ -16,6 +16,7 @@ from psycopg.pq import TransactionStatus
 from ttplan.model.errors import InputError, StoreConflict, StoreError, StoreLocked
 from ttplan.model.plan_run import Status
 from ttplan.model.route import ProposedRoute
+from ttplan.patience import tell_waiting
 from ttplan.store.postgres_commit import commit
 from ttplan.store.postgres_connection import Address, Connection, Session, explained
 from ttplan.store.postgres_rows import Elsewhere, PostgresSnapshot, PostgresTransaction
@@ -25,6 +26,9 @@ LOCK_TIMEOUT = 30.0
 """How long, in seconds, an operation waits for another that writes to the same organisation."""
 TRIES = 5
 """How often a change is tried in which others stood in the way."""
+_THREAD = "another thread of this process"
+_LOOK = 0.05
+"""Seconds after which a thread that waits for another looks whether it is still to wait."""
 _READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _HOLDER = (
@@ -116,11 +120,12 @@ class PostgresStore:
     @contextmanager
     def _taken(self) -> Iterator[None]:
         """The turn of this thread."""
-        if not self._turn.acquire(timeout=min(max(self.lock_timeout, 0), threading.TIMEOUT_MAX)):
-            shown = self._address.shown
-            raise StoreLocked(
-                f"{shown} is in use by another thread of this process; waited {self.lock_timeout:.1f} s for it. Try again"
-            )
+        started = time.monotonic()
+        while not self._turn.acquire(timeout=min(max(self.lock_timeout - (time.monotonic() - started), 0), _LOOK)):
+            if time.monotonic() - started >= self.lock_timeout:
+                shown = self._address.shown
+                raise StoreLocked(f"{shown} is in use by {_THREAD}; waited {self.lock_timeout:.1f} s for it. Try again")
+            tell_waiting(_THREAD)
         try:
             yield
         finally:
