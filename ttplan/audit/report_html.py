@@ -79,7 +79,7 @@ def _chain(report: ChainReport) -> list[tuple[str, str]]:
     if report.org_id is not None:
         rows.append(("organisation", _code(str(report.org_id))))
     if report.since is not None:
-        rows.append(("from here on", _code(str(report.since))))
+        rows.append(("follows", _code(str(report.since))))
     if report.tip is not None:
         rows.append(("ends at", _code(str(report.tip))))
     rows.append(("public key", f"{_code(report.key)}, from {escape(report.key_source)}"))

@@ -16,7 +16,7 @@ from ttplan.audit.report import ChainReport
 from ttplan.audit.resume import Asked, ResumeFile, first_needed
 from ttplan.audit.rotation import keys_of
 from ttplan.audit.verify import Strength
-from ttplan.files import whole_file
+from ttplan.files import is_there, whole_file
 from ttplan.model.audit import Record, TipAnchor
 from ttplan.model.errors import InputError
 from ttplan.progress import Counted, counting
@@ -29,7 +29,7 @@ VERIFIER = "verify_chain.py"
 def write_verifier(path: Path, *, overwrite: bool = False) -> None:
     """Write the verifier in one file, which needs nothing of ttplan. InputError where there is another, unless `overwrite`."""
     source = Path(standalone.__file__).read_bytes()
-    if path.exists() and path.read_bytes() == source:
+    if is_there(path) and path.read_bytes() == source:
         return
     with whole_file(path, overwrite=overwrite) as file:
         file.write(source)
