@@ -175,7 +175,7 @@ def apply_plan(
     """
     applied_at = clock()
     change = _Change(result.plan_id, APPLIED, "applied", "apply the plan")
-    options = _Options(allow_stale, override, audit if _is_own(store, audit) else None)
+    options = _Options(allow_stale, override, audit if _is_own(audit, store) else None)
     return _write(store, audit, change, actor, lambda tx: _mark_applied(tx, result, applied_at, options))
 
 
@@ -192,7 +192,7 @@ def revert_plan(store: Store, audit: AuditWriter, plan: PlanResult | UUID, actor
     plan_id = plan if isinstance(plan, UUID) else plan.plan_id
     reverted_at = clock()
     change = _Change(plan_id, REVERTED, "reverted", "revert it")
-    chain = audit if _is_own(store, audit) else None
+    chain = audit if _is_own(audit, store) else None
     return _write(store, audit, change, actor, lambda tx: _mark_reverted(tx, plan, plan_id, reverted_at, chain))
 
 
@@ -222,7 +222,7 @@ class _Marked(NamedTuple):
 
 def _write(store: Store, audit: AuditWriter, change: _Change, actor: Actor, mark: Callable[[Transaction], _Marked]) -> AuditEntry:
     """`mark` in a transaction, and then the entry of what it wrote: in the same one where the chain is the store's own."""
-    own_chain = audit if _is_own(store, audit) else None
+    own_chain = audit if _is_own(audit, store) else None
     try:
         with store.transaction() as tx:
             marked = mark(tx)
@@ -238,7 +238,7 @@ def _write(store: Store, audit: AuditWriter, change: _Change, actor: Actor, mark
     return entry
 
 
-def _is_own(store: Store, audit: AuditWriter) -> TypeGuard[StoreChain]:
+def _is_own(audit: AuditWriter, store: Store) -> TypeGuard[StoreChain]:
     return isinstance(audit, StoreChain) and audit.store == store
 
 
