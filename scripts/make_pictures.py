@@ -96,9 +96,9 @@ def _requests() -> list[dict[str, object]]:
     for n, request in enumerate(universe.log(1_400, seed=5)):
         row = json.loads(request.model_dump_json())
         at = datetime(2026, 5, 4, tzinfo=UTC) + timedelta(minutes=14 * n + n % 7)
-        model = "claude-sonnet-4-5" if n % 3 == 0 else "gpt-4o"
-        provider = "anthropic" if n % 3 == 0 else "openai"
-        latency = row["latency_ms"] if n % 3 else row["latency_ms"] // 2 + 300
+        model = ("gpt-4o-mini", "claude-haiku-4-5", "claude-sonnet-4-5")[n % 10] if n % 10 < 3 else "gpt-4o"
+        provider = "openai" if model.startswith("gpt") else "anthropic"
+        latency = row["latency_ms"] if n % 10 > 1 else row["latency_ms"] // 3 + 200
         rows.append(
             row
             | {"ts": at.isoformat(), "model": model, "provider": provider, "id": str(UUID(int=5_000 + n)), "latency_ms": latency}

@@ -55,7 +55,7 @@ def _body(report: ChainReport) -> str:
 def _table(caption: str, rows: list[tuple[str, str]]) -> str:
     """A table of names and of HTML that says something of each."""
     lines = "".join(f'<tr><th scope="row"{_LEFT}>{escape(name)}</th><td{_LEFT}>{told}</td></tr>' for name, told in rows)
-    return f"<table><caption{_LEFT}>{escape(caption)}</caption><tbody>{lines}</tbody></table>"
+    return f'<table style="margin:0.5em 0"><caption{_LEFT}>{escape(caption)}</caption><tbody>{lines}</tbody></table>'
 
 
 def _wrong(report: ChainReport) -> list[tuple[str, str]]:
