@@ -229,8 +229,13 @@ def test_a_chain_goes_on_with_the_key_that_signed_last_or_that_a_rotation_names(
     assert not goes_on_with(plain, OTHER_KEY.public_key)
     assert goes_on_with(handing, OTHER_KEY.public_key)
     assert not goes_on_with(handing, KEY.public_key)
-    for fields in ({"signature": "AB" * 64}, {"signature": "ab" * 63}, {"hash": "ab" * 31}, {"hash": "x" * 64}):
-        assert not goes_on_with(plain._replace(**fields), KEY.public_key)
+    for odd in (
+        plain._replace(signature="AB" * 64),
+        plain._replace(signature="ab" * 63),
+        plain._replace(hash="ab" * 31),
+        plain._replace(hash="x" * 64),
+    ):
+        assert not goes_on_with(odd, KEY.public_key)
     assert not goes_on_with(handing._replace(body=b'{"event":"audit.key_rotated","payload":[]}'), OTHER_KEY.public_key)
     assert handed_over_by(handing, KEY.public_key)
     assert not handed_over_by(handing, OTHER_KEY.public_key)

@@ -63,6 +63,8 @@ def test_a_chain_that_has_not_the_trusted_entry_is_refused(strength: Strength) -
         with pytest.raises(error) as caught:
             verify_chain(given, PUBLIC, since=since, signatures=strength)
         assert caught.value.index == index
+        if isinstance(caught.value, TruncatedChain):
+            assert caught.value.expected_len == 5
 
 
 def test_anchors_after_it_are_looked_for_and_those_before_it_cannot_be() -> None:
