@@ -207,7 +207,12 @@ def test_each_way_to_miss_an_anchor_has_its_reason() -> None:
 
 def test_a_store_that_holds_no_json_is_reported_and_not_followed() -> None:
     entries = [to_record(one) for one in rotated()]
-    for body in (b'{"event":"audit.key_rotated"', b'["event":"audit.key_rotated"]', b'{"event":"audit.key_rotated"}'):
+    for body in (
+        b'[{"event":"audit.key_rotated"}]',
+        b'{"event":"audit.key_rotated"',
+        b'["event":"audit.key_rotated"]',
+        b'{"event":"audit.key_rotated"}',
+    ):
         broken = [*entries[:3], entries[3]._replace(body=body), *entries[4:]]
         report = check_chain(broken, KEY.public_key, key_source="the test")
         assert report.first_bad is not None
@@ -220,6 +225,9 @@ def test_who_holds_a_chain_finds_the_key_that_it_begins_with() -> None:
     records = [to_record(one) for one in rotated()]
     assert keys_of(records, THIRD_KEY.public_key) == [KEY.public_key, OTHER_KEY.public_key, THIRD_KEY.public_key]
     assert keys_of(records[:3], KEY.public_key) == [KEY.public_key]
+    for payload in (b"null", b"[]", b"{}", b'{"new_key":"x","new_key_signature":"x","old_key":"x"}'):
+        nonsense = records[3]._replace(body=b'{"event":"audit.key_rotated","payload":' + payload + b"}")
+        assert keys_of([*records[:3], nonsense, *records[4:]], THIRD_KEY.public_key) == [THIRD_KEY.public_key]
 
 
 def test_a_chain_goes_on_with_the_key_that_signed_last_or_that_a_rotation_names() -> None:

@@ -136,6 +136,15 @@ def test_lines_before_it_are_not_even_read_as_entries(tmp_path: Path) -> None:
         verify_file(tmp_path / "chain.jsonl", public_key=PUBLIC, since=at(entries, 4))
 
 
+def test_a_file_that_ends_before_it_says_where(tmp_path: Path) -> None:
+    entries = chain(9)
+    (tmp_path / "chain.jsonl").write_bytes(exported(entries[:3]))
+    report = verify_file(tmp_path / "chain.jsonl", public_key=PUBLIC, since=at(entries, 4))
+    assert report.first_bad is not None
+    assert (report.first_bad.reason, report.first_bad.index, report.entries) == ("short", 3, 0)
+    assert "expected 5 entries, found 3; it has no entry 4" in report.first_bad.message
+
+
 class Interrupted(KeyboardInterrupt):
     """What Ctrl-C does."""
 
