@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.audit.chains import KEY, ORG, OTHER_KEY, entry
-from ttplan.audit.chain import GENESIS, to_record
+from ttplan.audit.chain import GENESIS, entry_hash, to_record
 from ttplan.audit.check import check_chain
 from ttplan.audit.keys import SigningKey, key_from_hex
 from ttplan.audit.rotation import EVENT, goes_on_with, handed_over_by, is_rotation, keys_of, rotation_payload, statement
@@ -219,6 +219,15 @@ def test_a_store_that_holds_no_json_is_reported_and_not_followed() -> None:
         assert (report.first_bad.index, report.first_bad.error) == (3, "HashMismatch")
         assert keys_of(broken, KEY.public_key)[0] in (KEY.public_key, OTHER_KEY.public_key)
     assert not goes_on_with(broken[3], KEY.public_key)
+
+
+def test_a_rotation_whose_payload_is_no_object_is_refused() -> None:
+    made = to_record(entry(None, event=EVENT, payload={}))
+    body = made.body.replace(b'"payload":{}', b'"payload":[]')
+    digest = entry_hash(made.prev_hash, body)
+    signed = made._replace(body=body, hash=digest, signature=KEY.sign(bytes.fromhex(digest)).hex())
+    with pytest.raises(BadRotation, match="its payload is no object"):
+        verify_chain([signed], KEY.public_key)
 
 
 def test_who_holds_a_chain_finds_the_key_that_it_begins_with() -> None:
