@@ -81,7 +81,7 @@ def draw_notebook() -> None:
             "chain": plots.chain(ws.chain()),
         }
         for name, axes in drawn.items():
-            axes.figure.savefig(ROOT / "docs" / "notebook" / f"plot_{name}.svg", metadata={"Date": None})
+            axes.get_figure(root=True).savefig(ROOT / "docs" / "notebook" / f"plot_{name}.svg", metadata={"Date": None})
 
 
 _PLANS = {

@@ -259,7 +259,8 @@ def test_a_view_is_shown_with_money_times_and_texts_as_a_person_reads_them(ws: W
     # What a person makes of it is shown, too: chosen columns as a view, sums by an index, several levels as pandas does.
     assert repr(found[["tag", "savings_usd"]]).splitlines()[2].split() == ["tag", "savings_usd"]
     assert "chat" in repr(found.groupby("tag")[["savings_usd"]].sum())
-    assert "chat" in found.groupby(["tag", "name"])[["savings_usd"]].sum()._repr_html_()
+    by_two: Any = found.groupby(["tag", "name"])[["savings_usd"]].sum()
+    assert "chat" in by_two._repr_html_()
     assert "none" in repr(found.iloc[:0])
 
 
@@ -275,7 +276,7 @@ def test_latencies_are_those_of_the_result(ws: Workspace) -> None:
     found = ws.latencies(run.plan_id)
     assert found["then"].sum() == found["now"].sum() == run.result.sample_size
     then = sorted(row["latency_ms"] for row in log())
-    assert [ms for row in found.itertuples() for ms in [row.latency_ms] * row.then] == then
+    assert [ms for ms, count in zip(found["latency_ms"], found["then"], strict=True) for _ in range(count)] == then
     median = found[found["now"].cumsum() > run.result.sample_size // 2]["latency_ms"].iloc[0]
     whole = run.result.aggregates
     assert median == whole.p50_latency_ms_projected
