@@ -20,6 +20,8 @@ from tests import plans
 from tests.audit.chains import KEY
 from tests.test_cards import HOSTILE, Tags
 from tests.test_workspace import opened
+from ttplan.apply import StoreChain
+from ttplan.model.audit import AuditEntry
 from ttplan.model.errors import AuditError, Cancelled, InvalidState, StoreError, StoreLocked, TtplanError
 from ttplan.panel import Panel
 from ttplan.panel.troubles import trouble
@@ -345,6 +347,43 @@ def test_work_that_breaks_is_told_and_the_panel_goes_on(workspace: Workspace, mo
     assert workspace.get(FIRST).status == "applied"
 
 
+def test_a_thread_that_has_the_store_is_told_of_and_the_wait_can_be_ended(workspace: Workspace) -> None:
+    panel = shown(workspace, FIRST)
+    waits: list[str] = []
+
+    def noticed(change: Any) -> None:
+        waits.append(unescape(change["new"]))
+        panel.plans.cancel.click()
+
+    panel.plans.waiting.observe(noticed, "value")
+    panel.plans.confirm.value = "first"
+    with workspace.store.read():
+        panel.plans.apply.click()
+        assert panel.plans.join()
+    assert "another thread of this process" in waits[0]
+    assert state(panel.plans.outcome) == "cancelled"
+    assert workspace.anchor() is None
+
+
+def test_a_wait_that_is_ended_after_the_commit_does_not_hide_it(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    append = StoreChain.append
+
+    def ended() -> None:
+        raise Cancelled("stopped")
+
+    def appending(self: StoreChain, *given: Any) -> AuditEntry:
+        entry = append(self, *given)
+        monkeypatch.setattr(workspace.store, "read", ended)
+        return entry
+
+    monkeypatch.setattr(StoreChain, "append", appending)
+    with pytest.raises(AuditError, match="Do not do it again") as raised:
+        workspace.apply(FIRST)
+    assert raised.value.applied
+    monkeypatch.undo()
+    assert workspace.get(FIRST).status == "applied"
+
+
 def test_work_is_done_one_at_a_time_and_the_last_that_was_asked_for_is_next() -> None:
     done: list[str] = []
     began, go_on = threading.Event(), threading.Event()
@@ -381,6 +420,7 @@ def test_who_is_at_the_panel(workspace: Workspace, monkeypatch: pytest.MonkeyPat
 
 def test_a_name_gives_one_id_however_it_is_written() -> None:
     named = ttplan.User.named
+    assert named("\ud800") == named("?")  # half of a pair, which no encoding can write
     assert named(" Ada@Example.com ") == named("ada@example.com") != named("adam@example.com")
     assert named(str(FIRST).upper()) == ttplan.User(FIRST)
     with pytest.raises(ttplan.InputError, match="nobody is named"):

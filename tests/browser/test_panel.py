@@ -18,11 +18,6 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 CHEAPER = "cheaper models for short chat and code"
 HAIKU = "short chat to haiku"
 KEY = key_from_hex("11" * 32)
-PANEL_CELL = 5
-RERUN = (
-    "index => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = index; "
-    "return window.jupyterapp.commands.execute('notebook:run-cell') }"
-)
 
 
 def stored(desk: Desk) -> ttplan.Workspace:
@@ -101,7 +96,7 @@ def test_apply_once_see_what_is_stale_and_revert(desk: Desk) -> None:
     expect(desk.panel.get_by_text("1 to 1 of 1").locator("visible=true")).to_be_visible(timeout=WAIT)
     desk.keep("chain")
 
-    desk.page.evaluate(RERUN, PANEL_CELL)  # the panel keeps nothing: a new one shows what is stored
+    desk.run_again()  # the panel keeps nothing: a new one shows what is stored
     choose(desk, CHEAPER)
     expect(desk.panel.locator("option", has_text=CHEAPER)).to_contain_text("· applied ·")
     name.fill(CHEAPER)
@@ -146,7 +141,9 @@ def test_verify(desk: Desk) -> None:
     other = stored(desk)
     for name in (HAIKU, CHEAPER):
         entry = other.apply(plan_id(desk, name), allow_stale=True, actor=ttplan.System())
-    turn_to(desk, "Verify")
+    desk.panel.get_by_role("tab", name="Plans", exact=True).focus()  # by keyboard
+    desk.page.keyboard.press("ArrowRight")
+    desk.page.keyboard.press("Enter")
     key, anchor, verify = desk.panel.get_by_label("Public key"), desk.panel.get_by_label("Anchor"), button(desk, "Verify")
     verify.click()
     says(desk, "own-key", "Consistent with its own key")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tests.audit.chains import KEY, ORG, OTHER_KEY, START, chain, entry, exported
 from tests.audit.corpus import Case, lines, rotated
@@ -122,7 +122,7 @@ def _forked() -> bytes:
     return write_evidence(to_record(one[0]), to_record(other[0]), KEY.public_key)
 
 
-_CUSTOMER = {"org_id": ORG, "verifying_key": KEY.public_key, "anchor": TipAnchor(8, HASHES[8]), "at": START}
+_CUSTOMER: dict[str, Any] = {"org_id": ORG, "verifying_key": KEY.public_key, "anchor": TipAnchor(8, HASHES[8]), "at": START}
 TARGETS = {
     "reader": Target(reader, (exported(chain(3)), lines(rotated([(KEY, 1), (OTHER_KEY, 1)])))),
     "line": Target(line, tuple(exported(chain(4)).split(b"\n")[1:-1])),

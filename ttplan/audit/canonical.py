@@ -77,7 +77,7 @@ def _is_plain(value: Any, levels: int, *, nul: bool) -> bool:
     if kind is float:
         return isfinite(value)
     if kind is int:
-        return -(2**63) <= value < 2**64
+        return bool(-(2**63) <= value < 2**64)
     if kind is dict or kind is list:
         for item in value.values() if kind is dict else value:
             if levels == 0 or not _is_plain(item, levels - 1, nul=nul):

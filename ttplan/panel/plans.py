@@ -88,6 +88,8 @@ class PlansTab(Section):
             seen = self._seen
             if seen is None or seen.action != action or self.worker.busy or self._missing(seen):
                 return
+            if seen.plan.plan_id != self._wanted:  # another was chosen in this very moment
+                return
             self._seen = None
         actor, allow = User.named(self.who.value), self.allow.value
         self.confirm.value = ""
