@@ -81,7 +81,8 @@ def draw_notebook() -> None:
             "chain": plots.chain(ws.chain()),
         }
         for name, axes in drawn.items():
-            axes.get_figure(root=True).savefig(ROOT / "docs" / "notebook" / f"plot_{name}.svg", metadata={"Date": None})
+            plt.sca(axes)
+            plt.savefig(ROOT / "docs" / "notebook" / f"plot_{name}.svg", metadata={"Date": None})
 
 
 _PLANS = {
