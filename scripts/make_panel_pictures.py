@@ -1,4 +1,4 @@
-"""Make the panel's pictures in docs/ of a browser run's screenshots: `pytest -m browser tests/browser`, look at them, then this."""
+"""Make the panel's pictures in docs/ of screenshots: `pytest -m browser tests/browser`, look at them, then this."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 SHOTS = ROOT / "build" / "screenshots"
-PICTURES = {"stale-light.png": "panel-light.png", "applied-dark.png": "panel-dark.png"}
+PICTURES = {"applied-light.png": "panel-light.png", "stale-dark.png": "panel-dark.png"}
 COLOURS = 64
 """Enough for a page of text, and a quarter of the bytes."""
 

@@ -252,8 +252,8 @@ def test_a_preview_says_what_is_new_replaced_and_the_same() -> None:
     assert "~ <img src=x" in text
     assert "priority: 1 → 9" in text
     assert "= same" in text
-    assert "1 new, 1 replaced, 1 the same; 1 other live route stays as it is" in text
-    assert "1 removed, 1 put back, 1 the same" in repr(ShownPreview(hostile_preview("revert")))
+    assert "1 new, 1 replaced, 1 removed, 1 the same; 1 other live route stays as it is" in text
+    assert "1 removed, 1 put back, 1 back, 1 the same" in repr(ShownPreview(hostile_preview("revert")))
     none = Preview(
         action="apply", plan_id=UUID(int=1), plan_name="p", status="projected", changes=(), untouched=2, live_now="0" * 64
     )
@@ -306,6 +306,41 @@ def test_the_commands_tell_the_story(cli: dict[str, str], tmp_path: Path, capsys
     fails(["history", "zzz"], 2, "no route 'zzz' was ever live", capsys)
     fails(["revert", cli["second"], "--yes"], 2, "is 'reverted'", capsys)
     fails(["preview", "99999999"], 2, "no plan", capsys)
+
+
+def test_a_route_is_renamed_in_the_file_of_the_live_ones(
+    cli: dict[str, str], ws: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = said(["routes", "--yaml"], capsys)
+    assert written.startswith("# A route is known by its id: keep that, and change the name, to rename it.")
+    file = tmp_path / "live.yaml"
+    file.write_text(written)
+    assert ws.preview(ws.plan(file, name="as it is")).found.changes[0].kind == "same"
+    file.write_text(written.replace("name: bb", "name: better"))
+    plan = str(ws.plan(file, name="renamed").plan_id)
+    shown = said(["preview", plan], capsys)
+    assert "> better" in shown
+    assert "name: bb → better" in shown
+    assert "1 renamed, 1 the same" in shown
+    said(["apply", plan, "--yes"], capsys)
+    told = json.loads(said(["history", "better", "--json"], capsys))
+    assert [(one["name"], one["live"]) for one in told] == [("bb", True), ("better", True)]
+    assert "better" in said(["history", "bb"], capsys)
+    assert said(["drift"], capsys).startswith("NO DRIFT: 2 live routes")
+    first = json.loads(said(["history", "bb", "--json"], capsys))[0]["since"]
+    assert said(["routes", "--yaml", "--at", first], capsys) == written
+    fails(["routes", "--yaml", "--json"], 2, "say only one of them", capsys)
+
+
+def test_a_route_without_an_id_is_renamed_by_the_name_that_it_had(ws: Workspace, tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text("routes: [{name: short chat, priority: 1, then: {target_model: gpt-4o-mini}}]")
+    ws.apply(ws.plan(file, name="one"))
+    file.write_text("routes: [{id: short chat, name: chat, priority: 1, then: {target_model: gpt-4o-mini}}]")
+    plan = ws.plan(file, name="two")
+    assert [(one.kind, one.name) for one in ws.preview(plan).found.changes] == [("renamed", "chat")]
+    assert ws.apply(plan).payload["renamed"] == 1
+    assert list(ws.route_history("chat")["name"]) == ["short chat", "chat"]
 
 
 def test_stale_on_the_command_line(cli: dict[str, str], ws: Workspace, capsys: pytest.CaptureFixture[str]) -> None:

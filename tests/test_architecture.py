@@ -20,7 +20,7 @@ FLOORS: list[set[str]] = [
     {"apply", "planning", "keyring"},
     {"operations"},
     {"cards", "chain_file"},
-    {"views"},
+    {"views", "plots"},
     {"evidence", "panel"},
     {"workspace"},
     {"opening"},

@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 import yaml
 
@@ -23,7 +24,7 @@ from ttplan.audit.keys import ENVIRONMENT_NAME
 from ttplan.cards.gateway import ShownExport
 from ttplan.cli.entry import run
 from ttplan.live.history import live_digest, seen
-from ttplan.model.errors import InputError, StoreError, TtplanError, Unsayable
+from ttplan.model.errors import DriftError, InputError, StoreError, TtplanError, Unsayable
 from ttplan.model.gateway import RouteExport
 from ttplan.model.loss import Loss
 from ttplan.model.pricing import ModelPricing
@@ -238,6 +239,48 @@ def test_a_watch_says_once_what_is_wrong_keeps_the_file_and_goes_on(ws: Workspac
     assert len(complained) == 1
     assert "input_tokens_lt" in complained[0]
     assert [one.changed for one in told] == [True]
+
+
+def test_what_was_not_signed_for_is_not_handed_to_a_gateway_unless_told(ws: Workspace, tmp_path: Path) -> None:
+    target = tmp_path / "r.json"
+
+    def edit(priority: int) -> None:
+        with duckdb.connect(str(tmp_path / "s.duckdb")) as connection:
+            connection.execute(f"UPDATE routes SET priority = {priority}")
+
+    kept = []
+    told, complained = watch(
+        ws.watch_routes(target),
+        lambda: kept.append(target.read_bytes()),
+        lambda: edit(77),
+        lambda: kept.append(target.read_bytes()),
+        lambda: ws.repair(),
+    )
+    assert kept[0] == kept[1] == target.read_bytes()
+    assert [one.routes for one in told] == [1]
+    (said,) = complained
+    assert "what is live is not what was signed for: 'a' edited (see `ttplan drift`, `ttplan repair`)" in said
+    edit(77)
+    with pytest.raises(DriftError, match="--allow-drift"):
+        ws.export_routes(target, overwrite=True)
+    found = ws.export_routes(target, overwrite=True, allow_drift=True).found
+    assert found.notes[0].startswith("What is live is not what was signed for: 'a' edited")
+    assert json.loads(target.read_text())[0]["priority"] == 77
+    with duckdb.connect(str(tmp_path / "s.duckdb")) as connection:
+        connection.execute("UPDATE plan_runs SET nonce = repeat('a', 64)")
+    with pytest.raises(DriftError, match="cannot be known whether what is live was signed for: entry 0"):
+        ws.export_routes(target, overwrite=True)
+
+
+def test_a_watch_that_starts_removes_what_a_killed_one_left(ws: Workspace, tmp_path: Path) -> None:
+    old, new, other = (tmp_path / name for name in (".r.json.0123abcd.new", ".r.json.89abcdef.new", ".r.json.mine.new"))
+    for draft in (old, new, other):
+        draft.write_text("half")
+    for draft in (old, other):
+        os.utime(draft, (0, 0))
+    ws.watch_routes(tmp_path / "r.json").look()
+    assert [draft.exists() for draft in (old, new, other)] == [False, True, True]  # the new one may be another's, writing
+    assert names(tmp_path / "r.json") == ["a"]
 
 
 def test_a_store_in_memory_can_be_watched(tmp_path: Path) -> None:

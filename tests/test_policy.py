@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import blake3
 import duckdb
 import pytest
 
@@ -18,6 +19,8 @@ from tests.test_cards import HOSTILE, Tags
 from tests.test_cli import fails
 from tests.test_logs import numbered, write
 from tests.test_workspace import NOW, content, opened
+from ttplan.apply import StoreChain, apply_plan
+from ttplan.audit.canonical import canonical_json
 from ttplan.audit.keys import ENVIRONMENT_NAME, save_key
 from ttplan.cards.policy import ShownPolicyCheck
 from ttplan.cli.entry import run
@@ -27,6 +30,7 @@ from ttplan.model.plan import Clusters, ConfidenceIntervals
 from ttplan.model.policy import Approvals, Override, Policy, PolicyCheck, Rule, RuleVerdict
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
 from ttplan.operations.policy import approve_plan, check_plan, set_policy
+from ttplan.operations.rotation import rotate_key
 from ttplan.policy.approvals import approval_message, approvals_of, plan_digest
 from ttplan.policy.rules import NUMBERS, WORDS, meets, parse, read_policy
 from ttplan.quality.result import unverified
@@ -158,7 +162,7 @@ def hold(life: lives.Life, policy: Policy | None) -> None:
 
 
 def test_without_a_policy_nothing_is_said_of_one(life: lives.Life) -> None:
-    assert check_plan(life.store, UUID(int=1)) is None
+    assert check_plan(life.store, UUID(int=1), KEY.public_key) is None
     assert "policy_digest" not in life.apply(1).payload
 
 
@@ -201,6 +205,74 @@ def test_a_policy_that_nobody_signed_for_stops_the_apply(life: lives.Life) -> No
         tx.set_policy(Policy())
     with pytest.raises(DriftError, match="the store's policy is not the one that was signed for"):
         life.apply(1)
+
+
+def test_a_policy_that_was_taken_away_past_ttplan_stops_the_apply(life: lives.Life) -> None:
+    hold(life, BLOCKS)
+    with life.store.transaction() as tx:
+        tx.set_policy(None)
+    before = lives.state(life.store)
+    with pytest.raises(DriftError, match="was taken away past ttplan: set it anew, with `ttplan set-policy`"):
+        life.apply(1, override=Override(name="Ann", reason="why not"))
+    assert lives.state(life.store) == before
+
+
+@pytest.mark.parametrize(
+    ("forged", "said"),
+    [
+        # Somebody who may write to the file, and has no key, approves in another's name.
+        (
+            "INSERT INTO audit_entries SELECT org_id, 2, event, logged_at, {approval}, hash, {hash}, signature "
+            "FROM audit_entries WHERE seq = 1",
+            "entry 2: bad signature",
+        ),
+        # … or makes an approval of another plan one of this.
+        ("UPDATE audit_entries SET body = {approval} WHERE seq = 1", "entry 1: its content hashes to"),
+        # … or takes back the stricter policy that was set last.
+        ("DELETE FROM audit_entries WHERE seq = 0", "entry 0: seq is 1"),
+    ],
+)
+def test_a_forged_approval_or_policy_is_not_believed(tmp_path: Path, forged: str, said: str) -> None:
+    path = tmp_path / "s.duckdb"
+    life = lives.Life(ttplan.DuckDBStore(path))
+    run_ = life.project(1, plans.route(1), author=ANN)
+    hold(life, Policy(approvals=Approvals(needed=1)))
+    life.project(2)
+    approve_plan(life.chain, UUID(int=2), BOB, clock=life.clock)
+    last = lives.state(life.store).entries[1]
+    body = json.loads(last.body)
+    body["payload"] |= {"plan_id": str(run_.plan_id), "plan_digest": plan_digest(run_)}
+    if "INSERT" in forged:
+        body["seq"] = 2
+    written = canonical_json(body)
+    prev = last.hash if "INSERT" in forged else last.prev_hash
+    values = {"approval": f"'{written.decode()}'", "hash": f"'{blake3.blake3(bytes.fromhex(prev) + written).hexdigest()}'"}
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(forged.format(**values))
+    before = lives.state(life.store)
+    for attempt in (lambda: check_plan(life.store, UUID(int=1), KEY.public_key), lambda: life.apply(1)):
+        with pytest.raises(DriftError, match=f"cannot be believed: {said}"):
+            attempt()
+    assert lives.state(life.store) == before
+
+
+def test_a_chain_that_ends_with_another_key_is_not_believed(life: lives.Life) -> None:
+    hold(life, Policy(approvals=Approvals(needed=1)))
+    approve_plan(life.chain, UUID(int=1), BOB, clock=life.clock)
+    with pytest.raises(DriftError, match="cannot be believed"):
+        check_plan(life.store, UUID(int=1), OTHER_KEY.public_key)
+    unverified = check_plan(life.store, UUID(int=1), None)
+    assert unverified is not None
+    assert unverified.approved_by == (1,)
+
+
+def test_approvals_hold_over_a_change_of_keys(life: lives.Life) -> None:
+    hold(life, Policy(approvals=Approvals(needed=1)))
+    approve_plan(life.chain, UUID(int=1), BOB, clock=life.clock)
+    rotate_key(life.chain, OTHER_KEY, lives.PERSON)
+    (run_,) = lives.state(life.store).plans
+    later = StoreChain(life.store, OTHER_KEY, clock=life.clock)
+    assert apply_plan(life.store, later, run_.result, lives.PERSON, clock=life.clock).payload["approvals"] == [1]
 
 
 # --- approvals -------------------------------------------------------------------------------------------------------

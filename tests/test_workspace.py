@@ -86,31 +86,6 @@ def test_a_plan_is_the_replay_of_the_stores_own_table(workspace: Workspace) -> N
     assert workspace.get(plan.plan_id).result.model_dump_json() == plan.result.model_dump_json()
 
 
-def test_frames_have_their_documented_columns_and_types(workspace: Workspace) -> None:
-    from ttplan import views
-
-    for frame, columns in (
-        (workspace.plans(), views.PLANS),
-        (workspace.routes(), views.ROUTES),
-        (workspace.savings(), views.SAVINGS),
-    ):
-        assert {name: str(kind) for name, kind in frame.dtypes.items()} == columns
-        assert len(frame) == 0
-    plan = workspace.plan(ROUTES, name="p")
-    workspace.apply(plan)
-    for frame, columns in (
-        (workspace.plans(), views.PLANS),
-        (workspace.routes(), views.ROUTES),
-        (workspace.savings(), views.SAVINGS),
-    ):
-        assert {name: str(kind) for name, kind in frame.dtypes.items()} == columns
-        assert len(frame) > 0
-    savings = workspace.savings()
-    assert savings["route"].isna().sum() == 1
-    parts = savings[savings["route"].notna()]["savings_usd"].sum()
-    assert parts == pytest.approx(savings["savings_usd"].iloc[0], abs=3.0)
-
-
 def test_importing_again_adds_nothing_and_says_so(workspace: Workspace) -> None:
     report = workspace.import_logs(DATA / "requests.parquet")
     assert (report.added, report.already_there) == (0, 28_185)

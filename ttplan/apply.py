@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeGuard
 from uuid import UUID, uuid4
 
 from ttplan.audit.canonical import payload_money
@@ -170,13 +170,15 @@ def apply_plan(
     other live routes is applied all the same, and its entry says so. A plan that does not meet the store's policy is applied only
     with an `override`, which the entry then says, too.
 
-    Raises PlanNotFound, InvalidState, StalePlan, PolicyBlocked, DriftError (the policy is not the one signed for) and StoreError,
-    after which nothing was written; OutcomeUnknown (a server was lost in the commit); and AuditError, whose `applied` says
-    whether the plan is live without its entry (a foreign audit writer) or nothing was written (the store's own chain).
+    Raises PlanNotFound, InvalidState, StalePlan, PolicyBlocked, DriftError (the policy is not the one signed for, or what the
+    chain says of it and of approvals does not verify) and StoreError, after which nothing was written; OutcomeUnknown (a server
+    was lost in the commit); and AuditError, whose `applied` says whether the plan is live without its entry (a foreign audit
+    writer) or nothing was written (the store's own chain).
     """
     applied_at = clock()
     change = _Change(result.plan_id, APPLIED, "applied", "apply the plan")
-    return _write(store, audit, change, actor, lambda tx: _mark_applied(tx, result, applied_at, allow_stale, override))
+    options = _Options(allow_stale, override, audit.public_key if _is_own(audit, store) else None)
+    return _write(store, audit, change, actor, lambda tx: _mark_applied(tx, result, applied_at, options))
 
 
 def revert_plan(store: Store, audit: AuditWriter, plan: PlanResult | UUID, actor: Actor, *, clock: Clock = now) -> AuditEntry:
@@ -203,6 +205,14 @@ class _Change(NamedTuple):
     again: str
 
 
+class _Options(NamedTuple):
+    """How a plan is applied; `key` verifies the store's own chain, where the entry goes there."""
+
+    allow_stale: bool
+    override: Override | None
+    key: VerifyingKey | None
+
+
 class _Marked(NamedTuple):
     """What was written: in whose chain its entry belongs, and what the entry says of it."""
 
@@ -212,7 +222,7 @@ class _Marked(NamedTuple):
 
 def _write(store: Store, audit: AuditWriter, change: _Change, actor: Actor, mark: Callable[[Transaction], _Marked]) -> AuditEntry:
     """`mark` in a transaction, and then the entry of what it wrote: in the same one where the chain is the store's own."""
-    own_chain = audit if isinstance(audit, StoreChain) and audit.store == store else None
+    own_chain = audit if _is_own(audit, store) else None
 
     def work() -> tuple[_Marked, AuditEntry | None]:
         with store.transaction() as tx:
@@ -231,9 +241,11 @@ def _write(store: Store, audit: AuditWriter, change: _Change, actor: Actor, mark
     return entry
 
 
-def _mark_applied(
-    tx: Transaction, result: PlanResult, applied_at: datetime, allow_stale: bool, override: Override | None
-) -> _Marked:
+def _is_own(audit: AuditWriter, store: Store) -> TypeGuard[StoreChain]:
+    return isinstance(audit, StoreChain) and audit.store == store
+
+
+def _mark_applied(tx: Transaction, result: PlanResult, applied_at: datetime, options: _Options) -> _Marked:
     """Flip the status and write the routes."""
     live = tx.live_routes(result.org_id)
     previous = tx.mark_applied(result.plan_id, applied_at, result.proposed_routes)
@@ -247,9 +259,9 @@ def _mark_applied(
     if run.org_id != result.org_id:
         raise ApplyError(f"plan {run.plan_id} belongs to {run.org_id}, but the result to apply speaks of {result.org_id}")
     stale = changes_since(run, live, tx)
-    if stale and not allow_stale:
+    if stale and not options.allow_stale:
         raise StalePlan(run.plan_id, stale)
-    held = _held_to_policy(tx, run, override)
+    held = _held_to_policy(tx, run, options)
     try:
         payload = {
             "plan_id": str(result.plan_id),
@@ -265,9 +277,9 @@ def _mark_applied(
     return _Marked(run.org_id, payload | said | held)
 
 
-def _held_to_policy(tx: Transaction, run: PlanRun, override: Override | None) -> dict[str, Any]:
+def _held_to_policy(tx: Transaction, run: PlanRun, options: _Options) -> dict[str, Any]:
     """What the entry says of the store's policy: nothing where there is none. Raises PolicyBlocked."""
-    found = check_policy(tx, run)
+    found, override = check_policy(tx, run, options.key), options.override
     if found is None:
         return {}
     if found.blocking and override is None:

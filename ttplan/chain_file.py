@@ -6,12 +6,15 @@ import os
 from collections.abc import Callable, Iterable
 from contextlib import closing
 
+from ttplan.audit.anchors import as_anchor
+from ttplan.audit.check import check_chain
 from ttplan.audit.collect import ChainHashes, collect_hashes
 from ttplan.audit.customer import MAX_CHECKPOINT, CustomerCheckpoint, check_signature, read_checkpoint
 from ttplan.audit.fork import MAX_EVIDENCE, check_evidence, find_equivocation
 from ttplan.audit.jsonl import Preamble, counted, read_chain
 from ttplan.audit.keys import VerifyingKey
-from ttplan.audit.report import ChainReport, check_chain
+from ttplan.audit.report import ChainReport
+from ttplan.audit.resume import Asked, ResumeFile, first_needed
 from ttplan.audit.verify import Strength
 from ttplan.files import read_small_file
 from ttplan.model.audit import TipAnchor
@@ -25,33 +28,45 @@ def verify_file(
     path: PathLike,
     *,
     public_key: str | VerifyingKey | None = None,
+    since: str | TipAnchor | None = None,
     anchor: str | TipAnchor | None = None,
     passes_through: Iterable[TipAnchor] = (),
     distrust_after: TipAnchor | None = None,
     signatures: Strength = "all",
     progress: bool | None = None,
     on_fork: Callable[[bytes], None] | None = None,
+    resume: PathLike | None = None,
 ) -> ChainReport:
     """Verify an exported chain, with no store at all. Without `public_key` that of its preamble is used, and the verdict says so.
 
     `public_key` is the chain's first one; rotations are followed. `anchor` says where the chain has to end, `passes_through`
     which entries it has to have, `distrust_after` after which entry its key is not trusted. `on_fork` is handed evidence of two
-    histories. Raises InputError where the file is missing, empty, cut off or not a chain.
+    histories. With `since`, a trusted entry, only those after it are checked, and `public_key` is the one that signs there. In
+    the file `resume` is kept how far the verification has come: one that was interrupted goes on from there.
+
+    Raises InputError where the file is missing, empty, cut off or not a chain, or `resume` is of another verification.
     """
-    preamble, records = read_chain(path)
+    begin, end, through = as_anchor(since), as_anchor(anchor), tuple(passes_through)
+    kept = None if resume is None else ResumeFile(resume)
+    first = first_needed(begin, kept)
+    preamble, records = read_chain(path, since=first)
     key, source = _file_key(path, preamble, public_key)
+    if kept is not None:
+        kept.bind(Asked(key, signatures, begin, end, through, distrust_after))
     with closing(records), counting("verifying", None if preamble is None else preamble.entry_count, progress) as count:
         return check_chain(
-            counted(preamble, records, os.fspath(path)),
+            counted(preamble, records, os.fspath(path), since=first),
             key,
             key_source=source,
             own_key=public_key is None,
-            anchor=TipAnchor.parse(anchor) if isinstance(anchor, str) else anchor,
-            passes_through=passes_through,
+            since=begin,
+            anchor=end,
+            passes_through=through,
             distrust_after=distrust_after,
             signatures=signatures,
             progress=count,
             on_fork=on_fork,
+            resume=kept,
         )
 
 

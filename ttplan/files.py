@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -112,6 +113,28 @@ def whole_file(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iter
         raise InputError(f"{target} cannot be written: {error.strerror}; choose a folder that this user may write") from None
     finally:
         draft.unlink(missing_ok=True)
+
+
+def remove_drafts(path: str | os.PathLike[str], *, older_than: float = 60.0) -> None:
+    """Remove what processes that were killed left of a `whole_file`: drafts that nobody wrote to for so many seconds."""
+    target = Path(path)
+    name = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\.new")
+    with suppress(OSError):  # whatever is wrong with the folder, writing to it says so
+        for found in os.scandir(target.parent):
+            if name.fullmatch(found.name) and time.time() - found.stat().st_mtime > older_than:
+                os.unlink(found)
+
+
+def is_there(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a file. Raises InputError where that cannot be seen, as in a folder that this user may not enter."""
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InputError(f"{os.fspath(path)} cannot be looked at: {reason}; choose a path that this user may use") from None
+    return True
 
 
 def _keep_name(folder: Path) -> None:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from tests.audit.chains import KEY, ORG, OTHER_KEY, START, chain, entry
 from ttplan.audit.chain import GENESIS, hashed_timestamp, to_entry, to_record
+from ttplan.audit.check import check_chain
 from ttplan.audit.fork import find_equivocation
 from ttplan.audit.keys import VerifyingKey
-from ttplan.audit.report import check_chain
 from ttplan.audit.verify import Strength, verify_chain, verify_chain_with_anchor
 from ttplan.model.audit import AuditEntry, Record, TipAnchor
 from ttplan.model.errors import (

@@ -12,8 +12,8 @@ import pytest
 from tests.audit.chains import KEY, OTHER_KEY, chain, entry
 from tests.audit.test_rotation import extend, rotate, tip_of
 from ttplan.audit.chain import to_record
+from ttplan.audit.check import check_chain
 from ttplan.audit.fork import check_evidence, find_equivocation, write_evidence
-from ttplan.audit.report import check_chain
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import InputError, ProofError
 

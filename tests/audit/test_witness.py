@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.audit.chains import KEY, OTHER_KEY, chain
@@ -11,6 +13,7 @@ from ttplan.audit.note import check_note, make_vkey
 from ttplan.audit.tlog import add_cosignatures, ask_witness, format_request, sign_tree
 from ttplan.audit.witness_http import http_post, submit
 from ttplan.model.errors import InputError, ProofError
+from ttplan.operations.witnessing import log_key, read_state
 
 HASHES = [entry.hash for entry in chain(9)]
 POST = http_post(timeout=5)
@@ -80,3 +83,13 @@ def test_a_witness_that_is_not_there_is_an_error_for_people() -> None:
         with pytest.raises(InputError, match="does not answer"):
             submit(HASHES, sign_tree(LOG.name, HASHES, KEY), wrong, POST)
     assert make_vkey(LOG.name, KEY.public_key) == LOG
+
+
+def test_a_state_that_cannot_be_looked_at_is_not_taken_for_none(tmp_path: Path) -> None:
+    """A log that took it for none would sign a second history."""
+    hidden = tmp_path / ("x" * 300)
+    with pytest.raises(InputError, match="cannot be looked at: file name too long; choose a path"):
+        read_state(hidden)
+    with pytest.raises(InputError, match="cannot be looked at"):
+        log_key(hidden)
+    assert read_state(tmp_path / "none.txt") is None

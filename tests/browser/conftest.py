@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from playwright.sync_api import Browser, Dialog, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Dialog, Locator, Page, expect, sync_playwright
 
 ROOT = Path(__file__).parent.parent.parent
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 SHOTS = ROOT / "build" / "screenshots"
 """Where the screenshots of a run are kept, to be looked at."""
 THEMES = ("light", "dark")
-WAIT = 30_000
+WAIT = 60_000
 """Milliseconds until something that does not show has failed."""
 # Nothing outside this machine is reached: a page that needed it would fail here.
 FLAGS = [
@@ -55,12 +55,13 @@ FOLDERS = {
     "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
 }
 READY = "() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.isReady"
-RUN = (
-    "() => Promise.race([window.jupyterapp.commands.execute('notebook:run-all-cells'), "
-    "new Promise(done => setTimeout(done, 60000, 0))])"
-)
-
-SHUT_DOWN = "() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()"
+SET_UP_CELL, PANEL_CELL = 1, 5
+LIMIT = "new Promise(done => setTimeout(done, 240000, 0))"  # `evaluate` itself waits for ever
+RUN = f"() => Promise.race([window.jupyterapp.commands.execute('notebook:run-all-cells'), {LIMIT}])"
+RUN_ONE = f"""index => {{
+  window.jupyterapp.shell.currentWidget.content.activeCellIndex = index;
+  return Promise.race([window.jupyterapp.commands.execute('notebook:run-cell').then(() => true), {LIMIT}]);
+}}"""
 
 
 @pytest.fixture(scope="session")
@@ -92,7 +93,7 @@ def serving(home: Path, arguments: list[str], is_up: Callable[[], bool]) -> Iter
             [sys.executable, "-m", *arguments], stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment, cwd=home
         )
         try:
-            ends = time.monotonic() + 60
+            ends = time.monotonic() + 120
             while not is_up():
                 if server.poll() is not None or time.monotonic() > ends:
                     pytest.fail(log.read_text())
@@ -113,7 +114,7 @@ class Lab(NamedTuple):
 
 @pytest.fixture(scope="session")
 def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """JupyterLab for all tests. A test copies its notebook, and so has a kernel of its own."""
+    """JupyterLab for all tests."""
     home, token, port = tmp_path_factory.mktemp("lab"), secrets.token_hex(16), free_port()
     for name, value in SETTINGS.items():
         file = home / f"settings/@jupyterlab/{name}.jupyterlab-settings"
@@ -146,7 +147,7 @@ def _answers(url: str) -> bool:
 
 
 def copied(root: Path) -> Path:
-    """A folder of its own for a test, with the panel's notebook and the data that it reads; where its store will be."""
+    """A new folder with the panel's notebook and the data that it reads; where its store will be."""
     folder = root / secrets.token_hex(4)
     (folder / "notebooks").mkdir(parents=True)
     (folder / "data").mkdir()
@@ -163,18 +164,33 @@ class Desk(NamedTuple):
     panel: Locator
     theme: str
 
-    def keep(self, name: str) -> None:
-        """Keep a picture of the panel as it is."""
+    def run_again(self) -> None:
+        """Run the cell of the panel again."""
+        assert self.page.evaluate(RUN_ONE, PANEL_CELL) is True
+
+    def keep(self, name: str, *, busy: bool = False) -> None:
+        """Keep a picture of the panel, once nothing is under way, or, with `busy`, as it is."""
+        if not busy:
+            for cancel in self.panel.get_by_role("button", name="Cancel").locator("visible=true").all():
+                expect(cancel).to_be_disabled(timeout=WAIT)
         SHOTS.mkdir(parents=True, exist_ok=True)
         self.panel.screenshot(path=SHOTS / f"{name}-{self.theme}.png", animations="disabled")
 
 
-@pytest.fixture(params=THEMES)
-def desk(request: pytest.FixtureRequest, lab: Lab, browser: Browser) -> Iterator[Desk]:
-    """The notebook `panel`, run in JupyterLab in one theme. An error of the page fails the test, and so does a dialog."""
+class Opened(NamedTuple):
+    """The notebook in a page, in one theme, and what has gone wrong there."""
+
+    store: Path
+    page: Page
+    theme: str
+    wrong: list[str]
+
+
+@pytest.fixture(scope="session", params=THEMES)
+def opened(request: pytest.FixtureRequest, lab: Lab, browser: Browser) -> Iterator[Opened]:
+    """The notebook `panel` in JupyterLab in one theme, with a kernel that is ready."""
     context = browser.new_context(viewport={"width": 1280, "height": 1400}, color_scheme=request.param, reduced_motion="reduce")
-    page = context.new_page()
-    wrong: list[str] = []
+    page, wrong = context.new_page(), list[str]()
 
     def refused(dialog: Dialog) -> None:
         wrong.append(dialog.message)
@@ -184,10 +200,27 @@ def desk(request: pytest.FixtureRequest, lab: Lab, browser: Browser) -> Iterator
     page.on("dialog", refused)
     store = copied(lab.root)
     notebook = (store.parent.parent / "panel.ipynb").relative_to(lab.root)
-    page.goto(f"{lab.url}/doc/tree/{notebook}?token={lab.token}&reset")
-    page.wait_for_function(READY)
-    assert page.evaluate(RUN) is True, page.locator(".jp-OutputArea-output").all_inner_texts()
-    yield Desk(store, page, page.locator(".tt-panel"), request.param)
-    page.evaluate(SHUT_DOWN)
+    page.goto(f"{lab.url}/doc/tree/{notebook}?token={lab.token}&reset", timeout=2 * WAIT)
+    page.wait_for_function(READY, timeout=2 * WAIT)
+    yield Opened(store, page, request.param, wrong)
     context.close()
-    assert not wrong
+
+
+@pytest.fixture
+def desk(opened: Opened, lab: Lab) -> Iterator[Desk]:
+    """The panel over the plans of the notebook. An error of the page fails the test, and so does a dialog.
+
+    Importing and planning take their time: they are done once, and every later test has a copy of that store.
+    """
+    page, kept = opened.page, lab.root.parent / "kept.duckdb"
+    made = Desk(opened.store, page, page.locator(".tt-panel"), opened.theme)
+    if kept.exists():
+        assert page.evaluate(RUN_ONE, SET_UP_CELL) is True
+        shutil.copy(kept, opened.store)
+        made.run_again()
+    else:
+        assert page.evaluate(RUN) is True, page.locator(".jp-OutputArea-output").all_inner_texts()
+        expect(made.panel.locator("option")).to_have_count(3, timeout=WAIT)  # nothing is under way
+        shutil.copy(opened.store, kept)
+    yield made
+    assert not opened.wrong

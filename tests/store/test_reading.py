@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,9 @@ from tests.audit.chains import KEY
 from tests.lives import AT, ORG, Life
 from ttplan.apply import StoreChain
 from ttplan.model.audit import Record, System
+from ttplan.model.errors import StoreError
 from ttplan.model.plan_run import PlanRun
+from ttplan.store.duckdb import DuckDBStore
 from ttplan.store.figures import FIGURES, figures_of, schema
 from ttplan.store.protocol import Store, WhichEntries, WhichPlans
 
@@ -125,3 +128,16 @@ def _time(record: Record) -> datetime:
     import json
 
     return datetime.fromisoformat(json.loads(record.body)["timestamp"])
+
+
+def test_a_plan_whose_row_is_none_any_more_is_named(tmp_path: Path) -> None:
+    import duckdb
+
+    for number, damage in enumerate(("'{'", "'{}'", """replace(result, '"sample_size":1234', '"sample_size":"many"')"""), 1):
+        store = DuckDBStore(tmp_path / f"{number}.duckdb")
+        with store.transaction() as tx:
+            tx.add_plan(plans.run(number))
+        with duckdb.connect(str(store.path)) as connection:
+            connection.execute(f"UPDATE plan_runs SET result = {damage}")
+        with pytest.raises(StoreError, match=f"the row of plan {UUID(int=number)} is no plan any more"):
+            rows(store)

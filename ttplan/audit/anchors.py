@@ -31,6 +31,11 @@ class KeptAnchor(NamedTuple):
     at: str | None
 
 
+def as_anchor(given: str | TipAnchor | None) -> TipAnchor | None:
+    """An anchor that may be given as it is written. Raises InputError where the text is none."""
+    return TipAnchor.parse(given) if isinstance(given, str) else given
+
+
 def anchor_line(anchor: TipAnchor, at: datetime) -> str:
     """An anchor as its line, with the moment in UTC to the second."""
     return f"{anchor} {hashed_timestamp(at.replace(microsecond=0)).removesuffix('+00:00')}Z\n"

@@ -1,13 +1,13 @@
-"""Strict Ed25519: the verdicts of libsodium and of `verify_strict`, on top of OpenSSL's arithmetic.
+"""Strict Ed25519: the verdicts of libsodium, which does the arithmetic, and of `verify_strict`.
 
-OpenSSL already refuses `S >= L` and compares R byte by byte; what it accepts and this refuses are keys and R's of small order and
-keys that are not canonical, for which anybody can make signatures. RFC 8032, sections 5.1.3 and 5.1.7.
+Libraries differ on keys and R's of small order and on keys that are not canonical, for which anybody can make signatures. So
+those are refused here, by name, before a library is asked: a key once, when it is loaded. RFC 8032, sections 5.1.3 and 5.1.7.
 """
 
 from __future__ import annotations
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from nacl.bindings import crypto_sign_open
+from nacl.exceptions import BadSignatureError
 
 from ttplan.model.errors import KeyFileError
 
@@ -38,8 +38,8 @@ SMALL_ORDER = frozenset(
 """All encodings, canonical or not, of the eight points of small order."""
 
 
-def load_point(raw: bytes, what: str) -> Ed25519PublicKey:
-    """A public key of 32 bytes. Raises KeyFileError where it is not canonical, not on the curve or of small order."""
+def check_point(raw: bytes, what: str) -> None:
+    """Raise KeyFileError where a public key has not 32 bytes, is not canonical, not on the curve or of small order."""
     if len(raw) != 32:
         raise KeyFileError(f"{what} has {len(raw)} bytes; expected the 32 of an Ed25519 public key")
     if raw in SMALL_ORDER:
@@ -50,17 +50,16 @@ def load_point(raw: bytes, what: str) -> Ed25519PublicKey:
     x_squared = (y * y - 1) * pow(_D * y * y + 1, -1, _P) % _P
     if pow(x_squared, (_P - 1) // 2, _P) != 1:
         raise KeyFileError(f"{what} is not a point of the curve; expected an Ed25519 public key")
-    return Ed25519PublicKey.from_public_bytes(raw)
 
 
-def verify(key: Ed25519PublicKey, signature: bytes, message: bytes) -> str | None:
-    """None where the signature is good, else why it is not."""
+def verify(key: bytes, signature: bytes, message: bytes) -> str | None:
+    """None where the signature is good, else why it is not. `key` has passed `check_point`."""
     if len(signature) != 64:
         return f"it has {len(signature)} bytes, expected 64"
     if signature[:32] in SMALL_ORDER:
         return "its R is of small order"
     try:
-        key.verify(signature, message)
-    except InvalidSignature:
+        crypto_sign_open(signature + message, key)
+    except BadSignatureError:
         return "it was not made over this hash by this key"
     return None

@@ -15,6 +15,7 @@ HEX64 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 HEX128 = re.compile(r"[0-9a-f]{128}", re.ASCII)
 _ORG = b',"org_id":"'
 _TAIL = re.compile(rb',"seq":(\d{1,19}),"timestamp":"[^"\\]{1,40}"\}\Z')
+_TIME = b',"timestamp":"'
 
 
 def check_content(record: Record, index: int) -> None:
@@ -35,10 +36,21 @@ def check_hash(record: Record, index: int) -> None:
             raise HashMismatch(index, found, record.hash)
 
 
+def is_labelled(record: Record) -> bool:
+    """Whether a record is filed under the organisation and seq that were hashed."""
+    body = record.body
+    # Inside a text a quote is escaped, so the first of these bytes begin the body's own org_id, and the last its own time.
+    own, end = body.find(_ORG) + len(_ORG), body.rfind(_TIME)
+    return (
+        body.startswith(b'%b"' % record.org_id.encode(), own)
+        and body.endswith(b',"seq":%d' % record.seq, 0, end)
+        and body.find(b'"', end + len(_TIME)) == len(body) - 2
+    )
+
+
 def check_label(record: Record, index: int) -> None:
     """Raise where a record is filed under another organisation or seq than the one that was hashed: in a store, those are
     columns of their own, which nothing else vouches for."""
-    # Inside a text a quote is escaped, so the first of these bytes begin the body's own org_id, and the last its own seq.
     start = record.body.find(_ORG) + len(_ORG)
     org_id, tail = record.body[start : start + 36].decode(errors="replace"), _TAIL.search(record.body)
     if org_id != record.org_id:

@@ -6,11 +6,13 @@ import os
 import re
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
+from itertools import chain
 from typing import Any, BinaryIO, NamedTuple, NoReturn
 from uuid import UUID
 
 import orjson
 
+from ttplan.audit.canonical_line import read_canonical_line, seq_of_line
 from ttplan.audit.chain import respell_timestamp, to_record
 from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.strict_json import parse_json
@@ -54,9 +56,11 @@ def wire_line(record: Record) -> bytes:
 
 
 def read_chain(
-    file: str | os.PathLike[str] | BinaryIO, *, max_line: int = MAX_LINE
+    file: str | os.PathLike[str] | BinaryIO, *, max_line: int = MAX_LINE, since: int = 0
 ) -> tuple[Preamble | None, Generator[Record, None, None]]:
     """The preamble, where there is one, and the entries, streamed; the file, even one that is passed in, is closed with them.
+
+    Lines before the first entry whose seq is at least `since` are passed over, and most of them not even read as entries.
 
     Raises InputError, naming file and line, for a missing or empty file, a line that is cut off or too long, and whatever is
     not exactly an entry: another key, a key twice, a number, id or time that is not in its one spelling.
@@ -74,11 +78,11 @@ def read_chain(
     if first is None:
         raise InputError(f"{name} is empty; expected a chain as JSON lines, as `ttplan export` writes it")
     try:
-        preamble = _preamble(*first)
+        preamble = _preamble(str(name), *first)
     except InputError:
         lines.close()
         raise
-    return preamble, _records(first, lines, skip_first=preamble is not None)
+    return preamble, _records(str(name), first if preamble is None else None, lines, since)
 
 
 def read_entry(line: bytes, name: str) -> Record:
@@ -95,34 +99,38 @@ class _Line(NamedTuple):
         raise InputError(f"{self.file}, line {self.number}: {problem}")
 
 
-def _lines(file: BinaryIO, name: str, max_line: int) -> Generator[_Line, None, None]:
-    """Lines that are not blank. Only a line feed ends one, so nothing inside a text can."""
+def _lines(file: BinaryIO, name: str, max_line: int) -> Generator[tuple[int, bytes], None, None]:
+    """Lines that are not blank, with their numbers. Only a line feed ends one, so nothing inside a text can."""
     number = 0
     try:
         while raw := file.readline(max_line + 1):
             number += 1
-            line = _Line(name, number, raw.rstrip(b"\n"))
             if len(raw) > max_line:
-                line.refuse(f"longer than {max_line:,} bytes; expected one entry a line")
-            if not raw.strip(b" \t\r\n"):
-                continue
-            yield line
+                _Line(name, number, raw).refuse(f"longer than {max_line:,} bytes; expected one entry a line")
+            if not raw.isspace() or raw.strip(b" \t\r\n"):
+                yield number, raw[:-1] if raw[-1:] == b"\n" else raw
     except OSError as error:
         raise InputError(f"{name} cannot be read: {error.strerror}; expected a chain as JSON lines") from None
     finally:
         file.close()
 
 
-def _records(first: _Line, rest: Generator[_Line, None, None], *, skip_first: bool) -> Generator[Record, None, None]:
+def _records(
+    name: str, first: tuple[int, bytes] | None, rest: Generator[tuple[int, bytes], None, None], since: int
+) -> Generator[Record, None, None]:
     with closing(rest):
-        if not skip_first:
-            yield _record(first)
-        for line in rest:
-            yield _record(line)
+        for number, text in rest if first is None else chain((first,), rest):
+            if since:
+                seq = seq_of_line(text)
+                if (_record(_Line(name, number, text)).seq if seq is None else seq) < since:
+                    continue
+                since = 0
+            yield read_canonical_line(text) or _record(_Line(name, number, text))
 
 
 def _record(line: _Line) -> Record:
-    """The entry of a line. A line that equals its own re-encoding is canonical throughout; others are parsed with care."""
+    """The entry of a line in any spelling. One that equals its own re-encoding is canonical throughout; others are parsed with
+    care."""
     try:
         fields = orjson.loads(line.text)
     except orjson.JSONDecodeError:
@@ -131,7 +139,10 @@ def _record(line: _Line) -> Record:
         fields = _parse_strictly(line)
     stamp = respell_timestamp(fields["timestamp"])
     # What was parsed from JSON is JSON: no NaN to look for, as `canonical_json` would.
-    body = orjson.dumps({name: fields[name] for name in _BODY_KEYS} | {"timestamp": stamp}, option=orjson.OPT_SORT_KEYS)
+    try:
+        body = orjson.dumps({name: fields[name] for name in _BODY_KEYS} | {"timestamp": stamp}, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # the payload alone can be written, and one level more cannot
+        line.refuse("nests too deep; expected at most 250 levels")
     return Record(fields["org_id"], fields["seq"], fields["prev_hash"], fields["hash"], fields["signature"], body)
 
 
@@ -244,16 +255,21 @@ def _preamble(file: str, number: int, text: bytes) -> Preamble | None:
     return Preamble(key, UUID(org), count)
 
 
-def counted(preamble: Preamble | None, records: Iterable[Record], name: str) -> Iterator[Record]:
-    """The records, as many as the preamble says and of its organisation. Raises InputError where they are not."""
-    count = 0
+def counted(preamble: Preamble | None, records: Iterable[Record], name: str, *, since: int = 0) -> Iterator[Record]:
+    """The records, as many as the preamble says and of its organisation; `since` as in `read_chain`.
+
+    Raises InputError where they are not.
+    """
+    count = first = 0
     for record in records:
-        if preamble is not None and count == 0 and record.org_id != str(preamble.org_id):
-            raise InputError(f"{name}: its preamble speaks of {preamble.org_id}, its entries of {record.org_id}")
+        if preamble is not None and count == 0:
+            if record.org_id != str(preamble.org_id):
+                raise InputError(f"{name}: its preamble speaks of {preamble.org_id}, its entries of {record.org_id}")
+            first = record.seq if since else 0
         count += 1
         yield record
-    if preamble is not None and count != preamble.entry_count:
+    if preamble is not None and (count or not since) and first + count != preamble.entry_count:
         raise InputError(
-            f"{name}: its preamble speaks of {preamble.entry_count:,} entries, but it has {count:,}; "
+            f"{name}: its preamble speaks of {preamble.entry_count:,} entries, but it has {first + count:,}; "
             "was it cut off? Export it again"
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -35,11 +35,11 @@ _MAX_KEY_FILE = 64 * 1024
 class VerifyingKey:
     """An Ed25519 public key that verifies strictly."""
 
-    __slots__ = ("_key", "raw")
+    __slots__ = ("raw",)
 
     def __init__(self, raw: bytes, what: str = "the public key") -> None:
         """From 32 bytes. Raises KeyFileError for a key that anybody could sign for."""
-        self._key: Ed25519PublicKey = ed25519.load_point(raw, what)
+        ed25519.check_point(raw, what)
         self.raw = raw
 
     @classmethod
@@ -54,7 +54,7 @@ class VerifyingKey:
 
     def fault(self, signature: bytes, message: bytes) -> str | None:
         """None where `signature` is this key's over `message`, else what is wrong with it."""
-        return ed25519.verify(self._key, signature, message)
+        return ed25519.verify(self.raw, signature, message)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, VerifyingKey) and other.raw == self.raw

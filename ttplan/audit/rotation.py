@@ -67,6 +67,12 @@ def new_key_of(record: Record, index: int, current: VerifyingKey, used: Iterable
     return new
 
 
+def handed_over_by(record: Record, key: VerifyingKey) -> bool:
+    """Whether an entry is a rotation that names `key` as the old one."""
+    payload = _body(record).get("payload") if is_rotation(record) else None
+    return isinstance(payload, dict) and payload.get("old_key") == key.hex
+
+
 def goes_on_with(last: Record, key: VerifyingKey) -> bool:
     """Whether a chain that ends with `last` goes on with `key`: the one that a rotation names, else the one that signed it."""
     if is_rotation(last):

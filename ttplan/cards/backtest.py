@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import textwrap
 from datetime import timedelta
-from html import escape
 from typing import TYPE_CHECKING
 
+from ttplan.cards.words import WIDTH, escape, wrap
 from ttplan.model.backtest import METRICS, Backtest, Comparison, Metric
 
 if TYPE_CHECKING:
     import pandas as pd
 
-WIDTH = 80
 _NAMES: dict[Metric, tuple[str, float, str]] = {
     "savings_pct": ("savings", 1, "%"),
     "cache_hit_rate": ("cache hits", 100, "%"),
@@ -57,12 +55,12 @@ class ShownBacktest:
 
 def backtest_text(found: Backtest) -> str:
     """The back-test as text."""
-    lines = [_title(found), "", f"  {'':<14}{'inside':>12}{'consistent':>14}   last period, and what came"]
+    lines = [*wrap(_title(found), WIDTH), "", f"  {'':<14}{'inside':>12}{'consistent':>14}   last period, and what came"]
     for metric, inside, agreeing, count in found.counts():
         lines.append(
             f"  {_NAMES[metric][0]:<14}{_of(inside, count):>12}{_of(agreeing, count):>14}   {_last(found, metric)}".rstrip()
         )
-    return "\n".join([*lines, "", *textwrap.wrap(_WHY, WIDTH)])
+    return "\n".join([*lines, "", *wrap(_WHY, WIDTH)])
 
 
 def backtest_html(found: Backtest) -> str:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import textwrap
-from html import escape
 from typing import Any
 
+from ttplan.cards.words import WIDTH, escape, plain, wrap
 from ttplan.model.changes import FieldChange, Preview, RouteChange
 
-WIDTH = 80
 SIGNS = {"new": "+", "replaced": "~", "renamed": ">", "same": "=", "removed": "-"}
 _LEFT = 'style="text-align:left"'
+_COLOURS = {
+    "new": "var(--jp-success-color1)",
+    "replaced": "var(--jp-warn-color1)",
+    "renamed": "var(--jp-warn-color1)",
+    "same": "inherit",
+    "removed": "var(--jp-error-color1)",
+}
 _WORDS = {
     "apply": {"new": "new", "replaced": "replaced", "renamed": "renamed", "removed": "removed", "same": "the same"},
     "revert": {"removed": "removed", "replaced": "put back", "renamed": "renamed back", "new": "back", "same": "the same"},
@@ -32,27 +37,27 @@ class ShownPreview:
 
 def preview_text(found: Preview) -> str:
     """The preview as text."""
-    lines = [*textwrap.wrap(_title(found), WIDTH), f"plan {found.plan_id}", ""]
+    lines = [*wrap(_title(found), WIDTH), f"plan {found.plan_id}", ""]
     for change in found.changes:
-        lines += textwrap.wrap(
-            f"{SIGNS[change.kind]} {_flat(change.name)}", WIDTH - 2, initial_indent="  ", subsequent_indent="    "
-        )
-        lines += textwrap.wrap(_said(change, found.action), WIDTH, initial_indent="      ", subsequent_indent="      ")
+        lines += wrap(f"{SIGNS[change.kind]} {plain(change.name)}", WIDTH - 2, initial_indent="  ", subsequent_indent="    ")
+        lines += wrap(_said(change, found.action), WIDTH, initial_indent="      ", subsequent_indent="      ")
         for part in change.fields:
-            lines += textwrap.wrap(_field(part), WIDTH, initial_indent="      ", subsequent_indent="        ")
+            lines += wrap(_field(part), WIDTH, initial_indent="      ", subsequent_indent="        ")
     if found.changes:
         lines.append("")
-    lines += textwrap.wrap(_count(found), WIDTH)
+    lines += wrap(_count(found), WIDTH)
     for note in notes(found):
-        lines += textwrap.wrap(note, WIDTH - 2, initial_indent="  ! ", subsequent_indent="    ")
+        lines += wrap(note, WIDTH - 2, initial_indent="  ! ", subsequent_indent="    ")
     return "\n".join(lines)
 
 
 def preview_html(found: Preview) -> str:
     """The preview as HTML, in the notebook's own colours."""
+    words = _WORDS[found.action]
     rows = "".join(
-        f'<tr><td>{SIGNS[change.kind]}</td><th scope="row" {_LEFT}>{escape(change.name)}</th>'
-        f"<td {_LEFT}>{escape(_said(change, found.action))}</td>"
+        f'<tr><td style="color:{_COLOURS[change.kind]}"><strong>{SIGNS[change.kind]}</strong></td>'
+        f"<td {_LEFT}>{words[change.kind]}</td>"
+        f'<th scope="row" {_LEFT}>{escape(change.name)}</th><td {_LEFT}>{escape(_said(change, found.action))}</td>'
         f"<td {_LEFT}>{'<br>'.join(escape(_field(part)) for part in change.fields)}</td></tr>"
         for change in found.changes
     )
@@ -77,13 +82,13 @@ def notes(found: Preview) -> list[str]:
 
 
 def _title(found: Preview) -> str:
-    return f"{found.action} {_flat(found.plan_name)}  [{found.status}]"
+    return f"{found.action} {plain(found.plan_name)}  [{found.status}]"
 
 
 def _said(change: RouteChange, action: str) -> str:
     """One line on a route: what it is about, and whose it was."""
     shown = change.after or change.before
-    target = "" if shown is None else f"to {_flat(shown.route.then.target_model)}, priority {shown.route.priority}"
+    target = "" if shown is None else f"to {plain(shown.route.then.target_model)}, priority {shown.route.priority}"
     if change.before is None or change.kind == "removed":
         return target
     if action == "revert" and change.after is not None:
@@ -98,7 +103,7 @@ def _field(part: FieldChange) -> str:
 def _value(value: Any) -> str:
     if value is None or value == []:
         return "any"
-    return _flat(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+    return plain(", ".join(map(str, value)) if isinstance(value, list) else str(value))
 
 
 def _count(found: Preview) -> str:
@@ -107,7 +112,3 @@ def _count(found: Preview) -> str:
     parts = [f"{count:,} {words[kind]}" for kind, count in counts.items() if count] or ["no routes"]
     others = f"{found.untouched:,} other live {'route stays as it is' if found.untouched == 1 else 'routes stay as they are'}"
     return f"{', '.join(parts)}; {others}"
-
-
-def _flat(text: str) -> str:
-    return " ".join(text.split())

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections import defaultdict
-from html import escape
 from typing import TYPE_CHECKING
 
 from ttplan.cards.amounts import usd
+from ttplan.cards.words import WIDTH, escape, plain, wrap
 from ttplan.doctor.told import where, whose, worth
 from ttplan.model.diagnosis import Diagnosis, Finding
 
 if TYPE_CHECKING:
     import pandas as pd
 
-WIDTH = 80
 _COLUMNS = ["kind", "title", "provider", "model", "service_tier", "endpoint", "count", "effect_usd", "detail", "weighs"]
 _COLUMNS += ["examples", "in_a_plan", "remedy"]
 _NUMBERS = ("count", "effect")
@@ -84,7 +82,7 @@ def by_kind(found: Diagnosis) -> list[tuple[Finding, ...]]:
 
 def diagnosis_text(found: Diagnosis) -> str:
     """The diagnosis as text."""
-    lines = [*textwrap.wrap(f"{found.log}: {verdict(found)}", WIDTH), *textwrap.wrap("; ".join(compared(found)), WIDTH)]
+    lines = [*wrap(f"{found.log}: {verdict(found)}", WIDTH), *wrap("; ".join(compared(found)), WIDTH)]
     for alike in by_kind(found):
         first = alike[0]
         lines += ["", f"{_mark(first)} {first.title}"]
@@ -95,7 +93,7 @@ def diagnosis_text(found: Diagnosis) -> str:
     if found.notes:
         lines.append("")
         for note in found.notes:
-            lines += textwrap.wrap(" ".join(note.split()), WIDTH - 2, initial_indent="  - ", subsequent_indent="    ")
+            lines += wrap(plain(note), WIDTH - 2, initial_indent="  - ", subsequent_indent="    ")
     return "\n".join(lines)
 
 
@@ -134,7 +132,7 @@ def _row(finding: Finding) -> str:
 
 
 def _wrapped(text: str, indent: str) -> list[str]:
-    return textwrap.wrap(" ".join(text.split()), WIDTH, initial_indent=indent, subsequent_indent=indent + "  ")
+    return wrap(plain(text), WIDTH, initial_indent=indent, subsequent_indent=indent + "  ")
 
 
 def _mark(finding: Finding) -> str:

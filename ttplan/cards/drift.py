@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
-from html import escape
 from typing import Any
 
+from ttplan.cards.words import WIDTH, escape, plain, wrap
 from ttplan.model.drift import Drift, RouteDrift
 from ttplan.model.plan_run import LiveRoute
 
-WIDTH = 80
 _LEFT = 'style="text-align:left"'
 _MEANING = {
     "edited": "is not as it was put there",
@@ -38,16 +36,16 @@ class ShownDrift:
 
 def drift_text(found: Drift) -> str:
     """What was found, as text."""
-    lines = textwrap.wrap(_title(found), WIDTH)
+    lines = wrap(_title(found), WIDTH)
     for one in found.routes:
-        lines += textwrap.wrap(
-            f"{one.kind}: {_flat(one.name)} {_MEANING[one.kind]}", WIDTH - 2, initial_indent="  ", subsequent_indent="    "
+        lines += wrap(
+            f"{one.kind}: {plain(one.name)} {_MEANING[one.kind]}", WIDTH - 2, initial_indent="  ", subsequent_indent="    "
         )
         for detail in details(one):
-            lines += textwrap.wrap(detail, WIDTH, initial_indent="      ", subsequent_indent="        ")
+            lines += wrap(detail, WIDTH, initial_indent="      ", subsequent_indent="        ")
     for problem in found.problems:
-        lines += textwrap.wrap(_flat(problem.message), WIDTH - 2, initial_indent="  ! ", subsequent_indent="    ")
-    return "\n".join([*lines, *textwrap.wrap(_footer(found), WIDTH)])
+        lines += wrap(plain(problem.message), WIDTH - 2, initial_indent="  ! ", subsequent_indent="    ")
+    return "\n".join([*lines, *wrap(_footer(found), WIDTH)])
 
 
 def drift_html(found: Drift) -> str:
@@ -69,7 +67,7 @@ def drift_html(found: Drift) -> str:
 def details(one: RouteDrift) -> list[str]:
     """What exactly is different about a route."""
     if one.unreadable is not None:
-        return [f"the row is no route any more: {_flat(one.unreadable)}"]
+        return [f"the row is no route any more: {plain(one.unreadable)}"]
     if one.expected is None or one.found is None:
         return []
     then, now = _shown(one.expected), _shown(one.found)
@@ -86,7 +84,7 @@ def _value(fields: dict[str, Any], name: str) -> str:
         value = value[part]
     if value is None or value == []:
         return "nothing"
-    return _flat(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+    return plain(", ".join(map(str, value)) if isinstance(value, list) else str(value))
 
 
 def _title(found: Drift) -> str:
@@ -100,7 +98,3 @@ def _title(found: Drift) -> str:
 
 def _footer(found: Drift) -> str:
     return f"{found.entries:,} {'entry' if found.entries == 1 else 'entries'} followed; the chain: {found.chain}"
-
-
-def _flat(text: str) -> str:
-    return " ".join(text.split())

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import textwrap
-from html import escape
-
+from ttplan.cards.words import WIDTH, escape, plain, wrap
 from ttplan.model.gateway import GATEWAYS, RouteExport
-
-WIDTH = 80
 
 
 class ShownExport:
@@ -25,11 +21,11 @@ class ShownExport:
 
 def export_text(found: RouteExport) -> str:
     """What was written, as text."""
-    lines = textwrap.wrap(_title(found), WIDTH)
+    lines = wrap(_title(found), WIDTH)
     for loss in found.losses:
-        lines += textwrap.wrap(" ".join(str(loss).split()), WIDTH - 2, initial_indent="  ! ", subsequent_indent="    ")
+        lines += wrap(plain(str(loss)), WIDTH - 2, initial_indent="  ! ", subsequent_indent="    ")
     for note in found.notes:
-        lines += textwrap.wrap(note, WIDTH - 2, initial_indent="  ", subsequent_indent="  ")
+        lines += wrap(note, WIDTH - 2, initial_indent="  ", subsequent_indent="  ")
     return "\n".join(lines)
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
-from html import escape
-
+from ttplan.cards.words import WIDTH, escape, plain, wrap
 from ttplan.model.health import Backup, Health
 
-WIDTH = 80
 _LEFT = 'style="text-align:left"'
+_NOT = '<strong style="color:var(--jp-error-color1)">NOT</strong>'
 _INDENT = " " * 16
 
 
@@ -27,14 +25,12 @@ class ShownHealth:
         lines = [_verdict(self.found)]
         for check in self.found.checks:
             sign = "ok" if check.ok else "NOT"
-            lines += textwrap.wrap(
-                " ".join(check.said.split()), WIDTH, initial_indent=f"  {sign:<4}{check.name:<10}", subsequent_indent=_INDENT
-            )
+            lines += wrap(plain(check.said), WIDTH, initial_indent=f"  {sign:<4}{check.name:<10}", subsequent_indent=_INDENT)
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f'<tr><td>{"ok" if check.ok else "<strong>NOT</strong>"}</td><th scope="row" {_LEFT}>{escape(check.name)}</th>'
+            f'<tr><td>{"ok" if check.ok else _NOT}</td><th scope="row" {_LEFT}>{escape(check.name)}</th>'
             f"<td {_LEFT}>{escape(check.said)}</td></tr>"
             for check in self.found.checks
         )
@@ -52,9 +48,7 @@ class ShownBackup:
         self.found = found
 
     def __repr__(self) -> str:
-        return "\n".join(
-            line for text in _backup_lines(self.found) for line in textwrap.wrap(text, WIDTH, subsequent_indent="  ")
-        )
+        return "\n".join(line for text in _backup_lines(self.found) for line in wrap(text, WIDTH, subsequent_indent="  "))
 
     def _repr_html_(self) -> str:
         lines = "<br>".join(escape(line) for line in _backup_lines(self.found))

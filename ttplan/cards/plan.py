@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from decimal import Decimal
-from html import escape
 from typing import NamedTuple
 from uuid import UUID
 
 from ttplan.cards.amounts import NO_INTERVAL, negated, usd, usd_interval
 from ttplan.cards.basis import costs, price_sources
+from ttplan.cards.words import WIDTH, cut, escape, left, wrap
 from ttplan.model.plan import Interval, PerRouteBreakdown, PlanResult
 from ttplan.model.plan_run import PlanRun, Status
 from ttplan.model.quality import QualityResult, RiskBand, Verdict
 
-WIDTH = 80
 _LEFT = 'style="text-align:left"'
 
 
@@ -92,8 +90,16 @@ def plan_lines(result: PlanResult) -> list[Line]:
         Line("projected", usd(found.total_projected_cost_usd)),
         Line("cache hits", f"{100 * found.cache_hit_rate_projected:.1f} %", _pct_interval(hits)),
         *_cache_levels(result),
-        Line("latency p50", f"{found.p50_latency_ms_projected:,.0f} ms", _ms_interval(ends.p50_latency_ms_95)),
-        Line("latency p95", f"{found.p95_latency_ms_projected:,.0f} ms", _ms_interval(ends.p95_latency_ms_95)),
+        Line(
+            "latency p50",
+            _latency(found.p50_latency_ms_projected, found.p50_latency_ms_actual),
+            _ms_interval(ends.p50_latency_ms_95),
+        ),
+        Line(
+            "latency p95",
+            _latency(found.p95_latency_ms_projected, found.p95_latency_ms_actual),
+            _ms_interval(ends.p95_latency_ms_95),
+        ),
         Line(
             "requests",
             f"{found.requests_rerouted:,} rerouted, {found.requests_unchanged:,} unchanged, "
@@ -102,6 +108,10 @@ def plan_lines(result: PlanResult) -> list[Line]:
         *_clusters(result),
         quality_line(result.quality),
     ]
+
+
+def _latency(now: float, then: float | None) -> str:
+    return f"{now:,.0f} ms" + ("" if then is None else f", {then:,.0f} ms as logged")
 
 
 def _cache_levels(result: PlanResult) -> list[Line]:
@@ -117,7 +127,7 @@ def _clusters(result: PlanResult) -> list[Line]:
     if result.clusters is None:
         return []
     found = result.clusters
-    worth = f"{_cut(f'{found.count:,} by {result.interval_unit}', 20)}, worth {found.effective:,.0f}"
+    worth = f"{cut(f'{found.count:,} by {result.interval_unit}', 20)}, worth {found.effective:,.0f}"
     return [Line("clusters", worth, f"the largest has {100 * found.largest_share:.1f} %")]
 
 
@@ -146,9 +156,9 @@ def quality_text(quality: QualityResult | None) -> str:
         lines.append("besides       poisoning candidates: {:,} acceptable, {:,} degraded, {:,} unclear".format(*forced))
     worse = [score for score in quality.sampled_examples if score.verdict == Verdict.DEGRADED]
     for score in worse[:MOST_EXAMPLES]:
-        lines += textwrap.wrap(f"{score.request_id}: {score.reason}", WIDTH - 2, initial_indent="  - ", subsequent_indent="    ")
+        lines += wrap(f"{score.request_id}: {score.reason}", WIDTH - 2, initial_indent="  - ", subsequent_indent="    ")
     for caveat in quality.caveats:
-        lines += textwrap.wrap(caveat, WIDTH - 2, initial_indent="  ! ", subsequent_indent="    ")
+        lines += wrap(caveat, WIDTH - 2, initial_indent="  ! ", subsequent_indent="    ")
     return "\n".join(lines)
 
 
@@ -212,18 +222,17 @@ def failure(run: PlanRun) -> str:
 
 def plan_text(run: PlanRun) -> str:
     """The plan as text."""
-    result = run.result
+    result, targets = run.result, _targets(run.result)
     if run.status == "failed":
-        told = textwrap.wrap(failure(run), WIDTH - 2, initial_indent="  ! ", subsequent_indent="    ")
-        return "\n".join([f"{_cut(run.name, WIDTH - 16)}  [{run.status}]", f"plan {run.plan_id}", "", *told])
-    lines = [f"{_cut(run.name, WIDTH - 16)}  [{run.status}]", f"plan {run.plan_id}", *textwrap.wrap(window(result), WIDTH), ""]
+        told = wrap(failure(run), WIDTH - 2, initial_indent="  ! ", subsequent_indent="    ")
+        return "\n".join([f"{cut(run.name, WIDTH - 16)}  [{run.status}]", f"plan {run.plan_id}", "", *told])
+    lines = [f"{cut(run.name, WIDTH - 16)}  [{run.status}]", f"plan {run.plan_id}", *wrap(window(result), WIDTH), ""]
     lines += [f"  {line.label:<14}{line.value:<36}{line.interval}".rstrip() for line in (*plan_lines(result), *_basis(run))]
     if result.per_route_breakdown:
         lines += ["", f"  {'route':<36}{'requests':>10}{'baseline':>14}{'saves':>14}"]
-        lines += [
-            f"  {_cut(part.route_name, 35):<36}{part.matched:>10,}{usd(part.baseline_cost_usd):>14}{usd(saved(part)):>14}"
-            for part in result.per_route_breakdown
-        ]
+        for part in result.per_route_breakdown:
+            figures = f"{part.matched:>10,}{usd(part.baseline_cost_usd):>14}{usd(saved(part)):>14}"
+            lines += [f"  {left(part.route_name, 35)} {figures}", *_to(targets.get(part.route_id))]
     if causes := cause_lines(result):
         lines += ["", "  saved by, in this order"]
         lines += [f"    {line.label:<34}{line.value:>14}" for line in causes]
@@ -233,13 +242,13 @@ def plan_text(run: PlanRun) -> str:
     if result.caveats:
         lines.append("")
         for caveat in result.caveats:
-            lines += textwrap.wrap(caveat, WIDTH - 2, initial_indent="  ! ", subsequent_indent="    ")
-    return "\n".join([*lines, "", method(result), *textwrap.wrap(price_sources(run), WIDTH)])
+            lines += wrap(caveat, WIDTH - 2, initial_indent="  ! ", subsequent_indent="    ")
+    return "\n".join([*lines, "", *wrap(method(result), WIDTH), *wrap(price_sources(run), WIDTH)])
 
 
 def plan_html(run: PlanRun) -> str:
     """The plan as HTML, in the notebook's own colours."""
-    result = run.result
+    result, targets = run.result, _targets(run.result)
     if run.status == "failed":
         return (
             '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="plan">'
@@ -252,13 +261,14 @@ def plan_html(run: PlanRun) -> str:
         for line in (*plan_lines(result), *_basis(run))
     )
     routes = "".join(
-        f'<tr><th scope="row" style="text-align:left">{escape(part.route_name)}</th><td>{part.matched:,}</td>'
+        f'<tr><th scope="row" {_LEFT}>{escape(part.route_name)}</th><td {_LEFT}>{escape(targets.get(part.route_id, ""))}</td>'
+        f"<td>{part.matched:,}</td>"
         f"<td>{usd(part.baseline_cost_usd)}</td><td>{usd(saved(part))}</td></tr>"
         for part in result.per_route_breakdown
     )
     table = (
-        '<table style="margin:0.5em 0"><thead><tr><th style="text-align:left">route</th><th>requests</th><th>baseline</th>'
-        f"<th>saves</th></tr></thead><tbody>{routes}</tbody></table>"
+        f'<table style="margin:0.5em 0"><thead><tr><th {_LEFT}>route</th><th {_LEFT}>to</th><th>requests</th>'
+        f"<th>baseline</th><th>saves</th></tr></thead><tbody>{routes}</tbody></table>"
         if routes
         else ""
     )
@@ -300,6 +310,15 @@ def _html_table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]
     )
 
 
+def _targets(result: PlanResult) -> dict[UUID, str]:
+    """Where each route sends its requests."""
+    return {route.id: route.then.target_model for route in result.proposed_routes}
+
+
+def _to(target: str | None) -> list[str]:
+    return [] if target is None else [f"    to {cut(target, WIDTH - 8)}"]
+
+
 def saved(part: PerRouteBreakdown) -> Decimal:
     """What a route saves, USD; negative where it costs more, which its `savings_usd` would not show."""
     return part.baseline_cost_usd - part.projected_cost_usd
@@ -311,8 +330,3 @@ def _pct_interval(ends: Interval | None) -> str:
 
 def _ms_interval(ends: Interval | None) -> str:
     return NO_INTERVAL if ends is None else f"{ends[0]:,.0f} to {ends[1]:,.0f} ms"
-
-
-def _cut(text: str, width: int) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= width else flat[: width - 1] + "…"

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import textwrap
-from html import escape
-
+from ttplan.cards.words import WIDTH, escape, plain, wrap
 from ttplan.model.policy import PolicyCheck, RuleVerdict
 
-WIDTH = 80
 _LEFT = 'style="text-align:left"'
 
 
@@ -23,10 +20,10 @@ class ShownPolicyCheck:
         return self.found is None or not self.found.blocking
 
     def __repr__(self) -> str:
-        lines = textwrap.wrap(_title(self.found), WIDTH)
+        lines = wrap(_title(self.found), WIDTH)
         for one in () if self.found is None else self.found.verdicts:
-            said = " ".join(f"{one.rule}  ({one.found})".split())
-            lines += textwrap.wrap(said, WIDTH, initial_indent=f"  {_sign(one):<9}", subsequent_indent=" " * 11)
+            said = plain(f"{one.rule}  ({one.found})")
+            lines += wrap(said, WIDTH, initial_indent=f"  {_sign(one):<9}", subsequent_indent=" " * 11)
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -44,7 +41,7 @@ class ShownPolicyCheck:
 def _title(found: PolicyCheck | None) -> str:
     if found is None:
         return "no policy: every projected plan can be applied"
-    name = " ".join(found.plan_name.split())
+    name = plain(found.plan_name)
     return f"{name}: {'BLOCKED by the policy' if found.blocking else 'meets the policy'}"
 
 

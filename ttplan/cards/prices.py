@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from datetime import datetime
 from decimal import Decimal
 
+from ttplan.cards.words import WIDTH, wrap
 from ttplan.model.pricing import TokenRates
 from ttplan.prices.answer import PriceAnswer
 
-WIDTH = 80
 _RATES = {
     "input_per_million": "input",
     "cached_input_per_million": "cached",
@@ -27,8 +26,8 @@ _RATES = {
 def price_text(answer: PriceAnswer) -> str:
     """The price as text."""
     lines = [
-        *textwrap.wrap(answer.key, WIDTH),
-        *textwrap.wrap(
+        *wrap(answer.key, WIDTH),
+        *wrap(
             f"{answer.source}; {answer.catalogue}; {_in_force(answer)}", WIDTH - 2, initial_indent="  ", subsequent_indent="  "
         ),
         "  USD per million tokens",
@@ -39,7 +38,7 @@ def price_text(answer: PriceAnswer) -> str:
     if answer.changes:
         lines.append(f"  another price from {', '.join(_day(at) for at in answer.changes[:3])}")
     for note in answer.notes:
-        lines += textwrap.wrap(note, WIDTH - 2, initial_indent="  ! ", subsequent_indent="    ")
+        lines += wrap(note, WIDTH - 2, initial_indent="  ! ", subsequent_indent="    ")
     return "\n".join(lines)
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
-from html import escape
 
 from ttplan.cards.amounts import NO_INTERVAL, usd, usd_interval
+from ttplan.cards.words import WIDTH, escape, plain, wrap
 from ttplan.model.plan import Interval
 from ttplan.model.reconciliation import Figure, FigureName, Reconciliation, TrackRecord
 
-WIDTH = 80
 _LEFT = 'style="text-align:left"'
-_NAMES: dict[FigureName, str] = {
+NAMES: dict[FigureName, str] = {
     "cost_per_request_usd": "cost a request",
     "cost_per_day_usd": "cost a day",
     "cache_hit_rate": "cache hits",
@@ -45,7 +43,7 @@ class ShownTrackRecord:
         self.found = found
 
     def __repr__(self) -> str:
-        return "\n".join(line for text in _record(self.found) for line in textwrap.wrap(text, WIDTH))
+        return "\n".join(line for text in _record(self.found) for line in wrap(text, WIDTH))
 
     def _repr_html_(self) -> str:
         lines = "<br>".join(escape(line) for line in _record(self.found))
@@ -54,21 +52,21 @@ class ShownTrackRecord:
 
 def reconciliation_text(found: Reconciliation) -> str:
     """What was found, as text."""
-    lines = [*textwrap.wrap(_title(found), WIDTH), f"plan {found.plan_id}", *textwrap.wrap(_counted(found), WIDTH), ""]
+    lines = [*wrap(_title(found), WIDTH), f"plan {found.plan_id}", *wrap(_counted(found), WIDTH), ""]
     for figure in found.figures:
         expected, actual = _shown(figure, figure.expected, figure.expected_95), _shown(figure, figure.actual, figure.actual_95)
-        lines.append(f"  {_NAMES[figure.name]:<16}{_verdict(figure)}")
+        lines.append(f"  {NAMES[figure.name]:<16}{_verdict(figure)}")
         lines += [f"      expected  {expected}", f"      actual    {actual}"]
-    lines += ["", *textwrap.wrap(_change(found), WIDTH)]
+    lines += ["", *wrap(_change(found), WIDTH)]
     for caveat in found.caveats:
-        lines += textwrap.wrap(" ".join(caveat.split()), WIDTH - 2, initial_indent="  ! ", subsequent_indent="    ")
-    return "\n".join([*lines, "", *textwrap.wrap(_WHY, WIDTH)])
+        lines += wrap(plain(caveat), WIDTH - 2, initial_indent="  ! ", subsequent_indent="    ")
+    return "\n".join([*lines, "", *wrap(_WHY, WIDTH)])
 
 
 def reconciliation_html(found: Reconciliation) -> str:
     """What was found, as HTML in the notebook's own colours."""
     rows = "".join(
-        f'<tr><th scope="row" {_LEFT}>{_NAMES[figure.name]}</th>'
+        f'<tr><th scope="row" {_LEFT}>{NAMES[figure.name]}</th>'
         f"<td {_LEFT}>{_shown(figure, figure.projected, figure.projected_95)}</td>"
         f"<td {_LEFT}>{_shown(figure, figure.expected, figure.expected_95)}</td>"
         f"<td {_LEFT}>{_shown(figure, figure.actual, figure.actual_95)}</td><td>{_verdict(figure)}</td></tr>"
@@ -89,7 +87,7 @@ def reconciliation_html(found: Reconciliation) -> str:
 def _title(found: Reconciliation) -> str:
     figure = found.of("cost_per_request_usd")
     verdict = {None: "no interval to hold it against", True: "the cost is as projected", False: "the cost is not as projected"}
-    return f"{' '.join(found.plan_name.split())}: {verdict[figure.consistent]}"
+    return f"{plain(found.plan_name)}: {verdict[figure.consistent]}"
 
 
 def _counted(found: Reconciliation) -> str:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import textwrap
 from collections.abc import Iterator
 from datetime import datetime
-from html import escape
 
 from ttplan.cards.amounts import negated, usd, usd_interval
+from ttplan.cards.words import WIDTH, escape, plain, wrap
 from ttplan.model.route import ProposedRoute
 from ttplan.model.suggestion import Suggestion, Suggestions
 from ttplan.plan_file import plan_yaml, write_plan_file
 
-WIDTH = 80
 _LEFT = 'style="text-align:left"'
 _QUALITY = "Prices speak here, not quality: whether a target answers as well, its own answers have to show."
 
@@ -57,19 +55,19 @@ class SuggestedRoutes:
 
 def suggestions_text(found: Suggestions) -> str:
     """The suggestions as text."""
-    lines = [_title(found), *textwrap.wrap(_explanation(found), WIDTH)]
+    lines = [_title(found), *wrap(_explanation(found), WIDTH)]
     for rank, item in enumerate(found.items, 1):
-        label = f"{rank:>3}. {'' if item.confirmed else '(not confirmed) '}{' '.join(item.route.name.split())}"
-        lines += ["", *textwrap.wrap(label, WIDTH, subsequent_indent="     ")]
+        label = f"{rank:>3}. {'' if item.confirmed else '(not confirmed) '}{plain(item.route.name)}"
+        lines += ["", *wrap(label, WIDTH, subsequent_indent="     ")]
         lines += [f"     {_change(item):<39}{_ends(item)}"]
-        lines += textwrap.wrap(_basis(item), WIDTH, initial_indent="     ", subsequent_indent="     ")
+        lines += wrap(_basis(item), WIDTH, initial_indent="     ", subsequent_indent="     ")
         if item.note:
-            lines += textwrap.wrap(item.note, WIDTH, initial_indent="     ! ", subsequent_indent="       ")
+            lines += wrap(item.note, WIDTH, initial_indent="     ! ", subsequent_indent="       ")
     if found.notes:
         lines.append("")
     for note in found.notes:
-        lines += textwrap.wrap(note, WIDTH, initial_indent="  ! ", subsequent_indent="    ")
-    return "\n".join([*lines, "", *textwrap.wrap(_footer(found), WIDTH)])
+        lines += wrap(note, WIDTH, initial_indent="  ! ", subsequent_indent="    ")
+    return "\n".join([*lines, "", *wrap(_footer(found), WIDTH)])
 
 
 def suggestions_html(found: Suggestions) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import textwrap
 import unicodedata
-from html import escape
 
 WIDTH = 80
 _JOINERS = "\u200c\u200d"
@@ -23,9 +23,9 @@ def plain(text: str) -> str:
     return "".join(_escaped(char) if unicodedata.category(char) in _UNSEEN and char not in _JOINERS else char for char in spaced)
 
 
-def html(text: str) -> str:
-    """`plain`, escaped for HTML."""
-    return escape(plain(text))
+def escape(text: str) -> str:
+    """`plain`, with what HTML reads as its own written so that it does not."""
+    return html.escape(plain(text))
 
 
 def columns(text: str) -> int:
@@ -52,13 +52,13 @@ def left(text: str, width: int) -> str:
     return line + " " * (width - columns(line))
 
 
-def wrapped(text: str, first: str = "", rest: str | None = None, width: int = WIDTH) -> list[str]:
-    """`plain`, in lines of at most `width` columns that begin with `first` and `rest`; what has no spaces is broken, too."""
-    indent = first if rest is None else rest
+def wrap(text: str, width: int = WIDTH, *, initial_indent: str = "", subsequent_indent: str = "") -> list[str]:
+    """`plain`, in lines of at most `width` columns, the first and the others indented; what has no spaces is broken, too."""
     # A wide character is wrapped as two, of which the second is taken away again.
     doubled = "".join(char + _REST * max(0, _columns(char) - 1) for char in plain(text))
     # One column is kept free for a wide character whose two were parted.
-    lines = textwrap.wrap(doubled, width - (_REST in doubled), initial_indent=first, subsequent_indent=indent)
+    free = width - (_REST in doubled)
+    lines = textwrap.wrap(doubled, free, initial_indent=initial_indent, subsequent_indent=subsequent_indent)
     return [line.replace(_REST, "") for line in lines]
 
 

@@ -100,10 +100,17 @@ def revert(
 def routes(
     store: StoreOption = DEFAULT_STORE,
     at: Annotated[str | None, typer.Option(help="As of this moment, such as 2026-05-01T00:00:00Z.")] = None,
+    yaml: Annotated[bool, typer.Option("--yaml", help="As a plan file, with their ids: to edit, and to plan with.")] = False,
     json: JsonOption = False,
 ) -> None:
     """List the routes that are live, or were at a moment, by precedence."""
-    frame = open_store(store).routes(at=None if at is None else moment(at, "--at"))
+    workspace, then = open_store(store), None if at is None else moment(at, "--at")
+    if yaml:
+        if json:
+            raise InputError("--yaml and --json are two answers; say only one of them")
+        print(workspace.routes_yaml(at=then), end="")
+        return
+    frame = workspace.routes(at=then)
     if json:
         show_json(frame_json(frame))
         return

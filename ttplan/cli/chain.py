@@ -26,6 +26,12 @@ ChainOption = Annotated[Path | None, typer.Option("--chain", help="An exported c
 def verify(
     source: Annotated[str, typer.Argument(help="A store, or a chain exported as JSON lines.", show_default=False)],
     key_hex: KeyHexOption = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since", help="A trusted entry, <seq>:<hash>: check only what follows; --key-hex is the key that signs there."
+        ),
+    ] = None,
     anchor: Annotated[str | None, typer.Option(help="Where the chain has to end: <seq>:<hash>.")] = None,
     through: Annotated[
         list[str] | None, typer.Option("--through", help="An entry that the chain has to have: <seq>:<hash>; may be repeated.")
@@ -47,6 +53,12 @@ def verify(
     evidence: Annotated[
         Path | None, typer.Option("--evidence", help="Where to write the evidence, if the chain has two entries for one place.")
     ] = None,
+    resume: Annotated[
+        Path | None, typer.Option("--resume", help="Keep in this file how far it has come, and go on from there where it is.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write the report as a page, too; there must be no such file yet.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Verify an audit chain. Exits 0 verified, 1 broken, 4 only consistent with its own key, 2 bad input."""
@@ -55,27 +67,40 @@ def verify(
 
     if signatures not in ("all", "tip"):
         raise InputError(f"--signatures is {signatures!r}; expected all or tip")
+    if html is not None and html.exists():
+        raise InputError(f"{html} exists already; choose another path for the report")
     if checkpoint is None and (policy is not None or log is not None):
         raise InputError("--policy and --log are for a checkpoint; give it, too (--checkpoint)")
+    if checkpoint is not None and since is not None:
+        raise InputError("a checkpoint is of the whole chain, and --since checks a part of it; leave out one of them")
     passed = [TipAnchor.parse(text) for text in through or []]
     passed += [] if anchors is None else [kept.anchor for kept in read_anchors(anchors)]
     options: dict[str, Any] = {
         "public_key": key_hex,
+        "since": since,
         "anchor": anchor,
         "passes_through": passed,
         "distrust_after": None if distrust_after is None else TipAnchor.parse(distrust_after),
         "signatures": signatures,
         "on_fork": None if evidence is None else lambda data: _keep(evidence, data),
+        "resume": resume,
     }
     report = verify_file(source, **options) if is_export(source) else open_store(source).verify(**options)
     if checkpoint is not None and report.first_bad is None:
         sealed = _sealed(source, key_hex, checkpoint, policy, log)
         report = report.model_copy(update={"checks": (*report.checks, sealed)})
+    if html is not None:
+        _keep(html, report.page(_name(source)).encode())
     if json:
         show_json(report.model_dump(mode="json"))
     else:
         print(report)
     raise typer.Exit(report.exit_code)
+
+
+def _name(source: str) -> str:
+    """What a source is called in a report: its last part, without what an address may say of a user."""
+    return source.rstrip("/").rsplit("/", 1)[-1].partition("?")[0] or source
 
 
 def _sealed(source: str, key_hex: str | None, checkpoint: Path, policy: Path | None, log: str | None) -> str:

@@ -19,6 +19,9 @@ ToOption = Annotated[str, typer.Option("--to", help="The gateway: tokentrimmer o
 LossOption = Annotated[
     bool, typer.Option("--allow-loss", help="Write it although the gateway has no words for something; it is listed.")
 ]
+DriftOption = Annotated[
+    bool, typer.Option("--allow-drift", help="Write what is live although it is not what was signed for; that is said.")
+]
 ProviderOption = Annotated[
     list[str] | None, typer.Option("--provider", help="Who serves a model, as LiteLLM calls it: gpt-4o=azure. May be repeated.")
 ]
@@ -30,15 +33,17 @@ def export_routes(
     to: ToOption = "tokentrimmer",
     store: StoreOption = DEFAULT_STORE,
     allow_loss: LossOption = False,
+    allow_drift: DriftOption = False,
     provider: ProviderOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file where there is one.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Write the live routes for a gateway. Exits 1 where it has no words for something of them."""
+    """Write the live routes for a gateway. Exits 1 where it has no words for something, or they were not signed for."""
     shown = open_store(store).export_routes(
         output,
         to,  # type: ignore[arg-type]  # the export says which there are
         allow_loss=allow_loss,
+        allow_drift=allow_drift,
         overwrite=overwrite,
         providers=_providers(provider),
     )
@@ -54,6 +59,7 @@ def watch(
     to: ToOption = "tokentrimmer",
     store: StoreOption = DEFAULT_STORE,
     allow_loss: LossOption = False,
+    allow_drift: DriftOption = False,
     provider: ProviderOption = None,
     every: Annotated[str, typer.Option(help="How long to wait between looks: 2s, 1m.")] = "2s",
     once: Annotated[bool, typer.Option("--once", help="Look once, and end.")] = False,
@@ -65,6 +71,7 @@ def watch(
         output,
         to,  # type: ignore[arg-type]
         allow_loss=allow_loss,
+        allow_drift=allow_drift,
         providers=_providers(provider),
     )
 

@@ -19,6 +19,7 @@ from ttplan.engine.arrays import Amounts
 from ttplan.engine.clusters import period_start
 from ttplan.engine.cost import REROUTED
 from ttplan.engine.infer import FEW
+from ttplan.engine.latency import latency_counts, project_latencies
 from ttplan.engine.mapped import count_left_out, find_semantic_hits, map_requests
 from ttplan.engine.portable import exact_sum, fetch
 from ttplan.engine.question import Question
@@ -67,6 +68,19 @@ def parts_of(table: ir.Table, question: Question, by: Sequence[str], *, interval
         Part(_read(key, by, question), int(row["requests"]), row["baseline"], row["actual"], row["projected"], *ends(key))
         for key, row in found.items()
     ]
+
+
+def latencies_of(table: ir.Table, question: Question) -> tuple[dict[int, int], dict[int, int]]:
+    """A plan's requests by their latency (ms): as they were, and as projected; those without one are in neither."""
+    kept, _ = count_left_out(table, question)
+    if not kept:
+        return {}, {}
+    sweep = find_semantic_hits(table, question)
+    if sweep is None:
+        question = replace(question, config=question.config.model_copy(update={"l2_threshold": None}))
+    with map_requests(table, question, sweep) as mapped:
+        found = project_latencies(fetch(latency_counts(mapped)), question.tried)
+    return found.recorded, found.counts
 
 
 def _clustered(question: Question) -> bool:

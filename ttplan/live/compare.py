@@ -23,7 +23,7 @@ def route_change(name: str, before: LiveRoute | None, after: LiveRoute | None) -
     if before is None or after is None:
         return RouteChange(name=name, kind="new" if before is None else "removed", before=before, after=after)
     fields = differing(before.route, after.route)
-    kept = "replaced" if before.route.name == name else "renamed"
+    kept = "replaced" if before.route.name == after.route.name else "renamed"
     return RouteChange(name=name, kind=kept if fields else "same", before=before, after=after, fields=fields)
 
 

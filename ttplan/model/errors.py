@@ -223,12 +223,14 @@ class BrokenChain(ChainError):
 
 
 class HashMismatch(ChainError):
-    """An entry's content does not give the hash that the entry carries."""
+    """An entry's content does not give the hash that the entry carries. `hint` says why, where that can be told."""
 
-    def __init__(self, index: int, expected: str, got: str) -> None:
+    def __init__(self, index: int, expected: str, got: str, *, hint: str | None = None) -> None:
         self.expected = expected
         self.got = got
-        super().__init__(index, f"entry {index}: its content hashes to {expected}, but it carries {got}; the content was changed")
+        self.hint = hint
+        why = hint or "the content was changed"
+        super().__init__(index, f"entry {index}: its content hashes to {expected}, but it carries {got}; {why}")
 
 
 class BadSignature(ChainError):

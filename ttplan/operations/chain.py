@@ -8,12 +8,15 @@ from itertools import islice
 from pathlib import Path
 
 from ttplan.audit import standalone
+from ttplan.audit.anchors import as_anchor
+from ttplan.audit.check import check_chain
 from ttplan.audit.jsonl import write_chain
 from ttplan.audit.keys import VerifyingKey
-from ttplan.audit.report import ChainReport, check_chain
+from ttplan.audit.report import ChainReport
+from ttplan.audit.resume import Asked, ResumeFile, first_needed
 from ttplan.audit.rotation import keys_of
 from ttplan.audit.verify import Strength
-from ttplan.files import whole_file
+from ttplan.files import is_there, whole_file
 from ttplan.model.audit import Record, TipAnchor
 from ttplan.model.errors import InputError
 from ttplan.progress import Counted, counting
@@ -26,7 +29,7 @@ VERIFIER = "verify_chain.py"
 def write_verifier(path: Path, *, overwrite: bool = False) -> None:
     """Write the verifier in one file, which needs nothing of ttplan. InputError where there is another, unless `overwrite`."""
     source = Path(standalone.__file__).read_bytes()
-    if path.exists() and path.read_bytes() == source:
+    if is_there(path) and path.read_bytes() == source:
         return
     with whole_file(path, overwrite=overwrite) as file:
         file.write(source)
@@ -38,36 +41,45 @@ def verify_store(
     *,
     key_source: str,
     own_key: bool,
+    since: str | TipAnchor | None = None,
     anchor: str | TipAnchor | None = None,
     passes_through: Iterable[TipAnchor] = (),
     distrust_after: TipAnchor | None = None,
     signatures: Strength = "all",
     progress: bool | Counted | None = None,
     on_fork: Callable[[bytes], None] | None = None,
+    resume: str | os.PathLike[str] | None = None,
 ) -> ChainReport:
     """Verify the chain of a store's organisation and report the first bad entry. `progress` of None shows a bar to a person;
     a function is told how many entries are done, of how many, and may raise to end it.
 
-    With `own_key` the `key` is the one that the store signs with now, and the chain is verified with the one that it began with.
+    With `own_key` the `key` is the one that the store signs with now, and the chain is verified with the one that it began with,
+    or that signs after `since`.
     """
+    begin, end, through = as_anchor(since), as_anchor(anchor), tuple(passes_through)
     with store.read() as snapshot:
         org_id = snapshot.org_id()
         tip = None if org_id is None else snapshot.tip(org_id)
-        entries = iter(()) if org_id is None else snapshot.entries(org_id)
         if own_key and org_id is not None:
-            key = keys_of(snapshot.entries(org_id), key)[0]
+            key = keys_of(snapshot.entries(org_id, since=0 if begin is None else begin.seq), key)[0]
+        kept = None if resume is None else ResumeFile(resume)
+        if kept is not None:
+            kept.bind(Asked(key, signatures, begin, end, through, distrust_after))
+        entries = iter(()) if org_id is None else snapshot.entries(org_id, since=first_needed(begin, kept))
         with counting("verifying", None if tip is None else tip.seq + 1, progress) as count:
             return check_chain(
                 entries,
                 key,
                 key_source=key_source,
                 own_key=own_key,
-                anchor=TipAnchor.parse(anchor) if isinstance(anchor, str) else anchor,
-                passes_through=passes_through,
+                since=begin,
+                anchor=end,
+                passes_through=through,
                 distrust_after=distrust_after,
                 signatures=signatures,
                 progress=count,
                 on_fork=on_fork,
+                resume=kept,
             )
 
 

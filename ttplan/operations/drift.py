@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from uuid import UUID
 
+from ttplan.audit.check import check_chain
 from ttplan.audit.keys import VerifyingKey
-from ttplan.audit.report import ChainReport, check_chain
+from ttplan.audit.report import ChainReport
 from ttplan.audit.rotation import keys_of
 from ttplan.live.compare import differing
 from ttplan.live.history import History, history_of

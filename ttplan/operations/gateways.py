@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 from uuid import UUID
 
-from ttplan.files import whole_file
+from ttplan.audit.keys import VerifyingKey
+from ttplan.files import remove_drafts, whole_file
 from ttplan.gateways.litellm import to_litellm
 from ttplan.gateways.tokentrimmer import to_tokentrimmer
 from ttplan.gateways.words import LEFT_OUT, SUFFIXES, Words, as_text
 from ttplan.live.history import live_digest, seen
 from ttplan.logs.names import normalise
-from ttplan.model.errors import InputError, TtplanError, Unsayable
+from ttplan.model.errors import DriftError, InputError, TtplanError, Unsayable
 from ttplan.model.gateway import GATEWAYS, Gateway, RouteExport
 from ttplan.model.plan_run import LiveRoute
 from ttplan.model.pricing import split_price_key
+from ttplan.operations.drift import find_drift
 from ttplan.store.duckdb import DuckDBStore
 from ttplan.store.protocol import Snapshot, Store
 
@@ -35,6 +37,7 @@ _LITELLM_NAMES = {
     "x-ai": "xai",
     "zhipuai": "zai",
 }
+_SHOWN = 5
 _SETTLED_NS = 2_000_000_000
 """How long ago a file has to have changed for its time and size to tell it from any later state."""
 
@@ -45,16 +48,19 @@ def export_routes(
     gateway: Gateway,
     *,
     allow_loss: bool = False,
+    allow_drift: bool = False,
     overwrite: bool = False,
     providers: Mapping[str, str] | None = None,
+    key: VerifyingKey | None = None,
 ) -> RouteExport:
     """Write the live routes for a gateway, as JSON or YAML by the path's suffix, whole or not at all.
 
     `providers` say for LiteLLM which provider serves a model, where plans, log and catalogue do not tell, or tell otherwise.
-    Raises Unsayable where the gateway has no words for something, unless `allow_loss`; InputError where there is such a file
-    already, unless `overwrite`, or something cannot be used; and StoreError. Nothing is written then.
+    `key` verifies the chain, if there is one. Raises DriftError where the live routes are not what was signed for, unless
+    `allow_drift`; Unsayable where the gateway has no words for something, unless `allow_loss`; InputError where there is such a
+    file already, unless `overwrite`, or something cannot be used; and StoreError. Nothing is written then.
     """
-    text, found = _written(store, Path(path), gateway, allow_loss, providers or {})
+    text, found = _written(store, Path(path), _Wanted(gateway, allow_loss, allow_drift, providers or {}, key))
     with whole_file(path, overwrite=overwrite) as file:
         file.write(text)
     return found
@@ -70,14 +76,15 @@ class Watcher:
         gateway: Gateway,
         *,
         allow_loss: bool = False,
+        allow_drift: bool = False,
         providers: Mapping[str, str] | None = None,
+        key: VerifyingKey | None = None,
     ) -> None:
         self._store = store
         self._path = Path(path)
-        self._gateway = gateway
-        self._allow_loss = allow_loss
-        self._providers = providers or {}
+        self._wanted = _Wanted(gateway, allow_loss, allow_drift, providers or {}, key)
         self._settled: _Marks | None = None
+        remove_drafts(self._path)  # of a watch that was killed as it wrote
 
     def look(self) -> RouteExport | None:
         """Write the file where it does not hold the live routes; None where neither store nor file changed since the last look.
@@ -88,7 +95,7 @@ class Watcher:
         before = self._marks()
         if before is not None and before == self._settled:
             return None
-        text, found = _written(self._store, self._path, self._gateway, self._allow_loss, self._providers)
+        text, found = _written(self._store, self._path, self._wanted)
         changed = _bytes(self._path) != text
         if changed:
             with whole_file(self._path, overwrite=True) as file:
@@ -170,18 +177,30 @@ def _bytes(path: Path) -> bytes | None:
         raise InputError(f"{path} cannot be read: {error.strerror}; choose a file that this user may write") from None
 
 
-def _written(
-    store: Store, path: Path, gateway: Gateway, allow_loss: bool, providers: Mapping[str, str]
-) -> tuple[bytes, RouteExport]:
+class _Wanted(NamedTuple):
+    """How routes are to be written: for whom, and in spite of what; `key` verifies the chain."""
+
+    gateway: Gateway
+    allow_loss: bool
+    allow_drift: bool
+    providers: Mapping[str, str]
+    key: VerifyingKey | None
+
+
+def _written(store: Store, path: Path, wanted: _Wanted) -> tuple[bytes, RouteExport]:
+    gateway = wanted.gateway
     if gateway not in GATEWAYS:
         raise InputError(f"{gateway!r:.40} is no gateway that is known; expected one of {', '.join(GATEWAYS)}")
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: a file of routes ends in {', '.join(SUFFIXES)}; choose such a name")
     with store.read() as snapshot:
         org_id = snapshot.org_id()
+        drifted = None if org_id is None else _drifted(snapshot, org_id, wanted.key)
+        if drifted is not None and not wanted.allow_drift:
+            raise DriftError(f"{drifted}; put it right, or write what is live as it is with allow_drift (--allow-drift)")
         live = [] if org_id is None else snapshot.live_routes(org_id)
-        words = _words(snapshot, org_id, live, gateway, providers)
-    if words.losses and not allow_loss:
+        words = _words(snapshot, live, wanted)
+    if words.losses and not wanted.allow_loss:
         raise Unsayable(GATEWAYS[gateway], words.losses)
     left_out = [LEFT_OUT] if any(loss.effect == "is left out" for loss in words.losses) else []
     return as_text(words.content, path.suffix), RouteExport(
@@ -190,17 +209,28 @@ def _written(
         routes=len(live),
         live=live_digest(seen(live)),
         losses=tuple(words.losses),
-        notes=(*left_out, *words.notes),
+        notes=(*([] if drifted is None else [f"{drifted[0].upper()}{drifted[1:]}."]), *left_out, *words.notes),
     )
 
 
-def _words(
-    snapshot: Snapshot, org_id: UUID | None, live: list[LiveRoute], gateway: Gateway, providers: Mapping[str, str]
-) -> Words:
+def _drifted(snapshot: Snapshot, org_id: UUID, key: VerifyingKey | None) -> str | None:
+    """How the live routes are not what was signed for, if they are not."""
+    drift = find_drift(snapshot, org_id, key, own_key=True)
+    blocking = next((problem.message for problem in drift.problems if problem.blocks), None)
+    if blocking is not None:
+        return f"it cannot be known whether what is live was signed for: {blocking} (see `ttplan drift`)"
+    if not drift.routes:
+        return None
+    shown = [f"{one.name!r:.60} {one.kind}" for one in drift.routes[:_SHOWN]]
+    more = f" and {len(drift.routes) - _SHOWN} more" if len(drift.routes) > _SHOWN else ""
+    return f"what is live is not what was signed for: {', '.join(shown)}{more} (see `ttplan drift`, `ttplan repair`)"
+
+
+def _words(snapshot: Snapshot, live: list[LiveRoute], wanted: _Wanted) -> Words:
     routes = [one.route for one in live]
-    if gateway == "tokentrimmer":
+    if wanted.gateway == "tokentrimmer":
         return to_tokentrimmer(routes)
-    return to_litellm(routes, _providers(snapshot, live, providers))
+    return to_litellm(routes, _providers(snapshot, live, wanted.providers))
 
 
 def _providers(snapshot: Snapshot, live: list[LiveRoute], given: Mapping[str, str]) -> Callable[[str], str]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 import ibis
 
-from ttplan.engine.parts import DIMENSIONS, Part, parts_of
+from ttplan.engine.parts import DIMENSIONS, Part, latencies_of, parts_of
 from ttplan.engine.portable import fetch
 from ttplan.engine.question import Question
 from ttplan.model.audit import Record
@@ -168,13 +168,37 @@ def savings_by(store: Store, by: Sequence[str], which: WhichPlans) -> Savings:
             else:
                 plans.append(PlanParts(run, parts))
     if which.plan_id is not None and without:
-        run = without[0]
-        raise InputError(
-            f"the store does not have the {run.result.sample_size:,} requests that plan {run.plan_id} was computed from, as they "
-            f"were then, so it has no parts by {', '.join(by)}; import the log of {run.result.window_start:%Y-%m-%d %H:%M} to "
-            f"{run.result.window_end:%Y-%m-%d %H:%M}, or make the plan anew"
-        )
+        raise _not_stored(without[0])
     return Savings(plans, without)
+
+
+def _not_stored(run: PlanRun) -> InputError:
+    return InputError(
+        f"the store does not have the {run.result.sample_size:,} requests that plan {run.plan_id} was computed from, as they "
+        f"were then, so it cannot ask them again; import the log of {run.result.window_start:%Y-%m-%d %H:%M} to "
+        f"{run.result.window_end:%Y-%m-%d %H:%M}, or make the plan anew"
+    )
+
+
+class Latencies(NamedTuple):
+    """A plan's requests by their latency (ms), as they were and as projected."""
+
+    run: PlanRun
+    then: Mapping[int, int]
+    now: Mapping[int, int]
+
+
+def latencies(store: Store, plan_id: UUID) -> Latencies:
+    """How long a plan's requests took, and would take. Raises PlanNotFound, InputError where they are not in the store."""
+    with store.read() as snapshot:
+        run = snapshot.plan(plan_id)
+        if run is None:
+            raise PlanNotFound(plan_id)
+        if not run.result.sample_size:
+            return Latencies(run, {}, {})
+        if not snapshot.request_count() or _parts(snapshot, run, ["model"]) is None:
+            raise _not_stored(run)
+        return Latencies(run, *latencies_of(snapshot.requests(), Question.asked_by(run)))
 
 
 def _parts(snapshot: Snapshot, run: PlanRun, by: Sequence[str]) -> list[Part] | None:

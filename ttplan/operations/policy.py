@@ -8,6 +8,7 @@ from uuid import UUID
 
 from ttplan.apply import Clock, StoreChain, now
 from ttplan.audit.chain import hashed_timestamp
+from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.signer import Signer
 from ttplan.model.audit import Actor, AuditEntry, User
 from ttplan.model.errors import AuditError, InputError, InvalidState, PlanNotFound, StoreError, TtplanError
@@ -28,13 +29,16 @@ def set_policy(chain: StoreChain, org_id: UUID, policy: Policy | None, actor: Ac
     return _write(chain, org_id, actor, POLICY_SET, payload, lambda tx: tx.set_policy(policy))
 
 
-def check_plan(store: Store, plan_id: UUID) -> PolicyCheck | None:
-    """Hold a plan to the store's policy; None where it has none. Raises PlanNotFound, DriftError, StoreError."""
+def check_plan(store: Store, plan_id: UUID, key: VerifyingKey | None) -> PolicyCheck | None:
+    """Hold a plan to the store's policy; None where it has none. `key` verifies the chain, if there is one.
+
+    Raises PlanNotFound, DriftError, StoreError.
+    """
     with store.read() as snapshot:
         run = snapshot.plan(plan_id)
         if run is None:
             raise PlanNotFound(plan_id)
-        return check_policy(snapshot, run)
+        return check_policy(snapshot, run, key)
 
 
 def approve_plan(chain: StoreChain, plan_id: UUID, actor: Actor, *, key: Signer | None = None, clock: Clock = now) -> AuditEntry:

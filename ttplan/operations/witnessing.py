@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 
 from ttplan.audit import merkle
 from ttplan.audit.collect import ChainHashes
@@ -27,7 +26,7 @@ from ttplan.audit.tlog import (
 )
 from ttplan.audit.tree_head import TreeHead
 from ttplan.audit.witness_http import http_post, submit
-from ttplan.files import read_small_file, whole_file
+from ttplan.files import is_there, read_small_file, whole_file
 from ttplan.model.errors import InputError, ProofError
 
 MAX_CHECKPOINT = 2**20
@@ -36,8 +35,8 @@ PathLike = str | os.PathLike[str]
 
 
 def log_key(path: PathLike, *, passphrase: bytes | None = None) -> Signer:
-    """The log's own key, made where there is none: it signs checkpoints, never entries. Raises KeyFileError."""
-    if not Path(path).exists():
+    """The log's own key, made where there is none: it signs checkpoints, never entries. Raises KeyFileError, InputError."""
+    if not is_there(path):
         save_key(create_key(), path, passphrase=passphrase)
     return load_key(path, passphrase=passphrase)
 
@@ -66,8 +65,8 @@ def sign_log(chain: ChainHashes, origin: str, signer: Signer, state: PathLike) -
 
 
 def read_state(path: PathLike) -> TreeHead | None:
-    """What was signed last, as the file says; None where there is no file. Raises InputError where it is no checkpoint."""
-    return read_checkpoint_file(path).head if Path(path).exists() else None
+    """What was signed last, as the file says; None where there is no file. InputError where it is none, or cannot be seen."""
+    return read_checkpoint_file(path).head if is_there(path) else None
 
 
 def read_checkpoint_file(path: PathLike) -> Checkpoint:

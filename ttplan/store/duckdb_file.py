@@ -12,21 +12,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
 from ttplan.model.errors import StoreError, StoreLocked
 from ttplan.patience import tell_waiting
+from ttplan.store.duckdb_engine import Engine, engine_for, keep
 from ttplan.store.duckdb_kept import attached, keep_copy
 from ttplan.store.duckdb_waiting import waiting_for
 from ttplan.store.schema import Migration, migrations
 
-_CONFIG: dict[str, Any] = {
-    "autoinstall_known_extensions": False,
-    "autoload_known_extensions": False,
-    "enable_external_access": False,
-}
 _THREAD = "another thread of this process"
 _LOOK = 0.05
 """Seconds after which a thread that waits for another looks whether it is still to wait."""
@@ -88,15 +83,16 @@ def open_connection(path: Path, *, read_only: bool, lock_timeout: float) -> Iter
                 raise StoreError(f"{path} is {doing} by this very thread; end that before writing")
             yield shared.connection
             return
-        connection = _connect(path, read_only, lock_timeout)
-        try:
+        _check_file(path)
+        with engine_for(path) as engine:
+            connection = _connect(engine, path, read_only, lock_timeout)
             if _missing(connection, path):
-                connection = _migrated(connection, path, read_only, lock_timeout)
+                connection = _migrated(engine, path, read_only, lock_timeout)
             shared.connection, shared.read_only = connection, read_only
-            yield connection
-        finally:
-            shared.connection = None
-            connection.close()
+            try:
+                yield connection
+            finally:
+                shared.connection = None
 
 
 def drafts_beside(path: Path) -> list[Path]:
@@ -108,12 +104,14 @@ def create_file(path: Path) -> None:
     """Make a new, empty store. Made beside and then linked: nobody ever sees half of one, and none is replaced."""
     draft = path.absolute().with_name(f".{path.name}.{secrets.token_hex(6)}.new")
     try:
-        connection = duckdb.connect(str(draft), config=_CONFIG)
+        engine = Engine(path, draft)
         try:
+            connection = engine.open(draft)
+            connection.execute("SET TimeZone = 'UTC'")
             _migrate(connection, migrations())
-            connection.execute("CHECKPOINT")  # closing does it, too, but does not say where it cannot
+            connection.execute("CHECKPOINT")  # letting go does it, too, but does not say where it cannot
         finally:
-            connection.close()
+            keep(engine)
         os.link(draft, path)
     except FileExistsError:
         return
@@ -126,12 +124,9 @@ def create_file(path: Path) -> None:
                 leftover.unlink(missing_ok=True)
 
 
-def _connect(path: Path, read_only: bool, lock_timeout: float) -> duckdb.DuckDBPyConnection:
+def _connect(engine: Engine, path: Path, read_only: bool, lock_timeout: float) -> duckdb.DuckDBPyConnection:
     """Open the file, waiting for another process that has it."""
-    _check_file(path)
-    # Absolute, so that DuckDB takes no name (":memory:", "md:x") for anything but a file.
-    location = str(path.absolute())
-    return waiting_for(path, lock_timeout, lambda: duckdb.connect(location, read_only=read_only, config=_CONFIG))
+    return waiting_for(path, lock_timeout, lambda: engine.open(path, read_only=read_only))
 
 
 def _check_file(path: Path) -> None:
@@ -161,10 +156,8 @@ def _missing(connection: duckdb.DuckDBPyConnection, path: Path) -> list[Migratio
         found = {}
     # Names of versions that are not known here cannot be compared; every store of ours has had the first.
     if min(ours) not in found or any(version in ours and ours[version].name != name for version, name in found.items()):
-        connection.close()
         raise StoreError(f"{path} is a DuckDB file, but not a store that ttplan made. It was left as it is")
     if not found.keys() <= ours.keys():
-        connection.close()
         newest = max(found.keys() - ours.keys())
         raise StoreError(
             f"{path} has schema version {newest}, newer than this ttplan's {max(ours)}; use a newer ttplan. It was left as it is"
@@ -172,11 +165,9 @@ def _missing(connection: duckdb.DuckDBPyConnection, path: Path) -> list[Migratio
     return [migration for version, migration in ours.items() if version not in found]
 
 
-def _migrated(
-    connection: duckdb.DuckDBPyConnection, path: Path, read_only: bool, lock_timeout: float
-) -> duckdb.DuckDBPyConnection:
+def _migrated(engine: Engine, path: Path, read_only: bool, lock_timeout: float) -> duckdb.DuckDBPyConnection:
     """The file brought to the current schema, opened as it was asked for. A copy of it as it was is made beside it first."""
-    connection.close()
+    engine.let_go()
     # One lock from before the copy until after the migrations: nobody else's write can be in the one and not in the other.
     writing = attached(path, lock_timeout)
     try:
@@ -189,7 +180,7 @@ def _migrated(
         raise StoreError(f"{path} could not be brought to the current schema, and was left as it was: {reason}") from error
     finally:
         writing.close()
-    return _connect(path, read_only, lock_timeout)
+    return _connect(engine, path, read_only, lock_timeout)
 
 
 def _version(connection: duckdb.DuckDBPyConnection) -> int:

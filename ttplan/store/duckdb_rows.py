@@ -21,7 +21,7 @@ from ttplan.model.route import ProposedRoute
 from ttplan.store import duckdb_figures
 from ttplan.store.duckdb_arrivals import Arrivals
 from ttplan.store.exact_json import write_exact
-from ttplan.store.figures import ALWAYS
+from ttplan.store.figures import without_figures
 from ttplan.store.plan_rows import LIVE_COLUMNS, PLAN_COLUMNS, first_line, live_of, live_row, only_routes, plan_of, plan_row
 from ttplan.store.protocol import AddedRequests, OnConflict, WhichEntries, WhichPlans
 
@@ -60,9 +60,8 @@ class DuckDBSnapshot:
 
     def plan_figures(self, org_id: UUID, which: WhichPlans) -> pa.Table:
         found = duckdb_figures.plan_figures(self._connection, org_id, which)
-        for row in found.select(["plan_id", "status", *ALWAYS]).to_pylist():
-            if row["status"] != "failed" and any(row[name] is None for name in ALWAYS):
-                self.plan(UUID(row["plan_id"]))  # says what is wrong with it
+        for plan_id in without_figures(found):
+            self.plan(plan_id)  # says what is wrong with it
         return found
 
     def live_routes(self, org_id: UUID) -> list[LiveRoute]:

@@ -12,6 +12,7 @@ import duckdb
 
 from ttplan.model.errors import StoreError, StoreLocked
 from ttplan.patience import tell_waiting
+from ttplan.store.duckdb_engine import LOCKED
 from ttplan.store.turns import Queue
 
 # What DuckDB says where a file is no store, or cannot be had, and what that means here.
@@ -47,7 +48,7 @@ def waiting_for(path: Path, lock_timeout: float, connect: Callable[[], duckdb.Du
                 except duckdb.Error as error:
                     waited = time.monotonic() - started
                     reason = str(error).splitlines()[0]
-                    if "Could not set lock" not in reason:
+                    if LOCKED not in reason:
                         raise _cannot_open(path, reason) from error
                     if late or waited >= lock_timeout:
                         raise _locked(path, reason, waited) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from uuid import UUID
 
 from ttplan.model.plan_run import PlanRun
 
@@ -62,8 +63,7 @@ FIGURES: dict[str, Figure] = {
 negative where the plan costs more."""
 ASKED = ("window_start", "window_end")
 """Those that a failed plan has, too."""
-ALWAYS = ("window_start", "requests", "baseline_usd", "actual_usd", "projected_usd", "savings_usd", "change_vs_actual_usd")
-"""Those that every result has."""
+_ALWAYS = (*ASKED, "requests", "baseline_usd", "actual_usd", "projected_usd", "savings_usd", "change_vs_actual_usd")
 
 
 def schema() -> pa.Schema:
@@ -78,6 +78,13 @@ def schema() -> pa.Schema:
         "number": pa.float64(),
     }
     return pa.schema([(name, types[kind]) for name, kind in (PLAIN | {n: f.kind for n, f in FIGURES.items()}).items()])
+
+
+def without_figures(found: pa.Table) -> list[UUID]:
+    """The plans that lack a figure that every result has: their rows are none any more."""
+    rows = found.select(["plan_id", "status", *_ALWAYS]).to_pylist()
+    lacking = (row for row in rows if any(row[name] is None for name in (_ALWAYS if row["status"] != "failed" else ASKED)))
+    return [UUID(row["plan_id"]) for row in lacking]
 
 
 def figures_of(run: PlanRun) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from ttplan.model.renames import replaced_by
 from ttplan.model.route import ProposedRoute
 from ttplan.store import postgres_figures
 from ttplan.store.exact_json import write_exact
-from ttplan.store.figures import ALWAYS
+from ttplan.store.figures import without_figures
 from ttplan.store.plan_rows import LIVE_COLUMNS, PLAN_COLUMNS, first_line, live_of, live_row, only_routes, plan_of, plan_row
 from ttplan.store.postgres_connection import Connection
 from ttplan.store.protocol import AddedRequests, OnConflict, WhichEntries, WhichPlans
@@ -104,9 +104,8 @@ class PostgresSnapshot:
     def plan_figures(self, org_id: UUID, which: WhichPlans) -> pa.Table:
         self._look_at(org_id)
         found = postgres_figures.plan_figures(self._rows, org_id, which)
-        for row in found.select(["plan_id", "status", *ALWAYS]).to_pylist():
-            if row["status"] != "failed" and any(row[name] is None for name in ALWAYS):
-                self.plan(UUID(row["plan_id"]))  # says what is wrong with it
+        for plan_id in without_figures(found):
+            self.plan(plan_id)  # says what is wrong with it
         return found
 
     def live_routes(self, org_id: UUID) -> list[LiveRoute]:

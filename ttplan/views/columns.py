@@ -7,7 +7,8 @@ NUMBER = "float64"
 MONEY = NUMBER
 """USD, in columns whose names end in `_usd`: the float nearest to the amount, with which one can reckon; asked for exact amounts,
 `EXACT`."""
-EXACT = "decimal128(28, 12)[pyarrow]"
+EXACT_DIGITS = (28, 12)
+EXACT = "decimal128({}, {})[pyarrow]".format(*EXACT_DIGITS)
 
 PLANS = {
     "plan_id": "string",
@@ -53,6 +54,8 @@ SAVINGS = {
 """Columns of `Workspace.savings`: a row a plan, or, after `status`, one column for each of what they are `by` (`PARTS`)."""
 PARTS = {"route": "string", "tag": "string", "model": "string", "target_model": "string", "day": MOMENT}
 """What savings can be told apart by."""
+LATENCIES = {"plan_id": "string", "name": "string", "latency_ms": "Int64", "then": "Int64", "now": "Int64"}
+"""Columns of `Workspace.latencies`: a row for each latency that a request had, or would have."""
 ROUTES = {
     "name": "string",
     "priority": "Int64",
@@ -116,6 +119,7 @@ VIEWS = {
     "plans": PLANS,
     "savings": SAVINGS,
     "savings, by": PARTS,
+    "latencies": LATENCIES,
     "routes": ROUTES,
     "route_history": HISTORY,
     "requests": REQUESTS,
@@ -145,11 +149,12 @@ MEANINGS = {
     "hash": "the entry's hash, 64 hex digits",
     "id": "the request's id",
     "input_tokens": "tokens of the prompt, the cached ones included",
-    "latency_ms": "how long the answer took",
+    "latency_ms": "how long the answer took, or would take",
     "live": "whether a route of that name is live since",
     "matched_route_id": "the route that the gateway took",
     "model": "the model that answered",
     "name": "the plan's name, or the route's",
+    "now": "how many requests would take that long",
     "output_tokens": "tokens of the answer",
     "p50_latency_ms": "median latency, projected",
     "p95_latency_ms": "95th percentile of latency, projected",
@@ -176,6 +181,7 @@ MEANINGS = {
     "status": "`projected`, `applied`, `reverted` or `failed`; of a request, the HTTP status",
     "tag": "the request's tag; empty: it has none",
     "target_model": "the model that requests go to",
+    "then": "how many requests took that long",
     "time": "when the entry was written, as it says",
     "ts": "when the request came",
     "window_end": "the first moment after the window",

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
-from ttplan.cards.words import cut, html, plain, wrapped
+from ttplan.cards.words import WIDTH, cut, escape, plain, wrap
 from ttplan.model.errors import InputError
-from ttplan.views.columns import EXACT, NUMBER
+from ttplan.views.columns import EXACT, EXACT_DIGITS, NUMBER
 
 MOST_ROWS = 40
 """How many rows are shown; the frame has them all."""
@@ -45,7 +46,8 @@ def make_view(
     Raises InputError where an amount has more digits than such a decimal holds.
     """
     listed = list(rows)
-    types = {name: EXACT if exact and name.endswith("_usd") else kind for name, kind in columns.items()}
+    money = pd.ArrowDtype(pa.decimal128(*EXACT_DIGITS))
+    types = {name: money if exact and name.endswith("_usd") else kind for name, kind in columns.items()}
     try:
         series = {name: pd.Series(_values(listed, name, kind), dtype=kind) for name, kind in types.items()}
     except (ArithmeticError, ValueError) as error:
@@ -55,7 +57,7 @@ def make_view(
     return frame
 
 
-def _values(rows: Sequence[Mapping[str, Any]], name: str, kind: str) -> list[Any]:
+def _values(rows: Sequence[Mapping[str, Any]], name: str, kind: object) -> list[Any]:
     found = [row.get(name) for row in rows]
     return [float("nan") if value is None else float(value) for value in found] if kind == NUMBER else found
 
@@ -63,37 +65,45 @@ def _values(rows: Sequence[Mapping[str, Any]], name: str, kind: str) -> list[Any
 def view_text(frame: pd.DataFrame) -> str:
     """A frame as text in 80 columns; wide ones are cut into parts, one below the other."""
     title, notes = frame.attrs.get("title", ""), frame.attrs.get("notes", ())
-    lines = [*wrapped(f"{title}{_count(frame)}"), ""] if title else []
+    lines = [*wrap(f"{title}{_count(frame)}"), ""] if title else []
     if len(frame):
         shown = _shown(frame, lambda text: cut(text, _WIDEST))
+        table = pd.DataFrame(dict(enumerate(shown.values()))).set_axis([cut(name, _WIDEST) for name in shown], axis=1)
         with pd.option_context("display.unicode.east_asian_width", True):
-            lines.append(pd.DataFrame(shown).to_string(index=False, line_width=80, max_colwidth=_WIDEST + 2))
+            lines.append(table.to_string(index=False, line_width=WIDTH, max_colwidth=_WIDEST + 2))
     for note in notes:
-        lines += wrapped(note, "  ! ", "    ")
+        lines += wrap(note, initial_indent="  ! ", subsequent_indent="    ")
     return "\n".join(lines)
 
 
 def view_html(frame: pd.DataFrame) -> str:
     """A frame as a table, in the notebook's own colours, with everything in it as text."""
     title, notes = frame.attrs.get("title", ""), frame.attrs.get("notes", ())
-    shown = _shown(frame, html)
+    shown = _shown(frame, escape)
     right = {str(name) for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name].dtype)}
     right |= {name for name in shown if name.endswith(ENDS)}
-    heads = "".join(f'<th scope="col" {"" if name in right else _LEFT}>{html(name)}</th>' for name in shown)
-    cells = [list(column) for column in shown.values()]
+    heads = "".join(f'<th scope="col" style="{_style(frame, name, right)}">{escape(name)}</th>' for name in shown)
+    styles = [_style(frame, name, right) for name in shown]
+    rows = zip(*shown.values(), strict=True)
     body = "".join(
-        "<tr>"
-        + "".join(f"<td {'' if name in right else _LEFT}>{column[n]}</td>" for name, column in zip(shown, cells, strict=True))
-        + "</tr>"
-        for n in range(len(cells[0]) if cells else 0)
+        "<tr>" + "".join(f'<td style="{style}">{cell}</td>' for style, cell in zip(styles, row, strict=True)) + "</tr>"
+        for row in rows
     )
-    caption = f"<caption {_LEFT}><strong>{html(title)}</strong>{html(_count(frame))}</caption>" if title else ""
-    below = "".join(f"<li>{html(note)}</li>" for note in notes)
+    caption = f"<caption {_LEFT}><strong>{escape(title)}</strong>{escape(_count(frame))}</caption>" if title else ""
+    below = "".join(f"<li>{escape(note)}</li>" for note in notes)
     return (
-        '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="table">'
+        '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="table" style="overflow-x:auto">'
         f'<table style="margin:0.5em 0">{caption}<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
         f"{f'<ul>{below}</ul>' if below else ''}</div>"
     )
+
+
+def _style(frame: pd.DataFrame, name: str, right: set[str]) -> str:
+    """Numbers to the right and in one piece, as are ids and moments; other texts are broken where they are long."""
+    if name in right:
+        return "text-align:right;white-space:nowrap"
+    whole = name.endswith(_IDS) or (name in frame and pd.api.types.is_datetime64_any_dtype(frame[name].dtype))
+    return "text-align:left;" + ("white-space:nowrap" if whole else "max-width:24em;overflow-wrap:anywhere")
 
 
 def _is_plain(frame: pd.DataFrame) -> bool:

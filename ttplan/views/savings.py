@@ -7,8 +7,8 @@ from typing import Any
 
 from ttplan.engine.parts import Part
 from ttplan.model.plan_run import PlanRun
-from ttplan.operations.looking import PlanParts, Savings
-from ttplan.views.columns import PARTS, SAVINGS
+from ttplan.operations.looking import Latencies, PlanParts, Savings
+from ttplan.views.columns import LATENCIES, PARTS, SAVINGS
 from ttplan.views.frame import View, make_view
 from ttplan.views.stored import PER_WINDOW, percent
 
@@ -25,6 +25,16 @@ def parts_view(found: Savings, by: Sequence[str], *, exact: bool = False) -> Vie
     rows = [row for plan in found.plans for row in _rows(plan, by)]
     notes = [*_without(found.without)]
     return make_view(rows, columns, title=f"savings by {', '.join(by)} ({PER_WINDOW})", notes=notes, exact=exact)
+
+
+def latencies_view(found: Latencies) -> View:
+    """A row for each latency, ascending; columns `LATENCIES`."""
+    common = {"plan_id": str(found.run.plan_id), "name": found.run.name}
+    rows = [
+        common | {"latency_ms": ms, "then": found.then.get(ms, 0), "now": found.now.get(ms, 0)}
+        for ms in sorted(found.then.keys() | found.now.keys())
+    ]
+    return make_view(rows, LATENCIES, title=f"requests of {found.run.name} by latency, as it was and as projected")
 
 
 def _rows(plan: PlanParts, by: Sequence[str]) -> Iterator[dict[str, Any]]:

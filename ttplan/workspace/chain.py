@@ -24,12 +24,14 @@ class ChainVerbs(Wiring):
         self,
         *,
         public_key: str | VerifyingKey | None = None,
+        since: str | TipAnchor | None = None,
         anchor: str | TipAnchor | None = None,
         passes_through: Iterable[TipAnchor] = (),
         distrust_after: TipAnchor | None = None,
         signatures: Strength = "all",
         progress: bool | Counted | None = None,
         on_fork: Callable[[bytes], None] | None = None,
+        resume: PathLike | None = None,
     ) -> ChainReport:
         """Verify the audit chain and report the first bad entry.
 
@@ -45,12 +47,14 @@ class ChainVerbs(Wiring):
             key,
             key_source=source,
             own_key=public_key is None,
+            since=since,
             anchor=anchor,
             passes_through=passes_through,
             distrust_after=distrust_after,
             signatures=signatures,
             progress=progress,
             on_fork=on_fork,
+            resume=resume,
         )
 
     def entries(self, *, since: int = 0, limit: int = 100) -> list[Record]:

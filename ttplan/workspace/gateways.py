@@ -22,19 +22,22 @@ class GatewayVerbs(Wiring):
         gateway: Gateway = "tokentrimmer",
         *,
         allow_loss: bool = False,
+        allow_drift: bool = False,
         overwrite: bool = False,
         providers: Mapping[str, str] | None = None,
     ) -> ShownExport:
         """Write the live routes for a gateway ("tokentrimmer", "litellm"), as JSON or YAML by the path's suffix.
 
-        `providers` say which provider serves a model, as LiteLLM calls it, where it is not known. Raises Unsayable where the
-        gateway has no words for something, unless `allow_loss`; InputError where there is such a file, unless `overwrite`.
+        `providers` say which provider serves a model, as LiteLLM calls it, where it is not known. Raises DriftError where the
+        live routes are not what was signed for, unless `allow_drift`; Unsayable where the gateway has no words for something,
+        unless `allow_loss`; InputError where there is such a file, unless `overwrite`. Nothing is written then.
         """
         from ttplan.cards.gateway import ShownExport
         from ttplan.operations.gateways import export_routes
 
-        options: dict[str, Any] = {"allow_loss": allow_loss, "overwrite": overwrite, "providers": providers}
-        return ShownExport(export_routes(self.store, path, gateway, **options))
+        options: dict[str, Any] = {"allow_loss": allow_loss, "allow_drift": allow_drift, "providers": providers}
+        key = self._keys.verifying_if_any(None)
+        return ShownExport(export_routes(self.store, path, gateway, overwrite=overwrite, key=key, **options))
 
     def watch_routes(
         self,
@@ -42,9 +45,14 @@ class GatewayVerbs(Wiring):
         gateway: Gateway = "tokentrimmer",
         *,
         allow_loss: bool = False,
+        allow_drift: bool = False,
         providers: Mapping[str, str] | None = None,
     ) -> Watcher:
-        """What keeps a file the live routes: `look()` writes it where they changed, `run(…)` does so until an interrupt."""
+        """What keeps a file the live routes: `look()` writes it where they changed, `run(…)` does so until an interrupt.
+
+        Where they are not what was signed for, the file stays as it was, unless `allow_drift`.
+        """
         from ttplan.operations.gateways import Watcher
 
-        return Watcher(self.store, path, gateway, allow_loss=allow_loss, providers=providers)
+        options: dict[str, Any] = {"allow_loss": allow_loss, "allow_drift": allow_drift, "providers": providers}
+        return Watcher(self.store, path, gateway, key=self._keys.verifying_if_any(None), **options)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from ttplan.audit.signer import Signer
+from ttplan.cards.entry import show_entry
 from ttplan.cards.plan import Plan
 from ttplan.model.audit import Actor, Anonymous, AuditEntry
 from ttplan.model.errors import InputError
@@ -35,14 +36,14 @@ class PolicyVerbs(Wiring):
             raise InputError(
                 f"{self._name} belongs to no organisation yet; import a log first, with `ttplan import` or import_logs"
             )
-        return set_policy(self._chain(), org_id, found, actor or Anonymous(), clock=self._clock)
+        return show_entry(set_policy(self._chain(), org_id, found, actor or Anonymous(), clock=self._clock))
 
     def check_policy(self, plan: Plan | UUID | str) -> ShownPolicyCheck:
         """Hold a plan to the store's policy, as applying it would. Raises PlanNotFound, DriftError, StoreError."""
         from ttplan.cards.policy import ShownPolicyCheck
         from ttplan.operations.policy import check_plan
 
-        return ShownPolicyCheck(check_plan(self.store, self._id(plan)))
+        return ShownPolicyCheck(check_plan(self.store, self._id(plan), self._keys.verifying_if_any(None)))
 
     def approve(self, plan: Plan | UUID | str, *, actor: Actor, key: Signer | None = None) -> AuditEntry:
         """Approve a projected plan as it is now, `actor` being a person; `key` is the approver's own, which then signs, too.
@@ -51,7 +52,7 @@ class PolicyVerbs(Wiring):
         """
         from ttplan.operations.policy import approve_plan
 
-        return approve_plan(self._chain(), self._id(plan), actor, key=key, clock=self._clock)
+        return show_entry(approve_plan(self._chain(), self._id(plan), actor, key=key, clock=self._clock))
 
     def adopt(
         self,

@@ -88,6 +88,16 @@ class StoredVerbs(Wiring):
         names = [by] if isinstance(by, str) else list(by)
         return parts_view(savings_by(self.store, names, which), names, exact=exact)
 
+    def latencies(self, plan: Plan | UUID | str) -> View:
+        """A plan's requests by latency, as it was and as it is projected; columns `ttplan.views.LATENCIES`.
+
+        Raises PlanNotFound, and InputError where its requests are not in the store as they were then.
+        """
+        from ttplan.operations.looking import latencies
+        from ttplan.views.savings import latencies_view
+
+        return latencies_view(latencies(self.store, self._id(plan)))
+
     def routes(
         self,
         *,
@@ -115,6 +125,19 @@ class StoredVerbs(Wiring):
             and (target_model is None or one.route.then.target_model == target_model)
         ]
         return routes_view(chosen, title="live routes" if moment is None else f"routes live at {moment:%Y-%m-%d %H:%M:%S} UTC")
+
+    def routes_yaml(self, *, at: Moment = None) -> str:
+        """The live routes, or those of a moment, as a plan file with their ids: to edit, rename in, and `plan` with.
+
+        Raises what `routes` does, and InputError for a bound in USD with more digits than a number in YAML keeps.
+        """
+        from ttplan.operations.history import routes_at
+        from ttplan.plan_file import plan_yaml
+
+        moment = moment_of(at, "at")
+        live = self.live_routes() if moment is None else routes_at(self.store, moment)
+        heading = "A route is known by its id: keep that, and change the name, to rename it. A new route needs no id."
+        return plan_yaml([one.route for one in live], heading=heading)
 
     def route_history(self, name: str) -> View:
         """What became of the route of that name, oldest first, from plan rows and chain alone; columns `ttplan.views.HISTORY`.
