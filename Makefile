@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lint faults bench bench-peer notebooks clean
+.PHONY: demo test lint faults fuzz mutants bench bench-chains bench-peer notebooks clean
 
 demo: $(READY)
 	$(BIN)/ttplan demo
@@ -22,11 +22,22 @@ faults: $(READY)  # more than `make test` does: make faults RUNS=10000 SEED=7
 	$(BIN)/python -m tests.faults.run --runs $(or $(RUNS),1000) --seed $(or $(SEED),1)
 	$(BIN)/python -m tests.faults.crowd
 
+fuzz: $(READY)  # make fuzz TARGET=reader SECONDS=600; without TARGET each in turn
+	$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/pip install --quiet --constraint constraints.txt --group fuzz
+	$(BIN)/python -m tests.fuzz.run $(TARGET) --seconds $(or $(SECONDS),60)
+
+mutants: $(READY)  # make mutants MODULE=verify; without MODULE all that check something
+	$(BIN)/python scripts/mutants.py $(MODULE)
+
 bench: $(READY)
 	$(BIN)/python -m benchmarks.run
 
+bench-chains: $(READY)  # part of bench
+	$(BIN)/python -m benchmarks.chains
+
 bench-peer: $(READY)  # needs cargo
 	cargo build --release --quiet --manifest-path benchmarks/peer/Cargo.toml
+	$(BIN)/python -m benchmarks.peer.chains
 	$(BIN)/python -m benchmarks.peer.compare
 
 notebooks: $(READY)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.chains import ENTRIES, chain_speeds
+from benchmarks.chains import chain_figures, write_chains
 from benchmarks.chart import draw
 from benchmarks.measure import KINDS, Kind
 from benchmarks.report import DOCS, Figures, machine, markdown, show, write_section
@@ -93,15 +93,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         found = measure(kinds, Path(folder), console)
     replays = tabulate(found)
-    speeds = [(words, f"{speed:,.0f}") for words, speed in chain_speeds()]
-    chains = Figures(f"verifying {ENTRIES:,} entries of an audit chain", ("what is checked", "entries/s"), speeds)
+    chains = chain_figures(quick=asked.quick)
     for figures in (replays, chains):
         show(figures, console)
     out = asked.out or (None if asked.quick else DOCS)
     if out is not None:
         page = out / "benchmarks.md"
         write_section(page, "Replay", f"{machine()}\n{READING}\n{markdown(replays)}")
-        write_section(page, "Audit chain", f"{machine()}\n\nVerifying {ENTRIES:,} entries.\n\n{markdown(chains)}")
+        write_chains(chains, page)
         draw(
             out / "benchmarks.svg",
             {name: kind.words for name, kind in kinds.items()},

@@ -8,7 +8,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 SHOTS = ROOT / "build" / "screenshots"
-PICTURES = {"stale-light.png": "panel-light.png", "applied-dark.png": "panel-dark.png"}
+PICTURES = {"applied-light.png": "panel-light.png", "stale-dark.png": "panel-dark.png"}
 COLOURS = 64
 """Enough for a page of text, and a quarter of the bytes."""
 

@@ -1,16 +1,18 @@
 """Draw the pictures of README and docs: `python scripts/make_pictures.py`.
 
 docs/card.svg is the sample's plan. docs/coverage.svg says how often intervals cover the truth of logs whose requests come in
-sessions.
+sessions. docs/notebook/ has every view and every picture of docs/notebook.md, of made-up requests; with the argument `notebook`
+only these are drawn.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import re
 import sys
 import tempfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -24,15 +26,106 @@ from ttplan.audit.keys import key_from_hex
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+from tests import test_plots, universe  # noqa: E402
 from tests.bursts import coverage  # noqa: E402
+from ttplan import plots  # noqa: E402
+from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions  # noqa: E402
 
 SESSIONS = (15, 30, 60, 120, 250, 500)
 LOGS = 2_000
 
 
 def main() -> None:
-    draw_card()
-    draw_coverage()
+    if sys.argv[1:] != ["notebook"]:
+        draw_card()
+        draw_coverage()
+    draw_notebook()
+
+
+def draw_notebook() -> None:
+    """Every view and every picture, of requests of two weeks that nobody made."""
+    plt.rcParams |= {"svg.hashsalt": "ttplan", "svg.fonttype": "none"}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        ids, moments = (UUID(int=n) for n in range(1, 100)), (datetime(2026, 6, n, 9, 30, tzinfo=UTC) for n in range(1, 30))
+        store = folder / "s.duckdb"
+        ws = ttplan.open(store, key=key_from_hex("11" * 32), clock=lambda: next(moments), new_id=lambda: next(ids))
+        log = folder / "log.jsonl"
+        log.write_text("".join(json.dumps(row) + "\n" for row in _requests()))
+        ws.import_logs(log, progress=False)
+        plans = [ws.plan(_routes(*targets), name=name, progress=False) for name, targets in _PLANS.items()]
+        ws.apply(plans[0])
+        ws.apply(plans[1], allow_stale=True)
+        ws.revert(plans[1])
+        plan, by = plans[0], ("day", "model", "target_model")
+        parts = ws.savings("route", plan=plan)
+        shown = {
+            "plans": ws.plans(),
+            "savings": ws.savings(),
+            "savings_by": parts,
+            "latencies": ws.latencies(plan).head(8),
+            "routes": ws.routes(),
+            "route_history": ws.route_history("short chat"),
+            "requests": ws.requests(limit=4),
+            "chain_view": ws.chain(),
+        }
+        for name, view in shown.items():
+            _draw_text(repr(view), ROOT / "docs" / "notebook" / f"{name}.svg", name)
+        drawn = {
+            "savings": plots.savings(ws.savings()),
+            "routes": plots.routes(parts),
+            "cost_per_day": plots.cost_per_day(ws.savings(by, plan=plan)),
+            "latency": plots.latency(ws.latencies(plan)),
+            "sweep": plots.sweep(test_plots.swept(0.85, 0.9, 0.92, 0.95)),
+            "projected_actual": plots.projected_actual(test_plots.reconciled()),
+            "chain": plots.chain(ws.chain()),
+        }
+        for name, axes in drawn.items():
+            axes.figure.savefig(ROOT / "docs" / "notebook" / f"plot_{name}.svg", metadata={"Date": None})
+
+
+_PLANS = {
+    "cheaper models for short chat": ("gpt-4o-mini", "claude-haiku-4-5"),
+    "all chat to the smallest": ("gpt-4o-mini", "gpt-4o-mini"),
+    "code to a larger one": ("claude-opus-4-1", "claude-haiku-4-5"),
+}
+
+
+def _requests() -> list[dict[str, object]]:
+    rows = []
+    for n, request in enumerate(universe.log(1_400, seed=5)):
+        row = json.loads(request.model_dump_json())
+        at = datetime(2026, 5, 4, tzinfo=UTC) + timedelta(minutes=14 * n + n % 7)
+        model = ("gpt-4o-mini", "claude-haiku-4-5", "claude-sonnet-4-5")[n % 10] if n % 10 < 3 else "gpt-4o"
+        provider = "openai" if model.startswith("gpt") else "anthropic"
+        latency = row["latency_ms"] if n % 10 > 1 else row["latency_ms"] // 3 + 200
+        rows.append(
+            row
+            | {"ts": at.isoformat(), "model": model, "provider": provider, "id": str(UUID(int=5_000 + n)), "latency_ms": latency}
+        )
+    return rows
+
+
+def _routes(chat: str, code: str) -> list[ProposedRoute]:
+    asked = {
+        "short chat": (chat, RouteConditions(tag_equals="chat", input_tokens_lt=600)),
+        "code": (code, RouteConditions(tag_equals="code")),
+    }
+    return [
+        ProposedRoute(id=UUID(int=n), name=name, priority=10 * n, when=when, then=RouteAction(target_model=target))
+        for n, (name, (target, when)) in enumerate(asked.items(), 1)
+    ]
+
+
+def _draw_text(text: str, path: Path, id: str) -> None:
+    """Text as a terminal shows it."""
+    console = Console(record=True, width=80, file=io.StringIO())
+    console.print(Text(text))
+    svg = console.export_svg(title="ttplan", unique_id=id)
+    # No font from elsewhere: whoever looks has a monospace one.
+    svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL).replace("Fira Code", "monospace")
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(svg)
 
 
 def draw_coverage() -> None:
@@ -72,12 +165,7 @@ def draw_card() -> None:
         )
         workspace.import_logs(ROOT / "data" / "requests.parquet", progress=False)
         card = repr(workspace.plan(ROOT / "data" / "routes.yaml", name="cheaper models for short chat and code"))
-    console = Console(record=True, width=80, file=io.StringIO())
-    console.print(Text(card))
-    svg = console.export_svg(title="ttplan", unique_id="card")
-    # No font from elsewhere: whoever looks has a monospace one.
-    svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL).replace("Fira Code", "monospace")
-    (ROOT / "docs" / "card.svg").write_text(svg)
+    _draw_text(card, ROOT / "docs" / "card.svg", "card")
 
 
 if __name__ == "__main__":

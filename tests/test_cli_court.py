@@ -263,3 +263,25 @@ def test_two_histories_are_found_and_kept_as_evidence(
     fails(["compare", "e.json", "--check", "--key-hex", OTHER_KEY.public_key.hex], 1, "is about the key", capsys)
     fails(["compare", "a.jsonl", "--key-hex", PUBLIC], 2, "compare takes two chains", capsys)
     fails(["compare", "a.jsonl", "b.jsonl"], 2, "compare takes two chains", capsys)
+
+
+def test_a_chain_is_verified_from_an_anchor_on_with_a_page_for_the_file(
+    plans: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(["export", "chain.jsonl"])
+    tip = told(capsys, "anchor")["anchor"]
+    first = "0:" + json.loads((tmp_path / "chain.jsonl").read_text().split("\n")[1])["hash"]
+    for source in ("s.duckdb", "chain.jsonl"):
+        report = told(capsys, "verify", source, "--key-hex", PUBLIC, "--since", first)
+        assert (report["verdict"], report["entries"], report["since"]["seq"]) == ("verified", 1, 0)
+        assert said(capsys, "verify", source, "--since", first, code=4).startswith(
+            "CONSISTENT WITH ITS OWN KEY: 1 entry after seq 0\n"
+        )
+        assert run(["verify", source, "--key-hex", PUBLIC, "--resume", "state", "--html", f"{source}.html"]) == 0
+        assert not (tmp_path / "state").exists()
+        assert f"<title>verified: {source}</title>" in (tmp_path / f"{source}.html").read_text()
+        fails(["verify", source, "--key-hex", PUBLIC, "--html", f"{source}.html"], 2, "exists already", capsys)
+        assert told(capsys, "verify", source, "--key-hex", PUBLIC, "--since", "0:" + "ab" * 32, code=1)["first_bad"]["reason"]
+    fails(["verify", "chain.jsonl", "--key-hex", PUBLIC, "--since", tip, "--through", first], 2, "is before 1:", capsys)
+    fails(["verify", "chain.jsonl", "--since", first, "--checkpoint", "cp"], 2, "a checkpoint is of the whole chain", capsys)
+    fails(["verify", "chain.jsonl", "--since", "7"], 2, "is not an anchor", capsys)

@@ -277,6 +277,12 @@ def test_latencies_are_those_of_the_result(ws: Workspace) -> None:
     then = sorted(row["latency_ms"] for row in log())
     assert [ms for row in found.itertuples() for ms in [row.latency_ms] * row.then] == then
     median = found[found["now"].cumsum() > run.result.sample_size // 2]["latency_ms"].iloc[0]
-    assert median == run.result.aggregates.p50_latency_ms_projected
+    whole = run.result.aggregates
+    assert median == whole.p50_latency_ms_projected
+    ranks = [int(q * (len(then) - 1) + 0.5) for q in (0.5, 0.95)]
+    assert [whole.p50_latency_ms_actual, whole.p95_latency_ms_actual] == [then[rank] for rank in ranks]
+    card = repr(ws.get(run.plan_id))
+    assert f"{whole.p95_latency_ms_projected:,.0f} ms, {whole.p95_latency_ms_actual:,.0f} ms as logged" in card
+    assert "    to gpt-4o-mini" in card
     with pytest.raises(ttplan.InputError, match="does not have the 50 requests"):
         ws.latencies(run_of(ws, "of others").plan_id)

@@ -29,6 +29,7 @@ from ttplan.model.errors import (
     PlanNotFound,
     PolicyBlocked,
     StalePlan,
+    StoreConflict,
     StoreError,
     TtplanError,
 )
@@ -37,6 +38,7 @@ from ttplan.model.plan_run import PlanRun
 from ttplan.model.policy import Override
 from ttplan.model.renames import renames
 from ttplan.policy.check import check_policy
+from ttplan.store.again import tried_again
 from ttplan.store.protocol import Store, Transaction
 
 TIP_LOGGER = logging.getLogger("ttplan.audit.tip")
@@ -169,9 +171,9 @@ def apply_plan(
     with an `override`, which the entry then says, too.
 
     Raises PlanNotFound, InvalidState, StalePlan, PolicyBlocked, DriftError (the policy is not the one signed for, or what the
-    chain says of it and of approvals does not verify) and StoreError, after which nothing was written, and AuditError, whose
-    `applied` says whether the plan is live without its entry (a foreign audit writer) or nothing was written (the store's own
-    chain).
+    chain says of it and of approvals does not verify) and StoreError, after which nothing was written; OutcomeUnknown (a server
+    was lost in the commit); and AuditError, whose `applied` says whether the plan is live without its entry (a foreign audit
+    writer) or nothing was written (the store's own chain).
     """
     applied_at = clock()
     change = _Change(result.plan_id, APPLIED, "applied", "apply the plan")
@@ -223,16 +225,19 @@ class _Marked(NamedTuple):
 def _write(store: Store, audit: AuditWriter, change: _Change, actor: Actor, mark: Callable[[Transaction], _Marked]) -> AuditEntry:
     """`mark` in a transaction, and then the entry of what it wrote: in the same one where the chain is the store's own."""
     own_chain = audit if _is_own(audit, store) else None
-    try:
+
+    def work() -> tuple[_Marked, AuditEntry | None]:
         with store.transaction() as tx:
             marked = mark(tx)
-            if own_chain is not None:
-                entry = _append(own_chain, tx, change, actor, marked)
+            return marked, None if own_chain is None else _append(own_chain, tx, change, actor, marked)
+
+    try:
+        marked, entry = tried_again(work)
     except TtplanError:
         raise
     except Exception as error:
         raise StoreError(f"plan {change.plan_id} could not be {change.done}, nothing was written: {error}") from error
-    if own_chain is None:
+    if own_chain is None or entry is None:
         return _emit(audit, change, actor, marked)
     own_chain.publish(entry)
     return entry
@@ -321,6 +326,8 @@ def _mark_reverted(
 def _append(chain: StoreChain, tx: Transaction, change: _Change, actor: Actor, marked: _Marked) -> AuditEntry:
     try:
         return chain.append(tx, marked.org_id, actor, change.event, marked.payload)
+    except StoreConflict:
+        raise
     except Exception as error:
         raise AuditError(f"plan {change.plan_id} was not {change.done}, its audit entry could not be written: {error}") from error
 

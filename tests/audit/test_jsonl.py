@@ -124,6 +124,7 @@ LINE = exported(chain(1)).split(b"\n")[1]
         (b'"n":[1', b'"n":["\xff"', "not UTF-8"),
         (b'"n":[1', b'"n":[' + b"[" * 20000 + b"]" * 20000, "nests too deep"),
         (b'"n":[1', b'"n":[' + b"[" * 400 + b"]" * 400, "nests too deep"),
+        (b'"n":[1', b'"n":[' + b"[" * 252 + b"]" * 252, "nests too deep"),
         (b"12:00:00Z", b"12:00:00", "timestamp is"),
         (b"12:00:00Z", b"12:00:00.1Z", "timestamp is"),
         (b"12:00:00Z", b"14:00:00+02:00", "timestamp is"),

@@ -14,7 +14,7 @@ from tests.audit.chains import KEY, ORG, OTHER_KEY, entry
 from ttplan.audit.chain import GENESIS, to_record
 from ttplan.audit.check import check_chain
 from ttplan.audit.keys import SigningKey, key_from_hex
-from ttplan.audit.rotation import EVENT, goes_on_with, is_rotation, keys_of, rotation_payload, statement
+from ttplan.audit.rotation import EVENT, goes_on_with, handed_over_by, is_rotation, keys_of, rotation_payload, statement
 from ttplan.audit.verify import Strength, verify_chain, verify_chain_with_anchor
 from ttplan.audit.walk import KeySpan
 from ttplan.model.audit import AuditEntry, TipAnchor
@@ -220,6 +220,22 @@ def test_who_holds_a_chain_finds_the_key_that_it_begins_with() -> None:
     records = [to_record(one) for one in rotated()]
     assert keys_of(records, THIRD_KEY.public_key) == [KEY.public_key, OTHER_KEY.public_key, THIRD_KEY.public_key]
     assert keys_of(records[:3], KEY.public_key) == [KEY.public_key]
+
+
+def test_a_chain_goes_on_with_the_key_that_signed_last_or_that_a_rotation_names() -> None:
+    records = [to_record(one) for one in rotated()]
+    plain, handing = records[1], records[3]
+    assert goes_on_with(plain, KEY.public_key)
+    assert not goes_on_with(plain, OTHER_KEY.public_key)
+    assert goes_on_with(handing, OTHER_KEY.public_key)
+    assert not goes_on_with(handing, KEY.public_key)
+    for fields in ({"signature": "AB" * 64}, {"signature": "ab" * 63}, {"hash": "ab" * 31}, {"hash": "x" * 64}):
+        assert not goes_on_with(plain._replace(**fields), KEY.public_key)
+    assert not goes_on_with(handing._replace(body=b'{"event":"audit.key_rotated","payload":[]}'), OTHER_KEY.public_key)
+    assert handed_over_by(handing, KEY.public_key)
+    assert not handed_over_by(handing, OTHER_KEY.public_key)
+    assert not handed_over_by(plain._replace(body=handing.body.replace(b"key_rotated", b"key_other")), KEY.public_key)
+    assert not handed_over_by(handing._replace(body=b'{"event":"audit.key_rotated","payload":[]}'), KEY.public_key)
 
 
 @settings(max_examples=30, deadline=None)

@@ -90,6 +90,9 @@ def test_the_key_is_the_one_that_signs_there(strength: Strength) -> None:
     ):
         verified = verify_chain(entries, key.public_key, since=since, signatures=strength)
         assert verified.keys == tuple(KeySpan(seq, one.public_key.hex) for seq, one in spans)
+    looks_alike = [*chain(1), entry(at(chain(1), 0), payload=rotated([(KEY, 1), (OTHER_KEY, 0)])[1].payload)]
+    looks_alike.append(entry(at(looks_alike, 1)))
+    assert verify_chain(looks_alike, PUBLIC, since=at(looks_alike, 1), signatures=strength).entries == 1
     with pytest.raises(BadSignature):
         verify_chain(entries, PUBLIC, since=at(entries, 3), signatures=strength)
     with pytest.raises(BadSignature):
@@ -111,7 +114,8 @@ def test_the_report_says_what_came_before_and_was_not_checked(tmp_path: Path) ->
     report = verify_file(path, public_key=PUBLIC, since=str(since))
     assert (report.verdict, report.entries, report.since) == ("verified", 4, since)
     assert str(report).startswith("VERIFIED: 4 entries after seq 4\n")
-    assert f"the entries up to seq 4, which stand and fall with the anchor that was given, {since}" in report.not_checked
+    assert "the entries up to seq 4, which stand and fall with the anchor that was given" in report.not_checked
+    assert f"  follows   4:\n            {since.hash}\n" in str(report)
     nothing = verify_file(path, public_key=PUBLIC, since=at(entries, 8))
     assert nothing.not_checked[0] == "anything: no entry follows on the trusted one"
 

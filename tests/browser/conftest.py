@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from playwright.sync_api import Browser, Dialog, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Dialog, Locator, Page, expect, sync_playwright
 
 ROOT = Path(__file__).parent.parent.parent
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 SHOTS = ROOT / "build" / "screenshots"
 """Where the screenshots of a run are kept, to be looked at."""
 THEMES = ("light", "dark")
-WAIT = 30_000
+WAIT = 60_000
 """Milliseconds until something that does not show has failed."""
 # Nothing outside this machine is reached: a page that needed it would fail here.
 FLAGS = [
@@ -55,10 +55,13 @@ FOLDERS = {
     "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
 }
 READY = "() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.isReady"
-RUN = (
-    "() => Promise.race([window.jupyterapp.commands.execute('notebook:run-all-cells'), "
-    "new Promise(done => setTimeout(done, 60000, 0))])"
-)
+SET_UP_CELL, PANEL_CELL = 1, 5
+LIMIT = "new Promise(done => setTimeout(done, 240000, 0))"  # `evaluate` itself waits for ever
+RUN = f"() => Promise.race([window.jupyterapp.commands.execute('notebook:run-all-cells'), {LIMIT}])"
+RUN_ONE = f"""index => {{
+  window.jupyterapp.shell.currentWidget.content.activeCellIndex = index;
+  return Promise.race([window.jupyterapp.commands.execute('notebook:run-cell').then(() => true), {LIMIT}]);
+}}"""
 
 
 @pytest.fixture(scope="session")
@@ -90,7 +93,7 @@ def serving(home: Path, arguments: list[str], is_up: Callable[[], bool]) -> Iter
             [sys.executable, "-m", *arguments], stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment, cwd=home
         )
         try:
-            ends = time.monotonic() + 60
+            ends = time.monotonic() + 120
             while not is_up():
                 if server.poll() is not None or time.monotonic() > ends:
                     pytest.fail(log.read_text())
@@ -161,8 +164,15 @@ class Desk(NamedTuple):
     panel: Locator
     theme: str
 
-    def keep(self, name: str) -> None:
-        """Keep a picture of the panel as it is."""
+    def run_again(self) -> None:
+        """Run the cell of the panel again."""
+        assert self.page.evaluate(RUN_ONE, PANEL_CELL) is True
+
+    def keep(self, name: str, *, busy: bool = False) -> None:
+        """Keep a picture of the panel, once nothing is under way, or, with `busy`, as it is."""
+        if not busy:
+            for cancel in self.panel.get_by_role("button", name="Cancel").locator("visible=true").all():
+                expect(cancel).to_be_disabled(timeout=WAIT)
         SHOTS.mkdir(parents=True, exist_ok=True)
         self.panel.screenshot(path=SHOTS / f"{name}-{self.theme}.png", animations="disabled")
 
@@ -190,16 +200,27 @@ def opened(request: pytest.FixtureRequest, lab: Lab, browser: Browser) -> Iterat
     page.on("dialog", refused)
     store = copied(lab.root)
     notebook = (store.parent.parent / "panel.ipynb").relative_to(lab.root)
-    page.goto(f"{lab.url}/doc/tree/{notebook}?token={lab.token}&reset")
-    page.wait_for_function(READY)
+    page.goto(f"{lab.url}/doc/tree/{notebook}?token={lab.token}&reset", timeout=2 * WAIT)
+    page.wait_for_function(READY, timeout=2 * WAIT)
     yield Opened(store, page, request.param, wrong)
     context.close()
 
 
 @pytest.fixture
-def desk(opened: Opened) -> Iterator[Desk]:
-    """The panel over a new store: every cell is run. An error of the page fails the test, and so does a dialog."""
-    page = opened.page
-    assert page.evaluate(RUN) is True, page.locator(".jp-OutputArea-output").all_inner_texts()
-    yield Desk(opened.store, page, page.locator(".tt-panel"), opened.theme)
+def desk(opened: Opened, lab: Lab) -> Iterator[Desk]:
+    """The panel over the plans of the notebook. An error of the page fails the test, and so does a dialog.
+
+    Importing and planning take their time: they are done once, and every later test has a copy of that store.
+    """
+    page, kept = opened.page, lab.root.parent / "kept.duckdb"
+    made = Desk(opened.store, page, page.locator(".tt-panel"), opened.theme)
+    if kept.exists():
+        assert page.evaluate(RUN_ONE, SET_UP_CELL) is True
+        shutil.copy(kept, opened.store)
+        made.run_again()
+    else:
+        assert page.evaluate(RUN) is True, page.locator(".jp-OutputArea-output").all_inner_texts()
+        expect(made.panel.locator("option")).to_have_count(3, timeout=WAIT)  # nothing is under way
+        shutil.copy(opened.store, kept)
+    yield made
     assert not opened.wrong

@@ -18,11 +18,6 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 CHEAPER = "cheaper models for short chat and code"
 HAIKU = "short chat to haiku"
 KEY = key_from_hex("11" * 32)
-PANEL_CELL = 5
-RERUN = (
-    "index => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = index; "
-    "return window.jupyterapp.commands.execute('notebook:run-cell') }"
-)
 
 
 def stored(desk: Desk) -> ttplan.Workspace:
@@ -74,7 +69,8 @@ def test_apply_once_see_what_is_stale_and_revert(desk: Desk) -> None:
     desk.keep("ready")
     apply.dblclick()
     expect(says(desk, "done", "Applied")).to_contain_text("entry 0 of the chain")
-    expect(desk.panel.get_by_role("table", name="entries of the chain").locator("visible=true")).to_contain_text("plan.applied")
+    expect(desk.panel.get_by_role("table", name="the new entry")).to_contain_text("0, plan.applied")
+    expect(desk.panel.locator("option", has_text=CHEAPER)).to_contain_text("applied", timeout=WAIT)
     expect(revert).to_be_disabled()
     desk.keep("applied")
     workspace = stored(desk)
@@ -84,7 +80,8 @@ def test_apply_once_see_what_is_stale_and_revert(desk: Desk) -> None:
     assert len(workspace.routes()) == 3
 
     choose(desk, HAIKU)
-    says(desk, "stale", "route 'short chat to mini' was added by applying plan")
+    says(desk, "stale", "3 live routes have changed since")
+    expect(desk.panel.get_by_role("group", name="preview")).to_contain_text("route 'short chat to mini' was added")
     name.fill(HAIKU)
     expect(desk.panel.get_by_text("To apply: tick that you apply a stale plan.")).to_be_visible(timeout=WAIT)
     expect(apply).to_be_disabled()
@@ -99,7 +96,7 @@ def test_apply_once_see_what_is_stale_and_revert(desk: Desk) -> None:
     expect(desk.panel.get_by_text("1 to 1 of 1").locator("visible=true")).to_be_visible(timeout=WAIT)
     desk.keep("chain")
 
-    desk.page.evaluate(RERUN, PANEL_CELL)  # the panel keeps nothing: a new one shows what is stored
+    desk.run_again()  # the panel keeps nothing: a new one shows what is stored
     choose(desk, CHEAPER)
     expect(desk.panel.locator("option", has_text=CHEAPER)).to_contain_text("· applied ·")
     name.fill(CHEAPER)
@@ -122,13 +119,13 @@ def test_others_on_the_same_store(desk: Desk) -> None:
     other.apply(plan_id(desk, HAIKU))
     apply.click()
     says(desk, "changed", "Other routes are live by now, so the plan is stale. Nothing was written.")
-    says(desk, "stale", "route 'short chat' was added by applying plan")
+    says(desk, "stale", "1 live route has changed since")
     desk.keep("changed")
     assert [run.status for run in other.plan_runs()] == ["projected", "applied", "projected"]
     with duckdb.connect(desk.store):  # this process has the file, and the panel is in another
         button(desk, "Refresh").click()
         says(desk, "waiting", f"process {os.getpid()} ")
-        desk.keep("waiting")
+        desk.keep("waiting", busy=True)
         button(desk, "Cancel").click()
         says(desk, "cancelled", "nothing was written")
         button(desk, "Refresh").click()
@@ -136,7 +133,7 @@ def test_others_on_the_same_store(desk: Desk) -> None:
         expect(desk.panel.get_by_text("Nothing is shown that could be decided on.")).to_be_visible()
         desk.keep("locked")
     button(desk, "Refresh").click()
-    says(desk, "stale", "route 'short chat' was added by applying plan")
+    says(desk, "stale", "1 live route has changed since")
     expect(desk.panel.locator("[data-state=locked]")).to_have_count(0)
 
 
@@ -144,7 +141,9 @@ def test_verify(desk: Desk) -> None:
     other = stored(desk)
     for name in (HAIKU, CHEAPER):
         entry = other.apply(plan_id(desk, name), allow_stale=True, actor=ttplan.System())
-    turn_to(desk, "Verify")
+    desk.panel.get_by_role("tab", name="Plans", exact=True).focus()  # by keyboard
+    desk.page.keyboard.press("ArrowRight")
+    desk.page.keyboard.press("Enter")
     key, anchor, verify = desk.panel.get_by_label("Public key"), desk.panel.get_by_label("Anchor"), button(desk, "Verify")
     verify.click()
     says(desk, "own-key", "Consistent with its own key")
@@ -159,7 +158,7 @@ def test_verify(desk: Desk) -> None:
     desk.keep("verified")
     anchor.fill(f"{entry.seq + 1}:{entry.hash}")
     verify.click()
-    says(desk, "broken", "anchor")
+    says(desk, "broken", "this is not the anchor's chain")
     desk.keep("truncated")
     with duckdb.connect(desk.store) as forger:
         forger.execute("UPDATE audit_entries SET body = replace(body, '41.371399', '413.71399') WHERE seq = 1")

@@ -26,7 +26,7 @@ def test_the_panel_is_a_page_under_voila(browser: Browser, tmp_path: Path) -> No
     context = browser.new_context(viewport={"width": 1280, "height": 1400}, reduced_motion="reduce")
     with serving(tmp_path, arguments, is_up):
         page = context.new_page()
-        page.goto(f"http://127.0.0.1:{port}/?token={token}&theme=dark", timeout=60_000)
+        page.goto(f"http://127.0.0.1:{port}/?token={token}&theme=dark", timeout=4 * WAIT)
         panel = page.locator(".tt-panel")
         expect(panel.get_by_role("group", name="plan")).to_contain_text("saves", timeout=WAIT)
         panel.get_by_label("Plan's name").fill("cheaper models for short chat and code")

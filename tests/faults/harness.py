@@ -18,16 +18,16 @@ from random import Random
 from typing import Any
 
 import ttplan
-from tests.faults.checks import check_all, go_on
+from tests.faults.checker import FOREVER, Checker
 from tests.faults.kinds import KINDS, NOBODY, Kind, Scene
 from tests.faults.life import FACTS, POSSIBLE, STAGES, STEPS, WRITES_ENTRY, Facts, Living, open_life
 from tests.faults.points import Points
 
 REFUSED = ("InvalidState", "StalePlan", "TouchedSince")
 """What a step may be told in any life."""
-FOREVER = 300
-"""After so many seconds a process hangs."""
 SHARES = {"new": 4, "imported": 3, "planned": 30, "living": 58, "drifted": 5}
+RUN = "run"
+"""The folder of a run. It is that of the next one, too, so that who checks them finds its DuckDB for that file."""
 GOING_ON = 0.15
 """In which share of the runs the store is used again afterwards."""
 
@@ -48,12 +48,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Setting:
-    """What all runs share: templates with their moments, a folder, a small disk in it, and which kinds can be had."""
+    """What all runs share: templates with their moments, a folder, a small disk in it, who checks, and which kinds can be had."""
 
     seed: int
     templates: Path
     moments: dict[str, int]
     place: Path
+    checker: Checker
     kinds: tuple[Kind, ...] = KINDS
 
 
@@ -64,7 +65,7 @@ def run_one(setting: Setting, number: int) -> Outcome:
     (stage,) = chance.choices(STAGES, [SHARES[stage] for stage in STAGES])
     possible = {step: often for step, often in POSSIBLE[stage].items() if step in kind.steps}
     steps = chance.choices(list(possible), list(possible.values()), k=2 if stage == "living" and chance.random() < 0.4 else 1)
-    folder = (setting.place / "small" if kind.small_disk else setting.place) / f"run-{number}"
+    folder = (setting.place / "small" if kind.small_disk else setting.place) / RUN
     scene = Scene(folder, chance)
     outcome = Outcome(number, kind.name, stage, steps)
     try:
@@ -80,11 +81,11 @@ def run_one(setting: Setting, number: int) -> Outcome:
 
 
 def _live(setting: Setting, scene: Scene, kind: Kind, outcome: Outcome, known: Facts) -> None:
-    heard, found = _Heard(), _Heard()
+    heard = _Heard()
     target = scene.chance.randrange(len(outcome.steps))
     after = scene.chance.randint(1, _moments(setting, kind, outcome.steps[target]))
     going_on = scene.chance.random() < GOING_ON
-    status = _in_processes(scene, kind, heard, lambda: _child(scene, kind, outcome, known, target, after), kind.helper)
+    status = _in_processes(scene, kind, heard, lambda: _child(scene, kind, outcome, known, target, after))
     kind.after(scene)
     outcome.struck = heard.struck
     outcome.done = len(heard.done)
@@ -92,8 +93,14 @@ def _live(setting: Setting, scene: Scene, kind: Kind, outcome: Outcome, known: F
     outcome.violations += _told(kind, heard, status)
     for done in heard.done:
         known.learn(done)
-    status = _in_processes(scene, kind, found, lambda: _checker(scene, known, heard, kind, going_on), None)
-    outcome.violations += [*found.wrong, *found.crashes, *([] if status == 0 else [f"the check ended with {status}"])]
+    outcome.violations += setting.checker.wrong_in(
+        scene.folder,
+        known,
+        heard.pending,
+        left=kind.dies or kind.name == "no permission",
+        then=scene.chance.random() if going_on else None,
+        as_user=NOBODY if kind.unprivileged and os.geteuid() == 0 else None,
+    )
 
 
 def _moments(setting: Setting, kind: Kind, step: str) -> int:
@@ -108,7 +115,6 @@ class _Heard:
     done: list[dict[str, Any]] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list)
     crashes: list[str] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)
     begun: str | None = None
     struck: bool = False
     ended: bool = False
@@ -132,8 +138,6 @@ class _Heard:
             self.begun = self.begun if said.get("helper") else None
         elif "crash" in said:
             self.crashes.append(said["crash"])
-        elif "wrong" in said:
-            self.wrong += said["wrong"]
         self.struck = self.struck or "struck" in said
         self.ended = self.ended or "ended" in said
 
@@ -181,21 +185,12 @@ def _child(scene: Scene, kind: Kind, outcome: Outcome, known: Facts, target: int
     scene.say(ended=True)
 
 
-def _checker(scene: Scene, known: Facts, heard: _Heard, kind: Kind, going_on: bool) -> None:
-    left = kind.dies or kind.name == "no permission"
-    wrong = check_all(scene.folder, known, heard.pending, left=left)
-    if going_on and not wrong and known != Facts():
-        wrong += go_on(scene.folder, Random(scene.chance.random()))
-    scene.say(wrong=wrong)
-
-
-def _in_processes(
-    scene: Scene, kind: Kind, heard: _Heard, work: Callable[[], None], helper: Callable[[Scene], None] | None
-) -> int:
+def _in_processes(scene: Scene, kind: Kind, heard: _Heard, work: Callable[[], None]) -> int:
     """Do some work in a child, hear what it says, and return how it ended: an exit code, or a signal as a negative number.
 
-    Where there is a helper it is a second child, which ends with the first.
+    Where the kind has a helper it is a second child, which ends with the first.
     """
+    helper = kind.helper
     hearing, told = os.pipe()
     called, calls = os.pipe()
     answers, answered = os.pipe()

@@ -16,6 +16,7 @@ from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
+from tests.faults.checker import Checker
 from tests.faults.harness import Outcome, Setting, run_one
 from tests.faults.kinds import KINDS, room_for
 from tests.faults.life import make_templates
@@ -94,12 +95,14 @@ def _worker(asked: argparse.Namespace, place: Path, moments: dict[str, int], job
     if why is not None:
         kinds = [kind for kind in kinds if not kind.small_disk]
         _tell(telling, {"note": f"disk full: not run, since no small disk can be mounted here ({why})"})
-    setting = Setting(asked.seed, place / "templates", moments, own, tuple(kinds))
+    checker = Checker()
+    setting = Setting(asked.seed, place / "templates", moments, own, checker, tuple(kinds))
     for number in range(asked.first + job, asked.first + asked.runs, asked.jobs):
         outcome = run_one(setting, number)
         outcome.violations = [_short(one) for one in outcome.violations[:3]]
         outcome.errors = [_short(one) for one in outcome.errors[:3]]
         _tell(telling, asdict(outcome))
+    checker.end()
     os._exit(0)
 
 

@@ -25,7 +25,12 @@ def canonical_json(value: Any) -> bytes:
     Raises CanonicalError, naming where, for NaN and infinities, whole numbers past 64 bits, lone surrogates, keys that are no
     text, nesting past 250 and anything that is not JSON.
     """
-    _check(value, "value", _PARSER_LIMIT, nul=True)
+    if not _is_plain(value, _PARSER_LIMIT, nul=True):
+        _check(value, "value", _PARSER_LIMIT, nul=True)
+    return _dumps(value)
+
+
+def _dumps(value: Any) -> bytes:
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except TypeError as error:
@@ -37,8 +42,9 @@ def check_payload(payload: Mapping[str, Any]) -> None:
 
     Raises CanonicalError for all that `canonical_json` refuses, for nesting past 120 and for a NUL character.
     """
-    _check(payload, "payload", MAX_NESTING, nul=False)
-    canonical_json(payload)
+    if not _is_plain(payload, MAX_NESTING, nul=False):
+        _check(payload, "payload", MAX_NESTING, nul=False)
+    _dumps(payload)
 
 
 def payload_money(amount: Decimal) -> float:
@@ -61,6 +67,27 @@ def older_float_spelling(body: bytes) -> bytes | None:
     """`body` with positive exponents as `serde_json` wrote them until the end of 2025, `1e16`; None where it has none."""
     older = _STRINGS_OR_EXPONENTS.sub(lambda m: b"e" if m[0] == b"e+" else m[0], body)
     return None if older == body else older
+
+
+def _is_plain(value: Any, levels: int, *, nul: bool) -> bool:
+    """Whether a value is certainly fine. It looks without noting where it is, which `_check` does in order to say it."""
+    kind = type(value)
+    if kind is str:
+        return bool(value.isascii()) and (nul or "\0" not in value)
+    if kind is float:
+        return isfinite(value)
+    if kind is int:
+        return bool(-(2**63) <= value < 2**64)
+    if kind is dict or kind is list:
+        for item in value.values() if kind is dict else value:
+            if levels == 0 or not _is_plain(item, levels - 1, nul=nul):
+                return False
+        return kind is list or all(map(_is_plain_key, value))
+    return value is None or kind is bool
+
+
+def _is_plain_key(key: Any) -> bool:
+    return type(key) is str and key.isascii() and "\0" not in key
 
 
 def _check(value: Any, where: str, levels: int, *, nul: bool) -> None:

@@ -89,6 +89,7 @@ def _is_tail(tail: bytes) -> bool:
         and tail.startswith(_NAMES[0])
         and tail.startswith(_NAMES[1], _HASH_AT)
         and tail.startswith(_NAMES[2], _SIGNATURE_AT)
+        and tail.endswith(b'"}')
         and len(tail) == _TAIL_BYTES
     )
 

@@ -70,7 +70,7 @@ def check_chain(
         if distrust_after is not None and distrust_after.seq < begin.seq:
             options["distrust_after"] = None
     elif since is not None:
-        missing.append(f"the entries up to seq {since.seq}, which stand and fall with the anchor that was given, {since}")
+        missing.append(f"the entries up to seq {since.seq}, which stand and fall with the anchor that was given")
     start = 0 if begin is None else begin.seq + 1
     seen = _Seen(entries)
     try:

@@ -139,7 +139,10 @@ def _record(line: _Line) -> Record:
         fields = _parse_strictly(line)
     stamp = respell_timestamp(fields["timestamp"])
     # What was parsed from JSON is JSON: no NaN to look for, as `canonical_json` would.
-    body = orjson.dumps({name: fields[name] for name in _BODY_KEYS} | {"timestamp": stamp}, option=orjson.OPT_SORT_KEYS)
+    try:
+        body = orjson.dumps({name: fields[name] for name in _BODY_KEYS} | {"timestamp": stamp}, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # the payload alone can be written, and one level more cannot
+        line.refuse("nests too deep; expected at most 250 levels")
     return Record(fields["org_id"], fields["seq"], fields["prev_hash"], fields["hash"], fields["signature"], body)
 
 

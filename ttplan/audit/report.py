@@ -121,6 +121,8 @@ class ChainReport(BaseModel):
                 lines += wrap(bad.hint, 78, initial_indent="    ", subsequent_indent="    ")
             if bad.untrusted is not None:
                 lines.append(f"  {untrusted_words(bad.untrusted)}")
+        if self.since is not None:
+            lines += [f"  follows   {self.since.seq}:", f"            {self.since.hash}"]
         if self.tip is not None:
             lines += [f"  ends at   {self.tip.seq}:", f"            {self.tip.hash}"]
         lines += [f"  key       {self.key}", f"            from {self.key_source}"]
@@ -136,4 +138,4 @@ def untrusted_words(after: int) -> str:
     """How many entries nobody should believe, beginning with a bad one."""
     if after == 0:
         return "untrusted: it, which is the last entry"
-    return f"untrusted: it and the {after:,} {'entry' if after == 1 else 'entries'} after it"
+    return f"untrusted: it and the {'entry' if after == 1 else f'{after:,} entries'} after it"

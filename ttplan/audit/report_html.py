@@ -55,7 +55,7 @@ def _body(report: ChainReport) -> str:
 def _table(caption: str, rows: list[tuple[str, str]]) -> str:
     """A table of names and of HTML that says something of each."""
     lines = "".join(f'<tr><th scope="row"{_LEFT}>{escape(name)}</th><td{_LEFT}>{told}</td></tr>' for name, told in rows)
-    return f"<table><caption{_LEFT}>{escape(caption)}</caption><tbody>{lines}</tbody></table>"
+    return f'<table style="margin:0.5em 0"><caption{_LEFT}>{escape(caption)}</caption><tbody>{lines}</tbody></table>'
 
 
 def _wrong(report: ChainReport) -> list[tuple[str, str]]:
@@ -79,7 +79,7 @@ def _chain(report: ChainReport) -> list[tuple[str, str]]:
     if report.org_id is not None:
         rows.append(("organisation", _code(str(report.org_id))))
     if report.since is not None:
-        rows.append(("from here on", _code(str(report.since))))
+        rows.append(("follows", _code(str(report.since))))
     if report.tip is not None:
         rows.append(("ends at", _code(str(report.tip))))
     rows.append(("public key", f"{_code(report.key)}, from {escape(report.key_source)}"))

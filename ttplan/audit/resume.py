@@ -88,7 +88,7 @@ class ResumeFile:
             "key": self._unwritten.key,
         }
         with whole_file(self.path, overwrite=True) as file:
-            os.fchmod(file.fileno(), 0o600)
+            os.chmod(file.name, 0o600)
             file.write(orjson.dumps(fields) + b"\n")
         self._unwritten, self._written_at = None, time.monotonic()
 

@@ -6,11 +6,13 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from itertools import islice
 from typing import Literal, NamedTuple
 
 from ttplan.audit.chain import to_record
 from ttplan.audit.entry import signature_error
+from ttplan.audit.helpers import Helpers, start_helpers
 from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.walk import Verification, Walk
 from ttplan.model.audit import AuditEntry, Record, TipAnchor
@@ -18,6 +20,8 @@ from ttplan.model.errors import ChainError, InputError, TruncatedChain, Truncati
 
 Strength = Literal["all", "tip"]
 _BATCH = 2_000
+_LONG = 20_000
+"""A chain with more entries is worth helpers: they take some tenths of a second to start."""
 
 
 class Reached(NamedTuple):
@@ -154,13 +158,20 @@ def _verify_all(
 ) -> int:
     """Places and hashes here, signatures behind on all cores; an error here waits for the verdicts on the entries before it."""
     workers = os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool:
+    helpers: Helpers | None = None
+    tried = False
+    with ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(workers))
         pending: deque[tuple[Future[ChainError | None], Reached | None]] = deque()
         while True:
             start, key = walk.index, walk.key
+            if helpers is None and start - walk.start >= _LONG and not tried:
+                helpers, tried = start_helpers(), True
+                if helpers is not None:
+                    stack.enter_context(helpers)
             batch, error = _take(walk, records)
             if batch:
-                pending.append((pool.submit(_first_bad, batch, start, key), _so_far(walk) if walk.agrees else None))
+                pending.append((pool.submit(_first_bad, batch, start, key, helpers), _so_far(walk) if walk.agrees else None))
             keep = 0 if error is not None or not batch else 2 * workers
             while len(pending) > keep:
                 verdict, so_far = pending.popleft()
@@ -199,7 +210,11 @@ def _take(walk: Walk, stream: Iterator[Record]) -> tuple[list[Record], TtplanErr
     return batch, None
 
 
-def _first_bad(batch: list[Record], start: int, key: VerifyingKey) -> ChainError | None:
+def _first_bad(batch: list[Record], start: int, key: VerifyingKey, helpers: Helpers | None) -> ChainError | None:
+    if helpers is not None:
+        with suppress(OSError):  # a helper that was ended from outside: its batch is checked here
+            if helpers.first_bad(batch, key) is None:
+                return None
     for offset, record in enumerate(batch):
         error = signature_error(record, start + offset, key)
         if error is not None:

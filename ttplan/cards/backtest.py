@@ -55,7 +55,7 @@ class ShownBacktest:
 
 def backtest_text(found: Backtest) -> str:
     """The back-test as text."""
-    lines = [_title(found), "", f"  {'':<14}{'inside':>12}{'consistent':>14}   last period, and what came"]
+    lines = [*wrap(_title(found), WIDTH), "", f"  {'':<14}{'inside':>12}{'consistent':>14}   last period, and what came"]
     for metric, inside, agreeing, count in found.counts():
         lines.append(
             f"  {_NAMES[metric][0]:<14}{_of(inside, count):>12}{_of(agreeing, count):>14}   {_last(found, metric)}".rstrip()

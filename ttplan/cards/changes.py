@@ -9,6 +9,13 @@ from ttplan.model.changes import FieldChange, Preview, RouteChange
 
 SIGNS = {"new": "+", "replaced": "~", "renamed": ">", "same": "=", "removed": "-"}
 _LEFT = 'style="text-align:left"'
+_COLOURS = {
+    "new": "var(--jp-success-color1)",
+    "replaced": "var(--jp-warn-color1)",
+    "renamed": "var(--jp-warn-color1)",
+    "same": "inherit",
+    "removed": "var(--jp-error-color1)",
+}
 _WORDS = {
     "apply": {"new": "new", "replaced": "replaced", "renamed": "renamed", "removed": "removed", "same": "the same"},
     "revert": {"removed": "removed", "replaced": "put back", "renamed": "renamed back", "new": "back", "same": "the same"},
@@ -46,9 +53,11 @@ def preview_text(found: Preview) -> str:
 
 def preview_html(found: Preview) -> str:
     """The preview as HTML, in the notebook's own colours."""
+    words = _WORDS[found.action]
     rows = "".join(
-        f'<tr><td>{SIGNS[change.kind]}</td><th scope="row" {_LEFT}>{escape(change.name)}</th>'
-        f"<td {_LEFT}>{escape(_said(change, found.action))}</td>"
+        f'<tr><td style="color:{_COLOURS[change.kind]}"><strong>{SIGNS[change.kind]}</strong></td>'
+        f"<td {_LEFT}>{words[change.kind]}</td>"
+        f'<th scope="row" {_LEFT}>{escape(change.name)}</th><td {_LEFT}>{escape(_said(change, found.action))}</td>'
         f"<td {_LEFT}>{'<br>'.join(escape(_field(part)) for part in change.fields)}</td></tr>"
         for change in found.changes
     )

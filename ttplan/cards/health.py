@@ -6,6 +6,7 @@ from ttplan.cards.words import WIDTH, escape, plain, wrap
 from ttplan.model.health import Backup, Health
 
 _LEFT = 'style="text-align:left"'
+_NOT = '<strong style="color:var(--jp-error-color1)">NOT</strong>'
 _INDENT = " " * 16
 
 
@@ -29,7 +30,7 @@ class ShownHealth:
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f'<tr><td>{"ok" if check.ok else "<strong>NOT</strong>"}</td><th scope="row" {_LEFT}>{escape(check.name)}</th>'
+            f'<tr><td>{"ok" if check.ok else _NOT}</td><th scope="row" {_LEFT}>{escape(check.name)}</th>'
             f"<td {_LEFT}>{escape(check.said)}</td></tr>"
             for check in self.found.checks
         )

@@ -90,8 +90,16 @@ def plan_lines(result: PlanResult) -> list[Line]:
         Line("projected", usd(found.total_projected_cost_usd)),
         Line("cache hits", f"{100 * found.cache_hit_rate_projected:.1f} %", _pct_interval(hits)),
         *_cache_levels(result),
-        Line("latency p50", f"{found.p50_latency_ms_projected:,.0f} ms", _ms_interval(ends.p50_latency_ms_95)),
-        Line("latency p95", f"{found.p95_latency_ms_projected:,.0f} ms", _ms_interval(ends.p95_latency_ms_95)),
+        Line(
+            "latency p50",
+            _latency(found.p50_latency_ms_projected, found.p50_latency_ms_actual),
+            _ms_interval(ends.p50_latency_ms_95),
+        ),
+        Line(
+            "latency p95",
+            _latency(found.p95_latency_ms_projected, found.p95_latency_ms_actual),
+            _ms_interval(ends.p95_latency_ms_95),
+        ),
         Line(
             "requests",
             f"{found.requests_rerouted:,} rerouted, {found.requests_unchanged:,} unchanged, "
@@ -100,6 +108,10 @@ def plan_lines(result: PlanResult) -> list[Line]:
         *_clusters(result),
         quality_line(result.quality),
     ]
+
+
+def _latency(now: float, then: float | None) -> str:
+    return f"{now:,.0f} ms" + ("" if then is None else f", {then:,.0f} ms as logged")
 
 
 def _cache_levels(result: PlanResult) -> list[Line]:
@@ -210,7 +222,7 @@ def failure(run: PlanRun) -> str:
 
 def plan_text(run: PlanRun) -> str:
     """The plan as text."""
-    result = run.result
+    result, targets = run.result, _targets(run.result)
     if run.status == "failed":
         told = wrap(failure(run), WIDTH - 2, initial_indent="  ! ", subsequent_indent="    ")
         return "\n".join([f"{cut(run.name, WIDTH - 16)}  [{run.status}]", f"plan {run.plan_id}", "", *told])
@@ -218,10 +230,9 @@ def plan_text(run: PlanRun) -> str:
     lines += [f"  {line.label:<14}{line.value:<36}{line.interval}".rstrip() for line in (*plan_lines(result), *_basis(run))]
     if result.per_route_breakdown:
         lines += ["", f"  {'route':<36}{'requests':>10}{'baseline':>14}{'saves':>14}"]
-        lines += [
-            f"  {left(part.route_name, 35)} {part.matched:>10,}{usd(part.baseline_cost_usd):>14}{usd(saved(part)):>14}"
-            for part in result.per_route_breakdown
-        ]
+        for part in result.per_route_breakdown:
+            figures = f"{part.matched:>10,}{usd(part.baseline_cost_usd):>14}{usd(saved(part)):>14}"
+            lines += [f"  {left(part.route_name, 35)} {figures}", *_to(targets.get(part.route_id))]
     if causes := cause_lines(result):
         lines += ["", "  saved by, in this order"]
         lines += [f"    {line.label:<34}{line.value:>14}" for line in causes]
@@ -232,12 +243,12 @@ def plan_text(run: PlanRun) -> str:
         lines.append("")
         for caveat in result.caveats:
             lines += wrap(caveat, WIDTH - 2, initial_indent="  ! ", subsequent_indent="    ")
-    return "\n".join([*lines, "", method(result), *wrap(price_sources(run), WIDTH)])
+    return "\n".join([*lines, "", *wrap(method(result), WIDTH), *wrap(price_sources(run), WIDTH)])
 
 
 def plan_html(run: PlanRun) -> str:
     """The plan as HTML, in the notebook's own colours."""
-    result = run.result
+    result, targets = run.result, _targets(run.result)
     if run.status == "failed":
         return (
             '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="plan">'
@@ -250,13 +261,14 @@ def plan_html(run: PlanRun) -> str:
         for line in (*plan_lines(result), *_basis(run))
     )
     routes = "".join(
-        f'<tr><th scope="row" style="text-align:left">{escape(part.route_name)}</th><td>{part.matched:,}</td>'
+        f'<tr><th scope="row" {_LEFT}>{escape(part.route_name)}</th><td {_LEFT}>{escape(targets.get(part.route_id, ""))}</td>'
+        f"<td>{part.matched:,}</td>"
         f"<td>{usd(part.baseline_cost_usd)}</td><td>{usd(saved(part))}</td></tr>"
         for part in result.per_route_breakdown
     )
     table = (
-        '<table style="margin:0.5em 0"><thead><tr><th style="text-align:left">route</th><th>requests</th><th>baseline</th>'
-        f"<th>saves</th></tr></thead><tbody>{routes}</tbody></table>"
+        f'<table style="margin:0.5em 0"><thead><tr><th {_LEFT}>route</th><th {_LEFT}>to</th><th>requests</th>'
+        f"<th>baseline</th><th>saves</th></tr></thead><tbody>{routes}</tbody></table>"
         if routes
         else ""
     )
@@ -296,6 +308,15 @@ def _html_table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]
         f'<table style="margin:0.5em 0"><caption {_LEFT}>{escape(caption)}</caption><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table>"
     )
+
+
+def _targets(result: PlanResult) -> dict[UUID, str]:
+    """Where each route sends its requests."""
+    return {route.id: route.then.target_model for route in result.proposed_routes}
+
+
+def _to(target: str | None) -> list[str]:
+    return [] if target is None else [f"    to {cut(target, WIDTH - 8)}"]
 
 
 def saved(part: PerRouteBreakdown) -> Decimal:

@@ -71,6 +71,8 @@ def verify(
         raise InputError(f"{html} exists already; choose another path for the report")
     if checkpoint is None and (policy is not None or log is not None):
         raise InputError("--policy and --log are for a checkpoint; give it, too (--checkpoint)")
+    if checkpoint is not None and since is not None:
+        raise InputError("a checkpoint is of the whole chain, and --since checks a part of it; leave out one of them")
     passed = [TipAnchor.parse(text) for text in through or []]
     passed += [] if anchors is None else [kept.anchor for kept in read_anchors(anchors)]
     options: dict[str, Any] = {
@@ -88,12 +90,17 @@ def verify(
         sealed = _sealed(source, key_hex, checkpoint, policy, log)
         report = report.model_copy(update={"checks": (*report.checks, sealed)})
     if html is not None:
-        _keep(html, report.page(source.name).encode())
+        _keep(html, report.page(_name(source)).encode())
     if json:
         show_json(report.model_dump(mode="json"))
     else:
         print(report)
     raise typer.Exit(report.exit_code)
+
+
+def _name(source: str) -> str:
+    """What a source is called in a report: its last part, without what an address may say of a user."""
+    return source.rstrip("/").rsplit("/", 1)[-1].partition("?")[0] or source
 
 
 def _sealed(source: str, key_hex: str | None, checkpoint: Path, policy: Path | None, log: str | None) -> str:

@@ -45,6 +45,8 @@ def estimate(summary: Summary, question: Question, sweep: Sweep | None = None) -
         requests_unprice_able=by_outcome[UNPRICED],
         l2_projections=_l2_projections(summary, sweep),
         l2_poisoning_candidates=0 if sweep is None else sweep.poisoned_requests,
+        p50_latency_ms_actual=percentile(summary.recorded_latency, 0.50) if summary.recorded_latency else None,
+        p95_latency_ms_actual=percentile(summary.recorded_latency, 0.95) if summary.recorded_latency else None,
     )
 
 

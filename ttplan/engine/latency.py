@@ -17,9 +17,10 @@ from ttplan.model.route import ProposedRoute
 
 
 class Latencies(NamedTuple):
-    """Requests by projected latency (ms), and how many have none, or none that could be projected."""
+    """Requests by projected and by recorded latency (ms), and how many have none, or none that could be projected."""
 
     counts: dict[int, int]
+    recorded: dict[int, int]
     medians: dict[str, int]
     missing: int
     unprojected: int
@@ -36,10 +37,12 @@ def project_latencies(counts: pa.Table, routes: Sequence[ProposedRoute]) -> Late
     known = counts.filter(counts["latency_ms"].is_valid())
     medians = target_medians(counts, routes)
     projected: Counter[int] = Counter()
+    recorded: Counter[int] = Counter()
     unprojected = 0
     for to, part in _by_destination(known).items():
         target = routes[to].then.target_model if to >= 0 else None
         own = dict(zip(part["latency_ms"].to_pylist(), part["requests"].to_pylist(), strict=True))
+        recorded.update(own)
         if target is None:
             projected.update(own)
         elif target in medians:
@@ -48,7 +51,7 @@ def project_latencies(counts: pa.Table, routes: Sequence[ProposedRoute]) -> Late
             projected.update(own)
             unprojected += sum(own.values())
     missing = sum(counts.filter(counts["latency_ms"].is_null())["requests"].to_pylist())
-    return Latencies(dict(sorted(projected.items())), medians, missing, unprojected)
+    return Latencies(dict(sorted(projected.items())), dict(sorted(recorded.items())), medians, missing, unprojected)
 
 
 def target_medians(counts: pa.Table, routes: Sequence[ProposedRoute]) -> dict[str, int]:

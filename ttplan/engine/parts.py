@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -79,12 +79,8 @@ def latencies_of(table: ir.Table, question: Question) -> tuple[dict[int, int], d
     if sweep is None:
         question = replace(question, config=question.config.model_copy(update={"l2_threshold": None}))
     with map_requests(table, question, sweep) as mapped:
-        counts = fetch(latency_counts(mapped))
-    then: Counter[int] = Counter()
-    for row in counts.select(["latency_ms", "requests"]).to_pylist():
-        if row["latency_ms"] is not None:
-            then[row["latency_ms"]] += row["requests"]
-    return dict(sorted(then.items())), project_latencies(counts, question.tried).counts
+        found = project_latencies(fetch(latency_counts(mapped)), question.tried)
+    return found.recorded, found.counts
 
 
 def _clustered(question: Question) -> bool:

@@ -164,6 +164,7 @@ def summarise(
         powers={(j, k): sum(int(row[f"p{j}{k}"]) for row in rows) for j, k in POWERS},
         actual_powers={j: sum(int(row[f"a{j}"]) for row in rows) for j in range(1, 5)},
         latency=latencies.counts,
+        recorded_latency=latencies.recorded,
         medians=latencies.medians,
         no_latency=latencies.missing,
         latency_unprojected=latencies.unprojected,

@@ -75,7 +75,8 @@ class Summary:
 
     `cells` by (route index or -1, outcome); `powers[(j, k)]` is the sum of `s^j b^k` for `s` baseline minus projected and `b`
     baseline, `actual_powers[j]` that of `a^j` for `a` actual minus projected, on the grid; `latency` counts requests by
-    projected latency in ms; `untagged` and `bodiless` count rows that cannot answer a condition on them.
+    projected latency in ms, `recorded_latency` by that which was logged; `untagged` and `bodiless` count rows that cannot answer
+    a condition on them.
     """
 
     grid: Grid
@@ -83,6 +84,7 @@ class Summary:
     powers: Mapping[tuple[int, int], int] = field(default_factory=dict)
     actual_powers: Mapping[int, int] = field(default_factory=dict)
     latency: Mapping[int, int] = field(default_factory=dict)
+    recorded_latency: Mapping[int, int] = field(default_factory=dict)
     medians: Mapping[str, int] = field(default_factory=dict)
     """The median latency (ms) over the whole window of each target model that has any."""
     no_latency: int = 0
@@ -106,6 +108,7 @@ class Summary:
             powers=_plus(self.powers, other.powers),
             actual_powers=_plus(self.actual_powers, other.actual_powers),
             latency=_plus(self.latency, other.latency),
+            recorded_latency=_plus(self.recorded_latency, other.recorded_latency),
             medians=self.medians,
             no_latency=self.no_latency + other.no_latency,
             latency_unprojected=self.latency_unprojected + other.latency_unprojected,

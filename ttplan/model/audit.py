@@ -37,7 +37,7 @@ class User(BaseModel):
             raise InputError("nobody is named; expected a name, such as an e-mail address, or a user id (a UUID)")
         if re.fullmatch(_UUID, said.lower(), re.ASCII):
             return cls(UUID(said))
-        return cls(uuid5(_NAMES, said.casefold()))
+        return cls(uuid5(_NAMES, said.casefold().encode(errors="replace").decode()))
 
 
 class ApiKey(BaseModel):

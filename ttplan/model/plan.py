@@ -174,7 +174,8 @@ class Aggregates(BaseModel):
     """A plan's point estimates over its window. Money is USD per window; pct is 0..100, a rate 0..1, latency in ms.
 
     `projected_savings_*` are clipped at 0. `projected_change_usd` (baseline minus projected) and `change_vs_actual_usd`
-    (actual minus projected) are not: negative means that the plan costs more.
+    (actual minus projected) are not: negative means that the plan costs more. `p*_latency_ms_actual` are of the latencies as they
+    were logged; None where there are none, and in results from before they were kept.
     """
 
     model_config = _OUT
@@ -194,6 +195,8 @@ class Aggregates(BaseModel):
     requests_unprice_able: int
     l2_projections: tuple[L2Projection, ...] = ()
     l2_poisoning_candidates: int = 0
+    p50_latency_ms_actual: float | None = None
+    p95_latency_ms_actual: float | None = None
 
 
 class ConfidenceIntervals(BaseModel):

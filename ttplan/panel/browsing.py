@@ -9,7 +9,7 @@ from ttplan.panel.chain_rows import entries_html
 from ttplan.panel.desk import Desk
 from ttplan.panel.parts import button, page, row, stack
 from ttplan.panel.section import Section
-from ttplan.panel.words import Notice, plain, table_html
+from ttplan.panel.words import Notice, shortened, table_html
 from ttplan.panel.work import Task
 
 if TYPE_CHECKING:
@@ -98,11 +98,11 @@ class ChainTab(Pages):
 
 def _route(row: pd.Series) -> tuple[str, ...]:
     return (
-        plain(str(row["name"])),
+        shortened(str(row["name"])),
         f"{row['priority']:,}",
-        plain(str(row["target_model"])),
-        plain(str(row["conditions"]), 400),
+        shortened(str(row["target_model"])),
+        shortened(str(row["conditions"]), 400),
         "yes" if row["enabled"] else "no",
         f"{row['applied_at']:%Y-%m-%d %H:%M:%S} UTC",
-        plain(str(row["plan_id"]))[:8],
+        shortened(str(row["plan_id"]))[:8],
     )

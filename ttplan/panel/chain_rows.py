@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ttplan.model.audit import AuditEntry, Record
-from ttplan.panel.words import plain, table_html
+from ttplan.panel.words import shortened, table_html
 
 HEADS = ("seq", "when", "event", "by", "says", "hash")
 
@@ -19,14 +19,22 @@ def entries_html(
     return table_html("entries of the chain", HEADS, map(_row, entries), empty=empty)
 
 
+def entry_html(entry: AuditEntry) -> str:
+    """One entry with all that it says, a line for each."""
+    seq, when, event, by, _, _ = _row(entry)
+    said = [(name, shortened(value if isinstance(value, str) else json.dumps(value))) for name, value in entry.payload.items()]
+    rows = [("entry", f"{seq}, {event}"), ("when", when), ("by", by), *said, ("hash", entry.hash)]
+    return table_html("the new entry", (), rows, empty="")
+
+
 def _row(entry: Record | AuditEntry) -> tuple[str, ...]:
     said = entry.model_dump(mode="json") if isinstance(entry, AuditEntry) else _body(entry)
     if said is None:
         return (f"{entry.seq}", "", "not readable: verify the chain", "", "", _short(entry.hash))
     return (
         f"{entry.seq}",
-        plain(str(said.get("timestamp", "")).replace("T", " ").replace("+00:00", " UTC")),
-        plain(str(said.get("event", ""))),
+        shortened(str(said.get("timestamp", "")).replace("T", " ").replace("+00:00", " UTC")),
+        shortened(str(said.get("event", ""))),
         _actor(said.get("actor")),
         _payload(said.get("payload")),
         _short(entry.hash),
@@ -46,16 +54,16 @@ def _actor(said: object) -> str:
     if not isinstance(said, dict):
         return ""
     who = said.get("user_id") or said.get("key_id") or ""
-    return plain(f"{said.get('type', '')} {who}".strip())
+    return shortened(f"{said.get('type', '')} {who}".strip())
 
 
 def _payload(said: object) -> str:
     if not isinstance(said, dict):
-        return plain(json.dumps(said))
+        return shortened(json.dumps(said))
     return "; ".join(
-        plain(f"{name}: {value if isinstance(value, str) else json.dumps(value)}", 100) for name, value in said.items()
+        shortened(f"{name}: {value if isinstance(value, str) else json.dumps(value)}", 100) for name, value in said.items()
     )
 
 
 def _short(hash: str) -> str:
-    return f"{plain(hash[:12])}…"
+    return f"{shortened(hash[:12])}…"

@@ -8,11 +8,12 @@ from uuid import UUID
 from ttplan.cards.changes import ShownPreview
 from ttplan.cards.plan import Plan
 from ttplan.cards.policy import ShownPolicyCheck
+from ttplan.cards.words import plain
 from ttplan.model.errors import DriftError, TouchedSince
 from ttplan.model.since import RouteSince
 from ttplan.panel.desk import Desk
 from ttplan.panel.troubles import STALE_TODO, trouble
-from ttplan.panel.words import Notice
+from ttplan.panel.words import Notice, shortened
 
 Action = Literal["apply", "revert"]
 
@@ -68,9 +69,10 @@ def _to_apply(desk: Desk, plan: Plan) -> Seen:
         todo = "Have it approved (ws.approve), plan again, or apply it with ws.apply(…, override=…), which its entry says."
         against = Notice("refused", "The policy stands against this plan", f"It does not meet: {'; '.join(blocking)}.", todo)
     elif basis.stale:
-        said = "; ".join(map(str, basis.stale))
+        count = len(basis.stale)
+        said = f"{count:,} live {'route has' if count == 1 else 'routes have'} changed since, as is listed above."
         title = "Stale plan: other routes are live than it was computed against"
-        against = Notice("stale", title, f"Since then {said}.", f"{STALE_TODO[0].upper()}{STALE_TODO[1:]}.")
+        against = Notice("stale", title, said, f"{STALE_TODO}.")
     return Seen(plan, None if blocking else "apply", preview, policy, against, basis)
 
 
@@ -82,11 +84,12 @@ def _to_revert(desk: Desk, plan: Plan) -> Seen:
     return Seen(plan, "revert", preview, None, None, Basis(preview.found.status, preview.found.live_now, (), ()))
 
 
-def missing(seen: Seen, *, who: str, typed: str, name: str, allow: bool) -> list[str]:
-    """What a person still has to do before the plan can be applied or reverted; `name` is the plan's, as it is shown."""
+def missing(seen: Seen, *, who: str, typed: str, allow: bool) -> list[str]:
+    """What a person still has to do before the plan can be applied or reverted: its name is typed whole, or as it is cut."""
+    names = (plain(seen.plan.name), shortened(seen.plan.name))
     asked = [
         ("say who you are", bool(who.strip())),
         ("tick that you apply a stale plan", allow or not seen.stale),
-        ("type the plan's name as it is shown", " ".join(typed.split()) == name),
+        ("type the plan's name as it is shown", plain(typed) in names),
     ]
     return [what for what, is_done in asked if not is_done]

@@ -15,7 +15,7 @@ from ttplan.panel.desk import Desk
 from ttplan.panel.parts import STYLE, page, stack
 from ttplan.panel.plans import PlansTab
 from ttplan.panel.verifying import VerifyTab
-from ttplan.panel.words import plain
+from ttplan.panel.words import shortened
 
 _NAMES = ("TTPLAN_USER", "JUPYTERHUB_USER")
 _TITLES = ("Plans", "Verify", "Routes", "Chain")
@@ -33,7 +33,7 @@ class Panel:
         self.chain = ChainTab(desk)
         self.tabs = widgets.Tab([self.plans.box, self.verifying.box, self.routes.box, self.chain.box], titles=_TITLES)
         self.tabs.observe(lambda change: self._open(change["new"]), "selected_index")
-        self.box = stack(page(f'{STYLE}<p class="tt-title"><strong>{escape(plain(name))}</strong></p>'), self.tabs)
+        self.box = stack(page(f'{STYLE}<p class="tt-title"><strong>{escape(shortened(name))}</strong></p>'), self.tabs)
         self.box.add_class("tt-panel")
 
     def join(self) -> bool:
@@ -50,7 +50,7 @@ class Panel:
         self.chain.reload()
 
     def __repr__(self) -> str:
-        return f"Panel({plain(os.path.basename(self._name), 60)!r})"
+        return f"Panel({shortened(os.path.basename(self._name), 60)!r})"
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         """The controls, and a line of text where there are none."""

@@ -12,7 +12,8 @@ STYLE = """<style>
 .tt-panel .tt-notice {color: var(--jp-ui-font-color1)}
 .tt-panel .tt-table {overflow-x: auto}
 .tt-panel .tt-table table {margin: 0.5em 0; font-size: var(--jp-ui-font-size1)}
-.tt-panel .tt-table td, .tt-panel .tt-table th {text-align: left; vertical-align: top; overflow-wrap: anywhere}
+.tt-panel .tt-table td, .tt-panel .tt-table th {text-align: left; vertical-align: top; white-space: nowrap}
+.tt-panel .tt-table .tt-long {white-space: normal; overflow-wrap: anywhere}
 .tt-panel .tt-empty, .tt-panel .tt-title {margin: 0.5em 0; color: var(--jp-ui-font-color1)}
 .tt-panel select, .tt-panel input {color: var(--jp-ui-font-color1)}
 </style>"""
@@ -47,8 +48,8 @@ def row(*children: Any) -> Any:
 
 def beside(left: Any, right: Any) -> Any:
     """Two columns, below one another where the page is narrow."""
-    for column in (left, right):
-        column.layout = {"flex": "1 1 28em", "min_width": "0"}
+    for column, width in ((left, "36em"), (right, "24em")):
+        column.layout = {"flex": f"1 1 {width}", "min_width": "0"}
     return widgets.HBox([left, right], layout={"flex_flow": "row wrap", "align_items": "flex-start"})
 
 

@@ -14,14 +14,14 @@ from ttplan.cards.plan import plan_lines
 from ttplan.model.audit import AuditEntry, User
 from ttplan.model.errors import StoreLocked, TtplanError
 from ttplan.model.plan_run import PlanRun
-from ttplan.panel.chain_rows import entries_html
+from ttplan.panel.chain_rows import entry_html
 from ttplan.panel.desk import Desk
 from ttplan.panel.look import Action, Seen, look, missing
 from ttplan.panel.parts import beside, button, field, page, row, stack
 from ttplan.panel.section import Section
 from ttplan.panel.troubles import trouble
-from ttplan.panel.words import Notice, notice_html, plain
-from ttplan.panel.work import Task
+from ttplan.panel.words import Notice, notice_html, shortened
+from ttplan.panel.work import Task, Work
 
 _DOING = {"apply": "Applying", "revert": "Reverting"}
 _DONE = {"apply": "Applied", "revert": "Reverted"}
@@ -42,9 +42,7 @@ class PlansTab(Section):
         self.card, self.diff, self.against, self.recorded, self.lacks = (page() for _ in range(5))
         self.who = field("Who you are", "your e-mail address or user id", who)
         self.confirm = field("Plan's name", "type it to confirm")
-        self.allow = widgets.Checkbox(
-            description="apply this stale plan all the same; its entry will say so", indent=False, layout={"display": "none"}
-        )
+        self.allow = widgets.Checkbox(description="apply this stale plan all the same", indent=False, layout={"display": "none"})
         self.apply, self.revert = button("Apply", "primary"), button("Revert", "warning")
         self.refresh = button("Refresh")
         decision = stack(
@@ -72,7 +70,7 @@ class PlansTab(Section):
         """Read the plans, and the chosen one, as they are stored now."""
         self.say(Notice("idle", ""))
         self._forget()
-        self.worker.start(self._read, queued=True)
+        self.worker.start(self._reading(self._read), queued=True)
 
     # --- what a person does ---
 
@@ -83,12 +81,14 @@ class PlansTab(Section):
         self.confirm.value = ""
         self.say(Notice("idle", ""))
         self._forget()
-        self.worker.start(self._read_plan, queued=True)
+        self.worker.start(self._reading(self._read_plan), queued=True)
 
     def _act(self, action: Action) -> None:
         with self._guard:  # a double click calls twice, whatever is disabled by then
             seen = self._seen
             if seen is None or seen.action != action or self.worker.busy or self._missing(seen):
+                return
+            if seen.plan.plan_id != self._wanted:  # another was chosen in this very moment
                 return
             self._seen = None
         actor, allow = User.named(self.who.value), self.allow.value
@@ -100,7 +100,7 @@ class PlansTab(Section):
 
     def _do(self, action: Action, seen: Seen, actor: User, allow: bool, task: Task) -> None:
         plan_id = seen.plan.plan_id
-        self.say(Notice("busy", f"{_DOING[action]} {plain(seen.plan.name, 60)}"))
+        self.say(Notice("busy", f"{_DOING[action]} {shortened(seen.plan.name, 60)}"))
         try:
             now = look(self.desk, plan_id)
             if now.basis != seen.basis:
@@ -117,17 +117,29 @@ class PlansTab(Section):
             if not isinstance(error, StoreLocked):  # which would only wait once more
                 self._read_again(task)
             return
-        self.outcome.value = notice_html(_done(action, seen, entry)) + entries_html([entry])
+        self.outcome.value = notice_html(_done(action, seen, entry)) + entry_html(entry)
         self._read_again(task)
         self._changed()
 
     def _read_again(self, task: Task) -> None:
         """Read after something was done; that stays said, whether it can be read again or not."""
         with suppress(TtplanError):
-            self._read(task)
+            self._reading(self._read)(task)
+
+    def _reading(self, read: Work) -> Work:
+        """Work that reads and, where that fails, says that nothing is read."""
+
+        def work(task: Task) -> None:
+            try:
+                read(task)
+            except BaseException:
+                self.against.value = notice_html(_UNREAD)
+                self.allow.layout.display = "none"
+                raise
+
+        return work
 
     def _read(self, task: Task) -> None:
-        self.against.value = notice_html(_UNREAD)  # until it is read, if it is
         runs = self.desk.plan_runs()[::-1]
         ids = [run.plan_id for run in runs]
         if self._wanted not in ids:
@@ -140,7 +152,6 @@ class PlansTab(Section):
         self._read_plan(task)
 
     def _read_plan(self, task: Task) -> None:
-        self.against.value = notice_html(_UNREAD)
         wanted = self._wanted
         if wanted is None:
             self.against.value = notice_html(_NONE)
@@ -165,8 +176,7 @@ class PlansTab(Section):
         self.settle()
 
     def _missing(self, seen: Seen) -> list[str]:
-        name = plain(seen.plan.name)
-        return missing(seen, who=self.who.value, typed=self.confirm.value, name=name, allow=self.allow.value)
+        return missing(seen, who=self.who.value, typed=self.confirm.value, allow=self.allow.value)
 
     def settle(self) -> None:
         seen, busy = self._seen, self.worker.busy
@@ -191,7 +201,7 @@ def _option(run: PlanRun) -> str:
     if run.status != "failed":
         line = plan_lines(run.result)[0]
         figure = f" · {line.label} {line.value} ({line.interval})"
-    return f"{plain(run.name, 60)} · {run.status}{figure} · {str(run.plan_id)[:8]}"
+    return f"{shortened(run.name, 60)} · {run.status}{figure} · {str(run.plan_id)[:8]}"
 
 
 def _changed(seen: Seen, now: Seen) -> Notice:
@@ -207,7 +217,7 @@ def _changed(seen: Seen, now: Seen) -> Notice:
 
 
 def _done(action: Action, seen: Seen, entry: AuditEntry) -> Notice:
-    said = f"{plain(seen.plan.name, 60)}: status, routes and entry {entry.seq} of the chain, in one transaction."
+    said = f"{shortened(seen.plan.name, 60)}: status, routes and entry {entry.seq} of the chain, in one transaction."
     return Notice(
         "done",
         _DONE[action],

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from ttplan.panel.desk import Desk
 from ttplan.panel.parts import button, page
 from ttplan.panel.troubles import trouble
-from ttplan.panel.words import Notice, notice_html, plain
+from ttplan.panel.words import Notice, notice_html, shortened
 from ttplan.panel.work import Worker
 
 
@@ -40,5 +40,5 @@ class Section(ABC):
         self.settle()
 
     def _wait(self, holder: str) -> None:
-        title = f"Waiting for the store, which {plain(holder)} has"
+        title = f"Waiting for the store, which {shortened(holder)} has"
         self.waiting.value = notice_html(Notice("waiting", title, "", "Close it there, or press Cancel."))

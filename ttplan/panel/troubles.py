@@ -83,6 +83,6 @@ def _audit(error: AuditError) -> Notice:
 
 
 def _sentence(text: str) -> str:
-    """Text that begins with a capital, unless its first word is a path or a name, and ends with a full stop."""
+    """Text on one line that ends with a full stop."""
     flat = " ".join(text.split())
     return flat if flat.endswith((".", "!", "?")) or not flat else f"{flat}."

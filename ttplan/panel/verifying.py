@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from html import escape
-
 import ipywidgets as widgets
 
 from ttplan.audit.report import ChainReport
 from ttplan.panel.desk import Desk
 from ttplan.panel.parts import button, field, page, row, stack
 from ttplan.panel.section import Section
-from ttplan.panel.words import Notice, plain
+from ttplan.panel.words import Notice, shortened
 from ttplan.panel.work import Task
 
 
@@ -19,10 +17,10 @@ class VerifyTab(Section):
 
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
-        self.key = field("Public key", "64 hex digits, from elsewhere than this store", width="50em")
-        self.anchor = field("Anchor", "<seq>:<hash>, if you have one", width="50em")
+        self.key = field("Public key", "64 hex digits, from elsewhere than this store", width="53em")
+        self.anchor = field("Anchor", "<seq>:<hash>, if you have one", width="53em")
         self.verify = button("Verify", "primary")
-        self.bar = widgets.IntProgress(min=0, max=1, value=0, layout={"width": "16em", "visibility": "hidden"})
+        self.bar = widgets.IntProgress(min=0, max=1, value=0, layout={"width": "16em", "display": "none"})
         self.count, self.report = page(), page()
         self.count.layout.width = "auto"
         self.box = stack(
@@ -39,7 +37,7 @@ class VerifyTab(Section):
 
     def _do(self, task: Task) -> None:
         self.report.value, self.count.value = "", ""
-        self.bar.value, self.bar.layout.visibility = 0, "visible"
+        self.bar.value, self.bar.layout.display = 0, ""
         self.say(Notice("busy", "Verifying the chain"))
 
         def progress(done: int, total: int | None) -> None:
@@ -49,23 +47,30 @@ class VerifyTab(Section):
 
         key, anchor = self.key.value.strip(), self.anchor.value.strip()
         report = self.desk.verify(public_key=key or None, anchor=anchor or None, progress=progress)
-        self.report.value = f'<pre class="tt-report">{escape(str(report))}</pre>'
+        self.report.value = report._repr_html_()
         self.say(verdict(report))
 
     def settle(self) -> None:
         self.verify.disabled = self.worker.busy
         if not self.worker.busy:
-            self.bar.layout.visibility = "hidden"
+            self.bar.layout.display = "none"
 
 
 def verdict(report: ChainReport) -> Notice:
     """What a verification came to, and what that means for whoever asked."""
     entries = f"{report.entries:,} {'entry' if report.entries == 1 else 'entries'}"
+    if report.first_bad is not None and report.is_cut:
+        return Notice(
+            "broken",
+            "Broken: this is not the anchor's chain",
+            shortened(report.first_bad.message, 400),
+            "Its entries are good, but not those that the anchor was written down of; ask whoever has the rest, such as a backup.",
+        )
     if report.first_bad is not None:
         return Notice(
             "broken",
             "Broken: the chain does not verify",
-            plain(report.first_bad.message, 400),
+            shortened(report.first_bad.message, 400),
             "Rely on nothing from that entry on; keep this file as it is, and compare it with an exported chain or a backup.",
         )
     if report.verdict == "verified" and report.anchor is None:

@@ -1,10 +1,11 @@
-"""Text for the panel: everything from outside escaped, on one line, and with nothing in it that cannot be seen."""
+"""Text for the panel: notices and tables, in which everything from outside is escaped."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from html import escape
 from typing import Literal, NamedTuple
+
+from ttplan.cards.words import cut, escape
 
 State = Literal[
     "idle",
@@ -59,10 +60,9 @@ _LOOKS: dict[State, _Look] = {
 }
 
 
-def plain(text: str, width: int = 200) -> str:
-    """A name as it is shown: on one line, what cannot be seen (such as text that runs backwards) as �, and cut to a width."""
-    seen = "".join(sign if sign.isprintable() else "�" for sign in " ".join(text.split()))
-    return seen if len(seen) <= width else seen[: width - 1] + "…"
+def shortened(text: str, width: int = 200) -> str:
+    """Text from outside as it is shown: on one line, what cannot be seen as escapes, and cut to a width."""
+    return cut(text, width)
 
 
 def notice_html(notice: Notice) -> str:
@@ -72,7 +72,7 @@ def notice_html(notice: Notice) -> str:
     look = _LOOKS[notice.state]
     parts = [f"<div><strong>{escape(f'{look.sign} {notice.title}'.strip())}</strong></div>"]
     parts += [f"<div>{escape(text)}</div>" for text in (notice.said,) if text]
-    parts += [f"<div><em>What to do:</em> {escape(text)}</div>" for text in (notice.todo,) if text]
+    parts += [f"<div><em>What to do:</em> {escape(text[0].upper() + text[1:])}</div>" for text in (notice.todo,) if text]
     return (
         f'<div data-state="{notice.state}" class="tt-notice" role="{"alert" if look.urgent else "status"}" '
         f'style="border-left:4px solid {look.colour}">{"".join(parts)}</div>'
@@ -82,13 +82,19 @@ def notice_html(notice: Notice) -> str:
 def table_html(label: str, heads: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> str:
     """A table whose first column heads its rows; `empty` where it has none."""
     body = "".join(
-        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'
+        f'<tr><th scope="row"{_long(first)}>{escape(first)}</th>'
+        + "".join(f"<td{_long(cell)}>{escape(cell)}</td>" for cell in cells)
+        + "</tr>"
         for first, *cells in rows
     )
     if not body:
         return f'<p class="tt-empty">{escape(empty)}</p>'
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in heads)
-    return (
-        f'<div class="jp-RenderedHTMLCommon tt-table"><table aria-label="{escape(label)}"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
+    above = f"<thead><tr>{head}</tr></thead>" if heads else ""
+    table = f'<table aria-label="{escape(label)}">{above}<tbody>{body}</tbody></table>'
+    return f'<div class="jp-RenderedHTMLCommon tt-table">{table}</div>'
+
+
+def _long(cell: str) -> str:
+    """The class of a cell that is broken over lines; the short ones are not."""
+    return ' class="tt-long"' if len(cell) > 24 else ""

@@ -38,8 +38,10 @@ def name_of(text: object, width: int = 40) -> str:
 
 def name_rows(ax: Axes, names: Sequence[str]) -> None:
     """Rows from above to below, each under its name, which so has the whole width."""
+    ground = {"facecolor": ax.get_facecolor(), "edgecolor": "none", "pad": 1}  # no line goes through a name
     for place, name in enumerate(names):
-        ax.text(0.01, place - 0.28, name, transform=ax.get_yaxis_transform(), ha="left", va="bottom", fontsize="small")
+        where = {"transform": ax.get_yaxis_transform(), "ha": "left", "va": "bottom"}
+        ax.text(0.01, place - 0.28, name, fontsize="small", bbox=ground, **where)
     ax.spines["left"].set_visible(False)
     ax.set_yticks([])
     ax.set_ylim(len(names) - 0.6, -0.75)

@@ -63,7 +63,6 @@ FIGURES: dict[str, Figure] = {
 negative where the plan costs more."""
 ASKED = ("window_start", "window_end")
 """Those that a failed plan has, too."""
-
 _ALWAYS = (*ASKED, "requests", "baseline_usd", "actual_usd", "projected_usd", "savings_usd", "change_vs_actual_usd")
 
 

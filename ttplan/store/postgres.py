@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -13,9 +12,11 @@ from uuid import UUID
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from ttplan.model.errors import InputError, StoreConflict, StoreError, StoreLocked
+from ttplan.model.errors import InputError, StoreError, StoreLocked
 from ttplan.model.plan_run import Status
 from ttplan.model.route import ProposedRoute
+from ttplan.patience import tell_waiting
+from ttplan.store.again import tried_again
 from ttplan.store.postgres_commit import commit
 from ttplan.store.postgres_connection import Address, Connection, Session, explained
 from ttplan.store.postgres_rows import Elsewhere, PostgresSnapshot, PostgresTransaction
@@ -23,8 +24,9 @@ from ttplan.store.postgres_schema import check_schema
 
 LOCK_TIMEOUT = 30.0
 """How long, in seconds, an operation waits for another that writes to the same organisation."""
-TRIES = 5
-"""How often a change is tried in which others stood in the way."""
+_THREAD = "another thread of this process"
+_LOOK = 0.05
+"""Seconds after which a thread that waits for another looks whether it is still to wait."""
 _READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _HOLDER = (
@@ -98,15 +100,12 @@ class PostgresStore:
     def mark_applied(self, plan_id: UUID, applied_at: datetime, routes: Iterable[ProposedRoute]) -> Status | None:
         """`PostgresTransaction.mark_applied` as a transaction of its own, tried again where others stood in the way."""
         landed = tuple(routes)
-        for tries in range(1, TRIES + 1):
-            try:
-                with self.transaction() as tx:
-                    return tx.mark_applied(plan_id, applied_at, landed)
-            except StoreConflict:
-                if tries == TRIES:
-                    raise
-                time.sleep(random.uniform(0, 0.02) * 2**tries)  # noqa: S311 - not for secrets
-        raise AssertionError("unreachable")
+
+        def work() -> Status | None:
+            with self.transaction() as tx:
+                return tx.mark_applied(plan_id, applied_at, landed)
+
+        return tried_again(work)
 
     def close(self) -> None:
         """Let go of the connection; the next operation makes another."""
@@ -116,11 +115,12 @@ class PostgresStore:
     @contextmanager
     def _taken(self) -> Iterator[None]:
         """The turn of this thread."""
-        if not self._turn.acquire(timeout=min(max(self.lock_timeout, 0), threading.TIMEOUT_MAX)):
-            shown = self._address.shown
-            raise StoreLocked(
-                f"{shown} is in use by another thread of this process; waited {self.lock_timeout:.1f} s for it. Try again"
-            )
+        started = time.monotonic()
+        while not self._turn.acquire(timeout=min(max(self.lock_timeout - (time.monotonic() - started), 0), _LOOK)):
+            if time.monotonic() - started >= self.lock_timeout:
+                shown = self._address.shown
+                raise StoreLocked(f"{shown} is in use by {_THREAD}; waited {self.lock_timeout:.1f} s for it. Try again")
+            tell_waiting(_THREAD)
         try:
             yield
         finally:

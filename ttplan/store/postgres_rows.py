@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import orjson
-from psycopg import errors
 
 from ttplan.model.audit import Record, TipAnchor
 from ttplan.model.errors import InputError, PlanNotFound, StoreError
@@ -104,12 +103,7 @@ class PostgresSnapshot:
 
     def plan_figures(self, org_id: UUID, which: WhichPlans) -> pa.Table:
         self._look_at(org_id)
-        try:
-            with self._connection.transaction():  # what goes wrong in it leaves the snapshot as it was
-                found = postgres_figures.plan_figures(self._connection, org_id, which)
-        except errors.DataError:
-            self.plans(org_id)  # says what is wrong with which
-            raise
+        found = postgres_figures.plan_figures(self._rows, org_id, which)
         for plan_id in without_figures(found):
             self.plan(plan_id)  # says what is wrong with it
         return found
@@ -155,7 +149,7 @@ class PostgresSnapshot:
 
     def find_entries(self, org_id: UUID, which: WhichEntries) -> list[Record]:
         self._look_at(org_id)
-        rows = postgres_figures.find_entries(self._connection, org_id, which)
+        rows = postgres_figures.find_entries(self._rows, org_id, which)
         return [
             Record(str(org_id), seq, before, digest, signature, body.encode()) for seq, before, digest, signature, body in rows
         ]

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from ttplan.cards.words import cut, escape, plain, wrap
+from ttplan.cards.words import WIDTH, cut, escape, plain, wrap
 from ttplan.model.errors import InputError
 from ttplan.views.columns import EXACT, EXACT_DIGITS, NUMBER
 
@@ -68,8 +68,9 @@ def view_text(frame: pd.DataFrame) -> str:
     lines = [*wrap(f"{title}{_count(frame)}"), ""] if title else []
     if len(frame):
         shown = _shown(frame, lambda text: cut(text, _WIDEST))
+        table = pd.DataFrame(dict(enumerate(shown.values()))).set_axis([cut(name, _WIDEST) for name in shown], axis=1)
         with pd.option_context("display.unicode.east_asian_width", True):
-            lines.append(pd.DataFrame(shown).to_string(index=False, line_width=80, max_colwidth=_WIDEST + 2))
+            lines.append(table.to_string(index=False, line_width=WIDTH, max_colwidth=_WIDEST + 2))
     for note in notes:
         lines += wrap(note, initial_indent="  ! ", subsequent_indent="    ")
     return "\n".join(lines)
@@ -81,21 +82,28 @@ def view_html(frame: pd.DataFrame) -> str:
     shown = _shown(frame, escape)
     right = {str(name) for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name].dtype)}
     right |= {name for name in shown if name.endswith(ENDS)}
-    heads = "".join(f'<th scope="col" {"" if name in right else _LEFT}>{escape(name)}</th>' for name in shown)
-    cells = [list(column) for column in shown.values()]
+    heads = "".join(f'<th scope="col" style="{_style(frame, name, right)}">{escape(name)}</th>' for name in shown)
+    styles = [_style(frame, name, right) for name in shown]
+    rows = zip(*shown.values(), strict=True)
     body = "".join(
-        "<tr>"
-        + "".join(f"<td {'' if name in right else _LEFT}>{column[n]}</td>" for name, column in zip(shown, cells, strict=True))
-        + "</tr>"
-        for n in range(len(cells[0]) if cells else 0)
+        "<tr>" + "".join(f'<td style="{style}">{cell}</td>' for style, cell in zip(styles, row, strict=True)) + "</tr>"
+        for row in rows
     )
     caption = f"<caption {_LEFT}><strong>{escape(title)}</strong>{escape(_count(frame))}</caption>" if title else ""
     below = "".join(f"<li>{escape(note)}</li>" for note in notes)
     return (
-        '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="table">'
+        '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="table" style="overflow-x:auto">'
         f'<table style="margin:0.5em 0">{caption}<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
         f"{f'<ul>{below}</ul>' if below else ''}</div>"
     )
+
+
+def _style(frame: pd.DataFrame, name: str, right: set[str]) -> str:
+    """Numbers to the right and in one piece, as are ids and moments; other texts are broken where they are long."""
+    if name in right:
+        return "text-align:right;white-space:nowrap"
+    whole = name.endswith(_IDS) or (name in frame and pd.api.types.is_datetime64_any_dtype(frame[name].dtype))
+    return "text-align:left;" + ("white-space:nowrap" if whole else "max-width:24em;overflow-wrap:anywhere")
 
 
 def _is_plain(frame: pd.DataFrame) -> bool:

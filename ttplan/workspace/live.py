@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from ttplan.apply import apply_plan, revert_plan
 from ttplan.audit.keys import VerifyingKey
+from ttplan.cards.entry import show_entry
 from ttplan.cards.plan import Plan
 from ttplan.model.audit import Actor, Anonymous, AuditEntry
 from ttplan.model.policy import Override
@@ -44,7 +45,8 @@ class LiveVerbs(Wiring):
         """
         found = self.get(plan.plan_id if isinstance(plan, Plan) else plan)
         chain, by = self._chain(), actor or Anonymous()
-        return apply_plan(self.store, chain, found.result, by, allow_stale=allow_stale, override=override, clock=self._clock)
+        options: dict[str, Any] = {"allow_stale": allow_stale, "override": override, "clock": self._clock}
+        return show_entry(apply_plan(self.store, chain, found.result, by, **options))
 
     def preview_revert(self, plan: Plan | UUID | str) -> ShownPreview:
         """What reverting a plan would change: - removed, ~ put back, = same. Raises what `revert` would; nothing is written."""
@@ -59,7 +61,7 @@ class LiveVerbs(Wiring):
         Raises PlanNotFound, InvalidState, TouchedSince (it names the later plan to revert first), DriftError, StoreError,
         AuditError or KeyFileError; nothing is written then.
         """
-        return revert_plan(self.store, self._chain(), self._id(plan), actor or Anonymous(), clock=self._clock)
+        return show_entry(revert_plan(self.store, self._chain(), self._id(plan), actor or Anonymous(), clock=self._clock))
 
     def drift(self, *, public_key: str | VerifyingKey | None = None) -> ShownDrift:
         """Check that the live routes are what plan rows and chain come to; each that is not is named.
@@ -84,4 +86,5 @@ class LiveVerbs(Wiring):
         with self.store.read() as snapshot:
             org_id = snapshot.org_id()
         by = actor or Anonymous()
-        return None if org_id is None else repair_routes(self._chain(), org_id, by, clock=self._clock)
+        entry = None if org_id is None else repair_routes(self._chain(), org_id, by, clock=self._clock)
+        return None if entry is None else show_entry(entry)

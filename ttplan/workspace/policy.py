@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from ttplan.audit.signer import Signer
+from ttplan.cards.entry import show_entry
 from ttplan.cards.plan import Plan
 from ttplan.model.audit import Actor, Anonymous, AuditEntry
 from ttplan.model.errors import InputError
@@ -35,7 +36,7 @@ class PolicyVerbs(Wiring):
             raise InputError(
                 f"{self._name} belongs to no organisation yet; import a log first, with `ttplan import` or import_logs"
             )
-        return set_policy(self._chain(), org_id, found, actor or Anonymous(), clock=self._clock)
+        return show_entry(set_policy(self._chain(), org_id, found, actor or Anonymous(), clock=self._clock))
 
     def check_policy(self, plan: Plan | UUID | str) -> ShownPolicyCheck:
         """Hold a plan to the store's policy, as applying it would. Raises PlanNotFound, DriftError, StoreError."""
@@ -51,7 +52,7 @@ class PolicyVerbs(Wiring):
         """
         from ttplan.operations.policy import approve_plan
 
-        return approve_plan(self._chain(), self._id(plan), actor, key=key, clock=self._clock)
+        return show_entry(approve_plan(self._chain(), self._id(plan), actor, key=key, clock=self._clock))
 
     def adopt(
         self,

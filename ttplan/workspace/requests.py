@@ -48,9 +48,10 @@ class RequestVerbs(Wiring):
 
         Raises InputError, naming file, row and field, after which the store is as it was.
         """
+        from ttplan.cards.imported import show_import
         from ttplan.operations.importing import import_log
 
-        return import_log(
+        report = import_log(
             self.store,
             path,
             new_id=self._new_id,
@@ -66,6 +67,7 @@ class RequestVerbs(Wiring):
             at=self._clock(),
             progress=progress,
         )
+        return show_import(report)
 
     def check_logs(
         self,

@@ -141,6 +141,16 @@ $$;
 CREATE TRIGGER entry_stays BEFORE UPDATE OR DELETE ON ttplan.audit_entries FOR EACH ROW EXECUTE FUNCTION ttplan.entry_stays();
 CREATE TRIGGER entries_stay BEFORE TRUNCATE ON ttplan.audit_entries FOR EACH STATEMENT EXECUTE FUNCTION ttplan.entry_stays();
 
+-- JSON to take figures from, where nothing is hashed; nothing where it is none any more.
+CREATE FUNCTION ttplan.read_json(content text) RETURNS jsonb
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN content::jsonb;
+EXCEPTION WHEN data_exception THEN
+    RETURN NULL;
+END
+$$;
+
 -- Who may see which organisation: the owner all, a login the ones that it is a member of.
 CREATE TABLE ttplan.members (
     login name NOT NULL,

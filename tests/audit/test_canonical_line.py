@@ -1,0 +1,101 @@
+"""A line that is taken apart by its places is the entry that parsing it gives; and a line in another spelling is left alone."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.audit.chains import ACTORS, chain, entry, exported
+from tests.audit.corpus import FLOATS, INTEGERS, TEXTS, nested
+from ttplan.audit.canonical_line import read_canonical_line, seq_of_line
+from ttplan.audit.chain import to_record
+from ttplan.audit.jsonl import read_entry, wire_line
+from ttplan.model.errors import InputError
+
+LINE = exported(chain(2)).split(b"\n")[2]
+
+
+def parsed(line: bytes) -> object:
+    try:
+        return read_entry(line, "it")
+    except InputError:
+        return None
+
+
+@pytest.mark.parametrize("payload", [{}, FLOATS, INTEGERS, TEXTS, nested(90)])
+def test_it_is_the_entry_that_parsing_gives(payload: dict[str, object]) -> None:
+    for actor in ACTORS:
+        record = to_record(entry(None, actor=actor, payload=payload))
+        assert read_canonical_line(wire_line(record)) == record
+
+
+def test_texts_that_need_care_and_deep_payloads_are_left_to_the_parser() -> None:
+    for changes in (
+        {"event": 'a"b'},
+        {"event": "é"},
+        {"event": "a\\b"},
+        {"event": "\x7f"},
+        {"payload": nested(119) | {"y": [[]] * 100}},
+    ):
+        line = wire_line(to_record(entry(None, **changes)))
+        assert read_canonical_line(line) is None
+        assert parsed(line) is not None
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"seq":1,', b'"seq":01,'),
+        (b'"seq":1,', b'"seq":1.0,'),
+        (b'"seq":1,', b'"seq":9223372036854775808,'),
+        (b"12:00:01.120Z", b"12:00:01.12Z"),
+        (b"12:00:01.120Z", b"12:00:61.120Z"),
+        (b"12:00:01.120Z", b"12:00:01.000Z"),
+        (b"12:00:01.120Z", b"12:00:01.120+00:00"),
+        (b'"n":[1', b'"n": [1'),
+        (b'"n":[1', b'"n":[1.50'),
+        (b'"n":[1', b'"n":[[]'),
+        (b'"n":[1', b'"n":[1],"n":[1'),
+        (b'"payload":{', b'"payload":{"a":1,'),
+        (b'"payload":{', b'"payload":[{'),
+        (b'},"prev_hash"', b'},"x":1,"prev_hash"'),
+        (b'"prev_hash":"', b'"prev_hash":"A'),
+        (b'"hash":"', b'"hash":"0'),
+        (b'"signature":"', b'"signature":"0'),
+        (b'"type":"api_key"', b'"type":"user"'),
+        (b'{"id":"', b'{ "id":"'),
+        (b'{"id":"', b'{"id":"A'),
+    ],
+)
+def test_whatever_is_taken_is_what_parsing_gives(old: bytes, new: bytes) -> None:
+    assert old in LINE
+    line = LINE.replace(old, new, 1)
+    found = read_canonical_line(line)
+    assert found is None or found == parsed(line)
+
+
+def test_digits_that_move_from_one_hash_to_the_next_are_seen() -> None:
+    cut = LINE.index(b'","hash":"')
+    moved = LINE[: cut - 1] + b'","hash":"' + LINE[cut - 1 : cut] + LINE[cut + 10 :]
+    assert len(moved) == len(LINE)
+    assert read_canonical_line(moved) is None
+    assert read_canonical_line(LINE[:-3] + LINE[-2:-1] + LINE[-3:-2] + LINE[-1:]) is None
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.integers(0, len(LINE) - 1),
+    st.sampled_from([b"", b'"', b"0", b"a", b"A", b"\\", b"{", b"}", b"\x00", b"\xff", b" "]),
+    st.integers(0, 2),
+)
+def test_no_change_of_a_line_makes_it_another_entry_than_parsing_does(place: int, piece: bytes, dropped: int) -> None:
+    line = LINE[:place] + piece + LINE[place + dropped :]
+    found = read_canonical_line(line)
+    assert found is None or found == parsed(line)
+
+
+def test_the_seq_that_a_line_claims() -> None:
+    assert seq_of_line(LINE) == 1
+    assert seq_of_line(b" " + LINE) is None
+    assert seq_of_line(LINE.replace(b'"seq":1,', b'"seq":"1",')) is None

@@ -1,0 +1,78 @@
+"""Helpers check signatures of a long chain in processes of their own: the verdicts are the same, and nothing hangs on them."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tests.audit.chains import KEY, OTHER_KEY, chain
+from tests.audit.corpus import SMALL, rotated
+from ttplan.audit.chain import to_record
+from ttplan.audit.helpers import Helpers, start_helpers
+from ttplan.audit.verify import verify_chain
+from ttplan.model.errors import BadSignature
+
+RECORDS = [to_record(one) for one in chain(12)]
+
+
+@pytest.fixture
+def long(monkeypatch: pytest.MonkeyPatch) -> list[Helpers]:
+    """A few entries count as a long chain; the helpers that were started for it."""
+    started: list[Helpers] = []
+
+    def start() -> Helpers:
+        started.append(Helpers(1))
+        return started[-1]
+
+    monkeypatch.setattr("ttplan.audit.verify._BATCH", 3)
+    monkeypatch.setattr("ttplan.audit.verify._LONG", 3)
+    monkeypatch.setattr("ttplan.audit.verify.start_helpers", start)
+    return started
+
+
+def test_a_helper_finds_the_first_bad_signature() -> None:
+    bad = [RECORDS[0], RECORDS[1]._replace(signature=RECORDS[2].signature), RECORDS[2]._replace(signature=SMALL + "00" * 32)]
+    with Helpers(1) as helpers:
+        assert helpers.first_bad(RECORDS, KEY.public_key) is None
+        assert helpers.first_bad(RECORDS[:1], OTHER_KEY.public_key) == 0
+        assert helpers.first_bad(bad, KEY.public_key) == 1
+        assert helpers.first_bad(bad[2:], KEY.public_key) == 0
+    assert all(process.returncode is not None for process in helpers._processes)
+
+
+def test_a_long_chain_gets_the_same_verdicts(long: list[Helpers]) -> None:
+    entries = rotated([(KEY, 9), (OTHER_KEY, 9)])
+    verified = verify_chain(entries, KEY.public_key)
+    assert (verified.entries, verified.signatures_checked) == (19, 19)
+    for index in (2, 5, 18):
+        broken = [one.model_copy(update={"signature": "00" * 64}) if one.seq == index else one for one in entries]
+        with pytest.raises(BadSignature) as caught:
+            verify_chain(broken, KEY.public_key)
+        assert (caught.value.index, caught.value.reason) == (index, "its R is of small order")
+    assert len(long) == 4
+    assert all(process.returncode is not None for one in long for process in one._processes)
+
+
+def test_a_helper_that_is_gone_is_done_without(monkeypatch: pytest.MonkeyPatch, long: list[Helpers]) -> None:
+    def start() -> Helpers:
+        helpers = Helpers(1)
+        for process in helpers._processes:
+            process.kill()
+            process.wait()
+        return helpers
+
+    monkeypatch.setattr("ttplan.audit.verify.start_helpers", start)
+    assert verify_chain(RECORDS, KEY.public_key).entries == 12
+    with pytest.raises(BadSignature) as caught:
+        verify_chain([*RECORDS[:8], RECORDS[8]._replace(signature="ab" * 64), *RECORDS[9:]], KEY.public_key)
+    assert caught.value.index == 8
+
+
+def test_a_program_that_cannot_start_python_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "")
+    assert start_helpers() is None
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+    assert start_helpers() is None
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    assert start_helpers() is None

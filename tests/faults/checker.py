@@ -1,0 +1,101 @@
+"""A process that checks the stores of one run after another, since to fork one for each costs as much as the check itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from tests.faults.checks import check_all, go_on
+from tests.faults.life import Facts
+
+FOREVER = 300
+"""After so many seconds a process hangs."""
+
+
+class Checker:
+    """The process, started when it is first asked, and again after it has ended."""
+
+    def __init__(self) -> None:
+        self._child = 0
+        self._asking = self._hearing = -1
+
+    def wrong_in(
+        self, folder: Path, known: Facts, pending: list[str], *, left: bool, then: float | None, as_user: int | None
+    ) -> list[str]:
+        """What is wrong with the store in a folder, as `check_all` says. Where nothing is, it is used again, as `then` chooses.
+
+        Both are done with the rights of `as_user`.
+        """
+        if not self._child:
+            self._start()
+        asked = {"folder": str(folder), "known": asdict(known), "pending": pending, "left": left, "then": then, "user": as_user}
+        os.write(self._asking, json.dumps(asked).encode() + b"\n")
+        answer = b""
+        while not answer.endswith(b"\n"):
+            more = os.read(self._hearing, 65_536)
+            if not more:
+                return [f"the check ended with {self.end()}"]
+            answer += more
+        wrong: list[str] = json.loads(answer)
+        return wrong
+
+    def end(self) -> int:
+        """Let the process end: how it did."""
+        if not self._child:
+            return 0
+        os.close(self._asking)
+        os.close(self._hearing)
+        child, self._child = self._child, 0
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    def _start(self) -> None:
+        asked, self._asking = os.pipe()
+        self._hearing, said = os.pipe()
+        self._child = os.fork()
+        if self._child:
+            os.close(asked)
+            os.close(said)
+            return
+        try:
+            os.close(self._asking)
+            os.close(self._hearing)
+            with os.fdopen(asked, "rb") as lines:
+                for line in lines:
+                    signal.alarm(FOREVER)
+                    os.write(said, json.dumps(_check(json.loads(line))).encode() + b"\n")
+        finally:
+            os._exit(0)
+
+
+def _check(asked: dict[str, Any]) -> list[str]:
+    folder, known, then = Path(asked["folder"]), Facts(**asked["known"]), asked["then"]
+    try:
+        with _rights_of(asked["user"]):
+            wrong = check_all(folder, known, asked["pending"], left=asked["left"])
+            if then is not None and not wrong and known != Facts():
+                wrong += go_on(folder, Random(then))
+            return wrong
+    except BaseException:
+        return [traceback.format_exc()[-2000:]]
+
+
+@contextmanager
+def _rights_of(user: int | None) -> Iterator[None]:
+    if user is None:
+        yield
+        return
+    os.setegid(user)
+    os.seteuid(user)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)

@@ -1,0 +1,138 @@
+"""What is fuzzed: each target takes bytes, and raises AssertionError, or an error that nobody was meant to see, where it fails.
+
+The seeds are files that are good; `tests/fuzz/corpus/` has what fuzzing has found to be of interest, a folder for each target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from tests.audit.chains import KEY, ORG, OTHER_KEY, START, chain, entry, exported
+from tests.audit.corpus import Case, lines, rotated
+from tests.audit.test_corpus import library, one_file
+from tests.audit.test_policy import EXAMPLE
+from ttplan.audit.canonical_line import read_canonical_line
+from ttplan.audit.chain import to_record
+from ttplan.audit.customer import read_checkpoint, sign_checkpoint, write_checkpoint
+from ttplan.audit.disclosure import commitment, disclose, read_disclosure, write_disclosure
+from ttplan.audit.fork import check_evidence, write_evidence
+from ttplan.audit.jsonl import read_entry
+from ttplan.audit.note import format_note, parse_note
+from ttplan.audit.policy import parse_policy
+from ttplan.audit.proof import check_inclusion, prove_inclusion, read_inclusion, write_inclusion
+from ttplan.audit.tlog import (
+    ask_witness,
+    format_checkpoint,
+    format_proof,
+    format_request,
+    parse_checkpoint,
+    parse_proof,
+    parse_request,
+    prove,
+    sign_tree,
+)
+from ttplan.model.audit import TipAnchor
+from ttplan.model.errors import ChainError, InputError, ProofError
+
+HASHES = [one.hash for one in chain(9)]
+CHECKPOINT = sign_tree("example.com/log1", HASHES, OTHER_KEY)
+
+
+class Target(NamedTuple):
+    """What is given bytes, and good files to begin with."""
+
+    run: Callable[[bytes], None]
+    seeds: tuple[bytes, ...]
+
+
+def reader(data: bytes) -> None:
+    """The library and the verifier in one file say the same of a file, whatever it is."""
+    case = Case(data, "")
+    assert library(case) == one_file(case)
+
+
+def line(data: bytes) -> None:
+    """A line that is taken apart by its places is the entry that parsing it gives."""
+    found = read_canonical_line(data)
+    if found is not None:
+        assert found == read_entry(data, "it"), data
+
+
+def proof(data: bytes) -> None:
+    """No file proves an entry that is not in the tree, and one that is read is written the same way."""
+    with suppress(InputError):
+        found = read_inclusion(data, "it")
+        assert read_inclusion(write_inclusion(found), "it") == found
+        with suppress(ProofError):
+            check_inclusion(found, "ab" * 32, root=prove_inclusion(str(ORG), HASHES, 0).root)
+            raise AssertionError("a proof of what is not there")
+
+
+def tlog_proof(data: bytes) -> None:
+    with suppress(InputError):
+        assert format_proof(parse_proof(data, "it")) == data
+
+
+def note(data: bytes) -> None:
+    with suppress(InputError):
+        assert format_note(parse_note(data)) == data
+
+
+def checkpoint(data: bytes) -> None:
+    with suppress(InputError):
+        assert format_checkpoint(parse_checkpoint(data)) == data
+
+
+def request(data: bytes) -> None:
+    with suppress(InputError):
+        assert format_request(parse_request(data, "it")) == data
+
+
+def customer(data: bytes) -> None:
+    with suppress(ProofError):
+        read_checkpoint(data, "it")
+
+
+def disclosure(data: bytes) -> None:
+    with suppress(InputError):
+        found = read_disclosure(data, "it")
+        assert read_disclosure(write_disclosure(found), "it") == found
+
+
+def policy(data: bytes) -> None:
+    with suppress(InputError):
+        parse_policy(data, "it")
+
+
+def evidence(data: bytes) -> None:
+    with suppress(InputError, ProofError, ChainError):
+        check_evidence(data, "it", KEY.public_key)
+
+
+def _disclosed() -> bytes:
+    routes, nonce = [{"name": "x", "priority": 1}], "07" * 32
+    made = to_record(entry(None, payload={"routes_commitment": commitment(nonce, routes)}))
+    return write_disclosure(disclose(routes, nonce, made, [made.hash], sign_tree("example.com/log1", [made.hash], OTHER_KEY)))
+
+
+def _forked() -> bytes:
+    one, other = chain(1), chain(1, payload={})
+    return write_evidence(to_record(one[0]), to_record(other[0]), KEY.public_key)
+
+
+_CUSTOMER: dict[str, Any] = {"org_id": ORG, "verifying_key": KEY.public_key, "anchor": TipAnchor(8, HASHES[8]), "at": START}
+TARGETS = {
+    "reader": Target(reader, (exported(chain(3)), lines(rotated([(KEY, 1), (OTHER_KEY, 1)])))),
+    "line": Target(line, tuple(exported(chain(4)).split(b"\n")[1:-1])),
+    "proof": Target(proof, (write_inclusion(prove_inclusion(str(ORG), HASHES, 5)),)),
+    "tlog-proof": Target(tlog_proof, (format_proof(prove(HASHES, 5, CHECKPOINT, extra=b"x")),)),
+    "note": Target(note, (format_note(CHECKPOINT.note),)),
+    "checkpoint": Target(checkpoint, (format_checkpoint(CHECKPOINT),)),
+    "request": Target(request, (format_request(ask_witness(HASHES, 4, CHECKPOINT)),)),
+    "customer": Target(customer, (write_checkpoint(sign_checkpoint(OTHER_KEY, **_CUSTOMER)),)),
+    "disclosure": Target(disclosure, (_disclosed(),)),
+    "policy": Target(policy, (EXAMPLE.encode(),)),
+    "evidence": Target(evidence, (_forked(),)),
+}
