@@ -106,6 +106,9 @@ def test_a_key_distrusted_at_the_trusted_entry_signs_nothing_after_it() -> None:
     report = check_chain(entries, PUBLIC, key_source="a test", since=at(entries, 2), distrust_after=at(entries, 2))
     assert report.first_bad is not None
     assert (report.first_bad.error, report.first_bad.index) == ("DistrustedKey", 3)
+    handed = rotated([(KEY, 1), (OTHER_KEY, 2)])  # here it is the old key that is distrusted, whichever is known
+    for key in (KEY, OTHER_KEY):
+        assert verify_chain(handed, key.public_key, since=at(handed, 1), distrust_after=at(handed, 1)).entries == 2
 
 
 def test_the_report_says_what_came_before_and_was_not_checked(tmp_path: Path) -> None:
