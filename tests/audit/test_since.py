@@ -15,6 +15,7 @@ from tests.audit.chains import KEY, OTHER_KEY, chain, entry, exported
 from tests.audit.corpus import rotated
 from tests.audit.test_jsonl import read
 from ttplan.audit.check import check_chain
+from ttplan.audit.jsonl import read_chain
 from ttplan.audit.resume import Asked, ResumeFile
 from ttplan.audit.verify import Reached, Strength, verify_chain, verify_chain_with_anchor
 from ttplan.audit.walk import KeySpan
@@ -132,6 +133,8 @@ def test_lines_before_it_are_not_even_read_as_entries(tmp_path: Path) -> None:
     lines[3] = b" " + lines[3]  # another spelling: it has to be parsed to know its seq
     (tmp_path / "chain.jsonl").write_bytes(b"\n".join(lines))
     assert verify_file(tmp_path / "chain.jsonl", public_key=PUBLIC, since=at(entries, 4)).ok
+    _, records = read_chain(tmp_path / "chain.jsonl", since=4)
+    assert [record.seq for record in records] == [4, 5, 6, 7, 8]
     with pytest.raises(InputError, match="line 3"):
         verify_file(tmp_path / "chain.jsonl", public_key=PUBLIC)
     with pytest.raises(InputError, match="speaks of 9 entries, but it has 8"):
