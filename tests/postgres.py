@@ -25,9 +25,12 @@ _KEPT = 3
 class Server:
     """A server on a socket in a folder. It runs as nobody where this is root, since PostgreSQL refuses to run as root."""
 
-    def __init__(self, folder: Path, *settings: str) -> None:
-        """Make and start it, with `settings` such as "fsync=off". Skips where there is no PostgreSQL, unless it is required."""
-        _look_for_programs()
+    def __init__(self, folder: Path, *settings: str, of: Server | None = None) -> None:
+        """Make and start it, with `settings` such as "fsync=off"; `of` makes it that one's standby.
+
+        Skips where there is no PostgreSQL, unless it is required.
+        """
+        look_for_programs()
         self.folder = folder
         self._settings = settings
         self._root = os.geteuid() == 0
@@ -35,8 +38,16 @@ class Server:
             shutil.chown(folder, "nobody")
             for parent in folder.parents[:3]:
                 parent.chmod(parent.stat().st_mode | 0o011) if os.access(parent, os.W_OK) else None
-        self._run("initdb", "-D", str(self.data), "-U", "tester", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync")
+        if of is not None:
+            self._run(
+                "pg_basebackup", "-D", str(self.data), "-h", str(of.folder), "-U", "tester", "-R", "-c", "fast", "--no-sync"
+            )
+        else:
+            self._make()
         self.start()
+
+    def _make(self) -> None:
+        self._run("initdb", "-D", str(self.data), "-U", "tester", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync")
 
     @property
     def data(self) -> Path:
@@ -58,27 +69,42 @@ class Server:
     def kill(self) -> None:
         """End it as a power cut does: all its processes at once, by SIGKILL."""
         first = int((self.data / "postmaster.pid").read_text().split()[0])
-        found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(first)], capture_output=True, text=True)
-        for process in (first, *map(int, found.stdout.split())):
+        os.kill(first, signal.SIGSTOP)  # it makes no more
+        processes = [first, *(process for process in _running() if _status(process)[1:2] == [str(first)])]
+        for process in processes:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
-        while Path(f"/proc/{first}").exists() and not _is_dead(first):
+        while not all(map(_is_dead, processes)):
             time.sleep(0.01)
+        # Where nobody buries the dead, their numbers look taken, and the next server would not start beside them.
+        for left in (self.data / "postmaster.pid", self.folder / ".s.PGSQL.5432.lock"):
+            left.unlink()
 
     def _run(self, *command: str) -> None:
         user = ["setpriv", "--reuid=nobody", "--clear-groups"] if self._root else []
         environment = os.environ | {"HOME": str(self.folder)}
         done = subprocess.run([*user, *command], capture_output=True, text=True, env=environment, cwd=self.folder)
-        assert done.returncode == 0, done.stderr + done.stdout
+        log = self.folder / "log"
+        assert done.returncode == 0, done.stderr + done.stdout + (log.read_text()[-2000:] if log.exists() else "")
+
+
+def _running() -> list[int]:
+    return [int(one.name) for one in Path("/proc").iterdir() if one.name.isdigit()]
+
+
+def _status(process: int) -> list[str]:
+    """What the system says of a process, from its state and its parent on; nothing where there is none."""
+    with suppress(OSError):
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return []
 
 
 def _is_dead(process: int) -> bool:
-    with suppress(OSError):
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    return True
+    return _status(process)[:1] in ([], ["Z"])
 
 
-def _look_for_programs() -> None:
+def look_for_programs() -> None:
+    """Skip where there is no PostgreSQL, and fail where it is required."""
     if shutil.which("initdb") is None or shutil.which("pg_ctl") is None:
         if os.environ.get(REQUIRED):
             pytest.fail(f"{REQUIRED} is set, and there is no initdb and pg_ctl")
@@ -100,7 +126,7 @@ def shared_server() -> Server:
     """The one server of this process, for tests that do not harm it. It has a template of a database with a store."""
     from ttplan.store.postgres_schema import migrate
 
-    _look_for_programs()
+    look_for_programs()
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
     made = Server(folder, "fsync=off", "max_connections=60")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

@@ -29,6 +29,7 @@ from ttplan.model.errors import (
     PlanNotFound,
     PolicyBlocked,
     StalePlan,
+    StoreConflict,
     StoreError,
     TtplanError,
 )
@@ -37,6 +38,7 @@ from ttplan.model.plan_run import PlanRun
 from ttplan.model.policy import Override
 from ttplan.model.renames import renames
 from ttplan.policy.check import check_policy
+from ttplan.store.again import tried_again
 from ttplan.store.protocol import Store, Transaction
 
 TIP_LOGGER = logging.getLogger("ttplan.audit.tip")
@@ -169,13 +171,13 @@ def apply_plan(
     with an `override`, which the entry then says, too.
 
     Raises PlanNotFound, InvalidState, StalePlan, PolicyBlocked, DriftError (the policy is not the one signed for, or what the
-    chain says of it and of approvals does not verify) and StoreError, after which nothing was written, and AuditError, whose
-    `applied` says whether the plan is live without its entry (a foreign audit writer) or nothing was written (the store's own
-    chain).
+    chain says of it and of approvals does not verify) and StoreError, after which nothing was written; OutcomeUnknown (a server
+    was lost in the commit); and AuditError, whose `applied` says whether the plan is live without its entry (a foreign audit
+    writer) or nothing was written (the store's own chain).
     """
     applied_at = clock()
     change = _Change(result.plan_id, APPLIED, "applied", "apply the plan")
-    options = _Options(allow_stale, override, audit.public_key if _is_own(audit, store) else None)
+    options = _Options(allow_stale, override, audit if _is_own(audit, store) else None)
     return _write(store, audit, change, actor, lambda tx: _mark_applied(tx, result, applied_at, options))
 
 
@@ -185,13 +187,15 @@ def revert_plan(store: Store, audit: AuditWriter, plan: PlanResult | UUID, actor
     Its routes are not live any more, and those that they took the place of are again, in one transaction with the entry where
     `audit` is the `StoreChain` of `store`.
 
-    Raises PlanNotFound, InvalidState (the plan is not applied), TouchedSince (a later plan has replaced its routes: revert that
-    one first), DriftError (the live routes are not what it put there), StoreError and AuditError, as `apply_plan` does.
+    Raises PlanNotFound, InvalidState (the plan is not applied), TouchedSince (a later plan has touched its routes: revert that
+    one first), DriftError (the live routes are not what it put there, or the chain does not verify), StoreError and AuditError,
+    as `apply_plan` does.
     """
     plan_id = plan if isinstance(plan, UUID) else plan.plan_id
     reverted_at = clock()
     change = _Change(plan_id, REVERTED, "reverted", "revert it")
-    return _write(store, audit, change, actor, lambda tx: _mark_reverted(tx, plan, plan_id, reverted_at))
+    chain = audit if _is_own(audit, store) else None
+    return _write(store, audit, change, actor, lambda tx: _mark_reverted(tx, plan, plan_id, reverted_at, chain))
 
 
 class _Change(NamedTuple):
@@ -204,11 +208,11 @@ class _Change(NamedTuple):
 
 
 class _Options(NamedTuple):
-    """How a plan is applied; `key` verifies the store's own chain, where the entry goes there."""
+    """How a plan is applied; `chain` is the store's own, where the entry goes there."""
 
     allow_stale: bool
     override: Override | None
-    key: VerifyingKey | None
+    chain: StoreChain | None
 
 
 class _Marked(NamedTuple):
@@ -221,16 +225,19 @@ class _Marked(NamedTuple):
 def _write(store: Store, audit: AuditWriter, change: _Change, actor: Actor, mark: Callable[[Transaction], _Marked]) -> AuditEntry:
     """`mark` in a transaction, and then the entry of what it wrote: in the same one where the chain is the store's own."""
     own_chain = audit if _is_own(audit, store) else None
-    try:
+
+    def work() -> tuple[_Marked, AuditEntry | None]:
         with store.transaction() as tx:
             marked = mark(tx)
-            if own_chain is not None:
-                entry = _append(own_chain, tx, change, actor, marked)
+            return marked, None if own_chain is None else _append(own_chain, tx, change, actor, marked)
+
+    try:
+        marked, entry = tried_again(work)
     except TtplanError:
         raise
     except Exception as error:
         raise StoreError(f"plan {change.plan_id} could not be {change.done}, nothing was written: {error}") from error
-    if own_chain is None:
+    if own_chain is None or entry is None:
         return _emit(audit, change, actor, marked)
     own_chain.publish(entry)
     return entry
@@ -274,7 +281,7 @@ def _mark_applied(tx: Transaction, result: PlanResult, applied_at: datetime, opt
 
 def _held_to_policy(tx: Transaction, run: PlanRun, options: _Options) -> dict[str, Any]:
     """What the entry says of the store's policy: nothing where there is none. Raises PolicyBlocked."""
-    found, override = check_policy(tx, run, options.key), options.override
+    found, override = check_policy(tx, run, _vouching(options.chain, tx, run)), options.override
     if found is None:
         return {}
     if found.blocking and override is None:
@@ -285,14 +292,25 @@ def _held_to_policy(tx: Transaction, run: PlanRun, options: _Options) -> dict[st
     return said
 
 
-def _mark_reverted(tx: Transaction, plan: PlanResult | UUID, plan_id: UUID, reverted_at: datetime) -> _Marked:
+def _vouching(chain: StoreChain | None, tx: Transaction, run: PlanRun) -> VerifyingKey | None:
+    """What verifies the store's own chain; None where it does not go on with that key, so that appending to it refuses."""
+    tip = None if chain is None else tx.tip(run.org_id)
+    if chain is None or tip is None:
+        return None
+    last = next(iter(tx.entries(run.org_id, since=tip.seq)))
+    return chain.public_key if goes_on_with(last, chain.public_key) else None
+
+
+def _mark_reverted(
+    tx: Transaction, plan: PlanResult | UUID, plan_id: UUID, reverted_at: datetime, chain: StoreChain | None
+) -> _Marked:
     """Flip the status and put back what the plan had replaced."""
     run = tx.plan(plan_id)
     if run is None:
         raise PlanNotFound(plan_id)
     if isinstance(plan, PlanResult) and plan.org_id != run.org_id:
         raise ApplyError(f"plan {plan_id} belongs to {run.org_id}, but the result to revert speaks of {plan.org_id}")
-    restored = restorable(tx, run)
+    restored = restorable(tx, run, _vouching(chain, tx, run))
     tx.mark_reverted(plan_id, reverted_at, restored)
     try:
         payload = {
@@ -308,6 +326,8 @@ def _mark_reverted(tx: Transaction, plan: PlanResult | UUID, plan_id: UUID, reve
 def _append(chain: StoreChain, tx: Transaction, change: _Change, actor: Actor, marked: _Marked) -> AuditEntry:
     try:
         return chain.append(tx, marked.org_id, actor, change.event, marked.payload)
+    except StoreConflict:
+        raise
     except Exception as error:
         raise AuditError(f"plan {change.plan_id} was not {change.done}, its audit entry could not be written: {error}") from error
 

@@ -14,5 +14,8 @@ def is_url(path: str | os.PathLike[str]) -> bool:
 
 def shown_url(url: str) -> str:
     """A server's URL as it may be shown: without a user, a password or options."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "postgresql://…"
     return f"postgresql://{parts.netloc.rpartition('@')[2]}{parts.path}"

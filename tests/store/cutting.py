@@ -19,10 +19,10 @@ _STARTS = {80877103, 80877104}
 
 
 class Cutting:
-    """Listens on a socket of PostgreSQL's name in a folder and hands on to another, counting what the client sends.
+    """Listens on a socket of PostgreSQL's name in a folder and hands on to another, counting what the client sends in `passed`.
 
-    `cut_at` is the number of the message (1 is the first after `count`) at which connections end: with `before` it is not handed
-    on, with `after` it is, and its answer is not. `away` refuses new connections from then on.
+    The connection ends at the message that `arm` names: with `before` it is not handed on, with `after` it is, and its answer is
+    not. While it is `away` new connections are refused.
     """
 
     def __init__(self, folder: Path, server: Path) -> None:
@@ -32,11 +32,8 @@ class Cutting:
         self._listening.bind(str(folder / f".s.PGSQL.{PORT}"))
         self._listening.listen()
         self._lock = threading.Lock()
-        self.messages: list[bytes] = []
-        self.cut_at = 0
-        self.side: Side = "before"
         self.away = False
-        self.is_cut = False
+        self.arm(0)
         threading.Thread(target=self._accept, daemon=True).start()
 
     def __enter__(self) -> Cutting:
@@ -48,11 +45,11 @@ class Cutting:
             self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
 
-    def arm(self, cut_at: int, side: Side = "before", *, away: bool = False) -> None:
-        """Count from now on, and cut at that message; 0 is never. With `away` there is no server afterwards."""
+    def arm(self, cut_at: int, side: Side = "before", *, saying: bytes = b"", away: bool = False) -> None:
+        """Cut at that message of those to come that have `saying` in them; 0 is never. With `away` there is no server then."""
         with self._lock:
-            self.messages, self.cut_at, self.side, self.is_cut = [], cut_at, side, False
-            self._goes_away = away
+            self.passed, self.cut_at, self.side = 0, cut_at, side
+            self._saying, self._goes_away = saying, away
 
     def _accept(self) -> None:
         while True:
@@ -96,10 +93,12 @@ class Cutting:
     def _cut(self, message: bytes) -> Side | None:
         """Count a message, and say whether the connection ends at it, and on which side of it."""
         with self._lock:
-            self.messages.append(message)
-            if len(self.messages) != self.cut_at:
+            if self._saying not in message:
                 return None
-            self.is_cut, self.cut_at = True, 0
+            self.passed += 1
+            if self.passed != self.cut_at:
+                return None
+            self.cut_at = 0
             self.away = self._goes_away
             return self.side
 

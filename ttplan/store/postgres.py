@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -13,10 +12,11 @@ from uuid import UUID
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from ttplan.model.errors import InputError, StoreConflict, StoreError, StoreLocked
+from ttplan.model.errors import InputError, StoreError, StoreLocked
 from ttplan.model.plan_run import Status
 from ttplan.model.route import ProposedRoute
 from ttplan.patience import tell_waiting
+from ttplan.store.again import tried_again
 from ttplan.store.postgres_commit import commit
 from ttplan.store.postgres_connection import Address, Connection, Session, explained
 from ttplan.store.postgres_rows import Elsewhere, PostgresSnapshot, PostgresTransaction
@@ -24,8 +24,6 @@ from ttplan.store.postgres_schema import check_schema
 
 LOCK_TIMEOUT = 30.0
 """How long, in seconds, an operation waits for another that writes to the same organisation."""
-TRIES = 5
-"""How often a change is tried in which others stood in the way."""
 _THREAD = "another thread of this process"
 _LOOK = 0.05
 """Seconds after which a thread that waits for another looks whether it is still to wait."""
@@ -102,15 +100,12 @@ class PostgresStore:
     def mark_applied(self, plan_id: UUID, applied_at: datetime, routes: Iterable[ProposedRoute]) -> Status | None:
         """`PostgresTransaction.mark_applied` as a transaction of its own, tried again where others stood in the way."""
         landed = tuple(routes)
-        for tries in range(1, TRIES + 1):
-            try:
-                with self.transaction() as tx:
-                    return tx.mark_applied(plan_id, applied_at, landed)
-            except StoreConflict:
-                if tries == TRIES:
-                    raise
-                time.sleep(random.uniform(0, 0.02) * 2**tries)  # noqa: S311 - not for secrets
-        raise AssertionError("unreachable")
+
+        def work() -> Status | None:
+            with self.transaction() as tx:
+                return tx.mark_applied(plan_id, applied_at, landed)
+
+        return tried_again(work)
 
     def close(self) -> None:
         """Let go of the connection; the next operation makes another."""

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as csv
 
+from ttplan.model.errors import InputError
 from ttplan.store.postgres_connection import Connection
 from ttplan.store.protocol import EXAMPLES, AddedRequests, Conflict, ConflictKind, Conflicts, OnConflict, refuse
 
@@ -38,6 +39,8 @@ class Arrivals:
             "SELECT 0::bigint AS place, 0::bigint AS row, r.* FROM ttplan.requests r LIMIT 0"
         )
         self._copy(batches, org_id)
+        if own is not None:
+            self._refuse_others(own)
         self._run("ANALYZE pg_temp.arrived")
         self._judge()
         found = [self._conflicts(kind) for kind in ("repeated", "repeated differently", "changed")]
@@ -59,6 +62,15 @@ class Arrivals:
             for batch in batches:
                 copy.write(_as_csv(batch, names, str(org_id), total))
                 total += batch.num_rows
+
+    def _refuse_others(self, own: UUID) -> None:
+        query = "SELECT row, org_id FROM pg_temp.arrived WHERE org_id <> %s ORDER BY place LIMIT 1"
+        found = self._connection.execute(query, [own]).fetchone()
+        if found is not None:
+            raise InputError(
+                f"row {found[0] + 1} belongs to organisation {found[1]}, and this store is {own}'s; import each "
+                "organisation's rows into its own"
+            )
 
     def _judge(self) -> None:
         """What the rows are whose ids were taken: in the same log before, equal or not, or in the store, equal or not."""

@@ -39,7 +39,10 @@ class Address:
     def __init__(self, url: str) -> None:
         """Raises InputError where the URL is none."""
         self.shown = shown_url(url)
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise self._unreadable() from None
         if parts.netloc.count("@") > 1:  # the server's library would take the rest of the password for a host, and say it
             raise InputError(f"{self.shown} has an @ in its user or password; write it as %40")
         query = parse_qsl(parts.query, keep_blank_values=True)
@@ -49,10 +52,13 @@ class Address:
         try:
             self._fields = conninfo.conninfo_to_dict(self._dsn)
         except psycopg.Error:  # whose message has the whole URL
-            raise InputError(
-                f"{self.shown} cannot be read as a PostgreSQL URL; expected postgresql://user@host:port/database, with special "
-                "characters of a password written as %xx"
-            ) from None
+            raise self._unreadable() from None
+
+    def _unreadable(self) -> InputError:
+        return InputError(
+            f"{self.shown} cannot be read as a PostgreSQL URL; expected postgresql://user@host:port/database, with special "
+            "characters of a password written as %xx"
+        )
 
     def connect(self, lock_timeout: float) -> Connection:
         """A new connection. Raises psycopg.Error."""

@@ -1,0 +1,168 @@
+"""Many writers at once: how many plans a second are applied, and whether each is there in the end, in every kind of store."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+import sys
+import tempfile
+import time
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+from uuid import UUID
+
+from ttplan.apply import StoreChain, apply_plan
+from ttplan.audit.keys import SigningKey, key_from_hex
+from ttplan.audit.verify import verify_chain
+from ttplan.model.audit import System
+from ttplan.model.empty import empty_result
+from ttplan.model.plan import PlanConfig, PlanResult
+from ttplan.model.plan_run import PlanRun
+from ttplan.model.route import ProposedRoute, RouteAction
+from ttplan.store.duckdb import DuckDBStore
+from ttplan.store.protocol import Store
+from ttplan.urls import is_url
+
+WRITERS, ORGANISATIONS, APPLIES = 8, 4, 2_000
+_WINDOW = (datetime(2026, 5, 1, tzinfo=UTC), datetime(2026, 5, 2, tzinfo=UTC))
+_SEED = "22" * 32
+_NAMES = 5
+"""How many routes are live in an organisation: plans replace one another's."""
+
+
+class Told(NamedTuple):
+    """How many plans were applied, in how many seconds, and what is wrong with what is there."""
+
+    applies: int
+    seconds: float
+    wrong: list[str]
+
+
+class _Share(NamedTuple):
+    """What one writer does: it applies the plans of these numbers in one organisation, once `start` (of `time.time`) has come."""
+
+    place: str
+    organisation: int
+    numbers: range
+    start: float
+
+
+def crowd(place: str, *, writers: int, organisations: int, applies: int, threads: bool = False) -> Told:
+    """Let writers apply plans in some organisations at once, and look at what is there in the end.
+
+    `place` is a database's URL, or a folder in which each organisation gets a file. Writers are processes of their own or, which
+    is sooner begun and slower, threads.
+    """
+    key = _key()
+    for organisation in range(organisations):
+        _prepare(place, organisation, range(organisation, applies, organisations))
+    made: Executor = (
+        ThreadPoolExecutor(writers) if threads else ProcessPoolExecutor(writers, multiprocessing.get_context("spawn"))
+    )
+    with made as pool:
+        list(pool.map(time.sleep, [0.5] * writers))  # every process is there, and has imported what it needs
+        start = time.time() + 0.5
+        shares = [_Share(place, writer % organisations, range(writer, applies, writers), start) for writer in range(writers)]
+        said = list(pool.map(_write, shares))
+    seconds = max(end for _, end in said) - start
+    hashes = {entry for found, _ in said for entry in found}
+    wrong: list[str] = []
+    for organisation in range(organisations):
+        wrong += _check(place, organisation, range(organisation, applies, organisations), hashes, key)
+    return Told(len(hashes), seconds, wrong)
+
+
+def _key() -> SigningKey:
+    return key_from_hex(_SEED)
+
+
+def _store(place: str, organisation: int) -> Store:
+    if is_url(place):
+        from ttplan.store.postgres import PostgresStore
+
+        return PostgresStore(place, org_id=_org(organisation), lock_timeout=120)
+    return DuckDBStore(Path(place) / f"{organisation}.duckdb", lock_timeout=120)
+
+
+def _org(organisation: int) -> UUID:
+    return UUID(int=1_000 + organisation)
+
+
+def _result(organisation: int, number: int) -> PlanResult:
+    name = f"route {number % _NAMES}"
+    route = ProposedRoute(id=UUID(int=10**9 + number), name=name, priority=1, then=RouteAction(target_model="gpt-4o-mini"))
+    return empty_result(UUID(int=number + 1), _org(organisation), _WINDOW, (route,))
+
+
+def _prepare(place: str, organisation: int, numbers: range) -> None:
+    with _store(place, organisation).transaction() as tx:
+        tx.set_org_id(_org(organisation))
+        for number in numbers:
+            run = PlanRun(
+                plan_id=UUID(int=number + 1),
+                org_id=_org(organisation),
+                name=f"plan {number}",
+                created_at=_WINDOW[1],
+                nonce=f"{number:064x}",
+                seed=0,
+                bootstrap_iterations=1,
+                config=PlanConfig(),
+                pricing={},
+                result=_result(organisation, number),
+            )
+            tx.add_plan(run)
+
+
+def _write(share: _Share) -> tuple[list[str], float]:
+    store = _store(share.place, share.organisation)
+    chain = StoreChain(store, _key())
+    time.sleep(max(0.0, share.start - time.time()))
+    found = [apply_plan(store, chain, _result(share.organisation, n), System(), allow_stale=True).hash for n in share.numbers]
+    return found, time.time()
+
+
+def _check(place: str, organisation: int, numbers: range, hashes: set[str], key: SigningKey) -> list[str]:
+    """What of an organisation is not what was acknowledged: gaps, forks, losses."""
+    with _store(place, organisation).read() as snapshot:
+        records = list(snapshot.entries(_org(organisation)))
+        statuses = snapshot.statuses(_org(organisation))
+        live = len(snapshot.live_routes(_org(organisation)))
+    verify_chain(records, key.public_key)
+    checks = {
+        f"{len(records)} entries, {len(numbers)} applies": len(records) == len(numbers),
+        "entries that nobody was told of": {record.hash for record in records} <= hashes,
+        "plans that are not applied": all(statuses[UUID(int=number + 1)] == "applied" for number in numbers),
+        f"{live} live routes": live == min(_NAMES, len({number % _NAMES for number in numbers})),
+    }
+    return [f"organisation {organisation}: {said}" for said, good in checks.items() if not good]
+
+
+def store_rates(applies: int = APPLIES) -> list[tuple[str, float | None]]:
+    """How many plans a second are applied by 8 writers in 4 organisations; None where a store cannot be had here."""
+    rates: list[tuple[str, float | None]] = []
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        rates.append(("DuckDB, a file an organisation", _rate(folder, applies)))
+    words = "PostgreSQL, one database"
+    if shutil.which("initdb") is None:
+        return [*rates, (words, None)]
+    from tests.postgres import server
+    from ttplan.store.postgres_schema import migrate
+
+    with tempfile.TemporaryDirectory(prefix="pg-") as folder, server(Path(folder)) as made:
+        migrate(made.url())
+        rates.append((words, _rate(made.url(), applies)))
+    return rates
+
+
+def _rate(place: str, applies: int) -> float:
+    told = crowd(place, writers=WRITERS, organisations=ORGANISATIONS, applies=applies)
+    if told.wrong or told.applies != applies:
+        raise SystemExit(f"{place}: {told}")
+    return told.applies / told.seconds
+
+
+if __name__ == "__main__":
+    for what, rate in store_rates(int(sys.argv[1]) if len(sys.argv) > 1 else APPLIES):
+        print(what, "not measured: there is no PostgreSQL here" if rate is None else f"{rate:,.0f} applies/s")
