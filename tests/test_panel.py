@@ -230,7 +230,7 @@ def test_another_process_that_has_the_store_is_named_while_it_is_waited_for(work
         ("", "", "own-key", "Consistent with its own key"),
         (KEY.public_key.hex, "", "verified", "Give an anchor, too"),
         (KEY.public_key.hex, "tip", "verified", "ends at its anchor"),
-        (KEY.public_key.hex, f"7:{'0' * 64}", "broken", "does not end at its anchor"),
+        (KEY.public_key.hex, f"7:{'0' * 64}", "broken", "this is not the anchor's chain"),
         ("22" * 32, "", "broken", "entry 0"),
         ("d04a", "", "input", "64 hex digits"),
         ("", "41", "input", "not an anchor"),

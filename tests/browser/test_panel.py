@@ -158,7 +158,7 @@ def test_verify(desk: Desk) -> None:
     desk.keep("verified")
     anchor.fill(f"{entry.seq + 1}:{entry.hash}")
     verify.click()
-    says(desk, "broken", "anchor")
+    says(desk, "broken", "this is not the anchor's chain")
     desk.keep("truncated")
     with duckdb.connect(desk.store) as forger:
         forger.execute("UPDATE audit_entries SET body = replace(body, '41.371399', '413.71399') WHERE seq = 1")

@@ -59,6 +59,13 @@ class VerifyTab(Section):
 def verdict(report: ChainReport) -> Notice:
     """What a verification came to, and what that means for whoever asked."""
     entries = f"{report.entries:,} {'entry' if report.entries == 1 else 'entries'}"
+    if report.first_bad is not None and report.is_cut:
+        return Notice(
+            "broken",
+            "Broken: this is not the anchor's chain",
+            shortened(report.first_bad.message, 400),
+            "Its entries are good, but not those that the anchor was written down of; ask whoever has the rest, such as a backup.",
+        )
     if report.first_bad is not None:
         return Notice(
             "broken",

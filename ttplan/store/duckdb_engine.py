@@ -46,7 +46,7 @@ class Engine:
         how = ", READ_ONLY" if read_only else ""
         # The type is said, so that DuckDB takes no other file (a CSV, an SQLite file) for a database.
         try:
-            self._base.execute(f"ATTACH {quoted(path)} AS store (TYPE duckdb{how})")
+            self._base.execute(f"ATTACH {quoted(Path(_location(path)))} AS store (TYPE duckdb{how})")
         except duckdb.Error as error:
             self._sound = LOCKED in str(error)
             raise
@@ -111,7 +111,8 @@ def end_idle() -> None:
 
 
 def _location(path: Path) -> str:
-    return str(path.absolute())
+    """Where a file is in truth: DuckDB follows links, too, and its log is beside the file, not beside the link."""
+    return os.path.realpath(path)
 
 
 atexit.register(end_idle)
