@@ -119,7 +119,7 @@ DOINGS: dict[str, tuple[Callable[[As], bool], str]] = {
     "see anything of another organisation": (_see_others, "owner"),
     "make a plan for another organisation": (_plan_for_others, "owner"),
     "change what an applied plan found": (
-        _sql(f"UPDATE ttplan.plan_runs SET result = '' WHERE plan_id = '{LIVE}'"),
+        _sql(f"UPDATE ttplan.plan_runs SET result = result || ' ' WHERE plan_id = '{LIVE}'"),
         "operator owner",
     ),
     "make an applied plan a projected one": (
