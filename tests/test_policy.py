@@ -300,7 +300,7 @@ def test_the_author_is_not_enough_where_another_has_to(life: lives.Life) -> None
     with pytest.raises(PolicyBlocked, match="1 person other than its author"):
         life.apply(1)
     approved(life, BOB)
-    life.apply(1)
+    assert life.apply(1).payload["approvals"] == [2]
 
 
 def test_a_plan_of_nobody_has_no_other() -> None:
@@ -452,6 +452,8 @@ def test_the_commands(ws: Workspace, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "plans are held to" in capsys.readouterr().out
     assert run(["check-policy", plan, "--json"]) == 1
     assert [one["ok"] for one in json.loads(capsys.readouterr().out)["verdicts"]] == [False, False]
+    assert run(["approve", plan, "--user", str(UUID(int=11))]) == 0
+    assert "BLOCKS   approved by 1 person other than its author (0 approved it" in capsys.readouterr().out
     save_key(OTHER_KEY, tmp_path / "own.pem")
     assert run(["approve", plan, "--user", str(UUID(int=12)), "--own-key", str(tmp_path / "own.pem"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["payload"]["approver_key"] == OTHER_KEY.public_key.hex

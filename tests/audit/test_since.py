@@ -63,6 +63,8 @@ def test_a_chain_that_has_not_the_trusted_entry_is_refused(strength: Strength) -
         with pytest.raises(error) as caught:
             verify_chain(given, PUBLIC, since=since, signatures=strength)
         assert caught.value.index == index
+        if isinstance(caught.value, TruncatedChain):
+            assert caught.value.expected_len == 5
 
 
 def test_anchors_after_it_are_looked_for_and_those_before_it_cannot_be() -> None:
@@ -132,6 +134,15 @@ def test_lines_before_it_are_not_even_read_as_entries(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="speaks of 9 entries, but it has 8"):
         (tmp_path / "chain.jsonl").write_bytes(b"\n".join(lines[:-2]))
         verify_file(tmp_path / "chain.jsonl", public_key=PUBLIC, since=at(entries, 4))
+
+
+def test_a_file_that_ends_before_it_says_where(tmp_path: Path) -> None:
+    entries = chain(9)
+    (tmp_path / "chain.jsonl").write_bytes(exported(entries[:3]))
+    report = verify_file(tmp_path / "chain.jsonl", public_key=PUBLIC, since=at(entries, 4))
+    assert report.first_bad is not None
+    assert (report.first_bad.reason, report.first_bad.index, report.entries) == ("short", 3, 0)
+    assert "expected 5 entries, found 3; it has no entry 4" in report.first_bad.message
 
 
 class Interrupted(KeyboardInterrupt):

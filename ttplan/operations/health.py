@@ -42,13 +42,13 @@ def check_health(
         verifying = public_key or (None if key is None else key.public_key)
         drift = find_drift(snapshot, snapshot.org_id(), verifying, own_key=public_key is None)
         blocked = next((problem.message for problem in drift.problems), None)
+        entries = f"{drift.entries:,} {'entry' if drift.entries == 1 else 'entries'}"
         routes = ", ".join(f"{one.name!r:.60} {one.kind}" for one in drift.routes)
-        of_chain = "1 entry" if drift.entries == 1 else f"{drift.entries:,} entries"
         return Health(
             checks=(
                 Check(name="schema", ok=True, said="the current one"),  # or it would not have been opened
                 said,
-                Check(name="chain", ok=drift.chain != "broken", said=f"{of_chain}; {drift.chain}"),
+                Check(name="chain", ok=drift.chain != "broken", said=f"{entries}; {drift.chain}"),
                 Check(name="plans", ok=blocked is None, said=blocked or "as the chain says"),
                 Check(name="routes", ok=not drift.routes, said=routes or f"{drift.live:,} live, as was signed for"),
                 _orphans(store, snapshot),
