@@ -142,6 +142,7 @@ def test_results_have_the_contracts_json_names() -> None:
         *("cache_hit_rate_projected", "p50_latency_ms_projected", "p95_latency_ms_projected", "requests_rerouted"),
         *("requests_unchanged", "requests_unprice_able", "l2_projections", "l2_poisoning_candidates"),
         *("total_actual_cost_usd", "projected_change_usd", "change_vs_actual_usd"),
+        *("p50_latency_ms_actual", "p95_latency_ms_actual"),
     }
     assert found["aggregates"]["projected_savings_usd"] == 12.345678901234
     assert found["window_start"] == "2026-05-01T00:00:00Z"
