@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -32,19 +33,19 @@ def test_each_period_is_held_against_the_next() -> None:
     requests = universe.log(3_000, seed=1)
     found = tried(requests)
     assert (len(found.comparisons), found.skipped) == (5 * len(METRICS), 0)
-    for n in range(5):
-        one, other = (
-            replay(
-                universe.plan(
-                    requests,
-                    window_start=START + HOUR / 6 * m,
-                    window_end=START + HOUR / 6 * (m + 1),
-                    bootstrap_iterations=200,
-                    seed=0,
-                )
+    alone = [
+        replay(
+            universe.plan(
+                requests,
+                window_start=START + HOUR / 6 * n,
+                window_end=START + HOUR / 6 * (n + 1),
+                bootstrap_iterations=200,
+                seed=0,
             )
-            for m in (n, n + 1)
         )
+        for n in range(6)
+    ]
+    for n, (one, other) in enumerate(pairwise(alone)):
         for metric in METRICS:
             comparison = found.of(metric)[n]
             assert (comparison.period_start, comparison.next_start) == (one.window_start, other.window_start)

@@ -38,7 +38,10 @@ class Keyring:
         """The key that signs. Raises KeyFileError where there is none, or it cannot be used."""
         if self._key is None:
             if self.key_file is None:
-                raise KeyFileError("this workspace has no signing key; open it with key or key_file")
+                raise KeyFileError(
+                    "this workspace has no signing key; open it with key or key_file (--key-file), or say whose to verify "
+                    "with (--key-hex)"
+                )
             if self._makes_key and not os.path.exists(self.key_file) and not self._has_chain():
                 ensure_key(self.key_file, passphrase=self._passphrase)
             self._key = self._load(self.key_file)

@@ -48,7 +48,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Setting:
-    """What all runs share: templates with their moments, a folder, a small disk in it, who checks, and which kinds can be had."""
+    """What all runs share: templates with their moments, a folder, a small disk in it, who checks, and which kinds and stages."""
 
     seed: int
     templates: Path
@@ -56,13 +56,14 @@ class Setting:
     place: Path
     checker: Checker
     kinds: tuple[Kind, ...] = KINDS
+    stages: tuple[str, ...] = STAGES
 
 
 def run_one(setting: Setting, number: int) -> Outcome:
     """One run; it is a function of seed and number, but for what the moment of a kill within a call decides."""
     chance = Random(f"{setting.seed}/{number}")
     (kind,) = chance.choices(setting.kinds, [kind.often for kind in setting.kinds])
-    (stage,) = chance.choices(STAGES, [SHARES[stage] for stage in STAGES])
+    (stage,) = chance.choices(setting.stages, [SHARES[stage] for stage in setting.stages])
     possible = {step: often for step, often in POSSIBLE[stage].items() if step in kind.steps}
     steps = chance.choices(list(possible), list(possible.values()), k=2 if stage == "living" and chance.random() < 0.4 else 1)
     folder = (setting.place / "small" if kind.small_disk else setting.place) / RUN

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -159,12 +159,12 @@ def open_life(folder: Path, facts: Facts, chance: Random, clock: Clock, *, lock_
     return Living(opened, folder, facts, chance)
 
 
-def make_templates(folder: Path) -> dict[str, int]:
-    """A folder for each stage, and how many moments (`Points`) each step has."""
+def make_templates(folder: Path, stages: Iterable[str] = STAGES) -> dict[str, int]:
+    """A folder for each of those stages, and how many moments (`Points`) each step has."""
     points = Points()
     points.install()
     moments: dict[str, int] = {}
-    for stage in STAGES:
+    for stage in stages:
         made = folder / stage
         made.mkdir()
         chance = Random(stage)

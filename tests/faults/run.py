@@ -1,6 +1,6 @@
 """Run lives with a fault in each, and print what came of them.
 
-python -m tests.faults.run [--runs 1000] [--seed 1] [--jobs 2] [--only KIND ...] [--from NUMBER]
+python -m tests.faults.run [--runs 1000] [--seed 1] [--jobs 2] [--only KIND ...] [--stages STAGE ...] [--from NUMBER]
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.faults.checker import Checker
 from tests.faults.harness import Outcome, Setting, run_one
 from tests.faults.kinds import KINDS, room_for
-from tests.faults.life import make_templates
+from tests.faults.life import STAGES, make_templates
 from tests.faults.warm import load_everything
 
 
@@ -43,6 +43,7 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at once")
     parser.add_argument("--only", nargs="+", choices=[kind.name for kind in KINDS], metavar="KIND", help="only these faults")
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES, help="only lives of stores at these stages")
     parser.add_argument("--from", type=int, default=0, dest="first", help="the number of the first run")
     parser.add_argument("--show", action="store_true", help="print each run")
     return parser.parse_args()
@@ -55,7 +56,7 @@ def _run(asked: argparse.Namespace, place: Path) -> tuple[list[Outcome], list[st
     reading, writing = os.pipe()
     if os.fork() == 0:
         os.close(reading)
-        moments = make_templates(templates)
+        moments = make_templates(templates, asked.stages)
         os.write(writing, json.dumps(moments).encode())
         os._exit(0)
     os.close(writing)
@@ -96,7 +97,7 @@ def _worker(asked: argparse.Namespace, place: Path, moments: dict[str, int], job
         kinds = [kind for kind in kinds if not kind.small_disk]
         _tell(telling, {"note": f"disk full: not run, since no small disk can be mounted here ({why})"})
     checker = Checker()
-    setting = Setting(asked.seed, place / "templates", moments, own, checker, tuple(kinds))
+    setting = Setting(asked.seed, place / "templates", moments, own, checker, tuple(kinds), tuple(asked.stages))
     for number in range(asked.first + job, asked.first + asked.runs, asked.jobs):
         outcome = run_one(setting, number)
         outcome.violations = [_short(one) for one in outcome.violations[:3]]

@@ -246,13 +246,17 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> ttplan.Workspace:
     return made
 
 
-def check_refused(workspace: ttplan.Workspace, path: Path) -> str:
+@pytest.fixture(scope="module")
+def before(workspace: ttplan.Workspace) -> Any:
+    """What that store holds, before any of these tests and after each."""
+    return content(Path(str(workspace._name)))
+
+
+def check_refused(workspace: ttplan.Workspace, before: Any, path: Path) -> str:
     """An import of the file is refused and leaves the store as it was; what was said."""
-    file = Path(str(workspace._name))
-    before = content(file)
     with pytest.raises(InputError) as refusal:
         workspace.import_logs(path, cost="recomputed")
-    assert content(file) == before
+    assert content(Path(str(workspace._name))) == before
     check_text(str(refusal.value), path)
     assert "\n" not in str(refusal.value)
     return str(refusal.value)
@@ -261,13 +265,13 @@ def check_refused(workspace: ttplan.Workspace, path: Path) -> str:
 @pytest.mark.parametrize("kind", WRONG)
 @pytest.mark.parametrize("name", LOGS)
 def test_a_value_that_cannot_be_is_reported_and_nothing_is_imported(
-    name: str, kind: str, tmp_path: Path, workspace: ttplan.Workspace
+    name: str, kind: str, tmp_path: Path, workspace: ttplan.Workspace, before: Any
 ) -> None:
     log = LOGS[name]
     texts = log.pack in (cells, parquet)
     path = tmp_path / f"log.{log.ending}"
     path.write_bytes(log.pack([spoilt(log.rows[0], place, kind, texts) for place in chosen(log, kind)]))
-    check_refused(workspace, path)
+    check_refused(workspace, before, path)
     if kind in COUNTED:
         text, unusable = attempt(path)
         check_text(text, path)
@@ -275,21 +279,21 @@ def test_a_value_that_cannot_be_is_reported_and_nothing_is_imported(
 
 
 @pytest.mark.parametrize("name", LOGS)
-def test_a_file_that_is_cut_off_is_refused(name: str, tmp_path: Path, workspace: ttplan.Workspace) -> None:
+def test_a_file_that_is_cut_off_is_refused(name: str, tmp_path: Path, workspace: ttplan.Workspace, before: Any) -> None:
     log = LOGS[name]
     whole = log.pack([json.dumps(row) for row in log.rows[:12]])
     path = tmp_path / f"log.{log.ending}"
     for cut in (len(whole) // 3 + 7, len(whole) * 2 // 3 + 11):
         path.write_bytes(whole[:cut])
-        check_refused(workspace, path)
+        check_refused(workspace, before, path)
     check_text(attempt(path)[0], path)
 
 
 @pytest.mark.parametrize(
     "content", [b"\x00" * 5000, b"\xff\xfe{}", b"{" * 5000, b'"' * 5000, b"PAR1", b"\x1f\x8b", b"(\xb5/\xfd"]
 )
-def test_what_is_no_log_at_all_is_refused(content: bytes, tmp_path: Path, workspace: ttplan.Workspace) -> None:
+def test_what_is_no_log_at_all_is_refused(content: bytes, tmp_path: Path, workspace: ttplan.Workspace, before: Any) -> None:
     for ending in ("csv", "json", "jsonl", "parquet", "log"):
         path = tmp_path / f"log.{ending}"
         path.write_bytes(content)
-        check_refused(workspace, path)
+        check_refused(workspace, before, path)
