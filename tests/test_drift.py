@@ -308,7 +308,11 @@ def test_history_needs_rows_that_are_what_was_signed_for(life: Life) -> None:
         ("plan.applied", {"plan_id": str(UUID(int=4)), "applied_at": AT.isoformat()}, "signed for other routes than the row"),
         ("plan.reverted", {"plan_id": str(UUID(int=4)), "reverted_at": AT.isoformat()}, "which no entry before it applied"),
         ("plan.reverted", {"plan_id": str(UUID(int=3)), "reverted_at": AT.isoformat()}, "which no entry before it applied"),
-        ("plan.reverted", {"plan_id": str(UUID(int=1)), "reverted_at": AT.isoformat()}, "'route 1' was not live by then"),
+        (
+            "plan.reverted",
+            {"plan_id": str(UUID(int=1)), "reverted_at": AT.isoformat()},
+            "'route 1' was not as it had put it there by then",
+        ),
         ("plan.reverted", {"plan_id": str(UUID(int=2)), "reverted_at": AT.isoformat()}, "other routes than what plan"),
     ],
 )
