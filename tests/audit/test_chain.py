@@ -219,6 +219,8 @@ def test_a_record_whose_end_is_none_is_not_filed_under_anything() -> None:
         (b'+00:00"}', b'\\u0041"}'),
         (b'+00:00"}', b"0" * 40 + b'"}'),
         (b"timestamp", b"time"),
+        (b'+00:00"}', b'+00:00","u":"x"}'),
+        (b'"seq":0', b'"seq":5'),
     ):
         body = made.body.replace(old, new)
         digest = blake3.blake3(bytes(32) + body)

@@ -119,6 +119,7 @@ LINE = exported(chain(1)).split(b"\n")[1]
         (b'"seq":0', b'"seq":0.0', "seq is 0.0; expected a whole number"),
         (b'"seq":0', b'"seq":true', "seq is True"),
         (b'"seq":0', b'"seq":-1', "seq is -1"),
+        (b'"seq":0', b'"seq":9223372036854775808', "seq is 9223372036854775808"),
         (b'"seq":0', b'"seq":00', "not JSON"),
         (b'"seq":0', b'"seq":-0', "not in its one spelling"),
         (b'"n":[1', b'"n":[18446744073709551616', "past 64 bits"),
@@ -210,6 +211,15 @@ def test_missing_and_empty_files_are_bad_input(tmp_path: Path) -> None:
 def test_a_line_has_a_longest_length() -> None:
     with pytest.raises(InputError, match="longer than 100 bytes"):
         read_chain(io.BytesIO(LINE), max_line=100)
+    with pytest.raises(InputError, match="longer than"):
+        read_chain(io.BytesIO(LINE + b"\n"), max_line=len(LINE))
+    _, records = read_chain(io.BytesIO(LINE + b"\n"), max_line=len(LINE) + 1)
+    assert len(list(records)) == 1
+
+
+def test_only_json_s_own_white_space_is_blank() -> None:
+    with pytest.raises(InputError, match="line 2: not JSON"):
+        read(LINE + b"\n\x0b\n")
 
 
 def test_a_chain_of_the_ecosystem_verifies() -> None:
