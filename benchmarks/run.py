@@ -20,6 +20,7 @@ from benchmarks.chart import draw
 from benchmarks.measure import KINDS, Kind
 from benchmarks.report import DOCS, Figures, machine, markdown, show, write_section
 from benchmarks.report import console as terminal
+from benchmarks.stores import APPLIES, ORGANISATIONS, WRITERS, store_rates
 
 QUICK = {"most": 1_000_000, "most_embedded": 10_000}
 HEADS = ("what", "requests", "seconds", "requests/s", "growth", "peak memory, MB")
@@ -34,6 +35,13 @@ the memory is DuckDB's, which keeps what it has read while there is room.
 Targets on 2 cores: a million requests under 1 s, 10 million under 3 s, linear growth.
 
 ![time by number of requests](benchmarks.svg)
+"""
+
+WRITING = f"""
+{WRITERS} processes, two in each of {ORGANISATIONS} organisations, apply {APPLIES:,} plans of one route each, as fast as they can.
+An apply is one transaction (status, route, signed entry), after which the entry is read back. In the end every chain is
+verified: no gap, no fork, and no entry missing that was acknowledged. PostgreSQL runs on the same machine with its own settings,
+so every commit waits for the disk; – where it is not installed.
 """
 
 
@@ -94,13 +102,16 @@ def main() -> None:
         found = measure(kinds, Path(folder), console)
     replays = tabulate(found)
     chains = chain_figures(quick=asked.quick)
-    for figures in (replays, chains):
+    rates = [(words, "–" if rate is None else f"{rate:,.0f}") for words, rate in store_rates()]
+    stores = Figures(f"{APPLIES:,} applies by {WRITERS} writers in {ORGANISATIONS} organisations", ("store", "applies/s"), rates)
+    for figures in (replays, chains, stores):
         show(figures, console)
     out = asked.out or (None if asked.quick else DOCS)
     if out is not None:
         page = out / "benchmarks.md"
         write_section(page, "Replay", f"{machine()}\n{READING}\n{markdown(replays)}")
         write_chains(chains, page)
+        write_section(page, "Stores", f"{machine()}\n{WRITING}\n{markdown(stores)}")
         draw(
             out / "benchmarks.svg",
             {name: kind.words for name, kind in kinds.items()},

@@ -81,7 +81,8 @@ def draw_notebook() -> None:
             "chain": plots.chain(ws.chain()),
         }
         for name, axes in drawn.items():
-            axes.figure.savefig(ROOT / "docs" / "notebook" / f"plot_{name}.svg", metadata={"Date": None})
+            plt.sca(axes)
+            plt.savefig(ROOT / "docs" / "notebook" / f"plot_{name}.svg", metadata={"Date": None})
 
 
 _PLANS = {

@@ -55,7 +55,7 @@ ROUTE = plans.route(
     then=RouteAction(target_model=TEXT, fallbacks=(TEXT,)),
 )
 LIVE = LiveRoute(route=ROUTE, plan_id=ID, applied_at=AT)
-LOSS = Loss.model_construct(route=TEXT, field=TEXT, reason=TEXT, effect=TEXT)
+LOSS = Loss(route=TEXT, field=TEXT, reason=TEXT, effect="is left out")
 OTHER = LiveRoute(route=plans.route(2, name=TEXT), plan_id=ID, applied_at=AT)
 
 

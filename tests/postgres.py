@@ -30,7 +30,7 @@ class Server:
 
         Skips where there is no PostgreSQL, unless it is required.
         """
-        _look_for_programs()
+        look_for_programs()
         self.folder = folder
         self._settings = settings
         self._root = os.geteuid() == 0
@@ -70,8 +70,7 @@ class Server:
         """End it as a power cut does: all its processes at once, by SIGKILL."""
         first = int((self.data / "postmaster.pid").read_text().split()[0])
         os.kill(first, signal.SIGSTOP)  # it makes no more
-        found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(first)], capture_output=True, text=True)
-        processes = [first, *map(int, found.stdout.split())]
+        processes = [first, *(process for process in _running() if _status(process)[1:2] == [str(first)])]
         for process in processes:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
@@ -89,13 +88,23 @@ class Server:
         assert done.returncode == 0, done.stderr + done.stdout + (log.read_text()[-2000:] if log.exists() else "")
 
 
-def _is_dead(process: int) -> bool:
+def _running() -> list[int]:
+    return [int(one.name) for one in Path("/proc").iterdir() if one.name.isdigit()]
+
+
+def _status(process: int) -> list[str]:
+    """What the system says of a process, from its state and its parent on; nothing where there is none."""
     with suppress(OSError):
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    return True
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return []
 
 
-def _look_for_programs() -> None:
+def _is_dead(process: int) -> bool:
+    return _status(process)[:1] in ([], ["Z"])
+
+
+def look_for_programs() -> None:
+    """Skip where there is no PostgreSQL, and fail where it is required."""
     if shutil.which("initdb") is None or shutil.which("pg_ctl") is None:
         if os.environ.get(REQUIRED):
             pytest.fail(f"{REQUIRED} is set, and there is no initdb and pg_ctl")
@@ -117,7 +126,7 @@ def shared_server() -> Server:
     """The one server of this process, for tests that do not harm it. It has a template of a database with a store."""
     from ttplan.store.postgres_schema import migrate
 
-    _look_for_programs()
+    look_for_programs()
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
     made = Server(folder, "fsync=off", "max_connections=60")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
+import pytest
 
+from benchmarks import chains
 from benchmarks.chart import LINES, draw
 from benchmarks.logs import ORG, make_embedded_log
 from benchmarks.measure import KINDS
@@ -57,3 +60,26 @@ def test_requests_with_embeddings_repeat_and_are_the_same_each_time(tmp_path: Pa
     nearest = (vectors @ vectors.T - 2 * np.eye(len(vectors))).max(axis=1)
     assert 0.2 < (nearest > 0.85).mean() < 1
     assert KINDS["l2-all"].run(tmp_path / "one") == 300
+
+
+def test_the_chain_that_is_measured_verifies_and_each_kind_sees_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "chain.jsonl"
+    chains._measure("all", 30, path)
+    assert path.exists()
+    monkeypatch.setattr(chains, "_PAIRS", [])
+    for name in chains.KINDS:
+        chains._measure(name, 30, path)
+        assert json.loads(capsys.readouterr().out)["seconds"] > 0
+
+
+def test_rates_are_held_against_the_bare_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chains, "_apart", lambda name, entries, folder: (entries / (50 if name == "all" else 100), 40.0))
+    rows = chains.chain_figures(quick=True).rows
+    assert [(row[1], row[4]) for row in rows[:4]] == [
+        ("10,000", "100%"),
+        ("100,000", "100%"),
+        ("10,000", "50%"),
+        ("100,000", "50%"),
+    ]

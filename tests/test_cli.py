@@ -66,6 +66,10 @@ def test_the_whole_story(store: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert "short chat to mini" in capsys.readouterr().out
     assert run(["savings"]) == 0
     assert "cheaper" in capsys.readouterr().out
+    assert run(["savings", "--by", "day", "--by", "model", "--plan", found[:8], "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [*rows[0]][:5] == ["plan_id", "name", "status", "day", "model"]
+    fails(["savings", "--by", "hour"], 2, "savings by 'hour'; expected plan, or one or more of route, tag", capsys)
     assert run(["plans"]) == 0
     assert "applied" in capsys.readouterr().out
     chain = tmp_path / "chain.jsonl"

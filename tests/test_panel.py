@@ -22,7 +22,16 @@ from tests.test_cards import HOSTILE, Tags
 from tests.test_workspace import opened
 from ttplan.apply import StoreChain
 from ttplan.model.audit import AuditEntry
-from ttplan.model.errors import AuditError, Cancelled, InvalidState, StoreError, StoreLocked, TtplanError
+from ttplan.model.errors import (
+    AuditError,
+    Cancelled,
+    InvalidState,
+    OutcomeUnknown,
+    StoreConflict,
+    StoreError,
+    StoreLocked,
+    TtplanError,
+)
 from ttplan.panel import Panel
 from ttplan.panel.troubles import trouble
 from ttplan.panel.words import shortened
@@ -321,6 +330,8 @@ def test_each_trouble_looks_its_own_way_and_says_what_to_do() -> None:
         ttplan.StalePlan(FIRST, ()),
         StoreLocked("in use by process 7 (python3)"),
         StoreError("disk full"),
+        StoreConflict("serialisation"),
+        OutcomeUnknown("the server is away"),
         InvalidState(FIRST, "applied"),
         AuditError("no key", applied=True),
         ttplan.KeyFileError("no such key"),
@@ -333,7 +344,9 @@ def test_each_trouble_looks_its_own_way_and_says_what_to_do() -> None:
     assert len({notice.title for notice in notices}) == len(notices)
     assert [notice.state for notice in notices[:4]] == ["cancelled", "stale", "locked", "error"]
     assert "ZeroDivisionError: division by zero" in notices[-1].said
-    assert "nothing was written" not in notices[5].todo
+    by_error = dict(zip(map(type, errors), notices, strict=True))
+    assert "nothing was written" not in by_error[AuditError].todo
+    assert "all of it was written, or nothing" in by_error[OutcomeUnknown].todo.lower()
 
 
 def test_work_that_breaks_is_told_and_the_panel_goes_on(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

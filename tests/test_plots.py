@@ -6,7 +6,7 @@ import itertools
 import warnings
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import matplotlib
@@ -59,7 +59,7 @@ def savings(count: int = 5) -> View:
 def by_route(count: int = 4) -> View:
     rows = [
         row | {"plan_id": "p", "route": None if n == count - 1 else NAMES[n]}
-        for n, row in enumerate(savings(count).to_dict("records"))
+        for n, row in enumerate(cast(list[dict[str, Any]], savings(count).to_dict("records")))
     ]
     return make_view(rows, {"plan_id": "string", "route": "string"} | views.SAVINGS, title="savings by route")
 
@@ -235,7 +235,7 @@ def _bars(ax: Any, colour: str) -> dict[tuple[float, float], tuple[float, float]
 
 
 def test_savings_are_marks_with_their_ends_and_hollow_without() -> None:
-    ax = plots.savings(savings())
+    ax: Any = plots.savings(savings())
     baseline, paid = _bars(ax, "#0072B2"), _bars(ax, "#D55E00")
     assert [(x, ends) for (x, _), ends in baseline.items()] == [
         (40.0, (38.0, 43.0)),
@@ -261,14 +261,14 @@ def test_savings_are_marks_with_their_ends_and_hollow_without() -> None:
 
 
 def test_requests_that_no_route_takes_have_their_row() -> None:
-    ax = plots.routes(by_route())
+    ax: Any = plots.routes(by_route())
     assert ax.texts[-1].get_text() == "no route"
 
 
 def test_bars_are_what_was_paid_and_what_is_projected_each_day_by_model() -> None:
     frame = by_day(days=2, models=10)
-    ax = plots.cost_per_day(frame)
-    heights = {}
+    ax: Any = plots.cost_per_day(frame)
+    heights: dict[tuple[int, int], list[float]] = {}
     for bar in ax.patches:
         day, side = divmod(int((bar.get_x() + bar.get_width() / 2 + 0.5) * 2), 2)
         heights.setdefault((day, side), []).append(bar.get_height())
@@ -285,7 +285,7 @@ def test_bars_are_what_was_paid_and_what_is_projected_each_day_by_model() -> Non
 
 
 def test_latencies_are_shares_of_the_requests() -> None:
-    ax = plots.latency(latencies())
+    ax: Any = plots.latency(latencies())
     then, now = ax.lines[:2]
     assert list(then.get_xdata()) == [100, 100, 900, 4000]
     assert list(then.get_ydata()) == [0, 0, 50, 100]
@@ -295,7 +295,7 @@ def test_latencies_are_shares_of_the_requests() -> None:
 
 
 def test_a_sweep_is_in_percent_of_what_was_looked_up() -> None:
-    ax = plots.sweep(swept(0.95, 0.85))
+    ax: Any = plots.sweep(swept(0.95, 0.85))
     hits, wrong = ax.lines
     assert list(hits.get_xdata()) == [0.85, 0.95]
     assert list(hits.get_ydata()) == pytest.approx([15, 5])
@@ -303,7 +303,7 @@ def test_a_sweep_is_in_percent_of_what_was_looked_up() -> None:
 
 
 def test_actual_is_in_percent_of_expected_with_both_intervals() -> None:
-    ax = plots.projected_actual(reconciled())
+    ax: Any = plots.projected_actual(reconciled())
     expected, actual = _bars(ax, "#009E73"), _bars(ax, "#0072B2")
     assert [x for x, _ in expected] == [100] * 5
     assert next(iter(expected.values())) == pytest.approx((90, 120))
@@ -313,7 +313,7 @@ def test_actual_is_in_percent_of_expected_with_both_intervals() -> None:
 
 
 def test_a_chain_is_marks_at_its_times_by_event() -> None:
-    ax = plots.chain(entries())
+    ax: Any = plots.chain(entries())
     assert [t.get_text() for t in ax.texts] == [r"\$weird\$: 3 entries", "plan.applied: 3 entries", "plan.reverted: 3 entries"]
     applied = next(line for line in ax.lines if len(line.get_xdata()) == 3 and set(line.get_ydata()) == {1})
     assert [pd.Timestamp(at) for at in applied.get_xdata()] == [

@@ -25,7 +25,7 @@ from ttplan.audit.keys import ENVIRONMENT_NAME, save_key
 from ttplan.cards.policy import ShownPolicyCheck
 from ttplan.cli.entry import run
 from ttplan.model.audit import ApiKey, User
-from ttplan.model.errors import DriftError, InputError, InvalidState, PlanNotFound, PolicyBlocked, Unsayable
+from ttplan.model.errors import ApplyError, DriftError, InputError, InvalidState, PlanNotFound, PolicyBlocked, Unsayable
 from ttplan.model.plan import Clusters, ConfidenceIntervals
 from ttplan.model.policy import Approvals, Override, Policy, PolicyCheck, Rule, RuleVerdict
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
@@ -250,9 +250,14 @@ def test_a_forged_approval_or_policy_is_not_believed(tmp_path: Path, forged: str
     with duckdb.connect(str(path)) as connection:
         connection.execute(forged.format(**values))
     before = lives.state(life.store)
-    for attempt in (lambda: check_plan(life.store, UUID(int=1), KEY.public_key), lambda: life.apply(1)):
-        with pytest.raises(DriftError, match=f"cannot be believed: {said}"):
-            attempt()
+    with pytest.raises(DriftError, match=f"cannot be believed: {said}"):
+        check_plan(life.store, UUID(int=1), KEY.public_key)
+    # An entry at the end that is not signed with its key is no end to append to.
+    applying = (
+        r"the chain's last entry \(2\) was not signed with this key" if "INSERT" in forged else f"cannot be believed: {said}"
+    )
+    with pytest.raises(ApplyError, match=applying):
+        life.apply(1)
     assert lives.state(life.store) == before
 
 
@@ -300,7 +305,7 @@ def test_the_author_is_not_enough_where_another_has_to(life: lives.Life) -> None
     with pytest.raises(PolicyBlocked, match="1 person other than its author"):
         life.apply(1)
     approved(life, BOB)
-    life.apply(1)
+    assert life.apply(1).payload["approvals"] == [2]
 
 
 def test_a_plan_of_nobody_has_no_other() -> None:
@@ -452,6 +457,8 @@ def test_the_commands(ws: Workspace, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "plans are held to" in capsys.readouterr().out
     assert run(["check-policy", plan, "--json"]) == 1
     assert [one["ok"] for one in json.loads(capsys.readouterr().out)["verdicts"]] == [False, False]
+    assert run(["approve", plan, "--user", str(UUID(int=11))]) == 0
+    assert "BLOCKS   approved by 1 person other than its author (0 approved it" in capsys.readouterr().out
     save_key(OTHER_KEY, tmp_path / "own.pem")
     assert run(["approve", plan, "--user", str(UUID(int=12)), "--own-key", str(tmp_path / "own.pem"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["payload"]["approver_key"] == OTHER_KEY.public_key.hex

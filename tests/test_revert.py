@@ -330,12 +330,18 @@ def test_a_plan_of_an_older_row_is_reverted_by_the_chain_alone(tmp_path: Path) -
         ("DELETE FROM routes WHERE name = 'route 2'", "its 'route 2' is not live as it was put there"),
         ("UPDATE routes SET plan_id = uuid() WHERE name = 'route 2'", "its 'route 2' is not live as it was put there"),
         ("UPDATE plan_runs SET nonce = repeat('0', 64) WHERE name = 'plan 1'", "cannot be known: entry 0"),
+        (
+            "UPDATE audit_entries SET body = replace(body, '1234', '1235') WHERE seq = 0",
+            "before plan .*1 cannot be believed: entry 0: its content",
+        ),
+        ("DELETE FROM audit_entries WHERE seq = 0", "before plan .*1 cannot be believed: entry 0: seq is 1"),
     ],
 )
 def test_a_drifted_store_is_not_reverted(tmp_path: Path, edit: str, said: str) -> None:
     path = tmp_path / "s.duckdb"
     life = Life(DuckDBStore(path))
     life.live(1, plans.route(1), plans.route(2))
+    life.live(2, plans.route(3))
     with duckdb.connect(str(path)) as connection:
         connection.execute(edit)
     before = state(life.store)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -88,7 +88,7 @@ def run_of(ws: Workspace, name: str) -> PlanRun:
 
 
 def dtypes(frame: views.View) -> dict[str, str]:
-    return {name: str(kind) for name, kind in frame.dtypes.items()}
+    return {str(name): str(kind) for name, kind in frame.dtypes.items()}
 
 
 def exact(columns: Mapping[str, str]) -> dict[str, str]:
@@ -145,7 +145,9 @@ def test_parts_add_up_to_the_plan_to_the_last_digit(ws: Workspace, name: str, by
 def test_rows_by_route_are_those_of_the_result(ws: Workspace, name: str) -> None:
     run = run_of(ws, name)
     found = ws.savings("route", plan=run.plan_id, exact=True)
-    shown = {row.route: (row.requests, row.baseline_usd, row.projected_usd) for row in found[found.route.notna()].itertuples()}
+    shown: dict[Any, Any] = {
+        row.route: (row.requests, row.baseline_usd, row.projected_usd) for row in found[found.route.notna()].itertuples()
+    }
     assert shown == {
         part.route_name: (part.matched, part.baseline_cost_usd, part.projected_cost_usd)
         for part in run.result.per_route_breakdown
@@ -218,7 +220,7 @@ def test_the_chain_comes_in_pages_with_what_each_entry_says(ws: Workspace) -> No
 
 
 def test_what_is_asked_for_wrongly_is_said(ws: Workspace) -> None:
-    for ask, said in (
+    wrong: list[tuple[Callable[[], object], str]] = [
         (lambda: ws.plans(since="yesterday"), "since is 'yesterday'; expected a moment with a zone"),
         (lambda: ws.plans(until=datetime(2026, 5, 1)), "until is 2026-05-01T00:00:00, which has no time zone"),
         (lambda: ws.plans(limit=0), "limit is 0; expected at least 1"),
@@ -230,7 +232,8 @@ def test_what_is_asked_for_wrongly_is_said(ws: Workspace) -> None:
         (lambda: ws.requests(after="x"), "after is 'x', and no request has that id"),
         (lambda: ws.requests(after=str(UUID(int=1))), "no request has that id"),
         (lambda: ws.routes(at="2026-05-01T00:00"), "at is 2026-05-01T00:00:00, which has no time zone"),
-    ):
+    ]
+    for ask, said in wrong:
         with pytest.raises(ttplan.InputError, match=said):
             ask()
     with pytest.raises(ttplan.PlanNotFound):
@@ -259,7 +262,8 @@ def test_a_view_is_shown_with_money_times_and_texts_as_a_person_reads_them(ws: W
     # What a person makes of it is shown, too: chosen columns as a view, sums by an index, several levels as pandas does.
     assert repr(found[["tag", "savings_usd"]]).splitlines()[2].split() == ["tag", "savings_usd"]
     assert "chat" in repr(found.groupby("tag")[["savings_usd"]].sum())
-    assert "chat" in found.groupby(["tag", "name"])[["savings_usd"]].sum()._repr_html_()
+    by_two: Any = found.groupby(["tag", "name"])[["savings_usd"]].sum()
+    assert "chat" in by_two._repr_html_()
     assert "none" in repr(found.iloc[:0])
 
 
@@ -275,7 +279,7 @@ def test_latencies_are_those_of_the_result(ws: Workspace) -> None:
     found = ws.latencies(run.plan_id)
     assert found["then"].sum() == found["now"].sum() == run.result.sample_size
     then = sorted(row["latency_ms"] for row in log())
-    assert [ms for row in found.itertuples() for ms in [row.latency_ms] * row.then] == then
+    assert [ms for ms, count in zip(found["latency_ms"], found["then"], strict=True) for _ in range(count)] == then
     median = found[found["now"].cumsum() > run.result.sample_size // 2]["latency_ms"].iloc[0]
     whole = run.result.aggregates
     assert median == whole.p50_latency_ms_projected

@@ -177,7 +177,7 @@ def apply_plan(
     """
     applied_at = clock()
     change = _Change(result.plan_id, APPLIED, "applied", "apply the plan")
-    options = _Options(allow_stale, override, audit.public_key if _is_own(audit, store) else None)
+    options = _Options(allow_stale, override, audit if _is_own(audit, store) else None)
     return _write(store, audit, change, actor, lambda tx: _mark_applied(tx, result, applied_at, options))
 
 
@@ -187,13 +187,15 @@ def revert_plan(store: Store, audit: AuditWriter, plan: PlanResult | UUID, actor
     Its routes are not live any more, and those that they took the place of are again, in one transaction with the entry where
     `audit` is the `StoreChain` of `store`.
 
-    Raises PlanNotFound, InvalidState (the plan is not applied), TouchedSince (a later plan has replaced its routes: revert that
-    one first), DriftError (the live routes are not what it put there), StoreError and AuditError, as `apply_plan` does.
+    Raises PlanNotFound, InvalidState (the plan is not applied), TouchedSince (a later plan has touched its routes: revert that
+    one first), DriftError (the live routes are not what it put there, or the chain does not verify), StoreError and AuditError,
+    as `apply_plan` does.
     """
     plan_id = plan if isinstance(plan, UUID) else plan.plan_id
     reverted_at = clock()
     change = _Change(plan_id, REVERTED, "reverted", "revert it")
-    return _write(store, audit, change, actor, lambda tx: _mark_reverted(tx, plan, plan_id, reverted_at))
+    chain = audit if _is_own(audit, store) else None
+    return _write(store, audit, change, actor, lambda tx: _mark_reverted(tx, plan, plan_id, reverted_at, chain))
 
 
 class _Change(NamedTuple):
@@ -206,11 +208,11 @@ class _Change(NamedTuple):
 
 
 class _Options(NamedTuple):
-    """How a plan is applied; `key` verifies the store's own chain, where the entry goes there."""
+    """How a plan is applied; `chain` is the store's own, where the entry goes there."""
 
     allow_stale: bool
     override: Override | None
-    key: VerifyingKey | None
+    chain: StoreChain | None
 
 
 class _Marked(NamedTuple):
@@ -279,7 +281,7 @@ def _mark_applied(tx: Transaction, result: PlanResult, applied_at: datetime, opt
 
 def _held_to_policy(tx: Transaction, run: PlanRun, options: _Options) -> dict[str, Any]:
     """What the entry says of the store's policy: nothing where there is none. Raises PolicyBlocked."""
-    found, override = check_policy(tx, run, options.key), options.override
+    found, override = check_policy(tx, run, _vouching(options.chain, tx, run)), options.override
     if found is None:
         return {}
     if found.blocking and override is None:
@@ -290,14 +292,25 @@ def _held_to_policy(tx: Transaction, run: PlanRun, options: _Options) -> dict[st
     return said
 
 
-def _mark_reverted(tx: Transaction, plan: PlanResult | UUID, plan_id: UUID, reverted_at: datetime) -> _Marked:
+def _vouching(chain: StoreChain | None, tx: Transaction, run: PlanRun) -> VerifyingKey | None:
+    """What verifies the store's own chain; None where it does not go on with that key, so that appending to it refuses."""
+    tip = None if chain is None else tx.tip(run.org_id)
+    if chain is None or tip is None:
+        return None
+    last = next(iter(tx.entries(run.org_id, since=tip.seq)))
+    return chain.public_key if goes_on_with(last, chain.public_key) else None
+
+
+def _mark_reverted(
+    tx: Transaction, plan: PlanResult | UUID, plan_id: UUID, reverted_at: datetime, chain: StoreChain | None
+) -> _Marked:
     """Flip the status and put back what the plan had replaced."""
     run = tx.plan(plan_id)
     if run is None:
         raise PlanNotFound(plan_id)
     if isinstance(plan, PlanResult) and plan.org_id != run.org_id:
         raise ApplyError(f"plan {plan_id} belongs to {run.org_id}, but the result to revert speaks of {plan.org_id}")
-    restored = restorable(tx, run)
+    restored = restorable(tx, run, _vouching(chain, tx, run))
     tx.mark_reverted(plan_id, reverted_at, restored)
     try:
         payload = {

@@ -38,16 +38,19 @@ class Keyring:
         """The key that signs. Raises KeyFileError where there is none, or it cannot be used."""
         if self._key is None:
             if self.key_file is None:
-                raise KeyFileError("this workspace has no signing key; open it with key or key_file")
+                raise KeyFileError(
+                    "this workspace has no signing key; open it with key or key_file (--key-file), or say whose to verify "
+                    "with (--key-hex)"
+                )
             if self._makes_key and not os.path.exists(self.key_file) and not self._has_chain():
                 ensure_key(self.key_file, passphrase=self._passphrase)
-            self._key = load_key(self.key_file, passphrase=self._passphrase)
+            self._key = self._load(self.key_file)
         return self._key
 
     def existing(self) -> Signer:
         """The key that signs, and none is made where there is none. Raises KeyFileError."""
         if self._key is None and self.key_file is not None:
-            return load_key(self.key_file, passphrase=self._passphrase)
+            return self._load(self.key_file)
         return self.signing()
 
     def verifying(self, given: str | VerifyingKey | None) -> tuple[VerifyingKey, str]:
@@ -96,6 +99,17 @@ class Keyring:
     def use(self, key: Signer) -> None:
         """Sign with another key from now on."""
         self._key = key
+
+    def _load(self, file: Path) -> SigningKey:
+        try:
+            return load_key(file, passphrase=self._passphrase)
+        except KeyFileError:
+            if os.path.exists(file) or not self._has_chain():
+                raise
+            raise KeyFileError(
+                f"no signing key at {file}, and the chain does not go on with a new one: look for it in backups, or name the "
+                "file (--key-file). To verify the chain its public key is enough (--key-hex)"
+            ) from None
 
     def _put(self, new: SigningKey, old: SigningKey, key_file: Path) -> None:
         kept = key_file.with_name(f"{key_file.name}.{old.public_key.hex[:8]}.old")

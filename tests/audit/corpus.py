@@ -153,6 +153,7 @@ def cases() -> dict[str, Case]:
         "a-later-key-first": Case(lines(good), "BadSignature 0", key=THIRD.public_key.hex),
         "first-missing": Case(lines(five[1:]), "SeqGap 0"),
         "one-missing": Case(lines([*five[:2], *five[3:]]), "SeqGap 2"),
+        "seq-skips-though-linked": Case(lines([*five[:2], entry(TipAnchor(6, five[1].hash))]), "SeqGap 2"),
         "one-twice": Case(lines([*five[:2], five[1], *five[2:]]), "SeqGap 2"),
         "two-swapped": Case(lines([five[0], five[2], five[1], *five[3:]]), "SeqGap 1"),
         "tail-cut": Case(lines(five[:4]), "TruncatedChain 4", anchor=anchor(five)),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.audit.chains import KEY, ORG, OTHER_KEY, START, chain, entry
 from ttplan.audit.chain import GENESIS, hashed_timestamp, to_entry, to_record
 from ttplan.audit.check import check_chain
+from ttplan.audit.entry import is_labelled
 from ttplan.audit.fork import find_equivocation
 from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.verify import Strength, verify_chain, verify_chain_with_anchor
@@ -208,6 +209,23 @@ def test_nobody_is_accused_on_a_label_that_was_not_signed(strength: Strength) ->
     assert find_equivocation(records, [*records[:3], records[4]._replace(seq=3)], PUBLIC) is None
     moved = [to_record(e)._replace(org_id=str(ORG)) for e in chain(3, org_id=UUID(int=2))]
     assert find_equivocation(records, moved, PUBLIC) is None
+
+
+def test_a_record_whose_end_is_none_is_not_filed_under_anything() -> None:
+    """A store may hold any bytes, and whoever has the key may sign them."""
+    made = to_record(entry(None))
+    for old, new in (
+        (b'+00:00"}', b'+00:00"]'),
+        (b'+00:00"}', b'\\u0041"}'),
+        (b'+00:00"}', b"0" * 40 + b'"}'),
+        (b"timestamp", b"time"),
+    ):
+        body = made.body.replace(old, new)
+        digest = blake3.blake3(bytes(32) + body)
+        record = made._replace(body=body, hash=digest.hexdigest(), signature=KEY.sign(digest.digest()).hex())
+        assert not is_labelled(record)
+        with pytest.raises(SeqGap):
+            verify_chain([record], PUBLIC)
 
 
 def test_texts_that_look_like_labels_are_texts() -> None:

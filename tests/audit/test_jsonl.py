@@ -11,7 +11,7 @@ import pytest
 
 from tests.audit.chains import KEY, ORG, chain, entry, exported
 from ttplan.audit.chain import to_record
-from ttplan.audit.jsonl import counted, read_chain
+from ttplan.audit.jsonl import counted, read_chain, write_chain
 from ttplan.audit.keys import key_from_hex
 from ttplan.audit.verify import verify_chain
 from ttplan.model.audit import Record
@@ -32,6 +32,13 @@ def test_what_is_written_is_read_back() -> None:
     assert preamble is not None
     assert (preamble.verifying_key, preamble.org_id, preamble.entry_count) == (PUBLIC.hex, ORG, 12)
     assert list(records) == [to_record(e) for e in entries]
+
+
+def test_records_are_written_as_the_entries_that_they_are_of() -> None:
+    entries = chain(3)
+    file = io.BytesIO()
+    write_chain(file, map(to_record, entries), verifying_key=PUBLIC, org_id=ORG, entry_count=3)
+    assert file.getvalue() == exported(entries)
 
 
 def test_the_lines_are_those_of_the_ecosystem() -> None:

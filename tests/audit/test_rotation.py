@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.audit.chains import KEY, ORG, OTHER_KEY, entry
-from ttplan.audit.chain import GENESIS, to_record
+from ttplan.audit.chain import GENESIS, entry_hash, to_record
 from ttplan.audit.check import check_chain
 from ttplan.audit.keys import SigningKey, key_from_hex
 from ttplan.audit.rotation import EVENT, goes_on_with, handed_over_by, is_rotation, keys_of, rotation_payload, statement
@@ -207,7 +207,12 @@ def test_each_way_to_miss_an_anchor_has_its_reason() -> None:
 
 def test_a_store_that_holds_no_json_is_reported_and_not_followed() -> None:
     entries = [to_record(one) for one in rotated()]
-    for body in (b'{"event":"audit.key_rotated"', b'["event":"audit.key_rotated"]', b'{"event":"audit.key_rotated"}'):
+    for body in (
+        b'[{"event":"audit.key_rotated"}]',
+        b'{"event":"audit.key_rotated"',
+        b'["event":"audit.key_rotated"]',
+        b'{"event":"audit.key_rotated"}',
+    ):
         broken = [*entries[:3], entries[3]._replace(body=body), *entries[4:]]
         report = check_chain(broken, KEY.public_key, key_source="the test")
         assert report.first_bad is not None
@@ -216,10 +221,22 @@ def test_a_store_that_holds_no_json_is_reported_and_not_followed() -> None:
     assert not goes_on_with(broken[3], KEY.public_key)
 
 
+def test_a_rotation_whose_payload_is_no_object_is_refused() -> None:
+    made = to_record(entry(None, event=EVENT, payload={}))
+    body = made.body.replace(b'"payload":{}', b'"payload":[]')
+    digest = entry_hash(made.prev_hash, body)
+    signed = made._replace(body=body, hash=digest, signature=KEY.sign(bytes.fromhex(digest)).hex())
+    with pytest.raises(BadRotation, match="its payload is no object"):
+        verify_chain([signed], KEY.public_key)
+
+
 def test_who_holds_a_chain_finds_the_key_that_it_begins_with() -> None:
     records = [to_record(one) for one in rotated()]
     assert keys_of(records, THIRD_KEY.public_key) == [KEY.public_key, OTHER_KEY.public_key, THIRD_KEY.public_key]
     assert keys_of(records[:3], KEY.public_key) == [KEY.public_key]
+    for payload in (b"null", b"[]", b"{}", b'{"new_key":"x","new_key_signature":"x","old_key":"x"}'):
+        nonsense = records[3]._replace(body=b'{"event":"audit.key_rotated","payload":' + payload + b"}")
+        assert keys_of([*records[:3], nonsense, *records[4:]], THIRD_KEY.public_key) == [THIRD_KEY.public_key]
 
 
 def test_a_chain_goes_on_with_the_key_that_signed_last_or_that_a_rotation_names() -> None:
@@ -229,8 +246,13 @@ def test_a_chain_goes_on_with_the_key_that_signed_last_or_that_a_rotation_names(
     assert not goes_on_with(plain, OTHER_KEY.public_key)
     assert goes_on_with(handing, OTHER_KEY.public_key)
     assert not goes_on_with(handing, KEY.public_key)
-    for fields in ({"signature": "AB" * 64}, {"signature": "ab" * 63}, {"hash": "ab" * 31}, {"hash": "x" * 64}):
-        assert not goes_on_with(plain._replace(**fields), KEY.public_key)
+    for odd in (
+        plain._replace(signature="AB" * 64),
+        plain._replace(signature="ab" * 63),
+        plain._replace(hash="ab" * 31),
+        plain._replace(hash="x" * 64),
+    ):
+        assert not goes_on_with(odd, KEY.public_key)
     assert not goes_on_with(handing._replace(body=b'{"event":"audit.key_rotated","payload":[]}'), OTHER_KEY.public_key)
     assert handed_over_by(handing, KEY.public_key)
     assert not handed_over_by(handing, OTHER_KEY.public_key)

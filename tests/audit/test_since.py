@@ -15,6 +15,7 @@ from tests.audit.chains import KEY, OTHER_KEY, chain, entry, exported
 from tests.audit.corpus import rotated
 from tests.audit.test_jsonl import read
 from ttplan.audit.check import check_chain
+from ttplan.audit.jsonl import read_chain
 from ttplan.audit.resume import Asked, ResumeFile
 from ttplan.audit.verify import Reached, Strength, verify_chain, verify_chain_with_anchor
 from ttplan.audit.walk import KeySpan
@@ -63,6 +64,8 @@ def test_a_chain_that_has_not_the_trusted_entry_is_refused(strength: Strength) -
         with pytest.raises(error) as caught:
             verify_chain(given, PUBLIC, since=since, signatures=strength)
         assert caught.value.index == index
+        if isinstance(caught.value, TruncatedChain):
+            assert caught.value.expected_len == 5
 
 
 def test_anchors_after_it_are_looked_for_and_those_before_it_cannot_be() -> None:
@@ -104,6 +107,9 @@ def test_a_key_distrusted_at_the_trusted_entry_signs_nothing_after_it() -> None:
     report = check_chain(entries, PUBLIC, key_source="a test", since=at(entries, 2), distrust_after=at(entries, 2))
     assert report.first_bad is not None
     assert (report.first_bad.error, report.first_bad.index) == ("DistrustedKey", 3)
+    handed = rotated([(KEY, 1), (OTHER_KEY, 2)])  # here it is the old key that is distrusted, whichever is known
+    for key in (KEY, OTHER_KEY):
+        assert verify_chain(handed, key.public_key, since=at(handed, 1), distrust_after=at(handed, 1)).entries == 2
 
 
 def test_the_report_says_what_came_before_and_was_not_checked(tmp_path: Path) -> None:
@@ -127,11 +133,22 @@ def test_lines_before_it_are_not_even_read_as_entries(tmp_path: Path) -> None:
     lines[3] = b" " + lines[3]  # another spelling: it has to be parsed to know its seq
     (tmp_path / "chain.jsonl").write_bytes(b"\n".join(lines))
     assert verify_file(tmp_path / "chain.jsonl", public_key=PUBLIC, since=at(entries, 4)).ok
+    _, records = read_chain(tmp_path / "chain.jsonl", since=4)
+    assert [record.seq for record in records] == [4, 5, 6, 7, 8]
     with pytest.raises(InputError, match="line 3"):
         verify_file(tmp_path / "chain.jsonl", public_key=PUBLIC)
     with pytest.raises(InputError, match="speaks of 9 entries, but it has 8"):
         (tmp_path / "chain.jsonl").write_bytes(b"\n".join(lines[:-2]))
         verify_file(tmp_path / "chain.jsonl", public_key=PUBLIC, since=at(entries, 4))
+
+
+def test_a_file_that_ends_before_it_says_where(tmp_path: Path) -> None:
+    entries = chain(9)
+    (tmp_path / "chain.jsonl").write_bytes(exported(entries[:3]))
+    report = verify_file(tmp_path / "chain.jsonl", public_key=PUBLIC, since=at(entries, 4))
+    assert report.first_bad is not None
+    assert (report.first_bad.reason, report.first_bad.index, report.entries) == ("short", 3, 0)
+    assert "expected 5 entries, found 3; it has no entry 4" in report.first_bad.message
 
 
 class Interrupted(KeyboardInterrupt):

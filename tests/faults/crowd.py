@@ -1,6 +1,6 @@
 """Many processes on one store at once: mixed operations of each, what they were told, and what is there in the end.
 
-python -m tests.faults.crowd [--processes 8] [--operations 500] [--seed 1]
+python -m tests.faults.crowd [--processes 8] [--operations 500] [--seed 1] [--postgres]
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,16 +27,20 @@ from tests import plans
 from tests.audit.chains import KEY
 from tests.faults.harness import REFUSED
 from tests.faults.warm import load_everything
+from tests.postgres import server
 from tests.test_logs import numbered, write
 from ttplan.audit.verify import verify_chain
 from ttplan.model.audit import System
 from ttplan.model.plan_run import PlanRun
+from ttplan.opening import copy_store, migrate_store
 from ttplan.operations.drift import find_drift
 from ttplan.store.duckdb import DuckDBStore
 from ttplan.workspace import Workspace
 
 PLANS = 60
 ROWS = 5
+URL = "url"
+"""The name of the file with the URL of a crowd's database."""
 OFTEN = {"apply": 34, "revert": 20, "add": 14, "read": 14, "drift": 8, "import": 7, "backup": 3, "repair": 3}
 """Which operations, and how often."""
 
@@ -72,7 +77,7 @@ class _One:
         self.number = number
         self.chance = Random(f"{seed}/{number}")
         self.made = 0
-        self.workspace: Workspace = ttplan.open(folder / "s.duckdb", key=KEY)
+        self.workspace: Workspace = ttplan.open(_place(folder), key=KEY)
 
     def do(self, what: str) -> dict[str, Any]:
         doing: dict[str, Callable[[], dict[str, Any]]] = {
@@ -119,8 +124,11 @@ class _One:
         return {"rows": report.added}
 
     def _backup(self) -> dict[str, Any]:
-        found = self.workspace.backup(self.folder / f"copy-{self._next()}.duckdb").found
-        return {"error": "Drift: in a copy"} if found.drift else {}
+        target = self.folder / f"copy-{self._next()}.duckdb"
+        if isinstance(self.workspace.store, DuckDBStore):
+            return {"error": "Drift: in a copy"} if self.workspace.backup(target).found.drift else {}
+        chain = copy_store(_place(self.folder), target, public_key=KEY.public_key.hex).chain
+        return {} if chain in ("verified", "empty") else {"error": f"Drift: in a copy: {chain}"}
 
     def _next(self) -> int:
         """A number that nobody else has."""
@@ -162,8 +170,14 @@ def _run(number: int) -> PlanRun:
     return plans.run(number, tuple(plans.route(10 * number + n, name=f"r{n}") for n in names), live_seen=())
 
 
+def _place(folder: Path) -> str:
+    """The store of a crowd: the database whose URL is in its folder, else a file there."""
+    named = folder / URL
+    return named.read_text() if named.exists() else str(folder / "s.duckdb")
+
+
 def _prepare(folder: Path) -> None:
-    with DuckDBStore(folder / "s.duckdb").transaction() as tx:
+    with ttplan.open(_place(folder), key=KEY).store.transaction() as tx:
         tx.set_org_id(plans.ORG)
         for number in range(1, PLANS + 1):
             tx.add_plan(_run(number))
@@ -182,7 +196,7 @@ def _live(folder: Path, number: int, seed: int, share: int, telling: int) -> Non
 
 def _check(folder: Path, told: Told) -> list[str]:
     """What of the store is not what was acknowledged."""
-    with DuckDBStore(folder / "s.duckdb", create=False).read() as snapshot:
+    with ttplan.open(_place(folder), key=KEY).store.read() as snapshot:
         records = list(snapshot.entries(plans.ORG))
         verify_chain(records, KEY.public_key)
         drift = find_drift(snapshot, plans.ORG, KEY.public_key, own_key=False)
@@ -227,10 +241,17 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=8)
     parser.add_argument("--operations", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--postgres", action="store_true", help="on a database, of a server that is started for it")
     asked = parser.parse_args()
     load_everything()
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="ttplan-crowd-") as folder:
+    with tempfile.TemporaryDirectory(prefix="ttplan-crowd-") as folder, ExitStack() as ending:
+        if asked.postgres:
+            made = ending.enter_context(
+                server(Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="pg-"))), "fsync=off")
+            )
+            migrate_store(made.url())
+            (Path(folder) / URL).write_text(made.url())
         told = crowd(Path(folder), asked.processes, asked.operations, asked.seed)
     spent = os.times()
     seconds = time.monotonic() - started

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from tests.faults.kinds import KINDS
+from tests.postgres import look_for_programs
 
 SEED = 20261127
 RUNS = 1000
@@ -85,9 +86,14 @@ def test_what_is_wrong_is_seen(planted: str, kind: str, seen: str) -> None:
 
 
 @pytest.mark.slow
-def test_eight_processes_on_one_store_lose_nothing_and_none_waits_for_ever() -> None:
+@pytest.mark.parametrize("where", ["file", "postgres"])
+def test_eight_processes_on_one_store_lose_nothing_and_none_waits_for_ever(where: str) -> None:
+    if where == "postgres":
+        look_for_programs()
     crowd = [sys.executable, "-m", "tests.faults.crowd", "--operations", str(OPERATIONS)]
-    done = subprocess.run(crowd, capture_output=True, text=True, timeout=1800)
+    done = subprocess.run(
+        [*crowd, *(["--postgres"] if where == "postgres" else [])], capture_output=True, text=True, timeout=1800
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith(f"{OPERATIONS} operations by 8 processes")
     assert "; 0 violations" in done.stdout

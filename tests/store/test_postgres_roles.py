@@ -119,7 +119,7 @@ DOINGS: dict[str, tuple[Callable[[As], bool], str]] = {
     "see anything of another organisation": (_see_others, "owner"),
     "make a plan for another organisation": (_plan_for_others, "owner"),
     "change what an applied plan found": (
-        _sql(f"UPDATE ttplan.plan_runs SET result = '' WHERE plan_id = '{LIVE}'"),
+        _sql(f"UPDATE ttplan.plan_runs SET result = result || ' ' WHERE plan_id = '{LIVE}'"),
         "operator owner",
     ),
     "make an applied plan a projected one": (
@@ -191,12 +191,13 @@ def table(found: dict[str, list[str]]) -> str:
 @pytest.mark.parametrize("words", DOINGS)
 def test_each_role_can_do_its_own_and_no_more(url: str, words: str, tmp_path: Path) -> None:
     doing, expected = DOINGS[words]
-    # The owner last, and who succeeds in the end: what one does would be in the way of the next.
+    # Who fails first, and the owner last, after whom nothing is put back.
     can = []
     for role in sorted((*ROLES, "owner"), key=lambda role: role in expected.split()):
         if may(url, role, doing):
             can.append(role)
-            _undo(url)
+            if role != "owner":
+                _undo(url)
     assert sorted(can) == sorted(expected.split())
 
 

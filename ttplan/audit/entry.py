@@ -16,6 +16,7 @@ HEX128 = re.compile(r"[0-9a-f]{128}", re.ASCII)
 _ORG = b',"org_id":"'
 _TAIL = re.compile(rb',"seq":(\d{1,19}),"timestamp":"[^"\\]{1,40}"\}\Z')
 _TIME = b',"timestamp":"'
+_LONGEST_TIME = 40
 
 
 def check_content(record: Record, index: int) -> None:
@@ -45,6 +46,9 @@ def is_labelled(record: Record) -> bool:
         body.startswith(b'%b"' % record.org_id.encode(), own)
         and body.endswith(b',"seq":%d' % record.seq, 0, end)
         and body.find(b'"', end + len(_TIME)) == len(body) - 2
+        and body.endswith(b"}")
+        and len(body) - end <= len(_TIME) + _LONGEST_TIME + 2
+        and body.find(b"\\", end) == -1
     )
 
 

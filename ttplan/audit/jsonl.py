@@ -60,7 +60,8 @@ def read_chain(
 ) -> tuple[Preamble | None, Generator[Record, None, None]]:
     """The preamble, where there is one, and the entries, streamed; the file, even one that is passed in, is closed with them.
 
-    Lines before the first entry whose seq is at least `since` are passed over, and most of them not even read as entries.
+    Lines before the first entry whose seq is at least `since` are passed over, and most of them not even read as entries; where
+    there is none, the last entry is given.
 
     Raises InputError, naming file and line, for a missing or empty file, a line that is cut off or too long, and whatever is
     not exactly an entry: another key, a key twice, a number, id or time that is not in its one spelling.
@@ -118,14 +119,18 @@ def _lines(file: BinaryIO, name: str, max_line: int) -> Generator[tuple[int, byt
 def _records(
     name: str, first: tuple[int, bytes] | None, rest: Generator[tuple[int, bytes], None, None], since: int
 ) -> Generator[Record, None, None]:
+    passed_over = None
     with closing(rest):
         for number, text in rest if first is None else chain((first,), rest):
             if since:
                 seq = seq_of_line(text)
                 if (_record(_Line(name, number, text)).seq if seq is None else seq) < since:
+                    passed_over = number, text
                     continue
                 since = 0
             yield read_canonical_line(text) or _record(_Line(name, number, text))
+        if since and passed_over is not None:  # the chain is over: where it ended, its last entry says
+            yield _record(_Line(name, *passed_over))
 
 
 def _record(line: _Line) -> Record:

@@ -92,7 +92,7 @@ def keys_of(records: Iterable[Record], current: VerifyingKey) -> list[VerifyingK
     for record in records:
         if is_rotation(record):
             payload = _body(record).get("payload")
-            if payload is None or _fault(payload) is not None:
+            if not isinstance(payload, dict) or _fault(payload) is not None:
                 return keys or [current]  # what follows is no chain any more, as verifying it says
             named = [VerifyingKey.from_hex(payload[name], f"{name} of a rotation") for name in ("old_key", "new_key")]
             keys += named[1:] if keys else named

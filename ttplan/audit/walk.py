@@ -96,10 +96,11 @@ class Walk:
         _check_hash(record, index)
         check_label(record, index)
         self.last, self._org_id = record, record.org_id
-        if self._distrust_after == since:
+        by_this_key = handed_over_by(record, self.key)
+        if self._distrust_after == since and (by_this_key or not is_rotation(record)):
             self._distrusted = self.key
         # The anchor vouches for what the entry says; whoever knows only the key before it goes on with the one after it.
-        if handed_over_by(record, self.key):
+        if by_this_key:
             self._keys = {self.key: index}
             self.key = new_key_of(record, index, self.key, self._keys)
             self._keys[self.key] = self.start

@@ -71,7 +71,7 @@ def backtest_html(found: Backtest) -> str:
         for metric, inside, agreeing, count in found.counts()
     )
     return (
-        '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="back-test">'
+        '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="back-test" style="overflow-wrap:anywhere">'
         f"<p style='margin:0'><strong>{escape(_title(found))}</strong></p>"
         '<table style="margin:0.5em 0"><thead><tr><th></th><th>inside</th><th>consistent</th>'
         f'<th style="text-align:left">last period, and what came</th></tr></thead><tbody>{rows}</tbody></table>'

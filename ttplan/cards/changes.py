@@ -64,7 +64,7 @@ def preview_html(found: Preview) -> str:
     table = f'<table style="margin:0.5em 0"><tbody>{rows}</tbody></table>' if rows else ""
     warnings = "".join(f"<li>{escape(note)}</li>" for note in notes(found))
     return (
-        '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="preview">'
+        '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="preview" style="overflow-wrap:anywhere">'
         f"<p style='margin:0'><strong>{escape(_title(found))}</strong><br><code>{found.plan_id}</code></p>{table}"
         f"<p style='margin:0'>{escape(_count(found))}</p>{f'<ul>{warnings}</ul>' if warnings else ''}</div>"
     )

@@ -107,7 +107,7 @@ def diagnosis_html(found: Diagnosis) -> str:
     table = f'<table style="margin:0.5em 0"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>' if rows else ""
     notes = "".join(f"<li>{escape(note)}</li>" for note in found.notes)
     return (
-        '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="log">'
+        '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="log" style="overflow-wrap:anywhere">'
         f"<p style='margin:0'><strong>{escape(found.log)}</strong>: {escape(verdict(found))}<br>"
         f"{'<br>'.join(map(escape, compared(found)))}</p>{table}{f'<ul>{notes}</ul>' if notes else ''}</div>"
     )

@@ -58,7 +58,7 @@ def drift_html(found: Drift) -> str:
     table = f'<table style="margin:0.5em 0"><tbody>{rows}</tbody></table>' if rows else ""
     problems = "".join(f"<li>{escape(problem.message)}</li>" for problem in found.problems)
     return (
-        '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="drift">'
+        '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="drift" style="overflow-wrap:anywhere">'
         f"<p style='margin:0'><strong>{escape(_title(found))}</strong></p>{table}{f'<ul>{problems}</ul>' if problems else ''}"
         f"<p style='margin:0'>{escape(_footer(found))}</p></div>"
     )

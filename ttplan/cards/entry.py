@@ -36,7 +36,7 @@ class ShownEntry(AuditEntry):
             for name, said in _lines(self)
         )
         return (
-            '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="entry">'
+            '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="entry" style="overflow-wrap:anywhere">'
             f"<p style='margin:0'><strong>{escape(_title(self))}</strong></p>"
             f'<table style="margin:0.5em 0"><tbody>{rows}</tbody></table></div>'
         )

@@ -34,7 +34,7 @@ def export_html(found: RouteExport) -> str:
     losses = "".join(f"<li>{escape(str(loss))}</li>" for loss in found.losses)
     notes = "".join(f"<p style='margin:0'>{escape(note)}</p>" for note in found.notes)
     return (
-        '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="export">'
+        '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="export" style="overflow-wrap:anywhere">'
         f"<p style='margin:0'><strong>{escape(_title(found))}</strong></p>{f'<ul>{losses}</ul>' if losses else ''}{notes}</div>"
     )
 

@@ -35,7 +35,7 @@ class ShownHealth:
             for check in self.found.checks
         )
         return (
-            '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="health">'
+            '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="health" style="overflow-wrap:anywhere">'
             f"<p style='margin:0'><strong>{_verdict(self.found)}</strong></p>"
             f'<table style="margin:0.5em 0"><tbody>{rows}</tbody></table></div>'
         )
@@ -52,7 +52,10 @@ class ShownBackup:
 
     def _repr_html_(self) -> str:
         lines = "<br>".join(escape(line) for line in _backup_lines(self.found))
-        return f'<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="backup"><p>{lines}</p></div>'
+        return (
+            '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="backup" style="overflow-wrap:anywhere">'
+            f"<p>{lines}</p></div>"
+        )
 
 
 def _verdict(found: Health) -> str:

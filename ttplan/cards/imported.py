@@ -37,7 +37,7 @@ class ShownImport(ReadReport):
         table = f'<table style="margin:0.5em 0">{heads}<tbody>{rows}</tbody></table>' if rows else ""
         notes = "".join(f"<li>{escape(note)}</li>" for note in _notes(self))
         return (
-            '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="import">'
+            '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="import" style="overflow-wrap:anywhere">'
             f"<p style='margin:0'><strong>{escape(_title(self))}</strong><br>{'<br>'.join(map(escape, _counts(self)))}</p>"
             f"{table}{f'<ul>{notes}</ul>' if notes else ''}</div>"
         )

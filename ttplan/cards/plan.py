@@ -251,7 +251,7 @@ def plan_html(run: PlanRun) -> str:
     result, targets = run.result, _targets(run.result)
     if run.status == "failed":
         return (
-            '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="plan">'
+            '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="plan" style="overflow-wrap:anywhere">'
             f"<p style='margin:0'><strong>{escape(run.name)}</strong> [{escape(run.status)}]<br><code>{run.plan_id}</code></p>"
             f"<p>{escape(failure(run))}</p></div>"
         )
@@ -276,7 +276,7 @@ def plan_html(run: PlanRun) -> str:
     sweep = _html_table("semantic cache", SWEEP, sweep_rows(result))
     caveats = "".join(f"<li>{escape(caveat)}</li>" for caveat in result.caveats)
     return (
-        '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="plan">'
+        '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="plan" style="overflow-wrap:anywhere">'
         f"<p style='margin:0'><strong>{escape(run.name)}</strong> [{escape(run.status)}]<br><code>{run.plan_id}</code><br>"
         f"{escape(window(result))}</p>"
         '<table style="margin:0.5em 0"><thead><tr><th></th><th style="text-align:left">estimate</th>'

@@ -32,7 +32,7 @@ class ShownPolicyCheck:
             for one in (() if self.found is None else self.found.verdicts)
         )
         return (
-            '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="policy">'
+            '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="policy" style="overflow-wrap:anywhere">'
             f"<p style='margin:0'><strong>{escape(_title(self.found))}</strong></p>"
             f'<table style="margin:0.5em 0"><tbody>{rows}</tbody></table></div>'
         )

@@ -47,7 +47,10 @@ class ShownTrackRecord:
 
     def _repr_html_(self) -> str:
         lines = "<br>".join(escape(line) for line in _record(self.found))
-        return f'<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="track record"><p>{lines}</p></div>'
+        return (
+            '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="track record" '
+            f'style="overflow-wrap:anywhere"><p>{lines}</p></div>'
+        )
 
 
 def reconciliation_text(found: Reconciliation) -> str:
@@ -74,7 +77,7 @@ def reconciliation_html(found: Reconciliation) -> str:
     )
     caveats = "".join(f"<li>{escape(caveat)}</li>" for caveat in found.caveats)
     return (
-        '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="reconciliation">'
+        '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="reconciliation" style="overflow-wrap:anywhere">'
         f"<p style='margin:0'><strong>{escape(_title(found))}</strong><br><code>{found.plan_id}</code><br>"
         f"{escape(_counted(found))}</p>"
         f'<table style="margin:0.5em 0"><thead><tr><th></th><th {_LEFT}>projected</th><th {_LEFT}>expected</th>'

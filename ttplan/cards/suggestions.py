@@ -81,7 +81,7 @@ def suggestions_html(found: Suggestions) -> str:
     )
     notes = "".join(f"<li>{escape(note)}</li>" for note in found.notes)
     return (
-        '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="suggestions">'
+        '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="suggestions" style="overflow-wrap:anywhere">'
         f"<p style='margin:0'><strong>{escape(_title(found))}</strong><br>{escape(_explanation(found))}</p>"
         f"{table}{f'<ul>{notes}</ul>' if notes else ''}<p style='margin:0'>{escape(_footer(found))}</p></div>"
     )

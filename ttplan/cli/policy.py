@@ -62,6 +62,8 @@ def approve(
     key = None if own_key is None else load_key(own_key)
     entry = workspace.approve(found, actor=read_actor(user, None, False), key=key)
     show_entry(entry, f"approved: {found.name}", json)
+    if not json:
+        print(workspace.check_policy(found))  # whether it was enough
 
 
 @app.command()

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from ttplan.audit.believing import need_verified
+from ttplan.audit.keys import VerifyingKey
 from ttplan.live.history import History, history_of
 from ttplan.model.errors import DriftError, InvalidState, TouchedSince
 from ttplan.model.plan_run import LiveRoute, PlanRun
 from ttplan.store.protocol import Snapshot
 
 
-def restorable(snapshot: Snapshot, run: PlanRun) -> list[LiveRoute]:
+def restorable(snapshot: Snapshot, run: PlanRun, key: VerifyingKey | None) -> list[LiveRoute]:
     """The live routes that a plan's own took the place of, under the names that they had.
 
-    They come from the chain and the plan rows, or, where the plan's entry is in a chain elsewhere, from its row alone. Raises
-    InvalidState where the plan is not applied, TouchedSince where a later plan has replaced or renamed its routes, or taken a
-    name that they had before, and DriftError where they are not live as it put them there, or it cannot be known what was there.
+    They come from the plan rows and the chain, which has to verify with `key`, if there is one; or, where the plan's entry is in
+    a chain elsewhere, from its row alone. Raises InvalidState where the plan is not applied, TouchedSince where a later plan has
+    replaced or renamed its routes, or taken a name that they had before, and DriftError where they are not live as it put them
+    there, or it cannot be known what was there.
     """
     if run.status != "applied" or run.applied_at is None:
         raise InvalidState(run.plan_id, run.status, expected="applied")
     history = history_of(snapshot, run.org_id)
+    if key is not None:
+        need_verified(lambda: snapshot.entries(run.org_id), key, f"what the chain says was live before plan {run.plan_id}")
     _refuse_touched(snapshot, run, history)
     before = history.before.get(run.plan_id)
     if before is None and run.plan_id not in history.statuses:

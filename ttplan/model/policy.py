@@ -52,7 +52,7 @@ class RuleVerdict(BaseModel):
 
 
 class PolicyCheck(BaseModel):
-    """A plan held to the policy. `approved_by` are the chain's entries that approve it as it is now."""
+    """A plan held to the policy. `approved_by` are the chain's entries that approve it as it is now, and count."""
 
     model_config = _STRICT
 

@@ -65,7 +65,8 @@ def verify_store(
         kept = None if resume is None else ResumeFile(resume)
         if kept is not None:
             kept.bind(Asked(key, signatures, begin, end, through, distrust_after))
-        entries = iter(()) if org_id is None else snapshot.entries(org_id, since=first_needed(begin, kept))
+        first = first_needed(begin, kept) if tip is None else min(first_needed(begin, kept), tip.seq)
+        entries = iter(()) if org_id is None else snapshot.entries(org_id, since=first)
         with counting("verifying", None if tip is None else tip.seq + 1, progress) as count:
             return check_chain(
                 entries,

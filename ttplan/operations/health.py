@@ -42,8 +42,8 @@ def check_health(
         verifying = public_key or (None if key is None else key.public_key)
         drift = find_drift(snapshot, snapshot.org_id(), verifying, own_key=public_key is None)
         blocked = next((problem.message for problem in drift.problems), None)
-        routes = ", ".join(f"{one.name!r:.60} {one.kind}" for one in drift.routes)
         of_chain = "1 entry" if drift.entries == 1 else f"{drift.entries:,} entries"
+        routes = ", ".join(f"{one.name!r:.60} {one.kind}" for one in drift.routes)
         return Health(
             checks=(
                 Check(name="schema", ok=True, said="the current one"),  # or it would not have been opened

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
+from ttplan.audit.keys import VerifyingKey
 from ttplan.live.compare import route_changes
 from ttplan.live.history import landing, live_digest, seen
 from ttplan.live.since import changes_since
@@ -26,11 +27,14 @@ def preview(store: Store, plan_id: UUID, at: datetime) -> Preview:
     )
 
 
-def preview_revert(store: Store, plan_id: UUID) -> Preview:
-    """What reverting a plan would change. Raises PlanNotFound, InvalidState, TouchedSince, DriftError, as `revert_plan` does."""
+def preview_revert(store: Store, plan_id: UUID, key: VerifyingKey | None = None) -> Preview:
+    """What reverting a plan would change; `key` verifies the chain, if there is one.
+
+    Raises PlanNotFound, InvalidState, TouchedSince, DriftError, as `revert_plan` does.
+    """
     with store.read() as snapshot:
         run, live = _look(snapshot, plan_id)
-        restored = {one.route.name: one for one in restorable(snapshot, run)}
+        restored = {one.route.name: one for one in restorable(snapshot, run, key)}
     return _preview("revert", run, live, dict.fromkeys(route.name for route in run.result.proposed_routes) | restored)
 
 

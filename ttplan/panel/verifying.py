@@ -64,7 +64,7 @@ def verdict(report: ChainReport) -> Notice:
             "broken",
             "Broken: this is not the anchor's chain",
             shortened(report.first_bad.message, 400),
-            "Its entries are good, but not those that the anchor was written down of; ask whoever has the rest, such as a backup.",
+            "Its entries are good, but not all that the anchor was written down of; look for the rest, in a backup or an export.",
         )
     if report.first_bad is not None:
         return Notice(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ttplan.cards.words import cut
 from ttplan.model.errors import InputError
@@ -40,7 +40,7 @@ def name_rows(ax: Axes, names: Sequence[str]) -> None:
     """Rows from above to below, each under its name, which so has the whole width."""
     ground = {"facecolor": ax.get_facecolor(), "edgecolor": "none", "pad": 1}  # no line goes through a name
     for place, name in enumerate(names):
-        where = {"transform": ax.get_yaxis_transform(), "ha": "left", "va": "bottom"}
+        where: dict[str, Any] = {"transform": ax.get_yaxis_transform(), "ha": "left", "va": "bottom"}
         ax.text(0.01, place - 0.28, name, fontsize="small", bbox=ground, **where)
     ax.spines["left"].set_visible(False)
     ax.set_yticks([])
@@ -59,6 +59,11 @@ def one_plan(frame: pd.DataFrame, call: str) -> None:
     count = frame["plan_id"].nunique()
     if count > 1:
         raise InputError(f"these are {count} plans, and the picture is of one; expected what {call} returns")
+
+
+def few_ticks(ax: Axes) -> None:
+    """Few enough numbers below that they have room at half the width."""
+    ax.locator_params(axis="x", nbins=5)
 
 
 def say_nothing(ax: Axes, what: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from ttplan.plots.axes import COLOURS, GREY, axes_for, name_of, name_rows, require, say_nothing
 
@@ -38,7 +38,8 @@ def chain(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     name_rows(ax, [f"{name_of(event)}: {counts[event]:,} {'entry' if counts[event] == 1 else 'entries'}" for event in known])
     ax.margins(x=0.08)
     span = frame["time"].max() - frame["time"].min()
-    ax.xaxis.set_major_locator(AutoDateLocator(tz=UTC, minticks=2, maxticks=4))
-    ax.xaxis.set_major_formatter(DateFormatter("%m-%d\n%Y" if span > _DAYS else "%H:%M:%S\n%m-%d", tz=UTC))
+    locate, say = cast(Any, AutoDateLocator), cast(Any, DateFormatter)  # matplotlib has no types for these
+    ax.xaxis.set_major_locator(locate(tz=UTC, minticks=2, maxticks=4))
+    ax.xaxis.set_major_formatter(say("%m-%d\n%Y" if span > _DAYS else "%H:%M:%S\n%m-%d", tz=UTC))
     ax.tick_params(axis="x", labelsize="small")
     return ax

@@ -37,7 +37,9 @@ def cost_per_day(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         -1: costs.pivot_table(index="day", columns="model", values="actual_usd", aggfunc="sum", fill_value=0.0),
         1: costs.pivot_table(index="day", columns="target_model", values="projected_usd", aggfunc="sum", fill_value=0.0),
     }
-    largest = sum(table.sum().reindex(_models(bars), fill_value=0.0) for table in bars.values())
+    names = _models(bars)
+    paid, projected = (table.sum().reindex(names, fill_value=0.0) for table in bars.values())
+    largest = paid + projected
     models = sorted(largest.index, key=lambda model: (-largest[model], model))
     shown, pooled = models[: len(COLOURS)], models[len(COLOURS) :]
     days = bars[-1].index

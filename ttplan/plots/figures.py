@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,7 +10,19 @@ from ttplan.cards.plan import Plan
 from ttplan.cards.reconciliation import NAMES, ShownReconciliation
 from ttplan.model.errors import InputError
 from ttplan.model.plan import Interval
-from ttplan.plots.axes import BLUE, GREEN, GREY, VERMILLION, axes_for, legend_above, name_rows, one_plan, require, say_nothing
+from ttplan.plots.axes import (
+    BLUE,
+    GREEN,
+    GREY,
+    VERMILLION,
+    axes_for,
+    few_ticks,
+    legend_above,
+    name_rows,
+    one_plan,
+    require,
+    say_nothing,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +83,7 @@ def sweep(plan: Plan, *, ax: Axes | None = None) -> Axes:
     ax.plot(places, hits, color=BLUE, marker="o", label="hits")
     ax.plot(places, wrong, color=VERMILLION, marker="s", linestyle="--", label="hits that may be wrong")
     ax.set_ylim(bottom=0)
-    ax.xaxis.get_major_locator().set_params(nbins=5)
+    few_ticks(ax)
     legend_above(ax)
     return ax
 
@@ -103,10 +115,17 @@ def projected_actual(found: ShownReconciliation, *, ax: Axes | None = None) -> A
             low, high = _reach(value, ends)
             label = said if place == 0 else f"_{said}"
             reach = [[low * scale], [high * scale]]
-            style = {"marker": marker, "color": colour, "capsize": 3, "linestyle": "none", "markersize": 5, "label": label}
+            style: dict[str, Any] = {
+                "marker": marker,
+                "color": colour,
+                "capsize": 3,
+                "linestyle": "none",
+                "markersize": 5,
+                "label": label,
+            }
             ax.errorbar([value * scale], [place + shift], xerr=reach, **style)
     name_rows(ax, [NAMES[figure.name] for figure in figures])
-    ax.xaxis.get_major_locator().set_params(nbins=5)
+    few_ticks(ax)
     legend_above(ax)
     return ax
 

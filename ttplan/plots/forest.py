@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ttplan.plots.axes import BLUE, GREY, VERMILLION, axes_for, legend_above, name_of, name_rows, one_plan, require, say_nothing
+from ttplan.plots.axes import (
+    BLUE,
+    GREY,
+    VERMILLION,
+    axes_for,
+    few_ticks,
+    legend_above,
+    name_of,
+    name_rows,
+    one_plan,
+    require,
+    say_nothing,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,10 +76,10 @@ def _forest(frame: pd.DataFrame, names: list[str], nothing: str, ax: Axes | None
             hollow = f"{said}, no interval"
             ax.plot(value[~known], places[~known] + shift, markerfacecolor="white", label=hollow, **style)
     name_rows(ax, names)
-    ax.xaxis.get_major_locator().set_params(nbins=5)
+    few_ticks(ax)
     legend_above(ax, 1, by_name=True)
     return ax
 
 
 def _floats(column: pd.Series[Any]) -> npt.NDArray[np.float64]:
-    return column.astype("float64").to_numpy()
+    return np.asarray(column, dtype=np.float64)

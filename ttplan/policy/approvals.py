@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from uuid import UUID
 
 import blake3
@@ -68,11 +68,16 @@ def _signed(signature: str, key: str, digest: str, org_id: UUID) -> bool:
     return VerifyingKey.from_hex(key).fault(bytes.fromhex(signature), approval_message(digest, org_id)) is None
 
 
-def approved_enough(asked: Approvals, run: PlanRun, found: Iterable[Approval]) -> RuleVerdict:
-    """Whether enough persons approved a plan."""
+def that_count(asked: Approvals, run: PlanRun, found: Iterable[Approval]) -> list[Approval]:
+    """The approvals that are what a policy asks for: a person's, and, where it says so, not the author's."""
     people = [one for one in found if isinstance(one.actor, User)]
     if asked.other_than_author:
-        people = [one for one in people if run.author is not None and one.actor != run.author]
+        return [one for one in people if run.author is not None and one.actor != run.author]
+    return people
+
+
+def approved_enough(asked: Approvals, run: PlanRun, people: Sequence[Approval]) -> RuleVerdict:
+    """Whether enough persons approved a plan; `people` are the approvals that count."""
     persons = "person" if asked.needed == 1 else "persons"
     rule = f"approved by {asked.needed} {persons}" + (" other than its author" if asked.other_than_author else "")
     unknown = " (nobody is named as its author)" if asked.other_than_author and run.author is None else ""

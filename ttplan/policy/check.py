@@ -8,19 +8,17 @@ from uuid import UUID
 
 import orjson
 
+from ttplan.audit.believing import need_verified
 from ttplan.audit.keys import VerifyingKey
-from ttplan.audit.rotation import EVENT as ROTATED
-from ttplan.audit.rotation import keys_of
-from ttplan.audit.verify import verify_chain
 from ttplan.model.audit import Record
-from ttplan.model.errors import DriftError, TtplanError
+from ttplan.model.errors import DriftError
 from ttplan.model.plan_run import PlanRun
 from ttplan.model.policy import Policy, PolicyCheck
-from ttplan.policy.approvals import APPROVED, POLICY_SET, approvals_of, approved_enough, plan_digest
+from ttplan.policy.approvals import APPROVED, POLICY_SET, approvals_of, approved_enough, plan_digest, that_count
 from ttplan.policy.rules import meets, policy_digest
 from ttplan.store.protocol import Snapshot
 
-_MARKS = tuple(event.encode() for event in (POLICY_SET, APPROVED, ROTATED))
+_MARKS = (POLICY_SET.encode(), APPROVED.encode())
 
 
 def check_policy(snapshot: Snapshot, run: PlanRun, key: VerifyingKey | None) -> PolicyCheck | None:
@@ -36,7 +34,7 @@ def check_policy(snapshot: Snapshot, run: PlanRun, key: VerifyingKey | None) -> 
     if policy is None and signed_policy(told) is None:
         return None
     if key is not None:
-        _need_verified(snapshot, run.org_id, told, key)
+        need_verified(lambda: snapshot.entries(run.org_id), key, "what the chain says of policy and approvals")
     digest = None if policy is None else policy_digest(policy)
     if digest != signed_policy(told):
         how = "was taken away past ttplan" if policy is None else "is not the one that was signed for"
@@ -46,6 +44,7 @@ def check_policy(snapshot: Snapshot, run: PlanRun, key: VerifyingKey | None) -> 
     approvals = approvals_of(told, run)
     verdicts = [meets(run, rule) for rule in policy.rules]
     if policy.approvals is not None:
+        approvals = that_count(policy.approvals, run, approvals)
         verdicts.append(approved_enough(policy.approvals, run, approvals))
     return PolicyCheck(
         plan_name=run.name,
@@ -54,20 +53,6 @@ def check_policy(snapshot: Snapshot, run: PlanRun, key: VerifyingKey | None) -> 
         verdicts=tuple(verdicts),
         approved_by=tuple(one.seq for one in approvals),
     )
-
-
-def _need_verified(snapshot: Snapshot, org_id: UUID, told: Iterable[Record], key: VerifyingKey) -> None:
-    try:
-        found = verify_chain(snapshot.entries(org_id), keys_of(told, key)[0], signatures="tip")
-    except TtplanError as error:
-        raise DriftError(
-            f"what the chain says of policy and approvals cannot be believed: {error}; see `ttplan verify`"
-        ) from error
-    if found.entries and found.keys[-1].key != key.hex:
-        raise DriftError(
-            f"what the chain says of policy and approvals cannot be believed: it ends with the key {found.keys[-1].key}, and the "
-            f"one here is {key.hex}; load the key that the chain goes on with"
-        )
 
 
 def signed_policy(records: Iterable[Record]) -> str | None:

@@ -74,11 +74,10 @@ class Address:
         return connection
 
     @property
-    def key(self) -> tuple[tuple[str, str], ...]:
+    def key(self) -> tuple[str, ...]:
         """What two addresses of one database have in common; without the password."""
-        return tuple(
-            sorted((name, str(value)) for name, value in self._fields.items() if name in ("host", "hostaddr", "port", "dbname"))
-        )
+        name = self._fields.get("dbname") or self._fields.get("user") or ""
+        return (str(name), *(str(self._fields.get(part) or "") for part in ("host", "hostaddr", "port")))
 
     def __repr__(self) -> str:
         return f"Address({self.shown!r})"

@@ -53,7 +53,7 @@ class LiveVerbs(Wiring):
         from ttplan.cards.changes import ShownPreview
         from ttplan.operations.preview import preview_revert
 
-        return ShownPreview(preview_revert(self.store, self._id(plan)))
+        return ShownPreview(preview_revert(self.store, self._id(plan), self._keys.verifying_if_any(None)))
 
     def revert(self, plan: Plan | UUID | str, *, actor: Actor | None = None) -> AuditEntry:
         """Put back what an applied plan replaced: status, routes and a signed audit entry, in one transaction.
