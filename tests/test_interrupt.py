@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -129,41 +130,53 @@ def test_an_interrupted_plan_says_so_and_writes_nothing(
     assert workspace.plan(ROUTES, name="x").status == "projected"
 
 
-def big(folder: Path, count: int) -> Path:
+@pytest.fixture(scope="module")
+def big(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Parquet file that takes seconds to replay with a cache."""
-    path = folder / "big.parquet"
+    path = tmp_path_factory.mktemp("big") / "big.parquet"
     duckdb.connect().sql(
         "SELECT uuid() AS id, TIMESTAMPTZ '2026-05-01 00:00:00+00' + to_microseconds(i * 100000) AS ts, 'openai' AS provider, "
         "'gpt-4o' AS model, 1 + i % 5000 AS input_tokens, i % 400 AS output_tokens, CAST(0.01 AS DECIMAL(38, 12)) AS cost_usd, "
         "i % 3000 AS latency_ms, 'chat' AS tag FROM range(CAST($count AS BIGINT)) AS n(i)",
-        params={"count": count},
+        params={"count": 5_000_000},
     ).write_parquet(str(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def big_store(big: Path) -> Path:
+    """A store that holds those requests."""
+    path = big.with_name("big.duckdb")
+    workspace = opened(path)
+    with workspace.store.transaction() as tx:
+        tx.set_org_id(workspace._new_id())
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(
+            "INSERT INTO requests BY NAME SELECT *, (SELECT value::UUID FROM settings) AS org_id, 0 AS cached_tokens, "
+            "cost_usd AS baseline_cost_usd, FALSE AS cached, 200 AS status FROM read_parquet($path)",
+            {"path": str(big)},
+        )
     return path
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.5, 2.5, 4.0])
 @pytest.mark.parametrize("in_place", [True, False])
-def test_ctrl_c_at_any_moment_leaves_the_store_as_it_was(tmp_path: Path, seconds: float, in_place: bool) -> None:
-    path, store, temporary = big(tmp_path, 5_000_000), tmp_path / "a.duckdb", tmp_path / "tmp"
+def test_ctrl_c_at_any_moment_leaves_the_store_as_it_was(
+    tmp_path: Path, big: Path, request: pytest.FixtureRequest, seconds: float, in_place: bool
+) -> None:
+    store, temporary = tmp_path / "a.duckdb", tmp_path / "tmp"
     temporary.mkdir()
-    workspace = opened(store)
     if not in_place:
-        with workspace.store.transaction() as tx:
-            tx.set_org_id(workspace._new_id())
-        with duckdb.connect(str(store)) as connection:
-            connection.execute(
-                "INSERT INTO requests BY NAME SELECT *, (SELECT value::UUID FROM settings) AS org_id, 0 AS cached_tokens, "
-                "cost_usd AS baseline_cost_usd, FALSE AS cached, 200 AS status FROM read_parquet($path)",
-                {"path": str(path)},
-            )
+        shutil.copy(request.getfixturevalue("big_store"), store)
+    workspace = opened(store)
     script = (
         "from ttplan.cli.entry import main; import ttplan.model.plan as m, ttplan.plan_file as f; read = f.read_plan_file; "
         "import sys, ttplan.planning as w; w.read_plan_file = lambda p: (print('begun', file=sys.stderr, flush=True), "
         "(read(p).routes, m.PlanConfig(l1_ttl_seconds=300)))[1]; main()"
     )
     arguments = ["plan", str(ROUTES), "--name", "x", "--store", str(store)]
-    arguments += ["--requests", str(path), "--memory-limit", "500MB"] if in_place else []
+    arguments += ["--requests", str(big), "--memory-limit", "500MB"] if in_place else []
     before = sorted(os.listdir(tmp_path))
     child = subprocess.Popen(
         [sys.executable, "-c", script, *arguments],

@@ -80,7 +80,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 # --- the figures ------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     strategies.requests(max_size=24),
     strategies.pricing,
