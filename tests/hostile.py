@@ -11,11 +11,21 @@ from uuid import UUID
 from tests import plans
 from tests.test_plots import reconciled
 from ttplan import views
+from ttplan.audit.note import Note, NoteSignature
+from ttplan.audit.tree_head import TreeHead
 from ttplan.cards.backtest import ShownBacktest
 from ttplan.cards.changes import ShownPreview
 from ttplan.cards.diagnosis import ShownDiagnosis
 from ttplan.cards.drift import ShownDrift
 from ttplan.cards.entry import ShownEntry
+from ttplan.cards.evidence import (
+    ShownCheckpoint,
+    ShownCopied,
+    ShownCustomerCheckpoint,
+    ShownDisclosure,
+    ShownProof,
+    ShownPublished,
+)
 from ttplan.cards.gateway import ShownExport
 from ttplan.cards.health import ShownBackup, ShownHealth
 from ttplan.cards.imported import ShownImport
@@ -25,7 +35,7 @@ from ttplan.cards.reconciliation import ShownReconciliation, ShownTrackRecord
 from ttplan.cards.suggestions import SuggestedRoutes
 from ttplan.live.compare import route_change
 from ttplan.logs.report import FileRows, Skipped
-from ttplan.model.audit import Anonymous
+from ttplan.model.audit import Anonymous, Record, TipAnchor
 from ttplan.model.backtest import Backtest, Comparison
 from ttplan.model.basis import CostBasis
 from ttplan.model.changes import Preview
@@ -239,4 +249,12 @@ CARDS: dict[str, Callable[[], Any]] = {
     ),
     "backup": lambda: ShownBackup(Backup(path=TEXT, size_bytes=9, rows={"requests": 3}, anchor=None, chain=TEXT, drift=True)),
     "view": view,
+    "proof": lambda: ShownProof(TEXT, 0, 1, HEX, (HEX,), TEXT),
+    "checkpoint": lambda: ShownCheckpoint(TreeHead(TEXT, 3, bytes(32)), Note(TEXT, (NoteSignature(TEXT, bytes(4), b""),))),
+    "customer checkpoint": lambda: ShownCustomerCheckpoint(1, ID, HEX, TipAnchor(2, HEX), TEXT, HEX, HEX),
+    "disclosure": lambda: ShownDisclosure([{"name": TEXT}], HEX, Record(str(ID), 0, HEX, HEX, HEX, b"{}"), 3, (bytes(32),)),
+    "anchor": lambda: ShownPublished(TipAnchor(2, HEX), True),
+    "copy": lambda: ShownCopied(ID, 1, 2, 3, 4, None, TEXT),
 }
+HARMLESS = {"track record", "disclosure", "anchor"}
+"""Those that show nothing from outside."""

@@ -21,7 +21,7 @@ FLOORS: list[set[str]] = [
     {"operations"},
     {"cards", "chain_file"},
     {"views", "plots"},
-    {"evidence", "panel"},
+    {"evidence", "panel", "reading"},
     {"workspace"},
     {"opening"},
     {"cli"},

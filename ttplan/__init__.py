@@ -49,11 +49,11 @@ if TYPE_CHECKING:
     from ttplan.model.totals import Totals as Totals
     from ttplan.model.totals import TotalsComparison as TotalsComparison
     from ttplan.opening import open_workspace
-    from ttplan.operations.reading import Logs as Logs
-    from ttplan.operations.reading import read_logs as read_logs
     from ttplan.quality.chat import ChatJudge as ChatJudge
     from ttplan.quality.chat import ChatProposer as ChatProposer
     from ttplan.quality.judge import QualitySettings as QualitySettings
+    from ttplan.reading import Logs as Logs
+    from ttplan.reading import read_logs as read_logs
     from ttplan.store.duckdb import DuckDBStore as DuckDBStore
     from ttplan.store.memory import MemoryStore as MemoryStore
     from ttplan.workspace import Workspace as Workspace
@@ -115,7 +115,7 @@ _HOMES = {
     "ttplan.model.backtest": ("Backtest",),
     "ttplan.model.quality": ("QualityResult",),
     "ttplan.opening": ("open",),
-    "ttplan.operations.reading": ("Logs", "read_logs"),
+    "ttplan.reading": ("Logs", "read_logs"),
     "ttplan.quality.chat": ("ChatJudge", "ChatProposer"),
     "ttplan.quality.judge": ("QualitySettings",),
     "ttplan.workspace": ("Workspace",),

@@ -9,19 +9,21 @@ from uuid import UUID
 
 from ttplan.apply import Clock, StoreChain
 from ttplan.audit.collect import ChainHashes, collect_hashes
-from ttplan.audit.customer import CustomerCheckpoint, load_seed, sign_checkpoint, write_checkpoint
-from ttplan.audit.disclosure import Disclosure, disclose
+from ttplan.audit.customer import load_seed, sign_checkpoint, write_checkpoint
+from ttplan.audit.disclosure import disclose
 from ttplan.audit.keys import VerifyingKey
-from ttplan.audit.proof import InclusionProof, prove_inclusion
+from ttplan.audit.proof import prove_inclusion
 from ttplan.audit.rotation import keys_of
 from ttplan.audit.signer import Signer
 from ttplan.audit.tlog import Checkpoint
+from ttplan.cards.entry import ShownEntry, show_entry
+from ttplan.cards.evidence import ShownCheckpoint, ShownCustomerCheckpoint, ShownDisclosure, ShownProof, ShownPublished
 from ttplan.files import whole_file
 from ttplan.keyring import Keyring
 from ttplan.live.history import APPLIED
-from ttplan.model.audit import Actor, Anonymous, AuditEntry
+from ttplan.model.audit import Actor, Anonymous
 from ttplan.model.errors import InputError
-from ttplan.operations.anchoring import Published, checked_tip, publish_anchor
+from ttplan.operations.anchoring import checked_tip, publish_anchor
 from ttplan.operations.plans import find_plan
 from ttplan.operations.rotation import rotate_key
 from ttplan.operations.witnessing import sign_log
@@ -52,21 +54,23 @@ class Evidence:
             first = given or keys_of(snapshot.entries(org_id), self._keys.signing().public_key)[0]
             return collect_hashes(snapshot.entries(org_id), first)
 
-    def anchor(self, *, file: PathLike | None = None, command: Sequence[str] | None = None, heartbeat: bool = False) -> Published:
+    def anchor(
+        self, *, file: PathLike | None = None, command: Sequence[str] | None = None, heartbeat: bool = False
+    ) -> ShownPublished:
         """Where the chain ends now, appended to a file of anchors and handed to a command, each where it is given.
 
         With `heartbeat` the file gets a line even where nothing changed. Raises TruncatedChain where the chain has not the file's
         last anchor any more, and InputError where it has no entries, or the file or the command does not take it.
         """
         key = self._keys.signing().public_key
-        return publish_anchor(self._store, key, self._clock(), file=file, command=command, heartbeat=heartbeat)
+        return ShownPublished(*publish_anchor(self._store, key, self._clock(), file=file, command=command, heartbeat=heartbeat))
 
-    def prove(self, seq: int) -> InclusionProof:
+    def prove(self, seq: int) -> ShownProof:
         """That entry `seq` is in the chain as it is now, in the ecosystem's form. Raises ProofError where there is none."""
         found = self.hashes()
-        return prove_inclusion(str(found.org_id), found.hashes, seq)
+        return ShownProof(*prove_inclusion(str(found.org_id), found.hashes, seq))
 
-    def customer_checkpoint(self, seed_file: PathLike, output: PathLike) -> CustomerCheckpoint:
+    def customer_checkpoint(self, seed_file: PathLike, output: PathLike) -> ShownCustomerCheckpoint:
         """Where the chain ends now, signed with the customer's key, written to a file that must not be there yet.
 
         `seed_file` has the 64 hex digits of the customer's seed and the mode 0600. Raises KeyFileError and InputError.
@@ -79,16 +83,16 @@ class Evidence:
         made = sign_checkpoint(customer, org_id=org_id, verifying_key=first, anchor=tip, at=self._clock())
         with whole_file(output) as file:
             file.write(write_checkpoint(made))
-        return made
+        return ShownCustomerCheckpoint(*made)
 
-    def sign_tree(self, origin: str, log_key: Signer, state: PathLike) -> Checkpoint:
+    def sign_tree(self, origin: str, log_key: Signer, state: PathLike) -> ShownCheckpoint:
         """The chain as the log `origin`, a pseudonym: a checkpoint signed with the log's own key, which `state` remembers.
 
         Raises ProofError where the chain does not go on from the checkpoint that was signed last.
         """
-        return sign_log(self.hashes(), origin, log_key, state)
+        return ShownCheckpoint(*sign_log(self.hashes(), origin, log_key, state))
 
-    def disclose(self, plan_id: UUID | str, checkpoint: Checkpoint) -> Disclosure:
+    def disclose(self, plan_id: UUID | str, checkpoint: Checkpoint) -> ShownDisclosure:
         """What shows one plan's routes to who has the checkpoint, and nothing else of the chain.
 
         Raises PlanNotFound, InputError where the plan was never applied, and ProofError where the checkpoint is not of this
@@ -97,9 +101,9 @@ class Evidence:
         run = find_plan(self._store, plan_id)
         entry = self._entry_of(run.org_id, run.plan_id)
         routes = [route.model_dump(mode="json") for route in run.result.proposed_routes]
-        return disclose(routes, run.nonce, entry, self.hashes().hashes, checkpoint)
+        return ShownDisclosure(*disclose(routes, run.nonce, entry, self.hashes().hashes, checkpoint))
 
-    def rotate_key(self, new_key: Signer | None = None, *, actor: Actor | None = None) -> AuditEntry | None:
+    def rotate_key(self, new_key: Signer | None = None, *, actor: Actor | None = None) -> ShownEntry | None:
         """Hand the chain over to `new_key`, and return the entry that does, signed by both.
 
         Without `new_key` one is made beside the workspace's key file and takes its place; the old one is kept beside it. None
@@ -112,7 +116,7 @@ class Evidence:
         if new_key is None:
             self._keys.take_next()
         self._keys.use(new)  # also where another process has put it into the file
-        return entry
+        return show_entry(entry)
 
     def _entry_of(self, org_id: UUID, plan_id: UUID) -> Record:
         """The entry that says that a plan was applied."""

@@ -7,10 +7,8 @@ from typing import Any
 
 import orjson
 
-from ttplan.cards.words import escape, left, wrap
+from ttplan.cards.fields import fields_html, fields_text
 from ttplan.model.audit import AuditEntry
-
-_LEFT = 'style="text-align:left"'
 
 
 class ShownEntry(AuditEntry):
@@ -22,24 +20,12 @@ class ShownEntry(AuditEntry):
     __hash__ = AuditEntry.__hash__
 
     def __repr__(self) -> str:
-        lines = wrap(_title(self))
-        for name, said in _lines(self):
-            lines += wrap(said, initial_indent=f"  {left(name, 23)} ", subsequent_indent=" " * 4)
-        return "\n".join(lines)
+        return fields_text(_title(self), _lines(self))
 
     __str__ = __repr__
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f'<tr><th scope="row" {_LEFT}>{escape(name)}</th>'
-            f'<td style="text-align:left;overflow-wrap:anywhere">{escape(said)}</td></tr>'
-            for name, said in _lines(self)
-        )
-        return (
-            '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="entry" style="overflow-wrap:anywhere">'
-            f"<p style='margin:0'><strong>{escape(_title(self))}</strong></p>"
-            f'<table style="margin:0.5em 0"><tbody>{rows}</tbody></table></div>'
-        )
+        return fields_html("entry", _title(self), _lines(self))
 
 
 def show_entry(entry: AuditEntry) -> ShownEntry:

@@ -125,3 +125,5 @@ class TipAnchor(BaseModel):
 
     def __str__(self) -> str:
         return f"{self.seq}:{self.hash}"
+
+    __repr__ = __str__  # what one copies

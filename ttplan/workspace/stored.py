@@ -16,8 +16,8 @@ from ttplan.workspace.asked import Moment, limit_of, moment_of, which_plans
 from ttplan.workspace.wiring import PathLike, Wiring
 
 if TYPE_CHECKING:
+    from ttplan.cards.evidence import ShownCopied
     from ttplan.cards.health import ShownBackup, ShownHealth
-    from ttplan.operations.copying import Copied
     from ttplan.views.frame import View
 
 
@@ -221,15 +221,16 @@ class StoredVerbs(Wiring):
 
         return ShownBackup(back_up(self.store, Path(path), self._keys.verifying_if_any(None), overwrite=overwrite))
 
-    def copy_to(self, target: Store, *, public_key: str | VerifyingKey | None = None) -> Copied:
+    def copy_to(self, target: Store, *, public_key: str | VerifyingKey | None = None) -> ShownCopied:
         """Copy plans, routes, chain and requests into an empty store of whatever kind, whole or not at all, and verify the copy.
 
         The signing key is not copied. Raises InputError where this store is empty or that one is not, and StoreError.
         """
+        from ttplan.cards.evidence import ShownCopied
         from ttplan.operations.copying import copy_into
 
         key = self._keys.verifying_if_any(public_key)
-        return copy_into(self.store, target, key, own_key=public_key is None)
+        return ShownCopied(*copy_into(self.store, target, key, own_key=public_key is None))
 
     def health(self, *, public_key: str | VerifyingKey | None = None, price_age: timedelta = timedelta(days=30)) -> ShownHealth:
         """Check schema, key, chain, plans, live routes, orphans, and that live plans' prices are no older than `price_age`."""

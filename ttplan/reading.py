@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ttplan.apply import now
+from ttplan.cards.imported import ShownImport, show_import
 from ttplan.doctor.told import in_lines
 from ttplan.logs.files import PathLike
 from ttplan.logs.names import normalise
 from ttplan.logs.opening import MappingLike
 from ttplan.logs.reader import SCHEMA, LogFile, OnBadRows
-from ttplan.logs.report import ReadReport
 from ttplan.model.errors import InputError
 from ttplan.operations.checking import check_table
 from ttplan.operations.importing import as_skipped
@@ -34,7 +34,7 @@ class Logs:
     """Requests of a log: an Arrow table of `ttplan.logs.rows.SCHEMA` (money in USD as decimals, times in UTC), and the report."""
 
     table: pa.Table
-    report: ReadReport
+    report: ShownImport
 
     def to_pandas(self) -> pd.DataFrame:
         """The table as a DataFrame."""
@@ -45,7 +45,10 @@ class Logs:
         return int(self.table.num_rows)
 
     def __repr__(self) -> str:
-        return str(self.report)
+        return repr(self.report)
+
+    def _repr_html_(self) -> str:
+        return self.report._repr_html_()
 
 
 def read_logs(
@@ -89,7 +92,8 @@ def read_logs(
         report = log.report()
         skipped = (*report.skipped, *(as_skipped(one, log.place) for one in found))
         found_wrong = in_lines(check_table(kept, log=log.name, prices=prices, at=now())) if check else ()
-    return Logs(kept, report.model_copy(update={"used": kept.num_rows, "skipped": skipped, "findings": found_wrong}))
+    told = report.model_copy(update={"used": kept.num_rows, "skipped": skipped, "findings": found_wrong})
+    return Logs(kept, show_import(told))
 
 
 def _without_repeats(rows: pa.Table) -> tuple[pa.Table, list[Conflicts]]:
