@@ -203,7 +203,7 @@ def test_a_store_that_is_well(ws: Workspace, tmp_path: Path) -> None:
     ]
     assert found.checks[1].said == "there, and the one that the chain goes on with"
     assert "2 days old" in found.checks[6].said
-    assert ws.health(public_key=KEY.public_key.hex).found.checks[2].said == "1 entries; verified"
+    assert ws.health(public_key=KEY.public_key.hex).found.checks[2].said == "1 entry; verified"
     assert opened(tmp_path / "new.duckdb").health().ok
 
 

@@ -8,11 +8,12 @@ from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.rotation import keys_of
 from ttplan.audit.verify import verify_chain
 from ttplan.model.audit import Record
-from ttplan.model.errors import DriftError, TtplanError
+from ttplan.model.errors import AuditError, DriftError, TtplanError
 
 
 def need_verified(entries: Callable[[], Iterable[Record]], key: VerifyingKey, what: str) -> None:
-    """Raise DriftError where `what` a chain says cannot be believed: it does not verify with `key`, the one that it goes on with.
+    """Raise DriftError where `what` a chain says cannot be believed: it does not verify with `key`, the one that it goes on with;
+    AuditError where it goes on with another.
 
     Every hash is recomputed, and the last signature of each of its keys is checked: that vouches for what all entries say.
     """
@@ -21,7 +22,7 @@ def need_verified(entries: Callable[[], Iterable[Record]], key: VerifyingKey, wh
     except TtplanError as error:
         raise DriftError(f"{what} cannot be believed: {error}; see `ttplan verify`") from error
     if found.entries and found.keys[-1].key != key.hex:
-        raise DriftError(
-            f"{what} cannot be believed: the chain ends with the key {found.keys[-1].key}, and the one here is {key.hex}; load "
-            "the key that the chain goes on with"
+        raise AuditError(
+            f"the chain's last entry was not signed with this key ({key.hex}), but with {found.keys[-1].key}; "
+            "load the key that the chain goes on with"
         )
