@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.logs.litellm_rows import FIXTURES
@@ -29,9 +31,10 @@ def test_every_format_has_a_line_and_every_page_is_linked() -> None:
         assert "ttplan import" in page.read_text() or page.name == "totals.md"
 
 
-def test_the_report_is_what_an_import_says(tmp_path: Path) -> None:
-    report = opened(tmp_path / "s.duckdb").import_logs(FIXTURES / "litellm_spend_logs.csv")
-    said = str(report).replace(str(FIXTURES / "litellm_spend_logs.csv"), "spend_logs.csv").splitlines()
+def test_the_report_is_what_an_import_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(FIXTURES / "litellm_spend_logs.csv", "spend_logs.csv")
+    said = str(opened(tmp_path / "s.duckdb").import_logs("spend_logs.csv")).splitlines()
     shown = re.findall(r"```console\n\$ ttplan import spend_logs.*?\n(.*?)```", (DOCS / "logs.md").read_text(), re.DOTALL)[0]
     assert said[: len(shown.splitlines())] == shown.splitlines()
 
