@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 
 import pytest
 
@@ -12,6 +13,10 @@ LONG = ("tests/faults/test_harness.py",)
 # To compile a replay makes a hundred thousand objects, which refer to one another and last: looked at as often as Python does
 # unless told otherwise, they take a fifth of the time of all tests.
 gc.set_threshold(100_000, 20, 20)
+
+# A shell that starts tests in the background has them ignore Ctrl-C, and their children, too; some tests press it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
