@@ -1,4 +1,4 @@
-"""Derive data/requests-after.parquet: what the gateway would have logged next, with the routes of data/routes.yaml live.
+"""Derive data/logged-after.parquet: what the gateway would have logged next, with the routes of data/routes.yaml live.
 
     python scripts/make_after.py [OUTPUT]
 
@@ -78,7 +78,7 @@ def after(rows: list[dict[str, Any]], routes: list[ProposedRoute]) -> pa.Table:
 
 
 def main() -> None:
-    output = Path(sys.argv[1]) if len(sys.argv) > 1 else DATA / "requests-after.parquet"
+    output = Path(sys.argv[1]) if len(sys.argv) > 1 else DATA / "logged-after.parquet"
     rows = pq.read_table(DATA / "requests.parquet").to_pylist()
     write(after(rows, list(read_plan_file(DATA / "routes.yaml").routes)), output)
 

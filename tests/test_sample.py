@@ -26,7 +26,7 @@ from ttplan.prices import catalogue_price
 ROOT = Path(__file__).parent.parent
 TRACE = ROOT / "data" / "azure-llm-2023"
 KEPT = ROOT / "data" / "requests.parquet"
-AFTER = ROOT / "data" / "requests-after.parquet"
+AFTER = ROOT / "data" / "logged-after.parquet"
 GATEWAY = ROOT / "data" / "litellm-spend-logs.csv.gz"
 
 
