@@ -39,7 +39,7 @@ def chain(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.margins(x=0.08)
     span = frame["time"].max() - frame["time"].min()
     locate, say = cast(Any, AutoDateLocator), cast(Any, DateFormatter)  # matplotlib has no types for these
-    ax.xaxis.set_major_locator(locate(tz=UTC, minticks=2, maxticks=4))
+    ax.xaxis.set_major_locator(locate(tz=UTC, minticks=2, maxticks=5))
     ax.xaxis.set_major_formatter(say("%m-%d\n%Y" if span > _DAYS else "%H:%M:%S\n%m-%d", tz=UTC))
     ax.tick_params(axis="x", labelsize="small")
     return ax
