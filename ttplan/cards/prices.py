@@ -27,9 +27,7 @@ def price_text(answer: PriceAnswer) -> str:
     """The price as text."""
     lines = [
         *wrap(answer.key, WIDTH),
-        *wrap(
-            f"{answer.source}; {answer.catalogue}; {_in_force(answer)}", WIDTH - 2, initial_indent="  ", subsequent_indent="  "
-        ),
+        *wrap(_from(answer), WIDTH - 2, initial_indent="  ", subsequent_indent="  "),
         "  USD per million tokens",
     ]
     lines += [f"    {name:<24}{rates}" for name, rates in _rows(answer)]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import duckdb
-import orjson
 
 from ttplan.model.audit import Record, TipAnchor
 from ttplan.model.errors import PlanNotFound, StoreError
@@ -20,6 +19,7 @@ from ttplan.model.renames import replaced_by
 from ttplan.model.route import ProposedRoute
 from ttplan.store import duckdb_figures
 from ttplan.store.duckdb_arrivals import Arrivals
+from ttplan.store.entry_rows import entry_row, record_of
 from ttplan.store.exact_json import write_exact
 from ttplan.store.figures import without_figures
 from ttplan.store.plan_rows import LIVE_COLUMNS, PLAN_COLUMNS, first_line, live_of, live_row, only_routes, plan_of, plan_row
@@ -92,17 +92,15 @@ class DuckDBSnapshot:
                 start,
                 _CHUNK,
             )
-            for seq, prev_hash, digest, signature, body in rows:
-                yield Record(str(org_id), seq, prev_hash, digest, signature, body.encode())
+            for row in rows:
+                yield record_of(org_id, row)
             if len(rows) < _CHUNK:
                 return
             start = rows[-1][0] + 1
 
     def find_entries(self, org_id: UUID, which: WhichEntries) -> list[Record]:
         rows = duckdb_figures.find_entries(self._connection, org_id, which)
-        return [
-            Record(str(org_id), seq, before, digest, signature, body.encode()) for seq, before, digest, signature, body in rows
-        ]
+        return [record_of(org_id, row) for row in rows]
 
     def reconciliations(self, org_id: UUID) -> list[Reconciliation]:
         rows = self._rows("SELECT found FROM reconciliations WHERE org_id = ? ORDER BY reconciled_at, rowid", org_id)
@@ -217,19 +215,5 @@ class DuckDBTransaction(DuckDBSnapshot):
             self._rows("INSERT INTO settings VALUES ('policy', ?)", policy.model_dump_json())
 
     def append_entry(self, record: Record) -> None:
-        tip = self.tip(UUID(record.org_id))
-        expected = 0 if tip is None else tip.seq + 1
-        if record.seq != expected:
-            raise StoreError(f"an entry with seq {record.seq} cannot follow; expected {expected}")
-        body = orjson.loads(record.body)
-        self._rows(
-            "INSERT INTO audit_entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            UUID(record.org_id),
-            record.seq,
-            body["event"],
-            body["timestamp"],
-            record.body.decode(),
-            record.prev_hash,
-            record.hash,
-            record.signature,
-        )
+        row = entry_row(record, self.tip(UUID(record.org_id)))
+        self._rows("INSERT INTO audit_entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)", *row)

@@ -12,8 +12,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-import orjson
-
 from ttplan.model.audit import Record, TipAnchor
 from ttplan.model.errors import InputError, PlanNotFound, StoreError
 from ttplan.model.plan_run import LiveRoute, PlanRun, Status, UnreadableRoute
@@ -23,6 +21,7 @@ from ttplan.model.reconciliation import Reconciliation
 from ttplan.model.renames import replaced_by
 from ttplan.model.route import ProposedRoute
 from ttplan.store import postgres_figures
+from ttplan.store.entry_rows import entry_row, record_of
 from ttplan.store.exact_json import write_exact
 from ttplan.store.figures import without_figures
 from ttplan.store.plan_rows import LIVE_COLUMNS, PLAN_COLUMNS, first_line, live_of, live_row, only_routes, plan_of, plan_row
@@ -141,8 +140,8 @@ class PostgresSnapshot:
                 start,
                 _CHUNK,
             )
-            for seq, prev_hash, digest, signature, body in rows:
-                yield Record(str(org_id), seq, prev_hash, digest, signature, body.encode())
+            for row in rows:
+                yield record_of(org_id, row)
             if len(rows) < _CHUNK:
                 return
             start = rows[-1][0] + 1
@@ -150,9 +149,7 @@ class PostgresSnapshot:
     def find_entries(self, org_id: UUID, which: WhichEntries) -> list[Record]:
         self._look_at(org_id)
         rows = postgres_figures.find_entries(self._rows, org_id, which)
-        return [
-            Record(str(org_id), seq, before, digest, signature, body.encode()) for seq, before, digest, signature, body in rows
-        ]
+        return [record_of(org_id, row) for row in rows]
 
     def reconciliations(self, org_id: UUID) -> list[Reconciliation]:
         self._look_at(org_id)
@@ -327,19 +324,5 @@ class PostgresTransaction(PostgresSnapshot):
             self._write("INSERT INTO ttplan.settings VALUES (%s, 'policy', %s)", org_id, policy.model_dump_json())
 
     def append_entry(self, record: Record) -> None:
-        tip = self.tip(UUID(record.org_id))
-        expected = 0 if tip is None else tip.seq + 1
-        if record.seq != expected:
-            raise StoreError(f"an entry with seq {record.seq} cannot follow; expected {expected}")
-        body = orjson.loads(record.body)
-        self._write(
-            "INSERT INTO ttplan.audit_entries VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
-            UUID(record.org_id),
-            record.seq,
-            body["event"],
-            body["timestamp"],
-            record.body.decode(),
-            record.prev_hash,
-            record.hash,
-            record.signature,
-        )
+        row = entry_row(record, self.tip(UUID(record.org_id)))
+        self._write("INSERT INTO ttplan.audit_entries VALUES (%s, %s, %s, %s, %s, %s, %s, %s)", *row)
