@@ -271,6 +271,14 @@ def test_the_first_bad_entry_is_named_over_many_batches(monkeypatch: pytest.Monk
     assert verify_chain(entries, PUBLIC).entries == 40
 
 
+@pytest.mark.parametrize("strength", STRENGTHS)
+def test_progress_is_told_every_so_often_and_at_the_end(monkeypatch: pytest.MonkeyPatch, strength: Strength) -> None:
+    monkeypatch.setattr("ttplan.audit.verify._BATCH", 2)
+    told: list[int] = []
+    verify_chain(chain(5), PUBLIC, signatures=strength, progress=told.append)
+    assert list(dict.fromkeys(told)) == [2, 4, 5]
+
+
 def test_an_anchor_proves_that_the_chain_still_ends_there() -> None:
     entries = chain(6)
     anchor = TipAnchor(5, entries[5].hash)
