@@ -111,7 +111,8 @@ def mutants(source: str, file: str) -> Iterator[Mutant]:
 def _around(node: ast.AST, parents: list[ast.AST]) -> ast.AST:
     """The largest expression about a node that is shown as a whole, since `2 -> 3` says little."""
     for one in reversed(parents):
-        if isinstance(node, ast.stmt) or not isinstance(one, ast.expr | ast.Return | ast.Assign) or len(ast.unparse(one)) > 75:
+        kinds = ast.expr | ast.keyword | ast.comprehension | ast.Return | ast.Assign
+        if isinstance(node, ast.stmt) or not isinstance(one, kinds) or len(ast.unparse(one)) > 75:
             break
         node = one
     return node
@@ -204,8 +205,15 @@ def install(module: Any, code: CodeType) -> bool:
     changed = False
     for owner, name, found in _functions(module):
         new = _code_of(code, f"{owner}.{name}" if owner else name)
-        if new is not None and new != found.__code__ and len(new.co_freevars) == len(found.__code__.co_freevars):
-            found.__code__, changed = new, True
+        if new is None or new == found.__code__:
+            continue
+        changed = True
+        if len(new.co_freevars) == len(found.__code__.co_freevars):
+            found.__code__ = new
+        else:  # what it had of the class is not needed any more
+            cells = dict(zip(found.__code__.co_freevars, found.__closure__ or (), strict=True))
+            closure = tuple(cells[one] for one in new.co_freevars)
+            setattr(vars(module)[owner], name, FunctionType(new, found.__globals__, name, found.__defaults__, closure))
     for value in vars(module).values():
         if hasattr(value, "cache_clear"):
             value.cache_clear()

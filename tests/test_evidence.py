@@ -21,7 +21,7 @@ from ttplan.audit.anchors import FILE_NAME as ANCHOR_FILE
 from ttplan.audit.anchors import read_anchors
 from ttplan.audit.customer import CheckpointError, check_signature, read_checkpoint
 from ttplan.audit.disclosure import check_disclosure, read_disclosure, write_disclosure
-from ttplan.audit.keys import PASSPHRASE_NAME, SigningKey, ensure_key, key_from_hex, load_key, save_key
+from ttplan.audit.keys import PASSPHRASE_NAME, SigningKey, key_from_hex, load_key, save_key
 from ttplan.audit.note import make_vkey
 from ttplan.audit.proof import check_inclusion
 from ttplan.audit.signer import COMMAND_KEY_NAME, COMMAND_NAME, CommandSigner
@@ -268,20 +268,6 @@ def test_a_rotation_that_another_process_finishes_in_the_same_moment_is_finished
         entry = workspace.evidence.rotate_key()
     assert entry is not None
     workspace.apply(workspace.plan(ROUTES, name="after that"), allow_stale=True)
-
-
-def test_a_key_that_another_process_makes_in_the_same_moment_is_the_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "key.pem"
-
-    def beaten(key: SigningKey, path: Path, *, passphrase: bytes | None = None) -> None:
-        save_key(OTHER_KEY, path, passphrase=passphrase)
-        save_key(key, path, passphrase=passphrase)
-
-    monkeypatch.setattr("ttplan.audit.keys.save_key", beaten)
-    ensure_key(file)
-    assert load_key(file).public_key == OTHER_KEY.public_key
-    with pytest.raises(KeyFileError, match="cannot be written"):
-        ensure_key(tmp_path / "none" / "key.pem")
 
 
 def test_a_key_from_elsewhere_rotates_to_one_from_elsewhere(tmp_path: Path, log: Path) -> None:
