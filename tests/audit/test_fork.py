@@ -30,6 +30,9 @@ def evidence(**changes: Any) -> bytes:
 def test_the_evidence_of_a_fork_is_a_file_that_proves_it() -> None:
     found = find_equivocation(ENTRIES, [*ENTRIES[:3], FORK], KEY.public_key)
     assert found is not None
+    of_records = find_equivocation(map(to_record, ENTRIES), map(to_record, [*ENTRIES[:3], FORK]), KEY.public_key)
+    assert of_records is not None
+    assert of_records.evidence == found.evidence
     again = check_evidence(found.evidence, "fork.json", KEY.public_key)
     assert (again.seq, again.hashes) == (3, (ENTRIES[3].hash, FORK.hash))
 
