@@ -303,7 +303,7 @@ def test_a_rest_that_cannot_be_read_is_counted_as_far_as_it_can_be(tmp_path: Pat
     assert any("how many more there are" in text and "line 9" in text for text in report.not_checked)
 
 
-FLOATS = (41.37139900000001, 0.30000000000000004, 0.1 + 0.7, -1.1, 1.0000000000000002e16, 5e-324)
+FLOATS = (2.5, 41.37139900000001, 0.30000000000000004, 0.1 + 0.7, -1.1, 1.0000000000000002e16, 5e-324)
 SPELLED = [orjson.dumps(one) for one in FLOATS]
 
 
@@ -316,6 +316,7 @@ SPELLED = [orjson.dumps(one) for one in FLOATS]
         ({"a": "0.8", "n": -1.1}, b"-1.2", "payload.n"),
         ({"n": 1.0000000000000002e16}, b"1e+16", "payload.n"),
         ({"n": 5e-324}, b"0.0", "payload.n"),
+        ({"n": 2.5}, b"2.6", "payload.n"),
     ],
 )
 def test_a_digit_that_an_exporter_lost_is_found(signed: dict[str, object], written: bytes, field: str | None) -> None:
@@ -350,9 +351,17 @@ def test_it_is_searched_for_exactly_so_far(monkeypatch: pytest.MonkeyPatch, trie
         assert (find_lost_digit(lost) is not None) is there
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"7", b"{}", b'{"payload":0.3}', b'{"payload":{}}'])
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"7", b"{}", b'{"payload":0.3}', b'{"payload":{}}', b'{"payload":{"a":1.5,"a":2.5}}']
+)
 def test_in_what_is_no_entry_no_digit_is_lost(body: bytes) -> None:
     assert find_lost_digit(to_record(entry(None))._replace(body=body)) is None
+
+
+def test_no_number_is_the_neighbour_of_none() -> None:
+    none = to_record(entry(None, payload={"n": None}))
+    for largest in (b"1.7976931348623157e+308", b"-1.7976931348623157e+308"):
+        assert find_lost_digit(none._replace(body=none.body.replace(b'"n":null', b'"n":' + largest))) is None
 
 
 def test_the_report_as_a_page_says_the_same_and_fetches_nothing() -> None:

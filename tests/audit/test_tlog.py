@@ -142,6 +142,8 @@ def test_what_is_no_proof_is_refused() -> None:
     ):
         with pytest.raises(InputError, match=message):
             parse_proof(good.replace(old, new, 1), "p")
+    with pytest.raises(InputError, match="p has no checkpoint after an empty line; expected a tlog-proof"):
+        parse_proof(good.split(b"\n\n")[0] + b"\n", "p")
 
 
 def test_every_single_bit_flip_of_a_proof_is_caught() -> None:
