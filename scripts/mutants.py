@@ -284,7 +284,7 @@ class _Loop:
         began = time.monotonic()
         if session.testsfailed or _fails(session) or _corpus_notices(module):
             return True
-        seconds = 20 + int(10 * (time.monotonic() - began))
+        seconds = 10 + int(5 * (time.monotonic() - began))
         began, count, self.found = time.monotonic(), 0, 0
         for mutant in mutants(Path(module.__file__ or "").read_text(), module.__file__ or ""):
             count += 1
