@@ -11,7 +11,7 @@ import pytest
 
 from tests.audit.chains import KEY, ORG, chain, entry, exported
 from ttplan.audit.chain import to_record
-from ttplan.audit.jsonl import counted, read_chain, write_chain
+from ttplan.audit.jsonl import counted, read_chain, read_entry, write_chain
 from ttplan.audit.keys import key_from_hex
 from ttplan.audit.verify import verify_chain
 from ttplan.model.audit import Record
@@ -189,6 +189,12 @@ def test_a_preamble_is_strict_and_has_to_agree(old: bytes, new: bytes, message: 
         read(data.replace(old, new, 1))
 
 
+def test_entries_that_are_missing_at_the_beginning_are_missing_in_the_count() -> None:
+    lines = exported(chain(5)).split(b"\n")
+    with pytest.raises(InputError, match="speaks of 5 entries, but it has 2; was it cut off"):
+        read(b"\n".join([lines[0], *lines[4:]]))
+
+
 def test_a_file_cut_in_the_middle_of_a_line_says_so(tmp_path: Path) -> None:
     path = tmp_path / "chain.jsonl"
     path.write_bytes(exported(chain(3))[:-100])
@@ -222,6 +228,40 @@ def test_missing_and_empty_files_are_bad_input(tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").write_bytes(b"\n\n")
     with pytest.raises(InputError, match="is empty"):
         read_chain(tmp_path / "empty.jsonl")
+
+
+class Torn(io.BytesIO):
+    """A file on a disk that fails after its first line."""
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        if self.tell():
+            raise OSError(5, "Input/output error")
+        return super().readline(size)
+
+
+def test_a_disk_that_fails_is_bad_input() -> None:
+    _, records = read_chain(Torn(LINE + b"\n" + LINE))
+    with pytest.raises(InputError, match="the chain cannot be read: Input/output error; expected a chain as JSON lines"):
+        list(records)
+
+
+def test_a_file_is_closed_with_its_last_record_or_its_first_error() -> None:
+    file = io.BytesIO(exported(chain(2)))
+    _, records = read_chain(file)
+    next(records)
+    assert not file.closed
+    assert len(list(records)) == 1
+    assert file.closed
+    file = io.BytesIO(b'{"meta":1}\n')
+    with pytest.raises(InputError, match="the preamble lacks"):
+        read_chain(file)
+    assert file.closed
+
+
+def test_an_entry_by_itself_is_line_1() -> None:
+    assert read_entry(LINE, "it") == to_record(chain(1)[0])
+    with pytest.raises(InputError, match=r"^it, line 1: an entry lacks id"):
+        read_entry(b"{}", "it")
 
 
 def test_a_line_has_a_longest_length() -> None:
