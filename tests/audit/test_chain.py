@@ -16,7 +16,6 @@ from ttplan.audit.chain import GENESIS, hashed_timestamp, respell_timestamp, to_
 from ttplan.audit.check import check_chain
 from ttplan.audit.entry import check_content, is_labelled, well_signed
 from ttplan.audit.fork import find_equivocation
-from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.verify import Strength, verify_chain, verify_chain_with_anchor
 from ttplan.model.audit import AuditEntry, Record, TipAnchor
 from ttplan.model.errors import (
@@ -444,8 +443,3 @@ def test_a_chain_that_misses_its_anchor_has_no_bad_entry_in_its_report() -> None
     assert "first bad entry" not in text
     assert "can be trusted" not in text
     assert all(len(line) <= 80 for line in text.splitlines())
-
-
-def test_a_verifying_key_equals_its_like() -> None:
-    assert VerifyingKey.from_hex(PUBLIC.hex) == PUBLIC
-    assert len({VerifyingKey.from_hex(PUBLIC.hex), PUBLIC}) == 1

@@ -193,6 +193,8 @@ def test_entries_that_are_missing_at_the_beginning_are_missing_in_the_count() ->
     lines = exported(chain(5)).split(b"\n")
     with pytest.raises(InputError, match="speaks of 5 entries, but it has 2; was it cut off"):
         read(b"\n".join([lines[0], *lines[4:]]))
+    with pytest.raises(InputError, match="speaks of 5 entries, but it has 0"):
+        read(lines[0] + b"\n")
 
 
 def test_a_file_cut_in_the_middle_of_a_line_says_so(tmp_path: Path) -> None:

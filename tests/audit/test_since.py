@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from uuid import UUID
 
 import orjson
 import pytest
@@ -24,7 +25,18 @@ from ttplan.audit.verify import Reached, Strength, verify_chain, verify_chain_wi
 from ttplan.audit.walk import KeySpan
 from ttplan.chain_file import verify_file
 from ttplan.model.audit import AuditEntry, TipAnchor
-from ttplan.model.errors import BadSignature, BrokenChain, HashMismatch, InputError, SeqGap, TruncatedChain
+from ttplan.model.errors import (
+    BadRotation,
+    BadSignature,
+    BrokenChain,
+    Equivocation,
+    ForeignOrg,
+    HashMismatch,
+    HexError,
+    InputError,
+    SeqGap,
+    TruncatedChain,
+)
 
 PUBLIC = KEY.public_key
 STRENGTHS: tuple[Strength, ...] = ("all", "tip")
@@ -69,6 +81,23 @@ def test_a_chain_that_has_not_the_trusted_entry_is_refused(strength: Strength) -
         assert caught.value.index == index
         if isinstance(caught.value, TruncatedChain):
             assert caught.value.expected_len == 5
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+def test_the_trusted_entry_itself_is_held_to_its_hash_and_its_place(strength: Strength) -> None:
+    entries = chain(6)
+    records, since = [to_record(one) for one in entries], at(entries, 4)
+    for changed, error, said in (
+        (records[4]._replace(prev_hash="x" * 64), HexError, "prev_hash is 'x+'; expected 64 lower-case hex digits"),
+        (records[4]._replace(org_id=str(UUID(int=2))), ForeignOrg, "the chain belongs to"),
+    ):
+        with pytest.raises(error, match=said) as caught:
+            verify_chain([changed, records[5]], PUBLIC, since=since, signatures=strength)
+        assert caught.value.index == 4
+    fork = entry(at(entries, 3), payload={"other": True})
+    with pytest.raises(Equivocation) as twice:
+        verify_chain([entries[4], fork], PUBLIC, since=since, signatures=strength)
+    assert (twice.value.index, twice.value.hashes) == (5, (entries[4].hash, fork.hash))
 
 
 def test_anchors_after_it_are_looked_for_and_those_before_it_cannot_be() -> None:
@@ -231,6 +260,16 @@ def test_how_far_it_has_come_is_not_kept_past_an_anchor_that_does_not_fit(monkey
         with pytest.raises(TruncatedChain):
             verify_chain(entries, PUBLIC, signatures=strength, passes_through=[TipAnchor(5, "ab" * 32)], reached=told.append)
         assert told == [Reached(at(entries, 1), PUBLIC.hex), Reached(at(entries, 3), PUBLIC.hex)]
+
+
+def test_nor_is_a_rotation_that_is_none_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ttplan.audit.verify._BATCH", 2)
+    entries = rotated([(KEY, 3), (OTHER_KEY, 1)], note="x")
+    for strength, seqs in (("all", [1, 2]), ("tip", [1])):
+        told: list[Reached] = []
+        with pytest.raises(BadRotation):
+            verify_chain(entries, PUBLIC, signatures=strength, reached=told.append)
+        assert told == [Reached(at(entries, seq), PUBLIC.hex) for seq in seqs]
 
 
 def test_nor_past_where_the_chain_has_to_end(tmp_path: Path) -> None:
