@@ -255,9 +255,10 @@ def test_a_file_is_closed_with_its_last_record_or_its_first_error() -> None:
     assert len(list(records)) == 1
     assert file.closed
     file = io.BytesIO(b'{"meta":1}\n')
-    with pytest.raises(InputError, match="the preamble lacks"):
+    with pytest.raises(InputError, match="the preamble lacks") as caught:
         read_chain(file)
-    assert file.closed
+    assert caught.value.exit_code == 2
+    assert file.closed, "though who keeps the error keeps all that was at work"
 
 
 def test_an_entry_by_itself_is_line_1() -> None:
