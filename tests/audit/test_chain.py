@@ -181,7 +181,8 @@ def test_an_entry_by_itself_has_lower_case_hex(name: str, digits: int) -> None:
     check_content(made, 7)
     assert well_signed(made, PUBLIC)
     for text in ("", "A" * digits, "x" * digits, getattr(made, name) + "0"):
-        wrong = made._replace(**{name: text})
+        changes: dict[str, Any] = {name: text}
+        wrong = made._replace(**changes)
         with pytest.raises(HexError, match=f"{name} is '{text}'; expected {digits} lower-case hex digits") as caught:
             check_content(wrong, 7)
         assert caught.value.index == 7

@@ -265,8 +265,8 @@ def test_how_far_it_has_come_is_not_kept_past_an_anchor_that_does_not_fit(monkey
 def test_nor_is_a_rotation_that_is_none_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ttplan.audit.verify._BATCH", 2)
     entries = rotated([(KEY, 3), (OTHER_KEY, 1)], note="x")
-    for strength, seqs in (("all", [1, 2]), ("tip", [1])):
-        told: list[Reached] = []
+    for strength in STRENGTHS:
+        seqs, told = [1, 2] if strength == "all" else [1], list[Reached]()
         with pytest.raises(BadRotation):
             verify_chain(entries, PUBLIC, signatures=strength, reached=told.append)
         assert told == [Reached(at(entries, seq), PUBLIC.hex) for seq in seqs]
