@@ -128,6 +128,17 @@ def test_a_helper_that_is_gone_is_done_without(monkeypatch: pytest.MonkeyPatch, 
     assert caught.value.index == 8
 
 
+def test_where_none_can_be_started_a_long_chain_is_verified_without(monkeypatch: pytest.MonkeyPatch, long: list[Helpers]) -> None:
+    asked: list[bool] = []
+
+    def start() -> None:
+        asked.append(True)
+
+    monkeypatch.setattr("ttplan.audit.verify.start_helpers", start)
+    assert verify_chain(RECORDS, KEY.public_key).entries == 12
+    assert (asked, long) == ([True], [])
+
+
 @pytest.mark.parametrize("answer", ["", "no"])
 def test_a_helper_that_ends_with_its_answer_half_given_is_gone(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
     def start() -> subprocess.Popen[bytes]:
