@@ -18,7 +18,8 @@ from ttplan.model.plan import BOOTSTRAP_ITERATIONS, PlanConfig
 from ttplan.model.plan_run import PlanRun
 from ttplan.model.route import first_repeat
 from ttplan.operations.plans import Made
-from ttplan.store.protocol import Store
+from ttplan.store.again import in_transaction
+from ttplan.store.protocol import Store, Transaction
 
 CAVEAT = "These routes are live at the gateway already: nothing was replayed, and the plan claims no savings."
 
@@ -49,7 +50,8 @@ def adopt_routes(
         raise InputError(f"{path}: {repeat}")
     if not read.routes:
         raise InputError(f"{path} has no routes; expected at least one that is live at {GATEWAYS[known]}")
-    with store.transaction() as tx:
+
+    def work(tx: Transaction) -> PlanRun:
         org_id = tx.org_id() or new_id()
         if tx.live_routes(org_id):
             raise InputError("routes are live in this store already; what a gateway follows is taken over before the first plan")
@@ -69,4 +71,6 @@ def adopt_routes(
             result=result.model_copy(update={"caveats": (CAVEAT, *map(str, read.losses))}),
         )
         tx.add_plan(run)
-    return run
+        return run
+
+    return in_transaction(store, work)

@@ -7,7 +7,6 @@ import secrets
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 from ttplan.apply import Clock, StoreChain, now
@@ -16,11 +15,8 @@ from ttplan.cards.plan import Plan
 from ttplan.keyring import Keyring
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import InputError
+from ttplan.store.again import in_transaction
 from ttplan.store.protocol import Snapshot, Store
-
-if TYPE_CHECKING:
-    pass
-
 
 PathLike = str | os.PathLike[str]
 
@@ -54,8 +50,7 @@ class Wiring:
             with store.read() as snapshot:
                 decided = snapshot.org_id()
             if decided != org_id:
-                with store.transaction() as tx:
-                    tx.set_org_id(org_id)
+                in_transaction(store, lambda tx: tx.set_org_id(org_id))
 
     def get(self, plan_id: UUID | str) -> Plan:
         """A stored plan by its id or the first digits of one, at least 4. Raises PlanNotFound, InputError where it is unclear."""
