@@ -31,6 +31,7 @@ def adopt_routes(
     made: Callable[[], Made],
     *,
     new_id: Callable[[], UUID],
+    new_org: Callable[[], UUID],
     allow_loss: bool = False,
 ) -> PlanRun:
     """Keep the routes of a gateway's file (YAML or JSON) as a projected plan; applying it makes them ours.
@@ -52,7 +53,7 @@ def adopt_routes(
         raise InputError(f"{path} has no routes; expected at least one that is live at {GATEWAYS[known]}")
 
     def work(tx: Transaction) -> PlanRun:
-        org_id = tx.org_id() or new_id()
+        org_id = tx.org_id() or new_org()
         if tx.live_routes(org_id):
             raise InputError("routes are live in this store already; what a gateway follows is taken over before the first plan")
         tx.set_org_id(org_id)

@@ -22,7 +22,11 @@ PathLike = str | os.PathLike[str]
 
 
 class Wiring:
-    """A store with its key, clock and source of ids."""
+    """A store with its key, clock and source of ids.
+
+    `org_id` is the organisation that it is to belong to from now on; `own_org` the only one that it can belong to, once something
+    decides that.
+    """
 
     def __init__(
         self,
@@ -35,6 +39,7 @@ class Wiring:
         passphrase: bytes | None = None,
         on_tip: Callable[[TipAnchor, datetime], None] | None = None,
         org_id: UUID | None = None,
+        own_org: UUID | None = None,
         clock: Clock = now,
         new_id: Callable[[], UUID] = uuid4,
         new_nonce: Callable[[], str] = lambda: secrets.token_hex(32),
@@ -45,6 +50,7 @@ class Wiring:
         self._on_tip = on_tip
         self._clock = clock
         self._new_id = new_id
+        self._own_org = own_org
         self._new_nonce = new_nonce
         if org_id is not None:
             with store.read() as snapshot:
@@ -60,6 +66,10 @@ class Wiring:
 
     def _id(self, plan: Plan | UUID | str) -> UUID:
         return plan.plan_id if isinstance(plan, Plan) else self.get(plan).plan_id
+
+    def _new_org(self) -> UUID:
+        """The organisation of a store that has none, where nothing else says which."""
+        return self._own_org or self._new_id()
 
     def _chain(self) -> StoreChain:
         return StoreChain(self.store, self._keys.signing(), clock=self._clock, new_id=self._new_id, on_tip=self._on_tip)
