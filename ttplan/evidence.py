@@ -119,13 +119,13 @@ class Evidence:
         return show_entry(entry)
 
     def _finish(self, entry: AuditEntry) -> None:
-        """Put the key that `entry` hands over to in the place of the old one. AuditError, with `applied`, where that cannot be."""
+        """Put the key that `entry` hands over to in the old one's place. AuditError, with `applied`, where that cannot be."""
         try:
             self._keys.take_next()
         except (StoreError, Cancelled) as error:  # which by itself would mean that nothing was written
             raise AuditError(
-                f"entry {entry.seq} was committed and hands the chain over, but the new key was not put into the place of the old "
-                f"one: {error}. Rotate again: that is finished then, with the same key",
+                f"entry {entry.seq} was committed and hands the chain over, but the new key was not put into the old one's place: "
+                f"{error}. Rotate again: that is finished then, with the same key",
                 applied=True,
             ) from error
 

@@ -20,7 +20,7 @@ IN_FILES: tuple[Call, ...] = (
 """What touches a store in a file."""
 ON_SERVER: tuple[Call, ...] = (
     (psycopg, "connect"),
-    *((psycopg.Connection, name) for name in ("execute", "close")),
+    (psycopg.Connection, "execute"),
     (psycopg.Cursor, "copy"),
     *_FILES,
 )
