@@ -124,8 +124,8 @@ class Evidence:
             self._keys.take_next()
         except (StoreError, Cancelled) as error:  # which by itself would mean that nothing was written
             raise AuditError(
-                f"entry {entry.seq} was committed and hands the chain over, but the new key was not put into the old one's place: "
-                f"{error}. Rotate again: that is finished then, with the same key",
+                f"entry {entry.seq} was committed and hands the chain over, but the new key was not put into the old one's "
+                f"place: {error}. Rotate again: that is finished then, with the same key",
                 applied=True,
             ) from error
 
