@@ -133,6 +133,11 @@ def _take_server_away(scene: Scene) -> None:
     answer(scene, b"y")
 
 
+def _lose_server(scene: Scene) -> None:
+    """Have the server ended: now, or while the calls to come are under way."""
+    scene.chance.choice((call, call_and_wait))(scene)
+
+
 def _until_there(server: Server) -> None:
     while True:
         try:
@@ -219,7 +224,7 @@ SERVER_KINDS = (
         moments=10,
     ),
     Kind("session ended", 10, call, _end_session, allowed=LOST),
-    Kind("server lost", 8, call_and_wait, _take_server_away, lock_timeout=20.0, allowed=LOST),
+    Kind("server lost", 8, _lose_server, _take_server_away, lock_timeout=20.0, allowed=LOST),
     Kind("read-only", 4, _read_only, after=_writable, allowed=LOST),
     Kind(
         "lock held",
