@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
 from uuid import UUID
+
+import psycopg
 
 from tests.audit.chains import KEY
 from tests.faults.life import REQUESTS, WRITES_ENTRY, Clock, Facts, open_life
@@ -22,6 +25,8 @@ from ttplan.store.postgres import PostgresStore
 from ttplan.store.protocol import Snapshot
 
 OURS = re.compile(rf"{re.escape(STORE)}(\.wal|\.key\.pem(\.next|\.[0-9a-f]{{8}}\.old)?)?")
+NOTICED = 20
+"""After so many seconds at the latest a server has noticed that a client is gone."""
 _GIVEN = (URL, "log.jsonl", "facts.json")
 DRAFT = re.compile(rf"\.({re.escape(STORE)}|copy-\d+\.duckdb)\..*(\.new|\.new\.wal)|\.{re.escape(STORE)}\.key\.pem.*")
 
@@ -142,7 +147,18 @@ def remember(folder: Path) -> None:
 
 def changed_since() -> list[str]:
     """Which organisations are not as they were left, though nobody was meant to touch them any more."""
-    return [f"{place} was {left}, and is {found}" for place, left in _LEFT.items() if (found := _left(place)) != left]
+    changed = [f"{place} was {left}, and is {found}" for place, left in _LEFT.items() if (found := _left(place)) != left]
+    return changed + _held(next(iter(_LEFT)).partition("&org=")[0]) if _LEFT else []
+
+
+def _held(url: str) -> list[str]:
+    """The locks that a server still holds for sessions whose processes have ended."""
+    query = "SELECT pid, application_name, state FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory'"
+    until = time.monotonic() + NOTICED
+    with psycopg.connect(url, autocommit=True) as admin:
+        while (found := admin.execute(query.encode()).fetchall()) and time.monotonic() < until:
+            time.sleep(0.05)
+    return [f"a lock is held by session {session} ({name}, {state})" for session, name, state in found]
 
 
 def _left(place: str) -> _Left:

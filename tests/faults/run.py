@@ -23,12 +23,12 @@ from tests.faults.harness import Outcome, Setting, run_one
 from tests.faults.kinds import Kind, room_for
 from tests.faults.life import STAGES
 from tests.faults.warm import load_everything
-from tests.postgres import REQUIRED
+from tests.postgres import REQUIRED, has_programs
 
 
 def main() -> None:
     asked = _asked()
-    if asked.store == "postgres" and shutil.which("initdb") is None:
+    if asked.store == "postgres" and not has_programs():
         print("not run: there is no PostgreSQL here, or its initdb is not on the path")
         sys.exit(REQUIRED in os.environ)
     started = time.monotonic()
