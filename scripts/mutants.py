@@ -1,8 +1,9 @@
 """Change one thing at a time in what checks, and see whether a test notices: `make mutants`, python scripts/mutants.py [MODULE]
 
-A mutant is a function with one comparison, condition, operator or number changed. Each is run in a fork of a process that has the
-tests loaded, so that it takes the tests' own time and no more. What survives is printed: it is either a check that no test holds,
-or a change that makes no difference, which docs/mutants.md says of those that are known. Exits 1 where another one survives.
+A mutant is a function with one comparison, condition, operator, constant or statement changed. Each is run in a fork of a
+process that has the tests loaded, so that it takes the tests' own time and no more. What survives is printed: it is either a
+check that no test holds, or a change that makes no difference, which docs/mutants.md says of those that are known. Exits 1 where
+another one survives.
 """
 
 from __future__ import annotations
@@ -10,20 +11,20 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
-import copy
 import importlib
-import io
+import inspect
 import os
 import re
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType, FunctionType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parent.parent
 AUDIT, TESTS = "ttplan.audit", "tests/audit"
@@ -31,8 +32,8 @@ AUDIT, TESTS = "ttplan.audit", "tests/audit"
 MODULES: dict[str, tuple[str, ...]] = {
     "entry": ("test_fork.py", "test_chain.py"),
     "walk": ("test_since.py", "test_rotation.py", "test_chain.py"),
-    "verify": ("test_since.py", "test_rotation.py", "test_chain.py"),
-    "check": ("test_since.py", "test_rotation.py", "test_chain.py", "test_fork.py"),
+    "verify": ("test_since.py", "test_rotation.py", "test_chain.py", "test_helpers.py"),
+    "check": ("test_check.py", "test_since.py", "test_rotation.py", "test_chain.py", "test_fork.py"),
     "chain": ("test_jsonl.py", "test_chain.py"),
     "canonical": ("test_canonical.py",),
     "canonical_line": ("test_canonical_line.py",),
@@ -51,109 +52,183 @@ MODULES: dict[str, tuple[str, ...]] = {
     "ed25519": ("test_keys.py", "test_ed25519_edges.py"),
     "resume": ("test_since.py",),
     "lost_digit": ("test_since.py",),
+    "anchors": ("test_anchors.py",),
+    "believing": ("test_believing.py",),
+    "keys": ("test_keys.py",),
+    "signer": ("test_signer.py",),
+    "command": ("test_signer.py",),
+    "helpers": ("test_helpers.py",),
+    "standalone": ("test_keys.py", "test_corpus.py"),
+    "witness_http": ("test_witness.py",),
 }
-TIMEOUT = 120
 _SWAPS: dict[type[Any], type[Any]] = {
     ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt,
     ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
     ast.And: ast.Or, ast.Or: ast.And, ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.BitAnd: ast.BitOr,
     ast.BitOr: ast.BitAnd, ast.LShift: ast.RShift, ast.RShift: ast.LShift, ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult,
 }  # fmt: skip
+_NOT_IN_PLACE = 77
+_SHOWN = 110
 
 
 class Mutant(NamedTuple):
-    """A change of a module: where, from what to what, and all of it as it is then."""
+    """A change of a module: in which function and line, from what to what, and all of the module as it is then."""
 
+    function: str
     line: int
     old: str
     new: str
-    tree: ast.Module
+    code: CodeType
 
     def key(self, module: str) -> str:
         """How it is called where it is known, wherever its line moves to."""
-        return f"{module}: {self.old} -> {self.new}"
+        return f"{module}.{self.function}: {self.old} -> {self.new}"
 
 
-def mutants(source: str) -> Iterator[Mutant]:
+class _Place(NamedTuple):
+    """A node, what it stands in (outermost first), and what puts another one in its place."""
+
+    node: ast.AST
+    parents: list[ast.AST]
+    put: Callable[[ast.AST], None]
+
+
+def mutants(source: str, file: str) -> Iterator[Mutant]:
     """Every mutant of a module's functions. Messages and annotations stay as they are."""
-    count = sum(1 for _ in _places(ast.parse(source)))
-    for number in range(count):
-        for variant in range(3):
-            tree = ast.parse(source)
-            node, parents = next(place for index, place in enumerate(_places(tree)) if index == number)
-            shown = copy.deepcopy(node)
-            if not _change(node, variant):
-                break
-            around = next((one for one in reversed(parents) if isinstance(one, ast.stmt)), node)
-            old, new = _told(shown), _told(node)
-            yield Mutant(getattr(node, "lineno", getattr(around, "lineno", 0)), old, new, ast.fix_missing_locations(tree))
+    tree = ast.parse(source)
+    for node, parents, put in list(_places(tree)):
+        function = ".".join(one.name for one in parents if isinstance(one, ast.FunctionDef | ast.ClassDef))
+        for new in _changes(node, parents[-1]):
+            around = _around(node, parents)
+            old = _told(around)
+            put(ast.copy_location(new, node))
+            code = compile(ast.fix_missing_locations(tree), file, "exec")
+            told = _told(new if around is node else around)
+            put(node)
+            yield Mutant(function, getattr(node, "lineno", 0), old, told, code)
+
+
+def _around(node: ast.AST, parents: list[ast.AST]) -> ast.AST:
+    """The largest expression about a node that is shown as a whole, since `2 -> 3` says little."""
+    for one in reversed(parents):
+        kinds = ast.expr | ast.keyword | ast.comprehension | ast.Return | ast.Assign
+        if isinstance(node, ast.stmt) or not isinstance(one, kinds) or len(ast.unparse(one)) > 75:
+            break
+        node = one
+    return node
 
 
 def _told(node: ast.AST) -> str:
     text = ast.unparse(node).split("\n")[0]
-    return text if len(text) <= 110 else text[:107] + "..."
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
-def _places(tree: ast.Module) -> Iterator[tuple[ast.AST, list[ast.AST]]]:
-    """The nodes in functions that can be changed, with what they stand in."""
+def _places(tree: ast.Module) -> Iterator[_Place]:
+    """The nodes in functions."""
 
-    def walk(node: ast.AST, parents: list[ast.AST]) -> Iterator[tuple[ast.AST, list[ast.AST]]]:
+    def walk(node: ast.AST, parents: list[ast.AST], put: Callable[[ast.AST], None]) -> Iterator[_Place]:
         if isinstance(node, ast.JoinedStr | ast.arguments) or _is_docstring(node):
             return
         if any(isinstance(one, ast.FunctionDef) for one in parents):
-            yield node, parents
+            yield _Place(node, parents, put)
         for name, child in ast.iter_fields(node):
             if name in ("returns", "annotation", "decorator_list"):
                 continue
-            for one in child if isinstance(child, list) else [child]:
+            for index, one in enumerate(child) if isinstance(child, list) else [(None, child)]:
                 if isinstance(one, ast.AST):
-                    yield from walk(one, [*parents, node])
+                    yield from walk(one, [*parents, node], _putter(node, name, index))
 
-    yield from walk(tree, [])
+    yield from walk(tree, [], lambda _: None)
+
+
+def _putter(parent: ast.AST, name: str, index: int | None) -> Callable[[ast.AST], None]:
+    def put(new: ast.AST) -> None:
+        if index is None:
+            setattr(parent, name, new)
+        else:
+            getattr(parent, name)[index] = new
+
+    return put
 
 
 def _is_docstring(node: ast.AST) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
-def _change(node: ast.AST, variant: int) -> bool:
-    """Change a node; False where it has no such change."""
-    if isinstance(node, ast.If | ast.IfExp | ast.While) and variant < 2:
-        node.test = ast.Constant(variant == 0)
-        return not (isinstance(node, ast.While) and variant == 0)
-    if variant > 0:
-        return False
-    if isinstance(node, ast.Compare) and type(node.ops[0]) in _SWAPS:
-        node.ops[0] = _SWAPS[type(node.ops[0])]()
+def _changes(node: ast.AST, parent: ast.AST) -> Iterator[ast.AST]:
+    """What may stand in a node's place: of a check the opposite or nothing, of a number the next one."""
+    if isinstance(node, ast.If | ast.IfExp):
+        yield _with(node, test=ast.Constant(True))
+    if isinstance(node, ast.If | ast.IfExp | ast.While):
+        yield _with(node, test=ast.Constant(False))
+    elif isinstance(node, ast.Compare):
+        for index, op in enumerate(node.ops):
+            if type(op) in _SWAPS:
+                yield _with(node, ops=[*node.ops[:index], _SWAPS[type(op)](), *node.ops[index + 1 :]])
     elif isinstance(node, ast.BoolOp | ast.BinOp) and type(node.op) in _SWAPS:
-        node.op = _SWAPS[type(node.op)]()
-    elif isinstance(node, ast.Constant) and type(node.value) is int:
-        node.value += 1
-    elif isinstance(node, ast.Constant) and type(node.value) is bool:
-        node.value = not node.value
-    else:
-        return False
-    return True
+        yield _with(node, op=_SWAPS[type(node.op)]())
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        yield node.operand
+    elif isinstance(node, ast.Constant):
+        yield from _constants(node.value, parent)
+    elif _can_be_left_out(node):
+        yield ast.Pass()
 
 
-def install(module: Any, tree: ast.Module) -> None:
-    """Put a mutant's code into the functions that are there, so that whoever imported one has the mutant, too."""
-    code = compile(tree, module.__file__, "exec")
+def _constants(value: object, parent: ast.AST) -> Iterator[ast.AST]:
+    if type(value) is bool:
+        yield ast.Constant(not value)
+    elif type(value) is int:
+        yield ast.Constant(value + 1)
+    elif isinstance(value, bytes):
+        yield ast.Constant(value + b"x")
+    elif isinstance(value, str) and isinstance(parent, ast.Compare | ast.BinOp | ast.Subscript):
+        yield ast.Constant(value + "x")
+
+
+def _can_be_left_out(node: ast.AST) -> bool:
+    """Whether a statement may be gone and what is after it still makes sense."""
+    if isinstance(node, ast.Assign):
+        return all(isinstance(one, ast.Attribute | ast.Subscript) for one in node.targets)
+    if isinstance(node, ast.Return):
+        return node.value is None
+    return isinstance(node, ast.Raise | ast.Expr | ast.Continue | ast.Break | ast.AugAssign)
+
+
+def _with(node: ast.AST, **fields: Any) -> ast.AST:
+    return type(node)(**{**dict(ast.iter_fields(node)), **fields})
+
+
+def install(module: Any, code: CodeType) -> bool:
+    """Put a mutant's code into the functions that are there, so that whoever imported one has the mutant, too. False where none
+    of them is another one then."""
+    changed = False
     for owner, name, found in _functions(module):
         new = _code_of(code, f"{owner}.{name}" if owner else name)
-        if new is not None and len(new.co_freevars) == len(found.__code__.co_freevars):
+        if new is None or new == found.__code__:
+            continue
+        changed = True
+        if len(new.co_freevars) == len(found.__code__.co_freevars):
             found.__code__ = new
+        else:  # what it had of the class is not needed any more
+            cells = dict(zip(found.__code__.co_freevars, found.__closure__ or (), strict=True))
+            closure = tuple(cells[one] for one in new.co_freevars)
+            setattr(vars(module)[owner], name, FunctionType(new, found.__globals__, name, found.__defaults__, closure))
+    for value in vars(module).values():
+        if hasattr(value, "cache_clear"):
+            value.cache_clear()
+    return changed
 
 
 def _functions(module: Any) -> Iterator[tuple[str, str, FunctionType]]:
     for name, value in vars(module).items():
-        if isinstance(value, FunctionType) and value.__module__ == module.__name__:
-            yield "", value.__name__, value
-        elif isinstance(value, type) and value.__module__ == module.__name__:
+        if isinstance(value, type) and value.__module__ == module.__name__:
             for inner in vars(value).values():
-                one = getattr(inner, "__func__", getattr(inner, "fget", inner))
+                one = inspect.unwrap(getattr(inner, "__func__", getattr(inner, "fget", inner)))
                 if isinstance(one, FunctionType) and one.__module__ == module.__name__:
                     yield name, one.__name__, one
+        elif callable(value) and isinstance(one := inspect.unwrap(value), FunctionType) and one.__module__ == module.__name__:
+            yield "", one.__name__, one
 
 
 def _code_of(code: CodeType, qualified: str) -> CodeType | None:
@@ -165,68 +240,104 @@ def _code_of(code: CodeType, qualified: str) -> CodeType | None:
     return code
 
 
-def is_noticed(module: Any, tree: ast.Module, tests: list[str]) -> bool:
-    """Whether a test fails, or takes too long, with a mutant in place."""
+def _start(module: Any, code: CodeType, session: pytest.Session, seconds: int) -> int:
+    """Try a mutant in a child: its exit status is not 0 where a test fails, or takes too long."""
     child = os.fork()
     if child == 0:
-        signal.alarm(TIMEOUT)
-        code = 1
+        signal.alarm(seconds)
+        status = 1
         try:
-            install(module, tree)
-            code = int(_corpus_notices()) or run(tests)
+            status = (_corpus_notices(module) or _fails(session)) if install(module, code) else _NOT_IN_PLACE
         finally:  # whatever was raised, noticed
-            os._exit(1 if code else 0)
-    _, status = os.waitpid(child, 0)
-    return status != 0
+            os._exit(int(status))
+    return child
 
 
-def _corpus_notices() -> bool:
+def _corpus_notices(module: Any) -> bool:
     """Whether the corpus of chains gets other verdicts than it should: the quickest way to notice most mutants."""
     from tests.audit.corpus import read
-    from tests.audit.test_corpus import library
+    from tests.audit.test_corpus import library, one_file
 
-    return any(library(case) != case.verdict for case in read().values())
+    verdict = one_file if module.__name__ == f"{AUDIT}.standalone" else library
+    return any(verdict(case) != case.verdict for case in read().values())
 
 
-def run(tests: list[str]) -> int:
-    """The exit code of the tests; what they print is not shown."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        return int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", *tests]))
+def _fails(session: pytest.Session) -> bool:
+    """Whether one of the tests fails; those after it are not run."""
+    for item, following in zip(session.items, [*session.items[1:], None], strict=True):
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        if session.testsfailed:
+            return True
+    return False
+
+
+class _Loop:
+    """In place of pytest's own loop over the tests, which it has loaded: once as they are, and once with each mutant."""
+
+    def __init__(self, name: str, jobs: int, accepted: set[str], out: TextIO) -> None:
+        self.name, self.jobs, self.accepted, self.out = name, jobs, accepted, out
+        self.found = -1
+        self._children: dict[int, Mutant] = {}
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        module = importlib.import_module(f"{AUDIT}.{self.name}")
+        began = time.monotonic()
+        if session.testsfailed or _fails(session) or _corpus_notices(module):
+            return True
+        seconds = 20 + int(10 * (time.monotonic() - began))
+        began, count, self.found = time.monotonic(), 0, 0
+        for mutant in mutants(Path(module.__file__ or "").read_text(), module.__file__ or ""):
+            count += 1
+            self._children[_start(module, mutant.code, session, seconds)] = mutant
+            if len(self._children) >= self.jobs:
+                self._wait()
+        while self._children:
+            self._wait()
+        print(f"{self.name}: {self.found} of {count} survive, {time.monotonic() - began:,.0f} s", file=self.out, flush=True)
+        return True
+
+    def _wait(self) -> None:
+        child, status = os.wait()
+        mutant, code = self._children.pop(child), os.waitstatus_to_exitcode(status)
+        if code in (0, _NOT_IN_PLACE) and mutant.key(self.name) not in self.accepted:
+            self.found += 1
+            note = "" if code == 0 else "  (could not be put in place)"
+            print(f"  {self.name}.py:{mutant.line}  `{mutant.key(self.name)}`{note}", file=self.out, flush=True)
 
 
 def known() -> set[str]:
     """The mutants that make no difference, as docs/mutants.md lists them."""
-    page = ROOT / "docs" / "mutants.md"
-    return set(re.findall(r"^- `([^`]+)`", page.read_text(), re.MULTILINE)) if page.exists() else set()
+    return set(re.findall(r"^- `([^`]+)`", (ROOT / "docs" / "mutants.md").read_text(), re.MULTILINE))
 
 
-def survivors(name: str) -> list[Mutant]:
-    """The mutants of a module that no test notices."""
-    module = importlib.import_module(f"{AUDIT}.{name}")
+def survivors(name: str, jobs: int, accepted: set[str]) -> int:
+    """How many mutants of a module no test notices that are not accepted; they are printed."""
     tests = [str(ROOT / TESTS / test) for test in MODULES[name]]
-    if run(tests):
+    # That Hypothesis is there already is meant: its profile is.
+    options = ["-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    with os.fdopen(os.dup(1), "w") as out, open(os.devnull, "w") as nowhere:
+        loop = _Loop(name, jobs, accepted, out)
+        with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+            pytest.main([*options, *tests], plugins=[loop])
+    if loop.found < 0:
         raise SystemExit(f"the tests of {name} fail as they are: {' '.join(tests)}")
-    began, found, count = time.monotonic(), [], 0
-    for mutant in mutants(Path(module.__file__ or "").read_text()):
-        count += 1
-        if not is_noticed(module, mutant.tree, tests):
-            found.append(mutant)
-            print(f"  {name}.py:{mutant.line}  {mutant.old}  ->  {mutant.new}", flush=True)
-    print(f"{name}: {len(found)} of {count} survive, {time.monotonic() - began:,.0f} s", flush=True)
-    return found
+    return loop.found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Change what checks, one thing at a time, and see whether a test notices.")
     parser.add_argument("modules", nargs="*", metavar="MODULE", help=f"of {', '.join(MODULES)}; all where left out")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="so many at a time; all cores where left out")
     asked = parser.parse_args()
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))
+    settings.register_profile("mutants", derandomize=True, database=None, deadline=None, max_examples=40)
+    settings.load_profile("mutants")
     accepted, others = known(), 0
     for name in asked.modules or MODULES:
         if name not in MODULES:
             raise SystemExit(f"there is no module {name}; expected one of {', '.join(MODULES)}")
-        others += sum(mutant.key(name) not in accepted for mutant in survivors(name))
+        others += survivors(name, asked.jobs, accepted)
     if others:
         raise SystemExit(f"{others} survive that docs/mutants.md does not know")
 

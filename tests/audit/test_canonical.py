@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -32,6 +34,7 @@ json_values = st.recursive(
         (0.0, b"0.0"),
         (2**64 - 1, b"18446744073709551615"),
         (-(2**63), b"-9223372036854775808"),
+        (["é", 2**64 - 1, -(2**63)], '["é",18446744073709551615,-9223372036854775808]'.encode()),
         ('\b\t\n\f\r\x00\x1f\x7f"\\/é😀\u2028', '"\\b\\t\\n\\f\\r\\u0000\\u001f\x7f\\"\\\\/é😀\u2028"'.encode()),
         ({"b": 1, "a": {"d": 1, "c": 2}}, b'{"a":{"c":2,"d":1},"b":1}'),
         ({"\uffff": 1, "😀": 2, "\x7f": 3}, '{"\x7f":3,"\uffff":1,"😀":2}'.encode()),
@@ -75,17 +78,28 @@ def test_canonical_json_is_read_back_and_stable(value: Any) -> None:
     assert canonical_json(json.loads(text)) == text
 
 
-def nested(levels: int) -> dict[str, Any]:
-    value: Any = 1
-    for _ in range(levels):
-        value = {"a": value}
+def nested(levels: int, leaf: object = 1) -> dict[str, Any]:
+    """So many objects and arrays, by turns, about a leaf; an object outside."""
+    value: Any = leaf
+    for level in range(levels, 0, -1):
+        value = {"a": value} if level % 2 else [value]
     return value  # type: ignore[no-any-return]
 
 
-def test_a_payload_nests_at_most_120_levels() -> None:
-    check_payload(nested(120))
-    with pytest.raises(CanonicalError, match="at most 120 levels"):
-        check_payload(nested(121))
+@pytest.mark.parametrize("leaf", [1, "é", {}, []])
+def test_a_payload_nests_at_most_120_levels_and_any_value_250(leaf: object) -> None:
+    check_payload(nested(120, leaf))
+    with pytest.raises(CanonicalError, match="nests too deep; expected at most 120 levels"):
+        check_payload(nested(121, leaf))
+    assert json.loads(canonical_json(nested(250, leaf))) == nested(250, leaf)
+    with pytest.raises(CanonicalError, match="nests too deep; expected at most 250 levels"):
+        canonical_json(nested(251, leaf))
+
+
+@pytest.mark.parametrize("write", [canonical_json, check_payload])
+def test_a_mapping_that_cannot_be_written_is_refused(write: Callable[[Any], object]) -> None:
+    with pytest.raises(CanonicalError, match="the value cannot be written as JSON: "):
+        write(MappingProxyType({"a": 1}))
 
 
 @pytest.mark.parametrize("payload", [{"a": "x\0"}, {"x\0": 1}, {"a": ["\0"]}])
@@ -99,7 +113,8 @@ def test_money_in_payloads_has_6_decimals_and_stays_below_a_billion() -> None:
     assert payload_money(Decimal("999999999.999999")) == 999999999.999999
     with pytest.raises(CanonicalError, match="less than 1,000,000,000"):
         payload_money(Decimal("1000000000"))
-    for text in ("999999999.9999999", "-999999999.9999999", "NaN", "sNaN", "Infinity"):
+    assert payload_money(Decimal("-999999999.9999994999999999999999999999")) == -999999999.999999
+    for text in ("999999999.9999995", "-999999999.9999995", "1e999", "NaN", "sNaN", "Infinity"):
         with pytest.raises(CanonicalError, match="does not fit a payload"):
             payload_money(Decimal(text))
     assert str(payload_money(Decimal("-0.0000001"))) == "0.0"

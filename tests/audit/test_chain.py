@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.audit.chains import KEY, ORG, OTHER_KEY, START, chain, entry
-from ttplan.audit.chain import GENESIS, hashed_timestamp, to_entry, to_record
+from ttplan.audit.chain import GENESIS, hashed_timestamp, respell_timestamp, to_entry, to_record
 from ttplan.audit.check import check_chain
 from ttplan.audit.entry import is_labelled
 from ttplan.audit.fork import find_equivocation
@@ -77,6 +77,27 @@ def test_timestamps_have_no_fraction_or_3_or_6_digits() -> None:
     ]
     with pytest.raises(CanonicalError, match="no time zone"):
         hashed_timestamp(START.replace(tzinfo=None))
+
+
+def test_a_time_from_a_file_loses_zeros_in_threes_as_it_is_hashed() -> None:
+    for written, hashed in (
+        ("12:00:00Z", "12:00:00"),
+        ("12:00:00.000Z", "12:00:00"),
+        ("12:00:00.000000000+00:00", "12:00:00"),
+        ("12:00:00.120000Z", "12:00:00.120"),
+        ("12:00:00.100000000Z", "12:00:00.100"),
+        ("12:00:00.000007000Z", "12:00:00.000007"),
+        ("12:00:00.000000120Z", "12:00:00.000000120"),
+    ):
+        assert respell_timestamp(f"2026-05-01T{written}") == f"2026-05-01T{hashed}+00:00"
+    for none in ("2026-05-01T12:00:00", "2026-05-01T12:00:00.0000Z", "2026-02-30T12:00:00Z", "2026-05-01T12:00:00ZZ"):
+        assert respell_timestamp(none) is None
+
+
+def test_an_entry_is_not_made_of_what_some_reader_cannot_have() -> None:
+    for payload in ({"a": "x\0"}, {"a": float("nan")}):
+        with pytest.raises(CanonicalError, match=r"payload\.a"):
+            entry(None, payload=payload)
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)
@@ -269,6 +290,14 @@ def test_the_first_bad_entry_is_named_over_many_batches(monkeypatch: pytest.Monk
             verify_chain(changed(entries, index, signature="00" * 64), PUBLIC)
         assert caught.value.index == index
     assert verify_chain(entries, PUBLIC).entries == 40
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+def test_progress_is_told_every_so_often_and_at_the_end(monkeypatch: pytest.MonkeyPatch, strength: Strength) -> None:
+    monkeypatch.setattr("ttplan.audit.verify._BATCH", 2)
+    told: list[int] = []
+    verify_chain(chain(5), PUBLIC, signatures=strength, progress=told.append)
+    assert list(dict.fromkeys(told)) == [2, 4, 5]
 
 
 def test_an_anchor_proves_that_the_chain_still_ends_there() -> None:

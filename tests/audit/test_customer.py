@@ -154,9 +154,21 @@ def test_a_malformed_shape_says_what_is_wrong(fields: Any, message: str) -> None
 
 
 def test_too_long_or_repeated_is_malformed() -> None:
-    for data in (b" " * (MAX_CHECKPOINT + 1), b'{"schema":1,"schema":2}', b"\xff", b""):
-        with pytest.raises(CheckpointError, match="malformed shape"):
+    longest = json.dumps(first()).encode().ljust(MAX_CHECKPOINT)
+    check_signature(read_checkpoint(longest, "c.json"), CUSTOMER.public_key)
+    for data, message in (
+        (longest + b" ", "more than 16,384 bytes"),
+        (b'{"schema":1,"schema":2}', "stands twice"),
+        (b"\xff", "not UTF-8"),
+        (b"", "not JSON"),
+    ):
+        with pytest.raises(CheckpointError, match=f"malformed shape: c.json: .*{message}"):
             read_checkpoint(data, "c.json")
+
+
+def test_a_sequence_is_a_seq() -> None:
+    for sequence, kind in ((-1, "bad sequence"), (0, "bad signature"), (2**63 - 1, "bad signature"), (2**63, "bad sequence")):
+        assert kind_of(first(sequence=sequence)) == kind_of(second(sequence=sequence)) == kind
 
 
 @pytest.mark.parametrize(
@@ -216,5 +228,7 @@ def test_the_seed_is_read_from_a_file_that_nobody_else_reads(tmp_path: Path) -> 
     assert "secret" not in str(caught.value)
     with pytest.raises(KeyFileError, match="no customer seed at"):
         load_seed(tmp_path / "none")
-    with pytest.raises(KeyFileError, match=r"cannot be read|not a file"):
+    with pytest.raises(KeyFileError, match="cannot be read: Is a directory"):
         load_seed(tmp_path)
+    with pytest.raises(KeyFileError, match="/dev/null is not a file; expected the customer's seed"):
+        load_seed("/dev/null")

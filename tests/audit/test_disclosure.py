@@ -13,7 +13,6 @@ from tests.audit.chains import KEY, entry
 from tests.audit.test_rotation import tip_of
 from ttplan.audit.chain import to_record
 from ttplan.audit.disclosure import (
-    MAX_DISCLOSURE,
     Disclosure,
     check_disclosure,
     commitment,
@@ -112,6 +111,40 @@ def test_whatever_comes_is_refused(data: bytes) -> None:
         read_disclosure(data, "d.json")
 
 
-def test_what_is_too_long_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": "ttplan.disclosure.v2"}, "is no disclosure; expected exactly format, routes, nonce"),
+        ({"more": 1}, "is no disclosure"),
+        ({"nonce": "AB" * 32}, "nonce is no nonce"),
+        ({"nonce": 5}, "nonce is no nonce"),
+        ({"leaf_count": 0}, "leaf_count is 0; expected a whole number from 1"),
+        ({"leaf_count": True}, "leaf_count is True"),
+        ({"leaf_count": 5.0}, "leaf_count is 5.0"),
+        ({"leaf_count": 2**63}, "leaf_count is 9223372036854775808"),
+        ({"path": {}}, "path is no list of at most 63 hashes"),
+        ({"path": ["ab" * 32] * 64}, "path is no list of at most 63 hashes"),
+        ({"path": ["ab"]}, "path is no list of at most 63 hashes"),
+        ({"entry": {}}, "its entry, line 1: an entry lacks id"),
+        ({"leaf_index": 3}, "leaf_index is 3; expected the entry's seq, 2"),
+        ({"leaf_index": 2.0}, "leaf_index is 2.0; expected the entry's seq, 2"),
+    ],
+)
+def test_what_is_no_disclosure_is_refused_by_field(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=f"^d.json.*{message}"):
+        read_disclosure(orjson.dumps(orjson.loads(write_disclosure(opened())) | changes), "d.json")
+
+
+def test_the_largest_and_the_smallest_tree_can_be_said() -> None:
+    fields = orjson.loads(write_disclosure(opened()))
+    found = read_disclosure(orjson.dumps(fields | {"leaf_count": 2**63 - 1, "path": ["ab" * 32] * 63}), "d.json")
+    assert (found.leaf_count, len(found.path)) == (2**63 - 1, 63)
+    assert read_disclosure(orjson.dumps(fields | {"leaf_count": 1, "path": []}), "d.json").leaf_count == 1
+
+
+def test_what_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_disclosure(opened())
+    monkeypatch.setattr("ttplan.audit.disclosure.MAX_DISCLOSURE", len(data))
+    assert holds(data)
     with pytest.raises(InputError, match="has more than"):
-        read_disclosure(b" " * (MAX_DISCLOSURE + 1), "d.json")
+        read_disclosure(data + b" ", "d.json")

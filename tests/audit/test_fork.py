@@ -14,9 +14,11 @@ from tests.audit.test_rotation import extend, rotate, tip_of
 from ttplan.audit.chain import to_record
 from ttplan.audit.check import check_chain
 from ttplan.audit.fork import check_evidence, find_equivocation, write_evidence
+from ttplan.audit.keys import key_from_hex
 from ttplan.model.audit import TipAnchor
-from ttplan.model.errors import InputError, ProofError
+from ttplan.model.errors import BadRotation, InputError, ProofError
 
+OTHER_KEY_TOO = key_from_hex("33" * 32)
 ENTRIES = chain(4)
 FORK = entry(TipAnchor(2, ENTRIES[2].hash), payload={"other": True})
 
@@ -54,6 +56,33 @@ def test_a_fork_after_a_rotation_convicts_the_new_key() -> None:
         check_evidence(found.evidence, "fork.json", KEY.public_key)
 
 
+def test_chains_of_different_lengths_agree_as_far_as_both_go() -> None:
+    common = extend(rotate(extend([], KEY, 2), KEY, OTHER_KEY), OTHER_KEY, 2)
+    for one, other in ((common, common[:3]), (common[:3], common), (common, [])):
+        assert find_equivocation(one, other, KEY.public_key) is None
+
+
+def test_a_rotation_is_followed_where_both_have_it_and_the_key_signed_it() -> None:
+    start = extend([], KEY, 2)
+    stolen = [*start, rotate(start, OTHER_KEY, OTHER_KEY_TOO)[2]]
+    for common, key in ((stolen, OTHER_KEY_TOO), (extend(start, KEY, 1), OTHER_KEY)):
+        one = extend(common, key, 1)
+        other = [*common, entry(tip_of(common), key=key, payload={"other": True})]
+        assert find_equivocation(one, other, KEY.public_key) is None
+    handed = rotate(start, KEY, OTHER_KEY)
+    back = rotate(rotate(handed, OTHER_KEY, OTHER_KEY_TOO), OTHER_KEY_TOO, OTHER_KEY)
+    with pytest.raises(BadRotation, match="has signed this chain before"):
+        find_equivocation(back, back, KEY.public_key)
+
+
+def test_evidence_has_a_longest_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = evidence()
+    monkeypatch.setattr("ttplan.audit.fork.MAX_EVIDENCE", len(data))
+    check_evidence(data, "fork.json", KEY.public_key)
+    with pytest.raises(InputError, match=f"^fork.json has more than {len(data):,} bytes"):
+        check_evidence(data + b" ", "fork.json", KEY.public_key)
+
+
 def test_what_proves_nothing_is_refused() -> None:
     one, two = json.loads(evidence())["entries"]
     for entries in ([one, one], [one, two | {"event": "x"}], [one, two | {"signature": "00" * 64}]):
@@ -61,6 +90,8 @@ def test_what_proves_nothing_is_refused() -> None:
             check_evidence(evidence(entries=entries), "fork.json", KEY.public_key)
     for changes, message in (
         ({"entries": [one]}, "no list of two"),
+        ({"entries": [one, two, two]}, "no list of two"),
+        ({"entries": {"a": one, "b": two}}, "no list of two"),
         ({"format": "x"}, "is no evidence of a fork"),
         ({"more": 1}, "is no evidence of a fork"),
         ({"entries": [one, {}]}, "entry 1, line 1: an entry lacks"),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import os
+import signal
+import struct
 import sys
 
 import pytest
@@ -9,8 +13,10 @@ import pytest
 from tests.audit.chains import KEY, OTHER_KEY, chain
 from tests.audit.corpus import SMALL, rotated
 from ttplan.audit.chain import to_record
-from ttplan.audit.helpers import Helpers, start_helpers
+from ttplan.audit.helpers import Helpers, serve, start_helpers
+from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.verify import verify_chain
+from ttplan.model.audit import Record
 from ttplan.model.errors import BadSignature
 
 RECORDS = [to_record(one) for one in chain(12)]
@@ -39,6 +45,45 @@ def test_a_helper_finds_the_first_bad_signature() -> None:
         assert helpers.first_bad(bad, KEY.public_key) == 1
         assert helpers.first_bad(bad[2:], KEY.public_key) == 0
     assert all(process.returncode is not None for process in helpers._processes)
+
+
+class Pipe(io.BytesIO):
+    """What was written, as far as it was flushed."""
+
+    sent = b""
+
+    def flush(self) -> None:
+        self.sent = self.getvalue()
+
+
+def question(batch: list[Record], key: VerifyingKey) -> bytes:
+    entries = [bytes.fromhex(record.signature + record.hash) for record in batch]
+    return struct.pack("<32sI", key.raw, len(batch)) + b"".join(entries)
+
+
+def test_a_helper_answers_until_it_is_asked_no_more() -> None:
+    small = RECORDS[1]._replace(signature=SMALL + "00" * 32)
+    asked = [RECORDS, [*RECORDS[:2], small], [*RECORDS[:1], RECORDS[1]._replace(signature="ab" * 64), small], RECORDS[:1], []]
+    data = b"".join(question(batch, KEY.public_key) for batch in asked) + question(RECORDS[:1], OTHER_KEY.public_key)
+    answers, before = Pipe(), signal.getsignal(signal.SIGINT)
+    try:
+        serve(io.BytesIO(data + b"cut off"), answers)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN, "who asks is interrupted, not the helper"
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert struct.unpack("<6i", answers.sent) == (-1, 2, 1, -1, -1, 0)
+
+
+@pytest.mark.parametrize(("cores", "count"), [(2, 2), (None, 1)])
+def test_there_is_one_for_each_core(monkeypatch: pytest.MonkeyPatch, cores: int | None, count: int) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    helpers = start_helpers()
+    assert helpers is not None
+    with helpers:
+        assert len(helpers._processes) == count
+    pipes = [pipe for process in helpers._processes for pipe in (process.stdin, process.stdout)]
+    assert all(pipe is not None and pipe.closed for pipe in pipes)
+    assert all(process.returncode == -signal.SIGKILL for process in helpers._processes)
 
 
 def test_a_long_chain_gets_the_same_verdicts(long: list[Helpers]) -> None:

@@ -11,17 +11,23 @@ import pickle
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ttplan.audit import ed25519, standalone
 from ttplan.audit.keys import (
     ENVIRONMENT_NAME,
+    PASSPHRASE_NAME,
+    SigningKey,
     VerifyingKey,
     create_key,
+    ensure_key,
     key_from_env,
     key_from_hex,
     load_key,
+    passphrase_from_env,
     save_key,
 )
 from ttplan.model.errors import KeyFileError
@@ -139,15 +145,17 @@ def test_a_key_in_the_environment() -> None:
     assert "abc" not in str(caught.value)
 
 
-def test_a_key_file_is_0600_and_never_overwritten(tmp_path: Path) -> None:
-    path = tmp_path / "key.pem"
+def test_a_key_file_is_0600_and_never_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, synced = tmp_path / "key.pem", list[int]()
     key = create_key()
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(0 if path.exists() else os.fstat(handle).st_size))
     old = os.umask(0)
     try:
         save_key(key, path)
     finally:
         os.umask(old)
     assert path.stat().st_mode & 0o777 == 0o600
+    assert synced == [path.stat().st_size], "it is on the disk before it appears"
     assert load_key(path).public_key == key.public_key
     before = path.read_bytes()
     with pytest.raises(KeyFileError, match="exists already"):
@@ -159,9 +167,12 @@ def test_a_key_file_is_0600_and_never_overwritten(tmp_path: Path) -> None:
 def test_a_key_file_that_others_can_read_is_refused_with_the_remedy(tmp_path: Path) -> None:
     path = tmp_path / "key.pem"
     save_key(create_key(), path)
-    path.chmod(0o640)
-    with pytest.raises(KeyFileError, match=r"mode 0640\); run: chmod 600"):
-        load_key(path)
+    for mode in (0o640, 0o601, 0o610, 0o604, 0o602, 0o620):
+        path.chmod(mode)
+        with pytest.raises(KeyFileError, match=rf"mode {mode:04o}\); run: chmod 600"):
+            load_key(path)
+    path.chmod(0o400)
+    load_key(path)
 
 
 def test_a_passphrase_protects_a_key_file(tmp_path: Path) -> None:
@@ -171,8 +182,11 @@ def test_a_passphrase_protects_a_key_file(tmp_path: Path) -> None:
     assert load_key(path, passphrase=b"open sesame").public_key == key.public_key
     with pytest.raises(KeyFileError, match="needs a passphrase"):
         load_key(path)
-    with pytest.raises(KeyFileError, match="passphrase is wrong"):
+    with pytest.raises(KeyFileError, match=", or the passphrase is wrong; expected an Ed25519 key"):
         load_key(path, passphrase=b"no")
+    save_key(key, tmp_path / "open.pem")
+    with pytest.raises(KeyFileError, match=r"open\.pem has no passphrase"):
+        load_key(tmp_path / "open.pem", passphrase=b"no")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a key", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"])
@@ -180,7 +194,7 @@ def test_a_file_that_is_no_key_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "key.pem"
     path.write_bytes(content)
     path.chmod(0o600)
-    with pytest.raises(KeyFileError, match="is no private key in PKCS#8 PEM"):
+    with pytest.raises(KeyFileError, match="is no private key in PKCS#8 PEM; expected an Ed25519 key"):
         load_key(path)
 
 
@@ -192,15 +206,69 @@ def test_a_file_with_a_key_of_an_unknown_kind_is_named(tmp_path: Path) -> None:
     path.chmod(0o600)
     with pytest.raises(KeyFileError, match="another kind of key"):
         load_key(path)
+    path.write_bytes(generate_private_key(SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    with pytest.raises(KeyFileError, match="another kind of key; expected Ed25519"):
+        load_key(path)
 
 
 def test_a_missing_key_file_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(KeyFileError, match="ttplan keygen"):
         load_key(tmp_path / "none.pem")
-    with pytest.raises(KeyFileError, match=r"cannot be read|is not a file"):
+    with pytest.raises(KeyFileError, match="cannot be read: Is a directory"):
         load_key(tmp_path)
+    with pytest.raises(KeyFileError, match="/dev/null is not a file; expected a signing key"):
+        load_key("/dev/null")
 
 
 def test_a_key_cannot_be_saved_where_there_is_no_folder(tmp_path: Path) -> None:
     with pytest.raises(KeyFileError, match="cannot be written"):
         save_key(create_key(), tmp_path / "none" / "key.pem")
+
+
+def test_a_key_that_another_process_makes_in_the_same_moment_is_the_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "key.pem"
+
+    def beaten(key: SigningKey, path: Path, *, passphrase: bytes | None = None) -> None:
+        save_key(key_from_hex(SEED), path, passphrase=passphrase)
+        save_key(key, path, passphrase=passphrase)
+
+    monkeypatch.setattr("ttplan.audit.keys.save_key", beaten)
+    ensure_key(file)
+    assert load_key(file).public_key == key_from_hex(SEED).public_key
+    monkeypatch.undo()
+    before = file.read_bytes()
+    ensure_key(file)
+    assert file.read_bytes() == before
+    ensure_key(tmp_path / "new.pem", passphrase=b"x")
+    assert b"ENCRYPTED" in (tmp_path / "new.pem").read_bytes()
+    with pytest.raises(KeyFileError, match="cannot be written"):
+        ensure_key(tmp_path / "none" / "key.pem")
+
+
+def test_a_passphrase_in_the_environment_is_none_or_has_letters() -> None:
+    assert passphrase_from_env({}) is None
+    assert passphrase_from_env({PASSPHRASE_NAME: "é x"}) == "é x".encode()
+    with pytest.raises(KeyFileError, match=f"{PASSPHRASE_NAME} is set but empty; expected a passphrase, or none set"):
+        passphrase_from_env({PASSPHRASE_NAME: ""})
+
+
+def test_a_key_is_equal_to_its_like_and_to_nothing_else() -> None:
+    one, like = key_from_hex(SEED).public_key, VerifyingKey.from_hex(f" {key_from_hex(SEED).public_key.hex.upper()}\n")
+    assert (one == like, hash(one) == hash(like), one == key_from_hex("11" * 32).public_key, one == one.hex) == (
+        True,
+        True,
+        False,
+        False,
+    )
+    assert repr(one) == f"VerifyingKey({one.hex})"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("", "is ''"), ("g" * 64, "is 'ggg"), ("a" * 80, "is 'aaa"), ("a" * 81, "has 81 characters"), ("٣" * 64, "is '٣")],
+)
+def test_what_is_no_public_key_is_shown_unless_it_is_long(text: str, said: str) -> None:
+    with pytest.raises(KeyFileError, match=f"^it {said}.*; expected 64 hex digits"):
+        VerifyingKey.from_hex(text, "it")
+    with pytest.raises(KeyFileError, match=f"^it has {len(text)} characters; expected 64 hex digits"):
+        key_from_hex(text, "it")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from tests.audit.chains import KEY, OTHER_KEY
 from ttplan.audit.note import (
     COSIGNATURE,
     ED25519,
+    MAX_NOTE,
     ML_DSA_44,
     Note,
     NoteSignature,
@@ -65,6 +67,12 @@ QUANTUM_KEY = VKey("witness.example/q", ML_DSA_44, QUANTUM.public_key().public_b
 def quantum_cosignature(timestamp: int, text: str = TEXT) -> NoteSignature:
     message = cosigned_message(ML_DSA_44, QUANTUM_KEY.name, timestamp, text)
     return NoteSignature(QUANTUM_KEY.name, QUANTUM_KEY.key_id, timestamp.to_bytes(8, "big") + QUANTUM.sign(message))
+
+
+def cosigned_at(timestamp: int) -> NoteSignature:
+    """A good signature of a time, even of one that there is not."""
+    signature = OTHER_KEY.sign(cosigned_message(COSIGNATURE, WITNESS.name, timestamp, TEXT))
+    return NoteSignature(WITNESS.name, WITNESS.key_id, timestamp.to_bytes(8, "big") + signature)
 
 
 def fails(data: bytes, message: str) -> None:
@@ -135,13 +143,19 @@ def test_a_cosignature_of_a_wrong_length_or_time_or_of_no_checkpoint_does_not_ve
         (good._replace(blob=b"\xff" * 8 + good.blob[8:]), TEXT, "its time is past"),
         (good._replace(blob=(6).to_bytes(8, "big") + good.blob[8:]), TEXT, "not made over this hash"),
         (good, "no checkpoint\n", "is no checkpoint"),
+        (cosigned_at(2**63), TEXT, r"its time is past 2\^63"),
         (quantum_cosignature(5)._replace(blob=bytes(2428)), TEXT, "not made over this checkpoint"),
     ]
     for signature, text, message in cases:
         with pytest.raises(ProofError, match=message):
             check_note(Note(text, (signature,)), [WITNESS, QUANTUM_KEY])
-    with pytest.raises(InputError, match="is no time"):
-        cosign_note(TEXT, WITNESS.name, OTHER_KEY, 2**63)
+    for timestamp in (-1, 2**63):
+        with pytest.raises(InputError, match="is no time"):
+            cosign_note(TEXT, WITNESS.name, OTHER_KEY, timestamp)
+    for timestamp in (0, 1, 2**63 - 1):
+        assert cosign_note(TEXT, WITNESS.name, OTHER_KEY, timestamp) == cosigned_at(timestamp)
+        (seal,) = check_note(Note(TEXT, (cosigned_at(timestamp),)), [WITNESS])
+        assert seal.timestamp == (timestamp or None)
 
 
 def test_every_single_bit_flip_of_a_sealed_checkpoint_is_caught() -> None:
@@ -167,7 +181,11 @@ def test_what_is_no_note_is_refused() -> None:
     fails(good.replace("— ".encode(), "—".encode()), "no signature line")
     fails(good[:-1] + b" \n", "no signature line")
     fails(good + line.encode() * 100, "101 signatures")
-    fails(b"x" * 2**20 + good, "more than")
+    assert len(parse_note(good + line.encode() * 99).signatures) == 100
+    longest = b"x" * (MAX_NOTE - len(good)) + good
+    assert len(parse_note(longest).signatures) == 1
+    fails(b"x" + longest, "more than 1,048,576 bytes")
+    assert parse_note(("\n\n" + line).encode()).text == "\n"
     # Line separators that only Unicode knows end no line.
     odd = ("a\u2028b\x85c\n\n" + signature_line(sign_note("a\u2028b\x85c\n", LOG.name, KEY))).encode()
     assert parse_note(odd).text == "a\u2028b\x85c\n"
@@ -179,6 +197,28 @@ def test_what_is_no_note_is_refused() -> None:
 def test_base64_has_one_spelling(encoded: str) -> None:
     with pytest.raises(InputError):
         parse_signature(f"— n {encoded}")
+
+
+def test_a_signature_is_of_a_named_key_and_has_a_byte_at_least() -> None:
+    assert parse_signature("— n AAECAwQ=") == NoteSignature("n", bytes(range(4)), b"\4")
+    for line, message in (
+        ("— n AAECAw==", "the signature of n has 4 bytes; expected at least 5"),
+        ("— a+b AAECAwQ=", "'a\\+b' is no key's name"),
+        ("—  AAECAwQ=", "'' is no key's name"),
+    ):
+        with pytest.raises(InputError, match=message):
+            parse_signature(line)
+
+
+def test_a_key_that_this_machine_cannot_verify_with_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lacking:
+        @staticmethod
+        def from_public_bytes(raw: bytes) -> None:
+            raise UnsupportedAlgorithm("ML-DSA-44")
+
+    monkeypatch.setattr("ttplan.audit.note.MLDSA44PublicKey", Lacking)
+    with pytest.raises(KeyFileError, match="is of ML-DSA-44, which this build of cryptography cannot verify"):
+        parse_vkey(str(QUANTUM_KEY))
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a+b", "a\u00a0b", "a\u3000", "a\nb", "\ud800"])

@@ -10,7 +10,7 @@ from tests.audit.chains import KEY, chain
 from tests.audit.test_note import LOG, QUANTUM_KEY, quantum_cosignature
 from ttplan.audit.keys import key_from_hex
 from ttplan.audit.note import COSIGNATURE, VKey, cosign_note, make_vkey, sign_note
-from ttplan.audit.policy import check_policy, parse_policy
+from ttplan.audit.policy import MAX_POLICY, check_policy, parse_policy
 from ttplan.audit.tlog import Checkpoint, sign_tree
 from ttplan.model.errors import InputError, ProofError
 
@@ -63,8 +63,16 @@ def test_what_was_accepted_says_who_signed() -> None:
     found = check_policy(cosigned("X1", "X2", "Y3"), parse_policy(EXAMPLE.encode(), "policy"))
     assert found.log.key == LOG
     assert [seal.key for seal in found.witnesses] == [WITNESSES["X1"], WITNESSES["X2"], WITNESSES["Y3"]]
-    with pytest.raises(ProofError, match="the quorum X-and-Y is not reached; cosigned have: X1"):
-        check_policy(cosigned("X1"), parse_policy(EXAMPLE.encode(), "policy"))
+    for names, there in ((("X1", "Y3"), "X1, Y3"), ((), "none")):
+        with pytest.raises(ProofError, match=f"the quorum X-and-Y is not reached; cosigned have: {there}$"):
+            check_policy(cosigned(*names), parse_policy(EXAMPLE.encode(), "policy"))
+
+
+def test_a_policy_has_a_longest_length() -> None:
+    longest = b"#" * (MAX_POLICY - 13) + b"\nquorum none\n"
+    assert parse_policy(longest, "policy").quorum is None
+    with pytest.raises(InputError, match="policy has more than 1,048,576 bytes"):
+        parse_policy(b"#" + longest, "policy")
 
 
 def test_the_log_has_to_sign_as_itself_whatever_the_quorum() -> None:
@@ -128,6 +136,10 @@ def test_white_space_comments_urls_and_octets_are_as_the_spec_says() -> None:
         (f"log {LOG}\nlog {LOG}\n", "line 2: the key of the log example.com/log stands twice"),
         (f"log {LOG}\nlog {make_vkey('b', KEY.public_key)}\n", "line 2: the key of the log b stands twice"),
         (f"log {LOG} a b\n", "expected `log <vkey>"),
+        ("log\n", "expected `log <vkey>"),
+        ("witness X1\n", "expected `witness <name> <vkey>"),
+        ("group g\n", "expected `group <name>"),
+        ("group g all\n", "expected `group <name>"),
         (w("X1").strip() + " u v\n", "expected `witness <name> <vkey>"),
         (f"witness w {LOG}\n", "is of type 0x01; expected 0x04 or 0x06"),
         ("witness w x\n", "is no verifier key"),

@@ -88,7 +88,7 @@ def test_a_root_from_elsewhere_has_to_be_the_proofs() -> None:
         ({"root": "ab" * 32 + "\n"}, "root is no hash"),
         ({"local_only": False}, "local_only is not true"),
         ({"sibling_path": {}}, "sibling_path is no list"),
-        ({"sibling_path": [{"hash": "ab" * 32, "left": True}] * 65}, "sibling_path is no list of at most 64"),
+        ({"sibling_path": [{"hash": "ab" * 32, "left": True}] * 64}, "sibling_path is no list of at most 63"),
         ({"sibling_path": [{"hash": "ab" * 32}]}, r"sibling_path\[0\] is no sibling"),
         ({"sibling_path": [{"hash": "ab" * 32, "left": 1}]}, r"sibling_path\[0\] is no sibling"),
         ({"sibling_path": [{"hash": "xx", "left": True}]}, r"sibling_path\[0\].hash is no hash"),
@@ -100,6 +100,12 @@ def test_what_is_no_proof_is_refused_by_field(changes: dict[str, Any], message: 
         read_inclusion(proof_file(**changes), "p.json")
 
 
+def test_the_largest_tree_has_a_path_of_63() -> None:
+    path = [{"hash": "ab" * 32, "left": False}] * 63
+    data = proof_file(leaf_index=0, chain_seq=0, leaf_count=2**63 - 1, sibling_path=path)
+    assert len(read_inclusion(data, "p.json").path) == 63
+
+
 def test_it_contradicts_itself() -> None:
     with pytest.raises(ProofError, match="chain_seq is 6 but leaf_index 5"):
         read_inclusion(proof_file(chain_seq=6), "p.json")
@@ -107,6 +113,10 @@ def test_it_contradicts_itself() -> None:
         prove_inclusion(str(ORG), HASHES, 11)
     with pytest.raises(InputError, match="more than 65,536 bytes"):
         read_inclusion(b" " * (MAX_PROOF + 1), "p.json")
+    assert holds(proof_file().ljust(MAX_PROOF), HASHES[5])
+    short = prove_inclusion(str(ORG), HASHES, 5)
+    with pytest.raises(ValueError, match="longer"):
+        write_inclusion(short._replace(path=short.path[:-1]))
     with pytest.raises(InputError, match="stands twice"):
         read_inclusion(proof_file()[:-1] + b',"note":""}', "p.json")
 

@@ -200,9 +200,13 @@ def test_each_way_to_miss_an_anchor_has_its_reason() -> None:
         assert reason(TipAnchor(9, "ab" * 32), ends=ends) == "short"
         assert reason(TipAnchor(5, "ab" * 32), ends=ends) == "tip_differs"
         assert reason(TipAnchor(2, "ab" * 32), ends=ends) == "rewritten"
-    with pytest.raises(TruncatedChain, match="it is empty") as caught:
-        verify_chain([], KEY.public_key, passes_through=[here[0]])
-    assert caught.value.reason == "short"
+    for chain, anchor, said in (
+        ([], here[0], "it is empty, the anchor is 0:"),
+        (entries[:3], here[4], f"it ends at {here[2]}, the anchor is {here[4]}"),
+        (entries, TipAnchor(2, "ab" * 32), f"it has {here[2]}, the anchor is 2:abab"),
+    ):
+        with pytest.raises(TruncatedChain, match=said):
+            verify_chain(chain, KEY.public_key, passes_through=[anchor])
 
 
 def test_a_store_that_holds_no_json_is_reported_and_not_followed() -> None:

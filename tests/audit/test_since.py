@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import orjson
 import pytest
@@ -14,9 +15,11 @@ import pytest
 from tests.audit.chains import KEY, OTHER_KEY, chain, entry, exported
 from tests.audit.corpus import rotated
 from tests.audit.test_jsonl import read
+from ttplan.audit.chain import to_record
 from ttplan.audit.check import check_chain
 from ttplan.audit.jsonl import read_chain
-from ttplan.audit.resume import Asked, ResumeFile
+from ttplan.audit.lost_digit import find_lost_digit
+from ttplan.audit.resume import Asked, ResumeFile, first_needed
 from ttplan.audit.verify import Reached, Strength, verify_chain, verify_chain_with_anchor
 from ttplan.audit.walk import KeySpan
 from ttplan.chain_file import verify_file
@@ -242,6 +245,43 @@ def test_nor_past_where_the_chain_has_to_end(tmp_path: Path) -> None:
     assert os.path.exists(kept.path)
 
 
+def test_it_is_kept_every_two_seconds_until_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries, clock = chain(6), [100.0]
+    monkeypatch.setattr("ttplan.audit.resume.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    kept = ResumeFile(tmp_path / "state")
+    kept.write()
+    kept.note(Reached(at(entries, 5), PUBLIC.hex))
+    kept.write()
+    assert not kept.path.exists(), "nobody has said yet what was asked"
+    kept.bind(Asked(PUBLIC, "all", None, None, (), None))
+    found = []
+    for seq, clock[0] in enumerate((100.0, 101.9, 102.0, 103.9, 104.0)):
+        kept.note(Reached(at(entries, seq), PUBLIC.hex))
+        found.append(json.loads(kept.path.read_bytes())["anchor"][0] if kept.path.exists() else None)
+    assert found == [None, None, "2", "2", "4"]
+    kept.note(Reached(at(entries, 5), PUBLIC.hex))
+    kept.finish()
+    kept.finish()
+    kept.write()
+    assert not kept.path.exists()
+
+
+def test_the_first_entry_that_is_needed_is_the_one_to_go_on_from(tmp_path: Path) -> None:
+    entries = chain(6)
+    kept = ResumeFile(tmp_path / "state")
+    assert [first_needed(since, one) for since in (None, at(entries, 2)) for one in (None, kept)] == [0, 0, 2, 2]
+    kept.bind(Asked(PUBLIC, "all", None, None, (), None))
+    kept.note(Reached(at(entries, 4), PUBLIC.hex))
+    kept.write()
+    for mode in (0o600, 0o644, 0o611):
+        kept.path.chmod(mode)
+        assert first_needed(at(entries, 2), ResumeFile(kept.path)) == 4
+    for mode in (0o620, 0o602):
+        kept.path.chmod(mode)
+        with pytest.raises(InputError, match=f"can be written by others \\(mode {mode:04o}\\)"):
+            ResumeFile(kept.path)
+
+
 def test_it_is_said_how_many_entries_cannot_be_trusted() -> None:
     entries = chain(9)
     report = check_chain(broken(entries, 3), PUBLIC, key_source="a test")
@@ -299,6 +339,20 @@ def test_the_search_for_a_lost_digit_has_an_end(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(HashMismatch) as caught:
         verify_chain([made.model_copy(update={"payload": {"n": [0.5] * 50, "z": 0.30000000000000004}})], PUBLIC)
     assert caught.value.hint is None
+
+
+@pytest.mark.parametrize(("tries", "found"), [(1, False), (2, True)])
+def test_it_is_searched_for_exactly_so_far(monkeypatch: pytest.MonkeyPatch, tries: int, found: bool) -> None:
+    good = to_record(entry(None, payload={"z": 0.30000000000000004}))
+    lost = good._replace(body=good.body.replace(b"0.30000000000000004", b"0.3"))  # the second that is tried
+    for bytes_more, there in ((-1, found and tries > 2), (0, found)):
+        monkeypatch.setattr("ttplan.audit.lost_digit.MOST_BYTES", tries * len(lost.body) + bytes_more)
+        assert (find_lost_digit(lost) is not None) is there
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"7", b"{}", b'{"payload":0.3}', b'{"payload":{}}'])
+def test_in_what_is_no_entry_no_digit_is_lost(body: bytes) -> None:
+    assert find_lost_digit(to_record(entry(None))._replace(body=body)) is None
 
 
 def test_the_report_as_a_page_says_the_same_and_fetches_nothing() -> None:

@@ -83,7 +83,12 @@ def test_a_text_that_is_no_checkpoint_is_refused(text: str, message: str) -> Non
 def test_a_tree_head_reads_back_or_is_not_written() -> None:
     head = TreeHead("o", 0, bytes(32), ("x", "y z"))
     assert parse_tree_head(format_tree_head(head)) == head
-    for wrong in (head._replace(origin="a\nb"), head._replace(extensions=("",)), head._replace(origin="")):
+    for wrong in (
+        head._replace(origin="a\nb"),
+        head._replace(extensions=("",)),
+        head._replace(extensions=("x\ny",)),
+        head._replace(origin=""),
+    ):
         with pytest.raises(InputError):
             format_tree_head(wrong)
 
@@ -194,8 +199,18 @@ def test_of_an_answer_only_valid_cosignatures_of_known_witnesses_are_taken() -> 
     assert WITNESS.kind == COSIGNATURE
 
 
+def test_an_answer_has_a_longest_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = format_answer([witness(ask_witness(HASHES, 0, CHECKPOINT), None, LOG, WITNESS.name, OTHER_KEY, 7)])
+    monkeypatch.setattr("ttplan.audit.tlog.MAX_NOTE", len(answer))
+    add_cosignatures(CHECKPOINT, answer, [WITNESS], "answer")
+    with pytest.raises(InputError, match="answer is no answer of a witness"):
+        add_cosignatures(CHECKPOINT, answer * 2, [WITNESS], "answer")
+
+
 def test_what_is_no_request_is_refused() -> None:
     good = format_request(ask_witness(HASHES, 4, CHECKPOINT))
+    longest = format_request(ask_witness(HASHES, 0, CHECKPOINT)).replace(b"old 0\n", b"old 0\n" + (ROOT + "\n").encode() * 63)
+    assert len(parse_request(longest, "r").path) == 63
     for data, message in (
         (good.replace(b"old 4", b"old 04"), "the old size is '04'"),
         (good.replace(b"old 4", b"new 4"), "r begins with"),

@@ -11,7 +11,7 @@ from tests.audit.test_note import LOG
 from tests.audit.witness_server import VKEY, serving
 from ttplan.audit.note import check_note, make_vkey
 from ttplan.audit.tlog import add_cosignatures, ask_witness, format_request, sign_tree
-from ttplan.audit.witness_http import http_post, submit
+from ttplan.audit.witness_http import MAX_ANSWER, http_post, submit
 from ttplan.model.errors import InputError, ProofError
 from ttplan.operations.witnessing import log_key, read_state
 
@@ -74,6 +74,18 @@ def test_whatever_a_witness_answers_is_an_error_for_people(answer: tuple[int, st
         server.answer = answer
         with pytest.raises((InputError, ProofError), match=message):
             submit(HASHES, sign_tree(LOG.name, HASHES, KEY), server.url, POST)
+
+
+def test_an_answer_has_a_longest_length_and_redirects_are_not_followed() -> None:
+    checkpoint = sign_tree(LOG.name, HASHES, KEY)
+    with serving(LOG) as server:
+        server.answer = 200, "text/plain", b"x" * MAX_ANSWER
+        assert submit(HASHES, checkpoint, server.url, POST) == server.answer[2]
+        server.asked.clear()
+        server.answer = 307, "text/plain", b""
+        with pytest.raises(ProofError, match=r"\(HTTP 307\)"):
+            submit(HASHES, checkpoint, server.url, POST)
+        assert len(server.asked) == 1
 
 
 def test_a_witness_that_is_not_there_is_an_error_for_people() -> None:

@@ -61,6 +61,7 @@ def serving(log: VKey) -> Iterator[Witness]:
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(answer)))
+            self.send_header("Location", "/elsewhere")  # what says so with no 3xx says nothing
             self.end_headers()
             self.wfile.write(answer)
 
@@ -68,7 +69,7 @@ def serving(log: VKey) -> Iterator[Witness]:
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, daemon=True)
+    thread = Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     state.url = f"http://127.0.0.1:{server.server_port}/prefix"
     try:

@@ -49,11 +49,9 @@ def append_anchor(path: PathLike, anchor: TipAnchor, at: datetime) -> None:
     file = Path(path)
     try:
         handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            os.write(handle, anchor_line(anchor, at).encode())
+        with os.fdopen(handle, "ab", buffering=0) as opened:
+            opened.write(anchor_line(anchor, at).encode())
             os.fsync(handle)
-        finally:
-            os.close(handle)
     except OSError as error:
         raise InputError(f"{file} cannot be written: {error.strerror}; expected a file of anchors to append to") from None
 

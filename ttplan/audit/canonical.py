@@ -16,6 +16,7 @@ MAX_NESTING = 120
 """How deep a payload of ours may nest; readers elsewhere stop at 127."""
 MONEY_LIMIT = Decimal(10) ** 9
 """Money in a payload stays below this, so that every reader's float parser gets its 6 decimals back exactly."""
+_ROUNDS_TO_LIMIT = MONEY_LIMIT - Decimal("0.0000005")
 _PARSER_LIMIT = 250
 
 
@@ -52,12 +53,9 @@ def payload_money(amount: Decimal) -> float:
 
     Raises CanonicalError where that is 10^9 or above, or no finite number.
     """
-    if not amount.is_finite() or abs(amount) >= MONEY_LIMIT:
+    if not amount.is_finite() or amount.copy_abs() >= _ROUNDS_TO_LIMIT:
         raise CanonicalError(f"{amount} USD does not fit a payload; expected less than {MONEY_LIMIT:,}")
-    rounded = amount.quantize(Decimal("0.000001"), rounding=ROUND_HALF_EVEN)
-    if abs(rounded) >= MONEY_LIMIT:
-        raise CanonicalError(f"{amount} USD does not fit a payload; expected less than {MONEY_LIMIT:,}")
-    return float(rounded) or 0.0
+    return float(amount.quantize(Decimal("0.000001"), rounding=ROUND_HALF_EVEN)) or 0.0
 
 
 _STRINGS_OR_EXPONENTS = re.compile(rb'"(?:[^"\\]|\\.)*"|e\+', re.DOTALL)

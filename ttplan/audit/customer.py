@@ -169,7 +169,7 @@ def load_seed(path: str | os.PathLike[str]) -> SigningKey:
                 raise KeyFileError(f"{file} is not a file; expected the customer's seed, 64 hex digits")
             if stat.S_IMODE(mode) != 0o600:
                 raise KeyFileError(f"{file} has the mode {stat.S_IMODE(mode):04o}; a seed is kept in 0600, run: chmod 600 {file}")
-            data = opened.read(_MAX_SEED_FILE + 1)
+            data = opened.read(_MAX_SEED_FILE)
     except FileNotFoundError:
         raise KeyFileError(f"no customer seed at {file}; expected a file with 64 hex digits, of mode 0600") from None
     except OSError as error:

@@ -101,8 +101,8 @@ def read_disclosure(data: bytes, name: str) -> Disclosure:
     count, path = fields["leaf_count"], fields["path"]
     if type(count) is not int or not 0 < count < 2**63:
         raise InputError(f"{name}: leaf_count is {str(count)[:20]}; expected a whole number from 1")
-    if not isinstance(path, list) or len(path) > 64 or not all(_is_hash(one) for one in path):
-        raise InputError(f"{name}: path is no list of at most 64 hashes; expected 64 lower-case hex digits each")
+    if not isinstance(path, list) or len(path) > 63 or not all(_is_hash(one) for one in path):
+        raise InputError(f"{name}: path is no list of at most 63 hashes; expected 64 lower-case hex digits each")
     entry = read_entry(orjson.dumps(fields["entry"]), f"{name}, its entry")
     if type(fields["leaf_index"]) is not int or fields["leaf_index"] != entry.seq:
         raise InputError(f"{name}: leaf_index is {str(fields['leaf_index'])[:20]}; expected the entry's seq, {entry.seq}")

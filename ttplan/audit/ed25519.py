@@ -14,24 +14,8 @@ from ttplan.model.errors import KeyFileError
 _P = 2**255 - 19
 _D = -121665 * pow(121666, -1, _P) % _P
 _SIGN = 1 << 255
-
-
-def _order_8_y() -> int:
-    """The y of a point of order 8: doubled it has y = 0, so `x^2 = -y^2`, which the curve makes `d y^4 + 2 y^2 - 1 = 0`."""
-    root = pow(1 + _D, (_P + 3) // 8, _P)
-    if root * root % _P != (1 + _D) % _P:
-        root = root * pow(2, (_P - 1) // 4, _P) % _P
-    for sign in (1, -1):
-        square = (sign * root - 1) * pow(_D, -1, _P) % _P
-        y = pow(square, (_P + 3) // 8, _P)
-        if y * y % _P != square:
-            y = y * pow(2, (_P - 1) // 4, _P) % _P
-        if y * y % _P == square:
-            return y
-    raise AssertionError("the curve has points of order 8")
-
-
-_Y8 = _order_8_y()
+_Y8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+"""The y of a point of order 8: a root of `d y^4 + 2 y^2 - 1`, since doubled it has y = 0."""
 SMALL_ORDER = frozenset(
     (y | sign).to_bytes(32, "little") for y in (0, 1, _P - 1, _Y8, _P - _Y8, _P, _P + 1) for sign in (0, _SIGN)
 )

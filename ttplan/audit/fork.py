@@ -27,7 +27,7 @@ def find_equivocation(
 ) -> Equivocation | None:
     """The first seq at which two chains of one organisation have well-signed entries with different hashes; None where none.
 
-    `public_key` is their first one; rotations that both have are followed.
+    `public_key` is their first one; rotations that both have are followed. Raises BadRotation where one of them is none.
     """
     key, used = public_key, {public_key}
     for index, pair in enumerate(zip(one, other, strict=False)):

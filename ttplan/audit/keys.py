@@ -163,13 +163,13 @@ def load_key(path: str | os.PathLike[str], *, passphrase: bytes | None = None) -
                 raise KeyFileError(f"{file} is not a file; expected a signing key in PKCS#8 PEM")
             if status.st_mode & 0o077:
                 raise KeyFileError(f"{file} can be read by others (mode {status.st_mode & 0o777:04o}); run: chmod 600 {file}")
-            data = opened.read(_MAX_KEY_FILE + 1)
+            data = opened.read(_MAX_KEY_FILE)
     except FileNotFoundError:
         raise KeyFileError(f"no signing key at {file}; make one with `ttplan keygen {file}`, or name the right file") from None
     except OSError as error:
         raise KeyFileError(f"{file} cannot be read: {error.strerror}; expected a signing key in PKCS#8 PEM") from None
     try:
-        key = load_pem_private_key(data[:_MAX_KEY_FILE], passphrase)
+        key = load_pem_private_key(data, passphrase)
     except TypeError:
         wanted = "needs a passphrase" if passphrase is None else "has no passphrase"
         raise KeyFileError(f"{file} {wanted}") from None

@@ -125,8 +125,8 @@ def _fault(fields: Any) -> str | None:
     if fields["local_only"] is not True:
         return "local_only is not true; expected a proof that claims nothing of who published its root"
     path = fields["sibling_path"]
-    if not isinstance(path, list) or len(path) > 64:
-        return "sibling_path is no list of at most 64; expected the siblings from leaf to root"
+    if not isinstance(path, list) or len(path) > 63:
+        return "sibling_path is no list of at most 63; expected the siblings from leaf to root"
     for place, one in enumerate(path):
         if not isinstance(one, dict) or one.keys() != {"hash", "left"} or not isinstance(one["left"], bool):
             return f"sibling_path[{place}] is no sibling; expected an object with exactly hash, left"

@@ -48,10 +48,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _whole(text: str) -> int:
-    value = int(text) if len(text) <= 20 else 2**64
-    if str(value) != text or not -(2**63) <= value < 2**64:
+    if len(text) > 20 or str(int(text)) != text:
         raise ValueError(f"the number {text[:40]} is not in its one spelling, or past 64 bits")
-    return value
+    return int(text)
 
 
 def _real(text: str) -> float:

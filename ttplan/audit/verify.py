@@ -139,8 +139,9 @@ def _verify_tip(
     for record in records:
         walk.step(record)
         if walk.index % _BATCH == 0:
-            if walk.agrees:
-                reached(_so_far(walk))
+            so_far = _so_far(walk)
+            if so_far is not None:
+                reached(so_far)
             if progress is not None:
                 progress(walk.index)
     if progress is not None:
@@ -171,7 +172,7 @@ def _verify_all(
                     stack.enter_context(helpers)
             batch, error = _take(walk, records)
             if batch:
-                pending.append((pool.submit(_first_bad, batch, start, key, helpers), _so_far(walk) if walk.agrees else None))
+                pending.append((pool.submit(_first_bad, batch, start, key, helpers), _so_far(walk)))
             keep = 0 if error is not None or not batch else 2 * workers
             while len(pending) > keep:
                 verdict, so_far = pending.popleft()
@@ -190,10 +191,9 @@ def _verify_all(
                 return walk.index - walk.start
 
 
-def _so_far(walk: Walk) -> Reached:
-    if walk.tip is None:
-        raise AssertionError("some entry was reached")
-    return Reached(walk.tip, walk.key.hex)
+def _so_far(walk: Walk) -> Reached | None:
+    """How far all is good; None where an anchor does not fit."""
+    return Reached(walk.tip, walk.key.hex) if walk.agrees and walk.tip is not None else None
 
 
 def _take(walk: Walk, stream: Iterator[Record]) -> tuple[list[Record], TtplanError | None]:
