@@ -42,8 +42,15 @@ def verify(key: bytes, signature: bytes, message: bytes) -> str | None:
         return f"it has {len(signature)} bytes, expected 64"
     if signature[:32] in SMALL_ORDER:
         return "its R is of small order"
+    return None if is_signed(signature + message, key) else "it was not made over this hash by this key"
+
+
+def is_signed(signed: bytes, key: bytes) -> bool:
+    """Whether a signature, before the message that it is of, is good: `verify` without its words."""
+    if signed[:32] in SMALL_ORDER:
+        return False
     try:
-        crypto_sign_open(signature + message, key)
+        crypto_sign_open(signed, key)
     except BadSignatureError:
-        return "it was not made over this hash by this key"
-    return None
+        return False
+    return True

@@ -67,6 +67,17 @@ def new_key_of(record: Record, index: int, current: VerifyingKey, used: Iterable
     return new
 
 
+def key_named_by(record: Record) -> VerifyingKey | None:
+    """The key that an entry says it hands over to, which nothing has verified; None where it names none."""
+    payload = _body(record).get("payload") if is_rotation(record) else None
+    if not isinstance(payload, dict) or _fault(payload) is not None:
+        return None
+    try:
+        return VerifyingKey.from_hex(payload["new_key"])
+    except KeyFileError:
+        return None
+
+
 def handed_over_by(record: Record, key: VerifyingKey) -> bool:
     """Whether an entry is a rotation that names `key` as the old one."""
     payload = _body(record).get("payload") if is_rotation(record) else None
