@@ -8,12 +8,14 @@ the entry's own keys, in their order, each once.
 from __future__ import annotations
 
 import re
+from binascii import unhexlify
+from collections.abc import Sequence
 from datetime import date
 from functools import lru_cache
 
 import orjson
 
-from ttplan.model.audit import Record
+from ttplan.model.record import Record
 
 _UUID = rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _HEAD = re.compile(
@@ -27,7 +29,8 @@ _DAY, _WHOLE_SECONDS = len("2026-05-01"), len("2026-05-01T12:00:00")
 _API_KEY = b'"type":"api_key",'
 _NAMES = (b',"prev_hash":"', b'","hash":"', b'","signature":"')
 _HEX_DIGITS = b"0123456789abcdef"
-_TAIL_BYTES = len(b"".join(_NAMES)) + 64 + 64 + 128 + 2
+_SIGNATURE_BYTES = 128 + 2
+_TAIL_BYTES = len(b"".join(_NAMES)) + 64 + 64 + _SIGNATURE_BYTES
 _HASH_AT = len(_NAMES[0]) + 64
 _SIGNATURE_AT = _HASH_AT + len(_NAMES[1]) + 64
 _REST = (b"".join(_NAMES) + b'"}').translate(None, _HEX_DIGITS)
@@ -44,14 +47,14 @@ def read_canonical_line(line: bytes) -> Record | None:
     org_id, seq, _, body = content
     text = tail.decode()
     prev_hash, digest = text[len(_NAMES[0]) : _HASH_AT], text[_HASH_AT + len(_NAMES[1]) : _SIGNATURE_AT]
-    return Record(org_id.decode(), int(seq), prev_hash, digest, text[-130:-2], body)
+    return Record(org_id.decode(), int(seq), prev_hash, digest, text[-_SIGNATURE_BYTES:-2], body)
 
 
 def read_content(line: bytes) -> tuple[bytes, bytes, bytes, bytes] | None:
     """The organisation, the seq, the event in its quotes, and the body that is hashed, of a line without its line feed.
 
-    None where it is not in the one spelling up to its last three fields, of which only the length is known: `has_tail` says
-    whether they are such.
+    None where it is not in the one spelling up to its last three fields, of which only the length is known: `signatures_of`
+    looks at those.
     """
     head = _HEAD.match(line)
     if head is None:
@@ -91,16 +94,19 @@ def _is_day(text: bytes) -> bool:
     return True
 
 
-def has_tail(line: bytes, prev_hash: bytes, digest: bytes) -> bytes | None:
-    """The signature (128 hex digits) of a line that ends with it and these two (64 hex digits each); None where it does not."""
-    signature = line[-130:-2]
-    if (
-        line.endswith(b'"}')
-        and line.startswith(b"%b%b%b%b%b" % (_NAMES[0], prev_hash, _NAMES[1], digest, _NAMES[2]), len(line) - _TAIL_BYTES)
-        and not signature.translate(None, _HEX_DIGITS)
-    ):
-        return signature
-    return None
+def signatures_of(lines: Sequence[bytes], digests: Sequence[bytes]) -> bytes | None:
+    """The signatures, 64 bytes each, of lines whose last three fields have these digests (32 bytes each), each entry's after the
+    one before it: one more than there are lines. None where a line ends otherwise."""
+    hashes = b"".join(digests).hex().encode()
+    tails = [line[-_TAIL_BYTES:] for line in lines]
+    signatures = b"".join([tail[-_SIGNATURE_BYTES:-2] for tail in tails])
+    expected = [
+        b"%b%b%b%b%b" % (_NAMES[0], hashes[at : at + 64], _NAMES[1], hashes[at + 64 : at + 128], _NAMES[2])
+        for at in range(0, 64 * len(tails), 64)
+    ]
+    if [tail[:-_SIGNATURE_BYTES] for tail in tails] != expected or not all(tail.endswith(b'"}') for tail in tails):
+        return None
+    return None if signatures.translate(None, _HEX_DIGITS) else unhexlify(signatures)
 
 
 def _is_tail(tail: bytes) -> bool:

@@ -16,12 +16,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from queue import SimpleQueue
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 from ttplan.audit import ed25519
-from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.stretch import Found, find_stretch
-from ttplan.model.audit import Record
+
+if TYPE_CHECKING:
+    from ttplan.audit.keys import VerifyingKey
+    from ttplan.model.record import Record
 
 _ENTRY = 64 + 32
 _QUESTION = struct.Struct("<B32sI")

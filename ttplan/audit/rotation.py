@@ -14,8 +14,9 @@ from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.signer import Signer, signed
 from ttplan.model.audit import Record
 from ttplan.model.errors import BadRotation, KeyFileError
+from ttplan.model.record import KEY_ROTATED
 
-EVENT = "audit.key_rotated"
+EVENT = KEY_ROTATED
 _DOMAIN = b"ttplan.audit.key-rotation.v1\n"
 _MARK = b'"event":"audit.key_rotated"'
 _KEYS = ("new_key", "new_key_signature", "old_key")

@@ -12,11 +12,11 @@ from typing import NamedTuple
 from blake3 import blake3
 
 from ttplan.audit import ed25519
-from ttplan.audit.canonical_line import has_tail, read_canonical_line, read_content
-from ttplan.audit.rotation import EVENT
-from ttplan.model.audit import Record
+from ttplan.audit.canonical_line import read_canonical_line, read_content, signatures_of
+from ttplan.model.record import KEY_ROTATED, Record
 
-_ROTATION = f'"{EVENT}"'.encode()
+_SIGNATURE = 64
+_ROTATION = f'"{KEY_ROTATED}"'.encode()
 
 
 class Found(NamedTuple):
@@ -54,24 +54,28 @@ def find_stretch(lines: bytes, key: bytes | None) -> Found | None:
 
     `key` has passed `check_point`.
     """
-    first = read_canonical_line(lines[: lines.find(b"\n")] if b"\n" in lines else lines)
+    texts = lines.removesuffix(b"\n").split(b"\n")
+    first = read_canonical_line(texts[0])
     if first is None:
         return None
     org_id, prev_hash = first.org_id.encode(), first.prev_hash.encode()
-    seq, digest, before = first.seq, unhexlify(prev_hash), prev_hash
-    texts = lines.removesuffix(b"\n").split(b"\n")
-    for text in texts:
+    digests = [unhexlify(prev_hash)]
+    for seq, text in enumerate(texts, first.seq):
         content = read_content(text)
         if content is None:
             return None
         whose, place, event, body = content
         if whose != org_id or int(place) != seq or event == _ROTATION:
             return None
-        hashed = blake3(digest + body)
-        digest, after = hashed.digest(), hashed.hexdigest().encode()
-        signature = has_tail(text, before, after)
-        if signature is None or (key is not None and not ed25519.is_signed(unhexlify(signature) + digest, key)):
-            return None
-        before = after
-        seq += 1
+        digests.append(blake3(digests[-1] + body).digest())
+    signatures = signatures_of(texts, digests)
+    if signatures is None or (key is not None and not _are_signed(signatures, digests[1:], key)):
+        return None
     return Found(len(texts), first.seq, org_id, prev_hash, len(lines) - len(texts[-1]) - lines.endswith(b"\n"))
+
+
+def _are_signed(signatures: bytes, digests: list[bytes], key: bytes) -> bool:
+    return all(
+        ed25519.is_signed(signatures[at : at + _SIGNATURE] + digest, key)
+        for at, digest in zip(range(0, len(signatures), _SIGNATURE), digests, strict=True)
+    )
