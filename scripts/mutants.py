@@ -31,7 +31,7 @@ AUDIT, TESTS = "ttplan.audit", "tests/audit"
 # What checks, and the tests that hold it beside the corpus of chains, the quick ones first.
 MODULES: dict[str, tuple[str, ...]] = {
     "entry": ("test_fork.py", "test_chain.py"),
-    "walk": ("test_since.py", "test_rotation.py", "test_chain.py"),
+    "walk": ("test_since.py", "test_fork.py", "test_rotation.py", "test_chain.py"),
     "verify": ("test_since.py", "test_rotation.py", "test_chain.py", "test_helpers.py"),
     "check": ("test_check.py", "test_since.py", "test_rotation.py", "test_chain.py", "test_fork.py"),
     "chain": ("test_jsonl.py", "test_chain.py"),
@@ -284,7 +284,7 @@ class _Loop:
         began = time.monotonic()
         if session.testsfailed or _fails(session) or _corpus_notices(module):
             return True
-        seconds = 20 + int(10 * (time.monotonic() - began))
+        seconds = 10 + int(5 * (time.monotonic() - began))
         began, count, self.found = time.monotonic(), 0, 0
         for mutant in mutants(Path(module.__file__ or "").read_text(), module.__file__ or ""):
             count += 1

@@ -43,6 +43,15 @@ def test_texts_that_need_care_and_deep_payloads_are_left_to_the_parser() -> None
         assert parsed(line) is not None
 
 
+@pytest.mark.parametrize(("depth", "taken"), [(199, True), (200, False), (252, False)])
+def test_what_may_nest_too_deep_is_left_to_the_parser(depth: int, taken: bool) -> None:
+    line = wire_line(to_record(entry(None, payload={})))
+    line = line.replace(b'"payload":{}', b'"payload":{"n":' + b"[" * depth + b"]" * depth + b"}")
+    found = read_canonical_line(line)
+    assert (found is not None) is taken
+    assert found is None or found == parsed(line)
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [

@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from tests.audit.chains import KEY, ORG, OTHER_KEY, START, chain, entry
 from ttplan.audit.chain import GENESIS, hashed_timestamp, respell_timestamp, to_entry, to_record
 from ttplan.audit.check import check_chain
-from ttplan.audit.entry import is_labelled
+from ttplan.audit.entry import check_content, is_labelled, well_signed
 from ttplan.audit.fork import find_equivocation
-from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.verify import Strength, verify_chain, verify_chain_with_anchor
 from ttplan.model.audit import AuditEntry, Record, TipAnchor
 from ttplan.model.errors import (
@@ -170,9 +169,24 @@ def test_another_key_is_a_bad_signature(strength: Strength) -> None:
 @pytest.mark.parametrize("name", ["prev_hash", "hash", "signature"])
 @pytest.mark.parametrize("text", ["", "A" * 64, "g" * 128, "٣" * 64])
 def test_what_is_no_lower_case_hex_is_a_hex_error(strength: Strength, name: str, text: str) -> None:
-    with pytest.raises(HexError, match=name) as caught:
+    digits = 128 if name == "signature" else 64
+    with pytest.raises(HexError, match=f"{name} is '{text}'; expected {digits} lower-case hex digits") as caught:
         verify_chain(resigned(chain(4), 2, **{name: text}), PUBLIC, signatures=strength)
     assert caught.value.index == 2
+
+
+@pytest.mark.parametrize(("name", "digits"), [("prev_hash", 64), ("hash", 64), ("signature", 128)])
+def test_an_entry_by_itself_has_lower_case_hex(name: str, digits: int) -> None:
+    made = to_record(entry(None))
+    check_content(made, 7)
+    assert well_signed(made, PUBLIC)
+    for text in ("", "A" * digits, "x" * digits, getattr(made, name) + "0"):
+        changes: dict[str, Any] = {name: text}
+        wrong = made._replace(**changes)
+        with pytest.raises(HexError, match=f"{name} is '{text}'; expected {digits} lower-case hex digits") as caught:
+            check_content(wrong, 7)
+        assert caught.value.index == 7
+        assert not well_signed(wrong, PUBLIC)
 
 
 def test_an_entry_of_another_organisation_is_foreign() -> None:
@@ -247,13 +261,19 @@ def test_a_record_whose_end_is_none_is_not_filed_under_anything() -> None:
         digest = blake3.blake3(bytes(32) + body)
         record = made._replace(body=body, hash=digest.hexdigest(), signature=KEY.sign(digest.digest()).hex())
         assert not is_labelled(record)
-        with pytest.raises(SeqGap):
+        with pytest.raises(SeqGap) as caught:
             verify_chain([record], PUBLIC)
+        assert caught.value.got == (5 if new == b'"seq":5' else -1)
 
 
 def test_texts_that_look_like_labels_are_texts() -> None:
     odd = entry(None, event='x","org_id":"y', payload={"org_id": "z", "x": '","seq":7,"timestamp":"t"}'})
     assert verify_chain([odd], PUBLIC).entries == 1
+    assert all(is_labelled(to_record(one)) for one in (odd, *chain(12)))
+    for length, good in ((40, True), (41, False)):
+        record = to_record(odd)
+        record = record._replace(body=record.body.replace(odd.timestamp.encode(), b"0" * length))
+        assert is_labelled(record) is good
 
 
 def test_two_signed_entries_at_one_seq_prove_misbehaviour() -> None:
@@ -424,8 +444,3 @@ def test_a_chain_that_misses_its_anchor_has_no_bad_entry_in_its_report() -> None
     assert "first bad entry" not in text
     assert "can be trusted" not in text
     assert all(len(line) <= 80 for line in text.splitlines())
-
-
-def test_a_verifying_key_equals_its_like() -> None:
-    assert VerifyingKey.from_hex(PUBLIC.hex) == PUBLIC
-    assert len({VerifyingKey.from_hex(PUBLIC.hex), PUBLIC}) == 1

@@ -77,6 +77,7 @@ def test_of_a_broken_chain_it_says_what_passed_before() -> None:
         (bad[:4], {}, 3, (f"{every} 3 entries before it",), (END, AFTER), 0),
         (broken(ENTRIES, 1), {}, 1, (f"{every} 1 entry before it",), (END, AFTER), 7),
         (broken(ENTRIES, 0), {}, 0, (), (END, AFTER), 8),
+        (ENTRIES[3:], {}, 0, (), (END, AFTER), 5),
         (bad, {"signatures": "tip"}, 3, (f"{hashes} 3 entries before it",), (unknown, END, AFTER), 5),
         (
             last,

@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.audit.chains import KEY, chain, exported
-from tests.audit.corpus import BAD, Case, cases, read
+from tests.audit.chains import KEY, chain, entry, exported
+from tests.audit.corpus import BAD, Case, cases, lines, read
+from tests.audit.test_jsonl import LINE, NO_ENTRIES, NO_PREAMBLES
 from ttplan.audit import ed25519, standalone
 from ttplan.audit.jsonl import counted, read_chain
+from ttplan.audit.rotation import EVENT
 from ttplan.audit.verify import Strength, verify_chain, verify_chain_with_anchor
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import ChainError, InputError
@@ -63,6 +65,29 @@ def test_the_library_gives_the_verdict(name: str) -> None:
 @pytest.mark.parametrize("name", CORPUS)
 def test_the_verifier_in_one_file_gives_the_verdict(name: str) -> None:
     assert one_file(CORPUS[name]) == CORPUS[name].verdict
+
+
+def test_it_refuses_what_the_library_says_is_no_entry_or_preamble() -> None:
+    for good, changes in ((LINE + b"\n", NO_ENTRIES), (exported(chain(1)), NO_PREAMBLES)):
+        assert one_file(Case(good, "")) == "verified 1"
+        assert [new for old, new, _ in changes if one_file(Case(good.replace(old, new, 1), "")) != BAD] == []
+    key = KEY.public_key.hex
+    for text in (key[:32] + " " + key[32:], key[:-1], key + "00", "x" * 64):
+        assert library(Case(LINE, "", text)) == one_file(Case(LINE, "", text)) == BAD
+
+
+def test_a_second_entry_for_one_place_convicts_even_as_a_rotation_that_is_none() -> None:
+    entries = chain(4)
+    case = Case(lines([*entries, entry(TipAnchor(2, entries[2].hash), event=EVENT)]), "")
+    assert library(case) == one_file(case) == "Equivocation 4"
+
+
+def test_it_refuses_a_line_that_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = lines(chain(3))
+    longest = max(map(len, io.BytesIO(data)))
+    for limit, verdict in ((longest, "verified 3"), (longest - 1, BAD)):
+        monkeypatch.setattr(standalone, "MAX_LINE", limit)
+        assert one_file(Case(data, "")) == verdict
 
 
 def test_the_verifier_in_one_file_can_be_read_in_one_sitting() -> None:

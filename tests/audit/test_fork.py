@@ -15,8 +15,9 @@ from ttplan.audit.chain import to_record
 from ttplan.audit.check import check_chain
 from ttplan.audit.fork import check_evidence, find_equivocation, write_evidence
 from ttplan.audit.keys import key_from_hex
+from ttplan.audit.verify import verify_chain
 from ttplan.model.audit import TipAnchor
-from ttplan.model.errors import BadRotation, InputError, ProofError
+from ttplan.model.errors import BadRotation, Equivocation, InputError, ProofError
 
 OTHER_KEY_TOO = key_from_hex("33" * 32)
 ENTRIES = chain(4)
@@ -30,6 +31,9 @@ def evidence(**changes: Any) -> bytes:
 def test_the_evidence_of_a_fork_is_a_file_that_proves_it() -> None:
     found = find_equivocation(ENTRIES, [*ENTRIES[:3], FORK], KEY.public_key)
     assert found is not None
+    of_records = find_equivocation(map(to_record, ENTRIES), map(to_record, [*ENTRIES[:3], FORK]), KEY.public_key)
+    assert of_records is not None
+    assert of_records.evidence == found.evidence
     again = check_evidence(found.evidence, "fork.json", KEY.public_key)
     assert (again.seq, again.hashes) == (3, (ENTRIES[3].hash, FORK.hash))
 
@@ -52,6 +56,9 @@ def test_a_fork_after_a_rotation_convicts_the_new_key() -> None:
     assert found is not None
     assert found.seq == 3
     assert check_evidence(found.evidence, "fork.json", OTHER_KEY.public_key).seq == 3
+    with pytest.raises(Equivocation) as caught:
+        verify_chain([*one, other[-1]], KEY.public_key)
+    assert caught.value.evidence == found.evidence
     with pytest.raises(ProofError, match=f"is about the key {OTHER_KEY.public_key.hex}"):
         check_evidence(found.evidence, "fork.json", KEY.public_key)
 

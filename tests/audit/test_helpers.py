@@ -6,6 +6,7 @@ import io
 import os
 import signal
 import struct
+import subprocess
 import sys
 
 import pytest
@@ -61,17 +62,30 @@ def question(batch: list[Record], key: VerifyingKey) -> bytes:
     return struct.pack("<B32sI", 0, key.raw, len(entries)) + entries
 
 
-def test_a_helper_answers_until_it_is_asked_no_more() -> None:
-    small = RECORDS[1]._replace(signature=SMALL + "00" * 32)
-    asked = [RECORDS, [*RECORDS[:2], small], [*RECORDS[:1], RECORDS[1]._replace(signature="ab" * 64), small], RECORDS[:1], []]
-    data = b"".join(question(batch, KEY.public_key) for batch in asked) + question(RECORDS[:1], OTHER_KEY.public_key)
+def served(data: bytes) -> bytes:
+    """What a helper answers to all that it is asked."""
     answers, before = Pipe(), signal.getsignal(signal.SIGINT)
     try:
-        serve(io.BytesIO(data + b"cut off"), answers)
+        serve(io.BytesIO(data), answers)
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN, "who asks is interrupted, not the helper"
     finally:
         signal.signal(signal.SIGINT, before)
-    assert struct.unpack("<6i", answers.sent) == (-1, 2, 1, -1, -1, 0)
+    return answers.sent
+
+
+SMALL_R = RECORDS[1]._replace(signature=SMALL + "00" * 32)
+
+
+def test_a_helper_answers_until_it_is_asked_no_more() -> None:
+    asked = [RECORDS, [*RECORDS[:2], SMALL_R], [*RECORDS[:1], RECORDS[1]._replace(signature="ab" * 64), SMALL_R], RECORDS[:1], []]
+    data = b"".join(question(batch, KEY.public_key) for batch in asked) + question(RECORDS[:1], OTHER_KEY.public_key)
+    assert struct.unpack("<6i", served(data + b"cut off")) == (-1, 2, 1, -1, -1, 0)
+
+
+def test_an_r_of_small_order_is_refused_whatever_libsodium_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have been built to be lenient."""
+    monkeypatch.setattr("ttplan.audit.helpers.crypto_sign_open", lambda signed, key: b"")
+    assert struct.unpack("<i", served(question([RECORDS[0], SMALL_R], KEY.public_key))) == (1,)
 
 
 @pytest.mark.parametrize(("cores", "count"), [(2, 2), (None, 1)])
@@ -114,10 +128,21 @@ def test_a_helper_that_is_gone_is_done_without(monkeypatch: pytest.MonkeyPatch, 
     assert caught.value.index == 8
 
 
+@pytest.mark.parametrize("answer", ["", "no"])
+def test_a_helper_that_ends_with_its_answer_half_given_is_gone(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+    def start() -> subprocess.Popen[bytes]:
+        script = f"import sys; sys.stdin.buffer.read(132); sys.stdout.write({answer!r})"
+        return subprocess.Popen([sys.executable, "-ISc", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    monkeypatch.setattr("ttplan.audit.helpers._start", start)
+    with Helpers(1) as helpers, pytest.raises(BrokenPipeError):
+        helpers.first_bad(RECORDS[:1], KEY.public_key)
+
+
 def test_a_program_that_cannot_start_python_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "")
-    assert start_helpers() is None
-    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
-    assert start_helpers() is None
+    for there in ("", None, "/nonexistent/python"):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "executable", there)
+            assert start_helpers() is None
     monkeypatch.setattr(sys, "frozen", True, raising=False)
     assert start_helpers() is None

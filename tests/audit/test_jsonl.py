@@ -11,7 +11,7 @@ import pytest
 
 from tests.audit.chains import KEY, ORG, chain, entry, exported
 from ttplan.audit.chain import to_record
-from ttplan.audit.jsonl import counted, read_chain, write_chain
+from ttplan.audit.jsonl import counted, read_chain, read_entry, write_chain
 from ttplan.audit.keys import key_from_hex
 from ttplan.audit.verify import verify_chain
 from ttplan.model.audit import Record
@@ -111,47 +111,48 @@ def test_nine_digits_of_a_second_are_kept() -> None:
 LINE = exported(chain(1)).split(b"\n")[1]
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        (b'"seq":0', b'"seq":0,"note":"x"', "the key 'note', which nothing signs"),
-        (b'"seq":0,', b"", "lacks seq"),
-        (b'"seq":0', b'"seq":0,"seq":0', "the key 'seq' stands twice"),
-        (b'"n":[1', b'"n":[{"a":1,"a":1}', "the key 'a' stands twice"),
-        (b'"type":"user"', b'"type":"user","name":"x"', "the key 'name', which nothing signs"),
-        (b'"type":"user"', b'"type":"root"', "actor is not one"),
-        (b'"actor":{"type":"user","user_id":"00000000-0000-0000-0000-000000000007"}', b'"actor":"system"', "actor is not one"),
-        (b'"user_id":"00000000-', b'"user_id":"{0000000-', "user_id is no UUID"),
-        (b'"seq":0', b'"seq":0.0', "seq is 0.0; expected a whole number"),
-        (b'"seq":0', b'"seq":true', "seq is True"),
-        (b'"seq":0', b'"seq":-1', "seq is -1"),
-        (b'"seq":0', b'"seq":9223372036854775808', "seq is 9223372036854775808"),
-        (b'"seq":0', b'"seq":00', "not JSON"),
-        (b'"seq":0', b'"seq":-0', "not in its one spelling"),
-        (b'"n":[1', b'"n":[18446744073709551616', r"value\.payload\.n\[0\] is 18446744073709551616; .* of 64 bits"),
-        (b'"n":[1', b'"n":[-9223372036854775809', "is -9223372036854775809; expected a whole number of 64 bits"),
-        (b'"n":[1', b'"n":[' + b"9" * 21, "past 64 bits"),
-        (b'"n":[1', b'"n":[' + b"9" * 5000, "past 64 bits"),
-        (b'"n":[1', b'"n":[1.50', "not in its one spelling; expected 1.5"),
-        (b'"n":[1', b'"n":[1E5', "not in its one spelling"),
-        (b'"n":[1', b'"n":[NaN', "NaN is no JSON"),
-        (b'"n":[1', b'"n":[1e999', "not in its one spelling|finite"),
-        (b'"n":[1', b'"n":["\\ud800"', "lone surrogate"),
-        (b'"n":[1', b'"n":["\xff"', "not UTF-8"),
-        (b'"n":[1', b'"n":[' + b"[" * 20000 + b"]" * 20000, "nests too deep"),
-        (b'"n":[1', b'"n":[' + b"[" * 400 + b"]" * 400, "nests too deep"),
-        (b'"n":[1', b'"n":[' + b"[" * 252 + b"]" * 252, "nests too deep"),
-        (b"12:00:00Z", b"12:00:00", "timestamp is"),
-        (b"12:00:00Z", b"12:00:00.1Z", "timestamp is"),
-        (b"12:00:00Z", b"14:00:00+02:00", "timestamp is"),
-        (b"2026-05-01", b"2026-02-30", "timestamp is"),
-        (b"2026-05-01", "２026-05-01".encode(), "timestamp is"),
-        (b'"id":"00000000-0000-0000-0000-0000000003e8"', b'"id":"00000000-0000-0000-0000-0000000003E8"', "id is"),
-        (b'"id":"00000000-0000-0000-0000-0000000003e8"', b'"id":"{00000000-0000-0000-0000-0000000003e8}"', "id is"),
-        (b'"event":"plan.applied"', b'"event":null', "event is no text"),
-        (b'"payload":{', b'"payload":[{', "not JSON"),
-    ],
-)
+NO_ENTRIES = [
+    (b'"seq":0', b'"seq":0,"note":"x"', "the key 'note', which nothing signs"),
+    (b'"seq":0,', b"", "lacks seq"),
+    (b'"seq":0', b'"seq":0,"seq":0', "the key 'seq' stands twice"),
+    (b'"n":[1', b'"n":[{"a":1,"a":1}', "the key 'a' stands twice"),
+    (b'"type":"user"', b'"type":"user","name":"x"', "the key 'name', which nothing signs"),
+    (b'"type":"user"', b'"type":"root"', "actor is not one"),
+    (b'"actor":{"type":"user","user_id":"00000000-0000-0000-0000-000000000007"}', b'"actor":"system"', "actor is not one"),
+    (b'"user_id":"00000000-', b'"user_id":"{0000000-', "user_id is no UUID"),
+    (b'"seq":0', b'"seq":0.0', "seq is 0.0; expected a whole number"),
+    (b'"seq":0', b'"seq":true', "seq is True"),
+    (b'"seq":0', b'"seq":-1', "seq is -1"),
+    (b'"seq":0', b'"seq":9223372036854775808', "seq is 9223372036854775808"),
+    (b'"seq":0', b'"seq":00', "not JSON"),
+    (b'"seq":0', b'"seq":-0', "not in its one spelling"),
+    (b'"n":[1', b'"n":[18446744073709551616', r"value\.payload\.n\[0\] is 18446744073709551616; .* of 64 bits"),
+    (b'"n":[1', b'"n":[-9223372036854775809', "is -9223372036854775809; expected a whole number of 64 bits"),
+    (b'"n":[1', b'"n":[' + b"9" * 21, "past 64 bits"),
+    (b'"n":[1', b'"n":[' + b"9" * 5000, "past 64 bits"),
+    (b'"n":[1', b'"n":[1.50', "not in its one spelling; expected 1.5"),
+    (b'"n":[1', b'"n":[1E5', "not in its one spelling"),
+    (b'"n":[1', b'"n":[NaN', "NaN is no JSON"),
+    (b'"n":[1', b'"n":[1e999', "not in its one spelling|finite"),
+    (b'"n":[1', b'"n":["\\ud800"', "lone surrogate"),
+    (b'"n":[1', b'"n":["\xff"', "not UTF-8"),
+    (b'"n":[1', b'"n":[' + b"[" * 20000 + b"]" * 20000, "nests too deep"),
+    (b'"n":[1', b'"n":[' + b"[" * 400 + b"]" * 400, "nests too deep"),
+    (b'"n":[1', b'"n":[' + b"[" * 252 + b"]" * 252, "nests too deep"),
+    (b"12:00:00Z", b"12:00:00", "timestamp is"),
+    (b"12:00:00Z", b"12:00:00.1Z", "timestamp is"),
+    (b"12:00:00Z", b"14:00:00+02:00", "timestamp is"),
+    (b"2026-05-01", b"2026-02-30", "timestamp is"),
+    (b"2026-05-01", "２026-05-01".encode(), "timestamp is"),
+    (b'"id":"00000000-0000-0000-0000-0000000003e8"', b'"id":"00000000-0000-0000-0000-0000000003E8"', "id is"),
+    (b'"id":"00000000-0000-0000-0000-0000000003e8"', b'"id":"{00000000-0000-0000-0000-0000000003e8}"', "id is"),
+    (b'"event":"plan.applied"', b'"event":null', "event is no text"),
+    (b'"payload":{', b'"payload":[{', "not JSON"),
+]
+"""Changes of LINE that make it something else than an entry, and what is said of each."""
+
+
+@pytest.mark.parametrize(("old", "new", "message"), NO_ENTRIES)
 def test_what_is_not_exactly_an_entry_is_refused_by_line(old: bytes, new: bytes, message: str) -> None:
     assert old in LINE
     with pytest.raises(InputError, match=message) as caught:
@@ -159,26 +160,41 @@ def test_what_is_not_exactly_an_entry_is_refused_by_line(old: bytes, new: bytes,
     assert "line 1" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        (b'"meta":true', b'"meta":1', "meta is not true"),
-        (b'"meta":true', b'"meta":true,"x":1', "the key 'x'"),
-        (b'"entry_count":1', b'"entry_count":2', "speaks of 2 entries, but it has 1"),
-        (b'"entry_count":1', b'"entry_count":"1"', "entry_count is no whole number"),
-        (
-            b'"org_id":"00000000-0000-0000-0000-000000000001","entry',
-            b'"org_id":"00000000-0000-0000-0000-000000000002","entry',
-            "its entries of",
-        ),
-        (b'"verifying_key":"d', b'"verifying_key":"D', "verifying_key is not 64"),
-    ],
-)
+NO_PREAMBLES = [
+    (b'"meta":true', b'"meta":1', "meta is not true"),
+    (b'"meta":true', b'"meta":true,"x":1', "the key 'x'"),
+    (b'"entry_count":1', b'"entry_count":2', "speaks of 2 entries, but it has 1"),
+    (b'"entry_count":1', b'"entry_count":"1"', "entry_count is no whole number"),
+    (b'"entry_count":1', b'"entry_count":true', "entry_count is no whole number"),
+    (b'"entry_count":1', b'"entry_count":1.0', "entry_count is no whole number"),
+    (b'"entry_count":1', b'"entry_count":-1', "entry_count is no whole number"),
+    (b'"org_id":"0', b'"org_id":"{0', "org_id is no UUID"),
+    (b'"org_id":"00000000-0000-0000-0000-000000000001"', b'"org_id":1', "org_id is no UUID"),
+    (
+        b'"org_id":"00000000-0000-0000-0000-000000000001","entry',
+        b'"org_id":"00000000-0000-0000-0000-000000000002","entry',
+        "its entries of",
+    ),
+    (b'"verifying_key":"d', b'"verifying_key":"D', "verifying_key is not 64"),
+    (b'"verifying_key":"', b'"verifying_key":1,"x":"', "the key 'x'"),
+]
+"""Likewise of a preamble, of a chain of one entry."""
+
+
+@pytest.mark.parametrize(("old", "new", "message"), NO_PREAMBLES)
 def test_a_preamble_is_strict_and_has_to_agree(old: bytes, new: bytes, message: str) -> None:
     data = exported(chain(1))
     assert old in data
     with pytest.raises(InputError, match=message):
         read(data.replace(old, new, 1))
+
+
+def test_entries_that_are_missing_at_the_beginning_are_missing_in_the_count() -> None:
+    lines = exported(chain(5)).split(b"\n")
+    with pytest.raises(InputError, match="speaks of 5 entries, but it has 2; was it cut off"):
+        read(b"\n".join([lines[0], *lines[4:]]))
+    with pytest.raises(InputError, match="speaks of 5 entries, but it has 0"):
+        read(lines[0] + b"\n")
 
 
 def test_a_file_cut_in_the_middle_of_a_line_says_so(tmp_path: Path) -> None:
@@ -214,6 +230,41 @@ def test_missing_and_empty_files_are_bad_input(tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").write_bytes(b"\n\n")
     with pytest.raises(InputError, match="is empty"):
         read_chain(tmp_path / "empty.jsonl")
+
+
+class Torn(io.BytesIO):
+    """A file on a disk that fails after its first line."""
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        if self.tell():
+            raise OSError(5, "Input/output error")
+        return super().readline(size)
+
+
+def test_a_disk_that_fails_is_bad_input() -> None:
+    _, records = read_chain(Torn(LINE + b"\n" + LINE))
+    with pytest.raises(InputError, match="the chain cannot be read: Input/output error; expected a chain as JSON lines"):
+        list(records)
+
+
+def test_a_file_is_closed_with_its_last_record_or_its_first_error() -> None:
+    file = io.BytesIO(exported(chain(2)))
+    _, records = read_chain(file)
+    next(records)
+    assert not file.closed
+    assert len(list(records)) == 1
+    assert file.closed
+    file = io.BytesIO(b'{"meta":1}\n')
+    with pytest.raises(InputError, match="the preamble lacks") as caught:
+        read_chain(file)
+    assert caught.value.exit_code == 2
+    assert file.closed, "though who keeps the error keeps all that was at work"
+
+
+def test_an_entry_by_itself_is_line_1() -> None:
+    assert read_entry(LINE, "it") == to_record(chain(1)[0])
+    with pytest.raises(InputError, match=r"^it, line 1: an entry lacks id"):
+        read_entry(b"{}", "it")
 
 
 def test_a_line_has_a_longest_length() -> None:

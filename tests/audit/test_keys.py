@@ -120,6 +120,13 @@ def test_keys_that_are_not_canonical_or_no_points_are_refused() -> None:
         VerifyingKey(bytes(31))
 
 
+def test_a_signature_takes_no_byte_of_its_message_along() -> None:
+    """libsodium reads a signature and its message as one text."""
+    key = key_from_hex(SEED)
+    assert key.public_key.fault(key.sign(b"xm") + b"x", b"m") == "it has 65 bytes, expected 64"
+    assert key.public_key.fault(b"", key.sign(b"m") + b"m") == "it has 0 bytes, expected 64"
+
+
 def test_a_seed_in_hex_is_the_key_of_rfc_8032() -> None:
     key = key_from_hex(SEED)
     assert key.public_key.hex == "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"

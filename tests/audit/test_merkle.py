@@ -200,6 +200,35 @@ def test_every_flipped_bit_of_a_path_is_caught() -> None:
         assert not consistent(6, 11, old_root, root, flipped(proof, i))
 
 
+def test_what_is_wrong_with_a_proof_is_said() -> None:
+    leaves = hashed(sha256, 11)
+    root, old = merkle.root(sha256, leaves), merkle.root(sha256, leaves[:6])
+    path, proof = merkle.inclusion_path(sha256, leaves, 5), merkle.consistency_path(sha256, leaves, 6)
+    for leaf, wrong, message in (
+        (leaves[5], [*path, SOME], "has 5 hashes; expected 4"),
+        (leaves[5], [path[0][:-1], *path[1:]], "a hash of the proof has 31 bytes; expected 32"),
+        (b"WrongLeaf", path, "a hash of the proof has 9 bytes; expected 32"),
+    ):
+        with pytest.raises(ProofError, match=message):
+            root_of_path(sha256, leaf, 5, 11, wrong)
+    for sizes, roots, wrong, message in (
+        ((2, 1), (old, root), [], "a tree of 1 leaves cannot begin with one of 2"),
+        ((-1, 1), (old, root), [], "a tree of 1 leaves cannot begin with one of -1"),
+        ((0, 11), (old, root), proof, "there is nothing to prove"),
+        ((11, 11), (SOME, root), [], "one of them was rewritten"),
+        ((6, 11), (old, root), [], "is empty"),
+        ((6, 11), (old, root), [*proof, SOME], "is too long"),
+        ((6, 11), (old, root), proof[:-1], "is too short"),
+        ((6, 11), (SOME, root), proof, "does not give the older root"),
+        ((6, 11), (old, SOME), proof, "does not give the newer root: history was rewritten"),
+        ((6, 11), (old[:-1], root), proof, "has 31 bytes"),
+        ((6, 11), (old, root + b"x"), proof, "has 33 bytes"),
+        ((6, 11), (old, root), [b"", *proof[1:]], "has 0 bytes"),
+    ):
+        with pytest.raises(ProofError, match=message):
+            check_consistency(sha256, *sizes, *roots, wrong)
+
+
 def flipped(path: list[bytes], bit: int) -> list[bytes]:
     number, place = divmod(bit, 256)
     one = bytearray(path[number])

@@ -107,6 +107,10 @@ def test_the_message_of_an_ml_dsa_cosignature_is_the_structure_of_the_spec() -> 
     message = cosigned_message(ML_DSA_44, "w", 1, "o\n2\n" + base64.b64encode(b"\7" * 32).decode() + "\n")
     numbers = [value.to_bytes(8, "big") for value in (1, 0, 2)]
     assert message == b"subtree/v1\n\0" + b"\1w" + numbers[0] + b"\1o" + numbers[1] + numbers[2] + b"\7" * 32
+    assert b"\xff" + b"w" * 255 in cosigned_message(ML_DSA_44, "w" * 255, 1, TEXT)
+    for name, count in (("", 0), ("é" * 128, 256)):
+        with pytest.raises(InputError, match=f"has {count} bytes; a cosignature of ML-DSA-44 takes names of 1 to 255"):
+            cosigned_message(ML_DSA_44, name, 1, TEXT)
 
 
 def test_all_three_types_seal_a_checkpoint() -> None:

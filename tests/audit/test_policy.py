@@ -83,6 +83,12 @@ def test_the_log_has_to_sign_as_itself_whatever_the_quorum() -> None:
     strange = make_vkey(LOG.name, KEYS["X1"].public_key)
     assert not accepts(f"log {strange}\n{w('X2')}quorum X2\n", cosigned("X2"))
     assert accepts(f"log {strange}\nlog {LOG}\nquorum none\n", TREE)
+    for text, message in (
+        (f"log {other}\nquorum none\n", f"is of the log {LOG.name}, which the policy does not know"),
+        (f"log {strange}\n{w('X2')}quorum X2\n", f"the log {LOG.name} has not signed its checkpoint with a key of the policy"),
+    ):
+        with pytest.raises(ProofError, match=message):
+            check_policy(cosigned("X2"), parse_policy(text.encode(), "policy"))
 
 
 def test_a_known_witness_that_signs_wrongly_refuses_the_checkpoint() -> None:
@@ -107,6 +113,8 @@ def test_white_space_comments_urls_and_octets_are_as_the_spec_says() -> None:
     kelvin = f"log {LOG}\nwitness \u212a {WITNESSES['X1']}\n"
     with pytest.raises(InputError, match="the name 'K' is not defined"):
         parse_policy((kelvin + "quorum K\n").encode(), "policy")
+    with pytest.raises(InputError, match="policy, line 1: a verifier key that is not UTF-8"):
+        parse_policy(b"log \xff\nquorum none\n", "policy")
     assert parse_policy(kelvin.encode() + b"group \xff any \xe2\x84\xaa\nquorum \xff\n", "policy").quorum == b"\xff"
 
 
@@ -118,6 +126,7 @@ def test_white_space_comments_urls_and_octets_are_as_the_spec_says() -> None:
         ("quorum none", "last line does not end in a line feed"),
         ("quorum none\nquorum none\n", "line 2: a second quorum"),
         ("quorum\n", "line 1: expected `quorum <name>`"),
+        ("quorum " + "x" * 61 + "\n", "the name 'x{60}' is not defined"),
         ("quorum a b\n", "line 1: expected `quorum <name>`"),
         ("quorum X1\n" + w("X1"), "line 1: the name 'X1' is not defined"),
         (w("X1") + w("X1", WITNESSES["X2"]), "line 2: the name 'X1' is taken"),

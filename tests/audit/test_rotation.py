@@ -88,8 +88,10 @@ def bad_rotation(**changes: Any) -> str:
 
 def test_a_rotation_that_is_none_is_refused_with_the_reason() -> None:
     assert "expected exactly new_key, new_key_signature, old_key" in bad_rotation(note="x")
-    assert "new_key is 'AB" in bad_rotation(new_key="AB" * 32)
-    assert "new_key_signature is '5'" in bad_rotation(new_key_signature=5)
+    for name, digits in (("old_key", 64), ("new_key", 64), ("new_key_signature", 128)):
+        for value in ("AB" * (digits // 2), 5):
+            said = bad_rotation(**{name: value})
+            assert said.startswith(f"{name} is '{value}'; expected {digits} lower-case hex digits")
     assert f"but the chain's key until here is {KEY.public_key.hex}" in bad_rotation(old_key=THIRD_KEY.public_key.hex)
     assert "small order" in bad_rotation(new_key="00" * 32)
     assert "not the new key's over this handing over" in bad_rotation(new_key=THIRD_KEY.public_key.hex)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from uuid import UUID
 
 import orjson
 import pytest
@@ -24,7 +25,18 @@ from ttplan.audit.verify import Reached, Strength, verify_chain, verify_chain_wi
 from ttplan.audit.walk import KeySpan
 from ttplan.chain_file import verify_file
 from ttplan.model.audit import AuditEntry, TipAnchor
-from ttplan.model.errors import BadSignature, BrokenChain, HashMismatch, InputError, SeqGap, TruncatedChain
+from ttplan.model.errors import (
+    BadRotation,
+    BadSignature,
+    BrokenChain,
+    Equivocation,
+    ForeignOrg,
+    HashMismatch,
+    HexError,
+    InputError,
+    SeqGap,
+    TruncatedChain,
+)
 
 PUBLIC = KEY.public_key
 STRENGTHS: tuple[Strength, ...] = ("all", "tip")
@@ -69,6 +81,23 @@ def test_a_chain_that_has_not_the_trusted_entry_is_refused(strength: Strength) -
         assert caught.value.index == index
         if isinstance(caught.value, TruncatedChain):
             assert caught.value.expected_len == 5
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+def test_the_trusted_entry_itself_is_held_to_its_hash_and_its_place(strength: Strength) -> None:
+    entries = chain(6)
+    records, since = [to_record(one) for one in entries], at(entries, 4)
+    for changed, error, said in (
+        (records[4]._replace(prev_hash="x" * 64), HexError, "prev_hash is 'x+'; expected 64 lower-case hex digits"),
+        (records[4]._replace(org_id=str(UUID(int=2))), ForeignOrg, "the chain belongs to"),
+    ):
+        with pytest.raises(error, match=said) as caught:
+            verify_chain([changed, records[5]], PUBLIC, since=since, signatures=strength)
+        assert caught.value.index == 4
+    fork = entry(at(entries, 3), payload={"other": True})
+    with pytest.raises(Equivocation) as twice:
+        verify_chain([entries[4], fork], PUBLIC, since=since, signatures=strength)
+    assert (twice.value.index, twice.value.hashes) == (5, (entries[4].hash, fork.hash))
 
 
 def test_anchors_after_it_are_looked_for_and_those_before_it_cannot_be() -> None:
@@ -233,6 +262,16 @@ def test_how_far_it_has_come_is_not_kept_past_an_anchor_that_does_not_fit(monkey
         assert told == [Reached(at(entries, 1), PUBLIC.hex), Reached(at(entries, 3), PUBLIC.hex)]
 
 
+def test_nor_is_a_rotation_that_is_none_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ttplan.audit.verify._BATCH", 2)
+    entries = rotated([(KEY, 3), (OTHER_KEY, 1)], note="x")
+    for strength in STRENGTHS:
+        seqs, told = [1, 2] if strength == "all" else [1], list[Reached]()
+        with pytest.raises(BadRotation):
+            verify_chain(entries, PUBLIC, signatures=strength, reached=told.append)
+        assert told == [Reached(at(entries, seq), PUBLIC.hex) for seq in seqs]
+
+
 def test_nor_past_where_the_chain_has_to_end(tmp_path: Path) -> None:
     entries = chain(6)
     kept = ResumeFile(tmp_path / "state")
@@ -303,7 +342,7 @@ def test_a_rest_that_cannot_be_read_is_counted_as_far_as_it_can_be(tmp_path: Pat
     assert any("how many more there are" in text and "line 9" in text for text in report.not_checked)
 
 
-FLOATS = (41.37139900000001, 0.30000000000000004, 0.1 + 0.7, -1.1, 1.0000000000000002e16, 5e-324)
+FLOATS = (2.5, 41.37139900000001, 0.30000000000000004, 0.1 + 0.7, -1.1, 1.0000000000000002e16, 5e-324)
 SPELLED = [orjson.dumps(one) for one in FLOATS]
 
 
@@ -316,6 +355,7 @@ SPELLED = [orjson.dumps(one) for one in FLOATS]
         ({"a": "0.8", "n": -1.1}, b"-1.2", "payload.n"),
         ({"n": 1.0000000000000002e16}, b"1e+16", "payload.n"),
         ({"n": 5e-324}, b"0.0", "payload.n"),
+        ({"n": 2.5}, b"2.6", "payload.n"),
     ],
 )
 def test_a_digit_that_an_exporter_lost_is_found(signed: dict[str, object], written: bytes, field: str | None) -> None:
@@ -350,9 +390,17 @@ def test_it_is_searched_for_exactly_so_far(monkeypatch: pytest.MonkeyPatch, trie
         assert (find_lost_digit(lost) is not None) is there
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"7", b"{}", b'{"payload":0.3}', b'{"payload":{}}'])
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"7", b"{}", b'{"payload":0.3}', b'{"payload":{}}', b'{"payload":{"a":1.5,"a":2.5}}']
+)
 def test_in_what_is_no_entry_no_digit_is_lost(body: bytes) -> None:
     assert find_lost_digit(to_record(entry(None))._replace(body=body)) is None
+
+
+def test_no_number_is_the_neighbour_of_none() -> None:
+    none = to_record(entry(None, payload={"n": None}))
+    for largest in (b"1.7976931348623157e+308", b"-1.7976931348623157e+308"):
+        assert find_lost_digit(none._replace(body=none.body.replace(b'"n":null', b'"n":' + largest))) is None
 
 
 def test_the_report_as_a_page_says_the_same_and_fetches_nothing() -> None:

@@ -103,8 +103,10 @@ def test_a_checkpoint_is_of_a_log_and_of_a_chain() -> None:
         check_covers(CHECKPOINT, HASHES[:count])
     with pytest.raises(ProofError, match="is of 9 entries, the chain has 8"):
         check_covers(CHECKPOINT, HASHES[:8])
-    with pytest.raises(ProofError, match="they were changed"):
-        check_covers(CHECKPOINT, ["ab" * 32, *HASHES[1:]])
+    changed = ["ab" * 32, *HASHES[1:]]
+    for use in (check_covers, lambda one, hashes: prove(hashes, 3, one), lambda one, hashes: ask_witness(hashes, 4, one)):
+        with pytest.raises(ProofError, match="they were changed"):
+            use(CHECKPOINT, changed)
 
 
 def test_a_proof_stands_by_itself() -> None:
@@ -140,6 +142,8 @@ def test_what_is_no_proof_is_refused() -> None:
     ):
         with pytest.raises(InputError, match=message):
             parse_proof(good.replace(old, new, 1), "p")
+    with pytest.raises(InputError, match="p has no checkpoint after an empty line; expected a tlog-proof"):
+        parse_proof(good.split(b"\n\n")[0] + b"\n", "p")
 
 
 def test_every_single_bit_flip_of_a_proof_is_caught() -> None:
@@ -214,7 +218,7 @@ def test_what_is_no_request_is_refused() -> None:
     for data, message in (
         (good.replace(b"old 4", b"old 04"), "the old size is '04'"),
         (good.replace(b"old 4", b"new 4"), "r begins with"),
-        (good.replace(b"old 4\n", b"old 4\n" + (ROOT + "\n").encode() * 63), "expected at most 63"),
+        (longest.replace(b"old 0\n", b"old 0\n" + (ROOT + "\n").encode()), "has a proof of 64 hashes; expected at most 63"),
         (b"old 0\n\n", "has no blank line|no checkpoint|does not end"),
         (b"\xff\n\n" + good, "not UTF-8"),
     ):

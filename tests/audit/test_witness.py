@@ -16,7 +16,10 @@ from ttplan.model.errors import InputError, ProofError
 from ttplan.operations.witnessing import log_key, read_state
 
 HASHES = [entry.hash for entry in chain(9)]
-POST = http_post(timeout=5)
+
+
+def post(url: str, body: bytes) -> tuple[int, str, bytes]:
+    return http_post(timeout=5)(url, body)
 
 
 def test_a_witness_that_names_another_size_is_asked_again_from_there() -> None:
@@ -24,36 +27,36 @@ def test_a_witness_that_names_another_size_is_asked_again_from_there() -> None:
         for size, asked in ((4, 1), (4, 2), (9, 2)):
             server.asked.clear()
             checkpoint = sign_tree(LOG.name, HASHES[:size], KEY)
-            whole, seals = add_cosignatures(checkpoint, submit(HASHES, checkpoint, server.url, POST), [VKEY], "the answer")
+            whole, seals = add_cosignatures(checkpoint, submit(HASHES, checkpoint, server.url, post), [VKEY], "the answer")
             assert len(server.asked) == asked
             assert [seal.key for seal in seals] == [VKEY]
             assert len(check_note(whole.note, [LOG, VKEY])) == 2
         server.asked.clear()
         checkpoint = sign_tree(LOG.name, HASHES, KEY)
-        submit(HASHES, checkpoint, server.url + "/", POST, old_size=9)
+        submit(HASHES, checkpoint, server.url + "/", post, old_size=9)
         assert server.asked == [format_request(ask_witness(HASHES, 9, checkpoint))]
 
 
 def test_a_rewritten_history_is_refused_by_the_witness() -> None:
     other = ["ab" * 32, *HASHES[1:]]
     with serving(LOG) as server:
-        submit(HASHES, sign_tree(LOG.name, HASHES[:4], KEY), server.url, POST)
+        submit(HASHES, sign_tree(LOG.name, HASHES[:4], KEY), server.url, post)
         with pytest.raises(ProofError, match=r"\(HTTP 422\): the consistency proof does not verify there: its history"):
-            submit(other, sign_tree(LOG.name, other, KEY), server.url, POST)
+            submit(other, sign_tree(LOG.name, other, KEY), server.url, post)
         with pytest.raises(ProofError, match=r"\(HTTP 409\): it has seen another tree"):
-            submit(other, sign_tree(LOG.name, other[:4], KEY), server.url, POST)
+            submit(other, sign_tree(LOG.name, other[:4], KEY), server.url, post)
         with pytest.raises(ProofError, match=r"\(HTTP 409\): it has seen another tree"):
-            submit(other, sign_tree(LOG.name, other[:4], KEY), server.url, POST, old_size=4)
+            submit(other, sign_tree(LOG.name, other[:4], KEY), server.url, post, old_size=4)
         with pytest.raises(ProofError, match="has seen 4 entries, the checkpoint is of 3; sign a newer one"):
-            submit(HASHES, sign_tree(LOG.name, HASHES[:3], KEY), server.url, POST)
+            submit(HASHES, sign_tree(LOG.name, HASHES[:3], KEY), server.url, post)
 
 
 def test_a_witness_that_does_not_know_the_log_or_its_key_says_so() -> None:
     with serving(LOG) as server:
         with pytest.raises(ProofError, match=r"\(HTTP 404\): it does not know the log's origin"):
-            submit(HASHES, sign_tree("example.com/other", HASHES, KEY), server.url, POST)
+            submit(HASHES, sign_tree("example.com/other", HASHES, KEY), server.url, post)
         with pytest.raises(ProofError, match=r"\(HTTP 403\): it trusts none of the keys"):
-            submit(HASHES, sign_tree(LOG.name, HASHES, OTHER_KEY), server.url, POST)
+            submit(HASHES, sign_tree(LOG.name, HASHES, OTHER_KEY), server.url, post)
 
 
 @pytest.mark.parametrize(
@@ -73,18 +76,22 @@ def test_whatever_a_witness_answers_is_an_error_for_people(answer: tuple[int, st
     with serving(LOG) as server:
         server.answer = answer
         with pytest.raises((InputError, ProofError), match=message):
-            submit(HASHES, sign_tree(LOG.name, HASHES, KEY), server.url, POST)
+            submit(HASHES, sign_tree(LOG.name, HASHES, KEY), server.url, post)
 
 
 def test_an_answer_has_a_longest_length_and_redirects_are_not_followed() -> None:
     checkpoint = sign_tree(LOG.name, HASHES, KEY)
     with serving(LOG) as server:
         server.answer = 200, "text/plain", b"x" * MAX_ANSWER
-        assert submit(HASHES, checkpoint, server.url, POST) == server.answer[2]
+        assert submit(HASHES, checkpoint, server.url, post) == server.answer[2]
+        server.answer, server.asked = (409, "text/x.tlog.size", b"9\n"), []
+        with pytest.raises(ProofError, match=r"\(HTTP 409\): it has seen another tree"):
+            submit(HASHES, checkpoint, server.url, post, old_size=9)
+        assert len(server.asked) == 1, "asking the same again helps nobody"
         server.asked.clear()
         server.answer = 307, "text/plain", b""
         with pytest.raises(ProofError, match=r"\(HTTP 307\)"):
-            submit(HASHES, checkpoint, server.url, POST)
+            submit(HASHES, checkpoint, server.url, post)
         assert len(server.asked) == 1
 
 
@@ -93,7 +100,7 @@ def test_a_witness_that_is_not_there_is_an_error_for_people() -> None:
         url = server.url
     for wrong in (url, "nowhere", "ftp://x"):
         with pytest.raises(InputError, match="does not answer"):
-            submit(HASHES, sign_tree(LOG.name, HASHES, KEY), wrong, POST)
+            submit(HASHES, sign_tree(LOG.name, HASHES, KEY), wrong, post)
     assert make_vkey(LOG.name, KEY.public_key) == LOG
 
 

@@ -124,7 +124,7 @@ def verify(lines: Iterable[bytes], key_hex: str, anchor: str | None = None) -> t
         for name, good in checks(e, last, index, keys):
             if not good:  # two well-signed entries for one place are worse than a gap
                 twin = name == "SeqGap" and e["seq"] == last.get("seq") and e["hash"] != last["hash"]
-                seen = checks(e, last | {"hash": e["prev_hash"]}, e["seq"], [signer]) if twin else ()
+                seen = checks(e, last | {"hash": e["prev_hash"]}, e["seq"], [signer])
                 name = "Equivocation" if twin and all(ok or check == "BadRotation" for check, ok in seen) else name
                 raise Broken(name, index)
         last, signer = e, keys[-1]

@@ -17,7 +17,7 @@ from ttplan.audit.lost_digit import find_lost_digit
 from ttplan.audit.rotation import handed_over_by, is_rotation, new_key_of
 from ttplan.audit.stretch import Stretch, entries_of
 from ttplan.model.audit import Record, TipAnchor
-from ttplan.model.errors import BadRotation, BrokenChain, DistrustedKey, HashMismatch, SeqGap, TruncatedChain
+from ttplan.model.errors import BrokenChain, DistrustedKey, HashMismatch, SeqGap, TruncatedChain
 
 
 class KeySpan(NamedTuple):
@@ -125,18 +125,18 @@ class Walk:
             raw = bytes.fromhex(record.hash)
         if self._distrusted is not None and self.key == self._distrusted:
             raise DistrustedKey(index, self.key.hex, index - 1)
+        signer, self.ends_with_rotation = self.key, is_rotation(record)
+        if self.ends_with_rotation:
+            self._rotate(record, index)  # before anything is said to be reached
         self.index, self.last = index + 1, record
         self._hash, self._raw, self._org_id = record.hash, raw, record.org_id
-        self._signer_of_last = self.key
+        self._signer_of_last = signer
         if index in self._anchored:
             self.seen[index] = record.hash
             self.agrees = self.agrees and self._anchored[index] == {record.hash}
         after = self._distrust_after
         if after is not None and after.seq == index and after.hash == record.hash:
-            self._distrusted = self.key
-        self.ends_with_rotation = is_rotation(record)
-        if self.ends_with_rotation:
-            self._rotate(record, index)
+            self._distrusted = signer
 
     def follows(self, stretch: Stretch, *, signed: bool) -> bool:
         """Whether good entries are the next ones here, with none among them that something hangs on; `signed` by the key that
@@ -176,14 +176,9 @@ class Walk:
     def _rotate(self, record: Record, index: int) -> None:
         """Follow a rotation. Its signature is checked here and now: the key for all that follows hangs on it."""
         error = signature_error(record, index, self.key)
-        if error is None:
-            try:
-                self.key = new_key_of(record, index, self.key, self._keys)
-            except BadRotation as bad:
-                error = bad
         if error is not None:
-            self.index = index
             raise error
+        self.key = new_key_of(record, index, self.key, self._keys)
         self._keys[self.key] = index + 1
         self.rotations += 1
 
