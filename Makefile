@@ -20,6 +20,7 @@ lint: $(READY)
 
 faults: $(READY)  # more than `make test` does: make faults RUNS=10000 SEED=7
 	$(BIN)/python -m tests.faults.run --runs $(or $(RUNS),1000) --seed $(or $(SEED),1)
+	$(BIN)/python -m tests.faults.run --store postgres --runs $(or $(RUNS),1000) --seed $(or $(SEED),1)
 	$(BIN)/python -m tests.faults.crowd
 
 fuzz: $(READY)  # make fuzz TARGET=reader SECONDS=600; without TARGET each in turn

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import shutil
 import sys
 import tempfile
 import time
@@ -145,9 +144,10 @@ def store_rates(applies: int = APPLIES) -> list[tuple[str, float | None]]:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         rates.append(("DuckDB, a file an organisation", _rate(folder, applies)))
     words = "PostgreSQL, one database"
-    if shutil.which("initdb") is None:
+    from tests.postgres import has_programs, server
+
+    if not has_programs():
         return [*rates, (words, None)]
-    from tests.postgres import server
     from ttplan.store.postgres_schema import migrate
 
     with tempfile.TemporaryDirectory(prefix="pg-") as folder, server(Path(folder)) as made:

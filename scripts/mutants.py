@@ -31,12 +31,12 @@ AUDIT, TESTS = "ttplan.audit", "tests/audit"
 # What checks, and the tests that hold it beside the corpus of chains, the quick ones first.
 MODULES: dict[str, tuple[str, ...]] = {
     "entry": ("test_fork.py", "test_chain.py"),
-    "walk": ("test_since.py", "test_fork.py", "test_rotation.py", "test_chain.py"),
-    "verify": ("test_since.py", "test_rotation.py", "test_chain.py", "test_helpers.py"),
+    "walk": ("test_since.py", "test_fork.py", "test_rotation.py", "test_chain.py", "test_stretch.py"),
+    "verify": ("test_since.py", "test_rotation.py", "test_chain.py", "test_helpers.py", "test_stretch.py"),
     "check": ("test_check.py", "test_since.py", "test_rotation.py", "test_chain.py", "test_fork.py"),
     "chain": ("test_jsonl.py", "test_chain.py"),
     "canonical": ("test_canonical.py",),
-    "canonical_line": ("test_canonical_line.py",),
+    "canonical_line": ("test_canonical_line.py", "test_stretch.py"),
     "jsonl": ("test_jsonl.py", "test_since.py"),
     "strict_json": ("test_jsonl.py",),
     "merkle": ("test_merkle.py",),
@@ -57,7 +57,9 @@ MODULES: dict[str, tuple[str, ...]] = {
     "keys": ("test_keys.py",),
     "signer": ("test_signer.py",),
     "command": ("test_signer.py",),
-    "helpers": ("test_helpers.py",),
+    "helpers": ("test_helpers.py", "test_stretch.py"),
+    "stretch": ("test_stretch.py",),
+    "bulk": ("test_stretch.py",),
     "standalone": ("test_keys.py", "test_corpus.py"),
     "witness_http": ("test_witness.py",),
 }

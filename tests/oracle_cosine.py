@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 from math import fsum, sqrt
 
 import numpy as np
@@ -11,14 +12,31 @@ import numpy as np
 
 def cosine(a: Sequence[float], b: Sequence[float]) -> np.float32:
     """Of float32 vectors; products of two such are exact in float64, and fsum rounds their sum once."""
+    return _cosine(_kept(tuple(a)), _kept(tuple(b)))
+
+
+@lru_cache(maxsize=200)
+def _kept(values: tuple[float, ...]) -> tuple[float, ...]:
+    """The same object for the same numbers, so that what is remembered below takes little room."""
+    return values
+
+
+@lru_cache(maxsize=10_000)  # a loop over thresholds asks for the same ones again
+def _cosine(a: tuple[float, ...], b: tuple[float, ...]) -> np.float32:
     if len(a) != len(b):
         return np.float32(0)
-    x, y = [float(np.float32(v)) for v in a], [float(np.float32(v)) for v in b]
-    # A scale changes no cosine; a power of two changes no digit.
-    up, down = scale(x), scale(y)
-    x, y = [v / up for v in x], [v / down for v in y]
-    size = fsum(v * v for v in x) * fsum(v * v for v in y)
+    (x, one), (y, other) = _scaled(a), _scaled(b)
+    size = one * other
     return np.float32(fsum(v * w for v, w in zip(x, y, strict=True)) / sqrt(size)) if size else np.float32(0)
+
+
+@lru_cache(maxsize=200)
+def _scaled(values: tuple[float, ...]) -> tuple[list[float], float]:
+    """A scale changes no cosine; a power of two changes no digit. With the sum of its squares."""
+    single = [float(np.float32(v)) for v in values]
+    top = scale(single)
+    found = [v / top for v in single]
+    return found, fsum(v * v for v in found)
 
 
 def scale(values: Sequence[float]) -> float:

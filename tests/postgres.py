@@ -103,12 +103,20 @@ def _is_dead(process: int) -> bool:
     return _status(process)[:1] in ([], ["Z"])
 
 
+def has_programs() -> bool:
+    """Whether there is a PostgreSQL to start: on the path, or where Debian keeps it, which is on the path from now on."""
+    if shutil.which("initdb") is None:
+        kept = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda one: float(one.parts[-3]))
+        os.environ["PATH"] = os.pathsep.join([*(str(one.parent) for one in kept[-1:]), os.environ.get("PATH", "")])
+    return shutil.which("initdb") is not None and shutil.which("pg_ctl") is not None
+
+
 def look_for_programs() -> None:
     """Skip where there is no PostgreSQL, and fail where it is required."""
-    if shutil.which("initdb") is None or shutil.which("pg_ctl") is None:
+    if not has_programs():
         if os.environ.get(REQUIRED):
             pytest.fail(f"{REQUIRED} is set, and there is no initdb and pg_ctl")
-        pytest.skip("no PostgreSQL here: initdb and pg_ctl are not on the path")
+        pytest.skip("no PostgreSQL here: no initdb and pg_ctl, neither on the path nor in /usr/lib/postgresql")
 
 
 @contextmanager

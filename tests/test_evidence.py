@@ -27,7 +27,7 @@ from ttplan.audit.proof import check_inclusion
 from ttplan.audit.signer import COMMAND_KEY_NAME, COMMAND_NAME, CommandSigner
 from ttplan.audit.tlog import check_log
 from ttplan.model.audit import System, TipAnchor
-from ttplan.model.errors import AuditError, InputError, KeyFileError, ProofError, TruncatedChain
+from ttplan.model.errors import AuditError, InputError, KeyFileError, ProofError, StoreError, TruncatedChain
 from ttplan.store.memory import MemoryStore
 from ttplan.workspace import Workspace
 
@@ -268,6 +268,28 @@ def test_a_rotation_that_another_process_finishes_in_the_same_moment_is_finished
         entry = workspace.evidence.rotate_key()
     assert entry is not None
     workspace.apply(workspace.plan(ROUTES, name="after that"), allow_stale=True)
+
+
+def test_a_rotation_whose_key_cannot_be_put_in_its_place_is_told_as_done_and_finished_later(
+    tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = opened(tmp_path, key=None)
+    applied(workspace, log, 1)
+    asked = iter([False])
+
+    def lost(_keys: object) -> bool:
+        for answer in asked:
+            return answer
+        raise StoreError("the server is away, and nothing was written")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ttplan.keyring.Keyring.take_next", lost)
+        with pytest.raises(AuditError, match=r"entry 1 was committed and hands the chain over.*Rotate again") as told:
+            workspace.evidence.rotate_key()
+    assert told.value.applied
+    again = opened(tmp_path, key=None)
+    assert again.evidence.rotate_key() is None
+    again.apply(again.plan(ROUTES, name="after"), allow_stale=True)
 
 
 def test_a_key_from_elsewhere_rotates_to_one_from_elsewhere(tmp_path: Path, log: Path) -> None:

@@ -38,7 +38,7 @@ from ttplan.model.plan_run import PlanRun
 from ttplan.model.policy import Override
 from ttplan.model.renames import renames
 from ttplan.policy.check import check_policy
-from ttplan.store.again import tried_again
+from ttplan.store.again import in_transaction
 from ttplan.store.protocol import Store, Transaction
 
 TIP_LOGGER = logging.getLogger("ttplan.audit.tip")
@@ -107,8 +107,7 @@ class StoreChain:
 
     def emit(self, org_id: UUID, actor: Actor, event: str, payload: Mapping[str, Any]) -> AuditEntry:
         """Append in a transaction of its own."""
-        with self.store.transaction() as tx:
-            entry = self.append(tx, org_id, actor, event, payload)
+        entry = in_transaction(self.store, lambda tx: self.append(tx, org_id, actor, event, payload))
         self.publish(entry)
         return entry
 
@@ -226,13 +225,12 @@ def _write(store: Store, audit: AuditWriter, change: _Change, actor: Actor, mark
     """`mark` in a transaction, and then the entry of what it wrote: in the same one where the chain is the store's own."""
     own_chain = audit if _is_own(audit, store) else None
 
-    def work() -> tuple[_Marked, AuditEntry | None]:
-        with store.transaction() as tx:
-            marked = mark(tx)
-            return marked, None if own_chain is None else _append(own_chain, tx, change, actor, marked)
+    def work(tx: Transaction) -> tuple[_Marked, AuditEntry | None]:
+        marked = mark(tx)
+        return marked, None if own_chain is None else _append(own_chain, tx, change, actor, marked)
 
     try:
-        marked, entry = tried_again(work)
+        marked, entry = in_transaction(store, work)
     except TtplanError:
         raise
     except Exception as error:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 from ttplan.audit.anchors import as_anchor
+from ttplan.audit.bulk import in_stretches
 from ttplan.audit.check import check_chain
 from ttplan.audit.collect import ChainHashes, collect_hashes
 from ttplan.audit.customer import MAX_CHECKPOINT, CustomerCheckpoint, check_signature, read_checkpoint
 from ttplan.audit.fork import MAX_EVIDENCE, check_evidence, find_equivocation
-from ttplan.audit.jsonl import Preamble, counted, read_chain
+from ttplan.audit.jsonl import Preamble, counted, read_chain, read_pieces
 from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.report import ChainReport
 from ttplan.audit.resume import Asked, ResumeFile, first_needed
@@ -49,13 +50,16 @@ def verify_file(
     begin, end, through = as_anchor(since), as_anchor(anchor), tuple(passes_through)
     kept = None if resume is None else ResumeFile(resume)
     first = first_needed(begin, kept)
-    preamble, records = read_chain(path, since=first)
-    key, source = _file_key(path, preamble, public_key)
-    if kept is not None:
-        kept.bind(Asked(key, signatures, begin, end, through, distrust_after))
-    with closing(records), counting("verifying", None if preamble is None else preamble.entry_count, progress) as count:
+    preamble, pieces = read_pieces(path, since=first)
+    total = None if preamble is None else preamble.entry_count
+    with closing(pieces), counting("verifying", total, progress) as count, ExitStack() as stack:
+        key, source = _file_key(path, preamble, public_key)
+        if kept is not None:
+            kept.bind(Asked(key, signatures, begin, end, through, distrust_after))
+        start = VerifyingKey.from_hex(kept.reached.key) if kept is not None and kept.reached is not None else key
+        entries = stack.enter_context(closing(in_stretches(pieces, start, signed=signatures == "all")))
         return check_chain(
-            counted(preamble, records, os.fspath(path), since=first),
+            counted(preamble, entries, os.fspath(path), since=first),
             key,
             key_source=source,
             own_key=public_key is None,
@@ -73,8 +77,8 @@ def verify_file(
 def collect_file(path: PathLike, public_key: str | VerifyingKey | None = None) -> ChainHashes:
     """The hashes of an exported chain, which verifies with its first key. Raises what `verify_chain` and `verify_file` raise."""
     preamble, records = read_chain(path)
-    key, _ = _file_key(path, preamble, public_key)
     with closing(records):
+        key, _ = _file_key(path, preamble, public_key)
         return collect_hashes(counted(preamble, records, os.fspath(path)), key)
 
 

@@ -21,8 +21,8 @@ from ttplan.cards.evidence import ShownCheckpoint, ShownCustomerCheckpoint, Show
 from ttplan.files import whole_file
 from ttplan.keyring import Keyring
 from ttplan.live.history import APPLIED
-from ttplan.model.audit import Actor, Anonymous
-from ttplan.model.errors import InputError
+from ttplan.model.audit import Actor, Anonymous, AuditEntry
+from ttplan.model.errors import AuditError, Cancelled, InputError, StoreError
 from ttplan.operations.anchoring import checked_tip, publish_anchor
 from ttplan.operations.plans import find_plan
 from ttplan.operations.rotation import rotate_key
@@ -114,9 +114,20 @@ class Evidence:
         new = new_key or self._keys.next_signing()
         entry = rotate_key(self._chain(), new, actor or Anonymous())
         if new_key is None:
-            self._keys.take_next()
+            self._finish(entry)
         self._keys.use(new)  # also where another process has put it into the file
         return show_entry(entry)
+
+    def _finish(self, entry: AuditEntry) -> None:
+        """Put the key that `entry` hands over to in the old one's place. AuditError, with `applied`, where that cannot be."""
+        try:
+            self._keys.take_next()
+        except (StoreError, Cancelled) as error:  # which by itself would mean that nothing was written
+            raise AuditError(
+                f"entry {entry.seq} was committed and hands the chain over, but the new key was not put into the old one's "
+                f"place: {error}. Rotate again: that is finished then, with the same key",
+                applied=True,
+            ) from error
 
     def _entry_of(self, org_id: UUID, plan_id: UUID) -> Record:
         """The entry that says that a plan was applied."""

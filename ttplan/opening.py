@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
 
     from ttplan.operations.copying import Copied
+    from ttplan.store.postgres import PostgresStore
 
 
 def open_workspace(
@@ -69,7 +70,7 @@ def open_workspace(
     given = None if chosen is not None or key_file is None else Path(key_file)
     if is_url(path):
         store = _on_server(os.fspath(path), wanted, lock_timeout, requests)
-        return Workspace(store, name=shown_url(os.fspath(path)), key_file=given, **wiring)
+        return Workspace(store, name=shown_url(os.fspath(path)), key_file=given, own_org=store.org_id, **wiring)
     if requests is not None:
         raise InputError(
             "requests elsewhere are for a store on a server; with a file, give them to each plan (requests, --requests)"
@@ -122,7 +123,9 @@ def copy_store(source: PathLike, target: PathLike, *, public_key: str | None = N
         raise
 
 
-def _on_server(url: str, org_id: UUID | None, lock_timeout: float, requests: PathLike | Sequence[PathLike] | None) -> Store:
+def _on_server(
+    url: str, org_id: UUID | None, lock_timeout: float, requests: PathLike | Sequence[PathLike] | None
+) -> PostgresStore:
     with _with_psycopg():
         from ttplan.store.postgres import PostgresStore
 

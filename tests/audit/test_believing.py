@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.audit.chains import KEY, OTHER_KEY, chain
@@ -10,7 +12,7 @@ from ttplan.audit.believing import need_verified
 from ttplan.audit.chain import to_record
 from ttplan.audit.keys import SigningKey
 from ttplan.model.audit import Record
-from ttplan.model.errors import AuditError, DriftError
+from ttplan.model.errors import AuditError, Cancelled, DriftError, StoreError, TtplanError
 
 
 def need(records: list[Record], key: SigningKey) -> None:
@@ -41,3 +43,20 @@ def test_what_does_not_verify_is_not_believed() -> None:
             need(broken, KEY)
     with pytest.raises(DriftError, match="cannot be believed"):
         need(records, OTHER_KEY)
+
+
+@pytest.mark.parametrize("why", [StoreError("the connection was lost"), Cancelled("stopped")])
+def test_what_cannot_be_read_is_not_called_what_cannot_be_believed(why: TtplanError) -> None:
+    asked = 0
+
+    def entries() -> Iterator[Record]:
+        nonlocal asked
+        asked += 1
+        for number, entry in enumerate(chain(3)):
+            if asked == 2 and number == 1:
+                raise why
+            yield to_record(entry)
+
+    with pytest.raises(type(why), match=str(why)):
+        need_verified(entries, KEY.public_key, "what it says")
+    need_verified(entries, KEY.public_key, "what it says")

@@ -58,8 +58,8 @@ class Pipe(io.BytesIO):
 
 
 def question(batch: list[Record], key: VerifyingKey) -> bytes:
-    entries = [bytes.fromhex(record.signature + record.hash) for record in batch]
-    return struct.pack("<32sI", key.raw, len(batch)) + b"".join(entries)
+    entries = b"".join(bytes.fromhex(record.signature + record.hash) for record in batch)
+    return struct.pack("<B32sI", 0, key.raw, len(entries)) + entries
 
 
 def served(data: bytes) -> bytes:

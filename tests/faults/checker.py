@@ -13,8 +13,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from tests.faults.checks import check_all, go_on
-from tests.faults.life import Facts
+from tests.faults.checks import changed_since, check_all, go_on, remember
+from tests.faults.life import Facts, make_stage
 
 FOREVER = 300
 """After so many seconds a process hangs."""
@@ -28,15 +28,26 @@ class Checker:
         self._asking = self._hearing = -1
 
     def wrong_in(
-        self, folder: Path, known: Facts, pending: list[str], *, left: bool, then: float | None, as_user: int | None
+        self, folder: Path, known: Facts, pending: list[str], *, sure: int, left: bool, then: float | None, as_user: int | None
     ) -> list[str]:
         """What is wrong with the store in a folder, as `check_all` says. Where nothing is, it is used again, as `then` chooses.
 
         Both are done with the rights of `as_user`.
         """
+        steps = {"pending": pending, "sure": sure, "left": left, "then": then, "user": as_user}
+        return self._ask({"check": str(folder), "known": asdict(known), **steps})
+
+    def make_stage(self, folder: Path, stage: str, facts: Facts) -> list[str]:
+        """Make what a store at a stage needs in a folder, as `make_stage` of life does. What went wrong, if anything did."""
+        return self._ask({"make": str(folder), "known": asdict(facts), "stage": stage})
+
+    def changed_since(self) -> list[str]:
+        """What of the databases that were checked is not as it was then."""
+        return self._ask({"look": ""})
+
+    def _ask(self, asked: dict[str, Any]) -> list[str]:
         if not self._child:
             self._start()
-        asked = {"folder": str(folder), "known": asdict(known), "pending": pending, "left": left, "then": then, "user": as_user}
         os.write(self._asking, json.dumps(asked).encode() + b"\n")
         answer = b""
         while not answer.endswith(b"\n"):
@@ -70,21 +81,31 @@ class Checker:
             with os.fdopen(asked, "rb") as lines:
                 for line in lines:
                     signal.alarm(FOREVER)
-                    os.write(said, json.dumps(_check(json.loads(line))).encode() + b"\n")
+                    os.write(said, json.dumps(_do(json.loads(line))).encode() + b"\n")
         finally:
             os._exit(0)
 
 
-def _check(asked: dict[str, Any]) -> list[str]:
-    folder, known, then = Path(asked["folder"]), Facts(**asked["known"]), asked["then"]
+def _do(asked: dict[str, Any]) -> list[str]:
     try:
-        with _rights_of(asked["user"]):
-            wrong = check_all(folder, known, asked["pending"], left=asked["left"])
-            if then is not None and not wrong and known != Facts():
-                wrong += go_on(folder, Random(then))
-            return wrong
+        if "look" in asked:
+            return changed_since()
+        if "make" in asked:
+            make_stage(Path(asked["make"]), asked["stage"], Facts(**asked["known"]))
+            return []
+        return _check(asked)
     except BaseException:
         return [traceback.format_exc()[-2000:]]
+
+
+def _check(asked: dict[str, Any]) -> list[str]:
+    folder, known, then = Path(asked["check"]), Facts(**asked["known"]), asked["then"]
+    with _rights_of(asked["user"]):
+        wrong = check_all(folder, known, asked["pending"], sure=asked["sure"], left=asked["left"])
+        if then is not None and not wrong and known.holds_something:
+            wrong += go_on(folder, Random(then))
+        remember(folder)
+        return wrong
 
 
 @contextmanager

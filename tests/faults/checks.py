@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
+from uuid import UUID
+
+import psycopg
 
 from tests.audit.chains import KEY
-from tests.faults.life import REQUESTS, STORE, WRITES_ENTRY, Clock, Facts, open_life
+from tests.faults.life import REQUESTS, WRITES_ENTRY, Clock, Facts, open_life
+from tests.faults.places import KEY_FILE, STORE, URL, is_there, place_of, store_in
 from ttplan.audit.verify import verify_chain
 from ttplan.model.audit import System
 from ttplan.model.plan_run import PlanRun
 from ttplan.operations.drift import find_drift
+from ttplan.policy.check import is_as_signed
 from ttplan.store.duckdb import DuckDBStore
+from ttplan.store.postgres import PostgresStore
 from ttplan.store.protocol import Snapshot
 
 OURS = re.compile(rf"{re.escape(STORE)}(\.wal|\.key\.pem(\.next|\.[0-9a-f]{{8}}\.old)?)?")
+NOTICED = 20
+"""After so many seconds at the latest a server has noticed that a client is gone."""
+_GIVEN = (URL, "log.jsonl", "facts.json")
 DRAFT = re.compile(rf"\.({re.escape(STORE)}|copy-\d+\.duckdb)\..*(\.new|\.new\.wal)|\.{re.escape(STORE)}\.key\.pem.*")
 
 
-def check_all(folder: Path, known: Facts, pending: list[str], *, left: bool) -> list[str]:
-    """What is wrong with the store in a folder. `pending` are steps that may have been done or not; `left` allows drafts."""
-    if not (folder / STORE).exists():
-        return [] if known == Facts() else ["the store is gone"]
+def check_all(folder: Path, known: Facts, pending: list[str], *, sure: int, left: bool) -> list[str]:
+    """What is wrong with the store in a folder.
+
+    `pending` are steps that may have been done or not, of which `sure` entries have to be there; `left` allows drafts.
+    """
+    if not is_there(folder):
+        return ["the store is gone"] if known.holds_something else []
     wrong = [*_files(folder, known, left)]
-    with DuckDBStore(folder / STORE, create=False, lock_timeout=60).read() as snapshot:
-        wrong += _content(snapshot, known, Counter(pending))
+    with store_in(folder).read() as snapshot:
+        wrong += _content(snapshot, known, Counter(pending), sure)
     for name in known.copies:
         with DuckDBStore(folder / name, create=False).read() as copy:
             wrong += [f"{name}: {one}" for one in _whole(copy)]
@@ -35,7 +49,7 @@ def check_all(folder: Path, known: Facts, pending: list[str], *, left: bool) -> 
 
 def _files(folder: Path, known: Facts, left: bool) -> list[str]:
     found = sorted(path.name for path in folder.iterdir())
-    odd = [name for name in found if not (OURS.fullmatch(name) or name in known.copies or name in ("log.jsonl", "facts.json"))]
+    odd = [name for name in found if not (OURS.fullmatch(name) or name in known.copies or name in _GIVEN)]
     return [f"{name} was left behind" for name in odd if not (left and (DRAFT.fullmatch(name) or name.startswith("copy-")))]
 
 
@@ -51,10 +65,15 @@ def _whole(snapshot: Snapshot) -> list[str]:
     for run in snapshot.plans(org_id):
         if (run.applied_at is None) == (run.status in ("applied", "reverted")):
             return [f"plan {run.plan_id} is {run.status}, applied at {run.applied_at}"]
+    live = snapshot.live_routes(org_id)
+    if len({one.route.id for one in live}) != len(live):
+        return ["a route that was renamed is live under both names"]
+    if not is_as_signed(snapshot, org_id, snapshot.policy()):
+        return ["the policy is not what was signed for"]
     return [f"the route {one.name!r} is {one.kind}" for one in drift.routes]
 
 
-def _content(snapshot: Snapshot, known: Facts, pending: Counter[str]) -> list[str]:
+def _content(snapshot: Snapshot, known: Facts, pending: Counter[str], sure: int) -> list[str]:
     wrong = _whole(snapshot)
     org_id = snapshot.org_id()
     records = [] if org_id is None else list(snapshot.entries(org_id))
@@ -65,8 +84,8 @@ def _content(snapshot: Snapshot, known: Facts, pending: Counter[str]) -> list[st
     if missing:
         wrong.append(f"acknowledged and lost: {missing}")
     more = len(found) - len(known.entries)
-    if not 0 <= more <= sum(pending[step] for step in WRITES_ENTRY):
-        wrong.append(f"{more} entries more than were acknowledged, and {dict(pending)} may have been done")
+    if not sure <= more <= sum(pending[step] for step in WRITES_ENTRY):
+        wrong.append(f"{more} entries more than were acknowledged, {sure} have to be, and {dict(pending)} may have been done")
     requests = snapshot.request_count()
     if requests != known.requests and not (pending["import"] and requests == REQUESTS):
         wrong.append(f"{requests} requests, {known.requests} known")
@@ -93,7 +112,7 @@ def go_on(folder: Path, chance: Random) -> list[str]:
     clock = Clock()
     life = open_life(folder, facts, chance, clock, lock_timeout=60)
     workspace = life.workspace
-    if (folder / f"{STORE}.key.pem.next").exists() and workspace.anchor() is not None:
+    if (folder / f"{KEY_FILE}.next").exists() and workspace.anchor() is not None:
         workspace.evidence.rotate_key(actor=System())
     with workspace.store.read() as snapshot:
         org_id = snapshot.org_id()
@@ -106,3 +125,46 @@ def go_on(folder: Path, chance: Random) -> list[str]:
     workspace.repair(actor=System())
     with workspace.store.read() as snapshot:
         return [f"after going on: {one}" for one in _whole(snapshot)]
+
+
+class _Left(NamedTuple):
+    """How an organisation of a database was left."""
+
+    entries: list[str]
+    statuses: dict[UUID, str]
+    live: list[str]
+
+
+_LEFT: dict[str, _Left] = {}
+"""Each organisation that was checked, by its URL."""
+
+
+def remember(folder: Path) -> None:
+    """Keep how an organisation is left, if it is one of a database, for `changed_since`."""
+    if (folder / URL).exists():
+        _LEFT[place_of(folder)] = _left(place_of(folder))
+
+
+def changed_since() -> list[str]:
+    """Which organisations are not as they were left, though nobody was meant to touch them any more."""
+    changed = [f"{place} was {left}, and is {found}" for place, left in _LEFT.items() if (found := _left(place)) != left]
+    return changed + _held(next(iter(_LEFT)).partition("&org=")[0]) if _LEFT else []
+
+
+def _held(url: str) -> list[str]:
+    """The locks that a server still holds for sessions whose processes have ended."""
+    query = "SELECT pid, application_name, state FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory'"
+    until = time.monotonic() + NOTICED
+    with psycopg.connect(url, autocommit=True) as admin:
+        while (found := admin.execute(query.encode()).fetchall()) and time.monotonic() < until:
+            time.sleep(0.05)
+    return [f"a lock is held by session {session} ({name}, {state})" for session, name, state in found]
+
+
+def _left(place: str) -> _Left:
+    with PostgresStore(place).read() as snapshot:
+        org_id = snapshot.org_id()
+        if org_id is None:
+            return _Left([], {}, [])
+        entries = [f"{record.seq}:{record.hash}" for record in snapshot.entries(org_id)]
+        return _Left(entries, dict(snapshot.statuses(org_id)), [str(live) for live in snapshot.live_routes(org_id)])

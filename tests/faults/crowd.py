@@ -26,6 +26,7 @@ import ttplan
 from tests import plans
 from tests.audit.chains import KEY
 from tests.faults.harness import REFUSED
+from tests.faults.places import URL, place_of
 from tests.faults.warm import load_everything
 from tests.postgres import server
 from tests.test_logs import numbered, write
@@ -39,8 +40,6 @@ from ttplan.workspace import Workspace
 
 PLANS = 60
 ROWS = 5
-URL = "url"
-"""The name of the file with the URL of a crowd's database."""
 OFTEN = {"apply": 34, "revert": 20, "add": 14, "read": 14, "drift": 8, "import": 7, "backup": 3, "repair": 3}
 """Which operations, and how often."""
 
@@ -77,7 +76,7 @@ class _One:
         self.number = number
         self.chance = Random(f"{seed}/{number}")
         self.made = 0
-        self.workspace: Workspace = ttplan.open(_place(folder), key=KEY)
+        self.workspace: Workspace = ttplan.open(place_of(folder), key=KEY)
 
     def do(self, what: str) -> dict[str, Any]:
         doing: dict[str, Callable[[], dict[str, Any]]] = {
@@ -127,7 +126,7 @@ class _One:
         target = self.folder / f"copy-{self._next()}.duckdb"
         if isinstance(self.workspace.store, DuckDBStore):
             return {"error": "Drift: in a copy"} if self.workspace.backup(target).found.drift else {}
-        chain = copy_store(_place(self.folder), target, public_key=KEY.public_key.hex).chain
+        chain = copy_store(place_of(self.folder), target, public_key=KEY.public_key.hex).chain
         return {} if chain in ("verified", "empty") else {"error": f"Drift: in a copy: {chain}"}
 
     def _next(self) -> int:
@@ -170,14 +169,8 @@ def _run(number: int) -> PlanRun:
     return plans.run(number, tuple(plans.route(10 * number + n, name=f"r{n}") for n in names), live_seen=())
 
 
-def _place(folder: Path) -> str:
-    """The store of a crowd: the database whose URL is in its folder, else a file there."""
-    named = folder / URL
-    return named.read_text() if named.exists() else str(folder / "s.duckdb")
-
-
 def _prepare(folder: Path) -> None:
-    with ttplan.open(_place(folder), key=KEY).store.transaction() as tx:
+    with ttplan.open(place_of(folder), key=KEY).store.transaction() as tx:
         tx.set_org_id(plans.ORG)
         for number in range(1, PLANS + 1):
             tx.add_plan(_run(number))
@@ -196,7 +189,7 @@ def _live(folder: Path, number: int, seed: int, share: int, telling: int) -> Non
 
 def _check(folder: Path, told: Told) -> list[str]:
     """What of the store is not what was acknowledged."""
-    with ttplan.open(_place(folder), key=KEY).store.read() as snapshot:
+    with ttplan.open(place_of(folder), key=KEY).store.read() as snapshot:
         records = list(snapshot.entries(plans.ORG))
         verify_chain(records, KEY.public_key)
         drift = find_drift(snapshot, plans.ORG, KEY.public_key, own_key=False)

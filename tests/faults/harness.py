@@ -18,12 +18,12 @@ from random import Random
 from typing import Any
 
 import ttplan
-from tests.faults.checker import FOREVER, Checker
-from tests.faults.kinds import KINDS, NOBODY, Kind, Scene
-from tests.faults.life import FACTS, POSSIBLE, STAGES, STEPS, WRITES_ENTRY, Facts, Living, open_life
-from tests.faults.points import Points
+from tests.faults.checker import FOREVER
+from tests.faults.grounds import Ground
+from tests.faults.kinds import NOBODY, Kind, Scene
+from tests.faults.life import POSSIBLE, STAGES, STEPS, WRITES_ENTRY, Facts, Living, open_life, read_facts
 
-REFUSED = ("InvalidState", "StalePlan", "TouchedSince")
+REFUSED = ("InvalidState", "StalePlan", "TouchedSince", "PolicyBlocked")
 """What a step may be told in any life."""
 SHARES = {"new": 4, "imported": 3, "planned": 30, "living": 58, "drifted": 5}
 RUN = "run"
@@ -48,14 +48,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Setting:
-    """What all runs share: templates with their moments, a folder, a small disk in it, who checks, and which kinds and stages."""
+    """What all runs share: the ground and its moments, a folder, a small disk in it, and which kinds and stages."""
 
     seed: int
-    templates: Path
+    ground: Ground
     moments: dict[str, int]
     place: Path
-    checker: Checker
-    kinds: tuple[Kind, ...] = KINDS
+    kinds: tuple[Kind, ...]
     stages: tuple[str, ...] = STAGES
 
 
@@ -67,15 +66,14 @@ def run_one(setting: Setting, number: int) -> Outcome:
     possible = {step: often for step, often in POSSIBLE[stage].items() if step in kind.steps}
     steps = chance.choices(list(possible), list(possible.values()), k=2 if stage == "living" and chance.random() < 0.4 else 1)
     folder = (setting.place / "small" if kind.small_disk else setting.place) / RUN
-    scene = Scene(folder, chance)
+    scene = Scene(folder, chance, server=setting.ground.server)
     outcome = Outcome(number, kind.name, stage, steps)
     try:
-        shutil.copytree(setting.templates / stage, folder)
+        setting.ground.begin(folder, stage, number)
         if kind.unprivileged and os.geteuid() == 0:
             for path in (folder, *folder.iterdir()):
                 os.chown(path, NOBODY, NOBODY)
-        known = Facts(**json.loads((folder / FACTS).read_text()))
-        _live(setting, scene, kind, outcome, known)
+        _live(setting, scene, kind, outcome, read_facts(folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return outcome
@@ -86,7 +84,8 @@ def _live(setting: Setting, scene: Scene, kind: Kind, outcome: Outcome, known: F
     target = scene.chance.randrange(len(outcome.steps))
     after = scene.chance.randint(1, _moments(setting, kind, outcome.steps[target]))
     going_on = scene.chance.random() < GOING_ON
-    status = _in_processes(scene, kind, heard, lambda: _child(scene, kind, outcome, known, target, after))
+    kind.before(scene)
+    status = _in_processes(scene, kind, heard, lambda: _child(setting, scene, kind, outcome, known, target, after))
     kind.after(scene)
     outcome.struck = heard.struck
     outcome.done = len(heard.done)
@@ -94,19 +93,19 @@ def _live(setting: Setting, scene: Scene, kind: Kind, outcome: Outcome, known: F
     outcome.violations += _told(kind, heard, status)
     for done in heard.done:
         known.learn(done)
-    outcome.violations += setting.checker.wrong_in(
+    outcome.violations += setting.ground.checker.wrong_in(
         scene.folder,
         known,
         heard.pending,
-        left=kind.dies or kind.name == "no permission",
+        sure=heard.sure,
+        left=kind.dies or kind.leaves,
         then=scene.chance.random() if going_on else None,
         as_user=NOBODY if kind.unprivileged and os.geteuid() == 0 else None,
     )
 
 
 def _moments(setting: Setting, kind: Kind, step: str) -> int:
-    # Those at which the log is there are few.
-    return 2 if kind.name == "log truncated" else max(setting.moments[step], 1)
+    return kind.moments or max(setting.moments[step], 1)
 
 
 @dataclass
@@ -123,8 +122,13 @@ class _Heard:
     @property
     def pending(self) -> list[str]:
         """The steps that may have been done without being acknowledged."""
-        unsure = [one["step"] for one in self.errors if one["applied"]]
+        unsure = [one["step"] for one in self.errors if one["outcome"] != "nothing"]
         return unsure if self.begun is None else [*unsure, self.begun]
+
+    @property
+    def sure(self) -> int:
+        """How many entries are there for certain besides those that were acknowledged, since an error said so."""
+        return sum(one["outcome"] == "done" for one in self.errors)
 
     def hear(self, said: dict[str, Any]) -> None:
         if "also" in said:
@@ -158,15 +162,16 @@ def _told(kind: Kind, heard: _Heard, status: int) -> list[str]:
     return wrong
 
 
-def _child(scene: Scene, kind: Kind, outcome: Outcome, known: Facts, target: int, after: int) -> None:
+def _child(setting: Setting, scene: Scene, kind: Kind, outcome: Outcome, known: Facts, target: int, after: int) -> None:
     """The life itself."""
+    points = scene.points
 
     def strike() -> None:
         scene.say(struck=True)
         kind.strike(scene)
 
-    points = Points()
-    points.install()
+    kind.begin(scene)
+    points.install(setting.ground.calls)
     life: Living | None = None
     for number, step in enumerate(outcome.steps):
         scene.say(begun=step)
@@ -175,15 +180,22 @@ def _child(scene: Scene, kind: Kind, outcome: Outcome, known: Facts, target: int
         try:
             life = life or open_life(scene.folder, known, scene.chance, scene.clock, lock_timeout=kind.lock_timeout)
             done = STEPS[step](life)
-        except ttplan.TtplanError as error:
-            # A key file that cannot be replaced is told once the entry is there.
-            rotated = step == "rotate" and isinstance(error, ttplan.KeyFileError)
-            applied = step in WRITES_ENTRY and (rotated or bool(getattr(error, "applied", False)))
-            scene.say(error=type(error).__name__, message=str(error), step=step, applied=applied)
+        except (ttplan.TtplanError, KeyboardInterrupt, MemoryError) as error:
+            scene.say(error=type(error).__name__, message=str(error), step=step, outcome=_outcome(step, error))
         else:
             known.learn(done)
             scene.say(done=done)
     scene.say(ended=True)
+
+
+def _outcome(step: str, error: BaseException) -> str:
+    """Whether a step that ended with an error has done nothing, its work, or either."""
+    if not isinstance(error, ttplan.TtplanError) or isinstance(error, ttplan.OutcomeUnknown):
+        return "either"
+    # A key file that cannot be replaced is told once the entry is there.
+    if step == "rotate" and isinstance(error, ttplan.KeyFileError):
+        return "either"
+    return "done" if step in WRITES_ENTRY and getattr(error, "applied", False) else "nothing"
 
 
 def _in_processes(scene: Scene, kind: Kind, heard: _Heard, work: Callable[[], None]) -> int:

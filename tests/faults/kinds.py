@@ -1,4 +1,4 @@
-"""The faults: what each does to a process or to its folder at a moment, and how things are put right again afterwards."""
+"""The faults of a store in a file: what each does to a process or a folder at a moment, and how that is put right afterwards."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from typing import Any
 import duckdb
 
 import ttplan
-from tests.faults.life import STEPS, STORE, WRITING, Clock
+from tests.faults.life import STEPS, WRITING, Clock
+from tests.faults.places import KEY_FILE, STORE, open_in
+from tests.faults.points import Points
+from tests.postgres import Server
 from ttplan.model.errors import StoreLocked
 
 NOBODY = 65534
@@ -32,7 +35,8 @@ ROOM = 12 * 2**20
 class Scene:
     """One run: its folder, what decides its choices, its clock, and the pipes of the process that this is.
 
-    A child says what it does on `told`; a kind's helper is called by way of `calls` and answers by way of `answers`.
+    A child says what it does on `told`; a kind's helper is called by way of `calls` and answers by way of `answers`. `points` are
+    those of the child, and `server` is where its database is, if it has one.
     """
 
     folder: Path
@@ -41,6 +45,8 @@ class Scene:
     told: int = -1
     calls: int = -1
     answers: int = -1
+    points: Points = field(default_factory=Points)
+    server: Server | None = None
 
     @property
     def store(self) -> Path:
@@ -59,15 +65,18 @@ class Scene:
 class Kind:
     """A fault.
 
-    `strike` runs in the child at the moment; `helper`, a process of its own, once the child calls it; `after` in the parent, when
-    the child has ended. `counts` says which moments are meant, `allowed` to which errors the fault may lead, `steps` which steps
-    it is for, `dies` that the child is meant to end there.
+    `strike` runs in the child at the moment; `helper`, a process of its own, once the child calls it; `before` in the parent, and
+    `after`, when the child has ended; `begin` in the child, before it lives. `counts` says which moments are meant, `moments` how
+    many those are, if not all of a step's, `allowed` to which errors the fault may lead, `steps` which steps it is for, `dies`
+    that the child is meant to end there, `leaves` that drafts may be left behind.
     """
 
     name: str
     often: int
     strike: Callable[[Scene], None]
     helper: Callable[[Scene], None] | None = None
+    before: Callable[[Scene], None] = lambda _scene: None
+    begin: Callable[[Scene], None] = lambda _scene: None
     after: Callable[[Scene], None] = lambda _scene: None
     counts: Callable[[Scene], bool] = lambda _scene: True
     lock_timeout: float = 60.0
@@ -76,27 +85,29 @@ class Kind:
     small_disk: bool = False
     unprivileged: bool = False
     dies: bool = False
+    leaves: bool = False
+    moments: int | None = None
 
 
-def _kill(_scene: Scene) -> None:
+def kill(_scene: Scene) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _call(scene: Scene) -> None:
+def call(scene: Scene) -> None:
     os.write(scene.calls, os.getpid().to_bytes(8, "big"))
 
 
-def _call_and_wait(scene: Scene) -> None:
-    _call(scene)
+def call_and_wait(scene: Scene) -> None:
+    call(scene)
     os.read(scene.answers, 1)
 
 
-def _answer(scene: Scene, said: bytes) -> None:
+def answer(scene: Scene, said: bytes) -> None:
     with suppress(BrokenPipeError):  # whoever called has ended, or has its answer
         os.write(scene.answers, said)
 
 
-def _kill_caller(scene: Scene) -> None:
+def kill_caller(scene: Scene) -> None:
     """In a process of its own: kill whoever calls, a little later."""
     called = os.read(scene.calls, 8)
     if called:
@@ -128,7 +139,7 @@ def _make_room(scene: Scene) -> None:
 
 
 def _forbid(scene: Scene) -> None:
-    store, key = scene.store, scene.folder / f"{STORE}.key.pem"
+    store, key = scene.store, scene.folder / KEY_FILE
     path, mode = scene.chance.choice(
         ((store, 0o000), (store, 0o444), (scene.folder, 0o555), (scene.folder, 0o000), (key, 0o000), (key, 0o644))
     )
@@ -138,7 +149,7 @@ def _forbid(scene: Scene) -> None:
 
 def _permit(scene: Scene) -> None:
     scene.folder.chmod(0o755)
-    for path, mode in ((scene.store, 0o644), (scene.folder / f"{STORE}.key.pem", 0o600)):
+    for path, mode in ((scene.store, 0o644), (scene.folder / KEY_FILE, 0o600)):
         if path.exists():
             path.chmod(mode)
 
@@ -155,7 +166,7 @@ def _truncate(scene: Scene) -> None:
         os.truncate(scene.log, scene.chance.randrange(scene.log.stat().st_size))
 
 
-def _set_back(scene: Scene) -> None:
+def set_back(scene: Scene) -> None:
     scene.clock.now -= timedelta(seconds=scene.chance.choice((2, 3_600, 10**7, 10**9)) * scene.chance.random())
 
 
@@ -167,39 +178,39 @@ def _hold(scene: Scene, seconds: float) -> None:
     if not os.read(scene.calls, 8):
         return
     if not scene.store.exists():  # DuckDB would make one
-        _answer(scene, b"n")
+        answer(scene, b"n")
         return
     while True:
         try:
             held = duckdb.connect(str(scene.store))
         except duckdb.Error:
-            _answer(scene, b"n")
+            answer(scene, b"n")
             if select.select([scene.calls], [], [], 0.002)[0]:
                 return
         else:
-            _answer(scene, b"y")
+            answer(scene, b"y")
             select.select([scene.calls], [], [], seconds)
             held.close()
             return
 
 
-def _rotate(scene: Scene) -> None:
+def rotate(scene: Scene) -> None:
     """In a process of its own: when called, hand the chain over to another key, at once or when the caller has let go."""
     if not os.read(scene.calls, 8):
         return
     for lock_timeout in (0.0, 60.0):
         try:
-            opened = ttplan.open(scene.store, lock_timeout=lock_timeout)
+            opened = open_in(scene.folder, lock_timeout=lock_timeout)
             entry = opened.evidence.rotate_key()
         except StoreLocked:
-            _answer(scene, b"n")
+            answer(scene, b"n")
         except ttplan.TtplanError as error:
-            scene.say(error=type(error).__name__, message=str(error), step="rotate", applied=False, helper=True)
+            scene.say(error=type(error).__name__, message=str(error), step="rotate", outcome="nothing", helper=True)
             break
         else:
             scene.say(also={} if entry is None else {"entry": f"{entry.seq}:{entry.hash}"})
             break
-    _answer(scene, b"y")
+    answer(scene, b"y")
 
 
 def room_for(place: Path) -> str | None:
@@ -219,18 +230,16 @@ def room_for(place: Path) -> str | None:
 
 NO_ROOM = ("StoreError", "AuditError", "KeyFileError", "InputError", "ReplayFailed")
 KINDS = (
-    Kind("kill", 30, _kill, dies=True),
-    Kind("kill within a call", 16, _call, _kill_caller, dies=True),
+    Kind("kill", 30, kill, dies=True),
+    Kind("kill within a call", 16, call, kill_caller, dies=True),
     Kind("kill within a write", 14, lambda scene: _no_more_than(scene, signal.SIG_DFL), dies=True),
-    Kind("log truncated", 12, _kill, after=_truncate, counts=_logged, steps=WRITING, dies=True),
+    Kind("log truncated", 12, kill, after=_truncate, counts=_logged, steps=WRITING, dies=True, moments=2),
     Kind("disk full", 10, _fill, after=_make_room, allowed=NO_ROOM, small_disk=True),
     Kind("write refused", 6, lambda scene: _no_more_than(scene, signal.SIG_IGN), allowed=NO_ROOM),
-    Kind("no permission", 8, _forbid, after=_permit, allowed=NO_ROOM, unprivileged=True),
-    Kind(
-        "lock held", 4, _call_and_wait, lambda scene: _hold(scene, 300), lock_timeout=0.1, allowed=("StoreLocked", "AuditError")
-    ),
-    Kind("lock given up", 4, _call_and_wait, lambda scene: _hold(scene, scene.chance.random() / 5)),
-    Kind("clock set back", 4, _set_back),
-    Kind("key rotated", 6, _call_and_wait, _rotate, allowed=("AuditError", "KeyFileError", "InputError")),
+    Kind("no permission", 8, _forbid, after=_permit, allowed=NO_ROOM, unprivileged=True, leaves=True),
+    Kind("lock held", 4, call_and_wait, lambda scene: _hold(scene, 300), lock_timeout=0.1, allowed=("StoreLocked", "AuditError")),
+    Kind("lock given up", 4, call_and_wait, lambda scene: _hold(scene, scene.chance.random() / 5)),
+    Kind("clock set back", 4, set_back),
+    Kind("key rotated", 6, call_and_wait, rotate, allowed=("AuditError", "KeyFileError", "InputError")),
 )
-"""All faults, and how often each is chosen."""
+"""All faults of a store in a file, and how often each is chosen."""

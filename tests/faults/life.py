@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,22 +11,25 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
-import duckdb
-
 import ttplan
 from tests import plans
 from tests.audit.chains import KEY
-from tests.faults.points import Points
+from tests.faults.places import KEY_FILE, edit_routes, open_in, place_of
 from tests.test_logs import numbered, write
 from ttplan.audit.keys import save_key
-from ttplan.model.audit import AuditEntry, System
+from ttplan.model.audit import AuditEntry, System, User
+from ttplan.model.policy import Policy, Rule
+from ttplan.opening import copy_store
+from ttplan.store.duckdb import DuckDBStore
 from ttplan.workspace import Workspace
 
-STORE = "s.duckdb"
 LOG = "log.jsonl"
 FACTS = "facts.json"
 REQUESTS = 40
 PLANS = 8
+RENAMING = range(PLANS + 1, PLANS + 5)
+"""The numbers of plans that give another name to a route of plan 1, 2, …"""
+PERSON = User(UUID(int=7))
 START = datetime(2026, 6, 1, tzinfo=UTC)
 STAGES = ("new", "imported", "planned", "living", "drifted")
 
@@ -45,13 +47,24 @@ class Clock:
 
 @dataclass
 class Facts:
-    """What is known of a store for certain: plans by number or id and their status, entries as `seq:hash`, requests, copies."""
+    """What is known of a store for certain: plans by id and their status, entries as `seq:hash`, requests, copies.
 
+    `org_id` is the organisation that lives there, and `base` what the numbers of its plans begin with, since in a database the
+    ids of plans are those of all organisations.
+    """
+
+    org_id: str = str(plans.ORG)
+    base: int = 0
     statuses: dict[str, str] = field(default_factory=dict)
     entries: list[str] = field(default_factory=list)
     requests: int = 0
     copies: list[str] = field(default_factory=list)
     repaired: bool = True
+
+    @property
+    def holds_something(self) -> bool:
+        """Whether anything has been done."""
+        return bool(self.statuses or self.entries or self.requests)
 
     def learn(self, done: dict[str, Any]) -> None:
         """Take in what a step said when it was done."""
@@ -100,6 +113,21 @@ def _revert(life: Living) -> dict[str, Any]:
     return _entered(life.workspace.revert(plan, actor=System())) | {"plan": plan, "status": "reverted"}
 
 
+def _rename(life: Living) -> dict[str, Any]:
+    ids = [str(UUID(int=life.facts.base + number)) for number in RENAMING]
+    plan = life.chance.choice([one for one in ids if life.facts.statuses.get(one) == "projected"] or ids)
+    return _entered(life.workspace.apply(plan, actor=System(), allow_stale=True)) | {"plan": plan, "status": "applied"}
+
+
+def _policy(life: Living) -> dict[str, Any]:
+    rules = (Rule(rule=f"savings > {life.chance.randrange(10)}"),)
+    return _entered(life.workspace.set_policy(life.chance.choice((None, Policy(rules=rules))), actor=System()))
+
+
+def _approve(life: Living) -> dict[str, Any]:
+    return _entered(life.workspace.approve(_choose(life, "projected"), actor=PERSON))
+
+
 def _repair(life: Living) -> dict[str, Any]:
     return _entered(life.workspace.repair(actor=System())) | {"repaired": True}
 
@@ -110,7 +138,10 @@ def _rotate(life: Living) -> dict[str, Any]:
 
 def _backup(life: Living) -> dict[str, Any]:
     name = f"copy-{life.chance.randrange(10**6)}.duckdb"
-    life.workspace.backup(life.folder / name)
+    if isinstance(life.workspace.store, DuckDBStore):
+        life.workspace.backup(life.folder / name)
+    else:
+        copy_store(place_of(life.folder), life.folder / name, public_key=KEY.public_key.hex)
     return {"copy": name}
 
 
@@ -125,18 +156,21 @@ STEPS: dict[str, Step] = {
     "plan": _plan,
     "apply": _apply,
     "revert": _revert,
+    "rename": _rename,
+    "policy": _policy,
+    "approve": _approve,
     "repair": _repair,
     "rotate": _rotate,
     "backup": _backup,
     "look": _look,
 }
-WRITES_ENTRY = frozenset({"apply", "revert", "repair", "rotate"})
+WRITES_ENTRY = frozenset({"apply", "revert", "rename", "policy", "approve", "repair", "rotate"})
 WRITING = WRITES_ENTRY | {"import", "plan"}
 POSSIBLE = {
     "new": {"import": 1},
     "imported": {"plan": 2, "import": 1},
-    "planned": {"apply": 8, "backup": 1, "look": 1},
-    "living": {"apply": 8, "revert": 6, "rotate": 2, "backup": 1, "look": 1},
+    "planned": {"apply": 8, "policy": 1, "approve": 1, "backup": 1, "look": 1},
+    "living": {"apply": 8, "revert": 6, "rename": 2, "policy": 1, "approve": 1, "rotate": 2, "backup": 1, "look": 1},
     "drifted": {"repair": 1},
 }
 """Which steps are taken at which stage, and how often."""
@@ -155,67 +189,62 @@ def open_life(folder: Path, facts: Facts, chance: Random, clock: Clock, *, lock_
     """Open the workspace in a folder."""
     ids = lambda: UUID(int=chance.getrandbits(128), version=4)  # noqa: E731
     nonce = lambda: f"{chance.getrandbits(256):064x}"  # noqa: E731
-    opened = ttplan.open(folder / STORE, lock_timeout=lock_timeout, clock=clock, new_id=ids, new_nonce=nonce)
+    opened = open_in(folder, lock_timeout=lock_timeout, clock=clock, new_id=ids, new_nonce=nonce)
     return Living(opened, folder, facts, chance)
 
 
-def make_templates(folder: Path, stages: Iterable[str] = STAGES) -> dict[str, int]:
-    """A folder for each of those stages, and how many moments (`Points`) each step has."""
-    points = Points()
-    points.install()
-    moments: dict[str, int] = {}
-    for stage in stages:
-        made = folder / stage
-        made.mkdir()
-        chance = Random(stage)
-        save_key(KEY, made / f"{STORE}.key.pem")
-        facts = Facts()
-        if stage in ("new", "imported"):
-            write(made / LOG, numbered(REQUESTS))
-        if stage != "new":
-            life = open_life(made, facts, chance, Clock(), lock_timeout=60)
-            _reach(life, stage)
-        (made / FACTS).write_text(json.dumps(facts.__dict__))
-        for step in POSSIBLE[stage]:
-            moments[step] = _count(folder, made, step, points)
-    return moments
+def make_stage(folder: Path, stage: str, facts: Facts) -> None:
+    """Make what a store at a stage needs, in a folder, and write the facts of it there."""
+    chance = Random(f"{stage}/{facts.base}")
+    save_key(KEY, folder / KEY_FILE)
+    if stage in ("new", "imported"):
+        write(folder / LOG, numbered(REQUESTS))
+    if stage != "new":
+        _reach(open_life(folder, facts, chance, Clock(), lock_timeout=60), stage)
+    (folder / FACTS).write_text(json.dumps(facts.__dict__))
+
+
+def read_facts(folder: Path) -> Facts:
+    """What `make_stage` has written."""
+    return Facts(**json.loads((folder / FACTS).read_text()))
 
 
 def _reach(life: Living, stage: str) -> None:
     if stage == "imported":
         life.facts.learn(_import(life))
         return
-    with life.workspace.store.transaction() as tx:
-        tx.set_org_id(plans.ORG)
-        for number in range(1, PLANS + 1):
-            routes = tuple(plans.route(10 * number + n, name=f"r{n}") for n in sorted({number % 3, number % 5}))
-            run = plans.run(number, routes, live_seen=())
-            tx.add_plan(run)
-            life.facts.learn({"plan": str(run.plan_id), "status": "projected"})
+    _add_plans(life)
     if stage == "planned":
         return
     for step in (_apply, _apply, _revert, _apply, _apply):
-        _if_possible(life, step)
+        if_possible(life, step)
     if stage == "drifted":
-        with duckdb.connect(str(life.folder / STORE)) as connection:
-            connection.execute("UPDATE routes SET priority = 77")
+        edit_routes(life.folder)
         life.facts.repaired = False
 
 
-def _if_possible(life: Living, step: Step) -> None:
+def _add_plans(life: Living) -> None:
+    org_id, base = UUID(life.facts.org_id), life.facts.base
+    with life.workspace.store.transaction() as tx:
+        tx.set_org_id(org_id)
+        for number in range(1, RENAMING.stop):
+            renamed = number - PLANS
+            named = {min(_names(renamed)): f"renamed {renamed}"} if number in RENAMING else {n: f"r{n}" for n in _names(number)}
+            first = 10 * (renamed if number in RENAMING else number)
+            routes = tuple(plans.route(first + n, name=name) for n, name in named.items())
+            result = plans.result(UUID(int=base + number), routes, org_id=org_id)
+            run = plans.run(base + number, org_id=org_id, result=result, live_seen=())
+            tx.add_plan(run)
+            life.facts.learn({"plan": str(run.plan_id), "status": "projected"})
+
+
+def _names(number: int) -> list[int]:
+    return sorted({number % 3, number % 5})
+
+
+def if_possible(life: Living, step: Step) -> None:
+    """Take a step, unless it is refused."""
     try:
         life.facts.learn(step(life))
     except ttplan.TtplanError:  # a later plan has replaced its routes
         return
-
-
-def _count(folder: Path, stage: Path, step: str, points: Points) -> int:
-    scratch = folder / "scratch"
-    shutil.copytree(stage, scratch)
-    try:
-        facts = Facts(**json.loads((scratch / FACTS).read_text()))
-        points.arm(0, lambda: None)
-        _if_possible(open_life(scratch, facts, Random(1), Clock(), lock_timeout=60), STEPS[step])
-        return points.passed
-    finally:
-        shutil.rmtree(scratch)

@@ -3,30 +3,48 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import duckdb
+import psycopg
 
-FILES = ("link", "replace", "unlink", "fsync", "open")
+Call = tuple[Any, str]
+"""What a function belongs to, and its name."""
+_FILES: tuple[Call, ...] = tuple((os, name) for name in ("link", "replace", "unlink", "fsync", "open"))
+IN_FILES: tuple[Call, ...] = (
+    (duckdb, "connect"),
+    *((duckdb.DuckDBPyConnection, name) for name in ("execute", "close")),
+    *_FILES,
+)
+"""What touches a store in a file."""
+ON_SERVER: tuple[Call, ...] = (
+    (psycopg, "connect"),
+    (psycopg.Connection, "execute"),
+    (psycopg.Cursor, "copy"),
+    *_FILES,
+)
+"""What touches a store on a server, and its key beside us."""
 
 
 class Points:
-    """Counts the moments of this process, and acts at one of them. Only for a process that ends soon: it cannot be taken off."""
+    """Counts the moments of this process, and acts at one of them. Only for a process that ends soon: it cannot be taken off.
+
+    `before` says of the moment at hand whether the call is still to come, and `arguments` what it is called with.
+    """
 
     def __init__(self) -> None:
         self.passed = 0
+        self.before = False
+        self.arguments: tuple[Any, ...] = ()
         self._due = 0
         self._act: Callable[[], None] = lambda: None
         self._counts: Callable[[], bool] = lambda: True
 
-    def install(self) -> None:
-        """Wrap what DuckDB and the operating system are called with."""
-        self._wrap(duckdb, "connect")
-        for name in ("execute", "close"):
-            self._wrap(duckdb.DuckDBPyConnection, name)
-        for name in FILES:
-            self._wrap(os, name)
+    def install(self, calls: Iterable[Call]) -> None:
+        """Wrap those functions."""
+        for owner, name in calls:
+            self._wrap(owner, name)
 
     def arm(self, after: int, act: Callable[[], None], counts: Callable[[], bool] = lambda: True) -> None:
         """`act` at the moment with that number (1 is the next), among those at which `counts` says so."""
@@ -36,7 +54,8 @@ class Points:
         """Nothing happens any more."""
         self._due = 0
 
-    def _pass(self) -> None:
+    def _pass(self, *, before: bool, arguments: tuple[Any, ...]) -> None:
+        self.before, self.arguments = before, arguments
         if self._counts():
             self.passed += 1
             if self.passed == self._due:
@@ -47,10 +66,10 @@ class Points:
         original = getattr(owner, name)
 
         def wrapped(*arguments: Any, **options: Any) -> Any:
-            self._pass()
+            self._pass(before=True, arguments=arguments)
             try:
                 return original(*arguments, **options)
             finally:
-                self._pass()
+                self._pass(before=False, arguments=arguments)
 
         setattr(owner, name, wrapped)

@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 
 import pytest
 
-from tests.faults.kinds import KINDS
+from tests.faults.kinds import KINDS, Kind
+from tests.faults.kinds_server import SERVER_KINDS
 from tests.postgres import look_for_programs
 
 SEED = 20261127
 RUNS = 1000
 """`make faults RUNS=10000 SEED=7` does others."""
 PARTS = 2
+ON_SERVER, SERVER_SEED = 100, 20261982
+"""With that seed each fault is in at least four lives."""
 OPERATIONS = 500
 
 
@@ -33,9 +37,21 @@ def test_whatever_happens_in_a_life_nothing_acknowledged_is_lost_and_nothing_is_
     code, said = ran("--runs", str(runs), "--from", str(part * runs), "--seed", str(SEED))
     assert code == 0, said
     assert f"{runs} runs with seed {SEED}: 0 violations" in said
-    for kind in KINDS:
-        if not kind.small_disk or f"{kind.name}: not run" not in said:
-            assert re.search(rf"^{re.escape(kind.name)} +\d+ +[1-9]", said, re.MULTILINE), said
+    assert not_struck([kind for kind in KINDS if not kind.small_disk or f"{kind.name}: not run" not in said], said) == []
+
+
+@pytest.mark.slow
+def test_nor_is_anything_in_a_database() -> None:
+    look_for_programs()
+    code, said = ran("--store", "postgres", "--runs", str(ON_SERVER), "--seed", str(SERVER_SEED))
+    assert code == 0, said
+    assert f"{ON_SERVER} runs with seed {SERVER_SEED}: 0 violations" in said
+    assert not_struck(SERVER_KINDS, said) == []
+
+
+def not_struck(kinds: Iterable[Kind], said: str) -> list[str]:
+    """The faults that never came to pass."""
+    return [kind.name for kind in kinds if not re.search(rf"^{re.escape(kind.name)} +\d+ +[1-9]", said, re.MULTILINE)]
 
 
 HALF = """
@@ -81,6 +97,37 @@ duckdb_waiting._locked = unclear
 )
 def test_what_is_wrong_is_seen(planted: str, kind: str, seen: str) -> None:
     code, said = ran("--runs", "16", "--stages", "planned", "living", "--only", kind, planted=planted)
+    assert code == 1, said
+    assert seen in said
+
+
+SOON = """
+from ttplan.store.postgres_rows import PostgresTransaction
+original = PostgresTransaction.append_entry
+def early(self, record):
+    self._connection.execute("COMMIT")
+    self._connection.execute("BEGIN")
+    original(self, record)
+PostgresTransaction.append_entry = early
+"""
+LIE = """
+from ttplan.store import postgres_commit
+postgres_commit._was_committed = lambda *_: False
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("planted", "kind", "seen"),
+    [
+        (SOON, "kill", "and no entry of the chain does"),
+        (LIE, "cut in the commit", "entries more than were acknowledged"),
+    ],
+)
+def test_what_is_wrong_is_seen_in_a_database(planted: str, kind: str, seen: str) -> None:
+    look_for_programs()
+    lives = ("--store", "postgres", "--runs", "16", "--stages", "planned", "living", "--only", kind)
+    code, said = ran(*lives, planted=planted)
     assert code == 1, said
     assert seen in said
 

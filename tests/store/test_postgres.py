@@ -30,6 +30,7 @@ from ttplan.opening import copy_store
 from ttplan.operations.copying import copy_into
 from ttplan.store.duckdb import DuckDBStore
 from ttplan.store.postgres import PostgresStore
+from ttplan.store.postgres_rows import PostgresTransaction
 from ttplan.store.postgres_schema import migrate
 from ttplan.store.schema import Migration, migrations
 
@@ -246,6 +247,57 @@ def test_a_store_is_moved_there_and_back_with_the_same_hashes(url: str, tmp_path
     with pytest.raises(InputError, match="nothing to copy"):
         copy_store(DuckDBStore(tmp_path / "empty.duckdb").path, tmp_path / "new.duckdb")
     assert not (tmp_path / "new.duckdb").exists()
+
+
+def test_a_copy_with_a_row_that_changed_on_the_way_is_not_kept(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "s.duckdb"
+    with DuckDBStore(path).transaction() as tx:
+        tx.set_org_id(ORG)
+        tx.add_requests([rows(1, body="a", embedding=[1.0]), rows(2, body="b", embedding=[2.0])], ORG)
+    original = PostgresTransaction.add_requests
+    changes = [
+        "UPDATE ttplan.requests SET cost_usd = cost_usd + 0.000000000001 WHERE body = 'a'",
+        "UPDATE ttplan.requests SET body = CASE body WHEN 'a' THEN 'b' ELSE 'a' END",
+        "UPDATE ttplan.requests SET tag = '' WHERE body = 'b'",
+        "UPDATE ttplan.requests SET embedding = '{2.0000002}' WHERE body = 'b'",
+    ]
+
+    def changing(tx: Any, *arguments: Any) -> Any:
+        found = original(tx, *arguments)
+        tx._write(changes[0])
+        return found
+
+    monkeypatch.setattr(PostgresTransaction, "add_requests", changing)
+    while changes:
+        with pytest.raises(StoreError, match="the copy does not read back the same in requests; it was not kept"):
+            copy_store(path, url)
+        del changes[0]
+    with PostgresStore(url).read() as snapshot:
+        assert snapshot.request_count() == 0
+
+
+def test_who_makes_a_plan_holds_up_nobody_who_makes_one_in_another_organisation(url: str) -> None:
+    first, second = (PostgresStore(url, org_id=org, lock_timeout=0.2) for org in (ORG, OTHER))
+    for number, (store, org) in enumerate(((first, ORG), (second, OTHER)), 1):
+        with store.transaction() as tx:
+            tx.set_org_id(org)
+            tx.add_plan(plans.run(number, org_id=org))
+    with first.transaction() as tx:
+        tx.set_org_id(ORG)
+        tx.add_plan(plans.run(3))
+        with second.transaction() as elsewhere:
+            elsewhere.set_org_id(OTHER)
+            elsewhere.add_plan(plans.run(4, org_id=OTHER))
+    with second.read() as snapshot:
+        assert len(snapshot.plans(OTHER)) == 2
+
+
+def test_a_log_that_names_no_organisation_is_that_of_the_stores_url(url: str, tmp_path: Path) -> None:
+    log = write(tmp_path / "log.jsonl", numbered(3))
+    workspace = ttplan.open(f"{url}&org={OTHER}", key=KEY)
+    assert workspace.import_logs(log, progress=False).added == 3
+    with workspace.store.read() as snapshot:
+        assert (snapshot.org_id(), snapshot.request_orgs()) == (OTHER, [OTHER])
 
 
 def test_a_chain_is_not_appended_to_by_hand_with_a_gap_or_a_fork(url: str) -> None:

@@ -161,6 +161,36 @@ def test_a_session_that_nobody_listens_to_any_more_is_ended_to_know_the_outcome(
     assert is_true(told, 1, life) == ""
 
 
+def test_a_commit_whose_answer_did_not_fit_the_memory_is_told_as_what_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = prepared(database(tmp_path), 1, 2)
+
+    class Short:
+        """A connection for whose answer to the commit there is no memory."""
+
+        def __init__(self, connection: Any, reached: bool) -> None:
+            self.connection, self.info, self.reached = connection, connection.info, reached
+
+        closed = property(lambda self: self.connection.closed)
+
+        def execute(self, query: Any, *values: Any) -> Any:
+            found = self.connection.execute(query, *values) if query != "COMMIT" or self.reached else None
+            if query == "COMMIT":
+                raise MemoryError
+            return found
+
+        def close(self) -> None:
+            self.connection.close()
+
+    for number, reached in ((1, True), (2, False)):
+        with monkeypatch.context() as patch:
+            patch.setattr(postgres, "commit", lambda connection, *rest, r=reached: commit(cast(Any, Short(connection, r)), *rest))
+            told = applied(life.store, number)  # type: ignore[arg-type]
+        assert isinstance(told, AuditEntry if reached else StoreError)
+        assert is_true(told, number, life) == ""
+
+
 def test_a_lock_that_another_session_has_is_told_with_who_has_it(tmp_path: Path) -> None:
     url = database(tmp_path)
     life = prepared(url, 1)

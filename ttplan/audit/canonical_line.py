@@ -8,23 +8,29 @@ the entry's own keys, in their order, each once.
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from binascii import unhexlify
+from collections.abc import Sequence
+from datetime import date
+from functools import lru_cache
 
 import orjson
 
-from ttplan.model.audit import Record
+from ttplan.model.record import Record
 
 _UUID = rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _HEAD = re.compile(
     rb'\{"id":"(%b)","org_id":"(%b)","seq":(0|[1-9][0-9]{0,17}),'
-    rb'"timestamp":"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})((?:\.[0-9]{3}(?:[0-9]{3}){0,2})?)Z",'
-    rb'"actor":\{"type":"(?:(system|anonymous)"|(user)","user_id":"(%b)"|api_key","key_id":"(%b)")\},'
+    rb'"timestamp":"([0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{3}(?:[0-9]{3}){0,2})?)Z",'
+    rb'"actor":\{("type":"(?:(?:system|anonymous)"|user","user_id":"%b"|api_key","key_id":"%b"))\},'
     rb'"event":("[ !#-\[\]-~]*"),"payload":' % (_UUID, _UUID, _UUID, _UUID)
 )
 _CLAIM = re.compile(rb'\{"id":"[^"\\]{36}","org_id":"[^"\\]{36}","seq":(0|[1-9][0-9]{0,17}),')
+_DAY, _WHOLE_SECONDS = len("2026-05-01"), len("2026-05-01T12:00:00")
+_API_KEY = b'"type":"api_key",'
 _NAMES = (b',"prev_hash":"', b'","hash":"', b'","signature":"')
 _HEX_DIGITS = b"0123456789abcdef"
-_TAIL_BYTES = len(b"".join(_NAMES)) + 64 + 64 + 128 + 2
+_SIGNATURE_BYTES = 128 + 2
+_TAIL_BYTES = len(b"".join(_NAMES)) + 64 + 64 + _SIGNATURE_BYTES
 _HASH_AT = len(_NAMES[0]) + 64
 _SIGNATURE_AT = _HASH_AT + len(_NAMES[1]) + 64
 _REST = (b"".join(_NAMES) + b'"}').translate(None, _HEX_DIGITS)
@@ -35,51 +41,72 @@ _MOST_BRACKETS = 200
 
 def read_canonical_line(line: bytes) -> Record | None:
     """The entry of a line without its line feed; None where the line is not in the one spelling, be it an entry or not."""
-    head, cut = _HEAD.match(line), len(line) - _TAIL_BYTES
-    if head is None or not _is_tail(tail := line[cut:]):
+    content, tail = read_content(line), line[-_TAIL_BYTES:]
+    if content is None or not _is_tail(tail):
         return None
-    payload = line[head.end() : cut]
+    org_id, seq, _, body = content
+    text = tail.decode()
+    prev_hash, digest = text[len(_NAMES[0]) : _HASH_AT], text[_HASH_AT + len(_NAMES[1]) : _SIGNATURE_AT]
+    return Record(org_id.decode(), int(seq), prev_hash, digest, text[-_SIGNATURE_BYTES:-2], body)
+
+
+def read_content(line: bytes) -> tuple[bytes, bytes, bytes, bytes] | None:
+    """The organisation, the seq, the event in its quotes, and the body that is hashed, of a line without its line feed.
+
+    None where it is not in the one spelling up to its last three fields, of which only the length is known: `signatures_of`
+    looks at those.
+    """
+    head = _HEAD.match(line)
+    if head is None:
+        return None
+    payload = line[head.end() : -_TAIL_BYTES]
     if len(payload) > 2 * _MOST_BRACKETS and payload.count(b"{") + payload.count(b"[") > _MOST_BRACKETS:
         return None
-    entry_id, org_id, seq, moment, fraction, nobody, user, user_id, key_id, event = head.groups()
+    entry_id, org_id, seq, stamp, actor, event = head.groups()
     try:
         # Its first and last byte make it an object; equal to its re-encoding, no key of it stands twice, and no number differs.
         if payload[:1] != b"{" or orjson.dumps(orjson.loads(payload), option=orjson.OPT_SORT_KEYS) != payload:
             return None
-        datetime.fromisoformat(moment.decode())
     except (TypeError, ValueError):
         return None
-    if fraction.endswith(b"000"):
+    if not _is_day(stamp[:_DAY]) or (len(stamp) > _WHOLE_SECONDS and stamp.endswith(b"000")):
         return None
-    if nobody:
-        actor = b'{"type":"' + nobody
-    elif user:
-        actor = b'{"type":"user","user_id":"' + user_id
-    else:
-        actor = b'{"key_id":"' + key_id + b'","type":"api_key'
-    body = b"".join(
-        (
-            b'{"actor":',
-            actor,
-            b'"},"event":',
-            event,
-            b',"id":"',
-            entry_id,
-            b'","org_id":"',
-            org_id,
-            b'","payload":',
-            payload,
-            b',"seq":',
-            seq,
-            b',"timestamp":"',
-            moment,
-            fraction,
-            b'+00:00"}',
-        )
+    if actor.startswith(_API_KEY):
+        actor = actor[len(_API_KEY) :] + b"," + _API_KEY[:-1]
+    body = b'{"actor":{%b},"event":%b,"id":"%b","org_id":"%b","payload":%b,"seq":%b,"timestamp":"%b+00:00"}' % (
+        actor,
+        event,
+        entry_id,
+        org_id,
+        payload,
+        seq,
+        stamp,
     )
-    text = tail.decode()
-    prev_hash, digest = text[len(_NAMES[0]) : _HASH_AT], text[_HASH_AT + len(_NAMES[1]) : _SIGNATURE_AT]
-    return Record(org_id.decode(), int(seq), prev_hash, digest, text[-130:-2], body)
+    return org_id, seq, event, body
+
+
+@lru_cache(maxsize=1_000)  # entries of a day stand together
+def _is_day(text: bytes) -> bool:
+    try:
+        date.fromisoformat(text.decode())
+    except ValueError:
+        return False
+    return True
+
+
+def signatures_of(lines: Sequence[bytes], digests: Sequence[bytes]) -> bytes | None:
+    """The signatures, 64 bytes each, of lines whose last three fields have these digests (32 bytes each), each entry's after the
+    one before it: one more than there are lines. None where a line ends otherwise."""
+    hashes = b"".join(digests).hex().encode()
+    tails = [line[-_TAIL_BYTES:] for line in lines]
+    signatures = b"".join([tail[-_SIGNATURE_BYTES:-2] for tail in tails])
+    expected = [
+        b"%b%b%b%b%b" % (_NAMES[0], hashes[at : at + 64], _NAMES[1], hashes[at + 64 : at + 128], _NAMES[2])
+        for at in range(0, 64 * len(tails), 64)
+    ]
+    if [tail[:-_SIGNATURE_BYTES] for tail in tails] != expected or not all(tail.endswith(b'"}') for tail in tails):
+        return None
+    return None if signatures.translate(None, _HEX_DIGITS) else unhexlify(signatures)
 
 
 def _is_tail(tail: bytes) -> bool:

@@ -10,6 +10,7 @@ from uuid import UUID
 from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.report import ChainReport, FirstBad, LaterKey
 from ttplan.audit.resume import ResumeFile
+from ttplan.audit.stretch import Stretch, entries_of
 from ttplan.audit.verify import Reached, Strength, verify_chain, verify_chain_with_anchor
 from ttplan.audit.walk import KeySpan
 from ttplan.model.audit import AuditEntry, Record, TipAnchor
@@ -30,7 +31,7 @@ class _Options(TypedDict):
 
 
 def check_chain(
-    entries: Iterable[AuditEntry | Record],
+    entries: Iterable[AuditEntry | Record | Stretch],
     public_key: VerifyingKey,
     *,
     key_source: str,
@@ -179,27 +180,27 @@ class _Seen:
     """The entries as they are read: whose the first is, and how many there are, since a broken chain gives no verification to
     read that from."""
 
-    def __init__(self, entries: Iterable[AuditEntry | Record]) -> None:
+    def __init__(self, entries: Iterable[AuditEntry | Record | Stretch]) -> None:
         self._entries = iter(entries)
         self._count = 0
         self._first = 0
         self.org_id: UUID | None = None
 
-    def __iter__(self) -> Iterator[AuditEntry | Record]:
+    def __iter__(self) -> Iterator[AuditEntry | Record | Stretch]:
         for entry in self._entries:
             if self._count == 0:
                 self._first = entry.seq
                 if UUID_TEXT.fullmatch(str(entry.org_id)):
                     self.org_id = UUID(str(entry.org_id))
-            self._count += 1
+            self._count += entries_of(entry)
             yield entry
 
     def after(self, index: int, *, counted_from_seq: bool) -> tuple[int, list[str]]:
         """How many entries stand after a bad one, and, where the rest cannot be read, what keeps it from that."""
         unread = []
         try:
-            for _ in self._entries:
-                self._count += 1
+            for entry in self._entries:
+                self._count += entries_of(entry)
         except TtplanError as error:
             unread.append(f"how many more there are, since the rest cannot be read: {error}")
         first = self._first if counted_from_seq else 0

@@ -9,8 +9,6 @@ from __future__ import annotations
 from nacl.bindings import crypto_sign_open
 from nacl.exceptions import BadSignatureError
 
-from ttplan.model.errors import KeyFileError
-
 _P = 2**255 - 19
 _D = -121665 * pow(121666, -1, _P) % _P
 _SIGN = 1 << 255
@@ -24,6 +22,8 @@ SMALL_ORDER = frozenset(
 
 def check_point(raw: bytes, what: str) -> None:
     """Raise KeyFileError where a public key has not 32 bytes, is not canonical, not on the curve or of small order."""
+    from ttplan.model.errors import KeyFileError  # not for a helper, which has to start at once
+
     if len(raw) != 32:
         raise KeyFileError(f"{what} has {len(raw)} bytes; expected the 32 of an Ed25519 public key")
     if raw in SMALL_ORDER:
@@ -42,8 +42,15 @@ def verify(key: bytes, signature: bytes, message: bytes) -> str | None:
         return f"it has {len(signature)} bytes, expected 64"
     if signature[:32] in SMALL_ORDER:
         return "its R is of small order"
+    return None if is_signed(signature + message, key) else "it was not made over this hash by this key"
+
+
+def is_signed(signed: bytes, key: bytes) -> bool:
+    """Whether a signature, before the message that it is of, is good: `verify` without its words."""
+    if signed[:32] in SMALL_ORDER:
+        return False
     try:
-        crypto_sign_open(signature + message, key)
+        crypto_sign_open(signed, key)
     except BadSignatureError:
-        return "it was not made over this hash by this key"
-    return None
+        return False
+    return True

@@ -1,7 +1,8 @@
-"""Processes that check signatures for a long chain, so that reading it does not hold them up: threads would wait for each other.
+"""Processes that check a long chain in parts: threads would wait for each other.
 
 A helper is asked with a key and signatures, each followed by the hash that it is of, and answers with the place of the first bad
-one. It runs the same check; what is wrong with a bad one is found out where it was asked.
+one; or with lines of an exported chain, and answers with what `find_stretch` says of them. It runs the same checks; what is wrong
+with a bad one is found out where it was asked.
 """
 
 from __future__ import annotations
@@ -15,19 +16,22 @@ from collections.abc import Sequence
 from contextlib import suppress
 from queue import SimpleQueue
 from types import TracebackType
-from typing import BinaryIO, Self
-
-from nacl.bindings import crypto_sign_open
-from nacl.exceptions import BadSignatureError
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 from ttplan.audit import ed25519
-from ttplan.audit.keys import VerifyingKey
-from ttplan.model.audit import Record
+from ttplan.audit.stretch import Found, find_stretch
+
+if TYPE_CHECKING:
+    from ttplan.audit.keys import VerifyingKey
+    from ttplan.model.record import Record
 
 _ENTRY = 64 + 32
-_QUESTION = struct.Struct("<32sI")
-_ANSWER = struct.Struct("<i")
+_QUESTION = struct.Struct("<B32sI")
+_PLACE = struct.Struct("<i")
+_FOUND = struct.Struct("<IQ36s64sI")
+_SIGNATURES, _LINES, _SIGNED_LINES = range(3)
 _ALL_GOOD = -1
+_NO_KEY = bytes(32)
 
 
 class Helpers:
@@ -55,19 +59,29 @@ class Helpers:
         """The place in a batch of the first signature that is not `key`'s; None where all are. Raises OSError for a helper that
         is not there any more."""
         data = bytes.fromhex("".join([text for record in batch for text in (record.signature, record.hash)]))
+        (place,) = _PLACE.unpack(self._ask(_SIGNATURES, key.raw, data, _PLACE.size))
+        return None if place == _ALL_GOOD else int(place)
+
+    def find_stretch(self, lines: bytes, key: VerifyingKey | None) -> Found | None:
+        """`ttplan.audit.stretch.find_stretch`. Raises OSError for a helper that is not there any more."""
+        kind, raw = (_LINES, _NO_KEY) if key is None else (_SIGNED_LINES, key.raw)
+        found = Found(*_FOUND.unpack(self._ask(kind, raw, lines, _FOUND.size)))
+        return found if found.entries else None
+
+    def _ask(self, kind: int, key: bytes, data: bytes, answer_size: int) -> bytes:
         process = self._idle.get()
         try:
             if process.stdin is None or process.stdout is None:
                 raise BrokenPipeError
-            process.stdin.write(_QUESTION.pack(key.raw, len(batch)) + data)
+            process.stdin.write(_QUESTION.pack(kind, key, len(data)))
+            process.stdin.write(data)
             process.stdin.flush()
-            answer = process.stdout.read(_ANSWER.size)
+            answer = process.stdout.read(answer_size)
         finally:
             self._idle.put(process)
-        if len(answer) != _ANSWER.size:
+        if len(answer) != answer_size:
             raise BrokenPipeError
-        (place,) = _ANSWER.unpack(answer)
-        return None if place == _ALL_GOOD else int(place)
+        return answer
 
 
 def start_helpers() -> Helpers | None:
@@ -93,19 +107,19 @@ def serve(asked: BinaryIO, answers: BinaryIO) -> None:
     """Answer questions until there are no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asks is interrupted, and ends this
     while len(head := asked.read(_QUESTION.size)) == _QUESTION.size:
-        key, count = _QUESTION.unpack(head)
-        answers.write(_ANSWER.pack(_first_bad(key, asked.read(count * _ENTRY))))
+        kind, key, size = _QUESTION.unpack(head)
+        data = asked.read(size)
+        answers.write(_PLACE.pack(_first_bad(key, data)) if kind == _SIGNATURES else _stretch(kind, key, data))
         answers.flush()
 
 
 def _first_bad(key: bytes, data: bytes) -> int:
-    """`ed25519.verify` of each, without its words: a signature stands before its message, as libsodium wants it."""
     for place in range(len(data) // _ENTRY):
-        signed = data[place * _ENTRY : (place + 1) * _ENTRY]
-        if signed[:32] in ed25519.SMALL_ORDER:
-            return place
-        try:
-            crypto_sign_open(signed, key)
-        except BadSignatureError:
+        if not ed25519.is_signed(data[place * _ENTRY : (place + 1) * _ENTRY], key):
             return place
     return _ALL_GOOD
+
+
+def _stretch(kind: int, key: bytes, lines: bytes) -> bytes:
+    found = find_stretch(lines, key if kind == _SIGNED_LINES else None)
+    return _FOUND.pack(*(found or Found(0, 0, b"", b"", 0)))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from itertools import chain
-from typing import Any, BinaryIO, NamedTuple, NoReturn
+from io import BytesIO
+from itertools import chain, islice
+from typing import Any, BinaryIO, Generic, NamedTuple, NoReturn, Self, TypeVar
 from uuid import UUID
 
 import orjson
@@ -15,18 +16,44 @@ import orjson
 from ttplan.audit.canonical_line import read_canonical_line, seq_of_line
 from ttplan.audit.chain import respell_timestamp, to_record
 from ttplan.audit.keys import VerifyingKey
+from ttplan.audit.stretch import Stretch, entries_of
 from ttplan.audit.strict_json import parse_json
 from ttplan.model.audit import AuditEntry, Record
 from ttplan.model.errors import InputError
 
 MAX_LINE = 16 * 2**20
 """The longest line, in bytes, that is read."""
+PIECE = 2**20
+"""How many bytes of lines are taken at once."""
 ENTRY_KEYS = ("id", "org_id", "seq", "timestamp", "actor", "event", "payload", "prev_hash", "hash", "signature")
 _BODY_KEYS = ("actor", "event", "id", "org_id", "payload", "seq")
 _PREAMBLE_KEYS = ("meta", "verifying_key", "org_id", "entry_count")
 _ACTOR_KEYS = {"user": "user_id", "api_key": "key_id", "system": None, "anonymous": None}
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 _HEX64 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+T = TypeVar("T")
+E = TypeVar("E", bound=Record | Stretch)
+
+
+class Reading(Generic[T]):
+    """What is read of a file, streamed; the file is closed with it."""
+
+    def __init__(self, items: Generator[T, None, None], file: _Lines) -> None:
+        self._items = items
+        self._file = file
+
+    def __iter__(self) -> Iterator[T]:
+        return self._items
+
+    def __next__(self) -> T:
+        return next(self._items)
+
+    def close(self) -> None:
+        """Read no more, and close the file."""
+        self._items.close()
+        self._file.close()
 
 
 class Preamble(NamedTuple):
@@ -57,7 +84,7 @@ def wire_line(record: Record) -> bytes:
 
 def read_chain(
     file: str | os.PathLike[str] | BinaryIO, *, max_line: int = MAX_LINE, since: int = 0
-) -> tuple[Preamble | None, Generator[Record, None, None]]:
+) -> tuple[Preamble | None, Reading[Record]]:
     """The preamble, where there is one, and the entries, streamed; the file, even one that is passed in, is closed with them.
 
     Lines before the first entry whose seq is at least `since` are passed over, and most of them not even read as entries; where
@@ -66,24 +93,30 @@ def read_chain(
     Raises InputError, naming file and line, for a missing or empty file, a line that is cut off or too long, and whatever is
     not exactly an entry: another key, a key twice, a number, id or time that is not in its one spelling.
     """
-    if isinstance(file, str | os.PathLike):
-        name = os.fspath(file)
-        try:
-            opened: BinaryIO = open(name, "rb")  # noqa: SIM115 - closed when the last record was read
-        except OSError as error:
-            raise InputError(f"{name} cannot be read: {error.strerror}; expected a chain as JSON lines") from None
-    else:
-        name, opened = getattr(file, "name", "the chain"), file
-    lines = _lines(opened, str(name), max_line)
-    first = next(lines, None)
-    if first is None:
-        raise InputError(f"{name} is empty; expected a chain as JSON lines, as `ttplan export` writes it")
-    try:
-        preamble = _preamble(str(name), *first)
-    except InputError:
-        lines.close()
-        raise
-    return preamble, _records(str(name), first if preamble is None else None, lines, since)
+    name, preamble, first, lines = _begin(file, max_line)
+    return preamble, Reading(_records(name, first, lines, since), lines)
+
+
+class Piece(NamedTuple):
+    """Whole lines of a chain's file, as they are in it."""
+
+    file: str
+    lines_before: int
+    data: bytes
+    max_line: int
+
+    def records(self) -> Generator[Record, None, None]:
+        """Its entries, as `read_chain` reads them."""
+        return _records(self.file, None, _Lines(BytesIO(self.data), self.file, self.max_line, self.lines_before), 0)
+
+
+def read_pieces(
+    file: str | os.PathLike[str] | BinaryIO, *, max_line: int = MAX_LINE, since: int = 0
+) -> tuple[Preamble | None, Reading[Record | Piece]]:
+    """`read_chain`, with nearly all entries in pieces of many lines that nobody has read yet. Raises the same errors, those of
+    lines where a piece's records are read."""
+    name, preamble, first, lines = _begin(file, max_line)
+    return preamble, Reading(_pieces(name, first, lines, since), lines)
 
 
 def read_entry(line: bytes, name: str) -> Record:
@@ -100,25 +133,91 @@ class _Line(NamedTuple):
         raise InputError(f"{self.file}, line {self.number}: {problem}")
 
 
-def _lines(file: BinaryIO, name: str, max_line: int) -> Generator[tuple[int, bytes], None, None]:
-    """Lines that are not blank, with their numbers. Only a line feed ends one, so nothing inside a text can."""
-    number = 0
+def _begin(
+    file: str | os.PathLike[str] | BinaryIO, max_line: int
+) -> tuple[str, Preamble | None, tuple[int, bytes] | None, _Lines]:
+    """A file's name, its preamble, else its first line that is not blank, and the lines after it."""
+    if isinstance(file, str | os.PathLike):
+        name = os.fspath(file)
+        try:
+            opened: BinaryIO = open(name, "rb")  # noqa: SIM115 - closed when the last record was read
+        except OSError as error:
+            raise InputError(f"{name} cannot be read: {error.strerror}; expected a chain as JSON lines") from None
+    else:
+        name, opened = str(getattr(file, "name", "the chain")), file
+    lines = _Lines(opened, name, max_line)
+    first = next(lines, None)
+    if first is None:
+        raise InputError(f"{name} is empty; expected a chain as JSON lines, as `ttplan export` writes it")
     try:
-        while raw := file.readline(max_line + 1):
-            number += 1
-            if len(raw) > max_line:
-                _Line(name, number, raw).refuse(f"longer than {max_line:,} bytes; expected one entry a line")
+        preamble = _preamble(name, *first)
+    except InputError:
+        lines.close()
+        raise
+    return name, preamble, first if preamble is None else None, lines
+
+
+class _Lines:
+    """Lines that are not blank, with their numbers. Only a line feed ends one, so nothing inside a text can. The file is closed
+    at its end, and where it cannot be read on."""
+
+    def __init__(self, file: BinaryIO, name: str, max_line: int, before: int = 0) -> None:
+        self._file = file
+        self._name = name
+        self._max_line = max_line
+        self._number = before
+        self._ended = False
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> tuple[int, bytes]:
+        while raw := self._read(self._file.readline, self._max_line + 1):
+            self._number += 1
+            if len(raw) > self._max_line:
+                self.close()
+                _Line(self._name, self._number, raw).refuse(f"longer than {self._max_line:,} bytes; expected one entry a line")
             if not raw.isspace() or raw.strip(b" \t\r\n"):
-                yield number, raw[:-1] if raw[-1:] == b"\n" else raw
-    except OSError as error:
-        raise InputError(f"{name} cannot be read: {error.strerror}; expected a chain as JSON lines") from None
-    finally:
-        file.close()
+                return self._number, raw[:-1] if raw[-1:] == b"\n" else raw
+        self.close()
+        raise StopIteration
+
+    def piece(self) -> Piece | None:
+        """The next lines, blank ones too, of some `PIECE` bytes; None where there are no more."""
+        data = self._read(self._file.read, PIECE)
+        if data and not data.endswith(b"\n"):
+            data += self._read(self._file.readline, self._max_line + 1)  # of a longer line so much that it is seen to be one
+        if not data:
+            self.close()
+            return None
+        before = self._number
+        self._number += data.count(b"\n")
+        return Piece(self._name, before, data, self._max_line)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._ended = True
+        self._file.close()
+
+    def _read(self, read: Callable[[int], bytes], most: int) -> bytes:
+        if self._ended:
+            return b""
+        try:
+            return read(most)
+        except OSError as error:
+            self.close()
+            raise InputError(f"{self._name} cannot be read: {error.strerror}; expected a chain as JSON lines") from None
 
 
-def _records(
-    name: str, first: tuple[int, bytes] | None, rest: Generator[tuple[int, bytes], None, None], since: int
-) -> Generator[Record, None, None]:
+def _pieces(name: str, first: tuple[int, bytes] | None, lines: _Lines, since: int) -> Generator[Record | Piece, None, None]:
+    with closing(_records(name, first, lines, since)) as records, closing(lines):
+        if first is not None or since:
+            yield from islice(records, 1)
+        while (piece := lines.piece()) is not None:
+            yield piece
+
+
+def _records(name: str, first: tuple[int, bytes] | None, rest: _Lines, since: int) -> Generator[Record, None, None]:
     passed_over = None
     with closing(rest):
         for number, text in rest if first is None else chain((first,), rest):
@@ -260,19 +359,19 @@ def _preamble(file: str, number: int, text: bytes) -> Preamble | None:
     return Preamble(key, UUID(org), count)
 
 
-def counted(preamble: Preamble | None, records: Iterable[Record], name: str, *, since: int = 0) -> Iterator[Record]:
-    """The records, as many as the preamble says and of its organisation; `since` as in `read_chain`.
+def counted(preamble: Preamble | None, entries: Iterable[E], name: str, *, since: int = 0) -> Iterator[E]:
+    """The entries, as many as the preamble says and of its organisation; `since` as in `read_chain`.
 
     Raises InputError where they are not.
     """
     count = first = 0
-    for record in records:
+    for entry in entries:
         if preamble is not None and count == 0:
-            if record.org_id != str(preamble.org_id):
-                raise InputError(f"{name}: its preamble speaks of {preamble.org_id}, its entries of {record.org_id}")
-            first = record.seq if since else 0
-        count += 1
-        yield record
+            if entry.org_id != str(preamble.org_id):
+                raise InputError(f"{name}: its preamble speaks of {preamble.org_id}, its entries of {entry.org_id}")
+            first = entry.seq if since else 0
+        count += entries_of(entry)
+        yield entry
     if preamble is not None and (count or not since) and first + count != preamble.entry_count:
         raise InputError(
             f"{name}: its preamble speaks of {preamble.entry_count:,} entries, but it has {first + count:,}; "

@@ -14,8 +14,9 @@ from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.signer import Signer, signed
 from ttplan.model.audit import Record
 from ttplan.model.errors import BadRotation, KeyFileError
+from ttplan.model.record import KEY_ROTATED
 
-EVENT = "audit.key_rotated"
+EVENT = KEY_ROTATED
 _DOMAIN = b"ttplan.audit.key-rotation.v1\n"
 _MARK = b'"event":"audit.key_rotated"'
 _KEYS = ("new_key", "new_key_signature", "old_key")
@@ -65,6 +66,17 @@ def new_key_of(record: Record, index: int, current: VerifyingKey, used: Iterable
     if wrong is not None:
         raise BadRotation(index, f"new_key_signature is not the new key's over this handing over: {wrong}")
     return new
+
+
+def key_named_by(record: Record) -> VerifyingKey | None:
+    """The key that an entry says it hands over to, which nothing has verified; None where it names none."""
+    payload = _body(record).get("payload") if is_rotation(record) else None
+    if not isinstance(payload, dict) or _fault(payload) is not None:
+        return None
+    try:
+        return VerifyingKey.from_hex(payload["new_key"])
+    except KeyFileError:
+        return None
 
 
 def handed_over_by(record: Record, key: VerifyingKey) -> bool:

@@ -14,6 +14,7 @@ from ttplan.audit.chain import to_record
 from ttplan.audit.entry import signature_error
 from ttplan.audit.helpers import Helpers, start_helpers
 from ttplan.audit.keys import VerifyingKey
+from ttplan.audit.stretch import Stretch
 from ttplan.audit.walk import Verification, Walk
 from ttplan.model.audit import AuditEntry, Record, TipAnchor
 from ttplan.model.errors import ChainError, InputError, TruncatedChain, TruncationReason, TtplanError
@@ -33,7 +34,7 @@ class Reached(NamedTuple):
 
 
 def verify_chain(
-    entries: Iterable[AuditEntry | Record],
+    entries: Iterable[AuditEntry | Record | Stretch],
     public_key: VerifyingKey | str,
     *,
     signatures: Strength = "all",
@@ -74,7 +75,7 @@ def verify_chain(
 
 
 def verify_chain_with_anchor(
-    entries: Iterable[AuditEntry | Record],
+    entries: Iterable[AuditEntry | Record | Stretch],
     public_key: VerifyingKey | str,
     anchor: TipAnchor,
     *,
@@ -121,24 +122,39 @@ def _truncated(verified: Verification, anchor: TipAnchor, reason: TruncationReas
 
 def _verify(
     walk: Walk,
-    entries: Iterable[AuditEntry | Record],
+    entries: Iterable[AuditEntry | Record | Stretch],
     signatures: Strength,
     since: TipAnchor | None,
     progress: Callable[[int], None] | None,
     reached: Callable[[Reached], None] | None,
 ) -> int:
     """Walk all entries, and count the signatures that were checked."""
-    records = (to_record(e) if isinstance(e, AuditEntry) else e for e in entries)
-    following = records if since is None else walk.begin(records, since)
-    return (_verify_all if signatures == "all" else _verify_tip)(walk, following, progress, reached or (lambda _: None))
+    each = (to_record(e) if isinstance(e, AuditEntry) else e for e in entries)
+    following = each if since is None else walk.begin(each, since)
+    signed = signatures == "all"
+    return (_verify_all if signed else _verify_tip)(
+        walk, _next_ones(walk, following, signed=signed), progress, reached or (lambda _: None)
+    )
+
+
+def _next_ones(walk: Walk, entries: Iterator[Record | Stretch], *, signed: bool) -> Iterator[Record | Stretch]:
+    """The entries; a stretch of them one by one, unless the walk can leap over it from where it is then."""
+    for entry in entries:
+        if isinstance(entry, Stretch) and not walk.follows(entry, signed=signed):
+            yield from entry.records()
+        else:
+            yield entry
 
 
 def _verify_tip(
-    walk: Walk, records: Iterator[Record], progress: Callable[[int], None] | None, reached: Callable[[Reached], None]
+    walk: Walk, entries: Iterator[Record | Stretch], progress: Callable[[int], None] | None, reached: Callable[[Reached], None]
 ) -> int:
-    for record in records:
-        walk.step(record)
-        if walk.index % _BATCH == 0:
+    for entry in entries:
+        if isinstance(entry, Stretch):
+            walk.leap(entry)
+        else:
+            walk.step(entry)
+        if isinstance(entry, Stretch) or walk.index % _BATCH == 0:
             so_far = _so_far(walk)
             if so_far is not None:
                 reached(so_far)
@@ -155,25 +171,26 @@ def _verify_tip(
 
 
 def _verify_all(
-    walk: Walk, records: Iterator[Record], progress: Callable[[int], None] | None, reached: Callable[[Reached], None]
+    walk: Walk, entries: Iterator[Record | Stretch], progress: Callable[[int], None] | None, reached: Callable[[Reached], None]
 ) -> int:
     """Places and hashes here, signatures behind on all cores; an error here waits for the verdicts on the entries before it."""
     workers = os.cpu_count() or 1
     helpers: Helpers | None = None
-    tried = False
+    single, tried = 0, False
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(workers))
         pending: deque[tuple[Future[ChainError | None], Reached | None]] = deque()
         while True:
             start, key = walk.index, walk.key
-            if helpers is None and start - walk.start >= _LONG and not tried:
+            if helpers is None and single >= _LONG and not tried:
                 helpers, tried = start_helpers(), True
                 if helpers is not None:
                     stack.enter_context(helpers)
-            batch, error = _take(walk, records)
-            if batch:
+            batch, error = _take(walk, entries)
+            single += len(batch)
+            if walk.index > start:
                 pending.append((pool.submit(_first_bad, batch, start, key, helpers), _so_far(walk)))
-            keep = 0 if error is not None or not batch else 2 * workers
+            keep = 0 if error is not None or walk.index == start else 2 * workers
             while len(pending) > keep:
                 verdict, so_far = pending.popleft()
                 bad = verdict.result()
@@ -187,7 +204,7 @@ def _verify_all(
                 raise error
             if progress is not None:
                 progress(walk.index)
-            if not batch:
+            if walk.index == start:
                 return walk.index - walk.start
 
 
@@ -196,13 +213,17 @@ def _so_far(walk: Walk) -> Reached | None:
     return Reached(walk.tip, walk.key.hex) if walk.agrees and walk.tip is not None else None
 
 
-def _take(walk: Walk, stream: Iterator[Record]) -> tuple[list[Record], TtplanError | None]:
-    """The next entries of one key whose place and hash are good, and the error of the one that ended them, or of reading it."""
+def _take(walk: Walk, stream: Iterator[Record | Stretch]) -> tuple[list[Record], TtplanError | None]:
+    """The next entries of one key whose place and hash are good, and the error of the one that ended them, or of reading it. A
+    stretch, whose signatures are checked, ends them as well, and is not among them."""
     batch: list[Record] = []
     try:
-        for record in islice(stream, _BATCH):
-            walk.step(record)
-            batch.append(record)
+        for entry in islice(stream, _BATCH):
+            if isinstance(entry, Stretch):
+                walk.leap(entry)
+                break
+            walk.step(entry)
+            batch.append(entry)
             if walk.ends_with_rotation:
                 break
     except TtplanError as error:
@@ -211,7 +232,7 @@ def _take(walk: Walk, stream: Iterator[Record]) -> tuple[list[Record], TtplanErr
 
 
 def _first_bad(batch: list[Record], start: int, key: VerifyingKey, helpers: Helpers | None) -> ChainError | None:
-    if helpers is not None:
+    if helpers is not None and batch:
         with suppress(OSError):  # a helper that was ended from outside: its batch is checked here
             if helpers.first_bad(batch, key) is None:
                 return None

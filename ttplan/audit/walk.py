@@ -15,6 +15,7 @@ from ttplan.audit.fork import equivocation, proves_two_histories
 from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.lost_digit import find_lost_digit
 from ttplan.audit.rotation import handed_over_by, is_rotation, new_key_of
+from ttplan.audit.stretch import Stretch, entries_of
 from ttplan.model.audit import Record, TipAnchor
 from ttplan.model.errors import BrokenChain, DistrustedKey, HashMismatch, SeqGap, TruncatedChain
 
@@ -71,20 +72,23 @@ class Walk:
         """The entry that was reached; None where there is none yet."""
         return TipAnchor(self.index - 1, self._hash) if self.index else None
 
-    def begin(self, records: Iterator[Record], since: TipAnchor) -> Iterator[Record]:
+    def begin(self, entries: Iterator[Record | Stretch], since: TipAnchor) -> Iterator[Record | Stretch]:
         """The records after a trusted entry. Those before it are passed over.
 
         Raises TruncatedChain where the chain has it not, and HashMismatch where its content is not that of its hash.
         """
         before = 0
-        for record in records:
-            if record.seq < since.seq:
-                before = record.seq + 1
+        for entry in entries:
+            end = entry.seq + entries_of(entry)
+            if end <= since.seq:
+                before = end
                 continue
-            if record.seq > since.seq:  # it has to follow on the entry, as `step` will see
-                return chain((record,), records)
-            self._begin_with(record, since)
-            return records
+            if isinstance(entry, Stretch):
+                return self.begin(chain(entry.records(), entries), since)
+            if entry.seq > since.seq:  # it has to follow on the entry, as `step` will see
+                return chain((entry,), entries)
+            self._begin_with(entry, since)
+            return entries
         raise TruncatedChain(since.seq + 1, before, f"it has no entry {since.seq}, and was to be verified from {since} on")
 
     def _begin_with(self, record: Record, since: TipAnchor) -> None:
@@ -133,6 +137,24 @@ class Walk:
         after = self._distrust_after
         if after is not None and after.seq == index and after.hash == record.hash:
             self._distrusted = signer
+
+    def follows(self, stretch: Stretch, *, signed: bool) -> bool:
+        """Whether good entries are the next ones here, with none among them that something hangs on; `signed` by the key that
+        signs here."""
+        return (
+            stretch.seq == self.index
+            and stretch.prev_hash == self._hash
+            and self._org_id in (None, stretch.org_id)
+            and (not signed or stretch.signer == self.key.hex)
+            and self.key != self._distrusted
+            and not any(stretch.seq <= seq < stretch.seq + stretch.entries for seq in self._anchored)
+        )
+
+    def leap(self, stretch: Stretch) -> None:
+        """Go over entries that follow here."""
+        self.index, self.last = self.index + stretch.entries, stretch.last
+        self._hash, self._raw, self._org_id = stretch.last.hash, bytes.fromhex(stretch.last.hash), stretch.org_id
+        self._signer_of_last, self.ends_with_rotation = self.key, False
 
     def _check(self, record: Record) -> None:
         """The same checks one by one, in the order in which they are reported, and in both spellings of large floats."""

@@ -37,14 +37,15 @@ class PriceRule(NamedTuple):
 
 
 def target_prices(target: str, pricing: Mapping[str, ModelPricing]) -> list[tuple[str | None, ModelPricing]]:
-    """The prices of a target by provider, then, under None, that for every other one.
+    """The prices of a target by provider, where one has its own, then, under None, that for every other one.
 
     That of `provider:target` where it is there, else of the first key in order with that model. Empty where nothing prices it.
     """
     suffix = f":{target}"
     keys = sorted(pricing)
-    own: list[tuple[str | None, ModelPricing]] = [(k.removesuffix(suffix), pricing[k]) for k in keys if k.endswith(suffix)]
-    return own + [(None, pricing[key]) for key in keys if split_price_key(key)[1] == target][:1]
+    other = [pricing[key] for key in keys if split_price_key(key)[1] == target][:1]
+    own = [(key.removesuffix(suffix), pricing[key]) for key in keys if key.endswith(suffix) and [pricing[key]] != other]
+    return [*own, *((None, price) for price in other)]
 
 
 def price_rules(routes: Sequence[ProposedRoute], pricing: Mapping[str, ModelPricing]) -> list[PriceRule]:
@@ -63,10 +64,10 @@ def with_cost(table: ir.Table, routes: Sequence[ProposedRoute], rules: Sequence[
     from zero to 12 digits. A projected cache hit costs 0 and is never refused; `moved` and `uncached_usd` are what becomes of a
     request where no gateway cache has its answer.
     """
-    table = table.mutate(rule=_rule_index(table, rules))
-    table = with_charged(table)
+    table = with_charged(table, rule=_rule_index(table, rules))
     table = table.mutate(**{name: _token_price(table, rules, name) for name in _RATES})
-    table = table.mutate(routed_usd=_cost(table, *(table[name] for name in _RATES)))
+    table = table.mutate(femto=_unrounded(table, *(table[name] for name in _RATES)))
+    table = table.mutate(routed_usd=half_away(table.femto, table.get_backend())).drop("femto")
     outcome = ibis.cases(
         (table.route == NO_ROUTE, UNCHANGED),
         (table.rule == NO_PRICE, UNPRICED),
@@ -84,9 +85,9 @@ def _moved(table: ir.Table, routes: Sequence[ProposedRoute]) -> ir.BooleanValue:
     return reduce(and_, (~over for over in _over_ceiling(table, routes)), (table.route != NO_ROUTE) & (table.rule != NO_PRICE))
 
 
-def with_charged(table: ir.Table) -> ir.Table:
-    """`table` and a column `charged`: the input tokens that the cached rate is charged for."""
-    return table.mutate(charged=ibis.least(table.cached_tokens, table.input_tokens))
+def with_charged(table: ir.Table, **also: ir.Value) -> ir.Table:
+    """`table` and a column `charged`: the input tokens that the cached rate is charged for; and columns `also`."""
+    return table.mutate(charged=ibis.least(table.cached_tokens, table.input_tokens), **also)
 
 
 def with_target_cost(table: ir.Table, name: str, prices: Sequence[tuple[str | None, ModelPricing]]) -> ir.Table:
@@ -96,16 +97,17 @@ def with_target_cost(table: ir.Table, name: str, prices: Sequence[tuple[str | No
     """
     rates = {f"{name}_{rate}": _provider_price(table, prices, rate) for rate in _RATES}
     priced = table.mutate(**rates)
-    return priced.mutate(**{name: _cost(priced, *(priced[rate] for rate in rates))}).drop(*rates)
+    raw = priced.mutate(femto=_unrounded(priced, *(priced[rate] for rate in rates)))
+    return raw.mutate(**{name: half_away(raw.femto, table.get_backend())}).drop("femto", *rates)
 
 
-def _cost(table: ir.Table, fresh_rate: ir.Value, cached_rate: ir.Value, output_rate: ir.Value) -> ir.DecimalValue:
-    raw = (
+def _unrounded(table: ir.Table, fresh_rate: ir.Value, cached_rate: ir.Value, output_rate: ir.Value) -> ir.DecimalValue:
+    """What a request costs to 10^-15 USD; a stage of its own, since engines share no work between the branches of a CASE."""
+    return (
         token_cost(table.input_tokens - table.charged, fresh_rate)
         + token_cost(table.charged, cached_rate)
         + token_cost(table.output_tokens, output_rate)
     )
-    return half_away(raw, table.get_backend())
 
 
 def token_cost(tokens: ir.IntegerValue, price: ir.DecimalValue) -> ir.DecimalValue:

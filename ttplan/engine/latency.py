@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ttplan.engine.cost import REROUTED
+from ttplan.engine.summary import extent
 from ttplan.model.route import ProposedRoute
 
 
@@ -27,9 +28,10 @@ class Latencies(NamedTuple):
 
 
 def latency_counts(mapped: ir.Table) -> ir.Table:
-    """Requests by their own model, where they are rerouted to, and recorded latency."""
+    """Requests by their own model, where they are rerouted to, and recorded latency, with the largest amounts (`extent`) of each
+    of these: a pass over the rows is dearer than a column more."""
     sent = mapped.mutate(to=(mapped.outcome >= REROUTED).ifelse(mapped.route, -1))
-    return sent.group_by("model", "to", "latency_ms").aggregate(requests=sent.count())
+    return sent.group_by("model", "to", "latency_ms").aggregate(requests=sent.count(), **extent(sent))
 
 
 def project_latencies(counts: pa.Table, routes: Sequence[ProposedRoute]) -> Latencies:

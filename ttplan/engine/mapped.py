@@ -40,20 +40,22 @@ def map_requests(table: ir.Table, question: Question, sweep: Sweep | None = None
     rows = rows.mutate(route=route_index(rows, routes))
     ttl = question.config.l1_ttl_seconds
     if ttl is None and sweep is None:
-        yield compiled(with_cost(rows.mutate(hit=ibis.literal(False)), routes, rules))
+        with compiled(with_cost(rows.mutate(hit=ibis.literal(False)), routes, rules)) as mapped:
+            yield mapped
         return
     if "body_lower" in rows.columns:  # routes have read it: what is left to tell is whether there was one
         rows = rows.mutate(body_lower=rows.body_lower.notnull().ifelse("", ibis.null("string")))
     report(KEEPING, 0.0)
     with ExitStack() as first, ExitStack() as second:
-        kept = first.enter_context((materialised if ttl is None else numbered)(compiled(rows)))
+        kept = first.enter_context((materialised if ttl is None else numbered)(rows))
         found = _with_hits(kept, question, sweep, report)
         report(JOINING, 0.0)
         # A table of its own: above a join, DuckDB's planner takes a second for the expressions that are built on it.
         hits = second.enter_context(materialised(found.mutate(hit=found.l1_hit | found.l2_hit)))
         if is_eager(hits):  # room for the passes that follow
             first.close()
-        yield compiled(with_cost(hits, routes, rules))
+        with compiled(with_cost(hits, routes, rules)) as mapped:
+            yield mapped
 
 
 def _with_hits(kept: ir.Table, question: Question, sweep: Sweep | None, report: Report) -> ir.Table:

@@ -24,12 +24,11 @@ from ttplan.engine.mapped import count_left_out, find_semantic_hits, map_request
 from ttplan.engine.portable import exact_sum, fetch
 from ttplan.engine.question import Question
 from ttplan.engine.routing import NO_ROUTE
-from ttplan.engine.summary import extent, grid_step, on_grid, pico
+from ttplan.engine.summary import extent, on_grid, pico, spanning
 from ttplan.model.plan import Interval
 
 Key = tuple[str | datetime | None, ...]
 _DAY = 86_400
-_ZERO = Decimal(0)
 
 
 class Part(NamedTuple):
@@ -107,8 +106,7 @@ def _sums(named: ir.Table, by: Sequence[str]) -> dict[Key, dict[str, Any]]:
 
 def _of_requests(named: ir.Table, by: Sequence[str], kept: int) -> Ends:
     """Intervals where each request is resampled: of all `kept` ones, to which those outside of a part add nothing."""
-    largest = fetch(extent(named)).to_pylist()[0]
-    step, actual_step = grid_step(largest["amount"] or _ZERO), grid_step(largest["actual"] or _ZERO)
+    step, actual_step = spanning(fetch(named.aggregate(**extent(named))))
     table = on_grid(
         named,
         s=(named.baseline_cost_usd - named.projected_usd, step),

@@ -16,8 +16,7 @@ KEEPING = "keeping the window's requests"
 ORDERING = "ordering by cache key"
 LOOKING_UP = "looking up cache keys"
 JOINING = "noting the hits"
-SPANNING = "finding the largest amounts"
-LATENCIES = "counting latencies"
+LATENCIES = "counting latencies and the largest amounts"
 SUMMING = "summing costs"
 INFERRING = "computing intervals"
 
@@ -27,7 +26,7 @@ def passes(config: PlanConfig) -> list[str]:
     exact = [ORDERING, LOOKING_UP] if config.l1_ttl_seconds is not None else []
     semantic = [SEMANTIC] if config.l2_ttl_seconds is not None else []
     cached = [KEEPING, *exact, JOINING] if exact or semantic else []
-    return [COUNTING, *semantic, *cached, SPANNING, LATENCIES, SUMMING, INFERRING]
+    return [COUNTING, *semantic, *cached, LATENCIES, SUMMING, INFERRING]
 
 
 def unheard(_name: str, _share: float) -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from decimal import Decimal
+from functools import partial
+from threading import Lock
 from typing import Any
 
 import duckdb
 import ibis
+import ibis.expr.operations as ops
 import ibis.expr.types as ir
 import pyarrow as pa
+from ibis.formats.pyarrow import PyArrowData
 from ibis.util import gen_name
 
 from ttplan.model.money import MONEY_STEP
@@ -21,6 +25,9 @@ ROW_MONEY_TYPE = "decimal(28, 12)"
 """What one request costs or would cost. Sums, differences and doubles of it fit 38 digits, where engines cut nothing."""
 MAX_ROW_MONEY = Decimal(10) ** 16 - MONEY_STEP
 """The most that the type holds; the dearest request, 2 * 10^12 tokens at 10^9 USD per million, costs less."""
+
+_COMPILING = Lock()
+"""Held where an option of Ibis's is another one for a moment."""
 
 
 def money_type(backend: Any) -> str:
@@ -41,14 +48,14 @@ def fetch_batches(table: ir.Table, rows: int) -> Iterator[pa.RecordBatch]:
         yield from fetch(table).to_batches(max_chunksize=rows)
         return
     # Not to_pyarrow_batches, which in Ibis 12 asks DuckDB 2 for a method that is gone.
-    yield from backend.con.sql(backend.compile(table)).to_arrow_reader(rows)
+    yield from backend.con.sql(_sql(backend, table)).to_arrow_reader(rows)
 
 
-def compiled(table: ir.Table) -> ir.Table:
-    """`table` as DuckDB's own SQL, compiled once: each of the queries over it would compile it anew, which takes longer than
+def compiled(table: ir.Table) -> AbstractContextManager[ir.Table]:
+    """`table` for the block, as a view of DuckDB's: each of the queries over it would compile it anew, which takes longer than
     DuckDB takes for a small log. As it is on other engines, where that is no share of the time."""
     backend = table.get_backend()
-    return backend.sql(backend.compile(table), schema=table.schema()) if backend.name == "duckdb" else table
+    return _COMPILED.get(backend.name, _as_it_is)(backend, table)
 
 
 def materialised(table: ir.Table) -> AbstractContextManager[ir.Table]:
@@ -136,17 +143,43 @@ def _read_spark(backend: Any, table: ir.Table) -> pa.Table:
     return _spark_frame(backend, table).toArrow()
 
 
-@contextmanager
-def _temporary(backend: Any, table: ir.Table) -> Iterator[ir.Table]:
+def _read_duckdb(backend: Any, table: ir.Table) -> pa.Table:
+    found = backend.con.sql(_sql(backend, table)).to_arrow_table()
+    return PyArrowData.convert_table(found, table.schema())
+
+
+def _sql(backend: Any, table: ir.Table) -> str:
+    """`table` in DuckDB's SQL, a query within a query for each stage of it.
+
+    Ibis would merge stages, which takes it a third of the time that it compiles in all, and repeats in each column what a stage
+    had computed once.
+    """
+    backend._run_pre_execute_hooks(table)
+    with _COMPILING:
+        was, ibis.options.sql.fuse_selects = ibis.options.sql.fuse_selects, False
+        try:
+            return str(backend.compile(table))
+        finally:
+            ibis.options.sql.fuse_selects = was
+
+
+def _named(kind: str, backend: Any, table: ir.Table) -> Iterator[ir.Table]:
+    """`table` as a temporary view or table of DuckDB's."""
     name = gen_name("ttplan")
     try:
-        yield backend.create_table(name, table, temp=True)
+        backend.raw_sql(f"CREATE TEMP {kind} {name} AS {_sql(backend, table)}")
+        # Not backend.table, which would have DuckDB plan a view to say its columns.
+        yield ops.DatabaseTable(name, schema=table.schema(), source=backend).to_expr()
     finally:
         # Not drop_table: what Ibis 12 makes of it with a current sqlglot has no name in it. Twice, since an interrupt that was
         # meant for the query before may hit the first.
         with suppress(duckdb.InterruptException):
-            backend.raw_sql(f"DROP TABLE IF EXISTS {name}")
-        backend.raw_sql(f"DROP TABLE IF EXISTS {name}")
+            backend.raw_sql(f"DROP {kind} IF EXISTS {name}")
+        backend.raw_sql(f"DROP {kind} IF EXISTS {name}")
+
+
+_viewed = contextmanager(partial(_named, "VIEW"))
+_temporary = contextmanager(partial(_named, "TABLE"))
 
 
 @contextmanager
@@ -165,8 +198,9 @@ def _as_it_is(backend: Any, table: ir.Table) -> Iterator[ir.Table]:
     yield table
 
 
-_READ: dict[str, Callable[[Any, ir.Table], pa.Table]] = {"pyspark": _read_spark}
+_READ: dict[str, Callable[[Any, ir.Table], pa.Table]] = {"duckdb": _read_duckdb, "pyspark": _read_spark}
 _KEPT: dict[str, Callable[[Any, ir.Table], AbstractContextManager[ir.Table]]] = {"duckdb": _temporary, "pyspark": _cached}
+_COMPILED: dict[str, Callable[[Any, ir.Table], AbstractContextManager[ir.Table]]] = {"duckdb": _viewed}
 _INSTANTS: dict[str, Callable[[Any, ir.Table], bool]] = {"pyspark": _is_spark_timestamp}
 _ROUNDED: dict[str, Callable[[ir.DecimalValue, str], ir.DecimalValue]] = {"duckdb": _by_short_cast, "polars": _by_remainder}
 # DuckDB widens the operands of a difference by a digit, row by row, unless they have 38 already; it then checks each result.

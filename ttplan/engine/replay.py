@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -26,18 +25,17 @@ from ttplan.engine.estimate import (
 from ttplan.engine.infer import infer_intervals
 from ttplan.engine.latency import latency_counts, project_latencies
 from ttplan.engine.mapped import count_left_out, find_semantic_hits, map_requests
-from ttplan.engine.passes import COUNTING, INFERRING, LATENCIES, SPANNING, SUMMING, Report, unheard
+from ttplan.engine.passes import COUNTING, INFERRING, LATENCIES, SUMMING, Report, unheard
 from ttplan.engine.portable import fetch
 from ttplan.engine.question import Question, require_window
 from ttplan.engine.rows import to_table
 from ttplan.engine.semantic import Sweep
-from ttplan.engine.summary import POWERS, Cell, Grid, Summary, cell_sums, extent, femto_per_token, grid_step, pico
+from ttplan.engine.summary import POWERS, Cell, Grid, Summary, cell_sums, femto_per_token, pico, spanning
 from ttplan.model.errors import InputError
 from ttplan.model.plan import IntervalMethod, PlanConfig, PlanInput, PlanResult
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.route import ProposedRoute, first_repeat
 
-_ZERO = Decimal(0)
 NIL = UUID(int=0)
 LONG_AGO, FAR_AHEAD = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 
@@ -144,13 +142,11 @@ def answer(table: ir.Table, question: Question, report: Report = unheard) -> Pla
 def summarise(
     mapped: ir.Table, question: Question, grid: Grid | None = None, sweep: Sweep | None = None, report: Report = unheard
 ) -> Summary:
-    """The summary of mapped rows. Parts of one log must share the grid of the whole, which a first pass finds."""
-    if grid is None:
-        report(SPANNING, 0.0)
-        largest = fetch(extent(mapped)).to_pylist()[0]
-        grid = Grid(grid_step(largest["amount"] or _ZERO), grid_step(largest["actual"] or _ZERO))
+    """The summary of mapped rows. Parts of one log must share the grid of the whole."""
     report(LATENCIES, 0.0)
-    latencies = project_latencies(fetch(latency_counts(mapped)), question.tried)
+    counts = fetch(latency_counts(mapped))
+    grid = grid or spanning(counts)
+    latencies = project_latencies(counts, question.tried)
     tried = 0 if sweep is None else len(sweep.thresholds)
     report(SUMMING, 0.0)
     rows = fetch(cell_sums(mapped, grid, tried)).to_pylist()

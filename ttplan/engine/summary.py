@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import ibis
 import ibis.expr.types as ir
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from ttplan.engine.cache import has_bit
 from ttplan.engine.portable import exact_sum
@@ -20,6 +22,7 @@ PICO = 10**12
 POWERS = [(j, total - j) for total in range(1, 5) for j in range(total, -1, -1)]
 """The exponents `(j, k)` of `s^j b^k` with j + k <= 4."""
 
+_ZERO = Decimal(0)
 _FLOAT_EXACT = 2**50
 _DOUBLE_TYPE = "decimal(32, 12)"
 # 19 digits make DuckDB multiply in 128 bits, and no engine cuts a product of whole numbers.
@@ -148,13 +151,18 @@ def femto_per_token(per_million: Decimal) -> int:
     return int(per_million.scaleb(9, _DIGITS))
 
 
-def extent(mapped: ir.Table) -> ir.Table:
-    """One row: the largest amounts that the two grids have to span, in USD."""
+def extent(mapped: ir.Table) -> dict[str, ir.DecimalScalar]:
+    """The largest amounts of some rows that the two grids have to span, in USD: `amount` and `actual`."""
     difference = (mapped.baseline_cost_usd - mapped.projected_usd).abs()
-    return mapped.aggregate(
-        amount=ibis.greatest(mapped.baseline_cost_usd.max(), difference.max()),
-        actual=(mapped.cost_usd - mapped.projected_usd).abs().max(),
-    )
+    return {
+        "amount": ibis.greatest(mapped.baseline_cost_usd.max(), difference.max()),
+        "actual": (mapped.cost_usd - mapped.projected_usd).abs().max(),
+    }
+
+
+def spanning(largest: pa.Table) -> Grid:
+    """The grid for rows whose largest amounts, in parts or whole, are in the columns of `extent`."""
+    return Grid(*(grid_step(pc.max(largest[name]).as_py() or _ZERO) for name in ("amount", "actual")))
 
 
 def cell_sums(mapped: ir.Table, grid: Grid, thresholds: int = 0) -> ir.Table:
@@ -233,23 +241,38 @@ def _cache_sums(wide: ir.Table, thresholds: int) -> dict[str, ir.NumericScalar]:
 def on_grid(table: ir.Table, **columns: tuple[ir.DecimalColumn, int]) -> ir.Table:
     """`table` with each amount in steps of its grid, rounded half away from zero, as whole numbers of at most 2^20.
 
-    One column a stage: engines share no work between the branches of a CASE. Below 2^50 * 10^-12 USD (1,125 USD) a float holds
-    every number on the way exactly, and its quotient lies further from the next whole number (2^-32) than it errs (2^-34).
-    Above, what is divided is a whole multiple, and no decimal on the way needs more digits than its operands, so that engines
-    which cut a product's digits have none to cut.
+    Each step of it is a stage of its own: engines share no work between the branches of a CASE. Below 2^50 * 10^-12 USD (1,125
+    USD) a float holds every number on the way exactly, and its quotient lies further from the next whole number (2^-32) than it
+    errs (2^-34). Above, what is divided is a whole multiple, and no decimal on the way needs more digits than its operands, so
+    that engines which cut a product's digits have none to cut.
     """
-    for name, (amount, step) in columns.items():
-        table = table.mutate(**{f"{name}_sign": (amount < 0).ifelse(-1, 1), f"{name}_size": amount.abs()})
-        size = table[f"{name}_size"]
-        if step * GRID < _FLOAT_EXACT:
-            # Not `round`, for which DuckDB takes a power of ten for each row.
-            units = (size.cast("float64") * float(PICO) + 0.5).floor().cast("int64")
-            steps = (units * 2 + step) // (2 * step)
-        else:
-            half, whole = (ibis.literal(usd(n), _DOUBLE_TYPE) for n in (step, 2 * step))
-            table = table.mutate(**{f"{name}_size": size + size + half})
-            size = table[f"{name}_size"]
-            multiple = size - size % whole
-            steps = (multiple.cast("float64") / float(usd(2 * step))).round().cast("int64")
-        table = table.mutate(**{name: steps * table[f"{name}_sign"]})
-    return table
+    table = table.mutate(
+        **{f"{name}_sign": (amount < 0).ifelse(-1, 1) for name, (amount, _) in columns.items()},
+        **{f"{name}_size": amount.abs() for name, (amount, _) in columns.items()},
+    )
+    steps = {name: step for name, (_, step) in columns.items()}
+    halves = {f"{name}_size": _plus_half(table[f"{name}_size"], step) for name, step in steps.items() if not _is_small(step)}
+    table = table.mutate(**halves) if halves else table
+    counts = {name: _small_steps if _is_small(step) else _large_steps for name, step in steps.items()}
+    return table.mutate(
+        **{name: count(table[f"{name}_size"], steps[name]) * table[f"{name}_sign"] for name, count in counts.items()}
+    )
+
+
+def _is_small(step: int) -> bool:
+    return step * GRID < _FLOAT_EXACT
+
+
+def _small_steps(size: ir.DecimalColumn, step: int) -> ir.IntegerColumn:
+    # Not `round`, for which DuckDB takes a power of ten for each row.
+    units = (size.cast("float64") * float(PICO) + 0.5).floor().cast("int64")
+    return (units * 2 + step) // (2 * step)
+
+
+def _plus_half(size: ir.DecimalColumn, step: int) -> ir.DecimalColumn:
+    return size + size + ibis.literal(usd(step), _DOUBLE_TYPE)
+
+
+def _large_steps(doubled: ir.DecimalColumn, step: int) -> ir.IntegerColumn:
+    multiple = doubled - doubled % ibis.literal(usd(2 * step), _DOUBLE_TYPE)
+    return (multiple.cast("float64") / float(usd(2 * step))).round().cast("int64")

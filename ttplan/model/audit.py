@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID, uuid5
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from ttplan.model.errors import InputError
+from ttplan.model.record import Record as Record
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 _NAMES = uuid5(UUID(int=0), "ttplan user")
@@ -89,20 +90,6 @@ class AuditEntry(BaseModel):
     prev_hash: Hex64
     hash: Hex64
     signature: Hex128
-
-
-class Record(NamedTuple):
-    """An entry as it is stored and streamed: what is hashed stays the bytes that it was.
-
-    `body` is the canonical JSON of `actor, event, id, org_id, payload, seq, timestamp`; the hashes are lower-case hex.
-    """
-
-    org_id: str
-    seq: int
-    prev_hash: str
-    hash: str
-    signature: str
-    body: bytes
 
 
 class TipAnchor(BaseModel):

@@ -18,7 +18,8 @@ from ttplan.model.plan import BOOTSTRAP_ITERATIONS, PlanConfig
 from ttplan.model.plan_run import PlanRun
 from ttplan.model.route import first_repeat
 from ttplan.operations.plans import Made
-from ttplan.store.protocol import Store
+from ttplan.store.again import in_transaction
+from ttplan.store.protocol import Store, Transaction
 
 CAVEAT = "These routes are live at the gateway already: nothing was replayed, and the plan claims no savings."
 
@@ -30,6 +31,7 @@ def adopt_routes(
     made: Callable[[], Made],
     *,
     new_id: Callable[[], UUID],
+    new_org: Callable[[], UUID],
     allow_loss: bool = False,
 ) -> PlanRun:
     """Keep the routes of a gateway's file (YAML or JSON) as a projected plan; applying it makes them ours.
@@ -49,8 +51,9 @@ def adopt_routes(
         raise InputError(f"{path}: {repeat}")
     if not read.routes:
         raise InputError(f"{path} has no routes; expected at least one that is live at {GATEWAYS[known]}")
-    with store.transaction() as tx:
-        org_id = tx.org_id() or new_id()
+
+    def work(tx: Transaction) -> PlanRun:
+        org_id = tx.org_id() or new_org()
         if tx.live_routes(org_id):
             raise InputError("routes are live in this store already; what a gateway follows is taken over before the first plan")
         tx.set_org_id(org_id)
@@ -69,4 +72,6 @@ def adopt_routes(
             result=result.model_copy(update={"caveats": (CAVEAT, *map(str, read.losses))}),
         )
         tx.add_plan(run)
-    return run
+        return run
+
+    return in_transaction(store, work)

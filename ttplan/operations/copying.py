@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from itertools import zip_longest
 from typing import NamedTuple
 from uuid import UUID
 
+import ibis
+import ibis.expr.types as ir
 import pyarrow as pa
 
 from ttplan.audit.keys import VerifyingKey
-from ttplan.engine.portable import fetch_batches
+from ttplan.engine.portable import fetch, fetch_batches
 from ttplan.logs.reader import BATCH, SCHEMA
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import InputError, StoreError
 from ttplan.operations.drift import find_drift
+from ttplan.store.again import in_transaction
 from ttplan.store.protocol import Snapshot, Store, Transaction
 
 
@@ -44,7 +48,8 @@ def copy_into(source: Store, target: Store, key: VerifyingKey | None, *, own_key
         org_id = old.org_id()
         if org_id is None:
             raise InputError("there is nothing to copy: no log was imported and no plan made")
-        with target.transaction() as tx:
+
+        def work(tx: Transaction) -> Copied:
             _check_empty(tx, org_id)
             _copy(old, tx, org_id)
             _read_back(old, tx, org_id)
@@ -60,6 +65,8 @@ def copy_into(source: Store, target: Store, key: VerifyingKey | None, *, own_key
                 anchor=tx.tip(org_id),
                 chain=drift.chain,
             )
+
+        return in_transaction(target, work)
 
 
 def _check_empty(tx: Transaction, org_id: UUID) -> None:
@@ -93,12 +100,26 @@ def _copy(old: Snapshot, tx: Transaction, org_id: UUID) -> None:
         tx.add_requests(_rows(old), org_id)
 
 
-def _rows(old: Snapshot) -> Iterator[pa.RecordBatch]:
-    """The logged requests as they came into the store."""
+def _logged(old: Snapshot) -> ir.Table:
+    """The logged requests, in the columns in which they came into the store."""
     table = old.requests()
     texts = {name: table[name].cast("string") for name in ("id", "org_id", "matched_route_id")}
-    for batch in fetch_batches(table.mutate(**texts).select(SCHEMA.names), BATCH):
+    return table.mutate(**texts).select(SCHEMA.names)
+
+
+def _rows(old: Snapshot) -> Iterator[pa.RecordBatch]:
+    for batch in fetch_batches(_logged(old), BATCH):
         yield pa.record_batch([batch[field.name].cast(field.type) for field in SCHEMA], schema=SCHEMA)
+
+
+def _sum(of: Snapshot) -> tuple[int, Decimal | None]:
+    """How many requests there are, and a sum of the hashes of their rows, in which their order makes no difference."""
+    if not of.request_count():
+        return 0, None
+    rows = _logged(of)
+    hashes = ibis.struct({name: rows[name] for name in SCHEMA.names}).hash().cast("decimal(38, 0)")
+    (found,) = fetch(rows.aggregate(rows=rows.count(), hashes=hashes.sum())).to_pylist()
+    return found["rows"], found["hashes"]
 
 
 def _read_back(old: Snapshot, tx: Transaction, org_id: UUID) -> None:
@@ -109,7 +130,7 @@ def _read_back(old: Snapshot, tx: Transaction, org_id: UUID) -> None:
         "reconciliations": old.reconciliations(org_id) == tx.reconciliations(org_id),
         "policy": old.policy() == tx.policy(),
         "chain": all(one == other for one, other in zip_longest(old.entries(org_id), tx.entries(org_id))),
-        "requests": old.request_count() == tx.request_count(),
+        "requests": _sum(old) == _sum(tx),
     }
     odd = [name for name, is_same in same.items() if not is_same]
     if odd:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from ttplan.doctor.basis import CostChoice, CostChooser
@@ -19,6 +19,7 @@ from ttplan.model.errors import InputError
 from ttplan.operations.checking import Passing
 from ttplan.prices.book import Given, PriceBook
 from ttplan.progress import counting
+from ttplan.store.again import tried_again
 from ttplan.store.protocol import ConflictKind, Conflicts, RowConflict, Store, Transaction, refuse
 
 PathLike = str | os.PathLike[str]
@@ -49,18 +50,37 @@ def import_log(
     which the store is as it was.
     """
     book = PriceBook(prices)
-    choose = CostChooser(cost, book, skip=on_bad_rows == "skip")
     told = {"on_bad_rows": on_bad_rows, "needs_cost": cost == "recorded", "namer": normalise}
+    asked = _Asked(new_id, book, on_bad_rows, check, at, progress)
+
+    def once() -> ReadReport:  # anew from the first row
+        return _import(store, LogFile(path, **(told | reading)), CostChooser(cost, book, skip=on_bad_rows == "skip"), asked)
+
+    return tried_again(once)
+
+
+class _Asked(NamedTuple):
+    """How a log is imported, as `import_log` is told it."""
+
+    new_id: Callable[[], UUID]
+    book: PriceBook
+    on_bad_rows: OnBadRows
+    check: bool
+    at: datetime
+    progress: bool | None
+
+
+def _import(store: Store, read: LogFile, choose: CostChooser, asked: _Asked) -> ReadReport:
     with (
-        LogFile(path, **(told | reading)) as log,
-        counting(f"importing {Path(log.name).name}", log.row_count(), progress) as count,
-        Passing() if check else nullcontext() as rows,
+        read as log,
+        counting(f"importing {Path(log.name).name}", log.row_count(), asked.progress) as count,
+        Passing() if asked.check else nullcontext() as rows,
     ):
         with store.transaction() as tx:
-            default = tx.org_id() or new_id()
+            default = tx.org_id() or asked.new_id()
             try:
                 chosen = choose(log.batches(count, numbered=True))
-                added = tx.add_requests(chosen if rows is None else rows(chosen), default, on_bad_rows)
+                added = tx.add_requests(chosen if rows is None else rows(chosen), default, asked.on_bad_rows)
             except RowConflict as error:
                 raise InputError(f"{log.name}: {refuse(error.conflicts, log.place)}; nothing was imported") from None
             except InputError as error:
@@ -69,7 +89,7 @@ def import_log(
                 raise InputError(f"{log.name}: {error}") from None
             _settle_org(tx, log.name, default)
         # The store is free again while the rows are checked.
-        wrong = () if rows is None else in_lines(rows.check(log=log.name, book=book, at=at))
+        wrong = () if rows is None else in_lines(rows.check(log=log.name, book=asked.book, at=asked.at))
         report = log.report()
         left_out = (*choose.left_out(), *(as_skipped(one, log.place) for one in added.conflicts))
     return report.model_copy(

@@ -13,7 +13,8 @@ from ttplan.model.audit import Actor
 from ttplan.model.errors import DataError, InputError, PlanNotFound, ReplayFailed, StoreError
 from ttplan.model.plan_run import PlanRun, SeenRoute
 from ttplan.planning import Answered, Asked, Broke, replay_lake, replay_log
-from ttplan.store.protocol import Store
+from ttplan.store.again import in_transaction
+from ttplan.store.protocol import Store, Transaction
 
 PathLike = str | os.PathLike[str]
 
@@ -106,9 +107,11 @@ def _run(asked: Asked, made: Made, live_seen: tuple[SeenRoute, ...], found: Answ
 
 
 def _keep(store: Store, run: PlanRun) -> None:
-    with store.transaction() as tx:
+    def work(tx: Transaction) -> None:
         tx.set_org_id(run.org_id)
         tx.add_plan(run)
+
+    in_transaction(store, work)
 
 
 def find_plan(store: Store, plan_id: UUID | str) -> PlanRun:

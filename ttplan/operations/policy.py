@@ -11,11 +11,12 @@ from ttplan.audit.chain import hashed_timestamp
 from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.signer import Signer
 from ttplan.model.audit import Actor, AuditEntry, User
-from ttplan.model.errors import AuditError, InputError, InvalidState, PlanNotFound, StoreError, TtplanError
+from ttplan.model.errors import AuditError, InputError, InvalidState, PlanNotFound, StoreConflict, StoreError, TtplanError
 from ttplan.model.policy import Policy, PolicyCheck
 from ttplan.policy.approvals import APPROVED, POLICY_SET, approval_message, plan_digest
 from ttplan.policy.check import check_policy
 from ttplan.policy.rules import policy_digest
+from ttplan.store.again import in_transaction
 from ttplan.store.protocol import Store, Transaction
 
 
@@ -72,13 +73,17 @@ def approve_plan(chain: StoreChain, plan_id: UUID, actor: Actor, *, key: Signer 
 def _write(
     chain: StoreChain, org_id: UUID, actor: Actor, event: str, payload: Mapping[str, Any], change: Callable[[Transaction], None]
 ) -> AuditEntry:
+    def work(tx: Transaction) -> AuditEntry:
+        change(tx)
+        try:
+            return chain.append(tx, org_id, actor, event, payload)
+        except StoreConflict:
+            raise
+        except Exception as error:
+            raise AuditError(f"nothing was written, since the audit entry could not be: {error}") from error
+
     try:
-        with chain.store.transaction() as tx:
-            change(tx)
-            try:
-                entry = chain.append(tx, org_id, actor, event, payload)
-            except Exception as error:
-                raise AuditError(f"nothing was written, since the audit entry could not be: {error}") from error
+        entry = in_transaction(chain.store, work)
     except TtplanError:
         raise
     except Exception as error:

@@ -31,6 +31,7 @@ from ttplan.quality.chat import ChatJudge, ChatProposer
 from ttplan.quality.judge import Estimates, Judge, Proposed, Proposer, QualitySettings, Rerouted, name_of
 from ttplan.quality.result import unverified
 from ttplan.quality.sampling import Sample, draw
+from ttplan.store.again import in_transaction
 from ttplan.store.protocol import Store
 
 SAMPLE_SIZE = 200
@@ -87,8 +88,7 @@ def check_quality(
             cancel=cancel,
             progress=progress,
         )
-    with store.transaction() as tx:
-        tx.set_quality(run.plan_id, found)
+    in_transaction(store, lambda tx: tx.set_quality(run.plan_id, found))
     return found
 
 

@@ -25,6 +25,7 @@ from ttplan.model.plan import Interval
 from ttplan.model.plan_run import PlanRun
 from ttplan.model.reconciliation import CostChange, Figure, FigureName, Reconciliation, TrackRecord
 from ttplan.quality.share import wilson_pct
+from ttplan.store.again import in_transaction
 from ttplan.store.protocol import Snapshot, Store
 
 FEW = 200
@@ -51,8 +52,8 @@ def reconcile(store: Store, plan_id: UUID, at: datetime, *, until: datetime | No
         if run is None:
             raise PlanNotFound(plan_id)
         found = compare(snapshot, run, at, until)
-    with store.transaction() as tx:
-        tx.add_reconciliation(run.org_id, found)
+    org_id = run.org_id
+    in_transaction(store, lambda tx: tx.add_reconciliation(org_id, found))
     return found
 
 

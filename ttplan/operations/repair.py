@@ -9,8 +9,9 @@ from ttplan.apply import Clock, StoreChain, now
 from ttplan.audit.chain import hashed_timestamp
 from ttplan.live.history import REPAIRED, history_of
 from ttplan.model.audit import Actor, AuditEntry
-from ttplan.model.errors import AuditError, DriftError, StoreError, TtplanError
+from ttplan.model.errors import AuditError, DriftError, StoreConflict, StoreError, TtplanError
 from ttplan.operations.drift import find_drift
+from ttplan.store.again import in_transaction
 from ttplan.store.protocol import Transaction
 
 
@@ -23,8 +24,7 @@ def repair_routes(chain: StoreChain, org_id: UUID, actor: Actor, *, clock: Clock
     """
     repaired_at = clock()
     try:
-        with chain.store.transaction() as tx:
-            entry = _repair(tx, chain, org_id, actor, hashed_timestamp(repaired_at))
+        entry = in_transaction(chain.store, lambda tx: _repair(tx, chain, org_id, actor, hashed_timestamp(repaired_at)))
     except TtplanError:
         raise
     except Exception as error:
@@ -47,5 +47,7 @@ def _repair(tx: Transaction, chain: StoreChain, org_id: UUID, actor: Actor, repa
     payload = {"repaired_at": repaired_at, **{kind: counts[kind] for kind in ("edited", "missing", "foreign")}}
     try:
         return chain.append(tx, org_id, actor, REPAIRED, payload)
+    except StoreConflict:
+        raise
     except Exception as error:
         raise AuditError(f"the routes were not repaired, the audit entry could not be written: {error}") from error

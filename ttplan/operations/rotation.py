@@ -7,6 +7,8 @@ from ttplan.audit.rotation import EVENT, keys_of, rotation_payload
 from ttplan.audit.signer import Signer
 from ttplan.model.audit import Actor, AuditEntry
 from ttplan.model.errors import InputError, KeyFileError
+from ttplan.store.again import in_transaction
+from ttplan.store.protocol import Transaction
 
 
 def rotate_key(chain: StoreChain, new: Signer, actor: Actor) -> AuditEntry:
@@ -15,7 +17,8 @@ def rotate_key(chain: StoreChain, new: Signer, actor: Actor) -> AuditEntry:
     Raises InputError where the chain has no entries yet: it simply begins with another key then. Raises KeyFileError where `new`
     is, or was, one of the chain's keys, or does not sign.
     """
-    with chain.store.transaction() as tx:
+
+    def work(tx: Transaction) -> AuditEntry:
         org_id = tx.org_id()
         tip = None if org_id is None else tx.tip(org_id)
         if org_id is None or tip is None:
@@ -23,6 +26,8 @@ def rotate_key(chain: StoreChain, new: Signer, actor: Actor) -> AuditEntry:
         if new.public_key in keys_of(tx.entries(org_id), chain.public_key):
             raise KeyFileError(f"{new.public_key.hex} is, or was, a key of this chain; rotate to a new one")
         payload = rotation_payload(chain.public_key, new, org_id=org_id, seq=tip.seq + 1, prev_hash=tip.hash)
-        entry = chain.append(tx, org_id, actor, EVENT, payload)
+        return chain.append(tx, org_id, actor, EVENT, payload)
+
+    entry = in_transaction(chain.store, work)
     chain.publish(entry)
     return entry

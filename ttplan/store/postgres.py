@@ -16,7 +16,7 @@ from ttplan.model.errors import InputError, StoreError, StoreLocked
 from ttplan.model.plan_run import Status
 from ttplan.model.route import ProposedRoute
 from ttplan.patience import tell_waiting
-from ttplan.store.again import tried_again
+from ttplan.store.again import in_transaction
 from ttplan.store.postgres_commit import commit
 from ttplan.store.postgres_connection import Address, Connection, Session, explained
 from ttplan.store.postgres_rows import Elsewhere, PostgresSnapshot, PostgresTransaction
@@ -101,11 +101,7 @@ class PostgresStore:
         """`PostgresTransaction.mark_applied` as a transaction of its own, tried again where others stood in the way."""
         landed = tuple(routes)
 
-        def work() -> Status | None:
-            with self.transaction() as tx:
-                return tx.mark_applied(plan_id, applied_at, landed)
-
-        return tried_again(work)
+        return in_transaction(self, lambda tx: tx.mark_applied(plan_id, applied_at, landed))
 
     def close(self) -> None:
         """Let go of the connection; the next operation makes another."""

@@ -39,16 +39,22 @@ def commit(connection: Connection, address: Address, lock_timeout: float) -> Non
     ((number, session),) = connection.execute(query, [token]).fetchall()
     try:
         connection.execute("COMMIT")
-    except psycopg.OperationalError as error:
-        if not connection.closed:
+    except psycopg.Error as error:
+        if not connection.closed:  # the server has said no
             raise
-        if not _was_committed(address, _Mark(token, number, session), lock_timeout, error):
-            raise StoreError(
-                f"{address.shown}: the connection was lost during the commit, and nothing was written; try again"
-            ) from error
+        lost: Exception = error
+    except Exception as error:  # such as no memory for the server's answer, which may have been yes
+        connection.close()
+        lost = error
+    else:
+        return
+    if not _was_committed(address, _Mark(token, number, session), lock_timeout, lost):
+        raise StoreError(
+            f"{address.shown}: the connection was lost during the commit, and nothing was written; try again"
+        ) from lost
 
 
-def _was_committed(address: Address, mark: _Mark, lock_timeout: float, lost: psycopg.Error) -> bool:
+def _was_committed(address: Address, mark: _Mark, lock_timeout: float, lost: Exception) -> bool:
     started = time.monotonic()
     while True:
         try:

@@ -157,6 +157,6 @@ def explained(shown: str, error: psycopg.Error, *, holder: str = "", waited: flo
     return StoreError(f"{shown}: the operation failed and nothing was written: {reason}")
 
 
-def first_line(error: psycopg.Error) -> str:
+def first_line(error: Exception) -> str:
     """What the server said, in one line."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

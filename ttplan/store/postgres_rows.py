@@ -216,12 +216,19 @@ class PostgresTransaction(PostgresSnapshot):
             return self._connection.execute(query.encode(), values).rowcount
 
     def set_org_id(self, org_id: UUID) -> None:
-        self._lock("settings")
-        decided = self._own or self.org_id()
+        if self._is_decided(org_id):  # for good: whoever makes a plan in one organisation holds up nobody in another
+            return
+        self._lock(f"settings {self._own or ''}")
+        if not self._is_decided(org_id):
+            self._write("INSERT INTO ttplan.settings VALUES (%s, 'org_id', %s)", org_id, str(org_id))
+
+    def _is_decided(self, org_id: UUID) -> bool:
+        """Whether the store belongs to an organisation already. StoreError where that is another one."""
+        found = self.org_id()
+        decided = self._own or found
         if decided is not None and decided != org_id:
             raise StoreError(f"the store belongs to organisation {decided}, not to {org_id}; use a store of its own for each")
-        if self.org_id() is None:
-            self._write("INSERT INTO ttplan.settings VALUES (%s, 'org_id', %s)", org_id, str(org_id))
+        return found is not None
 
     def add_requests(self, batches: Iterable[pa.RecordBatch], org_id: UUID, on_conflict: OnConflict = "refuse") -> AddedRequests:
         from ttplan.store.postgres_arrivals import Arrivals

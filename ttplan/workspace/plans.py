@@ -71,7 +71,7 @@ class PlanVerbs(Wiring):
             lambda: Made(name, self._clock(), self._new_nonce(), author),
             log=self._name,
             elsewhere=None if requests is None else Elsewhere(requests, memory_limit),
-            new_id=self._new_id,
+            new_id=self._new_org,
             progress=progress,
         )
         return Plan(run)

@@ -71,4 +71,5 @@ class PolicyVerbs(Wiring):
         from ttplan.operations.plans import Made
 
         made = Made(name, self._clock(), self._new_nonce(), author)
-        return Plan(adopt_routes(self.store, path, gateway, lambda: made, new_id=self._new_id, allow_loss=allow_loss))
+        ids = {"new_id": self._new_id, "new_org": self._new_org}
+        return Plan(adopt_routes(self.store, path, gateway, lambda: made, **ids, allow_loss=allow_loss))

@@ -54,7 +54,7 @@ class RequestVerbs(Wiring):
         report = import_log(
             self.store,
             path,
-            new_id=self._new_id,
+            new_id=self._new_org,
             cost=cost,
             prices=prices,
             format=format,
