@@ -38,7 +38,6 @@ MODULES: dict[str, tuple[str, ...]] = {
     "canonical": ("test_canonical.py",),
     "canonical_line": ("test_canonical_line.py", "test_stretch.py"),
     "jsonl": ("test_jsonl.py", "test_since.py"),
-    "stretch": ("test_stretch.py",),
     "strict_json": ("test_jsonl.py",),
     "merkle": ("test_merkle.py",),
     "proof": ("test_proof.py",),
