@@ -84,7 +84,7 @@ def test_a_helper_answers_until_it_is_asked_no_more() -> None:
 
 def test_an_r_of_small_order_is_refused_whatever_libsodium_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """It may have been built to be lenient."""
-    monkeypatch.setattr("ttplan.audit.helpers.crypto_sign_open", lambda signed, key: b"")
+    monkeypatch.setattr("ttplan.audit.ed25519.crypto_sign_open", lambda signed, key: b"")
     assert struct.unpack("<i", served(question([RECORDS[0], SMALL_R], KEY.public_key))) == (1,)
 
 
@@ -128,10 +128,21 @@ def test_a_helper_that_is_gone_is_done_without(monkeypatch: pytest.MonkeyPatch, 
     assert caught.value.index == 8
 
 
+def test_where_none_can_be_started_a_long_chain_is_verified_without(monkeypatch: pytest.MonkeyPatch, long: list[Helpers]) -> None:
+    asked: list[bool] = []
+
+    def start() -> None:
+        asked.append(True)
+
+    monkeypatch.setattr("ttplan.audit.verify.start_helpers", start)
+    assert verify_chain(RECORDS, KEY.public_key).entries == 12
+    assert (asked, long) == ([True], [])
+
+
 @pytest.mark.parametrize("answer", ["", "no"])
 def test_a_helper_that_ends_with_its_answer_half_given_is_gone(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
     def start() -> subprocess.Popen[bytes]:
-        script = f"import sys; sys.stdin.buffer.read(132); sys.stdout.write({answer!r})"
+        script = f"import sys; sys.stdin.buffer.read(133); sys.stdout.write({answer!r})"
         return subprocess.Popen([sys.executable, "-ISc", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     monkeypatch.setattr("ttplan.audit.helpers._start", start)
