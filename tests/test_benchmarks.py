@@ -74,12 +74,19 @@ def test_the_chain_that_is_measured_verifies_and_each_kind_sees_all_of_it(
         assert json.loads(capsys.readouterr().out)["seconds"] > 0
 
 
-def test_rates_are_held_against_the_bare_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chains, "_apart", lambda name, entries, folder: (entries / (50 if name == "all" else 100), 40.0))
+def test_rates_are_held_against_the_bare_library_before_and_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = iter([100, 100, 100, 100, 300, 100])
+
+    def rate(name: str) -> int:
+        return next(bare) if name == "bare" else 50 if name == "all" else 100
+
+    monkeypatch.setattr(chains, "_apart", lambda name, entries, folder: (entries / rate(name), 40.0))
     rows = chains.chain_figures(quick=True).rows
-    assert [(row[1], row[4]) for row in rows[:4]] == [
+    assert [(row[1], row[4]) for row in rows] == [
+        ("100,000", "100%"),
         ("10,000", "100%"),
         ("100,000", "100%"),
         ("10,000", "50%"),
-        ("100,000", "50%"),
+        ("100,000", "25%"),
+        ("10,000", "50%"),
     ]

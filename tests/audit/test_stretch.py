@@ -189,6 +189,25 @@ def test_a_verification_in_stretches_is_resumed(tmp_path: Path, monkeypatch: pyt
     assert len(here.asked) <= before + 1, "what was verified before is not looked at again"
 
 
+def test_helpers_are_started_once_and_for_a_long_file_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, started = tmp_path / "chain.jsonl", list[Here]()
+
+    def start() -> Here:
+        started.append(Here())
+        return started[-1]
+
+    path.write_bytes(exported(chain(30)))
+    size = path.stat().st_size - path.read_bytes().index(b"\n") - 1
+    monkeypatch.setattr(bulk, "start_helpers", start)
+    monkeypatch.setattr("ttplan.audit.jsonl.PIECE", 2_500)
+    for long, helpers in ((size + 1, 0), (size, 1), (2_500, 1), (1, 1)):
+        monkeypatch.setattr(bulk, "LONG", long)
+        started.clear()
+        assert verify_file(path, public_key=PUBLIC, progress=False).verdict == "verified"
+        assert len(started) == helpers
+        assert all(one.asked and one.left for one in started)
+
+
 def test_an_interruption_ends_the_helpers(tmp_path: Path, here: Here) -> None:
     path = tmp_path / "chain.jsonl"
     path.write_bytes(exported(chain(40)))
