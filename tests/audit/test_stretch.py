@@ -200,12 +200,15 @@ def test_helpers_are_started_once_and_for_a_long_file_only(tmp_path: Path, monke
     size = path.stat().st_size - path.read_bytes().index(b"\n") - 1
     monkeypatch.setattr(bulk, "start_helpers", start)
     monkeypatch.setattr("ttplan.audit.jsonl.PIECE", 2_500)
-    for long, helpers in ((size + 1, 0), (size, 1), (2_500, 1), (1, 1)):
+    first = len(next(item.data for item in read_pieces(io.BytesIO(path.read_bytes()))[1] if isinstance(item, Piece)))
+    for long, helpers in ((size + 1, 0), (size, 1), (first + 1, 1), (first, 1), (1, 1)):
         monkeypatch.setattr(bulk, "LONG", long)
         started.clear()
         assert verify_file(path, public_key=PUBLIC, progress=False).verdict == "verified"
         assert len(started) == helpers
         assert all(one.asked and one.left for one in started)
+    monkeypatch.setattr(bulk, "start_helpers", lambda: None)
+    assert verify_file(path, public_key=PUBLIC, progress=False).signatures_checked == 30
 
 
 def test_an_interruption_ends_the_helpers(tmp_path: Path, here: Here) -> None:
@@ -213,7 +216,9 @@ def test_an_interruption_ends_the_helpers(tmp_path: Path, here: Here) -> None:
     path.write_bytes(exported(chain(40)))
     _, pieces = read_pieces(path)
     entries = bulk.in_stretches(pieces, PUBLIC, signed=True)
-    assert isinstance(next(entries), Stretch)
+    first = next(entries)
+    assert isinstance(first, Stretch)
+    assert first.signer == PUBLIC.hex
     assert not here.left
     entries.close()
     assert here.left
