@@ -49,7 +49,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "disclosure": ("test_disclosure.py",),
     "rotation": ("test_rotation.py", "test_since.py"),
     "fork": ("test_fork.py",),
-    "ed25519": ("test_keys.py", "test_ed25519_edges.py"),
+    "ed25519": ("test_keys.py", "test_ed25519_edges.py", "test_helpers.py"),
     "resume": ("test_since.py",),
     "lost_digit": ("test_since.py",),
     "anchors": ("test_anchors.py",),
