@@ -19,6 +19,7 @@ from ttplan.audit.jsonl import Piece, read_chain, read_pieces
 from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.stretch import Found, Stretch, find_stretch
 from ttplan.audit.verify import Strength
+from ttplan.audit.walk import Walk
 from ttplan.chain_file import verify_file
 from ttplan.model.audit import AuditEntry, Record, TipAnchor
 from ttplan.model.errors import InputError
@@ -149,6 +150,46 @@ def test_a_bad_entry_anywhere_gets_the_same_report(
             both(path, monkeypatch, public_key=PUBLIC, signatures=strength)
         path.write_bytes(exported([*entries[:index], *entries[index + 1 :]]))
         both(path, monkeypatch, public_key=PUBLIC, signatures=strength)
+
+
+def going_on(entries: list[AuditEntry], length: int, **changes: Any) -> list[AuditEntry]:
+    """The chain with so many entries more, which follow on it."""
+    grown = list(entries)
+    for _ in range(length):
+        grown.append(entry(TipAnchor(grown[-1].seq, grown[-1].hash), **changes))
+    return grown
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+def test_stretches_that_do_not_belong_together_get_the_same_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Here, strength: Strength
+) -> None:
+    path = tmp_path / "chain.jsonl"
+    entries, others = chain(24), chain(24, payload={"another": "history"})
+    for index in range(1, 24):
+        for spliced, said in (
+            ([*entries[:index], *others[index:]], "BrokenChain"),
+            (going_on(entries[:index], 24 - index, org_id=UUID(int=2)), "ForeignOrg"),
+            (going_on(entries[:index], 24 - index, key=OTHER_KEY), "BadSignature"),
+        ):
+            path.write_bytes(lines(spliced))
+            assert said in both(path, monkeypatch, public_key=PUBLIC, signatures=strength)
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+def test_what_is_good_is_leapt_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Here, strength: Strength) -> None:
+    path, step, single = tmp_path / "chain.jsonl", Walk.step, list[int]()
+
+    def noted(walk: Walk, record: Record) -> None:
+        single.append(record.seq)
+        step(walk, record)
+
+    monkeypatch.setattr(Walk, "step", noted)
+    path.write_bytes(exported(rotated([(KEY, 40), (OTHER_KEY, 40)])))
+    report = verify_file(path, public_key=PUBLIC, signatures=strength, progress=False)
+    assert (report.verdict, report.entries) == ("verified", 81)
+    assert 40 in single, "the rotation"
+    assert len(single) < 40, "the piece with the rotation, and those that were looked at with the key before it"
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)
