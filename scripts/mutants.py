@@ -37,7 +37,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "chain": ("test_jsonl.py", "test_chain.py"),
     "canonical": ("test_canonical.py",),
     "canonical_line": ("test_canonical_line.py", "test_stretch.py"),
-    "jsonl": ("test_jsonl.py", "test_since.py"),
+    "jsonl": ("test_jsonl.py", "test_since.py", "test_stretch.py"),
     "strict_json": ("test_jsonl.py",),
     "merkle": ("test_merkle.py",),
     "proof": ("test_proof.py",),

@@ -15,6 +15,7 @@ import pytest
 from tests.audit.chains import KEY, ORG, OTHER_KEY, chain, entry, exported
 from tests.audit.corpus import lines, read, rotated
 from ttplan.audit import bulk
+from ttplan.audit.helpers import Helpers
 from ttplan.audit.jsonl import Piece, read_chain, read_pieces
 from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.stretch import Found, Stretch, find_stretch
@@ -308,3 +309,7 @@ def test_helpers_in_processes_of_their_own_find_them_too(tmp_path: Path, monkeyp
     assert report.first_bad is not None
     assert (report.first_bad.index, report.first_bad.error) == (9, "BadSignature")
     assert None in found
+    with Helpers(1) as helpers:
+        assert helpers.find_stretch(lines(bad), None) == find_stretch(LINES, None)
+        assert helpers.find_stretch(lines(bad), PUBLIC) is None
+        assert helpers.find_stretch(lines(ENTRIES[4:]), PUBLIC) == find_stretch(lines(ENTRIES[4:]), None)
