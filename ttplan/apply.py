@@ -105,6 +105,21 @@ class StoreChain:
         tx.append_entry(to_record(entry))
         return entry
 
+    def append_to(
+        self, tx: Transaction, org_id: UUID, actor: Actor, event: str, payload: Mapping[str, Any], *, otherwise: str
+    ) -> AuditEntry:
+        """`append` to a transaction that is nothing without the entry.
+
+        Raises StoreConflict as it is, for the transaction to be tried again, and AuditError, which begins with `otherwise`, for
+        anything else that keeps the entry from being written.
+        """
+        try:
+            return self.append(tx, org_id, actor, event, payload)
+        except StoreConflict:
+            raise
+        except Exception as error:
+            raise AuditError(f"{otherwise}: {error}") from error
+
     def emit(self, org_id: UUID, actor: Actor, event: str, payload: Mapping[str, Any]) -> AuditEntry:
         """Append in a transaction of its own."""
         entry = in_transaction(self.store, lambda tx: self.append(tx, org_id, actor, event, payload))
@@ -322,12 +337,8 @@ def _mark_reverted(
 
 
 def _append(chain: StoreChain, tx: Transaction, change: _Change, actor: Actor, marked: _Marked) -> AuditEntry:
-    try:
-        return chain.append(tx, marked.org_id, actor, change.event, marked.payload)
-    except StoreConflict:
-        raise
-    except Exception as error:
-        raise AuditError(f"plan {change.plan_id} was not {change.done}, its audit entry could not be written: {error}") from error
+    otherwise = f"plan {change.plan_id} was not {change.done}, its audit entry could not be written"
+    return chain.append_to(tx, marked.org_id, actor, change.event, marked.payload, otherwise=otherwise)
 
 
 def _emit(audit: AuditWriter, change: _Change, actor: Actor, marked: _Marked) -> AuditEntry:

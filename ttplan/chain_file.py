@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack, closing
+from contextlib import closing
 
 from ttplan.audit.anchors import as_anchor
 from ttplan.audit.bulk import in_stretches
@@ -52,26 +52,26 @@ def verify_file(
     first = first_needed(begin, kept)
     preamble, pieces = read_pieces(path, since=first)
     total = None if preamble is None else preamble.entry_count
-    with closing(pieces), counting("verifying", total, progress) as count, ExitStack() as stack:
+    with closing(pieces), counting("verifying", total, progress) as count:
         key, source = _file_key(path, preamble, public_key)
         if kept is not None:
             kept.bind(Asked(key, signatures, begin, end, through, distrust_after))
         start = VerifyingKey.from_hex(kept.reached.key) if kept is not None and kept.reached is not None else key
-        entries = stack.enter_context(closing(in_stretches(pieces, start, signed=signatures == "all")))
-        return check_chain(
-            counted(preamble, entries, os.fspath(path), since=first),
-            key,
-            key_source=source,
-            own_key=public_key is None,
-            since=begin,
-            anchor=end,
-            passes_through=through,
-            distrust_after=distrust_after,
-            signatures=signatures,
-            progress=count,
-            on_fork=on_fork,
-            resume=kept,
-        )
+        with closing(in_stretches(pieces, start, signed=signatures == "all")) as entries:
+            return check_chain(
+                counted(preamble, entries, os.fspath(path), since=first),
+                key,
+                key_source=source,
+                own_key=public_key is None,
+                since=begin,
+                anchor=end,
+                passes_through=through,
+                distrust_after=distrust_after,
+                signatures=signatures,
+                progress=count,
+                on_fork=on_fork,
+                resume=kept,
+            )
 
 
 def collect_file(path: PathLike, public_key: str | VerifyingKey | None = None) -> ChainHashes:

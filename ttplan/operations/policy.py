@@ -11,7 +11,7 @@ from ttplan.audit.chain import hashed_timestamp
 from ttplan.audit.keys import VerifyingKey
 from ttplan.audit.signer import Signer
 from ttplan.model.audit import Actor, AuditEntry, User
-from ttplan.model.errors import AuditError, InputError, InvalidState, PlanNotFound, StoreConflict, StoreError, TtplanError
+from ttplan.model.errors import InputError, InvalidState, PlanNotFound, StoreError, TtplanError
 from ttplan.model.policy import Policy, PolicyCheck
 from ttplan.policy.approvals import APPROVED, POLICY_SET, approval_message, plan_digest
 from ttplan.policy.check import check_policy
@@ -75,12 +75,8 @@ def _write(
 ) -> AuditEntry:
     def work(tx: Transaction) -> AuditEntry:
         change(tx)
-        try:
-            return chain.append(tx, org_id, actor, event, payload)
-        except StoreConflict:
-            raise
-        except Exception as error:
-            raise AuditError(f"nothing was written, since the audit entry could not be: {error}") from error
+        otherwise = "nothing was written, since the audit entry could not be"
+        return chain.append_to(tx, org_id, actor, event, payload, otherwise=otherwise)
 
     try:
         entry = in_transaction(chain.store, work)

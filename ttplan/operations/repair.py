@@ -9,7 +9,7 @@ from ttplan.apply import Clock, StoreChain, now
 from ttplan.audit.chain import hashed_timestamp
 from ttplan.live.history import REPAIRED, history_of
 from ttplan.model.audit import Actor, AuditEntry
-from ttplan.model.errors import AuditError, DriftError, StoreConflict, StoreError, TtplanError
+from ttplan.model.errors import DriftError, StoreError, TtplanError
 from ttplan.operations.drift import find_drift
 from ttplan.store.again import in_transaction
 from ttplan.store.protocol import Transaction
@@ -45,9 +45,5 @@ def _repair(tx: Transaction, chain: StoreChain, org_id: UUID, actor: Actor, repa
     tx.set_live_routes(org_id, history_of(tx, org_id).live.values())
     counts = Counter(route.kind for route in drift.routes)
     payload = {"repaired_at": repaired_at, **{kind: counts[kind] for kind in ("edited", "missing", "foreign")}}
-    try:
-        return chain.append(tx, org_id, actor, REPAIRED, payload)
-    except StoreConflict:
-        raise
-    except Exception as error:
-        raise AuditError(f"the routes were not repaired, the audit entry could not be written: {error}") from error
+    otherwise = "the routes were not repaired, the audit entry could not be written"
+    return chain.append_to(tx, org_id, actor, REPAIRED, payload, otherwise=otherwise)
