@@ -42,11 +42,15 @@ def make(folder: Path, rows: int) -> None:
             stop = min(start + PART, rows)
             file = folder / f"requests-{start:012}-{stop:012}.parquet"
             if not file.exists():
-                connection.sql(_REQUESTS, params={"start": start, "stop": stop}).write_parquet(str(file), compression="zstd")
+                connection.sql(_REQUESTS, params={"start": start, "stop": stop}).write_parquet(
+                    str(file), compression="zstd"
+                )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("rows", nargs="?", default="10_000_000", help="how many requests")
     parser.add_argument("--l1", action="store_true", help="project an exact-match cache of 300 s")
     parser.add_argument("--memory-limit", default="2GB", help="DuckDB's")
@@ -60,12 +64,16 @@ def main() -> None:
             folder.mkdir(parents=True, exist_ok=True)
             make(folder, rows)
             return
-        subprocess.run([sys.executable, __file__, str(rows), "--make", "--folder", str(folder)], check=True)
+        subprocess.run(
+            [sys.executable, __file__, str(rows), "--make", "--folder", str(folder)], check=True
+        )
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         config = PlanConfig(l1_ttl_seconds=300 if options.l1 else None)
         workspace = ttplan.open(Path(temporary) / "plans.duckdb")
         start = time.perf_counter()
-        plan = workspace.plan(ROUTES, name="big", requests=folder, memory_limit=options.memory_limit, config=config)
+        plan = workspace.plan(
+            ROUTES, name="big", requests=folder, memory_limit=options.memory_limit, config=config
+        )
         seconds = time.perf_counter() - start
     if plan.result.sample_size != rows:
         raise SystemExit(f"replayed {plan.result.sample_size:,} of {rows:,} requests")

@@ -29,9 +29,9 @@ from benchmarks.logs import ORG
 from benchmarks.report import DOCS, Figures, console, machine, markdown, show, write_section
 from ttplan.audit.chain import GENESIS, body_of, entry_hash, next_entry
 from ttplan.audit.jsonl import read_chain, write_chain
-from ttplan.audit.keys import VerifyingKey, create_key, key_from_hex
-from ttplan.audit.verify import Strength
-from ttplan.chain_file import verify_file
+from ttplan.audit.keys.key_files import VerifyingKey, create_key, key_from_hex
+from ttplan.audit.verify.chain import Strength
+from ttplan.audit.verify.file import verify_file
 from ttplan.model.audit import AuditEntry, Record, System, TipAnchor
 
 SIZES = (10_000, 100_000, 1_000_000)
@@ -74,7 +74,9 @@ def _key() -> VerifyingKey:
 
 
 def _verify(strength: Strength) -> Callable[[int, Path], int]:
-    return lambda entries, path: verify_file(path, public_key=_key(), signatures=strength, progress=False).entries
+    return lambda entries, path: (
+        verify_file(path, public_key=_key(), signatures=strength, progress=False).entries
+    )
 
 
 def _bare(entries: int, path: Path) -> int:
@@ -96,7 +98,13 @@ def _write(entries: int, path: Path) -> int:
     """Entries as they are made for a store: checked, hashed, signed, and the signature verified."""
     key, tip, made = create_key(), None, list[AuditEntry]()
     for number in range(entries):
-        fields: dict[str, Any] = {"id": UUID(int=number), "org_id": ORG, "timestamp": _START, "actor": System(), "event": "x"}
+        fields: dict[str, Any] = {
+            "id": UUID(int=number),
+            "org_id": ORG,
+            "timestamp": _START,
+            "actor": System(),
+            "event": "x",
+        }
         made = [next_entry(tip, key=key, payload=_payload(number), **fields)]
         tip = TipAnchor(made[0].seq, made[0].hash)
     return entries
@@ -154,13 +162,28 @@ def chain_figures(*, quick: bool = False) -> Figures:
 
 
 def _row(name: str, entries: int, seconds: float, share: float, peak: float) -> tuple[str, ...]:
-    return KINDS[name].words, f"{entries:,}", f"{seconds:.2f}", f"{entries / seconds:,.0f}", f"{share:.0%}", f"{peak:,.0f}"
+    return (
+        KINDS[name].words,
+        f"{entries:,}",
+        f"{seconds:.2f}",
+        f"{entries / seconds:,.0f}",
+        f"{share:.0%}",
+        f"{peak:,.0f}",
+    )
 
 
 def _apart(name: str, entries: int, folder: Path) -> tuple[float, float]:
     """The seconds and peak megabytes of one measurement."""
     path = folder / f"{max(entries, SIZES[0])}.jsonl"
-    command = [sys.executable, "-m", "benchmarks.chains", "--measure", name, str(entries), str(path)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.chains",
+        "--measure",
+        name,
+        str(entries),
+        str(path),
+    ]
     if not path.exists():
         subprocess.run(command, check=True, cwd=DOCS.parent)
     done = subprocess.run(command, check=True, cwd=DOCS.parent, stdout=subprocess.PIPE, text=True)
@@ -175,7 +198,9 @@ def _measure(name: str, entries: int, path: Path) -> None:
         return
     if name == "bare":
         _, read = read_chain(path)
-        _PAIRS.extend(bytes.fromhex(one.signature) + bytes.fromhex(one.hash) for one in islice(read, entries))
+        _PAIRS.extend(
+            bytes.fromhex(one.signature) + bytes.fromhex(one.hash) for one in islice(read, entries)
+        )
         read.close()
     seconds = []
     for _ in range(3 if entries < SIZES[-1] else 1):
@@ -184,7 +209,14 @@ def _measure(name: str, entries: int, path: Path) -> None:
         seconds.append(time.perf_counter() - start)
     if found != entries:
         raise SystemExit(f"{name}: looked at {found:,} of {entries:,} entries")
-    print(json.dumps({"seconds": median(seconds), "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+    print(
+        json.dumps(
+            {
+                "seconds": median(seconds),
+                "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            }
+        )
+    )
 
 
 def write_chains(figures: Figures, page: Path) -> None:
@@ -193,8 +225,14 @@ def write_chains(figures: Figures, page: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure how fast an audit chain is verified and written.")
-    parser.add_argument("--quick", action="store_true", help="up to 100,000 entries; docs/benchmarks.md stays as it is")
+    parser = argparse.ArgumentParser(
+        description="Measure how fast an audit chain is verified and written."
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="up to 100,000 entries; docs/benchmarks.md stays as it is",
+    )
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.measure:

@@ -13,7 +13,12 @@ from matplotlib import pyplot as plt
 
 TARGETS = ((1_000_000, 1.0), (10_000_000, 3.0))
 """Rows and the seconds that a replay of them may take on 2 cores."""
-_SETTINGS: Any = {"svg.hashsalt": "ttplan", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 15}
+_SETTINGS: Any = {
+    "svg.hashsalt": "ttplan",
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 15,
+}
 
 
 class Line(NamedTuple):
@@ -38,7 +43,9 @@ LINES = {
 }
 
 
-def draw(path: Path, words: Mapping[str, str], times: Mapping[str, Sequence[tuple[int, float]]]) -> None:
+def draw(
+    path: Path, words: Mapping[str, str], times: Mapping[str, Sequence[tuple[int, float]]]
+) -> None:
     """Draw `times`, (rows, seconds) of each kind, to an SVG file; `words` names the kinds."""
     with plt.rc_context(_SETTINGS):
         figure, axes = plt.subplots(figsize=(10, 8.5), layout="constrained")
@@ -57,16 +64,28 @@ def draw(path: Path, words: Mapping[str, str], times: Mapping[str, Sequence[tupl
             )
         rows, seconds = zip(*TARGETS, strict=True)
         axes.plot(
-            rows, seconds, linestyle="", marker="_", markersize=40, markeredgewidth=4, color="#0072B2", label="target, replay"
+            rows,
+            seconds,
+            linestyle="",
+            marker="_",
+            markersize=40,
+            markeredgewidth=4,
+            color="#0072B2",
+            label="target, replay",
         )
         axes.set_xlabel("requests")
         axes.set_ylabel("seconds")
         axes.set_title("Time to a result, by the size of the log")
-        axes.set_xticks([10**n for n in range(4, 8)], ["10 thousand", "100 thousand", "1 million", "10 million"])
+        axes.set_xticks(
+            [10**n for n in range(4, 8)], ["10 thousand", "100 thousand", "1 million", "10 million"]
+        )
         axes.set_ylim(bottom=min(0.1, axes.get_ylim()[0]))
         low, high = axes.get_ylim()
         ticks = {0.1: "0.1", 1: "1", 10: "10", 60: "60", 600: "600"}
-        axes.set_yticks([at for at in ticks if low <= at <= high], [said for at, said in ticks.items() if low <= at <= high])
+        axes.set_yticks(
+            [at for at in ticks if low <= at <= high],
+            [said for at, said in ticks.items() if low <= at <= high],
+        )
         axes.minorticks_off()
         axes.grid(alpha=0.4)
         axes.spines[["top", "right"]].set_visible(False)

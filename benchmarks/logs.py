@@ -10,7 +10,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from ttplan.store.duckdb import DuckDBStore
+from ttplan.store.duckdb.store import DuckDBStore
 
 ORG = UUID(int=1)
 DIMENSIONS = 1_536
@@ -37,7 +37,10 @@ _ROWS = """
 def make_log(path: Path, rows: int) -> None:
     """A store with `rows` requests of a month, twenty to a session."""
     with _opened(path) as connection:
-        connection.execute(_ROWS.format(more="", source="range($rows) AS n(i)"), {"org": ORG, "rows": rows, "span": _MONTH})
+        connection.execute(
+            _ROWS.format(more="", source="range($rows) AS n(i)"),
+            {"org": ORG, "rows": rows, "span": _MONTH},
+        )
 
 
 def make_embedded_log(path: Path, rows: int) -> None:
@@ -46,7 +49,8 @@ def make_embedded_log(path: Path, rows: int) -> None:
         for block in _embedded(rows):
             connection.register("block", block)
             connection.execute(
-                _ROWS.format(more=", embedding, finish_reason", source="block"), {"org": ORG, "rows": rows, "span": _DAY}
+                _ROWS.format(more=", embedding, finish_reason", source="block"),
+                {"org": ORG, "rows": rows, "span": _DAY},
             )
             connection.unregister("block")
 
@@ -65,10 +69,16 @@ def _embedded(rows: int) -> Iterator[pa.Table]:
     for start in range(0, rows, _BLOCK):
         i = np.arange(start, min(rows, start + _BLOCK))
         local = i // 3 + chance.integers(0, _LOCAL, len(i))
-        kind = np.where(chance.random(len(i)) < 0.5, local, chance.integers(0, len(centres) - _MODELS, len(i)))
-        kind += (i - kind) % _MODELS  # each model's requests have kinds of their own, since its cache is its own
+        kind = np.where(
+            chance.random(len(i)) < 0.5, local, chance.integers(0, len(centres) - _MODELS, len(i))
+        )
+        kind += (
+            i - kind
+        ) % _MODELS  # each model's requests have kinds of their own, since its cache is its own
         width = chance.choice(np.array(NOISE, dtype=np.float32), (len(i), 1))
-        values = centres[kind] + width * chance.standard_normal((len(i), DIMENSIONS), dtype=np.float32)
+        values = centres[kind] + width * chance.standard_normal(
+            (len(i), DIMENSIONS), dtype=np.float32
+        )
         offsets = np.arange(len(i) + 1, dtype=np.int32) * DIMENSIONS
         vectors = pa.ListArray.from_arrays(pa.array(offsets), pa.array(values.ravel()))
         reasons = chance.choice(np.array(["stop", "length"]), len(i), p=[0.95, 0.05])

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 
 from benchmarks.logs import ORG, make_embedded_log, make_log
 from ttplan.engine.replay import replay_table
-from ttplan.engine.suggest import suggest
+from ttplan.engine.suggest.suggest import suggest
+from ttplan.gateways.plan_file import read_plan_file
 from ttplan.model.plan import IntervalMethod, PlanConfig
-from ttplan.plan_file import read_plan_file
 from ttplan.prices import price_table
-from ttplan.store.duckdb import DuckDBStore
+from ttplan.store.duckdb.store import DuckDBStore
 
 ROUTES = Path(__file__).parent.parent / "data" / "routes.yaml"
 TARGETS = ["gpt-4o-mini", "claude-haiku-4-5"]
@@ -41,10 +41,14 @@ class Kind(NamedTuple):
 def _replay(method: IntervalMethod = "limit", **config: Any) -> Callable[[Path], int]:
     def run(path: Path) -> int:
         routes = read_plan_file(ROUTES).routes
-        prices = price_table(["openai", "anthropic"], [r.then.target_model for r in routes], at=datetime.now(UTC)).pricing
+        prices = price_table(
+            ["openai", "anthropic"], [r.then.target_model for r in routes], at=datetime.now(UTC)
+        ).pricing
         with DuckDBStore(path).read() as snapshot:
             plan = PlanConfig(**config)
-            found = replay_table(snapshot.requests(), routes, prices, plan, org_id=ORG, interval_method=method)
+            found = replay_table(
+                snapshot.requests(), routes, prices, plan, org_id=ORG, interval_method=method
+            )
         return found.sample_size
 
     return run
@@ -67,8 +71,12 @@ KINDS = {
     "suggest": Kind("suggest", _LARGE[:3], _suggest),
     "resample": Kind("`resample`", _SMALL, _replay("resample")),
     "tt-plan-core": Kind("`tt-plan-core`", _SMALL, _replay("tt-plan-core")),
-    "l2-hour": Kind("with L2, TTL an hour", _SMALL, _replay(l2_ttl_seconds=HOUR), make_embedded_log),
-    "l2-all": Kind("with L2, TTL a month", _SMALL, _replay(l2_ttl_seconds=MONTH), make_embedded_log),
+    "l2-hour": Kind(
+        "with L2, TTL an hour", _SMALL, _replay(l2_ttl_seconds=HOUR), make_embedded_log
+    ),
+    "l2-all": Kind(
+        "with L2, TTL a month", _SMALL, _replay(l2_ttl_seconds=MONTH), make_embedded_log
+    ),
 }
 
 
@@ -92,7 +100,14 @@ def main() -> None:
     seconds, found = best(lambda: KINDS[name].run(path))
     if found != rows:
         raise SystemExit(f"{name}: looked at {found:,} of {rows:,} requests")
-    print(json.dumps({"seconds": seconds, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+    print(
+        json.dumps(
+            {
+                "seconds": seconds,
+                "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -72,7 +72,9 @@ def _processor() -> str:
 
 def write_section(page: Path, heading: str, text: str) -> None:
     """Put `text` under a heading of the second level; the page's other sections stay as they are."""
-    head, *sections = re.split(r"^(?=## )", page.read_text() if page.exists() else TITLE, flags=re.MULTILINE)
+    head, *sections = re.split(
+        r"^(?=## )", page.read_text() if page.exists() else TITLE, flags=re.MULTILINE
+    )
     section = f"## {heading}\n\n{text.strip()}\n\n"
     places = [i for i, old in enumerate(sections) if old.startswith(f"## {heading}\n")]
     if places:

@@ -45,10 +45,14 @@ so every commit waits for the disk; – where it is not installed.
 """
 
 
-def measure(kinds: dict[str, Kind], folder: Path, console: Console) -> dict[str, list[tuple[int, float, float]]]:
+def measure(
+    kinds: dict[str, Kind], folder: Path, console: Console
+) -> dict[str, list[tuple[int, float, float]]]:
     """Rows, seconds and peak megabytes of each kind, size by size."""
     found: dict[str, list[tuple[int, float, float]]] = defaultdict(list)
-    tasks = [(rows, kind.make.__name__, name) for name, kind in kinds.items() for rows in kind.sizes]
+    tasks = [
+        (rows, kind.make.__name__, name) for name, kind in kinds.items() for rows in kind.sizes
+    ]
     last: Path | None = None
     for rows, log, name in sorted(tasks, key=lambda task: (task[1], task[0])):
         path = folder / f"{log}-{rows}.duckdb"
@@ -65,7 +69,9 @@ def measure(kinds: dict[str, Kind], folder: Path, console: Console) -> dict[str,
 
 def _run(kind: str, rows: int, path: Path) -> str:
     command = [sys.executable, "-m", "benchmarks.measure", kind, str(rows), str(path)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent)
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent
+    )
     if done.returncode:
         raise SystemExit(f"{kind}, {rows:,} requests: the measurement failed")
     return done.stdout
@@ -78,7 +84,16 @@ def tabulate(found: dict[str, list[tuple[int, float, float]]]) -> Figures:
         before: tuple[int, float] | None = None
         for count, seconds, peak in points:
             growth = "" if before is None else f"{seconds / before[1] / (count / before[0]):.2f}"
-            rows.append((KINDS[name].words, f"{count:,}", f"{seconds:.2f}", f"{count / seconds:,.0f}", growth, f"{peak:,.0f}"))
+            rows.append(
+                (
+                    KINDS[name].words,
+                    f"{count:,}",
+                    f"{seconds:.2f}",
+                    f"{count / seconds:,.0f}",
+                    growth,
+                    f"{peak:,.0f}",
+                )
+            )
             before = count, seconds
     return Figures("replay and suggest", HEADS, rows)
 
@@ -90,11 +105,19 @@ def smaller(kind: Kind) -> Kind:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure, print a table, and write it with a chart.")
-    parser.add_argument(
-        "--quick", action="store_true", help="up to a million requests, 10,000 with embeddings; writes only to --out"
+    parser = argparse.ArgumentParser(
+        description="Measure, print a table, and write it with a chart."
     )
-    parser.add_argument("--out", type=Path, help="the folder for benchmarks.md and benchmarks.svg; docs where left out")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="up to a million requests, 10,000 with embeddings; writes only to --out",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="the folder for benchmarks.md and benchmarks.svg; docs where left out",
+    )
     asked = parser.parse_args()
     console = terminal()
     kinds = {name: smaller(kind) for name, kind in KINDS.items()} if asked.quick else KINDS
@@ -103,7 +126,11 @@ def main() -> None:
     replays = tabulate(found)
     chains = chain_figures(quick=asked.quick)
     rates = [(words, "–" if rate is None else f"{rate:,.0f}") for words, rate in store_rates()]
-    stores = Figures(f"{APPLIES:,} applies by {WRITERS} writers in {ORGANISATIONS} organisations", ("store", "applies/s"), rates)
+    stores = Figures(
+        f"{APPLIES:,} applies by {WRITERS} writers in {ORGANISATIONS} organisations",
+        ("store", "applies/s"),
+        rates,
+    )
     for figures in (replays, chains, stores):
         show(figures, console)
     out = asked.out or (None if asked.quick else DOCS)
@@ -115,7 +142,10 @@ def main() -> None:
         draw(
             out / "benchmarks.svg",
             {name: kind.words for name, kind in kinds.items()},
-            {name: [(rows, seconds) for rows, seconds, _ in points] for name, points in found.items()},
+            {
+                name: [(rows, seconds) for rows, seconds, _ in points]
+                for name, points in found.items()
+            },
         )
         console.print(f"written: {page} and the chart beside it")
 

@@ -13,16 +13,15 @@ from typing import NamedTuple
 from uuid import UUID
 
 from ttplan.apply import StoreChain, apply_plan
-from ttplan.audit.keys import SigningKey, key_from_hex
-from ttplan.audit.verify import verify_chain
+from ttplan.audit.keys.key_files import SigningKey, key_from_hex
+from ttplan.audit.verify.chain import verify_chain
 from ttplan.model.audit import System
-from ttplan.model.empty import empty_result
-from ttplan.model.plan import PlanConfig, PlanResult
+from ttplan.model.plan import PlanConfig, PlanResult, empty_result
 from ttplan.model.plan_run import PlanRun
 from ttplan.model.route import ProposedRoute, RouteAction
-from ttplan.store.duckdb import DuckDBStore
+from ttplan.store.duckdb.store import DuckDBStore
 from ttplan.store.protocol import Store
-from ttplan.urls import is_url
+from ttplan.util.urls import is_url
 
 WRITERS, ORGANISATIONS, APPLIES = 8, 4, 2_000
 _WINDOW = (datetime(2026, 5, 1, tzinfo=UTC), datetime(2026, 5, 2, tzinfo=UTC))
@@ -48,7 +47,9 @@ class _Share(NamedTuple):
     start: float
 
 
-def crowd(place: str, *, writers: int, organisations: int, applies: int, threads: bool = False) -> Told:
+def crowd(
+    place: str, *, writers: int, organisations: int, applies: int, threads: bool = False
+) -> Told:
     """Let writers apply plans in some organisations at once, and look at what is there in the end.
 
     `place` is a database's URL, or a folder in which each organisation gets a file. Writers are processes of their own or, which
@@ -58,18 +59,27 @@ def crowd(place: str, *, writers: int, organisations: int, applies: int, threads
     for organisation in range(organisations):
         _prepare(place, organisation, range(organisation, applies, organisations))
     made: Executor = (
-        ThreadPoolExecutor(writers) if threads else ProcessPoolExecutor(writers, multiprocessing.get_context("spawn"))
+        ThreadPoolExecutor(writers)
+        if threads
+        else ProcessPoolExecutor(writers, multiprocessing.get_context("spawn"))
     )
     with made as pool:
-        list(pool.map(time.sleep, [0.5] * writers))  # every process is there, and has imported what it needs
+        list(
+            pool.map(time.sleep, [0.5] * writers)
+        )  # every process is there, and has imported what it needs
         start = time.time() + 0.5
-        shares = [_Share(place, writer % organisations, range(writer, applies, writers), start) for writer in range(writers)]
+        shares = [
+            _Share(place, writer % organisations, range(writer, applies, writers), start)
+            for writer in range(writers)
+        ]
         said = list(pool.map(_write, shares))
     seconds = max(end for _, end in said) - start
     hashes = {entry for found, _ in said for entry in found}
     wrong: list[str] = []
     for organisation in range(organisations):
-        wrong += _check(place, organisation, range(organisation, applies, organisations), hashes, key)
+        wrong += _check(
+            place, organisation, range(organisation, applies, organisations), hashes, key
+        )
     return Told(len(hashes), seconds, wrong)
 
 
@@ -79,7 +89,7 @@ def _key() -> SigningKey:
 
 def _store(place: str, organisation: int) -> Store:
     if is_url(place):
-        from ttplan.store.postgres import PostgresStore
+        from ttplan.store.postgres.store import PostgresStore
 
         return PostgresStore(place, org_id=_org(organisation), lock_timeout=120)
     return DuckDBStore(Path(place) / f"{organisation}.duckdb", lock_timeout=120)
@@ -91,7 +101,12 @@ def _org(organisation: int) -> UUID:
 
 def _result(organisation: int, number: int) -> PlanResult:
     name = f"route {number % _NAMES}"
-    route = ProposedRoute(id=UUID(int=10**9 + number), name=name, priority=1, then=RouteAction(target_model="gpt-4o-mini"))
+    route = ProposedRoute(
+        id=UUID(int=10**9 + number),
+        name=name,
+        priority=1,
+        then=RouteAction(target_model="gpt-4o-mini"),
+    )
     return empty_result(UUID(int=number + 1), _org(organisation), _WINDOW, (route,))
 
 
@@ -118,11 +133,16 @@ def _write(share: _Share) -> tuple[list[str], float]:
     store = _store(share.place, share.organisation)
     chain = StoreChain(store, _key())
     time.sleep(max(0.0, share.start - time.time()))
-    found = [apply_plan(store, chain, _result(share.organisation, n), System(), allow_stale=True).hash for n in share.numbers]
+    found = [
+        apply_plan(store, chain, _result(share.organisation, n), System(), allow_stale=True).hash
+        for n in share.numbers
+    ]
     return found, time.time()
 
 
-def _check(place: str, organisation: int, numbers: range, hashes: set[str], key: SigningKey) -> list[str]:
+def _check(
+    place: str, organisation: int, numbers: range, hashes: set[str], key: SigningKey
+) -> list[str]:
     """What of an organisation is not what was acknowledged: gaps, forks, losses."""
     with _store(place, organisation).read() as snapshot:
         records = list(snapshot.entries(_org(organisation)))
@@ -132,7 +152,9 @@ def _check(place: str, organisation: int, numbers: range, hashes: set[str], key:
     checks = {
         f"{len(records)} entries, {len(numbers)} applies": len(records) == len(numbers),
         "entries that nobody was told of": {record.hash for record in records} <= hashes,
-        "plans that are not applied": all(statuses[UUID(int=number + 1)] == "applied" for number in numbers),
+        "plans that are not applied": all(
+            statuses[UUID(int=number + 1)] == "applied" for number in numbers
+        ),
         f"{live} live routes": live == min(_NAMES, len({number % _NAMES for number in numbers})),
     }
     return [f"organisation {organisation}: {said}" for said, good in checks.items() if not good]
@@ -144,11 +166,11 @@ def store_rates(applies: int = APPLIES) -> list[tuple[str, float | None]]:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         rates.append(("DuckDB, a file an organisation", _rate(folder, applies)))
     words = "PostgreSQL, one database"
-    from tests.postgres import has_programs, server
+    from tests.support.postgres import has_programs, server
 
     if not has_programs():
         return [*rates, (words, None)]
-    from ttplan.store.postgres_schema import migrate
+    from ttplan.store.postgres.migrate import migrate
 
     with tempfile.TemporaryDirectory(prefix="pg-") as folder, server(Path(folder)) as made:
         migrate(made.url())
@@ -165,4 +187,9 @@ def _rate(place: str, applies: int) -> float:
 
 if __name__ == "__main__":
     for what, rate in store_rates(int(sys.argv[1]) if len(sys.argv) > 1 else APPLIES):
-        print(what, "not measured: there is no PostgreSQL here" if rate is None else f"{rate:,.0f} applies/s")
+        print(
+            what,
+            "not measured: there is no PostgreSQL here"
+            if rate is None
+            else f"{rate:,.0f} applies/s",
+        )

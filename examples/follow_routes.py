@@ -28,7 +28,9 @@ def routes_of(connection: psycopg.Connection[dict[str, Any]]) -> list[dict[str, 
 def follow(url: str) -> Iterator[list[dict[str, Any]]]:
     """The live routes now, and whenever they are others. Ends with psycopg.OperationalError where the server is lost."""
     with psycopg.connect(url, autocommit=True, row_factory=dict_row) as connection:
-        connection.execute("LISTEN ttplan_routes")  # before the first look: no change falls in between
+        connection.execute(
+            "LISTEN ttplan_routes"
+        )  # before the first look: no change falls in between
         routes = routes_of(connection)
         yield routes
         while True:

@@ -24,9 +24,9 @@ from uuid import UUID
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from tests import universe
 from tests.gateways.deciding import ASKED, MODELS, TAGS, ours
 from tests.oracle import pick
+from tests.support import universe
 from ttplan.gateways.litellm import to_litellm
 from ttplan.gateways.tokentrimmer import to_tokentrimmer
 from ttplan.model.request import RequestLog
@@ -68,7 +68,8 @@ def made(seed: int) -> list[ProposedRoute]:
             priority=draw.randrange(3),
             enabled=draw.random() < 0.9,
             when=RouteConditions(
-                model_in=tuple(draw.sample(MODELS, draw.randrange(3))), tag_equals=draw.choice([None, None, *TAGS])
+                model_in=tuple(draw.sample(MODELS, draw.randrange(3))),
+                tag_equals=draw.choice([None, None, *TAGS]),
             ),
             then=RouteAction(
                 target_model=draw.choice([*MODELS, "gemini-2.5-flash"]),
@@ -88,13 +89,17 @@ def check_litellm(python: str, count: int) -> int:
     routes = [made(seed) for seed in range(count)]
     configs = [to_litellm(one, called).content for one in routes]
     lines = "".join(json.dumps([config, ASKED]) + "\n" for config in configs)
-    ran = subprocess.run([python, "-c", ASK_LITELLM], input=lines, capture_output=True, text=True, check=False)  # noqa: S603
+    ran = subprocess.run(
+        [python, "-c", ASK_LITELLM], input=lines, capture_output=True, text=True, check=False
+    )  # noqa: S603
     answers = [json.loads(line[1:]) for line in ran.stdout.splitlines() if line.startswith("#")]
     if len(answers) != count:
         print(ran.stderr[-2000:], file=sys.stderr)
         raise SystemExit(f"LiteLLM loaded {len(answers)} of {count} configs")
     wrong = sum(_differs(*one) for one in zip(routes, configs, answers, strict=True))
-    print(f"LiteLLM: {count:,} configs loaded, {count * len(ASKED):,} requests asked for, {wrong:,} configs decide otherwise")
+    print(
+        f"LiteLLM: {count:,} configs loaded, {count * len(ASKED):,} requests asked for, {wrong:,} configs decide otherwise"
+    )
     return wrong
 
 
@@ -105,7 +110,9 @@ def _differs(routes: list[ProposedRoute], config: dict[str, Any], answers: list[
         if model not in named and "*" not in named:
             continue  # the config does not speak of it
         if answer.split("/", 1)[-1] != expected:
-            print(f"{model} tagged {tag}: LiteLLM takes {answer}, our routes {expected}: {json.dumps(config)}")
+            print(
+                f"{model} tagged {tag}: LiteLLM takes {answer}, our routes {expected}: {json.dumps(config)}"
+            )
             return True
     return False
 
@@ -115,12 +122,24 @@ def check_tokentrimmer(binary: str, count: int) -> int:
     routes = [list(conditioned(seed)) for seed in range(count)]
     asked = requests()
     plain = [
-        {"model": one.model, "tag": one.tag, "tokens": one.input_tokens, "cost": float(one.baseline_cost_usd)} for one in asked
+        {
+            "model": one.model,
+            "tag": one.tag,
+            "tokens": one.input_tokens,
+            "cost": float(one.baseline_cost_usd),
+        }
+        for one in asked
     ]
-    lines = "".join(json.dumps({"routes": to_tokentrimmer(one).content, "asked": plain}) + "\n" for one in routes)
+    lines = "".join(
+        json.dumps({"routes": to_tokentrimmer(one).content, "asked": plain}) + "\n"
+        for one in routes
+    )
     ran = subprocess.run([binary], input=lines, capture_output=True, text=True, check=True)  # noqa: S603
     answers = [json.loads(line) for line in ran.stdout.splitlines()]
-    expected = [[None if (found := pick(one, row)) is None else found.name for row in asked] for one in routes]
+    expected = [
+        [None if (found := pick(one, row)) is None else found.name for row in asked]
+        for one in routes
+    ]
     wrong = sum(bool(answer != said) for answer, said in zip(answers, expected, strict=True))
     print(
         f"TokenTrimmer: {count:,} sets of routes read, {count * len(asked):,} requests asked for, {wrong:,} sets decide otherwise"
@@ -145,7 +164,9 @@ def requests() -> list[RequestLog]:
     """A request of each model, tag, size and cost, on both sides of every bound."""
     (some,) = universe.log(1, seed=0)
     return [
-        some.model_copy(update={"model": model, "tag": tag, "input_tokens": tokens, "baseline_cost_usd": cost})
+        some.model_copy(
+            update={"model": model, "tag": tag, "input_tokens": tokens, "baseline_cost_usd": cost}
+        )
         for model, tag in ASKED
         for tokens in (50, 51, 100, 999)
         for cost in (Decimal("0.01"), Decimal("0.015"), Decimal("0.02"))

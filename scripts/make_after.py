@@ -21,8 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from make_sample import DATA, MODELS, NOISE, SCHEMA, Chance, price, write
 
+from ttplan.gateways.plan_file import read_plan_file
 from ttplan.model.route import ProposedRoute
-from ttplan.plan_file import read_plan_file
 
 LIVE = datetime(2023, 11, 16, 18, 45, tzinfo=UTC)
 """When the routes went live, about half way through the hour."""
@@ -72,8 +72,13 @@ def after(rows: list[dict[str, Any]], routes: list[ProposedRoute]) -> pa.Table:
     for row in rows:
         if row["ts"] < LIVE:
             continue
-        route = next((route for route in sorted(routes, key=lambda one: -one.priority) if takes(route, row)), None)
-        found.append(row if route is None or row["cached"] or row["status"] != 200 else rerouted(row, route))
+        route = next(
+            (route for route in sorted(routes, key=lambda one: -one.priority) if takes(route, row)),
+            None,
+        )
+        found.append(
+            row if route is None or row["cached"] or row["status"] != 200 else rerouted(row, route)
+        )
     return pa.Table.from_pylist(found, schema=SCHEMA)
 
 

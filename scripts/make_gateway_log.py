@@ -26,7 +26,10 @@ from make_sample import DATA, Chance, price
 
 EVERY = 8
 MOVED = datetime(2026, 5, 4, 9, tzinfo=UTC) - datetime(2023, 11, 16, 18, tzinfo=UTC)
-STREAMED = {"chat": 0.7, "code": 0.2}  # share of the requests of each workload whose answer was streamed
+STREAMED = {
+    "chat": 0.7,
+    "code": 0.2,
+}  # share of the requests of each workload whose answer was streamed
 FAILED_WITH_COST = 0.5  # share of the failed calls that carry the cost of their prompt
 DATED = {
     "gpt-4o": "gpt-4o-2024-08-06",
@@ -35,9 +38,36 @@ DATED = {
     "claude-haiku-4-5": "claude-haiku-4-5-20251001",
 }
 COLUMNS = (
-    *("request_id", "call_type", "api_key", "spend", "total_tokens", "prompt_tokens", "completion_tokens", "startTime"),
-    *("endTime", "completionStartTime", "model", "model_id", "model_group", "custom_llm_provider", "api_base", "user"),
-    *("metadata", "cache_hit", "cache_key", "request_tags", "team_id", "end_user", "requester_ip_address", "messages"),
+    *(
+        "request_id",
+        "call_type",
+        "api_key",
+        "spend",
+        "total_tokens",
+        "prompt_tokens",
+        "completion_tokens",
+        "startTime",
+    ),
+    *(
+        "endTime",
+        "completionStartTime",
+        "model",
+        "model_id",
+        "model_group",
+        "custom_llm_provider",
+        "api_base",
+        "user",
+    ),
+    *(
+        "metadata",
+        "cache_hit",
+        "cache_key",
+        "request_tags",
+        "team_id",
+        "end_user",
+        "requester_ip_address",
+        "messages",
+    ),
     *("response", "session_id", "status"),
 )
 
@@ -52,7 +82,10 @@ def usage(row: dict[str, Any], written: int) -> dict[str, Any]:
         "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
     }
     if row["provider"] == "anthropic":
-        found |= {"cache_read_input_tokens": row["cached_tokens"], "cache_creation_input_tokens": written}
+        found |= {
+            "cache_read_input_tokens": row["cached_tokens"],
+            "cache_creation_input_tokens": written,
+        }
     return found
 
 
@@ -60,16 +93,24 @@ def spend(row: dict[str, Any], streamed: bool, chance: Chance) -> Decimal:
     """What the gateway logged, mistakes and all."""
     tokens = row["input_tokens"], row["cached_tokens"], row["output_tokens"]
     if row["status"] != 200:
-        return price(row["model"], tokens[0], 0, 0) if chance.of("failed with cost") < FAILED_WITH_COST else Decimal(0)
+        return (
+            price(row["model"], tokens[0], 0, 0)
+            if chance.of("failed with cost") < FAILED_WITH_COST
+            else Decimal(0)
+        )
     if row["cached"] or (streamed and row["model"] == "claude-haiku-4-5"):
         return Decimal(0)
-    return price(row["model"], tokens[0], 0 if row["provider"] == "openai" else tokens[1], tokens[2])
+    return price(
+        row["model"], tokens[0], 0 if row["provider"] == "openai" else tokens[1], tokens[2]
+    )
 
 
 def logged(row: dict[str, Any]) -> dict[str, Any]:
     """One row of the table, as text."""
     chance = Chance(UUID(row["id"]))
-    streamed = row["status"] == 200 and not row["cached"] and chance.of("streamed") < STREAMED[row["tag"]]
+    streamed = (
+        row["status"] == 200 and not row["cached"] and chance.of("streamed") < STREAMED[row["tag"]]
+    )
     start = row["ts"].astimezone(UTC) + MOVED
     end = start + timedelta(milliseconds=row["latency_ms"])
     first = start + timedelta(milliseconds=row["latency_ms"] // 4) if streamed else end
@@ -79,7 +120,10 @@ def logged(row: dict[str, Any]) -> dict[str, Any]:
         "status": "failure" if failed else "success",
         "user_api_key_alias": f"{row['tag']}-service",
         "usage_object": None if failed else usage(row, 0),
-        "error_information": {"error_code": str(row["status"]), "error_class": "RateLimitError" if row["status"] == 429 else ""}
+        "error_information": {
+            "error_code": str(row["status"]),
+            "error_class": "RateLimitError" if row["status"] == 429 else "",
+        }
         if failed
         else None,
     }

@@ -16,7 +16,9 @@ COLOURS = 64
 def main() -> None:
     for shot, picture in PICTURES.items():
         with Image.open(SHOTS / shot) as found:
-            found.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(ROOT / "docs" / picture, optimize=True)
+            found.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(
+                ROOT / "docs" / picture, optimize=True
+            )
         print(f"docs/{picture}: {(ROOT / 'docs' / picture).stat().st_size / 1000:.0f} kB")
 
 

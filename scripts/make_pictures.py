@@ -21,13 +21,14 @@ from rich.console import Console
 from rich.text import Text
 
 import ttplan
-from ttplan.audit.keys import key_from_hex
+from ttplan.audit.keys.key_files import key_from_hex
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests import test_plots, universe  # noqa: E402
-from tests.bursts import coverage  # noqa: E402
+from tests.plots import test_plots
+from tests.support import universe
+from tests.support.bursts import coverage  # noqa: E402
 from ttplan import plots  # noqa: E402
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions  # noqa: E402
 
@@ -47,13 +48,24 @@ def draw_notebook() -> None:
     plt.rcParams |= {"svg.hashsalt": "ttplan", "svg.fonttype": "none"}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        ids, moments = (UUID(int=n) for n in range(1, 100)), (datetime(2026, 6, n, 9, 30, tzinfo=UTC) for n in range(1, 30))
+        ids, moments = (
+            (UUID(int=n) for n in range(1, 100)),
+            (datetime(2026, 6, n, 9, 30, tzinfo=UTC) for n in range(1, 30)),
+        )
         store = folder / "s.duckdb"
-        ws = ttplan.open(store, key=key_from_hex("11" * 32), clock=lambda: next(moments), new_id=lambda: next(ids))
+        ws = ttplan.open(
+            store,
+            key=key_from_hex("11" * 32),
+            clock=lambda: next(moments),
+            new_id=lambda: next(ids),
+        )
         log = folder / "log.jsonl"
         log.write_text("".join(json.dumps(row) + "\n" for row in _requests()))
         ws.import_logs(log, progress=False)
-        plans = [ws.plan(_routes(*targets), name=name, progress=False) for name, targets in _PLANS.items()]
+        plans = [
+            ws.plan(_routes(*targets), name=name, progress=False)
+            for name, targets in _PLANS.items()
+        ]
         ws.apply(plans[0])
         ws.apply(plans[1], allow_stale=True)
         ws.revert(plans[1])
@@ -97,12 +109,22 @@ def _requests() -> list[dict[str, object]]:
     for n, request in enumerate(universe.log(1_400, seed=5)):
         row = json.loads(request.model_dump_json())
         at = datetime(2026, 5, 4, tzinfo=UTC) + timedelta(minutes=14 * n + n % 7)
-        model = ("gpt-4o-mini", "claude-haiku-4-5", "claude-sonnet-4-5")[n % 10] if n % 10 < 3 else "gpt-4o"
+        model = (
+            ("gpt-4o-mini", "claude-haiku-4-5", "claude-sonnet-4-5")[n % 10]
+            if n % 10 < 3
+            else "gpt-4o"
+        )
         provider = "openai" if model.startswith("gpt") else "anthropic"
         latency = row["latency_ms"] if n % 10 > 1 else row["latency_ms"] // 3 + 200
         rows.append(
             row
-            | {"ts": at.isoformat(), "model": model, "provider": provider, "id": str(UUID(int=5_000 + n)), "latency_ms": latency}
+            | {
+                "ts": at.isoformat(),
+                "model": model,
+                "provider": provider,
+                "id": str(UUID(int=5_000 + n)),
+                "latency_ms": latency,
+            }
         )
     return rows
 
@@ -113,7 +135,13 @@ def _routes(chat: str, code: str) -> list[ProposedRoute]:
         "code": (code, RouteConditions(tag_equals="code")),
     }
     return [
-        ProposedRoute(id=UUID(int=n), name=name, priority=10 * n, when=when, then=RouteAction(target_model=target))
+        ProposedRoute(
+            id=UUID(int=n),
+            name=name,
+            priority=10 * n,
+            when=when,
+            then=RouteAction(target_model=target),
+        )
         for n, (name, (target, when)) in enumerate(asked.items(), 1)
     ]
 
@@ -130,17 +158,28 @@ def _draw_text(text: str, path: Path, id: str) -> None:
 
 
 def draw_coverage() -> None:
-    """Coverage over 2,000 synthetic logs of each number of sessions (tests/bursts.py), by request and by session."""
+    """Coverage over 2,000 synthetic logs of each number of sessions (tests/support/bursts.py), by request and by session."""
     shares = [coverage(count, LOGS, seed=count) for count in SESSIONS]
     plt.rcParams |= {"svg.hashsalt": "ttplan", "svg.fonttype": "none", "font.size": 11}
     figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
     axes.axhline(95, color="0.5", linewidth=1, linestyle=":")
-    axes.annotate("promised: 95 %", (SESSIONS[0], 95), xytext=(0, 4), textcoords="offset points", color="0.35")
-    for i, (name, colour, marker) in enumerate((("by request", "#d55e00", "s"), ("cluster: session_id", "#0072b2", "o"))):
+    axes.annotate(
+        "promised: 95 %", (SESSIONS[0], 95), xytext=(0, 4), textcoords="offset points", color="0.35"
+    )
+    for i, (name, colour, marker) in enumerate(
+        (("by request", "#d55e00", "s"), ("cluster: session_id", "#0072b2", "o"))
+    ):
         found = [100 * pair[i] for pair in shares]
         axes.plot(SESSIONS, found, color=colour, marker=marker, label=name)
         for x, y in zip(SESSIONS, found, strict=True):
-            axes.annotate(f"{y:.0f}", (x, y), xytext=(0, -14), textcoords="offset points", ha="center", color=colour)
+            axes.annotate(
+                f"{y:.0f}",
+                (x, y),
+                xytext=(0, -14),
+                textcoords="offset points",
+                ha="center",
+                color=colour,
+            )
     axes.set(
         xscale="log",
         xlabel="sessions in the log (some 25 requests each)",
@@ -165,7 +204,11 @@ def draw_card() -> None:
             new_id=lambda: next(ids),
         )
         workspace.import_logs(ROOT / "data" / "requests.parquet", progress=False)
-        card = repr(workspace.plan(ROOT / "data" / "routes.yaml", name="cheaper models for short chat and code"))
+        card = repr(
+            workspace.plan(
+                ROOT / "data" / "routes.yaml", name="cheaper models for short chat and code"
+            )
+        )
     _draw_text(card, ROOT / "docs" / "card.svg", "card")
 
 

@@ -29,7 +29,7 @@ NAMESPACE = uuid5(NAMESPACE_URL, "https://github.com/Azure/AzurePublicDataset")
 WORKLOADS = {"conv": "chat", "code": "code"}
 
 # provider, model, USD per million tokens (input, cached input, output), ms to the first token, ms per output token.
-# The prices are those of genai-prices for these models; tests/test_sample.py checks it.
+# The prices are those of genai-prices for these models; tests/workspace/test_sample.py checks it.
 MODELS: dict[str, tuple[str, str, str, str, str, int, float]] = {
     "gpt-4o": ("openai", "gpt-4o", "2.5", "1.25", "10", 420, 14.0),
     "gpt-4o-mini": ("openai", "gpt-4o-mini", "0.15", "0.075", "0.6", 330, 9.0),
@@ -38,8 +38,18 @@ MODELS: dict[str, tuple[str, str, str, str, str, int, float]] = {
 }
 # Share of requests of each workload that went to each model.
 MIX = {
-    "chat": (("gpt-4o", 0.55), ("gpt-4o-mini", 0.20), ("claude-sonnet-4-5", 0.15), ("claude-haiku-4-5", 0.10)),
-    "code": (("claude-sonnet-4-5", 0.60), ("gpt-4o", 0.30), ("claude-haiku-4-5", 0.05), ("gpt-4o-mini", 0.05)),
+    "chat": (
+        ("gpt-4o", 0.55),
+        ("gpt-4o-mini", 0.20),
+        ("claude-sonnet-4-5", 0.15),
+        ("claude-haiku-4-5", 0.10),
+    ),
+    "code": (
+        ("claude-sonnet-4-5", 0.60),
+        ("gpt-4o", 0.30),
+        ("claude-haiku-4-5", 0.05),
+        ("gpt-4o-mini", 0.05),
+    ),
 }
 GATEWAY_HITS = 0.03  # answered by the gateway's exact-match cache: free and fast
 PROVIDER_CACHED = 0.25  # of prompts of 1,024 tokens and more: half of the prompt was in the provider's prompt cache
@@ -94,7 +104,11 @@ def pick(chance: float, shares: tuple[tuple[Any, float], ...]) -> Any:
 def price(model: str, input_tokens: int, cached_tokens: int, output_tokens: int) -> Decimal:
     """USD, exact."""
     _, _, fresh, cached, output, _, _ = MODELS[model]
-    total = (input_tokens - cached_tokens) * Decimal(fresh) + cached_tokens * Decimal(cached) + output_tokens * Decimal(output)
+    total = (
+        (input_tokens - cached_tokens) * Decimal(fresh)
+        + cached_tokens * Decimal(cached)
+        + output_tokens * Decimal(output)
+    )
     return total / 10**6
 
 
@@ -107,7 +121,9 @@ def derive(workload: str, number: int, stamp: str, context: int, generated: int)
     status = pick(chance.of("status"), FAILED) or 200
     hit = status == 200 and chance.of("hit") < GATEWAY_HITS
     output = generated if status == 200 else 0
-    prompt_cached = context // 2 if context >= 1024 and chance.of("prompt cache") < PROVIDER_CACHED else 0
+    prompt_cached = (
+        context // 2 if context >= 1024 and chance.of("prompt cache") < PROVIDER_CACHED else 0
+    )
     paid = price(model, context, prompt_cached, output) if status == 200 else Decimal(0)
     provider, _, _, _, _, first, each = MODELS[model]
     noise = NormalDist(0, NOISE).inv_cdf(min(max(chance.of("latency"), 1e-6), 1 - 1e-6))
@@ -142,7 +158,9 @@ def open_trace(folder: Path, workload: str) -> IO[str]:
         return gzip.open(packed, "rt", newline="", encoding="utf-8")
     if plain.exists():
         return plain.open(newline="", encoding="utf-8")
-    raise SystemExit(f"{folder}: neither {packed.name} nor {plain.name} is there; get them from Azure/AzurePublicDataset")
+    raise SystemExit(
+        f"{folder}: neither {packed.name} nor {plain.name} is there; get them from Azure/AzurePublicDataset"
+    )
 
 
 def write(table: pa.Table, output: Path) -> None:
@@ -156,7 +174,15 @@ def sample(folder: Path) -> pa.Table:
     for workload in WORKLOADS:
         with open_trace(folder, workload) as file:
             for number, line in enumerate(csv.DictReader(file)):
-                rows.append(derive(workload, number, line["TIMESTAMP"], int(line["ContextTokens"]), int(line["GeneratedTokens"])))
+                rows.append(
+                    derive(
+                        workload,
+                        number,
+                        line["TIMESTAMP"],
+                        int(line["ContextTokens"]),
+                        int(line["GeneratedTokens"]),
+                    )
+                )
     rows.sort(key=lambda row: (row["ts"], row["id"]))
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 

@@ -31,9 +31,27 @@ AUDIT, TESTS = "ttplan.audit", "tests/audit"
 # What checks, and the tests that hold it beside the corpus of chains, the quick ones first.
 MODULES: dict[str, tuple[str, ...]] = {
     "entry": ("test_fork.py", "test_chain.py"),
-    "walk": ("test_since.py", "test_fork.py", "test_rotation.py", "test_chain.py", "test_stretch.py"),
-    "verify": ("test_since.py", "test_rotation.py", "test_chain.py", "test_helpers.py", "test_stretch.py"),
-    "check": ("test_check.py", "test_since.py", "test_rotation.py", "test_chain.py", "test_fork.py"),
+    "walk": (
+        "test_since.py",
+        "test_fork.py",
+        "test_rotation.py",
+        "test_chain.py",
+        "test_stretch.py",
+    ),
+    "verify": (
+        "test_since.py",
+        "test_rotation.py",
+        "test_chain.py",
+        "test_helpers.py",
+        "test_stretch.py",
+    ),
+    "check": (
+        "test_check.py",
+        "test_since.py",
+        "test_rotation.py",
+        "test_chain.py",
+        "test_fork.py",
+    ),
     "chain": ("test_jsonl.py", "test_chain.py"),
     "canonical": ("test_canonical.py",),
     "canonical_line": ("test_canonical_line.py", "test_stretch.py"),
@@ -99,7 +117,9 @@ def mutants(source: str, file: str) -> Iterator[Mutant]:
     """Every mutant of a module's functions. Messages and annotations stay as they are."""
     tree = ast.parse(source)
     for node, parents, put in list(_places(tree)):
-        function = ".".join(one.name for one in parents if isinstance(one, ast.FunctionDef | ast.ClassDef))
+        function = ".".join(
+            one.name for one in parents if isinstance(one, ast.FunctionDef | ast.ClassDef)
+        )
         for new in _changes(node, parents[-1]):
             around = _around(node, parents)
             old = _told(around)
@@ -128,7 +148,9 @@ def _told(node: ast.AST) -> str:
 def _places(tree: ast.Module) -> Iterator[_Place]:
     """The nodes in functions."""
 
-    def walk(node: ast.AST, parents: list[ast.AST], put: Callable[[ast.AST], None]) -> Iterator[_Place]:
+    def walk(
+        node: ast.AST, parents: list[ast.AST], put: Callable[[ast.AST], None]
+    ) -> Iterator[_Place]:
         if isinstance(node, ast.JoinedStr | ast.arguments) or _is_docstring(node):
             return
         if any(isinstance(one, ast.FunctionDef) for one in parents):
@@ -166,7 +188,9 @@ def _changes(node: ast.AST, parent: ast.AST) -> Iterator[ast.AST]:
     elif isinstance(node, ast.Compare):
         for index, op in enumerate(node.ops):
             if type(op) in _SWAPS:
-                yield _with(node, ops=[*node.ops[:index], _SWAPS[type(op)](), *node.ops[index + 1 :]])
+                yield _with(
+                    node, ops=[*node.ops[:index], _SWAPS[type(op)](), *node.ops[index + 1 :]]
+                )
     elif isinstance(node, ast.BoolOp | ast.BinOp) and type(node.op) in _SWAPS:
         yield _with(node, op=_SWAPS[type(node.op)]())
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
@@ -215,7 +239,11 @@ def install(module: Any, code: CodeType) -> bool:
         else:  # what it had of the class is not needed any more
             cells = dict(zip(found.__code__.co_freevars, found.__closure__ or (), strict=True))
             closure = tuple(cells[one] for one in new.co_freevars)
-            setattr(vars(module)[owner], name, FunctionType(new, found.__globals__, name, found.__defaults__, closure))
+            setattr(
+                vars(module)[owner],
+                name,
+                FunctionType(new, found.__globals__, name, found.__defaults__, closure),
+            )
     for value in vars(module).values():
         if hasattr(value, "cache_clear"):
             value.cache_clear()
@@ -229,7 +257,11 @@ def _functions(module: Any) -> Iterator[tuple[str, str, FunctionType]]:
                 one = inspect.unwrap(getattr(inner, "__func__", getattr(inner, "fget", inner)))
                 if isinstance(one, FunctionType) and one.__module__ == module.__name__:
                     yield name, one.__name__, one
-        elif callable(value) and isinstance(one := inspect.unwrap(value), FunctionType) and one.__module__ == module.__name__:
+        elif (
+            callable(value)
+            and isinstance(one := inspect.unwrap(value), FunctionType)
+            and one.__module__ == module.__name__
+        ):
             yield "", one.__name__, one
 
 
@@ -249,7 +281,11 @@ def _start(module: Any, code: CodeType, session: pytest.Session, seconds: int) -
         signal.alarm(seconds)
         status = 1
         try:
-            status = (_corpus_notices(module) or _fails(session)) if install(module, code) else _NOT_IN_PLACE
+            status = (
+                (_corpus_notices(module) or _fails(session))
+                if install(module, code)
+                else _NOT_IN_PLACE
+            )
         finally:  # whatever was raised, noticed
             os._exit(int(status))
     return child
@@ -295,7 +331,11 @@ class _Loop:
                 self._wait()
         while self._children:
             self._wait()
-        print(f"{self.name}: {self.found} of {count} survive, {time.monotonic() - began:,.0f} s", file=self.out, flush=True)
+        print(
+            f"{self.name}: {self.found} of {count} survive, {time.monotonic() - began:,.0f} s",
+            file=self.out,
+            flush=True,
+        )
         return True
 
     def _wait(self) -> None:
@@ -304,12 +344,18 @@ class _Loop:
         if code in (0, _NOT_IN_PLACE) and mutant.key(self.name) not in self.accepted:
             self.found += 1
             note = "" if code == 0 else "  (could not be put in place)"
-            print(f"  {self.name}.py:{mutant.line}  `{mutant.key(self.name)}`{note}", file=self.out, flush=True)
+            print(
+                f"  {self.name}.py:{mutant.line}  `{mutant.key(self.name)}`{note}",
+                file=self.out,
+                flush=True,
+            )
 
 
 def known() -> set[str]:
     """The mutants that make no difference, as docs/mutants.md lists them."""
-    return set(re.findall(r"^- `([^`]+)`", (ROOT / "docs" / "mutants.md").read_text(), re.MULTILINE))
+    return set(
+        re.findall(r"^- `([^`]+)`", (ROOT / "docs" / "mutants.md").read_text(), re.MULTILINE)
+    )
 
 
 def survivors(name: str, jobs: int, accepted: set[str]) -> int:
@@ -327,13 +373,24 @@ def survivors(name: str, jobs: int, accepted: set[str]) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Change what checks, one thing at a time, and see whether a test notices.")
-    parser.add_argument("modules", nargs="*", metavar="MODULE", help=f"of {', '.join(MODULES)}; all where left out")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="so many at a time; all cores where left out")
+    parser = argparse.ArgumentParser(
+        description="Change what checks, one thing at a time, and see whether a test notices."
+    )
+    parser.add_argument(
+        "modules", nargs="*", metavar="MODULE", help=f"of {', '.join(MODULES)}; all where left out"
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=os.cpu_count() or 1,
+        help="so many at a time; all cores where left out",
+    )
     asked = parser.parse_args()
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))
-    settings.register_profile("mutants", derandomize=True, database=None, deadline=None, max_examples=40)
+    settings.register_profile(
+        "mutants", derandomize=True, database=None, deadline=None, max_examples=40
+    )
     settings.load_profile("mutants")
     accepted, others = known(), 0
     for name in asked.modules or MODULES:

@@ -13,7 +13,12 @@ NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 def main() -> None:
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
-        client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(NOTEBOOKS)}}, store_widget_state=False)
+        client = NotebookClient(
+            notebook,
+            timeout=300,
+            resources={"metadata": {"path": str(NOTEBOOKS)}},
+            store_widget_state=False,
+        )
         client.execute()
         for cell in notebook.cells:
             cell.metadata.pop("execution", None)

@@ -68,7 +68,9 @@ def matches(route: ProposedRoute, r: RequestLog) -> bool:
     if when.has_images is not None or when.has_audio is not None:
         return False
     prompt = None if r.body is None else r.body.lower()
-    if when.prompt_contains_any_of and (prompt is None or not any(k.lower() in prompt for k in when.prompt_contains_any_of)):
+    if when.prompt_contains_any_of and (
+        prompt is None or not any(k.lower() in prompt for k in when.prompt_contains_any_of)
+    ):
         return False
     if when.estimated_cost_gt is not None and not r.baseline_cost_usd > when.estimated_cost_gt:
         return False
@@ -81,7 +83,11 @@ def pick(routes: Sequence[ProposedRoute], r: RequestLog) -> ProposedRoute | None
     for route in routes:
         if not route.enabled or not matches(route, r):
             continue
-        if best is None or route.priority > best.priority or (route.priority == best.priority and route.id < best.id):
+        if (
+            best is None
+            or route.priority > best.priority
+            or (route.priority == best.priority and route.id < best.id)
+        ):
             best = route
     return best
 
@@ -99,7 +105,11 @@ def price_of(pricing: dict[str, ModelPricing], provider: str, target: str) -> Mo
 def cost(r: RequestLog, price: ModelPricing) -> Decimal:
     """What the request costs at that price, rounded half away from zero to 12 digits."""
     cached = min(r.cached_tokens, r.input_tokens)
-    cached_rate = price.input_per_million if price.cached_input_per_million is None else price.cached_input_per_million
+    cached_rate = (
+        price.input_per_million
+        if price.cached_input_per_million is None
+        else price.cached_input_per_million
+    )
     exact = (
         Fraction(r.input_tokens - cached) * Fraction(price.input_per_million)
         + Fraction(cached) * Fraction(cached_rate)
@@ -161,7 +171,11 @@ class Projection(NamedTuple):
 
 def diverged(source: RequestLog, current: RequestLog) -> bool:
     """Whether serving the one's answer for the other may be wrong."""
-    if source.finish_reason is not None and current.finish_reason is not None and source.finish_reason != current.finish_reason:
+    if (
+        source.finish_reason is not None
+        and current.finish_reason is not None
+        and source.finish_reason != current.finish_reason
+    ):
         return True
     return abs(source.output_tokens - current.output_tokens) > max(20, current.output_tokens // 4)
 
@@ -229,7 +243,11 @@ def decide(row: Row, pricing: dict[str, ModelPricing]) -> None:
                 row.outcome = "refused"
             if not over:
                 row.cause, row.uncached = "routes", projected
-                rate = price.input_per_million if price.cached_input_per_million is None else price.cached_input_per_million
+                rate = (
+                    price.input_per_million
+                    if price.cached_input_per_million is None
+                    else price.cached_input_per_million
+                )
                 tokens = min(r.cached_tokens, r.input_tokens)
                 row.full_rate = projected + (price.input_per_million - rate) * tokens / 10**6
     row.projected = Decimal(0) if row.hit else row.uncached
@@ -243,8 +261,16 @@ def causes(rows: Sequence[Row]) -> dict[str, Decimal]:
     provider = Decimal(int(whole + Fraction(1, 2))).scaleb(-12) * (-1 if discount < 0 else 1)
     zero = Decimal(0)
     return {
-        "already": sum((row.request.baseline_cost_usd - row.uncached for row in rows if row.cause == "already"), zero),
-        "routes": sum((row.request.baseline_cost_usd - row.uncached for row in moved), zero) - provider,
+        "already": sum(
+            (
+                row.request.baseline_cost_usd - row.uncached
+                for row in rows
+                if row.cause == "already"
+            ),
+            zero,
+        ),
+        "routes": sum((row.request.baseline_cost_usd - row.uncached for row in moved), zero)
+        - provider,
         "provider_cache": provider,
         "l1_cache": sum((row.uncached for row in rows if row.l1_hit), zero),
         "l2_cache": sum((row.uncached for row in rows if row.l2_hit and not row.l1_hit), zero),
@@ -274,6 +300,13 @@ def per_route(rows: Sequence[Row]) -> list[tuple[UUID, str, int, Decimal, Decima
     for row in rows:
         if row.outcome in ("rerouted", "refused"):
             assert row.route is not None
-            name, n, baseline, projected = found.get(row.route.id, (row.route.name, 0, Decimal(0), Decimal(0)))
-            found[row.route.id] = (name, n + 1, baseline + row.request.baseline_cost_usd, projected + row.projected)
+            name, n, baseline, projected = found.get(
+                row.route.id, (row.route.name, 0, Decimal(0), Decimal(0))
+            )
+            found[row.route.id] = (
+                name,
+                n + 1,
+                baseline + row.request.baseline_cost_usd,
+                projected + row.projected,
+            )
     return [(route_id, *found[route_id]) for route_id in sorted(found)]

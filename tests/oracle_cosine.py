@@ -27,7 +27,11 @@ def _cosine(a: tuple[float, ...], b: tuple[float, ...]) -> np.float32:
         return np.float32(0)
     (x, one), (y, other) = _scaled(a), _scaled(b)
     size = one * other
-    return np.float32(fsum(v * w for v, w in zip(x, y, strict=True)) / sqrt(size)) if size else np.float32(0)
+    return (
+        np.float32(fsum(v * w for v, w in zip(x, y, strict=True)) / sqrt(size))
+        if size
+        else np.float32(0)
+    )
 
 
 @lru_cache(maxsize=200)
@@ -42,4 +46,8 @@ def _scaled(values: tuple[float, ...]) -> tuple[list[float], float]:
 def scale(values: Sequence[float]) -> float:
     """A power of two near the largest value."""
     top = max((abs(v) for v in values), default=0.0)
-    return 2.0 ** (Fraction(top).numerator.bit_length() - Fraction(top).denominator.bit_length()) if top else 1.0
+    return (
+        2.0 ** (Fraction(top).numerator.bit_length() - Fraction(top).denominator.bit_length())
+        if top
+        else 1.0
+    )

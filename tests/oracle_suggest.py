@@ -46,7 +46,9 @@ def saved(r: RequestLog, target: str, pricing: dict[str, ModelPricing]) -> Decim
     return min(change, ZERO) if r.model == target else change
 
 
-def figures(route: ProposedRoute, rows: Sequence[RequestLog], pricing: dict[str, ModelPricing]) -> Figures:
+def figures(
+    route: ProposedRoute, rows: Sequence[RequestLog], pricing: dict[str, ModelPricing]
+) -> Figures:
     """What a route does to those rows that it matches."""
     taken = [r for r in rows if matches(route, r)]
     target = route.then.target_model
@@ -56,7 +58,10 @@ def figures(route: ProposedRoute, rows: Sequence[RequestLog], pricing: dict[str,
         len(taken),
         sum((r.baseline_cost_usd for r in taken), ZERO),
         sum((r.cost_usd for r in taken), ZERO),
-        sum((cost(r, price) for r, price in zip(taken, prices, strict=True) if price is not None), ZERO),
+        sum(
+            (cost(r, price) for r, price in zip(taken, prices, strict=True) if price is not None),
+            ZERO,
+        ),
         sum((saved(r, target, pricing) for r in taken), ZERO),
     )
 
@@ -75,7 +80,11 @@ def bounds(rows: Sequence[RequestLog]) -> list[int]:
 
 
 def best(
-    rows: Sequence[RequestLog], targets: Sequence[str], by: Sequence[str], pricing: dict[str, ModelPricing], charge: Decimal
+    rows: Sequence[RequestLog],
+    targets: Sequence[str],
+    by: Sequence[str],
+    pricing: dict[str, ModelPricing],
+    charge: Decimal,
 ) -> tuple[Decimal, int]:
     """The most that routes that overlap nowhere are worth in the selecting half, and with how few routes."""
     chosen, _ = halves(rows)
@@ -83,7 +92,10 @@ def best(
 
     def worth(mine: Sequence[RequestLog]) -> tuple[Decimal, int]:
         def gain(low: int, high: int, target: str) -> Decimal:
-            return sum((saved(r, target, pricing) for r in mine if low <= r.input_tokens < high), ZERO) - charge
+            return (
+                sum((saved(r, target, pricing) for r in mine if low <= r.input_tokens < high), ZERO)
+                - charge
+            )
 
         options = []
         for ranges in _ranges(edges):

@@ -13,13 +13,13 @@ import blake3
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tests import plans
 from tests.audit.chains import KEY, OTHER_KEY
 from tests.store.conftest import STORES
-from tests.strategies import routes as route_strategy
+from tests.support import plans
+from tests.support.strategies import routes as route_strategy
 from ttplan.apply import StoreChain, apply_plan, routes_commitment
 from ttplan.audit.canonical import canonical_json
-from ttplan.audit.verify import verify_chain
+from ttplan.audit.verify.chain import verify_chain
 from ttplan.model.audit import Actor, AuditEntry, System, User
 from ttplan.model.errors import (
     ApplyError,
@@ -34,7 +34,7 @@ from ttplan.model.errors import (
 )
 from ttplan.model.plan_run import LiveRoute, PlanRun
 from ttplan.model.route import ProposedRoute
-from ttplan.store.duckdb import DuckDBStore
+from ttplan.store.duckdb.store import DuckDBStore
 from ttplan.store.memory import MemoryStore
 from ttplan.store.protocol import Store
 
@@ -72,7 +72,9 @@ class Foreign:
         self.failing = failing
         self.emitted: list[tuple[UUID, Actor, str, Mapping[str, Any]]] = []
 
-    def emit(self, org_id: UUID, actor: Actor, event: str, payload: Mapping[str, Any]) -> AuditEntry:
+    def emit(
+        self, org_id: UUID, actor: Actor, event: str, payload: Mapping[str, Any]
+    ) -> AuditEntry:
         if self.failing:
             raise ConnectionError("the audit service is away")
         self.emitted.append((org_id, actor, event, payload))
@@ -95,7 +97,10 @@ def test_applied_gives_the_entry_and_writes_status_time_routes_and_entry(store: 
     entry = apply_plan(store, own_chain(store), run.result, PERSON, clock=lambda: AT)
     found, live, records = state(store)
     assert (found[0].status, found[0].applied_at) == ("applied", AT)
-    assert sorted((one.route for one in live), key=lambda r: r.id) == [plans.route(1), plans.route(2)]
+    assert sorted((one.route for one in live), key=lambda r: r.id) == [
+        plans.route(1),
+        plans.route(2),
+    ]
     assert [record.hash for record in records] == [entry.hash]
     assert verify_chain(records, KEY.public_key).entries == 1
     assert (entry.event, entry.actor, entry.seq, entry.org_id) == ("plan.applied", PERSON, 0, ORG)
@@ -110,7 +115,9 @@ def test_the_payload_is_public_safe_and_has_these_keys_only(store: Store) -> Non
         "applied_at": "2026-05-03T12:00:00+00:00",
         "sample_size": 1234,
         "projected_savings_usd": 12.345679,
-        "routes_commitment": blake3.blake3(bytes.fromhex(run.nonce) + canonical_json(listed)).hexdigest(),
+        "routes_commitment": blake3.blake3(
+            bytes.fromhex(run.nonce) + canonical_json(listed)
+        ).hexdigest(),
     }
     _, _, (record,) = state(store)
     for secret in (b"route 1", b"gpt-4o", run.nonce.encode()):
@@ -126,7 +133,9 @@ def test_no_such_plan_is_plan_not_found_and_writes_nothing(store: Store) -> None
 
 
 @pytest.mark.parametrize(("number", "status"), [(3, "failed"), (4, "reverted")])
-def test_a_plan_that_is_not_projected_is_invalid_state_and_writes_nothing(store: Store, number: int, status: str) -> None:
+def test_a_plan_that_is_not_projected_is_invalid_state_and_writes_nothing(
+    store: Store, number: int, status: str
+) -> None:
     before = state(store)
     with pytest.raises(InvalidState, match=repr(status)) as caught:
         apply_plan(store, own_chain(store), plans.run(number).result, PERSON)
@@ -179,7 +188,9 @@ def test_whatever_breaks_in_the_store_is_a_store_error_and_is_rolled_back(
     assert state(store) == before
 
 
-def test_audit_failing_in_the_stores_own_chain_rolls_everything_back(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_audit_failing_in_the_stores_own_chain_rolls_everything_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = state(store)
 
     def failing(*_: object, **__: object) -> None:
@@ -193,16 +204,22 @@ def test_audit_failing_in_the_stores_own_chain_rolls_everything_back(store: Stor
     assert state(store) == before
 
 
-def test_savings_that_do_not_fit_a_payload_are_an_audit_error_and_write_nothing(store: Store) -> None:
+def test_savings_that_do_not_fit_a_payload_are_an_audit_error_and_write_nothing(
+    store: Store,
+) -> None:
     before = state(store)
     with pytest.raises(AuditError, match="less than 1,000,000,000"):
         apply_plan(store, own_chain(store), plans.result(UUID(int=1), savings="1000000000"), PERSON)
     assert state(store) == before
 
 
-def test_a_foreign_audit_writer_that_fails_leaves_the_plan_applied_and_says_so(store: Store) -> None:
+def test_a_foreign_audit_writer_that_fails_leaves_the_plan_applied_and_says_so(
+    store: Store,
+) -> None:
     run = plans.run(1, (plans.route(1), plans.route(2)))
-    with pytest.raises(AuditError, match=r"IS applied.*re-emit the entry, do not apply the plan again") as caught:
+    with pytest.raises(
+        AuditError, match=r"IS applied.*re-emit the entry, do not apply the plan again"
+    ) as caught:
         apply_plan(store, Foreign(failing=True), run.result, PERSON)
     assert caught.value.applied is True
     found, live, records = state(store)
@@ -213,12 +230,20 @@ def test_a_foreign_audit_writer_that_fails_leaves_the_plan_applied_and_says_so(s
 
 def test_a_foreign_audit_writer_is_told_after_the_routes_have_landed(store: Store) -> None:
     class Looking(Foreign):
-        def emit(self, org_id: UUID, actor: Actor, event: str, payload: Mapping[str, Any]) -> AuditEntry:
+        def emit(
+            self, org_id: UUID, actor: Actor, event: str, payload: Mapping[str, Any]
+        ) -> AuditEntry:
             assert len(state(store)[1]) == 2
             return super().emit(org_id, actor, event, payload)
 
     writer = Looking()
-    apply_plan(store, writer, plans.run(1, (plans.route(1), plans.route(2))).result, System(), clock=lambda: AT)
+    apply_plan(
+        store,
+        writer,
+        plans.run(1, (plans.route(1), plans.route(2))).result,
+        System(),
+        clock=lambda: AT,
+    )
     ((org_id, actor, event, payload),) = writer.emitted
     assert (org_id, actor, event) == (ORG, System(), "plan.applied")
     assert payload["plan_id"] == str(UUID(int=1))
@@ -244,7 +269,12 @@ def test_the_chain_of_the_same_file_opened_twice_shares_the_transaction(tmp_path
     apply_plan(store, again, plans.run(2).result, PERSON)
     before = state(store)
     with pytest.raises(AuditError) as caught:
-        apply_plan(store, own_chain(DuckDBStore(path), OTHER_KEY), plans.run(1, (plans.route(1),)).result, PERSON)
+        apply_plan(
+            store,
+            own_chain(DuckDBStore(path), OTHER_KEY),
+            plans.run(1, (plans.route(1),)).result,
+            PERSON,
+        )
     assert caught.value.applied is False
     assert state(store) == before
 
@@ -268,12 +298,22 @@ def test_the_chain_is_not_continued_with_another_key(store: Store) -> None:
     apply_plan(store, own_chain(store), plans.run(2).result, PERSON)
     before = state(store)
     with pytest.raises(AuditError, match="was not signed with this key"):
-        apply_plan(store, own_chain(store, OTHER_KEY), plans.run(1, (plans.route(1),)).result, PERSON)
+        apply_plan(
+            store, own_chain(store, OTHER_KEY), plans.run(1, (plans.route(1),)).result, PERSON
+        )
     assert state(store) == before
 
 
 def test_all_failures_are_apply_errors() -> None:
-    kinds = (PlanNotFound, InvalidState, StalePlan, TouchedSince, DriftError, StoreError, AuditError)
+    kinds = (
+        PlanNotFound,
+        InvalidState,
+        StalePlan,
+        TouchedSince,
+        DriftError,
+        StoreError,
+        AuditError,
+    )
     assert all(issubclass(kind, ApplyError) for kind in kinds)
 
 
@@ -282,7 +322,9 @@ def test_a_tip_is_published_only_after_its_commit(
 ) -> None:
     caplog.set_level(logging.INFO, logger="ttplan.audit.tip")
     seen: list[int] = []
-    monkeypatch.setattr("ttplan.apply.TIP_LOGGER.info", lambda *_: seen.append(len(state(store)[2])))
+    monkeypatch.setattr(
+        "ttplan.apply.TIP_LOGGER.info", lambda *_: seen.append(len(state(store)[2]))
+    )
     apply_plan(store, own_chain(store), plans.run(2).result, PERSON)
     assert seen == [1]
     with pytest.raises(InvalidState):
@@ -290,7 +332,9 @@ def test_a_tip_is_published_only_after_its_commit(
     assert seen == [1]
 
 
-def test_a_store_that_cannot_be_read_after_the_commit_is_no_store_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_cannot_be_read_after_the_commit_is_no_store_error(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A StoreError means that nothing was written; here all was."""
 
     def locked(*_: object) -> None:
@@ -298,7 +342,10 @@ def test_a_store_that_cannot_be_read_after_the_commit_is_no_store_error(store: S
 
     with monkeypatch.context() as patch:
         patch.setattr(type(store), "read", locked)
-        with pytest.raises(AuditError, match=r"entry 0 was committed, but could not be read back.*in use by process 7") as caught:
+        with pytest.raises(
+            AuditError,
+            match=r"entry 0 was committed, but could not be read back.*in use by process 7",
+        ) as caught:
             apply_plan(store, own_chain(store), plans.run(2).result, PERSON)
     assert caught.value.applied is True
     found, _, records = state(store)
@@ -332,4 +379,6 @@ def test_routes_keep_their_identity_through_apply(
     with store.transaction() as tx:
         tx.add_plan(run)
     apply_plan(store, own_chain(store), run.result, PERSON)
-    assert sorted((one.route for one in state(store)[1]), key=lambda r: r.name) == sorted(routes, key=lambda r: r.name)
+    assert sorted((one.route for one in state(store)[1]), key=lambda r: r.name) == sorted(
+        routes, key=lambda r: r.name
+    )

@@ -15,14 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ttplan
-from tests import plans
 from tests.audit.chains import KEY, OTHER_KEY
-from tests.lives import AT, ORG, PERSON, Life, live_names, state
 from tests.store.conftest import STORES
+from tests.support import plans
+from tests.support.lives import AT, ORG, PERSON, Life, live_names, state
 from tests.test_apply import Foreign
 from ttplan.apply import StoreChain, apply_plan, revert_plan
-from ttplan.audit.verify import verify_chain
-from ttplan.live.history import routes_commitment
+from ttplan.audit.verify.chain import verify_chain
+from ttplan.history.timeline import routes_commitment
 from ttplan.model.errors import (
     ApplyError,
     AuditError,
@@ -33,8 +33,8 @@ from ttplan.model.errors import (
     StoreError,
     TouchedSince,
 )
-from ttplan.operations.drift import find_drift
-from ttplan.store.duckdb import DuckDBStore
+from ttplan.operations.routes.drift import find_drift
+from ttplan.store.duckdb.store import DuckDBStore
 from ttplan.store.memory import MemoryStore
 from ttplan.store.protocol import Store
 
@@ -55,11 +55,16 @@ def drifts(store: Store) -> bool:
 # --- stale plans -----------------------------------------------------------------------------------------------------
 
 
-def test_a_plan_computed_against_other_routes_is_stale_and_names_what_changed_and_by_which_plan(life: Life) -> None:
+def test_a_plan_computed_against_other_routes_is_stale_and_names_what_changed_and_by_which_plan(
+    life: Life,
+) -> None:
     life.project(2, plans.route(5))
     life.live(3, plans.route(1, priority=9), plans.route(4))
     before = state(life.store)
-    with pytest.raises(StalePlan, match=r"'route 1' was replaced by applying plan .*3; route 'route 4' was added by") as caught:
+    with pytest.raises(
+        StalePlan,
+        match=r"'route 1' was replaced by applying plan .*3; route 'route 4' was added by",
+    ) as caught:
         life.apply(2)
     assert [(one.name, one.how, one.plan_id) for one in caught.value.changes] == [
         ("route 1", "replaced", UUID(int=3)),
@@ -106,7 +111,9 @@ def test_a_change_past_ttplan_is_by_no_plan(tmp_path: Path) -> None:
     with duckdb.connect(str(tmp_path / "s.duckdb")) as connection:
         connection.execute("UPDATE routes SET priority = 77 WHERE name = 'route 1'")
         connection.execute("DELETE FROM routes WHERE name = 'route 2'")
-    with pytest.raises(StalePlan, match=r"was replaced not by a plan \(see `ttplan drift`\)") as caught:
+    with pytest.raises(
+        StalePlan, match=r"was replaced not by a plan \(see `ttplan drift`\)"
+    ) as caught:
         life.apply(2)
     assert {(one.name, one.how, one.plan_id) for one in caught.value.changes} == {
         ("route 1", "replaced", None),
@@ -181,9 +188,16 @@ def test_b_after_a_reverted_in_order_ends_in_the_first_state_byte_for_byte(tmp_p
 def test_where_a_later_plan_touched_the_same_routes_revert_refuses_and_names_it(life: Life) -> None:
     life.live(2, plans.route(2, priority=9))
     before = state(life.store)
-    with pytest.raises(TouchedSince, match=r"plan .*2 \('plan 2'\) has since touched its 'route 2'; revert that one") as caught:
+    with pytest.raises(
+        TouchedSince,
+        match=r"plan .*2 \('plan 2'\) has since touched its 'route 2'; revert that one",
+    ) as caught:
         life.revert(1)
-    assert (caught.value.by, caught.value.routes, caught.value.exit_code) == (UUID(int=2), ("route 2",), 1)
+    assert (caught.value.by, caught.value.routes, caught.value.exit_code) == (
+        UUID(int=2),
+        ("route 2",),
+        1,
+    )
     assert state(life.store) == before
     life.revert(2)
     life.revert(1)
@@ -213,7 +227,9 @@ def test_no_such_plan(life: Life) -> None:
 def test_a_plan_that_is_not_applied_is_invalid_state(life: Life, status: str) -> None:
     life.project(2, plans.route(5), status=status)
     before = state(life.store)
-    with pytest.raises(InvalidState, match=f"is '{status}'; only a plan that is 'applied'") as caught:
+    with pytest.raises(
+        InvalidState, match=f"is '{status}'; only a plan that is 'applied'"
+    ) as caught:
         life.revert(2)
     assert caught.value.state == status
     assert state(life.store) == before
@@ -233,7 +249,10 @@ def test_a_result_is_as_good_as_an_id_and_has_to_be_of_the_organisation(life: Li
     other = plans.result(UUID(int=1), org_id=UUID(int=9))
     with pytest.raises(ApplyError, match="belongs to"):
         revert_plan(life.store, life.chain, other, PERSON)
-    assert ttplan.revert_plan(life.store, life.chain, plans.run(1).result, PERSON).event == "plan.reverted"
+    assert (
+        ttplan.revert_plan(life.store, life.chain, plans.run(1).result, PERSON).event
+        == "plan.reverted"
+    )
 
 
 def test_a_store_that_cannot_write_routes_is_a_store_error_and_writes_nothing() -> None:
@@ -261,7 +280,9 @@ def test_whatever_breaks_in_the_store_is_a_store_error_and_is_rolled_back(
 
     with monkeypatch.context() as patch:
         patch.setattr(kind, step, breaking)
-        with pytest.raises(StoreError, match="could not be reverted, nothing was written: the disk is on fire"):
+        with pytest.raises(
+            StoreError, match="could not be reverted, nothing was written: the disk is on fire"
+        ):
             life.revert(1)
     assert state(life.store) == before
 
@@ -270,8 +291,13 @@ def test_a_moment_that_cannot_be_signed_is_an_audit_error_and_writes_nothing() -
     life = Life(MemoryStore())
     life.live(1, plans.route(1))
     before = state(life.store)
-    with pytest.raises(AuditError, match=r"was not reverted, its audit entry cannot be written: .* has no time zone"):
-        revert_plan(life.store, life.chain, UUID(int=1), PERSON, clock=lambda: AT.replace(tzinfo=None))
+    with pytest.raises(
+        AuditError,
+        match=r"was not reverted, its audit entry cannot be written: .* has no time zone",
+    ):
+        revert_plan(
+            life.store, life.chain, UUID(int=1), PERSON, clock=lambda: AT.replace(tzinfo=None)
+        )
     assert state(life.store) == before
 
 
@@ -287,7 +313,10 @@ def test_audit_failing_in_the_stores_own_chain_rolls_everything_back(life: Life)
 def test_a_foreign_writer_is_told_after_the_routes_are_back(kind: str, tmp_path: Path) -> None:
     """With the chain elsewhere, what was replaced comes from the plan's row."""
     life = Life(STORES[kind](tmp_path))
-    first, second = life.project(1, plans.route(1), plans.route(2)), life.project(2, plans.route(1, priority=9))
+    first, second = (
+        life.project(1, plans.route(1), plans.route(2)),
+        life.project(2, plans.route(1, priority=9)),
+    )
     writer = Foreign()
     apply_plan(life.store, writer, first.result, PERSON, clock=life.clock)
     before = state(life.store).live
@@ -300,8 +329,12 @@ def test_a_foreign_writer_is_told_after_the_routes_are_back(kind: str, tmp_path:
 
     told = Looking()
     revert_plan(life.store, told, UUID(int=2), PERSON)
-    assert [(event, payload["plan_id"]) for _, _, event, payload in told.emitted] == [("plan.reverted", str(UUID(int=2)))]
-    with pytest.raises(AuditError, match=r"IS reverted.*re-emit the entry, do not revert it again") as caught:
+    assert [(event, payload["plan_id"]) for _, _, event, payload in told.emitted] == [
+        ("plan.reverted", str(UUID(int=2)))
+    ]
+    with pytest.raises(
+        AuditError, match=r"IS reverted.*re-emit the entry, do not revert it again"
+    ) as caught:
         revert_plan(life.store, Foreign(failing=True), UUID(int=1), PERSON)
     assert caught.value.applied is True
     assert state(life.store).live == []
@@ -326,15 +359,30 @@ def test_a_plan_of_an_older_row_is_reverted_by_the_chain_alone(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("edit", "said"),
     [
-        ("UPDATE routes SET priority = 77 WHERE name = 'route 1'", "its 'route 1' is not live as it was put there"),
-        ("DELETE FROM routes WHERE name = 'route 2'", "its 'route 2' is not live as it was put there"),
-        ("UPDATE routes SET plan_id = uuid() WHERE name = 'route 2'", "its 'route 2' is not live as it was put there"),
-        ("UPDATE plan_runs SET nonce = repeat('0', 64) WHERE name = 'plan 1'", "cannot be known: entry 0"),
+        (
+            "UPDATE routes SET priority = 77 WHERE name = 'route 1'",
+            "its 'route 1' is not live as it was put there",
+        ),
+        (
+            "DELETE FROM routes WHERE name = 'route 2'",
+            "its 'route 2' is not live as it was put there",
+        ),
+        (
+            "UPDATE routes SET plan_id = uuid() WHERE name = 'route 2'",
+            "its 'route 2' is not live as it was put there",
+        ),
+        (
+            "UPDATE plan_runs SET nonce = repeat('0', 64) WHERE name = 'plan 1'",
+            "cannot be known: entry 0",
+        ),
         (
             "UPDATE audit_entries SET body = replace(body, '1234', '1235') WHERE seq = 0",
             "before plan .*1 cannot be believed: entry 0: its content",
         ),
-        ("DELETE FROM audit_entries WHERE seq = 0", "before plan .*1 cannot be believed: entry 0: seq is 1"),
+        (
+            "DELETE FROM audit_entries WHERE seq = 0",
+            "before plan .*1 cannot be believed: entry 0: seq is 1",
+        ),
     ],
 )
 def test_a_drifted_store_is_not_reverted(tmp_path: Path, edit: str, said: str) -> None:
@@ -358,17 +406,25 @@ def test_what_a_row_says_it_replaced_is_not_believed_against_the_chain(tmp_path:
     first = state(life.store).live
     life.live(2, plans.route(1, priority=9))
     with duckdb.connect(str(path)) as connection:
-        connection.execute("UPDATE plan_runs SET replaced = replace(replaced, 'gpt-4o-mini', 'evil') WHERE name = 'plan 2'")
+        connection.execute(
+            "UPDATE plan_runs SET replaced = replace(replaced, 'gpt-4o-mini', 'evil') WHERE name = 'plan 2'"
+        )
     life.revert(2)
     assert state(life.store).live == first
 
 
-step = st.tuples(st.sampled_from(["apply", "revert"]), st.integers(0, 5), st.lists(st.integers(1, 4), max_size=3, unique=True))
+step = st.tuples(
+    st.sampled_from(["apply", "revert"]),
+    st.integers(0, 5),
+    st.lists(st.integers(1, 4), max_size=3, unique=True),
+)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(step, max_size=12))
-def test_whatever_is_applied_and_reverted_the_live_routes_follow_from_plans_and_chain(steps: list[Any]) -> None:
+def test_whatever_is_applied_and_reverted_the_live_routes_follow_from_plans_and_chain(
+    steps: list[Any],
+) -> None:
     """And undoing everything, last first, ends with nothing live, through each state that was there before."""
     life = Life(MemoryStore())
     stack: list[tuple[int, Any]] = []
@@ -377,10 +433,15 @@ def test_whatever_is_applied_and_reverted_the_live_routes_follow_from_plans_and_
         if what == "apply":
             stack.append((number, state(life.store).live))
             own[number] = {f"r{n}" for n in names}
-            life.live(number, *(plans.route(100 * number + n, name=f"r{n}", priority=number) for n in names))
+            life.live(
+                number,
+                *(plans.route(100 * number + n, name=f"r{n}", priority=number) for n in names),
+            )
         elif stack:
             chosen, _ = stack[which % len(stack)]
-            touched = {one for name, one in live_names(life.store).items() if name in own[chosen]} - {chosen}
+            touched = {
+                one for name, one in live_names(life.store).items() if name in own[chosen]
+            } - {chosen}
             if touched:
                 with pytest.raises(TouchedSince) as caught:
                     life.revert(chosen)
@@ -388,7 +449,9 @@ def test_whatever_is_applied_and_reverted_the_live_routes_follow_from_plans_and_
                 continue
             life.revert(chosen)
             # States before later plans, on other routes, no longer come back as they were.
-            stack = [(one, None if one > chosen else before) for one, before in stack if one != chosen]
+            stack = [
+                (one, None if one > chosen else before) for one, before in stack if one != chosen
+            ]
         assert not drifts(life.store)
     for number, before in reversed(stack):
         life.revert(number)
@@ -405,4 +468,7 @@ def test_a_clock_set_back_changes_nothing(life: Life) -> None:
     life.revert(2)
     assert state(life.store).live == first
     assert not drifts(life.store)
-    assert [json.loads(record.body)["event"] for record in state(life.store).entries][1:] == ["plan.applied", "plan.reverted"]
+    assert [json.loads(record.body)["event"] for record in state(life.store).entries][1:] == [
+        "plan.applied",
+        "plan.reverted",
+    ]

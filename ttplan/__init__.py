@@ -13,24 +13,23 @@ if TYPE_CHECKING:
     from ttplan.apply import StoreChain as StoreChain
     from ttplan.apply import apply_plan as apply_plan
     from ttplan.apply import revert_plan as revert_plan
-    from ttplan.audit.report import ChainReport as ChainReport
-    from ttplan.audit.signer import CommandSigner as CommandSigner
-    from ttplan.audit.signer import Signer as Signer
-    from ttplan.audit.verify import verify_chain as verify_chain
-    from ttplan.audit.verify import verify_chain_with_anchor as verify_chain_with_anchor
-    from ttplan.chain_file import verify_file as verify_file
+    from ttplan.audit.keys.signer import CommandSigner as CommandSigner
+    from ttplan.audit.keys.signer import Signer as Signer
+    from ttplan.audit.verify.chain import verify_chain as verify_chain
+    from ttplan.audit.verify.chain import verify_chain_with_anchor as verify_chain_with_anchor
+    from ttplan.audit.verify.file import verify_file as verify_file
+    from ttplan.audit.verify.report import ChainReport as ChainReport
     from ttplan.engine.replay import replay as replay
     from ttplan.engine.replay import replay_table as replay_table
-    from ttplan.engine.suggest import suggest as suggest
-    from ttplan.logs.compare import compare_totals as compare_totals
-    from ttplan.logs.totals import read_totals as read_totals
+    from ttplan.engine.suggest.suggest import suggest as suggest
+    from ttplan.logs.billing.compare import compare_totals as compare_totals
+    from ttplan.logs.billing.totals import read_totals as read_totals
     from ttplan.model.audit import Anonymous as Anonymous
     from ttplan.model.audit import ApiKey as ApiKey
     from ttplan.model.audit import AuditEntry as AuditEntry
     from ttplan.model.audit import System as System
     from ttplan.model.audit import TipAnchor as TipAnchor
     from ttplan.model.audit import User as User
-    from ttplan.model.backtest import Backtest as Backtest
     from ttplan.model.errors import *  # noqa: F403
     from ttplan.model.plan import Aggregates as Aggregates
     from ttplan.model.plan import ConfidenceIntervals as ConfidenceIntervals
@@ -38,37 +37,38 @@ if TYPE_CHECKING:
     from ttplan.model.plan import PlanInput as PlanInput
     from ttplan.model.plan import PlanResult as PlanResult
     from ttplan.model.pricing import ModelPricing as ModelPricing
-    from ttplan.model.quality import QualityResult as QualityResult
     from ttplan.model.request import RequestLog as RequestLog
+    from ttplan.model.results.backtest import Backtest as Backtest
+    from ttplan.model.results.quality import QualityResult as QualityResult
+    from ttplan.model.results.suggestion import Suggestion as Suggestion
+    from ttplan.model.results.suggestion import Suggestions as Suggestions
+    from ttplan.model.results.totals import Total as Total
+    from ttplan.model.results.totals import Totals as Totals
+    from ttplan.model.results.totals import TotalsComparison as TotalsComparison
     from ttplan.model.route import ProposedRoute as ProposedRoute
     from ttplan.model.route import RouteAction as RouteAction
     from ttplan.model.route import RouteConditions as RouteConditions
-    from ttplan.model.suggestion import Suggestion as Suggestion
-    from ttplan.model.suggestion import Suggestions as Suggestions
-    from ttplan.model.totals import Total as Total
-    from ttplan.model.totals import Totals as Totals
-    from ttplan.model.totals import TotalsComparison as TotalsComparison
-    from ttplan.opening import open_workspace
     from ttplan.quality.chat import ChatJudge as ChatJudge
     from ttplan.quality.chat import ChatProposer as ChatProposer
     from ttplan.quality.judge import QualitySettings as QualitySettings
-    from ttplan.reading import Logs as Logs
-    from ttplan.reading import read_logs as read_logs
-    from ttplan.store.duckdb import DuckDBStore as DuckDBStore
+    from ttplan.store.duckdb.store import DuckDBStore as DuckDBStore
     from ttplan.store.memory import MemoryStore as MemoryStore
     from ttplan.workspace import Workspace as Workspace
+    from ttplan.workspace.open import open_workspace
+    from ttplan.workspace.read_logs import Logs as Logs
+    from ttplan.workspace.read_logs import read_logs as read_logs
 
     open = open_workspace
 
 _HOMES = {
     "ttplan.apply": ("apply_plan", "revert_plan", "StoreChain"),
-    "ttplan.audit.report": ("ChainReport",),
-    "ttplan.audit.signer": ("CommandSigner", "Signer"),
-    "ttplan.audit.verify": ("verify_chain", "verify_chain_with_anchor"),
+    "ttplan.audit.verify.report": ("ChainReport",),
+    "ttplan.audit.keys.signer": ("CommandSigner", "Signer"),
+    "ttplan.audit.verify.chain": ("verify_chain", "verify_chain_with_anchor"),
     "ttplan.engine.replay": ("replay", "replay_table"),
-    "ttplan.engine.suggest": ("suggest",),
-    "ttplan.logs.compare": ("compare_totals",),
-    "ttplan.logs.totals": ("read_totals",),
+    "ttplan.engine.suggest.suggest": ("suggest",),
+    "ttplan.logs.billing.compare": ("compare_totals",),
+    "ttplan.logs.billing.totals": ("read_totals",),
     "ttplan.model.audit": ("Anonymous", "ApiKey", "AuditEntry", "System", "TipAnchor", "User"),
     "ttplan.model.errors": (
         "ApplyError",
@@ -103,19 +103,25 @@ _HOMES = {
         "TtplanError",
         "Unsayable",
     ),
-    "ttplan.model.plan": ("Aggregates", "ConfidenceIntervals", "PlanConfig", "PlanInput", "PlanResult"),
+    "ttplan.model.plan": (
+        "Aggregates",
+        "ConfidenceIntervals",
+        "PlanConfig",
+        "PlanInput",
+        "PlanResult",
+    ),
     "ttplan.model.pricing": ("ModelPricing",),
     "ttplan.model.request": ("RequestLog",),
     "ttplan.model.route": ("ProposedRoute", "RouteAction", "RouteConditions"),
-    "ttplan.model.suggestion": ("Suggestion", "Suggestions"),
-    "ttplan.model.totals": ("Total", "Totals", "TotalsComparison"),
-    "ttplan.store.duckdb": ("DuckDBStore",),
+    "ttplan.model.results.suggestion": ("Suggestion", "Suggestions"),
+    "ttplan.model.results.totals": ("Total", "Totals", "TotalsComparison"),
+    "ttplan.store.duckdb.store": ("DuckDBStore",),
     "ttplan.store.memory": ("MemoryStore",),
-    "ttplan.chain_file": ("verify_file",),
-    "ttplan.model.backtest": ("Backtest",),
-    "ttplan.model.quality": ("QualityResult",),
-    "ttplan.opening": ("open",),
-    "ttplan.reading": ("Logs", "read_logs"),
+    "ttplan.audit.verify.file": ("verify_file",),
+    "ttplan.model.results.backtest": ("Backtest",),
+    "ttplan.model.results.quality": ("QualityResult",),
+    "ttplan.workspace.open": ("open",),
+    "ttplan.workspace.read_logs": ("Logs", "read_logs"),
     "ttplan.quality.chat": ("ChatJudge", "ChatProposer"),
     "ttplan.quality.judge": ("QualitySettings",),
     "ttplan.workspace": ("Workspace",),

@@ -1,6 +1,6 @@
 """`python -m ttplan`: the command line."""
 
-from ttplan.cli.entry import main
+from ttplan.cli.entrypoint import main
 
 if __name__ == "__main__":
     main()

@@ -13,13 +13,13 @@ from uuid import UUID, uuid4
 
 from ttplan.audit.canonical import payload_money
 from ttplan.audit.chain import hashed_timestamp, next_entry, to_record
-from ttplan.audit.keys import VerifyingKey
+from ttplan.audit.keys.key_files import VerifyingKey
+from ttplan.audit.keys.signer import Signer
 from ttplan.audit.rotation import goes_on_with
-from ttplan.audit.signer import Signer
-from ttplan.live.history import APPLIED, RENAMED, REVERTED, restored_commitment
-from ttplan.live.history import routes_commitment as routes_commitment
-from ttplan.live.since import changes_since
-from ttplan.live.undo import restorable
+from ttplan.history.revert import restorable
+from ttplan.history.superseded import changes_since
+from ttplan.history.timeline import APPLIED, RENAMED, REVERTED, restored_commitment
+from ttplan.history.timeline import routes_commitment as routes_commitment
 from ttplan.model.audit import Actor, AuditEntry, TipAnchor
 from ttplan.model.errors import (
     ApplyError,
@@ -34,12 +34,11 @@ from ttplan.model.errors import (
     TtplanError,
 )
 from ttplan.model.plan import PlanResult
-from ttplan.model.plan_run import PlanRun
+from ttplan.model.plan_run import PlanRun, renames
 from ttplan.model.policy import Override
-from ttplan.model.renames import renames
 from ttplan.policy.check import check_policy
-from ttplan.store.again import in_transaction
 from ttplan.store.protocol import Store, Transaction
+from ttplan.store.transactions import in_transaction
 
 TIP_LOGGER = logging.getLogger("ttplan.audit.tip")
 """Each new tip, as `<seq>:<hash>`, once its transaction has committed."""
@@ -55,7 +54,9 @@ def now() -> datetime:
 class AuditWriter(Protocol):
     """Anything that can append an entry to an organisation's chain."""
 
-    def emit(self, org_id: UUID, actor: Actor, event: str, payload: Mapping[str, Any]) -> AuditEntry:
+    def emit(
+        self, org_id: UUID, actor: Actor, event: str, payload: Mapping[str, Any]
+    ) -> AuditEntry:
         """Append an entry and return it. Whatever it raises means that there is no entry."""
 
 
@@ -83,7 +84,9 @@ class StoreChain:
         """What verifies the entries that this chain appends."""
         return self._key.public_key
 
-    def append(self, tx: Transaction, org_id: UUID, actor: Actor, event: str, payload: Mapping[str, Any]) -> AuditEntry:
+    def append(
+        self, tx: Transaction, org_id: UUID, actor: Actor, event: str, payload: Mapping[str, Any]
+    ) -> AuditEntry:
         """Append within a transaction: `seq` and `prev_hash` are read inside it.
 
         Raises AuditError where the chain's last entry was signed with another key, and CanonicalError for a payload that cannot
@@ -106,7 +109,14 @@ class StoreChain:
         return entry
 
     def append_to(
-        self, tx: Transaction, org_id: UUID, actor: Actor, event: str, payload: Mapping[str, Any], *, otherwise: str
+        self,
+        tx: Transaction,
+        org_id: UUID,
+        actor: Actor,
+        event: str,
+        payload: Mapping[str, Any],
+        *,
+        otherwise: str,
     ) -> AuditEntry:
         """`append` to a transaction that is nothing without the entry.
 
@@ -120,9 +130,13 @@ class StoreChain:
         except Exception as error:
             raise AuditError(f"{otherwise}: {error}") from error
 
-    def emit(self, org_id: UUID, actor: Actor, event: str, payload: Mapping[str, Any]) -> AuditEntry:
+    def emit(
+        self, org_id: UUID, actor: Actor, event: str, payload: Mapping[str, Any]
+    ) -> AuditEntry:
         """Append in a transaction of its own."""
-        entry = in_transaction(self.store, lambda tx: self.append(tx, org_id, actor, event, payload))
+        entry = in_transaction(
+            self.store, lambda tx: self.append(tx, org_id, actor, event, payload)
+        )
         self.publish(entry)
         return entry
 
@@ -134,7 +148,10 @@ class StoreChain:
         try:
             with self.store.read() as snapshot:
                 stored = next(iter(snapshot.entries(entry.org_id, since=entry.seq)), None)
-        except (StoreError, Cancelled) as error:  # which by itself would mean that nothing was written
+        except (
+            StoreError,
+            Cancelled,
+        ) as error:  # which by itself would mean that nothing was written
             raise AuditError(
                 f"entry {entry.seq} was committed, but could not be read back, so its tip was not published. Do not do it again; "
                 f"run `ttplan verify` once the store can be opened. Reading it: {error}",
@@ -150,8 +167,12 @@ class StoreChain:
         if self._on_tip is not None:
             try:
                 self._on_tip(TipAnchor(entry.seq, entry.hash), self._clock())
-            except Exception as error:  # what was committed stays so, whatever becomes of its anchor
-                TIP_LOGGER.warning("the anchor %d:%s was not handed on: %s", entry.seq, entry.hash, error)
+            except (
+                Exception
+            ) as error:  # what was committed stays so, whatever becomes of its anchor
+                TIP_LOGGER.warning(
+                    "the anchor %d:%s was not handed on: %s", entry.seq, entry.hash, error
+                )
 
     def _check_key(self, tx: Transaction, org_id: UUID, seq: int) -> None:
         last = next(iter(tx.entries(org_id, since=seq)))
@@ -192,10 +213,14 @@ def apply_plan(
     applied_at = clock()
     change = _Change(result.plan_id, APPLIED, "applied", "apply the plan")
     options = _Options(allow_stale, override, audit if _is_own(audit, store) else None)
-    return _write(store, audit, change, actor, lambda tx: _mark_applied(tx, result, applied_at, options))
+    return _write(
+        store, audit, change, actor, lambda tx: _mark_applied(tx, result, applied_at, options)
+    )
 
 
-def revert_plan(store: Store, audit: AuditWriter, plan: PlanResult | UUID, actor: Actor, *, clock: Clock = now) -> AuditEntry:
+def revert_plan(
+    store: Store, audit: AuditWriter, plan: PlanResult | UUID, actor: Actor, *, clock: Clock = now
+) -> AuditEntry:
     """Put back what an applied plan replaced, and return the audit entry, `plan.reverted`.
 
     Its routes are not live any more, and those that they took the place of are again, in one transaction with the entry where
@@ -209,7 +234,13 @@ def revert_plan(store: Store, audit: AuditWriter, plan: PlanResult | UUID, actor
     reverted_at = clock()
     change = _Change(plan_id, REVERTED, "reverted", "revert it")
     chain = audit if _is_own(audit, store) else None
-    return _write(store, audit, change, actor, lambda tx: _mark_reverted(tx, plan, plan_id, reverted_at, chain))
+    return _write(
+        store,
+        audit,
+        change,
+        actor,
+        lambda tx: _mark_reverted(tx, plan, plan_id, reverted_at, chain),
+    )
 
 
 class _Change(NamedTuple):
@@ -236,7 +267,13 @@ class _Marked(NamedTuple):
     payload: dict[str, Any]
 
 
-def _write(store: Store, audit: AuditWriter, change: _Change, actor: Actor, mark: Callable[[Transaction], _Marked]) -> AuditEntry:
+def _write(
+    store: Store,
+    audit: AuditWriter,
+    change: _Change,
+    actor: Actor,
+    mark: Callable[[Transaction], _Marked],
+) -> AuditEntry:
     """`mark` in a transaction, and then the entry of what it wrote: in the same one where the chain is the store's own."""
     own_chain = audit if _is_own(audit, store) else None
 
@@ -249,7 +286,9 @@ def _write(store: Store, audit: AuditWriter, change: _Change, actor: Actor, mark
     except TtplanError:
         raise
     except Exception as error:
-        raise StoreError(f"plan {change.plan_id} could not be {change.done}, nothing was written: {error}") from error
+        raise StoreError(
+            f"plan {change.plan_id} could not be {change.done}, nothing was written: {error}"
+        ) from error
     if own_chain is None or entry is None:
         return _emit(audit, change, actor, marked)
     own_chain.publish(entry)
@@ -260,7 +299,9 @@ def _is_own(audit: AuditWriter, store: Store) -> TypeGuard[StoreChain]:
     return isinstance(audit, StoreChain) and audit.store == store
 
 
-def _mark_applied(tx: Transaction, result: PlanResult, applied_at: datetime, options: _Options) -> _Marked:
+def _mark_applied(
+    tx: Transaction, result: PlanResult, applied_at: datetime, options: _Options
+) -> _Marked:
     """Flip the status and write the routes."""
     live = tx.live_routes(result.org_id)
     previous = tx.mark_applied(result.plan_id, applied_at, result.proposed_routes)
@@ -272,7 +313,9 @@ def _mark_applied(tx: Transaction, result: PlanResult, applied_at: datetime, opt
     if run is None:
         raise PlanNotFound(result.plan_id)
     if run.org_id != result.org_id:
-        raise ApplyError(f"plan {run.plan_id} belongs to {run.org_id}, but the result to apply speaks of {result.org_id}")
+        raise ApplyError(
+            f"plan {run.plan_id} belongs to {run.org_id}, but the result to apply speaks of {result.org_id}"
+        )
     stale = changes_since(run, live, tx)
     if stale and not options.allow_stale:
         raise StalePlan(run.plan_id, stale)
@@ -286,7 +329,9 @@ def _mark_applied(tx: Transaction, result: PlanResult, applied_at: datetime, opt
             "routes_commitment": routes_commitment(run.nonce, result.proposed_routes),
         }
     except TtplanError as error:
-        raise AuditError(f"plan {result.plan_id} was not applied, its audit entry cannot be written: {error}") from error
+        raise AuditError(
+            f"plan {result.plan_id} was not applied, its audit entry cannot be written: {error}"
+        ) from error
     renamed = len(renames(live, result.proposed_routes))
     said = ({RENAMED: renamed} if renamed else {}) | ({"allowed_stale": True} if stale else {})
     return _Marked(run.org_id, payload | said | held)
@@ -299,9 +344,16 @@ def _held_to_policy(tx: Transaction, run: PlanRun, options: _Options) -> dict[st
         return {}
     if found.blocking and override is None:
         raise PolicyBlocked(run.plan_id, [(one.rule, one.found) for one in found.blocking])
-    said: dict[str, Any] = {"policy_digest": found.policy_digest, "approvals": list(found.approved_by)}
+    said: dict[str, Any] = {
+        "policy_digest": found.policy_digest,
+        "approvals": list(found.approved_by),
+    }
     if found.blocking and override is not None:
-        said["override"] = {"by": override.name, "reason": override.reason, "rules": [one.rule for one in found.blocking]}
+        said["override"] = {
+            "by": override.name,
+            "reason": override.reason,
+            "rules": [one.rule for one in found.blocking],
+        }
     return said
 
 
@@ -315,14 +367,20 @@ def _vouching(chain: StoreChain | None, tx: Transaction, run: PlanRun) -> Verify
 
 
 def _mark_reverted(
-    tx: Transaction, plan: PlanResult | UUID, plan_id: UUID, reverted_at: datetime, chain: StoreChain | None
+    tx: Transaction,
+    plan: PlanResult | UUID,
+    plan_id: UUID,
+    reverted_at: datetime,
+    chain: StoreChain | None,
 ) -> _Marked:
     """Flip the status and put back what the plan had replaced."""
     run = tx.plan(plan_id)
     if run is None:
         raise PlanNotFound(plan_id)
     if isinstance(plan, PlanResult) and plan.org_id != run.org_id:
-        raise ApplyError(f"plan {plan_id} belongs to {run.org_id}, but the result to revert speaks of {plan.org_id}")
+        raise ApplyError(
+            f"plan {plan_id} belongs to {run.org_id}, but the result to revert speaks of {plan.org_id}"
+        )
     restored = restorable(tx, run, _vouching(chain, tx, run))
     tx.mark_reverted(plan_id, reverted_at, restored)
     try:
@@ -332,13 +390,19 @@ def _mark_reverted(
             "routes_commitment": restored_commitment(run.nonce, restored),
         }
     except TtplanError as error:
-        raise AuditError(f"plan {plan_id} was not reverted, its audit entry cannot be written: {error}") from error
+        raise AuditError(
+            f"plan {plan_id} was not reverted, its audit entry cannot be written: {error}"
+        ) from error
     return _Marked(run.org_id, payload)
 
 
-def _append(chain: StoreChain, tx: Transaction, change: _Change, actor: Actor, marked: _Marked) -> AuditEntry:
+def _append(
+    chain: StoreChain, tx: Transaction, change: _Change, actor: Actor, marked: _Marked
+) -> AuditEntry:
     otherwise = f"plan {change.plan_id} was not {change.done}, its audit entry could not be written"
-    return chain.append_to(tx, marked.org_id, actor, change.event, marked.payload, otherwise=otherwise)
+    return chain.append_to(
+        tx, marked.org_id, actor, change.event, marked.payload, otherwise=otherwise
+    )
 
 
 def _emit(audit: AuditWriter, change: _Change, actor: Actor, marked: _Marked) -> AuditEntry:

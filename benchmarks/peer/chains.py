@@ -20,8 +20,8 @@ from benchmarks.peer.engine import AUDIT
 from tests.audit.corpus import read
 from ttplan.audit.chain import next_entry
 from ttplan.audit.jsonl import write_chain
-from ttplan.audit.keys import key_from_hex
-from ttplan.chain_file import verify_file
+from ttplan.audit.keys.key_files import key_from_hex
+from ttplan.audit.verify.file import verify_file
 from ttplan.model.audit import Anonymous, ApiKey, AuditEntry, System, TipAnchor, User
 
 VECTORS = Path(__file__).parents[2] / "tests" / "vectors" / "chains"
@@ -54,16 +54,26 @@ def random_chain(count: int, seed: int) -> Iterable[AuditEntry]:
     key = key_from_hex(_SEED)
     for number in range(count):
         actor = (User(_ORG), ApiKey(_ORG), System(), Anonymous())[chance.randrange(4)]
-        at = _START + timedelta(seconds=number, microseconds=chance.choice([0, 120_000, chance.randrange(10**6)]))
+        at = _START + timedelta(
+            seconds=number, microseconds=chance.choice([0, 120_000, chance.randrange(10**6)])
+        )
         payload = {_text(chance): _value(chance, 4) for _ in range(chance.randrange(5))}
-        fields: dict[str, Any] = {"id": UUID(int=number), "org_id": _ORG, "timestamp": at, "actor": actor, "event": _text(chance)}
+        fields: dict[str, Any] = {
+            "id": UUID(int=number),
+            "org_id": _ORG,
+            "timestamp": at,
+            "actor": actor,
+            "event": _text(chance),
+        }
         entry = next_entry(tip, key=key, payload=payload, **fields)
         yield entry
         tip = TipAnchor(entry.seq, entry.hash)
 
 
 def _text(chance: random.Random) -> str:
-    return "".join(chance.choice('ab"\\/\n\t\x01\x7fé\u2028\uffff😀') for _ in range(chance.randrange(6)))
+    return "".join(
+        chance.choice('ab"\\/\n\t\x01\x7fé\u2028\uffff😀') for _ in range(chance.randrange(6))
+    )
 
 
 def _value(chance: random.Random, levels: int) -> Any:
@@ -73,15 +83,28 @@ def _value(chance: random.Random, levels: int) -> Any:
     if kind == 7:
         return {_text(chance): _value(chance, levels - 1) for _ in range(chance.randrange(4))}
     number = chance.uniform(-1, 1) * 10.0 ** chance.randrange(-320, 300)
-    return (None, chance.random() < 0.5, _text(chance), chance.randrange(-(2**63), 2**64), number, round(number, 6))[kind]
+    return (
+        None,
+        chance.random() < 0.5,
+        _text(chance),
+        chance.randrange(-(2**63), 2**64),
+        number,
+        round(number, 6),
+    )[kind]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Compare ttplan's verdicts on chains with the ecosystem's own.")
-    parser.add_argument("--write", action="store_true", help="keep what it said in tests/vectors/chains")
+    parser = argparse.ArgumentParser(
+        description="Compare ttplan's verdicts on chains with the ecosystem's own."
+    )
+    parser.add_argument(
+        "--write", action="store_true", help="keep what it said in tests/vectors/chains"
+    )
     asked = parser.parse_args()
     if not AUDIT.exists():
-        raise SystemExit("build the Rust programs first: cargo build --release --manifest-path benchmarks/peer/Cargo.toml")
+        raise SystemExit(
+            "build the Rust programs first: cargo build --release --manifest-path benchmarks/peer/Cargo.toml"
+        )
     public = key_from_hex(_SEED).public_key
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
@@ -89,19 +112,29 @@ def main() -> None:
         for seed in range(20):
             path = folder / "ours.jsonl"
             with path.open("wb") as file:
-                write_chain(file, random_chain(50, seed), verifying_key=public, org_id=_ORG, entry_count=50)
+                write_chain(
+                    file, random_chain(50, seed), verifying_key=public, org_id=_ORG, entry_count=50
+                )
             takes, says = their_verdict(path, public.hex)
             if not takes:
                 raise SystemExit(f"a chain of ours, seed {seed}: {says}")
-        theirs = subprocess.run([str(AUDIT), "write", _SEED], capture_output=True, check=True).stdout
+        theirs = subprocess.run(
+            [str(AUDIT), "write", _SEED], capture_output=True, check=True
+        ).stdout
         (folder / "theirs.jsonl").write_bytes(theirs)
         report = verify_file(folder / "theirs.jsonl", public_key=public, progress=False)
     if not report.ok:
         raise SystemExit(f"a chain of theirs: {report}")
     cases = read()
-    differ = [one["name"] for one in found if one["takes"] != cases[one["name"]].verdict.startswith("verified")]
+    differ = [
+        one["name"]
+        for one in found
+        if one["takes"] != cases[one["name"]].verdict.startswith("verified")
+    ]
     print("20 random chains of ours and one of theirs verify on both sides")
-    print(f"corpus: {len(found) - len(differ)} of {len(found)} verdicts agree; not so: {', '.join(differ)}")
+    print(
+        f"corpus: {len(found) - len(differ)} of {len(found)} verdicts agree; not so: {', '.join(differ)}"
+    )
     if asked.write:
         VERDICTS.write_text(json.dumps(found, indent=1) + "\n")
 

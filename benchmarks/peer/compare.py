@@ -25,9 +25,9 @@ from benchmarks.peer.inputs import CASES, ORG, START, ambiguous, plan
 from benchmarks.report import DOCS, Figures, console, machine, markdown, show, write_section
 from ttplan.audit.chain import next_entry
 from ttplan.audit.jsonl import write_chain
-from ttplan.audit.keys import create_key
-from ttplan.engine.question import Question
+from ttplan.audit.keys.key_files import create_key
 from ttplan.engine.replay import answer, replay
+from ttplan.engine.replay_spec import Question
 from ttplan.engine.rows import to_table
 from ttplan.model.audit import Anonymous, ApiKey, System, TipAnchor, User
 from ttplan.model.plan import PlanInput
@@ -52,16 +52,23 @@ def agreement(write: bool) -> None:
         question = make()
         close = ambiguous(question)
         if close:
-            raise SystemExit(f"{name}: cosines that two engines may round apart; take another seed: {close[0]}")
+            raise SystemExit(
+                f"{name}: cosines that two engines may round apart; take another seed: {close[0]}"
+            )
         text = question.model_dump_json(exclude_none=False)
         theirs, _ = peer(text)
         ours = replay(question, interval_method="tt-plan-core").model_dump(mode="json")
         found = differences(ours, theirs)
         disagreed |= bool(found)
-        print(f"{name}: {len(question.requests):,} requests: " + ("agree" if not found else "; ".join(found)))
+        print(
+            f"{name}: {len(question.requests):,} requests: "
+            + ("agree" if not found else "; ".join(found))
+        )
         if write:
             VECTORS.mkdir(parents=True, exist_ok=True)
-            packed = json.dumps({"input": json.loads(text), "result": theirs}, separators=(",", ":")).encode()
+            packed = json.dumps(
+                {"input": json.loads(text), "result": theirs}, separators=(",", ":")
+            ).encode()
             (VECTORS / f"{name}.json.gz").write_bytes(gzip.compress(packed, mtime=0))
     if disagreed:
         raise SystemExit("the engines disagree")
@@ -80,14 +87,32 @@ def chains() -> None:
     for number, payload in enumerate(payloads):
         actor = (User(ORG), ApiKey(ORG), System(), Anonymous())[number]
         at = START + timedelta(microseconds=(0, 120_000, 7, 1)[number])
-        entry = next_entry(tip, key=key, id=uuid4(), org_id=ORG, timestamp=at, actor=actor, event="peer.test", payload=payload)
+        entry = next_entry(
+            tip,
+            key=key,
+            id=uuid4(),
+            org_id=ORG,
+            timestamp=at,
+            actor=actor,
+            event="peer.test",
+            payload=payload,
+        )
         tip = TipAnchor(entry.seq, entry.hash)
         entries.append(entry)
     with tempfile.NamedTemporaryFile("wb", suffix=".jsonl") as file:
-        write_chain(file, entries, verifying_key=key.public_key, org_id=ORG, entry_count=len(entries))  # type: ignore[arg-type]
+        write_chain(
+            file,  # type: ignore[arg-type]
+            entries,
+            verifying_key=key.public_key,
+            org_id=ORG,
+            entry_count=len(entries),
+        )
         file.flush()
         command = [str(AUDIT), "verify", file.name, key.public_key.hex]
-        print("a chain of ours:", subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
+        print(
+            "a chain of ours:",
+            subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip(),
+        )
 
 
 def timings(sizes: tuple[int, ...]) -> Figures:
@@ -101,7 +126,14 @@ def timings(sizes: tuple[int, ...]) -> Figures:
     question = plan(SEMANTIC, 3, resamples=1, l2_ttl=DAY, dimensions=DIMENSIONS)
     rust = peer(question.model_dump_json())[1]
     rows.append(_row("with L2", SEMANTIC, rust, best(_ours(question))[0], "1 resample"))
-    heads = ("what", "requests", "tt-plan-core, s", "ttplan, s", "times faster", "tt-plan-core with")
+    heads = (
+        "what",
+        "requests",
+        "tt-plan-core, s",
+        "ttplan, s",
+        "times faster",
+        "tt-plan-core with",
+    )
     return Figures("beside the Rust engine", heads, rows)
 
 
@@ -116,11 +148,21 @@ def _row(what: str, size: int, rust: float, ours: float, note: str) -> tuple[str
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Compare ttplan with the published Rust engine.")
-    parser.add_argument("--write", action="store_true", help="write the golden inputs and outputs to tests/vectors/replay")
-    parser.add_argument("--quick", action="store_true", help="up to 10,000 requests; docs/benchmarks.md stays as it is")
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="write the golden inputs and outputs to tests/vectors/replay",
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="up to 10,000 requests; docs/benchmarks.md stays as it is",
+    )
     asked = parser.parse_args()
     if not ENGINE.exists():
-        raise SystemExit("build the Rust engine first: cargo build --release --manifest-path benchmarks/peer/Cargo.toml")
+        raise SystemExit(
+            "build the Rust engine first: cargo build --release --manifest-path benchmarks/peer/Cargo.toml"
+        )
     agreement(asked.write)
     chains()
     figures = timings(QUICK_SIZES if asked.quick else SIZES)

@@ -59,15 +59,29 @@ def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
         for name, value in theirs["confidence_intervals"].items()
         if ours["confidence_intervals"][name] != value
     ]
-    found += _unlike("per_route_breakdown", ours["per_route_breakdown"], theirs["per_route_breakdown"])
+    found += _unlike(
+        "per_route_breakdown", ours["per_route_breakdown"], theirs["per_route_breakdown"]
+    )
     return found + _unlike("sample_size", ours["sample_size"], theirs["sample_size"])
 
 
 def _unlike(where: str, ours: Any, theirs: Any) -> list[str]:
     """Where `ours` lacks what `theirs` says, however deep."""
     if isinstance(theirs, dict):
-        return [said for name, value in theirs.items() for said in _unlike(f"{where}.{name}", ours[name], value)]
+        return [
+            said
+            for name, value in theirs.items()
+            for said in _unlike(f"{where}.{name}", ours[name], value)
+        ]
     if isinstance(theirs, list) and len(ours) == len(theirs):
-        return [said for i, value in enumerate(theirs) for said in _unlike(f"{where}.{i}", ours[i], value)]
-    same = math.isclose(ours, theirs, rel_tol=1e-9, abs_tol=1e-12) if isinstance(theirs, float) else ours == theirs
+        return [
+            said
+            for i, value in enumerate(theirs)
+            for said in _unlike(f"{where}.{i}", ours[i], value)
+        ]
+    same = (
+        math.isclose(ours, theirs, rel_tol=1e-9, abs_tol=1e-12)
+        if isinstance(theirs, float)
+        else ours == theirs
+    )
     return [] if same else [f"{where}: {ours} and {theirs}"]

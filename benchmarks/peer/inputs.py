@@ -66,7 +66,15 @@ def _embedded(rows: list[RequestLog], seed: int, dimensions: int) -> tuple[Reque
         # Numbers of few digits, for small files; the same noise for the outcome, which is what poisoning is told by.
         whole = [round(value, 3) for value in values.tolist()]
         odd = chance.random()
-        embedding = None if odd < 0.05 else [0.0] * dimensions if odd < 0.08 else whole[:-1] if odd < 0.12 else whole
+        embedding = (
+            None
+            if odd < 0.05
+            else [0.0] * dimensions
+            if odd < 0.08
+            else whole[:-1]
+            if odd < 0.12
+            else whole
+        )
         update = {
             "embedding": embedding,
             "finish_reason": [None, "stop", "stop", "stop", "length"][chance.integers(5)],
@@ -81,12 +89,20 @@ def ambiguous(plan: PlanInput) -> list[str]:
     known = [row for row in plan.requests if row.embedding is not None]
     found, by_row = [], dict[UUID, list[float]]()
     for a, b in combinations(known, 2):
-        if (a.provider, a.model, len(a.embedding or ())) != (b.provider, b.model, len(b.embedding or ())):
+        if (a.provider, a.model, len(a.embedding or ())) != (
+            b.provider,
+            b.model,
+            len(b.embedding or ()),
+        ):
             continue
         one, other = np.array(a.embedding), np.array(b.embedding)
         norms = float(np.linalg.norm(one) * np.linalg.norm(other))
         cosine = float(one @ other) / norms if norms else 0.0
-        found += [f"{a.id} and {b.id}: {cosine}" for t in plan.config.l2_threshold_sweep if abs(cosine - t) < CLOSE]
+        found += [
+            f"{a.id} and {b.id}: {cosine}"
+            for t in plan.config.l2_threshold_sweep
+            if abs(cosine - t) < CLOSE
+        ]
         by_row.setdefault(b.id, []).append(cosine)  # rows are in order of time, so b looks a up
     floor = min(plan.config.l2_threshold_sweep)
     for row, cosines in by_row.items():
@@ -96,13 +112,28 @@ def ambiguous(plan: PlanInput) -> list[str]:
 
 
 def plan(
-    count: int, seed: int, *, resamples: int, ttl: int | None = None, l2_ttl: int | None = None, dimensions: int = 0
+    count: int,
+    seed: int,
+    *,
+    resamples: int,
+    ttl: int | None = None,
+    l2_ttl: int | None = None,
+    dimensions: int = 0,
 ) -> PlanInput:
     """A plan with a route of each kind: cheaper, across providers, with a ceiling, without a price, switched off."""
 
-    def route(number: int, priority: int, target: str, when: RouteConditions, **more: Any) -> ProposedRoute:
+    def route(
+        number: int, priority: int, target: str, when: RouteConditions, **more: Any
+    ) -> ProposedRoute:
         then = RouteAction(target_model=target, max_cost_usd=more.pop("ceiling", None))
-        return ProposedRoute(id=UUID(int=number), name=f"route {number}", priority=priority, when=when, then=then, **more)
+        return ProposedRoute(
+            id=UUID(int=number),
+            name=f"route {number}",
+            priority=priority,
+            when=when,
+            then=then,
+            **more,
+        )
 
     return PlanInput(
         plan_id=UUID(int=count),
@@ -113,8 +144,19 @@ def plan(
         proposed_routes=(
             route(5, 50, "gpt-4o", RouteConditions(), enabled=False),
             route(4, 40, "gpt-4o-mini", RouteConditions(tag_equals="chat", input_tokens_lt=800)),
-            route(3, 30, "claude-haiku-4-5", RouteConditions(model_in=("gpt-4o",), prompt_contains_any_of=("sql",))),
-            route(2, 30, "gpt-4o-mini", RouteConditions(estimated_cost_gt=Decimal("0.004")), ceiling=Decimal("0.0003")),
+            route(
+                3,
+                30,
+                "claude-haiku-4-5",
+                RouteConditions(model_in=("gpt-4o",), prompt_contains_any_of=("sql",)),
+            ),
+            route(
+                2,
+                30,
+                "gpt-4o-mini",
+                RouteConditions(estimated_cost_gt=Decimal("0.004")),
+                ceiling=Decimal("0.0003"),
+            ),
             route(1, 10, "unpriced", RouteConditions(tag_equals="code", input_tokens_gt=500)),
         ),
         pricing={
@@ -123,7 +165,9 @@ def plan(
                 output_per_million=Decimal("0.6"),
                 cached_input_per_million=Decimal("0.075"),
             ),
-            "anthropic:claude-haiku-4-5": ModelPricing(input_per_million=Decimal(1), output_per_million=Decimal(5)),
+            "anthropic:claude-haiku-4-5": ModelPricing(
+                input_per_million=Decimal(1), output_per_million=Decimal(5)
+            ),
         },
         config=PlanConfig(l1_ttl_seconds=ttl, l2_ttl_seconds=l2_ttl),
         seed=seed,

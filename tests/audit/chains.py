@@ -9,7 +9,7 @@ from uuid import UUID
 
 from ttplan.audit.chain import next_entry
 from ttplan.audit.jsonl import write_chain
-from ttplan.audit.keys import key_from_hex
+from ttplan.audit.keys.key_files import key_from_hex
 from ttplan.model.audit import Actor, Anonymous, ApiKey, AuditEntry, System, TipAnchor, User
 
 KEY = key_from_hex("11" * 32)

@@ -8,20 +8,20 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import blake3
 
 from tests.audit.chains import ACTORS, KEY, ORG, OTHER_KEY, chain, entry, exported
+from tests.paths import VECTORS
 from ttplan.audit.chain import GENESIS, to_record
 from ttplan.audit.jsonl import wire_line
-from ttplan.audit.keys import SigningKey, key_from_hex
+from ttplan.audit.keys.key_files import SigningKey, key_from_hex
 from ttplan.audit.rotation import EVENT, rotation_payload
 from ttplan.model.audit import AuditEntry, TipAnchor
 
-FOLDER = Path(__file__).parent.parent / "vectors" / "corpus"
+FOLDER = VECTORS / "corpus"
 BAD = "bad input"
 THIRD = key_from_hex("33" * 32)
 SMALL = "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"
@@ -80,7 +80,9 @@ def rotated(runs: Sequence[tuple[SigningKey, int]], **changes: Any) -> list[Audi
             entries.append(entry(tip(entries), key=key))
         if place + 1 < len(runs):
             prev = entries[-1].hash if entries else GENESIS
-            payload = rotation_payload(key.public_key, runs[place + 1][0], org_id=ORG, seq=len(entries), prev_hash=prev)
+            payload = rotation_payload(
+                key.public_key, runs[place + 1][0], org_id=ORG, seq=len(entries), prev_hash=prev
+            )
             payload |= changes if place + 2 == len(runs) else {}
             entries.append(entry(tip(entries), key=key, event=EVENT, payload=payload))
     return entries
@@ -90,7 +92,13 @@ def older_spelling() -> bytes:
     """An entry that was hashed with `1e16` where we write `1e+16`, as its line is read and as it was written then."""
     modern = entry(None, payload={"x": 1e16, "text": "1e+16"})
     digest = blake3.blake3(bytes(32) + to_record(modern).body.replace(b":1e+16", b":1e16"))
-    return lines([modern.model_copy(update={"hash": digest.hexdigest(), "signature": KEY.sign(digest.digest()).hex()})])
+    return lines(
+        [
+            modern.model_copy(
+                update={"hash": digest.hexdigest(), "signature": KEY.sign(digest.digest()).hex()}
+            )
+        ]
+    )
 
 
 def nanoseconds() -> list[AuditEntry]:
@@ -102,14 +110,20 @@ def nanoseconds() -> list[AuditEntry]:
         text = f"2026-05-01T{stamp}+00:00"
         body = record.body.replace(made.timestamp.encode(), text.encode())
         digest = blake3.blake3(bytes.fromhex(record.prev_hash) + body)
-        update = {"timestamp": text, "hash": digest.hexdigest(), "signature": KEY.sign(digest.digest()).hex()}
+        update = {
+            "timestamp": text,
+            "hash": digest.hexdigest(),
+            "signature": KEY.sign(digest.digest()).hex(),
+        }
         entries.append(made.model_copy(update=update))
     return entries
 
 
 def forked(**changes: Any) -> bytes:
     entries = chain(4)
-    return lines([*entries, entry(TipAnchor(2, entries[2].hash), payload={"other": True}, **changes)])
+    return lines(
+        [*entries, entry(TipAnchor(2, entries[2].hash), payload={"other": True}, **changes)]
+    )
 
 
 def nested(levels: int) -> dict[str, Any]:
@@ -119,8 +133,27 @@ def nested(levels: int) -> dict[str, Any]:
     return value
 
 
-FLOATS = {"floats": [1e-5, 1e-6, 1e16, 1e15, 5e-324, 1.7976931348623157e308, -0.0, 0.1, 123456.789012, 1e21]}
-TEXTS = {"\u00e9": 1, "z": "\u007f", "\uffff": "\u2028", "\U0001f600": '\t\n\b\f\r"\\/\u0001', "": None}
+FLOATS = {
+    "floats": [
+        1e-5,
+        1e-6,
+        1e16,
+        1e15,
+        5e-324,
+        1.7976931348623157e308,
+        -0.0,
+        0.1,
+        123456.789012,
+        1e21,
+    ]
+}
+TEXTS = {
+    "\u00e9": 1,
+    "z": "\u007f",
+    "\uffff": "\u2028",
+    "\U0001f600": '\t\n\b\f\r"\\/\u0001',
+    "": None,
+}
 INTEGERS = {"n": [2**64 - 1, -(2**63), 0, 2**53 + 1]}
 
 
@@ -136,14 +169,18 @@ def cases() -> dict[str, Case]:
         "all-actors": Case(exported(chain(len(ACTORS) * 2)), f"verified {len(ACTORS) * 2}"),
         "no-preamble": Case(lines(five), "verified 5"),
         "ends-at-its-anchor": Case(lines(five), "verified 5", anchor=anchor(five)),
-        "blank-lines-and-no-last-line-feed": Case(b"\n \t\n" + lines(five).replace(b"\n", b"\r\n\n")[:-1], "verified 5"),
+        "blank-lines-and-no-last-line-feed": Case(
+            b"\n \t\n" + lines(five).replace(b"\n", b"\r\n\n")[:-1], "verified 5"
+        ),
         "other-order-and-white-space": Case(respelled(five[0]) + lines(five[1:]), "verified 5"),
         "times-of-0-3-6-and-9-digits": Case(lines(nanoseconds()), "verified 4"),
         "float-edges": Case(lines(of_payloads(FLOATS)), "verified 1"),
         "floats-in-the-older-spelling": Case(older_spelling(), "verified 1"),
         "unicode-keys": Case(lines(of_payloads(TEXTS, {}, INTEGERS)), "verified 3"),
         "nested-120": Case(lines(of_payloads(nested(119))), "verified 1"),
-        "labels-inside-texts": Case(lines([entry(None, event='x","org_id":"y', payload={"x": '","seq":7'})]), "verified 1"),
+        "labels-inside-texts": Case(
+            lines([entry(None, event='x","org_id":"y', payload={"x": '","seq":7'})]), "verified 1"
+        ),
         "rotated": Case(lines(good), "verified 7"),
         "rotated-at-once": Case(lines(rotated([(KEY, 0), (OTHER_KEY, 2)])), "verified 3"),
         "ends-with-a-rotation": Case(lines(rotated([(KEY, 2), (OTHER_KEY, 0)])), "verified 3"),
@@ -153,7 +190,9 @@ def cases() -> dict[str, Case]:
         "a-later-key-first": Case(lines(good), "BadSignature 0", key=THIRD.public_key.hex),
         "first-missing": Case(lines(five[1:]), "SeqGap 0"),
         "one-missing": Case(lines([*five[:2], *five[3:]]), "SeqGap 2"),
-        "seq-skips-though-linked": Case(lines([*five[:2], entry(TipAnchor(6, five[1].hash))]), "SeqGap 2"),
+        "seq-skips-though-linked": Case(
+            lines([*five[:2], entry(TipAnchor(6, five[1].hash))]), "SeqGap 2"
+        ),
         "one-twice": Case(lines([*five[:2], five[1], *five[2:]]), "SeqGap 2"),
         "two-swapped": Case(lines([five[0], five[2], five[1], *five[3:]]), "SeqGap 1"),
         "tail-cut": Case(lines(five[:4]), "TruncatedChain 4", anchor=anchor(five)),
@@ -163,7 +202,9 @@ def cases() -> dict[str, Case]:
         "fork": Case(forked(), "Equivocation 4"),
         "fork-that-another-key-signed": Case(forked(key=OTHER_KEY), "SeqGap 4"),
         "fork-of-another-organisation": Case(forked(org_id=UUID(int=2)), "ForeignOrg 4"),
-        "foreign-entry": Case(lines([*five[:3], entry(tip(five[:3]), org_id=UUID(int=2))]), "ForeignOrg 3"),
+        "foreign-entry": Case(
+            lines([*five[:3], entry(tip(five[:3]), org_id=UUID(int=2))]), "ForeignOrg 3"
+        ),
         "prev-hash-changed": Case(changed(2, prev_hash="ab" * 32), "BrokenChain 2"),
         "genesis-with-a-prev-hash": Case(changed(0, prev_hash="ab" * 32), "BrokenChain 0"),
         "prev-hash-no-hex": Case(changed(2, prev_hash="AB" * 32), "HexError 2"),
@@ -177,20 +218,36 @@ def cases() -> dict[str, Case]:
         "zero-without-its-sign": Case(replaced(b"-0.0", b"0.0"), "HashMismatch 0"),
         "signature-changed": Case(changed(2, signature="00" * 64), "BadSignature 2"),
         "signature-long": Case(changed(2, signature="00" * 65), "HexError 2"),
-        "signature-of-small-order-r": Case(changed(2, signature=SMALL + "00" * 32), "BadSignature 2"),
-        "two-errors": Case(changed(1, signature="00" * 64).replace(b'"seq":3', b'"seq":9'), "BadSignature 1"),
+        "signature-of-small-order-r": Case(
+            changed(2, signature=SMALL + "00" * 32), "BadSignature 2"
+        ),
+        "two-errors": Case(
+            changed(1, signature="00" * 64).replace(b'"seq":3', b'"seq":9'), "BadSignature 1"
+        ),
         "rotation-by-a-thief": Case(lines([*five[:2], *stolen(five[:2])]), "BadSignature 2"),
-        "old-key-after-a-rotation": Case(lines([*good[:3], entry(tip(good[:3]))]), "BadSignature 3"),
-        "rotation-with-an-extra": Case(lines(rotated([(KEY, 1), (OTHER_KEY, 1)], note="")), "BadRotation 1"),
+        "old-key-after-a-rotation": Case(
+            lines([*good[:3], entry(tip(good[:3]))]), "BadSignature 3"
+        ),
+        "rotation-with-an-extra": Case(
+            lines(rotated([(KEY, 1), (OTHER_KEY, 1)], note="")), "BadRotation 1"
+        ),
         "rotation-from-another-key": Case(
-            lines(rotated([(KEY, 1), (OTHER_KEY, 1)], old_key=THIRD.public_key.hex)), "BadRotation 1"
+            lines(rotated([(KEY, 1), (OTHER_KEY, 1)], old_key=THIRD.public_key.hex)),
+            "BadRotation 1",
         ),
         "rotation-without-possession": Case(
-            lines(rotated([(KEY, 1), (OTHER_KEY, 1)], new_key=THIRD.public_key.hex)), "BadRotation 1"
+            lines(rotated([(KEY, 1), (OTHER_KEY, 1)], new_key=THIRD.public_key.hex)),
+            "BadRotation 1",
         ),
-        "rotation-to-small-order": Case(lines(rotated([(KEY, 1), (OTHER_KEY, 1)], new_key=SMALL)), "BadRotation 1"),
-        "rotation-back": Case(lines(rotated([(KEY, 1), (OTHER_KEY, 1), (KEY, 1)])), "BadRotation 3"),
-        "rotation-with-no-hex": Case(lines(rotated([(KEY, 1), (OTHER_KEY, 1)], new_key_signature=7)), "BadRotation 1"),
+        "rotation-to-small-order": Case(
+            lines(rotated([(KEY, 1), (OTHER_KEY, 1)], new_key=SMALL)), "BadRotation 1"
+        ),
+        "rotation-back": Case(
+            lines(rotated([(KEY, 1), (OTHER_KEY, 1), (KEY, 1)])), "BadRotation 3"
+        ),
+        "rotation-with-no-hex": Case(
+            lines(rotated([(KEY, 1), (OTHER_KEY, 1)], new_key_signature=7)), "BadRotation 1"
+        ),
         # bad input
         "nothing": Case(b"", BAD),
         "blank-lines": Case(b"\n \n", BAD),
@@ -221,13 +278,23 @@ def cases() -> dict[str, Case]:
         "actor-of-no-kind": Case(replaced(b'"type":"user"', b'"type":"robot"'), BAD),
         "actor-with-an-extra": Case(replaced(b'"type":"user"', b'"name":"x","type":"user"'), BAD),
         "actor-with-no-uuid": Case(replaced(b"-000000000007", b"-00000000000x"), BAD),
-        "payload-as-a-list": Case(replaced(b'"payload":{', b'"payload":[{').replace(b'},"prev', b'}],"prev', 1), BAD),
+        "payload-as-a-list": Case(
+            replaced(b'"payload":{', b'"payload":[{').replace(b'},"prev', b'}],"prev', 1), BAD
+        ),
         "an-array": Case(b"[]\n", BAD),
-        "preamble-with-an-extra": Case(exported(five).replace(b'"meta":true', b'"meta":true,"x":1', 1), BAD),
+        "preamble-with-an-extra": Case(
+            exported(five).replace(b'"meta":true', b'"meta":true,"x":1', 1), BAD
+        ),
         "preamble-not-meant": Case(exported(five).replace(b'"meta":true', b'"meta":false', 1), BAD),
-        "preamble-counts-more": Case(exported(five).replace(b'"entry_count":5', b'"entry_count":6'), BAD),
-        "preamble-counts-fewer": Case(exported(five).replace(b'"entry_count":5', b'"entry_count":4'), BAD),
-        "preamble-of-another-organisation": Case(exported(five).replace(str(ORG).encode(), str(UUID(int=2)).encode(), 1), BAD),
+        "preamble-counts-more": Case(
+            exported(five).replace(b'"entry_count":5', b'"entry_count":6'), BAD
+        ),
+        "preamble-counts-fewer": Case(
+            exported(five).replace(b'"entry_count":5', b'"entry_count":4'), BAD
+        ),
+        "preamble-of-another-organisation": Case(
+            exported(five).replace(str(ORG).encode(), str(UUID(int=2)).encode(), 1), BAD
+        ),
         "preamble-later": Case(lines(five[:1]) + exported(five[1:]), BAD),
         "key-of-small-order": Case(lines(five), BAD, key=SMALL),
         "key-not-canonical": Case(lines(five), BAD, key="f0" + "ff" * 30 + "7f"),
@@ -246,24 +313,37 @@ def respelled(one: AuditEntry) -> bytes:
 
 def stolen(entries: list[AuditEntry]) -> list[AuditEntry]:
     """A rotation that the new key alone has signed."""
-    payload = rotation_payload(KEY.public_key, OTHER_KEY, org_id=ORG, seq=len(entries), prev_hash=entries[-1].hash)
+    payload = rotation_payload(
+        KEY.public_key, OTHER_KEY, org_id=ORG, seq=len(entries), prev_hash=entries[-1].hash
+    )
     return [entry(tip(entries), key=OTHER_KEY, event=EVENT, payload=payload)]
 
 
 def read() -> dict[str, Case]:
     """The corpus from its file."""
     stored = json.loads(gzip.decompress((FOLDER / "chains.json.gz").read_bytes()))
-    return {one["name"]: Case(bytes.fromhex(one["file_hex"]), one["verdict"], one["key"], one["anchor"]) for one in stored}
+    return {
+        one["name"]: Case(bytes.fromhex(one["file_hex"]), one["verdict"], one["key"], one["anchor"])
+        for one in stored
+    }
 
 
 def write_corpus(made: Callable[[], dict[str, Case]] = cases) -> None:
     """Write the corpus to its file."""
     rows = [
-        {"name": name, "key": one.key, "anchor": one.anchor, "verdict": one.verdict, "file_hex": one.data.hex()}
+        {
+            "name": name,
+            "key": one.key,
+            "anchor": one.anchor,
+            "verdict": one.verdict,
+            "file_hex": one.data.hex(),
+        }
         for name, one in made().items()
     ]
     FOLDER.mkdir(exist_ok=True)
-    (FOLDER / "chains.json.gz").write_bytes(gzip.compress(json.dumps(rows, indent=1).encode(), mtime=0))
+    (FOLDER / "chains.json.gz").write_bytes(
+        gzip.compress(json.dumps(rows, indent=1).encode(), mtime=0)
+    )
 
 
 if __name__ == "__main__":

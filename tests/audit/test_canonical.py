@@ -12,12 +12,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttplan.audit.canonical import canonical_json, check_payload, older_float_spelling, payload_money
+from ttplan.audit.canonical import (
+    canonical_json,
+    check_payload,
+    older_float_spelling,
+    payload_money,
+)
 from ttplan.model.errors import CanonicalError
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 
@@ -35,7 +46,10 @@ json_values = st.recursive(
         (2**64 - 1, b"18446744073709551615"),
         (-(2**63), b"-9223372036854775808"),
         (["é", 2**64 - 1, -(2**63)], '["é",18446744073709551615,-9223372036854775808]'.encode()),
-        ('\b\t\n\f\r\x00\x1f\x7f"\\/é😀\u2028', '"\\b\\t\\n\\f\\r\\u0000\\u001f\x7f\\"\\\\/é😀\u2028"'.encode()),
+        (
+            '\b\t\n\f\r\x00\x1f\x7f"\\/é😀\u2028',
+            '"\\b\\t\\n\\f\\r\\u0000\\u001f\x7f\\"\\\\/é😀\u2028"'.encode(),
+        ),
         ({"b": 1, "a": {"d": 1, "c": 2}}, b'{"a":{"c":2,"d":1},"b":1}'),
         ({"\uffff": 1, "😀": 2, "\x7f": 3}, '{"\x7f":3,"\uffff":1,"😀":2}'.encode()),
         ({"e\u0301": 1, "\u00e9": 2}, '{"e\u0301":1,"\u00e9":2}'.encode()),
@@ -121,5 +135,8 @@ def test_money_in_payloads_has_6_decimals_and_stays_below_a_billion() -> None:
 
 
 def test_the_older_spelling_of_large_floats_leaves_texts_alone() -> None:
-    assert older_float_spelling(b'{"a":1e+16,"b":"1e+16","c":"\\"1e+16"}') == b'{"a":1e16,"b":"1e+16","c":"\\"1e+16"}'
+    assert (
+        older_float_spelling(b'{"a":1e+16,"b":"1e+16","c":"\\"1e+16"}')
+        == b'{"a":1e16,"b":"1e+16","c":"\\"1e+16"}'
+    )
     assert older_float_spelling(b'{"a":1.5,"e+":"e+"}') is None

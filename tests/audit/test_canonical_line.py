@@ -98,7 +98,9 @@ def test_digits_that_move_from_one_hash_to_the_next_are_seen() -> None:
     st.sampled_from([b"", b'"', b"0", b"a", b"A", b"\\", b"{", b"}", b"\x00", b"\xff", b" "]),
     st.integers(0, 2),
 )
-def test_no_change_of_a_line_makes_it_another_entry_than_parsing_does(place: int, piece: bytes, dropped: int) -> None:
+def test_no_change_of_a_line_makes_it_another_entry_than_parsing_does(
+    place: int, piece: bytes, dropped: int
+) -> None:
     line = LINE[:place] + piece + LINE[place + dropped :]
     found = read_canonical_line(line)
     assert found is None or found == parsed(line)

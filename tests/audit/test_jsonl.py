@@ -10,10 +10,11 @@ import blake3
 import pytest
 
 from tests.audit.chains import KEY, ORG, chain, entry, exported
+from tests.paths import VECTORS
 from ttplan.audit.chain import to_record
 from ttplan.audit.jsonl import counted, read_chain, read_entry, write_chain
-from ttplan.audit.keys import key_from_hex
-from ttplan.audit.verify import verify_chain
+from ttplan.audit.keys.key_files import key_from_hex
+from ttplan.audit.verify.chain import verify_chain
 from ttplan.model.audit import Record
 from ttplan.model.errors import BadSignature, ChainError, InputError, TtplanError
 
@@ -74,7 +75,10 @@ def test_a_chain_without_preamble_and_with_blank_lines_is_read() -> None:
 def test_white_space_order_and_escapes_change_nothing() -> None:
     entries = chain(3)
     loose = b"".join(
-        json.dumps(dict(reversed(json.loads(line).items())), indent=None, separators=(" , ", " : ")).encode() + b"\r\n"
+        json.dumps(
+            dict(reversed(json.loads(line).items())), indent=None, separators=(" , ", " : ")
+        ).encode()
+        + b"\r\n"
         for line in exported(entries).split(b"\n")[1:-1]
     )
     # json.dumps spells 1e-6 as 1e-06, which is not the one spelling.
@@ -92,7 +96,9 @@ def test_floats_in_the_older_spelling_are_read() -> None:
     modern = entry(None, payload={"x": 1e16})
     body = to_record(modern).body.replace(b"1e+16", b"1e16")
     digest = blake3.blake3(bytes(32) + body)
-    older = modern.model_copy(update={"hash": digest.hexdigest(), "signature": KEY.sign(digest.digest()).hex()})
+    older = modern.model_copy(
+        update={"hash": digest.hexdigest(), "signature": KEY.sign(digest.digest()).hex()}
+    )
     line = exported([older]).replace(b"1e+16", b"1e16")
     assert verify_chain(read(line), PUBLIC).entries == 1
 
@@ -101,9 +107,13 @@ def test_nine_digits_of_a_second_are_kept() -> None:
     base = to_record(entry(None))
     body = base.body.replace(b"12:00:00+00:00", b"12:00:00.123456789+00:00")
     digest = blake3.blake3(bytes(32) + body)
-    signed = base._replace(body=body, hash=digest.hexdigest(), signature=KEY.sign(digest.digest()).hex())
+    signed = base._replace(
+        body=body, hash=digest.hexdigest(), signature=KEY.sign(digest.digest()).hex()
+    )
     file = exported([entry(None)]).replace(base.hash.encode(), signed.hash.encode())
-    file = file.replace(base.signature.encode(), signed.signature.encode()).replace(b"12:00:00Z", b"12:00:00.123456789Z")
+    file = file.replace(base.signature.encode(), signed.signature.encode()).replace(
+        b"12:00:00Z", b"12:00:00.123456789Z"
+    )
     assert read(file) == [signed]
     assert verify_chain(read(file), PUBLIC).entries == 1
 
@@ -118,7 +128,11 @@ NO_ENTRIES = [
     (b'"n":[1', b'"n":[{"a":1,"a":1}', "the key 'a' stands twice"),
     (b'"type":"user"', b'"type":"user","name":"x"', "the key 'name', which nothing signs"),
     (b'"type":"user"', b'"type":"root"', "actor is not one"),
-    (b'"actor":{"type":"user","user_id":"00000000-0000-0000-0000-000000000007"}', b'"actor":"system"', "actor is not one"),
+    (
+        b'"actor":{"type":"user","user_id":"00000000-0000-0000-0000-000000000007"}',
+        b'"actor":"system"',
+        "actor is not one",
+    ),
     (b'"user_id":"00000000-', b'"user_id":"{0000000-', "user_id is no UUID"),
     (b'"seq":0', b'"seq":0.0', "seq is 0.0; expected a whole number"),
     (b'"seq":0', b'"seq":true', "seq is True"),
@@ -126,8 +140,16 @@ NO_ENTRIES = [
     (b'"seq":0', b'"seq":9223372036854775808', "seq is 9223372036854775808"),
     (b'"seq":0', b'"seq":00', "not JSON"),
     (b'"seq":0', b'"seq":-0', "not in its one spelling"),
-    (b'"n":[1', b'"n":[18446744073709551616', r"value\.payload\.n\[0\] is 18446744073709551616; .* of 64 bits"),
-    (b'"n":[1', b'"n":[-9223372036854775809', "is -9223372036854775809; expected a whole number of 64 bits"),
+    (
+        b'"n":[1',
+        b'"n":[18446744073709551616',
+        r"value\.payload\.n\[0\] is 18446744073709551616; .* of 64 bits",
+    ),
+    (
+        b'"n":[1',
+        b'"n":[-9223372036854775809',
+        "is -9223372036854775809; expected a whole number of 64 bits",
+    ),
     (b'"n":[1', b'"n":[' + b"9" * 21, "past 64 bits"),
     (b'"n":[1', b'"n":[' + b"9" * 5000, "past 64 bits"),
     (b'"n":[1', b'"n":[1.50', "not in its one spelling; expected 1.5"),
@@ -144,8 +166,16 @@ NO_ENTRIES = [
     (b"12:00:00Z", b"14:00:00+02:00", "timestamp is"),
     (b"2026-05-01", b"2026-02-30", "timestamp is"),
     (b"2026-05-01", "２026-05-01".encode(), "timestamp is"),
-    (b'"id":"00000000-0000-0000-0000-0000000003e8"', b'"id":"00000000-0000-0000-0000-0000000003E8"', "id is"),
-    (b'"id":"00000000-0000-0000-0000-0000000003e8"', b'"id":"{00000000-0000-0000-0000-0000000003e8}"', "id is"),
+    (
+        b'"id":"00000000-0000-0000-0000-0000000003e8"',
+        b'"id":"00000000-0000-0000-0000-0000000003E8"',
+        "id is",
+    ),
+    (
+        b'"id":"00000000-0000-0000-0000-0000000003e8"',
+        b'"id":"{00000000-0000-0000-0000-0000000003e8}"',
+        "id is",
+    ),
     (b'"event":"plan.applied"', b'"event":null', "event is no text"),
     (b'"payload":{', b'"payload":[{', "not JSON"),
 ]
@@ -153,7 +183,9 @@ NO_ENTRIES = [
 
 
 @pytest.mark.parametrize(("old", "new", "message"), NO_ENTRIES)
-def test_what_is_not_exactly_an_entry_is_refused_by_line(old: bytes, new: bytes, message: str) -> None:
+def test_what_is_not_exactly_an_entry_is_refused_by_line(
+    old: bytes, new: bytes, message: str
+) -> None:
     assert old in LINE
     with pytest.raises(InputError, match=message) as caught:
         read(exported([])[:0] + LINE.replace(old, new, 1) + b"\n")
@@ -243,7 +275,10 @@ class Torn(io.BytesIO):
 
 def test_a_disk_that_fails_is_bad_input() -> None:
     _, records = read_chain(Torn(LINE + b"\n" + LINE))
-    with pytest.raises(InputError, match="the chain cannot be read: Input/output error; expected a chain as JSON lines"):
+    with pytest.raises(
+        InputError,
+        match="the chain cannot be read: Input/output error; expected a chain as JSON lines",
+    ):
         list(records)
 
 
@@ -282,7 +317,7 @@ def test_only_json_s_own_white_space_is_blank() -> None:
 
 
 def test_a_chain_of_the_ecosystem_verifies() -> None:
-    path = Path(__file__).parent.parent / "vectors" / "chains" / "tt-telemetry.jsonl"
+    path = VECTORS / "chains" / "tt-telemetry.jsonl"
     preamble, records = read_chain(path)
     assert preamble is not None
     assert preamble.verifying_key == key_from_hex("33" * 32).public_key.hex
@@ -292,7 +327,9 @@ def test_a_chain_of_the_ecosystem_verifies() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(4))
-def test_flipping_any_byte_of_an_export_is_reported_or_changes_nothing_that_is_verified(part: int) -> None:
+def test_flipping_any_byte_of_an_export_is_reported_or_changes_nothing_that_is_verified(
+    part: int,
+) -> None:
     """Every position of a chain of 20, every single bit, and a few other bytes."""
     entries = chain(20)
     data = exported(entries)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tlog_scales.tlog import ConsistencyProof, ConsistencyProofInvalid, InclusionProof, InclusionProofInvalid
+from tlog_scales.tlog import (
+    ConsistencyProof,
+    ConsistencyProofInvalid,
+    InclusionProof,
+    InclusionProofInvalid,
+)
 
+from tests.paths import VECTORS
 from ttplan.audit import merkle
 from ttplan.audit.merkle import Hash, blake3_256, check_consistency, root_of_path, sha256, sides
 from ttplan.model.errors import ProofError
 
-VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "merkle" / "transparency-dev.json").read_text())
+VECTORS = json.loads((VECTORS / "merkle" / "transparency-dev.json").read_text())
 LEAVES = [bytes.fromhex(text) for text in VECTORS["leaves"]]
 ROOTS = [bytes.fromhex(text) for text in VECTORS["roots"]]
 SOME, EMPTY = (bytes.fromhex(VECTORS[name]) for name in ("some_hash", "empty_root"))
@@ -68,7 +73,9 @@ def included(index: int, size: int, leaf: bytes, path: list[bytes], root: bytes)
         return False
 
 
-def consistent(old: int, new: int, old_root: bytes, new_root: bytes, path: list[bytes], h: Hash = sha256) -> bool:
+def consistent(
+    old: int, new: int, old_root: bytes, new_root: bytes, path: list[bytes], h: Hash = sha256
+) -> bool:
     try:
         check_consistency(h, old, new, old_root, new_root, path)
     except ProofError:
@@ -85,33 +92,78 @@ def test_the_public_roots() -> None:
 
 @pytest.mark.parametrize("case", VECTORS["inclusion"], ids=lambda c: f"{c['leaf']} of {c['size']}")
 def test_the_public_inclusion_proofs_and_each_of_their_corruptions(case: dict[str, Any]) -> None:
-    index, size, path = case["leaf"] - 1, case["size"], [bytes.fromhex(one) for one in case["proof"]]
+    index, size, path = (
+        case["leaf"] - 1,
+        case["size"],
+        [bytes.fromhex(one) for one in case["proof"]],
+    )
     leaf, root = merkle.leaf_hash(sha256, LEAVES[index]), ROOTS[size - 1]
     assert included(index, size, leaf, path, root)
-    assert merkle.inclusion_path(sha256, [merkle.leaf_hash(sha256, one) for one in LEAVES[:size]], index) == path
+    assert (
+        merkle.inclusion_path(
+            sha256, [merkle.leaf_hash(sha256, one) for one in LEAVES[:size]], index
+        )
+        == path
+    )
     wrong = [(index + d, size, leaf, path, root) for d in (-1, 1)]
-    wrong += [(index ^ 2, size, leaf, path, root), (index, size * 2, leaf, path, root), (index, size // 2, leaf, path, root)]
-    wrong += [(index, size, b"WrongLeaf", path, root), (index, size, leaf, path, EMPTY), (index, size, leaf, path, SOME)]
-    wrong += [(index, size, leaf, other, root) for other in ([*path, b""], [*path, root], [b"", *path], [root, *path])]
     wrong += [
-        (index, size, leaf, [*path[:i], bytes([path[i][0] ^ 8]) + path[i][1:], *path[i + 1 :]], root) for i in range(len(path))
+        (index ^ 2, size, leaf, path, root),
+        (index, size * 2, leaf, path, root),
+        (index, size // 2, leaf, path, root),
+    ]
+    wrong += [
+        (index, size, b"WrongLeaf", path, root),
+        (index, size, leaf, path, EMPTY),
+        (index, size, leaf, path, SOME),
+    ]
+    wrong += [
+        (index, size, leaf, other, root)
+        for other in ([*path, b""], [*path, root], [b"", *path], [root, *path])
+    ]
+    wrong += [
+        (
+            index,
+            size,
+            leaf,
+            [*path[:i], bytes([path[i][0] ^ 8]) + path[i][1:], *path[i + 1 :]],
+            root,
+        )
+        for i in range(len(path))
     ]
     if path:
-        wrong += [(index, size, leaf, path[:-1], root), (index, size, leaf, [path[0], SOME, *path[1:]], root)]
+        wrong += [
+            (index, size, leaf, path[:-1], root),
+            (index, size, leaf, [path[0], SOME, *path[1:]], root),
+        ]
     assert [one for one in wrong if included(*one)] == []
 
 
-@pytest.mark.parametrize("case", VECTORS["consistency"], ids=lambda c: f"{c['size1']} to {c['size2']}")
+@pytest.mark.parametrize(
+    "case", VECTORS["consistency"], ids=lambda c: f"{c['size1']} to {c['size2']}"
+)
 def test_the_public_consistency_proofs_and_each_of_their_corruptions(case: dict[str, Any]) -> None:
     old, new, path = case["size1"], case["size2"], [bytes.fromhex(one) for one in case["proof"]]
     one, two = ROOTS[old - 1], ROOTS[new - 1]
     assert consistent(old, new, one, two, path)
-    assert merkle.consistency_path(sha256, [merkle.leaf_hash(sha256, leaf) for leaf in LEAVES[:new]], old) == path
+    assert (
+        merkle.consistency_path(
+            sha256, [merkle.leaf_hash(sha256, leaf) for leaf in LEAVES[:new]], old
+        )
+        == path
+    )
     if not path:
         return
     wrong = [(old + d, new, one, two, path) for d in (-1, 1)]
-    wrong += [(old ^ 2, new, one, two, path), (old, new * 2, one, two, path), (old, new // 2, one, two, path)]
-    wrong += [(old, new, b"WrongRoot", two, path), (old, new, one, b"WrongRoot", path), (old, new, two, one, path)]
+    wrong += [
+        (old ^ 2, new, one, two, path),
+        (old, new * 2, one, two, path),
+        (old, new // 2, one, two, path),
+    ]
+    wrong += [
+        (old, new, b"WrongRoot", two, path),
+        (old, new, one, b"WrongRoot", path),
+        (old, new, two, one, path),
+    ]
     extra: tuple[list[bytes], ...] = (
         [],
         [*path, b""],
@@ -124,7 +176,10 @@ def test_the_public_consistency_proofs_and_each_of_their_corruptions(case: dict[
         path[:-1],
     )
     wrong += [(old, new, one, two, other) for other in extra]
-    wrong += [(old, new, one, two, [*path[:i], bytes([path[i][0] ^ 16]) + path[i][1:], *path[i + 1 :]]) for i in range(len(path))]
+    wrong += [
+        (old, new, one, two, [*path[:i], bytes([path[i][0] ^ 16]) + path[i][1:], *path[i + 1 :]])
+        for i in range(len(path))
+    ]
     assert [case for case in wrong if consistent(*case)] == []
 
 
@@ -146,7 +201,9 @@ def test_the_public_consistency_proofs_and_each_of_their_corruptions(case: dict[
         (-1, 1, EMPTY, EMPTY, [], False),
     ],
 )
-def test_the_public_edges_of_consistency(old: int, new: int, one: bytes, two: bytes, path: list[bytes], good: bool) -> None:
+def test_the_public_edges_of_consistency(
+    old: int, new: int, one: bytes, two: bytes, path: list[bytes], good: bool
+) -> None:
     assert consistent(old, new, one, two, path) is good
 
 
@@ -184,7 +241,12 @@ def test_no_proof_of_one_place_holds_at_another() -> None:
         root = merkle.root(sha256, leaves)
         for index in range(size):
             path = merkle.inclusion_path(sha256, leaves, index)
-            good = {(i, n) for n in range(20) for i in range(n) if included(i, n, leaves[index], path, root)}
+            good = {
+                (i, n)
+                for n in range(20)
+                for i in range(n)
+                if included(i, n, leaves[index], path, root)
+            }
             # A path says how long a tree's right edge is, not always how many leaves: those that a signed size rules out.
             assert (index, size) in good
             assert all(sides(i, n) == sides(index, size) for i, n in good)
@@ -193,7 +255,10 @@ def test_no_proof_of_one_place_holds_at_another() -> None:
 def test_every_flipped_bit_of_a_path_is_caught() -> None:
     leaves = hashed(sha256, 11)
     root, old_root = merkle.root(sha256, leaves), merkle.root(sha256, leaves[:6])
-    path, proof = merkle.inclusion_path(sha256, leaves, 5), merkle.consistency_path(sha256, leaves, 6)
+    path, proof = (
+        merkle.inclusion_path(sha256, leaves, 5),
+        merkle.consistency_path(sha256, leaves, 6),
+    )
     for i in range(len(path) * 256):
         assert not included(5, 11, leaves[5], flipped(path, i), root)
     for i in range(len(proof) * 256):
@@ -203,7 +268,10 @@ def test_every_flipped_bit_of_a_path_is_caught() -> None:
 def test_what_is_wrong_with_a_proof_is_said() -> None:
     leaves = hashed(sha256, 11)
     root, old = merkle.root(sha256, leaves), merkle.root(sha256, leaves[:6])
-    path, proof = merkle.inclusion_path(sha256, leaves, 5), merkle.consistency_path(sha256, leaves, 6)
+    path, proof = (
+        merkle.inclusion_path(sha256, leaves, 5),
+        merkle.consistency_path(sha256, leaves, 6),
+    )
     for leaf, wrong, message in (
         (leaves[5], [*path, SOME], "has 5 hashes; expected 4"),
         (leaves[5], [path[0][:-1], *path[1:]], "a hash of the proof has 31 bytes; expected 32"),
@@ -242,15 +310,23 @@ def test_an_independent_implementation_agrees(data: st.DataObject) -> None:
     leaves = hashed(sha256, size)
     index, old = data.draw(st.integers(0, size - 1)), data.draw(st.integers(1, size))
     root, old_root = merkle.root(sha256, leaves), merkle.root(sha256, leaves[:old])
-    path, proof = merkle.inclusion_path(sha256, leaves, index), merkle.consistency_path(sha256, leaves, old)
-    claimed_index, claimed_size = data.draw(st.integers(0, size)), data.draw(st.integers(0, size + 3))
+    path, proof = (
+        merkle.inclusion_path(sha256, leaves, index),
+        merkle.consistency_path(sha256, leaves, old),
+    )
+    claimed_index, claimed_size = (
+        data.draw(st.integers(0, size)),
+        data.draw(st.integers(0, size + 3)),
+    )
     assert peer_includes(index, size, path, leaves[index], root)
     assert peer_includes(claimed_index, claimed_size, path, leaves[index], root) == included(
         claimed_index, claimed_size, leaves[index], path, root
     )
     assert peer_consistent(old, size, proof, old_root, root)
     claimed = data.draw(st.integers(1, size))
-    assert peer_consistent(claimed, size, proof, old_root, root) == consistent(claimed, size, old_root, root, proof)
+    assert peer_consistent(claimed, size, proof, old_root, root) == consistent(
+        claimed, size, old_root, root, proof
+    )
 
 
 def peer_includes(index: int, size: int, path: list[bytes], leaf: bytes, root: bytes) -> bool:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 from tests.audit.corpus import read
+from tests.paths import ROOT, VECTORS
 
-ROOT = Path(__file__).parent.parent
-THEIRS = {one["name"]: one["takes"] for one in json.loads((ROOT / "vectors/chains/tt-telemetry-verdicts.json").read_text())}
+THEIRS = {
+    one["name"]: one["takes"]
+    for one in json.loads((VECTORS / "chains/tt-telemetry-verdicts.json").read_text())
+}
 OURS = {name: case.verdict.startswith("verified") for name, case in read().items()}
 STRICTER_THERE = {"floats-in-the-older-spelling", "rotated", "rotated-at-once"}
 """What we take and it does not."""
@@ -24,7 +26,7 @@ def test_what_we_take_it_takes_but_for_rotations_and_one_spelling() -> None:
 
 
 def test_the_docs_name_every_chain_on_which_the_two_disagree() -> None:
-    page = (ROOT.parent / "docs" / "threat-model.md").read_text()
+    page = (ROOT / "docs" / "threat-model.md").read_text()
     section = page[page.index("### On which chains of the corpus") :]
     named = set(re.findall(r"`([a-z0-9-]+)`", section)) & OURS.keys()
     assert named == {name for name in OURS if OURS[name] != THEIRS[name]}

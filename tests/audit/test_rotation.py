@@ -12,13 +12,28 @@ from hypothesis import strategies as st
 
 from tests.audit.chains import KEY, ORG, OTHER_KEY, entry
 from ttplan.audit.chain import GENESIS, entry_hash, to_record
-from ttplan.audit.check import check_chain
-from ttplan.audit.keys import SigningKey, key_from_hex
-from ttplan.audit.rotation import EVENT, goes_on_with, handed_over_by, is_rotation, keys_of, rotation_payload, statement
-from ttplan.audit.verify import Strength, verify_chain, verify_chain_with_anchor
-from ttplan.audit.walk import KeySpan
+from ttplan.audit.keys.key_files import SigningKey, key_from_hex
+from ttplan.audit.rotation import (
+    EVENT,
+    goes_on_with,
+    handed_over_by,
+    is_rotation,
+    keys_of,
+    rotation_payload,
+    statement,
+)
+from ttplan.audit.verify.chain import Strength, verify_chain, verify_chain_with_anchor
+from ttplan.audit.verify.check import check_chain
+from ttplan.audit.verify.walker import KeySpan
 from ttplan.model.audit import AuditEntry, TipAnchor
-from ttplan.model.errors import BadRotation, BadSignature, ChainError, DistrustedKey, KeyFileError, TruncatedChain
+from ttplan.model.errors import (
+    BadRotation,
+    BadSignature,
+    ChainError,
+    DistrustedKey,
+    KeyFileError,
+    TruncatedChain,
+)
 
 THIRD_KEY = key_from_hex("33" * 32)
 STRENGTHS: tuple[Strength, ...] = ("all", "tip")
@@ -28,7 +43,9 @@ def tip_of(entries: Sequence[AuditEntry]) -> TipAnchor | None:
     return TipAnchor(entries[-1].seq, entries[-1].hash) if entries else None
 
 
-def rotate(entries: list[AuditEntry], old: SigningKey, new: SigningKey, **changes: Any) -> list[AuditEntry]:
+def rotate(
+    entries: list[AuditEntry], old: SigningKey, new: SigningKey, **changes: Any
+) -> list[AuditEntry]:
     """The chain, handed over from `old` to `new`."""
     prev = entries[-1].hash if entries else GENESIS
     payload = rotation_payload(old.public_key, new, org_id=ORG, seq=len(entries), prev_hash=prev)
@@ -59,20 +76,26 @@ def test_verification_follows_rotations_from_the_first_key(strength: Strength) -
     )
     assert verified.signatures_checked == (9 if strength == "all" else 3)
     # Where it ends with a rotation, that one's signature is the last.
-    assert verify_chain(entries[:7], KEY.public_key, signatures=strength).signatures_checked == (7 if strength == "all" else 2)
+    assert verify_chain(entries[:7], KEY.public_key, signatures=strength).signatures_checked == (
+        7 if strength == "all" else 2
+    )
     for later in (OTHER_KEY, THIRD_KEY):
         with pytest.raises(BadSignature):
             verify_chain(entries, later.public_key, signatures=strength)
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)
-def test_an_entry_of_the_wrong_key_is_a_bad_signature_wherever_it_counts(strength: Strength) -> None:
+def test_an_entry_of_the_wrong_key_is_a_bad_signature_wherever_it_counts(
+    strength: Strength,
+) -> None:
     entries = rotate(extend([], KEY, 3), KEY, OTHER_KEY)
     with pytest.raises(BadSignature) as caught:
         verify_chain(extend(entries, KEY, 1), KEY.public_key, signatures=strength)
     assert caught.value.index == 4
     by_thief = extend([], KEY, 2)
-    payload = rotation_payload(KEY.public_key, OTHER_KEY, org_id=ORG, seq=2, prev_hash=by_thief[-1].hash)
+    payload = rotation_payload(
+        KEY.public_key, OTHER_KEY, org_id=ORG, seq=2, prev_hash=by_thief[-1].hash
+    )
     forged = [*by_thief, entry(tip_of(by_thief), key=OTHER_KEY, event=EVENT, payload=payload)]
     with pytest.raises(BadSignature) as caught:
         verify_chain(extend(forged, OTHER_KEY, 3), KEY.public_key, signatures=strength)
@@ -92,15 +115,23 @@ def test_a_rotation_that_is_none_is_refused_with_the_reason() -> None:
         for value in ("AB" * (digits // 2), 5):
             said = bad_rotation(**{name: value})
             assert said.startswith(f"{name} is '{value}'; expected {digits} lower-case hex digits")
-    assert f"but the chain's key until here is {KEY.public_key.hex}" in bad_rotation(old_key=THIRD_KEY.public_key.hex)
+    assert f"but the chain's key until here is {KEY.public_key.hex}" in bad_rotation(
+        old_key=THIRD_KEY.public_key.hex
+    )
     assert "small order" in bad_rotation(new_key="00" * 32)
-    assert "not the new key's over this handing over" in bad_rotation(new_key=THIRD_KEY.public_key.hex)
+    assert "not the new key's over this handing over" in bad_rotation(
+        new_key=THIRD_KEY.public_key.hex
+    )
     assert "has signed this chain before" in bad_rotation(new_key=KEY.public_key.hex)
 
 
 def test_the_new_key_has_to_have_signed_for_this_very_place() -> None:
     for changes in ({"seq": 4}, {"prev_hash": "ab" * 32}, {"org_id": UUID(int=9)}):
-        place: dict[str, Any] = {"org_id": ORG, "seq": 3, "prev_hash": extend([], KEY, 3)[-1].hash} | changes
+        place: dict[str, Any] = {
+            "org_id": ORG,
+            "seq": 3,
+            "prev_hash": extend([], KEY, 3)[-1].hash,
+        } | changes
         elsewhere = rotation_payload(KEY.public_key, OTHER_KEY, **place)
         assert "not the new key's" in bad_rotation(new_key_signature=elsewhere["new_key_signature"])
     assert statement("o", 1, "p", "a", "b").startswith(b"ttplan.audit.key-rotation.v1\n{")
@@ -154,7 +185,9 @@ def test_a_stolen_key_is_not_trusted_after_the_anchor(strength: Strength) -> Non
 
 def test_the_error_says_who_is_not_trusted_since_when() -> None:
     entries = rotated()
-    with pytest.raises(DistrustedKey, match=r"entry 2: signed with .*, which is not trusted after seq 1"):
+    with pytest.raises(
+        DistrustedKey, match=r"entry 2: signed with .*, which is not trusted after seq 1"
+    ):
         verify_chain(entries, KEY.public_key, distrust_after=TipAnchor(1, entries[1].hash))
 
 
@@ -177,9 +210,15 @@ def test_the_report_tells_of_rotations_anchors_and_distrust(strength: Strength) 
     assert f"{OTHER_KEY.public_key.hex}\n            from seq 4 on" in text
     assert "that the chain has the entries of 2 earlier anchors" in text
     assert "nothing after seq 3 is signed with the key that is distrusted" in text
-    wrong = check_chain(entries, KEY.public_key, key_source="the test", passes_through=[TipAnchor(5, "ab" * 32)])
+    wrong = check_chain(
+        entries, KEY.public_key, key_source="the test", passes_through=[TipAnchor(5, "ab" * 32)]
+    )
     assert wrong.first_bad is not None
-    assert (wrong.first_bad.error, wrong.first_bad.reason, wrong.verdict) == ("TruncatedChain", "rewritten", "broken")
+    assert (wrong.first_bad.error, wrong.first_bad.reason, wrong.verdict) == (
+        "TruncatedChain",
+        "rewritten",
+        "broken",
+    )
 
 
 def test_each_way_to_miss_an_anchor_has_its_reason() -> None:
@@ -238,11 +277,24 @@ def test_a_rotation_whose_payload_is_no_object_is_refused() -> None:
 
 def test_who_holds_a_chain_finds_the_key_that_it_begins_with() -> None:
     records = [to_record(one) for one in rotated()]
-    assert keys_of(records, THIRD_KEY.public_key) == [KEY.public_key, OTHER_KEY.public_key, THIRD_KEY.public_key]
+    assert keys_of(records, THIRD_KEY.public_key) == [
+        KEY.public_key,
+        OTHER_KEY.public_key,
+        THIRD_KEY.public_key,
+    ]
     assert keys_of(records[:3], KEY.public_key) == [KEY.public_key]
-    for payload in (b"null", b"[]", b"{}", b'{"new_key":"x","new_key_signature":"x","old_key":"x"}'):
-        nonsense = records[3]._replace(body=b'{"event":"audit.key_rotated","payload":' + payload + b"}")
-        assert keys_of([*records[:3], nonsense, *records[4:]], THIRD_KEY.public_key) == [THIRD_KEY.public_key]
+    for payload in (
+        b"null",
+        b"[]",
+        b"{}",
+        b'{"new_key":"x","new_key_signature":"x","old_key":"x"}',
+    ):
+        nonsense = records[3]._replace(
+            body=b'{"event":"audit.key_rotated","payload":' + payload + b"}"
+        )
+        assert keys_of([*records[:3], nonsense, *records[4:]], THIRD_KEY.public_key) == [
+            THIRD_KEY.public_key
+        ]
 
 
 def test_a_chain_goes_on_with_the_key_that_signed_last_or_that_a_rotation_names() -> None:
@@ -259,11 +311,17 @@ def test_a_chain_goes_on_with_the_key_that_signed_last_or_that_a_rotation_names(
         plain._replace(hash="x" * 64),
     ):
         assert not goes_on_with(odd, KEY.public_key)
-    assert not goes_on_with(handing._replace(body=b'{"event":"audit.key_rotated","payload":[]}'), OTHER_KEY.public_key)
+    assert not goes_on_with(
+        handing._replace(body=b'{"event":"audit.key_rotated","payload":[]}'), OTHER_KEY.public_key
+    )
     assert handed_over_by(handing, KEY.public_key)
     assert not handed_over_by(handing, OTHER_KEY.public_key)
-    assert not handed_over_by(plain._replace(body=handing.body.replace(b"key_rotated", b"key_other")), KEY.public_key)
-    assert not handed_over_by(handing._replace(body=b'{"event":"audit.key_rotated","payload":[]}'), KEY.public_key)
+    assert not handed_over_by(
+        plain._replace(body=handing.body.replace(b"key_rotated", b"key_other")), KEY.public_key
+    )
+    assert not handed_over_by(
+        handing._replace(body=b'{"event":"audit.key_rotated","payload":[]}'), KEY.public_key
+    )
 
 
 @settings(max_examples=30, deadline=None)
@@ -277,8 +335,10 @@ def test_rotations_anywhere_verify_in_batches_and_break_where_one_entry_was_chan
         entries = rotate(extend(entries, keys[number], run), keys[number], keys[number + 1])
     entries = extend(entries, keys[len(runs)], 1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ttplan.audit.verify._BATCH", 2)
-        assert verify_chain(entries, keys[0].public_key, signatures=strength).entries == len(entries)
+        patch.setattr("ttplan.audit.verify.chain._BATCH", 2)
+        assert verify_chain(entries, keys[0].public_key, signatures=strength).entries == len(
+            entries
+        )
         if broken < len(entries):
             entries[broken] = entries[broken].model_copy(update={"event": "x"})
             with pytest.raises(ChainError) as caught:

@@ -86,7 +86,11 @@ def _pyspark(request: pytest.FixtureRequest) -> Engine:
 def _polars(request: pytest.FixtureRequest) -> Engine:
     backend = ibis.polars.connect()
     return Engine(
-        backend, lambda requests, parts: backend.create_table(f"requests_{next(_number)}", to_arrow(requests)), plans=40
+        backend,
+        lambda requests, parts: backend.create_table(
+            f"requests_{next(_number)}", to_arrow(requests)
+        ),
+        plans=40,
     )
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import ibis
 import pytest
 
-from tests import universe
 from tests.backends.conftest import ENGINES, Engine
-from tests.strategies import ORG
+from tests.support import universe
+from tests.support.strategies import ORG
 from ttplan import replay
-from ttplan.engine.capability import NEEDS, Need, require_exact, shortfall
+from ttplan.engine.exactness import NEEDS, Need, require_exact, shortfall
 from ttplan.engine.replay import replay_table
 from ttplan.model.errors import InputError
 from ttplan.model.plan import PlanConfig, PlanInput
@@ -31,7 +31,7 @@ def test_duckdb_which_is_not_asked_meets_every_need() -> None:
 def test_polars_meets_every_need_and_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     backend = ibis.polars.connect()
     require_exact(backend)
-    monkeypatch.setattr("ttplan.engine.capability.shortfall", lambda backend: "do anything")
+    monkeypatch.setattr("ttplan.engine.exactness.shortfall", lambda backend: "do anything")
     require_exact(backend)
     with pytest.raises(InputError, match=r"this backend \(polars\) cannot do anything"):
         require_exact(ibis.polars.connect())
@@ -41,7 +41,8 @@ def test_sqlite_is_refused_before_it_sums_floats() -> None:
     backend = ibis.sqlite.connect()
     backend.raw_sql("CREATE TABLE requests (cost_usd DECIMAL(38, 12))")
     with pytest.raises(
-        InputError, match=r"this backend \(sqlite\) cannot sum decimals to 38 digits exactly \(expected 6\d+, got 6\d+\)"
+        InputError,
+        match=r"this backend \(sqlite\) cannot sum decimals to 38 digits exactly \(expected 6\d+, got 6\d+\)",
     ):
         replay_table(backend.table("requests"), (), {}, org_id=ORG)
 
@@ -49,7 +50,9 @@ def test_sqlite_is_refused_before_it_sums_floats() -> None:
 @pytest.mark.parametrize("need", NEEDS, ids=lambda need: need.words)
 def test_each_need_that_is_not_met_is_named(need: Need, monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = need._replace(expected="something else")
-    monkeypatch.setattr("ttplan.engine.capability.NEEDS", tuple(wrong if other is need else other for other in NEEDS))
+    monkeypatch.setattr(
+        "ttplan.engine.exactness.NEEDS", tuple(wrong if other is need else other for other in NEEDS)
+    )
     said = shortfall(ibis.duckdb.connect())
     assert said is not None
     assert said.startswith(f"{need.words} (expected something else, got ")
@@ -58,7 +61,8 @@ def test_each_need_that_is_not_met_is_named(need: Need, monkeypatch: pytest.Monk
 def test_a_need_that_an_engine_raises_at_is_named() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "ttplan.engine.capability.NEEDS", (*NEEDS, Need("count to a million", lambda t, engine: t.text.cast("int8").sum(), 1))
+            "ttplan.engine.exactness.NEEDS",
+            (*NEEDS, Need("count to a million", lambda t, engine: t.text.cast("int8").sum(), 1)),
         )
         assert shortfall(ibis.duckdb.connect()) == "count to a million (ConversionException)"
 
@@ -87,7 +91,9 @@ def changed(session: Any, settings: dict[str, str]) -> Iterator[None]:
     ],
     ids=lambda settings: next(iter(settings)),
 )
-def test_settings_of_spark_change_no_byte(settings: dict[str, str], request: pytest.FixtureRequest, spark: Any) -> None:
+def test_settings_of_spark_change_no_byte(
+    settings: dict[str, str], request: pytest.FixtureRequest, spark: Any
+) -> None:
     plan = universe.plan(universe.log(1000, seed=18), config=PlanConfig(l1_ttl_seconds=60))
     expected = replay(plan).model_dump_json()
     with changed(spark, settings):
@@ -95,17 +101,30 @@ def test_settings_of_spark_change_no_byte(settings: dict[str, str], request: pyt
 
 
 @pytest.mark.slow
-def test_a_setting_of_spark_that_changes_what_text_means_is_named(request: pytest.FixtureRequest, spark: Any) -> None:
+def test_a_setting_of_spark_that_changes_what_text_means_is_named(
+    request: pytest.FixtureRequest, spark: Any
+) -> None:
     engine, plan = ENGINES["pyspark"](request), universe.plan(universe.log(3, seed=19))
-    said = r"cannot find text as it is written .*set spark.sql.parser.escapedStringLiterals to false"
-    with changed(spark, {"spark.sql.parser.escapedStringLiterals": "true"}), pytest.raises(InputError, match=said):
+    said = (
+        r"cannot find text as it is written .*set spark.sql.parser.escapedStringLiterals to false"
+    )
+    with (
+        changed(spark, {"spark.sql.parser.escapedStringLiterals": "true"}),
+        pytest.raises(InputError, match=said),
+    ):
         run(engine, plan)
     assert run(engine, plan) == replay(plan).model_dump_json()
 
 
 @pytest.mark.slow
-def test_a_timestamp_of_spark_without_a_zone_is_refused(request: pytest.FixtureRequest, spark: Any) -> None:
+def test_a_timestamp_of_spark_without_a_zone_is_refused(
+    request: pytest.FixtureRequest, spark: Any
+) -> None:
     table = ENGINES["pyspark"](request).table(universe.log(3, seed=20), 1)
-    spark.sql(f"SELECT * EXCEPT (ts), CAST(ts AS TIMESTAMP_NTZ) AS ts FROM {table.get_name()}").createTempView("naive")
-    with pytest.raises(InputError, match="the column ts is timestamp; expected timestamps with a time zone"):
+    spark.sql(
+        f"SELECT * EXCEPT (ts), CAST(ts AS TIMESTAMP_NTZ) AS ts FROM {table.get_name()}"
+    ).createTempView("naive")
+    with pytest.raises(
+        InputError, match="the column ts is timestamp; expected timestamps with a time zone"
+    ):
         replay_table(table.get_backend().table("naive"), (), {}, org_id=ORG)

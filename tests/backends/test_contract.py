@@ -9,15 +9,15 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from tests import universe
 from tests.backends.conftest import Engine
-from tests.strategies import ORG, START, plans
-from tests.test_replay_oracle import check
+from tests.engine.test_replay_oracle import check
+from tests.support import universe
+from tests.support.strategies import ORG, START, plans
 from ttplan import replay
-from ttplan.engine.mapped import map_requests
-from ttplan.engine.portable import fetch
-from ttplan.engine.question import Question
+from ttplan.engine.dialects import fetch
+from ttplan.engine.project import map_requests
 from ttplan.engine.replay import replay_table, summarise
+from ttplan.engine.replay_spec import Question
 from ttplan.engine.rows import to_table
 from ttplan.model.plan import IntervalMethod, PlanConfig, PlanInput, PlanResult
 from ttplan.model.pricing import ModelPricing
@@ -42,7 +42,9 @@ HOSTILE = [
 ]
 
 
-def run(engine: Engine, plan: PlanInput, method: IntervalMethod = "limit", parts: int = 2) -> PlanResult:
+def run(
+    engine: Engine, plan: PlanInput, method: IntervalMethod = "limit", parts: int = 2
+) -> PlanResult:
     """The replay of a plan's requests by that engine."""
     return universe.replayed(engine.table(plan.requests, parts), plan, method)
 
@@ -50,7 +52,11 @@ def run(engine: Engine, plan: PlanInput, method: IntervalMethod = "limit", parts
 def test_generated_plans_have_the_oracles_figures_and_duckdbs_bytes(engine: Engine) -> None:
     @seed(1)
     @settings(
-        max_examples=engine.plans, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+        max_examples=engine.plans,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
     )
     @given(plans())
     def every(plan: PlanInput) -> None:
@@ -69,7 +75,9 @@ def test_summaries_are_equal_whatever_the_parts(engine: Engine, ttl: int | None)
     assert expected.total.requests == 5000
     assert bool(expected.total.projected_hits) == (ttl is not None)
     for parts in (1, 2, 7):
-        with map_requests(engine.table(requests[parts:] + requests[:parts], parts), question) as mapped:
+        with map_requests(
+            engine.table(requests[parts:] + requests[:parts], parts), question
+        ) as mapped:
             assert summarise(mapped, question) == expected
 
 
@@ -108,13 +116,18 @@ def test_the_largest_amounts_keep_every_digit(engine: Engine) -> None:
     assert result.aggregates.total_projected_cost_usd > 10**17
     assert result == run(engine, plan)
     assert result.model_dump_json() == replay(plan).model_dump_json()
-    assert run(engine, plan, "resample").model_dump_json() == replay(plan, interval_method="resample").model_dump_json()
+    assert (
+        run(engine, plan, "resample").model_dump_json()
+        == replay(plan, interval_method="resample").model_dump_json()
+    )
 
 
 def test_costs_round_half_away_from_zero(engine: Engine) -> None:
     half = ModelPricing(input_per_million=Decimal("0.000000001"), output_per_million=Decimal(0))
     requests = tuple(
-        request.model_copy(update={"tag": "chat", "input_tokens": 500 + 1000 * i, "output_tokens": 0})
+        request.model_copy(
+            update={"tag": "chat", "input_tokens": 500 + 1000 * i, "output_tokens": 0}
+        )
         for i, request in enumerate(universe.log(10, seed=14))
     )
     plan = universe.plan(requests, pricing={"openai:gpt-4o-mini": half}, bootstrap_iterations=5)
@@ -137,7 +150,11 @@ def test_hostile_text_is_text(engine: Engine) -> None:
         )
         for i, said in enumerate(HOSTILE * 3)
     )
-    whens = [when for said in HOSTILE for when in (RouteConditions(model_in=(said, "x")), RouteConditions(tag_equals=said))]
+    whens = [
+        when
+        for said in HOSTILE
+        for when in (RouteConditions(model_in=(said, "x")), RouteConditions(tag_equals=said))
+    ]
     whens += [RouteConditions(prompt_contains_any_of=(f"E {said} A",)) for said in HOSTILE]
     for offset in range(3):
         routes = tuple(
@@ -152,7 +169,9 @@ def test_hostile_text_is_text(engine: Engine) -> None:
             for i, when in enumerate(whens[offset::3])
         )
         price = ModelPricing(input_per_million=Decimal(1), output_per_million=Decimal(2))
-        pricing = {f"{said}:mini": price for said in HOSTILE if said and ":" not in said} | {"zeta:mini": price}
+        pricing = {f"{said}:mini": price for said in HOSTILE if said and ":" not in said} | {
+            "zeta:mini": price
+        }
         plan = universe.plan(
             requests,
             proposed_routes=routes,
@@ -169,7 +188,9 @@ def test_an_empty_table_and_one_outside_the_window_are_zeros(engine: Engine) -> 
     requests = universe.log(3, seed=16)
     for plan in (
         universe.plan(()),
-        universe.plan(requests, window_start=START + timedelta(hours=2), window_end=START + timedelta(hours=3)),
+        universe.plan(
+            requests, window_start=START + timedelta(hours=2), window_end=START + timedelta(hours=3)
+        ),
         universe.plan(requests, org_id=UUID(int=77)),
     ):
         assert run(engine, plan).model_dump_json() == replay(plan).model_dump_json()
@@ -180,7 +201,13 @@ def test_the_rows_of_the_table_stay_as_they_were(engine: Engine) -> None:
     table = engine.table(requests, 2)
     before = sorted(engine.backend.list_tables())
     config = PlanConfig(l1_ttl_seconds=3600)
-    replay_table(table, universe.plan(()).proposed_routes, {}, config, org_id=ORG, bootstrap_iterations=5)
-    left = [name for name in engine.backend.list_tables() if name not in before and not name.startswith("ibis_")]
+    replay_table(
+        table, universe.plan(()).proposed_routes, {}, config, org_id=ORG, bootstrap_iterations=5
+    )
+    left = [
+        name
+        for name in engine.backend.list_tables()
+        if name not in before and not name.startswith("ibis_")
+    ]
     assert left == []
     assert fetch(table.select("id")).num_rows == 50

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import duckdb
 import ibis
 import pytest
 
+from tests.paths import ROOT
 from ttplan import replay_table
 from ttplan.engine import replay
 from ttplan.model.plan import PlanResult
 
-ROOT = Path(__file__).parent.parent.parent
-
 
 @pytest.mark.slow
-def test_the_lines_for_spark_run_and_give_duckdbs_bytes(spark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lines_for_spark_run_and_give_duckdbs_bytes(
+    spark: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(ROOT)
-    (lines,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "backends.md").read_text(), re.DOTALL)
+    (lines,) = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs" / "backends.md").read_text(), re.DOTALL
+    )
     asked: list[Any] = []
 
     def noted(*args: Any, **named: Any) -> PlanResult:

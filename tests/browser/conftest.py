@@ -19,7 +19,8 @@ from typing import NamedTuple
 import pytest
 from playwright.sync_api import Browser, Dialog, Locator, Page, expect, sync_playwright
 
-ROOT = Path(__file__).parent.parent.parent
+from tests.paths import ROOT
+
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 SHOTS = ROOT / "build" / "screenshots"
 """Where the screenshots of a run are kept, to be looked at."""
@@ -86,11 +87,20 @@ def free_port() -> int:
 @contextmanager
 def serving(home: Path, arguments: list[str], is_up: Callable[[], bool]) -> Iterator[None]:
     """A Jupyter program with folders of its own, from when `is_up` until the end of the block."""
-    environment = os.environ | {name: f"{home}/{folder}" for name, folder in FOLDERS.items()} | {"PYTHONPATH": str(ROOT)}
+    environment = (
+        os.environ
+        | {name: f"{home}/{folder}" for name, folder in FOLDERS.items()}
+        | {"PYTHONPATH": str(ROOT)}
+    )
     log = home / "server.log"
     with log.open("wb") as file:
         server = subprocess.Popen(
-            [sys.executable, "-m", *arguments], stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment, cwd=home
+            [sys.executable, "-m", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            env=environment,
+            cwd=home,
         )
         try:
             ends = time.monotonic() + 120
@@ -171,7 +181,9 @@ class Desk(NamedTuple):
     def keep(self, name: str, *, busy: bool = False) -> None:
         """Keep a picture of the panel, once nothing is under way, or, with `busy`, as it is."""
         if not busy:
-            for cancel in self.panel.get_by_role("button", name="Cancel").locator("visible=true").all():
+            for cancel in (
+                self.panel.get_by_role("button", name="Cancel").locator("visible=true").all()
+            ):
                 expect(cancel).to_be_disabled(timeout=WAIT)
         SHOTS.mkdir(parents=True, exist_ok=True)
         self.panel.screenshot(path=SHOTS / f"{name}-{self.theme}.png", animations="disabled")
@@ -189,7 +201,11 @@ class Opened(NamedTuple):
 @pytest.fixture(scope="session", params=THEMES)
 def opened(request: pytest.FixtureRequest, lab: Lab, browser: Browser) -> Iterator[Opened]:
     """The notebook `panel` in JupyterLab in one theme, with a kernel that is ready."""
-    context = browser.new_context(viewport={"width": 1280, "height": 1400}, color_scheme=request.param, reduced_motion="reduce")
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 1400},
+        color_scheme=request.param,
+        reduced_motion="reduce",
+    )
     page, wrong = context.new_page(), list[str]()
 
     def refused(dialog: Dialog) -> None:

@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, expect
 
 import ttplan
 from tests.browser.conftest import WAIT, Desk
-from ttplan.audit.keys import key_from_hex
+from ttplan.audit.keys.key_files import key_from_hex
 
 pytestmark = pytest.mark.browser
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -34,7 +34,9 @@ def choose(desk: Desk, name: str) -> None:
     choice = desk.panel.get_by_label("Plan", exact=True)
     expect(choice.locator("option", has_text=name)).to_have_count(1, timeout=WAIT)
     names = [text.replace("\xa0", " ") for text in choice.locator("option").all_text_contents()]
-    choice.select_option(index=next(index for index, text in enumerate(names) if text.startswith(name)))
+    choice.select_option(
+        index=next(index for index, text in enumerate(names) if text.startswith(name))
+    )
     expect(desk.panel.get_by_role("group", name="plan").first).to_contain_text(name, timeout=WAIT)
 
 
@@ -81,19 +83,27 @@ def test_apply_once_see_what_is_stale_and_revert(desk: Desk) -> None:
 
     choose(desk, HAIKU)
     says(desk, "stale", "3 live routes have changed since")
-    expect(desk.panel.get_by_role("group", name="preview")).to_contain_text("route 'short chat to mini' was added")
+    expect(desk.panel.get_by_role("group", name="preview")).to_contain_text(
+        "route 'short chat to mini' was added"
+    )
     name.fill(HAIKU)
-    expect(desk.panel.get_by_text("To apply: tick that you apply a stale plan.")).to_be_visible(timeout=WAIT)
+    expect(desk.panel.get_by_text("To apply: tick that you apply a stale plan.")).to_be_visible(
+        timeout=WAIT
+    )
     expect(apply).to_be_disabled()
     desk.keep("stale")
     desk.panel.get_by_label("apply this stale plan all the same").check()
     expect(apply).to_be_enabled(timeout=WAIT)
 
     turn_to(desk, "Routes")
-    expect(desk.panel.get_by_role("table", name="live routes")).to_contain_text("code completions to haiku", timeout=WAIT)
+    expect(desk.panel.get_by_role("table", name="live routes")).to_contain_text(
+        "code completions to haiku", timeout=WAIT
+    )
     desk.keep("routes")
     turn_to(desk, "Chain")
-    expect(desk.panel.get_by_text("1 to 1 of 1").locator("visible=true")).to_be_visible(timeout=WAIT)
+    expect(desk.panel.get_by_text("1 to 1 of 1").locator("visible=true")).to_be_visible(
+        timeout=WAIT
+    )
     desk.keep("chain")
 
     desk.run_again()  # the panel keeps nothing: a new one shows what is stored
@@ -123,8 +133,12 @@ def cancelled_in_time(desk: Desk) -> bool:
 def seen_in_time(desk: Desk) -> bool:
     """Wait for the store and see that this is said; False where the machine is so slow that it is over before."""
     button(desk, "Refresh").click()
-    expect(desk.panel.locator("[data-state=cancelled], [data-state=locked]")).to_have_count(0, timeout=WAIT)
-    told = desk.panel.locator(".tt-notice[data-state=waiting], .tt-notice[data-state=locked]").locator("visible=true")
+    expect(desk.panel.locator("[data-state=cancelled], [data-state=locked]")).to_have_count(
+        0, timeout=WAIT
+    )
+    told = desk.panel.locator(
+        ".tt-notice[data-state=waiting], .tt-notice[data-state=locked]"
+    ).locator("visible=true")
     expect(told).to_contain_text(f"process {os.getpid()} ", timeout=WAIT)
     if told.get_attribute("data-state") != "waiting":
         return False
@@ -140,7 +154,9 @@ def test_others_on_the_same_store(desk: Desk) -> None:
     other = stored(desk)
     other.apply(plan_id(desk, HAIKU))
     apply.click()
-    says(desk, "changed", "Other routes are live by now, so the plan is stale. Nothing was written.")
+    says(
+        desk, "changed", "Other routes are live by now, so the plan is stale. Nothing was written."
+    )
     says(desk, "stale", "1 live route has changed since")
     desk.keep("changed")
     assert [run.status for run in other.plan_runs()] == ["projected", "applied", "projected"]
@@ -162,7 +178,11 @@ def test_verify(desk: Desk) -> None:
     desk.panel.get_by_role("tab", name="Plans", exact=True).focus()  # by keyboard
     desk.page.keyboard.press("ArrowRight")
     desk.page.keyboard.press("Enter")
-    key, anchor, verify = desk.panel.get_by_label("Public key"), desk.panel.get_by_label("Anchor"), button(desk, "Verify")
+    key, anchor, verify = (
+        desk.panel.get_by_label("Public key"),
+        desk.panel.get_by_label("Anchor"),
+        button(desk, "Verify"),
+    )
     verify.click()
     says(desk, "own-key", "Consistent with its own key")
     desk.keep("own-key")
@@ -179,7 +199,9 @@ def test_verify(desk: Desk) -> None:
     says(desk, "broken", "this is not the anchor's chain")
     desk.keep("truncated")
     with duckdb.connect(desk.store) as forger:
-        forger.execute("UPDATE audit_entries SET body = replace(body, '41.371399', '413.71399') WHERE seq = 1")
+        forger.execute(
+            "UPDATE audit_entries SET body = replace(body, '41.371399', '413.71399') WHERE seq = 1"
+        )
     anchor.fill("")
     verify.click()
     says(desk, "broken", "entry 1")

@@ -22,7 +22,14 @@ def test_the_panel_is_a_page_under_voila(browser: Browser, tmp_path: Path) -> No
             return one.connect_ex(("127.0.0.1", port)) == 0
 
     notebook = str(store.parent.parent / "panel.ipynb")
-    arguments = ["voila", notebook, "--no-browser", "--Voila.ip=127.0.0.1", f"--port={port}", f"--token={token}"]
+    arguments = [
+        "voila",
+        notebook,
+        "--no-browser",
+        "--Voila.ip=127.0.0.1",
+        f"--port={port}",
+        f"--token={token}",
+    ]
     context = browser.new_context(viewport={"width": 1280, "height": 1400}, reduced_motion="reduce")
     with serving(tmp_path, arguments, is_up):
         page = context.new_page()

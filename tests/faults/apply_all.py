@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 from uuid import UUID
 
-from tests import plans
+from tests.support import plans
 from ttplan.apply import StoreChain, apply_plan
-from ttplan.audit.keys import key_from_hex
+from ttplan.audit.keys.key_files import key_from_hex
 from ttplan.model.audit import System
 from ttplan.model.errors import InvalidState
-from ttplan.store.duckdb import DuckDBStore
+from ttplan.store.duckdb.store import DuckDBStore
 
 
 def main() -> None:
@@ -22,7 +22,11 @@ def main() -> None:
     chain = StoreChain(store, key_from_hex(sys.argv[2]))
     wanted = {UUID(int=int(number)) for number in sys.argv[3:]}
     with store.read() as snapshot:
-        runs = [run for run in snapshot.plans(plans.ORG) if run.plan_id in wanted or (not wanted and run.status == "projected")]
+        runs = [
+            run
+            for run in snapshot.plans(plans.ORG)
+            if run.plan_id in wanted or (not wanted and run.status == "projected")
+        ]
     print("ready", flush=True)
     for run in runs:
         try:

@@ -28,7 +28,15 @@ class Checker:
         self._asking = self._hearing = -1
 
     def wrong_in(
-        self, folder: Path, known: Facts, pending: list[str], *, sure: int, left: bool, then: float | None, as_user: int | None
+        self,
+        folder: Path,
+        known: Facts,
+        pending: list[str],
+        *,
+        sure: int,
+        left: bool,
+        then: float | None,
+        as_user: int | None,
     ) -> list[str]:
         """What is wrong with the store in a folder, as `check_all` says. Where nothing is, it is used again, as `then` chooses.
 

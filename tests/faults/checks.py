@@ -15,23 +15,27 @@ import psycopg
 from tests.audit.chains import KEY
 from tests.faults.life import REQUESTS, WRITES_ENTRY, Clock, Facts, open_life
 from tests.faults.places import KEY_FILE, STORE, URL, is_there, place_of, store_in
-from ttplan.audit.verify import verify_chain
+from ttplan.audit.verify.chain import verify_chain
 from ttplan.model.audit import System
 from ttplan.model.plan_run import PlanRun
-from ttplan.operations.drift import find_drift
+from ttplan.operations.routes.drift import find_drift
 from ttplan.policy.check import is_as_signed
-from ttplan.store.duckdb import DuckDBStore
-from ttplan.store.postgres import PostgresStore
+from ttplan.store.duckdb.store import DuckDBStore
+from ttplan.store.postgres.store import PostgresStore
 from ttplan.store.protocol import Snapshot
 
 OURS = re.compile(rf"{re.escape(STORE)}(\.wal|\.key\.pem(\.next|\.[0-9a-f]{{8}}\.old)?)?")
 NOTICED = 20
 """After so many seconds at the latest a server has noticed that a client is gone."""
 _GIVEN = (URL, "log.jsonl", "facts.json")
-DRAFT = re.compile(rf"\.({re.escape(STORE)}|copy-\d+\.duckdb)\..*(\.new|\.new\.wal)|\.{re.escape(STORE)}\.key\.pem.*")
+DRAFT = re.compile(
+    rf"\.({re.escape(STORE)}|copy-\d+\.duckdb)\..*(\.new|\.new\.wal)|\.{re.escape(STORE)}\.key\.pem.*"
+)
 
 
-def check_all(folder: Path, known: Facts, pending: list[str], *, sure: int, left: bool) -> list[str]:
+def check_all(
+    folder: Path, known: Facts, pending: list[str], *, sure: int, left: bool
+) -> list[str]:
     """What is wrong with the store in a folder.
 
     `pending` are steps that may have been done or not, of which `sure` entries have to be there; `left` allows drafts.
@@ -49,8 +53,16 @@ def check_all(folder: Path, known: Facts, pending: list[str], *, sure: int, left
 
 def _files(folder: Path, known: Facts, left: bool) -> list[str]:
     found = sorted(path.name for path in folder.iterdir())
-    odd = [name for name in found if not (OURS.fullmatch(name) or name in known.copies or name in _GIVEN)]
-    return [f"{name} was left behind" for name in odd if not (left and (DRAFT.fullmatch(name) or name.startswith("copy-")))]
+    odd = [
+        name
+        for name in found
+        if not (OURS.fullmatch(name) or name in known.copies or name in _GIVEN)
+    ]
+    return [
+        f"{name} was left behind"
+        for name in odd
+        if not (left and (DRAFT.fullmatch(name) or name.startswith("copy-")))
+    ]
 
 
 def _whole(snapshot: Snapshot) -> list[str]:
@@ -85,7 +97,9 @@ def _content(snapshot: Snapshot, known: Facts, pending: Counter[str], sure: int)
         wrong.append(f"acknowledged and lost: {missing}")
     more = len(found) - len(known.entries)
     if not sure <= more <= sum(pending[step] for step in WRITES_ENTRY):
-        wrong.append(f"{more} entries more than were acknowledged, {sure} have to be, and {dict(pending)} may have been done")
+        wrong.append(
+            f"{more} entries more than were acknowledged, {sure} have to be, and {dict(pending)} may have been done"
+        )
     requests = snapshot.request_count()
     if requests != known.requests and not (pending["import"] and requests == REQUESTS):
         wrong.append(f"{requests} requests, {known.requests} known")
@@ -96,7 +110,11 @@ def _content(snapshot: Snapshot, known: Facts, pending: Counter[str], sure: int)
 def _plans(runs: list[PlanRun], known: Facts, pending: Counter[str], more: int) -> list[str]:
     statuses = {str(run.plan_id): run.status for run in runs if run.status != "failed"}
     lost = [plan for plan in known.statuses if plan not in statuses]
-    changed = [plan for plan, status in known.statuses.items() if plan in statuses and statuses[plan] != status]
+    changed = [
+        plan
+        for plan, status in known.statuses.items()
+        if plan in statuses and statuses[plan] != status
+    ]
     new = statuses.keys() - known.statuses.keys()
     wrong = [f"plans lost: {lost}"] if lost else []
     if len(changed) > more:
@@ -117,7 +135,11 @@ def go_on(folder: Path, chance: Random) -> list[str]:
     with workspace.store.read() as snapshot:
         org_id = snapshot.org_id()
         tip = None if org_id is None else snapshot.tip(org_id)
-        projected = [] if org_id is None else [run for run in snapshot.plans(org_id) if run.status == "projected"]
+        projected = (
+            []
+            if org_id is None
+            else [run for run in snapshot.plans(org_id) if run.status == "projected"]
+        )
     if projected:
         entry = workspace.apply(chance.choice(projected).plan_id, actor=System(), allow_stale=True)
         if entry.seq != (0 if tip is None else tip.seq + 1):
@@ -147,7 +169,11 @@ def remember(folder: Path) -> None:
 
 def changed_since() -> list[str]:
     """Which organisations are not as they were left, though nobody was meant to touch them any more."""
-    changed = [f"{place} was {left}, and is {found}" for place, left in _LEFT.items() if (found := _left(place)) != left]
+    changed = [
+        f"{place} was {left}, and is {found}"
+        for place, left in _LEFT.items()
+        if (found := _left(place)) != left
+    ]
     return changed + _held(next(iter(_LEFT)).partition("&org=")[0]) if _LEFT else []
 
 
@@ -158,7 +184,9 @@ def _held(url: str) -> list[str]:
     with psycopg.connect(url, autocommit=True) as admin:
         while (found := admin.execute(query.encode()).fetchall()) and time.monotonic() < until:
             time.sleep(0.05)
-    return [f"a lock is held by session {session} ({name}, {state})" for session, name, state in found]
+    return [
+        f"a lock is held by session {session} ({name}, {state})" for session, name, state in found
+    ]
 
 
 def _left(place: str) -> _Left:
@@ -167,4 +195,8 @@ def _left(place: str) -> _Left:
         if org_id is None:
             return _Left([], {}, [])
         entries = [f"{record.seq}:{record.hash}" for record in snapshot.entries(org_id)]
-        return _Left(entries, dict(snapshot.statuses(org_id)), [str(live) for live in snapshot.live_routes(org_id)])
+        return _Left(
+            entries,
+            dict(snapshot.statuses(org_id)),
+            [str(live) for live in snapshot.live_routes(org_id)],
+        )

@@ -23,24 +23,33 @@ from typing import Any
 from uuid import UUID
 
 import ttplan
-from tests import plans
 from tests.audit.chains import KEY
 from tests.faults.harness import REFUSED
 from tests.faults.places import URL, place_of
 from tests.faults.warm import load_everything
-from tests.postgres import server
-from tests.test_logs import numbered, write
-from ttplan.audit.verify import verify_chain
+from tests.logs.test_logs import numbered, write
+from tests.support import plans
+from tests.support.postgres import server
+from ttplan.audit.verify.chain import verify_chain
 from ttplan.model.audit import System
 from ttplan.model.plan_run import PlanRun
-from ttplan.opening import copy_store, migrate_store
-from ttplan.operations.drift import find_drift
-from ttplan.store.duckdb import DuckDBStore
+from ttplan.operations.routes.drift import find_drift
+from ttplan.store.duckdb.store import DuckDBStore
 from ttplan.workspace import Workspace
+from ttplan.workspace.open import copy_store, migrate_store
 
 PLANS = 60
 ROWS = 5
-OFTEN = {"apply": 34, "revert": 20, "add": 14, "read": 14, "drift": 8, "import": 7, "backup": 3, "repair": 3}
+OFTEN = {
+    "apply": 34,
+    "revert": 20,
+    "add": 14,
+    "read": 14,
+    "drift": 8,
+    "import": 7,
+    "backup": 3,
+    "repair": 3,
+}
 """Which operations, and how often."""
 
 
@@ -87,14 +96,22 @@ class _One:
             "drift": self._drift,
             "import": self._import,
             "backup": self._backup,
-            "repair": lambda: {} if self.workspace.repair() is None else {"error": "Drift: there was something to repair"},
+            "repair": lambda: (
+                {}
+                if self.workspace.repair() is None
+                else {"error": "Drift: there was something to repair"}
+            ),
         }
         return doing[what]()
 
     def _enter(self, status: str) -> dict[str, Any]:
-        with self.workspace.store.read() as snapshot:  # not plan_runs: most of the time would go into reading them
+        with (
+            self.workspace.store.read() as snapshot
+        ):  # not plan_runs: most of the time would go into reading them
             found = snapshot.statuses(plans.ORG)
-        plan = self.chance.choice([one for one, known in found.items() if known == status] or list(found))
+        plan = self.chance.choice(
+            [one for one, known in found.items() if known == status] or list(found)
+        )
         if status == "projected":
             entry = self.workspace.apply(plan, actor=System(), allow_stale=True)
         else:
@@ -119,13 +136,17 @@ class _One:
     def _import(self) -> dict[str, Any]:
         first = self._next() * ROWS
         rows = [row | {"id": str(UUID(int=first + n))} for n, row in enumerate(numbered(ROWS))]
-        report = self.workspace.import_logs(write(self.folder / f"{first}.jsonl", rows), progress=False)
+        report = self.workspace.import_logs(
+            write(self.folder / f"{first}.jsonl", rows), progress=False
+        )
         return {"rows": report.added}
 
     def _backup(self) -> dict[str, Any]:
         target = self.folder / f"copy-{self._next()}.duckdb"
         if isinstance(self.workspace.store, DuckDBStore):
-            return {"error": "Drift: in a copy"} if self.workspace.backup(target).found.drift else {}
+            return (
+                {"error": "Drift: in a copy"} if self.workspace.backup(target).found.drift else {}
+            )
         chain = copy_store(place_of(self.folder), target, public_key=KEY.public_key.hex).chain
         return {} if chain in ("verified", "empty") else {"error": f"Drift: in a copy: {chain}"}
 
@@ -143,7 +164,10 @@ def crowd(folder: Path, processes: int, operations: int, seed: int) -> Told:
     hearing, telling = os.pipe()
     _forked(lambda: _prepare(folder), telling, wait=True)
     shares = [len(range(number, operations, processes)) for number in range(processes)]
-    children = [_forked(partial(_live, folder, number + 1, seed, share, telling), telling) for number, share in enumerate(shares)]
+    children = [
+        _forked(partial(_live, folder, number + 1, seed, share, telling), telling)
+        for number, share in enumerate(shares)
+    ]
     os.close(telling)
     told = Told()
     with os.fdopen(hearing, "rb") as lines:
@@ -166,7 +190,9 @@ def crowd(folder: Path, processes: int, operations: int, seed: int) -> Told:
 
 def _run(number: int) -> PlanRun:
     names = sorted({number % 5, number % 7})
-    return plans.run(number, tuple(plans.route(10 * number + n, name=f"r{n}") for n in names), live_seen=())
+    return plans.run(
+        number, tuple(plans.route(10 * number + n, name=f"r{n}") for n in names), live_seen=()
+    )
 
 
 def _prepare(folder: Path) -> None:
@@ -198,8 +224,10 @@ def _check(folder: Path, told: Told) -> list[str]:
     found = [f"{record.seq}:{record.hash}" for record in records]
     ours = {str(UUID(int=number)) for number in range(1, PLANS + 1)} | set(told.plans)
     checks = {
-        f"entries: {len(found)} found, {len(told.entries)} acknowledged": sorted(found) == sorted(told.entries),
-        f"gaps: {len(found)} entries": [record.seq for record in records] == list(range(len(records))),
+        f"entries: {len(found)} found, {len(told.entries)} acknowledged": sorted(found)
+        == sorted(told.entries),
+        f"gaps: {len(found)} entries": [record.seq for record in records]
+        == list(range(len(records))),
         f"drift: {drift}": drift.ok,
         f"plans: {len(stored)} found, {len(ours)} known": stored == ours,
         f"requests: {rows} found, {told.rows} acknowledged": rows == told.rows,
@@ -230,27 +258,40 @@ def _say(telling: int, **said: Any) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.faults.crowd", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.faults.crowd", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--processes", type=int, default=8)
     parser.add_argument("--operations", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--postgres", action="store_true", help="on a database, of a server that is started for it")
+    parser.add_argument(
+        "--postgres", action="store_true", help="on a database, of a server that is started for it"
+    )
     asked = parser.parse_args()
     load_everything()
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="ttplan-crowd-") as folder, ExitStack() as ending:
         if asked.postgres:
             made = ending.enter_context(
-                server(Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="pg-"))), "fsync=off")
+                server(
+                    Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="pg-"))),
+                    "fsync=off",
+                )
             )
             migrate_store(made.url())
             (Path(folder) / URL).write_text(made.url())
         told = crowd(Path(folder), asked.processes, asked.operations, asked.seed)
     spent = os.times()
     seconds = time.monotonic() - started
-    print(f"{told.did.total()} operations by {asked.processes} processes in {seconds:.0f} s: {dict(told.did)}")
-    print(f"{len(told.entries)} entries without a gap, {len(told.plans)} plans and {told.rows} requests added")
-    print(f"refused: {dict(told.refused)}; the longest took {told.longest:.1f} s; {len(told.wrong)} violations")
+    print(
+        f"{told.did.total()} operations by {asked.processes} processes in {seconds:.0f} s: {dict(told.did)}"
+    )
+    print(
+        f"{len(told.entries)} entries without a gap, {len(told.plans)} plans and {told.rows} requests added"
+    )
+    print(
+        f"refused: {dict(told.refused)}; the longest took {told.longest:.1f} s; {len(told.wrong)} violations"
+    )
     print(f"CPU: {spent.user + spent.system + spent.children_user + spent.children_system:.0f} s")
     print(*told.wrong, sep="\n")
     sys.exit(bool(told.wrong))

@@ -14,11 +14,20 @@ from uuid import UUID
 from tests.faults.checker import Checker
 from tests.faults.kinds import KINDS, Kind
 from tests.faults.kinds_server import SERVER_KINDS
-from tests.faults.life import POSSIBLE, STEPS, Clock, Facts, if_possible, make_stage, open_life, read_facts
+from tests.faults.life import (
+    POSSIBLE,
+    STEPS,
+    Clock,
+    Facts,
+    if_possible,
+    make_stage,
+    open_life,
+    read_facts,
+)
 from tests.faults.places import URL
 from tests.faults.points import IN_FILES, ON_SERVER, Call, Points
-from tests.postgres import Server
-from ttplan.store.postgres_schema import migrate
+from tests.support.postgres import Server
+from ttplan.store.postgres.migrate import migrate
 
 _APART = 1_000
 """How far the plans of one life are from those of the next."""
@@ -82,7 +91,14 @@ Ground = Files | Database
 def database_in(folder: Path) -> Server:
     """A new server in a folder, with an empty store."""
     folder.mkdir()
-    made = Server(folder, "fsync=off", "full_page_writes=off", "autovacuum=off", "shared_buffers=16MB", "max_connections=30")
+    made = Server(
+        folder,
+        "fsync=off",
+        "full_page_writes=off",
+        "autovacuum=off",
+        "shared_buffers=16MB",
+        "max_connections=30",
+    )
     migrate(made.url())
     return made
 
@@ -96,7 +112,10 @@ def count_moments(ground: Ground, scratch: Path, stages: Iterable[str]) -> dict[
     for number, (stage, step) in enumerate(asked, _COUNTED):
         ground.begin(scratch, stage, number)
         points.arm(0, lambda: None)
-        if_possible(open_life(scratch, read_facts(scratch), Random(1), Clock(), lock_timeout=60), STEPS[step])
+        if_possible(
+            open_life(scratch, read_facts(scratch), Random(1), Clock(), lock_timeout=60),
+            STEPS[step],
+        )
         moments[step] = points.passed
         shutil.rmtree(scratch)
     return moments

@@ -21,7 +21,16 @@ import ttplan
 from tests.faults.checker import FOREVER
 from tests.faults.grounds import Ground
 from tests.faults.kinds import NOBODY, Kind, Scene
-from tests.faults.life import POSSIBLE, STAGES, STEPS, WRITES_ENTRY, Facts, Living, open_life, read_facts
+from tests.faults.life import (
+    POSSIBLE,
+    STAGES,
+    STEPS,
+    WRITES_ENTRY,
+    Facts,
+    Living,
+    open_life,
+    read_facts,
+)
 
 REFUSED = ("InvalidState", "StalePlan", "TouchedSince", "PolicyBlocked")
 """What a step may be told in any life."""
@@ -64,7 +73,11 @@ def run_one(setting: Setting, number: int) -> Outcome:
     (kind,) = chance.choices(setting.kinds, [kind.often for kind in setting.kinds])
     (stage,) = chance.choices(setting.stages, [SHARES[stage] for stage in setting.stages])
     possible = {step: often for step, often in POSSIBLE[stage].items() if step in kind.steps}
-    steps = chance.choices(list(possible), list(possible.values()), k=2 if stage == "living" and chance.random() < 0.4 else 1)
+    steps = chance.choices(
+        list(possible),
+        list(possible.values()),
+        k=2 if stage == "living" and chance.random() < 0.4 else 1,
+    )
     folder = (setting.place / "small" if kind.small_disk else setting.place) / RUN
     scene = Scene(folder, chance, server=setting.ground.server)
     outcome = Outcome(number, kind.name, stage, steps)
@@ -85,7 +98,9 @@ def _live(setting: Setting, scene: Scene, kind: Kind, outcome: Outcome, known: F
     after = scene.chance.randint(1, _moments(setting, kind, outcome.steps[target]))
     going_on = scene.chance.random() < GOING_ON
     kind.before(scene)
-    status = _in_processes(scene, kind, heard, lambda: _child(setting, scene, kind, outcome, known, target, after))
+    status = _in_processes(
+        scene, kind, heard, lambda: _child(setting, scene, kind, outcome, known, target, after)
+    )
     kind.after(scene)
     outcome.struck = heard.struck
     outcome.done = len(heard.done)
@@ -157,12 +172,24 @@ def _told(kind: Kind, heard: _Heard, status: int) -> list[str]:
         said = f"{error['step']}: {error['error']}: {error['message']}"
         if error["error"] not in (*REFUSED, *(kind.allowed if heard.struck else ())):
             wrong.append(f"an error that this does not explain: {said}")
-        if "INTERNAL" in error["message"] or "\n" in error["message"] or not error["message"].strip():
+        if (
+            "INTERNAL" in error["message"]
+            or "\n" in error["message"]
+            or not error["message"].strip()
+        ):
             wrong.append(f"no clear error: {said}")
     return wrong
 
 
-def _child(setting: Setting, scene: Scene, kind: Kind, outcome: Outcome, known: Facts, target: int, after: int) -> None:
+def _child(
+    setting: Setting,
+    scene: Scene,
+    kind: Kind,
+    outcome: Outcome,
+    known: Facts,
+    target: int,
+    after: int,
+) -> None:
     """The life itself."""
     points = scene.points
 
@@ -178,10 +205,17 @@ def _child(setting: Setting, scene: Scene, kind: Kind, outcome: Outcome, known: 
         if number == target:
             points.arm(after, strike, lambda: kind.counts(scene))
         try:
-            life = life or open_life(scene.folder, known, scene.chance, scene.clock, lock_timeout=kind.lock_timeout)
+            life = life or open_life(
+                scene.folder, known, scene.chance, scene.clock, lock_timeout=kind.lock_timeout
+            )
             done = STEPS[step](life)
         except (ttplan.TtplanError, KeyboardInterrupt, MemoryError) as error:
-            scene.say(error=type(error).__name__, message=str(error), step=step, outcome=_outcome(step, error))
+            scene.say(
+                error=type(error).__name__,
+                message=str(error),
+                step=step,
+                outcome=_outcome(step, error),
+            )
         else:
             known.learn(done)
             scene.say(done=done)
@@ -207,8 +241,12 @@ def _in_processes(scene: Scene, kind: Kind, heard: _Heard, work: Callable[[], No
     hearing, told = os.pipe()
     called, calls = os.pipe()
     answers, answered = os.pipe()
-    helping = helper and _fork(lambda: helper(_at(scene, told, called, answered)), kind, (hearing, calls, answers), told)
-    working = _fork(lambda: _in(scene, told, calls, answers, work), kind, (hearing, called, answered), told)
+    helping = helper and _fork(
+        lambda: helper(_at(scene, told, called, answered)), kind, (hearing, calls, answers), told
+    )
+    working = _fork(
+        lambda: _in(scene, told, calls, answers, work), kind, (hearing, called, answered), told
+    )
     for end in (told, called, calls, answers, answered):
         os.close(end)
     with os.fdopen(hearing, "rb") as lines:

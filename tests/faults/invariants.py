@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from tests import plans
 from tests.audit.chains import KEY
-from ttplan.audit.verify import verify_chain
-from ttplan.operations.drift import find_drift
+from tests.support import plans
+from ttplan.audit.verify.chain import verify_chain
+from ttplan.operations.routes.drift import find_drift
 from ttplan.store.protocol import Store
 
 
@@ -25,7 +25,9 @@ def check_whole(store: Store) -> set[int]:
     assert all((run.applied_at is not None) == (run.plan_id in applied) for run in runs)
     # Every plan of these tests has routes of its own names.
     for run in runs:
-        own = sorted((one.route for one in live if one.plan_id == run.plan_id), key=lambda route: route.id)
+        own = sorted(
+            (one.route for one in live if one.plan_id == run.plan_id), key=lambda route: route.id
+        )
         assert own == (list(run.result.proposed_routes) if run.plan_id in applied else [])
     return {plan_id.int for plan_id in applied}
 

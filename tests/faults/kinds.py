@@ -23,7 +23,7 @@ import ttplan
 from tests.faults.life import STEPS, WRITING, Clock
 from tests.faults.places import KEY_FILE, STORE, open_in
 from tests.faults.points import Points
-from tests.postgres import Server
+from tests.support.postgres import Server
 from ttplan.model.errors import StoreLocked
 
 NOBODY = 65534
@@ -141,7 +141,14 @@ def _make_room(scene: Scene) -> None:
 def _forbid(scene: Scene) -> None:
     store, key = scene.store, scene.folder / KEY_FILE
     path, mode = scene.chance.choice(
-        ((store, 0o000), (store, 0o444), (scene.folder, 0o555), (scene.folder, 0o000), (key, 0o000), (key, 0o644))
+        (
+            (store, 0o000),
+            (store, 0o444),
+            (scene.folder, 0o555),
+            (scene.folder, 0o000),
+            (key, 0o000),
+            (key, 0o644),
+        )
     )
     if path.exists():
         path.chmod(mode)
@@ -167,7 +174,9 @@ def _truncate(scene: Scene) -> None:
 
 
 def set_back(scene: Scene) -> None:
-    scene.clock.now -= timedelta(seconds=scene.chance.choice((2, 3_600, 10**7, 10**9)) * scene.chance.random())
+    scene.clock.now -= timedelta(
+        seconds=scene.chance.choice((2, 3_600, 10**7, 10**9)) * scene.chance.random()
+    )
 
 
 def _hold(scene: Scene, seconds: float) -> None:
@@ -205,7 +214,13 @@ def rotate(scene: Scene) -> None:
         except StoreLocked:
             answer(scene, b"n")
         except ttplan.TtplanError as error:
-            scene.say(error=type(error).__name__, message=str(error), step="rotate", outcome="nothing", helper=True)
+            scene.say(
+                error=type(error).__name__,
+                message=str(error),
+                step="rotate",
+                outcome="nothing",
+                helper=True,
+            )
             break
         else:
             scene.say(also={} if entry is None else {"entry": f"{entry.seq}:{entry.hash}"})
@@ -220,7 +235,10 @@ def room_for(place: Path) -> str | None:
     steps: tuple[tuple[str, Callable[[], int]], ...] = (
         ("unshare", lambda: libc.unshare(new_namespace)),
         ("mount", lambda: libc.mount(b"none", b"/", None, recursive_private, None)),
-        ("mount", lambda: libc.mount(b"tmpfs", os.fsencode(place), b"tmpfs", 0, f"size={ROOM}".encode())),
+        (
+            "mount",
+            lambda: libc.mount(b"tmpfs", os.fsencode(place), b"tmpfs", 0, f"size={ROOM}".encode()),
+        ),
     )
     for name, step in steps:
         if step() != 0:
@@ -233,13 +251,37 @@ KINDS = (
     Kind("kill", 30, kill, dies=True),
     Kind("kill within a call", 16, call, kill_caller, dies=True),
     Kind("kill within a write", 14, lambda scene: _no_more_than(scene, signal.SIG_DFL), dies=True),
-    Kind("log truncated", 12, kill, after=_truncate, counts=_logged, steps=WRITING, dies=True, moments=2),
+    Kind(
+        "log truncated",
+        12,
+        kill,
+        after=_truncate,
+        counts=_logged,
+        steps=WRITING,
+        dies=True,
+        moments=2,
+    ),
     Kind("disk full", 10, _fill, after=_make_room, allowed=NO_ROOM, small_disk=True),
     Kind("write refused", 6, lambda scene: _no_more_than(scene, signal.SIG_IGN), allowed=NO_ROOM),
-    Kind("no permission", 8, _forbid, after=_permit, allowed=NO_ROOM, unprivileged=True, leaves=True),
-    Kind("lock held", 4, call_and_wait, lambda scene: _hold(scene, 300), lock_timeout=0.1, allowed=("StoreLocked", "AuditError")),
+    Kind(
+        "no permission", 8, _forbid, after=_permit, allowed=NO_ROOM, unprivileged=True, leaves=True
+    ),
+    Kind(
+        "lock held",
+        4,
+        call_and_wait,
+        lambda scene: _hold(scene, 300),
+        lock_timeout=0.1,
+        allowed=("StoreLocked", "AuditError"),
+    ),
     Kind("lock given up", 4, call_and_wait, lambda scene: _hold(scene, scene.chance.random() / 5)),
     Kind("clock set back", 4, set_back),
-    Kind("key rotated", 6, call_and_wait, rotate, allowed=("AuditError", "KeyFileError", "InputError")),
+    Kind(
+        "key rotated",
+        6,
+        call_and_wait,
+        rotate,
+        allowed=("AuditError", "KeyFileError", "InputError"),
+    ),
 )
 """All faults of a store in a file, and how often each is chosen."""

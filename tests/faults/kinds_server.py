@@ -13,12 +13,22 @@ from typing import NoReturn
 
 import psycopg
 
-from tests.faults.kinds import Kind, Scene, answer, call, call_and_wait, kill, kill_caller, rotate, set_back
+from tests.faults.kinds import (
+    Kind,
+    Scene,
+    answer,
+    call,
+    call_and_wait,
+    kill,
+    kill_caller,
+    rotate,
+    set_back,
+)
 from tests.faults.places import URL, place_of
-from tests.postgres import Server
-from tests.store.cutting import Cutting
+from tests.store.postgres.cutting_proxy import Cutting
+from tests.support.postgres import Server
 from ttplan.model.errors import StoreError
-from ttplan.store.postgres import PostgresStore
+from ttplan.store.postgres.store import PostgresStore
 
 _COMMIT = b"COMMIT\x00"
 _CHANGES = re.compile(rb"\s*(INSERT|UPDATE|DELETE|COMMIT|SELECT pg_advisory)")
@@ -40,7 +50,12 @@ def _stand_in_the_way(scene: Scene) -> NoReturn:
 def _is_change(scene: Scene) -> bool:
     """Whether the moment is before a statement that PostgreSQL may refuse since others wrote, too."""
     query = scene.points.arguments[1:2]
-    return scene.points.before and bool(query) and isinstance(query[0], bytes | str) and bool(_CHANGES.match(_bytes(query[0])))
+    return (
+        scene.points.before
+        and bool(query)
+        and isinstance(query[0], bytes | str)
+        and bool(_CHANGES.match(_bytes(query[0])))
+    )
 
 
 def _bytes(query: bytes | str) -> bytes:
@@ -106,7 +121,9 @@ def _end_session(scene: Scene) -> None:
         called = os.read(scene.calls, 8)
         if called:
             time.sleep(scene.chance.choice((0, 0.0005, 0.002, 0.01)) * scene.chance.random())
-            query = f"SELECT pg_terminate_backend(pid, 1000) {_sessions(int.from_bytes(called, 'big'))}"
+            query = (
+                f"SELECT pg_terminate_backend(pid, 1000) {_sessions(int.from_bytes(called, 'big'))}"
+            )
             admin.execute(query.encode())
             answer(scene, b"y")
 
@@ -116,10 +133,15 @@ def _take_server_away(scene: Scene) -> None:
     called = os.read(scene.calls, 8)
     if not called:
         return
-    server, how = _server(scene), scene.chance.choice(("as a power cut does", "at once", "a session of it"))
+    server, how = (
+        _server(scene),
+        scene.chance.choice(("as a power cut does", "at once", "a session of it")),
+    )
     if how == "a session of it":  # the server then ends all others, and starts anew
         with psycopg.connect(server.url(), autocommit=True) as admin:
-            found = admin.execute(f"SELECT pid {_sessions(int.from_bytes(called, 'big'))}".encode()).fetchall()
+            found = admin.execute(
+                f"SELECT pid {_sessions(int.from_bytes(called, 'big'))}".encode()
+            ).fetchall()
         for (process,) in found:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
@@ -162,7 +184,9 @@ def _read_only(scene: Scene) -> None:
 
 def _writable(scene: Scene) -> None:
     _configure(scene, "ALTER SYSTEM RESET default_transaction_read_only")
-    with psycopg.connect(_server(scene).url(), autocommit=True) as admin:  # which a server does when it comes to it
+    with psycopg.connect(
+        _server(scene).url(), autocommit=True
+    ) as admin:  # which a server does when it comes to it
         while admin.execute("SHOW default_transaction_read_only").fetchone() != ("off",):
             time.sleep(0.005)
 
@@ -193,7 +217,15 @@ def _hold_chain(scene: Scene, seconds: float) -> None:
 
 
 LOST = ("StoreError", "AuditError", "OutcomeUnknown")
-INJECTED = ("KeyboardInterrupt", "MemoryError", "StoreError", "AuditError", "KeyFileError", "InputError", "ReplayFailed")
+INJECTED = (
+    "KeyboardInterrupt",
+    "MemoryError",
+    "StoreError",
+    "AuditError",
+    "KeyFileError",
+    "InputError",
+    "ReplayFailed",
+)
 SERVER_KINDS = (
     Kind("kill", 22, kill, dies=True),
     Kind("kill within a call", 14, call, kill_caller, dies=True),
@@ -234,8 +266,19 @@ SERVER_KINDS = (
         lock_timeout=0.1,
         allowed=("StoreLocked", "AuditError"),
     ),
-    Kind("lock given up", 4, call_and_wait, lambda scene: _hold_chain(scene, scene.chance.random() / 5)),
+    Kind(
+        "lock given up",
+        4,
+        call_and_wait,
+        lambda scene: _hold_chain(scene, scene.chance.random() / 5),
+    ),
     Kind("clock set back", 3, set_back),
-    Kind("key rotated", 5, call_and_wait, rotate, allowed=("AuditError", "KeyFileError", "InputError")),
+    Kind(
+        "key rotated",
+        5,
+        call_and_wait,
+        rotate,
+        allowed=("AuditError", "KeyFileError", "InputError"),
+    ),
 )
 """All faults of a store in a database, and how often each is chosen."""

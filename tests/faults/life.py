@@ -12,16 +12,16 @@ from typing import Any
 from uuid import UUID
 
 import ttplan
-from tests import plans
 from tests.audit.chains import KEY
 from tests.faults.places import KEY_FILE, edit_routes, open_in, place_of
-from tests.test_logs import numbered, write
-from ttplan.audit.keys import save_key
+from tests.logs.test_logs import numbered, write
+from tests.support import plans
+from ttplan.audit.keys.key_files import save_key
 from ttplan.model.audit import AuditEntry, System, User
 from ttplan.model.policy import Policy, Rule
-from ttplan.opening import copy_store
-from ttplan.store.duckdb import DuckDBStore
+from ttplan.store.duckdb.store import DuckDBStore
 from ttplan.workspace import Workspace
+from ttplan.workspace.open import copy_store
 
 LOG = "log.jsonl"
 FACTS = "facts.json"
@@ -105,23 +105,36 @@ def _plan(life: Living) -> dict[str, Any]:
 
 def _apply(life: Living) -> dict[str, Any]:
     plan = _choose(life, "projected")
-    return _entered(life.workspace.apply(plan, actor=System(), allow_stale=True)) | {"plan": plan, "status": "applied"}
+    return _entered(life.workspace.apply(plan, actor=System(), allow_stale=True)) | {
+        "plan": plan,
+        "status": "applied",
+    }
 
 
 def _revert(life: Living) -> dict[str, Any]:
     plan = _choose(life, "applied", last=life.chance.random() < 0.9)
-    return _entered(life.workspace.revert(plan, actor=System())) | {"plan": plan, "status": "reverted"}
+    return _entered(life.workspace.revert(plan, actor=System())) | {
+        "plan": plan,
+        "status": "reverted",
+    }
 
 
 def _rename(life: Living) -> dict[str, Any]:
     ids = [str(UUID(int=life.facts.base + number)) for number in RENAMING]
-    plan = life.chance.choice([one for one in ids if life.facts.statuses.get(one) == "projected"] or ids)
-    return _entered(life.workspace.apply(plan, actor=System(), allow_stale=True)) | {"plan": plan, "status": "applied"}
+    plan = life.chance.choice(
+        [one for one in ids if life.facts.statuses.get(one) == "projected"] or ids
+    )
+    return _entered(life.workspace.apply(plan, actor=System(), allow_stale=True)) | {
+        "plan": plan,
+        "status": "applied",
+    }
 
 
 def _policy(life: Living) -> dict[str, Any]:
     rules = (Rule(rule=f"savings > {life.chance.randrange(10)}"),)
-    return _entered(life.workspace.set_policy(life.chance.choice((None, Policy(rules=rules))), actor=System()))
+    return _entered(
+        life.workspace.set_policy(life.chance.choice((None, Policy(rules=rules))), actor=System())
+    )
 
 
 def _approve(life: Living) -> dict[str, Any]:
@@ -170,14 +183,25 @@ POSSIBLE = {
     "new": {"import": 1},
     "imported": {"plan": 2, "import": 1},
     "planned": {"apply": 8, "policy": 1, "approve": 1, "backup": 1, "look": 1},
-    "living": {"apply": 8, "revert": 6, "rename": 2, "policy": 1, "approve": 1, "rotate": 2, "backup": 1, "look": 1},
+    "living": {
+        "apply": 8,
+        "revert": 6,
+        "rename": 2,
+        "policy": 1,
+        "approve": 1,
+        "rotate": 2,
+        "backup": 1,
+        "look": 1,
+    },
     "drifted": {"repair": 1},
 }
 """Which steps are taken at which stage, and how often."""
 
 
 def _choose(life: Living, status: str, *, last: bool = False) -> str:
-    found = [plan for plan, known in life.facts.statuses.items() if known == status] or list(life.facts.statuses)
+    found = [plan for plan, known in life.facts.statuses.items() if known == status] or list(
+        life.facts.statuses
+    )
     return found[-1] if last else life.chance.choice(found)
 
 
@@ -185,7 +209,9 @@ def _entered(entry: AuditEntry | None) -> dict[str, Any]:
     return {} if entry is None else {"entry": f"{entry.seq}:{entry.hash}"}
 
 
-def open_life(folder: Path, facts: Facts, chance: Random, clock: Clock, *, lock_timeout: float) -> Living:
+def open_life(
+    folder: Path, facts: Facts, chance: Random, clock: Clock, *, lock_timeout: float
+) -> Living:
     """Open the workspace in a folder."""
     ids = lambda: UUID(int=chance.getrandbits(128), version=4)  # noqa: E731
     nonce = lambda: f"{chance.getrandbits(256):064x}"  # noqa: E731
@@ -229,7 +255,11 @@ def _add_plans(life: Living) -> None:
         tx.set_org_id(org_id)
         for number in range(1, RENAMING.stop):
             renamed = number - PLANS
-            named = {min(_names(renamed)): f"renamed {renamed}"} if number in RENAMING else {n: f"r{n}" for n in _names(number)}
+            named = (
+                {min(_names(renamed)): f"renamed {renamed}"}
+                if number in RENAMING
+                else {n: f"r{n}" for n in _names(number)}
+            )
             first = 10 * (renamed if number in RENAMING else number)
             routes = tuple(plans.route(first + n, name=name) for n, name in named.items())
             result = plans.result(UUID(int=base + number), routes, org_id=org_id)

@@ -14,15 +14,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests import plans
+from tests.support import plans
 from ttplan.apply import StoreChain, apply_plan, revert_plan
-from ttplan.audit.keys import key_from_hex
+from ttplan.audit.keys.key_files import key_from_hex
 from ttplan.model.audit import AuditEntry, System
 from ttplan.model.errors import InvalidState, StalePlan, TouchedSince
 from ttplan.model.plan_run import PlanRun
-from ttplan.operations.repair import repair_routes
-from ttplan.store.duckdb import DuckDBStore
-from ttplan.store.duckdb_rows import DuckDBTransaction
+from ttplan.operations.routes.repair import repair_routes
+from ttplan.store.duckdb.snapshot import DuckDBTransaction
+from ttplan.store.duckdb.store import DuckDBStore
 
 REFUSALS = (InvalidState, StalePlan, TouchedSince)
 """What a process may be told because another was first."""
@@ -47,7 +47,9 @@ def main() -> None:
             print(f"done {entry.seq}:{entry.hash}", flush=True)
 
 
-def _step(store: DuckDBStore, chain: StoreChain, chance: random.Random, runs: list[PlanRun]) -> AuditEntry | None:
+def _step(
+    store: DuckDBStore, chain: StoreChain, chance: random.Random, runs: list[PlanRun]
+) -> AuditEntry | None:
     """One operation; None where there was nothing to do."""
     if chance.random() < 0.1:
         return repair_routes(chain, plans.ORG, System())

@@ -9,8 +9,8 @@ import duckdb
 import psycopg
 
 import ttplan
-from ttplan.store.duckdb import DuckDBStore
-from ttplan.store.postgres import PostgresStore
+from ttplan.store.duckdb.store import DuckDBStore
+from ttplan.store.postgres.store import PostgresStore
 from ttplan.store.protocol import Store
 from ttplan.workspace import Workspace
 
@@ -49,7 +49,9 @@ def edit_routes(folder: Path) -> None:
     if (folder / URL).exists():
         store = PostgresStore(place_of(folder))
         with psycopg.connect(place_of(folder).partition("&org=")[0], autocommit=True) as server:
-            server.execute(_EDIT.format("ttplan.routes").encode() + b" WHERE org_id = %s", [store.org_id])
+            server.execute(
+                _EDIT.format("ttplan.routes").encode() + b" WHERE org_id = %s", [store.org_id]
+            )
         return
     with duckdb.connect(str(folder / STORE)) as file:
         file.execute(_EDIT.format("routes"))

@@ -11,7 +11,9 @@ import psycopg
 
 Call = tuple[Any, str]
 """What a function belongs to, and its name."""
-_FILES: tuple[Call, ...] = tuple((os, name) for name in ("link", "replace", "unlink", "fsync", "open"))
+_FILES: tuple[Call, ...] = tuple(
+    (os, name) for name in ("link", "replace", "unlink", "fsync", "open")
+)
 IN_FILES: tuple[Call, ...] = (
     (duckdb, "connect"),
     *((duckdb.DuckDBPyConnection, name) for name in ("execute", "close")),
@@ -46,7 +48,9 @@ class Points:
         for owner, name in calls:
             self._wrap(owner, name)
 
-    def arm(self, after: int, act: Callable[[], None], counts: Callable[[], bool] = lambda: True) -> None:
+    def arm(
+        self, after: int, act: Callable[[], None], counts: Callable[[], bool] = lambda: True
+    ) -> None:
         """`act` at the moment with that number (1 is the next), among those at which `counts` says so."""
         self.passed, self._due, self._act, self._counts = 0, after, act, counts
 

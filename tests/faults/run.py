@@ -23,7 +23,7 @@ from tests.faults.harness import Outcome, Setting, run_one
 from tests.faults.kinds import Kind, room_for
 from tests.faults.life import STAGES
 from tests.faults.warm import load_everything
-from tests.postgres import REQUIRED, has_programs
+from tests.support.postgres import REQUIRED, has_programs
 
 
 def main() -> None:
@@ -52,14 +52,28 @@ def _names() -> set[str]:
 
 
 def _asked() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.faults.run", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--store", choices=tuple(STORES), default="duckdb", help="where the lives are lived")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.faults.run", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument(
+        "--store", choices=tuple(STORES), default="duckdb", help="where the lives are lived"
+    )
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at once")
-    parser.add_argument("--only", nargs="+", choices=sorted(_names()), metavar="KIND", help="only these faults")
-    parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES, help="only lives of stores at these stages")
-    parser.add_argument("--from", type=int, default=0, dest="first", help="the number of the first run")
+    parser.add_argument(
+        "--only", nargs="+", choices=sorted(_names()), metavar="KIND", help="only these faults"
+    )
+    parser.add_argument(
+        "--stages",
+        nargs="+",
+        choices=STAGES,
+        default=STAGES,
+        help="only lives of stores at these stages",
+    )
+    parser.add_argument(
+        "--from", type=int, default=0, dest="first", help="the number of the first run"
+    )
     parser.add_argument("--show", action="store_true", help="print each run")
     return parser.parse_args()
 
@@ -97,7 +111,9 @@ def _run(asked: argparse.Namespace, place: Path) -> tuple[list[Outcome], list[st
     return sorted(outcomes, key=lambda one: one.number), sorted(notes), broke
 
 
-def _worker(asked: argparse.Namespace, place: Path, moments: dict[str, int], job: int, telling: int) -> None:
+def _worker(
+    asked: argparse.Namespace, place: Path, moments: dict[str, int], job: int, telling: int
+) -> None:
     """Start a process that does each run whose number is its own, and tells the outcomes."""
     if os.fork():
         return
@@ -118,18 +134,30 @@ def _worker(asked: argparse.Namespace, place: Path, moments: dict[str, int], job
 def _live_on_server(asked: argparse.Namespace, own: Path, job: int, telling: int) -> None:
     server = database_in(own / "server")
     try:
-        moments = in_child(lambda: count_moments(Database(server, alone=True), own / "scratch", asked.stages))
+        moments = in_child(
+            lambda: count_moments(Database(server, alone=True), own / "scratch", asked.stages)
+        )
         _live_all(asked, Database(server), moments, own, job, telling)
     finally:
         server.stop()
 
 
-def _live_all(asked: argparse.Namespace, ground: Ground, moments: dict[str, int], own: Path, job: int, telling: int) -> None:
+def _live_all(
+    asked: argparse.Namespace,
+    ground: Ground,
+    moments: dict[str, int],
+    own: Path,
+    job: int,
+    telling: int,
+) -> None:
     kinds = [kind for kind in ground.kinds if not asked.only or kind.name in asked.only]
     why = room_for(own / "small") if any(kind.small_disk for kind in kinds) else None
     if why is not None:
         kinds = [kind for kind in kinds if not kind.small_disk]
-        _tell(telling, {"note": f"disk full: not run, since no small disk can be mounted here ({why})"})
+        _tell(
+            telling,
+            {"note": f"disk full: not run, since no small disk can be mounted here ({why})"},
+        )
     setting = Setting(asked.seed, ground, moments, own, tuple(kinds), tuple(asked.stages))
     for number in range(asked.first + job, asked.first + asked.runs, asked.jobs):
         outcome = run_one(setting, number)
@@ -150,18 +178,28 @@ def _tell(telling: int, said: dict[str, object]) -> None:
     os.write(telling, json.dumps(said).encode()[:4000] + b"\n")
 
 
-def _print(asked: argparse.Namespace, outcomes: list[Outcome], notes: list[str], seconds: float) -> None:
+def _print(
+    asked: argparse.Namespace, outcomes: list[Outcome], notes: list[str], seconds: float
+) -> None:
     bad = [one for one in outcomes if one.violations]
-    print(f"{len(outcomes):,} runs with seed {asked.seed}: {len(bad)} violations, in {seconds:.0f} s")
+    print(
+        f"{len(outcomes):,} runs with seed {asked.seed}: {len(bad)} violations, in {seconds:.0f} s"
+    )
     print(f"{'fault':22}{'runs':>7}{'struck':>8}{'steps done':>12}{'errors':>8}{'violations':>12}")
     for name in [kind.name for kind in STORES[asked.store]]:
         of = [one for one in outcomes if one.kind == name]
         if of:
             struck, done = sum(one.struck for one in of), sum(one.done for one in of)
-            errors, violations = sum(len(one.errors) for one in of), sum(bool(one.violations) for one in of)
+            errors, violations = (
+                sum(len(one.errors) for one in of),
+                sum(bool(one.violations) for one in of),
+            )
             print(f"{name:22}{len(of):>7,}{struck:>8,}{done:>12,}{errors:>8,}{violations:>12,}")
     told = Counter(error.partition(":")[0] for one in outcomes for error in one.errors)
-    print("errors told: " + (", ".join(f"{name} {count}" for name, count in told.most_common()) or "none"))
+    print(
+        "errors told: "
+        + (", ".join(f"{name} {count}" for name, count in told.most_common()) or "none")
+    )
     print(*notes, sep="\n")
     spent = os.times()
     print(f"CPU: {spent.user + spent.system + spent.children_user + spent.children_system:.0f} s")

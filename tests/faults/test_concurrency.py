@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests import plans
 from tests.faults.invariants import check_whole
-from ttplan.store.duckdb import DuckDBStore
+from tests.support import plans
+from ttplan.store.duckdb.store import DuckDBStore
 
 CREATOR = """
 import sys
 from pathlib import Path
-from ttplan.store.duckdb import DuckDBStore
+from ttplan.store.duckdb.store import DuckDBStore
 print("ready", flush=True)
 sys.stdin.readline()
 DuckDBStore(Path(sys.argv[1]))
@@ -46,12 +46,16 @@ def ended(child: subprocess.Popen[str]) -> list[str]:
 
 
 @pytest.mark.slow
-def test_two_processes_applying_the_same_plans_one_succeeds_and_the_other_gets_invalid_state(tmp_path: Path) -> None:
+def test_two_processes_applying_the_same_plans_one_succeeds_and_the_other_gets_invalid_state(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "store.duckdb"
     store = prepare(path, 15)
     children = [writer(path, range(1, 16)) for _ in range(2)]
     said = sorted(line for child in children for line in ended(child))
-    assert said == sorted([f"applied {n}" for n in range(1, 16)] + [f"refused {n} applied" for n in range(1, 16)])
+    assert said == sorted(
+        [f"applied {n}" for n in range(1, 16)] + [f"refused {n} applied" for n in range(1, 16)]
+    )
     assert check_whole(store) == set(range(1, 16))
 
 

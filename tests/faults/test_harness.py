@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults.kinds import KINDS, Kind
 from tests.faults.kinds_server import SERVER_KINDS
-from tests.postgres import look_for_programs
+from tests.support.postgres import look_for_programs
 
 SEED = 20261127
 RUNS = 1000
@@ -26,18 +26,31 @@ def ran(*arguments: str, planted: str = "") -> tuple[int, str]:
     """The exit code and the output of `tests.faults.run`, with something wrong planted in ttplan before."""
     script = f"{planted}\nfrom tests.faults.run import main\nmain()"
     how = ["-c", script] if planted else ["-m", "tests.faults.run"]
-    done = subprocess.run([sys.executable, *how, "--jobs", "1", *arguments], capture_output=True, text=True, timeout=1800)
+    done = subprocess.run(
+        [sys.executable, *how, "--jobs", "1", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=1800,
+    )
     return done.returncode, done.stdout + done.stderr
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
-def test_whatever_happens_in_a_life_nothing_acknowledged_is_lost_and_nothing_is_half(part: int) -> None:
+def test_whatever_happens_in_a_life_nothing_acknowledged_is_lost_and_nothing_is_half(
+    part: int,
+) -> None:
     runs = RUNS // PARTS
     code, said = ran("--runs", str(runs), "--from", str(part * runs), "--seed", str(SEED))
     assert code == 0, said
     assert f"{runs} runs with seed {SEED}: 0 violations" in said
-    assert not_struck([kind for kind in KINDS if not kind.small_disk or f"{kind.name}: not run" not in said], said) == []
+    assert (
+        not_struck(
+            [kind for kind in KINDS if not kind.small_disk or f"{kind.name}: not run" not in said],
+            said,
+        )
+        == []
+    )
 
 
 @pytest.mark.slow
@@ -51,11 +64,15 @@ def test_nor_is_anything_in_a_database() -> None:
 
 def not_struck(kinds: Iterable[Kind], said: str) -> list[str]:
     """The faults that never came to pass."""
-    return [kind.name for kind in kinds if not re.search(rf"^{re.escape(kind.name)} +\d+ +[1-9]", said, re.MULTILINE)]
+    return [
+        kind.name
+        for kind in kinds
+        if not re.search(rf"^{re.escape(kind.name)} +\d+ +[1-9]", said, re.MULTILINE)
+    ]
 
 
 HALF = """
-from ttplan.store.duckdb_rows import DuckDBTransaction
+from ttplan.store.duckdb.snapshot import DuckDBTransaction
 original = DuckDBTransaction.append_entry
 def early(self, record):
     self._rows("COMMIT")
@@ -66,7 +83,7 @@ DuckDBTransaction.append_entry = early
 LOST = """
 import contextlib
 from ttplan.apply import StoreChain
-from ttplan.store.duckdb import DuckDBStore
+from ttplan.store.duckdb.store import DuckDBStore
 original = DuckDBStore.transaction
 @contextlib.contextmanager
 def forgetful(self):
@@ -96,13 +113,15 @@ duckdb_waiting._locked = unclear
     ],
 )
 def test_what_is_wrong_is_seen(planted: str, kind: str, seen: str) -> None:
-    code, said = ran("--runs", "16", "--stages", "planned", "living", "--only", kind, planted=planted)
+    code, said = ran(
+        "--runs", "16", "--stages", "planned", "living", "--only", kind, planted=planted
+    )
     assert code == 1, said
     assert seen in said
 
 
 SOON = """
-from ttplan.store.postgres_rows import PostgresTransaction
+from ttplan.store.postgres.snapshot import PostgresTransaction
 original = PostgresTransaction.append_entry
 def early(self, record):
     self._connection.execute("COMMIT")
@@ -139,7 +158,10 @@ def test_eight_processes_on_one_store_lose_nothing_and_none_waits_for_ever(where
         look_for_programs()
     crowd = [sys.executable, "-m", "tests.faults.crowd", "--operations", str(OPERATIONS)]
     done = subprocess.run(
-        [*crowd, *(["--postgres"] if where == "postgres" else [])], capture_output=True, text=True, timeout=1800
+        [*crowd, *(["--postgres"] if where == "postgres" else [])],
+        capture_output=True,
+        text=True,
+        timeout=1800,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith(f"{OPERATIONS} operations by 8 processes")

@@ -10,19 +10,19 @@ from pathlib import Path
 import pytest
 
 from tests.faults.invariants import check_whole
-from ttplan.store.duckdb import DuckDBStore
+from ttplan.store.duckdb.store import DuckDBStore
 
 DYING = """
 import os, signal, sys
 from pathlib import Path
-from ttplan.store import duckdb_file
-from ttplan.store.duckdb import DuckDBStore
+from ttplan.store.duckdb import files
+from ttplan.store.duckdb.store import DuckDBStore
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 if sys.argv[2] == "before linking":
-    duckdb_file.os.link = die
+    files.os.link = die
 else:
-    duckdb_file._migrate = die
+    files._migrate = die
 DuckDBStore(Path(sys.argv[1]))
 """
 

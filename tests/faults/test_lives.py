@@ -10,10 +10,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from tests import plans
 from tests.faults.invariants import check_followed
-from tests.lives import Life, state
-from ttplan.store.duckdb import DuckDBStore
+from tests.support import plans
+from tests.support.lives import Life, state
+from ttplan.store.duckdb.store import DuckDBStore
 
 
 def prepare(path: Path, count: int) -> DuckDBStore:
@@ -30,7 +30,16 @@ def prepare(path: Path, count: int) -> DuckDBStore:
 
 def living(path: Path, seed: int, steps: int, *die_in: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.faults.live_a_life", str(path), "11" * 32, str(seed), str(steps), *die_in],
+        [
+            sys.executable,
+            "-m",
+            "tests.faults.live_a_life",
+            str(path),
+            "11" * 32,
+            str(seed),
+            str(steps),
+            *die_in,
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -69,13 +78,15 @@ def test_a_process_killed_in_a_repair_leaves_the_drift(tmp_path: Path, moment: s
         connection.execute("UPDATE routes SET priority = 77")
     before = state(life.store)
     script = (
-        "import sys; from pathlib import Path; from tests import plans; from tests.faults.live_a_life import _die_in; "
-        "from ttplan.apply import StoreChain; from ttplan.audit.keys import key_from_hex; from ttplan.model.audit import System; "
-        "from ttplan.operations.repair import repair_routes; from ttplan.store.duckdb import DuckDBStore; "
+        "import sys; from pathlib import Path; from tests.support import plans; from tests.faults.live_a_life import _die_in; "
+        "from ttplan.apply import StoreChain; from ttplan.audit.keys.key_files import key_from_hex; from ttplan.model.audit import System; "
+        "from ttplan.operations.routes.repair import repair_routes; from ttplan.store.duckdb.store import DuckDBStore; "
         "_die_in(sys.argv[2]); store = DuckDBStore(Path(sys.argv[1])); "
         "repair_routes(StoreChain(store, key_from_hex('11' * 32)), plans.ORG, System())"
     )
-    child = subprocess.run([sys.executable, "-c", script, str(path), moment], capture_output=True, text=True)
+    child = subprocess.run(
+        [sys.executable, "-c", script, str(path), moment], capture_output=True, text=True
+    )
     assert child.returncode == -signal.SIGKILL, child.stderr
     assert state(life.store) == before
     with life.store.transaction() as tx:

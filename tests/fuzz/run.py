@@ -92,8 +92,19 @@ def guided(name: str, seconds: float, *, keep: bool) -> int:
         folder = Path(made)
         for data in seeds(name):
             (folder / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
-        command = [sys.executable, "-m", "tests.fuzz.guided", name, made, f"-max_total_time={int(seconds)}", f"-max_len={SMALL}"]
-        command += ["-print_final_stats=1", f"-artifact_prefix={tempfile.gettempdir()}/ttplan-fuzz-{name}-"]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.fuzz.guided",
+            name,
+            made,
+            f"-max_total_time={int(seconds)}",
+            f"-max_len={SMALL}",
+        ]
+        command += [
+            "-print_final_stats=1",
+            f"-artifact_prefix={tempfile.gettempdir()}/ttplan-fuzz-{name}-",
+        ]
         code = subprocess.run(command).returncode
         if keep:
             _keep(name, folder)
@@ -103,15 +114,29 @@ def guided(name: str, seconds: float, *, keep: bool) -> int:
 def _keep(name: str, folder: Path) -> None:
     """Put the smallest files with which everything is reached that was reached into the corpus."""
     (CORPUS / name).mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "tests.fuzz.guided", name, "-merge=1", str(CORPUS / name), str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.fuzz.guided",
+        name,
+        "-merge=1",
+        str(CORPUS / name),
+        str(folder),
+    ]
     subprocess.run(command, check=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Fuzz what reads files from strangers.")
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(TARGETS)}; all where left out")
+    parser.add_argument(
+        "targets", nargs="*", metavar="TARGET", help=f"of {', '.join(TARGETS)}; all where left out"
+    )
     parser.add_argument("--seconds", type=float, default=60, help="for each target")
-    parser.add_argument("--keep", action="store_true", help="add what reached something new to the corpus (with atheris)")
+    parser.add_argument(
+        "--keep",
+        action="store_true",
+        help="add what reached something new to the corpus (with atheris)",
+    )
     asked = parser.parse_args()
     with_atheris = importlib.util.find_spec("atheris") is not None
     for name in asked.targets or TARGETS:
@@ -121,7 +146,9 @@ def main() -> None:
             if guided(name, asked.seconds, keep=asked.keep):
                 raise SystemExit(f"{name} fails; the input is named above")
         else:
-            print(f"{name}: {at_random(name, asked.seconds):,} inputs at random (atheris is not installed)")
+            print(
+                f"{name}: {at_random(name, asked.seconds):,} inputs at random (atheris is not installed)"
+            )
 
 
 if __name__ == "__main__":

@@ -9,20 +9,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from tests.audit.c2sp.test_policy import EXAMPLE
 from tests.audit.chains import KEY, ORG, OTHER_KEY, START, chain, entry, exported
 from tests.audit.corpus import Case, lines, rotated
 from tests.audit.test_corpus import library, one_file
-from tests.audit.test_policy import EXAMPLE
-from ttplan.audit.canonical_line import read_canonical_line
-from ttplan.audit.chain import to_record
-from ttplan.audit.customer import read_checkpoint, sign_checkpoint, write_checkpoint
-from ttplan.audit.disclosure import commitment, disclose, read_disclosure, write_disclosure
-from ttplan.audit.fork import check_evidence, write_evidence
-from ttplan.audit.jsonl import read_entry
-from ttplan.audit.note import format_note, parse_note
-from ttplan.audit.policy import parse_policy
-from ttplan.audit.proof import check_inclusion, prove_inclusion, read_inclusion, write_inclusion
-from ttplan.audit.tlog import (
+from ttplan.audit.c2sp.note import format_note, parse_note
+from ttplan.audit.c2sp.policy import parse_policy
+from ttplan.audit.c2sp.tlog import (
     ask_witness,
     format_checkpoint,
     format_proof,
@@ -32,6 +25,22 @@ from ttplan.audit.tlog import (
     parse_request,
     prove,
     sign_tree,
+)
+from ttplan.audit.canonical_line import read_canonical_line
+from ttplan.audit.chain import to_record
+from ttplan.audit.equivocation import check_evidence, write_evidence
+from ttplan.audit.jsonl import read_entry
+from ttplan.audit.proofs.customer_checkpoint import (
+    read_checkpoint,
+    sign_checkpoint,
+    write_checkpoint,
+)
+from ttplan.audit.proofs.disclosure import commitment, disclose, read_disclosure, write_disclosure
+from ttplan.audit.proofs.inclusion import (
+    check_inclusion,
+    prove_inclusion,
+    read_inclusion,
+    write_inclusion,
 )
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import ChainError, InputError, ProofError
@@ -114,7 +123,11 @@ def evidence(data: bytes) -> None:
 def _disclosed() -> bytes:
     routes, nonce = [{"name": "x", "priority": 1}], "07" * 32
     made = to_record(entry(None, payload={"routes_commitment": commitment(nonce, routes)}))
-    return write_disclosure(disclose(routes, nonce, made, [made.hash], sign_tree("example.com/log1", [made.hash], OTHER_KEY)))
+    return write_disclosure(
+        disclose(
+            routes, nonce, made, [made.hash], sign_tree("example.com/log1", [made.hash], OTHER_KEY)
+        )
+    )
 
 
 def _forked() -> bytes:
@@ -122,7 +135,12 @@ def _forked() -> bytes:
     return write_evidence(to_record(one[0]), to_record(other[0]), KEY.public_key)
 
 
-_CUSTOMER: dict[str, Any] = {"org_id": ORG, "verifying_key": KEY.public_key, "anchor": TipAnchor(8, HASHES[8]), "at": START}
+_CUSTOMER: dict[str, Any] = {
+    "org_id": ORG,
+    "verifying_key": KEY.public_key,
+    "anchor": TipAnchor(8, HASHES[8]),
+    "at": START,
+}
 TARGETS = {
     "reader": Target(reader, (exported(chain(3)), lines(rotated([(KEY, 1), (OTHER_KEY, 1)])))),
     "line": Target(line, tuple(exported(chain(4)).split(b"\n")[1:-1])),

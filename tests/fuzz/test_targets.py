@@ -28,7 +28,9 @@ def test_the_corpus_is_of_known_targets_and_small() -> None:
     assert sum(sizes) < 300_000
 
 
-def test_a_target_that_fails_says_on_which_file(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_target_that_fails_says_on_which_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from tests.fuzz import run
 
     def fails(data: bytes) -> None:

@@ -44,9 +44,14 @@ def litellms(config: dict[str, Any], model: str, tag: str | None) -> Decision:
         tagged = [params for params in found if tag in params["tags"]]
         found = tagged or [params for params in found if "default" in params["tags"]]
     (params,) = found
-    fallbacks: list[str] = next((one[name] for one in settings.get("fallbacks", []) if name in one), [])
+    fallbacks: list[str] = next(
+        (one[name] for one in settings.get("fallbacks", []) if name in one), []
+    )
     answers = params["model"].split("/", 1)[-1]
-    return Decision(model if answers == "*" else answers, tuple(litellms(config, one, None).model for one in fallbacks))
+    return Decision(
+        model if answers == "*" else answers,
+        tuple(litellms(config, one, None).model for one in fallbacks),
+    )
 
 
 @st.composite
@@ -61,7 +66,9 @@ def sayable(draw: st.DrawFn) -> list[ProposedRoute]:
             name=f"r{number}",
             priority=draw(st.integers(0, 3)),
             enabled=draw(st.sampled_from([True, True, True, False])),
-            when=RouteConditions(model_in=tuple(models), tag_equals=draw(st.sampled_from([None, *TAGS]))),
+            when=RouteConditions(
+                model_in=tuple(models), tag_equals=draw(st.sampled_from([None, *TAGS]))
+            ),
             then=RouteAction(
                 target_model=draw(st.sampled_from([*MODELS, "gemini-2.5-flash"])),
                 fallbacks=tuple(draw(st.lists(st.sampled_from(MODELS), max_size=2, unique=True))),
@@ -74,5 +81,7 @@ def sayable(draw: st.DrawFn) -> list[ProposedRoute]:
 def without_fallbacks(routes: Iterable[ProposedRoute], names: set[str]) -> Iterator[ProposedRoute]:
     """The routes, those of these names without their fallbacks."""
     for route in routes:
-        then = route.then.model_copy(update={"fallbacks": ()}) if route.name in names else route.then
+        then = (
+            route.then.model_copy(update={"fallbacks": ()}) if route.name in names else route.then
+        )
         yield route.model_copy(update={"then": then})

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from tests import plans
 from tests.gateways.deciding import ASKED, litellms, ours, sayable
+from tests.support import plans
 from ttplan.gateways.litellm import to_litellm
 from ttplan.gateways.read_litellm import from_litellm
 from ttplan.model.errors import InputError
@@ -20,8 +20,14 @@ def called(model: str) -> str:
     return f"openai/{model}"
 
 
-def route(number: int, target: str = "gpt-4o-mini", *, fallbacks: tuple[str, ...] = (), **when: Any) -> ProposedRoute:
-    return plans.route(number, when=RouteConditions(**when), then=RouteAction(target_model=target, fallbacks=fallbacks))
+def route(
+    number: int, target: str = "gpt-4o-mini", *, fallbacks: tuple[str, ...] = (), **when: Any
+) -> ProposedRoute:
+    return plans.route(
+        number,
+        when=RouteConditions(**when),
+        then=RouteAction(target_model=target, fallbacks=fallbacks),
+    )
 
 
 @given(sayable())
@@ -33,12 +39,24 @@ def test_the_config_sends_each_request_where_the_routes_do(routes: list[Proposed
         expected, got = ours(routes, model, tag), litellms(words.content, model, tag)
         assert got.model == expected.model
         # Fallbacks that would hold for other requests, too, are lost: then there are none, and it is said of the route.
-        taken = next((r for r in sorted(routes, key=lambda r: (-r.priority, r.id)) if r.enabled and _takes(r, model, tag)), None)
-        assert got.fallbacks == expected.fallbacks or (not got.fallbacks and taken is not None and taken.name in lost)
+        taken = next(
+            (
+                r
+                for r in sorted(routes, key=lambda r: (-r.priority, r.id))
+                if r.enabled and _takes(r, model, tag)
+            ),
+            None,
+        )
+        assert got.fallbacks == expected.fallbacks or (
+            not got.fallbacks and taken is not None and taken.name in lost
+        )
 
 
 def _takes(one: ProposedRoute, model: str, tag: str | None) -> bool:
-    return (not one.when.model_in or model in one.when.model_in) and one.when.tag_equals in (None, tag)
+    return (not one.when.model_in or model in one.when.model_in) and one.when.tag_equals in (
+        None,
+        tag,
+    )
 
 
 @given(sayable())
@@ -59,7 +77,10 @@ def test_a_tagged_route_is_a_deployment_beside_the_default_one() -> None:
                 "litellm_params": {"model": "openai/gpt-4o-mini", "tags": ["chat"]},
                 "model_info": {"id": "00000000-0000-0000-0000-000000000001/gpt-4o"},
             },
-            {"model_name": "gpt-4o", "litellm_params": {"model": "openai/gpt-4o", "tags": ["default"]}},
+            {
+                "model_name": "gpt-4o",
+                "litellm_params": {"model": "openai/gpt-4o", "tags": ["default"]},
+            },
         ],
         "router_settings": {"enable_tag_filtering": True},
     }
@@ -96,7 +117,9 @@ def test_a_fallback_that_is_routed_itself_gets_a_group_of_its_own() -> None:
 )
 def test_a_condition_without_words_leaves_the_route_out(when: dict[str, Any], field: str) -> None:
     words = to_litellm([route(1, **when)], called)
-    assert [(loss.route, loss.field, loss.effect) for loss in words.losses] == [("route 1", field, "is left out")]
+    assert [(loss.route, loss.field, loss.effect) for loss in words.losses] == [
+        ("route 1", field, "is left out")
+    ]
     assert words.content == {"model_list": []}
 
 
@@ -123,9 +146,15 @@ def test_a_config_that_people_wrote() -> None:
     read = from_litellm(
         {
             "model_list": [
-                {"model_name": "gpt-4o", "litellm_params": {"model": "openai/gpt-4o", "api_key": "os.environ/KEY"}},
+                {
+                    "model_name": "gpt-4o",
+                    "litellm_params": {"model": "openai/gpt-4o", "api_key": "os.environ/KEY"},
+                },
                 {"model_name": "cheap", "litellm_params": {"model": "anthropic/claude-haiku-4-5"}},
-                {"model_name": "cheap", "litellm_params": {"model": "anthropic/claude-haiku-4-5", "api_key": "another"}},
+                {
+                    "model_name": "cheap",
+                    "litellm_params": {"model": "anthropic/claude-haiku-4-5", "api_key": "another"},
+                },
                 {"model_name": "local", "litellm_params": {"model": "ollama/llama3"}},
             ],
             "litellm_settings": {"fallbacks": [{"gpt-4o": ["cheap"]}]},
@@ -133,7 +162,10 @@ def test_a_config_that_people_wrote() -> None:
         },
         "config.yaml",
     )
-    assert [(one.name, one.when.model_in, one.then.target_model, one.then.fallbacks) for one in read.routes] == [
+    assert [
+        (one.name, one.when.model_in, one.then.target_model, one.then.fallbacks)
+        for one in read.routes
+    ] == [
         ("gpt-4o", ("gpt-4o",), "gpt-4o", ("claude-haiku-4-5",)),
         ("cheap", ("cheap",), "claude-haiku-4-5", ()),
         ("local", ("local",), "ollama/llama3", ()),
@@ -147,11 +179,17 @@ def test_a_config_that_people_wrote() -> None:
         ({"model_list": [("a", "openai/x"), ("a", "openai/y")]}, "litellm_params.model"),
         ({"model_list": [("gpt-*", "openai/gpt-4o")]}, "model_name"),
         (
-            {"model_list": [("a", "openai/a")], "router_settings": {"model_group_alias": {"b": "a"}}},
+            {
+                "model_list": [("a", "openai/a")],
+                "router_settings": {"model_group_alias": {"b": "a"}},
+            },
             "router_settings.model_group_alias",
         ),
         (
-            {"model_list": [("a", "x/a", ["t"])], "router_settings": {"enable_tag_filtering": True}},
+            {
+                "model_list": [("a", "x/a", ["t"])],
+                "router_settings": {"enable_tag_filtering": True},
+            },
             "litellm_params.tags",
         ),
         (
@@ -165,20 +203,34 @@ def test_a_config_that_people_wrote() -> None:
 )
 def test_what_a_plan_has_no_words_for_is_told(config: dict[str, Any], field: str) -> None:
     listed = [
-        {"model_name": name, "litellm_params": {"model": model} | ({"tags": tags[0]} if tags else {})}
+        {
+            "model_name": name,
+            "litellm_params": {"model": model} | ({"tags": tags[0]} if tags else {}),
+        }
         for name, model, *tags in config["model_list"]
     ]
-    assert field in {loss.field for loss in from_litellm(config | {"model_list": listed}, "c").losses}
+    assert field in {
+        loss.field for loss in from_litellm(config | {"model_list": listed}, "c").losses
+    }
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ([], "expected a LiteLLM config with a model_list"),
-        ({"model_list": [{"model_name": "a"}]}, "entry 1: expected model_name and litellm_params.model"),
+        (
+            {"model_list": [{"model_name": "a"}]},
+            "entry 1: expected model_name and litellm_params.model",
+        ),
         ({"model_list": [], "router_settings": 3}, "router_settings: expected a mapping"),
-        ({"model_list": [], "router_settings": {"fallbacks": [{"a": "b"}]}}, "fallbacks: expected a list of mappings"),
-        ({"model_list": [], "router_settings": {"fallbacks": [{"a": ["b"]}]}}, "no model group 'a'"),
+        (
+            {"model_list": [], "router_settings": {"fallbacks": [{"a": "b"}]}},
+            "fallbacks: expected a list of mappings",
+        ),
+        (
+            {"model_list": [], "router_settings": {"fallbacks": [{"a": ["b"]}]}},
+            "no model group 'a'",
+        ),
     ],
 )
 def test_what_is_no_config_is_refused(content: Any, message: str) -> None:

@@ -10,10 +10,10 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 
-from tests import plans, strategies
+from tests.support import plans, strategies
 from ttplan.gateways.read_tokentrimmer import from_tokentrimmer
+from ttplan.gateways.rendered import as_text
 from ttplan.gateways.tokentrimmer import to_tokentrimmer
-from ttplan.gateways.words import as_text
 from ttplan.model.errors import InputError
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions, by_precedence
 
@@ -23,8 +23,14 @@ def test_what_is_written_is_read_back(routes: tuple[ProposedRoute, ...]) -> None
     words = to_tokentrimmer(routes)
     lost = {loss.route for loss in words.losses}
     read = from_tokentrimmer(json.loads(as_text(words.content, ".json")), "routes.json")
-    expected = {route.name: route.model_dump(exclude={"id"}) for route in routes if route.name not in lost}
-    assert {route.name: route.model_dump(exclude={"id"}) for route in read.routes if route.name not in lost} == expected
+    expected = {
+        route.name: route.model_dump(exclude={"id"}) for route in routes if route.name not in lost
+    }
+    assert {
+        route.name: route.model_dump(exclude={"id"})
+        for route in read.routes
+        if route.name not in lost
+    } == expected
     # In the file's order, oldest first among equals, the gateway tries them as we do.
     enabled = [one["name"] for one in words.content if one["enabled"]]
     left_out = {loss.route for loss in words.losses if loss.effect == "is left out"}
@@ -45,7 +51,12 @@ def test_a_body_has_what_the_route_contract_names_and_no_more() -> None:
                 "tag_equals": "",
                 "estimated_cost_gt": 0.0123456789012345,
             },
-            "then": {"target_model": "gpt-4o-mini", "fallbacks": ["x"], "disable_cache": True, "max_cost_usd": 0.5},
+            "then": {
+                "target_model": "gpt-4o-mini",
+                "fallbacks": ["x"],
+                "disable_cache": True,
+                "max_cost_usd": 0.5,
+            },
         }
     ]
     assert words.losses == []
@@ -64,7 +75,9 @@ def test_a_body_has_what_the_route_contract_names_and_no_more() -> None:
         ),
     ],
 )
-def test_what_the_gateway_does_not_keep_is_told(changes: dict[str, Any], field: str, effect: str) -> None:
+def test_what_the_gateway_does_not_keep_is_told(
+    changes: dict[str, Any], field: str, effect: str
+) -> None:
     words = to_tokentrimmer([plans.route(1, **changes), plans.route(2)])
     assert [(loss.field, loss.effect) for loss in words.losses] == [(field, effect)]
     assert len(words.content) == (1 if effect == "is left out" else 2)
@@ -98,7 +111,12 @@ def test_what_the_gateway_answers() -> None:
     assert found.losses == []
     assert found.routes == [
         plans.route(
-            9, name="a", priority=7, enabled=False, when=RouteConditions(model_in=("m",)), then=RouteAction(target_model="t")
+            9,
+            name="a",
+            priority=7,
+            enabled=False,
+            when=RouteConditions(model_in=("m",)),
+            then=RouteAction(target_model="t"),
         )
     ]
 
@@ -111,13 +129,19 @@ def test_defaults_are_the_gateways() -> None:
 @pytest.mark.parametrize(
     ("fields", "lost", "effect"),
     [
-        ({"when": {"content_type": "code"}, "then": {"target_model": "t"}}, "when.content_type", "is left out"),
+        (
+            {"when": {"content_type": "code"}, "then": {"target_model": "t"}},
+            "when.content_type",
+            "is left out",
+        ),
         ({"then": {"compress": True}}, "then.target_model", "is left out"),
         ({"paused": True, "then": {"target_model": "t"}}, "paused", "is left out"),
         ({"then": {"target_model": "t", "traffic_pct": 5}}, "then.traffic_pct", "goes without it"),
     ],
 )
-def test_what_a_plan_has_no_words_for_is_told(fields: dict[str, Any], lost: str, effect: str) -> None:
+def test_what_a_plan_has_no_words_for_is_told(
+    fields: dict[str, Any], lost: str, effect: str
+) -> None:
     found = read({"name": "a"} | fields)
     assert [(loss.field, loss.effect) for loss in found.losses] == [(lost, effect)]
     assert len(found.routes) == (0 if effect == "is left out" else 1)
@@ -126,7 +150,9 @@ def test_what_a_plan_has_no_words_for_is_told(fields: dict[str, Any], lost: str,
 def test_a_tie_that_ids_decide_otherwise_is_told() -> None:
     first = {"id": str(UUID(int=2)), "name": "a", "then": {"target_model": "t"}}
     second = {"id": str(UUID(int=1)), "name": "b", "then": {"target_model": "u"}}
-    assert [(loss.route, loss.effect) for loss in read(first, second).losses] == [("b", "is tried in another order")]
+    assert [(loss.route, loss.effect) for loss in read(first, second).losses] == [
+        ("b", "is tried in another order")
+    ]
     assert read(second, first).losses == []
     apart = [one | {"when": {"model_in": [name]}} for one, name in ((first, "m"), (second, "n"))]
     assert read(*apart).losses == []
@@ -137,8 +163,14 @@ def test_a_tie_that_ids_decide_otherwise_is_told() -> None:
     [
         ({"x": 1}, "expected a list of TokenTrimmer routes"),
         ([3], "expected a list of TokenTrimmer routes"),
-        ([{"name": "a", "when": 3, "then": {"target_model": "t"}}], r"route 1 \('a'\): expected when and then to be mappings"),
-        ([{"name": "a", "priority": -1, "then": {"target_model": "t"}}], r"route 1 \('a'\): priority: .*found -1"),
+        (
+            [{"name": "a", "when": 3, "then": {"target_model": "t"}}],
+            r"route 1 \('a'\): expected when and then to be mappings",
+        ),
+        (
+            [{"name": "a", "priority": -1, "then": {"target_model": "t"}}],
+            r"route 1 \('a'\): priority: .*found -1",
+        ),
     ],
 )
 def test_what_are_no_routes_is_refused(content: Any, message: str) -> None:

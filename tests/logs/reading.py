@@ -42,7 +42,9 @@ def check(rows: Rows, calls: Iterable[Call], expected: Callable[[Call], dict[str
     assert set(found) == set(wanted)
     for key, one in wanted.items():
         row = found[key]
-        assert {name: row[name] for name in one if name != "id"} == {n: v for n, v in one.items() if n != "id"}, key
+        assert {name: row[name] for name in one if name != "id"} == {
+            n: v for n, v in one.items() if n != "id"
+        }, key
 
 
 def plain(call: Call) -> dict[str, Any]:

@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.logs.litellm_rows import FIXTURES
-from tests.test_workspace import opened
+from tests.logs.formats.litellm_rows import FIXTURES
+from tests.paths import DOCS
+from tests.workspace.test_workspace import opened
 from ttplan.logs.fields import UNITS
 from ttplan.logs.formats import FORMATS
-from ttplan.logs.mapping import read_mapping
-
-DOCS = Path(__file__).parent.parent.parent / "docs"
+from ttplan.logs.mapping.mapping import read_mapping
 
 
 def test_every_format_has_a_line_and_every_page_is_linked() -> None:
@@ -23,7 +22,8 @@ def test_every_format_has_a_line_and_every_page_is_linked() -> None:
     for name, one in FORMATS.items():
         if one.refused is None:
             assert any(
-                name.startswith(said.removesuffix("…")) for said in re.findall(r"^\| `([\w…]+)` \|", text, re.MULTILINE)
+                name.startswith(said.removesuffix("…"))
+                for said in re.findall(r"^\| `([\w…]+)` \|", text, re.MULTILINE)
             ), name
     linked = set(re.findall(r"\(logs/(\w+\.md)", text))
     assert linked == {page.name for page in (DOCS / "logs").glob("*.md")}
@@ -35,7 +35,11 @@ def test_the_report_is_what_an_import_says(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     shutil.copy(FIXTURES / "litellm_spend_logs.csv", "spend_logs.csv")
     said = str(opened(tmp_path / "s.duckdb").import_logs("spend_logs.csv")).splitlines()
-    shown = re.findall(r"```console\n\$ ttplan import spend_logs.*?\n(.*?)```", (DOCS / "logs.md").read_text(), re.DOTALL)[0]
+    shown = re.findall(
+        r"```console\n\$ ttplan import spend_logs.*?\n(.*?)```",
+        (DOCS / "logs.md").read_text(),
+        re.DOTALL,
+    )[0]
     assert said[: len(shown.splitlines())] == shown.splitlines()
 
 

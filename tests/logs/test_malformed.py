@@ -21,7 +21,7 @@ import pytest
 import ttplan
 from tests.logs.made.everything import FIXTURES
 from tests.logs.reading import read
-from tests.test_workspace import content, opened
+from tests.workspace.test_workspace import content, opened
 from ttplan.logs.formats import FORMATS
 from ttplan.model.errors import InputError
 
@@ -87,9 +87,14 @@ def cells(texts: list[str]) -> bytes:
 
 
 def parquet(texts: list[str]) -> bytes:
-    rows = [{k: v.encode(errors="replace").decode() for k, v in json.loads(text).items()} for text in texts]
+    rows = [
+        {k: v.encode(errors="replace").decode() for k, v in json.loads(text).items()}
+        for text in texts
+    ]
     sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist([{k: v or None for k, v in row.items()} for row in rows]), sink)
+    pq.write_table(
+        pa.Table.from_pylist([{k: v or None for k, v in row.items()} for row in rows]), sink
+    )
     return sink.getvalue()
 
 
@@ -99,7 +104,11 @@ def one_span(document: Row) -> Row:
         for scope in resource["scopeSpans"]:
             for span in scope["spans"]:
                 if any(pair["key"] == "gen_ai.usage.input_tokens" for pair in span["attributes"]):
-                    return {"resourceSpans": [{"resource": resource["resource"], "scopeSpans": [{"spans": [span]}]}]}
+                    return {
+                        "resourceSpans": [
+                            {"resource": resource["resource"], "scopeSpans": [{"spans": [span]}]}
+                        ]
+                    }
     raise AssertionError("no call")
 
 
@@ -122,15 +131,26 @@ def records(path: Path) -> Iterator[Row]:
 def load(format: str, name: str, ending: str, pack: Callable[[list[str]], bytes]) -> Log:
     """A fixture's rows that are requests, with a body put in."""
     found = [one_span(row) if "resourceSpans" in row else row for row in records(FIXTURES / name)]
-    requests = [row for row in found if row.get("type", "GENERATION") == "GENERATION" and row.get("level") != "ERROR"]
+    requests = [
+        row
+        for row in found
+        if row.get("type", "GENERATION") == "GENERATION" and row.get("level") != "ERROR"
+    ]
     return Log(format, ending, [with_secret(format, row) for row in requests[:60]], pack)
 
 
 def with_secret(format: str, row: Row) -> Row:
     """The row with a body at each place where the format has one, if the row has that place."""
     fields = FORMATS[format].mapping.fields
-    paths = [path for name in ("body", "response_body") if name in fields for path in fields[name].paths()]
-    return row | {path: BODY_TEXT for path in paths if "." not in path and '"' not in path and path in row}
+    paths = [
+        path
+        for name in ("body", "response_body")
+        if name in fields
+        for path in fields[name].paths()
+    ]
+    return row | {
+        path: BODY_TEXT for path in paths if "." not in path and '"' not in path and path in row
+    }
 
 
 OURS = {
@@ -150,7 +170,11 @@ OURS = {
     "body": BODY_TEXT,
     "response_body": BODY_TEXT,
 }
-THEIRS = OURS | {"org_id": "6f1c0000-0000-4000-8000-0000000000ff", "cache_layer": "", "matched_route_id": ""}
+THEIRS = OURS | {
+    "org_id": "6f1c0000-0000-4000-8000-0000000000ff",
+    "cache_layer": "",
+    "matched_route_id": "",
+}
 THEIRS |= {"upstream_latency_ms": "9"}
 
 
@@ -171,7 +195,9 @@ LOGS = {
     "langfuse-ui.json": load("langfuse", "langfuse-ui.json", "json", array),
     "langfuse-ui-v2.json": load("langfuse", "langfuse-ui-v2.json", "json", array),
     "langfuse-blob-legacy.jsonl": load("langfuse", "langfuse-blob-legacy.jsonl", "jsonl", lines),
-    "langfuse-blob-enriched.jsonl": load("langfuse", "langfuse-blob-enriched.jsonl.gz", "jsonl", lines),
+    "langfuse-blob-enriched.jsonl": load(
+        "langfuse", "langfuse-blob-enriched.jsonl.gz", "jsonl", lines
+    ),
     "helicone.jsonl": load("helicone", "helicone.jsonl", "jsonl", lines),
     "helicone.csv": load("helicone", "helicone.csv", "csv", cells),
     "openrouter.csv": load("openrouter", "openrouter-activity.csv", "csv", cells),
@@ -185,7 +211,13 @@ LOGS = {
 
 def places(value: Any, depth: int = 0) -> Iterator[tuple[Step, ...]]:
     """Where every value inside a value is."""
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    inner = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for step, one in inner:
         yield (step,)
         if depth < 9:
@@ -202,7 +234,9 @@ def chosen(log: Log, kind: str) -> list[tuple[Step, ...]]:
 
 def is_time(log: Log, place: tuple[Step, ...]) -> bool:
     names = {path.split(".")[-1] for path in FORMATS[log.format].mapping.fields["ts"].paths()}
-    return place[-1] in names and not any(isinstance(step, str) and step.startswith("metadata") for step in place)
+    return place[-1] in names and not any(
+        isinstance(step, str) and step.startswith("metadata") for step in place
+    )
 
 
 def spoilt(row: Row, place: tuple[Step, ...], kind: str, texts: bool) -> str:
@@ -241,7 +275,14 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> ttplan.Workspace:
     """A store that has requests already."""
     made = opened(tmp_path_factory.mktemp("store") / "plans.duckdb")
     path = tmp_path_factory.mktemp("log") / "log.jsonl"
-    path.write_bytes(lines([json.dumps(row | {"id": f"before-{n}"}) for n, row in enumerate(LOGS["own.jsonl"].rows)]))
+    path.write_bytes(
+        lines(
+            [
+                json.dumps(row | {"id": f"before-{n}"})
+                for n, row in enumerate(LOGS["own.jsonl"].rows)
+            ]
+        )
+    )
     made.import_logs(path)
     return made
 
@@ -270,7 +311,9 @@ def test_a_value_that_cannot_be_is_reported_and_nothing_is_imported(
     log = LOGS[name]
     texts = log.pack in (cells, parquet)
     path = tmp_path / f"log.{log.ending}"
-    path.write_bytes(log.pack([spoilt(log.rows[0], place, kind, texts) for place in chosen(log, kind)]))
+    path.write_bytes(
+        log.pack([spoilt(log.rows[0], place, kind, texts) for place in chosen(log, kind)])
+    )
     check_refused(workspace, before, path)
     if kind in COUNTED:
         text, unusable = attempt(path)
@@ -279,7 +322,9 @@ def test_a_value_that_cannot_be_is_reported_and_nothing_is_imported(
 
 
 @pytest.mark.parametrize("name", LOGS)
-def test_a_file_that_is_cut_off_is_refused(name: str, tmp_path: Path, workspace: ttplan.Workspace, before: Any) -> None:
+def test_a_file_that_is_cut_off_is_refused(
+    name: str, tmp_path: Path, workspace: ttplan.Workspace, before: Any
+) -> None:
     log = LOGS[name]
     whole = log.pack([json.dumps(row) for row in log.rows[:12]])
     path = tmp_path / f"log.{log.ending}"
@@ -290,9 +335,12 @@ def test_a_file_that_is_cut_off_is_refused(name: str, tmp_path: Path, workspace:
 
 
 @pytest.mark.parametrize(
-    "content", [b"\x00" * 5000, b"\xff\xfe{}", b"{" * 5000, b'"' * 5000, b"PAR1", b"\x1f\x8b", b"(\xb5/\xfd"]
+    "content",
+    [b"\x00" * 5000, b"\xff\xfe{}", b"{" * 5000, b'"' * 5000, b"PAR1", b"\x1f\x8b", b"(\xb5/\xfd"],
 )
-def test_what_is_no_log_at_all_is_refused(content: bytes, tmp_path: Path, workspace: ttplan.Workspace, before: Any) -> None:
+def test_what_is_no_log_at_all_is_refused(
+    content: bytes, tmp_path: Path, workspace: ttplan.Workspace, before: Any
+) -> None:
     for ending in ("csv", "json", "jsonl", "parquet", "log"):
         path = tmp_path / f"log.{ending}"
         path.write_bytes(content)

@@ -33,8 +33,14 @@ class Asked(NamedTuple):
 
 def completion(content: Any, *, finish_reason: str = "stop", usage: Any = None) -> Reply:
     """A chat completion that says `content`."""
-    choice = {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": finish_reason}
-    return Reply(body=json.dumps({"object": "chat.completion", "choices": [choice], "usage": usage}).encode())
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": content},
+        "finish_reason": finish_reason,
+    }
+    return Reply(
+        body=json.dumps({"object": "chat.completion", "choices": [choice], "usage": usage}).encode()
+    )
 
 
 def says(verdict: str, reason: str = "since", **given: Any) -> Reply:

@@ -9,8 +9,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from ttplan.model.quality import Verdict
 from ttplan.model.request import RequestLog
+from ttplan.model.results.quality import Verdict
 from ttplan.quality.judge import QualitySettings, Rerouted
 from ttplan.quality.sampling import Sample, SampleRow, draw
 
@@ -19,10 +19,18 @@ FREE = {"judge_call_usd": 0, "proposer_call_usd": 0}
 
 def settings(**given: Any) -> QualitySettings:
     """Settings that allow everything at no cost, with retries that do not wait."""
-    return QualitySettings(**{"budget_usd": 1, "allow_bodies": True, "backoff_seconds": 0.0, **FREE, **given})
+    return QualitySettings(
+        **{"budget_usd": 1, "allow_bodies": True, "backoff_seconds": 0.0, **FREE, **given}
+    )
 
 
-def request(number: int, *, body: str | None = "What is 2 + 2?", response_body: str | None = "4", **given: Any) -> RequestLog:
+def request(
+    number: int,
+    *,
+    body: str | None = "What is 2 + 2?",
+    response_body: str | None = "4",
+    **given: Any,
+) -> RequestLog:
     """A request whose id is its number."""
     return RequestLog(
         **{
@@ -66,7 +74,9 @@ class Says:
 
     name = "a test"
 
-    def __init__(self, verdict: Callable[[int], Any] = lambda _: Verdict.ACCEPTABLE, *, seconds: float = 0.0) -> None:
+    def __init__(
+        self, verdict: Callable[[int], Any] = lambda _: Verdict.ACCEPTABLE, *, seconds: float = 0.0
+    ) -> None:
         self.verdict = verdict
         self.seconds = seconds
         self.asked: list[int] = []

@@ -19,17 +19,31 @@ from pydantic import ValidationError
 
 from tests.quality.parties import Says, answers, request, settings, universe
 from ttplan.model.errors import InputError
-from ttplan.model.quality import QualityResult, RiskBand, SampleScore, Verdict
 from ttplan.model.request import RequestLog
+from ttplan.model.results.quality import QualityResult, RiskBand, SampleScore, Verdict
 from ttplan.quality.assess import assess, assess_sync
-from ttplan.quality.judge import BodiesNotAllowed, BudgetExceeded, CallFailed, Judgement, Proposed, QualitySettings, one_line
+from ttplan.quality.judge import (
+    BodiesNotAllowed,
+    BudgetExceeded,
+    CallFailed,
+    Judgement,
+    Proposed,
+    QualitySettings,
+    one_line,
+)
 from ttplan.quality.result import unverified
 
 A, D, U = Verdict.ACCEPTABLE, Verdict.DEGRADED, Verdict.UNCLEAR
 
 
 def run(
-    numbers: int, judge: Any, proposer: Any = answers, *, forced: tuple[int, ...] = (), size: int = 1_000, **limits: Any
+    numbers: int,
+    judge: Any,
+    proposer: Any = answers,
+    *,
+    forced: tuple[int, ...] = (),
+    size: int = 1_000,
+    **limits: Any,
 ) -> QualityResult:
     """Assess that many requests."""
     sample, requests = universe((request(i) for i in range(numbers)), size, forced=forced)
@@ -41,12 +55,19 @@ def run(
 
 def test_the_share_is_of_the_classified_and_unclear_stays_out() -> None:
     result = run(100, Says(lambda i: U if i < 20 else D if i < 28 else A))
-    assert (result.sample_size, result.acceptable_count, result.degraded_count, result.unclear_count) == (100, 72, 8, 20)
+    assert (
+        result.sample_size,
+        result.acceptable_count,
+        result.degraded_count,
+        result.unclear_count,
+    ) == (100, 72, 8, 20)
     assert result.degraded_pct == 10.0
     assert result.degraded_pct_95 == pytest.approx((5.157, 18.504), abs=0.01)
     assert (result.risk_band, result.risk_band_upper) == (RiskBand.MEDIUM, RiskBand.HIGH)
     assert len(result.sampled_examples) == 100
-    assert {(e.request_id.int, e.verdict, e.reason) for e in result.sampled_examples} >= {(25, D, "since it is 25")}
+    assert {(e.request_id.int, e.verdict, e.reason) for e in result.sampled_examples} >= {
+        (25, D, "since it is 25")
+    }
 
 
 def test_the_judge_sees_the_recorded_and_the_proposed_answer() -> None:
@@ -57,7 +78,14 @@ def test_the_judge_sees_the_recorded_and_the_proposed_answer() -> None:
 
 def test_the_names_that_tt_plan_core_has_are_there() -> None:
     result = run(3, Says()).model_dump(mode="json")
-    assert {"sample_size", "acceptable_count", "degraded_count", "unclear_count", "degraded_pct", "risk_band"} < result.keys()
+    assert {
+        "sample_size",
+        "acceptable_count",
+        "degraded_count",
+        "unclear_count",
+        "degraded_pct",
+        "risk_band",
+    } < result.keys()
     assert {"sampled_examples", "caveats"} < result.keys()
     assert result["risk_band"] == "low"
     assert result["sampled_examples"][0].keys() == {"request_id", "verdict", "reason"}
@@ -65,7 +93,11 @@ def test_the_names_that_tt_plan_core_has_are_there() -> None:
 
 
 def test_nothing_classified_is_unverified_and_never_low() -> None:
-    for result in (run(0, Says()), run(50, Says(lambda _: U)), unverified("the log has no bodies.")):
+    for result in (
+        run(0, Says()),
+        run(50, Says(lambda _: U)),
+        unverified("the log has no bodies."),
+    ):
         assert result.degraded_pct is None
         assert result.degraded_pct_95 is None
         assert result.risk_band is result.risk_band_upper is RiskBand.UNVERIFIED
@@ -75,14 +107,20 @@ def test_nothing_classified_is_unverified_and_never_low() -> None:
 
 def test_forced_requests_are_judged_but_not_in_the_share() -> None:
     sample, requests = universe((request(i) for i in range(100)), 40, forced=range(90, 100))
-    result = asyncio.run(assess(sample, requests, Says(lambda i: D if i >= 90 else A), answers, settings=settings()))
+    result = asyncio.run(
+        assess(sample, requests, Says(lambda i: D if i >= 90 else A), answers, settings=settings())
+    )
     both = {i.int for i in sample.drawn} & set(range(90, 100))
     assert result.sample_size == 40
     assert result.degraded_count == len(both)
     assert result.forced is not None
     assert (result.forced.sample_size, result.forced.degraded_count) == (10, 10)
-    assert [score.request_id for score in result.forced.examples] == sorted(UUID(int=i) for i in range(90, 100))
-    assert any("10 of 10 requests looked at on purpose are degraded" in caveat for caveat in result.caveats)
+    assert [score.request_id for score in result.forced.examples] == sorted(
+        UUID(int=i) for i in range(90, 100)
+    )
+    assert any(
+        "10 of 10 requests looked at on purpose are degraded" in caveat for caveat in result.caveats
+    )
     assert result.population == 100
 
 
@@ -93,7 +131,13 @@ def test_a_request_that_is_both_drawn_and_forced_is_asked_about_once() -> None:
 
 
 def test_requests_without_prompt_or_answer_are_skipped_and_counted() -> None:
-    rows = [request(0), request(1, body=None), request(2, response_body=None), request(3, body=""), request(4, body="x" * 2**21)]
+    rows = [
+        request(0),
+        request(1, body=None),
+        request(2, response_body=None),
+        request(3, body=""),
+        request(4, body="x" * 2**21),
+    ]
     tool = '{"choices": [{"message": {"content": null, "tool_calls": []}}]}'
     sample, requests = universe([*rows, request(5, response_body=tool)])
     judge = Says()
@@ -105,9 +149,14 @@ def test_requests_without_prompt_or_answer_are_skipped_and_counted() -> None:
 
 def test_requests_that_could_not_be_drawn_are_a_caveat() -> None:
     sample, requests = universe(request(i) for i in range(10))
-    result = asyncio.run(assess(sample, requests, Says(), answers, settings=settings(), unrecorded=90))
+    result = asyncio.run(
+        assess(sample, requests, Says(), answers, settings=settings(), unrecorded=90)
+    )
     assert result.unrecorded == 90
-    assert any("90 requests of 100 rerouted have no recorded prompt and answer" in caveat for caveat in result.caveats)
+    assert any(
+        "90 requests of 100 rerouted have no recorded prompt and answer" in caveat
+        for caveat in result.caveats
+    )
 
 
 def test_shuffled_requests_give_the_same_bytes() -> None:
@@ -118,7 +167,9 @@ def test_shuffled_requests_give_the_same_bytes() -> None:
         sample, requests = universe(rows, 50, seed=8, forced=[3, 4])
         judge = Says(lambda i: D if i % 4 == 0 else A, seconds=0.0005 * seed)
         limits = settings(in_flight=1 + 7 * seed)
-        found.add(asyncio.run(assess(sample, requests, judge, answers, settings=limits)).model_dump_json())
+        found.add(
+            asyncio.run(assess(sample, requests, judge, answers, settings=limits)).model_dump_json()
+        )
     assert len(found) == 1
     assert QualityResult.model_validate_json(found.pop()).sample_size == 50
 
@@ -126,7 +177,9 @@ def test_shuffled_requests_give_the_same_bytes() -> None:
 def test_small_samples_many_unclear_and_missed_groups_are_caveats() -> None:
     rows = [request(i, tag="rare" if i == 0 else None) for i in range(400)]
     sample, requests = universe(rows, 10)
-    result = asyncio.run(assess(sample, requests, Says(lambda i: U if i % 2 else A), answers, settings=settings()))
+    result = asyncio.run(
+        assess(sample, requests, Says(lambda i: U if i % 2 else A), answers, settings=settings())
+    )
     text = "\n".join(result.caveats)
     assert "Small sample" in text
     assert "unclear and not in the share" in text
@@ -136,7 +189,9 @@ def test_small_samples_many_unclear_and_missed_groups_are_caveats() -> None:
 def test_progress_is_told_how_many_are_done() -> None:
     sample, requests = universe(request(i) for i in range(7))
     told: list[int] = []
-    asyncio.run(assess(sample, requests, Says(), answers, settings=settings(), progress=told.append))
+    asyncio.run(
+        assess(sample, requests, Says(), answers, settings=settings(), progress=told.append)
+    )
     assert told == [1, 2, 3, 4, 5, 6, 7]
 
 
@@ -155,10 +210,24 @@ def test_bodies_are_not_sent_unless_somebody_says_so() -> None:
 
 def test_a_budget_that_may_not_suffice_sends_nothing() -> None:
     judge = Says()
-    with pytest.raises(BudgetExceeded, match=r"10 requests may cost 0\.9 USD .*3 attempts.* budget of 0\.89 USD"):
-        run(10, judge, budget_usd=Decimal("0.89"), judge_call_usd=Decimal("0.01"), proposer_call_usd=Decimal("0.02"))
+    with pytest.raises(
+        BudgetExceeded, match=r"10 requests may cost 0\.9 USD .*3 attempts.* budget of 0\.89 USD"
+    ):
+        run(
+            10,
+            judge,
+            budget_usd=Decimal("0.89"),
+            judge_call_usd=Decimal("0.01"),
+            proposer_call_usd=Decimal("0.02"),
+        )
     assert judge.asked == []
-    result = run(10, judge, budget_usd=Decimal("0.9"), judge_call_usd=Decimal("0.01"), proposer_call_usd=Decimal("0.02"))
+    result = run(
+        10,
+        judge,
+        budget_usd=Decimal("0.9"),
+        judge_call_usd=Decimal("0.01"),
+        proposer_call_usd=Decimal("0.02"),
+    )
     assert result.sample_size == 10
     assert result.cost_usd == Decimal("0.3")
     assert result.cost_is_estimated
@@ -210,13 +279,18 @@ def test_a_budget_that_calls_use_up_ends_the_run_and_keeps_what_was_scored() -> 
     assert result.stopped == "budget"
     assert not result.cancelled
     assert result.cost_usd == Decimal("1.2")
-    assert any("budget of 1 USD was reached: 96 requests of 100 not judged" in caveat for caveat in result.caveats)
+    assert any(
+        "budget of 1 USD was reached: 96 requests of 100 not judged" in caveat
+        for caveat in result.caveats
+    )
 
 
 def test_an_estimate_that_no_longer_fits_is_not_sent() -> None:
     # Estimated at 0.4 for all, each judgement turns out to cost 0.3.
     judge = Says(lambda i: Judgement(A, "yes", Decimal("0.3")))
-    result = run(4, judge, budget_usd=Decimal("0.65"), judge_call_usd=Decimal("0.1"), retries=0, in_flight=1)
+    result = run(
+        4, judge, budget_usd=Decimal("0.65"), judge_call_usd=Decimal("0.1"), retries=0, in_flight=1
+    )
     assert result.stopped == "budget"
     assert result.cost_usd == Decimal("0.6")
 
@@ -232,7 +306,12 @@ def test_reported_costs_are_what_is_shown() -> None:
     async def proposer(request: RequestLog, target_model: str) -> Proposed:
         return Proposed("four", Decimal("0.001"))
 
-    result = run(10, Says(lambda i: Judgement(A, "yes", Decimal("0.002"))), proposer, judge_call_usd=Decimal("0.03"))
+    result = run(
+        10,
+        Says(lambda i: Judgement(A, "yes", Decimal("0.002"))),
+        proposer,
+        judge_call_usd=Decimal("0.03"),
+    )
     assert result.cost_usd == Decimal("0.03")
     assert not result.cost_is_estimated
 
@@ -280,7 +359,18 @@ def test_a_call_that_would_fail_for_all_ends_the_run() -> None:
 
 
 @pytest.mark.parametrize(
-    "nonsense", [None, 7, "acceptable", ("fine", "yes"), (A,), (A, 3), (A, "yes", 0.1), [A, "yes"], ("ACCEPTABLE", "x")]
+    "nonsense",
+    [
+        None,
+        7,
+        "acceptable",
+        ("fine", "yes"),
+        (A,),
+        (A, 3),
+        (A, "yes", 0.1),
+        [A, "yes"],
+        ("ACCEPTABLE", "x"),
+    ],
 )
 def test_nonsense_from_a_judge_is_unclear(nonsense: object) -> None:
     result = run(1, Says(lambda _: nonsense))
@@ -369,7 +459,10 @@ def check_cut_short(result: QualityResult, scored: int, of: int) -> None:
     assert result.cancelled
     assert result.sample_size == result.acceptable_count == scored
     assert result.risk_band is RiskBand.LOW
-    assert any(f"cancelled: {of - scored} requests of {of} not judged" in caveat for caveat in result.caveats)
+    assert any(
+        f"cancelled: {of - scored} requests of {of} not judged" in caveat
+        for caveat in result.caveats
+    )
 
 
 def test_cancelling_the_task_keeps_what_was_scored() -> None:
@@ -377,7 +470,14 @@ def test_cancelling_the_task_keeps_what_was_scored() -> None:
         sample, requests = universe(request(i) for i in range(20))
         at_five = asyncio.Event()
         task = asyncio.create_task(
-            assess(sample, requests, stuck_after(5), answers, settings=settings(), progress=at(5, at_five.set))
+            assess(
+                sample,
+                requests,
+                stuck_after(5),
+                answers,
+                settings=settings(),
+                progress=at(5, at_five.set),
+            )
         )
         await at_five.wait()
         task.cancel()
@@ -400,7 +500,14 @@ def test_a_cancelled_run_leaves_no_cancellation_behind() -> None:
         sample, requests = universe(request(i) for i in range(20))
         task = asyncio.current_task()
         assert task is not None
-        await assess(sample, requests, stuck_after(5), answers, settings=settings(), progress=at(5, task.cancel))
+        await assess(
+            sample,
+            requests,
+            stuck_after(5),
+            answers,
+            settings=settings(),
+            progress=at(5, task.cancel),
+        )
         return task.cancelling()
 
     assert asyncio.run(cancelled()) == 0
@@ -442,7 +549,9 @@ def test_ctrl_c_keeps_what_was_scored() -> None:
 def test_ctrl_c_in_a_programs_own_loop_keeps_what_was_scored() -> None:
     sample, requests = universe(request(i) for i in range(20))
     interrupt = at(5, lambda: signal.raise_signal(signal.SIGINT))
-    result = asyncio.run(assess(sample, requests, stuck_after(5), answers, settings=settings(), progress=interrupt))
+    result = asyncio.run(
+        assess(sample, requests, stuck_after(5), answers, settings=settings(), progress=interrupt)
+    )
     check_cut_short(result, 5, 20)
 
 
@@ -468,7 +577,9 @@ except KeyboardInterrupt:
     print("gave up", cancel.is_set(), flush=True)
     import os; os._exit(0)
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
+    )
     assert done.stdout == "gave up True\n", done.stderr
 
 
@@ -502,7 +613,9 @@ def test_cancelling_after_the_last_is_no_cancellation() -> None:
 def test_an_error_of_the_progress_callback_is_raised() -> None:
     sample, requests = universe(request(i) for i in range(3))
     with pytest.raises(ZeroDivisionError):
-        assess_sync(sample, requests, Says(), answers, settings=settings(), progress=at(1, lambda: 1 // 0))
+        assess_sync(
+            sample, requests, Says(), answers, settings=settings(), progress=at(1, lambda: 1 // 0)
+        )
 
 
 def test_errors_of_a_run_come_out_of_the_thread() -> None:

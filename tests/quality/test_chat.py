@@ -18,7 +18,7 @@ from tests.quality.chat_server import Asked, ChatServer, Reply, completion, says
 from tests.quality.parties import answers, request, settings, universe
 from ttplan.model.errors import InputError
 from ttplan.model.pricing import ModelPricing
-from ttplan.model.quality import QualityResult, RiskBand, Verdict
+from ttplan.model.results.quality import QualityResult, RiskBand, Verdict
 from ttplan.quality.assess import assess_sync
 from ttplan.quality.chat import ChatJudge, ChatProposer, read_verdict
 from ttplan.quality.http import MAX_RESPONSE
@@ -35,13 +35,17 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
-def ask(server: ChatServer, original: str = "4", proposed: str = "four", number: int = 1, **given: Any) -> Judgement:
+def ask(
+    server: ChatServer, original: str = "4", proposed: str = "four", number: int = 1, **given: Any
+) -> Judgement:
     """One judgement."""
     judge = ChatJudge(server.base_url, "judge-1", **given)
     return asyncio.run(judge.judge(request(number), original, proposed))
 
 
-def run(server: ChatServer, numbers: int, *, timeout_seconds: float = 5.0, **limits: Any) -> QualityResult:
+def run(
+    server: ChatServer, numbers: int, *, timeout_seconds: float = 5.0, **limits: Any
+) -> QualityResult:
     """Judge that many requests by the server."""
     sample, requests = universe(request(i) for i in range(numbers))
     judge = ChatJudge(server.base_url, "judge-1", timeout_seconds=timeout_seconds)
@@ -137,7 +141,11 @@ def test_a_chat_prompt_is_shown_as_its_messages() -> None:
     messages = [{"role": "user", "content": "2 + 2?"}]
     with serving(says("acceptable")) as server:
         judge = ChatJudge(server.base_url, "judge-1")
-        asyncio.run(judge.judge(request(1, body=json.dumps({"model": "gpt-4o", "messages": messages})), "4", "four"))
+        asyncio.run(
+            judge.judge(
+                request(1, body=json.dumps({"model": "gpt-4o", "messages": messages})), "4", "four"
+            )
+        )
         asyncio.run(judge.judge(request(1), "4", "four"))
     assert records(server.asked[0])["request"] == messages
     assert "gpt-4o" not in json.dumps(server.asked[0].payload)
@@ -151,7 +159,10 @@ def test_usage_and_price_give_the_cost() -> None:
         assert ask(server).cost_usd is None
 
 
-@pytest.mark.parametrize("usage", [None, [], {}, {"prompt_tokens": -1, "completion_tokens": 1}, {"prompt_tokens": 1.5}, "many"])
+@pytest.mark.parametrize(
+    "usage",
+    [None, [], {}, {"prompt_tokens": -1, "completion_tokens": 1}, {"prompt_tokens": 1.5}, "many"],
+)
 def test_usage_that_makes_no_sense_is_no_cost(usage: Any) -> None:
     with serving(says("acceptable", usage=usage)) as server:
         assert ask(server, price=PRICE) == (A, "since", None)
@@ -185,7 +196,9 @@ def test_prices_make_the_budget_hold_before_anything_is_sent() -> None:
         for budget, fits in (("0.503", False), ("0.504", True)):
             limits = settings(budget_usd=Decimal(budget), judge_call_usd=None)
             if fits:
-                assert assess_sync(sample, requests, judge, answers, settings=limits).sample_size == 40
+                assert (
+                    assess_sync(sample, requests, judge, answers, settings=limits).sample_size == 40
+                )
             else:
                 with pytest.raises(InputError, match=r"may cost 0\.504 USD"):
                     assess_sync(sample, requests, judge, answers, settings=limits)
@@ -220,7 +233,9 @@ def test_a_server_that_keeps_failing_is_unclear() -> None:
         result = run(server, 2, retries=1)
     assert len(server.asked) == 4
     assert result.risk_band is RiskBand.UNVERIFIED
-    assert all("HTTP 500" in e.reason and "out of memory" in e.reason for e in result.sampled_examples)
+    assert all(
+        "HTTP 500" in e.reason and "out of memory" in e.reason for e in result.sampled_examples
+    )
 
 
 def test_retry_after_is_kept() -> None:
@@ -249,10 +264,15 @@ async def _clock() -> float:
 def test_retry_after_is_a_number_or_a_date(header: str | timedelta, expected: float | None) -> None:
     if isinstance(header, timedelta):  # from the time of the test, not of its collection
         header = format_datetime(datetime.now(UTC) + header, usegmt=True)
-    with serving(Reply(429, headers=(("Retry-After", header),))) as server, pytest.raises(CallFailed) as failed:
+    with (
+        serving(Reply(429, headers=(("Retry-After", header),))) as server,
+        pytest.raises(CallFailed) as failed,
+    ):
         ask(server)
     assert failed.value.then == "retry"
-    assert failed.value.retry_after == (expected if expected is None else pytest.approx(expected, abs=120))
+    assert failed.value.retry_after == (
+        expected if expected is None else pytest.approx(expected, abs=120)
+    )
 
 
 def test_a_long_retry_after_is_unclear_at_once() -> None:
@@ -271,7 +291,8 @@ def test_a_request_that_is_refused_is_not_sent_again(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "told"), [(401, "key is missing or wrong"), (402, "no credit"), (404, "no such address or model")]
+    ("status", "told"),
+    [(401, "key is missing or wrong"), (402, "no credit"), (404, "no such address or model")],
 )
 def test_what_every_call_would_meet_ends_the_run(status: int, told: str) -> None:
     with serving(Reply(status)) as server:
@@ -289,7 +310,10 @@ def test_a_slow_server_is_unclear() -> None:
 
 def test_a_server_that_drips_is_unclear() -> None:
     dripping = says("acceptable")._replace(drip=0.02)
-    with serving(dripping) as server, pytest.raises(CallFailed, match=r"did not answer within 0\.15 s"):
+    with (
+        serving(dripping) as server,
+        pytest.raises(CallFailed, match=r"did not answer within 0\.15 s"),
+    ):
         ask(server, timeout_seconds=0.15)
 
 
@@ -302,7 +326,10 @@ def test_a_server_that_is_not_there_is_told() -> None:
 
 
 def test_a_redirect_is_not_followed() -> None:
-    with serving(says("acceptable")) as other, serving(Reply(307, headers=(("Location", other.base_url),))) as server:
+    with (
+        serving(says("acceptable")) as other,
+        serving(Reply(307, headers=(("Location", other.base_url),))) as server,
+    ):
         with pytest.raises(CallFailed, match=r"HTTP 307.*redirect is not followed"):
             ask(server, api_key=KEY)
         assert other.asked == []
@@ -352,14 +379,27 @@ def test_a_completion_without_text_is_unclear(content: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"[]", b"null", b"{}", b'{"choices": []}', b'{"choices": {"0": 1}}', b'{"choices": [null]}', b'"x"']
+    "body",
+    [
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"choices": []}',
+        b'{"choices": {"0": 1}}',
+        b'{"choices": [null]}',
+        b'"x"',
+    ],
 )
 def test_json_that_is_no_completion_is_unclear(body: bytes) -> None:
     with serving(Reply(body=body)) as server:
         assert ask(server).verdict is U
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>busy</html>", b"\xff\xfe\x00", b'{"choices": [', b"[" * 100_000], ids=range(5))
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>busy</html>", b"\xff\xfe\x00", b'{"choices": [', b"[" * 100_000],
+    ids=range(5),
+)
 def test_a_response_that_is_not_json_is_told_and_not_asked_for_again(body: bytes) -> None:
     with serving(Reply(body=body, headers=(("Content-Type", "text/html"),))) as server:
         result = run(server, 1)
@@ -403,7 +443,9 @@ def test_a_long_reason_with_control_characters_becomes_one_line() -> None:
 
 def propose(server: ChatServer, body: str, **given: Any) -> str:
     """One proposed answer."""
-    return asyncio.run(ChatProposer(server.base_url, **given)(request(1, body=body), "gpt-4o-mini")).text
+    return asyncio.run(
+        ChatProposer(server.base_url, **given)(request(1, body=body), "gpt-4o-mini")
+    ).text
 
 
 def test_a_plain_prompt_goes_to_the_target_model() -> None:
@@ -417,11 +459,27 @@ def test_a_plain_prompt_goes_to_the_target_model() -> None:
 
 
 def test_a_recorded_chat_goes_with_the_options_that_shape_an_answer() -> None:
-    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": [{"type": "text", "text": "2 + 2?"}]}]
-    body = {"model": "gpt-4o", "messages": messages, "stream": True, "temperature": 0.7, "max_tokens": 5, "user": "jo", "n": 3}
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "2 + 2?"}]},
+    ]
+    body = {
+        "model": "gpt-4o",
+        "messages": messages,
+        "stream": True,
+        "temperature": 0.7,
+        "max_tokens": 5,
+        "user": "jo",
+        "n": 3,
+    }
     with serving(completion("4", finish_reason="length")) as server:
         assert propose(server, json.dumps(body)) == "4"
-    assert server.asked[0].payload == {"model": "gpt-4o-mini", "messages": messages, "temperature": 0.7, "max_tokens": 5}
+    assert server.asked[0].payload == {
+        "model": "gpt-4o-mini",
+        "messages": messages,
+        "temperature": 0.7,
+        "max_tokens": 5,
+    }
 
 
 @pytest.mark.parametrize(
@@ -457,7 +515,10 @@ def test_a_prompt_with_tools_is_not_sent() -> None:
 
 def test_an_answer_that_our_limit_cut_off_is_not_judged() -> None:
     cut = completion("4", finish_reason="length")
-    with serving(cut) as server, pytest.raises(CallFailed, match="cut off at our limit of 7 tokens"):
+    with (
+        serving(cut) as server,
+        pytest.raises(CallFailed, match="cut off at our limit of 7 tokens"),
+    ):
         propose(server, "hi", max_tokens=7)
 
 

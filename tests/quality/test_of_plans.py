@@ -11,11 +11,11 @@ from uuid import UUID
 import pytest
 
 from tests.quality.chat_server import completion, says, serving
-from tests.test_workspace import opened
-from ttplan.cli.entry import run
+from tests.workspace.test_workspace import opened
+from ttplan.cli.entrypoint import run
 from ttplan.model.errors import InputError
-from ttplan.model.quality import Verdict
 from ttplan.model.request import RequestLog
+from ttplan.model.results.quality import Verdict
 from ttplan.quality.judge import BodiesNotAllowed, BudgetExceeded
 from ttplan.workspace import Workspace
 
@@ -87,10 +87,14 @@ class Proposer:
         return f"from {target_model}"
 
 
-def test_rerouted_requests_are_answered_anew_and_judged_and_the_result_stays_with_the_plan(tmp_path: Path) -> None:
+def test_rerouted_requests_are_answered_anew_and_judged_and_the_result_stays_with_the_plan(
+    tmp_path: Path,
+) -> None:
     workspace, plan_id = planned(tmp_path, rows(90))
     judge, proposer = Judge(), Proposer()
-    checked = workspace.check_quality(plan_id, judge=judge, proposer=proposer, budget_usd=1, allow_bodies=True, sample_size=25)
+    checked = workspace.check_quality(
+        plan_id, judge=judge, proposer=proposer, budget_usd=1, allow_bodies=True, sample_size=25
+    )
     quality = checked.result.quality
     assert quality is not None
     # 40 hits nothing; 41 would be served 40's answer. Its route is none: it costs nothing to ask.
@@ -118,16 +122,22 @@ def test_nothing_is_sent_without_permission_or_beyond_the_budget(tmp_path: Path)
     with pytest.raises(BodiesNotAllowed):
         workspace.check_quality(plan_id, judge=judge, proposer=proposer, budget_usd=1)
     with pytest.raises(BudgetExceeded):
-        workspace.check_quality(plan_id, judge=judge, proposer=proposer, budget_usd=0.1, allow_bodies=True)
+        workspace.check_quality(
+            plan_id, judge=judge, proposer=proposer, budget_usd=0.1, allow_bodies=True
+        )
     with pytest.raises(InputError, match="the limits of a quality check"):
-        workspace.check_quality(plan_id, judge=judge, proposer=proposer, budget_usd=-1, allow_bodies=True)
+        workspace.check_quality(
+            plan_id, judge=judge, proposer=proposer, budget_usd=-1, allow_bodies=True
+        )
     assert (judge.seen, proposer.asked) == ({}, {})
     assert workspace.get(plan_id).result.quality is None
 
 
 def test_without_bodies_quality_is_unverified_and_says_why(tmp_path: Path) -> None:
     workspace, plan_id = planned(tmp_path, rows(90, body=None))
-    checked = workspace.check_quality(plan_id, judge=Judge(), proposer=Proposer(), budget_usd=1, allow_bodies=True)
+    checked = workspace.check_quality(
+        plan_id, judge=Judge(), proposer=Proposer(), budget_usd=1, allow_bodies=True
+    )
     assert "UNVERIFIED" in repr(checked)
     assert "import the log with bodies" in " ".join(checked.quality_text().split())
 
@@ -141,11 +151,28 @@ def test_the_command_asks_a_server_and_shows_what_was_found(
 
     def reply(number: int, asked: Any) -> Any:
         judging = asked.payload["model"] == "gpt-4o"
-        return says("degraded", "worse\x1b[31m") if judging else completion("an answer", usage=usage)
+        return (
+            says("degraded", "worse\x1b[31m") if judging else completion("an answer", usage=usage)
+        )
 
     with serving(reply) as server:
-        options = ["--base-url", server.base_url, "--judge", "gpt-4o", "--budget-usd", "1", "--api-key-env", "SOME_KEY"]
-        command = ["check-quality", str(plan_id)[:8], "--store", str(tmp_path / "plans.duckdb"), *options]
+        options = [
+            "--base-url",
+            server.base_url,
+            "--judge",
+            "gpt-4o",
+            "--budget-usd",
+            "1",
+            "--api-key-env",
+            "SOME_KEY",
+        ]
+        command = [
+            "check-quality",
+            str(plan_id)[:8],
+            "--store",
+            str(tmp_path / "plans.duckdb"),
+            *options,
+        ]
         assert run(command) == 2
         assert "allow_bodies" in capsys.readouterr().err
         assert run([*command, "--allow-bodies"]) == 0

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from tests import oracle_quality as oracle
 from ttplan.model.errors import InputError
+from ttplan.quality.result import wilson_pct
 from ttplan.quality.sampling import MAX_SAMPLE, SIZES, Sample, SampleRow, draw
-from ttplan.quality.share import wilson_pct
 
 TAGS = [None, "", "chat", "code", "ΟΔΟΣ", "\U0001f600", "\uffff"]
 seeds = st.sampled_from([0, 1, 42, 2**64 - 1]) | st.integers(0, 2**64 - 1)
@@ -25,9 +25,13 @@ seeds = st.sampled_from([0, 1, 42, 2**64 - 1]) | st.integers(0, 2**64 - 1)
 @st.composite
 def populations(draw_from: st.DrawFn) -> list[SampleRow]:
     """Up to 60 requests in few strata, with ids near each other or far apart, and sizes at the bounds."""
-    ids = draw_from(st.lists(st.integers(0, 80) | st.integers(0, 2**128 - 1), max_size=60, unique=True))
+    ids = draw_from(
+        st.lists(st.integers(0, 80) | st.integers(0, 2**128 - 1), max_size=60, unique=True)
+    )
     tokens = st.sampled_from([0, 1, 499, 500, 501, 3999, 4000, 4001, 10**12 - 1])
-    return [SampleRow(UUID(int=i), draw_from(st.sampled_from(TAGS)), draw_from(tokens)) for i in ids]
+    return [
+        SampleRow(UUID(int=i), draw_from(st.sampled_from(TAGS)), draw_from(tokens)) for i in ids
+    ]
 
 
 def universe(count: int, tags: Sequence[str | None] = (None, "a", "b")) -> list[SampleRow]:
@@ -36,7 +40,10 @@ def universe(count: int, tags: Sequence[str | None] = (None, "a", "b")) -> list[
     ids = random.bytes(16 * count)
     picked = random.integers(len(tags), size=count)
     tokens = random.integers(0, 9_000, size=count)
-    return [SampleRow(UUID(bytes=ids[16 * i : 16 * i + 16]), tags[int(picked[i])], int(tokens[i])) for i in range(count)]
+    return [
+        SampleRow(UUID(bytes=ids[16 * i : 16 * i + 16]), tags[int(picked[i])], int(tokens[i]))
+        for i in range(count)
+    ]
 
 
 @given(populations(), st.integers(0, 70), seeds)
@@ -45,15 +52,21 @@ def test_the_sample_is_the_oracles(rows: list[SampleRow], size: int, seed: int) 
 
 
 @given(populations(), st.integers(0, 70), seeds, st.randoms(use_true_random=False))
-def test_the_order_of_the_rows_changes_nothing(rows: list[SampleRow], size: int, seed: int, random: object) -> None:
+def test_the_order_of_the_rows_changes_nothing(
+    rows: list[SampleRow], size: int, seed: int, random: object
+) -> None:
     shuffled = list(rows)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     forced = [row.id for row in rows[::7]]
-    assert draw(shuffled, size, seed=seed, forced=reversed(forced)) == draw(rows, size, seed=seed, forced=forced)
+    assert draw(shuffled, size, seed=seed, forced=reversed(forced)) == draw(
+        rows, size, seed=seed, forced=forced
+    )
 
 
 @given(populations(), st.integers(0, 70), seeds)
-def test_strata_and_tags_get_their_share_rounded_down_or_up(rows: list[SampleRow], size: int, seed: int) -> None:
+def test_strata_and_tags_get_their_share_rounded_down_or_up(
+    rows: list[SampleRow], size: int, seed: int
+) -> None:
     sample = draw(rows, size, seed=seed)
     size = min(size, len(rows))
     assert len(sample.drawn) == len(set(sample.drawn)) == size
@@ -68,7 +81,9 @@ def test_strata_and_tags_get_their_share_rounded_down_or_up(rows: list[SampleRow
 
 
 @given(populations(), st.integers(0, 70), seeds)
-def test_the_strata_say_what_was_drawn_from_them(rows: list[SampleRow], size: int, seed: int) -> None:
+def test_the_strata_say_what_was_drawn_from_them(
+    rows: list[SampleRow], size: int, seed: int
+) -> None:
     sample = draw(rows, size, seed=seed)
     stratum_of = {row.id: (row.tag, SIZES[oracle.size_of(row.input_tokens)]) for row in rows}
     assert Counter(stratum_of.values()) == {(s.tag, s.size): s.requests for s in sample.strata}
@@ -84,8 +99,12 @@ def test_shares_that_are_whole_numbers_are_met_exactly() -> None:
 
 
 def test_the_bounds_of_the_sizes_belong_to_the_smaller() -> None:
-    rows = [SampleRow(UUID(int=i), None, tokens) for i, tokens in enumerate([0, 500, 501, 4000, 4001])]
-    assert [(s.size, s.requests) for s in draw(rows, 5, seed=0).strata] == list(zip(SIZES, [2, 2, 1], strict=True))
+    rows = [
+        SampleRow(UUID(int=i), None, tokens) for i, tokens in enumerate([0, 500, 501, 4000, 4001])
+    ]
+    assert [(s.size, s.requests) for s in draw(rows, 5, seed=0).strata] == list(
+        zip(SIZES, [2, 2, 1], strict=True)
+    )
 
 
 def test_no_tag_and_an_empty_tag_are_two() -> None:
@@ -103,7 +122,9 @@ def test_every_request_has_the_same_chance_whatever_its_stratum() -> None:
     tags = ["big"] * 60 + ["mid"] * 9 + [f"rare {i}" for i in range(31)]
     rows = [SampleRow(UUID(int=i), tag, 1) for i, tag in enumerate(tags)]
     runs = 4_000
-    times = Counter(request_id for seed in range(runs) for request_id in draw(rows, 13, seed=seed).drawn)
+    times = Counter(
+        request_id for seed in range(runs) for request_id in draw(rows, 13, seed=seed).drawn
+    )
     expected, error = runs * 0.13, (runs * 0.13 * 0.87) ** 0.5
     assert all(abs(times[row.id] - expected) < 5 * error for row in rows)
 
@@ -117,7 +138,13 @@ def test_the_share_of_a_sample_is_right_on_average_and_its_interval_covers_the_t
     truth = 100 * sum(degraded.values()) / len(rows)
     shares, covered, runs = [], 0, 400
     ids = pa.array([row.id.bytes for row in rows], pa.binary(16))
-    table = pa.table({"id": ids, "tag": [row.tag for row in rows], "input_tokens": [row.input_tokens for row in rows]})
+    table = pa.table(
+        {
+            "id": ids,
+            "tag": [row.tag for row in rows],
+            "input_tokens": [row.input_tokens for row in rows],
+        }
+    )
     for seed in range(runs):
         hits = sum(degraded[request_id] for request_id in draw(table, 200, seed=seed).drawn)
         low, high = wilson_pct(hits, 200)
@@ -172,7 +199,9 @@ def test_nothing_to_draw_from_is_an_empty_sample() -> None:
 )
 def test_ids_may_come_in_any_form(ids: pa.Array | pa.ChunkedArray) -> None:
     rows = universe(300)
-    table = pa.table({"id": ids, "tag": [r.tag for r in rows], "input_tokens": [r.input_tokens for r in rows]})
+    table = pa.table(
+        {"id": ids, "tag": [r.tag for r in rows], "input_tokens": [r.input_tokens for r in rows]}
+    )
     assert draw(table, 30, seed=9) == draw(rows, 30, seed=9)
 
 

@@ -8,15 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from ttplan.model.quality import RiskBand
-from ttplan.quality.share import percent, wilson_pct
+from ttplan.model.results.quality import RiskBand
+from ttplan.quality.result import percent, wilson_pct
 
 
 @given(st.integers(1, 100_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_the_interval_is_scipys_wilson(case: tuple[int, int]) -> None:
     hits, n = case
     expected = binomtest(hits, n).proportion_ci(0.95, "wilson")
-    assert wilson_pct(hits, n) == pytest.approx((100 * expected.low, 100 * expected.high), rel=1e-9, abs=1e-9)
+    assert wilson_pct(hits, n) == pytest.approx(
+        (100 * expected.low, 100 * expected.high), rel=1e-9, abs=1e-9
+    )
 
 
 @pytest.mark.parametrize(
@@ -40,7 +42,10 @@ def test_the_interval_holds_the_share_and_stays_in_range(case: tuple[int, int]) 
 @pytest.mark.parametrize(("share", "n"), [(0.03, 200), (0.1, 100), (0.1, 400), (0.3, 60)])
 def test_the_interval_covers_the_truth_95_times_in_100(share: float, n: int) -> None:
     hits = np.random.default_rng(1).binomial(n, share, 20_000)
-    covered = sum(low <= 100 * share <= high for low, high in (wilson_pct(int(k), n) for k in hits)) / 20_000
+    covered = (
+        sum(low <= 100 * share <= high for low, high in (wilson_pct(int(k), n) for k in hits))
+        / 20_000
+    )
     assert 0.93 < covered < 0.98
 
 

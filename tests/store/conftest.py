@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.postgres import database
-from ttplan.store.duckdb import DuckDBStore
+from tests.support.postgres import database
+from ttplan.store.duckdb.store import DuckDBStore
 from ttplan.store.memory import MemoryStore
-from ttplan.store.postgres import PostgresStore
+from ttplan.store.postgres.store import PostgresStore
 from ttplan.store.protocol import Store
 
 STORES: dict[str, Callable[[Path], Store]] = {

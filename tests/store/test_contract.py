@@ -13,20 +13,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests import plans, universe
 from tests.audit.chains import chain
 from tests.store.conftest import STORES
+from tests.support import plans, universe
 from ttplan.audit.chain import to_record
-from ttplan.engine.portable import fetch
-from ttplan.engine.question import Question
+from ttplan.engine.dialects import fetch
 from ttplan.engine.replay import answer, replay
+from ttplan.engine.replay_spec import Question
 from ttplan.logs.reader import SCHEMA
 from ttplan.model.audit import Actor, Anonymous, ApiKey, System, User
 from ttplan.model.errors import InputError, PlanNotFound, StoreError
 from ttplan.model.plan import PlanConfig
 from ttplan.model.plan_run import LiveRoute, SeenRoute
 from ttplan.model.policy import Approvals, Policy, Rule
-from ttplan.model.reconciliation import CostChange, Figure, Reconciliation
+from ttplan.model.results.reconciliation import CostChange, Figure, Reconciliation
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
 from ttplan.quality.result import unverified
 from ttplan.store.protocol import RowConflict, Store
@@ -50,7 +50,9 @@ def rows(*numbers: int, **changes: object) -> pa.RecordBatch:
         "cached": False,
         "status": 200,
     }
-    made = [dict.fromkeys(SCHEMA.names) | base | {"id": str(UUID(int=n))} | changes for n in numbers]
+    made = [
+        dict.fromkeys(SCHEMA.names) | base | {"id": str(UUID(int=n))} | changes for n in numbers
+    ]
     return pa.RecordBatch.from_pylist(made, schema=SCHEMA)
 
 
@@ -72,7 +74,10 @@ def test_a_new_store_is_empty(store: Store) -> None:
 
 
 def test_a_plan_is_read_back_equal(store: Store) -> None:
-    first, second = plans.run(2, (plans.route(1),)), plans.run(1, created_at=plans.CREATED + timedelta(seconds=1))
+    first, second = (
+        plans.run(2, (plans.route(1),)),
+        plans.run(1, created_at=plans.CREATED + timedelta(seconds=1)),
+    )
     with store.transaction() as tx:
         tx.add_plan(second)
         tx.add_plan(first)
@@ -85,7 +90,10 @@ def test_a_plan_is_read_back_equal(store: Store) -> None:
 def test_a_plan_id_is_taken_once(store: Store) -> None:
     with store.transaction() as tx:
         tx.add_plan(plans.run(1))
-    with store.transaction() as tx, pytest.raises(StoreError, match=r"there is a plan .* already; expected a new id"):
+    with (
+        store.transaction() as tx,
+        pytest.raises(StoreError, match=r"there is a plan .* already; expected a new id"),
+    ):
         tx.add_plan(plans.run(1, name="other"))
     with store.read() as snapshot:
         assert [run.name for run in snapshot.plans(ORG)] == ["plan 1"]
@@ -100,7 +108,9 @@ def test_mark_applied_flips_stamps_and_writes_routes(store: Store) -> None:
         run = snapshot.plan(UUID(int=7))
     assert run is not None
     assert (run.status, run.applied_at) == ("applied", AT)
-    assert live(store) == [LiveRoute(route=r, plan_id=UUID(int=7), applied_at=AT) for r in reversed(routes)]
+    assert live(store) == [
+        LiveRoute(route=r, plan_id=UUID(int=7), applied_at=AT) for r in reversed(routes)
+    ]
 
 
 def test_mark_applied_of_no_plan_is_none_and_writes_nothing(store: Store) -> None:
@@ -167,10 +177,16 @@ def test_a_renamed_route_leaves_its_old_name_and_its_row_says_what_it_was(store:
     with store.read() as snapshot:
         run = snapshot.plan(UUID(int=2))
     assert run is not None
-    assert run.replaced == tuple(LiveRoute(route=one, plan_id=UUID(int=1), applied_at=AT) for one in (standing, old))
+    assert run.replaced == tuple(
+        LiveRoute(route=one, plan_id=UUID(int=1), applied_at=AT) for one in (standing, old)
+    )
     with store.transaction() as tx:
         tx.mark_reverted(UUID(int=2), AT + timedelta(2), run.replaced)
-    assert {one.route.name: one.route for one in live(store)} == {"before": old, "route 2": kept, "after": standing}
+    assert {one.route.name: one.route for one in live(store)} == {
+        "before": old,
+        "route 2": kept,
+        "after": standing,
+    }
 
 
 def test_two_routes_swap_names_and_back(store: Store) -> None:
@@ -192,7 +208,10 @@ def test_two_routes_swap_names_and_back(store: Store) -> None:
 
 def test_an_id_that_is_live_under_two_names_renames_neither(store: Store) -> None:
     """Earlier versions knew routes by their names alone, and could leave that."""
-    twice = [LiveRoute(route=plans.route(1, name=name), plan_id=UUID(int=8), applied_at=AT) for name in ("a", "b")]
+    twice = [
+        LiveRoute(route=plans.route(1, name=name), plan_id=UUID(int=8), applied_at=AT)
+        for name in ("a", "b")
+    ]
     with store.transaction() as tx:
         tx.add_plan(plans.run(1))
         tx.set_live_routes(ORG, twice)
@@ -202,7 +221,9 @@ def test_an_id_that_is_live_under_two_names_renames_neither(store: Store) -> Non
 
 def test_what_a_plan_saw_and_why_it_failed_is_read_back_equal(store: Store) -> None:
     saw = SeenRoute(name="Zoë's", plan_id=UUID(int=9), digest="ab" * 32)
-    run = plans.run(1, status="failed", live_seen=(saw,), failure="OutOfMemoryException: it was too much")
+    run = plans.run(
+        1, status="failed", live_seen=(saw,), failure="OutOfMemoryException: it was too much"
+    )
     with store.transaction() as tx:
         tx.add_plan(run)
         tx.add_plan(plans.run(2, created_at=plans.CREATED + timedelta(1)))
@@ -215,7 +236,9 @@ def test_what_a_plan_saw_and_why_it_failed_is_read_back_equal(store: Store) -> N
 
 def test_mark_reverted_flips_stamps_and_changes_routes(store: Store) -> None:
     mine, others = (plans.route(1), plans.route(2)), plans.route(3)
-    back = LiveRoute(route=plans.route(8, name="route 1"), plan_id=UUID(int=5), applied_at=AT - timedelta(1))
+    back = LiveRoute(
+        route=plans.route(8, name="route 1"), plan_id=UUID(int=5), applied_at=AT - timedelta(1)
+    )
     with store.transaction() as tx:
         tx.add_plan(plans.run(1, mine))
         tx.add_plan(plans.run(2, (others,)))
@@ -236,7 +259,9 @@ def test_mark_reverted_flips_stamps_and_changes_routes(store: Store) -> None:
 
 
 @pytest.mark.parametrize("status", ["projected", "failed"])
-def test_mark_reverted_of_a_plan_that_is_not_applied_changes_nothing(store: Store, status: str) -> None:
+def test_mark_reverted_of_a_plan_that_is_not_applied_changes_nothing(
+    store: Store, status: str
+) -> None:
     run = plans.run(1, (plans.route(1),), status=status)
     with store.transaction() as tx:
         tx.add_plan(run)
@@ -314,7 +339,10 @@ def test_the_chain_is_kept_to_the_byte_and_streamed_in_order(store: Store) -> No
 
 def test_an_entry_is_appended_at_its_seq_only(store: Store) -> None:
     records = [to_record(e) for e in chain(3)]
-    with pytest.raises(StoreError, match="seq 1 cannot follow; expected 0"), store.transaction() as tx:
+    with (
+        pytest.raises(StoreError, match="seq 1 cannot follow; expected 0"),
+        store.transaction() as tx,
+    ):
         tx.append_entry(records[1])
     with store.transaction() as tx:
         tx.append_entry(records[0])
@@ -345,7 +373,9 @@ def test_requests_are_added_once(store: Store) -> None:
 
 def test_a_repeated_request_id_is_refused(store: Store) -> None:
     with (
-        pytest.raises(InputError, match=r"stands in row 1 and in row 3, the same row again; expected"),
+        pytest.raises(
+            InputError, match=r"stands in row 1 and in row 3, the same row again; expected"
+        ),
         store.transaction() as tx,
     ):
         tx.add_requests([rows(1, 2), rows(1)], ORG)
@@ -380,14 +410,19 @@ def test_rows_in_conflict_are_left_out_where_asked_and_counted(store: Store) -> 
             (
                 "repeated differently",
                 2,
-                ((str(UUID(int=3)), 50, 41, "output_tokens"), (str(UUID(int=3)), 51, 41, "output_tokens")),
+                (
+                    (str(UUID(int=3)), 50, 41, "output_tokens"),
+                    (str(UUID(int=3)), 51, 41, "output_tokens"),
+                ),
             ),
             ("changed", 1, ((str(UUID(int=2)), 61, None, "tag"),)),
         ),
     )
     with store.read() as snapshot:
         assert snapshot.request_count() == 4
-        kept = {UUID(str(row["id"])).int: row["tag"] for row in fetch(snapshot.requests()).to_pylist()}
+        kept = {
+            UUID(str(row["id"])).int: row["tag"] for row in fetch(snapshot.requests()).to_pylist()
+        }
     assert kept == dict.fromkeys((1, 2, 3, 9))
 
 
@@ -432,7 +467,15 @@ def test_routes_with_every_kind_of_text_are_read_back_equal(store: Store) -> Non
     hostile: list[ProposedRoute] = [
         plans.route(n, name=name)
         for n, name in enumerate(
-            ["'; DROP TABLE routes; --", '"x"', "Zoë 😀", "<img src=x onerror=alert(1)>", " ", "a\nb\t\\"], 1
+            [
+                "'; DROP TABLE routes; --",
+                '"x"',
+                "Zoë 😀",
+                "<img src=x onerror=alert(1)>",
+                " ",
+                "a\nb\t\\",
+            ],
+            1,
         )
     ]
     with store.transaction() as tx:
@@ -451,7 +494,11 @@ def test_money_is_read_back_to_the_last_digit(
     kind: str, tmp_path_factory: pytest.TempPathFactory, amount: Decimal, bound: Decimal
 ) -> None:
     store = STORES[kind](tmp_path_factory.mktemp("exact"))
-    route = plans.route(1, when=RouteConditions(estimated_cost_gt=bound), then=RouteAction(target_model="m", max_cost_usd=bound))
+    route = plans.route(
+        1,
+        when=RouteConditions(estimated_cost_gt=bound),
+        then=RouteAction(target_model="m", max_cost_usd=bound),
+    )
     run = plans.run(1, (route,), result=plans.result(UUID(int=1), (route,), savings=str(amount)))
     with store.transaction() as tx:
         tx.add_plan(run)
@@ -522,7 +569,9 @@ def test_what_is_found_of_quality_is_kept_with_its_plan(store: Store) -> None:
         tx.set_quality(run.plan_id, found)
     with store.read() as snapshot:
         kept = snapshot.plan(run.plan_id)
-    assert kept == run.model_copy(update={"result": run.result.model_copy(update={"quality": found})})
+    assert kept == run.model_copy(
+        update={"result": run.result.model_copy(update={"quality": found})}
+    )
     with pytest.raises(PlanNotFound), store.transaction() as tx:
         tx.set_quality(UUID(int=77), found)
 
@@ -531,10 +580,14 @@ def test_embeddings_and_clusters_come_back_and_are_replayed(store: Store) -> Non
     embedding = [1.0, 0.25, -3.5]
     with store.transaction() as tx:
         tx.set_org_id(ORG)
-        tx.add_requests([rows(1, 2, embedding=embedding, session_id="a"), rows(3, session_id="b")], ORG)
+        tx.add_requests(
+            [rows(1, 2, embedding=embedding, session_id="a"), rows(3, session_id="b")], ORG
+        )
     question = Question.of(
         universe.plan(
-            (), config=PlanConfig(l2_ttl_seconds=60, l2_threshold=0.9, cluster="session_id"), window_end=AT + timedelta(1)
+            (),
+            config=PlanConfig(l2_ttl_seconds=60, l2_threshold=0.9, cluster="session_id"),
+            window_end=AT + timedelta(1),
         ),
         "limit",
     )
@@ -593,7 +646,9 @@ def test_what_plans_were_worth_is_kept_by_organisation_oldest_first(store: Store
 
 
 def test_a_policy_is_kept_replaced_and_taken_back(store: Store) -> None:
-    policy = Policy(rules=(Rule(rule="it's > 'İ'", level="advisory"),), approvals=Approvals(needed=2))
+    policy = Policy(
+        rules=(Rule(rule="it's > 'İ'", level="advisory"),), approvals=Approvals(needed=2)
+    )
     with store.read() as snapshot:
         assert snapshot.policy() is None
     with store.transaction() as tx:
@@ -613,7 +668,9 @@ def test_a_policy_is_kept_replaced_and_taken_back(store: Store) -> None:
         assert snapshot.org_id() == ORG
 
 
-@pytest.mark.parametrize("author", [None, User(UUID(int=7)), ApiKey(UUID(int=8)), System(), Anonymous()])
+@pytest.mark.parametrize(
+    "author", [None, User(UUID(int=7)), ApiKey(UUID(int=8)), System(), Anonymous()]
+)
 def test_who_made_a_plan_is_read_back_equal(store: Store, author: Actor | None) -> None:
     run = plans.run(1, (plans.route(1),), author=author)
     with store.transaction() as tx:

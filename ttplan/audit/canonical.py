@@ -54,7 +54,9 @@ def payload_money(amount: Decimal) -> float:
     Raises CanonicalError where that is 10^9 or above, or no finite number.
     """
     if not amount.is_finite() or amount.copy_abs() >= _ROUNDS_TO_LIMIT:
-        raise CanonicalError(f"{amount} USD does not fit a payload; expected less than {MONEY_LIMIT:,}")
+        raise CanonicalError(
+            f"{amount} USD does not fit a payload; expected less than {MONEY_LIMIT:,}"
+        )
     return float(amount.quantize(Decimal("0.000001"), rounding=ROUND_HALF_EVEN)) or 0.0
 
 
@@ -90,7 +92,9 @@ def _is_plain_key(key: Any) -> bool:
 
 def _check(value: Any, where: str, levels: int, *, nul: bool) -> None:
     if levels < 0:
-        raise CanonicalError(f"{where[:80]}… nests too deep; expected at most {_PARSER_LIMIT if nul else MAX_NESTING} levels")
+        raise CanonicalError(
+            f"{where[:80]}… nests too deep; expected at most {_PARSER_LIMIT if nul else MAX_NESTING} levels"
+        )
     if value is None or isinstance(value, bool):
         return
     if isinstance(value, str):
@@ -99,13 +103,17 @@ def _check(value: Any, where: str, levels: int, *, nul: bool) -> None:
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise CanonicalError(f"{where} holds a lone surrogate; expected text that UTF-8 can carry") from None
+            raise CanonicalError(
+                f"{where} holds a lone surrogate; expected text that UTF-8 can carry"
+            ) from None
     elif isinstance(value, int):
         if not -(2**63) <= value < 2**64:
             raise CanonicalError(f"{where} is {value}; expected a whole number of 64 bits")
     elif isinstance(value, float):
         if not isfinite(value):
-            raise CanonicalError(f"{where} is {value}; expected a finite number, since JSON has no other")
+            raise CanonicalError(
+                f"{where} is {value}; expected a finite number, since JSON has no other"
+            )
     elif isinstance(value, Mapping):
         for key, item in value.items():
             if not isinstance(key, str):

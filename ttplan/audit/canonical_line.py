@@ -46,7 +46,10 @@ def read_canonical_line(line: bytes) -> Record | None:
         return None
     org_id, seq, _, body = content
     text = tail.decode()
-    prev_hash, digest = text[len(_NAMES[0]) : _HASH_AT], text[_HASH_AT + len(_NAMES[1]) : _SIGNATURE_AT]
+    prev_hash, digest = (
+        text[len(_NAMES[0]) : _HASH_AT],
+        text[_HASH_AT + len(_NAMES[1]) : _SIGNATURE_AT],
+    )
     return Record(org_id.decode(), int(seq), prev_hash, digest, text[-_SIGNATURE_BYTES:-2], body)
 
 
@@ -60,12 +63,18 @@ def read_content(line: bytes) -> tuple[bytes, bytes, bytes, bytes] | None:
     if head is None:
         return None
     payload = line[head.end() : -_TAIL_BYTES]
-    if len(payload) > 2 * _MOST_BRACKETS and payload.count(b"{") + payload.count(b"[") > _MOST_BRACKETS:
+    if (
+        len(payload) > 2 * _MOST_BRACKETS
+        and payload.count(b"{") + payload.count(b"[") > _MOST_BRACKETS
+    ):
         return None
     entry_id, org_id, seq, stamp, actor, event = head.groups()
     try:
         # Its first and last byte make it an object; equal to its re-encoding, no key of it stands twice, and no number differs.
-        if payload[:1] != b"{" or orjson.dumps(orjson.loads(payload), option=orjson.OPT_SORT_KEYS) != payload:
+        if (
+            payload[:1] != b"{"
+            or orjson.dumps(orjson.loads(payload), option=orjson.OPT_SORT_KEYS) != payload
+        ):
             return None
     except (TypeError, ValueError):
         return None
@@ -73,14 +82,17 @@ def read_content(line: bytes) -> tuple[bytes, bytes, bytes, bytes] | None:
         return None
     if actor.startswith(_API_KEY):
         actor = actor[len(_API_KEY) :] + b"," + _API_KEY[:-1]
-    body = b'{"actor":{%b},"event":%b,"id":"%b","org_id":"%b","payload":%b,"seq":%b,"timestamp":"%b+00:00"}' % (
-        actor,
-        event,
-        entry_id,
-        org_id,
-        payload,
-        seq,
-        stamp,
+    body = (
+        b'{"actor":{%b},"event":%b,"id":"%b","org_id":"%b","payload":%b,"seq":%b,"timestamp":"%b+00:00"}'
+        % (
+            actor,
+            event,
+            entry_id,
+            org_id,
+            payload,
+            seq,
+            stamp,
+        )
     )
     return org_id, seq, event, body
 
@@ -101,10 +113,13 @@ def signatures_of(lines: Sequence[bytes], digests: Sequence[bytes]) -> bytes | N
     tails = [line[-_TAIL_BYTES:] for line in lines]
     signatures = b"".join([tail[-_SIGNATURE_BYTES:-2] for tail in tails])
     expected = [
-        b"%b%b%b%b%b" % (_NAMES[0], hashes[at : at + 64], _NAMES[1], hashes[at + 64 : at + 128], _NAMES[2])
+        b"%b%b%b%b%b"
+        % (_NAMES[0], hashes[at : at + 64], _NAMES[1], hashes[at + 64 : at + 128], _NAMES[2])
         for at in range(0, 64 * len(tails), 64)
     ]
-    if [tail[:-_SIGNATURE_BYTES] for tail in tails] != expected or not all(tail.endswith(b'"}') for tail in tails):
+    if [tail[:-_SIGNATURE_BYTES] for tail in tails] != expected or not all(
+        tail.endswith(b'"}') for tail in tails
+    ):
         return None
     return None if signatures.translate(None, _HEX_DIGITS) else unhexlify(signatures)
 

@@ -12,7 +12,7 @@ import blake3
 import orjson
 
 from ttplan.audit.canonical import canonical_json, check_payload
-from ttplan.audit.signer import Signer, signed
+from ttplan.audit.keys.signer import Signer, signed
 from ttplan.model.audit import Actor, AuditEntry, Record, TipAnchor
 from ttplan.model.errors import CanonicalError
 
@@ -25,7 +25,13 @@ def hashed_timestamp(at: datetime) -> str:
     if at.tzinfo is None:
         raise CanonicalError(f"{at.isoformat()} has no time zone; expected a moment in UTC")
     moment = at.astimezone(UTC)
-    digits = "seconds" if moment.microsecond == 0 else "milliseconds" if moment.microsecond % 1000 == 0 else "microseconds"
+    digits = (
+        "seconds"
+        if moment.microsecond == 0
+        else "milliseconds"
+        if moment.microsecond % 1000 == 0
+        else "microseconds"
+    )
     return moment.isoformat(timespec=digits)
 
 
@@ -118,7 +124,9 @@ def to_record(entry: AuditEntry) -> Record:
 def to_entry(record: Record) -> AuditEntry:
     """The record as an entry that a person can look at."""
     fields = orjson.loads(record.body)
-    return AuditEntry(**fields, prev_hash=record.prev_hash, hash=record.hash, signature=record.signature)
+    return AuditEntry(
+        **fields, prev_hash=record.prev_hash, hash=record.hash, signature=record.signature
+    )
 
 
 _STAMP = re.compile(

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from ttplan.audit.canonical import older_float_spelling
 from ttplan.audit.chain import entry_hash
-from ttplan.audit.keys import VerifyingKey
+from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.model.audit import Record
 from ttplan.model.errors import BadSignature, ChainError, ForeignOrg, HashMismatch, HexError, SeqGap
 
@@ -56,7 +56,10 @@ def check_label(record: Record, index: int) -> None:
     """Raise where a record is filed under another organisation or seq than the one that was hashed: in a store, those are
     columns of their own, which nothing else vouches for."""
     start = record.body.find(_ORG) + len(_ORG)
-    org_id, tail = record.body[start : start + 36].decode(errors="replace"), _TAIL.search(record.body)
+    org_id, tail = (
+        record.body[start : start + 36].decode(errors="replace"),
+        _TAIL.search(record.body),
+    )
     if org_id != record.org_id:
         raise foreign(index, record.org_id, org_id)
     if tail is None or int(tail[1]) != record.seq:

@@ -15,9 +15,9 @@ import orjson
 
 from ttplan.audit.canonical_line import read_canonical_line, seq_of_line
 from ttplan.audit.chain import respell_timestamp, to_record
-from ttplan.audit.keys import VerifyingKey
-from ttplan.audit.stretch import Stretch, entries_of
+from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.strict_json import parse_json
+from ttplan.audit.verify.segment import Stretch, entries_of
 from ttplan.model.audit import AuditEntry, Record
 from ttplan.model.errors import InputError
 
@@ -25,7 +25,18 @@ MAX_LINE = 16 * 2**20
 """The longest line, in bytes, that is read."""
 PIECE = 2**20
 """How many bytes of lines are taken at once."""
-ENTRY_KEYS = ("id", "org_id", "seq", "timestamp", "actor", "event", "payload", "prev_hash", "hash", "signature")
+ENTRY_KEYS = (
+    "id",
+    "org_id",
+    "seq",
+    "timestamp",
+    "actor",
+    "event",
+    "payload",
+    "prev_hash",
+    "hash",
+    "signature",
+)
 _BODY_KEYS = ("actor", "event", "id", "org_id", "payload", "seq")
 _PREAMBLE_KEYS = ("meta", "verifying_key", "org_id", "entry_count")
 _ACTOR_KEYS = {"user": "user_id", "api_key": "key_id", "system": None, "anonymous": None}
@@ -65,10 +76,20 @@ class Preamble(NamedTuple):
 
 
 def write_chain(
-    file: BinaryIO, entries: Iterable[AuditEntry | Record], *, verifying_key: VerifyingKey, org_id: UUID, entry_count: int
+    file: BinaryIO,
+    entries: Iterable[AuditEntry | Record],
+    *,
+    verifying_key: VerifyingKey,
+    org_id: UUID,
+    entry_count: int,
 ) -> None:
     """Write a preamble and the entries, one a line, as the ecosystem's own export does."""
-    preamble = {"meta": True, "verifying_key": verifying_key.hex, "org_id": str(org_id), "entry_count": entry_count}
+    preamble = {
+        "meta": True,
+        "verifying_key": verifying_key.hex,
+        "org_id": str(org_id),
+        "entry_count": entry_count,
+    }
     file.write(orjson.dumps(preamble) + b"\n")
     for entry in entries:
         record = to_record(entry) if isinstance(entry, AuditEntry) else entry
@@ -107,7 +128,12 @@ class Piece(NamedTuple):
 
     def records(self) -> Generator[Record, None, None]:
         """Its entries, as `read_chain` reads them."""
-        return _records(self.file, None, _Lines(BytesIO(self.data), self.file, self.max_line, self.lines_before), 0)
+        return _records(
+            self.file,
+            None,
+            _Lines(BytesIO(self.data), self.file, self.max_line, self.lines_before),
+            0,
+        )
 
 
 def read_pieces(
@@ -142,13 +168,17 @@ def _begin(
         try:
             opened: BinaryIO = open(name, "rb")  # noqa: SIM115 - closed when the last record was read
         except OSError as error:
-            raise InputError(f"{name} cannot be read: {error.strerror}; expected a chain as JSON lines") from None
+            raise InputError(
+                f"{name} cannot be read: {error.strerror}; expected a chain as JSON lines"
+            ) from None
     else:
         name, opened = str(getattr(file, "name", "the chain")), file
     lines = _Lines(opened, name, max_line)
     first = next(lines, None)
     if first is None:
-        raise InputError(f"{name} is empty; expected a chain as JSON lines, as `ttplan export` writes it")
+        raise InputError(
+            f"{name} is empty; expected a chain as JSON lines, as `ttplan export` writes it"
+        )
     try:
         preamble = _preamble(name, *first)
     except InputError:
@@ -176,7 +206,9 @@ class _Lines:
             self._number += 1
             if len(raw) > self._max_line:
                 self.close()
-                _Line(self._name, self._number, raw).refuse(f"longer than {self._max_line:,} bytes; expected one entry a line")
+                _Line(self._name, self._number, raw).refuse(
+                    f"longer than {self._max_line:,} bytes; expected one entry a line"
+                )
             if not raw.isspace() or raw.strip(b" \t\r\n"):
                 return self._number, raw[:-1] if raw[-1:] == b"\n" else raw
         self.close()
@@ -186,7 +218,9 @@ class _Lines:
         """The next lines, blank ones too, of some `PIECE` bytes; None where there are no more."""
         data = self._read(self._file.read, PIECE)
         if data and not data.endswith(b"\n"):
-            data += self._read(self._file.readline, self._max_line + 1)  # of a longer line so much that it is seen to be one
+            data += self._read(
+                self._file.readline, self._max_line + 1
+            )  # of a longer line so much that it is seen to be one
         if not data:
             self.close()
             return None
@@ -206,10 +240,14 @@ class _Lines:
             return read(most)
         except OSError as error:
             self.close()
-            raise InputError(f"{self._name} cannot be read: {error.strerror}; expected a chain as JSON lines") from None
+            raise InputError(
+                f"{self._name} cannot be read: {error.strerror}; expected a chain as JSON lines"
+            ) from None
 
 
-def _pieces(name: str, first: tuple[int, bytes] | None, lines: _Lines, since: int) -> Generator[Record | Piece, None, None]:
+def _pieces(
+    name: str, first: tuple[int, bytes] | None, lines: _Lines, since: int
+) -> Generator[Record | Piece, None, None]:
     with closing(_records(name, first, lines, since)) as records, closing(lines):
         if first is not None or since:
             yield from islice(records, 1)
@@ -217,7 +255,9 @@ def _pieces(name: str, first: tuple[int, bytes] | None, lines: _Lines, since: in
             yield piece
 
 
-def _records(name: str, first: tuple[int, bytes] | None, rest: _Lines, since: int) -> Generator[Record, None, None]:
+def _records(
+    name: str, first: tuple[int, bytes] | None, rest: _Lines, since: int
+) -> Generator[Record, None, None]:
     passed_over = None
     with closing(rest):
         for number, text in rest if first is None else chain((first,), rest):
@@ -228,7 +268,9 @@ def _records(name: str, first: tuple[int, bytes] | None, rest: _Lines, since: in
                     continue
                 since = 0
             yield read_canonical_line(text) or _record(_Line(name, number, text))
-        if since and passed_over is not None:  # the chain is over: where it ended, its last entry says
+        if (
+            since and passed_over is not None
+        ):  # the chain is over: where it ended, its last entry says
             yield _record(_Line(name, *passed_over))
 
 
@@ -244,10 +286,20 @@ def _record(line: _Line) -> Record:
     stamp = respell_timestamp(fields["timestamp"])
     # What was parsed from JSON is JSON: no NaN to look for, as `canonical_json` would.
     try:
-        body = orjson.dumps({name: fields[name] for name in _BODY_KEYS} | {"timestamp": stamp}, option=orjson.OPT_SORT_KEYS)
+        body = orjson.dumps(
+            {name: fields[name] for name in _BODY_KEYS} | {"timestamp": stamp},
+            option=orjson.OPT_SORT_KEYS,
+        )
     except TypeError:  # the payload alone can be written, and one level more cannot
         line.refuse("nests too deep; expected at most 250 levels")
-    return Record(fields["org_id"], fields["seq"], fields["prev_hash"], fields["hash"], fields["signature"], body)
+    return Record(
+        fields["org_id"],
+        fields["seq"],
+        fields["prev_hash"],
+        fields["hash"],
+        fields["signature"],
+        body,
+    )
 
 
 def _is_entry(fields: dict[str, Any]) -> bool:
@@ -263,7 +315,9 @@ def _entry_fault(fields: dict[str, Any]) -> str | None:
             return f"{name} is no text; expected text"
     for name in ("id", "org_id"):
         if not _UUID.fullmatch(fields[name]):
-            return f"{name} is {fields[name][:60]!r}; expected a UUID in lower case with its hyphens"
+            return (
+                f"{name} is {fields[name][:60]!r}; expected a UUID in lower case with its hyphens"
+            )
     if type(fields["seq"]) is not int or not 0 <= fields["seq"] < 2**63:
         return f"seq is {str(fields['seq'])[:30]}; expected a whole number from 0"
     if respell_timestamp(fields["timestamp"]) is None:
@@ -274,7 +328,11 @@ def _entry_fault(fields: dict[str, Any]) -> str | None:
 
 
 def _actor_fault(actor: object) -> str | None:
-    if not isinstance(actor, dict) or not isinstance(actor.get("type"), str) or actor["type"] not in _ACTOR_KEYS:
+    if (
+        not isinstance(actor, dict)
+        or not isinstance(actor.get("type"), str)
+        or actor["type"] not in _ACTOR_KEYS
+    ):
         return f"actor is not one; expected an object whose type is one of {', '.join(_ACTOR_KEYS)}"
     name = _ACTOR_KEYS[actor["type"]]
     expected = ("type",) if name is None else ("type", name)
@@ -298,9 +356,15 @@ def _line(body: dict[str, Any], stamp: str, prev_hash: str, digest: str, signatu
     name = _ACTOR_KEYS[actor["type"]]
     return b"".join(
         (
-            orjson.dumps({"id": body["id"], "org_id": body["org_id"], "seq": body["seq"], "timestamp": stamp})[:-1],
+            orjson.dumps(
+                {"id": body["id"], "org_id": body["org_id"], "seq": body["seq"], "timestamp": stamp}
+            )[:-1],
             b',"actor":',
-            orjson.dumps({"type": actor["type"]} if name is None else {"type": actor["type"], name: actor[name]}),
+            orjson.dumps(
+                {"type": actor["type"]}
+                if name is None
+                else {"type": actor["type"], name: actor[name]}
+            ),
             b',"event":',
             orjson.dumps(body["event"]),
             b',"payload":',
@@ -313,7 +377,9 @@ def _line(body: dict[str, Any], stamp: str, prev_hash: str, digest: str, signatu
 
 def _rewritten(fields: dict[str, Any]) -> bytes | None:
     try:
-        return _line(fields, fields["timestamp"], fields["prev_hash"], fields["hash"], fields["signature"])
+        return _line(
+            fields, fields["timestamp"], fields["prev_hash"], fields["hash"], fields["signature"]
+        )
     except TypeError:
         return None
 
@@ -359,7 +425,9 @@ def _preamble(file: str, number: int, text: bytes) -> Preamble | None:
     return Preamble(key, UUID(org), count)
 
 
-def counted(preamble: Preamble | None, entries: Iterable[E], name: str, *, since: int = 0) -> Iterator[E]:
+def counted(
+    preamble: Preamble | None, entries: Iterable[E], name: str, *, since: int = 0
+) -> Iterator[E]:
     """The entries, as many as the preamble says and of its organisation; `since` as in `read_chain`.
 
     Raises InputError where they are not.
@@ -368,7 +436,9 @@ def counted(preamble: Preamble | None, entries: Iterable[E], name: str, *, since
     for entry in entries:
         if preamble is not None and count == 0:
             if entry.org_id != str(preamble.org_id):
-                raise InputError(f"{name}: its preamble speaks of {preamble.org_id}, its entries of {entry.org_id}")
+                raise InputError(
+                    f"{name}: its preamble speaks of {preamble.org_id}, its entries of {entry.org_id}"
+                )
             first = entry.seq if since else 0
         count += entries_of(entry)
         yield entry

@@ -16,7 +16,9 @@ from ttplan.model.audit import Record
 
 MOST_BYTES = 64 * 2**20
 """So many bytes are hashed in the search, and no more, whatever the payload."""
-_TEXTS_OR_FLOATS = re.compile(rb'"(?:[^"\\]|\\.)*"|-?[0-9]+(?:\.[0-9]+(?:e[-+]?[0-9]+)?|e[-+]?[0-9]+)', re.DOTALL)
+_TEXTS_OR_FLOATS = re.compile(
+    rb'"(?:[^"\\]|\\.)*"|-?[0-9]+(?:\.[0-9]+(?:e[-+]?[0-9]+)?|e[-+]?[0-9]+)', re.DOTALL
+)
 
 
 class LostDigit(NamedTuple):
@@ -63,17 +65,26 @@ def _floats(value: Any, where: str) -> Iterator[tuple[str, float]]:
         elif isinstance(value, dict):
             waiting += [(f"{where}.{key}", item) for key, item in reversed(value.items())]
         elif isinstance(value, list):
-            waiting += [(f"{where}[{index}]", item) for index, item in reversed(list(enumerate(value)))]
+            waiting += [
+                (f"{where}[{index}]", item) for index, item in reversed(list(enumerate(value)))
+            ]
 
 
 def _neighbours(value: float, written: bytes) -> list[bytes]:
     """The floats beside one, as they are written: by a unit of the double, and by one of its last digit."""
     spelled = Decimal(written.decode())
     unit = Decimal((0, (1,), int(spelled.as_tuple().exponent)))
-    near = [math.nextafter(value, -math.inf), math.nextafter(value, math.inf), float(spelled - unit), float(spelled + unit)]
+    near = [
+        math.nextafter(value, -math.inf),
+        math.nextafter(value, math.inf),
+        float(spelled - unit),
+        float(spelled + unit),
+    ]
     return [orjson.dumps(one) for one in dict.fromkeys(near) if math.isfinite(one) and one != value]
 
 
 def _hashes_to(record: Record, body: bytes) -> bool:
     older = older_float_spelling(body)
-    return any(entry_hash(record.prev_hash, one) == record.hash for one in (body, older) if one is not None)
+    return any(
+        entry_hash(record.prev_hash, one) == record.hash for one in (body, older) if one is not None
+    )

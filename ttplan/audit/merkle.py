@@ -105,14 +105,18 @@ def root_of_path(h: Hash, leaf: bytes, index: int, size: int, path: Sequence[byt
     """The root that a leaf and its path give. Raises ProofError where the path has not the one length that it can have."""
     places = sides(index, size)
     if len(path) != len(places):
-        raise ProofError(f"the path of leaf {index} in a tree of {size} has {len(path)} hashes; expected {len(places)}")
+        raise ProofError(
+            f"the path of leaf {index} in a tree of {size} has {len(path)} hashes; expected {len(places)}"
+        )
     _need_hashes([leaf, *path])
     for sibling, left in zip(path, places, strict=True):
         leaf = node_hash(h, sibling, leaf) if left else node_hash(h, leaf, sibling)
     return leaf
 
 
-def check_consistency(h: Hash, old_size: int, new_size: int, old_root: bytes, new_root: bytes, path: Sequence[bytes]) -> None:
+def check_consistency(
+    h: Hash, old_size: int, new_size: int, old_root: bytes, new_root: bytes, path: Sequence[bytes]
+) -> None:
     """Check that the newer tree begins with the older one, as RFC 9162 does in 2.1.4.2.
 
     Raises ProofError where it does not, or the path has not the one length that it can have. An older tree without leaves is the
@@ -127,7 +131,9 @@ def check_consistency(h: Hash, old_size: int, new_size: int, old_root: bytes, ne
                 f"from {old_size} to {new_size} leaves there is nothing to prove, but the path has {len(path)} hashes"
             )
         if old_size == new_size and old_root != new_root:
-            raise ProofError(f"two trees of {old_size} leaves have different roots: one of them was rewritten")
+            raise ProofError(
+                f"two trees of {old_size} leaves have different roots: one of them was rewritten"
+            )
         return
     # A power of two is one whole node of the newer tree: its hash is the older root, and is left out of the path.
     rest = [old_root, *path] if old_size & (old_size - 1) == 0 else list(path)
@@ -150,9 +156,13 @@ def check_consistency(h: Hash, old_size: int, new_size: int, old_root: bytes, ne
     if new:
         raise ProofError(f"the path from {old_size} to {new_size} leaves is too short")
     if older != old_root:
-        raise ProofError(f"the path from {old_size} to {new_size} leaves does not give the older root")
+        raise ProofError(
+            f"the path from {old_size} to {new_size} leaves does not give the older root"
+        )
     if newer != new_root:
-        raise ProofError(f"the path from {old_size} to {new_size} leaves does not give the newer root: history was rewritten")
+        raise ProofError(
+            f"the path from {old_size} to {new_size} leaves does not give the newer root: history was rewritten"
+        )
 
 
 def _parents(h: Hash, level: list[bytes]) -> list[bytes]:

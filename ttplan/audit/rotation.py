@@ -10,8 +10,8 @@ from uuid import UUID
 import orjson
 
 from ttplan.audit.canonical import canonical_json
-from ttplan.audit.keys import VerifyingKey
-from ttplan.audit.signer import Signer, signed
+from ttplan.audit.keys.key_files import VerifyingKey
+from ttplan.audit.keys.signer import Signer, signed
 from ttplan.model.audit import Record
 from ttplan.model.errors import BadRotation, KeyFileError
 from ttplan.model.record import KEY_ROTATED
@@ -26,11 +26,19 @@ _HEX128 = re.compile(r"[0-9a-f]{128}", re.ASCII)
 
 def statement(org_id: str, seq: int, prev_hash: str, old_key: str, new_key: str) -> bytes:
     """What the new key signs: that from this very place of this chain on it takes the old one's."""
-    fields = {"new_key": new_key, "old_key": old_key, "org_id": org_id, "prev_hash": prev_hash, "seq": seq}
+    fields = {
+        "new_key": new_key,
+        "old_key": old_key,
+        "org_id": org_id,
+        "prev_hash": prev_hash,
+        "seq": seq,
+    }
     return _DOMAIN + canonical_json(fields)
 
 
-def rotation_payload(old: VerifyingKey, new: Signer, *, org_id: UUID, seq: int, prev_hash: str) -> dict[str, str]:
+def rotation_payload(
+    old: VerifyingKey, new: Signer, *, org_id: UUID, seq: int, prev_hash: str
+) -> dict[str, str]:
     """The payload of the entry that hands over at `seq`. KeyFileError where the new key is the old one or does not sign."""
     if new.public_key == old:
         raise KeyFileError("the new key is the old one; rotate to another")
@@ -44,7 +52,9 @@ def is_rotation(record: Record) -> bool:
     return _MARK in record.body and _body(record).get("event") == EVENT
 
 
-def new_key_of(record: Record, index: int, current: VerifyingKey, used: Iterable[VerifyingKey]) -> VerifyingKey:
+def new_key_of(
+    record: Record, index: int, current: VerifyingKey, used: Iterable[VerifyingKey]
+) -> VerifyingKey:
     """The key that a rotation entry, whose own signature was checked, hands over to. `used` are the chain's keys so far.
 
     Raises BadRotation where it does not hand over from `current`, or the new key has not signed for it, or was used before.
@@ -54,17 +64,24 @@ def new_key_of(record: Record, index: int, current: VerifyingKey, used: Iterable
     if fault is not None or not isinstance(payload, dict):
         raise BadRotation(index, fault or "its payload is no object")
     if payload["old_key"] != current.hex:
-        raise BadRotation(index, f"old_key is {payload['old_key']}, but the chain's key until here is {current.hex}")
+        raise BadRotation(
+            index,
+            f"old_key is {payload['old_key']}, but the chain's key until here is {current.hex}",
+        )
     try:
         new = VerifyingKey.from_hex(payload["new_key"], "new_key")
     except KeyFileError as error:
         raise BadRotation(index, str(error)) from None
     if new in set(used):
-        raise BadRotation(index, f"new_key {new.hex} has signed this chain before; expected a new one")
+        raise BadRotation(
+            index, f"new_key {new.hex} has signed this chain before; expected a new one"
+        )
     message = statement(record.org_id, record.seq, record.prev_hash, current.hex, new.hex)
     wrong = new.fault(bytes.fromhex(payload["new_key_signature"]), message)
     if wrong is not None:
-        raise BadRotation(index, f"new_key_signature is not the new key's over this handing over: {wrong}")
+        raise BadRotation(
+            index, f"new_key_signature is not the new key's over this handing over: {wrong}"
+        )
     return new
 
 
@@ -106,7 +123,10 @@ def keys_of(records: Iterable[Record], current: VerifyingKey) -> list[VerifyingK
             payload = _body(record).get("payload")
             if not isinstance(payload, dict) or _fault(payload) is not None:
                 return keys or [current]  # what follows is no chain any more, as verifying it says
-            named = [VerifyingKey.from_hex(payload[name], f"{name} of a rotation") for name in ("old_key", "new_key")]
+            named = [
+                VerifyingKey.from_hex(payload[name], f"{name} of a rotation")
+                for name in ("old_key", "new_key")
+            ]
             keys += named[1:] if keys else named
     return keys or [current]
 
@@ -125,7 +145,13 @@ def _fault(payload: Any) -> str | None:
         return "its payload is no object"
     if payload.keys() != set(_KEYS):
         return f"its payload has the keys {', '.join(sorted(payload))[:120]}; expected exactly {', '.join(_KEYS)}"
-    for name, pattern, digits in (("old_key", _HEX64, 64), ("new_key", _HEX64, 64), ("new_key_signature", _HEX128, 128)):
+    for name, pattern, digits in (
+        ("old_key", _HEX64, 64),
+        ("new_key", _HEX64, 64),
+        ("new_key_signature", _HEX128, 128),
+    ):
         if not (isinstance(payload[name], str) and pattern.fullmatch(payload[name])):
-            return f"{name} is {str(payload[name])[:140]!r}; expected {digits} lower-case hex digits"
+            return (
+                f"{name} is {str(payload[name])[:140]!r}; expected {digits} lower-case hex digits"
+            )
     return None

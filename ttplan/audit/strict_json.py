@@ -43,7 +43,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {twice[:60]!r} stands twice in one object; expected every key once")
+        raise ValueError(
+            f"the key {twice[:60]!r} stands twice in one object; expected every key once"
+        )
     return found
 
 
@@ -57,7 +59,9 @@ def _real(text: str) -> float:
     value = float(text)
     spelled = orjson.dumps(value)
     if text.encode() not in (spelled, older_float_spelling(spelled)):
-        raise ValueError(f"the number {text[:40]} is not in its one spelling; expected {spelled.decode()}")
+        raise ValueError(
+            f"the number {text[:40]} is not in its one spelling; expected {spelled.decode()}"
+        )
     return value
 
 

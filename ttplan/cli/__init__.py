@@ -1,5 +1,5 @@
 """The command line: each command is one method of the library, parsed and shown."""
 
-from ttplan.cli.entry import main
+from ttplan.cli.entrypoint import main
 
 __all__ = ["main"]

@@ -8,35 +8,60 @@ from typing import Annotated
 
 import typer
 
-from ttplan.cli.commands import DEFAULT_STORE, JsonOption, PricesOption, StoreOption, app, moment, open_store
-from ttplan.cli.show import show_json
+from ttplan.cli.commands import (
+    DEFAULT_STORE,
+    JsonOption,
+    PricesOption,
+    StoreOption,
+    app,
+    moment,
+    open_store,
+)
+from ttplan.cli.output import show_json
 from ttplan.model.errors import InputError
-from ttplan.urls import is_url
+from ttplan.util.urls import is_url
 
 _DUCKDB = b"DUCK"
 
 
 @app.command("prices")
 def prices_(
-    models: Annotated[list[str], typer.Argument(help="Models, or keys such as openai:gpt-4o.", show_default=False)],
-    provider: Annotated[str | None, typer.Option(help="Whose price; otherwise the one that a plan would take.")] = None,
+    models: Annotated[
+        list[str], typer.Argument(help="Models, or keys such as openai:gpt-4o.", show_default=False)
+    ],
+    provider: Annotated[
+        str | None, typer.Option(help="Whose price; otherwise the one that a plan would take.")
+    ] = None,
     at: Annotated[
-        str | None, typer.Option(help="The price of which moment, such as 2026-05-01T00:00:00Z; now, unless given.")
+        str | None,
+        typer.Option(
+            help="The price of which moment, such as 2026-05-01T00:00:00Z; now, unless given."
+        ),
     ] = None,
     prices: PricesOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show what models cost and why: from your price file or the catalogue, by date, length of the prompt and service tier."""
-    from ttplan.cards.prices import price_text
+    from ttplan.display.prices import price_text
     from ttplan.prices.answer import price_answer
     from ttplan.prices.book import PriceBook
 
     book, when = PriceBook(prices), datetime.now(UTC) if at is None else moment(at, "--at")
     answers = {model: price_answer(model, book, at=when, provider=provider) for model in models}
     if json:
-        show_json([{"model": m, "price": None if a is None else a.model_dump(mode="json")} for m, a in answers.items()])
+        show_json(
+            [
+                {"model": m, "price": None if a is None else a.model_dump(mode="json")}
+                for m, a in answers.items()
+            ]
+        )
     else:
-        print("\n\n".join(f"{m}: no price is known" if a is None else price_text(a) for m, a in answers.items()))
+        print(
+            "\n\n".join(
+                f"{m}: no price is known" if a is None else price_text(a)
+                for m, a in answers.items()
+            )
+        )
     if None in answers.values():
         raise typer.Exit(1)
 
@@ -44,21 +69,29 @@ def prices_(
 @app.command()
 def check(
     sources: Annotated[
-        list[str] | None, typer.Argument(help="A store, or log files; otherwise --store.", show_default=False)
+        list[str] | None,
+        typer.Argument(help="A store, or log files; otherwise --store.", show_default=False),
     ] = None,
     store: StoreOption = DEFAULT_STORE,
-    format: Annotated[str | None, typer.Option(help="The files' format, where it cannot be seen.")] = None,
-    mapping: Annotated[Path | None, typer.Option(help="How to read the files: a YAML mapping.")] = None,
+    format: Annotated[
+        str | None, typer.Option(help="The files' format, where it cannot be seen.")
+    ] = None,
+    mapping: Annotated[
+        Path | None, typer.Option(help="How to read the files: a YAML mapping.")
+    ] = None,
     prices: PricesOption = None,
     totals: Annotated[
         list[Path] | None,
-        typer.Option("--totals", help="A provider's export of usage or costs by day, to compare; may be repeated."),
+        typer.Option(
+            "--totals",
+            help="A provider's export of usage or costs by day, to compare; may be repeated.",
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> None:
     """Check what a log's costs are worth. Exits 0 where nothing would make a plan wrong, else 1."""
-    from ttplan.cards.diagnosis import ShownDiagnosis
-    from ttplan.operations.checking import check_files
+    from ttplan.display.diagnosis import ShownDiagnosis
+    from ttplan.operations.logs.check_logs import check_files
 
     given = sources or [store]
     if _is_store(given[0]) or not sources:
@@ -67,7 +100,11 @@ def check(
         found = open_store(given[0]).check_logs(prices=prices, totals=totals or ())
     else:
         now = datetime.now(UTC)
-        found = ShownDiagnosis(check_files(given, format=format, mapping=mapping, prices=prices, totals=totals or (), at=now))
+        found = ShownDiagnosis(
+            check_files(
+                given, format=format, mapping=mapping, prices=prices, totals=totals or (), at=now
+            )
+        )
     if json:
         show_json(found.found.model_dump(mode="json"))
     else:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import typer
 
-from ttplan.cli.show import frame_json, show_frame, show_json
+from ttplan.cli.output import frame_json, show_frame, show_json
 from ttplan.model.audit import User
 from ttplan.model.errors import Cancelled, InputError
 
@@ -28,21 +28,46 @@ app = typer.Typer(
 )
 
 StoreOption = Annotated[
-    str, typer.Option("--store", envvar="TTPLAN_STORE", help="The store: a DuckDB file, or a database: postgresql://…")
+    str,
+    typer.Option(
+        "--store",
+        envvar="TTPLAN_STORE",
+        help="The store: a DuckDB file, or a database: postgresql://…",
+    ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-KeyOption = Annotated[Path | None, typer.Option("--key-file", help="The signing key (PEM); otherwise the one beside the store.")]
-PricesOption = Annotated[Path | None, typer.Option(help="Prices of your own, over the catalogue's: a YAML file.")]
-StartOption = Annotated[str | None, typer.Option(help="The window's first moment, such as 2026-05-01T00:00:00Z.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document and nothing else.")
+]
+KeyOption = Annotated[
+    Path | None,
+    typer.Option("--key-file", help="The signing key (PEM); otherwise the one beside the store."),
+]
+PricesOption = Annotated[
+    Path | None, typer.Option(help="Prices of your own, over the catalogue's: a YAML file.")
+]
+StartOption = Annotated[
+    str | None, typer.Option(help="The window's first moment, such as 2026-05-01T00:00:00Z.")
+]
 EndOption = Annotated[str | None, typer.Option(help="The first moment after the window.")]
 DEFAULT_STORE = "ttplan.duckdb"
 
 
-def open_store(store: str | Path, *, create: bool = False, key_file: Path | None = None, org_id: str | None = None) -> Workspace:
+def open_store(
+    store: str | Path,
+    *,
+    create: bool = False,
+    key_file: Path | None = None,
+    org_id: str | None = None,
+) -> Workspace:
     """The workspace of `--store`."""
-    from ttplan.opening import open_workspace
+    from ttplan.workspace.open import open_workspace
 
-    return open_workspace(store, create=create, key_file=key_file, org_id=read_uuid(org_id, "--org") if org_id else None)
+    return open_workspace(
+        store,
+        create=create,
+        key_file=key_file,
+        org_id=read_uuid(org_id, "--org") if org_id else None,
+    )
 
 
 def read_uuid(text: str, option: str) -> UUID:
@@ -57,25 +82,46 @@ def read_uuid(text: str, option: str) -> UUID:
 def import_(
     files: Annotated[
         list[str],
-        typer.Argument(help="Files, folders, globs, or a database: DuckDB or postgresql://", show_default=False),
+        typer.Argument(
+            help="Files, folders, globs, or a database: DuckDB or postgresql://", show_default=False
+        ),
     ],
     store: StoreOption = DEFAULT_STORE,
-    format: Annotated[str | None, typer.Option(help="The log's format, or its kind of file, where it cannot be seen.")] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(help="The log's format, or its kind of file, where it cannot be seen."),
+    ] = None,
     mapping: Annotated[
-        Path | None, typer.Option(help="How to read any other format: a YAML file, as `ttplan inspect` drafts it.")
+        Path | None,
+        typer.Option(
+            help="How to read any other format: a YAML file, as `ttplan inspect` drafts it."
+        ),
     ] = None,
     table: Annotated[str | None, typer.Option(help="The table of a database.")] = None,
     skip_bad_rows: Annotated[
-        bool, typer.Option("--skip-bad-rows", help="Leave out rows that cannot be used, and report them.")
+        bool,
+        typer.Option(
+            "--skip-bad-rows", help="Leave out rows that cannot be used, and report them."
+        ),
     ] = False,
     cost: Annotated[
-        str, typer.Option(help="The baseline: costs as recorded, recomputed, or doctor: recomputed where wrong.")
+        str,
+        typer.Option(
+            help="The baseline: costs as recorded, recomputed, or doctor: recomputed where wrong."
+        ),
     ] = "recorded",
     prices: PricesOption = None,
-    with_bodies: Annotated[bool, typer.Option("--with-bodies", help="Keep prompts and answers, too.")] = False,
-    with_embeddings: Annotated[bool, typer.Option("--with-embeddings", help="Keep embeddings, too.")] = False,
+    with_bodies: Annotated[
+        bool, typer.Option("--with-bodies", help="Keep prompts and answers, too.")
+    ] = False,
+    with_embeddings: Annotated[
+        bool, typer.Option("--with-embeddings", help="Keep embeddings, too.")
+    ] = False,
     check: Annotated[bool, typer.Option(help="Report what the log doctor finds in it.")] = True,
-    org: Annotated[str | None, typer.Option(help="Whose the store is, where the log has several organisations.")] = None,
+    org: Annotated[
+        str | None,
+        typer.Option(help="Whose the store is, where the log has several organisations."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Add logged requests to the store, made where there is none. Each file is added whole or not at all."""
@@ -103,26 +149,38 @@ def import_(
 
 @app.command()
 def plan(
-    routes: Annotated[Path, typer.Argument(help="The routes to try: a YAML file.", show_default=False)],
+    routes: Annotated[
+        Path, typer.Argument(help="The routes to try: a YAML file.", show_default=False)
+    ],
     name: Annotated[str, typer.Option(help="What to call the plan.", show_default=False)],
     store: StoreOption = DEFAULT_STORE,
     prices: PricesOption = None,
     start: StartOption = None,
     end: EndOption = None,
     seed: Annotated[int, typer.Option(help="What resampling begins with.")] = 0,
-    method: Annotated[str, typer.Option(help="Intervals by limit, resample or tt-plan-core.")] = "limit",
+    method: Annotated[
+        str, typer.Option(help="Intervals by limit, resample or tt-plan-core.")
+    ] = "limit",
     allow_unpriced: Annotated[
-        bool, typer.Option("--allow-unpriced", help="Count requests to unpriced models at their cost.")
+        bool,
+        typer.Option("--allow-unpriced", help="Count requests to unpriced models at their cost."),
     ] = False,
     requests: Annotated[
         list[str] | None,
-        typer.Option("--requests", help="Replay these Parquet files where they are, not the store: file, folder or glob."),
+        typer.Option(
+            "--requests",
+            help="Replay these Parquet files where they are, not the store: file, folder or glob.",
+        ),
     ] = None,
     memory_limit: Annotated[
-        str | None, typer.Option("--memory-limit", help="The most memory that DuckDB uses for them, such as 2GB.")
+        str | None,
+        typer.Option(
+            "--memory-limit", help="The most memory that DuckDB uses for them, such as 2GB."
+        ),
     ] = None,
     author: Annotated[
-        str | None, typer.Option(help="Who makes the plan, where others shall approve it: a person's UUID.")
+        str | None,
+        typer.Option(help="Who makes the plan, where others shall approve it: a person's UUID."),
     ] = None,
     json: JsonOption = False,
 ) -> None:
@@ -152,7 +210,10 @@ def plan(
 @app.command()
 def suggest(
     target: Annotated[
-        list[str], typer.Option("--target", help="A model to send requests to; may be repeated.", show_default=False)
+        list[str],
+        typer.Option(
+            "--target", help="A model to send requests to; may be repeated.", show_default=False
+        ),
     ],
     by: Annotated[
         str, typer.Option(help="What routes may tell apart, of tag, model and input_tokens.")
@@ -161,12 +222,17 @@ def suggest(
     prices: PricesOption = None,
     start: StartOption = None,
     end: EndOption = None,
-    min_share: Annotated[float, typer.Option("--min-share", help="What a route has to save, as a share of the cost.")] = 0.01,
+    min_share: Annotated[
+        float, typer.Option("--min-share", help="What a route has to save, as a share of the cost.")
+    ] = 0.01,
     limit: Annotated[int, typer.Option(help="How many routes to show at most.")] = 20,
     output: Annotated[
-        Path | None, typer.Option("--output", help="Write the confirmed routes there, as a plan's YAML file.")
+        Path | None,
+        typer.Option("--output", help="Write the confirmed routes there, as a plan's YAML file."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file where there is one.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file where there is one.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Propose routes: half of the window chooses them, the other half confirms them."""
@@ -186,7 +252,9 @@ def suggest(
     print(found)
     if output is not None:
         count = len(found.routes)
-        print(f"\n{count} {'route' if count == 1 else 'routes'} written to {output}: edit them, and replay them with")
+        print(
+            f"\n{count} {'route' if count == 1 else 'routes'} written to {output}: edit them, and replay them with"
+        )
         print(f"ttplan plan {output} --name NAME --store {store}")
 
 
@@ -194,7 +262,9 @@ def window(start: str | None, end: str | None) -> tuple[datetime, datetime] | No
     """The window of `--start` and `--end`, both or neither."""
     if (start is None) != (end is None):
         raise InputError("--start and --end go together; give both, or neither for the whole log")
-    return None if start is None or end is None else (moment(start, "--start"), moment(end, "--end"))
+    return (
+        None if start is None or end is None else (moment(start, "--start"), moment(end, "--end"))
+    )
 
 
 _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
@@ -213,9 +283,13 @@ def moment(text: str, option: str) -> datetime:
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        raise InputError(f"{option} is {text!r}; expected a moment such as 2026-05-01T00:00:00Z") from None
+        raise InputError(
+            f"{option} is {text!r}; expected a moment such as 2026-05-01T00:00:00Z"
+        ) from None
     if found.tzinfo is None:
-        raise InputError(f"{option} {text} has no time zone; expected a moment such as 2026-05-01T00:00:00Z")
+        raise InputError(
+            f"{option} {text} has no time zone; expected a moment such as 2026-05-01T00:00:00Z"
+        )
     return found
 
 
@@ -240,7 +314,10 @@ def plans(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
     frame["less than paid"] = frame["change_vs_actual_usd"]
     columns = ["id", "name", "status", "requests", "saves USD", "95 % interval", "less than paid"]
     show_frame(
-        frame, title="plans (USD per window, 95 % interval)", columns=columns, empty="no plans yet: make one with `ttplan plan`"
+        frame,
+        title="plans (USD per window, 95 % interval)",
+        columns=columns,
+        empty="no plans yet: make one with `ttplan plan`",
     )
 
 
@@ -249,11 +326,15 @@ def _interval(frame: pd.DataFrame) -> list[str | None]:
     return [None if low != low else f"{low:,.2f} to {high:,.2f}" for low, high in ends]
 
 
-PlanArgument = Annotated[str, typer.Argument(help="The plan's id, or the first digits of it.", show_default=False)]
+PlanArgument = Annotated[
+    str, typer.Argument(help="The plan's id, or the first digits of it.", show_default=False)
+]
 
 
 @app.command()
-def show(plan_id: PlanArgument, store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
+def show(
+    plan_id: PlanArgument, store: StoreOption = DEFAULT_STORE, json: JsonOption = False
+) -> None:
     """Show a plan's card."""
     _show_plan(open_store(store).get(plan_id), json)
 
@@ -262,9 +343,15 @@ def show(plan_id: PlanArgument, store: StoreOption = DEFAULT_STORE, json: JsonOp
 def savings(
     store: StoreOption = DEFAULT_STORE,
     by: Annotated[
-        list[str] | None, typer.Option("--by", help="route, tag, model, target_model or day; may be given several times.")
+        list[str] | None,
+        typer.Option(
+            "--by", help="route, tag, model, target_model or day; may be given several times."
+        ),
     ] = None,
-    plan: Annotated[str | None, typer.Option("--plan", help="Of this plan only: its id, or the first digits of it.")] = None,
+    plan: Annotated[
+        str | None,
+        typer.Option("--plan", help="Of this plan only: its id, or the first digits of it."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Show what each plan saves, or each part of it."""
@@ -276,7 +363,10 @@ def savings(
     frame["less than paid"] = frame["change_vs_actual_usd"]
     columns = ["name", *(by or ()), "requests", "saves USD", "95 % interval", "less than paid"]
     show_frame(
-        frame, title="savings (USD per window, 95 % interval)", columns=columns, empty="no plans yet: make one with `ttplan plan`"
+        frame,
+        title="savings (USD per window, 95 % interval)",
+        columns=columns,
+        empty="no plans yet: make one with `ttplan plan`",
     )
     for note in frame.attrs["notes"]:
         print(note)
@@ -285,7 +375,11 @@ def savings(
 @app.command()
 def demo(
     store: Annotated[
-        str | None, typer.Option("--store", help="Where to keep the demo's store: a new file, or postgresql://…; else nowhere.")
+        str | None,
+        typer.Option(
+            "--store",
+            help="Where to keep the demo's store: a new file, or postgresql://…; else nowhere.",
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> None:

@@ -8,15 +8,15 @@ from contextlib import nullcontext, redirect_stdout
 from io import StringIO
 from pathlib import Path
 
-from ttplan.audit.keys import ensure_key, key_from_env, passphrase_from_env
-from ttplan.audit.signer import signer_from_env
-from ttplan.chain_file import verify_file
-from ttplan.cli.show import show_json
+from ttplan.audit.keys.key_files import ensure_key, key_from_env, passphrase_from_env
+from ttplan.audit.keys.signer import signer_from_env
+from ttplan.audit.verify.file import verify_file
+from ttplan.cli.output import show_json
 from ttplan.model.audit import System
 from ttplan.model.errors import ChainError, InputError
-from ttplan.opening import open_workspace
-from ttplan.urls import is_url
+from ttplan.util.urls import is_url
 from ttplan.workspace import Workspace
+from ttplan.workspace.open import open_workspace
 
 DEMO_KEY = Path("ttplan-demo.key.pem")
 """The key of a demo in a database, in the folder where it is told."""
@@ -61,7 +61,10 @@ def _opened(store: str) -> Workspace:
 
 
 def _story(workspace: Workspace, folder: Path) -> dict[str, object]:
-    _step("1", "Import an hour of LLM requests (Azure's public trace, with models and costs assigned by a rule)")
+    _step(
+        "1",
+        "Import an hour of LLM requests (Azure's public trace, with models and costs assigned by a rule)",
+    )
     report = workspace.import_logs(sample_file("requests.parquet"))
     print(report)
     _step("2", "What if short chats and code completions went to cheaper models?")
@@ -79,11 +82,15 @@ def _story(workspace: Workspace, folder: Path) -> dict[str, object]:
     _step("5", "And a forger who claims ten times the savings is found")
     saved = entry.payload["projected_savings_usd"]
     forged = folder / "forged.jsonl"
-    forged.write_bytes(exported.read_bytes().replace(f":{saved},".encode(), f":{round(saved * 10, 6)},".encode()))
+    forged.write_bytes(
+        exported.read_bytes().replace(f":{saved},".encode(), f":{round(saved * 10, 6)},".encode())
+    )
     caught = verify_file(forged, public_key=key)
     print(caught)
     if not verified.ok or caught.verdict != "broken":
-        raise ChainError(0, "the demo's chain did not verify, or its forgery was not found; please report this")
+        raise ChainError(
+            0, "the demo's chain did not verify, or its forgery was not found; please report this"
+        )
     return {
         "import": report.model_dump(mode="json"),
         "plan": plan.run.model_dump(mode="json", exclude={"nonce"}),

@@ -8,22 +8,35 @@ from typing import Annotated
 
 import typer
 
-from ttplan.cards.gateway import ShownExport
 from ttplan.cli.commands import DEFAULT_STORE, JsonOption, StoreOption, app, open_store, read_length
-from ttplan.cli.show import show_json, show_json_line
+from ttplan.cli.output import show_json, show_json_line
+from ttplan.display.gateway import ShownExport
 from ttplan.model.errors import InputError, TtplanError
 from ttplan.model.gateway import RouteExport
 
-OutputArgument = Annotated[Path, typer.Argument(help="Where to write the routes: .json or .yaml.", show_default=False)]
+OutputArgument = Annotated[
+    Path, typer.Argument(help="Where to write the routes: .json or .yaml.", show_default=False)
+]
 ToOption = Annotated[str, typer.Option("--to", help="The gateway: tokentrimmer or litellm.")]
 LossOption = Annotated[
-    bool, typer.Option("--allow-loss", help="Write it although the gateway has no words for something; it is listed.")
+    bool,
+    typer.Option(
+        "--allow-loss",
+        help="Write it although the gateway has no words for something; it is listed.",
+    ),
 ]
 DriftOption = Annotated[
-    bool, typer.Option("--allow-drift", help="Write what is live although it is not what was signed for; that is said.")
+    bool,
+    typer.Option(
+        "--allow-drift",
+        help="Write what is live although it is not what was signed for; that is said.",
+    ),
 ]
 ProviderOption = Annotated[
-    list[str] | None, typer.Option("--provider", help="Who serves a model, as LiteLLM calls it: gpt-4o=azure. May be repeated.")
+    list[str] | None,
+    typer.Option(
+        "--provider", help="Who serves a model, as LiteLLM calls it: gpt-4o=azure. May be repeated."
+    ),
 ]
 
 
@@ -35,7 +48,9 @@ def export_routes(
     allow_loss: LossOption = False,
     allow_drift: DriftOption = False,
     provider: ProviderOption = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file where there is one.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file where there is one.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Write the live routes for a gateway. Exits 1 where it has no words for something, or they were not signed for."""
@@ -76,7 +91,9 @@ def watch(
     )
 
     def tell(found: RouteExport) -> None:
-        show_json_line(found.model_dump(mode="json")) if json else print(ShownExport(found), flush=True)
+        show_json_line(found.model_dump(mode="json")) if json else print(
+            ShownExport(found), flush=True
+        )
 
     def complain(error: TtplanError) -> None:
         print(f"ttplan: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
@@ -93,6 +110,8 @@ def _providers(given: list[str] | None) -> dict[str, str]:
     for one in given or []:
         model, equals, provider = one.rpartition("=")
         if not equals or not model or not provider:
-            raise InputError(f"--provider is {one!r}; expected MODEL=PROVIDER, such as gpt-4o=azure")
+            raise InputError(
+                f"--provider is {one!r}; expected MODEL=PROVIDER, such as gpt-4o=azure"
+            )
         found[model] = provider
     return found

@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ttplan.doctor.judged import STRICT, judge
+from ttplan.doctor.cost_checks import STRICT, judge
 from ttplan.logs.report import EXAMPLES, Skipped
 from ttplan.model.errors import InputError
 from ttplan.prices.book import PriceBook
@@ -36,7 +36,9 @@ class CostChooser:
     cost where the log has none.
     """
 
-    def __init__(self, cost: CostChoice, book: PriceBook | None = None, *, skip: bool = False) -> None:
+    def __init__(
+        self, cost: CostChoice, book: PriceBook | None = None, *, skip: bool = False
+    ) -> None:
         """`book` is needed for all but "recorded". With `skip`, rows that end without any cost are left out, else refused.
 
         Raises InputError for a choice that there is not.
@@ -74,7 +76,10 @@ class CostChooser:
 
     def left_out(self) -> tuple[Skipped, ...]:
         """The rows that were left out since they have no cost, by model, with examples."""
-        return tuple(Skipped(reason=r, rows=n, examples=tuple(self._examples[r])) for r, n in self._without.most_common())
+        return tuple(
+            Skipped(reason=r, rows=n, examples=tuple(self._examples[r]))
+            for r, n in self._without.most_common()
+        )
 
     def said(self) -> tuple[str, ...]:
         """What was done, for a report; nothing where costs are as recorded."""
@@ -92,8 +97,12 @@ class CostChooser:
         place = batch.schema.get_field_index("id")
         self._connection.register("batch", batch.set_column(place, "id", numbers))
         judged = judge(self._connection, "batch", batch.schema.names, self._book, STRICT)
-        query = (_RECOMPUTED if self.cost == "recomputed" else _CERTAIN).format(priced=judged.priced, wrong=judged.wrong)
-        table = self._connection.sql(f"SELECT cost, full_usd FROM ({query}) ORDER BY id::BIGINT").to_arrow_table()  # noqa: S608
+        query = (_RECOMPUTED if self.cost == "recomputed" else _CERTAIN).format(
+            priced=judged.priced, wrong=judged.wrong
+        )
+        table = self._connection.sql(
+            f"SELECT cost, full_usd FROM ({query}) ORDER BY id::BIGINT"
+        ).to_arrow_table()  # noqa: S608
         self._connection.unregister("batch")
         cost, full = (table[name].combine_chunks().cast(_MONEY) for name in ("cost", "full_usd"))
         return self._replaced(batch, cost, full)
@@ -101,25 +110,39 @@ class CostChooser:
     def _replaced(self, batch: pa.RecordBatch, cost: pa.Array, full: pa.Array) -> pa.RecordBatch:
         """The batch with those costs, where they are not null, and what follows from them."""
         changed = pc.is_valid(cost)
-        recorded, baseline, arrived = batch["recorded_cost_usd"], batch["baseline_cost_usd"], batch["cost_usd"]
+        recorded, baseline, arrived = (
+            batch["recorded_cost_usd"],
+            batch["baseline_cost_usd"],
+            batch["cost_usd"],
+        )
         recorded = pc.if_else(
-            pc.equal(pc.fill_null(batch["cost_basis"], "recorded"), "recorded"), pc.coalesce(recorded, arrived), recorded
+            pc.equal(pc.fill_null(batch["cost_basis"], "recorded"), "recorded"),
+            pc.coalesce(recorded, arrived),
+            recorded,
         )
         self.recomputed += pc.sum(changed).as_py() or 0
         both = pc.and_(changed, pc.is_valid(recorded))
         self.change_usd += _sum(cost.filter(both)) - _sum(recorded.filter(both))
         follows = pc.fill_null(pc.equal(baseline, arrived), True)
-        hit = pc.and_(pc.fill_null(batch["cached"], False), pc.fill_null(pc.equal(baseline, _ZERO), True))
-        new_baseline = pc.if_else(hit, pc.coalesce(full, baseline), pc.if_else(follows, cost, baseline))
+        hit = pc.and_(
+            pc.fill_null(batch["cached"], False), pc.fill_null(pc.equal(baseline, _ZERO), True)
+        )
+        new_baseline = pc.if_else(
+            hit, pc.coalesce(full, baseline), pc.if_else(follows, cost, baseline)
+        )
         columns = {
             "cost_usd": pc.if_else(changed, cost, arrived),
             "baseline_cost_usd": pc.if_else(changed, new_baseline, baseline),
             "recorded_cost_usd": recorded,
-            "cost_basis": pc.if_else(changed, self.cost, pc.fill_null(batch["cost_basis"], "recorded")),
+            "cost_basis": pc.if_else(
+                changed, self.cost, pc.fill_null(batch["cost_basis"], "recorded")
+            ),
         }
         for name, values in columns.items():
             field = batch.schema.field(name)
-            batch = batch.set_column(batch.schema.get_field_index(name), field, values.cast(field.type))
+            batch = batch.set_column(
+                batch.schema.get_field_index(name), field, values.cast(field.type)
+            )
         return batch
 
     def _with_cost(self, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -127,7 +150,9 @@ class CostChooser:
         if not lacking.num_rows:
             return batch
         ids = pc.coalesce(lacking["source_id"], lacking["id"])
-        for provider, model, shown in zip(*(c.to_pylist() for c in (lacking["provider"], lacking["model"], ids)), strict=True):
+        for provider, model, shown in zip(
+            *(c.to_pylist() for c in (lacking["provider"], lacking["model"], ids)), strict=True
+        ):
             reason = f"{_NO_COST} ({provider}:{model})"
             self._without[reason] += 1
             if len(self._examples[reason]) < EXAMPLES:

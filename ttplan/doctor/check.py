@@ -10,12 +10,12 @@ from typing import Any
 
 import duckdb
 
+from ttplan.doctor.cost_checks import CALLER, FINE, GROUP, NEEDED, OFF, judge, shaped
 from ttplan.doctor.gaps import find_gaps
-from ttplan.doctor.judged import CALLER, FINE, GROUP, NEEDED, OFF, judge, shaped
 from ttplan.doctor.kinds import KINDS
 from ttplan.doctor.patterns import Cell, explain, factor_in_words
-from ttplan.model.diagnosis import EXAMPLES, Diagnosis, Finding
 from ttplan.model.errors import InputError
+from ttplan.model.results.diagnosis import EXAMPLES, Diagnosis, Finding
 from ttplan.prices.book import PriceBook
 from ttplan.prices.catalogue import catalogue_version
 from ttplan.prices.costing import FAILED
@@ -43,9 +43,15 @@ def check_rows(
     Leaves nothing in the connection. Raises InputError where a column that every log has is
     missing.
     """
-    lacking = [name for name in ("id", "ts", "provider", "model", "input_tokens", "output_tokens") if name not in columns]
+    lacking = [
+        name
+        for name in ("id", "ts", "provider", "model", "input_tokens", "output_tokens")
+        if name not in columns
+    ]
     if lacking:
-        raise InputError(f"{log} has no column {', '.join(lacking)}; expected requests in our column names")
+        raise InputError(
+            f"{log} has no column {', '.join(lacking)}; expected requests in our column names"
+        )
     judged = judge(connection, rows, columns, book)
     connection.execute(f"CREATE OR REPLACE TEMP TABLE doctor_wrong AS {judged.wrong}")
     _tell_retries(connection, shaped(rows, columns))
@@ -78,7 +84,14 @@ def check_rows(
 
 def _weight(finding: Finding) -> tuple[Any, ...]:
     effect = finding.effect_usd or Decimal(0)
-    return not finding.weighs, -abs(effect), -finding.count, finding.kind, finding.provider or "", finding.model or ""
+    return (
+        not finding.weighs,
+        -abs(effect),
+        -finding.count,
+        finding.kind,
+        finding.provider or "",
+        finding.model or "",
+    )
 
 
 _MATTERS = {
@@ -96,7 +109,12 @@ def _unseen(columns: Collection[str]) -> Iterator[str]:
 
 
 def _finding(
-    kind: str, group: Sequence[Any], count: int, effect: Decimal | None, examples: Sequence[str], detail: str = ""
+    kind: str,
+    group: Sequence[Any],
+    count: int,
+    effect: Decimal | None,
+    examples: Sequence[str],
+    detail: str = "",
 ) -> Finding:
     known = KINDS[kind]
     return Finding(
@@ -144,7 +162,9 @@ def _costs(connection: duckdb.DuckDBPyConnection) -> Iterator[Finding]:
             effect = sum((c.expected_usd - c.recorded_usd for c in explained), Decimal(0))
             examples = sorted(example for cell in explained for example in cell.examples)
             detail = "" if factor is None else factor_in_words(factor)
-            yield _finding(kind, group_key, sum(c.rows for c in explained), effect, examples, detail)
+            yield _finding(
+                kind, group_key, sum(c.rows for c in explained), effect, examples, detail
+            )
 
 
 # --- rows against one another ----------------------------------------------------------------------------------------------
@@ -152,7 +172,11 @@ def _costs(connection: duckdb.DuckDBPyConnection) -> Iterator[Finding]:
 
 def _rows_of(connection: duckdb.DuckDBPyConnection, rows: str, at: datetime) -> Iterator[Finding]:
     group = ", ".join(GROUP)
-    alike = ", ".join(name for name in NEEDED if name not in ("id", "source_id", "cost_usd", "recorded_cost_usd", "cost_basis"))
+    alike = ", ".join(
+        name
+        for name in NEEDED
+        if name not in ("id", "source_id", "cost_usd", "recorded_cost_usd", "cost_basis")
+    )
     told = f"min(coalesce(source_id, id), {EXAMPLES})"
     # A second that has two requests of a kind is no surprise; a microsecond is, and so is the same latency.
     exact = "(latency_ms IS NOT NULL OR epoch_us(ts) % 1000000 <> 0) AND input_tokens + output_tokens > 0"
@@ -171,7 +195,9 @@ def _rows_of(connection: duckdb.DuckDBPyConnection, rows: str, at: datetime) -> 
     }
     for kind, query in queries.items():
         values = {"late": at + _AHEAD, "early": EARLIEST} if "$late" in query else None
-        for *key, count, effect, examples in connection.sql(f"{query} ORDER BY ALL", params=values).fetchall():
+        for *key, count, effect, examples in connection.sql(
+            f"{query} ORDER BY ALL", params=values
+        ).fetchall():
             yield _finding(kind, key, int(count), effect, sorted(examples))
 
 
@@ -184,11 +210,25 @@ def _gaps(connection: duckdb.DuckDBPyConnection, rows: str) -> Iterator[Finding]
         f"SELECT epoch_us(ts) // {_HOUR}, count(*), sum(recorded_usd) FROM {rows} WHERE ts >= $early GROUP BY ALL",  # noqa: S608
         params={"early": EARLIEST},
     ).fetchall()
-    gaps = sorted(find_gaps({hour: count for hour, count, _ in found}), key=lambda gap: -gap.expected)
+    gaps = sorted(
+        find_gaps({hour: count for hour, count, _ in found}), key=lambda gap: -gap.expected
+    )
     if not gaps:
         return
     missing = sum(gap.expected for gap in gaps)
-    mean = sum((usd or Decimal(0) for *_, usd in found), Decimal(0)) / sum(count for _, count, _ in found)
-    told = [f"{g.start:%Y-%m-%d %H:%M} to {g.end:%Y-%m-%d %H:%M} UTC, usually {g.expected:,} requests" for g in gaps]
+    mean = sum((usd or Decimal(0) for *_, usd in found), Decimal(0)) / sum(
+        count for _, count, _ in found
+    )
+    told = [
+        f"{g.start:%Y-%m-%d %H:%M} to {g.end:%Y-%m-%d %H:%M} UTC, usually {g.expected:,} requests"
+        for g in gaps
+    ]
     hours = sum(int((gap.end - gap.start).total_seconds()) // 3600 for gap in gaps)
-    yield _finding("gap", [None] * len(GROUP), hours, missing * mean, told, f"about {missing:,} requests would be usual then")
+    yield _finding(
+        "gap",
+        [None] * len(GROUP),
+        hours,
+        missing * mean,
+        told,
+        f"about {missing:,} requests would be usual then",
+    )

@@ -30,7 +30,11 @@ def find_gaps(by_hour: Mapping[int, int]) -> Iterator[Gap]:
     seen: dict[tuple[bool, int], list[int]] = defaultdict(list)
     for hour in range(first, last + 1):
         seen[_kind(hour)].append(by_hour.get(hour, 0))
-    usual = {kind: sorted(counts)[(len(counts) - 1) // 2] for kind, counts in seen.items() if len(counts) >= LEAST_DAYS}
+    usual = {
+        kind: sorted(counts)[(len(counts) - 1) // 2]
+        for kind, counts in seen.items()
+        if len(counts) >= LEAST_DAYS
+    }
     start, expected = first, 0
     for hour in range(first, last + 1):
         if not by_hour.get(hour):

@@ -20,9 +20,13 @@ _LOW = "the baseline is too low, and so is what a cheaper route saves"
 _HIGH = "the baseline is too high, and so is what any route saves"
 
 KINDS: dict[str, Kind] = {
-    "recorded_free": Kind("cost recorded as 0, with tokens", f"they count as free: {_LOW}", _RECOMPUTE),
+    "recorded_free": Kind(
+        "cost recorded as 0, with tokens", f"they count as free: {_LOW}", _RECOMPUTE
+    ),
     "cost_missing": Kind(
-        "no cost recorded", "they cannot be replayed as they are", "import with cost='doctor' or 'recomputed' (--cost)"
+        "no cost recorded",
+        "they cannot be replayed as they are",
+        "import with cost='doctor' or 'recomputed' (--cost)",
     ),
     "cached_in_full": Kind("cached tokens billed in full", _HIGH, _RECOMPUTE),
     "writes_as_input": Kind("cache writes billed as plain input", _LOW, _RECOMPUTE),
@@ -61,14 +65,18 @@ KINDS: dict[str, Kind] = {
         "map input_tokens as the sum of input, cache reads and cache writes",
     ),
     "cache_hit_billed": Kind("answers of the gateway's own cache with a cost", _HIGH, _RECOMPUTE),
-    "failed_billed": Kind("failed calls with a cost", f"{_HIGH}, unless your provider really bills them", _NOTHING),
+    "failed_billed": Kind(
+        "failed calls with a cost", f"{_HIGH}, unless your provider really bills them", _NOTHING
+    ),
     "retry_billed": Kind(
         "retries that were billed",
         f"the same request counts twice: {_HIGH}",
         _NOTHING,
     ),
     "repeated_id": Kind(
-        "the same id in several rows", "requests count twice; an import refuses them", "export again, or keep one row of each id"
+        "the same id in several rows",
+        "requests count twice; an import refuses them",
+        "export again, or keep one row of each id",
     ),
     "logged_twice": Kind(
         "the same request under several ids",

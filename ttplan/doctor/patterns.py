@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from ttplan.doctor.judged import MISTAKES
+from ttplan.doctor.cost_checks import MISTAKES
 
 LEAST_ROWS = 20
 """A factor that fewer rows share is no pattern."""
@@ -44,13 +44,17 @@ def explain(cells: Sequence[Cell]) -> Iterator[Pattern]:
     """
     rest = list(cells)
     while rest:
-        mistakes = Counter({bit: sum(c.rows for c in rest if c.mask >> bit & 1) for bit in range(len(MISTAKES))})
+        mistakes = Counter(
+            {bit: sum(c.rows for c in rest if c.mask >> bit & 1) for bit in range(len(MISTAKES))}
+        )
         bit, explained = max(mistakes.items(), key=lambda item: (item[1], -item[0]))
         low, sharing = _densest(rest)
         total = sum(c.rows for c in rest)
         if sharing > explained and sharing >= LEAST_ROWS and sharing >= _LEAST_SHARE * total:
             chosen = [c for c in rest if c.bin is not None and low <= c.bin < low + _WINDOW]
-            factor = sum((c.recorded_usd for c in chosen), Decimal(0)) / sum((c.expected_usd for c in chosen), Decimal(0))
+            factor = sum((c.recorded_usd for c in chosen), Decimal(0)) / sum(
+                (c.expected_usd for c in chosen), Decimal(0)
+            )
             yield Pattern("constant_factor", tuple(chosen), factor)
         elif explained:
             chosen = [c for c in rest if c.mask >> bit & 1]
@@ -68,7 +72,11 @@ def _densest(cells: Sequence[Cell]) -> tuple[int, int]:
     for cell in cells:
         if cell.bin is not None:
             counts[cell.bin] += cell.rows
-    windows = {low: sum(counts[low + i] for i in range(_WINDOW)) for b in counts for low in range(b - _WINDOW + 1, b + 1)}
+    windows = {
+        low: sum(counts[low + i] for i in range(_WINDOW))
+        for b in counts
+        for low in range(b - _WINDOW + 1, b + 1)
+    }
     return max(windows.items(), key=lambda item: (item[1], -abs(item[0]), item[0]), default=(0, 0))
 
 
@@ -86,6 +94,10 @@ _NAMED = (
 
 def factor_in_words(factor: Decimal) -> str:
     """What a factor probably is."""
-    named = next((words for value, words in _NAMED if abs(factor / value - 1) <= Decimal("0.01")), None)
-    guess = named or ("another currency or a markup" if factor > 1 else "another currency or a discount")
+    named = next(
+        (words for value, words in _NAMED if abs(factor / value - 1) <= Decimal("0.01")), None
+    )
+    guess = named or (
+        "another currency or a markup" if factor > 1 else "another currency or a discount"
+    )
     return f"recorded is {factor:.4g} times the price; probably {guess}"

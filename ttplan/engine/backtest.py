@@ -11,10 +11,10 @@ from uuid import UUID
 import ibis.expr.types as ir
 
 from ttplan.engine.replay import replay_table
-from ttplan.model.backtest import METRICS, Backtest, Comparison, Metric
 from ttplan.model.errors import InputError
 from ttplan.model.plan import Interval, IntervalMethod, PlanConfig, PlanResult
 from ttplan.model.pricing import ModelPricing
+from ttplan.model.results.backtest import METRICS, Backtest, Comparison, Metric
 from ttplan.model.route import ProposedRoute
 
 MOST_PERIODS = 1_000
@@ -64,7 +64,9 @@ def backtest(
         period_seconds=int(period.total_seconds()),
         interval_unit=results[0].interval_unit,
         skipped=len(results) - len(known),
-        comparisons=tuple(_compare(one, other, metric) for one, other in pairwise(known) for metric in METRICS),
+        comparisons=tuple(
+            _compare(one, other, metric) for one, other in pairwise(known) for metric in METRICS
+        ),
     )
 
 
@@ -93,7 +95,9 @@ def _compare(one: PlanResult, other: PlanResult, metric: Metric) -> Comparison:
         found=found,
         found_95=found_ends,
         inside=None if ends is None else ends[0] <= found <= ends[1],
-        consistent=None if ends is None or found_ends is None else consistent(projected, ends, found, found_ends),
+        consistent=None
+        if ends is None or found_ends is None
+        else consistent(projected, ends, found, found_ends),
     )
 
 

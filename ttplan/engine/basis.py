@@ -9,11 +9,11 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
-from ttplan.engine.mapped import keep
-from ttplan.engine.portable import fetch
-from ttplan.engine.question import Question
-from ttplan.model.basis import CostBasis
+from ttplan.engine.dialects import fetch
+from ttplan.engine.project import keep
+from ttplan.engine.replay_spec import Question
 from ttplan.model.money import round_money
+from ttplan.model.plan_run import CostBasis
 
 _MONEY = "decimal(38, 12)"
 
@@ -27,8 +27,14 @@ def cost_basis(table: ir.Table, question: Question) -> CostBasis | None:
         return None
     kept = keep(table, question)
     was = kept.recorded_cost_usd if "recorded_cost_usd" in kept.columns else ibis.null(_MONEY)
-    kept = kept.mutate(basis=kept.cost_basis.fill_null("recorded"), was=was.cast(_MONEY), now=kept.cost_usd.cast(_MONEY))
-    rows = fetch(kept.group_by("basis").aggregate(rows=kept.count(), now=kept.now.sum(), was=kept.was.sum())).to_pylist()
+    kept = kept.mutate(
+        basis=kept.cost_basis.fill_null("recorded"),
+        was=was.cast(_MONEY),
+        now=kept.cost_usd.cast(_MONEY),
+    )
+    rows = fetch(
+        kept.group_by("basis").aggregate(rows=kept.count(), now=kept.now.sum(), was=kept.was.sum())
+    ).to_pylist()
     found: dict[str, dict[str, Any]] = {row["basis"]: row for row in rows}
     recorded, *computed = (found.get(basis, {}) for basis in ("recorded", "recomputed", "doctor"))
     return CostBasis(

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ttplan.engine.arrays import Ints, as_integers, as_microseconds
-from ttplan.engine.portable import fetch, fetch_batches
-from ttplan.engine.semantic import Sweep
+from ttplan.engine.dialects import fetch, fetch_batches
+from ttplan.engine.semantic_cache.sweep import Sweep
 
 KEY = ("provider", "model", "input_tokens", "tag")
 """What stands for a request's content, which logs do not hold. A null tag and an empty one are two keys."""
@@ -27,7 +27,10 @@ Bools = npt.NDArray[np.bool_]
 
 
 def with_l1_hits(
-    table: ir.Table, ttl_seconds: int, bypass: ir.BooleanValue, read: Callable[[int], None] = lambda rows: None
+    table: ir.Table,
+    ttl_seconds: int,
+    bypass: ir.BooleanValue,
+    read: Callable[[int], None] = lambda rows: None,
 ) -> ir.Table:
     """`table` and a column `l1_hit`: served by an L1 cache of that TTL. Rows that `bypass` names neither read nor fill it.
 
@@ -39,12 +42,17 @@ def with_l1_hits(
     return find(table, table.filter(~bypass), ttl_seconds, read)
 
 
-def _by_number(table: ir.Table, keyed: ir.Table, ttl_seconds: int, read: Callable[[int], None]) -> ir.Table:
+def _by_number(
+    table: ir.Table, keyed: ir.Table, ttl_seconds: int, read: Callable[[int], None]
+) -> ir.Table:
     marks = _Marks()
     open_key: OpenKey | None = None
     seen = 0
     for batch in fetch_batches(_in_key_order(keyed), BATCH):
-        keys, ts = (as_integers(batch["key"]), as_integers(batch["tokens"])), as_microseconds(batch["ts"])
+        keys, ts = (
+            (as_integers(batch["key"]), as_integers(batch["tokens"])),
+            as_microseconds(batch["ts"]),
+        )
         hits, open_key = continued_hits(keys, ts, ttl_seconds, open_key)
         marks.add(as_integers(batch["row"])[hits])
         seen += batch.num_rows
@@ -56,14 +64,20 @@ def _by_number(table: ir.Table, keyed: ir.Table, ttl_seconds: int, read: Callabl
     placed = table.mutate(word=table.row >> _WORD.bit_length() - 1)
     joined = placed.left_join(found, placed.word == found.hit_word)
     bit = (joined.row & _WORD - 1).cast("int32")
-    return joined.mutate(l1_hit=((joined.bits.fill_null(0) >> bit) & 1) == 1).drop("row", "word", "hit_word", "bits")
+    return joined.mutate(l1_hit=((joined.bits.fill_null(0) >> bit) & 1) == 1).drop(
+        "row", "word", "hit_word", "bits"
+    )
 
 
-def _by_id(table: ir.Table, keyed: ir.Table, ttl_seconds: int, read: Callable[[int], None]) -> ir.Table:
+def _by_id(
+    table: ir.Table, keyed: ir.Table, ttl_seconds: int, read: Callable[[int], None]
+) -> ir.Table:
     columns = keyed.select(*KEY, "ts", id=keyed.id.cast("string"))
     # Null tags sort to one place by an explicit flag: engines differ in where they put nulls.
     rows = fetch(columns.order_by(*KEY[:-1], columns.tag.isnull(), "tag", "ts", "id"))
-    hits, _ = continued_hits([_codes(rows[name]) for name in KEY], as_microseconds(rows["ts"]), ttl_seconds, None)
+    hits, _ = continued_hits(
+        [_codes(rows[name]) for name in KEY], as_microseconds(rows["ts"]), ttl_seconds, None
+    )
     read(rows.num_rows)
     if not hits.any():
         return table.mutate(l1_hit=ibis.literal(False))
@@ -77,7 +91,10 @@ def _in_key_order(table: ir.Table) -> ir.Table:
     # Numbers of the few combinations sort several times faster than their texts.
     order = [names.provider, names.model, names.tag.isnull(), names.tag]
     numbered = names.select(
-        key_provider=names.provider, key_model=names.model, key_tag=names.tag, key=ibis.row_number().over(order_by=order)
+        key_provider=names.provider,
+        key_model=names.model,
+        key_tag=names.tag,
+        key=ibis.row_number().over(order_by=order),
     )
     keyed = table.join(
         numbered,
@@ -87,7 +104,9 @@ def _in_key_order(table: ir.Table) -> ir.Table:
             table.tag.identical_to(numbered.key_tag),
         ],
     )
-    return keyed.order_by("key", "input_tokens", "ts", "id").select("key", "ts", "row", tokens=keyed.input_tokens)
+    return keyed.order_by("key", "input_tokens", "ts", "id").select(
+        "key", "ts", "row", tokens=keyed.input_tokens
+    )
 
 
 class OpenKey(NamedTuple):
@@ -123,7 +142,9 @@ def with_l2_mask(table: ir.Table, found: Sweep | None) -> ir.Table:
     """`table` and a column `l2_mask`: bit t is set where a row is a hit at the sweep's threshold t."""
     if found is None or not found.ids:
         return table.mutate(l2_mask=ibis.literal(0, "int64"))
-    joined = _join_by_id(table, pa.table({"hit_id": found.ids, "mask": pa.array(found.masks, pa.int64())}))
+    joined = _join_by_id(
+        table, pa.table({"hit_id": found.ids, "mask": pa.array(found.masks, pa.int64())})
+    )
     return joined.mutate(l2_mask=joined["mask"].fill_null(0)).drop("hit_id", "mask")
 
 
@@ -138,7 +159,9 @@ def _join_by_id(table: ir.Table, hits: pa.Table) -> ir.Table:
     return table.left_join(found, table.id == found.hit_id)
 
 
-def continued_hits(keys: Sequence[Ints], ts: Ints, ttl_seconds: int, open_key: OpenKey | None) -> tuple[Bools, OpenKey | None]:
+def continued_hits(
+    keys: Sequence[Ints], ts: Ints, ttl_seconds: int, open_key: OpenKey | None
+) -> tuple[Bools, OpenKey | None]:
     """Which rows of a batch are hits, where the batch before ended in `open_key`; and in what this one ends.
 
     A key is one number of each of `keys`; rows are in (key, ts) order, `ts` in µs.
@@ -154,7 +177,9 @@ def continued_hits(keys: Sequence[Ints], ts: Ints, ttl_seconds: int, open_key: O
     if open_key is not None and open_key.key == tuple(int(key[0]) for key in keys):
         same = int(np.argmax(starts[1:])) + 1 if starts[1:].any() else n
         # Rows in time order: those that the key's last miss serves come first, and the one after them misses.
-        served = int(np.searchsorted(ts[:same], open_key.missed + ttl_seconds * 1_000_000, side="right"))
+        served = int(
+            np.searchsorted(ts[:same], open_key.missed + ttl_seconds * 1_000_000, side="right")
+        )
         starts[0] = False
         starts[served : served + 1] = True
     hits = np.ones(n, dtype=np.bool_)
@@ -202,4 +227,6 @@ def l1_hits(starts: Bools, ts: Ints, ttl_seconds: int) -> Bools:
 
 def _codes(column: pa.ChunkedArray) -> Ints:
     """A number for each distinct value, null among them."""
-    return as_integers(pc.dictionary_encode(column.combine_chunks(), null_encoding="encode").indices)
+    return as_integers(
+        pc.dictionary_encode(column.combine_chunks(), null_encoding="encode").indices
+    )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ttplan.engine.cost import REFUSED
-from ttplan.engine.semantic import Sweep
+from ttplan.engine.semantic_cache.sweep import Sweep
 from ttplan.engine.summary import Summary
 from ttplan.model.plan import Aggregates, Clusters, ConfidenceIntervals
 from ttplan.model.route import ProposedRoute
@@ -92,7 +92,9 @@ def _unpriced(aggregates: Aggregates) -> Iterator[str]:
 
 
 def _refused(summary: Summary) -> Iterator[str]:
-    refused = sum(cell.requests for (_, outcome), cell in summary.cells.items() if outcome == REFUSED)
+    refused = sum(
+        cell.requests for (_, outcome), cell in summary.cells.items() if outcome == REFUSED
+    )
     if refused:
         yield f"{_requests(refused)} would be refused by a max_cost_usd ceiling: counted at their actual cost, with no savings."
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import ibis
 import ibis.expr.types as ir
 
-from ttplan.engine.portable import ROW_MONEY_TYPE, half_away
+from ttplan.engine.dialects import ROW_MONEY_TYPE, half_away
 from ttplan.engine.routing import NO_ROUTE, money_literal
 from ttplan.model.money import money_floor
 from ttplan.model.pricing import ModelPricing, split_price_key
@@ -36,7 +36,9 @@ class PriceRule(NamedTuple):
     price: ModelPricing
 
 
-def target_prices(target: str, pricing: Mapping[str, ModelPricing]) -> list[tuple[str | None, ModelPricing]]:
+def target_prices(
+    target: str, pricing: Mapping[str, ModelPricing]
+) -> list[tuple[str | None, ModelPricing]]:
     """The prices of a target by provider, where one has its own, then, under None, that for every other one.
 
     That of `provider:target` where it is there, else of the first key in order with that model. Empty where nothing prices it.
@@ -44,11 +46,17 @@ def target_prices(target: str, pricing: Mapping[str, ModelPricing]) -> list[tupl
     suffix = f":{target}"
     keys = sorted(pricing)
     other = [pricing[key] for key in keys if split_price_key(key)[1] == target][:1]
-    own = [(key.removesuffix(suffix), pricing[key]) for key in keys if key.endswith(suffix) and [pricing[key]] != other]
+    own = [
+        (key.removesuffix(suffix), pricing[key])
+        for key in keys
+        if key.endswith(suffix) and [pricing[key]] != other
+    ]
     return [*own, *((None, price) for price in other)]
 
 
-def price_rules(routes: Sequence[ProposedRoute], pricing: Mapping[str, ModelPricing]) -> list[PriceRule]:
+def price_rules(
+    routes: Sequence[ProposedRoute], pricing: Mapping[str, ModelPricing]
+) -> list[PriceRule]:
     """The prices of the routes' targets."""
     return [
         PriceRule(index, provider, price)
@@ -57,7 +65,9 @@ def price_rules(routes: Sequence[ProposedRoute], pricing: Mapping[str, ModelPric
     ]
 
 
-def with_cost(table: ir.Table, routes: Sequence[ProposedRoute], rules: Sequence[PriceRule]) -> ir.Table:
+def with_cost(
+    table: ir.Table, routes: Sequence[ProposedRoute], rules: Sequence[PriceRule]
+) -> ir.Table:
     """`table` (with `route` and `hit`) and its columns `rule`, `outcome`, `moved`, `uncached_usd` and `projected_usd`.
 
     A cost is `((input - cached) * input price + cached * cached price + output * output price) / 10^6`, rounded half away
@@ -82,7 +92,11 @@ def with_cost(table: ir.Table, routes: Sequence[ProposedRoute], rules: Sequence[
 
 def _moved(table: ir.Table, routes: Sequence[ProposedRoute]) -> ir.BooleanValue:
     """Whether a request would be sent to its route's target if no cache had its answer."""
-    return reduce(and_, (~over for over in _over_ceiling(table, routes)), (table.route != NO_ROUTE) & (table.rule != NO_PRICE))
+    return reduce(
+        and_,
+        (~over for over in _over_ceiling(table, routes)),
+        (table.route != NO_ROUTE) & (table.rule != NO_PRICE),
+    )
 
 
 def with_charged(table: ir.Table, **also: ir.Value) -> ir.Table:
@@ -90,7 +104,9 @@ def with_charged(table: ir.Table, **also: ir.Value) -> ir.Table:
     return table.mutate(charged=ibis.least(table.cached_tokens, table.input_tokens), **also)
 
 
-def with_target_cost(table: ir.Table, name: str, prices: Sequence[tuple[str | None, ModelPricing]]) -> ir.Table:
+def with_target_cost(
+    table: ir.Table, name: str, prices: Sequence[tuple[str | None, ModelPricing]]
+) -> ir.Table:
     """`table` (with `charged`) and a column `name`: what each request costs at the prices that `target_prices` gives.
 
     The last of them must be the one under None, so that there is none without a price.
@@ -101,7 +117,9 @@ def with_target_cost(table: ir.Table, name: str, prices: Sequence[tuple[str | No
     return raw.mutate(**{name: half_away(raw.femto, table.get_backend())}).drop("femto", *rates)
 
 
-def _unrounded(table: ir.Table, fresh_rate: ir.Value, cached_rate: ir.Value, output_rate: ir.Value) -> ir.DecimalValue:
+def _unrounded(
+    table: ir.Table, fresh_rate: ir.Value, cached_rate: ir.Value, output_rate: ir.Value
+) -> ir.DecimalValue:
     """What a request costs to 10^-15 USD; a stage of its own, since engines share no work between the branches of a CASE."""
     return (
         token_cost(table.input_tokens - table.charged, fresh_rate)
@@ -115,7 +133,9 @@ def token_cost(tokens: ir.IntegerValue, price: ir.DecimalValue) -> ir.DecimalVal
     return tokens.cast(TOKENS_TYPE) * price
 
 
-def _provider_price(table: ir.Table, prices: Sequence[tuple[str | None, ModelPricing]], name: str) -> ir.DecimalValue:
+def _provider_price(
+    table: ir.Table, prices: Sequence[tuple[str | None, ModelPricing]], name: str
+) -> ir.DecimalValue:
     *own, (_, other) = prices
     default = _per_token(other, name)
     # Most targets have one price whoever serves them: a constant, which an engine folds.
@@ -147,7 +167,10 @@ def _token_price(table: ir.Table, rules: Sequence[PriceRule], name: str) -> ir.D
     zero = ibis.literal(Decimal(0), PRICE_TYPE)
     if not rules:
         return zero
-    branches = [(table.rule == i, ibis.literal(_per_token(rule.price, name), PRICE_TYPE)) for i, rule in enumerate(rules)]
+    branches = [
+        (table.rule == i, ibis.literal(_per_token(rule.price, name), PRICE_TYPE))
+        for i, rule in enumerate(rules)
+    ]
     return ibis.cases(*branches, else_=zero).cast(PRICE_TYPE)
 
 
@@ -160,14 +183,17 @@ def _per_token(price: ModelPricing, name: str) -> Decimal:
     return per_million[name].scaleb(-6)
 
 
-def _refusals(table: ir.Table, routes: Sequence[ProposedRoute]) -> list[tuple[ir.BooleanValue, int]]:
+def _refusals(
+    table: ir.Table, routes: Sequence[ProposedRoute]
+) -> list[tuple[ir.BooleanValue, int]]:
     return [(over & ~table.hit, REFUSED) for over in _over_ceiling(table, routes)]
 
 
 def _over_ceiling(table: ir.Table, routes: Sequence[ProposedRoute]) -> list[ir.BooleanValue]:
     """For each route with a ceiling, whether a row is one of its requests and would cost more."""
     return [
-        (table.route == i) & (table.routed_usd > money_literal(money_floor(route.then.max_cost_usd)))
+        (table.route == i)
+        & (table.routed_usd > money_literal(money_floor(route.then.max_cost_usd)))
         for i, route in enumerate(routes)
         if route.then.max_cost_usd is not None
     ]

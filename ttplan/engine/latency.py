@@ -31,7 +31,9 @@ def latency_counts(mapped: ir.Table) -> ir.Table:
     """Requests by their own model, where they are rerouted to, and recorded latency, with the largest amounts (`extent`) of each
     of these: a pass over the rows is dearer than a column more."""
     sent = mapped.mutate(to=(mapped.outcome >= REROUTED).ifelse(mapped.route, -1))
-    return sent.group_by("model", "to", "latency_ms").aggregate(requests=sent.count(), **extent(sent))
+    return sent.group_by("model", "to", "latency_ms").aggregate(
+        requests=sent.count(), **extent(sent)
+    )
 
 
 def project_latencies(counts: pa.Table, routes: Sequence[ProposedRoute]) -> Latencies:
@@ -53,14 +55,22 @@ def project_latencies(counts: pa.Table, routes: Sequence[ProposedRoute]) -> Late
             projected.update(own)
             unprojected += sum(own.values())
     missing = sum(counts.filter(counts["latency_ms"].is_null())["requests"].to_pylist())
-    return Latencies(dict(sorted(projected.items())), dict(sorted(recorded.items())), medians, missing, unprojected)
+    return Latencies(
+        dict(sorted(projected.items())),
+        dict(sorted(recorded.items())),
+        medians,
+        missing,
+        unprojected,
+    )
 
 
 def target_medians(counts: pa.Table, routes: Sequence[ProposedRoute]) -> dict[str, int]:
     """The median latency (ms), element n // 2 of the sorted list, of each target model that has any in `latency_counts`."""
     known = counts.filter(counts["latency_ms"].is_valid())
     targets = {route.then.target_model for route in routes}
-    return {model: median for model in sorted(targets) if (median := _median(known, model)) is not None}
+    return {
+        model: median for model in sorted(targets) if (median := _median(known, model)) is not None
+    }
 
 
 def percentile(counts: Mapping[int, int], q: float) -> float:
@@ -68,7 +78,9 @@ def percentile(counts: Mapping[int, int], q: float) -> float:
     values, cumulated = cumulate(counts)
     if len(values) == 0:
         return 0.0
-    return float(values[np.searchsorted(cumulated, percentile_rank(q, int(cumulated[-1])), side="right")])
+    return float(
+        values[np.searchsorted(cumulated, percentile_rank(q, int(cumulated[-1])), side="right")]
+    )
 
 
 def percentile_rank(q: float, n: int) -> int:
@@ -80,19 +92,32 @@ def percentile_rank(q: float, n: int) -> int:
 def cumulate(counts: Mapping[int, int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """The distinct values in order, and how many requests have at most each."""
     values = np.fromiter(sorted(counts), dtype=np.int64, count=len(counts))
-    return values, np.cumsum(np.fromiter((counts[v] for v in values.tolist()), dtype=np.int64, count=len(counts)))
+    return values, np.cumsum(
+        np.fromiter((counts[v] for v in values.tolist()), dtype=np.int64, count=len(counts))
+    )
 
 
 def _median(known: pa.Table, model: str) -> int | None:
-    own = known.filter(pc.equal(known["model"], model)).group_by("latency_ms").aggregate([("requests", "sum")])
+    own = (
+        known.filter(pc.equal(known["model"], model))
+        .group_by("latency_ms")
+        .aggregate([("requests", "sum")])
+    )
     if own.num_rows == 0:
         return None
-    values, cumulated = cumulate(dict(zip(own["latency_ms"].to_pylist(), own["requests_sum"].to_pylist(), strict=True)))
+    values, cumulated = cumulate(
+        dict(zip(own["latency_ms"].to_pylist(), own["requests_sum"].to_pylist(), strict=True))
+    )
     return int(values[np.searchsorted(cumulated, int(cumulated[-1]) // 2, side="right")])
 
 
 def _by_destination(known: pa.Table) -> dict[int, pa.Table]:
     summed = (
-        known.group_by(["to", "latency_ms"]).aggregate([("requests", "sum")]).rename_columns(["to", "latency_ms", "requests"])
+        known.group_by(["to", "latency_ms"])
+        .aggregate([("requests", "sum")])
+        .rename_columns(["to", "latency_ms", "requests"])
     )
-    return {to: summed.filter(pc.equal(summed["to"], to)) for to in sorted(set(summed["to"].to_pylist()))}
+    return {
+        to: summed.filter(pc.equal(summed["to"], to))
+        for to in sorted(set(summed["to"].to_pylist()))
+    }

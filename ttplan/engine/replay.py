@@ -12,25 +12,34 @@ from uuid import UUID
 import ibis.expr.types as ir
 
 from ttplan.engine.basis import basis_caveats, cost_basis
-from ttplan.engine.capability import require_exact
 from ttplan.engine.caveats import Semantic, caveats
 from ttplan.engine.cost import PriceRule, price_rules
-from ttplan.engine.estimate import (
+from ttplan.engine.dialects import fetch
+from ttplan.engine.exactness import require_exact
+from ttplan.engine.intervals.estimate import (
     break_down,
     cache_hits,
     estimate,
     poisoning_candidates,
     savings_by_cause,
 )
-from ttplan.engine.infer import infer_intervals
+from ttplan.engine.intervals.infer import infer_intervals
 from ttplan.engine.latency import latency_counts, project_latencies
-from ttplan.engine.mapped import count_left_out, find_semantic_hits, map_requests
 from ttplan.engine.passes import COUNTING, INFERRING, LATENCIES, SUMMING, Report, unheard
-from ttplan.engine.portable import fetch
-from ttplan.engine.question import Question, require_window
+from ttplan.engine.project import count_left_out, find_semantic_hits, map_requests
+from ttplan.engine.replay_spec import Question, require_window
 from ttplan.engine.rows import to_table
-from ttplan.engine.semantic import Sweep
-from ttplan.engine.summary import POWERS, Cell, Grid, Summary, cell_sums, femto_per_token, pico, spanning
+from ttplan.engine.semantic_cache.sweep import Sweep
+from ttplan.engine.summary import (
+    POWERS,
+    Cell,
+    Grid,
+    Summary,
+    cell_sums,
+    femto_per_token,
+    pico,
+    spanning,
+)
 from ttplan.model.errors import InputError
 from ttplan.model.plan import IntervalMethod, PlanConfig, PlanInput, PlanResult
 from ttplan.model.pricing import ModelPricing
@@ -98,11 +107,19 @@ def answer(table: ir.Table, question: Question, report: Report = unheard) -> Pla
     report(COUNTING, 0.0)
     kept, left_out = count_left_out(table, question)
     sweep = find_semantic_hits(table, question, report) if kept else None
-    semantic = None if question.config.l2_ttl_seconds is None else Semantic(question.config.l2_threshold, sweep)
+    semantic = (
+        None
+        if question.config.l2_ttl_seconds is None
+        else Semantic(question.config.l2_threshold, sweep)
+    )
     if sweep is None:  # hits that nothing can project count as recorded
-        question = replace(question, config=question.config.model_copy(update={"l2_threshold": None}))
+        question = replace(
+            question, config=question.config.model_copy(update={"l2_threshold": None})
+        )
     with map_requests(table, question, sweep, report) as mapped:
-        summary = summarise(mapped, question, sweep=sweep, report=report) if kept else Summary(Grid(1, 1))
+        summary = (
+            summarise(mapped, question, sweep=sweep, report=report) if kept else Summary(Grid(1, 1))
+        )
         report(INFERRING, 0.0)
         inferred = infer_intervals(summary, mapped, question)
     aggregates = estimate(summary, question, sweep)
@@ -140,7 +157,11 @@ def answer(table: ir.Table, question: Question, report: Report = unheard) -> Pla
 
 
 def summarise(
-    mapped: ir.Table, question: Question, grid: Grid | None = None, sweep: Sweep | None = None, report: Report = unheard
+    mapped: ir.Table,
+    question: Question,
+    grid: Grid | None = None,
+    sweep: Sweep | None = None,
+    report: Report = unheard,
 ) -> Summary:
     """The summary of mapped rows. Parts of one log must share the grid of the whole."""
     report(LATENCIES, 0.0)
@@ -168,14 +189,21 @@ def summarise(
         bodiless=sum(row["bodiless"] for row in rows),
         largest=max((pico(row["largest"]) for row in rows), default=0),
         sweep={
-            t: (sum(row[f"also_l1_{t}"] or 0 for row in rows), sum(pico(row[f"saved_{t}"]) for row in rows)) for t in range(tried)
+            t: (
+                sum(row[f"also_l1_{t}"] or 0 for row in rows),
+                sum(pico(row[f"saved_{t}"]) for row in rows),
+            )
+            for t in range(tried)
         },
     )
 
 
 def _cell(row: Mapping[str, Any], rules: Sequence[PriceRule]) -> Cell:
     counts = {name: int(row.get(name) or 0) for name in _COUNTED}
-    amounts = {name: pico(row.get(name)) for name in ("actual", "baseline", "projected", "l1_saved", "l2_saved")}
+    amounts = {
+        name: pico(row.get(name))
+        for name in ("actual", "baseline", "projected", "l1_saved", "l2_saved")
+    }
     if not row["moved"]:
         return Cell(**counts, **amounts)
     price = rules[row["rule"]].price
@@ -189,4 +217,12 @@ def _cell(row: Mapping[str, Any], rules: Sequence[PriceRule]) -> Cell:
     )
 
 
-_COUNTED = ("requests", "recorded_hits", "projected_hits", "repriced_hits", "l1_hits", "l2_hits", "both_hits")
+_COUNTED = (
+    "requests",
+    "recorded_hits",
+    "projected_hits",
+    "repriced_hits",
+    "l1_hits",
+    "l2_hits",
+    "both_hits",
+)

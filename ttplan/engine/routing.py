@@ -10,7 +10,7 @@ from operator import and_, or_
 import ibis
 import ibis.expr.types as ir
 
-from ttplan.engine.portable import MAX_ROW_MONEY, ROW_MONEY_TYPE
+from ttplan.engine.dialects import MAX_ROW_MONEY, ROW_MONEY_TYPE
 from ttplan.engine.rows import lower
 from ttplan.model.money import money_ceiling, money_floor
 from ttplan.model.route import ProposedRoute, RouteConditions
@@ -22,7 +22,9 @@ def route_index(table: ir.Table, routes: Sequence[ProposedRoute]) -> ir.IntegerC
     """The position in `routes` (in order of precedence) of the first that matches each row, or `NO_ROUTE`."""
     if not routes:
         return ibis.literal(NO_ROUTE, "int16")
-    branches = [(matches(table, route.when), ibis.literal(i, "int16")) for i, route in enumerate(routes)]
+    branches = [
+        (matches(table, route.when), ibis.literal(i, "int16")) for i, route in enumerate(routes)
+    ]
     return ibis.cases(*branches, else_=ibis.literal(NO_ROUTE, "int16"))
 
 

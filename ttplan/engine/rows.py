@@ -12,7 +12,7 @@ import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 import pyarrow as pa
 
-from ttplan.engine.portable import fetch, holds_instants, money_type
+from ttplan.engine.dialects import fetch, holds_instants, money_type
 from ttplan.model.errors import InputError
 from ttplan.model.money import MAX_MONEY
 from ttplan.model.request import MAX_TOKENS, RequestLog
@@ -96,7 +96,11 @@ def to_arrow(requests: Sequence[RequestLog]) -> pa.Table:
     }
     schema = pa.schema([*SCHEMA, *OPTIONAL])
     return pa.table(
-        {name: derived.get(name) or [getattr(r, name, None) for r in requests] for name in schema.names}, schema=schema
+        {
+            name: derived.get(name) or [getattr(r, name, None) for r in requests]
+            for name in schema.names
+        },
+        schema=schema,
     )
 
 
@@ -122,21 +126,28 @@ def check_columns(table: ir.Table, also: Sequence[str] = ()) -> None:
         )
     for name in also:
         if name not in table.columns and name != "finish_reason":
-            raise InputError(f"config.cluster is {name!r}, and the log has no such column; expected hour, day, tag or a column")
+            raise InputError(
+                f"config.cluster is {name!r}, and the log has no such column; expected hour, day, tag or a column"
+            )
     for name in (*SCHEMA.names, *also):
         if name not in table.columns:
             continue
         accepts, wanted = _ACCEPTED.get(name, _ANY)
         found = table[name].type()
         if not (holds_instants(table, name) if name == "ts" else accepts(found)):
-            raise InputError(f"the column {name} is {found}; expected {wanted}: cast it before the replay")
+            raise InputError(
+                f"the column {name} is {found}; expected {wanted}: cast it before the replay"
+            )
 
 
 def as_read(table: ir.Table, **also: ir.Column) -> ir.Table:
     """The columns that a replay reads, in the types that it computes with; `id` and `org_id` stay text or UUID as they are."""
     columns = {name: table[name] for name in SCHEMA.names if name in table.columns}
     computed = _COMPUTED | dict.fromkeys(_MONEY, money_type(table.get_backend()))
-    typed = {name: column.cast(computed[name]) if name in computed else column for name, column in columns.items()}
+    typed = {
+        name: column.cast(computed[name]) if name in computed else column
+        for name, column in columns.items()
+    }
     return table.select(**typed, **also)
 
 
@@ -148,8 +159,14 @@ def broken(table: ir.Table) -> ir.BooleanValue:
 def refuse_broken(table: ir.Table) -> None:
     """Raise InputError that counts, by column, the rows of `table` that are `broken` or have no `ts` or `org_id`."""
     faults = _faults(table) | {name: table[name].isnull() for name in ("ts", "org_id")}
-    counts = fetch(table.aggregate(**{name: fault.sum() for name, fault in faults.items()})).to_pylist()[0]
-    said = "; ".join(f"{name} in {count:,} rows, {_LIMITS.get(name, 'never null')}" for name, count in counts.items() if count)
+    counts = fetch(
+        table.aggregate(**{name: fault.sum() for name, fault in faults.items()})
+    ).to_pylist()[0]
+    said = "; ".join(
+        f"{name} in {count:,} rows, {_LIMITS.get(name, 'never null')}"
+        for name, count in counts.items()
+        if count
+    )
     raise InputError(f"the table has rows that are no requests: {said}")
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ttplan.engine.cache import has_bit
-from ttplan.engine.portable import exact_sum
+from ttplan.engine.dialects import exact_sum
 
 GRID = 2**20
 """How many steps of the grid the largest amount spans."""
@@ -101,7 +101,9 @@ class Summary:
 
     def __add__(self, other: Summary) -> Summary:
         if self.grid != other.grid:
-            raise ValueError(f"these summaries are on different grids, {self.grid} and {other.grid}; they do not add up")
+            raise ValueError(
+                f"these summaries are on different grids, {self.grid} and {other.grid}; they do not add up"
+            )
         return Summary(
             grid=self.grid,
             cells={
@@ -118,7 +120,10 @@ class Summary:
             untagged=self.untagged + other.untagged,
             bodiless=self.bodiless + other.bodiless,
             largest=max(self.largest, other.largest),
-            sweep={t: (also + other.sweep[t][0], saved + other.sweep[t][1]) for t, (also, saved) in sorted(self.sweep.items())},
+            sweep={
+                t: (also + other.sweep[t][0], saved + other.sweep[t][1])
+                for t, (also, saved) in sorted(self.sweep.items())
+            },
         )
 
     @property
@@ -162,7 +167,9 @@ def extent(mapped: ir.Table) -> dict[str, ir.DecimalScalar]:
 
 def spanning(largest: pa.Table) -> Grid:
     """The grid for rows whose largest amounts, in parts or whole, are in the columns of `extent`."""
-    return Grid(*(grid_step(pc.max(largest[name]).as_py() or _ZERO) for name in ("amount", "actual")))
+    return Grid(
+        *(grid_step(pc.max(largest[name]).as_py() or _ZERO) for name in ("amount", "actual"))
+    )
 
 
 def cell_sums(mapped: ir.Table, grid: Grid, thresholds: int = 0) -> ir.Table:
@@ -178,9 +185,14 @@ def cell_sums(mapped: ir.Table, grid: Grid, thresholds: int = 0) -> ir.Table:
     )
     # Products of two fit 64 bits (2^40, 13 digits) and so do those of three (2^60); those of four need 26 digits.
     amounts = amounts.mutate(
-        ss=amounts.s * amounts.s, sb=amounts.s * amounts.b, bb=amounts.b * amounts.b, aa=amounts.a * amounts.a
+        ss=amounts.s * amounts.s,
+        sb=amounts.s * amounts.b,
+        bb=amounts.b * amounts.b,
+        aa=amounts.a * amounts.a,
     )
-    wide = amounts.mutate(**{f"w{name}": amounts[name].cast(_SQUARE_TYPE) for name in ("ss", "sb", "bb", "aa")})
+    wide = amounts.mutate(
+        **{f"w{name}": amounts[name].cast(_SQUARE_TYPE) for name in ("ss", "sb", "bb", "aa")}
+    )
     backend = mapped.get_backend()
     repriced = wide.cached & ~wide.hit & (wide.outcome >= 2)
     sums: dict[str, Any] = {
@@ -189,7 +201,9 @@ def cell_sums(mapped: ir.Table, grid: Grid, thresholds: int = 0) -> ir.Table:
         "projected_hits": wide.hit.sum(),
         "repriced_hits": repriced.sum(),
         "untagged": wide.tag.isnull().sum(),
-        "bodiless": wide.body_lower.isnull().sum() if "body_lower" in wide.columns else wide.count(),
+        "bodiless": wide.body_lower.isnull().sum()
+        if "body_lower" in wide.columns
+        else wide.count(),
         "largest": wide.baseline_cost_usd.max(),
         "actual": wide.cost_usd.sum(),
         "baseline": wide.baseline_cost_usd.sum(),
@@ -251,11 +265,20 @@ def on_grid(table: ir.Table, **columns: tuple[ir.DecimalColumn, int]) -> ir.Tabl
         **{f"{name}_size": amount.abs() for name, (amount, _) in columns.items()},
     )
     steps = {name: step for name, (_, step) in columns.items()}
-    halves = {f"{name}_size": _plus_half(table[f"{name}_size"], step) for name, step in steps.items() if not _is_small(step)}
+    halves = {
+        f"{name}_size": _plus_half(table[f"{name}_size"], step)
+        for name, step in steps.items()
+        if not _is_small(step)
+    }
     table = table.mutate(**halves) if halves else table
-    counts = {name: _small_steps if _is_small(step) else _large_steps for name, step in steps.items()}
+    counts = {
+        name: _small_steps if _is_small(step) else _large_steps for name, step in steps.items()
+    }
     return table.mutate(
-        **{name: count(table[f"{name}_size"], steps[name]) * table[f"{name}_sign"] for name, count in counts.items()}
+        **{
+            name: count(table[f"{name}_size"], steps[name]) * table[f"{name}_sign"]
+            for name, count in counts.items()
+        }
     )
 
 

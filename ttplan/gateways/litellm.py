@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ttplan.gateways.words import Words
-from ttplan.model.loss import Loss
+from ttplan.gateways.rendered import Words
+from ttplan.model.gateway import Loss
 from ttplan.model.route import ProposedRoute, by_precedence
 
 ANY, DEFAULT = "*", "default"
@@ -57,12 +57,16 @@ def to_litellm(routes: Sequence[ProposedRoute], provider_of: ProviderOf) -> Word
     losses += lost
     apart = {model: _apart(model, groups) for fallbacks in kept.values() for model in fallbacks}
     models = [
-        _deployment(name, choice, provider_of, filtered) for name, choices in groups.items() for choice in _by_name(choices)
+        _deployment(name, choice, provider_of, filtered)
+        for name, choices in groups.items()
+        for choice in _by_name(choices)
     ]
     models += [_plain(apart[model], provider_of(model), filtered) for model in sorted(apart)]
     settings: dict[str, Any] = {"enable_tag_filtering": True} if filtered else {}
     if kept:
-        settings["fallbacks"] = [{name: [apart[model] for model in fallbacks]} for name, fallbacks in kept.items()]
+        settings["fallbacks"] = [
+            {name: [apart[model] for model in fallbacks]} for name, fallbacks in kept.items()
+        ]
     content = {"model_list": models} | ({"router_settings": settings} if settings else {})
     return Words(content, losses, _notes(routes, filtered, catches_all))
 
@@ -130,7 +134,9 @@ def _by_name(choices: Sequence[_Choice]) -> list[_Choice]:
     return sorted(choices, key=lambda choice: (choice.tag is None, choice.tag or ""))
 
 
-def _deployment(group: str, choice: _Choice, provider_of: ProviderOf, filtered: bool) -> dict[str, Any]:
+def _deployment(
+    group: str, choice: _Choice, provider_of: ProviderOf, filtered: bool
+) -> dict[str, Any]:
     if choice.route is None:
         return _plain(group, ANY if group == ANY else provider_of(group), filtered)
     found = _plain(group, provider_of(choice.route.then.target_model), filtered)
@@ -141,16 +147,27 @@ def _deployment(group: str, choice: _Choice, provider_of: ProviderOf, filtered: 
 
 def _plain(group: str, model: str, filtered: bool) -> dict[str, Any]:
     """A deployment that takes what no tag takes; where tags count at all, it has to say so."""
-    return {"model_name": group, "litellm_params": {"model": model} | ({"tags": [DEFAULT]} if filtered else {})}
+    return {
+        "model_name": group,
+        "litellm_params": {"model": model} | ({"tags": [DEFAULT]} if filtered else {}),
+    }
 
 
 def _notes(routes: Sequence[ProposedRoute], filtered: bool, catches_all: bool) -> list[str]:
-    notes = ["API keys and bases are not in the file: LiteLLM takes them from its environment, or add them."]
+    notes = [
+        "API keys and bases are not in the file: LiteLLM takes them from its environment, or add them."
+    ]
     if not catches_all:
-        notes.append("Models that no route names are not in the file: keep them in your own config, which may include this one.")
+        notes.append(
+            "Models that no route names are not in the file: keep them in your own config, which may include this one."
+        )
     if filtered:
-        notes.append("A request's tag is one of its LiteLLM tags (metadata.tags, or the header x-litellm-tags).")
+        notes.append(
+            "A request's tag is one of its LiteLLM tags (metadata.tags, or the header x-litellm-tags)."
+        )
     disabled = sum(not route.enabled for route in routes)
     if disabled:
-        notes.append(f"{disabled:,} disabled {'route is' if disabled == 1 else 'routes are'} not in the file.")
+        notes.append(
+            f"{disabled:,} disabled {'route is' if disabled == 1 else 'routes are'} not in the file."
+        )
     return notes

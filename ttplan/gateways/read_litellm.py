@@ -7,16 +7,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ttplan.gateways.litellm import ANY, DEFAULT
-from ttplan.gateways.words import Read
+from ttplan.gateways.plan_file import route_id
+from ttplan.gateways.rendered import Read
 from ttplan.logs.names import known_provider
 from ttplan.model.errors import InputError
-from ttplan.model.loss import Effect, Loss
+from ttplan.model.gateway import Effect, Loss
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
-from ttplan.plan_file import route_id
 
 # More exact routes first: a tag before none, a model that is named before any.
 _PRIORITIES = {(True, True): 40, (True, False): 30, (False, True): 20, (False, False): 10}
-_NO_WORDS = ("model_group_alias", "context_window_fallbacks", "content_policy_fallbacks", "default_fallbacks")
+_NO_WORDS = (
+    "model_group_alias",
+    "context_window_fallbacks",
+    "content_policy_fallbacks",
+    "default_fallbacks",
+)
 
 
 @dataclass
@@ -30,7 +35,11 @@ class _Group:
     @property
     def is_plain(self) -> bool:
         """Whether requests stay as they are, whatever they bear."""
-        return set(self.models) == {None} and self.models[None] in ([self.name], [ANY]) and not self.fallbacks
+        return (
+            set(self.models) == {None}
+            and self.models[None] in ([self.name], [ANY])
+            and not self.fallbacks
+        )
 
 
 def from_litellm(content: Any, where: str) -> Read:
@@ -39,7 +48,11 @@ def from_litellm(content: Any, where: str) -> Read:
         raise InputError(f"{where}: expected a LiteLLM config with a model_list")
     settings = _mapping(content, "router_settings", where)
     groups = _groups(content["model_list"], bool(settings.get("enable_tag_filtering")), where)
-    _add_fallbacks(groups, [*_listed(settings, where), *_listed(_mapping(content, "litellm_settings", where), where)], where)
+    _add_fallbacks(
+        groups,
+        [*_listed(settings, where), *_listed(_mapping(content, "litellm_settings", where), where)],
+        where,
+    )
     found = Read()
     for name in _NO_WORDS:
         if settings.get(name):
@@ -47,7 +60,11 @@ def from_litellm(content: Any, where: str) -> Read:
     catches_all = ANY in groups and not groups[ANY].is_plain
     for group in groups.values():
         if ANY in group.name and group.name != ANY:
-            found.losses.append(_loss(group.name, "model_name", "is left out", "a route takes models by their names"))
+            found.losses.append(
+                _loss(
+                    group.name, "model_name", "is left out", "a route takes models by their names"
+                )
+            )
         elif not group.is_plain or (catches_all and group.name != ANY):
             _take(found, group, groups)
     return found
@@ -60,7 +77,9 @@ def _groups(listed: Sequence[Any], filtered: bool, where: str) -> dict[str, _Gro
         params = one.get("litellm_params") if isinstance(one, dict) else None
         model = params.get("model") if isinstance(params, dict) else None
         if not isinstance(name, str) or not isinstance(model, str) or not name or not model:
-            raise InputError(f"{where}: model_list entry {position}: expected model_name and litellm_params.model")
+            raise InputError(
+                f"{where}: model_list entry {position}: expected model_name and litellm_params.model"
+            )
         tags = params.get("tags") if filtered and isinstance(params, dict) else None
         group = groups.setdefault(name, _Group(name))
         for tag in [None if tag == DEFAULT else str(tag) for tag in tags or [DEFAULT]]:
@@ -85,12 +104,18 @@ def _mapping(content: Mapping[str, Any], name: str, where: str) -> Mapping[str, 
 
 def _listed(settings: Mapping[str, Any], where: str) -> Iterator[tuple[str, list[str]]]:
     for one in settings.get("fallbacks") or []:
-        if not isinstance(one, dict) or not all(isinstance(models, list) for models in one.values()):
-            raise InputError(f"{where}: fallbacks: expected a list of mappings, such as - gpt-4o: [gpt-4o-mini]")
+        if not isinstance(one, dict) or not all(
+            isinstance(models, list) for models in one.values()
+        ):
+            raise InputError(
+                f"{where}: fallbacks: expected a list of mappings, such as - gpt-4o: [gpt-4o-mini]"
+            )
         yield from one.items()
 
 
-def _add_fallbacks(groups: dict[str, _Group], listed: Sequence[tuple[str, list[str]]], where: str) -> None:
+def _add_fallbacks(
+    groups: dict[str, _Group], listed: Sequence[tuple[str, list[str]]], where: str
+) -> None:
     for name, models in listed:
         if name not in groups:
             raise InputError(f"{where}: fallbacks: there is no model group {name!r:.60}")
@@ -102,10 +127,17 @@ def _take(found: Read, group: _Group, groups: Mapping[str, _Group]) -> None:
     named = group.name != ANY
     if None not in group.models:
         found.losses.append(
-            _loss(group.name, "litellm_params.tags", "is left out", "nothing says where requests without a tag go")
+            _loss(
+                group.name,
+                "litellm_params.tags",
+                "is left out",
+                "nothing says where requests without a tag go",
+            )
         )
     for tag, models in group.models.items():
-        name = (group.name if named else "any model") + (f" tagged {tag}" if tag is not None else "")
+        name = (group.name if named else "any model") + (
+            f" tagged {tag}" if tag is not None else ""
+        )
         if len(models) > 1:
             reason = f"it spreads requests over {', '.join(models)!s:.80}"
             found.losses.append(_loss(name, "litellm_params.model", "is left out", reason))
@@ -126,7 +158,9 @@ def _take(found: Read, group: _Group, groups: Mapping[str, _Group]) -> None:
         )
 
 
-def _models(names: Sequence[str], groups: Mapping[str, _Group]) -> tuple[tuple[str, ...], str | None]:
+def _models(
+    names: Sequence[str], groups: Mapping[str, _Group]
+) -> tuple[tuple[str, ...], str | None]:
     """The models that fallbacks come to, or why they cannot be named."""
     found = []
     for name in names:
@@ -137,5 +171,7 @@ def _models(names: Sequence[str], groups: Mapping[str, _Group]) -> tuple[tuple[s
     return tuple(found), None
 
 
-def _loss(route: str, name: str, effect: Effect, reason: str = "a plan has no words for it") -> Loss:
+def _loss(
+    route: str, name: str, effect: Effect, reason: str = "a plan has no words for it"
+) -> Loss:
     return Loss(route=route, field=name, reason=reason, effect=effect)

@@ -7,13 +7,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ttplan.files import explain
-from ttplan.gateways.overlap import may_overlap
-from ttplan.gateways.words import Read
+from ttplan.gateways.plan_file import route_id
+from ttplan.gateways.rendered import Read, may_overlap
 from ttplan.model.errors import InputError
-from ttplan.model.loss import Effect, Loss
+from ttplan.model.gateway import Effect, Loss
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
-from ttplan.plan_file import route_id
+from ttplan.util.files import explain
 
 PRIORITY = 100
 """What a route has that says no priority."""
@@ -27,7 +26,9 @@ def from_tokentrimmer(content: Any, where: str) -> Read:
     """The routes of a file, and what of them we have no words for. `where` names the file. Raises InputError."""
     listed = content.get("routes") if isinstance(content, dict) else content
     if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
-        raise InputError(f"{where}: expected a list of TokenTrimmer routes, each with name, priority, when and then")
+        raise InputError(
+            f"{where}: expected a list of TokenTrimmer routes, each with name, priority, when and then"
+        )
     found = Read()
     for position, fields in enumerate(listed, 1):
         name = fields.get("name")
@@ -57,11 +58,16 @@ def _take(found: Read, fields: Mapping[str, Any], where: str) -> None:
         found.losses += [_loss(name, key, "is left out") for key in left_out]
         return
     found.losses += [_loss(name, key, "goes without it") for key in unknown]
-    ours = {part: {key: value for key, value in values.items() if key in _OURS[part]} for part, values in parts.items()}
+    ours = {
+        part: {key: value for key, value in values.items() if key in _OURS[part]}
+        for part, values in parts.items()
+    }
     known = {key: value for key, value in fields.items() if key in _ROUTE} | ours
     try:
         found.routes.append(
-            ProposedRoute.model_validate({"priority": PRIORITY} | known | {"id": route_id(fields.get("id"), name)})
+            ProposedRoute.model_validate(
+                {"priority": PRIORITY} | known | {"id": route_id(fields.get("id"), name)}
+            )
         )
     except ValidationError as error:
         raise InputError(f"{where}: {explain(error)}") from None
@@ -69,7 +75,12 @@ def _take(found: Read, fields: Mapping[str, Any], where: str) -> None:
 
 def _loss(name: Any, key: str, effect: Effect) -> Loss:
     reasons = {"then.target_model": "it has no target", "paused": "the gateway has paused it"}
-    return Loss(route=str(name), field=key, reason=reasons.get(key, "a plan has no words for it"), effect=effect)
+    return Loss(
+        route=str(name),
+        field=key,
+        reason=reasons.get(key, "a plan has no words for it"),
+        effect=effect,
+    )
 
 
 def _reordered(routes: Sequence[ProposedRoute]) -> list[Loss]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ttplan.gateways.words import Words, rounded
-from ttplan.model.loss import Loss
+from ttplan.gateways.rendered import Words, rounded
+from ttplan.model.gateway import Loss
 from ttplan.model.route import ProposedRoute
 
 VERSION = 1
@@ -30,7 +30,12 @@ def _too_large(route: ProposedRoute) -> list[Loss]:
         "when.input_tokens_gt": (route.when.input_tokens_gt, MOST_TOKENS),
     }
     return [
-        Loss(route=route.name, field=name, reason=f"{value} is more than the {most} that it keeps", effect="is left out")
+        Loss(
+            route=route.name,
+            field=name,
+            reason=f"{value} is more than the {most} that it keeps",
+            effect="is left out",
+        )
         for name, (value, most) in bounds.items()
         if value is not None and value > most
     ]
@@ -49,15 +54,27 @@ def _body(route: ProposedRoute) -> dict[str, Any]:
 
 
 def _notes(written: Sequence[ProposedRoute]) -> list[str]:
-    notes = ["The gateway gives each route an id of its own when it is created; ours are not in the file."]
+    notes = [
+        "The gateway gives each route an id of its own when it is created; ours are not in the file."
+    ]
     if len({route.priority for route in written}) < len(written):
-        notes.append("Create them in the file's order: of routes of one priority the gateway tries the oldest first.")
+        notes.append(
+            "Create them in the file's order: of routes of one priority the gateway tries the oldest first."
+        )
     if any(_estimates(route) for route in written):
-        notes.append("The gateway compares bounds on tokens and cost with its own estimates, made before the request is sent.")
+        notes.append(
+            "The gateway compares bounds on tokens and cost with its own estimates, made before the request is sent."
+        )
     return notes
 
 
 def _estimates(route: ProposedRoute) -> bool:
     when = route.when
-    bounds = (when.input_tokens_lt, when.input_tokens_gt, when.estimated_cost_gt, when.estimated_cost_lt, route.then.max_cost_usd)
+    bounds = (
+        when.input_tokens_lt,
+        when.input_tokens_gt,
+        when.estimated_cost_gt,
+        when.estimated_cost_lt,
+        route.then.max_cost_usd,
+    )
     return any(bound is not None for bound in bounds)

@@ -17,17 +17,27 @@ class Kind(NamedTuple):
 
 
 # A kind's `value` is SQL over the text column {c}. Only names from the table below ever stand there.
-IDENTIFIER = Kind(r"(?s).+", "CASE WHEN length({c}) <= 512 THEN {c} END", "an id of 1 to 512 characters")
+IDENTIFIER = Kind(
+    r"(?s).+", "CASE WHEN length({c}) <= 512 THEN {c} END", "an id of 1 to 512 characters"
+)
 INSTANT = Kind(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)",
     "TRY_CAST({c} AS TIMESTAMPTZ)",
     "a time with its zone, such as 2026-05-01T12:00:00Z",
 )
 NAME = Kind(r"(?s).+", "CASE WHEN length({c}) <= 512 THEN {c} END", "a text of 1 to 512 characters")
-TEXT = Kind(r"(?s).*", "CASE WHEN length({c}) <= 4096 THEN {c} END", "a text of at most 4,096 characters")
+TEXT = Kind(
+    r"(?s).*", "CASE WHEN length({c}) <= 4096 THEN {c} END", "a text of at most 4,096 characters"
+)
 BODY = Kind(r"(?s).*", "{c}", "a text")
-COUNT = Kind(r"\d{1,12}(\.0+)?", "TRY_CAST({c} AS BIGINT)", "a whole number from 0 to 999,999,999,999")
-STATUS = Kind(r"\d{1,5}(\.0+)?", "TRY_CAST(regexp_extract({c}, '^\\d+') AS INTEGER)", "a status from 0 to 99,999")
+COUNT = Kind(
+    r"\d{1,12}(\.0+)?", "TRY_CAST({c} AS BIGINT)", "a whole number from 0 to 999,999,999,999"
+)
+STATUS = Kind(
+    r"\d{1,5}(\.0+)?",
+    "TRY_CAST(regexp_extract({c}, '^\\d+') AS INTEGER)",
+    "a status from 0 to 99,999",
+)
 MONEY = Kind(
     r"(\d{1,12}(\.\d{0,400})?|\.\d{1,400}|\d(\.\d{1,20})?[eE][+-]?\d{1,3})",
     "CASE WHEN TRY_CAST({c} AS DECIMAL(38, 12)) < 1000000000000 THEN TRY_CAST({c} AS DECIMAL(38, 12)) END",
@@ -40,7 +50,9 @@ USAGE = Kind(r"(?s).*", "CASE WHEN json_valid({c}) THEN {c} END", "JSON")
 BASIS = Kind(r"recorded|recomputed|doctor", "{c}", "recorded, recomputed or doctor")
 LAYER = Kind(r"l1|l2", "{c}", "l1, l2 or nothing")
 UUID_TEXT = Kind(
-    r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}", "lower({c})", "a UUID such as 6f1c…-…"
+    r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}",
+    "lower({c})",
+    "a UUID such as 6f1c…-…",
 )
 
 VECTOR = Kind(
@@ -66,15 +78,23 @@ _FROM, _UNTIL = 946_684_800, 4_102_444_800
 
 
 def _epoch(what: str, example: str, per: int, micros: str) -> Kind:
-    limits = {"{low}": f"{_FROM * per}::BIGINT", "{high}": f"{_UNTIL * per}::BIGINT", "{micros}": micros}
+    limits = {
+        "{low}": f"{_FROM * per}::BIGINT",
+        "{high}": f"{_UNTIL * per}::BIGINT",
+        "{micros}": micros,
+    }
     value = _EPOCH
     for name, text in limits.items():
         value = value.replace(name, text)
-    return Kind(_NUMBER, value, f"{what} since 1970, such as {example}, of a time from 2000 to 2099")
+    return Kind(
+        _NUMBER, value, f"{what} since 1970, such as {example}, of a time from 2000 to 2099"
+    )
 
 
 def _duration(what: str, factor: str) -> Kind:
-    return Kind(_NUMBER, _MILLISECONDS.replace("{factor}", factor), f"a duration in {what}, not negative")
+    return Kind(
+        _NUMBER, _MILLISECONDS.replace("{factor}", factor), f"a duration in {what}, not negative"
+    )
 
 
 def _money(what: str, factor: str) -> Kind:
@@ -103,7 +123,11 @@ DURATIONS = {
     "us": _duration("microseconds", "0.001"),
     "ns": _duration("nanoseconds", "0.000001"),
 }
-MONIES = {"usd": MONEY, "cents": _money("US cents", "0.01"), "micro_usd": _money("millionths of a USD", "0.000001")}
+MONIES = {
+    "usd": MONEY,
+    "cents": _money("US cents", "0.01"),
+    "micro_usd": _money("millionths of a USD", "0.000001"),
+}
 UNITS = TIMES | DURATIONS | MONIES
 """How a value may be spelt in a format, by what a mapping calls it. The session's time zone is UTC wherever one is read."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
-from ttplan.logs.mapping import Mapping as Declared
+from ttplan.logs.mapping.mapping import Mapping as Declared
 
 
 class Find(Protocol):

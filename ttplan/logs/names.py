@@ -41,9 +41,24 @@ _ALIASES = {
     "zai": "z_ai z.ai",
     "zhipuai": "zhipu",
 }
-_PROVIDERS = {spelling: known for known, others in _ALIASES.items() for spelling in (known.replace("-", "_"), *others.split())}
+_PROVIDERS = {
+    spelling: known
+    for known, others in _ALIASES.items()
+    for spelling in (known.replace("-", "_"), *others.split())
+}
 _GATEWAYS = frozenset(
-    {"", "litellm", "litellm_proxy", "gateway", "ai_gateway", "proxy", "helicone", "portkey", "unknown", "none"}
+    {
+        "",
+        "litellm",
+        "litellm_proxy",
+        "gateway",
+        "ai_gateway",
+        "proxy",
+        "helicone",
+        "portkey",
+        "unknown",
+        "none",
+    }
 )
 """What stands for a provider where the log does not say who served a request: the model's name then tells."""
 
@@ -51,12 +66,18 @@ _REGION = r"[a-z]{2,3}(?:-gov)?-[a-z]+-?\d"
 # What stands before a model's name at some providers; `at` is the endpoint that it tells.
 _PATHS = {
     "aws": (
-        re.compile(r"(?i)arn:[\w-]*:bedrock:(?P<at>[a-z0-9-]*):\d*:(?:foundation-model|inference-profile)/"),
+        re.compile(
+            r"(?i)arn:[\w-]*:bedrock:(?P<at>[a-z0-9-]*):\d*:(?:foundation-model|inference-profile)/"
+        ),
         re.compile(r"(?i)(?:converse|converse_like|invoke)/"),
         re.compile(rf"(?i)(?P<at>{_REGION})/"),
         re.compile(r"(?i)\d-month-commitment/"),
     ),
-    "azure": (re.compile(r"(?i)(?P<at>eu|us|global|global-standard|data-zone|data-zone-standard|standard)/"),),
+    "azure": (
+        re.compile(
+            r"(?i)(?P<at>eu|us|global|global-standard|data-zone|data-zone-standard|standard)/"
+        ),
+    ),
     "google": (
         re.compile(r"(?i)projects/[^/]+/locations/(?P<at>[^/]+)/"),
         re.compile(r"(?i)publishers/[^/]+/"),
@@ -65,7 +86,9 @@ _PATHS = {
 }
 _GEOGRAPHY = re.compile(r"(?P<at>us-gov|us|eu|apac|jp|au|ca|sa|global)\.(?=[a-z0-9]+\.)")
 """Bedrock's cross-region profiles, which some models have prices of their own for."""
-_DATE = re.compile(r"[-@](?:20\d{2}-?(?:0[1-9]|1[0-2])-?(?:0[1-9]|[12]\d|3[01])|default|latest)(?=$|-v\d)")
+_DATE = re.compile(
+    r"[-@](?:20\d{2}-?(?:0[1-9]|1[0-2])-?(?:0[1-9]|[12]\d|3[01])|default|latest)(?=$|-v\d)"
+)
 _REVISION = re.compile(r"(?:-v\d+)?(?::\d+k?)?$")
 
 
@@ -90,7 +113,14 @@ def normalise(provider: str | None, model: str) -> Named:
     bare, endpoint = _without_path(owner, own)
     if bare.startswith("ft:"):
         return Named(owner, bare, endpoint)
-    known = next((found for name in (*_spellings(bare), model) if (found := _known(owner, name)) is not None), None)
+    known = next(
+        (
+            found
+            for name in (*_spellings(bare), model)
+            if (found := _known(owner, name)) is not None
+        ),
+        None,
+    )
     geography = _GEOGRAPHY.match(bare.lower()) if owner == "aws" else None
     return Named(owner, known or bare, geography["at"] if geography else endpoint)
 
@@ -106,7 +136,11 @@ def known_provider(name: str | None) -> str | None:
     plain = name.strip().lower()
     listed = next((p.id for p in get_snapshot().providers if p.id == plain), None)
     # LiteLLM says vertex_ai-anthropic_models and the like for what others serve there.
-    return listed or _PROVIDERS.get(_key(name)) or ("google" if plain.startswith("vertex_ai-") else None)
+    return (
+        listed
+        or _PROVIDERS.get(_key(name))
+        or ("google" if plain.startswith("vertex_ai-") else None)
+    )
 
 
 def _owner(model: str) -> str | None:

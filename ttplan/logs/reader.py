@@ -12,14 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ttplan.logs.fields import BODIES, EMBEDDINGS, FIELDS
-from ttplan.logs.files import PathLike, named, unreadable
-from ttplan.logs.opening import Log, MappingLike, Options, Part
 from ttplan.logs.report import EXAMPLES, FileRows, ReadReport, Skipped
 from ttplan.logs.rows import SCHEMA as SCHEMA
 from ttplan.logs.rows import Namer, Names, finish
 from ttplan.logs.rows import as_uuid as as_uuid
+from ttplan.logs.sources.files import PathLike, named, unreadable
+from ttplan.logs.sources.open import Log, MappingLike, Options, Part
 from ttplan.model.errors import InputError
-from ttplan.urls import is_url
+from ttplan.util.urls import is_url
 
 BATCH = 50_000
 OnBadRows = Literal["refuse", "skip"]
@@ -50,10 +50,16 @@ class LogFile:
 
         Raises InputError where it is no such file, of no known format, or lacks a required column.
         """
-        self._fields = (*FIELDS, *(BODIES if with_bodies else ()), *(EMBEDDINGS if with_embeddings else ()))
+        self._fields = (
+            *FIELDS,
+            *(BODIES if with_bodies else ()),
+            *(EMBEDDINGS if with_embeddings else ()),
+        )
         self._on_bad_rows = on_bad_rows
         self._needs_cost = needs_cost
-        self._log = Log(path, format, mapping, Options(self._fields, needs_cost, on_bad_rows == "skip"), table)
+        self._log = Log(
+            path, format, mapping, Options(self._fields, needs_cost, on_bad_rows == "skip"), table
+        )
         self.name = self._log.shown(self._log.files[0]) if is_url(str(path)) else named(path)
         self.format = self._log.format
         self._names = Names(namer) if namer is not None and self.format.named else None
@@ -67,7 +73,12 @@ class LogFile:
     def __enter__(self) -> LogFile:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -78,7 +89,9 @@ class LogFile:
         """About how many rows there are, exactly for Parquet; None where that is not cheap to know."""
         return self._log.row_count()
 
-    def batches(self, progress: Callable[[int], None] | None = None, *, numbered: bool = False) -> Iterator[pa.RecordBatch]:
+    def batches(
+        self, progress: Callable[[int], None] | None = None, *, numbered: bool = False
+    ) -> Iterator[pa.RecordBatch]:
         """The usable rows, as batches of `SCHEMA`; `progress` is told how many rows were read so far.
 
         With `numbered`, a column `row` more says which row of the log each is, for `place`; 0 is the first.
@@ -106,7 +119,11 @@ class LogFile:
     def report(self) -> ReadReport:
         """What was read so far."""
         first = self._log.first
-        assumed = {f.name: f.assumed for f in self._fields if f.assumed is not None and f.name not in first.query.present}
+        assumed = {
+            f.name: f.assumed
+            for f in self._fields
+            if f.assumed is not None and f.name not in first.query.present
+        }
         return ReadReport(
             path=self.name,
             format=self.format.name,
@@ -123,12 +140,17 @@ class LogFile:
         )
 
     def _reasons(self, counts: Counter[str]) -> tuple[Skipped, ...]:
-        return tuple(Skipped(reason=why, rows=n, examples=tuple(self._examples[why])) for why, n in counts.most_common())
+        return tuple(
+            Skipped(reason=why, rows=n, examples=tuple(self._examples[why]))
+            for why, n in counts.most_common()
+        )
 
     def _read(self, part: Part, numbered: bool) -> Iterator[pa.RecordBatch]:
         opened = part.opened
         try:
-            reader = self._log.connection.sql(part.query.sql, params=opened.parameters).to_arrow_reader(BATCH)
+            reader = self._log.connection.sql(
+                part.query.sql, params=opened.parameters
+            ).to_arrow_reader(BATCH)
             for batch in reader:
                 good, places = self._sift(batch)
                 first = self._rows
@@ -137,7 +159,9 @@ class LogFile:
                 made = finish(good, self._names)
                 yield made.append_column("row", pc.add(places, first)) if numbered else made
         except duckdb.OutOfMemoryException as error:
-            raise InputError(f"{opened.path}: a document in it is too large: {str(error).splitlines()[0]}") from None
+            raise InputError(
+                f"{opened.path}: a document in it is too large: {str(error).splitlines()[0]}"
+            ) from None
         except duckdb.Error as error:
             raise unreadable(opened.path, opened.kind, error) from None
 
@@ -155,7 +179,11 @@ class LogFile:
             if rule is not None:
                 self._count(self._passed_over, self.format.mapping.skip[rule].reason, where)
             else:
-                self._count(self._skipped, self._reason(name), f"{where}: " + ("nothing" if value is None else repr(value)))
+                self._count(
+                    self._skipped,
+                    self._reason(name),
+                    f"{where}: " + ("nothing" if value is None else repr(value)),
+                )
         fine = pc.invert(fails)
         return batch.filter(fine), places.filter(fine)
 

@@ -67,20 +67,33 @@ class ReadReport(BaseModel):
 
     def __str__(self) -> str:
         many = f" in {len(self.files):,} files" if len(self.files) > 1 else ""
-        lines = [f"{self.path}: {self.rows:,} rows{many} read as {self.format}, {self.kind} ({self.why})"]
+        lines = [
+            f"{self.path}: {self.rows:,} rows{many} read as {self.format}, {self.kind} ({self.why})"
+        ]
         others = f", {self.passed_over:,} no requests" if self.not_requests else ""
         if self.added is not None:
-            lines.append(f"  {self.added:,} added, {self.already_there:,} there already, {self.unusable:,} left out{others}")
+            lines.append(
+                f"  {self.added:,} added, {self.already_there:,} there already, {self.unusable:,} left out{others}"
+            )
         else:
             lines.append(f"  {self.used:,} usable, {self.unusable:,} left out{others}")
-        for what, reasons in (("left out", self.skipped), ("no request", self.not_requests), ("left empty", self.emptied)):
-            lines += [f"  {what}: {s.reason}: {s.rows:,} ({'; '.join(s.examples)})" for s in reasons]
+        for what, reasons in (
+            ("left out", self.skipped),
+            ("no request", self.not_requests),
+            ("left empty", self.emptied),
+        ):
+            lines += [
+                f"  {what}: {s.reason}: {s.rows:,} ({'; '.join(s.examples)})" for s in reasons
+            ]
         lines += [f"  {finding}" for finding in self.findings]
         if self.assumed:
             lines.append(
-                "  assumed, since the file has no such column: " + ", ".join(f"{k} = {v}" for k, v in self.assumed.items())
+                "  assumed, since the file has no such column: "
+                + ", ".join(f"{k} = {v}" for k, v in self.assumed.items())
             )
         if self.ignored_columns:
-            names = ", ".join(self.ignored_columns[:8]) + (" …" if len(self.ignored_columns) > 8 else "")
+            names = ", ".join(self.ignored_columns[:8]) + (
+                " …" if len(self.ignored_columns) > 8 else ""
+            )
             lines.append(f"  columns not used: {names}")
         return "\n".join(lines)

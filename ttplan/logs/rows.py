@@ -91,7 +91,11 @@ def uuid_sql(column: str, digest: str) -> str:
     """SQL of `as_uuid`, given a column with the text's digest."""
     # A UUIDv5 is a SHA-1 with six of its bits set; the 17th digit keeps its last two.
     variant = f"substr('89ab89ab89ab89ab', strpos('0123456789abcdef', substr({digest}, 17, 1)), 1)"
-    parts = [f"substr({digest}, 1, 8)", f"substr({digest}, 9, 4)", f"'5' || substr({digest}, 14, 3)"]
+    parts = [
+        f"substr({digest}, 1, 8)",
+        f"substr({digest}, 9, 4)",
+        f"'5' || substr({digest}, 14, 3)",
+    ]
     parts += [f"{variant} || substr({digest}, 18, 3)", f"substr({digest}, 21, 12)"]
     made = " || '-' || ".join(parts)
     return f"CASE WHEN {is_uuid(column)} THEN lower({column}) ELSE {made} END"
@@ -114,13 +118,19 @@ class Names:
 
     def rename(self, columns: dict[str, pa.Array]) -> None:
         """Change `provider`, `model` and an unsaid `endpoint`; what was said and is not kept goes to the `logged_` columns."""
-        coded = pc.binary_join_element_wise(columns["provider"], columns["model"], _BETWEEN).dictionary_encode()
+        coded = pc.binary_join_element_wise(
+            columns["provider"], columns["model"], _BETWEEN
+        ).dictionary_encode()
         said = [tuple(pair.split(_BETWEEN, 1)) for pair in coded.dictionary.to_pylist()]
         known = [self._name(*pair) for pair in said]
         for n, name in enumerate(("provider", "model")):
             now = pa.array([named[n] for named in known], pa.string()).take(coded.indices)
-            logged = pc.if_else(pc.equal(now, columns[name]), pa.scalar(None, pa.string()), columns[name])
-            columns[f"logged_{name}"] = pc.coalesce(columns[f"logged_{name}"].cast(pa.string()), logged)
+            logged = pc.if_else(
+                pc.equal(now, columns[name]), pa.scalar(None, pa.string()), columns[name]
+            )
+            columns[f"logged_{name}"] = pc.coalesce(
+                columns[f"logged_{name}"].cast(pa.string()), logged
+            )
             columns[name] = now
         endpoints = pa.array([named.endpoint for named in known], pa.string()).take(coded.indices)
         columns["endpoint"] = pc.coalesce(columns["endpoint"].cast(pa.string()), endpoints)
@@ -139,6 +149,10 @@ def finish(batch: pa.RecordBatch, names: Names | None) -> pa.RecordBatch:
         names.rename(columns)
     bodies = columns.get("body")
     if bodies is not None:
-        columns["body_lower"] = pa.array([None if b is None else b.lower() for b in bodies.to_pylist()], pa.string())
+        columns["body_lower"] = pa.array(
+            [None if b is None else b.lower() for b in bodies.to_pylist()], pa.string()
+        )
     nothing = pa.nulls(batch.num_rows)
-    return pa.record_batch([columns.get(f.name, nothing).cast(f.type) for f in SCHEMA], schema=SCHEMA)
+    return pa.record_batch(
+        [columns.get(f.name, nothing).cast(f.type) for f in SCHEMA], schema=SCHEMA
+    )

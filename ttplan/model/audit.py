@@ -35,7 +35,9 @@ class User(BaseModel):
         """
         said = " ".join(name.split())
         if not said:
-            raise InputError("nobody is named; expected a name, such as an e-mail address, or a user id (a UUID)")
+            raise InputError(
+                "nobody is named; expected a name, such as an e-mail address, or a user id (a UUID)"
+            )
         if re.fullmatch(_UUID, said.lower(), re.ASCII):
             return cls(UUID(said))
         return cls(uuid5(_NAMES, said.casefold().encode(errors="replace").decode()))
@@ -107,7 +109,9 @@ class TipAnchor(BaseModel):
         """Read an anchor as it is written. Raises InputError for anything else."""
         match = re.fullmatch(r"(0|[1-9][0-9]{0,18}):([0-9a-f]{64})", text.strip(" \n"), re.ASCII)
         if match is None or int(match[1]) >= 2**63:
-            raise InputError(f"{text!r} is not an anchor: expected <seq>:<hash>, such as 41:9f… with 64 hex digits")
+            raise InputError(
+                f"{text!r} is not an anchor: expected <seq>:<hash>, such as 41:9f… with 64 hex digits"
+            )
         return cls(int(match[1]), match[2])
 
     def __str__(self) -> str:

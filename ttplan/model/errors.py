@@ -7,11 +7,12 @@ exits with: 1 a check failed, 2 bad usage or input, 3 the store could not do it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 from uuid import UUID
 
-from ttplan.model.loss import Loss
-from ttplan.model.since import RouteSince
+if TYPE_CHECKING:
+    from ttplan.model.gateway import Loss
+    from ttplan.model.results.changes import RouteSince
 
 
 class TtplanError(Exception):
@@ -57,7 +58,11 @@ class ReplayFailed(TtplanError):
         self.plan_id = plan_id
         self.reason = reason
         self.kept = kept
-        told = "it is kept as a failed plan, which can never be applied" if kept else "nothing was written"
+        told = (
+            "it is kept as a failed plan, which can never be applied"
+            if kept
+            else "nothing was written"
+        )
         super().__init__(f"the replay of plan {plan_id} failed: {reason}; {told}")
 
 
@@ -73,7 +78,9 @@ class PlanNotFound(ApplyError):
 
     def __init__(self, plan_id: UUID | str) -> None:
         self.plan_id = plan_id
-        super().__init__(f"no plan {plan_id} in this store; list the plans there are with `ttplan plans`")
+        super().__init__(
+            f"no plan {plan_id} in this store; list the plans there are with `ttplan plans`"
+        )
 
 
 class InvalidState(ApplyError):
@@ -83,7 +90,9 @@ class InvalidState(ApplyError):
         self.plan_id = plan_id
         self.state = state
         self.expected = expected
-        super().__init__(f"plan {plan_id} is {state!r}; only a plan that is {expected!r} can do this")
+        super().__init__(
+            f"plan {plan_id} is {state!r}; only a plan that is {expected!r} can do this"
+        )
 
 
 class StalePlan(ApplyError):
@@ -96,7 +105,9 @@ class StalePlan(ApplyError):
         self.plan_id = plan_id
         self.changes = tuple(changes)
         more = len(self.changes) - self.MOST_SHOWN
-        said = "; ".join(map(str, self.changes[: self.MOST_SHOWN])) + (f"; and {more} more" if more > 0 else "")
+        said = "; ".join(map(str, self.changes[: self.MOST_SHOWN])) + (
+            f"; and {more} more" if more > 0 else ""
+        )
         super().__init__(
             f"plan {plan_id} was computed against other live routes: {said}. Plan again, or apply it as it is with allow_stale "
             "(--allow-stale), which its audit entry then says"
@@ -136,7 +147,9 @@ class Unsayable(TtplanError):
     def __init__(self, gateway: str, losses: Sequence[Loss]) -> None:
         self.losses = tuple(losses)
         more = len(self.losses) - self.MOST_SHOWN
-        said = "; ".join(map(str, self.losses[: self.MOST_SHOWN])) + (f"; and {more} more" if more > 0 else "")
+        said = "; ".join(map(str, self.losses[: self.MOST_SHOWN])) + (
+            f"; and {more} more" if more > 0 else ""
+        )
         super().__init__(
             f"{gateway} has no words for this, so nothing was written: {said}. To do it all the same: allow_loss (--allow-loss)"
         )
@@ -210,7 +223,10 @@ class SeqGap(ChainError):
     def __init__(self, index: int, expected: int, got: int) -> None:
         self.expected = expected
         self.got = got
-        super().__init__(index, f"entry {index}: seq is {got}, expected {expected}; an entry was removed, repeated or moved here")
+        super().__init__(
+            index,
+            f"entry {index}: seq is {got}, expected {expected}; an entry was removed, repeated or moved here",
+        )
 
 
 class BrokenChain(ChainError):
@@ -219,7 +235,10 @@ class BrokenChain(ChainError):
     def __init__(self, index: int, expected: str, got: str) -> None:
         self.expected = expected
         self.got = got
-        super().__init__(index, f"entry {index}: prev_hash is {got}, expected {expected}, the hash of the entry before it")
+        super().__init__(
+            index,
+            f"entry {index}: prev_hash is {got}, expected {expected}, the hash of the entry before it",
+        )
 
 
 class HashMismatch(ChainError):
@@ -230,7 +249,9 @@ class HashMismatch(ChainError):
         self.got = got
         self.hint = hint
         why = hint or "the content was changed"
-        super().__init__(index, f"entry {index}: its content hashes to {expected}, but it carries {got}; {why}")
+        super().__init__(
+            index, f"entry {index}: its content hashes to {expected}, but it carries {got}; {why}"
+        )
 
 
 class BadSignature(ChainError):
@@ -255,7 +276,9 @@ class ForeignOrg(ChainError):
     def __init__(self, index: int, expected: UUID, got: UUID) -> None:
         self.expected = expected
         self.got = got
-        super().__init__(index, f"entry {index}: org_id is {got}, but the chain belongs to {expected}")
+        super().__init__(
+            index, f"entry {index}: org_id is {got}, but the chain belongs to {expected}"
+        )
 
 
 TruncationReason = Literal["short", "longer", "tip_differs", "rewritten"]
@@ -268,7 +291,14 @@ class TruncatedChain(ChainError):
     another one; `rewritten`: it has another entry at the anchor's place, and goes on.
     """
 
-    def __init__(self, expected_len: int, got_len: int, detail: str = "", *, reason: TruncationReason = "short") -> None:
+    def __init__(
+        self,
+        expected_len: int,
+        got_len: int,
+        detail: str = "",
+        *,
+        reason: TruncationReason = "short",
+    ) -> None:
         self.expected_len = expected_len
         self.got_len = got_len
         self.reason = reason
@@ -306,7 +336,9 @@ class Equivocation(ChainError):
     `evidence` is both entries and the key, as a file that proves it to anybody (`ttplan compare --check`).
     """
 
-    def __init__(self, index: int, seq: int, hashes: tuple[str, str], evidence: bytes = b"") -> None:
+    def __init__(
+        self, index: int, seq: int, hashes: tuple[str, str], evidence: bytes = b""
+    ) -> None:
         self.seq = seq
         self.hashes = hashes
         self.evidence = evidence

@@ -7,7 +7,6 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from ttplan.model.audit import Hex64
-from ttplan.model.loss import Loss
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 Gateway = Literal["tokentrimmer", "litellm"]
@@ -31,3 +30,20 @@ class RouteExport(BaseModel):
     losses: tuple[Loss, ...] = ()
     notes: tuple[str, ...] = ()
     changed: bool = True
+
+
+Effect = Literal["is left out", "goes without it", "has it rounded", "is tried in another order"]
+
+
+class Loss(BaseModel):
+    """What one side says of a route and the other has no words for, why, and what becomes of the route all the same."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    route: str
+    field: str
+    reason: str
+    effect: Effect
+
+    def __str__(self) -> str:
+        return f"route {self.route!r:.60}, {self.field}: {self.reason}; the route {self.effect}"

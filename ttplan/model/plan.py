@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ttplan.model.money import Money, SignedMoney
 from ttplan.model.pricing import ModelPricing, split_price_key
-from ttplan.model.quality import QualityResult
 from ttplan.model.request import Instant, RequestLog
+from ttplan.model.results.quality import QualityResult
 from ttplan.model.route import ProposedRoute, first_repeat
 
 IntervalMethod = Literal["limit", "resample", "tt-plan-core"]
@@ -43,7 +43,12 @@ class PlanConfig(BaseModel):
     model_config = _IN
 
     l1_ttl_seconds: Seconds | None = None
-    l2_threshold_sweep: Annotated[tuple[Threshold, ...], Field(max_length=MOST_THRESHOLDS)] = (0.85, 0.90, 0.92, 0.95)
+    l2_threshold_sweep: Annotated[tuple[Threshold, ...], Field(max_length=MOST_THRESHOLDS)] = (
+        0.85,
+        0.90,
+        0.92,
+        0.95,
+    )
     l2_ttl_seconds: Seconds | None = None
     l2_threshold: Threshold | None = None
     cluster: ColumnName | None = None
@@ -53,10 +58,14 @@ class PlanConfig(BaseModel):
         if self.l2_threshold is None:
             return self
         if self.l2_ttl_seconds is None:
-            raise ValueError("l2_threshold is set and l2_ttl_seconds is not; expected both, or neither")
+            raise ValueError(
+                "l2_threshold is set and l2_ttl_seconds is not; expected both, or neither"
+            )
         if self.l2_threshold not in self.l2_threshold_sweep:
             swept = ", ".join(map(str, self.l2_threshold_sweep))
-            raise ValueError(f"l2_threshold is {self.l2_threshold}; expected one of l2_threshold_sweep: {swept}")
+            raise ValueError(
+                f"l2_threshold is {self.l2_threshold}; expected one of l2_threshold_sweep: {swept}"
+            )
         return self
 
 
@@ -101,7 +110,9 @@ class PlanInput(BaseModel):
         seen: set[UUID] = set()
         for row, request in enumerate(self.requests):
             if request.id in seen:
-                raise ValueError(f"requests[{row}]: id {request.id} appears twice; expected every request id once")
+                raise ValueError(
+                    f"requests[{row}]: id {request.id} appears twice; expected every request id once"
+                )
             seen.add(request.id)
         return self
 
@@ -267,3 +278,41 @@ class PlanResult(BaseModel):
     savings_by_cause: SavingsByCause | None = None
     poisoning_candidates: tuple[PoisoningCandidate, ...] = ()
     proposed_routes: tuple[ProposedRoute, ...] = ()
+
+
+def empty_result(
+    plan_id: UUID,
+    org_id: UUID,
+    window: tuple[datetime, datetime],
+    routes: tuple[ProposedRoute, ...],
+) -> PlanResult:
+    """A result over no request at all. `window` is (inclusive, exclusive)."""
+    zero: Any = 0
+    money = (
+        "total_baseline_cost_usd",
+        "total_actual_cost_usd",
+        "total_projected_cost_usd",
+        "projected_savings_usd",
+    )
+    other = (
+        "projected_savings_pct",
+        "projected_change_usd",
+        "change_vs_actual_usd",
+        "cache_hit_rate_projected",
+    )
+    latency = ("p50_latency_ms_projected", "p95_latency_ms_projected")
+    counts = ("requests_rerouted", "requests_unchanged", "requests_unprice_able")
+    return PlanResult(
+        plan_id=plan_id,
+        org_id=org_id,
+        window_start=window[0],
+        window_end=window[1],
+        sample_size=0,
+        aggregates=Aggregates(**dict.fromkeys((*money, *other, *latency, *counts), zero)),
+        confidence_intervals=ConfidenceIntervals(),
+        interval_method="none",
+        interval_unit="request",
+        per_route_breakdown=(),
+        caveats=(),
+        proposed_routes=routes,
+    )

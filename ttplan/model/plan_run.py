@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from ttplan.model.audit import Actor, Hex64
-from ttplan.model.basis import CostBasis
+from ttplan.model.money import Money
 from ttplan.model.plan import PlanConfig, PlanResult
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.request import Instant
@@ -44,6 +46,24 @@ class SeenRoute(BaseModel):
     digest: Hex64
 
 
+class CostBasis(BaseModel):
+    """How many requests of the window have a cost as it was recorded, how many a recomputed one, and what they cost.
+
+    `by_doctor` of the recomputed ones were so since their record was certainly wrong, the others since all were to be.
+
+    USD per window. `was_recorded_usd` is what the log had recorded for those that were recomputed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recorded: int
+    recomputed: int
+    by_doctor: int = 0
+    recorded_usd: Money
+    recomputed_usd: Money
+    was_recorded_usd: Money
+
+
 class PlanRun(BaseModel):
     """A stored plan: what it found, what it was computed with, and where it is in its life.
 
@@ -75,3 +95,27 @@ class PlanRun(BaseModel):
     failure: str | None = None
     author: Actor | None = None
     result: PlanResult
+
+
+def renames(live: Iterable[LiveRoute], routes: Iterable[ProposedRoute]) -> dict[str, str]:
+    """The names that routes had until now, by those that they get: the route of an id is the same one under any name.
+
+    An id that is live under several names tells none of them: earlier versions knew routes by their names alone.
+    """
+    names: dict[UUID, list[str]] = defaultdict(list)
+    for one in live:
+        names[one.route.id].append(one.route.name)
+    until_now = {route.name: names[route.id][0] for route in routes if len(names[route.id]) == 1}
+    return {new: old for new, old in until_now.items() if new != old}
+
+
+def replaced_by(live: Iterable[LiveRoute], routes: Iterable[ProposedRoute]) -> list[LiveRoute]:
+    """The live routes that `routes` take the place of: those of their names, and those that they were under another name.
+
+    In the order of `routes`; what one was until now comes last, unless another of `routes` takes its name.
+    """
+    by_name, landing = {one.route.name: one for one in live}, list(routes)
+    names = dict.fromkeys(
+        [*(route.name for route in landing), *renames(by_name.values(), landing).values()]
+    )
+    return [by_name[name] for name in names if name in by_name]

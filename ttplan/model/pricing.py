@@ -24,7 +24,11 @@ class ModelPricing(BaseModel):
     @property
     def cached_rate(self) -> Price:
         """The rate of a cached input token, whether or not the model has one of its own."""
-        return self.input_per_million if self.cached_input_per_million is None else self.cached_input_per_million
+        return (
+            self.input_per_million
+            if self.cached_input_per_million is None
+            else self.cached_input_per_million
+        )
 
 
 class TokenRates(ModelPricing):
@@ -47,7 +51,11 @@ class TokenRates(ModelPricing):
     @property
     def write_rate(self) -> Price:
         """The rate of a token that is written to the provider's cache, whether or not the model has one of its own."""
-        return self.input_per_million if self.cache_write_per_million is None else self.cache_write_per_million
+        return (
+            self.input_per_million
+            if self.cache_write_per_million is None
+            else self.cache_write_per_million
+        )
 
     @property
     def flat(self) -> ModelPricing:
@@ -82,9 +90,13 @@ def split_price_key(key: str) -> tuple[str, str]:
     return provider, model
 
 
-def price_for(pricing: Mapping[str, ModelPricing], provider: str, target: str) -> ModelPricing | None:
+def price_for(
+    pricing: Mapping[str, ModelPricing], provider: str, target: str
+) -> ModelPricing | None:
     """The price of `target` for a request of `provider`: the provider's own, else the first in key order, else None."""
     own = pricing.get(f"{provider}:{target}")
     if own is not None:
         return own
-    return next((pricing[key] for key in sorted(pricing) if split_price_key(key)[1] == target), None)
+    return next(
+        (pricing[key] for key in sorted(pricing) if split_price_key(key)[1] == target), None
+    )

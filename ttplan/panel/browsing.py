@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
+from ttplan.panel.backend import Desk
 from ttplan.panel.chain_rows import entries_html
-from ttplan.panel.desk import Desk
-from ttplan.panel.parts import button, page, row, stack
+from ttplan.panel.controls import button, page, row, stack
+from ttplan.panel.html import Notice, shortened, table_html
 from ttplan.panel.section import Section
-from ttplan.panel.words import Notice, shortened, table_html
 from ttplan.panel.work import Task
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ class Pages(Section):
         super().__init__(desk)
         self._first = 0
         self._total = 0
-        self.back, self.forth, self.refresh = (button(label) for label in (*self.turns(), "Refresh"))
+        self.back, self.forth, self.refresh = (
+            button(label) for label in (*self.turns(), "Refresh")
+        )
         self.where, self.rows = page(), page()
         self.where.layout.width = "auto"
         controls = row(self.back, self.forth, self.refresh, self.cancel, self.where)
@@ -79,7 +81,9 @@ class RoutesTab(Pages):
     def read(self, first: int) -> tuple[int, str]:
         frame = self.desk.routes()
         rows = (_route(row) for _, row in frame.iloc[first : first + PAGE].iterrows())
-        return len(frame), table_html("live routes", _ROUTE_HEADS, rows, empty="No routes are live; apply a plan first.")
+        return len(frame), table_html(
+            "live routes", _ROUTE_HEADS, rows, empty="No routes are live; apply a plan first."
+        )
 
 
 class ChainTab(Pages):
@@ -93,7 +97,9 @@ class ChainTab(Pages):
         total = 0 if tip is None else tip.seq + 1
         since = max(0, total - first - PAGE)
         count = max(0, total - first - since)
-        return total, entries_html(self.desk.entries(since=since, limit=count)[::-1] if count else ())
+        return total, entries_html(
+            self.desk.entries(since=since, limit=count)[::-1] if count else ()
+        )
 
 
 def _route(row: pd.Series) -> tuple[str, ...]:

@@ -7,13 +7,15 @@ from collections.abc import Iterable
 from typing import Any
 
 from ttplan.model.audit import AuditEntry, Record
-from ttplan.panel.words import shortened, table_html
+from ttplan.panel.html import shortened, table_html
 
 HEADS = ("seq", "when", "event", "by", "says", "hash")
 
 
 def entries_html(
-    entries: Iterable[Record | AuditEntry], *, empty: str = "The chain has no entries yet; apply a plan first."
+    entries: Iterable[Record | AuditEntry],
+    *,
+    empty: str = "The chain has no entries yet; apply a plan first.",
 ) -> str:
     """Entries as a table, in the order given."""
     return table_html("entries of the chain", HEADS, map(_row, entries), empty=empty)
@@ -22,7 +24,10 @@ def entries_html(
 def entry_html(entry: AuditEntry) -> str:
     """One entry with all that it says, a line for each."""
     seq, when, event, by, _, _ = _row(entry)
-    said = [(name, shortened(value if isinstance(value, str) else json.dumps(value))) for name, value in entry.payload.items()]
+    said = [
+        (name, shortened(value if isinstance(value, str) else json.dumps(value)))
+        for name, value in entry.payload.items()
+    ]
     rows = [("entry", f"{seq}, {event}"), ("when", when), ("by", by), *said, ("hash", entry.hash)]
     return table_html("the new entry", (), rows, empty="")
 
@@ -61,7 +66,8 @@ def _payload(said: object) -> str:
     if not isinstance(said, dict):
         return shortened(json.dumps(said))
     return "; ".join(
-        shortened(f"{name}: {value if isinstance(value, str) else json.dumps(value)}", 100) for name, value in said.items()
+        shortened(f"{name}: {value if isinstance(value, str) else json.dumps(value)}", 100)
+        for name, value in said.items()
     )
 
 

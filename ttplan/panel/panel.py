@@ -10,12 +10,12 @@ from typing import Any
 import ipywidgets as widgets
 
 from ttplan.model.audit import User
+from ttplan.panel.backend import Desk
 from ttplan.panel.browsing import ChainTab, RoutesTab
-from ttplan.panel.desk import Desk
-from ttplan.panel.parts import STYLE, page, stack
+from ttplan.panel.controls import STYLE, page, stack
+from ttplan.panel.html import shortened
 from ttplan.panel.plans import PlansTab
 from ttplan.panel.verifying import VerifyTab
-from ttplan.panel.words import shortened
 
 _NAMES = ("TTPLAN_USER", "JUPYTERHUB_USER")
 _TITLES = ("Plans", "Verify", "Routes", "Chain")
@@ -31,9 +31,14 @@ class Panel:
         self.verifying = VerifyTab(desk)
         self.routes = RoutesTab(desk)
         self.chain = ChainTab(desk)
-        self.tabs = widgets.Tab([self.plans.box, self.verifying.box, self.routes.box, self.chain.box], titles=_TITLES)
+        self.tabs = widgets.Tab(
+            [self.plans.box, self.verifying.box, self.routes.box, self.chain.box], titles=_TITLES
+        )
         self.tabs.observe(lambda change: self._open(change["new"]), "selected_index")
-        self.box = stack(page(f'{STYLE}<p class="tt-title"><strong>{escape(shortened(name))}</strong></p>'), self.tabs)
+        self.box = stack(
+            page(f'{STYLE}<p class="tt-title"><strong>{escape(shortened(name))}</strong></p>'),
+            self.tabs,
+        )
         self.box.add_class("tt-panel")
 
     def join(self) -> bool:

@@ -10,23 +10,27 @@ from uuid import UUID
 
 import ipywidgets as widgets
 
-from ttplan.cards.plan import plan_lines
+from ttplan.display.plan import plan_lines
 from ttplan.model.audit import AuditEntry, User
 from ttplan.model.errors import StoreLocked, TtplanError
 from ttplan.model.plan_run import PlanRun
+from ttplan.panel.backend import Desk
 from ttplan.panel.chain_rows import entry_html
-from ttplan.panel.desk import Desk
-from ttplan.panel.look import Action, Seen, look, missing
-from ttplan.panel.parts import beside, button, field, page, row, stack
+from ttplan.panel.controls import beside, button, field, page, row, stack
+from ttplan.panel.errors import trouble
+from ttplan.panel.html import Notice, notice_html, shortened
+from ttplan.panel.plan_state import Action, Seen, look, missing
 from ttplan.panel.section import Section
-from ttplan.panel.troubles import trouble
-from ttplan.panel.words import Notice, notice_html, shortened
 from ttplan.panel.work import Task, Work
 
 _DOING = {"apply": "Applying", "revert": "Reverting"}
 _DONE = {"apply": "Applied", "revert": "Reverted"}
 _NONE = Notice("idle", "No plans yet.", "Make one with ws.plan(…), then press Refresh.")
-_UNREAD = Notice("idle", "Nothing is shown that could be decided on.", "Press Refresh to read what is stored now.")
+_UNREAD = Notice(
+    "idle",
+    "Nothing is shown that could be decided on.",
+    "Press Refresh to read what is stored now.",
+)
 
 
 class PlansTab(Section):
@@ -38,11 +42,17 @@ class PlansTab(Section):
         self._guard = threading.Lock()
         self._seen: Seen | None = None
         self._wanted: UUID | None = None
-        self.choice = widgets.Select(description="Plan", options=(), rows=5, layout={"width": "auto"})
+        self.choice = widgets.Select(
+            description="Plan", options=(), rows=5, layout={"width": "auto"}
+        )
         self.card, self.diff, self.against, self.recorded, self.lacks = (page() for _ in range(5))
         self.who = field("Who you are", "your e-mail address or user id", who)
         self.confirm = field("Plan's name", "type it to confirm")
-        self.allow = widgets.Checkbox(description="apply this stale plan all the same", indent=False, layout={"display": "none"})
+        self.allow = widgets.Checkbox(
+            description="apply this stale plan all the same",
+            indent=False,
+            layout={"display": "none"},
+        )
         self.apply, self.revert = button("Apply", "primary"), button("Revert", "warning")
         self.refresh = button("Refresh")
         decision = stack(
@@ -162,7 +172,11 @@ class PlansTab(Section):
 
     def _show(self, seen: Seen) -> None:
         self.card.value = seen.plan._repr_html_()
-        shown = [part._repr_html_() for part in (seen.preview, seen.policy) if part is not None and part.found is not None]
+        shown = [
+            part._repr_html_()
+            for part in (seen.preview, seen.policy)
+            if part is not None and part.found is not None
+        ]
         self.diff.value = "".join(shown)
         self.against.value = notice_html(seen.against or Notice("idle", ""))
         self.allow.value = False
@@ -184,14 +198,22 @@ class PlansTab(Section):
         for action, control in (("apply", self.apply), ("revert", self.revert)):
             can = seen is not None and seen.action == action and not lacks and not busy
             control.disabled = not can
-            control.tooltip = f"{action.capitalize()} the chosen plan" if can else f"{action.capitalize()}: not possible yet"
+            control.tooltip = (
+                f"{action.capitalize()} the chosen plan"
+                if can
+                else f"{action.capitalize()}: not possible yet"
+            )
         self.refresh.disabled = busy
         self.lacks.value = (
-            f'<p class="tt-empty">To {seen.action}: {", ".join(lacks)}.</p>' if seen and seen.action and lacks else ""
+            f'<p class="tt-empty">To {seen.action}: {", ".join(lacks)}.</p>'
+            if seen and seen.action and lacks
+            else ""
         )
         name = self.who.value
         self.recorded.value = (
-            f'<p class="tt-empty">Recorded as user <code>{User.named(name).user_id}</code></p>' if name.strip() else ""
+            f'<p class="tt-empty">Recorded as user <code>{User.named(name).user_id}</code></p>'
+            if name.strip()
+            else ""
         )
 
 
@@ -212,7 +234,10 @@ def _changed(seen: Seen, now: Seen) -> Notice:
     else:
         said = "Other routes are live by now, or other rules hold."
     return Notice(
-        "changed", "Changed since you looked", f"{said} Nothing was written.", "Look at what is shown now, and decide again."
+        "changed",
+        "Changed since you looked",
+        f"{said} Nothing was written.",
+        "Look at what is shown now, and decide again.",
     )
 
 

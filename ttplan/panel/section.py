@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from ttplan.panel.desk import Desk
-from ttplan.panel.parts import button, page
-from ttplan.panel.troubles import trouble
-from ttplan.panel.words import Notice, notice_html, shortened
+from ttplan.panel.backend import Desk
+from ttplan.panel.controls import button, page
+from ttplan.panel.errors import trouble
+from ttplan.panel.html import Notice, notice_html, shortened
 from ttplan.panel.work import Worker
 
 
@@ -16,7 +16,9 @@ class Section(ABC):
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
-        self.worker = Worker(settle=self._settle, waiting=self._wait, failed=lambda error: self.say(trouble(error)))
+        self.worker = Worker(
+            settle=self._settle, waiting=self._wait, failed=lambda error: self.say(trouble(error))
+        )
         self.outcome, self.waiting = page(), page()
         self.cancel = button("Cancel")
         self.cancel.on_click(lambda _: self.worker.cancel())
@@ -41,4 +43,6 @@ class Section(ABC):
 
     def _wait(self, holder: str) -> None:
         title = f"Waiting for the store, which {shortened(holder)} has"
-        self.waiting.value = notice_html(Notice("waiting", title, "", "Close it there, or press Cancel."))
+        self.waiting.value = notice_html(
+            Notice("waiting", title, "", "Close it there, or press Cancel.")
+        )

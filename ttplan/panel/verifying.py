@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ipywidgets as widgets
 
-from ttplan.audit.report import ChainReport
-from ttplan.panel.desk import Desk
-from ttplan.panel.parts import button, field, page, row, stack
+from ttplan.audit.verify.report import ChainReport
+from ttplan.panel.backend import Desk
+from ttplan.panel.controls import button, field, page, row, stack
+from ttplan.panel.html import Notice, shortened
 from ttplan.panel.section import Section
-from ttplan.panel.words import Notice, shortened
 from ttplan.panel.work import Task
 
 
@@ -17,14 +17,20 @@ class VerifyTab(Section):
 
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
-        self.key = field("Public key", "64 hex digits, from elsewhere than this store", width="53em")
+        self.key = field(
+            "Public key", "64 hex digits, from elsewhere than this store", width="53em"
+        )
         self.anchor = field("Anchor", "<seq>:<hash>, if you have one", width="53em")
         self.verify = button("Verify", "primary")
-        self.bar = widgets.IntProgress(min=0, max=1, value=0, layout={"width": "16em", "display": "none"})
+        self.bar = widgets.IntProgress(
+            min=0, max=1, value=0, layout={"width": "16em", "display": "none"}
+        )
         self.count, self.report = page(), page()
         self.count.layout.width = "auto"
         self.box = stack(
-            page('<p class="tt-title">Without a key from elsewhere the chain can only be consistent with its own key.</p>'),
+            page(
+                '<p class="tt-title">Without a key from elsewhere the chain can only be consistent with its own key.</p>'
+            ),
             self.key,
             self.anchor,
             row(self.verify, self.cancel, self.bar, self.count),
@@ -74,7 +80,12 @@ def verdict(report: ChainReport) -> Notice:
             "Rely on nothing from that entry on; keep this file as it is, and compare it with an exported chain or a backup.",
         )
     if report.verdict == "verified" and report.anchor is None:
-        return Notice("verified", f"Verified: {entries}", "", "Give an anchor, too, to know that none is missing at the end.")
+        return Notice(
+            "verified",
+            f"Verified: {entries}",
+            "",
+            "Give an anchor, too, to know that none is missing at the end.",
+        )
     if report.verdict == "verified":
         return Notice("verified", f"Verified: {entries}, and the chain ends at its anchor")
     return Notice(

@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable
 
 from ttplan.model.errors import Cancelled
-from ttplan.patience import told_of_waiting
+from ttplan.util.waiting import told_of_waiting
 
 Work = Callable[["Task"], None]
 _END = 5.0
@@ -49,7 +49,11 @@ class Worker:
     """
 
     def __init__(
-        self, *, settle: Callable[[], None], waiting: Callable[[str], None], failed: Callable[[BaseException], None]
+        self,
+        *,
+        settle: Callable[[], None],
+        waiting: Callable[[str], None],
+        failed: Callable[[BaseException], None],
     ) -> None:
         self._settle = settle
         self._waiting = waiting

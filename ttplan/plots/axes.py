@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ttplan.cards.words import cut
+from ttplan.display.text import cut
 from ttplan.model.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,9 +38,17 @@ def name_of(text: object, width: int = 40) -> str:
 
 def name_rows(ax: Axes, names: Sequence[str]) -> None:
     """Rows from above to below, each under its name, which so has the whole width."""
-    ground = {"facecolor": ax.get_facecolor(), "edgecolor": "none", "pad": 1}  # no line goes through a name
+    ground = {
+        "facecolor": ax.get_facecolor(),
+        "edgecolor": "none",
+        "pad": 1,
+    }  # no line goes through a name
     for place, name in enumerate(names):
-        where: dict[str, Any] = {"transform": ax.get_yaxis_transform(), "ha": "left", "va": "bottom"}
+        where: dict[str, Any] = {
+            "transform": ax.get_yaxis_transform(),
+            "ha": "left",
+            "va": "bottom",
+        }
         ax.text(0.01, place - 0.28, name, fontsize="small", bbox=ground, **where)
     ax.spines["left"].set_visible(False)
     ax.set_yticks([])
@@ -51,14 +59,18 @@ def require(frame: pd.DataFrame, columns: Iterable[str], call: str) -> None:
     """Raise InputError where a frame is not what `call` returns."""
     missing = [name for name in columns if name not in getattr(frame, "columns", ())]
     if missing:
-        raise InputError(f"there is no column {missing[0]!r} in what is to be drawn; expected what {call} returns")
+        raise InputError(
+            f"there is no column {missing[0]!r} in what is to be drawn; expected what {call} returns"
+        )
 
 
 def one_plan(frame: pd.DataFrame, call: str) -> None:
     """Raise InputError where a frame is of several plans."""
     count = frame["plan_id"].nunique()
     if count > 1:
-        raise InputError(f"these are {count} plans, and the picture is of one; expected what {call} returns")
+        raise InputError(
+            f"these are {count} plans, and the picture is of one; expected what {call} returns"
+        )
 
 
 def few_ticks(ax: Axes) -> None:
@@ -73,11 +85,16 @@ def say_nothing(ax: Axes, what: str) -> None:
     ax.set_xticks([])
 
 
-def legend_above(ax: Axes, columns: int = 2, title: str | None = None, by_name: bool = False) -> None:
+def legend_above(
+    ax: Axes, columns: int = 2, title: str | None = None, by_name: bool = False
+) -> None:
     """The legend above the axes, where it hides nothing."""
     handles, labels = ax.get_legend_handles_labels()
     if by_name:
-        handles, labels = map(list, zip(*sorted(zip(handles, labels, strict=True), key=lambda one: one[1]), strict=True))
+        handles, labels = map(
+            list,
+            zip(*sorted(zip(handles, labels, strict=True), key=lambda one: one[1]), strict=True),
+        )
     ax.legend(
         handles,
         labels,

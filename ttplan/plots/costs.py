@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ttplan.plots.axes import COLOURS, GREY, axes_for, legend_above, name_of, one_plan, require, say_nothing
+from ttplan.plots.axes import (
+    COLOURS,
+    GREY,
+    axes_for,
+    legend_above,
+    name_of,
+    one_plan,
+    require,
+    say_nothing,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +33,9 @@ def cost_per_day(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     `frame` is what `ws.savings(("day", "model", "target_model"), plan=plan)` returns. Models beyond the seven most costly are
     one. Raises InputError for another frame.
     """
-    require(frame, ["plan_id", "day", "model", "target_model", "actual_usd", "projected_usd"], _CALL)
+    require(
+        frame, ["plan_id", "day", "model", "target_model", "actual_usd", "projected_usd"], _CALL
+    )
     one_plan(frame, _CALL)
     ax = axes_for(ax)
     ax.set_xlabel("day (UTC)")
@@ -32,10 +43,21 @@ def cost_per_day(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     if not len(frame):
         say_nothing(ax, "no requests")
         return ax
-    costs = frame.assign(actual_usd=frame["actual_usd"].astype(float), projected_usd=frame["projected_usd"].astype(float))
+    costs = frame.assign(
+        actual_usd=frame["actual_usd"].astype(float),
+        projected_usd=frame["projected_usd"].astype(float),
+    )
     bars = {
-        -1: costs.pivot_table(index="day", columns="model", values="actual_usd", aggfunc="sum", fill_value=0.0),
-        1: costs.pivot_table(index="day", columns="target_model", values="projected_usd", aggfunc="sum", fill_value=0.0),
+        -1: costs.pivot_table(
+            index="day", columns="model", values="actual_usd", aggfunc="sum", fill_value=0.0
+        ),
+        1: costs.pivot_table(
+            index="day",
+            columns="target_model",
+            values="projected_usd",
+            aggfunc="sum",
+            fill_value=0.0,
+        ),
     }
     names = _models(bars)
     paid, projected = (table.sum().reindex(names, fill_value=0.0) for table in bars.values())
@@ -52,7 +74,16 @@ def cost_per_day(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             height = np.zeros(len(days)) if amounts is None else amounts.to_numpy()
             label = name_of(model, 22) if side < 0 else f"_{model}"
             place = np.arange(len(days)) + side * (_WIDTH + _GAP) / 2
-            ax.bar(place, height, _WIDTH, below, color=colour, edgecolor="white", linewidth=0.6, label=label)
+            ax.bar(
+                place,
+                height,
+                _WIDTH,
+                below,
+                color=colour,
+                edgecolor="white",
+                linewidth=0.6,
+                label=label,
+            )
             below += height
     step = -(-len(days) // _MOST_LABELS)
     ax.set_xticks(np.arange(len(days))[::step], [f"{day:%m-%d}" for day in days[::step]])

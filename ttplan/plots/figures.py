@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ttplan.cards.plan import Plan
-from ttplan.cards.reconciliation import NAMES, ShownReconciliation
+from ttplan.display.plan import Plan
+from ttplan.display.reconciliation import NAMES, ShownReconciliation
 from ttplan.model.errors import InputError
 from ttplan.model.plan import Interval
 from ttplan.plots.axes import (
@@ -45,11 +45,19 @@ def latency(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         say_nothing(ax, "no request has a latency")
         return ax
     values = frame["latency_ms"].to_numpy(dtype=np.int64)
-    for column, said, colour, line in (("then", "then", VERMILLION, "--"), ("now", "with the plan", BLUE, "-")):
+    for column, said, colour, line in (
+        ("then", "then", VERMILLION, "--"),
+        ("now", "with the plan", BLUE, "-"),
+    ):
         counts = frame[column].to_numpy(dtype=np.int64)
         shares = 100 * np.cumsum(counts) / max(1, counts.sum())
         ax.step(
-            np.concatenate([values[:1], values]), np.concatenate([[0.0], shares]), where="post", color=colour, ls=line, label=said
+            np.concatenate([values[:1], values]),
+            np.concatenate([[0.0], shares]),
+            where="post",
+            color=colour,
+            ls=line,
+            label=said,
         )
     for percent in _PERCENTILES:
         ax.axhline(percent, color=GREY, linewidth=0.8, linestyle=":", zorder=0)
@@ -81,7 +89,9 @@ def sweep(plan: Plan, *, ax: Axes | None = None) -> Axes:
     hits = [100 * row.projected_l2_hit_rate for row in rows]
     wrong = [100 * row.poisoning_candidates / max(1, row.total) for row in rows]
     ax.plot(places, hits, color=BLUE, marker="o", label="hits")
-    ax.plot(places, wrong, color=VERMILLION, marker="s", linestyle="--", label="hits that may be wrong")
+    ax.plot(
+        places, wrong, color=VERMILLION, marker="s", linestyle="--", label="hits that may be wrong"
+    )
     ax.set_ylim(bottom=0)
     few_ticks(ax)
     legend_above(ax)

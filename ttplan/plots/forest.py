@@ -53,7 +53,10 @@ def routes(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     one_plan(frame, call)
     missing = frame["route"].isna()
     return _forest(
-        frame, [NO_ROUTE if no else name_of(n) for n, no in zip(frame["route"], missing, strict=True)], "no routes", ax
+        frame,
+        [NO_ROUTE if no else name_of(n) for n, no in zip(frame["route"], missing, strict=True)],
+        "no routes",
+        ax,
     )
 
 
@@ -68,13 +71,26 @@ def _forest(frame: pd.DataFrame, names: list[str], nothing: str, ax: Axes | None
     for column, said, colour, marker, shift in _SERIES:
         value, low, high = (_floats(frame[f"{column}{end}"]) for end in ("", "_lo", "_hi"))
         known = ~np.isnan(low)
-        style: dict[str, Any] = {"linestyle": "none", "marker": marker, "color": colour, "markersize": 5}
+        style: dict[str, Any] = {
+            "linestyle": "none",
+            "marker": marker,
+            "color": colour,
+            "markersize": 5,
+        }
         if known.any() or not len(known):
             reach = np.array([value[known] - low[known], high[known] - value[known]]).clip(min=0)
-            ax.errorbar(value[known], places[known] + shift, xerr=reach, capsize=3, label=said, **style)
+            ax.errorbar(
+                value[known], places[known] + shift, xerr=reach, capsize=3, label=said, **style
+            )
         if (~known).any():
             hollow = f"{said}, no interval"
-            ax.plot(value[~known], places[~known] + shift, markerfacecolor="white", label=hollow, **style)
+            ax.plot(
+                value[~known],
+                places[~known] + shift,
+                markerfacecolor="white",
+                label=hollow,
+                **style,
+            )
     name_rows(ax, names)
     few_ticks(ax)
     legend_above(ax, 1, by_name=True)

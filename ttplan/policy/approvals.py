@@ -10,7 +10,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from ttplan.audit.canonical import canonical_json
-from ttplan.audit.keys import VerifyingKey
+from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.model.audit import Actor, Record, User
 from ttplan.model.errors import TtplanError
 from ttplan.model.plan_run import PlanRun
@@ -27,8 +27,20 @@ def plan_digest(run: PlanRun) -> str:
     It is blinded with the plan's nonce, so that the chain says nothing of its routes. A quality check, which adds to the result,
     makes another digest.
     """
-    parts = {"plan_id", "org_id", "name", "author", "seed", "bootstrap_iterations", "config", "pricing", "result"}
-    return blake3.blake3(bytes.fromhex(run.nonce) + canonical_json(run.model_dump(mode="json", include=parts))).hexdigest()
+    parts = {
+        "plan_id",
+        "org_id",
+        "name",
+        "author",
+        "seed",
+        "bootstrap_iterations",
+        "config",
+        "pricing",
+        "result",
+    }
+    return blake3.blake3(
+        bytes.fromhex(run.nonce) + canonical_json(run.model_dump(mode="json", include=parts))
+    ).hexdigest()
 
 
 def approval_message(digest: str, org_id: UUID) -> bytes:
@@ -56,8 +68,12 @@ def _told(records: Iterable[Record], run: PlanRun) -> Iterator[Approval]:
                 continue
             actor = _ACTOR.validate_python(body["actor"])
             key = payload.get("approver_key")
-            approval = Approval(seq=record.seq, actor=actor, plan_digest=payload["plan_digest"], key=key)
-            if key is not None and not _signed(payload["approver_signature"], key, approval.plan_digest, run.org_id):
+            approval = Approval(
+                seq=record.seq, actor=actor, plan_digest=payload["plan_digest"], key=key
+            )
+            if key is not None and not _signed(
+                payload["approver_signature"], key, approval.plan_digest, run.org_id
+            ):
                 continue
         except (ValueError, KeyError, TypeError, ValidationError, TtplanError):
             continue  # no approval of ours
@@ -65,7 +81,10 @@ def _told(records: Iterable[Record], run: PlanRun) -> Iterator[Approval]:
 
 
 def _signed(signature: str, key: str, digest: str, org_id: UUID) -> bool:
-    return VerifyingKey.from_hex(key).fault(bytes.fromhex(signature), approval_message(digest, org_id)) is None
+    return (
+        VerifyingKey.from_hex(key).fault(bytes.fromhex(signature), approval_message(digest, org_id))
+        is None
+    )
 
 
 def that_count(asked: Approvals, run: PlanRun, found: Iterable[Approval]) -> list[Approval]:
@@ -79,8 +98,15 @@ def that_count(asked: Approvals, run: PlanRun, found: Iterable[Approval]) -> lis
 def approved_enough(asked: Approvals, run: PlanRun, people: Sequence[Approval]) -> RuleVerdict:
     """Whether enough persons approved a plan; `people` are the approvals that count."""
     persons = "person" if asked.needed == 1 else "persons"
-    rule = f"approved by {asked.needed} {persons}" + (" other than its author" if asked.other_than_author else "")
-    unknown = " (nobody is named as its author)" if asked.other_than_author and run.author is None else ""
+    rule = f"approved by {asked.needed} {persons}" + (
+        " other than its author" if asked.other_than_author else ""
+    )
+    unknown = (
+        " (nobody is named as its author)" if asked.other_than_author and run.author is None else ""
+    )
     return RuleVerdict(
-        rule=rule, level="blocking", ok=len(people) >= asked.needed, found=f"{len(people)} approved it as it is now{unknown}"
+        rule=rule,
+        level="blocking",
+        ok=len(people) >= asked.needed,
+        found=f"{len(people)} approved it as it is now{unknown}",
     )

@@ -8,13 +8,20 @@ from uuid import UUID
 
 import orjson
 
-from ttplan.audit.believing import need_verified
-from ttplan.audit.keys import VerifyingKey
+from ttplan.audit.keys.key_files import VerifyingKey
+from ttplan.audit.verify.require import need_verified
 from ttplan.model.audit import Record
 from ttplan.model.errors import DriftError
 from ttplan.model.plan_run import PlanRun
 from ttplan.model.policy import Policy, PolicyCheck
-from ttplan.policy.approvals import APPROVED, POLICY_SET, approvals_of, approved_enough, plan_digest, that_count
+from ttplan.policy.approvals import (
+    APPROVED,
+    POLICY_SET,
+    approvals_of,
+    approved_enough,
+    plan_digest,
+    that_count,
+)
 from ttplan.policy.rules import meets, policy_digest
 from ttplan.store.protocol import Snapshot
 
@@ -30,14 +37,22 @@ def check_policy(snapshot: Snapshot, run: PlanRun, key: VerifyingKey | None) -> 
     Raises DriftError where the chain does not verify, or the policy is not the one that it was told of last.
     """
     policy = snapshot.policy()
-    told = [record for record in snapshot.entries(run.org_id) if any(mark in record.body for mark in _MARKS)]
+    told = [
+        record
+        for record in snapshot.entries(run.org_id)
+        if any(mark in record.body for mark in _MARKS)
+    ]
     if policy is None and signed_policy(told) is None:
         return None
     if key is not None:
-        need_verified(lambda: snapshot.entries(run.org_id), key, "what the chain says of policy and approvals")
+        need_verified(
+            lambda: snapshot.entries(run.org_id), key, "what the chain says of policy and approvals"
+        )
     digest = None if policy is None else policy_digest(policy)
     if digest != signed_policy(told):
-        how = "was taken away past ttplan" if policy is None else "is not the one that was signed for"
+        how = (
+            "was taken away past ttplan" if policy is None else "is not the one that was signed for"
+        )
         raise DriftError(f"the store's policy {how}: set it anew, with `ttplan set-policy`")
     if policy is None or digest is None:
         return None
@@ -61,7 +76,9 @@ def signed_policy(records: Iterable[Record]) -> str | None:
     for record in records:
         if POLICY_SET.encode() not in record.body:
             continue
-        with suppress(ValueError, KeyError, TypeError, AttributeError):  # no entry any more, as verifying it says
+        with suppress(
+            ValueError, KeyError, TypeError, AttributeError
+        ):  # no entry any more, as verifying it says
             body = orjson.loads(record.body)
             if body["event"] == POLICY_SET:
                 last = body["payload"].get("policy_digest")
@@ -70,4 +87,6 @@ def signed_policy(records: Iterable[Record]) -> str | None:
 
 def is_as_signed(snapshot: Snapshot, org_id: UUID, policy: Policy | None) -> bool:
     """Whether a policy, or that there is none, is what the chain was told of last."""
-    return signed_policy(snapshot.entries(org_id)) == (None if policy is None else policy_digest(policy))
+    return signed_policy(snapshot.entries(org_id)) == (
+        None if policy is None else policy_digest(policy)
+    )

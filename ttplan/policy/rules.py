@@ -15,11 +15,11 @@ import blake3
 from pydantic import ValidationError
 
 from ttplan.audit.canonical import canonical_json
-from ttplan.files import explain, read_yaml
 from ttplan.model.errors import InputError
 from ttplan.model.plan import Interval
 from ttplan.model.plan_run import PlanRun
 from ttplan.model.policy import Policy, Rule, RuleVerdict
+from ttplan.util.files import explain, read_yaml
 
 Fact = float | str | None
 _COMPARES: dict[str, Callable[[float, float], bool]] = {
@@ -29,7 +29,9 @@ _COMPARES: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
     "=": operator.eq,
 }
-_COMPARISON = re.compile(r"(?P<fact>.+?)\s*(?P<sign>>=|<=|>|<|=)\s*(?P<number>-?\d[\d_]*(?:\.\d+)?)")
+_COMPARISON = re.compile(
+    r"(?P<fact>.+?)\s*(?P<sign>>=|<=|>|<|=)\s*(?P<number>-?\d[\d_]*(?:\.\d+)?)"
+)
 _NONE_OF = re.compile(r"no (?P<fact>.+)")
 _WORD = re.compile(r"(?P<fact>.+?) (?P<how>is not|not|is) (?P<word>[a-z]+)")
 
@@ -44,15 +46,23 @@ def _high(ends: Interval | None) -> float | None:
 
 NUMBERS: dict[str, Callable[[PlanRun], float | None]] = {
     "savings": lambda run: float(run.result.aggregates.projected_change_usd),
-    "savings lower bound": lambda run: _low(run.result.confidence_intervals.projected_change_usd_95),
+    "savings lower bound": lambda run: _low(
+        run.result.confidence_intervals.projected_change_usd_95
+    ),
     "savings pct": lambda run: run.result.aggregates.projected_savings_pct,
-    "savings pct lower bound": lambda run: _low(run.result.confidence_intervals.projected_change_pct_95),
+    "savings pct lower bound": lambda run: _low(
+        run.result.confidence_intervals.projected_change_pct_95
+    ),
     "less than paid": lambda run: float(run.result.aggregates.change_vs_actual_usd),
-    "less than paid lower bound": lambda run: _low(run.result.confidence_intervals.change_vs_actual_usd_95),
+    "less than paid lower bound": lambda run: _low(
+        run.result.confidence_intervals.change_vs_actual_usd_95
+    ),
     "requests": lambda run: run.result.sample_size,
     "requests rerouted": lambda run: run.result.aggregates.requests_rerouted,
     "unpriced targets": lambda run: run.result.aggregates.requests_unprice_able,
-    "effective clusters": lambda run: None if run.result.clusters is None else run.result.clusters.effective,
+    "effective clusters": lambda run: (
+        None if run.result.clusters is None else run.result.clusters.effective
+    ),
     "latency p95": lambda run: run.result.aggregates.p95_latency_ms_projected,
     "latency p95 upper bound": lambda run: _high(run.result.confidence_intervals.p95_latency_ms_95),
     "cache poisoning candidates": lambda run: run.result.aggregates.l2_poisoning_candidates,
@@ -61,8 +71,12 @@ NUMBERS: dict[str, Callable[[PlanRun], float | None]] = {
 }
 """What numbers a rule may speak of: money is USD per window, signed; a pct 0..100, latency ms."""
 WORDS: dict[str, Callable[[PlanRun], str | None]] = {
-    "risk band": lambda run: None if run.result.quality is None else run.result.quality.risk_band.value,
-    "risk band upper": lambda run: None if run.result.quality is None else run.result.quality.risk_band_upper.value,
+    "risk band": lambda run: (
+        None if run.result.quality is None else run.result.quality.risk_band.value
+    ),
+    "risk band upper": lambda run: (
+        None if run.result.quality is None else run.result.quality.risk_band_upper.value
+    ),
     "interval method": lambda run: run.result.interval_method,
 }
 """What words a rule may speak of."""
@@ -97,8 +111,19 @@ def meets(run: PlanRun, rule: Rule) -> RuleVerdict:
     """Whether a plan meets a rule. Raises InputError for a rule that is none."""
     fact, holds = parse(rule.rule)
     found = {**NUMBERS, **WORDS}[fact](run)
-    said = "not known" if found is None else found if isinstance(found, str) else f"{found:,.6f}".rstrip("0").rstrip(".")
-    return RuleVerdict(rule=rule.rule, level=rule.level, ok=found is not None and holds(found), found=f"{fact}: {said}")
+    said = (
+        "not known"
+        if found is None
+        else found
+        if isinstance(found, str)
+        else f"{found:,.6f}".rstrip("0").rstrip(".")
+    )
+    return RuleVerdict(
+        rule=rule.rule,
+        level=rule.level,
+        ok=found is not None and holds(found),
+        found=f"{fact}: {said}",
+    )
 
 
 def parse(text: str) -> tuple[str, Callable[[Fact], bool]]:
@@ -107,7 +132,9 @@ def parse(text: str) -> tuple[str, Callable[[Fact], bool]]:
     compared = _COMPARISON.fullmatch(plain)
     if compared is not None:
         sign, bound = _COMPARES[compared["sign"]], float(compared["number"])
-        return _known(compared["fact"], NUMBERS, text), lambda found: isinstance(found, int | float) and sign(found, bound)
+        return _known(
+            compared["fact"], NUMBERS, text
+        ), lambda found: isinstance(found, int | float) and sign(found, bound)
     none_of = _NONE_OF.fullmatch(plain)
     if none_of is not None:
         return _known(none_of["fact"], NUMBERS, text), lambda found: found == 0
@@ -121,8 +148,13 @@ def parse(text: str) -> tuple[str, Callable[[Fact], bool]]:
 
 
 def _known(
-    fact: str, facts: dict[str, Callable[[PlanRun], float | None]] | dict[str, Callable[[PlanRun], str | None]], text: str
+    fact: str,
+    facts: dict[str, Callable[[PlanRun], float | None]]
+    | dict[str, Callable[[PlanRun], str | None]],
+    text: str,
 ) -> str:
     if fact in facts:
         return fact
-    raise InputError(f"{text!r:.80} speaks of {fact!r:.40}, which is not known; expected one of {', '.join(facts)}")
+    raise InputError(
+        f"{text!r:.80} speaks of {fact!r:.40}, which is not known; expected one of {', '.join(facts)}"
+    )

@@ -48,7 +48,9 @@ class PriceAnswer(BaseModel):
     notes: tuple[str, ...] = ()
 
 
-def price_answer(model: str, book: PriceBook, *, at: datetime, provider: str | None = None) -> PriceAnswer | None:
+def price_answer(
+    model: str, book: PriceBook, *, at: datetime, provider: str | None = None
+) -> PriceAnswer | None:
     """What `book` says that a model costs `at` a moment; None where no price is known.
 
     `model` may be a key, `provider:model`. Without a provider it is the one that a plan would take where none of its log's offers
@@ -64,7 +66,10 @@ def price_answer(model: str, book: PriceBook, *, at: datetime, provider: str | N
         if quote is None:
             return None
         # What the quote says of the flat rate is said by the figures here.
-        provider, notes = quote.provider, tuple(note for note in quote.notes if "none of the log's providers" in note)
+        provider, notes = (
+            quote.provider,
+            tuple(note for note in quote.notes if "none of the log's providers" in note),
+        )
     name, _, endpoint = provider.partition("@")
     schedule = book.schedule(name, model, endpoint or None)
     period = None if schedule is None else schedule.at(at)
@@ -75,17 +80,26 @@ def price_answer(model: str, book: PriceBook, *, at: datetime, provider: str | N
         source=schedule.source_at(at),
         catalogue=catalogue_version(),
         rates=period.rates,
-        longer=tuple(Longer(over_input_tokens=tier.over_input_tokens, rates=tier.rates) for tier in period.tiers),
+        longer=tuple(
+            Longer(over_input_tokens=tier.over_input_tokens, rates=tier.rates)
+            for tier in period.tiers
+        ),
         since=period.start,
         until=period.end,
-        hours=None if (period.day_from, period.day_until) == (0, DAY) else (_clock(period.day_from), _clock(period.day_until)),
+        hours=None
+        if (period.day_from, period.day_until) == (0, DAY)
+        else (_clock(period.day_from), _clock(period.day_until)),
         other=_other(book, name, model, endpoint or None, at),
-        changes=tuple(sorted({p.start for p in schedule.periods if p.start is not None and p.start > at})),
+        changes=tuple(
+            sorted({p.start for p in schedule.periods if p.start is not None and p.start > at})
+        ),
         notes=(*schedule.notes, *notes, *_beyond(period)),
     )
 
 
-def _other(book: PriceBook, provider: str, model: str, endpoint: str | None, at: datetime) -> dict[str, tuple[Price, Price]]:
+def _other(
+    book: PriceBook, provider: str, model: str, endpoint: str | None, at: datetime
+) -> dict[str, tuple[Price, Price]]:
     found = {}
     for tier in TIERS_OF_SERVICE:
         schedule = book.schedule(provider, model, endpoint, tier)

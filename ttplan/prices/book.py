@@ -25,7 +25,11 @@ class PriceBook:
         self._own = read_own(own) if isinstance(own, str | os.PathLike) else from_flat(own or {})
 
     def schedule(
-        self, provider: str, model: str, endpoint: str | None = None, service_tier: str | None = None
+        self,
+        provider: str,
+        model: str,
+        endpoint: str | None = None,
+        service_tier: str | None = None,
     ) -> Schedule | None:
         """All prices of such requests; None where none is known.
 
@@ -45,7 +49,9 @@ class PriceBook:
             return None
         notes = () if listed is None or not earlier else listed.notes
         source = "" if listed is None else listed.source
-        return Schedule(provider, model, f"{YOURS}, {key}", (*earlier, *periods), notes, start, source)
+        return Schedule(
+            provider, model, f"{YOURS}, {key}", (*earlier, *periods), notes, start, source
+        )
 
     def provider_of(self, model: str) -> str | None:
         """The first provider, in order, for which one's own prices have that model."""
@@ -54,4 +60,7 @@ class PriceBook:
 
     def _find(self, provider: str, model: str, endpoint: str | None) -> tuple[str, OwnPrice] | None:
         keys = [f"{provider}@{endpoint}:{model}"] if endpoint else []
-        return next(((key, self._own[key]) for key in (*keys, f"{provider}:{model}") if key in self._own), None)
+        return next(
+            ((key, self._own[key]) for key in (*keys, f"{provider}:{model}") if key in self._own),
+            None,
+        )

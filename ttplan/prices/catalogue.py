@@ -96,7 +96,9 @@ def catalogue_price(provider: str | None, model: str, at: datetime) -> Quote | N
     return _quote(provider, model, at)
 
 
-def catalogue_schedule(provider: str, model: str, service_tier: str | None = None) -> Schedule | None:
+def catalogue_schedule(
+    provider: str, model: str, service_tier: str | None = None
+) -> Schedule | None:
     """All prices that the catalogue knows of a provider's model, by date, hour and length of the prompt; None for none.
 
     `service_tier` is as it was recorded ("batch", "flex"). A tier that the catalogue has no price for at some time has
@@ -111,8 +113,18 @@ def catalogue_schedule(provider: str, model: str, service_tier: str | None = Non
         return None
     priced = [p for conditional in _conditionals(info) for p in conditional.prices.__dict__]
     besides = sorted({_BESIDES[key] for key in priced if key in _BESIDES})
-    extra = (f"it also charges for {', '.join(besides)}, which no column of a log counts.",) if besides else ()
-    return Schedule(owner.id, info.id, source(info.id), periods, (*_understood(provider, model, owner, info), *extra))
+    extra = (
+        (f"it also charges for {', '.join(besides)}, which no column of a log counts.",)
+        if besides
+        else ()
+    )
+    return Schedule(
+        owner.id,
+        info.id,
+        source(info.id),
+        periods,
+        (*_understood(provider, model, owner, info), *extra),
+    )
 
 
 def source(model: str) -> str:
@@ -133,7 +145,9 @@ def _find(provider: str | None, model: str) -> tuple[Provider, ModelInfo] | None
         return None
 
 
-def _understood(provider: str | None, model: str, owner: Provider, info: ModelInfo) -> Iterator[str]:
+def _understood(
+    provider: str | None, model: str, owner: Provider, info: ModelInfo
+) -> Iterator[str]:
     if provider is not None and provider.lower() != owner.id:
         yield f"the catalogue takes this provider for its own {owner.id}."
     if model.lower() != info.id.lower():
@@ -154,26 +168,39 @@ def _quote(provider: str | None, model: str, at: datetime) -> Quote | None:
     base = {name: _base(getattr(rates, _RATES[name])) for name in ModelPricing.model_fields}
     if base["input_per_million"] is None or base["output_per_million"] is None:
         return None
-    tiered = any(isinstance(getattr(rates, _RATES[name]), TieredPrices) for name in ModelPricing.model_fields)
+    tiered = any(
+        isinstance(getattr(rates, _RATES[name]), TieredPrices) for name in ModelPricing.model_fields
+    )
     said = {
         "its price rises with the prompt's length; the plan uses its base rate for all requests.": tiered,
         "its price depends on the hour; the plan uses the dearest for all requests.": by_the_hour,
-        "it also costs a fee per request, which the plan leaves out.": rates.requests_kcount is not None,
+        "it also costs a fee per request, which the plan leaves out.": rates.requests_kcount
+        is not None,
     }
-    notes = (*(note for note, holds in said.items() if holds), *_understood(provider, model, owner, info))
+    notes = (
+        *(note for note, holds in said.items() if holds),
+        *_understood(provider, model, owner, info),
+    )
     return Quote(owner.id, info.id, ModelPricing.model_validate(base), tiered, notes)
 
 
 def _dearest_listing(model: str, at: datetime) -> Quote | None:
-    listing = [p.id for p in get_snapshot().providers if any(m.id.lower() == model.lower() for m in p.models)]
+    listing = [
+        p.id
+        for p in get_snapshot().providers
+        if any(m.id.lower() == model.lower() for m in p.models)
+    ]
     quotes = [quote for p in sorted(listing) if (quote := _quote(p, model, at)) is not None]
     if not quotes:
         return None
-    dearest = max(quotes, key=lambda q: (q.pricing.input_per_million + q.pricing.output_per_million, q.provider))
-    note = (
-        f"none of the log's providers offers it; the price is that of {dearest.provider}, the dearest of {len(quotes)} that do."
+    dearest = max(
+        quotes,
+        key=lambda q: (q.pricing.input_per_million + q.pricing.output_per_million, q.provider),
     )
-    return Quote(dearest.provider, dearest.model, dearest.pricing, dearest.tiered, (*dearest.notes, note))
+    note = f"none of the log's providers offers it; the price is that of {dearest.provider}, the dearest of {len(quotes)} that do."
+    return Quote(
+        dearest.provider, dearest.model, dearest.pricing, dearest.tiered, (*dearest.notes, note)
+    )
 
 
 def _dearest_of_the_day(info: ModelInfo, at: datetime) -> tuple[ModelPrice, bool]:
@@ -181,7 +208,9 @@ def _dearest_of_the_day(info: ModelInfo, at: datetime) -> tuple[ModelPrice, bool
     if isinstance(info.prices, ModelPrice):
         return info.prices, False
     candidates = list(_of_the_day(info.prices, at))
-    return max(candidates, key=lambda rates: (_base(rates.input_mtok) or 0, _base(rates.output_mtok) or 0)), len(candidates) > 1
+    return max(
+        candidates, key=lambda rates: (_base(rates.input_mtok) or 0, _base(rates.output_mtok) or 0)
+    ), len(candidates) > 1
 
 
 def _of_the_day(conditions: list[ConditionalPrice], at: datetime) -> Iterator[ModelPrice]:
@@ -203,7 +232,11 @@ def _base(rate: Any) -> Decimal | None:
 
 
 def _conditionals(info: ModelInfo) -> list[ConditionalPrice]:
-    return [ConditionalPrice(prices=info.prices)] if isinstance(info.prices, ModelPrice) else info.prices
+    return (
+        [ConditionalPrice(prices=info.prices)]
+        if isinstance(info.prices, ModelPrice)
+        else info.prices
+    )
 
 
 def _periods(owner: Provider, info: ModelInfo, service_tier: str) -> Iterator[Period]:
@@ -244,7 +277,9 @@ def _merged(periods: Iterable[Period]) -> tuple[Period, ...]:
 def _context(info: ModelInfo, service_tier: str) -> Mapping[str, str] | None:
     """The catalogue's spelling of a service tier that this model has prices for."""
     spelt = _CONTEXTS.get(service_tier, ())
-    return next((c for c in spelt if any(variant.when == c for variant in info.price_variants or ())), None)
+    return next(
+        (c for c in spelt if any(variant.when == c for variant in info.price_variants or ())), None
+    )
 
 
 def _offers(info: ModelInfo, context: Mapping[str, str], at: datetime) -> bool:
@@ -254,9 +289,18 @@ def _offers(info: ModelInfo, context: Mapping[str, str], at: datetime) -> bool:
 
 def _breaks(info: ModelInfo) -> tuple[list[datetime], list[int]]:
     """The days on which some price begins, and the seconds of the day between which none changes."""
-    constraints = [c.constraint for c in (*_conditionals(info), *(info.price_variants or ())) if c.constraint is not None]
+    constraints = [
+        c.constraint
+        for c in (*_conditionals(info), *(info.price_variants or ()))
+        if c.constraint is not None
+    ]
     days = {_midnight(c.start_date) for c in constraints if isinstance(c, StartDateConstraint)}
-    hours = {_second(t) for c in constraints if isinstance(c, TimeOfDateConstraint) for t in (c.start_time, c.end_time)}
+    hours = {
+        _second(t)
+        for c in constraints
+        if isinstance(c, TimeOfDateConstraint)
+        for t in (c.start_time, c.end_time)
+    }
     return sorted(days), sorted({0, *hours, DAY})
 
 
@@ -269,12 +313,16 @@ def _midnight(day: date) -> datetime:
 
 
 def _second(at: time) -> int:
-    moment = datetime.combine(_EPOCH.date(), at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+    moment = datetime.combine(
+        _EPOCH.date(), at if at.tzinfo else at.replace(tzinfo=UTC)
+    ).astimezone(UTC)
     return moment.hour * 3600 + moment.minute * 60 + moment.second
 
 
 def _thresholds(price: ModelPrice) -> list[int]:
-    tiered = [rate for key in _RATES.values() if isinstance(rate := getattr(price, key), TieredPrices)]
+    tiered = [
+        rate for key in _RATES.values() if isinstance(rate := getattr(price, key), TieredPrices)
+    ]
     return sorted({tier.start for rate in tiered for tier in rate.tiers})
 
 
@@ -290,4 +338,8 @@ def _token_rates(price: ModelPrice, over: int) -> TokenRates:
 def _rate(rate: Any, over: int) -> Decimal | None:
     if not isinstance(rate, TieredPrices):
         return rate  # type: ignore[no-any-return]
-    return next((tier.price for tier in reversed(rate.tiers) if over >= tier.start), rate.base) if over else rate.base
+    return (
+        next((tier.price for tier in reversed(rate.tiers) if over >= tier.start), rate.base)
+        if over
+        else rate.base
+    )

@@ -22,7 +22,18 @@ FAILED = 400
 _FIRST, _LAST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 # A price per million has 9 digits, so a price per token has 15; tokens times price then have 31 digits, 15 after the point.
 _RATE = pa.decimal128(19, 15)
-RATES = ("input", "cached", "write", "write_1h", "in_audio", "in_image", "output", "reasoning", "out_audio", "out_image")
+RATES = (
+    "input",
+    "cached",
+    "write",
+    "write_1h",
+    "in_audio",
+    "in_image",
+    "output",
+    "reasoning",
+    "out_audio",
+    "out_image",
+)
 """The rates of a price, USD per token, as the price relation names them: `rate_…`."""
 PRICES = pa.schema(
     [
@@ -42,7 +53,9 @@ PRICES = pa.schema(
 """The price relation: each row one price, for what moment of which day and for how long a prompt. No two hold for one request."""
 
 
-def price_relation(keys: Iterable[tuple[str, str, str | None, str | None]], book: PriceBook) -> pa.Table:
+def price_relation(
+    keys: Iterable[tuple[str, str, str | None, str | None]], book: PriceBook
+) -> pa.Table:
     """All prices of some distinct `KEY`s, as `PRICES`. A key without a known price has no row."""
     rows: list[dict[str, Any]] = []
     for key in keys:
@@ -52,13 +65,17 @@ def price_relation(keys: Iterable[tuple[str, str, str | None, str | None]], book
     return pa.Table.from_pylist(rows, schema=PRICES)
 
 
-def keys_of(connection: duckdb.DuckDBPyConnection, rows: str, columns: Collection[str]) -> list[Any]:
+def keys_of(
+    connection: duckdb.DuckDBPyConnection, rows: str, columns: Collection[str]
+) -> list[Any]:
     """The distinct `KEY`s of a relation `rows` (SQL) that has those columns; nothing for those that it lacks."""
     chosen = ", ".join(name if name in columns else f"NULL AS {name}" for name in KEY)
     return connection.sql(f"SELECT DISTINCT {chosen} FROM {rows}").fetchall()  # noqa: S608
 
 
-def filled(connection: duckdb.DuckDBPyConnection, rows: str, columns: Collection[str]) -> frozenset[str]:
+def filled(
+    connection: duckdb.DuckDBPyConnection, rows: str, columns: Collection[str]
+) -> frozenset[str]:
     """Those of `columns` that the relation `rows` has values in, of the optional ones; all others are in anyway.
 
     A column without a value costs nothing then where rows are priced.
@@ -68,7 +85,9 @@ def filled(connection: duckdb.DuckDBPyConnection, rows: str, columns: Collection
         return frozenset(columns)
     counts = ", ".join(f"count({name})" for name in optional)
     (found,) = connection.sql(f"SELECT {counts} FROM {rows}").fetchall()  # noqa: S608
-    return frozenset(columns) - {name for name, count in zip(optional, found, strict=True) if not count}
+    return frozenset(columns) - {
+        name for name, count in zip(optional, found, strict=True) if not count
+    }
 
 
 def with_expected(rows: str, prices: str, columns: Collection[str], kept: str) -> str:
@@ -99,7 +118,10 @@ def parts(columns: Collection[str]) -> dict[str, str]:
     Together they are its input and its output tokens. Each may use those before it, as `n_` and their rate.
     """
     found: dict[str, str] = {}
-    for total, kinds, other in (("input_tokens", _INPUT, "input"), ("output_tokens", _OUTPUT, "output")):
+    for total, kinds, other in (
+        ("input_tokens", _INPUT, "input"),
+        ("output_tokens", _OUTPUT, "output"),
+    ):
         rest = f"r.{total}"
         for needs, count, rate in kinds:
             if rate not in found and set(needs) <= set(columns):
@@ -111,7 +133,9 @@ def parts(columns: Collection[str]) -> dict[str, str]:
 
 def matches(columns: Collection[str], hours: bool = True) -> str:
     """SQL: whether price `p` is the one of request `r`."""
-    same = [f"r.{n} IS NOT DISTINCT FROM p.{n}" if n in columns else f"p.{n} IS NULL" for n in KEY[2:]]
+    same = [
+        f"r.{n} IS NOT DISTINCT FROM p.{n}" if n in columns else f"p.{n} IS NULL" for n in KEY[2:]
+    ]
     second = "epoch_us(r.ts) // 1000000 % 86400"
     return " AND ".join(
         [
@@ -134,7 +158,11 @@ _LASTING = (
 _INPUT = (
     (("cached_tokens",), "r.cached_tokens", "cached"),
     (("cache_write_tokens", "provider_usage"), _LASTING, "write_1h"),
-    (("cache_write_tokens", "provider_usage"), "coalesce(r.cache_write_tokens, 0) - n_write_1h", "write"),
+    (
+        ("cache_write_tokens", "provider_usage"),
+        "coalesce(r.cache_write_tokens, 0) - n_write_1h",
+        "write",
+    ),
     (("cache_write_tokens",), "coalesce(r.cache_write_tokens, 0)", "write"),
     (("input_audio_tokens",), "coalesce(r.input_audio_tokens, 0)", "in_audio"),
     (("input_image_tokens",), "coalesce(r.input_image_tokens, 0)", "in_image"),
@@ -144,7 +172,10 @@ _OUTPUT = (
     (("output_audio_tokens",), "coalesce(r.output_audio_tokens, 0)", "out_audio"),
     (("output_image_tokens",), "coalesce(r.output_image_tokens, 0)", "out_image"),
 )
-_OPTIONAL = frozenset(name for needs, _, _ in (*_INPUT, *_OUTPUT) for name in needs) | {"endpoint", "service_tier"}
+_OPTIONAL = frozenset(name for needs, _, _ in (*_INPUT, *_OUTPUT) for name in needs) | {
+    "endpoint",
+    "service_tier",
+}
 
 
 def _free(columns: Collection[str]) -> Iterator[str]:
@@ -154,11 +185,15 @@ def _free(columns: Collection[str]) -> Iterator[str]:
         yield f"(r.status >= {FAILED} AND r.output_tokens = 0)"
 
 
-def price_pieces(key: dict[str, str | None], period: Period, first: int) -> Iterator[dict[str, Any]]:
+def price_pieces(
+    key: dict[str, str | None], period: Period, first: int
+) -> Iterator[dict[str, Any]]:
     """The rows of `PRICES` of one period: one for each tier, numbered from `first`."""
     overs = [-1, *(tier.over_input_tokens for tier in period.tiers)]
     levels = [period.rates, *(tier.rates for tier in period.tiers)]
-    for offset, (over, up_to, rates) in enumerate(zip(overs, [*overs[1:], MAX_TOKENS], levels, strict=True)):
+    for offset, (over, up_to, rates) in enumerate(
+        zip(overs, [*overs[1:], MAX_TOKENS], levels, strict=True)
+    ):
         yield key | {
             "piece": first + offset,
             "base_piece": first,
@@ -194,4 +229,7 @@ def _per_million(rates: TokenRates) -> dict[str, Decimal]:
 
 def depends_on_hour(prices: pa.Table) -> bool:
     """Whether any price holds for a part of the day only."""
-    return any(row["day_until"] - row["day_from"] != DAY for row in prices.select(["day_from", "day_until"]).to_pylist())
+    return any(
+        row["day_until"] - row["day_from"] != DAY
+        for row in prices.select(["day_from", "day_until"]).to_pylist()
+    )

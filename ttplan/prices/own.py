@@ -9,14 +9,22 @@ from datetime import UTC, date, datetime, time
 from itertools import pairwise
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AwareDatetime,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from ttplan.files import explain, read_yaml
 from ttplan.model.errors import InputError
 from ttplan.model.money import PRICE_DIGITS, to_decimal
 from ttplan.model.pricing import ModelPricing, TokenRates, split_price_key
 from ttplan.model.request import MAX_TOKENS
 from ttplan.prices.schedule import Period, Tier
+from ttplan.util.files import explain, read_yaml
 
 _EXAMPLE = "openai:gpt-4o: {input_per_million: 2.5, …}"
 _RATES = tuple(name for name in TokenRates.model_fields if name.endswith("_per_million"))
@@ -24,7 +32,11 @@ _RATES = tuple(name for name in TokenRates.model_fields if name.endswith("_per_m
 
 def _instant(value: Any) -> Any:
     """A day is its first moment in UTC."""
-    return datetime.combine(value, time(), tzinfo=UTC) if isinstance(value, date) and not isinstance(value, datetime) else value
+    return (
+        datetime.combine(value, time(), tzinfo=UTC)
+        if isinstance(value, date) and not isinstance(value, datetime)
+        else value
+    )
 
 
 _Instant = Annotated[AwareDatetime, BeforeValidator(_instant)]
@@ -38,7 +50,10 @@ class _Rates(TokenRates):
     @field_validator(*_RATES, mode="before")
     @classmethod
     def _keeps_every_digit(cls, value: Any) -> Any:
-        if value is not None and int(to_decimal(value).normalize().as_tuple().exponent) < -PRICE_DIGITS:
+        if (
+            value is not None
+            and int(to_decimal(value).normalize().as_tuple().exponent) < -PRICE_DIGITS
+        ):
             raise ValueError(f"more than {PRICE_DIGITS} digits after the point")
         return value
 
@@ -56,12 +71,19 @@ class _Tiered(_Rates):
 
     @model_validator(mode="after")
     def _rise(self) -> _Tiered:
-        if any(low.over_input_tokens >= high.over_input_tokens for low, high in pairwise(self.tiers)):
+        if any(
+            low.over_input_tokens >= high.over_input_tokens for low, high in pairwise(self.tiers)
+        ):
             raise ValueError("tiers: expected over_input_tokens to rise from one to the next")
         return self
 
     def period(self, start: datetime | None, end: datetime | None) -> Period:
-        return Period(self.rates, start, end, tiers=tuple(Tier(t.over_input_tokens, t.rates) for t in self.tiers))
+        return Period(
+            self.rates,
+            start,
+            end,
+            tiers=tuple(Tier(t.over_input_tokens, t.rates) for t in self.tiers),
+        )
 
 
 class _Dated(_Tiered):
@@ -98,14 +120,18 @@ def read_own(path: str | os.PathLike[str]) -> dict[str, OwnPrice]:
                 )
             prices[key] = _own_price(fields)
         except ValidationError as error:
-            raise InputError(f"{path}: {key}: {explain(error)}; expected USD per million tokens") from None
+            raise InputError(
+                f"{path}: {key}: {explain(error)}; expected USD per million tokens"
+            ) from None
         except ValueError as error:
             where = "" if repr(key) in str(error) else f"{key}: "
             raise InputError(f"{path}: {where}{error}") from None
     return prices
 
 
-def read_prices(path: str | os.PathLike[str], at: datetime | None = None) -> dict[str, ModelPricing]:
+def read_prices(
+    path: str | os.PathLike[str], at: datetime | None = None
+) -> dict[str, ModelPricing]:
     """The flat prices of such a file, as a plan uses them: `provider:model: {input_per_million, output_per_million, …}`.
 
     Of dated prices the one in force `at` that moment, the newest where it is None. Prices of one endpoint are left out, since a
@@ -117,7 +143,9 @@ def read_prices(path: str | os.PathLike[str], at: datetime | None = None) -> dic
 def flat_prices(own: OwnPrices, at: datetime | None = None) -> dict[str, ModelPricing]:
     """What a plan uses of one's own prices, as `read_prices` says."""
     found = {
-        key: price.periods[-1] if at is None else next((p for p in price.periods if p.holds(at)), None)
+        key: price.periods[-1]
+        if at is None
+        else next((p for p in price.periods if p.holds(at)), None)
         for key, price in own.items()
         if "@" not in split_price_key(key)[0]
     }
@@ -126,14 +154,24 @@ def flat_prices(own: OwnPrices, at: datetime | None = None) -> dict[str, ModelPr
 
 def from_flat(prices: Mapping[str, ModelPricing]) -> dict[str, OwnPrice]:
     """Flat prices as prices that always were."""
-    return {key: OwnPrice((Period(TokenRates.model_validate(p.model_dump())),), {}) for key, p in prices.items()}
+    return {
+        key: OwnPrice((Period(TokenRates.model_validate(p.model_dump())),), {})
+        for key, p in prices.items()
+    }
 
 
 def _own_price(fields: Any) -> OwnPrice:
-    entries = [_Dated.model_validate(entry) for entry in (fields if isinstance(fields, list) and fields else [fields])]
+    entries = [
+        _Dated.model_validate(entry)
+        for entry in (fields if isinstance(fields, list) and fields else [fields])
+    ]
     starts = [entry.start for entry in entries]
-    if any(late is None or (early is not None and late <= early) for early, late in pairwise(starts)):
-        raise ValueError("expected each price of a list but the first to have a from, later than the one before")
+    if any(
+        late is None or (early is not None and late <= early) for early, late in pairwise(starts)
+    ):
+        raise ValueError(
+            "expected each price of a list but the first to have a from, later than the one before"
+        )
     ends = [*starts[1:], None]
     tiers = sorted({name for entry in entries for name in entry.service_tiers})
     return OwnPrice(
@@ -142,6 +180,12 @@ def _own_price(fields: Any) -> OwnPrice:
     )
 
 
-def _of_tier(name: str, entries: Sequence[_Dated], ends: Sequence[datetime | None]) -> tuple[Period, ...]:
+def _of_tier(
+    name: str, entries: Sequence[_Dated], ends: Sequence[datetime | None]
+) -> tuple[Period, ...]:
     offered = zip(entries, ends, strict=True)
-    return tuple(entry.service_tiers[name].period(entry.start, end) for entry, end in offered if name in entry.service_tiers)
+    return tuple(
+        entry.service_tiers[name].period(entry.start, end)
+        for entry, end in offered
+        if name in entry.service_tiers
+    )

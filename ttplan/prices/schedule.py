@@ -38,12 +38,17 @@ class Period:
         """Whether the price is in force at a moment; one without a zone is UTC."""
         moment = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
         second = moment.hour * 3600 + moment.minute * 60 + moment.second
-        dated = (self.start is None or self.start <= moment) and (self.end is None or moment < self.end)
+        dated = (self.start is None or self.start <= moment) and (
+            self.end is None or moment < self.end
+        )
         return dated and self.day_from <= second < self.day_until
 
     def rates_for(self, input_tokens: int) -> TokenRates:
         """The rates of a request with that many input tokens."""
-        return next((t.rates for t in reversed(self.tiers) if input_tokens > t.over_input_tokens), self.rates)
+        return next(
+            (t.rates for t in reversed(self.tiers) if input_tokens > t.over_input_tokens),
+            self.rates,
+        )
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,9 @@ class Schedule:
 
     def source_at(self, moment: datetime) -> str:
         """Where the price in force at a moment is from."""
-        return self.earlier_source if self.since is not None and moment < self.since else self.source
+        return (
+            self.earlier_source if self.since is not None and moment < self.since else self.source
+        )
 
     def at(self, moment: datetime) -> Period | None:
         """The price in force at a moment, None where none is known."""

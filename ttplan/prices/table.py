@@ -23,7 +23,11 @@ class PriceTable:
 
 
 def price_table(
-    providers: Iterable[str], targets: Iterable[str], *, at: datetime, own: Mapping[str, ModelPricing] | None = None
+    providers: Iterable[str],
+    targets: Iterable[str],
+    *,
+    at: datetime,
+    own: Mapping[str, ModelPricing] | None = None,
 ) -> PriceTable:
     """Prices for the targets of routes, for requests of those providers, as of `at`.
 

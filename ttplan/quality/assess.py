@@ -14,8 +14,8 @@ from blake3 import blake3
 
 from ttplan.model.errors import InputError
 from ttplan.model.money import round_money, to_decimal
-from ttplan.model.quality import QualityResult, SampleScore, Stopped, Verdict
 from ttplan.model.request import RequestLog
+from ttplan.model.results.quality import QualityResult, SampleScore, Stopped, Verdict
 from ttplan.quality.bodies import MAX_BODY, read_answer
 from ttplan.quality.judge import (
     BodiesNotAllowed,
@@ -89,7 +89,9 @@ async def assess(
     if not settings.allow_bodies:
         raise BodiesNotAllowed
     cases = _cases(sample, requests, judge, proposer, settings)
-    estimate = sum((case.proposer_usd + case.judge_usd for case in cases), Decimal(0)) * (1 + settings.retries)
+    estimate = sum((case.proposer_usd + case.judge_usd for case in cases), Decimal(0)) * (
+        1 + settings.retries
+    )
     if estimate > settings.budget_usd:
         raise BudgetExceeded(estimate, settings.budget_usd, len(cases), 1 + settings.retries)
     work = _Work(judge, proposer, settings, sample.seed, progress)
@@ -134,7 +136,17 @@ def assess_sync(
     """
     stop = cancel or threading.Event()
     return _in_thread(
-        assess(sample, requests, judge, proposer, settings=settings, unrecorded=unrecorded, cancel=stop, progress=progress), stop
+        assess(
+            sample,
+            requests,
+            judge,
+            proposer,
+            settings=settings,
+            unrecorded=unrecorded,
+            cancel=stop,
+            progress=progress,
+        ),
+        stop,
     )
 
 
@@ -174,17 +186,29 @@ def _in_thread(work: Coroutine[Any, Any, T], stop: threading.Event) -> T:
 
 
 def _cases(
-    sample: Sample, requests: Mapping[UUID, Rerouted], judge: Judge, proposer: Proposer, settings: QualitySettings
+    sample: Sample,
+    requests: Mapping[UUID, Rerouted],
+    judge: Judge,
+    proposer: Proposer,
+    settings: QualitySettings,
 ) -> list[_Case]:
     """What can be judged, in the sample's order: requests with a prompt and an answer of a size that can be sent."""
     cases = []
     for key in sample.ids:
         if key not in requests:
-            raise InputError(f"the sample has request {key}, but no such request was given; give every sampled request")
+            raise InputError(
+                f"the sample has request {key}, but no such request was given; give every sampled request"
+            )
         request, target_model = requests[key]
         if request.id != key:
-            raise InputError(f"request {request.id} was given under the id {key}; give each request under its own id")
-        if not request.body or not request.response_body or max(len(request.body), len(request.response_body)) > MAX_BODY:
+            raise InputError(
+                f"request {request.id} was given under the id {key}; give each request under its own id"
+            )
+        if (
+            not request.body
+            or not request.response_body
+            or max(len(request.body), len(request.response_body)) > MAX_BODY
+        ):
             continue
         original = read_answer(request.response_body)
         if original is None:
@@ -196,7 +220,11 @@ def _cases(
 
 
 def _call_usd(party: object, role: str, given: Decimal | None, rerouted: Rerouted) -> Decimal:
-    found = given if given is not None or not isinstance(party, Estimates) else party.estimate_usd(rerouted)
+    found = (
+        given
+        if given is not None or not isinstance(party, Estimates)
+        else party.estimate_usd(rerouted)
+    )
     if found is None:
         raise InputError(
             f"what a call of the {role} costs is not known, so the budget cannot be kept; give {role}_call_usd "
@@ -205,7 +233,9 @@ def _call_usd(party: object, role: str, given: Decimal | None, rerouted: Reroute
     try:
         amount = round_money(to_decimal(found))
     except ValueError as error:
-        raise InputError(f"the {role}'s estimate of a call cannot be used: {error}; expected an amount in USD") from None
+        raise InputError(
+            f"the {role}'s estimate of a call cannot be used: {error}; expected an amount in USD"
+        ) from None
     if amount < 0:
         raise InputError(f"the {role} estimates a call at {amount:f} USD; expected 0 or more")
     return amount
@@ -214,7 +244,14 @@ def _call_usd(party: object, role: str, given: Decimal | None, rerouted: Reroute
 class _Work:
     """One run: its workers share an iterator over the cases, a ledger, and the scores so far."""
 
-    def __init__(self, judge: Judge, proposer: Proposer, settings: QualitySettings, seed: int, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        judge: Judge,
+        proposer: Proposer,
+        settings: QualitySettings,
+        seed: int,
+        progress: Progress | None,
+    ) -> None:
         self.judge = judge
         self.proposer = proposer
         self.settings = settings
@@ -228,7 +265,10 @@ class _Work:
     async def run(self, cases: list[_Case], cancel: Cancel | None) -> None:
         """Score the cases, `in_flight` at a time, until they are done or something says stop."""
         waiting = iter(cases)
-        workers = {asyncio.create_task(self._worker(waiting)) for _ in range(min(self.settings.in_flight, len(cases)))}
+        workers = {
+            asyncio.create_task(self._worker(waiting))
+            for _ in range(min(self.settings.in_flight, len(cases)))
+        }
         running = workers
         try:
             while running:
@@ -236,7 +276,9 @@ class _Work:
                     self._stop("cancelled")
                     break
                 timeout = None if cancel is None else POLL_SECONDS
-                done, running = await asyncio.wait(running, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+                done, running = await asyncio.wait(
+                    running, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+                )
                 if any(not task.cancelled() and task.exception() for task in done):
                     break
         except asyncio.CancelledError:
@@ -269,7 +311,9 @@ class _Work:
                 self._stop(stop.why, stop.detail)
                 return
             request_id = case.request.id
-            self.scores[request_id] = SampleScore(request_id=request_id, verdict=verdict, reason=one_line(reason))
+            self.scores[request_id] = SampleScore(
+                request_id=request_id, verdict=verdict, reason=one_line(reason)
+            )
             if self.progress is not None:
                 self.progress(len(self.scores))
 
@@ -277,16 +321,25 @@ class _Work:
         """A verdict and a reason; unclear where either side could not be asked. Raises _Stop."""
         request = case.request
         try:
-            answer = await self._call("proposer", case, lambda: self.proposer(request, case.target_model))
+            answer = await self._call(
+                "proposer", case, lambda: self.proposer(request, case.target_model)
+            )
             text = answer.text if isinstance(answer, Proposed) else answer
             if not isinstance(text, str) or len(text) > MAX_BODY:
-                return Verdict.UNCLEAR, "the proposer gave no text, or too much of it, as its answer"
-            judged = await self._call("judge", case, lambda: self.judge.judge(request, case.original, text))
+                return (
+                    Verdict.UNCLEAR,
+                    "the proposer gave no text, or too much of it, as its answer",
+                )
+            judged = await self._call(
+                "judge", case, lambda: self.judge.judge(request, case.original, text)
+            )
         except CallFailed as failed:
             return Verdict.UNCLEAR, str(failed)
         return _verdict(judged)
 
-    async def _call(self, role: str, case: _Case, call: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    async def _call(
+        self, role: str, case: _Case, call: Callable[[], Coroutine[Any, Any, Any]]
+    ) -> Any:
         """What a call returns, tried again where that may help. Raises CallFailed in the end, and _Stop."""
         estimate = case.proposer_usd if role == "proposer" else case.judge_usd
         for attempt in range(1 + self.settings.retries):
@@ -300,7 +353,9 @@ class _Work:
             except CallFailed as failed:
                 failure = failed
             except TimeoutError:
-                failure = CallFailed(f"the {role} did not answer within {self.settings.timeout_seconds:g} s")
+                failure = CallFailed(
+                    f"the {role} did not answer within {self.settings.timeout_seconds:g} s"
+                )
             except asyncio.CancelledError:
                 task = asyncio.current_task()
                 if task is None or task.cancelling():
@@ -323,8 +378,17 @@ class _Work:
         """Seconds until the next attempt. Raises the failure where the service asks for more than one would wait."""
         longest = self.settings.max_wait_seconds
         if failure.retry_after is not None and failure.retry_after > longest:
-            raise CallFailed(f"{failure}; it asks to wait {failure.retry_after:g} s, more than max_wait_seconds", then="skip")
-        chance = int.from_bytes(blake3(f"{self.seed} {request_id} {role} {attempt}".encode()).digest(length=4), "big") / 2**32
+            raise CallFailed(
+                f"{failure}; it asks to wait {failure.retry_after:g} s, more than max_wait_seconds",
+                then="skip",
+            )
+        chance = (
+            int.from_bytes(
+                blake3(f"{self.seed} {request_id} {role} {attempt}".encode()).digest(length=4),
+                "big",
+            )
+            / 2**32
+        )
         backoff: float = min(longest, self.settings.backoff_seconds * 2**attempt * (0.5 + chance))
         return max(backoff, failure.retry_after or 0.0)
 
@@ -333,6 +397,13 @@ def _verdict(judged: object) -> tuple[Verdict, str]:
     """What a judge returned, as far as it makes sense."""
     if isinstance(judged, tuple) and (len(judged) == 2 or isinstance(judged, Judgement)):
         said, reason = judged[:2]
-        if isinstance(said, str) and said in Verdict.__members__.values() and isinstance(reason, str):
+        if (
+            isinstance(said, str)
+            and said in Verdict.__members__.values()
+            and isinstance(reason, str)
+        ):
             return Verdict(said), reason
-    return Verdict.UNCLEAR, "the judge returned neither of acceptable, degraded and unclear with a reason"
+    return (
+        Verdict.UNCLEAR,
+        "the judge returned neither of acceptable, degraded and unclear with a reason",
+    )

@@ -8,7 +8,15 @@ from typing import Any, NamedTuple
 MAX_BODY = 1 << 20
 """A prompt or answer of more characters than this is not sent anywhere."""
 # What shapes the answer and every gateway knows. The model is ours to choose, streaming is of no use, tools cannot be run.
-_KEPT = ("temperature", "top_p", "stop", "seed", "response_format", "max_tokens", "max_completion_tokens")
+_KEPT = (
+    "temperature",
+    "top_p",
+    "stop",
+    "seed",
+    "response_format",
+    "max_tokens",
+    "max_completion_tokens",
+)
 
 
 class Prompt(NamedTuple):
@@ -31,7 +39,11 @@ def read_prompt(body: str) -> Prompt:
         system = _text(found.get("system"))
         first = [{"role": "system", "content": system}] if system else []
         options = {key: found[key] for key in _KEPT if found.get(key) is not None}
-        return Prompt([*first, *found["messages"]], options, bool(found.get("tools") or found.get("functions")))
+        return Prompt(
+            [*first, *found["messages"]],
+            options,
+            bool(found.get("tools") or found.get("functions")),
+        )
     if _are_messages(found):
         return Prompt(found, {}, False)
     return Prompt([{"role": "user", "content": body}], {}, False, plain=True)
@@ -58,17 +70,27 @@ def message_text(completion: Any) -> str | None:
 
 def _text(content: Any) -> str | None:
     """Content as the chat APIs write it: text, or a list of parts; None where a part is not text."""
-    if isinstance(content, list) and content and all(isinstance(p, dict) and isinstance(p.get("text"), str) for p in content):
+    if (
+        isinstance(content, list)
+        and content
+        and all(isinstance(p, dict) and isinstance(p.get("text"), str) for p in content)
+    ):
         return "".join(part["text"] for part in content)
     return content if isinstance(content, str) else None
 
 
 def _are_messages(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(_is_message(message) for message in value)
+    return (
+        isinstance(value, list) and bool(value) and all(_is_message(message) for message in value)
+    )
 
 
 def _is_message(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("role"), str) and isinstance(value.get("content"), str | list)
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("role"), str)
+        and isinstance(value.get("content"), str | list)
+    )
 
 
 def _json(text: str) -> Any:

@@ -15,8 +15,8 @@ from blake3 import blake3
 from ttplan.model.errors import InputError
 from ttplan.model.money import round_money
 from ttplan.model.pricing import ModelPricing, price_for
-from ttplan.model.quality import Verdict
 from ttplan.model.request import MAX_TOKENS, RequestLog
+from ttplan.model.results.quality import Verdict
 from ttplan.quality.bodies import message_text, read_prompt
 from ttplan.quality.http import ChatClient, LimitField
 from ttplan.quality.judge import CallFailed, Judgement, Proposed, Rerouted
@@ -67,7 +67,12 @@ class _ChatParty:
         await self._client.__aenter__()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         await self._client.__aexit__(kind, error, trace)
 
 
@@ -75,7 +80,9 @@ def usd(price: ModelPricing | None, input_tokens: int, output_tokens: int) -> De
     """What that many tokens cost, in USD; None where there is no price."""
     if price is None:
         return None
-    return round_money((input_tokens * price.input_per_million + output_tokens * price.output_per_million) / 10**6)
+    return round_money(
+        (input_tokens * price.input_per_million + output_tokens * price.output_per_million) / 10**6
+    )
 
 
 def reported_usd(price: ModelPricing | None, completion: Any) -> Decimal | None:
@@ -84,7 +91,12 @@ def reported_usd(price: ModelPricing | None, completion: Any) -> Decimal | None:
     if not isinstance(usage, dict):
         return None
     read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if not (type(read) is int and type(written) is int and 0 <= read < MAX_TOKENS and 0 <= written < MAX_TOKENS):
+    if not (
+        type(read) is int
+        and type(written) is int
+        and 0 <= read < MAX_TOKENS
+        and 0 <= written < MAX_TOKENS
+    ):
         return None
     return usd(price, read, written)
 
@@ -127,7 +139,11 @@ class ChatJudge(_ChatParty):
     def estimate_usd(self, rerouted: Rerouted) -> Decimal | None:
         """What one judgement costs if the new answer is as long as the old one. Logged tokens are another tokenizer's."""
         request = rerouted.request
-        return usd(self._price, _INSTRUCTION_TOKENS + request.input_tokens + 2 * request.output_tokens, JUDGE_TOKENS)
+        return usd(
+            self._price,
+            _INSTRUCTION_TOKENS + request.input_tokens + 2 * request.output_tokens,
+            JUDGE_TOKENS,
+        )
 
     async def judge(self, request: RequestLog, original: str, proposed: str) -> Judgement:
         """Whether `proposed` could stand in for `original`."""
@@ -199,21 +215,32 @@ class ChatProposer(_ChatParty):
         """The target model's answer."""
         prompt = read_prompt(request.body or "")
         if prompt.tools:
-            raise CallFailed("the prompt offers tools, and an answer of text cannot be compared with a call of one", then="skip")
+            raise CallFailed(
+                "the prompt offers tools, and an answer of text cannot be compared with a call of one",
+                then="skip",
+            )
         options = dict(prompt.options)
         recorded = [options.pop(field, None) for field in ("max_tokens", "max_completion_tokens")]
         own = min((limit for limit in recorded if type(limit) is int and limit > 0), default=None)
         limit = self._limit(request) if own is None else min(own, self._limit(request))
-        payload = {**options, "model": target_model, "messages": prompt.messages, self._limit_field: limit}
+        payload = {
+            **options,
+            "model": target_model,
+            "messages": prompt.messages,
+            self._limit_field: limit,
+        }
         completion = await self._client.post(payload)
         text = message_text(completion)
         if text is None:
             raise CallFailed("the target model gave no text as its answer", then="skip")
         if limit != own and completion["choices"][0].get("finish_reason") == "length":
             raise CallFailed(
-                f"the target model's answer was cut off at our limit of {limit:,} tokens; raise max_tokens", then="skip"
+                f"the target model's answer was cut off at our limit of {limit:,} tokens; raise max_tokens",
+                then="skip",
             )
-        return Proposed(text, reported_usd(price_for(self._pricing, request.provider, target_model), completion))
+        return Proposed(
+            text, reported_usd(price_for(self._pricing, request.provider, target_model), completion)
+        )
 
 
 _FENCE = re.compile(r"\A```(?:json)?\s*\n(.*)\n\s*```\Z", re.DOTALL)
@@ -231,7 +258,9 @@ def read_verdict(reply: str | None) -> tuple[Verdict, str]:
         pass
     return (
         Verdict.UNCLEAR,
-        f"the judge's reply is not the JSON asked for: {text[:100]!r}" if text else "the judge replied nothing",
+        f"the judge's reply is not the JSON asked for: {text[:100]!r}"
+        if text
+        else "the judge replied nothing",
     )
 
 
@@ -248,5 +277,7 @@ def _key(api_key: str | None, api_key_env: str | None) -> str | None:
     if api_key is not None:
         raise InputError("both api_key and api_key_env are given; give one of them")
     if not os.environ.get(api_key_env):
-        raise InputError(f"the environment variable {api_key_env} is not set; put the API key there")
+        raise InputError(
+            f"the environment variable {api_key_env} is not set; put the API key there"
+        )
     return os.environ[api_key_env]

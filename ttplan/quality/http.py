@@ -56,7 +56,12 @@ class ChatClient:
         self._entered += 1
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._entered -= 1
         if self._entered == 0 and self._client is not None:
             client, self._client = self._client, None
@@ -67,7 +72,9 @@ class ChatClient:
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         if self._key is not None:
             headers["Authorization"] = f"Bearer {self._key}"
-        client: httpx2.AsyncClient = _library().AsyncClient(headers=headers, timeout=self._timeout, follow_redirects=False)
+        client: httpx2.AsyncClient = _library().AsyncClient(
+            headers=headers, timeout=self._timeout, follow_redirects=False
+        )
         return client
 
     async def post(self, payload: dict[str, Any]) -> Any:
@@ -81,26 +88,38 @@ class ChatClient:
         library = _library()
         try:
             # httpx's own time-out is for each piece; a server that drips would never end.
-            async with asyncio.timeout(self._timeout), client.stream("POST", self._url, json=payload) as response:
+            async with (
+                asyncio.timeout(self._timeout),
+                client.stream("POST", self._url, json=payload) as response,
+            ):
                 body = await _read(response)
         except (library.TimeoutException, TimeoutError):
             raise CallFailed(f"{self._url} did not answer within {self._timeout:g} s") from None
         except library.ConnectError as error:
-            raise CallFailed(self._clean(f"{self._url} cannot be reached ({error}); is the server running?")) from None
+            raise CallFailed(
+                self._clean(f"{self._url} cannot be reached ({error}); is the server running?")
+            ) from None
         except (library.HTTPError, library.StreamError) as error:
-            raise CallFailed(self._clean(f"{self._url} broke off: {type(error).__name__}: {error}")) from None
+            raise CallFailed(
+                self._clean(f"{self._url} broke off: {type(error).__name__}: {error}")
+            ) from None
         except (library.InvalidURL, UnicodeError) as error:
-            raise CallFailed(self._clean(f"{self._url} cannot be asked: {error}"), then="skip") from None
+            raise CallFailed(
+                self._clean(f"{self._url} cannot be asked: {error}"), then="skip"
+            ) from None
         if response.status_code != 200:
             raise self._refused(response, body, str(payload.get("model")))
         if response.headers.get("Content-Encoding", "identity") != "identity":
-            raise CallFailed(f"{self._url} sent a compressed response that was not asked for", then="skip")
+            raise CallFailed(
+                f"{self._url} sent a compressed response that was not asked for", then="skip"
+            )
         try:
             return json.loads(body)
         except (ValueError, RecursionError):
             kind = one_line(response.headers.get("Content-Type", "no content type"), 60)
             raise CallFailed(
-                f"{self._url} answered something that is not JSON ({kind}); expected an OpenAI-compatible chat API", then="skip"
+                f"{self._url} answered something that is not JSON ({kind}); expected an OpenAI-compatible chat API",
+                then="skip",
             ) from None
 
     def _refused(self, response: httpx2.Response, body: bytes, model: str) -> CallFailed:
@@ -108,13 +127,22 @@ class ChatClient:
         # A service may repeat parts of a key that it refuses.
         said = "" if status in (401, 403) else _server_message(body)
         told = _HOPELESS.get(
-            status, said or ("a redirect is not followed; give the final base_url" if 300 <= status < 400 else "")
+            status,
+            said
+            or (
+                "a redirect is not followed; give the final base_url" if 300 <= status < 400 else ""
+            ),
         )
-        message = self._clean(f"{self._url} answered HTTP {status} for model {model[:80]!r}" + (f": {told}" if told else ""))
+        message = self._clean(
+            f"{self._url} answered HTTP {status} for model {model[:80]!r}"
+            + (f": {told}" if told else "")
+        )
         if status in _HOPELESS:
             return CallFailed(message, then="stop")
         if status >= 500 or status in _PASSING:
-            return CallFailed(message, then="retry", retry_after=_retry_after(response.headers.get("Retry-After")))
+            return CallFailed(
+                message, then="retry", retry_after=_retry_after(response.headers.get("Retry-After"))
+            )
         return CallFailed(message, then="skip")
 
     def _clean(self, text: str) -> str:
@@ -125,7 +153,9 @@ def _library() -> Any:
     try:
         import httpx2
     except ImportError:
-        raise InputError("the ready judge and proposer need httpx2; install it with: pip install 'ttplan[quality]'") from None
+        raise InputError(
+            "the ready judge and proposer need httpx2; install it with: pip install 'ttplan[quality]'"
+        ) from None
     return httpx2
 
 
@@ -135,7 +165,10 @@ async def _read(response: httpx2.Response) -> bytes:
     async for chunk in response.aiter_raw():
         body += chunk
         if len(body) > MAX_RESPONSE:
-            raise CallFailed(f"{response.url} answered more than {MAX_RESPONSE:,} bytes; the rest was not read", then="skip")
+            raise CallFailed(
+                f"{response.url} answered more than {MAX_RESPONSE:,} bytes; the rest was not read",
+                then="skip",
+            )
     return bytes(body)
 
 
@@ -170,9 +203,13 @@ def _checked_url(base_url: str) -> str:
         parts = urlsplit(base_url)
         port_is_fine = parts.port is None or parts.port > 0
     except ValueError:
-        raise InputError("base_url cannot be read; expected one such as http://localhost:11434/v1") from None
+        raise InputError(
+            "base_url cannot be read; expected one such as http://localhost:11434/v1"
+        ) from None
     if "@" in base_url:
-        raise InputError("base_url has a user or password in it; give the key as api_key or api_key_env")
+        raise InputError(
+            "base_url has a user or password in it; give the key as api_key or api_key_env"
+        )
     plain = all(" " < c < "\x7f" for c in base_url)
     if (
         parts.scheme not in ("http", "https")
@@ -181,11 +218,15 @@ def _checked_url(base_url: str) -> str:
         or parts.fragment
         or not (plain and port_is_fine)
     ):
-        raise InputError(f"base_url is {base_url[:200]!r}; expected one such as http://localhost:11434/v1")
+        raise InputError(
+            f"base_url is {base_url[:200]!r}; expected one such as http://localhost:11434/v1"
+        )
     return base_url.rstrip("/")
 
 
 def _checked_key(key: str | None) -> str | None:
     if key is not None and not (key and all("!" <= c <= "~" for c in key)):
-        raise InputError("the API key is empty or has characters that no key has, such as a line break; check how it was copied")
+        raise InputError(
+            "the API key is empty or has characters that no key has, such as a line break; check how it was copied"
+        )
     return key

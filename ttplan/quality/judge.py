@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ttplan.model.errors import InputError, TtplanError
 from ttplan.model.money import Money
-from ttplan.model.quality import Verdict
 from ttplan.model.request import RequestLog
+from ttplan.model.results.quality import Verdict
 
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 
@@ -40,7 +40,9 @@ class Proposed(NamedTuple):
 class Judge(Protocol):
     """Compares answers. An attribute `name` is shown in the result; without one the class's name is."""
 
-    async def judge(self, request: RequestLog, original: str, proposed: str) -> tuple[Verdict | str, str] | Judgement:
+    async def judge(
+        self, request: RequestLog, original: str, proposed: str
+    ) -> tuple[Verdict | str, str] | Judgement:
         """Whether `proposed` could stand in for `original` as an answer to `request`: a verdict and a reason.
 
         What it raises is retried and then counts as unclear; `CallFailed` says more exactly what to do.
@@ -96,7 +98,9 @@ class BodiesNotAllowed(InputError):
 class BudgetExceeded(InputError):
     """The run would cost more than its budget. Nothing was sent."""
 
-    def __init__(self, estimate_usd: Decimal, budget_usd: Decimal, requests: int, attempts: int) -> None:
+    def __init__(
+        self, estimate_usd: Decimal, budget_usd: Decimal, requests: int, attempts: int
+    ) -> None:
         self.estimate_usd = estimate_usd
         self.budget_usd = budget_usd
         estimate, budget = f"{estimate_usd.normalize():f} USD", f"{budget_usd.normalize():f} USD"
@@ -116,7 +120,11 @@ class CallFailed(TtplanError):
     exit_code = 3
 
     def __init__(
-        self, message: str, *, then: Literal["retry", "skip", "stop"] = "retry", retry_after: float | None = None
+        self,
+        message: str,
+        *,
+        then: Literal["retry", "skip", "stop"] = "retry",
+        retry_after: float | None = None,
     ) -> None:
         self.then = then
         self.retry_after = retry_after

@@ -21,7 +21,9 @@ class Ledger:
         """Set aside a call's estimate; False where the budget does not allow the call, or is used up."""
         used = self.spent_usd + self._under_way
         # An estimate of 0 is one's own machine, until a call reports otherwise.
-        if used + estimate_usd > self.budget_usd or (used >= self.budget_usd and self.spent_usd > 0):
+        if used + estimate_usd > self.budget_usd or (
+            used >= self.budget_usd and self.spent_usd > 0
+        ):
             return False
         self._under_way += estimate_usd
         self.calls += 1

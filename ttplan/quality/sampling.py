@@ -76,14 +76,18 @@ class Sample(NamedTuple):
         return (*self.drawn, *(other for other in self.forced if other not in drawn))
 
 
-def draw(rows: pa.Table | Iterable[SampleRow], size: int, *, seed: int, forced: Iterable[UUID] = ()) -> Sample:
+def draw(
+    rows: pa.Table | Iterable[SampleRow], size: int, *, seed: int, forced: Iterable[UUID] = ()
+) -> Sample:
     """Draw `size` of `rows` (all where there are fewer), and put `forced` beside them whether or not they are among `rows`.
 
     `rows` is a table with columns `id` (UUIDs as text, as 16 bytes or as Arrow's own type), `tag` and `input_tokens`, ids unique,
     or a sequence of rows. Forced ids do not count towards `size`. Raises InputError where rows or numbers cannot be used.
     """
     if not 0 <= size <= MAX_SAMPLE:
-        raise InputError(f"the sample's size is {size:,}; expected a whole number from 0 to {MAX_SAMPLE:,}")
+        raise InputError(
+            f"the sample's size is {size:,}; expected a whole number from 0 to {MAX_SAMPLE:,}"
+        )
     if not 0 <= seed < 2**64:
         raise InputError(f"seed is {seed}; expected a whole number from 0 to 2^64 - 1")
     table = rows if isinstance(rows, pa.Table) else _table(rows)
@@ -94,12 +98,17 @@ def draw(rows: pa.Table | Iterable[SampleRow], size: int, *, seed: int, forced: 
     start_key, *keys = _keys(seed)
     share = _allocate(counts, size, start_key)
     chosen = _smallest(stratum, counts, share, _ranks(high, low, keys), high, low)
-    drawn = tuple(UUID(int=(int(h) << 64) | int(w)) for h, w in zip(high[chosen], low[chosen], strict=True))
+    drawn = tuple(
+        UUID(int=(int(h) << 64) | int(w)) for h, w in zip(high[chosen], low[chosen], strict=True)
+    )
     for before, after in pairwise(drawn):
         if before == after:
-            raise InputError(f"the request {after} is among the rows more than once; expected every id once")
+            raise InputError(
+                f"the request {after} is among the rows more than once; expected every id once"
+            )
     strata = tuple(
-        Stratum(tags[i // len(SIZES)], SIZES[i % len(SIZES)], int(counts[i]), int(share[i])) for i in np.flatnonzero(counts)
+        Stratum(tags[i // len(SIZES)], SIZES[i % len(SIZES)], int(counts[i]), int(share[i]))
+        for i in np.flatnonzero(counts)
     )
     return Sample(drawn, tuple(sorted(set(forced))), strata, table.num_rows, seed)
 
@@ -150,7 +159,9 @@ def _ranks(high: Words, low: Words, keys: list[int]) -> Words:
     return _mix(_mix(_mix(high ^ first) ^ low) ^ second)
 
 
-def _smallest(stratum: Codes, counts: Codes, share: Codes, rank: Words, high: Words, low: Words) -> Codes:
+def _smallest(
+    stratum: Codes, counts: Codes, share: Codes, rank: Words, high: Words, low: Words
+) -> Codes:
     """The positions of the `share` smallest ranks of each stratum, by rank; ties by id."""
     by_stratum = np.argsort(stratum, kind="stable")
     ends = np.cumsum(counts)
@@ -172,14 +183,19 @@ def _smallest(stratum: Codes, counts: Codes, share: Codes, rank: Words, high: Wo
 def _sizes(tokens: pa.ChunkedArray) -> Codes:
     if tokens.null_count:
         raise InputError("a request has no input_tokens; expected a whole number in every row")
-    sizes: Codes = np.searchsorted(np.array(_BOUNDS), tokens.to_numpy(), side="left").astype(np.int64)
+    sizes: Codes = np.searchsorted(np.array(_BOUNDS), tokens.to_numpy(), side="left").astype(
+        np.int64
+    )
     return sizes
 
 
 def _tags(column: pa.ChunkedArray) -> tuple[list[str | None], Codes]:
     """The tags in order, no tag first, and for each row which one it has."""
     column = pc.cast(column, pa.string())
-    tags: list[str | None] = [None, *sorted(pc.unique(column.drop_null()).to_pylist(), key=lambda tag: tag.encode())]
+    tags: list[str | None] = [
+        None,
+        *sorted(pc.unique(column.drop_null()).to_pylist(), key=lambda tag: tag.encode()),
+    ]
     codes = pc.fill_null(pc.index_in(column, value_set=pa.array(tags[1:], pa.string())), -1)
     return tags, codes.to_numpy().astype(np.int64) + 1
 
@@ -203,20 +219,28 @@ def _ids(column: pa.ChunkedArray) -> tuple[Words, Words]:
 def _bytes(block: pa.Array) -> npt.NDArray[np.uint8]:
     """The 16 bytes of each id."""
     if block.type == pa.binary(16):
-        return np.frombuffer(block.buffers()[1], np.uint8)[block.offset * 16 :][: len(block) * 16].reshape(-1, 16)
+        return np.frombuffer(block.buffers()[1], np.uint8)[block.offset * 16 :][
+            : len(block) * 16
+        ].reshape(-1, 16)
     text = pc.replace_substring(pc.cast(block, pa.large_string()), "-", "")
     lengths = pc.binary_length(text).to_numpy(zero_copy_only=False)
     if (lengths != 32).any():
         raise _not_uuid(block, np.asarray(lengths != 32))
     offsets = np.frombuffer(text.buffers()[1], np.int64)
-    digits = _HEX[np.frombuffer(text.buffers()[2], np.uint8)[offsets[text.offset] :][: len(text) * 32].reshape(-1, 32)]
+    digits = _HEX[
+        np.frombuffer(text.buffers()[2], np.uint8)[offsets[text.offset] :][
+            : len(text) * 32
+        ].reshape(-1, 32)
+    ]
     if (digits > 15).any():
         raise _not_uuid(block, np.asarray((digits > 15).any(axis=1)))
     return np.ascontiguousarray(digits[:, ::2] << 4 | digits[:, 1::2])
 
 
 def _not_uuid(block: pa.Array, wrong: npt.NDArray[np.bool_]) -> InputError:
-    return InputError(f"{str(block[int(np.argmax(wrong))])[:80]!r} is not a UUID; expected the id of a logged request")
+    return InputError(
+        f"{str(block[int(np.argmax(wrong))])[:80]!r} is not a UUID; expected the id of a logged request"
+    )
 
 
 _HEX = np.full(256, 255, np.uint8)

@@ -14,16 +14,14 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from ttplan.model.audit import Record, TipAnchor
-from ttplan.model.empty import empty_result
 from ttplan.model.errors import InputError, PlanNotFound, StoreError
-from ttplan.model.plan import PlanConfig, PlanResult
-from ttplan.model.plan_run import LiveRoute, PlanRun, Status, UnreadableRoute
+from ttplan.model.plan import PlanConfig, PlanResult, empty_result
+from ttplan.model.plan_run import LiveRoute, PlanRun, Status, UnreadableRoute, replaced_by
 from ttplan.model.policy import Policy
-from ttplan.model.quality import QualityResult
-from ttplan.model.reconciliation import Reconciliation
-from ttplan.model.renames import replaced_by
+from ttplan.model.results.quality import QualityResult
+from ttplan.model.results.reconciliation import Reconciliation
 from ttplan.model.route import ProposedRoute
-from ttplan.store.figures import figures_of, schema
+from ttplan.store.plan_summary import figures_of, schema
 from ttplan.store.protocol import (
     EXAMPLES,
     AddedRequests,
@@ -61,7 +59,11 @@ class _State:
     def draft(self) -> _State:
         """A copy to work on."""
         draft = copy(self)
-        draft.plans, draft.routes, draft.chains = dict(self.plans), dict(self.routes), dict(self.chains)
+        draft.plans, draft.routes, draft.chains = (
+            dict(self.plans),
+            dict(self.routes),
+            dict(self.chains),
+        )
         draft.requests = dict(self.requests)
         return draft
 
@@ -107,7 +109,11 @@ class MemorySnapshot:
         return (record for record in self._state.chains.get(org_id, ()) if record.seq >= since)
 
     def find_entries(self, org_id: UUID, which: WhichEntries) -> list[Record]:
-        found = (record for record in self.entries(org_id, since=which.after + 1) if _entry_is_asked_for(record, which))
+        found = (
+            record
+            for record in self.entries(org_id, since=which.after + 1)
+            if _entry_is_asked_for(record, which)
+        )
         return list(islice(found, which.limit))
 
     def reconciliations(self, org_id: UUID) -> list[Reconciliation]:
@@ -132,7 +138,9 @@ class MemorySnapshot:
         schema = self._state.request_schema
         if schema is None:
             raise InputError("the store holds no requests; import some first")
-        connection.register("arrived", pa.Table.from_pylist(list(self._state.requests.values()), schema=schema))
+        connection.register(
+            "arrived", pa.Table.from_pylist(list(self._state.requests.values()), schema=schema)
+        )
         connection.execute("CREATE TEMP TABLE requests AS FROM arrived")
         return ibis.duckdb.from_connection(connection).table("requests")
 
@@ -147,17 +155,27 @@ class MemoryTransaction(MemorySnapshot):
     def set_org_id(self, org_id: UUID) -> None:
         decided = self._state.org_id
         if decided is not None and decided != org_id:
-            raise StoreError(f"the store belongs to organisation {decided}, not to {org_id}; use a store of its own for each")
+            raise StoreError(
+                f"the store belongs to organisation {decided}, not to {org_id}; use a store of its own for each"
+            )
         self._state.org_id = org_id
 
-    def add_requests(self, batches: Iterable[pa.RecordBatch], org_id: UUID, on_conflict: OnConflict = "refuse") -> AddedRequests:
+    def add_requests(
+        self, batches: Iterable[pa.RecordBatch], org_id: UUID, on_conflict: OnConflict = "refuse"
+    ) -> AddedRequests:
         arrived: dict[str, dict[str, Any]] = {}
         places: dict[str, int] = {}
-        found: dict[ConflictKind, list[Conflict]] = {"repeated": [], "repeated differently": [], "changed": []}
+        found: dict[ConflictKind, list[Conflict]] = {
+            "repeated": [],
+            "repeated differently": [],
+            "changed": [],
+        }
         count = 0
         for batch in batches:
             if "row" in batch.schema.names:
-                self._state.request_schema = batch.schema.remove(batch.schema.get_field_index("row"))
+                self._state.request_schema = batch.schema.remove(
+                    batch.schema.get_field_index("row")
+                )
             else:
                 self._state.request_schema = batch.schema
             for row in batch.to_pylist():
@@ -167,16 +185,24 @@ class MemoryTransaction(MemorySnapshot):
                 if key in arrived:
                     differs = _difference(row, arrived[key])
                     kind: ConflictKind = "repeated" if differs is None else "repeated differently"
-                    found[kind].append(Conflict(row["source_id"] or key, place, places[key], differs))
+                    found[kind].append(
+                        Conflict(row["source_id"] or key, place, places[key], differs)
+                    )
                 else:
                     arrived[key], places[key] = row, place
         known = [key for key in arrived if key in self._state.requests]
         for key in known:
             differs = _difference(arrived[key], self._state.requests[key])
             if differs is not None:
-                found["changed"].append(Conflict(arrived[key]["source_id"] or key, places[key], None, differs))
+                found["changed"].append(
+                    Conflict(arrived[key]["source_id"] or key, places[key], None, differs)
+                )
             del arrived[key]
-        conflicts = [Conflicts(kind, len(rows), tuple(rows[:EXAMPLES])) for kind, rows in found.items() if rows]
+        conflicts = [
+            Conflicts(kind, len(rows), tuple(rows[:EXAMPLES]))
+            for kind, rows in found.items()
+            if rows
+        ]
         if conflicts and on_conflict == "refuse":
             raise refuse(conflicts[0])
         self._state.requests |= arrived
@@ -187,7 +213,9 @@ class MemoryTransaction(MemorySnapshot):
             raise StoreError(f"there is a plan {run.plan_id} already; expected a new id")
         self._state.plans[run.plan_id] = run
 
-    def mark_applied(self, plan_id: UUID, applied_at: datetime, routes: Iterable[ProposedRoute]) -> Status | None:
+    def mark_applied(
+        self, plan_id: UUID, applied_at: datetime, routes: Iterable[ProposedRoute]
+    ) -> Status | None:
         run = self._state.plans.get(plan_id)
         if run is None:
             return None
@@ -206,17 +234,25 @@ class MemoryTransaction(MemorySnapshot):
             for one in replaced:
                 del self._state.routes[(run.org_id, one.route.name)]
             for route in landed:
-                self._state.routes[(run.org_id, route.name)] = LiveRoute(route=route, plan_id=plan_id, applied_at=applied_at)
+                self._state.routes[(run.org_id, route.name)] = LiveRoute(
+                    route=route, plan_id=plan_id, applied_at=applied_at
+                )
         return run.status
 
-    def mark_reverted(self, plan_id: UUID, reverted_at: datetime, restored: Iterable[LiveRoute]) -> Status | None:
+    def mark_reverted(
+        self, plan_id: UUID, reverted_at: datetime, restored: Iterable[LiveRoute]
+    ) -> Status | None:
         run = self._state.plans.get(plan_id)
         if run is None:
             return None
         if run.status == "applied":
             self._refuse_route_write()
-            self._state.plans[plan_id] = run.model_copy(update={"status": "reverted", "reverted_at": reverted_at})
-            self._state.routes = {key: live for key, live in self._state.routes.items() if live.plan_id != plan_id}
+            self._state.plans[plan_id] = run.model_copy(
+                update={"status": "reverted", "reverted_at": reverted_at}
+            )
+            self._state.routes = {
+                key: live for key, live in self._state.routes.items() if live.plan_id != plan_id
+            }
             self._state.routes |= {(run.org_id, live.route.name): live for live in restored}
         return run.status
 
@@ -227,13 +263,17 @@ class MemoryTransaction(MemorySnapshot):
 
     def _refuse_route_write(self) -> None:
         if self._fail_route_write:
-            raise StoreError("the route write failed, as this store was built to do; nothing was written")
+            raise StoreError(
+                "the route write failed, as this store was built to do; nothing was written"
+            )
 
     def set_quality(self, plan_id: UUID, quality: QualityResult) -> None:
         run = self._state.plans.get(plan_id)
         if run is None:
             raise PlanNotFound(plan_id)
-        self._state.plans[plan_id] = run.model_copy(update={"result": run.result.model_copy(update={"quality": quality})})
+        self._state.plans[plan_id] = run.model_copy(
+            update={"result": run.result.model_copy(update={"quality": quality})}
+        )
 
     def add_reconciliation(self, org_id: UUID, found: Reconciliation) -> None:
         self._state.reconciliations = (*self._state.reconciliations, (org_id, found))
@@ -270,7 +310,9 @@ class MemoryStore:
         """One transaction; those of other threads wait for it. They do not nest: StoreError."""
         with self._lock:
             if self._draft is not None:
-                raise StoreError("a transaction of this very thread is under way; write in that one, or end it first")
+                raise StoreError(
+                    "a transaction of this very thread is under way; write in that one, or end it first"
+                )
             self._draft = draft = self._state.draft()
             try:
                 yield MemoryTransaction(draft, fail_route_write=self._fail_route_write)
@@ -278,13 +320,20 @@ class MemoryStore:
             finally:
                 self._draft = None
 
-    def mark_applied(self, plan_id: UUID, applied_at: datetime, routes: Iterable[ProposedRoute]) -> Status | None:
+    def mark_applied(
+        self, plan_id: UUID, applied_at: datetime, routes: Iterable[ProposedRoute]
+    ) -> Status | None:
         """`MemoryTransaction.mark_applied` as a transaction of its own."""
         with self.transaction() as tx:
             return tx.mark_applied(plan_id, applied_at, routes)
 
     def seed_projected(
-        self, plan_id: UUID, *, org_id: UUID = _SEEDED_ORG, name: str = "seeded", routes: Iterable[ProposedRoute] = ()
+        self,
+        plan_id: UUID,
+        *,
+        org_id: UUID = _SEEDED_ORG,
+        name: str = "seeded",
+        routes: Iterable[ProposedRoute] = (),
     ) -> PlanResult:
         """Add a plan with an empty result that is ready to be applied, and return its result."""
         result = empty_result(plan_id, org_id, _SEEDED_WINDOW, tuple(routes))
@@ -317,7 +366,9 @@ class MemoryStore:
     def applied_routes(self, plan_id: UUID) -> list[ProposedRoute]:
         """The live routes that a plan put there, by precedence."""
         live = (live for live in self._state.routes.values() if live.plan_id == plan_id)
-        return [one.route for one in sorted(live, key=lambda one: (-one.route.priority, one.route.id))]
+        return [
+            one.route for one in sorted(live, key=lambda one: (-one.route.priority, one.route.id))
+        ]
 
 
 def _is_asked_for(run: PlanRun, which: WhichPlans) -> bool:

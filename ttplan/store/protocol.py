@@ -12,8 +12,8 @@ from ttplan.model.audit import Record, TipAnchor
 from ttplan.model.errors import InputError
 from ttplan.model.plan_run import LiveRoute, PlanRun, Status, UnreadableRoute
 from ttplan.model.policy import Policy
-from ttplan.model.quality import QualityResult
-from ttplan.model.reconciliation import Reconciliation
+from ttplan.model.results.quality import QualityResult
+from ttplan.model.results.reconciliation import Reconciliation
 from ttplan.model.route import ProposedRoute
 
 if TYPE_CHECKING:  # `ttplan.apply` imports this module and must do without them
@@ -85,7 +85,9 @@ class RowConflict(InputError):
         super().__init__(message)
 
 
-def refuse(found: Conflicts, place: Callable[[int], str] = lambda row: f"row {row + 1}") -> RowConflict:
+def refuse(
+    found: Conflicts, place: Callable[[int], str] = lambda row: f"row {row + 1}"
+) -> RowConflict:
     """The error of rows in conflict; `place` says in words where a row stood."""
     first, more = found.examples[0], found.rows - 1
     others = f" (and {more:,} more such {'row' if more == 1 else 'rows'})" if more else ""
@@ -116,7 +118,7 @@ class Snapshot(Protocol):
         """All plans of an organisation, oldest first (ties by id)."""
 
     def plan_figures(self, org_id: UUID, which: WhichPlans) -> pa.Table:
-        """What plans come to, oldest first (ties by id), a row a plan, of the schema `ttplan.store.figures.schema()`.
+        """What plans come to, oldest first (ties by id), a row a plan, of the schema `ttplan.store.plan_summary.schema()`.
 
         Of a failed plan all figures are null. StoreError where a plan's row is none any more.
         """
@@ -161,7 +163,9 @@ class Transaction(Snapshot, Protocol):
     def set_org_id(self, org_id: UUID) -> None:
         """Decide which organisation the store belongs to. StoreError where another one was decided."""
 
-    def add_requests(self, batches: Iterable[pa.RecordBatch], org_id: UUID, on_conflict: OnConflict = "refuse") -> AddedRequests:
+    def add_requests(
+        self, batches: Iterable[pa.RecordBatch], org_id: UUID, on_conflict: OnConflict = "refuse"
+    ) -> AddedRequests:
         """Add request rows; those that name no organisation get `org_id`.
 
         An id that is there already with the same content is passed over. Where it comes twice, or is there with another content,
@@ -172,15 +176,19 @@ class Transaction(Snapshot, Protocol):
     def add_plan(self, run: PlanRun) -> None:
         """Add a plan. StoreError where its id is taken."""
 
-    def mark_applied(self, plan_id: UUID, applied_at: datetime, routes: Iterable[ProposedRoute]) -> Status | None:
+    def mark_applied(
+        self, plan_id: UUID, applied_at: datetime, routes: Iterable[ProposedRoute]
+    ) -> Status | None:
         """The plan's status until now, None where there is no such plan.
 
         If and only if it was `projected`, the plan is `applied` now, `applied_at` is set and the routes are live, each in
         place of the live one of the same name, and of what it was under another name until now: exactly those of
-        `ttplan.model.renames.replaced_by` are live no more. The row keeps `routes`, and those that they replaced.
+        `ttplan.model.plan_run.replaced_by` are live no more. The row keeps `routes`, and those that they replaced.
         """
 
-    def mark_reverted(self, plan_id: UUID, reverted_at: datetime, restored: Iterable[LiveRoute]) -> Status | None:
+    def mark_reverted(
+        self, plan_id: UUID, reverted_at: datetime, restored: Iterable[LiveRoute]
+    ) -> Status | None:
         """The plan's status until now, None where there is no such plan.
 
         If and only if it was `applied`, the plan is `reverted` now, `reverted_at` is set, the routes that it had put live are not
@@ -212,5 +220,7 @@ class Store(Protocol):
     def transaction(self) -> AbstractContextManager[Transaction]:
         """One transaction. StoreError where it cannot be had or committed; it is rolled back then."""
 
-    def mark_applied(self, plan_id: UUID, applied_at: datetime, routes: Iterable[ProposedRoute]) -> Status | None:
+    def mark_applied(
+        self, plan_id: UUID, applied_at: datetime, routes: Iterable[ProposedRoute]
+    ) -> Status | None:
         """`Transaction.mark_applied` as a transaction of its own."""

@@ -52,9 +52,21 @@ SAVINGS = {
     "change_vs_actual_usd_hi": NUMBER,
 }
 """Columns of `Workspace.savings`: a row a plan, or, after `status`, one column for each of what they are `by` (`PARTS`)."""
-PARTS = {"route": "string", "tag": "string", "model": "string", "target_model": "string", "day": MOMENT}
+PARTS = {
+    "route": "string",
+    "tag": "string",
+    "model": "string",
+    "target_model": "string",
+    "day": MOMENT,
+}
 """What savings can be told apart by."""
-LATENCIES = {"plan_id": "string", "name": "string", "latency_ms": "Int64", "then": "Int64", "now": "Int64"}
+LATENCIES = {
+    "plan_id": "string",
+    "name": "string",
+    "latency_ms": "Int64",
+    "then": "Int64",
+    "now": "Int64",
+}
 """Columns of `Workspace.latencies`: a row for each latency that a request had, or would have."""
 ROUTES = {
     "name": "string",

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from ttplan.cards.words import WIDTH, cut, escape, plain, wrap
+from ttplan.display.text import WIDTH, cut, escape, plain, wrap
 from ttplan.model.errors import InputError
 from ttplan.views.columns import EXACT, EXACT_DIGITS, NUMBER
 
@@ -39,7 +39,12 @@ class View(pd.DataFrame):
 
 
 def make_view(
-    rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str], *, title: str, notes: Sequence[str] = (), exact: bool = False
+    rows: Iterable[Mapping[str, Any]],
+    columns: Mapping[str, str],
+    *,
+    title: str,
+    notes: Sequence[str] = (),
+    exact: bool = False,
 ) -> View:
     """A view of rows, which may lack what is null. With `exact` money is decimals to the last digit, else the nearest floats.
 
@@ -47,11 +52,17 @@ def make_view(
     """
     listed = list(rows)
     money = pd.ArrowDtype(pa.decimal128(*EXACT_DIGITS))
-    types = {name: money if exact and name.endswith("_usd") else kind for name, kind in columns.items()}
+    types = {
+        name: money if exact and name.endswith("_usd") else kind for name, kind in columns.items()
+    }
     try:
-        series = {name: pd.Series(_values(listed, name, kind), dtype=kind) for name, kind in types.items()}
+        series = {
+            name: pd.Series(_values(listed, name, kind), dtype=kind) for name, kind in types.items()
+        }
     except (ArithmeticError, ValueError) as error:
-        raise InputError(f"{title}: an amount has too many digits to be exact ({EXACT}); leave out exact") from error
+        raise InputError(
+            f"{title}: an amount has too many digits to be exact ({EXACT}); leave out exact"
+        ) from error
     frame = View(series, columns=list(columns))
     frame.attrs |= {"title": title, "notes": [*notes]}
     return frame
@@ -59,7 +70,11 @@ def make_view(
 
 def _values(rows: Sequence[Mapping[str, Any]], name: str, kind: object) -> list[Any]:
     found = [row.get(name) for row in rows]
-    return [float("nan") if value is None else float(value) for value in found] if kind == NUMBER else found
+    return (
+        [float("nan") if value is None else float(value) for value in found]
+        if kind == NUMBER
+        else found
+    )
 
 
 def view_text(frame: pd.DataFrame) -> str:
@@ -68,7 +83,9 @@ def view_text(frame: pd.DataFrame) -> str:
     lines = [*wrap(f"{title}{_count(frame)}"), ""] if title else []
     if len(frame):
         shown = _shown(frame, lambda text: cut(text, _WIDEST))
-        table = pd.DataFrame(dict(enumerate(shown.values()))).set_axis([cut(name, _WIDEST) for name in shown], axis=1)
+        table = pd.DataFrame(dict(enumerate(shown.values()))).set_axis(
+            [cut(name, _WIDEST) for name in shown], axis=1
+        )
         with pd.option_context("display.unicode.east_asian_width", True):
             lines.append(table.to_string(index=False, line_width=WIDTH, max_colwidth=_WIDEST + 2))
     for note in notes:
@@ -80,16 +97,29 @@ def view_html(frame: pd.DataFrame) -> str:
     """A frame as a table, in the notebook's own colours, with everything in it as text."""
     title, notes = frame.attrs.get("title", ""), frame.attrs.get("notes", ())
     shown = _shown(frame, escape)
-    right = {str(name) for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name].dtype)}
+    right = {
+        str(name) for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name].dtype)
+    }
     right |= {name for name in shown if name.endswith(ENDS)}
-    heads = "".join(f'<th scope="col" style="{_style(frame, name, right)}">{escape(name)}</th>' for name in shown)
+    heads = "".join(
+        f'<th scope="col" style="{_style(frame, name, right)}">{escape(name)}</th>'
+        for name in shown
+    )
     styles = [_style(frame, name, right) for name in shown]
     rows = zip(*shown.values(), strict=True)
     body = "".join(
-        "<tr>" + "".join(f'<td style="{style}">{cell}</td>' for style, cell in zip(styles, row, strict=True)) + "</tr>"
+        "<tr>"
+        + "".join(
+            f'<td style="{style}">{cell}</td>' for style, cell in zip(styles, row, strict=True)
+        )
+        + "</tr>"
         for row in rows
     )
-    caption = f"<caption {_LEFT}><strong>{escape(title)}</strong>{escape(_count(frame))}</caption>" if title else ""
+    caption = (
+        f"<caption {_LEFT}><strong>{escape(title)}</strong>{escape(_count(frame))}</caption>"
+        if title
+        else ""
+    )
     below = "".join(f"<li>{escape(note)}</li>" for note in notes)
     return (
         '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="table" style="overflow-x:auto">'
@@ -102,13 +132,22 @@ def _style(frame: pd.DataFrame, name: str, right: set[str]) -> str:
     """Numbers to the right and in one piece, as are ids and moments; other texts are broken where they are long."""
     if name in right:
         return "text-align:right;white-space:nowrap"
-    whole = name.endswith(_IDS) or (name in frame and pd.api.types.is_datetime64_any_dtype(frame[name].dtype))
-    return "text-align:left;" + ("white-space:nowrap" if whole else "max-width:24em;overflow-wrap:anywhere")
+    whole = name.endswith(_IDS) or (
+        name in frame and pd.api.types.is_datetime64_any_dtype(frame[name].dtype)
+    )
+    return "text-align:left;" + (
+        "white-space:nowrap" if whole else "max-width:24em;overflow-wrap:anywhere"
+    )
 
 
 def _is_plain(frame: pd.DataFrame) -> bool:
     """Whether it is rows under names: what else a person made of a view is shown as pandas does."""
-    return frame.index.nlevels == 1 and frame.columns.nlevels == 1 and frame.columns.is_unique and len(frame.columns) > 0
+    return (
+        frame.index.nlevels == 1
+        and frame.columns.nlevels == 1
+        and frame.columns.is_unique
+        and len(frame.columns) > 0
+    )
 
 
 def _count(frame: pd.DataFrame) -> str:
@@ -121,13 +160,21 @@ def _shown(frame: pd.DataFrame, text: Callable[[str], str]) -> dict[str, list[st
     """Columns of texts, the index first where it is more than a count."""
     head = frame.iloc[:MOST_ROWS]
     counted = isinstance(head.index, pd.RangeIndex) or head.index.name is None
-    found = {} if counted else {str(head.index.name): _texts(str(head.index.name), head.index.to_series(), text)}
+    found = (
+        {}
+        if counted
+        else {str(head.index.name): _texts(str(head.index.name), head.index.to_series(), text)}
+    )
     names = [str(name) for name in head.columns]
     for name in names:
         whole = name.removesuffix(LOW)
         if name.endswith(LOW) and whole + HIGH in names:
-            ends = zip(_texts(name, head[name], text), _texts(name, head[whole + HIGH], text), strict=True)
-            found[whole + ENDS] = [NONE if low == NONE else f"{low} to {high}" for low, high in ends]
+            ends = zip(
+                _texts(name, head[name], text), _texts(name, head[whole + HIGH], text), strict=True
+            )
+            found[whole + ENDS] = [
+                NONE if low == NONE else f"{low} to {high}" for low, high in ends
+            ]
         elif not (name.endswith(HIGH) and name.removesuffix(HIGH) + LOW in names):
             found[name] = _texts(name, head[name], text)
     return found
@@ -139,7 +186,10 @@ def _texts(name: str, column: pd.Series[Any], text: Callable[[str], str]) -> lis
     if pd.api.types.is_bool_dtype(column.dtype):
         return [NONE if pd.isna(value) else "yes" if value else "no" for value in column]
     if pd.api.types.is_integer_dtype(column.dtype):
-        return [NONE if pd.isna(value) else f"{value:,}" if name != "seq" else str(value) for value in column]
+        return [
+            NONE if pd.isna(value) else f"{value:,}" if name != "seq" else str(value)
+            for value in column
+        ]
     if pd.api.types.is_numeric_dtype(column.dtype):
         digits = _digits(name, column)
         return [NONE if pd.isna(value) else f"{value:,.{digits}f}" for value in column]
@@ -161,7 +211,10 @@ def _moments(column: pd.Series[Any]) -> list[str]:
     """Days where all are days, else to the second."""
     known = [value for value in column if not pd.isna(value)]
     whole = all(value.time() == dt.time() for value in known)
-    return [NONE if pd.isna(value) else f"{value:%Y-%m-%d}" if whole else f"{value:%Y-%m-%d %H:%M:%S}" for value in column]
+    return [
+        NONE if pd.isna(value) else f"{value:%Y-%m-%d}" if whole else f"{value:%Y-%m-%d %H:%M:%S}"
+        for value in column
+    ]
 
 
 def _digits(name: str, column: pd.Series[Any]) -> int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ttplan.engine.parts import Part
+from ttplan.engine.breakdown import Part
 from ttplan.model.plan_run import PlanRun
-from ttplan.operations.looking import Latencies, PlanParts, Savings
+from ttplan.operations.queries import Latencies, PlanParts, Savings
 from ttplan.views.columns import LATENCIES, PARTS, SAVINGS
 from ttplan.views.frame import View, make_view
 from ttplan.views.stored import PER_WINDOW, percent
@@ -24,7 +24,9 @@ def parts_view(found: Savings, by: Sequence[str], *, exact: bool = False) -> Vie
     }
     rows = [row for plan in found.plans for row in _rows(plan, by)]
     notes = [*_without(found.without)]
-    return make_view(rows, columns, title=f"savings by {', '.join(by)} ({PER_WINDOW})", notes=notes, exact=exact)
+    return make_view(
+        rows, columns, title=f"savings by {', '.join(by)} ({PER_WINDOW})", notes=notes, exact=exact
+    )
 
 
 def latencies_view(found: Latencies) -> View:
@@ -34,7 +36,11 @@ def latencies_view(found: Latencies) -> View:
         common | {"latency_ms": ms, "then": found.then.get(ms, 0), "now": found.now.get(ms, 0)}
         for ms in sorted(found.then.keys() | found.now.keys())
     ]
-    return make_view(rows, LATENCIES, title=f"requests of {found.run.name} by latency, as it was and as projected")
+    return make_view(
+        rows,
+        LATENCIES,
+        title=f"requests of {found.run.name} by latency, as it was and as projected",
+    )
 
 
 def _rows(plan: PlanParts, by: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -53,7 +59,10 @@ def _rows(plan: PlanParts, by: Sequence[str]) -> Iterator[dict[str, Any]]:
             "change_vs_actual_usd": part.actual - part.projected,
         }
         row["savings_usd_lo"], row["savings_usd_hi"] = part.change_95 or (None, None)
-        row["change_vs_actual_usd_lo"], row["change_vs_actual_usd_hi"] = part.actual_change_95 or (None, None)
+        row["change_vs_actual_usd_lo"], row["change_vs_actual_usd_hi"] = part.actual_change_95 or (
+            None,
+            None,
+        )
         yield row | {"savings_pct": percent(row)}
 
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from ttplan.model.audit import Record
 from ttplan.model.plan_run import LiveRoute
-from ttplan.operations.history import Turn
-from ttplan.operations.looking import EntryPage, RequestPage
+from ttplan.operations.queries import EntryPage, RequestPage
+from ttplan.operations.routes.history import Turn
 from ttplan.views.columns import CHAIN, HISTORY, PLANS, REQUESTS, ROUTES, SAVINGS
 from ttplan.views.frame import View, make_view
 
@@ -20,12 +20,18 @@ PER_WINDOW = "USD per window, 95 % intervals"
 
 def plans_view(figures: pa.Table, *, exact: bool = False) -> View:
     """One row for each plan, oldest first; columns `PLANS`."""
-    return make_view(figures.to_pylist(), PLANS, title=f"plans ({PER_WINDOW}, times in UTC)", exact=exact)
+    return make_view(
+        figures.to_pylist(), PLANS, title=f"plans ({PER_WINDOW}, times in UTC)", exact=exact
+    )
 
 
 def savings_view(figures: pa.Table, *, exact: bool = False) -> View:
     """What each plan saves; columns `SAVINGS`. Failed plans, which have no figures, are left out."""
-    rows = [row | {"savings_pct": percent(row)} for row in figures.to_pylist() if row["status"] != "failed"]
+    rows = [
+        row | {"savings_pct": percent(row)}
+        for row in figures.to_pylist()
+        if row["status"] != "failed"
+    ]
     return make_view(rows, SAVINGS, title=f"savings ({PER_WINDOW})", exact=exact)
 
 
@@ -52,7 +58,13 @@ def routes_view(live: Sequence[LiveRoute], *, title: str = "live routes") -> Vie
 def conditions(one: LiveRoute) -> str:
     """A route's conditions as one line, such as `tag_equals=chat, input_tokens_lt=1000`."""
     asked = one.route.when.model_dump(mode="json", exclude_defaults=True)
-    return ", ".join(f"{name}={'|'.join(value) if isinstance(value, list) else value}" for name, value in asked.items()) or "any"
+    return (
+        ", ".join(
+            f"{name}={'|'.join(value) if isinstance(value, list) else value}"
+            for name, value in asked.items()
+        )
+        or "any"
+    )
 
 
 def history_view(turns: Sequence[Turn], name: str) -> View:
@@ -86,14 +98,24 @@ def _route(one: LiveRoute) -> dict[str, Any]:
 def requests_view(page: RequestPage, *, exact: bool = False) -> View:
     """A page of requests, in the order of time and id; columns `REQUESTS`."""
     rows = [] if page.rows is None else page.rows.to_pylist()
-    notes = [f"More follow: the next page is requests(after={rows[-1]['id']!r}, …)."] if page.more else []
+    notes = (
+        [f"More follow: the next page is requests(after={rows[-1]['id']!r}, …)."]
+        if page.more
+        else []
+    )
     return make_view(rows, REQUESTS, title="requests (USD, times in UTC)", notes=notes, exact=exact)
 
 
 def chain_view(page: EntryPage) -> View:
     """A page of the chain, by seq; columns `CHAIN`."""
-    notes = [f"More follow: the next page is chain(after={page.records[-1].seq}, …)."] if page.more else []
-    return make_view(map(_entry, page.records), CHAIN, title="audit chain (times in UTC)", notes=notes)
+    notes = (
+        [f"More follow: the next page is chain(after={page.records[-1].seq}, …)."]
+        if page.more
+        else []
+    )
+    return make_view(
+        map(_entry, page.records), CHAIN, title="audit chain (times in UTC)", notes=notes
+    )
 
 
 def _entry(record: Record) -> dict[str, Any]:

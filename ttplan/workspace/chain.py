@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from ttplan.audit.keys import VerifyingKey
-from ttplan.audit.report import ChainReport
+from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.rotation import keys_of
-from ttplan.audit.verify import Strength
+from ttplan.audit.verify.chain import Strength
+from ttplan.audit.verify.report import ChainReport
 from ttplan.model.audit import Record, TipAnchor
-from ttplan.progress import Counted
-from ttplan.workspace.wiring import PathLike, Wiring
+from ttplan.util.progress import Counted
+from ttplan.workspace.base import PathLike, Wiring
 
 if TYPE_CHECKING:
-    from ttplan.evidence import Evidence
+    from ttplan.workspace.evidence import Evidence
 
 
 class ChainVerbs(Wiring):
@@ -39,7 +39,7 @@ class ChainVerbs(Wiring):
         only "consistent with its own key". `progress` of None shows a bar to a person; a function is told how many entries are
         done, of how many, and may raise to end it. The rest is as in `ttplan.verify_file`.
         """
-        from ttplan.operations.chain import verify_store
+        from ttplan.operations.chain.verify import verify_store
 
         key, source = self._keys.verifying(public_key)
         return verify_store(
@@ -59,19 +59,24 @@ class ChainVerbs(Wiring):
 
     def entries(self, *, since: int = 0, limit: int = 100) -> list[Record]:
         """At most `limit` entries of the chain from seq `since` on, as they are stored: to look at, not verified."""
-        from ttplan.operations.chain import read_entries
+        from ttplan.operations.chain.verify import read_entries
 
         return read_entries(self.store, since, limit)
 
     def export_chain(
-        self, path: PathLike, *, overwrite: bool = False, until: int | None = None, with_verifier: bool = False
+        self,
+        path: PathLike,
+        *,
+        overwrite: bool = False,
+        until: int | None = None,
+        with_verifier: bool = False,
     ) -> int:
         """Write the audit chain, up to seq `until`, as JSON lines and return how many entries that is.
 
         The file appears whole or not at all, with a verifier in one file beside it where that is asked for. Raises InputError
         where there is one already, unless `overwrite`.
         """
-        from ttplan.operations.chain import export_chain
+        from ttplan.operations.chain.verify import export_chain
 
         key, _ = self._keys.verifying(None)
         options = {"overwrite": overwrite, "with_verifier": with_verifier}
@@ -83,7 +88,9 @@ class ChainVerbs(Wiring):
         current = self._keys.signing().public_key
         with self.store.read() as snapshot:
             org_id = snapshot.org_id()
-            return current.hex if org_id is None else keys_of(snapshot.entries(org_id), current)[0].hex
+            return (
+                current.hex if org_id is None else keys_of(snapshot.entries(org_id), current)[0].hex
+            )
 
     @property
     def signing_key(self) -> str:
@@ -99,6 +106,6 @@ class ChainVerbs(Wiring):
     @property
     def evidence(self) -> Evidence:
         """What of this store convinces others: anchors, proofs, checkpoints, disclosures, and handing over to another key."""
-        from ttplan.evidence import Evidence
+        from ttplan.workspace.evidence import Evidence
 
         return Evidence(self.store, self._keys, self._chain, clock=self._clock)

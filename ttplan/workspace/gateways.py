@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ttplan.model.gateway import Gateway
-from ttplan.workspace.wiring import PathLike, Wiring
+from ttplan.workspace.base import PathLike, Wiring
 
 if TYPE_CHECKING:
-    from ttplan.cards.gateway import ShownExport
-    from ttplan.operations.gateways import Watcher
+    from ttplan.display.gateway import ShownExport
+    from ttplan.operations.routes.export import Watcher
 
 
 class GatewayVerbs(Wiring):
@@ -32,12 +32,18 @@ class GatewayVerbs(Wiring):
         live routes are not what was signed for, unless `allow_drift`; Unsayable where the gateway has no words for something,
         unless `allow_loss`; InputError where there is such a file, unless `overwrite`. Nothing is written then.
         """
-        from ttplan.cards.gateway import ShownExport
-        from ttplan.operations.gateways import export_routes
+        from ttplan.display.gateway import ShownExport
+        from ttplan.operations.routes.export import export_routes
 
-        options: dict[str, Any] = {"allow_loss": allow_loss, "allow_drift": allow_drift, "providers": providers}
+        options: dict[str, Any] = {
+            "allow_loss": allow_loss,
+            "allow_drift": allow_drift,
+            "providers": providers,
+        }
         key = self._keys.verifying_if_any(None)
-        return ShownExport(export_routes(self.store, path, gateway, overwrite=overwrite, key=key, **options))
+        return ShownExport(
+            export_routes(self.store, path, gateway, overwrite=overwrite, key=key, **options)
+        )
 
     def watch_routes(
         self,
@@ -52,7 +58,11 @@ class GatewayVerbs(Wiring):
 
         Where they are not what was signed for, the file stays as it was, unless `allow_drift`.
         """
-        from ttplan.operations.gateways import Watcher
+        from ttplan.operations.routes.export import Watcher
 
-        options: dict[str, Any] = {"allow_loss": allow_loss, "allow_drift": allow_drift, "providers": providers}
+        options: dict[str, Any] = {
+            "allow_loss": allow_loss,
+            "allow_drift": allow_drift,
+            "providers": providers,
+        }
         return Watcher(self.store, path, gateway, key=self._keys.verifying_if_any(None), **options)

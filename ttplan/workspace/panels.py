@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from ttplan.model.audit import User
 from ttplan.workspace.chain import ChainVerbs
-from ttplan.workspace.live import LiveVerbs
 from ttplan.workspace.policy import PolicyVerbs
-from ttplan.workspace.stored import StoredVerbs
+from ttplan.workspace.queries import StoredVerbs
+from ttplan.workspace.routes import LiveVerbs
 
 if TYPE_CHECKING:
     from ttplan.panel import Panel

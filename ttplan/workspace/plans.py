@@ -8,17 +8,17 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from ttplan.cards.plan import Plan
+from ttplan.display.plan import Plan
 from ttplan.model.audit import Actor
 from ttplan.model.errors import InputError
 from ttplan.model.plan import BOOTSTRAP_ITERATIONS, IntervalMethod, PlanConfig
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.route import ProposedRoute
-from ttplan.workspace.wiring import PathLike, Wiring
+from ttplan.workspace.base import PathLike, Wiring
 
 if TYPE_CHECKING:
-    from ttplan.cards.backtest import ShownBacktest
-    from ttplan.cards.suggestions import SuggestedRoutes
+    from ttplan.display.backtest import ShownBacktest
+    from ttplan.display.suggestions import SuggestedRoutes
     from ttplan.quality.judge import Judge, Proposer, QualitySettings
 
 
@@ -53,17 +53,21 @@ class PlanVerbs(Wiring):
         KeyboardInterrupt at an interrupt; nothing is written then. A replay that breaks by itself is kept as a failed plan, with
         its reason: ReplayFailed, or DataError where a logged value is the reason.
         """
-        from ttplan.operations.plans import Elsewhere, Made, make_plan
-        from ttplan.planning import asked_of
+        from ttplan.operations.plans.replay import asked_of
+        from ttplan.operations.plans.stored_plans import Elsewhere, Made, make_plan
 
         if not name.strip():
             raise InputError("a plan needs a name; expected some text")
         if not 0 <= seed < 2**64:
             raise InputError(f"seed is {seed}; expected a whole number from 0 to 2^64 - 1")
         if memory_limit is not None and requests is None:
-            raise InputError("memory_limit is for requests that are replayed where they are; give requests (--requests), too")
+            raise InputError(
+                "memory_limit is for requests that are replayed where they are; give requests (--requests), too"
+            )
         asked = asked_of(
-            *(routes, config, window, prices, interval_method, allow_unpriced), plan_id=self._new_id(), at=self._clock()
+            *(routes, config, window, prices, interval_method, allow_unpriced),
+            plan_id=self._new_id(),
+            at=self._clock(),
         )
         run = make_plan(
             self.store,
@@ -92,15 +96,24 @@ class PlanVerbs(Wiring):
         returned are the confirmed ones, to edit (`to_yaml`) and to `plan` with. `window` and `prices` as in `plan`; each route
         earns at least `min_share` (0..1) of the cost. Raises InputError where something cannot be used, or nothing has a price.
         """
-        from ttplan.cards.suggestions import SuggestedRoutes
-        from ttplan.planning import suggest_routes
+        from ttplan.display.suggestions import SuggestedRoutes
+        from ttplan.operations.plans.replay import suggest_routes
 
         targets = [target_models] if isinstance(target_models, str) else list(target_models)
         with self.store.read() as snapshot:
             org_id, at = self._org(snapshot), self._clock()
             return SuggestedRoutes(
                 suggest_routes(
-                    snapshot.requests(), targets, by, window, prices, at, org_id, self._name, min_share=min_share, limit=limit
+                    snapshot.requests(),
+                    targets,
+                    by,
+                    window,
+                    prices,
+                    at,
+                    org_id,
+                    self._name,
+                    min_share=min_share,
+                    limit=limit,
                 )
             )
 
@@ -120,14 +133,18 @@ class PlanVerbs(Wiring):
         `window`, `prices` and `allow_unpriced` as in `plan`; nothing is stored. Raises InputError where something cannot be used,
         or the log has not two whole periods.
         """
-        from ttplan.cards.backtest import ShownBacktest
-        from ttplan.planning import asked_of, backtest_log
+        from ttplan.display.backtest import ShownBacktest
+        from ttplan.operations.plans.replay import asked_of, backtest_log
 
         asked = asked_of(
-            *(routes, config, window, prices, interval_method, allow_unpriced), plan_id=self._new_id(), at=self._clock()
+            *(routes, config, window, prices, interval_method, allow_unpriced),
+            plan_id=self._new_id(),
+            at=self._clock(),
         )
         with self.store.read() as snapshot:
-            return ShownBacktest(backtest_log(snapshot.requests(), asked, self._org(snapshot), self._name, period))
+            return ShownBacktest(
+                backtest_log(snapshot.requests(), asked, self._org(snapshot), self._name, period)
+            )
 
     def check_quality(
         self,
@@ -148,11 +165,20 @@ class PlanVerbs(Wiring):
         has to be allowed with `allow_bodies=True`. `settings` has further limits. An interrupt keeps what was scored by then.
         Raises InputError before anything is sent where the budget would not do, or something is not known.
         """
-        from ttplan.operations.quality import check_quality, limits_of
-        from ttplan.progress import counting
+        from ttplan.operations.plans.quality import check_quality, limits_of
+        from ttplan.util.progress import counting
 
         run = self.get(plan.plan_id if isinstance(plan, Plan) else plan).run
         limits = limits_of(settings, budget_usd, allow_bodies)
         with counting("judging", sample_size, progress) as count:
-            check_quality(self.store, run, judge, proposer, limits, sample_size=sample_size, seed=seed, progress=count)
+            check_quality(
+                self.store,
+                run,
+                judge,
+                proposer,
+                limits,
+                sample_size=sample_size,
+                seed=seed,
+                progress=count,
+            )
         return self.get(run.plan_id)

@@ -5,28 +5,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from ttplan.audit.signer import Signer
-from ttplan.cards.entry import show_entry
-from ttplan.cards.plan import Plan
+from ttplan.audit.keys.signer import Signer
+from ttplan.display.entry import show_entry
+from ttplan.display.plan import Plan
 from ttplan.model.audit import Actor, Anonymous, AuditEntry
 from ttplan.model.errors import InputError
 from ttplan.model.gateway import Gateway
 from ttplan.model.policy import Policy
-from ttplan.workspace.wiring import PathLike, Wiring
+from ttplan.workspace.base import PathLike, Wiring
 
 if TYPE_CHECKING:
-    from ttplan.cards.policy import ShownPolicyCheck
+    from ttplan.display.policy import ShownPolicyCheck
 
 
 class PolicyVerbs(Wiring):
     """Held to rules, and approved."""
 
-    def set_policy(self, policy: PathLike | Policy | None, *, actor: Actor | None = None) -> AuditEntry:
+    def set_policy(
+        self, policy: PathLike | Policy | None, *, actor: Actor | None = None
+    ) -> AuditEntry:
         """Hold every plan to a policy (a YAML file) from now on, or, with None, to none; the chain is told of it.
 
         Raises InputError where it is no policy, StoreError, AuditError or KeyFileError; nothing is written then.
         """
-        from ttplan.operations.policy import set_policy
+        from ttplan.operations.plans.policy import set_policy
         from ttplan.policy.rules import read_policy
 
         found = policy if policy is None or isinstance(policy, Policy) else read_policy(policy)
@@ -36,23 +38,31 @@ class PolicyVerbs(Wiring):
             raise InputError(
                 f"{self._name} belongs to no organisation yet; import a log first, with `ttplan import` or import_logs"
             )
-        return show_entry(set_policy(self._chain(), org_id, found, actor or Anonymous(), clock=self._clock))
+        return show_entry(
+            set_policy(self._chain(), org_id, found, actor or Anonymous(), clock=self._clock)
+        )
 
     def check_policy(self, plan: Plan | UUID | str) -> ShownPolicyCheck:
         """Hold a plan to the store's policy, as applying it would. Raises PlanNotFound, DriftError, StoreError."""
-        from ttplan.cards.policy import ShownPolicyCheck
-        from ttplan.operations.policy import check_plan
+        from ttplan.display.policy import ShownPolicyCheck
+        from ttplan.operations.plans.policy import check_plan
 
-        return ShownPolicyCheck(check_plan(self.store, self._id(plan), self._keys.verifying_if_any(None)))
+        return ShownPolicyCheck(
+            check_plan(self.store, self._id(plan), self._keys.verifying_if_any(None))
+        )
 
-    def approve(self, plan: Plan | UUID | str, *, actor: Actor, key: Signer | None = None) -> AuditEntry:
+    def approve(
+        self, plan: Plan | UUID | str, *, actor: Actor, key: Signer | None = None
+    ) -> AuditEntry:
         """Approve a projected plan as it is now, `actor` being a person; `key` is the approver's own, which then signs, too.
 
         Raises InputError, PlanNotFound, InvalidState, StoreError, AuditError or KeyFileError; nothing is written then.
         """
-        from ttplan.operations.policy import approve_plan
+        from ttplan.operations.plans.policy import approve_plan
 
-        return show_entry(approve_plan(self._chain(), self._id(plan), actor, key=key, clock=self._clock))
+        return show_entry(
+            approve_plan(self._chain(), self._id(plan), actor, key=key, clock=self._clock)
+        )
 
     def adopt(
         self,
@@ -67,9 +77,11 @@ class PolicyVerbs(Wiring):
 
         `path` is a LiteLLM config or TokenTrimmer routes. Raises InputError, Unsayable (unless `allow_loss`) and StoreError.
         """
-        from ttplan.operations.adopt import adopt_routes
-        from ttplan.operations.plans import Made
+        from ttplan.operations.plans.stored_plans import Made
+        from ttplan.operations.routes.adopt import adopt_routes
 
         made = Made(name, self._clock(), self._new_nonce(), author)
         ids = {"new_id": self._new_id, "new_org": self._new_org}
-        return Plan(adopt_routes(self.store, path, gateway, lambda: made, **ids, allow_loss=allow_loss))
+        return Plan(
+            adopt_routes(self.store, path, gateway, lambda: made, **ids, allow_loss=allow_loss)
+        )

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ttplan.model.pricing import ModelPricing
-from ttplan.workspace.wiring import PathLike, Wiring
+from ttplan.workspace.base import PathLike, Wiring
 
 if TYPE_CHECKING:
-    from ttplan.cards.diagnosis import ShownDiagnosis
+    from ttplan.display.diagnosis import ShownDiagnosis
     from ttplan.doctor.basis import CostChoice
-    from ttplan.logs.opening import MappingLike
     from ttplan.logs.reader import OnBadRows
     from ttplan.logs.report import ReadReport
+    from ttplan.logs.sources.open import MappingLike
 
 
 class RequestVerbs(Wiring):
@@ -48,8 +48,8 @@ class RequestVerbs(Wiring):
 
         Raises InputError, naming file, row and field, after which the store is as it was.
         """
-        from ttplan.cards.imported import show_import
-        from ttplan.operations.importing import import_log
+        from ttplan.display.import_report import show_import
+        from ttplan.operations.logs.import_logs import import_log
 
         report = import_log(
             self.store,
@@ -80,8 +80,10 @@ class RequestVerbs(Wiring):
         `prices` are one's own, over the catalogue's of each request's day. `totals` are a provider's exports of usage or costs by
         day, to hold the log against. Nothing is changed. Raises InputError where one of them cannot be used.
         """
-        from ttplan.cards.diagnosis import ShownDiagnosis
-        from ttplan.operations.checking import check_store
+        from ttplan.display.diagnosis import ShownDiagnosis
+        from ttplan.operations.logs.check_logs import check_store
 
         days = [totals] if isinstance(totals, str | os.PathLike) else totals
-        return ShownDiagnosis(check_store(self.store, self._name, prices=prices, totals=days, at=self._clock()))
+        return ShownDiagnosis(
+            check_store(self.store, self._name, prices=prices, totals=days, at=self._clock())
+        )

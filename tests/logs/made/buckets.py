@@ -24,7 +24,11 @@ Key = tuple[date, str, str]
 
 
 def billed(provider: str) -> list[Call]:
-    return [call for call in calls(1_400, 20260601, DAYS) if call.provider == provider and call.status == 200 and not call.hit]
+    return [
+        call
+        for call in calls(1_400, 20260601, DAYS)
+        if call.provider == provider and call.status == 200 and not call.hit
+    ]
 
 
 def files() -> dict[str, bytes]:
@@ -124,7 +128,10 @@ def _openai_costs(key: Key, found: Sums) -> list[dict[str, Any]]:
     return [
         {
             "object": "organization.costs.result",
-            "amount": {"value": f"{usd:.30f}" if kind == "output" else float(usd), "currency": "usd"},
+            "amount": {
+                "value": f"{usd:.30f}" if kind == "output" else float(usd),
+                "currency": "usd",
+            },
             "line_item": f"{key[1]}, {kind}",
             "project_id": PROJECT,
             "organization_id": "org-abc",
@@ -142,7 +149,18 @@ def _openai_usage_csv(sums: dict[Key, Sums]) -> str:
     rows = []
     for day, found in _days(sums):
         rows += [
-            [*_bounds(day), PROJECT, f"{one.requests}.0", "", key[2], key[1], "False", "", *_counts(one)] for key, one in found
+            [
+                *_bounds(day),
+                PROJECT,
+                f"{one.requests}.0",
+                "",
+                key[2],
+                key[1],
+                "False",
+                "",
+                *_counts(one),
+            ]
+            for key, one in found
         ] or [[*_bounds(day), *[""] * 13]]
     return _csv(columns, rows)
 
@@ -160,7 +178,19 @@ def _openai_costs_csv(sums: dict[Key, Sums]) -> str:
     rows = []
     for day, found in _days(sums):
         rows += [
-            [*_bounds(day), f"{usd:.30f}", "usd", "", "", f"{key[1]}, {kind}", "", key[2], PROJECT, "org-abc", *rest]
+            [
+                *_bounds(day),
+                f"{usd:.30f}",
+                "usd",
+                "",
+                "",
+                f"{key[1]}, {kind}",
+                "",
+                key[2],
+                PROJECT,
+                "org-abc",
+                *rest,
+            ]
             for key, one in found
             for kind, usd in _parts(key[1], one)
             if usd
@@ -169,7 +199,12 @@ def _openai_costs_csv(sums: dict[Key, Sums]) -> str:
 
 
 def _bounds(day: date) -> list[Any]:
-    return [_epoch(day), _epoch(day) + 86_400, f"{day}T00:00:00+00:00", f"{day + timedelta(days=1)}T00:00:00+00:00"]
+    return [
+        _epoch(day),
+        _epoch(day) + 86_400,
+        f"{day}T00:00:00+00:00",
+        f"{day + timedelta(days=1)}T00:00:00+00:00",
+    ]
 
 
 def _anthropic_page(sums: dict[Key, Sums], results: Any) -> str:
@@ -189,7 +224,10 @@ def _anthropic_usage(key: Key, found: Sums) -> list[dict[str, Any]]:
     return [
         {
             "uncached_input_tokens": found.fresh,
-            "cache_creation": {"ephemeral_1h_input_tokens": hour, "ephemeral_5m_input_tokens": found.written - hour},
+            "cache_creation": {
+                "ephemeral_1h_input_tokens": hour,
+                "ephemeral_5m_input_tokens": found.written - hour,
+            },
             "cache_read_input_tokens": found.cached,
             "output_tokens": found.output,
             "server_tool_use": {"web_search_requests": 0},
@@ -235,7 +273,22 @@ def _anthropic_usage_csv(sums: dict[Key, Sums]) -> str:
         "web_search_count,inference_geo,speed"
     )
     rows = [
-        [day, model, key, "Default", "standard", "≤ 200k", one.fresh, one.written, 0, one.cached, one.output, 0, "global", ""]
+        [
+            day,
+            model,
+            key,
+            "Default",
+            "standard",
+            "≤ 200k",
+            one.fresh,
+            one.written,
+            0,
+            one.cached,
+            one.output,
+            0,
+            "global",
+            "",
+        ]
         for (day, model, key), one in sums.items()
     ]
     return _csv(columns, rows)
@@ -254,7 +307,20 @@ def _anthropic_costs_csv(sums: dict[Key, Sums]) -> str:
         "output": "output",
     }
     rows = [
-        [day, NAMES[model], "Default", key, "message", "≤ 200k", kinds[kind], f"{usd:.2f}", f"{usd:.2f}", "token", "global", ""]
+        [
+            day,
+            NAMES[model],
+            "Default",
+            key,
+            "message",
+            "≤ 200k",
+            kinds[kind],
+            f"{usd:.2f}",
+            f"{usd:.2f}",
+            "token",
+            "global",
+            "",
+        ]
         for (day, model, key), one in sums.items()
         for kind, usd in _parts(model, one)
         if usd

@@ -53,13 +53,22 @@ class Call(NamedTuple):
     @property
     def first(self) -> datetime | None:
         """When its first token came; None where it was not streamed."""
-        return self.ts + timedelta(milliseconds=self.first_ms) if self.streamed and self.status == 200 else None
+        return (
+            self.ts + timedelta(milliseconds=self.first_ms)
+            if self.streamed and self.status == 200
+            else None
+        )
 
 
 def price(model: str, fresh: int, cached: int, written: int, output: int) -> Decimal:
     """USD for tokens that are counted apart."""
     _, _, each, read, write, out, _ = next(row for row in MODELS if row[1] == model)
-    return (fresh * Decimal(each) + cached * Decimal(read) + written * Decimal(write) + output * Decimal(out)) / 1_000_000
+    return (
+        fresh * Decimal(each)
+        + cached * Decimal(read)
+        + written * Decimal(write)
+        + output * Decimal(out)
+    ) / 1_000_000
 
 
 def calls(count: int, seed: int, days: int = 7) -> list[Call]:
@@ -72,7 +81,11 @@ def calls(count: int, seed: int, days: int = 7) -> list[Call]:
         hit = status == 200 and chance.random() < 0.04
         fresh = chance.randrange(20, 3_000)
         cached = 128 * chance.randrange(8, 40) if chance.random() < 0.3 else 0
-        written = chance.randrange(1_024, 4_000) if provider == "anthropic" and chance.random() < 0.3 else 0
+        written = (
+            chance.randrange(1_024, 4_000)
+            if provider == "anthropic" and chance.random() < 0.3
+            else 0
+        )
         reasoning = chance.randrange(64, 900) if reasons and chance.random() < 0.8 else 0
         said = chance.randrange(1, 700)
         if status != 200:

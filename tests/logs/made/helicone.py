@@ -75,7 +75,11 @@ def _row(call: Call) -> dict[str, Any]:
 
 
 def _properties(call: Call) -> dict[str, str]:
-    return {"Helicone-Session-Id": call.session, "feature": call.task} if call.number % 4 else {"feature": call.task}
+    return (
+        {"Helicone-Session-Id": call.session, "feature": call.task}
+        if call.number % 4
+        else {"feature": call.task}
+    )
 
 
 _COLUMNS = (
@@ -96,13 +100,21 @@ _COLUMNS = (
 
 def _csv(rows: list[dict[str, Any]]) -> str:
     """The tool's few columns: `latency` is always empty, objects have their quotes doubled twice, and there is no request_id."""
-    return ",".join(_COLUMNS) + "\n" + "".join(",".join(_cell(row.get(name)) for name in _COLUMNS) + "\n" for row in rows)
+    return (
+        ",".join(_COLUMNS)
+        + "\n"
+        + "".join(",".join(_cell(row.get(name)) for name in _COLUMNS) + "\n" for row in rows)
+    )
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    text = json.dumps(value, separators=(",", ":")).replace('"', '""') if isinstance(value, dict) else str(value)
+    text = (
+        json.dumps(value, separators=(",", ":")).replace('"', '""')
+        if isinstance(value, dict)
+        else str(value)
+    )
     quoted = text.replace('"', '""')
     return f'"{quoted}"'
 

@@ -31,7 +31,9 @@ def files() -> dict[str, bytes]:
         "langfuse-ui.csv": _csv([_ui(call, kind) for call, kind in rows]),
         "langfuse-ui-v2.json": _array([_older(call, kind) for call, kind in rows]),
         "langfuse-blob-legacy.jsonl": _lines([_legacy(call, kind) for call, kind in rows]),
-        "langfuse-blob-enriched.jsonl.gz": gzip.compress(_lines([_enriched(call, kind) for call, kind in rows]), mtime=0),
+        "langfuse-blob-enriched.jsonl.gz": gzip.compress(
+            _lines([_enriched(call, kind) for call, kind in rows]), mtime=0
+        ),
     }
 
 
@@ -58,9 +60,16 @@ def _usage(call: Call) -> dict[str, int]:
     fresh = call.input - call.cached - call.written
     if call.status != 200:
         return {}
-    usage = {"input": fresh, "output": call.output - call.reasoning, "total": call.input + call.output}
+    usage = {
+        "input": fresh,
+        "output": call.output - call.reasoning,
+        "total": call.input + call.output,
+    }
     if call.provider == "anthropic":
-        usage |= {"cache_read_input_tokens": call.cached, "cache_creation_input_tokens": call.written}
+        usage |= {
+            "cache_read_input_tokens": call.cached,
+            "cache_creation_input_tokens": call.written,
+        }
     elif call.cached:
         usage["input_cached_tokens"] = call.cached
     if call.reasoning:
@@ -72,11 +81,20 @@ def _costs(call: Call) -> dict[str, float]:
     """Costs by usage type; nothing where Langfuse knows no price for the model."""
     if call.status != 200 or call.number % 41 == 7:
         return {}
-    return {"input": float(call.cost) / 2, "output": float(call.cost) / 2, "total": float(call.cost)}
+    return {
+        "input": float(call.cost) / 2,
+        "output": float(call.cost) / 2,
+        "total": float(call.cost),
+    }
 
 
 def _prompt(call: Call) -> list[dict[str, str]]:
-    return [{"role": "user", "content": f'Please {call.task} no. {call.number}, "quoted", with a comma\nand a line'}]
+    return [
+        {
+            "role": "user",
+            "content": f'Please {call.task} no. {call.number}, "quoted", with a comma\nand a line',
+        }
+    ]
 
 
 def _ui(call: Call, kind: str) -> dict[str, Any]:
@@ -170,7 +188,9 @@ def _legacy(call: Call, kind: str) -> dict[str, Any]:
         "start_time": _plain(call.ts),
         "end_time": None if kind == "EVENT" else _plain(call.end),
         "name": call.task,
-        "metadata": {"attributes": json.dumps({"gen_ai.system": call.provider})} if call.number % 3 == 0 else {},
+        "metadata": {"attributes": json.dumps({"gen_ai.system": call.provider})}
+        if call.number % 3 == 0
+        else {},
         "level": "DEFAULT" if call.status == 200 else "ERROR",
         "status_message": None,
         "version": None,
@@ -200,7 +220,8 @@ def _legacy(call: Call, kind: str) -> dict[str, Any]:
 def _enriched(call: Call, kind: str) -> dict[str, Any]:
     """With what the trace says; what is not set is an empty text here, and the cost is 0 where it is not known."""
     row: dict[str, Any] = {
-        name: "" if value is None and name not in _NULLS else value for name, value in _legacy(call, kind).items()
+        name: "" if value is None and name not in _NULLS else value
+        for name, value in _legacy(call, kind).items()
     }
     if call.number % 9 == 0:
         # 64-bit counts come quoted from a ClickHouse that is set so.
@@ -254,6 +275,13 @@ def _csv(rows: list[dict[str, Any]]) -> bytes:
     writer.writerow(rows[0])
     for row in rows:
         writer.writerow(
-            ["" if v is None else v if isinstance(v, str) else json.dumps(v, separators=(",", ":")) for v in row.values()]
+            [
+                ""
+                if v is None
+                else v
+                if isinstance(v, str)
+                else json.dumps(v, separators=(",", ":"))
+                for v in row.values()
+            ]
         )
     return out.getvalue().encode()

@@ -45,7 +45,10 @@ def files() -> dict[str, bytes]:
     writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    return {"openrouter-activity.csv": out.getvalue().encode(), "openrouter-days.json": _days().encode()}
+    return {
+        "openrouter-activity.csv": out.getvalue().encode(),
+        "openrouter-days.json": _days().encode(),
+    }
 
 
 def _row(call: Call) -> dict[str, Any]:
@@ -86,7 +89,9 @@ def _money(amount: Decimal) -> str:
 
 def _days() -> str:
     """What `/api/v1/activity` answers: days by model and endpoint."""
-    sums: defaultdict[tuple[str, str, str], list[Any]] = defaultdict(lambda: [Decimal(0), 0, 0, 0, 0])
+    sums: defaultdict[tuple[str, str, str], list[Any]] = defaultdict(
+        lambda: [Decimal(0), 0, 0, 0, 0]
+    )
     for call in generations():
         found = sums[(call.ts.date().isoformat(), SLUGS[call.model], HOSTS[call.provider])]
         for i, value in enumerate((call.cost, 1, call.input, call.output, call.reasoning)):
@@ -105,6 +110,8 @@ def _days() -> str:
             "completion_tokens": completion,
             "reasoning_tokens": reasoning,
         }
-        for (day, slug, host), (cost, requests, prompt, completion, reasoning) in sorted(sums.items())
+        for (day, slug, host), (cost, requests, prompt, completion, reasoning) in sorted(
+            sums.items()
+        )
     ]
     return json.dumps({"data": data})

@@ -30,7 +30,11 @@ def older(call: Call) -> bool:
 
 def beside(call: Call) -> bool:
     """Whether its input count is the provider's own, without the cache, and shows it: there is more in the cache than in all."""
-    return older(call) and call.provider == "anthropic" and call.cached + call.written > call.input - call.cached - call.written
+    return (
+        older(call)
+        and call.provider == "anthropic"
+        and call.cached + call.written > call.input - call.cached - call.written
+    )
 
 
 def priced(call: Call) -> bool:
@@ -43,7 +47,10 @@ def files() -> dict[str, bytes]:
     exports = [_export(some) for some in _batches(spans, 25)]
     lines = "".join(json.dumps(export, separators=(",", ":")) + "\n" for export in exports)
     whole = json.dumps(_export(spans), separators=(",", ":"))
-    return {"otlp-collector.jsonl": lines.encode(), "otlp.json.gz": gzip.compress(whole.encode(), mtime=0)}
+    return {
+        "otlp-collector.jsonl": lines.encode(),
+        "otlp.json.gz": gzip.compress(whole.encode(), mtime=0),
+    }
 
 
 def _batches(spans: list[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
@@ -56,10 +63,18 @@ def _export(spans: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "resourceSpans": [
             {
-                "resource": {"attributes": _attributes({"service.name": service, "host.arch": "arm64"})},
+                "resource": {
+                    "attributes": _attributes({"service.name": service, "host.arch": "arm64"})
+                },
                 "scopeSpans": [
                     {"scope": {"name": "empty"}, "spans": []},
-                    {"scope": {"name": "opentelemetry.instrumentation.genai", "version": "1.2.0"}, "spans": some},
+                    {
+                        "scope": {
+                            "name": "opentelemetry.instrumentation.genai",
+                            "version": "1.2.0",
+                        },
+                        "spans": some,
+                    },
                 ],
                 "schemaUrl": "https://opentelemetry.io/schemas/1.37.0",
             }
@@ -72,7 +87,13 @@ def _spans() -> Iterator[dict[str, Any]]:
     for call in requests():
         yield _of_model(call)
         if call.number % 6 == 0:
-            yield _span(call, 1, "POST", {"http.request.method": "POST", "http.response.status_code": call.status}, 1)
+            yield _span(
+                call,
+                1,
+                "POST",
+                {"http.request.method": "POST", "http.response.status_code": call.status},
+                1,
+            )
         if call.number % 9 == 0:
             name = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "search"}
             yield _span(call, 2, "execute_tool search", name, 1)
@@ -104,7 +125,9 @@ def _current(call: Call) -> dict[str, Any]:
         "server.address": f"api.{call.provider}.com",
         "server.port": 443,
         "user.id": call.user,
-        "gen_ai.input.messages": json.dumps([{"role": "user", "parts": [{"type": "text", "content": f"Please {call.task}"}]}]),
+        "gen_ai.input.messages": json.dumps(
+            [{"role": "user", "parts": [{"type": "text", "content": f"Please {call.task}"}]}]
+        ),
     }
     if call.status != 200:
         return found
@@ -122,7 +145,10 @@ def _current(call: Call) -> dict[str, Any]:
     if call.reasoning:
         found["gen_ai.usage.reasoning.output_tokens"] = call.reasoning
     if call.streamed:
-        found |= {"gen_ai.request.stream": True, "gen_ai.response.time_to_first_chunk": call.first_ms / 1000}
+        found |= {
+            "gen_ai.request.stream": True,
+            "gen_ai.response.time_to_first_chunk": call.first_ms / 1000,
+        }
     if call.provider == "openai" and call.number % 8 == 0:
         found["openai.response.service_tier"] = "priority"
     return found
@@ -159,10 +185,14 @@ def _older(call: Call) -> dict[str, Any]:
     return found
 
 
-def _span(call: Call, which: int, name: str, attributes: dict[str, Any], kind: int) -> dict[str, Any]:
+def _span(
+    call: Call, which: int, name: str, attributes: dict[str, Any], kind: int
+) -> dict[str, Any]:
     start = int(call.ts.timestamp()) * 10**9 + call.ts.microsecond * 1000
     end = start + call.latency_ms * 10**6
-    numbers = call.number % 7 == 2  # Some exporters write 64-bit numbers as numbers, and enums by name.
+    numbers = (
+        call.number % 7 == 2
+    )  # Some exporters write 64-bit numbers as numbers, and enums by name.
     failed = call.status != 200 and which == 0
     return {
         "traceId": call.id.hex,
@@ -173,7 +203,9 @@ def _span(call: Call, which: int, name: str, attributes: dict[str, Any], kind: i
         "startTimeUnixNano": start if numbers else str(start),
         "endTimeUnixNano": end if numbers else str(end),
         "attributes": _attributes(attributes, numbers),
-        "status": ({"code": "STATUS_CODE_ERROR"} if numbers else {"code": 2, "message": "failed"}) if failed else {},
+        "status": ({"code": "STATUS_CODE_ERROR"} if numbers else {"code": 2, "message": "failed"})
+        if failed
+        else {},
     }
 
 

@@ -39,7 +39,9 @@ def routed(call: Call) -> bool:
 
 def baseline(call: Call) -> Decimal:
     """What the call would have cost with no cache of the gateway's; USD."""
-    return price(call.model, call.input - call.cached - call.written, call.cached, call.written, call.output)
+    return price(
+        call.model, call.input - call.cached - call.written, call.cached, call.written, call.output
+    )
 
 
 def row(call: Call) -> dict[str, Any]:

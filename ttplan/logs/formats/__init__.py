@@ -7,8 +7,20 @@ A format is a `Format` named `FORMAT` in its module. Its mapping says all that c
 from __future__ import annotations
 
 from ttplan.logs.format import Format
-from ttplan.logs.formats import buckets, helicone, langfuse, litellm, litellm_payload, openrouter, otlp, own, tokentrimmer
+from ttplan.logs.formats import (
+    buckets,
+    helicone,
+    langfuse,
+    litellm,
+    litellm_payload,
+    openrouter,
+    otlp,
+    own,
+    tokentrimmer,
+)
 
 _MODULES = (own, tokentrimmer, litellm, litellm_payload, langfuse, helicone, openrouter, otlp)
-FORMATS: dict[str, Format] = {one.name: one for one in (*(module.FORMAT for module in _MODULES), *buckets.FORMATS)}
+FORMATS: dict[str, Format] = {
+    one.name: one for one in (*(module.FORMAT for module in _MODULES), *buckets.FORMATS)
+}
 """By name, in the order in which they are tried and listed."""

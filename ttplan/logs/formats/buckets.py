@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ttplan.logs.buckets import FORMATS as BUCKETS
-from ttplan.logs.buckets import NO_REPLAY, BucketFormat
+from ttplan.logs.billing.buckets import FORMATS as BUCKETS
+from ttplan.logs.billing.buckets import NO_REPLAY, BucketFormat
 from ttplan.logs.format import Format, Signs
-from ttplan.logs.mapping import Mapping
+from ttplan.logs.mapping.mapping import Mapping
 
 _ROWS = ("data[*].results[*]", "results[*]", "data[*]", "")
 

@@ -7,7 +7,7 @@ CSV has few columns: not the provider, the latency or the cache. A negative stat
 from __future__ import annotations
 
 from ttplan.logs.format import Find, Format, Signs
-from ttplan.logs.mapping import Mapping, Skip, Value
+from ttplan.logs.mapping.mapping import Mapping, Skip, Value
 
 _NOBODY = "00000000-0000-0000-0000-000000000000"
 _TAGS = ("tag", "feature", "task", "app")
@@ -20,7 +20,9 @@ def _properties(find: Find) -> str:
 
 
 def _tag(find: Find) -> str:
-    tags = ", ".join(f"properties->>'{name}'" for spelt in _TAGS for name in (spelt, spelt.capitalize()))
+    tags = ", ".join(
+        f"properties->>'{name}'" for spelt in _TAGS for name in (spelt, spelt.capitalize())
+    )
     return f"coalesce({tags})"
 
 
@@ -46,12 +48,18 @@ MAPPING = Mapping(
         "model": Value(path=("model", "response_model", "request_model")),
         "input_tokens": Value(
             sum=(
-                *(("prompt_tokens",), ("prompt_cache_read_tokens",), ("prompt_cache_write_tokens",)),
+                *(
+                    ("prompt_tokens",),
+                    ("prompt_cache_read_tokens",),
+                    ("prompt_cache_write_tokens",),
+                ),
                 ("prompt_audio_tokens",),
             ),
             default=0,
         ),
-        "output_tokens": Value(sum=(("completion_tokens",), ("completion_audio_tokens",)), default=0),
+        "output_tokens": Value(
+            sum=(("completion_tokens",), ("completion_audio_tokens",)), default=0
+        ),
         "cached_tokens": Value(path=("prompt_cache_read_tokens",)),
         "cache_write_tokens": Value(path=("prompt_cache_write_tokens",)),
         "reasoning_tokens": Value(path=("reasoning_tokens",)),
@@ -67,7 +75,11 @@ MAPPING = Mapping(
     },
     skip=(
         Skip(path=("response_status",), is_=("-2",), reason="a request that was still pending"),
-        Skip(path=("model",), is_=("vector_db", "assistant-polling"), reason="a call of something other than a model"),
+        Skip(
+            path=("model",),
+            is_=("vector_db", "assistant-polling"),
+            reason="a call of something other than a model",
+        ),
     ),
 )
 FORMAT = Format(
@@ -83,7 +95,9 @@ FORMAT = Format(
         "cached": lambda find: f"CAST({_hit(find)} AS VARCHAR)",
         "cache_layer": lambda find: f"CASE WHEN {_hit(find)} THEN 'l1' END",
         "cost_usd": _cost,
-        "streamed": lambda find: f"CASE WHEN TRY_CAST({find('time_to_first_token')} AS DOUBLE) > 0 THEN 'true' END",
+        "streamed": lambda find: (
+            f"CASE WHEN TRY_CAST({find('time_to_first_token')} AS DOUBLE) > 0 THEN 'true' END"
+        ),
         "tag": _tag,
         "session_id": lambda find: "properties->>'Helicone-Session-Id'",
     },

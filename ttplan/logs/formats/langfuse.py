@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from ttplan.logs.fields import COUNT
 from ttplan.logs.format import Find, Format, Signs
-from ttplan.logs.mapping import Mapping, Skip, Value
-from ttplan.logs.sql import quoted
+from ttplan.logs.mapping.mapping import Mapping, Skip, Value
+from ttplan.logs.mapping.sql import quoted
 
 _USAGE = ("usageDetails", "usage_details")
 _COSTS = ("costDetails", "cost_details")
@@ -63,8 +63,12 @@ def _cost(find: Find) -> str:
     cost = f"coalesce(TRY_CAST({costs} AS JSON)->>'total', {find(*_TOTAL_COST)})"
     unknown = f"{costs} = '{{}}' AND TRY_CAST({cost} AS DOUBLE) = 0"
     before = [f"coalesce({find(*paths)}, '0') = '0'" for paths in _BEFORE.values()]
-    unused = f"{find('level')} = 'ERROR' AND coalesce(len(entries), 0) = 0 AND {' AND '.join(before)}"
-    return f"coalesce(CASE WHEN {unknown} THEN NULL ELSE {cost} END, CASE WHEN {unused} THEN '0' END)"
+    unused = (
+        f"{find('level')} = 'ERROR' AND coalesce(len(entries), 0) = 0 AND {' AND '.join(before)}"
+    )
+    return (
+        f"coalesce(CASE WHEN {unknown} THEN NULL ELSE {cost} END, CASE WHEN {unused} THEN '0' END)"
+    )
 
 
 def _status(find: Find) -> str:
@@ -86,13 +90,22 @@ MAPPING = Mapping(
         # Only some integrations say it; where none does, the model's name tells.
         "provider": Value(
             path=(
-                *("metadata.ls_provider", 'metadata."gen_ai.provider.name"', 'metadata."gen_ai.system"'),
-                *('metadata.attributes."gen_ai.provider.name"', 'metadata.attributes."gen_ai.system"'),
+                *(
+                    "metadata.ls_provider",
+                    'metadata."gen_ai.provider.name"',
+                    'metadata."gen_ai.system"',
+                ),
+                *(
+                    'metadata.attributes."gen_ai.provider.name"',
+                    'metadata.attributes."gen_ai.system"',
+                ),
             ),
             default="unknown",
         ),
         "model": Value(path=("model", "provided_model_name")),
-        "latency_ms": Value(start=("startTime", "start_time"), end=("endTime", "end_time"), unit="iso_utc"),
+        "latency_ms": Value(
+            start=("startTime", "start_time"), end=("endTime", "end_time"), unit="iso_utc"
+        ),
         "service_tier": Value(path=("modelParameters.service_tier",)),
         "tag": Value(path=("name",)),
         "session_id": Value(path=("sessionId", "session_id", "traceId", "trace_id")),
@@ -100,7 +113,13 @@ MAPPING = Mapping(
         "body": Value(path=("input",)),
         "response_body": Value(path=("output",)),
     },
-    skip=(Skip(path=("type",), is_not=("GENERATION",), reason="an observation of a type other than GENERATION"),),
+    skip=(
+        Skip(
+            path=("type",),
+            is_not=("GENERATION",),
+            reason="an observation of a type other than GENERATION",
+        ),
+    ),
 )
 FORMAT = Format(
     title="Langfuse observations",

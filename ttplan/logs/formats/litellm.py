@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from ttplan.logs.format import Find, Format, Rule, Signs
-from ttplan.logs.mapping import Mapping
-from ttplan.logs.sql import milliseconds, unless
+from ttplan.logs.mapping.mapping import Mapping
+from ttplan.logs.mapping.sql import milliseconds, unless
 
 NO_REQUESTS = (
     "acreate_batch",
@@ -30,8 +30,14 @@ NO_REQUESTS = (
 
 
 COUNTS: dict[str, Any] = {
-    "cached_tokens": {"path": ["usage.prompt_tokens_details.cached_tokens", "usage.cache_read_input_tokens"], "default": 0},
-    "cache_write_tokens": ["usage.cache_creation_input_tokens", "usage.prompt_tokens_details.cache_creation_tokens"],
+    "cached_tokens": {
+        "path": ["usage.prompt_tokens_details.cached_tokens", "usage.cache_read_input_tokens"],
+        "default": 0,
+    },
+    "cache_write_tokens": [
+        "usage.cache_creation_input_tokens",
+        "usage.prompt_tokens_details.cache_creation_tokens",
+    ],
     "reasoning_tokens": "usage.completion_tokens_details.reasoning_tokens",
     "input_audio_tokens": "usage.prompt_tokens_details.audio_tokens",
     "output_audio_tokens": "usage.completion_tokens_details.audio_tokens",
@@ -103,8 +109,16 @@ MAPPING = Mapping.model_validate(
             "response_body": {"path": "response", "values": {"{}": None}},
         },
         "skip": [
-            {"path": "call_type", "is": list(NO_REQUESTS), "reason": "a file, batch or tool call, no request to a model"},
-            {"path": ["model", "model_group"], "is": [None], "reason": "it was refused before a model was chosen"},
+            {
+                "path": "call_type",
+                "is": list(NO_REQUESTS),
+                "reason": "a file, batch or tool call, no request to a model",
+            },
+            {
+                "path": ["model", "model_group"],
+                "is": [None],
+                "reason": "it was refused before a model was chosen",
+            },
         ],
     }
 )
@@ -112,15 +126,33 @@ FORMAT = Format(
     title="LiteLLM_SpendLogs rows",
     mapping=MAPPING,
     signs=Signs(
-        needs=("request_id", "startTime", "endTime", "spend", "prompt_tokens", "completion_tokens", "model"),
-        also=("call_type", "cache_hit", "custom_llm_provider", "request_tags", "metadata", "model_group", "api_base"),
+        needs=(
+            "request_id",
+            "startTime",
+            "endTime",
+            "spend",
+            "prompt_tokens",
+            "completion_tokens",
+            "model",
+        ),
+        also=(
+            "call_type",
+            "cache_hit",
+            "custom_llm_provider",
+            "request_tags",
+            "metadata",
+            "model_group",
+            "api_base",
+        ),
     ),
     rules={
         "status": status,
         "provider": provider_by("metadata.model_map_information.model_map_value.litellm_provider"),
         "tag": tag,
         "streamed": streamed,
-        "body": lambda find: f"coalesce({unless(find('proxy_server_request'), '{}')}, {unless(find('messages'), '{}', '[]')})",
+        "body": lambda find: (
+            f"coalesce({unless(find('proxy_server_request'), '{}')}, {unless(find('messages'), '{}', '[]')})"
+        ),
     },
     table="LiteLLM_SpendLogs",
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ttplan.logs.format import Format, Signs
 from ttplan.logs.formats import litellm
-from ttplan.logs.mapping import Mapping
+from ttplan.logs.mapping.mapping import Mapping
 
 MAPPING = Mapping.model_validate(
     {
@@ -23,7 +23,11 @@ MAPPING = Mapping.model_validate(
             "cached": {"path": "cache_hit", "default": False},
             "latency_ms": {"start": "startTime", "end": "endTime", "unit": "epoch_s"},
             "session_id": "trace_id",
-            "user_id": ["end_user", "metadata.user_api_key_end_user_id", "metadata.user_api_key_user_id"],
+            "user_id": [
+                "end_user",
+                "metadata.user_api_key_end_user_id",
+                "metadata.user_api_key_user_id",
+            ],
             "api_key_id": "metadata.user_api_key_hash",
             "streamed": "stream",
             "service_tier": ["usage.service_tier", "model_parameters.service_tier"],
@@ -36,8 +40,23 @@ FORMAT = Format(
     title="LiteLLM's standard logging payload",
     mapping=MAPPING,
     signs=Signs(
-        needs=("id", "startTime", "endTime", "response_cost", "prompt_tokens", "completion_tokens", "model"),
-        also=("call_type", "trace_id", "hidden_params", "model_map_information", "saved_cache_cost", "model_parameters"),
+        needs=(
+            "id",
+            "startTime",
+            "endTime",
+            "response_cost",
+            "prompt_tokens",
+            "completion_tokens",
+            "model",
+        ),
+        also=(
+            "call_type",
+            "trace_id",
+            "hidden_params",
+            "model_map_information",
+            "saved_cache_cost",
+            "model_parameters",
+        ),
     ),
     rules={
         "status": litellm.status,

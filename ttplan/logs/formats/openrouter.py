@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from ttplan.logs.fields import MONEY
 from ttplan.logs.format import Find, Format, Signs
-from ttplan.logs.mapping import Mapping, Value
-from ttplan.logs.sql import quoted
+from ttplan.logs.mapping.mapping import Mapping, Value
+from ttplan.logs.mapping.sql import quoted
 
 
 def _cost(find: Find) -> str:
@@ -17,7 +17,10 @@ def _cost(find: Find) -> str:
     charged = find("cost_total", "total_cost", "usage")
     upstream = f"CASE WHEN {find('is_byok')} = 'true' THEN {find('upstream_inference_cost')} END"
     beside = f"coalesce({find('byok_usage_inference')}, {upstream}, '0')"
-    wrong = " ".join(f"WHEN NOT regexp_full_match({one}, {quoted(MONEY.pattern or '')}) THEN {one}" for one in (charged, beside))
+    wrong = " ".join(
+        f"WHEN NOT regexp_full_match({one}, {quoted(MONEY.pattern or '')}) THEN {one}"
+        for one in (charged, beside)
+    )
     both = f"TRY_CAST({charged} AS DECIMAL(38, 12)) + TRY_CAST({beside} AS DECIMAL(38, 12))"
     return f"CASE WHEN {charged} IS NULL THEN NULL {wrong} ELSE CAST({both} AS VARCHAR) END"
 
@@ -45,7 +48,9 @@ MAPPING = Mapping(
         "streamed": Value(path=("streamed",)),
         "service_tier": Value(path=("service_tier",)),
         "endpoint": Value(path=("provider_name",)),
-        "finish_reason": Value(path=("finish_reason_normalized", "finish_reason", "finish_reason_raw")),
+        "finish_reason": Value(
+            path=("finish_reason_normalized", "finish_reason", "finish_reason_raw")
+        ),
         "tag": Value(path=("app_name",), values={"Unknown": None}),
         "user_id": Value(path=("user", "external_user")),
         "api_key_id": Value(path=("api_key_name",)),

@@ -11,8 +11,8 @@ import json
 
 from ttplan.logs.fields import COUNT
 from ttplan.logs.format import Find, Format, Signs
-from ttplan.logs.mapping import Mapping, Skip, Value
-from ttplan.logs.sql import quoted
+from ttplan.logs.mapping.mapping import Mapping, Skip, Value
+from ttplan.logs.mapping.sql import quoted
 
 
 def _at(*keys: str) -> tuple[str, ...]:
@@ -21,9 +21,13 @@ def _at(*keys: str) -> tuple[str, ...]:
 
 
 _OPERATION = _at("gen_ai.operation.name")
-_MODEL = _at("gen_ai.response.model", "gen_ai.request.model", "llm.response.model", "llm.request.model")
+_MODEL = _at(
+    "gen_ai.response.model", "gen_ai.request.model", "llm.response.model", "llm.request.model"
+)
 _INPUT = _at("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.usage.prompt_tokens")
-_OUTPUT = _at("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens", "llm.usage.completion_tokens")
+_OUTPUT = _at(
+    "gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens", "llm.usage.completion_tokens"
+)
 _CACHED = _at(
     "gen_ai.usage.cache_read.input_tokens",
     "gen_ai.usage.cache_read_input_tokens",
@@ -37,7 +41,11 @@ _WRITTEN = _at(
     "gen_ai.usage.cache_creation_input_tokens",
     "gen_ai.usage.cache_write_tokens",
 )
-_REASONING = _at("gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_output_tokens", "gen_ai.usage.reasoning_tokens")
+_REASONING = _at(
+    "gen_ai.usage.reasoning.output_tokens",
+    "gen_ai.usage.reasoning_output_tokens",
+    "gen_ai.usage.reasoning_tokens",
+)
 _COST = _at("gen_ai.usage.cost", "gen_ai.usage.total_cost", "gen_ai.cost.total", "llm.usage.cost")
 _FIRST = _at("gen_ai.response.time_to_first_chunk", "gen_ai.server.time_to_first_token")
 _NO_CALLS = (
@@ -68,9 +76,16 @@ _DOCUMENT = {
 
 def _expand(documents: str) -> str:
     """Each span as an object: its attributes by name, those of usage apart, and its resource's."""
-    parts = [f"'\"{name}\":' || coalesce(to_json(s.{name}), 'null')" for name in _SPAN if name not in ("status", "attributes")]
+    parts = [
+        f"'\"{name}\":' || coalesce(to_json(s.{name}), 'null')"
+        for name in _SPAN
+        if name not in ("status", "attributes")
+    ]
     parts += ["'\"status\":{\"code\":' || coalesce(to_json(s.status.code), 'null') || '}'"]
-    parts += [f"'\"attributes\":' || {_object('s.attributes')}", f"'\"usage\":' || {_object('s.attributes', '.usage.')}"]
+    parts += [
+        f"'\"attributes\":' || {_object('s.attributes')}",
+        f"'\"usage\":' || {_object('s.attributes', '.usage.')}",
+    ]
     parts += ["'\"resource\":' || resource"]
     scopes = "list_concat(r.scopeSpans, r.instrumentationLibrarySpans)"
     return f"""(SELECT '{{' || {" || ',' || ".join(parts)} || '}}' AS json FROM (
@@ -133,8 +148,12 @@ MAPPING = Mapping(
         "output_audio_tokens": Value(path=_at("gen_ai.usage.audio.output_tokens")),
         "input_image_tokens": Value(path=_at("gen_ai.usage.image.input_tokens")),
         "output_image_tokens": Value(path=_at("gen_ai.usage.image.output_tokens")),
-        "latency_ms": Value(start=("startTimeUnixNano",), end=("endTimeUnixNano",), unit="epoch_ns"),
-        "service_tier": Value(path=_at("openai.response.service_tier", "gen_ai.openai.response.service_tier")),
+        "latency_ms": Value(
+            start=("startTimeUnixNano",), end=("endTimeUnixNano",), unit="epoch_ns"
+        ),
+        "service_tier": Value(
+            path=_at("openai.response.service_tier", "gen_ai.openai.response.service_tier")
+        ),
         "finish_reason": Value(
             path=(
                 'attributes."gen_ai.response.finish_reasons".values[0].stringValue',
@@ -144,16 +163,26 @@ MAPPING = Mapping(
         "tag": Value(path=('resource."service.name"',)),
         "session_id": Value(
             path=(
-                *_at("gen_ai.conversation.id", "session.id", "traceloop.association.properties.session_id"),
+                *_at(
+                    "gen_ai.conversation.id",
+                    "session.id",
+                    "traceloop.association.properties.session_id",
+                ),
                 "traceId",
             )
         ),
-        "user_id": Value(path=_at("user.id", "enduser.id", "traceloop.association.properties.user_id")),
+        "user_id": Value(
+            path=_at("user.id", "enduser.id", "traceloop.association.properties.user_id")
+        ),
         "body": Value(path=_at("gen_ai.input.messages", "gen_ai.prompt")),
         "response_body": Value(path=_at("gen_ai.output.messages", "gen_ai.completion")),
     },
     skip=(
-        Skip(path=_OPERATION, is_=_NO_CALLS, reason="a span of an agent, a tool or the like, not of a call of a model"),
+        Skip(
+            path=_OPERATION,
+            is_=_NO_CALLS,
+            reason="a span of an agent, a tool or the like, not of a call of a model",
+        ),
         Skip(path=_MODEL, is_=(None,), reason="a span that names no model"),
     ),
 )

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from ttplan.logs.fields import BODIES, EMBEDDINGS, FIELDS
 from ttplan.logs.format import Format, Signs
-from ttplan.logs.mapping import Mapping, Value
+from ttplan.logs.mapping.mapping import Mapping, Value
 
-MAPPING = Mapping(name="own", fields={field.name: Value(path=(field.name,)) for field in (*FIELDS, *BODIES, *EMBEDDINGS)})
+MAPPING = Mapping(
+    name="own",
+    fields={field.name: Value(path=(field.name,)) for field in (*FIELDS, *BODIES, *EMBEDDINGS)},
+)
 FORMAT = Format(
     title="ttplan's own columns",
     mapping=MAPPING,
     signs=Signs(
         needs=("id", "ts", "provider", "model", "input_tokens", "output_tokens", "cost_usd"),
-        also=("cached_tokens", "baseline_cost_usd", "cost_basis", "recorded_cost_usd", "body_lower", "source_id"),
+        also=(
+            "cached_tokens",
+            "baseline_cost_usd",
+            "cost_basis",
+            "recorded_cost_usd",
+            "body_lower",
+            "source_id",
+        ),
     ),
     named=False,
     table="requests",

@@ -20,7 +20,11 @@ def migrations(folder: str = "") -> tuple[Migration, ...]:
     """All migrations, in the order of their versions, which may leave numbers out; of a DuckDB file, or those in a folder."""
     place = files(__package__)
     found = sorted(
-        (file for file in (place.joinpath(folder) if folder else place).iterdir() if file.name[:4].isdigit()),
+        (
+            file
+            for file in (place.joinpath(folder) if folder else place).iterdir()
+            if file.name[:4].isdigit()
+        ),
         key=lambda file: file.name,
     )
     return tuple(Migration(int(file.name[:4]), file.name, file.read_text()) for file in found)

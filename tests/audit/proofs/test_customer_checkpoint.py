@@ -1,0 +1,282 @@
+"""Customer checkpoints: both forms byte for byte, and their errors in the ecosystem's order."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.audit.chains import KEY, OTHER_KEY
+from ttplan.audit.keys.key_files import key_from_hex
+from ttplan.audit.proofs.customer_checkpoint import (
+    MAX_CHECKPOINT,
+    SCHEMA,
+    CheckpointError,
+    CustomerCheckpoint,
+    check_signature,
+    load_seed,
+    read_checkpoint,
+    sign_checkpoint,
+    signed_bytes,
+    write_checkpoint,
+)
+from ttplan.model.audit import TipAnchor
+from ttplan.model.errors import KeyFileError, ProofError
+
+CUSTOMER = key_from_hex("07" * 32)
+RAW = Ed25519PrivateKey.from_private_bytes(bytes([7]) * 32)
+IDENTITY = hashlib.sha256(CUSTOMER.public_key.raw).hexdigest()
+ORG = UUID("11111111-1111-1111-1111-111111111111")
+AT = datetime(2026, 7, 28, 12, 0, 0, 999_999, tzinfo=UTC)
+
+
+def first(**changes: Any) -> dict[str, Any]:
+    """Form 1, signed by hand."""
+    fields = {
+        "org": str(ORG),
+        "verifying_key_hex": KEY.public_key.hex,
+        "sequence": 41,
+        "tip_hash": "bb" * 32,
+        "timestamp": "2026-07-28T12:00:00Z",
+        "customer_key_identity": IDENTITY,
+    }
+    message = SCHEMA + "\n" + json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    return {"schema": SCHEMA, **fields, "signature": RAW.sign(message.encode()).hex()} | changes
+
+
+def second(**changes: Any) -> dict[str, Any]:
+    """Form 2, signed by hand."""
+    fields: dict[str, Any] = {
+        "organization_id": str(ORG),
+        "audit_verifying_key_hex": KEY.public_key.hex,
+        "sequence": 41,
+        "tip_hash": "bb" * 32,
+        "checkpointed_at": "2026-07-28T12:00:00Z",
+        "customer_key_id": "ed25519-sha256:" + IDENTITY,
+    }
+    message = "tt.customer-audit-checkpoint.v1|" + "|".join(str(value) for value in fields.values())
+    return {"schema": SCHEMA, **fields, "signature_hex": RAW.sign(message.encode()).hex()} | changes
+
+
+def read(fields: Any) -> CustomerCheckpoint:
+    return read_checkpoint(json.dumps(fields).encode(), "c.json")
+
+
+def kind_of(fields: Any) -> str:
+    """The kind of the error that a checkpoint meets, "good" where it meets none."""
+    try:
+        check_signature(read(fields), CUSTOMER.public_key)
+    except CheckpointError as error:
+        return error.kind
+    return "good"
+
+
+def test_what_is_written_is_what_the_ecosystem_signs() -> None:
+    made = sign_checkpoint(
+        CUSTOMER, org_id=ORG, verifying_key=KEY.public_key, anchor=TipAnchor(41, "bb" * 32), at=AT
+    )
+    assert json.loads(write_checkpoint(made)) == first()
+    assert list(json.loads(write_checkpoint(made))) == list(first())
+    assert read(first()) == made
+    elsewhere = AT.astimezone(timezone(timedelta(hours=5)))
+    again = sign_checkpoint(
+        CUSTOMER, org_id=ORG, verifying_key=KEY.public_key, anchor=made.anchor, at=elsewhere
+    )
+    assert again == made
+
+
+def test_both_forms_verify_and_say_which_they_are() -> None:
+    for number, fields in ((1, first()), (2, second())):
+        found = read(fields)
+        check_signature(found, CUSTOMER.public_key)
+        assert (found.form, found.org_id, found.anchor) == (number, ORG, TipAnchor(41, "bb" * 32))
+        assert (found.verifying_key, found.key_identity) == (KEY.public_key.hex, IDENTITY)
+        assert json.loads(write_checkpoint(found)) == fields
+
+
+WRONG: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("wrong schema", {"schema": "v2"}, {"schema": "v2"}),
+    ("bad sequence", {"sequence": -1}, {"sequence": -1}),
+    ("bad hex", {"verifying_key_hex": "AA" * 32}, {"audit_verifying_key_hex": "AA" * 32}),
+    ("bad hex", {"tip_hash": "bb" * 31}, {"tip_hash": "bb" * 32 + "\n"}),
+    (
+        "bad hex",
+        {"customer_key_identity": "ed25519-sha256:" + IDENTITY},
+        {"customer_key_id": IDENTITY},
+    ),
+    (
+        "bad timestamp",
+        {"timestamp": "2026-07-28T12:00:00.000Z"},
+        {"checkpointed_at": "2026-07-28T12:00:00+00:00"},
+    ),
+    ("bad signature", {"signature": "00"}, {"signature_hex": "00"}),
+]
+
+
+@pytest.mark.parametrize(("kind", "one", "two"), WRONG)
+def test_each_error_has_its_kind_in_both_forms(
+    kind: str, one: dict[str, Any], two: dict[str, Any]
+) -> None:
+    assert kind_of(first(**one)) == kind
+    assert kind_of(second(**two)) == kind
+
+
+def test_of_several_errors_the_first_in_the_ecosystems_order_is_told() -> None:
+    order = [kind for kind, _, _ in WRONG]
+    for make, side in ((first, 1), (second, 2)):
+        for start in range(len(WRONG)):
+            changes: dict[str, Any] = {}
+            for case in WRONG[start:]:
+                changes |= case[1] if side == 1 else case[2]
+            assert kind_of(make(**changes)) == order[start]
+            assert kind_of(make(**changes, more=1)) == "malformed shape"
+
+
+def test_a_hex_error_names_its_field() -> None:
+    with pytest.raises(
+        CheckpointError,
+        match=r"bad hex: c\.json: tip_hash is 'xyz'; expected 64 lower-case hex digits",
+    ):
+        read(first(tip_hash="xyz"))
+    with pytest.raises(
+        CheckpointError,
+        match="customer_key_id is 'xyz'; expected 'ed25519-sha256:' and 64 lower-case hex",
+    ):
+        read(second(customer_key_id="xyz"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (first() | second(), "fields of both forms"),
+        (
+            {k: v for k, v in first().items() if k != "signature"} | {"signature_hex": "00"},
+            "fields of both forms",
+        ),
+        (
+            {k: v for k, v in first().items() if k != "org"},
+            "expected exactly schema, org, verifying_key_hex",
+        ),
+        ([first()], "not a JSON object"),
+        (first(sequence=True), "sequence is 'True'"),
+        (first(sequence="41"), "sequence is '41'"),
+        (first(sequence=41.0), "sequence is '41.0'"),
+        (first(org=None), "org is no text"),
+        (first(org="ACME"), "org is 'ACME'; expected a UUID"),
+        (second(organization_id=str(ORG) + "|x"), "expected a UUID"),
+    ],
+)
+def test_a_malformed_shape_says_what_is_wrong(fields: Any, message: str) -> None:
+    with pytest.raises(CheckpointError, match=f"malformed shape: c.json: .*{message}"):
+        read(fields)
+
+
+def test_too_long_or_repeated_is_malformed() -> None:
+    longest = json.dumps(first()).encode().ljust(MAX_CHECKPOINT)
+    check_signature(read_checkpoint(longest, "c.json"), CUSTOMER.public_key)
+    for data, message in (
+        (longest + b" ", "more than 16,384 bytes"),
+        (b'{"schema":1,"schema":2}', "stands twice"),
+        (b"\xff", "not UTF-8"),
+        (b"", "not JSON"),
+    ):
+        with pytest.raises(CheckpointError, match=f"malformed shape: c.json: .*{message}"):
+            read_checkpoint(data, "c.json")
+
+
+def test_a_sequence_is_a_seq() -> None:
+    for sequence, kind in (
+        (-1, "bad sequence"),
+        (0, "bad signature"),
+        (2**63 - 1, "bad signature"),
+        (2**63, "bad sequence"),
+    ):
+        assert kind_of(first(sequence=sequence)) == kind_of(second(sequence=sequence)) == kind
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        "2026-02-30T12:00:00Z",
+        "2026-07-28T24:00:00Z",
+        "2026-07-28T12:00:60Z",
+        "٢026-07-28T12:00:00Z",
+    ],
+)
+def test_a_moment_that_there_is_not_is_a_bad_timestamp(stamp: str) -> None:
+    assert kind_of(first(timestamp=stamp)) == "bad timestamp"
+
+
+def test_another_customer_or_a_changed_field_is_a_bad_signature() -> None:
+    for fields in (first(), second()):
+        with pytest.raises(CheckpointError, match="bad signature"):
+            check_signature(read(fields), OTHER_KEY.public_key)
+    changes = {
+        "org": str(UUID(int=2)),
+        "verifying_key_hex": "aa" * 32,
+        "sequence": 40,
+        "tip_hash": "cc" * 32,
+    }
+    changes |= {"timestamp": "2026-07-28T12:00:01Z", "customer_key_identity": "dd" * 32}
+    for name, value in changes.items():
+        assert kind_of(first(**{name: value})) == "bad signature"
+
+
+def test_a_customer_who_signs_another_identity_is_told() -> None:
+    lying = CustomerCheckpoint(
+        1, ORG, KEY.public_key.hex, TipAnchor(1, "bb" * 32), "2026-07-28T12:00:00Z", "dd" * 32, ""
+    )
+    signed = lying._replace(signature=RAW.sign(signed_bytes(lying)).hex())
+    with pytest.raises(
+        CheckpointError, match="key identity mismatch: the checkpoint names the customer key dddd"
+    ):
+        check_signature(signed, CUSTOMER.public_key)
+    assert CheckpointError.KINDS[-1] == "key identity mismatch"
+
+
+def test_every_single_bit_flip_is_caught() -> None:
+    for fields in (first(), second()):
+        data = json.dumps(fields).encode()
+        for bit in range(len(data) * 8):
+            flipped = bytearray(data)
+            flipped[bit // 8] ^= 1 << bit % 8
+            with pytest.raises(ProofError):
+                check_signature(read_checkpoint(bytes(flipped), "c.json"), CUSTOMER.public_key)
+
+
+@given(st.binary(max_size=300))
+def test_whatever_comes_is_refused_as_malformed(data: bytes) -> None:
+    with pytest.raises(CheckpointError):
+        read_checkpoint(data, "c.json")
+
+
+def test_the_seed_is_read_from_a_file_that_nobody_else_reads(tmp_path: Path) -> None:
+    file = tmp_path / "seed"
+    file.write_text("07" * 32 + "\n")
+    file.chmod(0o600)
+    assert load_seed(file).public_key == CUSTOMER.public_key
+    for mode in (0o644, 0o640, 0o700, 0o400):
+        file.chmod(mode)
+        with pytest.raises(
+            KeyFileError, match=f"mode {mode:04o}; a seed is kept in 0600, run: chmod 600"
+        ):
+            load_seed(file)
+    file.chmod(0o600)
+    file.write_text("secret" * 9)
+    with pytest.raises(KeyFileError, match="has 54 characters; expected 64 hex digits") as caught:
+        load_seed(file)
+    assert "secret" not in str(caught.value)
+    with pytest.raises(KeyFileError, match="no customer seed at"):
+        load_seed(tmp_path / "none")
+    with pytest.raises(KeyFileError, match="cannot be read: Is a directory"):
+        load_seed(tmp_path)
+    with pytest.raises(KeyFileError, match="/dev/null is not a file; expected the customer's seed"):
+        load_seed("/dev/null")

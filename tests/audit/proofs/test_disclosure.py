@@ -1,0 +1,160 @@
+"""One plan's routes opened: every part of the file is bound to the checkpoint, and nothing else is in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.audit.chains import KEY, entry
+from tests.audit.test_rotation import tip_of
+from ttplan.audit.c2sp.tlog import sign_tree
+from ttplan.audit.chain import to_record
+from ttplan.audit.proofs.disclosure import (
+    Disclosure,
+    check_disclosure,
+    commitment,
+    disclose,
+    read_disclosure,
+    write_disclosure,
+)
+from ttplan.model.audit import AuditEntry
+from ttplan.model.errors import ChainError, InputError, ProofError
+
+ROUTES: list[Any] = [{"name": "a", "priority": 1, "when": {"x": None}}, {"name": "b", "max": 0.5}]
+NONCES = [f"{i:02x}" * 32 for i in range(1, 6)]
+
+
+def committed() -> list[AuditEntry]:
+    """Entries that commit to the same routes, each with a nonce of its own."""
+    entries: list[AuditEntry] = []
+    for nonce in NONCES:
+        entries.append(
+            entry(tip_of(entries), payload={"routes_commitment": commitment(nonce, ROUTES)})
+        )
+    return entries
+
+
+ENTRIES = committed()
+HASHES = [one.hash for one in ENTRIES]
+CHECKPOINT = sign_tree("example.com/log", HASHES, KEY)
+
+
+def opened(seq: int = 2) -> Disclosure:
+    return disclose(ROUTES, NONCES[seq], to_record(ENTRIES[seq]), HASHES, CHECKPOINT)
+
+
+def holds(data: bytes) -> bool:
+    try:
+        check_disclosure(read_disclosure(data, "d.json"), CHECKPOINT)
+    except (InputError, ProofError, ChainError):
+        return False
+    return True
+
+
+def test_each_entry_opens_with_its_own_nonce() -> None:
+    for seq in range(5):
+        data = write_disclosure(opened(seq))
+        assert holds(data)
+        assert read_disclosure(data, "d.json") == opened(seq)
+        assert not any(nonce.encode() in data for i, nonce in enumerate(NONCES) if i != seq)
+    with pytest.raises(ProofError, match="the routes and the nonce give the commitment"):
+        disclose(ROUTES, NONCES[1], to_record(ENTRIES[2]), HASHES, CHECKPOINT)
+
+
+def test_routes_in_another_order_or_of_another_type_are_others() -> None:
+    fields = orjson.loads(write_disclosure(opened()))
+    for routes in (ROUTES[::-1], ROUTES[:1], [*ROUTES, {}], [ROUTES[0], {"name": "b", "max": 1}]):
+        assert not holds(orjson.dumps(fields | {"routes": routes}))
+    with pytest.raises(InputError, match=r"^d.json: routes is no JSON array"):
+        read_disclosure(orjson.dumps(fields | {"routes": {"0": ROUTES[0]}}), "d.json")
+
+
+def test_it_is_for_one_checkpoint_and_one_chain() -> None:
+    later = sign_tree("example.com/log", [*HASHES, "ab" * 32], KEY)
+    with pytest.raises(ProofError, match="is for a checkpoint of 5 entries, the one given is of 6"):
+        check_disclosure(opened(), later)
+    other = sign_tree("example.com/log", ["ab" * 32, *HASHES[1:]], KEY)
+    with pytest.raises(ProofError, match="do not give the checkpoint's root"):
+        check_disclosure(opened(), other)
+    with pytest.raises(ProofError, match="they were changed"):
+        disclose(ROUTES, NONCES[2], to_record(ENTRIES[2]), HASHES, other)
+
+
+def test_an_entry_that_commits_to_nothing_opens_nothing() -> None:
+    plain = entry(None, payload={})
+    checkpoint = sign_tree("example.com/log", [plain.hash], KEY)
+    with pytest.raises(ProofError, match="entry 0 commits to no routes"):
+        disclose([], NONCES[0], to_record(plain), [plain.hash], checkpoint)
+
+
+def test_every_single_bit_flip_is_caught() -> None:
+    data = write_disclosure(opened())
+    said = orjson.loads(data)
+    for bit in range(len(data) * 8):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        try:
+            same = orjson.loads(bytes(flipped)) == said
+        except orjson.JSONDecodeError:
+            same = False
+        # The entry's signature is for the chain's own verification: that the entry is in the tree is what counts here.
+        signature = data.index(b'"signature"')
+        if not same and not signature <= bit // 8 < signature + 145:
+            assert not holds(bytes(flipped)), flipped
+
+
+@given(st.binary(max_size=200))
+def test_whatever_comes_is_refused(data: bytes) -> None:
+    with pytest.raises(InputError, match=r"^d.json"):
+        read_disclosure(data, "d.json")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"format": "ttplan.disclosure.v2"},
+            "is no disclosure; expected exactly format, routes, nonce",
+        ),
+        ({"more": 1}, "is no disclosure"),
+        ({"nonce": "AB" * 32}, "nonce is no nonce"),
+        ({"nonce": 5}, "nonce is no nonce"),
+        ({"leaf_count": 0}, "leaf_count is 0; expected a whole number from 1"),
+        ({"leaf_count": True}, "leaf_count is True"),
+        ({"leaf_count": 5.0}, "leaf_count is 5.0"),
+        ({"leaf_count": 2**63}, "leaf_count is 9223372036854775808"),
+        ({"path": {}}, "path is no list of at most 63 hashes"),
+        ({"path": ["ab" * 32] * 64}, "path is no list of at most 63 hashes"),
+        ({"path": ["ab"]}, "path is no list of at most 63 hashes"),
+        ({"entry": {}}, "its entry, line 1: an entry lacks id"),
+        ({"leaf_index": 3}, "leaf_index is 3; expected the entry's seq, 2"),
+        ({"leaf_index": 2.0}, "leaf_index is 2.0; expected the entry's seq, 2"),
+    ],
+)
+def test_what_is_no_disclosure_is_refused_by_field(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=f"^d.json.*{message}"):
+        read_disclosure(orjson.dumps(orjson.loads(write_disclosure(opened())) | changes), "d.json")
+
+
+def test_the_largest_and_the_smallest_tree_can_be_said() -> None:
+    fields = orjson.loads(write_disclosure(opened()))
+    found = read_disclosure(
+        orjson.dumps(fields | {"leaf_count": 2**63 - 1, "path": ["ab" * 32] * 63}), "d.json"
+    )
+    assert (found.leaf_count, len(found.path)) == (2**63 - 1, 63)
+    assert (
+        read_disclosure(orjson.dumps(fields | {"leaf_count": 1, "path": []}), "d.json").leaf_count
+        == 1
+    )
+
+
+def test_what_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_disclosure(opened())
+    monkeypatch.setattr("ttplan.audit.proofs.disclosure.MAX_DISCLOSURE", len(data))
+    assert holds(data)
+    with pytest.raises(InputError, match="has more than"):
+        read_disclosure(data + b" ", "d.json")

@@ -1,0 +1,208 @@
+"""The report of a verification claims what was checked, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.audit.chains import KEY, ORG, chain
+from tests.audit.verify.test_since import at, broken
+from ttplan.audit.chain import to_record
+from ttplan.audit.verify.chain import Reached
+from ttplan.audit.verify.check import check_chain
+from ttplan.audit.verify.report import ChainReport
+from ttplan.audit.verify.resume import Asked, ResumeFile
+from ttplan.model.audit import AuditEntry, Record, TipAnchor
+
+PUBLIC = KEY.public_key
+ENTRIES = chain(9)
+HASHES = "every seq, prev_hash and hash, and that all entries are of one organisation"
+ALL = "every signature"
+TIP = "the last signature of each key, which vouches for the content of all entries before it"
+END = "whether entries are missing at the end: give an anchor for that"
+AFTER = "the entries after the first bad one"
+
+
+def reported(entries: list[AuditEntry] | list[Record] = ENTRIES, **options: Any) -> ChainReport:
+    return check_chain(entries, PUBLIC, key_source="a test", **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "checks", "not_checked"),
+    [
+        ({}, (ALL,), (END,)),
+        ({"signatures": "tip"}, (TIP,), ("the signatures of the other entries", END)),
+        ({"anchor": at(ENTRIES, 8)}, (ALL, "that the chain ends at seq 8 of the anchor"), ()),
+        (
+            {"passes_through": [at(ENTRIES, 1)]},
+            (ALL, "that the chain has the entry of 1 earlier anchor"),
+            (END,),
+        ),
+        (
+            {"passes_through": [at(ENTRIES, i) for i in (1, 2)]},
+            (ALL, "that the chain has the entries of 2 earlier anchors"),
+            (END,),
+        ),
+        (
+            {"distrust_after": at(ENTRIES, 8)},
+            (
+                ALL,
+                "that nothing after seq 8 is signed with the key that is distrusted from there on",
+            ),
+            (END,),
+        ),
+        (
+            {"own_key": True},
+            (ALL,),
+            (END, "whose key this is: it came with the chain, so give one from elsewhere"),
+        ),
+        (
+            {"since": at(ENTRIES, 2)},
+            (ALL,),
+            (END, "the entries up to seq 2, which stand and fall with the anchor that was given"),
+        ),
+    ],
+)
+def test_of_a_good_chain_it_says_what_was_asked(
+    options: dict[str, Any], checks: tuple[str, ...], not_checked: tuple[str, ...]
+) -> None:
+    report = reported(**options)
+    assert report.verdict == ("consistent with its own key" if "own_key" in options else "verified")
+    assert (report.checks, report.not_checked) == ((HASHES, *checks), not_checked)
+
+
+def test_of_no_entries_it_says_that_nothing_was_checked() -> None:
+    assert reported([]).not_checked == (
+        "anything: the chain has no entries, be it new or wiped",
+        END,
+    )
+    assert (
+        reported(since=at(ENTRIES, 8)).not_checked[0]
+        == "anything: no entry follows on the trusted one"
+    )
+
+
+def test_of_a_broken_chain_it_says_what_passed_before() -> None:
+    bad = broken(ENTRIES, 3)
+    last = [*ENTRIES[:8], ENTRIES[8].model_copy(update={"signature": ENTRIES[7].signature})]
+    every, hashes = "seq, prev_hash, hash and signature of the", "seq, prev_hash and hash of the"
+    unknown = "any signature: who wrote the entries before it is not known"
+    for entries, options, count, checks, not_checked, untrusted in (
+        (bad, {}, 3, (f"{every} 3 entries before it",), (END, AFTER), 5),
+        (bad[:4], {}, 3, (f"{every} 3 entries before it",), (END, AFTER), 0),
+        (broken(ENTRIES, 1), {}, 1, (f"{every} 1 entry before it",), (END, AFTER), 7),
+        (broken(ENTRIES, 0), {}, 0, (), (END, AFTER), 8),
+        (ENTRIES[3:], {}, 0, (), (END, AFTER), 5),
+        (
+            bad,
+            {"signatures": "tip"},
+            3,
+            (f"{hashes} 3 entries before it",),
+            (unknown, END, AFTER),
+            5,
+        ),
+        (
+            last,
+            {"signatures": "tip"},
+            8,
+            (f"{hashes} 8 entries before it",),
+            ("the signatures of the other entries", END, AFTER),
+            0,
+        ),
+        (bad, {"anchor": at(ENTRIES, 8)}, 3, (f"{every} 3 entries before it",), (AFTER,), 5),
+    ):
+        report = reported(entries, **options)
+        assert report.first_bad is not None
+        assert (report.verdict, report.org_id, report.tip, report.entries) == (
+            "broken",
+            ORG,
+            None,
+            count,
+        )
+        assert (report.checks, report.not_checked, report.first_bad.untrusted) == (
+            checks,
+            not_checked,
+            untrusted,
+        )
+
+
+def test_after_a_trusted_entry_it_counts_from_there() -> None:
+    since, what = at(ENTRIES, 4), "seq, prev_hash, hash and signature of the 1 entry before it"
+    for start in (0, 4, 5):
+        report = reported(broken(ENTRIES, 6)[start:], since=since)
+        assert report.first_bad is not None
+        assert (report.entries, report.checks, report.first_bad.untrusted) == (1, (what,), 2)
+    report = reported(broken(ENTRIES, 5), since=since)
+    assert (report.entries, report.checks) == (0, ())
+
+
+def test_a_chain_that_misses_its_anchor_was_checked_all_the_same() -> None:
+    report = reported(ENTRIES[:3], anchor=at(ENTRIES, 4))
+    assert report.first_bad is not None
+    assert (report.entries, report.first_bad.untrusted, report.first_bad.reason) == (
+        3,
+        None,
+        "short",
+    )
+    assert (report.checks, report.not_checked) == (
+        (HASHES, ALL, "that the chain ends at seq 4 of the anchor"),
+        (),
+    )
+
+
+def test_it_says_what_was_expected_and_found() -> None:
+    hidden = reported([to_record(ENTRIES[0])._replace(org_id="acme")])
+    assert (hidden.org_id, hidden.verdict) == (None, "broken")
+    gap = reported([*ENTRIES[:2], *ENTRIES[3:]]).first_bad
+    assert gap is not None
+    assert (gap.error, gap.index, gap.expected, gap.found, gap.reason, gap.hint) == (
+        "SeqGap",
+        2,
+        "2",
+        "3",
+        None,
+        None,
+    )
+    forged = reported([ENTRIES[0].model_copy(update={"signature": "00" * 64})]).first_bad
+    assert forged is not None
+    assert (forged.expected, forged.found, forged.message[:8]) == (None, None, "entry 0:")
+
+
+def test_evidence_is_of_forks_alone() -> None:
+    kept: list[bytes] = []
+    assert reported(broken(ENTRIES, 3), on_fork=kept.append).verdict == "broken"
+    assert kept == []
+
+
+def test_what_goes_on_from_a_state_looks_for_nothing_before_it(tmp_path: Path) -> None:
+    state = ResumeFile(tmp_path / "state")
+    state.bind(Asked(PUBLIC, "all", None, None, (), None))
+    state.note(Reached(at(ENTRIES, 4), PUBLIC.hex))
+    state.write()
+
+    def verdict(**options: Any) -> str:
+        state.path.write_bytes(content)
+        report = reported(broken(ENTRIES, 2), resume=ResumeFile(state.path), **options)
+        return (
+            report.verdict
+            if report.first_bad is None
+            else f"{report.first_bad.error} {report.first_bad.index}"
+        )
+
+    content = state.path.read_bytes()
+    other = "ab" * 32
+    assert (
+        verdict()
+        == verdict(passes_through=[TipAnchor(3, other)], distrust_after=TipAnchor(3, other))
+        == "verified"
+    )
+    assert verdict(passes_through=[at(ENTRIES, 4), at(ENTRIES, 6)]) == "verified"
+    assert (
+        verdict(passes_through=[TipAnchor(4, other)])
+        == verdict(passes_through=[TipAnchor(6, other)])
+        == "TruncatedChain 9"
+    )
+    assert verdict(distrust_after=at(ENTRIES, 4)) == "DistrustedKey 5"
+    assert verdict(distrust_after=at(ENTRIES, 6)) == "DistrustedKey 7"

@@ -1,0 +1,69 @@
+"""What a chain says is believed where it verifies, from its own first key to the one that it goes on with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.audit.chains import KEY, OTHER_KEY, chain
+from tests.audit.corpus import rotated
+from ttplan.audit.chain import to_record
+from ttplan.audit.keys.key_files import SigningKey
+from ttplan.audit.verify.require import need_verified
+from ttplan.model.audit import Record
+from ttplan.model.errors import AuditError, Cancelled, DriftError, StoreError, TtplanError
+
+
+def need(records: list[Record], key: SigningKey) -> None:
+    need_verified(lambda: iter(records), key.public_key, "what it says")
+
+
+def test_a_chain_is_believed_with_the_key_that_it_goes_on_with() -> None:
+    records = [to_record(one) for one in rotated([(KEY, 2), (OTHER_KEY, 1)])]
+    need([], KEY)
+    need(records[:2], KEY)
+    need(records[:3], OTHER_KEY)
+    need(records, OTHER_KEY)
+    for found in (records[:3], records):
+        with pytest.raises(
+            AuditError,
+            match=rf"not signed with this key \({KEY.public_key.hex}\), but with {OTHER_KEY.public_key.hex}",
+        ):
+            need(found, KEY)
+
+
+def test_what_does_not_verify_is_not_believed() -> None:
+    records = [to_record(one) for one in chain(3)]
+    for broken in (
+        records[1:],
+        [
+            records[0]._replace(body=records[0].body.replace(b"plan.applied", b"plan.reverted")),
+            *records[1:],
+        ],
+        [*records[:2], records[2]._replace(signature=records[1].signature)],
+    ):
+        with pytest.raises(
+            DriftError,
+            match=r"^what it says cannot be believed: entry [02]: .*; see `ttplan verify`$",
+        ):
+            need(broken, KEY)
+    with pytest.raises(DriftError, match="cannot be believed"):
+        need(records, OTHER_KEY)
+
+
+@pytest.mark.parametrize("why", [StoreError("the connection was lost"), Cancelled("stopped")])
+def test_what_cannot_be_read_is_not_called_what_cannot_be_believed(why: TtplanError) -> None:
+    asked = 0
+
+    def entries() -> Iterator[Record]:
+        nonlocal asked
+        asked += 1
+        for number, entry in enumerate(chain(3)):
+            if asked == 2 and number == 1:
+                raise why
+            yield to_record(entry)
+
+    with pytest.raises(type(why), match=str(why)):
+        need_verified(entries, KEY.public_key, "what it says")
+    need_verified(entries, KEY.public_key, "what it says")

@@ -1,0 +1,153 @@
+"""Text that wants to be more than text: every card shows it, it does nothing there, and it fits in 80 columns."""
+
+from __future__ import annotations
+
+import ast
+import re
+import unicodedata
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import ttplan
+from tests.support.hostile import CARDS, HARMLESS, IMG
+from ttplan.display.text import columns, cut, escape, left, plain, wrap
+
+ROOT = Path(ttplan.__file__).parent
+UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+
+
+class Page(HTMLParser):
+    """The tags and attributes of a page, its text, and whether what is opened is closed."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[tuple[str, str]] = set()
+        self.text = ""
+        self.opened: list[str] = []
+        self.feed(page)
+        self.close()
+        assert self.opened == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {(name, value or "") for name, value in attrs}
+        if tag != "br":
+            self.opened.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.opened.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+KNOWN_TAGS = {
+    "div",
+    "p",
+    "br",
+    "strong",
+    "code",
+    "small",
+    "table",
+    "caption",
+    "thead",
+    "tbody",
+    "tr",
+    "th",
+    "td",
+    "ul",
+    "li",
+}
+KNOWN_ATTRIBUTES = {"class", "role", "aria-label", "style", "scope", "colspan"}
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_hostile_text_is_text_in_every_card(name: str) -> None:
+    page = CARDS[name]()._repr_html_()
+    found = Page(page)
+    assert found.tags <= KNOWN_TAGS
+    assert {attribute for attribute, _ in found.attributes} <= KNOWN_ATTRIBUTES
+    assert ("role", "group") in found.attributes
+    assert not re.search(r"https?:|url\(|javascript:", page)
+    if name not in HARMLESS:
+        assert IMG in found.text
+        assert r"\u202e" in found.text
+    assert not {char for char in page if unicodedata.category(char) in UNSEEN}
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_every_card_is_text_of_80_columns_without_control_characters(name: str) -> None:
+    text = repr(CARDS[name]())
+    assert {line: columns(line) for line in text.splitlines() if columns(line) > 80} == {}
+    assert not {char for char in text if unicodedata.category(char) in UNSEEN} - {"\n"}
+    assert text.isprintable() or "\n" in text
+    text.encode()
+    if name not in HARMLESS:
+        assert "<img src=x" in " ".join(text.split())
+
+
+def test_colours_are_the_notebooks_own() -> None:
+    """A colour that is written out cannot be read in one of the themes."""
+    for path in [*ROOT.glob("display/*.py"), *ROOT.glob("views/*.py")]:
+        for text in (
+            node.value
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Constant)
+        ):
+            if isinstance(text, str):
+                assert not re.search(
+                    r"#[0-9a-fA-F]{3,8}\b|rgb\(|(?<!-)(color|background)\s*:(?!\s*(var\(--jp-|\Z))",
+                    text,
+                ), (
+                    path,
+                    text,
+                )
+
+
+def test_every_card_there_is_is_tried() -> None:
+    shown = {
+        node.name
+        for path in [*ROOT.glob("display/*.py"), *ROOT.glob("views/*.py")]
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef) and _shows_itself(node) and not node.name.startswith("_")
+    }
+    assert shown == {type(card()).__name__ for card in CARDS.values()}
+
+
+def _shows_itself(node: ast.ClassDef) -> bool:
+    return any(
+        isinstance(f, ast.FunctionDef) and f.name == "_repr_html_" for f in node.body
+    ) or any(isinstance(base, ast.Name) and base.id == "_Shown" for base in node.bases)
+
+
+@given(st.text(st.characters(codec=None, exclude_categories=())), st.integers(2, 90))
+def test_words_are_one_harmless_line_of_what_they_were(text: str, width: int) -> None:
+    line = plain(text)
+    assert "\n" not in line
+    assert not {char for char in line if unicodedata.category(char) in UNSEEN} - {
+        "\u200c",
+        "\u200d",
+    }
+    line.encode()
+    assert plain(line) == line
+    assert columns(cut(text, width)) <= width
+    assert columns(left(text, width)) == width
+    assert all(
+        columns(part) <= 80 for part in wrap(text, initial_indent="  ! ", subsequent_indent="    ")
+    )
+    assert "".join(wrap(text)).replace(" ", "") == line.replace(" ", "")
+    assert "<" not in escape(text)
+
+
+def test_what_people_write_stays_as_it_is() -> None:
+    for text in ("Zoë: 50 % of “chat”", "日本語", "می‌خواهم", "👩‍💻 émoji", "a-b_c/d"):
+        assert plain(text) == text
+    assert plain(" a\tb\n c ") == "a b c"
+    assert plain(
+        "\x1b[1m\ud800\u202e\u2028\U000e0041"
+    ) == r"\u001b[1m\ud800\u202e\U000e0041".replace(r"\U", r" \U")

@@ -1,0 +1,231 @@
+"""The engine against a plain row loop over the contract, money exactly."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any
+from unittest.mock import patch
+from uuid import UUID
+
+import ibis.expr.types as ir
+import pytest
+from hypothesis import HealthCheck, given, seed, settings
+
+from tests import oracle
+from tests.support.strategies import plans
+from ttplan.engine.intervals.estimate import estimate
+from ttplan.engine.project import map_requests
+from ttplan.engine.replay import answer, summarise
+from ttplan.engine.replay_spec import Question
+from ttplan.engine.rows import to_table
+from ttplan.engine.summary import GRID, Summary
+from ttplan.model.plan import CacheHits, PlanInput, PlanResult
+
+
+def check(plan: PlanInput, table: ir.Table | None = None) -> PlanResult:
+    """Compare a whole result, and the summary behind it, with the oracle's; from DuckDB, or from where `table` is."""
+    expected = oracle.answer(plan)
+    question = Question.of(plan, "limit")
+    table = to_table(plan.requests) if table is None else table
+    with summaries() as summed:
+        result = answer(table, question)
+    found = result.aggregates
+
+    assert result.sample_size == expected.sample_size
+    assert found.total_baseline_cost_usd == expected.total(
+        lambda row: row.request.baseline_cost_usd
+    )
+    assert found.total_actual_cost_usd == expected.total(lambda row: row.request.cost_usd)
+    assert found.total_projected_cost_usd == expected.total(lambda row: row.projected)
+    assert (
+        found.projected_change_usd == found.total_baseline_cost_usd - found.total_projected_cost_usd
+    )
+    assert found.projected_savings_usd == max(Decimal(0), found.projected_change_usd)
+    assert (
+        found.change_vs_actual_usd == found.total_actual_cost_usd - found.total_projected_cost_usd
+    )
+    outcomes = Counter(row.outcome for row in expected.rows)
+    assert found.requests_rerouted == outcomes["rerouted"] + outcomes["refused"]
+    assert found.requests_unchanged == outcomes["unchanged"]
+    assert found.requests_unprice_able == outcomes["unpriced"]
+    projecting = plan.config.l1_ttl_seconds is not None or (
+        plan.config.l2_threshold is not None and bool(expected.sweeps)
+    )
+    hits = sum(row.hit if projecting else row.request.cached for row in expected.rows)
+    assert found.cache_hit_rate_projected == (
+        hits / expected.sample_size if expected.sample_size else 0
+    )
+    latencies = [row.latency for row in expected.rows if row.latency is not None]
+    assert found.p50_latency_ms_projected == oracle.percentile(latencies, 0.50)
+    assert found.p95_latency_ms_projected == oracle.percentile(latencies, 0.95)
+    assert [
+        (r.route_id, r.route_name, r.matched, r.baseline_cost_usd, r.projected_cost_usd)
+        for r in result.per_route_breakdown
+    ] == oracle.per_route(expected.rows)
+    assert result.savings_by_cause is not None
+    assert result.savings_by_cause.model_dump() == oracle.causes(expected.rows)
+    assert sum(result.savings_by_cause.model_dump().values()) == found.projected_change_usd
+    check_semantic(plan, result, expected)
+    said = "\n".join(result.caveats)
+    assert ("outside the window" in said) == (expected.outside > 0)
+    assert ("another organisation" in said) == (expected.foreign > 0)
+    assert ("no price" in said) == (outcomes["unpriced"] > 0)
+    assert ("ceiling" in said) == (outcomes["refused"] > 0)
+    assert ("no latency in the window" in said) == (expected.latency_unprojected > 0)
+    assert ("no recorded latency" in said) == (len(latencies) < expected.sample_size)
+    assert len(summed) == bool(expected.rows)
+    for summary in summed:
+        check_summary(summary, expected)
+    return result
+
+
+@contextmanager
+def summaries() -> Iterator[list[Summary]]:
+    """The summaries that are made in the block."""
+    made: list[Summary] = []
+
+    def listened(*arguments: Any, **options: Any) -> Summary:
+        made.append(summarise(*arguments, **options))
+        return made[-1]
+
+    with patch("ttplan.engine.replay.summarise", listened):
+        yield made
+
+
+def check_semantic(plan: PlanInput, result: PlanResult, expected: oracle.Answer) -> None:
+    """Every threshold's row, both levels and their overlap, and the candidates with their sources."""
+    rows = [
+        (
+            threshold,
+            found.total,
+            len(found.hits),
+            len(found.hits) / found.total,
+            len(found.poisoned),
+            sum(row.l1_hit for row in expected.rows if row.request.id in found.hits),
+            sum(
+                (
+                    row.uncached
+                    for row in expected.rows
+                    if row.request.id in found.hits and not row.l1_hit
+                ),
+                Decimal(0),
+            ),
+        )
+        for threshold, found in (
+            (t, expected.sweeps[t]) for t in plan.config.l2_threshold_sweep if t in expected.sweeps
+        )
+    ]
+    assert [tuple(row.model_dump().values()) for row in result.aggregates.l2_projections] == rows
+    poisoned: set[UUID] = set().union(*(found.poisoned for found in expected.sweeps.values()))
+    assert result.aggregates.l2_poisoning_candidates == len(poisoned)
+    named = {
+        (t, c.request_id, c.source_id) for c in result.poisoning_candidates for t in c.thresholds
+    }
+    assert named == {
+        (t, i, found.hits[i]) for t, found in expected.sweeps.items() for i in found.poisoned
+    }
+    requests = {r.id: r for r in plan.requests}
+    for c in result.poisoning_candidates:
+        one, other = requests[c.request_id], requests[c.source_id]
+        assert (c.finish_reason, c.output_tokens) == (one.finish_reason, one.output_tokens)
+        assert (c.source_finish_reason, c.source_output_tokens) == (
+            other.finish_reason,
+            other.output_tokens,
+        )
+    both = [row.l1_hit and row.l2_hit for row in expected.rows]
+    l1_on, l2_on = (
+        plan.config.l1_ttl_seconds is not None,
+        plan.config.l2_threshold is not None and bool(expected.sweeps),
+    )
+    if not (l1_on or l2_on):
+        assert result.cache_hits is None
+        return
+    assert result.cache_hits == CacheHits(
+        l1=sum(row.l1_hit for row in expected.rows) if l1_on else None,
+        l2=sum(row.l2_hit for row in expected.rows) if l2_on else None,
+        both=sum(both),
+        either=sum(row.hit for row in expected.rows),
+    )
+
+
+def check_summary(summary: Summary, expected: oracle.Answer) -> None:
+    """The grid, and every power sum on it."""
+    pairs = [
+        (
+            int((row.request.baseline_cost_usd - row.projected).scaleb(12)),
+            int(row.request.baseline_cost_usd.scaleb(12)),
+        )
+        for row in expected.rows
+    ]
+    step = max(1, -(-max(max(abs(s), b) for s, b in pairs) // GRID))
+    assert summary.grid.step == step
+
+    def rounded(value: int) -> int:
+        return (1 if value >= 0 else -1) * ((2 * abs(value) + step) // (2 * step))
+
+    on_grid = [(rounded(s), rounded(b)) for s, b in pairs]
+    for (j, k), total in summary.powers.items():
+        assert total == sum(s**j * b**k for s, b in on_grid)
+    actual = [int((row.request.cost_usd - row.projected).scaleb(12)) for row in expected.rows]
+    step = max(1, -(-max(map(abs, actual)) // GRID))
+    for j, total in summary.actual_powers.items():
+        assert total == sum(rounded(a) ** j for a in actual)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(plans())
+def test_the_engine_equals_the_row_loop(plan: PlanInput) -> None:
+    check(plan)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(4))
+def test_the_engine_equals_the_row_loop_on_a_thousand_inputs(part: int) -> None:
+    """With the 40 above."""
+
+    @seed(part)
+    @settings(
+        max_examples=240, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    )
+    @given(plans(max_size=12))
+    def run(plan: PlanInput) -> None:
+        check(plan)
+
+    run()
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@given(plans())
+def test_summaries_of_parts_add_up_to_the_summary_of_the_whole(plan: PlanInput) -> None:
+    question = Question.of(
+        plan.model_copy(
+            update={
+                "config": plan.config.model_copy(
+                    update={"l1_ttl_seconds": None, "l2_threshold": None}
+                )
+            }
+        ),
+        "limit",
+    )
+    with map_requests(to_table(plan.requests), question) as mapped:
+        if mapped.count().to_pyarrow().as_py() == 0:
+            return
+        whole = summarise(mapped, question)
+        even, odd = (mapped.filter(mapped.input_tokens % 2 == rest) for rest in (0, 1))
+        parts = [
+            summarise(part, question, whole.grid)
+            for part in (even, odd)
+            if part.count().to_pyarrow().as_py()
+        ]
+        total = parts[0] if len(parts) == 1 else parts[0] + parts[1]
+        # Medians are of the whole window, so latencies are compared only where no request is rerouted.
+        assert total.cells == whole.cells
+        assert total.powers == whole.powers
+        assert total.actual_powers == whole.actual_powers
+        assert (
+            estimate(total, question).total_projected_cost_usd
+            == estimate(whole, question).total_projected_cost_usd
+        )

@@ -1,0 +1,710 @@
+"""Suggested routes: against a row loop, against replay, against chance, and as a person and a plan file see them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import timedelta
+from decimal import Decimal
+from html import escape
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+from uuid import UUID
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import ttplan
+from tests import oracle, oracle_suggest
+from tests.paths import DATA
+from tests.support import strategies
+from tests.support.strategies import ORG, OTHER_ORG, START
+from tests.support.universe import log, plan
+from tests.workspace.test_workspace import opened
+from ttplan.display.suggestions import SuggestedRoutes
+from ttplan.engine.replay import replay_table
+from ttplan.engine.rows import to_table
+from ttplan.engine.suggest.segments import MOST_TAGS
+from ttplan.engine.suggest.suggest import DIMENSIONS, suggest
+from ttplan.gateways.plan_file import plan_yaml, read_plan_file, write_plan_file
+from ttplan.model.errors import InputError
+from ttplan.model.pricing import ModelPricing
+from ttplan.model.request import RequestLog
+from ttplan.model.results.suggestion import Suggestion, Suggestions
+from ttplan.model.route import by_precedence
+from ttplan.workspace import Workspace
+
+PRICING = {
+    "openai:gpt-4o-mini": ModelPricing(
+        input_per_million=Decimal("0.15"), output_per_million=Decimal("0.6")
+    ),
+    "anthropic:claude-haiku": ModelPricing(
+        input_per_million=Decimal("1"), output_per_million=Decimal("5")
+    ),
+}
+END = START + timedelta(seconds=60)
+
+
+def asked(
+    rows: Sequence[RequestLog], targets: Sequence[str] = ("gpt-4o-mini",), **options: object
+) -> Suggestions:
+    """What a log suggests, with the prices above."""
+    fixed: dict[str, object] = {"prices": PRICING, "org_id": ORG}
+    return suggest(to_table(rows, threads=1), targets, **(fixed | options))  # type: ignore[arg-type]
+
+
+def row(number: int, **changes: object) -> RequestLog:
+    """A request that costs ten times what gpt-4o-mini would."""
+    fields: dict[str, object] = {
+        "id": UUID(int=number + 1),
+        "org_id": ORG,
+        "ts": START + timedelta(seconds=number),
+        "provider": "openai",
+        "model": "gpt-4o",
+        "input_tokens": 1000,
+        "output_tokens": 100,
+        "cached_tokens": 0,
+        "cost_usd": Decimal("0.0021"),
+        "baseline_cost_usd": Decimal("0.0021"),
+        "cached": False,
+        "latency_ms": 500,
+        "status": 200,
+        "tag": "chat",
+    }
+    return RequestLog(**(fields | changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace with the sample log."""
+    made = opened(tmp_path_factory.mktemp("suggest") / "plans.duckdb")
+    made.import_logs(DATA / "requests.parquet")
+    return made
+
+
+# --- the figures ------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    strategies.requests(max_size=24),
+    strategies.pricing,
+    st.lists(st.sampled_from([*strategies.MODELS, "small", "unpriced"]), min_size=1, max_size=3),
+    st.lists(st.sampled_from(DIMENSIONS), min_size=1),
+    st.sampled_from([0.0, 0.01, 0.3]),
+)
+def test_a_row_loop_gives_the_same(
+    rows: tuple[RequestLog, ...],
+    pricing: dict[str, ModelPricing],
+    targets: list[str],
+    by: list[str],
+    min_share: float,
+) -> None:
+    table = to_table(rows, threads=1)
+    priced = sorted({t for t in targets if oracle.price_of(pricing, "any", t) is not None})
+    options = {
+        "org_id": ORG,
+        "window_start": START,
+        "window_end": END,
+        "min_share": min_share,
+        "limit": 1000,
+    }
+    if not priced:
+        with pytest.raises(InputError, match="no price for any of the target models"):
+            suggest(table, targets, by, pricing, **options)  # type: ignore[arg-type]
+        return
+    found = suggest(table, targets, by, pricing, **options)  # type: ignore[arg-type]
+    kept = [r for r in rows if START <= r.ts < END and r.org_id == ORG]
+    assert found.requests == len(kept)
+    if not kept:
+        assert (found.items, found.split_at, found.candidates) == ((), None, 0)
+        return
+    assert found.split_at == oracle_suggest.split(kept)
+    first, second = oracle_suggest.halves(kept)
+    for item in found.items:
+        assert item.route.then.target_model in priced
+        whole, chosen, held_out = (
+            oracle_suggest.figures(item.route, part, pricing) for part in (kept, first, second)
+        )
+        assert (item.requests, item.baseline_cost_usd) == (whole.requests, whole.baseline)
+        assert (item.actual_cost_usd, item.projected_cost_usd) == (whole.actual, whole.projected)
+        assert item.selected_savings_usd == chosen.saved > 0
+        assert (item.heldout_requests, item.heldout_cost_usd) == (
+            held_out.requests,
+            held_out.actual,
+        )
+        assert item.heldout_savings_usd == held_out.saved
+        assert not item.confirmed  # of at most 24 requests
+    assert all(sum(oracle.matches(i.route, r) for i in found.items) <= 1 for r in kept), (
+        "two routes match one request"
+    )
+    ranked = [item.selected_savings_usd for item in found.items]
+    assert ranked == sorted(ranked, reverse=True)
+    charge = Decimal(
+        int(sum((r.cost_usd for r in first), Decimal(0)).scaleb(12) * Decimal(min_share))
+    ).scaleb(-12)
+    worth, count = oracle_suggest.best(kept, priced, by, pricing, charge)
+    assert sum(ranked, Decimal(0)) - charge * len(ranked) == worth
+    assert len(found.items) == count
+
+
+@settings(max_examples=20, deadline=None)
+@given(strategies.requests(max_size=24), strategies.pricing, st.integers(0, 2**32))
+def test_replaying_all_suggestions_gives_their_figures(
+    rows: tuple[RequestLog, ...], pricing: dict[str, ModelPricing], seed: int
+) -> None:
+    priced = pricing | PRICING
+    found = suggest(
+        to_table(rows, threads=1),
+        ["gpt-4o-mini", "small", "claude-haiku"],
+        prices=priced,
+        org_id=ORG,
+        min_share=0,
+    )
+    routes = [item.route for item in found.items]
+    Random(seed).shuffle(routes)
+    result = replay_table(
+        to_table(rows, threads=1), routes, priced, org_id=ORG, bootstrap_iterations=1
+    )
+    replayed = {
+        p.route_id: (p.matched, p.baseline_cost_usd, p.projected_cost_usd)
+        for p in result.per_route_breakdown
+    }
+    assert replayed == {
+        i.route.id: (i.requests, i.baseline_cost_usd, i.projected_cost_usd) for i in found.items
+    }
+    saved = sum((i.selected_savings_usd + i.heldout_savings_usd for i in found.items), Decimal(0))
+    assert result.aggregates.change_vs_actual_usd == saved
+
+
+def test_replaying_one_suggestion_on_the_held_out_half_gives_its_savings_and_interval(
+    sample: Workspace,
+) -> None:
+    found = sample.suggest(["gpt-4o-mini", "claude-haiku-4-5"], min_share=0.001)
+    assert found.found.split_at is not None
+    for item in found:
+        with sample.store.read() as snapshot:
+            result = replay_table(
+                snapshot.requests(),
+                [item.route],
+                {
+                    "openai:gpt-4o-mini": ttplan.ModelPricing(
+                        input_per_million=0.15,
+                        output_per_million=0.6,
+                        cached_input_per_million=0.075,
+                    )
+                },
+                org_id=found.found.org_id,
+                window_start=found.found.split_at,
+            )
+        assert result.sample_size == found.found.heldout_requests
+        assert result.aggregates.change_vs_actual_usd == item.heldout_savings_usd
+        assert result.confidence_intervals.change_vs_actual_usd_95 == pytest.approx(
+            item.heldout_savings_usd_95, rel=1e-4
+        )
+
+
+def test_a_price_of_the_requests_own_provider_comes_first() -> None:
+    prices = {
+        "azure:m": ModelPricing(input_per_million=Decimal(100), output_per_million=Decimal(100)),
+        "openai:m": ModelPricing(input_per_million=Decimal(1), output_per_million=Decimal(1)),
+    }
+    mixed = [
+        row(n, provider="openai" if n % 2 else "azure", model="a" if n % 2 else "b")
+        for n in range(40)
+    ]
+    found = asked(mixed, ["m"], by=["model"], prices=prices)
+    assert [item.route.when.model_in for item in found.items] == [("a",)]
+    assert found.items[0].projected_cost_usd == 20 * Decimal("0.0011")
+
+
+# --- what is proposed -------------------------------------------------------------------------------------------------
+
+
+def test_the_simplest_condition_that_loses_nothing_is_taken() -> None:
+    rows = [
+        row(n, tag=["chat", "code", None][n % 3], input_tokens=[10, 800, 3000][n // 3 % 3])
+        for n in range(90)
+    ]
+    (item,) = asked(rows).items
+    assert item.route.when.model_dump(exclude_defaults=True) == {"model_in": ("gpt-4o",)}
+    assert item.route.name == "gpt-4o → gpt-4o-mini"
+
+
+def test_a_route_takes_only_the_sizes_that_save() -> None:
+    # What is paid does not depend on the size here, so short requests are cheaper on the target and long ones dearer.
+    rows = [
+        row(n, input_tokens=[100, 300, 1000, 40_000][n % 4], cost_usd=Decimal("0.001"))
+        for n in range(400)
+    ]
+    (item,) = asked(rows, min_share=0).items
+    assert item.route.when.input_tokens_gt is None
+    assert item.route.when.input_tokens_lt is not None
+    assert 1000 < item.route.when.input_tokens_lt <= 40_000
+    assert item.requests == 300
+    assert re.fullmatch(r"gpt-4o, under [\d,]+ tokens → gpt-4o-mini", item.route.name)
+
+
+def test_sizes_are_cut_where_a_bound_belongs_to_the_longer_ones() -> None:
+    sizes = [499, 500, 1999, 2000]
+    rows = [
+        row(
+            n,
+            input_tokens=sizes[n % 4],
+            cost_usd=Decimal("0.00001") if n % 4 in (0, 3) else Decimal(1),
+        )
+        for n in range(400)
+    ]
+    (item,) = asked(rows, min_share=0).items
+    assert (item.route.when.input_tokens_gt, item.route.when.input_tokens_lt) == (499, 2000)
+    assert item.route.name == "gpt-4o, 500 to 1,999 tokens → gpt-4o-mini"
+    assert item.requests == 200
+
+
+def test_each_segment_gets_the_target_that_saves_it_most() -> None:
+    prices = {
+        "p:reader": ModelPricing(input_per_million=Decimal("0.1"), output_per_million=Decimal(50)),
+        "p:writer": ModelPricing(input_per_million=Decimal(5), output_per_million=Decimal("0.1")),
+    }
+    rows = [
+        row(
+            n,
+            tag="chat" if n % 2 else "code",
+            output_tokens=900 if n % 2 else 1,
+            cost_usd=Decimal(1),
+        )
+        for n in range(80)
+    ]
+    found = asked(rows, ["reader", "writer"], prices=prices, min_share=0)
+    assert {i.route.when.tag_equals: i.route.then.target_model for i in found.items} == {
+        "chat": "writer",
+        "code": "reader",
+    }
+
+
+def test_requests_without_a_tag_are_only_taken_by_a_route_without_one() -> None:
+    rows = [
+        row(n, tag=["chat", "code", None][n % 3], cost_usd=Decimal(1 if n % 3 != 1 else "0.00001"))
+        for n in range(90)
+    ]
+    found = asked(rows, by=["tag"], min_share=0)
+    assert [item.requests for item in found.items] in ([90], [30])
+    dear = [
+        row(
+            n, tag=["chat", "code", None][n % 3], cost_usd=Decimal(1 if n % 3 == 0 else "0.0000001")
+        )
+        for n in range(90)
+    ]
+    found = asked(dear, by=["tag"], min_share=0)
+    assert [item.route.when.tag_equals for item in found.items] == ["chat"]
+    assert (
+        "30 requests have no tag: only a route without a condition on the tag takes them."
+        in found.notes
+    )
+
+
+def test_what_is_with_the_target_already_saves_nothing() -> None:
+    # Recorded at a price above the list's: going to where it is would look like a saving.
+    rows = [row(n, model="gpt-4o-mini") for n in range(80)]
+    for by in (["model"], ["tag"], DIMENSIONS):
+        assert asked(rows, by=by).items == ()
+
+
+@pytest.mark.parametrize(
+    "by", [["tag"], ["model"], ["input_tokens"], ["model", "tag"], ["tag", "input_tokens"], "tag"]
+)
+def test_conditions_are_only_on_what_is_asked_for(by: list[str] | str) -> None:
+    rng = Random(5)
+    rows = [
+        row(
+            n,
+            model=rng.choice(["a", "b"]),
+            tag=rng.choice(["x", "y", None]),
+            input_tokens=rng.choice([50, 700, 9000]),
+            cost_usd=Decimal(rng.randrange(1, 3000)).scaleb(-6),
+        )
+        for n in range(300)
+    ]
+    found = asked(rows, by=by, min_share=0)
+    used = {
+        name for item in found.items for name in item.route.when.model_dump(exclude_defaults=True)
+    }
+    names = {
+        "tag_equals": "tag",
+        "model_in": "model",
+        "input_tokens_lt": "input_tokens",
+        "input_tokens_gt": "input_tokens",
+    }
+    assert found.items
+    assert {names[name] for name in used} <= set([by] if isinstance(by, str) else by)
+
+
+def test_a_route_has_to_earn_its_share_and_the_limit_says_what_it_hides() -> None:
+    rows = [row(n, model=f"m{n % 4}", cost_usd=Decimal(10 ** (n % 4))) for n in range(400)]
+    assert len(asked(rows, min_share=0).items) == 4
+    assert [i.route.when.model_in for i in asked(rows, min_share=0.05).items] == [("m3",), ("m2",)]
+    cut = asked(rows, min_share=0, limit=1)
+    assert [i.route.when.model_in for i in cut.items] == [("m3",)]
+    assert (
+        "3 more routes were found, which save less than these; a higher limit shows them."
+        in cut.notes
+    )
+
+
+def test_more_tags_than_are_told_apart_still_add_up() -> None:
+    count = MOST_TAGS + 30
+    rows = [row(n, tag=f"t{n % count}", cost_usd=Decimal(1 + n % count)) for n in range(4 * count)]
+    dear = [r if r.cost_usd > 100 else r.model_copy(update={"cost_usd": Decimal(0)}) for r in rows]
+    whole = asked(rows)
+    assert [(i.route.when.tag_equals, i.requests) for i in whole.items] == [(None, 4 * count)]
+    parts = asked(dear, by=["tag"], min_share=0, limit=1000)
+    assert any(
+        f"Only the {MOST_TAGS} most costly tags are told apart" in note for note in parts.notes
+    )
+    assert len(parts.items) == 30
+    for item in parts.items:
+        figures = oracle_suggest.figures(item.route, dear, PRICING)
+        assert (item.requests, item.projected_cost_usd) == (figures.requests, figures.projected)
+
+
+def test_a_target_without_a_price_is_never_proposed() -> None:
+    found = asked([row(n) for n in range(40)], ["gpt-4o-mini", "nobody's"])
+    assert {item.route.then.target_model for item in found.items} == {"gpt-4o-mini"}
+    assert found.notes == ("No price for nobody's: nothing is proposed for it.",)
+
+
+def test_a_price_that_holds_for_one_provider_only_prices_no_route() -> None:
+    # The key is of model `ft:m`; as `provider:target` it also names target `m` for a provider called `azure:ft`.
+    prices = PRICING | {
+        "azure:ft:m": ModelPricing(input_per_million=Decimal(0), output_per_million=Decimal(0))
+    }
+    found = asked([row(n) for n in range(40)], ["gpt-4o-mini", "m"], prices=prices)
+    assert {item.route.then.target_model for item in found.items} == {"gpt-4o-mini"}
+    assert found.notes == ("No price for m: nothing is proposed for it.",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"target_models": []}, "target_models names no model"),
+        ({"target_models": [""]}, "target_models names no model"),
+        ({"by": []}, "by is empty; expected one or more of tag, model, input_tokens"),
+        (
+            {"by": ["tag", "hour"]},
+            "by has 'hour'; expected one or more of tag, model, input_tokens",
+        ),
+        ({"target_models": ["nothing"]}, "no price for any of the target models nothing"),
+        ({"prices": None}, "no price for any"),
+        ({"min_share": float("nan")}, "min_share is nan; expected a share from 0 to 1"),
+        ({"min_share": -0.1}, "expected a share"),
+        ({"limit": 0}, "limit is 0; expected at least 1"),
+        ({"window_start": END, "window_end": START}, "expected window_start < window_end"),
+    ],
+)
+def test_arguments_that_cannot_be_used_are_refused(
+    changes: dict[str, object], message: str
+) -> None:
+    options = {"target_models": ["gpt-4o-mini"], "prices": PRICING, "org_id": ORG} | changes
+    with pytest.raises(InputError, match=re.escape(message)):
+        suggest(to_table([row(1)]), **options)  # type: ignore[arg-type]
+
+
+def test_a_table_without_what_a_replay_reads_is_refused() -> None:
+    with pytest.raises(InputError, match="the table has no column tag"):
+        suggest(to_table([row(1)]).drop("tag"), ["gpt-4o-mini"], prices=PRICING, org_id=ORG)
+
+
+def test_an_empty_log_suggests_nothing() -> None:
+    found = asked([row(1, org_id=OTHER_ORG)], window_start=START, window_end=END)
+    assert (found.items, found.requests, found.split_at) == ((), 0, None)
+    assert found.notes == (
+        "1 requests of another organisation left out.",
+        "There are no requests in the window.",
+    )
+    assert "no route is suggested" in repr(SuggestedRoutes(found))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_log_of_few_rows_confirms_nothing(count: int) -> None:
+    found = asked([row(n) for n in range(count)])
+    assert found.heldout_requests == count - count // 2
+    assert found.routes == ()
+    assert [item.note for item in found.items] == [
+        f"too few to confirm: {count - count // 2} requests in the held-out half, fewer than 200"
+    ] * (count > 1)
+
+
+def test_a_burst_is_never_cut_in_two() -> None:
+    rows = [row(n, ts=START if n < 10 else START + timedelta(seconds=1)) for n in range(100)]
+    found = asked(rows)
+    assert found.split_at == START + timedelta(seconds=1)
+    assert found.heldout_requests == 90
+    assert asked([row(n, ts=START) for n in range(10)]).items == ()
+
+
+# --- chance -----------------------------------------------------------------------------------------------------------
+
+
+def fair(seed: int, tags: int = 40, rows: int = 400) -> list[RequestLog]:
+    """A log on which no route truly saves: each tag's requests cost on average what they would on the target."""
+    rng = np.random.default_rng(seed)
+    noise = rng.integers(-900, 901, (rows, tags))
+    return [
+        row(
+            i * tags + tag,
+            tag=f"t{tag}",
+            cost_usd=Decimal(210_000 + 100 * int(noise[i, tag])).scaleb(-9),
+        )
+        for i in range(rows)
+        for tag in range(tags)
+    ]
+
+
+def test_the_winners_curse_does_not_show_as_savings() -> None:
+    items = [
+        item
+        for seed in range(6)
+        for item in asked(fair(seed), by=["tag"], min_share=0, limit=1000).items
+    ]
+    tags = [item for item in items if item.route.when.tag_equals is not None]
+    assert len(tags) > 80  # about half of 240 look like savings where they were chosen
+    chosen = sum(float(item.selected_savings_usd) for item in tags)
+    held_out = sum(float(item.heldout_savings_usd) for item in tags)
+    # The noise is uniform within ± 0.00009 USD a request, whose standard deviation is that over √3.
+    error = 0.00009 / 3**0.5 * (sum(item.heldout_requests for item in tags)) ** 0.5
+    assert chosen > 8 * error
+    assert abs(held_out) < 3 * error
+    confirmed = sum(item.confirmed for item in tags)
+    assert confirmed <= 0.025 * len(tags) + 3 * (0.025 * 0.975 * len(tags)) ** 0.5
+    covered = sum(
+        item.heldout_savings_usd_95[0] <= 0 <= item.heldout_savings_usd_95[1] for item in tags
+    )
+    assert covered >= 0.95 * len(tags) - 3 * (0.95 * 0.05 * len(tags)) ** 0.5
+
+
+def test_a_true_saving_is_confirmed_beside_them() -> None:
+    rows = [
+        r if r.tag != "t7" else r.model_copy(update={"cost_usd": r.cost_usd * 2}) for r in fair(9)
+    ]
+    found = asked(rows, by=["tag"], min_share=0, limit=1000)
+    assert "t7" in {route.when.tag_equals for route in found.routes}
+    (item,) = [item for item in found.items if item.route.when.tag_equals == "t7"]
+    low, high = item.heldout_savings_usd_95
+    assert low < float(item.heldout_savings_usd) < high
+    assert item.note == ""
+
+
+def test_what_one_request_carries_is_not_confirmed() -> None:
+    rows = [row(n, cost_usd=Decimal(5000 if n in (100, 900) else "0.00021")) for n in range(1200)]
+    (item,) = asked(rows).items
+    assert not item.confirmed
+    assert (
+        item.note
+        == "too few to confirm: a few requests carry most of the change in the held-out half"
+    )
+
+
+def test_a_saving_that_ended_is_not_confirmed() -> None:
+    rows = [row(n, cost_usd=Decimal("0.0021" if n < 600 else "0.0001")) for n in range(1200)]
+    (item,) = asked(rows).items
+    assert (item.confirmed, item.note) == (False, "the held-out half saves nothing")
+    assert item.heldout_savings_usd < 0 < item.selected_savings_usd
+    shown = SuggestedRoutes(asked(rows))
+    low, high = (-end for end in reversed(item.heldout_savings_usd_95))
+    words = f"costs more: {-item.heldout_savings_usd:.6f} USD {low:.6f} to {high:.6f} USD"
+    assert words in " ".join(repr(shown).split())
+    assert words.partition(" USD ")[0] in shown._repr_html_()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_order_of_rows_and_the_number_of_threads_do_not_show(seed: int) -> None:
+    rows = list(fair(3, tags=20, rows=200))
+    first = asked(rows, by=["tag", "input_tokens"], min_share=0).model_dump_json()
+    Random(seed).shuffle(rows)
+    again = suggest(
+        to_table(rows, threads=2),
+        ["gpt-4o-mini"],
+        ["input_tokens", "tag"],
+        PRICING,
+        org_id=ORG,
+        min_share=0,
+    ).model_dump_json()
+    assert first == again
+    assert '"tag_equals":"t' in first
+
+
+def test_the_same_route_has_the_same_id_in_every_log() -> None:
+    one, two = (
+        asked([row(n) for n in range(10)]),
+        asked([row(n, cost_usd=Decimal(7)) for n in range(30)]),
+    )
+    assert one.items[0].route.id == two.items[0].route.id
+
+
+# --- as a person sees it ----------------------------------------------------------------------------------------------
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "'; DROP TABLE requests; --",
+    "a\nb\t\x00c",
+    "",
+    " ",
+    "1e3",
+    "null",
+    "x" * 60 + "1",
+    "x" * 60 + "2",
+    "{{7*7}} ${x} \u202e ‮ 🦆",
+    "# not a comment: - [a, *b, &c]",
+]
+
+
+def hostile(tags: Sequence[str] = HOSTILE) -> Suggestions:
+    """Suggestions for tags that nobody would choose, one of which does not save."""
+    all_tags = [*tags, "loses"]
+    costs = {"loses": Decimal("0.0000001")}
+    rows = [
+        row(n, tag=tag, cost_usd=costs.get(tag, Decimal(1))) for n, tag in enumerate(all_tags * 420)
+    ]
+    return asked(rows, by=["tag"], min_share=0, limit=100)
+
+
+def test_hostile_tags_are_matched_named_apart_and_escaped(tmp_path: Path) -> None:
+    found = hostile([tag for tag in HOSTILE if "\x00" not in tag])
+    routes = found.routes
+    assert {route.when.tag_equals for route in routes} == set(HOSTILE) - {"a\nb\t\x00c"}
+    assert len({route.name for route in routes}) == len(routes)
+    assert all(route.name.isprintable() for route in routes)
+    shown = SuggestedRoutes(found)
+    html = shown._repr_html_()
+    assert "<script" not in html
+    assert escape("<script>alert(1)</script>") in html
+    assert max(map(len, repr(shown).splitlines())) <= 80
+    path = tmp_path / "routes.yaml"
+    shown.to_yaml(path)
+    assert read_plan_file(path).routes == routes
+
+
+def test_a_card_says_the_window_the_halves_and_the_unit(sample: Workspace) -> None:
+    found = sample.suggest(["gpt-4o-mini", "claude-haiku-4-5", "never-heard-of"])
+    text = " ".join(repr(found).split())
+    assert "3 routes suggested, 3 confirmed" in text
+    assert (
+        "Chosen by the requests from 2023-11-16 18:15 to 2023-11-16 18:43 UTC, and checked on those"
+        in text
+    )
+    assert "Savings are USD in that held-out half, against what was paid" in text
+    assert "No price for never-heard-of: nothing is proposed for it." in text
+    assert "saves 28.46 USD 27.77 to 29.17 USD" in text
+    assert max(map(len, repr(found).splitlines())) <= 80
+    html = found._repr_html_()
+    assert "27.77 to 29.17 USD" in html
+    assert 'role="group"' in html
+    assert len(found) == 3
+    assert [item.route for item in found] == list(found.routes)
+    assert isinstance(found[0], Suggestion)
+
+
+def test_an_unconfirmed_route_is_shown_as_such_and_not_handed_on() -> None:
+    found = SuggestedRoutes(asked([row(n) for n in range(100)]))
+    assert found.routes == ()
+    assert "(not confirmed) gpt-4o → gpt-4o-mini" in repr(found)
+    assert "not confirmed: too few to confirm" in found._repr_html_()
+    assert found.to_yaml().endswith("routes: []\n")
+
+
+# --- as a plan --------------------------------------------------------------------------------------------------------
+
+
+def test_the_suggestions_are_edited_and_replayed_as_any_plan(
+    sample: Workspace, tmp_path: Path
+) -> None:
+    found = sample.suggest(["gpt-4o-mini"], by=["tag", "model", "input_tokens"], min_share=0.001)
+    path = tmp_path / "routes.yaml"
+    text = found.to_yaml(path)
+    assert path.read_text() == text
+    assert text.startswith("# Routes suggested by the requests from 2023-11-16")
+    assert read_plan_file(path).routes == found.routes
+    made = sample.plan(path, name="as suggested")
+    saved = sum((i.selected_savings_usd + i.heldout_savings_usd for i in found), Decimal(0))
+    assert made.result.aggregates.change_vs_actual_usd == saved
+    path.write_text(text.replace("gpt-4o-mini\n", "claude-haiku-4-5\n"))
+    assert sample.plan(path, name="edited").result.aggregates.change_vs_actual_usd < saved
+    with pytest.raises(InputError, match="exists already"):
+        found.to_yaml(path)
+    found.to_yaml(path, overwrite=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["routes.yaml"]
+
+
+def test_priorities_fall_with_the_rank(sample: Workspace) -> None:
+    found = sample.suggest(["gpt-4o-mini", "claude-haiku-4-5"], min_share=0)
+    assert by_precedence(found.routes) == list(found.routes)
+    assert all(a.priority > b.priority for a, b in pairwise(found.routes))
+
+
+def test_a_window_and_prices_of_ones_own_are_used(sample: Workspace) -> None:
+    whole = sample.suggest("gpt-4o-mini", by="tag")
+    assert whole.found.split_at is not None
+    half = sample.suggest(
+        "gpt-4o-mini", by="tag", window=(whole.found.window_start, whole.found.split_at)
+    )
+    assert half.found.requests == whole.found.requests - whole.found.heldout_requests
+    own = {
+        "openai:gpt-4o-mini": ModelPricing(
+            input_per_million=Decimal(10**6), output_per_million=Decimal(10**6)
+        )
+    }
+    assert len(sample.suggest("gpt-4o-mini", by="tag", prices=own)) == 0
+    with pytest.raises(InputError, match="has no time zone"):
+        sample.suggest("gpt-4o-mini", window=(START.replace(tzinfo=None), START))
+
+
+def test_a_store_without_requests_says_what_to_do(tmp_path: Path) -> None:
+    for org in (None, ORG):
+        empty = opened(tmp_path / f"{org}.duckdb", org_id=org)
+        with pytest.raises(InputError, match="no requests to replay; import a log first"):
+            empty.suggest(["gpt-4o-mini"])
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    strategies.routes(),
+    st.lists(st.text(min_size=1), min_size=4, max_size=4, unique=True),
+    st.text(),
+)
+def test_a_plan_file_reads_back_what_was_written(
+    tmp_path_factory: pytest.TempPathFactory,
+    routes: tuple[ttplan.ProposedRoute, ...],
+    names: list[str],
+    heading: str,
+) -> None:
+    named = [
+        route.model_copy(
+            update={"name": name, "when": route.when.model_copy(update={"tag_equals": name})}
+        )
+        for route, name in zip(routes, names, strict=False)
+    ]
+    path = tmp_path_factory.mktemp("yaml") / "routes.yaml"
+    if any(
+        len(str(b)) > 17
+        for r in named
+        for b in (r.when.estimated_cost_gt, r.when.estimated_cost_lt, r.then.max_cost_usd)
+    ):
+        return
+    write_plan_file(path, named, ttplan.PlanConfig(l1_ttl_seconds=5), heading=heading)
+    assert read_plan_file(path) == (tuple(named), ttplan.PlanConfig(l1_ttl_seconds=5))
+
+
+def test_a_bound_that_yaml_would_cut_is_refused() -> None:
+    (route,) = plan(log(1, 1)).proposed_routes
+    bound = Decimal("0.12345678901234567890123")
+    with pytest.raises(InputError, match=r"'chat to mini': the bound .* has more digits"):
+        plan_yaml(
+            [
+                route.model_copy(
+                    update={"when": route.when.model_copy(update={"estimated_cost_gt": bound})}
+                )
+            ]
+        )

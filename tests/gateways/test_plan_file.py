@@ -1,0 +1,76 @@
+"""Plans that people write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import UUID, uuid5
+
+import pytest
+
+from tests.paths import DATA
+from ttplan.gateways.plan_file import NAMESPACE, read_plan_file
+from ttplan.model.errors import InputError
+
+GOOD = "routes:\n- {name: a, priority: 1, when: {tag_equals: x}, then: {target_model: m}}\n"
+
+
+def test_the_example_plan_is_read() -> None:
+    routes, config = read_plan_file(DATA / "routes.yaml")
+    assert [route.name for route in routes] == [
+        "short chat to mini",
+        "code completions to haiku",
+        "expensive chat to haiku",
+    ]
+    assert config is None
+
+
+def test_routes_without_an_id_get_one_of_their_name(tmp_path: Path) -> None:
+    path = tmp_path / "plan.yaml"
+    path.write_text(
+        GOOD
+        + "- {id: r7, name: b, priority: 1, then: {target_model: m}}\nconfig: {l1_ttl_seconds: 60}\n"
+    )
+    routes, config = read_plan_file(path)
+    assert [route.id for route in routes] == [uuid5(NAMESPACE, "a"), uuid5(NAMESPACE, "r7")]
+    assert config is not None
+    assert config.l1_ttl_seconds == 60
+
+
+def test_an_id_that_is_a_uuid_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "plan.yaml"
+    path.write_text(GOOD.replace("name: a", f"id: {UUID(int=7)}, name: a"))
+    assert read_plan_file(path).routes[0].id == UUID(int=7)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("routes: 7", "expected a list of routes"),
+        ("[]", "expected a list of routes"),
+        (GOOD + "rules: []", "the key 'rules' is not known"),
+        ("routes: [7]", "route 1: expected id, name"),
+        (
+            GOOD.replace("tag_equals", "tag_equal"),
+            r"route 1 \('a'\): when.tag_equal: this key is not known",
+        ),
+        (GOOD.replace("priority: 1", "priority: -1"), r"route 1 \('a'\): priority"),
+        (GOOD.replace("priority: 1", "priority: 1.5"), r"route 1 \('a'\): priority"),
+        (
+            GOOD.replace("then: {target_model: m}", "then: {}"),
+            "then.target_model: this key is missing",
+        ),
+        (
+            GOOD + "- {id: other, name: a, priority: 2, then: {target_model: m}}",
+            "two routes have the name 'a'",
+        ),
+        (GOOD + "config: {ttl: 1}", "config: ttl: this key is not known"),
+    ],
+)
+def test_a_plan_that_cannot_be_used_names_route_and_field(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    path = tmp_path / "plan.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message) as caught:
+        read_plan_file(path)
+    assert str(path) in str(caught.value)

@@ -1,0 +1,358 @@
+"""A route that gets another name stays the same route: in preview, apply, revert, drift, history and what is told of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import duckdb
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.audit.chains import KEY
+from tests.support import plans
+from tests.support.lives import ORG, PERSON, Life, live_names, state
+from tests.test_apply import Foreign
+from ttplan.apply import apply_plan, revert_plan
+from ttplan.display.changes import preview_text
+from ttplan.history.timeline import history_of
+from ttplan.model.errors import StalePlan, TouchedSince
+from ttplan.model.plan_run import LiveRoute, renames
+from ttplan.model.results.drift import Drift
+from ttplan.model.route import ProposedRoute
+from ttplan.operations.plans.preview import preview, preview_revert
+from ttplan.operations.routes.drift import find_drift
+from ttplan.operations.routes.history import route_turns, routes_at
+from ttplan.operations.routes.repair import repair_routes
+from ttplan.store.duckdb.store import DuckDBStore
+from ttplan.store.memory import MemoryStore
+
+
+def route(number: int, name: str, **changes: object) -> ProposedRoute:
+    """The route of that number under a name."""
+    return plans.route(number, name=name, **changes)
+
+
+@pytest.fixture
+def life() -> Life:
+    """A store with plan 1 live, whose route 1 is called old, and route 2 kept."""
+    made = Life(MemoryStore())
+    made.live(1, route(1, "old"), route(2, "kept"))
+    return made
+
+
+def drift(life: Life) -> Drift:
+    with life.store.read() as snapshot:
+        return find_drift(snapshot, ORG, KEY.public_key, own_key=False)
+
+
+def told(life: Life, name: str) -> list[tuple[str, str, bool, str | None]]:
+    """The history of a route: by which plan and event, its name then, whether it is live, and what it is called since."""
+    turns = route_turns(life.store, name)
+    return [
+        (f"{one.plan_name} {one.event}", one.name, one.live is not None, one.renamed_to)
+        for one in turns
+    ]
+
+
+def test_a_rename_is_previewed_applied_signed_for_and_reverted(life: Life) -> None:
+    first = state(life.store).live
+    life.project(2, route(1, "new", priority=9))
+    (change,) = preview(life.store, UUID(int=2), life.clock()).changes
+    assert (change.kind, change.name, [part.field for part in change.fields]) == (
+        "renamed",
+        "new",
+        ["name", "priority"],
+    )
+    assert change.before == next(one for one in first if one.route.name == "old")
+    shown = preview_text(preview(life.store, UUID(int=2), life.clock()))
+    assert "> new" in shown
+    assert "name: old → new" in shown
+    assert "1 renamed; 1 other live route stays as it is" in shown
+    entry = life.apply(2)
+    assert entry.payload["renamed"] == 1
+    assert "old" not in json.dumps(dict(entry.payload))
+    assert live_names(life.store) == {"new": 2, "kept": 1}
+    assert drift(life).ok
+    (back,) = preview_revert(life.store, UUID(int=2)).changes
+    assert (back.kind, back.name) == ("renamed", "old")
+    assert "1 renamed back" in preview_text(preview_revert(life.store, UUID(int=2)))
+    life.revert(2)
+    assert state(life.store).live == first
+    assert drift(life).ok
+
+
+def test_an_apply_that_renames_nothing_says_nothing_of_it(life: Life) -> None:
+    assert "renamed" not in life.live(2, route(1, "old", priority=9)).payload
+
+
+def test_what_stands_at_the_new_name_is_taken_out_and_comes_back(life: Life) -> None:
+    first = state(life.store).live
+    life.project(2, route(1, "kept"))
+    changes = preview(life.store, UUID(int=2), life.clock()).changes
+    assert [(one.kind, one.name, one.before and one.before.route.id.int) for one in changes] == [
+        ("renamed", "kept", 1),
+        ("removed", "kept", 2),
+    ]
+    life.apply(2)
+    assert live_names(life.store) == {"kept": 2}
+    changes = preview_revert(life.store, UUID(int=2)).changes
+    assert {(one.kind, one.name) for one in changes} == {("renamed", "old"), ("new", "kept")}
+    life.revert(2)
+    assert state(life.store).live == first
+    assert drift(life).ok
+
+
+def test_two_routes_swap_names_in_one_plan(life: Life) -> None:
+    first = state(life.store).live
+    life.project(2, route(1, "kept"), route(2, "old"))
+    changes = preview(life.store, UUID(int=2), life.clock()).changes
+    assert [(one.kind, one.name, one.before and one.before.route.name) for one in changes] == [
+        ("renamed", "kept", "old"),
+        ("renamed", "old", "kept"),
+    ]
+    assert life.apply(2).payload["renamed"] == 2
+    assert {one.route.name: one.route.id.int for one in state(life.store).live} == {
+        "kept": 1,
+        "old": 2,
+    }
+    assert [name for _, name, _, _ in told(life, "old")] == ["kept", "old"]
+    assert drift(life).ok
+    life.revert(2)
+    assert state(life.store).live == first
+
+
+def test_the_history_of_a_route_goes_back_through_its_earlier_names(life: Life) -> None:
+    life.live(2, route(1, "new"))
+    life.live(3, route(1, "newest", priority=9))
+    at = life.clock()
+    assert told(life, "newest") == [
+        ("plan 1 plan.applied", "old", True, None),
+        ("plan 2 plan.applied", "new", True, None),
+        ("plan 3 plan.applied", "newest", True, None),
+    ]
+    assert told(life, "old") == [
+        ("plan 1 plan.applied", "old", True, None),
+        ("plan 2 plan.applied", "old", False, "new"),
+    ]
+    life.revert(3)
+    assert told(life, "new")[2:] == [
+        ("plan 3 plan.applied", "newest", True, None),
+        ("plan 3 plan.reverted", "new", True, None),
+    ]
+    assert {one.route.name for one in routes_at(life.store, at)} == {"newest", "kept"}
+
+
+def test_drift_and_repair_know_what_a_renamed_route_is_called(life: Life) -> None:
+    life.live(2, route(1, "new"))
+    good = state(life.store).live
+    edited = [
+        one.model_copy(update={"route": route(1, "old")}) if one.route.name == "new" else one
+        for one in good
+    ]
+    with life.store.transaction() as tx:
+        tx.set_live_routes(ORG, edited)
+    assert [(one.name, one.kind) for one in drift(life).routes] == [
+        ("new", "missing"),
+        ("old", "foreign"),
+    ]
+    assert repair_routes(life.chain, ORG, PERSON) is not None
+    assert state(life.store).live == good
+
+
+@pytest.mark.parametrize(
+    ("later", "touched"),
+    [
+        ([route(1, "newest")], "new"),  # it has another name since
+        ([route(7, "new")], "new"),  # another route stands in its place
+        ([route(7, "old")], "old"),  # its old name is taken
+    ],
+)
+def test_a_rename_is_not_reverted_where_a_later_plan_touched_the_route_or_its_old_name(
+    life: Life, later: list[ProposedRoute], touched: str
+) -> None:
+    life.live(2, route(1, "new"))
+    between = state(life.store).live
+    life.live(3, *later)
+    before = state(life.store)
+    with pytest.raises(TouchedSince) as caught:
+        life.revert(2)
+    assert (caught.value.by, caught.value.routes) == (UUID(int=3), (touched,))
+    assert state(life.store) == before
+    life.revert(3)
+    assert state(life.store).live == between
+    life.revert(2)
+    assert live_names(life.store) == {"old": 1, "kept": 1}
+    assert drift(life).ok
+
+
+def test_a_route_that_came_back_under_another_name_is_not_put_live_twice(life: Life) -> None:
+    life.live(2, route(7, "old"))  # takes the place of route 1
+    life.live(3, route(1, "elsewhere"))  # which is live again, as another plan's
+    with pytest.raises(TouchedSince, match="has since touched its 'old'"):
+        life.revert(2)
+    life.revert(3)
+    life.revert(2)
+    assert live_names(life.store) == {"old": 1, "kept": 1}
+
+
+def test_a_later_rename_that_was_replaced_is_still_in_the_way(life: Life) -> None:
+    life.live(2, route(1, "new"))
+    life.live(3, route(1, "newest"))
+    life.live(4, route(7, "newest"))
+    with pytest.raises(TouchedSince) as caught:
+        life.revert(2)
+    assert caught.value.by == UUID(int=3)
+    for number in (4, 3, 2):
+        life.revert(number)
+    assert live_names(life.store) == {"old": 1, "kept": 1}
+
+
+def test_a_stale_plan_says_what_was_renamed_and_by_which_plan(life: Life) -> None:
+    life.project(5, route(9, "x"))
+    life.live(2, route(1, "new"))
+    with pytest.raises(StalePlan) as caught:
+        life.apply(5)
+    assert [str(one) for one in caught.value.changes] == [
+        f"route 'old' was renamed to 'new' by applying plan {UUID(int=2)}",
+    ]
+    life.project(6, route(9, "x"))
+    life.revert(2)
+    with pytest.raises(StalePlan) as caught:
+        life.apply(6)
+    assert [str(one) for one in caught.value.changes] == [
+        f"route 'new' was renamed back to 'old' by reverting plan {UUID(int=2)}",
+    ]
+    life.apply(5)  # all is again as it was computed against
+
+
+def test_an_earlier_rename_of_the_name_explains_nothing(life: Life) -> None:
+    life.live(2, route(1, "new"))
+    life.live(3, route(7, "old"))
+    life.project(4, route(9, "x"))
+    life.revert(3)
+    with pytest.raises(StalePlan) as caught:
+        life.apply(4)
+    assert [(one.name, one.how, one.plan_id) for one in caught.value.changes] == [
+        ("old", "removed", UUID(int=3))
+    ]
+
+
+def test_with_the_chain_elsewhere_a_rename_is_reverted_by_the_plans_row() -> None:
+    life, writer = Life(MemoryStore()), Foreign()
+    for number, landing in enumerate(
+        (route(1, "old"), route(1, "new"), route(1, "newest"), route(7, "old")), 1
+    ):
+        apply_plan(
+            life.store, writer, life.project(number, landing).result, PERSON, clock=life.clock
+        )
+    for held, by in ((2, 3), (2, 4)):
+        with pytest.raises(TouchedSince) as caught:
+            revert_plan(life.store, writer, UUID(int=held), PERSON)
+        assert caught.value.by == UUID(int=by)
+        revert_plan(life.store, writer, UUID(int=by), PERSON)
+    revert_plan(life.store, writer, UUID(int=2), PERSON)
+    assert live_names(life.store) == {"old": 1}
+
+
+def test_a_history_made_before_renames_were_known_is_what_it_was(tmp_path: Path) -> None:
+    """Earlier versions replaced by names alone: two routes could be live with one id, and their chains say so for ever."""
+    path = tmp_path / "s.duckdb"
+    life = Life(DuckDBStore(path))
+    life.live(1, route(1, "old"))
+    second = life.project(2, route(1, "new"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ttplan.store.duckdb.snapshot.replaced_by", lambda live, routes: [])
+        patch.setattr("ttplan.apply.renames", lambda live, routes: {})
+        assert (
+            "renamed"
+            not in apply_plan(
+                life.store, life.chain, second.result, PERSON, clock=life.clock
+            ).payload
+        )
+    assert live_names(life.store) == {"old": 1, "new": 2}
+    assert drift(life).ok
+    assert told(life, "new") == [("plan 2 plan.applied", "new", True, None)]
+    life.live(3, route(1, "third"))  # its id tells neither
+    assert live_names(life.store) == {"old": 1, "new": 2, "third": 3}
+    for number in (3, 2, 1):
+        life.revert(number)
+        assert drift(life).ok
+    assert live_names(life.store) == {}
+
+
+def test_where_a_renaming_plans_row_is_lost_nothing_is_said_of_what_it_took_out(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "s.duckdb"
+    life = Life(DuckDBStore(path))
+    life.live(1, route(1, "old"), route(2, "kept"))
+    life.live(2, route(1, "new"))
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("UPDATE plan_runs SET nonce = repeat('a', 64) WHERE name = 'plan 2'")
+    assert drift(life).routes == ()
+    assert [problem.blocks for problem in drift(life).problems] == [True]
+
+
+routes_named = st.lists(
+    st.tuples(st.integers(1, 4), st.sampled_from("abcd")),
+    max_size=3,
+    unique_by=(lambda one: one[0], lambda one: one[1]),
+)
+step = st.tuples(st.sampled_from(["apply", "apply", "revert"]), st.integers(0, 5), routes_named)
+
+
+def reverted(life: Life, number: int) -> int | None:
+    """Revert a plan, or say which later one is in the way."""
+    try:
+        life.revert(number)
+    except TouchedSince as error:
+        return error.by.int
+    return None
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(step, max_size=12))
+def test_whatever_is_renamed_every_id_is_live_once_and_all_of_it_comes_back(
+    steps: list[Any],
+) -> None:
+    life = Life(MemoryStore())
+    stack: list[tuple[int, list[LiveRoute] | None]] = []
+    for number, (what, which, named) in enumerate(steps, 1):
+        before = state(life.store).live
+        if what == "apply":
+            stack.append((number, before))
+            life.live(number, *(route(n, name, priority=number) for n, name in named))
+        elif stack:
+            chosen, _ = stack[which % len(stack)]
+            refused = reverted(life, chosen)
+            if refused is not None:
+                assert refused in [one for one, _ in stack if one > chosen]
+                assert state(life.store).live == before
+                continue
+            stack = [(one, None if one > chosen else was) for one, was in stack if one != chosen]
+        live = state(life.store).live
+        assert len({one.route.id for one in live}) == len(live)
+        with life.store.read() as snapshot:
+            history = history_of(snapshot, ORG)
+        assert (
+            sorted(history.live.values(), key=lambda one: (-one.route.priority, one.route.id))
+            == live
+        )
+        assert history.problems == []
+    for number, was in reversed(stack):
+        life.revert(number)
+        assert was is None or state(life.store).live == was
+    assert state(life.store).live == []
+
+
+def test_renames_are_told_by_ids_alone() -> None:
+    live = [
+        LiveRoute(route=route(n, name), plan_id=UUID(int=1), applied_at=plans.CREATED)
+        for n, name in ((1, "a"), (2, "b"))
+    ]
+    assert renames(live, [route(1, "a"), route(3, "b")]) == {}
+    assert renames(live, [route(1, "b"), route(3, "a")]) == {"b": "a"}

@@ -1,0 +1,244 @@
+"""Langfuse's exports: every observation accounted for, and usage that stands beside other usage added up."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.logs.made.calls import Call
+from tests.logs.made.everything import FIXTURES
+from tests.logs.made.langfuse import generations
+from tests.logs.reading import check, plain, read, read_row
+from ttplan.model.errors import InputError
+
+UI = ("langfuse-ui.json", "langfuse-ui.csv")
+BLOB = ("langfuse-blob-legacy.jsonl", "langfuse-blob-enriched.jsonl.gz")
+V2 = "langfuse-ui-v2.json"
+ROW: dict[str, Any] = {
+    "id": "a1",
+    "traceId": "t1",
+    "type": "GENERATION",
+    "level": "DEFAULT",
+    "startTime": "2026-05-04T10:00:00.000Z",
+    "endTime": "2026-05-04T10:00:01.500Z",
+    "model": "gpt-4o",
+    "usageDetails": {"input": 100, "output": 20, "total": 120},
+    "costDetails": {"total": 0.5},
+}
+
+
+def expected(name: str, call: Call) -> dict[str, Any]:
+    """What a file says of a call: version 2 has no kinds of tokens, blob storage's legacy files no traces and no messages."""
+    unpriced = call.status == 200 and call.number % 41 == 7
+    cost = None if unpriced else call.cost
+    wanted = plain(call) | {
+        "id": str(call.id) if call.number % 5 == 0 else call.id.hex[:16],
+        "cost_usd": cost,
+        "recorded_cost_usd": cost,
+        "status": call.status if name in UI or call.status == 200 else 500,
+        "session_id": call.id.hex if name == BLOB[0] else call.session,
+        "user_id": None if name == BLOB[0] else call.user,
+    }
+    if name == V2:
+        return wanted | {
+            "cached_tokens": 0,
+            "cache_write_tokens": None,
+            "reasoning_tokens": None,
+            "provider_usage": None,
+        }
+    return wanted | {
+        "reasoning_tokens": call.reasoning or None,
+        "provider_usage": wanted_usage(call),
+    }
+
+
+def wanted_usage(call: Call) -> Any:
+    return None if call.status != 200 else Anything()
+
+
+class Anything:
+    """Equal to every text."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("name", [*UI, V2, *BLOB])
+def test_every_observation_is_accounted_for(name: str) -> None:
+    rows, report = read(FIXTURES / name)
+    assert report.format == "langfuse"
+    assert report.rows >= 240 - 1
+    assert report.used == len(generations()) == len(rows)
+    assert report.unusable == 0
+    (others,) = report.not_requests
+    assert others.reason == "an observation of a type other than GENERATION"
+    assert others.rows == report.rows - report.used > 20
+    check(rows, generations(), lambda call: expected(name, call))
+
+
+@pytest.mark.parametrize("name", [*UI, *BLOB])
+def test_what_a_cache_read_and_wrote_stands_beside_the_input_and_is_added(name: str) -> None:
+    rows, _ = read(FIXTURES / name)
+    usage = {
+        row["source_id"] or row["id"]: json.loads(row["provider_usage"] or "{}") for row in rows
+    }
+    written = 0
+    for row in rows:
+        parts = {kind: int(count) for kind, count in usage[row["source_id"] or row["id"]].items()}
+        if parts:
+            cached = parts.get("input_cached_tokens", 0) + parts.get("cache_read_input_tokens", 0)
+            assert row["input_tokens"] == parts["input"] + cached + parts.get(
+                "cache_creation_input_tokens", 0
+            )
+            assert row["output_tokens"] == parts["output"] + parts.get("output_reasoning_tokens", 0)
+            assert (row["cached_tokens"], row["input_tokens"] + row["output_tokens"]) == (
+                cached,
+                parts["total"],
+            )
+            written += row["cache_write_tokens"] or 0
+    assert written == sum(call.written for call in generations())
+
+
+def test_any_type_of_usage_counts_on_its_side(tmp_path: Path) -> None:
+    usage = {
+        "input": 100,
+        "input_cached_tokens": 40,
+        "input_audio": 7,
+        "cache_creation_input_tokens": 5,
+        "input_image_tokens": 3,
+        "output": 20,
+        "reasoning_tokens": 9,
+        "output_audio": 2,
+        "total": 999,
+        "output_nothing": None,
+    }
+    row = read_row(tmp_path, ROW | {"usageDetails": usage})
+    assert {name: value for name, value in row.items() if name.endswith("tokens")} == {
+        "input_tokens": 155,
+        "cached_tokens": 40,
+        "cache_write_tokens": 5,
+        "output_tokens": 31,
+        "reasoning_tokens": 9,
+        "input_audio_tokens": 7,
+        "output_audio_tokens": 2,
+        "input_image_tokens": 3,
+        "output_image_tokens": None,
+    }
+
+
+def test_counts_of_version_2_have_everything_inside(tmp_path: Path) -> None:
+    row = {
+        name: value for name, value in ROW.items() if name not in ("usageDetails", "costDetails")
+    }
+    found = read_row(
+        tmp_path, row | {"promptTokens": 100, "completionTokens": 20, "calculatedTotalCost": "0.25"}
+    )
+    assert (found["input_tokens"], found["output_tokens"], found["cost_usd"]) == (
+        100,
+        20,
+        Decimal("0.25"),
+    )
+    nested = {"input": 100, "output": 20, "total": 120, "unit": "TOKENS", "totalCost": 0.5}
+    found = read_row(tmp_path, row | {"usage": nested})
+    assert (found["input_tokens"], found["output_tokens"], found["cost_usd"]) == (
+        100,
+        20,
+        Decimal("0.5"),
+    )
+
+
+def test_a_cost_that_is_not_known_is_none_and_not_0(tmp_path: Path) -> None:
+    assert read_row(tmp_path, ROW | {"costDetails": {}, "totalCost": 0})["cost_usd"] is None
+    assert read_row(tmp_path, ROW | {"costDetails": {"total": 0}})["cost_usd"] == 0
+    failed = ROW | {"level": "ERROR", "usageDetails": {}, "costDetails": {}}
+    assert read_row(tmp_path, failed)["cost_usd"] == 0
+    with pytest.raises(InputError, match="cost_usd: expected an amount"):
+        read_row(tmp_path, ROW | {"costDetails": {}}, needs_cost=True)
+
+
+def test_a_stream_without_usage_is_kept_with_0_tokens(tmp_path: Path) -> None:
+    found = read_row(
+        tmp_path, ROW | {"usageDetails": {}, "completionStartTime": "2026-05-04T10:00:00.300Z"}
+    )
+    assert (found["input_tokens"], found["output_tokens"], found["streamed"]) == (0, 0, True)
+
+
+@pytest.mark.parametrize(
+    ("level", "message", "status"),
+    [
+        ("ERROR", "Error code: 429 - too many", 429),
+        ("ERROR", "no idea", 500),
+        ("ERROR", None, 500),
+        ("WARNING", "404", 200),
+    ],
+)
+def test_a_status_is_read_of_an_error_s_message(
+    tmp_path: Path, level: str, message: str | None, status: int
+) -> None:
+    assert read_row(tmp_path, ROW | {"level": level, "statusMessage": message})["status"] == status
+
+
+def test_a_provider_that_the_metadata_names_goes_before_what_the_model_tells(
+    tmp_path: Path,
+) -> None:
+    found = read_row(tmp_path, ROW | {"metadata": {"ls_provider": "azure"}})
+    assert (found["provider"], found["logged_provider"]) == ("azure", None)
+    assert read_row(tmp_path, ROW)["provider"] == "openai"
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "value"),
+    [
+        ({"usageDetails": {"input": 1, "input_cached_tokens": "some"}}, "input_tokens", "some"),
+        ({"usageDetails": {"output": -3}}, "output_tokens", "-3"),
+        ({"usageDetails": "none"}, "provider_usage", "none"),
+        ({"costDetails": {"total": "free"}}, "cost_usd", "free"),
+    ],
+)
+def test_a_count_that_is_none_is_shown_where_it_is(
+    tmp_path: Path, changes: Any, field: str, value: str
+) -> None:
+    with pytest.raises(InputError, match=rf"(?s){field}: expected.*{value}"):
+        read_row(tmp_path, ROW | changes)
+
+
+def test_parquet_has_usage_as_maps(tmp_path: Path) -> None:
+    """The default of new integrations."""
+    lines = gzip.decompress((FIXTURES / BLOB[1]).read_bytes()).decode().splitlines()
+    rows = [json.loads(line) for line in lines]
+    counts = pa.map_(pa.string(), pa.uint64())
+    table = pa.table(
+        {
+            "id": [row["id"] for row in rows],
+            "trace_id": [row["trace_id"] for row in rows],
+            "type": [row["type"] for row in rows],
+            "level": [row["level"] for row in rows],
+            "start_time": [row["start_time"] for row in rows],
+            "end_time": [row["end_time"] for row in rows],
+            "name": [row["name"] for row in rows],
+            "provided_model_name": [row["provided_model_name"] for row in rows],
+            "session_id": [row["session_id"] for row in rows],
+            "user_id": [row["user_id"] for row in rows],
+            "completion_start_time": [row["completion_start_time"] for row in rows],
+            "usage_details": pa.array(
+                [[(k, int(v)) for k, v in row["usage_details"].items()] for row in rows], counts
+            ),
+            "cost_details": pa.array(
+                [list(r["cost_details"].items()) for r in rows], pa.map_(pa.string(), pa.float64())
+            ),
+            "total_cost": [float(row["total_cost"]) for row in rows],
+        }
+    )
+    pq.write_table(table, tmp_path / "observations.parquet")
+    found, report = read(tmp_path / "observations.parquet")
+    assert (report.format, report.used) == ("langfuse", len(generations()))
+    check(found, generations(), lambda call: expected(BLOB[1], call))

@@ -1,0 +1,212 @@
+"""OpenTelemetry's GenAI spans: every span accounted for, in the current spelling and in older ones."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.logs.made.calls import Call
+from tests.logs.made.everything import FIXTURES
+from tests.logs.made.otlp import beside, older, priced, requests
+from tests.logs.reading import check, plain, read, read_row
+from ttplan.model.errors import InputError
+
+
+def attributes(found: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"key": key, "value": value} for key, value in found.items()]
+
+
+def document(found: dict[str, Any], **span: Any) -> dict[str, Any]:
+    """One span with attributes as they are wrapped."""
+    times = {"startTimeUnixNano": "1777852800000000000", "endTimeUnixNano": "1777852801500000000"}
+    whole = {
+        "traceId": "ab",
+        "spanId": "cd",
+        "kind": 3,
+        **times,
+        "attributes": attributes(found),
+    } | span
+    return {"resourceSpans": [{"resource": {"attributes": []}, "scopeSpans": [{"spans": [whole]}]}]}
+
+
+CALL: dict[str, Any] = {
+    "gen_ai.operation.name": {"stringValue": "chat"},
+    "gen_ai.provider.name": {"stringValue": "openai"},
+    "gen_ai.request.model": {"stringValue": "gpt-4o"},
+    "gen_ai.usage.input_tokens": {"intValue": "100"},
+    "gen_ai.usage.output_tokens": {"intValue": "20"},
+}
+
+
+def expected(call: Call) -> dict[str, Any]:
+    failed = call.status != 200
+    cost = call.cost if priced(call) and not failed else Decimal(0) if failed else None
+    return plain(call) | {
+        "id": f"{call.id.hex}/{call.id.int >> 68:015x}0",
+        "cost_usd": cost,
+        "recorded_cost_usd": cost,
+        "status": 200 if not failed else call.status if call.number % 2 else 500,
+        "finish_reason": None if failed else call.finish,
+        "reasoning_tokens": call.reasoning or None,
+        "cache_write_tokens": call.written or None,
+        "service_tier": "priority"
+        if not older(call) and not failed and call.provider == "openai" and call.number % 8 == 0
+        else None,
+        "streamed": call.streamed if older(call) else True if call.first else None,
+        "user_id": None if older(call) else call.user,
+        "tag": TagOf(),
+    }
+
+
+class TagOf:
+    """Either service."""
+
+    def __eq__(self, other: object) -> bool:
+        return other in ("shop", "support")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("name", ["otlp-collector.jsonl", "otlp.json.gz"])
+def test_every_span_is_accounted_for(name: str) -> None:
+    rows, report = read(FIXTURES / name)
+    assert (report.format, report.used, report.unusable) == ("otlp", len(requests()), 0)
+    others = {one.reason: one.rows for one in report.not_requests}
+    assert others == {
+        "a span of an agent, a tool or the like, not of a call of a model": sum(
+            (c.number % 9 == 0) + (c.number % 10 == 0) for c in requests()
+        ),
+        "a span that names no model": sum(c.number % 6 == 0 for c in requests()),
+    }
+    assert report.rows == report.used + sum(others.values()) >= 200
+    check(rows, requests(), expected)
+
+
+def test_cache_and_reasoning_are_inside_their_counts_in_the_current_spelling(
+    tmp_path: Path,
+) -> None:
+    found = CALL | {
+        "gen_ai.usage.cache_read.input_tokens": {"intValue": "60"},
+        "gen_ai.usage.cache_creation.input_tokens": {"intValue": "30"},
+        "gen_ai.usage.reasoning.output_tokens": {"intValue": "15"},
+        "gen_ai.usage.audio.input_tokens": {"intValue": "4"},
+        "gen_ai.usage.image.output_tokens": {"intValue": "2"},
+    }
+    row = read_row(tmp_path, document(found))
+    assert {name: value for name, value in row.items() if name.endswith("tokens")} == {
+        "input_tokens": 100,
+        "cached_tokens": 60,
+        "cache_write_tokens": 30,
+        "output_tokens": 20,
+        "reasoning_tokens": 15,
+        "input_audio_tokens": 4,
+        "output_audio_tokens": None,
+        "input_image_tokens": None,
+        "output_image_tokens": 2,
+    }
+
+
+def test_parts_that_are_more_than_the_whole_stand_beside_it(tmp_path: Path) -> None:
+    older_ones = {
+        "gen_ai.usage.prompt_tokens": {"intValue": "10"},
+        "gen_ai.usage.completion_tokens": {"intValue": "20"},
+        "gen_ai.usage.cache_read_input_tokens": {"intValue": "900"},
+        "gen_ai.usage.cache_creation_input_tokens": {"intValue": "300"},
+        "gen_ai.usage.reasoning_tokens": {"intValue": "70"},
+        "gen_ai.system": {"stringValue": "Anthropic"},
+        "gen_ai.request.model": {"stringValue": "claude-haiku-4-5"},
+    }
+    row = read_row(tmp_path, document(older_ones))
+    assert (row["input_tokens"], row["cached_tokens"], row["cache_write_tokens"]) == (
+        1210,
+        900,
+        300,
+    )
+    assert (row["output_tokens"], row["reasoning_tokens"]) == (90, 70)
+    assert any(beside(call) for call in requests())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"intValue": "100"}, {"intValue": 100}, {"doubleValue": 100.0}, {"stringValue": "100"}],
+    ids=["text", "number", "double", "string"],
+)
+def test_a_value_is_unwrapped_whatever_its_type(tmp_path: Path, value: dict[str, Any]) -> None:
+    assert (
+        read_row(tmp_path, document(CALL | {"gen_ai.usage.input_tokens": value}))["input_tokens"]
+        == 100
+    )
+
+
+def test_the_usage_is_kept_as_it_came(tmp_path: Path) -> None:
+    row = read_row(tmp_path, document(CALL))
+    assert json.loads(row["provider_usage"]) == {
+        "gen_ai.usage.input_tokens": "100",
+        "gen_ai.usage.output_tokens": "20",
+    }
+
+
+@pytest.mark.parametrize(
+    ("attribute", "status", "found"),
+    [
+        ({}, {}, 200),
+        ({}, {"code": 1}, 200),
+        ({}, {"code": 2}, 500),
+        ({}, {"code": "STATUS_CODE_ERROR"}, 500),
+        ({"error.type": {"stringValue": "429"}}, {"code": 2}, 429),
+        ({"error.type": {"stringValue": "timeout"}}, {}, 500),
+        (
+            {"error.type": {"stringValue": "x"}, "http.response.status_code": {"intValue": "503"}},
+            {},
+            503,
+        ),
+    ],
+)
+def test_a_status_is_read_of_the_error(
+    tmp_path: Path, attribute: Any, status: Any, found: int
+) -> None:
+    assert read_row(tmp_path, document(CALL | attribute, status=status))["status"] == found
+
+
+def test_bodies_are_read_only_where_asked(tmp_path: Path) -> None:
+    said = document(CALL | {"gen_ai.input.messages": {"stringValue": "[secret]"}})
+    assert read_row(tmp_path, said)["body"] is None
+    assert read_row(tmp_path, said, with_bodies=True)["body"] == "[secret]"
+
+
+def test_spans_of_the_first_protocol_are_read(tmp_path: Path) -> None:
+    said = document(CALL)
+    spans = said["resourceSpans"][0].pop("scopeSpans")
+    said["resourceSpans"][0]["instrumentationLibrarySpans"] = spans
+    assert read_row(tmp_path, said)["input_tokens"] == 100
+
+
+def test_what_is_odd_in_a_span_spoils_only_that_span(tmp_path: Path) -> None:
+    twice = document(CALL)
+    twice["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["attributes"] += [
+        {"key": "gen_ai.usage.input_tokens", "value": {"intValue": "7"}},
+        {"key": None, "value": {"intValue": "7"}},
+        {"key": 'a"b', "value": {}},
+        {"value": None},
+        "no pair",
+    ]
+    assert read_row(tmp_path, twice)["input_tokens"] in (7, 100)
+    wrong = document(CALL | {"gen_ai.usage.input_tokens": {"intValue": "-1"}})
+    with pytest.raises(InputError, match=r"(?s)input_tokens: expected.*'-1'"):
+        read_row(tmp_path, wrong)
+    path = tmp_path / "both.jsonl"
+    path.write_text(f"{json.dumps(wrong)}\n{json.dumps(document(CALL))}\n")
+    rows, report = read(path, on_bad_rows="skip")
+    assert (len(rows), report.unusable) == (1, 1)
+
+
+def test_the_whole_document_and_the_collector_s_lines_are_the_same_spans(tmp_path: Path) -> None:
+    paths = (tmp_path / "otlp.json", FIXTURES / "otlp-collector.jsonl")
+    paths[0].write_bytes(gzip.decompress((FIXTURES / "otlp.json.gz").read_bytes()))
+    whole, lines = ({row["id"]: row | {"tag": None} for row in read(path)[0]} for path in paths)
+    assert whole == lines

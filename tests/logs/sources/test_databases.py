@@ -1,0 +1,122 @@
+"""Logs in databases: a table of a PostgreSQL server or a DuckDB file is read as its rows in a file are."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from tests.logs.formats.litellm_rows import FIXTURES
+from tests.paths import DATA
+from tests.workspace.test_workspace import opened
+from ttplan.logs.reader import LogFile
+from ttplan.model.errors import InputError
+from ttplan.util.urls import shown_url
+
+psycopg = pytest.importorskip("psycopg")
+SPEND_LOGS = """
+    CREATE TABLE "LiteLLM_SpendLogs" (
+        request_id text PRIMARY KEY, call_type text NOT NULL, api_key text NOT NULL DEFAULT '', spend double precision NOT NULL,
+        total_tokens integer NOT NULL, prompt_tokens integer NOT NULL, completion_tokens integer NOT NULL,
+        "startTime" timestamp(3) NOT NULL, "endTime" timestamp(3) NOT NULL, "completionStartTime" timestamp(3),
+        model text NOT NULL DEFAULT '', model_id text, model_group text, custom_llm_provider text, api_base text, "user" text,
+        metadata jsonb, cache_hit text, cache_key text, request_tags jsonb, team_id text, end_user text,
+        requester_ip_address text, messages jsonb, response jsonb, session_id text, status text, proxy_server_request jsonb
+    )
+"""
+
+
+def read(path: Any, **options: Any) -> tuple[list[dict[str, Any]], LogFile]:
+    with LogFile(path, **options) as log:
+        return [row for batch in log.batches() for row in batch.to_pylist()], log
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """A server that has LiteLLM's table, filled with the fixture."""
+    from tests.support.postgres import server
+
+    with (
+        tempfile.TemporaryDirectory(prefix="pg-") as folder,
+        server(Path(folder), "fsync=off") as made,
+    ):
+        found = made.url()
+        with psycopg.connect(found) as connection:
+            connection.execute(SPEND_LOGS)
+            export = (FIXTURES / "litellm_spend_logs.csv").read_bytes()
+            columns = ", ".join(f'"{name}"' for name in export.decode().splitlines()[0].split(","))
+            # LiteLLM's columns are empty where they are nothing, not null.
+            load = f"COPY \"LiteLLM_SpendLogs\" ({columns}) FROM STDIN (FORMAT csv, HEADER, NULL 'none')"
+            with connection.cursor().copy(load) as copy:
+                copy.write(export)
+            connection.execute("CREATE TABLE other (x integer)")
+        yield found
+
+
+def in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    # The usage is compared as JSON elsewhere: a database writes it with other spaces.
+    return sorted(
+        (row | {"provider_usage": row["provider_usage"] is not None} for row in rows),
+        key=lambda row: row["id"],
+    )
+
+
+def test_a_servers_table_is_read_as_its_export_is(url: str) -> None:
+    rows, log = read(url)
+    expected, _ = read(FIXTURES / "litellm_spend_logs.csv")
+    assert in_order(rows) == in_order(expected)
+    report = log.report()
+    assert (report.format, report.rows) == ("litellm", 240)
+    assert report.path.endswith("table LiteLLM_SpendLogs")
+    assert "secret" not in str(report)
+
+
+def test_a_table_may_be_named(url: str) -> None:
+    assert len(read(url, table="LiteLLM_SpendLogs")[0]) == len(read(url)[0])
+    with pytest.raises(
+        InputError,
+        match=r"has no table nothing; it has LiteLLM_SpendLogs, other\. Say which one with table",
+    ):
+        read(url, table="nothing")
+
+
+def test_a_server_that_cannot_be_reached_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read") as caught:
+        read(f"postgresql://someone:secret@/none?host={tmp_path}")
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert (
+        shown_url("postgresql://u:secret@db.example:5432/logs?sslmode=require")
+        == "postgresql://db.example:5432/logs"
+    )
+
+
+def test_a_duckdb_table_is_read_as_its_export_is(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.db"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("CREATE TABLE other (x INTEGER)")
+        source = str(FIXTURES / "litellm_spend_logs.csv")
+        connection.execute(
+            'CREATE TABLE "LiteLLM_SpendLogs" AS SELECT * FROM read_csv(?, header = true)', [source]
+        )
+    rows, log = read(path)
+    assert in_order(rows) == in_order(read(FIXTURES / "litellm_spend_logs.csv")[0])
+    assert (log.report().kind, log.report().format) == ("duckdb", "litellm")
+    with pytest.raises(InputError, match=r"no column id, ts.*no other format that is known"):
+        read(path, table="other")
+    with duckdb.connect(str(path)) as connection:
+        connection.execute('DROP TABLE "LiteLLM_SpendLogs"')
+    with pytest.raises(InputError, match=r"has no table .*; it has other\. Say which one"):
+        read(path)
+
+
+def test_a_store_is_a_log_too(tmp_path: Path) -> None:
+    first, second = opened(tmp_path / "a.duckdb"), opened(tmp_path / "b.duckdb")
+    first.import_logs(DATA / "requests.parquet")
+    report = second.import_logs(tmp_path / "a.duckdb")
+    assert (report.added, report.format) == (28_185, "own")
+    assert second.import_logs(DATA / "requests.parquet").added == 0

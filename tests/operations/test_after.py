@@ -1,0 +1,547 @@
+"""After apply, as a notebook and the command line see it: preview, revert, history, drift, repair, failed replays."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from datetime import datetime, timedelta
+from math import nan
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import duckdb
+import pytest
+from typer.main import get_command
+
+import ttplan
+from tests.audit.chains import KEY
+from tests.cli.test_cli import fails
+from tests.display.test_cards import HOSTILE, Tags
+from tests.logs.test_logs import numbered, write
+from tests.paths import DOCS
+from tests.support import plans
+from tests.workspace.test_workspace import NOW, content, opened
+from ttplan import views
+from ttplan.audit.keys.key_files import ENVIRONMENT_NAME
+from ttplan.cli.commands import app
+from ttplan.cli.entrypoint import run
+from ttplan.display.changes import ShownPreview
+from ttplan.display.drift import ShownDrift
+from ttplan.display.plan import Plan
+from ttplan.history.compare import route_change
+from ttplan.model.plan import PlanConfig
+from ttplan.model.plan_run import LiveRoute
+from ttplan.model.results.changes import Preview, RouteChange, RouteSince
+from ttplan.model.results.drift import Drift, Problem, RouteDrift
+from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
+from ttplan.workspace import Workspace
+
+
+def route(name: str, target: str = "gpt-4o-mini", **changes: Any) -> ProposedRoute:
+    return plans.named(
+        name, when=RouteConditions(), then=RouteAction(target_model=target), **changes
+    )
+
+
+@pytest.fixture
+def ws(tmp_path: Path) -> Workspace:
+    """A workspace with 300 requests, and a plan that is live with routes a and bb."""
+    log = write(tmp_path / "log.jsonl", numbered(300, tag="chat", latency_ms=900))
+    moments = (NOW + timedelta(minutes=n) for n in range(10**6))
+    made = opened(tmp_path / "s.duckdb", clock=lambda: next(moments))
+    made.import_logs(log)
+    made.apply(made.plan([route("a"), route("bb")], name="first"))
+    return made
+
+
+def damage(tmp_path: Path, *statements: str) -> None:
+    with duckdb.connect(str(tmp_path / "s.duckdb")) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+# --- the workspace ---------------------------------------------------------------------------------------------------
+
+
+def test_the_life_of_two_plans(ws: Workspace, tmp_path: Path) -> None:
+    first_state = ws.routes()
+    plan = ws.plan([route("a", "gpt-4o", priority=5), route("bb"), route("ccc")], name="second")
+    found = ws.preview(plan).found
+    assert [(one.name, one.kind) for one in found.changes] == [
+        ("a", "replaced"),
+        ("bb", "same"),
+        ("ccc", "new"),
+    ]
+    assert [part.field for part in found.changes[0].fields] == ["priority", "then.target_model"]
+    assert (found.untouched, found.stale, found.computed_against) == (0, (), found.live_now)
+    ws.apply(plan, actor=ttplan.User(UUID(int=7)))
+    between = ws.routes()["applied_at"].max().to_pydatetime()
+    dry = ws.preview_revert(plan).found
+    assert [(one.name, one.kind) for one in dry.changes] == [
+        ("a", "replaced"),
+        ("bb", "same"),
+        ("ccc", "removed"),
+    ]
+    assert dry.changes[0].after is not None
+    assert dry.changes[0].after.route == route("a")
+    entry = ws.revert(plan, actor=ttplan.System())
+    assert (entry.event, entry.actor) == ("plan.reverted", ttplan.System())
+    assert ws.routes().equals(first_state)
+    assert sorted(ws.routes(at=between)["name"]) == ["a", "bb", "ccc"]
+    assert ws.get(plan.plan_id).status == "reverted"
+    assert ws.drift().ok
+    history = ws.route_history("a")
+    assert {name: str(kind) for name, kind in history.dtypes.items()} == views.HISTORY
+    assert list(history["event"]) == ["plan.applied", "plan.applied", "plan.reverted"]
+    assert list(history["plan"]) == ["first", "second", "second"]
+    assert list(ws.route_history("ccc")["live"]) == [True, False]
+    assert ws.verify(public_key=KEY.public_key).verdict == "verified"
+
+
+def test_a_plan_remembers_what_was_live_when_it_was_computed(ws: Workspace) -> None:
+    early = ws.plan([route("dddd")], name="early")
+    ws.apply(ws.plan([route("a", "gpt-4o")], name="second"))
+    shown = ws.preview(early)
+    assert [one.name for one in shown.found.stale] == ["a"]
+    assert shown.found.computed_against != shown.found.live_now
+    assert "computed against other live routes" in repr(shown)
+    with pytest.raises(ttplan.StalePlan, match="'a' was replaced by applying plan"):
+        ws.apply(early)
+    assert ws.apply(early, allow_stale=True).payload["allowed_stale"] is True
+    assert "only a projected plan can be applied" in repr(ws.preview(early))
+
+
+def test_drift_is_found_and_repaired_through_the_workspace(ws: Workspace, tmp_path: Path) -> None:
+    assert ws.repair() is None
+    damage(tmp_path, "UPDATE routes SET priority = 99 WHERE name = 'a'")
+    assert not ws.drift().ok
+    entry = ws.repair(actor=ttplan.User(UUID(int=7)))
+    assert entry is not None
+    assert entry.payload["edited"] == 1
+    assert ws.drift(public_key=KEY.public_key.hex).found.chain == "verified"
+    assert ws.drift().found.chain == "consistent with its own key"
+
+
+def test_drift_works_where_the_key_is_lost_and_a_new_store_has_none(
+    ws: Workspace, tmp_path: Path
+) -> None:
+    lost = opened(tmp_path / "s.duckdb", key=None, key_file=tmp_path / "lost.pem")
+    assert lost.drift().found.chain == "not verified: there is no key"
+    empty = opened(tmp_path / "new.duckdb")
+    assert empty.drift().ok
+    assert empty.repair() is None
+    assert len(empty.routes(at=NOW)) == 0
+
+
+# --- failed plans ----------------------------------------------------------------------------------------------------
+
+
+def test_a_replay_that_breaks_leaves_a_failed_plan_that_can_never_be_applied(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaking(*_: object, **__: object) -> None:
+        raise duckdb.OutOfMemoryException("could not allocate\nand more")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ttplan.operations.plans.replay.replay_table", breaking)
+        with pytest.raises(
+            ttplan.ReplayFailed, match="OutOfMemoryException: could not allocate; it is kept as"
+        ) as caught:
+            ws.plan([route("a")], name="too much")
+    assert (caught.value.kept, caught.value.exit_code) == (True, 3)
+    plan = ws.get(caught.value.plan_id)
+    assert (plan.status, plan.run.failure) == ("failed", "OutOfMemoryException: could not allocate")
+    assert plan.result.proposed_routes == (route("a"),)
+    before = content(tmp_path / "s.duckdb")
+    for allow_stale in (False, True):
+        with pytest.raises(ttplan.InvalidState, match="is 'failed'"):
+            ws.apply(plan, allow_stale=allow_stale)
+    with pytest.raises(ttplan.InvalidState):
+        ws.revert(plan)
+    assert content(tmp_path / "s.duckdb") == before
+    for shown in (repr(plan), plan._repr_html_()):
+        assert "OutOfMemoryException: could not allocate" in shown
+        assert "saves" not in shown
+    row = ws.plans().iloc[-1]
+    assert row["status"] == "failed"
+    assert (
+        row[["requests", "savings_usd", "savings_usd_lo", "change_vs_actual_usd", "caveats"]]
+        .isna()
+        .all()
+    )
+    assert list(ws.savings()["name"].unique()) == ["first"]
+    assert ws.drift().ok
+
+
+def test_a_logged_value_that_no_replay_can_use_leaves_a_failed_plan_too(
+    ws: Workspace, tmp_path: Path
+) -> None:
+    rows = [
+        row | {"ts": NOW + timedelta(seconds=n), "embedding": [nan, 1.0]}
+        for n, row in enumerate(numbered(5))
+    ]
+    log = write(tmp_path / "bad.parquet", rows)
+    config = PlanConfig(l2_ttl_seconds=900)
+    with pytest.raises(
+        ttplan.DataError, match="its embedding has a number that is missing, not finite"
+    ):
+        ws.plan([route("a")], name="bad embeddings", requests=log, config=config)
+    run = ws.plan_runs()[-1]
+    assert (run.status, run.name, run.config) == ("failed", "bad embeddings", config)
+    assert run.failure is not None
+    assert run.failure.startswith("request 00000000-0000-0000-0000-00000000000")
+
+
+def test_where_not_even_the_failure_can_be_kept_the_error_says_so(
+    ws: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaking(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    def full(*_: object, **__: object) -> None:
+        raise ttplan.StoreError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ttplan.operations.plans.replay.replay_table", breaking)
+        patch.setattr("ttplan.store.duckdb.snapshot.DuckDBTransaction.add_plan", full)
+        with pytest.raises(
+            ttplan.ReplayFailed,
+            match="failed: MemoryError; and the disk is full; nothing was written",
+        ) as caught:
+            ws.plan([route("a")], name="p")
+    assert caught.value.kept is False
+    assert [one.name for one in ws.plan_runs()] == ["first"]
+
+
+def test_an_interrupt_and_a_mistake_leave_no_row(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = content(tmp_path / "s.duckdb")
+    with pytest.raises(ttplan.InputError, match="no such file"):
+        ws.plan(tmp_path / "misspelt.yaml", name="p")
+
+    def refusing(*_: object, **__: object) -> None:
+        raise ttplan.InputError("a mistake")
+
+    monkeypatch.setattr("ttplan.operations.plans.replay.replay_table", refusing)
+    with pytest.raises(ttplan.InputError, match="a mistake"):
+        ws.plan([route("a")], name="p")
+    assert content(tmp_path / "s.duckdb") == before
+
+
+# --- cards -----------------------------------------------------------------------------------------------------------
+
+
+def hostile_preview(action: str = "apply") -> Preview:
+    old, new = (
+        plans.route(1, name=HOSTILE),
+        plans.route(1, name=HOSTILE, priority=9, then=RouteAction(target_model=HOSTILE * 4)),
+    )
+    live = LiveRoute(route=old, plan_id=UUID(int=1), applied_at=NOW)
+    changes: list[RouteChange] = [
+        route_change(HOSTILE, live, live.model_copy(update={"route": new})),
+        route_change("long " * 40, None, live),
+        route_change("gone", live, None),
+        route_change("same", live, live),
+    ]
+    fields = {
+        "plan_id": UUID(int=2),
+        "plan_name": HOSTILE + "\n" + "n" * 90,
+        "status": "projected",
+        "live_now": "ab" * 32,
+    }
+    stale = (RouteSince(name=HOSTILE * 9, how="added", plan_id=None),)
+    return Preview.model_validate(
+        fields | {"action": action, "changes": changes, "untouched": 1, "stale": stale}
+    )
+
+
+def hostile_drift() -> Drift:
+    live = LiveRoute(route=plans.route(1, name=HOSTILE), plan_id=UUID(int=1), applied_at=NOW)
+    evil = live.model_copy(
+        update={"route": plans.route(1, name=HOSTILE, then=RouteAction(target_model=HOSTILE * 5))}
+    )
+    rows = (
+        RouteDrift(
+            name=HOSTILE,
+            kind="edited",
+            fields=("then.target_model", "applied_at"),
+            expected=live,
+            found=evil,
+        ),
+        RouteDrift(name="n" * 90, kind="foreign", unreadable=HOSTILE * 4),
+        RouteDrift(name="gone", kind="missing", expected=live),
+    )
+    return Drift(
+        entries=1, live=2, chain="verified", routes=rows, problems=(Problem(message=HOSTILE * 5),)
+    )
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        ShownPreview(hostile_preview()),
+        ShownPreview(hostile_preview("revert")),
+        ShownDrift(hostile_drift()),
+    ],
+)
+def test_cards_fit_80_columns_and_escape_what_comes_from_outside(
+    card: ShownPreview | ShownDrift,
+) -> None:
+    assert max(len(line) for line in repr(card).splitlines()) <= 80
+    page = card._repr_html_()
+    found = Tags(page)
+    assert "img" not in found.tags
+    assert not {name for name in found.attributes if name.startswith("on")}
+    assert "&lt;img src=x" in page
+    assert "http" not in page
+
+
+def test_a_failed_plan_s_card_is_narrow_and_escaped() -> None:
+    plan = Plan(plans.run(1, status="failed", name=HOSTILE, failure=HOSTILE * 6))
+    assert max(len(line) for line in repr(plan).splitlines()) <= 80
+    assert "img" not in Tags(plan._repr_html_()).tags
+    assert "nobody noted why" in repr(Plan(plans.run(1, status="failed")))
+
+
+def test_a_preview_says_what_is_new_replaced_and_the_same() -> None:
+    text = repr(ShownPreview(hostile_preview()))
+    assert "~ <img src=x" in text
+    assert "priority: 1 → 9" in text
+    assert "= same" in text
+    assert "1 new, 1 replaced, 1 removed, 1 the same; 1 other live route stays as it is" in text
+    assert "1 removed, 1 put back, 1 back, 1 the same" in repr(
+        ShownPreview(hostile_preview("revert"))
+    )
+    none = Preview(
+        action="apply",
+        plan_id=UUID(int=1),
+        plan_name="p",
+        status="projected",
+        changes=(),
+        untouched=2,
+        live_now="0" * 64,
+    )
+    assert "no routes; 2 other live routes stay as they are" in repr(ShownPreview(none))
+
+
+def test_drift_says_what_was_signed_for_and_what_was_found() -> None:
+    text = repr(ShownDrift(hostile_drift()))
+    assert "DRIFT: 3 routes are not live as was signed for" in text
+    assert "then.target_model: signed for gpt-4o-mini, found <img" in " ".join(text.split())
+    assert "missing: gone was signed for, and is not live" in text
+    assert "1 entry followed; the chain: verified" in text
+
+
+# --- the command line ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cli(
+    ws: Workspace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> dict[str, str]:
+    """The ids of two plans in the store of `ws`: the first is live, the second projected."""
+    monkeypatch.setenv(ENVIRONMENT_NAME, "11" * 32)
+    monkeypatch.setenv("TTPLAN_STORE", str(tmp_path / "s.duckdb"))
+    monkeypatch.setenv("COLUMNS", "120")
+    second = ws.plan([route("a", "gpt-4o", priority=5), route("ccc")], name="second")
+    capsys.readouterr()
+    return {"first": str(ws.plan_runs()[0].plan_id), "second": str(second.plan_id)}
+
+
+def said(arguments: list[str], capsys: pytest.CaptureFixture[str], code: int = 0) -> str:
+    assert run(arguments) == code
+    out, err = capsys.readouterr()
+    assert err == ""
+    return out
+
+
+def test_the_commands_tell_the_story(
+    cli: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "1 new, 1 replaced; 1 other live route stays" in said(["preview", cli["second"]], capsys)
+    assert "applied: second, 2 routes are live" in said(["apply", cli["second"], "--yes"], capsys)
+    fails(["revert", cli["first"], "--yes"], 1, "revert that one first", capsys)
+    before = content(tmp_path / "s.duckdb")
+    assert "1 removed, 1 put back" in said(["revert", cli["second"], "--dry-run"], capsys)
+    assert content(tmp_path / "s.duckdb") == before
+    assert "reverted: second" in said(["revert", cli["second"], "--yes", "--system"], capsys)
+    assert "NO DRIFT: 2 live routes are" in said(["drift"], capsys)
+    assert "the chain: verified" in said(["drift", "--key-hex", KEY.public_key.hex], capsys)
+    assert "plan.reverted" in said(["history", "a"], capsys)
+    assert "no routes were live at 2020" in said(["routes", "--at", "2020-01-01T00:00:00Z"], capsys)
+    assert "routes live at 2030" in said(["routes", "--at", "2030-01-01T00:00:00Z"], capsys)
+    fails(["routes", "--at", "yesterday"], 2, "--at is 'yesterday'", capsys)
+    fails(["history", "zzz"], 2, "no route 'zzz' was ever live", capsys)
+    fails(["revert", cli["second"], "--yes"], 2, "is 'reverted'", capsys)
+    fails(["preview", "99999999"], 2, "no plan", capsys)
+
+
+def test_a_route_is_renamed_in_the_file_of_the_live_ones(
+    cli: dict[str, str], ws: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = said(["routes", "--yaml"], capsys)
+    assert written.startswith(
+        "# A route is known by its id: keep that, and change the name, to rename it."
+    )
+    file = tmp_path / "live.yaml"
+    file.write_text(written)
+    assert ws.preview(ws.plan(file, name="as it is")).found.changes[0].kind == "same"
+    file.write_text(written.replace("name: bb", "name: better"))
+    plan = str(ws.plan(file, name="renamed").plan_id)
+    shown = said(["preview", plan], capsys)
+    assert "> better" in shown
+    assert "name: bb → better" in shown
+    assert "1 renamed, 1 the same" in shown
+    said(["apply", plan, "--yes"], capsys)
+    told = json.loads(said(["history", "better", "--json"], capsys))
+    assert [(one["name"], one["live"]) for one in told] == [("bb", True), ("better", True)]
+    assert "better" in said(["history", "bb"], capsys)
+    assert said(["drift"], capsys).startswith("NO DRIFT: 2 live routes")
+    first = json.loads(said(["history", "bb", "--json"], capsys))[0]["since"]
+    assert said(["routes", "--yaml", "--at", first], capsys) == written
+    fails(["routes", "--yaml", "--json"], 2, "say only one of them", capsys)
+
+
+def test_a_route_without_an_id_is_renamed_by_the_name_that_it_had(
+    ws: Workspace, tmp_path: Path
+) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text("routes: [{name: short chat, priority: 1, then: {target_model: gpt-4o-mini}}]")
+    ws.apply(ws.plan(file, name="one"))
+    file.write_text(
+        "routes: [{id: short chat, name: chat, priority: 1, then: {target_model: gpt-4o-mini}}]"
+    )
+    plan = ws.plan(file, name="two")
+    assert [(one.kind, one.name) for one in ws.preview(plan).found.changes] == [("renamed", "chat")]
+    assert ws.apply(plan).payload["renamed"] == 1
+    assert list(ws.route_history("chat")["name"]) == ["short chat", "chat"]
+
+
+def test_stale_on_the_command_line(
+    cli: dict[str, str], ws: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ws.apply(ws.plan([route("bb", "gpt-4o")], name="third"))
+    fails(
+        ["apply", cli["second"], "--yes"],
+        1,
+        "was computed against other live routes: route 'bb' was replaced",
+        capsys,
+    )
+    out = json.loads(said(["apply", cli["second"], "--yes", "--allow-stale", "--json"], capsys))
+    assert out["payload"]["allowed_stale"] is True
+
+
+def test_drift_exits_1_and_repair_asks(
+    cli: dict[str, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert "nothing to repair" in said(["repair"], capsys)
+    damage(tmp_path, "DELETE FROM routes WHERE name = 'a'")
+    assert "missing: a was signed for" in said(["drift"], capsys, code=1)
+    assert json.loads(said(["drift", "--json"], capsys, code=1))["routes"][0]["kind"] == "missing"
+    before = content(tmp_path / "s.duckdb")
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    assert run(["repair"]) == 130
+    assert "Write back what was signed for?" in capsys.readouterr().out
+    fails(["repair", "--json"], 2, "say --yes", capsys)
+    assert content(tmp_path / "s.duckdb") == before
+    assert "repaired: 0 edited, 1 missing, 0 foreign" in said(["repair", "--yes"], capsys)
+    assert "NO DRIFT" in said(["drift"], capsys)
+    damage(tmp_path, "DELETE FROM audit_entries WHERE seq = 0")
+    fails(["repair", "--yes"], 1, "so nothing was repaired", capsys)
+
+
+def test_asking_before_a_revert(
+    cli: dict[str, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = content(tmp_path / "s.duckdb")
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    assert run(["revert", cli["first"]]) == 130
+    out = capsys.readouterr().out
+    assert "2 removed; 0 other live routes stay as they are" in out
+    assert "Revert this plan?" in out
+    fails(["revert", cli["first"], "--json"], 2, "say --yes", capsys)
+    assert content(tmp_path / "s.duckdb") == before
+
+
+def test_json_is_one_document(cli: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        json.loads(said(["preview", cli["second"], "--json"], capsys))["changes"][0]["kind"]
+        == "replaced"
+    )
+    for arguments in (
+        ["apply", cli["second"], "--yes"],
+        ["revert", cli["second"], "--dry-run"],
+        ["revert", cli["second"], "--yes"],
+        ["history", "a"],
+        ["routes", "--at", "2030-01-01T00:00:00Z"],
+        ["drift"],
+        ["repair", "--yes"],
+    ):
+        json.loads(said([*arguments, "--json"], capsys))
+
+
+def test_a_failed_replay_exits_3_and_its_plan_shows_no_figures(
+    cli: dict[str, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def breaking(*_: object, **__: object) -> None:
+        raise RuntimeError("a defect")
+
+    routes = tmp_path / "routes.yaml"
+    routes.write_text("routes: [{name: a, priority: 1, then: {target_model: gpt-4o-mini}}]")
+    with monkeypatch.context() as patch:
+        patch.setattr("ttplan.operations.plans.replay.replay_table", breaking)
+        fails(
+            ["plan", str(routes), "--name", "broken"],
+            3,
+            "RuntimeError: a defect; it is kept as a failed plan",
+            capsys,
+        )
+    found = next(
+        one for one in json.loads(said(["plans", "--json"], capsys)) if one["name"] == "broken"
+    )
+    assert (found["status"], found["savings_usd"]) == ("failed", None)
+    assert "The replay failed: RuntimeError: a defect" in said(["show", found["plan_id"]], capsys)
+    shown = json.loads(said(["show", found["plan_id"], "--json"], capsys))
+    assert shown["failure"] == "RuntimeError: a defect"
+    assert "result" not in shown
+    fails(["apply", found["plan_id"], "--yes"], 2, "is 'failed'", capsys)
+
+
+def test_a_moment_without_a_zone_is_refused(ws: Workspace) -> None:
+    with pytest.raises(ttplan.InputError, match="has no time zone"):
+        ws.routes(at=datetime(2026, 5, 1))
+
+
+def test_the_runbook_names_only_commands_and_options_that_there_are() -> None:
+    text = (DOCS / "operations.md").read_text()
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    named = re.findall(r"`ttplan ([a-z-]+)([^`]*)`", text)
+    assert {
+        "preview",
+        "apply",
+        "revert",
+        "routes",
+        "history",
+        "drift",
+        "repair",
+        "backup",
+        "health",
+    } <= {one for one, _ in named}
+    for command, rest in named:
+        options = {option for parameter in commands[command].params for option in parameter.opts}
+        assert set(re.findall(r"--[a-z-]+", rest)) <= options, command

@@ -1,0 +1,416 @@
+"""Drift is found route by route, whoever caused it; repair writes back what was signed for; history needs no live routes."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import duckdb
+import pytest
+
+from tests.audit.chains import KEY, OTHER_KEY
+from tests.store.conftest import STORES
+from tests.support import plans
+from tests.support.lives import AT, ORG, PERSON, Life, live_names, state
+from ttplan.apply import StoreChain
+from ttplan.audit.verify.chain import verify_chain
+from ttplan.history.timeline import tell
+from ttplan.model.errors import AuditError, DriftError, InputError, StoreError
+from ttplan.model.plan_run import LiveRoute
+from ttplan.model.results.drift import Drift
+from ttplan.operations.routes.drift import find_drift
+from ttplan.operations.routes.history import route_turns, routes_at
+from ttplan.operations.routes.repair import repair_routes
+from ttplan.store.duckdb.store import DuckDBStore
+from ttplan.store.memory import MemoryStore
+from ttplan.store.protocol import Store
+
+
+def found(store: Store, key: Any = KEY) -> Drift:
+    with store.read() as snapshot:
+        return find_drift(snapshot, ORG, None if key is None else key.public_key, own_key=False)
+
+
+@pytest.fixture
+def life(tmp_path: Path) -> Life:
+    """A store in a file: plan 1 put routes 1 and 2 live, 2 replaced route 1 and added 3, 3 was reverted, 4 is projected."""
+    made = Life(DuckDBStore(tmp_path / "s.duckdb"))
+    made.live(1, plans.route(1), plans.route(2))
+    made.live(2, plans.route(1, priority=9), plans.route(3))
+    made.live(3, plans.route(2, priority=8), plans.route(4))
+    made.revert(3)
+    made.project(4, plans.route(7))
+    return made
+
+
+def edit(life: Life, *statements: str) -> None:
+    """Write to the file past ttplan."""
+    assert isinstance(life.store, DuckDBStore)
+    with duckdb.connect(str(life.store.path)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def test_an_untouched_store_has_no_drift(life: Life) -> None:
+    drift = found(life.store)
+    assert (drift.ok, drift.exit_code, drift.entries, drift.live, drift.chain) == (
+        True,
+        0,
+        4,
+        3,
+        "verified",
+    )
+
+
+@pytest.mark.parametrize("kind", sorted(STORES))
+def test_a_live_route_past_the_plans_is_found_on_every_store(kind: str, tmp_path: Path) -> None:
+    life = Life(STORES[kind](tmp_path))
+    life.live(1, plans.route(1), plans.route(2))
+    good = state(life.store).live
+    foreign = LiveRoute(route=plans.route(5), plan_id=UUID(int=1), applied_at=AT)
+    with life.store.transaction() as tx:
+        tx.set_live_routes(
+            ORG, [good[0].model_copy(update={"applied_at": AT - timedelta(1)}), foreign]
+        )
+    drift = found(life.store)
+    assert [(one.name, one.kind, one.fields) for one in drift.routes] == [
+        ("route 1", "missing", ()),
+        ("route 2", "edited", ("applied_at",)),
+        ("route 5", "foreign", ()),
+    ]
+    assert drift.exit_code == 1
+    entry = repair_routes(life.chain, ORG, PERSON, clock=life.clock)
+    assert entry is not None
+    assert state(life.store).live == good
+    assert found(life.store).ok
+    assert verify_chain(state(life.store).entries, KEY.public_key).entries == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ("priority = 77", "priority"),
+        ("enabled = false", "enabled"),
+        ("route_id = '00000000-0000-0000-0000-0000000000ff'", "id"),
+        (
+            "conditions = replace(conditions, '0.0123456789012345', '0.01234567890123451')",
+            "when.estimated_cost_gt",
+        ),
+        ('conditions = replace(conditions, \'"gpt-4o"\', \'"gpt-4o","o3"\')', "when.model_in"),
+        ("action = replace(action, 'gpt-4o-mini', 'evil')", "then.target_model"),
+        ("plan_id = '00000000-0000-0000-0000-000000000001'", "plan_id"),
+        ("applied_at = applied_at + INTERVAL 1 MICROSECOND", "applied_at"),
+    ],
+)
+def test_each_edit_in_sql_is_named_by_route_and_field(life: Life, change: str, field: str) -> None:
+    edit(life, f"UPDATE routes SET {change} WHERE name = 'route 3'")
+    (one,) = found(life.store).routes
+    assert (one.name, one.kind, one.fields) == ("route 3", "edited", (field,))
+    assert one.expected is not None
+    assert one.expected.route == plans.route(3)
+
+
+def test_a_row_that_is_no_route_any_more_and_a_renamed_one(life: Life) -> None:
+    edit(
+        life,
+        "UPDATE routes SET conditions = '{broken' WHERE name = 'route 3'",
+        "UPDATE routes SET name = 'mine' WHERE name = 'route 2'",
+    )
+    drift = found(life.store)
+    assert [(one.name, one.kind) for one in drift.routes] == [
+        ("mine", "foreign"),
+        ("route 2", "missing"),
+        ("route 3", "edited"),
+    ]
+    assert drift.routes[2].unreadable is not None
+    assert repair_routes(life.chain, ORG, PERSON) is not None
+    assert found(life.store).ok
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            "UPDATE plan_runs SET result = replace(result, 'gpt-4o-mini', 'evil') WHERE name = 'plan 2'",
+            "signed for other routes",
+        ),
+        (
+            "UPDATE plan_runs SET nonce = repeat('a', 64) WHERE name = 'plan 2'",
+            "signed for other routes",
+        ),
+        ("UPDATE plan_runs SET result = '{' WHERE name = 'plan 2'", "is no plan any more"),
+        ("DELETE FROM plan_runs WHERE name = 'plan 2'", "which has no row"),
+        (
+            "UPDATE audit_entries SET body = replace(body, '1234', '1235') WHERE seq = 1",
+            "content hashes to",
+        ),
+        ("DELETE FROM audit_entries WHERE seq = 1", "seq is 2, expected 1"),
+    ],
+)
+def test_what_was_signed_for_cannot_be_known_and_nothing_is_repaired(
+    life: Life, change: str, said: str
+) -> None:
+    edit(life, change, "UPDATE routes SET priority = 77 WHERE name = 'route 2'")
+    drift = found(life.store)
+    assert any(said in problem.message and problem.blocks for problem in drift.problems)
+    assert drift.exit_code == 1
+    before = tables(life)
+    with pytest.raises(DriftError, match="so nothing was repaired") as caught:
+        repair_routes(life.chain, ORG, PERSON)
+    assert caught.value.exit_code == 1
+    assert tables(life) == before
+
+
+def tables(life: Life) -> list[Any]:
+    """The rows, whatever they hold."""
+    assert isinstance(life.store, DuckDBStore)
+    with duckdb.connect(str(life.store.path), read_only=True) as connection:
+        names = ("plan_runs", "routes", "audit_entries")
+        return [
+            sorted(map(repr, connection.execute(f"SELECT * FROM {name}").fetchall()))
+            for name in names
+        ]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            "UPDATE plan_runs SET status = 'projected' WHERE name = 'plan 2'",
+            "says projected, and the chain that it is applied",
+        ),
+        (
+            "UPDATE plan_runs SET status = 'applied' WHERE name = 'plan 3'",
+            "says applied, and the chain that it is reverted",
+        ),
+        (
+            "UPDATE plan_runs SET status = 'applied' WHERE name = 'plan 4'",
+            "says applied, and no entry of the chain does",
+        ),
+        ("UPDATE plan_runs SET applied_at = NULL WHERE name = 'plan 2'", "its row says nothing"),
+        (
+            "UPDATE plan_runs SET reverted_at = '2020-01-01 00:00:00+00' WHERE name = 'plan 3'",
+            "its row says 2020-01-01T00",
+        ),
+    ],
+)
+def test_a_status_that_nobody_signed_for_is_told_and_does_not_stop_a_repair(
+    life: Life, change: str, said: str
+) -> None:
+    edit(life, change, "DELETE FROM routes")
+    drift = found(life.store)
+    assert [said in problem.message for problem in drift.problems] == [True]
+    assert [problem.blocks for problem in drift.problems] == [False]
+    assert repair_routes(life.chain, ORG, PERSON) is not None
+    assert live_names(life.store) == {"route 1": 2, "route 2": 1, "route 3": 2}
+    assert found(life.store).routes == ()
+    assert found(life.store).exit_code == 1
+
+
+def test_an_emptied_chain_makes_every_route_foreign(life: Life) -> None:
+    edit(life, "DELETE FROM audit_entries")
+    drift = found(life.store)
+    assert {one.kind for one in drift.routes} == {"foreign"}
+    assert any("no entry of the chain does" in problem.message for problem in drift.problems)
+
+
+def test_with_another_key_the_chain_is_broken_and_without_one_it_is_not_verified(
+    life: Life,
+) -> None:
+    assert found(life.store, OTHER_KEY).chain == "broken"
+    assert not found(life.store, OTHER_KEY).ok
+    unverified = found(life.store, None)
+    assert unverified.ok
+    assert unverified.chain == "not verified: there is no key"
+    edit(
+        life,
+        "UPDATE audit_entries SET body = '{' WHERE seq = 1",
+        "UPDATE audit_entries SET body = '[]' WHERE seq = 2",
+    )
+    said = [problem.message for problem in found(life.store, None).problems]
+    assert said[:2] == ["entry 1 is no entry any more", "entry 2 is no entry any more"]
+
+
+def test_a_store_with_nothing_in_it_has_no_drift() -> None:
+    store = MemoryStore()
+    assert found(store).ok
+    with store.read() as snapshot:
+        assert find_drift(snapshot, None, None, own_key=True).ok
+
+
+def test_a_repair_is_signed_counts_and_shows_no_route(life: Life) -> None:
+    edit(
+        life,
+        "UPDATE routes SET priority = 77 WHERE name = 'route 1'",
+        "DELETE FROM routes WHERE name = 'route 2'",
+        "INSERT INTO routes SELECT * REPLACE ('evil' AS name) FROM routes WHERE name = 'route 3'",
+    )
+    entry = repair_routes(life.chain, ORG, PERSON, clock=lambda: AT)
+    assert entry is not None
+    assert (entry.event, entry.actor) == ("routes.repaired", PERSON)
+    assert entry.payload == {
+        "repaired_at": "2026-05-03T12:00:00+00:00",
+        "edited": 1,
+        "missing": 1,
+        "foreign": 1,
+    }
+    assert found(life.store).ok
+    before = state(life.store)
+    assert repair_routes(life.chain, ORG, PERSON) is None
+    assert state(life.store) == before
+    life.revert(2)
+    assert live_names(life.store) == {"route 1": 1, "route 2": 1}
+    assert found(life.store).ok
+
+
+def test_a_repair_that_cannot_be_signed_or_written_leaves_everything(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit(life, "DELETE FROM routes WHERE name = 'route 2'")
+    before = state(life.store)
+    with pytest.raises(DriftError, match="signature"):
+        repair_routes(StoreChain(life.store, OTHER_KEY), ORG, PERSON)
+
+    def failing(*_: object, **__: object) -> None:
+        raise RuntimeError("the disk is on fire")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ttplan.apply.next_entry", failing)
+        with pytest.raises(AuditError, match="were not repaired"):
+            repair_routes(life.chain, ORG, PERSON)
+    with monkeypatch.context() as patch:
+        patch.setattr("ttplan.store.duckdb.snapshot.DuckDBTransaction.set_live_routes", failing)
+        with pytest.raises(
+            StoreError, match="could not be repaired, nothing was written: the disk is on fire"
+        ):
+            repair_routes(life.chain, ORG, PERSON)
+    assert state(life.store) == before
+
+
+# --- history ---------------------------------------------------------------------------------------------------------
+
+
+def test_routes_as_of_then_are_what_was_live_then_whatever_is_live_now() -> None:
+    life = Life(MemoryStore())
+    moments = [life.clock()]
+    states: list[list[LiveRoute]] = [[]]
+
+    def after(*_: object) -> None:
+        moments.append(life.clock())
+        states.append(state(life.store).live)
+
+    after(life.live(1, plans.route(1), plans.route(2)))
+    after(life.live(2, plans.route(1, priority=9), plans.route(3)))
+    after(life.live(3, plans.route(4)))
+    after(life.revert(2))
+    with life.store.transaction() as tx:
+        tx.set_live_routes(ORG, [])
+    assert [routes_at(life.store, moment) for moment in moments] == states
+    assert len(states[2]) == 3
+    applied = state(life.store).plans[0].applied_at
+    assert applied is not None
+    assert len(routes_at(life.store, applied)) == 2
+    assert routes_at(life.store, applied - timedelta(microseconds=1)) == []
+    with pytest.raises(InputError, match="has no time zone"):
+        routes_at(life.store, datetime(2026, 5, 3))
+    assert routes_at(MemoryStore(), datetime(2026, 5, 3, tzinfo=UTC)) == []
+
+
+def test_the_history_of_a_route_by_name(life: Life) -> None:
+    turns = route_turns(life.store, "route 2")
+    assert [
+        (turn.seq, turn.event, turn.plan_name, turn.live and turn.live.route.priority)
+        for turn in turns
+    ] == [
+        (0, "plan.applied", "plan 1", 2),
+        (2, "plan.applied", "plan 3", 8),
+        (3, "plan.reverted", "plan 3", 2),
+    ]
+    gone = route_turns(life.store, "route 4")
+    assert [turn.live is not None for turn in gone] == [True, False]
+    with pytest.raises(
+        InputError, match="no route 'route 7' was ever live; there were 'route 1', 'route 2'"
+    ):
+        route_turns(life.store, "route 7")
+    with pytest.raises(InputError, match="no plan was applied yet"):
+        route_turns(MemoryStore(), "route 1")
+
+
+def test_a_clock_set_back_does_not_reorder_the_history() -> None:
+    life = Life(MemoryStore())
+    life.live(1, plans.route(1))
+    first = state(life.store).plans[0].applied_at
+    assert first is not None
+    life.now = AT - timedelta(days=5)
+    life.live(2, plans.route(1, priority=9))
+    assert [one.plan_id.int for one in routes_at(life.store, first)] == [2]
+    assert routes_at(life.store, AT - timedelta(days=1)) == []
+    assert [turn.since for turn in route_turns(life.store, "route 1")] == [first, first]
+
+
+def test_history_needs_rows_that_are_what_was_signed_for(life: Life) -> None:
+    edit(life, "UPDATE plan_runs SET nonce = repeat('a', 64) WHERE name = 'plan 1'")
+    with pytest.raises(
+        DriftError, match=r"what was live when cannot be known: entry 0 .*see `ttplan drift`"
+    ):
+        routes_at(life.store, AT)
+
+
+@pytest.mark.parametrize(
+    ("event", "payload", "said"),
+    [
+        ("plan.applied", {}, "names no plan"),
+        ("plan.applied", {"plan_id": 7}, "names no plan"),
+        ("plan.applied", {"plan_id": str(UUID(int=4))}, "has no applied_at"),
+        ("plan.applied", {"plan_id": str(UUID(int=4)), "applied_at": "soon"}, "has no applied_at"),
+        (
+            "plan.applied",
+            {"plan_id": str(UUID(int=4)), "applied_at": AT.isoformat()},
+            "signed for other routes than the row",
+        ),
+        (
+            "plan.reverted",
+            {"plan_id": str(UUID(int=4)), "reverted_at": AT.isoformat()},
+            "which no entry before it applied",
+        ),
+        (
+            "plan.reverted",
+            {"plan_id": str(UUID(int=3)), "reverted_at": AT.isoformat()},
+            "which no entry before it applied",
+        ),
+        (
+            "plan.reverted",
+            {"plan_id": str(UUID(int=1)), "reverted_at": AT.isoformat()},
+            "'route 1' was not as it had put it there by then",
+        ),
+        (
+            "plan.reverted",
+            {"plan_id": str(UUID(int=2)), "reverted_at": AT.isoformat()},
+            "other routes than what plan",
+        ),
+    ],
+)
+def test_an_entry_that_cannot_be_followed_says_why(
+    life: Life, event: str, payload: dict[str, Any], said: str
+) -> None:
+    life.chain.emit(ORG, PERSON, event, payload)
+    problems = [problem for problem in found(life.store).problems if problem.blocks]
+    assert [problem.seq for problem in problems][-1:] == [4]
+    assert len(problems) == 1
+    assert said in problems[0].message
+
+
+def test_other_events_are_passed_over(life: Life) -> None:
+    life.chain.emit(ORG, PERSON, "key.rotated", {"plan_id": "none"})
+    assert found(life.store).ok
+    with life.store.read() as snapshot:
+        assert [step.seq for step in tell(snapshot.entries(ORG), snapshot.plan).steps] == [
+            0,
+            1,
+            2,
+            3,
+        ]
+    assert json.loads(state(life.store).entries[4].body)["event"] == "key.rotated"

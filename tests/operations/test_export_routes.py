@@ -1,0 +1,474 @@
+"""The live routes written for gateways: by a notebook, by the command line, and by a watch."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+import yaml
+
+import ttplan
+from tests.cli.test_cli import fails
+from tests.display.test_cards import HOSTILE, Tags
+from tests.logs.test_logs import numbered, write
+from tests.support import lives, plans
+from tests.workspace.test_workspace import NOW, content, opened
+from ttplan.audit.keys.key_files import ENVIRONMENT_NAME
+from ttplan.cli.entrypoint import run
+from ttplan.display.gateway import ShownExport
+from ttplan.history.timeline import live_digest, seen
+from ttplan.model.errors import DriftError, InputError, StoreError, TtplanError, Unsayable
+from ttplan.model.gateway import Loss, RouteExport
+from ttplan.model.pricing import ModelPricing
+from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
+from ttplan.operations.routes import export
+from ttplan.operations.routes.export import Watcher, export_routes
+from ttplan.store.memory import MemoryStore
+from ttplan.workspace import Workspace
+
+
+def route(name: str, target: str = "gpt-4o-mini", **when: Any) -> ProposedRoute:
+    return plans.named(name, when=RouteConditions(**when), then=RouteAction(target_model=target))
+
+
+TAGGED = route("a", model_in=("gpt-4o",), tag_equals="chat")
+SHORT = route("bb", model_in=("gpt-4o",), input_tokens_lt=100)
+
+
+@pytest.fixture
+def ws(tmp_path: Path) -> Workspace:
+    """A workspace with 300 requests, and a plan that is live with one route."""
+    log = write(tmp_path / "log.jsonl", numbered(300, tag="chat", latency_ms=900))
+    moments = (NOW + timedelta(minutes=n) for n in range(10**6))
+    made = opened(tmp_path / "s.duckdb", clock=lambda: next(moments))
+    made.import_logs(log)
+    made.apply(made.plan([TAGGED], name="first"))
+    return made
+
+
+# --- export ----------------------------------------------------------------------------------------------------------
+
+
+def test_tokentrimmer_in_json_and_yaml(ws: Workspace, tmp_path: Path) -> None:
+    shown = ws.export_routes(tmp_path / "routes.json")
+    written = json.loads((tmp_path / "routes.json").read_text())
+    assert [one["name"] for one in written] == ["a"]
+    assert written[0]["when"] == {"model_in": ["gpt-4o"], "tag_equals": "chat"}
+    assert (shown.found.routes, shown.found.live) == (1, live_digest(seen(ws.live_routes())))
+    ws.export_routes(tmp_path / "routes.yaml")
+    assert yaml.safe_load((tmp_path / "routes.yaml").read_text()) == written
+    assert (
+        (tmp_path / "routes.yaml")
+        .read_text()
+        .startswith("# Written by ttplan from the live routes")
+    )
+
+
+def test_litellm_has_the_provider_that_the_log_has(ws: Workspace, tmp_path: Path) -> None:
+    ws.export_routes(tmp_path / "config.yaml", "litellm")
+    written = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    assert [one["litellm_params"]["model"] for one in written["model_list"]] == [
+        "openai/gpt-4o-mini",
+        "openai/gpt-4o",
+    ]
+    ws.export_routes(
+        tmp_path / "config.yaml", "litellm", overwrite=True, providers={"gpt-4o": "azure"}
+    )
+    written = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    assert [one["litellm_params"]["model"] for one in written["model_list"]] == [
+        "openai/gpt-4o-mini",
+        "azure/gpt-4o",
+    ]
+
+
+def test_a_provider_comes_from_prices_and_catalogue_where_no_log_has_it(tmp_path: Path) -> None:
+    life = lives.Life(MemoryStore())
+    rate = ModelPricing(input_per_million=Decimal(1), output_per_million=Decimal(1))
+    life.project(
+        1,
+        route("a", "llama", model_in=("gemini-2.5-pro",), tag_equals="t"),
+        pricing={"together:llama": rate},
+    )
+    life.apply(1)
+    export_routes(life.store, tmp_path / "c.json", "litellm")
+    models = [
+        one["litellm_params"]["model"]
+        for one in json.loads((tmp_path / "c.json").read_text())["model_list"]
+    ]
+    assert models == ["together_ai/llama", "gemini/gemini-2.5-pro"]
+
+
+def test_a_model_that_nobody_knows_is_asked_for(tmp_path: Path) -> None:
+    life = lives.Life(MemoryStore())
+    life.live(1, route("a", "house-model", model_in=("gpt-4o",)))
+    with pytest.raises(
+        InputError, match=r"who serves 'house-model'.*--provider house-model=openai"
+    ):
+        export_routes(life.store, tmp_path / "c.json", "litellm")
+    export_routes(
+        life.store, tmp_path / "c.json", "litellm", providers={"house-model": "hosted_vllm"}
+    )
+    (one,) = json.loads((tmp_path / "c.json").read_text())["model_list"]
+    assert one["litellm_params"]["model"] == "hosted_vllm/house-model"
+
+
+def test_a_model_of_two_providers_is_asked_for(tmp_path: Path) -> None:
+    rows = [
+        row | {"provider": provider}
+        for row, provider in zip(numbered(2), ("openai", "azure"), strict=True)
+    ]
+    ws = opened(tmp_path / "s.duckdb")
+    ws.import_logs(write(tmp_path / "log.jsonl", rows))
+    ws.apply(ws.plan([TAGGED], name="p"))
+    with pytest.raises(InputError, match="'gpt-4o-mini' is served by azure, openai; say which"):
+        ws.export_routes(tmp_path / "c.yaml", "litellm")
+
+
+def test_what_cannot_be_said_refuses_unless_told(ws: Workspace, tmp_path: Path) -> None:
+    ws.apply(ws.plan([SHORT], name="second"))
+    target = tmp_path / "c.yaml"
+    with pytest.raises(
+        Unsayable,
+        match=r"route 'bb', when.input_tokens_lt: it does not choose by tokens; the route is left out",
+    ) as e:
+        ws.export_routes(target, "litellm")
+    assert [loss.route for loss in e.value.losses] == ["bb"]
+    assert not target.exists()
+    shown = ws.export_routes(target, "litellm", allow_loss=True)
+    assert [loss.field for loss in shown.found.losses] == ["when.input_tokens_lt"]
+    assert "bb" in repr(shown)
+    assert "go to the next route that takes them" in repr(shown)
+
+
+def test_no_live_routes_are_an_empty_file(tmp_path: Path) -> None:
+    export_routes(MemoryStore(), tmp_path / "r.json", "tokentrimmer")
+    assert json.loads((tmp_path / "r.json").read_text()) == []
+
+
+def test_what_cannot_be_written_to(ws: Workspace, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"r.txt: a file of routes ends in .json, .yaml, .yml"):
+        ws.export_routes(tmp_path / "r.txt")
+    with pytest.raises(
+        InputError,
+        match="'nginx' is no gateway that is known; expected one of tokentrimmer, litellm",
+    ):
+        ws.export_routes(tmp_path / "r.json", "nginx")  # type: ignore[arg-type]
+    (tmp_path / "r.json").write_text("mine")
+    with pytest.raises(InputError, match="exists already"):
+        ws.export_routes(tmp_path / "r.json")
+    assert (tmp_path / "r.json").read_text() == "mine"
+
+
+def test_a_card_fits_and_escapes() -> None:
+    loss = Loss(route=HOSTILE, field="when.x", reason=HOSTILE * 3, effect="is left out")
+    shown = ShownExport(
+        RouteExport(
+            gateway="litellm",
+            path=f"{HOSTILE}.yaml",
+            routes=1,
+            live="0" * 64,
+            losses=(loss,),
+            notes=(HOSTILE,),
+        )
+    )
+    assert all(len(line) <= 80 for line in repr(shown).splitlines())
+    assert "img" not in Tags(shown._repr_html_()).tags
+
+
+# --- watch -----------------------------------------------------------------------------------------------------------
+
+
+class Ended(Exception):
+    """The test has seen enough."""
+
+
+def watch(watcher: Watcher, *steps: Callable[[], object]) -> tuple[list[RouteExport], list[str]]:
+    """Run a watch, doing one step at each of its pauses; what it told and complained of."""
+    told: list[RouteExport] = []
+    complained: list[str] = []
+    todo = iter(steps)
+
+    def pause(_: float) -> None:
+        step = next(todo, None)
+        if step is None:
+            raise Ended
+        step()
+
+    with pytest.raises(Ended):
+        watcher.run(told.append, lambda error: complained.append(str(error)), pause=pause)
+    return told, complained
+
+
+def names(path: Path) -> list[str]:
+    return [one["name"] for one in json.loads(path.read_text())]
+
+
+def test_a_watch_writes_when_the_routes_change_and_only_then(ws: Workspace, tmp_path: Path) -> None:
+    target = tmp_path / "r.json"
+    second = ws.plan([SHORT], name="second")
+    found: list[list[str]] = []
+
+    def look() -> None:
+        found.append(names(target))
+
+    told, complained = watch(
+        ws.watch_routes(target),
+        look,
+        lambda: ws.apply(second),
+        look,
+        look,
+        lambda: ws.revert(second),
+        look,
+        target.unlink,
+        look,
+    )
+    assert found == [["a"], ["bb", "a"], ["bb", "a"], ["a"], ["a"]]
+    assert [one.routes for one in told] == [1, 2, 1, 1]
+    assert complained == []
+
+
+def test_a_watch_opens_the_store_only_where_its_file_changed(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "_SETTLED_NS", 0)
+    opened_ = []
+    read = ws.store.read
+
+    def counted() -> Any:
+        opened_.append(1)
+        return read()
+
+    monkeypatch.setattr(ws.store, "read", counted)
+    watcher = ws.watch_routes(tmp_path / "r.json")
+    assert watcher.look() is not None
+    assert [watcher.look() for _ in range(5)] == [None] * 5
+    assert len(opened_) == 1
+    ws.apply(ws.plan([SHORT], name="second"))
+    before = len(opened_)
+    assert watcher.look() is not None
+    assert len(opened_) == before + 1
+
+
+def test_a_file_that_changed_just_now_is_looked_at_again(ws: Workspace, tmp_path: Path) -> None:
+    watcher = ws.watch_routes(tmp_path / "r.json")
+    first = watcher.look()
+    second = watcher.look()
+    assert first is not None
+    assert second is not None
+    assert (first.changed, second.changed) == (True, False)
+
+
+def test_a_watch_says_once_what_is_wrong_keeps_the_file_and_goes_on(
+    ws: Workspace, tmp_path: Path
+) -> None:
+    target = tmp_path / "c.json"
+    second = ws.plan([SHORT], name="second")
+    kept = []
+    nothing = lambda: None  # noqa: E731
+    told, complained = watch(
+        ws.watch_routes(target, "litellm"),
+        lambda: kept.append(target.read_bytes()),
+        lambda: ws.apply(second),
+        nothing,
+        lambda: kept.append(target.read_bytes()),
+        lambda: ws.revert(second),
+        nothing,
+    )
+    assert kept[0] == kept[1]
+    assert len(complained) == 1
+    assert "input_tokens_lt" in complained[0]
+    assert [one.changed for one in told] == [True]
+
+
+def test_what_was_not_signed_for_is_not_handed_to_a_gateway_unless_told(
+    ws: Workspace, tmp_path: Path
+) -> None:
+    target = tmp_path / "r.json"
+
+    def edit(priority: int) -> None:
+        with duckdb.connect(str(tmp_path / "s.duckdb")) as connection:
+            connection.execute(f"UPDATE routes SET priority = {priority}")
+
+    kept = []
+    told, complained = watch(
+        ws.watch_routes(target),
+        lambda: kept.append(target.read_bytes()),
+        lambda: edit(77),
+        lambda: kept.append(target.read_bytes()),
+        lambda: ws.repair(),
+    )
+    assert kept[0] == kept[1] == target.read_bytes()
+    assert [one.routes for one in told] == [1]
+    (said,) = complained
+    assert (
+        "what is live is not what was signed for: 'a' edited (see `ttplan drift`, `ttplan repair`)"
+        in said
+    )
+    edit(77)
+    with pytest.raises(DriftError, match="--allow-drift"):
+        ws.export_routes(target, overwrite=True)
+    found = ws.export_routes(target, overwrite=True, allow_drift=True).found
+    assert found.notes[0].startswith("What is live is not what was signed for: 'a' edited")
+    assert json.loads(target.read_text())[0]["priority"] == 77
+    with duckdb.connect(str(tmp_path / "s.duckdb")) as connection:
+        connection.execute("UPDATE plan_runs SET nonce = repeat('a', 64)")
+    with pytest.raises(
+        DriftError, match="cannot be known whether what is live was signed for: entry 0"
+    ):
+        ws.export_routes(target, overwrite=True)
+
+
+def test_a_watch_that_starts_removes_what_a_killed_one_left(ws: Workspace, tmp_path: Path) -> None:
+    old, new, other = (
+        tmp_path / name
+        for name in (".r.json.0123abcd.new", ".r.json.89abcdef.new", ".r.json.mine.new")
+    )
+    for draft in (old, new, other):
+        draft.write_text("half")
+    for draft in (old, other):
+        os.utime(draft, (0, 0))
+    ws.watch_routes(tmp_path / "r.json").look()
+    assert [draft.exists() for draft in (old, new, other)] == [
+        False,
+        True,
+        True,
+    ]  # the new one may be another's, writing
+    assert names(tmp_path / "r.json") == ["a"]
+
+
+def test_a_store_in_memory_can_be_watched(tmp_path: Path) -> None:
+    life = lives.Life(MemoryStore())
+    target = tmp_path / "r.json"
+    told, _ = watch(Watcher(life.store, target, "tokentrimmer"), lambda: life.live(1, TAGGED))
+    assert [one.routes for one in told] == [0, 1]
+    assert names(target) == ["a"]
+
+
+def test_a_write_that_fails_leaves_the_old_file(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "r.json"
+    ws.export_routes(target)
+    before = target.read_bytes()
+    ws.apply(ws.plan([SHORT], name="second"))
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match=r"r\.json cannot be written: No space left on device"):
+        ws.export_routes(target, overwrite=True)
+    assert target.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".new")] == []
+
+
+def test_file_and_folder_are_synced_in_this_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    sync, replace = os.fsync, Path.replace
+
+    def fsync(number: int) -> None:
+        done.append("folder" if os.path.isdir(f"/proc/self/fd/{number}") else "file")
+        sync(number)
+
+    def rename(self: Path, target: Path) -> Path:
+        done.append("rename")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", rename)
+    export_routes(MemoryStore(), tmp_path / "r.json", "tokentrimmer")
+    assert done == ["file", "rename", "folder"]
+
+
+# --- the command line ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shell(ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    monkeypatch.setenv(ENVIRONMENT_NAME, "11" * 32)
+    monkeypatch.setenv("TTPLAN_STORE", str(tmp_path / "s.duckdb"))
+    return ws
+
+
+def test_export_routes(
+    shell: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = str(tmp_path / "r.json")
+    assert run(["export-routes", target]) == 0
+    out = capsys.readouterr().out
+    assert "1 live route written to" in out
+    fails(["export-routes", target], 2, "exists already", capsys)
+    assert run(["export-routes", target, "--overwrite", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["routes"] == 1
+    config = str(tmp_path / "c.yaml")
+    assert run(["export-routes", config, "--to", "litellm", "--provider", "gpt-4o=azure"]) == 0
+    assert "azure/gpt-4o" in Path(config).read_text()
+    fails(
+        ["export-routes", config, "--provider", "gpt-4o"],
+        2,
+        "--provider is 'gpt-4o'; expected MODEL=PROVIDER",
+        capsys,
+    )
+
+
+def test_what_cannot_be_said_exits_1(
+    shell: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell.apply(shell.plan([SHORT], name="second"))
+    before = content(tmp_path / "s.duckdb")
+    config = str(tmp_path / "c.yaml")
+    fails(["export-routes", config, "--to", "litellm"], 1, "LiteLLM has no words for this", capsys)
+    fails(
+        ["watch", config, "--to", "litellm", "--once"], 1, "LiteLLM has no words for this", capsys
+    )
+    assert run(["export-routes", config, "--to", "litellm", "--allow-loss", "--json"]) == 0
+    assert [loss["route"] for loss in json.loads(capsys.readouterr().out)["losses"]] == ["bb"]
+    assert content(tmp_path / "s.duckdb") == before
+
+
+def test_watch_once(shell: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "r.json"
+    assert run(["watch", str(target), "--once", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["changed"] is True
+    assert run(["watch", str(target), "--once"]) == 0
+    assert "has the 1 live route for TokenTrimmer already" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    assert names(target) == ["a"]
+
+
+def test_watch_until_an_interrupt(
+    shell: Workspace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    looks = [0]
+
+    def look(self: Watcher) -> RouteExport | None:
+        looks[0] += 1
+        if looks[0] == 1:
+            raise StoreError("it is in use")
+        if looks[0] == 2:
+            return real(self)
+        raise KeyboardInterrupt
+
+    real = Watcher.look
+    monkeypatch.setattr(Watcher, "look", look)
+    assert run(["watch", str(tmp_path / "r.json"), "--every", "1s", "--json"]) == 130
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["routes"] for line in out.splitlines()] == [1]
+    assert err.splitlines() == ["ttplan: it is in use", "ttplan: stopped; nothing was half-written"]
+
+
+def test_the_error_is_one_of_ours() -> None:
+    assert issubclass(ttplan.Unsayable, TtplanError)

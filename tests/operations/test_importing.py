@@ -1,0 +1,100 @@
+"""Importing a log: in one transaction or not at all, once however often, and nothing that is stored is replaced."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.logs.formats import litellm_rows
+from tests.logs.test_logs import ROW, numbered, write
+from tests.workspace.test_workspace import content, opened
+from ttplan.model.errors import InputError
+
+
+def test_a_litellm_log_is_imported_once(tmp_path: Path) -> None:
+    workspace = opened(tmp_path / "s.duckdb")
+    report = workspace.import_logs(litellm_rows.FIXTURES / "litellm_spend_logs.csv")
+    assert (report.added, report.already_there, report.unusable) == (report.used, 0, 0)
+    assert (report.added or 0) + report.passed_over == report.rows == 240
+    before = content(tmp_path / "s.duckdb")
+    again = workspace.import_logs(litellm_rows.FIXTURES / "litellm_spend_logs.csv")
+    assert (again.added, again.already_there) == (0, report.added)
+    assert content(tmp_path / "s.duckdb") == before
+    # The same requests by way of the API are the same rows.
+    other = workspace.import_logs(
+        litellm_rows.FIXTURES / "litellm_spend_logs.json.gz", on_bad_rows="skip"
+    )
+    assert other.used + other.unusable + other.passed_over == other.rows
+
+
+def test_a_changed_row_is_told_with_its_row_and_leaves_the_store_as_it_was(tmp_path: Path) -> None:
+    workspace = opened(tmp_path / "s.duckdb")
+    workspace.import_logs(write(tmp_path / "a.jsonl", numbered(5)))
+    before = content(tmp_path / "s.duckdb")
+    changed = numbered(7)
+    changed[3] |= {"output_tokens": 99}
+    path = write(tmp_path / "b.jsonl", changed)
+    with pytest.raises(
+        InputError, match=r"\(row 4\) is in the store already with another output_tokens"
+    ) as caught:
+        workspace.import_logs(path)
+    assert str(path) in str(caught.value)
+    assert content(tmp_path / "s.duckdb") == before
+    report = workspace.import_logs(path, on_bad_rows="skip")
+    assert (report.added, report.already_there, report.unusable, report.used) == (2, 4, 1, 6)
+    (left_out,) = report.skipped
+    assert left_out.reason == "id: it is in the store with another content, which stays"
+    assert left_out.examples[0].startswith("row 4: ")
+    assert left_out.examples[0].endswith("as in the store, another output_tokens")
+
+
+def test_a_repeated_row_is_told_with_both_rows_over_bad_ones_and_files(tmp_path: Path) -> None:
+    workspace = opened(tmp_path / "s.duckdb")
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    write(
+        folder / "a.jsonl",
+        [ROW | {"id": "x"}, ROW | {"id": "bad", "input_tokens": -1}, ROW | {"id": "y"}],
+    )
+    write(
+        folder / "b.jsonl",
+        [
+            ROW | {"id": "bad", "output_tokens": -1},
+            ROW | {"id": "y"},
+            ROW | {"id": "x", "output_tokens": 7},
+        ],
+    )
+    report = workspace.import_logs(folder, on_bad_rows="skip")
+    assert (report.rows, report.added, report.unusable) == (6, 2, 4)
+    reasons = {one.reason: one.examples for one in report.skipped}
+    assert reasons["id: the same row again"] == (
+        f"{folder / 'b.jsonl'} row 2: y, as in {folder / 'a.jsonl'} row 3",
+    )
+    assert reasons["id: another row has it; the first was taken"] == (
+        f"{folder / 'b.jsonl'} row 3: x, as in {folder / 'a.jsonl'} row 1, another output_tokens",
+    )
+    assert [(Path(one.path).name, one.rows) for one in report.files] == [
+        ("a.jsonl", 3),
+        ("b.jsonl", 3),
+    ]
+
+
+def test_repeats_refuse_a_file(tmp_path: Path) -> None:
+    workspace = opened(tmp_path / "s.duckdb")
+    before = content(tmp_path / "s.duckdb")
+    path = write(tmp_path / "log.csv", [*numbered(3), numbered(1)[0]])
+    with pytest.raises(InputError, match=r"stands in row 1 and in row 4, the same row again"):
+        workspace.import_logs(path)
+    assert content(tmp_path / "s.duckdb") == before
+
+
+def test_a_line_that_is_no_json_is_a_bad_row_where_those_are_left_out(tmp_path: Path) -> None:
+    workspace = opened(tmp_path / "s.duckdb")
+    path = tmp_path / "log.jsonl"
+    path.write_text(json.dumps(ROW) + '\n{"id": "cut", "ts": "2026-\n')
+    with pytest.raises(InputError, match="cannot be read as jsonl"):
+        workspace.import_logs(path)
+    report = workspace.import_logs(path, on_bad_rows="skip")
+    assert (report.rows, report.added, report.unusable) == (2, 1, 1)

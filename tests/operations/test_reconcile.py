@@ -1,0 +1,402 @@
+"""Projected against actual: what was expected of the traffic that came, what changed and why, and the record of all plans."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import numpy as np
+import pytest
+
+from tests.cli.test_cli import fails
+from tests.display.test_cards import HOSTILE, Tags
+from tests.logs.test_logs import ROW, write
+from tests.workspace.test_workspace import NOW, opened
+from ttplan.audit.keys.key_files import ENVIRONMENT_NAME
+from ttplan.cli.entrypoint import run
+from ttplan.display.reconciliation import ShownReconciliation, ShownTrackRecord
+from ttplan.model.errors import InputError, InvalidState, PlanNotFound
+from ttplan.model.plan import PlanConfig
+from ttplan.model.pricing import ModelPricing
+from ttplan.model.results.reconciliation import CostChange, Figure, Reconciliation
+from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
+from ttplan.operations.plans.reconcile import track_record
+from ttplan.workspace import Workspace
+
+DAY = timedelta(days=1)
+ROUTE = ProposedRoute(
+    id=UUID(int=1),
+    name="chat to mini",
+    priority=1,
+    when=RouteConditions(tag_equals="chat"),
+    then=RouteAction(target_model="gpt-4o-mini"),
+)
+PRICES = {
+    "openai:gpt-4o-mini": ModelPricing(input_per_million=Decimal(1), output_per_million=Decimal(2))
+}
+
+
+def traffic(
+    start: datetime,
+    days: int,
+    a_day: int,
+    *,
+    seed: int,
+    chat: float = 0.5,
+    routed: bool = False,
+    factor: float = 1.0,
+    tags: tuple[str, str] = ("chat", "code"),
+) -> list[dict[str, Any]]:
+    """Requests on GPT-4o at 10 and 20 USD per million; where `routed`, mini answered those of chat, at `factor` times 1 and 2."""
+    draw = np.random.default_rng(seed)
+    rows = []
+    for n in range(days * a_day):
+        is_chat = draw.random() < chat
+        size, output = int(draw.integers(300, 900)), int(draw.integers(50, 150))
+        rate = 1 * factor if routed and is_chat else 10
+        cost = round((size * rate + output * 2 * rate) / 1e6, 9)
+        rows.append(
+            ROW
+            | {
+                "id": str(UUID(int=int(draw.integers(1, 2**60)))),
+                "ts": (start + timedelta(seconds=n * 86_400 / a_day)).isoformat(),
+                "model": "gpt-4o-mini" if routed and is_chat else "gpt-4o",
+                "input_tokens": size,
+                "output_tokens": output,
+                "cached_tokens": 0,
+                "cost_usd": cost,
+                "baseline_cost_usd": cost,
+                "latency_ms": int(draw.integers(500, 1500)),
+                "tag": tags[0] if is_chat else tags[1],
+            }
+        )
+    return rows
+
+
+def begun(path: Path, **options: Any) -> Workspace:
+    """A workspace whose plan went live at NOW, after four days of 200 requests."""
+    ws = opened(path)
+    ws.import_logs(write(path.with_name("before.jsonl"), traffic(NOW - 4 * DAY, 4, 200, seed=1)))
+    ws.apply(ws.plan([ROUTE], name="cheaper", prices=PRICES, **options))
+    return ws
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a workspace that has begun."""
+    path = tmp_path_factory.mktemp("begun") / "s.duckdb"
+    begun(path)
+    return path
+
+
+@pytest.fixture
+def live(tmp_path: Path, template: Path) -> Callable[..., Workspace]:
+    """A workspace that has begun, and into which further rows are imported."""
+
+    def made(since: list[dict[str, Any]] | None = None, **options: Any) -> Workspace:
+        path = tmp_path / "s.duckdb"
+        if options:
+            begun(path, **options)
+        else:
+            shutil.copy(template, path)
+        ws = opened(path, new_id=lambda: uuid4())
+        if since is not None:
+            ws.import_logs(write(tmp_path / "since.jsonl", since))
+        return ws
+
+    return made
+
+
+def reconciled(ws: Workspace, **options: Any) -> Reconciliation:
+    return ws.reconcile(ws.plan_runs()[0].plan_id, **options).found
+
+
+def test_what_comes_as_projected_is_inside(live: Callable[..., Workspace]) -> None:
+    found = reconciled(live(traffic(NOW, 3, 200, seed=2, routed=True)))
+    assert (found.requests, found.new_requests, found.projected_requests) == (600, 0, 800)
+    for name in ("cost_per_request_usd", "cost_per_day_usd"):
+        figure = found.of(name)
+        assert figure.consistent, figure
+        assert figure.actual == pytest.approx(figure.expected, rel=0.03)
+        assert figure.expected_95 is not None
+        assert figure.expected_95[0] < figure.expected < figure.expected_95[1]
+        assert figure.actual_95 is not None
+        assert figure.actual_95[0] < figure.actual < figure.actual_95[1]
+    assert found.caveats == ()
+
+
+def test_parts_of_the_change_add_up_to_it(live: Callable[..., Workspace]) -> None:
+    rows = traffic(NOW, 2, 500, seed=3, chat=0.8, routed=True, factor=1.5)
+    new = traffic(NOW, 2, 10, seed=4, tags=("batch", "batch"))
+    found = reconciled(live([*rows, *new]))
+    days = (found.until - found.since) / DAY
+    actual = sum(row["cost_usd"] for row in [*rows, *new]) / days
+    projected = found.of("cost_per_day_usd").projected
+    assert found.change.total == pytest.approx(actual - projected, rel=1e-9)
+    assert found.change.new == pytest.approx(sum(row["cost_usd"] for row in new) / days, rel=1e-9)
+    assert found.new_requests == 20
+    assert any("20 of 1,020 requests are of kinds" in caveat for caveat in found.caveats)
+
+
+def test_more_traffic_is_volume_and_no_error_of_the_plan(live: Callable[..., Workspace]) -> None:
+    found = reconciled(live(traffic(NOW, 2, 1000, seed=5, routed=True)))
+    assert found.change.volume > 20 * abs(found.change.rate)
+    assert found.of("cost_per_request_usd").consistent
+    assert found.of("cost_per_day_usd").consistent
+    assert found.of("cost_per_day_usd").actual == pytest.approx(
+        5 * found.of("cost_per_day_usd").projected, rel=0.1
+    )
+
+
+def test_other_traffic_is_mix_and_no_error_of_the_plan(live: Callable[..., Workspace]) -> None:
+    found = reconciled(live(traffic(NOW, 2, 400, seed=6, chat=0.95, routed=True)))
+    figure = found.of("cost_per_request_usd")
+    assert figure.actual < figure.projected / 2
+    assert figure.consistent
+    assert found.change.mix < 0
+    assert abs(found.change.mix) > 10 * abs(found.change.rate)
+
+
+def test_a_price_that_is_not_the_projected_one_is_the_plans_error(
+    live: Callable[..., Workspace],
+) -> None:
+    found = reconciled(live(traffic(NOW, 3, 400, seed=7, routed=True, factor=3.0)))
+    figure = found.of("cost_per_request_usd")
+    assert (figure.inside, figure.consistent) == (False, False)
+    assert found.change.rate > 0
+    assert abs(found.change.mix) < found.change.rate / 3
+    assert "not as projected" in repr(ShownReconciliation(found))
+
+
+def test_routes_that_the_gateway_does_not_follow_are_no_change_of_mix(
+    live: Callable[..., Workspace],
+) -> None:
+    found = reconciled(live(traffic(NOW, 3, 400, seed=8, routed=False)))
+    assert found.of("cost_per_request_usd").consistent is False
+    assert found.new_requests == 0
+    assert found.change.rate > 10 * abs(found.change.mix)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [PlanConfig(cluster="hour"), PlanConfig(l1_ttl_seconds=3600), PlanConfig(cluster="session_id")],
+)
+def test_the_plans_own_way_of_counting_is_kept(
+    live: Callable[..., Workspace], config: PlanConfig
+) -> None:
+    rows = [
+        row | {"session_id": str(n % 300)}
+        for n, row in enumerate(traffic(NOW, 3, 200, seed=2, routed=True))
+    ]
+    found = reconciled(live(rows, config=config))
+    assert found.interval_unit == (config.cluster or "request")
+    assert found.of("cost_per_request_usd").expected > 0
+    if config.cluster == "hour":
+        assert found.of("cost_per_request_usd").consistent
+
+
+def test_projected_figures_are_the_plans_own(live: Callable[..., Workspace]) -> None:
+    ws = live(traffic(NOW, 1, 300, seed=2, routed=True))
+    found, result = reconciled(ws), ws.plan_runs()[0].result
+    days = (result.window_end - result.window_start) / DAY
+    assert found.of("cost_per_day_usd").projected == pytest.approx(
+        float(result.aggregates.total_projected_cost_usd) / days, rel=1e-12
+    )
+    assert found.of("p95_latency_ms").projected == result.aggregates.p95_latency_ms_projected
+    assert found.of("p50_latency_ms").projected_95 == result.confidence_intervals.p50_latency_ms_95
+
+
+# --- the time that counts --------------------------------------------------------------------------------------------
+
+
+def test_it_ends_where_the_next_route_changes(
+    live: Callable[..., Workspace], tmp_path: Path
+) -> None:
+    ws = live(traffic(NOW, 4, 200, seed=2, routed=True))
+    other = ROUTE.model_copy(
+        update={"id": UUID(int=2), "name": "other", "when": RouteConditions(tag_equals="none")}
+    )
+    later = opened(tmp_path / "s.duckdb", clock=lambda: NOW + 2 * DAY, new_id=lambda: UUID(int=77))
+    later.apply(later.plan([other], name="second", prices=PRICES))
+    found = reconciled(ws)
+    assert (found.since, found.until, found.requests) == (NOW, NOW + 2 * DAY, 400)
+    assert found.caveats[-1].startswith("Plan 'second' was applied on")
+
+
+def test_it_ends_where_the_plan_was_reverted(
+    live: Callable[..., Workspace], tmp_path: Path
+) -> None:
+    ws = live(traffic(NOW, 4, 200, seed=2, routed=True))
+    opened(tmp_path / "s.duckdb", clock=lambda: NOW + DAY).revert(ws.plan_runs()[0].plan_id)
+    found = reconciled(ws)
+    assert (found.until, found.requests) == (NOW + DAY, 200)
+    assert any("was reverted" in caveat for caveat in found.caveats)
+
+
+def test_it_can_end_earlier(live: Callable[..., Workspace]) -> None:
+    ws = live(traffic(NOW, 4, 200, seed=2, routed=True))
+    assert reconciled(ws, until=NOW + DAY).requests == 200
+    with pytest.raises(InputError, match="has no time zone"):
+        reconciled(ws, until=datetime(2026, 5, 2))
+    with pytest.raises(InputError, match="no request was logged since"):
+        reconciled(ws, until=NOW)
+
+
+def test_what_cannot_be_compared(live: Callable[..., Workspace], tmp_path: Path) -> None:
+    ws = live()
+    with pytest.raises(
+        InputError, match=r"no request was logged since plan .* was applied on 2026-05-01 12:00"
+    ):
+        reconciled(ws)
+    projected = ws.plan([ROUTE], name="another", prices=PRICES)
+    with pytest.raises(InvalidState):
+        ws.reconcile(projected)
+    with pytest.raises(PlanNotFound):
+        ws.reconcile(UUID(int=3))
+    ws.import_logs(
+        write(tmp_path / "new.jsonl", traffic(NOW, 1, 300, seed=9, tags=("new", "newer")))
+    )
+    with pytest.raises(InputError, match="no request of a kind that plan"):
+        reconciled(ws)
+    assert ws.track_record().found.plans == 0
+
+
+def test_few_requests_are_told(live: Callable[..., Workspace]) -> None:
+    assert (
+        "Only 100 requests since"
+        in reconciled(live(traffic(NOW, 1, 100, seed=2, routed=True))).caveats[0]
+    )
+
+
+# --- kept ------------------------------------------------------------------------------------------------------------
+
+
+def test_it_is_kept_and_makes_the_record(live: Callable[..., Workspace]) -> None:
+    ws = live(traffic(NOW, 3, 200, seed=2, routed=True))
+    found = reconciled(ws)
+    with ws.store.read() as snapshot:
+        org = snapshot.org_id()
+        assert org is not None
+        assert snapshot.reconciliations(org) == [found]
+    record = ws.track_record().found
+    assert (record.plans, record.judged, record.consistent) == (1, 1, 1)
+    assert record.bias_pct == pytest.approx(
+        (found.of("cost_per_request_usd").actual / found.of("cost_per_request_usd").expected - 1)
+        * 100
+    )
+
+
+def kept(plan: int, actual: float, inside: bool | None, at: int = 0) -> Reconciliation:
+    figure = {
+        "name": "cost_per_request_usd",
+        "projected": 9.0,
+        "projected_95": None,
+        "expected": 10.0,
+    }
+    return Reconciliation(
+        plan_id=UUID(int=plan),
+        plan_name="p",
+        reconciled_at=NOW + at * DAY,
+        since=NOW,
+        until=NOW + DAY,
+        requests=1,
+        new_requests=0,
+        projected_requests=1,
+        interval_unit="request",
+        figures=(
+            Figure.model_validate(
+                figure
+                | {
+                    "expected_95": None,
+                    "actual": actual,
+                    "actual_95": None,
+                    "inside": inside,
+                    "consistent": inside,
+                }
+            ),
+        ),
+        change=CostChange(volume=0, mix=0, rate=0, new=0),
+    )
+
+
+def test_a_record_takes_the_last_of_each_plan() -> None:
+    record = track_record(
+        [kept(1, 30.0, False), kept(2, 9.0, True), kept(1, 12.0, True, at=1), kept(3, 13.0, None)]
+    )
+    assert (record.plans, record.judged, record.inside) == (3, 2, 2)
+    assert record.errors_pct == pytest.approx((20.0, -10.0, 30.0))
+    assert record.median_error_pct == pytest.approx(20.0)
+    assert record.bias_pct == pytest.approx(40 / 3)
+    assert record.inside_pct_95 == pytest.approx((34.24, 100.0), abs=0.01)
+
+
+def test_an_empty_record() -> None:
+    record = track_record([])
+    assert (record.plans, record.inside_pct_95, record.bias_pct) == (0, None, None)
+    assert "no plan was reconciled yet" in repr(ShownTrackRecord(record))
+
+
+def test_cards_fit_and_escape(live: Callable[..., Workspace]) -> None:
+    found = reconciled(live(traffic(NOW, 2, 200, seed=2, routed=True)))
+    hostile = found.model_copy(update={"plan_name": HOSTILE * 3, "caveats": (HOSTILE * 4,)})
+    shown = ShownReconciliation(hostile)
+    assert all(len(line) <= 80 for line in repr(shown).splitlines())
+    assert "img" not in Tags(shown._repr_html_()).tags
+    record = ShownTrackRecord(track_record([found]))
+    assert all(len(line) <= 80 for line in repr(record).splitlines())
+    assert "the 95 % interval held in" in record._repr_html_()
+
+
+# --- health ----------------------------------------------------------------------------------------------------------
+
+
+def costs(ws: Workspace) -> tuple[bool, str]:
+    (check,) = [check for check in ws.health().found.checks if check.name == "costs"]
+    return check.ok, check.said
+
+
+def test_health_says_whether_the_cost_is_as_projected(
+    live: Callable[..., Workspace], tmp_path: Path
+) -> None:
+    ws = live()
+    assert costs(ws) == (True, "nothing to compare: no live plan has 200 requests since")
+    ws.import_logs(write(tmp_path / "a.jsonl", traffic(NOW, 1, 400, seed=2, routed=True)))
+    ok, said = costs(ws)
+    assert ok
+    assert "as projected" in said
+    ws.import_logs(
+        write(tmp_path / "b.jsonl", traffic(NOW + DAY, 3, 400, seed=3, routed=True, factor=4))
+    )
+    ok, said = costs(ws)
+    assert not ok
+    assert "not what was projected; see `ttplan reconcile`" in said
+    assert ws.track_record().found.plans == 0
+
+
+# --- the command line ------------------------------------------------------------------------------------------------
+
+
+def test_commands(
+    live: Callable[..., Workspace],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(ENVIRONMENT_NAME, "11" * 32)
+    monkeypatch.setenv("TTPLAN_STORE", str(tmp_path / "s.duckdb"))
+    plan = str(live(traffic(NOW, 2, 300, seed=2, routed=True)).plan_runs()[0].plan_id)
+    assert run(["reconcile", plan[:8] if plan[:8] != "00000000" else plan]) == 0
+    assert "cheaper: the cost is as projected" in capsys.readouterr().out
+    assert run(["reconcile", plan, "--until", (NOW + DAY).isoformat(), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["requests"] == 300
+    assert run(["track-record", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["plans"] == 1
+    assert run(["track-record"]) == 0
+    assert "1 plan reconciled" in capsys.readouterr().out
+    fails(["reconcile", str(UUID(int=5))], 2, "no plan", capsys)

@@ -1,0 +1,588 @@
+"""Between plan and apply: rules, overrides, approvals; and routes that a gateway follows already."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import blake3
+import duckdb
+import pytest
+
+import ttplan
+from tests.audit.chains import KEY, OTHER_KEY
+from tests.cli.test_cli import fails
+from tests.display.test_cards import HOSTILE, Tags
+from tests.logs.test_logs import numbered, write
+from tests.support import lives, plans
+from tests.workspace.test_workspace import NOW, content, opened
+from ttplan.apply import StoreChain, apply_plan
+from ttplan.audit.canonical import canonical_json
+from ttplan.audit.keys.key_files import ENVIRONMENT_NAME, save_key
+from ttplan.cli.entrypoint import run
+from ttplan.display.policy import ShownPolicyCheck
+from ttplan.model.audit import ApiKey, User
+from ttplan.model.errors import (
+    ApplyError,
+    DriftError,
+    InputError,
+    InvalidState,
+    PlanNotFound,
+    PolicyBlocked,
+    Unsayable,
+)
+from ttplan.model.plan import Clusters, ConfidenceIntervals
+from ttplan.model.policy import Approvals, Override, Policy, PolicyCheck, Rule, RuleVerdict
+from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
+from ttplan.operations.chain.rotation import rotate_key
+from ttplan.operations.plans.policy import approve_plan, check_plan, set_policy
+from ttplan.policy.approvals import approval_message, approvals_of, plan_digest
+from ttplan.policy.rules import NUMBERS, WORDS, meets, parse, read_policy
+from ttplan.quality.result import unverified
+from ttplan.store.memory import MemoryStore
+from ttplan.workspace import Workspace
+
+ANN, BOB = User(UUID(int=11)), User(UUID(int=12))
+BLOCKS = Policy(rules=(Rule(rule="savings > 1000"),))
+
+
+def held(text: str, **changes: Any) -> RuleVerdict:
+    """A rule over a plan whose result has these fields."""
+    result = plans.result(UUID(int=1), (plans.route(1),)).model_copy(update=changes)
+    return meets(plans.run(1, result=result), Rule(rule=text))
+
+
+# --- rules -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rule", "ok"),
+    [
+        ("savings > 12.3", True),
+        ("savings > 12.35", False),
+        ("Savings  >=  12", True),
+        ("requests = 1234", True),
+        ("requests < 1_234", False),
+        ("requests <= 1234", True),
+        ("requests rerouted > 999", True),
+        ("no unpriced targets", True),
+        ("no requests", False),
+        ("routes = 1", True),
+        ("latency p95 < 2_001", True),
+        ("savings > -1", True),
+    ],
+)
+def test_rules_over_numbers(rule: str, ok: bool) -> None:
+    assert held(rule).ok is ok
+
+
+def test_ends_of_intervals() -> None:
+    ends = ConfidenceIntervals(projected_change_usd_95=(0.5, 2.0), p95_latency_ms_95=(100.0, 900.0))
+    assert held("savings lower bound > 0.4", confidence_intervals=ends).ok
+    assert not held("savings lower bound > 0.5", confidence_intervals=ends).ok
+    assert held("latency p95 upper bound <= 900", confidence_intervals=ends).ok
+
+
+def test_what_is_not_known_meets_no_rule() -> None:
+    nothing = ConfidenceIntervals()
+    for rule in (
+        "savings lower bound > 0",
+        "savings lower bound < 0",
+        "no effective clusters",
+        "risk band not high",
+    ):
+        verdict = held(rule, confidence_intervals=nothing)
+        assert (verdict.ok, verdict.found.endswith(": not known")) == (False, True)
+
+
+def test_words_and_clusters() -> None:
+    checked = unverified("nobody looked")
+    assert held("risk band is unverified", quality=checked).ok
+    assert not held("risk band not unverified", quality=checked).ok
+    assert held("risk band is not high", quality=checked).ok
+    assert held("interval method is limit", interval_method="limit").ok
+    few = Clusters(count=50, effective=39.5, largest_share=0.1)
+    assert not held("effective clusters >= 40", clusters=few).ok
+    assert held("effective clusters >= 39.5", clusters=few).found == "effective clusters: 39.5"
+
+
+def test_every_fact_can_be_asked_of_a_plan() -> None:
+    run_ = plans.run(1, (plans.route(1),))
+    for fact in NUMBERS:
+        assert meets(run_, Rule(rule=f"{fact} >= 0")).found.startswith(f"{fact}: ")
+    for fact in WORDS:
+        assert meets(run_, Rule(rule=f"{fact} is limit")).found.startswith(f"{fact}: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is no rule"),
+        ("savings", "is no rule; expected something like 'savings lower bound > 0'"),
+        ("savings > many", "is no rule"),
+        ("luck > 3", "speaks of 'luck', which is not known; expected one of savings, "),
+        ("no luck", "speaks of 'luck'"),
+        ("savings is high", "expected one of risk band, "),
+    ],
+)
+def test_what_is_no_rule(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse(text)
+
+
+def test_a_policy_file(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text(
+        "rules:\n  - rule: savings > 0\n  - rule: no caveats\n    level: advisory\napprovals:\n  needed: 2\n"
+    )
+    assert read_policy(path) == Policy(
+        rules=(Rule(rule="savings > 0"), Rule(rule="no caveats", level="advisory")),
+        approvals=Approvals(needed=2),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- a", "expected a policy with the key rules"),
+        ("rules:\n  - rule: luck > 1", r"p\.yaml: rule 1: 'luck > 1' speaks of 'luck'"),
+        ("rules:\n  - rule: savings > 1\n    level: hard", r"rules\[0\]\.level: .*found 'hard'"),
+        ("rule: x", "rule: this key is not known"),
+        ("approvals:\n  needed: 0", r"approvals\.needed: .*found 0"),
+    ],
+)
+def test_what_is_no_policy(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_policy(path)
+
+
+# --- apply -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["memory", "file"])
+def life(request: pytest.FixtureRequest, tmp_path: Path) -> lives.Life:
+    """A life with a plan that is projected, by ANN."""
+    store = (
+        MemoryStore() if request.param == "memory" else ttplan.DuckDBStore(tmp_path / "s.duckdb")
+    )
+    made = lives.Life(store)
+    made.project(1, plans.route(1), author=ANN)
+    return made
+
+
+def hold(life: lives.Life, policy: Policy | None) -> None:
+    set_policy(life.chain, lives.ORG, policy, lives.PERSON, clock=life.clock)
+
+
+def test_without_a_policy_nothing_is_said_of_one(life: lives.Life) -> None:
+    assert check_plan(life.store, UUID(int=1), KEY.public_key) is None
+    assert "policy_digest" not in life.apply(1).payload
+
+
+def test_a_blocking_rule_stops_the_apply_and_writes_nothing(life: lives.Life) -> None:
+    hold(life, BLOCKS)
+    before = lives.state(life.store)
+    with pytest.raises(PolicyBlocked, match=r"'savings > 1000' \(savings: 12\.345679\)") as error:
+        life.apply(1)
+    assert error.value.rules == (("savings > 1000", "savings: 12.345679"),)
+    assert lives.state(life.store) == before
+
+
+def test_an_override_is_recorded_with_name_and_reason(life: lives.Life) -> None:
+    hold(life, BLOCKS)
+    entry = life.apply(1, override=Override(name="Ann", reason="the month ends"))
+    assert entry.payload["override"] == {
+        "by": "Ann",
+        "reason": "the month ends",
+        "rules": ["savings > 1000"],
+    }
+    assert len(entry.payload["policy_digest"]) == 64
+
+
+def test_an_override_that_was_not_needed_is_not_recorded(life: lives.Life) -> None:
+    hold(
+        life,
+        Policy(rules=(Rule(rule="savings > 1"), Rule(rule="savings > 1000", level="advisory"))),
+    )
+    entry = life.apply(1, override=Override(name="Ann", reason="to be sure"))
+    assert "override" not in entry.payload
+    assert entry.payload["approvals"] == []
+
+
+def test_a_policy_is_told_of_in_the_chain_and_can_be_taken_back(life: lives.Life) -> None:
+    hold(life, BLOCKS)
+    hold(life, None)
+    life.apply(1)
+    told = [json.loads(record.body) for record in lives.state(life.store).entries]
+    assert [one["event"] for one in told] == ["policy.set", "policy.set", "plan.applied"]
+    assert told[0]["payload"]["rules"] == 1
+    assert told[1]["payload"]["policy_digest"] is None
+
+
+def test_a_policy_that_nobody_signed_for_stops_the_apply(life: lives.Life) -> None:
+    hold(life, BLOCKS)
+    with life.store.transaction() as tx:
+        tx.set_policy(Policy())
+    with pytest.raises(DriftError, match="the store's policy is not the one that was signed for"):
+        life.apply(1)
+
+
+def test_a_policy_that_was_taken_away_past_ttplan_stops_the_apply(life: lives.Life) -> None:
+    hold(life, BLOCKS)
+    with life.store.transaction() as tx:
+        tx.set_policy(None)
+    before = lives.state(life.store)
+    with pytest.raises(
+        DriftError, match="was taken away past ttplan: set it anew, with `ttplan set-policy`"
+    ):
+        life.apply(1, override=Override(name="Ann", reason="why not"))
+    assert lives.state(life.store) == before
+
+
+@pytest.mark.parametrize(
+    ("forged", "said"),
+    [
+        # Somebody who may write to the file, and has no key, approves in another's name.
+        (
+            "INSERT INTO audit_entries SELECT org_id, 2, event, logged_at, {approval}, hash, {hash}, signature "
+            "FROM audit_entries WHERE seq = 1",
+            "entry 2: bad signature",
+        ),
+        # … or makes an approval of another plan one of this.
+        (
+            "UPDATE audit_entries SET body = {approval} WHERE seq = 1",
+            "entry 1: its content hashes to",
+        ),
+        # … or takes back the stricter policy that was set last.
+        ("DELETE FROM audit_entries WHERE seq = 0", "entry 0: seq is 1"),
+    ],
+)
+def test_a_forged_approval_or_policy_is_not_believed(
+    tmp_path: Path, forged: str, said: str
+) -> None:
+    path = tmp_path / "s.duckdb"
+    life = lives.Life(ttplan.DuckDBStore(path))
+    run_ = life.project(1, plans.route(1), author=ANN)
+    hold(life, Policy(approvals=Approvals(needed=1)))
+    life.project(2)
+    approve_plan(life.chain, UUID(int=2), BOB, clock=life.clock)
+    last = lives.state(life.store).entries[1]
+    body = json.loads(last.body)
+    body["payload"] |= {"plan_id": str(run_.plan_id), "plan_digest": plan_digest(run_)}
+    if "INSERT" in forged:
+        body["seq"] = 2
+    written = canonical_json(body)
+    prev = last.hash if "INSERT" in forged else last.prev_hash
+    values = {
+        "approval": f"'{written.decode()}'",
+        "hash": f"'{blake3.blake3(bytes.fromhex(prev) + written).hexdigest()}'",
+    }
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(forged.format(**values))
+    before = lives.state(life.store)
+    with pytest.raises(DriftError, match=f"cannot be believed: {said}"):
+        check_plan(life.store, UUID(int=1), KEY.public_key)
+    # An entry at the end that is not signed with its key is no end to append to.
+    applying = (
+        r"the chain's last entry \(2\) was not signed with this key"
+        if "INSERT" in forged
+        else f"cannot be believed: {said}"
+    )
+    with pytest.raises(ApplyError, match=applying):
+        life.apply(1)
+    assert lives.state(life.store) == before
+
+
+def test_a_chain_that_ends_with_another_key_is_not_believed(life: lives.Life) -> None:
+    hold(life, Policy(approvals=Approvals(needed=1)))
+    approve_plan(life.chain, UUID(int=1), BOB, clock=life.clock)
+    with pytest.raises(DriftError, match="cannot be believed"):
+        check_plan(life.store, UUID(int=1), OTHER_KEY.public_key)
+    unverified = check_plan(life.store, UUID(int=1), None)
+    assert unverified is not None
+    assert unverified.approved_by == (1,)
+
+
+def test_approvals_hold_over_a_change_of_keys(life: lives.Life) -> None:
+    hold(life, Policy(approvals=Approvals(needed=1)))
+    approve_plan(life.chain, UUID(int=1), BOB, clock=life.clock)
+    rotate_key(life.chain, OTHER_KEY, lives.PERSON)
+    (run_,) = lives.state(life.store).plans
+    later = StoreChain(life.store, OTHER_KEY, clock=life.clock)
+    assert apply_plan(life.store, later, run_.result, lives.PERSON, clock=life.clock).payload[
+        "approvals"
+    ] == [1]
+
+
+# --- approvals -------------------------------------------------------------------------------------------------------
+
+
+def approved(life: lives.Life, by: User, **options: Any) -> Any:
+    return approve_plan(life.chain, UUID(int=1), by, clock=life.clock, **options)
+
+
+def test_a_plan_waits_for_its_approvals(life: lives.Life) -> None:
+    hold(life, Policy(approvals=Approvals(needed=2)))
+    with pytest.raises(
+        PolicyBlocked, match=r"approved by 2 persons' \(0 approved it as it is now\)"
+    ):
+        life.apply(1)
+    approved(life, ANN)
+    approved(life, ANN)
+    with pytest.raises(PolicyBlocked, match="1 approved it as it is now"):
+        life.apply(1)
+    approved(life, BOB)
+    assert life.apply(1).payload["approvals"] == [1, 3]
+
+
+def test_the_author_is_not_enough_where_another_has_to(life: lives.Life) -> None:
+    hold(life, Policy(approvals=Approvals(needed=1, other_than_author=True)))
+    approved(life, ANN)
+    with pytest.raises(PolicyBlocked, match="1 person other than its author"):
+        life.apply(1)
+    approved(life, BOB)
+    assert life.apply(1).payload["approvals"] == [2]
+
+
+def test_a_plan_of_nobody_has_no_other() -> None:
+    life = lives.Life(MemoryStore())
+    life.project(1, plans.route(1))
+    hold(life, Policy(approvals=Approvals(needed=1, other_than_author=True)))
+    approved(life, BOB)
+    with pytest.raises(PolicyBlocked, match="nobody is named as its author"):
+        life.apply(1)
+
+
+def test_a_plan_that_changed_needs_a_new_approval(life: lives.Life) -> None:
+    hold(life, Policy(approvals=Approvals(needed=1)))
+    approved(life, BOB)
+    with life.store.transaction() as tx:
+        tx.set_quality(UUID(int=1), unverified("nobody looked"))
+    with pytest.raises(PolicyBlocked, match="0 approved it as it is now"):
+        life.apply(1)
+    approved(life, BOB)
+    life.apply(1)
+
+
+def test_an_approvers_own_key_signs_the_digest(life: lives.Life) -> None:
+    entry = approved(life, BOB, key=OTHER_KEY)
+    (run_,) = lives.state(life.store).plans
+    message = approval_message(plan_digest(run_), lives.ORG)
+    assert entry.payload["plan_digest"] == plan_digest(run_)
+    assert (
+        OTHER_KEY.public_key.fault(bytes.fromhex(entry.payload["approver_signature"]), message)
+        is None
+    )
+    (found,) = approvals_of(lives.state(life.store).entries, run_)
+    assert (found.actor, found.key) == (BOB, OTHER_KEY.public_key.hex)
+
+
+def test_a_signature_that_is_not_the_keys_does_not_count(life: lives.Life) -> None:
+    (run_,) = lives.state(life.store).plans
+    payload = {
+        "plan_id": str(run_.plan_id),
+        "plan_digest": plan_digest(run_),
+        "approver_key": OTHER_KEY.public_key.hex,
+        "approver_signature": KEY.sign(approval_message(plan_digest(run_), lives.ORG)).hex(),
+    }
+    life.chain.emit(lives.ORG, BOB, "plan.approved", payload)
+    life.chain.emit(lives.ORG, BOB, "plan.approved", {"plan_id": str(run_.plan_id)})
+    assert approvals_of(lives.state(life.store).entries, run_) == []
+
+
+def test_the_digest_is_of_all_that_is_approved_and_blinded() -> None:
+    run_ = plans.run(1, (plans.route(1),), author=ANN)
+    changed = [
+        run_.model_copy(update={"name": "another"}),
+        run_.model_copy(update={"author": BOB}),
+        run_.model_copy(update={"pricing": {}}),
+        run_.model_copy(update={"nonce": "ab" * 32}),
+        run_.model_copy(update={"result": run_.result.model_copy(update={"caveats": ("x",)})}),
+    ]
+    assert len({plan_digest(one) for one in (run_, *changed)}) == 1 + len(
+        [one for one in changed if one != run_]
+    )
+    assert plan_digest(run_.model_copy(update={"status": "applied"})) == plan_digest(run_)
+
+
+def test_who_cannot_approve_what(life: lives.Life) -> None:
+    with pytest.raises(InputError, match="an approval is a person's, and 'api_key' is none"):
+        approve_plan(life.chain, UUID(int=1), ApiKey(UUID(int=3)))
+    with pytest.raises(PlanNotFound):
+        approve_plan(life.chain, UUID(int=9), BOB)
+    life.apply(1)
+    with pytest.raises(InvalidState):
+        approved(life, BOB)
+
+
+def test_a_card_fits_and_escapes() -> None:
+    verdict = RuleVerdict(rule=HOSTILE * 3, level="blocking", ok=False, found=HOSTILE)
+    shown = ShownPolicyCheck(
+        PolicyCheck(
+            plan_name=HOSTILE * 2, plan_digest="0" * 64, policy_digest="0" * 64, verdicts=(verdict,)
+        )
+    )
+    assert all(len(line) <= 80 for line in repr(shown).splitlines())
+    assert "BLOCKS" in repr(shown)
+    assert "img" not in Tags(shown._repr_html_()).tags
+    assert not shown.ok
+    assert "no policy" in repr(ShownPolicyCheck(None))
+
+
+# --- what a gateway follows already ----------------------------------------------------------------------------------
+
+
+def route(name: str, **when: Any) -> ProposedRoute:
+    return plans.named(
+        name, when=RouteConditions(**when), then=RouteAction(target_model="gpt-4o-mini")
+    )
+
+
+def test_adopted_routes_go_live_claim_nothing_and_are_exported_the_same(tmp_path: Path) -> None:
+    one = opened(tmp_path / "one.duckdb")
+    one.import_logs(write(tmp_path / "log.jsonl", numbered(300, tag="chat")))
+    one.apply(
+        one.plan(
+            [route("a", model_in=("gpt-4o",), tag_equals="chat"), route("bb", input_tokens_lt=9)],
+            name="p",
+        )
+    )
+    one.export_routes(tmp_path / "routes.json")
+    other = opened(tmp_path / "other.duckdb")
+    plan = other.adopt(tmp_path / "routes.json")
+    assert (
+        plan.status,
+        plan.result.sample_size,
+        float(plan.result.aggregates.projected_savings_usd),
+    ) == ("projected", 0, 0.0)
+    assert "claims no savings" in plan.result.caveats[0]
+    entry = other.apply(plan)
+    assert entry.payload["projected_savings_usd"] == 0.0
+    assert other.drift().ok
+    other.export_routes(tmp_path / "again.json")
+    assert (tmp_path / "again.json").read_bytes() == (tmp_path / "routes.json").read_bytes()
+    with pytest.raises(InputError, match="routes are live in this store already"):
+        other.adopt(tmp_path / "routes.json")
+
+
+def test_a_litellm_config_is_recognised(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        "model_list:\n- {model_name: cheap, litellm_params: {model: openai/gpt-4o-mini}}\n"
+    )
+    ws = opened(tmp_path / "s.duckdb")
+    (found,) = ws.adopt(config, name="theirs").result.proposed_routes
+    assert (found.name, found.when.model_in, found.then.target_model) == (
+        "cheap",
+        ("cheap",),
+        "gpt-4o-mini",
+    )
+
+
+def test_what_a_plan_has_no_words_for_refuses_unless_told(tmp_path: Path) -> None:
+    routes = tmp_path / "r.yaml"
+    routes.write_text("- {name: a, then: {target_model: m, traffic_pct: 5}}\n")
+    ws = opened(tmp_path / "s.duckdb")
+    before = content(tmp_path / "s.duckdb")
+    with pytest.raises(Unsayable, match=r"then\.traffic_pct"):
+        ws.adopt(routes)
+    assert content(tmp_path / "s.duckdb") == before
+    assert "traffic_pct" in ws.adopt(routes, allow_loss=True).result.caveats[1]
+    routes.write_text("[]")
+    with pytest.raises(InputError, match="has no routes"):
+        ws.adopt(routes)
+
+
+# --- the workspace and the command line ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    monkeypatch.setenv(ENVIRONMENT_NAME, "11" * 32)
+    monkeypatch.setenv("TTPLAN_STORE", str(tmp_path / "s.duckdb"))
+    moments = (NOW + timedelta(minutes=n) for n in range(10**6))
+    made = opened(tmp_path / "s.duckdb", clock=lambda: next(moments))
+    made.import_logs(write(tmp_path / "log.jsonl", numbered(300, tag="chat", latency_ms=900)))
+    return made
+
+
+def test_the_commands(ws: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = str(ws.plan([route("a")], name="p", author=ANN).plan_id)
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(
+        "rules: [{rule: savings > 1000}]\napprovals: {needed: 1, other_than_author: true}\n"
+    )
+    fails(["set-policy"], 2, "say the file with the rules, or --none", capsys)
+    assert run(["check-policy", plan]) == 0
+    assert "no policy" in capsys.readouterr().out
+    assert run(["set-policy", str(policy), "--user", str(UUID(int=12))]) == 0
+    assert "plans are held to" in capsys.readouterr().out
+    assert run(["check-policy", plan, "--json"]) == 1
+    assert [one["ok"] for one in json.loads(capsys.readouterr().out)["verdicts"]] == [False, False]
+    assert run(["approve", plan, "--user", str(UUID(int=11))]) == 0
+    assert (
+        "BLOCKS   approved by 1 person other than its author (0 approved it"
+        in capsys.readouterr().out
+    )
+    save_key(OTHER_KEY, tmp_path / "own.pem")
+    assert (
+        run(
+            [
+                "approve",
+                plan,
+                "--user",
+                str(UUID(int=12)),
+                "--own-key",
+                str(tmp_path / "own.pem"),
+                "--json",
+            ]
+        )
+        == 0
+    )
+    assert (
+        json.loads(capsys.readouterr().out)["payload"]["approver_key"] == OTHER_KEY.public_key.hex
+    )
+    fails(["apply", plan, "--yes"], 1, "does not meet the policy: 'savings > 1000'", capsys)
+    fails(["apply", plan, "--yes", "--reason", "because"], 2, "needs both --override-by", capsys)
+    assert (
+        run(["apply", plan, "--yes", "--override-by", "Ann", "--reason", "because", "--json"]) == 0
+    )
+    assert json.loads(capsys.readouterr().out)["payload"]["override"]["by"] == "Ann"
+    assert run(["set-policy", "--none"]) == 0
+
+
+def test_adopt_makes_a_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(ENVIRONMENT_NAME, "11" * 32)
+    monkeypatch.setenv("TTPLAN_STORE", str(tmp_path / "new.duckdb"))
+    routes = tmp_path / "r.json"
+    routes.write_text('[{"name": "a", "then": {"target_model": "m"}}]')
+    assert run(["adopt", str(routes), "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["name"] == "as the gateway has it"
+    assert run(["apply", plan["plan_id"], "--yes"]) == 0
+    fails(["adopt", str(routes), "--from", "nginx"], 2, "'nginx' is no gateway", capsys)
+
+
+def test_health_looks_at_the_policy(ws: Workspace, tmp_path: Path) -> None:
+    def policy() -> tuple[bool, str]:
+        (found,) = [check for check in ws.health().found.checks if check.name == "policy"]
+        return found.ok, found.said
+
+    assert policy() == (True, "none")
+    ws.set_policy(BLOCKS)
+    assert policy() == (True, "1 rule")
+    with duckdb.connect(str(tmp_path / "s.duckdb")) as connection:
+        connection.execute("DELETE FROM settings WHERE name = 'policy'")
+    assert policy() == (False, "none, which is not what was signed for; set it anew")
+    with duckdb.connect(str(tmp_path / "s.duckdb")) as connection:
+        connection.execute("INSERT INTO settings VALUES ('policy', '{')")
+    ok, said = policy()
+    assert not ok
+    assert "is none any more" in said

@@ -1,0 +1,165 @@
+"""Whoever waits for a store longest is next; who is dead or stopped holds nobody up; and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from ttplan.model.errors import StoreLocked
+from ttplan.store.duckdb import lock_queue
+from ttplan.store.duckdb.lock_queue import Queue
+from ttplan.store.duckdb.store import DuckDBStore
+
+WAITING = """
+import sys
+from pathlib import Path
+from ttplan.store.duckdb.lock_queue import Queue
+queue = Queue(Path(sys.argv[1]))
+queue.enter()
+print("waiting", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture(autouse=True)
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for temporary files of this test's own."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    made = tmp_path / "s.duckdb"
+    DuckDBStore(made)
+    return made
+
+
+def left(places: Path) -> list[str]:
+    return [
+        name
+        for _, folders, files in os.walk(places)
+        for name in [*folders, *files]
+        if not name.startswith("ttplan-")
+    ]
+
+
+def test_who_came_first_is_next(path: Path, places: Path) -> None:
+    first, second, passing = Queue(path), Queue(path), Queue(path)
+    assert passing.is_turn()
+    first.enter()
+    second.enter()
+    assert [first.is_turn(), second.is_turn(), passing.is_turn()] == [True, False, False]
+    first.enter()  # where it is already
+    first.leave()
+    assert [second.is_turn(), passing.is_turn()] == [True, False]
+    first.enter()  # and comes last now
+    assert not first.is_turn()
+    second.leave()
+    first.leave()
+    assert passing.is_turn()
+    assert left(places) == []
+
+
+def test_another_file_has_another_queue(path: Path, tmp_path: Path) -> None:
+    DuckDBStore(tmp_path / "other.duckdb")
+    waiting = Queue(path)
+    waiting.enter()
+    assert Queue(tmp_path / "other.duckdb").is_turn()
+    (tmp_path / "link.duckdb").symlink_to(path)
+    assert not Queue(tmp_path / "link.duckdb").is_turn()
+    waiting.leave()
+
+
+def test_a_process_that_was_killed_holds_nobody_up(path: Path, places: Path) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", WAITING, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(places)},
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"waiting\n"
+    assert not Queue(path).is_turn()
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    waiting = Queue(path)
+    assert waiting.is_turn()
+    waiting.enter()
+    waiting.leave()
+    assert left(places) == []
+
+
+def test_a_process_that_was_stopped_holds_nobody_up_for_long(path: Path, places: Path) -> None:
+    stopped = Queue(path)
+    stopped.enter()
+    (place,) = [one for one in places.rglob("*-*-*") if one.is_file()]
+    long_ago = time.time() - 2 * lock_queue.STOPPED
+    os.utime(place, (long_ago, long_ago))
+    assert Queue(path).is_turn()
+    assert stopped.is_turn()  # looks again
+    assert not Queue(path).is_turn()
+    stopped.leave()
+
+
+def test_who_need_not_wait_leaves_no_folder_behind(path: Path, places: Path) -> None:
+    assert Queue(path).is_turn()
+    with DuckDBStore(path).read():
+        pass
+    assert list(places.iterdir()) == []
+
+
+@pytest.mark.parametrize("mode", [0o777, None])
+def test_where_there_can_be_no_queue_everybody_tries(
+    path: Path, places: Path, mode: int | None
+) -> None:
+    own = places / f"ttplan-{os.geteuid()}"
+    if mode is None:
+        own.symlink_to(places)
+    else:
+        own.mkdir()
+        own.chmod(mode)
+    first, second = Queue(path), Queue(path)
+    first.enter()
+    assert second.is_turn()
+    first.leave()
+    assert left(places) == []
+
+
+def test_a_store_is_waited_for_behind_those_who_came_before_and_no_longer_than_told(
+    path: Path, places: Path
+) -> None:
+    waiting = Queue(path)
+    waiting.enter()
+    with DuckDBStore(
+        path, lock_timeout=0.3
+    ).read() as snapshot:  # at the end it tries all the same, and nobody has it
+        assert snapshot.org_id() is None
+    with DuckDBStore(path, lock_timeout=0).read():
+        pass
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys, duckdb; c = duckdb.connect(sys.argv[1]); print(1, flush=True); sys.stdin.read()",
+            path,
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    with pytest.raises(StoreLocked, match=f"in use by process {holder.pid}"):
+        DuckDBStore(path, lock_timeout=0.1)
+    holder.communicate()
+    waiting.leave()
+    assert left(places) == []

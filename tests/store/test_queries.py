@@ -1,0 +1,179 @@
+"""What every store answers to views: plans in figures and entries of the chain, chosen and in order."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from tests.audit.chains import KEY
+from tests.support import plans
+from tests.support.lives import AT, ORG, Life
+from ttplan.apply import StoreChain
+from ttplan.model.audit import Record, System
+from ttplan.model.errors import StoreError
+from ttplan.model.plan_run import PlanRun
+from ttplan.store.duckdb.store import DuckDBStore
+from ttplan.store.plan_summary import FIGURES, figures_of, schema
+from ttplan.store.protocol import Store, WhichEntries, WhichPlans
+
+OTHER = UUID(int=2)
+HOSTILE = '\'; DROP TABLE plan_runs; -- "projected_change_usd":1 %_ \\ \u202e\U0001f600'
+
+
+def made() -> list[PlanRun]:
+    """Plans of every kind, in the order in which a store gives them."""
+    plain = plans.result(UUID(int=1), savings="1234567890.123456789012")
+    loss = plain.model_copy(
+        update={
+            "aggregates": plain.aggregates.model_copy(
+                update={
+                    "projected_change_usd": Decimal("-0.000000000001"),
+                    "change_vs_actual_usd": Decimal("-3E+3"),
+                }
+            ),
+            "confidence_intervals": plain.confidence_intervals.model_copy(
+                update={
+                    "projected_change_usd_95": (-2.5, -1e-9),
+                    "change_vs_actual_usd_95": (-4000.1, -2000.0),
+                }
+            ),
+            "caveats": (),
+        }
+    )
+    bare = plain.model_copy(
+        update={
+            "confidence_intervals": plain.confidence_intervals.model_copy(
+                update={"savings_usd_95": None}
+            ),
+            "sample_size": 0,
+        }
+    )
+    day = timedelta(days=1)
+    return [
+        plans.run(5, name="first", result=plain),
+        plans.run(6, name="first again", result=loss, status="applied", applied_at=AT),
+        plans.run(
+            3,
+            name=HOSTILE,
+            result=bare,
+            created_at=plans.CREATED + day,
+            status="reverted",
+            applied_at=AT,
+            reverted_at=AT,
+        ),
+        plans.run(
+            1, name="broken", created_at=plans.CREATED + 2 * day, status="failed", failure="why"
+        ),
+    ]
+
+
+@pytest.fixture
+def runs(store: Store) -> list[PlanRun]:
+    found = made()
+    with store.transaction() as tx:
+        for run in reversed(found):
+            tx.add_plan(run)
+        tx.add_plan(plans.run(9, org_id=OTHER))
+    return found
+
+
+def rows(store: Store, **which: Any) -> list[dict[str, Any]]:
+    with store.read() as snapshot:
+        table = snapshot.plan_figures(ORG, WhichPlans(**which))
+    assert table.schema == schema()
+    found: list[dict[str, Any]] = table.to_pylist()
+    return found
+
+
+def test_plans_come_in_figures_to_the_last_digit(store: Store, runs: list[PlanRun]) -> None:
+    found = rows(store)
+    assert found == [figures_of(run) for run in runs]
+    assert found[0]["projected_usd"] == Decimal("1234567890.123456789012")
+    assert (found[1]["savings_usd"], found[1]["savings_usd_hi"], found[1]["caveats"]) == (
+        Decimal("-0.000000000001"),
+        -1e-9,
+        0,
+    )
+    assert (found[0]["savings_usd_lo"], found[2]["savings_usd_lo"]) == (11.0, None)
+    assert [name for name in FIGURES if found[3][name] is not None] == [
+        "window_start",
+        "window_end",
+    ]
+
+
+def test_plans_are_chosen_by_what_is_asked(store: Store, runs: list[PlanRun]) -> None:
+    def names(**which: Any) -> list[str]:
+        return [row["name"] for row in rows(store, **which)]
+
+    everyone = [run.name for run in runs]
+    assert names(limit=2) == everyone[2:]
+    assert names(limit=9) == everyone
+    assert names(name="first") == everyone[:2]
+    assert names(name="First") == []
+    assert names(name="%") == names(name=HOSTILE) == [HOSTILE]
+    assert names(status="applied") == ["first again"]
+    assert names(plan_id=UUID(int=3)) == [HOSTILE]
+    assert names(plan_id=UUID(int=9)) == []
+    second = plans.CREATED + timedelta(days=1)
+    assert names(since=second) == everyone[2:]
+    assert names(until=second) == everyone[:2]
+    assert names(since=second, status="failed", limit=1) == ["broken"]
+
+
+def entries(store: Store, **which: Any) -> list[Record]:
+    with store.read() as snapshot:
+        return snapshot.find_entries(ORG, WhichEntries(**which))
+
+
+def test_entries_are_chosen_by_what_is_asked_and_come_by_seq(store: Store) -> None:
+    life = Life(store)
+    life.live(1, plans.route(1))
+    life.live(2, plans.route(2))
+    life.revert(1)
+    StoreChain(store, KEY, clock=lambda: AT + timedelta(days=1)).emit(
+        ORG, System(), "odd", {"plan_id": 7, "n": [HOSTILE]}
+    )
+    with store.read() as snapshot:
+        everything = list(snapshot.entries(ORG))
+    assert entries(store) == everything
+    assert entries(store, event="plan.applied") == everything[:2]
+    assert entries(store, plan_id=UUID(int=1)) == [everything[0], everything[2]]
+    assert entries(store, plan_id=UUID(int=7)) == []
+    assert entries(store, limit=2) == everything[:2]
+    assert entries(store, after=1, limit=1) == [everything[2]]
+    second = _time(everything[1])
+    assert entries(store, since=second) == everything[1:]
+    assert entries(store, until=second) == everything[:1]
+    assert (
+        entries(store, event="plan.applied", since=second, plan_id=UUID(int=2)) == everything[1:2]
+    )
+    with store.read() as snapshot:
+        assert snapshot.find_entries(OTHER, WhichEntries()) == []
+
+
+def _time(record: Record) -> datetime:
+    import json
+
+    return datetime.fromisoformat(json.loads(record.body)["timestamp"])
+
+
+def test_a_plan_whose_row_is_none_any_more_is_named(tmp_path: Path) -> None:
+    import duckdb
+
+    for number, damage in enumerate(
+        ("'{'", "'{}'", """replace(result, '"sample_size":1234', '"sample_size":"many"')"""), 1
+    ):
+        store = DuckDBStore(tmp_path / f"{number}.duckdb")
+        with store.transaction() as tx:
+            tx.add_plan(plans.run(number))
+        with duckdb.connect(str(store.path)) as connection:
+            connection.execute(f"UPDATE plan_runs SET result = {damage}")
+        with pytest.raises(
+            StoreError, match=f"the row of plan {UUID(int=number)} is no plan any more"
+        ):
+            rows(store)

@@ -1,0 +1,333 @@
+"""What a cell can end with, one of each, with hostile text wherever text may come from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from tests.plots.test_plots import reconciled
+from tests.support import plans
+from ttplan import views
+from ttplan.audit.c2sp.checkpoint import TreeHead
+from ttplan.audit.c2sp.note import Note, NoteSignature
+from ttplan.display.backtest import ShownBacktest
+from ttplan.display.changes import ShownPreview
+from ttplan.display.diagnosis import ShownDiagnosis
+from ttplan.display.drift import ShownDrift
+from ttplan.display.entry import ShownEntry
+from ttplan.display.evidence import (
+    ShownCheckpoint,
+    ShownCopied,
+    ShownCustomerCheckpoint,
+    ShownDisclosure,
+    ShownProof,
+    ShownPublished,
+)
+from ttplan.display.gateway import ShownExport
+from ttplan.display.health import ShownBackup, ShownHealth
+from ttplan.display.import_report import ShownImport
+from ttplan.display.plan import Plan
+from ttplan.display.policy import ShownPolicyCheck
+from ttplan.display.reconciliation import ShownReconciliation, ShownTrackRecord
+from ttplan.display.suggestions import SuggestedRoutes
+from ttplan.history.compare import route_change
+from ttplan.logs.report import FileRows, Skipped
+from ttplan.model.audit import Anonymous, Record, TipAnchor
+from ttplan.model.gateway import Loss, RouteExport
+from ttplan.model.plan import Clusters, PerRouteBreakdown
+from ttplan.model.plan_run import CostBasis, LiveRoute
+from ttplan.model.policy import PolicyCheck, RuleVerdict
+from ttplan.model.pricing import ModelPricing
+from ttplan.model.results.backtest import Backtest, Comparison
+from ttplan.model.results.changes import Preview, RouteSince
+from ttplan.model.results.diagnosis import Diagnosis, Finding
+from ttplan.model.results.drift import Drift, Problem, RouteDrift
+from ttplan.model.results.health import Backup, Check, Health
+from ttplan.model.results.reconciliation import TrackRecord
+from ttplan.model.results.suggestion import Suggestion, Suggestions
+from ttplan.model.route import RouteAction, RouteConditions
+from ttplan.views.frame import View, make_view
+
+IMG = "<img src=x onerror=alert(1)>"
+TEXT = f"{IMG}\x1b[31m\x07\r\n\u202e\u2066\u200b\U000e0041\"'&{'x' * 120} 日本語テキスト{'長' * 60}"
+AT = datetime(2026, 5, 1, tzinfo=UTC)
+ID, HEX = UUID(int=7), "9f" * 32
+ROUTE = plans.route(
+    1,
+    name=TEXT,
+    when=RouteConditions(model_in=(TEXT,), tag_equals=TEXT, prompt_contains_any_of=(TEXT,)),
+    then=RouteAction(target_model=TEXT, fallbacks=(TEXT,)),
+)
+LIVE = LiveRoute(route=ROUTE, plan_id=ID, applied_at=AT)
+LOSS = Loss(route=TEXT, field=TEXT, reason=TEXT, effect="is left out")
+OTHER = LiveRoute(route=plans.route(2, name=TEXT), plan_id=ID, applied_at=AT)
+
+
+def plan(**changes: Any) -> Plan:
+    part = PerRouteBreakdown(
+        route_id=ID,
+        route_name=TEXT,
+        matched=1,
+        baseline_cost_usd=Decimal(2),
+        projected_cost_usd=Decimal(1),
+        savings_usd=Decimal(1),
+    )
+    result = plans.result(ID, (ROUTE,)).model_copy(
+        update={
+            "per_route_breakdown": (part,),
+            "caveats": (TEXT,),
+            "interval_unit": TEXT,
+            "clusters": Clusters(count=9, effective=3.0, largest_share=0.5),
+        }
+    )
+    price = ModelPricing(input_per_million=Decimal(1), output_per_million=Decimal(1))
+    fields: dict[str, Any] = {
+        "name": TEXT,
+        "pricing": {f"openai:{TEXT}": price},
+        "price_sources": {f"openai:{TEXT}": TEXT},
+        "cost_basis": CostBasis(
+            recorded=1,
+            recomputed=1,
+            recorded_usd=Decimal(1),
+            recomputed_usd=Decimal(1),
+            was_recorded_usd=Decimal(1),
+        ),
+    }
+    return Plan(plans.run(7, result=result, **(fields | changes)))
+
+
+def preview() -> ShownPreview:
+    changes = (
+        route_change(TEXT, None, LIVE),
+        route_change(TEXT, OTHER, LIVE),
+        route_change(TEXT, LIVE, LIVE),
+    )
+    since = RouteSince(name=TEXT, how="renamed", plan_id=None, to=TEXT)
+    fields = {
+        "plan_id": ID,
+        "plan_name": TEXT,
+        "status": "projected",
+        "changes": changes,
+        "untouched": 1,
+    }
+    return ShownPreview(Preview(action="apply", stale=(since,), live_now=HEX, **fields))
+
+
+def drift() -> ShownDrift:
+    routes = (
+        RouteDrift(
+            name=TEXT,
+            kind="edited",
+            fields=("when.tag_equals", "then.target_model"),
+            expected=LIVE,
+            found=OTHER,
+        ),
+        RouteDrift(name=TEXT, kind="edited", unreadable=TEXT),
+        RouteDrift(name=TEXT, kind="missing", expected=LIVE),
+        RouteDrift(name=TEXT, kind="foreign", found=LIVE),
+    )
+    return ShownDrift(
+        Drift(entries=1, live=1, chain=TEXT, routes=routes, problems=(Problem(message=TEXT),))
+    )
+
+
+def diagnosis() -> ShownDiagnosis:
+    finding = Finding(
+        kind="k",
+        title="costs are too low",
+        provider=TEXT,
+        model=TEXT,
+        service_tier=TEXT,
+        endpoint=TEXT,
+        count=3,
+        effect_usd=Decimal("-1.5"),
+        detail=TEXT,
+        examples=(TEXT, TEXT),
+        in_a_plan="it saves too little",
+        remedy="recompute",
+    )
+    amounts = {
+        "recorded_usd": Decimal(1),
+        "compared_recorded_usd": Decimal(1),
+        "compared_expected_usd": Decimal(2),
+    }
+    return ShownDiagnosis(
+        Diagnosis(
+            log=TEXT,
+            prices=TEXT,
+            rows=9,
+            compared=9,
+            agreeing=8,
+            findings=(finding,),
+            notes=(TEXT,),
+            **amounts,
+        )
+    )
+
+
+def suggestions() -> SuggestedRoutes:
+    item = Suggestion(
+        route=ROUTE,
+        requests=9,
+        baseline_cost_usd=Decimal(9),
+        actual_cost_usd=Decimal(9),
+        projected_cost_usd=Decimal(1),
+        selected_savings_usd=Decimal(4),
+        heldout_requests=5,
+        heldout_cost_usd=Decimal(5),
+        heldout_savings_usd=Decimal(4),
+        heldout_savings_usd_95=(3.0, 5.0),
+        confirmed=False,
+        note=TEXT,
+    )
+    window = {
+        "window_start": AT,
+        "split_at": AT + timedelta(days=1),
+        "window_end": AT + timedelta(days=2),
+    }
+    return SuggestedRoutes(
+        Suggestions(
+            org_id=ID,
+            requests=9,
+            heldout_requests=5,
+            candidates=3,
+            items=(item,),
+            notes=(TEXT,),
+            **window,
+        )
+    )
+
+
+def backtest() -> ShownBacktest:
+    one = Comparison(
+        period_start=AT,
+        next_start=AT,
+        metric="savings_pct",
+        projected=1.0,
+        projected_95=(0.5, 1.5),
+        found=2.0,
+        found_95=None,
+        inside=False,
+        consistent=None,
+    )
+    fields = {
+        "org_id": ID,
+        "start": AT,
+        "end": AT,
+        "period_seconds": 604_800,
+        "interval_unit": TEXT,
+        "skipped": 1,
+    }
+    return ShownBacktest(Backtest(comparisons=(one,), **fields))
+
+
+def imported() -> ShownImport:
+    rows = (Skipped(reason=TEXT, rows=2, examples=(TEXT, TEXT)),)
+    return ShownImport(
+        path=TEXT,
+        format="own",
+        kind="requests",
+        why=TEXT,
+        files=(FileRows(path=TEXT, rows=3), FileRows(path=TEXT, rows=3)),
+        rows=6,
+        used=2,
+        skipped=rows,
+        not_requests=rows,
+        emptied=rows,
+        findings=(TEXT,),
+        assumed={TEXT: TEXT},
+        ignored_columns=(TEXT,) * 9,
+        added=2,
+        already_there=0,
+    )
+
+
+def entry() -> ShownEntry:
+    payload = {"note": TEXT, TEXT: [TEXT, 1.5], "sample_size": 3}
+    hashes = {"prev_hash": HEX, "hash": HEX, "signature": HEX * 2}
+    fields = {
+        "id": ID,
+        "org_id": ID,
+        "seq": 3,
+        "timestamp": "2026-05-01T12:00:00+00:00",
+        "actor": Anonymous(),
+        "event": TEXT,
+    }
+    return ShownEntry(payload=payload, **fields, **hashes)
+
+
+def reconciliation() -> ShownReconciliation:
+    changes = {"plan_name": TEXT, "caveats": (TEXT,), "interval_unit": TEXT}
+    return ShownReconciliation(reconciled().found.model_copy(update=changes))
+
+
+def view() -> View:
+    rows = [{"plan_id": TEXT, "name": TEXT, "status": "applied", "tag": TEXT, "savings_usd": 1.5}]
+    columns = {"tag": "string", TEXT: "string"} | views.SAVINGS
+    return make_view(rows, columns, title=TEXT, notes=[TEXT])
+
+
+CARDS: dict[str, Callable[[], Any]] = {
+    "plan": plan,
+    "failed plan": lambda: plan(status="failed", failure=TEXT),
+    "preview": preview,
+    "drift": drift,
+    "diagnosis": diagnosis,
+    "suggestions": suggestions,
+    "backtest": backtest,
+    "import": imported,
+    "entry": entry,
+    "reconciliation": reconciliation,
+    "track record": lambda: ShownTrackRecord(
+        TrackRecord(
+            plans=2,
+            judged=2,
+            inside=1,
+            consistent=2,
+            inside_pct_95=(9.0, 91.0),
+            errors_pct=(1.0, -2.0),
+            median_error_pct=1.5,
+            bias_pct=-0.5,
+        )
+    ),
+    "policy": lambda: ShownPolicyCheck(
+        PolicyCheck(
+            plan_name=TEXT,
+            plan_digest=HEX,
+            policy_digest=HEX,
+            verdicts=(RuleVerdict(rule=TEXT, level="blocking", ok=False, found=TEXT),),
+        )
+    ),
+    "export": lambda: ShownExport(
+        RouteExport(gateway="litellm", path=TEXT, routes=2, live=HEX, losses=(LOSS,), notes=(TEXT,))
+    ),
+    "health": lambda: ShownHealth(
+        Health(
+            checks=(
+                Check(name="schema", ok=True, said=TEXT),
+                Check(name="key", ok=False, said=TEXT),
+            )
+        )
+    ),
+    "backup": lambda: ShownBackup(
+        Backup(path=TEXT, size_bytes=9, rows={"requests": 3}, anchor=None, chain=TEXT, drift=True)
+    ),
+    "view": view,
+    "proof": lambda: ShownProof(TEXT, 0, 1, HEX, (HEX,), TEXT),
+    "checkpoint": lambda: ShownCheckpoint(
+        TreeHead(TEXT, 3, bytes(32)), Note(TEXT, (NoteSignature(TEXT, bytes(4), b""),))
+    ),
+    "customer checkpoint": lambda: ShownCustomerCheckpoint(
+        1, ID, HEX, TipAnchor(2, HEX), TEXT, HEX, HEX
+    ),
+    "disclosure": lambda: ShownDisclosure(
+        [{"name": TEXT}], HEX, Record(str(ID), 0, HEX, HEX, HEX, b"{}"), 3, (bytes(32),)
+    ),
+    "anchor": lambda: ShownPublished(TipAnchor(2, HEX), True),
+    "copy": lambda: ShownCopied(ID, 1, 2, 3, 4, None, TEXT),
+}
+HARMLESS = {"track record", "disclosure", "anchor"}
+"""Those that show nothing from outside."""

@@ -1,0 +1,79 @@
+"""Stores with plans that are applied and reverted, and all that this could have written."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from tests.audit.chains import KEY
+from tests.support import plans
+from ttplan.apply import StoreChain, apply_plan, revert_plan
+from ttplan.history.timeline import seen
+from ttplan.model.audit import AuditEntry, Record, User
+from ttplan.model.plan_run import LiveRoute, PlanRun
+from ttplan.model.route import ProposedRoute
+from ttplan.store.protocol import Store
+
+ORG = plans.ORG
+AT = datetime(2026, 5, 3, 12, tzinfo=UTC)
+PERSON = User(UUID(int=7))
+
+
+class State(NamedTuple):
+    """Everything that the verbs on plans write."""
+
+    plans: list[PlanRun]
+    live: list[LiveRoute]
+    entries: list[Record]
+
+
+def state(store: Store) -> State:
+    """What the store holds."""
+    with store.read() as snapshot:
+        return State(snapshot.plans(ORG), snapshot.live_routes(ORG), list(snapshot.entries(ORG)))
+
+
+def live_names(store: Store) -> dict[str, int]:
+    """Which plan each live route belongs to, by name."""
+    return {one.route.name: one.plan_id.int for one in state(store).live}
+
+
+class Life:
+    """A store, its chain, and a clock that moves on by a minute at each look."""
+
+    def __init__(self, store: Store, key: Any = KEY) -> None:
+        self.store = store
+        self.now = AT
+        self.chain = StoreChain(store, key, clock=self.clock)
+        with store.transaction() as tx:
+            tx.set_org_id(ORG)
+
+    def clock(self) -> datetime:
+        self.now += timedelta(minutes=1)
+        return self.now
+
+    def project(self, number: int, *routes: ProposedRoute, **changes: object) -> PlanRun:
+        """A plan that was computed against what is live now."""
+        with self.store.transaction() as tx:
+            fields: dict[str, object] = {
+                "live_seen": seen(tx.live_routes(ORG)),
+                "created_at": self.clock(),
+            }
+            run = plans.run(number, routes, **(fields | changes))
+            tx.add_plan(run)
+        return run
+
+    def apply(self, number: int, **options: Any) -> AuditEntry:
+        with self.store.read() as snapshot:
+            run = snapshot.plan(UUID(int=number))
+        assert run is not None
+        return apply_plan(self.store, self.chain, run.result, PERSON, clock=self.clock, **options)
+
+    def live(self, number: int, *routes: ProposedRoute) -> AuditEntry:
+        """A plan that is computed and applied at once."""
+        self.project(number, *routes)
+        return self.apply(number)
+
+    def revert(self, number: int) -> AuditEntry:
+        return revert_plan(self.store, self.chain, UUID(int=number), PERSON, clock=self.clock)

@@ -1,0 +1,358 @@
+"""Views: documented columns and types, filters, pages, and savings in parts that add up to the plan's own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+import ttplan
+from tests.audit.chains import KEY
+from tests.logs.test_logs import write
+from tests.support import universe
+from tests.support.strategies import START
+from ttplan import views
+from ttplan.model.plan import PlanConfig
+from ttplan.model.plan_run import PlanRun
+from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
+from ttplan.views.columns import EXACT
+from ttplan.workspace import Workspace
+
+TAG = "\u202e<b>, \x1b[31m"
+ROUTES = (
+    ProposedRoute(
+        id=UUID(int=1),
+        name="chat",
+        priority=9,
+        when=RouteConditions(tag_equals="chat"),
+        then=RouteAction(target_model="gpt-4o-mini"),
+    ),
+    ProposedRoute(
+        id=UUID(int=2),
+        name="no price",
+        priority=8,
+        when=RouteConditions(tag_equals="free"),
+        then=RouteAction(target_model="unknown"),
+    ),
+    ProposedRoute(
+        id=UUID(int=3),
+        name="too dear",
+        priority=7,
+        when=RouteConditions(model_in=("gpt-4o",), input_tokens_gt=900),
+        then=RouteAction(target_model="gpt-4o-mini", max_cost_usd=Decimal("0.0004")),
+    ),
+)
+
+
+def log() -> list[dict[str, Any]]:
+    """1,200 requests over three days, of several tags and two models, some answered by a cache."""
+    rows = []
+    for n, row in enumerate(universe.log(1_200, seed=3)):
+        one = json.loads(row.model_dump_json()) | {
+            "session_id": f"s{n % 260}",
+            "ts": (START + timedelta(minutes=3 * n)).isoformat(),
+        }
+        one |= {
+            "tag": ("chat", "free", TAG, None, "")[n % 5],
+            "model": "gpt-4o" if n % 3 else "gpt-4o-mini",
+        }
+        rows.append(
+            one | {"cost_usd": 0.0 if n % 11 == 0 else one["cost_usd"], "cached": n % 11 == 0}
+        )
+    return rows
+
+
+def opened(folder: Path) -> Workspace:
+    moments = (datetime(2026, 6, 1, tzinfo=UTC) + timedelta(days=n) for n in range(10**6))
+    return ttplan.open(folder / "s.duckdb", key=KEY, clock=lambda: next(moments))
+
+
+@pytest.fixture(scope="module")
+def ws(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A log and three plans of it: one live, one with caches and clusters, one of other requests."""
+    folder = tmp_path_factory.mktemp("views")
+    made = opened(folder)
+    made.import_logs(write(folder / "log.jsonl", log()), progress=False)
+    made.apply(made.plan(ROUTES, name="plain", allow_unpriced=True), actor=ttplan.User(UUID(int=7)))
+    config = PlanConfig(l1_ttl_seconds=3600, cluster="session_id")
+    made.plan(ROUTES, name="cached", allow_unpriced=True, config=config)
+    known = (
+        {name: value for name, value in row.items() if value is not None and name != "tag"}
+        for row in log()[:50]
+    )
+    elsewhere = write(
+        folder / "other.parquet", [row | {"ts": datetime.fromisoformat(row["ts"])} for row in known]
+    )
+    made.plan(ROUTES[:1], name="of others", requests=elsewhere)
+    return made
+
+
+def run_of(ws: Workspace, name: str) -> PlanRun:
+    return next(run for run in ws.plan_runs() if run.name == name)
+
+
+def dtypes(frame: views.View) -> dict[str, str]:
+    return {str(name): str(kind) for name, kind in frame.dtypes.items()}
+
+
+def exact(columns: Mapping[str, str]) -> dict[str, str]:
+    return {name: EXACT if name.endswith("_usd") else kind for name, kind in columns.items()}
+
+
+def test_views_have_their_documented_columns_and_types(ws: Workspace, tmp_path: Path) -> None:
+    for store in (opened(tmp_path), ws):
+        by_tag = {
+            **dict(list(views.SAVINGS.items())[:3]),
+            "tag": "string",
+            **dict(list(views.SAVINGS.items())[3:]),
+        }
+        for frame, columns in (
+            (store.plans(), views.PLANS),
+            (store.plans(exact=True), exact(views.PLANS)),
+            (store.savings(), views.SAVINGS),
+            (store.savings("tag"), by_tag),
+            (store.savings("tag", exact=True), exact(by_tag)),
+            (store.routes(), views.ROUTES),
+            (store.requests(), views.REQUESTS),
+            (store.requests(exact=True), exact(views.REQUESTS)),
+            (store.chain(), views.CHAIN),
+        ):
+            assert dtypes(frame) == columns
+            assert (len(frame) > 0) == (store is ws)
+    assert dtypes(ws.route_history("chat")) == views.HISTORY
+    assert dtypes(ws.latencies(run_of(ws, "plain").plan_id)) == views.LATENCIES
+    every = {name for columns in views.VIEWS.values() for name in columns}
+    assert every == set(views.MEANINGS)
+
+
+@pytest.mark.parametrize(
+    "by", [("route",), ("tag",), ("day", "model", "target_model")], ids=",".join
+)
+@pytest.mark.parametrize("name", ["plain", "cached"])
+def test_parts_add_up_to_the_plan_to_the_last_digit(
+    ws: Workspace, name: str, by: tuple[str, ...]
+) -> None:
+    run = run_of(ws, name)
+    found, whole = ws.savings(by, plan=run.plan_id, exact=True), run.result.aggregates
+    assert list(found.columns)[3 : 3 + len(by)] == list(by)
+    assert not found.duplicated([*by]).any()
+    sums = {
+        column: found[column].sum()
+        for column in ("requests", "baseline_usd", "actual_usd", "projected_usd", "savings_usd")
+    }
+    assert sums == {
+        "requests": run.result.sample_size,
+        "baseline_usd": whole.total_baseline_cost_usd,
+        "actual_usd": whole.total_actual_cost_usd,
+        "projected_usd": whole.total_projected_cost_usd,
+        "savings_usd": whole.projected_change_usd,
+    }
+    assert found["change_vs_actual_usd"].sum() == whole.change_vs_actual_usd
+    known = found[found["savings_usd_lo"].notna()]
+    assert len(known) > 0 or (name, by) != ("plain", ("tag",))
+    assert (known["savings_usd_lo"] <= known["savings_usd"].astype(float)).all()
+    assert (known["savings_usd"].astype(float) <= known["savings_usd_hi"]).all()
+    few = found[found["requests"] < 200]
+    assert few["savings_usd_lo"].isna().all()
+
+
+@pytest.mark.parametrize("name", ["plain", "cached"])
+def test_rows_by_route_are_those_of_the_result(ws: Workspace, name: str) -> None:
+    run = run_of(ws, name)
+    found = ws.savings("route", plan=run.plan_id, exact=True)
+    shown: dict[Any, Any] = {
+        row.route: (row.requests, row.baseline_usd, row.projected_usd)
+        for row in found[found.route.notna()].itertuples()
+    }
+    assert shown == {
+        part.route_name: (part.matched, part.baseline_cost_usd, part.projected_cost_usd)
+        for part in run.result.per_route_breakdown
+    }
+    assert "no price" not in shown
+    assert found.route.isna().sum() == 1
+
+
+def test_a_part_that_is_the_whole_has_the_plans_own_interval(ws: Workspace, tmp_path: Path) -> None:
+    one = opened(tmp_path)
+    one.import_logs(
+        write(tmp_path / "log.jsonl", [row | {"tag": "chat"} for row in log()]), progress=False
+    )
+    for config in (None, PlanConfig(cluster="session_id")):
+        plan = one.plan(ROUTES[:1], name="p", config=config)
+        part = one.savings("tag", plan=plan).iloc[0]
+        ends = plan.result.confidence_intervals
+        assert (part.savings_usd_lo, part.savings_usd_hi) == pytest.approx(
+            ends.projected_change_usd_95, rel=1e-12
+        )
+        assert (part.change_vs_actual_usd_lo, part.change_vs_actual_usd_hi) == pytest.approx(
+            ends.change_vs_actual_usd_95, rel=1e-12
+        )
+
+
+def test_days_are_in_order_and_other_parts_by_what_they_save(ws: Workspace) -> None:
+    days = ws.savings("day", plan=run_of(ws, "plain").plan_id)["day"]
+    assert list(days) == sorted(days)
+    assert len(days) == 3
+    assert {str(day.time()) for day in days} == {"00:00:00"}
+    saved = ws.savings("tag", plan=run_of(ws, "plain").plan_id)["savings_usd"]
+    assert list(saved) == sorted(saved, reverse=True)
+
+
+def test_a_plan_whose_requests_are_not_stored_has_no_parts_and_it_is_said(ws: Workspace) -> None:
+    with pytest.raises(
+        ttplan.InputError, match=r"does not have the 50 requests that plan .* was computed from"
+    ):
+        ws.savings("tag", plan=run_of(ws, "of others").plan_id)
+    found = ws.savings("tag")
+    assert set(found["name"]) == {"plain", "cached"}
+    assert "1 plan is left out" in found.attrs["notes"][0]
+    assert "'of others'" in repr(found)
+    assert list(ws.savings()["name"]) == ["plain", "cached", "of others"]
+
+
+def test_requests_come_in_pages_that_say_whether_more_follow(ws: Workspace) -> None:
+    seen: list[str] = []
+    after = None
+    while True:
+        page = ws.requests(limit=500, after=after)
+        seen += list(page["id"])
+        after = page["id"].iloc[-1]
+        assert (f"requests(after={after!r}" in repr(page)[-90:].replace("\n    ", " ")) == (
+            len(page.attrs["notes"]) == 1
+        )
+        if not page.attrs["notes"]:
+            break
+    expected = [row["id"] for row in sorted(log(), key=lambda row: (row["ts"], row["id"]))]
+    assert seen == expected
+    assert len(ws.requests()) == 1_000
+    chosen = ws.requests(
+        tag=TAG, model="gpt-4o", since="2026-05-02", until=START + timedelta(days=2), limit=9999
+    )
+    wanted = [
+        row
+        for row in log()
+        if row["tag"] == TAG and row["model"] == "gpt-4o" and row["ts"] >= "2026-05-02"
+    ]
+    wanted = [
+        row["id"] for row in wanted if datetime.fromisoformat(row["ts"]) < START + timedelta(days=2)
+    ]
+    assert list(chosen["id"]) == wanted
+    assert ws.requests(exact=True)["cost_usd"].dtype == EXACT
+
+
+def test_the_chain_comes_in_pages_with_what_each_entry_says(ws: Workspace) -> None:
+    plan_id = str(run_of(ws, "plain").plan_id)
+    row = ws.chain(plan=plan_id).iloc[0]
+    assert (row.seq, row.event, row.actor, row.plan_id) == (
+        0,
+        "plan.applied",
+        f"user {UUID(int=7)}",
+        plan_id,
+    )
+    assert json.loads(row.payload)["sample_size"] == 1_200
+    assert row.hash == str(ws.anchor()).partition(":")[2]
+    assert (
+        len(ws.chain(event="plan.reverted"))
+        == len(ws.chain(after=0))
+        == len(ws.chain(until=row.time))
+        == 0
+    )
+    assert len(ws.chain(since=row.time)) == 1
+    assert ws.chain(limit=1).attrs["notes"] == []
+
+
+def test_what_is_asked_for_wrongly_is_said(ws: Workspace) -> None:
+    wrong: list[tuple[Callable[[], object], str]] = [
+        (
+            lambda: ws.plans(since="yesterday"),
+            "since is 'yesterday'; expected a moment with a zone",
+        ),
+        (
+            lambda: ws.plans(until=datetime(2026, 5, 1)),
+            "until is 2026-05-01T00:00:00, which has no time zone",
+        ),
+        (lambda: ws.plans(limit=0), "limit is 0; expected at least 1"),
+        (lambda: ws.requests(limit=-1), "limit is -1; expected at least 1"),
+        (lambda: ws.plans(status="live"), "status is 'live'; expected one of projected"),  # type: ignore[arg-type]
+        (lambda: ws.savings("tags"), "savings by 'tags'; expected plan, or one or more of route"),
+        (lambda: ws.savings([]), "savings by nothing"),
+        (lambda: ws.savings(["tag", "tag"]), "expected each of them once"),
+        (lambda: ws.requests(after="x"), "after is 'x', and no request has that id"),
+        (lambda: ws.requests(after=str(UUID(int=1))), "no request has that id"),
+        (
+            lambda: ws.routes(at="2026-05-01T00:00"),
+            "at is 2026-05-01T00:00:00, which has no time zone",
+        ),
+    ]
+    for ask, said in wrong:
+        with pytest.raises(ttplan.InputError, match=said):
+            ask()
+    with pytest.raises(ttplan.PlanNotFound):
+        ws.savings("tag", plan=UUID(int=12345))
+
+
+def test_routes_are_chosen_and_known_at_any_time(ws: Workspace) -> None:
+    assert list(ws.routes()["name"]) == ["chat", "no price", "too dear"]
+    assert list(ws.routes(name="a")["name"]) == ["chat", "too dear"]
+    assert list(ws.routes(target_model="unknown")["name"]) == ["no price"]
+    assert len(ws.routes(plan=run_of(ws, "cached").plan_id)) == 0
+    assert len(ws.routes(at="2026-05-31")) == 0
+    assert len(ws.routes(at="2026-12-31", plan=run_of(ws, "plain").plan_id)) == 3
+
+
+def test_a_view_is_shown_with_money_times_and_texts_as_a_person_reads_them(ws: Workspace) -> None:
+    found = ws.savings("tag", plan=run_of(ws, "plain").plan_id)
+    text, page = repr(found), found._repr_html_()
+    assert max(map(len, text.splitlines())) <= 80
+    row = found[found["tag"] == "chat"].iloc[0]
+    assert f"{row.savings_usd_lo:,.6f} to {row.savings_usd_hi:,.6f}" in text
+    assert "savings_usd 95 %" in page
+    assert r"\u202e<b>, \u001b[31m" in text
+    assert r"\u202e&lt;b&gt;, \u001b[31m" in page
+    assert "\u202e" not in text + page
+    # What a person makes of it is shown, too: chosen columns as a view, sums by an index, several levels as pandas does.
+    assert repr(found[["tag", "savings_usd"]]).splitlines()[2].split() == ["tag", "savings_usd"]
+    assert "chat" in repr(found.groupby("tag")[["savings_usd"]].sum())
+    by_two: Any = found.groupby(["tag", "name"])[["savings_usd"]].sum()
+    assert "chat" in by_two._repr_html_()
+    assert "none" in repr(found.iloc[:0])
+
+
+def test_plans_are_chosen_by_what_is_asked(ws: Workspace) -> None:
+    assert list(ws.plans(status="applied")["name"]) == ["plain"]
+    assert list(ws.plans(limit=1)["name"]) == ["of others"]
+    assert list(ws.savings(name="ca")["name"]) == ["cached"]
+    assert list(ws.savings("route", status="applied")["name"].unique()) == ["plain"]
+
+
+def test_latencies_are_those_of_the_result(ws: Workspace) -> None:
+    run = run_of(ws, "plain")
+    found = ws.latencies(run.plan_id)
+    assert found["then"].sum() == found["now"].sum() == run.result.sample_size
+    then = sorted(row["latency_ms"] for row in log())
+    assert [
+        ms
+        for ms, count in zip(found["latency_ms"], found["then"], strict=True)
+        for _ in range(count)
+    ] == then
+    median = found[found["now"].cumsum() > run.result.sample_size // 2]["latency_ms"].iloc[0]
+    whole = run.result.aggregates
+    assert median == whole.p50_latency_ms_projected
+    ranks = [int(q * (len(then) - 1) + 0.5) for q in (0.5, 0.95)]
+    assert [whole.p50_latency_ms_actual, whole.p95_latency_ms_actual] == [
+        then[rank] for rank in ranks
+    ]
+    card = repr(ws.get(run.plan_id))
+    assert (
+        f"{whole.p95_latency_ms_projected:,.0f} ms, {whole.p95_latency_ms_actual:,.0f} ms as logged"
+        in card
+    )
+    assert "    to gpt-4o-mini" in card
+    with pytest.raises(ttplan.InputError, match="does not have the 50 requests"):
+        ws.latencies(run_of(ws, "of others").plan_id)

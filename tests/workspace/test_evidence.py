@@ -1,0 +1,404 @@
+"""What a store gives to convince others: anchors after each commit, proofs, checkpoints, disclosures, rotation."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+import ttplan
+from tests.audit.chains import KEY, OTHER_KEY
+from tests.logs.test_logs import numbered, write
+from tests.paths import DATA
+from ttplan.apply import StoreChain
+from ttplan.audit.c2sp.note import make_vkey
+from ttplan.audit.c2sp.tlog import check_log
+from ttplan.audit.keys.key_files import (
+    PASSPHRASE_NAME,
+    SigningKey,
+    key_from_hex,
+    load_key,
+    save_key,
+)
+from ttplan.audit.keys.signer import COMMAND_KEY_NAME, COMMAND_NAME, CommandSigner
+from ttplan.audit.proofs.anchors import COMMAND_NAME as ANCHOR_COMMAND
+from ttplan.audit.proofs.anchors import FILE_NAME as ANCHOR_FILE
+from ttplan.audit.proofs.anchors import read_anchors
+from ttplan.audit.proofs.customer_checkpoint import (
+    CheckpointError,
+    check_signature,
+    read_checkpoint,
+)
+from ttplan.audit.proofs.disclosure import check_disclosure, read_disclosure, write_disclosure
+from ttplan.audit.proofs.inclusion import check_inclusion
+from ttplan.model.audit import System, TipAnchor
+from ttplan.model.errors import (
+    AuditError,
+    InputError,
+    KeyFileError,
+    ProofError,
+    StoreError,
+    TruncatedChain,
+)
+from ttplan.store.memory import MemoryStore
+from ttplan.workspace import Workspace
+
+ROUTES = DATA / "routes.yaml"
+THIRD = key_from_hex("33" * 32)
+AT = datetime(2026, 5, 1, 12, tzinfo=UTC)
+SIGN = "import sys; from ttplan.audit.keys.key_files import key_from_hex; "
+SIGN += "sys.stdout.write(key_from_hex('11' * 32).sign(sys.stdin.buffer.read()).hex())"
+
+
+def command(script: str) -> list[str]:
+    return [sys.executable, "-c", script]
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return write(tmp_path / "log.jsonl", numbered(300, tag="chat", latency_ms=900))
+
+
+def opened(tmp_path: Path, key: SigningKey | None = KEY) -> Workspace:
+    return ttplan.open(tmp_path / "s.duckdb", key=key)
+
+
+def applied(workspace: Workspace, log: Path, count: int) -> list[TipAnchor]:
+    """Plans that were applied, and the anchor after each."""
+    workspace.import_logs(log)
+    found = []
+    for number in range(count):
+        plan = workspace.plan(ROUTES, name=f"plan {number}")
+        entry = workspace.apply(plan, actor=System(), allow_stale=True)
+        found.append(TipAnchor(entry.seq, entry.hash))
+    return found
+
+
+def test_each_commit_hands_its_anchor_on_from_the_first(
+    tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, other = tmp_path / "anchors", tmp_path / "handed"
+    monkeypatch.setenv(ANCHOR_FILE, str(file))
+    script = f"import sys; open({str(other)!r}, 'ab').write(sys.stdin.buffer.read())"
+    monkeypatch.setenv(ANCHOR_COMMAND, f'{sys.executable} -c "{script}"')
+    tips = applied(opened(tmp_path), log, 2)
+    assert [kept.anchor for kept in read_anchors(file)] == tips
+    assert tips[0].seq == 0
+    assert file.read_text() == other.read_text()
+    assert read_anchors(file)[0].at is not None
+    workspace = opened(tmp_path)
+    assert workspace.verify(public_key=KEY.public_key, passes_through=tips).ok
+
+
+def test_an_anchor_that_nobody_takes_undoes_nothing(
+    tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(ANCHOR_COMMAND, f'{sys.executable} -c "import sys; sys.exit(3)"')
+    with caplog.at_level(logging.WARNING, "ttplan.audit.tip"):
+        (tip,) = applied(opened(tmp_path), log, 1)
+    assert (
+        f"the anchor {tip} was not handed on: the command {sys.executable} failed (exit code 3)"
+        in caplog.text
+    )
+    assert opened(tmp_path).anchor() == tip
+
+
+def test_a_tip_is_published_only_where_the_store_gives_back_what_was_signed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = MemoryStore()
+    chain = StoreChain(store, KEY)
+    entry = chain.emit(UUID(int=1), System(), "x", {})
+    with (
+        caplog.at_level(logging.INFO, "ttplan.audit.tip"),
+        pytest.raises(AuditError, match="gives back something else") as caught,
+    ):
+        chain.publish(entry.model_copy(update={"event": "y"}))
+    assert caught.value.applied
+    assert caplog.text == ""
+
+
+def test_anchoring_appends_where_something_changed_or_as_a_heartbeat(
+    tmp_path: Path, log: Path
+) -> None:
+    workspace, file = opened(tmp_path), tmp_path / "anchors"
+    with pytest.raises(InputError, match="the chain has no entries yet"):
+        workspace.evidence.anchor(file=file)
+    first, second = applied(workspace, log, 2)
+    assert workspace.evidence.anchor(file=file) == (second, True)
+    assert workspace.evidence.anchor(file=file) == (second, False)
+    assert workspace.evidence.anchor(file=file, heartbeat=True) == (second, True)
+    assert workspace.evidence.anchor() == (second, False)
+    assert [kept.anchor for kept in read_anchors(file)] == [second, second]
+    for text, reason in (
+        (f"{first.seq}:{'ab' * 32}\n", "rewritten"),
+        (f"{second.seq}:{'ab' * 32}\n", "tip_differs"),
+        (f"9:{'ab' * 32}\n", "short"),
+    ):
+        file.write_text(text)
+        with pytest.raises(TruncatedChain, match="the last anchor in") as caught:
+            workspace.evidence.anchor(file=file, heartbeat=True)
+        assert caught.value.reason == reason
+        assert file.read_text() == text
+
+
+def test_a_proof_of_an_entry_of_the_store(tmp_path: Path, log: Path) -> None:
+    workspace = opened(tmp_path)
+    tips = applied(workspace, log, 3)
+    for tip in tips:
+        check_inclusion(workspace.evidence.prove(tip.seq), tip.hash, leaf_count=3)
+    with pytest.raises(ProofError, match="no leaf 3 in a tree of 3"):
+        workspace.evidence.prove(3)
+
+
+def test_a_customer_signs_where_the_chain_ends(tmp_path: Path, log: Path) -> None:
+    workspace, output, seed = opened(tmp_path), tmp_path / "c.json", tmp_path / "seed"
+    tips = applied(workspace, log, 2)
+    seed.write_text("07" * 32)
+    seed.chmod(0o600)
+    made = workspace.evidence.customer_checkpoint(seed, output)
+    read = read_checkpoint(output.read_bytes(), "c.json")
+    assert read == made
+    check_signature(read, key_from_hex("07" * 32).public_key)
+    assert (read.anchor, read.verifying_key) == (tips[-1], KEY.public_key.hex)
+    with pytest.raises(InputError, match="exists already"):
+        workspace.evidence.customer_checkpoint(seed, output)
+    with pytest.raises(CheckpointError):
+        check_signature(read, KEY.public_key)
+    seed.chmod(0o640)
+    with pytest.raises(KeyFileError, match="kept in 0600"):
+        workspace.evidence.customer_checkpoint(seed, tmp_path / "other.json")
+
+
+def test_a_log_signs_one_history_under_a_pseudonym(tmp_path: Path, log: Path) -> None:
+    workspace, state = opened(tmp_path), tmp_path / "log.last"
+    applied(workspace, log, 2)
+    first = workspace.evidence.sign_tree("example.com/log1", OTHER_KEY, state)
+    check_log(first, make_vkey("example.com/log1", OTHER_KEY.public_key))
+    assert first.head.size == 2
+    workspace.apply(workspace.plan(ROUTES, name="third"), allow_stale=True)
+    assert workspace.evidence.sign_tree("example.com/log1", OTHER_KEY, state).head.size == 3
+    with pytest.raises(
+        InputError, match=r"is of the log example\.com/log1, not of example.com/log2"
+    ):
+        workspace.evidence.sign_tree("example.com/log2", OTHER_KEY, state)
+    with workspace.store.read() as snapshot:
+        org = snapshot.org_id()
+    assert org is not None
+    for origin in (str(org), f"example.com/{org.hex.upper()}"):
+        with pytest.raises(InputError, match="the origin names the organisation"):
+            workspace.evidence.sign_tree(origin, OTHER_KEY, tmp_path / "other.last")
+    (tmp_path / "elsewhere").mkdir()
+    other = opened(tmp_path / "elsewhere")
+    applied(other, log, 2)
+    with pytest.raises(
+        ProofError, match="the log signed 3 entries, the chain has 2; nothing was signed"
+    ):
+        other.evidence.sign_tree("example.com/log1", OTHER_KEY, state)
+    other.apply(other.plan(ROUTES, name="third"), allow_stale=True)
+    with pytest.raises(ProofError, match="the first 3 entries are not those that the log signed"):
+        other.evidence.sign_tree("example.com/log1", OTHER_KEY, state)
+
+
+def test_one_plans_routes_are_shown_and_nothing_else(tmp_path: Path, log: Path) -> None:
+    workspace = opened(tmp_path)
+    workspace.import_logs(log)
+    plans = [workspace.plan(ROUTES, name=name) for name in ("one", "two", "never")]
+    for plan in plans[:2]:
+        workspace.apply(plan, allow_stale=True)
+    checkpoint = workspace.evidence.sign_tree("example.com/log1", OTHER_KEY, tmp_path / "state")
+    for seq, plan in enumerate(plans[:2]):
+        data = write_disclosure(workspace.evidence.disclose(plan.plan_id, checkpoint))
+        read = read_disclosure(data, "d.json")
+        check_disclosure(read, checkpoint)
+        assert read.entry.seq == seq
+        assert [route["name"] for route in read.routes] == [
+            route.name for route in plan.result.proposed_routes
+        ]
+        assert str(plans[1 - seq].plan_id).encode() not in data
+    with pytest.raises(InputError, match="was never applied"):
+        workspace.evidence.disclose(plans[2].plan_id, checkpoint)
+
+
+def test_the_workspaces_own_key_rotates_in_its_file(tmp_path: Path, log: Path) -> None:
+    workspace = opened(tmp_path, key=None)
+    applied(workspace, log, 1)
+    file = tmp_path / "s.duckdb.key.pem"
+    old = load_key(file).public_key
+    with pytest.raises(InputError, match="no entries yet"):
+        (tmp_path / "new").mkdir()
+        opened(tmp_path / "new", key=None).evidence.rotate_key()
+    entry = workspace.evidence.rotate_key(actor=System())
+    assert entry is not None
+    new = load_key(file).public_key
+    assert entry.payload["old_key"] == old.hex
+    assert entry.payload["new_key"] == new.hex
+    assert load_key(tmp_path / f"s.duckdb.key.pem.{old.hex[:8]}.old").public_key == old
+    assert not (tmp_path / "s.duckdb.key.pem.next").exists()
+    workspace.apply(workspace.plan(ROUTES, name="after"), allow_stale=True)
+    report = opened(tmp_path, key=None).verify(public_key=old)
+    assert (report.verdict, report.entries, [span.key for span in report.rotations]) == (
+        "verified",
+        3,
+        [new.hex],
+    )
+    assert (workspace.public_key, workspace.signing_key) == (old.hex, new.hex)
+    # Its own verdicts begin with the first key, too, and so does what it exports.
+    assert workspace.verify().entries == 3
+    assert workspace.drift().ok
+    assert next(check for check in workspace.health().found.checks if check.name == "key").ok
+    assert workspace.repair() is None
+    workspace.export_chain(tmp_path / "chain.jsonl")
+    assert ttplan.verify_file(tmp_path / "chain.jsonl").entries == 3
+    assert ttplan.verify_file(tmp_path / "chain.jsonl", public_key=old).ok
+    check_inclusion(workspace.evidence.prove(1), entry.hash)
+
+
+def test_a_rotation_that_was_broken_off_goes_on_with_the_same_key(
+    tmp_path: Path, log: Path
+) -> None:
+    workspace = opened(tmp_path, key=None)
+    applied(workspace, log, 1)
+    file, following = tmp_path / "s.duckdb.key.pem", tmp_path / "s.duckdb.key.pem.next"
+    old = load_key(file)
+    # Broken off before the entry: the key that was made is used.
+    save_key(OTHER_KEY, following)
+    entry = workspace.evidence.rotate_key()
+    assert entry is not None
+    assert entry.payload["new_key"] == OTHER_KEY.public_key.hex
+    # Broken off after the entry: put the files back as they were then.
+    os.replace(file, following)
+    save_key(old, file)
+    again = opened(tmp_path, key=None)
+    with pytest.raises(AuditError, match="nor does it hand over to it"):
+        again.apply(again.plan(ROUTES, name="after"), allow_stale=True)
+    assert again.evidence.rotate_key() is None
+    assert load_key(file).public_key == OTHER_KEY.public_key
+    again.apply(again.plan(ROUTES, name="after"), allow_stale=True)
+    assert again.verify(public_key=old.public_key).entries == 3
+
+
+def test_a_rotation_that_another_process_finishes_in_the_same_moment_is_finished(
+    tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = opened(tmp_path, key=None)
+    applied(workspace, log, 1)
+    replace = os.replace
+
+    def beaten(source: Path, target: Path) -> None:
+        replace(source, target)
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ttplan.workspace.keyring.os.replace", beaten)
+        entry = workspace.evidence.rotate_key()
+    assert entry is not None
+    assert load_key(tmp_path / "s.duckdb.key.pem").public_key.hex == entry.payload["new_key"]
+    workspace.apply(workspace.plan(ROUTES, name="after"), allow_stale=True)
+    # The other one may have been done even before that was looked at.
+    with monkeypatch.context() as patch:
+        patch.setattr("ttplan.workspace.keyring.Keyring.take_next", lambda _: False)
+        entry = workspace.evidence.rotate_key()
+    assert entry is not None
+    workspace.apply(workspace.plan(ROUTES, name="after that"), allow_stale=True)
+
+
+def test_a_rotation_whose_key_cannot_be_put_in_its_place_is_told_as_done_and_finished_later(
+    tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = opened(tmp_path, key=None)
+    applied(workspace, log, 1)
+    asked = iter([False])
+
+    def lost(_keys: object) -> bool:
+        for answer in asked:
+            return answer
+        raise StoreError("the server is away, and nothing was written")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ttplan.workspace.keyring.Keyring.take_next", lost)
+        with pytest.raises(
+            AuditError, match=r"entry 1 was committed and hands the chain over.*Rotate again"
+        ) as told:
+            workspace.evidence.rotate_key()
+    assert told.value.applied
+    again = opened(tmp_path, key=None)
+    assert again.evidence.rotate_key() is None
+    again.apply(again.plan(ROUTES, name="after"), allow_stale=True)
+
+
+def test_a_key_from_elsewhere_rotates_to_one_from_elsewhere(tmp_path: Path, log: Path) -> None:
+    workspace = opened(tmp_path)
+    applied(workspace, log, 1)
+    with pytest.raises(KeyFileError, match="this workspace's key is in no file"):
+        workspace.evidence.rotate_key()
+    with pytest.raises(KeyFileError, match="is, or was, a key of this chain"):
+        workspace.evidence.rotate_key(KEY)
+    assert workspace.evidence.rotate_key(OTHER_KEY) is not None
+    workspace.apply(workspace.plan(ROUTES, name="after"), allow_stale=True)
+    with pytest.raises(KeyFileError, match="is, or was, a key of this chain"):
+        workspace.evidence.rotate_key(KEY)
+    assert workspace.verify(public_key=KEY.public_key).ok
+    # The old key appends nothing any more.
+    old = opened(tmp_path)
+    with pytest.raises(AuditError, match="was not signed with this key"):
+        old.apply(old.plan(ROUTES, name="late"), allow_stale=True)
+    assert opened(tmp_path, THIRD).anchor() == workspace.anchor()
+
+
+def test_a_command_signs_and_what_it_gives_is_verified(
+    tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signer = CommandSigner(command(SIGN), KEY.public_key)
+    workspace = ttplan.open(tmp_path / "s.duckdb", key=signer)
+    applied(workspace, log, 1)
+    assert workspace.verify(public_key=KEY.public_key).ok
+    raw = "import sys; sys.stdout.buffer.write(bytes(64))"
+    for script, message in (
+        (raw, "gave a signature that does not verify"),
+        ("print('no')", r"wrote 3 bytes; expected 64, or 128 hex digits"),
+        (
+            "import sys; sys.exit('no token in the reader')",
+            r"failed \(exit code 1\): no token in the reader",
+        ),
+    ):
+        wrong = ttplan.open(
+            tmp_path / "s.duckdb", key=CommandSigner(command(script), KEY.public_key)
+        )
+        with pytest.raises(AuditError, match=message):
+            wrong.apply(wrong.plan(ROUTES, name="next"), allow_stale=True)
+    assert workspace.verify(public_key=KEY.public_key).entries == 1
+    monkeypatch.setenv(COMMAND_NAME, f'{sys.executable} -c "{SIGN}"')
+    with pytest.raises(KeyFileError, match=f"{COMMAND_KEY_NAME} is not"):
+        opened(tmp_path, key=None)
+    monkeypatch.setenv(COMMAND_KEY_NAME, KEY.public_key.hex)
+    from_env = opened(tmp_path, key=None)
+    from_env.apply(from_env.plan(ROUTES, name="next"), allow_stale=True)
+    assert from_env.verify(public_key=KEY.public_key).entries == 2
+    assert KEY.public_key.hex in repr(signer)
+    assert SIGN not in repr(signer)
+
+
+def test_key_files_are_kept_under_a_passphrase(
+    tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PASSPHRASE_NAME, "correct horse")
+    workspace = opened(tmp_path, key=None)
+    applied(workspace, log, 1)
+    file = tmp_path / "s.duckdb.key.pem"
+    assert b"ENCRYPTED" in file.read_bytes()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert workspace.evidence.rotate_key() is not None
+    assert b"ENCRYPTED" in file.read_bytes()
+    monkeypatch.delenv(PASSPHRASE_NAME)
+    with pytest.raises(KeyFileError, match="needs a passphrase"):
+        opened(tmp_path, key=None).apply(workspace.plan(ROUTES, name="next"), allow_stale=True)
+    monkeypatch.setenv(PASSPHRASE_NAME, "")
+    with pytest.raises(KeyFileError, match="is set but empty"):
+        opened(tmp_path, key=None)

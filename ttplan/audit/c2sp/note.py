@@ -1,0 +1,260 @@
+"""Signed notes and verifier keys, as c2sp.org/signed-note has them: text, a blank line, and signatures of named keys.
+
+The text means nothing until a key that one trusts has signed it. Signatures of unknown keys are passed over; one of a known key
+that does not verify refuses the whole note. Only a line feed ends a line, and base64 has one spelling.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
+
+from ttplan.audit.c2sp.checkpoint import cosigned_message, decode_base64
+from ttplan.audit.keys.key_files import VerifyingKey
+from ttplan.audit.keys.signer import Signer, signed
+from ttplan.model.errors import InputError, KeyFileError, ProofError
+
+ED25519, COSIGNATURE, ML_DSA_44 = 0x01, 0x04, 0x06
+"""The signature types that are verified: notes, timestamped cosignatures, and those of ML-DSA-44."""
+MAX_NOTE = 2**20
+"""The longest note, in bytes, that is read."""
+MAX_SIGNATURES = 100
+_DASH = "— "
+_KEY_BYTES = {ED25519: 32, COSIGNATURE: 32, ML_DSA_44: 1312}
+_STAMPED = {COSIGNATURE: 64, ML_DSA_44: 2420}
+_ID = re.compile(r"[0-9a-f]{8}", re.ASCII)
+
+
+class NoteSignature(NamedTuple):
+    """One signature line: whose it says it is (name and 4-byte id), and what was signed with."""
+
+    name: str
+    key_id: bytes
+    blob: bytes
+
+
+class Note(NamedTuple):
+    """Text, with its last line feed, and its signatures. Nothing of it is verified."""
+
+    text: str
+    signatures: tuple[NoteSignature, ...]
+
+
+class Seal(NamedTuple):
+    """A signature that verified: by which key, and when, in seconds since 1970; None where it does not say."""
+
+    key: VKey
+    timestamp: int | None
+
+
+class VKey(NamedTuple):
+    """A key that verifies notes: its name, its type and its raw bytes. Written `<name>+<id>+<base64>`."""
+
+    name: str
+    kind: int
+    raw: bytes
+
+    @property
+    def key_id(self) -> bytes:
+        """The 4 bytes by which signatures name it."""
+        return hashlib.sha256(self.name.encode() + b"\n" + bytes([self.kind]) + self.raw).digest()[
+            :4
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name}+{self.key_id.hex()}+{base64.b64encode(bytes([self.kind]) + self.raw).decode()}"
+
+
+def make_vkey(name: str, key: VerifyingKey, kind: int = ED25519) -> VKey:
+    """The verifier key of an Ed25519 key. Raises InputError for a name that a note cannot carry."""
+    _need_name(name)
+    return VKey(name, kind, key.raw)
+
+
+def parse_vkey(text: str) -> VKey:
+    """A verifier key as it is written. Raises InputError where it is none, or of a type that is not known here."""
+    parts = text.split("+", 2)
+    if len(parts) != 3:
+        raise InputError(
+            f"{text[:120]!r} is no verifier key; expected <name>+<8 hex digits>+<base64>"
+        )
+    name, written_id, encoded = parts
+    _need_name(name)
+    data = decode_base64(encoded, f"the verifier key of {name}")
+    kind = data[0] if data else 0
+    if kind not in _KEY_BYTES:
+        raise InputError(
+            f"the verifier key of {name} is of type 0x{kind:02x}; expected 0x01, 0x04 or 0x06"
+        )
+    if len(data) != 1 + _KEY_BYTES[kind]:
+        raise InputError(
+            f"the verifier key of {name} has {len(data) - 1} bytes; expected {_KEY_BYTES[kind]}"
+        )
+    key = VKey(name, kind, data[1:])
+    if not _ID.fullmatch(written_id) or written_id != key.key_id.hex():
+        raise InputError(
+            f"the verifier key of {name} has the id {written_id[:20]!r}; its name and key give {key.key_id.hex()}"
+        )
+    _loaded(key)
+    return key
+
+
+def parse_note(data: bytes, name: str = "the note") -> Note:
+    """A note, strictly. Raises InputError, naming `name`, where it is none."""
+    if len(data) > MAX_NOTE:
+        raise InputError(f"{name} has more than {MAX_NOTE:,} bytes; expected a signed note")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InputError(f"{name} is not UTF-8; expected a signed note") from None
+    if any(char < " " and char != "\n" for char in text):
+        raise InputError(
+            f"{name} has a control character; expected a signed note, whose lines end in a line feed alone"
+        )
+    split = text.rfind("\n\n")
+    if split < 0:
+        raise InputError(f"{name} has no blank line before its signatures; expected a signed note")
+    lines = text[split + 2 :].split("\n")
+    if lines[-1] != "" or len(lines) == 1:
+        raise InputError(f"{name} does not end with a signature line; was it cut off?")
+    if len(lines) - 1 > MAX_SIGNATURES:
+        raise InputError(
+            f"{name} has {len(lines) - 1} signatures; expected at most {MAX_SIGNATURES}"
+        )
+    return Note(text[: split + 1], tuple(parse_signature(line, name) for line in lines[:-1]))
+
+
+def parse_signature(line: str, name: str = "the note") -> NoteSignature:
+    """A signature line, without its line feed. Raises InputError, naming `name`, where it is none."""
+    parts = line.removeprefix(_DASH).split(" ")
+    if not line.startswith(_DASH) or len(parts) != 2:
+        raise InputError(
+            f"{name}: {line[:80]!r} is no signature line; expected an em dash, a key's name and base64"
+        )
+    _need_name(parts[0])
+    data = decode_base64(parts[1], f"{name}: the signature of {parts[0]}")
+    if len(data) < 5:
+        raise InputError(
+            f"{name}: the signature of {parts[0]} has {len(data)} bytes; expected at least 5"
+        )
+    return NoteSignature(parts[0], data[:4], data[4:])
+
+
+def signature_line(signature: NoteSignature) -> str:
+    """A signature as its line, with its line feed."""
+    return (
+        f"{_DASH}{signature.name} {base64.b64encode(signature.key_id + signature.blob).decode()}\n"
+    )
+
+
+def format_note(note: Note) -> bytes:
+    """A note as its bytes. Raises InputError for a text that no note can carry."""
+    data = (note.text + "\n" + "".join(signature_line(one) for one in note.signatures)).encode()
+    try:
+        same = parse_note(data) == note
+    except InputError:
+        same = False
+    if not same:
+        raise InputError(
+            "this text cannot be a note; expected lines that end in a line feed, the last one not empty"
+        )
+    return data
+
+
+def sign_note(text: str, name: str, signer: Signer) -> NoteSignature:
+    """A plain Ed25519 signature (0x01) of a note's text."""
+    key = make_vkey(name, signer.public_key)
+    return NoteSignature(name, key.key_id, signed(signer, text.encode()))
+
+
+def cosign_note(text: str, name: str, signer: Signer, timestamp: int) -> NoteSignature:
+    """A timestamped cosignature (0x04) of a checkpoint's text. `timestamp` is in seconds since 1970."""
+    if not 0 <= timestamp < 2**63:
+        raise InputError(f"{timestamp} is no time of a cosignature; expected seconds since 1970")
+    key = make_vkey(name, signer.public_key, COSIGNATURE)
+    signature = signed(signer, cosigned_message(COSIGNATURE, name, timestamp, text))
+    return NoteSignature(name, key.key_id, timestamp.to_bytes(8, "big") + signature)
+
+
+def check_note(note: Note, keys: Iterable[VKey]) -> list[Seal]:
+    """What the known keys have sealed, one a key. Signatures of other keys are passed over.
+
+    Raises ProofError where a known key's signature does not verify, or none of the known keys has signed.
+    """
+    known = {(key.name, key.key_id): key for key in keys}
+    seals: dict[VKey, Seal] = {}
+    for signature in note.signatures:
+        key = known.get((signature.name, signature.key_id))
+        if key is None:
+            continue
+        fault = _fault(key, signature.blob, note.text)
+        if fault is not None:
+            raise ProofError(f"the signature of {key.name} does not verify: {fault}")
+        stamp = int.from_bytes(signature.blob[:8], "big") or None if key.kind in _STAMPED else None
+        seals.setdefault(key, Seal(key, stamp))
+    if not seals:
+        names = ", ".join(sorted({key.name for key in known.values()})) or "none"
+        raise ProofError(f"none of the known keys has signed this note; known are: {names}")
+    return list(seals.values())
+
+
+def _fault(key: VKey, blob: bytes, text: str) -> str | None:
+    """Why a signature by a known key does not verify; None where it does."""
+    if key.kind == ED25519:
+        return VerifyingKey(key.raw).fault(blob, text.encode())
+    if len(blob) != 8 + _STAMPED[key.kind]:
+        return f"it has {len(blob)} bytes, expected {8 + _STAMPED[key.kind]}"
+    timestamp = int.from_bytes(blob[:8], "big")
+    if timestamp >= 2**63:
+        return "its time is past 2^63"
+    try:
+        message = cosigned_message(key.kind, key.name, timestamp, text)
+    except InputError as error:
+        return str(error)
+    if key.kind == COSIGNATURE:
+        return VerifyingKey(key.raw).fault(blob[8:], message)
+    try:
+        MLDSA44PublicKey.from_public_bytes(key.raw).verify(blob[8:], message)
+    except InvalidSignature:
+        return "it was not made over this checkpoint by this key"
+    return None
+
+
+def _loaded(key: VKey) -> None:
+    """Raise where a key cannot be used: KeyFileError, which is an InputError."""
+    what = f"the verifier key of {key.name}"
+    if key.kind != ML_DSA_44:
+        VerifyingKey(key.raw, what)
+        return
+    try:
+        MLDSA44PublicKey.from_public_bytes(key.raw)
+    except UnsupportedAlgorithm:
+        raise KeyFileError(
+            f"{what} is of ML-DSA-44, which this build of cryptography cannot verify"
+        ) from None
+
+
+def _need_name(name: str) -> None:
+    if (
+        not name
+        or "+" in name
+        or any(char.isspace() or char < " " for char in name)
+        or not _is_utf8(name)
+    ):
+        raise InputError(
+            f"{name[:80]!r} is no key's name; expected text without spaces and plus signs, such as example.com/log"
+        )
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,203 @@
+"""Which logs and witnesses one trusts, and how many of them it takes: c2sp.org/tlog-policy.
+
+The file is octets: names are compared as they are, and only spaces and tabs part the words of a line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ttplan.audit.c2sp.note import COSIGNATURE, ML_DSA_44, Seal, VKey, check_note, parse_vkey
+from ttplan.audit.c2sp.tlog import Checkpoint
+from ttplan.model.errors import InputError, ProofError
+
+MAX_POLICY = 2**20
+"""The largest policy, in bytes, that is read."""
+_NONE = b"none"
+_WORDS = re.compile(rb"[ \t]+")
+_FOREIGN = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
+_COUNT = re.compile(rb"[1-9][0-9]{0,3}")
+
+
+class Group(NamedTuple):
+    """Names of witnesses and groups, and how many of them make the group."""
+
+    threshold: int
+    members: tuple[bytes, ...]
+
+
+class Policy(NamedTuple):
+    """A trust policy: logs, witnesses and groups by name, and the name that has to hold; None where no witness has to."""
+
+    logs: tuple[VKey, ...]
+    witnesses: dict[bytes, VKey]
+    groups: dict[bytes, Group]
+    quorum: bytes | None
+
+
+class Accepted(NamedTuple):
+    """A checkpoint that a policy accepts: which of its logs signed it, and which witnesses cosigned."""
+
+    log: Seal
+    witnesses: tuple[Seal, ...]
+
+
+def parse_policy(data: bytes, name: str) -> Policy:
+    """A policy's file. Raises InputError, naming file and line, where it is none."""
+    if len(data) > MAX_POLICY:
+        raise InputError(f"{name} has more than {MAX_POLICY:,} bytes; expected a trust policy")
+    reader = _Reader()
+    lines = data.split(b"\n")
+    if lines[-1] != b"":
+        raise InputError(f"{name}: its last line does not end in a line feed; was it cut off?")
+    for number, line in enumerate(lines[:-1], 1):
+        try:
+            reader.line(line)
+        except InputError as error:
+            raise InputError(f"{name}, line {number}: {error}") from None
+    if not reader.has_quorum:
+        raise InputError(
+            f"{name} has no line with its quorum; expected `quorum <name>`, or `quorum none`"
+        )
+    return Policy(tuple(reader.logs), reader.witnesses, reader.groups, reader.quorum)
+
+
+def check_policy(checkpoint: Checkpoint, policy: Policy) -> Accepted:
+    """Check that one of the policy's logs signed the checkpoint as its own, and that enough witnesses cosigned it.
+
+    Raises ProofError where not, or where a key that the policy knows has signed wrongly.
+    """
+    origin = checkpoint.head.origin
+    logs = [log for log in policy.logs if log.name == origin]
+    if not logs:
+        raise ProofError(f"the checkpoint is of the log {origin}, which the policy does not know")
+    seals = check_note(checkpoint.note, [*logs, *policy.witnesses.values()])
+    signed = next((seal for seal in seals if seal.key in logs), None)
+    if signed is None:
+        raise ProofError(f"the log {origin} has not signed its checkpoint with a key of the policy")
+    sealed = {seal.key for seal in seals}
+    if policy.quorum is not None and not _holds(policy, policy.quorum, sealed):
+        there = [
+            name.decode(errors="replace") for name, key in policy.witnesses.items() if key in sealed
+        ]
+        raise ProofError(
+            f"the quorum {policy.quorum.decode(errors='replace')} is not reached; cosigned have: {', '.join(there) or 'none'}"
+        )
+    witnesses = set(policy.witnesses.values())
+    return Accepted(signed, tuple(seal for seal in seals if seal.key in witnesses))
+
+
+def _holds(policy: Policy, name: bytes, sealed: set[VKey]) -> bool:
+    if name in policy.witnesses:
+        return policy.witnesses[name] in sealed
+    group = policy.groups[name]
+    return sum(_holds(policy, member, sealed) for member in group.members) >= group.threshold
+
+
+class _Reader:
+    """The lines of a policy so far. A name is defined before it is used, so no group can hold itself."""
+
+    def __init__(self) -> None:
+        self.logs: list[VKey] = []
+        self.witnesses: dict[bytes, VKey] = {}
+        self.groups: dict[bytes, Group] = {}
+        self.quorum: bytes | None = None
+        self.has_quorum = False
+        self._members: set[bytes] = set()
+        self._lines: dict[bytes, Callable[[list[bytes]], None]] = {
+            b"log": self._log,
+            b"witness": self._witness,
+            b"group": self._group,
+            b"quorum": self._quorum,
+        }
+
+    def line(self, line: bytes) -> None:
+        """Take the next line. Raises InputError, without saying where."""
+        if _FOREIGN.search(line):
+            raise InputError("it has a control character; expected none but tabs")
+        words = [word for word in _WORDS.split(line) if word]
+        if not words or words[0].startswith(b"#"):
+            return
+        known = self._lines.get(words[0])
+        if known is None:
+            raise InputError(
+                f"it begins with {words[0][:40].decode(errors='replace')!r}; expected log, witness, group or quorum"
+            )
+        known(words[1:])
+
+    def _log(self, words: list[bytes]) -> None:
+        if len(words) not in (1, 2):
+            raise InputError("expected `log <vkey> [<url>]`")
+        key = _vkey(words[0])
+        if any(key.raw == log.raw for log in self.logs):
+            raise InputError(f"the key of the log {key.name} stands twice; expected every log once")
+        self.logs.append(key)
+
+    def _witness(self, words: list[bytes]) -> None:
+        if len(words) not in (2, 3):
+            raise InputError("expected `witness <name> <vkey> [<url>]`")
+        key = _vkey(words[1])
+        if key.kind not in (COSIGNATURE, ML_DSA_44):
+            raise InputError(
+                f"the key of {key.name} is of type 0x{key.kind:02x}; expected 0x04 or 0x06, which cosign"
+            )
+        if any(key.raw == other.raw for other in self.witnesses.values()):
+            raise InputError(
+                f"the key of the witness {key.name} stands twice; expected every witness once"
+            )
+        self._need_new(words[0])
+        self.witnesses[words[0]] = key
+
+    def _group(self, words: list[bytes]) -> None:
+        if len(words) < 3:
+            raise InputError("expected `group <name> all|any|<k> <name>...`")
+        name, threshold, *members = words
+        self._need_new(name)
+        for member in members:
+            self._need_known(member)
+            if member in self._members:
+                raise InputError(
+                    f"{_shown(member)} is a member twice; expected every name in one place"
+                )
+            self._members.add(member)
+        count = {b"all": len(members), b"any": 1}.get(threshold)
+        if count is None:
+            count = int(threshold) if _COUNT.fullmatch(threshold) else 0
+        if not 1 <= count <= len(members):
+            raise InputError(
+                f"the threshold is {_shown(threshold)}; expected all, any, or 1 to {len(members)}"
+            )
+        self.groups[name] = Group(count, tuple(members))
+
+    def _quorum(self, words: list[bytes]) -> None:
+        if len(words) != 1:
+            raise InputError("expected `quorum <name>`, or `quorum none`")
+        if self.has_quorum:
+            raise InputError("a second quorum; expected one")
+        if words[0] != _NONE:
+            self._need_known(words[0])
+            self.quorum = words[0]
+        self.has_quorum = True
+
+    def _need_new(self, name: bytes) -> None:
+        if name == _NONE or name in self.witnesses or name in self.groups:
+            raise InputError(f"the name {_shown(name)} is taken; expected a new one")
+
+    def _need_known(self, name: bytes) -> None:
+        if name not in self.witnesses and name not in self.groups:
+            raise InputError(
+                f"the name {_shown(name)} is not defined; expected one of a line before"
+            )
+
+
+def _vkey(word: bytes) -> VKey:
+    try:
+        return parse_vkey(word.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise InputError("a verifier key that is not UTF-8") from None
+
+
+def _shown(name: bytes) -> str:
+    return repr(name[:60].decode(errors="replace"))

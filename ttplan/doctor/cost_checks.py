@@ -1,0 +1,252 @@
+"""Each row held against its price: what it should have cost, and which simple mistakes explain what it was recorded at."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+import duckdb
+
+from ttplan.prices.book import PriceBook
+from ttplan.prices.costing import FAILED, filled, keys_of, parts, price_relation, with_expected
+
+_MONEY = "DECIMAL(38, 12)"
+NEEDED = {
+    "id": "VARCHAR",
+    "source_id": "VARCHAR",
+    "ts": "TIMESTAMPTZ",
+    "provider": "VARCHAR",
+    "model": "VARCHAR",
+    "endpoint": "VARCHAR",
+    "service_tier": "VARCHAR",
+    "input_tokens": "BIGINT",
+    "output_tokens": "BIGINT",
+    "cached_tokens": "BIGINT",
+    "cache_write_tokens": "BIGINT",
+    "reasoning_tokens": "BIGINT",
+    "input_audio_tokens": "BIGINT",
+    "input_image_tokens": "BIGINT",
+    "output_audio_tokens": "BIGINT",
+    "output_image_tokens": "BIGINT",
+    "provider_usage": "VARCHAR",
+    "cost_usd": _MONEY,
+    "recorded_cost_usd": _MONEY,
+    "cost_basis": "VARCHAR",
+    "cached": "BOOLEAN",
+    "status": "INTEGER",
+    "latency_ms": "BIGINT",
+    "tag": "VARCHAR",
+    "session_id": "VARCHAR",
+    "user_id": "VARCHAR",
+    "api_key_id": "VARCHAR",
+}
+"""The columns that the doctor looks at, and their types; one that a log lacks is null."""
+GROUP = ("provider", "model", "service_tier", "endpoint")
+"""What a finding is told by."""
+CALLER = ("input_tokens", "tag", "session_id", "user_id", "api_key_id")
+"""What a request and its retry have in common, beside who serves it."""
+BIN = 0.002
+"""Ratios of recorded to expected cost are counted in steps of this share."""
+_LEAST_RATIO = "0.00002"
+"""Below this many USD, rounding to a millionth of a dollar blurs a ratio."""
+
+FINE = "fine"
+OFF = "off"
+"""Recorded at something else than the price says, and why is to be found."""
+MISTAKES = (
+    "cached_in_full",
+    "cached_in_full",
+    "writes_as_input",
+    "reasoning_lost",
+    "tier_ignored",
+    "media_as_text",
+)
+"""What the bits of `mask` stand for, from the lowest: each mistake that alone explains a recorded cost."""
+
+
+class Tolerance(NamedTuple):
+    """How far two costs may differ and still be the same: USD, and a share of the expected one. SQL literals."""
+
+    usd: str = "0.0000005"
+    share: str = "0.001"
+
+
+LOOSE = Tolerance()
+"""Loggers round to a millionth of a dollar, and to floats."""
+STRICT = Tolerance(share="0.000001")
+
+
+class Judged(NamedTuple):
+    """Two relations of a connection: the name of a temporary table and SQL over it.
+
+    `priced` has every row with `recorded_usd` (null: none), `expected_usd` (null: no price is known) and `verdict_1`, which is
+    "fine" for those that are. `wrong` has the others: `verdict`, which is "off" or a kind of `doctor.kinds`; `effect_usd`, what
+    setting it right changes; `mask`, which of `MISTAKES` explain it; `bin`, recorded over expected on a logarithmic scale.
+    """
+
+    priced: str
+    wrong: str
+
+
+def shaped(rows: str, columns: Collection[str]) -> str:
+    """SQL: the columns of `NEEDED` of a relation that has some of them, and what was recorded."""
+    types = {"id": "CAST(id AS VARCHAR)"}
+    chosen = ", ".join(
+        f"{types.get(name, name)} AS {name}"
+        if name in columns
+        else f"CAST(NULL AS {kind}) AS {name}"
+        for name, kind in NEEDED.items()
+    )
+    known = "coalesce(cost_basis, 'recorded') <> 'recorded'" if "cost_basis" in columns else "FALSE"
+    recorded = "recorded_cost_usd" if "recorded_cost_usd" in columns else f"CAST(NULL AS {_MONEY})"
+    cost = "cost_usd" if "cost_usd" in columns else f"CAST(NULL AS {_MONEY})"
+    return (
+        f"(SELECT {chosen}, CASE WHEN {known} THEN {recorded} ELSE coalesce({recorded}, {cost}) END::{_MONEY} AS recorded_usd "  # noqa: S608
+        f"FROM {rows})"
+    )
+
+
+def judge(
+    connection: duckdb.DuckDBPyConnection,
+    rows: str,
+    columns: Collection[str],
+    book: PriceBook,
+    tolerance: Tolerance = LOOSE,
+) -> Judged:
+    """The rows of `rows` (SQL, with those columns) held against `book`.
+
+    Makes the temporary table `doctor_judged` in the connection, and registers `doctor_prices`.
+    """
+    have = filled(connection, rows, [name for name in columns if name in NEEDED])
+    connection.register("doctor_prices", price_relation(keys_of(connection, rows, have), book))
+    split = parts(have)
+    kept = ", ".join(
+        f"r.{name}" for name in (*_KEPT, *GROUP, *CALLER, *(f"n_{rate}" for rate in split))
+    )
+    priced = with_expected(
+        shaped(rows, columns),
+        "doctor_prices",
+        have,
+        f"coalesce(r.source_id, r.id) AS shown_id, {kept}",
+    )
+    # Kept, since the prices of a row are the dear part, and are asked for twice.
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE doctor_judged AS SELECT *, {_first_verdict(tolerance)} AS verdict_1 FROM ({priced})"  # noqa: S608
+    )
+    return Judged("doctor_judged", _explained("doctor_judged", split, tolerance))
+
+
+_KEPT = (
+    "id",
+    "ts",
+    "output_tokens",
+    "cached_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "recorded_usd",
+    "cached",
+    "status",
+)
+
+
+def _first_verdict(tolerance: Tolerance) -> str:
+    """SQL: a row's verdict by what it says itself and by its expected cost, the first that holds."""
+    failed = f"coalesce(status, 200) >= {FAILED}"
+    counted = "cached_tokens + coalesce(cache_write_tokens, 0)"
+    rules = [
+        (
+            "coalesce(cached, FALSE)",
+            f"CASE WHEN coalesce(recorded_usd, 0) > 0 THEN 'cache_hit_billed' ELSE '{FINE}' END",
+        ),
+        (
+            f"{failed} AND output_tokens = 0",
+            f"CASE WHEN coalesce(recorded_usd, 0) > 0 THEN 'failed_billed' ELSE '{FINE}' END",
+        ),
+        ("input_tokens = 0 AND output_tokens = 0", "'tokens_missing'"),
+        (f"{counted} > input_tokens", "'cached_beside_input'"),
+        ("coalesce(reasoning_tokens, 0) > output_tokens", "'reasoning_lost'"),
+        ("recorded_usd IS NULL", "'cost_missing'"),
+        ("expected_usd IS NULL", "'unpriced'"),
+        ("recorded_usd = 0 AND expected_usd > 0", "'recorded_free'"),
+        (_same("recorded_usd", "expected_usd", tolerance), f"'{FINE}'"),
+        ("output_tokens = 0 AND recorded_usd > expected_usd", f"'{_NO_OUTPUT}'"),
+    ]
+    return f"CASE {' '.join(f'WHEN {holds} THEN {verdict}' for holds, verdict in rules)} ELSE '{OFF}' END"
+
+
+_NO_OUTPUT = "no_output"
+"""Of a model that charges for output: tokens missing. Of one for embeddings there is none."""
+
+
+def _same(recorded: str, expected: str, tolerance: Tolerance) -> str:
+    return f"abs({recorded} - ({expected})) <= greatest({tolerance.usd}, {tolerance.share} * abs({expected}))"
+
+
+def _explained(first: str, split: Collection[str], tolerance: Tolerance) -> str:
+    """SQL: the rows that are not fine, with what setting them right changes, and which mistakes explain what they cost."""
+
+    def tokens(name: str) -> str:
+        return f"n_{name}::DECIMAL(12, 0)" if name in split else "0"
+
+    def more(name: str, other: str) -> str:
+        return f"{tokens(name)} * (p.rate_{other} - p.rate_{name})"
+
+    fresh = f"input_tokens::DECIMAL(12, 0) - {tokens('in_audio')} - {tokens('in_image')}"
+    written = f"{tokens('write')} - {tokens('write_1h')}"
+    beside = (
+        f"({fresh} - {tokens('input')}) * p.rate_input + (cached_tokens::DECIMAL(12, 0) - {tokens('cached')}) * p.rate_cached"
+        f" + (coalesce(cache_write_tokens, 0)::DECIMAL(12, 0) - {written}) * p.rate_write"
+    )
+    thought = (
+        f"(coalesce(reasoning_tokens, 0)::DECIMAL(12, 0) - {tokens('reasoning')}) * p.rate_reasoning"
+        f" + (output_tokens::DECIMAL(12, 0) - {tokens('output')}) * p.rate_output"
+    )
+    at_base = " + ".join(f"{tokens(name)} * (b.rate_{name} - p.rate_{name})" for name in split)
+    mistakes = {
+        "d_cached": more("cached", "input"),
+        "d_writes": f"{more('write', 'input')} + {more('write_1h', 'input')}",
+        "d_reasoning": f"-{tokens('reasoning')} * p.rate_reasoning",
+        "d_tier": f"CASE WHEN f.piece = f.base_piece THEN 0 ELSE {at_base} END",
+        "d_media": " + ".join(
+            more(name, plain)
+            for name, plain in (
+                ("in_audio", "input"),
+                ("in_image", "input"),
+                ("out_audio", "output"),
+                ("out_image", "output"),
+            )
+        ),
+    }
+    deltas = ", ".join(f"({sql})::{_MONEY} AS {name}" for name, sql in mistakes.items())
+    second = f"""
+        SELECT f.*, {deltas}, ({beside})::{_MONEY} AS beside_usd, ({thought})::{_MONEY} AS thought_usd,
+            CASE WHEN verdict_1 <> '{_NO_OUTPUT}' THEN verdict_1 WHEN p.rate_output > 0 THEN 'tokens_missing' ELSE '{OFF}' END
+                AS verdict
+        FROM {first} f LEFT JOIN doctor_prices p USING (piece) LEFT JOIN doctor_prices b ON b.piece = f.base_piece
+        WHERE verdict_1 <> '{FINE}'
+    """  # noqa: S608
+    mask = " + ".join(
+        f"CASE WHEN {_explains(sums, tolerance)} THEN {1 << bit} ELSE 0 END"
+        for bit, sums in enumerate(_SUMS)
+    )
+    group, caller = ", ".join(GROUP), ", ".join(CALLER)
+    ratio = f"recorded_usd >= {_LEAST_RATIO} AND expected_usd >= {_LEAST_RATIO}"
+    return f"""
+        SELECT id, shown_id, ts, {group}, {caller}, recorded_usd, expected_usd,
+            verdict,
+            CASE verdict WHEN 'cache_hit_billed' THEN -recorded_usd WHEN 'failed_billed' THEN -recorded_usd
+                WHEN 'cached_beside_input' THEN beside_usd WHEN 'reasoning_lost' THEN thought_usd WHEN 'unpriced' THEN NULL
+                ELSE expected_usd - coalesce(recorded_usd, 0) END AS effect_usd,
+            CASE WHEN verdict = '{OFF}' THEN {mask} ELSE 0 END AS mask,
+            CASE WHEN verdict = '{OFF}' AND {ratio} THEN floor(ln(recorded_usd / expected_usd) / {BIN})::INTEGER END AS bin
+        FROM ({second})
+    """  # noqa: S608
+
+
+_SUMS = ("d_cached", "d_cached + d_writes", "d_writes", "d_reasoning", "d_tier", "d_media")
+"""What a row is recorded at too much by each of `MISTAKES`."""
+
+
+def _explains(delta: str, tolerance: Tolerance) -> str:
+    changes = f"NOT ({_same('expected_usd', f'expected_usd + {delta}', tolerance)})"
+    return f"({changes} AND {_same('recorded_usd', f'expected_usd + {delta}', tolerance)})"

@@ -1,0 +1,186 @@
+"""What a plan's flat prices cannot say of the requests that it reroutes, and what that would change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import ibis.expr.types as ir
+import pyarrow as pa
+
+from ttplan.engine.dialects import fetch
+from ttplan.engine.project import keep, map_requests
+from ttplan.engine.replay_spec import Question
+from ttplan.model.plan import PlanConfig
+from ttplan.model.pricing import ModelPricing, split_price_key
+from ttplan.prices.book import PriceBook
+from ttplan.prices.catalogue import STANDARD
+from ttplan.prices.costing import PRICES, filled, parts, price_pieces, with_expected
+
+_KINDS: Mapping[str, tuple[tuple[tuple[str, str], ...], str]] = {
+    "writes": ((("write", "input"), ("write_1h", "input")), "write to the provider's cache"),
+    "audio": ((("in_audio", "input"), ("out_audio", "output")), "have audio"),
+    "images": ((("in_image", "input"), ("out_image", "output")), "have images"),
+    "reasoning": (
+        (("reasoning", "output"),),
+        "have reasoning, which their target charges at a rate of its own",
+    ),
+}
+"""Kinds of tokens that a flat table has no rate for: which rates are theirs, and which one it takes for them."""
+_OTHERS = {
+    "tier": "have a prompt so long that their target charges a higher rate",
+    "fee": "pay their target a fee per request",
+}
+_MONEY = "DECIMAL(38, 12)"
+
+
+def beyond_flat(
+    table: ir.Table, question: Question, book: PriceBook, at: datetime
+) -> tuple[str, ...]:
+    """Caveats: what of rerouted requests `question`'s flat prices leave out, each with its effect in USD on the projected cost.
+
+    The targets' full prices are `book`'s, as of `at`. No projected cache hit is taken off: what hits would save of it is theirs.
+    Looks at logs that DuckDB holds; of others it says nothing.
+    """
+    backend: Any = table.get_backend()
+    if backend.name != "duckdb":
+        return ()
+    kept = keep(table, question)
+    providers = fetch(kept.select("provider").distinct())["provider"].to_pylist()
+    prices = _target_prices(question, book, at, sorted(filter(None, providers)))
+    tiers = "service_tier" in table.columns
+    if not prices.num_rows or not (_says_more(prices) or tiers):
+        return ()
+    # The sums of a plan with caches would need its hits; what becomes of a request without them is one pass.
+    plain = replace(question, config=PlanConfig())
+    with map_requests(table, plain) as mapped:
+        moved = mapped.filter(mapped.moved).select("route", beyond_id=mapped.id)
+        routes = pa.table(
+            {
+                "route": range(len(question.tried)),
+                "target": [r.then.target_model for r in question.tried],
+            }
+        )
+        connection = backend.con
+        connection.register("beyond_prices", prices)
+        connection.register(
+            "beyond_routes",
+            routes.cast(pa.schema([("route", pa.int64()), ("target", pa.string())])),
+        )
+        try:
+            rows = (
+                f"(SELECT r.* REPLACE (t.target AS model) FROM ({backend.compile(kept)}) r "  # noqa: S608
+                f"JOIN ({backend.compile(moved)}) m ON m.beyond_id = r.id JOIN beyond_routes t ON t.route = m.route)"
+            )
+            return tuple(_told(connection, rows, kept.columns, prices))
+        finally:
+            connection.unregister("beyond_prices")
+            connection.unregister("beyond_routes")
+
+
+def _target_prices(
+    question: Question, book: PriceBook, at: datetime, providers: list[str]
+) -> pa.Table:
+    """The prices of each target for requests of each provider, as `with_expected` reads them."""
+    rows: list[dict[str, Any]] = []
+    for target in sorted({route.then.target_model for route in question.tried}):
+        for provider in providers:
+            owner = _owner(question.pricing, provider, target)
+            schedule = None if owner is None else book.schedule(owner, target)
+            for period in () if schedule is None else schedule.periods:
+                day = replace(period, day_from=0, day_until=86_400)
+                if day.holds(at):
+                    key = {
+                        "provider": provider,
+                        "model": target,
+                        "endpoint": None,
+                        "service_tier": None,
+                    }
+                    rows.extend(price_pieces(key, replace(period, start=None, end=None), len(rows)))
+    return pa.Table.from_pylist(rows, schema=PRICES)
+
+
+def _owner(pricing: Mapping[str, ModelPricing], provider: str, target: str) -> str | None:
+    """Whose price a plan takes for a target."""
+    if f"{provider}:{target}" in pricing:
+        return provider
+    return next(
+        (owner for owner, model in map(split_price_key, sorted(pricing)) if model == target), None
+    )
+
+
+def _says_more(prices: pa.Table) -> bool:
+    pairs = [pair for kinds, _ in _KINDS.values() for pair in kinds]
+    rows = prices.to_pylist()
+    return any(row["fee"] or row["over_tokens"] > 0 for row in rows) or any(
+        row[f"rate_{own}"] != row[f"rate_{flat}"] for row in rows for own, flat in pairs
+    )
+
+
+def _told(connection: Any, rows: str, columns: tuple[str, ...], prices: pa.Table) -> Iterator[str]:
+    have = filled(connection, rows, columns) - {"endpoint", "service_tier", "cached", "status"}
+    split = parts(have)
+    sums = {
+        name: " + ".join(
+            f"n_{own}::DECIMAL(12, 0) * (p.rate_{own} - p.rate_{flat})"
+            for own, flat in kinds
+            if own in split
+        )
+        for name, (kinds, _) in _KINDS.items()
+    }
+    extras = [f"({sql})::{_MONEY} AS x_{name}" for name, sql in sums.items() if sql]
+    tier = "r.service_tier" if "service_tier" in columns else "NULL"
+    kept = ", ".join(
+        [
+            "r.input_tokens, r.output_tokens, least(r.cached_tokens, r.input_tokens) AS charged",
+            f"lower(trim({tier})) AS tier",
+            "p.rate_input, p.rate_cached, p.rate_output",
+            f"p.fee::{_MONEY} AS x_fee",
+            *extras,
+        ]
+    )
+    flat = " + ".join(
+        f"{count}::DECIMAL(12, 0) * (f.rate_{name} - b.rate_{name})"
+        for count, name in (
+            ("(f.input_tokens - f.charged)", "input"),
+            ("f.charged", "cached"),
+            ("f.output_tokens", "output"),
+        )
+    )
+    names = ["tier", *(name for name, sql in sums.items() if sql), "fee"]
+    counted = ", ".join(
+        f"count(*) FILTER (x_{name} <> 0), coalesce(sum(x_{name}), 0)" for name in names
+    )
+    priced = with_expected(rows, "beyond_prices", have, kept)
+    standard = ", ".join(f"'{name}'" for name in sorted(STANDARD))
+    (found,) = connection.sql(
+        f"SELECT {counted}, count(*) FILTER (tier NOT IN ({standard})), "  # noqa: S608
+        f"coalesce(sum(full_usd) FILTER (tier NOT IN ({standard})), 0) FROM (SELECT f.*, ({flat})::{_MONEY} AS x_tier "
+        f"FROM ({priced}) f LEFT JOIN beyond_prices b ON b.piece = f.base_piece)"
+    ).fetchall()
+    words = _OTHERS | {name: what for name, (_, what) in _KINDS.items()}
+    for name, count, usd in zip(names, found[0::2], found[1::2], strict=False):
+        if count:
+            yield _caveat(count, words[name], usd)
+    count, usd = found[-2:]
+    if count:
+        yield (
+            f"{count:,} rerouted {_requests(count)} ran as batch, flex or priority; the plan has their target at its standard "
+            f"rate, {usd:,.2f} USD in all."
+        )
+
+
+def _caveat(count: int, what: str, usd: Decimal) -> str:
+    side = "more" if usd > 0 else "less"
+    digits = 2 if abs(usd) >= 1 else 6
+    return (
+        f"{count:,} rerouted {_requests(count)} {what}; the plan's flat prices leave that out: the projected cost would be "
+        f"{abs(usd):,.{digits}f} USD {side}."
+    )
+
+
+def _requests(count: int) -> str:
+    return "request" if count == 1 else "requests"

@@ -1,0 +1,256 @@
+"""Clusters: requests that are resampled together, as sums of each cluster, and the intervals that these give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import ibis.expr.types as ir
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from scipy.sparse import csr_array
+
+from ttplan.engine.arrays import Amounts, Ints, as_amounts, as_integers
+from ttplan.engine.dialects import fetch
+from ttplan.engine.intervals import bootstrap, edgeworth
+from ttplan.engine.intervals.chacha import draws
+from ttplan.engine.latency import percentile_rank
+from ttplan.engine.summary import GRID
+from ttplan.model.plan import Clusters
+
+Ends = tuple[float, float]
+_CELLS = 2**22
+_LIMB_BITS = 30
+
+
+@dataclass(frozen=True)
+class ClusterSums:
+    """Sums of each of `n` clusters, in the order of their keys. Amounts are whole 10^-12 USD.
+
+    The three `latency_*` say how many requests (`count`) of which cluster have which projected latency (`value`, ms).
+    """
+
+    requests: Ints
+    hits: Ints
+    difference: Amounts
+    baseline: Amounts
+    actual_difference: Amounts
+    latency_cluster: Ints
+    latency_value: Ints
+    latency_count: Ints
+
+    def __len__(self) -> int:
+        return len(self.requests)
+
+    @cached_property
+    def timed(self) -> Ints:
+        """How many requests of each cluster have a latency."""
+        return np.bincount(
+            self.latency_cluster, weights=self.latency_count, minlength=len(self)
+        ).astype(np.int64)
+
+    @cached_property
+    def latencies(self) -> Ints:
+        """The distinct projected latencies (ms), in order."""
+        return np.unique(self.latency_value)
+
+    def at_most(self, value: int) -> Ints:
+        """How many requests of each cluster have a latency of at most `value` ms."""
+        counts = np.where(self.latency_value <= value, self.latency_count, 0)
+        return np.bincount(self.latency_cluster, weights=counts, minlength=len(self)).astype(
+            np.int64
+        )
+
+
+def period_start(ts: ir.TimestampColumn, seconds: int) -> ir.IntegerColumn:
+    """When the period of that many seconds began, in UTC, that each instant is in; in seconds since 1970."""
+    # DuckDB's are floats, whatever Ibis says of them, and a cast would round them up.
+    epoch = ts.epoch_seconds().cast("float64").floor().cast("int64")
+    return epoch - (epoch % seconds + seconds) % seconds
+
+
+def fetch_clusters(
+    mapped: ir.Table, hit: ir.BooleanColumn, latency: ir.IntegerColumn
+) -> ClusterSums:
+    """The sums of each cluster of `mapped`; rows with a null cluster are one. `hit` and `latency` are columns of it."""
+    rows = mapped.select(
+        "cluster",
+        "baseline_cost_usd",
+        saved=mapped.baseline_cost_usd - mapped.projected_usd,
+        saved_of_actual=mapped.cost_usd - mapped.projected_usd,
+        counted_hit=hit,
+        latency=latency,
+    )
+    sums = fetch(
+        rows.group_by("cluster").aggregate(
+            requests=rows.count(),
+            hits=rows.counted_hit.sum(),
+            saved=rows.saved.sum(),
+            baseline=rows.baseline_cost_usd.sum(),
+            saved_of_actual=rows.saved_of_actual.sum(),
+        )
+    ).sort_by([("cluster", "ascending")])
+    timed = rows.filter(rows.latency.notnull())
+    counts = fetch(timed.group_by("cluster", "latency").aggregate(requests=timed.count()))
+    return ClusterSums(
+        requests=as_integers(sums["requests"]),
+        hits=as_integers(sums["hits"]),
+        difference=as_amounts(sums["saved"]),
+        baseline=as_amounts(sums["baseline"]),
+        actual_difference=as_amounts(sums["saved_of_actual"]),
+        latency_cluster=_positions(counts["cluster"], sums["cluster"]),
+        latency_value=as_integers(counts["latency"]),
+        latency_count=as_integers(counts["requests"]),
+    )
+
+
+def _positions(keys: pa.ChunkedArray, ordered: pa.ChunkedArray) -> Ints:
+    return as_integers(pc.index_in(keys, value_set=ordered.combine_chunks(), skip_nulls=False))
+
+
+def describe(sums: ClusterSums) -> Clusters:
+    """How many clusters there are, and how many equal ones they are worth: by baseline or by requests, whichever is worse."""
+    weights = [w for w in (sums.baseline, sums.requests) if int(w.sum())]
+    totals = [
+        (int(sum(w.tolist())), sum(v * v for v in w.tolist()), max(w.tolist())) for w in weights
+    ]
+    return Clusters(
+        count=len(sums),
+        effective=min((total * total / squares for total, squares, _ in totals), default=0.0),
+        largest_share=max((largest / total for total, _, largest in totals), default=0.0),
+    )
+
+
+def grid_powers(s: Amounts, b: Amounts, step: int) -> dict[tuple[int, int], int]:
+    """The exact sums of `s^j b^k`, j + k <= 4, of pairs rounded half away from zero to a grid of at most 2^20 steps."""
+    products = {(1, 0): _on_grid(s, step), (0, 1): _on_grid(b, step)}
+    for order, (one, other) in _FACTORS.items():
+        products[order] = products[one] * products[other]  # up to 2^60
+    found = {order: _exact_sum(product) for order, product in products.items()}
+    for order, (one, other) in _FOURTH_FACTORS.items():
+        # Up to 2^80: the product of one factor with the other's upper and lower half.
+        upper, lower = np.divmod(products[one], GRID)
+        found[order] = _exact_sum(upper * products[other]) * GRID + _exact_sum(
+            lower * products[other]
+        )
+    return found
+
+
+_FACTORS = {
+    (2, 0): ((1, 0), (1, 0)),
+    (1, 1): ((1, 0), (0, 1)),
+    (0, 2): ((0, 1), (0, 1)),
+    (3, 0): ((2, 0), (1, 0)),
+    (2, 1): ((2, 0), (0, 1)),
+    (1, 2): ((0, 2), (1, 0)),
+    (0, 3): ((0, 2), (0, 1)),
+}
+_FOURTH_FACTORS = {
+    (4, 0): ((2, 0), (2, 0)),
+    (3, 1): ((2, 0), (1, 1)),
+    (2, 2): ((2, 0), (0, 2)),
+    (1, 3): ((1, 1), (0, 2)),
+    (0, 4): ((0, 2), (0, 2)),
+}
+"""Which two products make the next one."""
+
+
+def step_for(*series: Amounts) -> int:
+    """The grid's step for these amounts: the largest / 2^20, rounded up, at least 1."""
+    return max(1, -(-max(int(np.abs(values).max()) for values in series) // GRID))
+
+
+def _on_grid(values: Amounts, step: int) -> Ints:
+    size = np.abs(values.astype(np.object_) if step > 2**40 else values)
+    return ((2 * size + step) // (2 * step)).astype(np.int64) * np.where(values < 0, -1, 1)
+
+
+def _exact_sum(values: Ints) -> int:
+    """The sum of 64-bit numbers, of any size."""
+    upper, lower = values >> _LIMB_BITS, values & (2**_LIMB_BITS - 1)
+    return (int(upper.sum()) << _LIMB_BITS) + int(lower.sum())
+
+
+def ratio_ends(numerator: Amounts, denominator: Amounts) -> Ends | None:
+    """Ends of the bootstrap distribution of a ratio of cluster sums; None where the expansion has none."""
+    total = int(denominator.sum())
+    if total == 0:
+        return 0.0, 0.0
+    step = step_for(numerator, denominator)
+    return edgeworth.ratio_interval(
+        grid_powers(numerator, denominator, step), step, int(numerator.sum()), total, len(numerator)
+    )
+
+
+def total_ends(values: Amounts) -> Ends:
+    """Ends, in USD, of the bootstrap distribution of a sum of cluster sums."""
+    step = step_for(values)
+    powers = grid_powers(values, np.zeros(len(values), dtype=np.int64), step)
+    return edgeworth.total_interval(
+        {j: powers[(j, 0)] for j in range(1, 5)}, step, int(values.sum()), len(values)
+    )
+
+
+def relative_error(baseline: Amounts) -> float:
+    """Standard error of the clusters' mean baseline as a share of it."""
+    step = step_for(baseline)
+    return edgeworth.relative_error(grid_powers(baseline, baseline, step), len(baseline))
+
+
+def percentile_ends(sums: ClusterSums, q: float) -> Ends | None:
+    """Ends for a latency percentile: where the interval of the share of requests at or below x meets `q`.
+
+    R. S. Woodruff, Confidence Intervals for Medians and Other Position Measures (1952). None where such a share has no interval.
+    """
+    values = sums.latencies
+    if len(values) == 0:
+        return 0.0, 0.0
+    ends = []
+    for upper in (1, 0):
+        low, high = 0, len(values) - 1
+        while low < high:
+            middle = (low + high) // 2
+            share = ratio_ends(sums.at_most(int(values[middle])), sums.timed)
+            if share is None:
+                return None
+            if share[upper] >= q:
+                high = middle
+            else:
+                low = middle + 1
+        ends.append(float(values[low]))
+    return ends[0], ends[1]
+
+
+def resampled_percentile(sums: ClusterSums, q: float, seed: int, resamples: int) -> Ends:
+    """Ends of percentile `q` of the latencies (ms) of resampled clusters, all their requests together."""
+    values = sums.latencies
+    if len(values) == 0:
+        return 0.0, 0.0
+    columns = np.searchsorted(values, sums.latency_value)
+    counts = csr_array(
+        (sums.latency_count, (sums.latency_cluster, columns)), shape=(len(sums), len(values))
+    )
+    found: list[float] = []
+    for drawn in _drawn_counts(
+        seed, len(sums), resamples, max(1, _CELLS // max(len(values), len(sums)))
+    ):
+        cumulated = np.cumsum(drawn @ counts, axis=1)
+        ranks = [percentile_rank(q, n) if n else 0 for n in cumulated[:, -1].tolist()]
+        first = (cumulated <= np.array(ranks)[:, None]).sum(axis=1)
+        found += [float(values[at]) if at < len(values) else 0.0 for at in first.tolist()]
+    low, high = bootstrap.ends(found)
+    return low, high
+
+
+def _drawn_counts(seed: int, n: int, resamples: int, rows: int) -> Iterator[npt.NDArray[np.int64]]:
+    """How often each of `n` clusters is drawn, in blocks of shape (at most `rows` resamples, n)."""
+    for block in draws(seed, n, resamples):
+        for start in range(0, len(block), rows):
+            part = block[start : start + rows]
+            offset = np.arange(len(part))[:, None] * n
+            yield np.bincount((part + offset).ravel(), minlength=len(part) * n).reshape(
+                len(part), n
+            )

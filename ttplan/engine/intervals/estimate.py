@@ -1,0 +1,150 @@
+"""Estimates: what a summary says, with no intervals."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from ttplan.engine.cost import REFUSED, REROUTED, UNCHANGED, UNPRICED
+from ttplan.engine.latency import percentile
+from ttplan.engine.replay_spec import Question
+from ttplan.engine.semantic_cache.sweep import Candidate, Sweep
+from ttplan.engine.summary import Cell, Summary, usd
+from ttplan.model.errors import InputError
+from ttplan.model.plan import (
+    Aggregates,
+    CacheHits,
+    L2Projection,
+    PerRouteBreakdown,
+    PoisoningCandidate,
+    SavingsByCause,
+)
+
+
+def estimate(summary: Summary, question: Question, sweep: Sweep | None = None) -> Aggregates:
+    """The point estimates."""
+    total = summary.total
+    change = total.baseline - total.projected
+    by_outcome = {
+        outcome: sum(cell.requests for (_, o), cell in summary.cells.items() if o == outcome)
+        for outcome in (UNCHANGED, UNPRICED, REROUTED, REFUSED)
+    }
+    hits = total.projected_hits if question.projects_hits else total.recorded_hits
+    return Aggregates(
+        total_baseline_cost_usd=usd(total.baseline),
+        total_actual_cost_usd=usd(total.actual),
+        total_projected_cost_usd=usd(total.projected),
+        projected_savings_usd=usd(max(0, change)),
+        projected_savings_pct=max(0, change) / total.baseline * 100 if total.baseline else 0.0,
+        projected_change_usd=usd(change),
+        change_vs_actual_usd=usd(total.actual - total.projected),
+        cache_hit_rate_projected=hits / total.requests if total.requests else 0.0,
+        p50_latency_ms_projected=percentile(summary.latency, 0.50),
+        p95_latency_ms_projected=percentile(summary.latency, 0.95),
+        requests_rerouted=by_outcome[REROUTED] + by_outcome[REFUSED],
+        requests_unchanged=by_outcome[UNCHANGED],
+        requests_unprice_able=by_outcome[UNPRICED],
+        l2_projections=_l2_projections(summary, sweep),
+        l2_poisoning_candidates=0 if sweep is None else sweep.poisoned_requests,
+        p50_latency_ms_actual=percentile(summary.recorded_latency, 0.50)
+        if summary.recorded_latency
+        else None,
+        p95_latency_ms_actual=percentile(summary.recorded_latency, 0.95)
+        if summary.recorded_latency
+        else None,
+    )
+
+
+def break_down(summary: Summary, question: Question) -> tuple[PerRouteBreakdown, ...]:
+    """What each route that matched something does, by route id. Unpriced rows are in no route's row."""
+    rows = []
+    for index, route in enumerate(question.tried):
+        own = sum(
+            (summary.cells.get((index, outcome), Cell()) for outcome in (REROUTED, REFUSED)), Cell()
+        )
+        if own.requests:
+            rows.append(
+                PerRouteBreakdown(
+                    route_id=route.id,
+                    route_name=route.name,
+                    matched=own.requests,
+                    baseline_cost_usd=usd(own.baseline),
+                    projected_cost_usd=usd(own.projected),
+                    savings_usd=usd(max(0, own.baseline - own.projected)),
+                )
+            )
+    return tuple(sorted(rows, key=lambda row: row.route_id))
+
+
+def cache_hits(summary: Summary, question: Question) -> CacheHits | None:
+    """Projected hits of each cache level that is on, and of both; None where none is."""
+    if not question.projects_hits:
+        return None
+    total, config = summary.total, question.config
+    return CacheHits(
+        l1=None if config.l1_ttl_seconds is None else total.l1_hits,
+        l2=None if config.l2_threshold is None else total.l2_hits,
+        both=total.both_hits,
+        either=total.projected_hits,
+    )
+
+
+def savings_by_cause(summary: Summary) -> SavingsByCause:
+    """Baseline minus projected, split in the order in which a request meets them; the parts add up to it."""
+    total = summary.total
+    # The discount has 15 digits; rounded once, what it loses is the routes' part.
+    sign = -1 if total.discount < 0 else 1
+    discount = sign * ((2 * abs(total.discount) + 1000) // 2000)
+    uncached = total.projected + total.l1_saved + total.l2_saved
+    return SavingsByCause(
+        already=usd((total.baseline - total.moved_baseline) - (uncached - total.moved_uncached)),
+        routes=usd(total.moved_baseline - total.moved_uncached - discount),
+        provider_cache=usd(discount),
+        l1_cache=usd(total.l1_saved),
+        l2_cache=usd(total.l2_saved),
+    )
+
+
+def poisoning_candidates(sweep: Sweep | None) -> tuple[PoisoningCandidate, ...]:
+    """The first semantic hits that may be served a wrong answer, in the order of the sweep."""
+    return (
+        () if sweep is None else tuple(_listed(found, sweep.thresholds) for found in sweep.listed)
+    )
+
+
+def _listed(found: Candidate, thresholds: tuple[float, ...]) -> PoisoningCandidate:
+    return PoisoningCandidate(
+        request_id=_uuid(found.request.id),
+        source_id=_uuid(found.source.id),
+        thresholds=tuple(thresholds[t] for t in found.at),
+        cosine=found.cosine,
+        finish_reason=found.request.finish_reason,
+        source_finish_reason=found.source.finish_reason,
+        output_tokens=found.request.output_tokens,
+        source_output_tokens=found.source.output_tokens,
+    )
+
+
+def _uuid(id: str) -> UUID:
+    try:
+        return UUID(id)
+    except ValueError:
+        raise InputError(
+            f"the request id {id!r} is no UUID, and semantic hits are listed by theirs; import the log, which makes one"
+        ) from None
+
+
+def _l2_projections(summary: Summary, sweep: Sweep | None) -> tuple[L2Projection, ...]:
+    if sweep is None:
+        return ()
+    return tuple(
+        L2Projection(
+            threshold=threshold,
+            total=sweep.total,
+            projected_l2_hits=sweep.hits[t],
+            projected_l2_hit_rate=sweep.hits[t] / sweep.total,
+            poisoning_candidates=sweep.poisoned[t],
+            also_l1_hits=summary.sweep[t][0],
+            saves_usd=usd(summary.sweep[t][1]),
+        )
+        for t, threshold in enumerate(sweep.thresholds)
+    )

@@ -1,0 +1,78 @@
+"""Requests with an embedding, read in order and in parts, so that only a semantic cache's live entries are in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
+
+import ibis.expr.types as ir
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ttplan.engine.arrays import as_integers, as_microseconds
+from ttplan.engine.dialects import fetch_batches
+from ttplan.engine.semantic_cache.sweep import Lookups
+from ttplan.model.errors import DataError
+
+PART = 4_096
+"""Requests that are read at once: 25 MB of 1,536 numbers each."""
+Key = tuple[str, str]
+
+
+def read_lookups(known: ir.Table) -> Iterator[Iterator[Lookups]]:
+    """The requests of each (provider, model) in (ts, id) order, in parts.
+
+    Raises DataError where an embedding is not all finite numbers.
+    """
+    rows = known.select(
+        "provider",
+        "model",
+        "ts",
+        "finish_reason",
+        id=known.id.cast("string"),
+        output_tokens=known.output_tokens.cast("int64"),
+        embedding=known.embedding.cast("array<float32>"),
+    )
+    for _, parts in groupby(
+        _parts(rows.order_by("provider", "model", "ts", "id")), key=itemgetter(0)
+    ):
+        yield (part for _, part in parts)
+
+
+def _parts(ordered: ir.Table) -> Iterator[tuple[Key, Lookups]]:
+    """Parts of one key each, in the table's order."""
+    for batch in fetch_batches(ordered, PART):
+        keys = list(zip(batch["provider"].to_pylist(), batch["model"].to_pylist(), strict=True))
+        start = 0
+        for key, run in groupby(keys):
+            stop = start + sum(1 for _ in run)
+            yield key, _lookups(batch.slice(start, stop - start))
+            start = stop
+
+
+def _lookups(batch: pa.RecordBatch) -> Lookups:
+    ids = batch["id"].to_pylist()
+    return Lookups(
+        ids,
+        as_microseconds(batch["ts"]),
+        batch["finish_reason"].to_pylist(),
+        as_integers(batch["output_tokens"]),
+        _vectors(batch["embedding"], ids),
+    )
+
+
+def _vectors(
+    column: pa.ListArray, ids: list[str]
+) -> list[np.ndarray[tuple[int], np.dtype[np.float32]]]:
+    lengths = pc.list_value_length(column).to_numpy()
+    # NaN stands for a null among the numbers; float32 has no finite number above 3.4 * 10^38.
+    flat = np.asarray(column.flatten().to_numpy(zero_copy_only=False), dtype=np.float32)
+    stops = np.cumsum(lengths)
+    if not np.isfinite(flat).all():
+        row = int(np.searchsorted(stops, int(np.flatnonzero(~np.isfinite(flat))[0]), side="right"))
+        raise DataError(
+            f"request {ids[row]}: its embedding has a number that is missing, not finite or too large for 32 bits"
+        )
+    return np.split(flat, stops[:-1])

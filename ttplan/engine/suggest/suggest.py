@@ -1,0 +1,365 @@
+"""Which routes a log's history speaks for: chosen in one half of a window, confirmed in the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from fractions import Fraction
+from functools import reduce
+from typing import NamedTuple
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+import ibis.expr.types as ir
+
+from ttplan.engine.caveats import LeftOut
+from ttplan.engine.cost import target_prices
+from ttplan.engine.intervals.edgeworth import UNTRUSTED_ERROR, draw_of_total
+from ttplan.engine.intervals.infer import FEW
+from ttplan.engine.intervals.moments import LOWER, UPPER
+from ttplan.engine.project import count_left_out, map_requests
+from ttplan.engine.replay import FAR_AHEAD, LONG_AGO, NIL
+from ttplan.engine.replay_spec import Question, require_window
+from ttplan.engine.suggest.segments import Key, Segments, Sums, add, cut
+from ttplan.engine.summary import usd
+from ttplan.model.errors import InputError
+from ttplan.model.pricing import ModelPricing
+from ttplan.model.results.suggestion import Suggestion, Suggestions
+from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
+
+DIMENSIONS = ("tag", "model", "input_tokens")
+NAMESPACE = uuid5(NAMESPACE_URL, "ttplan:suggested-routes")
+"""Where suggested routes get their ids from, of what they match and do: the same route has the same id in every log."""
+MIN_SHARE, LIMIT = 0.01, 20
+_SHOWN = 40
+
+
+class Segment(NamedTuple):
+    """Requests that a route could take: of a model and tag (None: any), of sizes `low` to `high` (exclusive), by position."""
+
+    model: str | None
+    tag: str | None
+    low: int
+    high: int
+
+    def covers(self, key: Key) -> bool:
+        """Whether a finest segment is part of this one."""
+        return (
+            self.model in (None, key.model)
+            and self.tag in (None, key.tag)
+            and self.low <= key.size < self.high
+        )
+
+
+class Choice(NamedTuple):
+    """A segment, the target (by position) that saves most there in the selecting half, and how much, in 10^-12 USD."""
+
+    segment: Segment
+    target: int
+    saved: int
+
+
+class Division(NamedTuple):
+    """How some requests could be divided into routes. The best has the most worth, then the fewest routes and conditions."""
+
+    worth: int = 0
+    fewer_routes: int = 0
+    fewer_conditions: int = 0
+    choices: tuple[Choice, ...] = ()
+
+    def with_choice(self, choice: Choice, charge: int, conditions: int) -> Division:
+        """This division and one more route, which is worth what it saves less `charge`."""
+        worth = self.worth + choice.saved - charge
+        return Division(
+            worth,
+            self.fewer_routes - 1,
+            self.fewer_conditions - conditions,
+            (*self.choices, choice),
+        )
+
+    def beside(self, other: Division) -> Division:
+        """This division and another one, of other requests."""
+        return Division(
+            self.worth + other.worth,
+            self.fewer_routes + other.fewer_routes,
+            self.fewer_conditions + other.fewer_conditions,
+            self.choices + other.choices,
+        )
+
+
+def suggest(
+    table: ir.Table,
+    target_models: Sequence[str],
+    by: Sequence[str] = DIMENSIONS,
+    prices: Mapping[str, ModelPricing] | None = None,
+    *,
+    org_id: UUID,
+    window_start: datetime = LONG_AGO,
+    window_end: datetime = FAR_AHEAD,
+    min_share: float = MIN_SHARE,
+    limit: int = LIMIT,
+) -> Suggestions:
+    """Routes to `target_models` that would have saved, ranked by projected savings, none matching what another matches.
+
+    Each route's conditions are on the dimensions in `by` (`tag`, `model`, `input_tokens`). The half of the window in which the
+    first half of the requests arrived chooses the routes: of all ways to divide its requests into routes, the one that saves
+    most, where each route has to earn `min_share` (0..1) of what that half cost, and of equals the simplest. The other half
+    confirms each, with its own figures and their interval, by method `limit`, all of that half's requests being resampled.
+    Costs are those of a replay, to the last digit, with no cache projected.
+
+    The same table, whatever its order, gives the same suggestions. Raises InputError for an argument or a table that cannot be
+    used, and where no target has a price; a target that has none is left out, and a note says so.
+    """
+    targets, dimensions = _checked(target_models, by, min_share, limit)
+    pricing = prices or {}
+    # A price under None holds for whoever serves a request; without one, some provider's requests would have none.
+    priced = [target for target in targets if None in dict(target_prices(target, pricing))]
+    if not priced:
+        raise InputError(
+            f"no price for any of the target models {', '.join(targets)}; give prices as provider:model"
+        )
+    require_window(window_start, window_end)
+    question = Question(NIL, org_id, window_start, window_end, (), pricing)
+    count, left_out = count_left_out(table, question)
+    notes = [*_unpriced(targets, priced), *_left_out(left_out)]
+    if not count:
+        return _nothing(question, notes)
+    with map_requests(table, question) as rows:
+        log = cut(rows, count, dimensions, priced, pricing)
+    cost = sum(sums.actual for sums in log.selecting.values())
+    division, candidates = divide(log, dimensions, charge=int(cost * Fraction(min_share)))
+    ranked = sorted(
+        division.choices, key=lambda choice: (-choice.saved, _words(choice.segment, log))
+    )
+    held_out = sum(sums.requests for sums in log.held_out.values())
+    if len(ranked) > limit:
+        notes.append(
+            f"{len(ranked) - limit:,} more routes were found, which save less than these; a higher limit shows them."
+        )
+    return Suggestions(
+        org_id=org_id,
+        window_start=window_start,
+        split_at=log.split_at,
+        window_end=window_end,
+        requests=count,
+        heldout_requests=held_out,
+        candidates=candidates,
+        items=tuple(_suggestions(ranked[:limit], log, held_out)),
+        notes=(*notes, *_unreachable(log, dimensions)),
+    )
+
+
+def _checked(
+    target_models: Sequence[str], by: Sequence[str], min_share: float, limit: int
+) -> tuple[list[str], list[str]]:
+    targets = sorted({target_models} if isinstance(target_models, str) else set(target_models))
+    dimensions = {by} if isinstance(by, str) else set(by)
+    if not targets or not all(isinstance(target, str) and target for target in targets):
+        raise InputError("target_models names no model; expected at least one, such as gpt-4o-mini")
+    unknown = sorted(dimensions - set(DIMENSIONS))
+    if unknown or not dimensions:
+        found = f"has {unknown[0]!r}" if unknown else "is empty"
+        raise InputError(f"by {found}; expected one or more of {', '.join(DIMENSIONS)}")
+    if not 0 <= min_share <= 1:
+        raise InputError(f"min_share is {min_share}; expected a share from 0 to 1")
+    if limit < 1:
+        raise InputError(f"limit is {limit}; expected at least 1")
+    return targets, [name for name in DIMENSIONS if name in dimensions]
+
+
+# --- choosing, in the selecting half ----------------------------------------------------------------------------------
+
+
+def divide(log: Segments, by: Iterable[str], charge: int) -> tuple[Division, int]:
+    """The best division of the selecting half into routes that overlap nowhere, and how many routes were compared.
+
+    A model, or the whole log, is divided by tag only where that is worth more than not to. What has no tag, or a value that
+    is not told apart, no condition can name: only a route without that condition takes it.
+    """
+    sizes = len(log.bounds) + 1
+    saved: dict[tuple[str | None, str | None], list[list[int]]] = {}
+    for key, sums in sorted(log.selecting.items(), key=lambda item: _order(item[0])):
+        if key.model is None and "model" in by:
+            continue
+        names = {(key.model, None)} | ({(key.model, key.tag)} if "tag" in by else set())
+        for name in names:
+            column = saved.setdefault(name, [[0] * sizes for _ in log.targets])
+            for target, on in enumerate(sums.targets):
+                column[target][key.size] += on.saved
+    best = Division()
+    for model in sorted({model for model, _ in saved}, key=_none_first):
+        tags = sorted(tag for m, tag in saved if m == model and tag is not None)
+        whole = _best_sizes((model, None), saved[(model, None)], charge)
+        parts = reduce(
+            Division.beside,
+            (_best_sizes((model, tag), saved[(model, tag)], charge) for tag in tags),
+            Division(),
+        )
+        parts = parts._replace(fewer_conditions=parts.fewer_conditions - len(parts.choices))
+        best = best.beside(max(whole, parts, key=_value))
+    return best, len(saved) * len(log.targets) * sizes * (sizes + 1) // 2
+
+
+def _best_sizes(
+    names: tuple[str | None, str | None], saved: Sequence[Sequence[int]], charge: int
+) -> Division:
+    """The best division of one model and tag into ranges of size, by what each size saves on each target."""
+    sizes = len(saved[0])
+    sums = [[sum(column[:i]) for i in range(sizes + 1)] for column in saved]
+    best = [Division()]  # of the sizes below each position
+    for high in range(1, sizes + 1):
+        options = [best[high - 1]]
+        for low in range(high):
+            for target, below in enumerate(sums):
+                gain = below[high] - below[low]
+                if gain > charge:
+                    choice = Choice(Segment(*names, low, high), target, gain)
+                    options.append(
+                        best[low].with_choice(choice, charge, (low > 0) + (high < sizes))
+                    )
+        best.append(max(options, key=_value))
+    return best[-1]
+
+
+def _value(division: Division) -> tuple[int, int, int]:
+    return division[:3]
+
+
+def _none_first(name: str | None) -> tuple[bool, str]:
+    return name is not None, name or ""
+
+
+def _order(key: Key) -> tuple[object, ...]:
+    return *_none_first(key.model), *_none_first(key.tag), key.size
+
+
+# --- confirming, in the held-out half ---------------------------------------------------------------------------------
+
+
+def _suggestions(ranked: Sequence[Choice], log: Segments, held_out: int) -> Iterator[Suggestion]:
+    names: set[str] = set()
+    for rank, choice in enumerate(ranked):
+        name = _name(choice, log)
+        if name in names:  # two tags that read the same once they are cut
+            name = next(
+                f"{name} ({n})" for n in range(2, len(ranked) + 2) if f"{name} ({n})" not in names
+            )
+        names.add(name)
+        route = _route(choice, log, name, priority=10 * (len(ranked) - rank))
+        first, second = (
+            add(
+                [sums for key, sums in half.items() if choice.segment.covers(key)], len(log.targets)
+            )
+            for half in (log.selecting, log.held_out)
+        )
+        yield _confirm(route, choice, first, second, log.steps[choice.target], held_out)
+
+
+def _confirm(
+    route: ProposedRoute, choice: Choice, first: Sums, second: Sums, step: int, held_out: int
+) -> Suggestion:
+    on = second.targets[choice.target]
+    draw = draw_of_total({1: on.p1, 2: on.p2, 3: on.p3, 4: on.p4}, step, on.saved, held_out)
+    ends = draw.quantile_of_sum(held_out, LOWER), draw.quantile_of_sum(held_out, UPPER)
+    skew, excess = draw.shape_of_sum(held_out)
+    # As skew as a sum that 11 equal requests carry: where replay, too, no longer trusts the expansion.
+    carried_by_few = abs(skew) > UNTRUSTED_ERROR or excess > UNTRUSTED_ERROR**2
+    note = ""
+    if second.requests < FEW:
+        note = f"too few to confirm: {second.requests:,} requests in the held-out half, fewer than {FEW}"
+    elif carried_by_few:
+        note = "too few to confirm: a few requests carry most of the change in the held-out half"
+    elif on.saved <= 0:
+        note = "the held-out half saves nothing"
+    elif ends[0] <= 0:
+        note = "the held-out half may as well save nothing: its interval reaches 0"
+    return Suggestion(
+        route=route,
+        requests=first.requests + second.requests,
+        baseline_cost_usd=usd(first.baseline + second.baseline),
+        actual_cost_usd=usd(first.actual + second.actual),
+        projected_cost_usd=usd(first.targets[choice.target].projected + on.projected),
+        selected_savings_usd=usd(choice.saved),
+        heldout_requests=second.requests,
+        heldout_cost_usd=usd(second.actual),
+        heldout_savings_usd=usd(on.saved),
+        heldout_savings_usd_95=ends,
+        confirmed=not note,
+        note=note,
+    )
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
+
+
+def _route(choice: Choice, log: Segments, name: str, priority: int) -> ProposedRoute:
+    """The route of a choice; bounds are strict, so a size from 1,000 on is one above 999."""
+    segment = choice.segment
+    when = RouteConditions(
+        model_in=() if segment.model is None else (segment.model,),
+        tag_equals=segment.tag,
+        input_tokens_gt=log.bounds[segment.low - 1] - 1 if segment.low else None,
+        input_tokens_lt=log.bounds[segment.high - 1] if segment.high <= len(log.bounds) else None,
+    )
+    then = RouteAction(target_model=log.targets[choice.target])
+    identity = f"{when.model_dump_json(exclude_defaults=True)} {then.model_dump_json(exclude_defaults=True)}"
+    return ProposedRoute(
+        id=uuid5(NAMESPACE, identity), name=name, priority=priority, when=when, then=then
+    )
+
+
+def _name(choice: Choice, log: Segments) -> str:
+    return f"{', '.join(_words(choice.segment, log)) or 'everything'} → {_shown(log.targets[choice.target])}"
+
+
+def _words(segment: Segment, log: Segments) -> list[str]:
+    low = log.bounds[segment.low - 1] if segment.low else None
+    high = log.bounds[segment.high - 1] if segment.high <= len(log.bounds) else None
+    sizes = {
+        (False, False): [],
+        (False, True): [f"under {high or 0:,} tokens"],
+        (True, False): [f"from {low or 0:,} tokens"],
+        (True, True): [f"{low or 0:,} to {(high or 1) - 1:,} tokens"],
+    }
+    named = [_shown(name) for name in (segment.tag, segment.model) if name is not None]
+    return named + sizes[(low is not None, high is not None)]
+
+
+def _shown(name: str) -> str:
+    """A tag or model as it reads in a route's name: one printable line, cut where it is long."""
+    flat = "".join(char if char.isprintable() else " " for char in name)
+    text = " ".join(flat.split()) or repr(name)[: _SHOWN + 2]
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def _unpriced(targets: Sequence[str], priced: Sequence[str]) -> Iterator[str]:
+    for target in targets:
+        if target not in priced:
+            yield f"No price for {_shown(target)}: nothing is proposed for it."
+
+
+def _left_out(left_out: LeftOut) -> Iterator[str]:
+    if left_out.outside_window:
+        yield f"{left_out.outside_window:,} requests outside the window left out."
+    if left_out.other_org:
+        yield f"{left_out.other_org:,} requests of another organisation left out."
+
+
+def _unreachable(log: Segments, by: Sequence[str]) -> Iterator[str]:
+    if log.untagged and "tag" in by:
+        yield f"{log.untagged:,} requests have no tag: only a route without a condition on the tag takes them."
+    for name, count in log.pooled.items():
+        yield f"Only the {count} most costly {name}s are told apart; no condition on the {name} takes the others."
+
+
+def _nothing(question: Question, notes: Sequence[str]) -> Suggestions:
+    return Suggestions(
+        org_id=question.org_id,
+        window_start=question.window_start,
+        split_at=None,
+        window_end=question.window_end,
+        requests=0,
+        heldout_requests=0,
+        candidates=0,
+        items=(),
+        notes=(*notes, "There are no requests in the window."),
+    )

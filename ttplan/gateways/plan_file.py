@@ -1,0 +1,127 @@
+"""Plans that people write: routes, and what else a plan assumes, from YAML and back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from pydantic import ConfigDict, ValidationError
+
+from ttplan.model.errors import InputError
+from ttplan.model.plan import PlanConfig
+from ttplan.model.route import ProposedRoute, first_repeat
+from ttplan.util.files import explain, read_yaml, whole_file, yaml_text
+
+NAMESPACE = uuid5(NAMESPACE_URL, "ttplan:routes")
+"""Where routes get their ids from that have none, or one that is not a UUID: of the id as written, or the name."""
+
+
+class PlanFile(NamedTuple):
+    """What a plan file holds."""
+
+    routes: tuple[ProposedRoute, ...]
+    config: PlanConfig | None
+
+
+class _WrittenConfig(PlanConfig):
+    """A config that a person wrote: a name that is not known is a mistake."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def read_plan_file(path: str | os.PathLike[str]) -> PlanFile:
+    """Read `routes: [...]` and, if there is one, `config: {...}`. Raises InputError naming file, route and field."""
+    content = read_yaml(path, "routes")
+    if not isinstance(content, dict) or not isinstance(content.get("routes"), list):
+        raise InputError(f"{path}: expected a list of routes under the key routes")
+    unknown = [key for key in content if key not in ("routes", "config")]
+    if unknown:
+        raise InputError(f"{path}: the key {unknown[0]!r} is not known; expected routes and config")
+    routes = tuple(
+        _route(path, position, fields) for position, fields in enumerate(content["routes"], 1)
+    )
+    repeat = first_repeat(routes)
+    if repeat is not None:
+        raise InputError(f"{path}: {repeat}")
+    if "config" not in content:
+        return PlanFile(routes, None)
+    try:
+        written = _WrittenConfig.model_validate(content["config"])
+    except ValidationError as error:
+        raise InputError(f"{path}: config: {explain(error)}") from None
+    return PlanFile(routes, PlanConfig.model_validate(written.model_dump()))
+
+
+def plan_yaml(
+    routes: Sequence[ProposedRoute], config: PlanConfig | None = None, *, heading: str = ""
+) -> str:
+    """A plan file as text, with `heading` as a comment above it, which `read_plan_file` reads back equal.
+
+    Raises InputError for a bound in USD with more digits than a number in YAML keeps.
+    """
+    content: dict[str, Any] = {
+        "routes": [
+            _written(route.name, route.model_dump(exclude_defaults=True)) for route in routes
+        ]
+    }
+    if config is not None:
+        content["config"] = _written("config", config.model_dump(exclude_defaults=True))
+    comment = "".join(f"# {line}".rstrip() + "\n" for line in map(_printable, heading.splitlines()))
+    return comment + yaml_text(content)
+
+
+def write_plan_file(
+    path: str | os.PathLike[str],
+    routes: Sequence[ProposedRoute],
+    config: PlanConfig | None = None,
+    *,
+    heading: str = "",
+    overwrite: bool = False,
+) -> None:
+    """Write a plan file, whole or not at all. Raises InputError where there is one already, unless `overwrite`."""
+    text = plan_yaml(routes, config, heading=heading)
+    with whole_file(path, overwrite=overwrite) as file:
+        file.write(text.encode())
+
+
+def _printable(line: str) -> str:
+    return "".join(char if char.isprintable() else " " for char in line)
+
+
+def _written(where: str, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _written(where, part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_written(where, part) for part in value]
+    if isinstance(value, UUID):
+        return str(value)
+    if not isinstance(value, Decimal):
+        return value
+    if Decimal(repr(float(value))) != value:
+        raise InputError(
+            f"{where!r:.60}: the bound {value} has more digits than a number in a YAML file keeps; round it"
+        )
+    return float(value)
+
+
+def _route(path: str | os.PathLike[str], position: int, fields: Any) -> ProposedRoute:
+    name = fields.get("name") if isinstance(fields, dict) else None
+    where = f"{path}: route {position}" + (f" ({name!r:.60})" if name else "")
+    if not isinstance(fields, dict):
+        raise InputError(f"{where}: expected id, name, priority, when and then")
+    try:
+        return ProposedRoute.model_validate(fields | {"id": route_id(fields.get("id"), name)})
+    except ValidationError as error:
+        raise InputError(f"{where}: {explain(error)}") from None
+
+
+def route_id(written: Any, name: Any) -> UUID:
+    """A route's id as it is written, or one made of that, or of its name where nothing is written."""
+    text = str(name if written is None else written)
+    try:
+        return UUID(text) if len(text) == 36 else uuid5(NAMESPACE, text)
+    except ValueError:
+        return uuid5(NAMESPACE, text)

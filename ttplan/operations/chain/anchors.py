@@ -1,0 +1,91 @@
+"""Where a store's chain ends, read back and checked, and handed to a place that the operator cannot rewrite."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from ttplan.audit.entry import check_content
+from ttplan.audit.keys.key_files import VerifyingKey
+from ttplan.audit.proofs.anchors import append_anchor, hand_over, read_anchors
+from ttplan.audit.rotation import goes_on_with
+from ttplan.model.audit import Record, TipAnchor
+from ttplan.model.errors import BadSignature, InputError, TruncatedChain, TruncationReason
+from ttplan.store.protocol import Snapshot, Store
+
+
+class Published(NamedTuple):
+    """A tip, and whether it was written to the file: not where its last line says the same and no heartbeat was asked for."""
+
+    tip: TipAnchor
+    appended: bool
+
+
+def checked_tip(snapshot: Snapshot, key: VerifyingKey) -> tuple[UUID, TipAnchor]:
+    """Whose the chain is and where it ends, the stored row read back and checked against `key`, the one the chain goes on with.
+
+    Raises InputError where there are no entries, and the ChainError that the last one deserves.
+    """
+    org_id = snapshot.org_id()
+    tip = None if org_id is None else snapshot.tip(org_id)
+    if org_id is None or tip is None:
+        raise InputError("the chain has no entries yet; apply a plan first")
+    last = _entry_at(snapshot, org_id, tip.seq)
+    if last is None or last.hash != tip.hash:
+        raise TruncatedChain(
+            tip.seq + 1, tip.seq, f"the store says that it ends at {tip}, but has not that entry"
+        )
+    check_content(last, tip.seq)
+    if not goes_on_with(last, key):
+        raise BadSignature(
+            tip.seq, f"it was not made with {key.hex}, nor does the entry hand over to that key"
+        )
+    return org_id, tip
+
+
+def publish_anchor(
+    store: Store,
+    key: VerifyingKey,
+    at: datetime,
+    *,
+    file: str | os.PathLike[str] | None = None,
+    command: Sequence[str] | None = None,
+    heartbeat: bool = False,
+) -> Published:
+    """The chain's tip, appended to a file of anchors and handed to a command, each where it is given.
+
+    The chain must still have the entry of the file's last anchor: TruncatedChain where it has not, and nothing is appended. Where
+    the last anchor is the tip already, `heartbeat` appends it all the same, which says that the chain was still there then.
+    """
+    with store.read() as snapshot:
+        org_id, tip = checked_tip(snapshot, key)
+        last = None if file is None or not os.path.exists(file) else read_anchors(file)[-1].anchor
+        if last is not None:
+            there = _entry_at(snapshot, org_id, last.seq)
+            if there is None or there.hash != last.hash:
+                found = (
+                    "it has no such entry" if there is None else f"it has {last.seq}:{there.hash}"
+                )
+                reason: TruncationReason = (
+                    "short"
+                    if there is None
+                    else "tip_differs"
+                    if last.seq == tip.seq
+                    else "rewritten"
+                )
+                detail = f"{found}, the last anchor in {os.fspath(file or '')} is {last}"
+                raise TruncatedChain(last.seq + 1, tip.seq + 1, detail, reason=reason)
+    appended = file is not None and (heartbeat or last != tip)
+    if file is not None and appended:
+        append_anchor(file, tip, at)
+    if command is not None:
+        hand_over(command, tip, at)
+    return Published(tip, appended)
+
+
+def _entry_at(snapshot: Snapshot, org_id: UUID, seq: int) -> Record | None:
+    found = next(iter(snapshot.entries(org_id, since=seq)), None)
+    return found if found is not None and found.seq == seq else None

@@ -1,0 +1,236 @@
+"""Check quality: re-run a sample of what a stored plan reroutes, have the answers judged, and keep what was said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from threading import Event
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import ibis.expr.types as ir
+import pyarrow as pa
+from pydantic import ValidationError
+
+from ttplan.engine.cost import REROUTED
+from ttplan.engine.dialects import fetch
+from ttplan.engine.project import map_requests
+from ttplan.engine.replay_spec import Question
+from ttplan.model.errors import InputError
+from ttplan.model.plan import PlanConfig, PoisoningCandidate
+from ttplan.model.plan_run import PlanRun
+from ttplan.model.request import RequestLog
+from ttplan.model.results.quality import QualityResult
+from ttplan.prices import catalogue_price
+from ttplan.quality.assess import Progress, assess_sync
+from ttplan.quality.chat import ChatJudge, ChatProposer
+from ttplan.quality.judge import (
+    Estimates,
+    Judge,
+    Proposed,
+    Proposer,
+    QualitySettings,
+    Rerouted,
+    name_of,
+)
+from ttplan.quality.result import unverified
+from ttplan.quality.sampling import Sample, draw
+from ttplan.store.protocol import Store
+from ttplan.store.transactions import in_transaction
+from ttplan.util.files import explain
+
+SAMPLE_SIZE = 200
+_NO_CHARGE = Decimal(0)
+_NEEDED = (
+    "id",
+    "org_id",
+    "ts",
+    "provider",
+    "model",
+    "input_tokens",
+    "output_tokens",
+    "cached_tokens",
+    "cost_usd",
+    "baseline_cost_usd",
+    "cached",
+    "latency_ms",
+    "status",
+    "tag",
+    "body",
+    "response_body",
+)
+
+
+def check_quality(
+    store: Store,
+    run: PlanRun,
+    judge: Judge,
+    proposer: Proposer,
+    settings: QualitySettings,
+    *,
+    sample_size: int = SAMPLE_SIZE,
+    seed: int = 0,
+    cancel: Event | None = None,
+    progress: Progress | None = None,
+) -> QualityResult:
+    """Draw a sample of what `run` reroutes, have it answered by its new models and judged, and store the result with the plan.
+
+    Poisoning candidates of the plan's semantic cache are always in; what they would be served is the other request's recorded
+    answer, which costs nothing. The store is not held while models are asked. Raises what `assess` raises before anything is
+    sent; a run that was cut short is stored as far as it came.
+    """
+    drawn = _draw(store, run, sample_size, seed)
+    if drawn.sample is None:
+        found = unverified(drawn.why, population=drawn.population, seed=seed)
+    else:
+        found = assess_sync(
+            drawn.sample,
+            drawn.requests,
+            judge,
+            _WithCachedAnswers(proposer, drawn.answers),
+            settings=settings,
+            unrecorded=drawn.unrecorded,
+            cancel=cancel,
+            progress=progress,
+        )
+    in_transaction(store, lambda tx: tx.set_quality(run.plan_id, found))
+    return found
+
+
+def limits_of(
+    settings: QualitySettings | None, budget_usd: Decimal | float, allow_bodies: bool
+) -> QualitySettings:
+    """The settings with that budget and permission, the rest as they are or by default. InputError where one cannot be used."""
+    given = {} if settings is None else settings.model_dump()
+    try:
+        return QualitySettings.model_validate(
+            given | {"budget_usd": budget_usd, "allow_bodies": allow_bodies}
+        )
+    except ValidationError as error:
+        raise InputError(f"the limits of a quality check: {explain(error)}") from None
+
+
+def chat_parties(
+    run: PlanRun,
+    base_url: str,
+    judge_model: str,
+    *,
+    at: datetime,
+    api_key_env: str | None = None,
+    seed: int = 0,
+) -> tuple[ChatJudge, ChatProposer]:
+    """The ready judge and proposer for a plan, both at one OpenAI-compatible API, with the catalogue's price for the judge."""
+    quote = catalogue_price(None, judge_model, at)
+    price = None if quote is None else quote.pricing
+    judge = ChatJudge(base_url, judge_model, api_key_env=api_key_env, price=price, seed=seed)
+    return judge, ChatProposer(base_url, api_key_env=api_key_env, pricing=run.pricing)
+
+
+class _Drawn(NamedTuple):
+    """What is to be judged; no sample, and why, where nothing can be."""
+
+    sample: Sample | None
+    why: str = ""
+    population: int = 0
+    unrecorded: int = 0
+    requests: Mapping[UUID, Rerouted] = {}
+    answers: Mapping[UUID, str] = {}
+
+
+class _WithCachedAnswers:
+    """A proposer that answers poisoning candidates with what the cache would serve, and asks another for the rest."""
+
+    def __init__(self, proposer: Proposer, answers: Mapping[UUID, str]) -> None:
+        self.name = name_of(proposer)
+        self._proposer = proposer
+        self._answers = answers
+        self._stack = AsyncExitStack()
+
+    async def __call__(self, request: RequestLog, target_model: str, /) -> str | Proposed:
+        if request.id in self._answers:
+            return Proposed(self._answers[request.id], _NO_CHARGE)
+        return await self._proposer(request, target_model)
+
+    def estimate_usd(self, rerouted: Rerouted) -> Decimal | None:
+        if rerouted.request.id in self._answers:
+            return _NO_CHARGE
+        return (
+            self._proposer.estimate_usd(rerouted) if isinstance(self._proposer, Estimates) else None
+        )
+
+    async def __aenter__(self) -> _WithCachedAnswers:
+        if isinstance(self._proposer, AbstractAsyncContextManager):
+            await self._stack.enter_async_context(self._proposer)
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        await self._stack.aclose()
+
+
+def _draw(store: Store, run: PlanRun, size: int, seed: int) -> _Drawn:
+    # Which requests are rerouted, and which of them an exact cache answers, is all that is asked again.
+    question = replace(
+        Question.asked_by(run), config=PlanConfig(l1_ttl_seconds=run.config.l1_ttl_seconds)
+    )
+    with store.read() as snapshot:
+        log = snapshot.requests()
+        bodied = log.filter(_recorded(log.body), _recorded(log.response_body))
+        with map_requests(log, question) as mapped:
+            moved = mapped.filter((mapped.outcome == REROUTED) & ~mapped.hit).select("id", "route")
+            total = int(fetch(moved.aggregate(n=moved.count()))["n"][0].as_py())
+            rows = fetch(bodied.join(moved, "id").select("id", "tag", "input_tokens", "route"))
+        poisoning = _counted(run)
+        ends = _requests(bodied, {i for one in poisoning for i in (one.request_id, one.source_id)})
+        served = {
+            one.request_id: one
+            for one in poisoning
+            if one.request_id in ends and one.source_id in ends
+        }
+        if not rows.num_rows and not served:
+            why = "no rerouted request has its prompt and answer recorded; import the log with bodies."
+            return _Drawn(None, why if total else "the plan reroutes no request.", population=total)
+        sample = draw(rows, size, seed=seed, forced=served)
+        requests = _requests(bodied, set(sample.drawn)) | {i: ends[i] for i in served}
+    targets = _targets(rows, question, set(sample.drawn))
+    served = {i: one for i, one in served.items() if i not in targets}
+    targets |= {i: f"the cached answer to {one.source_id}" for i, one in served.items()}
+    return _Drawn(
+        sample=sample,
+        population=rows.num_rows,
+        unrecorded=total - rows.num_rows,
+        requests={i: Rerouted(request, targets[i]) for i, request in requests.items()},
+        answers={i: str(ends[one.source_id].response_body) for i, one in served.items()},
+    )
+
+
+def _recorded(text: ir.StringColumn) -> ir.BooleanValue:
+    return text.notnull() & (text != "")
+
+
+def _counted(run: PlanRun) -> Sequence[PoisoningCandidate]:
+    """The candidates at the threshold whose hits count for cost; all of them where the cache only informs."""
+    chosen = run.config.l2_threshold
+    return [
+        one for one in run.result.poisoning_candidates if chosen is None or chosen in one.thresholds
+    ]
+
+
+def _requests(log: ir.Table, ids: set[UUID]) -> dict[UUID, RequestLog]:
+    """The requests of those ids."""
+    if not ids:
+        return {}
+    chosen = log.filter(log.id.cast("string").isin(sorted(map(str, ids)))).select(*_NEEDED)
+    found = [RequestLog.model_validate(row) for row in fetch(chosen).to_pylist()]
+    if len(found) > len(ids):
+        raise InputError("the log has a request id twice; expected every id once")
+    return {request.id: request for request in found}
+
+
+def _targets(rows: pa.Table, question: Question, ids: set[UUID]) -> dict[UUID, str]:
+    """The model that each of some drawn requests would go to."""
+    tried = question.tried
+    pairs = zip(rows["id"].cast(pa.string()).to_pylist(), rows["route"].to_pylist(), strict=True)
+    return {UUID(i): tried[route].then.target_model for i, route in pairs if UUID(i) in ids}

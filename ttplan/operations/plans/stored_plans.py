@@ -1,0 +1,142 @@
+"""Stored plans: made from a log, and found again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from ttplan.history.timeline import seen
+from ttplan.model.audit import Actor
+from ttplan.model.errors import DataError, InputError, PlanNotFound, ReplayFailed, StoreError
+from ttplan.model.plan_run import PlanRun, SeenRoute
+from ttplan.operations.plans.replay import Answered, Asked, Broke, replay_lake, replay_log
+from ttplan.store.protocol import Store, Transaction
+from ttplan.store.transactions import in_transaction
+
+PathLike = str | os.PathLike[str]
+
+
+class Made(NamedTuple):
+    """What a new plan row says of its making: its name, when, the nonce that blinds the chain, and who made it."""
+
+    name: str
+    created_at: datetime
+    nonce: str
+    author: Actor | None = None
+
+
+class Elsewhere(NamedTuple):
+    """Requests that are replayed where they are: Parquet files, and how much memory that may take ("2GB")."""
+
+    requests: PathLike | Sequence[PathLike]
+    memory_limit: str | None
+
+
+def make_plan(
+    store: Store,
+    asked: Asked,
+    made: Callable[[], Made],
+    *,
+    log: str,
+    elsewhere: Elsewhere | None,
+    new_id: Callable[[], UUID],
+    progress: bool | None = None,
+) -> PlanRun:
+    """Replay what is asked of the store's requests, or of those `elsewhere`, and keep the result as a projected plan.
+
+    `made` is asked once the replay is done. `log` names the store in errors; `new_id` gives the organisation where nothing
+    says one. Raises InputError, and KeyboardInterrupt at an interrupt; nothing is written then. Where the replay itself breaks,
+    it is kept as a failed plan, with its reason: DataError where a logged value is the reason, ReplayFailed for all else.
+    """
+    with store.read() as snapshot:
+        org_id = snapshot.org_id()
+        live_seen = () if org_id is None else seen(snapshot.live_routes(org_id))
+    try:
+        found = _replay(store, asked, log, org_id, elsewhere, new_id, progress)
+    except Broke as broke:
+        run = _run(asked, made(), live_seen, broke.found).model_copy(
+            update={"status": "failed", "failure": broke.reason}
+        )
+        try:
+            _keep(store, run)
+        except StoreError as error:
+            raise ReplayFailed(
+                run.plan_id, f"{broke.reason}; and {error}", kept=False
+            ) from broke.cause
+        if isinstance(broke.cause, DataError):
+            raise broke.cause from None
+        raise ReplayFailed(run.plan_id, broke.reason, kept=True) from broke.cause
+    run = _run(asked, made(), live_seen, found)
+    _keep(store, run)
+    return run
+
+
+def _replay(
+    store: Store,
+    asked: Asked,
+    log: str,
+    org_id: UUID | None,
+    elsewhere: Elsewhere | None,
+    new_id: Callable[[], UUID],
+    progress: bool | None,
+) -> Answered:
+    if elsewhere is not None:
+        from ttplan.logs.sources.parquet import open_requests
+
+        with open_requests(elsewhere.requests, memory_limit=elsewhere.memory_limit) as lake:
+            return replay_lake(lake, asked, org_id, new_id(), str(elsewhere.requests), progress)
+    if org_id is None:
+        raise InputError(
+            f"{log} has no requests to replay; import a log first, with `ttplan import` or import_logs"
+        )
+    with store.read() as snapshot:
+        return replay_log(snapshot.requests(), asked, org_id, log, progress)
+
+
+def _run(asked: Asked, made: Made, live_seen: tuple[SeenRoute, ...], found: Answered) -> PlanRun:
+    return PlanRun(
+        plan_id=asked.plan_id,
+        org_id=found.result.org_id,
+        **made._asdict(),
+        seed=asked.seed,
+        bootstrap_iterations=asked.bootstrap_iterations,
+        config=asked.config,
+        pricing=dict(found.pricing),
+        price_sources=dict(found.sources),
+        cost_basis=found.basis,
+        live_seen=live_seen,
+        result=found.result,
+    )
+
+
+def _keep(store: Store, run: PlanRun) -> None:
+    def work(tx: Transaction) -> None:
+        tx.set_org_id(run.org_id)
+        tx.add_plan(run)
+
+    in_transaction(store, work)
+
+
+def find_plan(store: Store, plan_id: UUID | str) -> PlanRun:
+    """A stored plan by its id or the first digits of one, at least 4. Raises PlanNotFound, InputError where it is unclear."""
+    text = str(plan_id).lower()
+    with store.read() as snapshot:
+        if len(text) == 36:
+            try:
+                run = snapshot.plan(UUID(text))
+            except ValueError:
+                run = None
+            if run is None:
+                raise PlanNotFound(text)
+            return run
+        org_id = snapshot.org_id()
+        runs = [] if org_id is None else snapshot.plans(org_id)
+    found = [run for run in runs if len(text) >= 4 and str(run.plan_id).startswith(text)]
+    if len(found) > 1:
+        raise InputError(f"{len(found)} plans have an id that begins with {text}; give more of it")
+    if not found:
+        raise PlanNotFound(text)
+    return found[0]

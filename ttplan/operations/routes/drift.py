@@ -1,0 +1,111 @@
+"""Are the live routes what was signed for? Plan rows and chain are followed again, and each difference is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from uuid import UUID
+
+from ttplan.audit.keys.key_files import VerifyingKey
+from ttplan.audit.rotation import keys_of
+from ttplan.audit.verify.check import check_chain
+from ttplan.audit.verify.report import ChainReport
+from ttplan.history.compare import differing
+from ttplan.history.timeline import History, history_of
+from ttplan.model.plan_run import LiveRoute, UnreadableRoute
+from ttplan.model.results.drift import Drift, Problem, RouteDrift
+from ttplan.store.protocol import Snapshot
+
+UNVERIFIED = "not verified: there is no key"
+
+
+def find_drift(
+    snapshot: Snapshot, org_id: UUID | None, key: VerifyingKey | None, *, own_key: bool
+) -> Drift:
+    """Compare an organisation's live routes with what its plan rows and chain come to, and the chain with `key`.
+
+    Without a key the chain is followed, and the report says that nobody vouches for it.
+    """
+    if org_id is None:
+        return Drift(entries=0, live=0, chain="empty")
+    report = None if key is None else _check(snapshot, org_id, key, own_key)
+    broken = (
+        ()
+        if report is None or report.first_bad is None
+        else (Problem(message=report.first_bad.message, blocks=True),)
+    )
+    # What a broken chain says is not followed: it may not even be JSON.
+    history = History() if broken else history_of(snapshot, org_id)
+    rows = snapshot.live_rows(org_id)
+    return Drift(
+        entries=history.entries,
+        live=len(rows),
+        chain=UNVERIFIED if report is None else report.verdict,
+        routes=() if broken else tuple(_routes(history, rows)),
+        problems=(
+            *broken,
+            *history.problems,
+            *([] if broken else _statuses(history, snapshot.statuses(org_id))),
+        ),
+    )
+
+
+def _check(snapshot: Snapshot, org_id: UUID, key: VerifyingKey, own_key: bool) -> ChainReport:
+    # The last signature vouches for the content of all entries, which is what counts here.
+    first = keys_of(snapshot.entries(org_id), key)[0] if own_key else key
+    return check_chain(
+        snapshot.entries(org_id), first, key_source="drift", own_key=own_key, signatures="tip"
+    )
+
+
+def _routes(history: History, rows: list[LiveRoute | UnreadableRoute]) -> Iterator[RouteDrift]:
+    """The differences, by name; none where it is not known what should be live under a name."""
+    found = {row.name if isinstance(row, UnreadableRoute) else row.route.name: row for row in rows}
+    for name in sorted(found.keys() | history.live.keys()):
+        if name not in history.unknown:
+            drift = _compare(name, history.live.get(name), found.get(name))
+            if drift is not None:
+                yield drift
+
+
+def _compare(
+    name: str, expected: LiveRoute | None, found: LiveRoute | UnreadableRoute | None
+) -> RouteDrift | None:
+    unreadable = found.reason if isinstance(found, UnreadableRoute) else None
+    row = found if isinstance(found, LiveRoute) else None
+    if expected is None:
+        return RouteDrift(name=name, kind="foreign", found=row, unreadable=unreadable)
+    if found is None:
+        return RouteDrift(name=name, kind="missing", expected=expected)
+    fields = () if row is None else _fields(expected, row)
+    if row is not None and not fields:
+        return None
+    return RouteDrift(
+        name=name, kind="edited", fields=fields, expected=expected, found=row, unreadable=unreadable
+    )
+
+
+def _fields(expected: LiveRoute, found: LiveRoute) -> tuple[str, ...]:
+    own = tuple(
+        name
+        for name in ("plan_id", "applied_at")
+        if getattr(expected, name) != getattr(found, name)
+    )
+    return (*(change.field for change in differing(expected.route, found.route)), *own)
+
+
+def _statuses(history: History, rows: Mapping[UUID, str]) -> Iterator[Problem]:
+    """The plans whose row says another status than the chain."""
+    for plan_id in sorted(rows.keys() | history.statuses.keys()):
+        row, signed = rows.get(plan_id), history.statuses.get(plan_id)
+        if row is None:
+            continue  # following the chain has said so
+        if signed is None and row in ("applied", "reverted"):
+            yield Problem(
+                plan_id=plan_id,
+                message=f"the row of plan {plan_id} says {row}, and no entry of the chain does",
+            )
+        elif signed is not None and row != signed:
+            yield Problem(
+                plan_id=plan_id,
+                message=f"the row of plan {plan_id} says {row}, and the chain that it is {signed}",
+            )

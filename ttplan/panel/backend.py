@@ -1,0 +1,63 @@
+"""What the panel asks of a workspace: `ttplan.Workspace` has all of it, and a test can bring its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+from uuid import UUID
+
+from ttplan.display.plan import Plan
+from ttplan.model.audit import Actor, AuditEntry, Record, TipAnchor
+from ttplan.model.plan_run import PlanRun
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ttplan.audit.verify.report import ChainReport
+    from ttplan.display.changes import ShownPreview
+    from ttplan.display.policy import ShownPolicyCheck
+
+
+class Desk(Protocol):
+    """The verbs of a workspace that the panel calls. All of the panel's state is behind them, in the store."""
+
+    def plan_runs(self) -> list[PlanRun]:
+        """All plans, oldest first."""
+
+    def get(self, plan_id: UUID | str) -> Plan:
+        """A stored plan as it is now."""
+
+    def preview(self, plan: UUID) -> ShownPreview:
+        """What applying a plan would change."""
+
+    def preview_revert(self, plan: UUID) -> ShownPreview:
+        """What reverting a plan would change."""
+
+    def check_policy(self, plan: UUID) -> ShownPolicyCheck:
+        """A plan held to the store's policy."""
+
+    def apply(
+        self, plan: UUID, *, actor: Actor | None = None, allow_stale: bool = False
+    ) -> AuditEntry:
+        """Make a plan live."""
+
+    def revert(self, plan: UUID, *, actor: Actor | None = None) -> AuditEntry:
+        """Put back what a plan replaced."""
+
+    def verify(
+        self,
+        *,
+        public_key: str | None = None,
+        anchor: str | None = None,
+        progress: Callable[[int, int | None], None] | None = None,
+    ) -> ChainReport:
+        """Verify the chain."""
+
+    def routes(self) -> pd.DataFrame:
+        """The live routes, by precedence."""
+
+    def entries(self, *, since: int = 0, limit: int = 100) -> list[Record]:
+        """Entries of the chain, as they are stored."""
+
+    def anchor(self) -> TipAnchor | None:
+        """Where the chain ends now."""

@@ -1,0 +1,129 @@
+"""Read a log with no store: its rows as a table, and what became of each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ttplan.apply import now
+from ttplan.display.import_report import ShownImport, show_import
+from ttplan.doctor.format import in_lines
+from ttplan.logs.names import normalise
+from ttplan.logs.reader import SCHEMA, LogFile, OnBadRows
+from ttplan.logs.sources.files import PathLike
+from ttplan.logs.sources.open import MappingLike
+from ttplan.model.errors import InputError
+from ttplan.operations.logs.check_logs import check_table
+from ttplan.operations.logs.import_logs import as_skipped
+from ttplan.prices.book import Given
+from ttplan.store.protocol import EXAMPLES, Conflict, ConflictKind, Conflicts, refuse
+from ttplan.util.progress import counting
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, repr=False)
+class Logs:
+    """Requests of a log: an Arrow table of `ttplan.logs.rows.SCHEMA` (money in USD as decimals, times in UTC), and the report."""
+
+    table: pa.Table
+    report: ShownImport
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The table as a DataFrame."""
+        frame: pd.DataFrame = self.table.to_pandas()
+        return frame
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def __repr__(self) -> str:
+        return repr(self.report)
+
+    def _repr_html_(self) -> str:
+        return self.report._repr_html_()
+
+
+def read_logs(
+    path: PathLike | Sequence[PathLike],
+    format: str | None = None,
+    *,
+    mapping: MappingLike | None = None,
+    table: str | None = None,
+    on_bad_rows: OnBadRows = "refuse",
+    with_bodies: bool = False,
+    with_embeddings: bool = False,
+    check: bool = True,
+    prices: Given = None,
+    progress: bool | None = None,
+) -> Logs:
+    """The requests of a log, of any format that is known or mapped, as a table in memory, and a report; with no store.
+
+    All as in `Workspace.import_logs`, but that a row without a cost is kept, with nothing as `cost_usd`. With `check` the log
+    doctor holds each row against its price, `prices` over the catalogue's, for the report's findings. Raises InputError where
+    it cannot be read, and, with `on_bad_rows` of "refuse", where a row cannot be used or an id stands twice.
+    """
+    with (
+        LogFile(
+            path,
+            format=format,
+            mapping=mapping,
+            table=table,
+            on_bad_rows=on_bad_rows,
+            with_bodies=with_bodies,
+            with_embeddings=with_embeddings,
+            needs_cost=False,
+            namer=normalise,
+        ) as log,
+        counting("reading", log.row_count(), progress) as count,
+    ):
+        batches = list(log.batches(count, numbered=True))
+        rows = pa.Table.from_batches(batches, SCHEMA.append(pa.field("row", pa.int64())))
+        kept, found = _without_repeats(rows)
+        if found and on_bad_rows == "refuse":
+            raise InputError(f"{log.name}: {refuse(found[0], log.place)}")
+        report = log.report()
+        skipped = (*report.skipped, *(as_skipped(one, log.place) for one in found))
+        found_wrong = (
+            in_lines(check_table(kept, log=log.name, prices=prices, at=now())) if check else ()
+        )
+    told = report.model_copy(
+        update={"used": kept.num_rows, "skipped": skipped, "findings": found_wrong}
+    )
+    return Logs(kept, show_import(told))
+
+
+def _without_repeats(rows: pa.Table) -> tuple[pa.Table, list[Conflicts]]:
+    """The rows without those whose id came before, and what those are."""
+    ids = pa.table({"id": rows["id"], "place": pa.array(range(rows.num_rows), pa.int64())})
+    with duckdb.connect() as connection:
+        connection.register("ids", ids)
+        again = connection.execute(
+            "SELECT place, first FROM (SELECT place, min(place) OVER (PARTITION BY id) AS first FROM ids) WHERE place > first "
+            "ORDER BY place"
+        ).fetchall()
+    if not again:
+        return rows.drop_columns(["row"]), []
+    counts: Counter[ConflictKind] = Counter()
+    examples: dict[ConflictKind, list[Conflict]] = {"repeated": [], "repeated differently": []}
+    for place, first in again:
+        row, other = (rows.slice(at, 1).to_pylist()[0] for at in (place, first))
+        differs = next((name for name in SCHEMA.names if row[name] != other[name]), None)
+        kind: ConflictKind = "repeated" if differs is None else "repeated differently"
+        counts[kind] += 1
+        if len(examples[kind]) < EXAMPLES:
+            examples[kind].append(
+                Conflict(row["source_id"] or row["id"], row["row"], other["row"], differs)
+            )
+    left_out = pa.array([place for place, _ in again], pa.int64())
+    kept = rows.filter(pc.invert(pc.is_in(ids["place"], value_set=left_out))).drop_columns(["row"])
+    return kept, [
+        Conflicts(kind, counts[kind], tuple(found)) for kind, found in examples.items() if found
+    ]
