@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 
 from tests.audit.chains import KEY
-from tests.logs.test_logs import numbered, write
+from tests.logs.test_reader import numbered, write
 from tests.paths import DATA
 from tests.workspace.test_workspace import content
 from ttplan.audit.keys.key_files import ENVIRONMENT_NAME

@@ -14,7 +14,7 @@ import pytest
 from tests.audit.c2sp.witness_server import NAME, VKEY, serving
 from tests.audit.chains import KEY, OTHER_KEY, chain, entry, exported
 from tests.cli.test_cli import fails
-from tests.logs.test_logs import numbered, write
+from tests.logs.test_reader import numbered, write
 from tests.paths import DATA
 from ttplan.audit.c2sp.note import parse_vkey
 from ttplan.audit.keys.key_files import ENVIRONMENT_NAME, save_key

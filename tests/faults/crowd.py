@@ -27,7 +27,7 @@ from tests.audit.chains import KEY
 from tests.faults.harness import REFUSED
 from tests.faults.places import URL, place_of
 from tests.faults.warm import load_everything
-from tests.logs.test_logs import numbered, write
+from tests.logs.test_reader import numbered, write
 from tests.support import plans
 from tests.support.postgres import server
 from ttplan.audit.verify.chain import verify_chain

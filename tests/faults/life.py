@@ -14,7 +14,7 @@ from uuid import UUID
 import ttplan
 from tests.audit.chains import KEY
 from tests.faults.places import KEY_FILE, edit_routes, open_in, place_of
-from tests.logs.test_logs import numbered, write
+from tests.logs.test_reader import numbered, write
 from tests.support import plans
 from ttplan.audit.keys.key_files import save_key
 from ttplan.model.audit import AuditEntry, System, User

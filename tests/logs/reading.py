@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.logs.made.calls import Call
-from ttplan.logs.names import normalise
-from ttplan.logs.reader import LogFile
+from ttplan.logs.model_names import normalise_model
+from ttplan.logs.reader import LogReader
 from ttplan.logs.report import ReadReport
 
 Rows = list[dict[str, Any]]
@@ -17,8 +17,8 @@ Rows = list[dict[str, Any]]
 
 def read(path: Path, **options: Any) -> tuple[Rows, ReadReport]:
     """The rows and the report, with the catalogue's names; a row may lack its cost unless the options say otherwise."""
-    given: dict[str, Any] = {"namer": normalise, "needs_cost": False, **options}
-    log = LogFile(path, **given)
+    given: dict[str, Any] = {"namer": normalise_model, "needs_cost": False, **options}
+    log = LogReader(path, **given)
     try:
         rows = [row for batch in log.batches() for row in batch.to_pylist()]
         return rows, log.report()
@@ -53,7 +53,7 @@ def plain(call: Call) -> dict[str, Any]:
         "id": call.id,
         "ts": call.ts,
         "provider": call.provider,
-        "model": normalise(call.provider, call.model).model,
+        "model": normalise_model(call.provider, call.model).model,
         "input_tokens": call.input,
         "output_tokens": call.output,
         "cached_tokens": call.cached,

@@ -19,7 +19,7 @@ import ttplan
 from tests.audit.chains import KEY
 from tests.cli.test_cli import fails
 from tests.display.test_cards import HOSTILE, Tags
-from tests.logs.test_logs import numbered, write
+from tests.logs.test_reader import numbered, write
 from tests.paths import DOCS
 from tests.support import plans
 from tests.workspace.test_workspace import NOW, content, opened

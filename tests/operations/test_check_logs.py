@@ -17,14 +17,14 @@ from tests.support.doctor_logs import NOW, Row, clean, plain, table
 from ttplan.cli.entrypoint import run
 from ttplan.display.diagnosis import ShownDiagnosis, diagnosis_html, diagnosis_text, verdict
 from ttplan.display.prices import price_text
-from ttplan.doctor.format import in_lines
+from ttplan.doctor.finding_text import finding_lines
 from ttplan.engine.dialects import fetch
 from ttplan.model.errors import InputError
 from ttplan.model.results.diagnosis import Diagnosis, Finding
 from ttplan.operations.logs.check_logs import check_files, check_store, check_table
-from ttplan.prices.answer import price_answer
 from ttplan.prices.book import PriceBook
-from ttplan.prices.own import read_prices
+from ttplan.prices.lookup import look_up_price
+from ttplan.prices.price_file import read_prices
 from ttplan.store.memory import MemoryStore
 from ttplan.workspace import Workspace
 from ttplan.workspace.open import open_workspace
@@ -164,7 +164,7 @@ def test_the_card_fits_80_columns_and_says_everything(workspace: Workspace) -> N
     html = shown._repr_html_()
     assert finding.examples[0] in html
     assert list(shown.frame()["kind"]) == ["recorded_free"]
-    assert in_lines(shown.found)[0].startswith("cost recorded as 0, with tokens: ")
+    assert finding_lines(shown.found)[0].startswith("cost recorded as 0, with tokens: ")
 
 
 def test_text_from_outside_is_shown_as_it_is() -> None:
@@ -235,7 +235,7 @@ def test_check_on_the_command_line(workspace: Workspace, tmp_path: Path, cli: Ca
 
 
 def answer(model: str, own: Any = None, **options: Any) -> str:
-    found = price_answer(model, PriceBook(own), at=options.pop("at", AT), **options)
+    found = look_up_price(model, PriceBook(own), at=options.pop("at", AT), **options)
     assert found is not None
     text = price_text(found)
     assert all(len(line) <= 80 for line in text.splitlines())

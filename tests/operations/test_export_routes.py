@@ -17,7 +17,7 @@ import yaml
 import ttplan
 from tests.cli.test_cli import fails
 from tests.display.test_cards import HOSTILE, Tags
-from tests.logs.test_logs import numbered, write
+from tests.logs.test_reader import numbered, write
 from tests.support import lives, plans
 from tests.workspace.test_workspace import NOW, content, opened
 from ttplan.audit.keys.key_files import ENVIRONMENT_NAME

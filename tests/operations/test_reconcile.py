@@ -16,7 +16,7 @@ import pytest
 
 from tests.cli.test_cli import fails
 from tests.display.test_cards import HOSTILE, Tags
-from tests.logs.test_logs import ROW, write
+from tests.logs.test_reader import ROW, write
 from tests.workspace.test_workspace import NOW, opened
 from ttplan.audit.keys.key_files import ENVIRONMENT_NAME
 from ttplan.cli.entrypoint import run

@@ -21,7 +21,7 @@ from ttplan.logs.reader import SCHEMA
 from ttplan.model.money import round_money
 from ttplan.model.pricing import TokenRates
 from ttplan.prices import PriceBook, catalogue_schedule
-from ttplan.prices.costing import filled, keys_of, price_relation, with_expected
+from ttplan.prices.costing import expected_costs, filled_columns, price_keys, price_relation
 
 AT = datetime(2026, 5, 1, 12, tzinfo=UTC)
 ROW: dict[str, Any] = {
@@ -43,9 +43,9 @@ def expected(rows: list[dict[str, Any]], book: PriceBook = BOOK) -> list[Decimal
     connection.execute("SET TimeZone = 'UTC'")
     numbered = [ROW | row | {"id": f"{i:09}"} for i, row in enumerate(rows)]
     connection.register("requests", pa.Table.from_pylist(numbered, schema=SCHEMA))
-    columns = filled(connection, "requests", SCHEMA.names)
-    connection.register("prices", price_relation(keys_of(connection, "requests", columns), book))
-    query = with_expected("requests", "prices", columns, "r.id")
+    columns = filled_columns(connection, "requests", SCHEMA.names)
+    connection.register("prices", price_relation(price_keys(connection, "requests", columns), book))
+    query = expected_costs("requests", "prices", columns, "r.id")
     found = connection.sql(f"SELECT id, expected_usd FROM ({query}) ORDER BY id").fetchall()
     assert [row[0] for row in found] == [f"{i:09}" for i in range(len(rows))]
     return [row[1] for row in found]

@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 
 from tests.audit.chains import KEY, OTHER_KEY
-from tests.logs.test_logs import numbered, write
+from tests.logs.test_reader import numbered, write
 from tests.store.conftest import STORES
 from tests.support import plans
 from tests.support.lives import ORG, PERSON

@@ -34,7 +34,7 @@ from ttplan.display.policy import ShownPolicyCheck
 from ttplan.display.reconciliation import ShownReconciliation, ShownTrackRecord
 from ttplan.display.suggestions import SuggestedRoutes
 from ttplan.history.compare import route_change
-from ttplan.logs.report import FileRows, Skipped
+from ttplan.logs.report import FileRows, SkippedRows
 from ttplan.model.audit import Anonymous, Record, TipAnchor
 from ttplan.model.gateway import Loss, RouteExport
 from ttplan.model.plan import Clusters, PerRouteBreakdown
@@ -225,7 +225,7 @@ def backtest() -> ShownBacktest:
 
 
 def imported() -> ShownImport:
-    rows = (Skipped(reason=TEXT, rows=2, examples=(TEXT, TEXT)),)
+    rows = (SkippedRows(reason=TEXT, rows=2, examples=(TEXT, TEXT)),)
     return ShownImport(
         path=TEXT,
         format="own",

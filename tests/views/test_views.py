@@ -14,7 +14,7 @@ import pytest
 
 import ttplan
 from tests.audit.chains import KEY
-from tests.logs.test_logs import write
+from tests.logs.test_reader import write
 from tests.support import universe
 from tests.support.strategies import START
 from ttplan import views

@@ -14,7 +14,7 @@ import pytest
 
 import ttplan
 from tests.audit.chains import KEY, OTHER_KEY
-from tests.logs.test_logs import numbered, write
+from tests.logs.test_reader import numbered, write
 from tests.paths import DATA
 from ttplan.apply import StoreChain
 from ttplan.audit.c2sp.note import make_vkey

@@ -8,7 +8,7 @@ import pytest
 
 import ttplan
 from tests.logs.formats.litellm_rows import FIXTURES
-from tests.logs.test_logs import ROW, numbered, write
+from tests.logs.test_reader import ROW, numbered, write
 from ttplan.logs.rows import SCHEMA
 from ttplan.model.errors import InputError
 

@@ -13,7 +13,7 @@ import pytest
 
 import ttplan
 from tests.audit.chains import KEY, OTHER_KEY
-from tests.logs.test_logs import numbered, write
+from tests.logs.test_reader import numbered, write
 from tests.paths import DATA
 from ttplan.audit.keys.key_files import ENVIRONMENT_NAME, load_key
 from ttplan.engine.replay import replay_table

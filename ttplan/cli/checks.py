@@ -43,11 +43,11 @@ def prices_(
 ) -> None:
     """Show what models cost and why: from your price file or the catalogue, by date, length of the prompt and service tier."""
     from ttplan.display.prices import price_text
-    from ttplan.prices.answer import price_answer
     from ttplan.prices.book import PriceBook
+    from ttplan.prices.lookup import look_up_price
 
     book, when = PriceBook(prices), datetime.now(UTC) if at is None else moment(at, "--at")
-    answers = {model: price_answer(model, book, at=when, provider=provider) for model in models}
+    answers = {model: look_up_price(model, book, at=when, provider=provider) for model in models}
     if json:
         show_json(
             [

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ttplan.display.amounts import usd
 from ttplan.display.text import WIDTH, escape, plain, wrap
-from ttplan.doctor.format import where, whose, worth
+from ttplan.doctor.finding_text import finding_effect, finding_scope, priced_as
 from ttplan.model.results.diagnosis import Diagnosis, Finding
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def diagnosis_text(found: Diagnosis) -> str:
         first = alike[0]
         lines += ["", f"{_mark(first)} {first.title}"]
         for finding in alike:
-            lines += _wrapped(f"{where(finding)}, {worth(finding)}", "    ")
+            lines += _wrapped(f"{finding_scope(finding)}, {finding_effect(finding)}", "    ")
             lines += [
                 *_wrapped(finding.detail, "      "),
                 *_wrapped(f"such as {'; '.join(finding.examples)}", "      "),
@@ -151,8 +151,8 @@ def _row(finding: Finding) -> str:
     detail = f"<br>{escape(finding.detail)}" if finding.detail else ""
     examples = "<br>".join(map(escape, finding.examples))
     return (
-        f'<tr><td style="text-align:left">{escape(whose(finding))}{detail}</td><td>{finding.count:,}</td>'
-        f'<td style="white-space:nowrap">{escape(worth(finding))}</td>'
+        f'<tr><td style="text-align:left">{escape(priced_as(finding))}{detail}</td><td>{finding.count:,}</td>'
+        f'<td style="white-space:nowrap">{escape(finding_effect(finding))}</td>'
         f'<td style="text-align:left;overflow-wrap:anywhere"><small>{examples}</small></td></tr>'
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ttplan.display.text import escape, wrap
-from ttplan.logs.report import ReadReport, Skipped
+from ttplan.logs.report import ReadReport, SkippedRows
 
 _LEFT = 'style="text-align:left"'
 
@@ -63,7 +63,7 @@ def _counts(report: ReadReport) -> Iterator[str]:
         yield f"{report.added:,} added, {report.already_there:,} there already, {report.unusable:,} left out{others}"
 
 
-def _reasons(report: ReadReport) -> Iterator[tuple[str, Skipped]]:
+def _reasons(report: ReadReport) -> Iterator[tuple[str, SkippedRows]]:
     for what, reasons in (
         ("left out", report.skipped),
         ("no request", report.not_requests),

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from ttplan.display.text import WIDTH, wrap
 from ttplan.model.pricing import TokenRates
-from ttplan.prices.answer import PriceAnswer
+from ttplan.prices.lookup import PriceLookup
 
 _RATES = {
     "input_per_million": "input",
@@ -23,7 +23,7 @@ _RATES = {
 }
 
 
-def price_text(answer: PriceAnswer) -> str:
+def price_text(answer: PriceLookup) -> str:
     """The price as text."""
     lines = [
         *wrap(answer.key, WIDTH),
@@ -40,18 +40,18 @@ def price_text(answer: PriceAnswer) -> str:
     return "\n".join(lines)
 
 
-def _from(answer: PriceAnswer) -> str:
+def _from(answer: PriceLookup) -> str:
     return f"{answer.source}; {answer.catalogue}; {_in_force(answer)}"
 
 
-def _in_force(answer: PriceAnswer) -> str:
+def _in_force(answer: PriceLookup) -> str:
     since = "always" if answer.since is None else f"since {_day(answer.since)}"
     until = "" if answer.until is None else f" until {_day(answer.until)}"
     hours = "" if answer.hours is None else f", {answer.hours[0]} to {answer.hours[1]} UTC"
     return f"{since}{until}{hours}"
 
 
-def _rows(answer: PriceAnswer) -> list[tuple[str, str]]:
+def _rows(answer: PriceLookup) -> list[tuple[str, str]]:
     return [
         *((_RATES[field], _plain(rate)) for field, rate in _known(answer.rates, tuple(_RATES))),
         *(

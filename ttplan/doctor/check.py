@@ -10,9 +10,17 @@ from typing import Any
 
 import duckdb
 
-from ttplan.doctor.cost_checks import CALLER, FINE, GROUP, NEEDED, OFF, judge, shaped
+from ttplan.doctor.cost_checks import (
+    CALLER,
+    CHECKED_COLUMNS,
+    FINE,
+    GROUP,
+    OFF,
+    check_costs,
+    select_needed_columns,
+)
 from ttplan.doctor.gaps import find_gaps
-from ttplan.doctor.kinds import KINDS
+from ttplan.doctor.kinds import FINDING_KINDS
 from ttplan.doctor.patterns import Cell, explain, factor_in_words
 from ttplan.model.errors import InputError
 from ttplan.model.results.diagnosis import EXAMPLES, Diagnosis, Finding
@@ -52,9 +60,9 @@ def check_rows(
         raise InputError(
             f"{log} has no column {', '.join(lacking)}; expected requests in our column names"
         )
-    judged = judge(connection, rows, columns, book)
+    judged = check_costs(connection, rows, columns, book)
     connection.execute(f"CREATE OR REPLACE TEMP TABLE doctor_wrong AS {judged.wrong}")
-    _tell_retries(connection, shaped(rows, columns))
+    _tell_retries(connection, select_needed_columns(rows, columns))
     both = "recorded_usd IS NOT NULL AND expected_usd IS NOT NULL"
     ((count, recorded, compared, agreeing, ours, theirs),) = connection.sql(
         f"SELECT count(*), sum(recorded_usd), count(*) FILTER ({both}), count(*) FILTER ({both} AND verdict_1 = '{FINE}'), "  # noqa: S608
@@ -63,8 +71,8 @@ def check_rows(
     connection.execute("DROP TABLE doctor_judged")
     found = [
         *_costs(connection),
-        *_rows_of(connection, shaped(rows, columns), at),
-        *_gaps(connection, shaped(rows, columns)),
+        *_rows_of(connection, select_needed_columns(rows, columns), at),
+        *_gaps(connection, select_needed_columns(rows, columns)),
     ]
     connection.execute("DROP TABLE doctor_wrong")
     connection.unregister("doctor_prices")
@@ -116,7 +124,7 @@ def _finding(
     examples: Sequence[str],
     detail: str = "",
 ) -> Finding:
-    known = KINDS[kind]
+    known = FINDING_KINDS[kind]
     return Finding(
         kind=kind,
         title=known.title,
@@ -174,7 +182,7 @@ def _rows_of(connection: duckdb.DuckDBPyConnection, rows: str, at: datetime) -> 
     group = ", ".join(GROUP)
     alike = ", ".join(
         name
-        for name in NEEDED
+        for name in CHECKED_COLUMNS
         if name not in ("id", "source_id", "cost_usd", "recorded_cost_usd", "cost_basis")
     )
     told = f"min(coalesce(source_id, id), {EXAMPLES})"

@@ -8,10 +8,17 @@ from typing import NamedTuple
 import duckdb
 
 from ttplan.prices.book import PriceBook
-from ttplan.prices.costing import FAILED, filled, keys_of, parts, price_relation, with_expected
+from ttplan.prices.costing import (
+    FAILED,
+    expected_costs,
+    filled_columns,
+    price_keys,
+    price_relation,
+    token_parts,
+)
 
 _MONEY = "DECIMAL(38, 12)"
-NEEDED = {
+CHECKED_COLUMNS = {
     "id": "VARCHAR",
     "source_id": "VARCHAR",
     "ts": "TIMESTAMPTZ",
@@ -76,7 +83,7 @@ LOOSE = Tolerance()
 STRICT = Tolerance(share="0.000001")
 
 
-class Judged(NamedTuple):
+class CostChecks(NamedTuple):
     """Two relations of a connection: the name of a temporary table and SQL over it.
 
     `priced` has every row with `recorded_usd` (null: none), `expected_usd` (null: no price is known) and `verdict_1`, which is
@@ -88,14 +95,14 @@ class Judged(NamedTuple):
     wrong: str
 
 
-def shaped(rows: str, columns: Collection[str]) -> str:
-    """SQL: the columns of `NEEDED` of a relation that has some of them, and what was recorded."""
+def select_needed_columns(rows: str, columns: Collection[str]) -> str:
+    """SQL: the columns of `CHECKED_COLUMNS` of a relation that has some of them, and what was recorded."""
     types = {"id": "CAST(id AS VARCHAR)"}
     chosen = ", ".join(
         f"{types.get(name, name)} AS {name}"
         if name in columns
         else f"CAST(NULL AS {kind}) AS {name}"
-        for name, kind in NEEDED.items()
+        for name, kind in CHECKED_COLUMNS.items()
     )
     known = "coalesce(cost_basis, 'recorded') <> 'recorded'" if "cost_basis" in columns else "FALSE"
     recorded = "recorded_cost_usd" if "recorded_cost_usd" in columns else f"CAST(NULL AS {_MONEY})"
@@ -106,25 +113,25 @@ def shaped(rows: str, columns: Collection[str]) -> str:
     )
 
 
-def judge(
+def check_costs(
     connection: duckdb.DuckDBPyConnection,
     rows: str,
     columns: Collection[str],
     book: PriceBook,
     tolerance: Tolerance = LOOSE,
-) -> Judged:
+) -> CostChecks:
     """The rows of `rows` (SQL, with those columns) held against `book`.
 
     Makes the temporary table `doctor_judged` in the connection, and registers `doctor_prices`.
     """
-    have = filled(connection, rows, [name for name in columns if name in NEEDED])
-    connection.register("doctor_prices", price_relation(keys_of(connection, rows, have), book))
-    split = parts(have)
+    have = filled_columns(connection, rows, [name for name in columns if name in CHECKED_COLUMNS])
+    connection.register("doctor_prices", price_relation(price_keys(connection, rows, have), book))
+    split = token_parts(have)
     kept = ", ".join(
         f"r.{name}" for name in (*_KEPT, *GROUP, *CALLER, *(f"n_{rate}" for rate in split))
     )
-    priced = with_expected(
-        shaped(rows, columns),
+    priced = expected_costs(
+        select_needed_columns(rows, columns),
         "doctor_prices",
         have,
         f"coalesce(r.source_id, r.id) AS shown_id, {kept}",
@@ -133,7 +140,7 @@ def judge(
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE doctor_judged AS SELECT *, {_first_verdict(tolerance)} AS verdict_1 FROM ({priced})"  # noqa: S608
     )
-    return Judged("doctor_judged", _explained("doctor_judged", split, tolerance))
+    return CostChecks("doctor_judged", _explained("doctor_judged", split, tolerance))
 
 
 _KEPT = (

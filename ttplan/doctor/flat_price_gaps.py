@@ -18,7 +18,7 @@ from ttplan.model.plan import PlanConfig
 from ttplan.model.pricing import ModelPricing, split_price_key
 from ttplan.prices.book import PriceBook
 from ttplan.prices.catalogue import STANDARD
-from ttplan.prices.costing import PRICES, filled, parts, price_pieces, with_expected
+from ttplan.prices.costing import PRICES, expected_costs, filled_columns, price_rows, token_parts
 
 _KINDS: Mapping[str, tuple[tuple[tuple[str, str], ...], str]] = {
     "writes": ((("write", "input"), ("write_1h", "input")), "write to the provider's cache"),
@@ -37,7 +37,7 @@ _OTHERS = {
 _MONEY = "DECIMAL(38, 12)"
 
 
-def beyond_flat(
+def flat_price_gaps(
     table: ir.Table, question: Question, book: PriceBook, at: datetime
 ) -> tuple[str, ...]:
     """Caveats: what of rerouted requests `question`'s flat prices leave out, each with its effect in USD on the projected cost.
@@ -84,7 +84,7 @@ def beyond_flat(
 def _target_prices(
     question: Question, book: PriceBook, at: datetime, providers: list[str]
 ) -> pa.Table:
-    """The prices of each target for requests of each provider, as `with_expected` reads them."""
+    """The prices of each target for requests of each provider, as `expected_costs` reads them."""
     rows: list[dict[str, Any]] = []
     for target in sorted({route.then.target_model for route in question.tried}):
         for provider in providers:
@@ -99,7 +99,7 @@ def _target_prices(
                         "endpoint": None,
                         "service_tier": None,
                     }
-                    rows.extend(price_pieces(key, replace(period, start=None, end=None), len(rows)))
+                    rows.extend(price_rows(key, replace(period, start=None, end=None), len(rows)))
     return pa.Table.from_pylist(rows, schema=PRICES)
 
 
@@ -121,8 +121,13 @@ def _says_more(prices: pa.Table) -> bool:
 
 
 def _told(connection: Any, rows: str, columns: tuple[str, ...], prices: pa.Table) -> Iterator[str]:
-    have = filled(connection, rows, columns) - {"endpoint", "service_tier", "cached", "status"}
-    split = parts(have)
+    have = filled_columns(connection, rows, columns) - {
+        "endpoint",
+        "service_tier",
+        "cached",
+        "status",
+    }
+    split = token_parts(have)
     sums = {
         name: " + ".join(
             f"n_{own}::DECIMAL(12, 0) * (p.rate_{own} - p.rate_{flat})"
@@ -154,7 +159,7 @@ def _told(connection: Any, rows: str, columns: tuple[str, ...], prices: pa.Table
     counted = ", ".join(
         f"count(*) FILTER (x_{name} <> 0), coalesce(sum(x_{name}), 0)" for name in names
     )
-    priced = with_expected(rows, "beyond_prices", have, kept)
+    priced = expected_costs(rows, "beyond_prices", have, kept)
     standard = ", ".join(f"'{name}'" for name in sorted(STANDARD))
     (found,) = connection.sql(
         f"SELECT {counted}, count(*) FILTER (tier NOT IN ({standard})), "  # noqa: S608

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Kind(NamedTuple):
+class FindingKind(NamedTuple):
     """One kind. `weighs`: a plan on the log would be wrong by it."""
 
     title: str
@@ -19,88 +19,90 @@ _NOTHING = "import with cost='recomputed' (--cost recomputed), by which failed c
 _LOW = "the baseline is too low, and so is what a cheaper route saves"
 _HIGH = "the baseline is too high, and so is what any route saves"
 
-KINDS: dict[str, Kind] = {
-    "recorded_free": Kind(
+FINDING_KINDS: dict[str, FindingKind] = {
+    "recorded_free": FindingKind(
         "cost recorded as 0, with tokens", f"they count as free: {_LOW}", _RECOMPUTE
     ),
-    "cost_missing": Kind(
+    "cost_missing": FindingKind(
         "no cost recorded",
         "they cannot be replayed as they are",
         "import with cost='doctor' or 'recomputed' (--cost)",
     ),
-    "cached_in_full": Kind("cached tokens billed in full", _HIGH, _RECOMPUTE),
-    "writes_as_input": Kind("cache writes billed as plain input", _LOW, _RECOMPUTE),
-    "tier_ignored": Kind("a long prompt's higher rate not billed", _LOW, _RECOMPUTE),
-    "media_as_text": Kind("audio or image tokens billed as text", _LOW, _RECOMPUTE),
-    "reasoning_lost": Kind(
+    "cached_in_full": FindingKind("cached tokens billed in full", _HIGH, _RECOMPUTE),
+    "writes_as_input": FindingKind("cache writes billed as plain input", _LOW, _RECOMPUTE),
+    "tier_ignored": FindingKind("a long prompt's higher rate not billed", _LOW, _RECOMPUTE),
+    "media_as_text": FindingKind("audio or image tokens billed as text", _LOW, _RECOMPUTE),
+    "reasoning_lost": FindingKind(
         "reasoning tokens lost",
         f"{_LOW}; where they are missing from the output too, a route is priced without them",
         f"{_RECOMPUTE}; count reasoning in output_tokens where it is not",
     ),
-    "constant_factor": Kind(
+    "constant_factor": FindingKind(
         "off by a constant factor",
         "every saving is off by that factor, since targets are priced at the catalogue's rate",
         "give the rates that you really pay in a price file (--prices), or convert; or import with cost='recomputed'",
     ),
-    "cost_off": Kind(
+    "cost_off": FindingKind(
         "differs from the price, with no pattern",
         "a saving is partly a difference of prices",
         "look at the examples; give the rates that you really pay in a price file (--prices)",
         weighs=False,
     ),
-    "unpriced": Kind(
+    "unpriced": FindingKind(
         "no price known",
         "their cost cannot be checked, and no route may target their model",
         "give a price in a price file (--prices); `ttplan prices MODEL` shows what is looked for",
         weighs=False,
     ),
-    "tokens_missing": Kind(
+    "tokens_missing": FindingKind(
         "tokens missing",
         "a route prices them at less than they are: it seems to save what nobody can save",
         "log the usage of streamed calls too (stream_options.include_usage), or leave such rows out",
     ),
-    "cached_beside_input": Kind(
+    "cached_beside_input": FindingKind(
         "more cached tokens than input tokens",
         "the input is counted without its cached part: a route seems cheaper than it is",
         "map input_tokens as the sum of input, cache reads and cache writes",
     ),
-    "cache_hit_billed": Kind("answers of the gateway's own cache with a cost", _HIGH, _RECOMPUTE),
-    "failed_billed": Kind(
+    "cache_hit_billed": FindingKind(
+        "answers of the gateway's own cache with a cost", _HIGH, _RECOMPUTE
+    ),
+    "failed_billed": FindingKind(
         "failed calls with a cost", f"{_HIGH}, unless your provider really bills them", _NOTHING
     ),
-    "retry_billed": Kind(
+    "retry_billed": FindingKind(
         "retries that were billed",
         f"the same request counts twice: {_HIGH}",
         _NOTHING,
     ),
-    "repeated_id": Kind(
+    "repeated_id": FindingKind(
         "the same id in several rows",
         "requests count twice; an import refuses them",
         "export again, or keep one row of each id",
     ),
-    "logged_twice": Kind(
+    "logged_twice": FindingKind(
         "the same request under several ids",
         "requests count twice, and so do their savings",
         "keep one of each: look for two loggers, or an export with overlapping times",
     ),
-    "clock_skew": Kind(
+    "clock_skew": FindingKind(
         "a time that cannot be",
         "they fall outside every window, and are priced at another day's rate",
         "correct the clock, or the unit of the time column (seconds, milliseconds)",
     ),
-    "gap": Kind(
+    "gap": FindingKind(
         "hours without a request",
         "the window seems longer than what was logged: a month is underestimated",
         "export the missing hours, or plan on a window without them",
         weighs=False,
     ),
-    "latency_zero": Kind(
+    "latency_zero": FindingKind(
         "latency of 0 ms",
         "latency percentiles are too low",
         "map the latency, or leave it out where it was not measured",
         weighs=False,
     ),
-    "totals_differ": Kind(
+    "totals_differ": FindingKind(
         "the provider's own totals differ",
         "the log has not all that the provider counted, or more",
         "compare the days that differ: look for keys or services that do not log here",

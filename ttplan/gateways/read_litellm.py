@@ -9,7 +9,7 @@ from typing import Any
 from ttplan.gateways.litellm import ANY, DEFAULT
 from ttplan.gateways.plan_file import route_id
 from ttplan.gateways.rendered import Read
-from ttplan.logs.names import known_provider
+from ttplan.logs.model_names import known_provider
 from ttplan.model.errors import InputError
 from ttplan.model.gateway import Effect, Loss
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions

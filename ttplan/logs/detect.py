@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-from ttplan.logs.format import Format, Signs
+from ttplan.logs.format import Format, Signature
 from ttplan.logs.mapping.paths import parse_path, pointer
 from ttplan.logs.mapping.query import rows_sql
 from ttplan.logs.mapping.sql import quoted
@@ -19,7 +19,7 @@ SAMPLE = 100
 _SHOWN = 6
 
 
-class Recognised(NamedTuple):
+class DetectedFormat(NamedTuple):
     """A format, where its rows are, and why it is that one."""
 
     format: Format
@@ -27,9 +27,9 @@ class Recognised(NamedTuple):
     why: str
 
 
-def recognise(
+def detect_format(
     connection: duckdb.DuckDBPyConnection, opened: Opened, formats: Mapping[str, Format]
-) -> Recognised:
+) -> DetectedFormat:
     """The format of a file's rows. InputError where none or several fit, with what was looked for."""
     seen = _Seen(connection, opened)
     fits = [(score, one, rows) for one in formats.values() for rows, score in _fits(seen, one)]
@@ -40,7 +40,7 @@ def recognise(
     if len(found) != 1:
         raise InputError(_unknown(opened, [one.name for one, _ in found], seen, formats))
     (one, rows), *_ = found
-    return Recognised(one, rows, f"its rows have {_listed(one.signs.needs)}")
+    return DetectedFormat(one, rows, f"its rows have {_listed(one.signs.needs)}")
 
 
 def rows_of(connection: duckdb.DuckDBPyConnection, opened: Opened, format: Format) -> str:
@@ -119,7 +119,7 @@ def _fits(seen: _Seen, format: Format) -> Iterable[tuple[str, int]]:
             return
 
 
-def _score(seen: _Seen, signs: Signs, rows: str, format: Format) -> int:
+def _score(seen: _Seen, signs: Signature, rows: str, format: Format) -> int:
     def has(path: str) -> bool:
         return seen.has(path, rows, format)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Kind(NamedTuple):
+class ValueKind(NamedTuple):
     """A kind of value: the texts that spell one, how SQL makes the value of such a text, and how a person is told.
 
     A kind without a pattern arrives as a list of numbers, not as text.
@@ -17,45 +17,47 @@ class Kind(NamedTuple):
 
 
 # A kind's `value` is SQL over the text column {c}. Only names from the table below ever stand there.
-IDENTIFIER = Kind(
+IDENTIFIER = ValueKind(
     r"(?s).+", "CASE WHEN length({c}) <= 512 THEN {c} END", "an id of 1 to 512 characters"
 )
-INSTANT = Kind(
+INSTANT = ValueKind(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)",
     "TRY_CAST({c} AS TIMESTAMPTZ)",
     "a time with its zone, such as 2026-05-01T12:00:00Z",
 )
-NAME = Kind(r"(?s).+", "CASE WHEN length({c}) <= 512 THEN {c} END", "a text of 1 to 512 characters")
-TEXT = Kind(
+NAME = ValueKind(
+    r"(?s).+", "CASE WHEN length({c}) <= 512 THEN {c} END", "a text of 1 to 512 characters"
+)
+TEXT = ValueKind(
     r"(?s).*", "CASE WHEN length({c}) <= 4096 THEN {c} END", "a text of at most 4,096 characters"
 )
-BODY = Kind(r"(?s).*", "{c}", "a text")
-COUNT = Kind(
+BODY = ValueKind(r"(?s).*", "{c}", "a text")
+COUNT = ValueKind(
     r"\d{1,12}(\.0+)?", "TRY_CAST({c} AS BIGINT)", "a whole number from 0 to 999,999,999,999"
 )
-STATUS = Kind(
+STATUS = ValueKind(
     r"\d{1,5}(\.0+)?",
     "TRY_CAST(regexp_extract({c}, '^\\d+') AS INTEGER)",
     "a status from 0 to 99,999",
 )
-MONEY = Kind(
+MONEY = ValueKind(
     r"(\d{1,12}(\.\d{0,400})?|\.\d{1,400}|\d(\.\d{1,20})?[eE][+-]?\d{1,3})",
     "CASE WHEN TRY_CAST({c} AS DECIMAL(38, 12)) < 1000000000000 THEN TRY_CAST({c} AS DECIMAL(38, 12)) END",
     "an amount in USD, not negative and below 10^12",
 )
-FLAG = Kind(r"(?i)true|false|1|0", "TRY_CAST({c} AS BOOLEAN)", "true or false")
+FLAG = ValueKind(r"(?i)true|false|1|0", "TRY_CAST({c} AS BOOLEAN)", "true or false")
 MAX_USAGE = 64 * 2**10
 """A usage object of more bytes than this is not kept."""
-USAGE = Kind(r"(?s).*", "CASE WHEN json_valid({c}) THEN {c} END", "JSON")
-BASIS = Kind(r"recorded|recomputed|doctor", "{c}", "recorded, recomputed or doctor")
-LAYER = Kind(r"l1|l2", "{c}", "l1, l2 or nothing")
-UUID_TEXT = Kind(
+USAGE = ValueKind(r"(?s).*", "CASE WHEN json_valid({c}) THEN {c} END", "JSON")
+BASIS = ValueKind(r"recorded|recomputed|doctor", "{c}", "recorded, recomputed or doctor")
+LAYER = ValueKind(r"l1|l2", "{c}", "l1, l2 or nothing")
+UUID_TEXT = ValueKind(
     r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}",
     "lower({c})",
     "a UUID such as 6f1c…-…",
 )
 
-VECTOR = Kind(
+VECTOR = ValueKind(
     None,
     "CASE WHEN len({c}) <= 16384 AND list_count({c}) = len({c}) "
     "AND isfinite(list_min({c})) AND isfinite(list_max({c})) THEN {c} END",
@@ -77,7 +79,7 @@ _FROM, _UNTIL = 946_684_800, 4_102_444_800
 """The years 2000 to 2099, in seconds since 1970."""
 
 
-def _epoch(what: str, example: str, per: int, micros: str) -> Kind:
+def _epoch(what: str, example: str, per: int, micros: str) -> ValueKind:
     limits = {
         "{low}": f"{_FROM * per}::BIGINT",
         "{high}": f"{_UNTIL * per}::BIGINT",
@@ -86,28 +88,28 @@ def _epoch(what: str, example: str, per: int, micros: str) -> Kind:
     value = _EPOCH
     for name, text in limits.items():
         value = value.replace(name, text)
-    return Kind(
+    return ValueKind(
         _NUMBER, value, f"{what} since 1970, such as {example}, of a time from 2000 to 2099"
     )
 
 
-def _duration(what: str, factor: str) -> Kind:
-    return Kind(
+def _duration(what: str, factor: str) -> ValueKind:
+    return ValueKind(
         _NUMBER, _MILLISECONDS.replace("{factor}", factor), f"a duration in {what}, not negative"
     )
 
 
-def _money(what: str, factor: str) -> Kind:
+def _money(what: str, factor: str) -> ValueKind:
     value = (
         f"CASE WHEN TRY_CAST({{c}} AS DECIMAL(38, 12)) < 1000000000000 "
         f"THEN CAST(TRY_CAST({{c}} AS DECIMAL(30, 17)) * {factor} AS DECIMAL(38, 12)) END"
     )
-    return Kind(MONEY.pattern, value, f"an amount in {what}, not negative and below 10^12")
+    return ValueKind(MONEY.pattern, value, f"an amount in {what}, not negative and below 10^12")
 
 
 TIMES = {
     "iso": INSTANT,
-    "iso_utc": Kind(
+    "iso_utc": ValueKind(
         r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z| UTC|[+-]\d\d(:?\d\d)?)?",
         "TRY_CAST(replace({c}, ' UTC', 'Z') AS TIMESTAMPTZ)",
         "a time such as 2026-05-01T12:00:00, in UTC unless it says its zone",
@@ -136,7 +138,7 @@ class Field(NamedTuple):
     """One field: its kind, and what stands for a missing value. A required field has no default and no null."""
 
     name: str
-    kind: Kind
+    kind: ValueKind
     required: bool = False
     default: str = "NULL"
     assumed: str | None = None

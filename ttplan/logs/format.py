@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
-from ttplan.logs.mapping.mapping import Mapping as Declared
+from ttplan.logs.mapping.mapping import Mapping as FormatMapping
 
 
 class Find(Protocol):
@@ -19,7 +19,7 @@ Rule = Callable[[Find], str]
 """What a mapping cannot say: SQL of a field's text, NULL where it has none."""
 
 
-class Signs(NamedTuple):
+class Signature(NamedTuple):
     """The keys of a row that tell a format: all of `needs`, one or more of each of `any_of`, none of `never`. `also` add weight.
 
     A key may be a path into the row: it is there where its first step is a column and, in JSON, the whole path is.
@@ -36,8 +36,8 @@ class Format(NamedTuple):
 
     title: str
     """What a report calls it."""
-    mapping: Declared
-    signs: Signs
+    mapping: FormatMapping
+    signs: Signature
     rules: Mapping[str, Rule] = MappingProxyType({})
     """The rules of some fields, by name. They go before what the mapping says."""
     shared: Mapping[str, Rule] = MappingProxyType({})

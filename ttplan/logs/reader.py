@@ -12,20 +12,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ttplan.logs.fields import BODIES, EMBEDDINGS, FIELDS
-from ttplan.logs.report import EXAMPLES, FileRows, ReadReport, Skipped
+from ttplan.logs.report import EXAMPLES, FileRows, ReadReport, SkippedRows
 from ttplan.logs.rows import SCHEMA as SCHEMA
-from ttplan.logs.rows import Namer, Names, finish
+from ttplan.logs.rows import ModelNormaliser, Normaliser, finish
 from ttplan.logs.rows import as_uuid as as_uuid
+from ttplan.logs.source import MappingLike, Options, Source, SourceFile
 from ttplan.logs.sources.files import PathLike, named, unreadable
-from ttplan.logs.sources.open import Log, MappingLike, Options, Part
 from ttplan.model.errors import InputError
 from ttplan.util.urls import is_url
 
-BATCH = 50_000
+BATCH_ROWS = 50_000
 OnBadRows = Literal["refuse", "skip"]
 
 
-class LogFile:
+class LogReader:
     """Logged requests in a file, a glob or a folder, read once, in batches. `report` is complete when `batches` is exhausted."""
 
     def __init__(
@@ -39,7 +39,7 @@ class LogFile:
         with_bodies: bool = False,
         with_embeddings: bool = False,
         needs_cost: bool = True,
-        namer: Namer | None = None,
+        namer: Normaliser | None = None,
     ) -> None:
         """Open the files, see what format they are, and check their columns.
 
@@ -57,12 +57,12 @@ class LogFile:
         )
         self._on_bad_rows = on_bad_rows
         self._needs_cost = needs_cost
-        self._log = Log(
+        self._log = Source(
             path, format, mapping, Options(self._fields, needs_cost, on_bad_rows == "skip"), table
         )
         self.name = self._log.shown(self._log.files[0]) if is_url(str(path)) else named(path)
         self.format = self._log.format
-        self._names = Names(namer) if namer is not None and self.format.named else None
+        self._names = ModelNormaliser(namer) if namer is not None and self.format.named else None
         self._counts: list[FileRows] = []
         self._rows = self._used = 0
         self._skipped: Counter[str] = Counter()
@@ -70,7 +70,7 @@ class LogFile:
         self._emptied: Counter[str] = Counter()
         self._examples: dict[str, list[str]] = defaultdict(list)
 
-    def __enter__(self) -> LogFile:
+    def __enter__(self) -> LogReader:
         return self
 
     def __exit__(
@@ -139,18 +139,18 @@ class LogFile:
             ignored_columns=tuple(key for key in first.keys if key not in first.query.used),
         )
 
-    def _reasons(self, counts: Counter[str]) -> tuple[Skipped, ...]:
+    def _reasons(self, counts: Counter[str]) -> tuple[SkippedRows, ...]:
         return tuple(
-            Skipped(reason=why, rows=n, examples=tuple(self._examples[why]))
+            SkippedRows(reason=why, rows=n, examples=tuple(self._examples[why]))
             for why, n in counts.most_common()
         )
 
-    def _read(self, part: Part, numbered: bool) -> Iterator[pa.RecordBatch]:
+    def _read(self, part: SourceFile, numbered: bool) -> Iterator[pa.RecordBatch]:
         opened = part.opened
         try:
             reader = self._log.connection.sql(
                 part.query.sql, params=opened.parameters
-            ).to_arrow_reader(BATCH)
+            ).to_arrow_reader(BATCH_ROWS)
             for batch in reader:
                 good, places = self._sift(batch)
                 first = self._rows

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 EXAMPLES = 3
 
 
-class Skipped(BaseModel):
+class SkippedRows(BaseModel):
     """Rows that cannot be used for one reason, with examples of where and what."""
 
     model_config = ConfigDict(frozen=True)
@@ -43,9 +43,9 @@ class ReadReport(BaseModel):
     files: tuple[FileRows, ...] = ()
     rows: int
     used: int
-    skipped: tuple[Skipped, ...] = ()
-    not_requests: tuple[Skipped, ...] = ()
-    emptied: tuple[Skipped, ...] = ()
+    skipped: tuple[SkippedRows, ...] = ()
+    not_requests: tuple[SkippedRows, ...] = ()
+    emptied: tuple[SkippedRows, ...] = ()
     findings: tuple[str, ...] = ()
     assumed: dict[str, str] = {}
     ignored_columns: tuple[str, ...] = ()

@@ -64,7 +64,7 @@ SCHEMA = pa.schema(
 """The rows that come out. `org_id` is null where the file has none; `body_lower` is the body lower-cased by Python."""
 
 
-class Named(NamedTuple):
+class CatalogueModel(NamedTuple):
     """A provider and a model by the catalogue's ids, and the endpoint where their price depends on it."""
 
     provider: str
@@ -72,7 +72,7 @@ class Named(NamedTuple):
     endpoint: str | None = None
 
 
-Namer = Callable[[str, str], Named]
+Normaliser = Callable[[str, str], CatalogueModel]
 """What a log's provider and model are called in the catalogue; what it does not know stays as it is."""
 
 
@@ -109,12 +109,12 @@ def as_uuid(text: str | None) -> str | None:
     return str(UUID(text)) if given else str(uuid5(NAMESPACE, text))
 
 
-class Names:
+class ModelNormaliser:
     """Providers and models brought to the catalogue's names, each pair once however often it comes."""
 
-    def __init__(self, namer: Namer) -> None:
+    def __init__(self, namer: Normaliser) -> None:
         self._namer = namer
-        self._known: dict[tuple[str, str], Named] = {}
+        self._known: dict[tuple[str, str], CatalogueModel] = {}
 
     def rename(self, columns: dict[str, pa.Array]) -> None:
         """Change `provider`, `model` and an unsaid `endpoint`; what was said and is not kept goes to the `logged_` columns."""
@@ -135,14 +135,14 @@ class Names:
         endpoints = pa.array([named.endpoint for named in known], pa.string()).take(coded.indices)
         columns["endpoint"] = pc.coalesce(columns["endpoint"].cast(pa.string()), endpoints)
 
-    def _name(self, provider: str, model: str) -> Named:
+    def _name(self, provider: str, model: str) -> CatalogueModel:
         pair = (provider, model)
         if pair not in self._known:
             self._known[pair] = self._namer(provider, model)
         return self._known[pair]
 
 
-def finish(batch: pa.RecordBatch, names: Names | None) -> pa.RecordBatch:
+def finish(batch: pa.RecordBatch, names: ModelNormaliser | None) -> pa.RecordBatch:
     """A batch of good rows as one of `SCHEMA`."""
     columns = {name: batch[name] for name in batch.schema.names if name in SCHEMA.names}
     if names is not None and batch.num_rows:

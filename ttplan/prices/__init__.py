@@ -1,8 +1,8 @@
 """What models cost: the catalogue's prices, and a file of one's own over them."""
 
-from ttplan.prices.book import Given, PriceBook
+from ttplan.prices.book import PriceBook, PriceSource
 from ttplan.prices.catalogue import Quote, catalogue_price, catalogue_schedule, catalogue_version
-from ttplan.prices.own import read_own, read_prices
+from ttplan.prices.price_file import read_price_file, read_prices
 from ttplan.prices.schedule import Period, Schedule, Tier
 from ttplan.prices.table import PriceTable, price_table
 

@@ -7,22 +7,24 @@ from collections.abc import Mapping
 
 from ttplan.model.pricing import ModelPricing, split_price_key
 from ttplan.prices.catalogue import STANDARD, catalogue_schedule
-from ttplan.prices.own import OwnPrice, from_flat, read_own
+from ttplan.prices.price_file import CustomPrice, from_flat, read_price_file
 from ttplan.prices.schedule import Schedule
-from ttplan.prices.table import YOURS
+from ttplan.prices.table import PRICE_FILE
 
-Given = str | os.PathLike[str] | Mapping[str, ModelPricing] | None
+PriceSource = str | os.PathLike[str] | Mapping[str, ModelPricing] | None
 """Prices of one's own: a file, or flat prices by `provider:model`."""
 
 
 class PriceBook:
     """Prices by provider, endpoint, model, service tier and moment: one's own over the catalogue's."""
 
-    def __init__(self, own: Given = None) -> None:
+    def __init__(self, own: PriceSource = None) -> None:
         """`own` is a price file or flat prices. Raises InputError where the file cannot be used."""
-        self.name = "" if not own else (YOURS if isinstance(own, Mapping) else os.fspath(own))
+        self.name = "" if not own else (PRICE_FILE if isinstance(own, Mapping) else os.fspath(own))
         """What one's own prices are called, "" where there are none."""
-        self._own = read_own(own) if isinstance(own, str | os.PathLike) else from_flat(own or {})
+        self._own = (
+            read_price_file(own) if isinstance(own, str | os.PathLike) else from_flat(own or {})
+        )
 
     def schedule(
         self,
@@ -50,7 +52,7 @@ class PriceBook:
         notes = () if listed is None or not earlier else listed.notes
         source = "" if listed is None else listed.source
         return Schedule(
-            provider, model, f"{YOURS}, {key}", (*earlier, *periods), notes, start, source
+            provider, model, f"{PRICE_FILE}, {key}", (*earlier, *periods), notes, start, source
         )
 
     def provider_of(self, model: str) -> str | None:
@@ -58,7 +60,9 @@ class PriceBook:
         owners = sorted(owner for owner, name in map(split_price_key, self._own) if name == model)
         return owners[0] if owners else None
 
-    def _find(self, provider: str, model: str, endpoint: str | None) -> tuple[str, OwnPrice] | None:
+    def _find(
+        self, provider: str, model: str, endpoint: str | None
+    ) -> tuple[str, CustomPrice] | None:
         keys = [f"{provider}@{endpoint}:{model}"] if endpoint else []
         return next(
             ((key, self._own[key]) for key in (*keys, f"{provider}:{model}") if key in self._own),

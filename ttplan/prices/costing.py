@@ -61,11 +61,11 @@ def price_relation(
     for key in keys:
         found = book.schedule(*key)
         for period in () if found is None else found.periods:
-            rows.extend(price_pieces(dict(zip(KEY, key, strict=True)), period, len(rows)))
+            rows.extend(price_rows(dict(zip(KEY, key, strict=True)), period, len(rows)))
     return pa.Table.from_pylist(rows, schema=PRICES)
 
 
-def keys_of(
+def price_keys(
     connection: duckdb.DuckDBPyConnection, rows: str, columns: Collection[str]
 ) -> list[Any]:
     """The distinct `KEY`s of a relation `rows` (SQL) that has those columns; nothing for those that it lacks."""
@@ -73,7 +73,7 @@ def keys_of(
     return connection.sql(f"SELECT DISTINCT {chosen} FROM {rows}").fetchall()  # noqa: S608
 
 
-def filled(
+def filled_columns(
     connection: duckdb.DuckDBPyConnection, rows: str, columns: Collection[str]
 ) -> frozenset[str]:
     """Those of `columns` that the relation `rows` has values in, of the optional ones; all others are in anyway.
@@ -90,17 +90,17 @@ def filled(
     }
 
 
-def with_expected(rows: str, prices: str, columns: Collection[str], kept: str) -> str:
+def expected_costs(rows: str, prices: str, columns: Collection[str], kept: str) -> str:
     """SQL: what of `rows` (as `r`) is `kept`; `expected_usd`, what a request cost, null for no known price; `piece`, its price.
 
-    `rows` and `prices` (a `price_relation` of its keys) are names of relations; `columns` are those of `rows` that are `filled`.
+    `rows` and `prices` (a `price_relation` of its keys) are names of relations; `columns` are those of `rows` that are `filled_columns`.
     Exact, half away from zero to 12 digits: every kind of token at its own rate, at the prompt's tier, and the request's fee.
     Tokens of more kinds than the input (output) has count as the first of cached, written, audio and image (reasoning, audio,
     image). A failed call without output costs nothing, and so does an answer from the gateway's own cache; `full_usd` is what
     they would cost otherwise.
     """
     free = " OR ".join(_free(columns)) or "FALSE"
-    split = parts(columns)
+    split = token_parts(columns)
     # One kind after the other in layers, since each takes from what those before it left.
     names = ", ".join(f"{tokens} AS n_{rate}" for rate, tokens in split.items())
     total = " + ".join(f"n_{rate}::DECIMAL(12, 0) * p.rate_{rate}" for rate in split)
@@ -108,11 +108,11 @@ def with_expected(rows: str, prices: str, columns: Collection[str], kept: str) -
         SELECT {kept}, p.piece, p.base_piece,
             ({total} + p.fee)::DECIMAL(38, 12) AS full_usd,
             CASE WHEN ({free}) AND p.piece IS NOT NULL THEN 0::DECIMAL(38, 12) ELSE full_usd END AS expected_usd
-        FROM (SELECT *, {names} FROM {rows} r) r LEFT JOIN {prices} p ON {matches(columns)}
+        FROM (SELECT *, {names} FROM {rows} r) r LEFT JOIN {prices} p ON {price_condition(columns)}
     """  # noqa: S608
 
 
-def parts(columns: Collection[str]) -> dict[str, str]:
+def token_parts(columns: Collection[str]) -> dict[str, str]:
     """The kinds of tokens that a request is made of, by the rate that they cost: how many, as SQL.
 
     Together they are its input and its output tokens. Each may use those before it, as `n_` and their rate.
@@ -131,7 +131,7 @@ def parts(columns: Collection[str]) -> dict[str, str]:
     return found
 
 
-def matches(columns: Collection[str], hours: bool = True) -> str:
+def price_condition(columns: Collection[str], hours: bool = True) -> str:
     """SQL: whether price `p` is the one of request `r`."""
     same = [
         f"r.{n} IS NOT DISTINCT FROM p.{n}" if n in columns else f"p.{n} IS NULL" for n in KEY[2:]
@@ -185,9 +185,7 @@ def _free(columns: Collection[str]) -> Iterator[str]:
         yield f"(r.status >= {FAILED} AND r.output_tokens = 0)"
 
 
-def price_pieces(
-    key: dict[str, str | None], period: Period, first: int
-) -> Iterator[dict[str, Any]]:
+def price_rows(key: dict[str, str | None], period: Period, first: int) -> Iterator[dict[str, Any]]:
     """The rows of `PRICES` of one period: one for each tier, numbered from `first`."""
     overs = [-1, *(tier.over_input_tokens for tier in period.tiers)]
     levels = [period.rates, *(tier.rates for tier in period.tiers)]

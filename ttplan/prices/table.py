@@ -9,7 +9,7 @@ from datetime import datetime
 from ttplan.model.pricing import ModelPricing, split_price_key
 from ttplan.prices.catalogue import catalogue_price, source
 
-YOURS = "your price file"
+PRICE_FILE = "your price file"
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def price_table(
     """
     own = own or {}
     pricing: dict[str, ModelPricing] = dict(own)
-    sources = dict.fromkeys(pricing, YOURS)
+    sources = dict.fromkeys(pricing, PRICE_FILE)
     missing: list[str] = []
     notes: list[str] = []
     ours = {split_price_key(key)[1] for key in own}

@@ -150,9 +150,9 @@ def _on_server(
 
 @contextmanager
 def _open_elsewhere(requests: PathLike | Sequence[PathLike]) -> Iterator[ir.Table]:
-    from ttplan.logs.sources.parquet import open_requests
+    from ttplan.logs.sources.parquet import open_parquet_log
 
-    with open_requests(requests) as lake:
+    with open_parquet_log(requests) as lake:
         yield lake.table
 
 

@@ -13,15 +13,15 @@ import pyarrow.compute as pc
 
 from ttplan.apply import now
 from ttplan.display.import_report import ShownImport, show_import
-from ttplan.doctor.format import in_lines
-from ttplan.logs.names import normalise
-from ttplan.logs.reader import SCHEMA, LogFile, OnBadRows
+from ttplan.doctor.finding_text import finding_lines
+from ttplan.logs.model_names import normalise_model
+from ttplan.logs.reader import SCHEMA, LogReader, OnBadRows
+from ttplan.logs.source import MappingLike
 from ttplan.logs.sources.files import PathLike
-from ttplan.logs.sources.open import MappingLike
 from ttplan.model.errors import InputError
 from ttplan.operations.logs.check_logs import check_table
-from ttplan.operations.logs.import_logs import as_skipped
-from ttplan.prices.book import Given
+from ttplan.operations.logs.import_logs import skipped_rows
+from ttplan.prices.book import PriceSource
 from ttplan.store.protocol import EXAMPLES, Conflict, ConflictKind, Conflicts, refuse
 from ttplan.util.progress import counting
 
@@ -61,7 +61,7 @@ def read_logs(
     with_bodies: bool = False,
     with_embeddings: bool = False,
     check: bool = True,
-    prices: Given = None,
+    prices: PriceSource = None,
     progress: bool | None = None,
 ) -> Logs:
     """The requests of a log, of any format that is known or mapped, as a table in memory, and a report; with no store.
@@ -71,7 +71,7 @@ def read_logs(
     it cannot be read, and, with `on_bad_rows` of "refuse", where a row cannot be used or an id stands twice.
     """
     with (
-        LogFile(
+        LogReader(
             path,
             format=format,
             mapping=mapping,
@@ -80,7 +80,7 @@ def read_logs(
             with_bodies=with_bodies,
             with_embeddings=with_embeddings,
             needs_cost=False,
-            namer=normalise,
+            namer=normalise_model,
         ) as log,
         counting("reading", log.row_count(), progress) as count,
     ):
@@ -90,9 +90,9 @@ def read_logs(
         if found and on_bad_rows == "refuse":
             raise InputError(f"{log.name}: {refuse(found[0], log.place)}")
         report = log.report()
-        skipped = (*report.skipped, *(as_skipped(one, log.place) for one in found))
+        skipped = (*report.skipped, *(skipped_rows(one, log.place) for one in found))
         found_wrong = (
-            in_lines(check_table(kept, log=log.name, prices=prices, at=now())) if check else ()
+            finding_lines(check_table(kept, log=log.name, prices=prices, at=now())) if check else ()
         )
     told = report.model_copy(
         update={"used": kept.num_rows, "skipped": skipped, "findings": found_wrong}

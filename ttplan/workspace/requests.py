@@ -11,10 +11,10 @@ from ttplan.workspace.base import PathLike, Wiring
 
 if TYPE_CHECKING:
     from ttplan.display.diagnosis import ShownDiagnosis
-    from ttplan.doctor.basis import CostChoice
+    from ttplan.doctor.cost_choice import CostBasis
     from ttplan.logs.reader import OnBadRows
     from ttplan.logs.report import ReadReport
-    from ttplan.logs.sources.open import MappingLike
+    from ttplan.logs.source import MappingLike
 
 
 class RequestVerbs(Wiring):
@@ -28,7 +28,7 @@ class RequestVerbs(Wiring):
         mapping: MappingLike | None = None,
         table: str | None = None,
         on_bad_rows: OnBadRows = "refuse",
-        cost: CostChoice = "recorded",
+        cost: CostBasis = "recorded",
         prices: PathLike | Mapping[str, ModelPricing] | None = None,
         with_bodies: bool = False,
         with_embeddings: bool = False,
@@ -49,9 +49,9 @@ class RequestVerbs(Wiring):
         Raises InputError, naming file, row and field, after which the store is as it was.
         """
         from ttplan.display.import_report import show_import
-        from ttplan.operations.logs.import_logs import import_log
+        from ttplan.operations.logs.import_logs import import_logs
 
-        report = import_log(
+        report = import_logs(
             self.store,
             path,
             new_id=self._new_org,

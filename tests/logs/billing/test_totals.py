@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 
 import ttplan
-from tests.logs.made.buckets import billed
+from tests.logs.made.billing_exports import billed
 from tests.logs.made.calls import Call
 from tests.logs.made.everything import FIXTURES
 from tests.logs.made.openrouter import SLUGS, generations

@@ -13,7 +13,7 @@ import pytest
 
 from tests.logs.formats import litellm_rows
 from tests.logs.formats.litellm_rows import FIXTURES, Made
-from ttplan.logs.reader import LogFile
+from ttplan.logs.reader import LogReader
 from ttplan.model.money import round_money, to_decimal
 
 CASES = [
@@ -24,8 +24,8 @@ CASES = [
 ]
 
 
-def read(path: Path, **options: Any) -> tuple[list[dict[str, Any]], LogFile]:
-    log = LogFile(path, **options)
+def read(path: Path, **options: Any) -> tuple[list[dict[str, Any]], LogReader]:
+    log = LogReader(path, **options)
     return [row for batch in log.batches() for row in batch.to_pylist()], log
 
 

@@ -12,13 +12,13 @@ from tests.logs.made.calls import Call
 from tests.logs.made.everything import FIXTURES
 from tests.logs.made.openrouter import HOSTS, SLUGS, cancelled, generations, own_key
 from tests.logs.reading import check, plain, read, read_row
-from ttplan.logs.names import normalise
+from ttplan.logs.model_names import normalise_model
 from ttplan.model.errors import InputError
 
 
 def expected(call: Call) -> dict[str, Any]:
     cost = call.cost * Decimal("1.05") if own_key(call) else call.cost
-    named = normalise("openrouter", SLUGS[call.model])
+    named = normalise_model("openrouter", SLUGS[call.model])
     return plain(call) | {
         "id": f"gen-{int(call.ts.timestamp())}-{call.id.hex[:20]}",
         "provider": "openrouter",

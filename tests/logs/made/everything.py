@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.logs.made import buckets, helicone, langfuse, openrouter, otlp, tokentrimmer
+from tests.logs.made import billing_exports, helicone, langfuse, openrouter, otlp, tokentrimmer
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
-MAKERS = (langfuse, helicone, openrouter, otlp, tokentrimmer, buckets)
+MAKERS = (langfuse, helicone, openrouter, otlp, tokentrimmer, billing_exports)
 
 
 def files() -> dict[str, bytes]:

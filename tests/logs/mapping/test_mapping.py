@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from ttplan.logs.mapping.mapping import read_mapping
 from ttplan.logs.mapping.paths import parse_path, pointer, rows_path
-from ttplan.logs.reader import LogFile
+from ttplan.logs.reader import LogReader
 from ttplan.model.errors import InputError
 
 FIELDS: dict[str, Any] = {
@@ -49,7 +49,7 @@ ROW: dict[str, Any] = {
 
 
 def rows(path: Path, mapping: Any, **options: Any) -> list[dict[str, Any]]:
-    with LogFile(path, mapping=mapping, **options) as log:
+    with LogReader(path, mapping=mapping, **options) as log:
         return [row for batch in log.batches() for row in batch.to_pylist()]
 
 
@@ -130,7 +130,7 @@ def test_rows_that_are_no_requests_are_skipped_with_the_reason(tmp_path: Path) -
         {"path": "kind", "is": ["tool"], "reason": "a call of a tool"},
         {"path": "kind", "is_not": ["chat", "embedding"], "reason": "of no kind that is known"},
     ]
-    with LogFile(path, mapping={"fields": FIELDS, "skip": skip}) as log:
+    with LogReader(path, mapping={"fields": FIELDS, "skip": skip}) as log:
         assert sum(batch.num_rows for batch in log.batches()) == 2
         report = log.report()
     assert [(one.reason, one.rows, one.examples) for one in report.not_requests] == [
@@ -148,7 +148,7 @@ def test_a_time_that_ends_before_it_begins_leaves_the_latency_empty_and_is_count
     path = lines(
         tmp_path / "log.jsonl", ROW | {"until": ROW["when"] + 70}, ROW | {"until": ROW["when"] - 1}
     )
-    with LogFile(path, mapping={"fields": fields}) as log:
+    with LogReader(path, mapping={"fields": fields}) as log:
         found = [row["latency_ms"] for batch in log.batches() for row in batch.to_pylist()]
         emptied = log.report().emptied
     assert found == [70, None]
@@ -252,7 +252,7 @@ def test_a_column_that_the_mapping_needs_and_the_file_lacks_is_named(tmp_path: P
     ):
         rows(path, {"fields": FIELDS})
     with pytest.raises(InputError, match="format and mapping both say"):
-        LogFile(path, format="litellm", mapping={"fields": FIELDS})
+        LogReader(path, format="litellm", mapping={"fields": FIELDS})
 
 
 KEYS = st.text(min_size=1, max_size=8).filter(

@@ -13,7 +13,7 @@ import pytest
 from tests.logs.formats.litellm_rows import FIXTURES
 from tests.paths import DATA
 from tests.workspace.test_workspace import opened
-from ttplan.logs.reader import LogFile
+from ttplan.logs.reader import LogReader
 from ttplan.model.errors import InputError
 from ttplan.util.urls import shown_url
 
@@ -30,8 +30,8 @@ SPEND_LOGS = """
 """
 
 
-def read(path: Any, **options: Any) -> tuple[list[dict[str, Any]], LogFile]:
-    with LogFile(path, **options) as log:
+def read(path: Any, **options: Any) -> tuple[list[dict[str, Any]], LogReader]:
+    with LogReader(path, **options) as log:
         return [row for batch in log.batches() for row in batch.to_pylist()], log
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from tests.logs.test_logs import ROW, numbered, write
+from tests.logs.test_reader import ROW, numbered, write
 from ttplan.logs.formats import FORMATS
-from ttplan.logs.reader import LogFile
+from ttplan.logs.reader import LogReader
 from ttplan.logs.report import ReadReport
 from ttplan.model.errors import InputError
 
@@ -28,7 +28,7 @@ TRIMMER = ROW | {
 
 
 def read(path: Any, **options: Any) -> tuple[list[dict[str, Any]], ReadReport]:
-    with LogFile(path, **options) as log:
+    with LogReader(path, **options) as log:
         return [row for batch in log.batches() for row in batch.to_pylist()], log.report()
 
 

@@ -17,13 +17,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.logs.test_logs import numbered, write
+from tests.logs.test_reader import numbered, write
 from tests.paths import DATA
 from tests.workspace.test_workspace import ROUTES, opened
 from ttplan.cli.entrypoint import run
 from ttplan.display.plan import Plan
 from ttplan.engine.rows import check_columns
-from ttplan.logs.sources.parquet import find_files, open_requests
+from ttplan.logs.sources.parquet import find_files, open_parquet_log
 from ttplan.model.errors import InputError
 from ttplan.model.money import round_money, to_decimal
 from ttplan.model.plan import PlanConfig, PlanResult
@@ -41,7 +41,7 @@ def rows(count: int, **changes: Any) -> list[dict[str, Any]]:
 
 def seen(path: Path | Sequence[Path]) -> list[dict[str, Any]]:
     """What a replay would read, in id order."""
-    with open_requests(path) as lake:
+    with open_parquet_log(path) as lake:
         return lake.table.order_by("id").to_pyarrow().to_pylist()  # type: ignore[no-any-return]
 
 
@@ -146,7 +146,7 @@ def test_decimals_stay_as_they_are_and_what_is_missing_is_filled_in_as_an_import
         ) == (0, False, 200, None, None)
         assert (row["org_id"], row["extra"]) == (None, "kept")
         assert "body_lower" not in row
-    with open_requests(path) as lake:
+    with open_parquet_log(path) as lake:
         check_columns(lake.table)
 
 
@@ -266,7 +266,7 @@ def test_memory_limits(tmp_path: Path) -> None:
         InputError, match="memory_limit is for requests that are replayed where they are"
     ):
         workspace.plan(ROUTES, name="x", memory_limit="2GB")
-    with open_requests(path, memory_limit="300 MB") as lake:
+    with open_parquet_log(path, memory_limit="300 MB") as lake:
         limit, zone = (
             lake.table.get_backend()
             .con.execute("SELECT current_setting('memory_limit'), current_setting('TimeZone')")
@@ -286,7 +286,9 @@ def test_memory_limits(tmp_path: Path) -> None:
 def test_a_small_limit_spills_and_leaves_nothing_behind(tmp_path: Path) -> None:
     spill = tmp_path / "spill"
     spill.mkdir()
-    with open_requests(DATA / "requests.parquet", memory_limit="60MB", temp_folder=spill) as lake:
+    with open_parquet_log(
+        DATA / "requests.parquet", memory_limit="60MB", temp_folder=spill
+    ) as lake:
         connection = lake.table.get_backend().con
         connection.execute(
             "CREATE TEMP TABLE many AS SELECT *, repeat(md5(i::VARCHAR), 20) AS text FROM range(300000) AS n(i)"

@@ -17,7 +17,7 @@ import pytest
 
 import ttplan
 from tests.audit.chains import KEY
-from tests.logs.test_logs import numbered, write
+from tests.logs.test_reader import numbered, write
 from tests.paths import ROOT
 from tests.store.test_contract import rows
 from tests.support import plans

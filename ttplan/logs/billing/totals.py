@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from ttplan.logs.billing.buckets import FORMATS, BadValue, BucketFormat, bucket_format
+from ttplan.logs.billing.exports import FORMATS, BadValue, BillingFormat, detect_billing_format
 from ttplan.model.errors import InputError
 from ttplan.model.results.totals import MEASURES, Total, Totals
 
@@ -109,15 +109,15 @@ def _csv_results(text: str) -> Iterator[Mapping[str, Any]]:
         yield {name: value for name, value in row.items() if name is not None}
 
 
-def _recognise(file: Path, results: list[Mapping[str, Any]]) -> BucketFormat:
+def _recognise(file: Path, results: list[Mapping[str, Any]]) -> BillingFormat:
     for result in results[:1000]:
-        if (found := bucket_format(result)) is not None:
+        if (found := detect_billing_format(result)) is not None:
             return found
     known = "; ".join(sorted({f"{one.title} ({', '.join(sorted(one.keys))})" for one in FORMATS}))
     raise InputError(f"{file} has no totals by day that are known; expected one of: {known}")
 
 
-def _sums(file: Path, kind: BucketFormat, results: list[Mapping[str, Any]]) -> tuple[Total, ...]:
+def _sums(file: Path, kind: BillingFormat, results: list[Mapping[str, Any]]) -> tuple[Total, ...]:
     sums: dict[tuple[Any, ...], Total] = {}
     for number, result in enumerate(results, 1):
         try:

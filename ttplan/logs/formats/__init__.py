@@ -15,11 +15,20 @@ from ttplan.logs.formats import (
     litellm_payload,
     openrouter,
     otlp,
-    own,
+    request_columns,
     tokentrimmer,
 )
 
-_MODULES = (own, tokentrimmer, litellm, litellm_payload, langfuse, helicone, openrouter, otlp)
+_MODULES = (
+    request_columns,
+    tokentrimmer,
+    litellm,
+    litellm_payload,
+    langfuse,
+    helicone,
+    openrouter,
+    otlp,
+)
 FORMATS: dict[str, Format] = {
     one.name: one for one in (*(module.FORMAT for module in _MODULES), *buckets.FORMATS)
 }

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from ttplan.logs.billing.buckets import FORMATS as BUCKETS
-from ttplan.logs.billing.buckets import NO_REPLAY, BucketFormat
-from ttplan.logs.format import Format, Signs
+from ttplan.logs.billing.exports import FORMATS as BUCKETS
+from ttplan.logs.billing.exports import NO_REPLAY, BillingFormat
+from ttplan.logs.format import Format, Signature
 from ttplan.logs.mapping.mapping import Mapping
 
 _ROWS = ("data[*].results[*]", "results[*]", "data[*]", "")
 
 
-def _format(kind: BucketFormat) -> Format:
+def _format(kind: BillingFormat) -> Format:
     return Format(
         title=kind.title,
         mapping=Mapping(name=kind.name, rows=_ROWS, fields={}),
-        signs=Signs(needs=tuple(sorted(kind.keys))),
+        signs=Signature(needs=tuple(sorted(kind.keys))),
         refused=NO_REPLAY,
     )
 

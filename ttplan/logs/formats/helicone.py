@@ -6,7 +6,7 @@ CSV has few columns: not the provider, the latency or the cache. A negative stat
 
 from __future__ import annotations
 
-from ttplan.logs.format import Find, Format, Signs
+from ttplan.logs.format import Find, Format, Signature
 from ttplan.logs.mapping.mapping import Mapping, Skip, Value
 
 _NOBODY = "00000000-0000-0000-0000-000000000000"
@@ -85,7 +85,7 @@ MAPPING = Mapping(
 FORMAT = Format(
     title="Helicone requests",
     mapping=MAPPING,
-    signs=Signs(
+    signs=Signature(
         needs=("response_status", "request_created_at", "prompt_tokens", "completion_tokens"),
         any_of=(("request_id", "response_id"),),
         also=("delay_ms", "request_properties", "cache_reference_id"),

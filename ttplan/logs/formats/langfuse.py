@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ttplan.logs.fields import COUNT
-from ttplan.logs.format import Find, Format, Signs
+from ttplan.logs.format import Find, Format, Signature
 from ttplan.logs.mapping.mapping import Mapping, Skip, Value
 from ttplan.logs.mapping.sql import quoted
 
@@ -124,7 +124,7 @@ MAPPING = Mapping(
 FORMAT = Format(
     title="Langfuse observations",
     mapping=MAPPING,
-    signs=Signs(
+    signs=Signature(
         needs=("id", "type", "level"),
         any_of=(
             ("startTime", "start_time"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ttplan.logs.format import Find, Format, Rule, Signs
+from ttplan.logs.format import Find, Format, Rule, Signature
 from ttplan.logs.mapping.mapping import Mapping
 from ttplan.logs.mapping.sql import milliseconds, unless
 
@@ -125,7 +125,7 @@ MAPPING = Mapping.model_validate(
 FORMAT = Format(
     title="LiteLLM_SpendLogs rows",
     mapping=MAPPING,
-    signs=Signs(
+    signs=Signature(
         needs=(
             "request_id",
             "startTime",

@@ -5,7 +5,7 @@ Counts are as in `litellm`; times are seconds since 1970. A payload has the cost
 
 from __future__ import annotations
 
-from ttplan.logs.format import Format, Signs
+from ttplan.logs.format import Format, Signature
 from ttplan.logs.formats import litellm
 from ttplan.logs.mapping.mapping import Mapping
 
@@ -39,7 +39,7 @@ MAPPING = Mapping.model_validate(
 FORMAT = Format(
     title="LiteLLM's standard logging payload",
     mapping=MAPPING,
-    signs=Signs(
+    signs=Signature(
         needs=(
             "id",
             "startTime",

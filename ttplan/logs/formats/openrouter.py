@@ -7,7 +7,7 @@ provider takes is beside what OpenRouter does, and both are the cost.
 from __future__ import annotations
 
 from ttplan.logs.fields import MONEY
-from ttplan.logs.format import Find, Format, Signs
+from ttplan.logs.format import Find, Format, Signature
 from ttplan.logs.mapping.mapping import Mapping, Value
 from ttplan.logs.mapping.sql import quoted
 
@@ -59,7 +59,7 @@ MAPPING = Mapping(
 FORMAT = Format(
     title="OpenRouter generations",
     mapping=MAPPING,
-    signs=Signs(
+    signs=Signature(
         needs=("created_at", "tokens_prompt", "tokens_completion", "provider_name"),
         any_of=(("generation_id", "upstream_id"), ("cost_total", "total_cost")),
         also=("model_permaslug", "byok_usage_inference", "native_tokens_prompt"),

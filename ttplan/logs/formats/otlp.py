@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 
 from ttplan.logs.fields import COUNT
-from ttplan.logs.format import Find, Format, Signs
+from ttplan.logs.format import Find, Format, Signature
 from ttplan.logs.mapping.mapping import Mapping, Skip, Value
 from ttplan.logs.mapping.sql import quoted
 
@@ -189,7 +189,7 @@ MAPPING = Mapping(
 FORMAT = Format(
     title="OpenTelemetry GenAI spans (OTLP JSON)",
     mapping=MAPPING,
-    signs=Signs(needs=("traceId", "spanId", "attributes", "resource")),
+    signs=Signature(needs=("traceId", "spanId", "attributes", "resource")),
     rules={
         "id": lambda find: f"{find('traceId')} || '/' || {find('spanId')}",
         "input_tokens": lambda find: _whole(find(*_INPUT), find(*_CACHED), find(*_WRITTEN)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ttplan.logs.fields import BODIES, EMBEDDINGS, FIELDS
-from ttplan.logs.format import Format, Signs
+from ttplan.logs.format import Format, Signature
 from ttplan.logs.mapping.mapping import Mapping, Value
 
 _OURS = (
@@ -30,7 +30,7 @@ MAPPING = Mapping(
 FORMAT = Format(
     title="TokenTrimmer request_logs",
     mapping=MAPPING,
-    signs=Signs(
+    signs=Signature(
         needs=(
             *(
                 "id",

@@ -138,7 +138,7 @@ _COUNTS = frozenset(name for name in _SYNONYMS if name.endswith("_tokens")) | {
 _FLAGS = ("cached", "streamed")
 
 
-class Seen(NamedTuple):
+class KeySummary(NamedTuple):
     """A key of the sampled rows: how many rows have a value there, how many different ones, of which kinds, and the range of
     numbers and times."""
 
@@ -150,7 +150,7 @@ class Seen(NamedTuple):
     high: str | None
 
 
-def draft_fields(seen: Iterable[Seen]) -> dict[str, Any]:
+def draft_fields(seen: Iterable[KeySummary]) -> dict[str, Any]:
     """Our fields, as far as a key's name and its values say which they are. No key is taken twice."""
     known = {one.path: one for one in seen}
     taken: set[str] = set()
@@ -176,7 +176,7 @@ def draft_fields(seen: Iterable[Seen]) -> dict[str, Any]:
     return {name: found[name] for name in _SYNONYMS if name in found}
 
 
-def _named(known: dict[str, Seen], synonym: str, field: str) -> Iterator[str]:
+def _named(known: dict[str, KeySummary], synonym: str, field: str) -> Iterator[str]:
     """Paths whose last keys are a synonym, the shortest first."""
     for path in sorted(known, key=lambda path: (path.count("."), path)):
         plain = [re.sub(r"[^a-z0-9]", "", part.lower()) for part in path.split(".")]
@@ -184,7 +184,7 @@ def _named(known: dict[str, Seen], synonym: str, field: str) -> Iterator[str]:
             yield path
 
 
-def _fits(field: str, seen: Seen) -> bool:
+def _fits(field: str, seen: KeySummary) -> bool:
     if field in _COUNTS:
         return "number" in seen.kinds
     if field == "ts":
@@ -196,7 +196,7 @@ def _fits(field: str, seen: Seen) -> bool:
     return not {"object", "list"} & set(seen.kinds)
 
 
-def _declared(field: str, seen: Seen) -> Any:
+def _declared(field: str, seen: KeySummary) -> Any:
     last = re.sub(r"[^a-z0-9]", "", seen.path.lower().rsplit(".", 1)[-1])
     unit = None
     if field == "ts":
@@ -208,7 +208,7 @@ def _declared(field: str, seen: Seen) -> Any:
     return seen.path if unit in (None, "iso") else {"path": seen.path, "unit": unit}
 
 
-def _time_unit(seen: Seen) -> str | None:
+def _time_unit(seen: KeySummary) -> str | None:
     if any("time" in kind for kind in seen.kinds):
         return "iso" if seen.kinds == ("time with zone",) else "iso_utc"
     if seen.kinds != ("number",) or seen.low is None:

@@ -14,15 +14,15 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-from ttplan.logs.detect import recognise
+from ttplan.logs.detect import detect_format
 from ttplan.logs.fields import FIELDS, TIMES
 from ttplan.logs.formats import FORMATS
-from ttplan.logs.mapping.draft import Seen, draft_fields
+from ttplan.logs.mapping.draft import KeySummary, draft_fields
 from ttplan.logs.mapping.mapping import CAN_LACK
 from ttplan.logs.mapping.query import rows_sql
 from ttplan.logs.mapping.sql import identifier
+from ttplan.logs.source import connect
 from ttplan.logs.sources.files import Opened, PathLike, find_files, is_duckdb, open_file, unreadable
-from ttplan.logs.sources.open import connect
 from ttplan.model.errors import InputError
 from ttplan.util.files import yaml_text
 
@@ -34,7 +34,7 @@ _CUT = 65_536
 _DEPTH = 6
 
 
-class Inspected(NamedTuple):
+class Inspection(NamedTuple):
     """What was seen of a file, and the mapping that is drafted; nothing was found for the fields `missing`, which a row needs."""
 
     path: str
@@ -42,7 +42,7 @@ class Inspected(NamedTuple):
     known_as: str | None
     rows: str
     sampled: int
-    seen: tuple[Seen, ...]
+    seen: tuple[KeySummary, ...]
     mapping: dict[str, Any]
     missing: tuple[str, ...]
 
@@ -74,7 +74,7 @@ class Inspected(NamedTuple):
         return "\n".join([*lines, "", self.yaml().rstrip()])
 
 
-def inspect_file(path: PathLike) -> Inspected:
+def inspect_file(path: PathLike) -> Inspection:
     """Look at the first rows of a file, or of the first file of several, and draft its mapping. InputError where it cannot be."""
     file = find_files(path)[0]
     if is_duckdb(file):
@@ -98,12 +98,12 @@ def inspect_file(path: PathLike) -> Inspected:
     mapping: dict[str, Any] = {"name": re.sub(r"\W+", "_", file.name.split(".")[0])[:100] or "log"}
     mapping |= ({"rows": where} if where else {}) | {"fields": fields}
     missing = tuple(name for name in needed if name not in fields)
-    return Inspected(str(file), opened.kind, known, where, len(rows), seen, mapping, missing)
+    return Inspection(str(file), opened.kind, known, where, len(rows), seen, mapping, missing)
 
 
 def _known_as(connection: Any, opened: Opened) -> str | None:
     try:
-        return recognise(connection, opened, FORMATS).format.title
+        return detect_format(connection, opened, FORMATS).format.title
     except InputError:
         return None
 
@@ -170,7 +170,7 @@ def _leaves(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def _summed(rows: Iterable[Any]) -> tuple[Seen, ...]:
+def _summed(rows: Iterable[Any]) -> tuple[KeySummary, ...]:
     values: dict[str, list[Any]] = {}
     for row in rows:
         for path, value in _leaves(row, "", 0):
@@ -178,7 +178,7 @@ def _summed(rows: Iterable[Any]) -> tuple[Seen, ...]:
     return tuple(_seen(path, found) for path, found in values.items())
 
 
-def _seen(path: str, values: list[Any]) -> Seen:
+def _seen(path: str, values: list[Any]) -> KeySummary:
     judged = [_kind(value) for value in values]
     kinds = tuple(dict.fromkeys(kind for kind, _ in judged))
     measures = [measure for _, measure in judged if measure is not None]
@@ -187,7 +187,7 @@ def _seen(path: str, values: list[Any]) -> Seen:
     ends = (
         (str(min(measures)), str(max(measures))) if len(kinds) == 1 and measures else (None, None)
     )
-    return Seen(path, len(values), different, kinds, *ends)
+    return KeySummary(path, len(values), different, kinds, *ends)
 
 
 def _kind(value: Any) -> tuple[str, Any]:
@@ -212,7 +212,7 @@ def _kind(value: Any) -> tuple[str, Any]:
     return "text", None
 
 
-def write_mapping(found: Inspected, path: Path) -> None:
+def write_mapping(found: Inspection, path: Path) -> None:
     """Write the drafted mapping. InputError where there is a file already."""
     from ttplan.util.files import whole_file
 

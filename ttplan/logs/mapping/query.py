@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ttplan.logs.fields import BODIES, IDENTIFIER, MAX_USAGE, UNITS, Field, Kind
+from ttplan.logs.fields import BODIES, IDENTIFIER, MAX_USAGE, UNITS, Field, ValueKind
 from ttplan.logs.format import Format
 from ttplan.logs.mapping.mapping import Mapping, Skip, Value
 from ttplan.logs.mapping.paths import Path, parse_path, pointer, rows_path
@@ -236,7 +236,7 @@ def build(
     return Query(sql, frozenset(f.name for f in present), texts.used, frozenset(ruled))
 
 
-def kind_of(kind: Kind, value: Value | None) -> Kind:
+def kind_of(kind: ValueKind, value: Value | None) -> ValueKind:
     """What kind of text a field has, given its own kind and what a mapping says of it."""
     return kind if value is None or value.unit is None or value.start else UNITS[value.unit]
 
@@ -284,7 +284,7 @@ def _small(text: str | None) -> str:
 
 
 def _notes(
-    said: dict[str, str | None], kinds: dict[str, Kind], mapping: Mapping, texts: Texts
+    said: dict[str, str | None], kinds: dict[str, ValueKind], mapping: Mapping, texts: Texts
 ) -> dict[str, str]:
     """What is left empty in a row that is kept, and SQL of whether it is. The tests read the texts, not the values."""
     found = {}
@@ -310,7 +310,7 @@ def _skipped(rule: Skip, texts: Texts) -> str:
     return among if rule.is_ is not None else f"NOT {among}"
 
 
-def _is_bad(name: str, kind: Kind, needed: bool, present: bool) -> str:
+def _is_bad(name: str, kind: ValueKind, needed: bool, present: bool) -> str:
     if not present:
         return "TRUE" if needed else "FALSE"
     misspelt = ""

@@ -133,7 +133,7 @@ _COLUMNS = {
 _ORG = _Column(_is_id, "UUIDs", _org)
 
 
-class Lake(NamedTuple):
+class ParquetLog(NamedTuple):
     """An open table of requests; how many files it is made of, and whether a column says whose they are."""
 
     table: ir.Table
@@ -142,12 +142,12 @@ class Lake(NamedTuple):
 
 
 @contextmanager
-def open_requests(
+def open_parquet_log(
     paths: PathLike | Sequence[PathLike],
     *,
     memory_limit: str | None = None,
     temp_folder: PathLike | None = None,
-) -> Iterator[Lake]:
+) -> Iterator[ParquetLog]:
     """The requests of Parquet files in our column names as a table that a replay reads, for the block. No row is copied.
 
     `paths` are files, globs (`logs/*.parquet`), folders, or several of them. What is missing is as an import fills it in
@@ -179,7 +179,9 @@ def open_requests(
                 [str(file) for file in files], hive_partitioning=False
             ).create_view("requests")
             arrived = ibis.duckdb.from_connection(connection).table("requests")
-            yield Lake(_requests(arrived, str(files[0])), len(files), "org_id" in arrived.columns)
+            yield ParquetLog(
+                _requests(arrived, str(files[0])), len(files), "org_id" in arrived.columns
+            )
         except duckdb.OutOfMemoryException as error:
             raise InputError(
                 f"memory_limit {memory_limit} is not enough for this replay: {str(error).splitlines()[0]}; give it more"

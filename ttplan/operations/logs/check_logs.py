@@ -13,15 +13,15 @@ import duckdb
 import pyarrow as pa
 
 from ttplan.doctor.check import check_rows
-from ttplan.doctor.cost_checks import NEEDED
-from ttplan.doctor.kinds import KINDS
+from ttplan.doctor.cost_checks import CHECKED_COLUMNS
+from ttplan.doctor.kinds import FINDING_KINDS
 from ttplan.logs.billing.compare import compare_totals
 from ttplan.logs.billing.totals import read_totals
-from ttplan.logs.names import normalise
-from ttplan.logs.reader import LogFile
+from ttplan.logs.model_names import normalise_model
+from ttplan.logs.reader import LogReader
 from ttplan.model.errors import InputError
 from ttplan.model.results.diagnosis import Diagnosis, Finding
-from ttplan.prices.book import Given, PriceBook
+from ttplan.prices.book import PriceBook, PriceSource
 from ttplan.store.protocol import Store
 
 PathLike = str | os.PathLike[str]
@@ -30,7 +30,12 @@ MEMORY = "1GB"
 
 
 def check_store(
-    store: Store, name: str, *, prices: Given = None, totals: Sequence[PathLike] = (), at: datetime
+    store: Store,
+    name: str,
+    *,
+    prices: PriceSource = None,
+    totals: Sequence[PathLike] = (),
+    at: datetime,
 ) -> Diagnosis:
     """Check the requests of a store, which is called `name`, as of now, `at`.
 
@@ -46,7 +51,7 @@ def check_store(
         return _with_totals(found, backend.con, rows, totals)
 
 
-class Passing:
+class RowBuffer:
     """Rows on their way to somewhere else, kept aside, outside of memory, to be checked when all have passed."""
 
     def __init__(self) -> None:
@@ -59,7 +64,7 @@ class Passing:
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """The batches, unchanged."""
         for batch in batches:
-            self._connection.register("batch", batch.select(list(NEEDED)))
+            self._connection.register("batch", batch.select(list(CHECKED_COLUMNS)))
             self._connection.execute("CREATE TABLE IF NOT EXISTS requests AS FROM batch LIMIT 0")
             self._connection.execute("INSERT INTO requests FROM batch")
             self._connection.unregister("batch")
@@ -79,11 +84,11 @@ class Passing:
         if not self._any:
             raise InputError(f"{log} has no rows; expected one request a row")
         found = check_rows(
-            self._connection, "requests", list(NEEDED), book, log=log, at=at, notes=notes
+            self._connection, "requests", list(CHECKED_COLUMNS), book, log=log, at=at, notes=notes
         )
         return _with_totals(found, self._connection, "requests", totals)
 
-    def __enter__(self) -> Passing:
+    def __enter__(self) -> RowBuffer:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -96,7 +101,7 @@ def check_files(
     *,
     format: str | None = None,
     mapping: Any = None,
-    prices: Given = None,
+    prices: PriceSource = None,
     totals: Sequence[PathLike] = (),
     at: datetime,
     progress: Callable[[int], None] | None = None,
@@ -106,14 +111,16 @@ def check_files(
     `prices` and `totals` as in `check_store`. Raises InputError where a file cannot be read.
     """
     book = PriceBook(prices)
-    with Passing() as rows:
+    with RowBuffer() as rows:
         notes = [note for path in paths for note in _read(rows, path, format, mapping, progress)]
         return rows.check(
             log=", ".join(str(path) for path in paths), book=book, totals=totals, at=at, notes=notes
         )
 
 
-def check_table(table: pa.Table, *, log: str, prices: Given = None, at: datetime) -> Diagnosis:
+def check_table(
+    table: pa.Table, *, log: str, prices: PriceSource = None, at: datetime
+) -> Diagnosis:
     """Check requests in a table in our column names."""
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
@@ -124,7 +131,7 @@ def check_table(table: pa.Table, *, log: str, prices: Given = None, at: datetime
 
 
 def _read(
-    rows: Passing,
+    rows: RowBuffer,
     path: PathLike,
     format: str | None,
     mapping: Any,
@@ -137,7 +144,7 @@ def _read(
         "on_bad_rows": "skip",
         "needs_cost": False,
     }
-    with LogFile(path, **options, namer=normalise) as log:
+    with LogReader(path, **options, namer=normalise_model) as log:
         for _ in rows(log.batches(progress)):
             pass
         report = log.report()
@@ -152,7 +159,7 @@ def _with_totals(
         return found
     read = [read_totals(path) for path in totals]
     compared = compare_totals(connection.sql(f"SELECT * FROM {rows}"), *read)  # noqa: S608
-    kind = KINDS["totals_differ"]
+    kind = FINDING_KINDS["totals_differ"]
     told = {
         "kind": "totals_differ",
         "title": kind.title,

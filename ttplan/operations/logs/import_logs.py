@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from ttplan.doctor.basis import CostChoice, CostChooser
-from ttplan.doctor.format import in_lines
-from ttplan.logs.names import normalise
-from ttplan.logs.reader import LogFile, OnBadRows
-from ttplan.logs.report import ReadReport, Skipped
+from ttplan.doctor.cost_choice import CostBasis, CostChooser
+from ttplan.doctor.finding_text import finding_lines
+from ttplan.logs.model_names import normalise_model
+from ttplan.logs.reader import LogReader, OnBadRows
+from ttplan.logs.report import ReadReport, SkippedRows
 from ttplan.model.errors import InputError
-from ttplan.operations.logs.check_logs import Passing
-from ttplan.prices.book import Given, PriceBook
+from ttplan.operations.logs.check_logs import RowBuffer
+from ttplan.prices.book import PriceBook, PriceSource
 from ttplan.store.protocol import ConflictKind, Conflicts, RowConflict, Store, Transaction, refuse
 from ttplan.store.transactions import tried_again
 from ttplan.util.progress import counting
@@ -30,33 +30,33 @@ _CONFLICTS: dict[ConflictKind, str] = {
 }
 
 
-def import_log(
+def import_logs(
     store: Store,
     path: PathLike | Sequence[PathLike],
     *,
     new_id: Callable[[], UUID],
-    cost: CostChoice = "recorded",
-    prices: Given = None,
+    cost: CostBasis = "recorded",
+    prices: PriceSource = None,
     on_bad_rows: OnBadRows = "refuse",
     check: bool = True,
     at: datetime,
     progress: bool | None = None,
     **reading: Any,
 ) -> ReadReport:
-    """Add a log's requests to a store. `reading` is what else `LogFile` is told; `cost` and `prices` are `CostChooser`'s.
+    """Add a log's requests to a store. `reading` is what else `LogReader` is told; `cost` and `prices` are `CostChooser`'s.
 
     With `check` the log doctor holds each row against its price, as of `at`, for the report's findings. `new_id` makes an
     organisation's id where neither the store nor the log has one. Raises InputError, naming the file, after
     which the store is as it was.
     """
     book = PriceBook(prices)
-    told = {"on_bad_rows": on_bad_rows, "needs_cost": cost == "recorded", "namer": normalise}
+    told = {"on_bad_rows": on_bad_rows, "needs_cost": cost == "recorded", "namer": normalise_model}
     asked = _Asked(new_id, book, on_bad_rows, check, at, progress)
 
     def once() -> ReadReport:  # anew from the first row
         return _import(
             store,
-            LogFile(path, **(told | reading)),
+            LogReader(path, **(told | reading)),
             CostChooser(cost, book, skip=on_bad_rows == "skip"),
             asked,
         )
@@ -65,7 +65,7 @@ def import_log(
 
 
 class _Asked(NamedTuple):
-    """How a log is imported, as `import_log` is told it."""
+    """How a log is imported, as `import_logs` is told it."""
 
     new_id: Callable[[], UUID]
     book: PriceBook
@@ -75,11 +75,11 @@ class _Asked(NamedTuple):
     progress: bool | None
 
 
-def _import(store: Store, read: LogFile, choose: CostChooser, asked: _Asked) -> ReadReport:
+def _import(store: Store, read: LogReader, choose: CostChooser, asked: _Asked) -> ReadReport:
     with (
         read as log,
         counting(f"importing {Path(log.name).name}", log.row_count(), asked.progress) as count,
-        Passing() if asked.check else nullcontext() as rows,
+        RowBuffer() if asked.check else nullcontext() as rows,
     ):
         with store.transaction() as tx:
             default = tx.org_id() or asked.new_id()
@@ -99,10 +99,12 @@ def _import(store: Store, read: LogFile, choose: CostChooser, asked: _Asked) -> 
             _settle_org(tx, log.name, default)
         # The store is free again while the rows are checked.
         wrong = (
-            () if rows is None else in_lines(rows.check(log=log.name, book=asked.book, at=asked.at))
+            ()
+            if rows is None
+            else finding_lines(rows.check(log=log.name, book=asked.book, at=asked.at))
         )
         report = log.report()
-        left_out = (*choose.left_out(), *(as_skipped(one, log.place) for one in added.conflicts))
+        left_out = (*choose.left_out(), *(skipped_rows(one, log.place) for one in added.conflicts))
     return report.model_copy(
         update={
             "added": added.added,
@@ -114,14 +116,14 @@ def _import(store: Store, read: LogFile, choose: CostChooser, asked: _Asked) -> 
     )
 
 
-def as_skipped(found: Conflicts, place: Callable[[int], str]) -> Skipped:
+def skipped_rows(found: Conflicts, place: Callable[[int], str]) -> SkippedRows:
     """Rows that were left out since others have their ids, as a report has them."""
     examples = []
     for one in found.examples:
         of = "the store" if one.earlier is None else place(one.earlier)
         differs = "" if one.differs is None else f", another {one.differs}"
         examples.append(f"{place(one.row)}: {one.id}, as in {of}{differs}")
-    return Skipped(reason=_CONFLICTS[found.kind], rows=found.rows, examples=tuple(examples))
+    return SkippedRows(reason=_CONFLICTS[found.kind], rows=found.rows, examples=tuple(examples))
 
 
 def _settle_org(tx: Transaction, log: str, default: UUID) -> None:

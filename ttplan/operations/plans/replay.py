@@ -10,7 +10,7 @@ from uuid import UUID
 
 import ibis
 
-from ttplan.doctor.flat_price_gaps import beyond_flat
+from ttplan.doctor.flat_price_gaps import flat_price_gaps
 from ttplan.engine.backtest import backtest
 from ttplan.engine.basis import cost_basis
 from ttplan.engine.dialects import fetch
@@ -39,7 +39,7 @@ from ttplan.util.progress import passing
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
-    from ttplan.logs.sources.parquet import Lake
+    from ttplan.logs.sources.parquet import ParquetLog
 
 LOOKING, CHECKING = "looking at the log", "checking that ids are unique"
 CANCELLED = "cancelled, nothing was written"
@@ -249,7 +249,7 @@ def suggest_routes(
 
 
 def replay_lake(
-    lake: Lake,
+    lake: ParquetLog,
     asked: Asked,
     org_id: UUID | None,
     otherwise: UUID,
@@ -329,7 +329,7 @@ def _answer(
         nothing = empty_result(asked.plan_id, org_id, (start, end), tuple(asked.routes))
         raise Broke(Answered(nothing, priced.pricing, priced.sources), error) from error
     question = Question(asked.plan_id, org_id, start, end, tuple(asked.routes), priced.pricing)
-    beyond = beyond_flat(table, question, PriceBook(asked.prices), asked.at)
+    beyond = flat_price_gaps(table, question, PriceBook(asked.prices), asked.at)
     result = result.model_copy(update={"caveats": (*result.caveats, *beyond)})
     return Answered(result, priced.pricing, priced.sources, cost_basis(table, question))
 

@@ -84,9 +84,9 @@ def _replay(
     progress: bool | None,
 ) -> Answered:
     if elsewhere is not None:
-        from ttplan.logs.sources.parquet import open_requests
+        from ttplan.logs.sources.parquet import open_parquet_log
 
-        with open_requests(elsewhere.requests, memory_limit=elsewhere.memory_limit) as lake:
+        with open_parquet_log(elsewhere.requests, memory_limit=elsewhere.memory_limit) as lake:
             return replay_lake(lake, asked, org_id, new_id(), str(elsewhere.requests), progress)
     if org_id is None:
         raise InputError(

@@ -15,7 +15,7 @@ from ttplan.gateways.litellm import to_litellm
 from ttplan.gateways.rendered import LEFT_OUT, SUFFIXES, Words, as_text
 from ttplan.gateways.tokentrimmer import to_tokentrimmer
 from ttplan.history.timeline import live_digest, seen
-from ttplan.logs.names import normalise
+from ttplan.logs.model_names import normalise_model
 from ttplan.model.errors import DriftError, InputError, TtplanError, Unsayable
 from ttplan.model.gateway import GATEWAYS, Gateway, RouteExport
 from ttplan.model.plan_run import LiveRoute
@@ -268,7 +268,7 @@ def _providers(
             if found:
                 provider = next(iter(found))
                 return _prefixed(_LITELLM_NAMES.get(provider, provider), model)
-        owner = normalise("", model).provider
+        owner = normalise_model("", model).provider
         if not owner:
             raise InputError(
                 f"no plan, log or catalogue says who serves {model!r:.60}; say it, as LiteLLM calls it, with providers "

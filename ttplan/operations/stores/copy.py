@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.engine.dialects import fetch, fetch_batches
-from ttplan.logs.reader import BATCH, SCHEMA
+from ttplan.logs.reader import BATCH_ROWS, SCHEMA
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import InputError, StoreError
 from ttplan.operations.routes.drift import find_drift
@@ -112,7 +112,7 @@ def _logged(old: Snapshot) -> ir.Table:
 
 
 def _rows(old: Snapshot) -> Iterator[pa.RecordBatch]:
-    for batch in fetch_batches(_logged(old), BATCH):
+    for batch in fetch_batches(_logged(old), BATCH_ROWS):
         yield pa.record_batch(
             [batch[field.name].cast(field.type) for field in SCHEMA], schema=SCHEMA
         )

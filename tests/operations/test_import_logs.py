@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.logs.formats import litellm_rows
-from tests.logs.test_logs import ROW, numbered, write
+from tests.logs.test_reader import ROW, numbered, write
 from tests.workspace.test_workspace import content, opened
 from ttplan.model.errors import InputError
 

@@ -7,20 +7,21 @@ from ttplan.model.results.diagnosis import Diagnosis, Finding
 _UNITS = {"gap": ("hour", "hours"), "totals_differ": ("difference", "differences")}
 
 
-def in_lines(found: Diagnosis) -> tuple[str, ...]:
+def finding_lines(found: Diagnosis) -> tuple[str, ...]:
     """Each finding in one line: what, how many, of which model, and what it is worth in USD."""
     return tuple(
-        f"{finding.title}: {where(finding)}, {worth(finding)}" for finding in found.findings
+        f"{finding.title}: {finding_scope(finding)}, {finding_effect(finding)}"
+        for finding in found.findings
     )
 
 
-def where(finding: Finding) -> str:
+def finding_scope(finding: Finding) -> str:
     """How many of what, of which provider and model."""
     one, many = _UNITS.get(finding.kind, ("request", "requests"))
-    return f"{finding.count:,} {one if finding.count == 1 else many} of {whose(finding)}"
+    return f"{finding.count:,} {one if finding.count == 1 else many} of {priced_as(finding)}"
 
 
-def whose(finding: Finding) -> str:
+def priced_as(finding: Finding) -> str:
     """The provider and model, with what else tells their price; "all" for the log as a whole."""
     if finding.provider is None:
         return "all"
@@ -30,7 +31,7 @@ def whose(finding: Finding) -> str:
     )
 
 
-def worth(finding: Finding) -> str:
+def finding_effect(finding: Finding) -> str:
     """What the log's cost is off by."""
     effect = finding.effect_usd
     if effect is None:

@@ -24,7 +24,7 @@ class BadValue(ValueError):
         super().__init__(f"{field} is {repr(found)[:40]}; expected {expected}")
 
 
-class BucketFormat(NamedTuple):
+class BillingFormat(NamedTuple):
     """One kind of export: its name for people, the keys that its results have, and how a result becomes a `Total`.
 
     In JSON, results are inside buckets, which have the times; in CSV a row has both.
@@ -36,7 +36,7 @@ class BucketFormat(NamedTuple):
     total: Callable[[Result], Total | None]
 
 
-def bucket_format(keys: Iterable[str]) -> BucketFormat | None:
+def detect_billing_format(keys: Iterable[str]) -> BillingFormat | None:
     """The format whose results have these keys, or None."""
     found = set(keys)
     return next((one for one in FORMATS if one.keys <= found), None)
@@ -224,8 +224,8 @@ def _openrouter_days_csv(result: Result) -> Total:
 
 def _format(
     name: str, title: str, keys: str, total: Callable[[Result], Total | None]
-) -> BucketFormat:
-    return BucketFormat(name, title, frozenset(keys.split(",")), total)
+) -> BillingFormat:
+    return BillingFormat(name, title, frozenset(keys.split(",")), total)
 
 
 # The first whose keys are all there.

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-from ttplan.logs.detect import keys_of, recognise, rows_of
+from ttplan.logs.detect import detect_format, keys_of, rows_of
 from ttplan.logs.fields import Field
-from ttplan.logs.format import Format, Signs
+from ttplan.logs.format import Format, Signature
 from ttplan.logs.formats import FORMATS
 from ttplan.logs.mapping.mapping import Mapping, read_mapping
 from ttplan.logs.mapping.query import Query, Texts, build, kind_of, rows_sql
@@ -48,7 +48,7 @@ class Options(NamedTuple):
     skips: bool
 
 
-class Part(NamedTuple):
+class SourceFile(NamedTuple):
     """One file, ready to be read."""
 
     opened: Opened
@@ -56,7 +56,7 @@ class Part(NamedTuple):
     keys: tuple[str, ...]
 
 
-class Log:
+class Source:
     """The files of a log and the one format that they have. `close` it."""
 
     def __init__(
@@ -97,11 +97,11 @@ class Log:
         self.connection.close()
         self._clean()
 
-    def part(self, file: Path) -> Part:
+    def part(self, file: Path) -> SourceFile:
         """A file's query. InputError where it lacks a column, or is of another format than the first."""
         opened = self._open(file)
         if file != self.files[0] and self._asked is None:
-            other = recognise(self.connection, opened, FORMATS)
+            other = detect_format(self.connection, opened, FORMATS)
             if other.format.name != self.format.name:
                 raise InputError(
                     f"{file} has rows of {other.format.name}, and {self.files[0]} of {self.format.name}; read each on its own"
@@ -121,7 +121,7 @@ class Log:
             self._allow(opened, 2 * READING_MEMORY)
         query = build(rows, texts, options.fields, self.format, options.needs_cost)
         keys = tuple(opened.columns or keys_of(self.connection, opened, self._rows, self.format))
-        part = Part(opened, query, keys)
+        part = SourceFile(opened, query, keys)
         _check_columns(part, options)
         return part
 
@@ -186,7 +186,7 @@ class Log:
     def _columns(self, columns: dict[str, str]) -> frozenset[str]:
         """The columns of a server's table that some known format, or the mapping, reads: bodies only where they are asked for."""
         if self._mapped is not None:
-            formats = [Format(title="", mapping=self._mapped, signs=Signs(needs=()))]
+            formats = [Format(title="", mapping=self._mapped, signs=Signature(needs=()))]
         else:
             formats = (
                 [self._asked]
@@ -220,7 +220,7 @@ class Log:
         """The format, where its rows are, and why."""
         opened = self._open(self.files[0])
         if mapping is not None:
-            self._asked = Format(title=mapping.name, mapping=mapping, signs=Signs(needs=()))
+            self._asked = Format(title=mapping.name, mapping=mapping, signs=Signature(needs=()))
             return (
                 self._asked,
                 rows_of(self.connection, opened, self._asked),
@@ -230,7 +230,7 @@ class Log:
             found, why = self._asked, "it was asked for"
             rows = rows_of(self.connection, opened, found)
         else:
-            found, rows, why = recognise(self.connection, opened, FORMATS)
+            found, rows, why = detect_format(self.connection, opened, FORMATS)
         if found.refused is not None:
             raise InputError(f"{self.files[0]} is {found.title}: {found.refused}")
         return found, rows, why
@@ -250,7 +250,7 @@ def connect(spill: str) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _check_columns(part: Part, options: Options) -> None:
+def _check_columns(part: SourceFile, options: Options) -> None:
     """Refuse a file with columns that lacks a required one, before any row is read."""
     required = [
         f.name

@@ -92,18 +92,18 @@ class _Dated(_Tiered):
 
 
 @dataclass(frozen=True)
-class OwnPrice:
+class CustomPrice:
     """One's own prices for one key: those of requests without a service tier, and those of each tier, in order of time."""
 
     periods: tuple[Period, ...]
     service_tiers: Mapping[str, tuple[Period, ...]]
 
 
-OwnPrices = Mapping[str, OwnPrice]
+CustomPrices = Mapping[str, CustomPrice]
 """By `provider:model`, or `provider@endpoint:model` for one endpoint only."""
 
 
-def read_own(path: str | os.PathLike[str]) -> dict[str, OwnPrice]:
+def read_price_file(path: str | os.PathLike[str]) -> dict[str, CustomPrice]:
     """Prices of one's own from YAML, with all that such a file may say (docs/formats.md). USD per million tokens.
 
     Raises InputError naming file, key and field.
@@ -111,7 +111,7 @@ def read_own(path: str | os.PathLike[str]) -> dict[str, OwnPrice]:
     content = read_yaml(path, "prices by provider:model")
     if not isinstance(content, dict) or not content:
         raise InputError(f"{path}: expected prices by provider:model, such as {_EXAMPLE}")
-    prices: dict[str, OwnPrice] = {}
+    prices: dict[str, CustomPrice] = {}
     for key, fields in content.items():
         try:
             if not all(part and part == part.strip() for part in split_price_key(key)):
@@ -135,12 +135,12 @@ def read_prices(
     """The flat prices of such a file, as a plan uses them: `provider:model: {input_per_million, output_per_million, …}`.
 
     Of dated prices the one in force `at` that moment, the newest where it is None. Prices of one endpoint are left out, since a
-    plan does not know endpoints. USD per million tokens, at most 9 digits after the point. Raises InputError as `read_own` does.
+    plan does not know endpoints. USD per million tokens, at most 9 digits after the point. Raises InputError as `read_price_file` does.
     """
-    return flat_prices(read_own(path), at)
+    return flat_prices(read_price_file(path), at)
 
 
-def flat_prices(own: OwnPrices, at: datetime | None = None) -> dict[str, ModelPricing]:
+def flat_prices(own: CustomPrices, at: datetime | None = None) -> dict[str, ModelPricing]:
     """What a plan uses of one's own prices, as `read_prices` says."""
     found = {
         key: price.periods[-1]
@@ -152,15 +152,15 @@ def flat_prices(own: OwnPrices, at: datetime | None = None) -> dict[str, ModelPr
     return {key: period.rates.flat for key, period in found.items() if period is not None}
 
 
-def from_flat(prices: Mapping[str, ModelPricing]) -> dict[str, OwnPrice]:
+def from_flat(prices: Mapping[str, ModelPricing]) -> dict[str, CustomPrice]:
     """Flat prices as prices that always were."""
     return {
-        key: OwnPrice((Period(TokenRates.model_validate(p.model_dump())),), {})
+        key: CustomPrice((Period(TokenRates.model_validate(p.model_dump())),), {})
         for key, p in prices.items()
     }
 
 
-def _own_price(fields: Any) -> OwnPrice:
+def _own_price(fields: Any) -> CustomPrice:
     entries = [
         _Dated.model_validate(entry)
         for entry in (fields if isinstance(fields, list) and fields else [fields])
@@ -174,7 +174,7 @@ def _own_price(fields: Any) -> OwnPrice:
         )
     ends = [*starts[1:], None]
     tiers = sorted({name for entry in entries for name in entry.service_tiers})
-    return OwnPrice(
+    return CustomPrice(
         tuple(entry.period(entry.start, end) for entry, end in zip(entries, ends, strict=True)),
         {name.lower(): _of_tier(name, entries, ends) for name in tiers},
     )

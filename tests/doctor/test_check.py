@@ -12,7 +12,7 @@ import pytest
 from tests.support.doctor_logs import NOW, START, Row, clean, plain, price, table
 from ttplan.doctor.check import check_rows
 from ttplan.doctor.gaps import find_gaps
-from ttplan.doctor.kinds import KINDS
+from ttplan.doctor.kinds import FINDING_KINDS
 from ttplan.doctor.patterns import Cell, explain, factor_in_words
 from ttplan.model.errors import InputError
 from ttplan.model.pricing import ModelPricing
@@ -294,15 +294,15 @@ def test_what_is_planted_is_found_as_what_it_is_and_nothing_else(name: str) -> N
         assert 0 < len(finding.examples) <= 3
         assert all(set(example.split(" = ")) & ids for example in finding.examples)
         assert (finding.title, finding.in_a_plan, finding.remedy) == (
-            KINDS[kind].title,
-            KINDS[kind].in_a_plan,
-            KINDS[kind].remedy,
+            FINDING_KINDS[kind].title,
+            FINDING_KINDS[kind].in_a_plan,
+            FINDING_KINDS[kind].remedy,
         )
 
 
 def test_every_kind_is_planted() -> None:
     elsewhere = {"gap", "cost_off", "totals_differ"}
-    assert {kind for kind, _ in PLANTS.values()} == set(KINDS) - elsewhere
+    assert {kind for kind, _ in PLANTS.values()} == set(FINDING_KINDS) - elsewhere
 
 
 def test_costs_without_a_pattern_are_said_to_be_off() -> None:

@@ -7,8 +7,8 @@ from genai_prices.data_snapshot import get_snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttplan.logs.names import normalise
-from ttplan.logs.rows import Named
+from ttplan.logs.model_names import normalise_model
+from ttplan.logs.rows import CatalogueModel
 
 SPELT = [
     ("openai", "gpt-4o", "openai", "gpt-4o", None),
@@ -162,12 +162,12 @@ SPELT = [
 def test_a_spelling_is_understood(
     provider: str | None, model: str, owner: str, name: str | None, endpoint: str | None
 ) -> None:
-    found = normalise(provider, model)
+    found = normalise_model(provider, model)
     assert (found.provider, found.endpoint) == (owner, endpoint)
     if name is not None:
         assert found.model == name
     # What came out is understood as itself, so that rows of two imports have one name.
-    again = normalise(found.provider, found.model)
+    again = normalise_model(found.provider, found.model)
     assert (again.provider, again.model) == (found.provider, found.model)
 
 
@@ -181,7 +181,7 @@ def test_a_name_is_one_that_the_catalogue_knows_again() -> None:
                 continue
             # Perplexity's catalogue has names with its own in front for another interface: a gateway's prefix looks the same.
             if not model.id.startswith(("ft:", f"{provider.id}/")):
-                named = normalise(provider.id, model.id)
+                named = normalise_model(provider.id, model.id)
                 assert (
                     snapshot.find_provider_model(named.model, None, named.provider, None)[1]
                     is found
@@ -190,6 +190,6 @@ def test_a_name_is_one_that_the_catalogue_knows_again() -> None:
 
 @given(st.one_of(st.none(), st.text(max_size=20)), st.text(max_size=60))
 def test_any_text_is_a_name(provider: str | None, model: str) -> None:
-    found = normalise(provider, model)
-    assert isinstance(found, Named)
+    found = normalise_model(provider, model)
+    assert isinstance(found, CatalogueModel)
     assert bool(found.model) == bool(model)

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ttplan.logs.reader import LogFile, as_uuid
+from ttplan.logs.reader import LogReader, as_uuid
 from ttplan.model.errors import InputError
 from ttplan.model.money import round_money, to_decimal
 
@@ -51,8 +51,8 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
-def read(path: Path, **options: Any) -> tuple[list[dict[str, Any]], LogFile]:
-    log = LogFile(path, **options)
+def read(path: Path, **options: Any) -> tuple[list[dict[str, Any]], LogReader]:
+    log = LogReader(path, **options)
     return [row for batch in log.batches() for row in batch.to_pylist()], log
 
 
@@ -328,14 +328,14 @@ def test_a_truncated_parquet_file_is_refused(tmp_path: Path) -> None:
 
 def test_missing_files_and_folders(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
-        LogFile(tmp_path / "none.csv")
+        LogReader(tmp_path / "none.csv")
     with pytest.raises(InputError, match="no log files in this folder"):
-        LogFile(tmp_path)
+        LogReader(tmp_path)
     with pytest.raises(
         InputError,
         match="format 'xml' is not known; expected one of csv, json, jsonl, parquet, own",
     ):
-        LogFile(write(tmp_path / "log.csv", [ROW]), format="xml")
+        LogReader(write(tmp_path / "log.csv", [ROW]), format="xml")
 
 
 def test_a_format_may_be_said_or_seen(tmp_path: Path) -> None:

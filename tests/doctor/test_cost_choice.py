@@ -11,7 +11,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.support.doctor_logs import Row, clean, plain, price, table
-from ttplan.doctor.basis import CostChooser
+from ttplan.doctor.cost_choice import CostChooser
 from ttplan.logs.reader import SCHEMA
 from ttplan.model.errors import InputError
 from ttplan.model.pricing import ModelPricing

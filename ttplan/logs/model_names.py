@@ -9,7 +9,7 @@ from functools import lru_cache
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelInfo
 
-from ttplan.logs.rows import Named
+from ttplan.logs.rows import CatalogueModel
 
 # By the catalogue's id: what else gateways and tracing tools call a provider.
 _ALIASES = {
@@ -93,7 +93,7 @@ _REVISION = re.compile(r"(?:-v\d+)?(?::\d+k?)?$")
 
 
 @lru_cache(maxsize=100_000)
-def normalise(provider: str | None, model: str) -> Named:
+def normalise_model(provider: str | None, model: str) -> CatalogueModel:
     """A logged provider and model by the catalogue's ids, and the endpoint where the name told one.
 
     Aliases, a provider's name in front (`azure/`, `bedrock/us-east-1/`, `vertex_ai/`), paths (`models/…`, ARNs), regions, dates
@@ -106,13 +106,13 @@ def normalise(provider: str | None, model: str) -> Named:
     if owner is None and _key(provider or "") in _GATEWAYS:
         owner = named or _owner(model)
         if owner is None:
-            return Named(provider or "", model)
+            return CatalogueModel(provider or "", model)
     if owner is None:
-        return Named(provider or "", model)
+        return CatalogueModel(provider or "", model)
     own = rest if named == owner else model
     bare, endpoint = _without_path(owner, own)
     if bare.startswith("ft:"):
-        return Named(owner, bare, endpoint)
+        return CatalogueModel(owner, bare, endpoint)
     known = next(
         (
             found
@@ -122,7 +122,7 @@ def normalise(provider: str | None, model: str) -> Named:
         None,
     )
     geography = _GEOGRAPHY.match(bare.lower()) if owner == "aws" else None
-    return Named(owner, known or bare, geography["at"] if geography else endpoint)
+    return CatalogueModel(owner, known or bare, geography["at"] if geography else endpoint)
 
 
 def _key(name: str) -> str:

@@ -11,12 +11,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ttplan.doctor.cost_checks import STRICT, judge
-from ttplan.logs.report import EXAMPLES, Skipped
+from ttplan.doctor.cost_checks import STRICT, check_costs
+from ttplan.logs.report import EXAMPLES, SkippedRows
 from ttplan.model.errors import InputError
 from ttplan.prices.book import PriceBook
 
-CostChoice = Literal["recorded", "recomputed", "doctor"]
+CostBasis = Literal["recorded", "recomputed", "doctor"]
 CERTAIN = ("recorded_free", "cost_missing", "cache_hit_billed")
 """Kinds that are wrong records whatever was agreed with a provider; so is a cost that one mistake explains to the digit."""
 _NO_COST = "cost_usd: no cost is recorded, and no price is known to compute it with"
@@ -37,14 +37,14 @@ class CostChooser:
     """
 
     def __init__(
-        self, cost: CostChoice, book: PriceBook | None = None, *, skip: bool = False
+        self, cost: CostBasis, book: PriceBook | None = None, *, skip: bool = False
     ) -> None:
         """`book` is needed for all but "recorded". With `skip`, rows that end without any cost are left out, else refused.
 
         Raises InputError for a choice that there is not.
         """
-        if cost not in get_args(CostChoice):
-            raise InputError(f"cost is {cost!r}; expected one of {', '.join(get_args(CostChoice))}")
+        if cost not in get_args(CostBasis):
+            raise InputError(f"cost is {cost!r}; expected one of {', '.join(get_args(CostBasis))}")
         self.cost = cost
         self._book = book or PriceBook()
         self._skip = skip
@@ -74,10 +74,10 @@ class CostChooser:
                 "on_bad_rows='skip' (--skip-bad-rows)"
             )
 
-    def left_out(self) -> tuple[Skipped, ...]:
+    def left_out(self) -> tuple[SkippedRows, ...]:
         """The rows that were left out since they have no cost, by model, with examples."""
         return tuple(
-            Skipped(reason=r, rows=n, examples=tuple(self._examples[r]))
+            SkippedRows(reason=r, rows=n, examples=tuple(self._examples[r]))
             for r, n in self._without.most_common()
         )
 
@@ -96,7 +96,7 @@ class CostChooser:
         numbers = pa.array(range(batch.num_rows)).cast(pa.string())
         place = batch.schema.get_field_index("id")
         self._connection.register("batch", batch.set_column(place, "id", numbers))
-        judged = judge(self._connection, "batch", batch.schema.names, self._book, STRICT)
+        judged = check_costs(self._connection, "batch", batch.schema.names, self._book, STRICT)
         query = (_RECOMPUTED if self.cost == "recomputed" else _CERTAIN).format(
             priced=judged.priced, wrong=judged.wrong
         )

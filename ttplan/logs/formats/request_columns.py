@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from ttplan.logs.fields import BODIES, EMBEDDINGS, FIELDS
-from ttplan.logs.format import Format, Signs
+from ttplan.logs.format import Format, Signature
 from ttplan.logs.mapping.mapping import Mapping, Value
 
-MAPPING = Mapping(
+REQUEST_COLUMNS_MAPPING = Mapping(
     name="own",
     fields={field.name: Value(path=(field.name,)) for field in (*FIELDS, *BODIES, *EMBEDDINGS)},
 )
 FORMAT = Format(
     title="ttplan's own columns",
-    mapping=MAPPING,
-    signs=Signs(
+    mapping=REQUEST_COLUMNS_MAPPING,
+    signs=Signature(
         needs=("id", "ts", "provider", "model", "input_tokens", "output_tokens", "cost_usd"),
         also=(
             "cached_tokens",

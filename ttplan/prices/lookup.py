@@ -16,7 +16,7 @@ TIERS_OF_SERVICE = ("batch", "flex", "priority", "fast")
 """The service tiers that an answer looks for."""
 
 
-class Longer(BaseModel):
+class LongPromptRates(BaseModel):
     """The rates of prompts with more than so many input tokens."""
 
     model_config = ConfigDict(frozen=True)
@@ -25,7 +25,7 @@ class Longer(BaseModel):
     rates: TokenRates
 
 
-class PriceAnswer(BaseModel):
+class PriceLookup(BaseModel):
     """What a provider's model costs at a moment: `rates`, in USD per million tokens, and those of `longer` prompts.
 
     `key` is what a plan's table calls it, `source` where the price is from. It holds from `since` until `until` (None: always
@@ -39,7 +39,7 @@ class PriceAnswer(BaseModel):
     source: str
     catalogue: str
     rates: TokenRates
-    longer: tuple[Longer, ...] = ()
+    longer: tuple[LongPromptRates, ...] = ()
     since: datetime | None = None
     until: datetime | None = None
     hours: tuple[str, str] | None = None
@@ -48,9 +48,9 @@ class PriceAnswer(BaseModel):
     notes: tuple[str, ...] = ()
 
 
-def price_answer(
+def look_up_price(
     model: str, book: PriceBook, *, at: datetime, provider: str | None = None
-) -> PriceAnswer | None:
+) -> PriceLookup | None:
     """What `book` says that a model costs `at` a moment; None where no price is known.
 
     `model` may be a key, `provider:model`. Without a provider it is the one that a plan would take where none of its log's offers
@@ -75,13 +75,13 @@ def price_answer(
     period = None if schedule is None else schedule.at(at)
     if schedule is None or period is None:
         return None
-    return PriceAnswer(
+    return PriceLookup(
         key=f"{provider}:{model}",
         source=schedule.source_at(at),
         catalogue=catalogue_version(),
         rates=period.rates,
         longer=tuple(
-            Longer(over_input_tokens=tier.over_input_tokens, rates=tier.rates)
+            LongPromptRates(over_input_tokens=tier.over_input_tokens, rates=tier.rates)
             for tier in period.tiers
         ),
         since=period.start,

@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.doctor_logs import NOW, Row, clean, plain, table
 from ttplan.display.plan import Plan
-from ttplan.doctor.flat_price_gaps import beyond_flat
+from ttplan.doctor.flat_price_gaps import flat_price_gaps
 from ttplan.engine.replay import replay_table
 from ttplan.engine.replay_spec import Question
 from ttplan.logs.reader import SCHEMA
@@ -79,7 +79,7 @@ def beyond(row: Row, target: str, book: PriceBook | None = None) -> tuple[str, .
     question = Question(
         UUID(int=1), ORG, AT - timedelta(days=1), AT + timedelta(days=1), (route(target),), pricing
     )
-    return beyond_flat(rows, question, book or PriceBook(), AT)
+    return flat_price_gaps(rows, question, book or PriceBook(), AT)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_requests_that_are_not_rerouted_are_not_counted() -> None:
     question = Question(
         UUID(int=1), ORG, AT - timedelta(days=1), AT + timedelta(days=1), routes, pricing
     )
-    assert beyond_flat(rows, question, PriceBook(), AT) == ()
+    assert flat_price_gaps(rows, question, PriceBook(), AT) == ()
 
 
 def test_a_replay_of_a_table_says_how_many_costs_are_recomputed() -> None:
