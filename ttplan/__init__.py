@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from ttplan.model.route import RouteConditions as RouteConditions
     from ttplan.quality.chat import ChatJudge as ChatJudge
     from ttplan.quality.chat import ChatProposer as ChatProposer
-    from ttplan.quality.judge import QualitySettings as QualitySettings
+    from ttplan.quality.protocols import QualitySettings as QualitySettings
     from ttplan.store.duckdb.store import DuckDBStore as DuckDBStore
     from ttplan.store.memory import MemoryStore as MemoryStore
     from ttplan.workspace import Workspace as Workspace
@@ -123,7 +123,7 @@ _HOMES = {
     "ttplan.workspace.open": ("open",),
     "ttplan.workspace.read_logs": ("Logs", "read_logs"),
     "ttplan.quality.chat": ("ChatJudge", "ChatProposer"),
-    "ttplan.quality.judge": ("QualitySettings",),
+    "ttplan.quality.protocols": ("QualitySettings",),
     "ttplan.workspace": ("Workspace",),
 }
 _RENAMED = {"open": "open_workspace"}

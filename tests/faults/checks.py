@@ -19,7 +19,7 @@ from ttplan.audit.verify.chain import verify_chain
 from ttplan.model.audit import System
 from ttplan.model.plan_run import PlanRun
 from ttplan.operations.routes.drift import find_drift
-from ttplan.policy.check import is_as_signed
+from ttplan.policy.check import policy_matches_chain
 from ttplan.store.duckdb.store import DuckDBStore
 from ttplan.store.postgres.store import PostgresStore
 from ttplan.store.protocol import Snapshot
@@ -80,7 +80,7 @@ def _whole(snapshot: Snapshot) -> list[str]:
     live = snapshot.live_routes(org_id)
     if len({one.route.id for one in live}) != len(live):
         return ["a route that was renamed is live under both names"]
-    if not is_as_signed(snapshot, org_id, snapshot.policy()):
+    if not policy_matches_chain(snapshot, org_id, snapshot.policy()):
         return ["the policy is not what was signed for"]
     return [f"the route {one.name!r} is {one.kind}" for one in drift.routes]
 

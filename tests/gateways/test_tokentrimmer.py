@@ -12,7 +12,7 @@ from hypothesis import given
 
 from tests.support import plans, strategies
 from ttplan.gateways.read_tokentrimmer import from_tokentrimmer
-from ttplan.gateways.rendered import as_text
+from ttplan.gateways.rendered import encode_routes_file
 from ttplan.gateways.tokentrimmer import to_tokentrimmer
 from ttplan.model.errors import InputError
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions, by_precedence
@@ -22,7 +22,7 @@ from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions, by_p
 def test_what_is_written_is_read_back(routes: tuple[ProposedRoute, ...]) -> None:
     words = to_tokentrimmer(routes)
     lost = {loss.route for loss in words.losses}
-    read = from_tokentrimmer(json.loads(as_text(words.content, ".json")), "routes.json")
+    read = from_tokentrimmer(json.loads(encode_routes_file(words.content, ".json")), "routes.json")
     expected = {
         route.name: route.model_dump(exclude={"id"}) for route in routes if route.name not in lost
     }

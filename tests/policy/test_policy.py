@@ -39,9 +39,9 @@ from ttplan.model.policy import Approvals, Override, Policy, PolicyCheck, Rule, 
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
 from ttplan.operations.chain.rotation import rotate_key
 from ttplan.operations.plans.policy import approve_plan, check_plan, set_policy
-from ttplan.policy.approvals import approval_message, approvals_of, plan_digest
-from ttplan.policy.rules import NUMBERS, WORDS, meets, parse, read_policy
-from ttplan.quality.result import unverified
+from ttplan.policy.approvals import approval_message, find_approvals, plan_digest
+from ttplan.policy.rules import NUMERIC_FACTS, TEXT_FACTS, evaluate_rule, parse_rule, read_policy
+from ttplan.quality.result import unverified_result
 from ttplan.store.memory import MemoryStore
 from ttplan.workspace import Workspace
 
@@ -52,7 +52,7 @@ BLOCKS = Policy(rules=(Rule(rule="savings > 1000"),))
 def held(text: str, **changes: Any) -> RuleVerdict:
     """A rule over a plan whose result has these fields."""
     result = plans.result(UUID(int=1), (plans.route(1),)).model_copy(update=changes)
-    return meets(plans.run(1, result=result), Rule(rule=text))
+    return evaluate_rule(plans.run(1, result=result), Rule(rule=text))
 
 
 # --- rules -----------------------------------------------------------------------------------------------------------
@@ -99,7 +99,7 @@ def test_what_is_not_known_meets_no_rule() -> None:
 
 
 def test_words_and_clusters() -> None:
-    checked = unverified("nobody looked")
+    checked = unverified_result("nobody looked")
     assert held("risk band is unverified", quality=checked).ok
     assert not held("risk band not unverified", quality=checked).ok
     assert held("risk band is not high", quality=checked).ok
@@ -111,10 +111,10 @@ def test_words_and_clusters() -> None:
 
 def test_every_fact_can_be_asked_of_a_plan() -> None:
     run_ = plans.run(1, (plans.route(1),))
-    for fact in NUMBERS:
-        assert meets(run_, Rule(rule=f"{fact} >= 0")).found.startswith(f"{fact}: ")
-    for fact in WORDS:
-        assert meets(run_, Rule(rule=f"{fact} is limit")).found.startswith(f"{fact}: ")
+    for fact in NUMERIC_FACTS:
+        assert evaluate_rule(run_, Rule(rule=f"{fact} >= 0")).found.startswith(f"{fact}: ")
+    for fact in TEXT_FACTS:
+        assert evaluate_rule(run_, Rule(rule=f"{fact} is limit")).found.startswith(f"{fact}: ")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_every_fact_can_be_asked_of_a_plan() -> None:
 )
 def test_what_is_no_rule(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        parse(text)
+        parse_rule(text)
 
 
 def test_a_policy_file(tmp_path: Path) -> None:
@@ -303,9 +303,9 @@ def test_a_chain_that_ends_with_another_key_is_not_believed(life: lives.Life) ->
     approve_plan(life.chain, UUID(int=1), BOB, clock=life.clock)
     with pytest.raises(DriftError, match="cannot be believed"):
         check_plan(life.store, UUID(int=1), OTHER_KEY.public_key)
-    unverified = check_plan(life.store, UUID(int=1), None)
-    assert unverified is not None
-    assert unverified.approved_by == (1,)
+    unverified_result = check_plan(life.store, UUID(int=1), None)
+    assert unverified_result is not None
+    assert unverified_result.approved_by == (1,)
 
 
 def test_approvals_hold_over_a_change_of_keys(life: lives.Life) -> None:
@@ -362,7 +362,7 @@ def test_a_plan_that_changed_needs_a_new_approval(life: lives.Life) -> None:
     hold(life, Policy(approvals=Approvals(needed=1)))
     approved(life, BOB)
     with life.store.transaction() as tx:
-        tx.set_quality(UUID(int=1), unverified("nobody looked"))
+        tx.set_quality(UUID(int=1), unverified_result("nobody looked"))
     with pytest.raises(PolicyBlocked, match="0 approved it as it is now"):
         life.apply(1)
     approved(life, BOB)
@@ -378,7 +378,7 @@ def test_an_approvers_own_key_signs_the_digest(life: lives.Life) -> None:
         OTHER_KEY.public_key.fault(bytes.fromhex(entry.payload["approver_signature"]), message)
         is None
     )
-    (found,) = approvals_of(lives.state(life.store).entries, run_)
+    (found,) = find_approvals(lives.state(life.store).entries, run_)
     assert (found.actor, found.key) == (BOB, OTHER_KEY.public_key.hex)
 
 
@@ -392,7 +392,7 @@ def test_a_signature_that_is_not_the_keys_does_not_count(life: lives.Life) -> No
     }
     life.chain.emit(lives.ORG, BOB, "plan.approved", payload)
     life.chain.emit(lives.ORG, BOB, "plan.approved", {"plan_id": str(run_.plan_id)})
-    assert approvals_of(lives.state(life.store).entries, run_) == []
+    assert find_approvals(lives.state(life.store).entries, run_) == []
 
 
 def test_the_digest_is_of_all_that_is_approved_and_blinded() -> None:

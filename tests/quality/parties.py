@@ -11,8 +11,8 @@ from uuid import UUID
 
 from ttplan.model.request import RequestLog
 from ttplan.model.results.quality import Verdict
-from ttplan.quality.judge import QualitySettings, Rerouted
-from ttplan.quality.sampling import Sample, SampleRow, draw
+from ttplan.quality.protocols import QualitySettings, ReroutedRequest
+from ttplan.quality.sampling import Sample, SampleRow, draw_sample
 
 FREE = {"judge_call_usd": 0, "proposer_call_usd": 0}
 
@@ -56,12 +56,12 @@ def request(
 
 def universe(
     requests: Iterable[RequestLog], size: int = 1_000, *, seed: int = 0, forced: Iterable[int] = ()
-) -> tuple[Sample, dict[UUID, Rerouted]]:
+) -> tuple[Sample, dict[UUID, ReroutedRequest]]:
     """A sample of the requests, and all of them as if a plan sent them to `gpt-4o-mini`."""
     listed = list(requests)
     rows = [SampleRow(r.id, r.tag, r.input_tokens) for r in listed]
-    sample = draw(rows, size, seed=seed, forced=[UUID(int=number) for number in forced])
-    return sample, {r.id: Rerouted(r, "gpt-4o-mini") for r in listed}
+    sample = draw_sample(rows, size, seed=seed, forced=[UUID(int=number) for number in forced])
+    return sample, {r.id: ReroutedRequest(r, "gpt-4o-mini") for r in listed}
 
 
 async def answers(request: RequestLog, target_model: str) -> str:

@@ -22,16 +22,16 @@ from ttplan.model.errors import InputError
 from ttplan.model.request import RequestLog
 from ttplan.model.results.quality import QualityResult, RiskBand, SampleScore, Verdict
 from ttplan.quality.assess import assess, assess_sync
-from ttplan.quality.judge import (
+from ttplan.quality.protocols import (
     BodiesNotAllowed,
     BudgetExceeded,
     CallFailed,
     Judgement,
-    Proposed,
+    ProposedAnswer,
     QualitySettings,
     one_line,
 )
-from ttplan.quality.result import unverified
+from ttplan.quality.result import unverified_result
 
 A, D, U = Verdict.ACCEPTABLE, Verdict.DEGRADED, Verdict.UNCLEAR
 
@@ -96,7 +96,7 @@ def test_nothing_classified_is_unverified_and_never_low() -> None:
     for result in (
         run(0, Says()),
         run(50, Says(lambda _: U)),
-        unverified("the log has no bodies."),
+        unverified_result("the log has no bodies."),
     ):
         assert result.degraded_pct is None
         assert result.degraded_pct_95 is None
@@ -303,8 +303,8 @@ def test_a_reported_cost_that_makes_no_sense_counts_as_the_estimate(cost: object
 
 
 def test_reported_costs_are_what_is_shown() -> None:
-    async def proposer(request: RequestLog, target_model: str) -> Proposed:
-        return Proposed("four", Decimal("0.001"))
+    async def proposer(request: RequestLog, target_model: str) -> ProposedAnswer:
+        return ProposedAnswer("four", Decimal("0.001"))
 
     result = run(
         10,
@@ -382,7 +382,7 @@ def test_a_verdict_may_be_plain_text() -> None:
     assert run(1, Says(lambda _: ("degraded", "it is wrong"))).degraded_count == 1
 
 
-@pytest.mark.parametrize("answer", [None, 5, b"bytes", "x" * (2**20 + 1), Proposed(None)])  # type: ignore[arg-type]
+@pytest.mark.parametrize("answer", [None, 5, b"bytes", "x" * (2**20 + 1), ProposedAnswer(None)])  # type: ignore[arg-type]
 def test_nonsense_from_a_proposer_is_unclear(answer: object) -> None:
     async def proposer(request: RequestLog, target_model: str) -> Any:
         return answer

@@ -21,8 +21,8 @@ from ttplan.model.pricing import ModelPricing
 from ttplan.model.results.quality import QualityResult, RiskBand, Verdict
 from ttplan.quality.assess import assess_sync
 from ttplan.quality.chat import ChatJudge, ChatProposer, read_verdict
-from ttplan.quality.http import MAX_RESPONSE
-from ttplan.quality.judge import CallFailed, Judgement
+from ttplan.quality.chat_client import MAX_RESPONSE
+from ttplan.quality.protocols import CallFailed, Judgement
 
 KEY = "sk-very-secret-0123456789"
 PRICE = ModelPricing(input_per_million=Decimal(2), output_per_million=Decimal(10))

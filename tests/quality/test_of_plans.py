@@ -16,7 +16,7 @@ from ttplan.cli.entrypoint import run
 from ttplan.model.errors import InputError
 from ttplan.model.request import RequestLog
 from ttplan.model.results.quality import Verdict
-from ttplan.quality.judge import BodiesNotAllowed, BudgetExceeded
+from ttplan.quality.protocols import BodiesNotAllowed, BudgetExceeded
 from ttplan.workspace import Workspace
 
 ROUTES = """

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from ttplan.model.results.quality import RiskBand
-from ttplan.quality.result import percent, wilson_pct
+from ttplan.quality.result import percent, wilson_interval_pct
 
 
 @given(st.integers(1, 100_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_the_interval_is_scipys_wilson(case: tuple[int, int]) -> None:
     hits, n = case
     expected = binomtest(hits, n).proportion_ci(0.95, "wilson")
-    assert wilson_pct(hits, n) == pytest.approx(
+    assert wilson_interval_pct(hits, n) == pytest.approx(
         (100 * expected.low, 100 * expected.high), rel=1e-9, abs=1e-9
     )
 
@@ -27,13 +27,13 @@ def test_the_interval_is_scipys_wilson(case: tuple[int, int]) -> None:
     [(81, 263, 25.53, 36.62), (15, 148, 6.24, 16.05), (0, 20, 0.0, 16.11), (1, 29, 0.61, 17.18)],
 )
 def test_the_interval_is_that_of_the_literature(hits: int, n: int, low: float, high: float) -> None:
-    assert wilson_pct(hits, n) == pytest.approx((low, high), abs=0.005)
+    assert wilson_interval_pct(hits, n) == pytest.approx((low, high), abs=0.005)
 
 
 @given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_the_interval_holds_the_share_and_stays_in_range(case: tuple[int, int]) -> None:
     hits, n = case
-    low, high = wilson_pct(hits, n)
+    low, high = wilson_interval_pct(hits, n)
     assert 0 <= low <= percent(hits, n) <= high <= 100
     assert (low == 0) == (hits == 0)
     assert (high == 100) == (hits == n)
@@ -43,7 +43,10 @@ def test_the_interval_holds_the_share_and_stays_in_range(case: tuple[int, int]) 
 def test_the_interval_covers_the_truth_95_times_in_100(share: float, n: int) -> None:
     hits = np.random.default_rng(1).binomial(n, share, 20_000)
     covered = (
-        sum(low <= 100 * share <= high for low, high in (wilson_pct(int(k), n) for k in hits))
+        sum(
+            low <= 100 * share <= high
+            for low, high in (wilson_interval_pct(int(k), n) for k in hits)
+        )
         / 20_000
     )
     assert 0.93 < covered < 0.98

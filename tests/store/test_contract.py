@@ -28,7 +28,7 @@ from ttplan.model.plan_run import LiveRoute, SeenRoute
 from ttplan.model.policy import Approvals, Policy, Rule
 from ttplan.model.results.reconciliation import CostChange, Figure, Reconciliation
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
-from ttplan.quality.result import unverified
+from ttplan.quality.result import unverified_result
 from ttplan.store.protocol import RowConflict, Store
 
 AT = datetime(2026, 5, 3, 12, 0, 0, 123456, tzinfo=UTC)
@@ -562,7 +562,7 @@ def test_the_organisations_of_the_rows_are_kept(store: Store) -> None:
 
 def test_what_is_found_of_quality_is_kept_with_its_plan(store: Store) -> None:
     run = plans.run(1, org_id=ORG)
-    found = unverified("nobody looked.", population=3)
+    found = unverified_result("nobody looked.", population=3)
     with store.transaction() as tx:
         tx.add_plan(run)
     with store.transaction() as tx:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ttplan.gateways.rendered import Words
+from ttplan.gateways.rendered import RenderedRoutes
 from ttplan.model.gateway import Loss
 from ttplan.model.route import ProposedRoute, by_precedence
 
@@ -40,7 +40,7 @@ class _Choice(NamedTuple):
         return () if self.route is None else self.route.then.fallbacks
 
 
-def to_litellm(routes: Sequence[ProposedRoute], provider_of: ProviderOf) -> Words:
+def to_litellm(routes: Sequence[ProposedRoute], provider_of: ProviderOf) -> RenderedRoutes:
     """The enabled routes in LiteLLM's words. Raises what `provider_of` does."""
     ordered = by_precedence(routes)
     losses = [loss for route in ordered for loss in _unsaid_conditions(route)]
@@ -68,7 +68,7 @@ def to_litellm(routes: Sequence[ProposedRoute], provider_of: ProviderOf) -> Word
             {name: [apart[model] for model in fallbacks]} for name, fallbacks in kept.items()
         ]
     content = {"model_list": models} | ({"router_settings": settings} if settings else {})
-    return Words(content, losses, _notes(routes, filtered, catches_all))
+    return RenderedRoutes(content, losses, _notes(routes, filtered, catches_all))
 
 
 def _unsaid_conditions(route: ProposedRoute) -> Iterator[Loss]:

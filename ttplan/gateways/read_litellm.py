@@ -8,7 +8,7 @@ from typing import Any
 
 from ttplan.gateways.litellm import ANY, DEFAULT
 from ttplan.gateways.plan_file import route_id
-from ttplan.gateways.rendered import Read
+from ttplan.gateways.rendered import ParsedRoutes
 from ttplan.logs.model_names import known_provider
 from ttplan.model.errors import InputError
 from ttplan.model.gateway import Effect, Loss
@@ -42,7 +42,7 @@ class _Group:
         )
 
 
-def from_litellm(content: Any, where: str) -> Read:
+def from_litellm(content: Any, where: str) -> ParsedRoutes:
     """The routes of a config, and what of it we have no words for. `where` names the file. Raises InputError."""
     if not isinstance(content, dict) or not isinstance(content.get("model_list"), list):
         raise InputError(f"{where}: expected a LiteLLM config with a model_list")
@@ -53,7 +53,7 @@ def from_litellm(content: Any, where: str) -> Read:
         [*_listed(settings, where), *_listed(_mapping(content, "litellm_settings", where), where)],
         where,
     )
-    found = Read()
+    found = ParsedRoutes()
     for name in _NO_WORDS:
         if settings.get(name):
             found.losses.append(_loss("the config", f"router_settings.{name}", "goes without it"))
@@ -122,7 +122,7 @@ def _add_fallbacks(
         groups[name].fallbacks = tuple(map(str, models))
 
 
-def _take(found: Read, group: _Group, groups: Mapping[str, _Group]) -> None:
+def _take(found: ParsedRoutes, group: _Group, groups: Mapping[str, _Group]) -> None:
     """The routes of one group: a request's tag chooses, and what no tag takes stays with the others."""
     named = group.name != ANY
     if None not in group.models:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ttplan.gateways.plan_file import route_id
-from ttplan.gateways.rendered import Read, may_overlap
+from ttplan.gateways.rendered import ParsedRoutes, may_overlap
 from ttplan.model.errors import InputError
 from ttplan.model.gateway import Effect, Loss
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
@@ -22,14 +22,14 @@ _OFF: tuple[Any, ...] = (None, False, [], {})
 """What a field that we do not know says nothing by."""
 
 
-def from_tokentrimmer(content: Any, where: str) -> Read:
+def from_tokentrimmer(content: Any, where: str) -> ParsedRoutes:
     """The routes of a file, and what of them we have no words for. `where` names the file. Raises InputError."""
     listed = content.get("routes") if isinstance(content, dict) else content
     if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
         raise InputError(
             f"{where}: expected a list of TokenTrimmer routes, each with name, priority, when and then"
         )
-    found = Read()
+    found = ParsedRoutes()
     for position, fields in enumerate(listed, 1):
         name = fields.get("name")
         _take(found, fields, f"{where}: route {position}" + (f" ({name!r:.60})" if name else ""))
@@ -37,7 +37,7 @@ def from_tokentrimmer(content: Any, where: str) -> Read:
     return found
 
 
-def _take(found: Read, fields: Mapping[str, Any], where: str) -> None:
+def _take(found: ParsedRoutes, fields: Mapping[str, Any], where: str) -> None:
     parts = {part: fields.get(part) or {} for part in _OURS}
     if not all(isinstance(part, dict) for part in parts.values()):
         raise InputError(f"{where}: expected when and then to be mappings")

@@ -17,11 +17,11 @@ HEADING = "# Written by ttplan from the live routes; what is edited here is lost
 SUFFIXES = (".json", ".yaml", ".yml")
 
 
-LEFT_OUT = "Requests of a route that is left out go to the next route that takes them, or stay as they are."
+LEFT_OUT_NOTE = "Requests of a route that is left out go to the next route that takes them, or stay as they are."
 
 
 @dataclass
-class Words:
+class RenderedRoutes:
     """Routes as plain data that a gateway reads, what that does not say of them, and what to know when using it."""
 
     content: Any
@@ -30,14 +30,14 @@ class Words:
 
 
 @dataclass
-class Read:
+class ParsedRoutes:
     """Routes that a gateway's file comes to, and what it says of them that we have no words for."""
 
     routes: list[ProposedRoute] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
 
 
-def as_text(content: Any, suffix: str) -> bytes:
+def encode_routes_file(content: Any, suffix: str) -> bytes:
     """Plain data as JSON or YAML, by the suffix of the file that it goes to; the same data is the same bytes.
 
     Raises InputError for a suffix that is neither.
@@ -51,7 +51,7 @@ def as_text(content: Any, suffix: str) -> bytes:
     return (HEADING + yaml_text(content)).encode()
 
 
-def rounded(routes: Iterable[ProposedRoute]) -> list[Loss]:
+def find_rounded_bounds(routes: Iterable[ProposedRoute]) -> list[Loss]:
     """The bounds in USD that have more digits than a number in these files keeps."""
     return [
         Loss(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ttplan.gateways.rendered import Words, rounded
+from ttplan.gateways.rendered import RenderedRoutes, find_rounded_bounds
 from ttplan.model.gateway import Loss
 from ttplan.model.route import ProposedRoute
 
@@ -14,13 +14,17 @@ VERSION = 1
 MOST_PRIORITY, MOST_TOKENS = 2**31 - 1, 2**32 - 1
 
 
-def to_tokentrimmer(routes: Sequence[ProposedRoute]) -> Words:
+def to_tokentrimmer(routes: Sequence[ProposedRoute]) -> RenderedRoutes:
     """Routes in TokenTrimmer's words, by precedence, disabled ones last: in that order they are to be created."""
     ordered = sorted(routes, key=lambda route: (not route.enabled, -route.priority, route.id))
     losses = [loss for route in ordered for loss in _too_large(route)]
     unsaid = {loss.route for loss in losses}
     written = [route for route in ordered if route.name not in unsaid]
-    return Words([_body(route) for route in written], [*losses, *rounded(written)], _notes(written))
+    return RenderedRoutes(
+        [_body(route) for route in written],
+        [*losses, *find_rounded_bounds(written)],
+        _notes(written),
+    )
 
 
 def _too_large(route: ProposedRoute) -> list[Loss]:

@@ -48,7 +48,7 @@ def approval_message(digest: str, org_id: UUID) -> bytes:
     return _DOMAIN + org_id.bytes + bytes.fromhex(digest)
 
 
-def approvals_of(records: Iterable[Record], run: PlanRun) -> list[Approval]:
+def find_approvals(records: Iterable[Record], run: PlanRun) -> list[Approval]:
     """The approvals of a plan as it is now, in the chain's order, one a person; those of another digest do not count."""
     digest, found = plan_digest(run), dict[str, Approval]()
     for approval in _told(records, run):
@@ -87,7 +87,7 @@ def _signed(signature: str, key: str, digest: str, org_id: UUID) -> bool:
     )
 
 
-def that_count(asked: Approvals, run: PlanRun, found: Iterable[Approval]) -> list[Approval]:
+def select_qualifying(asked: Approvals, run: PlanRun, found: Iterable[Approval]) -> list[Approval]:
     """The approvals that are what a policy asks for: a person's, and, where it says so, not the author's."""
     people = [one for one in found if isinstance(one.actor, User)]
     if asked.other_than_author:
@@ -95,7 +95,7 @@ def that_count(asked: Approvals, run: PlanRun, found: Iterable[Approval]) -> lis
     return people
 
 
-def approved_enough(asked: Approvals, run: PlanRun, people: Sequence[Approval]) -> RuleVerdict:
+def check_approvals(asked: Approvals, run: PlanRun, people: Sequence[Approval]) -> RuleVerdict:
     """Whether enough persons approved a plan; `people` are the approvals that count."""
     persons = "person" if asked.needed == 1 else "persons"
     rule = f"approved by {asked.needed} {persons}" + (

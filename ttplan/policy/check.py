@@ -17,12 +17,12 @@ from ttplan.model.policy import Policy, PolicyCheck
 from ttplan.policy.approvals import (
     APPROVED,
     POLICY_SET,
-    approvals_of,
-    approved_enough,
+    check_approvals,
+    find_approvals,
     plan_digest,
-    that_count,
+    select_qualifying,
 )
-from ttplan.policy.rules import meets, policy_digest
+from ttplan.policy.rules import evaluate_rule, policy_digest
 from ttplan.store.protocol import Snapshot
 
 _MARKS = (POLICY_SET.encode(), APPROVED.encode())
@@ -42,25 +42,25 @@ def check_policy(snapshot: Snapshot, run: PlanRun, key: VerifyingKey | None) -> 
         for record in snapshot.entries(run.org_id)
         if any(mark in record.body for mark in _MARKS)
     ]
-    if policy is None and signed_policy(told) is None:
+    if policy is None and last_policy_digest(told) is None:
         return None
     if key is not None:
         need_verified(
             lambda: snapshot.entries(run.org_id), key, "what the chain says of policy and approvals"
         )
     digest = None if policy is None else policy_digest(policy)
-    if digest != signed_policy(told):
+    if digest != last_policy_digest(told):
         how = (
             "was taken away past ttplan" if policy is None else "is not the one that was signed for"
         )
         raise DriftError(f"the store's policy {how}: set it anew, with `ttplan set-policy`")
     if policy is None or digest is None:
         return None
-    approvals = approvals_of(told, run)
-    verdicts = [meets(run, rule) for rule in policy.rules]
+    approvals = find_approvals(told, run)
+    verdicts = [evaluate_rule(run, rule) for rule in policy.rules]
     if policy.approvals is not None:
-        approvals = that_count(policy.approvals, run, approvals)
-        verdicts.append(approved_enough(policy.approvals, run, approvals))
+        approvals = select_qualifying(policy.approvals, run, approvals)
+        verdicts.append(check_approvals(policy.approvals, run, approvals))
     return PolicyCheck(
         plan_name=run.name,
         plan_digest=plan_digest(run),
@@ -70,7 +70,7 @@ def check_policy(snapshot: Snapshot, run: PlanRun, key: VerifyingKey | None) -> 
     )
 
 
-def signed_policy(records: Iterable[Record]) -> str | None:
+def last_policy_digest(records: Iterable[Record]) -> str | None:
     """The digest of the policy that the chain was told of last; None where it was told of none, or that there is none now."""
     last = None
     for record in records:
@@ -85,8 +85,8 @@ def signed_policy(records: Iterable[Record]) -> str | None:
     return last
 
 
-def is_as_signed(snapshot: Snapshot, org_id: UUID, policy: Policy | None) -> bool:
+def policy_matches_chain(snapshot: Snapshot, org_id: UUID, policy: Policy | None) -> bool:
     """Whether a policy, or that there is none, is what the chain was told of last."""
-    return signed_policy(snapshot.entries(org_id)) == (
+    return last_policy_digest(snapshot.entries(org_id)) == (
         None if policy is None else policy_digest(policy)
     )

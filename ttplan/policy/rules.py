@@ -44,7 +44,7 @@ def _high(ends: Interval | None) -> float | None:
     return None if ends is None else ends[1]
 
 
-NUMBERS: dict[str, Callable[[PlanRun], float | None]] = {
+NUMERIC_FACTS: dict[str, Callable[[PlanRun], float | None]] = {
     "savings": lambda run: float(run.result.aggregates.projected_change_usd),
     "savings lower bound": lambda run: _low(
         run.result.confidence_intervals.projected_change_usd_95
@@ -70,7 +70,7 @@ NUMBERS: dict[str, Callable[[PlanRun], float | None]] = {
     "routes": lambda run: len(run.result.proposed_routes),
 }
 """What numbers a rule may speak of: money is USD per window, signed; a pct 0..100, latency ms."""
-WORDS: dict[str, Callable[[PlanRun], str | None]] = {
+TEXT_FACTS: dict[str, Callable[[PlanRun], str | None]] = {
     "risk band": lambda run: (
         None if run.result.quality is None else run.result.quality.risk_band.value
     ),
@@ -96,7 +96,7 @@ def read_policy(path: str | os.PathLike[str]) -> Policy:
         raise InputError(f"{path}: {explain(error)}") from None
     for position, rule in enumerate(policy.rules, 1):
         try:
-            parse(rule.rule)
+            parse_rule(rule.rule)
         except InputError as error:
             raise InputError(f"{path}: rule {position}: {error}") from None
     return policy
@@ -107,10 +107,10 @@ def policy_digest(policy: Policy) -> str:
     return blake3.blake3(canonical_json(policy.model_dump(mode="json"))).hexdigest()
 
 
-def meets(run: PlanRun, rule: Rule) -> RuleVerdict:
+def evaluate_rule(run: PlanRun, rule: Rule) -> RuleVerdict:
     """Whether a plan meets a rule. Raises InputError for a rule that is none."""
-    fact, holds = parse(rule.rule)
-    found = {**NUMBERS, **WORDS}[fact](run)
+    fact, holds = parse_rule(rule.rule)
+    found = {**NUMERIC_FACTS, **TEXT_FACTS}[fact](run)
     said = (
         "not known"
         if found is None
@@ -126,22 +126,22 @@ def meets(run: PlanRun, rule: Rule) -> RuleVerdict:
     )
 
 
-def parse(text: str) -> tuple[str, Callable[[Fact], bool]]:
+def parse_rule(text: str) -> tuple[str, Callable[[Fact], bool]]:
     """The fact that a rule speaks of, and what has to hold of it. Raises InputError where it is no rule."""
     plain = " ".join(text.split()).lower()
     compared = _COMPARISON.fullmatch(plain)
     if compared is not None:
         sign, bound = _COMPARES[compared["sign"]], float(compared["number"])
         return _known(
-            compared["fact"], NUMBERS, text
+            compared["fact"], NUMERIC_FACTS, text
         ), lambda found: isinstance(found, int | float) and sign(found, bound)
     none_of = _NONE_OF.fullmatch(plain)
     if none_of is not None:
-        return _known(none_of["fact"], NUMBERS, text), lambda found: found == 0
+        return _known(none_of["fact"], NUMERIC_FACTS, text), lambda found: found == 0
     word = _WORD.fullmatch(plain)
     if word is not None:
         wanted, is_it = word["word"], word["how"] == "is"
-        return _known(word["fact"], WORDS, text), lambda found: (found == wanted) is is_it
+        return _known(word["fact"], TEXT_FACTS, text), lambda found: (found == wanted) is is_it
     raise InputError(
         f"{text!r:.80} is no rule; expected something like 'savings lower bound > 0', 'no unpriced targets', 'risk band not high'"
     )

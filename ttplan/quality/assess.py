@@ -16,23 +16,23 @@ from ttplan.model.errors import InputError
 from ttplan.model.money import round_money, to_decimal
 from ttplan.model.request import RequestLog
 from ttplan.model.results.quality import QualityResult, SampleScore, Stopped, Verdict
-from ttplan.quality.bodies import MAX_BODY, read_answer
-from ttplan.quality.judge import (
+from ttplan.quality.budget import BudgetTracker
+from ttplan.quality.chat_format import MAX_BODY, read_answer
+from ttplan.quality.protocols import (
     BodiesNotAllowed,
     BudgetExceeded,
     CallFailed,
-    Estimates,
+    CostEstimator,
     Judge,
     Judgement,
-    Proposed,
+    ProposedAnswer,
     Proposer,
     QualitySettings,
-    Rerouted,
-    name_of,
+    ReroutedRequest,
+    display_name,
     one_line,
 )
-from ttplan.quality.ledger import Ledger
-from ttplan.quality.result import Run, summarise
+from ttplan.quality.result import RunRecord, summarise
 from ttplan.quality.sampling import Sample
 
 POLL_SECONDS = 0.05
@@ -40,7 +40,7 @@ T = TypeVar("T")
 Progress = Callable[[int], None]
 
 
-class Cancel(Protocol):
+class CancelToken(Protocol):
     """Says whether to stop: an `asyncio.Event` or a `threading.Event` does."""
 
     def is_set(self) -> bool:
@@ -67,13 +67,13 @@ class _Case(NamedTuple):
 
 async def assess(
     sample: Sample,
-    requests: Mapping[UUID, Rerouted],
+    requests: Mapping[UUID, ReroutedRequest],
     judge: Judge,
     proposer: Proposer,
     *,
     settings: QualitySettings,
     unrecorded: int = 0,
-    cancel: Cancel | None = None,
+    cancel: CancelToken | None = None,
     progress: Progress | None = None,
 ) -> QualityResult:
     """Have every request of `sample` answered anew and the answers compared.
@@ -101,10 +101,10 @@ async def assess(
                 if hasattr(party, "__aenter__"):
                     await stack.enter_async_context(party)  # type: ignore[arg-type]
             await work.run(cases, cancel)
-    run = Run(
+    run = RunRecord(
         scores=work.scores,
-        judge=name_of(judge),
-        proposer=name_of(proposer),
+        judge=display_name(judge),
+        proposer=display_name(proposer),
         skipped=len(sample.ids) - len(cases),
         unrecorded=unrecorded,
         ready=frozenset(case.request.id for case in cases),
@@ -120,7 +120,7 @@ async def assess(
 
 def assess_sync(
     sample: Sample,
-    requests: Mapping[UUID, Rerouted],
+    requests: Mapping[UUID, ReroutedRequest],
     judge: Judge,
     proposer: Proposer,
     *,
@@ -187,7 +187,7 @@ def _in_thread(work: Coroutine[Any, Any, T], stop: threading.Event) -> T:
 
 def _cases(
     sample: Sample,
-    requests: Mapping[UUID, Rerouted],
+    requests: Mapping[UUID, ReroutedRequest],
     judge: Judge,
     proposer: Proposer,
     settings: QualitySettings,
@@ -219,10 +219,12 @@ def _cases(
     return cases
 
 
-def _call_usd(party: object, role: str, given: Decimal | None, rerouted: Rerouted) -> Decimal:
+def _call_usd(
+    party: object, role: str, given: Decimal | None, rerouted: ReroutedRequest
+) -> Decimal:
     found = (
         given
-        if given is not None or not isinstance(party, Estimates)
+        if given is not None or not isinstance(party, CostEstimator)
         else party.estimate_usd(rerouted)
     )
     if found is None:
@@ -257,12 +259,12 @@ class _Work:
         self.settings = settings
         self.seed = seed
         self.progress = progress
-        self.ledger = Ledger(settings.budget_usd)
+        self.ledger = BudgetTracker(settings.budget_usd)
         self.scores: dict[UUID, SampleScore] = {}
         self.stopped: Stopped | None = None
         self.detail = ""
 
-    async def run(self, cases: list[_Case], cancel: Cancel | None) -> None:
+    async def run(self, cases: list[_Case], cancel: CancelToken | None) -> None:
         """Score the cases, `in_flight` at a time, until they are done or something says stop."""
         waiting = iter(cases)
         workers = {
@@ -324,7 +326,7 @@ class _Work:
             answer = await self._call(
                 "proposer", case, lambda: self.proposer(request, case.target_model)
             )
-            text = answer.text if isinstance(answer, Proposed) else answer
+            text = answer.text if isinstance(answer, ProposedAnswer) else answer
             if not isinstance(text, str) or len(text) > MAX_BODY:
                 return (
                     Verdict.UNCLEAR,

@@ -17,9 +17,9 @@ from ttplan.model.money import round_money
 from ttplan.model.pricing import ModelPricing, price_for
 from ttplan.model.request import MAX_TOKENS, RequestLog
 from ttplan.model.results.quality import Verdict
-from ttplan.quality.bodies import message_text, read_prompt
-from ttplan.quality.http import ChatClient, LimitField
-from ttplan.quality.judge import CallFailed, Judgement, Proposed, Rerouted
+from ttplan.quality.chat_client import ChatClient, LimitField
+from ttplan.quality.chat_format import message_text, read_prompt
+from ttplan.quality.protocols import CallFailed, Judgement, ProposedAnswer, ReroutedRequest
 
 JUDGE_TOKENS = 300
 """The most tokens that a judge may write."""
@@ -76,7 +76,9 @@ class _ChatParty:
         await self._client.__aexit__(kind, error, trace)
 
 
-def usd(price: ModelPricing | None, input_tokens: int, output_tokens: int) -> Decimal | None:
+def token_cost_usd(
+    price: ModelPricing | None, input_tokens: int, output_tokens: int
+) -> Decimal | None:
     """What that many tokens cost, in USD; None where there is no price."""
     if price is None:
         return None
@@ -85,7 +87,7 @@ def usd(price: ModelPricing | None, input_tokens: int, output_tokens: int) -> De
     )
 
 
-def reported_usd(price: ModelPricing | None, completion: Any) -> Decimal | None:
+def reported_cost_usd(price: ModelPricing | None, completion: Any) -> Decimal | None:
     """What a completion cost, from the tokens that it reports, in USD; None where it reports none, or there is no price."""
     usage = completion.get("usage") if isinstance(completion, dict) else None
     if not isinstance(usage, dict):
@@ -98,7 +100,7 @@ def reported_usd(price: ModelPricing | None, completion: Any) -> Decimal | None:
         and 0 <= written < MAX_TOKENS
     ):
         return None
-    return usd(price, read, written)
+    return token_cost_usd(price, read, written)
 
 
 class ChatJudge(_ChatParty):
@@ -136,10 +138,10 @@ class ChatJudge(_ChatParty):
         self._temperature = temperature
         self._seed = seed
 
-    def estimate_usd(self, rerouted: Rerouted) -> Decimal | None:
+    def estimate_usd(self, rerouted: ReroutedRequest) -> Decimal | None:
         """What one judgement costs if the new answer is as long as the old one. Logged tokens are another tokenizer's."""
         request = rerouted.request
-        return usd(
+        return token_cost_usd(
             self._price,
             _INSTRUCTION_TOKENS + request.input_tokens + 2 * request.output_tokens,
             JUDGE_TOKENS,
@@ -167,7 +169,7 @@ class ChatJudge(_ChatParty):
             payload["temperature"] = self._temperature
         completion = await self._client.post(payload)
         verdict, reason = read_verdict(message_text(completion))
-        return Judgement(verdict, reason, reported_usd(self._price, completion))
+        return Judgement(verdict, reason, reported_cost_usd(self._price, completion))
 
 
 class ChatProposer(_ChatParty):
@@ -205,13 +207,13 @@ class ChatProposer(_ChatParty):
     def _limit(self, request: RequestLog) -> int:
         return self._max_tokens or 2 * request.output_tokens + SPARE_TOKENS
 
-    def estimate_usd(self, rerouted: Rerouted) -> Decimal | None:
+    def estimate_usd(self, rerouted: ReroutedRequest) -> Decimal | None:
         """What one answer costs at most, by the logged input tokens, which are another tokenizer's."""
         request, target_model = rerouted
         price = price_for(self._pricing, request.provider, target_model)
-        return usd(price, request.input_tokens, self._limit(request))
+        return token_cost_usd(price, request.input_tokens, self._limit(request))
 
-    async def __call__(self, request: RequestLog, target_model: str, /) -> Proposed:
+    async def __call__(self, request: RequestLog, target_model: str, /) -> ProposedAnswer:
         """The target model's answer."""
         prompt = read_prompt(request.body or "")
         if prompt.tools:
@@ -238,8 +240,9 @@ class ChatProposer(_ChatParty):
                 f"the target model's answer was cut off at our limit of {limit:,} tokens; raise max_tokens",
                 then="skip",
             )
-        return Proposed(
-            text, reported_usd(price_for(self._pricing, request.provider, target_model), completion)
+        return ProposedAnswer(
+            text,
+            reported_cost_usd(price_for(self._pricing, request.provider, target_model), completion),
         )
 
 

@@ -25,7 +25,7 @@ MANY_UNCLEAR = 20.0
 """Percent of the scored that are unclear, above which the share says little."""
 
 
-class Run(NamedTuple):
+class RunRecord(NamedTuple):
     """What a run did. `ready` are the ids that had a prompt and an answer; money is USD."""
 
     scores: Mapping[UUID, SampleScore]
@@ -42,7 +42,7 @@ class Run(NamedTuple):
     calls: int
 
 
-def summarise(sample: Sample, run: Run) -> QualityResult:
+def summarise(sample: Sample, run: RunRecord) -> QualityResult:
     """The result of a run over `sample`. The share is of what was drawn at random; forced requests are counted beside it."""
     drawn = tuple(run.scores[key] for key in sample.drawn if key in run.scores)
     forced = tuple(run.scores[key] for key in sample.forced if key in run.scores)
@@ -50,7 +50,7 @@ def summarise(sample: Sample, run: Run) -> QualityResult:
     acceptable, degraded = found[Verdict.ACCEPTABLE], found[Verdict.DEGRADED]
     classified = acceptable + degraded
     share = percent(degraded, classified) if classified else None
-    interval = wilson_pct(degraded, classified) if classified else None
+    interval = wilson_interval_pct(degraded, classified) if classified else None
     forced_scores = _forced(forced) if sample.forced else None
     return QualityResult(
         sample_size=len(drawn),
@@ -79,9 +79,11 @@ def summarise(sample: Sample, run: Run) -> QualityResult:
     )
 
 
-def unverified(why: str, *, population: int = 0, seed: int = 0) -> QualityResult:
+def unverified_result(why: str, *, population: int = 0, seed: int = 0) -> QualityResult:
     """The result where no sampling was possible, and why, as one sentence: UNVERIFIED, never low."""
-    nothing = Run({}, "none", "none", 0, 0, frozenset(), None, "", Decimal(0), Decimal(0), False, 0)
+    nothing = RunRecord(
+        {}, "none", "none", 0, 0, frozenset(), None, "", Decimal(0), Decimal(0), False, 0
+    )
     result = summarise(Sample((), (), (), population, seed), nothing)
     return result.model_copy(update={"caveats": (f"UNVERIFIED: {why}",)})
 
@@ -103,7 +105,7 @@ def _requests(count: int) -> str:
 
 def _caveats(
     sample: Sample,
-    run: Run,
+    run: RunRecord,
     drawn: tuple[SampleScore, ...],
     classified: int,
     forced: ForcedScores | None,
@@ -154,7 +156,7 @@ def percent(part: int, whole: int) -> float:
     return 100 * part / whole
 
 
-def wilson_pct(hits: int, n: int) -> tuple[float, float]:
+def wilson_interval_pct(hits: int, n: int) -> tuple[float, float]:
     """The 95 % interval of a share, in percent, from `hits` of `n` > 0.
 
     E. B. Wilson, Probable Inference, the Law of Succession, and Statistical Inference, JASA 22 (1927).

@@ -76,7 +76,7 @@ class Sample(NamedTuple):
         return (*self.drawn, *(other for other in self.forced if other not in drawn))
 
 
-def draw(
+def draw_sample(
     rows: pa.Table | Iterable[SampleRow], size: int, *, seed: int, forced: Iterable[UUID] = ()
 ) -> Sample:
     """Draw `size` of `rows` (all where there are fewer), and put `forced` beside them whether or not they are among `rows`.

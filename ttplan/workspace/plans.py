@@ -19,7 +19,7 @@ from ttplan.workspace.base import PathLike, Wiring
 if TYPE_CHECKING:
     from ttplan.display.backtest import ShownBacktest
     from ttplan.display.suggestions import SuggestedRoutes
-    from ttplan.quality.judge import Judge, Proposer, QualitySettings
+    from ttplan.quality.protocols import Judge, Proposer, QualitySettings
 
 
 class PlanVerbs(Wiring):

@@ -21,7 +21,7 @@ from ttplan.model.errors import ApplyError
 from ttplan.model.plan_run import LiveRoute
 from ttplan.model.policy import Policy
 from ttplan.operations.plans.policy import approve_plan, set_policy
-from ttplan.quality.result import unverified
+from ttplan.quality.result import unverified_result
 from ttplan.store.postgres.store import PostgresStore
 
 DOCS = DOCS / "postgres.md"
@@ -72,7 +72,7 @@ def _plan(who: As) -> bool:
 
 def _judge(who: As) -> bool:
     with who.store.transaction() as tx:
-        tx.set_quality(FIRST, unverified("nobody looked.", population=3))
+        tx.set_quality(FIRST, unverified_result("nobody looked.", population=3))
     return True
 
 

@@ -27,17 +27,17 @@ from ttplan.model.results.quality import QualityResult
 from ttplan.prices import catalogue_price
 from ttplan.quality.assess import Progress, assess_sync
 from ttplan.quality.chat import ChatJudge, ChatProposer
-from ttplan.quality.judge import (
-    Estimates,
+from ttplan.quality.protocols import (
+    CostEstimator,
     Judge,
-    Proposed,
+    ProposedAnswer,
     Proposer,
     QualitySettings,
-    Rerouted,
-    name_of,
+    ReroutedRequest,
+    display_name,
 )
-from ttplan.quality.result import unverified
-from ttplan.quality.sampling import Sample, draw
+from ttplan.quality.result import unverified_result
+from ttplan.quality.sampling import Sample, draw_sample
 from ttplan.store.protocol import Store
 from ttplan.store.transactions import in_transaction
 from ttplan.util.files import explain
@@ -84,7 +84,7 @@ def check_quality(
     """
     drawn = _draw(store, run, sample_size, seed)
     if drawn.sample is None:
-        found = unverified(drawn.why, population=drawn.population, seed=seed)
+        found = unverified_result(drawn.why, population=drawn.population, seed=seed)
     else:
         found = assess_sync(
             drawn.sample,
@@ -136,7 +136,7 @@ class _Drawn(NamedTuple):
     why: str = ""
     population: int = 0
     unrecorded: int = 0
-    requests: Mapping[UUID, Rerouted] = {}
+    requests: Mapping[UUID, ReroutedRequest] = {}
     answers: Mapping[UUID, str] = {}
 
 
@@ -144,21 +144,23 @@ class _WithCachedAnswers:
     """A proposer that answers poisoning candidates with what the cache would serve, and asks another for the rest."""
 
     def __init__(self, proposer: Proposer, answers: Mapping[UUID, str]) -> None:
-        self.name = name_of(proposer)
+        self.name = display_name(proposer)
         self._proposer = proposer
         self._answers = answers
         self._stack = AsyncExitStack()
 
-    async def __call__(self, request: RequestLog, target_model: str, /) -> str | Proposed:
+    async def __call__(self, request: RequestLog, target_model: str, /) -> str | ProposedAnswer:
         if request.id in self._answers:
-            return Proposed(self._answers[request.id], _NO_CHARGE)
+            return ProposedAnswer(self._answers[request.id], _NO_CHARGE)
         return await self._proposer(request, target_model)
 
-    def estimate_usd(self, rerouted: Rerouted) -> Decimal | None:
+    def estimate_usd(self, rerouted: ReroutedRequest) -> Decimal | None:
         if rerouted.request.id in self._answers:
             return _NO_CHARGE
         return (
-            self._proposer.estimate_usd(rerouted) if isinstance(self._proposer, Estimates) else None
+            self._proposer.estimate_usd(rerouted)
+            if isinstance(self._proposer, CostEstimator)
+            else None
         )
 
     async def __aenter__(self) -> _WithCachedAnswers:
@@ -192,7 +194,7 @@ def _draw(store: Store, run: PlanRun, size: int, seed: int) -> _Drawn:
         if not rows.num_rows and not served:
             why = "no rerouted request has its prompt and answer recorded; import the log with bodies."
             return _Drawn(None, why if total else "the plan reroutes no request.", population=total)
-        sample = draw(rows, size, seed=seed, forced=served)
+        sample = draw_sample(rows, size, seed=seed, forced=served)
         requests = _requests(bodied, set(sample.drawn)) | {i: ends[i] for i in served}
     targets = _targets(rows, question, set(sample.drawn))
     served = {i: one for i, one in served.items() if i not in targets}
@@ -201,7 +203,7 @@ def _draw(store: Store, run: PlanRun, size: int, seed: int) -> _Drawn:
         sample=sample,
         population=rows.num_rows,
         unrecorded=total - rows.num_rows,
-        requests={i: Rerouted(request, targets[i]) for i, request in requests.items()},
+        requests={i: ReroutedRequest(request, targets[i]) for i, request in requests.items()},
         answers={i: str(ends[one.source_id].response_body) for i, one in served.items()},
     )
 

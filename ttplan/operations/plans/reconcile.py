@@ -30,7 +30,7 @@ from ttplan.model.results.reconciliation import (
     Reconciliation,
     TrackRecord,
 )
-from ttplan.quality.result import wilson_pct
+from ttplan.quality.result import wilson_interval_pct
 from ttplan.store.protocol import Snapshot, Store
 from ttplan.store.transactions import in_transaction
 
@@ -272,7 +272,7 @@ def track_record(found: Sequence[Reconciliation]) -> TrackRecord:
         judged=len(judged),
         inside=inside,
         consistent=sum(bool(figure.consistent) for figure in judged),
-        inside_pct_95=wilson_pct(inside, len(judged)) if judged else None,
+        inside_pct_95=wilson_interval_pct(inside, len(judged)) if judged else None,
         errors_pct=errors,
         median_error_pct=median(map(abs, errors)) if errors else None,
         bias_pct=fmean(errors) if errors else None,

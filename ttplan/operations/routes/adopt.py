@@ -9,7 +9,7 @@ from uuid import UUID
 
 from ttplan.gateways.read_litellm import from_litellm
 from ttplan.gateways.read_tokentrimmer import from_tokentrimmer
-from ttplan.gateways.rendered import Read
+from ttplan.gateways.rendered import ParsedRoutes
 from ttplan.model.errors import InputError, Unsayable
 from ttplan.model.gateway import GATEWAYS, Gateway
 from ttplan.model.plan import BOOTSTRAP_ITERATIONS, PlanConfig, empty_result
@@ -46,7 +46,7 @@ def adopt_routes(
         raise InputError(
             f"{known!r:.40} is no gateway that is known; expected one of {', '.join(GATEWAYS)}"
         )
-    read: Read = (
+    read: ParsedRoutes = (
         from_litellm(content, str(path))
         if known == "litellm"
         else from_tokentrimmer(content, str(path))

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.gateways.litellm import to_litellm
-from ttplan.gateways.rendered import LEFT_OUT, SUFFIXES, Words, as_text
+from ttplan.gateways.rendered import LEFT_OUT_NOTE, SUFFIXES, RenderedRoutes, encode_routes_file
 from ttplan.gateways.tokentrimmer import to_tokentrimmer
 from ttplan.history.timeline import live_digest, seen
 from ttplan.logs.model_names import normalise_model
@@ -214,8 +214,8 @@ def _written(store: Store, path: Path, wanted: _Wanted) -> tuple[bytes, RouteExp
         words = _words(snapshot, live, wanted)
     if words.losses and not wanted.allow_loss:
         raise Unsayable(GATEWAYS[gateway], words.losses)
-    left_out = [LEFT_OUT] if any(loss.effect == "is left out" for loss in words.losses) else []
-    return as_text(words.content, path.suffix), RouteExport(
+    left_out = [LEFT_OUT_NOTE] if any(loss.effect == "is left out" for loss in words.losses) else []
+    return encode_routes_file(words.content, path.suffix), RouteExport(
         gateway=gateway,
         path=str(path),
         routes=len(live),
@@ -242,7 +242,7 @@ def _drifted(snapshot: Snapshot, org_id: UUID, key: VerifyingKey | None) -> str 
     return f"what is live is not what was signed for: {', '.join(shown)}{more} (see `ttplan drift`, `ttplan repair`)"
 
 
-def _words(snapshot: Snapshot, live: list[LiveRoute], wanted: _Wanted) -> Words:
+def _words(snapshot: Snapshot, live: list[LiveRoute], wanted: _Wanted) -> RenderedRoutes:
     routes = [one.route for one in live]
     if wanted.gateway == "tokentrimmer":
         return to_tokentrimmer(routes)

@@ -13,7 +13,7 @@ from ttplan.model.plan_run import LiveRoute
 from ttplan.model.policy import Policy
 from ttplan.model.results.health import Check, Health
 from ttplan.operations.routes.drift import find_drift
-from ttplan.policy.check import is_as_signed
+from ttplan.policy.check import policy_matches_chain
 from ttplan.store.duckdb.files import drafts_beside
 from ttplan.store.duckdb.store import DuckDBStore
 from ttplan.store.protocol import Snapshot, Store
@@ -172,7 +172,7 @@ def _policy(snapshot: Snapshot) -> Check:
         policy = snapshot.policy()
     except StoreError as error:
         return Check(name="policy", ok=False, said=str(error))
-    ok = org_id is None or is_as_signed(snapshot, org_id, policy)
+    ok = org_id is None or policy_matches_chain(snapshot, org_id, policy)
     said = "none" if policy is None else _told(policy)
     return Check(
         name="policy",

@@ -15,7 +15,7 @@ from ttplan.model.results.quality import Verdict
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 
 
-class Rerouted(NamedTuple):
+class ReroutedRequest(NamedTuple):
     """A request, with its prompt and answer, and the model that a plan would send it to."""
 
     request: RequestLog
@@ -30,7 +30,7 @@ class Judgement(NamedTuple):
     cost_usd: Decimal | None = None
 
 
-class Proposed(NamedTuple):
+class ProposedAnswer(NamedTuple):
     """The target model's answer, and what it cost, in USD, where that is known."""
 
     text: str
@@ -52,15 +52,15 @@ class Judge(Protocol):
 class Proposer(Protocol):
     """Answers a request with another model: any `async def propose(request, target_model)`."""
 
-    async def __call__(self, request: RequestLog, target_model: str, /) -> str | Proposed:
+    async def __call__(self, request: RequestLog, target_model: str, /) -> str | ProposedAnswer:
         """The target model's answer to the prompt of `request`."""
 
 
 @runtime_checkable
-class Estimates(Protocol):
+class CostEstimator(Protocol):
     """A judge or proposer that can say beforehand what a call would cost."""
 
-    def estimate_usd(self, rerouted: Rerouted) -> Decimal | None:
+    def estimate_usd(self, rerouted: ReroutedRequest) -> Decimal | None:
         """About what one call costs, in USD; None where that is not known."""
 
 
@@ -131,7 +131,7 @@ class CallFailed(TtplanError):
         super().__init__(message)
 
 
-def name_of(party: object) -> str:
+def display_name(party: object) -> str:
     """What a judge or proposer is called in the result, on one line."""
     name = getattr(party, "name", None) or getattr(party, "__name__", None) or type(party).__name__
     return one_line(str(name))

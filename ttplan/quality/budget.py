@@ -7,7 +7,7 @@ from decimal import Decimal
 from ttplan.model.money import MAX_MONEY, round_money
 
 
-class Ledger:
+class BudgetTracker:
     """A hard budget: a call is made only where its estimate fits beside what is spent and what is under way."""
 
     def __init__(self, budget_usd: Decimal) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from ttplan.model.errors import InputError
-from ttplan.quality.judge import CallFailed, one_line
+from ttplan.quality.protocols import CallFailed, one_line
 
 if TYPE_CHECKING:
     from types import TracebackType
