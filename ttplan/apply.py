@@ -17,7 +17,7 @@ from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.keys.signer import Signer
 from ttplan.audit.rotation import goes_on_with
 from ttplan.history.revert import restorable
-from ttplan.history.superseded import changes_since
+from ttplan.history.staleness import changes_since_plan
 from ttplan.history.timeline import APPLIED, RENAMED, REVERTED, restored_commitment
 from ttplan.history.timeline import routes_commitment as routes_commitment
 from ttplan.model.audit import Actor, AuditEntry, TipAnchor
@@ -38,7 +38,7 @@ from ttplan.model.plan_run import PlanRun, renames
 from ttplan.model.policy import Override
 from ttplan.policy.check import check_policy
 from ttplan.store.protocol import Store, Transaction
-from ttplan.store.transactions import in_transaction
+from ttplan.store.transactions import run_in_transaction
 
 TIP_LOGGER = logging.getLogger("ttplan.audit.tip")
 """Each new tip, as `<seq>:<hash>`, once its transaction has committed."""
@@ -46,7 +46,7 @@ TIP_LOGGER = logging.getLogger("ttplan.audit.tip")
 Clock = Callable[[], datetime]
 
 
-def now() -> datetime:
+def utc_now() -> datetime:
     """The current moment, UTC."""
     return datetime.now(UTC)
 
@@ -68,7 +68,7 @@ class StoreChain:
         store: Store,
         key: Signer,
         *,
-        clock: Clock = now,
+        clock: Clock = utc_now,
         new_id: Callable[[], UUID] = uuid4,
         on_tip: Callable[[TipAnchor, datetime], None] | None = None,
     ) -> None:
@@ -108,7 +108,7 @@ class StoreChain:
         tx.append_entry(to_record(entry))
         return entry
 
-    def append_to(
+    def append_required(
         self,
         tx: Transaction,
         org_id: UUID,
@@ -116,11 +116,11 @@ class StoreChain:
         event: str,
         payload: Mapping[str, Any],
         *,
-        otherwise: str,
+        failure_message: str,
     ) -> AuditEntry:
         """`append` to a transaction that is nothing without the entry.
 
-        Raises StoreConflict as it is, for the transaction to be tried again, and AuditError, which begins with `otherwise`, for
+        Raises StoreConflict as it is, for the transaction to be tried again, and AuditError, which begins with `failure_message`, for
         anything else that keeps the entry from being written.
         """
         try:
@@ -128,13 +128,13 @@ class StoreChain:
         except StoreConflict:
             raise
         except Exception as error:
-            raise AuditError(f"{otherwise}: {error}") from error
+            raise AuditError(f"{failure_message}: {error}") from error
 
     def emit(
         self, org_id: UUID, actor: Actor, event: str, payload: Mapping[str, Any]
     ) -> AuditEntry:
         """Append in a transaction of its own."""
-        entry = in_transaction(
+        entry = run_in_transaction(
             self.store, lambda tx: self.append(tx, org_id, actor, event, payload)
         )
         self.publish(entry)
@@ -196,7 +196,7 @@ def apply_plan(
     *,
     allow_stale: bool = False,
     override: Override | None = None,
-    clock: Clock = now,
+    clock: Clock = utc_now,
 ) -> AuditEntry:
     """Make a projected plan live and return its audit entry.
 
@@ -219,7 +219,12 @@ def apply_plan(
 
 
 def revert_plan(
-    store: Store, audit: AuditWriter, plan: PlanResult | UUID, actor: Actor, *, clock: Clock = now
+    store: Store,
+    audit: AuditWriter,
+    plan: PlanResult | UUID,
+    actor: Actor,
+    *,
+    clock: Clock = utc_now,
 ) -> AuditEntry:
     """Put back what an applied plan replaced, and return the audit entry, `plan.reverted`.
 
@@ -282,7 +287,7 @@ def _write(
         return marked, None if own_chain is None else _append(own_chain, tx, change, actor, marked)
 
     try:
-        marked, entry = in_transaction(store, work)
+        marked, entry = run_in_transaction(store, work)
     except TtplanError:
         raise
     except Exception as error:
@@ -316,7 +321,7 @@ def _mark_applied(
         raise ApplyError(
             f"plan {run.plan_id} belongs to {run.org_id}, but the result to apply speaks of {result.org_id}"
         )
-    stale = changes_since(run, live, tx)
+    stale = changes_since_plan(run, live, tx)
     if stale and not options.allow_stale:
         raise StalePlan(run.plan_id, stale)
     held = _held_to_policy(tx, run, options)
@@ -399,9 +404,11 @@ def _mark_reverted(
 def _append(
     chain: StoreChain, tx: Transaction, change: _Change, actor: Actor, marked: _Marked
 ) -> AuditEntry:
-    otherwise = f"plan {change.plan_id} was not {change.done}, its audit entry could not be written"
-    return chain.append_to(
-        tx, marked.org_id, actor, change.event, marked.payload, otherwise=otherwise
+    failure_message = (
+        f"plan {change.plan_id} was not {change.done}, its audit entry could not be written"
+    )
+    return chain.append_required(
+        tx, marked.org_id, actor, change.event, marked.payload, failure_message=failure_message
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults.invariants import check_followed
 from tests.support import plans
-from tests.support.lives import Life, state
+from tests.support.plan_driver import PlanDriver, store_state
 from ttplan.store.duckdb.store import DuckDBStore
 
 
@@ -55,28 +55,28 @@ def acknowledged(said: str) -> set[str]:
 @pytest.mark.parametrize("moment", ["mark_reverted", "append_entry"])
 def test_a_process_killed_in_a_revert_leaves_the_plan_applied(tmp_path: Path, moment: str) -> None:
     path = tmp_path / "s.duckdb"
-    life = Life(DuckDBStore(path))
-    life.live(1, plans.route(1), plans.route(2))
-    before = state(life.store)
+    driver = PlanDriver(DuckDBStore(path))
+    driver.live(1, plans.route(1), plans.route(2))
+    before = store_state(driver.store)
     child = living(path, 3, 50, moment)
     out, err = child.communicate(timeout=120)
     assert child.returncode == -signal.SIGKILL, err
     assert acknowledged(out) == set()
-    assert state(life.store) == before
-    assert check_followed(life.store) == {1: "applied"}
-    life.revert(1)
-    assert check_followed(life.store) == {1: "reverted"}
+    assert store_state(driver.store) == before
+    assert check_followed(driver.store) == {1: "applied"}
+    driver.revert(1)
+    assert check_followed(driver.store) == {1: "reverted"}
 
 
 @pytest.mark.parametrize("moment", ["set_live_routes", "append_entry"])
 def test_a_process_killed_in_a_repair_leaves_the_drift(tmp_path: Path, moment: str) -> None:
     path = tmp_path / "s.duckdb"
-    life = Life(DuckDBStore(path))
-    life.live(1, plans.route(1), plans.route(2))
-    good = state(life.store)
+    driver = PlanDriver(DuckDBStore(path))
+    driver.live(1, plans.route(1), plans.route(2))
+    good = store_state(driver.store)
     with duckdb.connect(str(path)) as connection:
         connection.execute("UPDATE routes SET priority = 77")
-    before = state(life.store)
+    before = store_state(driver.store)
     script = (
         "import sys; from pathlib import Path; from tests.support import plans; from tests.faults.live_a_life import _die_in; "
         "from ttplan.apply import StoreChain; from ttplan.audit.keys.key_files import key_from_hex; from ttplan.model.audit import System; "
@@ -88,7 +88,7 @@ def test_a_process_killed_in_a_repair_leaves_the_drift(tmp_path: Path, moment: s
         [sys.executable, "-c", script, str(path), moment], capture_output=True, text=True
     )
     assert child.returncode == -signal.SIGKILL, child.stderr
-    assert state(life.store) == before
-    with life.store.transaction() as tx:
+    assert store_state(driver.store) == before
+    with driver.store.transaction() as tx:
         tx.set_live_routes(plans.ORG, good.live)
-    assert check_followed(life.store) == {1: "applied"}
+    assert check_followed(driver.store) == {1: "applied"}

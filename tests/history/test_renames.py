@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from tests.audit.chains import KEY
 from tests.support import plans
-from tests.support.lives import ORG, PERSON, Life, live_names, state
+from tests.support.plan_driver import ORG, PERSON, PlanDriver, plan_ids_by_route, store_state
 from tests.test_apply import Foreign
 from ttplan.apply import apply_plan, revert_plan
 from ttplan.display.changes import preview_text
-from ttplan.history.timeline import history_of
+from ttplan.history.timeline import load_history
 from ttplan.model.errors import StalePlan, TouchedSince
 from ttplan.model.plan_run import LiveRoute, renames
 from ttplan.model.results.drift import Drift
@@ -37,130 +37,130 @@ def route(number: int, name: str, **changes: object) -> ProposedRoute:
 
 
 @pytest.fixture
-def life() -> Life:
+def driver() -> PlanDriver:
     """A store with plan 1 live, whose route 1 is called old, and route 2 kept."""
-    made = Life(MemoryStore())
+    made = PlanDriver(MemoryStore())
     made.live(1, route(1, "old"), route(2, "kept"))
     return made
 
 
-def drift(life: Life) -> Drift:
-    with life.store.read() as snapshot:
+def drift(driver: PlanDriver) -> Drift:
+    with driver.store.read() as snapshot:
         return find_drift(snapshot, ORG, KEY.public_key, own_key=False)
 
 
-def told(life: Life, name: str) -> list[tuple[str, str, bool, str | None]]:
+def told(driver: PlanDriver, name: str) -> list[tuple[str, str, bool, str | None]]:
     """The history of a route: by which plan and event, its name then, whether it is live, and what it is called since."""
-    turns = route_turns(life.store, name)
+    turns = route_turns(driver.store, name)
     return [
         (f"{one.plan_name} {one.event}", one.name, one.live is not None, one.renamed_to)
         for one in turns
     ]
 
 
-def test_a_rename_is_previewed_applied_signed_for_and_reverted(life: Life) -> None:
-    first = state(life.store).live
-    life.project(2, route(1, "new", priority=9))
-    (change,) = preview(life.store, UUID(int=2), life.clock()).changes
+def test_a_rename_is_previewed_applied_signed_for_and_reverted(driver: PlanDriver) -> None:
+    first = store_state(driver.store).live
+    driver.project(2, route(1, "new", priority=9))
+    (change,) = preview(driver.store, UUID(int=2), driver.clock()).changes
     assert (change.kind, change.name, [part.field for part in change.fields]) == (
         "renamed",
         "new",
         ["name", "priority"],
     )
     assert change.before == next(one for one in first if one.route.name == "old")
-    shown = preview_text(preview(life.store, UUID(int=2), life.clock()))
+    shown = preview_text(preview(driver.store, UUID(int=2), driver.clock()))
     assert "> new" in shown
     assert "name: old → new" in shown
     assert "1 renamed; 1 other live route stays as it is" in shown
-    entry = life.apply(2)
+    entry = driver.apply(2)
     assert entry.payload["renamed"] == 1
     assert "old" not in json.dumps(dict(entry.payload))
-    assert live_names(life.store) == {"new": 2, "kept": 1}
-    assert drift(life).ok
-    (back,) = preview_revert(life.store, UUID(int=2)).changes
+    assert plan_ids_by_route(driver.store) == {"new": 2, "kept": 1}
+    assert drift(driver).ok
+    (back,) = preview_revert(driver.store, UUID(int=2)).changes
     assert (back.kind, back.name) == ("renamed", "old")
-    assert "1 renamed back" in preview_text(preview_revert(life.store, UUID(int=2)))
-    life.revert(2)
-    assert state(life.store).live == first
-    assert drift(life).ok
+    assert "1 renamed back" in preview_text(preview_revert(driver.store, UUID(int=2)))
+    driver.revert(2)
+    assert store_state(driver.store).live == first
+    assert drift(driver).ok
 
 
-def test_an_apply_that_renames_nothing_says_nothing_of_it(life: Life) -> None:
-    assert "renamed" not in life.live(2, route(1, "old", priority=9)).payload
+def test_an_apply_that_renames_nothing_says_nothing_of_it(driver: PlanDriver) -> None:
+    assert "renamed" not in driver.live(2, route(1, "old", priority=9)).payload
 
 
-def test_what_stands_at_the_new_name_is_taken_out_and_comes_back(life: Life) -> None:
-    first = state(life.store).live
-    life.project(2, route(1, "kept"))
-    changes = preview(life.store, UUID(int=2), life.clock()).changes
+def test_what_stands_at_the_new_name_is_taken_out_and_comes_back(driver: PlanDriver) -> None:
+    first = store_state(driver.store).live
+    driver.project(2, route(1, "kept"))
+    changes = preview(driver.store, UUID(int=2), driver.clock()).changes
     assert [(one.kind, one.name, one.before and one.before.route.id.int) for one in changes] == [
         ("renamed", "kept", 1),
         ("removed", "kept", 2),
     ]
-    life.apply(2)
-    assert live_names(life.store) == {"kept": 2}
-    changes = preview_revert(life.store, UUID(int=2)).changes
+    driver.apply(2)
+    assert plan_ids_by_route(driver.store) == {"kept": 2}
+    changes = preview_revert(driver.store, UUID(int=2)).changes
     assert {(one.kind, one.name) for one in changes} == {("renamed", "old"), ("new", "kept")}
-    life.revert(2)
-    assert state(life.store).live == first
-    assert drift(life).ok
+    driver.revert(2)
+    assert store_state(driver.store).live == first
+    assert drift(driver).ok
 
 
-def test_two_routes_swap_names_in_one_plan(life: Life) -> None:
-    first = state(life.store).live
-    life.project(2, route(1, "kept"), route(2, "old"))
-    changes = preview(life.store, UUID(int=2), life.clock()).changes
+def test_two_routes_swap_names_in_one_plan(driver: PlanDriver) -> None:
+    first = store_state(driver.store).live
+    driver.project(2, route(1, "kept"), route(2, "old"))
+    changes = preview(driver.store, UUID(int=2), driver.clock()).changes
     assert [(one.kind, one.name, one.before and one.before.route.name) for one in changes] == [
         ("renamed", "kept", "old"),
         ("renamed", "old", "kept"),
     ]
-    assert life.apply(2).payload["renamed"] == 2
-    assert {one.route.name: one.route.id.int for one in state(life.store).live} == {
+    assert driver.apply(2).payload["renamed"] == 2
+    assert {one.route.name: one.route.id.int for one in store_state(driver.store).live} == {
         "kept": 1,
         "old": 2,
     }
-    assert [name for _, name, _, _ in told(life, "old")] == ["kept", "old"]
-    assert drift(life).ok
-    life.revert(2)
-    assert state(life.store).live == first
+    assert [name for _, name, _, _ in told(driver, "old")] == ["kept", "old"]
+    assert drift(driver).ok
+    driver.revert(2)
+    assert store_state(driver.store).live == first
 
 
-def test_the_history_of_a_route_goes_back_through_its_earlier_names(life: Life) -> None:
-    life.live(2, route(1, "new"))
-    life.live(3, route(1, "newest", priority=9))
-    at = life.clock()
-    assert told(life, "newest") == [
+def test_the_history_of_a_route_goes_back_through_its_earlier_names(driver: PlanDriver) -> None:
+    driver.live(2, route(1, "new"))
+    driver.live(3, route(1, "newest", priority=9))
+    at = driver.clock()
+    assert told(driver, "newest") == [
         ("plan 1 plan.applied", "old", True, None),
         ("plan 2 plan.applied", "new", True, None),
         ("plan 3 plan.applied", "newest", True, None),
     ]
-    assert told(life, "old") == [
+    assert told(driver, "old") == [
         ("plan 1 plan.applied", "old", True, None),
         ("plan 2 plan.applied", "old", False, "new"),
     ]
-    life.revert(3)
-    assert told(life, "new")[2:] == [
+    driver.revert(3)
+    assert told(driver, "new")[2:] == [
         ("plan 3 plan.applied", "newest", True, None),
         ("plan 3 plan.reverted", "new", True, None),
     ]
-    assert {one.route.name for one in routes_at(life.store, at)} == {"newest", "kept"}
+    assert {one.route.name for one in routes_at(driver.store, at)} == {"newest", "kept"}
 
 
-def test_drift_and_repair_know_what_a_renamed_route_is_called(life: Life) -> None:
-    life.live(2, route(1, "new"))
-    good = state(life.store).live
+def test_drift_and_repair_know_what_a_renamed_route_is_called(driver: PlanDriver) -> None:
+    driver.live(2, route(1, "new"))
+    good = store_state(driver.store).live
     edited = [
         one.model_copy(update={"route": route(1, "old")}) if one.route.name == "new" else one
         for one in good
     ]
-    with life.store.transaction() as tx:
+    with driver.store.transaction() as tx:
         tx.set_live_routes(ORG, edited)
-    assert [(one.name, one.kind) for one in drift(life).routes] == [
+    assert [(one.name, one.kind) for one in drift(driver).routes] == [
         ("new", "missing"),
         ("old", "foreign"),
     ]
-    assert repair_routes(life.chain, ORG, PERSON) is not None
-    assert state(life.store).live == good
+    assert repair_routes(driver.chain, ORG, PERSON) is not None
+    assert store_state(driver.store).live == good
 
 
 @pytest.mark.parametrize(
@@ -172,129 +172,131 @@ def test_drift_and_repair_know_what_a_renamed_route_is_called(life: Life) -> Non
     ],
 )
 def test_a_rename_is_not_reverted_where_a_later_plan_touched_the_route_or_its_old_name(
-    life: Life, later: list[ProposedRoute], touched: str
+    driver: PlanDriver, later: list[ProposedRoute], touched: str
 ) -> None:
-    life.live(2, route(1, "new"))
-    between = state(life.store).live
-    life.live(3, *later)
-    before = state(life.store)
+    driver.live(2, route(1, "new"))
+    between = store_state(driver.store).live
+    driver.live(3, *later)
+    before = store_state(driver.store)
     with pytest.raises(TouchedSince) as caught:
-        life.revert(2)
+        driver.revert(2)
     assert (caught.value.by, caught.value.routes) == (UUID(int=3), (touched,))
-    assert state(life.store) == before
-    life.revert(3)
-    assert state(life.store).live == between
-    life.revert(2)
-    assert live_names(life.store) == {"old": 1, "kept": 1}
-    assert drift(life).ok
+    assert store_state(driver.store) == before
+    driver.revert(3)
+    assert store_state(driver.store).live == between
+    driver.revert(2)
+    assert plan_ids_by_route(driver.store) == {"old": 1, "kept": 1}
+    assert drift(driver).ok
 
 
-def test_a_route_that_came_back_under_another_name_is_not_put_live_twice(life: Life) -> None:
-    life.live(2, route(7, "old"))  # takes the place of route 1
-    life.live(3, route(1, "elsewhere"))  # which is live again, as another plan's
+def test_a_route_that_came_back_under_another_name_is_not_put_live_twice(
+    driver: PlanDriver,
+) -> None:
+    driver.live(2, route(7, "old"))  # takes the place of route 1
+    driver.live(3, route(1, "elsewhere"))  # which is live again, as another plan's
     with pytest.raises(TouchedSince, match="has since touched its 'old'"):
-        life.revert(2)
-    life.revert(3)
-    life.revert(2)
-    assert live_names(life.store) == {"old": 1, "kept": 1}
+        driver.revert(2)
+    driver.revert(3)
+    driver.revert(2)
+    assert plan_ids_by_route(driver.store) == {"old": 1, "kept": 1}
 
 
-def test_a_later_rename_that_was_replaced_is_still_in_the_way(life: Life) -> None:
-    life.live(2, route(1, "new"))
-    life.live(3, route(1, "newest"))
-    life.live(4, route(7, "newest"))
+def test_a_later_rename_that_was_replaced_is_still_in_the_way(driver: PlanDriver) -> None:
+    driver.live(2, route(1, "new"))
+    driver.live(3, route(1, "newest"))
+    driver.live(4, route(7, "newest"))
     with pytest.raises(TouchedSince) as caught:
-        life.revert(2)
+        driver.revert(2)
     assert caught.value.by == UUID(int=3)
     for number in (4, 3, 2):
-        life.revert(number)
-    assert live_names(life.store) == {"old": 1, "kept": 1}
+        driver.revert(number)
+    assert plan_ids_by_route(driver.store) == {"old": 1, "kept": 1}
 
 
-def test_a_stale_plan_says_what_was_renamed_and_by_which_plan(life: Life) -> None:
-    life.project(5, route(9, "x"))
-    life.live(2, route(1, "new"))
+def test_a_stale_plan_says_what_was_renamed_and_by_which_plan(driver: PlanDriver) -> None:
+    driver.project(5, route(9, "x"))
+    driver.live(2, route(1, "new"))
     with pytest.raises(StalePlan) as caught:
-        life.apply(5)
+        driver.apply(5)
     assert [str(one) for one in caught.value.changes] == [
         f"route 'old' was renamed to 'new' by applying plan {UUID(int=2)}",
     ]
-    life.project(6, route(9, "x"))
-    life.revert(2)
+    driver.project(6, route(9, "x"))
+    driver.revert(2)
     with pytest.raises(StalePlan) as caught:
-        life.apply(6)
+        driver.apply(6)
     assert [str(one) for one in caught.value.changes] == [
         f"route 'new' was renamed back to 'old' by reverting plan {UUID(int=2)}",
     ]
-    life.apply(5)  # all is again as it was computed against
+    driver.apply(5)  # all is again as it was computed against
 
 
-def test_an_earlier_rename_of_the_name_explains_nothing(life: Life) -> None:
-    life.live(2, route(1, "new"))
-    life.live(3, route(7, "old"))
-    life.project(4, route(9, "x"))
-    life.revert(3)
+def test_an_earlier_rename_of_the_name_explains_nothing(driver: PlanDriver) -> None:
+    driver.live(2, route(1, "new"))
+    driver.live(3, route(7, "old"))
+    driver.project(4, route(9, "x"))
+    driver.revert(3)
     with pytest.raises(StalePlan) as caught:
-        life.apply(4)
+        driver.apply(4)
     assert [(one.name, one.how, one.plan_id) for one in caught.value.changes] == [
         ("old", "removed", UUID(int=3))
     ]
 
 
 def test_with_the_chain_elsewhere_a_rename_is_reverted_by_the_plans_row() -> None:
-    life, writer = Life(MemoryStore()), Foreign()
+    driver, writer = PlanDriver(MemoryStore()), Foreign()
     for number, landing in enumerate(
         (route(1, "old"), route(1, "new"), route(1, "newest"), route(7, "old")), 1
     ):
         apply_plan(
-            life.store, writer, life.project(number, landing).result, PERSON, clock=life.clock
+            driver.store, writer, driver.project(number, landing).result, PERSON, clock=driver.clock
         )
     for held, by in ((2, 3), (2, 4)):
         with pytest.raises(TouchedSince) as caught:
-            revert_plan(life.store, writer, UUID(int=held), PERSON)
+            revert_plan(driver.store, writer, UUID(int=held), PERSON)
         assert caught.value.by == UUID(int=by)
-        revert_plan(life.store, writer, UUID(int=by), PERSON)
-    revert_plan(life.store, writer, UUID(int=2), PERSON)
-    assert live_names(life.store) == {"old": 1}
+        revert_plan(driver.store, writer, UUID(int=by), PERSON)
+    revert_plan(driver.store, writer, UUID(int=2), PERSON)
+    assert plan_ids_by_route(driver.store) == {"old": 1}
 
 
 def test_a_history_made_before_renames_were_known_is_what_it_was(tmp_path: Path) -> None:
     """Earlier versions replaced by names alone: two routes could be live with one id, and their chains say so for ever."""
     path = tmp_path / "s.duckdb"
-    life = Life(DuckDBStore(path))
-    life.live(1, route(1, "old"))
-    second = life.project(2, route(1, "new"))
+    driver = PlanDriver(DuckDBStore(path))
+    driver.live(1, route(1, "old"))
+    second = driver.project(2, route(1, "new"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ttplan.store.duckdb.snapshot.replaced_by", lambda live, routes: [])
         patch.setattr("ttplan.apply.renames", lambda live, routes: {})
         assert (
             "renamed"
             not in apply_plan(
-                life.store, life.chain, second.result, PERSON, clock=life.clock
+                driver.store, driver.chain, second.result, PERSON, clock=driver.clock
             ).payload
         )
-    assert live_names(life.store) == {"old": 1, "new": 2}
-    assert drift(life).ok
-    assert told(life, "new") == [("plan 2 plan.applied", "new", True, None)]
-    life.live(3, route(1, "third"))  # its id tells neither
-    assert live_names(life.store) == {"old": 1, "new": 2, "third": 3}
+    assert plan_ids_by_route(driver.store) == {"old": 1, "new": 2}
+    assert drift(driver).ok
+    assert told(driver, "new") == [("plan 2 plan.applied", "new", True, None)]
+    driver.live(3, route(1, "third"))  # its id tells neither
+    assert plan_ids_by_route(driver.store) == {"old": 1, "new": 2, "third": 3}
     for number in (3, 2, 1):
-        life.revert(number)
-        assert drift(life).ok
-    assert live_names(life.store) == {}
+        driver.revert(number)
+        assert drift(driver).ok
+    assert plan_ids_by_route(driver.store) == {}
 
 
 def test_where_a_renaming_plans_row_is_lost_nothing_is_said_of_what_it_took_out(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "s.duckdb"
-    life = Life(DuckDBStore(path))
-    life.live(1, route(1, "old"), route(2, "kept"))
-    life.live(2, route(1, "new"))
+    driver = PlanDriver(DuckDBStore(path))
+    driver.live(1, route(1, "old"), route(2, "kept"))
+    driver.live(2, route(1, "new"))
     with duckdb.connect(str(path)) as connection:
         connection.execute("UPDATE plan_runs SET nonce = repeat('a', 64) WHERE name = 'plan 2'")
-    assert drift(life).routes == ()
-    assert [problem.blocks for problem in drift(life).problems] == [True]
+    assert drift(driver).routes == ()
+    assert [problem.blocks for problem in drift(driver).problems] == [True]
 
 
 routes_named = st.lists(
@@ -305,10 +307,10 @@ routes_named = st.lists(
 step = st.tuples(st.sampled_from(["apply", "apply", "revert"]), st.integers(0, 5), routes_named)
 
 
-def reverted(life: Life, number: int) -> int | None:
+def reverted(driver: PlanDriver, number: int) -> int | None:
     """Revert a plan, or say which later one is in the way."""
     try:
-        life.revert(number)
+        driver.revert(number)
     except TouchedSince as error:
         return error.by.int
     return None
@@ -319,34 +321,34 @@ def reverted(life: Life, number: int) -> int | None:
 def test_whatever_is_renamed_every_id_is_live_once_and_all_of_it_comes_back(
     steps: list[Any],
 ) -> None:
-    life = Life(MemoryStore())
+    driver = PlanDriver(MemoryStore())
     stack: list[tuple[int, list[LiveRoute] | None]] = []
     for number, (what, which, named) in enumerate(steps, 1):
-        before = state(life.store).live
+        before = store_state(driver.store).live
         if what == "apply":
             stack.append((number, before))
-            life.live(number, *(route(n, name, priority=number) for n, name in named))
+            driver.live(number, *(route(n, name, priority=number) for n, name in named))
         elif stack:
             chosen, _ = stack[which % len(stack)]
-            refused = reverted(life, chosen)
+            refused = reverted(driver, chosen)
             if refused is not None:
                 assert refused in [one for one, _ in stack if one > chosen]
-                assert state(life.store).live == before
+                assert store_state(driver.store).live == before
                 continue
             stack = [(one, None if one > chosen else was) for one, was in stack if one != chosen]
-        live = state(life.store).live
+        live = store_state(driver.store).live
         assert len({one.route.id for one in live}) == len(live)
-        with life.store.read() as snapshot:
-            history = history_of(snapshot, ORG)
+        with driver.store.read() as snapshot:
+            history = load_history(snapshot, ORG)
         assert (
             sorted(history.live.values(), key=lambda one: (-one.route.priority, one.route.id))
             == live
         )
         assert history.problems == []
     for number, was in reversed(stack):
-        life.revert(number)
-        assert was is None or state(life.store).live == was
-    assert state(life.store).live == []
+        driver.revert(number)
+        assert was is None or store_state(driver.store).live == was
+    assert store_state(driver.store).live == []
 
 
 def test_renames_are_told_by_ids_alone() -> None:

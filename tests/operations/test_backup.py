@@ -23,7 +23,7 @@ from tests.display.test_cards import HOSTILE, Tags
 from tests.faults.invariants import check_followed
 from tests.faults.test_lives import living, prepare
 from tests.support import plans
-from tests.support.lives import ORG, Life, state
+from tests.support.plan_driver import ORG, PlanDriver, store_state
 from tests.workspace.test_workspace import content, opened
 from ttplan.audit.keys.key_files import ENVIRONMENT_NAME, save_key
 from ttplan.cli.entrypoint import run
@@ -177,8 +177,8 @@ def test_a_write_that_is_only_in_the_log_of_a_killed_process_is_in_the_backup(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "s.duckdb"
-    life = Life(DuckDBStore(path))
-    life.live(1, plans.route(1))
+    driver = PlanDriver(DuckDBStore(path))
+    driver.live(1, plans.route(1))
     script = (
         "import sys, os, signal, duckdb; connection = duckdb.connect(sys.argv[1]); "
         'connection.execute("PRAGMA disable_checkpoint_on_shutdown"); connection.execute("UPDATE plan_runs SET name = \'x\'"); '
@@ -186,9 +186,9 @@ def test_a_write_that_is_only_in_the_log_of_a_killed_process_is_in_the_backup(
     )
     assert subprocess.run([sys.executable, "-c", script, str(path)]).returncode == -signal.SIGKILL
     assert (tmp_path / "s.duckdb.wal").exists()
-    back_up(life.store, tmp_path / "copy.duckdb", KEY.public_key)
+    back_up(driver.store, tmp_path / "copy.duckdb", KEY.public_key)
     assert [
-        run.name for run in state(DuckDBStore(tmp_path / "copy.duckdb", create=False)).plans
+        run.name for run in store_state(DuckDBStore(tmp_path / "copy.duckdb", create=False)).plans
     ] == ["x"]
 
 
@@ -265,8 +265,8 @@ def test_a_key_that_is_missing_or_another_one(ws: Workspace, tmp_path: Path) -> 
 
 def test_a_key_that_the_chain_was_just_handed_over_to_is_well(tmp_path: Path) -> None:
     path = tmp_path / "rotated.duckdb"
-    life = Life(DuckDBStore(path))
-    life.live(1, plans.route(1))
+    driver = PlanDriver(DuckDBStore(path))
+    driver.live(1, plans.route(1))
     ws = opened(path)
     ws.evidence.rotate_key(OTHER_KEY)
     assert "key" not in bad(ws)

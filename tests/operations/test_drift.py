@@ -14,10 +14,10 @@ import pytest
 from tests.audit.chains import KEY, OTHER_KEY
 from tests.store.conftest import STORES
 from tests.support import plans
-from tests.support.lives import AT, ORG, PERSON, Life, live_names, state
+from tests.support.plan_driver import AT, ORG, PERSON, PlanDriver, plan_ids_by_route, store_state
 from ttplan.apply import StoreChain
 from ttplan.audit.verify.chain import verify_chain
-from ttplan.history.timeline import tell
+from ttplan.history.timeline import build_history
 from ttplan.model.errors import AuditError, DriftError, InputError, StoreError
 from ttplan.model.plan_run import LiveRoute
 from ttplan.model.results.drift import Drift
@@ -35,9 +35,9 @@ def found(store: Store, key: Any = KEY) -> Drift:
 
 
 @pytest.fixture
-def life(tmp_path: Path) -> Life:
+def driver(tmp_path: Path) -> PlanDriver:
     """A store in a file: plan 1 put routes 1 and 2 live, 2 replaced route 1 and added 3, 3 was reverted, 4 is projected."""
-    made = Life(DuckDBStore(tmp_path / "s.duckdb"))
+    made = PlanDriver(DuckDBStore(tmp_path / "s.duckdb"))
     made.live(1, plans.route(1), plans.route(2))
     made.live(2, plans.route(1, priority=9), plans.route(3))
     made.live(3, plans.route(2, priority=8), plans.route(4))
@@ -46,16 +46,16 @@ def life(tmp_path: Path) -> Life:
     return made
 
 
-def edit(life: Life, *statements: str) -> None:
+def edit(driver: PlanDriver, *statements: str) -> None:
     """Write to the file past ttplan."""
-    assert isinstance(life.store, DuckDBStore)
-    with duckdb.connect(str(life.store.path)) as connection:
+    assert isinstance(driver.store, DuckDBStore)
+    with duckdb.connect(str(driver.store.path)) as connection:
         for statement in statements:
             connection.execute(statement)
 
 
-def test_an_untouched_store_has_no_drift(life: Life) -> None:
-    drift = found(life.store)
+def test_an_untouched_store_has_no_drift(driver: PlanDriver) -> None:
+    drift = found(driver.store)
     assert (drift.ok, drift.exit_code, drift.entries, drift.live, drift.chain) == (
         True,
         0,
@@ -67,26 +67,26 @@ def test_an_untouched_store_has_no_drift(life: Life) -> None:
 
 @pytest.mark.parametrize("kind", sorted(STORES))
 def test_a_live_route_past_the_plans_is_found_on_every_store(kind: str, tmp_path: Path) -> None:
-    life = Life(STORES[kind](tmp_path))
-    life.live(1, plans.route(1), plans.route(2))
-    good = state(life.store).live
+    driver = PlanDriver(STORES[kind](tmp_path))
+    driver.live(1, plans.route(1), plans.route(2))
+    good = store_state(driver.store).live
     foreign = LiveRoute(route=plans.route(5), plan_id=UUID(int=1), applied_at=AT)
-    with life.store.transaction() as tx:
+    with driver.store.transaction() as tx:
         tx.set_live_routes(
             ORG, [good[0].model_copy(update={"applied_at": AT - timedelta(1)}), foreign]
         )
-    drift = found(life.store)
+    drift = found(driver.store)
     assert [(one.name, one.kind, one.fields) for one in drift.routes] == [
         ("route 1", "missing", ()),
         ("route 2", "edited", ("applied_at",)),
         ("route 5", "foreign", ()),
     ]
     assert drift.exit_code == 1
-    entry = repair_routes(life.chain, ORG, PERSON, clock=life.clock)
+    entry = repair_routes(driver.chain, ORG, PERSON, clock=driver.clock)
     assert entry is not None
-    assert state(life.store).live == good
-    assert found(life.store).ok
-    assert verify_chain(state(life.store).entries, KEY.public_key).entries == 2
+    assert store_state(driver.store).live == good
+    assert found(driver.store).ok
+    assert verify_chain(store_state(driver.store).entries, KEY.public_key).entries == 2
 
 
 @pytest.mark.parametrize(
@@ -105,29 +105,31 @@ def test_a_live_route_past_the_plans_is_found_on_every_store(kind: str, tmp_path
         ("applied_at = applied_at + INTERVAL 1 MICROSECOND", "applied_at"),
     ],
 )
-def test_each_edit_in_sql_is_named_by_route_and_field(life: Life, change: str, field: str) -> None:
-    edit(life, f"UPDATE routes SET {change} WHERE name = 'route 3'")
-    (one,) = found(life.store).routes
+def test_each_edit_in_sql_is_named_by_route_and_field(
+    driver: PlanDriver, change: str, field: str
+) -> None:
+    edit(driver, f"UPDATE routes SET {change} WHERE name = 'route 3'")
+    (one,) = found(driver.store).routes
     assert (one.name, one.kind, one.fields) == ("route 3", "edited", (field,))
     assert one.expected is not None
     assert one.expected.route == plans.route(3)
 
 
-def test_a_row_that_is_no_route_any_more_and_a_renamed_one(life: Life) -> None:
+def test_a_row_that_is_no_route_any_more_and_a_renamed_one(driver: PlanDriver) -> None:
     edit(
-        life,
+        driver,
         "UPDATE routes SET conditions = '{broken' WHERE name = 'route 3'",
         "UPDATE routes SET name = 'mine' WHERE name = 'route 2'",
     )
-    drift = found(life.store)
+    drift = found(driver.store)
     assert [(one.name, one.kind) for one in drift.routes] == [
         ("mine", "foreign"),
         ("route 2", "missing"),
         ("route 3", "edited"),
     ]
     assert drift.routes[2].unreadable is not None
-    assert repair_routes(life.chain, ORG, PERSON) is not None
-    assert found(life.store).ok
+    assert repair_routes(driver.chain, ORG, PERSON) is not None
+    assert found(driver.store).ok
 
 
 @pytest.mark.parametrize(
@@ -151,23 +153,23 @@ def test_a_row_that_is_no_route_any_more_and_a_renamed_one(life: Life) -> None:
     ],
 )
 def test_what_was_signed_for_cannot_be_known_and_nothing_is_repaired(
-    life: Life, change: str, said: str
+    driver: PlanDriver, change: str, said: str
 ) -> None:
-    edit(life, change, "UPDATE routes SET priority = 77 WHERE name = 'route 2'")
-    drift = found(life.store)
+    edit(driver, change, "UPDATE routes SET priority = 77 WHERE name = 'route 2'")
+    drift = found(driver.store)
     assert any(said in problem.message and problem.blocks for problem in drift.problems)
     assert drift.exit_code == 1
-    before = tables(life)
+    before = tables(driver)
     with pytest.raises(DriftError, match="so nothing was repaired") as caught:
-        repair_routes(life.chain, ORG, PERSON)
+        repair_routes(driver.chain, ORG, PERSON)
     assert caught.value.exit_code == 1
-    assert tables(life) == before
+    assert tables(driver) == before
 
 
-def tables(life: Life) -> list[Any]:
+def tables(driver: PlanDriver) -> list[Any]:
     """The rows, whatever they hold."""
-    assert isinstance(life.store, DuckDBStore)
-    with duckdb.connect(str(life.store.path), read_only=True) as connection:
+    assert isinstance(driver.store, DuckDBStore)
+    with duckdb.connect(str(driver.store.path), read_only=True) as connection:
         names = ("plan_runs", "routes", "audit_entries")
         return [
             sorted(map(repr, connection.execute(f"SELECT * FROM {name}").fetchall()))
@@ -198,39 +200,39 @@ def tables(life: Life) -> list[Any]:
     ],
 )
 def test_a_status_that_nobody_signed_for_is_told_and_does_not_stop_a_repair(
-    life: Life, change: str, said: str
+    driver: PlanDriver, change: str, said: str
 ) -> None:
-    edit(life, change, "DELETE FROM routes")
-    drift = found(life.store)
+    edit(driver, change, "DELETE FROM routes")
+    drift = found(driver.store)
     assert [said in problem.message for problem in drift.problems] == [True]
     assert [problem.blocks for problem in drift.problems] == [False]
-    assert repair_routes(life.chain, ORG, PERSON) is not None
-    assert live_names(life.store) == {"route 1": 2, "route 2": 1, "route 3": 2}
-    assert found(life.store).routes == ()
-    assert found(life.store).exit_code == 1
+    assert repair_routes(driver.chain, ORG, PERSON) is not None
+    assert plan_ids_by_route(driver.store) == {"route 1": 2, "route 2": 1, "route 3": 2}
+    assert found(driver.store).routes == ()
+    assert found(driver.store).exit_code == 1
 
 
-def test_an_emptied_chain_makes_every_route_foreign(life: Life) -> None:
-    edit(life, "DELETE FROM audit_entries")
-    drift = found(life.store)
+def test_an_emptied_chain_makes_every_route_foreign(driver: PlanDriver) -> None:
+    edit(driver, "DELETE FROM audit_entries")
+    drift = found(driver.store)
     assert {one.kind for one in drift.routes} == {"foreign"}
     assert any("no entry of the chain does" in problem.message for problem in drift.problems)
 
 
 def test_with_another_key_the_chain_is_broken_and_without_one_it_is_not_verified(
-    life: Life,
+    driver: PlanDriver,
 ) -> None:
-    assert found(life.store, OTHER_KEY).chain == "broken"
-    assert not found(life.store, OTHER_KEY).ok
-    unverified = found(life.store, None)
+    assert found(driver.store, OTHER_KEY).chain == "broken"
+    assert not found(driver.store, OTHER_KEY).ok
+    unverified = found(driver.store, None)
     assert unverified.ok
     assert unverified.chain == "not verified: there is no key"
     edit(
-        life,
+        driver,
         "UPDATE audit_entries SET body = '{' WHERE seq = 1",
         "UPDATE audit_entries SET body = '[]' WHERE seq = 2",
     )
-    said = [problem.message for problem in found(life.store, None).problems]
+    said = [problem.message for problem in found(driver.store, None).problems]
     assert said[:2] == ["entry 1 is no entry any more", "entry 2 is no entry any more"]
 
 
@@ -241,14 +243,14 @@ def test_a_store_with_nothing_in_it_has_no_drift() -> None:
         assert find_drift(snapshot, None, None, own_key=True).ok
 
 
-def test_a_repair_is_signed_counts_and_shows_no_route(life: Life) -> None:
+def test_a_repair_is_signed_counts_and_shows_no_route(driver: PlanDriver) -> None:
     edit(
-        life,
+        driver,
         "UPDATE routes SET priority = 77 WHERE name = 'route 1'",
         "DELETE FROM routes WHERE name = 'route 2'",
         "INSERT INTO routes SELECT * REPLACE ('evil' AS name) FROM routes WHERE name = 'route 3'",
     )
-    entry = repair_routes(life.chain, ORG, PERSON, clock=lambda: AT)
+    entry = repair_routes(driver.chain, ORG, PERSON, clock=lambda: AT)
     assert entry is not None
     assert (entry.event, entry.actor) == ("routes.repaired", PERSON)
     assert entry.payload == {
@@ -257,22 +259,22 @@ def test_a_repair_is_signed_counts_and_shows_no_route(life: Life) -> None:
         "missing": 1,
         "foreign": 1,
     }
-    assert found(life.store).ok
-    before = state(life.store)
-    assert repair_routes(life.chain, ORG, PERSON) is None
-    assert state(life.store) == before
-    life.revert(2)
-    assert live_names(life.store) == {"route 1": 1, "route 2": 1}
-    assert found(life.store).ok
+    assert found(driver.store).ok
+    before = store_state(driver.store)
+    assert repair_routes(driver.chain, ORG, PERSON) is None
+    assert store_state(driver.store) == before
+    driver.revert(2)
+    assert plan_ids_by_route(driver.store) == {"route 1": 1, "route 2": 1}
+    assert found(driver.store).ok
 
 
 def test_a_repair_that_cannot_be_signed_or_written_leaves_everything(
-    life: Life, monkeypatch: pytest.MonkeyPatch
+    driver: PlanDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    edit(life, "DELETE FROM routes WHERE name = 'route 2'")
-    before = state(life.store)
+    edit(driver, "DELETE FROM routes WHERE name = 'route 2'")
+    before = store_state(driver.store)
     with pytest.raises(DriftError, match="signature"):
-        repair_routes(StoreChain(life.store, OTHER_KEY), ORG, PERSON)
+        repair_routes(StoreChain(driver.store, OTHER_KEY), ORG, PERSON)
 
     def failing(*_: object, **__: object) -> None:
         raise RuntimeError("the disk is on fire")
@@ -280,47 +282,47 @@ def test_a_repair_that_cannot_be_signed_or_written_leaves_everything(
     with monkeypatch.context() as patch:
         patch.setattr("ttplan.apply.next_entry", failing)
         with pytest.raises(AuditError, match="were not repaired"):
-            repair_routes(life.chain, ORG, PERSON)
+            repair_routes(driver.chain, ORG, PERSON)
     with monkeypatch.context() as patch:
         patch.setattr("ttplan.store.duckdb.snapshot.DuckDBTransaction.set_live_routes", failing)
         with pytest.raises(
             StoreError, match="could not be repaired, nothing was written: the disk is on fire"
         ):
-            repair_routes(life.chain, ORG, PERSON)
-    assert state(life.store) == before
+            repair_routes(driver.chain, ORG, PERSON)
+    assert store_state(driver.store) == before
 
 
 # --- history ---------------------------------------------------------------------------------------------------------
 
 
 def test_routes_as_of_then_are_what_was_live_then_whatever_is_live_now() -> None:
-    life = Life(MemoryStore())
-    moments = [life.clock()]
+    driver = PlanDriver(MemoryStore())
+    moments = [driver.clock()]
     states: list[list[LiveRoute]] = [[]]
 
     def after(*_: object) -> None:
-        moments.append(life.clock())
-        states.append(state(life.store).live)
+        moments.append(driver.clock())
+        states.append(store_state(driver.store).live)
 
-    after(life.live(1, plans.route(1), plans.route(2)))
-    after(life.live(2, plans.route(1, priority=9), plans.route(3)))
-    after(life.live(3, plans.route(4)))
-    after(life.revert(2))
-    with life.store.transaction() as tx:
+    after(driver.live(1, plans.route(1), plans.route(2)))
+    after(driver.live(2, plans.route(1, priority=9), plans.route(3)))
+    after(driver.live(3, plans.route(4)))
+    after(driver.revert(2))
+    with driver.store.transaction() as tx:
         tx.set_live_routes(ORG, [])
-    assert [routes_at(life.store, moment) for moment in moments] == states
+    assert [routes_at(driver.store, moment) for moment in moments] == states
     assert len(states[2]) == 3
-    applied = state(life.store).plans[0].applied_at
+    applied = store_state(driver.store).plans[0].applied_at
     assert applied is not None
-    assert len(routes_at(life.store, applied)) == 2
-    assert routes_at(life.store, applied - timedelta(microseconds=1)) == []
+    assert len(routes_at(driver.store, applied)) == 2
+    assert routes_at(driver.store, applied - timedelta(microseconds=1)) == []
     with pytest.raises(InputError, match="has no time zone"):
-        routes_at(life.store, datetime(2026, 5, 3))
+        routes_at(driver.store, datetime(2026, 5, 3))
     assert routes_at(MemoryStore(), datetime(2026, 5, 3, tzinfo=UTC)) == []
 
 
-def test_the_history_of_a_route_by_name(life: Life) -> None:
-    turns = route_turns(life.store, "route 2")
+def test_the_history_of_a_route_by_name(driver: PlanDriver) -> None:
+    turns = route_turns(driver.store, "route 2")
     assert [
         (turn.seq, turn.event, turn.plan_name, turn.live and turn.live.route.priority)
         for turn in turns
@@ -329,34 +331,34 @@ def test_the_history_of_a_route_by_name(life: Life) -> None:
         (2, "plan.applied", "plan 3", 8),
         (3, "plan.reverted", "plan 3", 2),
     ]
-    gone = route_turns(life.store, "route 4")
+    gone = route_turns(driver.store, "route 4")
     assert [turn.live is not None for turn in gone] == [True, False]
     with pytest.raises(
         InputError, match="no route 'route 7' was ever live; there were 'route 1', 'route 2'"
     ):
-        route_turns(life.store, "route 7")
+        route_turns(driver.store, "route 7")
     with pytest.raises(InputError, match="no plan was applied yet"):
         route_turns(MemoryStore(), "route 1")
 
 
 def test_a_clock_set_back_does_not_reorder_the_history() -> None:
-    life = Life(MemoryStore())
-    life.live(1, plans.route(1))
-    first = state(life.store).plans[0].applied_at
+    driver = PlanDriver(MemoryStore())
+    driver.live(1, plans.route(1))
+    first = store_state(driver.store).plans[0].applied_at
     assert first is not None
-    life.now = AT - timedelta(days=5)
-    life.live(2, plans.route(1, priority=9))
-    assert [one.plan_id.int for one in routes_at(life.store, first)] == [2]
-    assert routes_at(life.store, AT - timedelta(days=1)) == []
-    assert [turn.since for turn in route_turns(life.store, "route 1")] == [first, first]
+    driver.now = AT - timedelta(days=5)
+    driver.live(2, plans.route(1, priority=9))
+    assert [one.plan_id.int for one in routes_at(driver.store, first)] == [2]
+    assert routes_at(driver.store, AT - timedelta(days=1)) == []
+    assert [turn.since for turn in route_turns(driver.store, "route 1")] == [first, first]
 
 
-def test_history_needs_rows_that_are_what_was_signed_for(life: Life) -> None:
-    edit(life, "UPDATE plan_runs SET nonce = repeat('a', 64) WHERE name = 'plan 1'")
+def test_history_needs_rows_that_are_what_was_signed_for(driver: PlanDriver) -> None:
+    edit(driver, "UPDATE plan_runs SET nonce = repeat('a', 64) WHERE name = 'plan 1'")
     with pytest.raises(
         DriftError, match=r"what was live when cannot be known: entry 0 .*see `ttplan drift`"
     ):
-        routes_at(life.store, AT)
+        routes_at(driver.store, AT)
 
 
 @pytest.mark.parametrize(
@@ -394,23 +396,23 @@ def test_history_needs_rows_that_are_what_was_signed_for(life: Life) -> None:
     ],
 )
 def test_an_entry_that_cannot_be_followed_says_why(
-    life: Life, event: str, payload: dict[str, Any], said: str
+    driver: PlanDriver, event: str, payload: dict[str, Any], said: str
 ) -> None:
-    life.chain.emit(ORG, PERSON, event, payload)
-    problems = [problem for problem in found(life.store).problems if problem.blocks]
+    driver.chain.emit(ORG, PERSON, event, payload)
+    problems = [problem for problem in found(driver.store).problems if problem.blocks]
     assert [problem.seq for problem in problems][-1:] == [4]
     assert len(problems) == 1
     assert said in problems[0].message
 
 
-def test_other_events_are_passed_over(life: Life) -> None:
-    life.chain.emit(ORG, PERSON, "key.rotated", {"plan_id": "none"})
-    assert found(life.store).ok
-    with life.store.read() as snapshot:
-        assert [step.seq for step in tell(snapshot.entries(ORG), snapshot.plan).steps] == [
+def test_other_events_are_passed_over(driver: PlanDriver) -> None:
+    driver.chain.emit(ORG, PERSON, "key.rotated", {"plan_id": "none"})
+    assert found(driver.store).ok
+    with driver.store.read() as snapshot:
+        assert [step.seq for step in build_history(snapshot.entries(ORG), snapshot.plan).steps] == [
             0,
             1,
             2,
             3,
         ]
-    assert json.loads(state(life.store).entries[4].body)["event"] == "key.rotated"
+    assert json.loads(store_state(driver.store).entries[4].body)["event"] == "key.rotated"

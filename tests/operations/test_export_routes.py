@@ -18,12 +18,12 @@ import ttplan
 from tests.cli.test_cli import fails
 from tests.display.test_cards import HOSTILE, Tags
 from tests.logs.test_reader import numbered, write
-from tests.support import lives, plans
+from tests.support import plan_driver, plans
 from tests.workspace.test_workspace import NOW, content, opened
 from ttplan.audit.keys.key_files import ENVIRONMENT_NAME
 from ttplan.cli.entrypoint import run
 from ttplan.display.gateway import ShownExport
-from ttplan.history.timeline import live_digest, seen
+from ttplan.history.timeline import live_digest, seen_routes
 from ttplan.model.errors import DriftError, InputError, StoreError, TtplanError, Unsayable
 from ttplan.model.gateway import Loss, RouteExport
 from ttplan.model.pricing import ModelPricing
@@ -61,7 +61,7 @@ def test_tokentrimmer_in_json_and_yaml(ws: Workspace, tmp_path: Path) -> None:
     written = json.loads((tmp_path / "routes.json").read_text())
     assert [one["name"] for one in written] == ["a"]
     assert written[0]["when"] == {"model_in": ["gpt-4o"], "tag_equals": "chat"}
-    assert (shown.found.routes, shown.found.live) == (1, live_digest(seen(ws.live_routes())))
+    assert (shown.found.routes, shown.found.live) == (1, live_digest(seen_routes(ws.live_routes())))
     ws.export_routes(tmp_path / "routes.yaml")
     assert yaml.safe_load((tmp_path / "routes.yaml").read_text()) == written
     assert (
@@ -89,15 +89,15 @@ def test_litellm_has_the_provider_that_the_log_has(ws: Workspace, tmp_path: Path
 
 
 def test_a_provider_comes_from_prices_and_catalogue_where_no_log_has_it(tmp_path: Path) -> None:
-    life = lives.Life(MemoryStore())
+    driver = plan_driver.PlanDriver(MemoryStore())
     rate = ModelPricing(input_per_million=Decimal(1), output_per_million=Decimal(1))
-    life.project(
+    driver.project(
         1,
         route("a", "llama", model_in=("gemini-2.5-pro",), tag_equals="t"),
         pricing={"together:llama": rate},
     )
-    life.apply(1)
-    export_routes(life.store, tmp_path / "c.json", "litellm")
+    driver.apply(1)
+    export_routes(driver.store, tmp_path / "c.json", "litellm")
     models = [
         one["litellm_params"]["model"]
         for one in json.loads((tmp_path / "c.json").read_text())["model_list"]
@@ -106,14 +106,14 @@ def test_a_provider_comes_from_prices_and_catalogue_where_no_log_has_it(tmp_path
 
 
 def test_a_model_that_nobody_knows_is_asked_for(tmp_path: Path) -> None:
-    life = lives.Life(MemoryStore())
-    life.live(1, route("a", "house-model", model_in=("gpt-4o",)))
+    driver = plan_driver.PlanDriver(MemoryStore())
+    driver.live(1, route("a", "house-model", model_in=("gpt-4o",)))
     with pytest.raises(
         InputError, match=r"who serves 'house-model'.*--provider house-model=openai"
     ):
-        export_routes(life.store, tmp_path / "c.json", "litellm")
+        export_routes(driver.store, tmp_path / "c.json", "litellm")
     export_routes(
-        life.store, tmp_path / "c.json", "litellm", providers={"house-model": "hosted_vllm"}
+        driver.store, tmp_path / "c.json", "litellm", providers={"house-model": "hosted_vllm"}
     )
     (one,) = json.loads((tmp_path / "c.json").read_text())["model_list"]
     assert one["litellm_params"]["model"] == "hosted_vllm/house-model"
@@ -344,9 +344,9 @@ def test_a_watch_that_starts_removes_what_a_killed_one_left(ws: Workspace, tmp_p
 
 
 def test_a_store_in_memory_can_be_watched(tmp_path: Path) -> None:
-    life = lives.Life(MemoryStore())
+    driver = plan_driver.PlanDriver(MemoryStore())
     target = tmp_path / "r.json"
-    told, _ = watch(Watcher(life.store, target, "tokentrimmer"), lambda: life.live(1, TAGGED))
+    told, _ = watch(Watcher(driver.store, target, "tokentrimmer"), lambda: driver.live(1, TAGGED))
     assert [one.routes for one in told] == [0, 1]
     assert names(target) == ["a"]
 

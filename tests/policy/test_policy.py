@@ -17,7 +17,7 @@ from tests.audit.chains import KEY, OTHER_KEY
 from tests.cli.test_cli import fails
 from tests.display.test_cards import HOSTILE, Tags
 from tests.logs.test_reader import numbered, write
-from tests.support import lives, plans
+from tests.support import plan_driver, plans
 from tests.workspace.test_workspace import NOW, content, opened
 from ttplan.apply import StoreChain, apply_plan
 from ttplan.audit.canonical import canonical_json
@@ -165,37 +165,37 @@ def test_what_is_no_policy(tmp_path: Path, text: str, message: str) -> None:
 
 
 @pytest.fixture(params=["memory", "file"])
-def life(request: pytest.FixtureRequest, tmp_path: Path) -> lives.Life:
+def driver(request: pytest.FixtureRequest, tmp_path: Path) -> plan_driver.PlanDriver:
     """A life with a plan that is projected, by ANN."""
     store = (
         MemoryStore() if request.param == "memory" else ttplan.DuckDBStore(tmp_path / "s.duckdb")
     )
-    made = lives.Life(store)
+    made = plan_driver.PlanDriver(store)
     made.project(1, plans.route(1), author=ANN)
     return made
 
 
-def hold(life: lives.Life, policy: Policy | None) -> None:
-    set_policy(life.chain, lives.ORG, policy, lives.PERSON, clock=life.clock)
+def hold(driver: plan_driver.PlanDriver, policy: Policy | None) -> None:
+    set_policy(driver.chain, plan_driver.ORG, policy, plan_driver.PERSON, clock=driver.clock)
 
 
-def test_without_a_policy_nothing_is_said_of_one(life: lives.Life) -> None:
-    assert check_plan(life.store, UUID(int=1), KEY.public_key) is None
-    assert "policy_digest" not in life.apply(1).payload
+def test_without_a_policy_nothing_is_said_of_one(driver: plan_driver.PlanDriver) -> None:
+    assert check_plan(driver.store, UUID(int=1), KEY.public_key) is None
+    assert "policy_digest" not in driver.apply(1).payload
 
 
-def test_a_blocking_rule_stops_the_apply_and_writes_nothing(life: lives.Life) -> None:
-    hold(life, BLOCKS)
-    before = lives.state(life.store)
+def test_a_blocking_rule_stops_the_apply_and_writes_nothing(driver: plan_driver.PlanDriver) -> None:
+    hold(driver, BLOCKS)
+    before = plan_driver.store_state(driver.store)
     with pytest.raises(PolicyBlocked, match=r"'savings > 1000' \(savings: 12\.345679\)") as error:
-        life.apply(1)
+        driver.apply(1)
     assert error.value.rules == (("savings > 1000", "savings: 12.345679"),)
-    assert lives.state(life.store) == before
+    assert plan_driver.store_state(driver.store) == before
 
 
-def test_an_override_is_recorded_with_name_and_reason(life: lives.Life) -> None:
-    hold(life, BLOCKS)
-    entry = life.apply(1, override=Override(name="Ann", reason="the month ends"))
+def test_an_override_is_recorded_with_name_and_reason(driver: plan_driver.PlanDriver) -> None:
+    hold(driver, BLOCKS)
+    entry = driver.apply(1, override=Override(name="Ann", reason="the month ends"))
     assert entry.payload["override"] == {
         "by": "Ann",
         "reason": "the month ends",
@@ -204,44 +204,48 @@ def test_an_override_is_recorded_with_name_and_reason(life: lives.Life) -> None:
     assert len(entry.payload["policy_digest"]) == 64
 
 
-def test_an_override_that_was_not_needed_is_not_recorded(life: lives.Life) -> None:
+def test_an_override_that_was_not_needed_is_not_recorded(driver: plan_driver.PlanDriver) -> None:
     hold(
-        life,
+        driver,
         Policy(rules=(Rule(rule="savings > 1"), Rule(rule="savings > 1000", level="advisory"))),
     )
-    entry = life.apply(1, override=Override(name="Ann", reason="to be sure"))
+    entry = driver.apply(1, override=Override(name="Ann", reason="to be sure"))
     assert "override" not in entry.payload
     assert entry.payload["approvals"] == []
 
 
-def test_a_policy_is_told_of_in_the_chain_and_can_be_taken_back(life: lives.Life) -> None:
-    hold(life, BLOCKS)
-    hold(life, None)
-    life.apply(1)
-    told = [json.loads(record.body) for record in lives.state(life.store).entries]
+def test_a_policy_is_told_of_in_the_chain_and_can_be_taken_back(
+    driver: plan_driver.PlanDriver,
+) -> None:
+    hold(driver, BLOCKS)
+    hold(driver, None)
+    driver.apply(1)
+    told = [json.loads(record.body) for record in plan_driver.store_state(driver.store).entries]
     assert [one["event"] for one in told] == ["policy.set", "policy.set", "plan.applied"]
     assert told[0]["payload"]["rules"] == 1
     assert told[1]["payload"]["policy_digest"] is None
 
 
-def test_a_policy_that_nobody_signed_for_stops_the_apply(life: lives.Life) -> None:
-    hold(life, BLOCKS)
-    with life.store.transaction() as tx:
+def test_a_policy_that_nobody_signed_for_stops_the_apply(driver: plan_driver.PlanDriver) -> None:
+    hold(driver, BLOCKS)
+    with driver.store.transaction() as tx:
         tx.set_policy(Policy())
     with pytest.raises(DriftError, match="the store's policy is not the one that was signed for"):
-        life.apply(1)
+        driver.apply(1)
 
 
-def test_a_policy_that_was_taken_away_past_ttplan_stops_the_apply(life: lives.Life) -> None:
-    hold(life, BLOCKS)
-    with life.store.transaction() as tx:
+def test_a_policy_that_was_taken_away_past_ttplan_stops_the_apply(
+    driver: plan_driver.PlanDriver,
+) -> None:
+    hold(driver, BLOCKS)
+    with driver.store.transaction() as tx:
         tx.set_policy(None)
-    before = lives.state(life.store)
+    before = plan_driver.store_state(driver.store)
     with pytest.raises(
         DriftError, match="was taken away past ttplan: set it anew, with `ttplan set-policy`"
     ):
-        life.apply(1, override=Override(name="Ann", reason="why not"))
-    assert lives.state(life.store) == before
+        driver.apply(1, override=Override(name="Ann", reason="why not"))
+    assert plan_driver.store_state(driver.store) == before
 
 
 @pytest.mark.parametrize(
@@ -266,12 +270,12 @@ def test_a_forged_approval_or_policy_is_not_believed(
     tmp_path: Path, forged: str, said: str
 ) -> None:
     path = tmp_path / "s.duckdb"
-    life = lives.Life(ttplan.DuckDBStore(path))
-    run_ = life.project(1, plans.route(1), author=ANN)
-    hold(life, Policy(approvals=Approvals(needed=1)))
-    life.project(2)
-    approve_plan(life.chain, UUID(int=2), BOB, clock=life.clock)
-    last = lives.state(life.store).entries[1]
+    driver = plan_driver.PlanDriver(ttplan.DuckDBStore(path))
+    run_ = driver.project(1, plans.route(1), author=ANN)
+    hold(driver, Policy(approvals=Approvals(needed=1)))
+    driver.project(2)
+    approve_plan(driver.chain, UUID(int=2), BOB, clock=driver.clock)
+    last = plan_driver.store_state(driver.store).entries[1]
     body = json.loads(last.body)
     body["payload"] |= {"plan_id": str(run_.plan_id), "plan_digest": plan_digest(run_)}
     if "INSERT" in forged:
@@ -284,9 +288,9 @@ def test_a_forged_approval_or_policy_is_not_believed(
     }
     with duckdb.connect(str(path)) as connection:
         connection.execute(forged.format(**values))
-    before = lives.state(life.store)
+    before = plan_driver.store_state(driver.store)
     with pytest.raises(DriftError, match=f"cannot be believed: {said}"):
-        check_plan(life.store, UUID(int=1), KEY.public_key)
+        check_plan(driver.store, UUID(int=1), KEY.public_key)
     # An entry at the end that is not signed with its key is no end to append to.
     applying = (
         r"the chain's last entry \(2\) was not signed with this key"
@@ -294,105 +298,105 @@ def test_a_forged_approval_or_policy_is_not_believed(
         else f"cannot be believed: {said}"
     )
     with pytest.raises(ApplyError, match=applying):
-        life.apply(1)
-    assert lives.state(life.store) == before
+        driver.apply(1)
+    assert plan_driver.store_state(driver.store) == before
 
 
-def test_a_chain_that_ends_with_another_key_is_not_believed(life: lives.Life) -> None:
-    hold(life, Policy(approvals=Approvals(needed=1)))
-    approve_plan(life.chain, UUID(int=1), BOB, clock=life.clock)
+def test_a_chain_that_ends_with_another_key_is_not_believed(driver: plan_driver.PlanDriver) -> None:
+    hold(driver, Policy(approvals=Approvals(needed=1)))
+    approve_plan(driver.chain, UUID(int=1), BOB, clock=driver.clock)
     with pytest.raises(DriftError, match="cannot be believed"):
-        check_plan(life.store, UUID(int=1), OTHER_KEY.public_key)
-    unverified_result = check_plan(life.store, UUID(int=1), None)
+        check_plan(driver.store, UUID(int=1), OTHER_KEY.public_key)
+    unverified_result = check_plan(driver.store, UUID(int=1), None)
     assert unverified_result is not None
     assert unverified_result.approved_by == (1,)
 
 
-def test_approvals_hold_over_a_change_of_keys(life: lives.Life) -> None:
-    hold(life, Policy(approvals=Approvals(needed=1)))
-    approve_plan(life.chain, UUID(int=1), BOB, clock=life.clock)
-    rotate_key(life.chain, OTHER_KEY, lives.PERSON)
-    (run_,) = lives.state(life.store).plans
-    later = StoreChain(life.store, OTHER_KEY, clock=life.clock)
-    assert apply_plan(life.store, later, run_.result, lives.PERSON, clock=life.clock).payload[
-        "approvals"
-    ] == [1]
+def test_approvals_hold_over_a_change_of_keys(driver: plan_driver.PlanDriver) -> None:
+    hold(driver, Policy(approvals=Approvals(needed=1)))
+    approve_plan(driver.chain, UUID(int=1), BOB, clock=driver.clock)
+    rotate_key(driver.chain, OTHER_KEY, plan_driver.PERSON)
+    (run_,) = plan_driver.store_state(driver.store).plans
+    later = StoreChain(driver.store, OTHER_KEY, clock=driver.clock)
+    assert apply_plan(
+        driver.store, later, run_.result, plan_driver.PERSON, clock=driver.clock
+    ).payload["approvals"] == [1]
 
 
 # --- approvals -------------------------------------------------------------------------------------------------------
 
 
-def approved(life: lives.Life, by: User, **options: Any) -> Any:
-    return approve_plan(life.chain, UUID(int=1), by, clock=life.clock, **options)
+def approved(driver: plan_driver.PlanDriver, by: User, **options: Any) -> Any:
+    return approve_plan(driver.chain, UUID(int=1), by, clock=driver.clock, **options)
 
 
-def test_a_plan_waits_for_its_approvals(life: lives.Life) -> None:
-    hold(life, Policy(approvals=Approvals(needed=2)))
+def test_a_plan_waits_for_its_approvals(driver: plan_driver.PlanDriver) -> None:
+    hold(driver, Policy(approvals=Approvals(needed=2)))
     with pytest.raises(
         PolicyBlocked, match=r"approved by 2 persons' \(0 approved it as it is now\)"
     ):
-        life.apply(1)
-    approved(life, ANN)
-    approved(life, ANN)
+        driver.apply(1)
+    approved(driver, ANN)
+    approved(driver, ANN)
     with pytest.raises(PolicyBlocked, match="1 approved it as it is now"):
-        life.apply(1)
-    approved(life, BOB)
-    assert life.apply(1).payload["approvals"] == [1, 3]
+        driver.apply(1)
+    approved(driver, BOB)
+    assert driver.apply(1).payload["approvals"] == [1, 3]
 
 
-def test_the_author_is_not_enough_where_another_has_to(life: lives.Life) -> None:
-    hold(life, Policy(approvals=Approvals(needed=1, other_than_author=True)))
-    approved(life, ANN)
+def test_the_author_is_not_enough_where_another_has_to(driver: plan_driver.PlanDriver) -> None:
+    hold(driver, Policy(approvals=Approvals(needed=1, other_than_author=True)))
+    approved(driver, ANN)
     with pytest.raises(PolicyBlocked, match="1 person other than its author"):
-        life.apply(1)
-    approved(life, BOB)
-    assert life.apply(1).payload["approvals"] == [2]
+        driver.apply(1)
+    approved(driver, BOB)
+    assert driver.apply(1).payload["approvals"] == [2]
 
 
 def test_a_plan_of_nobody_has_no_other() -> None:
-    life = lives.Life(MemoryStore())
-    life.project(1, plans.route(1))
-    hold(life, Policy(approvals=Approvals(needed=1, other_than_author=True)))
-    approved(life, BOB)
+    driver = plan_driver.PlanDriver(MemoryStore())
+    driver.project(1, plans.route(1))
+    hold(driver, Policy(approvals=Approvals(needed=1, other_than_author=True)))
+    approved(driver, BOB)
     with pytest.raises(PolicyBlocked, match="nobody is named as its author"):
-        life.apply(1)
+        driver.apply(1)
 
 
-def test_a_plan_that_changed_needs_a_new_approval(life: lives.Life) -> None:
-    hold(life, Policy(approvals=Approvals(needed=1)))
-    approved(life, BOB)
-    with life.store.transaction() as tx:
+def test_a_plan_that_changed_needs_a_new_approval(driver: plan_driver.PlanDriver) -> None:
+    hold(driver, Policy(approvals=Approvals(needed=1)))
+    approved(driver, BOB)
+    with driver.store.transaction() as tx:
         tx.set_quality(UUID(int=1), unverified_result("nobody looked"))
     with pytest.raises(PolicyBlocked, match="0 approved it as it is now"):
-        life.apply(1)
-    approved(life, BOB)
-    life.apply(1)
+        driver.apply(1)
+    approved(driver, BOB)
+    driver.apply(1)
 
 
-def test_an_approvers_own_key_signs_the_digest(life: lives.Life) -> None:
-    entry = approved(life, BOB, key=OTHER_KEY)
-    (run_,) = lives.state(life.store).plans
-    message = approval_message(plan_digest(run_), lives.ORG)
+def test_an_approvers_own_key_signs_the_digest(driver: plan_driver.PlanDriver) -> None:
+    entry = approved(driver, BOB, key=OTHER_KEY)
+    (run_,) = plan_driver.store_state(driver.store).plans
+    message = approval_message(plan_digest(run_), plan_driver.ORG)
     assert entry.payload["plan_digest"] == plan_digest(run_)
     assert (
         OTHER_KEY.public_key.fault(bytes.fromhex(entry.payload["approver_signature"]), message)
         is None
     )
-    (found,) = find_approvals(lives.state(life.store).entries, run_)
+    (found,) = find_approvals(plan_driver.store_state(driver.store).entries, run_)
     assert (found.actor, found.key) == (BOB, OTHER_KEY.public_key.hex)
 
 
-def test_a_signature_that_is_not_the_keys_does_not_count(life: lives.Life) -> None:
-    (run_,) = lives.state(life.store).plans
+def test_a_signature_that_is_not_the_keys_does_not_count(driver: plan_driver.PlanDriver) -> None:
+    (run_,) = plan_driver.store_state(driver.store).plans
     payload = {
         "plan_id": str(run_.plan_id),
         "plan_digest": plan_digest(run_),
         "approver_key": OTHER_KEY.public_key.hex,
-        "approver_signature": KEY.sign(approval_message(plan_digest(run_), lives.ORG)).hex(),
+        "approver_signature": KEY.sign(approval_message(plan_digest(run_), plan_driver.ORG)).hex(),
     }
-    life.chain.emit(lives.ORG, BOB, "plan.approved", payload)
-    life.chain.emit(lives.ORG, BOB, "plan.approved", {"plan_id": str(run_.plan_id)})
-    assert find_approvals(lives.state(life.store).entries, run_) == []
+    driver.chain.emit(plan_driver.ORG, BOB, "plan.approved", payload)
+    driver.chain.emit(plan_driver.ORG, BOB, "plan.approved", {"plan_id": str(run_.plan_id)})
+    assert find_approvals(plan_driver.store_state(driver.store).entries, run_) == []
 
 
 def test_the_digest_is_of_all_that_is_approved_and_blinded() -> None:
@@ -410,14 +414,14 @@ def test_the_digest_is_of_all_that_is_approved_and_blinded() -> None:
     assert plan_digest(run_.model_copy(update={"status": "applied"})) == plan_digest(run_)
 
 
-def test_who_cannot_approve_what(life: lives.Life) -> None:
+def test_who_cannot_approve_what(driver: plan_driver.PlanDriver) -> None:
     with pytest.raises(InputError, match="an approval is a person's, and 'api_key' is none"):
-        approve_plan(life.chain, UUID(int=1), ApiKey(UUID(int=3)))
+        approve_plan(driver.chain, UUID(int=1), ApiKey(UUID(int=3)))
     with pytest.raises(PlanNotFound):
-        approve_plan(life.chain, UUID(int=9), BOB)
-    life.apply(1)
+        approve_plan(driver.chain, UUID(int=9), BOB)
+    driver.apply(1)
     with pytest.raises(InvalidState):
-        approved(life, BOB)
+        approved(driver, BOB)
 
 
 def test_a_card_fits_and_escapes() -> None:

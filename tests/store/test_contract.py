@@ -29,7 +29,7 @@ from ttplan.model.policy import Approvals, Policy, Rule
 from ttplan.model.results.reconciliation import CostChange, Figure, Reconciliation
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
 from ttplan.quality.result import unverified_result
-from ttplan.store.protocol import RowConflict, Store
+from ttplan.store.protocol import ConflictingRequests, Store
 
 AT = datetime(2026, 5, 3, 12, 0, 0, 123456, tzinfo=UTC)
 ORG, OTHER = UUID(int=1), UUID(int=2)
@@ -284,7 +284,7 @@ def test_live_routes_are_set_for_one_organisation(store: Store) -> None:
     assert live(store) == wanted
     assert [one.route for one in live(store, OTHER)] == [plans.route(1)]
     with store.read() as snapshot:
-        assert snapshot.live_rows(ORG) == wanted
+        assert snapshot.live_route_rows(ORG) == wanted
 
 
 def test_live_routes_come_by_precedence(store: Store) -> None:
@@ -430,7 +430,7 @@ def test_rows_in_conflict_say_where_both_stood(store: Store) -> None:
     again = rows(3, 3, tag="x").append_column("row", pa.array([50, 51], pa.int64()))
     first = rows(3).append_column("row", pa.array([7], pa.int64()))
     message = r"stands in row 8 and in row 51, with another tag \(and 1 more such row\)"
-    with pytest.raises(RowConflict, match=message) as caught, store.transaction() as tx:
+    with pytest.raises(ConflictingRequests, match=message) as caught, store.transaction() as tx:
         tx.add_requests([first, again], ORG)
     assert [example.row for example in caught.value.conflicts.examples] == [50, 51]
     with store.read() as snapshot:

@@ -12,14 +12,14 @@ import pytest
 
 from tests.audit.chains import KEY
 from tests.support import plans
-from tests.support.lives import AT, ORG, Life
+from tests.support.plan_driver import AT, ORG, PlanDriver
 from ttplan.apply import StoreChain
 from ttplan.model.audit import Record, System
 from ttplan.model.errors import StoreError
 from ttplan.model.plan_run import PlanRun
 from ttplan.store.duckdb.store import DuckDBStore
-from ttplan.store.plan_summary import FIGURES, figures_of, schema
-from ttplan.store.protocol import Store, WhichEntries, WhichPlans
+from ttplan.store.plan_summary import RESULT_COLUMNS, summary_row, summary_schema
+from ttplan.store.protocol import EntryFilter, PlanFilter, Store
 
 OTHER = UUID(int=2)
 HOSTILE = '\'; DROP TABLE plan_runs; -- "projected_change_usd":1 %_ \\ \u202e\U0001f600'
@@ -84,15 +84,15 @@ def runs(store: Store) -> list[PlanRun]:
 
 def rows(store: Store, **which: Any) -> list[dict[str, Any]]:
     with store.read() as snapshot:
-        table = snapshot.plan_figures(ORG, WhichPlans(**which))
-    assert table.schema == schema()
+        table = snapshot.plan_summaries(ORG, PlanFilter(**which))
+    assert table.schema == summary_schema()
     found: list[dict[str, Any]] = table.to_pylist()
     return found
 
 
 def test_plans_come_in_figures_to_the_last_digit(store: Store, runs: list[PlanRun]) -> None:
     found = rows(store)
-    assert found == [figures_of(run) for run in runs]
+    assert found == [summary_row(run) for run in runs]
     assert found[0]["projected_usd"] == Decimal("1234567890.123456789012")
     assert (found[1]["savings_usd"], found[1]["savings_usd_hi"], found[1]["caveats"]) == (
         Decimal("-0.000000000001"),
@@ -100,7 +100,7 @@ def test_plans_come_in_figures_to_the_last_digit(store: Store, runs: list[PlanRu
         0,
     )
     assert (found[0]["savings_usd_lo"], found[2]["savings_usd_lo"]) == (11.0, None)
-    assert [name for name in FIGURES if found[3][name] is not None] == [
+    assert [name for name in RESULT_COLUMNS if found[3][name] is not None] == [
         "window_start",
         "window_end",
     ]
@@ -127,14 +127,14 @@ def test_plans_are_chosen_by_what_is_asked(store: Store, runs: list[PlanRun]) ->
 
 def entries(store: Store, **which: Any) -> list[Record]:
     with store.read() as snapshot:
-        return snapshot.find_entries(ORG, WhichEntries(**which))
+        return snapshot.find_entries(ORG, EntryFilter(**which))
 
 
 def test_entries_are_chosen_by_what_is_asked_and_come_by_seq(store: Store) -> None:
-    life = Life(store)
-    life.live(1, plans.route(1))
-    life.live(2, plans.route(2))
-    life.revert(1)
+    driver = PlanDriver(store)
+    driver.live(1, plans.route(1))
+    driver.live(2, plans.route(2))
+    driver.revert(1)
     StoreChain(store, KEY, clock=lambda: AT + timedelta(days=1)).emit(
         ORG, System(), "odd", {"plan_id": 7, "n": [HOSTILE]}
     )
@@ -153,7 +153,7 @@ def test_entries_are_chosen_by_what_is_asked_and_come_by_seq(store: Store) -> No
         entries(store, event="plan.applied", since=second, plan_id=UUID(int=2)) == everything[1:2]
     )
     with store.read() as snapshot:
-        assert snapshot.find_entries(OTHER, WhichEntries()) == []
+        assert snapshot.find_entries(OTHER, EntryFilter()) == []
 
 
 def _time(record: Record) -> datetime:

@@ -17,13 +17,13 @@ from tests.audit.chains import KEY, OTHER_KEY
 from tests.logs.test_reader import numbered, write
 from tests.store.conftest import STORES
 from tests.support import plans
-from tests.support.lives import ORG, PERSON
+from tests.support.plan_driver import ORG, PERSON
 from ttplan.model.audit import System
 from ttplan.model.errors import Cancelled, StoreConflict
 from ttplan.model.policy import Policy
 from ttplan.operations.stores.copy import copy_into
 from ttplan.store.protocol import Store, Transaction
-from ttplan.store.transactions import TRIES, in_transaction
+from ttplan.store.transactions import MAX_ATTEMPTS, run_in_transaction
 from ttplan.util.waiting import told_of_waiting
 from ttplan.workspace import Workspace
 from ttplan.workspace.open import open_workspace
@@ -133,11 +133,11 @@ def test_every_verb_that_writes_is_tried_again_and_done_once(
 
 
 def test_what_is_in_the_way_every_time_is_told_in_the_end(store: Store, way: Way) -> None:
-    way.blocked = TRIES
+    way.blocked = MAX_ATTEMPTS
     with pytest.raises(StoreConflict):
-        in_transaction(store, lambda tx: tx.add_plan(plans.run(1)))
-    assert (way.begun, way.blocked) == (TRIES, 0)
-    in_transaction(store, lambda tx: tx.add_plan(plans.run(1)))
+        run_in_transaction(store, lambda tx: tx.add_plan(plans.run(1)))
+    assert (way.begun, way.blocked) == (MAX_ATTEMPTS, 0)
+    run_in_transaction(store, lambda tx: tx.add_plan(plans.run(1)))
     with store.read() as snapshot:
         assert len(snapshot.plans(ORG)) == 1
 
@@ -151,7 +151,7 @@ def test_who_waits_for_another_try_is_told_so_and_may_stop(store: Store, way: Wa
         pytest.raises(Cancelled, match="others who write at the same moment"),
         told_of_waiting(stop),
     ):
-        in_transaction(store, lambda tx: tx.add_plan(plans.run(1)))
+        run_in_transaction(store, lambda tx: tx.add_plan(plans.run(1)))
     assert way.begun == 1
 
 

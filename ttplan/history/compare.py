@@ -10,7 +10,7 @@ from ttplan.model.results.changes import FieldChange, RouteChange
 from ttplan.model.route import ProposedRoute
 
 
-def differing(before: ProposedRoute, after: ProposedRoute) -> tuple[FieldChange, ...]:
+def changed_fields(before: ProposedRoute, after: ProposedRoute) -> tuple[FieldChange, ...]:
     """The fields in which two routes differ, nested ones as `when.tag_equals`."""
     one, other = _flat(before.model_dump()), _flat(after.model_dump())
     shown, shown_after = _flat(before.model_dump(mode="json")), _flat(after.model_dump(mode="json"))
@@ -27,7 +27,7 @@ def route_change(name: str, before: LiveRoute | None, after: LiveRoute | None) -
         return RouteChange(
             name=name, kind="new" if before is None else "removed", before=before, after=after
         )
-    fields = differing(before.route, after.route)
+    fields = changed_fields(before.route, after.route)
     kept = "replaced" if before.route.name == after.route.name else "renamed"
     return RouteChange(
         name=name, kind=kept if fields else "same", before=before, after=after, fields=fields

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.verify.require import need_verified
-from ttplan.history.timeline import History, history_of
+from ttplan.history.timeline import History, load_history
 from ttplan.model.errors import DriftError, InvalidState, TouchedSince
 from ttplan.model.plan_run import LiveRoute, PlanRun
 from ttplan.store.protocol import Snapshot
@@ -22,7 +22,7 @@ def restorable(snapshot: Snapshot, run: PlanRun, key: VerifyingKey | None) -> li
     """
     if run.status != "applied" or run.applied_at is None:
         raise InvalidState(run.plan_id, run.status, expected="applied")
-    history = history_of(snapshot, run.org_id)
+    history = load_history(snapshot, run.org_id)
     if key is not None:
         need_verified(
             lambda: snapshot.entries(run.org_id),
@@ -50,7 +50,7 @@ def restorable(snapshot: Snapshot, run: PlanRun, key: VerifyingKey | None) -> li
 
 
 def _refuse_touched(snapshot: Snapshot, run: PlanRun, history: History) -> None:
-    touched = history.touched_since(run.plan_id)
+    touched = history.superseded_by(run.plan_id)
     if touched is not None:
         step, names = touched
         raise TouchedSince(run.plan_id, step.plan_id, step.plan_name, names)

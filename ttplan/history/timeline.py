@@ -25,7 +25,7 @@ from ttplan.store.protocol import Snapshot
 APPLIED, REVERTED, REPAIRED = "plan.applied", "plan.reverted", "routes.repaired"
 RENAMED = "renamed"
 """In the payload of `plan.applied`: how many routes got another name. An apply without it replaced by names alone."""
-PlanOf = Callable[[UUID], PlanRun | None]
+PlanLookup = Callable[[UUID], PlanRun | None]
 """Gives a plan's row, None where there is none; raises StoreError where it is none any more."""
 
 
@@ -42,7 +42,7 @@ def restored_commitment(nonce: str, restored: Iterable[LiveRoute]) -> str:
     )
 
 
-def seen(live: Iterable[LiveRoute]) -> tuple[SeenRoute, ...]:
+def seen_routes(live: Iterable[LiveRoute]) -> tuple[SeenRoute, ...]:
     """What a plan remembers of the routes that are live when it is computed, in the order of names."""
     return tuple(
         SeenRoute(name=one.route.name, plan_id=one.plan_id, digest=_digest(one.route))
@@ -60,7 +60,7 @@ def _digest(route: ProposedRoute) -> str:
     return blake3.blake3(canonical_json(route.model_dump(mode="json"))).hexdigest()
 
 
-class Step(NamedTuple):
+class HistoryStep(NamedTuple):
     """One entry that changed the live routes: when, by which event of which plan, and by name what is live since, or None.
 
     `renamed` has the names that routes had before, by those that they have since.
@@ -84,10 +84,10 @@ class History:
     own step, in the order in which they were applied.
     """
 
-    steps: list[Step] = field(default_factory=list)
+    steps: list[HistoryStep] = field(default_factory=list)
     live: dict[str, LiveRoute] = field(default_factory=dict)
     before: dict[UUID, dict[str, LiveRoute | None]] = field(default_factory=dict)
-    applied: dict[UUID, Step] = field(default_factory=dict)
+    applied: dict[UUID, HistoryStep] = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
     statuses: dict[UUID, Status] = field(default_factory=dict)
@@ -103,7 +103,7 @@ class History:
                 _put(table, name, live)
         return table
 
-    def touched_since(self, plan_id: UUID) -> tuple[Step, list[str]] | None:
+    def superseded_by(self, plan_id: UUID) -> tuple[HistoryStep, list[str]] | None:
         """The last later plan that is applied and touched a name or a route that this one did, and under which names; or None."""
         if plan_id not in self.applied:
             return None
@@ -125,17 +125,17 @@ class History:
         return None
 
 
-def history_of(snapshot: Snapshot, org_id: UUID) -> History:
+def load_history(snapshot: Snapshot, org_id: UUID) -> History:
     """The history of an organisation's live routes."""
     try:
-        plan_of: PlanOf = {run.plan_id: run for run in snapshot.plans(org_id)}.get
+        plan_of: PlanLookup = {run.plan_id: run for run in snapshot.plans(org_id)}.get
     except StoreError:  # a row is none any more: one by one, so that it can be named
         plan_of = snapshot.plan
-    return tell(snapshot.entries(org_id), plan_of)
+    return build_history(snapshot.entries(org_id), plan_of)
 
 
-def tell(records: Iterable[Record], plan_of: PlanOf) -> History:
-    """Follow an organisation's chain. See `PlanOf`."""
+def build_history(records: Iterable[Record], plan_of: PlanLookup) -> History:
+    """Follow an organisation's chain. See `PlanLookup`."""
     history = History()
     for record in records:
         history.entries += 1
@@ -159,7 +159,7 @@ class _Cannot(Exception):
 
 
 def _follow(
-    history: History, seq: int, event: str, payload: Mapping[str, Any], plan_of: PlanOf
+    history: History, seq: int, event: str, payload: Mapping[str, Any], plan_of: PlanLookup
 ) -> None:
     plan_id: UUID | None = None
     try:
@@ -201,7 +201,7 @@ def _follow(
         _put(history.live, name, live)
     # A clock that was set back does not put the history in another order.
     since = max(at, history.steps[-1].at) if history.steps else at
-    history.steps.append(Step(seq, since, event, plan_id, run.name, changes, renamed))
+    history.steps.append(HistoryStep(seq, since, event, plan_id, run.name, changes, renamed))
     if event == APPLIED:
         history.applied[plan_id] = history.steps[-1]
 
@@ -220,7 +220,7 @@ def _moment(payload: Mapping[str, Any], name: str) -> datetime:
         raise _Cannot(f"has no {name}") from None
 
 
-def _run(plan_of: PlanOf, plan_id: UUID) -> PlanRun:
+def _run(plan_of: PlanLookup, plan_id: UUID) -> PlanRun:
     try:
         run = plan_of(plan_id)
     except StoreError as error:
@@ -230,7 +230,9 @@ def _run(plan_of: PlanOf, plan_id: UUID) -> PlanRun:
     return run
 
 
-def landing(live: Iterable[LiveRoute], run: PlanRun, at: datetime) -> dict[str, LiveRoute | None]:
+def routes_after_apply(
+    live: Iterable[LiveRoute], run: PlanRun, at: datetime
+) -> dict[str, LiveRoute | None]:
     """What is live under each name that a plan touches once it is applied; None under those that its routes had before."""
     routes = run.result.proposed_routes
     new: dict[str, LiveRoute | None] = {}
@@ -245,7 +247,7 @@ def _applied(
     routes = run.result.proposed_routes
     if payload.get("routes_commitment") != routes_commitment(run.nonce, routes):
         raise _Cannot(f"signed for other routes than the row of plan {run.plan_id} has")
-    return landing(history.live.values() if payload.get(RENAMED) else (), run, at)
+    return routes_after_apply(history.live.values() if payload.get(RENAMED) else (), run, at)
 
 
 def _reverted(

@@ -15,8 +15,8 @@ from ttplan.engine.replay_spec import Question
 from ttplan.model.audit import Record
 from ttplan.model.errors import InputError, PlanNotFound
 from ttplan.model.plan_run import PlanRun
-from ttplan.store.plan_summary import schema
-from ttplan.store.protocol import Snapshot, Store, WhichEntries, WhichPlans
+from ttplan.store.plan_summary import summary_schema
+from ttplan.store.protocol import EntryFilter, PlanFilter, Snapshot, Store
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -90,14 +90,18 @@ class Savings(NamedTuple):
     without: list[PlanRun]
 
 
-def plan_figures(store: Store, which: WhichPlans) -> pa.Table:
-    """What plans come to, of the schema `ttplan.store.plan_summary.schema()`."""
+def plan_summaries(store: Store, which: PlanFilter) -> pa.Table:
+    """What plans come to, of the schema `ttplan.store.plan_summary.summary_schema()`."""
     with store.read() as snapshot:
         org_id = snapshot.org_id()
-        return schema().empty_table() if org_id is None else snapshot.plan_figures(org_id, which)
+        return (
+            summary_schema().empty_table()
+            if org_id is None
+            else snapshot.plan_summaries(org_id, which)
+        )
 
 
-def entry_page(store: Store, which: WhichEntries) -> EntryPage:
+def entry_page(store: Store, which: EntryFilter) -> EntryPage:
     """A page of the chain, of at most `which.limit` entries, or `PAGE`."""
     limit = which.limit or PAGE
     with store.read() as snapshot:
@@ -154,7 +158,7 @@ def _later(table: ibis.Table, after: str) -> ibis.Value:
     return (table.ts > at) | ((table.ts == at) & (table.id > last))
 
 
-def savings_by(store: Store, by: Sequence[str], which: WhichPlans) -> Savings:
+def savings_by(store: Store, by: Sequence[str], which: PlanFilter) -> Savings:
     """What plans save in parts: their requests are asked again, with the routes and prices that are kept with them.
 
     Parts are only given where they add up to what was found when the plan was made. Raises InputError where `by` is unknown, or
@@ -171,7 +175,11 @@ def savings_by(store: Store, by: Sequence[str], which: WhichPlans) -> Savings:
     plans, without = [], []
     with store.read() as snapshot:
         org_id = snapshot.org_id()
-        figures = schema().empty_table() if org_id is None else snapshot.plan_figures(org_id, which)
+        figures = (
+            summary_schema().empty_table()
+            if org_id is None
+            else snapshot.plan_summaries(org_id, which)
+        )
         if which.plan_id is not None and not figures.num_rows:
             raise PlanNotFound(which.plan_id)
         for row in figures.select(["plan_id", "status"]).to_pylist():

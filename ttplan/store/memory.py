@@ -21,17 +21,17 @@ from ttplan.model.policy import Policy
 from ttplan.model.results.quality import QualityResult
 from ttplan.model.results.reconciliation import Reconciliation
 from ttplan.model.route import ProposedRoute
-from ttplan.store.plan_summary import figures_of, schema
+from ttplan.store.plan_summary import summary_row, summary_schema
 from ttplan.store.protocol import (
-    EXAMPLES,
-    AddedRequests,
-    Conflict,
+    MAX_EXAMPLES,
     ConflictKind,
-    Conflicts,
+    EntryFilter,
+    IngestResult,
     OnConflict,
-    WhichEntries,
-    WhichPlans,
-    refuse,
+    PlanFilter,
+    RowConflict,
+    RowConflicts,
+    conflict_error,
 )
 
 if TYPE_CHECKING:
@@ -84,18 +84,18 @@ class MemorySnapshot:
         own = (run for run in self._state.plans.values() if run.org_id == org_id)
         return sorted(own, key=lambda run: (run.created_at, run.plan_id))
 
-    def plan_figures(self, org_id: UUID, which: WhichPlans) -> pa.Table:
+    def plan_summaries(self, org_id: UUID, which: PlanFilter) -> pa.Table:
         import pyarrow as pa
 
         found = [run for run in self.plans(org_id) if _is_asked_for(run, which)]
         newest = found if which.limit is None else found[max(0, len(found) - which.limit) :]
-        return pa.Table.from_pylist([figures_of(run) for run in newest], schema=schema())
+        return pa.Table.from_pylist([summary_row(run) for run in newest], schema=summary_schema())
 
     def live_routes(self, org_id: UUID) -> list[LiveRoute]:
         own = (live for (org, _), live in self._state.routes.items() if org == org_id)
         return sorted(own, key=lambda live: (-live.route.priority, live.route.id))
 
-    def live_rows(self, org_id: UUID) -> list[LiveRoute | UnreadableRoute]:
+    def live_route_rows(self, org_id: UUID) -> list[LiveRoute | UnreadableRoute]:
         return [*self.live_routes(org_id)]
 
     def statuses(self, org_id: UUID) -> dict[UUID, Status]:
@@ -108,7 +108,7 @@ class MemorySnapshot:
     def entries(self, org_id: UUID, *, since: int = 0) -> Iterator[Record]:
         return (record for record in self._state.chains.get(org_id, ()) if record.seq >= since)
 
-    def find_entries(self, org_id: UUID, which: WhichEntries) -> list[Record]:
+    def find_entries(self, org_id: UUID, which: EntryFilter) -> list[Record]:
         found = (
             record
             for record in self.entries(org_id, since=which.after + 1)
@@ -135,11 +135,12 @@ class MemorySnapshot:
         import pyarrow as pa
 
         connection = duckdb.connect()
-        schema = self._state.request_schema
-        if schema is None:
+        summary_schema = self._state.request_schema
+        if summary_schema is None:
             raise InputError("the store holds no requests; import some first")
         connection.register(
-            "arrived", pa.Table.from_pylist(list(self._state.requests.values()), schema=schema)
+            "arrived",
+            pa.Table.from_pylist(list(self._state.requests.values()), schema=summary_schema),
         )
         connection.execute("CREATE TEMP TABLE requests AS FROM arrived")
         return ibis.duckdb.from_connection(connection).table("requests")
@@ -162,10 +163,10 @@ class MemoryTransaction(MemorySnapshot):
 
     def add_requests(
         self, batches: Iterable[pa.RecordBatch], org_id: UUID, on_conflict: OnConflict = "refuse"
-    ) -> AddedRequests:
+    ) -> IngestResult:
         arrived: dict[str, dict[str, Any]] = {}
         places: dict[str, int] = {}
-        found: dict[ConflictKind, list[Conflict]] = {
+        found: dict[ConflictKind, list[RowConflict]] = {
             "repeated": [],
             "repeated differently": [],
             "changed": [],
@@ -186,7 +187,7 @@ class MemoryTransaction(MemorySnapshot):
                     differs = _difference(row, arrived[key])
                     kind: ConflictKind = "repeated" if differs is None else "repeated differently"
                     found[kind].append(
-                        Conflict(row["source_id"] or key, place, places[key], differs)
+                        RowConflict(row["source_id"] or key, place, places[key], differs)
                     )
                 else:
                     arrived[key], places[key] = row, place
@@ -195,18 +196,18 @@ class MemoryTransaction(MemorySnapshot):
             differs = _difference(arrived[key], self._state.requests[key])
             if differs is not None:
                 found["changed"].append(
-                    Conflict(arrived[key]["source_id"] or key, places[key], None, differs)
+                    RowConflict(arrived[key]["source_id"] or key, places[key], None, differs)
                 )
             del arrived[key]
         conflicts = [
-            Conflicts(kind, len(rows), tuple(rows[:EXAMPLES]))
+            RowConflicts(kind, len(rows), tuple(rows[:MAX_EXAMPLES]))
             for kind, rows in found.items()
             if rows
         ]
         if conflicts and on_conflict == "refuse":
-            raise refuse(conflicts[0])
+            raise conflict_error(conflicts[0])
         self._state.requests |= arrived
-        return AddedRequests(len(arrived), len(known) - len(found["changed"]), tuple(conflicts))
+        return IngestResult(len(arrived), len(known) - len(found["changed"]), tuple(conflicts))
 
     def add_plan(self, run: PlanRun) -> None:
         if run.plan_id in self._state.plans:
@@ -371,7 +372,7 @@ class MemoryStore:
         ]
 
 
-def _is_asked_for(run: PlanRun, which: WhichPlans) -> bool:
+def _is_asked_for(run: PlanRun, which: PlanFilter) -> bool:
     return (
         (which.plan_id is None or run.plan_id == which.plan_id)
         and (which.status is None or run.status == which.status)
@@ -381,7 +382,7 @@ def _is_asked_for(run: PlanRun, which: WhichPlans) -> bool:
     )
 
 
-def _entry_is_asked_for(record: Record, which: WhichEntries) -> bool:
+def _entry_is_asked_for(record: Record, which: EntryFilter) -> bool:
     body = json.loads(record.body)
     at = datetime.fromisoformat(body["timestamp"])
     return (

@@ -10,19 +10,19 @@ from ttplan.model.plan_run import PlanRun
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Kind = Literal["text", "moment", "count", "money", "number"]
+ColumnKind = Literal["text", "moment", "count", "money", "number"]
 
 
-class Figure(NamedTuple):
+class ResultColumn(NamedTuple):
     """A figure of a stored result: its kind, and the way to it by keys (and positions in a pair). `otherwise` is a second way,
     for results from before the first was kept."""
 
-    kind: Kind
+    kind: ColumnKind
     path: tuple[str | int, ...]
     otherwise: tuple[str | int, ...] | None = None
 
 
-PLAIN: dict[str, Kind] = {
+ROW_COLUMNS: dict[str, ColumnKind] = {
     "plan_id": "text",
     "name": "text",
     "status": "text",
@@ -32,39 +32,41 @@ PLAIN: dict[str, Kind] = {
 }
 """Columns that a plan's row has as they are."""
 
-COUNTED = ("caveats",)
+CAVEATS_PATH = ("caveats",)
 """The way to what is counted, not taken."""
 _ENDS, _FOUND = "confidence_intervals", "aggregates"
 
 
-def _change(end: int) -> Figure:
-    return Figure("number", (_ENDS, "projected_change_usd_95", end), (_ENDS, "savings_usd_95", end))
+def _change(end: int) -> ResultColumn:
+    return ResultColumn(
+        "number", (_ENDS, "projected_change_usd_95", end), (_ENDS, "savings_usd_95", end)
+    )
 
 
-FIGURES: dict[str, Figure] = {
-    "window_start": Figure("moment", ("window_start",)),
-    "window_end": Figure("moment", ("window_end",)),
-    "requests": Figure("count", ("sample_size",)),
-    "rerouted": Figure("count", (_FOUND, "requests_rerouted")),
-    "baseline_usd": Figure("money", (_FOUND, "total_baseline_cost_usd")),
-    "actual_usd": Figure("money", (_FOUND, "total_actual_cost_usd")),
-    "projected_usd": Figure("money", (_FOUND, "total_projected_cost_usd")),
-    "savings_usd": Figure("money", (_FOUND, "projected_change_usd")),
+RESULT_COLUMNS: dict[str, ResultColumn] = {
+    "window_start": ResultColumn("moment", ("window_start",)),
+    "window_end": ResultColumn("moment", ("window_end",)),
+    "requests": ResultColumn("count", ("sample_size",)),
+    "rerouted": ResultColumn("count", (_FOUND, "requests_rerouted")),
+    "baseline_usd": ResultColumn("money", (_FOUND, "total_baseline_cost_usd")),
+    "actual_usd": ResultColumn("money", (_FOUND, "total_actual_cost_usd")),
+    "projected_usd": ResultColumn("money", (_FOUND, "total_projected_cost_usd")),
+    "savings_usd": ResultColumn("money", (_FOUND, "projected_change_usd")),
     "savings_usd_lo": _change(0),
     "savings_usd_hi": _change(1),
-    "change_vs_actual_usd": Figure("money", (_FOUND, "change_vs_actual_usd")),
-    "change_vs_actual_usd_lo": Figure("number", (_ENDS, "change_vs_actual_usd_95", 0)),
-    "change_vs_actual_usd_hi": Figure("number", (_ENDS, "change_vs_actual_usd_95", 1)),
-    "p50_latency_ms": Figure("number", (_FOUND, "p50_latency_ms_projected")),
-    "p95_latency_ms": Figure("number", (_FOUND, "p95_latency_ms_projected")),
-    "caveats": Figure("count", COUNTED),
+    "change_vs_actual_usd": ResultColumn("money", (_FOUND, "change_vs_actual_usd")),
+    "change_vs_actual_usd_lo": ResultColumn("number", (_ENDS, "change_vs_actual_usd_95", 0)),
+    "change_vs_actual_usd_hi": ResultColumn("number", (_ENDS, "change_vs_actual_usd_95", 1)),
+    "p50_latency_ms": ResultColumn("number", (_FOUND, "p50_latency_ms_projected")),
+    "p95_latency_ms": ResultColumn("number", (_FOUND, "p95_latency_ms_projected")),
+    "caveats": ResultColumn("count", CAVEATS_PATH),
 }
 """Figures of a result that a plan's row has as JSON; `caveats` counts them. USD are per window; savings are against baseline and
 negative where the plan costs more."""
-ASKED = ("window_start", "window_end")
+FAILED_PLAN_COLUMNS = ("window_start", "window_end")
 """Those that a failed plan has, too."""
 _ALWAYS = (
-    *ASKED,
+    *FAILED_PLAN_COLUMNS,
     "requests",
     "baseline_usd",
     "actual_usd",
@@ -74,7 +76,7 @@ _ALWAYS = (
 )
 
 
-def schema() -> pa.Schema:
+def summary_schema() -> pa.Schema:
     """The columns of plan figures: text, instants in UTC, whole numbers, exact USD, and the ends of intervals as floats."""
     import pyarrow as pa
 
@@ -88,31 +90,38 @@ def schema() -> pa.Schema:
     return pa.schema(
         [
             (name, types[kind])
-            for name, kind in (PLAIN | {n: f.kind for n, f in FIGURES.items()}).items()
+            for name, kind in (ROW_COLUMNS | {n: f.kind for n, f in RESULT_COLUMNS.items()}).items()
         ]
     )
 
 
-def without_figures(found: pa.Table) -> list[UUID]:
+def incomplete_plans(found: pa.Table) -> list[UUID]:
     """The plans that lack a figure that every result has: their rows are none any more."""
     rows = found.select(["plan_id", "status", *_ALWAYS]).to_pylist()
     lacking = (
         row
         for row in rows
-        if any(row[name] is None for name in (_ALWAYS if row["status"] != "failed" else ASKED))
+        if any(
+            row[name] is None
+            for name in (_ALWAYS if row["status"] != "failed" else FAILED_PLAN_COLUMNS)
+        )
     )
     return [UUID(row["plan_id"]) for row in lacking]
 
 
-def figures_of(run: PlanRun) -> dict[str, Any]:
+def summary_row(run: PlanRun) -> dict[str, Any]:
     """The row of one plan."""
-    plain = {name: getattr(run, name) for name in PLAIN} | {"plan_id": str(run.plan_id)}
-    known = FIGURES if run.status != "failed" else ASKED
+    plain = {name: getattr(run, name) for name in ROW_COLUMNS} | {"plan_id": str(run.plan_id)}
+    known = RESULT_COLUMNS if run.status != "failed" else FAILED_PLAN_COLUMNS
     result = run.result.model_dump()
-    return plain | dict.fromkeys(FIGURES) | {name: _figure(result, FIGURES[name]) for name in known}
+    return (
+        plain
+        | dict.fromkeys(RESULT_COLUMNS)
+        | {name: _figure(result, RESULT_COLUMNS[name]) for name in known}
+    )
 
 
-def _figure(result: dict[str, Any], figure: Figure) -> Any:
+def _figure(result: dict[str, Any], figure: ResultColumn) -> Any:
     found = _at(result, figure.path)
     if found is None and figure.otherwise is not None:
         found = _at(result, figure.otherwise)

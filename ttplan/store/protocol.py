@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # `ttplan.apply` imports this module and must do without them
     import pyarrow as pa
 
 
-class WhichPlans(NamedTuple):
+class PlanFilter(NamedTuple):
     """Which plans: those of which all holds that is set. `name` is a part of its name, as it is spelt; `since` (inclusive) and
     `until` (exclusive) bound when a plan was made; `limit` keeps the newest."""
 
@@ -33,7 +33,7 @@ class WhichPlans(NamedTuple):
     limit: int | None = None
 
 
-class WhichEntries(NamedTuple):
+class EntryFilter(NamedTuple):
     """Which entries of a chain: those of which all holds that is set. `plan_id` is what the payload says under that name; `since`
     (inclusive) and `until` (exclusive) bound the entry's own time; `after` is the seq before the first; `limit` keeps the first.
     """
@@ -46,12 +46,12 @@ class WhichEntries(NamedTuple):
     limit: int | None = None
 
 
-EXAMPLES = 3
+MAX_EXAMPLES = 3
 OnConflict = Literal["refuse", "skip"]
 ConflictKind = Literal["repeated", "repeated differently", "changed"]
 
 
-class Conflict(NamedTuple):
+class RowConflict(NamedTuple):
     """A row whose id another row has: where it stood in its log (0 is the first), where the other stood (None: in the store), and
     the first column in which they differ (None: they are equal)."""
 
@@ -61,44 +61,44 @@ class Conflict(NamedTuple):
     differs: str | None
 
 
-class Conflicts(NamedTuple):
+class RowConflicts(NamedTuple):
     """How many rows are in conflict in one way, and the first of them."""
 
     kind: ConflictKind
     rows: int
-    examples: tuple[Conflict, ...] = ()
+    examples: tuple[RowConflict, ...] = ()
 
 
-class AddedRequests(NamedTuple):
+class IngestResult(NamedTuple):
     """What became of rows that were handed to a store: how many are new, how many it held already, equal, and those left out."""
 
     added: int
     already_there: int
-    conflicts: tuple[Conflicts, ...] = ()
+    conflicts: tuple[RowConflicts, ...] = ()
 
 
-class RowConflict(InputError):
+class ConflictingRequests(InputError):
     """Rows that cannot be added, since others have their ids. `conflicts` says which."""
 
-    def __init__(self, message: str, conflicts: Conflicts) -> None:
+    def __init__(self, message: str, conflicts: RowConflicts) -> None:
         self.conflicts = conflicts
         super().__init__(message)
 
 
-def refuse(
-    found: Conflicts, place: Callable[[int], str] = lambda row: f"row {row + 1}"
-) -> RowConflict:
+def conflict_error(
+    found: RowConflicts, place: Callable[[int], str] = lambda row: f"row {row + 1}"
+) -> ConflictingRequests:
     """The error of rows in conflict; `place` says in words where a row stood."""
     first, more = found.examples[0], found.rows - 1
     others = f" (and {more:,} more such {'row' if more == 1 else 'rows'})" if more else ""
     if first.earlier is None:
-        return RowConflict(
+        return ConflictingRequests(
             f"request {first.id} ({place(first.row)}) is in the store already with another {first.differs}{others}; expected the "
             "same row, or a new id. Logged requests are never replaced",
             found,
         )
     how = "the same row again" if first.differs is None else f"with another {first.differs}"
-    return RowConflict(
+    return ConflictingRequests(
         f"the request id {first.id!r} stands in {place(first.earlier)} and in {place(first.row)}, {how}{others}; expected every "
         "id once. Leave out the later ones with on_bad_rows='skip' (--skip-bad-rows)",
         found,
@@ -117,8 +117,8 @@ class Snapshot(Protocol):
     def plans(self, org_id: UUID) -> list[PlanRun]:
         """All plans of an organisation, oldest first (ties by id)."""
 
-    def plan_figures(self, org_id: UUID, which: WhichPlans) -> pa.Table:
-        """What plans come to, oldest first (ties by id), a row a plan, of the schema `ttplan.store.plan_summary.schema()`.
+    def plan_summaries(self, org_id: UUID, which: PlanFilter) -> pa.Table:
+        """What plans come to, oldest first (ties by id), a row a plan, of the schema `ttplan.store.plan_summary.summary_schema()`.
 
         Of a failed plan all figures are null. StoreError where a plan's row is none any more.
         """
@@ -126,7 +126,7 @@ class Snapshot(Protocol):
     def live_routes(self, org_id: UUID) -> list[LiveRoute]:
         """The routes that are live, by priority, highest first, ties by route id. StoreError where a row is no route any more."""
 
-    def live_rows(self, org_id: UUID) -> list[LiveRoute | UnreadableRoute]:
+    def live_route_rows(self, org_id: UUID) -> list[LiveRoute | UnreadableRoute]:
         """`live_routes` for whoever looks for damage: a row that is no route any more is told, not raised."""
 
     def statuses(self, org_id: UUID) -> dict[UUID, Status]:
@@ -138,7 +138,7 @@ class Snapshot(Protocol):
     def entries(self, org_id: UUID, *, since: int = 0) -> Iterator[Record]:
         """The chain's entries from seq `since` on, in the order in which they are stored, streamed."""
 
-    def find_entries(self, org_id: UUID, which: WhichEntries) -> list[Record]:
+    def find_entries(self, org_id: UUID, which: EntryFilter) -> list[Record]:
         """The chain's entries that are asked for, by seq."""
 
     def reconciliations(self, org_id: UUID) -> list[Reconciliation]:
@@ -165,11 +165,11 @@ class Transaction(Snapshot, Protocol):
 
     def add_requests(
         self, batches: Iterable[pa.RecordBatch], org_id: UUID, on_conflict: OnConflict = "refuse"
-    ) -> AddedRequests:
+    ) -> IngestResult:
         """Add request rows; those that name no organisation get `org_id`.
 
         An id that is there already with the same content is passed over. Where it comes twice, or is there with another content,
-        it is a `RowConflict`, or, with `on_conflict` of "skip", left out and counted: a row that is stored is never replaced. A
+        it is a `ConflictingRequests`, or, with `on_conflict` of "skip", left out and counted: a row that is stored is never replaced. A
         column `row` says where a row stood in its log, and is not kept.
         """
 

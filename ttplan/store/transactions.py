@@ -11,13 +11,13 @@ from ttplan.model.errors import StoreConflict
 from ttplan.store.protocol import Store, Transaction
 from ttplan.util.waiting import tell_waiting
 
-TRIES = 5
+MAX_ATTEMPTS = 5
 _OTHERS = "others who write at the same moment"
 T = TypeVar("T")
 
 
-def in_transaction(store: Store, work: Callable[[Transaction], T]) -> T:
-    """What `work` returns, all that it does being one transaction of `store`; `tried_again`, so it may be called several times.
+def run_in_transaction(store: Store, work: Callable[[Transaction], T]) -> T:
+    """What `work` returns, all that it does being one transaction of `store`; `retry_on_conflict`, so it may be called several times.
 
     Raises what `work` raises, StoreError where the transaction cannot be had or committed, and the last StoreConflict.
     """
@@ -26,12 +26,12 @@ def in_transaction(store: Store, work: Callable[[Transaction], T]) -> T:
         with store.transaction() as tx:
             return work(tx)
 
-    return tried_again(once)
+    return retry_on_conflict(once)
 
 
-def tried_again(work: Callable[[], T]) -> T:
-    """What `work`, one transaction, returns at the first of `TRIES` tries that is no StoreConflict. Raises the last one."""
-    for tries in range(1, TRIES):
+def retry_on_conflict(work: Callable[[], T]) -> T:
+    """What `work`, one transaction, returns at the first of `MAX_ATTEMPTS` tries that is no StoreConflict. Raises the last one."""
+    for tries in range(1, MAX_ATTEMPTS):
         try:
             return work()
         except StoreConflict:

@@ -9,13 +9,13 @@ from datetime import datetime
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from ttplan.apply import Clock, StoreChain, now
+from ttplan.apply import Clock, StoreChain, utc_now
 from ttplan.audit.keys.signer import Signer
 from ttplan.display.plan import Plan
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import InputError
 from ttplan.store.protocol import Snapshot, Store
-from ttplan.store.transactions import in_transaction
+from ttplan.store.transactions import run_in_transaction
 from ttplan.workspace.keyring import Keyring
 
 PathLike = str | os.PathLike[str]
@@ -24,7 +24,7 @@ PathLike = str | os.PathLike[str]
 class Wiring:
     """A store with its key, clock and source of ids.
 
-    `org_id` is the organisation that it is to belong to from now on; `own_org` the only one that it can belong to, once something
+    `org_id` is the organisation that it is to belong to from utc_now on; `own_org` the only one that it can belong to, once something
     decides that.
     """
 
@@ -40,7 +40,7 @@ class Wiring:
         on_tip: Callable[[TipAnchor, datetime], None] | None = None,
         org_id: UUID | None = None,
         own_org: UUID | None = None,
-        clock: Clock = now,
+        clock: Clock = utc_now,
         new_id: Callable[[], UUID] = uuid4,
         new_nonce: Callable[[], str] = lambda: secrets.token_hex(32),
     ) -> None:
@@ -56,7 +56,7 @@ class Wiring:
             with store.read() as snapshot:
                 decided = snapshot.org_id()
             if decided != org_id:
-                in_transaction(store, lambda tx: tx.set_org_id(org_id))
+                run_in_transaction(store, lambda tx: tx.set_org_id(org_id))
 
     def get(self, plan_id: UUID | str) -> Plan:
         """A stored plan by its id or the first digits of one, at least 4. Raises PlanNotFound, InputError where it is unclear."""

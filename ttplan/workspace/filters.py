@@ -7,7 +7,7 @@ from uuid import UUID
 
 from ttplan.model.errors import InputError
 from ttplan.model.plan_run import Status
-from ttplan.store.protocol import WhichPlans
+from ttplan.store.protocol import PlanFilter
 
 Moment = datetime | str | None
 """A moment with a zone, or its text; a day alone is its beginning in UTC."""
@@ -47,10 +47,10 @@ def which_plans(
     since: Moment = None,
     until: Moment = None,
     limit: int | None = None,
-) -> WhichPlans:
+) -> PlanFilter:
     """Which plans are asked for. Raises InputError."""
     if status is not None and status not in _STATUSES:
         raise InputError(f"status is {status!r:.60}; expected one of {', '.join(_STATUSES)}")
-    return WhichPlans(
+    return PlanFilter(
         plan_id, status, name, moment_of(since, "since"), moment_of(until, "until"), limit_of(limit)
     )

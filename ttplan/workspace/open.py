@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
-from ttplan.apply import Clock, now
+from ttplan.apply import Clock, utc_now
 from ttplan.audit.keys.key_files import ensure_key, key_from_env, passphrase_from_env
 from ttplan.audit.keys.signer import Signer, signer_from_env
 from ttplan.audit.proofs.anchors import publisher_from_env
@@ -37,7 +37,7 @@ def open_workspace(
     create: bool = True,
     lock_timeout: float = LOCK_TIMEOUT,
     requests: PathLike | Sequence[PathLike] | None = None,
-    clock: Clock = now,
+    clock: Clock = utc_now,
     new_id: Callable[[], UUID] = uuid4,
     new_nonce: Callable[[], str] = lambda: secrets.token_hex(32),
 ) -> Workspace:

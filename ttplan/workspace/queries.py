@@ -52,11 +52,11 @@ class StoredVerbs(Wiring):
         are moments with a zone, or text such as "2026-05-01", a day's beginning in UTC; `limit` keeps the newest. Money is
         floats, or, with `exact`, decimals to the last digit. Raises InputError; StoreError where a plan's row is none any more.
         """
-        from ttplan.operations.queries import plan_figures
+        from ttplan.operations.queries import plan_summaries
         from ttplan.views.stored import plans_view
 
         which = which_plans(status=status, name=name, since=since, until=until, limit=limit)
-        return plans_view(plan_figures(self.store, which), exact=exact)
+        return plans_view(plan_summaries(self.store, which), exact=exact)
 
     def savings(
         self,
@@ -77,7 +77,7 @@ class StoredVerbs(Wiring):
         The rest as in `plans`. Raises InputError where `by` is unknown, or the requests of the one `plan` that is asked for are
         not in the store as they were then, and PlanNotFound.
         """
-        from ttplan.operations.queries import plan_figures, savings_by
+        from ttplan.operations.queries import plan_summaries, savings_by
         from ttplan.views.savings import parts_view
         from ttplan.views.stored import savings_view
 
@@ -86,7 +86,7 @@ class StoredVerbs(Wiring):
             plan_id=plan_id, status=status, name=name, since=since, until=until, limit=limit
         )
         if by == "plan":
-            return savings_view(plan_figures(self.store, which), exact=exact)
+            return savings_view(plan_summaries(self.store, which), exact=exact)
         names = [by] if isinstance(by, str) else list(by)
         return parts_view(savings_by(self.store, names, which), names, exact=exact)
 
@@ -205,10 +205,10 @@ class StoredVerbs(Wiring):
         of; moments as in `plans`. Nothing is verified: that is `verify`. Raises InputError.
         """
         from ttplan.operations.queries import entry_page
-        from ttplan.store.protocol import WhichEntries
+        from ttplan.store.protocol import EntryFilter
         from ttplan.views.stored import chain_view
 
-        which = WhichEntries(
+        which = EntryFilter(
             event=event,
             plan_id=None if plan is None else self._id(plan),
             since=moment_of(since, "since"),

@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ttplan.apply import now
+from ttplan.apply import utc_now
 from ttplan.display.import_report import ShownImport, show_import
 from ttplan.doctor.finding_text import finding_lines
 from ttplan.logs.model_names import normalise_model
@@ -22,7 +22,13 @@ from ttplan.model.errors import InputError
 from ttplan.operations.logs.check_logs import check_table
 from ttplan.operations.logs.import_logs import skipped_rows
 from ttplan.prices.book import PriceSource
-from ttplan.store.protocol import EXAMPLES, Conflict, ConflictKind, Conflicts, refuse
+from ttplan.store.protocol import (
+    MAX_EXAMPLES,
+    ConflictKind,
+    RowConflict,
+    RowConflicts,
+    conflict_error,
+)
 from ttplan.util.progress import counting
 
 if TYPE_CHECKING:
@@ -68,7 +74,7 @@ def read_logs(
 
     All as in `Workspace.import_logs`, but that a row without a cost is kept, with nothing as `cost_usd`. With `check` the log
     doctor holds each row against its price, `prices` over the catalogue's, for the report's findings. Raises InputError where
-    it cannot be read, and, with `on_bad_rows` of "refuse", where a row cannot be used or an id stands twice.
+    it cannot be read, and, with `on_bad_rows` of "conflict_error", where a row cannot be used or an id stands twice.
     """
     with (
         LogReader(
@@ -88,11 +94,13 @@ def read_logs(
         rows = pa.Table.from_batches(batches, SCHEMA.append(pa.field("row", pa.int64())))
         kept, found = _without_repeats(rows)
         if found and on_bad_rows == "refuse":
-            raise InputError(f"{log.name}: {refuse(found[0], log.place)}")
+            raise InputError(f"{log.name}: {conflict_error(found[0], log.place)}")
         report = log.report()
         skipped = (*report.skipped, *(skipped_rows(one, log.place) for one in found))
         found_wrong = (
-            finding_lines(check_table(kept, log=log.name, prices=prices, at=now())) if check else ()
+            finding_lines(check_table(kept, log=log.name, prices=prices, at=utc_now()))
+            if check
+            else ()
         )
     told = report.model_copy(
         update={"used": kept.num_rows, "skipped": skipped, "findings": found_wrong}
@@ -100,7 +108,7 @@ def read_logs(
     return Logs(kept, show_import(told))
 
 
-def _without_repeats(rows: pa.Table) -> tuple[pa.Table, list[Conflicts]]:
+def _without_repeats(rows: pa.Table) -> tuple[pa.Table, list[RowConflicts]]:
     """The rows without those whose id came before, and what those are."""
     ids = pa.table({"id": rows["id"], "place": pa.array(range(rows.num_rows), pa.int64())})
     with duckdb.connect() as connection:
@@ -112,18 +120,18 @@ def _without_repeats(rows: pa.Table) -> tuple[pa.Table, list[Conflicts]]:
     if not again:
         return rows.drop_columns(["row"]), []
     counts: Counter[ConflictKind] = Counter()
-    examples: dict[ConflictKind, list[Conflict]] = {"repeated": [], "repeated differently": []}
+    examples: dict[ConflictKind, list[RowConflict]] = {"repeated": [], "repeated differently": []}
     for place, first in again:
         row, other = (rows.slice(at, 1).to_pylist()[0] for at in (place, first))
         differs = next((name for name in SCHEMA.names if row[name] != other[name]), None)
         kind: ConflictKind = "repeated" if differs is None else "repeated differently"
         counts[kind] += 1
-        if len(examples[kind]) < EXAMPLES:
+        if len(examples[kind]) < MAX_EXAMPLES:
             examples[kind].append(
-                Conflict(row["source_id"] or row["id"], row["row"], other["row"], differs)
+                RowConflict(row["source_id"] or row["id"], row["row"], other["row"], differs)
             )
     left_out = pa.array([place for place, _ in again], pa.int64())
     kept = rows.filter(pc.invert(pc.is_in(ids["place"], value_set=left_out))).drop_columns(["row"])
     return kept, [
-        Conflicts(kind, counts[kind], tuple(found)) for kind, found in examples.items() if found
+        RowConflicts(kind, counts[kind], tuple(found)) for kind, found in examples.items() if found
     ]

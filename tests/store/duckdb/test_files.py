@@ -301,7 +301,7 @@ def test_a_row_that_somebody_else_broke_is_told_or_raised_and_named(tmp_path: Pa
             "UPDATE plan_runs SET result = replace(result, 'sample_size', 'samples')"
         )
     with store.read() as snapshot:
-        good, bad = snapshot.live_rows(plans.ORG)
+        good, bad = snapshot.live_route_rows(plans.ORG)
         assert isinstance(good, LiveRoute)
         assert good.route == plans.route(2)
         assert isinstance(bad, UnreadableRoute)

@@ -14,7 +14,7 @@ import pytest
 
 from ttplan.model.errors import StoreLocked
 from ttplan.store.duckdb import lock_queue
-from ttplan.store.duckdb.lock_queue import Queue
+from ttplan.store.duckdb.lock_queue import LockQueue
 from ttplan.store.duckdb.store import DuckDBStore
 
 WAITING = """
@@ -54,7 +54,7 @@ def left(places: Path) -> list[str]:
 
 
 def test_who_came_first_is_next(path: Path, places: Path) -> None:
-    first, second, passing = Queue(path), Queue(path), Queue(path)
+    first, second, passing = LockQueue(path), LockQueue(path), LockQueue(path)
     assert passing.is_turn()
     first.enter()
     second.enter()
@@ -72,11 +72,11 @@ def test_who_came_first_is_next(path: Path, places: Path) -> None:
 
 def test_another_file_has_another_queue(path: Path, tmp_path: Path) -> None:
     DuckDBStore(tmp_path / "other.duckdb")
-    waiting = Queue(path)
+    waiting = LockQueue(path)
     waiting.enter()
-    assert Queue(tmp_path / "other.duckdb").is_turn()
+    assert LockQueue(tmp_path / "other.duckdb").is_turn()
     (tmp_path / "link.duckdb").symlink_to(path)
-    assert not Queue(tmp_path / "link.duckdb").is_turn()
+    assert not LockQueue(tmp_path / "link.duckdb").is_turn()
     waiting.leave()
 
 
@@ -89,10 +89,10 @@ def test_a_process_that_was_killed_holds_nobody_up(path: Path, places: Path) -> 
     )
     assert child.stdout is not None
     assert child.stdout.readline() == b"waiting\n"
-    assert not Queue(path).is_turn()
+    assert not LockQueue(path).is_turn()
     child.send_signal(signal.SIGKILL)
     child.communicate()
-    waiting = Queue(path)
+    waiting = LockQueue(path)
     assert waiting.is_turn()
     waiting.enter()
     waiting.leave()
@@ -100,19 +100,19 @@ def test_a_process_that_was_killed_holds_nobody_up(path: Path, places: Path) -> 
 
 
 def test_a_process_that_was_stopped_holds_nobody_up_for_long(path: Path, places: Path) -> None:
-    stopped = Queue(path)
+    stopped = LockQueue(path)
     stopped.enter()
     (place,) = [one for one in places.rglob("*-*-*") if one.is_file()]
-    long_ago = time.time() - 2 * lock_queue.STOPPED
+    long_ago = time.time() - 2 * lock_queue.STALE_AFTER
     os.utime(place, (long_ago, long_ago))
-    assert Queue(path).is_turn()
+    assert LockQueue(path).is_turn()
     assert stopped.is_turn()  # looks again
-    assert not Queue(path).is_turn()
+    assert not LockQueue(path).is_turn()
     stopped.leave()
 
 
 def test_who_need_not_wait_leaves_no_folder_behind(path: Path, places: Path) -> None:
-    assert Queue(path).is_turn()
+    assert LockQueue(path).is_turn()
     with DuckDBStore(path).read():
         pass
     assert list(places.iterdir()) == []
@@ -128,7 +128,7 @@ def test_where_there_can_be_no_queue_everybody_tries(
     else:
         own.mkdir()
         own.chmod(mode)
-    first, second = Queue(path), Queue(path)
+    first, second = LockQueue(path), LockQueue(path)
     first.enter()
     assert second.is_turn()
     first.leave()
@@ -138,7 +138,7 @@ def test_where_there_can_be_no_queue_everybody_tries(
 def test_a_store_is_waited_for_behind_those_who_came_before_and_no_longer_than_told(
     path: Path, places: Path
 ) -> None:
-    waiting = Queue(path)
+    waiting = LockQueue(path)
     waiting.enter()
     with DuckDBStore(
         path, lock_timeout=0.3

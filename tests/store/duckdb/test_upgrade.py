@@ -17,7 +17,7 @@ import pytest
 from tests.support import plans
 from ttplan.model.errors import StoreError
 from ttplan.store.duckdb import files
-from ttplan.store.duckdb.copying import read_back
+from ttplan.store.duckdb.copying import read_table_sums
 from ttplan.store.duckdb.store import DuckDBStore
 from ttplan.store.schema import Migration, migrations
 
@@ -135,14 +135,14 @@ def test_a_copy_that_does_not_read_back_the_same_is_thrown_away(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     newer(monkeypatch, NEXT)
-    original = read_back
+    original = read_table_sums
 
     def losing(draft: Path) -> Any:
         with duckdb.connect(str(draft)) as connection:
             connection.execute("DELETE FROM plan_runs")
         return original(draft)
 
-    monkeypatch.setattr("ttplan.store.duckdb.schema_backup.read_back", losing)
+    monkeypatch.setattr("ttplan.store.duckdb.schema_backup.read_table_sums", losing)
     with pytest.raises(StoreError, match="does not read back the same"):
         DuckDBStore(path)
     assert names(path) == [path.name]

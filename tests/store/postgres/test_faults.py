@@ -20,7 +20,7 @@ from tests.audit.chains import KEY
 from tests.faults.invariants import check_followed
 from tests.store.postgres.cutting_proxy import Cutting, Side
 from tests.support import plans
-from tests.support.lives import ORG, PERSON, Life, live_names, state
+from tests.support.plan_driver import ORG, PERSON, PlanDriver, plan_ids_by_route, store_state
 from tests.support.postgres import Server, database, server, shared_server
 from ttplan.apply import StoreChain, apply_plan
 from ttplan.audit.verify.chain import verify_chain
@@ -66,24 +66,26 @@ def applied(store: PostgresStore, number: int, **options: Any) -> Told:
         return error
 
 
-def prepared(url: str, *numbers: int) -> Life:
+def prepared(url: str, *numbers: int) -> PlanDriver:
     """A store with plans that can be applied."""
-    life = Life(PostgresStore(url))
+    driver = PlanDriver(PostgresStore(url))
     for number in numbers:
-        life.project(number, plans.route(number), live_seen=())
-    return life
+        driver.project(number, plans.route(number), live_seen=())
+    return driver
 
 
-def is_true(told: Told, number: int, life: Life) -> str:
+def is_true(told: Told, number: int, driver: PlanDriver) -> str:
     """What is wrong with what was told, given what is there; nothing where it is the truth."""
-    found = state(life.store)
+    found = store_state(driver.store)
     entries = [
         record
         for record in found.entries
         if f'"plan_id":"{UUID(int=number)}"'.encode() in record.body
     ]
     there = next(run.status for run in found.plans if run.plan_id.int == number) == "applied"
-    if there != (len(entries) == 1) or there != (f"route {number}" in live_names(life.store)):
+    if there != (len(entries) == 1) or there != (
+        f"route {number}" in plan_ids_by_route(driver.store)
+    ):
         return "half of it is there"
     said = isinstance(told, AuditEntry) or (isinstance(told, AuditError) and told.applied)
     if isinstance(told, OutcomeUnknown):
@@ -99,7 +101,7 @@ def test_wherever_the_connection_is_cut_what_is_told_is_the_truth(
 ) -> None:
     caplog.set_level(logging.INFO)
     url = database(tmp_path)
-    life = prepared(url, *range(1, 100))
+    driver = prepared(url, *range(1, 100))
     store = PostgresStore(through(cutting, url), lock_timeout=5)
     cutting.arm(0)
     assert isinstance(applied(store, 99), AuditEntry)
@@ -112,7 +114,7 @@ def test_wherever_the_connection_is_cut_what_is_told_is_the_truth(
         told = applied(store, number)
         cutting.arm(0)
         outcomes[saying] = told
-        found = is_true(told, number, life)
+        found = is_true(told, number, driver)
         wrong += [f"cut {side} message {cut} {saying!r} of {messages}: {found}"] if found else []
         wrong += ["the password was told"] if "secret" in f"{told!r} {caplog.text}" else []
     assert wrong == []
@@ -122,28 +124,28 @@ def test_wherever_the_connection_is_cut_what_is_told_is_the_truth(
         assert "the connection was lost during the commit, and nothing was written" in str(
             outcomes[COMMIT]
         )
-    check_followed(life.store)
+    check_followed(driver.store)
 
 
 def test_a_commit_of_which_the_server_cannot_be_asked_is_told_as_unknown(
     tmp_path: Path, cutting: Cutting
 ) -> None:
     url = database(tmp_path)
-    life = prepared(url, 1, 2)
+    driver = prepared(url, 1, 2)
     store = PostgresStore(through(cutting, url), lock_timeout=0.5)
     applied(store, 1)
     cutting.arm(1, "after", saying=COMMIT, away=True)
     told = applied(store, 2)
     assert isinstance(told, OutcomeUnknown)
     assert "All of it was written, or nothing" in str(told)
-    assert live_names(life.store) == {"route 1": 1, "route 2": 2}
+    assert plan_ids_by_route(driver.store) == {"route 1": 1, "route 2": 2}
 
 
 def test_a_session_that_nobody_listens_to_any_more_is_ended_to_know_the_outcome(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server does not notice that its client is gone: the transaction would be under way for ever."""
-    life = prepared(database(tmp_path), 1)
+    driver = prepared(database(tmp_path), 1)
     kept: list[Any] = []
 
     def lost(connection: Any) -> Callable[..., Any]:
@@ -171,17 +173,17 @@ def test_a_session_that_nobody_listens_to_any_more_is_ended_to_know_the_outcome(
     monkeypatch.setattr(
         store, "commit", lambda connection, *rest: commit(cast(Any, Lost(connection)), *rest)
     )
-    told = applied(life.store, 1)  # type: ignore[arg-type]
+    told = applied(driver.store, 1)  # type: ignore[arg-type]
     assert isinstance(told, StoreError)
     assert "the connection was lost during the commit, and nothing was written" in str(told)
     assert kept
-    assert is_true(told, 1, life) == ""
+    assert is_true(told, 1, driver) == ""
 
 
 def test_a_commit_whose_answer_did_not_fit_the_memory_is_told_as_what_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    life = prepared(database(tmp_path), 1, 2)
+    driver = prepared(database(tmp_path), 1, 2)
 
     class Short:
         """A connection for whose answer to the commit there is no memory."""
@@ -211,17 +213,17 @@ def test_a_commit_whose_answer_did_not_fit_the_memory_is_told_as_what_it_was(
                 "commit",
                 lambda connection, *rest, r=reached: commit(cast(Any, Short(connection, r)), *rest),
             )
-            told = applied(life.store, number)  # type: ignore[arg-type]
+            told = applied(driver.store, number)  # type: ignore[arg-type]
         assert isinstance(told, AuditEntry if reached else StoreError)
-        assert is_true(told, number, life) == ""
+        assert is_true(told, number, driver) == ""
 
 
 def test_a_lock_that_another_session_has_is_told_with_who_has_it(tmp_path: Path) -> None:
     url = database(tmp_path)
-    life = prepared(url, 1)
+    driver = prepared(url, 1)
     other = UUID(int=2)
     life_of_other = PostgresStore(url, lock_timeout=0.3)
-    with life.store.transaction() as tx:
+    with driver.store.transaction() as tx:
         tx.tip(ORG)
         told = applied(PostgresStore(url, lock_timeout=0.3), 1)
         with life_of_other.transaction() as elsewhere:  # another organisation is not held up
@@ -231,7 +233,7 @@ def test_a_lock_that_another_session_has_is_told_with_who_has_it(tmp_path: Path)
     assert isinstance(told, StoreLocked)
     assert f"is in use by another session (tester: ttplan, process {os.getpid()} on " in str(told)
     assert "waited 0." in str(told)
-    assert is_true(told, 1, life) == ""
+    assert is_true(told, 1, driver) == ""
 
 
 def test_two_that_wait_for_each_other_are_told_so_and_one_goes_on(tmp_path: Path) -> None:
@@ -260,7 +262,7 @@ def test_two_that_wait_for_each_other_are_told_so_and_one_goes_on(tmp_path: Path
 def test_a_change_in_which_others_stood_in_the_way_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    life = prepared(database(tmp_path), 1)
+    driver = prepared(database(tmp_path), 1)
     original, failing = (
         PostgresTransaction.mark_applied,
         [psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure],
@@ -274,7 +276,7 @@ def test_a_change_in_which_others_stood_in_the_way_is_tried_again(
 
     monkeypatch.setattr(PostgresTransaction, "mark_applied", sometimes)
     monkeypatch.setattr(time, "sleep", lambda _: None)
-    assert isinstance(applied(life.store, 1), AuditEntry)  # type: ignore[arg-type]
+    assert isinstance(applied(driver.store, 1), AuditEntry)  # type: ignore[arg-type]
     assert failing == []
 
 
@@ -297,7 +299,7 @@ def test_a_server_that_is_killed_and_restarted_loses_nothing_that_was_acknowledg
     with server(folder) as made:
         url = made.url()
         migrate(url)
-        life = prepared(url, *range(1, 31))
+        driver = prepared(url, *range(1, 31))
         said: list[tuple[int, Told]] = []
         threads = [writing(url, range(first, 31, 3), said) for first in (1, 2, 3)]
         while len(said) < 4:
@@ -307,7 +309,7 @@ def test_a_server_that_is_killed_and_restarted_loses_nothing_that_was_acknowledg
         for thread in threads:
             thread.join()
         found = PostgresStore(url)
-        told = [(number, what, is_true(what, number, life)) for number, what in said]
+        told = [(number, what, is_true(what, number, driver)) for number, what in said]
         assert [one for one in told if one[2]] == []
         assert (
             sum(isinstance(what, StoreError | OutcomeUnknown | AuditError) for _, what in said) >= 1
@@ -322,12 +324,15 @@ def test_a_store_that_was_open_when_the_server_restarted_goes_on(folder: Path) -
     with server(folder, "fsync=off") as made:
         url = made.url()
         migrate(url)
-        life = prepared(url, 1)
+        driver = prepared(url, 1)
         made.stop()
-        with pytest.raises(StoreError, match=r"could not be made, or was lost"), life.store.read():
+        with (
+            pytest.raises(StoreError, match=r"could not be made, or was lost"),
+            driver.store.read(),
+        ):
             pass
         made.start()
-        assert isinstance(applied(life.store, 1), AuditEntry)  # type: ignore[arg-type]
+        assert isinstance(applied(driver.store, 1), AuditEntry)  # type: ignore[arg-type]
 
 
 def test_a_standby_is_read_and_not_written(folder: Path) -> None:
@@ -336,18 +341,18 @@ def test_a_standby_is_read_and_not_written(folder: Path) -> None:
         one.mkdir()
     with server(first, "fsync=off", "wal_level=replica", "max_wal_senders=3") as made:
         migrate(made.url())
-        life = prepared(made.url(), 1, 2)
-        life.apply(1, allow_stale=True)
+        driver = prepared(made.url(), 1, 2)
+        driver.apply(1, allow_stale=True)
         standby = Server(second, "fsync=off", "hot_standby=on", of=made)
         try:
             store = PostgresStore(standby.url())
-            assert state(store) == state(life.store)
+            assert store_state(store) == store_state(driver.store)
             told = applied(store, 2)
             assert isinstance(told, StoreError)
             assert "it is read-only, as a standby is; write to the primary" in str(told)
         finally:
             standby.stop()
-        assert is_true(told, 2, life) == ""
+        assert is_true(told, 2, driver) == ""
 
 
 def test_a_full_disk_is_told_and_nothing_is_half_written(folder: Path) -> None:
@@ -372,7 +377,7 @@ def test_a_full_disk_is_told_and_nothing_is_half_written(folder: Path) -> None:
                 connection.execute(b"CREATE DATABASE full_one TABLESPACE small STRATEGY file_copy")
             url = made.url("full_one")
             migrate(url)
-            life = prepared(url, 1)
+            driver = prepared(url, 1)
             ballast = place / "ballast"
             ballast.write_bytes(b"x" * (os.statvfs(small).f_bavail * os.statvfs(small).f_frsize))
             large = plans.run(
@@ -380,11 +385,11 @@ def test_a_full_disk_is_told_and_nothing_is_half_written(folder: Path) -> None:
             )
             with (
                 pytest.raises(StoreError, match=r"its disk is full \(.*\); make room there"),
-                life.store.transaction() as tx,
+                driver.store.transaction() as tx,
             ):
                 tx.add_plan(large)
             ballast.unlink()
-            assert [run.plan_id.int for run in state(life.store).plans] == [1]
-            assert isinstance(applied(life.store, 1), AuditEntry)  # type: ignore[arg-type]
+            assert [run.plan_id.int for run in store_state(driver.store).plans] == [1]
+            assert isinstance(applied(driver.store, 1), AuditEntry)  # type: ignore[arg-type]
     finally:
         subprocess.run(["umount", "-l", str(small)], check=True)

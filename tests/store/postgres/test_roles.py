@@ -14,7 +14,7 @@ from tests.audit.chains import KEY
 from tests.paths import DOCS
 from tests.store.test_contract import rows
 from tests.support import plans
-from tests.support.lives import AT, ORG, PERSON, Life
+from tests.support.plan_driver import AT, ORG, PERSON, PlanDriver
 from tests.support.postgres import database
 from ttplan.apply import StoreChain, apply_plan, revert_plan
 from ttplan.model.errors import ApplyError
@@ -169,10 +169,10 @@ DOINGS: dict[str, tuple[Callable[[As], bool], str]] = {
 def url(tmp_path: Path) -> str:
     """A store with an applied plan and two projected ones of one organisation, a plan of another, and a login of each role."""
     found = database(tmp_path)
-    life = Life(PostgresStore(found, org_id=ORG))
-    life.live(3, plans.route(3))
-    life.project(1, plans.route(1))
-    life.project(2, plans.route(2))
+    driver = PlanDriver(PostgresStore(found, org_id=ORG))
+    driver.live(3, plans.route(3))
+    driver.project(1, plans.route(1))
+    driver.project(2, plans.route(2))
     with PostgresStore(found).transaction() as tx:
         tx.add_plan(plans.run(9, org_id=OTHER))
         tx.add_requests([rows(1)], ORG)

@@ -21,7 +21,7 @@ from tests.logs.test_reader import numbered, write
 from tests.paths import ROOT
 from tests.store.test_contract import rows
 from tests.support import plans
-from tests.support.lives import ORG, Life, state
+from tests.support.plan_driver import ORG, PlanDriver, store_state
 from tests.support.postgres import TEMPLATE, database, shared_server
 from ttplan.cli.entrypoint import run
 from ttplan.engine.dialects import fetch
@@ -203,7 +203,7 @@ def test_what_postgresql_cannot_keep_is_told(url: str) -> None:
         tx.add_plan(plans.run(1, name="a\x00b"))
     with pytest.raises(InputError, match="NUL character"), store.transaction() as tx:
         tx.add_requests([rows(1, tag="a\x00b")], ORG)
-    assert state(store).plans == []
+    assert store_state(store).plans == []
 
 
 def test_requests_may_be_elsewhere(url: str, tmp_path: Path) -> None:
@@ -252,13 +252,13 @@ def test_a_workspace_on_a_server_imports_plans_applies_and_has_no_key_of_its_own
 
 def test_a_store_is_moved_there_and_back_with_the_same_hashes(url: str, tmp_path: Path) -> None:
     path = tmp_path / "s.duckdb"
-    life = Life(DuckDBStore(path))
-    life.live(1, plans.route(1), plans.route(2))
-    life.live(2, plans.route(3, name="route 1"))
-    life.revert(2)
-    life.project(4, plans.route(4))
+    driver = PlanDriver(DuckDBStore(path))
+    driver.live(1, plans.route(1), plans.route(2))
+    driver.live(2, plans.route(3, name="route 1"))
+    driver.revert(2)
+    driver.project(4, plans.route(4))
     embedding = [1.0, 1e-9, -3.25]
-    with life.store.transaction() as tx:
+    with driver.store.transaction() as tx:
         tx.set_policy(Policy())
         tx.add_requests(
             [
@@ -278,11 +278,11 @@ def test_a_store_is_moved_there_and_back_with_the_same_hashes(url: str, tmp_path
     back = copy_store(f"{url}&org={ORG}", tmp_path / "back.duckdb", public_key=KEY.public_key.hex)
     assert back == there
     assert (
-        state(DuckDBStore(tmp_path / "back.duckdb"))
-        == state(PostgresStore(url))
-        == state(life.store)
+        store_state(DuckDBStore(tmp_path / "back.duckdb"))
+        == store_state(PostgresStore(url))
+        == store_state(driver.store)
     )
-    with life.store.read() as old, DuckDBStore(tmp_path / "back.duckdb").read() as new:
+    with driver.store.read() as old, DuckDBStore(tmp_path / "back.duckdb").read() as new:
         assert new.policy() == old.policy()
         assert fetch(new.requests().order_by("id")) == fetch(old.requests().order_by("id"))
     for target in (url, str(path)):
@@ -291,7 +291,7 @@ def test_a_store_is_moved_there_and_back_with_the_same_hashes(url: str, tmp_path
         ):
             copy_store(tmp_path / "back.duckdb", target)
     with pytest.raises(InputError, match="into itself"):
-        copy_into(life.store, life.store, None, own_key=False)
+        copy_into(driver.store, driver.store, None, own_key=False)
     with pytest.raises(InputError, match="nothing to copy"):
         copy_store(DuckDBStore(tmp_path / "empty.duckdb").path, tmp_path / "new.duckdb")
     assert not (tmp_path / "new.duckdb").exists()
@@ -357,8 +357,8 @@ def test_a_log_that_names_no_organisation_is_that_of_the_stores_url(
 
 
 def test_a_chain_is_not_appended_to_by_hand_with_a_gap_or_a_fork(url: str) -> None:
-    life = Life(PostgresStore(url))
-    life.live(1, plans.route(1))
+    driver = PlanDriver(PostgresStore(url))
+    driver.live(1, plans.route(1))
     copied = "INSERT INTO ttplan.audit_entries SELECT org_id, {}, event, logged_at, body, {}, {}, signature FROM ttplan.audit_entries"
     for seq, prev_hash in (("2", "hash"), ("1", "prev_hash"), ("0", "prev_hash")):
         with (
@@ -372,13 +372,13 @@ def test_a_chain_is_not_appended_to_by_hand_with_a_gap_or_a_fork(url: str) -> No
 
 
 def test_a_gateway_that_listens_has_the_routes_once_they_are_committed(url: str) -> None:
-    life = Life(PostgresStore(url))
+    driver = PlanDriver(PostgresStore(url))
     example = [sys.executable, str(ROOT / "examples" / "follow_routes.py"), url]
     with subprocess.Popen(example, stdout=subprocess.PIPE, text=True) as gateway:
         try:
             assert gateway.stdout is not None
             assert gateway.stdout.readline() == "[]\n"
-            life.live(1, plans.route(1), plans.route(2))
+            driver.live(1, plans.route(1), plans.route(2))
             found = json.loads(gateway.stdout.readline())
         finally:
             gateway.kill()
@@ -408,4 +408,4 @@ def test_a_connection_of_a_process_that_forked_is_not_shared(url: str) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     with store.transaction() as tx:
         tx.add_plan(plans.run(2))
-    assert len(state(store).plans) == 2
+    assert len(store_state(store).plans) == 2

@@ -8,7 +8,7 @@ from ttplan.audit.rotation import EVENT, keys_of, rotation_payload
 from ttplan.model.audit import Actor, AuditEntry
 from ttplan.model.errors import InputError, KeyFileError
 from ttplan.store.protocol import Transaction
-from ttplan.store.transactions import in_transaction
+from ttplan.store.transactions import run_in_transaction
 
 
 def rotate_key(chain: StoreChain, new: Signer, actor: Actor) -> AuditEntry:
@@ -34,6 +34,6 @@ def rotate_key(chain: StoreChain, new: Signer, actor: Actor) -> AuditEntry:
         )
         return chain.append(tx, org_id, actor, EVENT, payload)
 
-    entry = in_transaction(chain.store, work)
+    entry = run_in_transaction(chain.store, work)
     chain.publish(entry)
     return entry

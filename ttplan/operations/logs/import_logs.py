@@ -18,8 +18,15 @@ from ttplan.logs.report import ReadReport, SkippedRows
 from ttplan.model.errors import InputError
 from ttplan.operations.logs.check_logs import RowBuffer
 from ttplan.prices.book import PriceBook, PriceSource
-from ttplan.store.protocol import ConflictKind, Conflicts, RowConflict, Store, Transaction, refuse
-from ttplan.store.transactions import tried_again
+from ttplan.store.protocol import (
+    ConflictingRequests,
+    ConflictKind,
+    RowConflicts,
+    Store,
+    Transaction,
+    conflict_error,
+)
+from ttplan.store.transactions import retry_on_conflict
 from ttplan.util.progress import counting
 
 PathLike = str | os.PathLike[str]
@@ -61,7 +68,7 @@ def import_logs(
             asked,
         )
 
-    return tried_again(once)
+    return retry_on_conflict(once)
 
 
 class _Asked(NamedTuple):
@@ -88,9 +95,9 @@ def _import(store: Store, read: LogReader, choose: CostChooser, asked: _Asked) -
                 added = tx.add_requests(
                     chosen if rows is None else rows(chosen), default, asked.on_bad_rows
                 )
-            except RowConflict as error:
+            except ConflictingRequests as error:
                 raise InputError(
-                    f"{log.name}: {refuse(error.conflicts, log.place)}; nothing was imported"
+                    f"{log.name}: {conflict_error(error.conflicts, log.place)}; nothing was imported"
                 ) from None
             except InputError as error:
                 if log.name in str(error):
@@ -116,7 +123,7 @@ def _import(store: Store, read: LogReader, choose: CostChooser, asked: _Asked) -
     )
 
 
-def skipped_rows(found: Conflicts, place: Callable[[int], str]) -> SkippedRows:
+def skipped_rows(found: RowConflicts, place: Callable[[int], str]) -> SkippedRows:
     """Rows that were left out since others have their ids, as a report has them."""
     examples = []
     for one in found.examples:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
-from ttplan.apply import Clock, StoreChain, now
+from ttplan.apply import Clock, StoreChain, utc_now
 from ttplan.audit.chain import hashed_timestamp
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.keys.signer import Signer
@@ -17,11 +17,11 @@ from ttplan.policy.approvals import APPROVED, POLICY_SET, approval_message, plan
 from ttplan.policy.check import check_policy
 from ttplan.policy.rules import policy_digest
 from ttplan.store.protocol import Store, Transaction
-from ttplan.store.transactions import in_transaction
+from ttplan.store.transactions import run_in_transaction
 
 
 def set_policy(
-    chain: StoreChain, org_id: UUID, policy: Policy | None, actor: Actor, *, clock: Clock = now
+    chain: StoreChain, org_id: UUID, policy: Policy | None, actor: Actor, *, clock: Clock = utc_now
 ) -> AuditEntry:
     """Hold every plan to a policy from now on, or to none, and return the entry `policy.set`, which has its digest.
 
@@ -49,7 +49,12 @@ def check_plan(store: Store, plan_id: UUID, key: VerifyingKey | None) -> PolicyC
 
 
 def approve_plan(
-    chain: StoreChain, plan_id: UUID, actor: Actor, *, key: Signer | None = None, clock: Clock = now
+    chain: StoreChain,
+    plan_id: UUID,
+    actor: Actor,
+    *,
+    key: Signer | None = None,
+    clock: Clock = utc_now,
 ) -> AuditEntry:
     """Approve a projected plan as it is now, and return the entry `plan.approved`, which has the plan's digest.
 
@@ -96,11 +101,13 @@ def _write(
 ) -> AuditEntry:
     def work(tx: Transaction) -> AuditEntry:
         change(tx)
-        otherwise = "nothing was written, since the audit entry could not be"
-        return chain.append_to(tx, org_id, actor, event, payload, otherwise=otherwise)
+        failure_message = "nothing was written, since the audit entry could not be"
+        return chain.append_required(
+            tx, org_id, actor, event, payload, failure_message=failure_message
+        )
 
     try:
-        entry = in_transaction(chain.store, work)
+        entry = run_in_transaction(chain.store, work)
     except TtplanError:
         raise
     except Exception as error:

@@ -9,8 +9,8 @@ from uuid import UUID
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.history.compare import route_changes
 from ttplan.history.revert import restorable
-from ttplan.history.superseded import changes_since
-from ttplan.history.timeline import landing, live_digest, seen
+from ttplan.history.staleness import changes_since_plan
+from ttplan.history.timeline import live_digest, routes_after_apply, seen_routes
 from ttplan.model.errors import PlanNotFound
 from ttplan.model.plan_run import LiveRoute, PlanRun
 from ttplan.model.results.changes import Preview
@@ -21,8 +21,10 @@ def preview(store: Store, plan_id: UUID, at: datetime) -> Preview:
     """What applying a plan at a moment would change in the live routes. Raises PlanNotFound."""
     with store.read() as snapshot:
         run, live = _look(snapshot, plan_id)
-        stale = changes_since(run, live.values(), snapshot) if run.status == "projected" else ()
-    return _preview("apply", run, live, landing(live.values(), run, at)).model_copy(
+        stale = (
+            changes_since_plan(run, live.values(), snapshot) if run.status == "projected" else ()
+        )
+    return _preview("apply", run, live, routes_after_apply(live.values(), run, at)).model_copy(
         update={
             "stale": stale,
             "computed_against": None if run.live_seen is None else live_digest(run.live_seen),
@@ -64,6 +66,6 @@ def _preview(
             "status": run.status,
             "changes": tuple(route_changes(live, after)),
             "untouched": len(live.keys() - after.keys()),
-            "live_now": live_digest(seen(live.values())),
+            "live_now": live_digest(seen_routes(live.values())),
         }
     )

@@ -39,7 +39,7 @@ from ttplan.quality.protocols import (
 from ttplan.quality.result import unverified_result
 from ttplan.quality.sampling import Sample, draw_sample
 from ttplan.store.protocol import Store
-from ttplan.store.transactions import in_transaction
+from ttplan.store.transactions import run_in_transaction
 from ttplan.util.files import explain
 
 SAMPLE_SIZE = 200
@@ -96,7 +96,7 @@ def check_quality(
             cancel=cancel,
             progress=progress,
         )
-    in_transaction(store, lambda tx: tx.set_quality(run.plan_id, found))
+    run_in_transaction(store, lambda tx: tx.set_quality(run.plan_id, found))
     return found
 
 

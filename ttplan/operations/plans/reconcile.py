@@ -19,7 +19,7 @@ from ttplan.engine.backtest import consistent
 from ttplan.engine.dialects import fetch
 from ttplan.engine.observed import Actual, Figures, Projection, observe, project
 from ttplan.engine.replay_spec import Question
-from ttplan.history.timeline import APPLIED, history_of
+from ttplan.history.timeline import APPLIED, load_history
 from ttplan.model.errors import InputError, InvalidState, PlanNotFound
 from ttplan.model.plan import Interval
 from ttplan.model.plan_run import PlanRun
@@ -32,7 +32,7 @@ from ttplan.model.results.reconciliation import (
 )
 from ttplan.quality.result import wilson_interval_pct
 from ttplan.store.protocol import Snapshot, Store
-from ttplan.store.transactions import in_transaction
+from ttplan.store.transactions import run_in_transaction
 
 FEW = 200
 """Below this many requests an actual figure says little."""
@@ -61,7 +61,7 @@ def reconcile(
             raise PlanNotFound(plan_id)
         found = compare(snapshot, run, at, until)
     org_id = run.org_id
-    in_transaction(store, lambda tx: tx.add_reconciliation(org_id, found))
+    run_in_transaction(store, lambda tx: tx.add_reconciliation(org_id, found))
     return found
 
 
@@ -107,7 +107,7 @@ def _period(snapshot: Snapshot, run: PlanRun, table: ir.Table, until: datetime |
     ends: list[tuple[datetime, str | None]] = [(until, None)] if until is not None else []
     if last is not None:
         ends.append((last + timedelta(microseconds=1), None))
-    steps = history_of(snapshot, run.org_id).steps
+    steps = load_history(snapshot, run.org_id).steps
     own = next(
         (
             n

@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from ttplan.history.timeline import seen
+from ttplan.history.timeline import seen_routes
 from ttplan.model.audit import Actor
 from ttplan.model.errors import DataError, InputError, PlanNotFound, ReplayFailed, StoreError
 from ttplan.model.plan_run import PlanRun, SeenRoute
 from ttplan.operations.plans.replay import Answered, Asked, Broke, replay_lake, replay_log
 from ttplan.store.protocol import Store, Transaction
-from ttplan.store.transactions import in_transaction
+from ttplan.store.transactions import run_in_transaction
 
 PathLike = str | os.PathLike[str]
 
@@ -53,7 +53,7 @@ def make_plan(
     """
     with store.read() as snapshot:
         org_id = snapshot.org_id()
-        live_seen = () if org_id is None else seen(snapshot.live_routes(org_id))
+        live_seen = () if org_id is None else seen_routes(snapshot.live_routes(org_id))
     try:
         found = _replay(store, asked, log, org_id, elsewhere, new_id, progress)
     except Broke as broke:
@@ -117,7 +117,7 @@ def _keep(store: Store, run: PlanRun) -> None:
         tx.set_org_id(run.org_id)
         tx.add_plan(run)
 
-    in_transaction(store, work)
+    run_in_transaction(store, work)
 
 
 def find_plan(store: Store, plan_id: UUID | str) -> PlanRun:

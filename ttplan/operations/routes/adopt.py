@@ -17,7 +17,7 @@ from ttplan.model.plan_run import PlanRun
 from ttplan.model.route import first_repeat
 from ttplan.operations.plans.stored_plans import Made
 from ttplan.store.protocol import Store, Transaction
-from ttplan.store.transactions import in_transaction
+from ttplan.store.transactions import run_in_transaction
 from ttplan.util.files import read_yaml
 
 CAVEAT = "These routes are live at the gateway already: nothing was replayed, and the plan claims no savings."
@@ -85,4 +85,4 @@ def adopt_routes(
         tx.add_plan(run)
         return run
 
-    return in_transaction(store, work)
+    return run_in_transaction(store, work)

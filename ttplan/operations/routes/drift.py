@@ -9,8 +9,8 @@ from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.rotation import keys_of
 from ttplan.audit.verify.check import check_chain
 from ttplan.audit.verify.report import ChainReport
-from ttplan.history.compare import differing
-from ttplan.history.timeline import History, history_of
+from ttplan.history.compare import changed_fields
+from ttplan.history.timeline import History, load_history
 from ttplan.model.plan_run import LiveRoute, UnreadableRoute
 from ttplan.model.results.drift import Drift, Problem, RouteDrift
 from ttplan.store.protocol import Snapshot
@@ -34,8 +34,8 @@ def find_drift(
         else (Problem(message=report.first_bad.message, blocks=True),)
     )
     # What a broken chain says is not followed: it may not even be JSON.
-    history = History() if broken else history_of(snapshot, org_id)
-    rows = snapshot.live_rows(org_id)
+    history = History() if broken else load_history(snapshot, org_id)
+    rows = snapshot.live_route_rows(org_id)
     return Drift(
         entries=history.entries,
         live=len(rows),
@@ -90,7 +90,7 @@ def _fields(expected: LiveRoute, found: LiveRoute) -> tuple[str, ...]:
         for name in ("plan_id", "applied_at")
         if getattr(expected, name) != getattr(found, name)
     )
-    return (*(change.field for change in differing(expected.route, found.route)), *own)
+    return (*(change.field for change in changed_fields(expected.route, found.route)), *own)
 
 
 def _statuses(history: History, rows: Mapping[UUID, str]) -> Iterator[Problem]:

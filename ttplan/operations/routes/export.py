@@ -14,7 +14,7 @@ from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.gateways.litellm import to_litellm
 from ttplan.gateways.rendered import LEFT_OUT_NOTE, SUFFIXES, RenderedRoutes, encode_routes_file
 from ttplan.gateways.tokentrimmer import to_tokentrimmer
-from ttplan.history.timeline import live_digest, seen
+from ttplan.history.timeline import live_digest, seen_routes
 from ttplan.logs.model_names import normalise_model
 from ttplan.model.errors import DriftError, InputError, TtplanError, Unsayable
 from ttplan.model.gateway import GATEWAYS, Gateway, RouteExport
@@ -219,7 +219,7 @@ def _written(store: Store, path: Path, wanted: _Wanted) -> tuple[bytes, RouteExp
         gateway=gateway,
         path=str(path),
         routes=len(live),
-        live=live_digest(seen(live)),
+        live=live_digest(seen_routes(live)),
         losses=tuple(words.losses),
         notes=(
             *([] if drifted is None else [f"{drifted[0].upper()}{drifted[1:]}."]),

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from ttplan.history.timeline import History, history_of
+from ttplan.history.timeline import History, load_history
 from ttplan.model.errors import DriftError, InputError
 from ttplan.model.plan_run import LiveRoute
 from ttplan.store.protocol import Store
@@ -87,7 +87,7 @@ def route_turns(store: Store, name: str) -> list[Turn]:
 def _history(store: Store) -> History:
     with store.read() as snapshot:
         org_id = snapshot.org_id()
-        history = History() if org_id is None else history_of(snapshot, org_id)
+        history = History() if org_id is None else load_history(snapshot, org_id)
     for problem in history.problems:
         if problem.blocks:
             raise DriftError(

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from uuid import UUID
 
-from ttplan.apply import Clock, StoreChain, now
+from ttplan.apply import Clock, StoreChain, utc_now
 from ttplan.audit.chain import hashed_timestamp
-from ttplan.history.timeline import REPAIRED, history_of
+from ttplan.history.timeline import REPAIRED, load_history
 from ttplan.model.audit import Actor, AuditEntry
 from ttplan.model.errors import DriftError, StoreError, TtplanError
 from ttplan.operations.routes.drift import find_drift
 from ttplan.store.protocol import Transaction
-from ttplan.store.transactions import in_transaction
+from ttplan.store.transactions import run_in_transaction
 
 
 def repair_routes(
-    chain: StoreChain, org_id: UUID, actor: Actor, *, clock: Clock = now
+    chain: StoreChain, org_id: UUID, actor: Actor, *, clock: Clock = utc_now
 ) -> AuditEntry | None:
     """Make the live routes what plan rows and chain come to, and return the entry `routes.repaired`; None where they are.
 
@@ -26,7 +26,7 @@ def repair_routes(
     """
     repaired_at = clock()
     try:
-        entry = in_transaction(
+        entry = run_in_transaction(
             chain.store, lambda tx: _repair(tx, chain, org_id, actor, hashed_timestamp(repaired_at))
         )
     except TtplanError:
@@ -52,11 +52,13 @@ def _repair(
         )
     if not drift.routes:
         return None
-    tx.set_live_routes(org_id, history_of(tx, org_id).live.values())
+    tx.set_live_routes(org_id, load_history(tx, org_id).live.values())
     counts = Counter(route.kind for route in drift.routes)
     payload = {
         "repaired_at": repaired_at,
         **{kind: counts[kind] for kind in ("edited", "missing", "foreign")},
     }
-    otherwise = "the routes were not repaired, the audit entry could not be written"
-    return chain.append_to(tx, org_id, actor, REPAIRED, payload, otherwise=otherwise)
+    failure_message = "the routes were not repaired, the audit entry could not be written"
+    return chain.append_required(
+        tx, org_id, actor, REPAIRED, payload, failure_message=failure_message
+    )

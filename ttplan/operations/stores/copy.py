@@ -19,7 +19,7 @@ from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import InputError, StoreError
 from ttplan.operations.routes.drift import find_drift
 from ttplan.store.protocol import Snapshot, Store, Transaction
-from ttplan.store.transactions import in_transaction
+from ttplan.store.transactions import run_in_transaction
 
 
 class Copied(NamedTuple):
@@ -61,14 +61,14 @@ def copy_into(source: Store, target: Store, key: VerifyingKey | None, *, own_key
             return Copied(
                 org_id=org_id,
                 plans=len(tx.statuses(org_id)),
-                routes=len(tx.live_rows(org_id)),
+                routes=len(tx.live_route_rows(org_id)),
                 entries=drift.entries,
                 requests=tx.request_count(),
                 anchor=tx.tip(org_id),
                 chain=drift.chain,
             )
 
-        return in_transaction(target, work)
+        return run_in_transaction(target, work)
 
 
 def _check_empty(tx: Transaction, org_id: UUID) -> None:
@@ -78,7 +78,7 @@ def _check_empty(tx: Transaction, org_id: UUID) -> None:
         )
     holds = {
         "plans": bool(tx.statuses(org_id)),
-        "live routes": bool(tx.live_rows(org_id)),
+        "live routes": bool(tx.live_route_rows(org_id)),
         "entries": tx.tip(org_id) is not None,
         "requests": tx.request_count() > 0,
         "a policy": tx.policy() is not None,
@@ -132,7 +132,7 @@ def _read_back(old: Snapshot, tx: Transaction, org_id: UUID) -> None:
     """Raise StoreError where the copy is not what was copied."""
     same = {
         "plans": old.plans(org_id) == tx.plans(org_id),
-        "routes": old.live_rows(org_id) == tx.live_rows(org_id),
+        "routes": old.live_route_rows(org_id) == tx.live_route_rows(org_id),
         "reconciliations": old.reconciliations(org_id) == tx.reconciliations(org_id),
         "policy": old.policy() == tx.policy(),
         "chain": all(

@@ -14,7 +14,7 @@ from ttplan.model.policy import Policy
 from ttplan.model.results.health import Check, Health
 from ttplan.operations.routes.drift import find_drift
 from ttplan.policy.check import policy_matches_chain
-from ttplan.store.duckdb.files import drafts_beside
+from ttplan.store.duckdb.files import leftover_drafts
 from ttplan.store.duckdb.store import DuckDBStore
 from ttplan.store.protocol import Snapshot, Store
 
@@ -88,7 +88,7 @@ def _orphans(store: Store, snapshot: Snapshot) -> Check:
     if isinstance(store, DuckDBStore):
         found += [
             f"{path} was left by a process that was killed; it can be deleted"
-            for path in drafts_beside(store.path)
+            for path in leftover_drafts(store.path)
         ]
     return Check(name="orphans", ok=not found, said="; ".join(found) or "none")
 
@@ -188,5 +188,5 @@ def _told(policy: Policy) -> str:
 
 def _live(snapshot: Snapshot) -> Iterator[LiveRoute]:
     org_id = snapshot.org_id()
-    rows = [] if org_id is None else snapshot.live_rows(org_id)
+    rows = [] if org_id is None else snapshot.live_route_rows(org_id)
     return (row for row in rows if isinstance(row, LiveRoute))

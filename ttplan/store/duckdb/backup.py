@@ -11,16 +11,16 @@ import duckdb
 
 from ttplan.model.errors import InputError, StoreError
 from ttplan.store.duckdb.copying import (
-    CONFIG,
+    OFFLINE_CONFIG,
     TableSum,
-    as_private,
-    quoted,
-    read_back,
+    copy_permissions,
+    read_table_sums,
+    sql_path,
     sync,
     table_sums,
 )
-from ttplan.store.duckdb.files import alone
-from ttplan.store.duckdb.locking import waiting_for
+from ttplan.store.duckdb.files import exclusive_access
+from ttplan.store.duckdb.locking import connect_when_free
 
 
 def copy_store(
@@ -43,9 +43,9 @@ def copy_store(
         )
     draft = target.absolute().with_name(f".{target.name}.{secrets.token_hex(6)}.new")
     try:
-        with alone(path, lock_timeout):
+        with exclusive_access(path, lock_timeout):
             expected = _copy(path, draft, lock_timeout)
-        found = read_back(draft)
+        found = read_table_sums(draft)
         if found != expected:
             odd = sorted(
                 name
@@ -55,7 +55,7 @@ def copy_store(
             raise StoreError(
                 f"the copy of {path} does not read back the same in {', '.join(odd)}; it was thrown away"
             )
-        as_private(draft, path)
+        copy_permissions(draft, path)
         sync(draft)
         draft.replace(target) if overwrite else os.link(draft, target)
         sync(target.absolute().parent)
@@ -75,17 +75,17 @@ def copy_store(
 
 def _copy(path: Path, draft: Path, lock_timeout: float) -> dict[str, TableSum]:
     def connect() -> duckdb.DuckDBPyConnection:
-        connection = duckdb.connect(config=CONFIG)
+        connection = duckdb.connect(config=OFFLINE_CONFIG)
         try:
-            connection.execute(f"ATTACH {quoted(path)} AS source (READ_ONLY)")
+            connection.execute(f"ATTACH {sql_path(path)} AS source (READ_ONLY)")
         except duckdb.Error:
             connection.close()
             raise
         return connection
 
-    connection = waiting_for(path, lock_timeout, connect)
+    connection = connect_when_free(path, lock_timeout, connect)
     try:
-        connection.execute(f"ATTACH {quoted(draft)} AS target")
+        connection.execute(f"ATTACH {sql_path(draft)} AS target")
         connection.execute("COPY FROM DATABASE source TO target")
         connection.execute(
             "CHECKPOINT target"

@@ -9,7 +9,10 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-CONFIG: dict[str, Any] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+OFFLINE_CONFIG: dict[str, Any] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
 
 
 class TableSum(NamedTuple):
@@ -33,23 +36,23 @@ def table_sums(connection: duckdb.DuckDBPyConnection, database: str) -> dict[str
     return found
 
 
-def read_back(draft: Path) -> dict[str, TableSum]:
+def read_table_sums(draft: Path) -> dict[str, TableSum]:
     """What each table of a file holds, opened anew. Raises duckdb.Error."""
-    connection = duckdb.connect(config=CONFIG)
+    connection = duckdb.connect(config=OFFLINE_CONFIG)
     try:
         connection.execute("SET TimeZone = 'UTC'")
-        connection.execute(f"ATTACH {quoted(draft)} AS target (READ_ONLY)")
+        connection.execute(f"ATTACH {sql_path(draft)} AS target (READ_ONLY)")
         return table_sums(connection, "target")
     finally:
         connection.close()
 
 
-def quoted(path: Path) -> str:
+def sql_path(path: Path) -> str:
     """A path as SQL: absolute, so that DuckDB takes no name (":memory:", "md:x") for anything but a file."""
     return "'" + str(path.absolute()).replace("'", "''") + "'"
 
 
-def as_private(draft: Path, original: Path) -> None:
+def copy_permissions(draft: Path, original: Path) -> None:
     """Let nobody read a copy who may not read the original."""
     draft.chmod(stat.S_IMODE(original.stat().st_mode) & 0o777)
 

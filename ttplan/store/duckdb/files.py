@@ -17,7 +17,7 @@ import duckdb
 
 from ttplan.model.errors import StoreError, StoreLocked
 from ttplan.store.duckdb.instance_cache import Engine, engine_for, keep
-from ttplan.store.duckdb.locking import waiting_for
+from ttplan.store.duckdb.locking import connect_when_free
 from ttplan.store.duckdb.schema_backup import attached, keep_copy
 from ttplan.store.schema import Migration, migrations
 from ttplan.util.waiting import tell_waiting
@@ -65,7 +65,7 @@ def _turn(path: Path, lock_timeout: float) -> Iterator[_Shared]:
 
 
 @contextmanager
-def alone(path: Path, lock_timeout: float) -> Iterator[None]:
+def exclusive_access(path: Path, lock_timeout: float) -> Iterator[None]:
     """No other thread of this process has the file for the length of the block. StoreError where this very thread has it open."""
     with _turn(path, lock_timeout) as shared:
         if shared.connection is not None:
@@ -101,7 +101,7 @@ def open_connection(
                 shared.connection = None
 
 
-def drafts_beside(path: Path) -> list[Path]:
+def leftover_drafts(path: Path) -> list[Path]:
     """Files beside a store that a process which made or copied one left when it was killed."""
     return sorted(path.absolute().parent.glob(f".{glob.escape(path.name)}.*.new*"))
 
@@ -138,7 +138,7 @@ def _connect(
     engine: Engine, path: Path, read_only: bool, lock_timeout: float
 ) -> duckdb.DuckDBPyConnection:
     """Open the file, waiting for another process that has it."""
-    return waiting_for(path, lock_timeout, lambda: engine.open(path, read_only=read_only))
+    return connect_when_free(path, lock_timeout, lambda: engine.open(path, read_only=read_only))
 
 
 def _check_file(path: Path) -> None:

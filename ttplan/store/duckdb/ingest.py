@@ -14,13 +14,13 @@ from uuid import UUID
 import duckdb
 
 from ttplan.store.protocol import (
-    EXAMPLES,
-    AddedRequests,
-    Conflict,
+    MAX_EXAMPLES,
     ConflictKind,
-    Conflicts,
+    IngestResult,
     OnConflict,
-    refuse,
+    RowConflict,
+    RowConflicts,
+    conflict_error,
 )
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class _Current:
         return self.rows.__arrow_c_stream__(requested_schema)
 
 
-class Arrivals:
+class RequestIngest:
     """The rows that one call adds."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, on_conflict: OnConflict) -> None:
@@ -57,7 +57,7 @@ class Arrivals:
         described = self._rows("SELECT column_name FROM (DESCRIBE requests)")
         self._columns = [str(row[0]) for row in described]
 
-    def add(self, batches: Iterable[pa.RecordBatch], org_id: UUID) -> AddedRequests:
+    def add(self, batches: Iterable[pa.RecordBatch], org_id: UUID) -> IngestResult:
         """Add rows as `Transaction.add_requests` says."""
         with self._bounded():
             self._drop()
@@ -70,7 +70,7 @@ class Arrivals:
             found = self._judge() if taken else []
             self._drop()
         conflicts = tuple(one for one in found if one.rows)
-        return AddedRequests(total - taken, taken - sum(one.rows for one in conflicts), conflicts)
+        return IngestResult(total - taken, taken - sum(one.rows for one in conflicts), conflicts)
 
     def _pieces(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
         """The rows in pieces of some size, each with its place: to look up the ids of a piece is to scan all that are stored."""
@@ -118,7 +118,7 @@ class Arrivals:
         self._rows("DROP TABLE known")
         return int(piece.num_rows)
 
-    def _judge(self) -> list[Conflicts]:
+    def _judge(self) -> list[RowConflicts]:
         """What the rows are whose ids were taken: in the same log before, equal or not, or in the store, with another content."""
         digest = self._digest()
         self._rows(
@@ -140,22 +140,24 @@ class Arrivals:
             self._conflicts("changed", "place = first AND changed"),
         ]
 
-    def _conflicts(self, kind: ConflictKind, test: str) -> Conflicts:
+    def _conflicts(self, kind: ConflictKind, test: str) -> RowConflicts:
         count = self._count(f"judged WHERE {test}")
         if not count:
-            return Conflicts(kind, 0)
+            return RowConflicts(kind, 0)
         rows = self._rows(
-            f"SELECT place, first FROM judged WHERE {test} ORDER BY place LIMIT {EXAMPLES}"
+            f"SELECT place, first FROM judged WHERE {test} ORDER BY place LIMIT {MAX_EXAMPLES}"
         )  # noqa: S608
         return self._judged(kind, count, [self._example(place, first) for place, first in rows])
 
-    def _judged(self, kind: ConflictKind, rows: int, examples: Sequence[Conflict]) -> Conflicts:
-        found = Conflicts(kind, rows, tuple(examples))
+    def _judged(
+        self, kind: ConflictKind, rows: int, examples: Sequence[RowConflict]
+    ) -> RowConflicts:
+        found = RowConflicts(kind, rows, tuple(examples))
         if rows and self._on_conflict == "refuse":
-            raise refuse(found)
+            raise conflict_error(found)
         return found
 
-    def _example(self, place: int, first: int) -> Conflict:
+    def _example(self, place: int, first: int) -> RowConflict:
         """One conflict: the row, the one before it if that is in the same log, and the first column that differs."""
         differing = " ".join(f"WHEN a.{c} IS DISTINCT FROM b.{c} THEN '{c}'" for c in self._columns)
         aside = first < place and self._count(f"taken WHERE place = {int(first)}")
@@ -165,7 +167,7 @@ class Arrivals:
             f"WHERE a.place = {int(place)}"
         )
         earlier = self._rows(f"SELECT row FROM seen WHERE place = {int(first)}")[0][0]  # noqa: S608
-        return Conflict(name, row, earlier if first < place else None, differs)
+        return RowConflict(name, row, earlier if first < place else None, differs)
 
     def _digest(self) -> str:
         """SQL of 128 bits of a row's content: two hashes, over the columns in either order."""

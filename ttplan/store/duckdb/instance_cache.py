@@ -15,7 +15,7 @@ from pathlib import Path
 
 import duckdb
 
-from ttplan.store.duckdb.copying import CONFIG, quoted
+from ttplan.store.duckdb.copying import OFFLINE_CONFIG, sql_path
 
 KEPT = 2
 """How many are kept: of a store, and of one that it is compared with or copied to."""
@@ -36,9 +36,9 @@ class Engine:
         self._opened: duckdb.DuckDBPyConnection | None = None
         self._sound = True
         self._spill = Path(f"{self.location}.tmp")
-        self._base = duckdb.connect(config=CONFIG | {"temp_directory": str(self._spill)})
+        self._base = duckdb.connect(config=OFFLINE_CONFIG | {"temp_directory": str(self._spill)})
         allowed = ", ".join(
-            quoted(Path(f"{_location(one)}{end}")) for one in (path, *drafts) for end in _BESIDE
+            sql_path(Path(f"{_location(one)}{end}")) for one in (path, *drafts) for end in _BESIDE
         )
         self._base.execute(f"SET allowed_paths = [{allowed}]")
         self._base.execute("SET enable_external_access = false")
@@ -49,7 +49,7 @@ class Engine:
         # The type is said, so that DuckDB takes no other file (a CSV, an SQLite file) for a database.
         try:
             self._base.execute(
-                f"ATTACH {quoted(Path(_location(path)))} AS store (TYPE duckdb{how})"
+                f"ATTACH {sql_path(Path(_location(path)))} AS store (TYPE duckdb{how})"
             )
         except duckdb.Error as error:
             self._sound = LOCKED in str(error)

@@ -19,11 +19,11 @@ try:
 except ImportError:  # where there is no such thing, there is no queue
     fcntl = None  # type: ignore[assignment]
 
-STOPPED = 5.0
+STALE_AFTER = 5.0
 """A process that has not looked for so many seconds does not hold up those behind it."""
 
 
-class Queue:
+class LockQueue:
     """This process's place among those that wait for a file. It is in the queue from `enter` to `leave`.
 
     A place is a small file in a folder of this user's for temporary files, named by when it was taken, and locked for as long as
@@ -98,7 +98,7 @@ class Queue:
             place.unlink()
             return False
         except OSError:
-            return age < STOPPED
+            return age < STALE_AFTER
         finally:
             os.close(handle)
 

@@ -12,7 +12,7 @@ import duckdb
 
 from ttplan.model.errors import StoreError, StoreLocked
 from ttplan.store.duckdb.instance_cache import LOCKED
-from ttplan.store.duckdb.lock_queue import Queue
+from ttplan.store.duckdb.lock_queue import LockQueue
 from ttplan.util.waiting import tell_waiting
 
 # What DuckDB says where a file is no store, or cannot be had, and what that means here.
@@ -37,7 +37,7 @@ _REASONS = (
 _HOLDER = re.compile(r"held in (.+?) \(PID (\d+)\)")
 
 
-def waiting_for(
+def connect_when_free(
     path: Path, lock_timeout: float, connect: Callable[[], duckdb.DuckDBPyConnection]
 ) -> duckdb.DuckDBPyConnection:
     """What `connect` opens, in UTC, once no other process has the file; who came first is next.
@@ -46,7 +46,7 @@ def waiting_for(
     """
     started = time.monotonic()
     pause = 0.002
-    queue = Queue(path)
+    queue = LockQueue(path)
     holder = "another process"
     try:
         while True:

@@ -8,13 +8,21 @@ from uuid import UUID
 
 import duckdb
 
-from ttplan.store.plan_summary import ASKED, COUNTED, FIGURES, PLAIN, Figure, Kind, schema
-from ttplan.store.protocol import WhichEntries, WhichPlans
+from ttplan.store.plan_summary import (
+    CAVEATS_PATH,
+    FAILED_PLAN_COLUMNS,
+    RESULT_COLUMNS,
+    ROW_COLUMNS,
+    ColumnKind,
+    ResultColumn,
+    summary_schema,
+)
+from ttplan.store.protocol import EntryFilter, PlanFilter
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_TYPES: dict[Kind, str] = {
+_TYPES: dict[ColumnKind, str] = {
     "text": "VARCHAR",
     "moment": "TIMESTAMPTZ",
     "count": "BIGINT",
@@ -24,8 +32,8 @@ _TYPES: dict[Kind, str] = {
 _CHUNK = 10_000
 
 
-def plan_figures(
-    connection: duckdb.DuckDBPyConnection, org_id: UUID, which: WhichPlans
+def plan_summaries(
+    connection: duckdb.DuckDBPyConnection, org_id: UUID, which: PlanFilter
 ) -> pa.Table:
     """A row a plan, of the schema of `figures`; null where its JSON has no such figure any more."""
     import pyarrow as pa
@@ -46,8 +54,11 @@ def plan_figures(
     )
     columns = ", ".join(
         [
-            *(f"CAST(plan.{name} AS {_TYPES[kind]}) AS {name}" for name, kind in PLAIN.items()),
-            *(f"{_known(name, figure)} AS {name}" for name, figure in FIGURES.items()),
+            *(
+                f"CAST(plan.{name} AS {_TYPES[kind]}) AS {name}"
+                for name, kind in ROW_COLUMNS.items()
+            ),
+            *(f"{_known(name, figure)} AS {name}" for name, figure in RESULT_COLUMNS.items()),
         ]
     )
     # Not json_extract, which makes a double of a number on the way: only a structure keeps every digit of an amount.
@@ -57,11 +68,11 @@ def plan_figures(
         "ORDER BY plan.created_at, plan.plan_id"
     )
     reader = connection.sql(query, params=values).to_arrow_reader(_CHUNK)
-    return pa.Table.from_batches(list(reader), reader.schema).cast(schema())
+    return pa.Table.from_batches(list(reader), reader.schema).cast(summary_schema())
 
 
 def find_entries(
-    connection: duckdb.DuckDBPyConnection, org_id: UUID, which: WhichEntries
+    connection: duckdb.DuckDBPyConnection, org_id: UUID, which: EntryFilter
 ) -> list[tuple[Any, ...]]:
     """Entries by seq: `seq, prev_hash, hash, signature, body`."""
     chosen = {
@@ -90,14 +101,18 @@ def _name(condition: str) -> str:
     return condition.rpartition("$")[2].rstrip(")")
 
 
-def _known(name: str, figure: Figure) -> str:
+def _known(name: str, figure: ResultColumn) -> str:
     found = _taken(figure)
-    return found if name in ASKED else f"CASE WHEN plan.status <> 'failed' THEN {found} END"
+    return (
+        found
+        if name in FAILED_PLAN_COLUMNS
+        else f"CASE WHEN plan.status <> 'failed' THEN {found} END"
+    )
 
 
-def _taken(figure: Figure) -> str:
+def _taken(figure: ResultColumn) -> str:
     ways = [_column(way) for way in (figure.path, figure.otherwise) if way is not None]
-    if figure.path == COUNTED:
+    if figure.path == CAVEATS_PATH:
         return f"len({ways[0]})"
     return f"TRY_CAST(coalesce({', '.join(ways)}) AS {_TYPES[figure.kind]})"
 
@@ -111,14 +126,14 @@ def _column(way: tuple[str | int, ...]) -> str:
 def _structure() -> str:
     """What `from_json` is to make of a result: only the figures."""
     found: dict[str, Any] = {}
-    for figure in FIGURES.values():
+    for figure in RESULT_COLUMNS.values():
         for way in (figure.path, figure.otherwise):
             if way is not None:
                 _put(found, way, figure)
     return json.dumps(found)
 
 
-def _put(found: dict[str, Any], way: tuple[str | int, ...], figure: Figure) -> None:
+def _put(found: dict[str, Any], way: tuple[str | int, ...], figure: ResultColumn) -> None:
     *above, last = way
     for step in above if isinstance(last, str) else above[:-1]:
         found = found.setdefault(str(step), {})
@@ -127,7 +142,7 @@ def _put(found: dict[str, Any], way: tuple[str | int, ...], figure: Figure) -> N
     else:
         found[last] = (
             ["VARCHAR"]
-            if way == COUNTED
+            if way == CAVEATS_PATH
             else "VARCHAR"
             if figure.kind == "moment"
             else _TYPES[figure.kind]

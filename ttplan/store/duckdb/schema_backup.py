@@ -12,31 +12,31 @@ import duckdb
 
 from ttplan.model.errors import StoreError
 from ttplan.store.duckdb.copying import (
-    CONFIG,
+    OFFLINE_CONFIG,
     TableSum,
-    as_private,
-    quoted,
-    read_back,
+    copy_permissions,
+    read_table_sums,
+    sql_path,
     sync,
     table_sums,
 )
-from ttplan.store.duckdb.locking import waiting_for
+from ttplan.store.duckdb.locking import connect_when_free
 
 
 def attached(path: Path, lock_timeout: float) -> duckdb.DuckDBPyConnection:
     """A connection that writes to the file, as its database `source`, and can copy it. Raises StoreLocked and StoreError."""
 
     def connect() -> duckdb.DuckDBPyConnection:
-        connection = duckdb.connect(config=CONFIG)
+        connection = duckdb.connect(config=OFFLINE_CONFIG)
         try:
-            connection.execute(f"ATTACH {quoted(path)} AS source")
+            connection.execute(f"ATTACH {sql_path(path)} AS source")
             connection.execute("USE source")
         except duckdb.Error:
             connection.close()
             raise
         return connection
 
-    return waiting_for(path, lock_timeout, connect)
+    return connect_when_free(path, lock_timeout, connect)
 
 
 def keep_copy(connection: duckdb.DuckDBPyConnection, path: Path, version: int) -> Path:
@@ -47,18 +47,18 @@ def keep_copy(connection: duckdb.DuckDBPyConnection, path: Path, version: int) -
     """
     draft = path.absolute().with_name(f".{path.name}.{secrets.token_hex(6)}.new")
     try:
-        connection.execute(f"ATTACH {quoted(draft)} AS target")
+        connection.execute(f"ATTACH {sql_path(draft)} AS target")
         connection.execute("COPY FROM DATABASE source TO target")
         connection.execute(
             "CHECKPOINT target"
         )  # letting go does it, too, but does not say where it cannot
         connection.execute("DETACH target")
         expected = table_sums(connection, "source")
-        if read_back(draft) != expected:
+        if read_table_sums(draft) != expected:
             raise StoreError(
                 f"{path} has an older schema, and a copy of it does not read back the same; it was left as it is"
             )
-        as_private(draft, path)
+        copy_permissions(draft, path)
         sync(draft)
         kept = _linked(draft, path.absolute(), version, expected)
         sync(kept.parent)
@@ -91,6 +91,6 @@ def _linked(draft: Path, path: Path, version: int, expected: dict[str, TableSum]
 
 def _holds(kept: Path, expected: dict[str, TableSum]) -> bool:
     try:
-        return read_back(kept) == expected
+        return read_table_sums(kept) == expected
     except duckdb.Error:
         return False

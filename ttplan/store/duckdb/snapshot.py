@@ -17,9 +17,9 @@ from ttplan.model.results.quality import QualityResult
 from ttplan.model.results.reconciliation import Reconciliation
 from ttplan.model.route import ProposedRoute
 from ttplan.store.duckdb import queries
-from ttplan.store.duckdb.ingest import Arrivals
-from ttplan.store.plan_summary import without_figures
-from ttplan.store.protocol import AddedRequests, OnConflict, WhichEntries, WhichPlans
+from ttplan.store.duckdb.ingest import RequestIngest
+from ttplan.store.plan_summary import incomplete_plans
+from ttplan.store.protocol import EntryFilter, IngestResult, OnConflict, PlanFilter
 from ttplan.store.rows import (
     LIVE_COLUMNS,
     PLAN_COLUMNS,
@@ -67,16 +67,16 @@ class DuckDBSnapshot:
         )
         return [plan_of(row) for row in rows]
 
-    def plan_figures(self, org_id: UUID, which: WhichPlans) -> pa.Table:
-        found = queries.plan_figures(self._connection, org_id, which)
-        for plan_id in without_figures(found):
+    def plan_summaries(self, org_id: UUID, which: PlanFilter) -> pa.Table:
+        found = queries.plan_summaries(self._connection, org_id, which)
+        for plan_id in incomplete_plans(found):
             self.plan(plan_id)  # says what is wrong with it
         return found
 
     def live_routes(self, org_id: UUID) -> list[LiveRoute]:
-        return only_routes(self.live_rows(org_id))
+        return only_routes(self.live_route_rows(org_id))
 
-    def live_rows(self, org_id: UUID) -> list[LiveRoute | UnreadableRoute]:
+    def live_route_rows(self, org_id: UUID) -> list[LiveRoute | UnreadableRoute]:
         rows = self._rows(
             f"SELECT {_LIVE_COLUMNS} FROM routes WHERE org_id = ? ORDER BY priority DESC, route_id",  # noqa: S608
             org_id,
@@ -112,7 +112,7 @@ class DuckDBSnapshot:
                 return
             start = rows[-1][0] + 1
 
-    def find_entries(self, org_id: UUID, which: WhichEntries) -> list[Record]:
+    def find_entries(self, org_id: UUID, which: EntryFilter) -> list[Record]:
         rows = queries.find_entries(self._connection, org_id, which)
         return [record_of(org_id, row) for row in rows]
 
@@ -160,8 +160,8 @@ class DuckDBTransaction(DuckDBSnapshot):
 
     def add_requests(
         self, batches: Iterable[pa.RecordBatch], org_id: UUID, on_conflict: OnConflict = "refuse"
-    ) -> AddedRequests:
-        return Arrivals(self._connection, on_conflict).add(batches, org_id)
+    ) -> IngestResult:
+        return RequestIngest(self._connection, on_conflict).add(batches, org_id)
 
     def add_plan(self, run: PlanRun) -> None:
         if self._rows("SELECT 1 FROM plan_runs WHERE plan_id = ?", run.plan_id):

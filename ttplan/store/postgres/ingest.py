@@ -17,20 +17,20 @@ import pyarrow.csv as csv
 from ttplan.model.errors import InputError
 from ttplan.store.postgres.connection import Connection
 from ttplan.store.protocol import (
-    EXAMPLES,
-    AddedRequests,
-    Conflict,
+    MAX_EXAMPLES,
     ConflictKind,
-    Conflicts,
+    IngestResult,
     OnConflict,
-    refuse,
+    RowConflict,
+    RowConflicts,
+    conflict_error,
 )
 
 _PLACES = ("place", "row")
 """Columns that are not kept: which of the rows that were handed over one is, and where it stood in its log."""
 
 
-class Arrivals:
+class RequestIngest:
     """The rows that one call adds."""
 
     def __init__(self, connection: Connection, on_conflict: OnConflict) -> None:
@@ -43,7 +43,7 @@ class Arrivals:
 
     def add(
         self, batches: Iterable[pa.RecordBatch], org_id: UUID, own: UUID | None
-    ) -> AddedRequests:
+    ) -> IngestResult:
         """Add rows as `Transaction.add_requests` says; with `own` none of another organisation."""
         self._run("DROP TABLE IF EXISTS pg_temp.arrived, pg_temp.judged")
         self._run(
@@ -66,7 +66,7 @@ class Arrivals:
         ((known,),) = self._connection.execute(
             "SELECT count(*) FROM pg_temp.judged WHERE kind = 'known'"
         ).fetchall()
-        return AddedRequests(added, known, conflicts)
+        return IngestResult(added, known, conflicts)
 
     def _copy(self, batches: Iterable[pa.RecordBatch], org_id: UUID) -> None:
         names = [*_PLACES, *self._columns]
@@ -100,19 +100,19 @@ class Arrivals:
             "JOIN ttplan.requests b ON b.org_id = a.org_id AND b.id = a.id WHERE p.place = p.first"
         )
 
-    def _conflicts(self, kind: ConflictKind) -> Conflicts:
+    def _conflicts(self, kind: ConflictKind) -> RowConflicts:
         query = "SELECT place, first, count(*) OVER () FROM pg_temp.judged WHERE kind = %s ORDER BY place LIMIT %s"
-        rows = self._connection.execute(query, [kind, EXAMPLES]).fetchall()
+        rows = self._connection.execute(query, [kind, MAX_EXAMPLES]).fetchall()
         if not rows:
-            return Conflicts(kind, 0)
-        found = Conflicts(
+            return RowConflicts(kind, 0)
+        found = RowConflicts(
             kind, rows[0][2], tuple(self._example(place, first) for place, first, _ in rows)
         )
         if self._on_conflict == "refuse":
-            raise refuse(found)
+            raise conflict_error(found)
         return found
 
-    def _example(self, place: int, first: int) -> Conflict:
+    def _example(self, place: int, first: int) -> RowConflict:
         """One conflict: the row, the one before it if that is in the same log, and the first column that differs."""
         row = self._row("pg_temp.arrived WHERE place = %s", place)
         if first < place:
@@ -122,7 +122,7 @@ class Arrivals:
                 "ttplan.requests WHERE org_id = %s AND id = %s", row["org_id"], row["id"]
             )
         differs = next((name for name in self._columns if row[name] != other[name]), None)
-        return Conflict(
+        return RowConflict(
             row["source_id"] or str(row["id"]),
             row["row"],
             other["row"] if first < place else None,

@@ -9,15 +9,23 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from ttplan.model.money import MONEY_STEP
-from ttplan.store.plan_summary import ASKED, COUNTED, FIGURES, PLAIN, Figure, Kind, schema
-from ttplan.store.protocol import WhichEntries, WhichPlans
+from ttplan.store.plan_summary import (
+    CAVEATS_PATH,
+    FAILED_PLAN_COLUMNS,
+    RESULT_COLUMNS,
+    ROW_COLUMNS,
+    ColumnKind,
+    ResultColumn,
+    summary_schema,
+)
+from ttplan.store.protocol import EntryFilter, PlanFilter
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 """What runs a query with its values."""
-_READ: dict[Kind, Callable[[str], Any]] = {
+_READ: dict[ColumnKind, Callable[[str], Any]] = {
     "text": str,
     "moment": datetime.fromisoformat,
     "count": int,
@@ -26,7 +34,7 @@ _READ: dict[Kind, Callable[[str], Any]] = {
 }
 
 
-def plan_figures(rows: Rows, org_id: UUID, which: WhichPlans) -> pa.Table:
+def plan_summaries(rows: Rows, org_id: UUID, which: PlanFilter) -> pa.Table:
     """A row a plan, of the schema of `figures`; null where its JSON has no such figure any more."""
     import pyarrow as pa
 
@@ -45,16 +53,18 @@ def plan_figures(rows: Rows, org_id: UUID, which: WhichPlans) -> pa.Table:
         if which.limit is None
         else f"ORDER BY created_at DESC, plan_id DESC LIMIT {int(which.limit)}"
     )
-    columns = ", ".join([*PLAIN, *(_taken(figure) for figure in FIGURES.values())])
+    columns = ", ".join([*ROW_COLUMNS, *(_taken(figure) for figure in RESULT_COLUMNS.values())])
     # As jsonb only here, where nothing is hashed: it keeps every digit, and is read once for all figures of a row.
     query = (
-        f"WITH found AS MATERIALIZED (SELECT {', '.join(PLAIN)}, ttplan.read_json(result) AS found FROM ttplan.plan_runs "  # noqa: S608
+        f"WITH found AS MATERIALIZED (SELECT {', '.join(ROW_COLUMNS)}, ttplan.read_json(result) AS found FROM ttplan.plan_runs "  # noqa: S608
         f"WHERE {where} {newest}) SELECT {columns} FROM found ORDER BY created_at, plan_id"
     )
-    return pa.Table.from_pylist([_row(row) for row in rows(query, *values)], schema=schema())
+    return pa.Table.from_pylist(
+        [_row(row) for row in rows(query, *values)], schema=summary_schema()
+    )
 
 
-def find_entries(rows: Rows, org_id: UUID, which: WhichEntries) -> list[tuple[Any, ...]]:
+def find_entries(rows: Rows, org_id: UUID, which: EntryFilter) -> list[tuple[Any, ...]]:
     """Entries by seq: `seq, prev_hash, hash, signature, body`."""
     where, values = _where(
         {
@@ -79,8 +89,8 @@ def _where(chosen: dict[str, Any]) -> tuple[str, list[Any]]:
     return " AND ".join(asked), list(asked.values())
 
 
-def _taken(figure: Figure) -> str:
-    if figure.path == COUNTED:
+def _taken(figure: ResultColumn) -> str:
+    if figure.path == CAVEATS_PATH:
         return f"CASE WHEN jsonb_typeof({_way(figure.path)}) = 'array' THEN jsonb_array_length({_way(figure.path)})::text END"
     ways = [
         f"({_way(way)} #>> '{{}}')" for way in (figure.path, figure.otherwise) if way is not None
@@ -93,17 +103,17 @@ def _way(way: tuple[str | int, ...]) -> str:
 
 
 def _row(row: tuple[Any, ...]) -> dict[str, Any]:
-    plain = dict(zip(PLAIN, row, strict=False))
-    known = FIGURES if plain["status"] != "failed" else ASKED
-    taken = dict(zip(FIGURES, row[len(PLAIN) :], strict=True))
+    plain = dict(zip(ROW_COLUMNS, row, strict=False))
+    known = RESULT_COLUMNS if plain["status"] != "failed" else FAILED_PLAN_COLUMNS
+    taken = dict(zip(RESULT_COLUMNS, row[len(ROW_COLUMNS) :], strict=True))
     figures = {
-        name: _value(FIGURES[name].kind, text) if name in known else None
+        name: _value(RESULT_COLUMNS[name].kind, text) if name in known else None
         for name, text in taken.items()
     }
     return plain | {"plan_id": str(plain["plan_id"])} | figures
 
 
-def _value(kind: Kind, text: str | None) -> Any:
+def _value(kind: ColumnKind, text: str | None) -> Any:
     try:
         return None if text is None else _READ[kind](text)
     except (ValueError, InvalidOperation):

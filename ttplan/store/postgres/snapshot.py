@@ -19,10 +19,10 @@ from ttplan.model.policy import Policy
 from ttplan.model.results.quality import QualityResult
 from ttplan.model.results.reconciliation import Reconciliation
 from ttplan.model.route import ProposedRoute
-from ttplan.store.plan_summary import without_figures
+from ttplan.store.plan_summary import incomplete_plans
 from ttplan.store.postgres import queries
 from ttplan.store.postgres.connection import Connection
-from ttplan.store.protocol import AddedRequests, OnConflict, WhichEntries, WhichPlans
+from ttplan.store.protocol import EntryFilter, IngestResult, OnConflict, PlanFilter
 from ttplan.store.rows import (
     LIVE_COLUMNS,
     PLAN_COLUMNS,
@@ -48,7 +48,7 @@ _NOBODY = UUID(int=0)
 """Whose the settings are that were made before an organisation was decided."""
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('ttplan ' || %s::text, 0))"
 
-Elsewhere = Callable[[], AbstractContextManager["ir.Table"]]
+OpenRequests = Callable[[], AbstractContextManager["ir.Table"]]
 """Opens the requests where they are, if they are not in the store."""
 Explained = Callable[[str], AbstractContextManager[None]]
 """What says in words of ours what goes wrong in a block, which waits for the lock of that name, if any."""
@@ -61,7 +61,7 @@ class PostgresSnapshot:
         self,
         connection: Connection,
         own: UUID | None,
-        elsewhere: Elsewhere | None,
+        elsewhere: OpenRequests | None,
         ending: ExitStack,
         explained: Explained,
     ) -> None:
@@ -118,17 +118,17 @@ class PostgresSnapshot:
         )
         return [plan_of(row) for row in rows]
 
-    def plan_figures(self, org_id: UUID, which: WhichPlans) -> pa.Table:
+    def plan_summaries(self, org_id: UUID, which: PlanFilter) -> pa.Table:
         self._look_at(org_id)
-        found = queries.plan_figures(self._rows, org_id, which)
-        for plan_id in without_figures(found):
+        found = queries.plan_summaries(self._rows, org_id, which)
+        for plan_id in incomplete_plans(found):
             self.plan(plan_id)  # says what is wrong with it
         return found
 
     def live_routes(self, org_id: UUID) -> list[LiveRoute]:
-        return only_routes(self.live_rows(org_id))
+        return only_routes(self.live_route_rows(org_id))
 
-    def live_rows(self, org_id: UUID) -> list[LiveRoute | UnreadableRoute]:
+    def live_route_rows(self, org_id: UUID) -> list[LiveRoute | UnreadableRoute]:
         self._look_at(org_id)
         rows = self._rows(
             f"SELECT {_LIVE_COLUMNS} FROM ttplan.routes WHERE org_id = %s ORDER BY priority DESC, route_id",  # noqa: S608
@@ -170,7 +170,7 @@ class PostgresSnapshot:
                 return
             start = rows[-1][0] + 1
 
-    def find_entries(self, org_id: UUID, which: WhichEntries) -> list[Record]:
+    def find_entries(self, org_id: UUID, which: EntryFilter) -> list[Record]:
         self._look_at(org_id)
         rows = queries.find_entries(self._rows, org_id, which)
         return [record_of(org_id, row) for row in rows]
@@ -235,7 +235,7 @@ class PostgresTransaction(PostgresSnapshot):
         self,
         connection: Connection,
         own: UUID | None,
-        elsewhere: Elsewhere | None,
+        elsewhere: OpenRequests | None,
         ending: ExitStack,
         explained: Explained,
     ) -> None:
@@ -281,8 +281,8 @@ class PostgresTransaction(PostgresSnapshot):
 
     def add_requests(
         self, batches: Iterable[pa.RecordBatch], org_id: UUID, on_conflict: OnConflict = "refuse"
-    ) -> AddedRequests:
-        from ttplan.store.postgres.ingest import Arrivals
+    ) -> IngestResult:
+        from ttplan.store.postgres.ingest import RequestIngest
 
         if self._elsewhere is not None:
             raise InputError(
@@ -291,7 +291,7 @@ class PostgresTransaction(PostgresSnapshot):
         self._lock(f"requests {self._own or ''}")
         self.wrote = True
         with self._explained(""):
-            return Arrivals(self._connection, on_conflict).add(batches, org_id, self._own)
+            return RequestIngest(self._connection, on_conflict).add(batches, org_id, self._own)
 
     def add_plan(self, run: PlanRun) -> None:
         self._look_at(run.org_id)

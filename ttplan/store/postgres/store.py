@@ -18,8 +18,8 @@ from ttplan.model.route import ProposedRoute
 from ttplan.store.postgres.commit import commit
 from ttplan.store.postgres.connection import Address, Connection, Session, explained
 from ttplan.store.postgres.migrate import check_schema
-from ttplan.store.postgres.snapshot import Elsewhere, PostgresSnapshot, PostgresTransaction
-from ttplan.store.transactions import in_transaction
+from ttplan.store.postgres.snapshot import OpenRequests, PostgresSnapshot, PostgresTransaction
+from ttplan.store.transactions import run_in_transaction
 from ttplan.util.waiting import tell_waiting
 
 LOCK_TIMEOUT = 30.0
@@ -48,7 +48,7 @@ class PostgresStore:
         *,
         org_id: UUID | None = None,
         lock_timeout: float = LOCK_TIMEOUT,
-        requests: Elsewhere | None = None,
+        requests: OpenRequests | None = None,
     ) -> None:
         """Open the store at `url`, which `ttplan migrate` has made.
 
@@ -111,7 +111,7 @@ class PostgresStore:
         """`PostgresTransaction.mark_applied` as a transaction of its own, tried again where others stood in the way."""
         landed = tuple(routes)
 
-        return in_transaction(self, lambda tx: tx.mark_applied(plan_id, applied_at, landed))
+        return run_in_transaction(self, lambda tx: tx.mark_applied(plan_id, applied_at, landed))
 
     def close(self) -> None:
         """Let go of the connection; the next operation makes another."""

@@ -9,7 +9,7 @@ from uuid import UUID
 from tests.audit.chains import KEY
 from tests.support import plans
 from ttplan.apply import StoreChain, apply_plan, revert_plan
-from ttplan.history.timeline import seen
+from ttplan.history.timeline import seen_routes
 from ttplan.model.audit import AuditEntry, Record, User
 from ttplan.model.plan_run import LiveRoute, PlanRun
 from ttplan.model.route import ProposedRoute
@@ -20,7 +20,7 @@ AT = datetime(2026, 5, 3, 12, tzinfo=UTC)
 PERSON = User(UUID(int=7))
 
 
-class State(NamedTuple):
+class StoreState(NamedTuple):
     """Everything that the verbs on plans write."""
 
     plans: list[PlanRun]
@@ -28,18 +28,20 @@ class State(NamedTuple):
     entries: list[Record]
 
 
-def state(store: Store) -> State:
+def store_state(store: Store) -> StoreState:
     """What the store holds."""
     with store.read() as snapshot:
-        return State(snapshot.plans(ORG), snapshot.live_routes(ORG), list(snapshot.entries(ORG)))
+        return StoreState(
+            snapshot.plans(ORG), snapshot.live_routes(ORG), list(snapshot.entries(ORG))
+        )
 
 
-def live_names(store: Store) -> dict[str, int]:
+def plan_ids_by_route(store: Store) -> dict[str, int]:
     """Which plan each live route belongs to, by name."""
-    return {one.route.name: one.plan_id.int for one in state(store).live}
+    return {one.route.name: one.plan_id.int for one in store_state(store).live}
 
 
-class Life:
+class PlanDriver:
     """A store, its chain, and a clock that moves on by a minute at each look."""
 
     def __init__(self, store: Store, key: Any = KEY) -> None:
@@ -57,7 +59,7 @@ class Life:
         """A plan that was computed against what is live now."""
         with self.store.transaction() as tx:
             fields: dict[str, object] = {
-                "live_seen": seen(tx.live_routes(ORG)),
+                "live_seen": seen_routes(tx.live_routes(ORG)),
                 "created_at": self.clock(),
             }
             run = plans.run(number, routes, **(fields | changes))

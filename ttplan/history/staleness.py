@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from uuid import UUID
 
-from ttplan.history.timeline import seen
+from ttplan.history.timeline import seen_routes
 from ttplan.model.plan_run import LiveRoute, PlanRun, SeenRoute, Status, renames
 from ttplan.model.results.changes import RouteSince, SinceKind
 from ttplan.store.protocol import Snapshot
 
 
-def changes_since(
+def changes_since_plan(
     run: PlanRun, live: Iterable[LiveRoute], snapshot: Snapshot
 ) -> tuple[RouteSince, ...]:
     """How the live routes differ in content from those that a plan was computed against, by name; nothing where they do not.
@@ -21,7 +21,7 @@ def changes_since(
     if run.live_seen is None:
         return ()
     then = {one.name: one for one in run.live_seen}
-    now = {one.name: one for one in seen(live)}
+    now = {one.name: one for one in seen_routes(live)}
     if {name: one.digest for name, one in then.items()} == {
         name: one.digest for name, one in now.items()
     }:
