@@ -27,10 +27,10 @@ from nacl.bindings import crypto_sign_open
 
 from benchmarks.logs import ORG
 from benchmarks.report import DOCS, Figures, console, machine, markdown, show, write_section
-from ttplan.audit.chain import GENESIS, body_of, entry_hash, next_entry
+from ttplan.audit.entries import GENESIS, canonical_body, entry_hash, next_entry
 from ttplan.audit.jsonl import read_chain, write_chain
 from ttplan.audit.keys.key_files import VerifyingKey, create_key, key_from_hex
-from ttplan.audit.verify.chain import Strength
+from ttplan.audit.verify.chain import SignatureScope
 from ttplan.audit.verify.file import verify_file
 from ttplan.model.audit import AuditEntry, Record, System, TipAnchor
 
@@ -45,7 +45,7 @@ def records(entries: int) -> Iterator[Record]:
     """A chain of that many entries, signed with the benchmark's key. Nothing of it is checked, which `next_entry` would."""
     key, tip = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(_SEED)), GENESIS
     for number in range(entries):
-        body = body_of(
+        body = canonical_body(
             actor=_ACTOR,
             event="plan.applied",
             id=str(UUID(int=number)),
@@ -73,7 +73,7 @@ def _key() -> VerifyingKey:
     return key_from_hex(_SEED).public_key
 
 
-def _verify(strength: Strength) -> Callable[[int, Path], int]:
+def _verify(strength: SignatureScope) -> Callable[[int, Path], int]:
     return lambda entries, path: (
         verify_file(path, public_key=_key(), signatures=strength, progress=False).entries
     )

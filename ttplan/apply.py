@@ -12,10 +12,10 @@ from typing import Any, NamedTuple, Protocol, TypeGuard
 from uuid import UUID, uuid4
 
 from ttplan.audit.canonical import payload_money
-from ttplan.audit.chain import hashed_timestamp, next_entry, to_record
+from ttplan.audit.entries import format_timestamp, next_entry, to_record
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.keys.signer import Signer
-from ttplan.audit.rotation import goes_on_with
+from ttplan.audit.rotation import is_continued_by
 from ttplan.history.revert import restorable
 from ttplan.history.staleness import changes_since_plan
 from ttplan.history.timeline import APPLIED, RENAMED, REVERTED, restored_commitment
@@ -176,7 +176,7 @@ class StoreChain:
 
     def _check_key(self, tx: Transaction, org_id: UUID, seq: int) -> None:
         last = next(iter(tx.entries(org_id, since=seq)))
-        if not goes_on_with(last, self._key.public_key):
+        if not is_continued_by(last, self._key.public_key):
             raise AuditError(
                 f"the chain's last entry ({seq}) was not signed with this key ({self._key.public_key.hex}), nor does it "
                 "hand over to it; load the key that the chain goes on with"
@@ -328,7 +328,7 @@ def _mark_applied(
     try:
         payload = {
             "plan_id": str(result.plan_id),
-            "applied_at": hashed_timestamp(applied_at),
+            "applied_at": format_timestamp(applied_at),
             "sample_size": result.sample_size,
             "projected_savings_usd": payload_money(result.aggregates.projected_savings_usd),
             "routes_commitment": routes_commitment(run.nonce, result.proposed_routes),
@@ -368,7 +368,7 @@ def _vouching(chain: StoreChain | None, tx: Transaction, run: PlanRun) -> Verify
     if chain is None or tip is None:
         return None
     last = next(iter(tx.entries(run.org_id, since=tip.seq)))
-    return chain.public_key if goes_on_with(last, chain.public_key) else None
+    return chain.public_key if is_continued_by(last, chain.public_key) else None
 
 
 def _mark_reverted(
@@ -391,7 +391,7 @@ def _mark_reverted(
     try:
         payload = {
             "plan_id": str(plan_id),
-            "reverted_at": hashed_timestamp(reverted_at),
+            "reverted_at": format_timestamp(reverted_at),
             "routes_commitment": restored_commitment(run.nonce, restored),
         }
     except TtplanError as error:

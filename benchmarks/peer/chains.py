@@ -18,7 +18,7 @@ from uuid import UUID
 
 from benchmarks.peer.engine import AUDIT
 from tests.audit.corpus import read
-from ttplan.audit.chain import next_entry
+from ttplan.audit.entries import next_entry
 from ttplan.audit.jsonl import write_chain
 from ttplan.audit.keys.key_files import key_from_hex
 from ttplan.audit.verify.file import verify_file

@@ -23,7 +23,7 @@ from benchmarks.measure import best
 from benchmarks.peer.engine import AUDIT, ENGINE, RESAMPLES, differences, peer, seconds_of_peer
 from benchmarks.peer.inputs import CASES, ORG, START, ambiguous, plan
 from benchmarks.report import DOCS, Figures, console, machine, markdown, show, write_section
-from ttplan.audit.chain import next_entry
+from ttplan.audit.entries import next_entry
 from ttplan.audit.jsonl import write_chain
 from ttplan.audit.keys.key_files import create_key
 from ttplan.engine.replay import answer, replay

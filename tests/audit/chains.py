@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from ttplan.audit.chain import next_entry
+from ttplan.audit.entries import next_entry
 from ttplan.audit.jsonl import write_chain
 from ttplan.audit.keys.key_files import key_from_hex
 from ttplan.model.audit import Actor, Anonymous, ApiKey, AuditEntry, System, TipAnchor, User

@@ -15,8 +15,8 @@ import blake3
 
 from tests.audit.chains import ACTORS, KEY, ORG, OTHER_KEY, chain, entry, exported
 from tests.paths import VECTORS
-from ttplan.audit.chain import GENESIS, to_record
-from ttplan.audit.jsonl import wire_line
+from ttplan.audit.entries import GENESIS, to_record
+from ttplan.audit.jsonl import format_line
 from ttplan.audit.keys.key_files import SigningKey, key_from_hex
 from ttplan.audit.rotation import EVENT, rotation_payload
 from ttplan.model.audit import AuditEntry, TipAnchor
@@ -41,7 +41,7 @@ class Case(NamedTuple):
 
 def lines(entries: Sequence[AuditEntry]) -> bytes:
     """Entries as JSON lines without a preamble."""
-    return b"".join(wire_line(to_record(one)) + b"\n" for one in entries)
+    return b"".join(format_line(to_record(one)) + b"\n" for one in entries)
 
 
 def tip(entries: Sequence[AuditEntry]) -> TipAnchor | None:
@@ -306,7 +306,7 @@ def cases() -> dict[str, Case]:
 
 def respelled(one: AuditEntry) -> bytes:
     """An entry's line with its keys in another order, white space, and escapes that JSON allows."""
-    fields = json.loads(wire_line(to_record(one)))
+    fields = json.loads(format_line(to_record(one)))
     text = json.dumps(dict(reversed(fields.items())), indent=None, separators=(" , ", " : "))
     return text.replace("1e-06", "1e-6").encode() + b"\n"
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from ttplan.audit.canonical import (
     canonical_json,
     check_payload,
-    older_float_spelling,
     payload_money,
+    with_legacy_exponents,
 )
 from ttplan.model.errors import CanonicalError
 
@@ -136,7 +136,7 @@ def test_money_in_payloads_has_6_decimals_and_stays_below_a_billion() -> None:
 
 def test_the_older_spelling_of_large_floats_leaves_texts_alone() -> None:
     assert (
-        older_float_spelling(b'{"a":1e+16,"b":"1e+16","c":"\\"1e+16"}')
+        with_legacy_exponents(b'{"a":1e+16,"b":"1e+16","c":"\\"1e+16"}')
         == b'{"a":1e16,"b":"1e+16","c":"\\"1e+16"}'
     )
-    assert older_float_spelling(b'{"a":1.5,"e+":"e+"}') is None
+    assert with_legacy_exponents(b'{"a":1.5,"e+":"e+"}') is None

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from tests.audit.chains import ACTORS, chain, entry, exported
 from tests.audit.corpus import FLOATS, INTEGERS, TEXTS, nested
-from ttplan.audit.canonical_line import read_canonical_line, seq_of_line
-from ttplan.audit.chain import to_record
-from ttplan.audit.jsonl import read_entry, wire_line
+from ttplan.audit.canonical_line import claimed_seq, parse_canonical_line
+from ttplan.audit.entries import to_record
+from ttplan.audit.jsonl import format_line, parse_entry
 from ttplan.model.errors import InputError
 
 LINE = exported(chain(2)).split(b"\n")[2]
@@ -18,7 +18,7 @@ LINE = exported(chain(2)).split(b"\n")[2]
 
 def parsed(line: bytes) -> object:
     try:
-        return read_entry(line, "it")
+        return parse_entry(line, "it")
     except InputError:
         return None
 
@@ -27,7 +27,7 @@ def parsed(line: bytes) -> object:
 def test_it_is_the_entry_that_parsing_gives(payload: dict[str, object]) -> None:
     for actor in ACTORS:
         record = to_record(entry(None, actor=actor, payload=payload))
-        assert read_canonical_line(wire_line(record)) == record
+        assert parse_canonical_line(format_line(record)) == record
 
 
 def test_texts_that_need_care_and_deep_payloads_are_left_to_the_parser() -> None:
@@ -38,16 +38,16 @@ def test_texts_that_need_care_and_deep_payloads_are_left_to_the_parser() -> None
         {"event": "\x7f"},
         {"payload": nested(119) | {"y": [[]] * 100}},
     ):
-        line = wire_line(to_record(entry(None, **changes)))
-        assert read_canonical_line(line) is None
+        line = format_line(to_record(entry(None, **changes)))
+        assert parse_canonical_line(line) is None
         assert parsed(line) is not None
 
 
 @pytest.mark.parametrize(("depth", "taken"), [(199, True), (200, False), (252, False)])
 def test_what_may_nest_too_deep_is_left_to_the_parser(depth: int, taken: bool) -> None:
-    line = wire_line(to_record(entry(None, payload={})))
+    line = format_line(to_record(entry(None, payload={})))
     line = line.replace(b'"payload":{}', b'"payload":{"n":' + b"[" * depth + b"]" * depth + b"}")
-    found = read_canonical_line(line)
+    found = parse_canonical_line(line)
     assert (found is not None) is taken
     assert found is None or found == parsed(line)
 
@@ -80,7 +80,7 @@ def test_what_may_nest_too_deep_is_left_to_the_parser(depth: int, taken: bool) -
 def test_whatever_is_taken_is_what_parsing_gives(old: bytes, new: bytes) -> None:
     assert old in LINE
     line = LINE.replace(old, new, 1)
-    found = read_canonical_line(line)
+    found = parse_canonical_line(line)
     assert found is None or found == parsed(line)
 
 
@@ -88,8 +88,8 @@ def test_digits_that_move_from_one_hash_to_the_next_are_seen() -> None:
     cut = LINE.index(b'","hash":"')
     moved = LINE[: cut - 1] + b'","hash":"' + LINE[cut - 1 : cut] + LINE[cut + 10 :]
     assert len(moved) == len(LINE)
-    assert read_canonical_line(moved) is None
-    assert read_canonical_line(LINE[:-3] + LINE[-2:-1] + LINE[-3:-2] + LINE[-1:]) is None
+    assert parse_canonical_line(moved) is None
+    assert parse_canonical_line(LINE[:-3] + LINE[-2:-1] + LINE[-3:-2] + LINE[-1:]) is None
 
 
 @settings(max_examples=200, deadline=None)
@@ -102,11 +102,11 @@ def test_no_change_of_a_line_makes_it_another_entry_than_parsing_does(
     place: int, piece: bytes, dropped: int
 ) -> None:
     line = LINE[:place] + piece + LINE[place + dropped :]
-    found = read_canonical_line(line)
+    found = parse_canonical_line(line)
     assert found is None or found == parsed(line)
 
 
 def test_the_seq_that_a_line_claims() -> None:
-    assert seq_of_line(LINE) == 1
-    assert seq_of_line(b" " + LINE) is None
-    assert seq_of_line(LINE.replace(b'"seq":1,', b'"seq":"1",')) is None
+    assert claimed_seq(LINE) == 1
+    assert claimed_seq(b" " + LINE) is None
+    assert claimed_seq(LINE.replace(b'"seq":1,', b'"seq":"1",')) is None

@@ -16,10 +16,10 @@ from tests.audit.chains import KEY, chain, entry, exported
 from tests.audit.corpus import BAD, Case, cases, lines, read
 from tests.audit.test_jsonl import LINE, NO_ENTRIES, NO_PREAMBLES
 from ttplan.audit import standalone
-from ttplan.audit.jsonl import counted, read_chain
+from ttplan.audit.jsonl import check_preamble, read_chain
 from ttplan.audit.keys import ed25519
 from ttplan.audit.rotation import EVENT
-from ttplan.audit.verify.chain import Strength, verify_chain, verify_chain_with_anchor
+from ttplan.audit.verify.chain import SignatureScope, verify_chain, verify_chain_with_anchor
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import ChainError, InputError
 
@@ -27,11 +27,11 @@ CORPUS = read()
 SCRIPT = Path(standalone.__file__)
 
 
-def library(case: Case, signatures: Strength = "all") -> str:
+def library(case: Case, signatures: SignatureScope = "all") -> str:
     """The verdict of the library, as the corpus writes verdicts."""
     try:
         preamble, records = read_chain(io.BytesIO(case.data))
-        entries = counted(preamble, records, "the chain")
+        entries = check_preamble(preamble, records, "the chain")
         if case.anchor is None:
             return f"verified {verify_chain(entries, case.key, signatures=signatures).entries}"
         return f"verified {verify_chain_with_anchor(entries, case.key, TipAnchor.parse(case.anchor), signatures=signatures).entries}"

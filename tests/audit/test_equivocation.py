@@ -11,11 +11,11 @@ import pytest
 
 from tests.audit.chains import KEY, OTHER_KEY, chain, entry
 from tests.audit.test_rotation import extend, rotate, tip_of
-from ttplan.audit.chain import to_record
-from ttplan.audit.equivocation import check_evidence, find_equivocation, write_evidence
+from ttplan.audit.entries import to_record
+from ttplan.audit.equivocation import check_evidence, find_equivocation, format_evidence
 from ttplan.audit.keys.key_files import key_from_hex
 from ttplan.audit.verify.chain import verify_chain
-from ttplan.audit.verify.check import check_chain
+from ttplan.audit.verify.reporting import verify_with_report
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import BadRotation, Equivocation, InputError, ProofError
 
@@ -26,7 +26,8 @@ FORK = entry(TipAnchor(2, ENTRIES[2].hash), payload={"other": True})
 
 def evidence(**changes: Any) -> bytes:
     return orjson.dumps(
-        json.loads(write_evidence(to_record(ENTRIES[3]), to_record(FORK), KEY.public_key)) | changes
+        json.loads(format_evidence(to_record(ENTRIES[3]), to_record(FORK), KEY.public_key))
+        | changes
     )
 
 
@@ -44,13 +45,15 @@ def test_the_evidence_of_a_fork_is_a_file_that_proves_it() -> None:
 
 def test_a_report_hands_on_the_evidence(tmp_path: Path) -> None:
     kept: list[bytes] = []
-    report = check_chain(
+    report = verify_with_report(
         [*ENTRIES, FORK], KEY.public_key, key_source="the test", on_fork=kept.append
     )
     assert report.first_bad is not None
     assert report.first_bad.error == "Equivocation"
     assert check_evidence(kept[0], "fork.json", KEY.public_key).seq == 3
-    assert check_chain(ENTRIES, KEY.public_key, key_source="the test", on_fork=kept.append).ok
+    assert verify_with_report(
+        ENTRIES, KEY.public_key, key_source="the test", on_fork=kept.append
+    ).ok
     assert len(kept) == 1
 
 

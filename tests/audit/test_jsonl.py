@@ -11,8 +11,8 @@ import pytest
 
 from tests.audit.chains import KEY, ORG, chain, entry, exported
 from tests.paths import VECTORS
-from ttplan.audit.chain import to_record
-from ttplan.audit.jsonl import counted, read_chain, read_entry, write_chain
+from ttplan.audit.entries import to_record
+from ttplan.audit.jsonl import check_preamble, parse_entry, read_chain, write_chain
 from ttplan.audit.keys.key_files import key_from_hex
 from ttplan.audit.verify.chain import verify_chain
 from ttplan.model.audit import Record
@@ -24,7 +24,7 @@ PUBLIC = KEY.public_key
 def read(data: bytes) -> list[Record]:
     """All records of an export, its preamble honoured."""
     preamble, records = read_chain(io.BytesIO(data))
-    return list(counted(preamble, records, "the chain"))
+    return list(check_preamble(preamble, records, "the chain"))
 
 
 def test_what_is_written_is_read_back() -> None:
@@ -250,7 +250,7 @@ def test_a_bad_signature_is_reported_before_the_damage_behind_it(damage: str) ->
         del lines[8]
     preamble, records = read_chain(io.BytesIO(b"\n".join(lines)))
     with pytest.raises(BadSignature) as caught:
-        verify_chain(counted(preamble, records, "the chain"), PUBLIC)
+        verify_chain(check_preamble(preamble, records, "the chain"), PUBLIC)
     assert caught.value.index == 2
 
 
@@ -297,9 +297,9 @@ def test_a_file_is_closed_with_its_last_record_or_its_first_error() -> None:
 
 
 def test_an_entry_by_itself_is_line_1() -> None:
-    assert read_entry(LINE, "it") == to_record(chain(1)[0])
+    assert parse_entry(LINE, "it") == to_record(chain(1)[0])
     with pytest.raises(InputError, match=r"^it, line 1: an entry lacks id"):
-        read_entry(b"{}", "it")
+        parse_entry(b"{}", "it")
 
 
 def test_a_line_has_a_longest_length() -> None:
@@ -321,7 +321,7 @@ def test_a_chain_of_the_ecosystem_verifies() -> None:
     preamble, records = read_chain(path)
     assert preamble is not None
     assert preamble.verifying_key == key_from_hex("33" * 32).public_key.hex
-    verified = verify_chain(counted(preamble, records, "theirs"), preamble.verifying_key)
+    verified = verify_chain(check_preamble(preamble, records, "theirs"), preamble.verifying_key)
     assert verified.entries == 6
 
 
@@ -342,7 +342,7 @@ def test_flipping_any_byte_of_an_export_is_reported_or_changes_nothing_that_is_v
             flipped = data[:position] + bytes([byte]) + data[position + 1 :]
             try:
                 preamble, records = read_chain(io.BytesIO(flipped))
-                found = list(counted(preamble, records, "it"))
+                found = list(check_preamble(preamble, records, "it"))
                 key = PUBLIC if preamble is None else preamble.verifying_key
                 verify_chain(found, key, signatures="tip")
             except TtplanError as error:

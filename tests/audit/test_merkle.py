@@ -17,7 +17,14 @@ from tlog_scales.tlog import (
 
 from tests.paths import VECTORS
 from ttplan.audit import merkle
-from ttplan.audit.merkle import Hash, blake3_256, check_consistency, root_of_path, sha256, sides
+from ttplan.audit.merkle import (
+    HashFunction,
+    blake3_256,
+    check_consistency,
+    root_from_path,
+    sha256,
+    sibling_sides,
+)
 from ttplan.model.errors import ProofError
 
 VECTORS = json.loads((VECTORS / "merkle" / "transparency-dev.json").read_text())
@@ -28,11 +35,11 @@ HASHES = [sha256, blake3_256]
 TREE = 40
 
 
-def hashed(h: Hash, count: int) -> list[bytes]:
+def hashed(h: HashFunction, count: int) -> list[bytes]:
     return [merkle.leaf_hash(h, bytes([i])) for i in range(count)]
 
 
-def recursive_root(h: Hash, leaves: list[bytes]) -> bytes:
+def recursive_root(h: HashFunction, leaves: list[bytes]) -> bytes:
     """MTH of RFC 6962, 2.1, as it is written there."""
     if len(leaves) < 2:
         return leaves[0] if leaves else h(b"")
@@ -42,7 +49,7 @@ def recursive_root(h: Hash, leaves: list[bytes]) -> bytes:
     return h(b"\1" + recursive_root(h, leaves[:k]) + recursive_root(h, leaves[k:]))
 
 
-def recursive_path(h: Hash, m: int, leaves: list[bytes]) -> list[bytes]:
+def recursive_path(h: HashFunction, m: int, leaves: list[bytes]) -> list[bytes]:
     """PATH of RFC 6962, 2.1.1."""
     if len(leaves) == 1:
         return []
@@ -54,7 +61,9 @@ def recursive_path(h: Hash, m: int, leaves: list[bytes]) -> list[bytes]:
     return [*recursive_path(h, m - k, leaves[k:]), recursive_root(h, leaves[:k])]
 
 
-def recursive_proof(h: Hash, m: int, leaves: list[bytes], whole: bool = True) -> list[bytes]:
+def recursive_proof(
+    h: HashFunction, m: int, leaves: list[bytes], whole: bool = True
+) -> list[bytes]:
     """SUBPROOF of RFC 6962, 2.1.2."""
     if m == len(leaves):
         return [] if whole else [recursive_root(h, leaves)]
@@ -68,13 +77,18 @@ def recursive_proof(h: Hash, m: int, leaves: list[bytes], whole: bool = True) ->
 
 def included(index: int, size: int, leaf: bytes, path: list[bytes], root: bytes) -> bool:
     try:
-        return root_of_path(sha256, leaf, index, size, path) == root
+        return root_from_path(sha256, leaf, index, size, path) == root
     except ProofError:
         return False
 
 
 def consistent(
-    old: int, new: int, old_root: bytes, new_root: bytes, path: list[bytes], h: Hash = sha256
+    old: int,
+    new: int,
+    old_root: bytes,
+    new_root: bytes,
+    path: list[bytes],
+    h: HashFunction = sha256,
 ) -> bool:
     try:
         check_consistency(h, old, new, old_root, new_root, path)
@@ -219,7 +233,7 @@ def test_a_leaf_alone_is_its_root() -> None:
 
 
 @pytest.mark.parametrize("h", HASHES)
-def test_every_tree_of_0_to_40_leaves_as_the_rfc_defines_it(h: Hash) -> None:
+def test_every_tree_of_0_to_40_leaves_as_the_rfc_defines_it(h: HashFunction) -> None:
     for size in range(TREE + 1):
         leaves = hashed(h, size)
         root = merkle.root(h, leaves)
@@ -227,8 +241,8 @@ def test_every_tree_of_0_to_40_leaves_as_the_rfc_defines_it(h: Hash) -> None:
         for index in range(size):
             path = merkle.inclusion_path(h, leaves, index)
             assert path == recursive_path(h, index, leaves)
-            assert len(sides(index, size)) == len(path)
-            assert root_of_path(h, leaves[index], index, size, path) == root
+            assert len(sibling_sides(index, size)) == len(path)
+            assert root_from_path(h, leaves[index], index, size, path) == root
         for old in range(size + 1):
             path = merkle.consistency_path(h, leaves, old)
             assert path == ([] if old == 0 else recursive_proof(h, old, leaves))
@@ -249,7 +263,7 @@ def test_no_proof_of_one_place_holds_at_another() -> None:
             }
             # A path says how long a tree's right edge is, not always how many leaves: those that a signed size rules out.
             assert (index, size) in good
-            assert all(sides(i, n) == sides(index, size) for i, n in good)
+            assert all(sibling_sides(i, n) == sibling_sides(index, size) for i, n in good)
 
 
 def test_every_flipped_bit_of_a_path_is_caught() -> None:
@@ -278,7 +292,7 @@ def test_what_is_wrong_with_a_proof_is_said() -> None:
         (b"WrongLeaf", path, "a hash of the proof has 9 bytes; expected 32"),
     ):
         with pytest.raises(ProofError, match=message):
-            root_of_path(sha256, leaf, 5, 11, wrong)
+            root_from_path(sha256, leaf, 5, 11, wrong)
     for sizes, roots, wrong, message in (
         ((2, 1), (old, root), [], "a tree of 1 leaves cannot begin with one of 2"),
         ((-1, 1), (old, root), [], "a tree of 1 leaves cannot begin with one of -1"),

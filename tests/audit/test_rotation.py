@@ -11,19 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.audit.chains import KEY, ORG, OTHER_KEY, entry
-from ttplan.audit.chain import GENESIS, entry_hash, to_record
+from ttplan.audit.entries import GENESIS, entry_hash, to_record
 from ttplan.audit.keys.key_files import SigningKey, key_from_hex
 from ttplan.audit.rotation import (
     EVENT,
-    goes_on_with,
-    handed_over_by,
+    is_continued_by,
     is_rotation,
-    keys_of,
+    is_rotation_from,
+    list_keys,
     rotation_payload,
-    statement,
+    rotation_statement,
 )
-from ttplan.audit.verify.chain import Strength, verify_chain, verify_chain_with_anchor
-from ttplan.audit.verify.check import check_chain
+from ttplan.audit.verify.chain import SignatureScope, verify_chain, verify_chain_with_anchor
+from ttplan.audit.verify.reporting import verify_with_report
 from ttplan.audit.verify.walker import KeySpan
 from ttplan.model.audit import AuditEntry, TipAnchor
 from ttplan.model.errors import (
@@ -36,7 +36,7 @@ from ttplan.model.errors import (
 )
 
 THIRD_KEY = key_from_hex("33" * 32)
-STRENGTHS: tuple[Strength, ...] = ("all", "tip")
+STRENGTHS: tuple[SignatureScope, ...] = ("all", "tip")
 
 
 def tip_of(entries: Sequence[AuditEntry]) -> TipAnchor | None:
@@ -65,7 +65,7 @@ def rotated() -> list[AuditEntry]:
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)
-def test_verification_follows_rotations_from_the_first_key(strength: Strength) -> None:
+def test_verification_follows_rotations_from_the_first_key(strength: SignatureScope) -> None:
     entries = rotated()
     verified = verify_chain(entries, KEY.public_key, signatures=strength)
     assert verified.entries == 9
@@ -86,7 +86,7 @@ def test_verification_follows_rotations_from_the_first_key(strength: Strength) -
 
 @pytest.mark.parametrize("strength", STRENGTHS)
 def test_an_entry_of_the_wrong_key_is_a_bad_signature_wherever_it_counts(
-    strength: Strength,
+    strength: SignatureScope,
 ) -> None:
     entries = rotate(extend([], KEY, 3), KEY, OTHER_KEY)
     with pytest.raises(BadSignature) as caught:
@@ -134,7 +134,7 @@ def test_the_new_key_has_to_have_signed_for_this_very_place() -> None:
         } | changes
         elsewhere = rotation_payload(KEY.public_key, OTHER_KEY, **place)
         assert "not the new key's" in bad_rotation(new_key_signature=elsewhere["new_key_signature"])
-    assert statement("o", 1, "p", "a", "b").startswith(b"ttplan.audit.key-rotation.v1\n{")
+    assert rotation_statement("o", 1, "p", "a", "b").startswith(b"ttplan.audit.key-rotation.v1\n{")
 
 
 def test_a_key_does_not_come_back() -> None:
@@ -152,7 +152,7 @@ def test_a_payload_that_only_looks_like_a_rotation_is_none() -> None:
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)
-def test_a_stolen_key_is_not_trusted_after_the_anchor(strength: Strength) -> None:
+def test_a_stolen_key_is_not_trusted_after_the_anchor(strength: SignatureScope) -> None:
     entries = rotated()
 
     def verdict(chain: list[AuditEntry], after: int) -> str:
@@ -192,10 +192,10 @@ def test_the_error_says_who_is_not_trusted_since_when() -> None:
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)
-def test_the_report_tells_of_rotations_anchors_and_distrust(strength: Strength) -> None:
+def test_the_report_tells_of_rotations_anchors_and_distrust(strength: SignatureScope) -> None:
     entries = rotated()
     anchors = [TipAnchor(i, entries[i].hash) for i in (0, 5)]
-    report = check_chain(
+    report = verify_with_report(
         entries,
         KEY.public_key,
         key_source="the test",
@@ -210,7 +210,7 @@ def test_the_report_tells_of_rotations_anchors_and_distrust(strength: Strength) 
     assert f"{OTHER_KEY.public_key.hex}\n            from seq 4 on" in text
     assert "that the chain has the entries of 2 earlier anchors" in text
     assert "nothing after seq 3 is signed with the key that is distrusted" in text
-    wrong = check_chain(
+    wrong = verify_with_report(
         entries, KEY.public_key, key_source="the test", passes_through=[TipAnchor(5, "ab" * 32)]
     )
     assert wrong.first_bad is not None
@@ -259,11 +259,11 @@ def test_a_store_that_holds_no_json_is_reported_and_not_followed() -> None:
         b'{"event":"audit.key_rotated"}',
     ):
         broken = [*entries[:3], entries[3]._replace(body=body), *entries[4:]]
-        report = check_chain(broken, KEY.public_key, key_source="the test")
+        report = verify_with_report(broken, KEY.public_key, key_source="the test")
         assert report.first_bad is not None
         assert (report.first_bad.index, report.first_bad.error) == (3, "HashMismatch")
-        assert keys_of(broken, KEY.public_key)[0] in (KEY.public_key, OTHER_KEY.public_key)
-    assert not goes_on_with(broken[3], KEY.public_key)
+        assert list_keys(broken, KEY.public_key)[0] in (KEY.public_key, OTHER_KEY.public_key)
+    assert not is_continued_by(broken[3], KEY.public_key)
 
 
 def test_a_rotation_whose_payload_is_no_object_is_refused() -> None:
@@ -277,12 +277,12 @@ def test_a_rotation_whose_payload_is_no_object_is_refused() -> None:
 
 def test_who_holds_a_chain_finds_the_key_that_it_begins_with() -> None:
     records = [to_record(one) for one in rotated()]
-    assert keys_of(records, THIRD_KEY.public_key) == [
+    assert list_keys(records, THIRD_KEY.public_key) == [
         KEY.public_key,
         OTHER_KEY.public_key,
         THIRD_KEY.public_key,
     ]
-    assert keys_of(records[:3], KEY.public_key) == [KEY.public_key]
+    assert list_keys(records[:3], KEY.public_key) == [KEY.public_key]
     for payload in (
         b"null",
         b"[]",
@@ -292,7 +292,7 @@ def test_who_holds_a_chain_finds_the_key_that_it_begins_with() -> None:
         nonsense = records[3]._replace(
             body=b'{"event":"audit.key_rotated","payload":' + payload + b"}"
         )
-        assert keys_of([*records[:3], nonsense, *records[4:]], THIRD_KEY.public_key) == [
+        assert list_keys([*records[:3], nonsense, *records[4:]], THIRD_KEY.public_key) == [
             THIRD_KEY.public_key
         ]
 
@@ -300,26 +300,26 @@ def test_who_holds_a_chain_finds_the_key_that_it_begins_with() -> None:
 def test_a_chain_goes_on_with_the_key_that_signed_last_or_that_a_rotation_names() -> None:
     records = [to_record(one) for one in rotated()]
     plain, handing = records[1], records[3]
-    assert goes_on_with(plain, KEY.public_key)
-    assert not goes_on_with(plain, OTHER_KEY.public_key)
-    assert goes_on_with(handing, OTHER_KEY.public_key)
-    assert not goes_on_with(handing, KEY.public_key)
+    assert is_continued_by(plain, KEY.public_key)
+    assert not is_continued_by(plain, OTHER_KEY.public_key)
+    assert is_continued_by(handing, OTHER_KEY.public_key)
+    assert not is_continued_by(handing, KEY.public_key)
     for odd in (
         plain._replace(signature="AB" * 64),
         plain._replace(signature="ab" * 63),
         plain._replace(hash="ab" * 31),
         plain._replace(hash="x" * 64),
     ):
-        assert not goes_on_with(odd, KEY.public_key)
-    assert not goes_on_with(
+        assert not is_continued_by(odd, KEY.public_key)
+    assert not is_continued_by(
         handing._replace(body=b'{"event":"audit.key_rotated","payload":[]}'), OTHER_KEY.public_key
     )
-    assert handed_over_by(handing, KEY.public_key)
-    assert not handed_over_by(handing, OTHER_KEY.public_key)
-    assert not handed_over_by(
+    assert is_rotation_from(handing, KEY.public_key)
+    assert not is_rotation_from(handing, OTHER_KEY.public_key)
+    assert not is_rotation_from(
         plain._replace(body=handing.body.replace(b"key_rotated", b"key_other")), KEY.public_key
     )
-    assert not handed_over_by(
+    assert not is_rotation_from(
         handing._replace(body=b'{"event":"audit.key_rotated","payload":[]}'), KEY.public_key
     )
 
@@ -327,7 +327,7 @@ def test_a_chain_goes_on_with_the_key_that_signed_last_or_that_a_rotation_names(
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, 3), max_size=5), st.integers(0, 30), st.sampled_from(STRENGTHS))
 def test_rotations_anywhere_verify_in_batches_and_break_where_one_entry_was_changed(
-    runs: list[int], broken: int, strength: Strength
+    runs: list[int], broken: int, strength: SignatureScope
 ) -> None:
     keys = [key_from_hex(f"{i + 1:02x}" * 32) for i in range(6)]
     entries: list[AuditEntry] = []

@@ -26,10 +26,10 @@ from ttplan.audit.c2sp.tlog import (
     prove,
     sign_tree,
 )
-from ttplan.audit.canonical_line import read_canonical_line
-from ttplan.audit.chain import to_record
-from ttplan.audit.equivocation import check_evidence, write_evidence
-from ttplan.audit.jsonl import read_entry
+from ttplan.audit.canonical_line import parse_canonical_line
+from ttplan.audit.entries import to_record
+from ttplan.audit.equivocation import check_evidence, format_evidence
+from ttplan.audit.jsonl import parse_entry
 from ttplan.audit.proofs.customer_checkpoint import (
     read_checkpoint,
     sign_checkpoint,
@@ -64,9 +64,9 @@ def reader(data: bytes) -> None:
 
 def line(data: bytes) -> None:
     """A line that is taken apart by its places is the entry that parsing it gives."""
-    found = read_canonical_line(data)
+    found = parse_canonical_line(data)
     if found is not None:
-        assert found == read_entry(data, "it"), data
+        assert found == parse_entry(data, "it"), data
 
 
 def proof(data: bytes) -> None:
@@ -132,7 +132,7 @@ def _disclosed() -> bytes:
 
 def _forked() -> bytes:
     one, other = chain(1), chain(1, payload={})
-    return write_evidence(to_record(one[0]), to_record(other[0]), KEY.public_key)
+    return format_evidence(to_record(one[0]), to_record(other[0]), KEY.public_key)
 
 
 _CUSTOMER: dict[str, Any] = {

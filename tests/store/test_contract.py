@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.audit.chains import chain
 from tests.store.conftest import STORES
 from tests.support import plans, universe
-from ttplan.audit.chain import to_record
+from ttplan.audit.entries import to_record
 from ttplan.engine.dialects import fetch
 from ttplan.engine.replay import answer, replay
 from ttplan.engine.replay_spec import Question

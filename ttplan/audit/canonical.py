@@ -63,7 +63,7 @@ def payload_money(amount: Decimal) -> float:
 _STRINGS_OR_EXPONENTS = re.compile(rb'"(?:[^"\\]|\\.)*"|e\+', re.DOTALL)
 
 
-def older_float_spelling(body: bytes) -> bytes | None:
+def with_legacy_exponents(body: bytes) -> bytes | None:
     """`body` with positive exponents as `serde_json` wrote them until the end of 2025, `1e16`; None where it has none."""
     older = _STRINGS_OR_EXPONENTS.sub(lambda m: b"e" if m[0] == b"e+" else m[0], body)
     return None if older == body else older

@@ -39,9 +39,9 @@ _MOST_BRACKETS = 200
 """A payload with more may nest too deep, and is looked at with care."""
 
 
-def read_canonical_line(line: bytes) -> Record | None:
+def parse_canonical_line(line: bytes) -> Record | None:
     """The entry of a line without its line feed; None where the line is not in the one spelling, be it an entry or not."""
-    content, tail = read_content(line), line[-_TAIL_BYTES:]
+    content, tail = parse_body(line), line[-_TAIL_BYTES:]
     if content is None or not _is_tail(tail):
         return None
     org_id, seq, _, body = content
@@ -53,10 +53,10 @@ def read_canonical_line(line: bytes) -> Record | None:
     return Record(org_id.decode(), int(seq), prev_hash, digest, text[-_SIGNATURE_BYTES:-2], body)
 
 
-def read_content(line: bytes) -> tuple[bytes, bytes, bytes, bytes] | None:
+def parse_body(line: bytes) -> tuple[bytes, bytes, bytes, bytes] | None:
     """The organisation, the seq, the event in its quotes, and the body that is hashed, of a line without its line feed.
 
-    None where it is not in the one spelling up to its last three fields, of which only the length is known: `signatures_of`
+    None where it is not in the one spelling up to its last three fields, of which only the length is known: `extract_signatures`
     looks at those.
     """
     head = _HEAD.match(line)
@@ -106,7 +106,7 @@ def _is_day(text: bytes) -> bool:
     return True
 
 
-def signatures_of(lines: Sequence[bytes], digests: Sequence[bytes]) -> bytes | None:
+def extract_signatures(lines: Sequence[bytes], digests: Sequence[bytes]) -> bytes | None:
     """The signatures, 64 bytes each, of lines whose last three fields have these digests (32 bytes each), each entry's after the
     one before it: one more than there are lines. None where a line ends otherwise."""
     hashes = b"".join(digests).hex().encode()
@@ -136,7 +136,7 @@ def _is_tail(tail: bytes) -> bool:
     )
 
 
-def seq_of_line(line: bytes) -> int | None:
+def claimed_seq(line: bytes) -> int | None:
     """The seq that a line claims, of which nothing is checked; None where the line is not in the one spelling."""
     match = _CLAIM.match(line)
     return None if match is None else int(match[1])

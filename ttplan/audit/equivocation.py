@@ -7,11 +7,11 @@ from typing import Any
 
 import orjson
 
-from ttplan.audit.chain import to_record
-from ttplan.audit.entry import well_signed
-from ttplan.audit.jsonl import read_entry, wire_line
+from ttplan.audit.entries import to_record
+from ttplan.audit.entry_checks import is_well_signed
+from ttplan.audit.jsonl import format_line, parse_entry
 from ttplan.audit.keys.key_files import VerifyingKey
-from ttplan.audit.rotation import is_rotation, new_key_of
+from ttplan.audit.rotation import is_rotation, verify_rotation
 from ttplan.audit.strict_json import parse_json
 from ttplan.model.audit import AuditEntry, Record
 from ttplan.model.errors import Equivocation, InputError, ProofError
@@ -34,33 +34,33 @@ def find_equivocation(
     key, used = public_key, {public_key}
     for index, pair in enumerate(zip(one, other, strict=False)):
         a, b = (to_record(e) if isinstance(e, AuditEntry) else e for e in pair)
-        if proves_two_histories(a, b, key):
-            return equivocation(index, a, b, key)
-        if a == b and is_rotation(a) and well_signed(a, key):
-            key = new_key_of(a, index, key, used)
+        if is_equivocation(a, b, key):
+            return equivocation_error(index, a, b, key)
+        if a == b and is_rotation(a) and is_well_signed(a, key):
+            key = verify_rotation(a, index, key, used)
             used.add(key)
     return None
 
 
-def proves_two_histories(a: Record, b: Record, key: VerifyingKey) -> bool:
+def is_equivocation(a: Record, b: Record, key: VerifyingKey) -> bool:
     """Whether two entries of one organisation and seq differ, both with the key's own signature."""
     return (
         a.org_id == b.org_id
         and a.seq == b.seq
         and a.hash != b.hash
-        and well_signed(a, key)
-        and well_signed(b, key)
+        and is_well_signed(a, key)
+        and is_well_signed(b, key)
     )
 
 
-def equivocation(index: int, a: Record, b: Record, key: VerifyingKey) -> Equivocation:
+def equivocation_error(index: int, a: Record, b: Record, key: VerifyingKey) -> Equivocation:
     """The error that two such entries are, with its evidence."""
-    return Equivocation(index, a.seq, (a.hash, b.hash), write_evidence(a, b, key))
+    return Equivocation(index, a.seq, (a.hash, b.hash), format_evidence(a, b, key))
 
 
-def write_evidence(a: Record, b: Record, key: VerifyingKey) -> bytes:
+def format_evidence(a: Record, b: Record, key: VerifyingKey) -> bytes:
     """Two entries that one key signed for one place, as a file."""
-    lines: list[Any] = [orjson.Fragment(wire_line(record)) for record in (a, b)]
+    lines: list[Any] = [orjson.Fragment(format_line(record)) for record in (a, b)]
     return (
         orjson.dumps(
             {"format": FORMAT, "verifying_key": key.hex, "entries": lines},
@@ -91,14 +91,15 @@ def check_evidence(data: bytes, name: str, public_key: VerifyingKey) -> Equivoca
     if not isinstance(entries, list) or len(entries) != 2:
         raise InputError(f"{name}: entries is no list of two; expected the two entries")
     a, b = (
-        read_entry(orjson.dumps(one), f"{name}, entry {place}") for place, one in enumerate(entries)
+        parse_entry(orjson.dumps(one), f"{name}, entry {place}")
+        for place, one in enumerate(entries)
     )
     if fields["verifying_key"] != public_key.hex:
         raise ProofError(
             f"{name} is about the key {str(fields['verifying_key'])[:80]}; expected {public_key.hex}"
         )
-    if not proves_two_histories(a, b, public_key):
+    if not is_equivocation(a, b, public_key):
         raise ProofError(
             f"{name} proves nothing: its entries are not two different ones for one place, both signed with this key"
         )
-    return equivocation(a.seq, a, b, public_key)
+    return equivocation_error(a.seq, a, b, public_key)

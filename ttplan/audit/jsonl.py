@@ -13,17 +13,17 @@ from uuid import UUID
 
 import orjson
 
-from ttplan.audit.canonical_line import read_canonical_line, seq_of_line
-from ttplan.audit.chain import respell_timestamp, to_record
+from ttplan.audit.canonical_line import claimed_seq, parse_canonical_line
+from ttplan.audit.entries import normalize_timestamp, to_record
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.strict_json import parse_json
-from ttplan.audit.verify.segment import Stretch, entries_of
+from ttplan.audit.verify.segment import Segment, count_entries
 from ttplan.model.audit import AuditEntry, Record
 from ttplan.model.errors import InputError
 
 MAX_LINE = 16 * 2**20
 """The longest line, in bytes, that is read."""
-PIECE = 2**20
+BLOCK_BYTES = 2**20
 """How many bytes of lines are taken at once."""
 ENTRY_KEYS = (
     "id",
@@ -45,10 +45,10 @@ _HEX64 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 T = TypeVar("T")
-E = TypeVar("E", bound=Record | Stretch)
+E = TypeVar("E", bound=Record | Segment)
 
 
-class Reading(Generic[T]):
+class ChainReader(Generic[T]):
     """What is read of a file, streamed; the file is closed with it."""
 
     def __init__(self, items: Generator[T, None, None], file: _Lines) -> None:
@@ -93,10 +93,10 @@ def write_chain(
     file.write(orjson.dumps(preamble) + b"\n")
     for entry in entries:
         record = to_record(entry) if isinstance(entry, AuditEntry) else entry
-        file.write(wire_line(record) + b"\n")
+        file.write(format_line(record) + b"\n")
 
 
-def wire_line(record: Record) -> bytes:
+def format_line(record: Record) -> bytes:
     """A record as its line: the entry's fields in the ecosystem's order, the payload's keys sorted, the time in `Z`."""
     body = orjson.loads(record.body)
     stamp = str(body["timestamp"]).removesuffix("+00:00") + "Z"
@@ -105,7 +105,7 @@ def wire_line(record: Record) -> bytes:
 
 def read_chain(
     file: str | os.PathLike[str] | BinaryIO, *, max_line: int = MAX_LINE, since: int = 0
-) -> tuple[Preamble | None, Reading[Record]]:
+) -> tuple[Preamble | None, ChainReader[Record]]:
     """The preamble, where there is one, and the entries, streamed; the file, even one that is passed in, is closed with them.
 
     Lines before the first entry whose seq is at least `since` are passed over, and most of them not even read as entries; where
@@ -115,10 +115,10 @@ def read_chain(
     not exactly an entry: another key, a key twice, a number, id or time that is not in its one spelling.
     """
     name, preamble, first, lines = _begin(file, max_line)
-    return preamble, Reading(_records(name, first, lines, since), lines)
+    return preamble, ChainReader(_records(name, first, lines, since), lines)
 
 
-class Piece(NamedTuple):
+class LineBlock(NamedTuple):
     """Whole lines of a chain's file, as they are in it."""
 
     file: str
@@ -136,16 +136,16 @@ class Piece(NamedTuple):
         )
 
 
-def read_pieces(
+def read_blocks(
     file: str | os.PathLike[str] | BinaryIO, *, max_line: int = MAX_LINE, since: int = 0
-) -> tuple[Preamble | None, Reading[Record | Piece]]:
+) -> tuple[Preamble | None, ChainReader[Record | LineBlock]]:
     """`read_chain`, with nearly all entries in pieces of many lines that nobody has read yet. Raises the same errors, those of
     lines where a piece's records are read."""
     name, preamble, first, lines = _begin(file, max_line)
-    return preamble, Reading(_pieces(name, first, lines, since), lines)
+    return preamble, ChainReader(_pieces(name, first, lines, since), lines)
 
 
-def read_entry(line: bytes, name: str) -> Record:
+def parse_entry(line: bytes, name: str) -> Record:
     """One entry by itself, as `read_chain` reads it. Raises InputError, naming where it is from."""
     return _record(_Line(name, 1, line))
 
@@ -214,9 +214,9 @@ class _Lines:
         self.close()
         raise StopIteration
 
-    def piece(self) -> Piece | None:
-        """The next lines, blank ones too, of some `PIECE` bytes; None where there are no more."""
-        data = self._read(self._file.read, PIECE)
+    def piece(self) -> LineBlock | None:
+        """The next lines, blank ones too, of some `BLOCK_BYTES` bytes; None where there are no more."""
+        data = self._read(self._file.read, BLOCK_BYTES)
         if data and not data.endswith(b"\n"):
             data += self._read(
                 self._file.readline, self._max_line + 1
@@ -226,7 +226,7 @@ class _Lines:
             return None
         before = self._number
         self._number += data.count(b"\n")
-        return Piece(self._name, before, data, self._max_line)
+        return LineBlock(self._name, before, data, self._max_line)
 
     def close(self) -> None:
         """Close the file."""
@@ -247,7 +247,7 @@ class _Lines:
 
 def _pieces(
     name: str, first: tuple[int, bytes] | None, lines: _Lines, since: int
-) -> Generator[Record | Piece, None, None]:
+) -> Generator[Record | LineBlock, None, None]:
     with closing(_records(name, first, lines, since)) as records, closing(lines):
         if first is not None or since:
             yield from islice(records, 1)
@@ -262,12 +262,12 @@ def _records(
     with closing(rest):
         for number, text in rest if first is None else chain((first,), rest):
             if since:
-                seq = seq_of_line(text)
+                seq = claimed_seq(text)
                 if (_record(_Line(name, number, text)).seq if seq is None else seq) < since:
                     passed_over = number, text
                     continue
                 since = 0
-            yield read_canonical_line(text) or _record(_Line(name, number, text))
+            yield parse_canonical_line(text) or _record(_Line(name, number, text))
         if (
             since and passed_over is not None
         ):  # the chain is over: where it ended, its last entry says
@@ -283,7 +283,7 @@ def _record(line: _Line) -> Record:
         fields = None
     if not isinstance(fields, dict) or not _is_entry(fields) or _rewritten(fields) != line.text:
         fields = _parse_strictly(line)
-    stamp = respell_timestamp(fields["timestamp"])
+    stamp = normalize_timestamp(fields["timestamp"])
     # What was parsed from JSON is JSON: no NaN to look for, as `canonical_json` would.
     try:
         body = orjson.dumps(
@@ -320,7 +320,7 @@ def _entry_fault(fields: dict[str, Any]) -> str | None:
             )
     if type(fields["seq"]) is not int or not 0 <= fields["seq"] < 2**63:
         return f"seq is {str(fields['seq'])[:30]}; expected a whole number from 0"
-    if respell_timestamp(fields["timestamp"]) is None:
+    if normalize_timestamp(fields["timestamp"]) is None:
         return f"timestamp is {fields['timestamp'][:60]!r}; expected UTC such as 2026-05-01T12:00:00Z with 0, 3, 6 or 9 digits"
     if not isinstance(fields["payload"], dict):
         return "payload is no object; expected a JSON object"
@@ -425,7 +425,7 @@ def _preamble(file: str, number: int, text: bytes) -> Preamble | None:
     return Preamble(key, UUID(org), count)
 
 
-def counted(
+def check_preamble(
     preamble: Preamble | None, entries: Iterable[E], name: str, *, since: int = 0
 ) -> Iterator[E]:
     """The entries, as many as the preamble says and of its organisation; `since` as in `read_chain`.
@@ -440,7 +440,7 @@ def counted(
                     f"{name}: its preamble speaks of {preamble.org_id}, its entries of {entry.org_id}"
                 )
             first = entry.seq if since else 0
-        count += entries_of(entry)
+        count += count_entries(entry)
         yield entry
     if preamble is not None and (count or not since) and first + count != preamble.entry_count:
         raise InputError(

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from ttplan.audit.canonical import older_float_spelling
-from ttplan.audit.chain import entry_hash
+from ttplan.audit.canonical import with_legacy_exponents
+from ttplan.audit.entries import entry_hash
 from ttplan.model.audit import Record
 
 MOST_BYTES = 64 * 2**20
@@ -84,7 +84,7 @@ def _neighbours(value: float, written: bytes) -> list[bytes]:
 
 
 def _hashes_to(record: Record, body: bytes) -> bool:
-    older = older_float_spelling(body)
+    older = with_legacy_exponents(body)
     return any(
         entry_hash(record.prev_hash, one) == record.hash for one in (body, older) if one is not None
     )

@@ -13,7 +13,7 @@ import blake3
 
 from ttplan.model.errors import ProofError
 
-Hash = Callable[[bytes], bytes]
+HashFunction = Callable[[bytes], bytes]
 """From bytes to 32 bytes."""
 
 
@@ -27,22 +27,22 @@ def blake3_256(data: bytes) -> bytes:
     return blake3.blake3(data).digest()
 
 
-def leaf_hash(h: Hash, entry: bytes) -> bytes:
+def leaf_hash(h: HashFunction, entry: bytes) -> bytes:
     """The hash of a leaf: of a chain, the entry's 32 raw hash bytes are what it holds."""
     return h(b"\0" + entry)
 
 
-def node_hash(h: Hash, left: bytes, right: bytes) -> bytes:
+def node_hash(h: HashFunction, left: bytes, right: bytes) -> bytes:
     """The hash of an inner node."""
     return h(b"\1" + left + right)
 
 
-def leaves_of(h: Hash, hashes: Iterable[str]) -> list[bytes]:
+def hash_leaves(h: HashFunction, hashes: Iterable[str]) -> list[bytes]:
     """The leaves over entries' hashes, as they stand in a chain (hex)."""
     return [leaf_hash(h, bytes.fromhex(one)) for one in hashes]
 
 
-def root(h: Hash, leaves: Sequence[bytes]) -> bytes:
+def root(h: HashFunction, leaves: Sequence[bytes]) -> bytes:
     """The root over hashed leaves; that of no leaves is the hash of nothing."""
     level = list(leaves)
     if not level:
@@ -52,7 +52,7 @@ def root(h: Hash, leaves: Sequence[bytes]) -> bytes:
     return level[0]
 
 
-def inclusion_path(h: Hash, leaves: Sequence[bytes], index: int) -> list[bytes]:
+def inclusion_path(h: HashFunction, leaves: Sequence[bytes], index: int) -> list[bytes]:
     """The siblings of leaf `index`, leaf to root. Raises ProofError where there is no such leaf."""
     if not 0 <= index < len(leaves):
         raise ProofError(f"there is no leaf {index} in a tree of {len(leaves)}")
@@ -65,7 +65,7 @@ def inclusion_path(h: Hash, leaves: Sequence[bytes], index: int) -> list[bytes]:
     return path
 
 
-def consistency_path(h: Hash, leaves: Sequence[bytes], old_size: int) -> list[bytes]:
+def consistency_path(h: HashFunction, leaves: Sequence[bytes], old_size: int) -> list[bytes]:
     """What proves that the first `old_size` leaves are still those of the older tree; empty where that is 0 or the whole.
 
     Raises ProofError where there are not so many.
@@ -89,7 +89,7 @@ def consistency_path(h: Hash, leaves: Sequence[bytes], old_size: int) -> list[by
     return path[::-1]
 
 
-def sides(index: int, size: int) -> list[bool]:
+def sibling_sides(index: int, size: int) -> list[bool]:
     """For each sibling of a leaf's path, leaf to root, whether it stands on the left. ProofError where there is no such leaf."""
     if not 0 <= index < size:
         raise ProofError(f"there is no leaf {index} in a tree of {size}")
@@ -101,9 +101,11 @@ def sides(index: int, size: int) -> list[bool]:
     return found
 
 
-def root_of_path(h: Hash, leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes:
+def root_from_path(
+    h: HashFunction, leaf: bytes, index: int, size: int, path: Sequence[bytes]
+) -> bytes:
     """The root that a leaf and its path give. Raises ProofError where the path has not the one length that it can have."""
-    places = sides(index, size)
+    places = sibling_sides(index, size)
     if len(path) != len(places):
         raise ProofError(
             f"the path of leaf {index} in a tree of {size} has {len(path)} hashes; expected {len(places)}"
@@ -115,7 +117,12 @@ def root_of_path(h: Hash, leaf: bytes, index: int, size: int, path: Sequence[byt
 
 
 def check_consistency(
-    h: Hash, old_size: int, new_size: int, old_root: bytes, new_root: bytes, path: Sequence[bytes]
+    h: HashFunction,
+    old_size: int,
+    new_size: int,
+    old_root: bytes,
+    new_root: bytes,
+    path: Sequence[bytes],
 ) -> None:
     """Check that the newer tree begins with the older one, as RFC 9162 does in 2.1.4.2.
 
@@ -165,7 +172,7 @@ def check_consistency(
         )
 
 
-def _parents(h: Hash, level: list[bytes]) -> list[bytes]:
+def _parents(h: HashFunction, level: list[bytes]) -> list[bytes]:
     """The nodes above; a last one without a sibling goes up as it is, which is RFC 6962's split at a power of two."""
     above = [node_hash(h, level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
     return above if len(level) % 2 == 0 else [*above, level[-1]]

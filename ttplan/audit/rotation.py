@@ -24,7 +24,7 @@ _HEX64 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _HEX128 = re.compile(r"[0-9a-f]{128}", re.ASCII)
 
 
-def statement(org_id: str, seq: int, prev_hash: str, old_key: str, new_key: str) -> bytes:
+def rotation_statement(org_id: str, seq: int, prev_hash: str, old_key: str, new_key: str) -> bytes:
     """What the new key signs: that from this very place of this chain on it takes the old one's."""
     fields = {
         "new_key": new_key,
@@ -42,7 +42,9 @@ def rotation_payload(
     """The payload of the entry that hands over at `seq`. KeyFileError where the new key is the old one or does not sign."""
     if new.public_key == old:
         raise KeyFileError("the new key is the old one; rotate to another")
-    proof = signed(new, statement(str(org_id), seq, prev_hash, old.hex, new.public_key.hex))
+    proof = signed(
+        new, rotation_statement(str(org_id), seq, prev_hash, old.hex, new.public_key.hex)
+    )
     return {"old_key": old.hex, "new_key": new.public_key.hex, "new_key_signature": proof.hex()}
 
 
@@ -52,7 +54,7 @@ def is_rotation(record: Record) -> bool:
     return _MARK in record.body and _body(record).get("event") == EVENT
 
 
-def new_key_of(
+def verify_rotation(
     record: Record, index: int, current: VerifyingKey, used: Iterable[VerifyingKey]
 ) -> VerifyingKey:
     """The key that a rotation entry, whose own signature was checked, hands over to. `used` are the chain's keys so far.
@@ -76,7 +78,7 @@ def new_key_of(
         raise BadRotation(
             index, f"new_key {new.hex} has signed this chain before; expected a new one"
         )
-    message = statement(record.org_id, record.seq, record.prev_hash, current.hex, new.hex)
+    message = rotation_statement(record.org_id, record.seq, record.prev_hash, current.hex, new.hex)
     wrong = new.fault(bytes.fromhex(payload["new_key_signature"]), message)
     if wrong is not None:
         raise BadRotation(
@@ -85,7 +87,7 @@ def new_key_of(
     return new
 
 
-def key_named_by(record: Record) -> VerifyingKey | None:
+def claimed_new_key(record: Record) -> VerifyingKey | None:
     """The key that an entry says it hands over to, which nothing has verified; None where it names none."""
     payload = _body(record).get("payload") if is_rotation(record) else None
     if not isinstance(payload, dict) or _fault(payload) is not None:
@@ -96,13 +98,13 @@ def key_named_by(record: Record) -> VerifyingKey | None:
         return None
 
 
-def handed_over_by(record: Record, key: VerifyingKey) -> bool:
+def is_rotation_from(record: Record, key: VerifyingKey) -> bool:
     """Whether an entry is a rotation that names `key` as the old one."""
     payload = _body(record).get("payload") if is_rotation(record) else None
     return isinstance(payload, dict) and payload.get("old_key") == key.hex
 
 
-def goes_on_with(last: Record, key: VerifyingKey) -> bool:
+def is_continued_by(last: Record, key: VerifyingKey) -> bool:
     """Whether a chain that ends with `last` goes on with `key`: the one that a rotation names, else the one that signed it."""
     if is_rotation(last):
         payload = _body(last).get("payload")
@@ -112,7 +114,7 @@ def goes_on_with(last: Record, key: VerifyingKey) -> bool:
     return key.fault(bytes.fromhex(last.signature), bytes.fromhex(last.hash)) is None
 
 
-def keys_of(records: Iterable[Record], current: VerifyingKey) -> list[VerifyingKey]:
+def list_keys(records: Iterable[Record], current: VerifyingKey) -> list[VerifyingKey]:
     """The keys of a chain as its rotations name them, first to last; `current`, the one it ends with, where it has none.
 
     Nothing is verified: it is for who holds the chain and says to others which key to begin with.

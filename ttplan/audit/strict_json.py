@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import orjson
 
-from ttplan.audit.canonical import canonical_json, older_float_spelling
+from ttplan.audit.canonical import canonical_json, with_legacy_exponents
 from ttplan.model.errors import CanonicalError, InputError
 
 
@@ -58,7 +58,7 @@ def _whole(text: str) -> int:
 def _real(text: str) -> float:
     value = float(text)
     spelled = orjson.dumps(value)
-    if text.encode() not in (spelled, older_float_spelling(spelled)):
+    if text.encode() not in (spelled, with_legacy_exponents(spelled)):
         raise ValueError(
             f"the number {text[:40]} is not in its one spelling; expected {spelled.decode()}"
         )

@@ -14,7 +14,7 @@ from ttplan.model.errors import InputError, ProofError
 from ttplan.util.urls import is_url
 
 if TYPE_CHECKING:
-    from ttplan.audit.verify.collect import ChainHashes
+    from ttplan.audit.verify.require import ChainHashes
 
 KeyHexOption = Annotated[
     str | None,
@@ -167,12 +167,12 @@ def _sealed(
 
 def collected(store: str, chain: Path | None, key_hex: str | None) -> ChainHashes:
     """The hashes of the chain in a file, where one is given, else of a store's."""
-    from ttplan.audit.verify.file import collect_file
+    from ttplan.audit.verify.file import collect_file_hashes
 
     return (
         open_store(store).evidence.hashes(key_hex)
         if chain is None
-        else collect_file(chain, key_hex)
+        else collect_file_hashes(chain, key_hex)
     )
 
 
@@ -313,14 +313,14 @@ def compare(
 ) -> None:
     """Look for two entries for one place, both signed. Exits 1 where there are: whoever holds the key signed two histories."""
     from ttplan.audit.keys.key_files import VerifyingKey
-    from ttplan.audit.verify.file import check_fork, find_fork
+    from ttplan.audit.verify.file import check_evidence_file, compare_files
 
     if key_hex is None or (other is None) is not check:
         raise InputError(
             "compare takes two chains, or one file of evidence with --check; and the public key (--key-hex)"
         )
     key = VerifyingKey.from_hex(key_hex)
-    found = find_fork(one, other, key) if other is not None else check_fork(one, key)
+    found = compare_files(one, other, key) if other is not None else check_evidence_file(one, key)
     if found is not None and evidence is not None:
         _keep(evidence, found.evidence)
     if json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from ttplan.audit.keys.key_files import VerifyingKey
-from ttplan.audit.verify.require import need_verified
+from ttplan.audit.verify.require import require_verified
 from ttplan.history.timeline import History, load_history
 from ttplan.model.errors import DriftError, InvalidState, TouchedSince
 from ttplan.model.plan_run import LiveRoute, PlanRun
@@ -24,7 +24,7 @@ def restorable(snapshot: Snapshot, run: PlanRun, key: VerifyingKey | None) -> li
         raise InvalidState(run.plan_id, run.status, expected="applied")
     history = load_history(snapshot, run.org_id)
     if key is not None:
-        need_verified(
+        require_verified(
             lambda: snapshot.entries(run.org_id),
             key,
             f"what the chain says was live before plan {run.plan_id}",

@@ -9,7 +9,7 @@ from uuid import UUID
 import orjson
 
 from ttplan.audit.keys.key_files import VerifyingKey
-from ttplan.audit.verify.require import need_verified
+from ttplan.audit.verify.require import require_verified
 from ttplan.model.audit import Record
 from ttplan.model.errors import DriftError
 from ttplan.model.plan_run import PlanRun
@@ -45,7 +45,7 @@ def check_policy(snapshot: Snapshot, run: PlanRun, key: VerifyingKey | None) -> 
     if policy is None and last_policy_digest(told) is None:
         return None
     if key is not None:
-        need_verified(
+        require_verified(
             lambda: snapshot.entries(run.org_id), key, "what the chain says of policy and approvals"
         )
     digest = None if policy is None else policy_digest(policy)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from ttplan.audit.keys.key_files import VerifyingKey
-from ttplan.audit.rotation import keys_of
-from ttplan.audit.verify.chain import Strength
+from ttplan.audit.rotation import list_keys
+from ttplan.audit.verify.chain import SignatureScope
 from ttplan.audit.verify.report import ChainReport
 from ttplan.model.audit import Record, TipAnchor
 from ttplan.util.progress import Counted
@@ -28,7 +28,7 @@ class ChainVerbs(Wiring):
         anchor: str | TipAnchor | None = None,
         passes_through: Iterable[TipAnchor] = (),
         distrust_after: TipAnchor | None = None,
-        signatures: Strength = "all",
+        signatures: SignatureScope = "all",
         progress: bool | Counted | None = None,
         on_fork: Callable[[bytes], None] | None = None,
         resume: PathLike | None = None,
@@ -89,7 +89,9 @@ class ChainVerbs(Wiring):
         with self.store.read() as snapshot:
             org_id = snapshot.org_id()
             return (
-                current.hex if org_id is None else keys_of(snapshot.entries(org_id), current)[0].hex
+                current.hex
+                if org_id is None
+                else list_keys(snapshot.entries(org_id), current)[0].hex
             )
 
     @property

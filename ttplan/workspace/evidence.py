@@ -14,8 +14,8 @@ from ttplan.audit.keys.signer import Signer
 from ttplan.audit.proofs.customer_checkpoint import load_seed, sign_checkpoint, write_checkpoint
 from ttplan.audit.proofs.disclosure import disclose
 from ttplan.audit.proofs.inclusion import prove_inclusion
-from ttplan.audit.rotation import keys_of
-from ttplan.audit.verify.collect import ChainHashes, collect_hashes
+from ttplan.audit.rotation import list_keys
+from ttplan.audit.verify.require import ChainHashes, collect_hashes
 from ttplan.display.entry import ShownEntry, show_entry
 from ttplan.display.evidence import (
     ShownCheckpoint,
@@ -59,7 +59,7 @@ class Evidence:
             if org_id is None:
                 raise InputError("the chain has no entries yet; apply a plan first")
             given = None if public_key is None else VerifyingKey.from_hex(public_key)
-            first = given or keys_of(snapshot.entries(org_id), self._keys.signing().public_key)[0]
+            first = given or list_keys(snapshot.entries(org_id), self._keys.signing().public_key)[0]
             return collect_hashes(snapshot.entries(org_id), first)
 
     def anchor(
@@ -95,7 +95,7 @@ class Evidence:
         key = self._keys.signing().public_key
         with self._store.read() as snapshot:
             org_id, tip = checked_tip(snapshot, key)
-            first = keys_of(snapshot.entries(org_id), key)[0]
+            first = list_keys(snapshot.entries(org_id), key)[0]
         made = sign_checkpoint(
             customer, org_id=org_id, verifying_key=first, anchor=tip, at=self._clock()
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ttplan.audit.keys.key_files import SigningKey, VerifyingKey, ensure_key, load_key
 from ttplan.audit.keys.signer import Signer
-from ttplan.audit.rotation import goes_on_with
+from ttplan.audit.rotation import is_continued_by
 from ttplan.model.errors import KeyFileError
 from ttplan.store.protocol import Store
 
@@ -141,4 +141,4 @@ class Keyring:
             tip = None if org_id is None else snapshot.tip(org_id)
             if org_id is None or tip is None:
                 return False
-            return goes_on_with(next(iter(snapshot.entries(org_id, since=tip.seq))), key)
+            return is_continued_by(next(iter(snapshot.entries(org_id, since=tip.seq))), key)

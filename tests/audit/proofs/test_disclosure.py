@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.audit.chains import KEY, entry
 from tests.audit.test_rotation import tip_of
 from ttplan.audit.c2sp.tlog import sign_tree
-from ttplan.audit.chain import to_record
+from ttplan.audit.entries import to_record
 from ttplan.audit.proofs.disclosure import (
     Disclosure,
     check_disclosure,

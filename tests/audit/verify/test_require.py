@@ -8,15 +8,15 @@ import pytest
 
 from tests.audit.chains import KEY, OTHER_KEY, chain
 from tests.audit.corpus import rotated
-from ttplan.audit.chain import to_record
+from ttplan.audit.entries import to_record
 from ttplan.audit.keys.key_files import SigningKey
-from ttplan.audit.verify.require import need_verified
+from ttplan.audit.verify.require import require_verified
 from ttplan.model.audit import Record
 from ttplan.model.errors import AuditError, Cancelled, DriftError, StoreError, TtplanError
 
 
 def need(records: list[Record], key: SigningKey) -> None:
-    need_verified(lambda: iter(records), key.public_key, "what it says")
+    require_verified(lambda: iter(records), key.public_key, "what it says")
 
 
 def test_a_chain_is_believed_with_the_key_that_it_goes_on_with() -> None:
@@ -65,5 +65,5 @@ def test_what_cannot_be_read_is_not_called_what_cannot_be_believed(why: TtplanEr
             yield to_record(entry)
 
     with pytest.raises(type(why), match=str(why)):
-        need_verified(entries, KEY.public_key, "what it says")
-    need_verified(entries, KEY.public_key, "what it says")
+        require_verified(entries, KEY.public_key, "what it says")
+    require_verified(entries, KEY.public_key, "what it says")

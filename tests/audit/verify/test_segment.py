@@ -14,19 +14,19 @@ import pytest
 
 from tests.audit.chains import KEY, ORG, OTHER_KEY, chain, entry, exported
 from tests.audit.corpus import lines, read, rotated
-from ttplan.audit.jsonl import Piece, read_chain, read_pieces
+from ttplan.audit.jsonl import LineBlock, read_blocks, read_chain
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.verify import parallel
-from ttplan.audit.verify.chain import Strength
+from ttplan.audit.verify.chain import SignatureScope
 from ttplan.audit.verify.file import verify_file
-from ttplan.audit.verify.segment import Found, Stretch, find_stretch
-from ttplan.audit.verify.walker import Walk
-from ttplan.audit.verify.workers import Helpers
+from ttplan.audit.verify.segment import Segment, SegmentBounds, scan_segment
+from ttplan.audit.verify.walker import ChainWalker
+from ttplan.audit.verify.workers import WorkerPool
 from ttplan.model.audit import AuditEntry, Record, TipAnchor
 from ttplan.model.errors import InputError
 
 PUBLIC = KEY.public_key
-STRENGTHS: tuple[Strength, ...] = ("all", "tip")
+STRENGTHS: tuple[SignatureScope, ...] = ("all", "tip")
 CORPUS = read()
 ENTRIES = chain(12)
 """All actors, and times with 0, 3 and 6 digits."""
@@ -51,8 +51,8 @@ class Here:
     ) -> None:
         self.left = True
 
-    def find_stretch(self, data: bytes, key: VerifyingKey | None) -> Found | None:
-        found = find_stretch(data, None if key is None else key.raw)
+    def scan_segment(self, data: bytes, key: VerifyingKey | None) -> SegmentBounds | None:
+        found = scan_segment(data, None if key is None else key.raw)
         self.asked.append((key, found is not None))
         return found
 
@@ -63,7 +63,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Here:
     helpers = Here()
     monkeypatch.setattr(parallel, "LONG", 1)
     monkeypatch.setattr(parallel, "start_helpers", lambda: helpers)
-    monkeypatch.setattr("ttplan.audit.jsonl.PIECE", 2_500)
+    monkeypatch.setattr("ttplan.audit.jsonl.BLOCK_BYTES", 2_500)
     return helpers
 
 
@@ -87,9 +87,9 @@ def both(path: Path, monkeypatch: pytest.MonkeyPatch, **asked: Any) -> str:
 @pytest.mark.parametrize("key", [None, PUBLIC.raw])
 def test_good_lines_are_a_stretch(key: bytes | None) -> None:
     length = len(lines(ENTRIES[:-1]))
-    expected = Found(12, 0, str(ORG).encode(), b"0" * 64, length)
-    assert find_stretch(LINES, key) == find_stretch(LINES.removesuffix(b"\n"), key) == expected
-    assert find_stretch(lines(ENTRIES[4:5]), key) == Found(
+    expected = SegmentBounds(12, 0, str(ORG).encode(), b"0" * 64, length)
+    assert scan_segment(LINES, key) == scan_segment(LINES.removesuffix(b"\n"), key) == expected
+    assert scan_segment(lines(ENTRIES[4:5]), key) == SegmentBounds(
         1, 4, str(ORG).encode(), ENTRIES[3].hash.encode(), 0
     )
 
@@ -99,7 +99,7 @@ def test_a_flipped_bit_anywhere_makes_them_none() -> None:
     for place, bit in product(range(len(data) - 1), range(8)):
         flipped = bytearray(data)
         flipped[place] ^= 1 << bit
-        assert find_stretch(bytes(flipped), PUBLIC.raw) is None, (place, bit)
+        assert scan_segment(bytes(flipped), PUBLIC.raw) is None, (place, bit)
 
 
 @pytest.mark.parametrize("key", [None, PUBLIC.raw])
@@ -122,31 +122,31 @@ def test_anything_else_among_them_makes_them_none(key: bytes | None) -> None:
         lines(ENTRIES[:3]) + b"x\n",
         exported(ENTRIES),
     ):
-        assert find_stretch(data, key) is None
+        assert scan_segment(data, key) is None
 
 
 def test_only_with_a_key_are_signatures_looked_at() -> None:
     forged = [*ENTRIES[:5], ENTRIES[5].model_copy(update={"signature": "ab" * 64}), *ENTRIES[6:]]
     assert (
-        find_stretch(lines(forged), PUBLIC.raw)
-        is find_stretch(LINES, OTHER_KEY.public_key.raw)
+        scan_segment(lines(forged), PUBLIC.raw)
+        is scan_segment(LINES, OTHER_KEY.public_key.raw)
         is None
     )
-    assert find_stretch(lines(forged), None) is not None
+    assert scan_segment(lines(forged), None) is not None
     upper = [
         *ENTRIES[:5],
         ENTRIES[5].model_copy(update={"signature": ENTRIES[5].signature.upper()}),
         *ENTRIES[6:],
     ]
-    assert find_stretch(lines(upper), None) is find_stretch(lines(upper), PUBLIC.raw) is None
+    assert scan_segment(lines(upper), None) is scan_segment(lines(upper), PUBLIC.raw) is None
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)
 @pytest.mark.parametrize("size", [1, 400, 2_500, 2**20])
 def test_every_chain_of_the_corpus_gets_the_same_report(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Here, strength: Strength, size: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Here, strength: SignatureScope, size: int
 ) -> None:
-    monkeypatch.setattr("ttplan.audit.jsonl.PIECE", size)
+    monkeypatch.setattr("ttplan.audit.jsonl.BLOCK_BYTES", size)
     path = tmp_path / "chain.jsonl"
     for case in CORPUS.values():
         path.write_bytes(case.data)
@@ -156,7 +156,7 @@ def test_every_chain_of_the_corpus_gets_the_same_report(
 
 @pytest.mark.parametrize("strength", STRENGTHS)
 def test_a_bad_entry_anywhere_gets_the_same_report(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Here, strength: Strength
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Here, strength: SignatureScope
 ) -> None:
     path = tmp_path / "chain.jsonl"
     entries = chain(30)
@@ -191,7 +191,7 @@ def going_on(entries: list[AuditEntry], length: int, **changes: Any) -> list[Aud
 
 @pytest.mark.parametrize("strength", STRENGTHS)
 def test_stretches_that_do_not_belong_together_get_the_same_report(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Here, strength: Strength
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Here, strength: SignatureScope
 ) -> None:
     path = tmp_path / "chain.jsonl"
     entries, others = chain(24), chain(24, payload={"another": "history"})
@@ -207,15 +207,15 @@ def test_stretches_that_do_not_belong_together_get_the_same_report(
 
 @pytest.mark.parametrize("strength", STRENGTHS)
 def test_what_is_good_is_leapt_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Here, strength: Strength
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Here, strength: SignatureScope
 ) -> None:
-    path, step, single = tmp_path / "chain.jsonl", Walk.step, list[int]()
+    path, step, single = tmp_path / "chain.jsonl", ChainWalker.step, list[int]()
 
-    def noted(walk: Walk, record: Record) -> None:
+    def noted(walk: ChainWalker, record: Record) -> None:
         single.append(record.seq)
         step(walk, record)
 
-    monkeypatch.setattr(Walk, "step", noted)
+    monkeypatch.setattr(ChainWalker, "step", noted)
     path.write_bytes(exported(rotated([(KEY, 40), (OTHER_KEY, 40)])))
     report = verify_file(path, public_key=PUBLIC, signatures=strength, progress=False)
     assert (report.verdict, report.entries) == ("verified", 81)
@@ -227,7 +227,7 @@ def test_what_is_good_is_leapt_over(
 
 @pytest.mark.parametrize("strength", STRENGTHS)
 def test_rotations_and_anchors_are_seen_in_the_middle_of_stretches(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Here, strength: Strength
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Here, strength: SignatureScope
 ) -> None:
     path = tmp_path / "chain.jsonl"
     entries = rotated([(KEY, 25), (OTHER_KEY, 25)])
@@ -285,12 +285,12 @@ def test_helpers_are_started_once_and_for_a_long_file_only(
     path.write_bytes(exported(chain(30)))
     size = path.stat().st_size - path.read_bytes().index(b"\n") - 1
     monkeypatch.setattr(parallel, "start_helpers", start)
-    monkeypatch.setattr("ttplan.audit.jsonl.PIECE", 2_500)
+    monkeypatch.setattr("ttplan.audit.jsonl.BLOCK_BYTES", 2_500)
     first = len(
         next(
             item.data
-            for item in read_pieces(io.BytesIO(path.read_bytes()))[1]
-            if isinstance(item, Piece)
+            for item in read_blocks(io.BytesIO(path.read_bytes()))[1]
+            if isinstance(item, LineBlock)
         )
     )
     for long, helpers in ((size + 1, 0), (size, 1), (first + 1, 1), (first, 1), (1, 1)):
@@ -306,10 +306,10 @@ def test_helpers_are_started_once_and_for_a_long_file_only(
 def test_an_interruption_ends_the_helpers(tmp_path: Path, here: Here) -> None:
     path = tmp_path / "chain.jsonl"
     path.write_bytes(exported(chain(40)))
-    _, pieces = read_pieces(path)
-    entries = parallel.in_stretches(pieces, PUBLIC, signed=True)
+    _, pieces = read_blocks(path)
+    entries = parallel.read_segments(pieces, PUBLIC, signed=True)
     first = next(entries)
-    assert isinstance(first, Stretch)
+    assert isinstance(first, Segment)
     assert first.signer == PUBLIC.hex
     assert not here.left
     entries.close()
@@ -321,7 +321,7 @@ def test_an_interruption_ends_the_helpers(tmp_path: Path, here: Here) -> None:
 def test_pieces_are_the_lines_and_keep_their_numbers(
     monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    monkeypatch.setattr("ttplan.audit.jsonl.PIECE", size)
+    monkeypatch.setattr("ttplan.audit.jsonl.BLOCK_BYTES", size)
     for data in (
         exported(ENTRIES),
         LINES,
@@ -329,37 +329,37 @@ def test_pieces_are_the_lines_and_keep_their_numbers(
         LINES.removesuffix(b"\n"),
     ):
         _, records = read_chain(io.BytesIO(data))
-        _, pieces = read_pieces(io.BytesIO(data))
+        _, pieces = read_blocks(io.BytesIO(data))
         assert list(flat(pieces)) == list(records)
     spoilt = io.BytesIO(lines(ENTRIES[:7]) + b'{"id"\n')
     with pytest.raises(InputError, match="line 8:"):
-        list(flat(read_pieces(spoilt)[1]))
+        list(flat(read_blocks(spoilt)[1]))
     assert spoilt.closed
     with pytest.raises(InputError, match="line 3: longer than 900 bytes"):
         list(
             flat(
-                read_pieces(io.BytesIO(lines(ENTRIES[:2]) + b"x" * 5_000 + b"\n"), max_line=900)[1]
+                read_blocks(io.BytesIO(lines(ENTRIES[:2]) + b"x" * 5_000 + b"\n"), max_line=900)[1]
             )
         )
 
 
-def flat(items: Iterator[Record | Piece] | Any) -> Iterator[Record]:
+def flat(items: Iterator[Record | LineBlock] | Any) -> Iterator[Record]:
     for item in items:
-        yield from item.records() if isinstance(item, Piece) else (item,)
+        yield from item.records() if isinstance(item, LineBlock) else (item,)
 
 
 def test_helpers_in_processes_of_their_own_find_them_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found: list[Stretch | None] = []
+    found: list[Segment | None] = []
     find = parallel._find
 
-    def noted(*asked: Any) -> Stretch | None:
+    def noted(*asked: Any) -> Segment | None:
         found.append(find(*asked))
         return found[-1]
 
     monkeypatch.setattr(parallel, "LONG", 1)
-    monkeypatch.setattr("ttplan.audit.jsonl.PIECE", 3_000)
+    monkeypatch.setattr("ttplan.audit.jsonl.BLOCK_BYTES", 3_000)
     monkeypatch.setattr(parallel, "_find", noted)
     path = tmp_path / "chain.jsonl"
     bad: list[AuditEntry] = [
@@ -376,9 +376,9 @@ def test_helpers_in_processes_of_their_own_find_them_too(
     assert report.first_bad is not None
     assert (report.first_bad.index, report.first_bad.error) == (9, "BadSignature")
     assert None in found
-    with Helpers(1) as helpers:
-        assert helpers.find_stretch(lines(bad), None) == find_stretch(LINES, None)
-        assert helpers.find_stretch(lines(bad), PUBLIC) is None
-        assert helpers.find_stretch(lines(ENTRIES[4:]), PUBLIC) == find_stretch(
+    with WorkerPool(1) as helpers:
+        assert helpers.scan_segment(lines(bad), None) == scan_segment(LINES, None)
+        assert helpers.scan_segment(lines(bad), PUBLIC) is None
+        assert helpers.scan_segment(lines(ENTRIES[4:]), PUBLIC) == scan_segment(
             lines(ENTRIES[4:]), None
         )

@@ -16,12 +16,17 @@ import pytest
 from tests.audit.chains import KEY, OTHER_KEY, chain, entry, exported
 from tests.audit.corpus import rotated
 from tests.audit.test_jsonl import read
-from ttplan.audit.chain import to_record
+from ttplan.audit.entries import to_record
 from ttplan.audit.jsonl import read_chain
 from ttplan.audit.lost_digit import find_lost_digit
-from ttplan.audit.verify.chain import Reached, Strength, verify_chain, verify_chain_with_anchor
-from ttplan.audit.verify.check import check_chain
+from ttplan.audit.verify.chain import (
+    SignatureScope,
+    VerifiedPrefix,
+    verify_chain,
+    verify_chain_with_anchor,
+)
 from ttplan.audit.verify.file import verify_file
+from ttplan.audit.verify.reporting import verify_with_report
 from ttplan.audit.verify.resume import Asked, ResumeFile, first_needed
 from ttplan.audit.verify.walker import KeySpan
 from ttplan.model.audit import AuditEntry, TipAnchor
@@ -39,7 +44,7 @@ from ttplan.model.errors import (
 )
 
 PUBLIC = KEY.public_key
-STRENGTHS: tuple[Strength, ...] = ("all", "tip")
+STRENGTHS: tuple[SignatureScope, ...] = ("all", "tip")
 
 
 def at(entries: list[AuditEntry], seq: int) -> TipAnchor:
@@ -55,7 +60,7 @@ def broken(entries: list[AuditEntry], index: int) -> list[AuditEntry]:
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)
-def test_only_what_follows_on_a_trusted_entry_is_checked(strength: Strength) -> None:
+def test_only_what_follows_on_a_trusted_entry_is_checked(strength: SignatureScope) -> None:
     entries = chain(9)
     since = at(entries, 4)
     for given in (entries, entries[4:], entries[5:], broken(entries, 2)):
@@ -73,7 +78,7 @@ def test_only_what_follows_on_a_trusted_entry_is_checked(strength: Strength) -> 
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)
-def test_a_chain_that_has_not_the_trusted_entry_is_refused(strength: Strength) -> None:
+def test_a_chain_that_has_not_the_trusted_entry_is_refused(strength: SignatureScope) -> None:
     entries = chain(9)
     for given, since, error, index in (
         (entries, TipAnchor(4, "ab" * 32), TruncatedChain, 5),
@@ -91,7 +96,9 @@ def test_a_chain_that_has_not_the_trusted_entry_is_refused(strength: Strength) -
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)
-def test_the_trusted_entry_itself_is_held_to_its_hash_and_its_place(strength: Strength) -> None:
+def test_the_trusted_entry_itself_is_held_to_its_hash_and_its_place(
+    strength: SignatureScope,
+) -> None:
     entries = chain(6)
     records, since = [to_record(one) for one in entries], at(entries, 4)
     for changed, error, said in (
@@ -125,7 +132,7 @@ def test_anchors_after_it_are_looked_for_and_those_before_it_cannot_be() -> None
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)
-def test_the_key_is_the_one_that_signs_there(strength: Strength) -> None:
+def test_the_key_is_the_one_that_signs_there(strength: SignatureScope) -> None:
     """On a rotation one may know either key: what it says is vouched for by its hash."""
     entries = rotated([(KEY, 2), (OTHER_KEY, 3)])
     for since, key, spans in (
@@ -153,7 +160,7 @@ def test_the_key_is_the_one_that_signs_there(strength: Strength) -> None:
 
 def test_a_key_distrusted_at_the_trusted_entry_signs_nothing_after_it() -> None:
     entries = chain(4)
-    report = check_chain(
+    report = verify_with_report(
         entries, PUBLIC, key_source="a test", since=at(entries, 2), distrust_after=at(entries, 2)
     )
     assert report.first_bad is not None
@@ -217,7 +224,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def interrupted(
-    path: Path, entries: list[AuditEntry], after: int, *, strength: Strength = "all"
+    path: Path, entries: list[AuditEntry], after: int, *, strength: SignatureScope = "all"
 ) -> None:
     """A verification of `entries` that is interrupted when so many were read."""
 
@@ -228,12 +235,12 @@ def interrupted(
     kept = ResumeFile(path)
     kept.bind(Asked(PUBLIC, strength, None, None, (), None))
     with pytest.raises(Interrupted):
-        check_chain(stream(), PUBLIC, key_source="a test", signatures=strength, resume=kept)
+        verify_with_report(stream(), PUBLIC, key_source="a test", signatures=strength, resume=kept)
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)
 def test_an_interrupted_verification_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strength: Strength
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strength: SignatureScope
 ) -> None:
     monkeypatch.setattr("ttplan.audit.verify.chain._BATCH", 2)
     monkeypatch.setattr("os.cpu_count", lambda: 1)
@@ -304,7 +311,7 @@ def test_how_far_it_has_come_is_not_kept_past_an_anchor_that_does_not_fit(
     monkeypatch.setattr("ttplan.audit.verify.chain._BATCH", 2)
     entries = chain(12)
     for strength in STRENGTHS:
-        told: list[Reached] = []
+        told: list[VerifiedPrefix] = []
         with pytest.raises(TruncatedChain):
             verify_chain(
                 entries,
@@ -313,27 +320,30 @@ def test_how_far_it_has_come_is_not_kept_past_an_anchor_that_does_not_fit(
                 passes_through=[TipAnchor(5, "ab" * 32)],
                 reached=told.append,
             )
-        assert told == [Reached(at(entries, 1), PUBLIC.hex), Reached(at(entries, 3), PUBLIC.hex)]
+        assert told == [
+            VerifiedPrefix(at(entries, 1), PUBLIC.hex),
+            VerifiedPrefix(at(entries, 3), PUBLIC.hex),
+        ]
 
 
 def test_nor_is_a_rotation_that_is_none_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ttplan.audit.verify.chain._BATCH", 2)
     entries = rotated([(KEY, 3), (OTHER_KEY, 1)], note="x")
     for strength in STRENGTHS:
-        seqs, told = [1, 2] if strength == "all" else [1], list[Reached]()
+        seqs, told = [1, 2] if strength == "all" else [1], list[VerifiedPrefix]()
         with pytest.raises(BadRotation):
             verify_chain(entries, PUBLIC, signatures=strength, reached=told.append)
-        assert told == [Reached(at(entries, seq), PUBLIC.hex) for seq in seqs]
+        assert told == [VerifiedPrefix(at(entries, seq), PUBLIC.hex) for seq in seqs]
 
 
 def test_nor_past_where_the_chain_has_to_end(tmp_path: Path) -> None:
     entries = chain(6)
     kept = ResumeFile(tmp_path / "state")
     kept.bind(Asked(PUBLIC, "all", None, at(entries, 3), (), None))
-    kept.note(Reached(at(entries, 4), PUBLIC.hex))
+    kept.note(VerifiedPrefix(at(entries, 4), PUBLIC.hex))
     kept.write()
     assert not os.path.exists(kept.path)
-    kept.note(Reached(at(entries, 3), PUBLIC.hex))
+    kept.note(VerifiedPrefix(at(entries, 3), PUBLIC.hex))
     kept.write()
     assert os.path.exists(kept.path)
 
@@ -347,18 +357,18 @@ def test_it_is_kept_every_two_seconds_until_the_end(
     )
     kept = ResumeFile(tmp_path / "state")
     kept.write()
-    kept.note(Reached(at(entries, 5), PUBLIC.hex))
+    kept.note(VerifiedPrefix(at(entries, 5), PUBLIC.hex))
     kept.write()
     assert not kept.path.exists(), "nobody has said yet what was asked"
     kept.bind(Asked(PUBLIC, "all", None, None, (), None))
     found = []
     for seq, clock[0] in enumerate((100.0, 101.9, 102.0, 103.9, 104.0)):
-        kept.note(Reached(at(entries, seq), PUBLIC.hex))
+        kept.note(VerifiedPrefix(at(entries, seq), PUBLIC.hex))
         found.append(
             json.loads(kept.path.read_bytes())["anchor"][0] if kept.path.exists() else None
         )
     assert found == [None, None, "2", "2", "4"]
-    kept.note(Reached(at(entries, 5), PUBLIC.hex))
+    kept.note(VerifiedPrefix(at(entries, 5), PUBLIC.hex))
     kept.finish()
     kept.finish()
     kept.write()
@@ -372,7 +382,7 @@ def test_the_first_entry_that_is_needed_is_the_one_to_go_on_from(tmp_path: Path)
         first_needed(since, one) for since in (None, at(entries, 2)) for one in (None, kept)
     ] == [0, 0, 2, 2]
     kept.bind(Asked(PUBLIC, "all", None, None, (), None))
-    kept.note(Reached(at(entries, 4), PUBLIC.hex))
+    kept.note(VerifiedPrefix(at(entries, 4), PUBLIC.hex))
     kept.write()
     for mode in (0o600, 0o644, 0o611):
         kept.path.chmod(mode)
@@ -385,15 +395,17 @@ def test_the_first_entry_that_is_needed_is_the_one_to_go_on_from(tmp_path: Path)
 
 def test_it_is_said_how_many_entries_cannot_be_trusted() -> None:
     entries = chain(9)
-    report = check_chain(broken(entries, 3), PUBLIC, key_source="a test")
+    report = verify_with_report(broken(entries, 3), PUBLIC, key_source="a test")
     assert report.first_bad is not None
     assert (report.first_bad.index, report.first_bad.untrusted) == (3, 5)
     assert "untrusted: it and the 5 entries after it" in str(report)
-    after = check_chain(broken(entries, 6), PUBLIC, key_source="a test", since=at(entries, 4))
+    after = verify_with_report(
+        broken(entries, 6), PUBLIC, key_source="a test", since=at(entries, 4)
+    )
     assert after.first_bad is not None
     assert (after.entries, after.first_bad.untrusted) == (1, 2)
     assert "untrusted: it, which is the last entry" in str(
-        check_chain(broken(entries, 8), PUBLIC, key_source="a test")
+        verify_with_report(broken(entries, 8), PUBLIC, key_source="a test")
     )
 
 
@@ -511,7 +523,7 @@ def test_the_report_as_a_page_says_the_same_and_fetches_nothing() -> None:
         entries[2].model_copy(update={"event": "<script>alert(1)</script>"}),
         *entries[3:],
     ]
-    report = check_chain(changed, PUBLIC, key_source='a "test" <i>', anchor=at(entries, 4))
+    report = verify_with_report(changed, PUBLIC, key_source='a "test" <i>', anchor=at(entries, 4))
     page = report.page("<b>chain</b>.jsonl")
     assert page.startswith("<!doctype html>")
     assert not re.search(r"<script|<link|<img|src=|href=|url\(|@import|http:", page)
@@ -528,7 +540,7 @@ def test_the_report_as_a_page_says_the_same_and_fetches_nothing() -> None:
     ):
         assert str(text) in page
     assert page.count("NOT checked") == len(report.not_checked)
-    good = check_chain(
+    good = verify_with_report(
         rotated([(KEY, 2), (OTHER_KEY, 2)]), PUBLIC, key_source="a test", signatures="tip"
     )
     assert "What is wrong" not in good.page("chain.jsonl")

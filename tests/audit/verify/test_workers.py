@@ -13,10 +13,10 @@ import pytest
 
 from tests.audit.chains import KEY, OTHER_KEY, chain
 from tests.audit.corpus import SMALL, rotated
-from ttplan.audit.chain import to_record
+from ttplan.audit.entries import to_record
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.verify.chain import verify_chain
-from ttplan.audit.verify.workers import Helpers, serve, start_helpers
+from ttplan.audit.verify.workers import WorkerPool, serve, start_workers
 from ttplan.model.audit import Record
 from ttplan.model.errors import BadSignature
 
@@ -24,17 +24,17 @@ RECORDS = [to_record(one) for one in chain(12)]
 
 
 @pytest.fixture
-def long(monkeypatch: pytest.MonkeyPatch) -> list[Helpers]:
+def long(monkeypatch: pytest.MonkeyPatch) -> list[WorkerPool]:
     """A few entries count as a long chain; the helpers that were started for it."""
-    started: list[Helpers] = []
+    started: list[WorkerPool] = []
 
-    def start() -> Helpers:
-        started.append(Helpers(1))
+    def start() -> WorkerPool:
+        started.append(WorkerPool(1))
         return started[-1]
 
     monkeypatch.setattr("ttplan.audit.verify.chain._BATCH", 3)
     monkeypatch.setattr("ttplan.audit.verify.chain._LONG", 3)
-    monkeypatch.setattr("ttplan.audit.verify.chain.start_helpers", start)
+    monkeypatch.setattr("ttplan.audit.verify.chain.start_workers", start)
     return started
 
 
@@ -44,7 +44,7 @@ def test_a_helper_finds_the_first_bad_signature() -> None:
         RECORDS[1]._replace(signature=RECORDS[2].signature),
         RECORDS[2]._replace(signature=SMALL + "00" * 32),
     ]
-    with Helpers(1) as helpers:
+    with WorkerPool(1) as helpers:
         assert helpers.first_bad(RECORDS, KEY.public_key) is None
         assert helpers.first_bad(RECORDS[:1], OTHER_KEY.public_key) == 0
         assert helpers.first_bad(bad, KEY.public_key) == 1
@@ -109,7 +109,7 @@ def test_there_is_one_for_each_core(
     monkeypatch: pytest.MonkeyPatch, cores: int | None, count: int
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
-    helpers = start_helpers()
+    helpers = start_workers()
     assert helpers is not None
     with helpers:
         assert len(helpers._processes) == count
@@ -118,7 +118,7 @@ def test_there_is_one_for_each_core(
     assert all(process.returncode == -signal.SIGKILL for process in helpers._processes)
 
 
-def test_a_long_chain_gets_the_same_verdicts(long: list[Helpers]) -> None:
+def test_a_long_chain_gets_the_same_verdicts(long: list[WorkerPool]) -> None:
     entries = rotated([(KEY, 9), (OTHER_KEY, 9)])
     verified = verify_chain(entries, KEY.public_key)
     assert (verified.entries, verified.signatures_checked) == (19, 19)
@@ -135,16 +135,16 @@ def test_a_long_chain_gets_the_same_verdicts(long: list[Helpers]) -> None:
 
 
 def test_a_helper_that_is_gone_is_done_without(
-    monkeypatch: pytest.MonkeyPatch, long: list[Helpers]
+    monkeypatch: pytest.MonkeyPatch, long: list[WorkerPool]
 ) -> None:
-    def start() -> Helpers:
-        helpers = Helpers(1)
+    def start() -> WorkerPool:
+        helpers = WorkerPool(1)
         for process in helpers._processes:
             process.kill()
             process.wait()
         return helpers
 
-    monkeypatch.setattr("ttplan.audit.verify.chain.start_helpers", start)
+    monkeypatch.setattr("ttplan.audit.verify.chain.start_workers", start)
     assert verify_chain(RECORDS, KEY.public_key).entries == 12
     with pytest.raises(BadSignature) as caught:
         verify_chain(
@@ -154,14 +154,14 @@ def test_a_helper_that_is_gone_is_done_without(
 
 
 def test_where_none_can_be_started_a_long_chain_is_verified_without(
-    monkeypatch: pytest.MonkeyPatch, long: list[Helpers]
+    monkeypatch: pytest.MonkeyPatch, long: list[WorkerPool]
 ) -> None:
     asked: list[bool] = []
 
     def start() -> None:
         asked.append(True)
 
-    monkeypatch.setattr("ttplan.audit.verify.chain.start_helpers", start)
+    monkeypatch.setattr("ttplan.audit.verify.chain.start_workers", start)
     assert verify_chain(RECORDS, KEY.public_key).entries == 12
     assert (asked, long) == ([True], [])
 
@@ -177,7 +177,7 @@ def test_a_helper_that_ends_with_its_answer_half_given_is_gone(
         )
 
     monkeypatch.setattr("ttplan.audit.verify.workers._start", start)
-    with Helpers(1) as helpers, pytest.raises(BrokenPipeError):
+    with WorkerPool(1) as helpers, pytest.raises(BrokenPipeError):
         helpers.first_bad(RECORDS[:1], KEY.public_key)
 
 
@@ -185,6 +185,6 @@ def test_a_program_that_cannot_start_python_has_none(monkeypatch: pytest.MonkeyP
     for there in ("", None, "/nonexistent/python"):
         with monkeypatch.context() as patch:
             patch.setattr(sys, "executable", there)
-            assert start_helpers() is None
+            assert start_workers() is None
     monkeypatch.setattr(sys, "frozen", True, raising=False)
-    assert start_helpers() is None
+    assert start_workers() is None

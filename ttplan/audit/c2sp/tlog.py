@@ -69,7 +69,7 @@ def parse_checkpoint(data: bytes, name: str = "the checkpoint") -> Checkpoint:
 
 def sign_tree(origin: str, hashes: Iterable[str], signer: Signer) -> Checkpoint:
     """The checkpoint of a log over entries' hashes (hex), signed by the log's own key, which is named as the log: its origin."""
-    leaves = merkle.leaves_of(sha256, hashes)
+    leaves = merkle.hash_leaves(sha256, hashes)
     head = TreeHead(origin, len(leaves), merkle.root(sha256, leaves))
     text = format_tree_head(head)
     return Checkpoint(head, Note(text, (sign_note(text, origin, signer),)))
@@ -96,7 +96,7 @@ def check_covers(checkpoint: Checkpoint, hashes: Sequence[str]) -> None:
         raise ProofError(
             f"the checkpoint is of {head.size} entries, the chain has {len(hashes)}: its end was cut off"
         )
-    if merkle.root(sha256, merkle.leaves_of(sha256, hashes[: head.size])) != head.root:
+    if merkle.root(sha256, merkle.hash_leaves(sha256, hashes[: head.size])) != head.root:
         raise ProofError(
             f"the first {head.size} entries of the chain do not give the checkpoint's root: they were changed"
         )
@@ -107,7 +107,7 @@ def prove(
 ) -> TlogProof:
     """The proof for entry `index` in a checkpoint over the first of these hashes. ProofError where it is over others."""
     check_covers(checkpoint, hashes)
-    leaves = merkle.leaves_of(sha256, hashes[: checkpoint.head.size])
+    leaves = merkle.hash_leaves(sha256, hashes[: checkpoint.head.size])
     return TlogProof(index, tuple(merkle.inclusion_path(sha256, leaves, index)), checkpoint, extra)
 
 
@@ -140,7 +140,7 @@ def check_proof(proof: TlogProof, entry_hash: str) -> None:
     Raises ProofError where it is not.
     """
     leaf, head = merkle.leaf_hash(sha256, bytes.fromhex(entry_hash)), proof.checkpoint.head
-    if merkle.root_of_path(sha256, leaf, proof.leaf_index, head.size, proof.path) != head.root:
+    if merkle.root_from_path(sha256, leaf, proof.leaf_index, head.size, proof.path) != head.root:
         raise ProofError(
             f"the entry {entry_hash} and the path do not give the checkpoint's root: it is not its entry {proof.leaf_index}"
         )
@@ -153,7 +153,7 @@ def ask_witness(hashes: Sequence[str], old_size: int, checkpoint: Checkpoint) ->
         raise ProofError(
             f"the witness has seen {old_size} entries, the checkpoint is of {checkpoint.head.size}; sign a newer one"
         )
-    leaves = merkle.leaves_of(sha256, hashes[: checkpoint.head.size])
+    leaves = merkle.hash_leaves(sha256, hashes[: checkpoint.head.size])
     return WitnessRequest(
         old_size, tuple(merkle.consistency_path(sha256, leaves, old_size)), checkpoint
     )

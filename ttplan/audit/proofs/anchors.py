@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from ttplan.audit.chain import hashed_timestamp, respell_timestamp
+from ttplan.audit.entries import format_timestamp, normalize_timestamp
 from ttplan.audit.keys.command import parse_command, run_command
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import InputError
@@ -38,7 +38,7 @@ def as_anchor(given: str | TipAnchor | None) -> TipAnchor | None:
 
 def anchor_line(anchor: TipAnchor, at: datetime) -> str:
     """An anchor as its line, with the moment in UTC to the second."""
-    return f"{anchor} {hashed_timestamp(at.replace(microsecond=0)).removesuffix('+00:00')}Z\n"
+    return f"{anchor} {format_timestamp(at.replace(microsecond=0)).removesuffix('+00:00')}Z\n"
 
 
 def append_anchor(path: PathLike, anchor: TipAnchor, at: datetime) -> None:
@@ -69,7 +69,7 @@ def read_anchors(path: PathLike) -> list[KeptAnchor]:
         if not line:
             continue
         try:
-            if at and respell_timestamp(at) is None:
+            if at and normalize_timestamp(at) is None:
                 raise InputError(f"{at[:60]!r} is no moment in UTC")
             found.append(KeptAnchor(TipAnchor.parse(written), at or None))
         except InputError as error:

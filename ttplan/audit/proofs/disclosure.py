@@ -10,8 +10,8 @@ import orjson
 
 from ttplan.audit.c2sp.tlog import Checkpoint, TlogProof, check_proof, prove
 from ttplan.audit.canonical import canonical_json
-from ttplan.audit.entry import check_content
-from ttplan.audit.jsonl import read_entry, wire_line
+from ttplan.audit.entry_checks import check_content
+from ttplan.audit.jsonl import format_line, parse_entry
 from ttplan.audit.strict_json import parse_json
 from ttplan.model.audit import Record
 from ttplan.model.errors import InputError, ProofError
@@ -82,7 +82,7 @@ def write_disclosure(disclosure: Disclosure) -> bytes:
         "format": FORMAT,
         "routes": disclosure.routes,
         "nonce": disclosure.nonce,
-        "entry": orjson.Fragment(wire_line(disclosure.entry)),
+        "entry": orjson.Fragment(format_line(disclosure.entry)),
         "leaf_index": disclosure.entry.seq,
         "leaf_count": disclosure.leaf_count,
         "path": [one.hex() for one in disclosure.path],
@@ -113,7 +113,7 @@ def read_disclosure(data: bytes, name: str) -> Disclosure:
         raise InputError(
             f"{name}: path is no list of at most 63 hashes; expected 64 lower-case hex digits each"
         )
-    entry = read_entry(orjson.dumps(fields["entry"]), f"{name}, its entry")
+    entry = parse_entry(orjson.dumps(fields["entry"]), f"{name}, its entry")
     if type(fields["leaf_index"]) is not int or fields["leaf_index"] != entry.seq:
         raise InputError(
             f"{name}: leaf_index is {str(fields['leaf_index'])[:20]}; expected the entry's seq, {entry.seq}"

@@ -46,7 +46,7 @@ class InclusionProof(NamedTuple):
 
 def prove_inclusion(chain_id: str, hashes: Sequence[str], seq: int) -> InclusionProof:
     """The proof for entry `seq` of a chain of which `hashes` are all entries' hashes. Raises ProofError where there is none."""
-    leaves = merkle.leaves_of(blake3_256, hashes)
+    leaves = merkle.hash_leaves(blake3_256, hashes)
     path = merkle.inclusion_path(blake3_256, leaves, seq)
     return InclusionProof(
         chain_id,
@@ -60,7 +60,7 @@ def prove_inclusion(chain_id: str, hashes: Sequence[str], seq: int) -> Inclusion
 
 def write_inclusion(proof: InclusionProof) -> bytes:
     """The proof as its file."""
-    places = merkle.sides(proof.leaf_index, proof.leaf_count)
+    places = merkle.sibling_sides(proof.leaf_index, proof.leaf_count)
     fields = {
         "proof_version": 1,
         "chain_id": proof.chain_id,
@@ -97,7 +97,7 @@ def read_inclusion(data: bytes, name: str) -> InclusionProof:
             f"{name}: chain_seq is {fields['chain_seq']} but leaf_index {index}; a chain's first entry is its first leaf"
         )
     stated = [one["left"] for one in fields["sibling_path"]]
-    places = merkle.sides(index, count)
+    places = merkle.sibling_sides(index, count)
     if stated != places:
         raise ProofError(
             f"{name}: its path has the siblings {_told(stated)}; that of leaf {index} of {count} has them {_told(places)}"
@@ -120,7 +120,7 @@ def check_inclusion(
     """
     leaf = merkle.leaf_hash(blake3_256, bytes.fromhex(entry_hash))
     path = [bytes.fromhex(one) for one in proof.path]
-    found = merkle.root_of_path(blake3_256, leaf, proof.leaf_index, proof.leaf_count, path).hex()
+    found = merkle.root_from_path(blake3_256, leaf, proof.leaf_index, proof.leaf_count, path).hex()
     if found != proof.root:
         raise ProofError(
             f"the entry {entry_hash} and the path give the root {found}; the proof speaks of {proof.root}"

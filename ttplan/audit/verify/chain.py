@@ -10,12 +10,12 @@ from contextlib import ExitStack, suppress
 from itertools import islice
 from typing import Literal, NamedTuple
 
-from ttplan.audit.chain import to_record
-from ttplan.audit.entry import signature_error
+from ttplan.audit.entries import to_record
+from ttplan.audit.entry_checks import signature_error
 from ttplan.audit.keys.key_files import VerifyingKey
-from ttplan.audit.verify.segment import Stretch
-from ttplan.audit.verify.walker import Verification, Walk
-from ttplan.audit.verify.workers import Helpers, start_helpers
+from ttplan.audit.verify.segment import Segment
+from ttplan.audit.verify.walker import ChainWalker, Verification
+from ttplan.audit.verify.workers import WorkerPool, start_workers
 from ttplan.model.audit import AuditEntry, Record, TipAnchor
 from ttplan.model.errors import (
     ChainError,
@@ -25,13 +25,13 @@ from ttplan.model.errors import (
     TtplanError,
 )
 
-Strength = Literal["all", "tip"]
+SignatureScope = Literal["all", "tip"]
 _BATCH = 2_000
 _LONG = 20_000
 """A chain with more entries is worth helpers: they take some tenths of a second to start."""
 
 
-class Reached(NamedTuple):
+class VerifiedPrefix(NamedTuple):
     """How far a verification has come: all entries up to `anchor` are good, as are the anchors asked for until there, and `key`
     (hex) signs the next one."""
 
@@ -40,15 +40,15 @@ class Reached(NamedTuple):
 
 
 def verify_chain(
-    entries: Iterable[AuditEntry | Record | Stretch],
+    entries: Iterable[AuditEntry | Record | Segment],
     public_key: VerifyingKey | str,
     *,
-    signatures: Strength = "all",
+    signatures: SignatureScope = "all",
     since: TipAnchor | None = None,
     passes_through: Iterable[TipAnchor] = (),
     distrust_after: TipAnchor | None = None,
     progress: Callable[[int], None] | None = None,
-    reached: Callable[[Reached], None] | None = None,
+    reached: Callable[[VerifiedPrefix], None] | None = None,
 ) -> Verification:
     """Check every entry of one organisation's chain against `public_key` (a key or its 64 hex digits), its first one.
 
@@ -75,7 +75,7 @@ def verify_chain(
                 f"the anchor {anchor} is before {since}, from where on the chain is verified; leave out one of them"
             )
     key = VerifyingKey.from_hex(public_key) if isinstance(public_key, str) else public_key
-    walk = Walk(key, since=since, anchors=anchors, distrust_after=distrust_after)
+    walk = ChainWalker(key, since=since, anchors=anchors, distrust_after=distrust_after)
     verified = walk.done(_verify(walk, entries, signatures, since, progress, reached))
     for anchor in anchors:
         _check_anchor(verified, walk.seen.get(anchor.seq), anchor)
@@ -83,16 +83,16 @@ def verify_chain(
 
 
 def verify_chain_with_anchor(
-    entries: Iterable[AuditEntry | Record | Stretch],
+    entries: Iterable[AuditEntry | Record | Segment],
     public_key: VerifyingKey | str,
     anchor: TipAnchor,
     *,
-    signatures: Strength = "all",
+    signatures: SignatureScope = "all",
     since: TipAnchor | None = None,
     passes_through: Iterable[TipAnchor] = (),
     distrust_after: TipAnchor | None = None,
     progress: Callable[[int], None] | None = None,
-    reached: Callable[[Reached], None] | None = None,
+    reached: Callable[[VerifiedPrefix], None] | None = None,
 ) -> Verification:
     """`verify_chain`, and that the chain still ends exactly at `anchor`. Raises TruncatedChain where it does not."""
     verified = verify_chain(
@@ -131,12 +131,12 @@ def _truncated(
 
 
 def _verify(
-    walk: Walk,
-    entries: Iterable[AuditEntry | Record | Stretch],
-    signatures: Strength,
+    walk: ChainWalker,
+    entries: Iterable[AuditEntry | Record | Segment],
+    signatures: SignatureScope,
     since: TipAnchor | None,
     progress: Callable[[int], None] | None,
-    reached: Callable[[Reached], None] | None,
+    reached: Callable[[VerifiedPrefix], None] | None,
 ) -> int:
     """Walk all entries, and count the signatures that were checked."""
     each = (to_record(e) if isinstance(e, AuditEntry) else e for e in entries)
@@ -148,28 +148,28 @@ def _verify(
 
 
 def _next_ones(
-    walk: Walk, entries: Iterator[Record | Stretch], *, signed: bool
-) -> Iterator[Record | Stretch]:
+    walk: ChainWalker, entries: Iterator[Record | Segment], *, signed: bool
+) -> Iterator[Record | Segment]:
     """The entries; a stretch of them one by one, unless the walk can leap over it from where it is then."""
     for entry in entries:
-        if isinstance(entry, Stretch) and not walk.follows(entry, signed=signed):
+        if isinstance(entry, Segment) and not walk.follows(entry, signed=signed):
             yield from entry.records()
         else:
             yield entry
 
 
 def _verify_tip(
-    walk: Walk,
-    entries: Iterator[Record | Stretch],
+    walk: ChainWalker,
+    entries: Iterator[Record | Segment],
     progress: Callable[[int], None] | None,
-    reached: Callable[[Reached], None],
+    reached: Callable[[VerifiedPrefix], None],
 ) -> int:
     for entry in entries:
-        if isinstance(entry, Stretch):
+        if isinstance(entry, Segment):
             walk.leap(entry)
         else:
             walk.step(entry)
-        if isinstance(entry, Stretch) or walk.index % _BATCH == 0:
+        if isinstance(entry, Segment) or walk.index % _BATCH == 0:
             so_far = _so_far(walk)
             if so_far is not None:
                 reached(so_far)
@@ -186,22 +186,22 @@ def _verify_tip(
 
 
 def _verify_all(
-    walk: Walk,
-    entries: Iterator[Record | Stretch],
+    walk: ChainWalker,
+    entries: Iterator[Record | Segment],
     progress: Callable[[int], None] | None,
-    reached: Callable[[Reached], None],
+    reached: Callable[[VerifiedPrefix], None],
 ) -> int:
     """Places and hashes here, signatures behind on all cores; an error here waits for the verdicts on the entries before it."""
     workers = os.cpu_count() or 1
-    helpers: Helpers | None = None
+    helpers: WorkerPool | None = None
     single, tried = 0, False
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(workers))
-        pending: deque[tuple[Future[ChainError | None], Reached | None]] = deque()
+        pending: deque[tuple[Future[ChainError | None], VerifiedPrefix | None]] = deque()
         while True:
             start, key = walk.index, walk.key
             if helpers is None and single >= _LONG and not tried:
-                helpers, tried = start_helpers(), True
+                helpers, tried = start_workers(), True
                 if helpers is not None:
                     stack.enter_context(helpers)
             batch, error = _take(walk, entries)
@@ -226,20 +226,20 @@ def _verify_all(
                 return walk.index - walk.start
 
 
-def _so_far(walk: Walk) -> Reached | None:
+def _so_far(walk: ChainWalker) -> VerifiedPrefix | None:
     """How far all is good; None where an anchor does not fit."""
-    return Reached(walk.tip, walk.key.hex) if walk.agrees and walk.tip is not None else None
+    return VerifiedPrefix(walk.tip, walk.key.hex) if walk.agrees and walk.tip is not None else None
 
 
 def _take(
-    walk: Walk, stream: Iterator[Record | Stretch]
+    walk: ChainWalker, stream: Iterator[Record | Segment]
 ) -> tuple[list[Record], TtplanError | None]:
     """The next entries of one key whose place and hash are good, and the error of the one that ended them, or of reading it. A
     stretch, whose signatures are checked, ends them as well, and is not among them."""
     batch: list[Record] = []
     try:
         for entry in islice(stream, _BATCH):
-            if isinstance(entry, Stretch):
+            if isinstance(entry, Segment):
                 walk.leap(entry)
                 break
             walk.step(entry)
@@ -252,7 +252,7 @@ def _take(
 
 
 def _first_bad(
-    batch: list[Record], start: int, key: VerifyingKey, helpers: Helpers | None
+    batch: list[Record], start: int, key: VerifyingKey, helpers: WorkerPool | None
 ) -> ChainError | None:
     if helpers is not None and batch:
         with suppress(OSError):  # a helper that was ended from outside: its batch is checked here

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 
 from ttplan.audit.equivocation import MAX_EVIDENCE, check_evidence, find_equivocation
-from ttplan.audit.jsonl import Preamble, counted, read_chain, read_pieces
+from ttplan.audit.jsonl import Preamble, check_preamble, read_blocks, read_chain
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.proofs.anchors import as_anchor
 from ttplan.audit.proofs.customer_checkpoint import (
@@ -16,11 +16,11 @@ from ttplan.audit.proofs.customer_checkpoint import (
     check_signature,
     read_checkpoint,
 )
-from ttplan.audit.verify.chain import Strength
-from ttplan.audit.verify.check import check_chain
-from ttplan.audit.verify.collect import ChainHashes, collect_hashes
-from ttplan.audit.verify.parallel import in_stretches
+from ttplan.audit.verify.chain import SignatureScope
+from ttplan.audit.verify.parallel import read_segments
 from ttplan.audit.verify.report import ChainReport
+from ttplan.audit.verify.reporting import verify_with_report
+from ttplan.audit.verify.require import ChainHashes, collect_hashes
 from ttplan.audit.verify.resume import Asked, ResumeFile, first_needed
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import Equivocation, KeyFileError, ProofError
@@ -38,7 +38,7 @@ def verify_file(
     anchor: str | TipAnchor | None = None,
     passes_through: Iterable[TipAnchor] = (),
     distrust_after: TipAnchor | None = None,
-    signatures: Strength = "all",
+    signatures: SignatureScope = "all",
     progress: bool | None = None,
     on_fork: Callable[[bytes], None] | None = None,
     resume: PathLike | None = None,
@@ -55,7 +55,7 @@ def verify_file(
     begin, end, through = as_anchor(since), as_anchor(anchor), tuple(passes_through)
     kept = None if resume is None else ResumeFile(resume)
     first = first_needed(begin, kept)
-    preamble, pieces = read_pieces(path, since=first)
+    preamble, pieces = read_blocks(path, since=first)
     total = None if preamble is None else preamble.entry_count
     with closing(pieces), counting("verifying", total, progress) as count:
         key, source = _file_key(path, preamble, public_key)
@@ -66,9 +66,9 @@ def verify_file(
             if kept is not None and kept.reached is not None
             else key
         )
-        with closing(in_stretches(pieces, start, signed=signatures == "all")) as entries:
-            return check_chain(
-                counted(preamble, entries, os.fspath(path), since=first),
+        with closing(read_segments(pieces, start, signed=signatures == "all")) as entries:
+            return verify_with_report(
+                check_preamble(preamble, entries, os.fspath(path), since=first),
                 key,
                 key_source=source,
                 own_key=public_key is None,
@@ -83,15 +83,17 @@ def verify_file(
             )
 
 
-def collect_file(path: PathLike, public_key: str | VerifyingKey | None = None) -> ChainHashes:
+def collect_file_hashes(
+    path: PathLike, public_key: str | VerifyingKey | None = None
+) -> ChainHashes:
     """The hashes of an exported chain, which verifies with its first key. Raises what `verify_chain` and `verify_file` raise."""
     preamble, records = read_chain(path)
     with closing(records):
         key, _ = _file_key(path, preamble, public_key)
-        return collect_hashes(counted(preamble, records, os.fspath(path)), key)
+        return collect_hashes(check_preamble(preamble, records, os.fspath(path)), key)
 
 
-def find_fork(one: PathLike, other: PathLike, key: VerifyingKey) -> Equivocation | None:
+def compare_files(one: PathLike, other: PathLike, key: VerifyingKey) -> Equivocation | None:
     """The first two entries for one place, both well signed, of two exports of a chain. InputError as in `verify_file`."""
     _, records = read_chain(one)
     _, others = read_chain(other)
@@ -99,7 +101,7 @@ def find_fork(one: PathLike, other: PathLike, key: VerifyingKey) -> Equivocation
         return find_equivocation(records, others, key)
 
 
-def check_fork(path: PathLike, key: VerifyingKey) -> Equivocation:
+def check_evidence_file(path: PathLike, key: VerifyingKey) -> Equivocation:
     """What an evidence file proves against the holder of a key. InputError where it is none, ProofError where that is nothing."""
     return check_evidence(
         read_small_file(path, "evidence of a fork", limit=MAX_EVIDENCE), os.fspath(path), key

@@ -8,29 +8,29 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 
-from ttplan.audit.canonical_line import read_canonical_line
-from ttplan.audit.jsonl import PIECE, Piece
+from ttplan.audit.canonical_line import parse_canonical_line
+from ttplan.audit.jsonl import BLOCK_BYTES, LineBlock
 from ttplan.audit.keys.key_files import VerifyingKey
-from ttplan.audit.rotation import key_named_by
-from ttplan.audit.verify.segment import Stretch
-from ttplan.audit.verify.workers import Helpers, start_helpers
+from ttplan.audit.rotation import claimed_new_key
+from ttplan.audit.verify.segment import Segment
+from ttplan.audit.verify.workers import WorkerPool, start_workers
 from ttplan.model.audit import Record
 
-LONG = 4 * PIECE
+LONG = 4 * BLOCK_BYTES
 """A file of more bytes is worth helpers: they take some tenths of a second to start."""
 
 
-def in_stretches(
-    items: Iterable[Record | Piece], key: VerifyingKey, *, signed: bool
-) -> Generator[Record | Stretch, None, None]:
+def read_segments(
+    items: Iterable[Record | LineBlock], key: VerifyingKey, *, signed: bool
+) -> Generator[Record | Segment, None, None]:
     """The entries of a file that `read_pieces` reads, in its order: in stretches where helpers find such, else one by one.
 
     With `signed` the signatures of a stretch are checked as well, by `key`, after a rotation by the key that it names. Raises
     what reading the entries raises.
     """
     workers, keys, seen = os.cpu_count() or 1, [key], 0
-    helpers: Helpers | None = None
-    asked: deque[tuple[Piece, Future[Stretch | None]]] = deque()
+    helpers: WorkerPool | None = None
+    asked: deque[tuple[LineBlock, Future[Segment | None]]] = deque()
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(workers))
         for item in items:
@@ -39,7 +39,7 @@ def in_stretches(
                 continue
             before, seen = seen, seen + len(item.data)
             if before < LONG <= seen:
-                helpers = start_helpers()
+                helpers = start_workers()
                 if helpers is not None:
                     stack.enter_context(helpers)
                     stack.callback(lambda: [answer.cancel() for _, answer in asked])
@@ -54,8 +54,8 @@ def in_stretches(
 
 
 def _settled(
-    piece: Piece, answer: Future[Stretch | None], keys: list[VerifyingKey]
-) -> Iterator[Record | Stretch]:
+    piece: LineBlock, answer: Future[Segment | None], keys: list[VerifyingKey]
+) -> Iterator[Record | Segment]:
     stretch = answer.result()
     if stretch is None:
         yield from _noting(piece.records(), keys)
@@ -66,26 +66,26 @@ def _settled(
 def _noting(records: Iterable[Record], keys: list[VerifyingKey]) -> Iterator[Record]:
     """The records, and to `keys` those that they hand over to."""
     for record in records:
-        named = key_named_by(record)
+        named = claimed_new_key(record)
         if named is not None:
             keys.append(named)
         yield record
 
 
-def _find(helpers: Helpers, piece: Piece, key: VerifyingKey | None) -> Stretch | None:
+def _find(helpers: WorkerPool, piece: LineBlock, key: VerifyingKey | None) -> Segment | None:
     """What a helper says of a piece; None as well where it is not there any more."""
     try:
-        found = helpers.find_stretch(piece.data, key)
+        found = helpers.scan_segment(piece.data, key)
     except OSError:
         return None
     last = (
         None
         if found is None
-        else read_canonical_line(piece.data[found.last_at :].removesuffix(b"\n"))
+        else parse_canonical_line(piece.data[found.last_at :].removesuffix(b"\n"))
     )
     if found is None or last is None:
         return None
-    return Stretch(
+    return Segment(
         found.org_id.decode(),
         found.seq,
         found.entries,

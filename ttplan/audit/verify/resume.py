@@ -18,7 +18,7 @@ from blake3 import blake3
 
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.strict_json import parse_json
-from ttplan.audit.verify.chain import Reached, Strength
+from ttplan.audit.verify.chain import SignatureScope, VerifiedPrefix
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import InputError, KeyFileError
 from ttplan.util.files import read_small_file, whole_file
@@ -35,7 +35,7 @@ class Asked(NamedTuple):
     thing."""
 
     public_key: VerifyingKey
-    signatures: Strength
+    signatures: SignatureScope
     since: TipAnchor | None
     anchor: TipAnchor | None
     passes_through: tuple[TipAnchor, ...]
@@ -58,7 +58,7 @@ class ResumeFile:
         self.path = Path(path)
         self._asked: Asked | None = None
         self._digest: str | None = None
-        self._unwritten: Reached | None = None
+        self._unwritten: VerifiedPrefix | None = None
         self._written_at = time.monotonic()
         self.reached = self._read() if os.path.exists(self.path) else None
 
@@ -70,7 +70,7 @@ class ResumeFile:
             )
         self._asked = asked
 
-    def note(self, reached: Reached) -> None:
+    def note(self, reached: VerifiedPrefix) -> None:
         """The verification has come so far."""
         end = None if self._asked is None else self._asked.anchor
         if end is not None and reached.anchor.seq > end.seq:
@@ -99,7 +99,7 @@ class ResumeFile:
         self._unwritten = None
         self.path.unlink(missing_ok=True)
 
-    def _read(self) -> Reached:
+    def _read(self) -> VerifiedPrefix:
         data = read_small_file(self.path, "the state of a verification", limit=_MAX_FILE)
         mode = stat.S_IMODE(self.path.stat().st_mode)
         if mode & 0o022:
@@ -115,7 +115,7 @@ class ResumeFile:
             ):
                 raise InputError(f"expected {', '.join(_KEYS)}, the format being {FORMAT}")
             self._digest = str(fields["asked"])
-            return Reached(
+            return VerifiedPrefix(
                 TipAnchor.parse(str(fields["anchor"])),
                 VerifyingKey.from_hex(str(fields["key"])).hex,
             )

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from blake3 import blake3
 
-from ttplan.audit.canonical_line import read_canonical_line, read_content, signatures_of
+from ttplan.audit.canonical_line import extract_signatures, parse_body, parse_canonical_line
 from ttplan.audit.keys import ed25519
 from ttplan.model.record import KEY_ROTATED, Record
 
@@ -19,7 +19,7 @@ _SIGNATURE = 64
 _ROTATION = f'"{KEY_ROTATED}"'.encode()
 
 
-class Found(NamedTuple):
+class SegmentBounds(NamedTuple):
     """What some lines are: so many entries from `seq` on, of one organisation, that follow on `prev_hash` (hex)."""
 
     entries: int
@@ -30,7 +30,7 @@ class Found(NamedTuple):
     """Where the last line begins, in bytes."""
 
 
-class Stretch(NamedTuple):
+class Segment(NamedTuple):
     """Entries that were found good by themselves; whether they are the chain's next ones is for the walk along it to say."""
 
     org_id: str
@@ -44,34 +44,34 @@ class Stretch(NamedTuple):
     """The same entries one by one."""
 
 
-def entries_of(item: object) -> int:
+def count_entries(item: object) -> int:
     """How many entries something in a chain is: a stretch of them, or one."""
-    return item.entries if isinstance(item, Stretch) else 1
+    return item.entries if isinstance(item, Segment) else 1
 
 
-def find_stretch(lines: bytes, key: bytes | None) -> Found | None:
+def scan_segment(lines: bytes, key: bytes | None) -> SegmentBounds | None:
     """What whole lines are, a rotation not among them; with `key` also each signature is checked. None for anything else.
 
     `key` has passed `check_point`.
     """
     texts = lines.removesuffix(b"\n").split(b"\n")
-    first = read_canonical_line(texts[0])
+    first = parse_canonical_line(texts[0])
     if first is None:
         return None
     org_id, prev_hash = first.org_id.encode(), first.prev_hash.encode()
     digests = [unhexlify(prev_hash)]
     for seq, text in enumerate(texts, first.seq):
-        content = read_content(text)
+        content = parse_body(text)
         if content is None:
             return None
         whose, place, event, body = content
         if whose != org_id or int(place) != seq or event == _ROTATION:
             return None
         digests.append(blake3(digests[-1] + body).digest())
-    signatures = signatures_of(texts, digests)
+    signatures = extract_signatures(texts, digests)
     if signatures is None or (key is not None and not _are_signed(signatures, digests[1:], key)):
         return None
-    return Found(
+    return SegmentBounds(
         len(texts),
         first.seq,
         org_id,

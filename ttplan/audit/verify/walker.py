@@ -9,22 +9,22 @@ from uuid import UUID
 
 from blake3 import blake3
 
-from ttplan.audit.chain import GENESIS
-from ttplan.audit.entry import (
+from ttplan.audit.entries import GENESIS
+from ttplan.audit.entry_checks import (
     HEX64,
     HEX128,
     check_hash,
-    check_label,
-    foreign,
-    is_labelled,
-    need_hex,
+    check_hex,
+    check_matches_body,
+    foreign_org_error,
+    matches_body,
     signature_error,
 )
-from ttplan.audit.equivocation import equivocation, proves_two_histories
+from ttplan.audit.equivocation import equivocation_error, is_equivocation
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.lost_digit import find_lost_digit
-from ttplan.audit.rotation import handed_over_by, is_rotation, new_key_of
-from ttplan.audit.verify.segment import Stretch, entries_of
+from ttplan.audit.rotation import is_rotation, is_rotation_from, verify_rotation
+from ttplan.audit.verify.segment import Segment, count_entries
 from ttplan.model.audit import Record, TipAnchor
 from ttplan.model.errors import BrokenChain, DistrustedKey, HashMismatch, SeqGap, TruncatedChain
 
@@ -46,7 +46,7 @@ class Verification(NamedTuple):
     keys: tuple[KeySpan, ...]
 
 
-class Walk:
+class ChainWalker:
     """Where a verification is: the entry that comes next, what it has to follow on, and who has to have signed it."""
 
     def __init__(
@@ -82,19 +82,19 @@ class Walk:
         return TipAnchor(self.index - 1, self._hash) if self.index else None
 
     def begin(
-        self, entries: Iterator[Record | Stretch], since: TipAnchor
-    ) -> Iterator[Record | Stretch]:
+        self, entries: Iterator[Record | Segment], since: TipAnchor
+    ) -> Iterator[Record | Segment]:
         """The records after a trusted entry. Those before it are passed over.
 
         Raises TruncatedChain where the chain has it not, and HashMismatch where its content is not that of its hash.
         """
         before = 0
         for entry in entries:
-            end = entry.seq + entries_of(entry)
+            end = entry.seq + count_entries(entry)
             if end <= since.seq:
                 before = end
                 continue
-            if isinstance(entry, Stretch):
+            if isinstance(entry, Segment):
                 return self.begin(chain(entry.records(), entries), since)
             if entry.seq > since.seq:  # it has to follow on the entry, as `step` will see
                 return chain((entry,), entries)
@@ -111,17 +111,17 @@ class Walk:
         if record.hash != since.hash:
             detail = f"it has {index}:{record.hash}, and was to be verified from {since} on"
             raise TruncatedChain(index + 1, index + 1, detail, reason="rewritten")
-        need_hex(HEX64, record.prev_hash, index, "prev_hash", 64)
+        check_hex(HEX64, record.prev_hash, index, "prev_hash", 64)
         _check_hash(record, index)
-        check_label(record, index)
+        check_matches_body(record, index)
         self.last, self._org_id = record, record.org_id
-        by_this_key = handed_over_by(record, self.key)
+        by_this_key = is_rotation_from(record, self.key)
         if self._distrust_after == since and (by_this_key or not is_rotation(record)):
             self._distrusted = self.key
         # The anchor vouches for what the entry says; whoever knows only the key before it goes on with the one after it.
         if by_this_key:
             self._keys = {self.key: index}
-            self.key = new_key_of(record, index, self.key, self._keys)
+            self.key = verify_rotation(record, index, self.key, self._keys)
             self._keys[self.key] = self.start
 
     def step(self, record: Record) -> None:
@@ -133,7 +133,7 @@ class Walk:
             and record.org_id == self._org_id
             and record.prev_hash == self._hash
             and raw.hex() == record.hash
-            and is_labelled(record)
+            and matches_body(record)
             and HEX128.fullmatch(record.signature)
         ):
             self._check(record)
@@ -153,7 +153,7 @@ class Walk:
         if after is not None and after.seq == index and after.hash == record.hash:
             self._distrusted = signer
 
-    def follows(self, stretch: Stretch, *, signed: bool) -> bool:
+    def follows(self, stretch: Segment, *, signed: bool) -> bool:
         """Whether good entries are the next ones here, with none among them that something hangs on; `signed` by the key that
         signs here."""
         return (
@@ -167,7 +167,7 @@ class Walk:
             )
         )
 
-    def leap(self, stretch: Stretch) -> None:
+    def leap(self, stretch: Segment) -> None:
         """Go over entries that follow here."""
         self.index, self.last = self.index + stretch.entries, stretch.last
         self._hash, self._raw, self._org_id = (
@@ -181,25 +181,25 @@ class Walk:
         """The same checks one by one, in the order in which they are reported, and in both spellings of large floats."""
         index, last = self.index, self.last
         if self._org_id is not None and record.org_id != self._org_id:
-            raise foreign(index, self._org_id, record.org_id)
+            raise foreign_org_error(index, self._org_id, record.org_id)
         if record.seq != index:
-            if last is not None and proves_two_histories(last, record, self._signer_of_last):
-                raise equivocation(index, last, record, self._signer_of_last)
+            if last is not None and is_equivocation(last, record, self._signer_of_last):
+                raise equivocation_error(index, last, record, self._signer_of_last)
             raise SeqGap(index, index, record.seq)
-        need_hex(HEX64, record.prev_hash, index, "prev_hash", 64)
+        check_hex(HEX64, record.prev_hash, index, "prev_hash", 64)
         if record.prev_hash != self._hash:
             raise BrokenChain(index, self._hash, record.prev_hash)
-        need_hex(HEX64, record.hash, index, "hash", 64)
+        check_hex(HEX64, record.hash, index, "hash", 64)
         _check_hash(record, index)
-        check_label(record, index)
-        need_hex(HEX128, record.signature, index, "signature", 128)
+        check_matches_body(record, index)
+        check_hex(HEX128, record.signature, index, "signature", 128)
 
     def _rotate(self, record: Record, index: int) -> None:
         """Follow a rotation. Its signature is checked here and now: the key for all that follows hangs on it."""
         error = signature_error(record, index, self.key)
         if error is not None:
             raise error
-        self.key = new_key_of(record, index, self.key, self._keys)
+        self.key = verify_rotation(record, index, self.key, self._keys)
         self._keys[self.key] = index + 1
         self.rotations += 1
 

@@ -1,7 +1,7 @@
 """Processes that check a long chain in parts: threads would wait for each other.
 
 A helper is asked with a key and signatures, each followed by the hash that it is of, and answers with the place of the first bad
-one; or with lines of an exported chain, and answers with what `find_stretch` says of them. It runs the same checks; what is wrong
+one; or with lines of an exported chain, and answers with what `scan_segment` says of them. It runs the same checks; what is wrong
 with a bad one is found out where it was asked.
 """
 
@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from ttplan.audit.keys import ed25519
-from ttplan.audit.verify.segment import Found, find_stretch
+from ttplan.audit.verify.segment import SegmentBounds, scan_segment
 
 if TYPE_CHECKING:
     from ttplan.audit.keys.key_files import VerifyingKey
@@ -34,7 +34,7 @@ _ALL_GOOD = -1
 _NO_KEY = bytes(32)
 
 
-class Helpers:
+class WorkerPool:
     """Some helpers, each of which answers one question at a time. They end with the block."""
 
     def __init__(self, count: int) -> None:
@@ -69,10 +69,10 @@ class Helpers:
         (place,) = _PLACE.unpack(self._ask(_SIGNATURES, key.raw, data, _PLACE.size))
         return None if place == _ALL_GOOD else int(place)
 
-    def find_stretch(self, lines: bytes, key: VerifyingKey | None) -> Found | None:
-        """`ttplan.audit.verify.segment.find_stretch`. Raises OSError for a helper that is not there any more."""
+    def scan_segment(self, lines: bytes, key: VerifyingKey | None) -> SegmentBounds | None:
+        """`ttplan.audit.verify.segment.scan_segment`. Raises OSError for a helper that is not there any more."""
         kind, raw = (_LINES, _NO_KEY) if key is None else (_SIGNED_LINES, key.raw)
-        found = Found(*_FOUND.unpack(self._ask(kind, raw, lines, _FOUND.size)))
+        found = SegmentBounds(*_FOUND.unpack(self._ask(kind, raw, lines, _FOUND.size)))
         return found if found.entries else None
 
     def _ask(self, kind: int, key: bytes, data: bytes, answer_size: int) -> bytes:
@@ -91,12 +91,12 @@ class Helpers:
         return answer
 
 
-def start_helpers() -> Helpers | None:
+def start_workers() -> WorkerPool | None:
     """A helper for each core; None where this program cannot start Python, as one that was frozen into a file cannot."""
     if getattr(sys, "frozen", False) or not sys.executable:
         return None
     try:
-        return Helpers(os.cpu_count() or 1)
+        return WorkerPool(os.cpu_count() or 1)
     except OSError:
         return None
 
@@ -133,5 +133,5 @@ def _first_bad(key: bytes, data: bytes) -> int:
 
 
 def _stretch(kind: int, key: bytes, lines: bytes) -> bytes:
-    found = find_stretch(lines, key if kind == _SIGNED_LINES else None)
-    return _FOUND.pack(*(found or Found(0, 0, b"", b"", 0)))
+    found = scan_segment(lines, key if kind == _SIGNED_LINES else None)
+    return _FOUND.pack(*(found or SegmentBounds(0, 0, b"", b"", 0)))

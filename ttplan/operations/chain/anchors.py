@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from ttplan.audit.entry import check_content
+from ttplan.audit.entry_checks import check_content
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.proofs.anchors import append_anchor, hand_over, read_anchors
-from ttplan.audit.rotation import goes_on_with
+from ttplan.audit.rotation import is_continued_by
 from ttplan.model.audit import Record, TipAnchor
 from ttplan.model.errors import BadSignature, InputError, TruncatedChain, TruncationReason
 from ttplan.store.protocol import Snapshot, Store
@@ -39,7 +39,7 @@ def checked_tip(snapshot: Snapshot, key: VerifyingKey) -> tuple[UUID, TipAnchor]
             tip.seq + 1, tip.seq, f"the store says that it ends at {tip}, but has not that entry"
         )
     check_content(last, tip.seq)
-    if not goes_on_with(last, key):
+    if not is_continued_by(last, key):
         raise BadSignature(
             tip.seq, f"it was not made with {key.hex}, nor does the entry hand over to that key"
         )

@@ -30,7 +30,7 @@ from ttplan.audit.proofs.inclusion import (
     read_inclusion,
     write_inclusion,
 )
-from ttplan.audit.verify.collect import ChainHashes
+from ttplan.audit.verify.require import ChainHashes
 from ttplan.model.errors import InputError, ProofError
 from ttplan.operations.chain.transparency_log import (
     MAX_CHECKPOINT,
@@ -182,4 +182,4 @@ def _blake3_root(hashes: Sequence[str], count: int) -> str:
         raise ProofError(
             f"the proof is of {count} entries; the chain has {len(hashes)}: its end was cut off"
         )
-    return merkle.root(blake3_256, merkle.leaves_of(blake3_256, hashes[:count])).hex()
+    return merkle.root(blake3_256, merkle.hash_leaves(blake3_256, hashes[:count])).hex()

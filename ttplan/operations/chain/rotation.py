@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ttplan.apply import StoreChain
 from ttplan.audit.keys.signer import Signer
-from ttplan.audit.rotation import EVENT, keys_of, rotation_payload
+from ttplan.audit.rotation import EVENT, list_keys, rotation_payload
 from ttplan.model.audit import Actor, AuditEntry
 from ttplan.model.errors import InputError, KeyFileError
 from ttplan.store.protocol import Transaction
@@ -25,7 +25,7 @@ def rotate_key(chain: StoreChain, new: Signer, actor: Actor) -> AuditEntry:
             raise InputError(
                 "the chain has no entries yet, so there is nothing to hand over; use the new key from the start"
             )
-        if new.public_key in keys_of(tx.entries(org_id), chain.public_key):
+        if new.public_key in list_keys(tx.entries(org_id), chain.public_key):
             raise KeyFileError(
                 f"{new.public_key.hex} is, or was, a key of this chain; rotate to a new one"
             )

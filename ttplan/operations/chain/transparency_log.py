@@ -25,7 +25,7 @@ from ttplan.audit.c2sp.witness import http_post, submit
 from ttplan.audit.keys.key_files import create_key, load_key, save_key
 from ttplan.audit.keys.signer import Signer
 from ttplan.audit.merkle import sha256
-from ttplan.audit.verify.collect import ChainHashes
+from ttplan.audit.verify.require import ChainHashes
 from ttplan.model.errors import InputError, ProofError
 from ttplan.util.files import is_there, read_small_file, whole_file
 
@@ -157,7 +157,7 @@ def _need_extension(hashes: Sequence[str], last: TreeHead, origin: str, state: P
         raise ProofError(
             f"the log signed {last.size} entries, the chain has {len(hashes)}; nothing was signed"
         )
-    if merkle.root(sha256, merkle.leaves_of(sha256, hashes[: last.size])) != last.root:
+    if merkle.root(sha256, merkle.hash_leaves(sha256, hashes[: last.size])) != last.root:
         raise ProofError(
             f"the first {last.size} entries are not those that the log signed; nothing was signed"
         )

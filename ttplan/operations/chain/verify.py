@@ -11,10 +11,10 @@ from ttplan.audit import standalone
 from ttplan.audit.jsonl import write_chain
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.proofs.anchors import as_anchor
-from ttplan.audit.rotation import keys_of
-from ttplan.audit.verify.chain import Strength
-from ttplan.audit.verify.check import check_chain
+from ttplan.audit.rotation import list_keys
+from ttplan.audit.verify.chain import SignatureScope
 from ttplan.audit.verify.report import ChainReport
+from ttplan.audit.verify.reporting import verify_with_report
 from ttplan.audit.verify.resume import Asked, ResumeFile, first_needed
 from ttplan.model.audit import Record, TipAnchor
 from ttplan.model.errors import InputError
@@ -45,7 +45,7 @@ def verify_store(
     anchor: str | TipAnchor | None = None,
     passes_through: Iterable[TipAnchor] = (),
     distrust_after: TipAnchor | None = None,
-    signatures: Strength = "all",
+    signatures: SignatureScope = "all",
     progress: bool | Counted | None = None,
     on_fork: Callable[[bytes], None] | None = None,
     resume: str | os.PathLike[str] | None = None,
@@ -61,7 +61,9 @@ def verify_store(
         org_id = snapshot.org_id()
         tip = None if org_id is None else snapshot.tip(org_id)
         if own_key and org_id is not None:
-            key = keys_of(snapshot.entries(org_id, since=0 if begin is None else begin.seq), key)[0]
+            key = list_keys(snapshot.entries(org_id, since=0 if begin is None else begin.seq), key)[
+                0
+            ]
         kept = None if resume is None else ResumeFile(resume)
         if kept is not None:
             kept.bind(Asked(key, signatures, begin, end, through, distrust_after))
@@ -70,7 +72,7 @@ def verify_store(
         )
         entries = iter(()) if org_id is None else snapshot.entries(org_id, since=first)
         with counting("verifying", None if tip is None else tip.seq + 1, progress) as count:
-            return check_chain(
+            return verify_with_report(
                 entries,
                 key,
                 key_source=key_source,
@@ -122,7 +124,7 @@ def export_chain(
             if not 0 <= until < count:
                 raise InputError(f"the chain has no entry {until}; it has {count}, counted from 0")
             count = until + 1
-        key = keys_of(snapshot.entries(org_id), key)[0]
+        key = list_keys(snapshot.entries(org_id), key)[0]
         write_chain(
             file,
             islice(snapshot.entries(org_id), count),

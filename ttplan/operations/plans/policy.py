@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from ttplan.apply import Clock, StoreChain, utc_now
-from ttplan.audit.chain import hashed_timestamp
+from ttplan.audit.entries import format_timestamp
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.keys.signer import Signer
 from ttplan.model.audit import Actor, AuditEntry, User
@@ -31,7 +31,7 @@ def set_policy(
     payload = {
         "policy_digest": digest,
         "rules": 0 if policy is None else len(policy.rules),
-        "set_at": hashed_timestamp(clock()),
+        "set_at": format_timestamp(clock()),
     }
     return _write(chain, org_id, actor, POLICY_SET, payload, lambda tx: tx.set_policy(policy))
 
@@ -75,7 +75,7 @@ def approve_plan(
     payload: dict[str, Any] = {
         "plan_id": str(plan_id),
         "plan_digest": digest,
-        "approved_at": hashed_timestamp(clock()),
+        "approved_at": format_timestamp(clock()),
     }
     if key is not None:
         payload["approver_key"] = key.public_key.hex

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from uuid import UUID
 
 from ttplan.audit.keys.key_files import VerifyingKey
-from ttplan.audit.rotation import keys_of
-from ttplan.audit.verify.check import check_chain
+from ttplan.audit.rotation import list_keys
 from ttplan.audit.verify.report import ChainReport
+from ttplan.audit.verify.reporting import verify_with_report
 from ttplan.history.compare import changed_fields
 from ttplan.history.timeline import History, load_history
 from ttplan.model.plan_run import LiveRoute, UnreadableRoute
@@ -51,8 +51,8 @@ def find_drift(
 
 def _check(snapshot: Snapshot, org_id: UUID, key: VerifyingKey, own_key: bool) -> ChainReport:
     # The last signature vouches for the content of all entries, which is what counts here.
-    first = keys_of(snapshot.entries(org_id), key)[0] if own_key else key
-    return check_chain(
+    first = list_keys(snapshot.entries(org_id), key)[0] if own_key else key
+    return verify_with_report(
         snapshot.entries(org_id), first, key_source="drift", own_key=own_key, signatures="tip"
     )
 

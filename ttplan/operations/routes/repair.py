@@ -6,7 +6,7 @@ from collections import Counter
 from uuid import UUID
 
 from ttplan.apply import Clock, StoreChain, utc_now
-from ttplan.audit.chain import hashed_timestamp
+from ttplan.audit.entries import format_timestamp
 from ttplan.history.timeline import REPAIRED, load_history
 from ttplan.model.audit import Actor, AuditEntry
 from ttplan.model.errors import DriftError, StoreError, TtplanError
@@ -27,7 +27,7 @@ def repair_routes(
     repaired_at = clock()
     try:
         entry = run_in_transaction(
-            chain.store, lambda tx: _repair(tx, chain, org_id, actor, hashed_timestamp(repaired_at))
+            chain.store, lambda tx: _repair(tx, chain, org_id, actor, format_timestamp(repaired_at))
         )
     except TtplanError:
         raise

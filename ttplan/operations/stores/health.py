@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.keys.signer import Signer
-from ttplan.audit.rotation import goes_on_with
+from ttplan.audit.rotation import is_continued_by
 from ttplan.model.errors import InputError, KeyFileError, StoreError
 from ttplan.model.plan_run import LiveRoute
 from ttplan.model.policy import Policy
@@ -76,7 +76,7 @@ def _key(snapshot: Snapshot, signing_key: Callable[[], Signer]) -> tuple[Signer 
     if org_id is None or tip is None:
         return key, Check(name="key", ok=True, said="there, and nothing is signed yet")
     last = next(iter(snapshot.entries(org_id, since=tip.seq)))
-    if not goes_on_with(last, key.public_key):
+    if not is_continued_by(last, key.public_key):
         said = f"there, but the chain's last entry ({tip.seq}) was not signed with it; load the key that the chain goes on with"
         return key, Check(name="key", ok=False, said=said)
     return key, Check(name="key", ok=True, said="there, and the one that the chain goes on with")

@@ -9,10 +9,10 @@ import pytest
 
 from tests.audit.chains import KEY, ORG, chain
 from tests.audit.verify.test_since import at, broken
-from ttplan.audit.chain import to_record
-from ttplan.audit.verify.chain import Reached
-from ttplan.audit.verify.check import check_chain
+from ttplan.audit.entries import to_record
+from ttplan.audit.verify.chain import VerifiedPrefix
 from ttplan.audit.verify.report import ChainReport
+from ttplan.audit.verify.reporting import verify_with_report
 from ttplan.audit.verify.resume import Asked, ResumeFile
 from ttplan.model.audit import AuditEntry, Record, TipAnchor
 
@@ -26,7 +26,7 @@ AFTER = "the entries after the first bad one"
 
 
 def reported(entries: list[AuditEntry] | list[Record] = ENTRIES, **options: Any) -> ChainReport:
-    return check_chain(entries, PUBLIC, key_source="a test", **options)
+    return verify_with_report(entries, PUBLIC, key_source="a test", **options)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_evidence_is_of_forks_alone() -> None:
 def test_what_goes_on_from_a_state_looks_for_nothing_before_it(tmp_path: Path) -> None:
     state = ResumeFile(tmp_path / "state")
     state.bind(Asked(PUBLIC, "all", None, None, (), None))
-    state.note(Reached(at(ENTRIES, 4), PUBLIC.hex))
+    state.note(VerifiedPrefix(at(ENTRIES, 4), PUBLIC.hex))
     state.write()
 
     def verdict(**options: Any) -> str:

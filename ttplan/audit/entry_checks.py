@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from uuid import UUID
 
-from ttplan.audit.canonical import older_float_spelling
-from ttplan.audit.chain import entry_hash
+from ttplan.audit.canonical import with_legacy_exponents
+from ttplan.audit.entries import entry_hash
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.model.audit import Record
 from ttplan.model.errors import BadSignature, ChainError, ForeignOrg, HashMismatch, HexError, SeqGap
@@ -21,23 +21,23 @@ _LONGEST_TIME = 40
 
 def check_content(record: Record, index: int) -> None:
     """Check an entry by itself, wherever it is from: its hex, the hash of its content, and its labels. Raises the ChainError."""
-    need_hex(HEX64, record.prev_hash, index, "prev_hash", 64)
-    need_hex(HEX64, record.hash, index, "hash", 64)
-    need_hex(HEX128, record.signature, index, "signature", 128)
+    check_hex(HEX64, record.prev_hash, index, "prev_hash", 64)
+    check_hex(HEX64, record.hash, index, "hash", 64)
+    check_hex(HEX128, record.signature, index, "signature", 128)
     check_hash(record, index)
-    check_label(record, index)
+    check_matches_body(record, index)
 
 
 def check_hash(record: Record, index: int) -> None:
     """Raise HashMismatch where the content does not give the hash, in neither spelling of large floats."""
     found = entry_hash(record.prev_hash, record.body)
     if found != record.hash:
-        older = older_float_spelling(record.body)
+        older = with_legacy_exponents(record.body)
         if older is None or entry_hash(record.prev_hash, older) != record.hash:
             raise HashMismatch(index, found, record.hash)
 
 
-def is_labelled(record: Record) -> bool:
+def matches_body(record: Record) -> bool:
     """Whether a record is filed under the organisation and seq that were hashed."""
     body = record.body
     # Inside a text a quote is escaped, so the first of these bytes begin the body's own org_id, and the last its own time.
@@ -52,7 +52,7 @@ def is_labelled(record: Record) -> bool:
     )
 
 
-def check_label(record: Record, index: int) -> None:
+def check_matches_body(record: Record, index: int) -> None:
     """Raise where a record is filed under another organisation or seq than the one that was hashed: in a store, those are
     columns of their own, which nothing else vouches for."""
     start = record.body.find(_ORG) + len(_ORG)
@@ -61,12 +61,12 @@ def check_label(record: Record, index: int) -> None:
         _TAIL.search(record.body),
     )
     if org_id != record.org_id:
-        raise foreign(index, record.org_id, org_id)
+        raise foreign_org_error(index, record.org_id, org_id)
     if tail is None or int(tail[1]) != record.seq:
         raise SeqGap(index, record.seq, -1 if tail is None else int(tail[1]))
 
 
-def foreign(index: int, expected: str, got: str) -> ForeignOrg | HexError:
+def foreign_org_error(index: int, expected: str, got: str) -> ForeignOrg | HexError:
     """The error of an entry that belongs to another organisation, or to what is none."""
     try:
         return ForeignOrg(index, UUID(expected), UUID(got))
@@ -74,13 +74,13 @@ def foreign(index: int, expected: str, got: str) -> ForeignOrg | HexError:
         return HexError(index, f"org_id is {got[:60]!r}, no UUID; expected {expected[:60]}")
 
 
-def need_hex(pattern: re.Pattern[str], text: str, index: int, name: str, digits: int) -> None:
+def check_hex(pattern: re.Pattern[str], text: str, index: int, name: str, digits: int) -> None:
     """Raise HexError where a text is not lower-case hex of the right length."""
     if pattern.fullmatch(text) is None:
         raise HexError(index, f"{name} is {text[:140]!r}; expected {digits} lower-case hex digits")
 
 
-def well_signed(record: Record, key: VerifyingKey) -> bool:
+def is_well_signed(record: Record, key: VerifyingKey) -> bool:
     """Whether an entry, wherever it stands, has the hash of its content, this key's signature over it, and the organisation and
     seq that it is filed under: labels that nobody signed accuse nobody."""
     try:

@@ -20,7 +20,7 @@ GENESIS = "0" * 64
 """The `prev_hash` of a chain's first entry."""
 
 
-def hashed_timestamp(at: datetime) -> str:
+def format_timestamp(at: datetime) -> str:
     """A moment as it stands inside the hash: UTC, `+00:00`, with no fraction where it is zero, else 3 or 6 digits."""
     if at.tzinfo is None:
         raise CanonicalError(f"{at.isoformat()} has no time zone; expected a moment in UTC")
@@ -40,7 +40,7 @@ def entry_hash(prev_hash: str, body: bytes) -> str:
     return blake3.blake3(bytes.fromhex(prev_hash) + body).hexdigest()
 
 
-def body_of(
+def canonical_body(
     *,
     actor: Mapping[str, Any],
     event: str,
@@ -82,8 +82,8 @@ def next_entry(
     """
     check_payload(payload)
     seq, prev_hash = (0, GENESIS) if tip is None else (tip.seq + 1, tip.hash)
-    stamp = hashed_timestamp(timestamp)
-    body = body_of(
+    stamp = format_timestamp(timestamp)
+    body = canonical_body(
         actor=actor.model_dump(mode="json"),
         event=event,
         id=str(id),
@@ -109,7 +109,7 @@ def next_entry(
 
 def to_record(entry: AuditEntry) -> Record:
     """The entry as it is stored and streamed."""
-    body = body_of(
+    body = canonical_body(
         actor=entry.actor.model_dump(mode="json"),
         event=entry.event,
         id=str(entry.id),
@@ -135,7 +135,7 @@ _STAMP = re.compile(
 )
 
 
-def respell_timestamp(text: str) -> str | None:
+def normalize_timestamp(text: str) -> str | None:
     """A timestamp from a file (`Z` or `+00:00`; 0, 3, 6 or 9 digits) as it stands inside the hash; None where it is none."""
     match = _STAMP.fullmatch(text)
     if match is None:

@@ -8,10 +8,15 @@ from typing import TypedDict
 from uuid import UUID
 
 from ttplan.audit.keys.key_files import VerifyingKey
-from ttplan.audit.verify.chain import Reached, Strength, verify_chain, verify_chain_with_anchor
+from ttplan.audit.verify.chain import (
+    SignatureScope,
+    VerifiedPrefix,
+    verify_chain,
+    verify_chain_with_anchor,
+)
 from ttplan.audit.verify.report import ChainReport, FirstBad, LaterKey
 from ttplan.audit.verify.resume import ResumeFile
-from ttplan.audit.verify.segment import Stretch, entries_of
+from ttplan.audit.verify.segment import Segment, count_entries
 from ttplan.audit.verify.walker import KeySpan
 from ttplan.model.audit import AuditEntry, Record, TipAnchor
 from ttplan.model.errors import BadSignature, ChainError, Equivocation, TruncatedChain, TtplanError
@@ -22,16 +27,16 @@ UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 class _Options(TypedDict):
     """What `verify_chain` takes beside the chain and the key."""
 
-    signatures: Strength
+    signatures: SignatureScope
     since: TipAnchor | None
     passes_through: tuple[TipAnchor, ...]
     distrust_after: TipAnchor | None
     progress: Callable[[int], None] | None
-    reached: Callable[[Reached], None] | None
+    reached: Callable[[VerifiedPrefix], None] | None
 
 
-def check_chain(
-    entries: Iterable[AuditEntry | Record | Stretch],
+def verify_with_report(
+    entries: Iterable[AuditEntry | Record | Segment],
     public_key: VerifyingKey,
     *,
     key_source: str,
@@ -40,7 +45,7 @@ def check_chain(
     anchor: TipAnchor | None = None,
     passes_through: Iterable[TipAnchor] = (),
     distrust_after: TipAnchor | None = None,
-    signatures: Strength = "all",
+    signatures: SignatureScope = "all",
     progress: Callable[[int], None] | None = None,
     on_fork: Callable[[bytes], None] | None = None,
     resume: ResumeFile | None = None,
@@ -146,7 +151,7 @@ def check_chain(
 
 
 def _asked(
-    signatures: Strength,
+    signatures: SignatureScope,
     anchor: TipAnchor | None,
     through: tuple[TipAnchor, ...],
     distrust: TipAnchor | None,
@@ -181,7 +186,7 @@ def _asked(
     return done, missing
 
 
-def _before(count: int, signatures: Strength) -> list[str]:
+def _before(count: int, signatures: SignatureScope) -> list[str]:
     """What passed before the first bad entry. Signatures only where each is checked: the tip's vouches once it is reached."""
     what = (
         "seq, prev_hash, hash and signature" if signatures == "all" else "seq, prev_hash and hash"
@@ -193,7 +198,7 @@ def _before(count: int, signatures: Strength) -> list[str]:
     )
 
 
-def _left_out(error: ChainError, signatures: Strength, missing: list[str]) -> list[str]:
+def _left_out(error: ChainError, signatures: SignatureScope, missing: list[str]) -> list[str]:
     """What a broken chain leaves unsaid, beside what nobody asked for."""
     if signatures == "tip" and not isinstance(error, BadSignature):
         missing = ["any signature: who wrote the entries before it is not known", *missing[1:]]
@@ -211,19 +216,19 @@ class _Seen:
     """The entries as they are read: whose the first is, and how many there are, since a broken chain gives no verification to
     read that from."""
 
-    def __init__(self, entries: Iterable[AuditEntry | Record | Stretch]) -> None:
+    def __init__(self, entries: Iterable[AuditEntry | Record | Segment]) -> None:
         self._entries = iter(entries)
         self._count = 0
         self._first = 0
         self.org_id: UUID | None = None
 
-    def __iter__(self) -> Iterator[AuditEntry | Record | Stretch]:
+    def __iter__(self) -> Iterator[AuditEntry | Record | Segment]:
         for entry in self._entries:
             if self._count == 0:
                 self._first = entry.seq
                 if UUID_TEXT.fullmatch(str(entry.org_id)):
                     self.org_id = UUID(str(entry.org_id))
-            self._count += entries_of(entry)
+            self._count += count_entries(entry)
             yield entry
 
     def after(self, index: int, *, counted_from_seq: bool) -> tuple[int, list[str]]:
@@ -231,7 +236,7 @@ class _Seen:
         unread = []
         try:
             for entry in self._entries:
-                self._count += entries_of(entry)
+                self._count += count_entries(entry)
         except TtplanError as error:
             unread.append(f"how many more there are, since the rest cannot be read: {error}")
         first = self._first if counted_from_seq else 0

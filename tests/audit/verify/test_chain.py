@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.audit.chains import KEY, ORG, OTHER_KEY, START, chain, entry
-from ttplan.audit.chain import GENESIS, hashed_timestamp, respell_timestamp, to_entry, to_record
-from ttplan.audit.entry import check_content, is_labelled, well_signed
+from ttplan.audit.entries import GENESIS, format_timestamp, normalize_timestamp, to_entry, to_record
+from ttplan.audit.entry_checks import check_content, is_well_signed, matches_body
 from ttplan.audit.equivocation import find_equivocation
-from ttplan.audit.verify.chain import Strength, verify_chain, verify_chain_with_anchor
-from ttplan.audit.verify.check import check_chain
+from ttplan.audit.verify.chain import SignatureScope, verify_chain, verify_chain_with_anchor
+from ttplan.audit.verify.reporting import verify_with_report
 from ttplan.model.audit import AuditEntry, Record, TipAnchor
 from ttplan.model.errors import (
     BadSignature,
@@ -33,7 +33,7 @@ from ttplan.model.errors import (
 )
 
 PUBLIC = KEY.public_key
-STRENGTHS: tuple[Strength, ...] = ("all", "tip")
+STRENGTHS: tuple[SignatureScope, ...] = ("all", "tip")
 
 
 def changed(entries: list[AuditEntry], index: int, **fields: Any) -> list[AuditEntry | Record]:
@@ -75,7 +75,7 @@ def test_timestamps_have_no_fraction_or_3_or_6_digits() -> None:
         "2026-05-01T12:00:02.000007+00:00",
     ]
     with pytest.raises(CanonicalError, match="no time zone"):
-        hashed_timestamp(START.replace(tzinfo=None))
+        format_timestamp(START.replace(tzinfo=None))
 
 
 def test_a_time_from_a_file_loses_zeros_in_threes_as_it_is_hashed() -> None:
@@ -88,14 +88,14 @@ def test_a_time_from_a_file_loses_zeros_in_threes_as_it_is_hashed() -> None:
         ("12:00:00.000007000Z", "12:00:00.000007"),
         ("12:00:00.000000120Z", "12:00:00.000000120"),
     ):
-        assert respell_timestamp(f"2026-05-01T{written}") == f"2026-05-01T{hashed}+00:00"
+        assert normalize_timestamp(f"2026-05-01T{written}") == f"2026-05-01T{hashed}+00:00"
     for none in (
         "2026-05-01T12:00:00",
         "2026-05-01T12:00:00.0000Z",
         "2026-02-30T12:00:00Z",
         "2026-05-01T12:00:00ZZ",
     ):
-        assert respell_timestamp(none) is None
+        assert normalize_timestamp(none) is None
 
 
 def test_an_entry_is_not_made_of_what_some_reader_cannot_have() -> None:
@@ -105,7 +105,7 @@ def test_an_entry_is_not_made_of_what_some_reader_cannot_have() -> None:
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)
-def test_a_good_chain_verifies(strength: Strength) -> None:
+def test_a_good_chain_verifies(strength: SignatureScope) -> None:
     entries = chain(9)
     verified = verify_chain(entries, PUBLIC, signatures=strength)
     assert verified.entries == 9
@@ -116,11 +116,11 @@ def test_a_good_chain_verifies(strength: Strength) -> None:
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)
-def test_an_empty_chain_verifies_as_empty_and_satisfies_no_anchor(strength: Strength) -> None:
+def test_an_empty_chain_verifies_as_empty_and_satisfies_no_anchor(strength: SignatureScope) -> None:
     assert verify_chain([], PUBLIC, signatures=strength).entries == 0
     assert (
         "no entries"
-        in check_chain([], PUBLIC, key_source="a test", signatures=strength).not_checked[0]
+        in verify_with_report([], PUBLIC, key_source="a test", signatures=strength).not_checked[0]
     )
     with pytest.raises(TruncatedChain, match="expected 1 entries, found 0"):
         verify_chain_with_anchor([], PUBLIC, TipAnchor(0, "0" * 64), signatures=strength)
@@ -128,7 +128,7 @@ def test_an_empty_chain_verifies_as_empty_and_satisfies_no_anchor(strength: Stre
 
 @pytest.mark.parametrize("strength", STRENGTHS)
 @pytest.mark.parametrize("index", [0, 3, 5])
-def test_a_missing_entry_is_a_seq_gap(strength: Strength, index: int) -> None:
+def test_a_missing_entry_is_a_seq_gap(strength: SignatureScope, index: int) -> None:
     entries = chain(7)
     del entries[index]
     with pytest.raises(SeqGap) as caught:
@@ -141,7 +141,7 @@ def test_a_missing_entry_is_a_seq_gap(strength: Strength, index: int) -> None:
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)
-def test_a_wrong_prev_hash_is_a_broken_chain(strength: Strength) -> None:
+def test_a_wrong_prev_hash_is_a_broken_chain(strength: SignatureScope) -> None:
     entries = chain(5)
     with pytest.raises(BrokenChain) as caught:
         verify_chain(changed(entries, 2, prev_hash="ab" * 32), PUBLIC, signatures=strength)
@@ -162,7 +162,9 @@ def test_a_wrong_prev_hash_is_a_broken_chain(strength: Strength) -> None:
         {"timestamp": "2026-05-01T12:00:09+00:00"},
     ],
 )
-def test_changed_content_is_a_hash_mismatch(strength: Strength, fields: dict[str, Any]) -> None:
+def test_changed_content_is_a_hash_mismatch(
+    strength: SignatureScope, fields: dict[str, Any]
+) -> None:
     with pytest.raises(HashMismatch) as caught:
         verify_chain(changed(chain(5), 3, **fields), PUBLIC, signatures=strength)
     assert caught.value.index == 3
@@ -175,13 +177,13 @@ def test_a_wrong_signature_is_a_bad_signature_where_all_are_checked() -> None:
         verify_chain(swapped, PUBLIC)
     assert caught.value.index == 1
     # The tip's signature vouches for the content, not for the single signatures, and the report says so.
-    report = check_chain(swapped, PUBLIC, key_source="a test", signatures="tip")
+    report = verify_with_report(swapped, PUBLIC, key_source="a test", signatures="tip")
     assert report.ok
     assert "the signatures of the other entries" in report.not_checked
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)
-def test_another_key_is_a_bad_signature(strength: Strength) -> None:
+def test_another_key_is_a_bad_signature(strength: SignatureScope) -> None:
     with pytest.raises(BadSignature) as caught:
         verify_chain(chain(3), OTHER_KEY.public_key, signatures=strength)
     assert caught.value.index == (0 if strength == "all" else 2)
@@ -190,7 +192,9 @@ def test_another_key_is_a_bad_signature(strength: Strength) -> None:
 @pytest.mark.parametrize("strength", STRENGTHS)
 @pytest.mark.parametrize("name", ["prev_hash", "hash", "signature"])
 @pytest.mark.parametrize("text", ["", "A" * 64, "g" * 128, "٣" * 64])
-def test_what_is_no_lower_case_hex_is_a_hex_error(strength: Strength, name: str, text: str) -> None:
+def test_what_is_no_lower_case_hex_is_a_hex_error(
+    strength: SignatureScope, name: str, text: str
+) -> None:
     digits = 128 if name == "signature" else 64
     with pytest.raises(
         HexError, match=f"{name} is '{text}'; expected {digits} lower-case hex digits"
@@ -203,7 +207,7 @@ def test_what_is_no_lower_case_hex_is_a_hex_error(strength: Strength, name: str,
 def test_an_entry_by_itself_has_lower_case_hex(name: str, digits: int) -> None:
     made = to_record(entry(None))
     check_content(made, 7)
-    assert well_signed(made, PUBLIC)
+    assert is_well_signed(made, PUBLIC)
     for text in ("", "A" * digits, "x" * digits, getattr(made, name) + "0"):
         changes: dict[str, Any] = {name: text}
         wrong = made._replace(**changes)
@@ -212,7 +216,7 @@ def test_an_entry_by_itself_has_lower_case_hex(name: str, digits: int) -> None:
         ) as caught:
             check_content(wrong, 7)
         assert caught.value.index == 7
-        assert not well_signed(wrong, PUBLIC)
+        assert not is_well_signed(wrong, PUBLIC)
 
 
 def test_an_entry_of_another_organisation_is_foreign() -> None:
@@ -224,7 +228,7 @@ def test_an_entry_of_another_organisation_is_foreign() -> None:
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)
-def test_a_chain_filed_under_another_organisation_is_foreign(strength: Strength) -> None:
+def test_a_chain_filed_under_another_organisation_is_foreign(strength: SignatureScope) -> None:
     """In a store the organisation is a column: moving a whole chain by it must not make it another's."""
     other = UUID(int=2)
     moved = [to_record(e)._replace(org_id=str(other)) for e in chain(3)]
@@ -247,7 +251,7 @@ def test_an_organisation_that_is_no_uuid_is_reported_and_no_crash() -> None:
         [records[0]._replace(org_id="acme")],
         [records[0], records[1]._replace(org_id="acme")],
     ):
-        report = check_chain(broken, PUBLIC, key_source="a test")
+        report = verify_with_report(broken, PUBLIC, key_source="a test")
         assert report.verdict == "broken"
         assert report.first_bad is not None
         assert report.first_bad.index == len(broken) - 1
@@ -263,7 +267,7 @@ def test_nobody_is_accused_on_an_unsigned_entry() -> None:
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)
-def test_nobody_is_accused_on_a_label_that_was_not_signed(strength: Strength) -> None:
+def test_nobody_is_accused_on_a_label_that_was_not_signed(strength: SignatureScope) -> None:
     """Organisation and seq are columns in a store: editing them must not make two honest entries look like two histories."""
     records = [to_record(e) for e in chain(8)]
     relabelled = [*records[:5], records[5]._replace(seq=4), *records[6:]]
@@ -291,7 +295,7 @@ def test_a_record_whose_end_is_none_is_not_filed_under_anything() -> None:
         record = made._replace(
             body=body, hash=digest.hexdigest(), signature=KEY.sign(digest.digest()).hex()
         )
-        assert not is_labelled(record)
+        assert not matches_body(record)
         with pytest.raises(SeqGap) as caught:
             verify_chain([record], PUBLIC)
         assert caught.value.got == (5 if new == b'"seq":5' else -1)
@@ -302,11 +306,11 @@ def test_texts_that_look_like_labels_are_texts() -> None:
         None, event='x","org_id":"y', payload={"org_id": "z", "x": '","seq":7,"timestamp":"t"}'}
     )
     assert verify_chain([odd], PUBLIC).entries == 1
-    assert all(is_labelled(to_record(one)) for one in (odd, *chain(12)))
+    assert all(matches_body(to_record(one)) for one in (odd, *chain(12)))
     for length, good in ((40, True), (41, False)):
         record = to_record(odd)
         record = record._replace(body=record.body.replace(odd.timestamp.encode(), b"0" * length))
-        assert is_labelled(record) is good
+        assert matches_body(record) is good
 
 
 def test_two_signed_entries_at_one_seq_prove_misbehaviour() -> None:
@@ -347,7 +351,7 @@ def test_the_first_bad_entry_is_named_over_many_batches(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("strength", STRENGTHS)
 def test_progress_is_told_every_so_often_and_at_the_end(
-    monkeypatch: pytest.MonkeyPatch, strength: Strength
+    monkeypatch: pytest.MonkeyPatch, strength: SignatureScope
 ) -> None:
     monkeypatch.setattr("ttplan.audit.verify.chain._BATCH", 2)
     told: list[int] = []
@@ -438,7 +442,7 @@ def test_any_change_of_a_chain_is_reported(data: st.DataObject) -> None:
     if order == list(range(len(order))):
         assert verify_chain(found, PUBLIC).entries == len(order)
         return
-    report = check_chain(found, PUBLIC, key_source="a test")
+    report = verify_with_report(found, PUBLIC, key_source="a test")
     assert report.verdict == "broken"
     assert report.first_bad is not None
     assert report.first_bad.index == next(i for i, j in enumerate(order) if i != j)
@@ -447,12 +451,12 @@ def test_any_change_of_a_chain_is_reported(data: st.DataObject) -> None:
 def test_the_report_says_what_ran_and_what_did_not() -> None:
     entries = chain(3)
     anchor = TipAnchor(2, entries[2].hash)
-    good = check_chain(entries, PUBLIC, key_source="the auditor's file", anchor=anchor)
+    good = verify_with_report(entries, PUBLIC, key_source="the auditor's file", anchor=anchor)
     assert (good.verdict, good.exit_code, good.ok) == ("verified", 0, True)
     assert "VERIFIED: 3 entries" in str(good)
-    own = check_chain(entries, PUBLIC, key_source="the chain's preamble", own_key=True)
+    own = verify_with_report(entries, PUBLIC, key_source="the chain's preamble", own_key=True)
     assert (own.verdict, own.exit_code, own.ok) == ("consistent with its own key", 4, False)
-    bad = check_chain(changed(entries, 1, event="x"), PUBLIC, key_source="a test")
+    bad = verify_with_report(changed(entries, 1, event="x"), PUBLIC, key_source="a test")
     assert (bad.verdict, bad.exit_code) == ("broken", 1)
     assert bad.first_bad is not None
     assert (bad.first_bad.index, bad.first_bad.error) == (1, "HashMismatch")
@@ -466,18 +470,20 @@ def test_the_report_says_what_ran_and_what_did_not() -> None:
 def test_a_broken_chain_s_report_claims_no_signature_that_was_not_checked() -> None:
     """With `tip` a forged chain that breaks early was not held against the key at all, and the report has to say that."""
     forged = changed(chain(8, key=OTHER_KEY), 5, event="x")
-    by_tip = check_chain(forged, PUBLIC, key_source="a test", signatures="tip")
+    by_tip = verify_with_report(forged, PUBLIC, key_source="a test", signatures="tip")
     assert by_tip.checks == ("seq, prev_hash and hash of the 5 entries before it",)
     assert any("any signature" in text for text in by_tip.not_checked)
     assert "the entries after the first bad one" in by_tip.not_checked
-    by_all = check_chain(changed(chain(8), 1, event="x"), PUBLIC, key_source="a test")
+    by_all = verify_with_report(changed(chain(8), 1, event="x"), PUBLIC, key_source="a test")
     assert by_all.checks == ("seq, prev_hash, hash and signature of the 1 entry before it",)
 
 
 def test_a_chain_that_misses_its_anchor_has_no_bad_entry_in_its_report() -> None:
     entries = chain(8)
     text = str(
-        check_chain(entries, PUBLIC, key_source="a test", anchor=TipAnchor(5, entries[5].hash))
+        verify_with_report(
+            entries, PUBLIC, key_source="a test", anchor=TipAnchor(5, entries[5].hash)
+        )
     )
     assert "not its anchor's chain (TruncatedChain)" in text
     assert "first bad entry" not in text
