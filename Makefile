@@ -1,54 +1,94 @@
-# Two commands for everybody: `make demo` and `make test`. Each sets up what it needs in .venv, once.
+# Each target sets up what it needs in .venv, once.
 PYTHON ?= python3
 BIN := .venv/bin
+DEMO := .venv/.demo
 READY := .venv/.ready
+PYTEST := $(BIN)/pytest -n auto --dist worksteal
+NBVAL := $(BIN)/pytest -p nbval -m "" --nbval --nbval-current-env --nbval-cell-timeout 120 -n auto --dist loadfile
 
-.PHONY: demo test lint faults fuzz mutants bench bench-chains bench-peer notebooks clean
+.PHONY: demo test quick test-all test-rest test-lowest coverage lint docs dist notebooks faults fuzz mutants \
+	bench bench-chains bench-peer clean
 
-demo: $(READY)
+demo: $(DEMO)  ## the whole story on an hour of real traffic
 	$(BIN)/ttplan demo
 
-test: $(READY)
-	$(BIN)/pytest -m "not browser" -n auto --dist worksteal
-	$(BIN)/pytest -m browser tests/browser
-	$(BIN)/pytest -p nbval -m "" --nbval --nbval-current-env --nbval-cell-timeout 120 notebooks
+test: $(READY)  ## what to run before each commit: at most 5 minutes on 2 cores
+	$(PYTEST)
+	$(NBVAL) notebooks
+	$(BIN)/pytest -m browser tests/browser/test_smoke.py
+
+quick: $(READY)  ## the tests of all packages without notebooks and browser: at most 2 minutes
+	$(PYTEST) -q --ignore=tests/faults --ignore=tests/backends --ignore=tests/fuzz
+
+test-all: test test-rest  ## every test
+
+test-rest: $(READY)  ## what `make test-all` has beyond `make test`
+	$(PYTEST) -m "slow or fault or statistics or spark or postgres or fuzz"
+	$(BIN)/pytest -m browser tests/browser --ignore=tests/browser/test_smoke.py
+
+test-lowest: $(READY)  ## the tests with the lowest versions that pyproject.toml allows
+	$(BIN)/uv venv --quiet --clear build/lowest
+	$(BIN)/uv pip install --quiet --python build/lowest --resolution lowest-direct --editable . \
+		--group lowest
+	build/lowest/bin/python -m pytest -n auto --dist worksteal -W ignore \
+		tests/audit tests/engine tests/store tests/workspace tests/logs tests/prices tests/cli
+
+coverage: $(READY)  ## the share of lines and branches that `make test` reaches
+	mkdir -p build/coverage
+	$(BIN)/coverage run -m pytest -q
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage html -q -d build/coverage/html
+	$(BIN)/coverage report | tail -n 1
 
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/mypy
 
-faults: $(READY)  # more than `make test` does: make faults RUNS=10000 SEED=7
+docs: $(READY)  ## the documentation site, in build/site
+	$(BIN)/python scripts/make_cli_reference.py --check
+	$(BIN)/mkdocs build --strict --quiet
+
+dist: $(READY)  ## the wheel and the source archive, in dist/
+	$(BIN)/uv build --quiet
+
+notebooks: $(READY)  ## run the notebooks and keep their outputs, after a change that is meant to show
+	$(BIN)/python scripts/run_notebooks.py
+
+faults: $(READY)  ## more than `make test-all` does: make faults RUNS=10000 SEED=7
 	$(BIN)/python -m tests.faults.run --runs $(or $(RUNS),1000) --seed $(or $(SEED),1)
 	$(BIN)/python -m tests.faults.run --store postgres --runs $(or $(RUNS),1000) --seed $(or $(SEED),1)
-	$(BIN)/python -m tests.faults.crowd
+	$(BIN)/python -m tests.faults.stress
 
-fuzz: $(READY)  # make fuzz TARGET=reader SECONDS=600; without TARGET each in turn
-	$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/pip install --quiet --constraint constraints.txt --group fuzz
+fuzz: $(READY)  ## make fuzz TARGET=reader SECONDS=600; without TARGET each in turn
+	$(BIN)/python -c 'import atheris' 2>/dev/null || \
+		$(BIN)/pip install --quiet --constraint constraints.txt --group fuzz
 	$(BIN)/python -m tests.fuzz.run $(TARGET) --seconds $(or $(SECONDS),60)
 
-mutants: $(READY)  # make mutants MODULE=verify; without MODULE all that check something
+mutants: $(READY)  ## make mutants MODULE=verify; without MODULE all modules that check something
 	$(BIN)/python scripts/mutants.py $(MODULE)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.run
 
-bench-chains: $(READY)  # part of bench
+bench-chains: $(READY)  ## part of bench
 	$(BIN)/python -m benchmarks.chains
 
-bench-peer: $(READY)  # needs cargo
+bench-peer: $(READY)  ## needs cargo
 	cargo build --release --quiet --manifest-path benchmarks/peer/Cargo.toml
 	$(BIN)/python -m benchmarks.peer.chains
 	$(BIN)/python -m benchmarks.peer.compare
 
-notebooks: $(READY)
-	$(BIN)/python scripts/run_notebooks.py
-
-$(READY): pyproject.toml constraints.txt
+$(DEMO): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "ttplan needs Python 3.11 or newer: make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	@touch $(DEMO)
+
+$(READY): $(DEMO)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable . --group dev
 	@touch $(READY)
 
