@@ -1,9 +1,11 @@
-"""Bigger than memory: makes up requests as Parquet files, and plans on them where they are. Nothing here is a test.
+"""Bigger than memory: makes up requests as Parquet files, and plans on them where they are. Nothing
+here is a test.
 
 python benchmarks/big.py [ROWS] [--l1] [--memory-limit 2GB] [--folder FOLDER]
 
-Prints requests per second and the most memory that this process had, all of it and not DuckDB's alone. Files are made by a
-process of its own, 10 million requests each (about 330 MB), and removed at the end, unless they are in a FOLDER that is given.
+Prints requests per second and the most memory that this process had, all of it and not DuckDB's
+alone. Files are made by a process of its own, 10 million requests each (about 330 MB), and removed
+at the end, unless they are in a FOLDER that is given.
 """
 
 from __future__ import annotations

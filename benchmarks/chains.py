@@ -1,6 +1,8 @@
-"""Verifying an audit chain from its exported file, in both strengths, beside the bare library; each in a process of its own.
+"""Verifying an audit chain from its exported file, in both strengths, beside the bare library; each
+in a process of its own.
 
-python -m benchmarks.chains [--quick]   measures, prints, and, without --quick, writes the section of docs/benchmarks.md
+python -m benchmarks.chains [--quick]   measures, prints, and, without --quick, writes the section
+of docs/benchmarks.md
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ _START = datetime(2026, 5, 1, tzinfo=UTC)
 
 
 def records(entries: int) -> Iterator[Record]:
-    """A chain of that many entries, signed with the benchmark's key. Nothing of it is checked, which `next_entry` would."""
+    """A chain of that many entries, signed with the benchmark's key. Nothing of it is checked,
+    which `next_entry` would.
+    """
     key, tip = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(_SEED)), GENESIS
     for number in range(entries):
         body = canonical_body(
@@ -155,9 +159,11 @@ def chain_figures(*, quick: bool = False) -> Figures:
             for entries in KINDS[name].sizes:
                 if quick and entries > SIZES[1]:
                     continue
-                found, seconds, peak = rate(name, entries)
+                entries_read, seconds, peak = rate(name, entries)
                 before, (bare, *_) = bare, rate("bare", _BARE)
-                rows.append(_row(name, entries, seconds, found / fmean((before, bare)), peak))
+                rows.append(
+                    _row(name, entries, seconds, entries_read / fmean((before, bare)), peak)
+                )
     return Figures("an audit chain", HEADS, rows)
 
 
@@ -187,8 +193,8 @@ def _apart(name: str, entries: int, folder: Path) -> tuple[float, float]:
     if not path.exists():
         subprocess.run(command, check=True, cwd=DOCS.parent)
     done = subprocess.run(command, check=True, cwd=DOCS.parent, stdout=subprocess.PIPE, text=True)
-    said = json.loads(done.stdout)
-    return said["seconds"], said["peak_mb"]
+    measurement = json.loads(done.stdout)
+    return measurement["seconds"], measurement["peak_mb"]
 
 
 def _measure(name: str, entries: int, path: Path) -> None:
@@ -205,10 +211,10 @@ def _measure(name: str, entries: int, path: Path) -> None:
     seconds = []
     for _ in range(3 if entries < SIZES[-1] else 1):
         start = time.perf_counter()
-        found = KINDS[name].run(entries, path)
+        entries_read = KINDS[name].run(entries, path)
         seconds.append(time.perf_counter() - start)
-    if found != entries:
-        raise SystemExit(f"{name}: looked at {found:,} of {entries:,} entries")
+    if entries_read != entries:
+        raise SystemExit(f"{name}: looked at {entries_read:,} of {entries:,} entries")
     print(
         json.dumps(
             {
@@ -234,13 +240,13 @@ def main() -> None:
         help="up to 100,000 entries; docs/benchmarks.md stays as it is",
     )
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.measure:
-        _measure(asked.measure[0], int(asked.measure[1]), Path(asked.measure[2]))
+    arguments = parser.parse_args()
+    if arguments.measure:
+        _measure(arguments.measure[0], int(arguments.measure[1]), Path(arguments.measure[2]))
         return
-    figures = chain_figures(quick=asked.quick)
+    figures = chain_figures(quick=arguments.quick)
     show(figures, console())
-    if not asked.quick:
+    if not arguments.quick:
         write_chains(figures, DOCS / "benchmarks.md")
 
 

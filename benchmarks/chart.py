@@ -1,4 +1,6 @@
-"""The chart of `make bench`: time against rows, a line for each kind. The same figures give the same file."""
+"""The chart of `make bench`: time against rows, a line for each kind. The same figures give the
+same file.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +86,7 @@ def draw(
         ticks = {0.1: "0.1", 1: "1", 10: "10", 60: "60", 600: "600"}
         axes.set_yticks(
             [at for at in ticks if low <= at <= high],
-            [said for at, said in ticks.items() if low <= at <= high],
+            [label for at, label in ticks.items() if low <= at <= high],
         )
         axes.minorticks_off()
         axes.grid(alpha=0.4)

@@ -15,11 +15,14 @@ from ttplan.store.duckdb.store import DuckDBStore
 ORG = UUID(int=1)
 DIMENSIONS = 1_536
 NOISE = (0.1, 0.3, 0.45)
-"""How far requests lie from what they ask for: two of the same kind have a cosine near 0.99, 0.92 and 0.83."""
+"""How far requests lie from what they ask for: two of the same kind have a cosine near 0.99, 0.92
+and 0.83.
+"""
 _BLOCK = 4_096
 _LOCAL, _MODELS = 40, 4
 _MONTH, _DAY = 30 * 86_400_000_000, 86_400_000_000
-# The sample's models and tags. Costs, tokens and latencies are skewed as real ones are, the latter to some thousand values.
+# The sample's models and tags. Costs, tokens and latencies are skewed as real ones are, the latter
+# to some thousand values.
 _ROWS = """
     INSERT INTO requests BY NAME
     SELECT CAST(md5(CAST(i AS VARCHAR)) AS UUID) AS id, $org AS org_id,
@@ -44,7 +47,9 @@ def make_log(path: Path, rows: int) -> None:
 
 
 def make_embedded_log(path: Path, rows: int) -> None:
-    """A store with `rows` requests of a day that have an embedding, many of them much like an earlier one of their model."""
+    """A store with `rows` requests of a day that have an embedding, many of them much like an
+    earlier one of their model.
+    """
     with _opened(path) as connection:
         for block in _embedded(rows):
             connection.register("block", block)
@@ -63,7 +68,9 @@ def _opened(path: Path) -> duckdb.DuckDBPyConnection:
 
 
 def _embedded(rows: int) -> Iterator[pa.Table]:
-    """Blocks of row number, embedding and finish reason. Half of the requests ask what others of their time ask."""
+    """Blocks of row number, embedding and finish reason. Half of the requests ask what others of
+    their time ask.
+    """
     chance = np.random.default_rng(0)
     centres = chance.standard_normal((rows // 3 + _LOCAL + _MODELS, DIMENSIONS), dtype=np.float32)
     for start in range(0, rows, _BLOCK):

@@ -30,7 +30,9 @@ HOUR, MONTH = 3_600, 30 * 86_400
 
 
 class Kind(NamedTuple):
-    """What is measured: in words, on which rows, on which log, and how; `run` returns how many requests it has seen."""
+    """What is measured: in words, on which rows, on which log, and how; `run` returns how many
+    requests it has seen.
+    """
 
     words: str
     sizes: tuple[int, ...]
@@ -85,11 +87,11 @@ def best(action: Callable[[], int], runs: int = RUNS) -> tuple[float, int]:
     shortest, began = float("inf"), time.perf_counter()
     for _ in range(runs):
         start = time.perf_counter()
-        found = action()
+        result = action()
         shortest = min(shortest, time.perf_counter() - start)
         if time.perf_counter() - began > PATIENCE:
             break
-    return shortest, found
+    return shortest, result
 
 
 def main() -> None:

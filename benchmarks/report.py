@@ -1,4 +1,6 @@
-"""Tables of figures: for the terminal, and as sections of docs/benchmarks.md, each with the machine that it was measured on."""
+"""Tables of figures: for the terminal, and as sections of docs/benchmarks.md, each with the machine
+that it was measured on.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ _LIBRARIES = ("duckdb", "ibis-framework", "numpy", "pyarrow")
 
 
 class Figures(NamedTuple):
-    """A table: a title, the heads of its columns and its cells. The first `words` columns are words, the others numbers."""
+    """A table: a title, the heads of its columns and its cells. The first `words` columns are
+    words, the others numbers.
+    """
 
     title: str
     heads: Sequence[str]
@@ -66,8 +70,8 @@ def _processor() -> str:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
         text = ""
-    found = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
-    return found[1].strip() if found else platform.processor() or "an unnamed processor"
+    match = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
+    return match[1].strip() if match else platform.processor() or "an unnamed processor"
 
 
 def write_section(page: Path, heading: str, text: str) -> None:

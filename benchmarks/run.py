@@ -49,7 +49,7 @@ def measure(
     kinds: dict[str, Kind], folder: Path, console: Console
 ) -> dict[str, list[tuple[int, float, float]]]:
     """Rows, seconds and peak megabytes of each kind, size by size."""
-    found: dict[str, list[tuple[int, float, float]]] = defaultdict(list)
+    points: dict[str, list[tuple[int, float, float]]] = defaultdict(list)
     tasks = [
         (rows, kind.make.__name__, name) for name, kind in kinds.items() for rows in kind.sizes
     ]
@@ -62,9 +62,9 @@ def measure(
             _run(name, rows, path)
         last = path
         console.print(f"{KINDS[name].words}: {rows:,} requests", style="dim")
-        said = json.loads(_run(name, rows, path))
-        found[name].append((rows, said["seconds"], said["peak_mb"]))
-    return {name: found[name] for name in kinds}
+        measurement = json.loads(_run(name, rows, path))
+        points[name].append((rows, measurement["seconds"], measurement["peak_mb"]))
+    return {name: points[name] for name in kinds}
 
 
 def _run(kind: str, rows: int, path: Path) -> str:
@@ -77,10 +77,10 @@ def _run(kind: str, rows: int, path: Path) -> str:
     return done.stdout
 
 
-def tabulate(found: dict[str, list[tuple[int, float, float]]]) -> Figures:
-    """The table of what `measure` found."""
+def tabulate(measurements: dict[str, list[tuple[int, float, float]]]) -> Figures:
+    """The table of what `measure` measurements."""
     rows = []
-    for name, points in found.items():
+    for name, points in measurements.items():
         before: tuple[int, float] | None = None
         for count, seconds, peak in points:
             growth = "" if before is None else f"{seconds / before[1] / (count / before[0]):.2f}"
@@ -118,13 +118,13 @@ def main() -> None:
         type=Path,
         help="the folder for benchmarks.md and benchmarks.svg; docs where left out",
     )
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     console = terminal()
-    kinds = {name: smaller(kind) for name, kind in KINDS.items()} if asked.quick else KINDS
+    kinds = {name: smaller(kind) for name, kind in KINDS.items()} if arguments.quick else KINDS
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(kinds, Path(folder), console)
-    replays = tabulate(found)
-    chains = chain_figures(quick=asked.quick)
+        measurements = measure(kinds, Path(folder), console)
+    replays = tabulate(measurements)
+    chains = chain_figures(quick=arguments.quick)
     rates = [(words, "–" if rate is None else f"{rate:,.0f}") for words, rate in store_rates()]
     stores = Figures(
         f"{APPLIES:,} applies by {WRITERS} writers in {ORGANISATIONS} organisations",
@@ -133,7 +133,7 @@ def main() -> None:
     )
     for figures in (replays, chains, stores):
         show(figures, console)
-    out = asked.out or (None if asked.quick else DOCS)
+    out = arguments.out or (None if arguments.quick else DOCS)
     if out is not None:
         page = out / "benchmarks.md"
         write_section(page, "Replay", f"{machine()}\n{READING}\n{markdown(replays)}")
@@ -144,7 +144,7 @@ def main() -> None:
             {name: kind.words for name, kind in kinds.items()},
             {
                 name: [(rows, seconds) for rows, seconds, _ in points]
-                for name, points in found.items()
+                for name, points in measurements.items()
             },
         )
         console.print(f"written: {page} and the chart beside it")

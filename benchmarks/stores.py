@@ -1,4 +1,6 @@
-"""Many writers at once: how many plans a second are applied, and whether each is there in the end, in every kind of store."""
+"""Many writers at once: how many plans a second are applied, and whether each is there in the end,
+in every kind of store.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ class Told(NamedTuple):
 
 
 class _Share(NamedTuple):
-    """What one writer does: it applies the plans of these numbers in one organisation, once `start` (of `time.time`) has come."""
+    """What one writer does: it applies the plans of these numbers in one organisation, once `start`
+    (of `time.time`) has come.
+    """
 
     place: str
     organisation: int
@@ -52,8 +56,8 @@ def crowd(
 ) -> Told:
     """Let writers apply plans in some organisations at once, and look at what is there in the end.
 
-    `place` is a database's URL, or a folder in which each organisation gets a file. Writers are processes of their own or, which
-    is sooner begun and slower, threads.
+    `place` is a database's URL, or a folder in which each organisation gets a file. Writers are
+    processes of their own or, which is sooner begun and slower, threads.
     """
     key = _key()
     for organisation in range(organisations):
@@ -72,9 +76,9 @@ def crowd(
             _Share(place, writer % organisations, range(writer, applies, writers), start)
             for writer in range(writers)
         ]
-        said = list(pool.map(_write, shares))
-    seconds = max(end for _, end in said) - start
-    hashes = {entry for found, _ in said for entry in found}
+        results = list(pool.map(_write, shares))
+    seconds = max(end for _, end in results) - start
+    hashes = {entry for found, _ in results for entry in found}
     wrong: list[str] = []
     for organisation in range(organisations):
         wrong += _check(
@@ -157,11 +161,15 @@ def _check(
         ),
         f"{live} live routes": live == min(_NAMES, len({number % _NAMES for number in numbers})),
     }
-    return [f"organisation {organisation}: {said}" for said, good in checks.items() if not good]
+    return [
+        f"organisation {organisation}: {results}" for results, good in checks.items() if not good
+    ]
 
 
 def store_rates(applies: int = APPLIES) -> list[tuple[str, float | None]]:
-    """How many plans a second are applied by 8 writers in 4 organisations; None where a store cannot be had here."""
+    """How many plans a second are applied by 8 writers in 4 organisations; None where a store
+    cannot be had here.
+    """
     rates: list[tuple[str, float | None]] = []
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         rates.append(("DuckDB, a file an organisation", _rate(folder, applies)))
@@ -179,10 +187,10 @@ def store_rates(applies: int = APPLIES) -> list[tuple[str, float | None]]:
 
 
 def _rate(place: str, applies: int) -> float:
-    told = crowd(place, writers=WRITERS, organisations=ORGANISATIONS, applies=applies)
-    if told.wrong or told.applies != applies:
-        raise SystemExit(f"{place}: {told}")
-    return told.applies / told.seconds
+    outcome = crowd(place, writers=WRITERS, organisations=ORGANISATIONS, applies=applies)
+    if outcome.wrong or outcome.applies != applies:
+        raise SystemExit(f"{place}: {outcome}")
+    return outcome.applies / outcome.seconds
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""Follow the live routes of a store in PostgreSQL, as a gateway does: load them, listen, and load them again when they change.
+"""Follow the live routes of a store in PostgreSQL, as a gateway does: load them, listen, and load
+them again when they change.
 
 python examples/follow_routes.py postgresql://gateway@host/database
 
-Needs psycopg and nothing of ttplan. Prints the routes as one line of JSON whenever they are others than before.
+Needs psycopg and nothing of ttplan. Prints the routes as one line of JSON whenever they are others
+than before.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from psycopg.rows import dict_row
 
 ROUTES = 'SELECT id, name, priority, enabled, "when", "then" FROM ttplan_gateway.routes ORDER BY priority DESC, id'
 EVERY = 30.0
-"""Seconds after which to look without being told: what was said while the connection was lost is not said again."""
+"""Seconds after which to look without being told: what was said while the connection was lost is
+not said again.
+"""
 
 
 def routes_of(connection: psycopg.Connection[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -26,7 +30,9 @@ def routes_of(connection: psycopg.Connection[dict[str, Any]]) -> list[dict[str, 
 
 
 def follow(url: str) -> Iterator[list[dict[str, Any]]]:
-    """The live routes now, and whenever they are others. Ends with psycopg.OperationalError where the server is lost."""
+    """The live routes now, and whenever they are others. Ends with psycopg.OperationalError where
+    the server is lost.
+    """
     with psycopg.connect(url, autocommit=True, row_factory=dict_row) as connection:
         connection.execute(
             "LISTEN ttplan_routes"
@@ -36,9 +42,9 @@ def follow(url: str) -> Iterator[list[dict[str, Any]]]:
         while True:
             for _ in connection.notifies(timeout=EVERY, stop_after=1):
                 pass
-            found = routes_of(connection)
-            if found != routes:
-                routes = found
+            current = routes_of(connection)
+            if current != routes:
+                routes = current
                 yield routes
 
 

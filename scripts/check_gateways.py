@@ -1,12 +1,14 @@
-"""Hold the exports to what the gateways themselves read. On demand: LiteLLM takes some 380 MB, too much for each test run.
+"""Hold the exports to what the gateways themselves read. On demand: LiteLLM takes some 380 MB, too
+much for each test run.
 
-    python -m venv /tmp/litellm && /tmp/litellm/bin/pip install litellm
-    python scripts/check_gateways.py --litellm /tmp/litellm/bin/python --routes 200
-    cargo build --release --manifest-path benchmarks/peer/Cargo.toml
-    python scripts/check_gateways.py --tokentrimmer benchmarks/peer/target/release/ttplan-peer-routes
+    python -m venv /tmp/litellm && /tmp/litellm/bin/pip install litellm python
+    scripts/check_gateways.py --litellm /tmp/litellm/bin/python --routes 200 cargo build --release
+    --manifest-path benchmarks/peer/Cargo.toml python scripts/check_gateways.py --tokentrimmer
+    benchmarks/peer/target/release/ttplan-peer-routes
 
-LiteLLM's own Router loads each config, offline, and is asked which deployment takes a request of each model and tag; that has to
-be what our routes say. TokenTrimmer's published routing engine (tt-routing) reads each route and says which takes a request.
+LiteLLM's own Router loads each config, offline, and is asked which deployment takes a request of
+each model and tag; that has to be what our routes say. TokenTrimmer's published routing engine
+(tt-routing) reads each route and says which takes a request.
 """
 
 from __future__ import annotations
@@ -178,9 +180,13 @@ def main() -> None:
     parser.add_argument("--litellm", help="a Python that has LiteLLM")
     parser.add_argument("--tokentrimmer", help="the program ttplan-peer-routes")
     parser.add_argument("--routes", type=int, default=200, help="how many sets of routes")
-    asked = parser.parse_args()
-    wrong = check_litellm(asked.litellm, asked.routes) if asked.litellm else 0
-    wrong += check_tokentrimmer(asked.tokentrimmer, asked.routes) if asked.tokentrimmer else 0
+    arguments = parser.parse_args()
+    wrong = check_litellm(arguments.litellm, arguments.routes) if arguments.litellm else 0
+    wrong += (
+        check_tokentrimmer(arguments.tokentrimmer, arguments.routes)
+        if arguments.tokentrimmer
+        else 0
+    )
     raise SystemExit(1 if wrong else 0)
 
 

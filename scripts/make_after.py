@@ -1,9 +1,11 @@
-"""Derive data/logged-after.parquet: what the gateway would have logged next, with the routes of data/routes.yaml live.
+"""Derive data/logged-after.parquet: what the gateway would have logged next, with the routes of
+data/routes.yaml live.
 
     python scripts/make_after.py [OUTPUT]
 
-The requests of the second half hour at their times, but who a route takes is answered by the route's model: at its price, with
-its latency, and, as smaller models do, at greater length. What the gateway's cache answered, and what failed, stays as it was.
+The requests of the second half hour at their times, but who a route takes is answered by the
+route's model: at its price, with its latency, and, as smaller models do, at greater length. What
+the gateway's cache answered, and what failed, stays as it was.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ LONGER = {"gpt-4o-mini": Decimal("1.04"), "claude-haiku-4-5": Decimal("1.03")}
 
 
 def takes(route: ProposedRoute, row: dict[str, Any]) -> bool:
-    """Whether a route's conditions hold for a request; of conditions, those that data/routes.yaml uses."""
+    """Whether a route's conditions hold for a request; of conditions, those that data/routes.yaml
+    uses.
+    """
     when = route.when
     return (
         when.tag_equals in (None, row["tag"])
@@ -42,7 +46,9 @@ def takes(route: ProposedRoute, row: dict[str, Any]) -> bool:
 
 
 def rerouted(row: dict[str, Any], route: ProposedRoute) -> dict[str, Any]:
-    """A request as the route's model answered it; as it was where that would have cost more than the route allows."""
+    """A request as the route's model answered it; as it was where that would have cost more than
+    the route allows.
+    """
     model = route.then.target_model
     provider, _, _, _, _, first, each = MODELS[model]
     output = math.ceil(row["output_tokens"] * LONGER.get(model, Decimal(1)))
@@ -68,18 +74,22 @@ def rerouted(row: dict[str, Any], route: ProposedRoute) -> dict[str, Any]:
 
 def after(rows: list[dict[str, Any]], routes: list[ProposedRoute]) -> pa.Table:
     """The requests from `LIVE` on, each by the first route that takes it."""
-    found = []
+    rows = []
     for row in rows:
         if row["ts"] < LIVE:
             continue
         route = next(
-            (route for route in sorted(routes, key=lambda one: -one.priority) if takes(route, row)),
+            (
+                route
+                for route in sorted(routes, key=lambda route: -route.priority)
+                if takes(route, row)
+            ),
             None,
         )
-        found.append(
+        rows.append(
             row if route is None or row["cached"] or row["status"] != 200 else rerouted(row, route)
         )
-    return pa.Table.from_pylist(found, schema=SCHEMA)
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
 def main() -> None:

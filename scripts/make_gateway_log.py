@@ -1,11 +1,13 @@
-"""Derive data/litellm-spend-logs.csv.gz from the sample: a LiteLLM gateway's spend logs, with the mistakes that such logs have.
+"""Derive data/litellm-spend-logs.csv.gz from the sample: a LiteLLM gateway's spend logs, with the
+mistakes that such logs have.
 
     python scripts/make_gateway_log.py [OUTPUT]
 
-Every eighth request of data/requests.parquet, moved to a Monday in May 2026, in the columns of the table `LiteLLM_SpendLogs` as
-PostgreSQL writes them to CSV. Tokens and latencies are the sample's. Planted, from a hash of each id: answers of Claude Haiku
-that were streamed are logged as free; what OpenAI read from its prompt cache is billed at the full rate; half of the failed calls
-carry the cost of their prompt.
+Every eighth request of data/requests.parquet, moved to a Monday in May 2026, in the columns of the
+table `LiteLLM_SpendLogs` as PostgreSQL writes them to CSV. Tokens and latencies are the sample's.
+Planted, from a hash of each id: answers of Claude Haiku that were streamed are logged as free; what
+OpenAI read from its prompt cache is billed at the full rate; half of the failed calls carry the
+cost of their prompt.
 """
 
 from __future__ import annotations
@@ -73,8 +75,10 @@ COLUMNS = (
 
 
 def usage(row: dict[str, Any], written: int) -> dict[str, Any]:
-    """The usage object as the gateway keeps it: input with what was read from the prompt cache in it, for either provider."""
-    found: dict[str, Any] = {
+    """The usage object as the gateway keeps it: input with what was read from the prompt cache in
+    it, for either provider.
+    """
+    payload: dict[str, Any] = {
         "prompt_tokens": row["input_tokens"],
         "completion_tokens": row["output_tokens"],
         "total_tokens": row["input_tokens"] + row["output_tokens"],
@@ -82,11 +86,11 @@ def usage(row: dict[str, Any], written: int) -> dict[str, Any]:
         "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
     }
     if row["provider"] == "anthropic":
-        found |= {
+        payload |= {
             "cache_read_input_tokens": row["cached_tokens"],
             "cache_creation_input_tokens": written,
         }
-    return found
+    return payload
 
 
 def spend(row: dict[str, Any], streamed: bool, chance: Chance) -> Decimal:

@@ -1,4 +1,6 @@
-"""Make the panel's pictures in docs/ of screenshots: `pytest -m browser tests/browser`, look at them, then this."""
+"""Make the panel's pictures in docs/ of screenshots: `pytest -m browser tests/browser`, look at
+them, then this.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,8 @@ COLOURS = 64
 
 def main() -> None:
     for shot, picture in PICTURES.items():
-        with Image.open(SHOTS / shot) as found:
-            found.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(
+        with Image.open(SHOTS / shot) as image:
+            image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(
                 ROOT / "docs" / picture, optimize=True
             )
         print(f"docs/{picture}: {(ROOT / 'docs' / picture).stat().st_size / 1000:.0f} kB")

@@ -1,8 +1,8 @@
 """Draw the pictures of README and docs: `python scripts/make_pictures.py`.
 
-docs/card.svg is the sample's plan. docs/coverage.svg says how often intervals cover the truth of logs whose requests come in
-sessions. docs/notebook/ has every view and every picture of docs/notebook.md, of made-up requests; with the argument `notebook`
-only these are drawn.
+docs/card.svg is the sample's plan. docs/coverage.svg says how often intervals cover the truth of
+logs whose requests come in sessions. docs/notebook/ has every view and every picture of
+docs/notebook.md, of made-up requests; with the argument `notebook` only these are drawn.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def _requests() -> list[dict[str, object]]:
 
 
 def _routes(chat: str, code: str) -> list[ProposedRoute]:
-    asked = {
+    routes = {
         "short chat": (chat, RouteConditions(tag_equals="chat", input_tokens_lt=600)),
         "code": (code, RouteConditions(tag_equals="code")),
     }
@@ -142,7 +142,7 @@ def _routes(chat: str, code: str) -> list[ProposedRoute]:
             when=when,
             then=RouteAction(target_model=target),
         )
-        for n, (name, (target, when)) in enumerate(asked.items(), 1)
+        for n, (name, (target, when)) in enumerate(routes.items(), 1)
     ]
 
 
@@ -158,7 +158,9 @@ def _draw_text(text: str, path: Path, id: str) -> None:
 
 
 def draw_coverage() -> None:
-    """Coverage over 2,000 synthetic logs of each number of sessions (tests/support/bursts.py), by request and by session."""
+    """Coverage over 2,000 synthetic logs of each number of sessions (tests/support/bursts.py), by
+    request and by session.
+    """
     shares = [coverage(count, LOGS, seed=count) for count in SESSIONS]
     plt.rcParams |= {"svg.hashsalt": "ttplan", "svg.fonttype": "none", "font.size": 11}
     figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
@@ -169,9 +171,9 @@ def draw_coverage() -> None:
     for i, (name, colour, marker) in enumerate(
         (("by request", "#d55e00", "s"), ("cluster: session_id", "#0072b2", "o"))
     ):
-        found = [100 * pair[i] for pair in shares]
-        axes.plot(SESSIONS, found, color=colour, marker=marker, label=name)
-        for x, y in zip(SESSIONS, found, strict=True):
+        percent = [100 * pair[i] for pair in shares]
+        axes.plot(SESSIONS, percent, color=colour, marker=marker, label=name)
+        for x, y in zip(SESSIONS, percent, strict=True):
             axes.annotate(
                 f"{y:.0f}",
                 (x, y),

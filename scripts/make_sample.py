@@ -2,9 +2,10 @@
 
     python scripts/make_sample.py [TRACE_FOLDER [OUTPUT]]
 
-The folder holds AzureLLMInferenceTrace_conv.csv and _code.csv, as published or compressed with gzip (.csv.gz).
-Arrival times and token counts are the trace's own; its two workloads are the tags. What the trace does not say is assigned by the
-rules below, from a hash of the row's id, so that the same trace gives the same file.
+The folder holds AzureLLMInferenceTrace_conv.csv and _code.csv, as published or compressed with gzip
+(.csv.gz). Arrival times and token counts are the trace's own; its two workloads are the tags. What
+the trace does not say is assigned by the rules below, from a hash of the row's id, so that the same
+trace gives the same file.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ ORG = UUID("0b6a5f1e-5d0c-4c58-9f0f-6f3b2d1c7a10")
 NAMESPACE = uuid5(NAMESPACE_URL, "https://github.com/Azure/AzurePublicDataset")
 WORKLOADS = {"conv": "chat", "code": "code"}
 
-# provider, model, USD per million tokens (input, cached input, output), ms to the first token, ms per output token.
-# The prices are those of genai-prices for these models; tests/workspace/test_sample.py checks it.
+# provider, model, USD per million tokens (input, cached input, output), ms to the first token, ms
+# per output token. The prices are those of genai-prices for these models;
+# tests/workspace/test_sample.py checks it.
 MODELS: dict[str, tuple[str, str, str, str, str, int, float]] = {
     "gpt-4o": ("openai", "gpt-4o", "2.5", "1.25", "10", 420, 14.0),
     "gpt-4o-mini": ("openai", "gpt-4o-mini", "0.15", "0.075", "0.6", 330, 9.0),

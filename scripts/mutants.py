@@ -1,9 +1,10 @@
-"""Change one thing at a time in what checks, and see whether a test notices: `make mutants`, python scripts/mutants.py [MODULE]
+"""Change one thing at a time in what checks, and see whether a test notices: `make mutants`, python
+scripts/mutants.py [MODULE]
 
-A mutant is a function with one comparison, condition, operator, constant or statement changed. Each is run in a fork of a
-process that has the tests loaded, so that it takes the tests' own time and no more. What survives is printed: it is either a
-check that no test holds, or a change that makes no difference, which docs/mutants.md says of those that are known. Exits 1 where
-another one survives.
+A mutant is a function with one comparison, condition, operator, constant or statement changed. Each
+is run in a fork of a process that has the tests loaded, so that it takes the tests' own time and no
+more. What survives is printed: it is either a check that no test holds, or a change that makes no
+difference, which docs/mutants.md says of those that are known. Exits 1 where another one survives.
 """
 
 from __future__ import annotations
@@ -92,7 +93,9 @@ _SHOWN = 110
 
 
 class Mutant(NamedTuple):
-    """A change of a module: in which function and line, from what to what, and all of the module as it is then."""
+    """A change of a module: in which function and line, from what to what, and all of the module as
+    it is then.
+    """
 
     function: str
     line: int
@@ -122,12 +125,12 @@ def mutants(source: str, file: str) -> Iterator[Mutant]:
         )
         for new in _changes(node, parents[-1]):
             around = _around(node, parents)
-            old = _told(around)
+            old = _description(around)
             put(ast.copy_location(new, node))
             code = compile(ast.fix_missing_locations(tree), file, "exec")
-            told = _told(new if around is node else around)
+            description = _description(new if around is node else around)
             put(node)
-            yield Mutant(function, getattr(node, "lineno", 0), old, told, code)
+            yield Mutant(function, getattr(node, "lineno", 0), old, description, code)
 
 
 def _around(node: ast.AST, parents: list[ast.AST]) -> ast.AST:
@@ -140,7 +143,7 @@ def _around(node: ast.AST, parents: list[ast.AST]) -> ast.AST:
     return node
 
 
-def _told(node: ast.AST) -> str:
+def _description(node: ast.AST) -> str:
     text = ast.unparse(node).split("\n")[0]
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
@@ -180,7 +183,9 @@ def _is_docstring(node: ast.AST) -> bool:
 
 
 def _changes(node: ast.AST, parent: ast.AST) -> Iterator[ast.AST]:
-    """What may stand in a node's place: of a check the opposite or nothing, of a number the next one."""
+    """What may stand in a node's place: of a check the opposite or nothing, of a number the next
+    one.
+    """
     if isinstance(node, ast.If | ast.IfExp):
         yield _with(node, test=ast.Constant(True))
     if isinstance(node, ast.If | ast.IfExp | ast.While):
@@ -226,8 +231,9 @@ def _with(node: ast.AST, **fields: Any) -> ast.AST:
 
 
 def install(module: Any, code: CodeType) -> bool:
-    """Put a mutant's code into the functions that are there, so that whoever imported one has the mutant, too. False where none
-    of them is another one then."""
+    """Put a mutant's code into the functions that are there, so that whoever imported one has the
+    mutant, too. False where none of them is another one then.
+    """
     changed = False
     for owner, name, found in _functions(module):
         new = _code_of(code, f"{owner}.{name}" if owner else name)
@@ -254,15 +260,15 @@ def _functions(module: Any) -> Iterator[tuple[str, str, FunctionType]]:
     for name, value in vars(module).items():
         if isinstance(value, type) and value.__module__ == module.__name__:
             for inner in vars(value).values():
-                one = inspect.unwrap(getattr(inner, "__func__", getattr(inner, "fget", inner)))
-                if isinstance(one, FunctionType) and one.__module__ == module.__name__:
-                    yield name, one.__name__, one
+                function = inspect.unwrap(getattr(inner, "__func__", getattr(inner, "fget", inner)))
+                if isinstance(function, FunctionType) and function.__module__ == module.__name__:
+                    yield name, function.__name__, function
         elif (
             callable(value)
-            and isinstance(one := inspect.unwrap(value), FunctionType)
-            and one.__module__ == module.__name__
+            and isinstance(function := inspect.unwrap(value), FunctionType)
+            and function.__module__ == module.__name__
         ):
-            yield "", one.__name__, one
+            yield "", function.__name__, function
 
 
 def _code_of(code: CodeType, qualified: str) -> CodeType | None:
@@ -292,7 +298,9 @@ def _start(module: Any, code: CodeType, session: pytest.Session, seconds: int) -
 
 
 def _corpus_notices(module: Any) -> bool:
-    """Whether the corpus of chains gets other verdicts than it should: the quickest way to notice most mutants."""
+    """Whether the corpus of chains gets other verdicts than it should: the quickest way to notice
+    most mutants.
+    """
     from tests.audit.corpus import read
     from tests.audit.test_corpus import library, one_file
 
@@ -310,7 +318,9 @@ def _fails(session: pytest.Session) -> bool:
 
 
 class _Loop:
-    """In place of pytest's own loop over the tests, which it has loaded: once as they are, and once with each mutant."""
+    """In place of pytest's own loop over the tests, which it has loaded: once as they are, and once
+    with each mutant.
+    """
 
     def __init__(self, name: str, jobs: int, accepted: set[str], out: TextIO) -> None:
         self.name, self.jobs, self.accepted, self.out = name, jobs, accepted, out

@@ -1,4 +1,6 @@
-"""Run every notebook and store its outputs, after a change that is meant to change them: `python scripts/run_notebooks.py`."""
+"""Run every notebook and store its outputs, after a change that is meant to change them: `python
+scripts/run_notebooks.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The ecosystem's own verifier on our corpus of chains, and ours on chains that its writer makes.
 
-python -m benchmarks.peer.chains [--write]   --write keeps what it said in tests/vectors/chains, for the ordinary tests
+python -m benchmarks.peer.chains [--write]   --write keeps what it said in tests/vectors/chains, for
+the ordinary tests
 """
 
 from __future__ import annotations
@@ -33,19 +34,19 @@ _SEED = "33" * 32
 def their_verdict(path: Path, key: str) -> tuple[bool, str]:
     """Whether tt-telemetry takes a chain, and what it says."""
     done = subprocess.run([str(AUDIT), "verify", str(path), key], capture_output=True, text=True)
-    said = (done.stdout + done.stderr).strip().splitlines()
-    return done.returncode == 0, "it panics" if done.returncode == 101 else said[-1]
+    output = (done.stdout + done.stderr).strip().splitlines()
+    return done.returncode == 0, "it panics" if done.returncode == 101 else output[-1]
 
 
 def verdicts(folder: Path) -> list[dict[str, Any]]:
     """What tt-telemetry says of each chain of the corpus."""
-    found = []
+    verdict_rows = []
     for name, case in read().items():
         path = folder / "chain.jsonl"
         path.write_bytes(case.data)
-        takes, says = their_verdict(path, case.key)
-        found.append({"name": name, "takes": takes, "says": says})
-    return found
+        takes, message = their_verdict(path, case.key)
+        verdict_rows.append({"name": name, "takes": takes, "says": message})
+    return verdict_rows
 
 
 def random_chain(count: int, seed: int) -> Iterable[AuditEntry]:
@@ -100,7 +101,7 @@ def main() -> None:
     parser.add_argument(
         "--write", action="store_true", help="keep what it said in tests/vectors/chains"
     )
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     if not AUDIT.exists():
         raise SystemExit(
             "build the Rust programs first: cargo build --release --manifest-path benchmarks/peer/Cargo.toml"
@@ -108,35 +109,35 @@ def main() -> None:
     public = key_from_hex(_SEED).public_key
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
-        found = verdicts(folder)
+        verdict_rows = verdicts(folder)
         for seed in range(20):
             path = folder / "ours.jsonl"
             with path.open("wb") as file:
                 write_chain(
                     file, random_chain(50, seed), verifying_key=public, org_id=_ORG, entry_count=50
                 )
-            takes, says = their_verdict(path, public.hex)
+            takes, message = their_verdict(path, public.hex)
             if not takes:
-                raise SystemExit(f"a chain of ours, seed {seed}: {says}")
-        theirs = subprocess.run(
+                raise SystemExit(f"a chain of ours, seed {seed}: {message}")
+        peer_chain = subprocess.run(
             [str(AUDIT), "write", _SEED], capture_output=True, check=True
         ).stdout
-        (folder / "theirs.jsonl").write_bytes(theirs)
+        (folder / "theirs.jsonl").write_bytes(peer_chain)
         report = verify_file(folder / "theirs.jsonl", public_key=public, progress=False)
     if not report.ok:
         raise SystemExit(f"a chain of theirs: {report}")
     cases = read()
     differ = [
-        one["name"]
-        for one in found
-        if one["takes"] != cases[one["name"]].verdict.startswith("verified")
+        row["name"]
+        for row in verdict_rows
+        if row["takes"] != cases[row["name"]].verdict.startswith("verified")
     ]
     print("20 random chains of ours and one of theirs verify on both sides")
     print(
-        f"corpus: {len(found) - len(differ)} of {len(found)} verdicts agree; not so: {', '.join(differ)}"
+        f"corpus: {len(verdict_rows) - len(differ)} of {len(verdict_rows)} verdicts agree; not so: {', '.join(differ)}"
     )
-    if asked.write:
-        VERDICTS.write_text(json.dumps(found, indent=1) + "\n")
+    if arguments.write:
+        VERDICTS.write_text(json.dumps(verdict_rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""ttplan beside the published Rust engine, on the same inputs in one run: `make bench-peer` (needs cargo).
+"""ttplan beside the published Rust engine, on the same inputs in one run: `make bench-peer` (needs
+cargo).
 
     python -m benchmarks.peer.compare [--write] [--quick]
 
-First agreement: point estimates to 1e-9, intervals of method `tt-plan-core` bit for bit. With `--write` the inputs and the Rust
-engine's answers go to tests/vectors/replay, for the ordinary tests. Then time, with 10,000 resamples, and without any for L2.
+First agreement: point estimates to 1e-9, intervals of method `tt-plan-core` bit for bit. With
+`--write` the inputs and the Rust engine's answers go to tests/vectors/replay, for the ordinary
+tests. Then time, with 10,000 resamples, and without any for L2.
 """
 
 from __future__ import annotations
@@ -56,18 +58,18 @@ def agreement(write: bool) -> None:
                 f"{name}: cosines that two engines may round apart; take another seed: {close[0]}"
             )
         text = question.model_dump_json(exclude_none=False)
-        theirs, _ = peer(text)
-        ours = replay(question, interval_method="tt-plan-core").model_dump(mode="json")
-        found = differences(ours, theirs)
-        disagreed |= bool(found)
+        peer_result, _ = peer(text)
+        result = replay(question, interval_method="tt-plan-core").model_dump(mode="json")
+        differing = differences(result, peer_result)
+        disagreed |= bool(differing)
         print(
             f"{name}: {len(question.requests):,} requests: "
-            + ("agree" if not found else "; ".join(found))
+            + ("agree" if not differing else "; ".join(differing))
         )
         if write:
             VECTORS.mkdir(parents=True, exist_ok=True)
             packed = json.dumps(
-                {"input": json.loads(text), "result": theirs}, separators=(",", ":")
+                {"input": json.loads(text), "result": peer_result}, separators=(",", ":")
             ).encode()
             (VECTORS / f"{name}.json.gz").write_bytes(gzip.compress(packed, mtime=0))
     if disagreed:
@@ -138,12 +140,12 @@ def timings(sizes: tuple[int, ...]) -> Figures:
 
 
 def _ours(question: PlanInput) -> Callable[[], int]:
-    rows, asked = to_table(question.requests), Question.of(question, "limit")
-    return lambda: answer(rows, asked).sample_size
+    rows, spec = to_table(question.requests), Question.of(question, "limit")
+    return lambda: answer(rows, spec).sample_size
 
 
-def _row(what: str, size: int, rust: float, ours: float, note: str) -> tuple[str, ...]:
-    return what, f"{size:,}", f"{rust:,.2f}", f"{ours:.2f}", f"{rust / ours:,.1f}", note
+def _row(what: str, size: int, rust: float, result: float, note: str) -> tuple[str, ...]:
+    return what, f"{size:,}", f"{rust:,.2f}", f"{result:.2f}", f"{rust / result:,.1f}", note
 
 
 def main() -> None:
@@ -158,16 +160,16 @@ def main() -> None:
         action="store_true",
         help="up to 10,000 requests; docs/benchmarks.md stays as it is",
     )
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     if not ENGINE.exists():
         raise SystemExit(
             "build the Rust engine first: cargo build --release --manifest-path benchmarks/peer/Cargo.toml"
         )
-    agreement(asked.write)
+    agreement(arguments.write)
     chains()
-    figures = timings(QUICK_SIZES if asked.quick else SIZES)
+    figures = timings(QUICK_SIZES if arguments.quick else SIZES)
     show(figures, console())
-    if not asked.quick:
+    if not arguments.quick:
         text = f"{machine()}\n{READING}\n{markdown(figures)}\nTarget: 200 times as fast at a million requests.\n"
         write_section(DOCS / "benchmarks.md", "Beside the Rust engine", text)
 

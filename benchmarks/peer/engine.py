@@ -13,13 +13,17 @@ RELEASE = Path(__file__).parent / "target" / "release"
 ENGINE, AUDIT = RELEASE / "ttplan-peer", RELEASE / "ttplan-peer-audit"
 RESAMPLES = 10_000
 PATIENCE = 300.0
-"""What would take the Rust engine longer, in seconds, is measured with fewer resamples and extrapolated."""
+"""What would take the Rust engine longer, in seconds, is measured with fewer resamples and
+extrapolated.
+"""
 _FIRST, _MORE = 2e8, 2e9
 _INTERVALS = 5
 
 
 def peer(text: str) -> tuple[dict[str, Any], float]:
-    """The Rust engine's result for a plan in JSON, and how many seconds its replay took; reading the JSON is not counted."""
+    """The Rust engine's result for a plan in JSON, and how many seconds its replay took; reading
+    the JSON is not counted.
+    """
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         file.write(text)
         file.flush()
@@ -28,10 +32,12 @@ def peer(text: str) -> tuple[dict[str, Any], float]:
 
 
 def seconds_of_peer(text: str, rows: int) -> tuple[float, int]:
-    """How long a replay with 10,000 resamples takes the Rust engine, and with how many at most it was measured.
+    """How long a replay with 10,000 resamples takes the Rust engine, and with how many at most it
+    was measured.
 
-    `text` is a plan that asks for that many. Fewer are extrapolated from two measurements, as a straight line: what a resample
-    takes does not depend on how many there are, and what is done once is not multiplied.
+    `text` is a plan that asks for that many. Fewer are extrapolated from two measurements, as a
+    straight line: what a resample takes does not depend on how many there are, and what is done
+    once is not multiplied.
     """
     once = _timed(text, 1)
     for draws in (_FIRST, _MORE):
@@ -46,42 +52,42 @@ def seconds_of_peer(text: str, rows: int) -> tuple[float, int]:
 
 
 def _timed(text: str, resamples: int) -> float:
-    asked = f'"bootstrap_iterations":{RESAMPLES}'
-    before, after = text.rsplit(asked, 1)
+    resamples_field = f'"bootstrap_iterations":{RESAMPLES}'
+    before, after = text.rsplit(resamples_field, 1)
     return peer(f'{before}"bootstrap_iterations":{resamples}{after}')[1]
 
 
-def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+def differences(result: dict[str, Any], peer_result: dict[str, Any]) -> list[str]:
     """Where two results disagree: point estimates beyond 1e-9, counts and intervals at all."""
-    found = _unlike("aggregates", ours["aggregates"], theirs["aggregates"])
-    found += [
-        f"confidence_intervals.{name}: {ours['confidence_intervals'][name]} and {value}"
-        for name, value in theirs["confidence_intervals"].items()
-        if ours["confidence_intervals"][name] != value
+    differing = _unlike("aggregates", result["aggregates"], peer_result["aggregates"])
+    differing += [
+        f"confidence_intervals.{name}: {result['confidence_intervals'][name]} and {value}"
+        for name, value in peer_result["confidence_intervals"].items()
+        if result["confidence_intervals"][name] != value
     ]
-    found += _unlike(
-        "per_route_breakdown", ours["per_route_breakdown"], theirs["per_route_breakdown"]
+    differing += _unlike(
+        "per_route_breakdown", result["per_route_breakdown"], peer_result["per_route_breakdown"]
     )
-    return found + _unlike("sample_size", ours["sample_size"], theirs["sample_size"])
+    return differing + _unlike("sample_size", result["sample_size"], peer_result["sample_size"])
 
 
-def _unlike(where: str, ours: Any, theirs: Any) -> list[str]:
-    """Where `ours` lacks what `theirs` says, however deep."""
-    if isinstance(theirs, dict):
+def _unlike(where: str, result: Any, peer_result: Any) -> list[str]:
+    """Where `result` lacks what `peer_result` says, however deep."""
+    if isinstance(peer_result, dict):
         return [
-            said
-            for name, value in theirs.items()
-            for said in _unlike(f"{where}.{name}", ours[name], value)
+            difference
+            for name, value in peer_result.items()
+            for difference in _unlike(f"{where}.{name}", result[name], value)
         ]
-    if isinstance(theirs, list) and len(ours) == len(theirs):
+    if isinstance(peer_result, list) and len(result) == len(peer_result):
         return [
-            said
-            for i, value in enumerate(theirs)
-            for said in _unlike(f"{where}.{i}", ours[i], value)
+            difference
+            for i, value in enumerate(peer_result)
+            for difference in _unlike(f"{where}.{i}", result[i], value)
         ]
     same = (
-        math.isclose(ours, theirs, rel_tol=1e-9, abs_tol=1e-12)
-        if isinstance(theirs, float)
-        else ours == theirs
+        math.isclose(result, peer_result, rel_tol=1e-9, abs_tol=1e-12)
+        if isinstance(peer_result, float)
+        else result == peer_result
     )
-    return [] if same else [f"{where}: {ours} and {theirs}"]
+    return [] if same else [f"{where}: {result} and {peer_result}"]

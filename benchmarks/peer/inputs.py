@@ -1,4 +1,6 @@
-"""What both engines are asked. Nothing on which ttplan deviates on purpose: see tests/vectors/README.md."""
+"""What both engines are asked. Nothing on which ttplan deviates on purpose: see
+tests/vectors/README.md.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
 START = datetime(2026, 5, 1, tzinfo=UTC)
 ORG = UUID(int=1)
 CLOSE = 1e-4
-"""Both engines round cosines, each in its own way. Golden inputs have none so near a threshold, and no two so near each other."""
+"""Both engines round cosines, each in its own way. Golden inputs have none so near a threshold, and
+no two so near each other.
+"""
 
 
 def requests(count: int, seed: int, dimensions: int = 0) -> tuple[RequestLog, ...]:
@@ -56,14 +60,17 @@ def requests(count: int, seed: int, dimensions: int = 0) -> tuple[RequestLog, ..
 
 
 def _embedded(rows: list[RequestLog], seed: int, dimensions: int) -> tuple[RequestLog, ...]:
-    """The rows with embeddings around a third as many centres; some have none, or one of zeros or of another length."""
+    """The rows with embeddings around a third as many centres; some have none, or one of zeros or
+    of another length.
+    """
     chance = np.random.default_rng(seed)
     centres = chance.standard_normal((len(rows) // 3 + 1, dimensions))
     found = []
     for row in rows:
         centre = centres[chance.integers(len(centres))]
         values = centre + chance.choice([0.05, 0.2, 0.4]) * chance.standard_normal(dimensions)
-        # Numbers of few digits, for small files; the same noise for the outcome, which is what poisoning is told by.
+        # Numbers of few digits, for small files; the same noise for the outcome, which is what
+        # poisoning is told by.
         whole = [round(value, 3) for value in values.tolist()]
         odd = chance.random()
         embedding = (
@@ -85,7 +92,9 @@ def _embedded(rows: list[RequestLog], seed: int, dimensions: int) -> tuple[Reque
 
 
 def ambiguous(plan: PlanInput) -> list[str]:
-    """The pairs of cosines, or of a cosine and a threshold, that lie too close for both engines to see alike."""
+    """The pairs of cosines, or of a cosine and a threshold, that lie too close for both engines to
+    see alike.
+    """
     known = [row for row in plan.requests if row.embedding is not None]
     found, by_row = [], dict[UUID, list[float]]()
     for a, b in combinations(known, 2):
@@ -95,9 +104,9 @@ def ambiguous(plan: PlanInput) -> list[str]:
             len(b.embedding or ()),
         ):
             continue
-        one, other = np.array(a.embedding), np.array(b.embedding)
-        norms = float(np.linalg.norm(one) * np.linalg.norm(other))
-        cosine = float(one @ other) / norms if norms else 0.0
+        first, other = np.array(a.embedding), np.array(b.embedding)
+        norms = float(np.linalg.norm(first) * np.linalg.norm(other))
+        cosine = float(first @ other) / norms if norms else 0.0
         found += [
             f"{a.id} and {b.id}: {cosine}"
             for t in plan.config.l2_threshold_sweep
@@ -120,7 +129,9 @@ def plan(
     l2_ttl: int | None = None,
     dimensions: int = 0,
 ) -> PlanInput:
-    """A plan with a route of each kind: cheaper, across providers, with a ceiling, without a price, switched off."""
+    """A plan with a route of each kind: cheaper, across providers, with a ceiling, without a price,
+    switched off.
+    """
 
     def route(
         number: int, priority: int, target: str, when: RouteConditions, **more: Any
