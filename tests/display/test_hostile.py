@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import unicodedata
 from html.parser import HTMLParser
@@ -11,10 +12,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 import ttplan
 from tests.support.hostile import CARDS, HARMLESS, IMG
-from ttplan.display.text import columns, cut, escape, left, plain, wrap
+from ttplan.display.card import Renders, ResultCard
+from ttplan.display.render import markdown
+from ttplan.display.text import columns, cut, escape, plain, wrap
+from ttplan.views.frame import View
 
 ROOT = Path(ttplan.__file__).parent
 UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -80,6 +85,38 @@ def test_hostile_text_is_text_in_every_card(name: str) -> None:
     assert not {char for char in page if unicodedata.category(char) in UNSEEN}
 
 
+@pytest.mark.parametrize("name", [name for name in CARDS if name != "view"])
+def test_hostile_text_has_no_effect_in_markdown(name: str) -> None:
+    tokens = (
+        MarkdownIt("commonmark", {"html": True}).enable("table").parse(CARDS[name]().to_markdown())
+    )
+    inline = [child for token in tokens for child in token.children or ()]
+    allowed = {"text", "text_special", "strong_open", "strong_close", "code_inline", "hardbreak"}
+    html = [token.content for token in (*tokens, *inline) if token.type.startswith("html")]
+    assert set(html) <= {"<br>"}
+    assert {token.type for token in inline} - {"html_inline"} <= allowed
+    text = "".join(token.content for token in inline)
+    assert not {char for char in text if unicodedata.category(char) in UNSEEN}
+    if name not in HARMLESS:
+        assert IMG in text
+
+
+@given(st.text(), st.sampled_from(["{}", "- {}", "| {} |\n| --- |", "**{}**"]))
+def test_markdown_shows_any_text_as_it_is(text: str, place: str) -> None:
+    parser = MarkdownIt("commonmark", {"html": True}).enable("table")
+    tokens = parser.parse(place.format(markdown(f"x {text} x")))
+    shown = "".join(child.content for token in tokens for child in token.children or ())
+    assert shown == plain(f"x {text} x")
+
+
+def test_markdown_starts_no_list_quote_or_heading() -> None:
+    for text in ("- a", "+ a", "1. a", "12) a", "# a", "> a", "===", "---", "* a", "    a"):
+        tokens = MarkdownIt("commonmark").parse(f"x\n\n{markdown(text)}")
+        assert [token.type for token in tokens] == [
+            *("paragraph_open", "inline", "paragraph_close") * 2
+        ]
+
+
 @pytest.mark.parametrize("name", CARDS)
 def test_every_card_is_text_of_80_columns_without_control_characters(name: str) -> None:
     text = repr(CARDS[name]())
@@ -110,19 +147,14 @@ def test_colours_are_the_notebooks_own() -> None:
 
 
 def test_every_card_there_is_is_tried() -> None:
-    shown = {
-        node.name
-        for path in [*ROOT.glob("display/*.py"), *ROOT.glob("views/*.py")]
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.ClassDef) and _shows_itself(node) and not node.name.startswith("_")
+    modules = [f"ttplan.display.{path.stem}" for path in ROOT.glob("display/*.py")]
+    classes = {
+        value
+        for module in map(importlib.import_module, modules)
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Renders)
     }
-    assert shown == {type(card()).__name__ for card in CARDS.values()}
-
-
-def _shows_itself(node: ast.ClassDef) -> bool:
-    return any(
-        isinstance(f, ast.FunctionDef) and f.name == "_repr_html_" for f in node.body
-    ) or any(isinstance(base, ast.Name) and base.id == "_Shown" for base in node.bases)
+    assert classes - {Renders, ResultCard} == {type(make()) for make in CARDS.values()} - {View}
 
 
 @given(st.text(st.characters(codec=None, exclude_categories=())), st.integers(2, 90))
@@ -136,7 +168,6 @@ def test_words_are_one_harmless_line_of_what_they_were(text: str, width: int) ->
     line.encode()
     assert plain(line) == line
     assert columns(cut(text, width)) <= width
-    assert columns(left(text, width)) == width
     assert all(
         columns(part) <= 80 for part in wrap(text, initial_indent="  ! ", subsequent_indent="    ")
     )

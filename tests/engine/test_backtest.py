@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import universe
 from tests.support.strategies import ORG, START
-from ttplan.display.backtest import ShownBacktest
+from ttplan.display.backtest import BacktestCard
 from ttplan.engine.backtest import backtest, consistent, figure
 from ttplan.engine.replay import replay
 from ttplan.engine.rows import to_table
@@ -109,7 +109,7 @@ def test_without_an_interval_nothing_is_judged() -> None:
     found = tried(universe.log(2_000, seed=6), config=PlanConfig(cluster="tag"))
     assert {one.inside for one in found.comparisons} == {None}
     assert {total for *_, total in found.counts()} == {0}
-    assert "no interval" in repr(ShownBacktest(found))
+    assert "no interval" in repr(BacktestCard(found))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_consistent_counts_the_sides_that_face_each_other(
 
 
 def test_a_back_test_shows_itself_in_80_columns_and_as_a_frame() -> None:
-    shown = ShownBacktest(tried(universe.log(3_000, seed=7)))
+    shown = BacktestCard(tried(universe.log(3_000, seed=7)))
     text = repr(shown)
     assert max(len(line) for line in text.splitlines()) <= 80
     assert "back-test: 5 pairs of periods of 0:10:00" in text

@@ -24,7 +24,7 @@ from tests.support import strategies
 from tests.support.strategies import ORG, OTHER_ORG, START
 from tests.support.universe import log, plan
 from tests.workspace.test_workspace import opened
-from ttplan.display.suggestions import SuggestedRoutes
+from ttplan.display.suggestions import SuggestionsCard
 from ttplan.engine.replay import replay_table
 from ttplan.engine.rows import to_table
 from ttplan.engine.suggest.segments import MOST_TAGS
@@ -184,7 +184,7 @@ def test_replaying_one_suggestion_on_the_held_out_half_gives_its_savings_and_int
     sample: Workspace,
 ) -> None:
     found = sample.suggest(["gpt-4o-mini", "claude-haiku-4-5"], min_share=0.001)
-    assert found.found.split_at is not None
+    assert found.result.split_at is not None
     for item in found:
         with sample.store.read() as snapshot:
             result = replay_table(
@@ -197,10 +197,10 @@ def test_replaying_one_suggestion_on_the_held_out_half_gives_its_savings_and_int
                         cached_input_per_million=0.075,
                     )
                 },
-                org_id=found.found.org_id,
-                window_start=found.found.split_at,
+                org_id=found.result.org_id,
+                window_start=found.result.split_at,
             )
-        assert result.sample_size == found.found.heldout_requests
+        assert result.sample_size == found.result.heldout_requests
         assert result.aggregates.change_vs_actual_usd == item.heldout_savings_usd
         assert result.confidence_intervals.change_vs_actual_usd_95 == pytest.approx(
             item.heldout_savings_usd_95, rel=1e-4
@@ -424,7 +424,7 @@ def test_an_empty_log_suggests_nothing() -> None:
         "1 requests of another organisation left out.",
         "There are no requests in the window.",
     )
-    assert "no route is suggested" in repr(SuggestedRoutes(found))
+    assert "no route is suggested" in repr(SuggestionsCard(found))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -512,7 +512,7 @@ def test_a_saving_that_ended_is_not_confirmed() -> None:
     (item,) = asked(rows).items
     assert (item.confirmed, item.note) == (False, "the held-out half saves nothing")
     assert item.heldout_savings_usd < 0 < item.selected_savings_usd
-    shown = SuggestedRoutes(asked(rows))
+    shown = SuggestionsCard(asked(rows))
     low, high = (-end for end in reversed(item.heldout_savings_usd_95))
     words = f"costs more: {-item.heldout_savings_usd:.6f} USD {low:.6f} to {high:.6f} USD"
     assert words in " ".join(repr(shown).split())
@@ -577,7 +577,7 @@ def test_hostile_tags_are_matched_named_apart_and_escaped(tmp_path: Path) -> Non
     assert {route.when.tag_equals for route in routes} == set(HOSTILE) - {"a\nb\t\x00c"}
     assert len({route.name for route in routes}) == len(routes)
     assert all(route.name.isprintable() for route in routes)
-    shown = SuggestedRoutes(found)
+    shown = SuggestionsCard(found)
     html = shown._repr_html_()
     assert "<script" not in html
     assert escape("<script>alert(1)</script>") in html
@@ -608,7 +608,7 @@ def test_a_card_says_the_window_the_halves_and_the_unit(sample: Workspace) -> No
 
 
 def test_an_unconfirmed_route_is_shown_as_such_and_not_handed_on() -> None:
-    found = SuggestedRoutes(asked([row(n) for n in range(100)]))
+    found = SuggestionsCard(asked([row(n) for n in range(100)]))
     assert found.routes == ()
     assert "(not confirmed) gpt-4o → gpt-4o-mini" in repr(found)
     assert "not confirmed: too few to confirm" in found._repr_html_()
@@ -646,11 +646,11 @@ def test_priorities_fall_with_the_rank(sample: Workspace) -> None:
 
 def test_a_window_and_prices_of_ones_own_are_used(sample: Workspace) -> None:
     whole = sample.suggest("gpt-4o-mini", by="tag")
-    assert whole.found.split_at is not None
+    assert whole.result.split_at is not None
     half = sample.suggest(
-        "gpt-4o-mini", by="tag", window=(whole.found.window_start, whole.found.split_at)
+        "gpt-4o-mini", by="tag", window=(whole.result.window_start, whole.result.split_at)
     )
-    assert half.found.requests == whole.found.requests - whole.found.heldout_requests
+    assert half.result.requests == whole.result.requests - whole.result.heldout_requests
     own = {
         "openai:gpt-4o-mini": ModelPricing(
             input_per_million=Decimal(10**6), output_per_million=Decimal(10**6)

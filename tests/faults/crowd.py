@@ -130,7 +130,7 @@ class _One:
         return {} if len(names) == len(routes) else {"error": "Half: two live routes have one name"}
 
     def _drift(self) -> dict[str, Any]:
-        found = self.workspace.drift().found
+        found = self.workspace.drift().result
         return {} if found.ok else {"error": f"Drift: {found}"}
 
     def _import(self) -> dict[str, Any]:
@@ -145,7 +145,7 @@ class _One:
         target = self.folder / f"copy-{self._next()}.duckdb"
         if isinstance(self.workspace.store, DuckDBStore):
             return (
-                {"error": "Drift: in a copy"} if self.workspace.backup(target).found.drift else {}
+                {"error": "Drift: in a copy"} if self.workspace.backup(target).result.drift else {}
             )
         chain = copy_store(place_of(self.folder), target, public_key=KEY.public_key.hex).chain
         return {} if chain in ("verified", "empty") else {"error": f"Drift: in a copy: {chain}"}

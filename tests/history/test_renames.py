@@ -17,7 +17,7 @@ from tests.support import plans
 from tests.support.plan_driver import ORG, PERSON, PlanDriver, plan_ids_by_route, store_state
 from tests.test_apply import Foreign
 from ttplan.apply import apply_plan, revert_plan
-from ttplan.display.changes import preview_text
+from ttplan.display.routes import PreviewCard
 from ttplan.history.timeline import load_history
 from ttplan.model.errors import StalePlan, TouchedSince
 from ttplan.model.plan_run import LiveRoute, renames
@@ -68,8 +68,8 @@ def test_a_rename_is_previewed_applied_signed_for_and_reverted(driver: PlanDrive
         ["name", "priority"],
     )
     assert change.before == next(one for one in first if one.route.name == "old")
-    shown = preview_text(preview(driver.store, UUID(int=2), driver.clock()))
-    assert "> new" in shown
+    shown = repr(PreviewCard(preview(driver.store, UUID(int=2), driver.clock())))
+    assert ">  renamed  new  to" in shown
     assert "name: old → new" in shown
     assert "1 renamed; 1 other live route stays as it is" in shown
     entry = driver.apply(2)
@@ -79,7 +79,7 @@ def test_a_rename_is_previewed_applied_signed_for_and_reverted(driver: PlanDrive
     assert drift(driver).ok
     (back,) = preview_revert(driver.store, UUID(int=2)).changes
     assert (back.kind, back.name) == ("renamed", "old")
-    assert "1 renamed back" in preview_text(preview_revert(driver.store, UUID(int=2)))
+    assert "1 renamed back" in repr(PreviewCard(preview_revert(driver.store, UUID(int=2))))
     driver.revert(2)
     assert store_state(driver.store).live == first
     assert drift(driver).ok

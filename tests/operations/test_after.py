@@ -27,9 +27,8 @@ from ttplan import views
 from ttplan.audit.keys.key_files import ENVIRONMENT_NAME
 from ttplan.cli.commands import app
 from ttplan.cli.entrypoint import run
-from ttplan.display.changes import ShownPreview
-from ttplan.display.drift import ShownDrift
 from ttplan.display.plan import Plan
+from ttplan.display.routes import DriftCard, PreviewCard
 from ttplan.history.compare import route_change
 from ttplan.model.plan import PlanConfig
 from ttplan.model.plan_run import LiveRoute
@@ -68,7 +67,7 @@ def damage(tmp_path: Path, *statements: str) -> None:
 def test_the_life_of_two_plans(ws: Workspace, tmp_path: Path) -> None:
     first_state = ws.routes()
     plan = ws.plan([route("a", "gpt-4o", priority=5), route("bb"), route("ccc")], name="second")
-    found = ws.preview(plan).found
+    found = ws.preview(plan).result
     assert [(one.name, one.kind) for one in found.changes] == [
         ("a", "replaced"),
         ("bb", "same"),
@@ -78,7 +77,7 @@ def test_the_life_of_two_plans(ws: Workspace, tmp_path: Path) -> None:
     assert (found.untouched, found.stale, found.computed_against) == (0, (), found.live_now)
     ws.apply(plan, actor=ttplan.User(UUID(int=7)))
     between = ws.routes()["applied_at"].max().to_pydatetime()
-    dry = ws.preview_revert(plan).found
+    dry = ws.preview_revert(plan).result
     assert [(one.name, one.kind) for one in dry.changes] == [
         ("a", "replaced"),
         ("bb", "same"),
@@ -104,8 +103,8 @@ def test_a_plan_remembers_what_was_live_when_it_was_computed(ws: Workspace) -> N
     early = ws.plan([route("dddd")], name="early")
     ws.apply(ws.plan([route("a", "gpt-4o")], name="second"))
     shown = ws.preview(early)
-    assert [one.name for one in shown.found.stale] == ["a"]
-    assert shown.found.computed_against != shown.found.live_now
+    assert [one.name for one in shown.result.stale] == ["a"]
+    assert shown.result.computed_against != shown.result.live_now
     assert "computed against other live routes" in repr(shown)
     with pytest.raises(ttplan.StalePlan, match="'a' was replaced by applying plan"):
         ws.apply(early)
@@ -120,15 +119,15 @@ def test_drift_is_found_and_repaired_through_the_workspace(ws: Workspace, tmp_pa
     entry = ws.repair(actor=ttplan.User(UUID(int=7)))
     assert entry is not None
     assert entry.payload["edited"] == 1
-    assert ws.drift(public_key=KEY.public_key.hex).found.chain == "verified"
-    assert ws.drift().found.chain == "consistent with its own key"
+    assert ws.drift(public_key=KEY.public_key.hex).result.chain == "verified"
+    assert ws.drift().result.chain == "consistent with its own key"
 
 
 def test_drift_works_where_the_key_is_lost_and_a_new_store_has_none(
     ws: Workspace, tmp_path: Path
 ) -> None:
     lost = opened(tmp_path / "s.duckdb", key=None, key_file=tmp_path / "lost.pem")
-    assert lost.drift().found.chain == "not verified: there is no key"
+    assert lost.drift().result.chain == "not verified: there is no key"
     empty = opened(tmp_path / "new.duckdb")
     assert empty.drift().ok
     assert empty.repair() is None
@@ -282,13 +281,13 @@ def hostile_drift() -> Drift:
 @pytest.mark.parametrize(
     "card",
     [
-        ShownPreview(hostile_preview()),
-        ShownPreview(hostile_preview("revert")),
-        ShownDrift(hostile_drift()),
+        PreviewCard(hostile_preview()),
+        PreviewCard(hostile_preview("revert")),
+        DriftCard(hostile_drift()),
     ],
 )
 def test_cards_fit_80_columns_and_escape_what_comes_from_outside(
-    card: ShownPreview | ShownDrift,
+    card: PreviewCard | DriftCard,
 ) -> None:
     assert max(len(line) for line in repr(card).splitlines()) <= 80
     page = card._repr_html_()
@@ -303,17 +302,17 @@ def test_a_failed_plan_s_card_is_narrow_and_escaped() -> None:
     plan = Plan(plans.run(1, status="failed", name=HOSTILE, failure=HOSTILE * 6))
     assert max(len(line) for line in repr(plan).splitlines()) <= 80
     assert "img" not in Tags(plan._repr_html_()).tags
-    assert "nobody noted why" in repr(Plan(plans.run(1, status="failed")))
+    assert "no reason was recorded" in repr(Plan(plans.run(1, status="failed")))
 
 
 def test_a_preview_says_what_is_new_replaced_and_the_same() -> None:
-    text = repr(ShownPreview(hostile_preview()))
-    assert "~ <img src=x" in text
+    text = repr(PreviewCard(hostile_preview()))
+    assert "~  replaced  <img src=x" in text
     assert "priority: 1 → 9" in text
-    assert "= same" in text
+    assert "=  the same  same" in text
     assert "1 new, 1 replaced, 1 removed, 1 the same; 1 other live route stays as it is" in text
     assert "1 removed, 1 put back, 1 back, 1 the same" in repr(
-        ShownPreview(hostile_preview("revert"))
+        PreviewCard(hostile_preview("revert"))
     )
     none = Preview(
         action="apply",
@@ -324,14 +323,14 @@ def test_a_preview_says_what_is_new_replaced_and_the_same() -> None:
         untouched=2,
         live_now="0" * 64,
     )
-    assert "no routes; 2 other live routes stay as they are" in repr(ShownPreview(none))
+    assert "no routes; 2 other live routes stay as they are" in repr(PreviewCard(none))
 
 
 def test_drift_says_what_was_signed_for_and_what_was_found() -> None:
-    text = repr(ShownDrift(hostile_drift()))
-    assert "DRIFT: 3 routes are not live as was signed for" in text
-    assert "then.target_model: signed for gpt-4o-mini, found <img" in " ".join(text.split())
-    assert "missing: gone was signed for, and is not live" in text
+    text = repr(DriftCard(hostile_drift()))
+    assert "DRIFT: 3 routes differ from what was signed" in text
+    assert "then.target_model: signed gpt-4o-mini, found <img" in " ".join(text.split())
+    assert "missing gone was signed for, but is not live" in " ".join(text.split())
     assert "1 entry followed; the chain: verified" in text
 
 
@@ -371,7 +370,7 @@ def test_the_commands_tell_the_story(
     assert "1 removed, 1 put back" in said(["revert", cli["second"], "--dry-run"], capsys)
     assert content(tmp_path / "s.duckdb") == before
     assert "reverted: second" in said(["revert", cli["second"], "--yes", "--system"], capsys)
-    assert "NO DRIFT: 2 live routes are" in said(["drift"], capsys)
+    assert "NO DRIFT: 2 live routes match what was signed" in said(["drift"], capsys)
     assert "the chain: verified" in said(["drift", "--key-hex", KEY.public_key.hex], capsys)
     assert "plan.reverted" in said(["history", "a"], capsys)
     assert "no routes were live at 2020" in said(["routes", "--at", "2020-01-01T00:00:00Z"], capsys)
@@ -391,11 +390,11 @@ def test_a_route_is_renamed_in_the_file_of_the_live_ones(
     )
     file = tmp_path / "live.yaml"
     file.write_text(written)
-    assert ws.preview(ws.plan(file, name="as it is")).found.changes[0].kind == "same"
+    assert ws.preview(ws.plan(file, name="as it is")).result.changes[0].kind == "same"
     file.write_text(written.replace("name: bb", "name: better"))
     plan = str(ws.plan(file, name="renamed").plan_id)
     shown = said(["preview", plan], capsys)
-    assert "> better" in shown
+    assert ">  renamed   better  to" in shown
     assert "name: bb → better" in shown
     assert "1 renamed, 1 the same" in shown
     said(["apply", plan, "--yes"], capsys)
@@ -418,7 +417,9 @@ def test_a_route_without_an_id_is_renamed_by_the_name_that_it_had(
         "routes: [{id: short chat, name: chat, priority: 1, then: {target_model: gpt-4o-mini}}]"
     )
     plan = ws.plan(file, name="two")
-    assert [(one.kind, one.name) for one in ws.preview(plan).found.changes] == [("renamed", "chat")]
+    assert [(one.kind, one.name) for one in ws.preview(plan).result.changes] == [
+        ("renamed", "chat")
+    ]
     assert ws.apply(plan).payload["renamed"] == 1
     assert list(ws.route_history("chat")["name"]) == ["short chat", "chat"]
 
@@ -445,7 +446,7 @@ def test_drift_exits_1_and_repair_asks(
 ) -> None:
     assert "nothing to repair" in said(["repair"], capsys)
     damage(tmp_path, "DELETE FROM routes WHERE name = 'a'")
-    assert "missing: a was signed for" in said(["drift"], capsys, code=1)
+    assert "missing  a  was signed for, but is not live" in said(["drift"], capsys, code=1)
     assert json.loads(said(["drift", "--json"], capsys, code=1))["routes"][0]["kind"] == "missing"
     before = content(tmp_path / "s.duckdb")
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))

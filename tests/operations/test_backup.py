@@ -27,7 +27,7 @@ from tests.support.plan_driver import ORG, PlanDriver, store_state
 from tests.workspace.test_workspace import content, opened
 from ttplan.audit.keys.key_files import ENVIRONMENT_NAME, save_key
 from ttplan.cli.entrypoint import run
-from ttplan.display.health import ShownBackup, ShownHealth
+from ttplan.display.checks import BackupCard, HealthCard
 from ttplan.model.results.health import Backup, Check, Health
 from ttplan.operations.stores.backup import back_up
 from ttplan.store.duckdb import backup
@@ -62,7 +62,7 @@ def damage(ws: Workspace, *statements: str) -> None:
 def test_a_backup_is_a_store_that_holds_the_same(ws: Workspace, tmp_path: Path) -> None:
     target = tmp_path / "copy's.duckdb"
     before = path_of(ws).read_bytes()
-    found = ws.backup(target).found
+    found = ws.backup(target).result
     assert (found.path, found.size_bytes) == (str(target), target.stat().st_size)
     assert found.rows == {
         "audit_entries": 1,
@@ -144,7 +144,7 @@ def test_a_store_that_is_not_well_is_copied_as_it_is_and_says_so(
 ) -> None:
     damage(ws, "UPDATE routes SET priority = 77 WHERE name = 'route 1'")
     shown = ws.backup(tmp_path / "copy.duckdb")
-    assert shown.found.drift
+    assert shown.result.drift
     assert "not what was signed for, as in the store" in " ".join(repr(shown).split())
     assert content(tmp_path / "copy.duckdb") == content(path_of(ws))
 
@@ -169,7 +169,7 @@ def test_a_backup_waits_for_a_writer_in_another_thread(ws: Workspace, tmp_path: 
     writer = threading.Thread(target=write)
     writer.start()
     begun.wait(30)
-    assert ws.backup(tmp_path / "copy.duckdb").found.rows["plan_runs"] == 2
+    assert ws.backup(tmp_path / "copy.duckdb").result.rows["plan_runs"] == 2
     writer.join()
 
 
@@ -214,18 +214,18 @@ def test_backups_of_a_store_in_use_are_each_whole(tmp_path: Path) -> None:
 
 
 def bad(ws: Workspace, **options: Any) -> dict[str, str]:
-    return {check.name: check.said for check in ws.health(**options).found.checks if not check.ok}
+    return {check.name: check.said for check in ws.health(**options).result.checks if not check.ok}
 
 
 def test_a_store_that_is_well(ws: Workspace, tmp_path: Path) -> None:
-    found = ws.health().found
+    found = ws.health().result
     assert found.ok
     assert [check.name for check in found.checks] == [
         *("schema", "key", "chain", "plans", "routes", "orphans", "prices", "costs", "policy")
     ]
     assert found.checks[1].said == "there, and the one that the chain goes on with"
     assert "2 days old" in found.checks[6].said
-    assert ws.health(public_key=KEY.public_key.hex).found.checks[2].said == "1 entry; verified"
+    assert ws.health(public_key=KEY.public_key.hex).result.checks[2].said == "1 entry; verified"
     assert opened(tmp_path / "new.duckdb").health().ok
 
 
@@ -249,7 +249,7 @@ def test_a_store_that_is_well(ws: Workspace, tmp_path: Path) -> None:
 def test_what_is_not_well_is_named(ws: Workspace, statement: str, check: str, said: str) -> None:
     damage(ws, statement)
     assert said in bad(ws)[check]
-    assert ws.health().found.exit_code == 1
+    assert ws.health().result.exit_code == 1
 
 
 def test_a_key_that_is_missing_or_another_one(ws: Workspace, tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ def test_old_prices_of_live_plans_and_leftover_files(ws: Workspace) -> None:
 
 
 def test_cards_are_narrow_and_escaped() -> None:
-    health = ShownHealth(
+    health = HealthCard(
         Health(
             checks=(
                 Check(name="routes", ok=False, said=HOSTILE * 9),
@@ -299,10 +299,10 @@ def test_cards_are_narrow_and_escaped() -> None:
         chain="x",
         drift=True,
     )
-    for card in (health, ShownBackup(copy)):
+    for card in (health, BackupCard(copy)):
         assert max(len(line) for line in repr(card).splitlines()) <= 80
         assert "img" not in Tags(card._repr_html_()).tags
-    assert repr(health).startswith("NOT HEALTHY: 1 of 2 checks\n  NOT routes")
+    assert repr(health).startswith("NOT HEALTHY: 1 of 2 checks\n\n  NOT  routes")
 
 
 # --- the command line ------------------------------------------------------------------------------------------------
@@ -320,7 +320,7 @@ def test_backup_and_health_on_the_command_line(
     assert run(["backup", target]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "and read back: 0 requests, 1 plans, 2 live routes, 1 entries" in out
-    assert "The signing key is not in it" in out
+    assert "The signing key is not in the backup" in out
     fails(["backup", target], 2, "exists already", capsys)
     assert run(["backup", target, "--overwrite", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["rows"]["routes"] == 2

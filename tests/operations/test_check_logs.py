@@ -15,7 +15,7 @@ import pytest
 from tests.paths import DOCS
 from tests.support.doctor_logs import NOW, Row, clean, plain, table
 from ttplan.cli.entrypoint import run
-from ttplan.display.diagnosis import ShownDiagnosis, diagnosis_html, diagnosis_text, verdict
+from ttplan.display.diagnosis import DiagnosisCard, verdict
 from ttplan.display.prices import price_text
 from ttplan.doctor.finding_text import finding_lines
 from ttplan.engine.dialects import fetch
@@ -65,7 +65,7 @@ def test_a_store_a_file_and_a_table_have_the_same_findings(
         == from_store.findings
         == check_table(table(spoilt()), log="t", at=NOW).findings
     )
-    assert workspace.check_logs().found == from_store.found  # nothing was changed
+    assert workspace.check_logs().result == from_store.result  # nothing was changed
 
 
 def test_a_store_in_memory_is_checked_too(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_ones_own_prices_are_what_a_log_is_held_against(
     assert {f.kind for f in found.findings} == {
         "cost_off"
     }  # those that were recorded at the catalogue's price
-    assert str(prices) in found.found.prices
+    assert str(prices) in found.result.prices
 
 
 def test_a_files_rows_that_cannot_be_used_are_told(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_bill_that_differs_is_a_finding_and_one_that_agrees_is_none(
 ) -> None:
     same = workspace.check_logs(totals=bill("1", tmp_path))
     assert [f.kind for f in same.findings] == ["recorded_free"]
-    assert any("Totals of 1 file compared" in note for note in same.found.notes)
+    assert any("Totals of 1 file compared" in note for note in same.result.notes)
     differs = workspace.check_logs(totals=[bill("1.5", tmp_path)])
     (finding,) = [f for f in differs.findings if f.kind == "totals_differ"]
     assert finding.effect_usd is not None
@@ -164,7 +164,7 @@ def test_the_card_fits_80_columns_and_says_everything(workspace: Workspace) -> N
     html = shown._repr_html_()
     assert finding.examples[0] in html
     assert list(shown.frame()["kind"]) == ["recorded_free"]
-    assert finding_lines(shown.found)[0].startswith("cost recorded as 0, with tokens: ")
+    assert finding_lines(shown.result)[0].startswith("cost recorded as 0, with tokens: ")
 
 
 def test_text_from_outside_is_shown_as_it_is() -> None:
@@ -192,12 +192,12 @@ def test_text_from_outside_is_shown_as_it_is() -> None:
         findings=(finding,),
         notes=("<u>n</u>",),
     )
-    html = diagnosis_html(found)
+    html = DiagnosisCard(found)._repr_html_()
     assert not any(tag in html for tag in ("<b>", "<script>", "<i>", "<u>"))
-    assert all(len(line) <= 80 for line in diagnosis_text(found).splitlines())
-    assert verdict(found) == "nothing that weighs; 1 to be known"
+    assert all(len(line) <= 80 for line in repr(DiagnosisCard(found)).splitlines())
+    assert verdict(found) == "nothing that would make a plan wrong; 1 to be known"
     assert verdict(found.model_copy(update={"findings": ()})) == "nothing found"
-    assert ShownDiagnosis(found.model_copy(update={"findings": ()})).frame().empty
+    assert DiagnosisCard(found.model_copy(update={"findings": ()})).frame().empty
 
 
 Captured = Callable[[list[str]], tuple[int, str, str]]

@@ -22,7 +22,7 @@ from tests.support import plan_driver, plans
 from tests.workspace.test_workspace import NOW, content, opened
 from ttplan.audit.keys.key_files import ENVIRONMENT_NAME
 from ttplan.cli.entrypoint import run
-from ttplan.display.gateway import ShownExport
+from ttplan.display.routes import ExportCard
 from ttplan.history.timeline import live_digest, seen_routes
 from ttplan.model.errors import DriftError, InputError, StoreError, TtplanError, Unsayable
 from ttplan.model.gateway import Loss, RouteExport
@@ -61,7 +61,10 @@ def test_tokentrimmer_in_json_and_yaml(ws: Workspace, tmp_path: Path) -> None:
     written = json.loads((tmp_path / "routes.json").read_text())
     assert [one["name"] for one in written] == ["a"]
     assert written[0]["when"] == {"model_in": ["gpt-4o"], "tag_equals": "chat"}
-    assert (shown.found.routes, shown.found.live) == (1, live_digest(seen_routes(ws.live_routes())))
+    assert (shown.result.routes, shown.result.live) == (
+        1,
+        live_digest(seen_routes(ws.live_routes())),
+    )
     ws.export_routes(tmp_path / "routes.yaml")
     assert yaml.safe_load((tmp_path / "routes.yaml").read_text()) == written
     assert (
@@ -142,7 +145,7 @@ def test_what_cannot_be_said_refuses_unless_told(ws: Workspace, tmp_path: Path) 
     assert [loss.route for loss in e.value.losses] == ["bb"]
     assert not target.exists()
     shown = ws.export_routes(target, "litellm", allow_loss=True)
-    assert [loss.field for loss in shown.found.losses] == ["when.input_tokens_lt"]
+    assert [loss.field for loss in shown.result.losses] == ["when.input_tokens_lt"]
     assert "bb" in repr(shown)
     assert "go to the next route that takes them" in repr(shown)
 
@@ -168,7 +171,7 @@ def test_what_cannot_be_written_to(ws: Workspace, tmp_path: Path) -> None:
 
 def test_a_card_fits_and_escapes() -> None:
     loss = Loss(route=HOSTILE, field="when.x", reason=HOSTILE * 3, effect="is left out")
-    shown = ShownExport(
+    shown = ExportCard(
         RouteExport(
             gateway="litellm",
             path=f"{HOSTILE}.yaml",
@@ -314,7 +317,7 @@ def test_what_was_not_signed_for_is_not_handed_to_a_gateway_unless_told(
     edit(77)
     with pytest.raises(DriftError, match="--allow-drift"):
         ws.export_routes(target, overwrite=True)
-    found = ws.export_routes(target, overwrite=True, allow_drift=True).found
+    found = ws.export_routes(target, overwrite=True, allow_drift=True).result
     assert found.notes[0].startswith("What is live is not what was signed for: 'a' edited")
     assert json.loads(target.read_text())[0]["priority"] == 77
     with duckdb.connect(str(tmp_path / "s.duckdb")) as connection:
@@ -440,7 +443,7 @@ def test_watch_once(shell: Workspace, tmp_path: Path, capsys: pytest.CaptureFixt
     assert run(["watch", str(target), "--once", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["changed"] is True
     assert run(["watch", str(target), "--once"]) == 0
-    assert "has the 1 live route for TokenTrimmer already" in " ".join(
+    assert "already has the 1 live route for TokenTrimmer" in " ".join(
         capsys.readouterr().out.split()
     )
     assert names(target) == ["a"]

@@ -20,7 +20,7 @@ from tests.logs.test_reader import ROW, write
 from tests.workspace.test_workspace import NOW, opened
 from ttplan.audit.keys.key_files import ENVIRONMENT_NAME
 from ttplan.cli.entrypoint import run
-from ttplan.display.reconciliation import ShownReconciliation, ShownTrackRecord
+from ttplan.display.reconciliation import ReconciliationCard, TrackRecordCard
 from ttplan.model.errors import InputError, InvalidState, PlanNotFound
 from ttplan.model.plan import PlanConfig
 from ttplan.model.pricing import ModelPricing
@@ -114,7 +114,7 @@ def live(tmp_path: Path, template: Path) -> Callable[..., Workspace]:
 
 
 def reconciled(ws: Workspace, **options: Any) -> Reconciliation:
-    return ws.reconcile(ws.plan_runs()[0].plan_id, **options).found
+    return ws.reconcile(ws.plan_runs()[0].plan_id, **options).result
 
 
 def test_what_comes_as_projected_is_inside(live: Callable[..., Workspace]) -> None:
@@ -171,7 +171,7 @@ def test_a_price_that_is_not_the_projected_one_is_the_plans_error(
     assert (figure.inside, figure.consistent) == (False, False)
     assert found.change.rate > 0
     assert abs(found.change.mix) < found.change.rate / 3
-    assert "not as projected" in repr(ShownReconciliation(found))
+    assert "not as projected" in repr(ReconciliationCard(found))
 
 
 def test_routes_that_the_gateway_does_not_follow_are_no_change_of_mix(
@@ -264,7 +264,7 @@ def test_what_cannot_be_compared(live: Callable[..., Workspace], tmp_path: Path)
     )
     with pytest.raises(InputError, match="no request of a kind that plan"):
         reconciled(ws)
-    assert ws.track_record().found.plans == 0
+    assert ws.track_record().result.plans == 0
 
 
 def test_few_requests_are_told(live: Callable[..., Workspace]) -> None:
@@ -284,7 +284,7 @@ def test_it_is_kept_and_makes_the_record(live: Callable[..., Workspace]) -> None
         org = snapshot.org_id()
         assert org is not None
         assert snapshot.reconciliations(org) == [found]
-    record = ws.track_record().found
+    record = ws.track_record().result
     assert (record.plans, record.judged, record.consistent) == (1, 1, 1)
     assert record.bias_pct == pytest.approx(
         (found.of("cost_per_request_usd").actual / found.of("cost_per_request_usd").expected - 1)
@@ -339,16 +339,16 @@ def test_a_record_takes_the_last_of_each_plan() -> None:
 def test_an_empty_record() -> None:
     record = track_record([])
     assert (record.plans, record.inside_pct_95, record.bias_pct) == (0, None, None)
-    assert "no plan was reconciled yet" in repr(ShownTrackRecord(record))
+    assert "no plan was reconciled yet" in repr(TrackRecordCard(record))
 
 
 def test_cards_fit_and_escape(live: Callable[..., Workspace]) -> None:
     found = reconciled(live(traffic(NOW, 2, 200, seed=2, routed=True)))
     hostile = found.model_copy(update={"plan_name": HOSTILE * 3, "caveats": (HOSTILE * 4,)})
-    shown = ShownReconciliation(hostile)
+    shown = ReconciliationCard(hostile)
     assert all(len(line) <= 80 for line in repr(shown).splitlines())
     assert "img" not in Tags(shown._repr_html_()).tags
-    record = ShownTrackRecord(track_record([found]))
+    record = TrackRecordCard(track_record([found]))
     assert all(len(line) <= 80 for line in repr(record).splitlines())
     assert "the 95 % interval held in" in record._repr_html_()
 
@@ -357,7 +357,7 @@ def test_cards_fit_and_escape(live: Callable[..., Workspace]) -> None:
 
 
 def costs(ws: Workspace) -> tuple[bool, str]:
-    (check,) = [check for check in ws.health().found.checks if check.name == "costs"]
+    (check,) = [check for check in ws.health().result.checks if check.name == "costs"]
     return check.ok, check.said
 
 
@@ -376,7 +376,7 @@ def test_health_says_whether_the_cost_is_as_projected(
     ok, said = costs(ws)
     assert not ok
     assert "not what was projected; see `ttplan reconcile`" in said
-    assert ws.track_record().found.plans == 0
+    assert ws.track_record().result.plans == 0
 
 
 # --- the command line ------------------------------------------------------------------------------------------------

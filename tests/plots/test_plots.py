@@ -17,7 +17,7 @@ import pytest
 from tests.support import plans
 from ttplan import plots, views
 from ttplan.display.plan import Plan
-from ttplan.display.reconciliation import ShownReconciliation
+from ttplan.display.reconciliation import ReconciliationCard
 from ttplan.model.errors import InputError
 from ttplan.model.plan import L2Projection
 from ttplan.model.results.reconciliation import CostChange, Figure, Reconciliation
@@ -118,7 +118,7 @@ def swept(*thresholds: float) -> Plan:
     return Plan(plans.run(1, result=found))
 
 
-def reconciled(expected: float = 2.0) -> ShownReconciliation:
+def reconciled(expected: float = 2.0) -> ReconciliationCard:
     def figure(name: Any, actual: float, ends: tuple[float, float] | None) -> Figure:
         return Figure(
             name=name,
@@ -139,7 +139,7 @@ def reconciled(expected: float = 2.0) -> ShownReconciliation:
         figure("p50_latency_ms", 2.2, (1.5, 2.5)),
         figure("p95_latency_ms", 2.0, (2.0, 2.0)),
     )
-    return ShownReconciliation(
+    return ReconciliationCard(
         Reconciliation(
             plan_id=UUID(int=1),
             plan_name="p",

@@ -23,7 +23,7 @@ from ttplan.apply import StoreChain, apply_plan
 from ttplan.audit.canonical import canonical_json
 from ttplan.audit.keys.key_files import ENVIRONMENT_NAME, save_key
 from ttplan.cli.entrypoint import run
-from ttplan.display.policy import ShownPolicyCheck
+from ttplan.display.checks import PolicyCheckCard
 from ttplan.model.audit import ApiKey, User
 from ttplan.model.errors import (
     ApplyError,
@@ -426,7 +426,7 @@ def test_who_cannot_approve_what(driver: plan_driver.PlanDriver) -> None:
 
 def test_a_card_fits_and_escapes() -> None:
     verdict = RuleVerdict(rule=HOSTILE * 3, level="blocking", ok=False, found=HOSTILE)
-    shown = ShownPolicyCheck(
+    shown = PolicyCheckCard(
         PolicyCheck(
             plan_name=HOSTILE * 2, plan_digest="0" * 64, policy_digest="0" * 64, verdicts=(verdict,)
         )
@@ -435,7 +435,7 @@ def test_a_card_fits_and_escapes() -> None:
     assert "BLOCKS" in repr(shown)
     assert "img" not in Tags(shown._repr_html_()).tags
     assert not shown.ok
-    assert "no policy" in repr(ShownPolicyCheck(None))
+    assert "no policy" in repr(PolicyCheckCard(None))
 
 
 # --- what a gateway follows already ----------------------------------------------------------------------------------
@@ -530,7 +530,7 @@ def test_the_commands(ws: Workspace, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert [one["ok"] for one in json.loads(capsys.readouterr().out)["verdicts"]] == [False, False]
     assert run(["approve", plan, "--user", str(UUID(int=11))]) == 0
     assert (
-        "BLOCKS   approved by 1 person other than its author (0 approved it"
+        "BLOCKS  approved by 1 person other than its author  0 approved it"
         in capsys.readouterr().out
     )
     save_key(OTHER_KEY, tmp_path / "own.pem")
@@ -576,7 +576,7 @@ def test_adopt_makes_a_store(
 
 def test_health_looks_at_the_policy(ws: Workspace, tmp_path: Path) -> None:
     def policy() -> tuple[bool, str]:
-        (found,) = [check for check in ws.health().found.checks if check.name == "policy"]
+        (found,) = [check for check in ws.health().result.checks if check.name == "policy"]
         return found.ok, found.said
 
     assert policy() == (True, "none")

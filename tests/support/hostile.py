@@ -13,26 +13,23 @@ from tests.support import plans
 from ttplan import views
 from ttplan.audit.c2sp.checkpoint import TreeHead
 from ttplan.audit.c2sp.note import Note, NoteSignature
-from ttplan.display.backtest import ShownBacktest
-from ttplan.display.changes import ShownPreview
-from ttplan.display.diagnosis import ShownDiagnosis
-from ttplan.display.drift import ShownDrift
-from ttplan.display.entry import ShownEntry
+from ttplan.display.backtest import BacktestCard
+from ttplan.display.checks import BackupCard, HealthCard, PolicyCheckCard
+from ttplan.display.diagnosis import DiagnosisCard
 from ttplan.display.evidence import (
-    ShownCheckpoint,
-    ShownCopied,
-    ShownCustomerCheckpoint,
-    ShownDisclosure,
-    ShownProof,
-    ShownPublished,
+    CheckpointCard,
+    CopiedCard,
+    CustomerCheckpointCard,
+    DisclosureCard,
+    EntryCard,
+    ProofCard,
+    PublishedCard,
 )
-from ttplan.display.gateway import ShownExport
-from ttplan.display.health import ShownBackup, ShownHealth
-from ttplan.display.import_report import ShownImport
+from ttplan.display.import_report import ImportCard
 from ttplan.display.plan import Plan
-from ttplan.display.policy import ShownPolicyCheck
-from ttplan.display.reconciliation import ShownReconciliation, ShownTrackRecord
-from ttplan.display.suggestions import SuggestedRoutes
+from ttplan.display.reconciliation import ReconciliationCard, TrackRecordCard
+from ttplan.display.routes import DriftCard, ExportCard, PreviewCard
+from ttplan.display.suggestions import SuggestionsCard
 from ttplan.history.compare import route_change
 from ttplan.logs.report import FileRows, SkippedRows
 from ttplan.model.audit import Anonymous, Record, TipAnchor
@@ -99,7 +96,7 @@ def plan(**changes: Any) -> Plan:
     return Plan(plans.run(7, result=result, **(fields | changes)))
 
 
-def preview() -> ShownPreview:
+def preview() -> PreviewCard:
     changes = (
         route_change(TEXT, None, LIVE),
         route_change(TEXT, OTHER, LIVE),
@@ -113,10 +110,10 @@ def preview() -> ShownPreview:
         "changes": changes,
         "untouched": 1,
     }
-    return ShownPreview(Preview(action="apply", stale=(since,), live_now=HEX, **fields))
+    return PreviewCard(Preview(action="apply", stale=(since,), live_now=HEX, **fields))
 
 
-def drift() -> ShownDrift:
+def drift() -> DriftCard:
     routes = (
         RouteDrift(
             name=TEXT,
@@ -129,12 +126,12 @@ def drift() -> ShownDrift:
         RouteDrift(name=TEXT, kind="missing", expected=LIVE),
         RouteDrift(name=TEXT, kind="foreign", found=LIVE),
     )
-    return ShownDrift(
+    return DriftCard(
         Drift(entries=1, live=1, chain=TEXT, routes=routes, problems=(Problem(message=TEXT),))
     )
 
 
-def diagnosis() -> ShownDiagnosis:
+def diagnosis() -> DiagnosisCard:
     finding = Finding(
         kind="k",
         title="costs are too low",
@@ -154,7 +151,7 @@ def diagnosis() -> ShownDiagnosis:
         "compared_recorded_usd": Decimal(1),
         "compared_expected_usd": Decimal(2),
     }
-    return ShownDiagnosis(
+    return DiagnosisCard(
         Diagnosis(
             log=TEXT,
             prices=TEXT,
@@ -168,7 +165,7 @@ def diagnosis() -> ShownDiagnosis:
     )
 
 
-def suggestions() -> SuggestedRoutes:
+def suggestions() -> SuggestionsCard:
     item = Suggestion(
         route=ROUTE,
         requests=9,
@@ -188,7 +185,7 @@ def suggestions() -> SuggestedRoutes:
         "split_at": AT + timedelta(days=1),
         "window_end": AT + timedelta(days=2),
     }
-    return SuggestedRoutes(
+    return SuggestionsCard(
         Suggestions(
             org_id=ID,
             requests=9,
@@ -201,7 +198,7 @@ def suggestions() -> SuggestedRoutes:
     )
 
 
-def backtest() -> ShownBacktest:
+def backtest() -> BacktestCard:
     one = Comparison(
         period_start=AT,
         next_start=AT,
@@ -221,12 +218,12 @@ def backtest() -> ShownBacktest:
         "interval_unit": TEXT,
         "skipped": 1,
     }
-    return ShownBacktest(Backtest(comparisons=(one,), **fields))
+    return BacktestCard(Backtest(comparisons=(one,), **fields))
 
 
-def imported() -> ShownImport:
+def imported() -> ImportCard:
     rows = (SkippedRows(reason=TEXT, rows=2, examples=(TEXT, TEXT)),)
-    return ShownImport(
+    return ImportCard(
         path=TEXT,
         format="own",
         kind="requests",
@@ -245,7 +242,7 @@ def imported() -> ShownImport:
     )
 
 
-def entry() -> ShownEntry:
+def entry() -> EntryCard:
     payload = {"note": TEXT, TEXT: [TEXT, 1.5], "sample_size": 3}
     hashes = {"prev_hash": HEX, "hash": HEX, "signature": HEX * 2}
     fields = {
@@ -256,12 +253,12 @@ def entry() -> ShownEntry:
         "actor": Anonymous(),
         "event": TEXT,
     }
-    return ShownEntry(payload=payload, **fields, **hashes)
+    return EntryCard(payload=payload, **fields, **hashes)
 
 
-def reconciliation() -> ShownReconciliation:
+def reconciliation() -> ReconciliationCard:
     changes = {"plan_name": TEXT, "caveats": (TEXT,), "interval_unit": TEXT}
-    return ShownReconciliation(reconciled().found.model_copy(update=changes))
+    return ReconciliationCard(reconciled().result.model_copy(update=changes))
 
 
 def view() -> View:
@@ -281,7 +278,7 @@ CARDS: dict[str, Callable[[], Any]] = {
     "import": imported,
     "entry": entry,
     "reconciliation": reconciliation,
-    "track record": lambda: ShownTrackRecord(
+    "track record": lambda: TrackRecordCard(
         TrackRecord(
             plans=2,
             judged=2,
@@ -293,7 +290,7 @@ CARDS: dict[str, Callable[[], Any]] = {
             bias_pct=-0.5,
         )
     ),
-    "policy": lambda: ShownPolicyCheck(
+    "policy": lambda: PolicyCheckCard(
         PolicyCheck(
             plan_name=TEXT,
             plan_digest=HEX,
@@ -301,10 +298,10 @@ CARDS: dict[str, Callable[[], Any]] = {
             verdicts=(RuleVerdict(rule=TEXT, level="blocking", ok=False, found=TEXT),),
         )
     ),
-    "export": lambda: ShownExport(
+    "export": lambda: ExportCard(
         RouteExport(gateway="litellm", path=TEXT, routes=2, live=HEX, losses=(LOSS,), notes=(TEXT,))
     ),
-    "health": lambda: ShownHealth(
+    "health": lambda: HealthCard(
         Health(
             checks=(
                 Check(name="schema", ok=True, said=TEXT),
@@ -312,22 +309,22 @@ CARDS: dict[str, Callable[[], Any]] = {
             )
         )
     ),
-    "backup": lambda: ShownBackup(
+    "backup": lambda: BackupCard(
         Backup(path=TEXT, size_bytes=9, rows={"requests": 3}, anchor=None, chain=TEXT, drift=True)
     ),
     "view": view,
-    "proof": lambda: ShownProof(TEXT, 0, 1, HEX, (HEX,), TEXT),
-    "checkpoint": lambda: ShownCheckpoint(
+    "proof": lambda: ProofCard(TEXT, 0, 1, HEX, (HEX,), TEXT),
+    "checkpoint": lambda: CheckpointCard(
         TreeHead(TEXT, 3, bytes(32)), Note(TEXT, (NoteSignature(TEXT, bytes(4), b""),))
     ),
-    "customer checkpoint": lambda: ShownCustomerCheckpoint(
+    "customer checkpoint": lambda: CustomerCheckpointCard(
         1, ID, HEX, TipAnchor(2, HEX), TEXT, HEX, HEX
     ),
-    "disclosure": lambda: ShownDisclosure(
+    "disclosure": lambda: DisclosureCard(
         [{"name": TEXT}], HEX, Record(str(ID), 0, HEX, HEX, HEX, b"{}"), 3, (bytes(32),)
     ),
-    "anchor": lambda: ShownPublished(TipAnchor(2, HEX), True),
-    "copy": lambda: ShownCopied(ID, 1, 2, 3, 4, None, TEXT),
+    "anchor": lambda: PublishedCard(TipAnchor(2, HEX), True),
+    "copy": lambda: CopiedCard(ID, 1, 2, 3, 4, None, TEXT),
 }
 HARMLESS = {"track record", "disclosure", "anchor"}
 """Those that show nothing from outside."""

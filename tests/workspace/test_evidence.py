@@ -252,7 +252,7 @@ def test_the_workspaces_own_key_rotates_in_its_file(tmp_path: Path, log: Path) -
     # Its own verdicts begin with the first key, too, and so does what it exports.
     assert workspace.verify().entries == 3
     assert workspace.drift().ok
-    assert next(check for check in workspace.health().found.checks if check.name == "key").ok
+    assert next(check for check in workspace.health().result.checks if check.name == "key").ok
     assert workspace.repair() is None
     workspace.export_chain(tmp_path / "chain.jsonl")
     assert ttplan.verify_file(tmp_path / "chain.jsonl").entries == 3

@@ -90,7 +90,7 @@ def check(
     json: JsonOption = False,
 ) -> None:
     """Check what a log's costs are worth. Exits 0 where nothing would make a plan wrong, else 1."""
-    from ttplan.display.diagnosis import ShownDiagnosis
+    from ttplan.display.diagnosis import DiagnosisCard
     from ttplan.operations.logs.check_logs import check_files
 
     given = sources or [store]
@@ -100,13 +100,13 @@ def check(
         found = open_store(given[0]).check_logs(prices=prices, totals=totals or ())
     else:
         now = datetime.now(UTC)
-        found = ShownDiagnosis(
+        found = DiagnosisCard(
             check_files(
                 given, format=format, mapping=mapping, prices=prices, totals=totals or (), at=now
             )
         )
     if json:
-        show_json(found.found.model_dump(mode="json"))
+        show_json(found.result.model_dump(mode="json"))
     else:
         print(found)
     raise typer.Exit(0 if found.healthy else 1)

@@ -247,7 +247,7 @@ def suggest(
     if output is not None:
         found.to_yaml(output, overwrite=overwrite)
     if json:
-        show_json(found.found.model_dump(mode="json"))
+        show_json(found.result.model_dump(mode="json"))
         return
     print(found)
     if output is not None:

@@ -53,7 +53,7 @@ def backtest(
         allow_unpriced=allow_unpriced,
     )
     if json:
-        show_json(found.found.model_dump(mode="json"))
+        show_json(found.result.model_dump(mode="json"))
     else:
         print(found)
 

@@ -10,7 +10,7 @@ import typer
 
 from ttplan.cli.commands import DEFAULT_STORE, JsonOption, StoreOption, app, open_store, read_length
 from ttplan.cli.output import show_json, show_json_line
-from ttplan.display.gateway import ShownExport
+from ttplan.display.routes import ExportCard
 from ttplan.model.errors import InputError, TtplanError
 from ttplan.model.gateway import RouteExport
 
@@ -63,7 +63,7 @@ def export_routes(
         providers=_providers(provider),
     )
     if json:
-        show_json(shown.found.model_dump(mode="json"))
+        show_json(shown.result.model_dump(mode="json"))
     else:
         print(shown)
 
@@ -92,7 +92,7 @@ def watch(
 
     def tell(found: RouteExport) -> None:
         show_json_line(found.model_dump(mode="json")) if json else print(
-            ShownExport(found), flush=True
+            ExportCard(found), flush=True
         )
 
     def complain(error: TtplanError) -> None:

@@ -57,10 +57,10 @@ def check_policy(
     """Hold a plan to the store's policy, as applying it would. Exits 1 where a blocking rule stands against it."""
     shown = open_store(store).check_policy(plan_id)
     if json:
-        show_json(None if shown.found is None else shown.found.model_dump(mode="json"))
+        show_json(None if shown.result is None else shown.result.model_dump(mode="json"))
     else:
         print(shown)
-    raise typer.Exit(0 if shown.found is None else shown.found.exit_code)
+    raise typer.Exit(0 if shown.result is None else shown.result.exit_code)
 
 
 @app.command()

@@ -32,7 +32,7 @@ def reconcile(
         plan_id, until=None if until is None else moment(until, "--until")
     )
     if json:
-        show_json(shown.found.model_dump(mode="json"))
+        show_json(shown.result.model_dump(mode="json"))
     else:
         print(shown)
 
@@ -42,6 +42,6 @@ def track_record(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -
     """Show how plans did: how often their interval held, the median error and the bias."""
     shown = open_store(store).track_record()
     if json:
-        show_json(shown.found.model_dump(mode="json"))
+        show_json(shown.result.model_dump(mode="json"))
     else:
         print(shown)

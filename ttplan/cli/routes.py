@@ -37,7 +37,7 @@ def preview(
     """Show what applying a plan would change in the live routes: + new, ~ replaced, > renamed, - removed, = same."""
     shown = open_store(store).preview(plan_id)
     if json:
-        show_json(shown.found.model_dump(mode="json"))
+        show_json(shown.result.model_dump(mode="json"))
     else:
         print(shown)
 
@@ -106,7 +106,7 @@ def revert(
     found = workspace.get(plan_id)
     shown = workspace.preview_revert(found)
     if dry_run:
-        show_json(shown.found.model_dump(mode="json")) if json else print(shown)
+        show_json(shown.result.model_dump(mode="json")) if json else print(shown)
         return
     if not yes:
         _ask(json, shown, "Revert this plan?")
@@ -176,10 +176,10 @@ def drift(
     """Check that the live routes are what was signed for. Exits 1 where they are not."""
     shown = open_store(store, key_file=key_file).drift(public_key=key_hex)
     if json:
-        show_json(shown.found.model_dump(mode="json"))
+        show_json(shown.result.model_dump(mode="json"))
     else:
         print(shown)
-    raise typer.Exit(shown.found.exit_code)
+    raise typer.Exit(shown.result.exit_code)
 
 
 @app.command()
@@ -197,7 +197,7 @@ def repair(
     workspace = open_store(store, key_file=key_file)
     if not yes:
         shown = workspace.drift()
-        if json or shown.found.routes:
+        if json or shown.result.routes:
             _ask(json, shown, "Write back what was signed for?")
     entry = workspace.repair(actor=actor)
     if entry is not None:
@@ -224,7 +224,7 @@ def backup(
     """Copy a store, in use or not: consistent, whole or not at all, read back and verified."""
     shown = open_store(store, key_file=key_file).backup(output, overwrite=overwrite)
     if json:
-        show_json(shown.found.model_dump(mode="json"))
+        show_json(shown.result.model_dump(mode="json"))
     else:
         print(shown)
 
@@ -245,10 +245,10 @@ def health(
     age = read_length(price_age, "--price-age")
     shown = open_store(store, key_file=key_file).health(public_key=key_hex, price_age=age)
     if json:
-        show_json(shown.found.model_dump(mode="json"))
+        show_json(shown.result.model_dump(mode="json"))
     else:
         print(shown)
-    raise typer.Exit(shown.found.exit_code)
+    raise typer.Exit(shown.result.exit_code)
 
 
 def _ask(json: bool, *shown_and_question: object) -> None:

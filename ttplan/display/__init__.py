@@ -1,1 +1,1 @@
-"""What a cell can end with, told to a person: as text that fits 80 columns, and as escaped HTML."""
+"""How results look: one card with renderers for text (80 columns), HTML and Markdown."""

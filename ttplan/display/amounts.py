@@ -1,4 +1,4 @@
-"""Amounts as a person reads them: with their unit, and more digits where they are small."""
+"""Figures as text: with their unit, with more digits if they are small, and with their interval."""
 
 from __future__ import annotations
 
@@ -14,17 +14,30 @@ def usd(amount: Decimal | float) -> str:
     return f"{amount:,.{_digits(amount)}f} USD"
 
 
-def usd_interval(ends: Interval | None) -> str:
+def usd_interval(interval: Interval | None) -> str:
     """An interval with its unit; both ends have as many digits as the larger one needs."""
-    if ends is None:
+    if interval is None:
         return NO_INTERVAL
-    digits = _digits(max(abs(ends[0]), abs(ends[1])))
-    return f"{ends[0]:,.{digits}f} to {ends[1]:,.{digits}f} USD"
+    digits = _digits(max(abs(interval[0]), abs(interval[1])))
+    return format_interval(interval, digits, "USD")
 
 
-def negated(ends: Interval | None) -> Interval | None:
-    """The interval of what is lost, from that of what is gained."""
-    return None if ends is None else (-ends[1], -ends[0])
+def format_interval(interval: Interval | None, digits: int, unit: str, *, factor: float = 1) -> str:
+    """An interval with its unit, each end times `factor`."""
+    if interval is None:
+        return NO_INTERVAL
+    low, high = (end * factor for end in interval)
+    return f"{low:,.{digits}f} to {high:,.{digits}f} {unit}"
+
+
+def negated(interval: Interval | None) -> Interval | None:
+    """The interval of a loss, from the interval of the gain."""
+    return None if interval is None else (-interval[1], -interval[0])
+
+
+def plural(count: int, singular: str, several: str = "") -> str:
+    """The count with its noun, such as `1 route` or `2 routes`."""
+    return f"{count:,} {singular if count == 1 else several or singular + 's'}"
 
 
 def _digits(amount: Decimal | float) -> int:

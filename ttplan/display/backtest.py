@@ -1,127 +1,93 @@
-"""A back-test told to a person."""
+"""The card of a back-test."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from ttplan.display.text import WIDTH, escape, wrap
-from ttplan.model.results.backtest import METRICS, Backtest, Comparison, Metric
+from ttplan.display.amounts import NO_INTERVAL, format_interval, plural
+from ttplan.display.card import Card, ResultCard, Table
+from ttplan.model.results.backtest import METRICS, Backtest, Metric
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_NAMES: dict[Metric, tuple[str, float, str]] = {
-    "savings_pct": ("savings", 1, "%"),
-    "cache_hit_rate": ("cache hits", 100, "%"),
-    "p50_latency_ms": ("latency p50", 1, "ms"),
-    "p95_latency_ms": ("latency p95", 1, "ms"),
+_METRICS: dict[Metric, tuple[str, float, int, str]] = {
+    "savings_pct": ("savings", 1, 1, "%"),
+    "cache_hit_rate": ("cache hits", 100, 1, "%"),
+    "p50_latency_ms": ("latency p50", 1, 0, "ms"),
+    "p95_latency_ms": ("latency p95", 1, 0, "ms"),
 }
-_WHY = (
-    "An interval is about what such traffic does on average; a period of its own strays from that as well. So fewer than 95 in "
-    "100 lie inside even where all is well, and “consistent” counts the next period's own interval, too. Traffic that changes "
-    "from period to period shows as figures that are neither."
+"""Name, factor, digits and unit of each metric."""
+_EXPLANATION = (
+    "An interval is about the average of such traffic; a single period also varies around it. So "
+    "fewer than 95 in 100 lie inside even if all is well; “consistent” also counts the next "
+    "period's own interval. If traffic changes between periods, figures are neither."
 )
+_COLUMNS = (
+    "period_start next_start metric projected projected_lo projected_hi found found_lo found_hi "
+    "inside consistent"
+).split()
 
 
-class ShownBacktest:
-    """A back-test that shows itself; `frame()` has every comparison."""
-
-    def __init__(self, found: Backtest) -> None:
-        self.found = found
+class BacktestCard(ResultCard[Backtest]):
+    """A back-test; `frame()` has every comparison."""
 
     def frame(self) -> pd.DataFrame:
-        """One row for each figure and pair of periods; columns are the fields of `Comparison`, intervals as `_lo` and `_hi`."""
+        """One row per figure and pair of periods: the fields of `Comparison`, intervals as `_lo` and `_hi`."""
         import pandas as pd
 
         rows = []
-        for one in self.found.comparisons:
-            row = one.model_dump()
+        for comparison in self.result.comparisons:
+            row = comparison.model_dump()
             for name in ("projected", "found"):
                 row[f"{name}_lo"], row[f"{name}_hi"] = row.pop(f"{name}_95") or (None, None)
             rows.append(row)
-        columns = [
-            "period_start",
-            "next_start",
-            "metric",
-            "projected",
-            "projected_lo",
-            "projected_hi",
-        ]
-        columns += ["found", "found_lo", "found_hi", "inside", "consistent"]
-        floats = [name for name in columns if name.startswith(("projected", "found"))]
-        frame = pd.DataFrame(rows, columns=columns)
-        return frame.astype(
-            dict.fromkeys(floats, "float64") | dict.fromkeys(("inside", "consistent"), "boolean")
+        types = {name: "float64" for name in _COLUMNS if name.startswith(("projected", "found"))}
+        types |= {"inside": "boolean", "consistent": "boolean"}
+        return pd.DataFrame(rows, columns=_COLUMNS).astype(types)
+
+    def card(self) -> Card:
+        return backtest_card(self.result)
+
+
+def backtest_card(backtest: Backtest) -> Card:
+    """The card of a back-test."""
+    rows = (
+        (
+            _METRICS[metric][0],
+            _share(inside, total),
+            _share(consistent, total),
+            _last_pair(backtest, metric),
         )
-
-    def __repr__(self) -> str:
-        return backtest_text(self.found)
-
-    def _repr_html_(self) -> str:
-        return backtest_html(self.found)
-
-
-def backtest_text(found: Backtest) -> str:
-    """The back-test as text."""
-    lines = [
-        *wrap(_title(found), WIDTH),
-        "",
-        f"  {'':<14}{'inside':>12}{'consistent':>14}   last period, and what came",
-    ]
-    for metric, inside, agreeing, count in found.counts():
-        lines.append(
-            f"  {_NAMES[metric][0]:<14}{_of(inside, count):>12}{_of(agreeing, count):>14}   {_last(found, metric)}".rstrip()
-        )
-    return "\n".join([*lines, "", *wrap(_WHY, WIDTH)])
-
-
-def backtest_html(found: Backtest) -> str:
-    """The back-test as HTML, in the notebook's own colours."""
-    rows = "".join(
-        f'<tr><th scope="row" style="text-align:left">{_NAMES[metric][0]}</th><td>{_of(inside, count)}</td>'
-        f'<td>{_of(agreeing, count)}</td><td style="text-align:left">{escape(_last(found, metric))}</td></tr>'
-        for metric, inside, agreeing, count in found.counts()
+        for metric, inside, consistent, total in backtest.counts()
     )
-    return (
-        '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="back-test" style="overflow-wrap:anywhere">'
-        f"<p style='margin:0'><strong>{escape(_title(found))}</strong></p>"
-        '<table style="margin:0.5em 0"><thead><tr><th></th><th>inside</th><th>consistent</th>'
-        f'<th style="text-align:left">last period, and what came</th></tr></thead><tbody>{rows}</tbody></table>'
-        f"<p style='margin:0'>{escape(_WHY)}</p></div>"
+    columns = ("", "inside", "consistent", "last period: projected; actual")
+    return Card(
+        "back-test",
+        _title(backtest),
+        tables=(Table.of(rows, *columns, align="lrr"),),
+        footer=(_EXPLANATION,),
     )
 
 
-def _title(found: Backtest) -> str:
-    pairs = len(found.of(METRICS[0]))
-    skipped = f", {found.skipped} without requests left out" if found.skipped else ""
-    unit = "" if found.interval_unit == "request" else f", by {found.interval_unit}"
-    return f"back-test: {pairs} {'pair' if pairs == 1 else 'pairs'} of periods of {_length(found)}{skipped}{unit}"
+def _title(backtest: Backtest) -> str:
+    pairs = plural(len(backtest.of(METRICS[0])), "pair")
+    length = str(timedelta(seconds=backtest.period_seconds)).removesuffix(", 0:00:00")
+    skipped = f", {backtest.skipped} without requests left out" if backtest.skipped else ""
+    unit = "" if backtest.interval_unit == "request" else f", by {backtest.interval_unit}"
+    return f"back-test: {pairs} of periods of {length}{skipped}{unit}"
 
 
-def _length(found: Backtest) -> str:
-    return str(timedelta(seconds=found.period_seconds)).removesuffix(", 0:00:00")
+def _share(count: int, total: int) -> str:
+    return f"{count} of {total}" if total else NO_INTERVAL
 
 
-def _of(count: int, total: int) -> str:
-    return f"{count} of {total}" if total else "no interval"
-
-
-def _last(found: Backtest, metric: Metric) -> str:
-    ours = found.of(metric)
-    return _pair(ours[-1]) if ours else ""
-
-
-def _pair(one: Comparison) -> str:
-    _, factor, unit = _NAMES[one.metric]
-    digits = 0 if unit == "ms" else 1
-
-    def shown(value: float) -> str:
-        return f"{value * factor:,.{digits}f}"
-
-    ends = (
-        "no interval"
-        if one.projected_95 is None
-        else f"{shown(one.projected_95[0])} to {shown(one.projected_95[1])}"
-    )
-    return f"{ends} {unit}; {shown(one.found)} {unit}"
+def _last_pair(backtest: Backtest, metric: Metric) -> str:
+    comparisons = backtest.of(metric)
+    if not comparisons:
+        return ""
+    last = comparisons[-1]
+    _, factor, digits, unit = _METRICS[metric]
+    projected = format_interval(last.projected_95, digits, unit, factor=factor)
+    return f"{projected}; {last.found * factor:,.{digits}f} {unit}"

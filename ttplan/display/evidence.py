@@ -1,120 +1,143 @@
-"""What convinces others of a chain, told to a person. Each is the tuple that it is, and equal to it."""
+"""Cards of audit entries and of what proves a chain to others. Each equals the plain object that it shows."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
 
 from ttplan.audit.c2sp.tlog import Checkpoint
 from ttplan.audit.proofs.customer_checkpoint import CustomerCheckpoint
 from ttplan.audit.proofs.disclosure import Disclosure
 from ttplan.audit.proofs.inclusion import InclusionProof
-from ttplan.display.fields import fields_html, fields_text
+from ttplan.display.amounts import plural
+from ttplan.display.card import Card, Renders, Table
+from ttplan.model.audit import AuditEntry
 from ttplan.operations.chain.anchors import Published
 from ttplan.operations.stores.copy import Copied
 
-_Told = tuple[str, str, list[tuple[str, str]]]
+
+def fields_card(label: str, title: str, fields: Iterable[tuple[str, str]]) -> Card:
+    """A card of names and values."""
+    return Card(label, title, tables=(Table.of(fields),))
 
 
-class _Shown:
-    """Shows itself by a label, a title and fields."""
+class EntryCard(Renders, AuditEntry):
+    """An entry of the audit chain."""
+
+    @classmethod
+    def of(cls, entry: AuditEntry) -> EntryCard:
+        """The same entry, which shows itself as a card."""
+        return cls.model_construct(**dict(entry))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AuditEntry) and dict(self) == dict(other)
+
+    __hash__ = AuditEntry.__hash__
+    __repr__ = __str__ = Renders.__repr__
+
+    def card(self) -> Card:
+        actor = self.actor.model_dump(mode="json")
+        fields = [
+            ("by", " ".join([actor.pop("type"), *actor.values()])),
+            ("at", self.timestamp),
+            *((name, _payload_value(value)) for name, value in self.payload.items()),
+            ("hash", self.hash),
+        ]
+        return fields_card("entry", f"entry {self.seq} of the audit chain: {self.event}", fields)
+
+
+def _payload_value(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
+class ProofCard(Renders, InclusionProof):
+    """A proof that an entry is in the chain."""
 
     __slots__ = ()
 
-    def _told(self) -> _Told:
-        raise NotImplementedError
-
-    def __repr__(self) -> str:
-        _, title, fields = self._told()
-        return fields_text(title, fields)
-
-    def _repr_html_(self) -> str:
-        return fields_html(*self._told())
-
-
-class ShownProof(_Shown, InclusionProof):
-    """A proof that shows itself."""
-
-    __slots__ = ()
-
-    def _told(self) -> _Told:
+    def card(self) -> Card:
         fields = [
             ("chain", self.chain_id),
-            ("of entries", f"{self.leaf_count:,}"),
+            ("entries in the tree", f"{self.leaf_count:,}"),
             ("root", self.root),
+            ("path", f"{plural(len(self.path), 'hash', 'hashes')}, leaf to root"),
         ]
-        fields += [("path", f"{len(self.path):,} hashes, leaf to root")]
-        return "proof", f"proof that entry {self.leaf_index} is in the chain", fields
+        return fields_card("proof", f"proof that entry {self.leaf_index} is in the chain", fields)
 
 
-class ShownCheckpoint(_Shown, Checkpoint):
-    """A signed tree head that shows itself."""
+class CheckpointCard(Renders, Checkpoint):
+    """A signed tree head."""
 
     __slots__ = ()
 
-    def _told(self) -> _Told:
+    def card(self) -> Card:
         fields = [("root", self.head.root.hex())]
         fields += [
-            ("signed as", f"{one.name}, key {one.key_id.hex()}") for one in self.note.signatures
+            ("signed as", f"{signature.name}, key {signature.key_id.hex()}")
+            for signature in self.note.signatures
         ]
-        return "checkpoint", f"checkpoint of {self.head.origin}: {self.head.size:,} entries", fields
+        title = f"checkpoint of {self.head.origin}: {plural(self.head.size, 'entry', 'entries')}"
+        return fields_card("checkpoint", title, fields)
 
 
-class ShownCustomerCheckpoint(_Shown, CustomerCheckpoint):
-    """A customer's checkpoint that shows itself."""
+class CustomerCheckpointCard(Renders, CustomerCheckpoint):
+    """A checkpoint that the customer signed."""
 
     __slots__ = ()
 
-    def _told(self) -> _Told:
+    def card(self) -> Card:
         fields = [
             ("organisation", str(self.org_id)),
             ("chain's key", self.verifying_key),
             ("ends at", str(self.anchor)),
+            ("signed at", self.timestamp),
+            ("by the customer's key", self.key_identity),
         ]
-        fields += [("signed at", self.timestamp), ("by the customer's key", self.key_identity)]
-        return "checkpoint", f"customer checkpoint: {self.anchor.seq + 1:,} entries", fields
+        count = plural(self.anchor.seq + 1, "entry", "entries")
+        return fields_card("checkpoint", f"customer checkpoint: {count}", fields)
 
 
-class ShownDisclosure(_Shown, Disclosure):
-    """A disclosure that shows itself, without what it discloses."""
+class DisclosureCard(Renders, Disclosure):
+    """A disclosure of one plan's routes, without the routes themselves."""
 
     __slots__ = ()
 
-    def _told(self) -> _Told:
+    def card(self) -> Card:
         fields = [
             ("routes", f"{len(self.routes):,}"),
-            ("of the entry", f"{self.entry.seq}, {self.entry.hash}"),
+            ("entry", f"{self.entry.seq}, {self.entry.hash}"),
+            ("checkpoint of", plural(self.leaf_count, "entry", "entries")),
         ]
-        fields += [("for a checkpoint of", f"{self.leaf_count:,} entries")]
-        return "disclosure", "disclosure of one plan's routes", fields
+        return fields_card("disclosure", "disclosure of one plan's routes", fields)
 
 
-class ShownPublished(_Shown, Published):
-    """An anchor that was handed on, and shows itself."""
+class PublishedCard(Renders, Published):
+    """An anchor that was published."""
 
     __slots__ = ()
 
-    def _told(self) -> _Told:
+    def card(self) -> Card:
         appended = "appended to it" if self.appended else "nothing appended"
-        return (
-            "anchor",
-            "anchor: where the chain ends",
-            [("anchor", str(self.tip)), ("file of anchors", appended)],
-        )
+        fields = [("anchor", str(self.tip)), ("file of anchors", appended)]
+        return fields_card("anchor", "anchor: where the chain ends", fields)
 
 
-class ShownCopied(_Shown, Copied):
-    """A copy of a store that shows itself."""
+class CopiedCard(Renders, Copied):
+    """A copy of a store."""
 
     __slots__ = ()
 
-    def _told(self) -> _Told:
-        counted = {
-            "plans": self.plans,
-            "live routes": self.routes,
-            "entries": self.entries,
-            "requests": self.requests,
-        }
-        fields = [(name, f"{count:,}") for name, count in counted.items()]
-        fields += [
-            ("its chain ends at", "nowhere yet" if self.anchor is None else str(self.anchor)),
-            ("its chain is", self.chain),
+    def card(self) -> Card:
+        fields = [
+            ("plans", f"{self.plans:,}"),
+            ("live routes", f"{self.routes:,}"),
+            ("entries", f"{self.entries:,}"),
+            ("requests", f"{self.requests:,}"),
+            ("chain ends at", "no entries yet" if self.anchor is None else str(self.anchor)),
+            ("chain", self.chain),
         ]
-        return "copy", f"copied: organisation {self.org_id}", fields
+        return fields_card("copy", f"copied: organisation {self.org_id}", fields)

@@ -1,85 +1,71 @@
-"""What became of a log's rows, told to a person: as text that fits 80 columns, and as escaped HTML."""
+"""The card of an import or a reading: how many rows were used, and why others were not."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ttplan.display.text import escape, wrap
-from ttplan.logs.report import ReadReport, SkippedRows
+from ttplan.display.card import Card, Renders, Row, Table
+from ttplan.logs.report import ReadReport
 
-_LEFT = 'style="text-align:left"'
-
-
-class ShownImport(ReadReport):
-    """A report that shows itself."""
-
-    def __repr__(self) -> str:
-        lines = wrap(_title(self), subsequent_indent="  ")
-        for said in _counts(self):
-            lines += wrap(said, initial_indent="  ", subsequent_indent="    ")
-        for what, one in _reasons(self):
-            said = f"{what}: {one.reason}: {one.rows:,} ({'; '.join(one.examples)})"
-            lines += wrap(said, initial_indent="  ", subsequent_indent="    ")
-        for said in _notes(self):
-            lines += wrap(said, initial_indent="  ", subsequent_indent="    ")
-        return "\n".join(lines)
-
-    __str__ = __repr__
-
-    def _repr_html_(self) -> str:
-        rows = "".join(
-            f'<tr><td {_LEFT}>{what}</td><th scope="row" {_LEFT}>{escape(one.reason)}</th><td>{one.rows:,}</td>'
-            '<td style="text-align:left;overflow-wrap:anywhere">'
-            f"<small>{'<br>'.join(map(escape, one.examples))}</small></td></tr>"
-            for what, one in _reasons(self)
-        )
-        heads = f"<thead><tr><th></th><th {_LEFT}>why</th><th>rows</th><th {_LEFT}>such as</th></tr></thead>"
-        table = (
-            f'<table style="margin:0.5em 0">{heads}<tbody>{rows}</tbody></table>' if rows else ""
-        )
-        notes = "".join(f"<li>{escape(note)}</li>" for note in _notes(self))
-        return (
-            '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="import" style="overflow-wrap:anywhere">'
-            f"<p style='margin:0'><strong>{escape(_title(self))}</strong><br>{'<br>'.join(map(escape, _counts(self)))}</p>"
-            f"{table}{f'<ul>{notes}</ul>' if notes else ''}</div>"
-        )
+_MOST_COLUMNS = 8
+"""How many unused columns are named."""
 
 
-def show_import(report: ReadReport) -> ShownImport:
-    """The report, as one that shows itself."""
-    return ShownImport.model_construct(**dict(report))
+class ImportCard(Renders, ReadReport):
+    """A report of a reading."""
+
+    __repr__ = __str__ = Renders.__repr__
+
+    @classmethod
+    def of(cls, report: ReadReport) -> ImportCard:
+        """The same report, which shows itself as a card."""
+        return cls.model_construct(**dict(report))
+
+    def card(self) -> Card:
+        return import_card(self)
 
 
-def _title(report: ReadReport) -> str:
-    many = f" in {len(report.files):,} files" if len(report.files) > 1 else ""
-    return f"{report.path}: {report.rows:,} rows{many} read as {report.format}, {report.kind} ({report.why})"
+def import_card(report: ReadReport) -> Card:
+    """The card of a report."""
+    files = f" in {len(report.files):,} files" if len(report.files) > 1 else ""
+    reasons = Table(
+        tuple(_reasons(report)), ("", "reason", "rows"), "llr", 1, details_name="examples"
+    )
+    return Card(
+        "import",
+        f"{report.path}: {report.rows:,} rows{files} read as {report.format}, {report.kind} "
+        f"({report.why})",
+        lines=(_counts(report),),
+        tables=(reasons,),
+        notes=tuple(_notes(report)),
+    )
 
 
-def _counts(report: ReadReport) -> Iterator[str]:
-    others = f", {report.passed_over:,} no requests" if report.not_requests else ""
+def _counts(report: ReadReport) -> str:
     if report.added is None or report.already_there is None:
-        yield f"{report.used:,} usable, {report.unusable:,} left out{others}"
+        used = f"{report.used:,} usable"
     else:
-        yield f"{report.added:,} added, {report.already_there:,} there already, {report.unusable:,} left out{others}"
+        used = f"{report.added:,} added, {report.already_there:,} there already"
+    others = f", {report.passed_over:,} not requests" if report.not_requests else ""
+    return f"{used}, {report.unusable:,} left out{others}"
 
 
-def _reasons(report: ReadReport) -> Iterator[tuple[str, SkippedRows]]:
-    for what, reasons in (
+def _reasons(report: ReadReport) -> Iterator[Row]:
+    groups = (
         ("left out", report.skipped),
-        ("no request", report.not_requests),
+        ("not a request", report.not_requests),
         ("left empty", report.emptied),
-    ):
-        for one in reasons:
-            yield what, one
+    )
+    for group, reasons in groups:
+        for skipped in reasons:
+            yield Row((group, skipped.reason, f"{skipped.rows:,}"), skipped.examples)
 
 
 def _notes(report: ReadReport) -> Iterator[str]:
     yield from report.findings
     if report.assumed:
-        yield "assumed, since the file has no such column: " + ", ".join(
-            f"{k} = {v}" for k, v in report.assumed.items()
-        )
+        values = ", ".join(f"{name} = {value}" for name, value in report.assumed.items())
+        yield f"assumed, since the file has no such column: {values}"
     if report.ignored_columns:
-        yield f"columns not used: {', '.join(report.ignored_columns[:8])}" + (
-            " …" if len(report.ignored_columns) > 8 else ""
-        )
+        more = " …" if len(report.ignored_columns) > _MOST_COLUMNS else ""
+        yield f"columns not used: {', '.join(report.ignored_columns[:_MOST_COLUMNS])}{more}"

@@ -1,11 +1,12 @@
-"""A model's price told to a person."""
+"""A model's price as text."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
 
-from ttplan.display.text import WIDTH, wrap
+from ttplan.display.card import Card, Table
+from ttplan.display.render import card_text
 from ttplan.model.pricing import TokenRates
 from ttplan.prices.lookup import PriceLookup
 
@@ -21,62 +22,54 @@ _RATES = {
     "output_audio_per_million": "audio out",
     "output_image_per_million": "image out",
 }
+_BRIEF_RATES = ("input_per_million", "cached_input_per_million", "output_per_million")
 
 
-def price_text(answer: PriceLookup) -> str:
+def price_text(price: PriceLookup) -> str:
     """The price as text."""
-    lines = [
-        *wrap(answer.key, WIDTH),
-        *wrap(_from(answer), WIDTH - 2, initial_indent="  ", subsequent_indent="  "),
-        "  USD per million tokens",
+    return card_text(price_card(price))
+
+
+def price_card(price: PriceLookup) -> Card:
+    """The card of a price, in USD per million tokens."""
+    rows = [(_RATES[field], _amount(rate)) for field, rate in _known(price.rates, tuple(_RATES))]
+    rows += [(f"over {t.over_input_tokens:,} tokens", _brief(t.rates)) for t in price.longer]
+    rows += [
+        (tier, f"input {_amount(input_rate)}, output {_amount(output_rate)}")
+        for tier, (input_rate, output_rate) in price.other.items()
     ]
-    lines += [f"    {name:<24}{rates}" for name, rates in _rows(answer)]
-    if answer.rates.request_usd:
-        lines.append(f"    {'besides, per request':<24}{_plain(answer.rates.request_usd)} USD")
-    if answer.changes:
-        lines.append(f"  another price from {', '.join(_day(at) for at in answer.changes[:3])}")
-    for note in answer.notes:
-        lines += wrap(note, WIDTH - 2, initial_indent="  ! ", subsequent_indent="    ")
-    return "\n".join(lines)
+    if price.rates.request_usd:
+        rows.append(("besides, per request", f"{_amount(price.rates.request_usd)} USD"))
+    changes = ", ".join(map(_date, price.changes[:3]))
+    return Card(
+        "price",
+        price.key,
+        lines=(f"{price.source}; {price.catalogue}; {_validity(price)}",),
+        tables=(Table.of(rows, caption="USD per million tokens"),),
+        notes=((f"another price from {changes}",) if changes else ()) + tuple(price.notes),
+    )
 
 
-def _from(answer: PriceLookup) -> str:
-    return f"{answer.source}; {answer.catalogue}; {_in_force(answer)}"
-
-
-def _in_force(answer: PriceLookup) -> str:
-    since = "always" if answer.since is None else f"since {_day(answer.since)}"
-    until = "" if answer.until is None else f" until {_day(answer.until)}"
-    hours = "" if answer.hours is None else f", {answer.hours[0]} to {answer.hours[1]} UTC"
+def _validity(price: PriceLookup) -> str:
+    since = "always" if price.since is None else f"since {_date(price.since)}"
+    until = "" if price.until is None else f" until {_date(price.until)}"
+    hours = "" if price.hours is None else f", {price.hours[0]} to {price.hours[1]} UTC"
     return f"{since}{until}{hours}"
 
 
-def _rows(answer: PriceLookup) -> list[tuple[str, str]]:
-    return [
-        *((_RATES[field], _plain(rate)) for field, rate in _known(answer.rates, tuple(_RATES))),
-        *(
-            (f"over {tier.over_input_tokens:,} tokens", _brief(tier.rates))
-            for tier in answer.longer
-        ),
-        *(
-            (tier, f"input {_plain(into)}, output {_plain(out)}")
-            for tier, (into, out) in answer.other.items()
-        ),
-    ]
-
-
 def _brief(rates: TokenRates) -> str:
-    shown = ("input_per_million", "cached_input_per_million", "output_per_million")
-    return ", ".join(f"{_RATES[field]} {_plain(rate)}" for field, rate in _known(rates, shown))
+    return ", ".join(
+        f"{_RATES[field]} {_amount(rate)}" for field, rate in _known(rates, _BRIEF_RATES)
+    )
 
 
 def _known(rates: TokenRates, fields: tuple[str, ...]) -> list[tuple[str, Decimal]]:
     return [(field, rate) for field in fields if (rate := getattr(rates, field)) is not None]
 
 
-def _plain(rate: Decimal) -> str:
+def _amount(rate: Decimal) -> str:
     return f"{rate.normalize():f}"
 
 
-def _day(at: datetime) -> str:
+def _date(at: datetime) -> str:
     return f"{at:%Y-%m-%d}" if (at.hour, at.minute) == (0, 0) else f"{at:%Y-%m-%d %H:%M} UTC"

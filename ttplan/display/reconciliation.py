@@ -1,116 +1,86 @@
-"""A plan held against what happened, and the record of all of them, told to a person: text in 80 columns, and escaped HTML."""
+"""Cards that compare a plan with what happened, and the track record of all plans."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ttplan.display.amounts import NO_INTERVAL, usd, usd_interval
-from ttplan.display.text import WIDTH, escape, plain, wrap
+from ttplan.display.amounts import NO_INTERVAL, format_interval, plural, usd, usd_interval
+from ttplan.display.card import Card, ResultCard, Table
 from ttplan.model.plan import Interval
 from ttplan.model.results.reconciliation import Figure, FigureName, Reconciliation, TrackRecord
 
-_LEFT = 'style="text-align:left"'
-NAMES: dict[FigureName, str] = {
+FIGURE_NAMES: dict[FigureName, str] = {
     "cost_per_request_usd": "cost a request",
     "cost_per_day_usd": "cost a day",
     "cache_hit_rate": "cache hits",
     "p50_latency_ms": "latency p50",
     "p95_latency_ms": "latency p95",
 }
-_WHY = (
-    "“Expected” is what the plan projected for each kind of request, for the requests that came. An interval is about what such "
-    "traffic does on average: a figure is “near” where it lies outside, and inside once its own interval is counted, too."
+_EXPLANATION = (
+    "“Expected” is what the plan projected for each kind of request, applied to the requests that "
+    "came. An interval is about the average of such traffic: a figure is “near” if it lies outside, "
+    "but inside once its own interval is counted too."
 )
+_VERDICTS = {
+    None: "no interval to compare it with",
+    True: "the cost is as projected",
+    False: "the cost is not as projected",
+}
 
 
-class ShownReconciliation:
-    """A reconciliation that shows itself."""
+class ReconciliationCard(ResultCard[Reconciliation]):
+    """A plan compared with what happened."""
 
-    def __init__(self, found: Reconciliation) -> None:
-        self.found = found
-
-    def __repr__(self) -> str:
-        return reconciliation_text(self.found)
-
-    def _repr_html_(self) -> str:
-        return reconciliation_html(self.found)
+    def card(self) -> Card:
+        return reconciliation_card(self.result)
 
 
-class ShownTrackRecord:
-    """A track record that shows itself."""
+class TrackRecordCard(ResultCard[TrackRecord]):
+    """How close the plans so far were."""
 
-    def __init__(self, found: TrackRecord) -> None:
-        self.found = found
-
-    def __repr__(self) -> str:
-        return "\n".join(line for text in _record(self.found) for line in wrap(text, WIDTH))
-
-    def _repr_html_(self) -> str:
-        lines = "<br>".join(escape(line) for line in _record(self.found))
-        return (
-            '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="track record" '
-            f'style="overflow-wrap:anywhere"><p>{lines}</p></div>'
-        )
+    def card(self) -> Card:
+        title, *lines = _track_record(self.result)
+        return Card("track record", title, lines=tuple(lines))
 
 
-def reconciliation_text(found: Reconciliation) -> str:
-    """What was found, as text."""
-    lines = [
-        *wrap(_title(found), WIDTH),
-        f"plan {found.plan_id}",
-        *wrap(_counted(found), WIDTH),
-        "",
-    ]
-    for figure in found.figures:
-        expected, actual = (
-            _shown(figure, figure.expected, figure.expected_95),
-            _shown(figure, figure.actual, figure.actual_95),
-        )
-        lines.append(f"  {NAMES[figure.name]:<16}{_verdict(figure)}")
-        lines += [f"      expected  {expected}", f"      actual    {actual}"]
-    lines += ["", *wrap(_change(found), WIDTH)]
-    for caveat in found.caveats:
-        lines += wrap(plain(caveat), WIDTH - 2, initial_indent="  ! ", subsequent_indent="    ")
-    return "\n".join([*lines, "", *wrap(_WHY, WIDTH)])
-
-
-def reconciliation_html(found: Reconciliation) -> str:
-    """What was found, as HTML in the notebook's own colours."""
-    rows = "".join(
-        f'<tr><th scope="row" {_LEFT}>{NAMES[figure.name]}</th>'
-        f"<td {_LEFT}>{_shown(figure, figure.projected, figure.projected_95)}</td>"
-        f"<td {_LEFT}>{_shown(figure, figure.expected, figure.expected_95)}</td>"
-        f"<td {_LEFT}>{_shown(figure, figure.actual, figure.actual_95)}</td><td>{_verdict(figure)}</td></tr>"
-        for figure in found.figures
+def reconciliation_card(reconciliation: Reconciliation) -> Card:
+    """The card of a reconciliation."""
+    consistent = reconciliation.of("cost_per_request_usd").consistent
+    rows = (row for figure in reconciliation.figures for row in _figure_rows(figure))
+    columns = ("", "", "estimate", "95 % interval", "")
+    return Card(
+        "reconciliation",
+        f"{reconciliation.plan_name}: {_VERDICTS[consistent]}",
+        code=str(reconciliation.plan_id),
+        lines=(_requests(reconciliation),),
+        tables=(Table.of(rows, *columns, align="llr"),),
+        notes=reconciliation.caveats,
+        footer=(_cost_change(reconciliation), _EXPLANATION),
     )
-    caveats = "".join(f"<li>{escape(caveat)}</li>" for caveat in found.caveats)
+
+
+def _requests(reconciliation: Reconciliation) -> str:
+    unit = (
+        "" if reconciliation.interval_unit == "request" else f", by {reconciliation.interval_unit}"
+    )
     return (
-        '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="reconciliation" style="overflow-wrap:anywhere">'
-        f"<p style='margin:0'><strong>{escape(_title(found))}</strong><br><code>{found.plan_id}</code><br>"
-        f"{escape(_counted(found))}</p>"
-        f'<table style="margin:0.5em 0"><thead><tr><th></th><th {_LEFT}>projected</th><th {_LEFT}>expected</th>'
-        f"<th {_LEFT}>actual</th><th></th></tr></thead><tbody>{rows}</tbody></table>"
-        f"<p style='margin:0'>{escape(_change(found))}</p>{f'<ul>{caveats}</ul>' if caveats else ''}"
-        f"<p style='margin:0'>{escape(_WHY)}</p></div>"
+        f"{reconciliation.requests:,} requests from {reconciliation.since:%Y-%m-%d %H:%M} to "
+        f"{reconciliation.until:%Y-%m-%d %H:%M}, compared with "
+        f"{reconciliation.projected_requests:,}{unit}"
     )
 
 
-def _title(found: Reconciliation) -> str:
-    figure = found.of("cost_per_request_usd")
-    verdict = {
-        None: "no interval to hold it against",
-        True: "the cost is as projected",
-        False: "the cost is not as projected",
+def _figure_rows(figure: Figure) -> Iterator[tuple[str, ...]]:
+    """Projected, expected and actual value of a figure; the verdict stands beside the actual one."""
+    values = {
+        "projected": (figure.projected, figure.projected_95),
+        "expected": (figure.expected, figure.expected_95),
+        "actual": (figure.actual, figure.actual_95),
     }
-    return f"{plain(found.plan_name)}: {verdict[figure.consistent]}"
-
-
-def _counted(found: Reconciliation) -> str:
-    unit = "" if found.interval_unit == "request" else f", by {found.interval_unit}"
-    return (
-        f"{found.requests:,} requests from {found.since:%Y-%m-%d %H:%M} to {found.until:%Y-%m-%d %H:%M}, held against "
-        f"{found.projected_requests:,}{unit}"
-    )
+    for what, (value, interval) in values.items():
+        name = FIGURE_NAMES[figure.name] if what == "projected" else ""
+        verdict = _verdict(figure) if what == "actual" else ""
+        yield name, what, *_value(figure, value, interval), verdict
 
 
 def _verdict(figure: Figure) -> str:
@@ -119,45 +89,50 @@ def _verdict(figure: Figure) -> str:
     return "inside" if figure.inside else "near" if figure.consistent else "OUTSIDE"
 
 
-def _shown(figure: Figure, value: float, ends: Interval | None) -> str:
-    """A value with its interval and unit."""
+def _value(figure: Figure, value: float, interval: Interval | None) -> tuple[str, str]:
+    """A value and its interval, with their unit."""
     if figure.name.endswith("_usd"):
-        return f"{usd(value)} ({usd_interval(ends)})"
+        return usd(value), usd_interval(interval)
     factor, digits, unit = (100, 1, "%") if figure.name == "cache_hit_rate" else (1, 0, "ms")
-    if ends is None:
-        return f"{value * factor:,.{digits}f} {unit} ({NO_INTERVAL})"
-    return f"{value * factor:,.{digits}f} {unit} ({ends[0] * factor:,.{digits}f} to {ends[1] * factor:,.{digits}f} {unit})"
+    shown = f"{value * factor:,.{digits}f} {unit}"
+    return shown, format_interval(interval, digits, unit, factor=factor)
 
 
-def _change(found: Reconciliation) -> str:
+def _cost_change(reconciliation: Reconciliation) -> str:
+    change = reconciliation.change
     parts = {
-        "more or fewer requests": found.change.volume,
-        "requests of other kinds": found.change.mix,
-        "the plan's error": found.change.rate,
-        "kinds it knew nothing of": found.change.new,
+        "more or fewer requests": change.volume,
+        "requests of other kinds": change.mix,
+        "the plan's error": change.rate,
+        "kinds that the plan's window did not have": change.new,
     }
-    said = ", ".join(f"{name} {_signed(amount)}" for name, amount in parts.items())
-    return f"actual minus projected, a day: {_signed(found.change.total)}; of it {said}"
+    causes = ", ".join(f"{name} {_signed(amount)}" for name, amount in parts.items())
+    return f"actual minus projected, a day: {_signed(change.total)}, of which: {causes}"
 
 
 def _signed(amount: float) -> str:
     return f"{'+' if amount > 0 else ''}{usd(amount)}"
 
 
-def _record(found: TrackRecord) -> Iterator[str]:
-    if not found.plans:
-        yield "no plan was reconciled yet: do it with `ttplan reconcile`, once requests since its apply are imported"
-        return
-    yield f"track record: {found.plans:,} {'plan' if found.plans == 1 else 'plans'} reconciled, by cost per request"
-    if found.inside_pct_95 is not None:
-        low, high = found.inside_pct_95
+def _track_record(record: TrackRecord) -> Iterator[str]:
+    if not record.plans:
         yield (
-            f"the 95 % interval held in {found.inside:,} of {found.judged:,} ({low:,.0f} to {high:,.0f} %); counting the actual "
-            f"figure's own interval, in {found.consistent:,}"
+            "no plan was reconciled yet: reconcile an applied plan once requests since then are "
+            "imported"
         )
-    if found.median_error_pct is not None and found.bias_pct is not None:
-        worst = max(found.errors_pct, key=abs)
+        return
+    yield f"track record: {plural(record.plans, 'plan')} reconciled, by cost per request"
+    if record.inside_pct_95 is not None:
+        low, high = record.inside_pct_95
         yield (
-            f"median error {found.median_error_pct:.1f} %, largest {worst:+.1f} %; bias {found.bias_pct:+.1f} % "
-            f"({'dearer' if found.bias_pct > 0 else 'cheaper'} than expected)"
+            f"the 95 % interval held in {record.inside:,} of {record.judged:,} "
+            f"({low:,.0f} to {high:,.0f} %); counting the actual figure's own interval, in "
+            f"{record.consistent:,}"
+        )
+    if record.median_error_pct is not None and record.bias_pct is not None:
+        worst = max(record.errors_pct, key=abs)
+        yield (
+            f"median error {record.median_error_pct:.1f} %, largest {worst:+.1f} %; bias "
+            f"{record.bias_pct:+.1f} % "
+            f"({'more expensive' if record.bias_pct > 0 else 'cheaper'} than expected)"
         )

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ttplan.audit.verify.report import ChainReport
-    from ttplan.display.changes import ShownPreview
-    from ttplan.display.policy import ShownPolicyCheck
+    from ttplan.display.checks import PolicyCheckCard
+    from ttplan.display.routes import PreviewCard
 
 
 class Desk(Protocol):
@@ -27,13 +27,13 @@ class Desk(Protocol):
     def get(self, plan_id: UUID | str) -> Plan:
         """A stored plan as it is now."""
 
-    def preview(self, plan: UUID) -> ShownPreview:
+    def preview(self, plan: UUID) -> PreviewCard:
         """What applying a plan would change."""
 
-    def preview_revert(self, plan: UUID) -> ShownPreview:
+    def preview_revert(self, plan: UUID) -> PreviewCard:
         """What reverting a plan would change."""
 
-    def check_policy(self, plan: UUID) -> ShownPolicyCheck:
+    def check_policy(self, plan: UUID) -> PolicyCheckCard:
         """A plan held to the store's policy."""
 
     def apply(

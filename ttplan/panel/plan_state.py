@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 from uuid import UUID
 
-from ttplan.display.changes import ShownPreview
+from ttplan.display.checks import PolicyCheckCard
 from ttplan.display.plan import Plan
-from ttplan.display.policy import ShownPolicyCheck
+from ttplan.display.routes import PreviewCard
 from ttplan.display.text import plain
 from ttplan.model.errors import DriftError, TouchedSince
 from ttplan.model.results.changes import RouteSince
@@ -32,8 +32,8 @@ class Seen(NamedTuple):
 
     plan: Plan
     action: Action | None
-    preview: ShownPreview | None
-    policy: ShownPolicyCheck | None
+    preview: PreviewCard | None
+    policy: PolicyCheckCard | None
     against: Notice | None
     basis: Basis
 
@@ -62,8 +62,8 @@ def look(desk: Desk, plan_id: UUID) -> Seen:
 
 def _to_apply(desk: Desk, plan: Plan) -> Seen:
     preview, policy = desk.preview(plan.plan_id), desk.check_policy(plan.plan_id)
-    blocking = () if policy.found is None else tuple(one.rule for one in policy.found.blocking)
-    basis = Basis(preview.found.status, preview.found.live_now, preview.found.stale, blocking)
+    blocking = () if policy.result is None else tuple(one.rule for one in policy.result.blocking)
+    basis = Basis(preview.result.status, preview.result.live_now, preview.result.stale, blocking)
     against = None
     if blocking:
         todo = "Have it approved (ws.approve), plan again, or apply it with ws.apply(…, override=…), which its entry says."
@@ -92,7 +92,7 @@ def _to_revert(desk: Desk, plan: Plan) -> Seen:
         preview,
         None,
         None,
-        Basis(preview.found.status, preview.found.live_now, (), ()),
+        Basis(preview.result.status, preview.result.live_now, (), ()),
     )
 
 

@@ -175,7 +175,7 @@ class PlansTab(Section):
         shown = [
             part._repr_html_()
             for part in (seen.preview, seen.policy)
-            if part is not None and part.found is not None
+            if part is not None and part.result is not None
         ]
         self.diff.value = "".join(shown)
         self.against.value = notice_html(seen.against or Notice("idle", ""))

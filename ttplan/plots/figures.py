@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ttplan.display.plan import Plan
-from ttplan.display.reconciliation import NAMES, ShownReconciliation
+from ttplan.display.reconciliation import FIGURE_NAMES, ReconciliationCard
 from ttplan.model.errors import InputError
 from ttplan.model.plan import Interval
 from ttplan.plots.axes import (
@@ -98,18 +98,18 @@ def sweep(plan: Plan, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def projected_actual(found: ShownReconciliation, *, ax: Axes | None = None) -> Axes:
+def projected_actual(found: ReconciliationCard, *, ax: Axes | None = None) -> Axes:
     """What happened once a plan was live, in percent of what it had projected for the traffic that came, with both intervals.
 
     `found` is what `ws.reconcile(plan)` returns. A figure of which 0 was expected has no such percent, and is left out. Raises
     InputError for anything else.
     """
-    if not isinstance(found, ShownReconciliation):
+    if not isinstance(found, ReconciliationCard):
         said = type(found).__name__
         raise InputError(
             f"projected against actual is drawn of a reconciliation, not of a {said}; expected what ws.reconcile(plan) returns"
         )
-    figures = [figure for figure in found.found.figures if figure.expected > 0]
+    figures = [figure for figure in found.result.figures if figure.expected > 0]
     ax = axes_for(ax, len(figures))
     ax.set_xlabel("% of what was expected\n(with 95 % intervals)")
     if not figures:
@@ -134,7 +134,7 @@ def projected_actual(found: ShownReconciliation, *, ax: Axes | None = None) -> A
                 "label": label,
             }
             ax.errorbar([value * scale], [place + shift], xerr=reach, **style)
-    name_rows(ax, [NAMES[figure.name] for figure in figures])
+    name_rows(ax, [FIGURE_NAMES[figure.name] for figure in figures])
     few_ticks(ax)
     legend_above(ax)
     return ax

@@ -16,13 +16,13 @@ from ttplan.audit.proofs.disclosure import disclose
 from ttplan.audit.proofs.inclusion import prove_inclusion
 from ttplan.audit.rotation import list_keys
 from ttplan.audit.verify.require import ChainHashes, collect_hashes
-from ttplan.display.entry import ShownEntry, show_entry
 from ttplan.display.evidence import (
-    ShownCheckpoint,
-    ShownCustomerCheckpoint,
-    ShownDisclosure,
-    ShownProof,
-    ShownPublished,
+    CheckpointCard,
+    CustomerCheckpointCard,
+    DisclosureCard,
+    EntryCard,
+    ProofCard,
+    PublishedCard,
 )
 from ttplan.history.timeline import APPLIED
 from ttplan.model.audit import Actor, Anonymous, AuditEntry
@@ -68,25 +68,25 @@ class Evidence:
         file: PathLike | None = None,
         command: Sequence[str] | None = None,
         heartbeat: bool = False,
-    ) -> ShownPublished:
+    ) -> PublishedCard:
         """Where the chain ends now, appended to a file of anchors and handed to a command, each where it is given.
 
         With `heartbeat` the file gets a line even where nothing changed. Raises TruncatedChain where the chain has not the file's
         last anchor any more, and InputError where it has no entries, or the file or the command does not take it.
         """
         key = self._keys.signing().public_key
-        return ShownPublished(
+        return PublishedCard(
             *publish_anchor(
                 self._store, key, self._clock(), file=file, command=command, heartbeat=heartbeat
             )
         )
 
-    def prove(self, seq: int) -> ShownProof:
+    def prove(self, seq: int) -> ProofCard:
         """That entry `seq` is in the chain as it is now, in the ecosystem's form. Raises ProofError where there is none."""
         found = self.hashes()
-        return ShownProof(*prove_inclusion(str(found.org_id), found.hashes, seq))
+        return ProofCard(*prove_inclusion(str(found.org_id), found.hashes, seq))
 
-    def customer_checkpoint(self, seed_file: PathLike, output: PathLike) -> ShownCustomerCheckpoint:
+    def customer_checkpoint(self, seed_file: PathLike, output: PathLike) -> CustomerCheckpointCard:
         """Where the chain ends now, signed with the customer's key, written to a file that must not be there yet.
 
         `seed_file` has the 64 hex digits of the customer's seed and the mode 0600. Raises KeyFileError and InputError.
@@ -101,16 +101,16 @@ class Evidence:
         )
         with whole_file(output) as file:
             file.write(write_checkpoint(made))
-        return ShownCustomerCheckpoint(*made)
+        return CustomerCheckpointCard(*made)
 
-    def sign_tree(self, origin: str, log_key: Signer, state: PathLike) -> ShownCheckpoint:
+    def sign_tree(self, origin: str, log_key: Signer, state: PathLike) -> CheckpointCard:
         """The chain as the log `origin`, a pseudonym: a checkpoint signed with the log's own key, which `state` remembers.
 
         Raises ProofError where the chain does not go on from the checkpoint that was signed last.
         """
-        return ShownCheckpoint(*sign_log(self.hashes(), origin, log_key, state))
+        return CheckpointCard(*sign_log(self.hashes(), origin, log_key, state))
 
-    def disclose(self, plan_id: UUID | str, checkpoint: Checkpoint) -> ShownDisclosure:
+    def disclose(self, plan_id: UUID | str, checkpoint: Checkpoint) -> DisclosureCard:
         """What shows one plan's routes to who has the checkpoint, and nothing else of the chain.
 
         Raises PlanNotFound, InputError where the plan was never applied, and ProofError where the checkpoint is not of this
@@ -119,13 +119,11 @@ class Evidence:
         run = find_plan(self._store, plan_id)
         entry = self._entry_of(run.org_id, run.plan_id)
         routes = [route.model_dump(mode="json") for route in run.result.proposed_routes]
-        return ShownDisclosure(
-            *disclose(routes, run.nonce, entry, self.hashes().hashes, checkpoint)
-        )
+        return DisclosureCard(*disclose(routes, run.nonce, entry, self.hashes().hashes, checkpoint))
 
     def rotate_key(
         self, new_key: Signer | None = None, *, actor: Actor | None = None
-    ) -> ShownEntry | None:
+    ) -> EntryCard | None:
         """Hand the chain over to `new_key`, and return the entry that does, signed by both.
 
         Without `new_key` one is made beside the workspace's key file and takes its place; the old one is kept beside it. None
@@ -138,7 +136,7 @@ class Evidence:
         if new_key is None:
             self._finish(entry)
         self._keys.use(new)  # also where another process has put it into the file
-        return show_entry(entry)
+        return EntryCard.of(entry)
 
     def _finish(self, entry: AuditEntry) -> None:
         """Put the key that `entry` hands over to in the old one's place. AuditError, with `applied`, where that cannot be."""

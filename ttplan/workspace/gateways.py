@@ -9,7 +9,7 @@ from ttplan.model.gateway import Gateway
 from ttplan.workspace.base import PathLike, Wiring
 
 if TYPE_CHECKING:
-    from ttplan.display.gateway import ShownExport
+    from ttplan.display.routes import ExportCard
     from ttplan.operations.routes.export import Watcher
 
 
@@ -25,14 +25,14 @@ class GatewayVerbs(Wiring):
         allow_drift: bool = False,
         overwrite: bool = False,
         providers: Mapping[str, str] | None = None,
-    ) -> ShownExport:
+    ) -> ExportCard:
         """Write the live routes for a gateway ("tokentrimmer", "litellm"), as JSON or YAML by the path's suffix.
 
         `providers` say which provider serves a model, as LiteLLM calls it, where it is not known. Raises DriftError where the
         live routes are not what was signed for, unless `allow_drift`; Unsayable where the gateway has no words for something,
         unless `allow_loss`; InputError where there is such a file, unless `overwrite`. Nothing is written then.
         """
-        from ttplan.display.gateway import ShownExport
+        from ttplan.display.routes import ExportCard
         from ttplan.operations.routes.export import export_routes
 
         options: dict[str, Any] = {
@@ -41,7 +41,7 @@ class GatewayVerbs(Wiring):
             "providers": providers,
         }
         key = self._keys.verifying_if_any(None)
-        return ShownExport(
+        return ExportCard(
             export_routes(self.store, path, gateway, overwrite=overwrite, key=key, **options)
         )
 

@@ -17,8 +17,8 @@ from ttplan.model.route import ProposedRoute
 from ttplan.workspace.base import PathLike, Wiring
 
 if TYPE_CHECKING:
-    from ttplan.display.backtest import ShownBacktest
-    from ttplan.display.suggestions import SuggestedRoutes
+    from ttplan.display.backtest import BacktestCard
+    from ttplan.display.suggestions import SuggestionsCard
     from ttplan.quality.protocols import Judge, Proposer, QualitySettings
 
 
@@ -89,20 +89,20 @@ class PlanVerbs(Wiring):
         prices: PathLike | Mapping[str, ModelPricing] | None = None,
         min_share: float = 0.01,
         limit: int = 20,
-    ) -> SuggestedRoutes:
+    ) -> SuggestionsCard:
         """Propose routes to `target_models`, ranked by projected savings, with conditions on the dimensions `by`.
 
         The first half of the window chooses, the second confirms; what is shown are the second's figures. `routes` of what is
         returned are the confirmed ones, to edit (`to_yaml`) and to `plan` with. `window` and `prices` as in `plan`; each route
         earns at least `min_share` (0..1) of the cost. Raises InputError where something cannot be used, or nothing has a price.
         """
-        from ttplan.display.suggestions import SuggestedRoutes
+        from ttplan.display.suggestions import SuggestionsCard
         from ttplan.operations.plans.replay import suggest_routes
 
         targets = [target_models] if isinstance(target_models, str) else list(target_models)
         with self.store.read() as snapshot:
             org_id, at = self._org(snapshot), self._clock()
-            return SuggestedRoutes(
+            return SuggestionsCard(
                 suggest_routes(
                     snapshot.requests(),
                     targets,
@@ -127,13 +127,13 @@ class PlanVerbs(Wiring):
         config: PlanConfig | None = None,
         interval_method: IntervalMethod = "limit",
         allow_unpriced: bool = False,
-    ) -> ShownBacktest:
+    ) -> BacktestCard:
         """Replay `routes` on each whole `period` of the log, and hold each one's intervals against the period after it.
 
         `window`, `prices` and `allow_unpriced` as in `plan`; nothing is stored. Raises InputError where something cannot be used,
         or the log has not two whole periods.
         """
-        from ttplan.display.backtest import ShownBacktest
+        from ttplan.display.backtest import BacktestCard
         from ttplan.operations.plans.replay import asked_of, backtest_log
 
         asked = asked_of(
@@ -142,7 +142,7 @@ class PlanVerbs(Wiring):
             at=self._clock(),
         )
         with self.store.read() as snapshot:
-            return ShownBacktest(
+            return BacktestCard(
                 backtest_log(snapshot.requests(), asked, self._org(snapshot), self._name, period)
             )
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from ttplan.audit.keys.signer import Signer
-from ttplan.display.entry import show_entry
+from ttplan.display.evidence import EntryCard
 from ttplan.display.plan import Plan
 from ttplan.model.audit import Actor, Anonymous, AuditEntry
 from ttplan.model.errors import InputError
@@ -15,7 +15,7 @@ from ttplan.model.policy import Policy
 from ttplan.workspace.base import PathLike, Wiring
 
 if TYPE_CHECKING:
-    from ttplan.display.policy import ShownPolicyCheck
+    from ttplan.display.checks import PolicyCheckCard
 
 
 class PolicyVerbs(Wiring):
@@ -38,16 +38,16 @@ class PolicyVerbs(Wiring):
             raise InputError(
                 f"{self._name} belongs to no organisation yet; import a log first, with `ttplan import` or import_logs"
             )
-        return show_entry(
+        return EntryCard.of(
             set_policy(self._chain(), org_id, found, actor or Anonymous(), clock=self._clock)
         )
 
-    def check_policy(self, plan: Plan | UUID | str) -> ShownPolicyCheck:
+    def check_policy(self, plan: Plan | UUID | str) -> PolicyCheckCard:
         """Hold a plan to the store's policy, as applying it would. Raises PlanNotFound, DriftError, StoreError."""
-        from ttplan.display.policy import ShownPolicyCheck
+        from ttplan.display.checks import PolicyCheckCard
         from ttplan.operations.plans.policy import check_plan
 
-        return ShownPolicyCheck(
+        return PolicyCheckCard(
             check_plan(self.store, self._id(plan), self._keys.verifying_if_any(None))
         )
 
@@ -60,7 +60,7 @@ class PolicyVerbs(Wiring):
         """
         from ttplan.operations.plans.policy import approve_plan
 
-        return show_entry(
+        return EntryCard.of(
             approve_plan(self._chain(), self._id(plan), actor, key=key, clock=self._clock)
         )
 

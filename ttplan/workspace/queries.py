@@ -16,8 +16,8 @@ from ttplan.workspace.base import PathLike, Wiring
 from ttplan.workspace.filters import Moment, limit_of, moment_of, which_plans
 
 if TYPE_CHECKING:
-    from ttplan.display.evidence import ShownCopied
-    from ttplan.display.health import ShownBackup, ShownHealth
+    from ttplan.display.checks import BackupCard, HealthCard
+    from ttplan.display.evidence import CopiedCard
     from ttplan.views.frame import View
 
 
@@ -218,43 +218,41 @@ class StoredVerbs(Wiring):
         )
         return chain_view(entry_page(self.store, which))
 
-    def backup(self, path: PathLike, *, overwrite: bool = False) -> ShownBackup:
+    def backup(self, path: PathLike, *, overwrite: bool = False) -> BackupCard:
         """Copy the store, in use or not, to `path`: consistent, whole or not at all, read back and verified.
 
         The signing key is not in it. Raises InputError where there is such a file already, unless `overwrite`; StoreError.
         """
-        from ttplan.display.health import ShownBackup
+        from ttplan.display.checks import BackupCard
         from ttplan.operations.stores.backup import back_up
 
-        return ShownBackup(
+        return BackupCard(
             back_up(self.store, Path(path), self._keys.verifying_if_any(None), overwrite=overwrite)
         )
 
-    def copy_to(
-        self, target: Store, *, public_key: str | VerifyingKey | None = None
-    ) -> ShownCopied:
+    def copy_to(self, target: Store, *, public_key: str | VerifyingKey | None = None) -> CopiedCard:
         """Copy plans, routes, chain and requests into an empty store of whatever kind, whole or not at all, and verify the copy.
 
         The signing key is not copied. Raises InputError where this store is empty or that one is not, and StoreError.
         """
-        from ttplan.display.evidence import ShownCopied
+        from ttplan.display.evidence import CopiedCard
         from ttplan.operations.stores.copy import copy_into
 
         key = self._keys.verifying_if_any(public_key)
-        return ShownCopied(*copy_into(self.store, target, key, own_key=public_key is None))
+        return CopiedCard(*copy_into(self.store, target, key, own_key=public_key is None))
 
     def health(
         self,
         *,
         public_key: str | VerifyingKey | None = None,
         price_age: timedelta = timedelta(days=30),
-    ) -> ShownHealth:
+    ) -> HealthCard:
         """Check schema, key, chain, plans, live routes, orphans, and that live plans' prices are no older than `price_age`."""
-        from ttplan.display.health import ShownHealth
+        from ttplan.display.checks import HealthCard
         from ttplan.operations.stores.health import check_health
 
         given = None if public_key is None else self._keys.verifying(public_key)[0]
-        return ShownHealth(
+        return HealthCard(
             check_health(
                 self.store, self._keys.existing, given, at=self._clock(), price_age=price_age
             )

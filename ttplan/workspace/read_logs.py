@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ttplan.apply import utc_now
-from ttplan.display.import_report import ShownImport, show_import
+from ttplan.display.import_report import ImportCard
 from ttplan.doctor.finding_text import finding_lines
 from ttplan.logs.model_names import normalise_model
 from ttplan.logs.reader import SCHEMA, LogReader, OnBadRows
@@ -40,7 +40,7 @@ class Logs:
     """Requests of a log: an Arrow table of `ttplan.logs.rows.SCHEMA` (money in USD as decimals, times in UTC), and the report."""
 
     table: pa.Table
-    report: ShownImport
+    report: ImportCard
 
     def to_pandas(self) -> pd.DataFrame:
         """The table as a DataFrame."""
@@ -105,7 +105,7 @@ def read_logs(
     told = report.model_copy(
         update={"used": kept.num_rows, "skipped": skipped, "findings": found_wrong}
     )
-    return Logs(kept, show_import(told))
+    return Logs(kept, ImportCard.of(told))
 
 
 def _without_repeats(rows: pa.Table) -> tuple[pa.Table, list[RowConflicts]]:

@@ -10,7 +10,7 @@ from ttplan.model.pricing import ModelPricing
 from ttplan.workspace.base import PathLike, Wiring
 
 if TYPE_CHECKING:
-    from ttplan.display.diagnosis import ShownDiagnosis
+    from ttplan.display.diagnosis import DiagnosisCard
     from ttplan.doctor.cost_choice import CostBasis
     from ttplan.logs.reader import OnBadRows
     from ttplan.logs.report import ReadReport
@@ -48,7 +48,7 @@ class RequestVerbs(Wiring):
 
         Raises InputError, naming file, row and field, after which the store is as it was.
         """
-        from ttplan.display.import_report import show_import
+        from ttplan.display.import_report import ImportCard
         from ttplan.operations.logs.import_logs import import_logs
 
         report = import_logs(
@@ -67,23 +67,23 @@ class RequestVerbs(Wiring):
             at=self._clock(),
             progress=progress,
         )
-        return show_import(report)
+        return ImportCard.of(report)
 
     def check_logs(
         self,
         *,
         prices: PathLike | Mapping[str, ModelPricing] | None = None,
         totals: PathLike | Sequence[PathLike] = (),
-    ) -> ShownDiagnosis:
+    ) -> DiagnosisCard:
         """Hold every request against its price and the requests against one another, and say where the log is wrong.
 
         `prices` are one's own, over the catalogue's of each request's day. `totals` are a provider's exports of usage or costs by
         day, to hold the log against. Nothing is changed. Raises InputError where one of them cannot be used.
         """
-        from ttplan.display.diagnosis import ShownDiagnosis
+        from ttplan.display.diagnosis import DiagnosisCard
         from ttplan.operations.logs.check_logs import check_store
 
         days = [totals] if isinstance(totals, str | os.PathLike) else totals
-        return ShownDiagnosis(
+        return DiagnosisCard(
             check_store(self.store, self._name, prices=prices, totals=days, at=self._clock())
         )

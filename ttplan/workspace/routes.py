@@ -7,26 +7,25 @@ from uuid import UUID
 
 from ttplan.apply import apply_plan, revert_plan
 from ttplan.audit.keys.key_files import VerifyingKey
-from ttplan.display.entry import show_entry
+from ttplan.display.evidence import EntryCard
 from ttplan.display.plan import Plan
 from ttplan.model.audit import Actor, Anonymous, AuditEntry
 from ttplan.model.policy import Override
 from ttplan.workspace.base import Wiring
 
 if TYPE_CHECKING:
-    from ttplan.display.changes import ShownPreview
-    from ttplan.display.drift import ShownDrift
+    from ttplan.display.routes import DriftCard, PreviewCard
 
 
 class LiveVerbs(Wiring):
     """Make it so, take it back, and see whether it still is so."""
 
-    def preview(self, plan: Plan | UUID | str) -> ShownPreview:
+    def preview(self, plan: Plan | UUID | str) -> PreviewCard:
         """What applying a plan would change in the live routes: + new, ~ replaced, = same. Raises PlanNotFound."""
-        from ttplan.display.changes import ShownPreview
+        from ttplan.display.routes import PreviewCard
         from ttplan.operations.plans.preview import preview
 
-        return ShownPreview(preview(self.store, self._id(plan), self._clock()))
+        return PreviewCard(preview(self.store, self._id(plan), self._clock()))
 
     def apply(
         self,
@@ -50,14 +49,14 @@ class LiveVerbs(Wiring):
             "override": override,
             "clock": self._clock,
         }
-        return show_entry(apply_plan(self.store, chain, found.result, by, **options))
+        return EntryCard.of(apply_plan(self.store, chain, found.result, by, **options))
 
-    def preview_revert(self, plan: Plan | UUID | str) -> ShownPreview:
+    def preview_revert(self, plan: Plan | UUID | str) -> PreviewCard:
         """What reverting a plan would change: - removed, ~ put back, = same. Raises what `revert` would; nothing is written."""
-        from ttplan.display.changes import ShownPreview
+        from ttplan.display.routes import PreviewCard
         from ttplan.operations.plans.preview import preview_revert
 
-        return ShownPreview(
+        return PreviewCard(
             preview_revert(self.store, self._id(plan), self._keys.verifying_if_any(None))
         )
 
@@ -67,23 +66,23 @@ class LiveVerbs(Wiring):
         Raises PlanNotFound, InvalidState, TouchedSince (it names the later plan to revert first), DriftError, StoreError,
         AuditError or KeyFileError; nothing is written then.
         """
-        return show_entry(
+        return EntryCard.of(
             revert_plan(
                 self.store, self._chain(), self._id(plan), actor or Anonymous(), clock=self._clock
             )
         )
 
-    def drift(self, *, public_key: str | VerifyingKey | None = None) -> ShownDrift:
+    def drift(self, *, public_key: str | VerifyingKey | None = None) -> DriftCard:
         """Check that the live routes are what plan rows and chain come to; each that is not is named.
 
         The chain is verified with `public_key`, else with the workspace's own key, where it has one. Raises StoreError.
         """
-        from ttplan.display.drift import ShownDrift
+        from ttplan.display.routes import DriftCard
         from ttplan.operations.routes.drift import find_drift
 
         key = self._keys.verifying_if_any(public_key)
         with self.store.read() as snapshot:
-            return ShownDrift(
+            return DriftCard(
                 find_drift(snapshot, snapshot.org_id(), key, own_key=public_key is None)
             )
 
@@ -101,4 +100,4 @@ class LiveVerbs(Wiring):
         entry = (
             None if org_id is None else repair_routes(self._chain(), org_id, by, clock=self._clock)
         )
-        return None if entry is None else show_entry(entry)
+        return None if entry is None else EntryCard.of(entry)
