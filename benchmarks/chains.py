@@ -34,7 +34,7 @@ from ttplan.audit.jsonl import read_chain, write_chain
 from ttplan.audit.keys.key_files import VerifyingKey, create_key, key_from_hex
 from ttplan.audit.verify.chain import SignatureScope
 from ttplan.audit.verify.file import verify_file
-from ttplan.model.audit import AuditEntry, Record, System, TipAnchor
+from ttplan.model.audit import AuditEntry, StoredEntry, System, TipAnchor
 
 SIZES = (10_000, 100_000, 1_000_000)
 _SEED = "11" * 32
@@ -43,7 +43,7 @@ _ACTOR = {"type": "system"}
 _START = datetime(2026, 5, 1, tzinfo=UTC)
 
 
-def records(entries: int) -> Iterator[Record]:
+def records(entries: int) -> Iterator[StoredEntry]:
     """A chain of that many entries, signed with the benchmark's key. Nothing of it is checked,
     which `next_entry` would.
     """
@@ -59,7 +59,9 @@ def records(entries: int) -> Iterator[Record]:
             timestamp="2026-05-01T00:00:00+00:00",
         )
         digest = entry_hash(tip, body)
-        yield Record(str(ORG), number, tip, digest, key.sign(bytes.fromhex(digest)).hex(), body)
+        yield StoredEntry(
+            str(ORG), number, tip, digest, key.sign(bytes.fromhex(digest)).hex(), body
+        )
         tip = digest
 
 

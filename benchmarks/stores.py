@@ -18,12 +18,12 @@ from ttplan.apply import StoreChain, apply_plan
 from ttplan.audit.keys.key_files import SigningKey, key_from_hex
 from ttplan.audit.verify.chain import verify_chain
 from ttplan.model.audit import System
-from ttplan.model.plan import PlanConfig, PlanResult, empty_result
-from ttplan.model.plan_run import PlanRun
+from ttplan.model.plan import PlanConfig, PlanResult, make_empty_result
 from ttplan.model.route import ProposedRoute, RouteAction
+from ttplan.model.stored_plan import StoredPlan
 from ttplan.store.duckdb.store import DuckDBStore
 from ttplan.store.protocol import Store
-from ttplan.util.urls import is_url
+from ttplan.util.paths import is_postgres_url
 
 WRITERS, ORGANISATIONS, APPLIES = 8, 4, 2_000
 _WINDOW = (datetime(2026, 5, 1, tzinfo=UTC), datetime(2026, 5, 2, tzinfo=UTC))
@@ -92,7 +92,7 @@ def _key() -> SigningKey:
 
 
 def _store(place: str, organisation: int) -> Store:
-    if is_url(place):
+    if is_postgres_url(place):
         from ttplan.store.postgres.store import PostgresStore
 
         return PostgresStore(place, org_id=_org(organisation), lock_timeout=120)
@@ -111,14 +111,14 @@ def _result(organisation: int, number: int) -> PlanResult:
         priority=1,
         then=RouteAction(target_model="gpt-4o-mini"),
     )
-    return empty_result(UUID(int=number + 1), _org(organisation), _WINDOW, (route,))
+    return make_empty_result(UUID(int=number + 1), _org(organisation), _WINDOW, (route,))
 
 
 def _prepare(place: str, organisation: int, numbers: range) -> None:
     with _store(place, organisation).transaction() as tx:
         tx.set_org_id(_org(organisation))
         for number in numbers:
-            run = PlanRun(
+            run = StoredPlan(
                 plan_id=UUID(int=number + 1),
                 org_id=_org(organisation),
                 name=f"plan {number}",

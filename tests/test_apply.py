@@ -30,10 +30,10 @@ from ttplan.model.errors import (
     StalePlan,
     StoreError,
     StoreLocked,
-    TouchedSince,
+    SupersededPlan,
 )
-from ttplan.model.plan_run import LiveRoute, PlanRun
 from ttplan.model.route import ProposedRoute
+from ttplan.model.stored_plan import LiveRoute, StoredPlan
 from ttplan.store.duckdb.store import DuckDBStore
 from ttplan.store.memory import MemoryStore
 from ttplan.store.protocol import Store
@@ -59,7 +59,7 @@ def own_chain(store: Store, key: Any = KEY) -> StoreChain:
     return StoreChain(store, key, clock=lambda: AT, new_id=lambda: UUID(int=500))
 
 
-def state(store: Store) -> tuple[list[PlanRun], list[LiveRoute], list[Any]]:
+def state(store: Store) -> tuple[list[StoredPlan], list[LiveRoute], list[Any]]:
     """Everything that apply could have written."""
     with store.read() as snapshot:
         return snapshot.plans(ORG), snapshot.live_routes(ORG), list(snapshot.entries(ORG))
@@ -309,7 +309,7 @@ def test_all_failures_are_apply_errors() -> None:
         PlanNotFound,
         InvalidState,
         StalePlan,
-        TouchedSince,
+        SupersededPlan,
         DriftError,
         StoreError,
         AuditError,

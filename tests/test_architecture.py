@@ -113,7 +113,7 @@ def test_no_file_grows_past_450_lines(path: Path) -> None:
     "module",
     [
         "ttplan",
-        "ttplan.model.plan_run",
+        "ttplan.model.stored_plan",
         "ttplan.audit.verify.report",
         "ttplan.audit.jsonl",
         "ttplan.apply",

@@ -31,7 +31,7 @@ from ttplan.model.errors import (
     PlanNotFound,
     StalePlan,
     StoreError,
-    TouchedSince,
+    SupersededPlan,
 )
 from ttplan.operations.routes.drift import find_drift
 from ttplan.store.duckdb.store import DuckDBStore
@@ -191,7 +191,7 @@ def test_where_a_later_plan_touched_the_same_routes_revert_refuses_and_names_it(
     driver.live(2, plans.route(2, priority=9))
     before = store_state(driver.store)
     with pytest.raises(
-        TouchedSince,
+        SupersededPlan,
         match=r"plan .*2 \('plan 2'\) has since touched its 'route 2'; revert that one",
     ) as caught:
         driver.revert(1)
@@ -445,7 +445,7 @@ def test_whatever_is_applied_and_reverted_the_live_routes_follow_from_plans_and_
                 one for name, one in plan_ids_by_route(driver.store).items() if name in own[chosen]
             } - {chosen}
             if touched:
-                with pytest.raises(TouchedSince) as caught:
+                with pytest.raises(SupersededPlan) as caught:
                     driver.revert(chosen)
                 assert caught.value.by.int in touched
                 continue

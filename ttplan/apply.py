@@ -34,8 +34,8 @@ from ttplan.model.errors import (
     TtplanError,
 )
 from ttplan.model.plan import PlanResult
-from ttplan.model.plan_run import PlanRun, renames
 from ttplan.model.policy import Override
+from ttplan.model.stored_plan import StoredPlan, find_previous_names
 from ttplan.policy.check import check_policy
 from ttplan.store.protocol import Store, Transaction
 from ttplan.store.transactions import run_in_transaction
@@ -337,12 +337,12 @@ def _mark_applied(
         raise AuditError(
             f"plan {result.plan_id} was not applied, its audit entry cannot be written: {error}"
         ) from error
-    renamed = len(renames(live, result.proposed_routes))
+    renamed = len(find_previous_names(live, result.proposed_routes))
     said = ({RENAMED: renamed} if renamed else {}) | ({"allowed_stale": True} if stale else {})
     return _Marked(run.org_id, payload | said | held)
 
 
-def _held_to_policy(tx: Transaction, run: PlanRun, options: _Options) -> dict[str, Any]:
+def _held_to_policy(tx: Transaction, run: StoredPlan, options: _Options) -> dict[str, Any]:
     """What the entry says of the store's policy: nothing where there is none. Raises PolicyBlocked."""
     found, override = check_policy(tx, run, _vouching(options.chain, tx, run)), options.override
     if found is None:
@@ -362,7 +362,7 @@ def _held_to_policy(tx: Transaction, run: PlanRun, options: _Options) -> dict[st
     return said
 
 
-def _vouching(chain: StoreChain | None, tx: Transaction, run: PlanRun) -> VerifyingKey | None:
+def _vouching(chain: StoreChain | None, tx: Transaction, run: StoredPlan) -> VerifyingKey | None:
     """What verifies the store's own chain; None where it does not go on with that key, so that appending to it refuses."""
     tip = None if chain is None else tx.tip(run.org_id)
     if chain is None or tip is None:

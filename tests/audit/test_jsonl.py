@@ -15,13 +15,13 @@ from ttplan.audit.entries import to_record
 from ttplan.audit.jsonl import check_preamble, parse_entry, read_chain, write_chain
 from ttplan.audit.keys.key_files import key_from_hex
 from ttplan.audit.verify.chain import verify_chain
-from ttplan.model.audit import Record
+from ttplan.model.audit import StoredEntry
 from ttplan.model.errors import BadSignature, ChainError, InputError, TtplanError
 
 PUBLIC = KEY.public_key
 
 
-def read(data: bytes) -> list[Record]:
+def read(data: bytes) -> list[StoredEntry]:
     """All records of an export, its preamble honoured."""
     preamble, records = read_chain(io.BytesIO(data))
     return list(check_preamble(preamble, records, "the chain"))

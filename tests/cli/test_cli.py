@@ -15,7 +15,7 @@ from tests.audit.chains import KEY
 from tests.logs.test_reader import numbered, write
 from tests.paths import DATA
 from tests.workspace.test_workspace import content
-from ttplan.audit.keys.key_files import ENVIRONMENT_NAME
+from ttplan.audit.keys.key_files import SIGNING_KEY_VARIABLE
 from ttplan.cli.entrypoint import run
 
 ROUTES = str(DATA / "routes.yaml")
@@ -23,7 +23,7 @@ ROUTES = str(DATA / "routes.yaml")
 
 @pytest.fixture(autouse=True)
 def _quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(ENVIRONMENT_NAME, "11" * 32)
+    monkeypatch.setenv(SIGNING_KEY_VARIABLE, "11" * 32)
     monkeypatch.setenv("TTPLAN_STORE", str(tmp_path / "s.duckdb"))
     monkeypatch.setenv("COLUMNS", "100")
 

@@ -17,7 +17,7 @@ from tests.cli.test_cli import fails
 from tests.logs.test_reader import numbered, write
 from tests.paths import DATA
 from ttplan.audit.c2sp.note import parse_vkey
-from ttplan.audit.keys.key_files import ENVIRONMENT_NAME, save_key
+from ttplan.audit.keys.key_files import SIGNING_KEY_VARIABLE, save_key
 from ttplan.cli.entrypoint import run
 from ttplan.model.audit import TipAnchor
 
@@ -31,7 +31,7 @@ def plans(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> list[str]:
     """A store with two applied plans, their ids; the working directory is an empty one."""
-    monkeypatch.setenv(ENVIRONMENT_NAME, "11" * 32)
+    monkeypatch.setenv(SIGNING_KEY_VARIABLE, "11" * 32)
     monkeypatch.setenv("TTPLAN_STORE", str(tmp_path / "s.duckdb"))
     monkeypatch.chdir(tmp_path)
     assert (

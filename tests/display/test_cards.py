@@ -13,14 +13,14 @@ from tests.support.strategies import ORG
 from ttplan.display.plan import CAUSES, Plan, plan_lines
 from ttplan.engine.replay import replay
 from ttplan.model.plan import PlanConfig, PlanResult
-from ttplan.model.plan_run import PlanRun
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.results.quality import QualityResult, RiskBand, SampleScore, Verdict
+from ttplan.model.stored_plan import StoredPlan
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
-def run(result: PlanResult, name: str = "p") -> PlanRun:
+def run(result: PlanResult, name: str = "p") -> StoredPlan:
     return plans.run(1, name=name, result=result, org_id=ORG)
 
 

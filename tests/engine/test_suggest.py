@@ -34,7 +34,7 @@ from ttplan.model.errors import InputError
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.request import RequestLog
 from ttplan.model.results.suggestion import Suggestion, Suggestions
-from ttplan.model.route import by_precedence
+from ttplan.model.route import sort_by_precedence
 from ttplan.workspace import Workspace
 
 PRICING = {
@@ -640,7 +640,7 @@ def test_the_suggestions_are_edited_and_replayed_as_any_plan(
 
 def test_priorities_fall_with_the_rank(sample: Workspace) -> None:
     found = sample.suggest(["gpt-4o-mini", "claude-haiku-4-5"], min_share=0)
-    assert by_precedence(found.routes) == list(found.routes)
+    assert sort_by_precedence(found.routes) == list(found.routes)
     assert all(a.priority > b.priority for a, b in pairwise(found.routes))
 
 

@@ -17,7 +17,7 @@ from tests.faults.life import REQUESTS, WRITES_ENTRY, Clock, Facts, open_life
 from tests.faults.places import KEY_FILE, STORE, URL, is_there, place_of, store_in
 from ttplan.audit.verify.chain import verify_chain
 from ttplan.model.audit import System
-from ttplan.model.plan_run import PlanRun
+from ttplan.model.stored_plan import StoredPlan
 from ttplan.operations.routes.drift import find_drift
 from ttplan.policy.check import policy_matches_chain
 from ttplan.store.duckdb.store import DuckDBStore
@@ -107,7 +107,7 @@ def _content(snapshot: Snapshot, known: Facts, pending: Counter[str], sure: int)
     return [*wrong, *_plans(runs, known, pending, more)]
 
 
-def _plans(runs: list[PlanRun], known: Facts, pending: Counter[str], more: int) -> list[str]:
+def _plans(runs: list[StoredPlan], known: Facts, pending: Counter[str], more: int) -> list[str]:
     statuses = {str(run.plan_id): run.status for run in runs if run.status != "failed"}
     lost = [plan for plan in known.statuses if plan not in statuses]
     changed = [

@@ -32,7 +32,7 @@ from tests.support import plans
 from tests.support.postgres import server
 from ttplan.audit.verify.chain import verify_chain
 from ttplan.model.audit import System
-from ttplan.model.plan_run import PlanRun
+from ttplan.model.stored_plan import StoredPlan
 from ttplan.operations.routes.drift import find_drift
 from ttplan.store.duckdb.store import DuckDBStore
 from ttplan.workspace import Workspace
@@ -188,7 +188,7 @@ def crowd(folder: Path, processes: int, operations: int, seed: int) -> Told:
     return told
 
 
-def _run(number: int) -> PlanRun:
+def _run(number: int) -> StoredPlan:
     names = sorted({number % 5, number % 7})
     return plans.run(
         number, tuple(plans.route(10 * number + n, name=f"r{n}") for n in names), live_seen=()

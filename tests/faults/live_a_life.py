@@ -18,13 +18,13 @@ from tests.support import plans
 from ttplan.apply import StoreChain, apply_plan, revert_plan
 from ttplan.audit.keys.key_files import key_from_hex
 from ttplan.model.audit import AuditEntry, System
-from ttplan.model.errors import InvalidState, StalePlan, TouchedSince
-from ttplan.model.plan_run import PlanRun
+from ttplan.model.errors import InvalidState, StalePlan, SupersededPlan
+from ttplan.model.stored_plan import StoredPlan
 from ttplan.operations.routes.repair import repair_routes
 from ttplan.store.duckdb.snapshot import DuckDBTransaction
 from ttplan.store.duckdb.store import DuckDBStore
 
-REFUSALS = (InvalidState, StalePlan, TouchedSince)
+REFUSALS = (InvalidState, StalePlan, SupersededPlan)
 """What a process may be told because another was first."""
 
 
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def _step(
-    store: DuckDBStore, chain: StoreChain, chance: random.Random, runs: list[PlanRun]
+    store: DuckDBStore, chain: StoreChain, chance: random.Random, runs: list[StoredPlan]
 ) -> AuditEntry | None:
     """One operation; None where there was nothing to do."""
     if chance.random() < 0.1:

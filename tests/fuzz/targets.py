@@ -9,38 +9,43 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from tests.audit.c2sp.test_policy import EXAMPLE
+from tests.audit.c2sp.test_trust_policy import EXAMPLE
 from tests.audit.chains import KEY, ORG, OTHER_KEY, START, chain, entry, exported
 from tests.audit.corpus import Case, lines, rotated
 from tests.audit.test_corpus import library, one_file
 from ttplan.audit.c2sp.note import format_note, parse_note
-from ttplan.audit.c2sp.policy import parse_policy
 from ttplan.audit.c2sp.tlog import (
-    ask_witness,
     format_checkpoint,
     format_proof,
     format_request,
+    make_witness_request,
     parse_checkpoint,
     parse_proof,
     parse_request,
     prove,
     sign_tree,
 )
+from ttplan.audit.c2sp.trust_policy import parse_trust_policy
 from ttplan.audit.canonical_line import parse_canonical_line
 from ttplan.audit.entries import to_record
 from ttplan.audit.equivocation import check_evidence, format_evidence
 from ttplan.audit.jsonl import parse_entry
 from ttplan.audit.proofs.customer_checkpoint import (
-    read_checkpoint,
-    sign_checkpoint,
-    write_checkpoint,
+    format_customer_checkpoint,
+    parse_customer_checkpoint,
+    sign_customer_checkpoint,
 )
-from ttplan.audit.proofs.disclosure import commitment, disclose, read_disclosure, write_disclosure
+from ttplan.audit.proofs.disclosure import (
+    commit_to_routes,
+    disclose,
+    format_disclosure,
+    parse_disclosure,
+)
 from ttplan.audit.proofs.inclusion import (
-    check_inclusion,
+    check_inclusion_proof,
+    format_inclusion_proof,
+    parse_inclusion_proof,
     prove_inclusion,
-    read_inclusion,
-    write_inclusion,
 )
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import ChainError, InputError, ProofError
@@ -72,10 +77,10 @@ def line(data: bytes) -> None:
 def proof(data: bytes) -> None:
     """No file proves an entry that is not in the tree, and one that is read is written the same way."""
     with suppress(InputError):
-        found = read_inclusion(data, "it")
-        assert read_inclusion(write_inclusion(found), "it") == found
+        found = parse_inclusion_proof(data, "it")
+        assert parse_inclusion_proof(format_inclusion_proof(found), "it") == found
         with suppress(ProofError):
-            check_inclusion(found, "ab" * 32, root=prove_inclusion(str(ORG), HASHES, 0).root)
+            check_inclusion_proof(found, "ab" * 32, root=prove_inclusion(str(ORG), HASHES, 0).root)
             raise AssertionError("a proof of what is not there")
 
 
@@ -101,18 +106,18 @@ def request(data: bytes) -> None:
 
 def customer(data: bytes) -> None:
     with suppress(ProofError):
-        read_checkpoint(data, "it")
+        parse_customer_checkpoint(data, "it")
 
 
 def disclosure(data: bytes) -> None:
     with suppress(InputError):
-        found = read_disclosure(data, "it")
-        assert read_disclosure(write_disclosure(found), "it") == found
+        found = parse_disclosure(data, "it")
+        assert parse_disclosure(format_disclosure(found), "it") == found
 
 
 def policy(data: bytes) -> None:
     with suppress(InputError):
-        parse_policy(data, "it")
+        parse_trust_policy(data, "it")
 
 
 def evidence(data: bytes) -> None:
@@ -122,8 +127,8 @@ def evidence(data: bytes) -> None:
 
 def _disclosed() -> bytes:
     routes, nonce = [{"name": "x", "priority": 1}], "07" * 32
-    made = to_record(entry(None, payload={"routes_commitment": commitment(nonce, routes)}))
-    return write_disclosure(
+    made = to_record(entry(None, payload={"routes_commitment": commit_to_routes(nonce, routes)}))
+    return format_disclosure(
         disclose(
             routes, nonce, made, [made.hash], sign_tree("example.com/log1", [made.hash], OTHER_KEY)
         )
@@ -144,12 +149,14 @@ _CUSTOMER: dict[str, Any] = {
 TARGETS = {
     "reader": Target(reader, (exported(chain(3)), lines(rotated([(KEY, 1), (OTHER_KEY, 1)])))),
     "line": Target(line, tuple(exported(chain(4)).split(b"\n")[1:-1])),
-    "proof": Target(proof, (write_inclusion(prove_inclusion(str(ORG), HASHES, 5)),)),
+    "proof": Target(proof, (format_inclusion_proof(prove_inclusion(str(ORG), HASHES, 5)),)),
     "tlog-proof": Target(tlog_proof, (format_proof(prove(HASHES, 5, CHECKPOINT, extra=b"x")),)),
     "note": Target(note, (format_note(CHECKPOINT.note),)),
     "checkpoint": Target(checkpoint, (format_checkpoint(CHECKPOINT),)),
-    "request": Target(request, (format_request(ask_witness(HASHES, 4, CHECKPOINT)),)),
-    "customer": Target(customer, (write_checkpoint(sign_checkpoint(OTHER_KEY, **_CUSTOMER)),)),
+    "request": Target(request, (format_request(make_witness_request(HASHES, 4, CHECKPOINT)),)),
+    "customer": Target(
+        customer, (format_customer_checkpoint(sign_customer_checkpoint(OTHER_KEY, **_CUSTOMER)),)
+    ),
     "disclosure": Target(disclosure, (_disclosed(),)),
     "policy": Target(policy, (EXAMPLE.encode(),)),
     "evidence": Target(evidence, (_forked(),)),

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions, by_precedence
+from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions, sort_by_precedence
 
 MODELS = ("gpt-4o", "gpt-4o-mini", "claude-haiku-4-5")
 TAGS = ("chat", "code")
@@ -23,7 +23,7 @@ class Decision(NamedTuple):
 
 def ours(routes: Iterable[ProposedRoute], model: str, tag: str | None) -> Decision:
     """By precedence, on model and tag alone."""
-    for route in by_precedence(routes):
+    for route in sort_by_precedence(routes):
         asked = route.when
         if (not asked.model_in or model in asked.model_in) and asked.tag_equals in (None, tag):
             return Decision(route.then.target_model, route.then.fallbacks)

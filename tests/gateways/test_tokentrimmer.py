@@ -15,7 +15,7 @@ from ttplan.gateways.read_tokentrimmer import from_tokentrimmer
 from ttplan.gateways.rendered import encode_routes_file
 from ttplan.gateways.tokentrimmer import to_tokentrimmer
 from ttplan.model.errors import InputError
-from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions, by_precedence
+from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions, sort_by_precedence
 
 
 @given(strategies.routes())
@@ -34,7 +34,9 @@ def test_what_is_written_is_read_back(routes: tuple[ProposedRoute, ...]) -> None
     # In the file's order, oldest first among equals, the gateway tries them as we do.
     enabled = [one["name"] for one in words.content if one["enabled"]]
     left_out = {loss.route for loss in words.losses if loss.effect == "is left out"}
-    assert enabled == [route.name for route in by_precedence(routes) if route.name not in left_out]
+    assert enabled == [
+        route.name for route in sort_by_precedence(routes) if route.name not in left_out
+    ]
 
 
 def test_a_body_has_what_the_route_contract_names_and_no_more() -> None:

@@ -19,10 +19,10 @@ from tests.test_apply import Foreign
 from ttplan.apply import apply_plan, revert_plan
 from ttplan.display.routes import PreviewCard
 from ttplan.history.timeline import load_history
-from ttplan.model.errors import StalePlan, TouchedSince
-from ttplan.model.plan_run import LiveRoute, renames
+from ttplan.model.errors import StalePlan, SupersededPlan
 from ttplan.model.results.drift import Drift
 from ttplan.model.route import ProposedRoute
+from ttplan.model.stored_plan import LiveRoute, find_previous_names
 from ttplan.operations.plans.preview import preview, preview_revert
 from ttplan.operations.routes.drift import find_drift
 from ttplan.operations.routes.history import route_turns, routes_at
@@ -178,7 +178,7 @@ def test_a_rename_is_not_reverted_where_a_later_plan_touched_the_route_or_its_ol
     between = store_state(driver.store).live
     driver.live(3, *later)
     before = store_state(driver.store)
-    with pytest.raises(TouchedSince) as caught:
+    with pytest.raises(SupersededPlan) as caught:
         driver.revert(2)
     assert (caught.value.by, caught.value.routes) == (UUID(int=3), (touched,))
     assert store_state(driver.store) == before
@@ -194,7 +194,7 @@ def test_a_route_that_came_back_under_another_name_is_not_put_live_twice(
 ) -> None:
     driver.live(2, route(7, "old"))  # takes the place of route 1
     driver.live(3, route(1, "elsewhere"))  # which is live again, as another plan's
-    with pytest.raises(TouchedSince, match="has since touched its 'old'"):
+    with pytest.raises(SupersededPlan, match="has since touched its 'old'"):
         driver.revert(2)
     driver.revert(3)
     driver.revert(2)
@@ -205,7 +205,7 @@ def test_a_later_rename_that_was_replaced_is_still_in_the_way(driver: PlanDriver
     driver.live(2, route(1, "new"))
     driver.live(3, route(1, "newest"))
     driver.live(4, route(7, "newest"))
-    with pytest.raises(TouchedSince) as caught:
+    with pytest.raises(SupersededPlan) as caught:
         driver.revert(2)
     assert caught.value.by == UUID(int=3)
     for number in (4, 3, 2):
@@ -252,7 +252,7 @@ def test_with_the_chain_elsewhere_a_rename_is_reverted_by_the_plans_row() -> Non
             driver.store, writer, driver.project(number, landing).result, PERSON, clock=driver.clock
         )
     for held, by in ((2, 3), (2, 4)):
-        with pytest.raises(TouchedSince) as caught:
+        with pytest.raises(SupersededPlan) as caught:
             revert_plan(driver.store, writer, UUID(int=held), PERSON)
         assert caught.value.by == UUID(int=by)
         revert_plan(driver.store, writer, UUID(int=by), PERSON)
@@ -267,8 +267,8 @@ def test_a_history_made_before_renames_were_known_is_what_it_was(tmp_path: Path)
     driver.live(1, route(1, "old"))
     second = driver.project(2, route(1, "new"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ttplan.store.duckdb.snapshot.replaced_by", lambda live, routes: [])
-        patch.setattr("ttplan.apply.renames", lambda live, routes: {})
+        patch.setattr("ttplan.store.duckdb.snapshot.find_replaced_routes", lambda live, routes: [])
+        patch.setattr("ttplan.apply.find_previous_names", lambda live, routes: {})
         assert (
             "renamed"
             not in apply_plan(
@@ -311,7 +311,7 @@ def reverted(driver: PlanDriver, number: int) -> int | None:
     """Revert a plan, or say which later one is in the way."""
     try:
         driver.revert(number)
-    except TouchedSince as error:
+    except SupersededPlan as error:
         return error.by.int
     return None
 
@@ -356,5 +356,5 @@ def test_renames_are_told_by_ids_alone() -> None:
         LiveRoute(route=route(n, name), plan_id=UUID(int=1), applied_at=plans.CREATED)
         for n, name in ((1, "a"), (2, "b"))
     ]
-    assert renames(live, [route(1, "a"), route(3, "b")]) == {}
-    assert renames(live, [route(1, "b"), route(3, "a")]) == {"b": "a"}
+    assert find_previous_names(live, [route(1, "a"), route(3, "b")]) == {}
+    assert find_previous_names(live, [route(1, "b"), route(3, "a")]) == {"b": "a"}

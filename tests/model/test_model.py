@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from tests.support import plans, universe
 from ttplan.model.money import money_ceiling, money_floor, round_money, to_decimal
 from ttplan.model.plan import PlanInput
-from ttplan.model.pricing import ModelPricing, price_for, split_price_key
+from ttplan.model.pricing import ModelPricing, find_price, split_price_key
 from ttplan.model.request import RequestLog
 from ttplan.model.route import ProposedRoute
 
@@ -233,10 +233,10 @@ def test_prices_are_looked_up_by_provider_and_then_in_key_order() -> None:
         key: ModelPricing(input_per_million=Decimal(n), output_per_million=Decimal(1))
         for n, key in enumerate(["openai:m", "azure:m", "b:ft:m"])
     }
-    assert price_for(prices, "openai", "m") == prices["openai:m"]
-    assert price_for(prices, "google", "m") == prices["azure:m"]
-    assert price_for(prices, "google", "ft:m") == prices["b:ft:m"]
-    assert price_for(prices, "google", "other") is None
+    assert find_price(prices, "openai", "m") == prices["openai:m"]
+    assert find_price(prices, "google", "m") == prices["azure:m"]
+    assert find_price(prices, "google", "ft:m") == prices["b:ft:m"]
+    assert find_price(prices, "google", "other") is None
     assert split_price_key("a:b:c") == ("a", "b:c")
 
 

@@ -24,17 +24,17 @@ from tests.paths import DOCS
 from tests.support import plans
 from tests.workspace.test_workspace import NOW, content, opened
 from ttplan import views
-from ttplan.audit.keys.key_files import ENVIRONMENT_NAME
+from ttplan.audit.keys.key_files import SIGNING_KEY_VARIABLE
 from ttplan.cli.commands import app
 from ttplan.cli.entrypoint import run
 from ttplan.display.plan import Plan
 from ttplan.display.routes import DriftCard, PreviewCard
 from ttplan.history.compare import route_change
 from ttplan.model.plan import PlanConfig
-from ttplan.model.plan_run import LiveRoute
-from ttplan.model.results.changes import Preview, RouteChange, RouteSince
-from ttplan.model.results.drift import Drift, Problem, RouteDrift
+from ttplan.model.results.changes import Preview, RouteChange, StaleRoute
+from ttplan.model.results.drift import Drift, DriftProblem, RouteDrift
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
+from ttplan.model.stored_plan import LiveRoute
 from ttplan.workspace import Workspace
 
 
@@ -251,7 +251,7 @@ def hostile_preview(action: str = "apply") -> Preview:
         "status": "projected",
         "live_now": "ab" * 32,
     }
-    stale = (RouteSince(name=HOSTILE * 9, how="added", plan_id=None),)
+    stale = (StaleRoute(name=HOSTILE * 9, how="added", plan_id=None),)
     return Preview.model_validate(
         fields | {"action": action, "changes": changes, "untouched": 1, "stale": stale}
     )
@@ -274,7 +274,11 @@ def hostile_drift() -> Drift:
         RouteDrift(name="gone", kind="missing", expected=live),
     )
     return Drift(
-        entries=1, live=2, chain="verified", routes=rows, problems=(Problem(message=HOSTILE * 5),)
+        entries=1,
+        live=2,
+        chain="verified",
+        routes=rows,
+        problems=(DriftProblem(message=HOSTILE * 5),),
     )
 
 
@@ -345,7 +349,7 @@ def cli(
     capsys: pytest.CaptureFixture[str],
 ) -> dict[str, str]:
     """The ids of two plans in the store of `ws`: the first is live, the second projected."""
-    monkeypatch.setenv(ENVIRONMENT_NAME, "11" * 32)
+    monkeypatch.setenv(SIGNING_KEY_VARIABLE, "11" * 32)
     monkeypatch.setenv("TTPLAN_STORE", str(tmp_path / "s.duckdb"))
     monkeypatch.setenv("COLUMNS", "120")
     second = ws.plan([route("a", "gpt-4o", priority=5), route("ccc")], name="second")

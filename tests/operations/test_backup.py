@@ -25,10 +25,10 @@ from tests.faults.test_lives import living, prepare
 from tests.support import plans
 from tests.support.plan_driver import ORG, PlanDriver, store_state
 from tests.workspace.test_workspace import content, opened
-from ttplan.audit.keys.key_files import ENVIRONMENT_NAME, save_key
+from ttplan.audit.keys.key_files import SIGNING_KEY_VARIABLE, save_key
 from ttplan.cli.entrypoint import run
 from ttplan.display.checks import BackupCard, HealthCard
-from ttplan.model.results.health import Backup, Check, Health
+from ttplan.model.results.health import Backup, Health, HealthCheck
 from ttplan.operations.stores.backup import back_up
 from ttplan.store.duckdb import backup
 from ttplan.store.duckdb.store import DuckDBStore
@@ -286,8 +286,8 @@ def test_cards_are_narrow_and_escaped() -> None:
     health = HealthCard(
         Health(
             checks=(
-                Check(name="routes", ok=False, said=HOSTILE * 9),
-                Check(name="key", ok=True, said="x"),
+                HealthCheck(name="routes", ok=False, said=HOSTILE * 9),
+                HealthCheck(name="key", ok=True, said="x"),
             )
         )
     )
@@ -314,7 +314,7 @@ def test_backup_and_health_on_the_command_line(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv(ENVIRONMENT_NAME, "11" * 32)
+    monkeypatch.setenv(SIGNING_KEY_VARIABLE, "11" * 32)
     monkeypatch.setenv("TTPLAN_STORE", str(path_of(ws)))
     target = str(tmp_path / "copy.duckdb")
     assert run(["backup", target]) == 0

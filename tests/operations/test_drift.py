@@ -19,8 +19,8 @@ from ttplan.apply import StoreChain
 from ttplan.audit.verify.chain import verify_chain
 from ttplan.history.timeline import build_history
 from ttplan.model.errors import AuditError, DriftError, InputError, StoreError
-from ttplan.model.plan_run import LiveRoute
 from ttplan.model.results.drift import Drift
+from ttplan.model.stored_plan import LiveRoute
 from ttplan.operations.routes.drift import find_drift
 from ttplan.operations.routes.history import route_turns, routes_at
 from ttplan.operations.routes.repair import repair_routes

@@ -20,12 +20,18 @@ from tests.display.test_cards import HOSTILE, Tags
 from tests.logs.test_reader import numbered, write
 from tests.support import plan_driver, plans
 from tests.workspace.test_workspace import NOW, content, opened
-from ttplan.audit.keys.key_files import ENVIRONMENT_NAME
+from ttplan.audit.keys.key_files import SIGNING_KEY_VARIABLE
 from ttplan.cli.entrypoint import run
 from ttplan.display.routes import ExportCard
 from ttplan.history.timeline import live_digest, seen_routes
-from ttplan.model.errors import DriftError, InputError, StoreError, TtplanError, Unsayable
-from ttplan.model.gateway import Loss, RouteExport
+from ttplan.model.errors import (
+    DriftError,
+    InputError,
+    StoreError,
+    TtplanError,
+    UnsupportedByGateway,
+)
+from ttplan.model.gateway import RouteExport, UnsupportedField
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
 from ttplan.operations.routes import export
@@ -138,7 +144,7 @@ def test_what_cannot_be_said_refuses_unless_told(ws: Workspace, tmp_path: Path) 
     ws.apply(ws.plan([SHORT], name="second"))
     target = tmp_path / "c.yaml"
     with pytest.raises(
-        Unsayable,
+        UnsupportedByGateway,
         match=r"route 'bb', when.input_tokens_lt: it does not choose by tokens; the route is left out",
     ) as e:
         ws.export_routes(target, "litellm")
@@ -170,7 +176,7 @@ def test_what_cannot_be_written_to(ws: Workspace, tmp_path: Path) -> None:
 
 
 def test_a_card_fits_and_escapes() -> None:
-    loss = Loss(route=HOSTILE, field="when.x", reason=HOSTILE * 3, effect="is left out")
+    loss = UnsupportedField(route=HOSTILE, field="when.x", reason=HOSTILE * 3, effect="is left out")
     shown = ExportCard(
         RouteExport(
             gateway="litellm",
@@ -397,7 +403,7 @@ def test_file_and_folder_are_synced_in_this_order(
 
 @pytest.fixture
 def shell(ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    monkeypatch.setenv(ENVIRONMENT_NAME, "11" * 32)
+    monkeypatch.setenv(SIGNING_KEY_VARIABLE, "11" * 32)
     monkeypatch.setenv("TTPLAN_STORE", str(tmp_path / "s.duckdb"))
     return ws
 

@@ -18,13 +18,13 @@ from tests.cli.test_cli import fails
 from tests.display.test_cards import HOSTILE, Tags
 from tests.logs.test_reader import ROW, write
 from tests.workspace.test_workspace import NOW, opened
-from ttplan.audit.keys.key_files import ENVIRONMENT_NAME
+from ttplan.audit.keys.key_files import SIGNING_KEY_VARIABLE
 from ttplan.cli.entrypoint import run
 from ttplan.display.reconciliation import ReconciliationCard, TrackRecordCard
 from ttplan.model.errors import InputError, InvalidState, PlanNotFound
 from ttplan.model.plan import PlanConfig
 from ttplan.model.pricing import ModelPricing
-from ttplan.model.results.reconciliation import CostChange, Figure, Reconciliation
+from ttplan.model.results.reconciliation import CostChange, ReconciledFigure, Reconciliation
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
 from ttplan.operations.plans.reconcile import track_record
 from ttplan.workspace import Workspace
@@ -310,7 +310,7 @@ def kept(plan: int, actual: float, inside: bool | None, at: int = 0) -> Reconcil
         projected_requests=1,
         interval_unit="request",
         figures=(
-            Figure.model_validate(
+            ReconciledFigure.model_validate(
                 figure
                 | {
                     "expected_95": None,
@@ -388,7 +388,7 @@ def test_commands(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv(ENVIRONMENT_NAME, "11" * 32)
+    monkeypatch.setenv(SIGNING_KEY_VARIABLE, "11" * 32)
     monkeypatch.setenv("TTPLAN_STORE", str(tmp_path / "s.duckdb"))
     plan = str(live(traffic(NOW, 2, 300, seed=2, routed=True)).plan_runs()[0].plan_id)
     assert run(["reconcile", plan[:8] if plan[:8] != "00000000" else plan]) == 0

@@ -20,7 +20,7 @@ from ttplan.display.plan import Plan
 from ttplan.display.reconciliation import ReconciliationCard
 from ttplan.model.errors import InputError
 from ttplan.model.plan import L2Projection
-from ttplan.model.results.reconciliation import CostChange, Figure, Reconciliation
+from ttplan.model.results.reconciliation import CostChange, ReconciledFigure, Reconciliation
 from ttplan.plots.axes import COLOURS
 from ttplan.views.frame import View, make_view
 
@@ -119,8 +119,8 @@ def swept(*thresholds: float) -> Plan:
 
 
 def reconciled(expected: float = 2.0) -> ReconciliationCard:
-    def figure(name: Any, actual: float, ends: tuple[float, float] | None) -> Figure:
-        return Figure(
+    def figure(name: Any, actual: float, ends: tuple[float, float] | None) -> ReconciledFigure:
+        return ReconciledFigure(
             name=name,
             projected=expected,
             projected_95=ends,

@@ -21,7 +21,7 @@ from tests.support import plan_driver, plans
 from tests.workspace.test_workspace import NOW, content, opened
 from ttplan.apply import StoreChain, apply_plan
 from ttplan.audit.canonical import canonical_json
-from ttplan.audit.keys.key_files import ENVIRONMENT_NAME, save_key
+from ttplan.audit.keys.key_files import SIGNING_KEY_VARIABLE, save_key
 from ttplan.cli.entrypoint import run
 from ttplan.display.checks import PolicyCheckCard
 from ttplan.model.audit import ApiKey, User
@@ -32,7 +32,7 @@ from ttplan.model.errors import (
     InvalidState,
     PlanNotFound,
     PolicyBlocked,
-    Unsayable,
+    UnsupportedByGateway,
 )
 from ttplan.model.plan import Clusters, ConfidenceIntervals
 from ttplan.model.policy import Approvals, Override, Policy, PolicyCheck, Rule, RuleVerdict
@@ -493,7 +493,7 @@ def test_what_a_plan_has_no_words_for_refuses_unless_told(tmp_path: Path) -> Non
     routes.write_text("- {name: a, then: {target_model: m, traffic_pct: 5}}\n")
     ws = opened(tmp_path / "s.duckdb")
     before = content(tmp_path / "s.duckdb")
-    with pytest.raises(Unsayable, match=r"then\.traffic_pct"):
+    with pytest.raises(UnsupportedByGateway, match=r"then\.traffic_pct"):
         ws.adopt(routes)
     assert content(tmp_path / "s.duckdb") == before
     assert "traffic_pct" in ws.adopt(routes, allow_loss=True).result.caveats[1]
@@ -507,7 +507,7 @@ def test_what_a_plan_has_no_words_for_refuses_unless_told(tmp_path: Path) -> Non
 
 @pytest.fixture
 def ws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    monkeypatch.setenv(ENVIRONMENT_NAME, "11" * 32)
+    monkeypatch.setenv(SIGNING_KEY_VARIABLE, "11" * 32)
     monkeypatch.setenv("TTPLAN_STORE", str(tmp_path / "s.duckdb"))
     moments = (NOW + timedelta(minutes=n) for n in range(10**6))
     made = opened(tmp_path / "s.duckdb", clock=lambda: next(moments))
@@ -563,7 +563,7 @@ def test_the_commands(ws: Workspace, tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_adopt_makes_a_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv(ENVIRONMENT_NAME, "11" * 32)
+    monkeypatch.setenv(SIGNING_KEY_VARIABLE, "11" * 32)
     monkeypatch.setenv("TTPLAN_STORE", str(tmp_path / "new.duckdb"))
     routes = tmp_path / "r.json"
     routes.write_text('[{"name": "a", "then": {"target_model": "m"}}]')

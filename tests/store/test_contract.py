@@ -24,10 +24,10 @@ from ttplan.logs.reader import SCHEMA
 from ttplan.model.audit import Actor, Anonymous, ApiKey, System, User
 from ttplan.model.errors import InputError, PlanNotFound, StoreError
 from ttplan.model.plan import PlanConfig
-from ttplan.model.plan_run import LiveRoute, SeenRoute
 from ttplan.model.policy import Approvals, Policy, Rule
-from ttplan.model.results.reconciliation import CostChange, Figure, Reconciliation
+from ttplan.model.results.reconciliation import CostChange, ReconciledFigure, Reconciliation
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
+from ttplan.model.stored_plan import LiveRoute, SeenRoute
 from ttplan.quality.result import unverified_result
 from ttplan.store.protocol import ConflictingRequests, Store
 
@@ -603,7 +603,7 @@ def test_embeddings_and_clusters_come_back_and_are_replayed(store: Store) -> Non
 
 def test_what_plans_were_worth_is_kept_by_organisation_oldest_first(store: Store) -> None:
     def found(plan: int, day: int) -> Reconciliation:
-        figure = Figure(
+        figure = ReconciledFigure(
             name="cost_per_request_usd",
             projected=0.1,
             projected_95=(0.05, 1 / 3),

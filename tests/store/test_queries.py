@@ -14,9 +14,9 @@ from tests.audit.chains import KEY
 from tests.support import plans
 from tests.support.plan_driver import AT, ORG, PlanDriver
 from ttplan.apply import StoreChain
-from ttplan.model.audit import Record, System
+from ttplan.model.audit import StoredEntry, System
 from ttplan.model.errors import StoreError
-from ttplan.model.plan_run import PlanRun
+from ttplan.model.stored_plan import StoredPlan
 from ttplan.store.duckdb.store import DuckDBStore
 from ttplan.store.plan_summary import RESULT_COLUMNS, summary_row, summary_schema
 from ttplan.store.protocol import EntryFilter, PlanFilter, Store
@@ -25,7 +25,7 @@ OTHER = UUID(int=2)
 HOSTILE = '\'; DROP TABLE plan_runs; -- "projected_change_usd":1 %_ \\ \u202e\U0001f600'
 
 
-def made() -> list[PlanRun]:
+def made() -> list[StoredPlan]:
     """Plans of every kind, in the order in which a store gives them."""
     plain = plans.result(UUID(int=1), savings="1234567890.123456789012")
     loss = plain.model_copy(
@@ -73,7 +73,7 @@ def made() -> list[PlanRun]:
 
 
 @pytest.fixture
-def runs(store: Store) -> list[PlanRun]:
+def runs(store: Store) -> list[StoredPlan]:
     found = made()
     with store.transaction() as tx:
         for run in reversed(found):
@@ -90,7 +90,7 @@ def rows(store: Store, **which: Any) -> list[dict[str, Any]]:
     return found
 
 
-def test_plans_come_in_figures_to_the_last_digit(store: Store, runs: list[PlanRun]) -> None:
+def test_plans_come_in_figures_to_the_last_digit(store: Store, runs: list[StoredPlan]) -> None:
     found = rows(store)
     assert found == [summary_row(run) for run in runs]
     assert found[0]["projected_usd"] == Decimal("1234567890.123456789012")
@@ -106,7 +106,7 @@ def test_plans_come_in_figures_to_the_last_digit(store: Store, runs: list[PlanRu
     ]
 
 
-def test_plans_are_chosen_by_what_is_asked(store: Store, runs: list[PlanRun]) -> None:
+def test_plans_are_chosen_by_what_is_asked(store: Store, runs: list[StoredPlan]) -> None:
     def names(**which: Any) -> list[str]:
         return [row["name"] for row in rows(store, **which)]
 
@@ -125,7 +125,7 @@ def test_plans_are_chosen_by_what_is_asked(store: Store, runs: list[PlanRun]) ->
     assert names(since=second, status="failed", limit=1) == ["broken"]
 
 
-def entries(store: Store, **which: Any) -> list[Record]:
+def entries(store: Store, **which: Any) -> list[StoredEntry]:
     with store.read() as snapshot:
         return snapshot.find_entries(ORG, EntryFilter(**which))
 
@@ -156,7 +156,7 @@ def test_entries_are_chosen_by_what_is_asked_and_come_by_seq(store: Store) -> No
         assert snapshot.find_entries(OTHER, EntryFilter()) == []
 
 
-def _time(record: Record) -> datetime:
+def _time(record: StoredEntry) -> datetime:
     import json
 
     return datetime.fromisoformat(json.loads(record.body)["timestamp"])

@@ -32,20 +32,20 @@ from ttplan.display.routes import DriftCard, ExportCard, PreviewCard
 from ttplan.display.suggestions import SuggestionsCard
 from ttplan.history.compare import route_change
 from ttplan.logs.report import FileRows, SkippedRows
-from ttplan.model.audit import Anonymous, Record, TipAnchor
-from ttplan.model.gateway import Loss, RouteExport
+from ttplan.model.audit import Anonymous, StoredEntry, TipAnchor
+from ttplan.model.gateway import RouteExport, UnsupportedField
 from ttplan.model.plan import Clusters, PerRouteBreakdown
-from ttplan.model.plan_run import CostBasis, LiveRoute
 from ttplan.model.policy import PolicyCheck, RuleVerdict
 from ttplan.model.pricing import ModelPricing
-from ttplan.model.results.backtest import Backtest, Comparison
-from ttplan.model.results.changes import Preview, RouteSince
+from ttplan.model.results.backtest import Backtest, BacktestComparison
+from ttplan.model.results.changes import Preview, StaleRoute
 from ttplan.model.results.diagnosis import Diagnosis, Finding
-from ttplan.model.results.drift import Drift, Problem, RouteDrift
-from ttplan.model.results.health import Backup, Check, Health
+from ttplan.model.results.drift import Drift, DriftProblem, RouteDrift
+from ttplan.model.results.health import Backup, Health, HealthCheck
 from ttplan.model.results.reconciliation import TrackRecord
 from ttplan.model.results.suggestion import Suggestion, Suggestions
 from ttplan.model.route import RouteAction, RouteConditions
+from ttplan.model.stored_plan import CostBasis, LiveRoute
 from ttplan.views.frame import View, make_view
 
 IMG = "<img src=x onerror=alert(1)>"
@@ -59,7 +59,7 @@ ROUTE = plans.route(
     then=RouteAction(target_model=TEXT, fallbacks=(TEXT,)),
 )
 LIVE = LiveRoute(route=ROUTE, plan_id=ID, applied_at=AT)
-LOSS = Loss(route=TEXT, field=TEXT, reason=TEXT, effect="is left out")
+LOSS = UnsupportedField(route=TEXT, field=TEXT, reason=TEXT, effect="is left out")
 OTHER = LiveRoute(route=plans.route(2, name=TEXT), plan_id=ID, applied_at=AT)
 
 
@@ -102,7 +102,7 @@ def preview() -> PreviewCard:
         route_change(TEXT, OTHER, LIVE),
         route_change(TEXT, LIVE, LIVE),
     )
-    since = RouteSince(name=TEXT, how="renamed", plan_id=None, to=TEXT)
+    since = StaleRoute(name=TEXT, how="renamed", plan_id=None, to=TEXT)
     fields = {
         "plan_id": ID,
         "plan_name": TEXT,
@@ -127,7 +127,7 @@ def drift() -> DriftCard:
         RouteDrift(name=TEXT, kind="foreign", found=LIVE),
     )
     return DriftCard(
-        Drift(entries=1, live=1, chain=TEXT, routes=routes, problems=(Problem(message=TEXT),))
+        Drift(entries=1, live=1, chain=TEXT, routes=routes, problems=(DriftProblem(message=TEXT),))
     )
 
 
@@ -199,7 +199,7 @@ def suggestions() -> SuggestionsCard:
 
 
 def backtest() -> BacktestCard:
-    one = Comparison(
+    one = BacktestComparison(
         period_start=AT,
         next_start=AT,
         metric="savings_pct",
@@ -304,8 +304,8 @@ CARDS: dict[str, Callable[[], Any]] = {
     "health": lambda: HealthCard(
         Health(
             checks=(
-                Check(name="schema", ok=True, said=TEXT),
-                Check(name="key", ok=False, said=TEXT),
+                HealthCheck(name="schema", ok=True, said=TEXT),
+                HealthCheck(name="key", ok=False, said=TEXT),
             )
         )
     ),
@@ -321,7 +321,7 @@ CARDS: dict[str, Callable[[], Any]] = {
         1, ID, HEX, TipAnchor(2, HEX), TEXT, HEX, HEX
     ),
     "disclosure": lambda: DisclosureCard(
-        [{"name": TEXT}], HEX, Record(str(ID), 0, HEX, HEX, HEX, b"{}"), 3, (bytes(32),)
+        [{"name": TEXT}], HEX, StoredEntry(str(ID), 0, HEX, HEX, HEX, b"{}"), 3, (bytes(32),)
     ),
     "anchor": lambda: PublishedCard(TipAnchor(2, HEX), True),
     "copy": lambda: CopiedCard(ID, 1, 2, 3, 4, None, TEXT),

@@ -10,9 +10,9 @@ from tests.audit.chains import KEY
 from tests.support import plans
 from ttplan.apply import StoreChain, apply_plan, revert_plan
 from ttplan.history.timeline import seen_routes
-from ttplan.model.audit import AuditEntry, Record, User
-from ttplan.model.plan_run import LiveRoute, PlanRun
+from ttplan.model.audit import AuditEntry, StoredEntry, User
 from ttplan.model.route import ProposedRoute
+from ttplan.model.stored_plan import LiveRoute, StoredPlan
 from ttplan.store.protocol import Store
 
 ORG = plans.ORG
@@ -23,9 +23,9 @@ PERSON = User(UUID(int=7))
 class StoreState(NamedTuple):
     """Everything that the verbs on plans write."""
 
-    plans: list[PlanRun]
+    plans: list[StoredPlan]
     live: list[LiveRoute]
-    entries: list[Record]
+    entries: list[StoredEntry]
 
 
 def store_state(store: Store) -> StoreState:
@@ -55,7 +55,7 @@ class PlanDriver:
         self.now += timedelta(minutes=1)
         return self.now
 
-    def project(self, number: int, *routes: ProposedRoute, **changes: object) -> PlanRun:
+    def project(self, number: int, *routes: ProposedRoute, **changes: object) -> StoredPlan:
         """A plan that was computed against what is live now."""
         with self.store.transaction() as tx:
             fields: dict[str, object] = {

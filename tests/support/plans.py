@@ -7,9 +7,9 @@ from decimal import Decimal
 from uuid import UUID, uuid5
 
 from ttplan.model.plan import Aggregates, ConfidenceIntervals, PlanConfig, PlanResult
-from ttplan.model.plan_run import PlanRun
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
+from ttplan.model.stored_plan import StoredPlan
 
 ORG = UUID(int=1)
 CREATED = datetime(2026, 5, 2, tzinfo=UTC)
@@ -87,7 +87,7 @@ def result(
     )
 
 
-def run(number: int, routes: tuple[ProposedRoute, ...] = (), **changes: object) -> PlanRun:
+def run(number: int, routes: tuple[ProposedRoute, ...] = (), **changes: object) -> StoredPlan:
     """A projected plan."""
     plan_id = UUID(int=number)
     fields: dict[str, object] = {
@@ -106,4 +106,4 @@ def run(number: int, routes: tuple[ProposedRoute, ...] = (), **changes: object) 
         },
         "result": result(plan_id, routes),
     }
-    return PlanRun(**(fields | changes))
+    return StoredPlan(**(fields | changes))

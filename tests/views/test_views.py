@@ -19,8 +19,8 @@ from tests.support import universe
 from tests.support.strategies import START
 from ttplan import views
 from ttplan.model.plan import PlanConfig
-from ttplan.model.plan_run import PlanRun
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
+from ttplan.model.stored_plan import StoredPlan
 from ttplan.views.columns import EXACT
 from ttplan.workspace import Workspace
 
@@ -93,7 +93,7 @@ def ws(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return made
 
 
-def run_of(ws: Workspace, name: str) -> PlanRun:
+def run_of(ws: Workspace, name: str) -> StoredPlan:
     return next(run for run in ws.plan_runs() if run.name == name)
 
 

@@ -20,23 +20,23 @@ from ttplan.apply import StoreChain
 from ttplan.audit.c2sp.note import make_vkey
 from ttplan.audit.c2sp.tlog import check_log
 from ttplan.audit.keys.key_files import (
-    PASSPHRASE_NAME,
+    PASSPHRASE_VARIABLE,
     SigningKey,
     key_from_hex,
     load_key,
     save_key,
 )
-from ttplan.audit.keys.signer import COMMAND_KEY_NAME, COMMAND_NAME, CommandSigner
+from ttplan.audit.keys.signer import COMMAND_NAME, SIGN_KEY_VARIABLE, CommandSigner
+from ttplan.audit.proofs.anchors import ANCHOR_FILE_VARIABLE as ANCHOR_FILE
 from ttplan.audit.proofs.anchors import COMMAND_NAME as ANCHOR_COMMAND
-from ttplan.audit.proofs.anchors import FILE_NAME as ANCHOR_FILE
 from ttplan.audit.proofs.anchors import read_anchors
 from ttplan.audit.proofs.customer_checkpoint import (
-    CheckpointError,
-    check_signature,
-    read_checkpoint,
+    CustomerCheckpointError,
+    check_customer_signature,
+    parse_customer_checkpoint,
 )
-from ttplan.audit.proofs.disclosure import check_disclosure, read_disclosure, write_disclosure
-from ttplan.audit.proofs.inclusion import check_inclusion
+from ttplan.audit.proofs.disclosure import check_disclosure, format_disclosure, parse_disclosure
+from ttplan.audit.proofs.inclusion import check_inclusion_proof
 from ttplan.model.audit import System, TipAnchor
 from ttplan.model.errors import (
     AuditError,
@@ -152,7 +152,7 @@ def test_a_proof_of_an_entry_of_the_store(tmp_path: Path, log: Path) -> None:
     workspace = opened(tmp_path)
     tips = applied(workspace, log, 3)
     for tip in tips:
-        check_inclusion(workspace.evidence.prove(tip.seq), tip.hash, leaf_count=3)
+        check_inclusion_proof(workspace.evidence.prove(tip.seq), tip.hash, leaf_count=3)
     with pytest.raises(ProofError, match="no leaf 3 in a tree of 3"):
         workspace.evidence.prove(3)
 
@@ -163,14 +163,14 @@ def test_a_customer_signs_where_the_chain_ends(tmp_path: Path, log: Path) -> Non
     seed.write_text("07" * 32)
     seed.chmod(0o600)
     made = workspace.evidence.customer_checkpoint(seed, output)
-    read = read_checkpoint(output.read_bytes(), "c.json")
+    read = parse_customer_checkpoint(output.read_bytes(), "c.json")
     assert read == made
-    check_signature(read, key_from_hex("07" * 32).public_key)
+    check_customer_signature(read, key_from_hex("07" * 32).public_key)
     assert (read.anchor, read.verifying_key) == (tips[-1], KEY.public_key.hex)
     with pytest.raises(InputError, match="exists already"):
         workspace.evidence.customer_checkpoint(seed, output)
-    with pytest.raises(CheckpointError):
-        check_signature(read, KEY.public_key)
+    with pytest.raises(CustomerCheckpointError):
+        check_customer_signature(read, KEY.public_key)
     seed.chmod(0o640)
     with pytest.raises(KeyFileError, match="kept in 0600"):
         workspace.evidence.customer_checkpoint(seed, tmp_path / "other.json")
@@ -214,8 +214,8 @@ def test_one_plans_routes_are_shown_and_nothing_else(tmp_path: Path, log: Path) 
         workspace.apply(plan, allow_stale=True)
     checkpoint = workspace.evidence.sign_tree("example.com/log1", OTHER_KEY, tmp_path / "state")
     for seq, plan in enumerate(plans[:2]):
-        data = write_disclosure(workspace.evidence.disclose(plan.plan_id, checkpoint))
-        read = read_disclosure(data, "d.json")
+        data = format_disclosure(workspace.evidence.disclose(plan.plan_id, checkpoint))
+        read = parse_disclosure(data, "d.json")
         check_disclosure(read, checkpoint)
         assert read.entry.seq == seq
         assert [route["name"] for route in read.routes] == [
@@ -257,7 +257,7 @@ def test_the_workspaces_own_key_rotates_in_its_file(tmp_path: Path, log: Path) -
     workspace.export_chain(tmp_path / "chain.jsonl")
     assert ttplan.verify_file(tmp_path / "chain.jsonl").entries == 3
     assert ttplan.verify_file(tmp_path / "chain.jsonl", public_key=old).ok
-    check_inclusion(workspace.evidence.prove(1), entry.hash)
+    check_inclusion_proof(workspace.evidence.prove(1), entry.hash)
 
 
 def test_a_rotation_that_was_broken_off_goes_on_with_the_same_key(
@@ -375,9 +375,9 @@ def test_a_command_signs_and_what_it_gives_is_verified(
             wrong.apply(wrong.plan(ROUTES, name="next"), allow_stale=True)
     assert workspace.verify(public_key=KEY.public_key).entries == 1
     monkeypatch.setenv(COMMAND_NAME, f'{sys.executable} -c "{SIGN}"')
-    with pytest.raises(KeyFileError, match=f"{COMMAND_KEY_NAME} is not"):
+    with pytest.raises(KeyFileError, match=f"{SIGN_KEY_VARIABLE} is not"):
         opened(tmp_path, key=None)
-    monkeypatch.setenv(COMMAND_KEY_NAME, KEY.public_key.hex)
+    monkeypatch.setenv(SIGN_KEY_VARIABLE, KEY.public_key.hex)
     from_env = opened(tmp_path, key=None)
     from_env.apply(from_env.plan(ROUTES, name="next"), allow_stale=True)
     assert from_env.verify(public_key=KEY.public_key).entries == 2
@@ -388,7 +388,7 @@ def test_a_command_signs_and_what_it_gives_is_verified(
 def test_key_files_are_kept_under_a_passphrase(
     tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(PASSPHRASE_NAME, "correct horse")
+    monkeypatch.setenv(PASSPHRASE_VARIABLE, "correct horse")
     workspace = opened(tmp_path, key=None)
     applied(workspace, log, 1)
     file = tmp_path / "s.duckdb.key.pem"
@@ -396,9 +396,9 @@ def test_key_files_are_kept_under_a_passphrase(
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert workspace.evidence.rotate_key() is not None
     assert b"ENCRYPTED" in file.read_bytes()
-    monkeypatch.delenv(PASSPHRASE_NAME)
+    monkeypatch.delenv(PASSPHRASE_VARIABLE)
     with pytest.raises(KeyFileError, match="needs a passphrase"):
         opened(tmp_path, key=None).apply(workspace.plan(ROUTES, name="next"), allow_stale=True)
-    monkeypatch.setenv(PASSPHRASE_NAME, "")
+    monkeypatch.setenv(PASSPHRASE_VARIABLE, "")
     with pytest.raises(KeyFileError, match="is set but empty"):
         opened(tmp_path, key=None)

@@ -15,7 +15,7 @@ import ttplan
 from tests.audit.chains import KEY, OTHER_KEY
 from tests.logs.test_reader import numbered, write
 from tests.paths import DATA
-from ttplan.audit.keys.key_files import ENVIRONMENT_NAME, load_key
+from ttplan.audit.keys.key_files import SIGNING_KEY_VARIABLE, load_key
 from ttplan.engine.replay import replay_table
 from ttplan.gateways.plan_file import read_plan_file
 from ttplan.model.errors import InputError, InvalidState, KeyFileError, PlanNotFound, StoreError
@@ -246,7 +246,7 @@ def test_tampering_with_the_file_is_found_and_named(workspace: Workspace, tmp_pa
 
 
 def test_a_new_store_gets_a_key_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(ENVIRONMENT_NAME, raising=False)
+    monkeypatch.delenv(SIGNING_KEY_VARIABLE, raising=False)
     workspace = ttplan.open(tmp_path / "s.duckdb")
     key_file = tmp_path / "s.duckdb.key.pem"
     assert key_file.stat().st_mode & 0o777 == 0o600
@@ -258,7 +258,7 @@ def test_a_new_store_gets_a_key_beside_it(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_key_in_the_environment_wins_over_the_file_beside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(ENVIRONMENT_NAME, "11" * 32)
+    monkeypatch.setenv(SIGNING_KEY_VARIABLE, "11" * 32)
     workspace = ttplan.open(tmp_path / "s.duckdb")
     assert workspace.public_key == KEY.public_key.hex
     assert not (tmp_path / "s.duckdb.key.pem").exists()

@@ -15,7 +15,7 @@ from functools import lru_cache
 
 import orjson
 
-from ttplan.model.record import Record
+from ttplan.model.stored_entry import StoredEntry
 
 _UUID = rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _HEAD = re.compile(
@@ -39,7 +39,7 @@ _MOST_BRACKETS = 200
 """A payload with more may nest too deep, and is looked at with care."""
 
 
-def parse_canonical_line(line: bytes) -> Record | None:
+def parse_canonical_line(line: bytes) -> StoredEntry | None:
     """The entry of a line without its line feed; None where the line is not in the one spelling, be it an entry or not."""
     content, tail = parse_body(line), line[-_TAIL_BYTES:]
     if content is None or not _is_tail(tail):
@@ -50,7 +50,9 @@ def parse_canonical_line(line: bytes) -> Record | None:
         text[len(_NAMES[0]) : _HASH_AT],
         text[_HASH_AT + len(_NAMES[1]) : _SIGNATURE_AT],
     )
-    return Record(org_id.decode(), int(seq), prev_hash, digest, text[-_SIGNATURE_BYTES:-2], body)
+    return StoredEntry(
+        org_id.decode(), int(seq), prev_hash, digest, text[-_SIGNATURE_BYTES:-2], body
+    )
 
 
 def parse_body(line: bytes) -> tuple[bytes, bytes, bytes, bytes] | None:

@@ -13,7 +13,7 @@ import orjson
 
 from ttplan.audit.canonical import canonical_json, check_payload
 from ttplan.audit.keys.signer import Signer, signed
-from ttplan.model.audit import Actor, AuditEntry, Record, TipAnchor
+from ttplan.model.audit import Actor, AuditEntry, StoredEntry, TipAnchor
 from ttplan.model.errors import CanonicalError
 
 GENESIS = "0" * 64
@@ -107,7 +107,7 @@ def next_entry(
     )
 
 
-def to_record(entry: AuditEntry) -> Record:
+def to_record(entry: AuditEntry) -> StoredEntry:
     """The entry as it is stored and streamed."""
     body = canonical_body(
         actor=entry.actor.model_dump(mode="json"),
@@ -118,10 +118,12 @@ def to_record(entry: AuditEntry) -> Record:
         seq=entry.seq,
         timestamp=entry.timestamp,
     )
-    return Record(str(entry.org_id), entry.seq, entry.prev_hash, entry.hash, entry.signature, body)
+    return StoredEntry(
+        str(entry.org_id), entry.seq, entry.prev_hash, entry.hash, entry.signature, body
+    )
 
 
-def to_entry(record: Record) -> AuditEntry:
+def to_entry(record: StoredEntry) -> AuditEntry:
     """The record as an entry that a person can look at."""
     fields = orjson.loads(record.body)
     return AuditEntry(

@@ -8,7 +8,7 @@ from uuid import UUID
 from ttplan.audit.canonical import with_legacy_exponents
 from ttplan.audit.entries import entry_hash
 from ttplan.audit.keys.key_files import VerifyingKey
-from ttplan.model.audit import Record
+from ttplan.model.audit import StoredEntry
 from ttplan.model.errors import BadSignature, ChainError, ForeignOrg, HashMismatch, HexError, SeqGap
 
 HEX64 = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -19,7 +19,7 @@ _TIME = b',"timestamp":"'
 _LONGEST_TIME = 40
 
 
-def check_content(record: Record, index: int) -> None:
+def check_content(record: StoredEntry, index: int) -> None:
     """Check an entry by itself, wherever it is from: its hex, the hash of its content, and its labels. Raises the ChainError."""
     check_hex(HEX64, record.prev_hash, index, "prev_hash", 64)
     check_hex(HEX64, record.hash, index, "hash", 64)
@@ -28,7 +28,7 @@ def check_content(record: Record, index: int) -> None:
     check_matches_body(record, index)
 
 
-def check_hash(record: Record, index: int) -> None:
+def check_hash(record: StoredEntry, index: int) -> None:
     """Raise HashMismatch where the content does not give the hash, in neither spelling of large floats."""
     found = entry_hash(record.prev_hash, record.body)
     if found != record.hash:
@@ -37,7 +37,7 @@ def check_hash(record: Record, index: int) -> None:
             raise HashMismatch(index, found, record.hash)
 
 
-def matches_body(record: Record) -> bool:
+def matches_body(record: StoredEntry) -> bool:
     """Whether a record is filed under the organisation and seq that were hashed."""
     body = record.body
     # Inside a text a quote is escaped, so the first of these bytes begin the body's own org_id, and the last its own time.
@@ -52,7 +52,7 @@ def matches_body(record: Record) -> bool:
     )
 
 
-def check_matches_body(record: Record, index: int) -> None:
+def check_matches_body(record: StoredEntry, index: int) -> None:
     """Raise where a record is filed under another organisation or seq than the one that was hashed: in a store, those are
     columns of their own, which nothing else vouches for."""
     start = record.body.find(_ORG) + len(_ORG)
@@ -80,7 +80,7 @@ def check_hex(pattern: re.Pattern[str], text: str, index: int, name: str, digits
         raise HexError(index, f"{name} is {text[:140]!r}; expected {digits} lower-case hex digits")
 
 
-def is_well_signed(record: Record, key: VerifyingKey) -> bool:
+def is_well_signed(record: StoredEntry, key: VerifyingKey) -> bool:
     """Whether an entry, wherever it stands, has the hash of its content, this key's signature over it, and the organisation and
     seq that it is filed under: labels that nobody signed accuse nobody."""
     try:
@@ -90,7 +90,7 @@ def is_well_signed(record: Record, key: VerifyingKey) -> bool:
     return key.fault(bytes.fromhex(record.signature), bytes.fromhex(record.hash)) is None
 
 
-def signature_error(record: Record, index: int, key: VerifyingKey) -> ChainError | None:
+def signature_error(record: StoredEntry, index: int, key: VerifyingKey) -> ChainError | None:
     """The error of an entry whose signature is not this key's over its hash; None where it is."""
     fault = key.fault(bytes.fromhex(record.signature), bytes.fromhex(record.hash))
     return None if fault is None else BadSignature(index, fault)

@@ -13,7 +13,7 @@ from ttplan.audit.jsonl import format_line, parse_entry
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.rotation import is_rotation, verify_rotation
 from ttplan.audit.strict_json import parse_json
-from ttplan.model.audit import AuditEntry, Record
+from ttplan.model.audit import AuditEntry, StoredEntry
 from ttplan.model.errors import Equivocation, InputError, ProofError
 
 FORMAT = "ttplan.fork-evidence.v1"
@@ -23,8 +23,8 @@ _KEYS = ("format", "verifying_key", "entries")
 
 
 def find_equivocation(
-    one: Iterable[AuditEntry | Record],
-    other: Iterable[AuditEntry | Record],
+    one: Iterable[AuditEntry | StoredEntry],
+    other: Iterable[AuditEntry | StoredEntry],
     public_key: VerifyingKey,
 ) -> Equivocation | None:
     """The first seq at which two chains of one organisation have well-signed entries with different hashes; None where none.
@@ -42,7 +42,7 @@ def find_equivocation(
     return None
 
 
-def is_equivocation(a: Record, b: Record, key: VerifyingKey) -> bool:
+def is_equivocation(a: StoredEntry, b: StoredEntry, key: VerifyingKey) -> bool:
     """Whether two entries of one organisation and seq differ, both with the key's own signature."""
     return (
         a.org_id == b.org_id
@@ -53,12 +53,14 @@ def is_equivocation(a: Record, b: Record, key: VerifyingKey) -> bool:
     )
 
 
-def equivocation_error(index: int, a: Record, b: Record, key: VerifyingKey) -> Equivocation:
+def equivocation_error(
+    index: int, a: StoredEntry, b: StoredEntry, key: VerifyingKey
+) -> Equivocation:
     """The error that two such entries are, with its evidence."""
     return Equivocation(index, a.seq, (a.hash, b.hash), format_evidence(a, b, key))
 
 
-def format_evidence(a: Record, b: Record, key: VerifyingKey) -> bytes:
+def format_evidence(a: StoredEntry, b: StoredEntry, key: VerifyingKey) -> bytes:
     """Two entries that one key signed for one place, as a file."""
     lines: list[Any] = [orjson.Fragment(format_line(record)) for record in (a, b)]
     return (

@@ -18,7 +18,7 @@ from ttplan.audit.entries import normalize_timestamp, to_record
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.strict_json import parse_json
 from ttplan.audit.verify.segment import Segment, count_entries
-from ttplan.model.audit import AuditEntry, Record
+from ttplan.model.audit import AuditEntry, StoredEntry
 from ttplan.model.errors import InputError
 
 MAX_LINE = 16 * 2**20
@@ -45,7 +45,7 @@ _HEX64 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 T = TypeVar("T")
-E = TypeVar("E", bound=Record | Segment)
+E = TypeVar("E", bound=StoredEntry | Segment)
 
 
 class ChainReader(Generic[T]):
@@ -77,7 +77,7 @@ class Preamble(NamedTuple):
 
 def write_chain(
     file: BinaryIO,
-    entries: Iterable[AuditEntry | Record],
+    entries: Iterable[AuditEntry | StoredEntry],
     *,
     verifying_key: VerifyingKey,
     org_id: UUID,
@@ -96,7 +96,7 @@ def write_chain(
         file.write(format_line(record) + b"\n")
 
 
-def format_line(record: Record) -> bytes:
+def format_line(record: StoredEntry) -> bytes:
     """A record as its line: the entry's fields in the ecosystem's order, the payload's keys sorted, the time in `Z`."""
     body = orjson.loads(record.body)
     stamp = str(body["timestamp"]).removesuffix("+00:00") + "Z"
@@ -105,7 +105,7 @@ def format_line(record: Record) -> bytes:
 
 def read_chain(
     file: str | os.PathLike[str] | BinaryIO, *, max_line: int = MAX_LINE, since: int = 0
-) -> tuple[Preamble | None, ChainReader[Record]]:
+) -> tuple[Preamble | None, ChainReader[StoredEntry]]:
     """The preamble, where there is one, and the entries, streamed; the file, even one that is passed in, is closed with them.
 
     Lines before the first entry whose seq is at least `since` are passed over, and most of them not even read as entries; where
@@ -126,7 +126,7 @@ class LineBlock(NamedTuple):
     data: bytes
     max_line: int
 
-    def records(self) -> Generator[Record, None, None]:
+    def records(self) -> Generator[StoredEntry, None, None]:
         """Its entries, as `read_chain` reads them."""
         return _records(
             self.file,
@@ -138,14 +138,14 @@ class LineBlock(NamedTuple):
 
 def read_blocks(
     file: str | os.PathLike[str] | BinaryIO, *, max_line: int = MAX_LINE, since: int = 0
-) -> tuple[Preamble | None, ChainReader[Record | LineBlock]]:
+) -> tuple[Preamble | None, ChainReader[StoredEntry | LineBlock]]:
     """`read_chain`, with nearly all entries in pieces of many lines that nobody has read yet. Raises the same errors, those of
     lines where a piece's records are read."""
     name, preamble, first, lines = _begin(file, max_line)
     return preamble, ChainReader(_pieces(name, first, lines, since), lines)
 
 
-def parse_entry(line: bytes, name: str) -> Record:
+def parse_entry(line: bytes, name: str) -> StoredEntry:
     """One entry by itself, as `read_chain` reads it. Raises InputError, naming where it is from."""
     return _record(_Line(name, 1, line))
 
@@ -247,7 +247,7 @@ class _Lines:
 
 def _pieces(
     name: str, first: tuple[int, bytes] | None, lines: _Lines, since: int
-) -> Generator[Record | LineBlock, None, None]:
+) -> Generator[StoredEntry | LineBlock, None, None]:
     with closing(_records(name, first, lines, since)) as records, closing(lines):
         if first is not None or since:
             yield from islice(records, 1)
@@ -257,7 +257,7 @@ def _pieces(
 
 def _records(
     name: str, first: tuple[int, bytes] | None, rest: _Lines, since: int
-) -> Generator[Record, None, None]:
+) -> Generator[StoredEntry, None, None]:
     passed_over = None
     with closing(rest):
         for number, text in rest if first is None else chain((first,), rest):
@@ -274,7 +274,7 @@ def _records(
             yield _record(_Line(name, *passed_over))
 
 
-def _record(line: _Line) -> Record:
+def _record(line: _Line) -> StoredEntry:
     """The entry of a line in any spelling. One that equals its own re-encoding is canonical throughout; others are parsed with
     care."""
     try:
@@ -292,7 +292,7 @@ def _record(line: _Line) -> Record:
         )
     except TypeError:  # the payload alone can be written, and one level more cannot
         line.refuse("nests too deep; expected at most 250 levels")
-    return Record(
+    return StoredEntry(
         fields["org_id"],
         fields["seq"],
         fields["prev_hash"],

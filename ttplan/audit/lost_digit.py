@@ -12,7 +12,7 @@ import orjson
 
 from ttplan.audit.canonical import with_legacy_exponents
 from ttplan.audit.entries import entry_hash
-from ttplan.model.audit import Record
+from ttplan.model.audit import StoredEntry
 
 MOST_BYTES = 64 * 2**20
 """So many bytes are hashed in the search, and no more, whatever the payload."""
@@ -35,7 +35,7 @@ class LostDigit(NamedTuple):
         )
 
 
-def find_lost_digit(record: Record) -> LostDigit | None:
+def find_lost_digit(record: StoredEntry) -> LostDigit | None:
     """The one float whose neighbour makes a record's hash right: the double before or after it, or its last digit one more or
     less. None where no single one does, or none among as many as are tried."""
     try:
@@ -83,7 +83,7 @@ def _neighbours(value: float, written: bytes) -> list[bytes]:
     return [orjson.dumps(one) for one in dict.fromkeys(near) if math.isfinite(one) and one != value]
 
 
-def _hashes_to(record: Record, body: bytes) -> bool:
+def _hashes_to(record: StoredEntry, body: bytes) -> bool:
     older = with_legacy_exponents(body)
     return any(
         entry_hash(record.prev_hash, one) == record.hash for one in (body, older) if one is not None

@@ -12,9 +12,9 @@ import orjson
 from ttplan.audit.canonical import canonical_json
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.keys.signer import Signer, signed
-from ttplan.model.audit import Record
+from ttplan.model.audit import StoredEntry
 from ttplan.model.errors import BadRotation, KeyFileError
-from ttplan.model.record import KEY_ROTATED
+from ttplan.model.stored_entry import KEY_ROTATED
 
 EVENT = KEY_ROTATED
 _DOMAIN = b"ttplan.audit.key-rotation.v1\n"
@@ -48,14 +48,14 @@ def rotation_payload(
     return {"old_key": old.hex, "new_key": new.public_key.hex, "new_key_signature": proof.hex()}
 
 
-def is_rotation(record: Record) -> bool:
+def is_rotation(record: StoredEntry) -> bool:
     """Whether an entry is a key rotation, good or bad."""
     # Inside a text a quote is escaped, so this finds each; a payload may hold the same, so the entry itself decides.
     return _MARK in record.body and _body(record).get("event") == EVENT
 
 
 def verify_rotation(
-    record: Record, index: int, current: VerifyingKey, used: Iterable[VerifyingKey]
+    record: StoredEntry, index: int, current: VerifyingKey, used: Iterable[VerifyingKey]
 ) -> VerifyingKey:
     """The key that a rotation entry, whose own signature was checked, hands over to. `used` are the chain's keys so far.
 
@@ -87,7 +87,7 @@ def verify_rotation(
     return new
 
 
-def claimed_new_key(record: Record) -> VerifyingKey | None:
+def claimed_new_key(record: StoredEntry) -> VerifyingKey | None:
     """The key that an entry says it hands over to, which nothing has verified; None where it names none."""
     payload = _body(record).get("payload") if is_rotation(record) else None
     if not isinstance(payload, dict) or _fault(payload) is not None:
@@ -98,13 +98,13 @@ def claimed_new_key(record: Record) -> VerifyingKey | None:
         return None
 
 
-def is_rotation_from(record: Record, key: VerifyingKey) -> bool:
+def is_rotation_from(record: StoredEntry, key: VerifyingKey) -> bool:
     """Whether an entry is a rotation that names `key` as the old one."""
     payload = _body(record).get("payload") if is_rotation(record) else None
     return isinstance(payload, dict) and payload.get("old_key") == key.hex
 
 
-def is_continued_by(last: Record, key: VerifyingKey) -> bool:
+def is_continued_by(last: StoredEntry, key: VerifyingKey) -> bool:
     """Whether a chain that ends with `last` goes on with `key`: the one that a rotation names, else the one that signed it."""
     if is_rotation(last):
         payload = _body(last).get("payload")
@@ -114,7 +114,7 @@ def is_continued_by(last: Record, key: VerifyingKey) -> bool:
     return key.fault(bytes.fromhex(last.signature), bytes.fromhex(last.hash)) is None
 
 
-def list_keys(records: Iterable[Record], current: VerifyingKey) -> list[VerifyingKey]:
+def list_keys(records: Iterable[StoredEntry], current: VerifyingKey) -> list[VerifyingKey]:
     """The keys of a chain as its rotations name them, first to last; `current`, the one it ends with, where it has none.
 
     Nothing is verified: it is for who holds the chain and says to others which key to begin with.
@@ -133,7 +133,7 @@ def list_keys(records: Iterable[Record], current: VerifyingKey) -> list[Verifyin
     return keys or [current]
 
 
-def _body(record: Record) -> dict[str, Any]:
+def _body(record: StoredEntry) -> dict[str, Any]:
     """What an entry says; nothing where a store holds something else than JSON."""
     try:
         body = orjson.loads(record.body)

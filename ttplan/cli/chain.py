@@ -11,7 +11,7 @@ from ttplan.cli.commands import DEFAULT_STORE, JsonOption, KeyOption, StoreOptio
 from ttplan.cli.output import show_json
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import InputError, ProofError
-from ttplan.util.urls import is_url
+from ttplan.util.paths import is_postgres_url
 
 if TYPE_CHECKING:
     from ttplan.audit.verify.require import ChainHashes
@@ -154,12 +154,12 @@ def _name(source: str) -> str:
 def _sealed(
     source: str, key_hex: str | None, checkpoint: Path, policy: Path | None, log: str | None
 ) -> str:
-    from ttplan.audit.c2sp.tlog import check_covers
+    from ttplan.audit.c2sp.tlog import check_tree_covers
     from ttplan.operations.chain.transparency_log import read_checkpoint_file, seal_check
 
     found = read_checkpoint_file(checkpoint)
     words = seal_check(found, policy=policy, log=log)
-    check_covers(
+    check_tree_covers(
         found, collected(source, Path(source) if is_export(source) else None, key_hex).hashes
     )
     return f"that the chain begins with {words}"
@@ -177,15 +177,15 @@ def collected(store: str, chain: Path | None, key_hex: str | None) -> ChainHashe
 
 
 def _keep(path: Path, data: bytes) -> None:
-    from ttplan.util.files import whole_file
+    from ttplan.util.files import atomic_write
 
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write(data)
 
 
 def is_export(source: str) -> bool:
     """Whether a file is a chain as JSON lines, by its name or its first character; a DuckDB file begins with neither."""
-    if is_url(source):
+    if is_postgres_url(source):
         return False
     if Path(source).suffix in (".jsonl", ".ndjson", ".json"):
         return True
@@ -269,7 +269,7 @@ def anchor(
 ) -> None:
     """Print where the chain ends, <seq>:<hash>, after reading it back and checking it; kept elsewhere, it proves that nothing
     was cut off."""
-    from ttplan.audit.keys.command import parse_command
+    from ttplan.util.commands import parse_command
 
     if heartbeat and append is None:
         raise InputError("--heartbeat is for a file; give it, too (--append)")

@@ -19,7 +19,7 @@ from ttplan.cli.commands import (
 )
 from ttplan.cli.output import show_json
 from ttplan.model.errors import InputError
-from ttplan.util.urls import is_url
+from ttplan.util.paths import is_postgres_url
 
 _DUCKDB = b"DUCK"
 
@@ -114,7 +114,7 @@ def check(
 
 def _is_store(path: str) -> bool:
     """Whether it is a database: on a server, or a DuckDB file, by its first bytes."""
-    if is_url(path):
+    if is_postgres_url(path):
         return True
     try:
         with open(path, "rb") as file:

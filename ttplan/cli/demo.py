@@ -14,7 +14,7 @@ from ttplan.audit.verify.file import verify_file
 from ttplan.cli.output import show_json
 from ttplan.model.audit import System
 from ttplan.model.errors import ChainError, InputError
-from ttplan.util.urls import is_url
+from ttplan.util.paths import is_postgres_url
 from ttplan.workspace import Workspace
 from ttplan.workspace.open import open_workspace
 
@@ -34,7 +34,7 @@ def sample_file(name: str) -> Path:
 
 def tell(store: str | None, json: bool) -> None:
     """Import, plan, apply, verify, and find a tampering. Raises ChainError where the tampering is not found."""
-    if store is not None and not is_url(store) and Path(store).exists():
+    if store is not None and not is_postgres_url(store) and Path(store).exists():
         raise InputError(f"{store} exists already; the demo wants a new store, or none at all")
     with tempfile.TemporaryDirectory(prefix="ttplan-demo-") as folder:
         with redirect_stdout(StringIO()) if json else nullcontext():
@@ -45,7 +45,7 @@ def tell(store: str | None, json: bool) -> None:
 
 def _opened(store: str) -> Workspace:
     """The demo's workspace, in a store that holds nothing yet."""
-    if not is_url(store):
+    if not is_postgres_url(store):
         return open_workspace(store)
     key = key_from_env(os.environ) or signer_from_env(os.environ)
     if key is None:  # there is no file beside a store on a server

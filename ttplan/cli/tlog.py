@@ -14,10 +14,10 @@ from ttplan.cli.commands import DEFAULT_STORE, JsonOption, KeyOption, StoreOptio
 from ttplan.cli.output import show_json
 from ttplan.cli.proofs import OutputOption
 from ttplan.model.errors import InputError
-from ttplan.util.urls import is_url
+from ttplan.util.paths import is_postgres_url
 
 if TYPE_CHECKING:
-    from ttplan.audit.c2sp.note import Seal
+    from ttplan.audit.c2sp.note import VerifiedSignature
     from ttplan.audit.keys.signer import Signer
 
 tlog_app = typer.Typer(
@@ -75,14 +75,14 @@ def checkpoint(
 ) -> None:
     """Sign the chain as it is now. Refused where it does not go on from what the log signed last, kept beside its key."""
     from ttplan.audit.c2sp.tlog import format_checkpoint
-    from ttplan.util.files import whole_file
+    from ttplan.util.files import atomic_write
 
     file = _log_key_file(store, log_key)
     state = file.with_name(file.name + ".last")
     found = open_store(store, key_file=key_file).evidence.sign_tree(
         origin, _log_key(store, log_key), state
     )
-    with whole_file(output) as opened:
+    with atomic_write(output) as opened:
         opened.write(format_checkpoint(found))
     if json:
         show_json({"path": str(output), "size": found.head.size, "root": found.head.root.hex()})
@@ -105,14 +105,14 @@ def request(
     json: JsonOption = False,
 ) -> None:
     """Write what a witness without a network is asked: an add-checkpoint request, to be carried there."""
-    from ttplan.audit.c2sp.tlog import ask_witness, format_request
+    from ttplan.audit.c2sp.tlog import format_request, make_witness_request
     from ttplan.operations.chain.transparency_log import read_checkpoint_file
-    from ttplan.util.files import whole_file
+    from ttplan.util.files import atomic_write
 
-    made = ask_witness(
+    made = make_witness_request(
         collected(store, chain, key_hex).hashes, old_size, read_checkpoint_file(checkpoint)
     )
-    with whole_file(output) as file:
+    with atomic_write(output) as file:
         file.write(format_request(made))
     if json:
         show_json(
@@ -196,10 +196,10 @@ def cosign(
     """Be a witness: cosign a request that goes on from what this witness cosigned last, and refuse a rewritten history."""
     from ttplan.audit.c2sp.note import COSIGNATURE, make_vkey
     from ttplan.operations.chain.transparency_log import cosign_request
-    from ttplan.util.files import whole_file
+    from ttplan.util.files import atomic_write
 
     signer = _key_in(witness_key)
-    with whole_file(output) as file:
+    with atomic_write(output) as file:
         file.write(cosign_request(request, log, name, signer, state, datetime.now(UTC)))
     vkey = str(make_vkey(name, signer.public_key, COSIGNATURE))
     if json:
@@ -208,7 +208,7 @@ def cosign(
         print(f"cosignature written to {output}; this witness is known as\n{vkey}")
 
 
-def _show_seals(seals: list[Seal], checkpoint: Path, json: bool) -> None:
+def _show_seals(seals: list[VerifiedSignature], checkpoint: Path, json: bool) -> None:
     if json:
         show_json([{"witness": seal.key.name, "timestamp": seal.timestamp} for seal in seals])
         return
@@ -222,7 +222,7 @@ def _show_seals(seals: list[Seal], checkpoint: Path, json: bool) -> None:
 
 
 def _log_key_file(store: str, log_key: Path | None) -> Path:
-    if log_key is None and is_url(store):
+    if log_key is None and is_postgres_url(store):
         raise InputError(
             "there is no file beside a store on a server; say where the log's own key is (--log-key)"
         )

@@ -12,8 +12,8 @@ from ttplan.display.card import Card, Renders, Table
 from ttplan.display.render import card_text
 from ttplan.display.text import cut
 from ttplan.model.plan import PerRouteBreakdown, PlanResult
-from ttplan.model.plan_run import PlanRun, Status
 from ttplan.model.results.quality import ForcedScores, QualityResult, RiskBand, Verdict
+from ttplan.model.stored_plan import Status, StoredPlan
 
 MOST_EXAMPLES = 5
 """How many degraded answers a quality text shows."""
@@ -42,7 +42,7 @@ class Plan(Renders):
         The stored row: the plan's inputs, its status and its result.
     """
 
-    def __init__(self, run: PlanRun) -> None:
+    def __init__(self, run: StoredPlan) -> None:
         self.run = run
 
     @property
@@ -81,7 +81,7 @@ class Line(NamedTuple):
     interval: str = ""
 
 
-def plan_card(run: PlanRun) -> Card:
+def plan_card(run: StoredPlan) -> Card:
     """The card of a plan."""
     result = run.result
     title, code = f"{run.name}  [{run.status}]", str(run.plan_id)
@@ -272,12 +272,12 @@ def _method(result: PlanResult) -> str:
     )
 
 
-def _failure(run: PlanRun) -> str:
+def _failure(run: StoredPlan) -> str:
     reason = run.failure or "no reason was recorded"
     return f"The replay failed: {reason}. The plan has no figures, and can never be applied."
 
 
-def _cost_basis(run: PlanRun) -> list[Line]:
+def _cost_basis(run: StoredPlan) -> list[Line]:
     """What the log's costs are made of, and what that changed; nothing if it was not recorded."""
     basis = run.cost_basis
     if basis is None:
@@ -290,7 +290,7 @@ def _cost_basis(run: PlanRun) -> list[Line]:
     return [Line("costs", f"{basis.recomputed:,} of {total:,} {how}", changed)]
 
 
-def _price_sources(run: PlanRun) -> str:
+def _price_sources(run: StoredPlan) -> str:
     """Where the prices of the routes' targets come from; empty if it was not recorded."""
     targets = {route.then.target_model for route in run.result.proposed_routes if route.enabled}
     keys_by_source: dict[str, list[str]] = defaultdict(list)

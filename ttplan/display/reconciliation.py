@@ -7,7 +7,12 @@ from collections.abc import Iterator
 from ttplan.display.amounts import NO_INTERVAL, format_interval, plural, usd, usd_interval
 from ttplan.display.card import Card, ResultCard, Table
 from ttplan.model.plan import Interval
-from ttplan.model.results.reconciliation import Figure, FigureName, Reconciliation, TrackRecord
+from ttplan.model.results.reconciliation import (
+    FigureName,
+    ReconciledFigure,
+    Reconciliation,
+    TrackRecord,
+)
 
 FIGURE_NAMES: dict[FigureName, str] = {
     "cost_per_request_usd": "cost a request",
@@ -70,7 +75,7 @@ def _requests(reconciliation: Reconciliation) -> str:
     )
 
 
-def _figure_rows(figure: Figure) -> Iterator[tuple[str, ...]]:
+def _figure_rows(figure: ReconciledFigure) -> Iterator[tuple[str, ...]]:
     """Projected, expected and actual value of a figure; the verdict stands beside the actual one."""
     values = {
         "projected": (figure.projected, figure.projected_95),
@@ -83,13 +88,13 @@ def _figure_rows(figure: Figure) -> Iterator[tuple[str, ...]]:
         yield name, what, *_value(figure, value, interval), verdict
 
 
-def _verdict(figure: Figure) -> str:
+def _verdict(figure: ReconciledFigure) -> str:
     if figure.inside is None:
         return NO_INTERVAL
     return "inside" if figure.inside else "near" if figure.consistent else "OUTSIDE"
 
 
-def _value(figure: Figure, value: float, interval: Interval | None) -> tuple[str, str]:
+def _value(figure: ReconciledFigure, value: float, interval: Interval | None) -> tuple[str, str]:
     """A value and its interval, with their unit."""
     if figure.name.endswith("_usd"):
         return usd(value), usd_interval(interval)

@@ -8,9 +8,9 @@ from ttplan.display.amounts import plural
 from ttplan.display.card import Card, ResultCard, Row, Table, Tone
 from ttplan.display.text import plain
 from ttplan.model.gateway import GATEWAYS, RouteExport
-from ttplan.model.plan_run import LiveRoute
 from ttplan.model.results.changes import Preview, RouteChange
 from ttplan.model.results.drift import Drift, RouteDrift
+from ttplan.model.stored_plan import LiveRoute
 
 _SIGNS: dict[str, tuple[str, Tone]] = {
     "new": ("+", "good"),

@@ -14,7 +14,7 @@ from ttplan.engine.replay import replay_table
 from ttplan.model.errors import InputError
 from ttplan.model.plan import Interval, IntervalMethod, PlanConfig, PlanResult
 from ttplan.model.pricing import ModelPricing
-from ttplan.model.results.backtest import METRICS, Backtest, Comparison, Metric
+from ttplan.model.results.backtest import METRICS, Backtest, BacktestComparison, Metric
 from ttplan.model.route import ProposedRoute
 
 MOST_PERIODS = 1_000
@@ -83,10 +83,10 @@ def _periods(start: datetime, end: datetime, period: timedelta) -> list[datetime
     return [start + period * n for n in range(count)]
 
 
-def _compare(one: PlanResult, other: PlanResult, metric: Metric) -> Comparison:
+def _compare(one: PlanResult, other: PlanResult, metric: Metric) -> BacktestComparison:
     projected, ends = figure(one, metric)
     found, found_ends = figure(other, metric)
-    return Comparison(
+    return BacktestComparison(
         period_start=one.window_start,
         next_start=other.window_start,
         metric=metric,

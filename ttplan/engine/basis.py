@@ -13,7 +13,7 @@ from ttplan.engine.dialects import fetch
 from ttplan.engine.project import keep
 from ttplan.engine.replay_spec import Question
 from ttplan.model.money import round_money
-from ttplan.model.plan_run import CostBasis
+from ttplan.model.stored_plan import CostBasis
 
 _MONEY = "decimal(38, 12)"
 

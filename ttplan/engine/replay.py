@@ -43,7 +43,7 @@ from ttplan.engine.summary import (
 from ttplan.model.errors import InputError
 from ttplan.model.plan import IntervalMethod, PlanConfig, PlanInput, PlanResult
 from ttplan.model.pricing import ModelPricing
-from ttplan.model.route import ProposedRoute, first_repeat
+from ttplan.model.route import ProposedRoute, find_duplicate
 
 NIL = UUID(int=0)
 LONG_AGO, FAR_AHEAD = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
@@ -80,7 +80,7 @@ def replay_table(
     missing column or one of another type, a row that is no request, a repeated route, a window turned round, no resamples, or a
     backend whose arithmetic is not exact.
     """
-    repeat = first_repeat(routes)
+    repeat = find_duplicate(routes)
     if repeat is not None:
         raise InputError(repeat)
     if bootstrap_iterations < 1:

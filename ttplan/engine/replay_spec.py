@@ -9,9 +9,9 @@ from uuid import UUID
 
 from ttplan.model.errors import InputError
 from ttplan.model.plan import IntervalMethod, PlanConfig, PlanInput, check_window
-from ttplan.model.plan_run import PlanRun
 from ttplan.model.pricing import ModelPricing
-from ttplan.model.route import ProposedRoute, by_precedence
+from ttplan.model.route import ProposedRoute, sort_by_precedence
+from ttplan.model.stored_plan import StoredPlan
 
 
 def require_window(start: datetime, end: datetime) -> None:
@@ -40,7 +40,7 @@ class Question:
     @property
     def tried(self) -> list[ProposedRoute]:
         """The enabled routes in the order in which they are tried."""
-        return by_precedence(self.routes)
+        return sort_by_precedence(self.routes)
 
     @property
     def projects_hits(self) -> bool:
@@ -58,7 +58,7 @@ class Question:
         return [i for i, route in enumerate(self.tried) if route.then.disable_cache]
 
     @classmethod
-    def asked_by(cls, run: PlanRun) -> Question:
+    def asked_by(cls, run: StoredPlan) -> Question:
         """What a stored plan asked, by the default method."""
         return cls(
             plan_id=run.plan_id,

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ttplan.gateways.rendered import RenderedRoutes
-from ttplan.model.gateway import Loss
-from ttplan.model.route import ProposedRoute, by_precedence
+from ttplan.model.gateway import UnsupportedField
+from ttplan.model.route import ProposedRoute, sort_by_precedence
 
 ANY, DEFAULT = "*", "default"
 _MARKS = ("!", "&")
@@ -42,7 +42,7 @@ class _Choice(NamedTuple):
 
 def to_litellm(routes: Sequence[ProposedRoute], provider_of: ProviderOf) -> RenderedRoutes:
     """The enabled routes in LiteLLM's words. Raises what `provider_of` does."""
-    ordered = by_precedence(routes)
+    ordered = sort_by_precedence(routes)
     losses = [loss for route in ordered for loss in _unsaid_conditions(route)]
     unsaid = {loss.route for loss in losses}
     written = [route for route in ordered if route.name not in unsaid]
@@ -71,7 +71,7 @@ def to_litellm(routes: Sequence[ProposedRoute], provider_of: ProviderOf) -> Rend
     return RenderedRoutes(content, losses, _notes(routes, filtered, catches_all))
 
 
-def _unsaid_conditions(route: ProposedRoute) -> Iterator[Loss]:
+def _unsaid_conditions(route: ProposedRoute) -> Iterator[UnsupportedField]:
     """The conditions that it cannot look at: without one of them the route would take more requests, so it is left out."""
     asked = route.when.model_dump(exclude_defaults=True)
     found = {name: reason for name, reason in _UNSAID.items() if name in asked}
@@ -81,18 +81,22 @@ def _unsaid_conditions(route: ProposedRoute) -> Iterator[Loss]:
     if any(ANY in model for model in route.when.model_in):
         found["model_in"] = f"a model with {ANY} in its name is a pattern to it"
     for name, reason in found.items():
-        yield Loss(route=route.name, field=f"when.{name}", reason=reason, effect="is left out")
+        yield UnsupportedField(
+            route=route.name, field=f"when.{name}", reason=reason, effect="is left out"
+        )
 
 
-def _unsaid_actions(route: ProposedRoute) -> Iterator[Loss]:
+def _unsaid_actions(route: ProposedRoute) -> Iterator[UnsupportedField]:
     if route.then.disable_cache:
         yield _without(route, "disable_cache", "its router does not say it of a deployment")
     if route.then.max_cost_usd is not None:
         yield _without(route, "max_cost_usd", "it has budgets for a time, and none for a request")
 
 
-def _without(route: ProposedRoute, name: str, reason: str) -> Loss:
-    return Loss(route=route.name, field=f"then.{name}", reason=reason, effect="goes without it")
+def _without(route: ProposedRoute, name: str, reason: str) -> UnsupportedField:
+    return UnsupportedField(
+        route=route.name, field=f"then.{name}", reason=reason, effect="goes without it"
+    )
 
 
 def _choices(model: str | None, routes: Sequence[ProposedRoute]) -> list[_Choice]:
@@ -107,10 +111,12 @@ def _choices(model: str | None, routes: Sequence[ProposedRoute]) -> list[_Choice
     return [*(_Choice(tag, one) for tag, one in taken.items()), _Choice(None, None)]
 
 
-def _fallbacks(groups: dict[str, list[_Choice]]) -> tuple[dict[str, tuple[str, ...]], list[Loss]]:
+def _fallbacks(
+    groups: dict[str, list[_Choice]],
+) -> tuple[dict[str, tuple[str, ...]], list[UnsupportedField]]:
     """The fallbacks of each group, and those that are lost: they hold for a group, whichever deployment of it failed."""
     kept: dict[str, tuple[str, ...]] = {}
-    lost: dict[str, Loss] = {}
+    lost: dict[str, UnsupportedField] = {}
     for name, choices in groups.items():
         said = {choice.fallbacks for choice in choices}
         if name != ANY and len(said) == 1:

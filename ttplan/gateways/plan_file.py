@@ -12,8 +12,8 @@ from pydantic import ConfigDict, ValidationError
 
 from ttplan.model.errors import InputError
 from ttplan.model.plan import PlanConfig
-from ttplan.model.route import ProposedRoute, first_repeat
-from ttplan.util.files import explain, read_yaml, whole_file, yaml_text
+from ttplan.model.route import ProposedRoute, find_duplicate
+from ttplan.util.files import atomic_write, describe_validation_error, format_yaml, read_yaml
 
 NAMESPACE = uuid5(NAMESPACE_URL, "ttplan:routes")
 """Where routes get their ids from that have none, or one that is not a UUID: of the id as written, or the name."""
@@ -43,7 +43,7 @@ def read_plan_file(path: str | os.PathLike[str]) -> PlanFile:
     routes = tuple(
         _route(path, position, fields) for position, fields in enumerate(content["routes"], 1)
     )
-    repeat = first_repeat(routes)
+    repeat = find_duplicate(routes)
     if repeat is not None:
         raise InputError(f"{path}: {repeat}")
     if "config" not in content:
@@ -51,7 +51,7 @@ def read_plan_file(path: str | os.PathLike[str]) -> PlanFile:
     try:
         written = _WrittenConfig.model_validate(content["config"])
     except ValidationError as error:
-        raise InputError(f"{path}: config: {explain(error)}") from None
+        raise InputError(f"{path}: config: {describe_validation_error(error)}") from None
     return PlanFile(routes, PlanConfig.model_validate(written.model_dump()))
 
 
@@ -70,7 +70,7 @@ def plan_yaml(
     if config is not None:
         content["config"] = _written("config", config.model_dump(exclude_defaults=True))
     comment = "".join(f"# {line}".rstrip() + "\n" for line in map(_printable, heading.splitlines()))
-    return comment + yaml_text(content)
+    return comment + format_yaml(content)
 
 
 def write_plan_file(
@@ -83,7 +83,7 @@ def write_plan_file(
 ) -> None:
     """Write a plan file, whole or not at all. Raises InputError where there is one already, unless `overwrite`."""
     text = plan_yaml(routes, config, heading=heading)
-    with whole_file(path, overwrite=overwrite) as file:
+    with atomic_write(path, overwrite=overwrite) as file:
         file.write(text.encode())
 
 
@@ -115,7 +115,7 @@ def _route(path: str | os.PathLike[str], position: int, fields: Any) -> Proposed
     try:
         return ProposedRoute.model_validate(fields | {"id": route_id(fields.get("id"), name)})
     except ValidationError as error:
-        raise InputError(f"{where}: {explain(error)}") from None
+        raise InputError(f"{where}: {describe_validation_error(error)}") from None
 
 
 def route_id(written: Any, name: Any) -> UUID:

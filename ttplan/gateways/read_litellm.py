@@ -11,7 +11,7 @@ from ttplan.gateways.plan_file import route_id
 from ttplan.gateways.rendered import ParsedRoutes
 from ttplan.logs.model_names import known_provider
 from ttplan.model.errors import InputError
-from ttplan.model.gateway import Effect, Loss
+from ttplan.model.gateway import UnsupportedEffect, UnsupportedField
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
 
 # More exact routes first: a tag before none, a model that is named before any.
@@ -172,6 +172,6 @@ def _models(
 
 
 def _loss(
-    route: str, name: str, effect: Effect, reason: str = "a plan has no words for it"
-) -> Loss:
-    return Loss(route=route, field=name, reason=reason, effect=effect)
+    route: str, name: str, effect: UnsupportedEffect, reason: str = "a plan has no words for it"
+) -> UnsupportedField:
+    return UnsupportedField(route=route, field=name, reason=reason, effect=effect)

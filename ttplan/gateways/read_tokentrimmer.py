@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from ttplan.gateways.plan_file import route_id
 from ttplan.gateways.rendered import ParsedRoutes, may_overlap
 from ttplan.model.errors import InputError
-from ttplan.model.gateway import Effect, Loss
+from ttplan.model.gateway import UnsupportedEffect, UnsupportedField
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
-from ttplan.util.files import explain
+from ttplan.util.files import describe_validation_error
 
 PRIORITY = 100
 """What a route has that says no priority."""
@@ -70,12 +70,12 @@ def _take(found: ParsedRoutes, fields: Mapping[str, Any], where: str) -> None:
             )
         )
     except ValidationError as error:
-        raise InputError(f"{where}: {explain(error)}") from None
+        raise InputError(f"{where}: {describe_validation_error(error)}") from None
 
 
-def _loss(name: Any, key: str, effect: Effect) -> Loss:
+def _loss(name: Any, key: str, effect: UnsupportedEffect) -> UnsupportedField:
     reasons = {"then.target_model": "it has no target", "paused": "the gateway has paused it"}
-    return Loss(
+    return UnsupportedField(
         route=str(name),
         field=key,
         reason=reasons.get(key, "a plan has no words for it"),
@@ -83,10 +83,10 @@ def _loss(name: Any, key: str, effect: Effect) -> Loss:
     )
 
 
-def _reordered(routes: Sequence[ProposedRoute]) -> list[Loss]:
+def _reordered(routes: Sequence[ProposedRoute]) -> list[UnsupportedField]:
     """The routes that the gateway tries in the file's order and we by their ids, where that can matter."""
     return [
-        Loss(
+        UnsupportedField(
             route=later.name,
             field="priority",
             reason=f"route {earlier.name!r:.60} has the same, stands before it, and has the higher id",

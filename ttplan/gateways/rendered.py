@@ -9,9 +9,9 @@ from decimal import Decimal
 from typing import Any
 
 from ttplan.model.errors import InputError
-from ttplan.model.gateway import Loss
+from ttplan.model.gateway import UnsupportedField
 from ttplan.model.route import ProposedRoute, RouteConditions
-from ttplan.util.files import yaml_text
+from ttplan.util.files import format_yaml
 
 HEADING = "# Written by ttplan from the live routes; what is edited here is lost when they are written again.\n"
 SUFFIXES = (".json", ".yaml", ".yml")
@@ -25,7 +25,7 @@ class RenderedRoutes:
     """Routes as plain data that a gateway reads, what that does not say of them, and what to know when using it."""
 
     content: Any
-    losses: list[Loss] = field(default_factory=list)
+    losses: list[UnsupportedField] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -34,7 +34,7 @@ class ParsedRoutes:
     """Routes that a gateway's file comes to, and what it says of them that we have no words for."""
 
     routes: list[ProposedRoute] = field(default_factory=list)
-    losses: list[Loss] = field(default_factory=list)
+    losses: list[UnsupportedField] = field(default_factory=list)
 
 
 def encode_routes_file(content: Any, suffix: str) -> bytes:
@@ -48,13 +48,13 @@ def encode_routes_file(content: Any, suffix: str) -> bytes:
         )
     if suffix == ".json":
         return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
-    return (HEADING + yaml_text(content)).encode()
+    return (HEADING + format_yaml(content)).encode()
 
 
-def find_rounded_bounds(routes: Iterable[ProposedRoute]) -> list[Loss]:
+def find_rounded_bounds(routes: Iterable[ProposedRoute]) -> list[UnsupportedField]:
     """The bounds in USD that have more digits than a number in these files keeps."""
     return [
-        Loss(
+        UnsupportedField(
             route=route.name,
             field=name,
             reason=f"{value} has more digits than the number in the file keeps",

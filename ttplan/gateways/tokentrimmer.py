@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ttplan.gateways.rendered import RenderedRoutes, find_rounded_bounds
-from ttplan.model.gateway import Loss
+from ttplan.model.gateway import UnsupportedField
 from ttplan.model.route import ProposedRoute
 
 VERSION = 1
@@ -27,14 +27,14 @@ def to_tokentrimmer(routes: Sequence[ProposedRoute]) -> RenderedRoutes:
     )
 
 
-def _too_large(route: ProposedRoute) -> list[Loss]:
+def _too_large(route: ProposedRoute) -> list[UnsupportedField]:
     bounds = {
         "priority": (route.priority, MOST_PRIORITY),
         "when.input_tokens_lt": (route.when.input_tokens_lt, MOST_TOKENS),
         "when.input_tokens_gt": (route.when.input_tokens_gt, MOST_TOKENS),
     }
     return [
-        Loss(
+        UnsupportedField(
             route=route.name,
             field=name,
             reason=f"{value} is more than the {most} that it keeps",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ttplan.model.plan_run import LiveRoute, renames
 from ttplan.model.results.changes import FieldChange, RouteChange
 from ttplan.model.route import ProposedRoute
+from ttplan.model.stored_plan import LiveRoute, find_previous_names
 
 
 def changed_fields(before: ProposedRoute, after: ProposedRoute) -> tuple[FieldChange, ...]:
@@ -39,7 +39,9 @@ def route_changes(
 ) -> Iterator[RouteChange]:
     """What becomes of each route where `after` says, by name, what is live then. A renamed one is told under its new name."""
     new = [one.route for one in after.values() if one is not None]
-    until_now = {name: old for name, old in renames(live.values(), new).items() if old in after}
+    until_now = {
+        name: old for name, old in find_previous_names(live.values(), new).items() if old in after
+    }
     for name, one in after.items():
         here = (
             live.get(name) if name not in until_now.values() else None

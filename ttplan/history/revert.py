@@ -7,12 +7,12 @@ from uuid import UUID
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.verify.require import require_verified
 from ttplan.history.timeline import History, load_history
-from ttplan.model.errors import DriftError, InvalidState, TouchedSince
-from ttplan.model.plan_run import LiveRoute, PlanRun
+from ttplan.model.errors import DriftError, InvalidState, SupersededPlan
+from ttplan.model.stored_plan import LiveRoute, StoredPlan
 from ttplan.store.protocol import Snapshot
 
 
-def restorable(snapshot: Snapshot, run: PlanRun, key: VerifyingKey | None) -> list[LiveRoute]:
+def restorable(snapshot: Snapshot, run: StoredPlan, key: VerifyingKey | None) -> list[LiveRoute]:
     """The live routes that a plan's own took the place of, under the names that they had.
 
     They come from the plan rows and the chain, which has to verify with `key`, if there is one; or, where the plan's entry is in
@@ -49,11 +49,11 @@ def restorable(snapshot: Snapshot, run: PlanRun, key: VerifyingKey | None) -> li
     return [live for live in before.values() if live is not None]
 
 
-def _refuse_touched(snapshot: Snapshot, run: PlanRun, history: History) -> None:
+def _refuse_touched(snapshot: Snapshot, run: StoredPlan, history: History) -> None:
     touched = history.superseded_by(run.plan_id)
     if touched is not None:
         step, names = touched
-        raise TouchedSince(run.plan_id, step.plan_id, step.plan_name, names)
+        raise SupersededPlan(run.plan_id, step.plan_id, step.plan_name, names)
     live = {one.route.name: one for one in snapshot.live_routes(run.org_id)}
     # A chain elsewhere cannot be asked who renamed a route since; its id can.
     elsewhere = (
@@ -73,7 +73,7 @@ def _refuse_touched(snapshot: Snapshot, run: PlanRun, history: History) -> None:
     for plan_id, names in other.items():
         later = snapshot.plan(plan_id)
         if later is not None and later.status == "applied":
-            raise TouchedSince(run.plan_id, plan_id, later.name, names)
+            raise SupersededPlan(run.plan_id, plan_id, later.name, names)
         drifted += names
     if drifted:
         said = ", ".join(f"{name!r:.60}" for name in drifted)
@@ -83,7 +83,7 @@ def _refuse_touched(snapshot: Snapshot, run: PlanRun, history: History) -> None:
         )
 
 
-def _names_before(run: PlanRun, history: History) -> list[str]:
+def _names_before(run: StoredPlan, history: History) -> list[str]:
     """The names that routes of a plan had until it was applied, and that it left free."""
     own = {route.name for route in run.result.proposed_routes}
     if run.plan_id in history.applied:

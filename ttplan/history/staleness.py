@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from uuid import UUID
 
 from ttplan.history.timeline import seen_routes
-from ttplan.model.plan_run import LiveRoute, PlanRun, SeenRoute, Status, renames
-from ttplan.model.results.changes import RouteSince, SinceKind
+from ttplan.model.results.changes import StaleRoute, StaleRouteKind
+from ttplan.model.stored_plan import LiveRoute, SeenRoute, Status, StoredPlan, find_previous_names
 from ttplan.store.protocol import Snapshot
 
 
 def changes_since_plan(
-    run: PlanRun, live: Iterable[LiveRoute], snapshot: Snapshot
-) -> tuple[RouteSince, ...]:
+    run: StoredPlan, live: Iterable[LiveRoute], snapshot: Snapshot
+) -> tuple[StaleRoute, ...]:
     """How the live routes differ in content from those that a plan was computed against, by name; nothing where they do not.
 
     A row from before that was remembered is never stale.
@@ -41,27 +41,29 @@ def changes_since_plan(
 
 
 def _renamed(
-    snapshot: Snapshot, run: PlanRun, gone: Mapping[str, SeenRoute]
-) -> dict[str, RouteSince]:
+    snapshot: Snapshot, run: StoredPlan, gone: Mapping[str, SeenRoute]
+) -> dict[str, StaleRoute]:
     """Of the routes that are gone, by name, those which another plan renamed, or gave back the name that they had before."""
-    found: dict[str, RouteSince] = {}
+    found: dict[str, StaleRoute] = {}
     for other in snapshot.plans(run.org_id) if gone else ():
         if other.plan_id == run.plan_id or other.status not in ("applied", "reverted"):
             continue
         replaced = {one.route.name: one for one in other.replaced or ()}
-        for new, old in renames(replaced.values(), other.result.proposed_routes).items():
+        for new, old in find_previous_names(
+            replaced.values(), other.result.proposed_routes
+        ).items():
             if other.status == "applied":
                 name, to, how, owner = old, new, "renamed", replaced[old].plan_id
             else:
                 name, to, how, owner = new, old, "renamed back", other.plan_id
             if name in gone and gone[name].plan_id == owner:
-                found[name] = RouteSince(name=name, how=how, plan_id=other.plan_id, to=to)
+                found[name] = StaleRoute(name=name, how=how, plan_id=other.plan_id, to=to)
     return found
 
 
 def _since(
     then: SeenRoute | None, now: SeenRoute | None, statuses: Mapping[UUID, Status]
-) -> RouteSince | None:
+) -> StaleRoute | None:
     if then is None:
         return (
             None
@@ -78,6 +80,6 @@ def _since(
     return _told(now.name, "replaced", now.plan_id, now.plan_id != then.plan_id)
 
 
-def _told(name: str, how: SinceKind, plan_id: UUID, by_it: bool) -> RouteSince:
+def _told(name: str, how: StaleRouteKind, plan_id: UUID, by_it: bool) -> StaleRoute:
     """The change, by that plan where that can be."""
-    return RouteSince(name=name, how=how, plan_id=plan_id if by_it else None)
+    return StaleRoute(name=name, how=how, plan_id=plan_id if by_it else None)

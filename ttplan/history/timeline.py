@@ -15,17 +15,17 @@ import blake3
 import orjson
 
 from ttplan.audit.canonical import canonical_json
-from ttplan.model.audit import Record
+from ttplan.model.audit import StoredEntry
 from ttplan.model.errors import StoreError
-from ttplan.model.plan_run import LiveRoute, PlanRun, SeenRoute, Status, renames
-from ttplan.model.results.drift import Problem
+from ttplan.model.results.drift import DriftProblem
 from ttplan.model.route import ProposedRoute
+from ttplan.model.stored_plan import LiveRoute, SeenRoute, Status, StoredPlan, find_previous_names
 from ttplan.store.protocol import Snapshot
 
 APPLIED, REVERTED, REPAIRED = "plan.applied", "plan.reverted", "routes.repaired"
 RENAMED = "renamed"
 """In the payload of `plan.applied`: how many routes got another name. An apply without it replaced by names alone."""
-PlanLookup = Callable[[UUID], PlanRun | None]
+PlanLookup = Callable[[UUID], StoredPlan | None]
 """Gives a plan's row, None where there is none; raises StoreError where it is none any more."""
 
 
@@ -89,7 +89,7 @@ class History:
     before: dict[UUID, dict[str, LiveRoute | None]] = field(default_factory=dict)
     applied: dict[UUID, HistoryStep] = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[DriftProblem] = field(default_factory=list)
     statuses: dict[UUID, Status] = field(default_factory=dict)
     entries: int = 0
 
@@ -134,7 +134,7 @@ def load_history(snapshot: Snapshot, org_id: UUID) -> History:
     return build_history(snapshot.entries(org_id), plan_of)
 
 
-def build_history(records: Iterable[Record], plan_of: PlanLookup) -> History:
+def build_history(records: Iterable[StoredEntry], plan_of: PlanLookup) -> History:
     """Follow an organisation's chain. See `PlanLookup`."""
     history = History()
     for record in records:
@@ -144,7 +144,7 @@ def build_history(records: Iterable[Record], plan_of: PlanLookup) -> History:
             event, payload = body["event"], body["payload"]
         except (ValueError, KeyError, TypeError):
             history.problems.append(
-                Problem(
+                DriftProblem(
                     seq=record.seq, message=f"entry {record.seq} is no entry any more", blocks=True
                 )
             )
@@ -179,7 +179,7 @@ def _follow(
             raise
     except _Cannot as reason:
         history.problems.append(
-            Problem(
+            DriftProblem(
                 seq=seq, plan_id=plan_id, message=f"entry {seq} ({event}) {reason}", blocks=True
             )
         )
@@ -194,7 +194,9 @@ def _follow(
         }
     new = [live.route for live in changes.values() if live is not None]
     renamed = {
-        name: old for name, old in renames(history.live.values(), new).items() if old in changes
+        name: old
+        for name, old in find_previous_names(history.live.values(), new).items()
+        if old in changes
     }
     for name, live in changes.items():
         history.unknown.discard(name)
@@ -220,7 +222,7 @@ def _moment(payload: Mapping[str, Any], name: str) -> datetime:
         raise _Cannot(f"has no {name}") from None
 
 
-def _run(plan_of: PlanLookup, plan_id: UUID) -> PlanRun:
+def _run(plan_of: PlanLookup, plan_id: UUID) -> StoredPlan:
     try:
         run = plan_of(plan_id)
     except StoreError as error:
@@ -231,18 +233,20 @@ def _run(plan_of: PlanLookup, plan_id: UUID) -> PlanRun:
 
 
 def routes_after_apply(
-    live: Iterable[LiveRoute], run: PlanRun, at: datetime
+    live: Iterable[LiveRoute], run: StoredPlan, at: datetime
 ) -> dict[str, LiveRoute | None]:
     """What is live under each name that a plan touches once it is applied; None under those that its routes had before."""
     routes = run.result.proposed_routes
     new: dict[str, LiveRoute | None] = {}
     for route in routes:
         new[route.name] = LiveRoute(route=route, plan_id=run.plan_id, applied_at=at)
-    return new | dict.fromkeys(old for old in renames(live, routes).values() if old not in new)
+    return new | dict.fromkeys(
+        old for old in find_previous_names(live, routes).values() if old not in new
+    )
 
 
 def _applied(
-    history: History, run: PlanRun, at: datetime, payload: Mapping[str, Any]
+    history: History, run: StoredPlan, at: datetime, payload: Mapping[str, Any]
 ) -> dict[str, LiveRoute | None]:
     routes = run.result.proposed_routes
     if payload.get("routes_commitment") != routes_commitment(run.nonce, routes):
@@ -251,7 +255,7 @@ def _applied(
 
 
 def _reverted(
-    history: History, run: PlanRun, payload: Mapping[str, Any]
+    history: History, run: StoredPlan, payload: Mapping[str, Any]
 ) -> dict[str, LiveRoute | None]:
     if history.statuses.get(run.plan_id) != "applied":
         raise _Cannot(f"reverts plan {run.plan_id}, which no entry before it applied")
@@ -276,7 +280,7 @@ def _reverted(
     return dict(before)
 
 
-def _check_row(history: History, seq: int, run: PlanRun, event: str, at: datetime) -> None:
+def _check_row(history: History, seq: int, run: StoredPlan, event: str, at: datetime) -> None:
     """Note where a row's own times are not those that were signed."""
     kept, name = (
         (run.applied_at, "applied_at") if event == APPLIED else (run.reverted_at, "reverted_at")
@@ -284,7 +288,7 @@ def _check_row(history: History, seq: int, run: PlanRun, event: str, at: datetim
     if kept != at:
         said = "nothing" if kept is None else kept.isoformat()
         message = f"entry {seq} says that {name} of plan {run.plan_id} is {at.isoformat()}; its row says {said}"
-        history.problems.append(Problem(seq=seq, plan_id=run.plan_id, message=message))
+        history.problems.append(DriftProblem(seq=seq, plan_id=run.plan_id, message=message))
 
 
 def _put(table: dict[str, LiveRoute], name: str, live: LiveRoute | None) -> None:

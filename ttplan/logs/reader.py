@@ -19,7 +19,7 @@ from ttplan.logs.rows import as_uuid as as_uuid
 from ttplan.logs.source import MappingLike, Options, Source, SourceFile
 from ttplan.logs.sources.files import PathLike, named, unreadable
 from ttplan.model.errors import InputError
-from ttplan.util.urls import is_url
+from ttplan.util.paths import is_postgres_url
 
 BATCH_ROWS = 50_000
 OnBadRows = Literal["refuse", "skip"]
@@ -60,7 +60,9 @@ class LogReader:
         self._log = Source(
             path, format, mapping, Options(self._fields, needs_cost, on_bad_rows == "skip"), table
         )
-        self.name = self._log.shown(self._log.files[0]) if is_url(str(path)) else named(path)
+        self.name = (
+            self._log.shown(self._log.files[0]) if is_postgres_url(str(path)) else named(path)
+        )
         self.format = self._log.format
         self._names = ModelNormaliser(namer) if namer is not None and self.format.named else None
         self._counts: list[FileRows] = []

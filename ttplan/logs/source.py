@@ -30,7 +30,7 @@ from ttplan.logs.sources.files import (
     open_file,
 )
 from ttplan.model.errors import InputError
-from ttplan.util.urls import is_url, shown_url
+from ttplan.util.paths import is_postgres_url, redact_url
 
 READING_MEMORY = 384 * 2**20
 """What DuckDB may use for reading, in bytes, beside documents that have to be in memory whole."""
@@ -171,10 +171,10 @@ class Source:
             raise InputError("no log was given; expected a file, a folder, a glob or a database")
         found: dict[Path, None] = {}
         for path in given:
-            if is_url(path):
+            if is_postgres_url(path):
                 url = os.fspath(path)
                 file, table = copy_postgres(url, self._wanted(), TABLES, self._columns, folder)
-                self._shown[file] = f"{shown_url(url)} table {table}"
+                self._shown[file] = f"{redact_url(url)} table {table}"
                 found[file] = None
             else:
                 found |= dict.fromkeys(find_files(path))

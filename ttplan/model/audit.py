@@ -9,7 +9,7 @@ from uuid import UUID, uuid5
 from pydantic import BaseModel, ConfigDict, Field
 
 from ttplan.model.errors import InputError
-from ttplan.model.record import Record as Record
+from ttplan.model.stored_entry import StoredEntry as StoredEntry
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 _NAMES = uuid5(UUID(int=0), "ttplan user")

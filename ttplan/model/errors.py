@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from uuid import UUID
 
 if TYPE_CHECKING:
-    from ttplan.model.gateway import Loss
-    from ttplan.model.results.changes import RouteSince
+    from ttplan.model.gateway import UnsupportedField
+    from ttplan.model.results.changes import StaleRoute
 
 
 class TtplanError(Exception):
@@ -101,7 +101,7 @@ class StalePlan(ApplyError):
     exit_code = 1
     MOST_SHOWN = 5
 
-    def __init__(self, plan_id: UUID, changes: Sequence[RouteSince]) -> None:
+    def __init__(self, plan_id: UUID, changes: Sequence[StaleRoute]) -> None:
         self.plan_id = plan_id
         self.changes = tuple(changes)
         more = len(self.changes) - self.MOST_SHOWN
@@ -114,7 +114,7 @@ class StalePlan(ApplyError):
         )
 
 
-class TouchedSince(ApplyError):
+class SupersededPlan(ApplyError):
     """A later plan has replaced or renamed routes of the plan that was to be reverted, or taken a name that they had before.
 
     Nothing was written.
@@ -138,13 +138,13 @@ class DriftError(ApplyError):
     exit_code = 1
 
 
-class Unsayable(TtplanError):
+class UnsupportedByGateway(TtplanError):
     """A gateway has no words for something of the live routes; `losses` says of which. Nothing was written."""
 
     exit_code = 1
     MOST_SHOWN = 5
 
-    def __init__(self, gateway: str, losses: Sequence[Loss]) -> None:
+    def __init__(self, gateway: str, losses: Sequence[UnsupportedField]) -> None:
         self.losses = tuple(losses)
         more = len(self.losses) - self.MOST_SHOWN
         said = "; ".join(map(str, self.losses[: self.MOST_SHOWN])) + (

@@ -27,15 +27,17 @@ class RouteExport(BaseModel):
     path: str
     routes: int
     live: Hex64
-    losses: tuple[Loss, ...] = ()
+    losses: tuple[UnsupportedField, ...] = ()
     notes: tuple[str, ...] = ()
     changed: bool = True
 
 
-Effect = Literal["is left out", "goes without it", "has it rounded", "is tried in another order"]
+UnsupportedEffect = Literal[
+    "is left out", "goes without it", "has it rounded", "is tried in another order"
+]
 
 
-class Loss(BaseModel):
+class UnsupportedField(BaseModel):
     """What one side says of a route and the other has no words for, why, and what becomes of the route all the same."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,7 +45,7 @@ class Loss(BaseModel):
     route: str
     field: str
     reason: str
-    effect: Effect
+    effect: UnsupportedEffect
 
     def __str__(self) -> str:
         return f"route {self.route!r:.60}, {self.field}: {self.reason}; the route {self.effect}"

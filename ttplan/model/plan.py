@@ -11,12 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from ttplan.model.money import Money, SignedMoney
 from ttplan.model.pricing import ModelPricing, split_price_key
-from ttplan.model.request import Instant, RequestLog
+from ttplan.model.request import RequestLog, UtcDatetime
 from ttplan.model.results.quality import QualityResult
-from ttplan.model.route import ProposedRoute, first_repeat
+from ttplan.model.route import ProposedRoute, find_duplicate
 
 IntervalMethod = Literal["limit", "resample", "tt-plan-core"]
-UsedMethod = Literal["limit", "resample", "tt-plan-core", "limit+resample", "none"]
+UsedIntervalMethod = Literal["limit", "resample", "tt-plan-core", "limit+resample", "none"]
 """What gave a result's intervals; `limit+resample`: those of money were resampled since few requests carry the cost; `none`:
 there are none, since the requests come in too few clusters."""
 Interval = tuple[float, float]
@@ -28,8 +28,8 @@ _OUT = ConfigDict(frozen=True, extra="forbid")
 
 
 ColumnName = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
-MOST_THRESHOLDS = 32
-BOOTSTRAP_ITERATIONS = 10_000
+MAX_THRESHOLDS = 32
+DEFAULT_BOOTSTRAP_ITERATIONS = 10_000
 """How many resamples a plan asks for where nobody says."""
 
 
@@ -43,7 +43,7 @@ class PlanConfig(BaseModel):
     model_config = _IN
 
     l1_ttl_seconds: Seconds | None = None
-    l2_threshold_sweep: Annotated[tuple[Threshold, ...], Field(max_length=MOST_THRESHOLDS)] = (
+    l2_threshold_sweep: Annotated[tuple[Threshold, ...], Field(max_length=MAX_THRESHOLDS)] = (
         0.85,
         0.90,
         0.92,
@@ -85,8 +85,8 @@ class PlanInput(BaseModel):
 
     plan_id: UUID
     org_id: UUID
-    window_start: Instant
-    window_end: Instant
+    window_start: UtcDatetime
+    window_end: UtcDatetime
     requests: tuple[RequestLog, ...]
     proposed_routes: tuple[ProposedRoute, ...]
     pricing: dict[str, ModelPricing]
@@ -104,7 +104,7 @@ class PlanInput(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         check_window(self.window_start, self.window_end)
-        repeat = first_repeat(self.proposed_routes)
+        repeat = find_duplicate(self.proposed_routes)
         if repeat is not None:
             raise ValueError(repeat)
         seen: set[UUID] = set()
@@ -263,12 +263,12 @@ class PlanResult(BaseModel):
 
     plan_id: UUID
     org_id: UUID
-    window_start: Instant
-    window_end: Instant
+    window_start: UtcDatetime
+    window_end: UtcDatetime
     sample_size: int
     aggregates: Aggregates
     confidence_intervals: ConfidenceIntervals
-    interval_method: UsedMethod
+    interval_method: UsedIntervalMethod
     interval_unit: str
     clusters: Clusters | None = None
     per_route_breakdown: tuple[PerRouteBreakdown, ...]
@@ -280,7 +280,7 @@ class PlanResult(BaseModel):
     proposed_routes: tuple[ProposedRoute, ...] = ()
 
 
-def empty_result(
+def make_empty_result(
     plan_id: UUID,
     org_id: UUID,
     window: tuple[datetime, datetime],

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from ttplan.model.audit import Actor, Hex64
 
 _STRICT = ConfigDict(frozen=True, extra="forbid")
-Level = Literal["blocking", "advisory"]
-Words = Annotated[str, Field(strict=True, min_length=1, max_length=500, pattern=r"\S")]
+RuleLevel = Literal["blocking", "advisory"]
+PolicyText = Annotated[str, Field(strict=True, min_length=1, max_length=500, pattern=r"\S")]
 
 
 class Rule(BaseModel):
@@ -18,8 +18,8 @@ class Rule(BaseModel):
 
     model_config = _STRICT
 
-    rule: Words
-    level: Level = "blocking"
+    rule: PolicyText
+    level: RuleLevel = "blocking"
 
 
 class Approvals(BaseModel):
@@ -46,7 +46,7 @@ class RuleVerdict(BaseModel):
     model_config = _STRICT
 
     rule: str
-    level: Level
+    level: RuleLevel
     ok: bool
     found: str
 
@@ -78,8 +78,8 @@ class Override(BaseModel):
 
     model_config = _STRICT
 
-    name: Words
-    reason: Words
+    name: PolicyText
+    reason: PolicyText
 
 
 class Approval(BaseModel):

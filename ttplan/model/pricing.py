@@ -90,7 +90,7 @@ def split_price_key(key: str) -> tuple[str, str]:
     return provider, model
 
 
-def price_for(
+def find_price(
     pricing: Mapping[str, ModelPricing], provider: str, target: str
 ) -> ModelPricing | None:
     """The price of `target` for a request of `provider`: the provider's own, else the first in key order, else None."""

@@ -13,7 +13,7 @@ from ttplan.model.money import RequestMoney
 MAX_TOKENS = 10**12
 """No request has this many tokens; it bounds what 38 digits have to hold when a log is summed."""
 
-Instant = Annotated[AwareDatetime, AfterValidator(lambda at: at.astimezone(UTC))]
+UtcDatetime = Annotated[AwareDatetime, AfterValidator(lambda at: at.astimezone(UTC))]
 """A moment in UTC. A time without a zone is refused."""
 Tokens = Annotated[int, Field(strict=True, ge=0, lt=MAX_TOKENS)]
 Milliseconds = Annotated[int, Field(strict=True, ge=0, lt=2**53)]
@@ -32,7 +32,7 @@ class RequestLog(BaseModel):
 
     id: UUID
     org_id: UUID
-    ts: Instant
+    ts: UtcDatetime
     provider: Name
     model: Name
     input_tokens: Tokens

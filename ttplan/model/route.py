@@ -59,12 +59,12 @@ class ProposedRoute(BaseModel):
     then: RouteAction
 
 
-def by_precedence(routes: Iterable[ProposedRoute]) -> list[ProposedRoute]:
+def sort_by_precedence(routes: Iterable[ProposedRoute]) -> list[ProposedRoute]:
     """The enabled routes in the order in which they are tried."""
     return sorted((r for r in routes if r.enabled), key=lambda r: (-r.priority, r.id))
 
 
-def first_repeat(routes: Iterable[ProposedRoute]) -> str | None:
+def find_duplicate(routes: Iterable[ProposedRoute]) -> str | None:
     """What the first route that repeats an id or a name repeats, as words for an error; None where all differ."""
     ids: set[UUID] = set()
     names: set[str] = set()

@@ -12,9 +12,9 @@ import ibis
 from ttplan.engine.breakdown import DIMENSIONS, Part, latencies_of, parts_of
 from ttplan.engine.dialects import fetch
 from ttplan.engine.replay_spec import Question
-from ttplan.model.audit import Record
+from ttplan.model.audit import StoredEntry
 from ttplan.model.errors import InputError, PlanNotFound
-from ttplan.model.plan_run import PlanRun
+from ttplan.model.stored_plan import StoredPlan
 from ttplan.store.plan_summary import summary_schema
 from ttplan.store.protocol import EntryFilter, PlanFilter, Snapshot, Store
 
@@ -72,14 +72,14 @@ class RequestPage(NamedTuple):
 class EntryPage(NamedTuple):
     """Entries by seq, and whether more follow."""
 
-    records: list[Record]
+    records: list[StoredEntry]
     more: bool
 
 
 class PlanParts(NamedTuple):
     """A plan and its parts."""
 
-    run: PlanRun
+    run: StoredPlan
     parts: list[Part]
 
 
@@ -87,7 +87,7 @@ class Savings(NamedTuple):
     """Plans in parts, oldest first, and those that have none, since their requests are not in the store."""
 
     plans: list[PlanParts]
-    without: list[PlanRun]
+    without: list[StoredPlan]
 
 
 def plan_summaries(store: Store, which: PlanFilter) -> pa.Table:
@@ -196,7 +196,7 @@ def savings_by(store: Store, by: Sequence[str], which: PlanFilter) -> Savings:
     return Savings(plans, without)
 
 
-def _not_stored(run: PlanRun) -> InputError:
+def _not_stored(run: StoredPlan) -> InputError:
     return InputError(
         f"the store does not have the {run.result.sample_size:,} requests that plan {run.plan_id} was computed from, as they "
         f"were then, so it cannot ask them again; import the log of {run.result.window_start:%Y-%m-%d %H:%M} to "
@@ -207,7 +207,7 @@ def _not_stored(run: PlanRun) -> InputError:
 class Latencies(NamedTuple):
     """A plan's requests by their latency (ms), as they were and as projected."""
 
-    run: PlanRun
+    run: StoredPlan
     then: Mapping[int, int]
     now: Mapping[int, int]
 
@@ -225,7 +225,7 @@ def latencies(store: Store, plan_id: UUID) -> Latencies:
         return Latencies(run, *latencies_of(snapshot.requests(), Question.asked_by(run)))
 
 
-def _parts(snapshot: Snapshot, run: PlanRun, by: Sequence[str]) -> list[Part] | None:
+def _parts(snapshot: Snapshot, run: StoredPlan, by: Sequence[str]) -> list[Part] | None:
     """The parts of a plan; None where they do not add up to it."""
     found, result = [], run.result
     if result.sample_size:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 from ttplan.display.plan import Plan
-from ttplan.model.audit import Actor, AuditEntry, Record, TipAnchor
-from ttplan.model.plan_run import PlanRun
+from ttplan.model.audit import Actor, AuditEntry, StoredEntry, TipAnchor
+from ttplan.model.stored_plan import StoredPlan
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Desk(Protocol):
     """The verbs of a workspace that the panel calls. All of the panel's state is behind them, in the store."""
 
-    def plan_runs(self) -> list[PlanRun]:
+    def plan_runs(self) -> list[StoredPlan]:
         """All plans, oldest first."""
 
     def get(self, plan_id: UUID | str) -> Plan:
@@ -56,7 +56,7 @@ class Desk(Protocol):
     def routes(self) -> pd.DataFrame:
         """The live routes, by precedence."""
 
-    def entries(self, *, since: int = 0, limit: int = 100) -> list[Record]:
+    def entries(self, *, since: int = 0, limit: int = 100) -> list[StoredEntry]:
         """Entries of the chain, as they are stored."""
 
     def anchor(self) -> TipAnchor | None:

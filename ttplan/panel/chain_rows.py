@@ -6,14 +6,14 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from ttplan.model.audit import AuditEntry, Record
+from ttplan.model.audit import AuditEntry, StoredEntry
 from ttplan.panel.html import shortened, table_html
 
 HEADS = ("seq", "when", "event", "by", "says", "hash")
 
 
 def entries_html(
-    entries: Iterable[Record | AuditEntry],
+    entries: Iterable[StoredEntry | AuditEntry],
     *,
     empty: str = "The chain has no entries yet; apply a plan first.",
 ) -> str:
@@ -32,7 +32,7 @@ def entry_html(entry: AuditEntry) -> str:
     return table_html("the new entry", (), rows, empty="")
 
 
-def _row(entry: Record | AuditEntry) -> tuple[str, ...]:
+def _row(entry: StoredEntry | AuditEntry) -> tuple[str, ...]:
     said = entry.model_dump(mode="json") if isinstance(entry, AuditEntry) else _body(entry)
     if said is None:
         return (f"{entry.seq}", "", "not readable: verify the chain", "", "", _short(entry.hash))
@@ -46,7 +46,7 @@ def _row(entry: Record | AuditEntry) -> tuple[str, ...]:
     )
 
 
-def _body(record: Record) -> dict[str, Any] | None:
+def _body(record: StoredEntry) -> dict[str, Any] | None:
     """The body of a stored entry; None where it is none any more, since somebody wrote to it."""
     try:
         found = json.loads(record.body)

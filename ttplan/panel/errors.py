@@ -17,7 +17,7 @@ from ttplan.model.errors import (
     StoreConflict,
     StoreError,
     StoreLocked,
-    TouchedSince,
+    SupersededPlan,
     TtplanError,
 )
 from ttplan.panel.html import Notice, State
@@ -46,7 +46,7 @@ _TROUBLES: tuple[tuple[type[TtplanError], State, str, str], ...] = (
         "have it approved (ws.approve), or plan again",
     ),
     (
-        TouchedSince,
+        SupersededPlan,
         "refused",
         "A later plan stands on this one",
         "choose that plan, and revert it first",

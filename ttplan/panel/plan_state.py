@@ -9,8 +9,8 @@ from ttplan.display.checks import PolicyCheckCard
 from ttplan.display.plan import Plan
 from ttplan.display.routes import PreviewCard
 from ttplan.display.text import plain
-from ttplan.model.errors import DriftError, TouchedSince
-from ttplan.model.results.changes import RouteSince
+from ttplan.model.errors import DriftError, SupersededPlan
+from ttplan.model.results.changes import StaleRoute
 from ttplan.panel.backend import Desk
 from ttplan.panel.errors import STALE_TODO, trouble
 from ttplan.panel.html import Notice, shortened
@@ -23,7 +23,7 @@ class Basis(NamedTuple):
 
     status: str
     live: str
-    stale: tuple[RouteSince, ...]
+    stale: tuple[StaleRoute, ...]
     blocked: tuple[str, ...]
 
 
@@ -84,7 +84,7 @@ def _to_apply(desk: Desk, plan: Plan) -> Seen:
 def _to_revert(desk: Desk, plan: Plan) -> Seen:
     try:
         preview = desk.preview_revert(plan.plan_id)
-    except (TouchedSince, DriftError) as error:
+    except (SupersededPlan, DriftError) as error:
         return Seen(plan, None, None, None, trouble(error), Basis(plan.status, str(error), (), ()))
     return Seen(
         plan,

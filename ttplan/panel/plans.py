@@ -13,7 +13,7 @@ import ipywidgets as widgets
 from ttplan.display.plan import plan_lines
 from ttplan.model.audit import AuditEntry, User
 from ttplan.model.errors import StoreLocked, TtplanError
-from ttplan.model.plan_run import PlanRun
+from ttplan.model.stored_plan import StoredPlan
 from ttplan.panel.backend import Desk
 from ttplan.panel.chain_rows import entry_html
 from ttplan.panel.controls import beside, button, field, page, row, stack
@@ -217,7 +217,7 @@ class PlansTab(Section):
         )
 
 
-def _option(run: PlanRun) -> str:
+def _option(run: StoredPlan) -> str:
     """A plan on one line; plans of one name differ in their ids."""
     figure = ""
     if run.status != "failed":

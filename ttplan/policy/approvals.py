@@ -11,17 +11,17 @@ from pydantic import TypeAdapter, ValidationError
 
 from ttplan.audit.canonical import canonical_json
 from ttplan.audit.keys.key_files import VerifyingKey
-from ttplan.model.audit import Actor, Record, User
+from ttplan.model.audit import Actor, StoredEntry, User
 from ttplan.model.errors import TtplanError
-from ttplan.model.plan_run import PlanRun
 from ttplan.model.policy import Approval, Approvals, RuleVerdict
+from ttplan.model.stored_plan import StoredPlan
 
 APPROVED, POLICY_SET = "plan.approved", "policy.set"
 _DOMAIN = b"ttplan plan approval v1\n"
 _ACTOR: TypeAdapter[Actor] = TypeAdapter(Actor)
 
 
-def plan_digest(run: PlanRun) -> str:
+def plan_digest(run: StoredPlan) -> str:
     """The digest of all that a plan is approved for (64 hex digits): name, author, result, prices and what it was asked.
 
     It is blinded with the plan's nonce, so that the chain says nothing of its routes. A quality check, which adds to the result,
@@ -48,7 +48,7 @@ def approval_message(digest: str, org_id: UUID) -> bytes:
     return _DOMAIN + org_id.bytes + bytes.fromhex(digest)
 
 
-def find_approvals(records: Iterable[Record], run: PlanRun) -> list[Approval]:
+def find_approvals(records: Iterable[StoredEntry], run: StoredPlan) -> list[Approval]:
     """The approvals of a plan as it is now, in the chain's order, one a person; those of another digest do not count."""
     digest, found = plan_digest(run), dict[str, Approval]()
     for approval in _told(records, run):
@@ -57,7 +57,7 @@ def find_approvals(records: Iterable[Record], run: PlanRun) -> list[Approval]:
     return list(found.values())
 
 
-def _told(records: Iterable[Record], run: PlanRun) -> Iterator[Approval]:
+def _told(records: Iterable[StoredEntry], run: StoredPlan) -> Iterator[Approval]:
     for record in records:
         if APPROVED.encode() not in record.body:
             continue
@@ -87,7 +87,9 @@ def _signed(signature: str, key: str, digest: str, org_id: UUID) -> bool:
     )
 
 
-def select_qualifying(asked: Approvals, run: PlanRun, found: Iterable[Approval]) -> list[Approval]:
+def select_qualifying(
+    asked: Approvals, run: StoredPlan, found: Iterable[Approval]
+) -> list[Approval]:
     """The approvals that are what a policy asks for: a person's, and, where it says so, not the author's."""
     people = [one for one in found if isinstance(one.actor, User)]
     if asked.other_than_author:
@@ -95,7 +97,7 @@ def select_qualifying(asked: Approvals, run: PlanRun, found: Iterable[Approval])
     return people
 
 
-def check_approvals(asked: Approvals, run: PlanRun, people: Sequence[Approval]) -> RuleVerdict:
+def check_approvals(asked: Approvals, run: StoredPlan, people: Sequence[Approval]) -> RuleVerdict:
     """Whether enough persons approved a plan; `people` are the approvals that count."""
     persons = "person" if asked.needed == 1 else "persons"
     rule = f"approved by {asked.needed} {persons}" + (

@@ -10,10 +10,10 @@ import orjson
 
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.verify.require import require_verified
-from ttplan.model.audit import Record
+from ttplan.model.audit import StoredEntry
 from ttplan.model.errors import DriftError
-from ttplan.model.plan_run import PlanRun
 from ttplan.model.policy import Policy, PolicyCheck
+from ttplan.model.stored_plan import StoredPlan
 from ttplan.policy.approvals import (
     APPROVED,
     POLICY_SET,
@@ -28,7 +28,9 @@ from ttplan.store.protocol import Snapshot
 _MARKS = (POLICY_SET.encode(), APPROVED.encode())
 
 
-def check_policy(snapshot: Snapshot, run: PlanRun, key: VerifyingKey | None) -> PolicyCheck | None:
+def check_policy(
+    snapshot: Snapshot, run: StoredPlan, key: VerifyingKey | None
+) -> PolicyCheck | None:
     """Hold a plan to the store's policy; None where it has none.
 
     What the chain says of policy and approvals is believed once it verifies with `key`, the one that it goes on with: every hash,
@@ -70,7 +72,7 @@ def check_policy(snapshot: Snapshot, run: PlanRun, key: VerifyingKey | None) -> 
     )
 
 
-def last_policy_digest(records: Iterable[Record]) -> str | None:
+def last_policy_digest(records: Iterable[StoredEntry]) -> str | None:
     """The digest of the policy that the chain was told of last; None where it was told of none, or that there is none now."""
     last = None
     for record in records:

@@ -17,9 +17,9 @@ from pydantic import ValidationError
 from ttplan.audit.canonical import canonical_json
 from ttplan.model.errors import InputError
 from ttplan.model.plan import Interval
-from ttplan.model.plan_run import PlanRun
 from ttplan.model.policy import Policy, Rule, RuleVerdict
-from ttplan.util.files import explain, read_yaml
+from ttplan.model.stored_plan import StoredPlan
+from ttplan.util.files import describe_validation_error, read_yaml
 
 Fact = float | str | None
 _COMPARES: dict[str, Callable[[float, float], bool]] = {
@@ -44,7 +44,7 @@ def _high(ends: Interval | None) -> float | None:
     return None if ends is None else ends[1]
 
 
-NUMERIC_FACTS: dict[str, Callable[[PlanRun], float | None]] = {
+NUMERIC_FACTS: dict[str, Callable[[StoredPlan], float | None]] = {
     "savings": lambda run: float(run.result.aggregates.projected_change_usd),
     "savings lower bound": lambda run: _low(
         run.result.confidence_intervals.projected_change_usd_95
@@ -70,7 +70,7 @@ NUMERIC_FACTS: dict[str, Callable[[PlanRun], float | None]] = {
     "routes": lambda run: len(run.result.proposed_routes),
 }
 """What numbers a rule may speak of: money is USD per window, signed; a pct 0..100, latency ms."""
-TEXT_FACTS: dict[str, Callable[[PlanRun], str | None]] = {
+TEXT_FACTS: dict[str, Callable[[StoredPlan], str | None]] = {
     "risk band": lambda run: (
         None if run.result.quality is None else run.result.quality.risk_band.value
     ),
@@ -93,7 +93,7 @@ def read_policy(path: str | os.PathLike[str]) -> Policy:
     try:
         policy = Policy.model_validate(content)
     except ValidationError as error:
-        raise InputError(f"{path}: {explain(error)}") from None
+        raise InputError(f"{path}: {describe_validation_error(error)}") from None
     for position, rule in enumerate(policy.rules, 1):
         try:
             parse_rule(rule.rule)
@@ -107,7 +107,7 @@ def policy_digest(policy: Policy) -> str:
     return blake3.blake3(canonical_json(policy.model_dump(mode="json"))).hexdigest()
 
 
-def evaluate_rule(run: PlanRun, rule: Rule) -> RuleVerdict:
+def evaluate_rule(run: StoredPlan, rule: Rule) -> RuleVerdict:
     """Whether a plan meets a rule. Raises InputError for a rule that is none."""
     fact, holds = parse_rule(rule.rule)
     found = {**NUMERIC_FACTS, **TEXT_FACTS}[fact](run)
@@ -149,8 +149,8 @@ def parse_rule(text: str) -> tuple[str, Callable[[Fact], bool]]:
 
 def _known(
     fact: str,
-    facts: dict[str, Callable[[PlanRun], float | None]]
-    | dict[str, Callable[[PlanRun], str | None]],
+    facts: dict[str, Callable[[StoredPlan], float | None]]
+    | dict[str, Callable[[StoredPlan], str | None]],
     text: str,
 ) -> str:
     if fact in facts:

@@ -24,7 +24,7 @@ from ttplan.model.money import PRICE_DIGITS, to_decimal
 from ttplan.model.pricing import ModelPricing, TokenRates, split_price_key
 from ttplan.model.request import MAX_TOKENS
 from ttplan.prices.schedule import Period, Tier
-from ttplan.util.files import explain, read_yaml
+from ttplan.util.files import describe_validation_error, read_yaml
 
 _EXAMPLE = "openai:gpt-4o: {input_per_million: 2.5, …}"
 _RATES = tuple(name for name in TokenRates.model_fields if name.endswith("_per_million"))
@@ -121,7 +121,7 @@ def read_price_file(path: str | os.PathLike[str]) -> dict[str, CustomPrice]:
             prices[key] = _own_price(fields)
         except ValidationError as error:
             raise InputError(
-                f"{path}: {key}: {explain(error)}; expected USD per million tokens"
+                f"{path}: {key}: {describe_validation_error(error)}; expected USD per million tokens"
             ) from None
         except ValueError as error:
             where = "" if repr(key) in str(error) else f"{key}: "

@@ -15,7 +15,7 @@ from blake3 import blake3
 from ttplan.model.errors import InputError
 from ttplan.model.money import round_money, to_decimal
 from ttplan.model.request import RequestLog
-from ttplan.model.results.quality import QualityResult, SampleScore, Stopped, Verdict
+from ttplan.model.results.quality import QualityResult, SampleScore, StopReason, Verdict
 from ttplan.quality.budget import BudgetTracker
 from ttplan.quality.chat_format import MAX_BODY, read_answer
 from ttplan.quality.protocols import (
@@ -50,7 +50,7 @@ class CancelToken(Protocol):
 class _Stop(Exception):
     """Nothing more is to be sent."""
 
-    def __init__(self, why: Stopped, detail: str = "") -> None:
+    def __init__(self, why: StopReason, detail: str = "") -> None:
         self.why = why
         self.detail = detail
 
@@ -261,7 +261,7 @@ class _Work:
         self.progress = progress
         self.ledger = BudgetTracker(settings.budget_usd)
         self.scores: dict[UUID, SampleScore] = {}
-        self.stopped: Stopped | None = None
+        self.stopped: StopReason | None = None
         self.detail = ""
 
     async def run(self, cases: list[_Case], cancel: CancelToken | None) -> None:
@@ -299,7 +299,7 @@ class _Work:
         if len(self.scores) == len(cases):
             self.stopped, self.detail = None, ""
 
-    def _stop(self, why: Stopped, detail: str = "") -> None:
+    def _stop(self, why: StopReason, detail: str = "") -> None:
         if self.stopped is None:
             self.stopped, self.detail = why, detail
 

@@ -14,7 +14,7 @@ from blake3 import blake3
 
 from ttplan.model.errors import InputError
 from ttplan.model.money import round_money
-from ttplan.model.pricing import ModelPricing, price_for
+from ttplan.model.pricing import ModelPricing, find_price
 from ttplan.model.request import MAX_TOKENS, RequestLog
 from ttplan.model.results.quality import Verdict
 from ttplan.quality.chat_client import ChatClient, LimitField
@@ -210,7 +210,7 @@ class ChatProposer(_ChatParty):
     def estimate_usd(self, rerouted: ReroutedRequest) -> Decimal | None:
         """What one answer costs at most, by the logged input tokens, which are another tokenizer's."""
         request, target_model = rerouted
-        price = price_for(self._pricing, request.provider, target_model)
+        price = find_price(self._pricing, request.provider, target_model)
         return token_cost_usd(price, request.input_tokens, self._limit(request))
 
     async def __call__(self, request: RequestLog, target_model: str, /) -> ProposedAnswer:
@@ -242,7 +242,9 @@ class ChatProposer(_ChatParty):
             )
         return ProposedAnswer(
             text,
-            reported_cost_usd(price_for(self._pricing, request.provider, target_model), completion),
+            reported_cost_usd(
+                find_price(self._pricing, request.provider, target_model), completion
+            ),
         )
 
 

@@ -15,7 +15,7 @@ from ttplan.model.results.quality import (
     QualityResult,
     RiskBand,
     SampleScore,
-    Stopped,
+    StopReason,
     Verdict,
 )
 from ttplan.quality.sampling import Sample
@@ -34,7 +34,7 @@ class RunRecord(NamedTuple):
     skipped: int
     unrecorded: int
     ready: frozenset[UUID]
-    stopped: Stopped | None
+    stopped: StopReason | None
     stopped_detail: str
     budget_usd: Decimal
     cost_usd: Decimal

@@ -13,14 +13,20 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
-from ttplan.model.audit import Record, TipAnchor
+from ttplan.model.audit import StoredEntry, TipAnchor
 from ttplan.model.errors import InputError, PlanNotFound, StoreError
-from ttplan.model.plan import PlanConfig, PlanResult, empty_result
-from ttplan.model.plan_run import LiveRoute, PlanRun, Status, UnreadableRoute, replaced_by
+from ttplan.model.plan import PlanConfig, PlanResult, make_empty_result
 from ttplan.model.policy import Policy
 from ttplan.model.results.quality import QualityResult
 from ttplan.model.results.reconciliation import Reconciliation
 from ttplan.model.route import ProposedRoute
+from ttplan.model.stored_plan import (
+    LiveRoute,
+    Status,
+    StoredPlan,
+    UnreadableRoute,
+    find_replaced_routes,
+)
 from ttplan.store.plan_summary import summary_row, summary_schema
 from ttplan.store.protocol import (
     MAX_EXAMPLES,
@@ -48,9 +54,9 @@ class _State:
     """Everything that is stored. A transaction works on a copy; values are never changed in place."""
 
     org_id: UUID | None = None
-    plans: dict[UUID, PlanRun] = field(default_factory=dict)
+    plans: dict[UUID, StoredPlan] = field(default_factory=dict)
     routes: dict[tuple[UUID, str], LiveRoute] = field(default_factory=dict)
-    chains: dict[UUID, tuple[Record, ...]] = field(default_factory=dict)
+    chains: dict[UUID, tuple[StoredEntry, ...]] = field(default_factory=dict)
     reconciliations: tuple[tuple[UUID, Reconciliation], ...] = ()
     policy: Policy | None = None
     requests: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -77,10 +83,10 @@ class MemorySnapshot:
     def org_id(self) -> UUID | None:
         return self._state.org_id
 
-    def plan(self, plan_id: UUID) -> PlanRun | None:
+    def plan(self, plan_id: UUID) -> StoredPlan | None:
         return self._state.plans.get(plan_id)
 
-    def plans(self, org_id: UUID) -> list[PlanRun]:
+    def plans(self, org_id: UUID) -> list[StoredPlan]:
         own = (run for run in self._state.plans.values() if run.org_id == org_id)
         return sorted(own, key=lambda run: (run.created_at, run.plan_id))
 
@@ -105,10 +111,10 @@ class MemorySnapshot:
         chain = self._state.chains.get(org_id)
         return TipAnchor(chain[-1].seq, chain[-1].hash) if chain else None
 
-    def entries(self, org_id: UUID, *, since: int = 0) -> Iterator[Record]:
+    def entries(self, org_id: UUID, *, since: int = 0) -> Iterator[StoredEntry]:
         return (record for record in self._state.chains.get(org_id, ()) if record.seq >= since)
 
-    def find_entries(self, org_id: UUID, which: EntryFilter) -> list[Record]:
+    def find_entries(self, org_id: UUID, which: EntryFilter) -> list[StoredEntry]:
         found = (
             record
             for record in self.entries(org_id, since=which.after + 1)
@@ -209,7 +215,7 @@ class MemoryTransaction(MemorySnapshot):
         self._state.requests |= arrived
         return IngestResult(len(arrived), len(known) - len(found["changed"]), tuple(conflicts))
 
-    def add_plan(self, run: PlanRun) -> None:
+    def add_plan(self, run: StoredPlan) -> None:
         if run.plan_id in self._state.plans:
             raise StoreError(f"there is a plan {run.plan_id} already; expected a new id")
         self._state.plans[run.plan_id] = run
@@ -223,7 +229,7 @@ class MemoryTransaction(MemorySnapshot):
         if run.status == "projected":
             self._refuse_route_write()
             landed = tuple(routes)
-            replaced = tuple(replaced_by(self.live_routes(run.org_id), landed))
+            replaced = tuple(find_replaced_routes(self.live_routes(run.org_id), landed))
             self._state.plans[plan_id] = run.model_copy(
                 update={
                     "status": "applied",
@@ -282,7 +288,7 @@ class MemoryTransaction(MemorySnapshot):
     def set_policy(self, policy: Policy | None) -> None:
         self._state.policy = policy
 
-    def append_entry(self, record: Record) -> None:
+    def append_entry(self, record: StoredEntry) -> None:
         org_id = UUID(record.org_id)
         chain = self._state.chains.get(org_id, ())
         if record.seq != len(chain):
@@ -337,8 +343,8 @@ class MemoryStore:
         routes: Iterable[ProposedRoute] = (),
     ) -> PlanResult:
         """Add a plan with an empty result that is ready to be applied, and return its result."""
-        result = empty_result(plan_id, org_id, _SEEDED_WINDOW, tuple(routes))
-        run = PlanRun(
+        result = make_empty_result(plan_id, org_id, _SEEDED_WINDOW, tuple(routes))
+        run = StoredPlan(
             plan_id=plan_id,
             org_id=org_id,
             name=name,
@@ -372,7 +378,7 @@ class MemoryStore:
         ]
 
 
-def _is_asked_for(run: PlanRun, which: PlanFilter) -> bool:
+def _is_asked_for(run: StoredPlan, which: PlanFilter) -> bool:
     return (
         (which.plan_id is None or run.plan_id == which.plan_id)
         and (which.status is None or run.status == which.status)
@@ -382,7 +388,7 @@ def _is_asked_for(run: PlanRun, which: PlanFilter) -> bool:
     )
 
 
-def _entry_is_asked_for(record: Record, which: EntryFilter) -> bool:
+def _entry_is_asked_for(record: StoredEntry, which: EntryFilter) -> bool:
     body = json.loads(record.body)
     at = datetime.fromisoformat(body["timestamp"])
     return (

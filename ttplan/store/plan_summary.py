@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from uuid import UUID
 
-from ttplan.model.plan_run import PlanRun
+from ttplan.model.stored_plan import StoredPlan
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -109,7 +109,7 @@ def incomplete_plans(found: pa.Table) -> list[UUID]:
     return [UUID(row["plan_id"]) for row in lacking]
 
 
-def summary_row(run: PlanRun) -> dict[str, Any]:
+def summary_row(run: StoredPlan) -> dict[str, Any]:
     """The row of one plan."""
     plain = {name: getattr(run, name) for name in ROW_COLUMNS} | {"plan_id": str(run.plan_id)}
     known = RESULT_COLUMNS if run.status != "failed" else FAILED_PLAN_COLUMNS

@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 from uuid import UUID
 
-from ttplan.model.audit import Record, TipAnchor
+from ttplan.model.audit import StoredEntry, TipAnchor
 from ttplan.model.errors import InputError
-from ttplan.model.plan_run import LiveRoute, PlanRun, Status, UnreadableRoute
 from ttplan.model.policy import Policy
 from ttplan.model.results.quality import QualityResult
 from ttplan.model.results.reconciliation import Reconciliation
 from ttplan.model.route import ProposedRoute
+from ttplan.model.stored_plan import LiveRoute, Status, StoredPlan, UnreadableRoute
 
 if TYPE_CHECKING:  # `ttplan.apply` imports this module and must do without them
     import ibis.expr.types as ir
@@ -111,10 +111,10 @@ class Snapshot(Protocol):
     def org_id(self) -> UUID | None:
         """The organisation that the store belongs to; None until something decided it."""
 
-    def plan(self, plan_id: UUID) -> PlanRun | None:
+    def plan(self, plan_id: UUID) -> StoredPlan | None:
         """The stored plan, or None. StoreError where its row is none any more."""
 
-    def plans(self, org_id: UUID) -> list[PlanRun]:
+    def plans(self, org_id: UUID) -> list[StoredPlan]:
         """All plans of an organisation, oldest first (ties by id)."""
 
     def plan_summaries(self, org_id: UUID, which: PlanFilter) -> pa.Table:
@@ -135,10 +135,10 @@ class Snapshot(Protocol):
     def tip(self, org_id: UUID) -> TipAnchor | None:
         """The last entry of the organisation's chain; None where it has none."""
 
-    def entries(self, org_id: UUID, *, since: int = 0) -> Iterator[Record]:
+    def entries(self, org_id: UUID, *, since: int = 0) -> Iterator[StoredEntry]:
         """The chain's entries from seq `since` on, in the order in which they are stored, streamed."""
 
-    def find_entries(self, org_id: UUID, which: EntryFilter) -> list[Record]:
+    def find_entries(self, org_id: UUID, which: EntryFilter) -> list[StoredEntry]:
         """The chain's entries that are asked for, by seq."""
 
     def reconciliations(self, org_id: UUID) -> list[Reconciliation]:
@@ -173,7 +173,7 @@ class Transaction(Snapshot, Protocol):
         column `row` says where a row stood in its log, and is not kept.
         """
 
-    def add_plan(self, run: PlanRun) -> None:
+    def add_plan(self, run: StoredPlan) -> None:
         """Add a plan. StoreError where its id is taken."""
 
     def mark_applied(
@@ -183,7 +183,7 @@ class Transaction(Snapshot, Protocol):
 
         If and only if it was `projected`, the plan is `applied` now, `applied_at` is set and the routes are live, each in
         place of the live one of the same name, and of what it was under another name until now: exactly those of
-        `ttplan.model.plan_run.replaced_by` are live no more. The row keeps `routes`, and those that they replaced.
+        `ttplan.model.stored_plan.find_replaced_routes` are live no more. The row keeps `routes`, and those that they replaced.
         """
 
     def mark_reverted(
@@ -207,7 +207,7 @@ class Transaction(Snapshot, Protocol):
     def set_policy(self, policy: Policy | None) -> None:
         """Hold plans to this from now on, or to nothing."""
 
-    def append_entry(self, record: Record) -> None:
+    def append_entry(self, record: StoredEntry) -> None:
         """Append to the chain of `record.org_id`. StoreError where `record.seq` is not the next one."""
 
 

@@ -11,11 +11,11 @@ from uuid import UUID
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from ttplan.model.audit import Record, TipAnchor
+from ttplan.model.audit import StoredEntry, TipAnchor
 from ttplan.model.errors import StoreError
-from ttplan.model.plan_run import LiveRoute, PlanRun, UnreadableRoute
 from ttplan.model.route import ProposedRoute
-from ttplan.util.files import explain
+from ttplan.model.stored_plan import LiveRoute, StoredPlan, UnreadableRoute
+from ttplan.util.files import describe_validation_error
 
 PLAN_COLUMNS = (
     "plan_id",
@@ -60,19 +60,19 @@ _AS_JSON = (
 )
 
 
-def plan_row(run: PlanRun) -> list[Any]:
+def plan_row(run: StoredPlan) -> list[Any]:
     """A plan as the values of `PLAN_COLUMNS`."""
     fields = run.model_dump()
     fields |= {name: write_exact(fields[name]) for name in _AS_JSON if fields[name] is not None}
     return [fields[name] for name in PLAN_COLUMNS]
 
 
-def plan_of(row: Sequence[Any]) -> PlanRun:
+def plan_of(row: Sequence[Any]) -> StoredPlan:
     """The plan of a row of `PLAN_COLUMNS`. StoreError where it is none any more."""
     fields = dict(zip(PLAN_COLUMNS, row, strict=True))
     try:
         fields |= {name: read_exact(fields[name]) for name in _AS_JSON if fields[name] is not None}
-        return PlanRun.model_validate(fields)
+        return StoredPlan.model_validate(fields)
     except ValueError as error:  # JSON that is none, or a field that is out of its bounds
         raise StoreError(
             f"the row of plan {fields['plan_id']} is no plan any more: {first_line(error)}"
@@ -128,16 +128,20 @@ def only_routes(rows: Sequence[LiveRoute | UnreadableRoute]) -> list[LiveRoute]:
 
 def first_line(error: ValueError) -> str:
     """What is wrong, in one line."""
-    return explain(error) if isinstance(error, ValidationError) else str(error).splitlines()[0]
+    return (
+        describe_validation_error(error)
+        if isinstance(error, ValidationError)
+        else str(error).splitlines()[0]
+    )
 
 
-def record_of(org_id: UUID, row: Sequence[Any]) -> Record:
+def record_of(org_id: UUID, row: Sequence[Any]) -> StoredEntry:
     """The record of a row `seq, prev_hash, hash, signature, body`."""
     seq, prev_hash, digest, signature, body = row
-    return Record(str(org_id), seq, prev_hash, digest, signature, body.encode())
+    return StoredEntry(str(org_id), seq, prev_hash, digest, signature, body.encode())
 
 
-def entry_row(record: Record, tip: TipAnchor | None) -> tuple[Any, ...]:
+def entry_row(record: StoredEntry, tip: TipAnchor | None) -> tuple[Any, ...]:
     """The row of a record that follows `tip`, in the order of the table's columns. Raises StoreError where it does not."""
     expected = 0 if tip is None else tip.seq + 1
     if record.seq != expected:

@@ -97,13 +97,13 @@ def read_yaml(path: str | os.PathLike[str], what: str) -> Any:
         raise InputError(f"{file} is not YAML ({type(error).__name__}); expected {what}") from None
 
 
-def yaml_text(content: Any) -> str:
+def format_yaml(content: Any) -> str:
     """Plain data (dicts with text keys, lists, text, numbers, booleans, None) as YAML that `read_yaml` reads back the same."""
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 @contextmanager
-def whole_file(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[BinaryIO]:
+def atomic_write(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[BinaryIO]:
     """A file to write to that appears under its name whole, when the block ends, or, after an error, not at all.
 
     Raises InputError where there is one already, unless `overwrite`, or where it cannot be written.
@@ -129,8 +129,8 @@ def whole_file(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iter
         draft.unlink(missing_ok=True)
 
 
-def remove_drafts(path: str | os.PathLike[str], *, older_than: float = 60.0) -> None:
-    """Remove what processes that were killed left of a `whole_file`: drafts that nobody wrote to for so many seconds."""
+def remove_temporary_files(path: str | os.PathLike[str], *, older_than: float = 60.0) -> None:
+    """Remove what processes that were killed left of a `atomic_write`: drafts that nobody wrote to for so many seconds."""
     target = Path(path)
     name = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\.new")
     with suppress(OSError):  # whatever is wrong with the folder, writing to it says so
@@ -139,7 +139,7 @@ def remove_drafts(path: str | os.PathLike[str], *, older_than: float = 60.0) -> 
                 os.unlink(found)
 
 
-def is_there(path: str | os.PathLike[str]) -> bool:
+def file_exists(path: str | os.PathLike[str]) -> bool:
     """Whether there is a file. Raises InputError where that cannot be seen, as in a folder that this user may not enter."""
     try:
         os.stat(path)
@@ -165,7 +165,7 @@ def _keep_name(folder: Path) -> None:
             os.close(opened)
 
 
-def explain(error: ValidationError) -> str:
+def describe_validation_error(error: ValidationError) -> str:
     """The first thing that is wrong with a value, as one line: where, what was found, what was expected."""
     first = error.errors(include_url=False)[0]
     where = "".join(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ttplan.engine.breakdown import Part
-from ttplan.model.plan_run import PlanRun
+from ttplan.model.stored_plan import StoredPlan
 from ttplan.operations.queries import Latencies, PlanParts, Savings
 from ttplan.views.columns import LATENCIES, PARTS, SAVINGS
 from ttplan.views.frame import View, make_view
@@ -71,7 +71,7 @@ def _order(part: Part, by: Sequence[str]) -> tuple[Any, ...]:
     return key if "day" in by else (part.projected - part.baseline, key)
 
 
-def _without(runs: Sequence[PlanRun]) -> Iterator[str]:
+def _without(runs: Sequence[StoredPlan]) -> Iterator[str]:
     if not runs:
         return
     names = ", ".join(f"{run.name!r:.40}" for run in runs[:3]) + (", …" if len(runs) > 3 else "")

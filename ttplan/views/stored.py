@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from ttplan.model.audit import Record
-from ttplan.model.plan_run import LiveRoute
+from ttplan.model.audit import StoredEntry
+from ttplan.model.stored_plan import LiveRoute
 from ttplan.operations.queries import EntryPage, RequestPage
 from ttplan.operations.routes.history import Turn
 from ttplan.views.columns import CHAIN, HISTORY, PLANS, REQUESTS, ROUTES, SAVINGS
@@ -118,7 +118,7 @@ def chain_view(page: EntryPage) -> View:
     )
 
 
-def _entry(record: Record) -> dict[str, Any]:
+def _entry(record: StoredEntry) -> dict[str, Any]:
     body = orjson.loads(record.body)
     payload = body["payload"]
     plan_id = payload.get("plan_id")

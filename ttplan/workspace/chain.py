@@ -9,7 +9,7 @@ from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.rotation import list_keys
 from ttplan.audit.verify.chain import SignatureScope
 from ttplan.audit.verify.report import ChainReport
-from ttplan.model.audit import Record, TipAnchor
+from ttplan.model.audit import StoredEntry, TipAnchor
 from ttplan.util.progress import Counted
 from ttplan.workspace.base import PathLike, Wiring
 
@@ -57,7 +57,7 @@ class ChainVerbs(Wiring):
             resume=resume,
         )
 
-    def entries(self, *, since: int = 0, limit: int = 100) -> list[Record]:
+    def entries(self, *, since: int = 0, limit: int = 100) -> list[StoredEntry]:
         """At most `limit` entries of the chain from seq `since` on, as they are stored: to look at, not verified."""
         from ttplan.operations.chain.verify import read_entries
 

@@ -11,7 +11,11 @@ from ttplan.apply import Clock, StoreChain
 from ttplan.audit.c2sp.tlog import Checkpoint
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.keys.signer import Signer
-from ttplan.audit.proofs.customer_checkpoint import load_seed, sign_checkpoint, write_checkpoint
+from ttplan.audit.proofs.customer_checkpoint import (
+    format_customer_checkpoint,
+    load_customer_key,
+    sign_customer_checkpoint,
+)
 from ttplan.audit.proofs.disclosure import disclose
 from ttplan.audit.proofs.inclusion import prove_inclusion
 from ttplan.audit.rotation import list_keys
@@ -32,11 +36,11 @@ from ttplan.operations.chain.rotation import rotate_key
 from ttplan.operations.chain.transparency_log import sign_log
 from ttplan.operations.plans.stored_plans import find_plan
 from ttplan.store.protocol import Store
-from ttplan.util.files import whole_file
+from ttplan.util.files import atomic_write
 from ttplan.workspace.keyring import Keyring
 
 if TYPE_CHECKING:
-    from ttplan.model.audit import Record
+    from ttplan.model.audit import StoredEntry
 
 PathLike = str | os.PathLike[str]
 
@@ -91,16 +95,16 @@ class Evidence:
 
         `seed_file` has the 64 hex digits of the customer's seed and the mode 0600. Raises KeyFileError and InputError.
         """
-        customer = load_seed(seed_file)
+        customer = load_customer_key(seed_file)
         key = self._keys.signing().public_key
         with self._store.read() as snapshot:
             org_id, tip = checked_tip(snapshot, key)
             first = list_keys(snapshot.entries(org_id), key)[0]
-        made = sign_checkpoint(
+        made = sign_customer_checkpoint(
             customer, org_id=org_id, verifying_key=first, anchor=tip, at=self._clock()
         )
-        with whole_file(output) as file:
-            file.write(write_checkpoint(made))
+        with atomic_write(output) as file:
+            file.write(format_customer_checkpoint(made))
         return CustomerCheckpointCard(*made)
 
     def sign_tree(self, origin: str, log_key: Signer, state: PathLike) -> CheckpointCard:
@@ -152,7 +156,7 @@ class Evidence:
                 applied=True,
             ) from error
 
-    def _entry_of(self, org_id: UUID, plan_id: UUID) -> Record:
+    def _entry_of(self, org_id: UUID, plan_id: UUID) -> StoredEntry:
         """The entry that says that a plan was applied."""
         import orjson
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from ttplan.model.errors import InputError
-from ttplan.model.plan_run import Status
+from ttplan.model.stored_plan import Status
 from ttplan.store.protocol import PlanFilter
 
 Moment = datetime | str | None

@@ -18,7 +18,7 @@ from ttplan.audit.proofs.anchors import publisher_from_env
 from ttplan.model.errors import InputError
 from ttplan.store.duckdb.store import LOCK_TIMEOUT, DuckDBStore
 from ttplan.store.protocol import Store
-from ttplan.util.urls import is_url, shown_url
+from ttplan.util.paths import is_postgres_url, redact_url
 from ttplan.workspace import PathLike, Workspace
 
 if TYPE_CHECKING:
@@ -70,10 +70,10 @@ def open_workspace(
         "new_nonce": new_nonce,
     }
     given = None if chosen is not None or key_file is None else Path(key_file)
-    if is_url(path):
+    if is_postgres_url(path):
         store = _on_server(os.fspath(path), wanted, lock_timeout, requests)
         return Workspace(
-            store, name=shown_url(os.fspath(path)), key_file=given, own_org=store.org_id, **wiring
+            store, name=redact_url(os.fspath(path)), key_file=given, own_org=store.org_id, **wiring
         )
     if requests is not None:
         raise InputError(
@@ -100,7 +100,7 @@ def migrate_store(path: PathLike, *, roles: bool = False) -> tuple[str, ...]:
     In a database one is made where there is none, and with `roles` the roles that docs/postgres.md speaks of. A file is brought
     forward whenever it is opened; here, too. Raises InputError where there is no such file, and StoreError.
     """
-    if is_url(path):
+    if is_postgres_url(path):
         with _with_psycopg():
             from ttplan.store.postgres.migrate import migrate
 
@@ -121,10 +121,10 @@ def copy_store(source: PathLike, target: PathLike, *, public_key: str | None = N
     opened = open_workspace(source, create=False)
     with opened.store.read() as snapshot:
         org_id = snapshot.org_id()
-    is_new = not is_url(target) and not os.path.exists(target)
+    is_new = not is_postgres_url(target) and not os.path.exists(target)
     copy: Store = (
         _on_server(os.fspath(target), org_id, LOCK_TIMEOUT, None)
-        if is_url(target)
+        if is_postgres_url(target)
         else DuckDBStore(Path(target))
     )
     try:

@@ -11,7 +11,7 @@ from uuid import UUID
 from ttplan.display.plan import Plan
 from ttplan.model.audit import Actor
 from ttplan.model.errors import InputError
-from ttplan.model.plan import BOOTSTRAP_ITERATIONS, IntervalMethod, PlanConfig
+from ttplan.model.plan import DEFAULT_BOOTSTRAP_ITERATIONS, IntervalMethod, PlanConfig
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.route import ProposedRoute
 from ttplan.workspace.base import PathLike, Wiring
@@ -34,7 +34,7 @@ class PlanVerbs(Wiring):
         prices: PathLike | Mapping[str, ModelPricing] | None = None,
         config: PlanConfig | None = None,
         seed: int = 0,
-        bootstrap_iterations: int = BOOTSTRAP_ITERATIONS,
+        bootstrap_iterations: int = DEFAULT_BOOTSTRAP_ITERATIONS,
         interval_method: IntervalMethod = "limit",
         allow_unpriced: bool = False,
         requests: PathLike | Sequence[PathLike] | None = None,

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.display.plan import Plan
-from ttplan.model.plan_run import LiveRoute, PlanRun, Status
+from ttplan.model.stored_plan import LiveRoute, Status, StoredPlan
 from ttplan.store.protocol import Store
 from ttplan.workspace.base import PathLike, Wiring
 from ttplan.workspace.filters import Moment, limit_of, moment_of, which_plans
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class StoredVerbs(Wiring):
     """What is stored."""
 
-    def plan_runs(self) -> list[PlanRun]:
+    def plan_runs(self) -> list[StoredPlan]:
         """All plans, oldest first."""
         with self.store.read() as snapshot:
             org_id = snapshot.org_id()

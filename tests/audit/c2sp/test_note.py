@@ -22,7 +22,7 @@ from ttplan.audit.c2sp.note import (
     ML_DSA_44,
     Note,
     NoteSignature,
-    VKey,
+    VerifierKey,
     check_note,
     cosign_note,
     format_note,
@@ -61,7 +61,7 @@ TEXT = "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2M
 LOG = make_vkey("example.com/log", KEY.public_key)
 WITNESS = make_vkey("witness.example/w1", OTHER_KEY.public_key, COSIGNATURE)
 QUANTUM = MLDSA44PrivateKey.from_seed_bytes(b"\5" * 32)
-QUANTUM_KEY = VKey("witness.example/q", ML_DSA_44, QUANTUM.public_key().public_bytes_raw())
+QUANTUM_KEY = VerifierKey("witness.example/q", ML_DSA_44, QUANTUM.public_key().public_bytes_raw())
 
 
 def quantum_cosignature(timestamp: int, text: str = TEXT) -> NoteSignature:
@@ -287,7 +287,7 @@ def test_what_is_no_verifier_key_is_refused() -> None:
     ):
         with pytest.raises(InputError, match=message):
             parse_vkey(text)
-    weak = VKey(name, ED25519, bytes(32))
+    weak = VerifierKey(name, ED25519, bytes(32))
     with pytest.raises(KeyFileError, match="small order"):
         parse_vkey(str(weak))
 

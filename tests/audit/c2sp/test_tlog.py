@@ -13,14 +13,14 @@ from ttplan.audit.c2sp.note import COSIGNATURE, check_note, make_vkey
 from ttplan.audit.c2sp.tlog import (
     Checkpoint,
     add_cosignatures,
-    ask_witness,
-    check_covers,
     check_log,
     check_proof,
-    format_answer,
+    check_tree_covers,
     format_checkpoint,
+    format_cosignatures,
     format_proof,
     format_request,
+    make_witness_request,
     parse_checkpoint,
     parse_proof,
     parse_request,
@@ -106,14 +106,14 @@ def test_a_checkpoint_is_of_a_log_and_of_a_chain() -> None:
     with pytest.raises(ProofError, match="none of the known keys"):
         check_log(CHECKPOINT, make_vkey(LOG.name, OTHER_KEY.public_key))
     for count in (9, 12):
-        check_covers(CHECKPOINT, HASHES[:count])
+        check_tree_covers(CHECKPOINT, HASHES[:count])
     with pytest.raises(ProofError, match="is of 9 entries, the chain has 8"):
-        check_covers(CHECKPOINT, HASHES[:8])
+        check_tree_covers(CHECKPOINT, HASHES[:8])
     changed = ["ab" * 32, *HASHES[1:]]
     for use in (
-        check_covers,
+        check_tree_covers,
         lambda one, hashes: prove(hashes, 3, one),
-        lambda one, hashes: ask_witness(hashes, 4, one),
+        lambda one, hashes: make_witness_request(hashes, 4, one),
     ):
         with pytest.raises(ProofError, match="they were changed"):
             use(CHECKPOINT, changed)
@@ -174,11 +174,14 @@ def test_a_witness_follows_a_log_and_refuses_what_was_rewritten() -> None:
     for size in (0, 1, 4, 4, 9, 12):
         checkpoint = sign_tree(LOG.name, HASHES[:size], KEY)
         request = parse_request(
-            format_request(ask_witness(HASHES, 0 if seen is None else seen.size, checkpoint)), "r"
+            format_request(
+                make_witness_request(HASHES, 0 if seen is None else seen.size, checkpoint)
+            ),
+            "r",
         )
         cosignature = witness(request, seen, LOG, WITNESS.name, OTHER_KEY, 1000 + size)
         whole, seals = add_cosignatures(
-            checkpoint, format_answer([cosignature]), [WITNESS], "answer"
+            checkpoint, format_cosignatures([cosignature]), [WITNESS], "answer"
         )
         assert [seal.timestamp for seal in seals] == [1000 + size]
         assert len(check_note(whole.note, [LOG, WITNESS])) == 2
@@ -187,17 +190,22 @@ def test_a_witness_follows_a_log_and_refuses_what_was_rewritten() -> None:
     other = ["ab" * 32, *HASHES[1:]]
     forked = sign_tree(LOG.name, other, KEY)
     with pytest.raises(ProofError, match="one of them was rewritten"):
-        witness(ask_witness(other, 12, forked), seen, LOG, WITNESS.name, OTHER_KEY, 1)
+        witness(make_witness_request(other, 12, forked), seen, LOG, WITNESS.name, OTHER_KEY, 1)
     rewritten = sign_tree(LOG.name, [*other, "cd" * 32], KEY)
     with pytest.raises(ProofError, match="does not give the older root"):
         witness(
-            ask_witness([*other, "cd" * 32], 12, rewritten), seen, LOG, WITNESS.name, OTHER_KEY, 1
+            make_witness_request([*other, "cd" * 32], 12, rewritten),
+            seen,
+            LOG,
+            WITNESS.name,
+            OTHER_KEY,
+            1,
         )
     with pytest.raises(ProofError, match="goes on from 4 entries; this witness has seen 12"):
-        witness(ask_witness(HASHES, 4, CHECKPOINT), seen, LOG, WITNESS.name, OTHER_KEY, 1)
+        witness(make_witness_request(HASHES, 4, CHECKPOINT), seen, LOG, WITNESS.name, OTHER_KEY, 1)
     with pytest.raises(ProofError, match="this witness keeps x"):
         witness(
-            ask_witness(HASHES, 12, sign_tree(LOG.name, HASHES, KEY)),
+            make_witness_request(HASHES, 12, sign_tree(LOG.name, HASHES, KEY)),
             seen._replace(origin="x"),
             LOG,
             "w",
@@ -206,7 +214,7 @@ def test_a_witness_follows_a_log_and_refuses_what_was_rewritten() -> None:
         )
     with pytest.raises(ProofError, match="none of the known keys"):
         witness(
-            ask_witness(HASHES, 0, CHECKPOINT),
+            make_witness_request(HASHES, 0, CHECKPOINT),
             None,
             make_vkey(LOG.name, OTHER_KEY.public_key),
             "w",
@@ -216,34 +224,38 @@ def test_a_witness_follows_a_log_and_refuses_what_was_rewritten() -> None:
     with pytest.raises(
         ProofError, match="has seen 12 entries, the checkpoint is of 9; sign a newer"
     ):
-        ask_witness(HASHES, 12, CHECKPOINT)
+        make_witness_request(HASHES, 12, CHECKPOINT)
 
 
 def test_of_an_answer_only_valid_cosignatures_of_known_witnesses_are_taken() -> None:
-    request = ask_witness(HASHES, 0, CHECKPOINT)
+    request = make_witness_request(HASHES, 0, CHECKPOINT)
     known = witness(request, None, LOG, WITNESS.name, OTHER_KEY, 7)
     stranger = witness(request, None, LOG, "stranger.example", key_from_hex("55" * 32), 7)
     whole, _ = add_cosignatures(
-        CHECKPOINT, format_answer([stranger, known, known]), [WITNESS], "answer"
+        CHECKPOINT, format_cosignatures([stranger, known, known]), [WITNESS], "answer"
     )
     assert whole.note.signatures == (*CHECKPOINT.note.signatures, known)
-    again, _ = add_cosignatures(whole, format_answer([known]), [WITNESS], "answer")
+    again, _ = add_cosignatures(whole, format_cosignatures([known]), [WITNESS], "answer")
     assert again == whole
     with pytest.raises(ProofError, match="does not verify"):
         add_cosignatures(
-            CHECKPOINT, format_answer([known._replace(blob=bytes(72))]), [WITNESS], "answer"
+            CHECKPOINT, format_cosignatures([known._replace(blob=bytes(72))]), [WITNESS], "answer"
         )
     with pytest.raises(ProofError, match="none of the known keys"):
-        add_cosignatures(CHECKPOINT, format_answer([stranger]), [WITNESS], "answer")
-    for data in (b"", b"\n", format_answer([known])[:-1], b"\xff\n"):
+        add_cosignatures(CHECKPOINT, format_cosignatures([stranger]), [WITNESS], "answer")
+    for data in (b"", b"\n", format_cosignatures([known])[:-1], b"\xff\n"):
         with pytest.raises(InputError, match=r"^answer"):
             add_cosignatures(CHECKPOINT, data, [WITNESS], "answer")
     assert WITNESS.kind == COSIGNATURE
 
 
 def test_an_answer_has_a_longest_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = format_answer(
-        [witness(ask_witness(HASHES, 0, CHECKPOINT), None, LOG, WITNESS.name, OTHER_KEY, 7)]
+    answer = format_cosignatures(
+        [
+            witness(
+                make_witness_request(HASHES, 0, CHECKPOINT), None, LOG, WITNESS.name, OTHER_KEY, 7
+            )
+        ]
     )
     monkeypatch.setattr("ttplan.audit.c2sp.tlog.MAX_NOTE", len(answer))
     add_cosignatures(CHECKPOINT, answer, [WITNESS], "answer")
@@ -252,8 +264,8 @@ def test_an_answer_has_a_longest_length(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_what_is_no_request_is_refused() -> None:
-    good = format_request(ask_witness(HASHES, 4, CHECKPOINT))
-    longest = format_request(ask_witness(HASHES, 0, CHECKPOINT)).replace(
+    good = format_request(make_witness_request(HASHES, 4, CHECKPOINT))
+    longest = format_request(make_witness_request(HASHES, 0, CHECKPOINT)).replace(
         b"old 0\n", b"old 0\n" + (ROOT + "\n").encode() * 63
     )
     assert len(parse_request(longest, "r").path) == 63

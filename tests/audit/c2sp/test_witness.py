@@ -10,7 +10,7 @@ from tests.audit.c2sp.test_note import LOG
 from tests.audit.c2sp.witness_server import VKEY, serving
 from tests.audit.chains import KEY, OTHER_KEY, chain
 from ttplan.audit.c2sp.note import check_note, make_vkey
-from ttplan.audit.c2sp.tlog import add_cosignatures, ask_witness, format_request, sign_tree
+from ttplan.audit.c2sp.tlog import add_cosignatures, format_request, make_witness_request, sign_tree
 from ttplan.audit.c2sp.witness import MAX_ANSWER, http_post, submit
 from ttplan.model.errors import InputError, ProofError
 from ttplan.operations.chain.transparency_log import log_key, read_state
@@ -36,7 +36,7 @@ def test_a_witness_that_names_another_size_is_asked_again_from_there() -> None:
         server.asked.clear()
         checkpoint = sign_tree(LOG.name, HASHES, KEY)
         submit(HASHES, checkpoint, server.url + "/", post, old_size=9)
-        assert server.asked == [format_request(ask_witness(HASHES, 9, checkpoint))]
+        assert server.asked == [format_request(make_witness_request(HASHES, 9, checkpoint))]
 
 
 def test_a_rewritten_history_is_refused_by_the_witness() -> None:

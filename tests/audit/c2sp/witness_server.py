@@ -9,8 +9,8 @@ from threading import Thread
 
 from tests.audit.chains import OTHER_KEY
 from ttplan.audit.c2sp.checkpoint import TreeHead
-from ttplan.audit.c2sp.note import COSIGNATURE, VKey, make_vkey
-from ttplan.audit.c2sp.tlog import format_answer, parse_request, witness
+from ttplan.audit.c2sp.note import COSIGNATURE, VerifierKey, make_vkey
+from ttplan.audit.c2sp.tlog import format_cosignatures, parse_request, witness
 from ttplan.model.errors import ProofError
 
 NAME = "witness.example/w1"
@@ -20,7 +20,7 @@ VKEY = make_vkey(NAME, OTHER_KEY.public_key, COSIGNATURE)
 class Witness:
     """What the server knows: the log, what it cosigned last, and, where `answer` is set, what it says to whatever comes."""
 
-    def __init__(self, log: VKey) -> None:
+    def __init__(self, log: VerifierKey) -> None:
         self.log = log
         self.seen: TreeHead | None = None
         self.answer: tuple[int, str, bytes] | None = None
@@ -50,11 +50,11 @@ class Witness:
         except ProofError as error:
             return (403 if "known keys" in str(error) else 422), "text/plain", b""
         self.seen = request.checkpoint.head
-        return 200, "text/plain", format_answer([signature])
+        return 200, "text/plain", format_cosignatures([signature])
 
 
 @contextmanager
-def serving(log: VKey) -> Iterator[Witness]:
+def serving(log: VerifierKey) -> Iterator[Witness]:
     """A witness of this log on a port of this machine; `url` is its submission prefix."""
     state = Witness(log)
 

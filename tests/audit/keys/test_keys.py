@@ -20,8 +20,8 @@ from tests.paths import VECTORS
 from ttplan.audit import standalone
 from ttplan.audit.keys import ed25519
 from ttplan.audit.keys.key_files import (
-    ENVIRONMENT_NAME,
-    PASSPHRASE_NAME,
+    PASSPHRASE_VARIABLE,
+    SIGNING_KEY_VARIABLE,
     SigningKey,
     VerifyingKey,
     create_key,
@@ -166,13 +166,13 @@ def test_nothing_shows_the_private_key() -> None:
 
 def test_a_key_in_the_environment() -> None:
     assert key_from_env({}) is None
-    key = key_from_env({ENVIRONMENT_NAME: SEED})
+    key = key_from_env({SIGNING_KEY_VARIABLE: SEED})
     assert key is not None
     assert key.public_key == key_from_hex(SEED).public_key
     with pytest.raises(
         KeyFileError, match="TT_AUDIT_SIGNING_KEY has 3 characters; expected 64 hex digits"
     ) as caught:
-        key_from_env({ENVIRONMENT_NAME: "abc"})
+        key_from_env({SIGNING_KEY_VARIABLE: "abc"})
     assert "abc" not in str(caught.value)
 
 
@@ -297,12 +297,12 @@ def test_a_key_that_another_process_makes_in_the_same_moment_is_the_one(
 
 def test_a_passphrase_in_the_environment_is_none_or_has_letters() -> None:
     assert passphrase_from_env({}) is None
-    assert passphrase_from_env({PASSPHRASE_NAME: "é x"}) == "é x".encode()
+    assert passphrase_from_env({PASSPHRASE_VARIABLE: "é x"}) == "é x".encode()
     with pytest.raises(
         KeyFileError,
-        match=f"{PASSPHRASE_NAME} is set but empty; expected a passphrase, or none set",
+        match=f"{PASSPHRASE_VARIABLE} is set but empty; expected a passphrase, or none set",
     ):
-        passphrase_from_env({PASSPHRASE_NAME: ""})
+        passphrase_from_env({PASSPHRASE_VARIABLE: ""})
 
 
 def test_a_key_is_equal_to_its_like_and_to_nothing_else() -> None:

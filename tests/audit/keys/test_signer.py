@@ -7,15 +7,15 @@ import sys
 import pytest
 
 from tests.audit.chains import KEY, OTHER_KEY
-from ttplan.audit.keys.command import parse_command, run_command
 from ttplan.audit.keys.signer import (
-    COMMAND_KEY_NAME,
     COMMAND_NAME,
+    SIGN_KEY_VARIABLE,
     CommandSigner,
     signed,
     signer_from_env,
 )
 from ttplan.model.errors import InputError, KeyFileError
+from ttplan.util.commands import parse_command, run_command
 
 PUBLIC = KEY.public_key
 GOOD = KEY.sign(b"x")
@@ -86,12 +86,12 @@ def test_a_command_is_split_as_a_shell_would() -> None:
 
 
 def test_the_environment_names_the_command_and_its_key() -> None:
-    assert signer_from_env({COMMAND_KEY_NAME: PUBLIC.hex}) is None
-    found = signer_from_env({COMMAND_NAME: "sign --secret", COMMAND_KEY_NAME: PUBLIC.hex})
+    assert signer_from_env({SIGN_KEY_VARIABLE: PUBLIC.hex}) is None
+    found = signer_from_env({COMMAND_NAME: "sign --secret", SIGN_KEY_VARIABLE: PUBLIC.hex})
     assert found is not None
     assert found.public_key == PUBLIC != OTHER_KEY.public_key
     assert repr(found) == f"CommandSigner('sign', public_key={PUBLIC.hex})"
-    with pytest.raises(KeyFileError, match=f"{COMMAND_NAME} is set but {COMMAND_KEY_NAME} is not"):
+    with pytest.raises(KeyFileError, match=f"{COMMAND_NAME} is set but {SIGN_KEY_VARIABLE} is not"):
         signer_from_env({COMMAND_NAME: "sign"})
-    with pytest.raises(KeyFileError, match=f"{COMMAND_KEY_NAME} is 'ab'; expected 64 hex digits"):
-        signer_from_env({COMMAND_NAME: "sign", COMMAND_KEY_NAME: "ab"})
+    with pytest.raises(KeyFileError, match=f"{SIGN_KEY_VARIABLE} is 'ab'; expected 64 hex digits"):
+        signer_from_env({COMMAND_NAME: "sign", SIGN_KEY_VARIABLE: "ab"})

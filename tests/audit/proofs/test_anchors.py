@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from ttplan.audit.proofs.anchors import (
+    ANCHOR_FILE_VARIABLE,
     COMMAND_NAME,
-    FILE_NAME,
     anchor_line,
     append_anchor,
-    as_anchor,
-    hand_over,
+    parse_anchor,
     publisher_from_env,
     read_anchors,
+    run_anchor_command,
 )
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import InputError
@@ -30,8 +30,8 @@ KEEP = f'{sys.executable} -ISc "import sys; open(sys.argv[1], chr(97)).write(sys
 def test_a_line_has_its_moment_in_utc_to_the_second() -> None:
     at = AT.astimezone(timezone(timedelta(hours=2))) + timedelta(microseconds=123456)
     assert anchor_line(FIRST, at) == f"0:{'ab' * 32} 2026-05-01T12:00:00Z\n"
-    assert as_anchor(str(FIRST)) == as_anchor(FIRST) == FIRST
-    assert as_anchor(None) is None
+    assert parse_anchor(str(FIRST)) == parse_anchor(FIRST) == FIRST
+    assert parse_anchor(None) is None
 
 
 def test_a_file_only_grows_and_is_on_the_disk(
@@ -84,9 +84,9 @@ def test_each_anchor_goes_where_the_environment_says(tmp_path: Path) -> None:
     command = {COMMAND_NAME: f"{KEEP} {other}"}
     assert publisher_from_env({}) is None
     for environ, of_file, of_command in (
-        ({FILE_NAME: str(file)}, 1, 0),
+        ({ANCHOR_FILE_VARIABLE: str(file)}, 1, 0),
         (command, 1, 1),
-        ({FILE_NAME: str(file)} | command, 2, 2),
+        ({ANCHOR_FILE_VARIABLE: str(file)} | command, 2, 2),
     ):
         publish = publisher_from_env(environ)
         assert publish is not None
@@ -96,4 +96,4 @@ def test_each_anchor_goes_where_the_environment_says(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"{COMMAND_NAME} is empty"):
         publisher_from_env({COMMAND_NAME: ""})
     with pytest.raises(InputError, match=r"failed \(exit code 3\)"):
-        hand_over([sys.executable, "-ISc", "import sys; sys.exit(3)"], FIRST, AT)
+        run_anchor_command([sys.executable, "-ISc", "import sys; sys.exit(3)"], FIRST, AT)

@@ -19,14 +19,14 @@ from ttplan.audit.keys.key_files import key_from_hex
 from ttplan.audit.proofs.customer_checkpoint import (
     MAX_CHECKPOINT,
     SCHEMA,
-    CheckpointError,
     CustomerCheckpoint,
-    check_signature,
-    load_seed,
-    read_checkpoint,
-    sign_checkpoint,
+    CustomerCheckpointError,
+    check_customer_signature,
+    format_customer_checkpoint,
+    load_customer_key,
+    parse_customer_checkpoint,
+    sign_customer_checkpoint,
     signed_bytes,
-    write_checkpoint,
 )
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import KeyFileError, ProofError
@@ -67,27 +67,27 @@ def second(**changes: Any) -> dict[str, Any]:
 
 
 def read(fields: Any) -> CustomerCheckpoint:
-    return read_checkpoint(json.dumps(fields).encode(), "c.json")
+    return parse_customer_checkpoint(json.dumps(fields).encode(), "c.json")
 
 
 def kind_of(fields: Any) -> str:
     """The kind of the error that a checkpoint meets, "good" where it meets none."""
     try:
-        check_signature(read(fields), CUSTOMER.public_key)
-    except CheckpointError as error:
+        check_customer_signature(read(fields), CUSTOMER.public_key)
+    except CustomerCheckpointError as error:
         return error.kind
     return "good"
 
 
 def test_what_is_written_is_what_the_ecosystem_signs() -> None:
-    made = sign_checkpoint(
+    made = sign_customer_checkpoint(
         CUSTOMER, org_id=ORG, verifying_key=KEY.public_key, anchor=TipAnchor(41, "bb" * 32), at=AT
     )
-    assert json.loads(write_checkpoint(made)) == first()
-    assert list(json.loads(write_checkpoint(made))) == list(first())
+    assert json.loads(format_customer_checkpoint(made)) == first()
+    assert list(json.loads(format_customer_checkpoint(made))) == list(first())
     assert read(first()) == made
     elsewhere = AT.astimezone(timezone(timedelta(hours=5)))
-    again = sign_checkpoint(
+    again = sign_customer_checkpoint(
         CUSTOMER, org_id=ORG, verifying_key=KEY.public_key, anchor=made.anchor, at=elsewhere
     )
     assert again == made
@@ -96,10 +96,10 @@ def test_what_is_written_is_what_the_ecosystem_signs() -> None:
 def test_both_forms_verify_and_say_which_they_are() -> None:
     for number, fields in ((1, first()), (2, second())):
         found = read(fields)
-        check_signature(found, CUSTOMER.public_key)
+        check_customer_signature(found, CUSTOMER.public_key)
         assert (found.form, found.org_id, found.anchor) == (number, ORG, TipAnchor(41, "bb" * 32))
         assert (found.verifying_key, found.key_identity) == (KEY.public_key.hex, IDENTITY)
-        assert json.loads(write_checkpoint(found)) == fields
+        assert json.loads(format_customer_checkpoint(found)) == fields
 
 
 WRONG: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
@@ -142,12 +142,12 @@ def test_of_several_errors_the_first_in_the_ecosystems_order_is_told() -> None:
 
 def test_a_hex_error_names_its_field() -> None:
     with pytest.raises(
-        CheckpointError,
+        CustomerCheckpointError,
         match=r"bad hex: c\.json: tip_hash is 'xyz'; expected 64 lower-case hex digits",
     ):
         read(first(tip_hash="xyz"))
     with pytest.raises(
-        CheckpointError,
+        CustomerCheckpointError,
         match="customer_key_id is 'xyz'; expected 'ed25519-sha256:' and 64 lower-case hex",
     ):
         read(second(customer_key_id="xyz"))
@@ -175,21 +175,21 @@ def test_a_hex_error_names_its_field() -> None:
     ],
 )
 def test_a_malformed_shape_says_what_is_wrong(fields: Any, message: str) -> None:
-    with pytest.raises(CheckpointError, match=f"malformed shape: c.json: .*{message}"):
+    with pytest.raises(CustomerCheckpointError, match=f"malformed shape: c.json: .*{message}"):
         read(fields)
 
 
 def test_too_long_or_repeated_is_malformed() -> None:
     longest = json.dumps(first()).encode().ljust(MAX_CHECKPOINT)
-    check_signature(read_checkpoint(longest, "c.json"), CUSTOMER.public_key)
+    check_customer_signature(parse_customer_checkpoint(longest, "c.json"), CUSTOMER.public_key)
     for data, message in (
         (longest + b" ", "more than 16,384 bytes"),
         (b'{"schema":1,"schema":2}', "stands twice"),
         (b"\xff", "not UTF-8"),
         (b"", "not JSON"),
     ):
-        with pytest.raises(CheckpointError, match=f"malformed shape: c.json: .*{message}"):
-            read_checkpoint(data, "c.json")
+        with pytest.raises(CustomerCheckpointError, match=f"malformed shape: c.json: .*{message}"):
+            parse_customer_checkpoint(data, "c.json")
 
 
 def test_a_sequence_is_a_seq() -> None:
@@ -217,8 +217,8 @@ def test_a_moment_that_there_is_not_is_a_bad_timestamp(stamp: str) -> None:
 
 def test_another_customer_or_a_changed_field_is_a_bad_signature() -> None:
     for fields in (first(), second()):
-        with pytest.raises(CheckpointError, match="bad signature"):
-            check_signature(read(fields), OTHER_KEY.public_key)
+        with pytest.raises(CustomerCheckpointError, match="bad signature"):
+            check_customer_signature(read(fields), OTHER_KEY.public_key)
     changes = {
         "org": str(UUID(int=2)),
         "verifying_key_hex": "aa" * 32,
@@ -236,10 +236,11 @@ def test_a_customer_who_signs_another_identity_is_told() -> None:
     )
     signed = lying._replace(signature=RAW.sign(signed_bytes(lying)).hex())
     with pytest.raises(
-        CheckpointError, match="key identity mismatch: the checkpoint names the customer key dddd"
+        CustomerCheckpointError,
+        match="key identity mismatch: the checkpoint names the customer key dddd",
     ):
-        check_signature(signed, CUSTOMER.public_key)
-    assert CheckpointError.KINDS[-1] == "key identity mismatch"
+        check_customer_signature(signed, CUSTOMER.public_key)
+    assert CustomerCheckpointError.KINDS[-1] == "key identity mismatch"
 
 
 def test_every_single_bit_flip_is_caught() -> None:
@@ -249,34 +250,36 @@ def test_every_single_bit_flip_is_caught() -> None:
             flipped = bytearray(data)
             flipped[bit // 8] ^= 1 << bit % 8
             with pytest.raises(ProofError):
-                check_signature(read_checkpoint(bytes(flipped), "c.json"), CUSTOMER.public_key)
+                check_customer_signature(
+                    parse_customer_checkpoint(bytes(flipped), "c.json"), CUSTOMER.public_key
+                )
 
 
 @given(st.binary(max_size=300))
 def test_whatever_comes_is_refused_as_malformed(data: bytes) -> None:
-    with pytest.raises(CheckpointError):
-        read_checkpoint(data, "c.json")
+    with pytest.raises(CustomerCheckpointError):
+        parse_customer_checkpoint(data, "c.json")
 
 
 def test_the_seed_is_read_from_a_file_that_nobody_else_reads(tmp_path: Path) -> None:
     file = tmp_path / "seed"
     file.write_text("07" * 32 + "\n")
     file.chmod(0o600)
-    assert load_seed(file).public_key == CUSTOMER.public_key
+    assert load_customer_key(file).public_key == CUSTOMER.public_key
     for mode in (0o644, 0o640, 0o700, 0o400):
         file.chmod(mode)
         with pytest.raises(
             KeyFileError, match=f"mode {mode:04o}; a seed is kept in 0600, run: chmod 600"
         ):
-            load_seed(file)
+            load_customer_key(file)
     file.chmod(0o600)
     file.write_text("secret" * 9)
     with pytest.raises(KeyFileError, match="has 54 characters; expected 64 hex digits") as caught:
-        load_seed(file)
+        load_customer_key(file)
     assert "secret" not in str(caught.value)
     with pytest.raises(KeyFileError, match="no customer seed at"):
-        load_seed(tmp_path / "none")
+        load_customer_key(tmp_path / "none")
     with pytest.raises(KeyFileError, match="cannot be read: Is a directory"):
-        load_seed(tmp_path)
+        load_customer_key(tmp_path)
     with pytest.raises(KeyFileError, match="/dev/null is not a file; expected the customer's seed"):
-        load_seed("/dev/null")
+        load_customer_key("/dev/null")

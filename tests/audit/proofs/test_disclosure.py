@@ -16,10 +16,10 @@ from ttplan.audit.entries import to_record
 from ttplan.audit.proofs.disclosure import (
     Disclosure,
     check_disclosure,
-    commitment,
+    commit_to_routes,
     disclose,
-    read_disclosure,
-    write_disclosure,
+    format_disclosure,
+    parse_disclosure,
 )
 from ttplan.model.audit import AuditEntry
 from ttplan.model.errors import ChainError, InputError, ProofError
@@ -33,7 +33,7 @@ def committed() -> list[AuditEntry]:
     entries: list[AuditEntry] = []
     for nonce in NONCES:
         entries.append(
-            entry(tip_of(entries), payload={"routes_commitment": commitment(nonce, ROUTES)})
+            entry(tip_of(entries), payload={"routes_commitment": commit_to_routes(nonce, ROUTES)})
         )
     return entries
 
@@ -49,7 +49,7 @@ def opened(seq: int = 2) -> Disclosure:
 
 def holds(data: bytes) -> bool:
     try:
-        check_disclosure(read_disclosure(data, "d.json"), CHECKPOINT)
+        check_disclosure(parse_disclosure(data, "d.json"), CHECKPOINT)
     except (InputError, ProofError, ChainError):
         return False
     return True
@@ -57,20 +57,20 @@ def holds(data: bytes) -> bool:
 
 def test_each_entry_opens_with_its_own_nonce() -> None:
     for seq in range(5):
-        data = write_disclosure(opened(seq))
+        data = format_disclosure(opened(seq))
         assert holds(data)
-        assert read_disclosure(data, "d.json") == opened(seq)
+        assert parse_disclosure(data, "d.json") == opened(seq)
         assert not any(nonce.encode() in data for i, nonce in enumerate(NONCES) if i != seq)
     with pytest.raises(ProofError, match="the routes and the nonce give the commitment"):
         disclose(ROUTES, NONCES[1], to_record(ENTRIES[2]), HASHES, CHECKPOINT)
 
 
 def test_routes_in_another_order_or_of_another_type_are_others() -> None:
-    fields = orjson.loads(write_disclosure(opened()))
+    fields = orjson.loads(format_disclosure(opened()))
     for routes in (ROUTES[::-1], ROUTES[:1], [*ROUTES, {}], [ROUTES[0], {"name": "b", "max": 1}]):
         assert not holds(orjson.dumps(fields | {"routes": routes}))
     with pytest.raises(InputError, match=r"^d.json: routes is no JSON array"):
-        read_disclosure(orjson.dumps(fields | {"routes": {"0": ROUTES[0]}}), "d.json")
+        parse_disclosure(orjson.dumps(fields | {"routes": {"0": ROUTES[0]}}), "d.json")
 
 
 def test_it_is_for_one_checkpoint_and_one_chain() -> None:
@@ -92,7 +92,7 @@ def test_an_entry_that_commits_to_nothing_opens_nothing() -> None:
 
 
 def test_every_single_bit_flip_is_caught() -> None:
-    data = write_disclosure(opened())
+    data = format_disclosure(opened())
     said = orjson.loads(data)
     for bit in range(len(data) * 8):
         flipped = bytearray(data)
@@ -110,7 +110,7 @@ def test_every_single_bit_flip_is_caught() -> None:
 @given(st.binary(max_size=200))
 def test_whatever_comes_is_refused(data: bytes) -> None:
     with pytest.raises(InputError, match=r"^d.json"):
-        read_disclosure(data, "d.json")
+        parse_disclosure(data, "d.json")
 
 
 @pytest.mark.parametrize(
@@ -137,24 +137,26 @@ def test_whatever_comes_is_refused(data: bytes) -> None:
 )
 def test_what_is_no_disclosure_is_refused_by_field(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=f"^d.json.*{message}"):
-        read_disclosure(orjson.dumps(orjson.loads(write_disclosure(opened())) | changes), "d.json")
+        parse_disclosure(
+            orjson.dumps(orjson.loads(format_disclosure(opened())) | changes), "d.json"
+        )
 
 
 def test_the_largest_and_the_smallest_tree_can_be_said() -> None:
-    fields = orjson.loads(write_disclosure(opened()))
-    found = read_disclosure(
+    fields = orjson.loads(format_disclosure(opened()))
+    found = parse_disclosure(
         orjson.dumps(fields | {"leaf_count": 2**63 - 1, "path": ["ab" * 32] * 63}), "d.json"
     )
     assert (found.leaf_count, len(found.path)) == (2**63 - 1, 63)
     assert (
-        read_disclosure(orjson.dumps(fields | {"leaf_count": 1, "path": []}), "d.json").leaf_count
+        parse_disclosure(orjson.dumps(fields | {"leaf_count": 1, "path": []}), "d.json").leaf_count
         == 1
     )
 
 
 def test_what_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = write_disclosure(opened())
+    data = format_disclosure(opened())
     monkeypatch.setattr("ttplan.audit.proofs.disclosure.MAX_DISCLOSURE", len(data))
     assert holds(data)
     with pytest.raises(InputError, match="has more than"):
-        read_disclosure(data + b" ", "d.json")
+        parse_disclosure(data + b" ", "d.json")

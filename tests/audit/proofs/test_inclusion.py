@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from tests.audit.chains import ORG, chain
 from ttplan.audit.proofs.inclusion import (
     MAX_PROOF,
-    check_inclusion,
+    check_inclusion_proof,
+    format_inclusion_proof,
+    parse_inclusion_proof,
     prove_inclusion,
-    read_inclusion,
-    write_inclusion,
 )
 from ttplan.model.errors import InputError, ProofError
 
@@ -23,7 +23,7 @@ HASHES = [entry.hash for entry in chain(11)]
 
 
 def proof_file(seq: int = 5, count: int = 11, **changes: Any) -> bytes:
-    fields = json.loads(write_inclusion(prove_inclusion(str(ORG), HASHES[:count], seq)))
+    fields = json.loads(format_inclusion_proof(prove_inclusion(str(ORG), HASHES[:count], seq)))
     return json.dumps(fields | changes).encode()
 
 
@@ -31,8 +31,8 @@ def holds(
     data: bytes, entry_hash: str, root: str | None = None, leaf_count: int | None = None
 ) -> bool:
     try:
-        check_inclusion(
-            read_inclusion(data, "p.json"), entry_hash, root=root, leaf_count=leaf_count
+        check_inclusion_proof(
+            parse_inclusion_proof(data, "p.json"), entry_hash, root=root, leaf_count=leaf_count
         )
     except (InputError, ProofError):
         return False
@@ -40,7 +40,7 @@ def holds(
 
 
 def test_it_is_written_as_the_ecosystem_writes_it() -> None:
-    written = write_inclusion(prove_inclusion(str(ORG), HASHES[:3], 2))
+    written = format_inclusion_proof(prove_inclusion(str(ORG), HASHES[:3], 2))
     fields = json.loads(written)
     assert list(fields) == [
         "proof_version",
@@ -60,7 +60,7 @@ def test_it_is_written_as_the_ecosystem_writes_it() -> None:
 def test_every_entry_of_every_length_proves_and_no_other_entry_does() -> None:
     for count in range(1, 12):
         for seq in range(count):
-            data = write_inclusion(prove_inclusion(str(ORG), HASHES[:count], seq))
+            data = format_inclusion_proof(prove_inclusion(str(ORG), HASHES[:count], seq))
             assert [i for i in range(11) if holds(data, HASHES[i])] == [seq]
 
 
@@ -72,7 +72,7 @@ def test_a_side_that_does_not_follow_from_the_place_is_refused() -> None:
             ProofError,
             match=r"its path has the siblings .*; that of leaf 5 of 11 has them left, right, left, right",
         ):
-            read_inclusion(proof_file(sibling_path=lying), "p.json")
+            parse_inclusion_proof(proof_file(sibling_path=lying), "p.json")
 
 
 def test_a_root_from_elsewhere_has_to_be_the_proofs() -> None:
@@ -111,32 +111,32 @@ def test_a_root_from_elsewhere_has_to_be_the_proofs() -> None:
 )
 def test_what_is_no_proof_is_refused_by_field(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=f"^p.json: .*{message}"):
-        read_inclusion(proof_file(**changes), "p.json")
+        parse_inclusion_proof(proof_file(**changes), "p.json")
 
 
 def test_the_largest_tree_has_a_path_of_63() -> None:
     path = [{"hash": "ab" * 32, "left": False}] * 63
     data = proof_file(leaf_index=0, chain_seq=0, leaf_count=2**63 - 1, sibling_path=path)
-    assert len(read_inclusion(data, "p.json").path) == 63
+    assert len(parse_inclusion_proof(data, "p.json").path) == 63
 
 
 def test_it_contradicts_itself() -> None:
     with pytest.raises(ProofError, match="chain_seq is 6 but leaf_index 5"):
-        read_inclusion(proof_file(chain_seq=6), "p.json")
+        parse_inclusion_proof(proof_file(chain_seq=6), "p.json")
     with pytest.raises(ProofError, match="no leaf 11 in a tree of 11"):
         prove_inclusion(str(ORG), HASHES, 11)
     with pytest.raises(InputError, match="more than 65,536 bytes"):
-        read_inclusion(b" " * (MAX_PROOF + 1), "p.json")
+        parse_inclusion_proof(b" " * (MAX_PROOF + 1), "p.json")
     assert holds(proof_file().ljust(MAX_PROOF), HASHES[5])
     short = prove_inclusion(str(ORG), HASHES, 5)
     with pytest.raises(ValueError, match="longer"):
-        write_inclusion(short._replace(path=short.path[:-1]))
+        format_inclusion_proof(short._replace(path=short.path[:-1]))
     with pytest.raises(InputError, match="stands twice"):
-        read_inclusion(proof_file()[:-1] + b',"note":""}', "p.json")
+        parse_inclusion_proof(proof_file()[:-1] + b',"note":""}', "p.json")
 
 
 def test_every_single_bit_flip_is_caught() -> None:
-    data = write_inclusion(prove_inclusion(str(ORG), HASHES[:5], 3))
+    data = format_inclusion_proof(prove_inclusion(str(ORG), HASHES[:5], 3))
     note = data.index(b'"note"')
     chain_id = data.index(b'"chain_id"'), data.index(b'"leaf_index"')
     for bit in range(note * 8):

@@ -17,7 +17,7 @@ from ttplan.audit.entry_checks import check_content, is_well_signed, matches_bod
 from ttplan.audit.equivocation import find_equivocation
 from ttplan.audit.verify.chain import SignatureScope, verify_chain, verify_chain_with_anchor
 from ttplan.audit.verify.reporting import verify_with_report
-from ttplan.model.audit import AuditEntry, Record, TipAnchor
+from ttplan.model.audit import AuditEntry, StoredEntry, TipAnchor
 from ttplan.model.errors import (
     BadSignature,
     BrokenChain,
@@ -36,16 +36,18 @@ PUBLIC = KEY.public_key
 STRENGTHS: tuple[SignatureScope, ...] = ("all", "tip")
 
 
-def changed(entries: list[AuditEntry], index: int, **fields: Any) -> list[AuditEntry | Record]:
+def changed(entries: list[AuditEntry], index: int, **fields: Any) -> list[AuditEntry | StoredEntry]:
     """The chain with one entry's fields replaced, and nothing recomputed."""
-    copy: list[AuditEntry | Record] = list(entries)
+    copy: list[AuditEntry | StoredEntry] = list(entries)
     copy[index] = entries[index].model_copy(update=fields)
     return copy
 
 
-def resigned(entries: list[AuditEntry], index: int, **fields: Any) -> list[AuditEntry | Record]:
+def resigned(
+    entries: list[AuditEntry], index: int, **fields: Any
+) -> list[AuditEntry | StoredEntry]:
     """The chain with one record's raw fields replaced: what only a raw source can hold."""
-    copy: list[AuditEntry | Record] = list(entries)
+    copy: list[AuditEntry | StoredEntry] = list(entries)
     copy[index] = to_record(entries[index])._replace(**fields)
     return copy
 
@@ -410,12 +412,12 @@ def test_entries_are_streamed() -> None:
     alive = 0
     most = 0
 
-    class Counted(Record):
+    class Counted(StoredEntry):
         def __del__(self) -> None:
             nonlocal alive
             alive -= 1
 
-    def stream() -> Iterator[Record]:
+    def stream() -> Iterator[StoredEntry]:
         nonlocal alive, most
         for record in map(to_record, entries):
             alive += 1

@@ -14,7 +14,7 @@ from ttplan.audit.verify.chain import VerifiedPrefix
 from ttplan.audit.verify.report import ChainReport
 from ttplan.audit.verify.reporting import verify_with_report
 from ttplan.audit.verify.resume import Asked, ResumeFile
-from ttplan.model.audit import AuditEntry, Record, TipAnchor
+from ttplan.model.audit import AuditEntry, StoredEntry, TipAnchor
 
 PUBLIC = KEY.public_key
 ENTRIES = chain(9)
@@ -25,7 +25,9 @@ END = "whether entries are missing at the end: give an anchor for that"
 AFTER = "the entries after the first bad one"
 
 
-def reported(entries: list[AuditEntry] | list[Record] = ENTRIES, **options: Any) -> ChainReport:
+def reported(
+    entries: list[AuditEntry] | list[StoredEntry] = ENTRIES, **options: Any
+) -> ChainReport:
     return verify_with_report(entries, PUBLIC, key_source="a test", **options)
 
 

@@ -11,11 +11,11 @@ from tests.audit.corpus import rotated
 from ttplan.audit.entries import to_record
 from ttplan.audit.keys.key_files import SigningKey
 from ttplan.audit.verify.require import require_verified
-from ttplan.model.audit import Record
+from ttplan.model.audit import StoredEntry
 from ttplan.model.errors import AuditError, Cancelled, DriftError, StoreError, TtplanError
 
 
-def need(records: list[Record], key: SigningKey) -> None:
+def need(records: list[StoredEntry], key: SigningKey) -> None:
     require_verified(lambda: iter(records), key.public_key, "what it says")
 
 
@@ -56,7 +56,7 @@ def test_what_does_not_verify_is_not_believed() -> None:
 def test_what_cannot_be_read_is_not_called_what_cannot_be_believed(why: TtplanError) -> None:
     asked = 0
 
-    def entries() -> Iterator[Record]:
+    def entries() -> Iterator[StoredEntry]:
         nonlocal asked
         asked += 1
         for number, entry in enumerate(chain(3)):

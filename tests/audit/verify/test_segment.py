@@ -22,7 +22,7 @@ from ttplan.audit.verify.file import verify_file
 from ttplan.audit.verify.segment import Segment, SegmentBounds, scan_segment
 from ttplan.audit.verify.walker import ChainWalker
 from ttplan.audit.verify.workers import WorkerPool
-from ttplan.model.audit import AuditEntry, Record, TipAnchor
+from ttplan.model.audit import AuditEntry, StoredEntry, TipAnchor
 from ttplan.model.errors import InputError
 
 PUBLIC = KEY.public_key
@@ -211,7 +211,7 @@ def test_what_is_good_is_leapt_over(
 ) -> None:
     path, step, single = tmp_path / "chain.jsonl", ChainWalker.step, list[int]()
 
-    def noted(walk: ChainWalker, record: Record) -> None:
+    def noted(walk: ChainWalker, record: StoredEntry) -> None:
         single.append(record.seq)
         step(walk, record)
 
@@ -343,7 +343,7 @@ def test_pieces_are_the_lines_and_keep_their_numbers(
         )
 
 
-def flat(items: Iterator[Record | LineBlock] | Any) -> Iterator[Record]:
+def flat(items: Iterator[StoredEntry | LineBlock] | Any) -> Iterator[StoredEntry]:
     for item in items:
         yield from item.records() if isinstance(item, LineBlock) else (item,)
 

@@ -17,7 +17,7 @@ from ttplan.audit.entries import to_record
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.verify.chain import verify_chain
 from ttplan.audit.verify.workers import WorkerPool, serve, start_workers
-from ttplan.model.audit import Record
+from ttplan.model.audit import StoredEntry
 from ttplan.model.errors import BadSignature
 
 RECORDS = [to_record(one) for one in chain(12)]
@@ -61,7 +61,7 @@ class Pipe(io.BytesIO):
         self.sent = self.getvalue()
 
 
-def question(batch: list[Record], key: VerifyingKey) -> bytes:
+def question(batch: list[StoredEntry], key: VerifyingKey) -> bytes:
     entries = b"".join(bytes.fromhex(record.signature + record.hash) for record in batch)
     return struct.pack("<B32sI", 0, key.raw, len(entries)) + entries
 

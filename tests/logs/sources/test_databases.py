@@ -15,7 +15,7 @@ from tests.paths import DATA
 from tests.workspace.test_workspace import opened
 from ttplan.logs.reader import LogReader
 from ttplan.model.errors import InputError
-from ttplan.util.urls import shown_url
+from ttplan.util.paths import redact_url
 
 psycopg = pytest.importorskip("psycopg")
 SPEND_LOGS = """
@@ -90,7 +90,7 @@ def test_a_server_that_cannot_be_reached_is_one_clear_line(tmp_path: Path) -> No
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
     assert (
-        shown_url("postgresql://u:secret@db.example:5432/logs?sslmode=require")
+        redact_url("postgresql://u:secret@db.example:5432/logs?sslmode=require")
         == "postgresql://db.example:5432/logs"
     )
 

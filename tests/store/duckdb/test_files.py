@@ -17,9 +17,9 @@ import duckdb
 import pytest
 
 from tests.support import plans
-from ttplan.model.audit import Record
+from ttplan.model.audit import StoredEntry
 from ttplan.model.errors import StoreError, StoreLocked
-from ttplan.model.plan_run import LiveRoute, UnreadableRoute
+from ttplan.model.stored_plan import LiveRoute, UnreadableRoute
 from ttplan.store.duckdb import files
 from ttplan.store.duckdb.store import DuckDBStore
 from ttplan.store.rows import write_exact
@@ -372,7 +372,7 @@ def test_a_stored_body_is_not_respelled(tmp_path: Path) -> None:
     """What is hashed comes back as the text that it was, however odd its numbers, spaces and escapes."""
     store = DuckDBStore(tmp_path / "store.duckdb")
     body = '{"event": "e","payload":{"a":1e16,"b":1.50,"c":1E+2,"d":"\\u00e9 é"},"timestamp":"t"}'.encode()
-    record = Record(str(plans.ORG), 0, "0" * 64, "1" * 64, "2" * 128, body)
+    record = StoredEntry(str(plans.ORG), 0, "0" * 64, "1" * 64, "2" * 128, body)
     with store.transaction() as tx:
         tx.append_entry(record)
     with store.read() as snapshot:

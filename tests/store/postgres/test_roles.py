@@ -18,8 +18,8 @@ from tests.support.plan_driver import AT, ORG, PERSON, PlanDriver
 from tests.support.postgres import database
 from ttplan.apply import StoreChain, apply_plan, revert_plan
 from ttplan.model.errors import ApplyError
-from ttplan.model.plan_run import LiveRoute
 from ttplan.model.policy import Policy
+from ttplan.model.stored_plan import LiveRoute
 from ttplan.operations.plans.policy import approve_plan, set_policy
 from ttplan.quality.result import unverified_result
 from ttplan.store.postgres.store import PostgresStore

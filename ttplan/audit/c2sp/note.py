@@ -46,14 +46,14 @@ class Note(NamedTuple):
     signatures: tuple[NoteSignature, ...]
 
 
-class Seal(NamedTuple):
+class VerifiedSignature(NamedTuple):
     """A signature that verified: by which key, and when, in seconds since 1970; None where it does not say."""
 
-    key: VKey
+    key: VerifierKey
     timestamp: int | None
 
 
-class VKey(NamedTuple):
+class VerifierKey(NamedTuple):
     """A key that verifies notes: its name, its type and its raw bytes. Written `<name>+<id>+<base64>`."""
 
     name: str
@@ -71,13 +71,13 @@ class VKey(NamedTuple):
         return f"{self.name}+{self.key_id.hex()}+{base64.b64encode(bytes([self.kind]) + self.raw).decode()}"
 
 
-def make_vkey(name: str, key: VerifyingKey, kind: int = ED25519) -> VKey:
+def make_vkey(name: str, key: VerifyingKey, kind: int = ED25519) -> VerifierKey:
     """The verifier key of an Ed25519 key. Raises InputError for a name that a note cannot carry."""
     _need_name(name)
-    return VKey(name, kind, key.raw)
+    return VerifierKey(name, kind, key.raw)
 
 
-def parse_vkey(text: str) -> VKey:
+def parse_vkey(text: str) -> VerifierKey:
     """A verifier key as it is written. Raises InputError where it is none, or of a type that is not known here."""
     parts = text.split("+", 2)
     if len(parts) != 3:
@@ -96,7 +96,7 @@ def parse_vkey(text: str) -> VKey:
         raise InputError(
             f"the verifier key of {name} has {len(data) - 1} bytes; expected {_KEY_BYTES[kind]}"
         )
-    key = VKey(name, kind, data[1:])
+    key = VerifierKey(name, kind, data[1:])
     if not _ID.fullmatch(written_id) or written_id != key.key_id.hex():
         raise InputError(
             f"the verifier key of {name} has the id {written_id[:20]!r}; its name and key give {key.key_id.hex()}"
@@ -182,13 +182,13 @@ def cosign_note(text: str, name: str, signer: Signer, timestamp: int) -> NoteSig
     return NoteSignature(name, key.key_id, timestamp.to_bytes(8, "big") + signature)
 
 
-def check_note(note: Note, keys: Iterable[VKey]) -> list[Seal]:
+def check_note(note: Note, keys: Iterable[VerifierKey]) -> list[VerifiedSignature]:
     """What the known keys have sealed, one a key. Signatures of other keys are passed over.
 
     Raises ProofError where a known key's signature does not verify, or none of the known keys has signed.
     """
     known = {(key.name, key.key_id): key for key in keys}
-    seals: dict[VKey, Seal] = {}
+    seals: dict[VerifierKey, VerifiedSignature] = {}
     for signature in note.signatures:
         key = known.get((signature.name, signature.key_id))
         if key is None:
@@ -197,14 +197,14 @@ def check_note(note: Note, keys: Iterable[VKey]) -> list[Seal]:
         if fault is not None:
             raise ProofError(f"the signature of {key.name} does not verify: {fault}")
         stamp = int.from_bytes(signature.blob[:8], "big") or None if key.kind in _STAMPED else None
-        seals.setdefault(key, Seal(key, stamp))
+        seals.setdefault(key, VerifiedSignature(key, stamp))
     if not seals:
         names = ", ".join(sorted({key.name for key in known.values()})) or "none"
         raise ProofError(f"none of the known keys has signed this note; known are: {names}")
     return list(seals.values())
 
 
-def _fault(key: VKey, blob: bytes, text: str) -> str | None:
+def _fault(key: VerifierKey, blob: bytes, text: str) -> str | None:
     """Why a signature by a known key does not verify; None where it does."""
     if key.kind == ED25519:
         return VerifyingKey(key.raw).fault(blob, text.encode())
@@ -226,7 +226,7 @@ def _fault(key: VKey, blob: bytes, text: str) -> str | None:
     return None
 
 
-def _loaded(key: VKey) -> None:
+def _loaded(key: VerifierKey) -> None:
     """Raise where a key cannot be used: KeyFileError, which is an InputError."""
     what = f"the verifier key of {key.name}"
     if key.kind != ML_DSA_44:

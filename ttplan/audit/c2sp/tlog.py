@@ -18,8 +18,8 @@ from ttplan.audit.c2sp.note import (
     MAX_NOTE,
     Note,
     NoteSignature,
-    Seal,
-    VKey,
+    VerifiedSignature,
+    VerifierKey,
     check_note,
     cosign_note,
     format_note,
@@ -80,7 +80,7 @@ def format_checkpoint(checkpoint: Checkpoint) -> bytes:
     return format_note(checkpoint.note)
 
 
-def check_log(checkpoint: Checkpoint, log: VKey) -> None:
+def check_log(checkpoint: Checkpoint, log: VerifierKey) -> None:
     """Check that the log itself signed. Raises ProofError where it did not, or the checkpoint is of another log."""
     if checkpoint.head.origin != log.name:
         raise ProofError(
@@ -89,7 +89,7 @@ def check_log(checkpoint: Checkpoint, log: VKey) -> None:
     check_note(checkpoint.note, [log])
 
 
-def check_covers(checkpoint: Checkpoint, hashes: Sequence[str]) -> None:
+def check_tree_covers(checkpoint: Checkpoint, hashes: Sequence[str]) -> None:
     """Check that a checkpoint's tree is over the first of these entries' hashes (hex). Raises ProofError where it is not."""
     head = checkpoint.head
     if head.size > len(hashes):
@@ -106,7 +106,7 @@ def prove(
     hashes: Sequence[str], index: int, checkpoint: Checkpoint, *, extra: bytes | None = None
 ) -> TlogProof:
     """The proof for entry `index` in a checkpoint over the first of these hashes. ProofError where it is over others."""
-    check_covers(checkpoint, hashes)
+    check_tree_covers(checkpoint, hashes)
     leaves = merkle.hash_leaves(sha256, hashes[: checkpoint.head.size])
     return TlogProof(index, tuple(merkle.inclusion_path(sha256, leaves, index)), checkpoint, extra)
 
@@ -146,9 +146,11 @@ def check_proof(proof: TlogProof, entry_hash: str) -> None:
         )
 
 
-def ask_witness(hashes: Sequence[str], old_size: int, checkpoint: Checkpoint) -> WitnessRequest:
+def make_witness_request(
+    hashes: Sequence[str], old_size: int, checkpoint: Checkpoint
+) -> WitnessRequest:
     """What a witness is sent that last saw `old_size` entries; 0 where it never saw the log or that is not known."""
-    check_covers(checkpoint, hashes)
+    check_tree_covers(checkpoint, hashes)
     if old_size > checkpoint.head.size:
         raise ProofError(
             f"the witness has seen {old_size} entries, the checkpoint is of {checkpoint.head.size}; sign a newer one"
@@ -181,7 +183,7 @@ def parse_request(data: bytes, name: str) -> WitnessRequest:
 def witness(
     request: WitnessRequest,
     last: TreeHead | None,
-    log: VKey,
+    log: VerifierKey,
     name: str,
     signer: Signer,
     timestamp: int,
@@ -206,8 +208,8 @@ def witness(
 
 
 def add_cosignatures(
-    checkpoint: Checkpoint, answer: bytes, witnesses: Iterable[VKey], name: str
-) -> tuple[Checkpoint, list[Seal]]:
+    checkpoint: Checkpoint, answer: bytes, witnesses: Iterable[VerifierKey], name: str
+) -> tuple[Checkpoint, list[VerifiedSignature]]:
     """The checkpoint with the valid cosignatures of known witnesses that an answer brings, and their seals.
 
     Raises InputError where the answer, called `name`, is none, and ProofError where a known witness's does not verify or none is
@@ -233,7 +235,7 @@ def add_cosignatures(
     return Checkpoint(checkpoint.head, Note(checkpoint.note.text, (*there, *fresh))), seals
 
 
-def format_answer(signatures: Iterable[NoteSignature]) -> bytes:
+def format_cosignatures(signatures: Iterable[NoteSignature]) -> bytes:
     """A witness's answer: its cosignatures, one a line."""
     return "".join(signature_line(one) for one in signatures).encode()
 

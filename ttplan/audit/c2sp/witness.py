@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Sequence
 
 from ttplan.audit.c2sp.checkpoint import parse_size
-from ttplan.audit.c2sp.tlog import Checkpoint, WitnessRequest, ask_witness, format_request
+from ttplan.audit.c2sp.tlog import Checkpoint, WitnessRequest, format_request, make_witness_request
 from ttplan.model.errors import InputError, ProofError
 
-Post = Callable[[str, bytes], tuple[int, str, bytes]]
+PostFunction = Callable[[str, bytes], tuple[int, str, bytes]]
 """Posts a body to a URL and gives the status, the content type and the body of the answer."""
 MAX_ANSWER = 2**20
 """The longest answer, in bytes, that is read."""
@@ -24,20 +24,25 @@ _MEANINGS = {
 
 
 def submit(
-    hashes: Sequence[str], checkpoint: Checkpoint, url: str, post: Post, *, old_size: int = 0
+    hashes: Sequence[str],
+    checkpoint: Checkpoint,
+    url: str,
+    post: PostFunction,
+    *,
+    old_size: int = 0,
 ) -> bytes:
     """The answer of a witness, its signature lines, to a checkpoint over the first of these hashes (hex).
 
     `url` is the witness's submission prefix; `old_size` what it saw last, where that is known. Where it names another size (409),
     the proof is made from there, once. Raises ProofError where it refuses, and InputError where it does not answer as it should.
     """
-    request = ask_witness(hashes, old_size, checkpoint)
+    request = make_witness_request(hashes, old_size, checkpoint)
     status, kind, body = _post(request, url, post)
     # A witness that has seen as many entries, but others, also answers 409.
     if status == 409 and (request.old_size < checkpoint.head.size or _SIZE.fullmatch(body)):
         seen = _seen(kind, body, url)
         if seen != request.old_size:
-            status, kind, body = _post(ask_witness(hashes, seen, checkpoint), url, post)
+            status, kind, body = _post(make_witness_request(hashes, seen, checkpoint), url, post)
     if status != 200:
         raise ProofError(
             f"the witness at {url} did not cosign (HTTP {status}): {_MEANINGS.get(status, 'it does not say why')}"
@@ -45,7 +50,7 @@ def submit(
     return body
 
 
-def http_post(timeout: float = 30.0) -> Post:
+def http_post(timeout: float = 30.0) -> PostFunction:
     """Posts over HTTP or HTTPS, following no redirect; `timeout` is in seconds. Raises InputError where that fails."""
     import httpx2
 
@@ -70,7 +75,7 @@ def http_post(timeout: float = 30.0) -> Post:
     return post
 
 
-def _post(request: WitnessRequest, url: str, post: Post) -> tuple[int, str, bytes]:
+def _post(request: WitnessRequest, url: str, post: PostFunction) -> tuple[int, str, bytes]:
     return post(url.rstrip("/") + "/add-checkpoint", format_request(request))
 
 

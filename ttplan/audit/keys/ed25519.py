@@ -42,7 +42,7 @@ def check_point(raw: bytes, what: str) -> None:
         raise KeyFileError(f"{what} is not a point of the curve; expected an Ed25519 public key")
 
 
-def verify(key: bytes, signature: bytes, message: bytes) -> str | None:
+def find_signature_problem(key: bytes, signature: bytes, message: bytes) -> str | None:
     """None where the signature is good, else why it is not. `key` has passed `check_point`."""
     if len(signature) != 64:
         return f"it has {len(signature)} bytes, expected 64"
@@ -50,13 +50,13 @@ def verify(key: bytes, signature: bytes, message: bytes) -> str | None:
         return "its R is of small order"
     return (
         None
-        if is_signed(signature + message, key)
+        if is_valid_signature(signature + message, key)
         else "it was not made over this hash by this key"
     )
 
 
-def is_signed(signed: bytes, key: bytes) -> bool:
-    """Whether a signature, before the message that it is of, is good: `verify` without its words."""
+def is_valid_signature(signed: bytes, key: bytes) -> bool:
+    """Whether a signature, before the message that it is of, is good: `find_signature_problem` without its words."""
     if signed[:32] in SMALL_ORDER:
         return False
     try:

@@ -25,9 +25,9 @@ from cryptography.hazmat.primitives.serialization import (
 from ttplan.audit.keys import ed25519
 from ttplan.model.errors import KeyFileError
 
-ENVIRONMENT_NAME = "TT_AUDIT_SIGNING_KEY"
+SIGNING_KEY_VARIABLE = "TT_AUDIT_SIGNING_KEY"
 """The environment variable that may hold the signing key: 64 hex digits, a 32-byte seed."""
-PASSPHRASE_NAME = "TTPLAN_KEY_PASSPHRASE"  # noqa: S105 - its name, not what it holds
+PASSPHRASE_VARIABLE = "TTPLAN_KEY_PASSPHRASE"  # noqa: S105 - its name, not what it holds
 """The environment variable that may hold the passphrase with which key files are written and read."""
 _MAX_KEY_FILE = 64 * 1024
 
@@ -54,7 +54,7 @@ class VerifyingKey:
 
     def fault(self, signature: bytes, message: bytes) -> str | None:
         """None where `signature` is this key's over `message`, else what is wrong with it."""
-        return ed25519.verify(self.raw, signature, message)
+        return ed25519.find_signature_problem(self.raw, signature, message)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, VerifyingKey) and other.raw == self.raw
@@ -106,18 +106,20 @@ def key_from_hex(text: str, what: str = "the signing key") -> SigningKey:
 
 def key_from_env(environ: Mapping[str, str]) -> SigningKey | None:
     """The key in `TT_AUDIT_SIGNING_KEY`, None where that is not set. Raises KeyFileError where it is no key."""
-    text = environ.get(ENVIRONMENT_NAME)
+    text = environ.get(SIGNING_KEY_VARIABLE)
     return (
-        None if text is None else key_from_hex(text, f"the environment variable {ENVIRONMENT_NAME}")
+        None
+        if text is None
+        else key_from_hex(text, f"the environment variable {SIGNING_KEY_VARIABLE}")
     )
 
 
 def passphrase_from_env(environ: Mapping[str, str]) -> bytes | None:
     """The passphrase in `TTPLAN_KEY_PASSPHRASE`, None where that is not set. Raises KeyFileError where it is empty."""
-    text = environ.get(PASSPHRASE_NAME)
+    text = environ.get(PASSPHRASE_VARIABLE)
     if text == "":
         raise KeyFileError(
-            f"{PASSPHRASE_NAME} is set but empty; expected a passphrase, or none set"
+            f"{PASSPHRASE_VARIABLE} is set but empty; expected a passphrase, or none set"
         )
     return None if text is None else text.encode()
 

@@ -6,13 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from ttplan.audit.keys.command import parse_command, run_command
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.model.errors import InputError, KeyFileError
+from ttplan.util.commands import parse_command, run_command
 
 COMMAND_NAME = "TTPLAN_SIGN_COMMAND"
 """The environment variable that may hold the command that signs."""
-COMMAND_KEY_NAME = "TTPLAN_SIGN_KEY"
+SIGN_KEY_VARIABLE = "TTPLAN_SIGN_KEY"
 """The environment variable with the public key of what that command signs with: 64 hex digits."""
 _HEX128 = re.compile(rb"[0-9a-f]{128}")
 
@@ -69,13 +69,13 @@ def signer_from_env(environ: Mapping[str, str]) -> CommandSigner | None:
     text = environ.get(COMMAND_NAME)
     if text is None:
         return None
-    key = environ.get(COMMAND_KEY_NAME)
+    key = environ.get(SIGN_KEY_VARIABLE)
     if key is None:
         raise KeyFileError(
-            f"{COMMAND_NAME} is set but {COMMAND_KEY_NAME} is not; give the public key of what it signs with"
+            f"{COMMAND_NAME} is set but {SIGN_KEY_VARIABLE} is not; give the public key of what it signs with"
         )
     command = parse_command(text, COMMAND_NAME)
-    return CommandSigner(command, VerifyingKey.from_hex(key, COMMAND_KEY_NAME))
+    return CommandSigner(command, VerifyingKey.from_hex(key, SIGN_KEY_VARIABLE))
 
 
 def signed(signer: Signer, message: bytes) -> bytes:

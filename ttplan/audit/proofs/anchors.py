@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ttplan.audit.entries import format_timestamp, normalize_timestamp
-from ttplan.audit.keys.command import parse_command, run_command
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import InputError
+from ttplan.util.commands import parse_command, run_command
 from ttplan.util.files import read_small_file
 
-FILE_NAME = "TTPLAN_ANCHOR_FILE"
+ANCHOR_FILE_VARIABLE = "TTPLAN_ANCHOR_FILE"
 """The environment variable with the file that each new tip is appended to."""
 COMMAND_NAME = "TTPLAN_ANCHOR_COMMAND"
 """The environment variable with the command that each new tip is handed to."""
@@ -24,14 +24,14 @@ _TIMEOUT = 60.0
 PathLike = str | os.PathLike[str]
 
 
-class KeptAnchor(NamedTuple):
+class RecordedAnchor(NamedTuple):
     """A line of a file of anchors; the moment is as written there, None where none is."""
 
     anchor: TipAnchor
     at: str | None
 
 
-def as_anchor(given: str | TipAnchor | None) -> TipAnchor | None:
+def parse_anchor(given: str | TipAnchor | None) -> TipAnchor | None:
     """An anchor that may be given as it is written. Raises InputError where the text is none."""
     return TipAnchor.parse(given) if isinstance(given, str) else given
 
@@ -58,7 +58,7 @@ def append_anchor(path: PathLike, anchor: TipAnchor, at: datetime) -> None:
         ) from None
 
 
-def read_anchors(path: PathLike) -> list[KeptAnchor]:
+def read_anchors(path: PathLike) -> list[RecordedAnchor]:
     """The anchors of a file, in its order. InputError, naming file and line, where there is none or a line is no anchor."""
     text = read_small_file(path, "anchors, one a line: <seq>:<hash>", limit=MAX_FILE).decode(
         "utf-8", errors="replace"
@@ -71,7 +71,7 @@ def read_anchors(path: PathLike) -> list[KeptAnchor]:
         try:
             if at and normalize_timestamp(at) is None:
                 raise InputError(f"{at[:60]!r} is no moment in UTC")
-            found.append(KeptAnchor(TipAnchor.parse(written), at or None))
+            found.append(RecordedAnchor(TipAnchor.parse(written), at or None))
         except InputError as error:
             raise InputError(f"{os.fspath(path)}, line {number}: {error}") from None
     if not found:
@@ -79,14 +79,14 @@ def read_anchors(path: PathLike) -> list[KeptAnchor]:
     return found
 
 
-def hand_over(command: Sequence[str], anchor: TipAnchor, at: datetime) -> None:
+def run_anchor_command(command: Sequence[str], anchor: TipAnchor, at: datetime) -> None:
     """Run a command with the anchor's line on its standard input. Raises InputError where it fails or takes over a minute."""
     run_command(command, anchor_line(anchor, at).encode(), timeout=_TIMEOUT)
 
 
 def publisher_from_env(environ: Mapping[str, str]) -> Callable[[TipAnchor, datetime], None] | None:
     """What hands each new tip to the file and the command that the environment names; None where it names neither."""
-    file, text = environ.get(FILE_NAME), environ.get(COMMAND_NAME)
+    file, text = environ.get(ANCHOR_FILE_VARIABLE), environ.get(COMMAND_NAME)
     if file is None and text is None:
         return None
     command = None if text is None else parse_command(text, COMMAND_NAME)
@@ -95,6 +95,6 @@ def publisher_from_env(environ: Mapping[str, str]) -> Callable[[TipAnchor, datet
         if file is not None:
             append_anchor(file, anchor, at)
         if command is not None:
-            hand_over(command, anchor, at)
+            run_anchor_command(command, anchor, at)
 
     return publish

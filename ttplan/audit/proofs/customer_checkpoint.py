@@ -46,7 +46,7 @@ class CustomerCheckpoint(NamedTuple):
     signature: str
 
 
-class CheckpointError(ProofError):
+class CustomerCheckpointError(ProofError):
     """A customer checkpoint that proves nothing. `kind` is the first check that it failed, in the ecosystem's order."""
 
     KINDS = (
@@ -107,7 +107,7 @@ def key_identity(key: VerifyingKey) -> str:
     return hashlib.sha256(key.raw).hexdigest()
 
 
-def sign_checkpoint(
+def sign_customer_checkpoint(
     key: SigningKey, *, org_id: UUID, verifying_key: VerifyingKey, anchor: TipAnchor, at: datetime
 ) -> CustomerCheckpoint:
     """Form 1, signed with the customer's key. `at` is cut to the second."""
@@ -131,24 +131,24 @@ def signed_bytes(checkpoint: CustomerCheckpoint) -> bytes:
     ).encode()
 
 
-def write_checkpoint(checkpoint: CustomerCheckpoint) -> bytes:
+def format_customer_checkpoint(checkpoint: CustomerCheckpoint) -> bytes:
     """The checkpoint as its file."""
     return orjson.dumps(_fields(checkpoint), option=orjson.OPT_INDENT_2) + b"\n"
 
 
-def read_checkpoint(data: bytes, name: str) -> CustomerCheckpoint:
+def parse_customer_checkpoint(data: bytes, name: str) -> CustomerCheckpoint:
     """The checkpoint in a file, of either form, not yet verified.
 
     Raises CheckpointError for what is wrong with its shape, schema, sequence, hex and timestamp, in this order.
     """
     fields, form = _shape(data, name)
     if fields["schema"] != SCHEMA:
-        raise CheckpointError(
+        raise CustomerCheckpointError(
             "wrong schema", f"{name}: schema is {fields['schema'][:80]!r}; expected {SCHEMA}"
         )
     sequence = fields["sequence"]
     if not 0 <= sequence < 2**63:
-        raise CheckpointError(
+        raise CustomerCheckpointError(
             "bad sequence", f"{name}: sequence is {sequence}; expected a whole number from 0"
         )
     for field, prefix in ((form.key, ""), ("tip_hash", ""), (form.identity, form.prefix)):
@@ -156,12 +156,12 @@ def read_checkpoint(data: bytes, name: str) -> CustomerCheckpoint:
             fields[field].startswith(prefix) and _HEX64.fullmatch(fields[field][len(prefix) :])
         ):
             told = f"{prefix!r} and " if prefix else ""
-            raise CheckpointError(
+            raise CustomerCheckpointError(
                 "bad hex",
                 f"{name}: {field} is {fields[field][:100]!r}; expected {told}64 lower-case hex digits",
             )
     if not _is_whole_second(fields[form.time]):
-        raise CheckpointError(
+        raise CustomerCheckpointError(
             "bad timestamp",
             f"{name}: {form.time} is {fields[form.time][:60]!r}; expected UTC such as 2026-05-01T12:00:00Z",
         )
@@ -176,23 +176,23 @@ def read_checkpoint(data: bytes, name: str) -> CustomerCheckpoint:
     )
 
 
-def check_signature(checkpoint: CustomerCheckpoint, customer_key: VerifyingKey) -> None:
+def check_customer_signature(checkpoint: CustomerCheckpoint, customer_key: VerifyingKey) -> None:
     """Check that this customer signed it. Raises CheckpointError: bad signature, then key identity mismatch."""
     if not _HEX128.fullmatch(checkpoint.signature):
-        raise CheckpointError("bad signature", "it is not 128 lower-case hex digits")
+        raise CustomerCheckpointError("bad signature", "it is not 128 lower-case hex digits")
     fault = customer_key.fault(bytes.fromhex(checkpoint.signature), signed_bytes(checkpoint))
     if fault is not None:
-        raise CheckpointError(
+        raise CustomerCheckpointError(
             "bad signature", f"it is not this customer's over these fields: {fault}"
         )
     if checkpoint.key_identity != key_identity(customer_key):
-        raise CheckpointError(
+        raise CustomerCheckpointError(
             "key identity mismatch",
             f"the checkpoint names the customer key {checkpoint.key_identity}, the key given is {key_identity(customer_key)}",
         )
 
 
-def load_seed(path: str | os.PathLike[str]) -> SigningKey:
+def load_customer_key(path: str | os.PathLike[str]) -> SigningKey:
     """The customer's key from a file with the 64 hex digits of its seed. KeyFileError where others can read it, or it is none."""
     file = Path(path)
     try:
@@ -221,8 +221,8 @@ def load_seed(path: str | os.PathLike[str]) -> SigningKey:
 def _shape(data: bytes, name: str) -> tuple[dict[str, Any], _Form]:
     """The fields of a file and which form they are of. Raises CheckpointError: malformed shape."""
 
-    def malformed(problem: str) -> CheckpointError:
-        return CheckpointError("malformed shape", f"{name}: {problem}")
+    def malformed(problem: str) -> CustomerCheckpointError:
+        return CustomerCheckpointError("malformed shape", f"{name}: {problem}")
 
     if len(data) > MAX_CHECKPOINT:
         raise malformed(f"more than {MAX_CHECKPOINT:,} bytes; expected a customer checkpoint")

@@ -13,7 +13,7 @@ from ttplan.audit.canonical import canonical_json
 from ttplan.audit.entry_checks import check_content
 from ttplan.audit.jsonl import format_line, parse_entry
 from ttplan.audit.strict_json import parse_json
-from ttplan.model.audit import Record
+from ttplan.model.audit import StoredEntry
 from ttplan.model.errors import InputError, ProofError
 
 FORMAT = "ttplan.disclosure.v1"
@@ -28,18 +28,18 @@ class Disclosure(NamedTuple):
 
     routes: list[Any]
     nonce: str
-    entry: Record
+    entry: StoredEntry
     leaf_count: int
     path: tuple[bytes, ...]
 
 
-def commitment(nonce: str, routes: list[Any]) -> str:
+def commit_to_routes(nonce: str, routes: list[Any]) -> str:
     """`BLAKE3(nonce ‖ canonical JSON of the routes)`, hex."""
     return blake3.blake3(bytes.fromhex(nonce) + canonical_json(routes)).hexdigest()
 
 
 def disclose(
-    routes: list[Any], nonce: str, entry: Record, hashes: list[str], checkpoint: Checkpoint
+    routes: list[Any], nonce: str, entry: StoredEntry, hashes: list[str], checkpoint: Checkpoint
 ) -> Disclosure:
     """What opens an entry's commitment, for who has the checkpoint. `hashes` are the chain's (hex).
 
@@ -63,7 +63,7 @@ def check_disclosure(disclosure: Disclosure, checkpoint: Checkpoint) -> None:
         raise ProofError(
             f"entry {entry.seq} commits to no routes; expected one with a routes_commitment"
         )
-    found = commitment(disclosure.nonce, disclosure.routes)
+    found = commit_to_routes(disclosure.nonce, disclosure.routes)
     if found != stated:
         raise ProofError(
             f"the routes and the nonce give the commitment {found}; entry {entry.seq} has {stated}"
@@ -76,7 +76,7 @@ def check_disclosure(disclosure: Disclosure, checkpoint: Checkpoint) -> None:
     check_proof(TlogProof(entry.seq, disclosure.path, checkpoint), entry.hash)
 
 
-def write_disclosure(disclosure: Disclosure) -> bytes:
+def format_disclosure(disclosure: Disclosure) -> bytes:
     """A disclosure as its file."""
     fields = {
         "format": FORMAT,
@@ -90,7 +90,7 @@ def write_disclosure(disclosure: Disclosure) -> bytes:
     return orjson.dumps(fields, option=orjson.OPT_INDENT_2) + b"\n"
 
 
-def read_disclosure(data: bytes, name: str) -> Disclosure:
+def parse_disclosure(data: bytes, name: str) -> Disclosure:
     """A disclosure's file. Raises InputError, naming file and field, where it is none."""
     if len(data) > MAX_DISCLOSURE:
         raise InputError(f"{name} has more than {MAX_DISCLOSURE:,} bytes; expected a disclosure")

@@ -58,7 +58,7 @@ def prove_inclusion(chain_id: str, hashes: Sequence[str], seq: int) -> Inclusion
     )
 
 
-def write_inclusion(proof: InclusionProof) -> bytes:
+def format_inclusion_proof(proof: InclusionProof) -> bytes:
     """The proof as its file."""
     places = merkle.sibling_sides(proof.leaf_index, proof.leaf_count)
     fields = {
@@ -77,7 +77,7 @@ def write_inclusion(proof: InclusionProof) -> bytes:
     return orjson.dumps(fields, option=orjson.OPT_INDENT_2) + b"\n"
 
 
-def read_inclusion(data: bytes, name: str) -> InclusionProof:
+def parse_inclusion_proof(data: bytes, name: str) -> InclusionProof:
     """The proof in a file. The sides that it states must be those that follow from its index and size.
 
     Raises InputError, naming file and field, where it is no such file, and ProofError where it contradicts itself.
@@ -106,7 +106,7 @@ def read_inclusion(data: bytes, name: str) -> InclusionProof:
     return InclusionProof(fields["chain_id"], index, count, fields["root"], path, fields["note"])
 
 
-def check_inclusion(
+def check_inclusion_proof(
     proof: InclusionProof,
     entry_hash: str,
     *,

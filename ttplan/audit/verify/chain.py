@@ -16,7 +16,7 @@ from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.verify.segment import Segment
 from ttplan.audit.verify.walker import ChainWalker, Verification
 from ttplan.audit.verify.workers import WorkerPool, start_workers
-from ttplan.model.audit import AuditEntry, Record, TipAnchor
+from ttplan.model.audit import AuditEntry, StoredEntry, TipAnchor
 from ttplan.model.errors import (
     ChainError,
     InputError,
@@ -40,7 +40,7 @@ class VerifiedPrefix(NamedTuple):
 
 
 def verify_chain(
-    entries: Iterable[AuditEntry | Record | Segment],
+    entries: Iterable[AuditEntry | StoredEntry | Segment],
     public_key: VerifyingKey | str,
     *,
     signatures: SignatureScope = "all",
@@ -83,7 +83,7 @@ def verify_chain(
 
 
 def verify_chain_with_anchor(
-    entries: Iterable[AuditEntry | Record | Segment],
+    entries: Iterable[AuditEntry | StoredEntry | Segment],
     public_key: VerifyingKey | str,
     anchor: TipAnchor,
     *,
@@ -132,7 +132,7 @@ def _truncated(
 
 def _verify(
     walk: ChainWalker,
-    entries: Iterable[AuditEntry | Record | Segment],
+    entries: Iterable[AuditEntry | StoredEntry | Segment],
     signatures: SignatureScope,
     since: TipAnchor | None,
     progress: Callable[[int], None] | None,
@@ -148,8 +148,8 @@ def _verify(
 
 
 def _next_ones(
-    walk: ChainWalker, entries: Iterator[Record | Segment], *, signed: bool
-) -> Iterator[Record | Segment]:
+    walk: ChainWalker, entries: Iterator[StoredEntry | Segment], *, signed: bool
+) -> Iterator[StoredEntry | Segment]:
     """The entries; a stretch of them one by one, unless the walk can leap over it from where it is then."""
     for entry in entries:
         if isinstance(entry, Segment) and not walk.follows(entry, signed=signed):
@@ -160,7 +160,7 @@ def _next_ones(
 
 def _verify_tip(
     walk: ChainWalker,
-    entries: Iterator[Record | Segment],
+    entries: Iterator[StoredEntry | Segment],
     progress: Callable[[int], None] | None,
     reached: Callable[[VerifiedPrefix], None],
 ) -> int:
@@ -187,7 +187,7 @@ def _verify_tip(
 
 def _verify_all(
     walk: ChainWalker,
-    entries: Iterator[Record | Segment],
+    entries: Iterator[StoredEntry | Segment],
     progress: Callable[[int], None] | None,
     reached: Callable[[VerifiedPrefix], None],
 ) -> int:
@@ -232,11 +232,11 @@ def _so_far(walk: ChainWalker) -> VerifiedPrefix | None:
 
 
 def _take(
-    walk: ChainWalker, stream: Iterator[Record | Segment]
-) -> tuple[list[Record], TtplanError | None]:
+    walk: ChainWalker, stream: Iterator[StoredEntry | Segment]
+) -> tuple[list[StoredEntry], TtplanError | None]:
     """The next entries of one key whose place and hash are good, and the error of the one that ended them, or of reading it. A
     stretch, whose signatures are checked, ends them as well, and is not among them."""
-    batch: list[Record] = []
+    batch: list[StoredEntry] = []
     try:
         for entry in islice(stream, _BATCH):
             if isinstance(entry, Segment):
@@ -252,7 +252,7 @@ def _take(
 
 
 def _first_bad(
-    batch: list[Record], start: int, key: VerifyingKey, helpers: WorkerPool | None
+    batch: list[StoredEntry], start: int, key: VerifyingKey, helpers: WorkerPool | None
 ) -> ChainError | None:
     if helpers is not None and batch:
         with suppress(OSError):  # a helper that was ended from outside: its batch is checked here

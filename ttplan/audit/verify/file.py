@@ -9,12 +9,12 @@ from contextlib import closing
 from ttplan.audit.equivocation import MAX_EVIDENCE, check_evidence, find_equivocation
 from ttplan.audit.jsonl import Preamble, check_preamble, read_blocks, read_chain
 from ttplan.audit.keys.key_files import VerifyingKey
-from ttplan.audit.proofs.anchors import as_anchor
+from ttplan.audit.proofs.anchors import parse_anchor
 from ttplan.audit.proofs.customer_checkpoint import (
     MAX_CHECKPOINT,
     CustomerCheckpoint,
-    check_signature,
-    read_checkpoint,
+    check_customer_signature,
+    parse_customer_checkpoint,
 )
 from ttplan.audit.verify.chain import SignatureScope
 from ttplan.audit.verify.parallel import read_segments
@@ -52,7 +52,7 @@ def verify_file(
 
     Raises InputError where the file is missing, empty, cut off or not a chain, or `resume` is of another verification.
     """
-    begin, end, through = as_anchor(since), as_anchor(anchor), tuple(passes_through)
+    begin, end, through = parse_anchor(since), parse_anchor(anchor), tuple(passes_through)
     kept = None if resume is None else ResumeFile(resume)
     first = first_needed(begin, kept)
     preamble, pieces = read_blocks(path, since=first)
@@ -134,10 +134,12 @@ def check_customer_file(
     Raises CheckpointError where the checkpoint is none of this customer's, and ProofError where the chain is of another
     organisation.
     """
-    found = read_checkpoint(
+    found = parse_customer_checkpoint(
         read_small_file(path, "a customer checkpoint", limit=MAX_CHECKPOINT), os.fspath(path)
     )
-    check_signature(found, VerifyingKey.from_hex(customer_key, "the customer's public key"))
+    check_customer_signature(
+        found, VerifyingKey.from_hex(customer_key, "the customer's public key")
+    )
     if chain is None:
         return found, None
     report = verify_file(chain, public_key=found.verifying_key, passes_through=[found.anchor])

@@ -14,15 +14,15 @@ from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.rotation import claimed_new_key
 from ttplan.audit.verify.segment import Segment
 from ttplan.audit.verify.workers import WorkerPool, start_workers
-from ttplan.model.audit import Record
+from ttplan.model.audit import StoredEntry
 
 LONG = 4 * BLOCK_BYTES
 """A file of more bytes is worth helpers: they take some tenths of a second to start."""
 
 
 def read_segments(
-    items: Iterable[Record | LineBlock], key: VerifyingKey, *, signed: bool
-) -> Generator[Record | Segment, None, None]:
+    items: Iterable[StoredEntry | LineBlock], key: VerifyingKey, *, signed: bool
+) -> Generator[StoredEntry | Segment, None, None]:
     """The entries of a file that `read_pieces` reads, in its order: in stretches where helpers find such, else one by one.
 
     With `signed` the signatures of a stretch are checked as well, by `key`, after a rotation by the key that it names. Raises
@@ -34,7 +34,7 @@ def read_segments(
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(workers))
         for item in items:
-            if isinstance(item, Record):
+            if isinstance(item, StoredEntry):
                 yield from _noting([item], keys)
                 continue
             before, seen = seen, seen + len(item.data)
@@ -55,7 +55,7 @@ def read_segments(
 
 def _settled(
     piece: LineBlock, answer: Future[Segment | None], keys: list[VerifyingKey]
-) -> Iterator[Record | Segment]:
+) -> Iterator[StoredEntry | Segment]:
     stretch = answer.result()
     if stretch is None:
         yield from _noting(piece.records(), keys)
@@ -63,7 +63,7 @@ def _settled(
         yield stretch
 
 
-def _noting(records: Iterable[Record], keys: list[VerifyingKey]) -> Iterator[Record]:
+def _noting(records: Iterable[StoredEntry], keys: list[VerifyingKey]) -> Iterator[StoredEntry]:
     """The records, and to `keys` those that they hand over to."""
     for record in records:
         named = claimed_new_key(record)

@@ -18,7 +18,7 @@ from ttplan.audit.verify.report import ChainReport, FirstBad, LaterKey
 from ttplan.audit.verify.resume import ResumeFile
 from ttplan.audit.verify.segment import Segment, count_entries
 from ttplan.audit.verify.walker import KeySpan
-from ttplan.model.audit import AuditEntry, Record, TipAnchor
+from ttplan.model.audit import AuditEntry, StoredEntry, TipAnchor
 from ttplan.model.errors import BadSignature, ChainError, Equivocation, TruncatedChain, TtplanError
 
 UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
@@ -36,7 +36,7 @@ class _Options(TypedDict):
 
 
 def verify_with_report(
-    entries: Iterable[AuditEntry | Record | Segment],
+    entries: Iterable[AuditEntry | StoredEntry | Segment],
     public_key: VerifyingKey,
     *,
     key_source: str,
@@ -216,13 +216,13 @@ class _Seen:
     """The entries as they are read: whose the first is, and how many there are, since a broken chain gives no verification to
     read that from."""
 
-    def __init__(self, entries: Iterable[AuditEntry | Record | Segment]) -> None:
+    def __init__(self, entries: Iterable[AuditEntry | StoredEntry | Segment]) -> None:
         self._entries = iter(entries)
         self._count = 0
         self._first = 0
         self.org_id: UUID | None = None
 
-    def __iter__(self) -> Iterator[AuditEntry | Record | Segment]:
+    def __iter__(self) -> Iterator[AuditEntry | StoredEntry | Segment]:
         for entry in self._entries:
             if self._count == 0:
                 self._first = entry.seq

@@ -9,7 +9,7 @@ from uuid import UUID
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.rotation import list_keys
 from ttplan.audit.verify.chain import verify_chain
-from ttplan.model.audit import AuditEntry, Record
+from ttplan.model.audit import AuditEntry, StoredEntry
 from ttplan.model.errors import (
     AuditError,
     Cancelled,
@@ -20,7 +20,9 @@ from ttplan.model.errors import (
 )
 
 
-def require_verified(entries: Callable[[], Iterable[Record]], key: VerifyingKey, what: str) -> None:
+def require_verified(
+    entries: Callable[[], Iterable[StoredEntry]], key: VerifyingKey, what: str
+) -> None:
     """Raise DriftError where `what` a chain says cannot be believed: it does not verify with `key`, the one that it goes on with;
     AuditError where it goes on with another. What reading the entries raises is passed on: StoreError.
 
@@ -46,14 +48,16 @@ class ChainHashes(NamedTuple):
     hashes: list[str]
 
 
-def collect_hashes(entries: Iterable[AuditEntry | Record], public_key: VerifyingKey) -> ChainHashes:
+def collect_hashes(
+    entries: Iterable[AuditEntry | StoredEntry], public_key: VerifyingKey
+) -> ChainHashes:
     """The hashes of a chain whose content `public_key`, its first one, vouches for.
 
     Raises what `verify_chain` raises, and InputError where there are no entries.
     """
     hashes: list[str] = []
 
-    def noted() -> Iterator[AuditEntry | Record]:
+    def noted() -> Iterator[AuditEntry | StoredEntry]:
         for entry in entries:
             hashes.append(entry.hash)
             yield entry

@@ -21,7 +21,7 @@ from ttplan.audit.strict_json import parse_json
 from ttplan.audit.verify.chain import SignatureScope, VerifiedPrefix
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import InputError, KeyFileError
-from ttplan.util.files import read_small_file, whole_file
+from ttplan.util.files import atomic_write, read_small_file
 
 FORMAT = "ttplan.verification.v1"
 _KEYS = ("format", "asked", "anchor", "key")
@@ -89,7 +89,7 @@ class ResumeFile:
             "anchor": str(self._unwritten.anchor),
             "key": self._unwritten.key,
         }
-        with whole_file(self.path, overwrite=True) as file:
+        with atomic_write(self.path, overwrite=True) as file:
             os.chmod(file.name, 0o600)
             file.write(orjson.dumps(fields) + b"\n")
         self._unwritten, self._written_at = None, time.monotonic()

@@ -13,7 +13,7 @@ from blake3 import blake3
 
 from ttplan.audit.canonical_line import extract_signatures, parse_body, parse_canonical_line
 from ttplan.audit.keys import ed25519
-from ttplan.model.record import KEY_ROTATED, Record
+from ttplan.model.stored_entry import KEY_ROTATED, StoredEntry
 
 _SIGNATURE = 64
 _ROTATION = f'"{KEY_ROTATED}"'.encode()
@@ -37,10 +37,10 @@ class Segment(NamedTuple):
     seq: int
     entries: int
     prev_hash: str
-    last: Record
+    last: StoredEntry
     signer: str | None
     """The key (hex) that signed each of them; None where no signature was checked."""
-    records: Callable[[], Iterator[Record]]
+    records: Callable[[], Iterator[StoredEntry]]
     """The same entries one by one."""
 
 
@@ -82,6 +82,6 @@ def scan_segment(lines: bytes, key: bytes | None) -> SegmentBounds | None:
 
 def _are_signed(signatures: bytes, digests: list[bytes], key: bytes) -> bool:
     return all(
-        ed25519.is_signed(signatures[at : at + _SIGNATURE] + digest, key)
+        ed25519.is_valid_signature(signatures[at : at + _SIGNATURE] + digest, key)
         for at, digest in zip(range(0, len(signatures), _SIGNATURE), digests, strict=True)
     )

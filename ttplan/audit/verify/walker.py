@@ -25,7 +25,7 @@ from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.lost_digit import find_lost_digit
 from ttplan.audit.rotation import is_rotation, is_rotation_from, verify_rotation
 from ttplan.audit.verify.segment import Segment, count_entries
-from ttplan.model.audit import Record, TipAnchor
+from ttplan.model.audit import StoredEntry, TipAnchor
 from ttplan.model.errors import BrokenChain, DistrustedKey, HashMismatch, SeqGap, TruncatedChain
 
 
@@ -60,7 +60,7 @@ class ChainWalker:
         self.key = key
         self.start = 0 if since is None else since.seq + 1
         self.index = self.start
-        self.last: Record | None = None
+        self.last: StoredEntry | None = None
         self.seen: dict[int, str] = {} if since is None else {since.seq: since.hash}
         self.rotations = 0
         self.ends_with_rotation = False
@@ -82,8 +82,8 @@ class ChainWalker:
         return TipAnchor(self.index - 1, self._hash) if self.index else None
 
     def begin(
-        self, entries: Iterator[Record | Segment], since: TipAnchor
-    ) -> Iterator[Record | Segment]:
+        self, entries: Iterator[StoredEntry | Segment], since: TipAnchor
+    ) -> Iterator[StoredEntry | Segment]:
         """The records after a trusted entry. Those before it are passed over.
 
         Raises TruncatedChain where the chain has it not, and HashMismatch where its content is not that of its hash.
@@ -106,7 +106,7 @@ class ChainWalker:
             f"it has no entry {since.seq}, and was to be verified from {since} on",
         )
 
-    def _begin_with(self, record: Record, since: TipAnchor) -> None:
+    def _begin_with(self, record: StoredEntry, since: TipAnchor) -> None:
         index = since.seq
         if record.hash != since.hash:
             detail = f"it has {index}:{record.hash}, and was to be verified from {since} on"
@@ -124,7 +124,7 @@ class ChainWalker:
             self.key = verify_rotation(record, index, self.key, self._keys)
             self._keys[self.key] = self.start
 
-    def step(self, record: Record) -> None:
+    def step(self, record: StoredEntry) -> None:
         """Check the next entry's place and content. Raises the ChainError that names it."""
         index = self.index
         raw = blake3(self._raw + record.body).digest()
@@ -177,7 +177,7 @@ class ChainWalker:
         )
         self._signer_of_last, self.ends_with_rotation = self.key, False
 
-    def _check(self, record: Record) -> None:
+    def _check(self, record: StoredEntry) -> None:
         """The same checks one by one, in the order in which they are reported, and in both spellings of large floats."""
         index, last = self.index, self.last
         if self._org_id is not None and record.org_id != self._org_id:
@@ -194,7 +194,7 @@ class ChainWalker:
         check_matches_body(record, index)
         check_hex(HEX128, record.signature, index, "signature", 128)
 
-    def _rotate(self, record: Record, index: int) -> None:
+    def _rotate(self, record: StoredEntry, index: int) -> None:
         """Follow a rotation. Its signature is checked here and now: the key for all that follows hangs on it."""
         error = signature_error(record, index, self.key)
         if error is not None:
@@ -210,7 +210,7 @@ class ChainWalker:
         return Verification(self.index - self.start, org_id, self.tip, checked, spans)
 
 
-def _check_hash(record: Record, index: int) -> None:
+def _check_hash(record: StoredEntry, index: int) -> None:
     """`check_hash`, whose error says so where a lost digit explains it."""
     try:
         check_hash(record, index)

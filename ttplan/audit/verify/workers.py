@@ -23,7 +23,7 @@ from ttplan.audit.verify.segment import SegmentBounds, scan_segment
 
 if TYPE_CHECKING:
     from ttplan.audit.keys.key_files import VerifyingKey
-    from ttplan.model.record import Record
+    from ttplan.model.stored_entry import StoredEntry
 
 _ENTRY = 64 + 32
 _QUESTION = struct.Struct("<B32sI")
@@ -60,7 +60,7 @@ class WorkerPool:
                         pipe.close()
             process.wait()
 
-    def first_bad(self, batch: Sequence[Record], key: VerifyingKey) -> int | None:
+    def first_bad(self, batch: Sequence[StoredEntry], key: VerifyingKey) -> int | None:
         """The place in a batch of the first signature that is not `key`'s; None where all are. Raises OSError for a helper that
         is not there any more."""
         data = bytes.fromhex(
@@ -127,7 +127,7 @@ def serve(asked: BinaryIO, answers: BinaryIO) -> None:
 
 def _first_bad(key: bytes, data: bytes) -> int:
     for place in range(len(data) // _ENTRY):
-        if not ed25519.is_signed(data[place * _ENTRY : (place + 1) * _ENTRY], key):
+        if not ed25519.is_valid_signature(data[place * _ENTRY : (place + 1) * _ENTRY], key):
             return place
     return _ALL_GOOD
 

@@ -23,7 +23,7 @@ from ttplan.engine.intervals.clusters import ClusterSums, describe, fetch_cluste
 from ttplan.engine.replay_spec import Question
 from ttplan.engine.summary import Summary
 from ttplan.model.errors import InputError
-from ttplan.model.plan import Clusters, ConfidenceIntervals, UsedMethod
+from ttplan.model.plan import Clusters, ConfidenceIntervals, UsedIntervalMethod
 
 Ends = tuple[float, float]
 FEW = 200
@@ -36,7 +36,7 @@ class Inferred(NamedTuple):
     """The intervals, the method that gave them, why the savings were resampled where they were, and the clusters if any."""
 
     intervals: ConfidenceIntervals
-    method: UsedMethod
+    method: UsedIntervalMethod
     fallback: Fallback | None = None
     clusters: Clusters | None = None
 

@@ -13,7 +13,14 @@ import pyarrow as pa
 
 from ttplan.logs.billing.totals import added
 from ttplan.model.errors import InputError
-from ttplan.model.results.totals import MEASURES, Gap, Measure, Total, Totals, TotalsComparison
+from ttplan.model.results.totals import (
+    MEASURES,
+    Measure,
+    Total,
+    Totals,
+    TotalsComparison,
+    TotalsGap,
+)
 
 TOLERANCE = Decimal("0.01")
 """Which share of what was billed a difference may be, by default: requests of about midnight fall on either day."""
@@ -158,7 +165,7 @@ def _gap(
     ours: Mapping[date, Total],
     theirs: Mapping[date, Total],
     tolerance: Decimal,
-) -> Gap | None:
+) -> TotalsGap | None:
     """How far a measure is off over all days; None where it is not, or where one side never has it."""
     if all(getattr(t, measure) is None for t in ours.values()) or all(
         getattr(t, measure) is None for t in theirs.values()
@@ -179,7 +186,7 @@ def _gap(
         for day in {*logged, *billed}
     }
     worst = sorted((day for day in off if off[day]), key=lambda day: (-off[day], day))[:EXAMPLES]
-    return Gap(
+    return TotalsGap(
         provider=key[0],
         model=key[1],
         measure=measure,

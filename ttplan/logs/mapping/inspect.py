@@ -24,7 +24,7 @@ from ttplan.logs.mapping.sql import identifier
 from ttplan.logs.source import connect
 from ttplan.logs.sources.files import Opened, PathLike, find_files, is_duckdb, open_file, unreadable
 from ttplan.model.errors import InputError
-from ttplan.util.files import yaml_text
+from ttplan.util.files import format_yaml
 
 SAMPLE = 500
 """How many rows are looked at."""
@@ -53,7 +53,7 @@ class Inspection(NamedTuple):
             f"  # {name}: say where it is, such as `{name}: path.to.it`, or a constant\n"
             for name in self.missing
         )
-        text = yaml_text(self.mapping)
+        text = format_yaml(self.mapping)
         return (
             head
             + (text if self.mapping["fields"] else text.replace("fields: {}\n", "fields:\n"))
@@ -214,7 +214,7 @@ def _kind(value: Any) -> tuple[str, Any]:
 
 def write_mapping(found: Inspection, path: Path) -> None:
     """Write the drafted mapping. InputError where there is a file already."""
-    from ttplan.util.files import whole_file
+    from ttplan.util.files import atomic_write
 
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write(found.yaml().encode())

@@ -18,7 +18,7 @@ from pydantic import (
 from ttplan.logs.fields import BODIES, EMBEDDINGS, FIELDS, UNITS
 from ttplan.logs.mapping.paths import parse_path, rows_path
 from ttplan.model.errors import InputError
-from ttplan.util.files import explain, read_yaml
+from ttplan.util.files import describe_validation_error, read_yaml
 
 _NAMES = {field.name: field for field in (*FIELDS, *BODIES, *EMBEDDINGS)}
 CAN_LACK = ("cost_usd",)
@@ -169,7 +169,7 @@ def read_mapping(source: Mapping | dict[str, Any] | str | os.PathLike[str]) -> M
             found = Mapping.model_validate(data)
         except ValidationError as error:
             raise InputError(
-                f"{where}: {explain(error)}; expected a mapping as `ttplan inspect FILE` drafts one"
+                f"{where}: {describe_validation_error(error)}; expected a mapping as `ttplan inspect FILE` drafts one"
             ) from None
     if found.missing():
         raise InputError(

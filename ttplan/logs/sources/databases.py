@@ -11,7 +11,7 @@ import duckdb
 from ttplan.logs.mapping.sql import identifier, quoted
 from ttplan.logs.sources.files import Opened, unreadable
 from ttplan.model.errors import InputError
-from ttplan.util.urls import shown_url
+from ttplan.util.paths import redact_url
 
 _ATTACHED = "log"
 Used = Callable[[dict[str, str]], Iterable[str]]
@@ -61,7 +61,7 @@ def copy_postgres(
                 "SELECT table_schema, table_name FROM information_schema.tables "
                 "WHERE table_schema NOT IN ('pg_catalog', 'information_schema') ORDER BY table_schema <> 'public', table_schema"
             ).fetchall()
-            table = _chosen(shown_url(url), [str(row[1]) for row in found], asked, known)
+            table = _chosen(redact_url(url), [str(row[1]) for row in found], asked, known)
             name = sql.Identifier(next(str(row[0]) for row in found if row[1] == table), table)
             head = (
                 server.execute(sql.SQL("SELECT * FROM {} LIMIT 0").format(name)).description or []
@@ -80,7 +80,7 @@ def copy_postgres(
     except psycopg.Error as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"{shown_url(url)} cannot be read: {reason}; expected a database that this user may read"
+            f"{redact_url(url)} cannot be read: {reason}; expected a database that this user may read"
         ) from None
     return target, table
 

@@ -9,13 +9,13 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict
 
 from ttplan.model.plan import Interval
-from ttplan.model.request import Instant
+from ttplan.model.request import UtcDatetime
 
 Metric = Literal["savings_pct", "cache_hit_rate", "p50_latency_ms", "p95_latency_ms"]
 METRICS: tuple[Metric, ...] = ("savings_pct", "cache_hit_rate", "p50_latency_ms", "p95_latency_ms")
 
 
-class Comparison(BaseModel):
+class BacktestComparison(BaseModel):
     """One figure that a period projects, with its 95 % interval, and what the next period gives for it.
 
     `savings_pct` is baseline minus projected in percent of the baseline, signed; the rate is 0..1, latencies are ms. `inside`:
@@ -25,8 +25,8 @@ class Comparison(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    period_start: Instant
-    next_start: Instant
+    period_start: UtcDatetime
+    next_start: UtcDatetime
     metric: Metric
     projected: float
     projected_95: Interval | None
@@ -42,14 +42,14 @@ class Backtest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     org_id: UUID
-    start: Instant
-    end: Instant
+    start: UtcDatetime
+    end: UtcDatetime
     period_seconds: int
     interval_unit: str
     skipped: int
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[BacktestComparison, ...]
 
-    def of(self, metric: Metric) -> tuple[Comparison, ...]:
+    def of(self, metric: Metric) -> tuple[BacktestComparison, ...]:
         """The comparisons of one figure, in order of time."""
         return tuple(one for one in self.comparisons if one.metric == metric)
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict
 
 from ttplan.model.audit import Hex64
-from ttplan.model.plan_run import LiveRoute, Status
+from ttplan.model.stored_plan import LiveRoute, Status
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 ChangeKind = Literal["new", "replaced", "renamed", "same", "removed"]
@@ -54,16 +54,16 @@ class Preview(BaseModel):
     status: Status
     changes: tuple[RouteChange, ...]
     untouched: int
-    stale: tuple[RouteSince, ...] = ()
+    stale: tuple[StaleRoute, ...] = ()
     computed_against: Hex64 | None = None
     live_now: Hex64
 
 
-SinceKind = Literal["added", "replaced", "renamed", "removed", "put back", "renamed back"]
+StaleRouteKind = Literal["added", "replaced", "renamed", "removed", "put back", "renamed back"]
 _BY_REVERTING = ("removed", "put back", "renamed back")
 
 
-class RouteSince(BaseModel):
+class StaleRoute(BaseModel):
     """A live route that is not what a plan saw: how it changed, and by which plan.
 
     Applying a plan adds, replaces and renames, reverting one removes, puts back and renames back; `to` is the other name then.
@@ -73,7 +73,7 @@ class RouteSince(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    how: SinceKind
+    how: StaleRouteKind
     plan_id: UUID | None
     to: str | None = None
 

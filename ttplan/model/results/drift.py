@@ -7,13 +7,13 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
-from ttplan.model.plan_run import LiveRoute
+from ttplan.model.stored_plan import LiveRoute
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 DriftKind = Literal["edited", "missing", "foreign"]
 
 
-class Problem(BaseModel):
+class DriftProblem(BaseModel):
     """Something that plan rows and chain do not agree on. `blocks` where what was signed for cannot be computed because of it."""
 
     model_config = _FROZEN
@@ -50,7 +50,7 @@ class Drift(BaseModel):
     live: int
     chain: str
     routes: tuple[RouteDrift, ...] = ()
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[DriftProblem, ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -9,7 +9,7 @@ from ttplan.model.audit import TipAnchor
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 
 
-class Check(BaseModel):
+class HealthCheck(BaseModel):
     """One thing that was looked at, whether it is good, and what was found."""
 
     model_config = _FROZEN
@@ -24,7 +24,7 @@ class Health(BaseModel):
 
     model_config = _FROZEN
 
-    checks: tuple[Check, ...]
+    checks: tuple[HealthCheck, ...]
 
     @property
     def ok(self) -> bool:

@@ -14,14 +14,14 @@ from ttplan.model.money import Money
 MAX_REASON = 200
 """A judge's reason is kept to this many characters."""
 
-LOW_UP_TO = 5.0
-MEDIUM_UP_TO = 15.0
+LOW_RISK_MAX_PCT = 5.0
+MEDIUM_RISK_MAX_PCT = 15.0
 """The bands' upper ends, in percent degraded; the end belongs to the band."""
 
 _OUT = ConfigDict(frozen=True, extra="forbid")
 Count = Annotated[int, Field(ge=0)]
 Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
-Stopped = Literal["cancelled", "budget", "refused"]
+StopReason = Literal["cancelled", "budget", "refused"]
 """Why a run ended early: somebody cancelled it, the budget was reached, or a service refused every call."""
 
 
@@ -46,9 +46,9 @@ class RiskBand(StrEnum):
         """The band of a share in percent (0..100); UNVERIFIED where there is none."""
         if degraded_pct is None:
             return cls.UNVERIFIED
-        if degraded_pct <= LOW_UP_TO:
+        if degraded_pct <= LOW_RISK_MAX_PCT:
             return cls.LOW
-        return cls.MEDIUM if degraded_pct <= MEDIUM_UP_TO else cls.HIGH
+        return cls.MEDIUM if degraded_pct <= MEDIUM_RISK_MAX_PCT else cls.HIGH
 
     @property
     def shown(self) -> str:
@@ -140,7 +140,7 @@ class QualityResult(BaseModel):
     unrecorded: Count = 0
     drawn: Count
     skipped: Count
-    stopped: Stopped | None = None
+    stopped: StopReason | None = None
     budget_usd: Money
     cost_usd: Money
     cost_is_estimated: bool

@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict
 
 from ttplan.model.plan import Interval
-from ttplan.model.request import Instant
+from ttplan.model.request import UtcDatetime
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 FigureName = Literal[
@@ -16,7 +16,7 @@ FigureName = Literal[
 ]
 
 
-class Figure(BaseModel):
+class ReconciledFigure(BaseModel):
     """One figure with its 95 % intervals: projected for the window, expected of the traffic that came, and as it was.
 
     Cost is USD, the rate 0..1, latency ms. `inside`: the actual figure lies in the interval of the expected one. `consistent`: it
@@ -66,18 +66,18 @@ class Reconciliation(BaseModel):
 
     plan_id: UUID
     plan_name: str
-    reconciled_at: Instant
-    since: Instant
-    until: Instant
+    reconciled_at: UtcDatetime
+    since: UtcDatetime
+    until: UtcDatetime
     requests: int
     new_requests: int
     projected_requests: int
     interval_unit: str
-    figures: tuple[Figure, ...]
+    figures: tuple[ReconciledFigure, ...]
     change: CostChange
     caveats: tuple[str, ...] = ()
 
-    def of(self, name: FigureName) -> Figure:
+    def of(self, name: FigureName) -> ReconciledFigure:
         """One figure by its name."""
         return next(figure for figure in self.figures if figure.name == name)
 

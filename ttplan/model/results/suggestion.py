@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ttplan.model.money import Money, SignedMoney
 from ttplan.model.plan import Interval
-from ttplan.model.request import Instant
+from ttplan.model.request import UtcDatetime
 from ttplan.model.route import ProposedRoute
 
 Dimension = Literal["tag", "model", "input_tokens"]
@@ -55,9 +55,9 @@ class Suggestions(BaseModel):
     model_config = _OUT
 
     org_id: UUID
-    window_start: Instant
-    split_at: Instant | None
-    window_end: Instant
+    window_start: UtcDatetime
+    split_at: UtcDatetime | None
+    window_end: UtcDatetime
     requests: int
     heldout_requests: int
     candidates: int

@@ -70,7 +70,7 @@ class Totals(BaseModel):
         return "\n".join(lines + [f"  {note}" for note in self.notes])
 
 
-class Gap(BaseModel):
+class TotalsGap(BaseModel):
     """One measure of one provider and model in which log and bill differ, over all days that were compared.
 
     `days` are up to three days on which it differs most, the worst first. The amount is USD where the measure is the cost.
@@ -112,7 +112,7 @@ class TotalsComparison(BaseModel):
     first: date | None
     last: date | None
     compared: int
-    gaps: tuple[Gap, ...]
+    gaps: tuple[TotalsGap, ...]
     only_billed: tuple[str, ...]
     only_logged: tuple[str, ...]
     left_out: tuple[str, ...]

@@ -10,9 +10,9 @@ from uuid import UUID
 
 from ttplan.audit.entry_checks import check_content
 from ttplan.audit.keys.key_files import VerifyingKey
-from ttplan.audit.proofs.anchors import append_anchor, hand_over, read_anchors
+from ttplan.audit.proofs.anchors import append_anchor, read_anchors, run_anchor_command
 from ttplan.audit.rotation import is_continued_by
-from ttplan.model.audit import Record, TipAnchor
+from ttplan.model.audit import StoredEntry, TipAnchor
 from ttplan.model.errors import BadSignature, InputError, TruncatedChain, TruncationReason
 from ttplan.store.protocol import Snapshot, Store
 
@@ -82,10 +82,10 @@ def publish_anchor(
     if file is not None and appended:
         append_anchor(file, tip, at)
     if command is not None:
-        hand_over(command, tip, at)
+        run_anchor_command(command, tip, at)
     return Published(tip, appended)
 
 
-def _entry_at(snapshot: Snapshot, org_id: UUID, seq: int) -> Record | None:
+def _entry_at(snapshot: Snapshot, org_id: UUID, seq: int) -> StoredEntry | None:
     found = next(iter(snapshot.entries(org_id, since=seq)), None)
     return found if found is not None and found.seq == seq else None

@@ -9,8 +9,8 @@ from uuid import UUID
 from ttplan.audit import merkle
 from ttplan.audit.c2sp.tlog import (
     Checkpoint,
-    check_covers,
     check_proof,
+    check_tree_covers,
     format_proof,
     parse_proof,
     prove,
@@ -20,15 +20,15 @@ from ttplan.audit.proofs.disclosure import (
     MAX_DISCLOSURE,
     Disclosure,
     check_disclosure,
-    read_disclosure,
-    write_disclosure,
+    format_disclosure,
+    parse_disclosure,
 )
 from ttplan.audit.proofs.inclusion import (
     MAX_PROOF,
-    check_inclusion,
+    check_inclusion_proof,
+    format_inclusion_proof,
+    parse_inclusion_proof,
     prove_inclusion,
-    read_inclusion,
-    write_inclusion,
 )
 from ttplan.audit.verify.require import ChainHashes
 from ttplan.model.errors import InputError, ProofError
@@ -37,7 +37,7 @@ from ttplan.operations.chain.transparency_log import (
     read_checkpoint_file,
     seal_check,
 )
-from ttplan.util.files import read_small_file, whole_file
+from ttplan.util.files import atomic_write, read_small_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,7 +73,7 @@ def prove_entry(
     if checkpoint is None:
         made = prove_inclusion(str(chain.org_id), chain.hashes, seq)
         data, told = (
-            write_inclusion(made),
+            format_inclusion_proof(made),
             {"format": "JSON proof", "leaf_count": made.leaf_count, "root": made.root},
         )
     else:
@@ -84,7 +84,7 @@ def prove_entry(
             "leaf_count": signed.head.size,
             "root": signed.head.root.hex(),
         }
-    with whole_file(output) as file:
+    with atomic_write(output) as file:
         file.write(data)
     return told
 
@@ -111,9 +111,9 @@ def check_proof_file(
         raise InputError(
             f"{name} is a JSON proof, which nobody signs; --policy and --log are for a tlog-proof"
         )
-    proof = read_inclusion(data, name)
+    proof = parse_inclusion_proof(data, name)
     of_chain = None if hashes is None else _blake3_root(hashes, proof.leaf_count)
-    check_inclusion(proof, _hash_at(proof.leaf_index, entry_hash, hashes), root=root)
+    check_inclusion_proof(proof, _hash_at(proof.leaf_index, entry_hash, hashes), root=root)
     if of_chain is not None and of_chain != proof.root:
         raise ProofError(
             f"{name} is of the root {proof.root}; the chain's first {proof.leaf_count} entries have {of_chain}"
@@ -129,8 +129,8 @@ def write_disclosure_file(
 ) -> Disclosure:
     """Write what shows one plan's routes to who has the checkpoint in a file. Raises what `Evidence.disclose` raises."""
     found = evidence.disclose(plan_id, read_checkpoint_file(checkpoint))
-    with whole_file(output) as file:
-        file.write(write_disclosure(found))
+    with atomic_write(output) as file:
+        file.write(format_disclosure(found))
     return found
 
 
@@ -140,7 +140,7 @@ def check_disclosure_file(
     """A disclosure's file, checked against a signed checkpoint, and in words who signed that. InputError and ProofError."""
     sealed = read_checkpoint_file(checkpoint)
     words = seal_check(sealed, policy=policy, log=log)
-    found = read_disclosure(
+    found = parse_disclosure(
         read_small_file(path, "a disclosure", limit=MAX_DISCLOSURE), os.fspath(path)
     )
     check_disclosure(found, sealed)
@@ -159,7 +159,7 @@ def _check_tlog(
     head = proof.checkpoint.head
     check_proof(proof, _hash_at(proof.leaf_index, entry_hash, hashes))
     if hashes is not None:
-        check_covers(proof.checkpoint, hashes)
+        check_tree_covers(proof.checkpoint, hashes)
     words = seal_check(proof.checkpoint, policy=policy, log=log)
     message = f"the entry is number {proof.leaf_index} in {words}"
     return Checked("tlog-proof", proof.leaf_index, head.size, head.root.hex(), True, message)

@@ -8,26 +8,26 @@ from datetime import datetime
 
 from ttplan.audit import merkle
 from ttplan.audit.c2sp.checkpoint import TreeHead
-from ttplan.audit.c2sp.note import Seal, VKey, make_vkey, parse_vkey
-from ttplan.audit.c2sp.policy import MAX_POLICY, check_policy, parse_policy
+from ttplan.audit.c2sp.note import VerifiedSignature, VerifierKey, make_vkey, parse_vkey
 from ttplan.audit.c2sp.tlog import (
     Checkpoint,
     add_cosignatures,
     check_log,
-    format_answer,
     format_checkpoint,
+    format_cosignatures,
     parse_checkpoint,
     parse_request,
     sign_tree,
     witness,
 )
+from ttplan.audit.c2sp.trust_policy import MAX_POLICY, check_trust_policy, parse_trust_policy
 from ttplan.audit.c2sp.witness import http_post, submit
 from ttplan.audit.keys.key_files import create_key, load_key, save_key
 from ttplan.audit.keys.signer import Signer
 from ttplan.audit.merkle import sha256
 from ttplan.audit.verify.require import ChainHashes
 from ttplan.model.errors import InputError, ProofError
-from ttplan.util.files import is_there, read_small_file, whole_file
+from ttplan.util.files import atomic_write, file_exists, read_small_file
 
 MAX_CHECKPOINT = 2**20
 """The largest checkpoint file, in bytes, that is read."""
@@ -36,12 +36,12 @@ PathLike = str | os.PathLike[str]
 
 def log_key(path: PathLike, *, passphrase: bytes | None = None) -> Signer:
     """The log's own key, made where there is none: it signs checkpoints, never entries. Raises KeyFileError, InputError."""
-    if not is_there(path):
+    if not file_exists(path):
         save_key(create_key(), path, passphrase=passphrase)
     return load_key(path, passphrase=passphrase)
 
 
-def log_vkey(origin: str, signer: Signer) -> VKey:
+def log_vkey(origin: str, signer: Signer) -> VerifierKey:
     """What verifies the log's checkpoints. Raises InputError for an origin that is none."""
     return make_vkey(origin, signer.public_key)
 
@@ -61,14 +61,14 @@ def sign_log(chain: ChainHashes, origin: str, signer: Signer, state: PathLike) -
     if last is not None:
         _need_extension(chain.hashes, last, origin, state)
     checkpoint = sign_tree(origin, chain.hashes, signer)
-    with whole_file(state, overwrite=True) as file:
+    with atomic_write(state, overwrite=True) as file:
         file.write(format_checkpoint(checkpoint))
     return checkpoint
 
 
 def read_state(path: PathLike) -> TreeHead | None:
     """What was signed last, as the file says; None where there is no file. InputError where it is none, or cannot be seen."""
-    return read_checkpoint_file(path).head if is_there(path) else None
+    return read_checkpoint_file(path).head if file_exists(path) else None
 
 
 def read_checkpoint_file(path: PathLike) -> Checkpoint:
@@ -96,10 +96,10 @@ def seal_check(
         check_log(checkpoint, key)
         words += f", signed by the log {key.name}"
     if policy is not None:
-        trusted = parse_policy(
+        trusted = parse_trust_policy(
             read_small_file(policy, "a trust policy", limit=MAX_POLICY), os.fspath(policy)
         )
-        accepted = check_policy(checkpoint, trusted)
+        accepted = check_trust_policy(checkpoint, trusted)
         names = ", ".join(seal.key.name for seal in accepted.witnesses) or "no witness"
         words += f", accepted by the policy {os.fspath(policy)}: the log {accepted.log.key.name}, cosigned by {names}"
     return words
@@ -107,7 +107,7 @@ def seal_check(
 
 def submit_checkpoint(
     hashes: Sequence[str], path: PathLike, url: str, witnesses: Sequence[str], *, old_size: int = 0
-) -> list[Seal]:
+) -> list[VerifiedSignature]:
     """Have a witness cosign the checkpoint in a file, and add what it gives to that file. `witnesses` are verifier keys.
 
     Raises ProofError where it refuses or signs wrongly, and InputError where it does not answer as it should.
@@ -120,12 +120,14 @@ def submit_checkpoint(
     )
 
 
-def add_answer(path: PathLike, answer: bytes, witnesses: Sequence[str], name: str) -> list[Seal]:
+def add_answer(
+    path: PathLike, answer: bytes, witnesses: Sequence[str], name: str
+) -> list[VerifiedSignature]:
     """Add the valid cosignatures of an answer, called `name`, to the checkpoint in a file. Raises InputError and ProofError."""
     checkpoint, seals = add_cosignatures(
         read_checkpoint_file(path), answer, [parse_vkey(one) for one in witnesses], name
     )
-    with whole_file(path, overwrite=True) as file:
+    with atomic_write(path, overwrite=True) as file:
         file.write(format_checkpoint(checkpoint))
     return seals
 
@@ -143,9 +145,9 @@ def cosign_request(
     cosignature = witness(
         request, read_state(state), parse_vkey(log), name, signer, int(at.timestamp())
     )
-    with whole_file(state, overwrite=True) as file:
+    with atomic_write(state, overwrite=True) as file:
         file.write(format_checkpoint(request.checkpoint))
-    return format_answer([cosignature])
+    return format_cosignatures([cosignature])
 
 
 def _need_extension(hashes: Sequence[str], last: TreeHead, origin: str, state: PathLike) -> None:

@@ -10,16 +10,16 @@ from pathlib import Path
 from ttplan.audit import standalone
 from ttplan.audit.jsonl import write_chain
 from ttplan.audit.keys.key_files import VerifyingKey
-from ttplan.audit.proofs.anchors import as_anchor
+from ttplan.audit.proofs.anchors import parse_anchor
 from ttplan.audit.rotation import list_keys
 from ttplan.audit.verify.chain import SignatureScope
 from ttplan.audit.verify.report import ChainReport
 from ttplan.audit.verify.reporting import verify_with_report
 from ttplan.audit.verify.resume import Asked, ResumeFile, first_needed
-from ttplan.model.audit import Record, TipAnchor
+from ttplan.model.audit import StoredEntry, TipAnchor
 from ttplan.model.errors import InputError
 from ttplan.store.protocol import Store
-from ttplan.util.files import is_there, whole_file
+from ttplan.util.files import atomic_write, file_exists
 from ttplan.util.progress import Counted, counting
 
 VERIFIER = "verify_chain.py"
@@ -29,9 +29,9 @@ VERIFIER = "verify_chain.py"
 def write_verifier(path: Path, *, overwrite: bool = False) -> None:
     """Write the verifier in one file, which needs nothing of ttplan. InputError where there is another, unless `overwrite`."""
     source = Path(standalone.__file__).read_bytes()
-    if is_there(path) and path.read_bytes() == source:
+    if file_exists(path) and path.read_bytes() == source:
         return
-    with whole_file(path, overwrite=overwrite) as file:
+    with atomic_write(path, overwrite=overwrite) as file:
         file.write(source)
 
 
@@ -56,7 +56,7 @@ def verify_store(
     With `own_key` the `key` is the one that the store signs with now, and the chain is verified with the one that it began with,
     or that signs after `since`.
     """
-    begin, end, through = as_anchor(since), as_anchor(anchor), tuple(passes_through)
+    begin, end, through = parse_anchor(since), parse_anchor(anchor), tuple(passes_through)
     with store.read() as snapshot:
         org_id = snapshot.org_id()
         tip = None if org_id is None else snapshot.tip(org_id)
@@ -88,7 +88,7 @@ def verify_store(
             )
 
 
-def read_entries(store: Store, since: int, limit: int) -> list[Record]:
+def read_entries(store: Store, since: int, limit: int) -> list[StoredEntry]:
     """At most `limit` entries of the chain from seq `since` on, as they are stored: nothing of them is verified."""
     with store.read() as snapshot:
         org_id = snapshot.org_id()
@@ -112,7 +112,7 @@ def export_chain(
     Raises InputError where there is such a file already, unless `overwrite`, or where the store, called `name`, has no such
     chain.
     """
-    with whole_file(path, overwrite=overwrite) as file, store.read() as snapshot:
+    with atomic_write(path, overwrite=overwrite) as file, store.read() as snapshot:
         org_id = snapshot.org_id()
         if org_id is None:
             raise InputError(

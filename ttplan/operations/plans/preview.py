@@ -12,8 +12,8 @@ from ttplan.history.revert import restorable
 from ttplan.history.staleness import changes_since_plan
 from ttplan.history.timeline import live_digest, routes_after_apply, seen_routes
 from ttplan.model.errors import PlanNotFound
-from ttplan.model.plan_run import LiveRoute, PlanRun
 from ttplan.model.results.changes import Preview
+from ttplan.model.stored_plan import LiveRoute, StoredPlan
 from ttplan.store.protocol import Snapshot, Store
 
 
@@ -48,7 +48,7 @@ def preview_revert(store: Store, plan_id: UUID, key: VerifyingKey | None = None)
     )
 
 
-def _look(snapshot: Snapshot, plan_id: UUID) -> tuple[PlanRun, Mapping[str, LiveRoute]]:
+def _look(snapshot: Snapshot, plan_id: UUID) -> tuple[StoredPlan, Mapping[str, LiveRoute]]:
     run = snapshot.plan(plan_id)
     if run is None:
         raise PlanNotFound(plan_id)
@@ -56,7 +56,10 @@ def _look(snapshot: Snapshot, plan_id: UUID) -> tuple[PlanRun, Mapping[str, Live
 
 
 def _preview(
-    action: str, run: PlanRun, live: Mapping[str, LiveRoute], after: Mapping[str, LiveRoute | None]
+    action: str,
+    run: StoredPlan,
+    live: Mapping[str, LiveRoute],
+    after: Mapping[str, LiveRoute | None],
 ) -> Preview:
     return Preview.model_validate(
         {

@@ -21,9 +21,9 @@ from ttplan.engine.project import map_requests
 from ttplan.engine.replay_spec import Question
 from ttplan.model.errors import InputError
 from ttplan.model.plan import PlanConfig, PoisoningCandidate
-from ttplan.model.plan_run import PlanRun
 from ttplan.model.request import RequestLog
 from ttplan.model.results.quality import QualityResult
+from ttplan.model.stored_plan import StoredPlan
 from ttplan.prices import catalogue_price
 from ttplan.quality.assess import Progress, assess_sync
 from ttplan.quality.chat import ChatJudge, ChatProposer
@@ -40,7 +40,7 @@ from ttplan.quality.result import unverified_result
 from ttplan.quality.sampling import Sample, draw_sample
 from ttplan.store.protocol import Store
 from ttplan.store.transactions import run_in_transaction
-from ttplan.util.files import explain
+from ttplan.util.files import describe_validation_error
 
 SAMPLE_SIZE = 200
 _NO_CHARGE = Decimal(0)
@@ -66,7 +66,7 @@ _NEEDED = (
 
 def check_quality(
     store: Store,
-    run: PlanRun,
+    run: StoredPlan,
     judge: Judge,
     proposer: Proposer,
     settings: QualitySettings,
@@ -110,11 +110,13 @@ def limits_of(
             given | {"budget_usd": budget_usd, "allow_bodies": allow_bodies}
         )
     except ValidationError as error:
-        raise InputError(f"the limits of a quality check: {explain(error)}") from None
+        raise InputError(
+            f"the limits of a quality check: {describe_validation_error(error)}"
+        ) from None
 
 
 def chat_parties(
-    run: PlanRun,
+    run: StoredPlan,
     base_url: str,
     judge_model: str,
     *,
@@ -172,7 +174,7 @@ class _WithCachedAnswers:
         await self._stack.aclose()
 
 
-def _draw(store: Store, run: PlanRun, size: int, seed: int) -> _Drawn:
+def _draw(store: Store, run: StoredPlan, size: int, seed: int) -> _Drawn:
     # Which requests are rerouted, and which of them an exact cache answers, is all that is asked again.
     question = replace(
         Question.asked_by(run), config=PlanConfig(l1_ttl_seconds=run.config.l1_ttl_seconds)
@@ -212,7 +214,7 @@ def _recorded(text: ir.StringColumn) -> ir.BooleanValue:
     return text.notnull() & (text != "")
 
 
-def _counted(run: PlanRun) -> Sequence[PoisoningCandidate]:
+def _counted(run: StoredPlan) -> Sequence[PoisoningCandidate]:
     """The candidates at the threshold whose hits count for cost; all of them where the cache only informs."""
     chosen = run.config.l2_threshold
     return [

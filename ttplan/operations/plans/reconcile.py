@@ -22,14 +22,14 @@ from ttplan.engine.replay_spec import Question
 from ttplan.history.timeline import APPLIED, load_history
 from ttplan.model.errors import InputError, InvalidState, PlanNotFound
 from ttplan.model.plan import Interval
-from ttplan.model.plan_run import PlanRun
 from ttplan.model.results.reconciliation import (
     CostChange,
-    Figure,
     FigureName,
+    ReconciledFigure,
     Reconciliation,
     TrackRecord,
 )
+from ttplan.model.stored_plan import StoredPlan
 from ttplan.quality.result import wilson_interval_pct
 from ttplan.store.protocol import Snapshot, Store
 from ttplan.store.transactions import run_in_transaction
@@ -66,7 +66,7 @@ def reconcile(
 
 
 def compare(
-    snapshot: Snapshot, run: PlanRun, at: datetime, until: datetime | None = None
+    snapshot: Snapshot, run: StoredPlan, at: datetime, until: datetime | None = None
 ) -> Reconciliation:
     """What `reconcile` finds, without keeping it."""
     if run.status not in ("applied", "reverted") or run.applied_at is None:
@@ -98,7 +98,7 @@ def compare(
     return _reconciled(run, at, period, projection, actual, actual.figures)
 
 
-def _period(snapshot: Snapshot, run: PlanRun, table: ir.Table, until: datetime | None) -> Period:
+def _period(snapshot: Snapshot, run: StoredPlan, table: ir.Table, until: datetime | None) -> Period:
     """From its apply to what ended it, as the chain says, else its row; but not beyond the last request that is logged."""
     since = run.applied_at
     assert since is not None  # noqa: S101 - compare looked
@@ -138,7 +138,7 @@ def _period(snapshot: Snapshot, run: PlanRun, table: ir.Table, until: datetime |
 
 
 def _reconciled(
-    run: PlanRun,
+    run: StoredPlan,
     at: datetime,
     period: Period,
     projection: Projection,
@@ -217,9 +217,9 @@ def _reconciled(
 Given = tuple[float, Interval | None]
 
 
-def _figure(name: FigureName, projected: Given, expected: Given, actual: Given) -> Figure:
+def _figure(name: FigureName, projected: Given, expected: Given, actual: Given) -> ReconciledFigure:
     ends, actual_ends = expected[1], actual[1]
-    return Figure(
+    return ReconciledFigure(
         name=name,
         projected=projected[0],
         projected_95=projected[1],
@@ -239,7 +239,7 @@ def _scaled(ends: Interval | None, factor: float) -> Interval | None:
 
 
 def _caveats(
-    run: PlanRun, period: Period, projection: Projection, n: int, new: int
+    run: StoredPlan, period: Period, projection: Projection, n: int, new: int
 ) -> Iterable[str]:
     if n < FEW:
         yield f"Only {n:,} requests since: the actual figures say little yet."

@@ -21,17 +21,17 @@ from ttplan.engine.suggest.suggest import suggest
 from ttplan.gateways.plan_file import read_plan_file
 from ttplan.model.errors import DataError, InputError, TtplanError
 from ttplan.model.plan import (
-    BOOTSTRAP_ITERATIONS,
+    DEFAULT_BOOTSTRAP_ITERATIONS,
     IntervalMethod,
     PlanConfig,
     PlanResult,
-    empty_result,
+    make_empty_result,
 )
-from ttplan.model.plan_run import CostBasis
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.results.backtest import Backtest
 from ttplan.model.results.suggestion import Suggestions
 from ttplan.model.route import ProposedRoute
+from ttplan.model.stored_plan import CostBasis
 from ttplan.prices import PriceBook, PriceTable, price_table, read_prices
 from ttplan.util.interrupt import run
 from ttplan.util.progress import passing
@@ -96,7 +96,7 @@ def asked_of(
         prices=prices,
         at=at,
         seed=0,
-        bootstrap_iterations=BOOTSTRAP_ITERATIONS,
+        bootstrap_iterations=DEFAULT_BOOTSTRAP_ITERATIONS,
         interval_method=interval_method,
         allow_unpriced=allow_unpriced,
     )
@@ -326,7 +326,7 @@ def _answer(
     except Exception as error:
         if isinstance(error, TtplanError) and not isinstance(error, DataError):
             raise
-        nothing = empty_result(asked.plan_id, org_id, (start, end), tuple(asked.routes))
+        nothing = make_empty_result(asked.plan_id, org_id, (start, end), tuple(asked.routes))
         raise Broke(Answered(nothing, priced.pricing, priced.sources), error) from error
     question = Question(asked.plan_id, org_id, start, end, tuple(asked.routes), priced.pricing)
     beyond = flat_price_gaps(table, question, PriceBook(asked.prices), asked.at)

@@ -11,7 +11,7 @@ from uuid import UUID
 from ttplan.history.timeline import seen_routes
 from ttplan.model.audit import Actor
 from ttplan.model.errors import DataError, InputError, PlanNotFound, ReplayFailed, StoreError
-from ttplan.model.plan_run import PlanRun, SeenRoute
+from ttplan.model.stored_plan import SeenRoute, StoredPlan
 from ttplan.operations.plans.replay import Answered, Asked, Broke, replay_lake, replay_log
 from ttplan.store.protocol import Store, Transaction
 from ttplan.store.transactions import run_in_transaction
@@ -44,7 +44,7 @@ def make_plan(
     elsewhere: Elsewhere | None,
     new_id: Callable[[], UUID],
     progress: bool | None = None,
-) -> PlanRun:
+) -> StoredPlan:
     """Replay what is asked of the store's requests, or of those `elsewhere`, and keep the result as a projected plan.
 
     `made` is asked once the replay is done. `log` names the store in errors; `new_id` gives the organisation where nothing
@@ -96,8 +96,8 @@ def _replay(
         return replay_log(snapshot.requests(), asked, org_id, log, progress)
 
 
-def _run(asked: Asked, made: Made, live_seen: tuple[SeenRoute, ...], found: Answered) -> PlanRun:
-    return PlanRun(
+def _run(asked: Asked, made: Made, live_seen: tuple[SeenRoute, ...], found: Answered) -> StoredPlan:
+    return StoredPlan(
         plan_id=asked.plan_id,
         org_id=found.result.org_id,
         **made._asdict(),
@@ -112,7 +112,7 @@ def _run(asked: Asked, made: Made, live_seen: tuple[SeenRoute, ...], found: Answ
     )
 
 
-def _keep(store: Store, run: PlanRun) -> None:
+def _keep(store: Store, run: StoredPlan) -> None:
     def work(tx: Transaction) -> None:
         tx.set_org_id(run.org_id)
         tx.add_plan(run)
@@ -120,7 +120,7 @@ def _keep(store: Store, run: PlanRun) -> None:
     run_in_transaction(store, work)
 
 
-def find_plan(store: Store, plan_id: UUID | str) -> PlanRun:
+def find_plan(store: Store, plan_id: UUID | str) -> StoredPlan:
     """A stored plan by its id or the first digits of one, at least 4. Raises PlanNotFound, InputError where it is unclear."""
     text = str(plan_id).lower()
     with store.read() as snapshot:

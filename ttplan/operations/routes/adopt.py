@@ -10,11 +10,11 @@ from uuid import UUID
 from ttplan.gateways.read_litellm import from_litellm
 from ttplan.gateways.read_tokentrimmer import from_tokentrimmer
 from ttplan.gateways.rendered import ParsedRoutes
-from ttplan.model.errors import InputError, Unsayable
+from ttplan.model.errors import InputError, UnsupportedByGateway
 from ttplan.model.gateway import GATEWAYS, Gateway
-from ttplan.model.plan import BOOTSTRAP_ITERATIONS, PlanConfig, empty_result
-from ttplan.model.plan_run import PlanRun
-from ttplan.model.route import first_repeat
+from ttplan.model.plan import DEFAULT_BOOTSTRAP_ITERATIONS, PlanConfig, make_empty_result
+from ttplan.model.route import find_duplicate
+from ttplan.model.stored_plan import StoredPlan
 from ttplan.operations.plans.stored_plans import Made
 from ttplan.store.protocol import Store, Transaction
 from ttplan.store.transactions import run_in_transaction
@@ -32,7 +32,7 @@ def adopt_routes(
     new_id: Callable[[], UUID],
     new_org: Callable[[], UUID],
     allow_loss: bool = False,
-) -> PlanRun:
+) -> StoredPlan:
     """Keep the routes of a gateway's file (YAML or JSON) as a projected plan; applying it makes them ours.
 
     A `gateway` of None is recognised: a LiteLLM config has a model_list. Raises InputError where the file cannot be used or
@@ -52,8 +52,8 @@ def adopt_routes(
         else from_tokentrimmer(content, str(path))
     )
     if read.losses and not allow_loss:
-        raise Unsayable("a plan", read.losses)
-    repeat = first_repeat(read.routes)
+        raise UnsupportedByGateway("a plan", read.losses)
+    repeat = find_duplicate(read.routes)
     if repeat is not None:
         raise InputError(f"{path}: {repeat}")
     if not read.routes:
@@ -61,7 +61,7 @@ def adopt_routes(
             f"{path} has no routes; expected at least one that is live at {GATEWAYS[known]}"
         )
 
-    def work(tx: Transaction) -> PlanRun:
+    def work(tx: Transaction) -> StoredPlan:
         org_id = tx.org_id() or new_org()
         if tx.live_routes(org_id):
             raise InputError(
@@ -70,13 +70,13 @@ def adopt_routes(
         tx.set_org_id(org_id)
         about, plan_id = made(), new_id()
         window = (about.created_at - timedelta(microseconds=1), about.created_at)
-        result = empty_result(plan_id, org_id, window, tuple(read.routes))
-        run = PlanRun(
+        result = make_empty_result(plan_id, org_id, window, tuple(read.routes))
+        run = StoredPlan(
             plan_id=plan_id,
             org_id=org_id,
             **about._asdict(),
             seed=0,
-            bootstrap_iterations=BOOTSTRAP_ITERATIONS,
+            bootstrap_iterations=DEFAULT_BOOTSTRAP_ITERATIONS,
             config=PlanConfig(),
             pricing={},
             live_seen=(),

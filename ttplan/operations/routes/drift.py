@@ -11,8 +11,8 @@ from ttplan.audit.verify.report import ChainReport
 from ttplan.audit.verify.reporting import verify_with_report
 from ttplan.history.compare import changed_fields
 from ttplan.history.timeline import History, load_history
-from ttplan.model.plan_run import LiveRoute, UnreadableRoute
-from ttplan.model.results.drift import Drift, Problem, RouteDrift
+from ttplan.model.results.drift import Drift, DriftProblem, RouteDrift
+from ttplan.model.stored_plan import LiveRoute, UnreadableRoute
 from ttplan.store.protocol import Snapshot
 
 UNVERIFIED = "not verified: there is no key"
@@ -31,7 +31,7 @@ def find_drift(
     broken = (
         ()
         if report is None or report.first_bad is None
-        else (Problem(message=report.first_bad.message, blocks=True),)
+        else (DriftProblem(message=report.first_bad.message, blocks=True),)
     )
     # What a broken chain says is not followed: it may not even be JSON.
     history = History() if broken else load_history(snapshot, org_id)
@@ -93,19 +93,19 @@ def _fields(expected: LiveRoute, found: LiveRoute) -> tuple[str, ...]:
     return (*(change.field for change in changed_fields(expected.route, found.route)), *own)
 
 
-def _statuses(history: History, rows: Mapping[UUID, str]) -> Iterator[Problem]:
+def _statuses(history: History, rows: Mapping[UUID, str]) -> Iterator[DriftProblem]:
     """The plans whose row says another status than the chain."""
     for plan_id in sorted(rows.keys() | history.statuses.keys()):
         row, signed = rows.get(plan_id), history.statuses.get(plan_id)
         if row is None:
             continue  # following the chain has said so
         if signed is None and row in ("applied", "reverted"):
-            yield Problem(
+            yield DriftProblem(
                 plan_id=plan_id,
                 message=f"the row of plan {plan_id} says {row}, and no entry of the chain does",
             )
         elif signed is not None and row != signed:
-            yield Problem(
+            yield DriftProblem(
                 plan_id=plan_id,
                 message=f"the row of plan {plan_id} says {row}, and the chain that it is {signed}",
             )

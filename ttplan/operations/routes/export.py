@@ -16,14 +16,14 @@ from ttplan.gateways.rendered import LEFT_OUT_NOTE, SUFFIXES, RenderedRoutes, en
 from ttplan.gateways.tokentrimmer import to_tokentrimmer
 from ttplan.history.timeline import live_digest, seen_routes
 from ttplan.logs.model_names import normalise_model
-from ttplan.model.errors import DriftError, InputError, TtplanError, Unsayable
+from ttplan.model.errors import DriftError, InputError, TtplanError, UnsupportedByGateway
 from ttplan.model.gateway import GATEWAYS, Gateway, RouteExport
-from ttplan.model.plan_run import LiveRoute
 from ttplan.model.pricing import split_price_key
+from ttplan.model.stored_plan import LiveRoute
 from ttplan.operations.routes.drift import find_drift
 from ttplan.store.duckdb.store import DuckDBStore
 from ttplan.store.protocol import Snapshot, Store
-from ttplan.util.files import remove_drafts, whole_file
+from ttplan.util.files import atomic_write, remove_temporary_files
 
 # By the catalogue's id, where LiteLLM calls a provider otherwise.
 _LITELLM_NAMES = {
@@ -57,13 +57,13 @@ def export_routes(
 
     `providers` say for LiteLLM which provider serves a model, where plans, log and catalogue do not tell, or tell otherwise.
     `key` verifies the chain, if there is one. Raises DriftError where the live routes are not what was signed for, unless
-    `allow_drift`; Unsayable where the gateway has no words for something, unless `allow_loss`; InputError where there is such a
+    `allow_drift`; UnsupportedByGateway where the gateway has no words for something, unless `allow_loss`; InputError where there is such a
     file already, unless `overwrite`, or something cannot be used; and StoreError. Nothing is written then.
     """
     text, found = _written(
         store, Path(path), _Wanted(gateway, allow_loss, allow_drift, providers or {}, key)
     )
-    with whole_file(path, overwrite=overwrite) as file:
+    with atomic_write(path, overwrite=overwrite) as file:
         file.write(text)
     return found
 
@@ -86,7 +86,7 @@ class Watcher:
         self._path = Path(path)
         self._wanted = _Wanted(gateway, allow_loss, allow_drift, providers or {}, key)
         self._settled: _Marks | None = None
-        remove_drafts(self._path)  # of a watch that was killed as it wrote
+        remove_temporary_files(self._path)  # of a watch that was killed as it wrote
 
     def look(self) -> RouteExport | None:
         """Write the file where it does not hold the live routes; None where neither store nor file changed since the last look.
@@ -100,7 +100,7 @@ class Watcher:
         text, found = _written(self._store, self._path, self._wanted)
         changed = _bytes(self._path) != text
         if changed:
-            with whole_file(self._path, overwrite=True) as file:
+            with atomic_write(self._path, overwrite=True) as file:
                 file.write(text)
         # A store that changed while it was read is read again at the next look.
         after = self._marks()
@@ -213,7 +213,7 @@ def _written(store: Store, path: Path, wanted: _Wanted) -> tuple[bytes, RouteExp
         live = [] if org_id is None else snapshot.live_routes(org_id)
         words = _words(snapshot, live, wanted)
     if words.losses and not wanted.allow_loss:
-        raise Unsayable(GATEWAYS[gateway], words.losses)
+        raise UnsupportedByGateway(GATEWAYS[gateway], words.losses)
     left_out = [LEFT_OUT_NOTE] if any(loss.effect == "is left out" for loss in words.losses) else []
     return encode_routes_file(words.content, path.suffix), RouteExport(
         gateway=gateway,

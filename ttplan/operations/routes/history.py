@@ -8,7 +8,7 @@ from uuid import UUID
 
 from ttplan.history.timeline import History, load_history
 from ttplan.model.errors import DriftError, InputError
-from ttplan.model.plan_run import LiveRoute
+from ttplan.model.stored_plan import LiveRoute
 from ttplan.store.protocol import Store
 
 

@@ -9,9 +9,9 @@ from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.keys.signer import Signer
 from ttplan.audit.rotation import is_continued_by
 from ttplan.model.errors import InputError, KeyFileError, StoreError
-from ttplan.model.plan_run import LiveRoute
 from ttplan.model.policy import Policy
-from ttplan.model.results.health import Check, Health
+from ttplan.model.results.health import Health, HealthCheck
+from ttplan.model.stored_plan import LiveRoute
 from ttplan.operations.routes.drift import find_drift
 from ttplan.policy.check import policy_matches_chain
 from ttplan.store.duckdb.files import leftover_drafts
@@ -46,13 +46,15 @@ def check_health(
         routes = ", ".join(f"{one.name!r:.60} {one.kind}" for one in drift.routes)
         return Health(
             checks=(
-                Check(
+                HealthCheck(
                     name="schema", ok=True, said="the current one"
                 ),  # or it would not have been opened
                 said,
-                Check(name="chain", ok=drift.chain != "broken", said=f"{of_chain}; {drift.chain}"),
-                Check(name="plans", ok=blocked is None, said=blocked or "as the chain says"),
-                Check(
+                HealthCheck(
+                    name="chain", ok=drift.chain != "broken", said=f"{of_chain}; {drift.chain}"
+                ),
+                HealthCheck(name="plans", ok=blocked is None, said=blocked or "as the chain says"),
+                HealthCheck(
                     name="routes",
                     ok=not drift.routes,
                     said=routes or f"{drift.live:,} live, as was signed for",
@@ -65,24 +67,28 @@ def check_health(
         )
 
 
-def _key(snapshot: Snapshot, signing_key: Callable[[], Signer]) -> tuple[Signer | None, Check]:
+def _key(
+    snapshot: Snapshot, signing_key: Callable[[], Signer]
+) -> tuple[Signer | None, HealthCheck]:
     """The key, and whether it is the one that the chain goes on with."""
     try:
         key = signing_key()
     except KeyFileError as error:
-        return None, Check(name="key", ok=False, said=str(error))
+        return None, HealthCheck(name="key", ok=False, said=str(error))
     org_id = snapshot.org_id()
     tip = None if org_id is None else snapshot.tip(org_id)
     if org_id is None or tip is None:
-        return key, Check(name="key", ok=True, said="there, and nothing is signed yet")
+        return key, HealthCheck(name="key", ok=True, said="there, and nothing is signed yet")
     last = next(iter(snapshot.entries(org_id, since=tip.seq)))
     if not is_continued_by(last, key.public_key):
         said = f"there, but the chain's last entry ({tip.seq}) was not signed with it; load the key that the chain goes on with"
-        return key, Check(name="key", ok=False, said=said)
-    return key, Check(name="key", ok=True, said="there, and the one that the chain goes on with")
+        return key, HealthCheck(name="key", ok=False, said=said)
+    return key, HealthCheck(
+        name="key", ok=True, said="there, and the one that the chain goes on with"
+    )
 
 
-def _orphans(store: Store, snapshot: Snapshot) -> Check:
+def _orphans(store: Store, snapshot: Snapshot) -> HealthCheck:
     """What belongs to nothing: live routes of plans that have no row, and drafts that a process left when it was killed."""
     found = [*_ownerless(snapshot)]
     if isinstance(store, DuckDBStore):
@@ -90,7 +96,7 @@ def _orphans(store: Store, snapshot: Snapshot) -> Check:
             f"{path} was left by a process that was killed; it can be deleted"
             for path in leftover_drafts(store.path)
         ]
-    return Check(name="orphans", ok=not found, said="; ".join(found) or "none")
+    return HealthCheck(name="orphans", ok=not found, said="; ".join(found) or "none")
 
 
 def _ownerless(snapshot: Snapshot) -> Iterator[str]:
@@ -103,7 +109,7 @@ def _ownerless(snapshot: Snapshot) -> Iterator[str]:
             yield f"the live route {live.route.name!r:.60} belongs to plan {live.plan_id}, which has no row"
 
 
-def _prices(snapshot: Snapshot, at: datetime, price_age: timedelta) -> Check:
+def _prices(snapshot: Snapshot, at: datetime, price_age: timedelta) -> HealthCheck:
     """How old the prices are that live routes were planned with: a plan takes those of the moment at which it is computed."""
     org_id = snapshot.org_id()
     known = {} if org_id is None else snapshot.statuses(org_id)
@@ -116,19 +122,19 @@ def _prices(snapshot: Snapshot, at: datetime, price_age: timedelta) -> Check:
         if run is not None:
             ages[run.name] = at - run.created_at
     if not ages:
-        return Check(name="prices", ok=True, said="no routes are live")
+        return HealthCheck(name="prices", ok=True, said="no routes are live")
     name = max(ages, key=lambda one: (ages[one], one))
     days = ages[name].days
     aged = f"those of plan {name!r:.60} are {days} {'day' if days == 1 else 'days'} old"
     ok = ages[name] <= price_age
-    return Check(
+    return HealthCheck(
         name="prices",
         ok=ok,
         said=aged if ok else f"{aged}, more than {price_age.days}; plan again with today's",
     )
 
 
-def _costs(snapshot: Snapshot, at: datetime) -> Check:
+def _costs(snapshot: Snapshot, at: datetime) -> HealthCheck:
     """Whether what requests cost since is still what the plans projected whose routes are live."""
     from ttplan.operations.plans.reconcile import FEW, compare
 
@@ -158,23 +164,23 @@ def _costs(snapshot: Snapshot, at: datetime) -> Check:
         said.append(
             f"plan {run.name!r:.60}: {error:+.1f} % of the expected cost a request, {where}"
         )
-    return Check(
+    return HealthCheck(
         name="costs",
         ok=ok,
         said="; ".join(said) or f"nothing to compare: no live plan has {FEW} requests since",
     )
 
 
-def _policy(snapshot: Snapshot) -> Check:
+def _policy(snapshot: Snapshot) -> HealthCheck:
     """Whether plans are held to the policy that was signed for, or to none where none was."""
     org_id = snapshot.org_id()
     try:
         policy = snapshot.policy()
     except StoreError as error:
-        return Check(name="policy", ok=False, said=str(error))
+        return HealthCheck(name="policy", ok=False, said=str(error))
     ok = org_id is None or policy_matches_chain(snapshot, org_id, policy)
     said = "none" if policy is None else _told(policy)
-    return Check(
+    return HealthCheck(
         name="policy",
         ok=ok,
         said=said if ok else f"{said}, which is not what was signed for; set it anew",

@@ -9,13 +9,19 @@ from uuid import UUID
 
 import duckdb
 
-from ttplan.model.audit import Record, TipAnchor
+from ttplan.model.audit import StoredEntry, TipAnchor
 from ttplan.model.errors import PlanNotFound, StoreError
-from ttplan.model.plan_run import LiveRoute, PlanRun, Status, UnreadableRoute, replaced_by
 from ttplan.model.policy import Policy
 from ttplan.model.results.quality import QualityResult
 from ttplan.model.results.reconciliation import Reconciliation
 from ttplan.model.route import ProposedRoute
+from ttplan.model.stored_plan import (
+    LiveRoute,
+    Status,
+    StoredPlan,
+    UnreadableRoute,
+    find_replaced_routes,
+)
 from ttplan.store.duckdb import queries
 from ttplan.store.duckdb.ingest import RequestIngest
 from ttplan.store.plan_summary import incomplete_plans
@@ -56,11 +62,11 @@ class DuckDBSnapshot:
         rows = self._rows("SELECT value FROM settings WHERE name = 'org_id'")
         return UUID(rows[0][0]) if rows else None
 
-    def plan(self, plan_id: UUID) -> PlanRun | None:
+    def plan(self, plan_id: UUID) -> StoredPlan | None:
         rows = self._rows(f"SELECT {_PLAN_COLUMNS} FROM plan_runs WHERE plan_id = ?", plan_id)  # noqa: S608
         return plan_of(rows[0]) if rows else None
 
-    def plans(self, org_id: UUID) -> list[PlanRun]:
+    def plans(self, org_id: UUID) -> list[StoredPlan]:
         rows = self._rows(
             f"SELECT {_PLAN_COLUMNS} FROM plan_runs WHERE org_id = ? ORDER BY created_at, plan_id",  # noqa: S608
             org_id,
@@ -96,7 +102,7 @@ class DuckDBSnapshot:
         )
         return TipAnchor(*rows[0]) if rows else None
 
-    def entries(self, org_id: UUID, *, since: int = 0) -> Iterator[Record]:
+    def entries(self, org_id: UUID, *, since: int = 0) -> Iterator[StoredEntry]:
         start = since
         while True:
             rows = self._rows(
@@ -112,7 +118,7 @@ class DuckDBSnapshot:
                 return
             start = rows[-1][0] + 1
 
-    def find_entries(self, org_id: UUID, which: EntryFilter) -> list[Record]:
+    def find_entries(self, org_id: UUID, which: EntryFilter) -> list[StoredEntry]:
         rows = queries.find_entries(self._connection, org_id, which)
         return [record_of(org_id, row) for row in rows]
 
@@ -163,7 +169,7 @@ class DuckDBTransaction(DuckDBSnapshot):
     ) -> IngestResult:
         return RequestIngest(self._connection, on_conflict).add(batches, org_id)
 
-    def add_plan(self, run: PlanRun) -> None:
+    def add_plan(self, run: StoredPlan) -> None:
         if self._rows("SELECT 1 FROM plan_runs WHERE plan_id = ?", run.plan_id):
             raise StoreError(f"there is a plan {run.plan_id} already; expected a new id")
         marks = ", ".join("?" for _ in PLAN_COLUMNS)
@@ -177,7 +183,7 @@ class DuckDBTransaction(DuckDBSnapshot):
             return None
         if run.status == "projected":
             landed = tuple(routes)
-            replaced = replaced_by(self.live_routes(run.org_id), landed)
+            replaced = find_replaced_routes(self.live_routes(run.org_id), landed)
             self._rows(
                 "UPDATE plan_runs SET status = 'applied', applied_at = ?, replaced = ? WHERE plan_id = ?",
                 applied_at,
@@ -261,6 +267,6 @@ class DuckDBTransaction(DuckDBSnapshot):
         if policy is not None:
             self._rows("INSERT INTO settings VALUES ('policy', ?)", policy.model_dump_json())
 
-    def append_entry(self, record: Record) -> None:
+    def append_entry(self, record: StoredEntry) -> None:
         row = entry_row(record, self.tip(UUID(record.org_id)))
         self._rows("INSERT INTO audit_entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)", *row)

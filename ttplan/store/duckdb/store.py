@@ -12,8 +12,8 @@ from uuid import UUID
 import duckdb
 
 from ttplan.model.errors import StoreError
-from ttplan.model.plan_run import Status
 from ttplan.model.route import ProposedRoute
+from ttplan.model.stored_plan import Status
 from ttplan.store.duckdb.files import create_file, open_connection
 from ttplan.store.duckdb.snapshot import DuckDBSnapshot, DuckDBTransaction
 

@@ -16,7 +16,7 @@ import psycopg
 from psycopg import conninfo, errors
 
 from ttplan.model.errors import InputError, StoreConflict, StoreError, StoreLocked
-from ttplan.util.urls import shown_url
+from ttplan.util.paths import redact_url
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 _DEFAULTS = {
@@ -43,7 +43,7 @@ class Address:
 
     def __init__(self, url: str) -> None:
         """Raises InputError where the URL is none."""
-        self.shown = shown_url(url)
+        self.shown = redact_url(url)
         try:
             parts = urlsplit(url)
         except ValueError:

@@ -12,13 +12,19 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from ttplan.model.audit import Record, TipAnchor
+from ttplan.model.audit import StoredEntry, TipAnchor
 from ttplan.model.errors import InputError, PlanNotFound, StoreError
-from ttplan.model.plan_run import LiveRoute, PlanRun, Status, UnreadableRoute, replaced_by
 from ttplan.model.policy import Policy
 from ttplan.model.results.quality import QualityResult
 from ttplan.model.results.reconciliation import Reconciliation
 from ttplan.model.route import ProposedRoute
+from ttplan.model.stored_plan import (
+    LiveRoute,
+    Status,
+    StoredPlan,
+    UnreadableRoute,
+    find_replaced_routes,
+)
 from ttplan.store.plan_summary import incomplete_plans
 from ttplan.store.postgres import queries
 from ttplan.store.postgres.connection import Connection
@@ -91,7 +97,7 @@ class PostgresSnapshot:
             )
         return rows[0][0] if rows else None
 
-    def plan(self, plan_id: UUID) -> PlanRun | None:
+    def plan(self, plan_id: UUID) -> StoredPlan | None:
         org_id = self._org_of(plan_id)
         if org_id is None:
             return None
@@ -110,7 +116,7 @@ class PostgresSnapshot:
         )
         return rows[0][0] if rows else None
 
-    def plans(self, org_id: UUID) -> list[PlanRun]:
+    def plans(self, org_id: UUID) -> list[StoredPlan]:
         self._look_at(org_id)
         rows = self._rows(
             f"SELECT {_PLAN_COLUMNS} FROM ttplan.plan_runs WHERE org_id = %s ORDER BY created_at, plan_id",  # noqa: S608
@@ -153,7 +159,7 @@ class PostgresSnapshot:
         )
         return TipAnchor(*rows[0]) if rows else None
 
-    def entries(self, org_id: UUID, *, since: int = 0) -> Iterator[Record]:
+    def entries(self, org_id: UUID, *, since: int = 0) -> Iterator[StoredEntry]:
         start = since
         while True:
             self._look_at(org_id)
@@ -170,7 +176,7 @@ class PostgresSnapshot:
                 return
             start = rows[-1][0] + 1
 
-    def find_entries(self, org_id: UUID, which: EntryFilter) -> list[Record]:
+    def find_entries(self, org_id: UUID, which: EntryFilter) -> list[StoredEntry]:
         self._look_at(org_id)
         rows = queries.find_entries(self._rows, org_id, which)
         return [record_of(org_id, row) for row in rows]
@@ -293,7 +299,7 @@ class PostgresTransaction(PostgresSnapshot):
         with self._explained(""):
             return RequestIngest(self._connection, on_conflict).add(batches, org_id, self._own)
 
-    def add_plan(self, run: PlanRun) -> None:
+    def add_plan(self, run: StoredPlan) -> None:
         self._look_at(run.org_id)
         if self._rows("SELECT 1 FROM ttplan.plan_runs WHERE plan_id = %s", run.plan_id):
             raise StoreError(f"there is a plan {run.plan_id} already; expected a new id")
@@ -310,7 +316,7 @@ class PostgresTransaction(PostgresSnapshot):
             return None
         if run.status == "projected":
             landed = tuple(routes)
-            replaced = replaced_by(self.live_routes(run.org_id), landed)
+            replaced = find_replaced_routes(self.live_routes(run.org_id), landed)
             result = run.result.model_copy(update={"proposed_routes": landed})
             self._change(
                 "UPDATE ttplan.plan_runs SET status = 'applied', applied_at = %s, replaced = %s, result = coalesce(%s, result) "
@@ -409,7 +415,7 @@ class PostgresTransaction(PostgresSnapshot):
                 policy.model_dump_json(),
             )
 
-    def append_entry(self, record: Record) -> None:
+    def append_entry(self, record: StoredEntry) -> None:
         row = entry_row(record, self.tip(UUID(record.org_id)))
         self._write(
             "INSERT INTO ttplan.audit_entries VALUES (%s, %s, %s, %s, %s, %s, %s, %s)", *row

@@ -13,8 +13,8 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from ttplan.model.errors import InputError, StoreError, StoreLocked
-from ttplan.model.plan_run import Status
 from ttplan.model.route import ProposedRoute
+from ttplan.model.stored_plan import Status
 from ttplan.store.postgres.commit import commit
 from ttplan.store.postgres.connection import Address, Connection, Session, explained
 from ttplan.store.postgres.migrate import check_schema

@@ -7,12 +7,12 @@ import re
 from urllib.parse import urlsplit
 
 
-def is_url(path: str | os.PathLike[str]) -> bool:
+def is_postgres_url(path: str | os.PathLike[str]) -> bool:
     """Whether a path is a PostgreSQL server's URL."""
     return re.match(r"postgres(ql)?://", os.fspath(path)) is not None
 
 
-def shown_url(url: str) -> str:
+def redact_url(url: str) -> str:
     """A server's URL as it may be shown: without a user, a password or options."""
     try:
         parts = urlsplit(url)

@@ -13,7 +13,7 @@ from ttplan.model.audit import Actor, Hex64
 from ttplan.model.money import Money
 from ttplan.model.plan import PlanConfig, PlanResult
 from ttplan.model.pricing import ModelPricing
-from ttplan.model.request import Instant
+from ttplan.model.request import UtcDatetime
 from ttplan.model.route import ProposedRoute
 
 Status = Literal["projected", "applied", "reverted", "failed"]
@@ -26,7 +26,7 @@ class LiveRoute(BaseModel):
 
     route: ProposedRoute
     plan_id: UUID
-    applied_at: Instant
+    applied_at: UtcDatetime
 
 
 class UnreadableRoute(NamedTuple):
@@ -64,7 +64,7 @@ class CostBasis(BaseModel):
     was_recorded_usd: Money
 
 
-class PlanRun(BaseModel):
+class StoredPlan(BaseModel):
     """A stored plan: what it found, what it was computed with, and where it is in its life.
 
     `price_sources` say where each of its prices came from, `cost_basis` what its log's costs are made of; None where that was not
@@ -80,9 +80,9 @@ class PlanRun(BaseModel):
     org_id: UUID
     name: str
     status: Status = "projected"
-    created_at: Instant
-    applied_at: Instant | None = None
-    reverted_at: Instant | None = None
+    created_at: UtcDatetime
+    applied_at: UtcDatetime | None = None
+    reverted_at: UtcDatetime | None = None
     nonce: Hex64 = Field(repr=False)
     seed: int
     bootstrap_iterations: int
@@ -97,7 +97,9 @@ class PlanRun(BaseModel):
     result: PlanResult
 
 
-def renames(live: Iterable[LiveRoute], routes: Iterable[ProposedRoute]) -> dict[str, str]:
+def find_previous_names(
+    live: Iterable[LiveRoute], routes: Iterable[ProposedRoute]
+) -> dict[str, str]:
     """The names that routes had until now, by those that they get: the route of an id is the same one under any name.
 
     An id that is live under several names tells none of them: earlier versions knew routes by their names alone.
@@ -109,13 +111,18 @@ def renames(live: Iterable[LiveRoute], routes: Iterable[ProposedRoute]) -> dict[
     return {new: old for new, old in until_now.items() if new != old}
 
 
-def replaced_by(live: Iterable[LiveRoute], routes: Iterable[ProposedRoute]) -> list[LiveRoute]:
+def find_replaced_routes(
+    live: Iterable[LiveRoute], routes: Iterable[ProposedRoute]
+) -> list[LiveRoute]:
     """The live routes that `routes` take the place of: those of their names, and those that they were under another name.
 
     In the order of `routes`; what one was until now comes last, unless another of `routes` takes its name.
     """
     by_name, landing = {one.route.name: one for one in live}, list(routes)
     names = dict.fromkeys(
-        [*(route.name for route in landing), *renames(by_name.values(), landing).values()]
+        [
+            *(route.name for route in landing),
+            *find_previous_names(by_name.values(), landing).values(),
+        ]
     )
     return [by_name[name] for name in names if name in by_name]

@@ -8,7 +8,7 @@ KEY_ROTATED = "audit.key_rotated"
 """The event of the entry that hands a chain over to another key."""
 
 
-class Record(NamedTuple):
+class StoredEntry(NamedTuple):
     """An entry as it is stored and streamed: what is hashed stays the bytes that it was.
 
     `body` is the canonical JSON of `actor, event, id, org_id, payload, seq, timestamp`; the hashes are lower-case hex.

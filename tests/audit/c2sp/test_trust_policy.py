@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from tests.audit.c2sp.test_note import LOG, QUANTUM_KEY, quantum_cosignature
 from tests.audit.chains import KEY, chain
-from ttplan.audit.c2sp.note import COSIGNATURE, VKey, cosign_note, make_vkey, sign_note
-from ttplan.audit.c2sp.policy import MAX_POLICY, check_policy, parse_policy
+from ttplan.audit.c2sp.note import COSIGNATURE, VerifierKey, cosign_note, make_vkey, sign_note
 from ttplan.audit.c2sp.tlog import Checkpoint, sign_tree
+from ttplan.audit.c2sp.trust_policy import MAX_POLICY, check_trust_policy, parse_trust_policy
 from ttplan.audit.keys.key_files import key_from_hex
 from ttplan.model.errors import InputError, ProofError
 
@@ -45,13 +45,13 @@ def cosigned(*names: str) -> Checkpoint:
 
 def accepts(text: str, checkpoint: Checkpoint) -> bool:
     try:
-        check_policy(checkpoint, parse_policy(text.encode(), "policy"))
+        check_trust_policy(checkpoint, parse_trust_policy(text.encode(), "policy"))
     except ProofError:
         return False
     return True
 
 
-def w(name: str, key: VKey | None = None) -> str:
+def w(name: str, key: VerifierKey | None = None) -> str:
     return f"witness {name} {key or WITNESSES[name]}\n"
 
 
@@ -62,7 +62,9 @@ def test_the_example_of_the_spec_wants_two_of_x_and_one_of_y(names: set[str]) ->
 
 
 def test_what_was_accepted_says_who_signed() -> None:
-    found = check_policy(cosigned("X1", "X2", "Y3"), parse_policy(EXAMPLE.encode(), "policy"))
+    found = check_trust_policy(
+        cosigned("X1", "X2", "Y3"), parse_trust_policy(EXAMPLE.encode(), "policy")
+    )
     assert found.log.key == LOG
     assert [seal.key for seal in found.witnesses] == [
         WITNESSES["X1"],
@@ -73,14 +75,14 @@ def test_what_was_accepted_says_who_signed() -> None:
         with pytest.raises(
             ProofError, match=f"the quorum X-and-Y is not reached; cosigned have: {there}$"
         ):
-            check_policy(cosigned(*names), parse_policy(EXAMPLE.encode(), "policy"))
+            check_trust_policy(cosigned(*names), parse_trust_policy(EXAMPLE.encode(), "policy"))
 
 
 def test_a_policy_has_a_longest_length() -> None:
     longest = b"#" * (MAX_POLICY - 13) + b"\nquorum none\n"
-    assert parse_policy(longest, "policy").quorum is None
+    assert parse_trust_policy(longest, "policy").quorum is None
     with pytest.raises(InputError, match="policy has more than 1,048,576 bytes"):
-        parse_policy(b"#" + longest, "policy")
+        parse_trust_policy(b"#" + longest, "policy")
 
 
 def test_the_log_has_to_sign_as_itself_whatever_the_quorum() -> None:
@@ -102,7 +104,7 @@ def test_the_log_has_to_sign_as_itself_whatever_the_quorum() -> None:
         ),
     ):
         with pytest.raises(ProofError, match=message):
-            check_policy(cosigned("X2"), parse_policy(text.encode(), "policy"))
+            check_trust_policy(cosigned("X2"), parse_trust_policy(text.encode(), "policy"))
 
 
 def test_a_known_witness_that_signs_wrongly_refuses_the_checkpoint() -> None:
@@ -131,11 +133,11 @@ def test_white_space_comments_urls_and_octets_are_as_the_spec_says() -> None:
     # The Kelvin sign is another name than K.
     kelvin = f"log {LOG}\nwitness \u212a {WITNESSES['X1']}\n"
     with pytest.raises(InputError, match="the name 'K' is not defined"):
-        parse_policy((kelvin + "quorum K\n").encode(), "policy")
+        parse_trust_policy((kelvin + "quorum K\n").encode(), "policy")
     with pytest.raises(InputError, match="policy, line 1: a verifier key that is not UTF-8"):
-        parse_policy(b"log \xff\nquorum none\n", "policy")
+        parse_trust_policy(b"log \xff\nquorum none\n", "policy")
     assert (
-        parse_policy(
+        parse_trust_policy(
             kelvin.encode() + b"group \xff any \xe2\x84\xaa\nquorum \xff\n", "policy"
         ).quorum
         == b"\xff"
@@ -190,13 +192,13 @@ def test_white_space_comments_urls_and_octets_are_as_the_spec_says() -> None:
 )
 def test_what_is_no_policy_is_refused(text: str, message: str) -> None:
     with pytest.raises(InputError, match=f"^policy.*{message}"):
-        parse_policy(text.encode(), "policy")
+        parse_trust_policy(text.encode(), "policy")
 
 
 @given(st.binary(max_size=200))
 def test_whatever_comes_is_read_or_refused(data: bytes) -> None:
     try:
-        policy = parse_policy(data, "policy")
+        policy = parse_trust_policy(data, "policy")
     except InputError:
         return
     assert policy.quorum is None or policy.quorum in (policy.witnesses | policy.groups)

@@ -9,7 +9,14 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ttplan.audit.c2sp.note import COSIGNATURE, ML_DSA_44, Seal, VKey, check_note, parse_vkey
+from ttplan.audit.c2sp.note import (
+    COSIGNATURE,
+    ML_DSA_44,
+    VerifiedSignature,
+    VerifierKey,
+    check_note,
+    parse_vkey,
+)
 from ttplan.audit.c2sp.tlog import Checkpoint
 from ttplan.model.errors import InputError, ProofError
 
@@ -21,30 +28,30 @@ _FOREIGN = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
 _COUNT = re.compile(rb"[1-9][0-9]{0,3}")
 
 
-class Group(NamedTuple):
+class WitnessGroup(NamedTuple):
     """Names of witnesses and groups, and how many of them make the group."""
 
     threshold: int
     members: tuple[bytes, ...]
 
 
-class Policy(NamedTuple):
+class TrustPolicy(NamedTuple):
     """A trust policy: logs, witnesses and groups by name, and the name that has to hold; None where no witness has to."""
 
-    logs: tuple[VKey, ...]
-    witnesses: dict[bytes, VKey]
-    groups: dict[bytes, Group]
+    logs: tuple[VerifierKey, ...]
+    witnesses: dict[bytes, VerifierKey]
+    groups: dict[bytes, WitnessGroup]
     quorum: bytes | None
 
 
-class Accepted(NamedTuple):
+class AcceptedCheckpoint(NamedTuple):
     """A checkpoint that a policy accepts: which of its logs signed it, and which witnesses cosigned."""
 
-    log: Seal
-    witnesses: tuple[Seal, ...]
+    log: VerifiedSignature
+    witnesses: tuple[VerifiedSignature, ...]
 
 
-def parse_policy(data: bytes, name: str) -> Policy:
+def parse_trust_policy(data: bytes, name: str) -> TrustPolicy:
     """A policy's file. Raises InputError, naming file and line, where it is none."""
     if len(data) > MAX_POLICY:
         raise InputError(f"{name} has more than {MAX_POLICY:,} bytes; expected a trust policy")
@@ -61,10 +68,10 @@ def parse_policy(data: bytes, name: str) -> Policy:
         raise InputError(
             f"{name} has no line with its quorum; expected `quorum <name>`, or `quorum none`"
         )
-    return Policy(tuple(reader.logs), reader.witnesses, reader.groups, reader.quorum)
+    return TrustPolicy(tuple(reader.logs), reader.witnesses, reader.groups, reader.quorum)
 
 
-def check_policy(checkpoint: Checkpoint, policy: Policy) -> Accepted:
+def check_trust_policy(checkpoint: Checkpoint, policy: TrustPolicy) -> AcceptedCheckpoint:
     """Check that one of the policy's logs signed the checkpoint as its own, and that enough witnesses cosigned it.
 
     Raises ProofError where not, or where a key that the policy knows has signed wrongly.
@@ -86,10 +93,10 @@ def check_policy(checkpoint: Checkpoint, policy: Policy) -> Accepted:
             f"the quorum {policy.quorum.decode(errors='replace')} is not reached; cosigned have: {', '.join(there) or 'none'}"
         )
     witnesses = set(policy.witnesses.values())
-    return Accepted(signed, tuple(seal for seal in seals if seal.key in witnesses))
+    return AcceptedCheckpoint(signed, tuple(seal for seal in seals if seal.key in witnesses))
 
 
-def _holds(policy: Policy, name: bytes, sealed: set[VKey]) -> bool:
+def _holds(policy: TrustPolicy, name: bytes, sealed: set[VerifierKey]) -> bool:
     if name in policy.witnesses:
         return policy.witnesses[name] in sealed
     group = policy.groups[name]
@@ -100,9 +107,9 @@ class _Reader:
     """The lines of a policy so far. A name is defined before it is used, so no group can hold itself."""
 
     def __init__(self) -> None:
-        self.logs: list[VKey] = []
-        self.witnesses: dict[bytes, VKey] = {}
-        self.groups: dict[bytes, Group] = {}
+        self.logs: list[VerifierKey] = []
+        self.witnesses: dict[bytes, VerifierKey] = {}
+        self.groups: dict[bytes, WitnessGroup] = {}
         self.quorum: bytes | None = None
         self.has_quorum = False
         self._members: set[bytes] = set()
@@ -169,7 +176,7 @@ class _Reader:
             raise InputError(
                 f"the threshold is {_shown(threshold)}; expected all, any, or 1 to {len(members)}"
             )
-        self.groups[name] = Group(count, tuple(members))
+        self.groups[name] = WitnessGroup(count, tuple(members))
 
     def _quorum(self, words: list[bytes]) -> None:
         if len(words) != 1:
@@ -192,7 +199,7 @@ class _Reader:
             )
 
 
-def _vkey(word: bytes) -> VKey:
+def _vkey(word: bytes) -> VerifierKey:
     try:
         return parse_vkey(word.decode("utf-8"))
     except UnicodeDecodeError:
