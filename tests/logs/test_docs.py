@@ -49,5 +49,5 @@ def test_the_mapping_that_is_shown_is_one(tmp_path: Path) -> None:
     path = tmp_path / "mapping.yaml"
     path.write_text(example)
     assert read_mapping(path).name == yaml.safe_load(example)["name"]
-    table = text[text.index("| unit |") :]
+    table = text[text.index("| Unit |") :]
     assert set(UNITS) <= set(re.findall(r"`(\w+)`", table))
