@@ -32,8 +32,8 @@ from benchmarks.report import DOCS, Figures, console, machine, markdown, show, w
 from ttplan.audit.entries import GENESIS, canonical_body, entry_hash, next_entry
 from ttplan.audit.jsonl import read_chain, write_chain
 from ttplan.audit.keys.key_files import VerifyingKey, create_key, key_from_hex
-from ttplan.audit.verify.chain import SignatureScope
 from ttplan.audit.verify.file import verify_file
+from ttplan.audit.verify.options import SignatureScope
 from ttplan.model.audit import AuditEntry, StoredEntry, System, TipAnchor
 
 SIZES = (10_000, 100_000, 1_000_000)

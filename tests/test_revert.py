@@ -379,11 +379,11 @@ def test_a_plan_of_an_older_row_is_reverted_by_the_chain_alone(tmp_path: Path) -
         ),
         (
             "UPDATE audit_entries SET body = replace(body, '1234', '1235') WHERE seq = 0",
-            "before plan .*1 cannot be believed: entry 0: its content",
+            "before plan .*1 cannot be trusted: entry 0: its content",
         ),
         (
             "DELETE FROM audit_entries WHERE seq = 0",
-            "before plan .*1 cannot be believed: entry 0: seq is 1",
+            "before plan .*1 cannot be trusted: entry 0: seq is 1",
         ),
     ],
 )

@@ -9,7 +9,12 @@ from uuid import UUID
 
 from ttplan.audit.entries import next_entry
 from ttplan.audit.jsonl import write_chain
-from ttplan.audit.keys.key_files import key_from_hex
+from ttplan.audit.keys.key_files import VerifyingKey, key_from_hex
+from ttplan.audit.verify.chain import Entries
+from ttplan.audit.verify.options import SignatureScope, VerifyOptions
+from ttplan.audit.verify.report import ChainReport
+from ttplan.audit.verify.reporting import verify_with_report
+from ttplan.audit.verify.resume import ResumeFile
 from ttplan.model.audit import Actor, Anonymous, ApiKey, AuditEntry, System, TipAnchor, User
 
 KEY = key_from_hex("11" * 32)
@@ -17,6 +22,7 @@ OTHER_KEY = key_from_hex("22" * 32)
 ORG = UUID(int=1)
 START = datetime(2026, 5, 1, 12, tzinfo=UTC)
 ACTORS: tuple[Actor, ...] = (User(UUID(int=7)), ApiKey(UUID(int=8)), System(), Anonymous())
+SIGNATURE_SCOPES: tuple[SignatureScope, ...] = ("all", "tip")
 TIMES = (timedelta(0), timedelta(milliseconds=120), timedelta(microseconds=7))
 
 
@@ -54,3 +60,17 @@ def exported(entries: list[AuditEntry]) -> bytes:
     file = io.BytesIO()
     write_chain(file, entries, verifying_key=KEY.public_key, org_id=ORG, entry_count=len(entries))
     return file.getvalue()
+
+
+def report_on(
+    entries: Entries,
+    key: VerifyingKey = KEY.public_key,
+    *,
+    key_source: str = "a test",
+    own_key: bool = False,
+    resume: ResumeFile | None = None,
+    **options: Any,
+) -> ChainReport:
+    """Verify a chain with a report; with `own_key` the key comes with the chain."""
+    parsed = VerifyOptions.parse(public_key=None if own_key else key, **options)
+    return verify_with_report(entries, key, parsed, key_source=key_source, resume=resume)

@@ -18,8 +18,9 @@ from tests.paths import VECTORS
 from ttplan.audit.entries import GENESIS, to_record
 from ttplan.audit.jsonl import format_line
 from ttplan.audit.keys.key_files import SigningKey, key_from_hex
-from ttplan.audit.rotation import EVENT, rotation_payload
+from ttplan.audit.rotation import rotation_payload
 from ttplan.model.audit import AuditEntry, TipAnchor
+from ttplan.model.stored_entry import KEY_ROTATED
 
 FOLDER = VECTORS / "corpus"
 BAD = "bad input"
@@ -84,7 +85,7 @@ def rotated(runs: Sequence[tuple[SigningKey, int]], **changes: Any) -> list[Audi
                 key.public_key, runs[place + 1][0], org_id=ORG, seq=len(entries), prev_hash=prev
             )
             payload |= changes if place + 2 == len(runs) else {}
-            entries.append(entry(tip(entries), key=key, event=EVENT, payload=payload))
+            entries.append(entry(tip(entries), key=key, event=KEY_ROTATED, payload=payload))
     return entries
 
 
@@ -184,7 +185,7 @@ def cases() -> dict[str, Case]:
         "rotated": Case(lines(good), "verified 7"),
         "rotated-at-once": Case(lines(rotated([(KEY, 0), (OTHER_KEY, 2)])), "verified 3"),
         "ends-with-a-rotation": Case(lines(rotated([(KEY, 2), (OTHER_KEY, 0)])), "verified 3"),
-        "looks-like-a-rotation": Case(lines(of_payloads({"event": EVENT})), "verified 1"),
+        "looks-like-a-rotation": Case(lines(of_payloads({"event": KEY_ROTATED})), "verified 1"),
         # broken
         "another-key": Case(lines(five), "BadSignature 0", key=OTHER_KEY.public_key.hex),
         "a-later-key-first": Case(lines(good), "BadSignature 0", key=THIRD.public_key.hex),
@@ -316,7 +317,7 @@ def stolen(entries: list[AuditEntry]) -> list[AuditEntry]:
     payload = rotation_payload(
         KEY.public_key, OTHER_KEY, org_id=ORG, seq=len(entries), prev_hash=entries[-1].hash
     )
-    return [entry(tip(entries), key=OTHER_KEY, event=EVENT, payload=payload)]
+    return [entry(tip(entries), key=OTHER_KEY, event=KEY_ROTATED, payload=payload)]
 
 
 def read() -> dict[str, Case]:

@@ -16,12 +16,14 @@ from tests.audit.chains import KEY, chain, entry, exported
 from tests.audit.corpus import BAD, Case, cases, lines, read
 from tests.audit.test_jsonl import LINE, NO_ENTRIES, NO_PREAMBLES
 from ttplan.audit import standalone
-from ttplan.audit.jsonl import check_preamble, read_chain
+from ttplan.audit.jsonl import read_chain
 from ttplan.audit.keys import ed25519
-from ttplan.audit.rotation import EVENT
-from ttplan.audit.verify.chain import SignatureScope, verify_chain, verify_chain_with_anchor
+from ttplan.audit.verify.chain import verify_chain, verify_chain_with_anchor
+from ttplan.audit.verify.file import check_preamble
+from ttplan.audit.verify.options import SignatureScope
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import ChainError, InputError
+from ttplan.model.stored_entry import KEY_ROTATED
 
 CORPUS = read()
 SCRIPT = Path(standalone.__file__)
@@ -79,7 +81,7 @@ def test_it_refuses_what_the_library_says_is_no_entry_or_preamble() -> None:
 
 def test_a_second_entry_for_one_place_convicts_even_as_a_rotation_that_is_none() -> None:
     entries = chain(4)
-    case = Case(lines([*entries, entry(TipAnchor(2, entries[2].hash), event=EVENT)]), "")
+    case = Case(lines([*entries, entry(TipAnchor(2, entries[2].hash), event=KEY_ROTATED)]), "")
     assert library(case) == one_file(case) == "Equivocation 4"
 
 

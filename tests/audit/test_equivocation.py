@@ -9,13 +9,12 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.audit.chains import KEY, OTHER_KEY, chain, entry
+from tests.audit.chains import KEY, OTHER_KEY, chain, entry, report_on
 from tests.audit.test_rotation import extend, rotate, tip_of
 from ttplan.audit.entries import to_record
 from ttplan.audit.equivocation import check_evidence, find_equivocation, format_evidence
 from ttplan.audit.keys.key_files import key_from_hex
 from ttplan.audit.verify.chain import verify_chain
-from ttplan.audit.verify.reporting import verify_with_report
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import BadRotation, Equivocation, InputError, ProofError
 
@@ -45,15 +44,11 @@ def test_the_evidence_of_a_fork_is_a_file_that_proves_it() -> None:
 
 def test_a_report_hands_on_the_evidence(tmp_path: Path) -> None:
     kept: list[bytes] = []
-    report = verify_with_report(
-        [*ENTRIES, FORK], KEY.public_key, key_source="the test", on_fork=kept.append
-    )
+    report = report_on([*ENTRIES, FORK], KEY.public_key, on_fork=kept.append)
     assert report.first_bad is not None
     assert report.first_bad.error == "Equivocation"
     assert check_evidence(kept[0], "fork.json", KEY.public_key).seq == 3
-    assert verify_with_report(
-        ENTRIES, KEY.public_key, key_source="the test", on_fork=kept.append
-    ).ok
+    assert report_on(ENTRIES, KEY.public_key, on_fork=kept.append).ok
     assert len(kept) == 1
 
 
@@ -105,11 +100,11 @@ def test_what_proves_nothing_is_refused() -> None:
         with pytest.raises(ProofError, match="proves nothing"):
             check_evidence(evidence(entries=entries), "fork.json", KEY.public_key)
     for changes, message in (
-        ({"entries": [one]}, "no list of two"),
-        ({"entries": [one, two, two]}, "no list of two"),
-        ({"entries": {"a": one, "b": two}}, "no list of two"),
-        ({"format": "x"}, "is no evidence of a fork"),
-        ({"more": 1}, "is no evidence of a fork"),
+        ({"entries": [one]}, "not a list of two"),
+        ({"entries": [one, two, two]}, "not a list of two"),
+        ({"entries": {"a": one, "b": two}}, "not a list of two"),
+        ({"format": "x"}, "is not evidence of a fork"),
+        ({"more": 1}, "is not evidence of a fork"),
         ({"entries": [one, {}]}, "entry 1, line 1: an entry lacks"),
     ):
         with pytest.raises(InputError, match=message):

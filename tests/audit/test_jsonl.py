@@ -12,9 +12,10 @@ import pytest
 from tests.audit.chains import KEY, ORG, chain, entry, exported
 from tests.paths import VECTORS
 from ttplan.audit.entries import to_record
-from ttplan.audit.jsonl import check_preamble, parse_entry, read_chain, write_chain
+from ttplan.audit.jsonl import parse_entry, read_chain, write_chain
 from ttplan.audit.keys.key_files import key_from_hex
 from ttplan.audit.verify.chain import verify_chain
+from ttplan.audit.verify.file import check_preamble
 from ttplan.model.audit import StoredEntry
 from ttplan.model.errors import BadSignature, ChainError, InputError, TtplanError
 
@@ -81,7 +82,7 @@ def test_white_space_order_and_escapes_change_nothing() -> None:
         + b"\r\n"
         for line in exported(entries).split(b"\n")[1:-1]
     )
-    # json.dumps spells 1e-6 as 1e-06, which is not the one spelling.
+    # json.dumps spells 1e-6 as 1e-06, which is not canonical.
     loose = loose.replace(b"1e-06", b"1e-6")
     assert read(loose) == [to_record(e) for e in entries]
 
@@ -124,22 +125,22 @@ LINE = exported(chain(1)).split(b"\n")[1]
 NO_ENTRIES = [
     (b'"seq":0', b'"seq":0,"note":"x"', "the key 'note', which nothing signs"),
     (b'"seq":0,', b"", "lacks seq"),
-    (b'"seq":0', b'"seq":0,"seq":0', "the key 'seq' stands twice"),
-    (b'"n":[1', b'"n":[{"a":1,"a":1}', "the key 'a' stands twice"),
+    (b'"seq":0', b'"seq":0,"seq":0', "the key 'seq' appears twice"),
+    (b'"n":[1', b'"n":[{"a":1,"a":1}', "the key 'a' appears twice"),
     (b'"type":"user"', b'"type":"user","name":"x"', "the key 'name', which nothing signs"),
-    (b'"type":"user"', b'"type":"root"', "actor is not one"),
+    (b'"type":"user"', b'"type":"root"', "actor is invalid"),
     (
         b'"actor":{"type":"user","user_id":"00000000-0000-0000-0000-000000000007"}',
         b'"actor":"system"',
-        "actor is not one",
+        "actor is invalid",
     ),
-    (b'"user_id":"00000000-', b'"user_id":"{0000000-', "user_id is no UUID"),
-    (b'"seq":0', b'"seq":0.0', "seq is 0.0; expected a whole number"),
+    (b'"user_id":"00000000-', b'"user_id":"{0000000-', "user_id is not a UUID"),
+    (b'"seq":0', b'"seq":0.0', "seq is 0.0; expected an integer"),
     (b'"seq":0', b'"seq":true', "seq is True"),
     (b'"seq":0', b'"seq":-1', "seq is -1"),
     (b'"seq":0', b'"seq":9223372036854775808', "seq is 9223372036854775808"),
     (b'"seq":0', b'"seq":00', "not JSON"),
-    (b'"seq":0', b'"seq":-0', "not in its one spelling"),
+    (b'"seq":0', b'"seq":-0', "not in canonical form"),
     (
         b'"n":[1',
         b'"n":[18446744073709551616',
@@ -148,14 +149,14 @@ NO_ENTRIES = [
     (
         b'"n":[1',
         b'"n":[-9223372036854775809',
-        "is -9223372036854775809; expected a whole number of 64 bits",
+        "is -9223372036854775809; expected an integer of 64 bits",
     ),
-    (b'"n":[1', b'"n":[' + b"9" * 21, "past 64 bits"),
-    (b'"n":[1', b'"n":[' + b"9" * 5000, "past 64 bits"),
-    (b'"n":[1', b'"n":[1.50', "not in its one spelling; expected 1.5"),
-    (b'"n":[1', b'"n":[1E5', "not in its one spelling"),
-    (b'"n":[1', b'"n":[NaN', "NaN is no JSON"),
-    (b'"n":[1', b'"n":[1e999', "not in its one spelling|finite"),
+    (b'"n":[1', b'"n":[' + b"9" * 21, "exceeds 64 bits"),
+    (b'"n":[1', b'"n":[' + b"9" * 5000, "exceeds 64 bits"),
+    (b'"n":[1', b'"n":[1.50', "not in canonical form; expected 1.5"),
+    (b'"n":[1', b'"n":[1E5', "not in canonical form"),
+    (b'"n":[1', b'"n":[NaN', "NaN is not JSON"),
+    (b'"n":[1', b'"n":[1e999', "not in canonical form|finite"),
     (b'"n":[1', b'"n":["\\ud800"', "lone surrogate"),
     (b'"n":[1', b'"n":["\xff"', "not UTF-8"),
     (b'"n":[1', b'"n":[' + b"[" * 20000 + b"]" * 20000, "nests too deep"),
@@ -176,7 +177,7 @@ NO_ENTRIES = [
         b'"id":"{00000000-0000-0000-0000-0000000003e8}"',
         "id is",
     ),
-    (b'"event":"plan.applied"', b'"event":null', "event is no text"),
+    (b'"event":"plan.applied"', b'"event":null', "event is not text"),
     (b'"payload":{', b'"payload":[{', "not JSON"),
 ]
 """Changes of LINE that make it something else than an entry, and what is said of each."""
@@ -195,17 +196,17 @@ def test_what_is_not_exactly_an_entry_is_refused_by_line(
 NO_PREAMBLES = [
     (b'"meta":true', b'"meta":1', "meta is not true"),
     (b'"meta":true', b'"meta":true,"x":1', "the key 'x'"),
-    (b'"entry_count":1', b'"entry_count":2', "speaks of 2 entries, but it has 1"),
-    (b'"entry_count":1', b'"entry_count":"1"', "entry_count is no whole number"),
-    (b'"entry_count":1', b'"entry_count":true', "entry_count is no whole number"),
-    (b'"entry_count":1', b'"entry_count":1.0', "entry_count is no whole number"),
-    (b'"entry_count":1', b'"entry_count":-1', "entry_count is no whole number"),
-    (b'"org_id":"0', b'"org_id":"{0', "org_id is no UUID"),
-    (b'"org_id":"00000000-0000-0000-0000-000000000001"', b'"org_id":1', "org_id is no UUID"),
+    (b'"entry_count":1', b'"entry_count":2', "announces 2 entries, but the file has 1"),
+    (b'"entry_count":1', b'"entry_count":"1"', "entry_count is not an integer"),
+    (b'"entry_count":1', b'"entry_count":true', "entry_count is not an integer"),
+    (b'"entry_count":1', b'"entry_count":1.0', "entry_count is not an integer"),
+    (b'"entry_count":1', b'"entry_count":-1', "entry_count is not an integer"),
+    (b'"org_id":"0', b'"org_id":"{0', "org_id is not a UUID"),
+    (b'"org_id":"00000000-0000-0000-0000-000000000001"', b'"org_id":1', "org_id is not a UUID"),
     (
         b'"org_id":"00000000-0000-0000-0000-000000000001","entry',
         b'"org_id":"00000000-0000-0000-0000-000000000002","entry',
-        "its entries of",
+        "the entries for",
     ),
     (b'"verifying_key":"d', b'"verifying_key":"D', "verifying_key is not 64"),
     (b'"verifying_key":"', b'"verifying_key":1,"x":"', "the key 'x'"),
@@ -223,9 +224,11 @@ def test_a_preamble_is_strict_and_has_to_agree(old: bytes, new: bytes, message: 
 
 def test_entries_that_are_missing_at_the_beginning_are_missing_in_the_count() -> None:
     lines = exported(chain(5)).split(b"\n")
-    with pytest.raises(InputError, match="speaks of 5 entries, but it has 2; was it cut off"):
+    with pytest.raises(
+        InputError, match="announces 5 entries, but the file has 2; it may be cut off"
+    ):
         read(b"\n".join([lines[0], *lines[4:]]))
-    with pytest.raises(InputError, match="speaks of 5 entries, but it has 0"):
+    with pytest.raises(InputError, match="announces 5 entries, but the file has 0"):
         read(lines[0] + b"\n")
 
 

@@ -10,11 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.audit.chains import KEY, ORG, OTHER_KEY, entry
+from tests.audit.chains import KEY, ORG, OTHER_KEY, SIGNATURE_SCOPES, entry, report_on
 from ttplan.audit.entries import GENESIS, entry_hash, to_record
 from ttplan.audit.keys.key_files import SigningKey, key_from_hex
 from ttplan.audit.rotation import (
-    EVENT,
     is_continued_by,
     is_rotation,
     is_rotation_from,
@@ -22,8 +21,8 @@ from ttplan.audit.rotation import (
     rotation_payload,
     rotation_statement,
 )
-from ttplan.audit.verify.chain import SignatureScope, verify_chain, verify_chain_with_anchor
-from ttplan.audit.verify.reporting import verify_with_report
+from ttplan.audit.verify.chain import verify_chain, verify_chain_with_anchor
+from ttplan.audit.verify.options import SignatureScope
 from ttplan.audit.verify.walker import KeySpan
 from ttplan.model.audit import AuditEntry, TipAnchor
 from ttplan.model.errors import (
@@ -34,9 +33,9 @@ from ttplan.model.errors import (
     KeyFileError,
     TruncatedChain,
 )
+from ttplan.model.stored_entry import KEY_ROTATED
 
 THIRD_KEY = key_from_hex("33" * 32)
-STRENGTHS: tuple[SignatureScope, ...] = ("all", "tip")
 
 
 def tip_of(entries: Sequence[AuditEntry]) -> TipAnchor | None:
@@ -49,7 +48,7 @@ def rotate(
     """The chain, handed over from `old` to `new`."""
     prev = entries[-1].hash if entries else GENESIS
     payload = rotation_payload(old.public_key, new, org_id=ORG, seq=len(entries), prev_hash=prev)
-    return [*entries, entry(tip_of(entries), key=old, event=EVENT, payload=payload | changes)]
+    return [*entries, entry(tip_of(entries), key=old, event=KEY_ROTATED, payload=payload | changes)]
 
 
 def extend(entries: list[AuditEntry], key: SigningKey, count: int) -> list[AuditEntry]:
@@ -64,41 +63,41 @@ def rotated() -> list[AuditEntry]:
     return extend(rotate(extend(entries, OTHER_KEY, 2), OTHER_KEY, THIRD_KEY), THIRD_KEY, 2)
 
 
-@pytest.mark.parametrize("strength", STRENGTHS)
-def test_verification_follows_rotations_from_the_first_key(strength: SignatureScope) -> None:
+@pytest.mark.parametrize("signatures", SIGNATURE_SCOPES)
+def test_verification_follows_rotations_from_the_first_key(signatures: SignatureScope) -> None:
     entries = rotated()
-    verified = verify_chain(entries, KEY.public_key, signatures=strength)
+    verified = verify_chain(entries, KEY.public_key, signatures=signatures)
     assert verified.entries == 9
     assert verified.keys == (
         KeySpan(0, KEY.public_key.hex),
         KeySpan(4, OTHER_KEY.public_key.hex),
         KeySpan(7, THIRD_KEY.public_key.hex),
     )
-    assert verified.signatures_checked == (9 if strength == "all" else 3)
+    assert verified.signatures_checked == (9 if signatures == "all" else 3)
     # Where it ends with a rotation, that one's signature is the last.
-    assert verify_chain(entries[:7], KEY.public_key, signatures=strength).signatures_checked == (
-        7 if strength == "all" else 2
+    assert verify_chain(entries[:7], KEY.public_key, signatures=signatures).signatures_checked == (
+        7 if signatures == "all" else 2
     )
     for later in (OTHER_KEY, THIRD_KEY):
         with pytest.raises(BadSignature):
-            verify_chain(entries, later.public_key, signatures=strength)
+            verify_chain(entries, later.public_key, signatures=signatures)
 
 
-@pytest.mark.parametrize("strength", STRENGTHS)
+@pytest.mark.parametrize("signatures", SIGNATURE_SCOPES)
 def test_an_entry_of_the_wrong_key_is_a_bad_signature_wherever_it_counts(
-    strength: SignatureScope,
+    signatures: SignatureScope,
 ) -> None:
     entries = rotate(extend([], KEY, 3), KEY, OTHER_KEY)
     with pytest.raises(BadSignature) as caught:
-        verify_chain(extend(entries, KEY, 1), KEY.public_key, signatures=strength)
+        verify_chain(extend(entries, KEY, 1), KEY.public_key, signatures=signatures)
     assert caught.value.index == 4
     by_thief = extend([], KEY, 2)
     payload = rotation_payload(
         KEY.public_key, OTHER_KEY, org_id=ORG, seq=2, prev_hash=by_thief[-1].hash
     )
-    forged = [*by_thief, entry(tip_of(by_thief), key=OTHER_KEY, event=EVENT, payload=payload)]
+    forged = [*by_thief, entry(tip_of(by_thief), key=OTHER_KEY, event=KEY_ROTATED, payload=payload)]
     with pytest.raises(BadSignature) as caught:
-        verify_chain(extend(forged, OTHER_KEY, 3), KEY.public_key, signatures=strength)
+        verify_chain(extend(forged, OTHER_KEY, 3), KEY.public_key, signatures=signatures)
     assert caught.value.index == 2
 
 
@@ -119,9 +118,7 @@ def test_a_rotation_that_is_none_is_refused_with_the_reason() -> None:
         old_key=THIRD_KEY.public_key.hex
     )
     assert "small order" in bad_rotation(new_key="00" * 32)
-    assert "not the new key's over this handing over" in bad_rotation(
-        new_key=THIRD_KEY.public_key.hex
-    )
+    assert "not the new key's over this rotation" in bad_rotation(new_key=THIRD_KEY.public_key.hex)
     assert "has signed this chain before" in bad_rotation(new_key=KEY.public_key.hex)
 
 
@@ -146,19 +143,19 @@ def test_a_key_does_not_come_back() -> None:
 
 
 def test_a_payload_that_only_looks_like_a_rotation_is_none() -> None:
-    odd = entry(None, payload={"event": EVENT, "x": f'","event":"{EVENT}"'})
+    odd = entry(None, payload={"event": KEY_ROTATED, "x": f'","event":"{KEY_ROTATED}"'})
     assert not is_rotation(to_record(odd))
     assert verify_chain([odd], KEY.public_key).keys == (KeySpan(0, KEY.public_key.hex),)
 
 
-@pytest.mark.parametrize("strength", STRENGTHS)
-def test_a_stolen_key_is_not_trusted_after_the_anchor(strength: SignatureScope) -> None:
+@pytest.mark.parametrize("signatures", SIGNATURE_SCOPES)
+def test_a_stolen_key_is_not_trusted_after_the_anchor(signatures: SignatureScope) -> None:
     entries = rotated()
 
     def verdict(chain: list[AuditEntry], after: int) -> str:
         anchor = TipAnchor(after, entries[after].hash)
         try:
-            verify_chain(chain, KEY.public_key, signatures=strength, distrust_after=anchor)
+            verify_chain(chain, KEY.public_key, signatures=signatures, distrust_after=anchor)
         except ChainError as error:
             return f"{type(error).__name__} {error.index}"
         return "good"
@@ -191,18 +188,17 @@ def test_the_error_says_who_is_not_trusted_since_when() -> None:
         verify_chain(entries, KEY.public_key, distrust_after=TipAnchor(1, entries[1].hash))
 
 
-@pytest.mark.parametrize("strength", STRENGTHS)
-def test_the_report_tells_of_rotations_anchors_and_distrust(strength: SignatureScope) -> None:
+@pytest.mark.parametrize("signatures", SIGNATURE_SCOPES)
+def test_the_report_tells_of_rotations_anchors_and_distrust(signatures: SignatureScope) -> None:
     entries = rotated()
     anchors = [TipAnchor(i, entries[i].hash) for i in (0, 5)]
-    report = verify_with_report(
+    report = report_on(
         entries,
         KEY.public_key,
-        key_source="the test",
         anchor=TipAnchor(8, entries[8].hash),
         passes_through=anchors,
         distrust_after=TipAnchor(3, entries[3].hash),
-        signatures=strength,
+        signatures=signatures,
     )
     assert report.verdict == "verified"
     assert [span.since for span in report.rotations] == [4, 7]
@@ -210,9 +206,7 @@ def test_the_report_tells_of_rotations_anchors_and_distrust(strength: SignatureS
     assert f"{OTHER_KEY.public_key.hex}\n            from seq 4 on" in text
     assert "that the chain has the entries of 2 earlier anchors" in text
     assert "nothing after seq 3 is signed with the key that is distrusted" in text
-    wrong = verify_with_report(
-        entries, KEY.public_key, key_source="the test", passes_through=[TipAnchor(5, "ab" * 32)]
-    )
+    wrong = report_on(entries, KEY.public_key, passes_through=[TipAnchor(5, "ab" * 32)])
     assert wrong.first_bad is not None
     assert (wrong.first_bad.error, wrong.first_bad.reason, wrong.verdict) == (
         "TruncatedChain",
@@ -259,7 +253,7 @@ def test_a_store_that_holds_no_json_is_reported_and_not_followed() -> None:
         b'{"event":"audit.key_rotated"}',
     ):
         broken = [*entries[:3], entries[3]._replace(body=body), *entries[4:]]
-        report = verify_with_report(broken, KEY.public_key, key_source="the test")
+        report = report_on(broken, KEY.public_key)
         assert report.first_bad is not None
         assert (report.first_bad.index, report.first_bad.error) == (3, "HashMismatch")
         assert list_keys(broken, KEY.public_key)[0] in (KEY.public_key, OTHER_KEY.public_key)
@@ -267,11 +261,11 @@ def test_a_store_that_holds_no_json_is_reported_and_not_followed() -> None:
 
 
 def test_a_rotation_whose_payload_is_no_object_is_refused() -> None:
-    made = to_record(entry(None, event=EVENT, payload={}))
+    made = to_record(entry(None, event=KEY_ROTATED, payload={}))
     body = made.body.replace(b'"payload":{}', b'"payload":[]')
     digest = entry_hash(made.prev_hash, body)
     signed = made._replace(body=body, hash=digest, signature=KEY.sign(bytes.fromhex(digest)).hex())
-    with pytest.raises(BadRotation, match="its payload is no object"):
+    with pytest.raises(BadRotation, match="its payload is not an object"):
         verify_chain([signed], KEY.public_key)
 
 
@@ -325,9 +319,11 @@ def test_a_chain_goes_on_with_the_key_that_signed_last_or_that_a_rotation_names(
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.integers(0, 3), max_size=5), st.integers(0, 30), st.sampled_from(STRENGTHS))
+@given(
+    st.lists(st.integers(0, 3), max_size=5), st.integers(0, 30), st.sampled_from(SIGNATURE_SCOPES)
+)
 def test_rotations_anywhere_verify_in_batches_and_break_where_one_entry_was_changed(
-    runs: list[int], broken: int, strength: SignatureScope
+    runs: list[int], broken: int, signatures: SignatureScope
 ) -> None:
     keys = [key_from_hex(f"{i + 1:02x}" * 32) for i in range(6)]
     entries: list[AuditEntry] = []
@@ -336,11 +332,11 @@ def test_rotations_anywhere_verify_in_batches_and_break_where_one_entry_was_chan
     entries = extend(entries, keys[len(runs)], 1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ttplan.audit.verify.chain._BATCH", 2)
-        assert verify_chain(entries, keys[0].public_key, signatures=strength).entries == len(
+        assert verify_chain(entries, keys[0].public_key, signatures=signatures).entries == len(
             entries
         )
         if broken < len(entries):
             entries[broken] = entries[broken].model_copy(update={"event": "x"})
             with pytest.raises(ChainError) as caught:
-                verify_chain(entries, keys[0].public_key, signatures=strength)
+                verify_chain(entries, keys[0].public_key, signatures=signatures)
             assert caught.value.index == broken

@@ -289,13 +289,13 @@ def test_a_forged_approval_or_policy_is_not_believed(
     with duckdb.connect(str(path)) as connection:
         connection.execute(forged.format(**values))
     before = plan_driver.store_state(driver.store)
-    with pytest.raises(DriftError, match=f"cannot be believed: {said}"):
+    with pytest.raises(DriftError, match=f"cannot be trusted: {said}"):
         check_plan(driver.store, UUID(int=1), KEY.public_key)
     # An entry at the end that is not signed with its key is no end to append to.
     applying = (
         r"the chain's last entry \(2\) was not signed with this key"
         if "INSERT" in forged
-        else f"cannot be believed: {said}"
+        else f"cannot be trusted: {said}"
     )
     with pytest.raises(ApplyError, match=applying):
         driver.apply(1)
@@ -305,7 +305,7 @@ def test_a_forged_approval_or_policy_is_not_believed(
 def test_a_chain_that_ends_with_another_key_is_not_believed(driver: plan_driver.PlanDriver) -> None:
     hold(driver, Policy(approvals=Approvals(needed=1)))
     approve_plan(driver.chain, UUID(int=1), BOB, clock=driver.clock)
-    with pytest.raises(DriftError, match="cannot be believed"):
+    with pytest.raises(DriftError, match="cannot be trusted"):
         check_plan(driver.store, UUID(int=1), OTHER_KEY.public_key)
     unverified_result = check_plan(driver.store, UUID(int=1), None)
     assert unverified_result is not None

@@ -1,4 +1,4 @@
-"""Entries: how one is made, hashed, signed, and told as a record."""
+"""Entries: how one is made, hashed, signed, stored and read."""
 
 from __future__ import annotations
 
@@ -18,25 +18,42 @@ from ttplan.model.errors import CanonicalError
 
 GENESIS = "0" * 64
 """The `prev_hash` of a chain's first entry."""
+_TIMESTAMP = re.compile(
+    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{3}|\d{6}|\d{9}))?(?:Z|\+00:00)", re.ASCII
+)
 
 
 def format_timestamp(at: datetime) -> str:
-    """A moment as it stands inside the hash: UTC, `+00:00`, with no fraction where it is zero, else 3 or 6 digits."""
+    """Write a time as it is hashed: UTC with `+00:00`, and no fraction if it is zero, else 3 or 6
+    digits. Raises CanonicalError if it has no time zone."""
     if at.tzinfo is None:
-        raise CanonicalError(f"{at.isoformat()} has no time zone; expected a moment in UTC")
-    moment = at.astimezone(UTC)
-    digits = (
-        "seconds"
-        if moment.microsecond == 0
-        else "milliseconds"
-        if moment.microsecond % 1000 == 0
-        else "microseconds"
-    )
-    return moment.isoformat(timespec=digits)
+        raise CanonicalError(f"{at.isoformat()} has no time zone; expected a time in UTC")
+    at = at.astimezone(UTC)
+    if at.microsecond == 0:
+        return at.isoformat(timespec="seconds")
+    return at.isoformat(timespec="microseconds" if at.microsecond % 1000 else "milliseconds")
+
+
+def normalize_timestamp(text: str) -> str | None:
+    """Write a timestamp from a file (`Z` or `+00:00`; 0, 3, 6 or 9 digits) as it is hashed.
+
+    Returns None if it is not a timestamp.
+    """
+    match = _TIMESTAMP.fullmatch(text)
+    if match is None:
+        return None
+    try:
+        datetime.fromisoformat(match[1])
+    except ValueError:
+        return None
+    fraction = match[2] or ""
+    while fraction.endswith("000"):
+        fraction = fraction[:-3]
+    return f"{match[1]}{'.' if fraction else ''}{fraction}+00:00"
 
 
 def entry_hash(prev_hash: str, body: bytes) -> str:
-    """`BLAKE3(prev_hash ‖ body)`, hex."""
+    """Return `BLAKE3(prev_hash ‖ body)`, hex."""
     return blake3.blake3(bytes.fromhex(prev_hash) + body).hexdigest()
 
 
@@ -50,7 +67,7 @@ def canonical_body(
     seq: int,
     timestamp: str,
 ) -> bytes:
-    """The canonical bytes that an entry's hash covers."""
+    """Return the canonical bytes that an entry's hash covers."""
     return canonical_json(
         {
             "actor": dict(actor),
@@ -75,14 +92,14 @@ def next_entry(
     event: str,
     payload: Mapping[str, Any],
 ) -> AuditEntry:
-    """The entry that follows `tip` (None: the first), hashed and signed.
+    """Make the entry that follows `tip` (None: the first), hashed and signed.
 
-    Raises CanonicalError where the payload cannot be carried to every reader, or the time has no zone, and KeyFileError where the
-    key gives no signature that verifies.
+    Raises CanonicalError if some reader could not read the payload back exactly, or the time has
+    no zone, and KeyFileError if the key's signature does not verify.
     """
     check_payload(payload)
     seq, prev_hash = (0, GENESIS) if tip is None else (tip.seq + 1, tip.hash)
-    stamp = format_timestamp(timestamp)
+    formatted = format_timestamp(timestamp)
     body = canonical_body(
         actor=actor.model_dump(mode="json"),
         event=event,
@@ -90,14 +107,14 @@ def next_entry(
         org_id=str(org_id),
         payload=payload,
         seq=seq,
-        timestamp=stamp,
+        timestamp=formatted,
     )
     digest = entry_hash(prev_hash, body)
     return AuditEntry(
         id=id,
         org_id=org_id,
         seq=seq,
-        timestamp=stamp,
+        timestamp=formatted,
         actor=actor,
         event=event,
         payload=dict(payload),
@@ -108,7 +125,7 @@ def next_entry(
 
 
 def to_record(entry: AuditEntry) -> StoredEntry:
-    """The entry as it is stored and streamed."""
+    """Convert an entry to the form that is stored and streamed."""
     body = canonical_body(
         actor=entry.actor.model_dump(mode="json"),
         event=entry.event,
@@ -124,29 +141,8 @@ def to_record(entry: AuditEntry) -> StoredEntry:
 
 
 def to_entry(record: StoredEntry) -> AuditEntry:
-    """The record as an entry that a person can look at."""
+    """Convert a stored entry to one with readable fields."""
     fields = orjson.loads(record.body)
     return AuditEntry(
         **fields, prev_hash=record.prev_hash, hash=record.hash, signature=record.signature
     )
-
-
-_STAMP = re.compile(
-    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{3}|\d{6}|\d{9}))?(?:Z|\+00:00)",
-    re.ASCII,
-)
-
-
-def normalize_timestamp(text: str) -> str | None:
-    """A timestamp from a file (`Z` or `+00:00`; 0, 3, 6 or 9 digits) as it stands inside the hash; None where it is none."""
-    match = _STAMP.fullmatch(text)
-    if match is None:
-        return None
-    try:
-        datetime.fromisoformat(match[1])
-    except ValueError:
-        return None
-    fraction = match[2] or ""
-    while fraction.endswith("000"):
-        fraction = fraction[:-3]
-    return f"{match[1]}{'.' if fraction else ''}{fraction}+00:00"

@@ -1,4 +1,4 @@
-"""Two histories signed with one key: found, and kept as a file that proves it to anybody."""
+"""Two histories signed with one key: how they are found, and the file that proves it."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ from ttplan.model.errors import Equivocation, InputError, ProofError
 FORMAT = "ttplan.fork-evidence.v1"
 MAX_EVIDENCE = 40 * 2**20
 """The largest evidence file, in bytes, that is read."""
-_KEYS = ("format", "verifying_key", "entries")
+_FIELDS = ("format", "verifying_key", "entries")
 
 
 def find_equivocation(
-    one: Iterable[AuditEntry | StoredEntry],
-    other: Iterable[AuditEntry | StoredEntry],
+    chain: Iterable[AuditEntry | StoredEntry],
+    other_chain: Iterable[AuditEntry | StoredEntry],
     public_key: VerifyingKey,
 ) -> Equivocation | None:
-    """The first seq at which two chains of one organisation have well-signed entries with different hashes; None where none.
+    """Find the first seq at which two chains have well-signed entries with different hashes.
 
-    `public_key` is their first one; rotations that both have are followed. Raises BadRotation where one of them is none.
+    `public_key` is their first key; rotations that both chains have are followed. Returns None if
+    there is no such seq. Raises BadRotation if one of the rotations is not valid.
     """
     key, used = public_key, {public_key}
-    for index, pair in enumerate(zip(one, other, strict=False)):
+    for index, pair in enumerate(zip(chain, other_chain, strict=False)):
         a, b = (to_record(e) if isinstance(e, AuditEntry) else e for e in pair)
         if is_equivocation(a, b, key):
             return equivocation_error(index, a, b, key)
@@ -43,7 +44,7 @@ def find_equivocation(
 
 
 def is_equivocation(a: StoredEntry, b: StoredEntry, key: VerifyingKey) -> bool:
-    """Whether two entries of one organisation and seq differ, both with the key's own signature."""
+    """Whether `key` signed two different entries with the same organisation and seq."""
     return (
         a.org_id == b.org_id
         and a.seq == b.seq
@@ -56,26 +57,22 @@ def is_equivocation(a: StoredEntry, b: StoredEntry, key: VerifyingKey) -> bool:
 def equivocation_error(
     index: int, a: StoredEntry, b: StoredEntry, key: VerifyingKey
 ) -> Equivocation:
-    """The error that two such entries are, with its evidence."""
+    """Return the error for two such entries, with its evidence."""
     return Equivocation(index, a.seq, (a.hash, b.hash), format_evidence(a, b, key))
 
 
 def format_evidence(a: StoredEntry, b: StoredEntry, key: VerifyingKey) -> bytes:
-    """Two entries that one key signed for one place, as a file."""
+    """Write two entries that one key signed for one seq as a file."""
     lines: list[Any] = [orjson.Fragment(format_line(record)) for record in (a, b)]
-    return (
-        orjson.dumps(
-            {"format": FORMAT, "verifying_key": key.hex, "entries": lines},
-            option=orjson.OPT_INDENT_2,
-        )
-        + b"\n"
-    )
+    fields = {"format": FORMAT, "verifying_key": key.hex, "entries": lines}
+    return orjson.dumps(fields, option=orjson.OPT_INDENT_2) + b"\n"
 
 
 def check_evidence(data: bytes, name: str, public_key: VerifyingKey) -> Equivocation:
-    """What an evidence file proves against the holder of `public_key`.
+    """Return what an evidence file proves against the holder of `public_key`.
 
-    Raises InputError, naming the file, where it is none, and ProofError where it proves nothing of this key.
+    Raises InputError, naming the file, if it is malformed, and ProofError if it proves nothing
+    about this key.
     """
     if len(data) > MAX_EVIDENCE:
         raise InputError(
@@ -85,23 +82,24 @@ def check_evidence(data: bytes, name: str, public_key: VerifyingKey) -> Equivoca
         fields = parse_json(data)
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
-    if not isinstance(fields, dict) or fields.keys() != set(_KEYS) or fields["format"] != FORMAT:
+    if not isinstance(fields, dict) or fields.keys() != set(_FIELDS) or fields["format"] != FORMAT:
         raise InputError(
-            f"{name} is no evidence of a fork; expected {', '.join(_KEYS)}, the format being {FORMAT}"
+            f"{name} is not evidence of a fork; expected {', '.join(_FIELDS)}, the format being "
+            f"{FORMAT}"
         )
     entries = fields["entries"]
     if not isinstance(entries, list) or len(entries) != 2:
-        raise InputError(f"{name}: entries is no list of two; expected the two entries")
+        raise InputError(f"{name}: entries is not a list of two; expected the two entries")
     a, b = (
-        parse_entry(orjson.dumps(one), f"{name}, entry {place}")
-        for place, one in enumerate(entries)
+        parse_entry(orjson.dumps(entry), f"{name}, entry {position}")
+        for position, entry in enumerate(entries)
     )
     if fields["verifying_key"] != public_key.hex:
-        raise ProofError(
-            f"{name} is about the key {str(fields['verifying_key'])[:80]}; expected {public_key.hex}"
-        )
+        claimed = str(fields["verifying_key"])[:80]
+        raise ProofError(f"{name} is about the key {claimed}; expected {public_key.hex}")
     if not is_equivocation(a, b, public_key):
         raise ProofError(
-            f"{name} proves nothing: its entries are not two different ones for one place, both signed with this key"
+            f"{name} proves nothing: its entries are not two different ones with one seq, both "
+            "signed with this key"
         )
     return equivocation_error(a.seq, a, b, public_key)

@@ -1,4 +1,4 @@
-"""Why a hash may not fit although nobody meant harm: an exporter that wrote a float one unit off the one that was signed."""
+"""A harmless cause of a hash mismatch: an exporter that wrote a float one unit off."""
 
 from __future__ import annotations
 
@@ -14,77 +14,80 @@ from ttplan.audit.canonical import with_legacy_exponents
 from ttplan.audit.entries import entry_hash
 from ttplan.model.audit import StoredEntry
 
-MOST_BYTES = 64 * 2**20
-"""So many bytes are hashed in the search, and no more, whatever the payload."""
-_TEXTS_OR_FLOATS = re.compile(
+MAX_BYTES = 64 * 2**20
+"""The search hashes this many bytes and no more, whatever the payload."""
+_STRINGS_OR_FLOATS = re.compile(
     rb'"(?:[^"\\]|\\.)*"|-?[0-9]+(?:\.[0-9]+(?:e[-+]?[0-9]+)?|e[-+]?[0-9]+)', re.DOTALL
 )
 
 
 class LostDigit(NamedTuple):
-    """A float of a payload: where it stands, as it is written, and as it was signed."""
+    """A float of a payload: its place, how it is written, and how it was signed."""
 
     field: str
-    found: str
+    written: str
     signed: str
 
     def __str__(self) -> str:
         return (
-            f"{self.field} is {self.found}, and with {self.signed}, one unit off, it is what was signed: "
-            "whatever exported it lost a digit"
+            f"{self.field} is {self.written}, and with {self.signed}, one unit off, it is what was "
+            "signed: whatever exported it lost a digit"
         )
 
 
 def find_lost_digit(record: StoredEntry) -> LostDigit | None:
-    """The one float whose neighbour makes a record's hash right: the double before or after it, or its last digit one more or
-    less. None where no single one does, or none among as many as are tried."""
+    """Find the float whose neighbour makes a record's hash right.
+
+    Neighbours are the double before and after it, and its last digit plus or minus one. Returns
+    None if there is no such float, or none within `MAX_BYTES`.
+    """
     try:
         payload = orjson.loads(record.body)["payload"]
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return None
-    body, left = record.body, MOST_BYTES
-    tokens = (match for match in _TEXTS_OR_FLOATS.finditer(body) if match[0][:1] != b'"')
-    # A body is canonical, so its floats stand in it in the order in which they are met in its value.
+    body, bytes_left = record.body, MAX_BYTES
+    tokens = (match for match in _STRINGS_OR_FLOATS.finditer(body) if match[0][:1] != b'"')
+    # A body is canonical, so its floats appear in the order in which its value is walked.
     for (field, value), token in zip(_floats(payload, "payload"), tokens, strict=False):
-        for near in _neighbours(value, token[0]):
-            left -= len(body)
-            if left < 0:
+        for neighbour in _neighbours(value, token[0]):
+            bytes_left -= len(body)
+            if bytes_left < 0:
                 return None
-            if _hashes_to(record, body[: token.start()] + near + body[token.end() :]):
-                return LostDigit(field, token[0].decode(), near.decode())
+            if _has_hash(record, body[: token.start()] + neighbour + body[token.end() :]):
+                return LostDigit(field, token[0].decode(), neighbour.decode())
     return None
 
 
 def _floats(value: Any, where: str) -> Iterator[tuple[str, float]]:
-    """The floats in a value, in order, each with where it stands."""
-    waiting = [(where, value)]
-    while waiting:
-        where, value = waiting.pop()
+    """Yield the floats in a value, in order, each with its place."""
+    stack = [(where, value)]
+    while stack:
+        where, value = stack.pop()
         if isinstance(value, float):
             yield where, value
         elif isinstance(value, dict):
-            waiting += [(f"{where}.{key}", item) for key, item in reversed(value.items())]
+            stack += [(f"{where}.{key}", item) for key, item in reversed(value.items())]
         elif isinstance(value, list):
-            waiting += [
-                (f"{where}[{index}]", item) for index, item in reversed(list(enumerate(value)))
-            ]
+            stack += [(f"{where}[{i}]", item) for i, item in reversed(list(enumerate(value)))]
 
 
 def _neighbours(value: float, written: bytes) -> list[bytes]:
-    """The floats beside one, as they are written: by a unit of the double, and by one of its last digit."""
-    spelled = Decimal(written.decode())
-    unit = Decimal((0, (1,), int(spelled.as_tuple().exponent)))
-    near = [
+    """Return the floats next to one, as written: by a unit of the double and of its last digit."""
+    decimal = Decimal(written.decode())
+    unit = Decimal((0, (1,), int(decimal.as_tuple().exponent)))
+    candidates = [
         math.nextafter(value, -math.inf),
         math.nextafter(value, math.inf),
-        float(spelled - unit),
-        float(spelled + unit),
+        float(decimal - unit),
+        float(decimal + unit),
     ]
-    return [orjson.dumps(one) for one in dict.fromkeys(near) if math.isfinite(one) and one != value]
+    return [
+        orjson.dumps(candidate)
+        for candidate in dict.fromkeys(candidates)
+        if math.isfinite(candidate) and candidate != value
+    ]
 
 
-def _hashes_to(record: StoredEntry, body: bytes) -> bool:
-    older = with_legacy_exponents(body)
-    return any(
-        entry_hash(record.prev_hash, one) == record.hash for one in (body, older) if one is not None
-    )
+def _has_hash(record: StoredEntry, body: bytes) -> bool:
+    bodies = (body, with_legacy_exponents(body))
+    return any(b is not None and entry_hash(record.prev_hash, b) == record.hash for b in bodies)

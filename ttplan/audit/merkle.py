@@ -1,7 +1,7 @@
-"""Merkle trees over a chain, as RFC 6962 builds them: inclusion and consistency proofs, with the hash as a parameter.
+"""Merkle trees over a chain, as in RFC 6962: inclusion and consistency proofs, for any hash.
 
-A proof brings hashes alone. Where they stand follows from the index and the sizes, never from what a file says, and a path that
-is longer or shorter than it has to be is refused.
+A proof contains only hashes. Their positions follow from the index and the sizes, never from a
+file, and a path that is longer or shorter than required is refused.
 """
 
 from __future__ import annotations
@@ -14,36 +14,36 @@ import blake3
 from ttplan.model.errors import ProofError
 
 HashFunction = Callable[[bytes], bytes]
-"""From bytes to 32 bytes."""
+"""Maps bytes to a digest of 32 bytes."""
 
 
 def sha256(data: bytes) -> bytes:
-    """What public logs, witnesses and tools use."""
+    """Hash as public logs, witnesses and tools do."""
     return hashlib.sha256(data).digest()
 
 
 def blake3_256(data: bytes) -> bytes:
-    """What the ecosystem's own proofs use."""
+    """Hash as the ecosystem's own proofs do."""
     return blake3.blake3(data).digest()
 
 
 def leaf_hash(h: HashFunction, entry: bytes) -> bytes:
-    """The hash of a leaf: of a chain, the entry's 32 raw hash bytes are what it holds."""
+    """Hash a leaf. In a chain's tree, `entry` is the entry's hash: 32 raw bytes."""
     return h(b"\0" + entry)
 
 
 def node_hash(h: HashFunction, left: bytes, right: bytes) -> bytes:
-    """The hash of an inner node."""
+    """Hash an inner node."""
     return h(b"\1" + left + right)
 
 
 def hash_leaves(h: HashFunction, hashes: Iterable[str]) -> list[bytes]:
-    """The leaves over entries' hashes, as they stand in a chain (hex)."""
-    return [leaf_hash(h, bytes.fromhex(one)) for one in hashes]
+    """Hash the leaves of entries' hashes (hex), as a chain holds them."""
+    return [leaf_hash(h, bytes.fromhex(digest)) for digest in hashes]
 
 
 def root(h: HashFunction, leaves: Sequence[bytes]) -> bytes:
-    """The root over hashed leaves; that of no leaves is the hash of nothing."""
+    """Return the root over hashed leaves; without leaves, the hash of no bytes."""
     level = list(leaves)
     if not level:
         return h(b"")
@@ -53,7 +53,7 @@ def root(h: HashFunction, leaves: Sequence[bytes]) -> bytes:
 
 
 def inclusion_path(h: HashFunction, leaves: Sequence[bytes], index: int) -> list[bytes]:
-    """The siblings of leaf `index`, leaf to root. Raises ProofError where there is no such leaf."""
+    """Return the siblings of leaf `index`, leaf to root. Raises ProofError if it does not exist."""
     if not 0 <= index < len(leaves):
         raise ProofError(f"there is no leaf {index} in a tree of {len(leaves)}")
     path = []
@@ -66,9 +66,10 @@ def inclusion_path(h: HashFunction, leaves: Sequence[bytes], index: int) -> list
 
 
 def consistency_path(h: HashFunction, leaves: Sequence[bytes], old_size: int) -> list[bytes]:
-    """What proves that the first `old_size` leaves are still those of the older tree; empty where that is 0 or the whole.
+    """Return the proof that the first `old_size` leaves are those of the older tree.
 
-    Raises ProofError where there are not so many.
+    It is empty for an older tree of no leaves or all of them. Raises ProofError if there are not
+    that many leaves.
     """
     if not 0 <= old_size <= len(leaves):
         raise ProofError(f"there is no older tree of {old_size} leaves in one of {len(leaves)}")
@@ -90,29 +91,33 @@ def consistency_path(h: HashFunction, leaves: Sequence[bytes], old_size: int) ->
 
 
 def sibling_sides(index: int, size: int) -> list[bool]:
-    """For each sibling of a leaf's path, leaf to root, whether it stands on the left. ProofError where there is no such leaf."""
+    """Return whether each sibling of a leaf's path, leaf to root, is on the left.
+
+    Raises ProofError if the leaf does not exist.
+    """
     if not 0 <= index < size:
         raise ProofError(f"there is no leaf {index} in a tree of {size}")
-    found, last = [], size - 1
+    left_sides, last = [], size - 1
     while last:
         if index & 1 or index < last:
-            found.append(bool(index & 1))
+            left_sides.append(bool(index & 1))
         index, last = index >> 1, last >> 1
-    return found
+    return left_sides
 
 
 def root_from_path(
     h: HashFunction, leaf: bytes, index: int, size: int, path: Sequence[bytes]
 ) -> bytes:
-    """The root that a leaf and its path give. Raises ProofError where the path has not the one length that it can have."""
-    places = sibling_sides(index, size)
-    if len(path) != len(places):
+    """Return the root that a leaf and its path give. Raises ProofError if the length is wrong."""
+    left_sides = sibling_sides(index, size)
+    if len(path) != len(left_sides):
         raise ProofError(
-            f"the path of leaf {index} in a tree of {size} has {len(path)} hashes; expected {len(places)}"
+            f"the path of leaf {index} in a tree of {size} has {len(path)} hashes; "
+            f"expected {len(left_sides)}"
         )
-    _need_hashes([leaf, *path])
-    for sibling, left in zip(path, places, strict=True):
-        leaf = node_hash(h, sibling, leaf) if left else node_hash(h, leaf, sibling)
+    _check_lengths([leaf, *path])
+    for sibling, is_left in zip(path, left_sides, strict=True):
+        leaf = node_hash(h, sibling, leaf) if is_left else node_hash(h, leaf, sibling)
     return leaf
 
 
@@ -126,23 +131,25 @@ def check_consistency(
 ) -> None:
     """Check that the newer tree begins with the older one, as RFC 9162 does in 2.1.4.2.
 
-    Raises ProofError where it does not, or the path has not the one length that it can have. An older tree without leaves is the
-    beginning of each, whatever its root: who keeps roots of empty trees compares them.
+    Raises ProofError if it does not, or the path has the wrong length. An older tree without leaves
+    is the beginning of every tree, whatever its root: a caller that keeps such roots compares them.
     """
     if not 0 <= old_size <= new_size:
         raise ProofError(f"a tree of {new_size} leaves cannot begin with one of {old_size}")
-    _need_hashes([old_root, new_root, *path])
+    _check_lengths([old_root, new_root, *path])
     if old_size in (0, new_size):
         if path:
             raise ProofError(
-                f"from {old_size} to {new_size} leaves there is nothing to prove, but the path has {len(path)} hashes"
+                f"from {old_size} to {new_size} leaves there is nothing to prove, but the path has "
+                f"{len(path)} hashes"
             )
         if old_size == new_size and old_root != new_root:
             raise ProofError(
                 f"two trees of {old_size} leaves have different roots: one of them was rewritten"
             )
         return
-    # A power of two is one whole node of the newer tree: its hash is the older root, and is left out of the path.
+    # A size that is a power of two is a single node of the newer tree. Its hash is the older root,
+    # which the path leaves out.
     rest = [old_root, *path] if old_size & (old_size - 1) == 0 else list(path)
     old, new = old_size - 1, new_size - 1
     while old & 1:
@@ -168,12 +175,13 @@ def check_consistency(
         )
     if newer != new_root:
         raise ProofError(
-            f"the path from {old_size} to {new_size} leaves does not give the newer root: history was rewritten"
+            f"the path from {old_size} to {new_size} leaves does not give the newer root: history "
+            "was rewritten"
         )
 
 
 def _parents(h: HashFunction, level: list[bytes]) -> list[bytes]:
-    """The nodes above; a last one without a sibling goes up as it is, which is RFC 6962's split at a power of two."""
+    """Return the level above. A last node without a sibling moves up as it is, as in RFC 6962."""
     above = [node_hash(h, level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
     return above if len(level) % 2 == 0 else [*above, level[-1]]
 
@@ -182,7 +190,7 @@ def _largest_power_below(size: int) -> int:
     return 1 << ((size - 1).bit_length() - 1)
 
 
-def _need_hashes(hashes: Iterable[bytes]) -> None:
-    for one in hashes:
-        if len(one) != 32:
-            raise ProofError(f"a hash of the proof has {len(one)} bytes; expected 32")
+def _check_lengths(hashes: Iterable[bytes]) -> None:
+    for digest in hashes:
+        if len(digest) != 32:
+            raise ProofError(f"a hash of the proof has {len(digest)} bytes; expected 32")

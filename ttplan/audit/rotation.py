@@ -1,8 +1,7 @@
-"""Handing a chain over to another key: an entry that the old key signs, and in it the new key's signature over the same."""
+"""Key rotation: an entry that the old key signs, which contains the new key's signature, too."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
@@ -10,22 +9,20 @@ from uuid import UUID
 import orjson
 
 from ttplan.audit.canonical import canonical_json
+from ttplan.audit.entry_checks import HEX64, HEX128
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.keys.signer import Signer, signed
 from ttplan.model.audit import StoredEntry
 from ttplan.model.errors import BadRotation, KeyFileError
 from ttplan.model.stored_entry import KEY_ROTATED
 
-EVENT = KEY_ROTATED
 _DOMAIN = b"ttplan.audit.key-rotation.v1\n"
 _MARK = b'"event":"audit.key_rotated"'
-_KEYS = ("new_key", "new_key_signature", "old_key")
-_HEX64 = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_HEX128 = re.compile(r"[0-9a-f]{128}", re.ASCII)
+_FIELDS = ("new_key", "new_key_signature", "old_key")
 
 
 def rotation_statement(org_id: str, seq: int, prev_hash: str, old_key: str, new_key: str) -> bytes:
-    """What the new key signs: that from this very place of this chain on it takes the old one's."""
+    """Return what the new key signs: that it replaces the old one at this place of this chain."""
     fields = {
         "new_key": new_key,
         "old_key": old_key,
@@ -39,32 +36,39 @@ def rotation_statement(org_id: str, seq: int, prev_hash: str, old_key: str, new_
 def rotation_payload(
     old: VerifyingKey, new: Signer, *, org_id: UUID, seq: int, prev_hash: str
 ) -> dict[str, str]:
-    """The payload of the entry that hands over at `seq`. KeyFileError where the new key is the old one or does not sign."""
+    """Return the payload of the entry that rotates the key at `seq`.
+
+    Raises KeyFileError if the new key is the old one, or its signature does not verify.
+    """
     if new.public_key == old:
-        raise KeyFileError("the new key is the old one; rotate to another")
-    proof = signed(
-        new, rotation_statement(str(org_id), seq, prev_hash, old.hex, new.public_key.hex)
-    )
-    return {"old_key": old.hex, "new_key": new.public_key.hex, "new_key_signature": proof.hex()}
+        raise KeyFileError("the new key is the old one; rotate to another key")
+    statement = rotation_statement(str(org_id), seq, prev_hash, old.hex, new.public_key.hex)
+    return {
+        "old_key": old.hex,
+        "new_key": new.public_key.hex,
+        "new_key_signature": signed(new, statement).hex(),
+    }
 
 
 def is_rotation(record: StoredEntry) -> bool:
-    """Whether an entry is a key rotation, good or bad."""
-    # Inside a text a quote is escaped, so this finds each; a payload may hold the same, so the entry itself decides.
-    return _MARK in record.body and _body(record).get("event") == EVENT
+    """Whether an entry is a key rotation, valid or not."""
+    # Quotes in a text are escaped, so this finds each rotation. A payload may contain the same
+    # bytes, so the parsed entry decides.
+    return _MARK in record.body and _parse_body(record).get("event") == KEY_ROTATED
 
 
 def verify_rotation(
     record: StoredEntry, index: int, current: VerifyingKey, used: Iterable[VerifyingKey]
 ) -> VerifyingKey:
-    """The key that a rotation entry, whose own signature was checked, hands over to. `used` are the chain's keys so far.
+    """Return the new key of a rotation entry whose own signature was checked.
 
-    Raises BadRotation where it does not hand over from `current`, or the new key has not signed for it, or was used before.
+    `used` are the chain's keys so far. Raises BadRotation if the entry does not replace `current`,
+    the new key did not sign it, or the new key was used before.
     """
-    payload = _body(record).get("payload")
-    fault = _fault(payload)
-    if fault is not None or not isinstance(payload, dict):
-        raise BadRotation(index, fault or "its payload is no object")
+    payload = _parse_body(record).get("payload")
+    problem = _payload_problem(payload)
+    if problem is not None or not isinstance(payload, dict):
+        raise BadRotation(index, problem or "its payload is not an object")
     if payload["old_key"] != current.hex:
         raise BadRotation(
             index,
@@ -78,19 +82,21 @@ def verify_rotation(
         raise BadRotation(
             index, f"new_key {new.hex} has signed this chain before; expected a new one"
         )
-    message = rotation_statement(record.org_id, record.seq, record.prev_hash, current.hex, new.hex)
-    wrong = new.fault(bytes.fromhex(payload["new_key_signature"]), message)
-    if wrong is not None:
+    statement = rotation_statement(
+        record.org_id, record.seq, record.prev_hash, current.hex, new.hex
+    )
+    problem = new.fault(bytes.fromhex(payload["new_key_signature"]), statement)
+    if problem is not None:
         raise BadRotation(
-            index, f"new_key_signature is not the new key's over this handing over: {wrong}"
+            index, f"new_key_signature is not the new key's over this rotation: {problem}"
         )
     return new
 
 
 def claimed_new_key(record: StoredEntry) -> VerifyingKey | None:
-    """The key that an entry says it hands over to, which nothing has verified; None where it names none."""
-    payload = _body(record).get("payload") if is_rotation(record) else None
-    if not isinstance(payload, dict) or _fault(payload) is not None:
+    """Return the new key that an entry names, unverified; None if it names none."""
+    payload = _rotation_payload_of(record)
+    if _payload_problem(payload) is not None:
         return None
     try:
         return VerifyingKey.from_hex(payload["new_key"])
@@ -100,41 +106,50 @@ def claimed_new_key(record: StoredEntry) -> VerifyingKey | None:
 
 def is_rotation_from(record: StoredEntry, key: VerifyingKey) -> bool:
     """Whether an entry is a rotation that names `key` as the old one."""
-    payload = _body(record).get("payload") if is_rotation(record) else None
+    payload = _rotation_payload_of(record)
     return isinstance(payload, dict) and payload.get("old_key") == key.hex
 
 
 def is_continued_by(last: StoredEntry, key: VerifyingKey) -> bool:
-    """Whether a chain that ends with `last` goes on with `key`: the one that a rotation names, else the one that signed it."""
+    """Whether `key` signs next in a chain that ends with `last`.
+
+    That is the key that a rotation names, else the key that signed `last`.
+    """
     if is_rotation(last):
-        payload = _body(last).get("payload")
+        payload = _rotation_payload_of(last)
         return isinstance(payload, dict) and payload.get("new_key") == key.hex
-    if not (_HEX128.fullmatch(last.signature) and _HEX64.fullmatch(last.hash)):
+    if not (HEX128.fullmatch(last.signature) and HEX64.fullmatch(last.hash)):
         return False
-    return key.fault(bytes.fromhex(last.signature), bytes.fromhex(last.hash)) is None
+    signature, digest = bytes.fromhex(last.signature), bytes.fromhex(last.hash)
+    return key.fault(signature, digest) is None
 
 
 def list_keys(records: Iterable[StoredEntry], current: VerifyingKey) -> list[VerifyingKey]:
-    """The keys of a chain as its rotations name them, first to last; `current`, the one it ends with, where it has none.
+    """Return the keys of a chain, first to last, as its rotations name them, unverified.
 
-    Nothing is verified: it is for who holds the chain and says to others which key to begin with.
+    Without rotations that is `current`, the key that the chain ends with. It is for the holder of
+    the chain, who tells others which key it begins with.
     """
     keys: list[VerifyingKey] = []
     for record in records:
         if is_rotation(record):
-            payload = _body(record).get("payload")
-            if not isinstance(payload, dict) or _fault(payload) is not None:
-                return keys or [current]  # what follows is no chain any more, as verifying it says
-            named = [
+            payload = _rotation_payload_of(record)
+            if _payload_problem(payload) is not None:
+                return keys or [current]  # verifying the chain reports the invalid rotation
+            old, new = (
                 VerifyingKey.from_hex(payload[name], f"{name} of a rotation")
                 for name in ("old_key", "new_key")
-            ]
-            keys += named[1:] if keys else named
+            )
+            keys += [new] if keys else [old, new]
     return keys or [current]
 
 
-def _body(record: StoredEntry) -> dict[str, Any]:
-    """What an entry says; nothing where a store holds something else than JSON."""
+def _rotation_payload_of(record: StoredEntry) -> Any:
+    return _parse_body(record).get("payload") if is_rotation(record) else None
+
+
+def _parse_body(record: StoredEntry) -> dict[str, Any]:
+    """Return an entry's body; an empty one if a store holds something else than a JSON object."""
     try:
         body = orjson.loads(record.body)
     except orjson.JSONDecodeError:
@@ -142,18 +157,18 @@ def _body(record: StoredEntry) -> dict[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
-def _fault(payload: Any) -> str | None:
+def _payload_problem(payload: Any) -> str | None:
     if not isinstance(payload, dict):
-        return "its payload is no object"
-    if payload.keys() != set(_KEYS):
-        return f"its payload has the keys {', '.join(sorted(payload))[:120]}; expected exactly {', '.join(_KEYS)}"
+        return "its payload is not an object"
+    if payload.keys() != set(_FIELDS):
+        keys = ", ".join(sorted(payload))[:120]
+        return f"its payload has the keys {keys}; expected exactly {', '.join(_FIELDS)}"
     for name, pattern, digits in (
-        ("old_key", _HEX64, 64),
-        ("new_key", _HEX64, 64),
-        ("new_key_signature", _HEX128, 128),
+        ("old_key", HEX64, 64),
+        ("new_key", HEX64, 64),
+        ("new_key_signature", HEX128, 128),
     ):
-        if not (isinstance(payload[name], str) and pattern.fullmatch(payload[name])):
-            return (
-                f"{name} is {str(payload[name])[:140]!r}; expected {digits} lower-case hex digits"
-            )
+        value = payload[name]
+        if not (isinstance(value, str) and pattern.fullmatch(value)):
+            return f"{name} is {str(value)[:140]!r}; expected {digits} lower-case hex digits"
     return None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.rotation import list_keys
-from ttplan.audit.verify.chain import SignatureScope
+from ttplan.audit.verify.options import SignatureScope, VerifyOptions
 from ttplan.audit.verify.report import ChainReport
 from ttplan.model.audit import StoredEntry, TipAnchor
 from ttplan.util.progress import Counted
@@ -42,20 +42,17 @@ class ChainVerbs(Wiring):
         from ttplan.operations.chain.verify import verify_store
 
         key, source = self._keys.verifying(public_key)
-        return verify_store(
-            self.store,
-            key,
-            key_source=source,
-            own_key=public_key is None,
+        options = VerifyOptions.parse(
+            public_key=public_key,
             since=since,
             anchor=anchor,
             passes_through=passes_through,
             distrust_after=distrust_after,
             signatures=signatures,
-            progress=progress,
             on_fork=on_fork,
             resume=resume,
         )
+        return verify_store(self.store, key, options, key_source=source, progress=progress)
 
     def entries(self, *, since: int = 0, limit: int = 100) -> list[StoredEntry]:
         """At most `limit` entries of the chain from seq `since` on, as they are stored: to look at, not verified."""

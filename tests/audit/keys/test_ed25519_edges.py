@@ -85,7 +85,7 @@ def ours(key: bytes, signature: bytes, message: bytes) -> bool:
 
 def openssl(key: bytes, signature: bytes, message: bytes) -> bool:
     try:
-        return standalone.signed(key.hex(), signature.hex(), message)
+        return standalone.is_signed(key.hex(), signature.hex(), message)
     except ValueError:
         return False
 

@@ -81,7 +81,7 @@ def test_every_edge_case_of_the_points_gets_its_strict_verdict() -> None:
 def openssl(public_key: bytes, signature: bytes, message: bytes) -> bool:
     """The verdict of OpenSSL with the rules of the verifier in one file; the library's own arithmetic is libsodium's."""
     try:
-        return standalone.signed(public_key.hex(), signature.hex(), message)
+        return standalone.is_signed(public_key.hex(), signature.hex(), message)
     except ValueError:
         return False
 

@@ -184,7 +184,7 @@ def test_too_long_or_repeated_is_malformed() -> None:
     check_customer_signature(parse_customer_checkpoint(longest, "c.json"), CUSTOMER.public_key)
     for data, message in (
         (longest + b" ", "more than 16,384 bytes"),
-        (b'{"schema":1,"schema":2}', "stands twice"),
+        (b'{"schema":1,"schema":2}', "appears twice"),
         (b"\xff", "not UTF-8"),
         (b"", "not JSON"),
     ):

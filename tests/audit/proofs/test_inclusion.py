@@ -131,7 +131,7 @@ def test_it_contradicts_itself() -> None:
     short = prove_inclusion(str(ORG), HASHES, 5)
     with pytest.raises(ValueError, match="longer"):
         format_inclusion_proof(short._replace(path=short.path[:-1]))
-    with pytest.raises(InputError, match="stands twice"):
+    with pytest.raises(InputError, match="appears twice"):
         parse_inclusion_proof(proof_file()[:-1] + b',"note":""}', "p.json")
 
 

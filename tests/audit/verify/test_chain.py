@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.audit.chains import KEY, ORG, OTHER_KEY, START, chain, entry
+from tests.audit.chains import KEY, ORG, OTHER_KEY, SIGNATURE_SCOPES, START, chain, entry, report_on
 from ttplan.audit.entries import GENESIS, format_timestamp, normalize_timestamp, to_entry, to_record
 from ttplan.audit.entry_checks import check_content, is_well_signed, matches_body
 from ttplan.audit.equivocation import find_equivocation
-from ttplan.audit.verify.chain import SignatureScope, verify_chain, verify_chain_with_anchor
-from ttplan.audit.verify.reporting import verify_with_report
+from ttplan.audit.verify.chain import verify_chain, verify_chain_with_anchor
+from ttplan.audit.verify.options import SignatureScope
 from ttplan.model.audit import AuditEntry, StoredEntry, TipAnchor
 from ttplan.model.errors import (
     BadSignature,
@@ -33,7 +33,6 @@ from ttplan.model.errors import (
 )
 
 PUBLIC = KEY.public_key
-STRENGTHS: tuple[SignatureScope, ...] = ("all", "tip")
 
 
 def changed(entries: list[AuditEntry], index: int, **fields: Any) -> list[AuditEntry | StoredEntry]:
@@ -106,35 +105,34 @@ def test_an_entry_is_not_made_of_what_some_reader_cannot_have() -> None:
             entry(None, payload=payload)
 
 
-@pytest.mark.parametrize("strength", STRENGTHS)
-def test_a_good_chain_verifies(strength: SignatureScope) -> None:
+@pytest.mark.parametrize("signatures", SIGNATURE_SCOPES)
+def test_a_good_chain_verifies(signatures: SignatureScope) -> None:
     entries = chain(9)
-    verified = verify_chain(entries, PUBLIC, signatures=strength)
+    verified = verify_chain(entries, PUBLIC, signatures=signatures)
     assert verified.entries == 9
     assert verified.org_id == ORG
     assert verified.tip == TipAnchor(8, entries[-1].hash)
-    assert verified.signatures_checked == (9 if strength == "all" else 1)
-    assert verify_chain(iter(entries), PUBLIC.hex, signatures=strength) == verified
+    assert verified.signatures_checked == (9 if signatures == "all" else 1)
+    assert verify_chain(iter(entries), PUBLIC.hex, signatures=signatures) == verified
 
 
-@pytest.mark.parametrize("strength", STRENGTHS)
-def test_an_empty_chain_verifies_as_empty_and_satisfies_no_anchor(strength: SignatureScope) -> None:
-    assert verify_chain([], PUBLIC, signatures=strength).entries == 0
-    assert (
-        "no entries"
-        in verify_with_report([], PUBLIC, key_source="a test", signatures=strength).not_checked[0]
-    )
+@pytest.mark.parametrize("signatures", SIGNATURE_SCOPES)
+def test_an_empty_chain_verifies_as_empty_and_satisfies_no_anchor(
+    signatures: SignatureScope,
+) -> None:
+    assert verify_chain([], PUBLIC, signatures=signatures).entries == 0
+    assert "no entries" in report_on([], PUBLIC, signatures=signatures).not_checked[0]
     with pytest.raises(TruncatedChain, match="expected 1 entries, found 0"):
-        verify_chain_with_anchor([], PUBLIC, TipAnchor(0, "0" * 64), signatures=strength)
+        verify_chain_with_anchor([], PUBLIC, TipAnchor(0, "0" * 64), signatures=signatures)
 
 
-@pytest.mark.parametrize("strength", STRENGTHS)
+@pytest.mark.parametrize("signatures", SIGNATURE_SCOPES)
 @pytest.mark.parametrize("index", [0, 3, 5])
-def test_a_missing_entry_is_a_seq_gap(strength: SignatureScope, index: int) -> None:
+def test_a_missing_entry_is_a_seq_gap(signatures: SignatureScope, index: int) -> None:
     entries = chain(7)
     del entries[index]
     with pytest.raises(SeqGap) as caught:
-        verify_chain(entries, PUBLIC, signatures=strength)
+        verify_chain(entries, PUBLIC, signatures=signatures)
     assert (caught.value.index, caught.value.expected, caught.value.got) == (
         index,
         index,
@@ -142,11 +140,11 @@ def test_a_missing_entry_is_a_seq_gap(strength: SignatureScope, index: int) -> N
     )
 
 
-@pytest.mark.parametrize("strength", STRENGTHS)
-def test_a_wrong_prev_hash_is_a_broken_chain(strength: SignatureScope) -> None:
+@pytest.mark.parametrize("signatures", SIGNATURE_SCOPES)
+def test_a_wrong_prev_hash_is_a_broken_chain(signatures: SignatureScope) -> None:
     entries = chain(5)
     with pytest.raises(BrokenChain) as caught:
-        verify_chain(changed(entries, 2, prev_hash="ab" * 32), PUBLIC, signatures=strength)
+        verify_chain(changed(entries, 2, prev_hash="ab" * 32), PUBLIC, signatures=signatures)
     assert (caught.value.index, caught.value.expected, caught.value.got) == (
         2,
         entries[1].hash,
@@ -154,7 +152,7 @@ def test_a_wrong_prev_hash_is_a_broken_chain(strength: SignatureScope) -> None:
     )
 
 
-@pytest.mark.parametrize("strength", STRENGTHS)
+@pytest.mark.parametrize("signatures", SIGNATURE_SCOPES)
 @pytest.mark.parametrize(
     "fields",
     [
@@ -165,10 +163,10 @@ def test_a_wrong_prev_hash_is_a_broken_chain(strength: SignatureScope) -> None:
     ],
 )
 def test_changed_content_is_a_hash_mismatch(
-    strength: SignatureScope, fields: dict[str, Any]
+    signatures: SignatureScope, fields: dict[str, Any]
 ) -> None:
     with pytest.raises(HashMismatch) as caught:
-        verify_chain(changed(chain(5), 3, **fields), PUBLIC, signatures=strength)
+        verify_chain(changed(chain(5), 3, **fields), PUBLIC, signatures=signatures)
     assert caught.value.index == 3
 
 
@@ -179,29 +177,29 @@ def test_a_wrong_signature_is_a_bad_signature_where_all_are_checked() -> None:
         verify_chain(swapped, PUBLIC)
     assert caught.value.index == 1
     # The tip's signature vouches for the content, not for the single signatures, and the report says so.
-    report = verify_with_report(swapped, PUBLIC, key_source="a test", signatures="tip")
+    report = report_on(swapped, PUBLIC, signatures="tip")
     assert report.ok
     assert "the signatures of the other entries" in report.not_checked
 
 
-@pytest.mark.parametrize("strength", STRENGTHS)
-def test_another_key_is_a_bad_signature(strength: SignatureScope) -> None:
+@pytest.mark.parametrize("signatures", SIGNATURE_SCOPES)
+def test_another_key_is_a_bad_signature(signatures: SignatureScope) -> None:
     with pytest.raises(BadSignature) as caught:
-        verify_chain(chain(3), OTHER_KEY.public_key, signatures=strength)
-    assert caught.value.index == (0 if strength == "all" else 2)
+        verify_chain(chain(3), OTHER_KEY.public_key, signatures=signatures)
+    assert caught.value.index == (0 if signatures == "all" else 2)
 
 
-@pytest.mark.parametrize("strength", STRENGTHS)
+@pytest.mark.parametrize("signatures", SIGNATURE_SCOPES)
 @pytest.mark.parametrize("name", ["prev_hash", "hash", "signature"])
 @pytest.mark.parametrize("text", ["", "A" * 64, "g" * 128, "٣" * 64])
 def test_what_is_no_lower_case_hex_is_a_hex_error(
-    strength: SignatureScope, name: str, text: str
+    signatures: SignatureScope, name: str, text: str
 ) -> None:
     digits = 128 if name == "signature" else 64
     with pytest.raises(
         HexError, match=f"{name} is '{text}'; expected {digits} lower-case hex digits"
     ) as caught:
-        verify_chain(resigned(chain(4), 2, **{name: text}), PUBLIC, signatures=strength)
+        verify_chain(resigned(chain(4), 2, **{name: text}), PUBLIC, signatures=signatures)
     assert caught.value.index == 2
 
 
@@ -229,13 +227,13 @@ def test_an_entry_of_another_organisation_is_foreign() -> None:
     assert (caught.value.index, caught.value.expected, caught.value.got) == (3, ORG, UUID(int=2))
 
 
-@pytest.mark.parametrize("strength", STRENGTHS)
-def test_a_chain_filed_under_another_organisation_is_foreign(strength: SignatureScope) -> None:
+@pytest.mark.parametrize("signatures", SIGNATURE_SCOPES)
+def test_a_chain_filed_under_another_organisation_is_foreign(signatures: SignatureScope) -> None:
     """In a store the organisation is a column: moving a whole chain by it must not make it another's."""
     other = UUID(int=2)
     moved = [to_record(e)._replace(org_id=str(other)) for e in chain(3)]
     with pytest.raises(ForeignOrg) as caught:
-        verify_chain(moved, PUBLIC, signatures=strength)
+        verify_chain(moved, PUBLIC, signatures=signatures)
     assert (caught.value.index, caught.value.expected, caught.value.got) == (0, other, ORG)
 
 
@@ -253,7 +251,7 @@ def test_an_organisation_that_is_no_uuid_is_reported_and_no_crash() -> None:
         [records[0]._replace(org_id="acme")],
         [records[0], records[1]._replace(org_id="acme")],
     ):
-        report = verify_with_report(broken, PUBLIC, key_source="a test")
+        report = report_on(broken, PUBLIC)
         assert report.verdict == "broken"
         assert report.first_bad is not None
         assert report.first_bad.index == len(broken) - 1
@@ -268,13 +266,13 @@ def test_nobody_is_accused_on_an_unsigned_entry() -> None:
         verify_chain([entries[0], forged, fork], PUBLIC, signatures="tip")
 
 
-@pytest.mark.parametrize("strength", STRENGTHS)
-def test_nobody_is_accused_on_a_label_that_was_not_signed(strength: SignatureScope) -> None:
+@pytest.mark.parametrize("signatures", SIGNATURE_SCOPES)
+def test_nobody_is_accused_on_a_label_that_was_not_signed(signatures: SignatureScope) -> None:
     """Organisation and seq are columns in a store: editing them must not make two honest entries look like two histories."""
     records = [to_record(e) for e in chain(8)]
     relabelled = [*records[:5], records[5]._replace(seq=4), *records[6:]]
     with pytest.raises(SeqGap) as caught:
-        verify_chain(relabelled, PUBLIC, signatures=strength)
+        verify_chain(relabelled, PUBLIC, signatures=signatures)
     assert (caught.value.index, caught.value.got) == (5, 4)
     assert find_equivocation(records, [*records[:3], records[4]._replace(seq=3)], PUBLIC) is None
     moved = [to_record(e)._replace(org_id=str(ORG)) for e in chain(3, org_id=UUID(int=2))]
@@ -351,13 +349,13 @@ def test_the_first_bad_entry_is_named_over_many_batches(monkeypatch: pytest.Monk
     assert verify_chain(entries, PUBLIC).entries == 40
 
 
-@pytest.mark.parametrize("strength", STRENGTHS)
+@pytest.mark.parametrize("signatures", SIGNATURE_SCOPES)
 def test_progress_is_told_every_so_often_and_at_the_end(
-    monkeypatch: pytest.MonkeyPatch, strength: SignatureScope
+    monkeypatch: pytest.MonkeyPatch, signatures: SignatureScope
 ) -> None:
     monkeypatch.setattr("ttplan.audit.verify.chain._BATCH", 2)
     told: list[int] = []
-    verify_chain(chain(5), PUBLIC, signatures=strength, progress=told.append)
+    verify_chain(chain(5), PUBLIC, signatures=signatures, progress=told.append)
     assert list(dict.fromkeys(told)) == [2, 4, 5]
 
 
@@ -428,9 +426,9 @@ def test_entries_are_streamed() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ttplan.audit.verify.chain._BATCH", 5)
         patch.setattr("os.cpu_count", lambda: 1)
-        for strength in STRENGTHS:
+        for signatures in SIGNATURE_SCOPES:
             most = 0
-            verify_chain(stream(), PUBLIC, signatures=strength)
+            verify_chain(stream(), PUBLIC, signatures=signatures)
             assert most < 60
 
 
@@ -444,7 +442,7 @@ def test_any_change_of_a_chain_is_reported(data: st.DataObject) -> None:
     if order == list(range(len(order))):
         assert verify_chain(found, PUBLIC).entries == len(order)
         return
-    report = verify_with_report(found, PUBLIC, key_source="a test")
+    report = report_on(found, PUBLIC)
     assert report.verdict == "broken"
     assert report.first_bad is not None
     assert report.first_bad.index == next(i for i, j in enumerate(order) if i != j)
@@ -453,12 +451,12 @@ def test_any_change_of_a_chain_is_reported(data: st.DataObject) -> None:
 def test_the_report_says_what_ran_and_what_did_not() -> None:
     entries = chain(3)
     anchor = TipAnchor(2, entries[2].hash)
-    good = verify_with_report(entries, PUBLIC, key_source="the auditor's file", anchor=anchor)
+    good = report_on(entries, PUBLIC, key_source="the auditor's file", anchor=anchor)
     assert (good.verdict, good.exit_code, good.ok) == ("verified", 0, True)
     assert "VERIFIED: 3 entries" in str(good)
-    own = verify_with_report(entries, PUBLIC, key_source="the chain's preamble", own_key=True)
+    own = report_on(entries, PUBLIC, key_source="the chain's preamble", own_key=True)
     assert (own.verdict, own.exit_code, own.ok) == ("consistent with its own key", 4, False)
-    bad = verify_with_report(changed(entries, 1, event="x"), PUBLIC, key_source="a test")
+    bad = report_on(changed(entries, 1, event="x"), PUBLIC)
     assert (bad.verdict, bad.exit_code) == ("broken", 1)
     assert bad.first_bad is not None
     assert (bad.first_bad.index, bad.first_bad.error) == (1, "HashMismatch")
@@ -472,21 +470,17 @@ def test_the_report_says_what_ran_and_what_did_not() -> None:
 def test_a_broken_chain_s_report_claims_no_signature_that_was_not_checked() -> None:
     """With `tip` a forged chain that breaks early was not held against the key at all, and the report has to say that."""
     forged = changed(chain(8, key=OTHER_KEY), 5, event="x")
-    by_tip = verify_with_report(forged, PUBLIC, key_source="a test", signatures="tip")
+    by_tip = report_on(forged, PUBLIC, signatures="tip")
     assert by_tip.checks == ("seq, prev_hash and hash of the 5 entries before it",)
     assert any("any signature" in text for text in by_tip.not_checked)
     assert "the entries after the first bad one" in by_tip.not_checked
-    by_all = verify_with_report(changed(chain(8), 1, event="x"), PUBLIC, key_source="a test")
+    by_all = report_on(changed(chain(8), 1, event="x"), PUBLIC)
     assert by_all.checks == ("seq, prev_hash, hash and signature of the 1 entry before it",)
 
 
 def test_a_chain_that_misses_its_anchor_has_no_bad_entry_in_its_report() -> None:
     entries = chain(8)
-    text = str(
-        verify_with_report(
-            entries, PUBLIC, key_source="a test", anchor=TipAnchor(5, entries[5].hash)
-        )
-    )
+    text = str(report_on(entries, PUBLIC, anchor=TipAnchor(5, entries[5].hash)))
     assert "not its anchor's chain (TruncatedChain)" in text
     assert "first bad entry" not in text
     assert "can be trusted" not in text

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.audit.chains import KEY, ORG, chain
+from tests.audit.chains import KEY, ORG, chain, report_on
 from tests.audit.verify.test_since import at, broken
 from ttplan.audit.entries import to_record
 from ttplan.audit.verify.chain import VerifiedPrefix
+from ttplan.audit.verify.options import VerifyOptions
 from ttplan.audit.verify.report import ChainReport
-from ttplan.audit.verify.reporting import verify_with_report
-from ttplan.audit.verify.resume import Asked, ResumeFile
+from ttplan.audit.verify.resume import ResumeFile
 from ttplan.model.audit import AuditEntry, StoredEntry, TipAnchor
 
 PUBLIC = KEY.public_key
@@ -28,7 +28,7 @@ AFTER = "the entries after the first bad one"
 def reported(
     entries: list[AuditEntry] | list[StoredEntry] = ENTRIES, **options: Any
 ) -> ChainReport:
-    return verify_with_report(entries, PUBLIC, key_source="a test", **options)
+    return report_on(entries, PUBLIC, **options)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_evidence_is_of_forks_alone() -> None:
 
 def test_what_goes_on_from_a_state_looks_for_nothing_before_it(tmp_path: Path) -> None:
     state = ResumeFile(tmp_path / "state")
-    state.bind(Asked(PUBLIC, "all", None, None, (), None))
+    state.bind(VerifyOptions(), PUBLIC)
     state.note(VerifiedPrefix(at(ENTRIES, 4), PUBLIC.hex))
     state.write()
 

@@ -45,10 +45,10 @@ def test_what_does_not_verify_is_not_believed() -> None:
     ):
         with pytest.raises(
             DriftError,
-            match=r"^what it says cannot be believed: entry [02]: .*; see `ttplan verify`$",
+            match=r"^what it says cannot be trusted: entry [02]: .*; verify the chain for a full report$",
         ):
             need(broken, KEY)
-    with pytest.raises(DriftError, match="cannot be believed"):
+    with pytest.raises(DriftError, match="cannot be trusted"):
         need(records, OTHER_KEY)
 
 

@@ -12,13 +12,13 @@ from uuid import UUID
 
 import pytest
 
-from tests.audit.chains import KEY, ORG, OTHER_KEY, chain, entry, exported
+from tests.audit.chains import KEY, ORG, OTHER_KEY, SIGNATURE_SCOPES, chain, entry, exported
 from tests.audit.corpus import lines, read, rotated
 from ttplan.audit.jsonl import LineBlock, read_blocks, read_chain
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.verify import parallel
-from ttplan.audit.verify.chain import SignatureScope
 from ttplan.audit.verify.file import verify_file
+from ttplan.audit.verify.options import SignatureScope
 from ttplan.audit.verify.segment import Segment, SegmentBounds, scan_segment
 from ttplan.audit.verify.walker import ChainWalker
 from ttplan.audit.verify.workers import WorkerPool
@@ -26,7 +26,6 @@ from ttplan.model.audit import AuditEntry, StoredEntry, TipAnchor
 from ttplan.model.errors import InputError
 
 PUBLIC = KEY.public_key
-STRENGTHS: tuple[SignatureScope, ...] = ("all", "tip")
 CORPUS = read()
 ENTRIES = chain(12)
 """All actors, and times with 0, 3 and 6 digits."""
@@ -61,8 +60,8 @@ class Here:
 def here(monkeypatch: pytest.MonkeyPatch) -> Here:
     """A few lines are a long file."""
     helpers = Here()
-    monkeypatch.setattr(parallel, "LONG", 1)
-    monkeypatch.setattr(parallel, "start_helpers", lambda: helpers)
+    monkeypatch.setattr(parallel, "PARALLEL_BYTES", 1)
+    monkeypatch.setattr(parallel, "start_workers", lambda: helpers)
     monkeypatch.setattr("ttplan.audit.jsonl.BLOCK_BYTES", 2_500)
     return helpers
 
@@ -79,7 +78,7 @@ def both(path: Path, monkeypatch: pytest.MonkeyPatch, **asked: Any) -> str:
     """What is told in stretches, which has to be what is told entry by entry."""
     found = told(path, **asked)
     with monkeypatch.context() as patch:
-        patch.setattr(parallel, "LONG", 2**40)
+        patch.setattr(parallel, "PARALLEL_BYTES", 2**40)
         assert told(path, **asked) == found
     return found
 
@@ -141,22 +140,26 @@ def test_only_with_a_key_are_signatures_looked_at() -> None:
     assert scan_segment(lines(upper), None) is scan_segment(lines(upper), PUBLIC.raw) is None
 
 
-@pytest.mark.parametrize("strength", STRENGTHS)
+@pytest.mark.parametrize("signatures", SIGNATURE_SCOPES)
 @pytest.mark.parametrize("size", [1, 400, 2_500, 2**20])
 def test_every_chain_of_the_corpus_gets_the_same_report(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Here, strength: SignatureScope, size: int
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    here: Here,
+    signatures: SignatureScope,
+    size: int,
 ) -> None:
     monkeypatch.setattr("ttplan.audit.jsonl.BLOCK_BYTES", size)
     path = tmp_path / "chain.jsonl"
     for case in CORPUS.values():
         path.write_bytes(case.data)
-        both(path, monkeypatch, public_key=case.key, anchor=case.anchor, signatures=strength)
+        both(path, monkeypatch, public_key=case.key, anchor=case.anchor, signatures=signatures)
     assert any(found for _, found in here.asked)
 
 
-@pytest.mark.parametrize("strength", STRENGTHS)
+@pytest.mark.parametrize("signatures", SIGNATURE_SCOPES)
 def test_a_bad_entry_anywhere_gets_the_same_report(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Here, strength: SignatureScope
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Here, signatures: SignatureScope
 ) -> None:
     path = tmp_path / "chain.jsonl"
     entries = chain(30)
@@ -176,9 +179,9 @@ def test_a_bad_entry_anywhere_gets_the_same_report(
                     ]
                 )
             )
-            both(path, monkeypatch, public_key=PUBLIC, signatures=strength)
+            both(path, monkeypatch, public_key=PUBLIC, signatures=signatures)
         path.write_bytes(exported([*entries[:index], *entries[index + 1 :]]))
-        both(path, monkeypatch, public_key=PUBLIC, signatures=strength)
+        both(path, monkeypatch, public_key=PUBLIC, signatures=signatures)
 
 
 def going_on(entries: list[AuditEntry], length: int, **changes: Any) -> list[AuditEntry]:
@@ -189,9 +192,9 @@ def going_on(entries: list[AuditEntry], length: int, **changes: Any) -> list[Aud
     return grown
 
 
-@pytest.mark.parametrize("strength", STRENGTHS)
+@pytest.mark.parametrize("signatures", SIGNATURE_SCOPES)
 def test_stretches_that_do_not_belong_together_get_the_same_report(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Here, strength: SignatureScope
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Here, signatures: SignatureScope
 ) -> None:
     path = tmp_path / "chain.jsonl"
     entries, others = chain(24), chain(24, payload={"another": "history"})
@@ -202,22 +205,22 @@ def test_stretches_that_do_not_belong_together_get_the_same_report(
             (going_on(entries[:index], 24 - index, key=OTHER_KEY), "BadSignature"),
         ):
             path.write_bytes(lines(spliced))
-            assert said in both(path, monkeypatch, public_key=PUBLIC, signatures=strength)
+            assert said in both(path, monkeypatch, public_key=PUBLIC, signatures=signatures)
 
 
-@pytest.mark.parametrize("strength", STRENGTHS)
+@pytest.mark.parametrize("signatures", SIGNATURE_SCOPES)
 def test_what_is_good_is_leapt_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Here, strength: SignatureScope
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Here, signatures: SignatureScope
 ) -> None:
-    path, step, single = tmp_path / "chain.jsonl", ChainWalker.step, list[int]()
+    path, step, single = tmp_path / "chain.jsonl", ChainWalker.check_next, list[int]()
 
     def noted(walk: ChainWalker, record: StoredEntry) -> None:
         single.append(record.seq)
         step(walk, record)
 
-    monkeypatch.setattr(ChainWalker, "step", noted)
+    monkeypatch.setattr(ChainWalker, "check_next", noted)
     path.write_bytes(exported(rotated([(KEY, 40), (OTHER_KEY, 40)])))
-    report = verify_file(path, public_key=PUBLIC, signatures=strength, progress=False)
+    report = verify_file(path, public_key=PUBLIC, signatures=signatures, progress=False)
     assert (report.verdict, report.entries) == ("verified", 81)
     assert 40 in single, "the rotation"
     assert len(single) < 40, (
@@ -225,17 +228,17 @@ def test_what_is_good_is_leapt_over(
     )
 
 
-@pytest.mark.parametrize("strength", STRENGTHS)
+@pytest.mark.parametrize("signatures", SIGNATURE_SCOPES)
 def test_rotations_and_anchors_are_seen_in_the_middle_of_stretches(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Here, strength: SignatureScope
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Here, signatures: SignatureScope
 ) -> None:
     path = tmp_path / "chain.jsonl"
     entries = rotated([(KEY, 25), (OTHER_KEY, 25)])
     path.write_bytes(exported(entries))
-    asked: dict[str, Any] = {"public_key": PUBLIC, "signatures": strength}
+    asked: dict[str, Any] = {"public_key": PUBLIC, "signatures": signatures}
     assert '"verdict":"verified"' in both(path, monkeypatch, **asked)
     signed_by = {key for key, found in here.asked if found}
-    assert signed_by == ({PUBLIC, OTHER_KEY.public_key} if strength == "all" else {None})
+    assert signed_by == ({PUBLIC, OTHER_KEY.public_key} if signatures == "all" else {None})
     for seq in range(0, 51, 3):
         good, wrong = TipAnchor(seq, entries[seq].hash), TipAnchor(seq, "ab" * 32)
         assert '"verdict":"verified"' in both(path, monkeypatch, passes_through=[good], **asked)
@@ -246,7 +249,7 @@ def test_rotations_and_anchors_are_seen_in_the_middle_of_stretches(
             monkeypatch,
             since=good,
             public_key=PUBLIC if seq < 25 else OTHER_KEY.public_key,
-            signatures=strength,
+            signatures=signatures,
         )
         both(path, monkeypatch, since=wrong, **asked)
         both(path, monkeypatch, anchor=good, **asked)
@@ -284,7 +287,7 @@ def test_helpers_are_started_once_and_for_a_long_file_only(
 
     path.write_bytes(exported(chain(30)))
     size = path.stat().st_size - path.read_bytes().index(b"\n") - 1
-    monkeypatch.setattr(parallel, "start_helpers", start)
+    monkeypatch.setattr(parallel, "start_workers", start)
     monkeypatch.setattr("ttplan.audit.jsonl.BLOCK_BYTES", 2_500)
     first = len(
         next(
@@ -294,12 +297,12 @@ def test_helpers_are_started_once_and_for_a_long_file_only(
         )
     )
     for long, helpers in ((size + 1, 0), (size, 1), (first + 1, 1), (first, 1), (1, 1)):
-        monkeypatch.setattr(parallel, "LONG", long)
+        monkeypatch.setattr(parallel, "PARALLEL_BYTES", long)
         started.clear()
         assert verify_file(path, public_key=PUBLIC, progress=False).verdict == "verified"
         assert len(started) == helpers
         assert all(one.asked and one.left for one in started)
-    monkeypatch.setattr(parallel, "start_helpers", lambda: None)
+    monkeypatch.setattr(parallel, "start_workers", lambda: None)
     assert verify_file(path, public_key=PUBLIC, progress=False).signatures_checked == 30
 
 
@@ -352,15 +355,15 @@ def test_helpers_in_processes_of_their_own_find_them_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found: list[Segment | None] = []
-    find = parallel._find
+    find = parallel._find_segment
 
     def noted(*asked: Any) -> Segment | None:
         found.append(find(*asked))
         return found[-1]
 
-    monkeypatch.setattr(parallel, "LONG", 1)
+    monkeypatch.setattr(parallel, "PARALLEL_BYTES", 1)
     monkeypatch.setattr("ttplan.audit.jsonl.BLOCK_BYTES", 3_000)
-    monkeypatch.setattr(parallel, "_find", noted)
+    monkeypatch.setattr(parallel, "_find_segment", noted)
     path = tmp_path / "chain.jsonl"
     bad: list[AuditEntry] = [
         *ENTRIES[:9],

@@ -13,21 +13,20 @@ from uuid import UUID
 import orjson
 import pytest
 
-from tests.audit.chains import KEY, OTHER_KEY, chain, entry, exported
+from tests.audit.chains import KEY, OTHER_KEY, SIGNATURE_SCOPES, chain, entry, exported, report_on
 from tests.audit.corpus import rotated
 from tests.audit.test_jsonl import read
 from ttplan.audit.entries import to_record
 from ttplan.audit.jsonl import read_chain
 from ttplan.audit.lost_digit import find_lost_digit
 from ttplan.audit.verify.chain import (
-    SignatureScope,
     VerifiedPrefix,
     verify_chain,
     verify_chain_with_anchor,
 )
-from ttplan.audit.verify.file import verify_file
-from ttplan.audit.verify.reporting import verify_with_report
-from ttplan.audit.verify.resume import Asked, ResumeFile, first_needed
+from ttplan.audit.verify.file import open_resume_file, verify_file
+from ttplan.audit.verify.options import SignatureScope, VerifyOptions
+from ttplan.audit.verify.resume import ResumeFile
 from ttplan.audit.verify.walker import KeySpan
 from ttplan.model.audit import AuditEntry, TipAnchor
 from ttplan.model.errors import (
@@ -44,7 +43,6 @@ from ttplan.model.errors import (
 )
 
 PUBLIC = KEY.public_key
-STRENGTHS: tuple[SignatureScope, ...] = ("all", "tip")
 
 
 def at(entries: list[AuditEntry], seq: int) -> TipAnchor:
@@ -59,17 +57,17 @@ def broken(entries: list[AuditEntry], index: int) -> list[AuditEntry]:
     ]
 
 
-@pytest.mark.parametrize("strength", STRENGTHS)
-def test_only_what_follows_on_a_trusted_entry_is_checked(strength: SignatureScope) -> None:
+@pytest.mark.parametrize("signatures", SIGNATURE_SCOPES)
+def test_only_what_follows_on_a_trusted_entry_is_checked(signatures: SignatureScope) -> None:
     entries = chain(9)
     since = at(entries, 4)
     for given in (entries, entries[4:], entries[5:], broken(entries, 2)):
-        verified = verify_chain(given, PUBLIC, since=since, signatures=strength)
+        verified = verify_chain(given, PUBLIC, since=since, signatures=signatures)
         assert (verified.entries, verified.tip) == (4, at(entries, 8))
     with pytest.raises(HashMismatch) as caught:
-        verify_chain(broken(entries, 6), PUBLIC, since=since, signatures=strength)
+        verify_chain(broken(entries, 6), PUBLIC, since=since, signatures=signatures)
     assert caught.value.index == 6
-    nothing_follows = verify_chain(entries, PUBLIC, since=at(entries, 8), signatures=strength)
+    nothing_follows = verify_chain(entries, PUBLIC, since=at(entries, 8), signatures=signatures)
     assert (nothing_follows.entries, nothing_follows.tip, nothing_follows.signatures_checked) == (
         0,
         at(entries, 8),
@@ -77,8 +75,8 @@ def test_only_what_follows_on_a_trusted_entry_is_checked(strength: SignatureScop
     )
 
 
-@pytest.mark.parametrize("strength", STRENGTHS)
-def test_a_chain_that_has_not_the_trusted_entry_is_refused(strength: SignatureScope) -> None:
+@pytest.mark.parametrize("signatures", SIGNATURE_SCOPES)
+def test_a_chain_that_has_not_the_trusted_entry_is_refused(signatures: SignatureScope) -> None:
     entries = chain(9)
     for given, since, error, index in (
         (entries, TipAnchor(4, "ab" * 32), TruncatedChain, 5),
@@ -89,15 +87,15 @@ def test_a_chain_that_has_not_the_trusted_entry_is_refused(strength: SignatureSc
         (entries[5:], TipAnchor(4, "ab" * 32), BrokenChain, 5),
     ):
         with pytest.raises(error) as caught:
-            verify_chain(given, PUBLIC, since=since, signatures=strength)
+            verify_chain(given, PUBLIC, since=since, signatures=signatures)
         assert caught.value.index == index
         if isinstance(caught.value, TruncatedChain):
             assert caught.value.expected_len == 5
 
 
-@pytest.mark.parametrize("strength", STRENGTHS)
+@pytest.mark.parametrize("signatures", SIGNATURE_SCOPES)
 def test_the_trusted_entry_itself_is_held_to_its_hash_and_its_place(
-    strength: SignatureScope,
+    signatures: SignatureScope,
 ) -> None:
     entries = chain(6)
     records, since = [to_record(one) for one in entries], at(entries, 4)
@@ -110,11 +108,11 @@ def test_the_trusted_entry_itself_is_held_to_its_hash_and_its_place(
         (records[4]._replace(org_id=str(UUID(int=2))), ForeignOrg, "the chain belongs to"),
     ):
         with pytest.raises(error, match=said) as caught:
-            verify_chain([changed, records[5]], PUBLIC, since=since, signatures=strength)
+            verify_chain([changed, records[5]], PUBLIC, since=since, signatures=signatures)
         assert caught.value.index == 4
     fork = entry(at(entries, 3), payload={"other": True})
     with pytest.raises(Equivocation) as twice:
-        verify_chain([entries[4], fork], PUBLIC, since=since, signatures=strength)
+        verify_chain([entries[4], fork], PUBLIC, since=since, signatures=signatures)
     assert (twice.value.index, twice.value.hashes) == (5, (entries[4].hash, fork.hash))
 
 
@@ -131,8 +129,8 @@ def test_anchors_after_it_are_looked_for_and_those_before_it_cannot_be() -> None
         verify_chain(entries, PUBLIC, since=since, passes_through=[at(entries, 3)])
 
 
-@pytest.mark.parametrize("strength", STRENGTHS)
-def test_the_key_is_the_one_that_signs_there(strength: SignatureScope) -> None:
+@pytest.mark.parametrize("signatures", SIGNATURE_SCOPES)
+def test_the_key_is_the_one_that_signs_there(signatures: SignatureScope) -> None:
     """On a rotation one may know either key: what it says is vouched for by its hash."""
     entries = rotated([(KEY, 2), (OTHER_KEY, 3)])
     for since, key, spans in (
@@ -141,7 +139,7 @@ def test_the_key_is_the_one_that_signs_there(strength: SignatureScope) -> None:
         (at(entries, 2), OTHER_KEY, [(3, OTHER_KEY)]),
         (at(entries, 3), OTHER_KEY, [(4, OTHER_KEY)]),
     ):
-        verified = verify_chain(entries, key.public_key, since=since, signatures=strength)
+        verified = verify_chain(entries, key.public_key, since=since, signatures=signatures)
         assert verified.keys == tuple(KeySpan(seq, one.public_key.hex) for seq, one in spans)
     looks_alike = [
         *chain(1),
@@ -149,20 +147,18 @@ def test_the_key_is_the_one_that_signs_there(strength: SignatureScope) -> None:
     ]
     looks_alike.append(entry(at(looks_alike, 1)))
     assert (
-        verify_chain(looks_alike, PUBLIC, since=at(looks_alike, 1), signatures=strength).entries
+        verify_chain(looks_alike, PUBLIC, since=at(looks_alike, 1), signatures=signatures).entries
         == 1
     )
     with pytest.raises(BadSignature):
-        verify_chain(entries, PUBLIC, since=at(entries, 3), signatures=strength)
+        verify_chain(entries, PUBLIC, since=at(entries, 3), signatures=signatures)
     with pytest.raises(BadSignature):
-        verify_chain(entries, OTHER_KEY.public_key, since=at(entries, 1), signatures=strength)
+        verify_chain(entries, OTHER_KEY.public_key, since=at(entries, 1), signatures=signatures)
 
 
 def test_a_key_distrusted_at_the_trusted_entry_signs_nothing_after_it() -> None:
     entries = chain(4)
-    report = verify_with_report(
-        entries, PUBLIC, key_source="a test", since=at(entries, 2), distrust_after=at(entries, 2)
-    )
+    report = report_on(entries, PUBLIC, since=at(entries, 2), distrust_after=at(entries, 2))
     assert report.first_bad is not None
     assert (report.first_bad.error, report.first_bad.index) == ("DistrustedKey", 3)
     handed = rotated(
@@ -205,7 +201,7 @@ def test_lines_before_it_are_not_even_read_as_entries(tmp_path: Path) -> None:
     assert [record.seq for record in records] == [4, 5, 6, 7, 8]
     with pytest.raises(InputError, match="line 3"):
         verify_file(tmp_path / "chain.jsonl", public_key=PUBLIC)
-    with pytest.raises(InputError, match="speaks of 9 entries, but it has 8"):
+    with pytest.raises(InputError, match="announces 9 entries, but the file has 8"):
         (tmp_path / "chain.jsonl").write_bytes(b"\n".join(lines[:-2]))
         verify_file(tmp_path / "chain.jsonl", public_key=PUBLIC, since=at(entries, 4))
 
@@ -224,7 +220,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def interrupted(
-    path: Path, entries: list[AuditEntry], after: int, *, strength: SignatureScope = "all"
+    path: Path, entries: list[AuditEntry], after: int, *, signatures: SignatureScope = "all"
 ) -> None:
     """A verification of `entries` that is interrupted when so many were read."""
 
@@ -233,34 +229,34 @@ def interrupted(
         raise Interrupted
 
     kept = ResumeFile(path)
-    kept.bind(Asked(PUBLIC, strength, None, None, (), None))
+    kept.bind(VerifyOptions(signatures=signatures), PUBLIC)
     with pytest.raises(Interrupted):
-        verify_with_report(stream(), PUBLIC, key_source="a test", signatures=strength, resume=kept)
+        report_on(stream(), PUBLIC, signatures=signatures, resume=kept)
 
 
-@pytest.mark.parametrize("strength", STRENGTHS)
+@pytest.mark.parametrize("signatures", SIGNATURE_SCOPES)
 def test_an_interrupted_verification_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strength: SignatureScope
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signatures: SignatureScope
 ) -> None:
     monkeypatch.setattr("ttplan.audit.verify.chain._BATCH", 2)
     monkeypatch.setattr("os.cpu_count", lambda: 1)
     entries = rotated([(KEY, 12), (OTHER_KEY, 20)])
     state, path = tmp_path / "state", tmp_path / "chain.jsonl"
     path.write_bytes(exported(entries))
-    interrupted(state, entries, 24, strength=strength)
+    interrupted(state, entries, 24, signatures=signatures)
     assert state.stat().st_mode & 0o777 == 0o600
     kept = json.loads(state.read_bytes())
     seq = TipAnchor.parse(kept["anchor"]).seq
     assert 12 < seq < 24
     assert kept["key"] == OTHER_KEY.public_key.hex
-    report = verify_file(path, public_key=PUBLIC, signatures=strength, resume=state)
+    report = verify_file(path, public_key=PUBLIC, signatures=signatures, resume=state)
     assert (report.verdict, report.entries, report.key) == ("verified", 32 - seq, PUBLIC.hex)
     assert [(one.since, one.key) for one in report.rotations] == [
         (seq + 1, OTHER_KEY.public_key.hex)
     ]
     assert any(f"up to seq {seq}" in text and str(state) in text for text in report.not_checked)
     assert not state.exists(), "a verification that has ended begins anew"
-    assert verify_file(path, public_key=PUBLIC, signatures=strength, resume=state).entries == 33
+    assert verify_file(path, public_key=PUBLIC, signatures=signatures, resume=state).entries == 33
 
 
 def test_what_is_no_state_of_this_verification_is_refused(
@@ -280,9 +276,7 @@ def test_what_is_no_state_of_this_verification_is_refused(
         {"public_key": PUBLIC, "passes_through": [at(entries, 2)]},
         {"public_key": PUBLIC, "distrust_after": at(entries, 19)},
     ):
-        with pytest.raises(
-            InputError, match="another key, other anchors, or of the other strength"
-        ):
+        with pytest.raises(InputError, match="a verification with other keys, anchors or options"):
             verify_file(path, resume=state, **options)
     for damage in (
         b"",
@@ -291,7 +285,7 @@ def test_what_is_no_state_of_this_verification_is_refused(
         good.replace(b'"key":"', b'"key":"0'),
     ):
         state.write_bytes(damage)
-        with pytest.raises(InputError, match="is no state to go on from"):
+        with pytest.raises(InputError, match="is not a state to continue from"):
             verify_file(path, public_key=PUBLIC, resume=state)
     state.write_bytes(good)
     state.chmod(0o666)
@@ -310,13 +304,13 @@ def test_how_far_it_has_come_is_not_kept_past_an_anchor_that_does_not_fit(
 ) -> None:
     monkeypatch.setattr("ttplan.audit.verify.chain._BATCH", 2)
     entries = chain(12)
-    for strength in STRENGTHS:
+    for signatures in SIGNATURE_SCOPES:
         told: list[VerifiedPrefix] = []
         with pytest.raises(TruncatedChain):
             verify_chain(
                 entries,
                 PUBLIC,
-                signatures=strength,
+                signatures=signatures,
                 passes_through=[TipAnchor(5, "ab" * 32)],
                 reached=told.append,
             )
@@ -329,17 +323,17 @@ def test_how_far_it_has_come_is_not_kept_past_an_anchor_that_does_not_fit(
 def test_nor_is_a_rotation_that_is_none_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ttplan.audit.verify.chain._BATCH", 2)
     entries = rotated([(KEY, 3), (OTHER_KEY, 1)], note="x")
-    for strength in STRENGTHS:
-        seqs, told = [1, 2] if strength == "all" else [1], list[VerifiedPrefix]()
+    for signatures in SIGNATURE_SCOPES:
+        seqs, told = [1, 2] if signatures == "all" else [1], list[VerifiedPrefix]()
         with pytest.raises(BadRotation):
-            verify_chain(entries, PUBLIC, signatures=strength, reached=told.append)
+            verify_chain(entries, PUBLIC, signatures=signatures, reached=told.append)
         assert told == [VerifiedPrefix(at(entries, seq), PUBLIC.hex) for seq in seqs]
 
 
 def test_nor_past_where_the_chain_has_to_end(tmp_path: Path) -> None:
     entries = chain(6)
     kept = ResumeFile(tmp_path / "state")
-    kept.bind(Asked(PUBLIC, "all", None, at(entries, 3), (), None))
+    kept.bind(VerifyOptions(anchor=at(entries, 3)), PUBLIC)
     kept.note(VerifiedPrefix(at(entries, 4), PUBLIC.hex))
     kept.write()
     assert not os.path.exists(kept.path)
@@ -360,7 +354,7 @@ def test_it_is_kept_every_two_seconds_until_the_end(
     kept.note(VerifiedPrefix(at(entries, 5), PUBLIC.hex))
     kept.write()
     assert not kept.path.exists(), "nobody has said yet what was asked"
-    kept.bind(Asked(PUBLIC, "all", None, None, (), None))
+    kept.bind(VerifyOptions(), PUBLIC)
     found = []
     for seq, clock[0] in enumerate((100.0, 101.9, 102.0, 103.9, 104.0)):
         kept.note(VerifiedPrefix(at(entries, seq), PUBLIC.hex))
@@ -375,18 +369,18 @@ def test_it_is_kept_every_two_seconds_until_the_end(
     assert not kept.path.exists()
 
 
-def test_the_first_entry_that_is_needed_is_the_one_to_go_on_from(tmp_path: Path) -> None:
+def test_the_entry_to_continue_from_is_the_first_one_needed(tmp_path: Path) -> None:
     entries = chain(6)
     kept = ResumeFile(tmp_path / "state")
-    assert [
-        first_needed(since, one) for since in (None, at(entries, 2)) for one in (None, kept)
-    ] == [0, 0, 2, 2]
-    kept.bind(Asked(PUBLIC, "all", None, None, (), None))
+    for since, seq in ((None, 0), (at(entries, 2), 2)):
+        assert kept.first_needed_seq(since) == seq
+        assert open_resume_file(VerifyOptions(since=since)) == (None, seq)
+    kept.bind(VerifyOptions(), PUBLIC)
     kept.note(VerifiedPrefix(at(entries, 4), PUBLIC.hex))
     kept.write()
     for mode in (0o600, 0o644, 0o611):
         kept.path.chmod(mode)
-        assert first_needed(at(entries, 2), ResumeFile(kept.path)) == 4
+        assert open_resume_file(VerifyOptions(since=at(entries, 2), resume=kept.path))[1] == 4
     for mode in (0o620, 0o602):
         kept.path.chmod(mode)
         with pytest.raises(InputError, match=f"can be written by others \\(mode {mode:04o}\\)"):
@@ -395,18 +389,14 @@ def test_the_first_entry_that_is_needed_is_the_one_to_go_on_from(tmp_path: Path)
 
 def test_it_is_said_how_many_entries_cannot_be_trusted() -> None:
     entries = chain(9)
-    report = verify_with_report(broken(entries, 3), PUBLIC, key_source="a test")
+    report = report_on(broken(entries, 3), PUBLIC)
     assert report.first_bad is not None
     assert (report.first_bad.index, report.first_bad.untrusted) == (3, 5)
     assert "untrusted: it and the 5 entries after it" in str(report)
-    after = verify_with_report(
-        broken(entries, 6), PUBLIC, key_source="a test", since=at(entries, 4)
-    )
+    after = report_on(broken(entries, 6), PUBLIC, since=at(entries, 4))
     assert after.first_bad is not None
     assert (after.entries, after.first_bad.untrusted) == (1, 2)
-    assert "untrusted: it, which is the last entry" in str(
-        verify_with_report(broken(entries, 8), PUBLIC, key_source="a test")
-    )
+    assert "untrusted: it, which is the last entry" in str(report_on(broken(entries, 8), PUBLIC))
 
 
 def test_a_rest_that_cannot_be_read_is_counted_as_far_as_it_can_be(tmp_path: Path) -> None:
@@ -466,7 +456,7 @@ def test_a_digit_that_an_exporter_lost_is_found(
 
 
 def test_the_search_for_a_lost_digit_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ttplan.audit.lost_digit.MOST_BYTES", 2_000)
+    monkeypatch.setattr("ttplan.audit.lost_digit.MAX_BYTES", 2_000)
     made = entry(None, payload={"n": [0.5] * 50, "z": 0.3})
     with pytest.raises(HashMismatch) as caught:
         verify_chain(
@@ -486,7 +476,7 @@ def test_it_is_searched_for_exactly_so_far(
     )  # the second that is tried
     for bytes_more, there in ((-1, found and tries > 2), (0, found)):
         monkeypatch.setattr(
-            "ttplan.audit.lost_digit.MOST_BYTES", tries * len(lost.body) + bytes_more
+            "ttplan.audit.lost_digit.MAX_BYTES", tries * len(lost.body) + bytes_more
         )
         assert (find_lost_digit(lost) is not None) is there
 
@@ -523,7 +513,7 @@ def test_the_report_as_a_page_says_the_same_and_fetches_nothing() -> None:
         entries[2].model_copy(update={"event": "<script>alert(1)</script>"}),
         *entries[3:],
     ]
-    report = verify_with_report(changed, PUBLIC, key_source='a "test" <i>', anchor=at(entries, 4))
+    report = report_on(changed, PUBLIC, key_source='a "test" <i>', anchor=at(entries, 4))
     page = report.page("<b>chain</b>.jsonl")
     assert page.startswith("<!doctype html>")
     assert not re.search(r"<script|<link|<img|src=|href=|url\(|@import|http:", page)
@@ -540,9 +530,7 @@ def test_the_report_as_a_page_says_the_same_and_fetches_nothing() -> None:
     ):
         assert str(text) in page
     assert page.count("NOT checked") == len(report.not_checked)
-    good = verify_with_report(
-        rotated([(KEY, 2), (OTHER_KEY, 2)]), PUBLIC, key_source="a test", signatures="tip"
-    )
+    good = report_on(rotated([(KEY, 2), (OTHER_KEY, 2)]), PUBLIC, signatures="tip")
     assert "What is wrong" not in good.page("chain.jsonl")
     for text in (*good.checks, good.rotations[0].key, str(good.tip), "signatures checked"):
         assert text in good.page("chain.jsonl")

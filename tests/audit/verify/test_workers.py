@@ -33,7 +33,7 @@ def long(monkeypatch: pytest.MonkeyPatch) -> list[WorkerPool]:
         return started[-1]
 
     monkeypatch.setattr("ttplan.audit.verify.chain._BATCH", 3)
-    monkeypatch.setattr("ttplan.audit.verify.chain._LONG", 3)
+    monkeypatch.setattr("ttplan.audit.verify.chain._PARALLEL_THRESHOLD", 3)
     monkeypatch.setattr("ttplan.audit.verify.chain.start_workers", start)
     return started
 

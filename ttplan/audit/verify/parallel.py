@@ -1,4 +1,4 @@
-"""A long chain's file on all cores: helpers find the good stretches of it, ahead of the walk along it."""
+"""A long chain's file on all cores: workers find its good segments ahead of the walker."""
 
 from __future__ import annotations
 
@@ -16,81 +16,84 @@ from ttplan.audit.verify.segment import Segment
 from ttplan.audit.verify.workers import WorkerPool, start_workers
 from ttplan.model.audit import StoredEntry
 
-LONG = 4 * BLOCK_BYTES
-"""A file of more bytes is worth helpers: they take some tenths of a second to start."""
+PARALLEL_BYTES = 4 * BLOCK_BYTES
+"""A file of more bytes starts worker processes, which takes some 0.1 s."""
 
 
 def read_segments(
     items: Iterable[StoredEntry | LineBlock], key: VerifyingKey, *, signed: bool
 ) -> Generator[StoredEntry | Segment, None, None]:
-    """The entries of a file that `read_pieces` reads, in its order: in stretches where helpers find such, else one by one.
+    """Yield the entries that `read_blocks` reads, in order; those that workers find as segments.
 
-    With `signed` the signatures of a stretch are checked as well, by `key`, after a rotation by the key that it names. Raises
-    what reading the entries raises.
+    With `signed` the signatures of a segment are checked, too: with `key`, and after a rotation
+    with the key that it names. Raises the errors of reading the entries.
     """
-    workers, keys, seen = os.cpu_count() or 1, [key], 0
-    helpers: WorkerPool | None = None
-    asked: deque[tuple[LineBlock, Future[Segment | None]]] = deque()
+    threads, keys, bytes_read = os.cpu_count() or 1, [key], 0
+    workers: WorkerPool | None = None
+    pending: deque[tuple[LineBlock, Future[Segment | None]]] = deque()
     with ExitStack() as stack:
-        pool = stack.enter_context(ThreadPoolExecutor(workers))
+        pool = stack.enter_context(ThreadPoolExecutor(threads))
         for item in items:
             if isinstance(item, StoredEntry):
-                yield from _noting([item], keys)
+                yield from _collect_keys([item], keys)
                 continue
-            before, seen = seen, seen + len(item.data)
-            if before < LONG <= seen:
-                helpers = start_workers()
-                if helpers is not None:
-                    stack.enter_context(helpers)
-                    stack.callback(lambda: [answer.cancel() for _, answer in asked])
-            if helpers is None:
-                yield from _noting(item.records(), keys)
+            before, bytes_read = bytes_read, bytes_read + len(item.data)
+            if before < PARALLEL_BYTES <= bytes_read:
+                workers = start_workers()
+                if workers is not None:
+                    stack.enter_context(workers)
+                    stack.callback(lambda: [future.cancel() for _, future in pending])
+            if workers is None:
+                yield from _collect_keys(item.records(), keys)
                 continue
-            asked.append((item, pool.submit(_find, helpers, item, keys[-1] if signed else None)))
-            if len(asked) > 2 * workers:
-                yield from _settled(*asked.popleft(), keys)
-        while asked:
-            yield from _settled(*asked.popleft(), keys)
+            signer = keys[-1] if signed else None
+            pending.append((item, pool.submit(_find_segment, workers, item, signer)))
+            if len(pending) > 2 * threads:
+                yield from _resolve(*pending.popleft(), keys)
+        while pending:
+            yield from _resolve(*pending.popleft(), keys)
 
 
-def _settled(
-    piece: LineBlock, answer: Future[Segment | None], keys: list[VerifyingKey]
+def _resolve(
+    block: LineBlock, future: Future[Segment | None], keys: list[VerifyingKey]
 ) -> Iterator[StoredEntry | Segment]:
-    stretch = answer.result()
-    if stretch is None:
-        yield from _noting(piece.records(), keys)
+    segment = future.result()
+    if segment is None:
+        yield from _collect_keys(block.records(), keys)
     else:
-        yield stretch
+        yield segment
 
 
-def _noting(records: Iterable[StoredEntry], keys: list[VerifyingKey]) -> Iterator[StoredEntry]:
-    """The records, and to `keys` those that they hand over to."""
+def _collect_keys(
+    records: Iterable[StoredEntry], keys: list[VerifyingKey]
+) -> Iterator[StoredEntry]:
+    """Yield the records, and append the keys that their rotations name to `keys`."""
     for record in records:
-        named = claimed_new_key(record)
-        if named is not None:
-            keys.append(named)
+        new_key = claimed_new_key(record)
+        if new_key is not None:
+            keys.append(new_key)
         yield record
 
 
-def _find(helpers: WorkerPool, piece: LineBlock, key: VerifyingKey | None) -> Segment | None:
-    """What a helper says of a piece; None as well where it is not there any more."""
+def _find_segment(
+    workers: WorkerPool, block: LineBlock, key: VerifyingKey | None
+) -> Segment | None:
+    """Have a worker scan a block. Returns None if it is no segment, or the worker was killed."""
     try:
-        found = helpers.scan_segment(piece.data, key)
+        bounds = workers.scan_segment(block.data, key)
     except OSError:
         return None
-    last = (
-        None
-        if found is None
-        else parse_canonical_line(piece.data[found.last_at :].removesuffix(b"\n"))
-    )
-    if found is None or last is None:
+    if bounds is None:
+        return None
+    last = parse_canonical_line(block.data[bounds.last_line_offset :].removesuffix(b"\n"))
+    if last is None:
         return None
     return Segment(
-        found.org_id.decode(),
-        found.seq,
-        found.entries,
-        found.prev_hash.decode(),
+        bounds.org_id.decode(),
+        bounds.seq,
+        bounds.entries,
+        bounds.prev_hash.decode(),
         last,
         None if key is None else key.hex,
-        piece.records,
+        block.records,
     )

@@ -1,4 +1,4 @@
-"""Whether what a chain says may be acted upon."""
+"""Use what a chain says only if the chain verifies."""
 
 from __future__ import annotations
 
@@ -20,49 +20,52 @@ from ttplan.model.errors import (
 )
 
 
-def require_verified(
-    entries: Callable[[], Iterable[StoredEntry]], key: VerifyingKey, what: str
-) -> None:
-    """Raise DriftError where `what` a chain says cannot be believed: it does not verify with `key`, the one that it goes on with;
-    AuditError where it goes on with another. What reading the entries raises is passed on: StoreError.
-
-    Every hash is recomputed, and the last signature of each of its keys is checked: that vouches for what all entries say.
-    """
-    try:
-        found = verify_chain(entries(), list_keys(entries(), key)[0], signatures="tip")
-    except (StoreError, Cancelled):  # whoever cannot read the chain knows nothing against it
-        raise
-    except TtplanError as error:
-        raise DriftError(f"{what} cannot be believed: {error}; see `ttplan verify`") from error
-    if found.entries and found.keys[-1].key != key.hex:
-        raise AuditError(
-            f"the chain's last entry was not signed with this key ({key.hex}), but with {found.keys[-1].key}; "
-            "load the key that the chain goes on with"
-        )
-
-
 class ChainHashes(NamedTuple):
-    """Whose a chain is, and its entries' hashes (hex), by seq."""
+    """The organisation of a chain, and its entries' hashes (hex), by seq."""
 
     org_id: UUID
     hashes: list[str]
 
 
+def require_verified(
+    entries: Callable[[], Iterable[StoredEntry]], key: VerifyingKey, what: str
+) -> None:
+    """Check that a chain verifies and that `key` signs its next entry.
+
+    Every hash and the last signature of each key are checked, which vouches for what all entries
+    say. Raises DriftError, which names `what` cannot be trusted, if the chain does not verify, and
+    AuditError if another key signs next. Errors of reading the entries (StoreError) pass through.
+    """
+    try:
+        verified = verify_chain(entries(), list_keys(entries(), key)[0], signatures="tip")
+    except (StoreError, Cancelled):  # a chain that cannot be read is not a broken one
+        raise
+    except TtplanError as error:
+        message = f"{what} cannot be trusted: {error}; verify the chain for a full report"
+        raise DriftError(message) from error
+    if verified.entries and verified.keys[-1].key != key.hex:
+        raise AuditError(
+            f"the chain's last entry was not signed with this key ({key.hex}), but with "
+            f"{verified.keys[-1].key}; load the key that signs the chain now"
+        )
+
+
 def collect_hashes(
     entries: Iterable[AuditEntry | StoredEntry], public_key: VerifyingKey
 ) -> ChainHashes:
-    """The hashes of a chain whose content `public_key`, its first one, vouches for.
+    """Return the hashes of a chain that verifies with `public_key`, its first one.
 
-    Raises what `verify_chain` raises, and InputError where there are no entries.
+    Raises the errors of `verify_chain`, and InputError if there are no entries: nothing is proved
+    about a chain that does not verify.
     """
     hashes: list[str] = []
 
-    def noted() -> Iterator[AuditEntry | StoredEntry]:
+    def collect() -> Iterator[AuditEntry | StoredEntry]:
         for entry in entries:
             hashes.append(entry.hash)
             yield entry
 
-    verified = verify_chain(noted(), public_key, signatures="tip")
+    verified = verify_chain(collect(), public_key, signatures="tip")
     if verified.org_id is None:
         raise InputError("the chain has no entries, so there is nothing to prove")
     return ChainHashes(verified.org_id, hashes)

@@ -1,8 +1,9 @@
-"""How far a long verification has come, kept in a small file so that one that was interrupted can go on.
+"""A small file that records how far a long verification is, so that it can continue.
 
-The file is worth what an anchor is worth, and no more: it says that all entries up to one were found good, and which key signs
-from there on. Nobody signs it, so whoever can write to it can have what follows verified with a key of theirs. It is therefore
-made readable by its owner only, refused where others may write to it, and a report that began with it says so.
+The file counts as much as an anchor: it says that all entries up to one were found good, and which
+key signs next. It is not signed, so anyone who can write to it can have what follows verified with
+a key of their own. So only its owner can read it, it is refused if others can write to it, and a
+report that began with it says so.
 """
 
 from __future__ import annotations
@@ -11,81 +12,59 @@ import os
 import stat
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import orjson
-from blake3 import blake3
 
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.strict_json import parse_json
-from ttplan.audit.verify.chain import SignatureScope, VerifiedPrefix
+from ttplan.audit.verify.chain import VerifiedPrefix
+from ttplan.audit.verify.options import VerifyOptions
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import InputError, KeyFileError
 from ttplan.util.files import atomic_write, read_small_file
 
 FORMAT = "ttplan.verification.v1"
-_KEYS = ("format", "asked", "anchor", "key")
-_MAX_FILE = 64 * 1024
-_EVERY = 2.0
-"""The file is written so often, in seconds, and when the verification is interrupted."""
-
-
-class Asked(NamedTuple):
-    """What a verification was asked; with another question it does not go on, since what was checked so far would be another
-    thing."""
-
-    public_key: VerifyingKey
-    signatures: SignatureScope
-    since: TipAnchor | None
-    anchor: TipAnchor | None
-    passes_through: tuple[TipAnchor, ...]
-    distrust_after: TipAnchor | None
-
-    @property
-    def digest(self) -> str:
-        """The question as 64 hex digits."""
-        anchors = sorted(str(anchor) for anchor in self.passes_through)
-        asked = (self.public_key.hex, self.signatures, self.since, self.anchor, self.distrust_after)
-        parts = [*map(str, asked), *anchors]
-        return blake3("\n".join(parts).encode()).hexdigest()
+_FIELDS = ("format", "asked", "anchor", "key")
+_MAX_BYTES = 64 * 1024
+_WRITE_INTERVAL = 2.0
+"""Seconds between writes; the file is also written if the verification is interrupted."""
 
 
 class ResumeFile:
-    """The file of one verification: where it begins, and how far it has come."""
+    """The file of one verification: where it begins, and how far it is."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Raises InputError where there is such a file, and it is none, or others may write to it."""
+        """Read the file, if any. Raises InputError if it is invalid or others can write to it."""
         self.path = Path(path)
-        self._asked: Asked | None = None
+        self._end: TipAnchor | None = None
         self._digest: str | None = None
+        self._stored_digest: str | None = None
         self._unwritten: VerifiedPrefix | None = None
         self._written_at = time.monotonic()
-        self.reached = self._read() if os.path.exists(self.path) else None
+        self.verified = self._read() if os.path.exists(self.path) else None
 
-    def bind(self, asked: Asked) -> None:
-        """Say what this verification was asked. Raises InputError where the file is of another question."""
-        if self._digest not in (None, asked.digest):
-            raise self._none(
-                "it is of a verification with another key, other anchors, or of the other strength"
-            )
-        self._asked = asked
+    def bind(self, options: VerifyOptions, key: VerifyingKey) -> None:
+        """Set what is verified. Raises InputError if the file is of another verification."""
+        digest = options.digest(key)
+        if self._stored_digest not in (None, digest):
+            raise self._invalid("it belongs to a verification with other keys, anchors or options")
+        self._digest, self._end = digest, options.anchor
 
-    def note(self, reached: VerifiedPrefix) -> None:
-        """The verification has come so far."""
-        end = None if self._asked is None else self._asked.anchor
-        if end is not None and reached.anchor.seq > end.seq:
-            return  # the chain goes on after where it has to end, and a later run has to see that, too
-        self._unwritten = reached
-        if time.monotonic() - self._written_at >= _EVERY:
+    def note(self, prefix: VerifiedPrefix) -> None:
+        """Record progress, and write it if the last write was some seconds ago."""
+        if self._end is not None and prefix.anchor.seq > self._end.seq:
+            return  # the chain is longer than it must be, and a later run must find that, too
+        self._unwritten = prefix
+        if time.monotonic() - self._written_at >= _WRITE_INTERVAL:
             self.write()
 
     def write(self) -> None:
-        """Write down how far it has come."""
-        if self._unwritten is None or self._asked is None:
+        """Write the recorded progress."""
+        if self._unwritten is None or self._digest is None:
             return
         fields = {
             "format": FORMAT,
-            "asked": self._asked.digest,
+            "asked": self._digest,
             "anchor": str(self._unwritten.anchor),
             "key": self._unwritten.key,
         }
@@ -95,38 +74,37 @@ class ResumeFile:
         self._unwritten, self._written_at = None, time.monotonic()
 
     def finish(self) -> None:
-        """The verification has come to an end, good or bad: another one begins anew."""
+        """Remove the file: the verification has ended, good or bad."""
         self._unwritten = None
         self.path.unlink(missing_ok=True)
 
+    def first_needed_seq(self, since: TipAnchor | None) -> int:
+        """Return the seq of the entry from which the verification continues."""
+        begin = since if self.verified is None else self.verified.anchor
+        return 0 if begin is None else begin.seq
+
     def _read(self) -> VerifiedPrefix:
-        data = read_small_file(self.path, "the state of a verification", limit=_MAX_FILE)
+        data = read_small_file(self.path, "the state of a verification", limit=_MAX_BYTES)
         mode = stat.S_IMODE(self.path.stat().st_mode)
         if mode & 0o022:
             raise InputError(
-                f"{self.path} can be written by others (mode {mode:04o}); remove it and begin anew"
+                f"{self.path} can be written by others (mode {mode:04o}); remove it and start again"
             )
         try:
             fields = parse_json(data)
             if (
                 not isinstance(fields, dict)
-                or fields.keys() != set(_KEYS)
+                or fields.keys() != set(_FIELDS)
                 or fields["format"] != FORMAT
             ):
-                raise InputError(f"expected {', '.join(_KEYS)}, the format being {FORMAT}")
-            self._digest = str(fields["asked"])
-            return VerifiedPrefix(
-                TipAnchor.parse(str(fields["anchor"])),
-                VerifyingKey.from_hex(str(fields["key"])).hex,
-            )
+                raise InputError(f"expected {', '.join(_FIELDS)}, the format being {FORMAT}")
+            self._stored_digest = str(fields["asked"])
+            anchor = TipAnchor.parse(str(fields["anchor"]))
+            return VerifiedPrefix(anchor, VerifyingKey.from_hex(str(fields["key"])).hex)
         except (InputError, KeyFileError) as error:
-            raise self._none(str(error)) from None
+            raise self._invalid(str(error)) from None
 
-    def _none(self, why: str) -> InputError:
-        return InputError(f"{self.path} is no state to go on from: {why}; remove it and begin anew")
-
-
-def first_needed(since: TipAnchor | None, kept: ResumeFile | None) -> int:
-    """The seq of the first entry that a verification looks at: that which it goes on from."""
-    begin = since if kept is None or kept.reached is None else kept.reached.anchor
-    return 0 if begin is None else begin.seq
+    def _invalid(self, why: str) -> InputError:
+        return InputError(
+            f"{self.path} is not a state to continue from: {why}; remove it and start again"
+        )

@@ -1,4 +1,4 @@
-"""The walk along a chain: the checks of an entry that need the one before it, and which key signs from where on."""
+"""Walk along a chain: the checks that need the entry before, and the key that signs next."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class KeySpan(NamedTuple):
 
 
 class Verification(NamedTuple):
-    """What was verified: how many entries, whose, where they end, how many signatures were checked, and which keys made them."""
+    """What was verified: how many entries and signatures, whose chain, its end, and its keys."""
 
     entries: int
     org_id: UUID | None
@@ -47,7 +47,7 @@ class Verification(NamedTuple):
 
 
 class ChainWalker:
-    """Where a verification is: the entry that comes next, what it has to follow on, and who has to have signed it."""
+    """The position of a verification: which entry comes next, what it must follow, who signs it."""
 
     def __init__(
         self,
@@ -61,52 +61,51 @@ class ChainWalker:
         self.start = 0 if since is None else since.seq + 1
         self.index = self.start
         self.last: StoredEntry | None = None
-        self.seen: dict[int, str] = {} if since is None else {since.seq: since.hash}
         self.rotations = 0
         self.ends_with_rotation = False
+        self.anchors_match = True
+        self.anchored_hashes: dict[int, str] = {} if since is None else {since.seq: since.hash}
+        """The chain's hashes at the seqs of the anchors, as far as the walk is."""
         self._org_id: str | None = None
         self._hash = GENESIS if since is None else since.hash
-        self._raw = bytes.fromhex(self._hash)
+        self._raw_hash = bytes.fromhex(self._hash)
         self._signer_of_last = key
         self._keys = {key: self.start}
-        self.agrees = True
-        self._anchored: dict[int, set[str]] = {}
+        self._anchors: dict[int, set[str]] = {}
         for anchor in anchors:
-            self._anchored.setdefault(anchor.seq, set()).add(anchor.hash)
+            self._anchors.setdefault(anchor.seq, set()).add(anchor.hash)
         self._distrust_after = distrust_after
         self._distrusted: VerifyingKey | None = None
 
     @property
     def tip(self) -> TipAnchor | None:
-        """The entry that was reached; None where there is none yet."""
+        """The last entry of the walk so far; None before the first."""
         return TipAnchor(self.index - 1, self._hash) if self.index else None
 
-    def begin(
-        self, entries: Iterator[StoredEntry | Segment], since: TipAnchor
+    def start_after(
+        self, since: TipAnchor, entries: Iterator[StoredEntry | Segment]
     ) -> Iterator[StoredEntry | Segment]:
-        """The records after a trusted entry. Those before it are passed over.
+        """Pass over the entries up to a trusted one, and return the rest.
 
-        Raises TruncatedChain where the chain has it not, and HashMismatch where its content is not that of its hash.
+        Raises TruncatedChain if the chain does not have the trusted entry, and HashMismatch if its
+        content does not match its hash.
         """
-        before = 0
+        length = 0
         for entry in entries:
             end = entry.seq + count_entries(entry)
             if end <= since.seq:
-                before = end
+                length = end
                 continue
             if isinstance(entry, Segment):
-                return self.begin(chain(entry.records(), entries), since)
-            if entry.seq > since.seq:  # it has to follow on the entry, as `step` will see
+                return self.start_after(since, chain(entry.records(), entries))
+            if entry.seq > since.seq:  # `check_next` checks that it follows the trusted entry
                 return chain((entry,), entries)
-            self._begin_with(entry, since)
+            self._trust(entry, since)
             return entries
-        raise TruncatedChain(
-            since.seq + 1,
-            before,
-            f"it has no entry {since.seq}, and was to be verified from {since} on",
-        )
+        detail = f"it has no entry {since.seq}, and was to be verified from {since} on"
+        raise TruncatedChain(since.seq + 1, length, detail)
 
-    def _begin_with(self, record: StoredEntry, since: TipAnchor) -> None:
+    def _trust(self, record: StoredEntry, since: TipAnchor) -> None:
         index = since.seq
         if record.hash != since.hash:
             detail = f"it has {index}:{record.hash}, and was to be verified from {since} on"
@@ -118,67 +117,75 @@ class ChainWalker:
         by_this_key = is_rotation_from(record, self.key)
         if self._distrust_after == since and (by_this_key or not is_rotation(record)):
             self._distrusted = self.key
-        # The anchor vouches for what the entry says; whoever knows only the key before it goes on with the one after it.
+        # The anchor vouches for what the entry says. A caller that knows only the key before the
+        # rotation continues with the key after it.
         if by_this_key:
             self._keys = {self.key: index}
             self.key = verify_rotation(record, index, self.key, self._keys)
             self._keys[self.key] = self.start
 
-    def step(self, record: StoredEntry) -> None:
+    def advance(self, entry: StoredEntry | Segment) -> None:
+        """Check the next entry, or skip a segment that follows here."""
+        if isinstance(entry, Segment):
+            self.skip(entry)
+        else:
+            self.check_next(entry)
+
+    def check_next(self, record: StoredEntry) -> None:
         """Check the next entry's place and content. Raises the ChainError that names it."""
         index = self.index
-        raw = blake3(self._raw + record.body).digest()
+        raw_hash = blake3(self._raw_hash + record.body).digest()
         if not (
             record.seq == index
             and record.org_id == self._org_id
             and record.prev_hash == self._hash
-            and raw.hex() == record.hash
+            and raw_hash.hex() == record.hash
             and matches_body(record)
             and HEX128.fullmatch(record.signature)
         ):
-            self._check(record)
-            raw = bytes.fromhex(record.hash)
+            self._check_each(record)
+            raw_hash = bytes.fromhex(record.hash)
         if self._distrusted is not None and self.key == self._distrusted:
             raise DistrustedKey(index, self.key.hex, index - 1)
         signer, self.ends_with_rotation = self.key, is_rotation(record)
         if self.ends_with_rotation:
-            self._rotate(record, index)  # before anything is said to be reached
+            self._rotate(record, index)  # before the walk reports this entry as verified
         self.index, self.last = index + 1, record
-        self._hash, self._raw, self._org_id = record.hash, raw, record.org_id
+        self._hash, self._raw_hash, self._org_id = record.hash, raw_hash, record.org_id
         self._signer_of_last = signer
-        if index in self._anchored:
-            self.seen[index] = record.hash
-            self.agrees = self.agrees and self._anchored[index] == {record.hash}
+        if index in self._anchors:
+            self.anchored_hashes[index] = record.hash
+            self.anchors_match = self.anchors_match and self._anchors[index] == {record.hash}
         after = self._distrust_after
         if after is not None and after.seq == index and after.hash == record.hash:
             self._distrusted = signer
 
-    def follows(self, stretch: Segment, *, signed: bool) -> bool:
-        """Whether good entries are the next ones here, with none among them that something hangs on; `signed` by the key that
-        signs here."""
+    def can_skip(self, segment: Segment, *, signed: bool) -> bool:
+        """Whether a good segment follows here and no anchor is in it.
+
+        With `signed` its signatures must have been checked with the key that signs here.
+        """
         return (
-            stretch.seq == self.index
-            and stretch.prev_hash == self._hash
-            and self._org_id in (None, stretch.org_id)
-            and (not signed or stretch.signer == self.key.hex)
+            segment.seq == self.index
+            and segment.prev_hash == self._hash
+            and self._org_id in (None, segment.org_id)
+            and (not signed or segment.signer == self.key.hex)
             and self.key != self._distrusted
-            and not any(
-                stretch.seq <= seq < stretch.seq + stretch.entries for seq in self._anchored
-            )
+            and not any(segment.seq <= seq < segment.seq + segment.entries for seq in self._anchors)
         )
 
-    def leap(self, stretch: Segment) -> None:
-        """Go over entries that follow here."""
-        self.index, self.last = self.index + stretch.entries, stretch.last
-        self._hash, self._raw, self._org_id = (
-            stretch.last.hash,
-            bytes.fromhex(stretch.last.hash),
-            stretch.org_id,
-        )
+    def skip(self, segment: Segment) -> None:
+        """Move past a segment for which `can_skip` is true."""
+        self.index, self.last = self.index + segment.entries, segment.last
+        self._hash, self._org_id = segment.last.hash, segment.org_id
+        self._raw_hash = bytes.fromhex(self._hash)
         self._signer_of_last, self.ends_with_rotation = self.key, False
 
-    def _check(self, record: StoredEntry) -> None:
-        """The same checks one by one, in the order in which they are reported, and in both spellings of large floats."""
+    def _check_each(self, record: StoredEntry) -> None:
+        """Run the same checks one by one, in the order in which they are reported.
+
+        Large floats may have either exponent form here.
+        """
         index, last = self.index, self.last
         if self._org_id is not None and record.org_id != self._org_id:
             raise foreign_org_error(index, self._org_id, record.org_id)
@@ -195,7 +202,7 @@ class ChainWalker:
         check_hex(HEX128, record.signature, index, "signature", 128)
 
     def _rotate(self, record: StoredEntry, index: int) -> None:
-        """Follow a rotation. Its signature is checked here and now: the key for all that follows hangs on it."""
+        """Follow a rotation. Its signature is checked at once, since it decides the next key."""
         error = signature_error(record, index, self.key)
         if error is not None:
             raise error
@@ -203,19 +210,18 @@ class ChainWalker:
         self._keys[self.key] = index + 1
         self.rotations += 1
 
-    def done(self, checked: int) -> Verification:
-        """What was verified, `checked` signatures among it."""
+    def result(self, signatures_checked: int) -> Verification:
+        """Return what was verified."""
         spans = tuple(KeySpan(since, key.hex) for key, since in self._keys.items())
         org_id = None if self._org_id is None else UUID(self._org_id)
-        return Verification(self.index - self.start, org_id, self.tip, checked, spans)
+        return Verification(self.index - self.start, org_id, self.tip, signatures_checked, spans)
 
 
 def _check_hash(record: StoredEntry, index: int) -> None:
-    """`check_hash`, whose error says so where a lost digit explains it."""
+    """Run `check_hash`, and add a hint to its error if a lost digit explains it."""
     try:
         check_hash(record, index)
     except HashMismatch as error:
         lost = find_lost_digit(record)
-        raise HashMismatch(
-            index, error.expected, error.got, hint=None if lost is None else str(lost)
-        ) from None
+        hint = None if lost is None else str(lost)
+        raise HashMismatch(index, error.expected, error.got, hint=hint) from None

@@ -1,8 +1,9 @@
-"""Processes that check a long chain in parts: threads would wait for each other.
+"""Worker processes that check parts of a long chain; threads would wait for the interpreter lock.
 
-A helper is asked with a key and signatures, each followed by the hash that it is of, and answers with the place of the first bad
-one; or with lines of an exported chain, and answers with what `scan_segment` says of them. It runs the same checks; what is wrong
-with a bad one is found out where it was asked.
+A request holds a key and signatures, each followed by the hash that it signs; the response is the
+position of the first bad one. Or it holds lines of an exported chain; the response is the result of
+`scan_segment`. Workers run the same checks as this process, which works out what is wrong with a
+bad entry.
 """
 
 from __future__ import annotations
@@ -25,17 +26,17 @@ if TYPE_CHECKING:
     from ttplan.audit.keys.key_files import VerifyingKey
     from ttplan.model.stored_entry import StoredEntry
 
-_ENTRY = 64 + 32
-_QUESTION = struct.Struct("<B32sI")
-_PLACE = struct.Struct("<i")
-_FOUND = struct.Struct("<IQ36s64sI")
+_SIGNED_HASH_BYTES = 64 + 32
+_REQUEST = struct.Struct("<B32sI")
+_POSITION = struct.Struct("<i")
+_BOUNDS = struct.Struct("<IQ36s64sI")
 _SIGNATURES, _LINES, _SIGNED_LINES = range(3)
 _ALL_GOOD = -1
 _NO_KEY = bytes(32)
 
 
 class WorkerPool:
-    """Some helpers, each of which answers one question at a time. They end with the block."""
+    """Worker processes, each of which handles one request at a time. They end with the block."""
 
     def __init__(self, count: int) -> None:
         self._processes = [_start() for _ in range(count)]
@@ -61,38 +62,39 @@ class WorkerPool:
             process.wait()
 
     def first_bad(self, batch: Sequence[StoredEntry], key: VerifyingKey) -> int | None:
-        """The place in a batch of the first signature that is not `key`'s; None where all are. Raises OSError for a helper that
-        is not there any more."""
-        data = bytes.fromhex(
-            "".join([text for record in batch for text in (record.signature, record.hash)])
-        )
-        (place,) = _PLACE.unpack(self._ask(_SIGNATURES, key.raw, data, _PLACE.size))
-        return None if place == _ALL_GOOD else int(place)
+        """Find the first signature of a batch that `key` did not make; None if all are good.
+
+        Raises OSError if the worker was killed.
+        """
+        texts = [text for record in batch for text in (record.signature, record.hash)]
+        data = bytes.fromhex("".join(texts))
+        (position,) = _POSITION.unpack(self._request(_SIGNATURES, key.raw, data, _POSITION.size))
+        return None if position == _ALL_GOOD else int(position)
 
     def scan_segment(self, lines: bytes, key: VerifyingKey | None) -> SegmentBounds | None:
-        """`ttplan.audit.verify.segment.scan_segment`. Raises OSError for a helper that is not there any more."""
+        """Run `scan_segment` in a worker. Raises OSError if the worker was killed."""
         kind, raw = (_LINES, _NO_KEY) if key is None else (_SIGNED_LINES, key.raw)
-        found = SegmentBounds(*_FOUND.unpack(self._ask(kind, raw, lines, _FOUND.size)))
-        return found if found.entries else None
+        bounds = SegmentBounds(*_BOUNDS.unpack(self._request(kind, raw, lines, _BOUNDS.size)))
+        return bounds if bounds.entries else None
 
-    def _ask(self, kind: int, key: bytes, data: bytes, answer_size: int) -> bytes:
+    def _request(self, kind: int, key: bytes, data: bytes, response_size: int) -> bytes:
         process = self._idle.get()
         try:
             if process.stdin is None or process.stdout is None:
                 raise BrokenPipeError
-            process.stdin.write(_QUESTION.pack(kind, key, len(data)))
+            process.stdin.write(_REQUEST.pack(kind, key, len(data)))
             process.stdin.write(data)
             process.stdin.flush()
-            answer = process.stdout.read(answer_size)
+            response = process.stdout.read(response_size)
         finally:
             self._idle.put(process)
-        if len(answer) != answer_size:
+        if len(response) != response_size:
             raise BrokenPipeError
-        return answer
+        return response
 
 
 def start_workers() -> WorkerPool | None:
-    """A helper for each core; None where this program cannot start Python, as one that was frozen into a file cannot."""
+    """Start a worker for each core; None if this program cannot start Python (a frozen one)."""
     if getattr(sys, "frozen", False) or not sys.executable:
         return None
     try:
@@ -102,9 +104,12 @@ def start_workers() -> WorkerPool | None:
 
 
 def _start() -> subprocess.Popen[bytes]:
-    # Isolated: it looks for modules where this process does, and nowhere else.
+    # Isolated: the worker looks for modules where this process does, and nowhere else.
     paths = [path for path in sys.path if path]
-    program = f"import sys; sys.path[:] = {paths!r}; from {__name__} import serve; serve(sys.stdin.buffer, sys.stdout.buffer)"
+    program = (
+        f"import sys; sys.path[:] = {paths!r}; from {__name__} import serve; "
+        "serve(sys.stdin.buffer, sys.stdout.buffer)"
+    )
     return subprocess.Popen(  # noqa: S603 - this very interpreter
         [sys.executable, "-I", "-c", program],
         stdin=subprocess.PIPE,
@@ -113,25 +118,23 @@ def _start() -> subprocess.Popen[bytes]:
     )
 
 
-def serve(asked: BinaryIO, answers: BinaryIO) -> None:
-    """Answer questions until there are no more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asks is interrupted, and ends this
-    while len(head := asked.read(_QUESTION.size)) == _QUESTION.size:
-        kind, key, size = _QUESTION.unpack(head)
-        data = asked.read(size)
-        answers.write(
-            _PLACE.pack(_first_bad(key, data)) if kind == _SIGNATURES else _stretch(kind, key, data)
-        )
-        answers.flush()
+def serve(requests: BinaryIO, responses: BinaryIO) -> None:
+    """Handle requests until there are no more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and ends the worker
+    while len(head := requests.read(_REQUEST.size)) == _REQUEST.size:
+        kind, key, size = _REQUEST.unpack(head)
+        data = requests.read(size)
+        if kind == _SIGNATURES:
+            responses.write(_POSITION.pack(_first_bad(key, data)))
+        else:
+            bounds = scan_segment(data, key if kind == _SIGNED_LINES else None)
+            responses.write(_BOUNDS.pack(*(bounds or SegmentBounds(0, 0, b"", b"", 0))))
+        responses.flush()
 
 
 def _first_bad(key: bytes, data: bytes) -> int:
-    for place in range(len(data) // _ENTRY):
-        if not ed25519.is_valid_signature(data[place * _ENTRY : (place + 1) * _ENTRY], key):
-            return place
+    for position in range(len(data) // _SIGNED_HASH_BYTES):
+        at = position * _SIGNED_HASH_BYTES
+        if not ed25519.is_valid_signature(data[at : at + _SIGNED_HASH_BYTES], key):
+            return position
     return _ALL_GOOD
-
-
-def _stretch(kind: int, key: bytes, lines: bytes) -> bytes:
-    found = scan_segment(lines, key if kind == _SIGNED_LINES else None)
-    return _FOUND.pack(*(found or SegmentBounds(0, 0, b"", b"", 0)))

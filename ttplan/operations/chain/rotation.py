@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from ttplan.apply import StoreChain
 from ttplan.audit.keys.signer import Signer
-from ttplan.audit.rotation import EVENT, list_keys, rotation_payload
+from ttplan.audit.rotation import list_keys, rotation_payload
 from ttplan.model.audit import Actor, AuditEntry
 from ttplan.model.errors import InputError, KeyFileError
+from ttplan.model.stored_entry import KEY_ROTATED
 from ttplan.store.protocol import Transaction
 from ttplan.store.transactions import run_in_transaction
 
@@ -32,7 +33,7 @@ def rotate_key(chain: StoreChain, new: Signer, actor: Actor) -> AuditEntry:
         payload = rotation_payload(
             chain.public_key, new, org_id=org_id, seq=tip.seq + 1, prev_hash=tip.hash
         )
-        return chain.append(tx, org_id, actor, EVENT, payload)
+        return chain.append(tx, org_id, actor, KEY_ROTATED, payload)
 
     entry = run_in_transaction(chain.store, work)
     chain.publish(entry)

@@ -1,95 +1,64 @@
-"""A store's audit chain: verified, and written to a file."""
+"""Verify a store's audit chain, list its entries, and export it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
 
 from ttplan.audit import standalone
 from ttplan.audit.jsonl import write_chain
 from ttplan.audit.keys.key_files import VerifyingKey
-from ttplan.audit.proofs.anchors import parse_anchor
 from ttplan.audit.rotation import list_keys
-from ttplan.audit.verify.chain import SignatureScope
+from ttplan.audit.verify.file import open_resume_file
+from ttplan.audit.verify.options import VerifyOptions
 from ttplan.audit.verify.report import ChainReport
 from ttplan.audit.verify.reporting import verify_with_report
-from ttplan.audit.verify.resume import Asked, ResumeFile, first_needed
-from ttplan.model.audit import StoredEntry, TipAnchor
+from ttplan.model.audit import StoredEntry
 from ttplan.model.errors import InputError
 from ttplan.store.protocol import Store
 from ttplan.util.files import atomic_write, file_exists
 from ttplan.util.progress import Counted, counting
 
 VERIFIER = "verify_chain.py"
-"""What the verifier in one file is called beside an exported chain."""
-
-
-def write_verifier(path: Path, *, overwrite: bool = False) -> None:
-    """Write the verifier in one file, which needs nothing of ttplan. InputError where there is another, unless `overwrite`."""
-    source = Path(standalone.__file__).read_bytes()
-    if file_exists(path) and path.read_bytes() == source:
-        return
-    with atomic_write(path, overwrite=overwrite) as file:
-        file.write(source)
+"""The file name of the standalone verifier next to an exported chain."""
 
 
 def verify_store(
     store: Store,
     key: VerifyingKey,
+    options: VerifyOptions,
     *,
     key_source: str,
-    own_key: bool,
-    since: str | TipAnchor | None = None,
-    anchor: str | TipAnchor | None = None,
-    passes_through: Iterable[TipAnchor] = (),
-    distrust_after: TipAnchor | None = None,
-    signatures: SignatureScope = "all",
     progress: bool | Counted | None = None,
-    on_fork: Callable[[bytes], None] | None = None,
-    resume: str | os.PathLike[str] | None = None,
 ) -> ChainReport:
-    """Verify the chain of a store's organisation and report the first bad entry. `progress` of None shows a bar to a person;
-    a function is told how many entries are done, of how many, and may raise to end it.
+    """Verify the chain of a store's organisation, and report the first bad entry.
 
-    With `own_key` the `key` is the one that the store signs with now, and the chain is verified with the one that it began with,
-    or that signs after `since`.
+    If `options.public_key` is None, `key` is the one that the store signs with now, and the chain
+    is verified with its first key, or the one that signs after `options.since`. With `progress`
+    None a bar is shown on a terminal or in a notebook. A function is called with the number of
+    entries done and their total, and may raise to stop.
     """
-    begin, end, through = parse_anchor(since), parse_anchor(anchor), tuple(passes_through)
+    resume_file, first_seq = open_resume_file(options)
     with store.read() as snapshot:
         org_id = snapshot.org_id()
         tip = None if org_id is None else snapshot.tip(org_id)
-        if own_key and org_id is not None:
-            key = list_keys(snapshot.entries(org_id, since=0 if begin is None else begin.seq), key)[
-                0
-            ]
-        kept = None if resume is None else ResumeFile(resume)
-        if kept is not None:
-            kept.bind(Asked(key, signatures, begin, end, through, distrust_after))
-        first = (
-            first_needed(begin, kept) if tip is None else min(first_needed(begin, kept), tip.seq)
-        )
-        entries = iter(()) if org_id is None else snapshot.entries(org_id, since=first)
+        if options.public_key is None and org_id is not None:
+            since = 0 if options.since is None else options.since.seq
+            key = list_keys(snapshot.entries(org_id, since=since), key)[0]
+        if resume_file is not None:
+            resume_file.bind(options, key)
+        if tip is not None:
+            first_seq = min(first_seq, tip.seq)
+        entries = iter(()) if org_id is None else snapshot.entries(org_id, since=first_seq)
         with counting("verifying", None if tip is None else tip.seq + 1, progress) as count:
             return verify_with_report(
-                entries,
-                key,
-                key_source=key_source,
-                own_key=own_key,
-                since=begin,
-                anchor=end,
-                passes_through=through,
-                distrust_after=distrust_after,
-                signatures=signatures,
-                progress=count,
-                on_fork=on_fork,
-                resume=kept,
+                entries, key, options, key_source=key_source, progress=count, resume=resume_file
             )
 
 
 def read_entries(store: Store, since: int, limit: int) -> list[StoredEntry]:
-    """At most `limit` entries of the chain from seq `since` on, as they are stored: nothing of them is verified."""
+    """Return at most `limit` entries of the chain from seq `since` on, without verifying them."""
     with store.read() as snapshot:
         org_id = snapshot.org_id()
         return [] if org_id is None else list(islice(snapshot.entries(org_id, since=since), limit))
@@ -105,33 +74,43 @@ def export_chain(
     until: int | None = None,
     with_verifier: bool = False,
 ) -> int:
-    """Write the chain as JSON lines, whole or not at all, and return how many entries it has. `key` signs it now.
+    """Write the chain as JSON lines, in full or not at all, and return the number of entries.
 
-    With `until` it ends with that seq. With `with_verifier` the verifier in one file is put beside it, as `verify_chain.py`.
+    `key` is the one that the store signs with now, `until` the last seq to write. With
+    `with_verifier` the standalone verifier is written next to it, as `verify_chain.py`.
 
-    Raises InputError where there is such a file already, unless `overwrite`, or where the store, called `name`, has no such
-    chain.
+    Raises InputError if such a file exists, unless `overwrite`, or if the store, called `name`, has
+    no such chain.
     """
     with atomic_write(path, overwrite=overwrite) as file, store.read() as snapshot:
         org_id = snapshot.org_id()
         if org_id is None:
-            raise InputError(
-                f"{name} has no entries to export; import a log first, with `ttplan import` or import_logs"
-            )
+            raise InputError(f"{name} has no entries to export; import a log first")
         tip = snapshot.tip(org_id)
         count = 0 if tip is None else tip.seq + 1
         if until is not None:
             if not 0 <= until < count:
                 raise InputError(f"the chain has no entry {until}; it has {count}, counted from 0")
             count = until + 1
-        key = list_keys(snapshot.entries(org_id), key)[0]
         write_chain(
             file,
             islice(snapshot.entries(org_id), count),
-            verifying_key=key,
+            verifying_key=list_keys(snapshot.entries(org_id), key)[0],
             org_id=org_id,
             entry_count=count,
         )
     if with_verifier:
         write_verifier(Path(path).with_name(VERIFIER), overwrite=overwrite)
     return count
+
+
+def write_verifier(path: Path, *, overwrite: bool = False) -> None:
+    """Write the standalone verifier, which does not need ttplan.
+
+    Raises InputError if there is another file, unless `overwrite`.
+    """
+    source = Path(standalone.__file__).read_bytes()
+    if file_exists(path) and path.read_bytes() == source:
+        return
+    with atomic_write(path, overwrite=overwrite) as file:
+        file.write(source)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.rotation import list_keys
+from ttplan.audit.verify.options import VerifyOptions
 from ttplan.audit.verify.report import ChainReport
 from ttplan.audit.verify.reporting import verify_with_report
 from ttplan.history.compare import changed_fields
@@ -52,9 +53,8 @@ def find_drift(
 def _check(snapshot: Snapshot, org_id: UUID, key: VerifyingKey, own_key: bool) -> ChainReport:
     # The last signature vouches for the content of all entries, which is what counts here.
     first = list_keys(snapshot.entries(org_id), key)[0] if own_key else key
-    return verify_with_report(
-        snapshot.entries(org_id), first, key_source="drift", own_key=own_key, signatures="tip"
-    )
+    options = VerifyOptions(public_key=None if own_key else key, signatures="tip")
+    return verify_with_report(snapshot.entries(org_id), first, options, key_source="drift")
 
 
 def _routes(history: History, rows: list[LiveRoute | UnreadableRoute]) -> Iterator[RouteDrift]:
