@@ -1,4 +1,4 @@
-"""The command line: each command is one method of the library, parsed and shown."""
+"""The command line: each command parses its options, calls the workspace and prints the result."""
 
 from ttplan.cli.entrypoint import main
 

@@ -19,86 +19,88 @@ from ttplan.workspace import Workspace
 from ttplan.workspace.open import open_workspace
 
 DEMO_KEY = Path("ttplan-demo.key.pem")
-"""The key of a demo in a database, in the folder where it is told."""
-SAMPLE = Path(__file__).parent.parent / "sample"
+"""The signing key of a demo in a database, in the current directory."""
+_INSTALLED = Path(__file__).parent.parent / "sample"
 _IN_CHECKOUT = Path(__file__).parent.parent.parent / "data"
 
 
 def sample_file(name: str) -> Path:
-    """A file of the sample data: in the installed package, or in the checkout."""
-    for folder in (SAMPLE, _IN_CHECKOUT):
+    """Return a file of the sample data, from the installed package or the checkout."""
+    for folder in (_INSTALLED, _IN_CHECKOUT):
         if (folder / name).is_file():
             return folder / name
-    raise InputError(f"the sample data ({name}) is not there; install ttplan again")
+    raise InputError(f"the sample data ({name}) is missing; install ttplan again")
 
 
-def tell(store: str | None, json: bool) -> None:
-    """Import, plan, apply, verify, and find a tampering. Raises ChainError where the tampering is not found."""
-    if store is not None and not is_postgres_url(store) and Path(store).exists():
-        raise InputError(f"{store} exists already; the demo wants a new store, or none at all")
+def run_demo(store: str | None, json: bool) -> None:
+    """Import, plan, apply, verify, and detect tampering. Raises ChainError if that fails."""
+    if store is not None and not is_url(store) and Path(store).exists():
+        raise InputError(f"{store} exists already; the demo needs a new store")
     with tempfile.TemporaryDirectory(prefix="ttplan-demo-") as folder:
         with redirect_stdout(StringIO()) if json else nullcontext():
-            facts = _story(_opened(store or str(Path(folder) / "demo.duckdb")), Path(folder))
+            workspace = _open_empty(store or str(Path(folder) / "demo.duckdb"))
+            results = _run_steps(workspace, Path(folder))
         if json:
-            show_json(facts)
+            show_json(results)
 
 
-def _opened(store: str) -> Workspace:
-    """The demo's workspace, in a store that holds nothing yet."""
-    if not is_postgres_url(store):
+def _open_empty(store: str) -> Workspace:
+    """Open the demo's workspace, in a store that is empty."""
+    if not is_url(store):
         return open_workspace(store)
     key = key_from_env(os.environ) or signer_from_env(os.environ)
-    if key is None:  # there is no file beside a store on a server
+    if key is None:  # a store on a server has no key file next to it
         ensure_key(DEMO_KEY, passphrase=passphrase_from_env(os.environ))
-        print(f"The key that signs is in {DEMO_KEY}")
+        print(f"The signing key is in {DEMO_KEY}")
     workspace = open_workspace(store, key=key, key_file=None if key else DEMO_KEY)
     with workspace.store.read() as snapshot:
-        if snapshot.request_count() or workspace.plan_runs():
-            raise InputError(
-                "the store is not empty; the demo wants one that holds nothing, such as an organisation of its own: ?org=UUID"
-            )
+        is_empty = not snapshot.request_count()
+    if not is_empty or len(workspace.plans()):
+        raise InputError(
+            "the store is not empty; the demo needs an empty one, such as a new organisation: "
+            "?org=UUID"
+        )
     return workspace
 
 
-def _story(workspace: Workspace, folder: Path) -> dict[str, object]:
-    _step(
-        "1",
-        "Import an hour of LLM requests (Azure's public trace, with models and costs assigned by a rule)",
-    )
+def _run_steps(workspace: Workspace, folder: Path) -> dict[str, object]:
+    """Run and print the five steps of the demo; return the result of each as JSON."""
+    _print_step(1, "Import an hour of LLM requests (Azure's public trace, models and costs added)")
     report = workspace.import_logs(sample_file("requests.parquet"))
     print(report)
-    _step("2", "What if short chats and code completions went to cheaper models?")
+    _print_step(2, "What if short chats and code completions went to cheaper models?")
     plan = workspace.plan(sample_file("routes.yaml"), name="cheaper models for short chat and code")
     print(plan)
-    _step("3", "Make it so: status, routes and a signed audit entry, in one transaction")
+    _print_step(3, "Apply it: status, routes and a signed audit entry, in one transaction")
     entry = workspace.apply(plan, actor=System())
     print(f"entry {entry.seq}, {entry.event}, {len(workspace.routes())} routes live")
-    _step("4", "Prove it: anyone with the public key and an exported chain can check")
-    exported = folder / "chain.jsonl"
-    workspace.export_chain(exported)
+    _print_step(4, "Prove it: anyone with the public key and an exported chain can verify")
+    chain = folder / "chain.jsonl"
+    workspace.export_chain(chain)
     key, anchor = workspace.public_key, f"{entry.seq}:{entry.hash}"
-    verified = verify_file(exported, public_key=key, anchor=anchor)
+    verified = verify_file(chain, public_key=key, anchor=anchor)
     print(verified)
-    _step("5", "And a forger who claims ten times the savings is found")
+    _print_step(5, "A forger who claims ten times the savings is detected")
     saved = entry.payload["projected_savings_usd"]
-    forged = folder / "forged.jsonl"
-    forged.write_bytes(
-        exported.read_bytes().replace(f":{saved},".encode(), f":{round(saved * 10, 6)},".encode())
+    forged_chain = folder / "forged.jsonl"
+    forged_chain.write_bytes(
+        chain.read_bytes().replace(f":{saved},".encode(), f":{round(saved * 10, 6)},".encode())
     )
-    caught = verify_file(forged, public_key=key)
-    print(caught)
-    if not verified.ok or caught.verdict != "broken":
+    forgery = verify_file(forged_chain, public_key=key)
+    print(forgery)
+    if not verified.ok or forgery.verdict != "broken":
         raise ChainError(
-            0, "the demo's chain did not verify, or its forgery was not found; please report this"
+            0,
+            "the demo's chain did not verify, or its forgery was not detected; please report this",
         )
     return {
         "import": report.model_dump(mode="json"),
         "plan": plan.run.model_dump(mode="json", exclude={"nonce"}),
         "entry": entry.model_dump(mode="json"),
         "verified": verified.model_dump(mode="json"),
-        "forgery": caught.model_dump(mode="json"),
+        "forgery": forgery.model_dump(mode="json"),
     }
 
 
-def _step(number: str, text: str) -> None:
+def _print_step(number: int, text: str) -> None:
     print(f"\n── {number}. {text}\n")

@@ -1,4 +1,4 @@
-"""`ttplan`: run a command, and turn what goes wrong into one clear line and an exit code."""
+"""`ttplan`: run a command, and turn an error into one clear line and an exit code."""
 
 from __future__ import annotations
 
@@ -7,83 +7,66 @@ import sys
 
 import typer
 
-from ttplan.cli import (
-    chain,
-    checks,
-    evaluate,
-    gateways,
-    inspect,
-    keys,
-    policy,
-    proofs,
-    reconcile,
-    routes,
-    stores,
-    tlog,
-)
-from ttplan.cli.commands import app
+from ttplan.cli import apply, evidence, import_logs, key, plan, policy, routes, store, tlog, verify
+from ttplan.cli.options import app
+from ttplan.cli.output import name_options
 from ttplan.model.errors import TtplanError
 
 DEBUG = "TTPLAN_DEBUG"
-COMMANDS = (
-    routes,
-    policy,
-    gateways,
-    reconcile,
-    checks,
-    inspect,
-    chain,
-    stores,
-    proofs,
-    keys,
-    tlog,
-    evaluate,
-)
+COMMAND_MODULES = (import_logs, plan, policy, apply, routes, verify, evidence, key, tlog, store)
 """Modules that add commands to the app when they are imported."""
+OLD_NAMES = {
+    "check": import_logs.check_logs,
+    "export": evidence.export_chain,
+    "history": routes.route_history,
+    "keygen": key.generate,
+    "watch": routes.watch_routes,
+}
+"""Commands that had another name before version 1.0. The old names still work but are not shown."""
+for _name, _command in OLD_NAMES.items():
+    app.command(_name, hidden=True)(_command)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run `ttplan` and exit: 0 good, 1 a check failed, 2 bad usage or input, 3 the store could not do it, 4 a chain that is only
-    consistent with its own key."""
+    """Run `ttplan` and exit with one of `options.EXIT_CODES`."""
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
 def run(arguments: list[str]) -> int:
-    """Run `ttplan` and return its exit code. Errors are one line on stderr."""
+    """Run `ttplan` and return its exit code. An error is one line on stderr."""
     try:
         code = app(arguments or ["--help"], prog_name="ttplan", standalone_mode=False)
         sys.stdout.flush()
-        if code == 130:  # what Typer makes of an interrupt, whose words it drops
+        if code == 130:  # Typer turns an interrupt into this code and drops its message
             raise KeyboardInterrupt
     except typer.Exit as done:
         return int(done.exit_code)
     except typer.Abort:
-        return _complain("stopped; nothing was done", 130)
+        return _print_error("stopped; nothing was done", 130)
     except typer.TyperException as error:
-        return _complain(f"{_words(error)}; try `ttplan --help`", 2)
+        return _print_error(f"{_usage_message(error)}; try `ttplan --help`", 2)
     except TtplanError as error:
-        return _complain(str(error), error.exit_code)
+        return _print_error(name_options(str(error)), error.exit_code)
     except KeyboardInterrupt:
-        return _complain("stopped; nothing was half-written", 130)
+        return _print_error("stopped; nothing was half-written", 130)
     except BrokenPipeError:
-        # The reader of our output went away: not an error, and nothing may be written to it at exit.
+        # The reader of the output is gone: not an error, but Python must not flush stdout later.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
         if os.environ.get(DEBUG):
             raise
-        return _complain(
-            f"this should not happen: {type(error).__name__}: {error}; set {DEBUG}=1 to see where",
-            3,
+        return _print_error(
+            f"unexpected {type(error).__name__}: {error}; set {DEBUG}=1 to see the traceback", 3
         )
     return code if isinstance(code, int) else 0
 
 
-def _words(error: typer.TyperException) -> str:
-    explain = getattr(error, "format_message", None)
-    return str(explain() if explain is not None else error).rstrip(".")
+def _usage_message(error: typer.TyperException) -> str:
+    format_message = getattr(error, "format_message", None)
+    return str(format_message() if format_message is not None else error).rstrip(".")
 
 
-def _complain(message: str, code: int) -> int:
+def _print_error(message: str, code: int) -> int:
     print(f"ttplan: {' '.join(message.split())}", file=sys.stderr)
     return code

@@ -1,16 +1,97 @@
-"""What commands print: text for a person, or one JSON document."""
+"""What commands print: text for a person, or one JSON document; and errors in terms of options."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, Protocol
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ttplan.model.errors import InputError
+
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ttplan.display.plan import Plan
+    from ttplan.model.audit import AuditEntry
+
+OPTION_OF_PARAMETER = {
+    "actor": "--user",
+    "allow_bodies": "--allow-bodies",
+    "allow_drift": "--allow-drift",
+    "allow_loss": "--allow-loss",
+    "allow_stale": "--allow-stale",
+    "allow_unpriced": "--allow-unpriced",
+    "api_key_env": "--api-key-env",
+    "cost": "--cost",
+    "format": "--format",
+    "interval_method": "--method",
+    "judge_call_usd": "--judge-call-usd",
+    "key_file": "--key-file",
+    "log": "--log",
+    "mapping": "--mapping",
+    "memory_limit": "--memory-limit",
+    "new_key": "--new-key-file",
+    "on_bad_rows": "--skip-bad-rows",
+    "org_id": "--org",
+    "policy": "--policy",
+    "prices": "--prices",
+    "providers": "--provider",
+    "public_key": "--key-hex",
+    "requests": "--requests",
+    "table": "--table",
+    "totals": "--totals",
+}
+"""The option that sets a parameter of the library."""
+_AMBIGUOUS = {"actor", "cost", "format", "log", "mapping", "org_id", "policy", "prices"} | {
+    "requests",
+    "table",
+    "totals",
+}
+"""Names that are also words or columns: parameters only in parentheses or with a value."""
+
+
+class Card(Protocol):
+    """A result that displays itself."""
+
+    @property
+    def result(self) -> Any:
+        """The result, a Pydantic model."""
+
+
+def name_options(message: str) -> str:
+    """Replace the names of parameters in a message of the library by those of options.
+
+    Examples
+    --------
+    >>> name_options("leave them out with on_bad_rows='skip'")
+    'leave them out with --skip-bad-rows'
+    >>> name_options("give one in a price file (prices)")
+    'give one in a price file (--prices)'
+    >>> name_options("the store has no requests")
+    'the store has no requests'
+    """
+
+    def option(match: re.Match[str]) -> str:
+        name, value = match["name"], match["value"]
+        is_marked = value is not None or bool(match["open"] and match["close"])
+        if name in _AMBIGUOUS and not is_marked:
+            return match[0]
+        shows_value = value not in (None, "True") and name != "on_bad_rows"
+        suffix = f" {value}" if shows_value else ""
+        return f"{match['open']}{OPTION_OF_PARAMETER[name]}{suffix}{match['close']}"
+
+    return _PARAMETER.sub(option, message)
+
+
+_PARAMETER = re.compile(
+    rf"(?P<open>\(?)(?<![\w.'-])(?P<name>{'|'.join(OPTION_OF_PARAMETER)})(?![\w.'-])"
+    r"(?:='?(?P<value>\w+)'?)?(?P<close>\)?)"
+)
 
 
 def show_json(value: Any) -> None:
@@ -19,12 +100,39 @@ def show_json(value: Any) -> None:
 
 
 def show_json_line(value: Any) -> None:
-    """Print one JSON document on a line of its own, at once: for whoever reads as it is written."""
+    """Print one JSON document on one line, and flush it for a reader that follows."""
     print(json.dumps(value, ensure_ascii=False, default=str), flush=True)
 
 
+def show_result(card: Card, json: bool) -> None:
+    """Print a result: its card, or its JSON."""
+    if json:
+        show_json(None if card.result is None else card.result.model_dump(mode="json"))
+    else:
+        print(card)
+
+
+def show_plan(plan: Plan, json: bool) -> None:
+    """Print a plan: its card, or its JSON without the secret nonce."""
+    if json:
+        # A failed plan has a reason but no figures: leave out its zeros.
+        hidden = {"nonce", "result"} if plan.status == "failed" else {"nonce"}
+        show_json(plan.run.model_dump(mode="json", exclude=hidden))
+    else:
+        print(plan)
+
+
+def show_entry(entry: AuditEntry, message: str, json: bool) -> None:
+    """Print what was done and the audit entry that records it."""
+    if json:
+        show_json(entry.model_dump(mode="json"))
+        return
+    print(message)
+    print(f"entry {entry.seq} of the audit chain; its anchor is {entry.seq}:{entry.hash}")
+
+
 def show_frame(frame: pd.DataFrame, *, title: str, columns: list[str], empty: str) -> None:
-    """Print some columns of a frame as a table. Texts from outside are shown as they are, never as markup."""
+    """Print some columns of a frame as a table. Text of the store is never read as markup."""
     if frame.empty:
         print(empty)
         return
@@ -38,8 +146,22 @@ def show_frame(frame: pd.DataFrame, *, title: str, columns: list[str], empty: st
 
 
 def frame_json(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """A frame as JSON records: times in RFC 3339, nothing as null."""
+    """Return a frame as JSON records: times in RFC 3339, missing values as null."""
     return json.loads(frame.to_json(orient="records", date_format="iso", date_unit="us"))  # type: ignore[no-any-return]
+
+
+def confirm(question: str, *cards: object, json: bool) -> None:
+    """Print what is about to happen, and stop unless the person agrees."""
+    if json:
+        raise InputError("--json cannot ask for confirmation; add --yes")
+    for card in cards:
+        print(card, end="\n\n")
+    typer.confirm(question, abort=True)
+
+
+def count(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun: `1 route`, `2 routes`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def _cell(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The commands between a plan and its apply: the policy, approvals, and taking over what a gateway follows already."""
+"""Commands on the policy that plans must meet before they are applied, and on approvals."""
 
 from __future__ import annotations
 
@@ -7,117 +7,75 @@ from typing import Annotated
 
 import typer
 
-from ttplan.cli.commands import (
+from ttplan.cli.options import (
+    APPLY,
     DEFAULT_STORE,
     JsonOption,
-    KeyOption,
+    KeyFileOption,
     PlanArgument,
     StoreOption,
+    UserOption,
     app,
+    argument,
     open_store,
+    option,
+    read_actor,
 )
-from ttplan.cli.gateways import LossOption
-from ttplan.cli.output import show_json
-from ttplan.cli.routes import read_actor, show_entry
+from ttplan.cli.output import show_entry, show_result
 from ttplan.model.errors import InputError
 
-UserOption = Annotated[str | None, typer.Option(help="Who does it: a person's UUID.")]
 
-
-@app.command("set-policy")
+@app.command("set-policy", rich_help_panel=APPLY)
 def set_policy(
-    policy: Annotated[
-        Path | None, typer.Argument(help="The rules: a YAML file.", show_default=False)
-    ] = None,
-    none: Annotated[
-        bool, typer.Option("--none", help="Hold plans to nothing from now on.")
-    ] = False,
+    policy: Annotated[Path | None, argument("The rules: a YAML file.")] = None,
+    none: Annotated[bool, option("Remove the policy.", "--none")] = False,
     store: StoreOption = DEFAULT_STORE,
     user: UserOption = None,
-    key_file: KeyOption = None,
+    key_file: KeyFileOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Hold every plan of a store to rules from now on; the audit chain is told of it."""
+    """Set the policy that every plan of the store must meet; the audit chain records it."""
     if (policy is None) is not none:
-        raise InputError("say the file with the rules, or --none")
-    entry = open_store(store, key_file=key_file).set_policy(
-        policy, actor=read_actor(user, None, False)
-    )
-    show_entry(
-        entry,
-        "no policy from now on" if policy is None else f"plans are held to {policy} from now on",
-        json,
-    )
+        raise InputError("give either the file with the rules, or --none")
+    workspace = open_store(store, key_file=key_file)
+    entry = workspace.set_policy(policy, actor=read_actor(user))
+    show_entry(entry, "policy removed" if policy is None else f"policy set: {policy}", json)
 
 
-@app.command("check-policy")
+@app.command("check-policy", rich_help_panel=APPLY)
 def check_policy(
     plan_id: PlanArgument, store: StoreOption = DEFAULT_STORE, json: JsonOption = False
 ) -> None:
-    """Hold a plan to the store's policy, as applying it would. Exits 1 where a blocking rule stands against it."""
-    shown = open_store(store).check_policy(plan_id)
-    if json:
-        show_json(None if shown.result is None else shown.result.model_dump(mode="json"))
-    else:
-        print(shown)
-    raise typer.Exit(0 if shown.result is None else shown.result.exit_code)
+    """Check a plan against the store's policy, as applying it would.
+
+    Exits 1 if the plan does not meet a blocking rule.
+    """
+    card = open_store(store).check_policy(plan_id)
+    show_result(card, json)
+    raise typer.Exit(0 if card.result is None else card.result.exit_code)
 
 
-@app.command()
+@app.command(rich_help_panel=APPLY)
 def approve(
     plan_id: PlanArgument,
     user: Annotated[
-        str, typer.Option(help="Who approves it: a person's UUID.", show_default=False)
+        str,
+        option("The person who approves: an e-mail address, a name or a UUID.", show_default=False),
     ],
     store: StoreOption = DEFAULT_STORE,
     own_key: Annotated[
-        Path | None,
-        typer.Option("--own-key", help="A key of the approver's own (PEM), which signs, too."),
+        Path | None, option("The approver's own key (PEM), which signs as well.")
     ] = None,
-    key_file: KeyOption = None,
+    key_file: KeyFileOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Approve a projected plan as it is now; a plan that changes needs a new approval."""
+    """Approve a projected plan in its current state; a changed plan needs a new approval."""
     from ttplan.audit.keys.key_files import load_key
 
     workspace = open_store(store, key_file=key_file)
-    found = workspace.get(plan_id)
-    key = None if own_key is None else load_key(own_key)
-    entry = workspace.approve(found, actor=read_actor(user, None, False), key=key)
-    show_entry(entry, f"approved: {found.name}", json)
+    plan = workspace.show(plan_id)
+    approver_key = None if own_key is None else load_key(own_key)
+    entry = workspace.approve(plan, actor=read_actor(user), key=approver_key)
+    show_entry(entry, f"approved: {plan.name}", json)
     if not json:
-        print(workspace.check_policy(found))  # whether it was enough
-
-
-@app.command()
-def adopt(
-    file: Annotated[
-        Path,
-        typer.Argument(
-            help="A LiteLLM config or TokenTrimmer routes: YAML or JSON.", show_default=False
-        ),
-    ],
-    store: StoreOption = DEFAULT_STORE,
-    gateway: Annotated[
-        str | None,
-        typer.Option("--from", help="tokentrimmer or litellm, where the file does not tell."),
-    ] = None,
-    name: Annotated[str, typer.Option(help="What to call the plan.")] = "as the gateway has it",
-    allow_loss: LossOption = False,
-    json: JsonOption = False,
-) -> None:
-    """Keep the routes that a gateway follows already as a first plan; applying it changes nothing there."""
-    plan = open_store(store, create=True).adopt(
-        file,
-        gateway,  # type: ignore[arg-type]  # the operation says which there are
-        name=name,
-        allow_loss=allow_loss,
-    )
-    routes = plan.result.proposed_routes
-    if json:
-        show_json(plan.run.model_dump(mode="json", exclude={"nonce"}))
-        return
-    print(
-        f"plan {plan.plan_id}: {len(routes)} {'route' if len(routes) == 1 else 'routes'} that the gateway follows already"
-    )
-    print("nothing was replayed; make them ours with `ttplan apply`")
+        print(workspace.check_policy(plan))

@@ -1,159 +1,88 @@
-"""The commands on the live routes: make a plan live, look, take it back, and check that nobody else changed them."""
+"""Commands on the live routes and on the gateways that follow them."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from ttplan.cli.commands import (
+from ttplan.cli.options import (
+    APPLY,
     DEFAULT_STORE,
+    IMPORT,
+    OPERATE,
+    AllowLossOption,
     JsonOption,
-    KeyOption,
-    PlanArgument,
+    OverwriteOption,
     StoreOption,
     app,
-    moment,
+    argument,
     open_store,
-    read_length,
-    read_uuid,
+    option,
+    read_duration,
+    read_time,
 )
-from ttplan.cli.output import frame_json, show_frame, show_json
-from ttplan.model.audit import Actor, Anonymous, ApiKey, AuditEntry, System, User
-from ttplan.model.errors import InputError
-from ttplan.model.policy import Override
+from ttplan.cli.output import (
+    count,
+    frame_json,
+    name_options,
+    show_frame,
+    show_json,
+    show_json_line,
+    show_result,
+)
+from ttplan.display.gateway import ShownExport
+from ttplan.model.errors import InputError, TtplanError
+from ttplan.model.gateway import RouteExport
 
-YesOption = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
-UserOption = Annotated[str | None, typer.Option(help="Who does it: a person's UUID.")]
-ApiKeyOption = Annotated[str | None, typer.Option(help="Who does it: the UUID of an API key.")]
-SystemOption = Annotated[bool, typer.Option("--system", help="The system itself does it.")]
-
-
-@app.command()
-def preview(
-    plan_id: PlanArgument, store: StoreOption = DEFAULT_STORE, json: JsonOption = False
-) -> None:
-    """Show what applying a plan would change in the live routes: + new, ~ replaced, > renamed, - removed, = same."""
-    shown = open_store(store).preview(plan_id)
-    if json:
-        show_json(shown.result.model_dump(mode="json"))
-    else:
-        print(shown)
-
-
-@app.command()
-def apply(
-    plan_id: PlanArgument,
-    store: StoreOption = DEFAULT_STORE,
-    yes: YesOption = False,
-    allow_stale: Annotated[
-        bool,
-        typer.Option(
-            "--allow-stale",
-            help="Apply a plan that was computed against other live routes; the entry says so.",
-        ),
-    ] = False,
-    override_by: Annotated[
-        str | None,
-        typer.Option(
-            "--override-by",
-            help="Your name, to apply a plan against the policy; the entry says so.",
-        ),
-    ] = None,
-    reason: Annotated[
-        str | None, typer.Option("--reason", help="Why you do; the entry says so, too.")
-    ] = None,
-    user: UserOption = None,
-    api_key: ApiKeyOption = None,
-    system: SystemOption = False,
-    key_file: KeyOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Make a projected plan live: status, routes and signed audit entry in one transaction."""
-    actor = read_actor(user, api_key, system)
-    override = _override(override_by, reason)
-    workspace = open_store(store, key_file=key_file)
-    found = workspace.get(plan_id)
-    if not yes:
-        _ask(json, found, workspace.preview(found), "Apply this plan?")
-    entry = workspace.apply(found, actor=actor, allow_stale=allow_stale, override=override)
-    routes = len(found.result.proposed_routes)
-    show_entry(
-        entry,
-        f"applied: {found.name}, {routes} {'route is' if routes == 1 else 'routes are'} live",
-        json,
-    )
+RoutesOutputArgument = Annotated[Path, argument("The file to write: .json or .yaml.")]
+GatewayOption = Annotated[str, option("The gateway: tokentrimmer or litellm.", "--to")]
+AllowDriftOption = Annotated[
+    bool, option("Write the live routes although they are not the signed ones.", "--allow-drift")
+]
+ProviderOption = Annotated[
+    list[str] | None,
+    option(
+        "The provider of a model, by LiteLLM's name: gpt-4o=azure; may be repeated.", "--provider"
+    ),
+]
 
 
-@app.command()
-def revert(
-    plan_id: PlanArgument,
-    store: StoreOption = DEFAULT_STORE,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only show what would change.")
-    ] = False,
-    yes: YesOption = False,
-    user: UserOption = None,
-    api_key: ApiKeyOption = None,
-    system: SystemOption = False,
-    key_file: KeyOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Put back what an applied plan replaced: status, routes and signed audit entry in one transaction."""
-    actor = read_actor(user, api_key, system)
-    workspace = open_store(store, key_file=key_file)
-    found = workspace.get(plan_id)
-    shown = workspace.preview_revert(found)
-    if dry_run:
-        show_json(shown.result.model_dump(mode="json")) if json else print(shown)
-        return
-    if not yes:
-        _ask(json, shown, "Revert this plan?")
-    entry = workspace.revert(found, actor=actor)
-    show_entry(entry, f"reverted: {found.name}", json)
-
-
-@app.command()
+@app.command(rich_help_panel=APPLY)
 def routes(
     store: StoreOption = DEFAULT_STORE,
     at: Annotated[
-        str | None, typer.Option(help="As of this moment, such as 2026-05-01T00:00:00Z.")
+        str | None, option("As of this time: 2026-05-01 or 2026-05-01T00:00:00Z.")
     ] = None,
     yaml: Annotated[
-        bool,
-        typer.Option("--yaml", help="As a plan file, with their ids: to edit, and to plan with."),
+        bool, option("As a plan file with route ids, to edit and plan with.", "--yaml")
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """List the routes that are live, or were at a moment, by precedence."""
-    workspace, then = open_store(store), None if at is None else moment(at, "--at")
+    """List the routes that are live, or were at some time, by precedence."""
+    if yaml and json:
+        raise InputError("give only one of --yaml and --json")
+    frame = open_store(store).routes(at=read_time(at, "--at"))
     if yaml:
-        if json:
-            raise InputError("--yaml and --json are two answers; say only one of them")
-        print(workspace.routes_yaml(at=then), end="")
-        return
-    frame = workspace.routes(at=then)
-    if json:
+        print(frame.to_yaml(), end="")
+    elif json:
         show_json(frame_json(frame))
-        return
-    columns = ["name", "priority", "enabled", "target_model", "conditions"]
-    title = "live routes" if at is None else f"routes live at {at}"
-    show_frame(
-        frame,
-        title=title,
-        columns=columns,
-        empty="no routes are live" if at is None else f"no routes were live at {at}",
-    )
+    else:
+        show_frame(
+            frame,
+            title="live routes" if at is None else f"routes live at {at}",
+            columns=["name", "priority", "enabled", "target_model", "conditions"],
+            empty="no routes are live" if at is None else f"no routes were live at {at}",
+        )
 
 
-@app.command()
-def history(
-    name: Annotated[str, typer.Argument(help="The route's name.", show_default=False)],
+@app.command("route-history", rich_help_panel=APPLY)
+def route_history(
+    name: Annotated[str, argument("The route's name.")],
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
-    """Show what became of a route: which plan put it live, replaced or renamed it, took it away."""
+    """Show the history of a route: which plan made it live, replaced, renamed or removed it."""
     frame = open_store(store).route_history(name)
     if json:
         show_json(frame_json(frame))
@@ -164,126 +93,108 @@ def history(
     show_frame(frame, title=f"history of {name}", columns=columns, empty="no such route")
 
 
-@app.command()
-def drift(
+@app.command("export-routes", rich_help_panel=OPERATE)
+def export_routes(
+    output: RoutesOutputArgument,
+    to: GatewayOption = "tokentrimmer",
     store: StoreOption = DEFAULT_STORE,
-    key_hex: Annotated[
-        str | None, typer.Option("--key-hex", help="The public key, from elsewhere: 64 hex digits.")
+    allow_loss: AllowLossOption = False,
+    allow_drift: AllowDriftOption = False,
+    provider: ProviderOption = None,
+    overwrite: OverwriteOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Write the live routes for a gateway.
+
+    Exits 1 if the gateway cannot express them, or if they are not the signed ones.
+    """
+    card = open_store(store).export_routes(
+        output,
+        to,  # type: ignore[arg-type]  # the library checks the value
+        allow_loss=allow_loss,
+        allow_drift=allow_drift,
+        overwrite=overwrite,
+        providers=_read_providers(provider),
+    )
+    show_result(card, json)
+
+
+@app.command("watch-routes", rich_help_panel=OPERATE)
+def watch_routes(
+    output: RoutesOutputArgument,
+    to: GatewayOption = "tokentrimmer",
+    store: StoreOption = DEFAULT_STORE,
+    allow_loss: AllowLossOption = False,
+    allow_drift: AllowDriftOption = False,
+    provider: ProviderOption = None,
+    every: Annotated[str, option("The time between checks: 2s, 1m.")] = "2s",
+    once: Annotated[bool, option("Check once, and end.", "--once")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Write the live routes for a gateway whenever they change, until interrupted.
+
+    With --json, each change is one JSON document on one line.
+    """
+    pause = read_duration(every, "--every").total_seconds()
+    watcher = open_store(store).watch_routes(
+        output,
+        to,  # type: ignore[arg-type]  # the library checks the value
+        allow_loss=allow_loss,
+        allow_drift=allow_drift,
+        providers=_read_providers(provider),
+    )
+
+    def show_export(export: RouteExport) -> None:
+        if json:
+            show_json_line(export.model_dump(mode="json"))
+        else:
+            print(ShownExport(export), flush=True)
+
+    def show_error(error: TtplanError) -> None:
+        message = " ".join(name_options(str(error)).split())
+        print(f"ttplan: {message}", file=sys.stderr, flush=True)
+
+    if not once:
+        watcher.run(show_export, show_error, every=pause)
+    export = watcher.look()
+    if export is not None:
+        show_export(export)
+
+
+@app.command(rich_help_panel=IMPORT)
+def adopt(
+    file: Annotated[Path, argument("A LiteLLM config or TokenTrimmer routes: YAML or JSON.")],
+    store: StoreOption = DEFAULT_STORE,
+    gateway: Annotated[
+        str | None, option("tokentrimmer or litellm, if the file does not tell.", "--from")
     ] = None,
-    key_file: KeyOption = None,
+    name: Annotated[str, option("The name of the plan.")] = "as the gateway has it",
+    allow_loss: AllowLossOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Check that the live routes are what was signed for. Exits 1 where they are not."""
-    shown = open_store(store, key_file=key_file).drift(public_key=key_hex)
+    """Keep the routes that a gateway uses already as a first plan; applying it changes nothing."""
+    plan = open_store(store, create=True).adopt(
+        file,
+        gateway,  # type: ignore[arg-type]  # the library checks the value
+        name=name,
+        allow_loss=allow_loss,
+    )
     if json:
-        show_json(shown.result.model_dump(mode="json"))
-    else:
-        print(shown)
-    raise typer.Exit(shown.result.exit_code)
-
-
-@app.command()
-def repair(
-    store: StoreOption = DEFAULT_STORE,
-    yes: YesOption = False,
-    user: UserOption = None,
-    api_key: ApiKeyOption = None,
-    system: SystemOption = False,
-    key_file: KeyOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Write back the live routes that were signed for, with an audit entry of its own."""
-    actor = read_actor(user, api_key, system)
-    workspace = open_store(store, key_file=key_file)
-    if not yes:
-        shown = workspace.drift()
-        if json or shown.result.routes:
-            _ask(json, shown, "Write back what was signed for?")
-    entry = workspace.repair(actor=actor)
-    if entry is not None:
-        counts = ", ".join(
-            f"{entry.payload[kind]} {kind}" for kind in ("edited", "missing", "foreign")
-        )
-        show_entry(entry, f"repaired: {counts}", json)
-    elif json:
-        show_json(None)
-    else:
-        print("nothing to repair: the live routes are what was signed for")
-
-
-@app.command()
-def backup(
-    output: Annotated[Path, typer.Argument(help="Where to write the copy.", show_default=False)],
-    store: StoreOption = DEFAULT_STORE,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the file where there is one.")
-    ] = False,
-    key_file: KeyOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Copy a store, in use or not: consistent, whole or not at all, read back and verified."""
-    shown = open_store(store, key_file=key_file).backup(output, overwrite=overwrite)
-    if json:
-        show_json(shown.result.model_dump(mode="json"))
-    else:
-        print(shown)
-
-
-@app.command()
-def health(
-    store: StoreOption = DEFAULT_STORE,
-    key_hex: Annotated[
-        str | None, typer.Option("--key-hex", help="The public key, from elsewhere: 64 hex digits.")
-    ] = None,
-    price_age: Annotated[
-        str, typer.Option("--price-age", help="How old prices of live plans may be: 30d, 12h.")
-    ] = "30d",
-    key_file: KeyOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Check schema, key, chain, plans, live routes, orphans and the age of prices. Exits 1 where something is not well."""
-    age = read_length(price_age, "--price-age")
-    shown = open_store(store, key_file=key_file).health(public_key=key_hex, price_age=age)
-    if json:
-        show_json(shown.result.model_dump(mode="json"))
-    else:
-        print(shown)
-    raise typer.Exit(shown.result.exit_code)
-
-
-def _ask(json: bool, *shown_and_question: object) -> None:
-    """Show what would be done, and go on only where the person says yes."""
-    *shown, question = shown_and_question
-    if json:
-        raise InputError("--json asks nothing; say --yes to do it")
-    for one in shown:
-        print(one, end="\n\n")
-    typer.confirm(str(question), abort=True)
-
-
-def show_entry(entry: AuditEntry, done: str, json: bool) -> None:
-    """Say what was done, and which entry says so."""
-    if json:
-        show_json(entry.model_dump(mode="json"))
+        show_json(plan.run.model_dump(mode="json", exclude={"nonce"}))
         return
-    print(done)
-    print(f"entry {entry.seq} of the audit chain; its anchor is {entry.seq}:{entry.hash}")
+    routes = count(len(plan.result.proposed_routes), "route")
+    print(f"plan {plan.plan_id}: {routes} that the gateway uses already")
+    print("nothing was replayed; take them over with `ttplan apply`")
 
 
-def _override(name: str | None, reason: str | None) -> Override | None:
-    if name is None and reason is None:
-        return None
-    if not (name or "").strip() or not (reason or "").strip():
-        raise InputError("an override needs both --override-by, with your name, and --reason")
-    return Override(name=str(name), reason=str(reason))
-
-
-def read_actor(user: str | None, api_key: str | None, system: bool) -> Actor:
-    """Who does it, of `--user`, `--api-key` and `--system` at most one."""
-    if sum((user is not None, api_key is not None, system)) > 1:
-        raise InputError("say --user, --api-key or --system, only one of them")
-    if user is not None:
-        return User(read_uuid(user, "--user"))
-    if api_key is not None:
-        return ApiKey(read_uuid(api_key, "--api-key"))
-    return System() if system else Anonymous()
+def _read_providers(assignments: list[str] | None) -> dict[str, str]:
+    """Parse the values of `--provider`."""
+    providers = {}
+    for assignment in assignments or []:
+        model, equals, provider = assignment.rpartition("=")
+        if not equals or not model or not provider:
+            raise InputError(
+                f"--provider is {assignment!r}; expected MODEL=PROVIDER, such as gpt-4o=azure"
+            )
+        providers[model] = provider
+    return providers

@@ -1,4 +1,4 @@
-"""The commands on the chain as a transparency log that public witnesses can watch (c2sp.org)."""
+"""Commands on the chain as a transparency log that public witnesses can watch (c2sp.org)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from ttplan.cli.chain import ChainOption, KeyHexOption, collected
-from ttplan.cli.commands import DEFAULT_STORE, JsonOption, KeyOption, StoreOption, app, open_store
+from ttplan.cli.options import (
+    DEFAULT_STORE,
+    ChainOption,
+    JsonOption,
+    KeyFileOption,
+    KeyHexOption,
+    OutputOption,
+    StoreOption,
+    argument,
+    command_group,
+    open_store,
+    option,
+)
 from ttplan.cli.output import show_json
-from ttplan.cli.proofs import OutputOption
+from ttplan.cli.verify import chain_hashes
 from ttplan.model.errors import InputError
 from ttplan.util.paths import is_postgres_url
 
@@ -20,30 +29,26 @@ if TYPE_CHECKING:
     from ttplan.audit.c2sp.note import VerifiedSignature
     from ttplan.audit.keys.signer import Signer
 
-tlog_app = typer.Typer(
-    help="The chain as a transparency log, with checkpoints that witnesses cosign.",
-    rich_markup_mode=None,
+tlog_app = command_group(
+    "tlog", "The chain as a transparency log, with checkpoints that witnesses cosign."
 )
-app.add_typer(tlog_app, name="tlog")
 
 OriginOption = Annotated[
-    str,
-    typer.Option(
-        "--origin", help="The log's name in public: a pseudonym such as example.com/log1."
-    ),
+    str, option("The log's public name: a pseudonym such as example.com/log1.", "--origin")
 ]
 LogKeyOption = Annotated[
     Path | None,
-    typer.Option(
+    option(
+        "The log's own key (PEM), created if it does not exist; default: next to the store.",
         "--log-key",
-        help="The log's own key (PEM), made where there is none; otherwise beside the store.",
     ),
 ]
-CheckpointArgument = Annotated[
-    Path, typer.Argument(help="A signed checkpoint.", show_default=False)
-]
+CheckpointArgument = Annotated[Path, argument("A signed checkpoint.")]
 WitnessOption = Annotated[
-    list[str], typer.Option("--witness", help="The witness's verifier key; may be repeated.")
+    list[str], option("The witness's verifier key; may be repeated.", "--witness")
+]
+OldSizeOption = Annotated[
+    int, option("The number of entries that the witness has seen.", "--old-size")
 ]
 
 
@@ -54,14 +59,14 @@ def vkey(
     log_key: LogKeyOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Print the log's verifier key: what witnesses and auditors know it by."""
-    from ttplan.operations.chain.transparency_log import log_vkey
+    """Print the log's verifier key, by which witnesses and auditors know it."""
+    from ttplan.operations.chain.transparency_log import log_verifier_key
 
-    found = str(log_vkey(origin, _log_key(store, log_key)))
+    verifier_key = str(log_verifier_key(origin, _load_log_key(store, log_key)))
     if json:
-        show_json({"vkey": found})
+        show_json({"vkey": verifier_key})
     else:
-        print(found)
+        print(verifier_key)
 
 
 @tlog_app.command()
@@ -70,142 +75,115 @@ def checkpoint(
     output: OutputOption,
     store: StoreOption = DEFAULT_STORE,
     log_key: LogKeyOption = None,
-    key_file: KeyOption = None,
+    key_file: KeyFileOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Sign the chain as it is now. Refused where it does not go on from what the log signed last, kept beside its key."""
+    """Sign the current chain.
+
+    Refused if the chain does not extend the last signed checkpoint, which is kept next to the key.
+    """
     from ttplan.audit.c2sp.tlog import format_checkpoint
     from ttplan.util.files import atomic_write
 
-    file = _log_key_file(store, log_key)
-    state = file.with_name(file.name + ".last")
-    found = open_store(store, key_file=key_file).evidence.sign_tree(
-        origin, _log_key(store, log_key), state
+    key_path = _log_key_path(store, log_key)
+    state = key_path.with_name(key_path.name + ".last")
+    signed = open_store(store, key_file=key_file).evidence.sign_tree(
+        origin, _load_log_key(store, log_key), state
     )
-    with atomic_write(output) as opened:
-        opened.write(format_checkpoint(found))
+    with whole_file(output) as file:
+        file.write(format_checkpoint(signed))
+    size, root = signed.head.size, signed.head.root.hex()
     if json:
-        show_json({"path": str(output), "size": found.head.size, "root": found.head.root.hex()})
+        show_json({"path": str(output), "size": size, "root": root})
     else:
-        print(
-            f"checkpoint of {found.head.size} entries written to {output}; its root is {found.head.root.hex()}"
-        )
+        print(f"checkpoint of {size} entries written to {output}; its root is {root}")
 
 
 @tlog_app.command()
 def request(
     checkpoint: CheckpointArgument,
     output: OutputOption,
-    old_size: Annotated[
-        int, typer.Option("--old-size", help="How many entries the witness has seen.")
-    ] = 0,
+    old_size: OldSizeOption = 0,
     store: StoreOption = DEFAULT_STORE,
     chain: ChainOption = None,
     key_hex: KeyHexOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Write what a witness without a network is asked: an add-checkpoint request, to be carried there."""
-    from ttplan.audit.c2sp.tlog import format_request, make_witness_request
+    """Write an add-checkpoint request for a witness without a network."""
+    from ttplan.audit.c2sp.tlog import ask_witness, format_request
     from ttplan.operations.chain.transparency_log import read_checkpoint_file
     from ttplan.util.files import atomic_write
 
-    made = make_witness_request(
-        collected(store, chain, key_hex).hashes, old_size, read_checkpoint_file(checkpoint)
-    )
-    with atomic_write(output) as file:
-        file.write(format_request(made))
+    hashes = chain_hashes(store, chain, key_hex).hashes
+    witness_request = ask_witness(hashes, old_size, read_checkpoint_file(checkpoint))
+    with whole_file(output) as file:
+        file.write(format_request(witness_request))
+    old_size, size = witness_request.old_size, witness_request.checkpoint.head.size
     if json:
-        show_json(
-            {"path": str(output), "old_size": made.old_size, "size": made.checkpoint.head.size}
-        )
+        show_json({"path": str(output), "old_size": old_size, "size": size})
     else:
-        print(
-            f"request from {made.old_size} to {made.checkpoint.head.size} entries written to {output}"
-        )
+        print(f"request from {old_size} to {size} entries written to {output}")
 
 
 @tlog_app.command()
 def submit(
     checkpoint: CheckpointArgument,
-    url: Annotated[
-        str, typer.Argument(help="The witness's submission prefix.", show_default=False)
-    ],
+    url: Annotated[str, argument("The witness's submission prefix.")],
     witness: WitnessOption,
-    old_size: Annotated[
-        int,
-        typer.Option(
-            "--old-size", help="How many entries the witness has seen, where that is known."
-        ),
-    ] = 0,
+    old_size: OldSizeOption = 0,
     store: StoreOption = DEFAULT_STORE,
     chain: ChainOption = None,
     key_hex: KeyHexOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Have a witness cosign a checkpoint over HTTP, and add its cosignatures to the file."""
+    """Let a witness cosign a checkpoint over HTTP, and add its cosignatures to the file."""
     from ttplan.operations.chain.transparency_log import submit_checkpoint
 
-    hashes = collected(store, chain, key_hex).hashes
-    _show_seals(
-        submit_checkpoint(hashes, checkpoint, url, witness, old_size=old_size), checkpoint, json
-    )
+    hashes = chain_hashes(store, chain, key_hex).hashes
+    seals = submit_checkpoint(hashes, checkpoint, url, witness, old_size=old_size)
+    _show_seals(seals, checkpoint, json)
 
 
 @tlog_app.command()
 def add(
     checkpoint: CheckpointArgument,
-    answer: Annotated[
-        Path, typer.Argument(help="A witness's answer: signature lines.", show_default=False)
-    ],
+    answer: Annotated[Path, argument("A witness's answer: signature lines.")],
     witness: WitnessOption,
     json: JsonOption = False,
 ) -> None:
-    """Add a witness's cosignatures, which were carried here, to a checkpoint's file."""
-    from ttplan.operations.chain.transparency_log import MAX_CHECKPOINT, add_answer
+    """Add a witness's cosignatures from a file to a checkpoint's file."""
+    from ttplan.operations.chain.transparency_log import MAX_CHECKPOINT, add_witness_signatures
     from ttplan.util.files import read_small_file
 
     data = read_small_file(answer, "a witness's answer", limit=MAX_CHECKPOINT)
-    _show_seals(add_answer(checkpoint, data, witness, str(answer)), checkpoint, json)
+    _show_seals(add_witness_signatures(checkpoint, data, witness, str(answer)), checkpoint, json)
 
 
 @tlog_app.command()
 def cosign(
-    request: Annotated[
-        Path,
-        typer.Argument(help="A request, as `ttplan tlog request` writes it.", show_default=False),
-    ],
-    log: Annotated[str, typer.Option("--log", help="The log's verifier key.")],
-    name: Annotated[
-        str, typer.Option("--name", help="This witness's name, such as example.com/witness1.")
-    ],
+    request: Annotated[Path, argument("A request, as `ttplan tlog request` writes it.")],
+    log: Annotated[str, option("The log's verifier key.")],
+    name: Annotated[str, option("This witness's name, such as example.com/witness1.")],
     witness_key: Annotated[
-        Path,
-        typer.Option(
-            "--witness-key", help="This witness's own key (PEM); made where there is none."
-        ),
+        Path, option("This witness's own key (PEM), created if it does not exist.")
     ],
-    state: Annotated[
-        Path,
-        typer.Option(
-            "--state", help="What this witness cosigned last of this log; made by the first."
-        ),
-    ],
+    state: Annotated[Path, option("What this witness cosigned last; created if missing.")],
     output: OutputOption,
     json: JsonOption = False,
 ) -> None:
-    """Be a witness: cosign a request that goes on from what this witness cosigned last, and refuse a rewritten history."""
+    """Act as a witness: cosign a request that extends the last one, refuse a rewritten history."""
     from ttplan.audit.c2sp.note import COSIGNATURE, make_vkey
     from ttplan.operations.chain.transparency_log import cosign_request
     from ttplan.util.files import atomic_write
 
-    signer = _key_in(witness_key)
-    with atomic_write(output) as file:
+    signer = _load_or_create_key(witness_key)
+    with whole_file(output) as file:
         file.write(cosign_request(request, log, name, signer, state, datetime.now(UTC)))
     vkey = str(make_vkey(name, signer.public_key, COSIGNATURE))
     if json:
         show_json({"path": str(output), "vkey": vkey})
     else:
-        print(f"cosignature written to {output}; this witness is known as\n{vkey}")
+        print(f"cosignature written to {output}; this witness's verifier key is\n{vkey}")
 
 
 def _show_seals(seals: list[VerifiedSignature], checkpoint: Path, json: bool) -> None:
@@ -213,27 +191,23 @@ def _show_seals(seals: list[VerifiedSignature], checkpoint: Path, json: bool) ->
         show_json([{"witness": seal.key.name, "timestamp": seal.timestamp} for seal in seals])
         return
     for seal in seals:
-        when = (
-            ""
-            if seal.timestamp is None
-            else f" at {datetime.fromtimestamp(seal.timestamp, UTC):%Y-%m-%d %H:%M:%S}Z"
-        )
+        when = ""
+        if seal.timestamp is not None:
+            when = f" at {datetime.fromtimestamp(seal.timestamp, UTC):%Y-%m-%d %H:%M:%S}Z"
         print(f"cosigned by {seal.key.name}{when}; added to {checkpoint}")
 
 
-def _log_key_file(store: str, log_key: Path | None) -> Path:
-    if log_key is None and is_postgres_url(store):
-        raise InputError(
-            "there is no file beside a store on a server; say where the log's own key is (--log-key)"
-        )
+def _log_key_path(store: str, log_key: Path | None) -> Path:
+    if log_key is None and is_url(store):
+        raise InputError("a store on a server has no log key next to it; give one with --log-key")
     return log_key or Path(f"{store}.log-key.pem")
 
 
-def _log_key(store: str, log_key: Path | None) -> Signer:
-    return _key_in(_log_key_file(store, log_key))
+def _load_log_key(store: str, log_key: Path | None) -> Signer:
+    return _load_or_create_key(_log_key_path(store, log_key))
 
 
-def _key_in(path: Path) -> Signer:
+def _load_or_create_key(path: Path) -> Signer:
     from ttplan.audit.keys.key_files import passphrase_from_env
     from ttplan.operations.chain.transparency_log import log_key
 

@@ -1,1 +1,1 @@
-"""Routes in the words of the gateways that follow them, a module each: written, and read back."""
+"""Routes in the format of each gateway that follows them: written, and read back."""

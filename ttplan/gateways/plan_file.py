@@ -1,4 +1,4 @@
-"""Plans that people write: routes, and what else a plan assumes, from YAML and back."""
+"""Plan files: routes and assumptions, read from YAML and written to it."""
 
 from __future__ import annotations
 
@@ -16,24 +16,27 @@ from ttplan.model.route import ProposedRoute, find_duplicate
 from ttplan.util.files import atomic_write, describe_validation_error, format_yaml, read_yaml
 
 NAMESPACE = uuid5(NAMESPACE_URL, "ttplan:routes")
-"""Where routes get their ids from that have none, or one that is not a UUID: of the id as written, or the name."""
+"""Namespace of route ids that are not UUIDs: made of the id as written, or of the name."""
 
 
 class PlanFile(NamedTuple):
-    """What a plan file holds."""
+    """The content of a plan file."""
 
     routes: tuple[ProposedRoute, ...]
     config: PlanConfig | None
 
 
 class _WrittenConfig(PlanConfig):
-    """A config that a person wrote: a name that is not known is a mistake."""
+    """A config in a file: an unknown name is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def read_plan_file(path: str | os.PathLike[str]) -> PlanFile:
-    """Read `routes: [...]` and, if there is one, `config: {...}`. Raises InputError naming file, route and field."""
+    """Read `routes: [...]` and an optional `config: {...}`.
+
+    Raises InputError that names file, route and field.
+    """
     content = read_yaml(path, "routes")
     if not isinstance(content, dict) or not isinstance(content.get("routes"), list):
         raise InputError(f"{path}: expected a list of routes under the key routes")
@@ -58,9 +61,9 @@ def read_plan_file(path: str | os.PathLike[str]) -> PlanFile:
 def plan_yaml(
     routes: Sequence[ProposedRoute], config: PlanConfig | None = None, *, heading: str = ""
 ) -> str:
-    """A plan file as text, with `heading` as a comment above it, which `read_plan_file` reads back equal.
+    """Return the text of a plan file that `read_plan_file` reads back equal, below a comment.
 
-    Raises InputError for a bound in USD with more digits than a number in YAML keeps.
+    Raises InputError if a bound in USD has more digits than a number in YAML keeps.
     """
     content: dict[str, Any] = {
         "routes": [
@@ -81,7 +84,10 @@ def write_plan_file(
     heading: str = "",
     overwrite: bool = False,
 ) -> None:
-    """Write a plan file, whole or not at all. Raises InputError where there is one already, unless `overwrite`."""
+    """Write a plan file, whole or not at all.
+
+    Raises InputError if it exists already, unless `overwrite`.
+    """
     text = plan_yaml(routes, config, heading=heading)
     with atomic_write(path, overwrite=overwrite) as file:
         file.write(text.encode())
@@ -102,7 +108,8 @@ def _written(where: str, value: Any) -> Any:
         return value
     if Decimal(repr(float(value))) != value:
         raise InputError(
-            f"{where!r:.60}: the bound {value} has more digits than a number in a YAML file keeps; round it"
+            f"{where!r:.60}: the bound {value} has more digits than a number in a YAML file keeps; "
+            "round it"
         )
     return float(value)
 
@@ -119,7 +126,7 @@ def _route(path: str | os.PathLike[str], position: int, fields: Any) -> Proposed
 
 
 def route_id(written: Any, name: Any) -> UUID:
-    """A route's id as it is written, or one made of that, or of its name where nothing is written."""
+    """Return a route's id as written, or one made of that, or of its name if it has none."""
     text = str(name if written is None else written)
     try:
         return UUID(text) if len(text) == 36 else uuid5(NAMESPACE, text)

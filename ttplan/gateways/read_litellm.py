@@ -1,4 +1,4 @@
-"""Routes that are live at a LiteLLM gateway: what its config's model groups, tags and fallbacks come to."""
+"""Read LiteLLM's router config: the routes that its model groups, tags and fallbacks amount to."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 from ttplan.gateways.litellm import ANY, DEFAULT
 from ttplan.gateways.plan_file import route_id
-from ttplan.gateways.rendered import ParsedRoutes
-from ttplan.logs.model_names import known_provider
+from ttplan.gateways.rendered import NOT_IN_PLAN, ParsedRoutes
+from ttplan.logs.names import known_provider
 from ttplan.model.errors import InputError
 from ttplan.model.gateway import UnsupportedEffect, UnsupportedField
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
 
-# More exact routes first: a tag before none, a model that is named before any.
+# The more specific route first: (has a model name, has a tag).
 _PRIORITIES = {(True, True): 40, (True, False): 30, (False, True): 20, (False, False): 10}
-_NO_WORDS = (
+_UNSUPPORTED_SETTINGS = (
     "model_group_alias",
     "context_window_fallbacks",
     "content_policy_fallbacks",
@@ -26,7 +26,7 @@ _NO_WORDS = (
 
 @dataclass
 class _Group:
-    """The models behind one name, by the tag of the requests that they take (None: any other)."""
+    """The models of a model group, by the tag of the requests that they take (None: any other)."""
 
     name: str
     models: dict[str | None, list[str]] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class _Group:
 
     @property
     def is_plain(self) -> bool:
-        """Whether requests stay as they are, whatever they bear."""
+        """Whether the group leaves all requests as they are."""
         return (
             set(self.models) == {None}
             and self.models[None] in ([self.name], [ANY])
@@ -43,135 +43,117 @@ class _Group:
 
 
 def from_litellm(content: Any, where: str) -> ParsedRoutes:
-    """The routes of a config, and what of it we have no words for. `where` names the file. Raises InputError."""
+    """Read the routes of a config that `where` names, and what of it a plan cannot express.
+
+    Raises InputError.
+    """
     if not isinstance(content, dict) or not isinstance(content.get("model_list"), list):
         raise InputError(f"{where}: expected a LiteLLM config with a model_list")
     settings = _mapping(content, "router_settings", where)
-    groups = _groups(content["model_list"], bool(settings.get("enable_tag_filtering")), where)
-    _add_fallbacks(
-        groups,
-        [*_listed(settings, where), *_listed(_mapping(content, "litellm_settings", where), where)],
-        where,
-    )
-    found = ParsedRoutes()
-    for name in _NO_WORDS:
+    has_tags = bool(settings.get("enable_tag_filtering"))
+    groups = _read_groups(content["model_list"], has_tags, where)
+    for section in (settings, _mapping(content, "litellm_settings", where)):
+        for name, models in _read_fallbacks(section, where):
+            if name not in groups:
+                raise InputError(f"{where}: fallbacks: there is no model group {name!r:.60}")
+            groups[name].fallbacks = tuple(map(str, models))
+    parsed = ParsedRoutes()
+    for name in _UNSUPPORTED_SETTINGS:
         if settings.get(name):
-            found.losses.append(_loss("the config", f"router_settings.{name}", "goes without it"))
+            parsed.losses.append(_loss("the config", f"router_settings.{name}", "goes without it"))
     catches_all = ANY in groups and not groups[ANY].is_plain
     for group in groups.values():
         if ANY in group.name and group.name != ANY:
-            found.losses.append(
-                _loss(
-                    group.name, "model_name", "is left out", "a route takes models by their names"
-                )
-            )
+            reason = "a route takes models by their names"
+            parsed.losses.append(_loss(group.name, "model_name", "is left out", reason))
         elif not group.is_plain or (catches_all and group.name != ANY):
-            _take(found, group, groups)
-    return found
+            _add_routes(parsed, group, groups)
+    return parsed
 
 
-def _groups(listed: Sequence[Any], filtered: bool, where: str) -> dict[str, _Group]:
+def _read_groups(deployments: Sequence[Any], has_tags: bool, where: str) -> dict[str, _Group]:
     groups: dict[str, _Group] = {}
-    for position, one in enumerate(listed, 1):
-        name = one.get("model_name") if isinstance(one, dict) else None
-        params = one.get("litellm_params") if isinstance(one, dict) else None
-        model = params.get("model") if isinstance(params, dict) else None
+    for position, deployment in enumerate(deployments, 1):
+        fields = deployment if isinstance(deployment, dict) else {}
+        params = fields.get("litellm_params")
+        params = params if isinstance(params, dict) else {}
+        name, model = fields.get("model_name"), params.get("model")
         if not isinstance(name, str) or not isinstance(model, str) or not name or not model:
             raise InputError(
-                f"{where}: model_list entry {position}: expected model_name and litellm_params.model"
+                f"{where}: model_list entry {position}: expected model_name and "
+                "litellm_params.model"
             )
-        tags = params.get("tags") if filtered and isinstance(params, dict) else None
         group = groups.setdefault(name, _Group(name))
-        for tag in [None if tag == DEFAULT else str(tag) for tag in tags or [DEFAULT]]:
-            models = group.models.setdefault(tag, [])
-            if _bare(model) not in models:
-                models.append(_bare(model))
+        for tag in (params.get("tags") if has_tags else None) or [DEFAULT]:
+            models = group.models.setdefault(None if tag == DEFAULT else str(tag), [])
+            if _without_provider(model) not in models:
+                models.append(_without_provider(model))
     return groups
 
 
-def _bare(model: str) -> str:
-    """A model's name without the provider that LiteLLM puts in front of it."""
-    prefix, slash, rest = model.partition("/")
-    return rest if slash and rest and known_provider(prefix) is not None else model
+def _without_provider(model: str) -> str:
+    prefix, slash, name = model.partition("/")
+    return name if slash and name and known_provider(prefix) is not None else model
 
 
 def _mapping(content: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
-    found = content.get(name) or {}
-    if not isinstance(found, dict):
+    section = content.get(name) or {}
+    if not isinstance(section, dict):
         raise InputError(f"{where}: {name}: expected a mapping")
-    return found
+    return section
 
 
-def _listed(settings: Mapping[str, Any], where: str) -> Iterator[tuple[str, list[str]]]:
-    for one in settings.get("fallbacks") or []:
-        if not isinstance(one, dict) or not all(
-            isinstance(models, list) for models in one.values()
+def _read_fallbacks(settings: Mapping[str, Any], where: str) -> Iterator[tuple[str, list[str]]]:
+    for entry in settings.get("fallbacks") or []:
+        if not isinstance(entry, dict) or not all(
+            isinstance(models, list) for models in entry.values()
         ):
             raise InputError(
                 f"{where}: fallbacks: expected a list of mappings, such as - gpt-4o: [gpt-4o-mini]"
             )
-        yield from one.items()
+        yield from entry.items()
 
 
-def _add_fallbacks(
-    groups: dict[str, _Group], listed: Sequence[tuple[str, list[str]]], where: str
-) -> None:
-    for name, models in listed:
-        if name not in groups:
-            raise InputError(f"{where}: fallbacks: there is no model group {name!r:.60}")
-        groups[name].fallbacks = tuple(map(str, models))
-
-
-def _take(found: ParsedRoutes, group: _Group, groups: Mapping[str, _Group]) -> None:
-    """The routes of one group: a request's tag chooses, and what no tag takes stays with the others."""
-    named = group.name != ANY
+def _add_routes(parsed: ParsedRoutes, group: _Group, groups: Mapping[str, _Group]) -> None:
+    """Add the routes of a group, one per tag."""
+    is_named = group.name != ANY
     if None not in group.models:
-        found.losses.append(
-            _loss(
-                group.name,
-                "litellm_params.tags",
-                "is left out",
-                "nothing says where requests without a tag go",
-            )
-        )
+        reason = "nothing says where requests without a tag go"
+        parsed.losses.append(_loss(group.name, "litellm_params.tags", "is left out", reason))
     for tag, models in group.models.items():
-        name = (group.name if named else "any model") + (
-            f" tagged {tag}" if tag is not None else ""
-        )
+        name = (group.name if is_named else "any model") + ("" if tag is None else f" tagged {tag}")
         if len(models) > 1:
             reason = f"it spreads requests over {', '.join(models)!s:.80}"
-            found.losses.append(_loss(name, "litellm_params.model", "is left out", reason))
+            parsed.losses.append(_loss(name, "litellm_params.model", "is left out", reason))
             continue
         if models == [ANY]:
-            continue  # requests that stay as they are
-        fallbacks, unnamed = _models(group.fallbacks, groups)
-        if unnamed is not None:
-            found.losses.append(_loss(name, "fallbacks", "goes without it", unnamed))
-        found.routes.append(
+            continue  # these requests stay as they are
+        fallbacks, problem = _resolve_fallbacks(group.fallbacks, groups)
+        if problem is not None:
+            parsed.losses.append(_loss(name, "fallbacks", "goes without it", problem))
+        parsed.routes.append(
             ProposedRoute(
                 id=route_id(None, name),
                 name=name,
-                priority=_PRIORITIES[named, tag is not None],
-                when=RouteConditions(model_in=(group.name,) if named else (), tag_equals=tag),
+                priority=_PRIORITIES[is_named, tag is not None],
+                when=RouteConditions(model_in=(group.name,) if is_named else (), tag_equals=tag),
                 then=RouteAction(target_model=models[0], fallbacks=fallbacks),
             )
         )
 
 
-def _models(
+def _resolve_fallbacks(
     names: Sequence[str], groups: Mapping[str, _Group]
 ) -> tuple[tuple[str, ...], str | None]:
-    """The models that fallbacks come to, or why they cannot be named."""
-    found = []
+    """Return the models of fallbacks, or the reason why they are not single models."""
+    fallbacks = []
     for name in names:
-        models = groups[name].models.get(None, []) if name in groups else [_bare(name)]
+        models = groups[name].models.get(None, []) if name in groups else [_without_provider(name)]
         if len(models) != 1:
             return (), f"the model group {name!r:.60} is not one model"
-        found.append(models[0])
-    return tuple(found), None
+        fallbacks.append(models[0])
+    return tuple(fallbacks), None
 
 
-def _loss(
-    route: str, name: str, effect: UnsupportedEffect, reason: str = "a plan has no words for it"
-) -> UnsupportedField:
-    return UnsupportedField(route=route, field=name, reason=reason, effect=effect)
+def _loss(route: str, name: str, effect: Effect, reason: str = NOT_IN_PLAN) -> Loss:
+    return Loss(route=route, field=name, reason=reason, effect=effect)

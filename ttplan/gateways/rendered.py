@@ -1,4 +1,4 @@
-"""What a gateway's words for routes come to: plain data, and what they cannot say."""
+"""Routes in a gateway's format: plain data, and what the format cannot express."""
 
 from __future__ import annotations
 
@@ -13,16 +13,22 @@ from ttplan.model.gateway import UnsupportedField
 from ttplan.model.route import ProposedRoute, RouteConditions
 from ttplan.util.files import format_yaml
 
-HEADING = "# Written by ttplan from the live routes; what is edited here is lost when they are written again.\n"
+HEADING = (
+    "# Written by ttplan from the live routes; what is edited here is lost when they are written "
+    "again.\n"
+)
 SUFFIXES = (".json", ".yaml", ".yml")
-
-
-LEFT_OUT_NOTE = "Requests of a route that is left out go to the next route that takes them, or stay as they are."
+LEFT_OUT_NOTE = (
+    "Requests of a route that is left out go to the next route that takes them, "
+    "or stay as they are."
+)
+NOT_IN_PLAN = "a plan has no words for it"
+"""Why a field of a gateway's file is not in the plan."""
 
 
 @dataclass
 class RenderedRoutes:
-    """Routes as plain data that a gateway reads, what that does not say of them, and what to know when using it."""
+    """Routes as plain data for a gateway, what the format cannot express, and notes for users."""
 
     content: Any
     losses: list[UnsupportedField] = field(default_factory=list)
@@ -31,64 +37,63 @@ class RenderedRoutes:
 
 @dataclass
 class ParsedRoutes:
-    """Routes that a gateway's file comes to, and what it says of them that we have no words for."""
+    """Routes from a gateway's file, and what of it a plan cannot express."""
 
     routes: list[ProposedRoute] = field(default_factory=list)
     losses: list[UnsupportedField] = field(default_factory=list)
 
 
 def encode_routes_file(content: Any, suffix: str) -> bytes:
-    """Plain data as JSON or YAML, by the suffix of the file that it goes to; the same data is the same bytes.
+    """Encode plain data as JSON or YAML, by the suffix of the file; equal data gives equal bytes.
 
-    Raises InputError for a suffix that is neither.
+    Raises InputError for any other suffix.
     """
     if suffix not in SUFFIXES:
         raise InputError(
-            f"a file that ends in {suffix or 'nothing'!r} is not known; expected one of {', '.join(SUFFIXES)}"
+            f"a file that ends in {suffix or 'nothing'!r} is not known; "
+            f"expected one of {', '.join(SUFFIXES)}"
         )
     if suffix == ".json":
         return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
     return (HEADING + format_yaml(content)).encode()
 
 
-def find_rounded_bounds(routes: Iterable[ProposedRoute]) -> list[UnsupportedField]:
-    """The bounds in USD that have more digits than a number in these files keeps."""
-    return [
-        UnsupportedField(
-            route=route.name,
-            field=name,
-            reason=f"{value} has more digits than the number in the file keeps",
-            effect="has it rounded",
-        )
-        for route in routes
-        for name, value in _bounds(route).items()
-        if value is not None and Decimal(repr(float(value))) != value
-    ]
+def find_rounded_bounds(routes: Iterable[ProposedRoute]) -> list[Loss]:
+    """Return the bounds in USD that have more digits than a number in the file keeps."""
+    losses = []
+    for route in routes:
+        bounds = {
+            "when.estimated_cost_gt": route.when.estimated_cost_gt,
+            "when.estimated_cost_lt": route.when.estimated_cost_lt,
+            "then.max_cost_usd": route.then.max_cost_usd,
+        }
+        losses += [
+            Loss(
+                route=route.name,
+                field=name,
+                reason=f"{value} has more digits than the number in the file keeps",
+                effect="has it rounded",
+            )
+            for name, value in bounds.items()
+            if value is not None and Decimal(repr(float(value))) != value
+        ]
+    return losses
 
 
-def _bounds(route: ProposedRoute) -> dict[str, Decimal | None]:
-    return {
-        "when.estimated_cost_gt": route.when.estimated_cost_gt,
-        "when.estimated_cost_lt": route.when.estimated_cost_lt,
-        "then.max_cost_usd": route.then.max_cost_usd,
-    }
-
-
-def may_overlap(one: RouteConditions, other: RouteConditions) -> bool:
-    """Whether a request may meet both; false only where that is certain."""
-    if one.model_in and other.model_in and not set(one.model_in) & set(other.model_in):
+def may_overlap(first: RouteConditions, second: RouteConditions) -> bool:
+    """Return whether a request may meet both conditions; false only if that is certain."""
+    if first.model_in and second.model_in and not set(first.model_in) & set(second.model_in):
         return False
     for name in ("tag_equals", "has_images", "has_audio"):
-        mine, theirs = getattr(one, name), getattr(other, name)
-        if mine is not None and theirs is not None and mine != theirs:
+        values = {getattr(first, name), getattr(second, name)} - {None}
+        if len(values) > 1:
             return False
     return all(
-        _meet(getattr(one, f"{name}_gt"), getattr(other, f"{name}_lt"))
-        and _meet(getattr(other, f"{name}_gt"), getattr(one, f"{name}_lt"))
+        _has_values_between(getattr(lower, f"{name}_gt"), getattr(upper, f"{name}_lt"))
         for name in ("input_tokens", "estimated_cost")
+        for lower, upper in ((first, second), (second, first))
     )
 
 
-def _meet(above: Any, below: Any) -> bool:
-    """Whether something can be above the one and below the other."""
-    return above is None or below is None or above < below
+def _has_values_between(lower: Any, upper: Any) -> bool:
+    return lower is None or upper is None or lower < upper

@@ -1,4 +1,4 @@
-"""TokenTrimmer's routes: a list of bodies for `POST /v1/routes`, as its route contract version 1 has them."""
+"""Write TokenTrimmer's routes: bodies for `POST /v1/routes` (route contract version 1)."""
 
 from __future__ import annotations
 
@@ -10,43 +10,40 @@ from ttplan.model.gateway import UnsupportedField
 from ttplan.model.route import ProposedRoute
 
 VERSION = 1
-# The gateway keeps a priority as a 32-bit integer of PostgreSQL, and bounds on tokens as an unsigned one.
-MOST_PRIORITY, MOST_TOKENS = 2**31 - 1, 2**32 - 1
+# The gateway stores a priority as a signed and token bounds as an unsigned 32-bit integer.
+MAX_PRIORITY, MAX_TOKENS = 2**31 - 1, 2**32 - 1
 
 
 def to_tokentrimmer(routes: Sequence[ProposedRoute]) -> RenderedRoutes:
-    """Routes in TokenTrimmer's words, by precedence, disabled ones last: in that order they are to be created."""
+    """Render routes in the order in which to create them: by precedence, disabled ones last."""
     ordered = sorted(routes, key=lambda route: (not route.enabled, -route.priority, route.id))
-    losses = [loss for route in ordered for loss in _too_large(route)]
-    unsaid = {loss.route for loss in losses}
-    written = [route for route in ordered if route.name not in unsaid]
-    return RenderedRoutes(
-        [_body(route) for route in written],
-        [*losses, *find_rounded_bounds(written)],
-        _notes(written),
-    )
+    losses = [loss for route in ordered for loss in _find_excessive_values(route)]
+    left_out = {loss.route for loss in losses}
+    written = [route for route in ordered if route.name not in left_out]
+    losses += find_rounded_bounds(written)
+    return RenderedRoutes([_render(route) for route in written], losses, _notes(written))
 
 
-def _too_large(route: ProposedRoute) -> list[UnsupportedField]:
+def _find_excessive_values(route: ProposedRoute) -> list[Loss]:
     bounds = {
-        "priority": (route.priority, MOST_PRIORITY),
-        "when.input_tokens_lt": (route.when.input_tokens_lt, MOST_TOKENS),
-        "when.input_tokens_gt": (route.when.input_tokens_gt, MOST_TOKENS),
+        "priority": (route.priority, MAX_PRIORITY),
+        "when.input_tokens_lt": (route.when.input_tokens_lt, MAX_TOKENS),
+        "when.input_tokens_gt": (route.when.input_tokens_gt, MAX_TOKENS),
     }
     return [
         UnsupportedField(
             route=route.name,
             field=name,
-            reason=f"{value} is more than the {most} that it keeps",
+            reason=f"{value} is more than the {maximum} that it keeps",
             effect="is left out",
         )
-        for name, (value, most) in bounds.items()
-        if value is not None and value > most
+        for name, (value, maximum) in bounds.items()
+        if value is not None and value > maximum
     ]
 
 
-def _body(route: ProposedRoute) -> dict[str, Any]:
-    """What the gateway is sent; what is not set is left out, as it leaves it out itself."""
+def _render(route: ProposedRoute) -> dict[str, Any]:
+    """Return the body of a route, without fields that are not set, as the gateway returns it."""
     return {
         "schema_version": VERSION,
         "name": route.name,
@@ -59,26 +56,23 @@ def _body(route: ProposedRoute) -> dict[str, Any]:
 
 def _notes(written: Sequence[ProposedRoute]) -> list[str]:
     notes = [
-        "The gateway gives each route an id of its own when it is created; ours are not in the file."
+        "The gateway gives each route an id of its own when it is created; "
+        "ours are not in the file."
     ]
     if len({route.priority for route in written}) < len(written):
         notes.append(
-            "Create them in the file's order: of routes of one priority the gateway tries the oldest first."
+            "Create them in the file's order: of routes of one priority the gateway tries "
+            "the oldest first."
         )
-    if any(_estimates(route) for route in written):
+    if any(_has_estimated_bounds(route) for route in written):
         notes.append(
-            "The gateway compares bounds on tokens and cost with its own estimates, made before the request is sent."
+            "The gateway compares bounds on tokens and cost with its own estimates, made before "
+            "the request is sent."
         )
     return notes
 
 
-def _estimates(route: ProposedRoute) -> bool:
-    when = route.when
-    bounds = (
-        when.input_tokens_lt,
-        when.input_tokens_gt,
-        when.estimated_cost_gt,
-        when.estimated_cost_lt,
-        route.then.max_cost_usd,
-    )
+def _has_estimated_bounds(route: ProposedRoute) -> bool:
+    names = ("input_tokens_lt", "input_tokens_gt", "estimated_cost_gt", "estimated_cost_lt")
+    bounds = [route.then.max_cost_usd, *(getattr(route.when, name) for name in names)]
     return any(bound is not None for bound in bounds)

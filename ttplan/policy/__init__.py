@@ -1,1 +1,1 @@
-"""Plans held to rules, and approved: pure, of a plan's row and the chain."""
+"""The store's policy: rules that a plan must meet, and approvals. Pure functions."""

@@ -1,4 +1,4 @@
-"""Approvals: what they sign, and those that the chain has of a plan as it is now."""
+"""Approvals: what they sign, and which approvals of a plan the audit chain has."""
 
 from __future__ import annotations
 
@@ -19,45 +19,39 @@ from ttplan.model.stored_plan import StoredPlan
 APPROVED, POLICY_SET = "plan.approved", "policy.set"
 _DOMAIN = b"ttplan plan approval v1\n"
 _ACTOR: TypeAdapter[Actor] = TypeAdapter(Actor)
+_APPROVED_FIELDS = {"plan_id", "org_id", "name", "author", "seed", "bootstrap_iterations"} | {
+    "config",
+    "pricing",
+    "result",
+}
 
 
-def plan_digest(run: StoredPlan) -> str:
-    """The digest of all that a plan is approved for (64 hex digits): name, author, result, prices and what it was asked.
+def plan_digest(run: PlanRun) -> str:
+    """Return the digest of what an approval covers (64 hex digits): the plan and its result.
 
-    It is blinded with the plan's nonce, so that the chain says nothing of its routes. A quality check, which adds to the result,
-    makes another digest.
+    The plan's nonce blinds it, so the chain reveals nothing about the routes. A quality check adds
+    to the result, and so changes the digest.
     """
-    parts = {
-        "plan_id",
-        "org_id",
-        "name",
-        "author",
-        "seed",
-        "bootstrap_iterations",
-        "config",
-        "pricing",
-        "result",
-    }
-    return blake3.blake3(
-        bytes.fromhex(run.nonce) + canonical_json(run.model_dump(mode="json", include=parts))
-    ).hexdigest()
+    content = canonical_json(run.model_dump(mode="json", include=_APPROVED_FIELDS))
+    return blake3.blake3(bytes.fromhex(run.nonce) + content).hexdigest()
 
 
 def approval_message(digest: str, org_id: UUID) -> bytes:
-    """What an approver's own key signs."""
+    """Return the message that an approver's own key signs."""
     return _DOMAIN + org_id.bytes + bytes.fromhex(digest)
 
 
-def find_approvals(records: Iterable[StoredEntry], run: StoredPlan) -> list[Approval]:
-    """The approvals of a plan as it is now, in the chain's order, one a person; those of another digest do not count."""
-    digest, found = plan_digest(run), dict[str, Approval]()
-    for approval in _told(records, run):
+def find_approvals(records: Iterable[Record], run: PlanRun) -> list[Approval]:
+    """Return the approvals of a plan in its current state, in the chain's order, one per person."""
+    digest, approvals = plan_digest(run), dict[str, Approval]()
+    for approval in _read_approvals(records, run):
         if approval.plan_digest == digest:
-            found.setdefault(repr(approval.actor), approval)
-    return list(found.values())
+            approvals.setdefault(repr(approval.actor), approval)
+    return list(approvals.values())
 
 
-def _told(records: Iterable[StoredEntry], run: StoredPlan) -> Iterator[Approval]:
+def _read_approvals(records: Iterable[Record], run: PlanRun) -> Iterator[Approval]:
+    """Yield the well-formed approvals of a plan, whatever its state was."""
     for record in records:
         if APPROVED.encode() not in record.body:
             continue
@@ -66,49 +60,43 @@ def _told(records: Iterable[StoredEntry], run: StoredPlan) -> Iterator[Approval]
             payload = body["payload"]
             if body["event"] != APPROVED or payload["plan_id"] != str(run.plan_id):
                 continue
+            digest, key = payload["plan_digest"], payload.get("approver_key")
             actor = _ACTOR.validate_python(body["actor"])
-            key = payload.get("approver_key")
-            approval = Approval(
-                seq=record.seq, actor=actor, plan_digest=payload["plan_digest"], key=key
-            )
-            if key is not None and not _signed(
-                payload["approver_signature"], key, approval.plan_digest, run.org_id
-            ):
-                continue
+            approval = Approval(seq=record.seq, actor=actor, plan_digest=digest, key=key)
+            if key is not None:
+                signature = bytes.fromhex(payload["approver_signature"])
+                message = approval_message(digest, run.org_id)
+                if VerifyingKey.from_hex(key).fault(signature, message) is not None:
+                    continue
         except (ValueError, KeyError, TypeError, ValidationError, TtplanError):
-            continue  # no approval of ours
+            continue  # a malformed entry does not approve anything
         yield approval
 
 
-def _signed(signature: str, key: str, digest: str, org_id: UUID) -> bool:
-    return (
-        VerifyingKey.from_hex(key).fault(bytes.fromhex(signature), approval_message(digest, org_id))
-        is None
-    )
-
-
 def select_qualifying(
-    asked: Approvals, run: StoredPlan, found: Iterable[Approval]
+    required: Approvals, run: PlanRun, approvals: Iterable[Approval]
 ) -> list[Approval]:
-    """The approvals that are what a policy asks for: a person's, and, where it says so, not the author's."""
-    people = [one for one in found if isinstance(one.actor, User)]
-    if asked.other_than_author:
-        return [one for one in people if run.author is not None and one.actor != run.author]
-    return people
+    """Return the approvals that count for a policy: by persons and, if required, not the author."""
+    by_persons = [approval for approval in approvals if isinstance(approval.actor, User)]
+    if required.other_than_author:
+        return [
+            approval
+            for approval in by_persons
+            if run.author is not None and approval.actor != run.author
+        ]
+    return by_persons
 
 
-def check_approvals(asked: Approvals, run: StoredPlan, people: Sequence[Approval]) -> RuleVerdict:
-    """Whether enough persons approved a plan; `people` are the approvals that count."""
-    persons = "person" if asked.needed == 1 else "persons"
-    rule = f"approved by {asked.needed} {persons}" + (
-        " other than its author" if asked.other_than_author else ""
-    )
-    unknown = (
-        " (nobody is named as its author)" if asked.other_than_author and run.author is None else ""
-    )
+def check_approvals(
+    required: Approvals, run: PlanRun, qualifying: Sequence[Approval]
+) -> RuleVerdict:
+    """Check whether enough persons approved a plan; `qualifying` are the approvals that count."""
+    rule = f"approved by {required.needed} {'person' if required.needed == 1 else 'persons'}"
+    found = f"{len(qualifying)} approved it as it is now"
+    if required.other_than_author:
+        rule += " other than its author"
+        if run.author is None:
+            found += " (nobody is named as its author)"
     return RuleVerdict(
-        rule=rule,
-        level="blocking",
-        ok=len(people) >= asked.needed,
-        found=f"{len(people)} approved it as it is now{unknown}",
+        rule=rule, level="blocking", ok=len(qualifying) >= required.needed, found=found
     )

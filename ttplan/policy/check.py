@@ -1,4 +1,4 @@
-"""A plan held to the store's policy, as the chain tells of both once it is verified."""
+"""Check a plan against the store's policy, both as the verified audit chain records them."""
 
 from __future__ import annotations
 
@@ -25,40 +25,38 @@ from ttplan.policy.approvals import (
 from ttplan.policy.rules import evaluate_rule, policy_digest
 from ttplan.store.protocol import Snapshot
 
-_MARKS = (POLICY_SET.encode(), APPROVED.encode())
+_EVENTS = (POLICY_SET.encode(), APPROVED.encode())
 
 
-def check_policy(
-    snapshot: Snapshot, run: StoredPlan, key: VerifyingKey | None
-) -> PolicyCheck | None:
-    """Hold a plan to the store's policy; None where it has none.
+def check_policy(snapshot: Snapshot, run: PlanRun, key: VerifyingKey | None) -> PolicyCheck | None:
+    """Check a plan against the store's policy; None if there is no policy.
 
-    What the chain says of policy and approvals is believed once it verifies with `key`, the one that it goes on with: every hash,
-    and the last signature of each of its keys. Without a key, as where the chain is kept elsewhere, nobody vouches for it.
+    The chain's policy and approvals count only if the chain verifies with `key`, its current key:
+    every hash, and the last signature of each of its keys. Without a key, as for a chain that is
+    kept elsewhere, they are not verified.
 
-    Raises DriftError where the chain does not verify, or the policy is not the one that it was told of last.
+    Raises DriftError if the chain does not verify, or if the policy is not the last recorded one.
     """
     policy = snapshot.policy()
-    told = [
+    records = [
         record
         for record in snapshot.entries(run.org_id)
-        if any(mark in record.body for mark in _MARKS)
+        if any(event in record.body for event in _EVENTS)
     ]
-    if policy is None and last_policy_digest(told) is None:
+    recorded_digest = last_policy_digest(records)
+    if policy is None and recorded_digest is None:
         return None
     if key is not None:
         require_verified(
             lambda: snapshot.entries(run.org_id), key, "what the chain says of policy and approvals"
         )
     digest = None if policy is None else policy_digest(policy)
-    if digest != last_policy_digest(told):
-        how = (
-            "was taken away past ttplan" if policy is None else "is not the one that was signed for"
-        )
-        raise DriftError(f"the store's policy {how}: set it anew, with `ttplan set-policy`")
+    if digest != recorded_digest:
+        problem = "was removed without ttplan" if policy is None else "is not the signed one"
+        raise DriftError(f"the store's policy {problem}: set it again, with `ttplan set-policy`")
     if policy is None or digest is None:
         return None
-    approvals = find_approvals(told, run)
+    approvals = find_approvals(records, run)
     verdicts = [evaluate_rule(run, rule) for rule in policy.rules]
     if policy.approvals is not None:
         approvals = select_qualifying(policy.approvals, run, approvals)
@@ -68,27 +66,25 @@ def check_policy(
         plan_digest=plan_digest(run),
         policy_digest=digest,
         verdicts=tuple(verdicts),
-        approved_by=tuple(one.seq for one in approvals),
+        approved_by=tuple(approval.seq for approval in approvals),
     )
 
 
-def last_policy_digest(records: Iterable[StoredEntry]) -> str | None:
-    """The digest of the policy that the chain was told of last; None where it was told of none, or that there is none now."""
-    last = None
+def last_policy_digest(records: Iterable[Record]) -> str | None:
+    """Return the digest of the policy that the chain recorded last; None if there is none."""
+    digest = None
     for record in records:
         if POLICY_SET.encode() not in record.body:
             continue
-        with suppress(
-            ValueError, KeyError, TypeError, AttributeError
-        ):  # no entry any more, as verifying it says
+        # A malformed entry is reported when the chain is verified.
+        with suppress(ValueError, KeyError, TypeError, AttributeError):
             body = orjson.loads(record.body)
             if body["event"] == POLICY_SET:
-                last = body["payload"].get("policy_digest")
-    return last
+                digest = body["payload"].get("policy_digest")
+    return digest
 
 
 def policy_matches_chain(snapshot: Snapshot, org_id: UUID, policy: Policy | None) -> bool:
-    """Whether a policy, or that there is none, is what the chain was told of last."""
-    return last_policy_digest(snapshot.entries(org_id)) == (
-        None if policy is None else policy_digest(policy)
-    )
+    """Return whether a policy, or its absence, is what the chain recorded last."""
+    digest = None if policy is None else policy_digest(policy)
+    return last_policy_digest(snapshot.entries(org_id)) == digest

@@ -1,7 +1,7 @@
 """Rules as people write them, and whether a plan meets them.
 
-`FACT > NUMBER` (also `>=`, `<`, `<=`, `=`), `no FACT`, `FACT is WORD`, `FACT not WORD`. A fact that a plan does not have, such as
-an interval that could not be had, meets no rule.
+`FACT > NUMBER` (also `>=`, `<`, `<=`, `=`), `no FACT`, `FACT is WORD`, `FACT not WORD`. A plan
+without the fact, such as an interval that could not be computed, does not meet the rule.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import blake3
 from pydantic import ValidationError
@@ -22,26 +22,26 @@ from ttplan.model.stored_plan import StoredPlan
 from ttplan.util.files import describe_validation_error, read_yaml
 
 Fact = float | str | None
-_COMPARES: dict[str, Callable[[float, float], bool]] = {
+_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
     "<": operator.lt,
     "<=": operator.le,
     "=": operator.eq,
 }
-_COMPARISON = re.compile(
+_NUMBER_RULE = re.compile(
     r"(?P<fact>.+?)\s*(?P<sign>>=|<=|>|<|=)\s*(?P<number>-?\d[\d_]*(?:\.\d+)?)"
 )
-_NONE_OF = re.compile(r"no (?P<fact>.+)")
-_WORD = re.compile(r"(?P<fact>.+?) (?P<how>is not|not|is) (?P<word>[a-z]+)")
+_NONE_RULE = re.compile(r"no (?P<fact>.+)")
+_WORD_RULE = re.compile(r"(?P<fact>.+?) (?P<verb>is not|not|is) (?P<word>[a-z]+)")
 
 
-def _low(ends: Interval | None) -> float | None:
-    return None if ends is None else ends[0]
+def _low(interval: Interval | None) -> float | None:
+    return None if interval is None else interval[0]
 
 
-def _high(ends: Interval | None) -> float | None:
-    return None if ends is None else ends[1]
+def _high(interval: Interval | None) -> float | None:
+    return None if interval is None else interval[1]
 
 
 NUMERIC_FACTS: dict[str, Callable[[StoredPlan], float | None]] = {
@@ -69,8 +69,8 @@ NUMERIC_FACTS: dict[str, Callable[[StoredPlan], float | None]] = {
     "caveats": lambda run: len(run.result.caveats),
     "routes": lambda run: len(run.result.proposed_routes),
 }
-"""What numbers a rule may speak of: money is USD per window, signed; a pct 0..100, latency ms."""
-TEXT_FACTS: dict[str, Callable[[StoredPlan], str | None]] = {
+"""Numbers that a rule can use: signed USD per window, percentages 0..100, latency in ms."""
+TEXT_FACTS: dict[str, Callable[[PlanRun], str | None]] = {
     "risk band": lambda run: (
         None if run.result.quality is None else run.result.quality.risk_band.value
     ),
@@ -79,13 +79,13 @@ TEXT_FACTS: dict[str, Callable[[StoredPlan], str | None]] = {
     ),
     "interval method": lambda run: run.result.interval_method,
 }
-"""What words a rule may speak of."""
+"""Words that a rule can use."""
 
 
 def read_policy(path: str | os.PathLike[str]) -> Policy:
-    """Read a policy: `rules: [{rule, level}]` and, if wanted, `approvals: {needed, other_than_author}`.
+    """Read a policy: `rules: [{rule, level}]` and optionally `approvals: {needed, …}`.
 
-    Raises InputError naming file, rule and what was expected.
+    Raises InputError that names file, rule and what was expected.
     """
     content = read_yaml(path, "a policy")
     if not isinstance(content, dict):
@@ -103,58 +103,49 @@ def read_policy(path: str | os.PathLike[str]) -> Policy:
 
 
 def policy_digest(policy: Policy) -> str:
-    """The digest of a policy (64 hex digits), which the chain names it by."""
+    """Return the digest by which the chain refers to a policy (64 hex digits)."""
     return blake3.blake3(canonical_json(policy.model_dump(mode="json"))).hexdigest()
 
 
-def evaluate_rule(run: StoredPlan, rule: Rule) -> RuleVerdict:
-    """Whether a plan meets a rule. Raises InputError for a rule that is none."""
-    fact, holds = parse_rule(rule.rule)
-    found = {**NUMERIC_FACTS, **TEXT_FACTS}[fact](run)
-    said = (
-        "not known"
-        if found is None
-        else found
-        if isinstance(found, str)
-        else f"{found:,.6f}".rstrip("0").rstrip(".")
-    )
+def evaluate_rule(run: PlanRun, rule: Rule) -> RuleVerdict:
+    """Check a plan against a rule. Raises InputError if the rule is malformed."""
+    name, is_met = parse_rule(rule.rule)
+    value = {**NUMERIC_FACTS, **TEXT_FACTS}[name](run)
+    text = "not known" if value is None else value
+    if isinstance(text, int | float):
+        text = f"{text:,.6f}".rstrip("0").rstrip(".")
     return RuleVerdict(
         rule=rule.rule,
         level=rule.level,
-        ok=found is not None and holds(found),
-        found=f"{fact}: {said}",
+        ok=value is not None and is_met(value),
+        found=f"{name}: {text}",
     )
 
 
 def parse_rule(text: str) -> tuple[str, Callable[[Fact], bool]]:
-    """The fact that a rule speaks of, and what has to hold of it. Raises InputError where it is no rule."""
-    plain = " ".join(text.split()).lower()
-    compared = _COMPARISON.fullmatch(plain)
-    if compared is not None:
-        sign, bound = _COMPARES[compared["sign"]], float(compared["number"])
-        return _known(
-            compared["fact"], NUMERIC_FACTS, text
-        ), lambda found: isinstance(found, int | float) and sign(found, bound)
-    none_of = _NONE_OF.fullmatch(plain)
-    if none_of is not None:
-        return _known(none_of["fact"], NUMERIC_FACTS, text), lambda found: found == 0
-    word = _WORD.fullmatch(plain)
-    if word is not None:
-        wanted, is_it = word["word"], word["how"] == "is"
-        return _known(word["fact"], TEXT_FACTS, text), lambda found: (found == wanted) is is_it
+    """Return the fact that a rule names, and the condition on it. Raises InputError."""
+    rule = " ".join(text.split()).lower()
+    if match := _NUMBER_RULE.fullmatch(rule):
+        compare, bound = _COMPARISONS[match["sign"]], float(match["number"])
+        return _check_fact(
+            match["fact"], NUMERIC_FACTS, text
+        ), lambda value: isinstance(value, int | float) and compare(value, bound)
+    if match := _NONE_RULE.fullmatch(rule):
+        return _check_fact(match["fact"], NUMERIC_FACTS, text), lambda value: value == 0
+    if match := _WORD_RULE.fullmatch(rule):
+        word, is_equal = match["word"], match["verb"] == "is"
+        return _check_fact(
+            match["fact"], TEXT_FACTS, text
+        ), lambda value: (value == word) is is_equal
     raise InputError(
-        f"{text!r:.80} is no rule; expected something like 'savings lower bound > 0', 'no unpriced targets', 'risk band not high'"
+        f"{text!r:.80} is not a rule; expected something like 'savings lower bound > 0', "
+        "'no unpriced targets', 'risk band not high'"
     )
 
 
-def _known(
-    fact: str,
-    facts: dict[str, Callable[[StoredPlan], float | None]]
-    | dict[str, Callable[[StoredPlan], str | None]],
-    text: str,
-) -> str:
-    if fact in facts:
-        return fact
+def _check_fact(name: str, facts: Iterable[str], text: str) -> str:
+    if name in facts:
+        return name
     raise InputError(
-        f"{text!r:.80} speaks of {fact!r:.40}, which is not known; expected one of {', '.join(facts)}"
+        f"{text!r:.80} names {name!r:.40}, which is unknown; expected one of {', '.join(facts)}"
     )

@@ -1,1 +1,1 @@
-"""Are the cheaper model's answers as good? Which requests to re-run, and what a judge says of the answers."""
+"""Quality of rerouted answers: draw a sample, let the new models answer, let a judge compare."""

@@ -1,4 +1,4 @@
-"""What a run has spent, and may still spend. Money is USD."""
+"""What a run has spent and may still spend. Money is USD."""
 
 from __future__ import annotations
 
@@ -8,36 +8,35 @@ from ttplan.model.money import MAX_MONEY, round_money
 
 
 class BudgetTracker:
-    """A hard budget: a call is made only where its estimate fits beside what is spent and what is under way."""
+    """A hard budget: a call is allowed only if its estimate fits into what is left."""
 
     def __init__(self, budget_usd: Decimal) -> None:
         self.budget_usd = budget_usd
         self.spent_usd = Decimal(0)
         self.calls = 0
         self.estimated = False
-        self._under_way = Decimal(0)
+        self._reserved = Decimal(0)
 
     def reserve(self, estimate_usd: Decimal) -> bool:
-        """Set aside a call's estimate; False where the budget does not allow the call, or is used up."""
-        used = self.spent_usd + self._under_way
-        # An estimate of 0 is one's own machine, until a call reports otherwise.
-        if used + estimate_usd > self.budget_usd or (
-            used >= self.budget_usd and self.spent_usd > 0
-        ):
+        """Reserve a call's estimate; False if the budget does not allow it, or is used up."""
+        used = self.spent_usd + self._reserved
+        is_used_up = used >= self.budget_usd and self.spent_usd > 0
+        # An estimate of 0 means a local model, unless calls report a cost.
+        if used + estimate_usd > self.budget_usd or is_used_up:
             return False
-        self._under_way += estimate_usd
+        self._reserved += estimate_usd
         self.calls += 1
         return True
 
     def settle(self, estimate_usd: Decimal, reported_usd: object) -> None:
-        """Book a call that was made: at what it reported, at its estimate where that is nothing or nonsense."""
-        self._under_way -= estimate_usd
-        cost = _amount(reported_usd)
+        """Record a call: at its reported cost, or at its estimate if that is missing or invalid."""
+        self._reserved -= estimate_usd
+        cost = _parse_amount(reported_usd)
         self.estimated |= cost is None
         self.spent_usd += estimate_usd if cost is None else cost
 
 
-def _amount(reported: object) -> Decimal | None:
+def _parse_amount(reported: object) -> Decimal | None:
     if isinstance(reported, bool) or not isinstance(reported, int | float | Decimal):
         return None
     amount = Decimal(str(reported))

@@ -1,7 +1,6 @@
-"""One bounded request to an OpenAI-compatible chat API, over httpx2.
+"""A bounded HTTP client for OpenAI-compatible chat APIs.
 
-httpx2 is httpx carried on by its author and the pydantic team: same interface, while httpx itself had its last release in 2024;
-genai-prices brings it along already.
+It uses httpx2, the maintained successor of httpx, which genai-prices depends on already.
 """
 
 from __future__ import annotations
@@ -23,23 +22,24 @@ if TYPE_CHECKING:
     import httpx2
 
 LimitField = Literal["max_tokens", "max_completion_tokens"]
-"""What a model calls the most tokens that it may write; newer ones of OpenAI only know the second."""
+"""The API's name for the limit of tokens; newer models of OpenAI only accept the second."""
 MAX_RESPONSE = 1 << 20
-"""A response of more bytes than this is not read."""
+"""A longer response (in bytes) is not read."""
 
-# What every later call would meet again: a wrong key, an empty account, no such model or address.
-_HOPELESS = {
+# Every later call would fail, too.
+_FATAL = {
     401: "the API key is missing or wrong",
     402: "the account has no credit",
     404: "there is no such address or model; base_url usually ends in /v1",
 }
-_PASSING = {408, 425, 429}
+_TEMPORARY = {408, 425, 429}
 
 
 class ChatClient:
-    """Posts to `{base_url}/chat/completions`. One connection pool while entered with `async with`, else a new one a call.
+    """Posts to `{base_url}/chat/completions`.
 
-    Use one only from one event loop at a time. Raises InputError for a base URL or key that cannot be used.
+    `async with` keeps one connection pool; otherwise each call opens its own. Do not use a client
+    from several event loops at a time. Raises InputError if the base URL or the key is invalid.
     """
 
     def __init__(self, base_url: str, api_key: str | None, timeout_seconds: float) -> None:
@@ -68,7 +68,7 @@ class ChatClient:
             await client.aclose()
 
     def _new_client(self) -> httpx2.AsyncClient:
-        # Not compressed: a small response could otherwise unpack to a very large one.
+        # No compression: a small response could expand to a very large one.
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         if self._key is not None:
             headers["Authorization"] = f"Bearer {self._key}"
@@ -78,7 +78,7 @@ class ChatClient:
         return client
 
     async def post(self, payload: dict[str, Any]) -> Any:
-        """The JSON that the API answers. Raises CallFailed for whatever else happens."""
+        """Return the API's JSON response. Raises CallFailed for anything else."""
         if self._client is not None:
             return await self._post(self._client, payload)
         async with self._new_client() as client:
@@ -87,7 +87,7 @@ class ChatClient:
     async def _post(self, client: httpx2.AsyncClient, payload: dict[str, Any]) -> Any:
         library = _library()
         try:
-            # httpx's own time-out is for each piece; a server that drips would never end.
+            # The timeout of httpx is per chunk; a server that drips would never end.
             async with (
                 asyncio.timeout(self._timeout),
                 client.stream("POST", self._url, json=payload) as response,
@@ -108,7 +108,7 @@ class ChatClient:
                 self._clean(f"{self._url} cannot be asked: {error}"), then="skip"
             ) from None
         if response.status_code != 200:
-            raise self._refused(response, body, str(payload.get("model")))
+            raise self._status_error(response, body, str(payload.get("model")))
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise CallFailed(
                 f"{self._url} sent a compressed response that was not asked for", then="skip"
@@ -118,31 +118,27 @@ class ChatClient:
         except (ValueError, RecursionError):
             kind = one_line(response.headers.get("Content-Type", "no content type"), 60)
             raise CallFailed(
-                f"{self._url} answered something that is not JSON ({kind}); expected an OpenAI-compatible chat API",
+                f"{self._url} answered something that is not JSON ({kind}); "
+                "expected an OpenAI-compatible chat API",
                 then="skip",
             ) from None
 
-    def _refused(self, response: httpx2.Response, body: bytes, model: str) -> CallFailed:
+    def _status_error(self, response: httpx2.Response, body: bytes, model: str) -> CallFailed:
         status = response.status_code
         # A service may repeat parts of a key that it refuses.
-        said = "" if status in (401, 403) else _server_message(body)
-        told = _HOPELESS.get(
-            status,
-            said
-            or (
-                "a redirect is not followed; give the final base_url" if 300 <= status < 400 else ""
-            ),
-        )
+        detail = "" if status in (401, 403) else _server_message(body)
+        if not detail and 300 <= status < 400:
+            detail = "a redirect is not followed; give the final base_url"
+        detail = _FATAL.get(status, detail)
         message = self._clean(
             f"{self._url} answered HTTP {status} for model {model[:80]!r}"
-            + (f": {told}" if told else "")
+            + (f": {detail}" if detail else "")
         )
-        if status in _HOPELESS:
+        if status in _FATAL:
             return CallFailed(message, then="stop")
-        if status >= 500 or status in _PASSING:
-            return CallFailed(
-                message, then="retry", retry_after=_retry_after(response.headers.get("Retry-After"))
-            )
+        if status >= 500 or status in _TEMPORARY:
+            seconds = _retry_after(response.headers.get("Retry-After"))
+            return CallFailed(message, then="retry", retry_after=seconds)
         return CallFailed(message, then="skip")
 
     def _clean(self, text: str) -> str:
@@ -154,13 +150,13 @@ def _library() -> Any:
         import httpx2
     except ImportError:
         raise InputError(
-            "the ready judge and proposer need httpx2; install it with: pip install 'ttplan[quality]'"
+            "ChatJudge and ChatProposer need httpx2; install it with: pip install 'ttplan[quality]'"
         ) from None
     return httpx2
 
 
 async def _read(response: httpx2.Response) -> bytes:
-    """The response's body, as far as it is not too long."""
+    """Return the response's body. Raises CallFailed if it is too long."""
     body = bytearray()
     async for chunk in response.aiter_raw():
         body += chunk
@@ -173,7 +169,7 @@ async def _read(response: httpx2.Response) -> bytes:
 
 
 def _server_message(body: bytes) -> str:
-    """What a service says is wrong: `error.message`, or `error` itself, of its JSON."""
+    """Return a service's error message: `error.message`, or `error` itself, of its JSON."""
     try:
         error = json.loads(body)["error"]
         return one_line(str(error["message"] if isinstance(error, dict) else error), 120)
@@ -182,7 +178,7 @@ def _server_message(body: bytes) -> str:
 
 
 def _retry_after(header: str | None) -> float | None:
-    """Seconds to wait: RFC 9110 section 10.2.3 has them as a number or as a date. None for anything else."""
+    """Return the seconds to wait, from a number or a date (RFC 9110 section 10.2.3), or None."""
     if header is None:
         return None
     try:
@@ -198,10 +194,10 @@ def _until(date: str) -> float:
 
 
 def _checked_url(base_url: str) -> str:
-    """The URL without a slash at its end. A name and password in it are not repeated in the error."""
+    """Return the URL without a trailing slash. Errors do not repeat a password in it."""
     try:
         parts = urlsplit(base_url)
-        port_is_fine = parts.port is None or parts.port > 0
+        is_valid_port = parts.port is None or parts.port > 0
     except ValueError:
         raise InputError(
             "base_url cannot be read; expected one such as http://localhost:11434/v1"
@@ -210,13 +206,13 @@ def _checked_url(base_url: str) -> str:
         raise InputError(
             "base_url has a user or password in it; give the key as api_key or api_key_env"
         )
-    plain = all(" " < c < "\x7f" for c in base_url)
+    is_ascii = all(" " < char < "\x7f" for char in base_url)
     if (
         parts.scheme not in ("http", "https")
         or not parts.hostname
         or parts.query
         or parts.fragment
-        or not (plain and port_is_fine)
+        or not (is_ascii and is_valid_port)
     ):
         raise InputError(
             f"base_url is {base_url[:200]!r}; expected one such as http://localhost:11434/v1"
@@ -225,8 +221,9 @@ def _checked_url(base_url: str) -> str:
 
 
 def _checked_key(key: str | None) -> str | None:
-    if key is not None and not (key and all("!" <= c <= "~" for c in key)):
+    if key is not None and not (key and all("!" <= char <= "~" for char in key)):
         raise InputError(
-            "the API key is empty or has characters that no key has, such as a line break; check how it was copied"
+            "the API key is empty or has characters that no key has, such as a line break; "
+            "check how it was copied"
         )
     return key

@@ -1,4 +1,4 @@
-"""Recorded prompts and answers as a gateway logs them: plain text, or the JSON of a chat API."""
+"""Parse recorded prompts and answers: plain text, or the JSON of a chat API."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import json
 from typing import Any, NamedTuple
 
 MAX_BODY = 1 << 20
-"""A prompt or answer of more characters than this is not sent anywhere."""
-# What shapes the answer and every gateway knows. The model is ours to choose, streaming is of no use, tools cannot be run.
-_KEPT = (
+"""A prompt or answer with more characters is not sent."""
+# Options that shape the answer and that every gateway supports.
+_OPTIONS = (
     "temperature",
     "top_p",
     "stop",
@@ -20,9 +20,9 @@ _KEPT = (
 
 
 class Prompt(NamedTuple):
-    """A prompt as chat messages, the recorded options that shape an answer, and whether the request offered tools.
+    """A prompt as chat messages, its options, and whether it offers tools.
 
-    `plain` says that the body was text and not a chat.
+    `plain` tells that the body was text and not a chat.
     """
 
     messages: list[dict[str, Any]]
@@ -32,35 +32,35 @@ class Prompt(NamedTuple):
 
 
 def read_prompt(body: str) -> Prompt:
-    """A recorded prompt: a chat API's JSON, a bare list of messages, or else plain text, which the user then says."""
-    found = _json(body)
-    if isinstance(found, dict) and _are_messages(found.get("messages")):
-        # Anthropic's API keeps the system prompt beside the messages.
-        system = _text(found.get("system"))
+    """Parse a prompt: a chat API's JSON, a list of messages, or else the text of a user."""
+    content = _json(body)
+    if isinstance(content, dict) and _are_messages(content.get("messages")):
+        # Anthropic's API keeps the system prompt outside the messages.
+        system = _text(content.get("system"))
         first = [{"role": "system", "content": system}] if system else []
-        options = {key: found[key] for key in _KEPT if found.get(key) is not None}
+        options = {key: content[key] for key in _OPTIONS if content.get(key) is not None}
         return Prompt(
-            [*first, *found["messages"]],
+            [*first, *content["messages"]],
             options,
-            bool(found.get("tools") or found.get("functions")),
+            bool(content.get("tools") or content.get("functions")),
         )
-    if _are_messages(found):
-        return Prompt(found, {}, False)
+    if _are_messages(content):
+        return Prompt(content, {}, False)
     return Prompt([{"role": "user", "content": body}], {}, False, plain=True)
 
 
 def read_answer(response_body: str) -> str | None:
-    """A recorded answer: the text in a chat API's JSON (None where it has none, a call of a tool), else the body as it is."""
-    found = _json(response_body)
-    if isinstance(found, dict) and isinstance(found.get("choices"), list):
-        return message_text(found)
-    if isinstance(found, dict) and found.get("type") == "message":
-        return _text(found.get("content"))
+    """Return the text of an answer in a chat API's JSON (or None), else the body itself."""
+    content = _json(response_body)
+    if isinstance(content, dict) and isinstance(content.get("choices"), list):
+        return message_text(content)
+    if isinstance(content, dict) and content.get("type") == "message":
+        return _text(content.get("content"))
     return response_body
 
 
 def message_text(completion: Any) -> str | None:
-    """What the first choice of a chat completion says; None where it is not a chat completion or says nothing as text."""
+    """Return the text of the first choice of a chat completion, if there is one."""
     try:
         content = completion["choices"][0]["message"]["content"]
     except (TypeError, KeyError, IndexError):
@@ -69,7 +69,7 @@ def message_text(completion: Any) -> str | None:
 
 
 def _text(content: Any) -> str | None:
-    """Content as the chat APIs write it: text, or a list of parts; None where a part is not text."""
+    """Return the text of a content: a string, or a list of text parts; otherwise None."""
     if (
         isinstance(content, list)
         and content

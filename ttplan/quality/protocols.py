@@ -1,4 +1,4 @@
-"""What takes part in judging: who answers a request anew, who compares the answers, and within what limits."""
+"""The parties of a quality check: proposer and judge, and the limits that they work within."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 
 
 class ReroutedRequest(NamedTuple):
-    """A request, with its prompt and answer, and the model that a plan would send it to."""
+    """A request with its prompt and answer, and the model that a plan sends it to."""
 
     request: RequestLog
     target_model: str
 
 
 class Judgement(NamedTuple):
-    """A verdict with its one-line reason, and what it cost to get, in USD, where that is known."""
+    """A verdict with a one-line reason, and its cost in USD if known."""
 
     verdict: Verdict | str
     reason: str
@@ -31,45 +31,64 @@ class Judgement(NamedTuple):
 
 
 class ProposedAnswer(NamedTuple):
-    """The target model's answer, and what it cost, in USD, where that is known."""
+    """The target model's answer, and its cost in USD if known."""
 
     text: str
     cost_usd: Decimal | None = None
 
 
 class Judge(Protocol):
-    """Compares answers. An attribute `name` is shown in the result; without one the class's name is."""
+    """Compares answers. The result shows its attribute `name`, or else the name of its class."""
 
     async def judge(
         self, request: RequestLog, original: str, proposed: str
     ) -> tuple[Verdict | str, str] | Judgement:
-        """Whether `proposed` could stand in for `original` as an answer to `request`: a verdict and a reason.
+        """Judge whether `proposed` can replace `original` as the answer to `request`.
 
-        What it raises is retried and then counts as unclear; `CallFailed` says more exactly what to do.
+        Returns a verdict and a reason. A call that raises is retried and then counts as unclear;
+        `CallFailed` tells whether to retry.
         """
 
 
 class Proposer(Protocol):
-    """Answers a request with another model: any `async def propose(request, target_model)`."""
+    """Answers a request with another model: `async def propose(request, target_model)`."""
 
     async def __call__(self, request: RequestLog, target_model: str, /) -> str | ProposedAnswer:
-        """The target model's answer to the prompt of `request`."""
+        """Return the target model's answer to the prompt of `request`."""
 
 
 @runtime_checkable
 class CostEstimator(Protocol):
-    """A judge or proposer that can say beforehand what a call would cost."""
+    """A judge or proposer that can estimate the cost of a call."""
 
     def estimate_usd(self, rerouted: ReroutedRequest) -> Decimal | None:
-        """About what one call costs, in USD; None where that is not known."""
+        """Return the approximate cost of one call in USD; None if unknown."""
 
 
 class QualitySettings(BaseModel):
-    """The limits of a run. `allow_bodies=True` says that recorded prompts and answers may be sent to the proposer and judge.
+    """The limits of a quality check.
 
-    `judge_call_usd` and `proposer_call_usd` are about what one call costs; where they are left out the judge and the proposer
-    are asked. A failed call is tried again up to `retries` times, after `backoff_seconds`, twice that and so on, each up to half
-    longer or shorter by chance (of the seed), and never more than `max_wait_seconds`. `timeout_seconds` is for one call.
+    Parameters
+    ----------
+    budget_usd
+        The most that the check may cost, in USD.
+    allow_bodies
+        Allow sending recorded prompts and answers to the proposer and the judge.
+    judge_call_usd, proposer_call_usd
+        The approximate cost of one call, in USD; by default the judge and the proposer estimate it.
+    in_flight
+        The most requests that are judged at the same time.
+    retries
+        How often a failed call is repeated, after `backoff_seconds`, twice that and so on, each
+        varied by up to half by the seed, and at most `max_wait_seconds`.
+    timeout_seconds
+        The time limit of one call.
+
+    Examples
+    --------
+    >>> settings = QualitySettings(budget_usd=5, allow_bodies=True)
+    >>> settings.retries
+    2
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -86,17 +105,17 @@ class QualitySettings(BaseModel):
 
 
 class BodiesNotAllowed(InputError):
-    """Nobody said that recorded prompts and answers may be sent. Nothing was."""
+    """Sending recorded prompts and answers was not allowed. Nothing was sent."""
 
     def __init__(self) -> None:
         super().__init__(
-            "checking quality sends recorded prompts and answers to the models that answer and judge; nothing was sent. "
-            "If that may happen, say so with allow_bodies=True (--allow-bodies)"
+            "checking quality sends recorded prompts and answers to the models that answer and "
+            "judge; nothing was sent. To allow that, give allow_bodies=True"
         )
 
 
 class BudgetExceeded(InputError):
-    """The run would cost more than its budget. Nothing was sent."""
+    """The run may cost more than its budget. Nothing was sent."""
 
     def __init__(
         self, estimate_usd: Decimal, budget_usd: Decimal, requests: int, attempts: int
@@ -105,16 +124,17 @@ class BudgetExceeded(InputError):
         self.budget_usd = budget_usd
         estimate, budget = f"{estimate_usd.normalize():f} USD", f"{budget_usd.normalize():f} USD"
         super().__init__(
-            f"judging {requests:,} requests may cost {estimate} (up to {attempts} attempts each), above the budget of {budget}; "
-            "nothing was sent. Draw fewer requests, allow fewer retries, or raise the budget"
+            f"judging {requests:,} requests may cost {estimate} (up to {attempts} attempts each), "
+            f"above the budget of {budget}; nothing was sent. Draw fewer requests, allow fewer "
+            "retries, or raise the budget"
         )
 
 
 class CallFailed(TtplanError):
-    """A call to a model failed. The message is for people and holds no key.
+    """A call to a model failed. The message contains no key.
 
-    `then` says what to do: "retry" it (not before `retry_after` seconds, where given), "skip" it, since the same call would fail
-    again, or "stop", since every call would fail.
+    `then` tells what to do: "retry" (after `retry_after` seconds, if given), "skip" this call,
+    which would fail again, or "stop", because every call would fail.
     """
 
     exit_code = 3
@@ -132,14 +152,14 @@ class CallFailed(TtplanError):
 
 
 def display_name(party: object) -> str:
-    """What a judge or proposer is called in the result, on one line."""
+    """Return the name of a judge or proposer in the result, on one line."""
     name = getattr(party, "name", None) or getattr(party, "__name__", None) or type(party).__name__
     return one_line(str(name))
 
 
 def one_line(text: str, limit: int = 200) -> str:
-    """`text` without control and other invisible characters, white space collapsed, cut to `limit` characters."""
-    # Four times the limit: enough to collapse, and a judge's megabyte is not walked.
-    shown = "".join(c if c.isprintable() else " " for c in text[: 4 * limit])
-    line = " ".join(shown.split())
+    """Return `text` on one line, without control characters, cut to `limit` characters."""
+    # Do not process a very long text: four times the limit is enough to collapse.
+    printable = "".join(c if c.isprintable() else " " for c in text[: 4 * limit])
+    line = " ".join(printable.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"

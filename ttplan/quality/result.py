@@ -1,4 +1,4 @@
-"""Scores → the result that a person sees: counts, share, interval, bands, and what to beware of."""
+"""Summarise the scores of a run: counts, share, interval, risk bands and caveats."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from ttplan.quality.sampling import Sample
 
 SMALL_SAMPLE = 30
 MANY_UNCLEAR = 20.0
-"""Percent of the scored that are unclear, above which the share says little."""
+"""Percentage of unclear scores above which the share is of little use."""
 
 
 class RunRecord(NamedTuple):
-    """What a run did. `ready` are the ids that had a prompt and an answer; money is USD."""
+    """What a run did. `ready` has the ids with a prompt and an answer; money is USD."""
 
     scores: Mapping[UUID, SampleScore]
     judge: str
@@ -43,20 +43,20 @@ class RunRecord(NamedTuple):
 
 
 def summarise(sample: Sample, run: RunRecord) -> QualityResult:
-    """The result of a run over `sample`. The share is of what was drawn at random; forced requests are counted beside it."""
+    """Return the result of a run; its share covers the random draw, without forced requests."""
     drawn = tuple(run.scores[key] for key in sample.drawn if key in run.scores)
     forced = tuple(run.scores[key] for key in sample.forced if key in run.scores)
-    found = Counter(score.verdict for score in drawn)
-    acceptable, degraded = found[Verdict.ACCEPTABLE], found[Verdict.DEGRADED]
+    verdicts = Counter(score.verdict for score in drawn)
+    acceptable, degraded = verdicts[Verdict.ACCEPTABLE], verdicts[Verdict.DEGRADED]
     classified = acceptable + degraded
     share = percent(degraded, classified) if classified else None
     interval = wilson_interval_pct(degraded, classified) if classified else None
-    forced_scores = _forced(forced) if sample.forced else None
+    forced_scores = _forced_scores(forced) if sample.forced else None
     return QualityResult(
         sample_size=len(drawn),
         acceptable_count=acceptable,
         degraded_count=degraded,
-        unclear_count=found[Verdict.UNCLEAR],
+        unclear_count=verdicts[Verdict.UNCLEAR],
         degraded_pct=share,
         degraded_pct_95=interval,
         risk_band=RiskBand.of(share),
@@ -80,21 +80,21 @@ def summarise(sample: Sample, run: RunRecord) -> QualityResult:
 
 
 def unverified_result(why: str, *, population: int = 0, seed: int = 0) -> QualityResult:
-    """The result where no sampling was possible, and why, as one sentence: UNVERIFIED, never low."""
-    nothing = RunRecord(
+    """Return the result if no sampling was possible, with the reason as one sentence."""
+    empty = RunRecord(
         {}, "none", "none", 0, 0, frozenset(), None, "", Decimal(0), Decimal(0), False, 0
     )
-    result = summarise(Sample((), (), (), population, seed), nothing)
+    result = summarise(Sample((), (), (), population, seed), empty)
     return result.model_copy(update={"caveats": (f"UNVERIFIED: {why}",)})
 
 
-def _forced(scores: tuple[SampleScore, ...]) -> ForcedScores:
-    found = Counter(score.verdict for score in scores)
+def _forced_scores(scores: tuple[SampleScore, ...]) -> ForcedScores:
+    verdicts = Counter(score.verdict for score in scores)
     return ForcedScores(
         sample_size=len(scores),
-        acceptable_count=found[Verdict.ACCEPTABLE],
-        degraded_count=found[Verdict.DEGRADED],
-        unclear_count=found[Verdict.UNCLEAR],
+        acceptable_count=verdicts[Verdict.ACCEPTABLE],
+        degraded_count=verdicts[Verdict.DEGRADED],
+        unclear_count=verdicts[Verdict.UNCLEAR],
         examples=scores,
     )
 
@@ -110,28 +110,36 @@ def _caveats(
     classified: int,
     forced: ForcedScores | None,
 ) -> Iterator[str]:
-    """All that hold, the heaviest first."""
-    left = len(run.ready - run.scores.keys())
+    """Yield the caveats, the most important first."""
+    not_judged = len(run.ready - run.scores.keys())
     if run.stopped is not None:
-        why = {
+        reason = {
             "cancelled": "The run was cancelled",
             "budget": f"The budget of {run.budget_usd.normalize():f} USD was reached",
             "refused": f"The run ended since every call would fail ({run.stopped_detail})",
         }[run.stopped]
-        yield f"{why}: {_requests(left)} of {len(run.ready):,} not judged. Slow answers are likelier to be among them."
+        yield (
+            f"{reason}: {_requests(not_judged)} of {len(run.ready):,} not judged. "
+            "Slow answers are likelier to be among them."
+        )
     if not sample.ids:
         yield "UNVERIFIED: no request was sampled."
     elif not classified:
         yield "UNVERIFIED: none of the requests drawn was judged acceptable or degraded."
     if run.unrecorded and sample.ids:
         yield (
-            f"{_requests(run.unrecorded)} of {run.unrecorded + sample.population:,} rerouted have no recorded prompt and answer: "
-            "this speaks of the rest only."
+            f"{_requests(run.unrecorded)} of {run.unrecorded + sample.population:,} rerouted have "
+            "no recorded prompt and answer: this speaks of the rest only."
         )
     if run.skipped:
-        yield f"{_requests(run.skipped)} of {len(sample.ids):,} skipped: no prompt or answer recorded as text, or too long."
+        yield (
+            f"{_requests(run.skipped)} of {len(sample.ids):,} skipped: "
+            "no prompt or answer recorded as text, or too long."
+        )
     if 0 < classified < SMALL_SAMPLE:
-        yield f"Small sample: {_requests(classified)} classified. Trust the interval, not the share."
+        yield (
+            f"Small sample: {_requests(classified)} classified. Trust the interval, not the share."
+        )
     unclear = len(drawn) - classified
     if drawn and percent(unclear, len(drawn)) > MANY_UNCLEAR:
         yield (
@@ -139,7 +147,10 @@ def _caveats(
             "they may be worse than the rest. A stronger judge may tell."
         )
     if forced is not None and forced.degraded_count:
-        yield f"{forced.degraded_count:,} of {_requests(forced.sample_size)} looked at on purpose are degraded; not in the share."
+        yield (
+            f"{forced.degraded_count:,} of {_requests(forced.sample_size)} looked at on purpose "
+            "are degraded; not in the share."
+        )
     missed = [stratum for stratum in sample.strata if not stratum.drawn]
     if missed and sample.drawn:
         requests = sum(stratum.requests for stratum in missed)
@@ -148,22 +159,23 @@ def _caveats(
 
 
 Z_95 = 1.959963984540054
-"""The 97.5 % point of the standard normal distribution; a literal, so that no platform's libm has a say in it."""
+"""The 97.5 % point of the standard normal distribution; a literal is the same everywhere."""
 
 
 def percent(part: int, whole: int) -> float:
-    """`part` of `whole` in percent, correctly rounded: 1 of 20 is 5.0 exactly. `whole` is above 0."""
+    """Return `part` of `whole` (> 0) in percent, correctly rounded: 1 of 20 is exactly 5.0."""
     return 100 * part / whole
 
 
 def wilson_interval_pct(hits: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share, in percent, from `hits` of `n` > 0.
+    """Return the 95 % interval of a share, in percent, from `hits` of `n` > 0.
 
-    E. B. Wilson, Probable Inference, the Law of Succession, and Statistical Inference, JASA 22 (1927).
+    E. B. Wilson, Probable Inference, the Law of Succession, and Statistical Inference, JASA 22
+    (1927).
     """
     centre = hits + Z_95**2 / 2
-    reach = Z_95 * sqrt(hits * (n - hits) / n + Z_95**2 / 4)
-    # The ends are exact where all or none are hits; rounding would leave them a hair inside or outside.
-    low = 0.0 if hits == 0 else 100 * (centre - reach) / (n + Z_95**2)
-    high = 100.0 if hits == n else 100 * (centre + reach) / (n + Z_95**2)
+    half_width = Z_95 * sqrt(hits * (n - hits) / n + Z_95**2 / 4)
+    # The ends are exact if all or none are hits; rounding would move them slightly.
+    low = 0.0 if hits == 0 else 100 * (centre - half_width) / (n + Z_95**2)
+    high = 100.0 if hits == n else 100 * (centre + half_width) / (n + Z_95**2)
     return max(0.0, low), min(100.0, high)

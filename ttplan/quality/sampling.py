@@ -1,16 +1,17 @@
-"""Which requests to re-run: a seeded stratified sample by (tag, size), proportional, the same whatever the order of the rows.
+"""Draw a seeded sample of requests, stratified by tag and size and proportional.
 
-Strata are the pairs of a tag and a size, no tag first, then tags by their UTF-8 bytes, sizes from small to large. Of N requests
-n are drawn. With C the number of requests in a stratum and all before it, and s a seeded start in 0..N-1, that much of the
-sample has been given out after the stratum:
+Strata are the pairs of a tag and a size: no tag first, then tags by their UTF-8 bytes, and sizes
+from small to large. Of N requests n are drawn. C is the number of requests in a stratum and all
+strata before it, and s a seeded start in 0..N-1. Up to and including this stratum, the sample has
 
     (C * n + s) // N
 
-So a stratum, and a tag with all its sizes, gets its share of n rounded down or up, which of the two by chance, and every request
-has the same chance n/N of being drawn (systematic sampling: W. G. Madow and L. H. Madow, On the Theory of Systematic Sampling,
-1944). The largest remainder would leave the same small strata out for every seed, and at least one from each would count rare
-requests too often; either bends a plain share of the sample. Within a stratum those with the smallest ranks are drawn, the rank a
-hash of seed and id.
+requests. So a stratum, and a tag with all its sizes, gets its share of n rounded down or up at
+random, and every request is drawn with the same probability n/N (systematic sampling: W. G. Madow
+and L. H. Madow, On the Theory of Systematic Sampling, 1944). The method of largest remainders would
+omit the same small strata for every seed, and one request of each stratum would over-represent rare
+requests; both bias the share. Within a stratum, the requests with the smallest ranks are drawn; a
+rank is a hash of seed and id. The order of the rows does not matter.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ Codes = npt.NDArray[np.int64]
 
 
 class SampleRow(NamedTuple):
-    """What sampling needs to know of a request."""
+    """The fields of a request that sampling uses."""
 
     id: UUID
     tag: str | None
@@ -47,7 +48,7 @@ class SampleRow(NamedTuple):
 
 
 class Stratum(NamedTuple):
-    """One tag and size (of `SIZES`): how many requests there are, and how many of them were drawn."""
+    """A tag and a size (of `SIZES`), with the number of its requests and of the drawn ones."""
 
     tag: str | None
     size: str
@@ -56,11 +57,11 @@ class Stratum(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """The requests to re-run.
+    """The requests to judge.
 
-    `drawn` is the random sample, in random order, so that what a run has done when it is cut short is a random sample too.
-    `forced` are those that are in whatever the dice say, by id; one that was also drawn is in both. `strata` are all that have
-    requests, in order, `population` how many requests there are.
+    `drawn` is the random sample in random order, so that a run that ends early has judged a random
+    sample, too. `forced` are the requests to include in any case, by id; they may also be drawn.
+    `strata` are those with requests, in order; `population` is the number of requests.
     """
 
     drawn: tuple[UUID, ...]
@@ -71,18 +72,19 @@ class Sample(NamedTuple):
 
     @property
     def ids(self) -> tuple[UUID, ...]:
-        """All chosen, each once: first the drawn, then the forced that were not drawn."""
+        """All ids, each once: first the drawn, then the forced that were not drawn."""
         drawn = set(self.drawn)
-        return (*self.drawn, *(other for other in self.forced if other not in drawn))
+        return (*self.drawn, *(key for key in self.forced if key not in drawn))
 
 
 def draw_sample(
     rows: pa.Table | Iterable[SampleRow], size: int, *, seed: int, forced: Iterable[UUID] = ()
 ) -> Sample:
-    """Draw `size` of `rows` (all where there are fewer), and put `forced` beside them whether or not they are among `rows`.
+    """Draw `size` of `rows` (all if there are fewer), and add the `forced` ids.
 
-    `rows` is a table with columns `id` (UUIDs as text, as 16 bytes or as Arrow's own type), `tag` and `input_tokens`, ids unique,
-    or a sequence of rows. Forced ids do not count towards `size`. Raises InputError where rows or numbers cannot be used.
+    `rows` is a table with unique `id` (UUIDs as text, 16 bytes or Arrow's type), `tag` and
+    `input_tokens`, or a sequence of rows. Forced ids do not count towards `size` and need not be
+    among `rows`. Raises InputError if the rows or the numbers cannot be used.
     """
     if not 0 <= size <= MAX_SAMPLE:
         raise InputError(
@@ -90,16 +92,17 @@ def draw_sample(
         )
     if not 0 <= seed < 2**64:
         raise InputError(f"seed is {seed}; expected a whole number from 0 to 2^64 - 1")
-    table = rows if isinstance(rows, pa.Table) else _table(rows)
+    table = rows if isinstance(rows, pa.Table) else _to_table(rows)
     high, low = _ids(table["id"])
     tags, codes = _tags(table["tag"])
     stratum = codes * len(SIZES) + _sizes(table["input_tokens"])
     counts = np.bincount(stratum, minlength=len(tags) * len(SIZES))
     start_key, *keys = _keys(seed)
     share = _allocate(counts, size, start_key)
-    chosen = _smallest(stratum, counts, share, _ranks(high, low, keys), high, low)
+    selected = _smallest(stratum, counts, share, _ranks(high, low, keys), high, low)
     drawn = tuple(
-        UUID(int=(int(h) << 64) | int(w)) for h, w in zip(high[chosen], low[chosen], strict=True)
+        UUID(int=(int(h) << 64) | int(w))
+        for h, w in zip(high[selected], low[selected], strict=True)
     )
     for before, after in pairwise(drawn):
         if before == after:
@@ -113,19 +116,19 @@ def draw_sample(
     return Sample(drawn, tuple(sorted(set(forced))), strata, table.num_rows, seed)
 
 
-def _table(rows: Iterable[SampleRow]) -> pa.Table:
-    listed = list(rows)
+def _to_table(rows: Iterable[SampleRow]) -> pa.Table:
+    rows = list(rows)
     return pa.table(
         {
-            "id": pa.array([row.id.bytes for row in listed], pa.binary(16)),
-            "tag": pa.array([row.tag for row in listed], pa.string()),
-            "input_tokens": pa.array([row.input_tokens for row in listed], pa.int64()),
+            "id": pa.array([row.id.bytes for row in rows], pa.binary(16)),
+            "tag": pa.array([row.tag for row in rows], pa.string()),
+            "input_tokens": pa.array([row.input_tokens for row in rows], pa.int64()),
         }
     )
 
 
 def _keys(seed: int) -> tuple[int, int, int]:
-    """Three 64-bit numbers that depend on the seed alone."""
+    """Return three 64-bit numbers that depend only on the seed."""
     digest = blake3(b"ttplan quality sample\0" + seed.to_bytes(8, "big")).digest(length=24)
     return (
         int.from_bytes(digest[:8], "big"),
@@ -135,17 +138,17 @@ def _keys(seed: int) -> tuple[int, int, int]:
 
 
 def _allocate(counts: Codes, size: int, start_key: int) -> Codes:
-    """How many to draw from each stratum."""
+    """Return the number of requests to draw from each stratum."""
     population = int(counts.sum())
     if population == 0:
         return np.zeros_like(counts)
     start = (start_key * population) >> 64
-    given = (np.cumsum(counts) * min(size, population) + start) // population
-    return np.diff(given, prepend=0)
+    cumulative = (np.cumsum(counts) * min(size, population) + start) // population
+    return np.diff(cumulative, prepend=0)
 
 
 def _mix(x: Words) -> Words:
-    """A bijection of 64-bit words in which every bit depends on every other: the finaliser of SplitMix64.
+    """Mix 64-bit words, bijectively: the finaliser of SplitMix64.
 
     G. L. Steele, D. Lea, C. H. Flood, Fast Splittable Pseudorandom Number Generators (2014).
     """
@@ -162,22 +165,22 @@ def _ranks(high: Words, low: Words, keys: list[int]) -> Words:
 def _smallest(
     stratum: Codes, counts: Codes, share: Codes, rank: Words, high: Words, low: Words
 ) -> Codes:
-    """The positions of the `share` smallest ranks of each stratum, by rank; ties by id."""
+    """Return the positions of the `share` smallest ranks of each stratum, by rank, then id."""
     by_stratum = np.argsort(stratum, kind="stable")
     ends = np.cumsum(counts)
-    found = []
+    positions = []
     for i in np.flatnonzero(share):
-        rows, wanted = by_stratum[ends[i] - counts[i] : ends[i]], share[i]
+        rows, size = by_stratum[ends[i] - counts[i] : ends[i]], share[i]
         ranks = rank[rows]
-        rows = rows[ranks <= np.partition(ranks, wanted - 1)[wanted - 1]]
-        found.append(rows[np.lexsort((low[rows], high[rows], rank[rows]))[:wanted]])
-    if not found:
+        rows = rows[ranks <= np.partition(ranks, size - 1)[size - 1]]
+        positions.append(rows[np.lexsort((low[rows], high[rows], rank[rows]))[:size]])
+    if not positions:
         return np.zeros(0, np.int64)
-    rows = np.concatenate(found)
+    rows = np.concatenate(positions)
     return rows[np.lexsort((low[rows], high[rows], rank[rows]))]
 
 
-# --- columns ---------------------------------------------------------------------------------------------------------
+# --- columns ----------------------------------------------------------------------------------
 
 
 def _sizes(tokens: pa.ChunkedArray) -> Codes:
@@ -190,7 +193,7 @@ def _sizes(tokens: pa.ChunkedArray) -> Codes:
 
 
 def _tags(column: pa.ChunkedArray) -> tuple[list[str | None], Codes]:
-    """The tags in order, no tag first, and for each row which one it has."""
+    """Return the tags in order, no tag first, and the index of each row's tag."""
     column = pc.cast(column, pa.string())
     tags: list[str | None] = [
         None,
@@ -201,7 +204,7 @@ def _tags(column: pa.ChunkedArray) -> tuple[list[str | None], Codes]:
 
 
 def _ids(column: pa.ChunkedArray) -> tuple[Words, Words]:
-    """The upper and lower 64 bits of each id."""
+    """Return the upper and lower 64 bits of each id."""
     if column.null_count:
         raise InputError("a request has no id; expected a UUID in every row")
     if isinstance(column.type, pa.BaseExtensionType):
@@ -217,7 +220,7 @@ def _ids(column: pa.ChunkedArray) -> tuple[Words, Words]:
 
 
 def _bytes(block: pa.Array) -> npt.NDArray[np.uint8]:
-    """The 16 bytes of each id."""
+    """Return the 16 bytes of each id."""
     if block.type == pa.binary(16):
         return np.frombuffer(block.buffers()[1], np.uint8)[block.offset * 16 :][
             : len(block) * 16
@@ -239,7 +242,8 @@ def _bytes(block: pa.Array) -> npt.NDArray[np.uint8]:
 
 def _not_uuid(block: pa.Array, wrong: npt.NDArray[np.bool_]) -> InputError:
     return InputError(
-        f"{str(block[int(np.argmax(wrong))])[:80]!r} is not a UUID; expected the id of a logged request"
+        f"{str(block[int(np.argmax(wrong))])[:80]!r} is not a UUID; "
+        "expected the id of a logged request"
     )
 
 

@@ -1,0 +1,170 @@
+"""Commands that make plans live and take them back, and compare them with what happened since."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ttplan.cli.options import (
+    APPLY,
+    DEFAULT_STORE,
+    ApiKeyOption,
+    JsonOption,
+    KeyFileOption,
+    KeyHexOption,
+    PlanArgument,
+    StoreOption,
+    SystemOption,
+    UserOption,
+    YesOption,
+    app,
+    open_store,
+    option,
+    read_actor,
+    read_time,
+)
+from ttplan.cli.output import confirm, count, show_entry, show_json, show_result
+from ttplan.model.errors import InputError
+from ttplan.model.policy import Override
+
+
+@app.command(rich_help_panel=APPLY)
+def preview(
+    plan_id: PlanArgument, store: StoreOption = DEFAULT_STORE, json: JsonOption = False
+) -> None:
+    """Show how a plan would change the live routes.
+
+    The signs: + new, ~ replaced, > renamed, - removed, = same.
+    """
+    show_result(open_store(store).preview(plan_id), json)
+
+
+@app.command(rich_help_panel=APPLY)
+def apply(
+    plan_id: PlanArgument,
+    store: StoreOption = DEFAULT_STORE,
+    yes: YesOption = False,
+    allow_stale: Annotated[
+        bool,
+        option(
+            "Apply a plan that was computed with other live routes; the entry records that.",
+            "--allow-stale",
+        ),
+    ] = False,
+    override_by: Annotated[
+        str | None, option("Your name, to override the policy; the entry records it.")
+    ] = None,
+    reason: Annotated[
+        str | None, option("Why you override the policy; the entry records it.")
+    ] = None,
+    user: UserOption = None,
+    api_key: ApiKeyOption = None,
+    system: SystemOption = False,
+    key_file: KeyFileOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Make a projected plan live: status, routes and signed audit entry in one transaction."""
+    actor = read_actor(user, api_key, system)
+    override = _read_override(override_by, reason)
+    workspace = open_store(store, key_file=key_file)
+    plan = workspace.show(plan_id)
+    if not yes:
+        confirm("Apply this plan?", plan, workspace.preview(plan), json=json)
+    entry = workspace.apply(plan, actor=actor, allow_stale=allow_stale, override=override)
+    routes = count(len(plan.result.proposed_routes), "route is", "routes are")
+    show_entry(entry, f"applied: {plan.name}, {routes} live", json)
+
+
+@app.command(rich_help_panel=APPLY)
+def revert(
+    plan_id: PlanArgument,
+    store: StoreOption = DEFAULT_STORE,
+    dry_run: Annotated[bool, option("Only show what would change.", "--dry-run")] = False,
+    yes: YesOption = False,
+    user: UserOption = None,
+    api_key: ApiKeyOption = None,
+    system: SystemOption = False,
+    key_file: KeyFileOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Restore what an applied plan replaced: status, routes and signed audit entry, atomically."""
+    actor = read_actor(user, api_key, system)
+    workspace = open_store(store, key_file=key_file)
+    plan = workspace.show(plan_id)
+    card = workspace.preview_revert(plan)
+    if dry_run:
+        show_result(card, json)
+        return
+    if not yes:
+        confirm("Revert this plan?", card, json=json)
+    show_entry(workspace.revert(plan, actor=actor), f"reverted: {plan.name}", json)
+
+
+@app.command(rich_help_panel=APPLY)
+def drift(
+    store: StoreOption = DEFAULT_STORE,
+    key_hex: KeyHexOption = None,
+    key_file: KeyFileOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Check that the live routes are the signed ones. Exits 1 if they are not."""
+    card = open_store(store, key_file=key_file).drift(public_key=key_hex)
+    show_result(card, json)
+    raise typer.Exit(card.result.exit_code)
+
+
+@app.command(rich_help_panel=APPLY)
+def repair(
+    store: StoreOption = DEFAULT_STORE,
+    yes: YesOption = False,
+    user: UserOption = None,
+    api_key: ApiKeyOption = None,
+    system: SystemOption = False,
+    key_file: KeyFileOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Restore the live routes to the signed ones, with an audit entry."""
+    actor = read_actor(user, api_key, system)
+    workspace = open_store(store, key_file=key_file)
+    if not yes:
+        card = workspace.drift()
+        if json or card.result.routes:
+            confirm("Restore the signed routes?", card, json=json)
+    entry = workspace.repair(actor=actor)
+    if entry is not None:
+        counts = (f"{entry.payload[kind]} {kind}" for kind in ("edited", "missing", "foreign"))
+        show_entry(entry, f"repaired: {', '.join(counts)}", json)
+    elif json:
+        show_json(None)
+    else:
+        print("nothing to repair: the live routes are the signed ones")
+
+
+@app.command(rich_help_panel=APPLY)
+def reconcile(
+    plan_id: PlanArgument,
+    store: StoreOption = DEFAULT_STORE,
+    until: Annotated[
+        str | None,
+        option("Only count requests before this time: 2026-05-01 or 2026-05-01T00:00:00Z."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Compare an applied plan with what was logged while its routes were live; keep the result."""
+    show_result(open_store(store).reconcile(plan_id, until=read_time(until, "--until")), json)
+
+
+@app.command("track-record", rich_help_panel=APPLY)
+def track_record(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
+    """Show how past plans did: interval coverage, median error and bias."""
+    show_result(open_store(store).track_record(), json)
+
+
+def _read_override(name: str | None, reason: str | None) -> Override | None:
+    """Return the override of the policy, from `--override-by` and `--reason`: both or neither."""
+    if name is None and reason is None:
+        return None
+    if not (name or "").strip() or not (reason or "").strip():
+        raise InputError("an override needs both --override-by, with your name, and --reason")
+    return Override(name=str(name), reason=str(reason))

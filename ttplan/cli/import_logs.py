@@ -1,0 +1,201 @@
+"""Commands that read logs: import them, check their costs, draft a mapping, and look up prices."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ttplan.cli.options import (
+    DEFAULT_STORE,
+    IMPORT,
+    JsonOption,
+    PricesOption,
+    StoreOption,
+    app,
+    argument,
+    open_store,
+    option,
+    read_time,
+)
+from ttplan.cli.output import show_json, show_result
+from ttplan.model.errors import InputError
+from ttplan.util.urls import is_url
+
+_DUCKDB_MAGIC = b"DUCK"
+
+FormatOption = Annotated[
+    str | None, option("The log's format or file type, if it cannot be detected.")
+]
+MappingOption = Annotated[
+    Path | None, option("How to read any other format: a YAML file, as `ttplan inspect` drafts it.")
+]
+
+
+@app.command("import", rich_help_panel=IMPORT)
+def import_logs(
+    files: Annotated[
+        list[str], argument("Files, folders, globs, or a database (DuckDB or postgresql://…).")
+    ],
+    store: StoreOption = DEFAULT_STORE,
+    format: FormatOption = None,
+    mapping: MappingOption = None,
+    table: Annotated[str | None, option("The table of a database.")] = None,
+    skip_bad_rows: Annotated[
+        bool, option("Skip and report rows that cannot be used.", "--skip-bad-rows")
+    ] = False,
+    cost: Annotated[
+        str,
+        option("The baseline: recorded costs, recomputed ones, or doctor (recomputed if wrong)."),
+    ] = "recorded",
+    prices: PricesOption = None,
+    with_bodies: Annotated[bool, option("Keep prompts and answers, too.", "--with-bodies")] = False,
+    with_embeddings: Annotated[bool, option("Keep embeddings, too.", "--with-embeddings")] = False,
+    check: Annotated[bool, option("Report the findings of the cost check.")] = True,
+    org: Annotated[
+        str | None, option("The organisation of the store (UUID), if the log has several.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Add logged requests to the store, which is created if it does not exist.
+
+    Each file is added whole or not at all.
+    """
+    workspace = open_store(store, create=True, org_id=org)
+    reports = []
+    for file in files:
+        report = workspace.import_logs(
+            file,
+            format=format,
+            mapping=mapping,
+            table=table,
+            on_bad_rows="skip" if skip_bad_rows else "refuse",
+            cost=cost,  # type: ignore[arg-type]  # the library checks the value
+            prices=prices,
+            with_bodies=with_bodies,
+            with_embeddings=with_embeddings,
+            check=check,
+        )
+        reports.append(report)
+        if not json:
+            print(report)
+    if json:
+        show_json([report.model_dump(mode="json") for report in reports])
+
+
+@app.command("check-logs", rich_help_panel=IMPORT)
+def check_logs(
+    sources: Annotated[
+        list[str] | None, argument("A store, or log files; default: --store.")
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+    format: FormatOption = None,
+    mapping: MappingOption = None,
+    prices: PricesOption = None,
+    totals: Annotated[
+        list[Path] | None,
+        option("A provider's daily usage or cost export to compare with; may be repeated."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Check whether a log's costs can be trusted.
+
+    Exits 1 if something would make a plan wrong.
+    """
+    from ttplan.display.diagnosis import ShownDiagnosis
+    from ttplan.operations.logs.check_logs import check_files
+
+    paths = sources or [store]
+    if _is_store(paths[0]) or not sources:
+        if len(paths) > 1:
+            raise InputError(f"{paths[0]} is a store; check one store, or log files, at a time")
+        card = open_store(paths[0]).check_logs(prices=prices, totals=totals or ())
+    else:
+        diagnosis = check_files(
+            paths,
+            format=format,
+            mapping=mapping,
+            prices=prices,
+            totals=totals or (),
+            at=datetime.now(UTC),
+        )
+        card = ShownDiagnosis(diagnosis)
+    show_result(card, json)
+    raise typer.Exit(0 if card.healthy else 1)
+
+
+def _is_store(path: str) -> bool:
+    """Return whether a path is a database: on a server, or a DuckDB file by its first bytes."""
+    if is_url(path):
+        return True
+    try:
+        with open(path, "rb") as file:
+            return file.read(12)[8:] == _DUCKDB_MAGIC
+    except OSError:
+        return False
+
+
+@app.command(rich_help_panel=IMPORT)
+def inspect(
+    file: Annotated[str, argument("A log file; the first file of a folder or a glob.")],
+    output: Annotated[Path | None, option("Write the drafted mapping there, as YAML.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Draft the mapping for a log of an unknown format.
+
+    Shows kinds, counts and ranges of its keys, never a text of the log.
+    """
+    from ttplan.logs.mapping.inspect import inspect_file, write_mapping
+
+    inspection = inspect_file(file)
+    if output is not None:
+        write_mapping(inspection, output)
+    if json:
+        show_json(inspection._asdict())
+        return
+    print(inspection)
+    if output is not None:
+        print(f"\nwritten to {output}: check it, then import with")
+        print(f"ttplan import {file} --mapping {output}")
+
+
+@app.command(rich_help_panel=IMPORT)
+def prices(
+    models: Annotated[list[str], argument("Models, or keys such as openai:gpt-4o.")],
+    provider: Annotated[
+        str | None, option("The provider; default: the one that a plan would use.")
+    ] = None,
+    at: Annotated[
+        str | None, option("The time: 2026-05-01 or 2026-05-01T00:00:00Z; default: now.")
+    ] = None,
+    prices: PricesOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show what models cost and why: by date, prompt length and service tier.
+
+    Exits 1 if a model has no price.
+    """
+    from ttplan.display.prices import price_text
+    from ttplan.prices.answer import price_answer
+    from ttplan.prices.book import PriceBook
+
+    book, when = PriceBook(prices), read_time(at, "--at") or datetime.now(UTC)
+    answers = {model: price_answer(model, book, at=when, provider=provider) for model in models}
+    if json:
+        show_json(
+            [
+                {"model": model, "price": price and price.model_dump(mode="json")}
+                for model, price in answers.items()
+            ]
+        )
+    else:
+        print(
+            "\n\n".join(
+                f"{model}: no price is known" if price is None else price_text(price)
+                for model, price in answers.items()
+            )
+        )
+    if None in answers.values():
+        raise typer.Exit(1)

@@ -1,0 +1,249 @@
+"""Commands that make and show plans: replay, suggest, back-test, and check their quality."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from ttplan.cli.options import (
+    DEFAULT_STORE,
+    PLAN,
+    AllowUnpricedOption,
+    EndOption,
+    JsonOption,
+    OverwriteOption,
+    PlanArgument,
+    PricesOption,
+    StartOption,
+    StoreOption,
+    app,
+    argument,
+    open_store,
+    option,
+    read_actor,
+    read_duration,
+    read_usd,
+    read_window,
+)
+from ttplan.cli.output import count, frame_json, show_frame, show_json, show_plan, show_result
+from ttplan.model.errors import Cancelled
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RoutesArgument = Annotated[Path, argument("The routes: a YAML file.")]
+_NO_PLANS = "no plans yet: make one with `ttplan plan`"
+
+
+@app.command(rich_help_panel=PLAN)
+def plan(
+    routes: RoutesArgument,
+    name: Annotated[str, option("The name of the plan.", show_default=False)],
+    store: StoreOption = DEFAULT_STORE,
+    prices: PricesOption = None,
+    start: StartOption = None,
+    end: EndOption = None,
+    seed: Annotated[int, option("The seed of resampling.")] = 0,
+    method: Annotated[
+        str, option("How to compute intervals: auto, limit, resample or tt-plan-core.")
+    ] = "auto",
+    allow_unpriced: AllowUnpricedOption = False,
+    requests: Annotated[
+        list[str] | None,
+        option("Replay these Parquet files (file, folder or glob) in place, not the store."),
+    ] = None,
+    memory_limit: Annotated[
+        str | None, option("The most memory to use for them, such as 2GB.")
+    ] = None,
+    author: Annotated[
+        str | None, option("The plan's author, for approvals: an e-mail address, a name or a UUID.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Replay the logged requests with other routes, and keep the result as a projected plan."""
+    # With --requests the store holds only plans, so it is created here and not by an import.
+    workspace = open_store(store, create=bool(requests))
+    try:
+        made = workspace.plan(
+            routes,
+            name=name,
+            window=read_window(start, end),
+            prices=prices,
+            seed=seed,
+            interval_method=method,  # type: ignore[arg-type]  # the library checks the value
+            allow_unpriced=allow_unpriced,
+            requests=requests or None,
+            memory_limit=memory_limit,
+            author=None if author is None else read_actor(author),
+            progress=False if json else None,
+        )
+    except KeyboardInterrupt as interrupt:  # Typer would drop its message
+        if not str(interrupt):
+            raise
+        raise Cancelled(str(interrupt)) from None
+    show_plan(made, json)
+
+
+@app.command(rich_help_panel=PLAN)
+def plans(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
+    """List all plans, oldest first."""
+    frame = open_store(store).plans()
+    if json:
+        show_json(frame_json(frame))
+        return
+    frame["id"] = frame["plan_id"].str[:8]
+    _show_savings(frame, "plans", ["id", "name", "status"])
+
+
+@app.command(rich_help_panel=PLAN)
+def show(
+    plan_id: PlanArgument, store: StoreOption = DEFAULT_STORE, json: JsonOption = False
+) -> None:
+    """Show a plan's card."""
+    show_plan(open_store(store).show(plan_id), json)
+
+
+@app.command(rich_help_panel=PLAN)
+def savings(
+    store: StoreOption = DEFAULT_STORE,
+    by: Annotated[
+        list[str] | None, option("route, tag, model, target_model or day; may be repeated.")
+    ] = None,
+    plan: Annotated[str | None, option("Only this plan: its id, or its first digits.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Show what each plan saves, in total or by part."""
+    frame = open_store(store).savings(by or "plan", plan=plan)
+    if json:
+        show_json(frame_json(frame))
+        return
+    _show_savings(frame, "savings", ["name", *(by or ())])
+    for note in frame.attrs["notes"]:
+        print(note)
+
+
+def _show_savings(frame: pd.DataFrame, title: str, columns: list[str]) -> None:
+    """Print a frame of plans or of parts of them, with money and its interval."""
+    ends = zip(frame["savings_usd_lo"], frame["savings_usd_hi"], strict=True)
+    frame["saves USD"] = frame["savings_usd"]
+    frame["95 % interval"] = [
+        None if low != low else f"{low:,.2f} to {high:,.2f}" for low, high in ends
+    ]
+    frame["less than paid"] = frame["change_vs_actual_usd"]
+    show_frame(
+        frame,
+        title=f"{title} (USD per window, 95 % interval)",
+        columns=[*columns, "requests", "saves USD", "95 % interval", "less than paid"],
+        empty=_NO_PLANS,
+    )
+
+
+@app.command(rich_help_panel=PLAN)
+def suggest(
+    target: Annotated[
+        list[str], option("A model to send requests to; may be repeated.", show_default=False)
+    ],
+    by: Annotated[
+        str, option("What routes may distinguish: tag, model and input_tokens.")
+    ] = "tag,model,input_tokens",
+    store: StoreOption = DEFAULT_STORE,
+    prices: PricesOption = None,
+    start: StartOption = None,
+    end: EndOption = None,
+    min_share: Annotated[float, option("The least saving of a route, as a share of cost.")] = 0.01,
+    limit: Annotated[int, option("The most routes to show.")] = 20,
+    output: Annotated[
+        Path | None, option("Write the confirmed routes there, as a plan file (YAML).")
+    ] = None,
+    overwrite: OverwriteOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Propose routes: one half of the window selects them, the other half confirms them."""
+    suggestions = open_store(store).suggest(
+        target,
+        [name.strip() for name in by.split(",") if name.strip()],
+        window=read_window(start, end),
+        prices=prices,
+        min_share=min_share,
+        limit=limit,
+    )
+    if output is not None:
+        suggestions.to_yaml(output, overwrite=overwrite)
+    show_result(suggestions, json)
+    if output is not None and not json:
+        routes = count(len(suggestions.routes), "route")
+        print(f"\n{routes} written to {output}: edit them, and replay them with")
+        print(f"ttplan plan {output} --name NAME --store {store}")
+
+
+@app.command(rich_help_panel=PLAN)
+def backtest(
+    routes: RoutesArgument,
+    period: Annotated[str, option("The length of a period: 7d, 12h, 30m or 90s.")] = ("7d"),
+    store: StoreOption = DEFAULT_STORE,
+    prices: PricesOption = None,
+    start: StartOption = None,
+    end: EndOption = None,
+    allow_unpriced: AllowUnpricedOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Replay routes on each period of the log, and compare the intervals with the next period."""
+    card = open_store(store).backtest(
+        routes,
+        period=read_duration(period, "--period"),
+        window=read_window(start, end),
+        prices=prices,
+        allow_unpriced=allow_unpriced,
+    )
+    show_result(card, json)
+
+
+@app.command("check-quality", rich_help_panel=PLAN)
+def check_quality(
+    plan_id: PlanArgument,
+    base_url: Annotated[str, option("An OpenAI-compatible API, such as http://127.0.0.1:8000/v1.")],
+    judge_model: Annotated[str, option("The model that compares the answers.", "--judge")],
+    budget_usd: Annotated[str, option("The most that the check may cost; checked beforehand.")],
+    allow_bodies: Annotated[
+        bool, option("Allow sending recorded prompts and answers to that API.", "--allow-bodies")
+    ] = False,
+    sample: Annotated[int, option("The number of requests to sample.")] = 200,
+    seed: Annotated[int, option("The seed of the sample.")] = 0,
+    api_key_env: Annotated[
+        str | None, option("The environment variable that holds the API's key.")
+    ] = None,
+    judge_call_usd: Annotated[
+        str | None, option("The cost of one judgement, if the catalogue does not know.")
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+) -> None:
+    """Let the new models answer a sample of the rerouted requests, and let a judge compare."""
+    from ttplan.operations.plans.quality import chat_endpoints, quality_limits
+
+    workspace = open_store(store)
+    plan = workspace.show(plan_id)
+    judge, proposer = chat_endpoints(
+        plan.run, base_url, judge_model, at=datetime.now(UTC), api_key_env=api_key_env, seed=seed
+    )
+    budget = read_usd(budget_usd, "--budget-usd")
+    settings = quality_limits(None, budget, allow_bodies)
+    if judge_call_usd is not None:
+        call_usd = read_usd(judge_call_usd, "--judge-call-usd")
+        settings = settings.model_copy(update={"judge_call_usd": call_usd})
+    checked = workspace.check_quality(
+        plan,
+        judge=judge,
+        proposer=proposer,
+        budget_usd=budget,
+        allow_bodies=allow_bodies,
+        sample_size=sample,
+        seed=seed,
+        settings=settings,
+    )
+    quality = checked.result.quality
+    if json:
+        show_json(None if quality is None else quality.model_dump(mode="json"))
+    else:
+        print(checked.quality_text())

@@ -1,0 +1,213 @@
+"""Call proposer and judge for each request: bounded concurrency, retries, budget, cancellation."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from decimal import Decimal
+from typing import Any, NamedTuple, Protocol
+from uuid import UUID
+
+from blake3 import blake3
+
+from ttplan.model.request import RequestLog
+from ttplan.model.results.quality import SampleScore, Stopped, Verdict
+from ttplan.quality.budget import BudgetTracker
+from ttplan.quality.chat_format import MAX_BODY
+from ttplan.quality.protocols import (
+    CallFailed,
+    Judge,
+    Judgement,
+    ProposedAnswer,
+    Proposer,
+    QualitySettings,
+    one_line,
+)
+
+POLL_SECONDS = 0.05
+Progress = Callable[[int], None]
+
+
+class CancelToken(Protocol):
+    """Tells whether to stop, as `asyncio.Event` and `threading.Event` do."""
+
+    def is_set(self) -> bool:
+        """Return whether to stop now."""
+
+
+class _StopRun(Exception):
+    """No more calls are allowed."""
+
+    def __init__(self, reason: Stopped, detail: str = "") -> None:
+        self.reason = reason
+        self.detail = detail
+
+
+class JudgeCase(NamedTuple):
+    """A request to judge, with the estimated cost of its calls in USD."""
+
+    request: RequestLog
+    target_model: str
+    original: str
+    proposer_usd: Decimal
+    judge_usd: Decimal
+
+
+class Runner:
+    """One run: its workers share an iterator over the cases, the budget and the scores."""
+
+    def __init__(
+        self,
+        judge: Judge,
+        proposer: Proposer,
+        settings: QualitySettings,
+        seed: int,
+        progress: Progress | None,
+    ) -> None:
+        self.judge = judge
+        self.proposer = proposer
+        self.settings = settings
+        self.seed = seed
+        self.progress = progress
+        self.budget = BudgetTracker(settings.budget_usd)
+        self.scores: dict[UUID, SampleScore] = {}
+        self.stopped: Stopped | None = None
+        self.stopped_detail = ""
+
+    async def run(self, cases: list[JudgeCase], cancel: CancelToken | None) -> None:
+        """Score the cases, at most `in_flight` at a time, until they are done or the run stops."""
+        remaining = iter(cases)
+        workers = {
+            asyncio.create_task(self._work(remaining))
+            for _ in range(min(self.settings.in_flight, len(cases)))
+        }
+        running = workers
+        try:
+            while running:
+                if cancel is not None and cancel.is_set():
+                    self._stop("cancelled")
+                    break
+                timeout = None if cancel is None else POLL_SECONDS
+                done, running = await asyncio.wait(
+                    running, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+                )
+                if any(not task.cancelled() and task.exception() for task in done):
+                    break
+        except asyncio.CancelledError:
+            # The caller gets a result instead of the cancellation, which therefore ends here.
+            self._stop("cancelled")
+            task = asyncio.current_task()
+            if task is not None:
+                task.uncancel()
+        finally:
+            for worker in workers:
+                worker.cancel()
+            outcomes = await asyncio.gather(*workers, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+        if len(self.scores) == len(cases):
+            self.stopped, self.stopped_detail = None, ""
+
+    def _stop(self, reason: Stopped, detail: str = "") -> None:
+        if self.stopped is None:
+            self.stopped, self.stopped_detail = reason, detail
+
+    async def _work(self, remaining: Iterator[JudgeCase]) -> None:
+        for case in remaining:
+            if self.stopped is not None:
+                return
+            try:
+                verdict, reason = await self._score(case)
+            except _StopRun as stop:
+                self._stop(stop.reason, stop.detail)
+                return
+            request_id = case.request.id
+            self.scores[request_id] = SampleScore(
+                request_id=request_id, verdict=verdict, reason=one_line(reason)
+            )
+            if self.progress is not None:
+                self.progress(len(self.scores))
+
+    async def _score(self, case: JudgeCase) -> tuple[Verdict, str]:
+        """Return a verdict and a reason; unclear if a call failed. Raises _StopRun."""
+        request = case.request
+        try:
+            answer = await self._call(
+                "proposer", case, lambda: self.proposer(request, case.target_model)
+            )
+            text = answer.text if isinstance(answer, ProposedAnswer) else answer
+            if not isinstance(text, str) or len(text) > MAX_BODY:
+                return (
+                    Verdict.UNCLEAR,
+                    "the proposer gave no text, or too much of it, as its answer",
+                )
+            judgement = await self._call(
+                "judge", case, lambda: self.judge.judge(request, case.original, text)
+            )
+        except CallFailed as failure:
+            return Verdict.UNCLEAR, str(failure)
+        return _parse_judgement(judgement)
+
+    async def _call(
+        self, role: str, case: JudgeCase, call: Callable[[], Coroutine[Any, Any, Any]]
+    ) -> Any:
+        """Call a party, and retry if that may help. Raises CallFailed or _StopRun."""
+        estimate = case.proposer_usd if role == "proposer" else case.judge_usd
+        for attempt in range(1 + self.settings.retries):
+            if not self.budget.reserve(estimate):
+                raise _StopRun("budget")
+            answer = None
+            try:
+                async with asyncio.timeout(self.settings.timeout_seconds):
+                    answer = await call()
+                return answer
+            except CallFailed as error:
+                failure = error
+            except TimeoutError:
+                failure = CallFailed(
+                    f"the {role} did not answer within {self.settings.timeout_seconds:g} s"
+                )
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                failure = CallFailed(f"the {role} cancelled itself")
+            except KeyboardInterrupt:
+                raise _StopRun("cancelled") from None
+            except Exception as error:  # user code may raise anything: this request is unclear
+                failure = CallFailed(f"the {role} failed: {type(error).__name__}: {error}")
+            finally:
+                self.budget.settle(estimate, getattr(answer, "cost_usd", None))
+            if failure.then == "stop":
+                raise _StopRun("refused", str(failure))
+            if failure.then == "skip" or attempt == self.settings.retries:
+                raise failure
+            await asyncio.sleep(self._pause(case.request.id, role, attempt, failure))
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _pause(self, request_id: UUID, role: str, attempt: int, failure: CallFailed) -> float:
+        """Return the seconds to wait. Raises CallFailed if the service asks for too many."""
+        longest = self.settings.max_wait_seconds
+        if failure.retry_after is not None and failure.retry_after > longest:
+            raise CallFailed(
+                f"{failure}; it asks to wait {failure.retry_after:g} s, more than max_wait_seconds",
+                then="skip",
+            )
+        digest = blake3(f"{self.seed} {request_id} {role} {attempt}".encode()).digest(length=4)
+        jitter = int.from_bytes(digest, "big") / 2**32
+        backoff: float = min(longest, self.settings.backoff_seconds * 2**attempt * (0.5 + jitter))
+        return max(backoff, failure.retry_after or 0.0)
+
+
+def _parse_judgement(value: object) -> tuple[Verdict, str]:
+    """Return a judge's verdict and reason; unclear if they are malformed."""
+    if isinstance(value, tuple) and (len(value) == 2 or isinstance(value, Judgement)):
+        verdict, reason = value[:2]
+        is_verdict = isinstance(verdict, str) and verdict in Verdict.__members__.values()
+        if is_verdict and isinstance(reason, str):
+            return Verdict(verdict), reason
+    return (
+        Verdict.UNCLEAR,
+        "the judge returned neither of acceptable, degraded and unclear with a reason",
+    )
