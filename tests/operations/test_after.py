@@ -13,6 +13,7 @@ from uuid import UUID
 
 import duckdb
 import pytest
+from ttplan.cli.commands import app
 from typer.main import get_command
 
 import ttplan
@@ -25,7 +26,6 @@ from tests.support import plans
 from tests.workspace.test_workspace import NOW, content, opened
 from ttplan import views
 from ttplan.audit.keys.key_files import SIGNING_KEY_VARIABLE
-from ttplan.cli.commands import app
 from ttplan.cli.entrypoint import run
 from ttplan.display.plan import Plan
 from ttplan.display.routes import DriftCard, PreviewCard

@@ -34,7 +34,7 @@ def sample_file(name: str) -> Path:
 
 def run_demo(store: str | None, json: bool) -> None:
     """Import, plan, apply, verify, and detect tampering. Raises ChainError if that fails."""
-    if store is not None and not is_url(store) and Path(store).exists():
+    if store is not None and not is_postgres_url(store) and Path(store).exists():
         raise InputError(f"{store} exists already; the demo needs a new store")
     with tempfile.TemporaryDirectory(prefix="ttplan-demo-") as folder:
         with redirect_stdout(StringIO()) if json else nullcontext():
@@ -46,7 +46,7 @@ def run_demo(store: str | None, json: bool) -> None:
 
 def _open_empty(store: str) -> Workspace:
     """Open the demo's workspace, in a store that is empty."""
-    if not is_url(store):
+    if not is_postgres_url(store):
         return open_workspace(store)
     key = key_from_env(os.environ) or signer_from_env(os.environ)
     if key is None:  # a store on a server has no key file next to it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 
 import typer
 
@@ -15,7 +16,7 @@ from ttplan.model.errors import TtplanError
 DEBUG = "TTPLAN_DEBUG"
 COMMAND_MODULES = (import_logs, plan, policy, apply, routes, verify, evidence, key, tlog, store)
 """Modules that add commands to the app when they are imported."""
-OLD_NAMES = {
+OLD_NAMES: dict[str, Callable[..., None]] = {
     "check": import_logs.check_logs,
     "export": evidence.export_chain,
     "history": routes.route_history,

@@ -90,7 +90,7 @@ def anchor(
 
     Kept elsewhere, it proves later that nothing was cut off.
     """
-    from ttplan.audit.keys.command import parse_command
+    from ttplan.util.commands import parse_command
 
     if heartbeat and append is None:
         raise InputError("--heartbeat is for a file; add --append")

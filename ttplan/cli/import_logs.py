@@ -22,7 +22,7 @@ from ttplan.cli.options import (
 )
 from ttplan.cli.output import show_json, show_result
 from ttplan.model.errors import InputError
-from ttplan.util.urls import is_url
+from ttplan.util.paths import is_postgres_url
 
 _DUCKDB_MAGIC = b"DUCK"
 
@@ -104,7 +104,7 @@ def check_logs(
 
     Exits 1 if something would make a plan wrong.
     """
-    from ttplan.display.diagnosis import ShownDiagnosis
+    from ttplan.display.diagnosis import DiagnosisCard
     from ttplan.operations.logs.check_logs import check_files
 
     paths = sources or [store]
@@ -121,14 +121,14 @@ def check_logs(
             totals=totals or (),
             at=datetime.now(UTC),
         )
-        card = ShownDiagnosis(diagnosis)
+        card = DiagnosisCard(diagnosis)
     show_result(card, json)
     raise typer.Exit(0 if card.healthy else 1)
 
 
 def _is_store(path: str) -> bool:
     """Return whether a path is a database: on a server, or a DuckDB file by its first bytes."""
-    if is_url(path):
+    if is_postgres_url(path):
         return True
     try:
         with open(path, "rb") as file:
@@ -178,11 +178,11 @@ def prices(
     Exits 1 if a model has no price.
     """
     from ttplan.display.prices import price_text
-    from ttplan.prices.answer import price_answer
     from ttplan.prices.book import PriceBook
+    from ttplan.prices.lookup import look_up_price
 
     book, when = PriceBook(prices), read_time(at, "--at") or datetime.now(UTC)
-    answers = {model: price_answer(model, book, at=when, provider=provider) for model in models}
+    answers = {model: look_up_price(model, book, at=when, provider=provider) for model in models}
     if json:
         show_json(
             [

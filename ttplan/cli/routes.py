@@ -31,7 +31,7 @@ from ttplan.cli.output import (
     show_json_line,
     show_result,
 )
-from ttplan.display.gateway import ShownExport
+from ttplan.display.routes import ExportCard
 from ttplan.model.errors import InputError, TtplanError
 from ttplan.model.gateway import RouteExport
 
@@ -62,9 +62,10 @@ def routes(
     """List the routes that are live, or were at some time, by precedence."""
     if yaml and json:
         raise InputError("give only one of --yaml and --json")
-    frame = open_store(store).routes(at=read_time(at, "--at"))
+    workspace, time = open_store(store), read_time(at, "--at")
+    frame = workspace.routes(at=time)
     if yaml:
-        print(frame.to_yaml(), end="")
+        print(workspace.routes_yaml(at=time), end="")
     elif json:
         show_json(frame_json(frame))
     else:
@@ -148,7 +149,7 @@ def watch_routes(
         if json:
             show_json_line(export.model_dump(mode="json"))
         else:
-            print(ShownExport(export), flush=True)
+            print(ExportCard(export), flush=True)
 
     def show_error(error: TtplanError) -> None:
         message = " ".join(name_options(str(error)).split())

@@ -23,6 +23,7 @@ from ttplan.cli.options import (
 from ttplan.cli.output import show_json
 from ttplan.cli.verify import chain_hashes
 from ttplan.model.errors import InputError
+from ttplan.util.files import atomic_write
 from ttplan.util.paths import is_postgres_url
 
 if TYPE_CHECKING:
@@ -60,9 +61,9 @@ def vkey(
     json: JsonOption = False,
 ) -> None:
     """Print the log's verifier key, by which witnesses and auditors know it."""
-    from ttplan.operations.chain.transparency_log import log_verifier_key
+    from ttplan.operations.chain.transparency_log import log_vkey
 
-    verifier_key = str(log_verifier_key(origin, _load_log_key(store, log_key)))
+    verifier_key = str(log_vkey(origin, _load_log_key(store, log_key)))
     if json:
         show_json({"vkey": verifier_key})
     else:
@@ -83,14 +84,13 @@ def checkpoint(
     Refused if the chain does not extend the last signed checkpoint, which is kept next to the key.
     """
     from ttplan.audit.c2sp.tlog import format_checkpoint
-    from ttplan.util.files import atomic_write
 
     key_path = _log_key_path(store, log_key)
     state = key_path.with_name(key_path.name + ".last")
     signed = open_store(store, key_file=key_file).evidence.sign_tree(
         origin, _load_log_key(store, log_key), state
     )
-    with whole_file(output) as file:
+    with atomic_write(output) as file:
         file.write(format_checkpoint(signed))
     size, root = signed.head.size, signed.head.root.hex()
     if json:
@@ -110,13 +110,12 @@ def request(
     json: JsonOption = False,
 ) -> None:
     """Write an add-checkpoint request for a witness without a network."""
-    from ttplan.audit.c2sp.tlog import ask_witness, format_request
+    from ttplan.audit.c2sp.tlog import format_request, make_witness_request
     from ttplan.operations.chain.transparency_log import read_checkpoint_file
-    from ttplan.util.files import atomic_write
 
     hashes = chain_hashes(store, chain, key_hex).hashes
-    witness_request = ask_witness(hashes, old_size, read_checkpoint_file(checkpoint))
-    with whole_file(output) as file:
+    witness_request = make_witness_request(hashes, old_size, read_checkpoint_file(checkpoint))
+    with atomic_write(output) as file:
         file.write(format_request(witness_request))
     old_size, size = witness_request.old_size, witness_request.checkpoint.head.size
     if json:
@@ -152,11 +151,11 @@ def add(
     json: JsonOption = False,
 ) -> None:
     """Add a witness's cosignatures from a file to a checkpoint's file."""
-    from ttplan.operations.chain.transparency_log import MAX_CHECKPOINT, add_witness_signatures
+    from ttplan.operations.chain.transparency_log import MAX_CHECKPOINT, add_answer
     from ttplan.util.files import read_small_file
 
     data = read_small_file(answer, "a witness's answer", limit=MAX_CHECKPOINT)
-    _show_seals(add_witness_signatures(checkpoint, data, witness, str(answer)), checkpoint, json)
+    _show_seals(add_answer(checkpoint, data, witness, str(answer)), checkpoint, json)
 
 
 @tlog_app.command()
@@ -174,10 +173,9 @@ def cosign(
     """Act as a witness: cosign a request that extends the last one, refuse a rewritten history."""
     from ttplan.audit.c2sp.note import COSIGNATURE, make_vkey
     from ttplan.operations.chain.transparency_log import cosign_request
-    from ttplan.util.files import atomic_write
 
     signer = _load_or_create_key(witness_key)
-    with whole_file(output) as file:
+    with atomic_write(output) as file:
         file.write(cosign_request(request, log, name, signer, state, datetime.now(UTC)))
     vkey = str(make_vkey(name, signer.public_key, COSIGNATURE))
     if json:
@@ -198,7 +196,7 @@ def _show_seals(seals: list[VerifiedSignature], checkpoint: Path, json: bool) ->
 
 
 def _log_key_path(store: str, log_key: Path | None) -> Path:
-    if log_key is None and is_url(store):
+    if log_key is None and is_postgres_url(store):
         raise InputError("a store on a server has no log key next to it; give one with --log-key")
     return log_key or Path(f"{store}.log-key.pem")
 

@@ -24,10 +24,10 @@ from ttplan.cli.options import (
 from ttplan.cli.output import frame_json, show_frame, show_json
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import InputError, ProofError
-from ttplan.util.urls import is_url
+from ttplan.util.paths import is_postgres_url
 
 if TYPE_CHECKING:
-    from ttplan.audit.verify.collect import ChainHashes
+    from ttplan.audit.verify.require import ChainHashes
 
 
 @app.command(rich_help_panel=PROVE)
@@ -44,7 +44,7 @@ def entries(
     json: JsonOption = False,
 ) -> None:
     """List the entries of the audit chain, without verifying them."""
-    frame = open_store(store).entries(
+    frame = open_store(store).chain(
         event=event,
         plan=plan,
         since=read_time(since, "--since"),
@@ -157,38 +157,38 @@ def _check_checkpoint(
     source: str, key_hex: str | None, path: Path, policy: Path | None, log: str | None
 ) -> str:
     """Check that a signed checkpoint covers the chain's beginning; return that as text."""
-    from ttplan.audit.c2sp.tlog import check_covers
+    from ttplan.audit.c2sp.tlog import check_tree_covers
     from ttplan.operations.chain.transparency_log import (
-        check_checkpoint_signers,
         read_checkpoint_file,
+        seal_check,
     )
 
     checkpoint = read_checkpoint_file(path)
-    description = check_checkpoint_signers(checkpoint, policy=policy, log=log)
+    description = seal_check(checkpoint, policy=policy, log=log)
     chain = Path(source) if is_export(source) else None
-    check_covers(checkpoint, chain_hashes(source, chain, key_hex).hashes)
+    check_tree_covers(checkpoint, chain_hashes(source, chain, key_hex).hashes)
     return f"that the chain begins with {description}"
 
 
 def chain_hashes(store: str, chain: Path | None, key_hex: str | None) -> ChainHashes:
     """Return the hashes of an exported chain if one is given, else those of a store's chain."""
-    from ttplan.audit.verify.file import collect_file
+    from ttplan.audit.verify.file import collect_file_hashes
 
     if chain is not None:
-        return collect_file(chain, key_hex)
+        return collect_file_hashes(chain, key_hex)
     return open_store(store).evidence.hashes(key_hex)
 
 
 def _write_new(path: Path, data: bytes) -> None:
-    from ttplan.util.files import whole_file
+    from ttplan.util.files import atomic_write
 
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write(data)
 
 
 def is_export(source: str) -> bool:
     """Return whether a file is an exported chain, by its suffix or its first character."""
-    if is_url(source):
+    if is_postgres_url(source):
         return False
     if Path(source).suffix in (".jsonl", ".ndjson", ".json"):
         return True
@@ -215,7 +215,7 @@ def compare(
     Exits 1 if there are such entries.
     """
     from ttplan.audit.keys.key_files import VerifyingKey
-    from ttplan.audit.verify.file import check_fork, find_fork
+    from ttplan.audit.verify.file import check_evidence_file, compare_files
 
     if key_hex is None or (second is None) is not check:
         raise InputError(
@@ -223,7 +223,9 @@ def compare(
             "(--key-hex)"
         )
     key = VerifyingKey.from_hex(key_hex)
-    fork = find_fork(first, second, key) if second is not None else check_fork(first, key)
+    fork = (
+        compare_files(first, second, key) if second is not None else check_evidence_file(first, key)
+    )
     if fork is not None and evidence is not None:
         _write_new(evidence, fork.evidence)
     if json:

@@ -43,7 +43,7 @@ class _Branch(NamedTuple):
 
 def to_litellm(routes: Sequence[ProposedRoute], provider_of: ProviderOf) -> RenderedRoutes:
     """Render the enabled routes as a config. Raises what `provider_of` does."""
-    ordered = by_precedence(routes)
+    ordered = sort_by_precedence(routes)
     losses = [loss for route in ordered for loss in _unsupported_conditions(route)]
     left_out = {loss.route for loss in losses}
     written = [route for route in ordered if route.name not in left_out]
@@ -78,7 +78,7 @@ def to_litellm(routes: Sequence[ProposedRoute], provider_of: ProviderOf) -> Rend
     return RenderedRoutes(content, losses, _notes(routes, has_tags, catches_all))
 
 
-def _unsupported_conditions(route: ProposedRoute) -> Iterator[Loss]:
+def _unsupported_conditions(route: ProposedRoute) -> Iterator[UnsupportedField]:
     """Yield conditions that LiteLLM cannot check: without them, the route takes more requests."""
     conditions = route.when.model_dump(exclude_defaults=True)
     reasons = {name: reason for name, reason in _UNSUPPORTED.items() if name in conditions}
@@ -88,10 +88,12 @@ def _unsupported_conditions(route: ProposedRoute) -> Iterator[Loss]:
     if any(ANY in model for model in route.when.model_in):
         reasons["model_in"] = f"a model with {ANY} in its name is a pattern to it"
     for name, reason in reasons.items():
-        yield Loss(route=route.name, field=f"when.{name}", reason=reason, effect="is left out")
+        yield UnsupportedField(
+            route=route.name, field=f"when.{name}", reason=reason, effect="is left out"
+        )
 
 
-def _unsupported_actions(route: ProposedRoute) -> Iterator[Loss]:
+def _unsupported_actions(route: ProposedRoute) -> Iterator[UnsupportedField]:
     if route.then.disable_cache:
         yield _lost_action(route, "disable_cache", "its router does not say it of a deployment")
     if route.then.max_cost_usd is not None:
@@ -100,8 +102,10 @@ def _unsupported_actions(route: ProposedRoute) -> Iterator[Loss]:
         )
 
 
-def _lost_action(route: ProposedRoute, name: str, reason: str) -> Loss:
-    return Loss(route=route.name, field=f"then.{name}", reason=reason, effect="goes without it")
+def _lost_action(route: ProposedRoute, name: str, reason: str) -> UnsupportedField:
+    return UnsupportedField(
+        route=route.name, field=f"then.{name}", reason=reason, effect="goes without it"
+    )
 
 
 def _branches(model: str | None, routes: Sequence[ProposedRoute]) -> list[_Branch]:
@@ -120,13 +124,13 @@ def _branches(model: str | None, routes: Sequence[ProposedRoute]) -> list[_Branc
 
 def _group_fallbacks(
     groups: dict[str, list[_Branch]],
-) -> tuple[dict[str, tuple[str, ...]], list[Loss]]:
+) -> tuple[dict[str, tuple[str, ...]], list[UnsupportedField]]:
     """Return the fallbacks of each group, and the lost ones.
 
     LiteLLM applies fallbacks to a whole group, whichever of its deployments failed.
     """
     kept: dict[str, tuple[str, ...]] = {}
-    lost: dict[str, Loss] = {}
+    lost: dict[str, UnsupportedField] = {}
     for name, branches in groups.items():
         # Fallbacks of the group * would apply to every group that has none.
         if name != ANY and len({branch.fallbacks for branch in branches}) == 1:

@@ -9,7 +9,7 @@ from typing import Any
 from ttplan.gateways.litellm import ANY, DEFAULT
 from ttplan.gateways.plan_file import route_id
 from ttplan.gateways.rendered import NOT_IN_PLAN, ParsedRoutes
-from ttplan.logs.names import known_provider
+from ttplan.logs.model_names import known_provider
 from ttplan.model.errors import InputError
 from ttplan.model.gateway import UnsupportedEffect, UnsupportedField
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
@@ -155,5 +155,7 @@ def _resolve_fallbacks(
     return tuple(fallbacks), None
 
 
-def _loss(route: str, name: str, effect: Effect, reason: str = NOT_IN_PLAN) -> Loss:
-    return Loss(route=route, field=name, reason=reason, effect=effect)
+def _loss(
+    route: str, name: str, effect: UnsupportedEffect, reason: str = NOT_IN_PLAN
+) -> UnsupportedField:
+    return UnsupportedField(route=route, field=name, reason=reason, effect=effect)

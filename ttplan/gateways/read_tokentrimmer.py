@@ -73,17 +73,17 @@ def _read_route(parsed: ParsedRoutes, fields: Mapping[str, Any], where: str) -> 
     try:
         route = ProposedRoute.model_validate({"priority": DEFAULT_PRIORITY} | known)
     except ValidationError as error:
-        raise InputError(f"{where}: {explain(error)}") from None
+        raise InputError(f"{where}: {describe_validation_error(error)}") from None
     parsed.routes.append(route)
 
 
 def _loss(name: Any, key: str, effect: UnsupportedEffect) -> UnsupportedField:
     reasons = {"then.target_model": "it has no target", "paused": "the gateway has paused it"}
     reason = reasons.get(key, NOT_IN_PLAN)
-    return Loss(route=str(name), field=key, reason=reason, effect=effect)
+    return UnsupportedField(route=str(name), field=key, reason=reason, effect=effect)
 
 
-def _find_reordered(routes: Sequence[ProposedRoute]) -> list[Loss]:
+def _find_reordered(routes: Sequence[ProposedRoute]) -> list[UnsupportedField]:
     """Return overlapping routes that the gateway tries in the file's order, but a plan by id."""
     return [
         UnsupportedField(

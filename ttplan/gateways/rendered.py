@@ -58,7 +58,7 @@ def encode_routes_file(content: Any, suffix: str) -> bytes:
     return (HEADING + format_yaml(content)).encode()
 
 
-def find_rounded_bounds(routes: Iterable[ProposedRoute]) -> list[Loss]:
+def find_rounded_bounds(routes: Iterable[ProposedRoute]) -> list[UnsupportedField]:
     """Return the bounds in USD that have more digits than a number in the file keeps."""
     losses = []
     for route in routes:
@@ -68,7 +68,7 @@ def find_rounded_bounds(routes: Iterable[ProposedRoute]) -> list[Loss]:
             "then.max_cost_usd": route.then.max_cost_usd,
         }
         losses += [
-            Loss(
+            UnsupportedField(
                 route=route.name,
                 field=name,
                 reason=f"{value} has more digits than the number in the file keeps",

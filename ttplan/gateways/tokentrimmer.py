@@ -24,7 +24,7 @@ def to_tokentrimmer(routes: Sequence[ProposedRoute]) -> RenderedRoutes:
     return RenderedRoutes([_render(route) for route in written], losses, _notes(written))
 
 
-def _find_excessive_values(route: ProposedRoute) -> list[Loss]:
+def _find_excessive_values(route: ProposedRoute) -> list[UnsupportedField]:
     bounds = {
         "priority": (route.priority, MAX_PRIORITY),
         "when.input_tokens_lt": (route.when.input_tokens_lt, MAX_TOKENS),

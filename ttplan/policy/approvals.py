@@ -11,9 +11,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from ttplan.audit.canonical import canonical_json
 from ttplan.audit.keys.key_files import VerifyingKey
-from ttplan.model.audit import Actor, StoredEntry, User
+from ttplan.model.audit import Actor, User
 from ttplan.model.errors import TtplanError
 from ttplan.model.policy import Approval, Approvals, RuleVerdict
+from ttplan.model.stored_entry import StoredEntry
 from ttplan.model.stored_plan import StoredPlan
 
 APPROVED, POLICY_SET = "plan.approved", "policy.set"
@@ -26,7 +27,7 @@ _APPROVED_FIELDS = {"plan_id", "org_id", "name", "author", "seed", "bootstrap_it
 }
 
 
-def plan_digest(run: PlanRun) -> str:
+def plan_digest(run: StoredPlan) -> str:
     """Return the digest of what an approval covers (64 hex digits): the plan and its result.
 
     The plan's nonce blinds it, so the chain reveals nothing about the routes. A quality check adds
@@ -41,7 +42,7 @@ def approval_message(digest: str, org_id: UUID) -> bytes:
     return _DOMAIN + org_id.bytes + bytes.fromhex(digest)
 
 
-def find_approvals(records: Iterable[Record], run: PlanRun) -> list[Approval]:
+def find_approvals(records: Iterable[StoredEntry], run: StoredPlan) -> list[Approval]:
     """Return the approvals of a plan in its current state, in the chain's order, one per person."""
     digest, approvals = plan_digest(run), dict[str, Approval]()
     for approval in _read_approvals(records, run):
@@ -50,7 +51,7 @@ def find_approvals(records: Iterable[Record], run: PlanRun) -> list[Approval]:
     return list(approvals.values())
 
 
-def _read_approvals(records: Iterable[Record], run: PlanRun) -> Iterator[Approval]:
+def _read_approvals(records: Iterable[StoredEntry], run: StoredPlan) -> Iterator[Approval]:
     """Yield the well-formed approvals of a plan, whatever its state was."""
     for record in records:
         if APPROVED.encode() not in record.body:
@@ -74,7 +75,7 @@ def _read_approvals(records: Iterable[Record], run: PlanRun) -> Iterator[Approva
 
 
 def select_qualifying(
-    required: Approvals, run: PlanRun, approvals: Iterable[Approval]
+    required: Approvals, run: StoredPlan, approvals: Iterable[Approval]
 ) -> list[Approval]:
     """Return the approvals that count for a policy: by persons and, if required, not the author."""
     by_persons = [approval for approval in approvals if isinstance(approval.actor, User)]
@@ -88,7 +89,7 @@ def select_qualifying(
 
 
 def check_approvals(
-    required: Approvals, run: PlanRun, qualifying: Sequence[Approval]
+    required: Approvals, run: StoredPlan, qualifying: Sequence[Approval]
 ) -> RuleVerdict:
     """Check whether enough persons approved a plan; `qualifying` are the approvals that count."""
     rule = f"approved by {required.needed} {'person' if required.needed == 1 else 'persons'}"

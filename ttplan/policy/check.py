@@ -10,9 +10,9 @@ import orjson
 
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.verify.require import require_verified
-from ttplan.model.audit import StoredEntry
 from ttplan.model.errors import DriftError
 from ttplan.model.policy import Policy, PolicyCheck
+from ttplan.model.stored_entry import StoredEntry
 from ttplan.model.stored_plan import StoredPlan
 from ttplan.policy.approvals import (
     APPROVED,
@@ -28,7 +28,9 @@ from ttplan.store.protocol import Snapshot
 _EVENTS = (POLICY_SET.encode(), APPROVED.encode())
 
 
-def check_policy(snapshot: Snapshot, run: PlanRun, key: VerifyingKey | None) -> PolicyCheck | None:
+def check_policy(
+    snapshot: Snapshot, run: StoredPlan, key: VerifyingKey | None
+) -> PolicyCheck | None:
     """Check a plan against the store's policy; None if there is no policy.
 
     The chain's policy and approvals count only if the chain verifies with `key`, its current key:
@@ -70,7 +72,7 @@ def check_policy(snapshot: Snapshot, run: PlanRun, key: VerifyingKey | None) -> 
     )
 
 
-def last_policy_digest(records: Iterable[Record]) -> str | None:
+def last_policy_digest(records: Iterable[StoredEntry]) -> str | None:
     """Return the digest of the policy that the chain recorded last; None if there is none."""
     digest = None
     for record in records:

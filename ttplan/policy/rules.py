@@ -70,7 +70,7 @@ NUMERIC_FACTS: dict[str, Callable[[StoredPlan], float | None]] = {
     "routes": lambda run: len(run.result.proposed_routes),
 }
 """Numbers that a rule can use: signed USD per window, percentages 0..100, latency in ms."""
-TEXT_FACTS: dict[str, Callable[[PlanRun], str | None]] = {
+TEXT_FACTS: dict[str, Callable[[StoredPlan], str | None]] = {
     "risk band": lambda run: (
         None if run.result.quality is None else run.result.quality.risk_band.value
     ),
@@ -107,7 +107,7 @@ def policy_digest(policy: Policy) -> str:
     return blake3.blake3(canonical_json(policy.model_dump(mode="json"))).hexdigest()
 
 
-def evaluate_rule(run: PlanRun, rule: Rule) -> RuleVerdict:
+def evaluate_rule(run: StoredPlan, rule: Rule) -> RuleVerdict:
     """Check a plan against a rule. Raises InputError if the rule is malformed."""
     name, is_met = parse_rule(rule.rule)
     value = {**NUMERIC_FACTS, **TEXT_FACTS}[name](run)

@@ -95,10 +95,9 @@ def reported_cost_usd(price: ModelPricing | None, completion: Any) -> Decimal | 
     usage = completion.get("usage") if isinstance(completion, dict) else None
     if not isinstance(usage, dict):
         return None
-    tokens = (usage.get("prompt_tokens"), usage.get("completion_tokens"))
-    if not all(type(number) is int and 0 <= number < MAX_TOKENS for number in tokens):
-        return None
-    return token_cost_usd(price, *tokens)
+    counts = [usage.get("prompt_tokens"), usage.get("completion_tokens")]
+    tokens = [count for count in counts if type(count) is int and 0 <= count < MAX_TOKENS]
+    return token_cost_usd(price, *tokens) if len(tokens) == 2 else None
 
 
 class ChatJudge(_ChatParty):
@@ -254,7 +253,7 @@ class ChatProposer(_ChatParty):
     def estimate_usd(self, rerouted: ReroutedRequest) -> Decimal | None:
         """Return the highest cost of an answer, by the logged input tokens."""
         request, target_model = rerouted
-        price = price_for(self._pricing, request.provider, target_model)
+        price = find_price(self._pricing, request.provider, target_model)
         return token_cost_usd(price, request.input_tokens, self._max_tokens_for(request))
 
     async def __call__(self, request: RequestLog, target_model: str, /) -> ProposedAnswer:

@@ -11,7 +11,7 @@ from uuid import UUID
 from blake3 import blake3
 
 from ttplan.model.request import RequestLog
-from ttplan.model.results.quality import SampleScore, Stopped, Verdict
+from ttplan.model.results.quality import SampleScore, StopReason, Verdict
 from ttplan.quality.budget import BudgetTracker
 from ttplan.quality.chat_format import MAX_BODY
 from ttplan.quality.protocols import (
@@ -38,7 +38,7 @@ class CancelToken(Protocol):
 class _StopRun(Exception):
     """No more calls are allowed."""
 
-    def __init__(self, reason: Stopped, detail: str = "") -> None:
+    def __init__(self, reason: StopReason, detail: str = "") -> None:
         self.reason = reason
         self.detail = detail
 
@@ -71,7 +71,7 @@ class Runner:
         self.progress = progress
         self.budget = BudgetTracker(settings.budget_usd)
         self.scores: dict[UUID, SampleScore] = {}
-        self.stopped: Stopped | None = None
+        self.stopped: StopReason | None = None
         self.stopped_detail = ""
 
     async def run(self, cases: list[JudgeCase], cancel: CancelToken | None) -> None:
@@ -109,7 +109,7 @@ class Runner:
         if len(self.scores) == len(cases):
             self.stopped, self.stopped_detail = None, ""
 
-    def _stop(self, reason: Stopped, detail: str = "") -> None:
+    def _stop(self, reason: StopReason, detail: str = "") -> None:
         if self.stopped is None:
             self.stopped, self.stopped_detail = reason, detail
 

@@ -25,7 +25,7 @@ from ttplan.model.request import RequestLog
 from ttplan.model.results.quality import QualityResult
 from ttplan.model.stored_plan import StoredPlan
 from ttplan.prices import catalogue_price
-from ttplan.quality.assess import Progress, assess_sync
+from ttplan.quality.assess import assess_sync
 from ttplan.quality.chat import ChatJudge, ChatProposer
 from ttplan.quality.protocols import (
     CostEstimator,
@@ -37,6 +37,7 @@ from ttplan.quality.protocols import (
     display_name,
 )
 from ttplan.quality.result import unverified_result
+from ttplan.quality.runner import Progress
 from ttplan.quality.sampling import Sample, draw_sample
 from ttplan.store.protocol import Store
 from ttplan.store.transactions import run_in_transaction
