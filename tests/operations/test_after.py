@@ -13,12 +13,11 @@ from uuid import UUID
 
 import duckdb
 import pytest
-from ttplan.cli.commands import app
 from typer.main import get_command
 
 import ttplan
 from tests.audit.chains import KEY
-from tests.cli.test_cli import fails
+from tests.cli.support import check_error
 from tests.display.test_cards import HOSTILE, Tags
 from tests.logs.test_reader import numbered, write
 from tests.paths import DOCS
@@ -27,6 +26,7 @@ from tests.workspace.test_workspace import NOW, content, opened
 from ttplan import views
 from ttplan.audit.keys.key_files import SIGNING_KEY_VARIABLE
 from ttplan.cli.entrypoint import run
+from ttplan.cli.options import app
 from ttplan.display.plan import Plan
 from ttplan.display.routes import DriftCard, PreviewCard
 from ttplan.history.compare import route_change
@@ -369,7 +369,7 @@ def test_the_commands_tell_the_story(
 ) -> None:
     assert "1 new, 1 replaced; 1 other live route stays" in said(["preview", cli["second"]], capsys)
     assert "applied: second, 2 routes are live" in said(["apply", cli["second"], "--yes"], capsys)
-    fails(["revert", cli["first"], "--yes"], 1, "revert that one first", capsys)
+    check_error(["revert", cli["first"], "--yes"], 1, "revert that one first", capsys)
     before = content(tmp_path / "s.duckdb")
     assert "1 removed, 1 put back" in said(["revert", cli["second"], "--dry-run"], capsys)
     assert content(tmp_path / "s.duckdb") == before
@@ -379,10 +379,10 @@ def test_the_commands_tell_the_story(
     assert "plan.reverted" in said(["history", "a"], capsys)
     assert "no routes were live at 2020" in said(["routes", "--at", "2020-01-01T00:00:00Z"], capsys)
     assert "routes live at 2030" in said(["routes", "--at", "2030-01-01T00:00:00Z"], capsys)
-    fails(["routes", "--at", "yesterday"], 2, "--at is 'yesterday'", capsys)
-    fails(["history", "zzz"], 2, "no route 'zzz' was ever live", capsys)
-    fails(["revert", cli["second"], "--yes"], 2, "is 'reverted'", capsys)
-    fails(["preview", "99999999"], 2, "no plan", capsys)
+    check_error(["routes", "--at", "yesterday"], 2, "--at is 'yesterday'", capsys)
+    check_error(["history", "zzz"], 2, "no route 'zzz' was ever live", capsys)
+    check_error(["revert", cli["second"], "--yes"], 2, "is 'reverted'", capsys)
+    check_error(["preview", "99999999"], 2, "no plan", capsys)
 
 
 def test_a_route_is_renamed_in_the_file_of_the_live_ones(
@@ -408,7 +408,7 @@ def test_a_route_is_renamed_in_the_file_of_the_live_ones(
     assert said(["drift"], capsys).startswith("NO DRIFT: 2 live routes")
     first = json.loads(said(["history", "bb", "--json"], capsys))[0]["since"]
     assert said(["routes", "--yaml", "--at", first], capsys) == written
-    fails(["routes", "--yaml", "--json"], 2, "say only one of them", capsys)
+    check_error(["routes", "--yaml", "--json"], 2, "say only one of them", capsys)
 
 
 def test_a_route_without_an_id_is_renamed_by_the_name_that_it_had(
@@ -432,7 +432,7 @@ def test_stale_on_the_command_line(
     cli: dict[str, str], ws: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ws.apply(ws.plan([route("bb", "gpt-4o")], name="third"))
-    fails(
+    check_error(
         ["apply", cli["second"], "--yes"],
         1,
         "was computed against other live routes: route 'bb' was replaced",
@@ -456,12 +456,12 @@ def test_drift_exits_1_and_repair_asks(
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
     assert run(["repair"]) == 130
     assert "Write back what was signed for?" in capsys.readouterr().out
-    fails(["repair", "--json"], 2, "say --yes", capsys)
+    check_error(["repair", "--json"], 2, "say --yes", capsys)
     assert content(tmp_path / "s.duckdb") == before
     assert "repaired: 0 edited, 1 missing, 0 foreign" in said(["repair", "--yes"], capsys)
     assert "NO DRIFT" in said(["drift"], capsys)
     damage(tmp_path, "DELETE FROM audit_entries WHERE seq = 0")
-    fails(["repair", "--yes"], 1, "so nothing was repaired", capsys)
+    check_error(["repair", "--yes"], 1, "so nothing was repaired", capsys)
 
 
 def test_asking_before_a_revert(
@@ -476,7 +476,7 @@ def test_asking_before_a_revert(
     out = capsys.readouterr().out
     assert "2 removed; 0 other live routes stay as they are" in out
     assert "Revert this plan?" in out
-    fails(["revert", cli["first"], "--json"], 2, "say --yes", capsys)
+    check_error(["revert", cli["first"], "--json"], 2, "say --yes", capsys)
     assert content(tmp_path / "s.duckdb") == before
 
 
@@ -510,7 +510,7 @@ def test_a_failed_replay_exits_3_and_its_plan_shows_no_figures(
     routes.write_text("routes: [{name: a, priority: 1, then: {target_model: gpt-4o-mini}}]")
     with monkeypatch.context() as patch:
         patch.setattr("ttplan.operations.plans.replay.replay_table", breaking)
-        fails(
+        check_error(
             ["plan", str(routes), "--name", "broken"],
             3,
             "RuntimeError: a defect; it is kept as a failed plan",
@@ -524,7 +524,7 @@ def test_a_failed_replay_exits_3_and_its_plan_shows_no_figures(
     shown = json.loads(said(["show", found["plan_id"], "--json"], capsys))
     assert shown["failure"] == "RuntimeError: a defect"
     assert "result" not in shown
-    fails(["apply", found["plan_id"], "--yes"], 2, "is 'failed'", capsys)
+    check_error(["apply", found["plan_id"], "--yes"], 2, "is 'failed'", capsys)
 
 
 def test_a_moment_without_a_zone_is_refused(ws: Workspace) -> None:

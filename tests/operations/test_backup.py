@@ -18,7 +18,7 @@ import pytest
 
 import ttplan
 from tests.audit.chains import KEY, OTHER_KEY
-from tests.cli.test_cli import fails
+from tests.cli.support import check_error
 from tests.display.test_cards import HOSTILE, Tags
 from tests.faults.invariants import check_followed
 from tests.faults.test_lives import living, prepare
@@ -321,7 +321,7 @@ def test_backup_and_health_on_the_command_line(
     out = " ".join(capsys.readouterr().out.split())
     assert "and read back: 0 requests, 1 plans, 2 live routes, 1 entries" in out
     assert "The signing key is not in the backup" in out
-    fails(["backup", target], 2, "exists already", capsys)
+    check_error(["backup", target], 2, "exists already", capsys)
     assert run(["backup", target, "--overwrite", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["rows"]["routes"] == 2
     assert run(["health", "--price-age", "99999d"]) == 0
@@ -330,7 +330,7 @@ def test_backup_and_health_on_the_command_line(
     assert run(["health", "--json", "--key-hex", KEY.public_key.hex]) == 1
     checks = {check["name"]: check["ok"] for check in json.loads(capsys.readouterr().out)["checks"]}
     assert (checks["routes"], checks["chain"], checks["key"]) == (False, True, True)
-    fails(
+    check_error(
         ["health", "--price-age", "soon"],
         2,
         "--price-age is 'soon'; expected a length such as 7d",

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 import ttplan
-from tests.cli.test_cli import fails
+from tests.cli.support import check_error
 from tests.display.test_cards import HOSTILE, Tags
 from tests.logs.test_reader import numbered, write
 from tests.support import plan_driver, plans
@@ -415,13 +415,13 @@ def test_export_routes(
     assert run(["export-routes", target]) == 0
     out = capsys.readouterr().out
     assert "1 live route written to" in out
-    fails(["export-routes", target], 2, "exists already", capsys)
+    check_error(["export-routes", target], 2, "exists already", capsys)
     assert run(["export-routes", target, "--overwrite", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["routes"] == 1
     config = str(tmp_path / "c.yaml")
     assert run(["export-routes", config, "--to", "litellm", "--provider", "gpt-4o=azure"]) == 0
     assert "azure/gpt-4o" in Path(config).read_text()
-    fails(
+    check_error(
         ["export-routes", config, "--provider", "gpt-4o"],
         2,
         "--provider is 'gpt-4o'; expected MODEL=PROVIDER",
@@ -435,8 +435,10 @@ def test_what_cannot_be_said_exits_1(
     shell.apply(shell.plan([SHORT], name="second"))
     before = content(tmp_path / "s.duckdb")
     config = str(tmp_path / "c.yaml")
-    fails(["export-routes", config, "--to", "litellm"], 1, "LiteLLM has no words for this", capsys)
-    fails(
+    check_error(
+        ["export-routes", config, "--to", "litellm"], 1, "LiteLLM has no words for this", capsys
+    )
+    check_error(
         ["watch", config, "--to", "litellm", "--once"], 1, "LiteLLM has no words for this", capsys
     )
     assert run(["export-routes", config, "--to", "litellm", "--allow-loss", "--json"]) == 0

@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 import numpy as np
 import pytest
 
-from tests.cli.test_cli import fails
+from tests.cli.support import check_error
 from tests.display.test_cards import HOSTILE, Tags
 from tests.logs.test_reader import ROW, write
 from tests.workspace.test_workspace import NOW, opened
@@ -399,4 +399,4 @@ def test_commands(
     assert json.loads(capsys.readouterr().out)["plans"] == 1
     assert run(["track-record"]) == 0
     assert "1 plan reconciled" in capsys.readouterr().out
-    fails(["reconcile", str(UUID(int=5))], 2, "no plan", capsys)
+    check_error(["reconcile", str(UUID(int=5))], 2, "no plan", capsys)

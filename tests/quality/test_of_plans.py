@@ -174,7 +174,7 @@ def test_the_command_asks_a_server_and_shows_what_was_found(
             *options,
         ]
         assert run(command) == 2
-        assert "allow_bodies" in capsys.readouterr().err
+        assert "--allow-bodies" in capsys.readouterr().err
         assert run([*command, "--allow-bodies"]) == 0
     found = capsys.readouterr()
     assert "HIGH risk: 100.0 % of 10 degraded" in found.out

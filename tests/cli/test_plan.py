@@ -1,0 +1,142 @@
+"""Commands that make and show plans."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from tests.audit.chains import KEY
+from tests.cli.support import ROUTES, check_error, first_plan_id
+from tests.paths import DATA
+from ttplan.cli.entrypoint import run
+
+
+def test_plan_apply_export_and_verify(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = first_plan_id(capsys)
+    assert run(["show", plan[:8]]) == 0
+    assert "cheaper [projected]" in capsys.readouterr().out
+    assert run(["apply", plan, "--yes", "--user", str(UUID(int=7))]) == 0
+    assert "3 routes are live" in capsys.readouterr().out
+    assert run(["routes"]) == 0
+    assert "short chat to mini" in capsys.readouterr().out
+    assert run(["savings"]) == 0
+    assert "cheaper" in capsys.readouterr().out
+    assert run(["savings", "--by", "day", "--by", "model", "--plan", plan[:8], "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [*rows[0]][:5] == ["plan_id", "name", "status", "day", "model"]
+    check_error(
+        ["savings", "--by", "hour"],
+        2,
+        "savings by 'hour'; expected plan, or one or more of route, tag",
+        capsys,
+    )
+    assert run(["plans"]) == 0
+    assert "applied" in capsys.readouterr().out
+    chain = tmp_path / "chain.jsonl"
+    assert run(["export-chain", str(chain)]) == 0
+    assert "1 entry written" in capsys.readouterr().out
+    for source in (str(store), str(chain)):
+        assert run(["verify", source, "--key-hex", KEY.public_key.hex]) == 0
+        assert "VERIFIED: 1 entry" in capsys.readouterr().out
+        assert run(["verify", source]) == 4
+        assert "CONSISTENT WITH ITS OWN KEY" in capsys.readouterr().out
+        assert run(["verify", source, "--key-hex", KEY.public_key.hex, "--signatures", "tip"]) == 0
+
+
+def test_json_prints_exactly_one_document(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = first_plan_id(capsys)
+    log = str(tmp_path / "log.jsonl")
+    for arguments in (
+        ["import", log],
+        ["plan", ROUTES, "--name", "q"],
+        ["suggest", "--target", "gpt-4o-mini"],
+        ["plans"],
+        ["show", plan],
+        ["apply", plan, "--yes"],
+        ["routes"],
+        ["savings"],
+        ["export-chain", str(tmp_path / "c.jsonl")],
+        ["key", "generate", str(tmp_path / "k.pem")],
+        ["verify", str(store), "--key-hex", KEY.public_key.hex],
+    ):
+        assert run([*arguments, "--json"]) == 0
+        out, err = capsys.readouterr()
+        json.loads(out)
+        assert err == ""
+    assert run(["show", plan, "--json"]) == 0
+    assert "nonce" not in json.loads(capsys.readouterr().out)
+
+
+def test_suggested_routes_are_shown_written_and_planned(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sample, routes = str(tmp_path / "sample.duckdb"), str(tmp_path / "suggested.yaml")
+    assert run(["import", str(DATA / "requests.parquet"), "--store", sample]) == 0
+    capsys.readouterr()
+    asking = [
+        "suggest",
+        "--target",
+        "gpt-4o-mini",
+        "--target",
+        "claude-haiku-4-5",
+        "--by",
+        "tag, model",
+        "--store",
+        sample,
+    ]
+    assert run([*asking, "--output", routes]) == 0
+    out = capsys.readouterr().out
+    assert "3 routes suggested, 3 confirmed" in out
+    assert "gpt-4o → gpt-4o-mini" in out
+    assert f"3 routes written to {routes}" in out
+    assert run(["plan", routes, "--name", "as suggested", "--store", sample]) == 0
+    assert "gpt-4o → gpt-4o-mini" in capsys.readouterr().out
+    check_error([*asking, "--output", routes], 2, "exists already", capsys)
+    assert run([*asking, "--output", routes, "--overwrite", "--json"]) == 0
+    items = json.loads(capsys.readouterr().out)["items"]
+    assert [item["route"]["when"]["model_in"] for item in items] == [
+        ["gpt-4o"],
+        ["claude-sonnet-4-5"],
+        ["claude-haiku-4-5"],
+    ]
+    check_error(
+        [*asking, "--by", "hour"], 2, "expected one or more of tag, model, input_tokens", capsys
+    )
+    check_error(
+        ["suggest", "--target", "nobody's", "--store", sample],
+        2,
+        "no price for any of the target models",
+        capsys,
+    )
+    check_error(["suggest", "--store", sample], 2, "--target", capsys)
+
+
+def test_backtest_shows_periods_and_refuses_bad_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["import", str(DATA / "requests.parquet")]) == 0
+    capsys.readouterr()
+    assert run(["backtest", ROUTES, "--period", "20m", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["period_seconds"], len(found["comparisons"])) == (1200, 4)
+    assert run(["backtest", ROUTES, "--period", "20m"]) == 0
+    assert "back-test: 1 pair of periods of 0:20:00" in capsys.readouterr().out
+    check_error(
+        ["backtest", ROUTES],
+        2,
+        "has 0 whole periods of 7 days; expected 2 to 1,000: choose a shorter period",
+        capsys,
+    )
+    check_error(
+        ["backtest", ROUTES, "--period", "7x"],
+        2,
+        "expected a duration such as 7d, 12h, 30m or 90s",
+        capsys,
+    )
