@@ -21,7 +21,7 @@ def tables() -> str:
     parts = []
     for name, columns in views.VIEWS.items():
         rows = "".join(
-            f"| `{column}` | `{kind}` | {views.MEANINGS[column]} |\n"
+            f"| `{column}` | `{kind}` | {views.DESCRIPTIONS[column]} |\n"
             for column, kind in columns.items()
         )
         parts.append(f"### {name}\n\n| column | type | what it is |\n|---|---|---|\n{rows}\n")

@@ -92,7 +92,7 @@ def test_the_life_of_two_plans(ws: Workspace, tmp_path: Path) -> None:
     assert ws.get(plan.plan_id).status == "reverted"
     assert ws.drift().ok
     history = ws.route_history("a")
-    assert {name: str(kind) for name, kind in history.dtypes.items()} == views.HISTORY
+    assert {name: str(kind) for name, kind in history.dtypes.items()} == views.ROUTE_HISTORY
     assert list(history["event"]) == ["plan.applied", "plan.applied", "plan.reverted"]
     assert list(history["plan"]) == ["first", "second", "second"]
     assert list(ws.route_history("ccc")["live"]) == [True, False]

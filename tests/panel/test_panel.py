@@ -33,7 +33,7 @@ from ttplan.model.errors import (
     TtplanError,
 )
 from ttplan.panel import Panel
-from ttplan.panel.errors import trouble
+from ttplan.panel.errors import error_notice
 from ttplan.panel.html import shortened
 from ttplan.panel.work import Task, Worker
 from ttplan.workspace import Workspace
@@ -365,7 +365,7 @@ def test_each_trouble_looks_its_own_way_and_says_what_to_do() -> None:
         TtplanError("some other"),
         ZeroDivisionError("division by zero"),
     ]
-    notices = [trouble(error) for error in errors]
+    notices = [error_notice(error) for error in errors]
     assert all(notice.said and notice.todo for notice in notices)
     assert len({notice.title for notice in notices}) == len(notices)
     assert [notice.state for notice in notices[:4]] == ["cancelled", "stale", "locked", "error"]

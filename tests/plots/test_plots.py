@@ -162,7 +162,7 @@ def entries(count: int = 9) -> View:
         {"seq": n, "time": START + n * n * timedelta(hours=7), "event": events[n % 3]}
         for n in range(count)
     ]
-    return make_view(rows, views.CHAIN, title="chain")
+    return make_view(rows, views.ENTRIES, title="chain")
 
 
 PICTURES: dict[str, tuple[Callable[..., Any], Callable[[], Any], Callable[[], Any], str]] = {
@@ -256,7 +256,7 @@ def test_what_cannot_be_drawn_is_said(name: str) -> None:
 
 def test_a_picture_of_one_plan_refuses_several() -> None:
     two = by_route().assign(plan_id=["p", "p", "q", "q"])
-    with pytest.raises(InputError, match="these are 2 plans, and the picture is of one"):
+    with pytest.raises(InputError, match="the data has 2 plans, but the plot shows one"):
         plots.routes(two)
 
 

@@ -18,12 +18,12 @@ from ttplan.display.checks import BackupCard, HealthCard, PolicyCheckCard
 from ttplan.display.diagnosis import DiagnosisCard
 from ttplan.display.evidence import (
     CheckpointCard,
-    CopiedCard,
     CustomerCheckpointCard,
     DisclosureCard,
     EntryCard,
     ProofCard,
-    PublishedCard,
+    PublishedAnchorCard,
+    StoreCopyCard,
 )
 from ttplan.display.import_report import ImportCard
 from ttplan.display.plan import Plan
@@ -323,8 +323,8 @@ CARDS: dict[str, Callable[[], Any]] = {
     "disclosure": lambda: DisclosureCard(
         [{"name": TEXT}], HEX, StoredEntry(str(ID), 0, HEX, HEX, HEX, b"{}"), 3, (bytes(32),)
     ),
-    "anchor": lambda: PublishedCard(TipAnchor(2, HEX), True),
-    "copy": lambda: CopiedCard(ID, 1, 2, 3, 4, None, TEXT),
+    "anchor": lambda: PublishedAnchorCard(TipAnchor(2, HEX), True),
+    "copy": lambda: StoreCopyCard(ID, 1, 2, 3, 4, None, TEXT),
 }
 HARMLESS = {"track record", "disclosure", "anchor"}
 """Those that show nothing from outside."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -121,14 +122,14 @@ def test_views_have_their_documented_columns_and_types(ws: Workspace, tmp_path: 
             (store.routes(), views.ROUTES),
             (store.requests(), views.REQUESTS),
             (store.requests(exact=True), exact(views.REQUESTS)),
-            (store.chain(), views.CHAIN),
+            (store.chain(), views.ENTRIES),
         ):
             assert dtypes(frame) == columns
             assert (len(frame) > 0) == (store is ws)
-    assert dtypes(ws.route_history("chat")) == views.HISTORY
+    assert dtypes(ws.route_history("chat")) == views.ROUTE_HISTORY
     assert dtypes(ws.latencies(run_of(ws, "plain").plan_id)) == views.LATENCIES
     every = {name for columns in views.VIEWS.values() for name in columns}
-    assert every == set(views.MEANINGS)
+    assert every == set(views.DESCRIPTIONS)
 
 
 @pytest.mark.parametrize(
@@ -353,6 +354,6 @@ def test_latencies_are_those_of_the_result(ws: Workspace) -> None:
         f"{whole.p95_latency_ms_projected:,.0f} ms, {whole.p95_latency_ms_actual:,.0f} ms as logged"
         in card
     )
-    assert "    to gpt-4o-mini" in card
+    assert re.search(r"chat +gpt-4o-mini +\d", card)
     with pytest.raises(ttplan.InputError, match="does not have the 50 requests"):
         ws.latencies(run_of(ws, "of others").plan_id)

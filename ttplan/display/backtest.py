@@ -24,17 +24,27 @@ _EXPLANATION = (
     "fewer than 95 in 100 lie inside even if all is well; “consistent” also counts the next "
     "period's own interval. If traffic changes between periods, figures are neither."
 )
-_COLUMNS = (
-    "period_start next_start metric projected projected_lo projected_hi found found_lo found_hi "
-    "inside consistent"
-).split()
+_COLUMNS = [
+    "period_start",
+    "next_start",
+    "metric",
+    "projected",
+    "projected_lo",
+    "projected_hi",
+    "found",
+    "found_lo",
+    "found_hi",
+    "inside",
+    "consistent",
+]
 
 
 class BacktestCard(ResultCard[Backtest]):
     """A back-test; `frame()` has every comparison."""
 
     def frame(self) -> pd.DataFrame:
-        """One row per figure and pair of periods: the fields of `Comparison`, intervals as `_lo` and `_hi`."""
+        """One row per figure and pair of periods: the fields of `Comparison`, intervals as `_lo`
+        and `_hi`."""
         import pandas as pd
 
         rows = []

@@ -12,7 +12,8 @@ Tone = Literal["neutral", "good", "warning", "bad"]
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a table. `tone` colours its first cell; `details` are further lines about the row."""
+    """One row of a table. `tone` colours its first cell; `details` are further lines about the
+    row."""
 
     cells: tuple[str, ...]
     details: tuple[str, ...] = ()
@@ -23,9 +24,9 @@ class Row:
 class Table:
     """Rows under optional column names.
 
-    `align` has one letter per column, `l` or `r`; columns beyond it are left-aligned. `header` is the
-    column that names the row. `lines` stand between the caption and the rows. `details_name` is the
-    name of the column that holds the details where a table has real columns (HTML, Markdown).
+    `align` has one letter per column, `l` or `r`; columns beyond it are left-aligned. `header` is
+    the column that names the row. `lines` stand between the caption and the rows. `details_name` is
+    the name of the column that holds the details where a table has real columns (HTML, Markdown).
     """
 
     rows: tuple[Row, ...]
@@ -52,9 +53,8 @@ class Table:
 class Card:
     """What a result shows. All text is unescaped: renderers make it harmless.
 
-    `label` is the accessible name. `code` is an identifier that is shown verbatim. `lines` follow the
-    title, `notes` are bullet points, and `footer` ends the card.
-    """
+    `label` is the accessible name. `code` is an identifier that is shown verbatim. `lines` follow
+    the title, `notes` are bullet points, and `footer` ends the card."""
 
     label: str
     title: str
@@ -66,7 +66,8 @@ class Card:
 
 
 class Renders:
-    """Base of objects that show themselves as a card: as text, as HTML in a notebook, and as Markdown."""
+    """Base of objects that show themselves as a card: as text, as HTML in a notebook, and as
+    Markdown."""
 
     __slots__ = ()
 

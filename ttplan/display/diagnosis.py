@@ -13,10 +13,21 @@ from ttplan.model.results.diagnosis import Diagnosis, Finding
 if TYPE_CHECKING:
     import pandas as pd
 
-_COLUMNS = (
-    "kind title provider model service_tier endpoint count effect_usd detail weighs examples "
-    "in_a_plan remedy"
-).split()
+_COLUMNS = [
+    "kind",
+    "title",
+    "provider",
+    "model",
+    "service_tier",
+    "endpoint",
+    "count",
+    "effect_usd",
+    "detail",
+    "weighs",
+    "examples",
+    "in_a_plan",
+    "remedy",
+]
 
 
 class DiagnosisCard(ResultCard[Diagnosis]):
@@ -44,7 +55,8 @@ class DiagnosisCard(ResultCard[Diagnosis]):
 
 
 def diagnosis_card(diagnosis: Diagnosis) -> Card:
-    """The card of a diagnosis: one table per kind of finding, since cause and remedy are the same."""
+    """The card of a diagnosis: one table per kind of finding, since cause and remedy are the
+    same."""
     kinds: dict[tuple[str, str, str], list[Finding]] = defaultdict(list)
     for finding in diagnosis.findings:
         kinds[finding.title, finding.in_a_plan, finding.remedy].append(finding)

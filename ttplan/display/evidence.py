@@ -1,4 +1,5 @@
-"""Cards of audit entries and of what proves a chain to others. Each equals the plain object that it shows."""
+"""Cards of audit entries and of what proves a chain to others. Each equals the plain object that it
+shows."""
 
 from __future__ import annotations
 
@@ -115,7 +116,7 @@ class DisclosureCard(Renders, Disclosure):
         return fields_card("disclosure", "disclosure of one plan's routes", fields)
 
 
-class PublishedCard(Renders, Published):
+class PublishedAnchorCard(Renders, Published):
     """An anchor that was published."""
 
     __slots__ = ()
@@ -126,7 +127,7 @@ class PublishedCard(Renders, Published):
         return fields_card("anchor", "anchor: where the chain ends", fields)
 
 
-class CopiedCard(Renders, Copied):
+class StoreCopyCard(Renders, Copied):
     """A copy of a store."""
 
     __slots__ = ()

@@ -33,8 +33,8 @@ _SWEEP = ("threshold", "hits", "also L1", "saves besides", "may be wrong")
 class Plan(Renders):
     """A stored plan, which shows itself as a card.
 
-    A notebook cell that ends with the plan shows the card as HTML; `print(plan)` shows it as text, and
-    `plan.to_markdown()` returns Markdown. `Workspace.plan` and `Workspace.show` return plans.
+    A notebook cell that ends with the plan shows the card as HTML; `print(plan)` shows it as text,
+    and `plan.to_markdown()` returns Markdown. `Workspace.plan` and `Workspace.show` return plans.
 
     Parameters
     ----------

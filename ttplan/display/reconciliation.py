@@ -23,8 +23,8 @@ FIGURE_NAMES: dict[FigureName, str] = {
 }
 _EXPLANATION = (
     "“Expected” is what the plan projected for each kind of request, applied to the requests that "
-    "came. An interval is about the average of such traffic: a figure is “near” if it lies outside, "
-    "but inside once its own interval is counted too."
+    "came. An interval is about the average of such traffic: a figure is “near” if it lies "
+    "outside, but inside once its own interval is counted too."
 )
 _VERDICTS = {
     None: "no interval to compare it with",
@@ -76,7 +76,8 @@ def _requests(reconciliation: Reconciliation) -> str:
 
 
 def _figure_rows(figure: ReconciledFigure) -> Iterator[tuple[str, ...]]:
-    """Projected, expected and actual value of a figure; the verdict stands beside the actual one."""
+    """Projected, expected and actual value of a figure; the verdict stands beside the actual
+    one."""
     values = {
         "projected": (figure.projected, figure.projected_95),
         "expected": (figure.expected, figure.expected_95),

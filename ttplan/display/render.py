@@ -40,7 +40,8 @@ def card_text(card: Card) -> str:
 
 
 def table_text(table: Table) -> list[str]:
-    """The lines of a table. Cells that do not fit are wrapped; details follow their row, indented."""
+    """The lines of a table. Cells that do not fit are wrapped; details follow their row,
+    indented."""
     lines = wrap(table.caption, initial_indent=_INDENT) if table.caption else []
     for text in table.lines:
         lines += wrap(text, initial_indent=_INDENT * 2, subsequent_indent=_INDENT * 3)

@@ -18,7 +18,8 @@ _QUALITY = (
 
 
 class SuggestionsCard(ResultCard[Suggestions]):
-    """Suggested routes. `routes` are the confirmed ones, to plan with; iterating gives every suggestion."""
+    """Suggested routes. `routes` are the confirmed ones, to plan with; iterating gives every
+    suggestion."""
 
     @property
     def routes(self) -> tuple[ProposedRoute, ...]:
@@ -109,8 +110,8 @@ def _halves(suggestions: Suggestions) -> str:
 
 def _method(suggestions: Suggestions) -> str:
     return (
-        f"{suggestions.candidates:,} routes compared. 95 % intervals by method limit, resampling by "
-        f"request; of routes that save nothing, about one in 40 is confirmed by chance. {_QUALITY}"
+        f"{suggestions.candidates:,} routes compared. 95 % intervals by method limit, resampling "
+        f"by request; of routes that save nothing, about one in 40 is confirmed by chance. {_QUALITY}"
     )
 
 

@@ -15,8 +15,8 @@ _FILLER = "\ue000"
 
 
 def plain(text: str) -> str:
-    """`text` on one line: white space becomes single spaces; control characters, invisible ones, those that
-    change the writing direction and lone surrogates become escapes such as `\\u202e`."""
+    """`text` on one line: white space becomes single spaces; control characters, invisible ones,
+    those that change the writing direction and lone surrogates become escapes such as `\\u202e`."""
     spaced = " ".join(text.split())
     if spaced.isascii() and spaced.isprintable():
         return spaced
@@ -34,7 +34,8 @@ def escape(text: str) -> str:
 
 
 def columns(text: str) -> int:
-    """How many terminal columns a text takes: two for a wide character, none for a combining mark."""
+    """How many terminal columns a text takes: two for a wide character, none for a combining
+    mark."""
     return sum(map(_columns, text))
 
 

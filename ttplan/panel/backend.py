@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ttplan.display.routes import PreviewCard
 
 
-class Desk(Protocol):
+class Backend(Protocol):
     """The verbs of a workspace that the panel calls. All of the panel's state is behind them, in the store."""
 
     def plan_runs(self) -> list[StoredPlan]:

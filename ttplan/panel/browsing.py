@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
-from ttplan.panel.backend import Desk
+from ttplan.panel.backend import Backend
 from ttplan.panel.chain_rows import entries_html
 from ttplan.panel.controls import button, page, row, stack
 from ttplan.panel.html import Notice, shortened, table_html
@@ -23,7 +23,7 @@ _ROUTE_HEADS = ("route", "priority", "to model", "when", "on", "live since", "by
 class Pages(Section):
     """Rows a page at a time, the first being row 0; a page is read from the store when it is turned to."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Backend) -> None:
         super().__init__(desk)
         self._first = 0
         self._total = 0

@@ -98,7 +98,7 @@ _TROUBLES: tuple[tuple[type[TtplanError], State, str, str], ...] = (
 )
 
 
-def trouble(error: BaseException) -> Notice:
+def error_notice(error: BaseException) -> Notice:
     """An error as a notice: in which state the panel is now, what happened, and what to do."""
     if isinstance(error, AuditError):
         return _audit(error)

@@ -10,7 +10,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from ttplan.model.audit import User
-from ttplan.panel.backend import Desk
+from ttplan.panel.backend import Backend
 from ttplan.panel.browsing import ChainTab, RoutesTab
 from ttplan.panel.controls import STYLE, page, stack
 from ttplan.panel.html import shortened
@@ -24,7 +24,7 @@ _TITLES = ("Plans", "Verify", "Routes", "Chain")
 class Panel:
     """A workspace with the mouse or the keyboard: a cell can end with it. Made by `Workspace.panel`."""
 
-    def __init__(self, desk: Desk, *, name: str, who: User | str | None = None) -> None:
+    def __init__(self, desk: Backend, *, name: str, who: User | str | None = None) -> None:
         """`who` is the person at the panel, by name, e-mail address or id; it can be changed in the panel."""
         self._name = name
         self.plans = PlansTab(desk, _said(who), self._changed)

@@ -11,8 +11,8 @@ from ttplan.display.routes import PreviewCard
 from ttplan.display.text import plain
 from ttplan.model.errors import DriftError, SupersededPlan
 from ttplan.model.results.changes import StaleRoute
-from ttplan.panel.backend import Desk
-from ttplan.panel.errors import STALE_TODO, trouble
+from ttplan.panel.backend import Backend
+from ttplan.panel.errors import STALE_TODO, error_notice
 from ttplan.panel.html import Notice, shortened
 
 Action = Literal["apply", "revert"]
@@ -27,7 +27,7 @@ class Basis(NamedTuple):
     blocked: tuple[str, ...]
 
 
-class Seen(NamedTuple):
+class PlanState(NamedTuple):
     """A plan as it was when somebody looked: what can be done with it, and what stands against that."""
 
     plan: Plan
@@ -49,7 +49,7 @@ _OVER = {
 }
 
 
-def look(desk: Desk, plan_id: UUID) -> Seen:
+def read_plan_state(desk: Backend, plan_id: UUID) -> PlanState:
     """A plan as it is stored now. Raises PlanNotFound and StoreError."""
     plan = desk.get(plan_id)
     if plan.status == "projected":
@@ -57,10 +57,10 @@ def look(desk: Desk, plan_id: UUID) -> Seen:
     if plan.status == "applied":
         return _to_revert(desk, plan)
     against = Notice("idle", f"The plan is {plan.status}.", _OVER[plan.status])
-    return Seen(plan, None, None, None, against, Basis(plan.status, "", (), ()))
+    return PlanState(plan, None, None, None, against, Basis(plan.status, "", (), ()))
 
 
-def _to_apply(desk: Desk, plan: Plan) -> Seen:
+def _to_apply(desk: Backend, plan: Plan) -> PlanState:
     preview, policy = desk.preview(plan.plan_id), desk.check_policy(plan.plan_id)
     blocking = () if policy.result is None else tuple(one.rule for one in policy.result.blocking)
     basis = Basis(preview.result.status, preview.result.live_now, preview.result.stale, blocking)
@@ -78,15 +78,17 @@ def _to_apply(desk: Desk, plan: Plan) -> Seen:
         said = f"{count:,} live {'route has' if count == 1 else 'routes have'} changed since, as is listed above."
         title = "Stale plan: other routes are live than it was computed against"
         against = Notice("stale", title, said, f"{STALE_TODO}.")
-    return Seen(plan, None if blocking else "apply", preview, policy, against, basis)
+    return PlanState(plan, None if blocking else "apply", preview, policy, against, basis)
 
 
-def _to_revert(desk: Desk, plan: Plan) -> Seen:
+def _to_revert(desk: Backend, plan: Plan) -> PlanState:
     try:
         preview = desk.preview_revert(plan.plan_id)
     except (SupersededPlan, DriftError) as error:
-        return Seen(plan, None, None, None, trouble(error), Basis(plan.status, str(error), (), ()))
-    return Seen(
+        return PlanState(
+            plan, None, None, None, error_notice(error), Basis(plan.status, str(error), (), ())
+        )
+    return PlanState(
         plan,
         "revert",
         preview,
@@ -96,7 +98,7 @@ def _to_revert(desk: Desk, plan: Plan) -> Seen:
     )
 
 
-def missing(seen: Seen, *, who: str, typed: str, allow: bool) -> list[str]:
+def missing(seen: PlanState, *, who: str, typed: str, allow: bool) -> list[str]:
     """What a person still has to do before the plan can be applied or reverted: its name is typed whole, or as it is cut."""
     names = (plain(seen.plan.name), shortened(seen.plan.name))
     asked = [

@@ -14,12 +14,12 @@ from ttplan.display.plan import plan_lines
 from ttplan.model.audit import AuditEntry, User
 from ttplan.model.errors import StoreLocked, TtplanError
 from ttplan.model.stored_plan import StoredPlan
-from ttplan.panel.backend import Desk
+from ttplan.panel.backend import Backend
 from ttplan.panel.chain_rows import entry_html
 from ttplan.panel.controls import beside, button, field, page, row, stack
-from ttplan.panel.errors import trouble
+from ttplan.panel.errors import error_notice
 from ttplan.panel.html import Notice, notice_html, shortened
-from ttplan.panel.plan_state import Action, Seen, look, missing
+from ttplan.panel.plan_state import Action, PlanState, missing, read_plan_state
 from ttplan.panel.section import Section
 from ttplan.panel.work import Task, Work
 
@@ -36,11 +36,11 @@ _UNREAD = Notice(
 class PlansTab(Section):
     """The part of the panel that applies and reverts. `changed` is called after the store was written to."""
 
-    def __init__(self, desk: Desk, who: str, changed: Callable[[], None]) -> None:
+    def __init__(self, desk: Backend, who: str, changed: Callable[[], None]) -> None:
         super().__init__(desk)
         self._changed = changed
         self._guard = threading.Lock()
-        self._seen: Seen | None = None
+        self._seen: PlanState | None = None
         self._wanted: UUID | None = None
         self.choice = widgets.Select(
             description="Plan", options=(), rows=5, layout={"width": "auto"}
@@ -108,11 +108,11 @@ class PlansTab(Section):
 
     # --- what is done in the thread ---
 
-    def _do(self, action: Action, seen: Seen, actor: User, allow: bool, task: Task) -> None:
+    def _do(self, action: Action, seen: PlanState, actor: User, allow: bool, task: Task) -> None:
         plan_id = seen.plan.plan_id
         self.say(Notice("busy", f"{_DOING[action]} {shortened(seen.plan.name, 60)}"))
         try:
-            now = look(self.desk, plan_id)
+            now = read_plan_state(self.desk, plan_id)
             if now.basis != seen.basis:
                 self.say(_changed(seen, now))
                 self._read(task)
@@ -123,7 +123,7 @@ class PlansTab(Section):
             else:
                 entry = self.desk.revert(plan_id, actor=actor)
         except Exception as error:
-            self.say(trouble(error))
+            self.say(error_notice(error))
             if not isinstance(error, StoreLocked):  # which would only wait once more
                 self._read_again(task)
             return
@@ -166,11 +166,11 @@ class PlansTab(Section):
         if wanted is None:
             self.against.value = notice_html(_NONE)
             return
-        self._show(look(self.desk, wanted))
+        self._show(read_plan_state(self.desk, wanted))
 
     # --- what is shown ---
 
-    def _show(self, seen: Seen) -> None:
+    def _show(self, seen: PlanState) -> None:
         self.card.value = seen.plan._repr_html_()
         shown = [
             part._repr_html_()
@@ -189,7 +189,7 @@ class PlansTab(Section):
         self._seen = None
         self.settle()
 
-    def _missing(self, seen: Seen) -> list[str]:
+    def _missing(self, seen: PlanState) -> list[str]:
         return missing(seen, who=self.who.value, typed=self.confirm.value, allow=self.allow.value)
 
     def settle(self) -> None:
@@ -226,7 +226,7 @@ def _option(run: StoredPlan) -> str:
     return f"{shortened(run.name, 60)} · {run.status}{figure} · {str(run.plan_id)[:8]}"
 
 
-def _changed(seen: Seen, now: Seen) -> Notice:
+def _changed(seen: PlanState, now: PlanState) -> Notice:
     if now.basis.status != seen.basis.status:
         said = f"The plan is {now.basis.status} by now."
     elif now.stale:
@@ -241,7 +241,7 @@ def _changed(seen: Seen, now: Seen) -> Notice:
     )
 
 
-def _done(action: Action, seen: Seen, entry: AuditEntry) -> Notice:
+def _done(action: Action, seen: PlanState, entry: AuditEntry) -> Notice:
     said = f"{shortened(seen.plan.name, 60)}: status, routes and entry {entry.seq} of the chain, in one transaction."
     return Notice(
         "done",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from ttplan.panel.backend import Desk
+from ttplan.panel.backend import Backend
 from ttplan.panel.controls import button, page
-from ttplan.panel.errors import trouble
+from ttplan.panel.errors import error_notice
 from ttplan.panel.html import Notice, notice_html, shortened
 from ttplan.panel.work import Worker
 
@@ -14,10 +14,12 @@ from ttplan.panel.work import Worker
 class Section(ABC):
     """A part of the panel over a workspace."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Backend) -> None:
         self.desk = desk
         self.worker = Worker(
-            settle=self._settle, waiting=self._wait, failed=lambda error: self.say(trouble(error))
+            settle=self._settle,
+            waiting=self._wait,
+            failed=lambda error: self.say(error_notice(error)),
         )
         self.outcome, self.waiting = page(), page()
         self.cancel = button("Cancel")

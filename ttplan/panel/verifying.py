@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipywidgets as widgets
 
 from ttplan.audit.verify.report import ChainReport
-from ttplan.panel.backend import Desk
+from ttplan.panel.backend import Backend
 from ttplan.panel.controls import button, field, page, row, stack
 from ttplan.panel.html import Notice, shortened
 from ttplan.panel.section import Section
@@ -15,7 +15,7 @@ from ttplan.panel.work import Task
 class VerifyTab(Section):
     """The part of the panel that verifies."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Backend) -> None:
         super().__init__(desk)
         self.key = field(
             "Public key", "64 hex digits, from elsewhere than this store", width="53em"

@@ -1,8 +1,9 @@
-"""Pictures of views and results, for a report. Each function draws on `ax`, or on a figure of its own, and returns the Axes.
+"""Plots of views and results, for a report. Each function draws on `ax`, or on a new figure, and
+returns the Axes.
 
-They are safe for the colour-blind, have their units on their axes, and can be read at half the width of a page. Nothing is read
-or written: they are given what views and verbs return.
-"""
+Colours are distinguishable for colour-blind readers, axes name their units, and text stays readable
+at half the width of a page. The functions read and write nothing: they draw what views and methods
+return."""
 
 from ttplan.plots.chain import chain
 from ttplan.plots.costs import cost_per_day

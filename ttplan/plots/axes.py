@@ -1,4 +1,4 @@
-"""What all pictures share: colours, names that are harmless, and what is drawn where there is nothing to draw."""
+"""What all plots share: colours, safe labels, checks of the data, and empty axes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 SKY, PURPLE, YELLOW, GREY = "#56B4E9", "#CC79A7", "#F0E442", "#7F7F7F"
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION, YELLOW)
-"""M. Okabe and K. Ito, Color Universal Design (2008): told apart by everybody. Grey is for what is left over."""
+"""M. Okabe and K. Ito, Color Universal Design (2008), for colour-blind readers too. Grey is for the
+rest."""
 _WIDTH, _HEIGHT = 6.4, 3.6
 _ROW = 0.55
 
 
 def axes_for(ax: Axes | None, rows: int = 0) -> Axes:
-    """`ax`, or one on a figure of its own, high enough for that many rows; without a frame above and to the right."""
+    """`ax`, or new axes high enough for that many rows; without lines at the top and on the
+    right."""
     if ax is None:
         import matplotlib.pyplot as plt
 
@@ -31,56 +33,53 @@ def axes_for(ax: Axes | None, rows: int = 0) -> Axes:
     return ax
 
 
-def name_of(text: object, width: int = 40) -> str:
-    """A name from outside, cut to that many columns. No formula: matplotlib reads dollars as one."""
+def label_text(text: object, width: int = 40) -> str:
+    """Text from outside, cut to that many columns. Dollars are escaped, since matplotlib reads them
+    as formulas."""
     return cut(str(text), width).replace("$", r"\$")
 
 
-def name_rows(ax: Axes, names: Sequence[str]) -> None:
-    """Rows from above to below, each under its name, which so has the whole width."""
-    ground = {
-        "facecolor": ax.get_facecolor(),
-        "edgecolor": "none",
-        "pad": 1,
-    }  # no line goes through a name
+def label_rows(ax: Axes, names: Sequence[str]) -> None:
+    """Label rows from top to bottom; each label stands above its row and can use the whole
+    width."""
+    # The background keeps lines from crossing a label.
+    box = {"facecolor": ax.get_facecolor(), "edgecolor": "none", "pad": 1}
     for place, name in enumerate(names):
-        where: dict[str, Any] = {
+        position: dict[str, Any] = {
             "transform": ax.get_yaxis_transform(),
             "ha": "left",
             "va": "bottom",
         }
-        ax.text(0.01, place - 0.28, name, fontsize="small", bbox=ground, **where)
+        ax.text(0.01, place - 0.28, name, fontsize="small", bbox=box, **position)
     ax.spines["left"].set_visible(False)
     ax.set_yticks([])
     ax.set_ylim(len(names) - 0.6, -0.75)
 
 
-def require(frame: pd.DataFrame, columns: Iterable[str], call: str) -> None:
-    """Raise InputError where a frame is not what `call` returns."""
+def require_columns(frame: pd.DataFrame, columns: Iterable[str], call: str) -> None:
+    """Raise InputError if a frame is not what `call` returns."""
     missing = [name for name in columns if name not in getattr(frame, "columns", ())]
     if missing:
-        raise InputError(
-            f"there is no column {missing[0]!r} in what is to be drawn; expected what {call} returns"
-        )
+        raise InputError(f"the data has no column {missing[0]!r}; expected what {call} returns")
 
 
-def one_plan(frame: pd.DataFrame, call: str) -> None:
-    """Raise InputError where a frame is of several plans."""
+def require_one_plan(frame: pd.DataFrame, call: str) -> None:
+    """Raise InputError if a frame has several plans."""
     count = frame["plan_id"].nunique()
     if count > 1:
         raise InputError(
-            f"these are {count} plans, and the picture is of one; expected what {call} returns"
+            f"the data has {count} plans, but the plot shows one; expected what {call} returns"
         )
 
 
-def few_ticks(ax: Axes) -> None:
-    """Few enough numbers below that they have room at half the width."""
+def limit_ticks(ax: Axes) -> None:
+    """Use few enough numbers on the x-axis that they fit at half the width."""
     ax.locator_params(axis="x", nbins=5)
 
 
-def say_nothing(ax: Axes, what: str) -> None:
-    """Write in the middle of empty axes that there is nothing."""
-    ax.text(0.5, 0.5, what, transform=ax.transAxes, ha="center", va="center", color=GREY)
+def draw_empty(ax: Axes, message: str) -> None:
+    """Write a message in the middle of empty axes."""
+    ax.text(0.5, 0.5, message, transform=ax.transAxes, ha="center", va="center", color=GREY)
     ax.set_yticks([])
     ax.set_xticks([])
 
@@ -88,13 +87,11 @@ def say_nothing(ax: Axes, what: str) -> None:
 def legend_above(
     ax: Axes, columns: int = 2, title: str | None = None, by_name: bool = False
 ) -> None:
-    """The legend above the axes, where it hides nothing."""
+    """Put the legend above the axes, where it covers nothing."""
     handles, labels = ax.get_legend_handles_labels()
     if by_name:
-        handles, labels = map(
-            list,
-            zip(*sorted(zip(handles, labels, strict=True), key=lambda one: one[1]), strict=True),
-        )
+        order = sorted(range(len(labels)), key=labels.__getitem__)
+        handles, labels = [handles[at] for at in order], [labels[at] for at in order]
     ax.legend(
         handles,
         labels,

@@ -1,4 +1,4 @@
-"""What each day costs, before and after, by model."""
+"""The cost of each day by model, as paid and as projected."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ttplan.plots.axes import (
     COLOURS,
     GREY,
     axes_for,
+    draw_empty,
+    label_text,
     legend_above,
-    name_of,
-    one_plan,
-    require,
-    say_nothing,
+    require_columns,
+    require_one_plan,
 )
 
 if TYPE_CHECKING:
@@ -28,63 +28,74 @@ _MOST_LABELS = 5
 
 
 def cost_per_day(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """What was paid each day by the model that answered, beside what is projected by the model that would, stacked.
+    """Draw the cost of each day, in USD: paid, by the model that answered; projected, by the target
+    model.
 
-    `frame` is what `ws.savings(("day", "model", "target_model"), plan=plan)` returns. Models beyond the seven most costly are
-    one. Raises InputError for another frame.
+    Parameters
+    ----------
+    frame : DataFrame
+        What `ws.savings(("day", "model", "target_model"), plan=plan)` returns. The seven most
+        costly models have bars of their own; the others share one.
+    ax : Axes, optional
+        Where to draw; a new figure if it is not given.
+
+    Returns
+    -------
+    Axes
+        The axes with the plot.
+
+    Raises
+    ------
+    InputError
+        If `frame` lacks a column, or has several plans.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from ttplan import plots
+    >>> day = {"plan_id": "p", "day": pd.Timestamp("2026-05-01", tz="UTC")}
+    >>> models = {"model": "gpt-4o", "target_model": "gpt-4o-mini"}
+    >>> row = day | models | {"actual_usd": 9.0, "projected_usd": 1.5}
+    >>> plots.cost_per_day(pd.DataFrame([row])).get_ylabel()
+    'cost, USD per day'
     """
-    require(
-        frame, ["plan_id", "day", "model", "target_model", "actual_usd", "projected_usd"], _CALL
-    )
-    one_plan(frame, _CALL)
+    columns = ["plan_id", "day", "model", "target_model", "actual_usd", "projected_usd"]
+    require_columns(frame, columns, _CALL)
+    require_one_plan(frame, _CALL)
     ax = axes_for(ax)
     ax.set_xlabel("day (UTC)")
     ax.set_ylabel("cost, USD per day")
     if not len(frame):
-        say_nothing(ax, "no requests")
+        draw_empty(ax, "no requests")
         return ax
-    costs = frame.assign(
-        actual_usd=frame["actual_usd"].astype(float),
-        projected_usd=frame["projected_usd"].astype(float),
+    paid, projected = (
+        _table(frame, "model", "actual_usd"),
+        _table(frame, "target_model", "projected_usd"),
     )
-    bars = {
-        -1: costs.pivot_table(
-            index="day", columns="model", values="actual_usd", aggfunc="sum", fill_value=0.0
-        ),
-        1: costs.pivot_table(
-            index="day",
-            columns="target_model",
-            values="projected_usd",
-            aggfunc="sum",
-            fill_value=0.0,
-        ),
-    }
-    names = _models(bars)
-    paid, projected = (table.sum().reindex(names, fill_value=0.0) for table in bars.values())
-    largest = paid + projected
-    models = sorted(largest.index, key=lambda model: (-largest[model], model))
+    total = paid.sum().add(projected.sum(), fill_value=0.0)
+    models = sorted(total.index, key=lambda model: (-total[model], model))
     shown, pooled = models[: len(COLOURS)], models[len(COLOURS) :]
-    days = bars[-1].index
-    for side, table in bars.items():
-        below = np.zeros(len(days))
-        parts = [(model, table.get(model), COLOURS[n]) for n, model in enumerate(shown)]
+    days = paid.index
+    for side, table in ((-1, paid), (1, projected)):
+        place = np.arange(len(days)) + side * (_WIDTH + _GAP) / 2
+        bottom = np.zeros(len(days))
+        colours = zip(shown, COLOURS, strict=False)
+        bars = [(model, table.get(model), colour) for model, colour in colours]
         if pooled:
-            parts.append((OTHERS, table[[m for m in pooled if m in table]].sum(axis=1), GREY))
-        for model, amounts, colour in parts:
+            bars.append((OTHERS, table.reindex(columns=pooled).sum(axis=1), GREY))
+        for model, amounts, colour in bars:
             height = np.zeros(len(days)) if amounts is None else amounts.to_numpy()
-            label = name_of(model, 22) if side < 0 else f"_{model}"
-            place = np.arange(len(days)) + side * (_WIDTH + _GAP) / 2
             ax.bar(
                 place,
                 height,
                 _WIDTH,
-                below,
+                bottom,
                 color=colour,
                 edgecolor="white",
                 linewidth=0.6,
-                label=label,
+                label=label_text(model, 22) if side < 0 else f"_{model}",
             )
-            below += height
+            bottom += height
     step = -(-len(days) // _MOST_LABELS)
     ax.set_xticks(np.arange(len(days))[::step], [f"{day:%m-%d}" for day in days[::step]])
     ax.set_xlim(-0.6, len(days) - 0.4)
@@ -92,5 +103,9 @@ def cost_per_day(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _models(bars: dict[int, pd.DataFrame]) -> list[str]:
-    return sorted({model for table in bars.values() for model in table.columns})
+def _table(frame: pd.DataFrame, model: str, amount: str) -> pd.DataFrame:
+    """Days by models, USD."""
+    costs = frame.assign(**{amount: frame[amount].astype(float)})
+    return costs.pivot_table(
+        index="day", columns=model, values=amount, aggfunc="sum", fill_value=0.0
+    )

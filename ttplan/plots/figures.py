@@ -1,4 +1,4 @@
-"""Latency then and now, the semantic cache at each threshold, and a plan held against what happened."""
+"""Latency, the semantic cache at each threshold, and a plan compared with what happened."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ttplan.plots.axes import (
     GREY,
     VERMILLION,
     axes_for,
-    few_ticks,
+    draw_empty,
+    label_rows,
     legend_above,
-    name_rows,
-    one_plan,
-    require,
-    say_nothing,
+    limit_ticks,
+    require_columns,
+    require_one_plan,
 )
 
 if TYPE_CHECKING:
@@ -32,23 +32,45 @@ _PERCENTILES = (50, 95)
 
 
 def latency(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Which share of the requests took at most how long, and would take with the plan; dotted lines are at p50 and p95.
+    """Draw the cumulative share of requests by latency, in ms, as logged and with the plan.
 
-    `frame` is what `ws.latencies(plan)` returns. Raises InputError for another frame.
+    Parameters
+    ----------
+    frame : DataFrame
+        What `ws.latencies(plan)` returns. Dotted lines mark p50 and p95.
+    ax : Axes, optional
+        Where to draw; a new figure if it is not given.
+
+    Returns
+    -------
+    Axes
+        The axes with the plot.
+
+    Raises
+    ------
+    InputError
+        If `frame` lacks a column, or has several plans.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from ttplan import plots
+    >>> rows = [("p", 300, 1, 4), ("p", 900, 3, 0)]
+    >>> frame = pd.DataFrame(rows, columns=["plan_id", "latency_ms", "then", "now"])
+    >>> plots.latency(frame).get_xlabel()
+    'latency, ms'
     """
-    require(frame, ["plan_id", "latency_ms", "then", "now"], "ws.latencies(plan)")
-    one_plan(frame, "ws.latencies(plan)")
+    require_columns(frame, ["plan_id", "latency_ms", "then", "now"], "ws.latencies(plan)")
+    require_one_plan(frame, "ws.latencies(plan)")
     ax = axes_for(ax)
     ax.set_xlabel("latency, ms")
     ax.set_ylabel("requests at or below, %")
     if not len(frame):
-        say_nothing(ax, "no request has a latency")
+        draw_empty(ax, "no request has a latency")
         return ax
     values = frame["latency_ms"].to_numpy(dtype=np.int64)
-    for column, said, colour, line in (
-        ("then", "then", VERMILLION, "--"),
-        ("now", "with the plan", BLUE, "-"),
-    ):
+    series = (("then", "then", VERMILLION, "--"), ("now", "with the plan", BLUE, "-"))
+    for column, label, colour, line in series:
         counts = frame[column].to_numpy(dtype=np.int64)
         shares = 100 * np.cumsum(counts) / max(1, counts.sum())
         ax.step(
@@ -57,7 +79,7 @@ def latency(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             where="post",
             color=colour,
             ls=line,
-            label=said,
+            label=label,
         )
     for percent in _PERCENTILES:
         ax.axhline(percent, color=GREY, linewidth=0.8, linestyle=":", zorder=0)
@@ -70,75 +92,128 @@ def latency(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def sweep(plan: Plan, *, ax: Axes | None = None) -> Axes:
-    """How often a semantic cache would answer at each threshold, and how often with an answer that may be wrong.
+    """Draw how often a semantic cache would answer at each threshold, and how often perhaps
+    wrongly.
 
-    In percent of the requests that could be looked up. Raises InputError for what is no plan.
-    """
+    Parameters
+    ----------
+    plan : Plan
+        What `ws.plan(…)` or `ws.show(…)` returns. Shares are in percent of the requests that could
+        be looked up.
+    ax : Axes, optional
+        Where to draw; a new figure if it is not given.
+
+    Returns
+    -------
+    Axes
+        The axes with the plot.
+
+    Raises
+    ------
+    InputError
+        If `plan` is not a plan.
+
+    Examples
+    --------
+    >>> import tempfile, ttplan
+    >>> from ttplan import plots
+    >>> ax = plots.sweep("p")
+    Traceback (most recent call last): ttplan.model.errors.InputError: sweep draws a plan, not a
+    str; expected what ws.plan(…) or ws.show(…) returns"""
     if not isinstance(plan, Plan):
         raise InputError(
-            f"a sweep is drawn of a plan, not of a {type(plan).__name__}; expected what ws.plan(…) or ws.get(…) returns"
+            f"sweep draws a plan, not a {type(plan).__name__}; expected what ws.plan(…) or "
+            "ws.show(…) returns"
         )
     ax = axes_for(ax)
     ax.set_xlabel("similarity threshold, cosine")
     ax.set_ylabel("of requests looked up, %")
-    rows = sorted(plan.result.aggregates.l2_projections, key=lambda row: row.threshold)
-    if not rows:
-        say_nothing(ax, "no semantic cache was projected")
+    projections = sorted(plan.result.aggregates.l2_projections, key=lambda row: row.threshold)
+    if not projections:
+        draw_empty(ax, "no semantic cache was projected")
         return ax
-    places = [row.threshold for row in rows]
-    hits = [100 * row.projected_l2_hit_rate for row in rows]
-    wrong = [100 * row.poisoning_candidates / max(1, row.total) for row in rows]
-    ax.plot(places, hits, color=BLUE, marker="o", label="hits")
+    thresholds = [row.threshold for row in projections]
+    hits = [100 * row.projected_l2_hit_rate for row in projections]
+    wrong = [100 * row.poisoning_candidates / max(1, row.total) for row in projections]
+    ax.plot(thresholds, hits, color=BLUE, marker="o", label="hits")
     ax.plot(
-        places, wrong, color=VERMILLION, marker="s", linestyle="--", label="hits that may be wrong"
+        thresholds,
+        wrong,
+        color=VERMILLION,
+        marker="s",
+        linestyle="--",
+        label="hits that may be wrong",
     )
     ax.set_ylim(bottom=0)
-    few_ticks(ax)
+    limit_ticks(ax)
     legend_above(ax)
     return ax
 
 
-def projected_actual(found: ReconciliationCard, *, ax: Axes | None = None) -> Axes:
-    """What happened once a plan was live, in percent of what it had projected for the traffic that came, with both intervals.
+def projected_actual(reconciliation: ReconciliationCard, *, ax: Axes | None = None) -> Axes:
+    """Draw what happened while a plan was live, in percent of what was expected, with both
+    intervals.
 
-    `found` is what `ws.reconcile(plan)` returns. A figure of which 0 was expected has no such percent, and is left out. Raises
-    InputError for anything else.
-    """
-    if not isinstance(found, ReconciliationCard):
-        said = type(found).__name__
+    Parameters
+    ----------
+    reconciliation : ReconciliationCard
+        What `ws.reconcile(plan)` returns. A figure whose expected value is 0 is left out.
+    ax : Axes, optional
+        Where to draw; a new figure if it is not given.
+
+    Returns
+    -------
+    Axes
+        The axes with the plot.
+
+    Raises
+    ------
+    InputError
+        If `reconciliation` is not a reconciliation.
+
+    Examples
+    --------
+    >>> from ttplan import plots
+    >>> ax = plots.projected_actual("p")
+    Traceback (most recent call last): ttplan.model.errors.InputError: projected_actual draws a
+    reconciliation, not a str; expected what ws.reconcile(plan) returns"""
+    if not isinstance(reconciliation, ReconciliationCard):
         raise InputError(
-            f"projected against actual is drawn of a reconciliation, not of a {said}; expected what ws.reconcile(plan) returns"
+            f"projected_actual draws a reconciliation, not a {type(reconciliation).__name__}; "
+            "expected what ws.reconcile(plan) returns"
         )
-    figures = [figure for figure in found.result.figures if figure.expected > 0]
+    figures = [figure for figure in reconciliation.result.figures if figure.expected > 0]
     ax = axes_for(ax, len(figures))
     ax.set_xlabel("% of what was expected\n(with 95 % intervals)")
     if not figures:
-        say_nothing(ax, "nothing was expected")
+        draw_empty(ax, "nothing was expected")
         return ax
     ax.axvline(100, color=GREY, linewidth=0.8, zorder=0)
     for place, figure in enumerate(figures):
-        scale = 100 / figure.expected
-        for value, ends, colour, marker, shift, said in (
+        for value, interval, colour, marker, shift, label in (
             (figure.expected, figure.expected_95, GREEN, "s", -0.1, "expected"),
             (figure.actual, figure.actual_95, BLUE, "o", 0.18, "actual"),
         ):
-            low, high = _reach(value, ends)
-            label = said if place == 0 else f"_{said}"
-            reach = [[low * scale], [high * scale]]
+            scale = 100 / figure.expected
+            lower, upper = _error_bars(value, interval)
             style: dict[str, Any] = {
                 "marker": marker,
                 "color": colour,
                 "capsize": 3,
                 "linestyle": "none",
                 "markersize": 5,
-                "label": label,
+                "label": label if place == 0 else f"_{label}",
             }
-            ax.errorbar([value * scale], [place + shift], xerr=reach, **style)
-    name_rows(ax, [FIGURE_NAMES[figure.name] for figure in figures])
-    few_ticks(ax)
+            errors = [[lower * scale], [upper * scale]]
+            ax.errorbar([value * scale], [place + shift], xerr=errors, **style)
+    label_rows(ax, [FIGURE_NAMES[figure.name] for figure in figures])
+    limit_ticks(ax)
     legend_above(ax)
     return ax
 
 
-def _reach(value: float, ends: Interval | None) -> tuple[float, float]:
-    return (0.0, 0.0) if ends is None else (max(0.0, value - ends[0]), max(0.0, ends[1] - value))
+def _error_bars(value: float, interval: Interval | None) -> tuple[float, float]:
+    """The distances from a value to the ends of its interval."""
+    if interval is None:
+        return 0.0, 0.0
+    return max(0.0, value - interval[0]), max(0.0, interval[1] - value)

@@ -1,4 +1,4 @@
-"""Savings with their intervals, one below the other: of plans, and of a plan's routes."""
+"""Forest plots of savings with their intervals: of plans, and of a plan's routes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ttplan.plots.axes import (
     GREY,
     VERMILLION,
     axes_for,
-    few_ticks,
+    draw_empty,
+    label_rows,
+    label_text,
     legend_above,
-    name_of,
-    name_rows,
-    one_plan,
-    require,
-    say_nothing,
+    limit_ticks,
+    require_columns,
+    require_one_plan,
 )
 
 if TYPE_CHECKING:
@@ -30,45 +30,94 @@ _SERIES = (
     ("change_vs_actual_usd", "against what is paid", VERMILLION, "s", 0.18),
 )
 _COLUMNS = [f"{name}{end}" for name, *_ in _SERIES for end in ("", "_lo", "_hi")]
-_UNIT = "saved, USD per window\n(with 95 % intervals)"
+_X_LABEL = "saved, USD per window\n(with 95 % intervals)"
 NO_ROUTE = "no route"
 
 
 def savings(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """What plans save against the baseline and against what is paid, with intervals; `frame` is what `ws.savings()` returns.
+    """Draw what plans save against the baseline and against what is paid, in USD, with intervals.
 
-    A hollow mark has no interval. Raises InputError for another frame.
+    Parameters
+    ----------
+    frame : DataFrame
+        What `ws.savings()` returns. A hollow mark has no interval.
+    ax : Axes, optional
+        Where to draw; a new figure if it is not given.
+
+    Returns
+    -------
+    Axes
+        The axes with the plot.
+
+    Raises
+    ------
+    InputError
+        If `frame` does not have the columns of `ttplan.views.SAVINGS`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from ttplan import plots, views
+    >>> plan = {"name": "haiku for chat", "savings_usd": 9.0, "change_vs_actual_usd": 8.0}
+    >>> frame = pd.DataFrame([plan], columns=list(views.SAVINGS)).astype(views.SAVINGS)
+    >>> [text.get_text() for text in plots.savings(frame).texts]
+    ['haiku for chat']
     """
-    require(frame, ["name", *_COLUMNS], "ws.savings()")
-    return _forest(frame, [name_of(name) for name in frame["name"]], "no plans", ax)
+    require_columns(frame, ["name", *_COLUMNS], "ws.savings()")
+    return _forest(frame, [label_text(name) for name in frame["name"]], "no plans", ax)
 
 
 def routes(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """What each route of a plan saves, with intervals; `frame` is what `ws.savings("route", plan=plan)` returns.
+    """Draw what each route of a plan saves, in USD, with intervals.
 
-    The row "no route" is of requests that no route takes. A hollow mark has no interval. Raises InputError for another frame.
+    Parameters
+    ----------
+    frame : DataFrame
+        What `ws.savings("route", plan=plan)` returns. The row "no route" stands for the requests
+        that no route takes. A hollow mark has no interval.
+    ax : Axes, optional
+        Where to draw; a new figure if it is not given.
+
+    Returns
+    -------
+    Axes
+        The axes with the plot.
+
+    Raises
+    ------
+    InputError
+        If `frame` lacks a column, or has several plans.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from ttplan import plots, views
+    >>> row = {"plan_id": "p", "savings_usd": 0.0, "change_vs_actual_usd": 0.0}
+    >>> columns = views.SAVINGS | {"route": "string"}
+    >>> frame = pd.DataFrame([row], columns=list(columns)).astype(columns)
+    >>> [text.get_text() for text in plots.routes(frame).texts]
+    ['no route']
     """
     call = 'ws.savings("route", plan=plan)'
-    require(frame, ["plan_id", "route", *_COLUMNS], call)
-    one_plan(frame, call)
-    missing = frame["route"].isna()
-    return _forest(
-        frame,
-        [NO_ROUTE if no else name_of(n) for n, no in zip(frame["route"], missing, strict=True)],
-        "no routes",
-        ax,
-    )
+    require_columns(frame, ["plan_id", "route", *_COLUMNS], call)
+    require_one_plan(frame, call)
+    unrouted = frame["route"].isna()
+    names = [
+        NO_ROUTE if is_unrouted else label_text(name)
+        for name, is_unrouted in zip(frame["route"], unrouted, strict=True)
+    ]
+    return _forest(frame, names, "no routes", ax)
 
 
-def _forest(frame: pd.DataFrame, names: list[str], nothing: str, ax: Axes | None) -> Axes:
+def _forest(frame: pd.DataFrame, names: list[str], empty: str, ax: Axes | None) -> Axes:
     ax = axes_for(ax, len(names))
-    ax.set_xlabel(_UNIT)
+    ax.set_xlabel(_X_LABEL)
     if not names:
-        say_nothing(ax, nothing)
+        draw_empty(ax, empty)
         return ax
     places = np.arange(len(names))
     ax.axvline(0, color=GREY, linewidth=0.8, zorder=0)
-    for column, said, colour, marker, shift in _SERIES:
+    for column, label, colour, marker, shift in _SERIES:
         value, low, high = (_floats(frame[f"{column}{end}"]) for end in ("", "_lo", "_hi"))
         known = ~np.isnan(low)
         style: dict[str, Any] = {
@@ -77,22 +126,20 @@ def _forest(frame: pd.DataFrame, names: list[str], nothing: str, ax: Axes | None
             "color": colour,
             "markersize": 5,
         }
-        if known.any() or not len(known):
-            reach = np.array([value[known] - low[known], high[known] - value[known]]).clip(min=0)
-            ax.errorbar(
-                value[known], places[known] + shift, xerr=reach, capsize=3, label=said, **style
-            )
+        if known.any():
+            errors = np.array([value[known] - low[known], high[known] - value[known]]).clip(min=0)
+            places_known = places[known] + shift
+            ax.errorbar(value[known], places_known, xerr=errors, capsize=3, label=label, **style)
         if (~known).any():
-            hollow = f"{said}, no interval"
             ax.plot(
                 value[~known],
                 places[~known] + shift,
                 markerfacecolor="white",
-                label=hollow,
+                label=f"{label}, no interval",
                 **style,
             )
-    name_rows(ax, names)
-    few_ticks(ax)
+    label_rows(ax, names)
+    limit_ticks(ax)
     legend_above(ax, 1, by_name=True)
     return ax
 

@@ -1,29 +1,30 @@
-"""DataFrames of what is stored: tidy, with stable columns. Times are UTC, money is USD, intervals are 95 %."""
+"""DataFrames of what is stored, with stable columns. Times are UTC, money is USD, intervals are 95
+%."""
 
 from ttplan.views.columns import (
-    CHAIN,
-    HISTORY,
+    DESCRIPTIONS,
+    ENTRIES,
     LATENCIES,
-    MEANINGS,
-    PARTS,
     PLANS,
     REQUESTS,
+    ROUTE_HISTORY,
     ROUTES,
     SAVINGS,
+    SAVINGS_BY,
     VIEWS,
 )
 from ttplan.views.frame import View
 
 __all__ = [
-    "CHAIN",
-    "HISTORY",
+    "DESCRIPTIONS",
+    "ENTRIES",
     "LATENCIES",
-    "MEANINGS",
-    "PARTS",
     "PLANS",
     "REQUESTS",
     "ROUTES",
+    "ROUTE_HISTORY",
     "SAVINGS",
+    "SAVINGS_BY",
     "VIEWS",
     "View",
 ]

@@ -1,12 +1,12 @@
-"""The columns of every view: their types, and what they mean. A name means the same wherever it stands."""
+"""The columns of every view: their types and their meaning. A name means the same in every view."""
 
 from __future__ import annotations
 
-MOMENT = "datetime64[us, UTC]"
+TIMESTAMP = "datetime64[us, UTC]"
 NUMBER = "float64"
 MONEY = NUMBER
-"""USD, in columns whose names end in `_usd`: the float nearest to the amount, with which one can reckon; asked for exact amounts,
-`EXACT`."""
+"""USD, in columns whose names end in `_usd`: the nearest float, or `EXACT` if exact amounts are
+requested."""
 EXACT_DIGITS = (28, 12)
 EXACT = "decimal128({}, {})[pyarrow]".format(*EXACT_DIGITS)
 
@@ -14,11 +14,11 @@ PLANS = {
     "plan_id": "string",
     "name": "string",
     "status": "string",
-    "created_at": MOMENT,
-    "applied_at": MOMENT,
-    "reverted_at": MOMENT,
-    "window_start": MOMENT,
-    "window_end": MOMENT,
+    "created_at": TIMESTAMP,
+    "applied_at": TIMESTAMP,
+    "reverted_at": TIMESTAMP,
+    "window_start": TIMESTAMP,
+    "window_end": TIMESTAMP,
     "requests": "Int64",
     "rerouted": "Int64",
     "baseline_usd": MONEY,
@@ -34,7 +34,7 @@ PLANS = {
     "p95_latency_ms": NUMBER,
     "caveats": "Int64",
 }
-"""Columns of `Workspace.plans`: a row a plan, oldest first; a failed one has no figures."""
+"""Columns of `Workspace.plans`: one row per plan, oldest first; a failed plan has no figures."""
 SAVINGS = {
     "plan_id": "string",
     "name": "string",
@@ -51,15 +51,16 @@ SAVINGS = {
     "change_vs_actual_usd_lo": NUMBER,
     "change_vs_actual_usd_hi": NUMBER,
 }
-"""Columns of `Workspace.savings`: a row a plan, or, after `status`, one column for each of what they are `by` (`PARTS`)."""
-PARTS = {
+"""Columns of `Workspace.savings`: one row per plan. With `by`, its columns (`SAVINGS_BY`) follow
+`status`."""
+SAVINGS_BY = {
     "route": "string",
     "tag": "string",
     "model": "string",
     "target_model": "string",
-    "day": MOMENT,
+    "day": TIMESTAMP,
 }
-"""What savings can be told apart by."""
+"""The columns that savings can be grouped by."""
 LATENCIES = {
     "plan_id": "string",
     "name": "string",
@@ -67,7 +68,8 @@ LATENCIES = {
     "then": "Int64",
     "now": "Int64",
 }
-"""Columns of `Workspace.latencies`: a row for each latency that a request had, or would have."""
+"""Columns of `Workspace.latencies`: one row per latency, in ms, that a request had or would
+have."""
 ROUTES = {
     "name": "string",
     "priority": "Int64",
@@ -75,12 +77,12 @@ ROUTES = {
     "target_model": "string",
     "conditions": "string",
     "plan_id": "string",
-    "applied_at": MOMENT,
+    "applied_at": TIMESTAMP,
     "route_id": "string",
 }
-"""Columns of `Workspace.routes`: a row a live route, by precedence."""
-HISTORY = {
-    "since": MOMENT,
+"""Columns of `Workspace.routes`: one row per live route, by precedence."""
+ROUTE_HISTORY = {
+    "since": TIMESTAMP,
     "event": "string",
     "plan_id": "string",
     "plan": "string",
@@ -93,12 +95,14 @@ HISTORY = {
     "conditions": "string",
     "seq": "Int64",
 }
-"""Columns of `Workspace.route_history`: what is live since each moment, which entry says so, and which plan did it.
+"""Columns of `Workspace.route_history`: each change of a route, with the entry and the plan that
+made it.
 
-`name` is the route's name then. Where nothing is live under it any more since the route got another one, that is `renamed_to`."""
+`name` is the route's name at that time. `renamed_to` is set if the change gave the route another
+name."""
 REQUESTS = {
     "id": "string",
-    "ts": MOMENT,
+    "ts": TIMESTAMP,
     "provider": "string",
     "model": "string",
     "tag": "string",
@@ -116,87 +120,90 @@ REQUESTS = {
     "session_id": "string",
     "source_id": "string",
 }
-"""Columns of `Workspace.requests`: a page of the logged requests, in the order of time and id; no prompts, no answers."""
-CHAIN = {
+"""Columns of `Workspace.requests`: a page of the logged requests by time and id, without prompts
+and answers."""
+ENTRIES = {
     "seq": "Int64",
-    "time": MOMENT,
+    "time": TIMESTAMP,
     "event": "string",
     "actor": "string",
     "plan_id": "string",
     "payload": "string",
     "hash": "string",
 }
-"""Columns of `Workspace.chain`: a page of the audit chain's entries, by seq."""
+"""Columns of `Workspace.entries`: a page of the audit chain's entries, by seq."""
 VIEWS = {
     "plans": PLANS,
     "savings": SAVINGS,
-    "savings, by": PARTS,
+    "savings, by": SAVINGS_BY,
     "latencies": LATENCIES,
     "routes": ROUTES,
-    "route_history": HISTORY,
+    "route_history": ROUTE_HISTORY,
     "requests": REQUESTS,
-    "chain": CHAIN,
+    "entries": ENTRIES,
 }
 
-MEANINGS = {
+DESCRIPTIONS = {
     "actor": "who did it: `user` or `api_key` with an id, `system`, `anonymous`",
     "actual_usd": "what was paid for the window's requests",
     "applied_at": "when the plan, or the route, went live",
-    "baseline_cost_usd": "what the request would have cost with no routing or caching",
-    "baseline_usd": "what the window's requests would have cost with no routing or caching",
-    "cache_layer": "which cache level answered: `l1`, `l2`",
+    "baseline_cost_usd": "what the request would have cost without routing or caching",
+    "baseline_usd": "what the window's requests would have cost without routing or caching",
+    "cache_layer": "the cache level that answered: `l1`, `l2`",
     "cached": "whether a cache answered",
     "cached_tokens": "input tokens that the provider had cached",
-    "caveats": "how many caveats the plan's card has",
-    "change_vs_actual_usd": "actual minus projected: what applying the plan changes; negative: it costs more than is paid",
+    "caveats": "number of caveats on the plan's card",
+    "change_vs_actual_usd": (
+        "actual minus projected: what applying the plan saves; negative: it costs more than is paid"
+    ),
     "change_vs_actual_usd_hi": "upper end of its 95 % interval",
     "change_vs_actual_usd_lo": "lower end of its 95 % interval",
-    "conditions": "when the route takes a request, in one line; `any`: always",
+    "conditions": "when the route takes a request, on one line; `any`: always",
     "cost_usd": "what was paid for the request",
     "created_at": "when the plan was made",
-    "day": "the beginning of the day, UTC",
+    "day": "start of the day, UTC",
     "enabled": "whether the route takes requests",
     "event": "what happened: `plan.applied`, `plan.reverted`, …",
     "finish_reason": "why the answer ended",
     "hash": "the entry's hash, 64 hex digits",
     "id": "the request's id",
-    "input_tokens": "tokens of the prompt, the cached ones included",
+    "input_tokens": "tokens of the prompt, including cached ones",
     "latency_ms": "how long the answer took, or would take",
-    "live": "whether a route of that name is live since",
-    "matched_route_id": "the route that the gateway took",
+    "live": "whether a route of that name is live after the change",
+    "matched_route_id": "the route that the gateway used",
     "model": "the model that answered",
     "name": "the plan's name, or the route's",
     "now": "how many requests would take that long",
     "output_tokens": "tokens of the answer",
     "p50_latency_ms": "median latency, projected",
     "p95_latency_ms": "95th percentile of latency, projected",
-    "payload": "what the entry says, as JSON",
+    "payload": "the entry's content, as JSON",
     "plan": "the plan's name",
-    "plan_id": "the plan",
+    "plan_id": "the plan's id",
     "priority": "routes are tried by priority, highest first",
     "projected_usd": "what the window's requests would cost with the plan's routes",
     "provider": "who served the model",
-    "requests": "requests in the window, or in this part of it",
-    "rerouted": "of them, those that a route takes",
-    "renamed_to": "the name that the route has since, where it was renamed",
+    "requests": "requests in the window, or in this group",
+    "rerouted": "requests that a route takes",
+    "renamed_to": "the route's later name, if it was renamed",
     "reverted_at": "when the plan was reverted",
-    "route": "the route that takes them; empty: none does",
+    "route": "the route that takes the requests; empty: none does",
     "route_id": "the route's id",
     "savings_pct": "savings in percent of the baseline",
     "savings_usd": "baseline minus projected; negative: it costs more than the baseline",
     "savings_usd_hi": "upper end of its 95 % interval",
     "savings_usd_lo": "lower end of its 95 % interval; empty: there is no interval",
-    "seq": "the entry's place in the chain, from 0",
-    "session_id": "which requests belong together",
-    "since": "the moment of the change",
-    "source_id": "the request's id in the log that it came from, where that is another one",
-    "status": "`projected`, `applied`, `reverted` or `failed`; of a request, the HTTP status",
+    "seq": "the entry's position in the chain, from 0",
+    "session_id": "the session that the request belongs to",
+    "since": "time of the change",
+    "source_id": "the request's id in its log, if it differs from `id`",
+    "status": "`projected`, `applied`, `reverted` or `failed`; of a request: the HTTP status",
     "tag": "the request's tag; empty: it has none",
     "target_model": "the model that requests go to",
     "then": "how many requests took that long",
-    "time": "when the entry was written, as it says",
-    "ts": "when the request came",
-    "window_end": "the first moment after the window",
-    "window_start": "the first moment of the window",
+    "time": "when the entry was written, according to the entry",
+    "ts": "when the request arrived",
+    "window_end": "end of the window, exclusive",
+    "window_start": "start of the window, inclusive",
 }
-"""What a column holds. USD are per window of the plan, unless they are of one request."""
+"""What a column holds. USD are per window of the plan, unless they belong to one request."""

@@ -1,4 +1,4 @@
-"""A DataFrame that shows itself as a person reads it: money and times in their units, ids short, what it is of beside it."""
+"""A DataFrame that shows itself with units, short ids, a title and notes."""
 
 from __future__ import annotations
 
@@ -8,24 +8,45 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+from pandas.api import types
 
 from ttplan.display.text import WIDTH, cut, escape, plain, wrap
 from ttplan.model.errors import InputError
 from ttplan.views.columns import EXACT, EXACT_DIGITS, NUMBER
 
 MOST_ROWS = 40
-"""How many rows are shown; the frame has them all."""
+"""How many rows are shown; the frame has all of them."""
 _WIDEST = 36
-_SHORT = 8
+_SHORT_ID = 8
 _IDS = ("id", "_id", "hash")
-_LEFT = 'style="text-align:left"'
-NONE = "–"
-LOW, HIGH, ENDS = "_lo", "_hi", " 95 %"
-"""What ends of an interval are called, and what is written above both."""
+EMPTY = "–"
+LOW, HIGH, INTERVAL = "_lo", "_hi", " 95 %"
+"""Suffixes of the columns with the ends of an interval, and of the one column that shows both."""
 
 
 class View(pd.DataFrame):
-    """A DataFrame like any other; `title` and `notes`, said where it is shown, go with it to what is chosen of it."""
+    """A DataFrame that shows itself with a title, units and notes, which stay with any selection of
+    it.
+
+    Everything that pandas does works: a result whose shape is no longer rows under plain column
+    names (`groupby`, `.T`, a multi-index) is shown as pandas shows it.
+
+    Examples
+    --------
+    >>> from ttplan.views.frame import make_view
+    >>> view = make_view(
+    ...     [{"name": "chat", "savings_usd": 1250}],
+    ...     {"name": "string", "savings_usd": "float64"},
+    ...     title="savings",
+    ... )
+    >>> view
+    savings
+    <BLANKLINE>
+    name savings_usd
+    chat    1,250.00
+    >>> float(view["savings_usd"].sum())
+    1250.0
+    """
 
     @property
     def _constructor(self) -> type[View]:
@@ -46,18 +67,20 @@ def make_view(
     notes: Sequence[str] = (),
     exact: bool = False,
 ) -> View:
-    """A view of rows, which may lack what is null. With `exact` money is decimals to the last digit, else the nearest floats.
+    """A view of rows; missing values are null. With `exact`, money is decimals instead of floats.
 
-    Raises InputError where an amount has more digits than such a decimal holds.
+    Raises InputError if an amount has more digits than such a decimal holds.
     """
-    listed = list(rows)
-    money = pd.ArrowDtype(pa.decimal128(*EXACT_DIGITS))
-    types = {
-        name: money if exact and name.endswith("_usd") else kind for name, kind in columns.items()
+    row_list = list(rows)
+    exact_money = pd.ArrowDtype(pa.decimal128(*EXACT_DIGITS))
+    dtypes = {
+        name: exact_money if exact and name.endswith("_usd") else dtype
+        for name, dtype in columns.items()
     }
     try:
         series = {
-            name: pd.Series(_values(listed, name, kind), dtype=kind) for name, kind in types.items()
+            name: pd.Series(_values(row_list, name, dtype), dtype=dtype)
+            for name, dtype in dtypes.items()
         }
     except (ArithmeticError, ValueError) as error:
         raise InputError(
@@ -68,21 +91,19 @@ def make_view(
     return frame
 
 
-def _values(rows: Sequence[Mapping[str, Any]], name: str, kind: object) -> list[Any]:
-    found = [row.get(name) for row in rows]
-    return (
-        [float("nan") if value is None else float(value) for value in found]
-        if kind == NUMBER
-        else found
-    )
+def _values(rows: Sequence[Mapping[str, Any]], name: str, dtype: object) -> list[Any]:
+    values = [row.get(name) for row in rows]
+    if dtype != NUMBER:
+        return values
+    return [float("nan") if value is None else float(value) for value in values]
 
 
 def view_text(frame: pd.DataFrame) -> str:
-    """A frame as text in 80 columns; wide ones are cut into parts, one below the other."""
+    """A frame as text in 80 columns; a wide one is split into blocks of columns."""
     title, notes = frame.attrs.get("title", ""), frame.attrs.get("notes", ())
-    lines = [*wrap(f"{title}{_count(frame)}"), ""] if title else []
+    lines = [*wrap(f"{title}{_row_count(frame)}"), ""] if title else []
     if len(frame):
-        shown = _shown(frame, lambda text: cut(text, _WIDEST))
+        shown = _shown_columns(frame, lambda text: cut(text, _WIDEST))
         table = pd.DataFrame(dict(enumerate(shown.values()))).set_axis(
             [cut(name, _WIDEST) for name in shown], axis=1
         )
@@ -94,131 +115,123 @@ def view_text(frame: pd.DataFrame) -> str:
 
 
 def view_html(frame: pd.DataFrame) -> str:
-    """A frame as a table, in the notebook's own colours, with everything in it as text."""
+    """A frame as a table in the notebook theme's colours; everything in it is escaped."""
     title, notes = frame.attrs.get("title", ""), frame.attrs.get("notes", ())
-    shown = _shown(frame, escape)
-    right = {
-        str(name) for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name].dtype)
-    }
-    right |= {name for name in shown if name.endswith(ENDS)}
-    heads = "".join(
-        f'<th scope="col" style="{_style(frame, name, right)}">{escape(name)}</th>'
-        for name in shown
+    shown = _shown_columns(frame, escape)
+    styles = [_style(frame, name) for name in shown]
+    head = "".join(
+        f'<th scope="col" style="{style}">{escape(name)}</th>'
+        for style, name in zip(styles, shown, strict=True)
     )
-    styles = [_style(frame, name, right) for name in shown]
-    rows = zip(*shown.values(), strict=True)
-    body = "".join(
-        "<tr>"
-        + "".join(
-            f'<td style="{style}">{cell}</td>' for style, cell in zip(styles, row, strict=True)
-        )
-        + "</tr>"
-        for row in rows
-    )
-    caption = (
-        f"<caption {_LEFT}><strong>{escape(title)}</strong>{escape(_count(frame))}</caption>"
-        if title
-        else ""
-    )
-    below = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    body = "".join(f"<tr>{_cells(row, styles)}</tr>" for row in zip(*shown.values(), strict=True))
+    caption = f"<strong>{escape(title)}</strong>{escape(_row_count(frame))}"
+    items = "".join(f"<li>{escape(note)}</li>" for note in notes)
     return (
-        '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="table" style="overflow-x:auto">'
-        f'<table style="margin:0.5em 0">{caption}<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
-        f"{f'<ul>{below}</ul>' if below else ''}</div>"
+        '<div class="jp-RenderedHTMLCommon ttplan-card" role="group" aria-label="table" '
+        'style="overflow-x:auto"><table style="margin:0.5em 0">'
+        + (f'<caption style="text-align:left">{caption}</caption>' if title else "")
+        + f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        + (f"<ul>{items}</ul>" if items else "")
+        + "</div>"
     )
 
 
-def _style(frame: pd.DataFrame, name: str, right: set[str]) -> str:
-    """Numbers to the right and in one piece, as are ids and moments; other texts are broken where they are long."""
-    if name in right:
+def _cells(row: Iterable[str], styles: Iterable[str]) -> str:
+    return "".join(
+        f'<td style="{style}">{cell}</td>' for style, cell in zip(styles, row, strict=True)
+    )
+
+
+def _style(frame: pd.DataFrame, name: str) -> str:
+    """Numbers are right-aligned; numbers, ids and times stay on one line; long texts break."""
+    dtype: Any = frame[name].dtype if name in frame else None
+    if name.endswith(INTERVAL) or types.is_numeric_dtype(dtype):
         return "text-align:right;white-space:nowrap"
-    whole = name.endswith(_IDS) or (
-        name in frame and pd.api.types.is_datetime64_any_dtype(frame[name].dtype)
-    )
-    return "text-align:left;" + (
-        "white-space:nowrap" if whole else "max-width:24em;overflow-wrap:anywhere"
-    )
+    if name.endswith(_IDS) or types.is_datetime64_any_dtype(dtype):
+        return "text-align:left;white-space:nowrap"
+    return "text-align:left;max-width:24em;overflow-wrap:anywhere"
 
 
 def _is_plain(frame: pd.DataFrame) -> bool:
-    """Whether it is rows under names: what else a person made of a view is shown as pandas does."""
+    """Whether the frame is rows under unique, plain column names."""
     return (
         frame.index.nlevels == 1
         and frame.columns.nlevels == 1
         and frame.columns.is_unique
+        and all(isinstance(name, str) for name in frame.columns)
         and len(frame.columns) > 0
     )
 
 
-def _count(frame: pd.DataFrame) -> str:
+def _row_count(frame: pd.DataFrame) -> str:
     if not len(frame):
         return ": none"
     return "" if len(frame) <= MOST_ROWS else f": the first {MOST_ROWS} of {len(frame):,} rows"
 
 
-def _shown(frame: pd.DataFrame, text: Callable[[str], str]) -> dict[str, list[str]]:
-    """Columns of texts, the index first where it is more than a count."""
+def _shown_columns(frame: pd.DataFrame, format_text: Callable[[str], str]) -> dict[str, list[str]]:
+    """The columns as text, interval ends joined; the index comes first if it has a name."""
     head = frame.iloc[:MOST_ROWS]
-    counted = isinstance(head.index, pd.RangeIndex) or head.index.name is None
-    found = (
-        {}
-        if counted
-        else {str(head.index.name): _texts(str(head.index.name), head.index.to_series(), text)}
-    )
+    shown = {}
+    if not isinstance(head.index, pd.RangeIndex) and head.index.name is not None:
+        name = str(head.index.name)
+        shown[name] = _texts(name, head.index.to_series(), format_text)
     names = [str(name) for name in head.columns]
     for name in names:
-        whole = name.removesuffix(LOW)
-        if name.endswith(LOW) and whole + HIGH in names:
+        stem = name.removesuffix(LOW)
+        if name.endswith(LOW) and stem + HIGH in names:
             ends = zip(
-                _texts(name, head[name], text), _texts(name, head[whole + HIGH], text), strict=True
+                _texts(name, head[name], format_text),
+                _texts(name, head[stem + HIGH], format_text),
+                strict=True,
             )
-            found[whole + ENDS] = [
-                NONE if low == NONE else f"{low} to {high}" for low, high in ends
+            shown[stem + INTERVAL] = [
+                EMPTY if low == EMPTY else f"{low} to {high}" for low, high in ends
             ]
         elif not (name.endswith(HIGH) and name.removesuffix(HIGH) + LOW in names):
-            found[name] = _texts(name, head[name], text)
-    return found
+            shown[name] = _texts(name, head[name], format_text)
+    return shown
 
 
-def _texts(name: str, column: pd.Series[Any], text: Callable[[str], str]) -> list[str]:
-    if pd.api.types.is_datetime64_any_dtype(column.dtype):
-        return _moments(column)
-    if pd.api.types.is_bool_dtype(column.dtype):
-        return [NONE if pd.isna(value) else "yes" if value else "no" for value in column]
-    if pd.api.types.is_integer_dtype(column.dtype):
-        return [
-            NONE if pd.isna(value) else f"{value:,}" if name != "seq" else str(value)
-            for value in column
-        ]
-    if pd.api.types.is_numeric_dtype(column.dtype):
+def _texts(name: str, column: pd.Series[Any], format_text: Callable[[str], str]) -> list[str]:
+    """The values of a column as text."""
+    format_value = _formatter(name, column, format_text)
+    return [EMPTY if _is_missing(value) else format_value(value) for value in column]
+
+
+def _formatter(
+    name: str, column: pd.Series[Any], format_text: Callable[[str], str]
+) -> Callable[[Any], str]:
+    dtype = column.dtype
+    if types.is_datetime64_any_dtype(dtype):
+        days = all(value.time() == dt.time() for value in column if not pd.isna(value))
+        time_format = "%Y-%m-%d" if days else "%Y-%m-%d %H:%M:%S"
+        return lambda value: f"{value:{time_format}}"
+    if types.is_bool_dtype(dtype):
+        return lambda value: "yes" if value else "no"
+    if types.is_integer_dtype(dtype):
+        return str if name == "seq" else lambda value: f"{value:,}"
+    if types.is_numeric_dtype(dtype):
         digits = _digits(name, column)
-        return [NONE if pd.isna(value) else f"{value:,.{digits}f}" for value in column]
+        return lambda value: f"{value:,.{digits}f}"
     if name.endswith(_IDS):
-        return [NONE if _missing(value) else text(_short(str(value))) for value in column]
-    return [NONE if _missing(value) else text(str(value)) for value in column]
+        return lambda value: format_text(_short_id(str(value)))
+    return lambda value: format_text(str(value))
 
 
-def _missing(value: Any) -> bool:
-    return value is None or value is pd.NA or (isinstance(value, float) and value != value)
+def _is_missing(value: Any) -> bool:
+    if value is None or value is pd.NA or value is pd.NaT:
+        return True
+    return isinstance(value, float) and value != value
 
 
-def _short(value: str) -> str:
+def _short_id(value: str) -> str:
     line = plain(value)
-    return line if len(line) <= _SHORT + 1 else f"{line[:_SHORT]}…"
-
-
-def _moments(column: pd.Series[Any]) -> list[str]:
-    """Days where all are days, else to the second."""
-    known = [value for value in column if not pd.isna(value)]
-    whole = all(value.time() == dt.time() for value in known)
-    return [
-        NONE if pd.isna(value) else f"{value:%Y-%m-%d}" if whole else f"{value:%Y-%m-%d %H:%M:%S}"
-        for value in column
-    ]
+    return line if len(line) <= _SHORT_ID + 1 else f"{line[:_SHORT_ID]}…"
 
 
 def _digits(name: str, column: pd.Series[Any]) -> int:
-    """As many digits as the column's unit, or its largest amount, needs."""
+    """The digits after the point that the column's unit, or its largest amount, needs."""
     if "_ms" in name:
         return 0
     if "_pct" in name:

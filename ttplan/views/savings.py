@@ -1,4 +1,5 @@
-"""Views of savings in parts: by route, tag, model, target model or day."""
+"""Views of a plan's requests in groups: savings by route, tag, model, target model or day, and
+latencies."""
 
 from __future__ import annotations
 
@@ -8,44 +9,52 @@ from typing import Any
 from ttplan.engine.breakdown import Part
 from ttplan.model.stored_plan import StoredPlan
 from ttplan.operations.queries import Latencies, PlanParts, Savings
-from ttplan.views.columns import LATENCIES, PARTS, SAVINGS
+from ttplan.views.columns import LATENCIES, SAVINGS, SAVINGS_BY
 from ttplan.views.frame import View, make_view
-from ttplan.views.stored import PER_WINDOW, percent
+from ttplan.views.stored import PER_WINDOW, savings_pct
 
-_BEFORE = ("plan_id", "name", "status")
+_PLAN_COLUMNS = ("plan_id", "name", "status")
+_MOST_NAMES = 3
+"""How many plans without groups are named."""
 
 
-def parts_view(found: Savings, by: Sequence[str], *, exact: bool = False) -> View:
-    """A row for each part of each plan: days in their order, else what saves most first. Columns `SAVINGS` and those of `by`."""
+def savings_by_view(savings: Savings, by: Sequence[str], *, exact: bool = False) -> View:
+    """One row per group of each plan: days in order, else the largest savings first.
+
+    The columns are `SAVINGS` and those of `by`.
+    """
     columns = {
-        **{name: SAVINGS[name] for name in _BEFORE},
-        **{name: PARTS[name] for name in by},
-        **{name: kind for name, kind in SAVINGS.items() if name not in _BEFORE},
+        **{name: SAVINGS[name] for name in _PLAN_COLUMNS},
+        **{name: SAVINGS_BY[name] for name in by},
+        **{name: dtype for name, dtype in SAVINGS.items() if name not in _PLAN_COLUMNS},
     }
-    rows = [row for plan in found.plans for row in _rows(plan, by)]
-    notes = [*_without(found.without)]
-    return make_view(
-        rows, columns, title=f"savings by {', '.join(by)} ({PER_WINDOW})", notes=notes, exact=exact
-    )
+    rows = [row for plan in savings.plans for row in _rows(plan, by)]
+    title = f"savings by {', '.join(by)} ({PER_WINDOW})"
+    return make_view(rows, columns, title=title, notes=_left_out(savings.without), exact=exact)
 
 
-def latencies_view(found: Latencies) -> View:
-    """A row for each latency, ascending; columns `LATENCIES`."""
-    common = {"plan_id": str(found.run.plan_id), "name": found.run.name}
+def latencies_view(latencies: Latencies) -> View:
+    """One row per latency, ascending; columns `LATENCIES`."""
+    run, then, now = latencies.run, latencies.then, latencies.now
     rows = [
-        common | {"latency_ms": ms, "then": found.then.get(ms, 0), "now": found.now.get(ms, 0)}
-        for ms in sorted(found.then.keys() | found.now.keys())
+        {
+            "plan_id": str(run.plan_id),
+            "name": run.name,
+            "latency_ms": latency_ms,
+            "then": then.get(latency_ms, 0),
+            "now": now.get(latency_ms, 0),
+        }
+        for latency_ms in sorted(then.keys() | now.keys())
     ]
-    return make_view(
-        rows,
-        LATENCIES,
-        title=f"requests of {found.run.name} by latency, as it was and as projected",
-    )
+    title = f"requests of {run.name} by latency, as logged and as projected"
+    return make_view(rows, LATENCIES, title=title)
 
 
 def _rows(plan: PlanParts, by: Sequence[str]) -> Iterator[dict[str, Any]]:
     run = plan.run
     for part in sorted(plan.parts, key=lambda part: _order(part, by)):
+        savings_95 = part.change_95 or (None, None)
+        change_95 = part.actual_change_95 or (None, None)
         row: dict[str, Any] = {
             "plan_id": str(run.plan_id),
             "name": run.name,
@@ -56,14 +65,13 @@ def _rows(plan: PlanParts, by: Sequence[str]) -> Iterator[dict[str, Any]]:
             "actual_usd": part.actual,
             "projected_usd": part.projected,
             "savings_usd": part.baseline - part.projected,
+            "savings_usd_lo": savings_95[0],
+            "savings_usd_hi": savings_95[1],
             "change_vs_actual_usd": part.actual - part.projected,
+            "change_vs_actual_usd_lo": change_95[0],
+            "change_vs_actual_usd_hi": change_95[1],
         }
-        row["savings_usd_lo"], row["savings_usd_hi"] = part.change_95 or (None, None)
-        row["change_vs_actual_usd_lo"], row["change_vs_actual_usd_hi"] = part.actual_change_95 or (
-            None,
-            None,
-        )
-        yield row | {"savings_pct": percent(row)}
+        yield row | {"savings_pct": savings_pct(row)}
 
 
 def _order(part: Part, by: Sequence[str]) -> tuple[Any, ...]:
@@ -71,11 +79,13 @@ def _order(part: Part, by: Sequence[str]) -> tuple[Any, ...]:
     return key if "day" in by else (part.projected - part.baseline, key)
 
 
-def _without(runs: Sequence[StoredPlan]) -> Iterator[str]:
+def _left_out(runs: Sequence[StoredPlan]) -> list[str]:
     if not runs:
-        return
-    names = ", ".join(f"{run.name!r:.40}" for run in runs[:3]) + (", …" if len(runs) > 3 else "")
-    yield (
-        f"{len(runs):,} {'plan is' if len(runs) == 1 else 'plans are'} left out, whose requests are not in the store as they "
-        f"were then: {names}. What they save as a whole is in savings()."
-    )
+        return []
+    names = ", ".join(f"{run.name!r:.40}" for run in runs[:_MOST_NAMES])
+    more = ", …" if len(runs) > _MOST_NAMES else ""
+    return [
+        f"{len(runs):,} {'plan is' if len(runs) == 1 else 'plans are'} left out, because the store "
+        f"does not have their requests as they were then: {names}{more}. What they save as a whole "
+        "is in savings()."
+    ]

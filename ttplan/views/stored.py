@@ -1,138 +1,194 @@
-"""Views of what is stored: plans, live routes and what became of them, pages of requests and of the chain."""
+"""Views of what is stored: plans, live routes and their history, pages of requests and entries."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 import pyarrow as pa
 
+from ttplan.gateways.plan_file import plan_yaml, write_plan_file
 from ttplan.model.audit import StoredEntry
+from ttplan.model.errors import InputError
+from ttplan.model.route import ProposedRoute
 from ttplan.model.stored_plan import LiveRoute
 from ttplan.operations.queries import EntryPage, RequestPage
 from ttplan.operations.routes.history import Turn
-from ttplan.views.columns import CHAIN, HISTORY, PLANS, REQUESTS, ROUTES, SAVINGS
+from ttplan.views.columns import ENTRIES, PLANS, REQUESTS, ROUTE_HISTORY, ROUTES, SAVINGS
 from ttplan.views.frame import View, make_view
 
 PER_WINDOW = "USD per window, 95 % intervals"
+UNREADABLE = "not readable: verify the chain"
+"""The event of an entry whose stored body is not valid."""
+_YAML_HEADING = (
+    "A route is known by its id: keep that, and change the name, to rename it. "
+    "A new route needs no id."
+)
+
+
+class RoutesView(View):
+    """A view of live routes, which can be written as a plan file."""
+
+    _metadata: ClassVar[list[str]] = ["_routes"]
+    _routes: tuple[ProposedRoute, ...] = ()
+
+    @property
+    def _constructor(self) -> type[RoutesView]:
+        return RoutesView
+
+    def to_yaml(
+        self, path: str | os.PathLike[str] | None = None, *, overwrite: bool = False
+    ) -> str:
+        """The routes of the view as the text of a plan file, with their ids.
+
+        Edit the text and plan with it: a route keeps its identity by its id, so a route whose name
+        changes is renamed.
+
+        Parameters
+        ----------
+        path : str or path-like, optional
+            A file to write the text to as well.
+        overwrite : bool
+            Replace the file if it exists.
+
+        Returns
+        -------
+        str
+            YAML with the routes whose rows are in the view, by precedence.
+
+        Raises
+        ------
+        InputError
+            If the view has no column `route_id`, if the file exists or cannot be written, or if a
+            bound in USD has more digits than a number in YAML keeps.
+        """
+        if "route_id" not in self:
+            raise InputError("the view has no column route_id; expected a selection of ws.routes()")
+        ids = set(self["route_id"])
+        routes = [route for route in self._routes if str(route.id) in ids]
+        if path is not None:
+            write_plan_file(path, routes, heading=_YAML_HEADING, overwrite=overwrite)
+        return plan_yaml(routes, heading=_YAML_HEADING)
 
 
 def plans_view(figures: pa.Table, *, exact: bool = False) -> View:
-    """One row for each plan, oldest first; columns `PLANS`."""
-    return make_view(
-        figures.to_pylist(), PLANS, title=f"plans ({PER_WINDOW}, times in UTC)", exact=exact
-    )
+    """One row per plan, oldest first; columns `PLANS`."""
+    title = f"plans ({PER_WINDOW}, times in UTC)"
+    return make_view(figures.to_pylist(), PLANS, title=title, exact=exact)
 
 
 def savings_view(figures: pa.Table, *, exact: bool = False) -> View:
-    """What each plan saves; columns `SAVINGS`. Failed plans, which have no figures, are left out."""
+    """What each plan saves; columns `SAVINGS`. Failed plans have no figures and are left out."""
     rows = [
-        row | {"savings_pct": percent(row)}
+        row | {"savings_pct": savings_pct(row)}
         for row in figures.to_pylist()
         if row["status"] != "failed"
     ]
     return make_view(rows, SAVINGS, title=f"savings ({PER_WINDOW})", exact=exact)
 
 
-def percent(row: dict[str, Any]) -> float:
-    """Savings in percent of the baseline; 0 where that is 0."""
+def savings_pct(row: dict[str, Any]) -> float:
+    """Savings in percent of the baseline; 0 if the baseline is 0."""
     return float(row["savings_usd"] / row["baseline_usd"] * 100) if row["baseline_usd"] else 0.0
 
 
-def routes_view(live: Sequence[LiveRoute], *, title: str = "live routes") -> View:
-    """One row for each live route, by precedence; columns `ROUTES`."""
+def routes_view(live_routes: Sequence[LiveRoute], *, title: str = "live routes") -> RoutesView:
+    """One row per live route, by precedence; columns `ROUTES`."""
     rows = [
         {
-            "name": one.route.name,
-            **_route(one),
-            "plan_id": str(one.plan_id),
-            "applied_at": one.applied_at,
-            "route_id": str(one.route.id),
+            "name": live.route.name,
+            **_route_columns(live),
+            "plan_id": str(live.plan_id),
+            "applied_at": live.applied_at,
+            "route_id": str(live.route.id),
         }
-        for one in live
+        for live in live_routes
     ]
-    return make_view(rows, ROUTES, title=title)
+    frame = make_view(rows, ROUTES, title=title)
+    view = RoutesView(frame)
+    view.attrs |= frame.attrs
+    view._routes = tuple(live.route for live in live_routes)
+    return view
 
 
-def conditions(one: LiveRoute) -> str:
-    """A route's conditions as one line, such as `tag_equals=chat, input_tokens_lt=1000`."""
-    asked = one.route.when.model_dump(mode="json", exclude_defaults=True)
+def conditions(live: LiveRoute) -> str:
+    """A route's conditions on one line, such as `tag_equals=chat, input_tokens_lt=1000`."""
+    fields = live.route.when.model_dump(mode="json", exclude_defaults=True)
     return (
         ", ".join(
             f"{name}={'|'.join(value) if isinstance(value, list) else value}"
-            for name, value in asked.items()
+            for name, value in fields.items()
         )
         or "any"
     )
 
 
-def history_view(turns: Sequence[Turn], name: str) -> View:
-    """What became of one route, oldest first; columns `HISTORY`."""
+def route_history_view(events: Sequence[Turn], name: str) -> View:
+    """The changes of one route, oldest first; columns `ROUTE_HISTORY`."""
     rows = [
         {
-            "since": turn.since,
-            "event": turn.event,
-            "plan_id": str(turn.plan_id),
-            "plan": turn.plan_name,
-            "name": turn.name,
-            "live": turn.live is not None,
-            "renamed_to": turn.renamed_to,
-            **({} if turn.live is None else _route(turn.live)),
-            "seq": turn.seq,
+            "since": event.since,
+            "event": event.event,
+            "plan_id": str(event.plan_id),
+            "plan": event.plan_name,
+            "name": event.name,
+            "live": event.live is not None,
+            "renamed_to": event.renamed_to,
+            **({} if event.live is None else _route_columns(event.live)),
+            "seq": event.seq,
         }
-        for turn in turns
+        for event in events
     ]
-    return make_view(rows, HISTORY, title=f"route {name} (times in UTC)")
+    return make_view(rows, ROUTE_HISTORY, title=f"route {name} (times in UTC)")
 
 
-def _route(one: LiveRoute) -> dict[str, Any]:
+def _route_columns(live: LiveRoute) -> dict[str, Any]:
     return {
-        "priority": one.route.priority,
-        "enabled": one.route.enabled,
-        "target_model": one.route.then.target_model,
-        "conditions": conditions(one),
+        "priority": live.route.priority,
+        "enabled": live.route.enabled,
+        "target_model": live.route.then.target_model,
+        "conditions": conditions(live),
     }
 
 
 def requests_view(page: RequestPage, *, exact: bool = False) -> View:
-    """A page of requests, in the order of time and id; columns `REQUESTS`."""
+    """A page of requests, by time and id; columns `REQUESTS`."""
     rows = [] if page.rows is None else page.rows.to_pylist()
-    notes = (
-        [f"More follow: the next page is requests(after={rows[-1]['id']!r}, …)."]
-        if page.more
-        else []
-    )
+    notes = [_next_page(f"requests(after={rows[-1]['id']!r}, …)")] if page.more else []
     return make_view(rows, REQUESTS, title="requests (USD, times in UTC)", notes=notes, exact=exact)
 
 
-def chain_view(page: EntryPage) -> View:
-    """A page of the chain, by seq; columns `CHAIN`."""
-    notes = (
-        [f"More follow: the next page is chain(after={page.records[-1].seq}, …)."]
-        if page.more
-        else []
-    )
-    return make_view(
-        map(_entry, page.records), CHAIN, title="audit chain (times in UTC)", notes=notes
-    )
+def entries_view(page: EntryPage) -> View:
+    """A page of the chain, by seq; columns `ENTRIES`. Invalid entries have the event
+    `UNREADABLE`."""
+    notes = [_next_page(f"entries(after={page.records[-1].seq}, …)")] if page.more else []
+    title = "audit chain (times in UTC)"
+    return make_view(map(_entry, page.records), ENTRIES, title=title, notes=notes)
+
+
+def _next_page(call: str) -> str:
+    return f"More rows follow: the next page is {call}."
 
 
 def _entry(record: StoredEntry) -> dict[str, Any]:
-    body = orjson.loads(record.body)
-    payload = body["payload"]
-    plan_id = payload.get("plan_id")
-    return {
-        "seq": record.seq,
-        "time": body["timestamp"],
-        "event": body["event"],
-        "actor": _actor(body["actor"]),
-        "plan_id": plan_id if isinstance(plan_id, str) else None,
-        "payload": orjson.dumps(payload, option=orjson.OPT_SORT_KEYS).decode(),
-        "hash": record.hash,
-    }
+    try:
+        body = orjson.loads(record.body)
+        payload = body["payload"]
+        plan_id = payload.get("plan_id")
+        columns = {
+            "time": body["timestamp"],
+            "event": body["event"],
+            "actor": _actor(body["actor"]),
+            "plan_id": plan_id if isinstance(plan_id, str) else None,
+            "payload": orjson.dumps(payload, option=orjson.OPT_SORT_KEYS).decode(),
+        }
+    except (ValueError, LookupError, TypeError, AttributeError):  # somebody changed the row
+        columns = {"event": UNREADABLE}
+    return {"seq": record.seq, **columns, "hash": record.hash}
 
 
 def _actor(actor: dict[str, str]) -> str:
-    """The kind of actor, and its id where it has one."""
+    """The type of the actor, and its id if it has one."""
     return " ".join([actor["type"], *(value for name, value in actor.items() if name != "type")])

@@ -26,7 +26,7 @@ from ttplan.display.evidence import (
     DisclosureCard,
     EntryCard,
     ProofCard,
-    PublishedCard,
+    PublishedAnchorCard,
 )
 from ttplan.history.timeline import APPLIED
 from ttplan.model.audit import Actor, Anonymous, AuditEntry
@@ -72,14 +72,14 @@ class Evidence:
         file: PathLike | None = None,
         command: Sequence[str] | None = None,
         heartbeat: bool = False,
-    ) -> PublishedCard:
+    ) -> PublishedAnchorCard:
         """Where the chain ends now, appended to a file of anchors and handed to a command, each where it is given.
 
         With `heartbeat` the file gets a line even where nothing changed. Raises TruncatedChain where the chain has not the file's
         last anchor any more, and InputError where it has no entries, or the file or the command does not take it.
         """
         key = self._keys.signing().public_key
-        return PublishedCard(
+        return PublishedAnchorCard(
             *publish_anchor(
                 self._store, key, self._clock(), file=file, command=command, heartbeat=heartbeat
             )

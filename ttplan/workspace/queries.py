@@ -17,7 +17,7 @@ from ttplan.workspace.filters import Moment, limit_of, moment_of, which_plans
 
 if TYPE_CHECKING:
     from ttplan.display.checks import BackupCard, HealthCard
-    from ttplan.display.evidence import CopiedCard
+    from ttplan.display.evidence import StoreCopyCard
     from ttplan.views.frame import View
 
 
@@ -78,7 +78,7 @@ class StoredVerbs(Wiring):
         not in the store as they were then, and PlanNotFound.
         """
         from ttplan.operations.queries import plan_summaries, savings_by
-        from ttplan.views.savings import parts_view
+        from ttplan.views.savings import savings_by_view
         from ttplan.views.stored import savings_view
 
         plan_id = None if plan is None else self._id(plan)
@@ -88,7 +88,7 @@ class StoredVerbs(Wiring):
         if by == "plan":
             return savings_view(plan_summaries(self.store, which), exact=exact)
         names = [by] if isinstance(by, str) else list(by)
-        return parts_view(savings_by(self.store, names, which), names, exact=exact)
+        return savings_by_view(savings_by(self.store, names, which), names, exact=exact)
 
     def latencies(self, plan: Plan | UUID | str) -> View:
         """A plan's requests by latency, as it was and as it is projected; columns `ttplan.views.LATENCIES`.
@@ -147,14 +147,14 @@ class StoredVerbs(Wiring):
         return plan_yaml([one.route for one in live], heading=heading)
 
     def route_history(self, name: str) -> View:
-        """What became of the route of that name, oldest first, from plan rows and chain alone; columns `ttplan.views.HISTORY`.
+        """What became of the route of that name, oldest first, from plan rows and chain alone; columns `ttplan.views.ROUTE_HISTORY`.
 
         Raises InputError where there never was one, DriftError where plan rows and chain do not say.
         """
         from ttplan.operations.routes.history import route_turns
-        from ttplan.views.stored import history_view
+        from ttplan.views.stored import route_history_view
 
-        return history_view(route_turns(self.store, name), name)
+        return route_history_view(route_turns(self.store, name), name)
 
     def requests(
         self,
@@ -199,14 +199,14 @@ class StoredVerbs(Wiring):
         after: int = -1,
         limit: int = 1_000,
     ) -> View:
-        """A page of the audit chain, by seq, of at most `limit` entries; columns `ttplan.views.CHAIN`.
+        """A page of the audit chain, by seq, of at most `limit` entries; columns `ttplan.views.ENTRIES`.
 
         It says where more follow: `after` is the seq of the last entry of the page before. `plan` is the one that an entry speaks
         of; moments as in `plans`. Nothing is verified: that is `verify`. Raises InputError.
         """
         from ttplan.operations.queries import entry_page
         from ttplan.store.protocol import EntryFilter
-        from ttplan.views.stored import chain_view
+        from ttplan.views.stored import entries_view
 
         which = EntryFilter(
             event=event,
@@ -216,7 +216,7 @@ class StoredVerbs(Wiring):
             after=after,
             limit=limit_of(limit),
         )
-        return chain_view(entry_page(self.store, which))
+        return entries_view(entry_page(self.store, which))
 
     def backup(self, path: PathLike, *, overwrite: bool = False) -> BackupCard:
         """Copy the store, in use or not, to `path`: consistent, whole or not at all, read back and verified.
@@ -230,16 +230,18 @@ class StoredVerbs(Wiring):
             back_up(self.store, Path(path), self._keys.verifying_if_any(None), overwrite=overwrite)
         )
 
-    def copy_to(self, target: Store, *, public_key: str | VerifyingKey | None = None) -> CopiedCard:
+    def copy_to(
+        self, target: Store, *, public_key: str | VerifyingKey | None = None
+    ) -> StoreCopyCard:
         """Copy plans, routes, chain and requests into an empty store of whatever kind, whole or not at all, and verify the copy.
 
         The signing key is not copied. Raises InputError where this store is empty or that one is not, and StoreError.
         """
-        from ttplan.display.evidence import CopiedCard
+        from ttplan.display.evidence import StoreCopyCard
         from ttplan.operations.stores.copy import copy_into
 
         key = self._keys.verifying_if_any(public_key)
-        return CopiedCard(*copy_into(self.store, target, key, own_key=public_key is None))
+        return StoreCopyCard(*copy_into(self.store, target, key, own_key=public_key is None))
 
     def health(
         self,
