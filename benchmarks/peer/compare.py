@@ -28,8 +28,8 @@ from benchmarks.report import DOCS, Figures, console, machine, markdown, show, w
 from ttplan.audit.entries import next_entry
 from ttplan.audit.jsonl import write_chain
 from ttplan.audit.keys.key_files import create_key
-from ttplan.engine.replay import answer, replay
-from ttplan.engine.replay_spec import Question
+from ttplan.engine.replay import replay, run_replay
+from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.engine.rows import to_table
 from ttplan.model.audit import Anonymous, ApiKey, System, TipAnchor, User
 from ttplan.model.plan import PlanInput
@@ -140,8 +140,8 @@ def timings(sizes: tuple[int, ...]) -> Figures:
 
 
 def _ours(question: PlanInput) -> Callable[[], int]:
-    rows, spec = to_table(question.requests), Question.of(question, "limit")
-    return lambda: answer(rows, spec).sample_size
+    rows, spec = to_table(question.requests), ReplaySpec.from_plan(question)
+    return lambda: run_replay(rows, spec).result.sample_size
 
 
 def _row(what: str, size: int, rust: float, result: float, note: str) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ def test_sqlite_is_refused_before_it_sums_floats() -> None:
         replay_table(backend.table("requests"), (), {}, org_id=ORG)
 
 
-@pytest.mark.parametrize("need", NEEDS, ids=lambda need: need.words)
+@pytest.mark.parametrize("need", NEEDS, ids=lambda need: need.description)
 def test_each_need_that_is_not_met_is_named(need: Need, monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = need._replace(expected="something else")
     monkeypatch.setattr(
@@ -55,7 +55,7 @@ def test_each_need_that_is_not_met_is_named(need: Need, monkeypatch: pytest.Monk
     )
     said = shortfall(ibis.duckdb.connect())
     assert said is not None
-    assert said.startswith(f"{need.words} (expected something else, got ")
+    assert said.startswith(f"{need.description} (expected something else, got ")
 
 
 def test_a_need_that_an_engine_raises_at_is_named() -> None:

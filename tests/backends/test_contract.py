@@ -17,7 +17,7 @@ from ttplan import replay
 from ttplan.engine.dialects import fetch
 from ttplan.engine.project import map_requests
 from ttplan.engine.replay import replay_table, summarise
-from ttplan.engine.replay_spec import Question
+from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.engine.rows import to_table
 from ttplan.model.plan import IntervalMethod, PlanConfig, PlanInput, PlanResult
 from ttplan.model.pricing import ModelPricing
@@ -43,7 +43,7 @@ HOSTILE = [
 
 
 def run(
-    engine: Engine, plan: PlanInput, method: IntervalMethod = "limit", parts: int = 2
+    engine: Engine, plan: PlanInput, method: IntervalMethod = "auto", parts: int = 2
 ) -> PlanResult:
     """The replay of a plan's requests by that engine."""
     return universe.replayed(engine.table(plan.requests, parts), plan, method)
@@ -69,19 +69,17 @@ def test_generated_plans_have_the_oracles_figures_and_duckdbs_bytes(engine: Engi
 @pytest.mark.parametrize("ttl", [None, 60])
 def test_summaries_are_equal_whatever_the_parts(engine: Engine, ttl: int | None) -> None:
     requests = universe.log(5000, seed=11)
-    question = Question.of(universe.plan(requests, config=PlanConfig(l1_ttl_seconds=ttl)), "limit")
-    with map_requests(to_table(requests), question) as mapped:
-        expected = summarise(mapped, question)
+    spec = ReplaySpec.from_plan(universe.plan(requests, config=PlanConfig(l1_ttl_seconds=ttl)))
+    with map_requests(to_table(requests), spec) as mapped:
+        expected = summarise(mapped, spec)
     assert expected.total.requests == 5000
     assert bool(expected.total.projected_hits) == (ttl is not None)
     for parts in (1, 2, 7):
-        with map_requests(
-            engine.table(requests[parts:] + requests[:parts], parts), question
-        ) as mapped:
-            assert summarise(mapped, question) == expected
+        with map_requests(engine.table(requests[parts:] + requests[:parts], parts), spec) as mapped:
+            assert summarise(mapped, spec) == expected
 
 
-@pytest.mark.parametrize("method", ["limit", "resample", "tt-plan-core"])
+@pytest.mark.parametrize("method", ["auto", "limit", "resample", "tt-plan-core"])
 def test_every_method_gives_duckdbs_bytes(engine: Engine, method: IntervalMethod) -> None:
     requests = universe.log(5000, seed=12)
     plan = universe.plan(requests, bootstrap_iterations=50, config=PlanConfig(l1_ttl_seconds=60))

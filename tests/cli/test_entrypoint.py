@@ -95,7 +95,7 @@ def test_bad_input_is_one_line_and_keeps_the_store(
             2,
             "has no time zone",
         ),
-        (["plan", ROUTES, "--name", "p", "--method", "magic"], 2, "expected one of limit"),
+        (["plan", ROUTES, "--name", "p", "--method", "magic"], 2, "expected one of auto"),
         (["plan", ROUTES], 2, "--name"),
         (["show", "12345678"], 2, "no plan 12345678"),
         (["apply", str(UUID(int=5)), "--yes"], 2, "no plan"),

@@ -19,7 +19,7 @@ from tests.support.doctor_logs import NOW, Row, clean, plain, table
 from ttplan.display.plan import Plan
 from ttplan.doctor.flat_price_gaps import flat_price_gaps
 from ttplan.engine.replay import replay_table
-from ttplan.engine.replay_spec import Question
+from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.logs.reader import SCHEMA
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.route import ProposedRoute
@@ -76,10 +76,10 @@ ROW: Row = {
 def beyond(row: Row, target: str, book: PriceBook | None = None) -> tuple[str, ...]:
     rows = log([ROW | row])
     pricing = price_table([str((ROW | row)["provider"])], [target], at=AT).pricing
-    question = Question(
+    spec = ReplaySpec(
         UUID(int=1), ORG, AT - timedelta(days=1), AT + timedelta(days=1), (route(target),), pricing
     )
-    return flat_price_gaps(rows, question, book or PriceBook(), AT)
+    return flat_price_gaps(rows, spec, book or PriceBook(), AT)
 
 
 @pytest.mark.parametrize(
@@ -138,10 +138,10 @@ def test_requests_that_are_not_rerouted_are_not_counted() -> None:
     rows = log([ROW | {"cache_write_tokens": 800}])
     pricing = price_table(["anthropic"], ["claude-sonnet-4-5"], at=AT).pricing
     routes = (route("claude-sonnet-4-5", input_tokens_gt=5_000),)
-    question = Question(
+    spec = ReplaySpec(
         UUID(int=1), ORG, AT - timedelta(days=1), AT + timedelta(days=1), routes, pricing
     )
-    assert flat_price_gaps(rows, question, PriceBook(), AT) == ()
+    assert flat_price_gaps(rows, spec, PriceBook(), AT) == ()
 
 
 def test_a_replay_of_a_table_says_how_many_costs_are_recomputed() -> None:

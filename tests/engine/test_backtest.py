@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from tests.support import universe
-from tests.support.strategies import ORG, START
+from tests.support.strategies import START
 from ttplan.display.backtest import BacktestCard
 from ttplan.engine.backtest import backtest, consistent, figure
 from ttplan.engine.replay import replay
+from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.engine.rows import to_table
 from ttplan.model.errors import InputError
 from ttplan.model.plan import PlanConfig
@@ -22,23 +23,14 @@ from ttplan.model.results.backtest import METRICS, Backtest
 HOUR = timedelta(hours=1)
 
 
-def tried(requests: tuple[RequestLog, ...], **options: Any) -> Backtest:
-    plan = universe.plan(requests)
-    asked: dict[str, Any] = {
-        "start": START,
-        "end": START + HOUR,
-        "period": HOUR / 6,
-        "bootstrap_iterations": 200,
-    } | options
-    config = asked.pop("config", None)
-    return backtest(
-        to_table(requests), plan.proposed_routes, plan.pricing, config, org_id=ORG, **asked
-    )
+def run(requests: tuple[RequestLog, ...], period: timedelta = HOUR / 6, **changes: Any) -> Backtest:
+    plan = universe.plan(requests, bootstrap_iterations=200, seed=0, **changes)
+    return backtest(to_table(requests), ReplaySpec.from_plan(plan), period)
 
 
 def test_each_period_is_held_against_the_next() -> None:
     requests = universe.log(3_000, seed=1)
-    found = tried(requests)
+    found = run(requests)
     assert (len(found.comparisons), found.skipped) == (5 * len(METRICS), 0)
     alone = [
         replay(
@@ -67,7 +59,7 @@ def test_each_period_is_held_against_the_next() -> None:
 
 
 def test_steady_traffic_is_consistent_and_a_change_is_not() -> None:
-    steady = tried(universe.log(6_000, seed=2), period=HOUR / 12)
+    steady = run(universe.log(6_000, seed=2), period=HOUR / 12)
     counts = {
         metric: (inside, agreeing, total) for metric, inside, agreeing, total in steady.counts()
     }
@@ -79,7 +71,7 @@ def test_steady_traffic_is_consistent_and_a_change_is_not() -> None:
     changed = tuple(
         r.model_copy(update={"tag": "code"}) if r.ts >= START + HOUR / 2 else r for r in requests
     )
-    judged = tried(changed, period=HOUR / 2).of("savings_pct")
+    judged = run(changed, period=HOUR / 2).of("savings_pct")
     assert [(one.inside, one.consistent) for one in judged] == [(False, False)]
 
 
@@ -87,7 +79,7 @@ def test_empty_periods_are_left_out() -> None:
     requests = tuple(
         r for r in universe.log(3_000, seed=4) if not HOUR / 6 <= r.ts - START < HOUR / 2
     )
-    found = tried(requests)
+    found = run(requests)
     assert found.skipped == 2
     assert len(found.of("savings_pct")) == 3
 
@@ -98,15 +90,15 @@ def test_what_is_no_two_whole_periods_is_an_error() -> None:
         InputError,
         match=r"has 1 whole periods of 0:40:00; expected 2 to 1,000: choose a shorter period",
     ):
-        tried(requests, period=timedelta(minutes=40))
+        run(requests, period=timedelta(minutes=40))
     with pytest.raises(InputError, match="choose a longer period"):
-        tried(requests, period=timedelta(seconds=1))
+        run(requests, period=timedelta(seconds=1))
     with pytest.raises(InputError, match="expected a second or more"):
-        tried(requests, period=timedelta(0))
+        run(requests, period=timedelta(0))
 
 
 def test_without_an_interval_nothing_is_judged() -> None:
-    found = tried(universe.log(2_000, seed=6), config=PlanConfig(cluster="tag"))
+    found = run(universe.log(2_000, seed=6), config=PlanConfig(cluster="tag"))
     assert {one.inside for one in found.comparisons} == {None}
     assert {total for *_, total in found.counts()} == {0}
     assert "no interval" in repr(BacktestCard(found))
@@ -130,7 +122,7 @@ def test_consistent_counts_the_sides_that_face_each_other(
 
 
 def test_a_back_test_shows_itself_in_80_columns_and_as_a_frame() -> None:
-    shown = BacktestCard(tried(universe.log(3_000, seed=7)))
+    shown = BacktestCard(run(universe.log(3_000, seed=7)))
     text = repr(shown)
     assert max(len(line) for line in text.splitlines()) <= 80
     assert "back-test: 5 pairs of periods of 0:10:00" in text

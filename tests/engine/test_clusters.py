@@ -22,8 +22,8 @@ from ttplan.engine.intervals import clusters
 from ttplan.engine.intervals.clusters import ClusterSums, describe, fetch_clusters, grid_powers
 from ttplan.engine.latency import percentile_rank
 from ttplan.engine.project import map_requests
-from ttplan.engine.replay import answer, replay_table
-from ttplan.engine.replay_spec import Question
+from ttplan.engine.replay import replay_table, run_replay
+from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.engine.rows import to_table
 from ttplan.model.errors import InputError
 from ttplan.model.plan import Interval, PlanConfig, PlanInput
@@ -67,7 +67,7 @@ def test_sums_of_clusters_are_the_plain_loops(cluster: str, ttl: int | None) -> 
         cluster,
         l1_ttl_seconds=ttl,
     )
-    question = Question.of(plan, "limit")
+    question = ReplaySpec.from_plan(plan)
     rows = oracle.answer(plan).rows
     with map_requests(to_table(plan.requests), question) as mapped:
         sums = fetch_clusters(mapped, mapped.hit, mapped.latency_ms)
@@ -154,7 +154,7 @@ def test_intervals_of_clusters_are_those_of_brute_force(count: int, method: str)
     plan = clustered(universe.plan(requests, bootstrap_iterations=4_000), l1_ttl_seconds=30)
     result = replay(plan)
     assert (result.interval_method, result.interval_unit) == (method, "session_id")
-    question = Question.of(plan, "limit")
+    question = ReplaySpec.from_plan(plan)
     rows = {row.request.id: row for row in oracle.answer(plan).rows}
     latency = tuple(r.model_copy(update={"latency_ms": rows[r.id].latency}) for r in requests)
     with map_requests(to_table(latency), question) as mapped:
@@ -189,9 +189,9 @@ def test_order_and_threads_change_no_byte_of_clustered_results(cluster: str, cou
     for threads in (1, 2, 8):
         random.Random(threads).shuffle(shuffled)
         assert (
-            answer(
-                to_table(shuffled, threads=threads), Question.of(plan, "limit")
-            ).model_dump_json()
+            run_replay(
+                to_table(shuffled, threads=threads), ReplaySpec.from_plan(plan)
+            ).result.model_dump_json()
             == expected
         )
 
@@ -262,7 +262,7 @@ def test_null_is_one_cluster() -> None:
 
 
 def test_the_reference_method_knows_no_clusters() -> None:
-    with pytest.raises(InputError, match="'tt-plan-core' knows no clusters"):
+    with pytest.raises(InputError, match="'tt-plan-core' does not support clusters"):
         replay(clustered(universe.plan(universe.log(300, seed=1))), interval_method="tt-plan-core")
 
 

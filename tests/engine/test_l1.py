@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from tests.support import universe
 from ttplan import replay
 from ttplan.engine import cache, dialects
-from ttplan.engine.replay import answer
-from ttplan.engine.replay_spec import Question
+from ttplan.engine.replay import run_replay
+from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.engine.rows import to_table
 from ttplan.model.plan import PlanConfig
 
@@ -98,7 +98,7 @@ def test_a_replay_is_the_same_whatever_the_size_of_batches(
     monkeypatch.setattr(cache, "BATCH", batch)
     random.Random(batch).shuffle(requests)
     assert (
-        answer(to_table(requests), Question.of(plan, "limit")).model_dump_json()
+        run_replay(to_table(requests), ReplaySpec.from_plan(plan)).result.model_dump_json()
         == expected.model_dump_json()
     )
 
@@ -114,7 +114,7 @@ def test_hits_are_the_same_where_an_engine_has_no_numbers_for_rows(
     expected = replay(plan)
     monkeypatch.setattr(dialects, "_NUMBERED", {})
     assert (
-        answer(to_table(requests), Question.of(plan, "limit")).model_dump_json()
+        run_replay(to_table(requests), ReplaySpec.from_plan(plan)).result.model_dump_json()
         == expected.model_dump_json()
     )
 

@@ -11,8 +11,8 @@ import pytest
 from tests.support import universe
 from tests.support.strategies import ORG
 from ttplan import replay
-from ttplan.engine.replay import answer, replay_table
-from ttplan.engine.replay_spec import Question
+from ttplan.engine.replay import replay_table, run_replay
+from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.engine.rows import to_table
 from ttplan.model.errors import InputError
 from ttplan.model.plan import IntervalMethod, PlanConfig, PlanResult
@@ -20,7 +20,7 @@ from ttplan.model.pricing import ModelPricing
 from ttplan.model.route import RouteConditions
 
 
-@pytest.mark.parametrize("method", ["limit", "resample", "tt-plan-core"])
+@pytest.mark.parametrize("method", ["auto", "limit", "resample", "tt-plan-core"])
 @pytest.mark.parametrize("ttl", [None, 60])
 def test_order_and_threads_change_no_byte(method: IntervalMethod, ttl: int | None) -> None:
     requests = universe.log(3000, seed=1)
@@ -29,7 +29,9 @@ def test_order_and_threads_change_no_byte(method: IntervalMethod, ttl: int | Non
     shuffled = list(requests)
     for threads in (1, 2, 8):
         random.Random(threads).shuffle(shuffled)
-        again = answer(to_table(shuffled, threads=threads), Question.of(plan, method))
+        again = run_replay(
+            to_table(shuffled, threads=threads), ReplaySpec.from_plan(plan, method)
+        ).result
         assert again.model_dump_json() == expected
 
 
@@ -52,7 +54,7 @@ def test_order_and_threads_change_no_byte_of_a_semantic_cache() -> None:
     assert expected.poisoning_candidates
     for threads in (1, 2, 8):
         random.Random(threads).shuffle(requests)
-        again = answer(to_table(requests, threads=threads), Question.of(plan, "limit"))
+        again = run_replay(to_table(requests, threads=threads), ReplaySpec.from_plan(plan)).result
         assert again.model_dump_json() == expected.model_dump_json()
 
 
@@ -70,14 +72,36 @@ def test_no_routes_and_no_rows_are_zeros() -> None:
     assert result.interval_method == "limit"
 
 
-def test_below_200_requests_are_resampled() -> None:
+def test_method_auto_resamples_below_200_requests() -> None:
     requests = universe.log(200, seed=3)
     assert replay(universe.plan(requests)).interval_method == "limit"
     assert replay(universe.plan(requests[:199])).interval_method == "resample"
 
 
+@pytest.mark.parametrize("method", ["limit", "resample", "tt-plan-core"])
+@pytest.mark.parametrize("count", [1, 2, 199, 300])
+def test_a_method_required_by_name_is_used(method: IntervalMethod, count: int) -> None:
+    plan = universe.plan(universe.log(count, seed=3), bootstrap_iterations=50)
+    result = replay(plan, interval_method=method)
+    assert result.interval_method == method
+    interval = result.confidence_intervals.savings_usd_95
+    assert interval is not None
+    assert interval[0] <= interval[1]
+
+
+@pytest.mark.parametrize("method", ["auto", "limit", "resample"])
+def test_method_auto_resamples_below_200_clusters(method: IntervalMethod) -> None:
+    requests = tuple(
+        request.model_copy(update={"session_id": str(n % 60)})
+        for n, request in enumerate(universe.log(400, seed=3))
+    )
+    plan = universe.plan(requests, bootstrap_iterations=50, config=PlanConfig(cluster="session_id"))
+    used = "resample" if method == "auto" else method
+    assert replay(plan, interval_method=method).interval_method == used
+
+
 def test_an_unknown_method_is_an_error() -> None:
-    with pytest.raises(InputError, match="expected one of limit, resample, tt-plan-core"):
+    with pytest.raises(InputError, match="expected one of auto, limit, resample, tt-plan-core"):
         replay(universe.plan(universe.log(3, seed=3)), interval_method="magic")  # type: ignore[arg-type]
 
 
@@ -93,7 +117,7 @@ def test_replay_table_names_a_missing_column() -> None:
         replay_table(table, (), {}, org_id=ORG)
 
 
-def test_where_one_request_carries_the_cost_savings_are_resampled_and_a_caveat_says_so(
+def test_heavy_tails_are_resampled_with_a_caveat(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("ttplan.engine.intervals.infer.DRAWS", 10**6)
@@ -111,6 +135,11 @@ def test_where_one_request_carries_the_cost_savings_are_resampled_and_a_caveat_s
     assert low == pytest.approx(0, abs=1)
     assert high > 100_000
     assert result == replay(universe.plan(tuple(requests)))
+    limit = replay(universe.plan(tuple(requests)), interval_method="limit")
+    assert limit.interval_method == "limit"
+    assert any(
+        "required by name, the savings intervals are not reliable" in c for c in limit.caveats
+    )
 
 
 def test_a_plan_that_loses_has_clipped_savings_and_a_signed_change() -> None:

@@ -18,8 +18,8 @@ from tests import oracle
 from tests.support.strategies import plans
 from ttplan.engine.intervals.estimate import estimate
 from ttplan.engine.project import map_requests
-from ttplan.engine.replay import answer, summarise
-from ttplan.engine.replay_spec import Question
+from ttplan.engine.replay import run_replay, summarise
+from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.engine.rows import to_table
 from ttplan.engine.summary import GRID, Summary
 from ttplan.model.plan import CacheHits, PlanInput, PlanResult
@@ -28,10 +28,10 @@ from ttplan.model.plan import CacheHits, PlanInput, PlanResult
 def check(plan: PlanInput, table: ir.Table | None = None) -> PlanResult:
     """Compare a whole result, and the summary behind it, with the oracle's; from DuckDB, or from where `table` is."""
     expected = oracle.answer(plan)
-    question = Question.of(plan, "limit")
+    spec = ReplaySpec.from_plan(plan)
     table = to_table(plan.requests) if table is None else table
     with summaries() as summed:
-        result = answer(table, question)
+        result = run_replay(table, spec).result
     found = result.aggregates
 
     assert result.sample_size == expected.sample_size
@@ -200,23 +200,22 @@ def test_the_engine_equals_the_row_loop_on_a_thousand_inputs(part: int) -> None:
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(plans())
 def test_summaries_of_parts_add_up_to_the_summary_of_the_whole(plan: PlanInput) -> None:
-    question = Question.of(
+    spec = ReplaySpec.from_plan(
         plan.model_copy(
             update={
                 "config": plan.config.model_copy(
                     update={"l1_ttl_seconds": None, "l2_threshold": None}
                 )
             }
-        ),
-        "limit",
+        )
     )
-    with map_requests(to_table(plan.requests), question) as mapped:
+    with map_requests(to_table(plan.requests), spec) as mapped:
         if mapped.count().to_pyarrow().as_py() == 0:
             return
-        whole = summarise(mapped, question)
+        whole = summarise(mapped, spec)
         even, odd = (mapped.filter(mapped.input_tokens % 2 == rest) for rest in (0, 1))
         parts = [
-            summarise(part, question, whole.grid)
+            summarise(part, spec, whole.grid)
             for part in (even, odd)
             if part.count().to_pyarrow().as_py()
         ]
@@ -226,6 +225,6 @@ def test_summaries_of_parts_add_up_to_the_summary_of_the_whole(plan: PlanInput) 
         assert total.powers == whole.powers
         assert total.actual_powers == whole.actual_powers
         assert (
-            estimate(total, question).total_projected_cost_usd
-            == estimate(whole, question).total_projected_cost_usd
+            estimate(total, spec).total_projected_cost_usd
+            == estimate(whole, spec).total_projected_cost_usd
         )

@@ -108,7 +108,7 @@ def test_a_row_that_is_no_request_is_counted_by_column(column: str, value: Any, 
         if value is not None
         else ibis.null(table[column].type())
     )
-    with pytest.raises(InputError, match=f"the table has rows that are no requests: {said}"):
+    with pytest.raises(InputError, match=f"the table has rows that are not requests: {said}"):
         run(table.mutate(**{column: first.ifelse(bad, table[column])}))
 
 

@@ -16,7 +16,7 @@ from tests.oracle import Row
 from tests.support.strategies import ORG, START
 from ttplan.engine.semantic_cache import sweep
 from ttplan.engine.semantic_cache.cosine import approximate, exact, scaled, tolerance
-from ttplan.engine.semantic_cache.sweep import Lookups, Sweep, sweep_thresholds
+from ttplan.engine.semantic_cache.sweep import LookupBatch, Sweep, sweep_thresholds
 from ttplan.model.request import RequestLog
 
 
@@ -42,7 +42,7 @@ def request(
     return RequestLog(**(plain | fields))  # type: ignore[arg-type]
 
 
-def lookups(requests: list[RequestLog]) -> list[list[Lookups]]:
+def lookups(requests: list[RequestLog]) -> list[list[LookupBatch]]:
     """What the engine hands to `sweep_thresholds`: a list of parts for each (provider, model)."""
     known = [r for r in requests if r.embedding is not None]
     known.sort(key=lambda r: (r.provider, r.model, r.ts, r.id))
@@ -51,7 +51,7 @@ def lookups(requests: list[RequestLog]) -> list[list[Lookups]]:
         rows = list(group)
         found.append(
             [
-                Lookups(
+                LookupBatch(
                     [str(r.id) for r in rows],
                     np.array(
                         [round((r.ts - START).total_seconds() * 1e6) for r in rows], dtype=np.int64

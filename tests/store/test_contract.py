@@ -18,8 +18,8 @@ from tests.store.conftest import STORES
 from tests.support import plans, universe
 from ttplan.audit.entries import to_record
 from ttplan.engine.dialects import fetch
-from ttplan.engine.replay import answer, replay
-from ttplan.engine.replay_spec import Question
+from ttplan.engine.replay import replay, run_replay
+from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.logs.reader import SCHEMA
 from ttplan.model.audit import Actor, Anonymous, ApiKey, System, User
 from ttplan.model.errors import InputError, PlanNotFound, StoreError
@@ -460,7 +460,7 @@ def test_a_replay_of_the_stores_rows_is_that_of_the_rows(store: Store) -> None:
         tx.add_requests([pa.RecordBatch.from_pylist(made, schema=SCHEMA)], ORG)
     plan = universe.plan(requests)
     with store.read() as snapshot:
-        assert answer(snapshot.requests(), Question.of(plan, "limit")) == replay(plan)
+        assert run_replay(snapshot.requests(), ReplaySpec.from_plan(plan)).result == replay(plan)
 
 
 def test_routes_with_every_kind_of_text_are_read_back_equal(store: Store) -> None:
@@ -583,16 +583,15 @@ def test_embeddings_and_clusters_come_back_and_are_replayed(store: Store) -> Non
         tx.add_requests(
             [rows(1, 2, embedding=embedding, session_id="a"), rows(3, session_id="b")], ORG
         )
-    question = Question.of(
+    spec = ReplaySpec.from_plan(
         universe.plan(
             (),
             config=PlanConfig(l2_ttl_seconds=60, l2_threshold=0.9, cluster="session_id"),
             window_end=AT + timedelta(1),
-        ),
-        "limit",
+        )
     )
     with store.read() as snapshot:
-        found = answer(snapshot.requests(), question)
+        found = run_replay(snapshot.requests(), spec).result
     assert found.cache_hits is not None
     assert (found.sample_size, found.cache_hits.l2) == (3, 1)
     assert found.clusters is not None

@@ -57,7 +57,7 @@ class Log:
         if len(baseline) < 200:
             found = bootstrap.ratio_interval(difference, baseline, SEED + 1, RESAMPLES)
         else:
-            ends = clusters.ratio_ends(difference, baseline)
+            ends = clusters.ratio_interval(difference, baseline)
             assert ends is not None
             found = ends
         return found[0] * 100, found[1] * 100

@@ -80,7 +80,7 @@ def plan(requests: tuple[RequestLog, ...], **changes: object) -> PlanInput:
     return PlanInput(**(fields | changes))  # type: ignore[arg-type]
 
 
-def replayed(table: ir.Table, plan: PlanInput, method: IntervalMethod = "limit") -> PlanResult:
+def replayed(table: ir.Table, plan: PlanInput, method: IntervalMethod = "auto") -> PlanResult:
     """What `replay_table` answers to a plan, of the rows of `table`."""
     return replay_table(
         table,

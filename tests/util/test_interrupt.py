@@ -22,7 +22,7 @@ from tests.paths import DATA
 from tests.support import universe
 from tests.workspace.test_workspace import ROUTES, opened
 from ttplan.cli.entrypoint import run
-from ttplan.engine.passes import passes
+from ttplan.engine.replay_spec import pass_names
 from ttplan.engine.replay import replay_table
 from ttplan.engine.rows import to_table
 from ttplan.model.errors import InputError
@@ -90,13 +90,13 @@ def test_a_replay_reports_its_passes_in_order(config: PlanConfig) -> None:
     told: list[tuple[str, float]] = []
     options = {"org_id": plan.org_id, "progress": lambda name, share: told.append((name, share))}
     replay_table(to_table(plan.requests), plan.proposed_routes, plan.pricing, config, **options)  # type: ignore[arg-type]
-    assert list(dict.fromkeys(name for name, _ in told)) == passes(config)
+    assert list(dict.fromkeys(name for name, _ in told)) == pass_names(config)
     assert all(0 <= share <= 1 for _, share in told)
     if config.l1_ttl_seconds is not None:
         assert ("looking up cache keys", 1.0) in told
 
 
-@pytest.mark.parametrize("last", passes(CONFIGS[1]))
+@pytest.mark.parametrize("last", pass_names(CONFIGS[1]))
 def test_a_replay_that_is_ended_in_any_pass_leaves_no_table(last: str) -> None:
     plan = universe.plan(universe.log(300, seed=1))
     table = to_table(plan.requests)

@@ -12,8 +12,9 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from ttplan.engine.dialects import fetch
-from ttplan.engine.project import keep, map_requests
-from ttplan.engine.replay_spec import Question
+from ttplan.engine.project import map_requests
+from ttplan.engine.replay_spec import ReplaySpec
+from ttplan.engine.rows import select_window
 from ttplan.model.plan import PlanConfig
 from ttplan.model.pricing import ModelPricing, split_price_key
 from ttplan.prices.book import PriceBook
@@ -38,9 +39,9 @@ _MONEY = "DECIMAL(38, 12)"
 
 
 def flat_price_gaps(
-    table: ir.Table, question: Question, book: PriceBook, at: datetime
+    table: ir.Table, spec: ReplaySpec, book: PriceBook, at: datetime
 ) -> tuple[str, ...]:
-    """Caveats: what of rerouted requests `question`'s flat prices leave out, each with its effect in USD on the projected cost.
+    """Caveats: what of rerouted requests `spec`'s flat prices leave out, each with its effect in USD on the projected cost.
 
     The targets' full prices are `book`'s, as of `at`. No projected cache hit is taken off: what hits would save of it is theirs.
     Looks at logs that DuckDB holds; of others it says nothing.
@@ -48,20 +49,20 @@ def flat_price_gaps(
     backend: Any = table.get_backend()
     if backend.name != "duckdb":
         return ()
-    kept = keep(table, question)
+    kept = select_window(table, spec)
     providers = fetch(kept.select("provider").distinct())["provider"].to_pylist()
-    prices = _target_prices(question, book, at, sorted(filter(None, providers)))
+    prices = _target_prices(spec, book, at, sorted(filter(None, providers)))
     tiers = "service_tier" in table.columns
     if not prices.num_rows or not (_says_more(prices) or tiers):
         return ()
     # The sums of a plan with caches would need its hits; what becomes of a request without them is one pass.
-    plain = replace(question, config=PlanConfig())
+    plain = replace(spec, config=PlanConfig())
     with map_requests(table, plain) as mapped:
         moved = mapped.filter(mapped.moved).select("route", beyond_id=mapped.id)
         routes = pa.table(
             {
-                "route": range(len(question.tried)),
-                "target": [r.then.target_model for r in question.tried],
+                "route": range(len(spec.active_routes)),
+                "target": [r.then.target_model for r in spec.active_routes],
             }
         )
         connection = backend.con
@@ -82,13 +83,13 @@ def flat_price_gaps(
 
 
 def _target_prices(
-    question: Question, book: PriceBook, at: datetime, providers: list[str]
+    spec: ReplaySpec, book: PriceBook, at: datetime, providers: list[str]
 ) -> pa.Table:
     """The prices of each target for requests of each provider, as `expected_costs` reads them."""
     rows: list[dict[str, Any]] = []
-    for target in sorted({route.then.target_model for route in question.tried}):
+    for target in sorted({route.then.target_model for route in spec.active_routes}):
         for provider in providers:
-            owner = _owner(question.pricing, provider, target)
+            owner = _owner(spec.pricing, provider, target)
             schedule = None if owner is None else book.schedule(owner, target)
             for period in () if schedule is None else schedule.periods:
                 day = replace(period, day_from=0, day_until=86_400)

@@ -1,10 +1,9 @@
-"""A plan's requests in parts, by route, tag, model or day: exact sums that add up to the plan's own, and their intervals."""
+"""A plan's requests by route, tag, model or day: exact sums that add up to the plan's, and their intervals."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -13,27 +12,26 @@ import ibis
 import ibis.expr.types as ir
 import numpy as np
 
-from ttplan.engine.arrays import Amounts
-from ttplan.engine.cost import REROUTED
-from ttplan.engine.dialects import exact_sum, fetch
-from ttplan.engine.intervals import clusters as of_clusters
-from ttplan.engine.intervals import edgeworth
+from ttplan.engine.cost import NO_ROUTE, REROUTED
+from ttplan.engine.dialects import Amounts, exact_sum, fetch
+from ttplan.engine.intervals import clusters, edgeworth
 from ttplan.engine.intervals.clusters import period_start
 from ttplan.engine.intervals.infer import FEW
 from ttplan.engine.latency import latency_counts, project_latencies
-from ttplan.engine.project import count_left_out, find_semantic_hits, map_requests
-from ttplan.engine.replay_spec import Question
-from ttplan.engine.routing import NO_ROUTE
-from ttplan.engine.summary import extent, on_grid, pico, spanning
+from ttplan.engine.project import map_window
+from ttplan.engine.replay_spec import ReplaySpec
+from ttplan.engine.rows import PERIODS
+from ttplan.engine.summary import grid_for, largest_amounts, on_grid, pico
 from ttplan.model.plan import Interval
 
 Key = tuple[str | datetime | None, ...]
-_DAY = 86_400
+IntervalPair = tuple[Interval | None, Interval | None]
+"""The intervals of baseline minus projected and of actual minus projected."""
 
 
-class Part(NamedTuple):
-    """Requests that are alike in what was asked for. Amounts are USD; intervals are those of baseline minus projected and of
-    actual minus projected, None where there is none."""
+class BreakdownRow(NamedTuple):
+    """Requests with one key. Amounts are USD; the intervals are those of baseline minus projected and of
+    actual minus projected, or None."""
 
     key: Key
     requests: int
@@ -44,171 +42,143 @@ class Part(NamedTuple):
     actual_change_95: Interval | None = None
 
 
-def parts_of(
-    table: ir.Table, question: Question, by: Sequence[str], *, intervals: bool
-) -> list[Part]:
-    """What a plan's requests cost and would cost, in parts that are alike in each of `by` (names of `DIMENSIONS`).
+def break_down_plan(
+    table: ir.Table, spec: ReplaySpec, by: Sequence[str], *, intervals: bool
+) -> list[BreakdownRow]:
+    """The actual and projected costs of a plan's requests, grouped by `by` (names of `DIMENSIONS`).
 
-    A route is None where none takes the request, a tag where it has none; a day is its beginning in UTC. An interval is that of
-    the part's share in the whole window, resampled as the plan was. It needs 200 requests, or clusters of them, in the part, and
-    no few of them that carry its cost.
+    The route is None if no route takes the request, the tag if it has none; a day is its start in UTC. An
+    interval is that of the group's share in the whole window, resampled as the plan is. It needs 200
+    requests (or clusters) in the group, and a cost that is not carried by a few of them.
     """
-    kept, _ = count_left_out(table, question)
-    if not kept:
-        return []
-    sweep = find_semantic_hits(table, question)
-    if sweep is None:
-        question = replace(
-            question, config=question.config.model_copy(update={"l2_threshold": None})
+    with map_window(table, spec) as window:
+        if not window.total:
+            return []
+        grouped = window.rows.mutate(
+            **{f"by_{name}": DIMENSIONS[name](window.rows, window.spec) for name in by}
         )
-    with map_requests(table, question, sweep) as mapped:
-        named = mapped.mutate(**{f"by_{name}": DIMENSIONS[name](mapped, question) for name in by})
-        found = _sums(named, by)
-        ends = (
-            _no_ends
-            if not intervals
-            else _of_requests(named, by, kept)
-            if not _clustered(question)
-            else _of_clusters(named, by)
-        )
+        sums = _sums(grouped, by)
+        interval_of: Callable[[Key], IntervalPair]
+        if not intervals:
+            interval_of = lambda key: (None, None)  # noqa: E731
+        elif window.spec.config.cluster is None:
+            interval_of = _request_intervals(grouped, by, window.total)
+        else:
+            interval_of = _cluster_intervals(grouped, by)
     return [
-        Part(
-            _read(key, by, question),
+        BreakdownRow(
+            _read_key(key, by, window.spec),
             int(row["requests"]),
             row["baseline"],
             row["actual"],
             row["projected"],
-            *ends(key),
+            *interval_of(key),
         )
-        for key, row in found.items()
+        for key, row in sums.items()
     ]
 
 
-def latencies_of(table: ir.Table, question: Question) -> tuple[dict[int, int], dict[int, int]]:
-    """A plan's requests by their latency (ms): as they were, and as projected; those without one are in neither."""
-    kept, _ = count_left_out(table, question)
-    if not kept:
-        return {}, {}
-    sweep = find_semantic_hits(table, question)
-    if sweep is None:
-        question = replace(
-            question, config=question.config.model_copy(update={"l2_threshold": None})
-        )
-    with map_requests(table, question, sweep) as mapped:
-        found = project_latencies(fetch(latency_counts(mapped)), question.tried)
-    return found.recorded, found.counts
+def latency_histograms(table: ir.Table, spec: ReplaySpec) -> tuple[dict[int, int], dict[int, int]]:
+    """Requests by latency (ms), recorded and projected; requests without a latency are in neither."""
+    with map_window(table, spec) as window:
+        if not window.total:
+            return {}, {}
+        latencies = project_latencies(fetch(latency_counts(window.rows)), spec.active_routes)
+    return latencies.recorded, latencies.counts
 
 
-def _clustered(question: Question) -> bool:
-    return question.config.cluster is not None
-
-
-Ends = Callable[[Key], tuple[Interval | None, Interval | None]]
-_NONE = (None, None)
-
-
-def _no_ends(_key: Key) -> tuple[None, None]:
-    return _NONE
-
-
-def _sums(named: ir.Table, by: Sequence[str]) -> dict[Key, dict[str, Any]]:
-    sums = named.group_by(*_columns(by)).aggregate(
-        requests=named.count(),
-        baseline=named.baseline_cost_usd.sum(),
-        actual=named.cost_usd.sum(),
-        projected=named.projected_usd.sum(),
+def _sums(grouped: ir.Table, by: Sequence[str]) -> dict[Key, dict[str, Any]]:
+    sums = grouped.group_by(*_columns(by)).aggregate(
+        requests=grouped.count(),
+        baseline=grouped.baseline_cost_usd.sum(),
+        actual=grouped.cost_usd.sum(),
+        projected=grouped.projected_usd.sum(),
     )
     return {_key(row, by): row for row in fetch(sums).to_pylist()}
 
 
-def _of_requests(named: ir.Table, by: Sequence[str], kept: int) -> Ends:
-    """Intervals where each request is resampled: of all `kept` ones, to which those outside of a part add nothing."""
-    step, actual_step = spanning(fetch(named.aggregate(**extent(named))))
+def _request_intervals(
+    grouped: ir.Table, by: Sequence[str], count: int
+) -> Callable[[Key], IntervalPair]:
+    """Intervals by resampling requests: of all `count`, to which those outside of a group add nothing."""
+    step, actual_step = grid_for(fetch(grouped.aggregate(**largest_amounts(grouped))))
     table = on_grid(
-        named,
-        s=(named.baseline_cost_usd - named.projected_usd, step),
-        b=(named.baseline_cost_usd, step),
-        a=(named.cost_usd - named.projected_usd, actual_step),
+        grouped,
+        s=(grouped.baseline_cost_usd - grouped.projected_usd, step),
+        b=(grouped.baseline_cost_usd, step),
+        a=(grouped.cost_usd - grouped.projected_usd, actual_step),
     )
     table = table.mutate(ss=table.s * table.s, aa=table.a * table.a)
     wide = table.mutate(wss=table.ss.cast("decimal(19, 0)"), waa=table.aa.cast("decimal(19, 0)"))
-    backend = named.get_backend()
+    backend = grouped.get_backend()
     powers = {
-        **{
-            f"s{j}": power
-            for j, power in enumerate((wide.s, wide.ss, wide.ss * wide.s, wide.wss * wide.wss), 1)
-        },
-        **{
-            f"a{j}": power
-            for j, power in enumerate((wide.a, wide.aa, wide.aa * wide.a, wide.waa * wide.waa), 1)
-        },
-        **{f"b{j}": power for j, power in enumerate((wide.b, wide.b * wide.b), 1)},
+        "s": (wide.s, wide.ss, wide.ss * wide.s, wide.wss * wide.wss),
+        "a": (wide.a, wide.aa, wide.aa * wide.a, wide.waa * wide.waa),
+        "b": (wide.b, wide.b * wide.b),
     }
     sums = wide.group_by(*_columns(by)).aggregate(
         requests=wide.count(),
         change=(wide.baseline_cost_usd - wide.projected_usd).sum(),
         actual_change=(wide.cost_usd - wide.projected_usd).sum(),
-        **{name: exact_sum(power, backend) for name, power in powers.items()},
+        **{
+            f"{name}{j}": exact_sum(power, backend)
+            for name, orders in powers.items()
+            for j, power in enumerate(orders, 1)
+        },
     )
     rows = {_key(row, by): row for row in fetch(sums).to_pylist()}
 
-    def ends(key: Key) -> tuple[Interval | None, Interval | None]:
+    def interval_of(key: Key) -> IntervalPair:
         row = rows[key]
         n = int(row["requests"])
         baseline = {(0, 1): int(row["b1"]), (0, 2): int(row["b2"])}
-        if n < FEW or edgeworth.relative_error(_OTHERS | baseline, n) > edgeworth.UNTRUSTED_ERROR:
-            return _NONE
-        return (
-            edgeworth.total_interval(
-                {j: int(row[f"s{j}"]) for j in range(1, 5)}, step, pico(row["change"]), kept
-            ),
-            edgeworth.total_interval(
-                {j: int(row[f"a{j}"]) for j in range(1, 5)},
-                actual_step,
-                pico(row["actual_change"]),
-                kept,
-            ),
-        )
+        error = edgeworth.relative_error(_NO_POWERS | baseline, n)
+        if n < FEW or error > edgeworth.UNTRUSTED_ERROR:
+            return None, None
 
-    return ends
+        def interval(name: str, grid_step: int, change: str) -> Interval:
+            sums = {j: int(row[f"{name}{j}"]) for j in range(1, 5)}
+            return edgeworth.total_interval(sums, grid_step, pico(row[change]), count)
+
+        return interval("s", step, "change"), interval("a", actual_step, "actual_change")
+
+    return interval_of
 
 
-# What the error of a mean baseline does not look at.
-_OTHERS = {(j, k): 0 for j in range(5) for k in range(5 - j) if j + k}
+# The power sums that the error of a mean baseline does not read.
+_NO_POWERS = {(j, k): 0 for j in range(5) for k in range(5 - j) if j + k}
 
 
-def _of_clusters(named: ir.Table, by: Sequence[str]) -> Ends:
-    """Intervals where clusters are resampled, to which a part adds what it has of each."""
-    names = fetch(named.select("cluster").distinct())
-    total = names.num_rows
-    sums = named.group_by(*_columns(by), "cluster").aggregate(
-        baseline=named.baseline_cost_usd.sum(),
-        change=(named.baseline_cost_usd - named.projected_usd).sum(),
-        actual_change=(named.cost_usd - named.projected_usd).sum(),
+def _cluster_intervals(grouped: ir.Table, by: Sequence[str]) -> Callable[[Key], IntervalPair]:
+    """Intervals by resampling clusters; a group has a share of each."""
+    total = fetch(grouped.select("cluster").distinct()).num_rows
+    sums = grouped.group_by(*_columns(by), "cluster").aggregate(
+        baseline=grouped.baseline_cost_usd.sum(),
+        change=(grouped.baseline_cost_usd - grouped.projected_usd).sum(),
+        actual_change=(grouped.cost_usd - grouped.projected_usd).sum(),
     )
     rows: Mapping[Key, list[dict[str, Any]]] = defaultdict(list)
     for row in fetch(sums).to_pylist():
         rows[_key(row, by)].append(row)
 
-    def ends(key: Key) -> tuple[Interval | None, Interval | None]:
+    def interval_of(key: Key) -> IntervalPair:
         own = rows[key]
-        if (
-            len(own) < FEW
-            or of_clusters.relative_error(_padded(own, "baseline", len(own)))
-            > edgeworth.UNTRUSTED_ERROR
-        ):
-            return _NONE
+        if len(own) < FEW:
+            return None, None
+        error = clusters.relative_error(_padded(own, "baseline", len(own)))
+        if error > edgeworth.UNTRUSTED_ERROR:
+            return None, None
         change, actual = (
-            of_clusters.total_ends(_padded(own, name, total))
+            clusters.total_interval(_padded(own, name, total))
             for name in ("change", "actual_change")
         )
         return change, actual
 
-    return ends
+    return interval_of
 
 
 def _padded(rows: Sequence[Mapping[str, Any]], name: str, total: int) -> Amounts:
-    """A column in 10^-12 USD, in ascending order, since rows come in none; 0 for clusters that have none of it."""
+    """A column in 10^-12 USD, in ascending order, with 0 for the clusters without a row."""
     amounts = sorted([*(pico(row[name]) for row in rows), *([0] * (total - len(rows)))])
     small = not amounts or max(abs(amounts[0]), abs(amounts[-1])) < 2**62
     return np.array(amounts, dtype=np.int64) if small else np.array(amounts, dtype=np.object_)
@@ -222,46 +192,36 @@ def _key(row: Mapping[str, Any], by: Sequence[str]) -> Key:
     return tuple(row[f"by_{name}"] for name in by)
 
 
-def _read(key: Key, by: Sequence[str], question: Question) -> Key:
-    return tuple(
-        _READ.get(name, _as_it_is)(value, question) for name, value in zip(by, key, strict=True)
-    )
+def _read_key(key: Key, by: Sequence[str], spec: ReplaySpec) -> Key:
+    def read(name: str, value: Any) -> Any:
+        if name == "route":
+            return None if value == NO_ROUTE else spec.active_routes[value].name
+        return datetime.fromtimestamp(value, UTC) if name == "day" else value
+
+    return tuple(read(name, value) for name, value in zip(by, key, strict=True))
 
 
-def _as_it_is(value: Any, _question: Question) -> Any:
-    return value
-
-
-def _route_name(index: int, question: Question) -> str | None:
-    return None if index == NO_ROUTE else question.tried[index].name
-
-
-def _day(seconds: int, _question: Question) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def _by_route(mapped: ir.Table, _question: Question) -> ir.IntegerValue:
-    """The route that takes a request and has a price for it, as a result's rows by route have it."""
+def _by_route(mapped: ir.Table, _spec: ReplaySpec) -> ir.IntegerValue:
+    """The route that takes a request and has a price for it, as in a result's rows by route."""
     return (mapped.outcome >= REROUTED).ifelse(
         mapped.route.cast("int64"), ibis.literal(NO_ROUTE, "int64")
     )
 
 
-def _by_target(mapped: ir.Table, question: Question) -> ir.StringValue:
-    """The model that a request would go to: its route's target, else its own."""
+def _by_target(mapped: ir.Table, spec: ReplaySpec) -> ir.StringValue:
+    """The model that a request goes to: its route's target, or its own."""
     branches = [
         (mapped.moved & (mapped.route == i), ibis.literal(r.then.target_model))
-        for i, r in enumerate(question.tried)
+        for i, r in enumerate(spec.active_routes)
     ]
     return ibis.cases(*branches, else_=mapped.model) if branches else mapped.model
 
 
-_READ: dict[str, Callable[[Any, Question], Any]] = {"route": _route_name, "day": _day}
-DIMENSIONS: dict[str, Callable[[ir.Table, Question], ir.Value]] = {
+DIMENSIONS: dict[str, Callable[[ir.Table, ReplaySpec], ir.Value]] = {
     "route": _by_route,
     "tag": lambda mapped, _: mapped.tag,
     "model": lambda mapped, _: mapped.model,
     "target_model": _by_target,
-    "day": lambda mapped, _: period_start(mapped.ts, _DAY),
+    "day": lambda mapped, _: period_start(mapped.ts, PERIODS["day"]),
 }
-"""What parts can be told apart by."""
+"""The columns that a breakdown can group by."""

@@ -1,4 +1,4 @@
-"""Cache hits as columns: L1 (exact match), which is found here, and L2 (semantic), which a sweep has found."""
+"""Cache hits as columns: L1 (exact match), computed here, and L2 (semantic), from a sweep."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ttplan.engine.arrays import Ints, as_integers, as_microseconds
-from ttplan.engine.dialects import fetch, fetch_batches
+from ttplan.engine.dialects import Ints, as_integers, as_microseconds, fetch, fetch_batches
 from ttplan.engine.semantic_cache.sweep import Sweep
 
 KEY = ("provider", "model", "input_tokens", "tag")
-"""What stands for a request's content, which logs do not hold. A null tag and an empty one are two keys."""
+"""The cache key: a proxy for a request's content, which logs do not have. Null and empty tags differ."""
 BATCH = 262_144
-"""Requests that are looked at at once."""
+"""How many requests are fetched at once."""
 _WORD = 32
-"""Hits go back into the engine as bits, so many to a row of theirs."""
+"""Hits go back into the engine as bits: this many in a row."""
 
 Bools = npt.NDArray[np.bool_]
 
@@ -30,20 +29,20 @@ def with_l1_hits(
     table: ir.Table,
     ttl_seconds: int,
     bypass: ir.BooleanValue,
-    read: Callable[[int], None] = lambda rows: None,
+    progress: Callable[[int], None] = lambda rows: None,
 ) -> ir.Table:
-    """`table` and a column `l1_hit`: served by an L1 cache of that TTL. Rows that `bypass` names neither read nor fill it.
+    """`table` and a column `l1_hit`: served by an L1 cache with that TTL. Rows in `bypass` do not use it.
 
-    A table that is `numbered` loses its numbers. What leaves its engine are numbers, in batches, in (key, ts, id) order, and what
-    goes back are bits; of another the keys and times leave all at once, and ids of hits go back. `read` is told how many requests
-    were looked at so far.
+    From a `numbered` table, numbers leave the engine in batches in (key, ts, id) order, and bits go back;
+    its numbers are dropped. From another table, keys and times leave at once, and ids of hits go back.
+    `progress` receives the number of requests so far.
     """
     find = _by_number if "row" in table.columns else _by_id
-    return find(table, table.filter(~bypass), ttl_seconds, read)
+    return find(table, table.filter(~bypass), ttl_seconds, progress)
 
 
 def _by_number(
-    table: ir.Table, keyed: ir.Table, ttl_seconds: int, read: Callable[[int], None]
+    table: ir.Table, keyed: ir.Table, ttl_seconds: int, progress: Callable[[int], None]
 ) -> ir.Table:
     marks = _Marks()
     open_key: OpenKey | None = None
@@ -56,13 +55,13 @@ def _by_number(
         hits, open_key = continued_hits(keys, ts, ttl_seconds, open_key)
         marks.add(as_integers(batch["row"])[hits])
         seen += batch.num_rows
-        read(seen)
+        progress(seen)
     words = marks.words()
     if words.num_rows == 0:
         return table.mutate(l1_hit=ibis.literal(False)).drop("row")
-    found = ibis.memtable(words)
+    hit_words = ibis.memtable(words)
     placed = table.mutate(word=table.row >> _WORD.bit_length() - 1)
-    joined = placed.left_join(found, placed.word == found.hit_word)
+    joined = placed.left_join(hit_words, placed.word == hit_words.hit_word)
     bit = (joined.row & _WORD - 1).cast("int32")
     return joined.mutate(l1_hit=((joined.bits.fill_null(0) >> bit) & 1) == 1).drop(
         "row", "word", "hit_word", "bits"
@@ -70,15 +69,15 @@ def _by_number(
 
 
 def _by_id(
-    table: ir.Table, keyed: ir.Table, ttl_seconds: int, read: Callable[[int], None]
+    table: ir.Table, keyed: ir.Table, ttl_seconds: int, progress: Callable[[int], None]
 ) -> ir.Table:
     columns = keyed.select(*KEY, "ts", id=keyed.id.cast("string"))
-    # Null tags sort to one place by an explicit flag: engines differ in where they put nulls.
+    # An explicit flag sorts null tags together: engines differ in where they put nulls.
     rows = fetch(columns.order_by(*KEY[:-1], columns.tag.isnull(), "tag", "ts", "id"))
     hits, _ = continued_hits(
         [_codes(rows[name]) for name in KEY], as_microseconds(rows["ts"]), ttl_seconds, None
     )
-    read(rows.num_rows)
+    progress(rows.num_rows)
     if not hits.any():
         return table.mutate(l1_hit=ibis.literal(False))
     joined = _join_by_id(table, pa.table({"hit_id": rows["id"].filter(pa.array(hits))}))
@@ -88,7 +87,7 @@ def _by_id(
 def _in_key_order(table: ir.Table) -> ir.Table:
     """The requests of one cache key together, by (ts, id)."""
     names = table.select("provider", "model", "tag").distinct()
-    # Numbers of the few combinations sort several times faster than their texts.
+    # Numbers of the few combinations sort several times faster than text.
     order = [names.provider, names.model, names.tag.isnull(), names.tag]
     numbered = names.select(
         key_provider=names.provider,
@@ -110,14 +109,14 @@ def _in_key_order(table: ir.Table) -> ir.Table:
 
 
 class OpenKey(NamedTuple):
-    """The key that a batch ended in, and when it last missed."""
+    """The key at the end of a batch, and the time of its last miss."""
 
     key: tuple[int, ...]
     missed: int
 
 
 class _Marks:
-    """Which rows are hits, by their number."""
+    """The rows that are hits, by number."""
 
     def __init__(self) -> None:
         self._marks: Bools = np.zeros(0, dtype=np.bool_)
@@ -131,19 +130,19 @@ class _Marks:
         self._marks[rows] = True
 
     def words(self) -> pa.Table:
-        """The marks as bits, lowest first; words without any are left out."""
+        """The marks as bits, lowest first, without empty words."""
         padded = np.append(self._marks, np.zeros(-len(self._marks) % _WORD, dtype=np.bool_))
         bits = np.packbits(padded, bitorder="little").view("<u4").astype(np.int64)
         word = np.flatnonzero(bits)
         return pa.table({"hit_word": word, "bits": bits[word]})
 
 
-def with_l2_mask(table: ir.Table, found: Sweep | None) -> ir.Table:
-    """`table` and a column `l2_mask`: bit t is set where a row is a hit at the sweep's threshold t."""
-    if found is None or not found.ids:
+def with_l2_mask(table: ir.Table, sweep: Sweep | None) -> ir.Table:
+    """`table` and a column `l2_mask`: bit t is set if a row is a hit at the sweep's threshold t."""
+    if sweep is None or not sweep.ids:
         return table.mutate(l2_mask=ibis.literal(0, "int64"))
     joined = _join_by_id(
-        table, pa.table({"hit_id": found.ids, "mask": pa.array(found.masks, pa.int64())})
+        table, pa.table({"hit_id": sweep.ids, "mask": pa.array(sweep.masks, pa.int64())})
     )
     return joined.mutate(l2_mask=joined["mask"].fill_null(0)).drop("hit_id", "mask")
 
@@ -154,15 +153,15 @@ def has_bit(mask: ir.IntegerColumn, bit: int) -> ir.BooleanValue:
 
 
 def _join_by_id(table: ir.Table, hits: pa.Table) -> ir.Table:
-    found = ibis.memtable(hits)
-    found = found.mutate(hit_id=found.hit_id.cast(table.id.type()))
-    return table.left_join(found, table.id == found.hit_id)
+    ids = ibis.memtable(hits)
+    ids = ids.mutate(hit_id=ids.hit_id.cast(table.id.type()))
+    return table.left_join(ids, table.id == ids.hit_id)
 
 
 def continued_hits(
     keys: Sequence[Ints], ts: Ints, ttl_seconds: int, open_key: OpenKey | None
 ) -> tuple[Bools, OpenKey | None]:
-    """Which rows of a batch are hits, where the batch before ended in `open_key`; and in what this one ends.
+    """The hits of a batch that follows one that ended in `open_key`, and the key in which this one ends.
 
     A key is one number of each of `keys`; rows are in (key, ts) order, `ts` in µs.
     """
@@ -176,7 +175,7 @@ def continued_hits(
     served = 0
     if open_key is not None and open_key.key == tuple(int(key[0]) for key in keys):
         same = int(np.argmax(starts[1:])) + 1 if starts[1:].any() else n
-        # Rows in time order: those that the key's last miss serves come first, and the one after them misses.
+        # In time order: the rows that the key's last miss serves, then a miss.
         served = int(
             np.searchsorted(ts[:same], open_key.missed + ttl_seconds * 1_000_000, side="right")
         )
@@ -191,11 +190,11 @@ def continued_hits(
 
 
 def l1_hits(starts: Bools, ts: Ints, ttl_seconds: int) -> Bools:
-    """Which of `n` rows are hits. Rows of one key stand together, in time order; `starts` marks the first of each; `ts` in µs.
+    """The hits among rows that are grouped by key, in time order; `starts` marks each key's first row; `ts` in µs.
 
-    A row is a hit within the TTL, inclusive, of its key's last miss; a hit does not refresh the entry. So each miss decides
-    which row is the next one, and the misses are what is reached from each key's first row by those jumps, which repeated
-    doubling follows in log2(n) steps over whole columns.
+    A row is a hit within the TTL, inclusive, of its key's last miss; a hit does not refresh the entry. So each
+    miss determines the next one, and the misses are the rows that these jumps reach from each key's first
+    row. Repeated doubling follows the jumps in log2(n) steps over whole columns.
     """
     n = len(ts)
     if n == 0:
@@ -208,7 +207,7 @@ def l1_hits(starts: Bools, ts: Ints, ttl_seconds: int) -> Bools:
     if (int(number[-1]) + 1) * (span + 1) < 2**63:
         here = number * span + since
         expiry = number * span + np.minimum(since + ttl, span - 1)
-    else:  # does not fit: times are replaced by their ranks
+    else:  # does not fit: use the ranks of times
         times, rank = np.unique(since, return_inverse=True)
         here = number * len(times) + rank
         expiry = number * len(times) + (np.searchsorted(times, times + ttl, side="right") - 1)[rank]
@@ -226,7 +225,7 @@ def l1_hits(starts: Bools, ts: Ints, ttl_seconds: int) -> Bools:
 
 
 def _codes(column: pa.ChunkedArray) -> Ints:
-    """A number for each distinct value, null among them."""
+    """A number for each distinct value, including null."""
     return as_integers(
         pc.dictionary_encode(column.combine_chunks(), null_encoding="encode").indices
     )

@@ -1,4 +1,4 @@
-"""What a reader of a result must know before believing it: data that was missing, and estimates that are weak."""
+"""Caveats: what a reader must know before relying on a result, such as missing data and weak estimates."""
 
 from __future__ import annotations
 
@@ -6,63 +6,62 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ttplan.engine.cost import REFUSED
+from ttplan.engine.intervals.infer import LEAST_EFFECTIVE, HeavyTail, Inferred
+from ttplan.engine.replay_spec import ReplaySpec
+from ttplan.engine.rows import LeftOut
 from ttplan.engine.semantic_cache.sweep import Sweep
 from ttplan.engine.summary import Summary
 from ttplan.model.plan import Aggregates, Clusters, ConfidenceIntervals
 from ttplan.model.route import ProposedRoute
+from ttplan.model.stored_plan import CostBasis
 
 SMALL_SAMPLE = 1_000
-LEAST_EFFECTIVE, FEW_EFFECTIVE = 10, 40
-"""Effective clusters below which there are no intervals, and below which they are too narrow."""
+FEW_EFFECTIVE = 40
+"""Below this many effective clusters, intervals are too narrow."""
 WIDE = 0.30
 """An interval wider than this share of its estimate is called wide."""
 
 
-class LeftOut(NamedTuple):
-    """Rows that were left out before anything was computed."""
-
-    outside_window: int
-    other_org: int
-
-
-class Fallback(NamedTuple):
-    """Why the savings intervals come from resampling, and from how many resamples."""
-
-    largest_share: float
-    resamples: int
-
-
-class Semantic(NamedTuple):
-    """A semantic cache that was asked for: at which threshold its hits count for cost, and what it found."""
+class SemanticFindings(NamedTuple):
+    """A configured semantic cache: the threshold whose hits count for cost, and its hits."""
 
     threshold: float | None
-    found: Sweep | None
+    sweep: Sweep | None
 
 
-def caveats(
+def collect_caveats(
     summary: Summary,
     left_out: LeftOut,
-    routes: Sequence[ProposedRoute],
+    spec: ReplaySpec,
     aggregates: Aggregates,
-    intervals: ConfidenceIntervals,
-    fallback: Fallback | None,
-    clusters: Clusters | None,
-    unit: str,
-    semantic: Semantic | None,
+    inferred: Inferred,
+    semantic: SemanticFindings | None,
 ) -> tuple[str, ...]:
-    """All caveats that hold, the heaviest first. `routes` are the enabled ones."""
+    """All caveats that apply, the most important first."""
     return (
         *_left_out(left_out),
         *_small(summary),
         *_unpriced(aggregates),
         *_refused(summary),
-        *_clustered(clusters, unit),
-        *_fallback(fallback, unit),
-        *_wide(aggregates, intervals),
-        *_unanswered(summary, routes),
+        *_clustered(inferred.clusters, spec.interval_unit),
+        *_heavy_tail(inferred.heavy_tail, spec.interval_unit),
+        *_wide(aggregates, inferred.intervals),
+        *_unanswered(summary, spec.active_routes),
         *_latencies(summary),
         *_repriced(summary),
         *_semantic(semantic),
+    )
+
+
+def basis_caveats(basis: CostBasis | None) -> Iterator[str]:
+    """The caveat for costs that are not the log's own."""
+    if basis is None or not basis.recomputed:
+        return
+    total = basis.recorded + basis.recomputed
+    source = "by the doctor from" if basis.by_doctor == basis.recomputed else "from"
+    yield (
+        f"{basis.recomputed:,} of {total:,} requests ({basis.recomputed / total:.1%}) have costs recomputed {source} "
+        f"tokens and prices: {basis.recomputed_usd:,.2f} USD, where the log recorded {basis.was_recorded_usd:,.2f} USD."
     )
 
 
@@ -112,34 +111,40 @@ def _clustered(clusters: Clusters | None, unit: str) -> Iterator[str]:
         )
 
 
-def _semantic(semantic: Semantic | None) -> Iterator[str]:
+def _semantic(semantic: SemanticFindings | None) -> Iterator[str]:
     if semantic is None:
         return
-    if semantic.found is None:
+    if semantic.sweep is None:
         yield "No request that may use a cache has an embedding: semantic (L2) cache hits are not projected."
         return
-    if semantic.found.without_embedding:
-        yield f"{_requests(semantic.found.without_embedding)} have no embedding and are not looked up in the semantic (L2) cache."
+    if semantic.sweep.without_embedding:
+        yield f"{_requests(semantic.sweep.without_embedding)} have no embedding and are not looked up in the semantic (L2) cache."
     if semantic.threshold is None:
         yield "Semantic (L2) cache hits only inform: none counts for cost until l2_threshold names the threshold."
     else:
-        at = semantic.found.thresholds.index(semantic.threshold)
-        if semantic.found.poisoned[at]:
+        at = semantic.sweep.thresholds.index(semantic.threshold)
+        if semantic.sweep.poisoned[at]:
             yield (
-                f"{semantic.found.poisoned[at]:,} of {semantic.found.hits[at]:,} semantic hits at threshold {semantic.threshold} "
+                f"{semantic.sweep.poisoned[at]:,} of {semantic.sweep.hits[at]:,} semantic hits at threshold {semantic.threshold} "
                 "would be served an answer that ended differently from their own: see poisoning_candidates."
             )
-    if len(semantic.found.listed) < len(semantic.found.candidates):
-        yield f"Of {len(semantic.found.candidates):,} poisoning candidates the first {len(semantic.found.listed):,} are listed."
+    if len(semantic.sweep.listed) < len(semantic.sweep.candidates):
+        yield f"Of {len(semantic.sweep.candidates):,} poisoning candidates the first {len(semantic.sweep.listed):,} are listed."
 
 
-def _fallback(fallback: Fallback | None, unit: str) -> Iterator[str]:
-    if fallback is not None:
-        carriers = "requests" if unit == "request" else f"clusters by {unit}"
-        yield (
-            f"Few {carriers} carry the cost: the largest alone has {fallback.largest_share:.1%} of the baseline. "
-            f"The savings intervals come from {fallback.resamples:,} seeded resamples and are rough."
-        )
+def _heavy_tail(heavy_tail: HeavyTail | None, unit: str) -> Iterator[str]:
+    if heavy_tail is None:
+        return
+    carriers = "requests" if unit == "request" else f"clusters by {unit}"
+    intervals = (
+        "By method limit, which was required by name, the savings intervals are not reliable."
+        if heavy_tail.resamples is None
+        else f"The savings intervals come from {heavy_tail.resamples:,} seeded resamples and are rough."
+    )
+    yield (
+        f"Few {carriers} carry the cost: the largest alone has {heavy_tail.largest_share:.1%} of the baseline. "
+        f"{intervals}"
+    )
 
 
 def _wide(aggregates: Aggregates, intervals: ConfidenceIntervals) -> Iterator[str]:

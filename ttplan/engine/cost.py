@@ -1,4 +1,4 @@
-"""What a routed request would cost: exact decimals, no floats."""
+"""The cost of a routed request, in exact decimals without floats."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from typing import NamedTuple
 import ibis
 import ibis.expr.types as ir
 
-from ttplan.engine.dialects import ROW_MONEY_TYPE, half_away
-from ttplan.engine.routing import NO_ROUTE, money_literal
+from ttplan.engine.dialects import MAX_ROW_MONEY, ROW_MONEY_TYPE, half_away
 from ttplan.model.money import money_floor
 from ttplan.model.pricing import ModelPricing, split_price_key
 from ttplan.model.route import ProposedRoute
 
-NO_PRICE = -1
+NO_ROUTE, NO_PRICE = -1, -1
 # A price per million has 9 digits, so a price per token has 15; below 10^9 per million it has 4 before the point.
 PRICE_TYPE = "decimal(19, 15)"
 # Tokens below 10^12. Their product with a price then has 33 digits: no engine needs to cut any.
@@ -25,23 +24,29 @@ TOKENS_TYPE = "decimal(12, 0)"
 _RATES = ("input_price", "cached_price", "output_price")
 
 UNCHANGED, UNPRICED, REROUTED, REFUSED = 0, 1, 2, 3
-"""What becomes of a request: no route matches it; its target has no price; it is rerouted; the ceiling refuses it."""
+"""Outcomes: no route matches; the target has no price; the request is rerouted; the ceiling refuses it."""
 
 
 class PriceRule(NamedTuple):
-    """Which price holds for requests of one route (by index) and provider; of None for every other provider."""
+    """The price for requests of one route (by index) and provider; None is every other provider."""
 
     route: int
     provider: str | None
     price: ModelPricing
 
 
+def money_literal(amount: Decimal) -> ir.DecimalScalar:
+    """An amount to compare with, clamped to the column's type; no request's cost is beyond it."""
+    return ibis.literal(min(max(amount, -MAX_ROW_MONEY), MAX_ROW_MONEY), ROW_MONEY_TYPE)
+
+
 def target_prices(
     target: str, pricing: Mapping[str, ModelPricing]
 ) -> list[tuple[str | None, ModelPricing]]:
-    """The prices of a target by provider, where one has its own, then, under None, that for every other one.
+    """The prices of a target by provider, then, under None, the price for every other provider.
 
-    That of `provider:target` where it is there, else of the first key in order with that model. Empty where nothing prices it.
+    A provider's own price is that of `provider:target`; the price for the others is that of the first key
+    with that model. Empty if nothing prices the target.
     """
     suffix = f":{target}"
     keys = sorted(pricing)
@@ -57,7 +62,7 @@ def target_prices(
 def price_rules(
     routes: Sequence[ProposedRoute], pricing: Mapping[str, ModelPricing]
 ) -> list[PriceRule]:
-    """The prices of the routes' targets."""
+    """The price rules of the routes' targets."""
     return [
         PriceRule(index, provider, price)
         for index, route in enumerate(routes)
@@ -68,11 +73,11 @@ def price_rules(
 def with_cost(
     table: ir.Table, routes: Sequence[ProposedRoute], rules: Sequence[PriceRule]
 ) -> ir.Table:
-    """`table` (with `route` and `hit`) and its columns `rule`, `outcome`, `moved`, `uncached_usd` and `projected_usd`.
+    """`table` (with `route` and `hit`) and columns `rule`, `outcome`, `moved`, `uncached_usd`, `projected_usd`.
 
-    A cost is `((input - cached) * input price + cached * cached price + output * output price) / 10^6`, rounded half away
-    from zero to 12 digits. A projected cache hit costs 0 and is never refused; `moved` and `uncached_usd` are what becomes of a
-    request where no gateway cache has its answer.
+    A cost is `((input - cached) * input price + cached * cached price + output * output price) / 10^6`,
+    rounded half away from zero to 12 digits. A projected cache hit costs 0 and is never refused; `moved`
+    and `uncached_usd` hold if no gateway cache has the response.
     """
     table = with_charged(table, rule=_rule_index(table, rules))
     table = table.mutate(**{name: _token_price(table, rules, name) for name in _RATES})
@@ -91,7 +96,7 @@ def with_cost(
 
 
 def _moved(table: ir.Table, routes: Sequence[ProposedRoute]) -> ir.BooleanValue:
-    """Whether a request would be sent to its route's target if no cache had its answer."""
+    """Whether a request goes to its route's target if no cache has the response."""
     return reduce(
         and_,
         (~over for over in _over_ceiling(table, routes)),
@@ -100,16 +105,16 @@ def _moved(table: ir.Table, routes: Sequence[ProposedRoute]) -> ir.BooleanValue:
 
 
 def with_charged(table: ir.Table, **also: ir.Value) -> ir.Table:
-    """`table` and a column `charged`: the input tokens that the cached rate is charged for; and columns `also`."""
+    """`table` with a column `charged`, the input tokens billed at the cached rate, and columns `also`."""
     return table.mutate(charged=ibis.least(table.cached_tokens, table.input_tokens), **also)
 
 
 def with_target_cost(
     table: ir.Table, name: str, prices: Sequence[tuple[str | None, ModelPricing]]
 ) -> ir.Table:
-    """`table` (with `charged`) and a column `name`: what each request costs at the prices that `target_prices` gives.
+    """`table` (with `charged`) and a column `name`: the cost of each request at prices of `target_prices`.
 
-    The last of them must be the one under None, so that there is none without a price.
+    The last price must be the one under None, so that every request has a price.
     """
     rates = {f"{name}_{rate}": _provider_price(table, prices, rate) for rate in _RATES}
     priced = table.mutate(**rates)
@@ -120,7 +125,8 @@ def with_target_cost(
 def _unrounded(
     table: ir.Table, fresh_rate: ir.Value, cached_rate: ir.Value, output_rate: ir.Value
 ) -> ir.DecimalValue:
-    """What a request costs to 10^-15 USD; a stage of its own, since engines share no work between the branches of a CASE."""
+    """The cost of a request to 10^-15 USD. Engines share no work between branches of a CASE, so this is a
+    stage of its own."""
     return (
         token_cost(table.input_tokens - table.charged, fresh_rate)
         + token_cost(table.charged, cached_rate)
@@ -129,7 +135,7 @@ def _unrounded(
 
 
 def token_cost(tokens: ir.IntegerValue, price: ir.DecimalValue) -> ir.DecimalValue:
-    """What that many tokens cost, exactly: 15 digits after the point."""
+    """The exact cost of that many tokens, with 15 digits after the point."""
     return tokens.cast(TOKENS_TYPE) * price
 
 
@@ -138,7 +144,7 @@ def _provider_price(
 ) -> ir.DecimalValue:
     *own, (_, other) = prices
     default = _per_token(other, name)
-    # Most targets have one price whoever serves them: a constant, which an engine folds.
+    # Most targets have one price for all providers: a constant, which an engine folds.
     branches = [
         (table.provider == provider, ibis.literal(_per_token(price, name), PRICE_TYPE))
         for provider, price in own
@@ -190,7 +196,7 @@ def _refusals(
 
 
 def _over_ceiling(table: ir.Table, routes: Sequence[ProposedRoute]) -> list[ir.BooleanValue]:
-    """For each route with a ceiling, whether a row is one of its requests and would cost more."""
+    """For each route with a ceiling, whether a row matches it and would cost more."""
     return [
         (table.route == i)
         & (table.routed_usd > money_literal(money_floor(route.then.max_cost_usd)))

@@ -1,4 +1,4 @@
-"""Where engines differ in how a table is read, kept and compiled; what they compute is the same expression on all."""
+"""How engines differ in reading, keeping and compiling a table. What they compute is the same expression on all."""
 
 from __future__ import annotations
 
@@ -13,21 +13,48 @@ import duckdb
 import ibis
 import ibis.expr.operations as ops
 import ibis.expr.types as ir
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from ibis.formats.pyarrow import PyArrowData
 from ibis.util import gen_name
 
 from ttplan.model.money import MONEY_STEP
 
+Ints = npt.NDArray[np.int64]
+Amounts = Ints | npt.NDArray[np.object_]
+"""Whole 10^-12 USD: 64-bit numbers if they fit, otherwise Python's own."""
+
 EXACT_TYPE = "decimal(38, 0)"
-"""Whole numbers to 38 digits: what sums are summed in, since 64 bits are not enough for them."""
+"""Whole numbers to 38 digits. Sums use it, since they need more than 64 bits."""
 ROW_MONEY_TYPE = "decimal(28, 12)"
-"""What one request costs or would cost. Sums, differences and doubles of it fit 38 digits, where engines cut nothing."""
+"""The cost of one request. Sums, differences and doubles of it fit 38 digits, so engines cut nothing."""
 MAX_ROW_MONEY = Decimal(10) ** 16 - MONEY_STEP
-"""The most that the type holds; the dearest request, 2 * 10^12 tokens at 10^9 USD per million, costs less."""
+"""The largest amount of that type. The most expensive request, 2 * 10^12 tokens at 10^9 USD per million,
+costs less."""
 
 _COMPILING = Lock()
-"""Held where an option of Ibis's is another one for a moment."""
+"""Held while an option of Ibis is changed."""
+
+
+def as_integers(column: pa.Array | pa.ChunkedArray) -> Ints:
+    """A column of whole numbers without nulls, as 64-bit integers."""
+    return np.asarray(column.cast(pa.int64()).to_numpy(zero_copy_only=False), dtype=np.int64)
+
+
+def as_amounts(column: pa.ChunkedArray) -> Amounts:
+    """USD as whole 10^-12 USD."""
+    # The digits of a decimal with 12 of them after the point, read as a whole number.
+    whole = column.cast(pa.decimal128(38, 12)).combine_chunks().view(pa.decimal128(38, 0))
+    try:
+        return as_integers(whole)
+    except pa.ArrowInvalid:
+        return np.array([int(value) for value in whole.to_pylist()], dtype=np.object_)
+
+
+def as_microseconds(ts: pa.Array | pa.ChunkedArray) -> Ints:
+    """Instants as microseconds since 1970."""
+    return as_integers(ts.cast(pa.timestamp("us", tz="UTC")))
 
 
 def money_type(backend: Any) -> str:
@@ -36,50 +63,53 @@ def money_type(backend: Any) -> str:
 
 
 def fetch(table: ir.Table, backend: Any = None) -> pa.Table:
-    """The rows of `table`, read by its own engine, or by `backend` where the table belongs to none."""
+    """The rows of `table`, read by its own engine, or by `backend` if the table belongs to none."""
     backend = backend or table.get_backend()
     return _READ.get(backend.name, _read)(backend, table)
 
 
 def fetch_batches(table: ir.Table, rows: int) -> Iterator[pa.RecordBatch]:
-    """The rows of `table` in parts of at most that many, in its order; on DuckDB without reading all of them first."""
+    """The rows of `table` in order, in batches of at most `rows`; DuckDB streams them."""
     backend = table.get_backend()
     if backend.name != "duckdb":
         yield from fetch(table).to_batches(max_chunksize=rows)
         return
-    # Not to_pyarrow_batches, which in Ibis 12 asks DuckDB 2 for a method that is gone.
+    # Not to_pyarrow_batches: Ibis 12 calls a method that DuckDB 2 no longer has.
     yield from backend.con.sql(_sql(backend, table)).to_arrow_reader(rows)
 
 
 def compiled(table: ir.Table) -> AbstractContextManager[ir.Table]:
-    """`table` for the block, as a view of DuckDB's: each of the queries over it would compile it anew, which takes longer than
-    DuckDB takes for a small log. As it is on other engines, where that is no share of the time."""
+    """`table` as a DuckDB view, for the block; unchanged on other engines.
+
+    Without the view each query over `table` would compile it again, which takes longer than DuckDB needs
+    for a small log.
+    """
     backend = table.get_backend()
-    return _COMPILED.get(backend.name, _as_it_is)(backend, table)
+    return _COMPILED.get(backend.name, _unchanged)(backend, table)
 
 
 def materialised(table: ir.Table) -> AbstractContextManager[ir.Table]:
-    """`table` computed once, for the block, where the engine offers that for no more than the session; else as it is."""
+    """`table` computed once, for the block, if the engine has temporary tables; otherwise unchanged."""
     backend = table.get_backend()
-    return _KEPT.get(backend.name, _as_it_is)(backend, table)
+    return _KEPT.get(backend.name, _unchanged)(backend, table)
 
 
 def holds_instants(table: ir.Table, name: str) -> bool:
-    """Whether a column is of timestamps that no session's time zone moves."""
+    """Whether a column has timestamps that do not depend on the session's time zone."""
     backend, kind = table.get_backend(), table[name].type()
     if not kind.is_timestamp():
         return False
-    return _INSTANTS.get(backend.name, _has_a_zone)(backend, table.select(name))
+    return _INSTANTS.get(backend.name, _has_zone)(backend, table.select(name))
 
 
 def half_away(amount: ir.DecimalValue, backend: Any) -> ir.DecimalValue:
-    """A decimal that is not negative, of 15 digits after the point, as money, which has 12: half away from zero."""
+    """A non-negative decimal of 15 digits after the point, rounded half away from zero to money's 12."""
     return _ROUNDED.get(backend.name, _by_cast)(amount, money_type(backend))
 
 
 def exact_sum(value: ir.NumericColumn, backend: Any) -> ir.NumericScalar:
-    """The sum of whole numbers, which 64 bits may not hold, to 38 digits."""
-    # Ibis takes a sum of whole decimals to have two digits after the point, and would make room for them.
+    """The sum of whole numbers, to 38 digits."""
+    # Ibis would type a sum of whole decimals with two digits after the point.
     return (value if backend.name in _SUMS_WIDE else value.cast(EXACT_TYPE)).sum().cast(EXACT_TYPE)
 
 
@@ -88,13 +118,13 @@ def _by_cast(amount: ir.DecimalValue, kind: str) -> ir.DecimalValue:
 
 
 def _by_short_cast(amount: ir.DecimalValue, kind: str) -> ir.DecimalValue:
-    # DuckDB divides 128 bits twenty times as slowly as 64, which hold what nearly every request costs.
+    # DuckDB divides 128 bits twenty times as slowly as 64, which are enough for nearly every request.
     short = amount.cast("decimal(18, 15)").cast("decimal(18, 12)").cast(kind)
     return (amount < 1_000).ifelse(short, amount.cast(kind))
 
 
 def _by_remainder(amount: ir.DecimalValue, kind: str) -> ir.DecimalValue:
-    # Polars casts half to even. Taking a remainder is as exact, but three times the work.
+    # Polars casts half to even. A remainder is as exact, but three times the work.
     half, step = (
         ibis.literal(Decimal(digits), "decimal(35, 15)")
         for digits in ("0.0000000000005", "0.000000000001")
@@ -103,29 +133,29 @@ def _by_remainder(amount: ir.DecimalValue, kind: str) -> ir.DecimalValue:
     return (raised - raised % step).cast(kind)
 
 
-def _has_a_zone(backend: Any, column: ir.Table) -> bool:
+def _has_zone(backend: Any, column: ir.Table) -> bool:
     return column.schema().types[0].timezone is not None
 
 
 def _is_spark_timestamp(backend: Any, column: ir.Table) -> bool:
-    # Ibis shows Spark's TIMESTAMP, which is an instant, and TIMESTAMP_NTZ as one type.
+    # Ibis has one type for Spark's TIMESTAMP, which is an instant, and TIMESTAMP_NTZ.
     return str(_spark_frame(backend, column).schema.fields[0].dataType.typeName()) == "timestamp"
 
 
 def is_eager(table: ir.Table) -> bool:
-    """Whether its engine computes what is `materialised` at once, so that what it was computed from may go."""
+    """Whether the engine computes a `materialised` table at once, so that its source can be dropped."""
     return bool(table.get_backend().name == "duckdb")
 
 
 @contextmanager
 def numbered(table: ir.Table) -> Iterator[ir.Table]:
-    """`table`, kept as by `materialised`; where its engine numbers rows, with a whole number `row` of its own for each."""
+    """`table` as by `materialised`; if the engine numbers rows, with a unique whole number `row` for each."""
     with materialised(table) as kept:
         yield _NUMBERED.get(kept.get_backend().name, lambda kept: kept)(kept)
 
 
 def _by_position(kept: ir.Table) -> ir.Table:
-    """By the place in a table that was just made, which costs nothing."""
+    """Numbers rows by their position in a new table, which costs nothing."""
     schema = ibis.schema(dict(kept.schema().items()) | {"row": "int64"})
     return kept.get_backend().sql(f"SELECT *, rowid AS row FROM {kept.get_name()}", schema=schema)  # noqa: S608
 
@@ -137,25 +167,25 @@ def _read(backend: Any, table: ir.Table) -> pa.Table:
 def _spark_frame(backend: Any, table: ir.Table) -> Any:
     """`table` as a Spark DataFrame."""
     backend._run_pre_execute_hooks(table)
-    # In SQL text Spark puts variables, of the environment too, in place of `${name}`, within quotes as well.
+    # Spark substitutes variables, also of the environment, for `${name}` in SQL text, even within quotes.
     return backend.raw_sql(backend.compile(table).replace("${", r"\u0024{"))
 
 
 def _read_spark(backend: Any, table: ir.Table) -> pa.Table:
-    # Ibis goes by way of pandas, row by row, where whole numbers beside nulls become floats and years before 1677 fail.
+    # Ibis goes through pandas, where whole numbers with nulls become floats and years before 1677 fail.
     return _spark_frame(backend, table).toArrow()
 
 
 def _read_duckdb(backend: Any, table: ir.Table) -> pa.Table:
-    found = backend.con.sql(_sql(backend, table)).to_arrow_table()
-    return PyArrowData.convert_table(found, table.schema())
+    rows = backend.con.sql(_sql(backend, table)).to_arrow_table()
+    return PyArrowData.convert_table(rows, table.schema())
 
 
 def _sql(backend: Any, table: ir.Table) -> str:
-    """`table` in DuckDB's SQL, a query within a query for each stage of it.
+    """`table` in DuckDB's SQL, with a subquery for each stage.
 
-    Ibis would merge stages, which takes it a third of the time that it compiles in all, and repeats in each column what a stage
-    had computed once.
+    Merging the stages takes Ibis a third of its compile time, and repeats in each column what a stage
+    computes once.
     """
     backend._run_pre_execute_hooks(table)
     with _COMPILING:
@@ -167,15 +197,15 @@ def _sql(backend: Any, table: ir.Table) -> str:
 
 
 def _named(kind: str, backend: Any, table: ir.Table) -> Iterator[ir.Table]:
-    """`table` as a temporary view or table of DuckDB's."""
+    """`table` as a temporary view or table of DuckDB."""
     name = gen_name("ttplan")
     try:
         backend.raw_sql(f"CREATE TEMP {kind} {name} AS {_sql(backend, table)}")
-        # Not backend.table, which would have DuckDB plan a view to say its columns.
+        # Not backend.table: DuckDB would plan the view only to list its columns.
         yield ops.DatabaseTable(name, schema=table.schema(), source=backend).to_expr()
     finally:
-        # Not drop_table: what Ibis 12 makes of it with a current sqlglot has no name in it. Twice, since an interrupt that was
-        # meant for the query before may hit the first.
+        # Not drop_table: with a current sqlglot, Ibis 12 leaves out the name. Twice, since an interrupt of
+        # the previous query may arrive during the first.
         with suppress(duckdb.InterruptException):
             backend.raw_sql(f"DROP {kind} IF EXISTS {name}")
         backend.raw_sql(f"DROP {kind} IF EXISTS {name}")
@@ -197,7 +227,7 @@ def _cached(backend: Any, table: ir.Table) -> Iterator[ir.Table]:
 
 
 @contextmanager
-def _as_it_is(backend: Any, table: ir.Table) -> Iterator[ir.Table]:
+def _unchanged(backend: Any, table: ir.Table) -> Iterator[ir.Table]:
     yield table
 
 
@@ -217,7 +247,7 @@ _ROUNDED: dict[str, Callable[[ir.DecimalValue, str], ir.DecimalValue]] = {
     "duckdb": _by_short_cast,
     "polars": _by_remainder,
 }
-# DuckDB widens the operands of a difference by a digit, row by row, unless they have 38 already; it then checks each result.
+# DuckDB widens the operands of a difference by a digit, row by row, unless they have 38 digits already.
 _MONEY = {"duckdb": "decimal(38, 12)"}
 _NUMBERED: dict[str, Callable[[ir.Table], ir.Table]] = {"duckdb": _by_position}
 # DuckDB sums 64 bits in 128.

@@ -1,4 +1,4 @@
-"""Whether an engine computes what a replay is made of, to the last digit: asked once of each connection, on a few rows."""
+"""Checks, once per connection and on a few rows, that an engine computes a replay exactly."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from ttplan.engine.summary import usd
 from ttplan.model.errors import InputError
 
 _EXACT: WeakValueDictionary[int, Any] = WeakValueDictionary()
-"""The connections that were found to meet all needs. What one does not meet, a setting may mend, so it is asked again."""
+"""The connections that meet all needs. The others are checked again, since a setting may fix them."""
 _SETTINGS = {
     (
         "pyspark",
         "find text as it is written",
     ): "set spark.sql.parser.escapedStringLiterals to false",
 }
-"""What may be the matter, by backend and need."""
+"""The setting to change, by backend and unmet need."""
 
 
 class Need(NamedTuple):
-    """Something that an engine has to do: in words, the expression over `_ROWS` for that engine, and what it gives there."""
+    """What an engine must be able to do: a description, an expression over `_ROWS`, and its exact value."""
 
-    words: str
+    description: str
     expression: Callable[[ir.Table, Any], ir.Scalar]
     expected: Any
 
 
-# Two rows, so that nothing is a constant that a planner computes by other means than the engine does.
+# Two rows, so that no value is a constant that a planner folds by other means than the engine.
 _ROWS = {
     "wide": ["49999999999999999999999999999999999999", "12345678901234567890123456789012345678"],
     "money": ["9999999999999999.999999999999", "0.000000000001"],
@@ -138,15 +138,15 @@ NEEDS = (
 
 
 def require_exact(backend: Any) -> None:
-    """Raise InputError where an Ibis backend falls short of `NEEDS`. Each connection is asked once; DuckDB is not asked."""
+    """Raise InputError if an Ibis backend does not meet `NEEDS`. DuckDB does and is not checked."""
     if backend.name == "duckdb" or _EXACT.get(id(backend)) is backend:
         return
     short = shortfall(backend)
     if short is not None:
         advice = next(
             (
-                said
-                for (name, need), said in _SETTINGS.items()
+                setting
+                for (name, need), setting in _SETTINGS.items()
                 if name == backend.name and short.startswith(need)
             ),
             None,
@@ -162,18 +162,18 @@ def require_exact(backend: Any) -> None:
 
 
 def shortfall(backend: Any) -> str | None:
-    """The first of `NEEDS` that a backend does not meet, and what it does instead; None where it meets all."""
+    """The first of `NEEDS` that a backend does not meet, with its value or error; None if it meets all."""
     try:
-        found = _answers(backend, NEEDS)
-    except Exception:  # whatever an engine raises, one need at a time tells which it cannot meet
+        values = _evaluate(backend, NEEDS)
+    except Exception:  # any engine's error: one need at a time shows which one it cannot meet
         return next(
             filter(None, (_fault(backend, need) for need in NEEDS)),
             "compute in one query what it computes in many",
         )
     return next(
         (
-            _said(need, value)
-            for need, value in zip(NEEDS, found, strict=True)
+            _describe(need, value)
+            for need, value in zip(NEEDS, values, strict=True)
             if value != need.expected
         ),
         None,
@@ -182,19 +182,19 @@ def shortfall(backend: Any) -> str | None:
 
 def _fault(backend: Any, need: Need) -> str | None:
     try:
-        (value,) = _answers(backend, (need,))
+        (value,) = _evaluate(backend, (need,))
     except Exception as error:
-        return f"{need.words} ({type(error).__name__})"
-    return None if value == need.expected else _said(need, value)
+        return f"{need.description} ({type(error).__name__})"
+    return None if value == need.expected else _describe(need, value)
 
 
-def _answers(backend: Any, needs: Sequence[Need]) -> list[Any]:
+def _evaluate(backend: Any, needs: Sequence[Need]) -> list[Any]:
     rows = ibis.memtable(pa.table(_ROWS))
-    asked = rows.aggregate(
+    values = rows.aggregate(
         **{f"n{i}": need.expression(rows, backend) for i, need in enumerate(needs)}
     )
-    return list(fetch(asked, backend).to_pylist()[0].values())
+    return list(fetch(values, backend).to_pylist()[0].values())
 
 
-def _said(need: Need, value: Any) -> str:
-    return f"{need.words} (expected {need.expected}, got {value})"
+def _describe(need: Need, value: Any) -> str:
+    return f"{need.description} (expected {need.expected}, got {value})"

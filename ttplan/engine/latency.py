@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ttplan.engine.cost import REROUTED
-from ttplan.engine.summary import extent
+from ttplan.engine.summary import largest_amounts
 from ttplan.model.route import ProposedRoute
 
 
 class Latencies(NamedTuple):
-    """Requests by projected and by recorded latency (ms), and how many have none, or none that could be projected."""
+    """Requests by projected and by recorded latency (ms), and how many have no latency or no projection."""
 
     counts: dict[int, int]
     recorded: dict[int, int]
@@ -28,16 +28,15 @@ class Latencies(NamedTuple):
 
 
 def latency_counts(mapped: ir.Table) -> ir.Table:
-    """Requests by their own model, where they are rerouted to, and recorded latency, with the largest amounts (`extent`) of each
-    of these: a pass over the rows is dearer than a column more."""
+    """Requests by model, destination and recorded latency, with `largest_amounts`, which saves a pass."""
     sent = mapped.mutate(to=(mapped.outcome >= REROUTED).ifelse(mapped.route, -1))
     return sent.group_by("model", "to", "latency_ms").aggregate(
-        requests=sent.count(), **extent(sent)
+        requests=sent.count(), **largest_amounts(sent)
     )
 
 
 def project_latencies(counts: pa.Table, routes: Sequence[ProposedRoute]) -> Latencies:
-    """From the rows of `latency_counts`: medians of the window by model, then each request's projected latency."""
+    """From `latency_counts`: the window's medians by model, then the requests by projected latency."""
     known = counts.filter(counts["latency_ms"].is_valid())
     medians = target_medians(counts, routes)
     projected: Counter[int] = Counter()
@@ -65,7 +64,7 @@ def project_latencies(counts: pa.Table, routes: Sequence[ProposedRoute]) -> Late
 
 
 def target_medians(counts: pa.Table, routes: Sequence[ProposedRoute]) -> dict[str, int]:
-    """The median latency (ms), element n // 2 of the sorted list, of each target model that has any in `latency_counts`."""
+    """The median latency (ms) by target model: element n // 2 of the sorted list, if there is any."""
     known = counts.filter(counts["latency_ms"].is_valid())
     targets = {route.then.target_model for route in routes}
     return {
@@ -74,7 +73,7 @@ def target_medians(counts: pa.Table, routes: Sequence[ProposedRoute]) -> dict[st
 
 
 def percentile(counts: Mapping[int, int], q: float) -> float:
-    """Element `round_half_away(q * (n - 1))` of the sorted values; 0 where there are none."""
+    """Element `round_half_away(q * (n - 1))` of the sorted values; 0 if there are none."""
     values, cumulated = cumulate(counts)
     if len(values) == 0:
         return 0.0

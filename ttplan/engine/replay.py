@@ -1,34 +1,40 @@
-"""A table of requests and a question → a result. No clock, no randomness that the seed does not fix."""
+"""A table of requests and a spec → a result. No clock, and no randomness that the seed does not fix."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import ibis.expr.types as ir
 
-from ttplan.engine.basis import basis_caveats, cost_basis
-from ttplan.engine.caveats import Semantic, caveats
+from ttplan.engine.caveats import SemanticFindings, basis_caveats, collect_caveats
 from ttplan.engine.cost import PriceRule, price_rules
 from ttplan.engine.dialects import fetch
 from ttplan.engine.exactness import require_exact
 from ttplan.engine.intervals.estimate import (
-    break_down,
     cache_hits,
     estimate,
     poisoning_candidates,
+    route_breakdown,
     savings_by_cause,
 )
 from ttplan.engine.intervals.infer import infer_intervals
 from ttplan.engine.latency import latency_counts, project_latencies
-from ttplan.engine.passes import COUNTING, INFERRING, LATENCIES, SUMMING, Report, unheard
-from ttplan.engine.project import count_left_out, find_semantic_hits, map_requests
-from ttplan.engine.replay_spec import Question, require_window
-from ttplan.engine.rows import to_table
+from ttplan.engine.project import map_window
+from ttplan.engine.replay_spec import (
+    COUNTING,
+    INFERRING,
+    LATENCIES,
+    SUMMING,
+    ProgressCallback,
+    ReplayOutcome,
+    ReplaySpec,
+    ignore_progress,
+)
+from ttplan.engine.rows import cost_basis, to_table
 from ttplan.engine.semantic_cache.sweep import Sweep
 from ttplan.engine.summary import (
     POWERS,
@@ -37,25 +43,69 @@ from ttplan.engine.summary import (
     Summary,
     cell_sums,
     femto_per_token,
+    grid_for,
     pico,
-    spanning,
 )
-from ttplan.model.errors import InputError
-from ttplan.model.plan import IntervalMethod, PlanConfig, PlanInput, PlanResult
+from ttplan.model.plan import (
+    DEFAULT_BOOTSTRAP_ITERATIONS,
+    IntervalMethod,
+    PlanConfig,
+    PlanInput,
+    PlanResult,
+)
 from ttplan.model.pricing import ModelPricing
-from ttplan.model.route import ProposedRoute, find_duplicate
+from ttplan.model.route import ProposedRoute
 
 NIL = UUID(int=0)
-LONG_AGO, FAR_AHEAD = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
+FIRST_INSTANT = datetime(1, 1, 1, tzinfo=UTC)
+LAST_INSTANT = datetime(9999, 12, 31, tzinfo=UTC)
 
 
-def replay(plan: PlanInput, *, interval_method: IntervalMethod = "limit") -> PlanResult:
-    """What `plan` would have done to its requests. A pure function: the same input gives the same JSON, to the byte.
+def replay(plan: PlanInput, *, interval_method: IntervalMethod = "auto") -> PlanResult:
+    """Compute what a plan would have done to its requests.
 
-    `interval_method` is `limit` (the default; below 200 requests it resamples), `resample` or `tt-plan-core`.
-    Raises InputError for an unknown method.
+    A pure function: the same input gives the same JSON, to the byte.
+
+    Parameters
+    ----------
+    plan
+        The requests, routes, prices and assumptions.
+    interval_method
+        ``"auto"`` (the default) uses ``"limit"`` and falls back to ``"resample"`` below 200 requests
+        (or clusters) and for heavy tails. ``"limit"``, ``"resample"`` and ``"tt-plan-core"`` are
+        used as named, whatever the log.
+
+    Returns
+    -------
+    PlanResult
+        Estimates, 95 % intervals and caveats. Amounts are USD per window.
+
+    Raises
+    ------
+    InputError
+        If the method is unknown.
+
+    Examples
+    --------
+    >>> from datetime import UTC, datetime
+    >>> from uuid import UUID
+    >>> from ttplan import PlanInput, replay
+    >>> plan = PlanInput(
+    ...     plan_id=UUID(int=1),
+    ...     org_id=UUID(int=2),
+    ...     window_start=datetime(2026, 5, 1, tzinfo=UTC),
+    ...     window_end=datetime(2026, 5, 2, tzinfo=UTC),
+    ...     requests=(),
+    ...     proposed_routes=(),
+    ...     pricing={},
+    ...     config={},
+    ...     seed=0,
+    ...     bootstrap_iterations=100,
+    ... )
+    >>> replay(plan).sample_size
+    0
     """
-    return answer(to_table(plan.requests), Question.of(plan, interval_method))
+    return run_replay(to_table(plan.requests), ReplaySpec.from_plan(plan, interval_method)).result
 
 
 def replay_table(
@@ -66,27 +116,63 @@ def replay_table(
     *,
     org_id: UUID,
     plan_id: UUID = NIL,
-    window_start: datetime = LONG_AGO,
-    window_end: datetime = FAR_AHEAD,
+    window_start: datetime = FIRST_INSTANT,
+    window_end: datetime = LAST_INSTANT,
     seed: int = 0,
-    bootstrap_iterations: int = 10_000,
-    interval_method: IntervalMethod = "limit",
-    progress: Report | None = None,
+    bootstrap_iterations: int = DEFAULT_BOOTSTRAP_ITERATIONS,
+    interval_method: IntervalMethod = "auto",
+    progress: ProgressCallback | None = None,
 ) -> PlanResult:
-    """`replay` of any Ibis table that has the columns of `ttplan.engine.rows.SCHEMA`; its rows never leave their engine.
+    """Replay an Ibis table of requests. The rows never leave the engine that holds them.
 
-    Ids must be unique: the table is taken at its word. `progress` is told the name of each pass when it begins, and of some the
-    share that is done (0..1); what it raises ends the replay, with nothing left in the table's engine. Raises InputError for a
-    missing column or one of another type, a row that is no request, a repeated route, a window turned round, no resamples, or a
-    backend whose arithmetic is not exact.
+    Parameters
+    ----------
+    table
+        A table with the columns of `ttplan.engine.rows.SCHEMA`. Ids must be unique; this is not checked.
+    routes
+        The proposed routes, with unique ids and names.
+    prices
+        Prices in USD per million tokens, by ``provider:model``.
+    config
+        Caches and clusters; neither by default.
+    org_id
+        The organisation of the requests. Requests of others are left out.
+    plan_id
+        The id that the result has.
+    window_start, window_end
+        The window, as timezone-aware datetimes: inclusive, exclusive. The whole table by default.
+    seed
+        The seed of all resampling, from 0 to 2^64 - 1.
+    bootstrap_iterations
+        How many resamples an interval is made of, at least 1.
+    interval_method
+        As in `replay`.
+    progress
+        Called with the name of each pass when it begins, and the share (0..1) that is done. An exception
+        that it raises ends the replay and leaves nothing in the table's engine.
+
+    Returns
+    -------
+    PlanResult
+        Estimates, 95 % intervals and caveats. Amounts are USD per window.
+
+    Raises
+    ------
+    InputError
+        If a column is missing or has another type, a row is not a request, a route is repeated, the
+        window ends before it begins, there are no resamples, or the backend's arithmetic is not exact.
+
+    Examples
+    --------
+    >>> import ibis
+    >>> from uuid import UUID
+    >>> from ttplan import replay_table
+    >>> from ttplan.engine.rows import to_arrow
+    >>> table = ibis.memtable(to_arrow([]))
+    >>> replay_table(table, [], {}, org_id=UUID(int=2)).sample_size
+    0
     """
-    repeat = find_duplicate(routes)
-    if repeat is not None:
-        raise InputError(repeat)
-    if bootstrap_iterations < 1:
-        raise InputError(f"bootstrap_iterations is {bootstrap_iterations}; expected at least 1")
-    require_window(window_start, window_end)
-    question = Question(
+    spec = ReplaySpec(
         plan_id=plan_id,
         org_id=org_id,
         window_start=window_start,
@@ -98,80 +184,77 @@ def replay_table(
         bootstrap_iterations=bootstrap_iterations,
         interval_method=interval_method,
     )
+    return checked_replay(table, spec, progress).result
+
+
+def checked_replay(
+    table: ir.Table, spec: ReplaySpec, progress: ProgressCallback | None = None
+) -> ReplayOutcome:
+    """`run_replay` after checks of the spec and of the table's backend. Raises InputError."""
+    spec.check()
     require_exact(table.get_backend())
-    return answer(table, question, progress or unheard)
+    return run_replay(table, spec, progress or ignore_progress)
 
 
-def answer(table: ir.Table, question: Question, report: Report = unheard) -> PlanResult:
+def run_replay(
+    table: ir.Table, spec: ReplaySpec, progress: ProgressCallback = ignore_progress
+) -> ReplayOutcome:
     """Map, summarise, infer."""
-    report(COUNTING, 0.0)
-    kept, left_out = count_left_out(table, question)
-    sweep = find_semantic_hits(table, question, report) if kept else None
+    progress(COUNTING, 0.0)
+    with map_window(table, spec, progress) as window:
+        spec, sweep = window.spec, window.sweep
+        summary = (
+            summarise(window.rows, spec, sweep=sweep, progress=progress)
+            if window.total
+            else Summary(Grid(1, 1))
+        )
+        progress(INFERRING, 0.0)
+        inferred = infer_intervals(summary, window.rows, spec)
+    aggregates = estimate(summary, spec, sweep)
+    basis = cost_basis(table, spec)
     semantic = (
         None
-        if question.config.l2_ttl_seconds is None
-        else Semantic(question.config.l2_threshold, sweep)
+        if spec.config.l2_ttl_seconds is None
+        else SemanticFindings(spec.config.l2_threshold, sweep)
     )
-    if sweep is None:  # hits that nothing can project count as recorded
-        question = replace(
-            question, config=question.config.model_copy(update={"l2_threshold": None})
-        )
-    with map_requests(table, question, sweep, report) as mapped:
-        summary = (
-            summarise(mapped, question, sweep=sweep, report=report) if kept else Summary(Grid(1, 1))
-        )
-        report(INFERRING, 0.0)
-        inferred = infer_intervals(summary, mapped, question)
-    aggregates = estimate(summary, question, sweep)
-    return PlanResult(
-        plan_id=question.plan_id,
-        org_id=question.org_id,
-        window_start=question.window_start,
-        window_end=question.window_end,
-        sample_size=kept,
+    caveats = collect_caveats(summary, window.left_out, spec, aggregates, inferred, semantic)
+    result = PlanResult(
+        plan_id=spec.plan_id,
+        org_id=spec.org_id,
+        window_start=spec.window_start,
+        window_end=spec.window_end,
+        sample_size=window.total,
         aggregates=aggregates,
         confidence_intervals=inferred.intervals,
         interval_method=inferred.method,
-        interval_unit=question.unit,
+        interval_unit=spec.interval_unit,
         clusters=inferred.clusters,
-        per_route_breakdown=break_down(summary, question),
-        caveats=(
-            *caveats(
-                summary,
-                left_out,
-                question.tried,
-                aggregates,
-                inferred.intervals,
-                inferred.fallback,
-                inferred.clusters,
-                question.unit,
-                semantic,
-            ),
-            *basis_caveats(cost_basis(table, question)),
-        ),
-        cache_hits=cache_hits(summary, question),
+        per_route_breakdown=route_breakdown(summary, spec),
+        caveats=(*caveats, *basis_caveats(basis)),
+        cache_hits=cache_hits(summary, spec),
         savings_by_cause=savings_by_cause(summary),
         poisoning_candidates=poisoning_candidates(sweep),
-        proposed_routes=tuple(question.routes),
+        proposed_routes=tuple(spec.routes),
     )
+    return ReplayOutcome(result, spec.pricing, cost_basis=basis)
 
 
 def summarise(
     mapped: ir.Table,
-    question: Question,
+    spec: ReplaySpec,
     grid: Grid | None = None,
     sweep: Sweep | None = None,
-    report: Report = unheard,
+    progress: ProgressCallback = ignore_progress,
 ) -> Summary:
     """The summary of mapped rows. Parts of one log must share the grid of the whole."""
-    report(LATENCIES, 0.0)
+    progress(LATENCIES, 0.0)
     counts = fetch(latency_counts(mapped))
-    grid = grid or spanning(counts)
-    latencies = project_latencies(counts, question.tried)
-    tried = 0 if sweep is None else len(sweep.thresholds)
-    report(SUMMING, 0.0)
-    rows = fetch(cell_sums(mapped, grid, tried)).to_pylist()
-    rules = price_rules(question.tried, question.pricing)
+    grid = grid or grid_for(counts)
+    latencies = project_latencies(counts, spec.active_routes)
+    thresholds = 0 if sweep is None else len(sweep.thresholds)
+    progress(SUMMING, 0.0)
+    rows = fetch(cell_sums(mapped, grid, thresholds)).to_pylist()
+    rules = price_rules(spec.active_routes, spec.pricing)
     cells: dict[tuple[int, int], Cell] = defaultdict(Cell)
     for row in sorted(rows, key=lambda row: (row["route"], row["outcome"])):
         cells[(row["route"], row["outcome"])] += _cell(row, rules)
@@ -193,7 +276,7 @@ def summarise(
                 sum(row[f"also_l1_{t}"] or 0 for row in rows),
                 sum(pico(row[f"saved_{t}"]) for row in rows),
             )
-            for t in range(tried)
+            for t in range(thresholds)
         },
     )
 

@@ -1,30 +1,55 @@
-"""What a replay is asked, apart from the rows."""
+"""What a replay takes and gives: the spec of a plan without its rows, the outcome, and the passes in between."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
 from ttplan.model.errors import InputError
-from ttplan.model.plan import IntervalMethod, PlanConfig, PlanInput, check_window
+from ttplan.model.plan import (
+    DEFAULT_BOOTSTRAP_ITERATIONS,
+    IntervalMethod,
+    PlanConfig,
+    PlanInput,
+    PlanResult,
+    check_window,
+)
 from ttplan.model.pricing import ModelPricing
-from ttplan.model.route import ProposedRoute, sort_by_precedence
-from ttplan.model.stored_plan import StoredPlan
+from ttplan.model.route import ProposedRoute, find_duplicate, sort_by_precedence
+from ttplan.model.stored_plan import CostBasis, StoredPlan
+
+ProgressCallback = Callable[[str, float], None]
+"""Receives the name of a pass when it begins (with 0.0), then the share that is done if the engine
+knows it. An exception that it raises ends the replay."""
+
+COUNTING = "counting the window's requests"
+SEMANTIC = "looking up embeddings"
+KEEPING = "keeping the window's requests"
+ORDERING = "ordering by cache key"
+LOOKING_UP = "looking up cache keys"
+JOINING = "noting the hits"
+LATENCIES = "counting latencies and the largest amounts"
+SUMMING = "summing costs"
+INFERRING = "computing intervals"
 
 
-def require_window(start: datetime, end: datetime) -> None:
-    """Raise InputError where a window ends before it begins."""
-    try:
-        check_window(start, end)
-    except ValueError as error:
-        raise InputError(str(error)) from None
+def pass_names(config: PlanConfig) -> list[str]:
+    """The passes of a replay with this configuration, in order; a log may need fewer."""
+    exact = [ORDERING, LOOKING_UP] if config.l1_ttl_seconds is not None else []
+    semantic = [SEMANTIC] if config.l2_ttl_seconds is not None else []
+    cached = [KEEPING, *exact, JOINING] if exact or semantic else []
+    return [COUNTING, *semantic, *cached, LATENCIES, SUMMING, INFERRING]
+
+
+def ignore_progress(_name: str, _share: float) -> None:
+    """The progress callback that does nothing."""
 
 
 @dataclass(frozen=True)
-class Question:
-    """A plan without its rows. `window_start` is inclusive, `window_end` exclusive."""
+class ReplaySpec:
+    """All that a replay needs, except the rows. `window_start` is inclusive, `window_end` exclusive."""
 
     plan_id: UUID
     org_id: UUID
@@ -34,47 +59,12 @@ class Question:
     pricing: Mapping[str, ModelPricing]
     config: PlanConfig = field(default_factory=PlanConfig)
     seed: int = 0
-    bootstrap_iterations: int = 10_000
-    interval_method: IntervalMethod = "limit"
-
-    @property
-    def tried(self) -> list[ProposedRoute]:
-        """The enabled routes in the order in which they are tried."""
-        return sort_by_precedence(self.routes)
-
-    @property
-    def projects_hits(self) -> bool:
-        """Whether cache hits are projected, so that hits as recorded count no more."""
-        return self.config.l1_ttl_seconds is not None or self.config.l2_threshold is not None
-
-    @property
-    def unit(self) -> str:
-        """What is resampled: a request, or the name of the cluster."""
-        return self.config.cluster or "request"
-
-    @property
-    def bypassing(self) -> list[int]:
-        """The positions in `tried` of the routes whose requests neither read nor fill a cache."""
-        return [i for i, route in enumerate(self.tried) if route.then.disable_cache]
+    bootstrap_iterations: int = DEFAULT_BOOTSTRAP_ITERATIONS
+    interval_method: IntervalMethod = "auto"
 
     @classmethod
-    def asked_by(cls, run: StoredPlan) -> Question:
-        """What a stored plan asked, by the default method."""
-        return cls(
-            plan_id=run.plan_id,
-            org_id=run.org_id,
-            window_start=run.result.window_start,
-            window_end=run.result.window_end,
-            routes=run.result.proposed_routes,
-            pricing=run.pricing,
-            config=run.config,
-            seed=run.seed,
-            bootstrap_iterations=run.bootstrap_iterations,
-        )
-
-    @classmethod
-    def of(cls, plan: PlanInput, interval_method: IntervalMethod) -> Question:
-        """What `plan` asks."""
+    def from_plan(cls, plan: PlanInput, interval_method: IntervalMethod = "auto") -> ReplaySpec:
+        """The spec of a plan input."""
         return cls(
             plan_id=plan.plan_id,
             org_id=plan.org_id,
@@ -87,3 +77,66 @@ class Question:
             bootstrap_iterations=plan.bootstrap_iterations,
             interval_method=interval_method,
         )
+
+    @classmethod
+    def from_run(cls, run: StoredPlan) -> ReplaySpec:
+        """The spec of a stored plan, with the default interval method."""
+        return cls(
+            plan_id=run.plan_id,
+            org_id=run.org_id,
+            window_start=run.result.window_start,
+            window_end=run.result.window_end,
+            routes=run.result.proposed_routes,
+            pricing=run.pricing,
+            config=run.config,
+            seed=run.seed,
+            bootstrap_iterations=run.bootstrap_iterations,
+        )
+
+    @property
+    def active_routes(self) -> list[ProposedRoute]:
+        """The enabled routes in the order in which they are tried."""
+        return sort_by_precedence(self.routes)
+
+    @property
+    def projects_hits(self) -> bool:
+        """Whether cache hits are projected; recorded hits then no longer count."""
+        return self.config.l1_ttl_seconds is not None or self.config.l2_threshold is not None
+
+    @property
+    def interval_unit(self) -> str:
+        """What is resampled: `request`, or the name of the cluster."""
+        return self.config.cluster or "request"
+
+    @property
+    def cache_bypassing(self) -> list[int]:
+        """Positions in `active_routes` of the routes that neither read nor fill a cache."""
+        return [i for i, route in enumerate(self.active_routes) if route.then.disable_cache]
+
+    def without_l2_hits(self) -> ReplaySpec:
+        """This spec without a threshold at which semantic hits count for cost."""
+        return replace(self, config=self.config.model_copy(update={"l2_threshold": None}))
+
+    def check(self) -> None:
+        """Raise InputError for a repeated route, no resamples, or a window that ends before it begins."""
+        repeat = find_duplicate(self.routes)
+        if repeat is not None:
+            raise InputError(repeat)
+        if self.bootstrap_iterations < 1:
+            raise InputError(
+                f"bootstrap_iterations is {self.bootstrap_iterations}; expected at least 1"
+            )
+        try:
+            check_window(self.window_start, self.window_end)
+        except ValueError as error:
+            raise InputError(str(error)) from None
+
+
+@dataclass(frozen=True)
+class ReplayOutcome:
+    """The result of a replay, the prices it used and where each comes from, and the basis of the log's costs."""
+
+    result: PlanResult
+    pricing: Mapping[str, ModelPricing]
+    price_sources: Mapping[str, str] = field(default_factory=dict)
+    cost_basis: CostBasis | None = None

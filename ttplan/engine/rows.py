@@ -1,10 +1,12 @@
-"""The table that a replay reads: its columns, and how logged requests become one."""
+"""The table that a replay reads: its columns, its checks, and the rows that belong to a window."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from functools import reduce
 from operator import or_
+from typing import Any, NamedTuple
 
 import duckdb
 import ibis
@@ -13,9 +15,11 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from ttplan.engine.dialects import fetch, holds_instants, money_type
+from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.model.errors import InputError
-from ttplan.model.money import MAX_MONEY
+from ttplan.model.money import MAX_MONEY, round_money
 from ttplan.model.request import MAX_TOKENS, RequestLog
+from ttplan.model.stored_plan import CostBasis
 
 MAX_MILLISECONDS = 2**53
 
@@ -38,7 +42,7 @@ SCHEMA = pa.schema(
         pa.field("body_lower", pa.string()),
     ]
 )
-"""The columns that a replay reads. `body_lower` is the body lower-cased by Python; a table may lack that column."""
+"""The columns that a replay reads. `body_lower` is the body in Python's lower case, and optional."""
 OPTIONAL = pa.schema(
     [
         pa.field("finish_reason", pa.string()),
@@ -48,7 +52,10 @@ OPTIONAL = pa.schema(
         pa.field("api_key_id", pa.string()),
     ]
 )
-"""Columns that some questions need: a semantic cache, clusters. A table may lack them and have others."""
+"""Columns that semantic caches and clusters read. A table may lack them, and may have others."""
+
+PERIODS = {"hour": 3_600, "day": 86_400}
+"""Clusters that are periods of time, in seconds; every other cluster is a column."""
 
 _TOKENS = ("input_tokens", "output_tokens", "cached_tokens")
 _MONEY = ("cost_usd", "baseline_cost_usd")
@@ -82,8 +89,15 @@ _ACCEPTED: dict[str, _Accepts] = (
 )
 
 
+class LeftOut(NamedTuple):
+    """How many rows are left out, and why."""
+
+    outside_window: int
+    other_org: int
+
+
 def lower(text: str | None) -> str | None:
-    """The lower case that keywords and bodies share: Python's, since engines' own disagree on `İ` and `Σ`."""
+    """Python's lower case, for keywords and bodies: engines disagree on `İ` and `Σ`."""
     return None if text is None else text.lower()
 
 
@@ -105,7 +119,7 @@ def to_arrow(requests: Sequence[RequestLog]) -> pa.Table:
 
 
 def to_table(requests: Sequence[RequestLog], *, threads: int | None = None) -> ir.Table:
-    """The requests as a table of an embedded, in-memory DuckDB of their own; `threads` of None lets DuckDB choose."""
+    """The requests as a table of a new in-memory DuckDB; if `threads` is None, DuckDB chooses."""
     connection = duckdb.connect(config={} if threads is None else {"threads": threads})
     connection.register("arrived", to_arrow(requests))
     connection.execute("CREATE TEMP TABLE requests AS FROM arrived")
@@ -114,34 +128,35 @@ def to_table(requests: Sequence[RequestLog], *, threads: int | None = None) -> i
 
 
 def check_columns(table: ir.Table, also: Sequence[str] = ()) -> None:
-    """Raise InputError where the table lacks a column that a replay reads, or has one of a type that says something else.
+    """Raise InputError if a column that a replay reads is missing or has another type.
 
-    `also` names columns that this question reads besides; a table may lack the outcome of a request, but not what clusters it.
+    `also` names further columns that this replay reads. Of those, only `finish_reason` may be missing.
     """
     missing = [name for name in SCHEMA.names if name not in table.columns and name != "body_lower"]
     if missing:
         raise InputError(
-            f"the table has no column {', '.join(missing)}; expected {', '.join(SCHEMA.names[:-1])} and, for conditions "
-            "on the prompt, body_lower"
+            f"the table has no column {', '.join(missing)}; expected {', '.join(SCHEMA.names[:-1])} "
+            "and, for conditions on the prompt, body_lower"
         )
     for name in also:
         if name not in table.columns and name != "finish_reason":
             raise InputError(
-                f"config.cluster is {name!r}, and the log has no such column; expected hour, day, tag or a column"
+                f"config.cluster is {name!r}, and the log has no such column; expected hour, day, "
+                "tag or a column"
             )
     for name in (*SCHEMA.names, *also):
         if name not in table.columns:
             continue
-        accepts, wanted = _ACCEPTED.get(name, _ANY)
-        found = table[name].type()
-        if not (holds_instants(table, name) if name == "ts" else accepts(found)):
+        accepts, expected = _ACCEPTED.get(name, _ANY)
+        actual = table[name].type()
+        if not (holds_instants(table, name) if name == "ts" else accepts(actual)):
             raise InputError(
-                f"the column {name} is {found}; expected {wanted}: cast it before the replay"
+                f"the column {name} is {actual}; expected {expected}: cast it before the replay"
             )
 
 
-def as_read(table: ir.Table, **also: ir.Column) -> ir.Table:
-    """The columns that a replay reads, in the types that it computes with; `id` and `org_id` stay text or UUID as they are."""
+def typed_columns(table: ir.Table, **also: ir.Column) -> ir.Table:
+    """The columns that a replay reads, in the types that it computes with, and columns `also`."""
     columns = {name: table[name] for name in SCHEMA.names if name in table.columns}
     computed = _COMPUTED | dict.fromkeys(_MONEY, money_type(table.get_backend()))
     typed = {
@@ -151,23 +166,92 @@ def as_read(table: ir.Table, **also: ir.Column) -> ir.Table:
     return table.select(**typed, **also)
 
 
-def broken(table: ir.Table) -> ir.BooleanValue:
-    """Whether a row lacks a value that it must have, or has one that no request has."""
-    return reduce(or_, _faults(table).values())
+def select_window(table: ir.Table, spec: ReplaySpec) -> ir.Table:
+    """The rows of the spec's window and organisation."""
+    return table.filter(_in_window(table, spec), _of_org(table, spec))
 
 
-def refuse_broken(table: ir.Table) -> None:
-    """Raise InputError that counts, by column, the rows of `table` that are `broken` or have no `ts` or `org_id`."""
+def count_window(table: ir.Table, spec: ReplaySpec) -> tuple[int, LeftOut]:
+    """How many rows the window has, and how many are left out and why.
+
+    Raises InputError if a column is missing or has another type, or a row is not a request.
+    """
+    cluster = spec.config.cluster
+    check_columns(table, () if cluster is None or cluster in PERIODS else (cluster,))
+    inside, own = _in_window(table, spec), _of_org(table, spec)
+    unplaced = table.ts.isnull() | table.org_id.isnull()
+    faults = reduce(or_, _faults(table).values())
+    counts = fetch(
+        table.aggregate(
+            kept=(inside & own).sum(),
+            late=(~inside).sum(),
+            foreign=(inside & ~own).sum(),
+            broken=((inside & own & faults) | unplaced).sum(),
+        )
+    ).to_pylist()[0]
+    if counts["broken"]:
+        _refuse_faults(table.filter((inside & own) | unplaced))
+    return int(counts["kept"] or 0), LeftOut(int(counts["late"] or 0), int(counts["foreign"] or 0))
+
+
+def cost_basis(table: ir.Table, spec: ReplaySpec) -> CostBasis | None:
+    """What the costs in the window are based on; None if the table does not record it.
+
+    `table` may have the columns `cost_basis` ("recorded", "recomputed" or "doctor"; null is recorded)
+    and `recorded_cost_usd`.
+    """
+    if "cost_basis" not in table.columns:
+        return None
+    money = "decimal(38, 12)"
+    kept = select_window(table, spec)
+    was = kept.recorded_cost_usd if "recorded_cost_usd" in kept.columns else ibis.null(money)
+    kept = kept.mutate(
+        basis=kept.cost_basis.fill_null("recorded"),
+        was=was.cast(money),
+        now=kept.cost_usd.cast(money),
+    )
+    sums = fetch(
+        kept.group_by("basis").aggregate(rows=kept.count(), now=kept.now.sum(), was=kept.was.sum())
+    ).to_pylist()
+    by_basis: dict[str, dict[str, Any]] = {row["basis"]: row for row in sums}
+    recorded, *computed = (by_basis.get(name, {}) for name in ("recorded", "recomputed", "doctor"))
+
+    def usd(row: dict[str, Any], name: str) -> Decimal:
+        return round_money(Decimal(row.get(name) or 0))
+
+    return CostBasis(
+        recorded=recorded.get("rows", 0),
+        recomputed=sum(row.get("rows", 0) for row in computed),
+        by_doctor=computed[-1].get("rows", 0),
+        recorded_usd=usd(recorded, "now"),
+        recomputed_usd=sum((usd(row, "now") for row in computed), Decimal(0)),
+        was_recorded_usd=sum((usd(row, "was") for row in computed), Decimal(0)),
+    )
+
+
+def _in_window(table: ir.Table, spec: ReplaySpec) -> ir.BooleanValue:
+    start, end = (
+        ibis.literal(at, "timestamp('UTC', 6)") for at in (spec.window_start, spec.window_end)
+    )
+    return (table.ts >= start) & (table.ts < end)
+
+
+def _of_org(table: ir.Table, spec: ReplaySpec) -> ir.BooleanValue:
+    return table.org_id == ibis.literal(str(spec.org_id)).cast(table.org_id.type())
+
+
+def _refuse_faults(table: ir.Table) -> None:
+    """Raise InputError that counts the rows with faults by column."""
     faults = _faults(table) | {name: table[name].isnull() for name in ("ts", "org_id")}
     counts = fetch(
         table.aggregate(**{name: fault.sum() for name, fault in faults.items()})
     ).to_pylist()[0]
-    said = "; ".join(
+    details = "; ".join(
         f"{name} in {count:,} rows, {_LIMITS.get(name, 'never null')}"
         for name, count in counts.items()
         if count
     )
-    raise InputError(f"the table has rows that are no requests: {said}")
+    raise InputError(f"the table has rows that are not requests: {details}")
 
 
 def _faults(table: ir.Table) -> dict[str, ir.BooleanValue]:

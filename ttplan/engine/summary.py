@@ -1,4 +1,4 @@
-"""What a replay keeps of its rows: exact counts, sums and power sums. Small whatever the log's size, and it merges."""
+"""The summary of a replay: exact counts, sums and power sums. Small for any log, and mergeable."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ttplan.engine.cache import has_bit
 from ttplan.engine.dialects import exact_sum
 
 GRID = 2**20
-"""How many steps of the grid the largest amount spans."""
+"""The largest amount in steps of the grid."""
 PICO = 10**12
 """Amounts are summed as whole numbers of 10^-12 USD."""
 POWERS = [(j, total - j) for total in range(1, 5) for j in range(total, -1, -1)]
@@ -59,14 +59,14 @@ class Cell:
     baseline: int = 0
     projected: int = 0
     moved_baseline: int = 0
-    """Baselines of requests that go to their route's target where no cache has the answer."""
+    """Baselines of requests that go to their route's target if no cache has the response."""
     moved_uncached: int = 0
-    """What those cost at the target."""
+    """Their cost at the target."""
     discount: int = 0
-    """What the target's rate for cached tokens takes off that; whole 10^-15 USD."""
+    """The discount of the target's rate for cached tokens, in whole 10^-15 USD."""
     l1_saved: int = 0
     l2_saved: int = 0
-    """What hits would have cost without a cache; a hit of both levels is L1's."""
+    """The cost of hits without a cache; a hit of both levels is L1's."""
 
     def __add__(self, other: Cell) -> Cell:
         return Cell(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Cell)))
@@ -74,12 +74,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Summary:
-    """All that estimates, intervals and caveats are made from. Summaries of parts of one log add up to the log's.
+    """The source of estimates, intervals and caveats. Summaries of parts of one log add up to the log's.
 
-    `cells` by (route index or -1, outcome); `powers[(j, k)]` is the sum of `s^j b^k` for `s` baseline minus projected and `b`
-    baseline, `actual_powers[j]` that of `a^j` for `a` actual minus projected, on the grid; `latency` counts requests by
-    projected latency in ms, `recorded_latency` by that which was logged; `untagged` and `bodiless` count rows that cannot answer
-    a condition on them.
+    `cells` by (route index or -1, outcome); `powers[(j, k)]` is the sum of `s^j b^k` for `s` baseline minus
+    projected and `b` baseline, `actual_powers[j]` that of `a^j` for `a` actual minus projected, on the grid;
+    `latency` counts requests by projected latency in ms, `recorded_latency` by the logged one; `untagged`
+    and `bodiless` count rows without a tag or a prompt.
     """
 
     grid: Grid
@@ -97,7 +97,7 @@ class Summary:
     largest: int = 0
     """The largest single baseline, in 10^-12 USD."""
     sweep: Mapping[int, tuple[int, int]] = field(default_factory=dict)
-    """For each position in the sweep: hits that are L1's too, and what the others would have cost, in 10^-12 USD."""
+    """For each threshold of the sweep: hits that are also L1's, and the cost of the others in 10^-12 USD."""
 
     def __add__(self, other: Summary) -> Summary:
         if self.grid != other.grid:
@@ -156,8 +156,8 @@ def femto_per_token(per_million: Decimal) -> int:
     return int(per_million.scaleb(9, _DIGITS))
 
 
-def extent(mapped: ir.Table) -> dict[str, ir.DecimalScalar]:
-    """The largest amounts of some rows that the two grids have to span, in USD: `amount` and `actual`."""
+def largest_amounts(mapped: ir.Table) -> dict[str, ir.DecimalScalar]:
+    """The largest amounts that the two grids have to span, in USD: `amount` and `actual`."""
     difference = (mapped.baseline_cost_usd - mapped.projected_usd).abs()
     return {
         "amount": ibis.greatest(mapped.baseline_cost_usd.max(), difference.max()),
@@ -165,17 +165,17 @@ def extent(mapped: ir.Table) -> dict[str, ir.DecimalScalar]:
     }
 
 
-def spanning(largest: pa.Table) -> Grid:
-    """The grid for rows whose largest amounts, in parts or whole, are in the columns of `extent`."""
+def grid_for(largest: pa.Table) -> Grid:
+    """The grid for rows with these largest amounts: one or more rows of `largest_amounts`."""
     return Grid(
         *(grid_step(pc.max(largest[name]).as_py() or _ZERO) for name in ("amount", "actual"))
     )
 
 
 def cell_sums(mapped: ir.Table, grid: Grid, thresholds: int = 0) -> ir.Table:
-    """One row for each route, outcome, price rule and whether a request moves: counts, exact sums and power sums.
+    """Counts, exact sums and power sums by route, outcome, price rule and whether a request moves.
 
-    `thresholds` is how many a semantic sweep has tried.
+    `thresholds` is the number of thresholds of a semantic sweep.
     """
     amounts = on_grid(
         mapped,
@@ -183,7 +183,7 @@ def cell_sums(mapped: ir.Table, grid: Grid, thresholds: int = 0) -> ir.Table:
         b=(mapped.baseline_cost_usd, grid.step),
         a=(mapped.cost_usd - mapped.projected_usd, grid.actual_step),
     )
-    # Products of two fit 64 bits (2^40, 13 digits) and so do those of three (2^60); those of four need 26 digits.
+    # Products of two (2^40) and of three (2^60) fit 64 bits; those of four need 26 digits.
     amounts = amounts.mutate(
         ss=amounts.s * amounts.s,
         sb=amounts.s * amounts.b,
@@ -236,7 +236,7 @@ def cell_sums(mapped: ir.Table, grid: Grid, thresholds: int = 0) -> ir.Table:
 
 
 def _cache_sums(wide: ir.Table, thresholds: int) -> dict[str, ir.NumericScalar]:
-    """Hits of each level, and what they would have cost."""
+    """Hits of each level, and their cost without a cache."""
     alone = wide.l2_hit & ~wide.l1_hit
     sums = {
         "l1_hits": wide.l1_hit.sum(),
@@ -253,12 +253,12 @@ def _cache_sums(wide: ir.Table, thresholds: int) -> dict[str, ir.NumericScalar]:
 
 
 def on_grid(table: ir.Table, **columns: tuple[ir.DecimalColumn, int]) -> ir.Table:
-    """`table` with each amount in steps of its grid, rounded half away from zero, as whole numbers of at most 2^20.
+    """`table` with each amount in steps of its grid, rounded half away from zero: whole numbers up to 2^20.
 
-    Each step of it is a stage of its own: engines share no work between the branches of a CASE. Below 2^50 * 10^-12 USD (1,125
-    USD) a float holds every number on the way exactly, and its quotient lies further from the next whole number (2^-32) than it
-    errs (2^-34). Above, what is divided is a whole multiple, and no decimal on the way needs more digits than its operands, so
-    that engines which cut a product's digits have none to cut.
+    Each step of the computation is a stage of its own: engines share no work between branches of a CASE.
+    Below 2^50 * 10^-12 USD (1,125 USD) a float holds every intermediate number exactly, and its quotient is
+    further from the next whole number (2^-32) than its error (2^-34). Above, the dividend is a whole
+    multiple, and no intermediate decimal needs more digits than its operands, so no engine cuts any.
     """
     table = table.mutate(
         **{f"{name}_sign": (amount < 0).ifelse(-1, 1) for name, (amount, _) in columns.items()},
@@ -287,7 +287,7 @@ def _is_small(step: int) -> bool:
 
 
 def _small_steps(size: ir.DecimalColumn, step: int) -> ir.IntegerColumn:
-    # Not `round`, for which DuckDB takes a power of ten for each row.
+    # Not `round`, for which DuckDB computes a power of ten for each row.
     units = (size.cast("float64") * float(PICO) + 0.5).floor().cast("int64")
     return (units * 2 + step) // (2 * step)
 

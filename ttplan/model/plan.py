@@ -15,8 +15,8 @@ from ttplan.model.request import RequestLog, UtcDatetime
 from ttplan.model.results.quality import QualityResult
 from ttplan.model.route import ProposedRoute, find_duplicate
 
-IntervalMethod = Literal["limit", "resample", "tt-plan-core"]
-UsedIntervalMethod = Literal["limit", "resample", "tt-plan-core", "limit+resample", "none"]
+IntervalMethod = Literal["auto", "limit", "resample", "tt-plan-core"]
+UsedIntervalMethod = Literal["auto", "limit", "resample", "tt-plan-core", "limit+resample", "none"]
 """What gave a result's intervals; `limit+resample`: those of money were resampled since few requests carry the cost; `none`:
 there are none, since the requests come in too few clusters."""
 Interval = tuple[float, float]

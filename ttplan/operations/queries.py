@@ -9,9 +9,9 @@ from uuid import UUID
 
 import ibis
 
-from ttplan.engine.breakdown import DIMENSIONS, Part, latencies_of, parts_of
+from ttplan.engine.breakdown import DIMENSIONS, BreakdownRow, break_down_plan, latency_histograms
 from ttplan.engine.dialects import fetch
-from ttplan.engine.replay_spec import Question
+from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.model.audit import StoredEntry
 from ttplan.model.errors import InputError, PlanNotFound
 from ttplan.model.stored_plan import StoredPlan
@@ -80,7 +80,7 @@ class PlanParts(NamedTuple):
     """A plan and its parts."""
 
     run: StoredPlan
-    parts: list[Part]
+    parts: list[BreakdownRow]
 
 
 class Savings(NamedTuple):
@@ -222,17 +222,19 @@ def latencies(store: Store, plan_id: UUID) -> Latencies:
             return Latencies(run, {}, {})
         if not snapshot.request_count() or _parts(snapshot, run, ["model"]) is None:
             raise _not_stored(run)
-        return Latencies(run, *latencies_of(snapshot.requests(), Question.asked_by(run)))
+        return Latencies(run, *latency_histograms(snapshot.requests(), ReplaySpec.from_run(run)))
 
 
-def _parts(snapshot: Snapshot, run: StoredPlan, by: Sequence[str]) -> list[Part] | None:
+def _parts(snapshot: Snapshot, run: StoredPlan, by: Sequence[str]) -> list[BreakdownRow] | None:
     """The parts of a plan; None where they do not add up to it."""
     found, result = [], run.result
     if result.sample_size:
         if not snapshot.request_count():
             return None
         intervals = result.interval_method not in _NO_INTERVALS
-        found = parts_of(snapshot.requests(), Question.asked_by(run), by, intervals=intervals)
+        found = break_down_plan(
+            snapshot.requests(), ReplaySpec.from_run(run), by, intervals=intervals
+        )
     totals = result.aggregates
     kept = (
         totals.total_baseline_cost_usd,

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ttplan.engine.breakdown import Part
+from ttplan.engine.breakdown import BreakdownRow
 from ttplan.model.stored_plan import StoredPlan
 from ttplan.operations.queries import Latencies, PlanParts, Savings
 from ttplan.views.columns import LATENCIES, SAVINGS, SAVINGS_BY
@@ -74,7 +74,7 @@ def _rows(plan: PlanParts, by: Sequence[str]) -> Iterator[dict[str, Any]]:
         yield row | {"savings_pct": savings_pct(row)}
 
 
-def _order(part: Part, by: Sequence[str]) -> tuple[Any, ...]:
+def _order(part: BreakdownRow, by: Sequence[str]) -> tuple[Any, ...]:
     key = tuple((value is None, "" if value is None else str(value)) for value in part.key)
     return key if "day" in by else (part.projected - part.baseline, key)
 

@@ -35,7 +35,7 @@ class PlanVerbs(Wiring):
         config: PlanConfig | None = None,
         seed: int = 0,
         bootstrap_iterations: int = DEFAULT_BOOTSTRAP_ITERATIONS,
-        interval_method: IntervalMethod = "limit",
+        interval_method: IntervalMethod = "auto",
         allow_unpriced: bool = False,
         requests: PathLike | Sequence[PathLike] | None = None,
         memory_limit: str | None = None,
@@ -53,25 +53,29 @@ class PlanVerbs(Wiring):
         KeyboardInterrupt at an interrupt; nothing is written then. A replay that breaks by itself is kept as a failed plan, with
         its reason: ReplayFailed, or DataError where a logged value is the reason.
         """
-        from ttplan.operations.plans.replay import asked_of
+        from ttplan.operations.plans.replay import ReplayOptions, read_routes
         from ttplan.operations.plans.stored_plans import Elsewhere, Made, make_plan
 
         if not name.strip():
             raise InputError("a plan needs a name; expected some text")
-        if not 0 <= seed < 2**64:
-            raise InputError(f"seed is {seed}; expected a whole number from 0 to 2^64 - 1")
         if memory_limit is not None and requests is None:
             raise InputError(
                 "memory_limit is for requests that are replayed where they are; give requests (--requests), too"
             )
-        asked = asked_of(
-            *(routes, config, window, prices, interval_method, allow_unpriced),
+        options = ReplayOptions(
+            *read_routes(routes, config),
             plan_id=self._new_id(),
-            at=self._clock(),
+            prices_at=self._clock(),
+            window=window,
+            prices=prices,
+            seed=seed,
+            bootstrap_iterations=bootstrap_iterations,
+            interval_method=interval_method,
+            allow_unpriced=allow_unpriced,
         )
         run = make_plan(
             self.store,
-            asked._replace(seed=seed, bootstrap_iterations=bootstrap_iterations),
+            options,
             lambda: Made(name, self._clock(), self._new_nonce(), author),
             log=self._name,
             elsewhere=None if requests is None else Elsewhere(requests, memory_limit),
@@ -125,7 +129,7 @@ class PlanVerbs(Wiring):
         window: tuple[datetime, datetime] | None = None,
         prices: PathLike | Mapping[str, ModelPricing] | None = None,
         config: PlanConfig | None = None,
-        interval_method: IntervalMethod = "limit",
+        interval_method: IntervalMethod = "auto",
         allow_unpriced: bool = False,
     ) -> BacktestCard:
         """Replay `routes` on each whole `period` of the log, and hold each one's intervals against the period after it.
@@ -134,16 +138,20 @@ class PlanVerbs(Wiring):
         or the log has not two whole periods.
         """
         from ttplan.display.backtest import BacktestCard
-        from ttplan.operations.plans.replay import asked_of, backtest_log
+        from ttplan.operations.plans.replay import ReplayOptions, backtest_log, read_routes
 
-        asked = asked_of(
-            *(routes, config, window, prices, interval_method, allow_unpriced),
+        options = ReplayOptions(
+            *read_routes(routes, config),
             plan_id=self._new_id(),
-            at=self._clock(),
+            prices_at=self._clock(),
+            window=window,
+            prices=prices,
+            interval_method=interval_method,
+            allow_unpriced=allow_unpriced,
         )
         with self.store.read() as snapshot:
             return BacktestCard(
-                backtest_log(snapshot.requests(), asked, self._org(snapshot), self._name, period)
+                backtest_log(snapshot.requests(), options, self._org(snapshot), self._name, period)
             )
 
     def check_quality(

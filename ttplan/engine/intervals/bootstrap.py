@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ttplan.engine.arrays import Amounts, Ints
+from ttplan.engine.dialects import Amounts, Ints
 from ttplan.engine.intervals.chacha import draws
 from ttplan.engine.latency import percentile_rank
 from ttplan.model.money import MONEY_DIGITS
+from ttplan.model.plan import Interval
 
-Ends = tuple[float, float]
 Floats = npt.NDArray[np.float64]
 SEEDS = {"savings_usd": 0, "savings_pct": 1, "hit_rate": 2, "p50": 3, "p95": 4}
 """What is added to the plan's seed for each interval, modulo 2^64."""
@@ -42,38 +42,38 @@ class FloatRows:
     latency: Ints
 
 
-def ends(values: list[Any]) -> tuple[Any, Any]:
+def percentile_bounds(values: list[Any]) -> tuple[Any, Any]:
     """The 2.5 % and 97.5 % ends of resampled values, as the ecosystem's engine takes them."""
     ordered = sorted(values)
     count = len(ordered)
     return ordered[int(0.025 * count)], ordered[min(int(0.975 * count), count - 1)]
 
 
-def total_intervals(series: Sequence[Amounts], seed: int, resamples: int) -> list[Ends]:
-    """Ends of each resampled sum, USD, of values in 10^-12 USD; the series share their draws."""
+def total_intervals(series: Sequence[Amounts], seed: int, resamples: int) -> list[Interval]:
+    """Interval of each resampled sum, USD, of values in 10^-12 USD; the series share their draws."""
     found = []
     for sums in _sums(series, seed, resamples):
-        low, high = ends(sums)
+        low, high = percentile_bounds(sums)
         found.append((low / 10**MONEY_DIGITS, high / 10**MONEY_DIGITS))
     return found
 
 
-def ratio_interval(numerator: Amounts, denominator: Amounts, seed: int, resamples: int) -> Ends:
-    """Ends of the resampled sum of `numerator` over that of `denominator`; 0 where that is 0."""
+def ratio_interval(numerator: Amounts, denominator: Amounts, seed: int, resamples: int) -> Interval:
+    """Interval of the resampled sum of `numerator` over that of `denominator`; 0 where that is 0."""
     above, below = _sums((numerator, denominator), seed, resamples)
-    low, high = ends([a / b if b else 0.0 for a, b in zip(above, below, strict=True)])
+    low, high = percentile_bounds([a / b if b else 0.0 for a, b in zip(above, below, strict=True)])
     return float(low), float(high)
 
 
-def share_interval(hit: npt.NDArray[np.bool_], seed: int, resamples: int) -> Ends:
-    """Ends of the resampled share of hits."""
+def share_interval(hit: npt.NDArray[np.bool_], seed: int, resamples: int) -> Interval:
+    """Interval of the resampled share of hits."""
     (sums,) = _sums((hit.astype(np.int64),), seed, resamples)
-    low, high = ends(sums)
+    low, high = percentile_bounds(sums)
     return low / len(hit), high / len(hit)
 
 
-def percentile_interval(latency: Ints, q: float, seed: int, resamples: int) -> Ends:
-    """Ends of resampled percentile `q`; (0, 0) where there are no values."""
+def percentile_interval(latency: Ints, q: float, seed: int, resamples: int) -> Interval:
+    """Interval of resampled percentile `q`; (0, 0) where there are no values."""
     n = len(latency)
     if n == 0:
         return 0.0, 0.0
@@ -81,32 +81,34 @@ def percentile_interval(latency: Ints, q: float, seed: int, resamples: int) -> E
     found: list[int] = []
     for rows in draws(seed, n, resamples):
         found += np.partition(latency[rows], rank, axis=1)[:, rank].tolist()
-    low, high = ends(found)
+    low, high = percentile_bounds(found)
     return float(low), float(high)
 
 
-def reference_total_interval(rows: FloatRows, seed: int, resamples: int) -> Ends:
+def reference_total_interval(rows: FloatRows, seed: int, resamples: int) -> Interval:
     """Savings, USD, each request's clipped at 0: `mean * n` of sums in draw order."""
     saved = np.maximum(rows.baseline - rows.projected, 0.0)
     n = float(len(saved))
     (totals,) = _float_sums((saved,), seed, resamples)
-    low, high = ends([total / n for total in totals])
+    low, high = percentile_bounds([total / n for total in totals])
     return low * n, high * n
 
 
-def reference_pct_interval(rows: FloatRows, seed: int, resamples: int) -> Ends:
+def reference_pct_interval(rows: FloatRows, seed: int, resamples: int) -> Interval:
     """Savings in percent of the baseline, each resample's clipped at 0."""
     baseline, projected = _float_sums((rows.baseline, rows.projected), seed, resamples)
     pairs = zip(baseline, projected, strict=True)
-    low, high = ends([max((b - p) / b * 100.0, 0.0) if b > 0 else 0.0 for b, p in pairs])
+    low, high = percentile_bounds(
+        [max((b - p) / b * 100.0, 0.0) if b > 0 else 0.0 for b, p in pairs]
+    )
     return low, high
 
 
-def reference_share_interval(rows: FloatRows, seed: int, resamples: int) -> Ends:
+def reference_share_interval(rows: FloatRows, seed: int, resamples: int) -> Interval:
     """The share of rows recorded as cached."""
     n = float(len(rows.hit))
     (totals,) = _float_sums((rows.hit.astype(np.float64),), seed, resamples)
-    low, high = ends([total / n for total in totals])
+    low, high = percentile_bounds([total / n for total in totals])
     return low, high
 
 

@@ -13,15 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.sparse import csr_array
 
-from ttplan.engine.arrays import Amounts, Ints, as_amounts, as_integers
-from ttplan.engine.dialects import fetch
+from ttplan.engine.dialects import Amounts, Ints, as_amounts, as_integers, fetch
 from ttplan.engine.intervals import bootstrap, edgeworth
 from ttplan.engine.intervals.chacha import draws
 from ttplan.engine.latency import percentile_rank
 from ttplan.engine.summary import GRID
-from ttplan.model.plan import Clusters
+from ttplan.model.plan import Clusters, Interval
 
-Ends = tuple[float, float]
 _CELLS = 2**22
 _LIMB_BITS = 30
 
@@ -174,8 +172,8 @@ def _exact_sum(values: Ints) -> int:
     return (int(upper.sum()) << _LIMB_BITS) + int(lower.sum())
 
 
-def ratio_ends(numerator: Amounts, denominator: Amounts) -> Ends | None:
-    """Ends of the bootstrap distribution of a ratio of cluster sums; None where the expansion has none."""
+def ratio_interval(numerator: Amounts, denominator: Amounts) -> Interval | None:
+    """Interval of the bootstrap distribution of a ratio of cluster sums; None where the expansion has none."""
     total = int(denominator.sum())
     if total == 0:
         return 0.0, 0.0
@@ -185,8 +183,8 @@ def ratio_ends(numerator: Amounts, denominator: Amounts) -> Ends | None:
     )
 
 
-def total_ends(values: Amounts) -> Ends:
-    """Ends, in USD, of the bootstrap distribution of a sum of cluster sums."""
+def total_interval(values: Amounts) -> Interval:
+    """Interval, in USD, of the bootstrap distribution of a sum of cluster sums."""
     step = step_for(values)
     powers = grid_powers(values, np.zeros(len(values), dtype=np.int64), step)
     return edgeworth.total_interval(
@@ -200,8 +198,8 @@ def relative_error(baseline: Amounts) -> float:
     return edgeworth.relative_error(grid_powers(baseline, baseline, step), len(baseline))
 
 
-def percentile_ends(sums: ClusterSums, q: float) -> Ends | None:
-    """Ends for a latency percentile: where the interval of the share of requests at or below x meets `q`.
+def percentile_interval(sums: ClusterSums, q: float) -> Interval | None:
+    """Interval for a latency percentile: where the interval of the share of requests at or below x meets `q`.
 
     R. S. Woodruff, Confidence Intervals for Medians and Other Position Measures (1952). None where such a share has no interval.
     """
@@ -213,7 +211,7 @@ def percentile_ends(sums: ClusterSums, q: float) -> Ends | None:
         low, high = 0, len(values) - 1
         while low < high:
             middle = (low + high) // 2
-            share = ratio_ends(sums.at_most(int(values[middle])), sums.timed)
+            share = ratio_interval(sums.at_most(int(values[middle])), sums.timed)
             if share is None:
                 return None
             if share[upper] >= q:
@@ -224,8 +222,8 @@ def percentile_ends(sums: ClusterSums, q: float) -> Ends | None:
     return ends[0], ends[1]
 
 
-def resampled_percentile(sums: ClusterSums, q: float, seed: int, resamples: int) -> Ends:
-    """Ends of percentile `q` of the latencies (ms) of resampled clusters, all their requests together."""
+def resampled_percentile(sums: ClusterSums, q: float, seed: int, resamples: int) -> Interval:
+    """Interval of percentile `q` of the latencies (ms) of resampled clusters, all their requests together."""
     values = sums.latencies
     if len(values) == 0:
         return 0.0, 0.0
@@ -241,7 +239,7 @@ def resampled_percentile(sums: ClusterSums, q: float, seed: int, resamples: int)
         ranks = [percentile_rank(q, n) if n else 0 for n in cumulated[:, -1].tolist()]
         first = (cumulated <= np.array(ranks)[:, None]).sum(axis=1)
         found += [float(values[at]) if at < len(values) else 0.0 for at in first.tolist()]
-    low, high = bootstrap.ends(found)
+    low, high = bootstrap.percentile_bounds(found)
     return low, high
 
 

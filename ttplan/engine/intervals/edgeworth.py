@@ -20,14 +20,14 @@ from ttplan.engine.intervals.moments import (
 )
 from ttplan.engine.latency import cumulate, percentile_rank
 from ttplan.engine.summary import PICO
+from ttplan.model.plan import Interval
 
-Ends = tuple[float, float]
 UNTRUSTED_ERROR = 0.3
 """Relative standard error of the mean baseline above which an expansion in it is not to be trusted."""
 
 
-def total_interval(powers: Mapping[int, int], step: int, total: int, n: int) -> Ends:
-    """Ends, in USD, of the bootstrap distribution of a sum; the arguments are those of `draw_of_total`."""
+def total_interval(powers: Mapping[int, int], step: int, total: int, n: int) -> Interval:
+    """Interval, in USD, of the bootstrap distribution of a sum; the arguments are those of `draw_of_total`."""
     draw = draw_of_total(powers, step, total, n)
     return draw.quantile_of_sum(n, LOWER), draw.quantile_of_sum(n, UPPER)
 
@@ -46,8 +46,8 @@ def draw_of_total(powers: Mapping[int, int], step: int, total: int, n: int) -> C
 
 def ratio_interval(
     powers: Mapping[tuple[int, int], int], step: int, difference: int, baseline: int, n: int
-) -> Ends | None:
-    """Ends of the bootstrap distribution of the sum of differences over the sum of baselines; None where it has no such ends.
+) -> Interval | None:
+    """Interval of the bootstrap distribution of the sum of differences over the sum of baselines; None where it has no such ends.
 
     The r at which the quantile of the sum of `difference - r * baseline` is 0: P. Hall, The Bootstrap and Edgeworth Expansion
     (1992). `difference` and `baseline` are the exact sums in 10^-12 USD.
@@ -101,8 +101,8 @@ def relative_error(powers: Mapping[tuple[int, int], int], n: int) -> float:
     return sqrt(float(central_moments(powers, n)[(0, 2)] / n / mean**2))
 
 
-def share_interval(hits: int, n: int) -> Ends:
-    """Ends of the bootstrap distribution of a share of `hits` in `n`: quantiles of Binomial(n, hits/n) over n."""
+def share_interval(hits: int, n: int) -> Interval:
+    """Interval of the bootstrap distribution of a share of `hits` in `n`: quantiles of Binomial(n, hits/n) over n."""
     lower, upper = (
         _first(partial(_at_least, lambda k: bdtr(k, n, hits / n), p), 0, n) / n
         for p in (LOWER, UPPER)
@@ -110,8 +110,8 @@ def share_interval(hits: int, n: int) -> Ends:
     return lower, upper
 
 
-def percentile_interval(counts: Mapping[int, int], q: float) -> Ends:
-    """Ends of the bootstrap distribution of percentile `q`, from requests by value (ms); (0, 0) where there are none.
+def percentile_interval(counts: Mapping[int, int], q: float) -> Interval:
+    """Interval of the bootstrap distribution of percentile `q`, from requests by value (ms); (0, 0) where there are none.
 
     With k the percentile's 0-based rank, a resample's percentile is at most the j-th smallest value if at least k + 1 of n draws
     are among the j smallest: the exact distribution of an order statistic.

@@ -1,4 +1,4 @@
-"""Estimates: what a summary says, with no intervals."""
+"""Point estimates from a summary."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from uuid import UUID
 
 from ttplan.engine.cost import REFUSED, REROUTED, UNCHANGED, UNPRICED
 from ttplan.engine.latency import percentile
-from ttplan.engine.replay_spec import Question
-from ttplan.engine.semantic_cache.sweep import Candidate, Sweep
+from ttplan.engine.replay_spec import ReplaySpec
+from ttplan.engine.semantic_cache.sweep import Sweep
 from ttplan.engine.summary import Cell, Summary, usd
 from ttplan.model.errors import InputError
 from ttplan.model.plan import (
@@ -20,15 +20,15 @@ from ttplan.model.plan import (
 )
 
 
-def estimate(summary: Summary, question: Question, sweep: Sweep | None = None) -> Aggregates:
-    """The point estimates."""
+def estimate(summary: Summary, spec: ReplaySpec, sweep: Sweep | None = None) -> Aggregates:
+    """The aggregates of a result."""
     total = summary.total
     change = total.baseline - total.projected
     by_outcome = {
         outcome: sum(cell.requests for (_, o), cell in summary.cells.items() if o == outcome)
         for outcome in (UNCHANGED, UNPRICED, REROUTED, REFUSED)
     }
-    hits = total.projected_hits if question.projects_hits else total.recorded_hits
+    hits = total.projected_hits if spec.projects_hits else total.recorded_hits
     return Aggregates(
         total_baseline_cost_usd=usd(total.baseline),
         total_actual_cost_usd=usd(total.actual),
@@ -54,10 +54,10 @@ def estimate(summary: Summary, question: Question, sweep: Sweep | None = None) -
     )
 
 
-def break_down(summary: Summary, question: Question) -> tuple[PerRouteBreakdown, ...]:
-    """What each route that matched something does, by route id. Unpriced rows are in no route's row."""
+def route_breakdown(summary: Summary, spec: ReplaySpec) -> tuple[PerRouteBreakdown, ...]:
+    """The figures of each route that matched something, by route id. Unpriced requests are in none."""
     rows = []
-    for index, route in enumerate(question.tried):
+    for index, route in enumerate(spec.active_routes):
         own = sum(
             (summary.cells.get((index, outcome), Cell()) for outcome in (REROUTED, REFUSED)), Cell()
         )
@@ -75,11 +75,11 @@ def break_down(summary: Summary, question: Question) -> tuple[PerRouteBreakdown,
     return tuple(sorted(rows, key=lambda row: row.route_id))
 
 
-def cache_hits(summary: Summary, question: Question) -> CacheHits | None:
-    """Projected hits of each cache level that is on, and of both; None where none is."""
-    if not question.projects_hits:
+def cache_hits(summary: Summary, spec: ReplaySpec) -> CacheHits | None:
+    """Projected hits of each active cache level, and of both; None if no cache is projected."""
+    if not spec.projects_hits:
         return None
-    total, config = summary.total, question.config
+    total, config = summary.total, spec.config
     return CacheHits(
         l1=None if config.l1_ttl_seconds is None else total.l1_hits,
         l2=None if config.l2_threshold is None else total.l2_hits,
@@ -89,9 +89,9 @@ def cache_hits(summary: Summary, question: Question) -> CacheHits | None:
 
 
 def savings_by_cause(summary: Summary) -> SavingsByCause:
-    """Baseline minus projected, split in the order in which a request meets them; the parts add up to it."""
+    """Baseline minus projected, split by cause in the order in which a request meets them."""
     total = summary.total
-    # The discount has 15 digits; rounded once, what it loses is the routes' part.
+    # The discount has 15 digits and is rounded once; the remainder belongs to the routes.
     sign = -1 if total.discount < 0 else 1
     discount = sign * ((2 * abs(total.discount) + 1000) // 2000)
     uncached = total.projected + total.l1_saved + total.l2_saved
@@ -105,22 +105,21 @@ def savings_by_cause(summary: Summary) -> SavingsByCause:
 
 
 def poisoning_candidates(sweep: Sweep | None) -> tuple[PoisoningCandidate, ...]:
-    """The first semantic hits that may be served a wrong answer, in the order of the sweep."""
-    return (
-        () if sweep is None else tuple(_listed(found, sweep.thresholds) for found in sweep.listed)
-    )
-
-
-def _listed(found: Candidate, thresholds: tuple[float, ...]) -> PoisoningCandidate:
-    return PoisoningCandidate(
-        request_id=_uuid(found.request.id),
-        source_id=_uuid(found.source.id),
-        thresholds=tuple(thresholds[t] for t in found.at),
-        cosine=found.cosine,
-        finish_reason=found.request.finish_reason,
-        source_finish_reason=found.source.finish_reason,
-        output_tokens=found.request.output_tokens,
-        source_output_tokens=found.source.output_tokens,
+    """The first semantic hits that may get a wrong response, in the order of the sweep."""
+    if sweep is None:
+        return ()
+    return tuple(
+        PoisoningCandidate(
+            request_id=_uuid(hit.request.id),
+            source_id=_uuid(hit.source.id),
+            thresholds=tuple(sweep.thresholds[t] for t in hit.at),
+            cosine=hit.cosine,
+            finish_reason=hit.request.finish_reason,
+            source_finish_reason=hit.source.finish_reason,
+            output_tokens=hit.request.output_tokens,
+            source_output_tokens=hit.source.output_tokens,
+        )
+        for hit in sweep.listed
     )
 
 
@@ -129,7 +128,8 @@ def _uuid(id: str) -> UUID:
         return UUID(id)
     except ValueError:
         raise InputError(
-            f"the request id {id!r} is no UUID, and semantic hits are listed by theirs; import the log, which makes one"
+            f"the request id {id!r} is not a UUID, by which semantic hits are listed; import the log, "
+            "which makes one"
         ) from None
 
 

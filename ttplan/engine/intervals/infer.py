@@ -1,10 +1,10 @@
-"""Infer: which interval method holds for a summary, and its intervals."""
+"""Infer: which interval method applies to a summary, and its intervals."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import ibis
 import ibis.expr.types as ir
@@ -12,118 +12,141 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ttplan.engine.arrays import as_amounts, as_integers
-from ttplan.engine.caveats import LEAST_EFFECTIVE, Fallback
 from ttplan.engine.cost import REROUTED, price_rules
-from ttplan.engine.dialects import fetch
-from ttplan.engine.intervals import bootstrap, edgeworth
-from ttplan.engine.intervals import clusters as of_clusters
+from ttplan.engine.dialects import as_amounts, as_integers, fetch
+from ttplan.engine.intervals import bootstrap, clusters, edgeworth
 from ttplan.engine.intervals.bootstrap import SEEDS, FloatRows, Rows
 from ttplan.engine.intervals.clusters import ClusterSums, describe, fetch_clusters
-from ttplan.engine.replay_spec import Question
+from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.engine.summary import Summary
 from ttplan.model.errors import InputError
-from ttplan.model.plan import Clusters, ConfidenceIntervals, UsedIntervalMethod
+from ttplan.model.plan import (
+    Clusters,
+    ConfidenceIntervals,
+    Interval,
+    IntervalMethod,
+    UsedIntervalMethod,
+)
 
-Ends = tuple[float, float]
 FEW = 200
-"""Below this many requests an expansion in their number is at its weakest: they are resampled."""
+"""Below this many requests or clusters, method `auto` resamples: an expansion in their number is weak."""
+LEAST_EFFECTIVE = 10
+"""Below this many effective clusters there are no intervals."""
 DRAWS, LEAST_RESAMPLES = 10**9, 1_000
-_NONE = (0.0, 0.0)
+_ZEROS = (0.0, 0.0)
+
+
+class HeavyTail(NamedTuple):
+    """The largest share of the baseline, if method `limit` cannot be trusted with it.
+
+    `resamples` made the savings intervals instead; None if method `limit` was required by name.
+    """
+
+    largest_share: float
+    resamples: int | None
 
 
 class Inferred(NamedTuple):
-    """The intervals, the method that gave them, why the savings were resampled where they were, and the clusters if any."""
+    """The intervals, the method that made them, the heavy tail if any, and the clusters if any."""
 
     intervals: ConfidenceIntervals
     method: UsedIntervalMethod
-    fallback: Fallback | None = None
+    heavy_tail: HeavyTail | None = None
     clusters: Clusters | None = None
 
 
-def infer_intervals(summary: Summary, mapped: ir.Table, question: Question) -> Inferred:
-    """95 % intervals by the question's method. Raises InputError for a method that there is not."""
-    methods = {"limit": _limit, "resample": _resample, "tt-plan-core": _reference}
-    if question.interval_method not in methods:
+def infer_intervals(summary: Summary, mapped: ir.Table, spec: ReplaySpec) -> Inferred:
+    """95 % intervals by the spec's method. Raises InputError for an unknown method."""
+    method = spec.interval_method
+    if method not in get_args(IntervalMethod):
         raise InputError(
-            f"interval_method is {question.interval_method!r}; expected one of {', '.join(methods)}"
+            f"interval_method is {method!r}; expected one of {', '.join(get_args(IntervalMethod))}"
         )
-    if summary.total.requests == 0:
+    n = summary.total.requests
+    if n == 0:
         zeros = ConfidenceIntervals(
-            savings_usd_95=_NONE,
-            savings_pct_95=_NONE,
-            cache_hit_rate_95=_NONE,
-            p50_latency_ms_95=_NONE,
-            p95_latency_ms_95=_NONE,
+            savings_usd_95=_ZEROS,
+            savings_pct_95=_ZEROS,
+            cache_hit_rate_95=_ZEROS,
+            p50_latency_ms_95=_ZEROS,
+            p95_latency_ms_95=_ZEROS,
         )
-        return Inferred(zeros, question.interval_method)
-    if question.config.cluster is not None:
-        return _clustered(summary, mapped, question)
-    return methods[question.interval_method](summary, mapped, question)
+        return Inferred(zeros, "limit" if method == "auto" else method)
+    if spec.config.cluster is not None:
+        return _of_clusters(summary, mapped, spec)
+    if method == "tt-plan-core":
+        return _reference(summary, mapped, spec)
+    if _resamples(spec, n):
+        return _resample(summary, mapped, spec)
+    return _limit(summary, mapped, spec)
 
 
-def _limit(summary: Summary, mapped: ir.Table, question: Question) -> Inferred:
+def _resamples(spec: ReplaySpec, units: int) -> bool:
+    """Whether a plan of that many requests or clusters is resampled."""
+    return spec.interval_method == "resample" or (spec.interval_method == "auto" and units < FEW)
+
+
+def _limit(summary: Summary, mapped: ir.Table, spec: ReplaySpec) -> Inferred:
     total = summary.total
     n = total.requests
-    if n < FEW:
-        return _resample(summary, mapped, question)
     change = total.baseline - total.projected
     step = summary.grid.step
     ratio = (
         edgeworth.ratio_interval(summary.powers, step, change, total.baseline, n)
         if total.baseline
-        else _NONE
+        else _ZEROS
     )
-    hits = total.projected_hits if question.projects_hits else total.recorded_hits
+    hits = total.projected_hits if spec.projects_hits else total.recorded_hits
     exact = {
         "cache_hit_rate_95": edgeworth.share_interval(hits, n),
         "p50_latency_ms_95": edgeworth.percentile_interval(summary.latency, 0.50),
         "p95_latency_ms_95": edgeworth.percentile_interval(summary.latency, 0.95),
     }
-    if ratio is None or edgeworth.relative_error(summary.powers, n) > edgeworth.UNTRUSTED_ERROR:
-        rows = fetch_rows(mapped, summary.medians, question)
+    trusted = edgeworth.relative_error(summary.powers, n) <= edgeworth.UNTRUSTED_ERROR
+    share = summary.largest / total.baseline if total.baseline else 0.0
+    if ratio is None or not (trusted or spec.interval_method == "limit"):
+        rows = fetch_rows(mapped, summary.medians, spec)
         resamples = max(LEAST_RESAMPLES, DRAWS // n)
-        intervals = ConfidenceIntervals(**_savings(rows, question, resamples), **exact)
-        return Inferred(
-            intervals, "limit+resample", Fallback(summary.largest / total.baseline, resamples)
-        )
+        intervals = ConfidenceIntervals(**_savings(rows, spec, resamples), **exact)
+        return Inferred(intervals, "limit+resample", HeavyTail(share, resamples))
     savings = edgeworth.total_interval(
         {j: summary.powers[(j, 0)] for j in range(1, 5)}, step, change, n
     )
     actual = edgeworth.total_interval(
         summary.actual_powers, summary.grid.actual_step, total.actual - total.projected, n
     )
-    return Inferred(ConfidenceIntervals(**_money(savings, ratio, actual), **exact), "limit")
+    intervals = ConfidenceIntervals(**_money(savings, ratio, actual), **exact)
+    return Inferred(intervals, "limit", None if trusted else HeavyTail(share, None))
 
 
-def _resample(summary: Summary, mapped: ir.Table, question: Question) -> Inferred:
-    rows = fetch_rows(mapped, summary.medians, question)
-    count = question.bootstrap_iterations
-    hits, p50, p95 = (_seed(question, name) for name in ("hit_rate", "p50", "p95"))
-    shares = _at_once(
+def _resample(summary: Summary, mapped: ir.Table, spec: ReplaySpec) -> Inferred:
+    rows = fetch_rows(mapped, summary.medians, spec)
+    count = spec.bootstrap_iterations
+    hits, p50, p95 = (_seed(spec, name) for name in ("hit_rate", "p50", "p95"))
+    shares = _concurrently(
         cache_hit_rate_95=lambda: bootstrap.share_interval(rows.hit, hits, count),
         p50_latency_ms_95=lambda: bootstrap.percentile_interval(rows.latency, 0.50, p50, count),
         p95_latency_ms_95=lambda: bootstrap.percentile_interval(rows.latency, 0.95, p95, count),
     )
-    intervals = ConfidenceIntervals(**_savings(rows, question, count), **shares)
+    intervals = ConfidenceIntervals(**_savings(rows, spec, count), **shares)
     return Inferred(intervals, "resample")
 
 
-def _savings(rows: Rows | ClusterSums, question: Question, resamples: int) -> dict[str, Ends]:
-    """The intervals of money, by name, from resampling."""
-    usd, pct = _seed(question, "savings_usd"), _seed(question, "savings_pct")
-    found = _at_once(
+def _savings(rows: Rows | ClusterSums, spec: ReplaySpec, resamples: int) -> dict[str, Interval]:
+    """The resampled intervals of money, by name."""
+    usd, pct = _seed(spec, "savings_usd"), _seed(spec, "savings_pct")
+    intervals = _concurrently(
         totals=lambda: bootstrap.total_intervals(
             (rows.difference, rows.actual_difference), usd, resamples
         ),
         ratio=lambda: bootstrap.ratio_interval(rows.difference, rows.baseline, pct, resamples),
     )
-    (change, actual), ratio = found["totals"], found["ratio"]
+    (change, actual), ratio = intervals["totals"], intervals["ratio"]
     return _money(change, ratio, actual)
 
 
-def _money(change: Ends, ratio: Ends, actual: Ends) -> dict[str, Ends]:
-    """The intervals of money by name, from those of the signed changes (USD) and of their share of the baseline (1 is all)."""
+def _money(change: Interval, ratio: Interval, actual: Interval) -> dict[str, Interval]:
+    """The intervals of money by name, from the signed changes (USD) and their share of the baseline (0..1)."""
     percent = (ratio[0] * 100, ratio[1] * 100)
     return {
         "savings_usd_95": _clip(change),
@@ -134,77 +157,80 @@ def _money(change: Ends, ratio: Ends, actual: Ends) -> dict[str, Ends]:
     }
 
 
-def _at_once(**intervals: Callable[[], Any]) -> dict[str, Any]:
-    """Resampled intervals by name, two at a time: up to 10^9 draws each, in numpy, which lets go of the interpreter."""
+def _concurrently(**intervals: Callable[[], Any]) -> dict[str, Any]:
+    """Resampled intervals by name, two at a time: numpy releases the interpreter for most of 10^9 draws."""
     with ThreadPoolExecutor(2) as pool:
-        waited = {name: pool.submit(find) for name, find in intervals.items()}
-    return {name: found.result() for name, found in waited.items()}
+        futures = {name: pool.submit(compute) for name, compute in intervals.items()}
+    return {name: future.result() for name, future in futures.items()}
 
 
-def _clustered(summary: Summary, mapped: ir.Table, question: Question) -> Inferred:
+def _of_clusters(summary: Summary, mapped: ir.Table, spec: ReplaySpec) -> Inferred:
     """The same methods on sums of clusters."""
-    if question.interval_method == "tt-plan-core":
+    if spec.interval_method == "tt-plan-core":
         raise InputError(
-            "interval_method 'tt-plan-core' knows no clusters; leave out config.cluster, or take 'limit' or 'resample'"
+            "interval_method 'tt-plan-core' does not support clusters; leave out config.cluster, or use "
+            "'auto', 'limit' or 'resample'"
         )
-    hit = mapped.hit if question.projects_hits else mapped.cached
-    sums = fetch_clusters(mapped, hit, projected_latency(mapped, summary.medians, question))
-    found = describe(sums)
-    if found.effective < LEAST_EFFECTIVE:
-        return Inferred(ConfidenceIntervals(), "none", clusters=found)
-    if question.interval_method == "resample" or len(sums) < FEW:
-        return Inferred(_resampled_clusters(sums, question), "resample", clusters=found)
-    return _limit_of_clusters(sums, question)._replace(clusters=found)
+    hit = mapped.hit if spec.projects_hits else mapped.cached
+    sums = fetch_clusters(mapped, hit, projected_latency(mapped, summary.medians, spec))
+    description = describe(sums)
+    if description.effective < LEAST_EFFECTIVE:
+        return Inferred(ConfidenceIntervals(), "none", clusters=description)
+    inferred = (
+        Inferred(_resampled_clusters(sums, spec), "resample")
+        if _resamples(spec, len(sums))
+        else _limit_of_clusters(sums, spec)
+    )
+    return inferred._replace(clusters=description)
 
 
-def _limit_of_clusters(sums: ClusterSums, question: Question) -> Inferred:
-    ratio = of_clusters.ratio_ends(sums.difference, sums.baseline)
+def _limit_of_clusters(sums: ClusterSums, spec: ReplaySpec) -> Inferred:
+    ratio = clusters.ratio_interval(sums.difference, sums.baseline)
     exact = {
-        "cache_hit_rate_95": of_clusters.ratio_ends(sums.hits, sums.requests),
-        "p50_latency_ms_95": of_clusters.percentile_ends(sums, 0.50),
-        "p95_latency_ms_95": of_clusters.percentile_ends(sums, 0.95),
+        "cache_hit_rate_95": clusters.ratio_interval(sums.hits, sums.requests),
+        "p50_latency_ms_95": clusters.percentile_interval(sums, 0.50),
+        "p95_latency_ms_95": clusters.percentile_interval(sums, 0.95),
     }
     if None in exact.values():
-        exact = _resampled_shares(sums, question)
-    if ratio is None or of_clusters.relative_error(sums.baseline) > edgeworth.UNTRUSTED_ERROR:
+        exact = _resampled_shares(sums, spec)
+    trusted = clusters.relative_error(sums.baseline) <= edgeworth.UNTRUSTED_ERROR
+    baseline = sum(sums.baseline.tolist())
+    share = max(sums.baseline.tolist()) / baseline if baseline else 0.0
+    if ratio is None or not (trusted or spec.interval_method == "limit"):
         resamples = max(LEAST_RESAMPLES, DRAWS // len(sums))
-        share = max(sums.baseline.tolist()) / sum(sums.baseline.tolist())
-        intervals = ConfidenceIntervals(**_savings(sums, question, resamples), **exact)
-        return Inferred(intervals, "limit+resample", Fallback(share, resamples))
+        intervals = ConfidenceIntervals(**_savings(sums, spec, resamples), **exact)
+        return Inferred(intervals, "limit+resample", HeavyTail(share, resamples))
     change, actual = (
-        of_clusters.total_ends(sums.difference),
-        of_clusters.total_ends(sums.actual_difference),
+        clusters.total_interval(sums.difference),
+        clusters.total_interval(sums.actual_difference),
     )
-    return Inferred(ConfidenceIntervals(**_money(change, ratio, actual), **exact), "limit")
+    intervals = ConfidenceIntervals(**_money(change, ratio, actual), **exact)
+    return Inferred(intervals, "limit", None if trusted else HeavyTail(share, None))
 
 
-def _resampled_clusters(sums: ClusterSums, question: Question) -> ConfidenceIntervals:
+def _resampled_clusters(sums: ClusterSums, spec: ReplaySpec) -> ConfidenceIntervals:
     return ConfidenceIntervals(
-        **_savings(sums, question, question.bootstrap_iterations),
-        **_resampled_shares(sums, question),
+        **_savings(sums, spec, spec.bootstrap_iterations),
+        **_resampled_shares(sums, spec),
     )
 
 
-def _resampled_shares(sums: ClusterSums, question: Question) -> dict[str, Ends | None]:
-    count = question.bootstrap_iterations
+def _resampled_shares(sums: ClusterSums, spec: ReplaySpec) -> dict[str, Interval | None]:
+    count = spec.bootstrap_iterations
     return {
         "cache_hit_rate_95": bootstrap.ratio_interval(
-            sums.hits, sums.requests, _seed(question, "hit_rate"), count
+            sums.hits, sums.requests, _seed(spec, "hit_rate"), count
         ),
-        "p50_latency_ms_95": of_clusters.resampled_percentile(
-            sums, 0.50, _seed(question, "p50"), count
-        ),
-        "p95_latency_ms_95": of_clusters.resampled_percentile(
-            sums, 0.95, _seed(question, "p95"), count
-        ),
+        "p50_latency_ms_95": clusters.resampled_percentile(sums, 0.50, _seed(spec, "p50"), count),
+        "p95_latency_ms_95": clusters.resampled_percentile(sums, 0.95, _seed(spec, "p95"), count),
     }
 
 
-def _reference(summary: Summary, mapped: ir.Table, question: Question) -> Inferred:
-    rows = fetch_float_rows(mapped, summary.medians, question)
-    count = question.bootstrap_iterations
-    usd, pct, hits, p50, p95 = (_seed(question, name) for name in SEEDS)
-    intervals = _at_once(
+def _reference(summary: Summary, mapped: ir.Table, spec: ReplaySpec) -> Inferred:
+    rows = fetch_float_rows(mapped, summary.medians, spec)
+    count = spec.bootstrap_iterations
+    usd, pct, hits, p50, p95 = (_seed(spec, name) for name in SEEDS)
+    intervals = _concurrently(
         savings_usd_95=lambda: bootstrap.reference_total_interval(rows, usd, count),
         savings_pct_95=lambda: bootstrap.reference_pct_interval(rows, pct, count),
         cache_hit_rate_95=lambda: bootstrap.reference_share_interval(rows, hits, count),
@@ -214,15 +240,15 @@ def _reference(summary: Summary, mapped: ir.Table, question: Question) -> Inferr
     return Inferred(ConfidenceIntervals(**intervals), "tt-plan-core")
 
 
-def fetch_rows(mapped: ir.Table, medians: Mapping[str, int], question: Question) -> Rows:
-    """What is resampled of each mapped row, in id order."""
+def fetch_rows(mapped: ir.Table, medians: Mapping[str, int], spec: ReplaySpec) -> Rows:
+    """The values of each mapped row that are resampled, in id order."""
     columns = mapped.select(
         "id",
         difference=mapped.baseline_cost_usd - mapped.projected_usd,
         baseline=mapped.baseline_cost_usd,
         actual_difference=mapped.cost_usd - mapped.projected_usd,
-        counted_hit=mapped.hit if question.projects_hits else mapped.cached,
-        latency=projected_latency(mapped, medians, question),
+        counted_hit=mapped.hit if spec.projects_hits else mapped.cached,
+        latency=projected_latency(mapped, medians, spec),
     )
     table = fetch(columns.order_by("id"))
     return Rows(
@@ -234,8 +260,8 @@ def fetch_rows(mapped: ir.Table, medians: Mapping[str, int], question: Question)
     )
 
 
-def fetch_float_rows(mapped: ir.Table, medians: Mapping[str, int], question: Question) -> FloatRows:
-    """What `tt-plan-core` resamples of each mapped row, in id order; costs by its own formula, in float64."""
+def fetch_float_rows(mapped: ir.Table, medians: Mapping[str, int], spec: ReplaySpec) -> FloatRows:
+    """The values of each mapped row that `tt-plan-core` resamples, in id order, with costs in float64."""
     columns = mapped.select(
         "id",
         "rule",
@@ -247,10 +273,10 @@ def fetch_float_rows(mapped: ir.Table, medians: Mapping[str, int], question: Que
         "cached",
         baseline=mapped.baseline_cost_usd.cast("string"),
         actual=mapped.cost_usd.cast("string"),
-        latency=projected_latency(mapped, medians, question),
+        latency=projected_latency(mapped, medians, spec),
     )
     table = fetch(columns.order_by("id"))
-    rules = price_rules(question.tried, question.pricing)
+    rules = price_rules(spec.active_routes, spec.pricing)
     rates = np.array(
         [
             (
@@ -276,7 +302,7 @@ def fetch_float_rows(mapped: ir.Table, medians: Mapping[str, int], question: Que
 
 
 def projected_latency(
-    mapped: ir.Table, medians: Mapping[str, int], question: Question
+    mapped: ir.Table, medians: Mapping[str, int], spec: ReplaySpec
 ) -> ir.IntegerColumn:
     """The latency (ms) of each mapped row where the question's routes send it; null where the log has none."""
     branches = [
@@ -284,20 +310,20 @@ def projected_latency(
             mapped.latency_ms.notnull() & (mapped.outcome >= REROUTED) & (mapped.route == i),
             ibis.literal(medians[model], "int64"),
         )
-        for i, route in enumerate(question.tried)
+        for i, route in enumerate(spec.active_routes)
         if (model := route.then.target_model) in medians
     ]
     return ibis.cases(*branches, else_=mapped.latency_ms) if branches else mapped.latency_ms
 
 
-def _seed(question: Question, interval: str) -> int:
-    return (question.seed + SEEDS[interval]) % 2**64
+def _seed(spec: ReplaySpec, interval: str) -> int:
+    return (spec.seed + SEEDS[interval]) % 2**64
 
 
-def _clip(ends: Ends, upper: float = float("inf")) -> Ends:
-    return min(max(ends[0], 0.0), upper), min(max(ends[1], 0.0), upper)
+def _clip(interval: Interval, upper: float = float("inf")) -> Interval:
+    return min(max(interval[0], 0.0), upper), min(max(interval[1], 0.0), upper)
 
 
 def _floats(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
-    """The nearest double of each decimal, by way of its digits: engines' own casts need not be correctly rounded."""
+    """The nearest double of each decimal, from its digits: engines' casts may not round correctly."""
     return np.array([float(text) for text in column.to_pylist()], dtype=np.float64)

@@ -11,9 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ttplan.engine.arrays import as_integers, as_microseconds
-from ttplan.engine.dialects import fetch_batches
-from ttplan.engine.semantic_cache.sweep import Lookups
+from ttplan.engine.dialects import as_integers, as_microseconds, fetch_batches
+from ttplan.engine.semantic_cache.sweep import LookupBatch
 from ttplan.model.errors import DataError
 
 PART = 4_096
@@ -21,7 +20,7 @@ PART = 4_096
 Key = tuple[str, str]
 
 
-def read_lookups(known: ir.Table) -> Iterator[Iterator[Lookups]]:
+def read_lookups(known: ir.Table) -> Iterator[Iterator[LookupBatch]]:
     """The requests of each (provider, model) in (ts, id) order, in parts.
 
     Raises DataError where an embedding is not all finite numbers.
@@ -41,7 +40,7 @@ def read_lookups(known: ir.Table) -> Iterator[Iterator[Lookups]]:
         yield (part for _, part in parts)
 
 
-def _parts(ordered: ir.Table) -> Iterator[tuple[Key, Lookups]]:
+def _parts(ordered: ir.Table) -> Iterator[tuple[Key, LookupBatch]]:
     """Parts of one key each, in the table's order."""
     for batch in fetch_batches(ordered, PART):
         keys = list(zip(batch["provider"].to_pylist(), batch["model"].to_pylist(), strict=True))
@@ -52,9 +51,9 @@ def _parts(ordered: ir.Table) -> Iterator[tuple[Key, Lookups]]:
             start = stop
 
 
-def _lookups(batch: pa.RecordBatch) -> Lookups:
+def _lookups(batch: pa.RecordBatch) -> LookupBatch:
     ids = batch["id"].to_pylist()
-    return Lookups(
+    return LookupBatch(
         ids,
         as_microseconds(batch["ts"]),
         batch["finish_reason"].to_pylist(),

@@ -30,7 +30,7 @@ CHUNK = 8_192
 """Entries that they are compared with at once, so that a block's similarities take 16 MB."""
 
 
-class Lookups(NamedTuple):
+class LookupBatch(NamedTuple):
     """Requests of one (provider, model) in (ts, id) order. `ts` in µs; `vectors[i]` is an embedding, of any length."""
 
     ids: Sequence[str]
@@ -39,9 +39,9 @@ class Lookups(NamedTuple):
     output_tokens: Ints
     vectors: Sequence[Floats32]
 
-    def slice(self, start: int, stop: int) -> Lookups:
+    def slice(self, start: int, stop: int) -> LookupBatch:
         """The requests from `start` to before `stop`."""
-        return Lookups(
+        return LookupBatch(
             self.ids[start:stop],
             self.ts[start:stop],
             self.finish_reason[start:stop],
@@ -50,7 +50,7 @@ class Lookups(NamedTuple):
         )
 
 
-class Source(NamedTuple):
+class CacheEntry(NamedTuple):
     """The entry that serves a hit, as far as its outcome matters."""
 
     id: str
@@ -58,11 +58,11 @@ class Source(NamedTuple):
     output_tokens: int
 
 
-class Candidate(NamedTuple):
+class PoisonCandidate(NamedTuple):
     """A hit whose two sides ended differently, at the thresholds with these positions in the sweep."""
 
-    request: Source
-    source: Source
+    request: CacheEntry
+    source: CacheEntry
     cosine: float
     at: tuple[int, ...]
 
@@ -79,14 +79,14 @@ class Sweep:
     poisoned: list[int] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     masks: list[int] = field(default_factory=list)
-    candidates: list[Candidate] = field(default_factory=list)
+    candidates: list[PoisonCandidate] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.hits = self.hits or [0] * len(self.thresholds)
         self.poisoned = self.poisoned or [0] * len(self.thresholds)
 
     @property
-    def listed(self) -> list[Candidate]:
+    def listed(self) -> list[PoisonCandidate]:
         """The candidates that a result lists: the first ones."""
         return self.candidates[:MOST_LISTED]
 
@@ -97,19 +97,19 @@ class Sweep:
 
 
 def sweep_thresholds(
-    buckets: Iterable[Iterable[Lookups]],
+    buckets: Iterable[Iterable[LookupBatch]],
     thresholds: Sequence[float],
     ttl_seconds: int,
     *,
     block: int = BLOCK,
-    read: Callable[[int], None] = lambda rows: None,
+    progress: Callable[[int], None] = lambda rows: None,
 ) -> Sweep:
     """Look up every request among the entries of its bucket, for each threshold in a pass of its own.
 
     A request whose nearest entry not older than the TTL has a cosine of at least the threshold is a hit (the first entry wins a
     tie); a miss becomes an entry. The passes share the similarities, as matrix products of a block of requests with a chunk of
     entries; what is too close to call there is computed exactly, so the sizes of blocks change nothing.
-    `read` is told how many requests were looked up so far.
+    `progress` receives the number of requests so far.
     """
     found = Sweep(tuple(thresholds))
     for bucket in buckets:
@@ -117,11 +117,11 @@ def sweep_thresholds(
         for part in bucket:
             for start in range(0, len(part.ids), block):
                 _look_up(part.slice(start, start + block), entries, ttl_seconds * 1_000_000, found)
-                read(found.total)
+                progress(found.total)
     return found
 
 
-def diverged(source: Source, request: Source) -> bool:
+def diverged(source: CacheEntry, request: CacheEntry) -> bool:
     """Whether two outcomes differ so much that serving the one for the other may be wrong."""
     finishes = source.finish_reason is not None and request.finish_reason is not None
     return (finishes and source.finish_reason != request.finish_reason) or (
@@ -177,7 +177,7 @@ class _Entries:
         self.ts = np.empty(0, dtype=np.int64)
         self.length = np.empty(0, dtype=np.int64)
         self.member = np.empty((0, thresholds), dtype=np.bool_)
-        self.sources: list[Source] = []
+        self.sources: list[CacheEntry] = []
         self.by_length: dict[int, _Matrix] = {}
 
     def expire(self, cutoff: int) -> None:
@@ -209,10 +209,10 @@ class _Entries:
 class _Block:
     """Requests that are looked up together, their vectors by length."""
 
-    def __init__(self, part: Lookups) -> None:
+    def __init__(self, part: LookupBatch) -> None:
         self.ids, self.ts = part.ids, part.ts
         outcomes = zip(part.ids, part.finish_reason, part.output_tokens.tolist(), strict=True)
-        self.sources = [Source(*outcome) for outcome in outcomes]
+        self.sources = [CacheEntry(*outcome) for outcome in outcomes]
         self.length = np.array([len(vector) for vector in part.vectors], dtype=np.int64)
         self.by_length: dict[int, tuple[Ints, Vectors]] = {}
         for length in np.unique(self.length).tolist():
@@ -239,7 +239,7 @@ Near = dict[int, list[tuple[int, float]]]
 """For a threshold: rows of a block with the positions and rough cosines of entries that may be nearest."""
 
 
-def _look_up(part: Lookups, entries: _Entries, ttl: int, found: Sweep) -> None:
+def _look_up(part: LookupBatch, entries: _Entries, ttl: int, found: Sweep) -> None:
     rows = _Block(part)
     entries.expire(int(rows.ts[0]) - ttl)
     oldest = entries.dropped + np.searchsorted(entries.ts, rows.ts - ttl)
@@ -365,7 +365,7 @@ def _decide(
     for source, at in poisoned.items():
         cosine = float(_exact(row, [source], rows, entries, known)[source])
         found.candidates.append(
-            Candidate(rows.sources[row], _source(source, rows, entries), cosine, tuple(at))
+            PoisonCandidate(rows.sources[row], _source(source, rows, entries), cosine, tuple(at))
         )
 
 
@@ -420,7 +420,7 @@ def _exact(
     return known
 
 
-def _source(position: int, rows: _Block, entries: _Entries) -> Source:
+def _source(position: int, rows: _Block, entries: _Entries) -> CacheEntry:
     following = entries.dropped + len(entries.ts)
     return (
         rows.sources[position - following]

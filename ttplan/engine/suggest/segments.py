@@ -25,7 +25,7 @@ _CUTS = (10, 25, 50, 75, 90, 97)
 """About how many percent of the requests are below each bound."""
 
 
-class OnTarget(NamedTuple):
+class TargetSums(NamedTuple):
     """What requests would cost on one target, and save against what was paid, in 10^-12 USD.
 
     `p1` to `p4` are sums of powers of each request's saving, on the target's grid.
@@ -45,10 +45,10 @@ class Sums(NamedTuple):
     requests: int
     baseline: int
     actual: int
-    targets: tuple[OnTarget, ...]
+    targets: tuple[TargetSums, ...]
 
 
-class Key(NamedTuple):
+class SegmentKey(NamedTuple):
     """A finest segment. None where a column is not asked for, or where no condition can name the value."""
 
     model: str | None
@@ -58,36 +58,36 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Segments:
-    """A log's segments in its two halves. `bounds` cut the sizes: segment `i` holds `bounds[i-1] <= input_tokens < bounds[i]`."""
+    """A log's segments in its two halves. `bounds` cut_segments the sizes: segment `i` holds `bounds[i-1] <= input_tokens < bounds[i]`."""
 
     targets: tuple[str, ...]
     split_at: datetime
     bounds: tuple[int, ...]
     steps: tuple[int, ...]
     """The step of each target's grid, in 10^-12 USD."""
-    selecting: Mapping[Key, Sums] = field(default_factory=dict)
-    held_out: Mapping[Key, Sums] = field(default_factory=dict)
+    selecting: Mapping[SegmentKey, Sums] = field(default_factory=dict)
+    held_out: Mapping[SegmentKey, Sums] = field(default_factory=dict)
     untagged: int = 0
     pooled: Mapping[str, int] = field(default_factory=dict)
     """By column, how many values are told apart, where there are more."""
 
 
-def add(parts: Sequence[Sums], targets: int) -> Sums:
+def add_sums(parts: Sequence[Sums], targets: int) -> Sums:
     """The sums of segments together."""
     return Sums(
         sum(part.requests for part in parts),
         sum(part.baseline for part in parts),
         sum(part.actual for part in parts),
         tuple(
-            OnTarget(*map(sum, zip(*(part.targets[i] for part in parts), strict=True)))
+            TargetSums(*map(sum, zip(*(part.targets[i] for part in parts), strict=True)))
             for i in range(targets)
         )
         if parts
-        else (OnTarget(),) * targets,
+        else (TargetSums(),) * targets,
     )
 
 
-def cut(
+def cut_segments(
     rows: ir.Table,
     count: int,
     by: Collection[str],
@@ -126,9 +126,9 @@ def cut(
         else ()
     )
     steps = tuple(grid_step(found[f"extent_{i}"]) for i in range(len(targets)))
-    halves: tuple[dict[Key, Sums], dict[Key, Sums]] = ({}, {})
+    halves: tuple[dict[SegmentKey, Sums], dict[SegmentKey, Sums]] = ({}, {})
     for row in fetch(_sums(priced, split_at, tops, bounds, steps)).to_pylist():
-        halves[row["late"]][Key(row["by_model"], row["by_tag"], row["by_size"])] = _read(
+        halves[row["late"]][SegmentKey(row["by_model"], row["by_tag"], row["by_size"])] = _read(
             row, len(targets)
         )
     return Segments(
@@ -256,7 +256,7 @@ def _read(row: Mapping[str, Any], targets: int) -> Sums:
         pico(row["baseline"]),
         pico(row["actual"]),
         tuple(
-            OnTarget(
+            TargetSums(
                 pico(row[f"projected_{i}"]),
                 pico(row[f"saved_{i}"]),
                 *(int(row[f"p{i}_{j}"]) for j in range(1, 5)),

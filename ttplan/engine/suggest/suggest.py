@@ -11,15 +11,15 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 import ibis.expr.types as ir
 
-from ttplan.engine.caveats import LeftOut
 from ttplan.engine.cost import target_prices
 from ttplan.engine.intervals.edgeworth import UNTRUSTED_ERROR, draw_of_total
 from ttplan.engine.intervals.infer import FEW
 from ttplan.engine.intervals.moments import LOWER, UPPER
-from ttplan.engine.project import count_left_out, map_requests
-from ttplan.engine.replay import FAR_AHEAD, LONG_AGO, NIL
-from ttplan.engine.replay_spec import Question, require_window
-from ttplan.engine.suggest.segments import Key, Segments, Sums, add, cut
+from ttplan.engine.project import map_requests
+from ttplan.engine.replay import FIRST_INSTANT, LAST_INSTANT, NIL
+from ttplan.engine.replay_spec import ReplaySpec
+from ttplan.engine.rows import LeftOut, count_window
+from ttplan.engine.suggest.segments import SegmentKey, Segments, Sums, add_sums, cut_segments
 from ttplan.engine.summary import usd
 from ttplan.model.errors import InputError
 from ttplan.model.pricing import ModelPricing
@@ -41,7 +41,7 @@ class Segment(NamedTuple):
     low: int
     high: int
 
-    def covers(self, key: Key) -> bool:
+    def covers(self, key: SegmentKey) -> bool:
         """Whether a finest segment is part of this one."""
         return (
             self.model in (None, key.model)
@@ -93,8 +93,8 @@ def suggest(
     prices: Mapping[str, ModelPricing] | None = None,
     *,
     org_id: UUID,
-    window_start: datetime = LONG_AGO,
-    window_end: datetime = FAR_AHEAD,
+    window_start: datetime = FIRST_INSTANT,
+    window_end: datetime = LAST_INSTANT,
     min_share: float = MIN_SHARE,
     limit: int = LIMIT,
 ) -> Suggestions:
@@ -117,14 +117,14 @@ def suggest(
         raise InputError(
             f"no price for any of the target models {', '.join(targets)}; give prices as provider:model"
         )
-    require_window(window_start, window_end)
-    question = Question(NIL, org_id, window_start, window_end, (), pricing)
-    count, left_out = count_left_out(table, question)
+    spec = ReplaySpec(NIL, org_id, window_start, window_end, (), pricing)
+    spec.check()
+    count, left_out = count_window(table, spec)
     notes = [*_unpriced(targets, priced), *_left_out(left_out)]
     if not count:
-        return _nothing(question, notes)
-    with map_requests(table, question) as rows:
-        log = cut(rows, count, dimensions, priced, pricing)
+        return _nothing(spec, notes)
+    with map_requests(table, spec) as rows:
+        log = cut_segments(rows, count, dimensions, priced, pricing)
     cost = sum(sums.actual for sums in log.selecting.values())
     division, candidates = divide(log, dimensions, charge=int(cost * Fraction(min_share)))
     ranked = sorted(
@@ -228,7 +228,7 @@ def _none_first(name: str | None) -> tuple[bool, str]:
     return name is not None, name or ""
 
 
-def _order(key: Key) -> tuple[object, ...]:
+def _order(key: SegmentKey) -> tuple[object, ...]:
     return *_none_first(key.model), *_none_first(key.tag), key.size
 
 
@@ -246,7 +246,7 @@ def _suggestions(ranked: Sequence[Choice], log: Segments, held_out: int) -> Iter
         names.add(name)
         route = _route(choice, log, name, priority=10 * (len(ranked) - rank))
         first, second = (
-            add(
+            add_sums(
                 [sums for key, sums in half.items() if choice.segment.covers(key)], len(log.targets)
             )
             for half in (log.selecting, log.held_out)
@@ -351,12 +351,12 @@ def _unreachable(log: Segments, by: Sequence[str]) -> Iterator[str]:
         yield f"Only the {count} most costly {name}s are told apart; no condition on the {name} takes the others."
 
 
-def _nothing(question: Question, notes: Sequence[str]) -> Suggestions:
+def _nothing(spec: ReplaySpec, notes: Sequence[str]) -> Suggestions:
     return Suggestions(
-        org_id=question.org_id,
-        window_start=question.window_start,
+        org_id=spec.org_id,
+        window_start=spec.window_start,
         split_at=None,
-        window_end=question.window_end,
+        window_end=spec.window_end,
         requests=0,
         heldout_requests=0,
         candidates=0,

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from ttplan.engine.cost import REROUTED
 from ttplan.engine.dialects import fetch
 from ttplan.engine.project import map_requests
-from ttplan.engine.replay_spec import Question
+from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.model.errors import InputError
 from ttplan.model.plan import PlanConfig, PoisoningCandidate
 from ttplan.model.request import RequestLog
@@ -177,13 +177,13 @@ class _WithCachedAnswers:
 
 def _draw(store: Store, run: StoredPlan, size: int, seed: int) -> _Drawn:
     # Which requests are rerouted, and which of them an exact cache answers, is all that is asked again.
-    question = replace(
-        Question.asked_by(run), config=PlanConfig(l1_ttl_seconds=run.config.l1_ttl_seconds)
+    spec = replace(
+        ReplaySpec.from_run(run), config=PlanConfig(l1_ttl_seconds=run.config.l1_ttl_seconds)
     )
     with store.read() as snapshot:
         log = snapshot.requests()
         bodied = log.filter(_recorded(log.body), _recorded(log.response_body))
-        with map_requests(log, question) as mapped:
+        with map_requests(log, spec) as mapped:
             moved = mapped.filter((mapped.outcome == REROUTED) & ~mapped.hit).select("id", "route")
             total = int(fetch(moved.aggregate(n=moved.count()))["n"][0].as_py())
             rows = fetch(bodied.join(moved, "id").select("id", "tag", "input_tokens", "route"))
@@ -199,7 +199,7 @@ def _draw(store: Store, run: StoredPlan, size: int, seed: int) -> _Drawn:
             return _Drawn(None, why if total else "the plan reroutes no request.", population=total)
         sample = draw_sample(rows, size, seed=seed, forced=served)
         requests = _requests(bodied, set(sample.drawn)) | {i: ends[i] for i in served}
-    targets = _targets(rows, question, set(sample.drawn))
+    targets = _targets(rows, spec, set(sample.drawn))
     served = {i: one for i, one in served.items() if i not in targets}
     targets |= {i: f"the cached answer to {one.source_id}" for i, one in served.items()}
     return _Drawn(
@@ -234,8 +234,8 @@ def _requests(log: ir.Table, ids: set[UUID]) -> dict[UUID, RequestLog]:
     return {request.id: request for request in found}
 
 
-def _targets(rows: pa.Table, question: Question, ids: set[UUID]) -> dict[UUID, str]:
+def _targets(rows: pa.Table, spec: ReplaySpec, ids: set[UUID]) -> dict[UUID, str]:
     """The model that each of some drawn requests would go to."""
-    tried = question.tried
+    active_routes = spec.active_routes
     pairs = zip(rows["id"].cast(pa.string()).to_pylist(), rows["route"].to_pylist(), strict=True)
-    return {UUID(i): tried[route].then.target_model for i, route in pairs if UUID(i) in ids}
+    return {UUID(i): active_routes[route].then.target_model for i, route in pairs if UUID(i) in ids}

@@ -17,8 +17,8 @@ import ibis.expr.types as ir
 
 from ttplan.engine.backtest import consistent
 from ttplan.engine.dialects import fetch
-from ttplan.engine.observed import Actual, Figures, Projection, observe, project
-from ttplan.engine.replay_spec import Question
+from ttplan.engine.observed import Actual, Figures, Projection, observe_figures, project_figures
+from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.history.timeline import APPLIED, load_history
 from ttplan.model.errors import InputError, InvalidState, PlanNotFound
 from ttplan.model.plan import Interval
@@ -81,15 +81,15 @@ def compare(
         )
     table = snapshot.requests()
     period = _period(snapshot, run, table, until)
-    question = Question.asked_by(run)
-    projection = project(table, question)
+    spec = ReplaySpec.from_run(run)
+    projection = project_figures(table, spec)
     if projection is None:
         raise InputError(
             f"none of the requests that plan {run.plan_id} was computed from is in the store; import the log of "
             f"{run.result.window_start:%Y-%m-%d} to {run.result.window_end:%Y-%m-%d}"
         )
-    asked = replace(question, window_start=period.since, window_end=period.until)
-    actual = observe(table, asked, projection.telling, projection.kinds)
+    asked = replace(spec, window_start=period.since, window_end=period.until)
+    actual = observe_figures(table, asked, projection.rule, projection.kinds)
     if actual.figures is None:
         raise InputError(
             f"no request of a kind that plan {run.plan_id} projected was logged from {period.since:%Y-%m-%d %H:%M} to "
@@ -250,7 +250,7 @@ def _caveats(
             f"The store has {projection.figures.requests:,} requests of the plan's window, and the plan was computed from "
             f"{run.result.sample_size:,}: what is projected is of those in the store."
         )
-    if not projection.telling.by_tag:
+    if not projection.rule.by_tag:
         yield "The log has so many tags that kinds of requests are told apart without them."
     if period.ended is not None:
         yield f"{period.ended[0].upper()}{period.ended[1:]}."

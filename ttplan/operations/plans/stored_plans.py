@@ -8,11 +8,12 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from ttplan.engine.replay_spec import ReplayOutcome
 from ttplan.history.timeline import seen_routes
 from ttplan.model.audit import Actor
 from ttplan.model.errors import DataError, InputError, PlanNotFound, ReplayFailed, StoreError
 from ttplan.model.stored_plan import SeenRoute, StoredPlan
-from ttplan.operations.plans.replay import Answered, Asked, Broke, replay_lake, replay_log
+from ttplan.operations.plans.replay import BrokenReplay, ReplayOptions, replay_log, replay_parquet
 from ttplan.store.protocol import Store, Transaction
 from ttplan.store.transactions import run_in_transaction
 
@@ -37,7 +38,7 @@ class Elsewhere(NamedTuple):
 
 def make_plan(
     store: Store,
-    asked: Asked,
+    options: ReplayOptions,
     made: Callable[[], Made],
     *,
     log: str,
@@ -45,9 +46,9 @@ def make_plan(
     new_id: Callable[[], UUID],
     progress: bool | None = None,
 ) -> StoredPlan:
-    """Replay what is asked of the store's requests, or of those `elsewhere`, and keep the result as a projected plan.
+    """Replay the store's requests, or those `elsewhere`, and keep the result as a projected plan.
 
-    `made` is asked once the replay is done. `log` names the store in errors; `new_id` gives the organisation where nothing
+    `made` is called once the replay is done. `log` names the store in errors; `new_id` gives the organisation where nothing
     says one. Raises InputError, and KeyboardInterrupt at an interrupt; nothing is written then. Where the replay itself breaks,
     it is kept as a failed plan, with its reason: DataError where a logged value is the reason, ReplayFailed for all else.
     """
@@ -55,9 +56,9 @@ def make_plan(
         org_id = snapshot.org_id()
         live_seen = () if org_id is None else seen_routes(snapshot.live_routes(org_id))
     try:
-        found = _replay(store, asked, log, org_id, elsewhere, new_id, progress)
-    except Broke as broke:
-        run = _run(asked, made(), live_seen, broke.found).model_copy(
+        outcome = _replay(store, options, log, org_id, elsewhere, new_id, progress)
+    except BrokenReplay as broke:
+        run = _run(options, made(), live_seen, broke.outcome).model_copy(
             update={"status": "failed", "failure": broke.reason}
         )
         try:
@@ -69,46 +70,50 @@ def make_plan(
         if isinstance(broke.cause, DataError):
             raise broke.cause from None
         raise ReplayFailed(run.plan_id, broke.reason, kept=True) from broke.cause
-    run = _run(asked, made(), live_seen, found)
+    run = _run(options, made(), live_seen, outcome)
     _keep(store, run)
     return run
 
 
 def _replay(
     store: Store,
-    asked: Asked,
+    options: ReplayOptions,
     log: str,
     org_id: UUID | None,
     elsewhere: Elsewhere | None,
     new_id: Callable[[], UUID],
     progress: bool | None,
-) -> Answered:
+) -> ReplayOutcome:
     if elsewhere is not None:
         from ttplan.logs.sources.parquet import open_parquet_log
 
         with open_parquet_log(elsewhere.requests, memory_limit=elsewhere.memory_limit) as lake:
-            return replay_lake(lake, asked, org_id, new_id(), str(elsewhere.requests), progress)
+            return replay_parquet(
+                lake, options, org_id, new_id(), str(elsewhere.requests), progress
+            )
     if org_id is None:
         raise InputError(
             f"{log} has no requests to replay; import a log first, with `ttplan import` or import_logs"
         )
     with store.read() as snapshot:
-        return replay_log(snapshot.requests(), asked, org_id, log, progress)
+        return replay_log(snapshot.requests(), options, org_id, log, progress)
 
 
-def _run(asked: Asked, made: Made, live_seen: tuple[SeenRoute, ...], found: Answered) -> StoredPlan:
+def _run(
+    options: ReplayOptions, made: Made, live_seen: tuple[SeenRoute, ...], outcome: ReplayOutcome
+) -> StoredPlan:
     return StoredPlan(
-        plan_id=asked.plan_id,
-        org_id=found.result.org_id,
+        plan_id=options.plan_id,
+        org_id=outcome.result.org_id,
         **made._asdict(),
-        seed=asked.seed,
-        bootstrap_iterations=asked.bootstrap_iterations,
-        config=asked.config,
-        pricing=dict(found.pricing),
-        price_sources=dict(found.sources),
-        cost_basis=found.basis,
+        seed=options.seed,
+        bootstrap_iterations=options.bootstrap_iterations,
+        config=options.config,
+        pricing=dict(outcome.pricing),
+        price_sources=dict(outcome.price_sources),
+        cost_basis=outcome.cost_basis,
         live_seen=live_seen,
-        result=found.result,
+        result=outcome.result,
     )
 
 
