@@ -196,7 +196,7 @@ def test_audit_failing_in_the_stores_own_chain_rolls_everything_back(
     def failing(*_: object, **__: object) -> None:
         raise _Broken("no entry today")
 
-    monkeypatch.setattr("ttplan.apply.next_entry", failing)
+    monkeypatch.setattr("ttplan.store.chain.next_entry", failing)
     with pytest.raises(AuditError, match="was not applied") as caught:
         apply_plan(store, own_chain(store), plans.run(1, (plans.route(1),)).result, PERSON)
     assert caught.value.applied is False
@@ -323,7 +323,7 @@ def test_a_tip_is_published_only_after_its_commit(
     caplog.set_level(logging.INFO, logger="ttplan.audit.tip")
     seen: list[int] = []
     monkeypatch.setattr(
-        "ttplan.apply.TIP_LOGGER.info", lambda *_: seen.append(len(state(store)[2]))
+        "ttplan.store.chain.TIP_LOGGER.info", lambda *_: seen.append(len(state(store)[2]))
     )
     apply_plan(store, own_chain(store), plans.run(2).result, PERSON)
     assert seen == [1]

@@ -354,7 +354,7 @@ def test_a_plan_of_an_older_row_is_reverted_by_the_chain_alone(tmp_path: Path) -
     assert store_state(driver.store).live == first
     with duckdb.connect(str(path)) as connection:
         connection.execute("DELETE FROM audit_entries")
-    with pytest.raises(DriftError, match="what it replaced was not kept"):
+    with pytest.raises(DriftError, match="what it replaced was not stored"):
         driver.revert(1)
 
 
@@ -363,15 +363,15 @@ def test_a_plan_of_an_older_row_is_reverted_by_the_chain_alone(tmp_path: Path) -
     [
         (
             "UPDATE routes SET priority = 77 WHERE name = 'route 1'",
-            "its 'route 1' is not live as it was put there",
+            "its 'route 1' is not live as the plan wrote it",
         ),
         (
             "DELETE FROM routes WHERE name = 'route 2'",
-            "its 'route 2' is not live as it was put there",
+            "its 'route 2' is not live as the plan wrote it",
         ),
         (
             "UPDATE routes SET plan_id = uuid() WHERE name = 'route 2'",
-            "its 'route 2' is not live as it was put there",
+            "its 'route 2' is not live as the plan wrote it",
         ),
         (
             "UPDATE plan_runs SET nonce = repeat('0', 64) WHERE name = 'plan 1'",

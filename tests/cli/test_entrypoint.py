@@ -64,7 +64,7 @@ def test_bad_input_is_one_line_and_keeps_the_store(
         (["import", at + "fraction.jsonl"], 2, "row 1: '1.5'"),
         (["import", at + "nan.csv"], 2, "cost_usd: expected an amount in USD"),
         (["import", at + "naive.csv"], 2, "ts: expected a time with its zone"),
-        (["import", at + "twice.csv"], 2, "stands in row 1 and in row 2"),
+        (["import", at + "twice.csv"], 2, "is in row 1 and in row 2"),
         (["import", at + "changed.csv"], 2, "is in the store already with another"),
         (["plan", at + "none.yaml", "--name", "p"], 2, "none.yaml: no such file"),
         (["plan", at + "key.yaml", "--name", "p"], 2, "when.tag: this key is not known"),

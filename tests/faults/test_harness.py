@@ -96,10 +96,10 @@ DuckDBStore.transaction = forgetful
 StoreChain.publish = lambda *_: None
 """
 UNCLEAR = """
-from ttplan.store import duckdb_waiting
+from ttplan.store.duckdb import locking
 def unclear(*_):
     raise RuntimeError("it is not my turn")
-duckdb_waiting._locked = unclear
+locking._locked = unclear
 """
 
 
@@ -124,14 +124,14 @@ SOON = """
 from ttplan.store.postgres.snapshot import PostgresTransaction
 original = PostgresTransaction.append_entry
 def early(self, record):
-    self._connection.execute("COMMIT")
-    self._connection.execute("BEGIN")
+    self._store.connection.execute("COMMIT")
+    self._store.connection.execute("BEGIN")
     original(self, record)
 PostgresTransaction.append_entry = early
 """
 LIE = """
-from ttplan.store import postgres_commit
-postgres_commit._was_committed = lambda *_: False
+from ttplan.store.postgres import commit as commits
+commits._was_committed = lambda *_: False
 """
 
 

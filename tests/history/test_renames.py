@@ -267,7 +267,7 @@ def test_a_history_made_before_renames_were_known_is_what_it_was(tmp_path: Path)
     driver.live(1, route(1, "old"))
     second = driver.project(2, route(1, "new"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ttplan.store.duckdb.snapshot.find_replaced_routes", lambda live, routes: [])
+        patch.setattr("ttplan.store.sql.transaction.find_replaced_routes", lambda live, routes: [])
         patch.setattr("ttplan.apply.find_previous_names", lambda live, routes: {})
         assert (
             "renamed"

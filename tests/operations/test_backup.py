@@ -123,17 +123,17 @@ def test_a_backup_replaces_nothing_unless_told(ws: Workspace, tmp_path: Path) ->
 def test_a_copy_that_does_not_read_back_the_same_is_thrown_away(
     ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = backup._copy
+    original = backup._copy_tables
 
-    def losing(path: Path, draft: Path, lock_timeout: float) -> Any:
-        expected = original(path, draft, lock_timeout)
+    def losing(source: duckdb.DuckDBPyConnection, draft: Path) -> Any:
+        expected = original(source, draft)
         with duckdb.connect(str(draft)) as connection:
             connection.execute("UPDATE routes SET priority = 5")
         return expected
 
-    monkeypatch.setattr(backup, "_copy", losing)
+    monkeypatch.setattr(backup, "_copy_tables", losing)
     with pytest.raises(
-        ttplan.StoreError, match="does not read back the same in routes; it was thrown away"
+        ttplan.StoreError, match="does not read back the same in routes; it was removed"
     ):
         ws.backup(tmp_path / "copy.duckdb")
     assert [path for path in tmp_path.iterdir() if path.is_file()] == []
@@ -154,7 +154,7 @@ def test_only_a_store_in_a_file_can_be_copied_and_not_by_a_thread_that_has_it_op
 ) -> None:
     with pytest.raises(ttplan.InputError, match="is in no file"):
         back_up(MemoryStore(), tmp_path / "copy.duckdb", None)
-    with ws.store.read(), pytest.raises(ttplan.StoreError, match="is open by this very thread"):
+    with ws.store.read(), pytest.raises(ttplan.StoreError, match="is open in this thread"):
         ws.backup(tmp_path / "copy.duckdb")
 
 

@@ -85,7 +85,7 @@ def test_repeats_refuse_a_file(tmp_path: Path) -> None:
     workspace = opened(tmp_path / "s.duckdb")
     before = content(tmp_path / "s.duckdb")
     path = write(tmp_path / "log.csv", [*numbered(3), numbered(1)[0]])
-    with pytest.raises(InputError, match=r"stands in row 1 and in row 4, the same row again"):
+    with pytest.raises(InputError, match=r"is in row 1 and in row 4, the same row again"):
         workspace.import_logs(path)
     assert content(tmp_path / "s.duckdb") == before
 

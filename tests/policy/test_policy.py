@@ -591,4 +591,4 @@ def test_health_looks_at_the_policy(ws: Workspace, tmp_path: Path) -> None:
         connection.execute("INSERT INTO settings VALUES ('policy', '{')")
     ok, said = policy()
     assert not ok
-    assert "is none any more" in said
+    assert "is corrupt" in said

@@ -14,8 +14,9 @@ from tests.audit.chains import KEY
 from tests.support import plans
 from tests.support.plan_driver import AT, ORG, PlanDriver
 from ttplan.apply import StoreChain
-from ttplan.model.audit import StoredEntry, System
+from ttplan.model.audit import System
 from ttplan.model.errors import StoreError
+from ttplan.model.stored_entry import StoredEntry
 from ttplan.model.stored_plan import StoredPlan
 from ttplan.store.duckdb.store import DuckDBStore
 from ttplan.store.plan_summary import RESULT_COLUMNS, summary_row, summary_schema
@@ -173,7 +174,5 @@ def test_a_plan_whose_row_is_none_any_more_is_named(tmp_path: Path) -> None:
             tx.add_plan(plans.run(number))
         with duckdb.connect(str(store.path)) as connection:
             connection.execute(f"UPDATE plan_runs SET result = {damage}")
-        with pytest.raises(
-            StoreError, match=f"the row of plan {UUID(int=number)} is no plan any more"
-        ):
+        with pytest.raises(StoreError, match=f"the row of plan {UUID(int=number)} is corrupt"):
             rows(store)

@@ -148,7 +148,7 @@ def test_who_waits_for_another_try_is_told_so_and_may_stop(store: Store, way: Wa
 
     way.blocked = 1
     with (
-        pytest.raises(Cancelled, match="others who write at the same moment"),
+        pytest.raises(Cancelled, match="other writers of the same rows"),
         told_of_waiting(stop),
     ):
         run_in_transaction(store, lambda tx: tx.add_plan(plans.run(1)))

@@ -10,8 +10,9 @@ from tests.audit.chains import KEY
 from tests.support import plans
 from ttplan.apply import StoreChain, apply_plan, revert_plan
 from ttplan.history.timeline import seen_routes
-from ttplan.model.audit import AuditEntry, StoredEntry, User
+from ttplan.model.audit import AuditEntry, User
 from ttplan.model.route import ProposedRoute
+from ttplan.model.stored_entry import StoredEntry
 from ttplan.model.stored_plan import LiveRoute, StoredPlan
 from ttplan.store.protocol import Store
 

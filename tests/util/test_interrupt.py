@@ -22,8 +22,8 @@ from tests.paths import DATA
 from tests.support import universe
 from tests.workspace.test_workspace import ROUTES, opened
 from ttplan.cli.entrypoint import run
-from ttplan.engine.replay_spec import pass_names
 from ttplan.engine.replay import replay_table
+from ttplan.engine.replay_spec import pass_names
 from ttplan.engine.rows import to_table
 from ttplan.model.errors import InputError
 from ttplan.model.plan import PlanConfig

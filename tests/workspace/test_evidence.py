@@ -103,7 +103,7 @@ def test_an_anchor_that_nobody_takes_undoes_nothing(
     with caplog.at_level(logging.WARNING, "ttplan.audit.tip"):
         (tip,) = applied(opened(tmp_path), log, 1)
     assert (
-        f"the anchor {tip} was not handed on: the command {sys.executable} failed (exit code 3)"
+        f"the anchor {tip} was not delivered: the command {sys.executable} failed (exit code 3)"
         in caplog.text
     )
     assert opened(tmp_path).anchor() == tip
@@ -117,7 +117,7 @@ def test_a_tip_is_published_only_where_the_store_gives_back_what_was_signed(
     entry = chain.emit(UUID(int=1), System(), "x", {})
     with (
         caplog.at_level(logging.INFO, "ttplan.audit.tip"),
-        pytest.raises(AuditError, match="gives back something else") as caught,
+        pytest.raises(AuditError, match="returns a different one") as caught,
     ):
         chain.publish(entry.model_copy(update={"event": "y"}))
     assert caught.value.applied

@@ -148,7 +148,7 @@ def test_rows_that_cannot_be_used_leave_the_store_as_it_was(
         workspace.import_logs(log)
     twice = write(tmp_path / "twice.jsonl", [*numbered(2), *numbered(1)])
     with pytest.raises(
-        InputError, match=r"twice\.jsonl: the request id .* stands in row 1 and in row 3"
+        InputError, match=r"twice\.jsonl: the request id .* is in row 1 and in row 3"
     ):
         workspace.import_logs(twice)
     assert content(tmp_path / "plans.duckdb") == before

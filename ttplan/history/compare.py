@@ -1,4 +1,4 @@
-"""Routes compared field by field, and live routes before and after a change."""
+"""Compares routes field by field, and live routes before and after a change."""
 
 from __future__ import annotations
 
@@ -11,56 +11,57 @@ from ttplan.model.stored_plan import LiveRoute, find_previous_names
 
 
 def changed_fields(before: ProposedRoute, after: ProposedRoute) -> tuple[FieldChange, ...]:
-    """The fields in which two routes differ, nested ones as `when.tag_equals`."""
-    one, other = _flat(before.model_dump()), _flat(after.model_dump())
-    shown, shown_after = _flat(before.model_dump(mode="json")), _flat(after.model_dump(mode="json"))
+    """The fields in which two routes differ; nested fields as `when.tag_equals`."""
+    old, new = _flatten(before.model_dump()), _flatten(after.model_dump())
+    old_json = _flatten(before.model_dump(mode="json"))
+    new_json = _flatten(after.model_dump(mode="json"))
     return tuple(
-        FieldChange(field=name, before=shown[name], after=shown_after[name])
-        for name in one
-        if one[name] != other[name]
+        FieldChange(field=name, before=old_json[name], after=new_json[name])
+        for name in old
+        if old[name] != new[name]
     )
 
 
 def route_change(name: str, before: LiveRoute | None, after: LiveRoute | None) -> RouteChange:
-    """What becomes of the route of that name."""
+    """The change of the route of that name."""
     if before is None or after is None:
-        return RouteChange(
-            name=name, kind="new" if before is None else "removed", before=before, after=after
-        )
+        kind = "new" if before is None else "removed"
+        return RouteChange(name=name, kind=kind, before=before, after=after)
     fields = changed_fields(before.route, after.route)
-    kept = "replaced" if before.route.name == after.route.name else "renamed"
-    return RouteChange(
-        name=name, kind=kept if fields else "same", before=before, after=after, fields=fields
-    )
+    changed = "replaced" if before.route.name == after.route.name else "renamed"
+    kind = changed if fields else "same"
+    return RouteChange(name=name, kind=kind, before=before, after=after, fields=fields)
 
 
 def route_changes(
     live: Mapping[str, LiveRoute], after: Mapping[str, LiveRoute | None]
 ) -> Iterator[RouteChange]:
-    """What becomes of each route where `after` says, by name, what is live then. A renamed one is told under its new name."""
-    new = [one.route for one in after.values() if one is not None]
-    until_now = {
-        name: old for name, old in find_previous_names(live.values(), new).items() if old in after
+    """The change of each route in `after`, which has the routes after the change by name, None if
+    removed.
+
+    A renamed route is listed under its new name.
+    """
+    routes = [new.route for new in after.values() if new is not None]
+    old_names = {
+        name: old
+        for name, old in find_previous_names(live.values(), routes).items()
+        if old in after
     }
-    for name, one in after.items():
-        here = (
-            live.get(name) if name not in until_now.values() else None
-        )  # else it is told elsewhere
-        if name in until_now:
-            yield route_change(name, live[until_now[name]], one)
-        elif one is not None:
-            yield route_change(name, here, one)
+    for name, new in after.items():
+        # A route that is renamed is listed under its new name, not here.
+        current = None if name in old_names.values() else live.get(name)
+        if name in old_names:
+            yield route_change(name, live[old_names[name]], new)
+        elif new is not None:
+            yield route_change(name, current, new)
             continue
-        if here is not None:
-            yield route_change(name, here, None)
+        if current is not None:
+            yield route_change(name, current, None)
 
 
-def _flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flatten(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in fields.items():
-        flat |= (
-            _flat(value, f"{prefix}{name}.")
-            if isinstance(value, dict)
-            else {f"{prefix}{name}": value}
-        )
+        path = f"{prefix}{name}"
+        flat |= _flatten(value, f"{path}.") if isinstance(value, dict) else {path: value}
     return flat

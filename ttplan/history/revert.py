@@ -1,4 +1,4 @@
-"""What reverting a plan would put back."""
+"""What reverting a plan would restore."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from ttplan.store.protocol import Snapshot
 
 
 def restorable(snapshot: Snapshot, run: StoredPlan, key: VerifyingKey | None) -> list[LiveRoute]:
-    """The live routes that a plan's own took the place of, under the names that they had.
+    """The live routes that a plan's own routes replaced, under the names that they had.
 
-    They come from the plan rows and the chain, which has to verify with `key`, if there is one; or, where the plan's entry is in
-    a chain elsewhere, from its row alone. Raises InvalidState where the plan is not applied, TouchedSince where a later plan has
-    replaced or renamed its routes, or taken a name that they had before, and DriftError where they are not live as it put them
-    there, or it cannot be known what was there.
+    They come from plan rows and the chain, which must verify with `key`, if there is one; or from
+    the plan's row alone, if its entry is in a chain elsewhere. Raises InvalidState if the plan is
+    not applied, SupersededPlan if a later plan replaced or renamed its routes or took a name that
+    they had before, and DriftError if the routes are not live as the plan wrote them, or what it
+    replaced is unknown.
     """
     if run.status != "applied" or run.applied_at is None:
         raise InvalidState(run.plan_id, run.status, expected="applied")
@@ -29,63 +30,65 @@ def restorable(snapshot: Snapshot, run: StoredPlan, key: VerifyingKey | None) ->
             key,
             f"what the chain says was live before plan {run.plan_id}",
         )
-    _refuse_touched(snapshot, run, history)
+    _check_untouched(snapshot, run, history)
     before = history.before.get(run.plan_id)
     if before is None and run.plan_id not in history.statuses:
         if run.replaced is None:
             raise DriftError(
-                f"plan {run.plan_id} cannot be reverted: what it replaced was not kept when it was applied, and its entry is in "
-                "no chain of this store. Plan and apply what shall be live instead"
+                f"plan {run.plan_id} cannot be reverted: what it replaced was not stored when it "
+                "was applied, and its "
+                "entry is not in a chain of this store. Plan and apply the routes that you want "
+                "live instead"
             )
         return list(run.replaced)
     if before is None or history.applied[run.plan_id].changes.keys() != before.keys():
-        reason = next(
-            (problem.message for problem in history.problems if problem.blocks),
-            "its entry is not in the chain",
-        )
+        blocking = (problem.message for problem in history.problems if problem.blocks)
+        reason = next(blocking, "its entry is not in the chain")
         raise DriftError(
-            f"plan {run.plan_id} cannot be reverted, since what it replaced cannot be known: {reason}"
+            f"plan {run.plan_id} cannot be reverted, since what it replaced is unknown: {reason}"
         )
     return [live for live in before.values() if live is not None]
 
 
-def _refuse_touched(snapshot: Snapshot, run: StoredPlan, history: History) -> None:
-    touched = history.superseded_by(run.plan_id)
-    if touched is not None:
-        step, names = touched
+def _check_untouched(snapshot: Snapshot, run: StoredPlan, history: History) -> None:
+    """Raise SupersededPlan or DriftError if the plan's routes are not live as it wrote them."""
+    later = history.superseded_by(run.plan_id)
+    if later is not None:
+        step, names = later
         raise SupersededPlan(run.plan_id, step.plan_id, step.plan_name, names)
-    live = {one.route.name: one for one in snapshot.live_routes(run.org_id)}
-    # A chain elsewhere cannot be asked who renamed a route since; its id can.
-    elsewhere = (
-        {} if run.plan_id in history.statuses else {one.route.id: one for one in live.values()}
-    )
-    other: dict[UUID, list[str]] = {}
+    live = {row.route.name: row for row in snapshot.live_routes(run.org_id)}
+    # If the chain is elsewhere, only the route's id shows that it was renamed since.
+    by_id = {} if run.plan_id in history.statuses else {row.route.id: row for row in live.values()}
+    of_others: dict[UUID, list[str]] = {}
     drifted = []
     for route in run.result.proposed_routes:
-        found = live.get(route.name) or elsewhere.get(route.id)
-        if found is not None and found.plan_id != run.plan_id:
-            other.setdefault(found.plan_id, []).append(route.name)
-        elif found is None or (found.route, found.applied_at) != (route, run.applied_at):
+        row = live.get(route.name) or by_id.get(route.id)
+        if row is not None and row.plan_id != run.plan_id:
+            of_others.setdefault(row.plan_id, []).append(route.name)
+        elif row is None or (row.route, row.applied_at) != (route, run.applied_at):
             drifted.append(route.name)
-    for name in _names_before(run, history):
+    for name in _previous_names(run, history):
         if name in live:
-            other.setdefault(live[name].plan_id, []).append(name)
-    for plan_id, names in other.items():
-        later = snapshot.plan(plan_id)
-        if later is not None and later.status == "applied":
-            raise SupersededPlan(run.plan_id, plan_id, later.name, names)
+            of_others.setdefault(live[name].plan_id, []).append(name)
+    for plan_id, names in of_others.items():
+        other = snapshot.plan(plan_id)
+        if other is not None and other.status == "applied":
+            raise SupersededPlan(run.plan_id, plan_id, other.name, names)
         drifted += names
     if drifted:
-        said = ", ".join(f"{name!r:.60}" for name in drifted)
+        listed = ", ".join(f"{name!r:.60}" for name in drifted)
         raise DriftError(
-            f"plan {run.plan_id} cannot be reverted: its {said} is not live as it was put there; look with `ttplan drift`, and "
-            "put it right with `ttplan repair`"
+            f"plan {run.plan_id} cannot be reverted: its {listed} is not live as the plan wrote "
+            "it; look at it with "
+            "`ttplan drift`, and restore it with `ttplan repair`"
         )
 
 
-def _names_before(run: StoredPlan, history: History) -> list[str]:
-    """The names that routes of a plan had until it was applied, and that it left free."""
+def _previous_names(run: StoredPlan, history: History) -> list[str]:
+    """The names that a plan's routes had before it was applied, and that it left free."""
     own = {route.name for route in run.result.proposed_routes}
     if run.plan_id in history.applied:
-        return [name for name in history.applied[run.plan_id].changes if name not in own]
-    return [one.route.name for one in run.replaced or () if one.route.name not in own]
+        names = list(history.applied[run.plan_id].changes)
+    else:
+        names = [live.route.name for live in run.replaced or ()]
+    return [name for name in names if name not in own]

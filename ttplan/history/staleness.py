@@ -1,4 +1,4 @@
-"""What changed in the live routes since a plan was computed."""
+"""Finds out whether a plan is stale: what changed in the live routes since it was computed."""
 
 from __future__ import annotations
 
@@ -14,41 +14,45 @@ from ttplan.store.protocol import Snapshot
 def changes_since_plan(
     run: StoredPlan, live: Iterable[LiveRoute], snapshot: Snapshot
 ) -> tuple[StaleRoute, ...]:
-    """How the live routes differ in content from those that a plan was computed against, by name; nothing where they do not.
+    """How the live routes differ in content from those that a plan was computed against, by name;
+    empty if they do not.
 
-    A row from before that was remembered is never stale.
+    A plan that was stored before `live_seen` was recorded is never stale.
     """
     if run.live_seen is None:
         return ()
-    then = {one.name: one for one in run.live_seen}
-    now = {one.name: one for one in seen_routes(live)}
-    if {name: one.digest for name, one in then.items()} == {
-        name: one.digest for name, one in now.items()
+    then = {route.name: route for route in run.live_seen}
+    now = {route.name: route for route in seen_routes(live)}
+    if {name: route.digest for name, route in then.items()} == {
+        name: route.digest for name, route in now.items()
     }:
         return ()
-    moved = _renamed(snapshot, run, {name: then[name] for name in then.keys() - now.keys()})
-    # What got a name by a rename is told with that; another route that stands there by now is one of its own.
-    there = [one for one in moved.values() if one.to in now]
-    arrived = {
-        one.to
-        for one in there
-        if one.how == "renamed back" or now[str(one.to)].plan_id == one.plan_id
+    renamed = _renamed(snapshot, run, {name: then[name] for name in then.keys() - now.keys()})
+    # A name that a rename created is part of that change, unless another route has taken it since.
+    created = {
+        change.to
+        for change in renamed.values()
+        if change.to in now
+        and (change.how == "renamed back" or now[str(change.to)].plan_id == change.plan_id)
     }
     statuses = snapshot.statuses(run.org_id)
-    names = sorted(then.keys() | (now.keys() - arrived))
-    changed = (moved.get(name) or _since(then.get(name), now.get(name), statuses) for name in names)
-    return tuple(one for one in changed if one is not None)
+    names = sorted(then.keys() | (now.keys() - created))
+    changes = (
+        renamed.get(name) or _change(then.get(name), now.get(name), statuses) for name in names
+    )
+    return tuple(change for change in changes if change is not None)
 
 
 def _renamed(
     snapshot: Snapshot, run: StoredPlan, gone: Mapping[str, SeenRoute]
 ) -> dict[str, StaleRoute]:
-    """Of the routes that are gone, by name, those which another plan renamed, or gave back the name that they had before."""
-    found: dict[str, StaleRoute] = {}
+    """Of the routes that are gone, by name, those that another plan renamed, or renamed back
+    when it was reverted."""
+    changes: dict[str, StaleRoute] = {}
     for other in snapshot.plans(run.org_id) if gone else ():
         if other.plan_id == run.plan_id or other.status not in ("applied", "reverted"):
             continue
-        replaced = {one.route.name: one for one in other.replaced or ()}
+        replaced = {live.route.name: live for live in other.replaced or ()}
         for new, old in find_previous_names(
             replaced.values(), other.result.proposed_routes
         ).items():
@@ -57,29 +61,27 @@ def _renamed(
             else:
                 name, to, how, owner = new, old, "renamed back", other.plan_id
             if name in gone and gone[name].plan_id == owner:
-                found[name] = StaleRoute(name=name, how=how, plan_id=other.plan_id, to=to)
-    return found
+                changes[name] = StaleRoute(name=name, how=how, plan_id=other.plan_id, to=to)
+    return changes
 
 
-def _since(
+def _change(
     then: SeenRoute | None, now: SeenRoute | None, statuses: Mapping[UUID, Status]
 ) -> StaleRoute | None:
     if then is None:
-        return (
-            None
-            if now is None
-            else _told(now.name, "added", now.plan_id, statuses.get(now.plan_id) == "applied")
-        )
-    taken_back = statuses.get(then.plan_id) == "reverted"
+        if now is None:
+            return None
+        return _since(now.name, "added", now.plan_id, statuses.get(now.plan_id) == "applied")
+    reverted = statuses.get(then.plan_id) == "reverted"
     if now is None:
-        return _told(then.name, "removed", then.plan_id, taken_back)
+        return _since(then.name, "removed", then.plan_id, reverted)
     if then.digest == now.digest:
         return None
-    if taken_back:
-        return _told(now.name, "put back", then.plan_id, True)
-    return _told(now.name, "replaced", now.plan_id, now.plan_id != then.plan_id)
+    if reverted:
+        return _since(now.name, "put back", then.plan_id, True)
+    return _since(now.name, "replaced", now.plan_id, now.plan_id != then.plan_id)
 
 
-def _told(name: str, how: StaleRouteKind, plan_id: UUID, by_it: bool) -> StaleRoute:
-    """The change, by that plan where that can be."""
-    return StaleRoute(name=name, how=how, plan_id=plan_id if by_it else None)
+def _since(name: str, how: StaleRouteKind, plan_id: UUID, is_by_plan: bool) -> StaleRoute:
+    """The change; it names the plan only if that plan made it."""
+    return StaleRoute(name=name, how=how, plan_id=plan_id if is_by_plan else None)

@@ -1,6 +1,7 @@
-"""What plan rows and the chain say was live when: the live routes are a function of them, and anybody can compute it again.
+"""Computes the history of live routes from plan rows and the chain, so that anyone can reproduce
+it.
 
-Pure: entries and plans come in, steps come out. Nothing here looks at the live routes themselves.
+Pure: entries and plans come in, steps come out. The stored live routes are not read here.
 """
 
 from __future__ import annotations
@@ -15,43 +16,46 @@ import blake3
 import orjson
 
 from ttplan.audit.canonical import canonical_json
-from ttplan.model.audit import StoredEntry
 from ttplan.model.errors import StoreError
 from ttplan.model.results.drift import DriftProblem
 from ttplan.model.route import ProposedRoute
+from ttplan.model.stored_entry import StoredEntry
 from ttplan.model.stored_plan import LiveRoute, SeenRoute, Status, StoredPlan, find_previous_names
 from ttplan.store.protocol import Snapshot
 
 APPLIED, REVERTED, REPAIRED = "plan.applied", "plan.reverted", "routes.repaired"
 RENAMED = "renamed"
-"""In the payload of `plan.applied`: how many routes got another name. An apply without it replaced by names alone."""
+"""In the payload of `plan.applied`: how many routes were renamed. Without it, routes were replaced
+by name only."""
 PlanLookup = Callable[[UUID], StoredPlan | None]
-"""Gives a plan's row, None where there is none; raises StoreError where it is none any more."""
+"""Returns a plan, or None if there is no such plan; raises StoreError if its row is corrupt."""
 
 
 def routes_commitment(nonce: str, routes: Iterable[ProposedRoute]) -> str:
-    """`BLAKE3(nonce ‖ canonical JSON of the routes)`, hex: what the chain says of routes without showing them."""
+    """`BLAKE3(nonce ‖ canonical JSON of the routes)`, hex: the chain's commitment to routes that
+    it does not show."""
     listed = [route.model_dump(mode="json") for route in routes]
     return blake3.blake3(bytes.fromhex(nonce) + canonical_json(listed)).hexdigest()
 
 
 def restored_commitment(nonce: str, restored: Iterable[LiveRoute]) -> str:
-    """`routes_commitment` of what a revert puts back, in the order of names."""
+    """`routes_commitment` of the routes that a revert restores, by name."""
     return routes_commitment(
         nonce, sorted((live.route for live in restored), key=lambda route: route.name)
     )
 
 
 def seen_routes(live: Iterable[LiveRoute]) -> tuple[SeenRoute, ...]:
-    """What a plan remembers of the routes that are live when it is computed, in the order of names."""
+    """What a plan records of the routes that are live when it is computed, by name."""
     return tuple(
-        SeenRoute(name=one.route.name, plan_id=one.plan_id, digest=_digest(one.route))
-        for one in sorted(live, key=lambda one: one.route.name)
+        SeenRoute(name=row.route.name, plan_id=row.plan_id, digest=_digest(row.route))
+        for row in sorted(live, key=lambda row: row.route.name)
     )
 
 
 def live_digest(routes: Iterable[SeenRoute]) -> str:
-    """One digest (64 hex digits) of a set of live routes: their names and content, whichever plans put them there."""
+    """One digest (64 hex digits) of the names and content of live routes, regardless of their
+    plans."""
     listed = sorted([route.name, route.digest] for route in routes)
     return blake3.blake3(canonical_json(listed)).hexdigest()
 
@@ -61,9 +65,10 @@ def _digest(route: ProposedRoute) -> str:
 
 
 class HistoryStep(NamedTuple):
-    """One entry that changed the live routes: when, by which event of which plan, and by name what is live since, or None.
+    """One entry that changed the live routes.
 
-    `renamed` has the names that routes had before, by those that they have since.
+    `changes` has the route that is live afterwards by name, or None. `renamed` has previous names
+    by new ones.
     """
 
     seq: int
@@ -77,11 +82,12 @@ class HistoryStep(NamedTuple):
 
 @dataclass
 class History:
-    """The steps in the chain's order, and what they come to.
+    """The steps in the chain's order, and their result.
 
-    `before` has, for each plan, what was live under the names that it touched when it was applied. `unknown` are names of which
-    it cannot be said what is live, since a plan's row is not what was signed for; `problems` says why. `applied` has each plan's
-    own step, in the order in which they were applied.
+    `live` has the live routes by name. `before` has, by plan, the routes that were live under the
+    names that it changed when it was applied. `unknown` are names whose live route is unknown,
+    because a plan's row is not what was signed; `problems` has the reasons. `applied` has the step
+    of each plan that was applied, in order.
     """
 
     steps: list[HistoryStep] = field(default_factory=list)
@@ -93,35 +99,33 @@ class History:
     statuses: dict[UUID, Status] = field(default_factory=dict)
     entries: int = 0
 
-    def at(self, moment: datetime) -> dict[str, LiveRoute]:
-        """What was live at a moment, by name."""
-        table: dict[str, LiveRoute] = {}
+    def at(self, timestamp: datetime) -> dict[str, LiveRoute]:
+        """The routes that were live at a time, by name."""
+        routes: dict[str, LiveRoute] = {}
         for step in self.steps:
-            if step.at > moment:
+            if step.at > timestamp:
                 break
             for name, live in step.changes.items():
-                _put(table, name, live)
-        return table
+                _put(routes, name, live)
+        return routes
 
     def superseded_by(self, plan_id: UUID) -> tuple[HistoryStep, list[str]] | None:
-        """The last later plan that is applied and touched a name or a route that this one did, and under which names; or None."""
+        """The step of the last later applied plan that changed a name or a route of this one,
+        with those names; or None."""
         if plan_id not in self.applied:
             return None
         own = self.applied[plan_id].changes
-        named = [
-            *self.before[plan_id].items(),
-            *own.items(),
-        ]  # a route that it renamed has the new name here
-        ids = {one.route.id: name for name, one in named if one is not None}
+        # A route that the plan renamed gets its new name here.
+        named = [*self.before[plan_id].items(), *own.items()]
+        names = {live.route.id: name for name, live in named if live is not None}
         for step in reversed(self.applied.values()):
             if step.plan_id == plan_id:
                 return None
-            landed = [one.route.id for one in step.changes.values() if one is not None]
-            found = (own.keys() & step.changes.keys()) | {
-                ids[route_id] for route_id in landed if route_id in ids
-            }
-            if found and self.statuses[step.plan_id] == "applied":
-                return step, sorted(found)
+            ids = {live.route.id for live in step.changes.values() if live is not None}
+            shared = own.keys() & step.changes.keys()
+            shared |= {names[route_id] for route_id in ids & names.keys()}
+            if shared and self.statuses[step.plan_id] == "applied":
+                return step, sorted(shared)
         return None
 
 
@@ -129,13 +133,13 @@ def load_history(snapshot: Snapshot, org_id: UUID) -> History:
     """The history of an organisation's live routes."""
     try:
         plan_of: PlanLookup = {run.plan_id: run for run in snapshot.plans(org_id)}.get
-    except StoreError:  # a row is none any more: one by one, so that it can be named
+    except StoreError:  # a row is corrupt: read them one by one, so that the error names it
         plan_of = snapshot.plan
     return build_history(snapshot.entries(org_id), plan_of)
 
 
 def build_history(records: Iterable[StoredEntry], plan_of: PlanLookup) -> History:
-    """Follow an organisation's chain. See `PlanLookup`."""
+    """Follow an organisation's chain."""
     history = History()
     for record in records:
         history.entries += 1
@@ -144,9 +148,7 @@ def build_history(records: Iterable[StoredEntry], plan_of: PlanLookup) -> Histor
             event, payload = body["event"], body["payload"]
         except (ValueError, KeyError, TypeError):
             history.problems.append(
-                DriftProblem(
-                    seq=record.seq, message=f"entry {record.seq} is no entry any more", blocks=True
-                )
+                DriftProblem(seq=record.seq, message=f"entry {record.seq} is corrupt", blocks=True)
             )
             continue
         if event in (APPLIED, REVERTED):
@@ -154,8 +156,8 @@ def build_history(records: Iterable[StoredEntry], plan_of: PlanLookup) -> Histor
     return history
 
 
-class _Cannot(Exception):
-    """An entry that cannot be followed, and why."""
+class _Unfollowable(Exception):
+    """The reason why an entry cannot be followed."""
 
 
 def _follow(
@@ -164,7 +166,7 @@ def _follow(
     plan_id: UUID | None = None
     try:
         plan_id = _plan_id(payload)
-        at = _moment(payload, "applied_at" if event == APPLIED else "reverted_at")
+        at = _timestamp(payload, "applied_at" if event == APPLIED else "reverted_at")
         run = _run(plan_of, plan_id)
         names = [route.name for route in run.result.proposed_routes]
         try:
@@ -173,11 +175,11 @@ def _follow(
                 if event == APPLIED
                 else _reverted(history, run, payload)
             )
-        except _Cannot:
-            # Which routes had another name before, only the plan's row could tell.
+        except _Unfollowable:
+            # Only the plan's row has the previous names of its routes.
             history.unknown.update(names, history.live if payload.get(RENAMED) else ())
             raise
-    except _Cannot as reason:
+    except _Unfollowable as reason:
         history.problems.append(
             DriftProblem(
                 seq=seq, plan_id=plan_id, message=f"entry {seq} ({event}) {reason}", blocks=True
@@ -201,9 +203,9 @@ def _follow(
     for name, live in changes.items():
         history.unknown.discard(name)
         _put(history.live, name, live)
-    # A clock that was set back does not put the history in another order.
-    since = max(at, history.steps[-1].at) if history.steps else at
-    history.steps.append(HistoryStep(seq, since, event, plan_id, run.name, changes, renamed))
+    # The order stays that of the chain, even if a clock was set back.
+    at = max(at, history.steps[-1].at) if history.steps else at
+    history.steps.append(HistoryStep(seq, at, event, plan_id, run.name, changes, renamed))
     if event == APPLIED:
         history.applied[plan_id] = history.steps[-1]
 
@@ -212,30 +214,33 @@ def _plan_id(payload: Mapping[str, Any]) -> UUID:
     try:
         return UUID(payload["plan_id"])
     except (KeyError, ValueError, TypeError, AttributeError):
-        raise _Cannot("names no plan") from None
+        raise _Unfollowable("does not name a plan") from None
 
 
-def _moment(payload: Mapping[str, Any], name: str) -> datetime:
+def _timestamp(payload: Mapping[str, Any], name: str) -> datetime:
     try:
         return datetime.fromisoformat(payload[name]).astimezone(UTC)
     except (KeyError, ValueError, TypeError):
-        raise _Cannot(f"has no {name}") from None
+        raise _Unfollowable(f"has no {name}") from None
 
 
 def _run(plan_of: PlanLookup, plan_id: UUID) -> StoredPlan:
     try:
         run = plan_of(plan_id)
     except StoreError as error:
-        raise _Cannot(f"speaks of plan {plan_id}, and {error}") from None
+        raise _Unfollowable(f"names plan {plan_id}, and {error}") from None
     if run is None:
-        raise _Cannot(f"speaks of plan {plan_id}, which has no row")
+        raise _Unfollowable(f"names plan {plan_id}, which has no row")
     return run
 
 
 def routes_after_apply(
     live: Iterable[LiveRoute], run: StoredPlan, at: datetime
 ) -> dict[str, LiveRoute | None]:
-    """What is live under each name that a plan touches once it is applied; None under those that its routes had before."""
+    """What is live under each name that a plan changes once it is applied;
+
+    None under previous names of its routes.
+    """
     routes = run.result.proposed_routes
     new: dict[str, LiveRoute | None] = {}
     for route in routes:
@@ -250,7 +255,7 @@ def _applied(
 ) -> dict[str, LiveRoute | None]:
     routes = run.result.proposed_routes
     if payload.get("routes_commitment") != routes_commitment(run.nonce, routes):
-        raise _Cannot(f"signed for other routes than the row of plan {run.plan_id} has")
+        raise _Unfollowable(f"signed for other routes than the row of plan {run.plan_id} has")
     return routes_after_apply(history.live.values() if payload.get(RENAMED) else (), run, at)
 
 
@@ -258,41 +263,44 @@ def _reverted(
     history: History, run: StoredPlan, payload: Mapping[str, Any]
 ) -> dict[str, LiveRoute | None]:
     if history.statuses.get(run.plan_id) != "applied":
-        raise _Cannot(f"reverts plan {run.plan_id}, which no entry before it applied")
+        raise _Unfollowable(f"reverts plan {run.plan_id}, which no entry before it applied")
     before = history.before.get(run.plan_id)
     if before is None:
-        raise _Cannot(f"reverts plan {run.plan_id}, whose own entry could not be followed")
+        raise _Unfollowable(f"reverts plan {run.plan_id}, whose own entry could not be followed")
     own = history.applied[run.plan_id].changes
     later = [name for name in before if history.live.get(name) != own[name]]
     if later:
-        raise _Cannot(
-            f"reverts plan {run.plan_id}, whose {later[0]!r:.60} was not as it had put it there by then"
+        raise _Unfollowable(
+            f"reverts plan {run.plan_id}, whose {later[0]!r:.60} had changed by then"
         )
-    lost = [name for name in own if name not in before]
-    if lost:
-        raise _Cannot(
-            f"puts back what was live as {lost[0]!r:.60} before plan {run.plan_id}, and that cannot be known"
+    missing = [name for name in own if name not in before]
+    if missing:
+        raise _Unfollowable(
+            f"restores what was live as {missing[0]!r:.60} before plan {run.plan_id}, which is "
+            "unknown"
         )
     if payload.get("routes_commitment") != restored_commitment(
-        run.nonce, (one for one in before.values() if one is not None)
+        run.nonce, (live for live in before.values() if live is not None)
     ):
-        raise _Cannot(f"signed for other routes than what plan {run.plan_id} had replaced")
+        raise _Unfollowable(f"signed for other routes than what plan {run.plan_id} had replaced")
     return dict(before)
 
 
 def _check_row(history: History, seq: int, run: StoredPlan, event: str, at: datetime) -> None:
-    """Note where a row's own times are not those that were signed."""
-    kept, name = (
-        (run.applied_at, "applied_at") if event == APPLIED else (run.reverted_at, "reverted_at")
-    )
-    if kept != at:
-        said = "nothing" if kept is None else kept.isoformat()
-        message = f"entry {seq} says that {name} of plan {run.plan_id} is {at.isoformat()}; its row says {said}"
+    """Report a problem if the row's time is not the signed one."""
+    name = "applied_at" if event == APPLIED else "reverted_at"
+    stored: datetime | None = getattr(run, name)
+    if stored != at:
+        row = "nothing" if stored is None else stored.isoformat()
+        message = (
+            f"entry {seq} says that {name} of plan {run.plan_id} is {at.isoformat()}; "
+            f"its row says {row}"
+        )
         history.problems.append(DriftProblem(seq=seq, plan_id=run.plan_id, message=message))
 
 
-def _put(table: dict[str, LiveRoute], name: str, live: LiveRoute | None) -> None:
+def _put(routes: dict[str, LiveRoute], name: str, live: LiveRoute | None) -> None:
     if live is None:
-        table.pop(name, None)
+        routes.pop(name, None)
     else:
-        table[name] = live
+        routes[name] = live

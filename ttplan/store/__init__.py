@@ -1,1 +1,1 @@
-"""Where plans, live routes, the audit chain and the logged requests are kept, behind one protocol."""
+"""The stores of plans, live routes, the audit chain and logged requests, behind one protocol."""

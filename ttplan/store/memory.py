@@ -1,4 +1,4 @@
-"""A store in this process's memory, for tests and for programs that keep nothing."""
+"""A store in memory, for tests and for programs that store nothing."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
-from ttplan.model.audit import StoredEntry, TipAnchor
+from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import InputError, PlanNotFound, StoreError
 from ttplan.model.plan import PlanConfig, PlanResult, make_empty_result
 from ttplan.model.policy import Policy
 from ttplan.model.results.quality import QualityResult
 from ttplan.model.results.reconciliation import Reconciliation
 from ttplan.model.route import ProposedRoute
+from ttplan.model.stored_entry import StoredEntry
 from ttplan.model.stored_plan import (
     LiveRoute,
     Status,
@@ -37,8 +38,10 @@ from ttplan.store.protocol import (
     PlanFilter,
     RowConflict,
     RowConflicts,
+    check_org,
     conflict_error,
 )
+from ttplan.store.rows import check_next_seq
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -51,7 +54,7 @@ _SEEDED_WINDOW = (datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=
 
 @dataclass
 class _State:
-    """Everything that is stored. A transaction works on a copy; values are never changed in place."""
+    """Everything that is stored. A transaction changes a copy; values are immutable."""
 
     org_id: UUID | None = None
     plans: dict[UUID, StoredPlan] = field(default_factory=dict)
@@ -63,7 +66,7 @@ class _State:
     request_schema: pa.Schema | None = None
 
     def draft(self) -> _State:
-        """A copy to work on."""
+        """A copy for a transaction."""
         draft = copy(self)
         draft.plans, draft.routes, draft.chains = (
             dict(self.plans),
@@ -75,7 +78,7 @@ class _State:
 
 
 class MemorySnapshot:
-    """What can be read."""
+    """What can be read of a store."""
 
     def __init__(self, state: _State) -> None:
         self._state = state
@@ -90,11 +93,15 @@ class MemorySnapshot:
         own = (run for run in self._state.plans.values() if run.org_id == org_id)
         return sorted(own, key=lambda run: (run.created_at, run.plan_id))
 
-    def plan_summaries(self, org_id: UUID, which: PlanFilter) -> pa.Table:
+    def plan_ids(self, org_id: UUID, prefix: str) -> list[UUID]:
+        own = (run.plan_id for run in self.plans(org_id))
+        return sorted(plan_id for plan_id in own if str(plan_id).startswith(prefix))
+
+    def plan_summaries(self, org_id: UUID, filters: PlanFilter) -> pa.Table:
         import pyarrow as pa
 
-        found = [run for run in self.plans(org_id) if _is_asked_for(run, which)]
-        newest = found if which.limit is None else found[max(0, len(found) - which.limit) :]
+        runs = [run for run in self.plans(org_id) if _plan_matches(run, filters)]
+        newest = runs if filters.limit is None else runs[max(0, len(runs) - filters.limit) :]
         return pa.Table.from_pylist([summary_row(run) for run in newest], schema=summary_schema())
 
     def live_routes(self, org_id: UUID) -> list[LiveRoute]:
@@ -114,17 +121,14 @@ class MemorySnapshot:
     def entries(self, org_id: UUID, *, since: int = 0) -> Iterator[StoredEntry]:
         return (record for record in self._state.chains.get(org_id, ()) if record.seq >= since)
 
-    def find_entries(self, org_id: UUID, which: EntryFilter) -> list[StoredEntry]:
-        found = (
-            record
-            for record in self.entries(org_id, since=which.after + 1)
-            if _entry_is_asked_for(record, which)
-        )
-        return list(islice(found, which.limit))
+    def find_entries(self, org_id: UUID, filters: EntryFilter) -> list[StoredEntry]:
+        entries = self.entries(org_id, since=filters.after + 1)
+        matching = (record for record in entries if _entry_matches(record, filters))
+        return list(islice(matching, filters.limit))
 
     def reconciliations(self, org_id: UUID) -> list[Reconciliation]:
-        own = (found for org, found in self._state.reconciliations if org == org_id)
-        return sorted(own, key=lambda found: found.reconciled_at)
+        own = (value for org, value in self._state.reconciliations if org == org_id)
+        return sorted(own, key=lambda reconciliation: reconciliation.reconciled_at)
 
     def policy(self) -> Policy | None:
         return self._state.policy
@@ -140,84 +144,75 @@ class MemorySnapshot:
         import ibis
         import pyarrow as pa
 
+        schema = self._state.request_schema
+        if schema is None:
+            raise InputError("the store has no requests; import some first")
+        rows = pa.Table.from_pylist(list(self._state.requests.values()), schema=schema)
         connection = duckdb.connect()
-        summary_schema = self._state.request_schema
-        if summary_schema is None:
-            raise InputError("the store holds no requests; import some first")
-        connection.register(
-            "arrived",
-            pa.Table.from_pylist(list(self._state.requests.values()), schema=summary_schema),
-        )
-        connection.execute("CREATE TEMP TABLE requests AS FROM arrived")
+        connection.register("rows", rows)
+        connection.execute("CREATE TEMP TABLE requests AS FROM rows")
         return ibis.duckdb.from_connection(connection).table("requests")
 
 
 class MemoryTransaction(MemorySnapshot):
-    """What can be written, on a copy that becomes the store's state when the block ends."""
+    """What can be written, to a copy that becomes the state of the store when the block ends."""
 
     def __init__(self, state: _State, *, fail_route_write: bool) -> None:
         super().__init__(state)
         self._fail_route_write = fail_route_write
 
     def set_org_id(self, org_id: UUID) -> None:
-        decided = self._state.org_id
-        if decided is not None and decided != org_id:
-            raise StoreError(
-                f"the store belongs to organisation {decided}, not to {org_id}; use a store of its own for each"
-            )
+        check_org(self._state.org_id, org_id)
         self._state.org_id = org_id
 
     def add_requests(
         self, batches: Iterable[pa.RecordBatch], org_id: UUID, on_conflict: OnConflict = "refuse"
     ) -> IngestResult:
         arrived: dict[str, dict[str, Any]] = {}
-        places: dict[str, int] = {}
+        positions: dict[str, int] = {}
         found: dict[ConflictKind, list[RowConflict]] = {
             "repeated": [],
             "repeated differently": [],
             "changed": [],
         }
-        count = 0
+        count = known = 0
         for batch in batches:
-            if "row" in batch.schema.names:
-                self._state.request_schema = batch.schema.remove(
-                    batch.schema.get_field_index("row")
-                )
-            else:
-                self._state.request_schema = batch.schema
+            names = [name for name in batch.schema.names if name != "row"]
+            self._state.request_schema = batch.select(names).schema
             for row in batch.to_pylist():
-                key, place = row["id"], row.pop("row", count)
+                id_, position = row["id"], row.pop("row", count)
                 row["org_id"] = row["org_id"] or str(org_id)
                 count += 1
-                if key in arrived:
-                    differs = _difference(row, arrived[key])
+                if id_ in arrived:
+                    differs = _first_difference(row, arrived[id_])
                     kind: ConflictKind = "repeated" if differs is None else "repeated differently"
-                    found[kind].append(
-                        RowConflict(row["source_id"] or key, place, places[key], differs)
-                    )
+                    name = row["source_id"] or id_
+                    found[kind].append(RowConflict(name, position, positions[id_], differs))
                 else:
-                    arrived[key], places[key] = row, place
-        known = [key for key in arrived if key in self._state.requests]
-        for key in known:
-            differs = _difference(arrived[key], self._state.requests[key])
-            if differs is not None:
-                found["changed"].append(
-                    RowConflict(arrived[key]["source_id"] or key, places[key], None, differs)
-                )
-            del arrived[key]
-        conflicts = [
+                    arrived[id_], positions[id_] = row, position
+        stored = self._state.requests
+        for id_ in arrived.keys() & stored.keys():
+            row = arrived.pop(id_)
+            differs = _first_difference(row, stored[id_])
+            if differs is None:
+                known += 1
+            else:
+                name = row["source_id"] or id_
+                found["changed"].append(RowConflict(name, positions[id_], None, differs))
+        found["changed"].sort(key=lambda conflict: conflict.row)
+        conflicts = tuple(
             RowConflicts(kind, len(rows), tuple(rows[:MAX_EXAMPLES]))
             for kind, rows in found.items()
             if rows
-        ]
+        )
         if conflicts and on_conflict == "refuse":
             raise conflict_error(conflicts[0])
         self._state.requests |= arrived
-        return IngestResult(len(arrived), len(known) - len(found["changed"]), tuple(conflicts))
+        return IngestResult(len(arrived), known, conflicts)
 
     def add_plan(self, run: StoredPlan) -> None:
         if run.plan_id in self._state.plans:
-            raise StoreError(f"there is a plan {run.plan_id} already; expected a new id")
+            raise StoreError(f"plan {run.plan_id} exists already; expected a new id")
         self._state.plans[run.plan_id] = run
 
     def mark_applied(
@@ -228,19 +223,19 @@ class MemoryTransaction(MemorySnapshot):
             return None
         if run.status == "projected":
             self._refuse_route_write()
-            landed = tuple(routes)
-            replaced = tuple(find_replaced_routes(self.live_routes(run.org_id), landed))
+            new = tuple(routes)
+            replaced = tuple(find_replaced_routes(self.live_routes(run.org_id), new))
             self._state.plans[plan_id] = run.model_copy(
                 update={
                     "status": "applied",
                     "applied_at": applied_at,
                     "replaced": replaced,
-                    "result": run.result.model_copy(update={"proposed_routes": landed}),
+                    "result": run.result.model_copy(update={"proposed_routes": new}),
                 }
             )
-            for one in replaced:
-                del self._state.routes[(run.org_id, one.route.name)]
-            for route in landed:
+            for live in replaced:
+                del self._state.routes[(run.org_id, live.route.name)]
+            for route in new:
                 self._state.routes[(run.org_id, route.name)] = LiveRoute(
                     route=route, plan_id=plan_id, applied_at=applied_at
                 )
@@ -271,7 +266,7 @@ class MemoryTransaction(MemorySnapshot):
     def _refuse_route_write(self) -> None:
         if self._fail_route_write:
             raise StoreError(
-                "the route write failed, as this store was built to do; nothing was written"
+                "the route write failed, as this store was created to do; nothing was written"
             )
 
     def set_quality(self, plan_id: UUID, quality: QualityResult) -> None:
@@ -282,8 +277,8 @@ class MemoryTransaction(MemorySnapshot):
             update={"result": run.result.model_copy(update={"quality": quality})}
         )
 
-    def add_reconciliation(self, org_id: UUID, found: Reconciliation) -> None:
-        self._state.reconciliations = (*self._state.reconciliations, (org_id, found))
+    def add_reconciliation(self, org_id: UUID, reconciliation: Reconciliation) -> None:
+        self._state.reconciliations = (*self._state.reconciliations, (org_id, reconciliation))
 
     def set_policy(self, policy: Policy | None) -> None:
         self._state.policy = policy
@@ -291,13 +286,24 @@ class MemoryTransaction(MemorySnapshot):
     def append_entry(self, record: StoredEntry) -> None:
         org_id = UUID(record.org_id)
         chain = self._state.chains.get(org_id, ())
-        if record.seq != len(chain):
-            raise StoreError(f"an entry with seq {record.seq} cannot follow; expected {len(chain)}")
+        check_next_seq(record, len(chain))
         self._state.chains[org_id] = (*chain, record)
 
 
 class MemoryStore:
-    """A store that ends with the process. With `fail_route_write` every route write fails before anything is changed."""
+    """A store that ends with the process.
+
+    With `fail_route_write`, each route write fails before anything changes.
+
+    Examples
+    --------
+    >>> from uuid import UUID
+    >>> from ttplan import MemoryStore
+    >>> store = MemoryStore()
+    >>> result = store.seed_projected(UUID(int=7))
+    >>> store.status(result.plan_id)
+    'projected'
+    """
 
     def __init__(self, *, fail_route_write: bool = False) -> None:
         self._state = _State()
@@ -307,18 +313,24 @@ class MemoryStore:
 
     @contextmanager
     def read(self) -> Iterator[MemorySnapshot]:
-        """The state as it is now; later writes do not show in it. Inside a transaction of this thread, its state."""
+        """The current state, without later writes.
+
+        Within a transaction of this thread, the state of the transaction.
+        """
         with self._lock:
             state = self._draft or self._state
         yield MemorySnapshot(state)
 
     @contextmanager
     def transaction(self) -> Iterator[MemoryTransaction]:
-        """One transaction; those of other threads wait for it. They do not nest: StoreError."""
+        """One transaction; other threads wait for it.
+
+        Raises StoreError if this thread has one open.
+        """
         with self._lock:
             if self._draft is not None:
                 raise StoreError(
-                    "a transaction of this very thread is under way; write in that one, or end it first"
+                    "this thread has a transaction open; write in that one, or end it first"
                 )
             self._draft = draft = self._state.draft()
             try:
@@ -330,7 +342,7 @@ class MemoryStore:
     def mark_applied(
         self, plan_id: UUID, applied_at: datetime, routes: Iterable[ProposedRoute]
     ) -> Status | None:
-        """`MemoryTransaction.mark_applied` as a transaction of its own."""
+        """`MemoryTransaction.mark_applied` in its own transaction."""
         with self.transaction() as tx:
             return tx.mark_applied(plan_id, applied_at, routes)
 
@@ -342,7 +354,7 @@ class MemoryStore:
         name: str = "seeded",
         routes: Iterable[ProposedRoute] = (),
     ) -> PlanResult:
-        """Add a plan with an empty result that is ready to be applied, and return its result."""
+        """Add a projected plan with an empty result, and return the result."""
         result = make_empty_result(plan_id, org_id, _SEEDED_WINDOW, tuple(routes))
         run = StoredPlan(
             plan_id=plan_id,
@@ -361,43 +373,41 @@ class MemoryStore:
         return result
 
     def status(self, plan_id: UUID) -> Status | None:
-        """A plan's status; None where there is no such plan."""
+        """A plan's status; None if there is no such plan."""
         run = self._state.plans.get(plan_id)
         return None if run is None else run.status
 
     def applied_at(self, plan_id: UUID) -> datetime | None:
-        """When a plan was applied; None where it was not."""
+        """When a plan was applied; None if it was not."""
         run = self._state.plans.get(plan_id)
         return None if run is None else run.applied_at
 
     def applied_routes(self, plan_id: UUID) -> list[ProposedRoute]:
-        """The live routes that a plan put there, by precedence."""
-        live = (live for live in self._state.routes.values() if live.plan_id == plan_id)
-        return [
-            one.route for one in sorted(live, key=lambda one: (-one.route.priority, one.route.id))
-        ]
+        """The live routes of a plan, by precedence."""
+        routes = (live.route for live in self._state.routes.values() if live.plan_id == plan_id)
+        return sorted(routes, key=lambda route: (-route.priority, route.id))
 
 
-def _is_asked_for(run: StoredPlan, which: PlanFilter) -> bool:
+def _plan_matches(run: StoredPlan, filters: PlanFilter) -> bool:
     return (
-        (which.plan_id is None or run.plan_id == which.plan_id)
-        and (which.status is None or run.status == which.status)
-        and (which.name is None or which.name in run.name)
-        and (which.since is None or run.created_at >= which.since)
-        and (which.until is None or run.created_at < which.until)
+        filters.plan_id in (None, run.plan_id)
+        and filters.status in (None, run.status)
+        and (filters.name is None or filters.name in run.name)
+        and (filters.since is None or run.created_at >= filters.since)
+        and (filters.until is None or run.created_at < filters.until)
     )
 
 
-def _entry_is_asked_for(record: StoredEntry, which: EntryFilter) -> bool:
+def _entry_matches(record: StoredEntry, filters: EntryFilter) -> bool:
     body = json.loads(record.body)
-    at = datetime.fromisoformat(body["timestamp"])
+    timestamp = datetime.fromisoformat(body["timestamp"])
     return (
-        (which.event is None or body["event"] == which.event)
-        and (which.plan_id is None or body["payload"].get("plan_id") == str(which.plan_id))
-        and (which.since is None or at >= which.since)
-        and (which.until is None or at < which.until)
+        filters.event in (None, body["event"])
+        and (filters.plan_id is None or body["payload"].get("plan_id") == str(filters.plan_id))
+        and (filters.since is None or timestamp >= filters.since)
+        and (filters.until is None or timestamp < filters.until)
     )
 
 
-def _difference(row: dict[str, Any], other: dict[str, Any]) -> str | None:
+def _first_difference(row: dict[str, Any], other: dict[str, Any]) -> str | None:
     return next((name for name in row if row[name] != other[name]), None)

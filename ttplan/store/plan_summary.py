@@ -1,4 +1,4 @@
-"""What a plan comes to in one row: the columns that every store gives, and where a stored result has them."""
+"""The columns of a plan summary, one row per plan, and where a stored result has their values."""
 
 from __future__ import annotations
 
@@ -10,62 +10,71 @@ from ttplan.model.stored_plan import StoredPlan
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ColumnKind = Literal["text", "moment", "count", "money", "number"]
+ColumnKind = Literal["text", "timestamp", "count", "money", "number"]
+Path = tuple[str | int, ...]
+"""The keys, and positions in a pair, that lead to a value."""
 
 
 class ResultColumn(NamedTuple):
-    """A figure of a stored result: its kind, and the way to it by keys (and positions in a pair). `otherwise` is a second way,
-    for results from before the first was kept."""
+    """A value of a stored result. `fallback` is the path in results that are older than `path`."""
 
     kind: ColumnKind
-    path: tuple[str | int, ...]
-    otherwise: tuple[str | int, ...] | None = None
+    path: Path
+    fallback: Path | None = None
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The path, and the fallback if there is one."""
+        return (self.path,) if self.fallback is None else (self.path, self.fallback)
 
 
 ROW_COLUMNS: dict[str, ColumnKind] = {
     "plan_id": "text",
     "name": "text",
     "status": "text",
-    "created_at": "moment",
-    "applied_at": "moment",
-    "reverted_at": "moment",
+    "created_at": "timestamp",
+    "applied_at": "timestamp",
+    "reverted_at": "timestamp",
 }
-"""Columns that a plan's row has as they are."""
+"""Columns of the plan's row."""
 
 CAVEATS_PATH = ("caveats",)
-"""The way to what is counted, not taken."""
-_ENDS, _FOUND = "confidence_intervals", "aggregates"
+"""The path of the one value that is counted."""
+_INTERVALS, _AGGREGATES = "confidence_intervals", "aggregates"
 
 
-def _change(end: int) -> ResultColumn:
-    return ResultColumn(
-        "number", (_ENDS, "projected_change_usd_95", end), (_ENDS, "savings_usd_95", end)
-    )
+def _money(name: str) -> ResultColumn:
+    return ResultColumn("money", (_AGGREGATES, name))
+
+
+def _interval_end(name: str, end: int, fallback: str | None = None) -> ResultColumn:
+    older = None if fallback is None else (_INTERVALS, fallback, end)
+    return ResultColumn("number", (_INTERVALS, name, end), older)
 
 
 RESULT_COLUMNS: dict[str, ResultColumn] = {
-    "window_start": ResultColumn("moment", ("window_start",)),
-    "window_end": ResultColumn("moment", ("window_end",)),
+    "window_start": ResultColumn("timestamp", ("window_start",)),
+    "window_end": ResultColumn("timestamp", ("window_end",)),
     "requests": ResultColumn("count", ("sample_size",)),
-    "rerouted": ResultColumn("count", (_FOUND, "requests_rerouted")),
-    "baseline_usd": ResultColumn("money", (_FOUND, "total_baseline_cost_usd")),
-    "actual_usd": ResultColumn("money", (_FOUND, "total_actual_cost_usd")),
-    "projected_usd": ResultColumn("money", (_FOUND, "total_projected_cost_usd")),
-    "savings_usd": ResultColumn("money", (_FOUND, "projected_change_usd")),
-    "savings_usd_lo": _change(0),
-    "savings_usd_hi": _change(1),
-    "change_vs_actual_usd": ResultColumn("money", (_FOUND, "change_vs_actual_usd")),
-    "change_vs_actual_usd_lo": ResultColumn("number", (_ENDS, "change_vs_actual_usd_95", 0)),
-    "change_vs_actual_usd_hi": ResultColumn("number", (_ENDS, "change_vs_actual_usd_95", 1)),
-    "p50_latency_ms": ResultColumn("number", (_FOUND, "p50_latency_ms_projected")),
-    "p95_latency_ms": ResultColumn("number", (_FOUND, "p95_latency_ms_projected")),
+    "rerouted": ResultColumn("count", (_AGGREGATES, "requests_rerouted")),
+    "baseline_usd": _money("total_baseline_cost_usd"),
+    "actual_usd": _money("total_actual_cost_usd"),
+    "projected_usd": _money("total_projected_cost_usd"),
+    "savings_usd": _money("projected_change_usd"),
+    "savings_usd_lo": _interval_end("projected_change_usd_95", 0, "savings_usd_95"),
+    "savings_usd_hi": _interval_end("projected_change_usd_95", 1, "savings_usd_95"),
+    "change_vs_actual_usd": _money("change_vs_actual_usd"),
+    "change_vs_actual_usd_lo": _interval_end("change_vs_actual_usd_95", 0),
+    "change_vs_actual_usd_hi": _interval_end("change_vs_actual_usd_95", 1),
+    "p50_latency_ms": ResultColumn("number", (_AGGREGATES, "p50_latency_ms_projected")),
+    "p95_latency_ms": ResultColumn("number", (_AGGREGATES, "p95_latency_ms_projected")),
     "caveats": ResultColumn("count", CAVEATS_PATH),
 }
-"""Figures of a result that a plan's row has as JSON; `caveats` counts them. USD are per window; savings are against baseline and
-negative where the plan costs more."""
+"""Columns that come from the result, which the plan's row has as JSON. USD are per window; savings
+are against baseline, and negative if the plan costs more."""
 FAILED_PLAN_COLUMNS = ("window_start", "window_end")
-"""Those that a failed plan has, too."""
-_ALWAYS = (
+"""The columns of `RESULT_COLUMNS` that a failed plan has, too."""
+_REQUIRED = (
     *FAILED_PLAN_COLUMNS,
     "requests",
     "baseline_usd",
@@ -77,58 +86,49 @@ _ALWAYS = (
 
 
 def summary_schema() -> pa.Schema:
-    """The columns of plan figures: text, instants in UTC, whole numbers, exact USD, and the ends of intervals as floats."""
+    """The Arrow schema: text, UTC timestamps, integers, exact USD, and interval ends as floats."""
     import pyarrow as pa
 
     types = {
         "text": pa.string(),
-        "moment": pa.timestamp("us", tz="UTC"),
+        "timestamp": pa.timestamp("us", tz="UTC"),
         "count": pa.int64(),
         "money": pa.decimal128(38, 12),
         "number": pa.float64(),
     }
-    return pa.schema(
-        [
-            (name, types[kind])
-            for name, kind in (ROW_COLUMNS | {n: f.kind for n, f in RESULT_COLUMNS.items()}).items()
-        ]
-    )
+    kinds = ROW_COLUMNS | {name: column.kind for name, column in RESULT_COLUMNS.items()}
+    return pa.schema([(name, types[kind]) for name, kind in kinds.items()])
 
 
-def incomplete_plans(found: pa.Table) -> list[UUID]:
-    """The plans that lack a figure that every result has: their rows are none any more."""
-    rows = found.select(["plan_id", "status", *_ALWAYS]).to_pylist()
-    lacking = (
-        row
+def incomplete_plans(summaries: pa.Table) -> list[UUID]:
+    """The plans that lack a value that every result has: their rows are corrupt."""
+    rows = summaries.select(["plan_id", "status", *_REQUIRED]).to_pylist()
+    return [
+        UUID(row["plan_id"])
         for row in rows
         if any(
             row[name] is None
-            for name in (_ALWAYS if row["status"] != "failed" else FAILED_PLAN_COLUMNS)
+            for name in (FAILED_PLAN_COLUMNS if row["status"] == "failed" else _REQUIRED)
         )
-    )
-    return [UUID(row["plan_id"]) for row in lacking]
+    ]
 
 
 def summary_row(run: StoredPlan) -> dict[str, Any]:
-    """The row of one plan."""
-    plain = {name: getattr(run, name) for name in ROW_COLUMNS} | {"plan_id": str(run.plan_id)}
-    known = RESULT_COLUMNS if run.status != "failed" else FAILED_PLAN_COLUMNS
+    """The summary of one plan."""
+    row = {name: getattr(run, name) for name in ROW_COLUMNS} | {"plan_id": str(run.plan_id)}
+    known = FAILED_PLAN_COLUMNS if run.status == "failed" else RESULT_COLUMNS
     result = run.result.model_dump()
-    return (
-        plain
-        | dict.fromkeys(RESULT_COLUMNS)
-        | {name: _figure(result, RESULT_COLUMNS[name]) for name in known}
-    )
+    values = {name: _value(result, RESULT_COLUMNS[name]) for name in known}
+    return row | dict.fromkeys(RESULT_COLUMNS) | values
 
 
-def _figure(result: dict[str, Any], figure: ResultColumn) -> Any:
-    found = _at(result, figure.path)
-    if found is None and figure.otherwise is not None:
-        found = _at(result, figure.otherwise)
-    return len(found) if figure.kind == "count" and isinstance(found, tuple) else found
+def _value(result: dict[str, Any], column: ResultColumn) -> Any:
+    values = (_at(result, path) for path in column.paths)
+    value = next((value for value in values if value is not None), None)
+    return len(value or ()) if column.path == CAVEATS_PATH else value
 
 
-def _at(value: Any, path: tuple[str | int, ...]) -> Any:
+def _at(value: Any, path: Path) -> Any:
     for step in path:
         if value is None:
             return None

@@ -1,4 +1,7 @@
-"""What every store does. Decisions about plans are made above; rows and transactions live here."""
+"""The `Store` protocol: what each store does with rows and transactions.
+
+Decisions about plans are made above it.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +11,26 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 from uuid import UUID
 
-from ttplan.model.audit import StoredEntry, TipAnchor
-from ttplan.model.errors import InputError
+from ttplan.model.audit import TipAnchor
+from ttplan.model.errors import InputError, StoreError
 from ttplan.model.policy import Policy
 from ttplan.model.results.quality import QualityResult
 from ttplan.model.results.reconciliation import Reconciliation
 from ttplan.model.route import ProposedRoute
+from ttplan.model.stored_entry import StoredEntry
 from ttplan.model.stored_plan import LiveRoute, Status, StoredPlan, UnreadableRoute
 
-if TYPE_CHECKING:  # `ttplan.apply` imports this module and must do without them
+if TYPE_CHECKING:  # `ttplan.apply` imports this module and must work without these two
     import ibis.expr.types as ir
     import pyarrow as pa
 
 
 class PlanFilter(NamedTuple):
-    """Which plans: those of which all holds that is set. `name` is a part of its name, as it is spelt; `since` (inclusive) and
-    `until` (exclusive) bound when a plan was made; `limit` keeps the newest."""
+    """Selects plans; all conditions that are set must hold.
+
+    `name` is a part of the name, case-sensitive. `since` (inclusive) and `until` (exclusive) bound
+    when the plan was created. `limit` keeps the newest.
+    """
 
     plan_id: UUID | None = None
     status: Status | None = None
@@ -34,8 +41,10 @@ class PlanFilter(NamedTuple):
 
 
 class EntryFilter(NamedTuple):
-    """Which entries of a chain: those of which all holds that is set. `plan_id` is what the payload says under that name; `since`
-    (inclusive) and `until` (exclusive) bound the entry's own time; `after` is the seq before the first; `limit` keeps the first.
+    """Selects entries of a chain; all conditions that are set must hold.
+
+    `plan_id` is the one in the payload. `since` (inclusive) and `until` (exclusive) bound the
+    timestamp. Only entries with a seq above `after` match. `limit` keeps the first ones.
     """
 
     event: str | None = None
@@ -52,8 +61,12 @@ ConflictKind = Literal["repeated", "repeated differently", "changed"]
 
 
 class RowConflict(NamedTuple):
-    """A row whose id another row has: where it stood in its log (0 is the first), where the other stood (None: in the store), and
-    the first column in which they differ (None: they are equal)."""
+    """A row whose id is taken.
+
+    `row` is its position in the log, from 0. `earlier` is the position of the row that has the id;
+    None if that one is in the store. `differs` is the first column in which the two differ; None if
+    they are equal.
+    """
 
     id: str
     row: int
@@ -62,7 +75,7 @@ class RowConflict(NamedTuple):
 
 
 class RowConflicts(NamedTuple):
-    """How many rows are in conflict in one way, and the first of them."""
+    """How many rows are in conflict in one way, and the first examples."""
 
     kind: ConflictKind
     rows: int
@@ -70,7 +83,8 @@ class RowConflicts(NamedTuple):
 
 
 class IngestResult(NamedTuple):
-    """What became of rows that were handed to a store: how many are new, how many it held already, equal, and those left out."""
+    """How many rows were added, how many equal ones were stored already, and the conflicts that
+    were left out."""
 
     added: int
     already_there: int
@@ -78,7 +92,7 @@ class IngestResult(NamedTuple):
 
 
 class ConflictingRequests(InputError):
-    """Rows that cannot be added, since others have their ids. `conflicts` says which."""
+    """Rows cannot be added because other rows have their ids. `conflicts` lists them."""
 
     def __init__(self, message: str, conflicts: RowConflicts) -> None:
         self.conflicts = conflicts
@@ -86,141 +100,174 @@ class ConflictingRequests(InputError):
 
 
 def conflict_error(
-    found: RowConflicts, place: Callable[[int], str] = lambda row: f"row {row + 1}"
+    conflicts: RowConflicts, describe_row: Callable[[int], str] = lambda row: f"row {row + 1}"
 ) -> ConflictingRequests:
-    """The error of rows in conflict; `place` says in words where a row stood."""
-    first, more = found.examples[0], found.rows - 1
+    """The error for rows in conflict; `describe_row` puts the position of a row into words."""
+    first, more = conflicts.examples[0], conflicts.rows - 1
     others = f" (and {more:,} more such {'row' if more == 1 else 'rows'})" if more else ""
+    row = describe_row(first.row)
     if first.earlier is None:
         return ConflictingRequests(
-            f"request {first.id} ({place(first.row)}) is in the store already with another {first.differs}{others}; expected the "
+            f"request {first.id} ({row}) is in the store already with another "
+            f"{first.differs}{others}; expected the "
             "same row, or a new id. Logged requests are never replaced",
-            found,
+            conflicts,
         )
     how = "the same row again" if first.differs is None else f"with another {first.differs}"
     return ConflictingRequests(
-        f"the request id {first.id!r} stands in {place(first.earlier)} and in {place(first.row)}, {how}{others}; expected every "
-        "id once. Leave out the later ones with on_bad_rows='skip' (--skip-bad-rows)",
-        found,
+        f"the request id {first.id!r} is in {describe_row(first.earlier)} and in {row}, "
+        f"{how}{others}; expected each id "
+        "once. Leave out the later ones with on_bad_rows='skip'",
+        conflicts,
     )
 
 
+def check_org(stored: UUID | None, org_id: UUID) -> UUID | None:
+    """Return the organisation of a store. StoreError if it has one other than `org_id`."""
+    if stored is not None and stored != org_id:
+        raise StoreError(
+            f"the store belongs to organisation {stored}, not to {org_id}; use a separate store "
+            "for each"
+        )
+    return stored
+
+
 class Snapshot(Protocol):
-    """One consistent state of a store, to read from while it is open."""
+    """One consistent state of a store, readable while it is open."""
 
     def org_id(self) -> UUID | None:
-        """The organisation that the store belongs to; None until something decided it."""
+        """The organisation that the store belongs to; None if it has none yet."""
 
     def plan(self, plan_id: UUID) -> StoredPlan | None:
-        """The stored plan, or None. StoreError where its row is none any more."""
+        """The stored plan, or None. StoreError if its row is corrupt."""
+
+    def plan_ids(self, org_id: UUID, prefix: str) -> list[UUID]:
+        """The ids of an organisation's plans that begin with `prefix` (lower-case hex with
+        hyphens), in order."""
 
     def plans(self, org_id: UUID) -> list[StoredPlan]:
         """All plans of an organisation, oldest first (ties by id)."""
 
-    def plan_summaries(self, org_id: UUID, which: PlanFilter) -> pa.Table:
-        """What plans come to, oldest first (ties by id), a row a plan, of the schema `ttplan.store.plan_summary.summary_schema()`.
+    def plan_summaries(self, org_id: UUID, filters: PlanFilter) -> pa.Table:
+        """One row per plan, oldest first (ties by id), in the schema
+        `ttplan.store.plan_summary.summary_schema()`.
 
-        Of a failed plan all figures are null. StoreError where a plan's row is none any more.
+        The figures of a failed plan are null. StoreError if a plan's row is corrupt.
         """
 
     def live_routes(self, org_id: UUID) -> list[LiveRoute]:
-        """The routes that are live, by priority, highest first, ties by route id. StoreError where a row is no route any more."""
+        """The live routes by priority, highest first (ties by route id).
+
+        StoreError if a row is corrupt.
+        """
 
     def live_route_rows(self, org_id: UUID) -> list[LiveRoute | UnreadableRoute]:
-        """`live_routes` for whoever looks for damage: a row that is no route any more is told, not raised."""
+        """As `live_routes`, but corrupt rows are returned instead of raised."""
 
     def statuses(self, org_id: UUID) -> dict[UUID, Status]:
-        """Where each plan of an organisation is in its life, oldest first, whatever else its row holds."""
+        """The status of each plan of an organisation, oldest first, even if the rest of its row
+        is corrupt."""
 
     def tip(self, org_id: UUID) -> TipAnchor | None:
-        """The last entry of the organisation's chain; None where it has none."""
+        """The last entry of the organisation's chain; None if the chain is empty."""
 
     def entries(self, org_id: UUID, *, since: int = 0) -> Iterator[StoredEntry]:
-        """The chain's entries from seq `since` on, in the order in which they are stored, streamed."""
+        """The chain's entries from seq `since` on, in stored order, streamed."""
 
-    def find_entries(self, org_id: UUID, which: EntryFilter) -> list[StoredEntry]:
-        """The chain's entries that are asked for, by seq."""
+    def find_entries(self, org_id: UUID, filters: EntryFilter) -> list[StoredEntry]:
+        """The chain's entries that match, by seq."""
 
     def reconciliations(self, org_id: UUID) -> list[Reconciliation]:
-        """What plans of an organisation were found to be worth, oldest first."""
+        """The reconciliations of an organisation's plans, oldest first."""
 
     def policy(self) -> Policy | None:
-        """What plans are held to when they are applied, or None. StoreError where it is no policy any more."""
+        """The policy that plans must meet to be applied, or None. StoreError if it is corrupt."""
 
     def request_count(self) -> int:
-        """How many requests the store holds."""
+        """How many requests the store has."""
 
     def request_orgs(self) -> list[UUID]:
-        """The organisations that the logged requests belong to, in order."""
+        """The organisations of the logged requests, in order."""
 
     def requests(self) -> ir.Table:
         """The logged requests as an Ibis table."""
 
 
 class Transaction(Snapshot, Protocol):
-    """A snapshot that one can also write to. All of it is committed when the block ends, or, after an error, none."""
+    """A snapshot that can be written to.
+
+    It commits when the block ends, and rolls back after an error.
+    """
 
     def set_org_id(self, org_id: UUID) -> None:
-        """Decide which organisation the store belongs to. StoreError where another one was decided."""
+        """Set the organisation of the store. StoreError if it belongs to another one."""
 
     def add_requests(
         self, batches: Iterable[pa.RecordBatch], org_id: UUID, on_conflict: OnConflict = "refuse"
     ) -> IngestResult:
-        """Add request rows; those that name no organisation get `org_id`.
+        """Add request rows; rows without an organisation get `org_id`.
 
-        An id that is there already with the same content is passed over. Where it comes twice, or is there with another content,
-        it is a `ConflictingRequests`, or, with `on_conflict` of "skip", left out and counted: a row that is stored is never replaced. A
-        column `row` says where a row stood in its log, and is not kept.
+        A row that is stored already is passed over. If an id is repeated, or stored with other
+        content, the call raises ConflictingRequests, or, with `on_conflict="skip"`, leaves the row
+        out and counts it: a stored row is never replaced. An optional column `row` has the position
+        of each row in its log; it is not stored.
         """
 
     def add_plan(self, run: StoredPlan) -> None:
-        """Add a plan. StoreError where its id is taken."""
+        """Add a plan. StoreError if its id exists."""
 
     def mark_applied(
         self, plan_id: UUID, applied_at: datetime, routes: Iterable[ProposedRoute]
     ) -> Status | None:
-        """The plan's status until now, None where there is no such plan.
+        """Return the plan's previous status; None if there is no such plan.
 
-        If and only if it was `projected`, the plan is `applied` now, `applied_at` is set and the routes are live, each in
-        place of the live one of the same name, and of what it was under another name until now: exactly those of
-        `ttplan.model.stored_plan.find_replaced_routes` are live no more. The row keeps `routes`, and those that they replaced.
+        If and only if that was `projected`, the plan becomes `applied`, `applied_at` is set, and
+        the routes become live. Each replaces the live route of its name, and the one that it was
+        under another name: exactly those of `ttplan.model.stored_plan.replaced_by`. The row keeps
+        `routes`, and the routes that they replaced.
         """
 
     def mark_reverted(
         self, plan_id: UUID, reverted_at: datetime, restored: Iterable[LiveRoute]
     ) -> Status | None:
-        """The plan's status until now, None where there is no such plan.
+        """Return the plan's previous status; None if there is no such plan.
 
-        If and only if it was `applied`, the plan is `reverted` now, `reverted_at` is set, the routes that it had put live are not
-        live any more, and `restored` are.
+        If and only if that was `applied`, the plan becomes `reverted`, `reverted_at` is set, the
+        plan's routes stop being live, and `restored` become live.
         """
 
     def set_live_routes(self, org_id: UUID, routes: Iterable[LiveRoute]) -> None:
-        """Make an organisation's live routes exactly these, whatever they were."""
+        """Replace all live routes of an organisation."""
 
     def set_quality(self, plan_id: UUID, quality: QualityResult) -> None:
-        """Keep with a plan what was found of its answers' quality, in place of what was kept before. PlanNotFound."""
+        """Store the quality result of a plan, in place of an earlier one.
 
-    def add_reconciliation(self, org_id: UUID, found: Reconciliation) -> None:
-        """Keep what a plan was found to be worth, beside what was found earlier."""
+        PlanNotFound if there is no such plan.
+        """
+
+    def add_reconciliation(self, org_id: UUID, reconciliation: Reconciliation) -> None:
+        """Add a reconciliation of a plan to the earlier ones."""
 
     def set_policy(self, policy: Policy | None) -> None:
-        """Hold plans to this from now on, or to nothing."""
+        """Set the policy that plans must meet from now on, or remove it."""
 
     def append_entry(self, record: StoredEntry) -> None:
-        """Append to the chain of `record.org_id`. StoreError where `record.seq` is not the next one."""
+        """Append to the chain of `record.org_id`. StoreError if its seq is not the next one."""
 
 
 class Store(Protocol):
-    """Where plans, live routes, the audit chain and the logged requests are kept."""
+    """A store of plans, live routes, the audit chain and the logged requests."""
 
     def read(self) -> AbstractContextManager[Snapshot]:
-        """A consistent snapshot. StoreError where the store cannot be read; waits for a writer, up to its lock time-out."""
+        """A consistent snapshot.
+
+        Waits for a writer up to the lock timeout. StoreError if the store cannot be read.
+        """
 
     def transaction(self) -> AbstractContextManager[Transaction]:
-        """One transaction. StoreError where it cannot be had or committed; it is rolled back then."""
+        """One transaction. StoreError if it cannot be opened or committed."""
 
     def mark_applied(
         self, plan_id: UUID, applied_at: datetime, routes: Iterable[ProposedRoute]
     ) -> Status | None:
-        """`Transaction.mark_applied` as a transaction of its own."""
+        """`Transaction.mark_applied` in its own transaction."""

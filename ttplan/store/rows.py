@@ -1,19 +1,20 @@
-"""Plans and live routes as rows of a database's tables: which columns there are, and what a row is as one of our types."""
+"""Plans, live routes and audit entries as rows of the tables of an SQL database."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from ttplan.model.audit import StoredEntry, TipAnchor
+from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import StoreError
 from ttplan.model.route import ProposedRoute
+from ttplan.model.stored_entry import StoredEntry
 from ttplan.model.stored_plan import LiveRoute, StoredPlan, UnreadableRoute
 from ttplan.util.files import describe_validation_error
 
@@ -48,7 +49,7 @@ LIVE_COLUMNS = (
     "plan_id",
     "applied_at",
 )
-_AS_JSON = (
+_JSON_COLUMNS = (
     "config",
     "pricing",
     "price_sources",
@@ -60,74 +61,79 @@ _AS_JSON = (
 )
 
 
+class EntryRow(NamedTuple):
+    """A row of `audit_entries`."""
+
+    org_id: UUID
+    seq: int
+    event: str
+    logged_at: str
+    body: str
+    prev_hash: str
+    hash: str
+    signature: str
+
+
 def plan_row(run: StoredPlan) -> list[Any]:
     """A plan as the values of `PLAN_COLUMNS`."""
     fields = run.model_dump()
-    fields |= {name: write_exact(fields[name]) for name in _AS_JSON if fields[name] is not None}
+    for name in _JSON_COLUMNS:
+        if fields[name] is not None:
+            fields[name] = write_exact(fields[name])
     return [fields[name] for name in PLAN_COLUMNS]
 
 
-def plan_of(row: Sequence[Any]) -> StoredPlan:
-    """The plan of a row of `PLAN_COLUMNS`. StoreError where it is none any more."""
+def plan_from_row(row: Sequence[Any]) -> StoredPlan:
+    """The plan of a row of `PLAN_COLUMNS`. Raises StoreError if the row is corrupt."""
     fields = dict(zip(PLAN_COLUMNS, row, strict=True))
     try:
-        fields |= {name: read_exact(fields[name]) for name in _AS_JSON if fields[name] is not None}
+        for name in _JSON_COLUMNS:
+            if fields[name] is not None:
+                fields[name] = read_exact(fields[name])
         return StoredPlan.model_validate(fields)
-    except ValueError as error:  # JSON that is none, or a field that is out of its bounds
+    except ValueError as error:  # invalid JSON, or a field out of bounds
         raise StoreError(
-            f"the row of plan {fields['plan_id']} is no plan any more: {first_line(error)}"
+            f"the row of plan {fields['plan_id']} is corrupt: {first_line(error)}"
         ) from error
 
 
-def live_row(live: LiveRoute) -> list[Any]:
+def live_route_row(live: LiveRoute) -> list[Any]:
     """A live route as the values of `LIVE_COLUMNS`."""
     route = live.route
     conditions, action = write_exact(route.when), write_exact(route.then)
     return [
-        route.id,
-        route.name,
-        route.priority,
-        route.enabled,
-        conditions,
-        action,
-        live.plan_id,
-        live.applied_at,
+        *(route.id, route.name, route.priority, route.enabled),
+        *(conditions, action, live.plan_id, live.applied_at),
     ]
 
 
-def live_of(row: Sequence[Any]) -> LiveRoute | UnreadableRoute:
-    """The live route of a row of `LIVE_COLUMNS`, or why it is none any more."""
+def live_route_from_row(row: Sequence[Any]) -> LiveRoute | UnreadableRoute:
+    """The live route of a row of `LIVE_COLUMNS`, or the reason why it cannot be read."""
     route_id, name, priority, enabled, conditions, action, plan_id, applied_at = row
+    fields = {"id": route_id, "name": name, "priority": priority, "enabled": enabled}
     try:
-        route = ProposedRoute.model_validate(
-            {
-                "id": route_id,
-                "name": name,
-                "priority": priority,
-                "enabled": enabled,
-                "when": read_exact(conditions),
-                "then": read_exact(action),
-            }
-        )
+        fields |= {"when": read_exact(conditions), "then": read_exact(action)}
+        route = ProposedRoute.model_validate(fields)
     except ValueError as error:
         return UnreadableRoute(name, first_line(error))
     return LiveRoute(route=route, plan_id=plan_id, applied_at=applied_at)
 
 
-def only_routes(rows: Sequence[LiveRoute | UnreadableRoute]) -> list[LiveRoute]:
-    """The live routes. StoreError where a row is no route any more."""
-    found = []
+def readable_routes(rows: Sequence[LiveRoute | UnreadableRoute]) -> list[LiveRoute]:
+    """The live routes. Raises StoreError if a row cannot be read."""
+    routes = []
     for row in rows:
         if isinstance(row, UnreadableRoute):
             raise StoreError(
-                f"the live route {row.name!r:.60} is no route any more: {row.reason}; see `ttplan drift`"
+                f"the row of the live route {row.name!r:.60} is corrupt: {row.reason}; see "
+                "`ttplan drift`"
             )
-        found.append(row)
-    return found
+        routes.append(row)
+    return routes
 
 
 def first_line(error: ValueError) -> str:
-    """What is wrong, in one line."""
+    """The error in one line."""
     return (
         describe_validation_error(error)
         if isinstance(error, ValidationError)
@@ -135,19 +141,20 @@ def first_line(error: ValueError) -> str:
     )
 
 
-def record_of(org_id: UUID, row: Sequence[Any]) -> StoredEntry:
+def record_from_row(org_id: UUID, row: Sequence[Any]) -> StoredEntry:
     """The record of a row `seq, prev_hash, hash, signature, body`."""
     seq, prev_hash, digest, signature, body = row
     return StoredEntry(str(org_id), seq, prev_hash, digest, signature, body.encode())
 
 
-def entry_row(record: StoredEntry, tip: TipAnchor | None) -> tuple[Any, ...]:
-    """The row of a record that follows `tip`, in the order of the table's columns. Raises StoreError where it does not."""
-    expected = 0 if tip is None else tip.seq + 1
-    if record.seq != expected:
-        raise StoreError(f"an entry with seq {record.seq} cannot follow; expected {expected}")
+def entry_row(record: StoredEntry, tip: TipAnchor | None) -> EntryRow:
+    """The row of a record that is to follow `tip`.
+
+    Raises StoreError if its seq is not the next one.
+    """
+    check_next_seq(record, 0 if tip is None else tip.seq + 1)
     body = orjson.loads(record.body)
-    return (
+    return EntryRow(
         UUID(record.org_id),
         record.seq,
         body["event"],
@@ -159,14 +166,21 @@ def entry_row(record: StoredEntry, tip: TipAnchor | None) -> tuple[Any, ...]:
     )
 
 
+def check_next_seq(record: StoredEntry, expected: int) -> None:
+    """Raise StoreError if a record is not the next entry of its chain."""
+    if record.seq != expected:
+        raise StoreError(f"an entry with seq {record.seq} cannot follow; expected {expected}")
+
+
 def write_exact(value: BaseModel | dict[str, Any] | list[Any] | tuple[Any, ...]) -> str:
-    """A model, or what `model_dump` gave, as JSON text, its decimals as numbers with all their digits."""
+    """A model, or the output of `model_dump`, as JSON text whose numbers keep all digits of a
+    decimal."""
     plain = value.model_dump() if isinstance(value, BaseModel) else value
     return orjson.dumps(plain, default=_decimal).decode()
 
 
 def read_exact(text: str) -> Any:
-    """What `write_exact` wrote, ready to be validated: numbers with a fraction or an exponent as decimals."""
+    """Parse the output of `write_exact`: numbers with a fraction or an exponent become decimals."""
     return json.loads(text, parse_float=Decimal)
 
 

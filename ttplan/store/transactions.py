@@ -1,41 +1,71 @@
-"""Writing in one transaction, which is tried again where others stood in the way: the one way in which ttplan writes."""
+"""Runs a transaction, retries it if it conflicts with other writers, and lets threads share a
+store in turn."""
 
 from __future__ import annotations
 
 import random
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
-from ttplan.model.errors import StoreConflict
+from ttplan.model.errors import StoreConflict, StoreLocked
 from ttplan.store.protocol import Store, Transaction
 from ttplan.util.waiting import tell_waiting
 
 MAX_ATTEMPTS = 5
-_OTHERS = "others who write at the same moment"
+_POLL_INTERVAL = 0.05
+"""How often a thread that waits for another one reports that it waits, in seconds."""
+_OTHER_THREAD = "another thread of this process"
 T = TypeVar("T")
 
 
 def run_in_transaction(store: Store, work: Callable[[Transaction], T]) -> T:
-    """What `work` returns, all that it does being one transaction of `store`; `retry_on_conflict`, so it may be called several times.
+    """Run `work` in one transaction of `store` and return its result.
 
-    Raises what `work` raises, StoreError where the transaction cannot be had or committed, and the last StoreConflict.
+    On a StoreConflict the transaction is retried, so `work` may run several times. Raises what
+    `work` raises, StoreError if the transaction cannot be opened or committed, and StoreConflict
+    after `MAX_ATTEMPTS` attempts.
     """
 
-    def once() -> T:
+    def attempt() -> T:
         with store.transaction() as tx:
             return work(tx)
 
-    return retry_on_conflict(once)
+    return retry_on_conflict(attempt)
 
 
-def retry_on_conflict(work: Callable[[], T]) -> T:
-    """What `work`, one transaction, returns at the first of `MAX_ATTEMPTS` tries that is no StoreConflict. Raises the last one."""
-    for tries in range(1, MAX_ATTEMPTS):
+def retry_on_conflict(transaction: Callable[[], T]) -> T:
+    """Run one transaction, up to `MAX_ATTEMPTS` times while it raises StoreConflict, and return
+    its result."""
+    for attempt in range(1, MAX_ATTEMPTS):
         try:
-            return work()
+            return transaction()
         except StoreConflict:
-            tell_waiting(_OTHERS)
-            # Jittered, so that the two do not meet again at once.
-            time.sleep(random.uniform(0, 0.02) * 2**tries)  # noqa: S311 - not for secrets
-    return work()
+            tell_waiting("other writers of the same rows")
+            # Jitter keeps two writers from meeting at each attempt.
+            time.sleep(random.uniform(0, 0.02) * 2**attempt)  # noqa: S311 - not for secrets
+    return transaction()
+
+
+@contextmanager
+def thread_lock(lock: threading.RLock, shown: object, lock_timeout: float) -> Iterator[None]:
+    """Hold a lock that threads share, for a store that messages name `shown`.
+
+    Raises StoreLocked after `lock_timeout` s.
+    """
+    started = time.monotonic()
+    while not lock.acquire(
+        timeout=min(max(lock_timeout - (time.monotonic() - started), 0), _POLL_INTERVAL)
+    ):
+        if time.monotonic() - started >= lock_timeout:
+            raise StoreLocked(
+                f"{shown} is in use by {_OTHER_THREAD}; waited {lock_timeout:.1f} s for it. Try "
+                "again"
+            )
+        tell_waiting(_OTHER_THREAD)
+    try:
+        yield
+    finally:
+        lock.release()

@@ -17,8 +17,8 @@ import duckdb
 import pytest
 
 from tests.support import plans
-from ttplan.model.audit import StoredEntry
 from ttplan.model.errors import StoreError, StoreLocked
+from ttplan.model.stored_entry import StoredEntry
 from ttplan.model.stored_plan import LiveRoute, UnreadableRoute
 from ttplan.store.duckdb import files
 from ttplan.store.duckdb.store import DuckDBStore
@@ -89,14 +89,14 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
 
 
 def test_a_missing_parent_folder(tmp_path: Path) -> None:
-    refused(tmp_path / "none" / "store.duckdb", "cannot be made")
+    refused(tmp_path / "none" / "store.duckdb", "cannot be created")
 
 
 def test_a_duckdb_file_of_somebody_else(tmp_path: Path) -> None:
     path = tmp_path / "theirs.duckdb"
     with duckdb.connect(str(path)) as connection:
         connection.execute("CREATE TABLE theirs (x INTEGER)")
-    refused(path, "not a store that ttplan made")
+    refused(path, "not a store that ttplan created")
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_somebody_elses_schema_version_does_not_make_it_our_store(
     path = tmp_path / "theirs.duckdb"
     with duckdb.connect(str(path)) as connection:
         connection.execute(theirs)
-    refused(path, "not a store that ttplan made")
+    refused(path, "not a store that ttplan created")
 
 
 def test_a_newer_schema(tmp_path: Path) -> None:
@@ -307,11 +307,11 @@ def test_a_row_that_somebody_else_broke_is_told_or_raised_and_named(tmp_path: Pa
         assert isinstance(bad, UnreadableRoute)
         assert bad.name == "route 1"
         with pytest.raises(
-            StoreError, match=r"the live route 'route 1' is no route any more: .*`ttplan drift`"
+            StoreError, match=r"the row of the live route 'route 1' is corrupt: .*`ttplan drift`"
         ):
             snapshot.live_routes(plans.ORG)
         with pytest.raises(
-            StoreError, match=rf"the row of plan {UUID(int=1)} is no plan any more: result.sample"
+            StoreError, match=rf"the row of plan {UUID(int=1)} is corrupt: result.sample"
         ):
             snapshot.plan(UUID(int=1))
         assert snapshot.statuses(plans.ORG) == {UUID(int=1): "applied"}
@@ -349,7 +349,7 @@ def test_a_read_inside_a_transaction_joins_it(tmp_path: Path) -> None:
             assert snapshot.plan(UUID(int=1)) is not None
     with (
         store.read(),
-        pytest.raises(StoreError, match="being read by this very thread"),
+        pytest.raises(StoreError, match="being read by this thread"),
         store.transaction(),
     ):
         pass
@@ -499,9 +499,9 @@ def test_a_store_without_permission() -> None:
         second
         == f"{unwritable} cannot be opened: Permission denied; expected a store that this user may use"
     )
-    assert third.startswith(f"{new} cannot be made: ")
+    assert third.startswith(f"{new} cannot be created: ")
     assert "Permission denied" in third
-    assert workspace.startswith(f"{new} cannot be made: ")
+    assert workspace.startswith(f"{new} cannot be created: ")
     assert key.startswith(f"{new.with_name('key.pem')} cannot be written: Permission denied")
 
 

@@ -17,7 +17,7 @@ from ttplan.store.duckdb.store import DuckDBStore
 
 @pytest.fixture(autouse=True)
 def none_yet() -> None:
-    instance_cache.end_idle()
+    instance_cache.close_idle()
 
 
 def made(path: Path) -> DuckDBStore:
@@ -76,7 +76,7 @@ def test_an_engine_that_is_spent_or_left_files_is_not_kept(tmp_path: Path) -> No
     assert kept() == []
     (tmp_path / "s.duckdb.tmp").rmdir()
     assert org_of(store) == plans.ORG
-    instance_cache._IDLE[str(store.path)]._base.close()
+    instance_cache._IDLE[str(store.path)]._connection.close()
     with pytest.raises(StoreError, match="cannot be opened"), store.read():
         pass
     assert kept() == []

@@ -20,8 +20,8 @@ from ttplan.store.duckdb.store import DuckDBStore
 WAITING = """
 import sys
 from pathlib import Path
-from ttplan.store.duckdb.lock_queue import Queue
-queue = Queue(Path(sys.argv[1]))
+from ttplan.store.duckdb.lock_queue import LockQueue
+queue = LockQueue(Path(sys.argv[1]))
 queue.enter()
 print("waiting", flush=True)
 sys.stdin.read()

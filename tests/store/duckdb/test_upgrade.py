@@ -17,7 +17,7 @@ import pytest
 from tests.support import plans
 from ttplan.model.errors import StoreError
 from ttplan.store.duckdb import files
-from ttplan.store.duckdb.copying import read_table_sums
+from ttplan.store.duckdb.backup import read_table_sums
 from ttplan.store.duckdb.store import DuckDBStore
 from ttplan.store.schema import Migration, migrations
 
@@ -121,10 +121,10 @@ def test_a_store_that_cannot_be_copied_is_not_brought_forward(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("ttplan.store.duckdb.schema_backup.os.link", full)
+        patch.setattr("ttplan.store.duckdb.backup.os.link", full)
         with pytest.raises(
             StoreError,
-            match=r"older schema.*only once there is a copy.*No space left on device. Make room",
+            match=r"older schema.*only after a copy.*No space left on device. Free space",
         ):
             DuckDBStore(path)
     assert names(path) == [path.name]
@@ -142,7 +142,7 @@ def test_a_copy_that_does_not_read_back_the_same_is_thrown_away(
             connection.execute("DELETE FROM plan_runs")
         return original(draft)
 
-    monkeypatch.setattr("ttplan.store.duckdb.schema_backup.read_table_sums", losing)
+    monkeypatch.setattr("ttplan.store.duckdb.backup.read_table_sums", losing)
     with pytest.raises(StoreError, match="does not read back the same"):
         DuckDBStore(path)
     assert names(path) == [path.name]
@@ -217,10 +217,10 @@ def test_what_was_written_to_the_log_alone_is_not_taken_for_a_whole_file(path: P
         [sys.executable, "-c", NO_ROOM, str(path)], capture_output=True, text=True, check=True
     )
     new, copy, upgraded = child.stdout.splitlines()
-    assert "new.duckdb cannot be made: " in new
+    assert "new.duckdb cannot be created: " in new
     assert "could not be copied to" in copy
     assert (
-        "older schema, which is brought forward only once there is a copy, and it could not be copied"
+        "older schema, which is migrated only after a copy of the store is made, and the copy failed"
         in upgraded
     )
     assert names(path) == [path.name]

@@ -58,7 +58,7 @@ def test_a_database_without_a_store_says_what_makes_one(
 ) -> None:
     with pytest.raises(
         StoreError,
-        match="holds no store yet; its owner makes one with `ttplan migrate --store URL`",
+        match="has no store yet; its owner creates one with `ttplan migrate`",
     ):
         PostgresStore(bare)
     assert run(["migrate", "--store", bare, "--json"]) == 0
@@ -116,9 +116,9 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(
         ),
         (
             "UPDATE ttplan.schema_version SET name = 'other'",
-            "has a schema ttplan that ttplan did not make",
+            "has a schema `ttplan` that another program created",
         ),
-        ("DROP TABLE ttplan.schema_version", "has a schema ttplan that ttplan did not make"),
+        ("DROP TABLE ttplan.schema_version", "has a schema `ttplan` that another program created"),
     ],
 )
 def test_another_schema_is_refused_and_left_as_it_is(bare: str, change: str, said: str) -> None:
@@ -181,7 +181,8 @@ def test_a_store_of_one_organisation_shows_nothing_of_others(url: str) -> None:
         tx.set_org_id(ORG)
     with (
         pytest.raises(
-            InputError, match=r"row 1 belongs to organisation .*001, and this store is .*002's"
+            InputError,
+            match=r"row 1 belongs to organisation .*001, but this store belongs to .*002",
         ),
         second.transaction() as tx,
     ):

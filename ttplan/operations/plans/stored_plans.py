@@ -138,10 +138,12 @@ def find_plan(store: Store, plan_id: UUID | str) -> StoredPlan:
                 raise PlanNotFound(text)
             return run
         org_id = snapshot.org_id()
-        runs = [] if org_id is None else snapshot.plans(org_id)
-    found = [run for run in runs if len(text) >= 4 and str(run.plan_id).startswith(text)]
-    if len(found) > 1:
-        raise InputError(f"{len(found)} plans have an id that begins with {text}; give more of it")
-    if not found:
+        plan_ids = [] if org_id is None or len(text) < 4 else snapshot.plan_ids(org_id, text)
+        if len(plan_ids) > 1:
+            raise InputError(
+                f"{len(plan_ids)} plans have an id that begins with {text}; give more of it"
+            )
+        run = snapshot.plan(plan_ids[0]) if plan_ids else None
+    if run is None:
         raise PlanNotFound(text)
-    return found[0]
+    return run

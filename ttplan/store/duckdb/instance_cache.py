@@ -1,7 +1,8 @@
-"""The DuckDB that opens a store's file. It may reach that file and nothing else, and has it open for one operation at a time.
+"""DuckDB instances that open a store's file, cached by file.
 
-To start a DuckDB takes ten times as long as to open a file in one, so those of the files used last are kept, with no file open:
-nothing of a file is held between operations, neither its lock nor what was read of it.
+An instance may access its file and nothing else, and has it open for one operation at a time.
+Starting an instance takes ten times as long as attaching a file, so the instances of the last files
+are kept, with no file attached: between operations neither the file's lock nor its content is held.
 """
 
 from __future__ import annotations
@@ -12,113 +13,139 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
-from ttplan.store.duckdb.copying import OFFLINE_CONFIG, sql_path
-
-KEPT = 2
-"""How many are kept: of a store, and of one that it is compared with or copied to."""
+OFFLINE_CONFIG: dict[str, Any] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
+MAX_IDLE = 2
+"""How many idle instances are kept: of a store, and of one that it is copied to."""
 LOCKED = "Could not set lock"
-"""What DuckDB says where another process has the file."""
-_BESIDE = ("", ".wal", ".wal.checkpoint", ".wal.recovery")
-"""What DuckDB reads and writes of a file: itself, and its log, also while that is written into it and when it is made anew."""
-_IDLE: dict[str, Engine] = {}
+"""The part of DuckDB's message that says that another process has the file open."""
+_SUFFIXES = ("", ".wal", ".wal.checkpoint", ".wal.recovery")
+"""The files that DuckDB accesses for a database: itself, and its log, also during a checkpoint
+or a recovery."""
+_IDLE: dict[str, DuckDBInstance] = {}
 _IDLE_LOCK = threading.Lock()
 
 
-class Engine:
-    """A DuckDB for one file. It is one thread's at a time, and has the file from `open` to `let_go`."""
+class DuckDBInstance:
+    """A DuckDB instance for one file.
+
+    One thread uses it at a time; it has the file open from `open` to `release`.
+    """
 
     def __init__(self, path: Path, *drafts: Path) -> None:
-        """Start one that may reach `path`, and `drafts` that become it."""
+        """Start an instance that may access `path`, and `drafts` that become it."""
         self.location = _location(path)
-        self._opened: duckdb.DuckDBPyConnection | None = None
-        self._sound = True
+        self._cursor: duckdb.DuckDBPyConnection | None = None
+        self._reusable = True
         self._spill = Path(f"{self.location}.tmp")
-        self._base = duckdb.connect(config=OFFLINE_CONFIG | {"temp_directory": str(self._spill)})
-        allowed = ", ".join(
-            sql_path(Path(f"{_location(one)}{end}")) for one in (path, *drafts) for end in _BESIDE
+        self._connection = duckdb.connect(
+            config=OFFLINE_CONFIG | {"temp_directory": str(self._spill)}
         )
-        self._base.execute(f"SET allowed_paths = [{allowed}]")
-        self._base.execute("SET enable_external_access = false")
+        allowed = ", ".join(
+            sql_path(Path(f"{_location(file)}{end}"))
+            for file in (path, *drafts)
+            for end in _SUFFIXES
+        )
+        self._connection.execute(f"SET allowed_paths = [{allowed}]")
+        self._connection.execute("SET enable_external_access = false")
 
     def open(self, path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
-        """The file, open, and made where there is none, unless `read_only`. Raises duckdb.Error."""
-        how = ", READ_ONLY" if read_only else ""
-        # The type is said, so that DuckDB takes no other file (a CSV, an SQLite file) for a database.
+        """Open the file; create it if it is missing, unless `read_only`. Raises duckdb.Error."""
+        option = ", READ_ONLY" if read_only else ""
+        # With an explicit type DuckDB does not open other files (CSV, SQLite) as a database.
         try:
-            self._base.execute(
-                f"ATTACH {sql_path(Path(_location(path)))} AS store (TYPE duckdb{how})"
+            self._connection.execute(
+                f"ATTACH {sql_path(Path(_location(path)))} AS store (TYPE duckdb{option})"
             )
         except duckdb.Error as error:
-            self._sound = LOCKED in str(error)
+            self._reusable = LOCKED in str(error)
             raise
-        self._sound = False  # until the file is closed again
-        self._opened = self._base.cursor()
-        self._opened.execute("USE store")
-        return self._opened
+        self._reusable = False  # until the file is closed
+        self._cursor = self._connection.cursor()
+        self._cursor.execute("USE store")
+        return self._cursor
 
-    def let_go(self) -> bool:
-        """Close the file, if it is open, and say whether this can be used again. What was committed is on the disk anyway."""
-        if self._opened is not None:
-            self._opened.close()
-            self._opened = None
-            # It fails where the log cannot be written into the file, or DuckDB has given up.
+    def release(self) -> bool:
+        """Close the file if it is open; return whether the instance can be reused.
+
+        Commits are on disk either way.
+        """
+        if self._cursor is not None:
+            self._cursor.close()
+            self._cursor = None
+            # It fails if the log cannot be checkpointed, or after a fatal error of DuckDB.
             with suppress(duckdb.Error):
-                self._base.execute("DETACH store")
-                self._sound = True
-        # What did not fit the memory is removed as a DuckDB ends.
-        return self._sound and not os.path.lexists(self._spill)
+                self._connection.execute("DETACH store")
+                self._reusable = True
+        # DuckDB removes spilled data only when the instance ends.
+        return self._reusable and not os.path.lexists(self._spill)
 
     def close(self) -> None:
-        """End it, and close the file, if it is open."""
-        self._base.close()
+        """End the instance, and close its file."""
+        self._connection.close()
 
 
 @contextmanager
-def engine_for(path: Path) -> Iterator[Engine]:
-    """The engine of a file for the length of the block: the one that was kept, or a new one."""
+def instance_for(path: Path) -> Iterator[DuckDBInstance]:
+    """The instance of a file for the duration of the block: the cached one, or a new one."""
     with _IDLE_LOCK:
-        engine = _IDLE.pop(_location(path), None)
-    engine = engine or Engine(path)
+        instance = _IDLE.pop(_location(path), None)
+    instance = instance or DuckDBInstance(path)
     try:
-        yield engine
+        yield instance
     finally:
-        keep(engine)
+        keep(instance)
 
 
-def keep(engine: Engine) -> None:
-    """Let go of an engine's file, and keep the engine for who needs it next; the one that was kept longest ends."""
-    if not engine.let_go():
-        engine.close()
+def keep(instance: DuckDBInstance) -> None:
+    """Close an instance's file and cache the instance; the oldest cached one ends."""
+    if not instance.release():
+        instance.close()
         return
     ended = []
     with _IDLE_LOCK:
-        if engine.location in _IDLE:
-            ended.append(_IDLE.pop(engine.location))
-        _IDLE[engine.location] = engine
-        while len(_IDLE) > KEPT:
+        if instance.location in _IDLE:
+            ended.append(_IDLE.pop(instance.location))
+        _IDLE[instance.location] = instance
+        while len(_IDLE) > MAX_IDLE:
             ended.append(_IDLE.pop(next(iter(_IDLE))))
-    for one in ended:
-        one.close()
+    for old in ended:
+        old.close()
 
 
-def end_idle() -> None:
-    """End all that are kept. A process that forks must have none: their threads are not in the child."""
+def close_idle() -> None:
+    """End all cached instances.
+
+    A process must have none when it forks: a child does not have their threads.
+    """
     with _IDLE_LOCK:
         idle = list(_IDLE.values())
         _IDLE.clear()
-    for engine in idle:
+    for instance in idle:
         with suppress(duckdb.Error):
-            engine.close()
+            instance.close()
+
+
+def sql_path(path: Path) -> str:
+    """A path as an SQL string: absolute, so that DuckDB does not interpret names such as
+    ":memory:" or "md:x"."""
+    return "'" + str(path.absolute()).replace("'", "''") + "'"
 
 
 def _location(path: Path) -> str:
-    """Where a file is in truth: DuckDB follows links, too, and its log is beside the file, not beside the link."""
+    """The real path of a file:
+
+    DuckDB follows links, too, and its log is beside the file, not beside the link.
+    """
     return os.path.realpath(path)
 
 
-atexit.register(end_idle)
+atexit.register(close_idle)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=end_idle)
+    os.register_at_fork(before=close_idle)

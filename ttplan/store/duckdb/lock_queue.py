@@ -1,7 +1,9 @@
-"""Turns of processes that wait for one file: whoever came first is next, so that none waits for ever.
+"""Turns of processes that wait for one file: whoever came first is next, so that none waits for
+ever.
 
-This is manners and no lock. What keeps two processes from having the file at once is DuckDB's own lock; where there can be no
-queue (another user's process, no folder for temporary files) everybody tries as often as they like.
+This is manners and no lock. What keeps two processes from having the file at once is DuckDB's own
+lock; where there can be no queue (another user's process, no folder for temporary files) everybody
+tries as often as they like.
 """
 
 from __future__ import annotations
@@ -16,18 +18,20 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # where there is no such thing, there is no queue
+except ImportError:  # on platforms without it there is no queue
     fcntl = None  # type: ignore[assignment]
 
 STALE_AFTER = 5.0
-"""A process that has not looked for so many seconds does not hold up those behind it."""
+"""A process that has not polled for so many seconds no longer blocks those behind it."""
 
 
 class LockQueue:
-    """This process's place among those that wait for a file. It is in the queue from `enter` to `leave`.
+    """This process's place among those that wait for a file. It is in the queue from `enter` to
+    `leave`.
 
-    A place is a small file in a folder of this user's for temporary files, named by when it was taken, and locked for as long as
-    its process lives. Nothing here raises: what cannot be is left out.
+    A place is a small file in a folder of this user's for temporary files, named by when it was
+    taken, and locked for as long as its process lives. Nothing here raises: what cannot be is left
+    out.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,7 +40,7 @@ class LockQueue:
         self._handle = -1
 
     def is_turn(self) -> bool:
-        """Whether nobody who waits for the file has come before."""
+        """Whether no other process that waits for the file arrived earlier."""
         if self._folder is None:
             return True
         if self._place is not None:
@@ -46,7 +50,7 @@ class LockQueue:
             if not _is_own(self._folder.parent):
                 return True
             names = sorted(name for name in os.listdir(self._folder) if not name.startswith("."))
-        except OSError:  # nobody has waited yet
+        except OSError:  # no process has waited yet
             return True
         own = None if self._place is None else self._place.name
         return not any(
@@ -54,7 +58,7 @@ class LockQueue:
         )
 
     def enter(self) -> None:
-        """Take a place at the end, if there is none yet."""
+        """Take a place at the end of the queue, unless this process has one."""
         if self._folder is None or self._place is not None:
             return
         name = f"{time.monotonic_ns():020}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -68,7 +72,7 @@ class LockQueue:
             self._folder.mkdir(exist_ok=True)
             self._handle = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
             fcntl.flock(self._handle, fcntl.LOCK_EX)
-            # Locked before anybody sees it: a place that is not locked is a dead process's.
+            # Lock it before others see it: an unlocked place belongs to a process that ended.
             draft.rename(self._folder / name)
             self._place = self._folder / name
         except OSError:
@@ -79,7 +83,7 @@ class LockQueue:
         if self._place is not None and self._folder is not None:
             with suppress(OSError):
                 self._place.unlink()
-            with suppress(OSError):  # others wait in it
+            with suppress(OSError):  # not empty: others wait
                 self._folder.rmdir()
             self._place = None
         if self._handle >= 0:
@@ -87,7 +91,10 @@ class LockQueue:
             self._handle = -1
 
     def _is_waiting(self, place: Path) -> bool:
-        """Whether the process at a place lives and looks for its turn. The place of one that does not live is removed."""
+        """Whether the process at a place lives and looks for its turn.
+
+        The place of one that does not live is removed.
+        """
         try:
             age = time.time() - place.stat().st_mtime
             handle = os.open(place, os.O_RDWR)
@@ -104,22 +111,27 @@ class LockQueue:
 
 
 def _folder_for(path: Path) -> Path | None:
-    """Where those of this user who wait for a file have their places, made by the first who waits; None where there can be no
-    such folder."""
+    """Where those of this user who wait for a file have their places, made by the first who waits;
+    None where there can be no such folder."""
     if fcntl is None:
         return None
     try:
-        found = path.stat()
+        file = path.stat()
         return (
             Path(tempfile.gettempdir())
             / f"ttplan-{os.geteuid()}"
-            / f"{found.st_dev:x}-{found.st_ino:x}"
+            / f"{file.st_dev:x}-{file.st_ino:x}"
         )
     except OSError:
         return None
 
 
 def _is_own(folder: Path) -> bool:
-    """Whether a folder is this user's alone: anybody may make one of that name."""
-    made = folder.lstat()
-    return stat.S_ISDIR(made.st_mode) and made.st_uid == os.geteuid() and not made.st_mode & 0o077
+    """Whether only this user can write to a folder: another user may have created one with its
+    name."""
+    status = folder.lstat()
+    return (
+        stat.S_ISDIR(status.st_mode)
+        and status.st_uid == os.geteuid()
+        and not status.st_mode & 0o077
+    )

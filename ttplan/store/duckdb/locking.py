@@ -1,11 +1,16 @@
-"""Opening a DuckDB file that other processes may have: waited for so long, and what DuckDB says put into words of ours."""
+"""Waits for a DuckDB file that other threads or processes have open, and explains why one cannot
+be opened."""
 
 from __future__ import annotations
 
+import os
 import random
 import re
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
@@ -13,9 +18,10 @@ import duckdb
 from ttplan.model.errors import StoreError, StoreLocked
 from ttplan.store.duckdb.instance_cache import LOCKED
 from ttplan.store.duckdb.lock_queue import LockQueue
+from ttplan.store.transactions import thread_lock
 from ttplan.util.waiting import tell_waiting
 
-# What DuckDB says where a file is no store, or cannot be had, and what that means here.
+# Parts of DuckDB's messages if a file is not a store or cannot be opened, and what they mean.
 _REASONS = (
     (
         ("different configuration", "Unique file handle conflict"),
@@ -27,7 +33,7 @@ _REASONS = (
             "external extensions is disabled",
             "in-memory database in read-only",
         ),
-        "is not a DuckDB file; expected a store that ttplan made. It was left as it is",
+        "is not a DuckDB file; expected a store that ttplan created. It was left as it is",
     ),
     (
         ("Permission denied",),
@@ -37,12 +43,50 @@ _REASONS = (
 _HOLDER = re.compile(r"held in (.+?) \(PID (\d+)\)")
 
 
+@dataclass
+class SharedFile:
+    """What threads of this process share of a file: the one that holds `lock` may open it."""
+
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    connection: duckdb.DuckDBPyConnection | None = None
+    read_only: bool = True
+
+
+_SHARED: dict[str, SharedFile] = {}
+_SHARED_LOCK = threading.Lock()
+
+
+@contextmanager
+def shared_file(path: Path, lock_timeout: float) -> Iterator[SharedFile]:
+    """The file's share of this process, without other threads for the duration of the block.
+
+    Raises StoreLocked.
+    """
+    with _SHARED_LOCK:
+        shared = _SHARED.setdefault(os.path.realpath(path), SharedFile())
+    with thread_lock(shared.lock, path, lock_timeout):
+        yield shared
+
+
+@contextmanager
+def exclusive_access(path: Path, lock_timeout: float) -> Iterator[None]:
+    """No thread of this process has the file open during the block.
+
+    StoreError if this thread has it open.
+    """
+    with shared_file(path, lock_timeout) as shared:
+        if shared.connection is not None:
+            raise StoreError(f"{path} is open in this thread; close it before copying it")
+        yield
+
+
 def connect_when_free(
     path: Path, lock_timeout: float, connect: Callable[[], duckdb.DuckDBPyConnection]
 ) -> duckdb.DuckDBPyConnection:
-    """What `connect` opens, in UTC, once no other process has the file; who came first is next.
+    """Call `connect` once no other process has the file open; waiting processes are served in order
+    of arrival.
 
-    Raises StoreLocked and StoreError, and what whoever is told of the wait raises to end it.
+    Raises StoreLocked, StoreError, and whatever an `on_wait` callback raises to end the wait.
     """
     started = time.monotonic()
     pause = 0.002
@@ -50,9 +94,9 @@ def connect_when_free(
     holder = "another process"
     try:
         while True:
-            late = time.monotonic() - started >= lock_timeout
-            # To try costs a hundred times what it costs to look whose turn it is.
-            if late or queue.is_turn():
+            is_late = time.monotonic() - started >= lock_timeout
+            # Trying costs a hundred times as much as looking whose turn it is.
+            if is_late or queue.is_turn():
                 try:
                     connection = connect()
                     connection.execute("SET TimeZone = 'UTC'")
@@ -62,12 +106,12 @@ def connect_when_free(
                     reason = str(error).splitlines()[0]
                     if LOCKED not in reason:
                         raise _cannot_open(path, reason) from error
-                    if late or waited >= lock_timeout:
+                    if is_late or waited >= lock_timeout:
                         raise _locked(path, reason, waited) from error
                     holder = _holder(reason)
             tell_waiting(holder)
             queue.enter()
-            # Jittered, so that waiting processes do not meet again at every try.
+            # Jitter keeps waiting processes from meeting at each attempt.
             time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - not for secrets
             pause = min(pause * 1.5, 0.05)
     finally:
@@ -75,18 +119,19 @@ def connect_when_free(
 
 
 def _cannot_open(path: Path, reason: str) -> StoreError:
-    for signs, meaning in _REASONS:
-        if any(sign in reason for sign in signs):
+    for parts, meaning in _REASONS:
+        if any(part in reason for part in parts):
             return StoreError(f"{path} {meaning}")
     return StoreError(f"{path} cannot be opened as a store: {reason}. It was left as it is")
 
 
 def _locked(path: Path, reason: str, waited: float) -> StoreLocked:
     return StoreLocked(
-        f"{path} is in use by {_holder(reason)}; waited {waited:.1f} s for it. Close it there, or try again"
+        f"{path} is in use by {_holder(reason)}; waited {waited:.1f} s for it. Close it there, or "
+        "try again"
     )
 
 
 def _holder(reason: str) -> str:
-    found = _HOLDER.search(reason)
-    return "another process" if found is None else f"process {found[2]} ({found[1]})"
+    match = _HOLDER.search(reason)
+    return "another process" if match is None else f"process {match[2]} ({match[1]})"

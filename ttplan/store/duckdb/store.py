@@ -1,4 +1,7 @@
-"""The store in one DuckDB file. It holds no connection between calls, so that others can read and write in turn."""
+"""The store in one DuckDB file.
+
+It keeps no connection open between calls, so other processes can use the file.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,37 @@ from ttplan.store.duckdb.files import create_file, open_connection
 from ttplan.store.duckdb.snapshot import DuckDBSnapshot, DuckDBTransaction
 
 LOCK_TIMEOUT = 30.0
-"""How long, in seconds, an operation waits for another process that has the file open."""
+"""How long an operation waits for another process that has the file open, in seconds."""
 
 
 class DuckDBStore:
-    """A store in a DuckDB file. Each operation opens the file and closes it; a write is one transaction."""
+    """A store in a DuckDB file. Each operation opens and closes the file; a write is one
+    transaction.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    lock_timeout : float, default 30.0
+        How long to wait for another process that has the file open, in seconds.
+    create : bool, default True
+        Create the file if it does not exist.
+
+    Raises
+    ------
+    StoreError
+        The file is not a store, has a newer schema, or cannot be created. It is left unchanged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from ttplan import DuckDBStore
+    >>> store = DuckDBStore(Path(tempfile.mkdtemp()) / "plans.duckdb")
+    >>> with store.read() as snapshot:
+    ...     snapshot.request_count()
+    0
+    """
 
     def __init__(
         self,
@@ -31,13 +60,9 @@ class DuckDBStore:
         lock_timeout: float = LOCK_TIMEOUT,
         create: bool = True,
     ) -> None:
-        """Open `path`, or make it where there is none.
-
-        Raises StoreError where it is not a store, has a newer schema, or cannot be made; the file is left as it was.
-        """
         self.path = Path(path)
         self.lock_timeout = lock_timeout
-        # Not Path.exists, which raises where a folder may not be entered.
+        # Path.exists raises if the folder may not be entered.
         if create and not os.path.exists(self.path):
             create_file(self.path)
         with self.read():
@@ -45,9 +70,12 @@ class DuckDBStore:
 
     @contextmanager
     def read(self) -> Iterator[DuckDBSnapshot]:
-        """A consistent snapshot: while it is open, no other process can write. Inside a transaction of this thread, its state."""
+        """A consistent snapshot: while it is open, no other process can write.
+
+        Within a transaction of this thread, the state of the transaction.
+        """
         with (
-            self._explained(),
+            self._translate_errors(),
             open_connection(
                 self.path, read_only=True, lock_timeout=self.lock_timeout
             ) as connection,
@@ -56,9 +84,12 @@ class DuckDBStore:
 
     @contextmanager
     def transaction(self) -> Iterator[DuckDBTransaction]:
-        """One transaction, committed when the block ends and rolled back where it raises. They do not nest: StoreError."""
+        """One transaction, committed when the block ends and rolled back if it raises.
+
+        Raises StoreError if this thread has the file open.
+        """
         with (
-            self._explained(),
+            self._translate_errors(),
             open_connection(
                 self.path, read_only=False, lock_timeout=self.lock_timeout
             ) as connection,
@@ -74,12 +105,12 @@ class DuckDBStore:
     def mark_applied(
         self, plan_id: UUID, applied_at: datetime, routes: Iterable[ProposedRoute]
     ) -> Status | None:
-        """`DuckDBTransaction.mark_applied` as a transaction of its own."""
+        """`DuckDBTransaction.mark_applied` in its own transaction."""
         with self.transaction() as tx:
             return tx.mark_applied(plan_id, applied_at, routes)
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except duckdb.Error as error:
@@ -89,7 +120,8 @@ class DuckDBStore:
             ) from error
 
     def __eq__(self, other: object) -> bool:
-        """Whether both are the store in the same file, so that an audit chain in one is in the other's transactions."""
+        """Whether both are in the same file, so that an audit chain in one shares the
+        transactions of the other."""
         return isinstance(other, DuckDBStore) and os.path.realpath(self.path) == os.path.realpath(
             other.path
         )
@@ -105,5 +137,5 @@ def _roll_back(connection: duckdb.DuckDBPyConnection) -> None:
     try:
         connection.execute("ROLLBACK")
     except duckdb.Error:
-        # DuckDB has rolled back already where the transaction itself failed.
+        # DuckDB has rolled back already if the transaction itself failed.
         return

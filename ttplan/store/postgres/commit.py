@@ -1,4 +1,5 @@
-"""The end of a transaction, and the truth about it where the connection was lost just then."""
+"""Commits a transaction, and finds out whether it was committed if the connection is lost
+meanwhile."""
 
 from __future__ import annotations
 
@@ -12,13 +13,13 @@ from psycopg.pq import TransactionStatus
 from ttplan.model.errors import OutcomeUnknown, StoreError
 from ttplan.store.postgres.connection import Address, Connection, first_line
 
-_PAUSE = 0.05
-_PATIENCE = 1.0
-"""How many seconds a session whose client is gone may go on by itself, before it is ended."""
+_POLL_INTERVAL = 0.05
+_GRACE_PERIOD = 1.0
+"""How long a session without a client may continue before it is terminated, in seconds."""
 
 
-class _Mark(NamedTuple):
-    """What tells a transaction afterwards: its row of `commits`, its number, and the session that it ran in."""
+class _TransactionMark(NamedTuple):
+    """Identifies a transaction after its end: its row in `commits`, its number, and its session."""
 
     token: UUID
     number: str
@@ -28,61 +29,71 @@ class _Mark(NamedTuple):
 def commit(connection: Connection, address: Address, lock_timeout: float) -> None:
     """Commit a transaction that wrote something.
 
-    Where the connection is lost meanwhile, the server is asked over another one what became of it, for as long as `lock_timeout`
-    seconds: nothing is raised if it was committed. Raises psycopg.Error and StoreError where it was not, OutcomeUnknown where the
-    server cannot be asked.
+    If the connection is lost meanwhile, asks the server for the outcome over another one, for up to
+    `lock_timeout` seconds, and returns if it was committed. Raises psycopg.Error and StoreError if
+    it was not committed, and OutcomeUnknown if the server cannot be asked.
     """
     if connection.info.transaction_status == TransactionStatus.INERROR:
         raise StoreError(
-            f"{address.shown}: the operation failed and nothing was written: a statement in it had failed"
+            f"{address.shown}: the operation failed and nothing was written: a statement in it "
+            "had failed"
         )
     token = uuid4()
-    query = "INSERT INTO ttplan.commits (token) VALUES (%s) RETURNING pg_current_xact_id()::text, pg_backend_pid()"
+    query = (
+        "INSERT INTO ttplan.commits (token) VALUES (%s) "
+        "RETURNING pg_current_xact_id()::text, pg_backend_pid()"
+    )
     ((number, session),) = connection.execute(query, [token]).fetchall()
     try:
         connection.execute("COMMIT")
     except psycopg.Error as error:
-        if not connection.closed:  # the server has said no
+        if not connection.closed:  # the server refused
             raise
         lost: Exception = error
-    except Exception as error:  # such as no memory for the server's answer, which may have been yes
+    except Exception as error:  # such as MemoryError after the server committed
         connection.close()
         lost = error
     else:
         return
-    if not _was_committed(address, _Mark(token, number, session), lock_timeout, lost):
+    if not _was_committed(address, _TransactionMark(token, number, session), lock_timeout, lost):
         raise StoreError(
-            f"{address.shown}: the connection was lost during the commit, and nothing was written; try again"
+            f"{address.shown}: the connection was lost during the commit, and nothing was "
+            "written; try again"
         ) from lost
 
 
-def _was_committed(address: Address, mark: _Mark, lock_timeout: float, lost: Exception) -> bool:
+def _was_committed(
+    address: Address, mark: _TransactionMark, lock_timeout: float, lost: Exception
+) -> bool:
     started = time.monotonic()
     while True:
         try:
             with address.connect(lock_timeout) as connection:
-                ended = _ended(connection, mark, time.monotonic() - started > _PATIENCE)
+                ended = _has_ended(connection, mark, time.monotonic() - started > _GRACE_PERIOD)
                 if ended:
                     query = "SELECT 1 FROM ttplan.commits WHERE token = %s"
                     return connection.execute(query, [mark.token]).fetchone() is not None
-        except psycopg.OperationalError as error:  # the server is away, or not up again yet
+        except psycopg.OperationalError as error:  # the server is down, or starting
             lost = error
-        if time.monotonic() - started > max(lock_timeout, _PATIENCE):
+        if time.monotonic() - started > max(lock_timeout, _GRACE_PERIOD):
             raise OutcomeUnknown(
-                f"{address.shown}: the connection was lost during the commit, and the server cannot be asked what became of it "
-                f"({first_line(lost)}). All of it was written, or nothing: once the server is there again, look at the plan, or "
-                "verify the chain, before doing it again"
+                f"{address.shown}: the connection was lost during the commit, and the server "
+                "cannot be asked for the outcome "
+                f"({first_line(lost)}). Either everything was written, or nothing: once the "
+                "server is back, look at the plan, "
+                "or verify the chain, before you repeat the operation"
             ) from lost
-        time.sleep(_PAUSE)
+        time.sleep(_POLL_INTERVAL)
 
 
-def _ended(connection: Connection, mark: _Mark, hurry: bool) -> bool:
-    """Whether the transaction has come to an end; with `hurry` its session, which nobody listens to any more, is told to."""
-    # The numbers of a server that crashed may be given out again: one that is in progress may be another's, and ends, too.
+def _has_ended(connection: Connection, mark: _TransactionMark, terminate: bool) -> bool:
+    """Whether the transaction has ended; with `terminate`, its session without a client is
+    terminated."""
+    # After a crash, numbers may be reused: an open transaction may be another one, which ends, too.
     query = "SELECT pid FROM pg_stat_activity WHERE backend_xid = %s::xid8::xid"
-    found = connection.execute(query, [mark.number]).fetchone()
-    if found is None:
+    row = connection.execute(query, [mark.number]).fetchone()
+    if row is None:
         return True
-    if hurry and found[0] == mark.session:
+    if terminate and row[0] == mark.session:
         connection.execute("SELECT pg_terminate_backend(%s)", [mark.session])
     return False

@@ -1,7 +1,7 @@
-"""The schema of a PostgreSQL store: brought forward when somebody asks for it, and looked at when a store is opened.
+"""The schema of a PostgreSQL store: migrated on request, and checked when a store is opened.
 
-Opening one never changes the schema, as it does with a file: those who plan and apply every day have no right to make tables, and
-a database that many use changes when its owner says so.
+Unlike a DuckDB file, opening a store never migrates it: daily users have no right to create tables,
+and the schema of a shared database changes when its owner decides.
 """
 
 from __future__ import annotations
@@ -12,30 +12,33 @@ from typing import NamedTuple
 import psycopg
 
 from ttplan.model.errors import StoreError
-from ttplan.store.postgres.connection import Address, Connection, explained
+from ttplan.store.postgres.connection import Address, Connection, translate_error
 from ttplan.store.schema import Migration, migrations
 
 _LOCK = "ttplan.migrate"
-_FIRST = (
+_CREATE_SCHEMA = (
     "CREATE SCHEMA ttplan; "
-    "CREATE TABLE ttplan.schema_version (version integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL)"
+    "CREATE TABLE ttplan.schema_version (version integer PRIMARY KEY, name text NOT NULL, "
+    "applied_at timestamptz NOT NULL)"
 )
-_KEPT = "30 days"
-"""How long a row of `commits` is of use: to whoever lost the connection in that moment."""
+_COMMITS_KEPT = "30 days"
+"""How long rows of `commits` are kept, for writers that lost the connection during a commit."""
 
 
 class Migrated(NamedTuple):
-    """What `migrate` did: the names of the steps that were missing, and whether the roles were made."""
+    """What `migrate` did: the migrations that it applied, and whether it created the roles."""
 
     steps: tuple[str, ...]
     roles: bool
 
 
 def migrate(url: str, *, roles: bool = False, lock_timeout: float = 30.0) -> Migrated:
-    """Bring the schema of a database to the current one, in one transaction; with `roles` also the roles and their rights.
+    """Migrate a database to the current schema in one transaction; with `roles`, also create the
+    roles and their rights.
 
-    Nothing is done where nothing is missing. Two that do it at once take turns. Raises InputError for a URL that is none, and
-    StoreError where it cannot be done, after which the database is as it was.
+    A current schema is left unchanged. Concurrent calls run one after the other. Raises InputError
+    if the URL cannot be read, and StoreError if the migration fails; then the database is
+    unchanged.
     """
     address = Address(url)
     try:
@@ -50,7 +53,7 @@ def migrate(url: str, *, roles: bool = False, lock_timeout: float = 30.0) -> Mig
                 missing = _missing(connection, address.shown)
             else:
                 missing = list(migrations("postgres"))
-                connection.execute(_FIRST)
+                connection.execute(_CREATE_SCHEMA)
             for migration in missing:
                 connection.execute(migration.sql.encode())
                 connection.execute(
@@ -58,31 +61,29 @@ def migrate(url: str, *, roles: bool = False, lock_timeout: float = 30.0) -> Mig
                     [migration.version, migration.name],
                 )
             connection.execute(
-                "DELETE FROM ttplan.commits WHERE at < now() - %s::interval", [_KEPT]
+                "DELETE FROM ttplan.commits WHERE at < now() - %s::interval", [_COMMITS_KEPT]
             )
             if roles:
                 connection.execute(roles_sql().encode())
     except psycopg.Error as error:
-        raise explained(address.shown, error) from error
+        raise translate_error(address.shown, error) from error
     return Migrated(tuple(migration.name for migration in missing), roles)
 
 
 def roles_sql() -> str:
-    """The SQL that makes the roles and says what each may do. It can be run again."""
+    """The SQL that creates the roles and grants their rights. It can be run repeatedly."""
     return files("ttplan.store.schema").joinpath("postgres", "roles.sql").read_text()
 
 
 def check_schema(connection: Connection, shown: str) -> None:
-    """Raise StoreError where the schema is not the current one, or somebody else's."""
+    """Raise StoreError if the schema is not the current one, or belongs to another program."""
     if not _has_schema(connection):
-        raise StoreError(
-            f"{shown} holds no store yet; its owner makes one with `ttplan migrate --store URL`"
-        )
+        raise StoreError(f"{shown} has no store yet; its owner creates one with `ttplan migrate`")
     missing = _missing(connection, shown)
     if missing:
         raise StoreError(
-            f"{shown} has an older schema, without {missing[0].name}; its owner brings it forward with "
-            "`ttplan migrate --store URL`"
+            f"{shown} has an older schema, without {missing[0].name}; its owner migrates it with "
+            "`ttplan migrate`"
         )
 
 
@@ -94,22 +95,26 @@ def _has_schema(connection: Connection) -> bool:
 
 
 def _missing(connection: Connection, shown: str) -> list[Migration]:
-    """The steps that the schema has not had. StoreError where it is somebody else's, or a newer ttplan's."""
-    ours = {migration.version: migration for migration in migrations("postgres")}
-    found: dict[int, str] = {}
+    """The migrations that the schema lacks.
+
+    StoreError if another program, or a newer ttplan, made it.
+    """
+    known = {migration.version: migration for migration in migrations("postgres")}
+    applied: dict[int, str] = {}
     if connection.execute("SELECT to_regclass('ttplan.schema_version')").fetchone() != (None,):
-        found = dict(
+        applied = dict(
             connection.execute("SELECT version, name FROM ttplan.schema_version").fetchall()
         )
-    if min(ours) not in found or any(
-        version in ours and ours[version].name != name for version, name in found.items()
+    if min(known) not in applied or any(
+        version in known and known[version].name != name for version, name in applied.items()
     ):
         raise StoreError(
-            f"{shown} has a schema ttplan that ttplan did not make. It was left as it is"
+            f"{shown} has a schema `ttplan` that another program created. It was left as it is"
         )
-    if not found.keys() <= ours.keys():
-        newest = max(found.keys() - ours.keys())
+    if not applied.keys() <= known.keys():
+        newest = max(applied.keys() - known.keys())
         raise StoreError(
-            f"{shown} has schema version {newest}, newer than this ttplan's {max(ours)}; use a newer ttplan"
+            f"{shown} has schema version {newest}, newer than this ttplan's {max(known)}; use a "
+            "newer ttplan"
         )
-    return [migration for version, migration in ours.items() if version not in found]
+    return [migration for version, migration in known.items() if version not in applied]

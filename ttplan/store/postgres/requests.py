@@ -1,4 +1,4 @@
-"""The requests of a PostgreSQL store as a table that a replay reads: copied into DuckDB, in a file that is gone afterwards."""
+"""Copies the requests of a PostgreSQL store into a temporary DuckDB file, for a replay."""
 
 from __future__ import annotations
 
@@ -19,49 +19,55 @@ _CONFIG: dict[str, bool | int | float | str | list[str]] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
 }
-_LONGEST = 2**30
-"""The most bytes of one row."""
+_MAX_ROW_BYTES = 2**30
 
 
 @contextmanager
-def copied_requests(connection: Connection, own: UUID | None) -> Iterator[ir.Table]:
-    """The requests, as the transaction of the connection sees them, for the block; with `own` those of one organisation.
+def copied_requests(connection: Connection, own_org: UUID | None) -> Iterator[ir.Table]:
+    """The requests that the connection's transaction sees, for the duration of the block; with
+    `own_org`, only its own.
 
-    The server writes CSV and DuckDB reads it: no row is looked at here, and none has to fit in memory.
+    The server writes CSV and DuckDB reads it: rows pass through without being parsed here or held
+    in memory.
     """
     with (
         tempfile.TemporaryDirectory(prefix="ttplan-") as folder,
-        _table_in(Path(folder)) as (copy, columns),
+        _empty_table(Path(folder)) as (copy, columns),
     ):
         file = Path(folder) / "requests.csv"
-        # Of arrays PostgreSQL has a spelling of its own.
-        spelled = ", ".join(
+        # PostgreSQL's text format of arrays is not JSON.
+        selected = ", ".join(
             "array_to_json(embedding)" if name == "embedding" else name for name in columns
         )
         query = (
-            f"COPY (SELECT {spelled} FROM ttplan.requests WHERE coalesce(org_id = %s, true)) "  # noqa: S608
+            f"COPY (SELECT {selected} FROM ttplan.requests WHERE coalesce(org_id = "  # noqa: S608
+            "%s, true)) "
             "TO STDOUT (FORMAT csv, FORCE_QUOTE *)"
         )
-        with file.open("wb") as written, connection.cursor().copy(query.encode(), [own]) as blocks:
+        with (
+            file.open("wb") as written,
+            connection.cursor().copy(query.encode(), [own_org]) as blocks,
+        ):
             for block in blocks:
                 written.write(block)
-        texts = {name: "VARCHAR" if name == "embedding" else kind for name, kind in columns.items()}
+        types = {name: "VARCHAR" if name == "embedding" else kind for name, kind in columns.items()}
         read = copy.read_csv(
             str(file),
             header=False,
-            columns=texts,
+            columns=types,
             auto_detect=False,
             delimiter=",",
             quotechar='"',
             escapechar='"',
             na_values="",
             allow_quoted_nulls=False,
-            max_line_size=_LONGEST,
+            max_line_size=_MAX_ROW_BYTES,
             buffer_size=None,
         )
         read.create_view("arrived")
         copy.execute(
-            "INSERT INTO requests BY NAME SELECT * REPLACE (CAST(CAST(embedding AS JSON) AS FLOAT[]) AS embedding) FROM arrived"
+            "INSERT INTO requests BY NAME SELECT * REPLACE (CAST(CAST(embedding AS JSON) AS "
+            "FLOAT[]) AS embedding) FROM arrived"
         )
         copy.execute("DROP VIEW arrived")
         file.unlink()
@@ -69,16 +75,17 @@ def copied_requests(connection: Connection, own: UUID | None) -> Iterator[ir.Tab
 
 
 @contextmanager
-def _table_in(folder: Path) -> Iterator[tuple[duckdb.DuckDBPyConnection, dict[str, str]]]:
-    """An empty table `requests` of a DuckDB store, in a file in a folder, and its columns with their types."""
+def _empty_table(folder: Path) -> Iterator[tuple[duckdb.DuckDBPyConnection, dict[str, str]]]:
+    """A DuckDB file in a folder with an empty table `requests`, and the table's columns with
+    their types."""
     connection = duckdb.connect(str(folder / "requests.duckdb"), config=_CONFIG)
     try:
         connection.execute("SET TimeZone = 'UTC'")
         for migration in migrations():
             connection.execute(migration.sql)
-        described = connection.execute(
+        columns = connection.execute(
             "SELECT column_name, column_type FROM (DESCRIBE requests)"
         ).fetchall()
-        yield connection, dict(described)
+        yield connection, dict(columns)
     finally:
         connection.close()

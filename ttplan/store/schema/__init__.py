@@ -1,4 +1,7 @@
-"""The schema as forward migrations: `NNNN_name.sql`, each applied once, in order. Those of a file are here, others in folders."""
+"""The schema as forward migrations, files `NNNN_name.sql` that are each applied once, in order.
+
+Those of a DuckDB file are in this folder, others in sub-folders.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +20,12 @@ class Migration(NamedTuple):
 
 @cache
 def migrations(folder: str = "") -> tuple[Migration, ...]:
-    """All migrations, in the order of their versions, which may leave numbers out; of a DuckDB file, or those in a folder."""
-    place = files(__package__)
-    found = sorted(
-        (
-            file
-            for file in (place.joinpath(folder) if folder else place).iterdir()
-            if file.name[:4].isdigit()
-        ),
-        key=lambda file: file.name,
-    )
-    return tuple(Migration(int(file.name[:4]), file.name, file.read_text()) for file in found)
+    """All migrations of a DuckDB file, or those of a sub-folder, by version.
+
+    Versions may have gaps.
+    """
+    package = files(__package__)
+    directory = package.joinpath(folder) if folder else package
+    steps = (file for file in directory.iterdir() if file.name[:4].isdigit())
+    by_name = sorted(steps, key=lambda file: file.name)
+    return tuple(Migration(int(file.name[:4]), file.name, file.read_text()) for file in by_name)
