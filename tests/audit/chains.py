@@ -55,6 +55,18 @@ def chain(length: int, **changes: Any) -> list[AuditEntry]:
     return entries
 
 
+def at(entries: list[AuditEntry], seq: int) -> TipAnchor:
+    return TipAnchor(seq, entries[seq].hash)
+
+
+def broken(entries: list[AuditEntry], index: int) -> list[AuditEntry]:
+    """The chain with one entry's event changed, and nothing recomputed."""
+    return [
+        item.model_copy(update={"event": "x"}) if place == index else item
+        for place, item in enumerate(entries)
+    ]
+
+
 def exported(entries: list[AuditEntry]) -> bytes:
     """The chain as JSON lines with its preamble."""
     file = io.BytesIO()

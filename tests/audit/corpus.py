@@ -1,6 +1,6 @@
-"""The corpus of chains: good and bad ones, each with the verdict that it has to get; `python -m tests.audit.corpus` writes it.
+"""The corpus of good and bad chains with their verdicts: `python -m tests.audit.corpus` writes it.
 
-The files and their verdicts are for other implementations, too: docs/proofs.md says how to read them.
+Other implementations can use the files and verdicts, too: docs/proofs.md describes the format.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Case(NamedTuple):
 
 def lines(entries: Sequence[AuditEntry]) -> bytes:
     """Entries as JSON lines without a preamble."""
-    return b"".join(format_line(to_record(one)) + b"\n" for one in entries)
+    return b"".join(format_line(to_record(item)) + b"\n" for item in entries)
 
 
 def tip(entries: Sequence[AuditEntry]) -> TipAnchor | None:
@@ -74,7 +74,7 @@ def of_payloads(*payloads: dict[str, Any]) -> list[AuditEntry]:
 
 
 def rotated(runs: Sequence[tuple[SigningKey, int]], **changes: Any) -> list[AuditEntry]:
-    """So many entries by each key, with a rotation to the next in between; `changes` are of the last rotation's payload."""
+    """Entries by each key, rotations in between; `changes` apply to the last rotation's payload."""
     entries: list[AuditEntry] = []
     for place, (key, count) in enumerate(runs):
         for _ in range(count):
@@ -90,7 +90,7 @@ def rotated(runs: Sequence[tuple[SigningKey, int]], **changes: Any) -> list[Audi
 
 
 def older_spelling() -> bytes:
-    """An entry that was hashed with `1e16` where we write `1e+16`, as its line is read and as it was written then."""
+    """An entry that was hashed with `1e16` where ttplan writes `1e+16`."""
     modern = entry(None, payload={"x": 1e16, "text": "1e+16"})
     digest = blake3.blake3(bytes(32) + to_record(modern).body.replace(b":1e+16", b":1e16"))
     return lines(
@@ -103,7 +103,7 @@ def older_spelling() -> bytes:
 
 
 def nanoseconds() -> list[AuditEntry]:
-    """Entries as others write them, with 0, 3, 6 and 9 digits of a second."""
+    """Entries as other writers make them, with 0, 3, 6 and 9 digits of a second."""
     entries: list[AuditEntry] = []
     for stamp in ("12:00:00", "12:00:00.120", "12:00:00.000007", "12:00:00.123456789"):
         made = entry(tip(entries))
@@ -163,7 +163,7 @@ def cases() -> dict[str, Case]:
     five = chain(5)
     good = rotated([(KEY, 2), (OTHER_KEY, 2), (THIRD, 1)])
     first_line = lines(five[:1])
-    found = {
+    corpus = {
         # good
         "empty-with-preamble": Case(exported([]), "verified 0"),
         "one-entry": Case(exported(chain(1)), "verified 1"),
@@ -302,18 +302,18 @@ def cases() -> dict[str, Case]:
         "key-not-on-the-curve": Case(lines(five), BAD, key="02" + "00" * 31),
         "key-short": Case(lines(five), BAD, key="ab" * 31),
     }
-    return found
+    return corpus
 
 
-def respelled(one: AuditEntry) -> bytes:
+def respelled(item: AuditEntry) -> bytes:
     """An entry's line with its keys in another order, white space, and escapes that JSON allows."""
-    fields = json.loads(format_line(to_record(one)))
+    fields = json.loads(format_line(to_record(item)))
     text = json.dumps(dict(reversed(fields.items())), indent=None, separators=(" , ", " : "))
     return text.replace("1e-06", "1e-6").encode() + b"\n"
 
 
 def stolen(entries: list[AuditEntry]) -> list[AuditEntry]:
-    """A rotation that the new key alone has signed."""
+    """A rotation that only the new key signed."""
     payload = rotation_payload(
         KEY.public_key, OTHER_KEY, org_id=ORG, seq=len(entries), prev_hash=entries[-1].hash
     )
@@ -324,8 +324,8 @@ def read() -> dict[str, Case]:
     """The corpus from its file."""
     stored = json.loads(gzip.decompress((FOLDER / "chains.json.gz").read_bytes()))
     return {
-        one["name"]: Case(bytes.fromhex(one["file_hex"]), one["verdict"], one["key"], one["anchor"])
-        for one in stored
+        row["name"]: Case(bytes.fromhex(row["file_hex"]), row["verdict"], row["key"], row["anchor"])
+        for row in stored
     }
 
 
@@ -334,12 +334,12 @@ def write_corpus(made: Callable[[], dict[str, Case]] = cases) -> None:
     rows = [
         {
             "name": name,
-            "key": one.key,
-            "anchor": one.anchor,
-            "verdict": one.verdict,
-            "file_hex": one.data.hex(),
+            "key": case.key,
+            "anchor": case.anchor,
+            "verdict": case.verdict,
+            "file_hex": case.data.hex(),
         }
-        for name, one in made().items()
+        for name, case in made().items()
     ]
     FOLDER.mkdir(exist_ok=True)
     (FOLDER / "chains.json.gz").write_bytes(

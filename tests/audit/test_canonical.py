@@ -73,12 +73,12 @@ def test_the_bytes_are_those_of_serde_json(value: Any, expected: bytes) -> None:
         (Decimal(1), "is a Decimal"),
     ],
 )
-def test_what_json_cannot_carry_is_refused_by_place(value: Any, message: str) -> None:
+def test_error_names_the_place_of_what_json_cannot_hold(value: Any, message: str) -> None:
     with pytest.raises(CanonicalError, match=message):
         canonical_json(value)
 
 
-def test_too_deep_a_value_is_refused_and_not_a_crash() -> None:
+def test_deep_value_is_refused_without_a_crash() -> None:
     deep: Any = []
     for _ in range(5000):
         deep = [deep]
@@ -93,7 +93,7 @@ def test_canonical_json_is_read_back_and_stable(value: Any) -> None:
 
 
 def nested(levels: int, leaf: object = 1) -> dict[str, Any]:
-    """So many objects and arrays, by turns, about a leaf; an object outside."""
+    """Alternating objects and arrays around a leaf; the outermost is an object."""
     value: Any = leaf
     for level in range(levels, 0, -1):
         value = {"a": value} if level % 2 else [value]
@@ -101,7 +101,7 @@ def nested(levels: int, leaf: object = 1) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("leaf", [1, "é", {}, []])
-def test_a_payload_nests_at_most_120_levels_and_any_value_250(leaf: object) -> None:
+def test_payloads_nest_at_most_120_levels_and_values_250(leaf: object) -> None:
     check_payload(nested(120, leaf))
     with pytest.raises(CanonicalError, match="nests too deep; expected at most 120 levels"):
         check_payload(nested(121, leaf))
@@ -122,7 +122,7 @@ def test_a_payload_has_no_nul_character(payload: dict[str, Any]) -> None:
         check_payload(payload)
 
 
-def test_money_in_payloads_has_6_decimals_and_stays_below_a_billion() -> None:
+def test_payload_money_has_6_decimals_and_a_limit() -> None:
     assert payload_money(Decimal("1.2345675")) == 1.234568
     assert payload_money(Decimal("999999999.999999")) == 999999999.999999
     with pytest.raises(CanonicalError, match="less than 1,000,000,000"):
@@ -134,7 +134,7 @@ def test_money_in_payloads_has_6_decimals_and_stays_below_a_billion() -> None:
     assert str(payload_money(Decimal("-0.0000001"))) == "0.0"
 
 
-def test_the_older_spelling_of_large_floats_leaves_texts_alone() -> None:
+def test_legacy_exponents_leave_texts_alone() -> None:
     assert (
         with_legacy_exponents(b'{"a":1e+16,"b":"1e+16","c":"\\"1e+16"}')
         == b'{"a":1e16,"b":"1e+16","c":"\\"1e+16"}'

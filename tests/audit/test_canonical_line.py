@@ -1,4 +1,4 @@
-"""A line that is taken apart by its places is the entry that parsing it gives; and a line in another spelling is left alone."""
+"""The fast path for canonical lines returns what the parser returns, or nothing."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def parsed(line: bytes) -> object:
 
 
 @pytest.mark.parametrize("payload", [{}, FLOATS, INTEGERS, TEXTS, nested(90)])
-def test_it_is_the_entry_that_parsing_gives(payload: dict[str, object]) -> None:
+def test_canonical_line_equals_the_parsed_entry(payload: dict[str, object]) -> None:
     for actor in ACTORS:
         record = to_record(entry(None, actor=actor, payload=payload))
         assert parse_canonical_line(format_line(record)) == record
 
 
-def test_texts_that_need_care_and_deep_payloads_are_left_to_the_parser() -> None:
+def test_unusual_texts_and_deep_payloads_are_left_to_the_parser() -> None:
     for changes in (
         {"event": 'a"b'},
         {"event": "é"},
@@ -44,12 +44,12 @@ def test_texts_that_need_care_and_deep_payloads_are_left_to_the_parser() -> None
 
 
 @pytest.mark.parametrize(("depth", "taken"), [(199, True), (200, False), (252, False)])
-def test_what_may_nest_too_deep_is_left_to_the_parser(depth: int, taken: bool) -> None:
+def test_deep_nesting_is_left_to_the_parser(depth: int, taken: bool) -> None:
     line = format_line(to_record(entry(None, payload={})))
     line = line.replace(b'"payload":{}', b'"payload":{"n":' + b"[" * depth + b"]" * depth + b"}")
-    found = parse_canonical_line(line)
-    assert (found is not None) is taken
-    assert found is None or found == parsed(line)
+    record = parse_canonical_line(line)
+    assert (record is not None) is taken
+    assert record is None or record == parsed(line)
 
 
 @pytest.mark.parametrize(
@@ -77,14 +77,14 @@ def test_what_may_nest_too_deep_is_left_to_the_parser(depth: int, taken: bool) -
         (b'{"id":"', b'{"id":"A'),
     ],
 )
-def test_whatever_is_taken_is_what_parsing_gives(old: bytes, new: bytes) -> None:
+def test_accepted_lines_equal_the_parsed_entry(old: bytes, new: bytes) -> None:
     assert old in LINE
     line = LINE.replace(old, new, 1)
-    found = parse_canonical_line(line)
-    assert found is None or found == parsed(line)
+    record = parse_canonical_line(line)
+    assert record is None or record == parsed(line)
 
 
-def test_digits_that_move_from_one_hash_to_the_next_are_seen() -> None:
+def test_digits_moved_between_hashes_are_detected() -> None:
     cut = LINE.index(b'","hash":"')
     moved = LINE[: cut - 1] + b'","hash":"' + LINE[cut - 1 : cut] + LINE[cut + 10 :]
     assert len(moved) == len(LINE)
@@ -98,15 +98,15 @@ def test_digits_that_move_from_one_hash_to_the_next_are_seen() -> None:
     st.sampled_from([b"", b'"', b"0", b"a", b"A", b"\\", b"{", b"}", b"\x00", b"\xff", b" "]),
     st.integers(0, 2),
 )
-def test_no_change_of_a_line_makes_it_another_entry_than_parsing_does(
+def test_changed_lines_equal_the_parsed_entry_or_are_left(
     place: int, piece: bytes, dropped: int
 ) -> None:
     line = LINE[:place] + piece + LINE[place + dropped :]
-    found = parse_canonical_line(line)
-    assert found is None or found == parsed(line)
+    record = parse_canonical_line(line)
+    assert record is None or record == parsed(line)
 
 
-def test_the_seq_that_a_line_claims() -> None:
+def test_claimed_seq_of_a_line() -> None:
     assert claimed_seq(LINE) == 1
     assert claimed_seq(b" " + LINE) is None
     assert claimed_seq(LINE.replace(b'"seq":1,', b'"seq":"1",')) is None

@@ -1,4 +1,4 @@
-"""The corpus of chains: the library and the verifier in one file give the verdicts that stand there, and the same."""
+"""The library and the standalone verifier both give the verdicts of the corpus."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tests.audit.chains import KEY, chain, entry, exported
 from tests.audit.corpus import BAD, Case, cases, lines, read
 from tests.audit.test_jsonl import LINE, NO_ENTRIES, NO_PREAMBLES
+from tests.paths import VECTORS
 from ttplan.audit import standalone
 from ttplan.audit.jsonl import read_chain
 from ttplan.audit.keys import ed25519
@@ -36,7 +37,9 @@ def library(case: Case, signatures: SignatureScope = "all") -> str:
         entries = check_preamble(preamble, records, "the chain")
         if case.anchor is None:
             return f"verified {verify_chain(entries, case.key, signatures=signatures).entries}"
-        return f"verified {verify_chain_with_anchor(entries, case.key, TipAnchor.parse(case.anchor), signatures=signatures).entries}"
+        anchor = TipAnchor.parse(case.anchor)
+        verified = verify_chain_with_anchor(entries, case.key, anchor, signatures=signatures)
+        return f"verified {verified.entries}"
     except ChainError as error:
         return f"{type(error).__name__} {error.index}"
     except InputError:
@@ -44,7 +47,7 @@ def library(case: Case, signatures: SignatureScope = "all") -> str:
 
 
 def one_file(case: Case) -> str:
-    """The verdict of the verifier in one file."""
+    """The verdict of the standalone verifier."""
     try:
         return f"verified {standalone.verify(io.BytesIO(case.data), case.key, case.anchor)[0]}"
     except standalone.Broken as error:
@@ -53,22 +56,22 @@ def one_file(case: Case) -> str:
         return BAD
 
 
-def test_the_file_is_what_the_code_makes() -> None:
+def test_corpus_file_is_current() -> None:
     assert read() == cases()
     assert len(CORPUS) > 90
 
 
 @pytest.mark.parametrize("name", CORPUS)
-def test_the_library_gives_the_verdict(name: str) -> None:
+def test_library_gives_the_verdict(name: str) -> None:
     assert library(CORPUS[name]) == CORPUS[name].verdict
 
 
 @pytest.mark.parametrize("name", CORPUS)
-def test_the_verifier_in_one_file_gives_the_verdict(name: str) -> None:
+def test_standalone_verifier_gives_the_verdict(name: str) -> None:
     assert one_file(CORPUS[name]) == CORPUS[name].verdict
 
 
-def test_it_refuses_what_the_library_says_is_no_entry_or_preamble() -> None:
+def test_standalone_refuses_the_same_entries_and_preambles() -> None:
     for good, changes in ((LINE + b"\n", NO_ENTRIES), (exported(chain(1)), NO_PREAMBLES)):
         assert one_file(Case(good, "")) == "verified 1"
         assert [
@@ -79,13 +82,13 @@ def test_it_refuses_what_the_library_says_is_no_entry_or_preamble() -> None:
         assert library(Case(LINE, "", text)) == one_file(Case(LINE, "", text)) == BAD
 
 
-def test_a_second_entry_for_one_place_convicts_even_as_a_rotation_that_is_none() -> None:
+def test_invalid_rotation_as_second_entry_is_equivocation() -> None:
     entries = chain(4)
     case = Case(lines([*entries, entry(TipAnchor(2, entries[2].hash), event=KEY_ROTATED)]), "")
     assert library(case) == one_file(case) == "Equivocation 4"
 
 
-def test_it_refuses_a_line_that_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standalone_refuses_a_line_that_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     data = lines(chain(3))
     longest = max(map(len, io.BytesIO(data)))
     for limit, verdict in ((longest, "verified 3"), (longest - 1, BAD)):
@@ -93,7 +96,7 @@ def test_it_refuses_a_line_that_is_too_long(monkeypatch: pytest.MonkeyPatch) -> 
         assert one_file(Case(data, "")) == verdict
 
 
-def test_the_verifier_in_one_file_can_be_read_in_one_sitting() -> None:
+def test_standalone_is_short_and_independent() -> None:
     text = SCRIPT.read_text()
     assert len(text.splitlines()) < 260
     assert "ttplan" not in text.replace("ttplan.audit.key-rotation.v1", "")
@@ -107,7 +110,7 @@ def run_script(*arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def test_it_runs_alone_and_says_what_it_found(tmp_path: Path) -> None:
+def test_standalone_runs_alone_and_prints_its_verdict(tmp_path: Path) -> None:
     file = tmp_path / "chain.jsonl"
     entries = chain(3)
     file.write_bytes(exported(entries))
@@ -126,15 +129,13 @@ def test_it_runs_alone_and_says_what_it_found(tmp_path: Path) -> None:
         (str(file), "ab"),
         (str(tmp_path / "none"), KEY.public_key.hex),
     ):
-        code, said = run_script(*arguments)
-        assert (code, said[:10]) == (2, "BAD INPUT:")
-        assert "Traceback" not in said
+        code, output = run_script(*arguments)
+        assert (code, output[:10]) == (2, "BAD INPUT:")
+        assert "Traceback" not in output
 
 
-def test_the_ecosystems_own_chain_verifies_with_both() -> None:
-    data = (
-        SCRIPT.parent.parent.parent / "tests" / "vectors" / "chains" / "tt-telemetry.jsonl"
-    ).read_bytes()
+def test_ecosystem_chain_verifies_with_both() -> None:
+    data = (VECTORS / "chains" / "tt-telemetry.jsonl").read_bytes()
     case = Case(data, "", json.loads(data.split(b"\n")[0])["verifying_key"])
     assert library(case) == one_file(case)
     assert library(case).startswith("verified ")
@@ -142,7 +143,7 @@ def test_the_ecosystems_own_chain_verifies_with_both() -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(sorted(CORPUS)), st.data())
-def test_both_agree_on_whatever_becomes_of_a_file(name: str, data: st.DataObject) -> None:
+def test_both_agree_on_any_damaged_file(name: str, data: st.DataObject) -> None:
     case = CORPUS[name]
     content = bytearray(case.data)
     for _ in range(data.draw(st.integers(1, 3))):
@@ -163,11 +164,9 @@ def test_both_agree_on_whatever_becomes_of_a_file(name: str, data: st.DataObject
 
 
 @pytest.mark.slow
-def test_every_single_bit_flip_of_a_small_chain_is_caught_by_both() -> None:
+def test_every_bit_flip_of_a_small_chain_is_detected_by_both() -> None:
     good = exported(chain(2))
-    start = (
-        good.index(b"\n") + 1
-    )  # the preamble's key and organisation vouch for nothing, and are taken from nowhere
+    start = good.index(b"\n") + 1  # nothing signs the preamble, and nothing is taken from it
     for bit in range(start * 8, len(good) * 8):
         flipped = bytearray(good)
         flipped[bit // 8] ^= 1 << bit % 8

@@ -1,4 +1,4 @@
-"""Chains as JSON lines: theirs are read, ours are readable, and nothing unsigned slips through."""
+"""Chains as JSON lines: compatible with the ecosystem, and strict about unsigned content."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ PUBLIC = KEY.public_key
 
 
 def read(data: bytes) -> list[StoredEntry]:
-    """All records of an export, its preamble honoured."""
+    """All records of an export, checked against its preamble."""
     preamble, records = read_chain(io.BytesIO(data))
     return list(check_preamble(preamble, records, "the chain"))
 
 
-def test_what_is_written_is_read_back() -> None:
+def test_written_chain_is_read_back() -> None:
     entries = chain(12)
     preamble, records = read_chain(io.BytesIO(exported(entries)))
     assert preamble is not None
@@ -36,14 +36,14 @@ def test_what_is_written_is_read_back() -> None:
     assert list(records) == [to_record(e) for e in entries]
 
 
-def test_records_are_written_as_the_entries_that_they_are_of() -> None:
+def test_records_are_written_like_entries() -> None:
     entries = chain(3)
     file = io.BytesIO()
     write_chain(file, map(to_record, entries), verifying_key=PUBLIC, org_id=ORG, entry_count=3)
     assert file.getvalue() == exported(entries)
 
 
-def test_the_lines_are_those_of_the_ecosystem() -> None:
+def test_lines_match_the_ecosystem() -> None:
     entries = chain(2)
     lines = exported(entries).split(b"\n")
     assert lines[0] == (
@@ -54,7 +54,8 @@ def test_the_lines_are_those_of_the_ecosystem() -> None:
     assert lines[1] == (
         b'{"id":"00000000-0000-0000-0000-0000000003e8","org_id":"00000000-0000-0000-0000-000000000001","seq":0,'
         b'"timestamp":"2026-05-01T12:00:00Z","actor":{"type":"user","user_id":"00000000-0000-0000-0000-000000000007"},'
-        b'"event":"plan.applied","payload":{"n":[1,1e-6,-0.0,null],"note":"Zo\xc3\xab \xf0\x9f\x98\x80",'
+        b'"event":"plan.applied","payload":{"n":[1,1e-6,-0.0,null],'
+        b'"note":"Zo\xc3\xab \xf0\x9f\x98\x80",'
         b'"plan_id":"00000000-0000-0000-0000-000000000000","projected_savings_usd":0.0},'
         b'"prev_hash":"'
         + b"0" * 64
@@ -67,7 +68,7 @@ def test_the_lines_are_those_of_the_ecosystem() -> None:
     assert b'"timestamp":"2026-05-01T12:00:01.120Z"' in lines[2]
 
 
-def test_a_chain_without_preamble_and_with_blank_lines_is_read() -> None:
+def test_chain_without_preamble_and_with_blank_lines_is_read() -> None:
     data = exported(chain(3)).split(b"\n", 1)[1]
     assert len(read(data)) == 3
     assert len(read(b"\n \r\n" + data.replace(b"\n", b"\n\n"))) == 3
@@ -87,13 +88,13 @@ def test_white_space_order_and_escapes_change_nothing() -> None:
     assert read(loose) == [to_record(e) for e in entries]
 
 
-def test_the_longest_whole_numbers_are_read_in_any_order_of_keys() -> None:
+def test_largest_integers_are_read_in_any_order_of_keys() -> None:
     made = entry(None, payload={"n": [2**64 - 1, -(2**63)]})
     line = json.dumps(dict(reversed(json.loads(exported([made]).split(b"\n")[1]).items()))).encode()
     assert read(line) == [to_record(made)]
 
 
-def test_floats_in_the_older_spelling_are_read() -> None:
+def test_legacy_exponents_are_read() -> None:
     modern = entry(None, payload={"x": 1e16})
     body = to_record(modern).body.replace(b"1e+16", b"1e16")
     digest = blake3.blake3(bytes(32) + body)
@@ -104,7 +105,7 @@ def test_floats_in_the_older_spelling_are_read() -> None:
     assert verify_chain(read(line), PUBLIC).entries == 1
 
 
-def test_nine_digits_of_a_second_are_kept() -> None:
+def test_nanoseconds_are_kept() -> None:
     base = to_record(entry(None))
     body = base.body.replace(b"12:00:00+00:00", b"12:00:00.123456789+00:00")
     digest = blake3.blake3(bytes(32) + body)
@@ -180,13 +181,11 @@ NO_ENTRIES = [
     (b'"event":"plan.applied"', b'"event":null', "event is not text"),
     (b'"payload":{', b'"payload":[{', "not JSON"),
 ]
-"""Changes of LINE that make it something else than an entry, and what is said of each."""
+"""Changes that make LINE an invalid entry, and the error of each."""
 
 
 @pytest.mark.parametrize(("old", "new", "message"), NO_ENTRIES)
-def test_what_is_not_exactly_an_entry_is_refused_by_line(
-    old: bytes, new: bytes, message: str
-) -> None:
+def test_line_that_is_not_exactly_an_entry_is_refused(old: bytes, new: bytes, message: str) -> None:
     assert old in LINE
     with pytest.raises(InputError, match=message) as caught:
         read(exported([])[:0] + LINE.replace(old, new, 1) + b"\n")
@@ -211,18 +210,18 @@ NO_PREAMBLES = [
     (b'"verifying_key":"d', b'"verifying_key":"D', "verifying_key is not 64"),
     (b'"verifying_key":"', b'"verifying_key":1,"x":"', "the key 'x'"),
 ]
-"""Likewise of a preamble, of a chain of one entry."""
+"""The same for the preamble of a chain with one entry."""
 
 
 @pytest.mark.parametrize(("old", "new", "message"), NO_PREAMBLES)
-def test_a_preamble_is_strict_and_has_to_agree(old: bytes, new: bytes, message: str) -> None:
+def test_preamble_is_strict_and_must_match(old: bytes, new: bytes, message: str) -> None:
     data = exported(chain(1))
     assert old in data
     with pytest.raises(InputError, match=message):
         read(data.replace(old, new, 1))
 
 
-def test_entries_that_are_missing_at_the_beginning_are_missing_in_the_count() -> None:
+def test_missing_first_entries_are_missing_in_the_count() -> None:
     lines = exported(chain(5)).split(b"\n")
     with pytest.raises(
         InputError, match="announces 5 entries, but the file has 2; it may be cut off"
@@ -232,7 +231,7 @@ def test_entries_that_are_missing_at_the_beginning_are_missing_in_the_count() ->
         read(lines[0] + b"\n")
 
 
-def test_a_file_cut_in_the_middle_of_a_line_says_so(tmp_path: Path) -> None:
+def test_file_cut_in_the_middle_of_a_line_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "chain.jsonl"
     path.write_bytes(exported(chain(3))[:-100])
     _, records = read_chain(path)
@@ -242,8 +241,8 @@ def test_a_file_cut_in_the_middle_of_a_line_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["a malformed line", "a missing line"])
-def test_a_bad_signature_is_reported_before_the_damage_behind_it(damage: str) -> None:
-    """Signatures are checked behind the reading: an unreadable line further on must not hide a forged entry."""
+def test_bad_signature_is_reported_before_later_damage(damage: str) -> None:
+    """Signatures are checked after reading: a later bad line must not hide a forged entry."""
     entries = chain(8)
     lines = exported(entries).split(b"\n")
     lines[3] = lines[3].replace(entries[2].signature.encode(), entries[3].signature.encode())
@@ -268,7 +267,7 @@ def test_missing_and_empty_files_are_bad_input(tmp_path: Path) -> None:
 
 
 class Torn(io.BytesIO):
-    """A file on a disk that fails after its first line."""
+    """A file that cannot be read after its first line."""
 
     def readline(self, size: int | None = -1, /) -> bytes:
         if self.tell():
@@ -276,7 +275,7 @@ class Torn(io.BytesIO):
         return super().readline(size)
 
 
-def test_a_disk_that_fails_is_bad_input() -> None:
+def test_failing_disk_is_bad_input() -> None:
     _, records = read_chain(Torn(LINE + b"\n" + LINE))
     with pytest.raises(
         InputError,
@@ -285,7 +284,7 @@ def test_a_disk_that_fails_is_bad_input() -> None:
         list(records)
 
 
-def test_a_file_is_closed_with_its_last_record_or_its_first_error() -> None:
+def test_file_is_closed_after_last_record_or_first_error() -> None:
     file = io.BytesIO(exported(chain(2)))
     _, records = read_chain(file)
     next(records)
@@ -296,16 +295,16 @@ def test_a_file_is_closed_with_its_last_record_or_its_first_error() -> None:
     with pytest.raises(InputError, match="the preamble lacks") as caught:
         read_chain(file)
     assert caught.value.exit_code == 2
-    assert file.closed, "though who keeps the error keeps all that was at work"
+    assert file.closed
 
 
-def test_an_entry_by_itself_is_line_1() -> None:
+def test_single_entry_is_line_1() -> None:
     assert parse_entry(LINE, "it") == to_record(chain(1)[0])
     with pytest.raises(InputError, match=r"^it, line 1: an entry lacks id"):
         parse_entry(b"{}", "it")
 
 
-def test_a_line_has_a_longest_length() -> None:
+def test_line_has_a_maximum_length() -> None:
     with pytest.raises(InputError, match="longer than 100 bytes"):
         read_chain(io.BytesIO(LINE), max_line=100)
     with pytest.raises(InputError, match="longer than"):
@@ -314,7 +313,7 @@ def test_a_line_has_a_longest_length() -> None:
     assert len(list(records)) == 1
 
 
-def test_only_json_s_own_white_space_is_blank() -> None:
+def test_only_json_white_space_is_blank() -> None:
     with pytest.raises(InputError, match="line 2: not JSON"):
         read(LINE + b"\n\x0b\n")
 
@@ -330,7 +329,7 @@ def test_a_chain_of_the_ecosystem_verifies() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(4))
-def test_flipping_any_byte_of_an_export_is_reported_or_changes_nothing_that_is_verified(
+def test_any_flipped_byte_is_reported_or_has_no_effect(
     part: int,
 ) -> None:
     """Every position of a chain of 20, every single bit, and a few other bytes."""
@@ -345,16 +344,16 @@ def test_flipping_any_byte_of_an_export_is_reported_or_changes_nothing_that_is_v
             flipped = data[:position] + bytes([byte]) + data[position + 1 :]
             try:
                 preamble, records = read_chain(io.BytesIO(flipped))
-                found = list(check_preamble(preamble, records, "it"))
+                records_read = list(check_preamble(preamble, records, "it"))
                 key = PUBLIC if preamble is None else preamble.verifying_key
-                verify_chain(found, key, signatures="tip")
+                verify_chain(records_read, key, signatures="tip")
             except TtplanError as error:
                 assert str(error)  # noqa: PT017 - which of the many errors does not matter
                 continue
-            if found != good:
-                unnoticed.append((position, byte, found))
-    # Only a single signature before the last can differ unseen by the tip's; checking all sees it.
-    for position, _, found in unnoticed:
+            if records_read != good:
+                unnoticed.append((position, byte, records_read))
+    # Only a signature before the last can differ unnoticed with "tip"; "all" finds it.
+    for position, _, records_read in unnoticed:
         assert b'"signature":"' in data[max(0, position - 150) : position]
         with pytest.raises(ChainError):
-            verify_chain(found, PUBLIC)
+            verify_chain(records_read, PUBLIC)

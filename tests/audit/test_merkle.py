@@ -1,4 +1,4 @@
-"""Merkle trees: the public vectors of transparency-dev/merkle, and every proof of every tree of 0 to 40 leaves."""
+"""Merkle trees: public vectors of transparency-dev/merkle, and all proofs of 0 to 40 leaves."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def consistent(
     return True
 
 
-def test_the_public_roots() -> None:
+def test_public_roots() -> None:
     leaves = [merkle.leaf_hash(sha256, leaf) for leaf in LEAVES]
     assert merkle.root(sha256, []) == EMPTY
     for size, root in enumerate(ROOTS, 1):
@@ -105,17 +105,17 @@ def test_the_public_roots() -> None:
 
 
 @pytest.mark.parametrize("case", VECTORS["inclusion"], ids=lambda c: f"{c['leaf']} of {c['size']}")
-def test_the_public_inclusion_proofs_and_each_of_their_corruptions(case: dict[str, Any]) -> None:
+def test_public_inclusion_proofs_and_their_corruptions(case: dict[str, Any]) -> None:
     index, size, path = (
         case["leaf"] - 1,
         case["size"],
-        [bytes.fromhex(one) for one in case["proof"]],
+        [bytes.fromhex(item) for item in case["proof"]],
     )
     leaf, root = merkle.leaf_hash(sha256, LEAVES[index]), ROOTS[size - 1]
     assert included(index, size, leaf, path, root)
     assert (
         merkle.inclusion_path(
-            sha256, [merkle.leaf_hash(sha256, one) for one in LEAVES[:size]], index
+            sha256, [merkle.leaf_hash(sha256, item) for item in LEAVES[:size]], index
         )
         == path
     )
@@ -149,16 +149,20 @@ def test_the_public_inclusion_proofs_and_each_of_their_corruptions(case: dict[st
             (index, size, leaf, path[:-1], root),
             (index, size, leaf, [path[0], SOME, *path[1:]], root),
         ]
-    assert [one for one in wrong if included(*one)] == []
+    assert [item for item in wrong if included(*item)] == []
 
 
 @pytest.mark.parametrize(
     "case", VECTORS["consistency"], ids=lambda c: f"{c['size1']} to {c['size2']}"
 )
-def test_the_public_consistency_proofs_and_each_of_their_corruptions(case: dict[str, Any]) -> None:
-    old, new, path = case["size1"], case["size2"], [bytes.fromhex(one) for one in case["proof"]]
-    one, two = ROOTS[old - 1], ROOTS[new - 1]
-    assert consistent(old, new, one, two, path)
+def test_public_consistency_proofs_and_their_corruptions(case: dict[str, Any]) -> None:
+    old, new, path = (
+        case["size1"],
+        case["size2"],
+        [bytes.fromhex(old_root) for old_root in case["proof"]],
+    )
+    old_root, new_root = ROOTS[old - 1], ROOTS[new - 1]
+    assert consistent(old, new, old_root, new_root, path)
     assert (
         merkle.consistency_path(
             sha256, [merkle.leaf_hash(sha256, leaf) for leaf in LEAVES[:new]], old
@@ -167,38 +171,44 @@ def test_the_public_consistency_proofs_and_each_of_their_corruptions(case: dict[
     )
     if not path:
         return
-    wrong = [(old + d, new, one, two, path) for d in (-1, 1)]
+    wrong = [(old + d, new, old_root, new_root, path) for d in (-1, 1)]
     wrong += [
-        (old ^ 2, new, one, two, path),
-        (old, new * 2, one, two, path),
-        (old, new // 2, one, two, path),
+        (old ^ 2, new, old_root, new_root, path),
+        (old, new * 2, old_root, new_root, path),
+        (old, new // 2, old_root, new_root, path),
     ]
     wrong += [
-        (old, new, b"WrongRoot", two, path),
-        (old, new, one, b"WrongRoot", path),
-        (old, new, two, one, path),
+        (old, new, b"WrongRoot", new_root, path),
+        (old, new, old_root, b"WrongRoot", path),
+        (old, new, new_root, old_root, path),
     ]
     extra: tuple[list[bytes], ...] = (
         [],
         [*path, b""],
-        [*path, one],
-        [*path, two],
+        [*path, old_root],
+        [*path, new_root],
         [b"", *path],
-        [one, *path],
-        [two, *path],
+        [old_root, *path],
+        [new_root, *path],
         [path[0], *path],
         path[:-1],
     )
-    wrong += [(old, new, one, two, other) for other in extra]
+    wrong += [(old, new, old_root, new_root, other) for other in extra]
     wrong += [
-        (old, new, one, two, [*path[:i], bytes([path[i][0] ^ 16]) + path[i][1:], *path[i + 1 :]])
+        (
+            old,
+            new,
+            old_root,
+            new_root,
+            [*path[:i], bytes([path[i][0] ^ 16]) + path[i][1:], *path[i + 1 :]],
+        )
         for i in range(len(path))
     ]
     assert [case for case in wrong if consistent(*case)] == []
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "one", "two", "path", "good"),
+    ("old", "new", "old_root", "new_root", "path", "good"),
     [
         (0, 0, SOME, SOME, [], True),
         (0, 1, SOME, ROOTS[0], [], True),
@@ -215,13 +225,13 @@ def test_the_public_consistency_proofs_and_each_of_their_corruptions(case: dict[
         (-1, 1, EMPTY, EMPTY, [], False),
     ],
 )
-def test_the_public_edges_of_consistency(
-    old: int, new: int, one: bytes, two: bytes, path: list[bytes], good: bool
+def test_public_edge_cases_of_consistency(
+    old: int, new: int, old_root: bytes, new_root: bytes, path: list[bytes], good: bool
 ) -> None:
-    assert consistent(old, new, one, two, path) is good
+    assert consistent(old, new, old_root, new_root, path) is good
 
 
-def test_a_leaf_alone_is_its_root() -> None:
+def test_single_leaf_is_its_root() -> None:
     leaf = merkle.leaf_hash(sha256, b"data")
     assert included(0, 1, leaf, [], leaf)
     for index, size in ((0, 0), (1, 0), (2, 1), (-1, 1)):
@@ -233,7 +243,7 @@ def test_a_leaf_alone_is_its_root() -> None:
 
 
 @pytest.mark.parametrize("h", HASHES)
-def test_every_tree_of_0_to_40_leaves_as_the_rfc_defines_it(h: HashFunction) -> None:
+def test_trees_of_0_to_40_leaves_match_the_rfc(h: HashFunction) -> None:
     for size in range(TREE + 1):
         leaves = hashed(h, size)
         root = merkle.root(h, leaves)
@@ -249,7 +259,7 @@ def test_every_tree_of_0_to_40_leaves_as_the_rfc_defines_it(h: HashFunction) -> 
             check_consistency(h, old, size, merkle.root(h, leaves[:old]), root, path)
 
 
-def test_no_proof_of_one_place_holds_at_another() -> None:
+def test_proof_holds_only_at_its_own_position() -> None:
     for size in range(1, 18):
         leaves = hashed(sha256, size)
         root = merkle.root(sha256, leaves)
@@ -261,12 +271,12 @@ def test_no_proof_of_one_place_holds_at_another() -> None:
                 for i in range(n)
                 if included(i, n, leaves[index], path, root)
             }
-            # A path says how long a tree's right edge is, not always how many leaves: those that a signed size rules out.
+            # A path does not always determine the number of leaves: a signed size does.
             assert (index, size) in good
             assert all(sibling_sides(i, n) == sibling_sides(index, size) for i, n in good)
 
 
-def test_every_flipped_bit_of_a_path_is_caught() -> None:
+def test_every_flipped_bit_of_a_path_is_detected() -> None:
     leaves = hashed(sha256, 11)
     root, old_root = merkle.root(sha256, leaves), merkle.root(sha256, leaves[:6])
     path, proof = (
@@ -279,7 +289,7 @@ def test_every_flipped_bit_of_a_path_is_caught() -> None:
         assert not consistent(6, 11, old_root, root, flipped(proof, i))
 
 
-def test_what_is_wrong_with_a_proof_is_said() -> None:
+def test_error_names_what_is_wrong_with_a_proof() -> None:
     leaves = hashed(sha256, 11)
     root, old = merkle.root(sha256, leaves), merkle.root(sha256, leaves[:6])
     path, proof = (
@@ -313,13 +323,13 @@ def test_what_is_wrong_with_a_proof_is_said() -> None:
 
 def flipped(path: list[bytes], bit: int) -> list[bytes]:
     number, place = divmod(bit, 256)
-    one = bytearray(path[number])
-    one[place // 8] ^= 1 << place % 8
-    return [*path[:number], bytes(one), *path[number + 1 :]]
+    digest = bytearray(path[number])
+    digest[place // 8] ^= 1 << place % 8
+    return [*path[:number], bytes(digest), *path[number + 1 :]]
 
 
 @given(st.data())
-def test_an_independent_implementation_agrees(data: st.DataObject) -> None:
+def test_independent_implementation_agrees(data: st.DataObject) -> None:
     size = data.draw(st.integers(1, 70))
     leaves = hashed(sha256, size)
     index, old = data.draw(st.integers(0, size - 1)), data.draw(st.integers(1, size))

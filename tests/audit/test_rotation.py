@@ -1,4 +1,4 @@
-"""Key rotation: followed from the first trusted key, refused where either key did not say so, and a stolen key distrusted."""
+"""Key rotation: both keys must sign, and a stolen key can be distrusted."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def tip_of(entries: Sequence[AuditEntry]) -> TipAnchor | None:
 def rotate(
     entries: list[AuditEntry], old: SigningKey, new: SigningKey, **changes: Any
 ) -> list[AuditEntry]:
-    """The chain, handed over from `old` to `new`."""
+    """The chain with a rotation from `old` to `new`."""
     prev = entries[-1].hash if entries else GENESIS
     payload = rotation_payload(old.public_key, new, org_id=ORG, seq=len(entries), prev_hash=prev)
     return [*entries, entry(tip_of(entries), key=old, event=KEY_ROTATED, payload=payload | changes)]
@@ -58,7 +58,7 @@ def extend(entries: list[AuditEntry], key: SigningKey, count: int) -> list[Audit
 
 
 def rotated() -> list[AuditEntry]:
-    """Three entries and a rotation by KEY, two and a rotation by OTHER_KEY, two by THIRD_KEY: 0-3, 4-6, 7-8."""
+    """Signed by KEY (0-3, rotation last), OTHER_KEY (4-6, rotation last) and THIRD_KEY (7-8)."""
     entries = rotate(extend([], KEY, 3), KEY, OTHER_KEY)
     return extend(rotate(extend(entries, OTHER_KEY, 2), OTHER_KEY, THIRD_KEY), THIRD_KEY, 2)
 
@@ -74,7 +74,7 @@ def test_verification_follows_rotations_from_the_first_key(signatures: Signature
         KeySpan(7, THIRD_KEY.public_key.hex),
     )
     assert verified.signatures_checked == (9 if signatures == "all" else 3)
-    # Where it ends with a rotation, that one's signature is the last.
+    # If the chain ends with a rotation, its signature is the last one.
     assert verify_chain(entries[:7], KEY.public_key, signatures=signatures).signatures_checked == (
         7 if signatures == "all" else 2
     )
@@ -84,7 +84,7 @@ def test_verification_follows_rotations_from_the_first_key(signatures: Signature
 
 
 @pytest.mark.parametrize("signatures", SIGNATURE_SCOPES)
-def test_an_entry_of_the_wrong_key_is_a_bad_signature_wherever_it_counts(
+def test_entry_of_the_wrong_key_is_a_bad_signature(
     signatures: SignatureScope,
 ) -> None:
     entries = rotate(extend([], KEY, 3), KEY, OTHER_KEY)
@@ -108,12 +108,14 @@ def bad_rotation(**changes: Any) -> str:
     return caught.value.reason
 
 
-def test_a_rotation_that_is_none_is_refused_with_the_reason() -> None:
+def test_invalid_rotation_is_refused_with_the_reason() -> None:
     assert "expected exactly new_key, new_key_signature, old_key" in bad_rotation(note="x")
     for name, digits in (("old_key", 64), ("new_key", 64), ("new_key_signature", 128)):
         for value in ("AB" * (digits // 2), 5):
-            said = bad_rotation(**{name: value})
-            assert said.startswith(f"{name} is '{value}'; expected {digits} lower-case hex digits")
+            message = bad_rotation(**{name: value})
+            assert message.startswith(
+                f"{name} is '{value}'; expected {digits} lower-case hex digits"
+            )
     assert f"but the chain's key until here is {KEY.public_key.hex}" in bad_rotation(
         old_key=THIRD_KEY.public_key.hex
     )
@@ -122,7 +124,7 @@ def test_a_rotation_that_is_none_is_refused_with_the_reason() -> None:
     assert "has signed this chain before" in bad_rotation(new_key=KEY.public_key.hex)
 
 
-def test_the_new_key_has_to_have_signed_for_this_very_place() -> None:
+def test_new_key_must_sign_for_exactly_this_place() -> None:
     for changes in ({"seq": 4}, {"prev_hash": "ab" * 32}, {"org_id": UUID(int=9)}):
         place: dict[str, Any] = {
             "org_id": ORG,
@@ -134,7 +136,7 @@ def test_the_new_key_has_to_have_signed_for_this_very_place() -> None:
     assert rotation_statement("o", 1, "p", "a", "b").startswith(b"ttplan.audit.key-rotation.v1\n{")
 
 
-def test_a_key_does_not_come_back() -> None:
+def test_key_cannot_be_used_twice() -> None:
     entries = extend(rotate(extend([], KEY, 1), KEY, OTHER_KEY), OTHER_KEY, 1)
     with pytest.raises(BadRotation, match="has signed this chain before"):
         verify_chain(rotate(entries, OTHER_KEY, KEY), KEY.public_key)
@@ -142,14 +144,14 @@ def test_a_key_does_not_come_back() -> None:
         rotation_payload(KEY.public_key, KEY, org_id=ORG, seq=0, prev_hash=GENESIS)
 
 
-def test_a_payload_that_only_looks_like_a_rotation_is_none() -> None:
+def test_payload_that_looks_like_a_rotation_is_not_one() -> None:
     odd = entry(None, payload={"event": KEY_ROTATED, "x": f'","event":"{KEY_ROTATED}"'})
     assert not is_rotation(to_record(odd))
     assert verify_chain([odd], KEY.public_key).keys == (KeySpan(0, KEY.public_key.hex),)
 
 
 @pytest.mark.parametrize("signatures", SIGNATURE_SCOPES)
-def test_a_stolen_key_is_not_trusted_after_the_anchor(signatures: SignatureScope) -> None:
+def test_stolen_key_is_not_trusted_after_the_anchor(signatures: SignatureScope) -> None:
     entries = rotated()
 
     def verdict(chain: list[AuditEntry], after: int) -> str:
@@ -160,7 +162,7 @@ def test_a_stolen_key_is_not_trusted_after_the_anchor(signatures: SignatureScope
             return f"{type(error).__name__} {error.index}"
         return "good"
 
-    # The rotation itself is the anchor: whatever the thief of the old key writes is not on this chain.
+    # The rotation itself is the anchor: entries by the stolen old key are not on this chain.
     assert [verdict(entries, after) for after in range(9)] == [
         "DistrustedKey 1",
         "DistrustedKey 2",
@@ -180,7 +182,7 @@ def test_a_stolen_key_is_not_trusted_after_the_anchor(signatures: SignatureScope
     assert caught.value.reason == "short"
 
 
-def test_the_error_says_who_is_not_trusted_since_when() -> None:
+def test_error_names_the_distrusted_key_and_seq() -> None:
     entries = rotated()
     with pytest.raises(
         DistrustedKey, match=r"entry 2: signed with .*, which is not trusted after seq 1"
@@ -189,7 +191,7 @@ def test_the_error_says_who_is_not_trusted_since_when() -> None:
 
 
 @pytest.mark.parametrize("signatures", SIGNATURE_SCOPES)
-def test_the_report_tells_of_rotations_anchors_and_distrust(signatures: SignatureScope) -> None:
+def test_report_names_rotations_anchors_and_distrust(signatures: SignatureScope) -> None:
     entries = rotated()
     anchors = [TipAnchor(i, entries[i].hash) for i in (0, 5)]
     report = report_on(
@@ -235,17 +237,17 @@ def test_each_way_to_miss_an_anchor_has_its_reason() -> None:
         assert reason(TipAnchor(9, "ab" * 32), ends=ends) == "short"
         assert reason(TipAnchor(5, "ab" * 32), ends=ends) == "tip_differs"
         assert reason(TipAnchor(2, "ab" * 32), ends=ends) == "rewritten"
-    for chain, anchor, said in (
+    for chain, anchor, message in (
         ([], here[0], "it is empty, the anchor is 0:"),
         (entries[:3], here[4], f"it ends at {here[2]}, the anchor is {here[4]}"),
         (entries, TipAnchor(2, "ab" * 32), f"it has {here[2]}, the anchor is 2:abab"),
     ):
-        with pytest.raises(TruncatedChain, match=said):
+        with pytest.raises(TruncatedChain, match=message):
             verify_chain(chain, KEY.public_key, passes_through=[anchor])
 
 
-def test_a_store_that_holds_no_json_is_reported_and_not_followed() -> None:
-    entries = [to_record(one) for one in rotated()]
+def test_stored_body_that_is_not_json_is_reported() -> None:
+    entries = [to_record(item) for item in rotated()]
     for body in (
         b'[{"event":"audit.key_rotated"}]',
         b'{"event":"audit.key_rotated"',
@@ -260,7 +262,7 @@ def test_a_store_that_holds_no_json_is_reported_and_not_followed() -> None:
     assert not is_continued_by(broken[3], KEY.public_key)
 
 
-def test_a_rotation_whose_payload_is_no_object_is_refused() -> None:
+def test_rotation_payload_must_be_an_object() -> None:
     made = to_record(entry(None, event=KEY_ROTATED, payload={}))
     body = made.body.replace(b'"payload":{}', b'"payload":[]')
     digest = entry_hash(made.prev_hash, body)
@@ -269,8 +271,8 @@ def test_a_rotation_whose_payload_is_no_object_is_refused() -> None:
         verify_chain([signed], KEY.public_key)
 
 
-def test_who_holds_a_chain_finds_the_key_that_it_begins_with() -> None:
-    records = [to_record(one) for one in rotated()]
+def test_list_keys_finds_the_first_key() -> None:
+    records = [to_record(item) for item in rotated()]
     assert list_keys(records, THIRD_KEY.public_key) == [
         KEY.public_key,
         OTHER_KEY.public_key,
@@ -291,8 +293,8 @@ def test_who_holds_a_chain_finds_the_key_that_it_begins_with() -> None:
         ]
 
 
-def test_a_chain_goes_on_with_the_key_that_signed_last_or_that_a_rotation_names() -> None:
-    records = [to_record(one) for one in rotated()]
+def test_chain_is_continued_by_its_last_signer_or_new_key() -> None:
+    records = [to_record(item) for item in rotated()]
     plain, handing = records[1], records[3]
     assert is_continued_by(plain, KEY.public_key)
     assert not is_continued_by(plain, OTHER_KEY.public_key)
@@ -322,7 +324,7 @@ def test_a_chain_goes_on_with_the_key_that_signed_last_or_that_a_rotation_names(
 @given(
     st.lists(st.integers(0, 3), max_size=5), st.integers(0, 30), st.sampled_from(SIGNATURE_SCOPES)
 )
-def test_rotations_anywhere_verify_in_batches_and_break_where_one_entry_was_changed(
+def test_rotations_anywhere_verify_and_break_at_a_change(
     runs: list[int], broken: int, signatures: SignatureScope
 ) -> None:
     keys = [key_from_hex(f"{i + 1:02x}" * 32) for i in range(6)]

@@ -1,4 +1,4 @@
-"""One target under atheris, in a process of its own: python -m tests.fuzz.guided TARGET [libFuzzer's arguments]"""
+"""Fuzz a target with atheris: python -m tests.fuzz.guided TARGET [libFuzzer's arguments]"""
 
 from __future__ import annotations
 

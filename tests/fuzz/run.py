@@ -1,8 +1,8 @@
 """Fuzz for long: `make fuzz`, or python -m tests.fuzz.run [TARGET…] [--seconds N] [--keep]
 
-With atheris the code is instrumented and inputs grow towards what was not reached yet; where it is not installed, inputs are
-changed at random. What fails is written to a file, named in the message. `--keep` adds what reached something new to
-tests/fuzz/corpus.
+With atheris, inputs evolve towards code that was not reached yet; without it they are mutated at
+random. A failing input is written to a file that the message names. `--keep` adds inputs that
+reached new code to tests/fuzz/corpus.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.fuzz.targets import TARGETS
 
 CORPUS = Path(__file__).parent / "corpus"
 SMALL = 4_096
-"""A file of the corpus has at most so many bytes."""
+"""The maximum size, in bytes, of a file in the corpus."""
 _PIECES = (
     b'"',
     b"{",
@@ -43,34 +43,34 @@ _PIECES = (
 
 
 def seeds(name: str) -> list[bytes]:
-    """What a target begins with: good files, and its corpus."""
+    """A target's initial inputs: good files and its corpus."""
     kept = sorted((CORPUS / name).glob("*"))
     return [*TARGETS[name].seeds, *(path.read_bytes() for path in kept)]
 
 
-def mutated(data: bytes, chance: random.Random) -> bytes:
-    """A file changed in one to four places."""
+def mutated(data: bytes, rng: random.Random) -> bytes:
+    """Change a file in one to four places."""
     content = bytearray(data)
-    for _ in range(chance.randrange(1, 5)):
-        place = chance.randrange(len(content) + 1)
-        kind = chance.randrange(4)
+    for _ in range(rng.randrange(1, 5)):
+        place = rng.randrange(len(content) + 1)
+        kind = rng.randrange(4)
         if kind == 0 and place < len(content):
-            content[place] ^= 1 << chance.randrange(8)
+            content[place] ^= 1 << rng.randrange(8)
         elif kind == 1:
-            del content[place : place + chance.randrange(1, 40)]
+            del content[place : place + rng.randrange(1, 40)]
         elif kind == 2:
-            content[place:place] = chance.choice(_PIECES)
+            content[place:place] = rng.choice(_PIECES)
         else:
-            start = chance.randrange(len(content) + 1)
-            content[place:place] = content[start : start + chance.randrange(1, 80)]
+            start = rng.randrange(len(content) + 1)
+            content[place:place] = content[start : start + rng.randrange(1, 80)]
     return bytes(content)
 
 
-def at_random(name: str, seconds: float, seed: int = 1) -> int:
-    """Change a target's seeds at random for so long, and return how many inputs that were. Raises what the target raises."""
-    chance, known, end, count = random.Random(seed), seeds(name), time.monotonic() + seconds, 0
+def fuzz_at_random(name: str, seconds: float, seed: int = 1) -> int:
+    """Mutate a target's seeds at random, and return the number of inputs. Raises its errors."""
+    rng, known, end, count = random.Random(seed), seeds(name), time.monotonic() + seconds, 0
     while time.monotonic() < end:
-        data = mutated(chance.choice(known), chance)
+        data = mutated(rng.choice(known), rng)
         count += 1
         try:
             TARGETS[name].run(data)
@@ -86,8 +86,8 @@ def _kept(data: bytes) -> Path:
     return path
 
 
-def guided(name: str, seconds: float, *, keep: bool) -> int:
-    """Fuzz a target with atheris in a process of its own; its exit code."""
+def fuzz_with_atheris(name: str, seconds: float, *, keep: bool) -> int:
+    """Fuzz a target with atheris in a separate process, and return its exit code."""
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         for data in seeds(name):
@@ -112,7 +112,7 @@ def guided(name: str, seconds: float, *, keep: bool) -> int:
 
 
 def _keep(name: str, folder: Path) -> None:
-    """Put the smallest files with which everything is reached that was reached into the corpus."""
+    """Add the smallest files that reach all code reached so far to the corpus."""
     (CORPUS / name).mkdir(parents=True, exist_ok=True)
     command = [
         sys.executable,
@@ -137,17 +137,18 @@ def main() -> None:
         action="store_true",
         help="add what reached something new to the corpus (with atheris)",
     )
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     with_atheris = importlib.util.find_spec("atheris") is not None
-    for name in asked.targets or TARGETS:
+    for name in arguments.targets or TARGETS:
         if name not in TARGETS:
             raise SystemExit(f"there is no target {name}; expected one of {', '.join(TARGETS)}")
         if with_atheris:
-            if guided(name, asked.seconds, keep=asked.keep):
+            if fuzz_with_atheris(name, arguments.seconds, keep=arguments.keep):
                 raise SystemExit(f"{name} fails; the input is named above")
         else:
             print(
-                f"{name}: {at_random(name, asked.seconds):,} inputs at random (atheris is not installed)"
+                f"{name}: {fuzz_at_random(name, arguments.seconds):,} inputs at random "
+                "(atheris is not installed)"
             )
 
 

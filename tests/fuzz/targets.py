@@ -1,6 +1,6 @@
-"""What is fuzzed: each target takes bytes, and raises AssertionError, or an error that nobody was meant to see, where it fails.
+"""The fuzz targets: each takes bytes, and fails with AssertionError or an unexpected error.
 
-The seeds are files that are good; `tests/fuzz/corpus/` has what fuzzing has found to be of interest, a folder for each target.
+The seeds are good files. `tests/fuzz/corpus/` has a folder of interesting inputs for each target.
 """
 
 from __future__ import annotations
@@ -50,37 +50,37 @@ from ttplan.audit.proofs.inclusion import (
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import ChainError, InputError, ProofError
 
-HASHES = [one.hash for one in chain(9)]
+HASHES = [item.hash for item in chain(9)]
 CHECKPOINT = sign_tree("example.com/log1", HASHES, OTHER_KEY)
 
 
 class Target(NamedTuple):
-    """What is given bytes, and good files to begin with."""
+    """A function of bytes, and good files as seeds."""
 
     run: Callable[[bytes], None]
     seeds: tuple[bytes, ...]
 
 
 def reader(data: bytes) -> None:
-    """The library and the verifier in one file say the same of a file, whatever it is."""
+    """The library and the standalone verifier agree on any file."""
     case = Case(data, "")
     assert library(case) == one_file(case)
 
 
 def line(data: bytes) -> None:
-    """A line that is taken apart by its places is the entry that parsing it gives."""
-    found = parse_canonical_line(data)
-    if found is not None:
-        assert found == parse_entry(data, "it"), data
+    """The fast path for canonical lines equals the parser."""
+    record = parse_canonical_line(data)
+    if record is not None:
+        assert record == parse_entry(data, "it"), data
 
 
 def proof(data: bytes) -> None:
-    """No file proves an entry that is not in the tree, and one that is read is written the same way."""
+    """No file proves an entry that is not in the tree, and reading and writing round-trip."""
     with suppress(InputError):
-        found = parse_inclusion_proof(data, "it")
-        assert parse_inclusion_proof(format_inclusion_proof(found), "it") == found
+        parsed = parse_inclusion_proof(data, "it")
+        assert parse_inclusion_proof(format_inclusion_proof(parsed), "it") == parsed
         with suppress(ProofError):
-            check_inclusion_proof(found, "ab" * 32, root=prove_inclusion(str(ORG), HASHES, 0).root)
+            check_inclusion_proof(parsed, "ab" * 32, root=prove_inclusion(str(ORG), HASHES, 0).root)
             raise AssertionError("a proof of what is not there")
 
 
@@ -111,8 +111,8 @@ def customer(data: bytes) -> None:
 
 def disclosure(data: bytes) -> None:
     with suppress(InputError):
-        found = parse_disclosure(data, "it")
-        assert parse_disclosure(format_disclosure(found), "it") == found
+        parsed = parse_disclosure(data, "it")
+        assert parse_disclosure(format_disclosure(parsed), "it") == parsed
 
 
 def policy(data: bytes) -> None:
@@ -136,8 +136,8 @@ def _disclosed() -> bytes:
 
 
 def _forked() -> bytes:
-    one, other = chain(1), chain(1, payload={})
-    return format_evidence(to_record(one[0]), to_record(other[0]), KEY.public_key)
+    history, other_history = chain(1), chain(1, payload={})
+    return format_evidence(to_record(history[0]), to_record(other_history[0]), KEY.public_key)
 
 
 _CUSTOMER: dict[str, Any] = {

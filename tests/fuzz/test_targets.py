@@ -1,4 +1,4 @@
-"""What is fuzzed for long elsewhere: here the good files, the corpus that was found, and a few changes of both."""
+"""A short run of the fuzz targets: good files, the corpus, and a few mutations of both."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from tests.fuzz.targets import TARGETS
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_the_corpus_and_a_few_changes_of_it_are_read_or_refused(name: str) -> None:
-    chance = random.Random(7)
+def test_corpus_and_its_mutations_are_read_or_refused(name: str) -> None:
+    rng = random.Random(7)
     for data in seeds(name):
         TARGETS[name].run(data)
-        TARGETS[name].run(mutated(data, chance))
+        TARGETS[name].run(mutated(data, rng))
     for _ in range(50):
-        TARGETS[name].run(mutated(chance.choice(TARGETS[name].seeds), chance))
+        TARGETS[name].run(mutated(rng.choice(TARGETS[name].seeds), rng))
 
 
-def test_the_corpus_is_of_known_targets_and_small() -> None:
+def test_corpus_has_known_targets_and_is_small() -> None:
     assert {path.name for path in CORPUS.iterdir()} <= TARGETS.keys()
     sizes = [path.stat().st_size for path in CORPUS.rglob("*") if path.is_file()]
     assert max(sizes) <= SMALL
     assert sum(sizes) < 300_000
 
 
-def test_a_target_that_fails_says_on_which_file(
+def test_failing_target_names_its_file(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from tests.fuzz import run
@@ -38,7 +38,7 @@ def test_a_target_that_fails_says_on_which_file(
 
     monkeypatch.setitem(TARGETS, "note", TARGETS["note"]._replace(run=fails))
     with pytest.raises(AssertionError):
-        run.at_random("note", 5)
+        run.fuzz_at_random("note", 5)
     path = Path(capsys.readouterr().err.split(" fails on ")[1].strip())
     assert path.read_bytes()
     path.unlink()

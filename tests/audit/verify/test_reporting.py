@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.audit.chains import KEY, ORG, chain, report_on
-from tests.audit.verify.test_since import at, broken
+from tests.audit.chains import (
+    KEY,
+    ORG,
+    OTHER_KEY,
+    at,
+    broken,
+    chain,
+    exported,
+    report_on,
+)
+from tests.audit.corpus import rotated
 from ttplan.audit.entries import to_record
-from ttplan.audit.verify.chain import VerifiedPrefix
+from ttplan.audit.verify.chain import (
+    VerifiedPrefix,
+)
+from ttplan.audit.verify.file import verify_file
 from ttplan.audit.verify.options import VerifyOptions
 from ttplan.audit.verify.report import ChainReport
 from ttplan.audit.verify.resume import ResumeFile
@@ -67,7 +80,7 @@ def reported(
         ),
     ],
 )
-def test_of_a_good_chain_it_says_what_was_asked(
+def test_report_of_a_good_chain_names_its_checks(
     options: dict[str, Any], checks: tuple[str, ...], not_checked: tuple[str, ...]
 ) -> None:
     report = reported(**options)
@@ -75,7 +88,7 @@ def test_of_a_good_chain_it_says_what_was_asked(
     assert (report.checks, report.not_checked) == ((HASHES, *checks), not_checked)
 
 
-def test_of_no_entries_it_says_that_nothing_was_checked() -> None:
+def test_report_of_no_entries_says_nothing_was_checked() -> None:
     assert reported([]).not_checked == (
         "anything: the chain has no entries, be it new or wiped",
         END,
@@ -86,7 +99,7 @@ def test_of_no_entries_it_says_that_nothing_was_checked() -> None:
     )
 
 
-def test_of_a_broken_chain_it_says_what_passed_before() -> None:
+def test_report_of_a_broken_chain_names_what_passed() -> None:
     bad = broken(ENTRIES, 3)
     last = [*ENTRIES[:8], ENTRIES[8].model_copy(update={"signature": ENTRIES[7].signature})]
     every, hashes = "seq, prev_hash, hash and signature of the", "seq, prev_hash and hash of the"
@@ -130,7 +143,7 @@ def test_of_a_broken_chain_it_says_what_passed_before() -> None:
         )
 
 
-def test_after_a_trusted_entry_it_counts_from_there() -> None:
+def test_report_counts_from_the_trusted_entry() -> None:
     since, what = at(ENTRIES, 4), "seq, prev_hash, hash and signature of the 1 entry before it"
     for start in (0, 4, 5):
         report = reported(broken(ENTRIES, 6)[start:], since=since)
@@ -140,7 +153,7 @@ def test_after_a_trusted_entry_it_counts_from_there() -> None:
     assert (report.entries, report.checks) == (0, ())
 
 
-def test_a_chain_that_misses_its_anchor_was_checked_all_the_same() -> None:
+def test_chain_that_misses_its_anchor_was_checked() -> None:
     report = reported(ENTRIES[:3], anchor=at(ENTRIES, 4))
     assert report.first_bad is not None
     assert (report.entries, report.first_bad.untrusted, report.first_bad.reason) == (
@@ -154,7 +167,7 @@ def test_a_chain_that_misses_its_anchor_was_checked_all_the_same() -> None:
     )
 
 
-def test_it_says_what_was_expected_and_found() -> None:
+def test_report_names_expected_and_found() -> None:
     hidden = reported([to_record(ENTRIES[0])._replace(org_id="acme")])
     assert (hidden.org_id, hidden.verdict) == (None, "broken")
     gap = reported([*ENTRIES[:2], *ENTRIES[3:]]).first_bad
@@ -172,13 +185,13 @@ def test_it_says_what_was_expected_and_found() -> None:
     assert (forged.expected, forged.found, forged.message[:8]) == (None, None, "entry 0:")
 
 
-def test_evidence_is_of_forks_alone() -> None:
+def test_only_forks_produce_evidence() -> None:
     kept: list[bytes] = []
     assert reported(broken(ENTRIES, 3), on_fork=kept.append).verdict == "broken"
     assert kept == []
 
 
-def test_what_goes_on_from_a_state_looks_for_nothing_before_it(tmp_path: Path) -> None:
+def test_resumed_verification_ignores_earlier_anchors(tmp_path: Path) -> None:
     state = ResumeFile(tmp_path / "state")
     state.bind(VerifyOptions(), PUBLIC)
     state.note(VerifiedPrefix(at(ENTRIES, 4), PUBLIC.hex))
@@ -208,3 +221,58 @@ def test_what_goes_on_from_a_state_looks_for_nothing_before_it(tmp_path: Path) -
     )
     assert verdict(distrust_after=at(ENTRIES, 4)) == "DistrustedKey 5"
     assert verdict(distrust_after=at(ENTRIES, 6)) == "DistrustedKey 7"
+
+
+def test_report_counts_untrusted_entries() -> None:
+    entries = chain(9)
+    report = report_on(broken(entries, 3), PUBLIC)
+    assert report.first_bad is not None
+    assert (report.first_bad.index, report.first_bad.untrusted) == (3, 5)
+    assert "untrusted: it and the 5 entries after it" in str(report)
+    after = report_on(broken(entries, 6), PUBLIC, since=at(entries, 4))
+    assert after.first_bad is not None
+    assert (after.entries, after.first_bad.untrusted) == (1, 2)
+    assert "untrusted: it, which is the last entry" in str(report_on(broken(entries, 8), PUBLIC))
+
+
+def test_unreadable_rest_is_counted_as_far_as_possible(tmp_path: Path) -> None:
+    path = tmp_path / "chain.jsonl"
+    path.write_bytes(exported(broken(chain(9), 3)).replace(b'"seq":7', b'"seq":x'))
+    report = verify_file(path, public_key=PUBLIC)
+    assert report.first_bad is not None
+    assert (report.first_bad.index, report.first_bad.untrusted) == (3, 3)
+    assert any(
+        "how many more there are" in text and "line 9" in text for text in report.not_checked
+    )
+
+
+def test_report_page_is_complete_and_fetches_nothing() -> None:
+    entries = chain(5)
+    changed = [
+        *entries[:2],
+        entries[2].model_copy(update={"event": "<script>alert(1)</script>"}),
+        *entries[3:],
+    ]
+    report = report_on(changed, PUBLIC, key_source='a "test" <i>', anchor=at(entries, 4))
+    page = report.page("<b>chain</b>.jsonl")
+    assert page.startswith("<!doctype html>")
+    assert not re.search(r"<script|<link|<img|src=|href=|url\(|@import|http:", page)
+    assert "&lt;b&gt;chain&lt;/b&gt;.jsonl" in page
+    assert "a &quot;test&quot; &lt;i&gt;" in page
+    assert report.first_bad is not None
+    for text in (
+        report.first_bad.expected,
+        report.first_bad.found,
+        PUBLIC.hex,
+        "HashMismatch",
+        "2 entries",
+        *report.checks,
+    ):
+        assert str(text) in page
+    assert page.count("NOT checked") == len(report.not_checked)
+    good = report_on(rotated([(KEY, 2), (OTHER_KEY, 2)]), PUBLIC, signatures="tip")
+    assert "What is wrong" not in good.page("chain.jsonl")
+    for text in (*good.checks, good.rotations[0].key, str(good.tip), "signatures checked"):
+        assert text in good.page("chain.jsonl")
+    assert good._repr_html_().startswith('<div class="jp-RenderedHTMLCommon')
+    assert "<html" not in good._repr_html_()

@@ -1,4 +1,4 @@
-"""What a chain says is believed where it verifies, from its own first key to the one that it goes on with."""
+"""A chain is trusted only if it verifies up to the key that signs next."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ def need(records: list[StoredEntry], key: SigningKey) -> None:
     require_verified(lambda: iter(records), key.public_key, "what it says")
 
 
-def test_a_chain_is_believed_with_the_key_that_it_goes_on_with() -> None:
-    records = [to_record(one) for one in rotated([(KEY, 2), (OTHER_KEY, 1)])]
+def test_chain_is_trusted_with_the_key_that_signs_next() -> None:
+    records = [to_record(item) for item in rotated([(KEY, 2), (OTHER_KEY, 1)])]
     need([], KEY)
     need(records[:2], KEY)
     need(records[:3], OTHER_KEY)
     need(records, OTHER_KEY)
-    for found in (records[:3], records):
+    for part in (records[:3], records):
         with pytest.raises(
             AuditError,
-            match=rf"not signed with this key \({KEY.public_key.hex}\), but with {OTHER_KEY.public_key.hex}",
+            match=rf"not signed with this key \({KEY.public_key.hex}\), but with "
+            rf"{OTHER_KEY.public_key.hex}",
         ):
-            need(found, KEY)
+            need(part, KEY)
 
 
-def test_what_does_not_verify_is_not_believed() -> None:
-    records = [to_record(one) for one in chain(3)]
+def test_chain_that_does_not_verify_is_not_trusted() -> None:
+    records = [to_record(item) for item in chain(3)]
     for broken in (
         records[1:],
         [
@@ -45,7 +46,8 @@ def test_what_does_not_verify_is_not_believed() -> None:
     ):
         with pytest.raises(
             DriftError,
-            match=r"^what it says cannot be trusted: entry [02]: .*; verify the chain for a full report$",
+            match=r"^what it says cannot be trusted: entry [02]: .*; verify the chain for a full "
+            r"report$",
         ):
             need(broken, KEY)
     with pytest.raises(DriftError, match="cannot be trusted"):
@@ -53,14 +55,14 @@ def test_what_does_not_verify_is_not_believed() -> None:
 
 
 @pytest.mark.parametrize("why", [StoreError("the connection was lost"), Cancelled("stopped")])
-def test_what_cannot_be_read_is_not_called_what_cannot_be_believed(why: TtplanError) -> None:
-    asked = 0
+def test_unreadable_chain_is_not_reported_as_broken(why: TtplanError) -> None:
+    reads = 0
 
     def entries() -> Iterator[StoredEntry]:
-        nonlocal asked
-        asked += 1
+        nonlocal reads
+        reads += 1
         for number, entry in enumerate(chain(3)):
-            if asked == 2 and number == 1:
+            if reads == 2 and number == 1:
                 raise why
             yield to_record(entry)
 

@@ -1,4 +1,4 @@
-"""A long chain's file in stretches that helpers find: quicker, and never another verdict than entry by entry."""
+"""A long chain's file in segments: faster, with the same verdicts as entry by entry."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ ENTRIES = chain(12)
 LINES = lines(ENTRIES)
 
 
-class Here:
-    """Helpers that are no processes; what each was asked, and whether it found a stretch."""
+class InProcessWorkers:
+    """Workers without processes that record each request, and whether it was a segment."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[VerifyingKey | None, bool]] = []
+        self.requests: list[tuple[VerifyingKey | None, bool]] = []
         self.left = False
 
     def __enter__(self) -> Self:
@@ -51,40 +51,40 @@ class Here:
         self.left = True
 
     def scan_segment(self, data: bytes, key: VerifyingKey | None) -> SegmentBounds | None:
-        found = scan_segment(data, None if key is None else key.raw)
-        self.asked.append((key, found is not None))
-        return found
+        bounds = scan_segment(data, None if key is None else key.raw)
+        self.requests.append((key, bounds is not None))
+        return bounds
 
 
 @pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> Here:
-    """A few lines are a long file."""
-    helpers = Here()
+def workers(monkeypatch: pytest.MonkeyPatch) -> InProcessWorkers:
+    """Make a few lines count as a long file."""
+    workers = InProcessWorkers()
     monkeypatch.setattr(parallel, "PARALLEL_BYTES", 1)
-    monkeypatch.setattr(parallel, "start_workers", lambda: helpers)
+    monkeypatch.setattr(parallel, "start_workers", lambda: workers)
     monkeypatch.setattr("ttplan.audit.jsonl.BLOCK_BYTES", 2_500)
-    return helpers
+    return workers
 
 
-def told(path: Path, **asked: Any) -> str:
-    """All that a verification says, or why it does not begin."""
+def verification_outcome(path: Path, **options: Any) -> str:
+    """The report of a verification, or the error that prevents it."""
     try:
-        return verify_file(path, progress=False, **asked).model_dump_json()
+        return verify_file(path, progress=False, **options).model_dump_json()
     except InputError as error:
         return str(error)
 
 
-def both(path: Path, monkeypatch: pytest.MonkeyPatch, **asked: Any) -> str:
-    """What is told in stretches, which has to be what is told entry by entry."""
-    found = told(path, **asked)
+def compare_outcomes(path: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> str:
+    """The outcome in segments, which must equal the outcome entry by entry."""
+    outcome = verification_outcome(path, **options)
     with monkeypatch.context() as patch:
         patch.setattr(parallel, "PARALLEL_BYTES", 2**40)
-        assert told(path, **asked) == found
-    return found
+        assert verification_outcome(path, **options) == outcome
+    return outcome
 
 
 @pytest.mark.parametrize("key", [None, PUBLIC.raw])
-def test_good_lines_are_a_stretch(key: bytes | None) -> None:
+def test_good_lines_are_a_segment(key: bytes | None) -> None:
     length = len(lines(ENTRIES[:-1]))
     expected = SegmentBounds(12, 0, str(ORG).encode(), b"0" * 64, length)
     assert scan_segment(LINES, key) == scan_segment(LINES.removesuffix(b"\n"), key) == expected
@@ -93,7 +93,7 @@ def test_good_lines_are_a_stretch(key: bytes | None) -> None:
     )
 
 
-def test_a_flipped_bit_anywhere_makes_them_none() -> None:
+def test_any_flipped_bit_is_no_segment() -> None:
     data = lines(ENTRIES[3:6])
     for place, bit in product(range(len(data) - 1), range(8)):
         flipped = bytearray(data)
@@ -102,7 +102,7 @@ def test_a_flipped_bit_anywhere_makes_them_none() -> None:
 
 
 @pytest.mark.parametrize("key", [None, PUBLIC.raw])
-def test_anything_else_among_them_makes_them_none(key: bytes | None) -> None:
+def test_other_lines_are_no_segment(key: bytes | None) -> None:
     other = entry(TipAnchor(0, ENTRIES[0].hash), org_id=UUID(int=2))
     skipped = entry(TipAnchor(1, ENTRIES[0].hash))
     for data in (
@@ -124,7 +124,7 @@ def test_anything_else_among_them_makes_them_none(key: bytes | None) -> None:
         assert scan_segment(data, key) is None
 
 
-def test_only_with_a_key_are_signatures_looked_at() -> None:
+def test_signatures_are_checked_only_with_a_key() -> None:
     forged = [*ENTRIES[:5], ENTRIES[5].model_copy(update={"signature": "ab" * 64}), *ENTRIES[6:]]
     assert (
         scan_segment(lines(forged), PUBLIC.raw)
@@ -142,10 +142,10 @@ def test_only_with_a_key_are_signatures_looked_at() -> None:
 
 @pytest.mark.parametrize("signatures", SIGNATURE_SCOPES)
 @pytest.mark.parametrize("size", [1, 400, 2_500, 2**20])
-def test_every_chain_of_the_corpus_gets_the_same_report(
+def test_corpus_gets_the_same_reports_in_segments(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    here: Here,
+    workers: InProcessWorkers,
     signatures: SignatureScope,
     size: int,
 ) -> None:
@@ -153,17 +153,22 @@ def test_every_chain_of_the_corpus_gets_the_same_report(
     path = tmp_path / "chain.jsonl"
     for case in CORPUS.values():
         path.write_bytes(case.data)
-        both(path, monkeypatch, public_key=case.key, anchor=case.anchor, signatures=signatures)
-    assert any(found for _, found in here.asked)
+        compare_outcomes(
+            path, monkeypatch, public_key=case.key, anchor=case.anchor, signatures=signatures
+        )
+    assert any(is_segment for _, is_segment in workers.requests)
 
 
 @pytest.mark.parametrize("signatures", SIGNATURE_SCOPES)
-def test_a_bad_entry_anywhere_gets_the_same_report(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Here, signatures: SignatureScope
+def test_bad_entry_anywhere_gets_the_same_report(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    workers: InProcessWorkers,
+    signatures: SignatureScope,
 ) -> None:
     path = tmp_path / "chain.jsonl"
     entries = chain(30)
-    for index in range(30):
+    for index in (*range(0, 30, 3), 29):
         for change in (
             {"event": "x"},
             {"signature": "ab" * 64},
@@ -179,13 +184,13 @@ def test_a_bad_entry_anywhere_gets_the_same_report(
                     ]
                 )
             )
-            both(path, monkeypatch, public_key=PUBLIC, signatures=signatures)
+            compare_outcomes(path, monkeypatch, public_key=PUBLIC, signatures=signatures)
         path.write_bytes(exported([*entries[:index], *entries[index + 1 :]]))
-        both(path, monkeypatch, public_key=PUBLIC, signatures=signatures)
+        compare_outcomes(path, monkeypatch, public_key=PUBLIC, signatures=signatures)
 
 
-def going_on(entries: list[AuditEntry], length: int, **changes: Any) -> list[AuditEntry]:
-    """The chain with so many entries more, which follow on it."""
+def continued(entries: list[AuditEntry], length: int, **changes: Any) -> list[AuditEntry]:
+    """The chain with more entries that follow it."""
     grown = list(entries)
     for _ in range(length):
         grown.append(entry(TipAnchor(grown[-1].seq, grown[-1].hash), **changes))
@@ -193,32 +198,40 @@ def going_on(entries: list[AuditEntry], length: int, **changes: Any) -> list[Aud
 
 
 @pytest.mark.parametrize("signatures", SIGNATURE_SCOPES)
-def test_stretches_that_do_not_belong_together_get_the_same_report(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Here, signatures: SignatureScope
+def test_unrelated_segments_get_the_same_report(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    workers: InProcessWorkers,
+    signatures: SignatureScope,
 ) -> None:
     path = tmp_path / "chain.jsonl"
     entries, others = chain(24), chain(24, payload={"another": "history"})
-    for index in range(1, 24):
-        for spliced, said in (
+    for index in range(1, 24, 2):
+        for spliced, error in (
             ([*entries[:index], *others[index:]], "BrokenChain"),
-            (going_on(entries[:index], 24 - index, org_id=UUID(int=2)), "ForeignOrg"),
-            (going_on(entries[:index], 24 - index, key=OTHER_KEY), "BadSignature"),
+            (continued(entries[:index], 24 - index, org_id=UUID(int=2)), "ForeignOrg"),
+            (continued(entries[:index], 24 - index, key=OTHER_KEY), "BadSignature"),
         ):
             path.write_bytes(lines(spliced))
-            assert said in both(path, monkeypatch, public_key=PUBLIC, signatures=signatures)
+            assert error in compare_outcomes(
+                path, monkeypatch, public_key=PUBLIC, signatures=signatures
+            )
 
 
 @pytest.mark.parametrize("signatures", SIGNATURE_SCOPES)
-def test_what_is_good_is_leapt_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Here, signatures: SignatureScope
+def test_good_segments_are_skipped(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    workers: InProcessWorkers,
+    signatures: SignatureScope,
 ) -> None:
     path, step, single = tmp_path / "chain.jsonl", ChainWalker.check_next, list[int]()
 
-    def noted(walk: ChainWalker, record: StoredEntry) -> None:
+    def record_call(walk: ChainWalker, record: StoredEntry) -> None:
         single.append(record.seq)
         step(walk, record)
 
-    monkeypatch.setattr(ChainWalker, "check_next", noted)
+    monkeypatch.setattr(ChainWalker, "check_next", record_call)
     path.write_bytes(exported(rotated([(KEY, 40), (OTHER_KEY, 40)])))
     report = verify_file(path, public_key=PUBLIC, signatures=signatures, progress=False)
     assert (report.verdict, report.entries) == ("verified", 81)
@@ -229,34 +242,41 @@ def test_what_is_good_is_leapt_over(
 
 
 @pytest.mark.parametrize("signatures", SIGNATURE_SCOPES)
-def test_rotations_and_anchors_are_seen_in_the_middle_of_stretches(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Here, signatures: SignatureScope
+def test_rotations_and_anchors_inside_segments_are_seen(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    workers: InProcessWorkers,
+    signatures: SignatureScope,
 ) -> None:
     path = tmp_path / "chain.jsonl"
     entries = rotated([(KEY, 25), (OTHER_KEY, 25)])
     path.write_bytes(exported(entries))
-    asked: dict[str, Any] = {"public_key": PUBLIC, "signatures": signatures}
-    assert '"verdict":"verified"' in both(path, monkeypatch, **asked)
-    signed_by = {key for key, found in here.asked if found}
+    requests: dict[str, Any] = {"public_key": PUBLIC, "signatures": signatures}
+    assert '"verdict":"verified"' in compare_outcomes(path, monkeypatch, **requests)
+    signed_by = {key for key, is_segment in workers.requests if is_segment}
     assert signed_by == ({PUBLIC, OTHER_KEY.public_key} if signatures == "all" else {None})
-    for seq in range(0, 51, 3):
+    for seq in (0, 7, 24, 25, 26, 33, 50):
         good, wrong = TipAnchor(seq, entries[seq].hash), TipAnchor(seq, "ab" * 32)
-        assert '"verdict":"verified"' in both(path, monkeypatch, passes_through=[good], **asked)
-        assert "TruncatedChain" in both(path, monkeypatch, passes_through=[wrong], **asked)
-        both(path, monkeypatch, distrust_after=good, **asked)
-        both(
+        assert '"verdict":"verified"' in compare_outcomes(
+            path, monkeypatch, passes_through=[good], **requests
+        )
+        assert "TruncatedChain" in compare_outcomes(
+            path, monkeypatch, passes_through=[wrong], **requests
+        )
+        compare_outcomes(path, monkeypatch, distrust_after=good, **requests)
+        compare_outcomes(
             path,
             monkeypatch,
             since=good,
             public_key=PUBLIC if seq < 25 else OTHER_KEY.public_key,
             signatures=signatures,
         )
-        both(path, monkeypatch, since=wrong, **asked)
-        both(path, monkeypatch, anchor=good, **asked)
+        compare_outcomes(path, monkeypatch, since=wrong, **requests)
+        compare_outcomes(path, monkeypatch, anchor=good, **requests)
 
 
-def test_a_verification_in_stretches_is_resumed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Here
+def test_verification_in_segments_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: InProcessWorkers
 ) -> None:
     path, state = tmp_path / "chain.jsonl", tmp_path / "state.json"
     entries = chain(40)
@@ -268,21 +288,21 @@ def test_a_verification_in_stretches_is_resumed(
     with monkeypatch.context() as patch:
         patch.setattr("ttplan.audit.verify.resume.ResumeFile.finish", lambda self: self.write())
         verify_file(path, public_key=PUBLIC, resume=state, progress=False)
-    before = len(here.asked)
+    before = len(workers.requests)
     report = verify_file(path, public_key=PUBLIC, resume=state, progress=False)
     assert report.verdict == "verified"
     assert report.since is not None
     assert report.since.seq > 30
-    assert len(here.asked) <= before + 1, "what was verified before is not looked at again"
+    assert len(workers.requests) <= before + 1, "the verified entries are not checked again"
 
 
-def test_helpers_are_started_once_and_for_a_long_file_only(
+def test_workers_start_once_and_only_for_long_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, started = tmp_path / "chain.jsonl", list[Here]()
+    path, started = tmp_path / "chain.jsonl", list[InProcessWorkers]()
 
-    def start() -> Here:
-        started.append(Here())
+    def start() -> InProcessWorkers:
+        started.append(InProcessWorkers())
         return started[-1]
 
     path.write_bytes(exported(chain(30)))
@@ -296,32 +316,32 @@ def test_helpers_are_started_once_and_for_a_long_file_only(
             if isinstance(item, LineBlock)
         )
     )
-    for long, helpers in ((size + 1, 0), (size, 1), (first + 1, 1), (first, 1), (1, 1)):
+    for long, workers in ((size + 1, 0), (size, 1), (first + 1, 1), (first, 1), (1, 1)):
         monkeypatch.setattr(parallel, "PARALLEL_BYTES", long)
         started.clear()
         assert verify_file(path, public_key=PUBLIC, progress=False).verdict == "verified"
-        assert len(started) == helpers
-        assert all(one.asked and one.left for one in started)
+        assert len(started) == workers
+        assert all(pool.requests and pool.left for pool in started)
     monkeypatch.setattr(parallel, "start_workers", lambda: None)
     assert verify_file(path, public_key=PUBLIC, progress=False).signatures_checked == 30
 
 
-def test_an_interruption_ends_the_helpers(tmp_path: Path, here: Here) -> None:
+def test_interruption_ends_the_workers(tmp_path: Path, workers: InProcessWorkers) -> None:
     path = tmp_path / "chain.jsonl"
     path.write_bytes(exported(chain(40)))
-    _, pieces = read_blocks(path)
-    entries = parallel.read_segments(pieces, PUBLIC, signed=True)
+    _, blocks = read_blocks(path)
+    entries = parallel.read_segments(blocks, PUBLIC, signed=True)
     first = next(entries)
     assert isinstance(first, Segment)
     assert first.signer == PUBLIC.hex
-    assert not here.left
+    assert not workers.left
     entries.close()
-    assert here.left
-    pieces.close()
+    assert workers.left
+    blocks.close()
 
 
 @pytest.mark.parametrize("size", [1, 300, 10_000])
-def test_pieces_are_the_lines_and_keep_their_numbers(
+def test_blocks_contain_the_lines_and_their_numbers(
     monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     monkeypatch.setattr("ttplan.audit.jsonl.BLOCK_BYTES", size)
@@ -332,8 +352,8 @@ def test_pieces_are_the_lines_and_keep_their_numbers(
         LINES.removesuffix(b"\n"),
     ):
         _, records = read_chain(io.BytesIO(data))
-        _, pieces = read_blocks(io.BytesIO(data))
-        assert list(flat(pieces)) == list(records)
+        _, blocks = read_blocks(io.BytesIO(data))
+        assert list(flat(blocks)) == list(records)
     spoilt = io.BytesIO(lines(ENTRIES[:7]) + b'{"id"\n')
     with pytest.raises(InputError, match="line 8:"):
         list(flat(read_blocks(spoilt)[1]))
@@ -351,19 +371,17 @@ def flat(items: Iterator[StoredEntry | LineBlock] | Any) -> Iterator[StoredEntry
         yield from item.records() if isinstance(item, LineBlock) else (item,)
 
 
-def test_helpers_in_processes_of_their_own_find_them_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found: list[Segment | None] = []
+def test_worker_processes_find_segments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    segments: list[Segment | None] = []
     find = parallel._find_segment
 
-    def noted(*asked: Any) -> Segment | None:
-        found.append(find(*asked))
-        return found[-1]
+    def record_call(*arguments: Any) -> Segment | None:
+        segments.append(find(*arguments))
+        return segments[-1]
 
     monkeypatch.setattr(parallel, "PARALLEL_BYTES", 1)
     monkeypatch.setattr("ttplan.audit.jsonl.BLOCK_BYTES", 3_000)
-    monkeypatch.setattr(parallel, "_find_segment", noted)
+    monkeypatch.setattr(parallel, "_find_segment", record_call)
     path = tmp_path / "chain.jsonl"
     bad: list[AuditEntry] = [
         *ENTRIES[:9],
@@ -372,16 +390,16 @@ def test_helpers_in_processes_of_their_own_find_them_too(
     ]
     path.write_bytes(exported(ENTRIES))
     assert verify_file(path, public_key=PUBLIC, progress=False).signatures_checked == 12
-    assert all(found)
-    assert sum(one.entries for one in found if one is not None) == 12
+    assert all(segments)
+    assert sum(segment.entries for segment in segments if segment is not None) == 12
     path.write_bytes(exported(bad))
     report = verify_file(path, public_key=PUBLIC, progress=False)
     assert report.first_bad is not None
     assert (report.first_bad.index, report.first_bad.error) == (9, "BadSignature")
-    assert None in found
-    with WorkerPool(1) as helpers:
-        assert helpers.scan_segment(lines(bad), None) == scan_segment(LINES, None)
-        assert helpers.scan_segment(lines(bad), PUBLIC) is None
-        assert helpers.scan_segment(lines(ENTRIES[4:]), PUBLIC) == scan_segment(
+    assert None in segments
+    with WorkerPool(1) as workers:
+        assert workers.scan_segment(lines(bad), None) == scan_segment(LINES, None)
+        assert workers.scan_segment(lines(bad), PUBLIC) is None
+        assert workers.scan_segment(lines(ENTRIES[4:]), PUBLIC) == scan_segment(
             lines(ENTRIES[4:]), None
         )
