@@ -1,4 +1,5 @@
-"""JupyterLab on this machine's own address, and Debian's chromium without a window: what a person at the panel has."""
+"""JupyterLab on this machine's own address, and Debian's chromium without a window: what a person
+at the panel has."""
 
 from __future__ import annotations
 
@@ -39,7 +40,8 @@ FLAGS = [
     "--disable-sync",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
-# No toasts over the page; the theme is what the browser prefers; a panel out of view can be clicked; no dialogs about files.
+# No toasts over the page; the theme is what the browser prefers; a panel out of view can be
+# clicked; no dialogs about files.
 SETTINGS: dict[str, dict[str, object]] = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "apputils-extension/themes": {"adaptive-theme": True},
@@ -61,13 +63,15 @@ LIMIT = "new Promise(done => setTimeout(done, 240000, 0))"  # `evaluate` itself 
 RUN = f"() => Promise.race([window.jupyterapp.commands.execute('notebook:run-all-cells'), {LIMIT}])"
 RUN_ONE = f"""index => {{
   window.jupyterapp.shell.currentWidget.content.activeCellIndex = index;
-  return Promise.race([window.jupyterapp.commands.execute('notebook:run-cell').then(() => true), {LIMIT}]);
+  const ran = window.jupyterapp.commands.execute('notebook:run-cell').then(() => true);
+  return Promise.race([ran, {LIMIT}]);
 }}"""
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Chromium. Where there is none the tests are left out, or fail, where TTPLAN_REQUIRE_BROWSER is set."""
+    """Chromium. Where there is none the tests are left out, or fail, where TTPLAN_REQUIRE_BROWSER
+    is set."""
     if not Path(CHROMIUM).exists():
         why = f"no browser at {CHROMIUM}: install Debian's chromium, or name another in CHROMIUM"
         if os.environ.get("TTPLAN_REQUIRE_BROWSER"):
@@ -157,7 +161,8 @@ def _answers(url: str) -> bool:
 
 
 def copied(root: Path) -> Path:
-    """A new folder with the panel's notebook and the data that it reads; where its store will be."""
+    """A new folder with the panel's notebook and the data that it reads; where its store will
+    be."""
     folder = root / secrets.token_hex(4)
     (folder / "notebooks").mkdir(parents=True)
     (folder / "data").mkdir()
@@ -166,7 +171,7 @@ def copied(root: Path) -> Path:
     return folder / "notebooks" / "panel-example" / "plans.duckdb"
 
 
-class Desk(NamedTuple):
+class PanelPage(NamedTuple):
     """A panel in a page: where its store is, the page, and the panel in it."""
 
     store: Path
@@ -223,13 +228,14 @@ def opened(request: pytest.FixtureRequest, lab: Lab, browser: Browser) -> Iterat
 
 
 @pytest.fixture
-def desk(opened: Opened, lab: Lab) -> Iterator[Desk]:
-    """The panel over the plans of the notebook. An error of the page fails the test, and so does a dialog.
+def desk(opened: Opened, lab: Lab) -> Iterator[PanelPage]:
+    """The panel over the plans of the notebook. An error of the page fails the test, and so does a
+    dialog.
 
-    Importing and planning take their time: they are done once, and every later test has a copy of that store.
-    """
+    Importing and planning take their time: they are done once, and every later test has a copy of
+    that store."""
     page, kept = opened.page, lab.root.parent / "kept.duckdb"
-    made = Desk(opened.store, page, page.locator(".tt-panel"), opened.theme)
+    made = PanelPage(opened.store, page, page.locator(".tt-panel"), opened.theme)
     if kept.exists():
         assert page.evaluate(RUN_ONE, SET_UP_CELL) is True
         shutil.copy(kept, opened.store)

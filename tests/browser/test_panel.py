@@ -1,4 +1,5 @@
-"""A person at the panel, in both themes: what is clicked, what the page says then, and what is stored."""
+"""A person at the panel, in both themes: what is clicked, what the page says then, and what is
+stored."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 import ttplan
-from tests.browser.conftest import WAIT, Desk
+from tests.browser.conftest import WAIT, PanelPage
 from ttplan.audit.keys.key_files import key_from_hex
 
 pytestmark = pytest.mark.browser
@@ -20,16 +21,16 @@ HAIKU = "short chat to haiku"
 KEY = key_from_hex("11" * 32)
 
 
-def stored(desk: Desk) -> ttplan.Workspace:
+def stored(desk: PanelPage) -> ttplan.Workspace:
     """The panel's store, as another process has it."""
     return ttplan.open(desk.store, key=KEY, create=False)
 
 
-def plan_id(desk: Desk, name: str) -> str:
+def plan_id(desk: PanelPage, name: str) -> str:
     return next(str(run.plan_id) for run in stored(desk).plan_runs() if run.name == name)
 
 
-def choose(desk: Desk, name: str) -> None:
+def choose(desk: PanelPage, name: str) -> None:
     """Choose a plan, and wait until it is shown."""
     choice = desk.panel.get_by_label("Plan", exact=True)
     expect(choice.locator("option", has_text=name)).to_have_count(1, timeout=WAIT)
@@ -40,22 +41,22 @@ def choose(desk: Desk, name: str) -> None:
     expect(desk.panel.get_by_role("group", name="plan").first).to_contain_text(name, timeout=WAIT)
 
 
-def button(desk: Desk, name: str) -> Locator:
+def button(desk: PanelPage, name: str) -> Locator:
     return desk.panel.get_by_role("button", name=name, exact=True).locator("visible=true")
 
 
-def says(desk: Desk, state: str, text: str | re.Pattern[str] = "") -> Locator:
+def says(desk: PanelPage, state: str, text: str | re.Pattern[str] = "") -> Locator:
     """What the panel says in a state, once it does."""
     found = desk.panel.locator(f".tt-notice[data-state={state}]:visible").filter(has_text=text)
     expect(found).to_be_visible(timeout=WAIT)
     return found
 
 
-def turn_to(desk: Desk, tab: str) -> None:
+def turn_to(desk: PanelPage, tab: str) -> None:
     desk.panel.get_by_role("tab", name=tab, exact=True).click()
 
 
-def test_apply_once_see_what_is_stale_and_revert(desk: Desk) -> None:
+def test_apply_once_see_what_is_stale_and_revert(desk: PanelPage) -> None:
     apply, revert = button(desk, "Apply"), button(desk, "Revert")
     choose(desk, HOSTILE)
     assert desk.panel.locator("img").count() == 0
@@ -71,7 +72,9 @@ def test_apply_once_see_what_is_stale_and_revert(desk: Desk) -> None:
     desk.keep("ready")
     apply.dblclick()
     expect(says(desk, "done", "Applied")).to_contain_text("entry 0 of the chain")
-    expect(desk.panel.get_by_role("table", name="the new entry")).to_contain_text("0, plan.applied")
+    expect(desk.panel.get_by_role("group", name="entry")).to_contain_text(
+        "entry 0 of the audit chain: plan.applied"
+    )
     expect(desk.panel.locator("option", has_text=CHEAPER)).to_contain_text("applied", timeout=WAIT)
     expect(revert).to_be_disabled()
     desk.keep("applied")
@@ -120,8 +123,9 @@ def test_apply_once_see_what_is_stale_and_revert(desk: Desk) -> None:
     assert len(stored(desk).routes()) == 0
 
 
-def cancelled_in_time(desk: Desk) -> bool:
-    """Wait for the store and end the wait; False where the machine is so slow that it was waited for in vain before."""
+def cancelled_in_time(desk: PanelPage) -> bool:
+    """Wait for the store and end the wait; False where the machine is so slow that it was waited
+    for in vain before."""
     ended = desk.panel.locator("[data-state=cancelled], [data-state=locked]")
     button(desk, "Refresh").click()
     expect(ended).to_have_count(0, timeout=WAIT)  # what was said before is gone
@@ -130,8 +134,9 @@ def cancelled_in_time(desk: Desk) -> bool:
     return ended.get_attribute("data-state") == "cancelled"
 
 
-def seen_in_time(desk: Desk) -> bool:
-    """Wait for the store and see that this is said; False where the machine is so slow that it is over before."""
+def seen_in_time(desk: PanelPage) -> bool:
+    """Wait for the store and see that this is said; False where the machine is so slow that it is
+    over before."""
     button(desk, "Refresh").click()
     expect(desk.panel.locator("[data-state=cancelled], [data-state=locked]")).to_have_count(
         0, timeout=WAIT
@@ -146,7 +151,7 @@ def seen_in_time(desk: Desk) -> bool:
     return True
 
 
-def test_others_on_the_same_store(desk: Desk) -> None:
+def test_others_on_the_same_store(desk: PanelPage) -> None:
     apply = button(desk, "Apply")
     choose(desk, CHEAPER)
     desk.panel.get_by_label("Plan's name").fill(CHEAPER)
@@ -154,9 +159,7 @@ def test_others_on_the_same_store(desk: Desk) -> None:
     other = stored(desk)
     other.apply(plan_id(desk, HAIKU))
     apply.click()
-    says(
-        desk, "changed", "Other routes are live by now, so the plan is stale. Nothing was written."
-    )
+    says(desk, "changed", "Other routes are live now, so the plan is stale. Nothing was written.")
     says(desk, "stale", "1 live route has changed since")
     desk.keep("changed")
     assert [run.status for run in other.plan_runs()] == ["projected", "applied", "projected"]
@@ -164,14 +167,14 @@ def test_others_on_the_same_store(desk: Desk) -> None:
         assert any(cancelled_in_time(desk) for _ in range(5))
         assert any(seen_in_time(desk) for _ in range(5))
         says(desk, "locked", f"in use by process {os.getpid()} ")
-        expect(desk.panel.get_by_text("Nothing is shown that could be decided on.")).to_be_visible()
+        expect(desk.panel.get_by_text("The plan could not be read.")).to_be_visible()
         desk.keep("locked")
     button(desk, "Refresh").click()
     says(desk, "stale", "1 live route has changed since")
     expect(desk.panel.locator("[data-state=locked]")).to_have_count(0)
 
 
-def test_verify(desk: Desk) -> None:
+def test_verify(desk: PanelPage) -> None:
     other = stored(desk)
     for name in (HAIKU, CHEAPER):
         entry = other.apply(plan_id(desk, name), allow_stale=True, actor=ttplan.System())

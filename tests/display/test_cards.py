@@ -1,4 +1,5 @@
-"""Cards: every figure with its unit, losses never hidden, 80 columns, and everything from outside escaped."""
+"""Cards: every figure with its unit, losses never hidden, 80 columns, and everything from outside
+escaped."""
 
 from __future__ import annotations
 

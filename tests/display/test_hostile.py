@@ -1,4 +1,5 @@
-"""Text that wants to be more than text: every card shows it, it does nothing there, and it fits in 80 columns."""
+"""Text that wants to be more than text: every card shows it, it does nothing there, and it fits in
+80 columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The panel without a browser: its controls are pressed in Python, and what it shows is held against what is stored."""
+"""The panel without a browser: its controls are pressed in Python, and what it shows is held
+against what is stored."""
 
 from __future__ import annotations
 
@@ -78,7 +79,7 @@ def act(panel: Panel, control: str, name: str, clicks: int = 1) -> None:
     assert panel.join()
 
 
-def said(place: Any) -> str:
+def shown_text(place: Any) -> str:
     """What a person reads in a place."""
     return unescape(str(place.value))
 
@@ -89,17 +90,17 @@ def state(place: Any) -> str:
 
 def test_apply_shows_its_entry_and_revert_puts_back(workspace: Workspace) -> None:
     panel = shown(workspace, FIRST)
-    assert "first" in said(panel.plans.card)
-    assert "2 new" in said(panel.plans.diff)
+    assert "first" in shown_text(panel.plans.card)
+    assert "2 new" in shown_text(panel.plans.diff)
     assert (panel.plans.apply.disabled, panel.plans.revert.disabled) == (True, True)
-    assert "To apply: type the plan's name as it is shown." in said(panel.plans.lacks)
+    assert "To apply: type the plan's name as it is shown." in shown_text(panel.plans.missing_steps)
     act(panel, "apply", "first")
     (record,) = workspace.entries()
     assert state(panel.plans.outcome) == "done"
-    assert f"0:{record.hash}" in said(panel.plans.outcome)
-    assert "plan.applied" in said(panel.plans.outcome)
-    assert "plan.applied" in said(panel.chain.rows)
-    assert "route 2" in said(panel.routes.rows)
+    assert f"0:{record.hash}" in shown_text(panel.plans.outcome)
+    assert "plan.applied" in shown_text(panel.plans.outcome)
+    assert "plan.applied" in shown_text(panel.chain.rows)
+    assert "route 2" in shown_text(panel.routes.rows)
     assert str(ttplan.User.named(ADA).user_id).encode() in record.body
     assert workspace.get(FIRST).status == "applied"
     assert panel.plans.confirm.value == ""
@@ -108,7 +109,7 @@ def test_apply_shows_its_entry_and_revert_puts_back(workspace: Workspace) -> Non
     assert state(panel.plans.outcome) == "done"
     assert workspace.get(FIRST).status == "reverted"
     assert workspace.routes().empty
-    assert "No routes are live" in said(panel.routes.rows)
+    assert "No routes are live" in shown_text(panel.routes.rows)
 
 
 @pytest.mark.parametrize(
@@ -143,20 +144,20 @@ def test_a_double_click_applies_once_and_says_so(workspace: Workspace) -> None:
 def test_a_stale_plan_says_what_changed_and_needs_a_tick(workspace: Workspace) -> None:
     workspace.apply(FIRST)
     panel = shown(workspace, SECOND)
-    assert state(panel.plans.against) == "stale"
-    assert "2 live routes have changed since" in said(panel.plans.against)
-    assert f"route 'route 1' was added by applying plan {FIRST}" in said(panel.plans.diff)
+    assert state(panel.plans.objection) == "stale"
+    assert "2 live routes have changed since" in shown_text(panel.plans.objection)
+    assert f"route 'route 1' was added by applying plan {FIRST}" in shown_text(panel.plans.diff)
     assert panel.plans.allow.layout.display == ""
     act(panel, "apply", "second")
     assert workspace.get(SECOND).status == "projected"
-    assert "To apply: tick that you apply a stale plan." in said(panel.plans.lacks)
+    assert "To apply: tick that you apply a stale plan." in shown_text(panel.plans.missing_steps)
     panel.plans.allow.value = True
     act(panel, "apply", "second")
     assert workspace.get(SECOND).status == "applied"
     assert b'"allowed_stale":true' in workspace.entries()[1].body
     choose(panel, FIRST)
-    assert state(panel.plans.against) == "refused"
-    assert f"plan {SECOND} ('second') has since" in said(panel.plans.against)
+    assert state(panel.plans.objection) == "refused"
+    assert f"plan {SECOND} ('second') has since" in shown_text(panel.plans.objection)
     act(panel, "revert", "first")
     assert len(workspace.entries()) == 2
 
@@ -166,15 +167,15 @@ def test_two_panels_on_one_store_lose_nothing(workspace: Workspace) -> None:
     act(hers, "apply", "second")
     act(mine, "apply", "first")
     assert state(mine.plans.outcome) == "changed"
-    assert "Other routes are live by now, so the plan is stale. Nothing was written." in said(
+    assert "Other routes are live now, so the plan is stale. Nothing was written." in shown_text(
         mine.plans.outcome
     )
-    assert state(mine.plans.against) == "stale"
+    assert state(mine.plans.objection) == "stale"
     choose(mine, SECOND)
     assert state(mine.plans.outcome) == "idle"
     act(hers, "revert", "second")
     act(mine, "revert", "second")
-    assert "The plan is reverted by now." in said(mine.plans.outcome)
+    assert "The plan is reverted now." in shown_text(mine.plans.outcome)
     assert [record.seq for record in workspace.entries()] == [0, 1]
     assert "second · reverted" in mine.plans.choice.options[1][0]
 
@@ -189,7 +190,7 @@ def test_a_hostile_name_is_text_everywhere(workspace: Workspace) -> None:
         panel.plans.card,
         panel.plans.diff,
         panel.plans.outcome,
-        panel.plans.against,
+        panel.plans.objection,
         panel.routes.rows,
         panel.chain.rows,
     )
@@ -197,8 +198,8 @@ def test_a_hostile_name_is_text_everywhere(workspace: Workspace) -> None:
         found = Tags(place.value)
         assert "img" not in found.tags
         assert not any(name.startswith("on") for name in found.attributes)
-    assert HOSTILE in said(panel.plans.card)
-    assert HOSTILE in said(panel.routes.rows)
+    assert HOSTILE in shown_text(panel.plans.card)
+    assert HOSTILE in shown_text(panel.routes.rows)
     assert HOSTILE in panel.plans.choice.options[0][0]
     assert not panel.plans.choice.description_allow_html
 
@@ -215,7 +216,7 @@ def test_a_policy_that_blocks_is_told_before_anybody_presses(
     rules.write_text("rules:\n  - rule: savings > 1000\n    level: blocking\n")
     workspace.set_policy(rules)
     panel = shown(workspace, FIRST)
-    assert state(panel.plans.against) == "refused"
+    assert state(panel.plans.objection) == "refused"
     act(panel, "apply", "first")
     assert workspace.get(FIRST).status == "projected"
 
@@ -224,7 +225,10 @@ def test_another_process_that_has_the_store_is_named_while_it_is_waited_for(
     workspace: Workspace, tmp_path: Path
 ) -> None:
     panel = shown(opened(tmp_path / "s.duckdb", lock_timeout=1.0), FIRST)
-    script = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
+    script = (
+        "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('open', flush=True); "
+        "sys.stdin.read()"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path / "s.duckdb")],
         stdin=subprocess.PIPE,
@@ -237,7 +241,7 @@ def test_another_process_that_has_the_store_is_named_while_it_is_waited_for(
         panel.plans.waiting.observe(lambda change: waits.append(change["new"]), "value")
         act(panel, "apply", "first")
         assert state(panel.plans.outcome) == "locked"
-        assert f"in use by process {other.pid} " in said(panel.plans.outcome)
+        assert f"in use by process {other.pid} " in shown_text(panel.plans.outcome)
         assert any(f"process {other.pid} " in unescape(wait) for wait in waits)
         assert panel.plans.waiting.value == ""
         panel.plans.refresh.click()
@@ -257,7 +261,7 @@ def test_another_process_that_has_the_store_is_named_while_it_is_waited_for(
     ("key", "anchor", "expected", "text"),
     [
         ("", "", "own-key", "Consistent with its own key"),
-        (KEY.public_key.hex, "", "verified", "Give an anchor, too"),
+        (KEY.public_key.hex, "", "verified", "Give an anchor too"),
         (KEY.public_key.hex, "tip", "verified", "ends at its anchor"),
         (KEY.public_key.hex, f"7:{'0' * 64}", "broken", "this is not the anchor's chain"),
         ("22" * 32, "", "broken", "entry 0"),
@@ -275,7 +279,7 @@ def test_verify_says_what_the_chain_is_worth(
     panel.verifying.verify.click()
     assert panel.join()
     assert state(panel.verifying.outcome) == expected
-    assert text in said(panel.verifying.outcome)
+    assert text in shown_text(panel.verifying.outcome)
 
 
 def test_verify_finds_a_tampering_and_names_the_entry(workspace: Workspace, tmp_path: Path) -> None:
@@ -290,8 +294,8 @@ def test_verify_finds_a_tampering_and_names_the_entry(workspace: Workspace, tmp_
     panel.verifying.verify.click()
     assert panel.join()
     assert state(panel.verifying.outcome) == "broken"
-    assert "entry 1: its content hashes to" in said(panel.verifying.outcome)
-    assert "HashMismatch" in said(panel.verifying.report)
+    assert "entry 1: its content hashes to" in shown_text(panel.verifying.outcome)
+    assert "HashMismatch" in shown_text(panel.verifying.report)
 
 
 def test_verifying_shows_progress_and_can_be_cancelled(workspace: Workspace) -> None:
@@ -325,29 +329,29 @@ def test_the_chain_is_browsed_page_by_page_as_it_is_stored(
     panel = shown(workspace)
     panel.tabs.selected_index = 3
     assert panel.join()
-    assert said(panel.chain.where) == "1 to 20 of 45"
-    assert f"{HOSTILE} 44" in said(panel.chain.rows)
+    assert shown_text(panel.chain.position) == "1 to 20 of 45"
+    assert f"{HOSTILE} 44" in shown_text(panel.chain.rows)
     for _ in range(2):
-        panel.chain.forth.click()
+        panel.chain.forward.click()
         assert panel.join()
-    assert said(panel.chain.where) == "41 to 45 of 45"
-    assert "not readable: verify the chain" in said(panel.chain.rows)
-    assert f"{HOSTILE} 0" in said(panel.chain.rows)
-    assert panel.chain.forth.disabled
+    assert shown_text(panel.chain.position) == "41 to 45 of 45"
+    assert "not readable: verify the chain" in shown_text(panel.chain.rows)
+    assert f"{HOSTILE} 0" in shown_text(panel.chain.rows)
+    assert panel.chain.forward.disabled
     panel.chain.back.click()
     assert panel.join()
-    assert said(panel.chain.where) == "21 to 40 of 45"
+    assert shown_text(panel.chain.position) == "21 to 40 of 45"
 
 
 def test_an_empty_store_says_what_to_do(tmp_path: Path) -> None:
     panel = shown(opened(tmp_path / "empty.duckdb"))
-    assert "Make one with ws.plan" in said(panel.plans.against)
+    assert "Make one with ws.plan" in shown_text(panel.plans.objection)
     panel.tabs.selected_index = 3
     assert panel.join()
-    assert "The chain has no entries yet" in said(panel.chain.rows)
+    assert "The chain has no entries yet" in shown_text(panel.chain.rows)
     panel.verifying.verify.click()
     assert panel.join()
-    assert "0 entries" in said(panel.verifying.outcome)
+    assert "0 entries" in shown_text(panel.verifying.outcome)
 
 
 def test_each_trouble_looks_its_own_way_and_says_what_to_do() -> None:
@@ -366,13 +370,13 @@ def test_each_trouble_looks_its_own_way_and_says_what_to_do() -> None:
         ZeroDivisionError("division by zero"),
     ]
     notices = [error_notice(error) for error in errors]
-    assert all(notice.said and notice.todo for notice in notices)
+    assert all(notice.detail and notice.advice for notice in notices)
     assert len({notice.title for notice in notices}) == len(notices)
     assert [notice.state for notice in notices[:4]] == ["cancelled", "stale", "locked", "error"]
-    assert "ZeroDivisionError: division by zero" in notices[-1].said
+    assert "ZeroDivisionError: division by zero" in notices[-1].detail
     by_error = dict(zip(map(type, errors), notices, strict=True))
-    assert "nothing was written" not in by_error[AuditError].todo
-    assert "all of it was written, or nothing" in by_error[OutcomeUnknown].todo.lower()
+    assert "nothing was written" not in by_error[AuditError].advice
+    assert "all of it was written, or nothing" in by_error[OutcomeUnknown].advice.lower()
 
 
 def test_work_that_breaks_is_told_and_the_panel_goes_on(
@@ -382,7 +386,7 @@ def test_work_that_breaks_is_told_and_the_panel_goes_on(
     monkeypatch.setattr(workspace, "apply", lambda *_, **__: dict[str, str]()["nothing"])
     act(panel, "apply", "first")
     assert state(panel.plans.outcome) == "error"
-    assert "KeyError: 'nothing'" in said(panel.plans.outcome)
+    assert "KeyError: 'nothing'" in shown_text(panel.plans.outcome)
     monkeypatch.undo()
     act(panel, "apply", "first")
     assert workspace.get(FIRST).status == "applied"

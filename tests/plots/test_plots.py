@@ -1,4 +1,5 @@
-"""Pictures: what is drawn is what the view says, units stand on every axis, and at half the width nothing is cut or overlaps."""
+"""Pictures: what is drawn is what the view says, units stand on every axis, and at half the width
+nothing is cut or overlaps."""
 
 from __future__ import annotations
 
@@ -39,7 +40,9 @@ NAMES = (
 
 
 @pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
+def figures_on_agg() -> Iterator[None]:
+    """Draw with Agg, whatever another test module chose, and close all figures."""
+    plt.switch_backend("Agg")
     yield
     plt.close("all")
 
@@ -373,7 +376,8 @@ def test_a_chain_is_marks_at_its_times_by_event() -> None:
 
 
 def test_colours_are_told_apart_without_hue() -> None:
-    """Each pair differs in lightness or in the blue-yellow direction, which nearly everybody sees."""
+    """Each pair differs in lightness or in the blue-yellow direction, which nearly everybody
+    sees."""
     rgb = np.array([matplotlib.colors.to_rgb(colour) for colour in COLOURS])
     light, blue = rgb @ [0.2126, 0.7152, 0.0722], rgb[:, 2] - rgb[:, :2].mean(axis=1)
     for i, j in itertools.combinations(range(len(COLOURS)), 2):

@@ -1,4 +1,5 @@
-"""Views: documented columns and types, filters, pages, and savings in parts that add up to the plan's own."""
+"""Views: documented columns and types, filters, pages, and savings in parts that add up to the
+plan's own."""
 
 from __future__ import annotations
 
@@ -76,7 +77,8 @@ def opened(folder: Path) -> Workspace:
 
 @pytest.fixture(scope="module")
 def ws(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A log and three plans of it: one live, one with caches and clusters, one of other requests."""
+    """A log and three plans of it: one live, one with caches and clusters, one of other
+    requests."""
     folder = tmp_path_factory.mktemp("views")
     made = opened(folder)
     made.import_logs(write(folder / "log.jsonl", log()), progress=False)
@@ -317,7 +319,8 @@ def test_a_view_is_shown_with_money_times_and_texts_as_a_person_reads_them(ws: W
     assert r"\u202e<b>, \u001b[31m" in text
     assert r"\u202e&lt;b&gt;, \u001b[31m" in page
     assert "\u202e" not in text + page
-    # What a person makes of it is shown, too: chosen columns as a view, sums by an index, several levels as pandas does.
+    # What a person makes of it is shown, too: chosen columns as a view, sums by an index, several
+    # levels as pandas does.
     assert repr(found[["tag", "savings_usd"]]).splitlines()[2].split() == ["tag", "savings_usd"]
     assert "chat" in repr(found.groupby("tag")[["savings_usd"]].sum())
     by_two: Any = found.groupby(["tag", "name"])[["savings_usd"]].sum()

@@ -69,11 +69,10 @@ def _row(rank: int, item: Suggestion) -> Row:
     loses = item.heldout_savings_usd < 0
     amount = usd(abs(float(item.heldout_savings_usd)))
     interval = item.heldout_savings_usd_95
-    name = item.route.name if item.confirmed else f"(not confirmed) {item.route.name}"
     note = [item.note if item.confirmed else f"not confirmed: {item.note}"] if item.note else []
     cells = (
         f"{rank}.",
-        name,
+        item.route.name,
         f"costs more: {amount}" if loses else f"saves {amount}",
         usd_interval(negated(interval) if loses else interval),
     )
@@ -111,7 +110,8 @@ def _halves(suggestions: Suggestions) -> str:
 def _method(suggestions: Suggestions) -> str:
     return (
         f"{suggestions.candidates:,} routes compared. 95 % intervals by method limit, resampling "
-        f"by request; of routes that save nothing, about one in 40 is confirmed by chance. {_QUALITY}"
+        f"by request; of routes that save nothing, about one in 40 is confirmed by chance. "
+        f"{_QUALITY}"
     )
 
 

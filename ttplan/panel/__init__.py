@@ -1,4 +1,4 @@
-"""The panel: plans, verification, routes and chain with the mouse or the keyboard. It calls a workspace and nothing else."""
+"""A panel of ipywidgets for plans, verification, routes and chain. It only calls a workspace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the panel asks of a workspace: `ttplan.Workspace` has all of it, and a test can bring its own."""
+"""The workspace methods that the panel calls; a test can pass its own implementation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 
 class Backend(Protocol):
-    """The verbs of a workspace that the panel calls. All of the panel's state is behind them, in the store."""
+    """The methods of `ttplan.Workspace` that the panel calls. All state is in the store behind
+    them."""
 
     def plan_runs(self) -> list[StoredPlan]:
         """All plans, oldest first."""
@@ -34,7 +35,7 @@ class Backend(Protocol):
         """What reverting a plan would change."""
 
     def check_policy(self, plan: UUID) -> PolicyCheckCard:
-        """A plan held to the store's policy."""
+        """Check a plan against the store's policy."""
 
     def apply(
         self, plan: UUID, *, actor: Actor | None = None, allow_stale: bool = False
@@ -60,4 +61,4 @@ class Backend(Protocol):
         """Entries of the chain, as they are stored."""
 
     def anchor(self) -> TipAnchor | None:
-        """Where the chain ends now."""
+        """The current end of the chain."""

@@ -1,4 +1,4 @@
-"""The controls that the panel is made of, each with a label of its own."""
+"""The controls of the panel, each with its own label."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from typing import Any
 import ipywidgets as widgets
 
 STYLE = """<style>
-.tt-panel .widget-html, .tt-panel .widget-html-content {line-height: 1.5; height: auto; overflow: visible}
-.tt-panel .tt-notice {padding: 0.4em 0.8em; background: var(--jp-layout-color2); overflow-wrap: anywhere}
-.tt-panel .tt-notice {color: var(--jp-ui-font-color1)}
+.tt-panel .widget-html, .tt-panel .widget-html-content {
+  line-height: 1.5; height: auto; overflow: visible}
+.tt-panel .tt-notice {padding: 0.4em 0.8em; background: var(--jp-layout-color2);
+  color: var(--jp-ui-font-color1); overflow-wrap: anywhere}
 .tt-panel .tt-table {overflow-x: auto}
 .tt-panel .tt-table table {margin: 0.5em 0; font-size: var(--jp-ui-font-size1)}
-.tt-panel .tt-table td, .tt-panel .tt-table th {text-align: left; vertical-align: top; white-space: nowrap}
+.tt-panel .tt-table td, .tt-panel .tt-table th {
+  text-align: left; vertical-align: top; white-space: nowrap}
 .tt-panel .tt-table .tt-long {white-space: normal; overflow-wrap: anywhere}
 .tt-panel .tt-empty, .tt-panel .tt-title {margin: 0.5em 0; color: var(--jp-ui-font-color1)}
 .tt-panel select, .tt-panel input {color: var(--jp-ui-font-color1)}
 </style>"""
-"""Colours are the theme's own, so that light and dark are both readable."""
+"""Colours are the theme's variables, so that light and dark themes are readable."""
 
 
 def field(label: str, placeholder: str, value: str = "", *, width: str = "32em") -> Any:
@@ -36,18 +38,18 @@ def button(label: str, style: str = "") -> Any:
     return widgets.Button(description=label, button_style=style, layout={"width": "auto"})
 
 
-def page(text: str = "") -> Any:
-    """A place for HTML that is escaped already."""
+def html_area(text: str = "") -> Any:
+    """An area for HTML that is already escaped."""
     return widgets.HTML(text, layout={"width": "100%"})
 
 
 def row(*children: Any) -> Any:
-    """Controls in a row, which is broken where it is too long."""
+    """Controls in a row, which wraps if it is too long."""
     return widgets.HBox(children, layout={"flex_flow": "row wrap", "align_items": "center"})
 
 
-def beside(left: Any, right: Any) -> Any:
-    """Two columns, below one another where the page is narrow."""
+def columns(left: Any, right: Any) -> Any:
+    """Two columns, one below the other on a narrow page."""
     for column, width in ((left, "36em"), (right, "24em")):
         column.layout = {"flex": f"1 1 {width}", "min_width": "0"}
     return widgets.HBox(

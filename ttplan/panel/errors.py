@@ -1,4 +1,4 @@
-"""What went wrong, told to a person: each kind looks different and says what to do."""
+"""Errors as notices: each kind has its own look and says what to do."""
 
 from __future__ import annotations
 
@@ -22,47 +22,52 @@ from ttplan.model.errors import (
 )
 from ttplan.panel.html import Notice, State
 
-_LOOK_AGAIN = "the panel shows what is stored now; look at it, and decide again"
-STALE_TODO = "plan again with ws.plan(…), which sees the routes of now; or tick the box below to apply it as it is, which its entry says"
-# The first that fits, so the more special ones come before what they are kinds of.
-_TROUBLES: tuple[tuple[type[TtplanError], State, str, str], ...] = (
+_DECIDE_AGAIN = "the panel shows what is stored now; check it and decide again"
+STALE_ADVICE = (
+    "plan again with ws.plan(…), which uses the current routes; or tick the box below to apply it "
+    "as it is, which its audit entry records"
+)
+# The first match counts, so subclasses come before their base classes.
+_NOTICES: tuple[tuple[type[TtplanError], State, str, str], ...] = (
     (Cancelled, "cancelled", "Cancelled", "nothing was written; start it again when you like"),
     (
         StalePlan,
         "stale",
         "Stale plan: other routes are live than it was computed against",
-        STALE_TODO,
+        STALE_ADVICE,
     ),
     (
         StoreLocked,
         "locked",
         "The store is in use",
-        "nothing was written. Close the store there, or wait until it is done, then press Refresh and try again",
+        "nothing was written. Close the store there, or wait until it is done, then press Refresh "
+        "and try again",
     ),
     (
         PolicyBlocked,
         "refused",
-        "The policy stands against this plan",
+        "The policy blocks this plan",
         "have it approved (ws.approve), or plan again",
     ),
     (
         SupersededPlan,
         "refused",
-        "A later plan stands on this one",
-        "choose that plan, and revert it first",
+        "A later plan depends on this one",
+        "choose that plan and revert it first",
     ),
-    (InvalidState, "changed", "The plan is not what it was any more", _LOOK_AGAIN),
+    (InvalidState, "changed", "The plan's status has changed", _DECIDE_AGAIN),
     (
         PlanNotFound,
         "changed",
-        "The plan is not there any more",
-        "press Refresh to see the plans there are",
+        "The plan no longer exists",
+        "press Refresh to see the stored plans",
     ),
     (
         DriftError,
         "error",
-        "The live routes are not what was signed for",
-        "nothing was written. ws.drift() names each route that differs; ws.repair() writes back what was signed for",
+        "The live routes are not what was signed",
+        "nothing was written. ws.drift() lists the routes that differ; ws.repair() restores what "
+        "was signed",
     ),
     (
         KeyFileError,
@@ -73,38 +78,39 @@ _TROUBLES: tuple[tuple[type[TtplanError], State, str, str], ...] = (
     (
         StoreConflict,
         "changed",
-        "Somebody else wrote at the same moment",
-        f"nothing was written; {_LOOK_AGAIN}",
+        "Somebody else wrote at the same time",
+        f"nothing was written; {_DECIDE_AGAIN}",
     ),
     (
         OutcomeUnknown,
         "error",
-        "It is not known whether it was done",
-        "all of it was written, or nothing: press Refresh once the store is there again, and do not do it again before",
+        "It is not known whether the change was written",
+        "all of it was written, or nothing: press Refresh once the store is available again, and "
+        "do not repeat it before",
     ),
     (
         StoreError,
         "error",
         "The store could not do it",
-        "nothing was written; mend what it says, and try again",
+        "nothing was written; fix the cause and try again",
     ),
     (
         ChainError,
         "broken",
         "The chain does not verify",
-        "do not rely on this store; verify an exported chain that was kept elsewhere",
+        "do not rely on this store; verify an exported chain that is kept elsewhere",
     ),
-    (InputError, "input", "That cannot be used", "mend it, and try again"),
+    (InputError, "input", "The input is not valid", "correct it and try again"),
 )
 
 
 def error_notice(error: BaseException) -> Notice:
-    """An error as a notice: in which state the panel is now, what happened, and what to do."""
+    """The notice for an error: the panel's state, what happened, and what to do."""
     if isinstance(error, AuditError):
-        return _audit(error)
-    for kind, state, title, todo in _TROUBLES:
+        return _audit_notice(error)
+    for kind, state, title, advice in _NOTICES:
         if isinstance(error, kind):
-            return Notice(state, title, _sentence(str(error)), _sentence(todo))
+            return Notice(state, title, _sentence(str(error)), _sentence(advice))
     if isinstance(error, TtplanError):
         return Notice(
             "error",
@@ -112,23 +118,21 @@ def error_notice(error: BaseException) -> Notice:
             _sentence(str(error)),
             "Press Refresh to see what is stored now.",
         )
-    said = f"{type(error).__name__}: {error}"
+    message = f"{type(error).__name__}: {error}"
     return Notice(
         "error",
-        "Something broke that should not have",
-        _sentence(said),
+        "Unexpected error",
+        _sentence(message),
         "Press Refresh to see what is stored now, and report this: it is a defect of ttplan.",
     )
 
 
-def _audit(error: AuditError) -> Notice:
+def _audit_notice(error: AuditError) -> Notice:
     if error.applied:
-        title = "Done, but its entry could not be confirmed"
-        return Notice(
-            "error", title, _sentence(str(error)), "Do not do it again; verify the chain."
-        )
-    title = "The audit entry could not be written, so nothing was"
-    return Notice("error", title, _sentence(str(error)), "Mend what it says, and try again.")
+        title = "Done, but its audit entry could not be confirmed"
+        return Notice("error", title, _sentence(str(error)), "Do not repeat it; verify the chain.")
+    title = "The audit entry could not be written, so nothing was changed"
+    return Notice("error", title, _sentence(str(error)), "Fix the cause and try again.")
 
 
 def _sentence(text: str) -> str:

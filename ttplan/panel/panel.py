@@ -1,4 +1,4 @@
-"""The panel as a whole: four tabs over one workspace. It keeps nothing: whoever runs its cell again sees what is stored."""
+"""The panel: four tabs over one workspace. It keeps no state: a new panel shows what is stored."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import ipywidgets as widgets
 from ttplan.model.audit import User
 from ttplan.panel.backend import Backend
 from ttplan.panel.browsing import ChainTab, RoutesTab
-from ttplan.panel.controls import STYLE, page, stack
+from ttplan.panel.controls import STYLE, html_area, stack
 from ttplan.panel.html import shortened
 from ttplan.panel.plans import PlansTab
 from ttplan.panel.verifying import VerifyTab
@@ -22,31 +22,31 @@ _TITLES = ("Plans", "Verify", "Routes", "Chain")
 
 
 class Panel:
-    """A workspace with the mouse or the keyboard: a cell can end with it. Made by `Workspace.panel`."""
+    """A panel for a notebook cell, made by `Workspace.panel`."""
 
-    def __init__(self, desk: Backend, *, name: str, who: User | str | None = None) -> None:
-        """`who` is the person at the panel, by name, e-mail address or id; it can be changed in the panel."""
+    def __init__(self, backend: Backend, *, name: str, who: User | str | None = None) -> None:
+        """`who` is the user's name, e-mail address or id; it can be changed in the panel."""
         self._name = name
-        self.plans = PlansTab(desk, _said(who), self._changed)
-        self.verifying = VerifyTab(desk)
-        self.routes = RoutesTab(desk)
-        self.chain = ChainTab(desk)
+        self.plans = PlansTab(backend, _user_name(who), self._changed)
+        self.verifying = VerifyTab(backend)
+        self.routes = RoutesTab(backend)
+        self.chain = ChainTab(backend)
         self.tabs = widgets.Tab(
             [self.plans.box, self.verifying.box, self.routes.box, self.chain.box], titles=_TITLES
         )
-        self.tabs.observe(lambda change: self._open(change["new"]), "selected_index")
+        self.tabs.observe(lambda change: self._read_tab(change["new"]), "selected_index")
         self.box = stack(
-            page(f'{STYLE}<p class="tt-title"><strong>{escape(shortened(name))}</strong></p>'),
+            html_area(f'{STYLE}<p class="tt-title"><strong>{escape(shortened(name))}</strong></p>'),
             self.tabs,
         )
         self.box.add_class("tt-panel")
 
     def join(self) -> bool:
-        """Wait until nothing is under way in any tab; whether that is so."""
+        """Wait until no tab is busy; False if that takes too long."""
         return all(tab.join() for tab in (self.plans, self.verifying, self.routes, self.chain))
 
-    def _open(self, index: int | None) -> None:
-        """Read what a tab shows as it is turned to."""
+    def _read_tab(self, index: int | None) -> None:
+        """Read what a tab shows when it is opened."""
         if index is not None and _TITLES[index] in ("Routes", "Chain"):
             (self.routes if _TITLES[index] == "Routes" else self.chain).reload()
 
@@ -58,13 +58,13 @@ class Panel:
         return f"Panel({shortened(os.path.basename(self._name), 60)!r})"
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
-        """The controls, and a line of text where there are none."""
+        """The widgets, and a line of text for front ends without widgets."""
         bundle = self.box._repr_mimebundle_(**options)
         return bundle | {"text/plain": repr(self)}
 
 
-def _said(who: User | str | None) -> str:
-    """Who is at the panel: whoever is named, else whom the environment names, else the system's login name."""
+def _user_name(who: User | str | None) -> str:
+    """The user: `who`, else the user that the environment names, else the login name."""
     if isinstance(who, User):
         return str(who.user_id)
     if who is not None:

@@ -1,4 +1,4 @@
-"""Choose a plan, see its card and what it would change, confirm by typing its name, apply it or revert it."""
+"""The tab that shows, applies and reverts plans; the user confirms by typing the plan's name."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from uuid import UUID
 
 import ipywidgets as widgets
 
+from ttplan.display.evidence import EntryCard
 from ttplan.display.plan import plan_lines
 from ttplan.model.audit import AuditEntry, User
 from ttplan.model.errors import StoreLocked, TtplanError
 from ttplan.model.stored_plan import StoredPlan
 from ttplan.panel.backend import Backend
-from ttplan.panel.chain_rows import entry_html
-from ttplan.panel.controls import beside, button, field, page, row, stack
+from ttplan.panel.controls import button, columns, field, html_area, row, stack
 from ttplan.panel.errors import error_notice
 from ttplan.panel.html import Notice, notice_html, shortened
 from ttplan.panel.plan_state import Action, PlanState, missing, read_plan_state
@@ -25,27 +25,29 @@ from ttplan.panel.work import Task, Work
 
 _DOING = {"apply": "Applying", "revert": "Reverting"}
 _DONE = {"apply": "Applied", "revert": "Reverted"}
-_NONE = Notice("idle", "No plans yet.", "Make one with ws.plan(…), then press Refresh.")
-_UNREAD = Notice(
+_NO_PLANS = Notice("idle", "No plans yet.", "Make one with ws.plan(…), then press Refresh.")
+_NOTHING_READ = Notice(
     "idle",
-    "Nothing is shown that could be decided on.",
+    "The plan could not be read.",
     "Press Refresh to read what is stored now.",
 )
 
 
 class PlansTab(Section):
-    """The part of the panel that applies and reverts. `changed` is called after the store was written to."""
+    """The tab Plans. `changed` is called after the store was changed."""
 
-    def __init__(self, desk: Backend, who: str, changed: Callable[[], None]) -> None:
-        super().__init__(desk)
+    def __init__(self, backend: Backend, who: str, changed: Callable[[], None]) -> None:
+        super().__init__(backend)
         self._changed = changed
-        self._guard = threading.Lock()
-        self._seen: PlanState | None = None
-        self._wanted: UUID | None = None
+        self._lock = threading.Lock()
+        self._state: PlanState | None = None
+        self._chosen_id: UUID | None = None
         self.choice = widgets.Select(
             description="Plan", options=(), rows=5, layout={"width": "auto"}
         )
-        self.card, self.diff, self.against, self.recorded, self.lacks = (page() for _ in range(5))
+        self.card, self.diff, self.objection, self.recorded, self.missing_steps = (
+            html_area() for _ in range(5)
+        )
         self.who = field("Who you are", "your e-mail address or user id", who)
         self.confirm = field("Plan's name", "type it to confirm")
         self.allow = widgets.Checkbox(
@@ -57,146 +59,148 @@ class PlansTab(Section):
         self.refresh = button("Refresh")
         decision = stack(
             self.diff,
-            self.against,
+            self.objection,
             self.allow,
             self.who,
             self.recorded,
             self.confirm,
             row(self.apply, self.revert, self.cancel, self.refresh),
-            self.lacks,
+            self.missing_steps,
             self.waiting,
             self.outcome,
         )
-        self.box = stack(self.choice, beside(stack(self.card), decision))
+        self.box = stack(self.choice, columns(stack(self.card), decision))
         self.choice.observe(self._choose, "value")
-        for one in (self.who, self.confirm, self.allow):
-            one.observe(lambda _: self.settle(), "value")
+        for control in (self.who, self.confirm, self.allow):
+            control.observe(lambda _: self.settle(), "value")
         self.apply.on_click(lambda _: self._act("apply"))
         self.revert.on_click(lambda _: self._act("revert"))
         self.refresh.on_click(lambda _: self.reload())
         self.reload()
 
     def reload(self) -> None:
-        """Read the plans, and the chosen one, as they are stored now."""
-        self.say(Notice("idle", ""))
+        """Read the plans and the chosen one from the store."""
+        self.show_notice(Notice("idle", ""))
         self._forget()
         self.worker.start(self._reading(self._read), queued=True)
 
-    # --- what a person does ---
+    # --- user actions ---
 
     def _choose(self, change: Any) -> None:
-        if change["new"] is None or change["new"] == self._wanted:  # the panel itself did it
+        if change["new"] is None or change["new"] == self._chosen_id:  # set by the panel itself
             return
-        self._wanted = change["new"]
+        self._chosen_id = change["new"]
         self.confirm.value = ""
-        self.say(Notice("idle", ""))
+        self.show_notice(Notice("idle", ""))
         self._forget()
         self.worker.start(self._reading(self._read_plan), queued=True)
 
     def _act(self, action: Action) -> None:
-        with self._guard:  # a double click calls twice, whatever is disabled by then
-            seen = self._seen
-            if seen is None or seen.action != action or self.worker.busy or self._missing(seen):
+        with self._lock:  # a double click calls twice, even if the button is disabled by then
+            state = self._state
+            if state is None or state.action != action or self.worker.busy or self._missing(state):
                 return
-            if seen.plan.plan_id != self._wanted:  # another was chosen in this very moment
+            if state.plan.plan_id != self._chosen_id:  # another plan was chosen meanwhile
                 return
-            self._seen = None
+            self._state = None
         actor, allow = User.named(self.who.value), self.allow.value
         self.confirm.value = ""
-        if not self.worker.start(lambda task: self._do(action, seen, actor, allow, task)):
+        if not self.worker.start(lambda task: self._do(action, state, actor, allow, task)):
             self.reload()
 
-    # --- what is done in the thread ---
+    # --- work in the thread ---
 
-    def _do(self, action: Action, seen: PlanState, actor: User, allow: bool, task: Task) -> None:
-        plan_id = seen.plan.plan_id
-        self.say(Notice("busy", f"{_DOING[action]} {shortened(seen.plan.name, 60)}"))
+    def _do(self, action: Action, state: PlanState, actor: User, allow: bool, task: Task) -> None:
+        plan_id = state.plan.plan_id
+        self.show_notice(Notice("busy", f"{_DOING[action]} {shortened(state.plan.name, 60)}"))
         try:
-            now = read_plan_state(self.desk, plan_id)
-            if now.basis != seen.basis:
-                self.say(_changed(seen, now))
+            now = read_plan_state(self.backend, plan_id)
+            if now.basis != state.basis:
+                self.show_notice(_changed(state, now))
                 self._read(task)
                 return
             task.check()
             if action == "apply":
-                entry = self.desk.apply(plan_id, actor=actor, allow_stale=allow)
+                entry = self.backend.apply(plan_id, actor=actor, allow_stale=allow)
             else:
-                entry = self.desk.revert(plan_id, actor=actor)
+                entry = self.backend.revert(plan_id, actor=actor)
         except Exception as error:
-            self.say(error_notice(error))
-            if not isinstance(error, StoreLocked):  # which would only wait once more
+            self.show_notice(error_notice(error))
+            if not isinstance(error, StoreLocked):  # reading would wait again
                 self._read_again(task)
             return
-        self.outcome.value = notice_html(_done(action, seen, entry)) + entry_html(entry)
+        self.outcome.value = (
+            notice_html(_done(action, state, entry)) + EntryCard.of(entry)._repr_html_()
+        )
         self._read_again(task)
         self._changed()
 
     def _read_again(self, task: Task) -> None:
-        """Read after something was done; that stays said, whether it can be read again or not."""
+        """Read after a change; its notice stays, even if the read fails."""
         with suppress(TtplanError):
             self._reading(self._read)(task)
 
     def _reading(self, read: Work) -> Work:
-        """Work that reads and, where that fails, says that nothing is read."""
+        """Work that reads, and shows a notice if that fails."""
 
         def work(task: Task) -> None:
             try:
                 read(task)
             except BaseException:
-                self.against.value = notice_html(_UNREAD)
+                self.objection.value = notice_html(_NOTHING_READ)
                 self.allow.layout.display = "none"
                 raise
 
         return work
 
     def _read(self, task: Task) -> None:
-        runs = self.desk.plan_runs()[::-1]
+        runs = self.backend.plan_runs()[::-1]
         ids = [run.plan_id for run in runs]
-        if self._wanted not in ids:
-            self._wanted = ids[0] if ids else None
+        if self._chosen_id not in ids:
+            self._chosen_id = ids[0] if ids else None
         options = tuple((_option(run), run.plan_id) for run in runs)
         if options != self.choice.options:
             self.choice.index = None
             self.choice.options = options
-        self.choice.value = self._wanted
+        self.choice.value = self._chosen_id
         self._read_plan(task)
 
     def _read_plan(self, task: Task) -> None:
-        wanted = self._wanted
-        if wanted is None:
-            self.against.value = notice_html(_NONE)
+        chosen_id = self._chosen_id
+        if chosen_id is None:
+            self.objection.value = notice_html(_NO_PLANS)
             return
-        self._show(read_plan_state(self.desk, wanted))
+        self._show(read_plan_state(self.backend, chosen_id))
 
-    # --- what is shown ---
+    # --- display ---
 
-    def _show(self, seen: PlanState) -> None:
-        self.card.value = seen.plan._repr_html_()
+    def _show(self, state: PlanState) -> None:
+        self.card.value = state.plan._repr_html_()
         shown = [
             part._repr_html_()
-            for part in (seen.preview, seen.policy)
+            for part in (state.preview, state.policy)
             if part is not None and part.result is not None
         ]
         self.diff.value = "".join(shown)
-        self.against.value = notice_html(seen.against or Notice("idle", ""))
+        self.objection.value = notice_html(state.objection or Notice("idle", ""))
         self.allow.value = False
-        self.allow.layout.display = "" if seen.action == "apply" and seen.stale else "none"
-        self._seen = seen
+        self.allow.layout.display = "" if state.action == "apply" and state.stale else "none"
+        self._state = state
         self.settle()
 
     def _forget(self) -> None:
-        """Nothing can be done until the plan was read again."""
-        self._seen = None
+        """Disable actions until the plan is read again."""
+        self._state = None
         self.settle()
 
-    def _missing(self, seen: PlanState) -> list[str]:
-        return missing(seen, who=self.who.value, typed=self.confirm.value, allow=self.allow.value)
+    def _missing(self, state: PlanState) -> list[str]:
+        return missing(state, who=self.who.value, typed=self.confirm.value, allow=self.allow.value)
 
     def settle(self) -> None:
-        seen, busy = self._seen, self.worker.busy
-        lacks = [] if seen is None else self._missing(seen)
+        state, busy = self._state, self.worker.busy
+        missing_steps = [] if state is None else self._missing(state)
         for action, control in (("apply", self.apply), ("revert", self.revert)):
-            can = seen is not None and seen.action == action and not lacks and not busy
+            can = state is not None and state.action == action and not missing_steps and not busy
             control.disabled = not can
             control.tooltip = (
                 f"{action.capitalize()} the chosen plan"
@@ -204,9 +208,9 @@ class PlansTab(Section):
                 else f"{action.capitalize()}: not possible yet"
             )
         self.refresh.disabled = busy
-        self.lacks.value = (
-            f'<p class="tt-empty">To {seen.action}: {", ".join(lacks)}.</p>'
-            if seen and seen.action and lacks
+        self.missing_steps.value = (
+            f'<p class="tt-empty">To {state.action}: {", ".join(missing_steps)}.</p>'
+            if state and state.action and missing_steps
             else ""
         )
         name = self.who.value
@@ -218,7 +222,7 @@ class PlansTab(Section):
 
 
 def _option(run: StoredPlan) -> str:
-    """A plan on one line; plans of one name differ in their ids."""
+    """A plan on one line, with the start of its id."""
     figure = ""
     if run.status != "failed":
         line = plan_lines(run.result)[0]
@@ -226,26 +230,30 @@ def _option(run: StoredPlan) -> str:
     return f"{shortened(run.name, 60)} · {run.status}{figure} · {str(run.plan_id)[:8]}"
 
 
-def _changed(seen: PlanState, now: PlanState) -> Notice:
-    if now.basis.status != seen.basis.status:
-        said = f"The plan is {now.basis.status} by now."
+def _changed(state: PlanState, now: PlanState) -> Notice:
+    if now.basis.status != state.basis.status:
+        detail = f"The plan is {now.basis.status} now."
     elif now.stale:
-        said = "Other routes are live by now, so the plan is stale."
+        detail = "Other routes are live now, so the plan is stale."
     else:
-        said = "Other routes are live by now, or other rules hold."
+        detail = "Other routes are live now, or the policy changed."
     return Notice(
         "changed",
-        "Changed since you looked",
-        f"{said} Nothing was written.",
-        "Look at what is shown now, and decide again.",
+        "Changed since you read it",
+        f"{detail} Nothing was written.",
+        "Check what is shown now and decide again.",
     )
 
 
-def _done(action: Action, seen: PlanState, entry: AuditEntry) -> Notice:
-    said = f"{shortened(seen.plan.name, 60)}: status, routes and entry {entry.seq} of the chain, in one transaction."
+def _done(action: Action, state: PlanState, entry: AuditEntry) -> Notice:
+    detail = (
+        f"{shortened(state.plan.name, 60)}: status, routes and entry {entry.seq} of the "
+        "chain, in one transaction."
+    )
     return Notice(
         "done",
         _DONE[action],
-        said,
-        f"keep its anchor elsewhere, to prove later that nothing was cut off: {entry.seq}:{entry.hash}",
+        detail,
+        "keep its anchor elsewhere, to prove later that no entry was removed: "
+        f"{entry.seq}:{entry.hash}",
     )

@@ -1,40 +1,40 @@
-"""What the parts of the panel have in common: a worker, a place for what it says, and a button that cancels."""
+"""What all tabs share: a worker, an area for notices, and a cancel button."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
 from ttplan.panel.backend import Backend
-from ttplan.panel.controls import button, page
+from ttplan.panel.controls import button, html_area
 from ttplan.panel.errors import error_notice
 from ttplan.panel.html import Notice, notice_html, shortened
 from ttplan.panel.work import Worker
 
 
 class Section(ABC):
-    """A part of the panel over a workspace."""
+    """A tab of the panel."""
 
-    def __init__(self, desk: Backend) -> None:
-        self.desk = desk
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
         self.worker = Worker(
             settle=self._settle,
             waiting=self._wait,
-            failed=lambda error: self.say(error_notice(error)),
+            failed=lambda error: self.show_notice(error_notice(error)),
         )
-        self.outcome, self.waiting = page(), page()
+        self.outcome, self.waiting = html_area(), html_area()
         self.cancel = button("Cancel")
         self.cancel.on_click(lambda _: self.worker.cancel())
 
     @abstractmethod
     def settle(self) -> None:
-        """Let be pressed what can be, now that work has begun or ended, or somebody typed something."""
+        """Enable and disable controls after work began or ended, or after user input."""
 
-    def say(self, notice: Notice) -> None:
-        """Show what happened, in place of what was said before."""
+    def show_notice(self, notice: Notice) -> None:
+        """Replace the shown notice."""
         self.outcome.value = notice_html(notice)
 
     def join(self) -> bool:
-        """Wait until nothing is under way; whether that is so."""
+        """Wait until no work is running; False if that takes too long."""
         return self.worker.join()
 
     def _settle(self) -> None:
@@ -44,7 +44,7 @@ class Section(ABC):
         self.settle()
 
     def _wait(self, holder: str) -> None:
-        title = f"Waiting for the store, which {shortened(holder)} has"
+        title = f"Waiting for the store, in use by {shortened(holder)}"
         self.waiting.value = notice_html(
             Notice("waiting", title, "", "Close it there, or press Cancel.")
         )

@@ -1,4 +1,4 @@
-"""Verify the chain: with a key from elsewhere and an anchor where there are any, with progress, and ended on demand."""
+"""The tab that verifies the chain, with progress and a cancel button."""
 
 from __future__ import annotations
 
@@ -6,30 +6,31 @@ import ipywidgets as widgets
 
 from ttplan.audit.verify.report import ChainReport
 from ttplan.panel.backend import Backend
-from ttplan.panel.controls import button, field, page, row, stack
+from ttplan.panel.controls import button, field, html_area, row, stack
 from ttplan.panel.html import Notice, shortened
 from ttplan.panel.section import Section
 from ttplan.panel.work import Task
 
 
 class VerifyTab(Section):
-    """The part of the panel that verifies."""
+    """The tab Verify."""
 
-    def __init__(self, desk: Backend) -> None:
-        super().__init__(desk)
+    def __init__(self, backend: Backend) -> None:
+        super().__init__(backend)
         self.key = field(
-            "Public key", "64 hex digits, from elsewhere than this store", width="53em"
+            "Public key", "64 hex digits, from a source other than this store", width="53em"
         )
         self.anchor = field("Anchor", "<seq>:<hash>, if you have one", width="53em")
         self.verify = button("Verify", "primary")
         self.bar = widgets.IntProgress(
             min=0, max=1, value=0, layout={"width": "16em", "display": "none"}
         )
-        self.count, self.report = page(), page()
+        self.count, self.report = html_area(), html_area()
         self.count.layout.width = "auto"
         self.box = stack(
-            page(
-                '<p class="tt-title">Without a key from elsewhere the chain can only be consistent with its own key.</p>'
+            html_area(
+                '<p class="tt-title">Without a key from another source, a chain can only be shown '
+                "to be consistent with its own key.</p>"
             ),
             self.key,
             self.anchor,
@@ -44,7 +45,7 @@ class VerifyTab(Section):
     def _do(self, task: Task) -> None:
         self.report.value, self.count.value = "", ""
         self.bar.value, self.bar.layout.display = 0, ""
-        self.say(Notice("busy", "Verifying the chain"))
+        self.show_notice(Notice("busy", "Verifying the chain"))
 
         def progress(done: int, total: int | None) -> None:
             task.check()
@@ -52,9 +53,11 @@ class VerifyTab(Section):
             self.count.value = f"{done:,} of {'?' if total is None else format(total, ',')} entries"
 
         key, anchor = self.key.value.strip(), self.anchor.value.strip()
-        report = self.desk.verify(public_key=key or None, anchor=anchor or None, progress=progress)
+        report = self.backend.verify(
+            public_key=key or None, anchor=anchor or None, progress=progress
+        )
         self.report.value = report._repr_html_()
-        self.say(verdict(report))
+        self.show_notice(verdict(report))
 
     def settle(self) -> None:
         self.verify.disabled = self.worker.busy
@@ -63,34 +66,36 @@ class VerifyTab(Section):
 
 
 def verdict(report: ChainReport) -> Notice:
-    """What a verification came to, and what that means for whoever asked."""
+    """The notice for a verification: its result and what it means."""
     entries = f"{report.entries:,} {'entry' if report.entries == 1 else 'entries'}"
     if report.first_bad is not None and report.is_cut:
         return Notice(
             "broken",
             "Broken: this is not the anchor's chain",
             shortened(report.first_bad.message, 400),
-            "Its entries are good, but not all that the anchor was written down of; look for the rest, in a backup or an export.",
+            "Its entries are valid, but entries up to the anchor are missing; look for them in a "
+            "backup or an export.",
         )
     if report.first_bad is not None:
         return Notice(
             "broken",
             "Broken: the chain does not verify",
             shortened(report.first_bad.message, 400),
-            "Rely on nothing from that entry on; keep this file as it is, and compare it with an exported chain or a backup.",
+            "Do not rely on that entry or any after it; keep this file as it is, and compare it "
+            "with an export or a backup.",
         )
     if report.verdict == "verified" and report.anchor is None:
         return Notice(
             "verified",
             f"Verified: {entries}",
             "",
-            "Give an anchor, too, to know that none is missing at the end.",
+            "Give an anchor too, to know that no entry is missing at the end.",
         )
     if report.verdict == "verified":
         return Notice("verified", f"Verified: {entries}, and the chain ends at its anchor")
     return Notice(
         "own-key",
         f"Consistent with its own key, which proves little: {entries}",
-        "Whoever forges a chain can bring a key along.",
-        "Give the public key that you have from elsewhere.",
+        "Whoever forges a chain can include a key of their own.",
+        "Give the public key that you have from another source.",
     )

@@ -1,4 +1,5 @@
-"""Work in a thread, so that the kernel stays free: one at a time, told while it waits, and cancelled on demand."""
+"""Work in a thread, so that the kernel stays free: one at a time, told while it waits, and
+cancelled on demand."""
 
 from __future__ import annotations
 
@@ -44,9 +45,9 @@ class Task:
 class Worker:
     """Does one piece of work at a time.
 
-    `settle` is called, from whichever thread it is, when work begins and when it has ended; `waiting` with who has the store,
-    while the work waits for it; `failed` with whatever the work raises. Errors in a thread show nowhere on the page.
-    """
+    `settle` is called, from whichever thread it is, when work begins and when it has ended;
+    `waiting` with who has the store, while the work waits for it; `failed` with whatever the work
+    raises. Errors in a thread show nowhere on the page."""
 
     def __init__(
         self,
@@ -71,8 +72,8 @@ class Worker:
         return self._task is not None
 
     def start(self, work: Work, *, queued: bool = False) -> bool:
-        """Do `work`; False, and nothing happens, where other work is under way. Then, with `queued`, it is the next one, in place
-        of what was to be next."""
+        """Do `work`; False, and nothing happens, where other work is under way. Then, with
+        `queued`, it is the next one, in place of what was to be next."""
         with self._lock:
             if self._task is not None:
                 self._next = work if queued else self._next
@@ -130,6 +131,7 @@ _WORKERS: weakref.WeakSet[Worker] = weakref.WeakSet()
 
 @atexit.register
 def _end_all() -> None:
-    """A thread that is inside DuckDB when the interpreter goes away would take the whole process down with an abort."""
+    """A thread that is inside DuckDB when the interpreter goes away would take the whole process
+    down with an abort."""
     for worker in list(_WORKERS):
         worker.end()
