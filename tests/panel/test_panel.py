@@ -426,7 +426,7 @@ def test_a_wait_that_is_ended_after_the_commit_does_not_hide_it(
         return entry
 
     monkeypatch.setattr(StoreChain, "append", appending)
-    with pytest.raises(AuditError, match="Do not do it again") as raised:
+    with pytest.raises(AuditError, match="Do not repeat the operation") as raised:
         workspace.apply(FIRST)
     assert raised.value.applied
     monkeypatch.undo()

@@ -17,7 +17,8 @@ _COLOURS = {
     "warning": "var(--jp-warn-color1)",
     "bad": "var(--jp-error-color1)",
 }
-_ALIGN = {"l": "left", "r": "right"}
+_LONGEST_WORD = 24
+"""Characters of a word up to which HTML does not break it."""
 
 
 # --- text ---
@@ -114,7 +115,7 @@ def table_html(table: Table) -> str:
     detailed = any(row.details for row in table.rows)
     names = (*table.columns, *([table.details_name] if detailed else []))
     head = "".join(
-        f'<th scope="col" {_style(table, place)}>{escape(name)}</th>'
+        f'<th scope="col" {_style(table, place, name)}>{escape(name)}</th>'
         for place, name in enumerate(names)
     )
     body = "".join(_row_html(row, table, detailed) for row in table.rows)
@@ -133,17 +134,20 @@ def _row_html(row: Row, table: Table, detailed: bool) -> str:
         if place == 0 and row.tone in _COLOURS:
             text = f'<strong style="color:{_COLOURS[row.tone]}">{text}</strong>'
         tag = ('th scope="row"', "th") if place == table.header else ("td", "td")
-        cells.append(f"<{tag[0]} {_style(table, place)}>{text}</{tag[1]}>")
+        cells.append(f"<{tag[0]} {_style(table, place, cell)}>{text}</{tag[1]}>")
     if detailed:
         details = "<br>".join(map(escape, row.details))
         cells.append(f'<td style="text-align:left">{details}</td>')
     return f"<tr>{''.join(cells)}</tr>"
 
 
-def _style(table: Table, place: int) -> str:
-    """Figures stay on one line; long texts break."""
-    align = table.alignment(place)
-    return f'style="text-align:{_ALIGN[align]}{";white-space:nowrap" if align == "r" else ""}"'
+def _style(table: Table, place: int, cell: str) -> str:
+    """Figures stay on one line; other text breaks at spaces, and inside a word only if it is long."""
+    if table.alignment(place) == "r":
+        return 'style="text-align:right;white-space:nowrap"'
+    longest = max(map(len, plain(cell).split()), default=0)
+    normal = ";overflow-wrap:normal" if longest <= _LONGEST_WORD else ""
+    return f'style="text-align:left{normal}"'
 
 
 def _paragraph(lines: Iterable[str]) -> str:
