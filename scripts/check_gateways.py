@@ -26,7 +26,7 @@ from uuid import UUID
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from tests.gateways.deciding import ASKED, MODELS, TAGS, ours
+from tests.gateways.decisions import MODELS, REQUESTS, TAGS, decide_by_routes
 from tests.oracle import pick
 from tests.support import universe
 from ttplan.gateways.litellm import to_litellm
@@ -90,7 +90,7 @@ def check_litellm(python: str, count: int) -> int:
     """How many configs LiteLLM reads otherwise than our routes say."""
     routes = [made(seed) for seed in range(count)]
     configs = [to_litellm(one, called).content for one in routes]
-    lines = "".join(json.dumps([config, ASKED]) + "\n" for config in configs)
+    lines = "".join(json.dumps([config, REQUESTS]) + "\n" for config in configs)
     ran = subprocess.run(
         [python, "-c", ASK_LITELLM], input=lines, capture_output=True, text=True, check=False
     )  # noqa: S603
@@ -100,15 +100,15 @@ def check_litellm(python: str, count: int) -> int:
         raise SystemExit(f"LiteLLM loaded {len(answers)} of {count} configs")
     wrong = sum(_differs(*one) for one in zip(routes, configs, answers, strict=True))
     print(
-        f"LiteLLM: {count:,} configs loaded, {count * len(ASKED):,} requests asked for, {wrong:,} configs decide otherwise"
+        f"LiteLLM: {count:,} configs loaded, {count * len(REQUESTS):,} requests asked for, {wrong:,} configs decide otherwise"
     )
     return wrong
 
 
 def _differs(routes: list[ProposedRoute], config: dict[str, Any], answers: list[str]) -> bool:
     named = {one["model_name"] for one in config["model_list"]}
-    for (model, tag), answer in zip(ASKED, answers, strict=True):
-        expected = ours(routes, model, tag).model
+    for (model, tag), answer in zip(REQUESTS, answers, strict=True):
+        expected = decide_by_routes(routes, model, tag).model
         if model not in named and "*" not in named:
             continue  # the config does not speak of it
         if answer.split("/", 1)[-1] != expected:
@@ -169,7 +169,7 @@ def requests() -> list[RequestLog]:
         some.model_copy(
             update={"model": model, "tag": tag, "input_tokens": tokens, "baseline_cost_usd": cost}
         )
-        for model, tag in ASKED
+        for model, tag in REQUESTS
         for tokens in (50, 51, 100, 999)
         for cost in (Decimal("0.01"), Decimal("0.015"), Decimal("0.02"))
     ]

@@ -150,7 +150,7 @@ def test_an_unexpected_error_is_one_line(
 def test_the_demo_runs_all_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["demo", "--store", str(tmp_path / "demo.duckdb")]) == 0
     out = capsys.readouterr().out
-    for said in (
+    for text in (
         "28,185 added",
         "saves",
         "USD",
@@ -159,7 +159,7 @@ def test_the_demo_runs_all_steps(tmp_path: Path, capsys: pytest.CaptureFixture[s
         "BROKEN: 0 entries",
         "(HashMismatch)",
     ):
-        assert said in out
+        assert text in out
     assert run(["demo", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["verified"]["verdict"] == "verified"
 

@@ -80,7 +80,7 @@ def test_suggested_routes_are_shown_written_and_planned(
     sample, routes = str(tmp_path / "sample.duckdb"), str(tmp_path / "suggested.yaml")
     assert run(["import", str(DATA / "requests.parquet"), "--store", sample]) == 0
     capsys.readouterr()
-    asking = [
+    command = [
         "suggest",
         "--target",
         "gpt-4o-mini",
@@ -91,15 +91,15 @@ def test_suggested_routes_are_shown_written_and_planned(
         "--store",
         sample,
     ]
-    assert run([*asking, "--output", routes]) == 0
+    assert run([*command, "--output", routes]) == 0
     out = capsys.readouterr().out
     assert "3 routes suggested, 3 confirmed" in out
     assert "gpt-4o → gpt-4o-mini" in out
     assert f"3 routes written to {routes}" in out
     assert run(["plan", routes, "--name", "as suggested", "--store", sample]) == 0
     assert "gpt-4o → gpt-4o-mini" in capsys.readouterr().out
-    check_error([*asking, "--output", routes], 2, "exists already", capsys)
-    assert run([*asking, "--output", routes, "--overwrite", "--json"]) == 0
+    check_error([*command, "--output", routes], 2, "exists already", capsys)
+    assert run([*command, "--output", routes, "--overwrite", "--json"]) == 0
     items = json.loads(capsys.readouterr().out)["items"]
     assert [item["route"]["when"]["model_in"] for item in items] == [
         ["gpt-4o"],
@@ -107,7 +107,7 @@ def test_suggested_routes_are_shown_written_and_planned(
         ["claude-haiku-4-5"],
     ]
     check_error(
-        [*asking, "--by", "hour"], 2, "expected one or more of tag, model, input_tokens", capsys
+        [*command, "--by", "hour"], 2, "expected one or more of tag, model, input_tokens", capsys
     )
     check_error(
         ["suggest", "--target", "nobody's", "--store", sample],
@@ -124,8 +124,8 @@ def test_backtest_shows_periods_and_refuses_bad_ones(
     assert run(["import", str(DATA / "requests.parquet")]) == 0
     capsys.readouterr()
     assert run(["backtest", ROUTES, "--period", "20m", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert (found["period_seconds"], len(found["comparisons"])) == (1200, 4)
+    result = json.loads(capsys.readouterr().out)
+    assert (result["period_seconds"], len(result["comparisons"])) == (1200, 4)
     assert run(["backtest", ROUTES, "--period", "20m"]) == 0
     assert "back-test: 1 pair of periods of 0:20:00" in capsys.readouterr().out
     check_error(

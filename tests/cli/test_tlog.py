@@ -156,9 +156,9 @@ def test_keys_are_shown_and_rotated(
     assert (
         run_json(capsys, "verify", "s.duckdb", "--key-hex", made, code=1)["first_bad"]["index"] == 0
     )
-    again = run_json(capsys, "key", "rotate", "--key-file", "new.pem")
-    assert again["entry"]["payload"]["old_key"] == made
+    second = run_json(capsys, "key", "rotate", "--key-file", "new.pem")
+    assert second["entry"]["payload"]["old_key"] == made
     assert (
         run_json(capsys, "key", "show", "--key-file", "new.pem")["public_key"]
-        == again["public_key"]
+        == second["public_key"]
     )

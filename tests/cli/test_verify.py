@@ -100,21 +100,21 @@ def test_two_histories_are_found_and_saved_as_evidence(
     monkeypatch.chdir(tmp_path)
     entries = chain(4)
     fork = [*entries[:3], entry(TipAnchor(2, entries[2].hash), payload={"other": True})]
-    for name, found in (
+    for name, fork_or_entries in (
         ("a.jsonl", entries),
         ("b.jsonl", fork),
         ("c.jsonl", entries[:2]),
         ("d.jsonl", [*entries, fork[3]]),
     ):
-        (tmp_path / name).write_bytes(exported(found))
+        (tmp_path / name).write_bytes(exported(fork_or_entries))
     assert "no two signed entries" in run_text(
         capsys, "compare", "a.jsonl", "c.jsonl", "--key-hex", PUBLIC
     )
     assert run_json(capsys, "compare", "a.jsonl", "c.jsonl", "--key-hex", PUBLIC) is None
-    found = run_json(
+    fork_or_entries = run_json(
         capsys, "compare", "a.jsonl", "b.jsonl", "--key-hex", PUBLIC, "--evidence", "e.json", code=1
     )
-    assert found["seq"] == 3
+    assert fork_or_entries["seq"] == 3
     assert "signed two histories" in run_text(
         capsys, "compare", "e.json", "--check", "--key-hex", PUBLIC, code=1
     )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from tests.gateways.deciding import ASKED, litellms, ours, sayable
+from tests.gateways.decisions import REQUESTS, decide_by_config, decide_by_routes, supported_routes
 from tests.support import plans
 from ttplan.gateways.litellm import to_litellm
 from ttplan.gateways.read_litellm import from_litellm
@@ -16,7 +16,7 @@ from ttplan.model.errors import InputError
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
 
 
-def called(model: str) -> str:
+def add_provider(model: str) -> str:
     return f"openai/{model}"
 
 
@@ -30,15 +30,18 @@ def route(
     )
 
 
-@given(sayable())
+@given(supported_routes())
 def test_the_config_sends_each_request_where_the_routes_do(routes: list[ProposedRoute]) -> None:
-    words = to_litellm(routes, called)
-    assert {loss.field for loss in words.losses} <= {"then.fallbacks"}
-    lost = {loss.route for loss in words.losses}
-    for model, tag in ASKED:
-        expected, got = ours(routes, model, tag), litellms(words.content, model, tag)
+    rendered = to_litellm(routes, add_provider)
+    assert {loss.field for loss in rendered.losses} <= {"then.fallbacks"}
+    lost = {loss.route for loss in rendered.losses}
+    for model, tag in REQUESTS:
+        expected, got = (
+            decide_by_routes(routes, model, tag),
+            decide_by_config(rendered.content, model, tag),
+        )
         assert got.model == expected.model
-        # Fallbacks that would hold for other requests, too, are lost: then there are none, and it is said of the route.
+        # Fallbacks that would also apply to other requests are lost, and reported for the route.
         taken = next(
             (
                 r
@@ -52,25 +55,25 @@ def test_the_config_sends_each_request_where_the_routes_do(routes: list[Proposed
         )
 
 
-def _takes(one: ProposedRoute, model: str, tag: str | None) -> bool:
-    return (not one.when.model_in or model in one.when.model_in) and one.when.tag_equals in (
+def _takes(route: ProposedRoute, model: str, tag: str | None) -> bool:
+    return (not route.when.model_in or model in route.when.model_in) and route.when.tag_equals in (
         None,
         tag,
     )
 
 
-@given(sayable())
+@given(supported_routes())
 def test_a_config_that_is_read_back_comes_to_the_same(routes: list[ProposedRoute]) -> None:
-    content = to_litellm(routes, called).content
+    content = to_litellm(routes, add_provider).content
     read = from_litellm(content, "config.yaml")
     assert read.losses == []
-    for model, tag in ASKED:
-        assert ours(read.routes, model, tag) == litellms(content, model, tag)
+    for model, tag in REQUESTS:
+        assert decide_by_routes(read.routes, model, tag) == decide_by_config(content, model, tag)
 
 
 def test_a_tagged_route_is_a_deployment_beside_the_default_one() -> None:
-    words = to_litellm([route(1, model_in=("gpt-4o",), tag_equals="chat")], called)
-    assert words.content == {
+    rendered = to_litellm([route(1, model_in=("gpt-4o",), tag_equals="chat")], add_provider)
+    assert rendered.content == {
         "model_list": [
             {
                 "model_name": "gpt-4o",
@@ -84,14 +87,17 @@ def test_a_tagged_route_is_a_deployment_beside_the_default_one() -> None:
         ],
         "router_settings": {"enable_tag_filtering": True},
     }
-    assert words.losses == []
+    assert rendered.losses == []
 
 
-def test_a_fallback_that_is_routed_itself_gets_a_group_of_its_own() -> None:
+def test_a_routed_fallback_gets_its_own_group() -> None:
     routes = [route(1, model_in=("a",), fallbacks=("b", "c")), route(2, "d", model_in=("b",))]
-    content = to_litellm(routes, called).content
+    content = to_litellm(routes, add_provider).content
     assert content["router_settings"] == {"fallbacks": [{"a": ["b (fallback)", "c"]}]}
-    assert {one["model_name"]: one["litellm_params"]["model"] for one in content["model_list"]} == {
+    assert {
+        deployment["model_name"]: deployment["litellm_params"]["model"]
+        for deployment in content["model_list"]
+    } == {
         "a": "openai/gpt-4o-mini",
         "b": "openai/d",
         "b (fallback)": "openai/b",
@@ -115,34 +121,38 @@ def test_a_fallback_that_is_routed_itself_gets_a_group_of_its_own() -> None:
         ({"model_in": ("gpt-*",)}, "when.model_in"),
     ],
 )
-def test_a_condition_without_words_leaves_the_route_out(when: dict[str, Any], field: str) -> None:
-    words = to_litellm([route(1, **when)], called)
-    assert [(loss.route, loss.field, loss.effect) for loss in words.losses] == [
+def test_an_unsupported_condition_leaves_the_route_out(when: dict[str, Any], field: str) -> None:
+    rendered = to_litellm([route(1, **when)], add_provider)
+    assert [(loss.route, loss.field, loss.effect) for loss in rendered.losses] == [
         ("route 1", field, "is left out")
     ]
-    assert words.content == {"model_list": []}
+    assert rendered.content == {"model_list": []}
 
 
-def test_an_action_without_words_is_told_and_the_route_is_written() -> None:
+def test_an_unsupported_action_is_reported() -> None:
     then = RouteAction(target_model="m", disable_cache=True, max_cost_usd=Decimal(1))
-    words = to_litellm([plans.route(1, when=RouteConditions(model_in=("a",)), then=then)], called)
-    assert [(loss.field, loss.effect) for loss in words.losses] == [
+    rendered = to_litellm(
+        [plans.route(1, when=RouteConditions(model_in=("a",)), then=then)], add_provider
+    )
+    assert [(loss.field, loss.effect) for loss in rendered.losses] == [
         ("then.disable_cache", "goes without it"),
         ("then.max_cost_usd", "goes without it"),
     ]
-    assert len(words.content["model_list"]) == 1
+    assert len(rendered.content["model_list"]) == 1
 
 
 def test_disabled_routes_are_not_in_it() -> None:
-    words = to_litellm([route(1, model_in=("a",)).model_copy(update={"enabled": False})], called)
-    assert words.content == {"model_list": []}
-    assert any("1 disabled route is not" in note for note in words.notes)
+    rendered = to_litellm(
+        [route(1, model_in=("a",)).model_copy(update={"enabled": False})], add_provider
+    )
+    assert rendered.content == {"model_list": []}
+    assert any("1 disabled route is not" in note for note in rendered.notes)
 
 
-# --- reading -----------------------------------------------------------------------------------------------------------
+# --- reading ------------------------------------------------------------------
 
 
-def test_a_config_that_people_wrote() -> None:
+def test_a_handwritten_config_is_read() -> None:
     read = from_litellm(
         {
             "model_list": [
@@ -163,8 +173,8 @@ def test_a_config_that_people_wrote() -> None:
         "config.yaml",
     )
     assert [
-        (one.name, one.when.model_in, one.then.target_model, one.then.fallbacks)
-        for one in read.routes
+        (route.name, route.when.model_in, route.then.target_model, route.then.fallbacks)
+        for route in read.routes
     ] == [
         ("gpt-4o", ("gpt-4o",), "gpt-4o", ("claude-haiku-4-5",)),
         ("cheap", ("cheap",), "claude-haiku-4-5", ()),
@@ -201,7 +211,7 @@ def test_a_config_that_people_wrote() -> None:
         ),
     ],
 )
-def test_what_a_plan_has_no_words_for_is_told(config: dict[str, Any], field: str) -> None:
+def test_fields_unknown_to_plans_are_reported(config: dict[str, Any], field: str) -> None:
     listed = [
         {
             "model_name": name,
@@ -233,6 +243,6 @@ def test_what_a_plan_has_no_words_for_is_told(config: dict[str, Any], field: str
         ),
     ],
 )
-def test_what_is_no_config_is_refused(content: Any, message: str) -> None:
+def test_malformed_configs_are_refused(content: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         from_litellm(content, "c.yaml")

@@ -28,7 +28,8 @@ def test_routes_without_an_id_get_one_of_their_name(tmp_path: Path) -> None:
     path = tmp_path / "plan.yaml"
     path.write_text(
         GOOD
-        + "- {id: r7, name: b, priority: 1, then: {target_model: m}}\nconfig: {l1_ttl_seconds: 60}\n"
+        + "- {id: r7, name: b, priority: 1, then: {target_model: m}}\n"
+        + "config: {l1_ttl_seconds: 60}\n"
     )
     routes, config = read_plan_file(path)
     assert [route.id for route in routes] == [uuid5(NAMESPACE, "a"), uuid5(NAMESPACE, "r7")]

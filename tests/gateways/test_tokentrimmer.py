@@ -19,10 +19,12 @@ from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions, sort
 
 
 @given(strategies.routes())
-def test_what_is_written_is_read_back(routes: tuple[ProposedRoute, ...]) -> None:
-    words = to_tokentrimmer(routes)
-    lost = {loss.route for loss in words.losses}
-    read = from_tokentrimmer(json.loads(encode_routes_file(words.content, ".json")), "routes.json")
+def test_written_routes_are_read_back(routes: tuple[ProposedRoute, ...]) -> None:
+    rendered = to_tokentrimmer(routes)
+    lost = {loss.route for loss in rendered.losses}
+    read = from_tokentrimmer(
+        json.loads(encode_routes_file(rendered.content, ".json")), "routes.json"
+    )
     expected = {
         route.name: route.model_dump(exclude={"id"}) for route in routes if route.name not in lost
     }
@@ -32,16 +34,16 @@ def test_what_is_written_is_read_back(routes: tuple[ProposedRoute, ...]) -> None
         if route.name not in lost
     } == expected
     # In the file's order, oldest first among equals, the gateway tries them as we do.
-    enabled = [one["name"] for one in words.content if one["enabled"]]
-    left_out = {loss.route for loss in words.losses if loss.effect == "is left out"}
+    enabled = [body["name"] for body in rendered.content if body["enabled"]]
+    left_out = {loss.route for loss in rendered.losses if loss.effect == "is left out"}
     assert enabled == [
         route.name for route in sort_by_precedence(routes) if route.name not in left_out
     ]
 
 
 def test_a_body_has_what_the_route_contract_names_and_no_more() -> None:
-    words = to_tokentrimmer([plans.route(3)])
-    assert words.content == [
+    rendered = to_tokentrimmer([plans.route(3)])
+    assert rendered.content == [
         {
             "schema_version": 1,
             "name": "route 3",
@@ -61,7 +63,7 @@ def test_a_body_has_what_the_route_contract_names_and_no_more() -> None:
             },
         }
     ]
-    assert words.losses == []
+    assert rendered.losses == []
 
 
 @pytest.mark.parametrize(
@@ -77,12 +79,12 @@ def test_a_body_has_what_the_route_contract_names_and_no_more() -> None:
         ),
     ],
 )
-def test_what_the_gateway_does_not_keep_is_told(
+def test_values_beyond_the_gateways_range_are_reported(
     changes: dict[str, Any], field: str, effect: str
 ) -> None:
-    words = to_tokentrimmer([plans.route(1, **changes), plans.route(2)])
-    assert [(loss.field, loss.effect) for loss in words.losses] == [(field, effect)]
-    assert len(words.content) == (1 if effect == "is left out" else 2)
+    rendered = to_tokentrimmer([plans.route(1, **changes), plans.route(2)])
+    assert [(loss.field, loss.effect) for loss in rendered.losses] == [(field, effect)]
+    assert len(rendered.content) == (1 if effect == "is left out" else 2)
 
 
 def test_largest_values_that_it_keeps() -> None:
@@ -90,15 +92,15 @@ def test_largest_values_that_it_keeps() -> None:
     assert to_tokentrimmer([plans.route(1, priority=2**31 - 1, when=when)]).losses == []
 
 
-# --- reading -----------------------------------------------------------------------------------------------------------
+# --- reading ------------------------------------------------------------------
 
 
 def read(*routes: dict[str, Any]) -> Any:
     return from_tokentrimmer(list(routes), "routes.json")
 
 
-def test_what_the_gateway_answers() -> None:
-    answered = {
+def test_the_gateways_response_is_read() -> None:
+    response = {
         "id": str(UUID(int=9)),
         "org_id": "x",
         "revision": 3,
@@ -109,9 +111,9 @@ def test_what_the_gateway_answers() -> None:
         "when": {"model_in": ["m"], "input_tokens_lt": None, "content_type": None},
         "then": {"target_model": "t", "redact": False, "panel": None},
     }
-    found = read(answered)
-    assert found.losses == []
-    assert found.routes == [
+    parsed = read(response)
+    assert parsed.losses == []
+    assert parsed.routes == [
         plans.route(
             9,
             name="a",
@@ -123,9 +125,9 @@ def test_what_the_gateway_answers() -> None:
     ]
 
 
-def test_defaults_are_the_gateways() -> None:
-    (found,) = read({"name": "a", "then": {"target_model": "t"}}).routes
-    assert (found.priority, found.enabled, found.when) == (100, True, RouteConditions())
+def test_missing_fields_have_the_gateways_defaults() -> None:
+    (route,) = read({"name": "a", "then": {"target_model": "t"}}).routes
+    assert (route.priority, route.enabled, route.when) == (100, True, RouteConditions())
 
 
 @pytest.mark.parametrize(
@@ -141,22 +143,24 @@ def test_defaults_are_the_gateways() -> None:
         ({"then": {"target_model": "t", "traffic_pct": 5}}, "then.traffic_pct", "goes without it"),
     ],
 )
-def test_what_a_plan_has_no_words_for_is_told(
+def test_fields_unknown_to_plans_are_reported(
     fields: dict[str, Any], lost: str, effect: str
 ) -> None:
-    found = read({"name": "a"} | fields)
-    assert [(loss.field, loss.effect) for loss in found.losses] == [(lost, effect)]
-    assert len(found.routes) == (0 if effect == "is left out" else 1)
+    parsed = read({"name": "a"} | fields)
+    assert [(loss.field, loss.effect) for loss in parsed.losses] == [(lost, effect)]
+    assert len(parsed.routes) == (0 if effect == "is left out" else 1)
 
 
-def test_a_tie_that_ids_decide_otherwise_is_told() -> None:
+def test_ties_that_ids_reorder_are_reported() -> None:
     first = {"id": str(UUID(int=2)), "name": "a", "then": {"target_model": "t"}}
     second = {"id": str(UUID(int=1)), "name": "b", "then": {"target_model": "u"}}
     assert [(loss.route, loss.effect) for loss in read(first, second).losses] == [
         ("b", "is tried in another order")
     ]
     assert read(second, first).losses == []
-    apart = [one | {"when": {"model_in": [name]}} for one, name in ((first, "m"), (second, "n"))]
+    apart = [
+        fields | {"when": {"model_in": [name]}} for fields, name in ((first, "m"), (second, "n"))
+    ]
     assert read(*apart).losses == []
 
 
@@ -175,6 +179,6 @@ def test_a_tie_that_ids_decide_otherwise_is_told() -> None:
         ),
     ],
 )
-def test_what_are_no_routes_is_refused(content: Any, message: str) -> None:
+def test_malformed_routes_are_refused(content: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         from_tokentrimmer(content, "routes.json")

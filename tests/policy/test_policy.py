@@ -1,4 +1,4 @@
-"""Between plan and apply: rules, overrides, approvals; and routes that a gateway follows already."""
+"""Rules, overrides and approvals; and routes adopted from a gateway."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ ANN, BOB = User(UUID(int=11)), User(UUID(int=12))
 BLOCKS = Policy(rules=(Rule(rule="savings > 1000"),))
 
 
-def held(text: str, **changes: Any) -> RuleVerdict:
-    """A rule over a plan whose result has these fields."""
+def check_rule(text: str, **changes: Any) -> RuleVerdict:
+    """Evaluate a rule on a plan whose result has these fields."""
     result = plans.result(UUID(int=1), (plans.route(1),)).model_copy(update=changes)
     return evaluate_rule(plans.run(1, result=result), Rule(rule=text))
 
 
-# --- rules -----------------------------------------------------------------------------------------------------------
+# --- rules --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -76,40 +76,42 @@ def held(text: str, **changes: Any) -> RuleVerdict:
     ],
 )
 def test_rules_over_numbers(rule: str, ok: bool) -> None:
-    assert held(rule).ok is ok
+    assert check_rule(rule).ok is ok
 
 
 def test_ends_of_intervals() -> None:
     ends = ConfidenceIntervals(projected_change_usd_95=(0.5, 2.0), p95_latency_ms_95=(100.0, 900.0))
-    assert held("savings lower bound > 0.4", confidence_intervals=ends).ok
-    assert not held("savings lower bound > 0.5", confidence_intervals=ends).ok
-    assert held("latency p95 upper bound <= 900", confidence_intervals=ends).ok
+    assert check_rule("savings lower bound > 0.4", confidence_intervals=ends).ok
+    assert not check_rule("savings lower bound > 0.5", confidence_intervals=ends).ok
+    assert check_rule("latency p95 upper bound <= 900", confidence_intervals=ends).ok
 
 
-def test_what_is_not_known_meets_no_rule() -> None:
-    nothing = ConfidenceIntervals()
+def test_an_unknown_fact_meets_no_rule() -> None:
+    no_intervals = ConfidenceIntervals()
     for rule in (
         "savings lower bound > 0",
         "savings lower bound < 0",
         "no effective clusters",
         "risk band not high",
     ):
-        verdict = held(rule, confidence_intervals=nothing)
+        verdict = check_rule(rule, confidence_intervals=no_intervals)
         assert (verdict.ok, verdict.found.endswith(": not known")) == (False, True)
 
 
 def test_words_and_clusters() -> None:
     checked = unverified_result("nobody looked")
-    assert held("risk band is unverified", quality=checked).ok
-    assert not held("risk band not unverified", quality=checked).ok
-    assert held("risk band is not high", quality=checked).ok
-    assert held("interval method is limit", interval_method="limit").ok
+    assert check_rule("risk band is unverified", quality=checked).ok
+    assert not check_rule("risk band not unverified", quality=checked).ok
+    assert check_rule("risk band is not high", quality=checked).ok
+    assert check_rule("interval method is limit", interval_method="limit").ok
     few = Clusters(count=50, effective=39.5, largest_share=0.1)
-    assert not held("effective clusters >= 40", clusters=few).ok
-    assert held("effective clusters >= 39.5", clusters=few).found == "effective clusters: 39.5"
+    assert not check_rule("effective clusters >= 40", clusters=few).ok
+    assert (
+        check_rule("effective clusters >= 39.5", clusters=few).found == "effective clusters: 39.5"
+    )
 
 
-def test_every_fact_can_be_asked_of_a_plan() -> None:
+def test_every_fact_can_be_evaluated() -> None:
     run_ = plans.run(1, (plans.route(1),))
     for fact in NUMERIC_FACTS:
         assert evaluate_rule(run_, Rule(rule=f"{fact} >= 0")).found.startswith(f"{fact}: ")
@@ -128,7 +130,7 @@ def test_every_fact_can_be_asked_of_a_plan() -> None:
         ("savings is high", "expected one of risk band, "),
     ],
 )
-def test_what_is_no_rule(text: str, message: str) -> None:
+def test_malformed_rules_are_refused(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         parse_rule(text)
 
@@ -136,7 +138,8 @@ def test_what_is_no_rule(text: str, message: str) -> None:
 def test_a_policy_file(tmp_path: Path) -> None:
     path = tmp_path / "policy.yaml"
     path.write_text(
-        "rules:\n  - rule: savings > 0\n  - rule: no caveats\n    level: advisory\napprovals:\n  needed: 2\n"
+        "rules:\n  - rule: savings > 0\n  - rule: no caveats\n    level: advisory\n"
+        "approvals:\n  needed: 2\n"
     )
     assert read_policy(path) == Policy(
         rules=(Rule(rule="savings > 0"), Rule(rule="no caveats", level="advisory")),
@@ -154,19 +157,19 @@ def test_a_policy_file(tmp_path: Path) -> None:
         ("approvals:\n  needed: 0", r"approvals\.needed: .*found 0"),
     ],
 )
-def test_what_is_no_policy(tmp_path: Path, text: str, message: str) -> None:
+def test_malformed_policies_are_refused(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "p.yaml"
     path.write_text(text)
     with pytest.raises(InputError, match=message):
         read_policy(path)
 
 
-# --- apply -----------------------------------------------------------------------------------------------------------
+# --- apply --------------------------------------------------------------------
 
 
 @pytest.fixture(params=["memory", "file"])
 def driver(request: pytest.FixtureRequest, tmp_path: Path) -> plan_driver.PlanDriver:
-    """A life with a plan that is projected, by ANN."""
+    """A driver with a projected plan by ANN."""
     store = (
         MemoryStore() if request.param == "memory" else ttplan.DuckDBStore(tmp_path / "s.duckdb")
     )
@@ -175,17 +178,17 @@ def driver(request: pytest.FixtureRequest, tmp_path: Path) -> plan_driver.PlanDr
     return made
 
 
-def hold(driver: plan_driver.PlanDriver, policy: Policy | None) -> None:
+def set_store_policy(driver: plan_driver.PlanDriver, policy: Policy | None) -> None:
     set_policy(driver.chain, plan_driver.ORG, policy, plan_driver.PERSON, clock=driver.clock)
 
 
-def test_without_a_policy_nothing_is_said_of_one(driver: plan_driver.PlanDriver) -> None:
+def test_without_a_policy_the_entry_has_none(driver: plan_driver.PlanDriver) -> None:
     assert check_plan(driver.store, UUID(int=1), KEY.public_key) is None
     assert "policy_digest" not in driver.apply(1).payload
 
 
 def test_a_blocking_rule_stops_the_apply_and_writes_nothing(driver: plan_driver.PlanDriver) -> None:
-    hold(driver, BLOCKS)
+    set_store_policy(driver, BLOCKS)
     before = plan_driver.store_state(driver.store)
     with pytest.raises(PolicyBlocked, match=r"'savings > 1000' \(savings: 12\.345679\)") as error:
         driver.apply(1)
@@ -194,7 +197,7 @@ def test_a_blocking_rule_stops_the_apply_and_writes_nothing(driver: plan_driver.
 
 
 def test_an_override_is_recorded_with_name_and_reason(driver: plan_driver.PlanDriver) -> None:
-    hold(driver, BLOCKS)
+    set_store_policy(driver, BLOCKS)
     entry = driver.apply(1, override=Override(name="Ann", reason="the month ends"))
     assert entry.payload["override"] == {
         "by": "Ann",
@@ -205,7 +208,7 @@ def test_an_override_is_recorded_with_name_and_reason(driver: plan_driver.PlanDr
 
 
 def test_an_override_that_was_not_needed_is_not_recorded(driver: plan_driver.PlanDriver) -> None:
-    hold(
+    set_store_policy(
         driver,
         Policy(rules=(Rule(rule="savings > 1"), Rule(rule="savings > 1000", level="advisory"))),
     )
@@ -214,30 +217,30 @@ def test_an_override_that_was_not_needed_is_not_recorded(driver: plan_driver.Pla
     assert entry.payload["approvals"] == []
 
 
-def test_a_policy_is_told_of_in_the_chain_and_can_be_taken_back(
+def test_setting_and_removing_a_policy_is_recorded(
     driver: plan_driver.PlanDriver,
 ) -> None:
-    hold(driver, BLOCKS)
-    hold(driver, None)
+    set_store_policy(driver, BLOCKS)
+    set_store_policy(driver, None)
     driver.apply(1)
-    told = [json.loads(record.body) for record in plan_driver.store_state(driver.store).entries]
-    assert [one["event"] for one in told] == ["policy.set", "policy.set", "plan.applied"]
-    assert told[0]["payload"]["rules"] == 1
-    assert told[1]["payload"]["policy_digest"] is None
+    events = [json.loads(record.body) for record in plan_driver.store_state(driver.store).entries]
+    assert [event["event"] for event in events] == ["policy.set", "policy.set", "plan.applied"]
+    assert events[0]["payload"]["rules"] == 1
+    assert events[1]["payload"]["policy_digest"] is None
 
 
-def test_a_policy_that_nobody_signed_for_stops_the_apply(driver: plan_driver.PlanDriver) -> None:
-    hold(driver, BLOCKS)
+def test_an_unsigned_policy_stops_the_apply(driver: plan_driver.PlanDriver) -> None:
+    set_store_policy(driver, BLOCKS)
     with driver.store.transaction() as tx:
         tx.set_policy(Policy())
     with pytest.raises(DriftError, match="the store's policy is not the signed one"):
         driver.apply(1)
 
 
-def test_a_policy_that_was_taken_away_past_ttplan_stops_the_apply(
+def test_a_policy_removed_without_ttplan_stops_the_apply(
     driver: plan_driver.PlanDriver,
 ) -> None:
-    hold(driver, BLOCKS)
+    set_store_policy(driver, BLOCKS)
     with driver.store.transaction() as tx:
         tx.set_policy(None)
     before = plan_driver.store_state(driver.store)
@@ -251,28 +254,27 @@ def test_a_policy_that_was_taken_away_past_ttplan_stops_the_apply(
 @pytest.mark.parametrize(
     ("forged", "said"),
     [
-        # Somebody who may write to the file, and has no key, approves in another's name.
+        # Someone with write access but without the key approves in another person's name.
         (
-            "INSERT INTO audit_entries SELECT org_id, 2, event, logged_at, {approval}, hash, {hash}, signature "
+            "INSERT INTO audit_entries "
+            "SELECT org_id, 2, event, logged_at, {approval}, hash, {hash}, signature "
             "FROM audit_entries WHERE seq = 1",
             "entry 2: bad signature",
         ),
-        # … or makes an approval of another plan one of this.
+        # … or turns an approval of another plan into one of this plan.
         (
             "UPDATE audit_entries SET body = {approval} WHERE seq = 1",
             "entry 1: its content hashes to",
         ),
-        # … or takes back the stricter policy that was set last.
+        # … or removes the stricter policy that was set last.
         ("DELETE FROM audit_entries WHERE seq = 0", "entry 0: seq is 1"),
     ],
 )
-def test_a_forged_approval_or_policy_is_not_believed(
-    tmp_path: Path, forged: str, said: str
-) -> None:
+def test_a_forged_approval_or_policy_is_rejected(tmp_path: Path, forged: str, problem: str) -> None:
     path = tmp_path / "s.duckdb"
     driver = plan_driver.PlanDriver(ttplan.DuckDBStore(path))
     run_ = driver.project(1, plans.route(1), author=ANN)
-    hold(driver, Policy(approvals=Approvals(needed=1)))
+    set_store_policy(driver, Policy(approvals=Approvals(needed=1)))
     driver.project(2)
     approve_plan(driver.chain, UUID(int=2), BOB, clock=driver.clock)
     last = plan_driver.store_state(driver.store).entries[1]
@@ -289,21 +291,21 @@ def test_a_forged_approval_or_policy_is_not_believed(
     with duckdb.connect(str(path)) as connection:
         connection.execute(forged.format(**values))
     before = plan_driver.store_state(driver.store)
-    with pytest.raises(DriftError, match=f"cannot be trusted: {said}"):
+    with pytest.raises(DriftError, match=f"cannot be trusted: {problem}"):
         check_plan(driver.store, UUID(int=1), KEY.public_key)
-    # An entry at the end that is not signed with its key is no end to append to.
+    # Nothing is appended to a last entry that is not signed with the chain's key.
     applying = (
         r"the chain's last entry \(2\) was not signed with this key"
         if "INSERT" in forged
-        else f"cannot be trusted: {said}"
+        else f"cannot be trusted: {problem}"
     )
     with pytest.raises(ApplyError, match=applying):
         driver.apply(1)
     assert plan_driver.store_state(driver.store) == before
 
 
-def test_a_chain_that_ends_with_another_key_is_not_believed(driver: plan_driver.PlanDriver) -> None:
-    hold(driver, Policy(approvals=Approvals(needed=1)))
+def test_a_chain_that_ends_with_another_key_is_rejected(driver: plan_driver.PlanDriver) -> None:
+    set_store_policy(driver, Policy(approvals=Approvals(needed=1)))
     approve_plan(driver.chain, UUID(int=1), BOB, clock=driver.clock)
     with pytest.raises(DriftError, match="cannot be trusted"):
         check_plan(driver.store, UUID(int=1), OTHER_KEY.public_key)
@@ -313,7 +315,7 @@ def test_a_chain_that_ends_with_another_key_is_not_believed(driver: plan_driver.
 
 
 def test_approvals_hold_over_a_change_of_keys(driver: plan_driver.PlanDriver) -> None:
-    hold(driver, Policy(approvals=Approvals(needed=1)))
+    set_store_policy(driver, Policy(approvals=Approvals(needed=1)))
     approve_plan(driver.chain, UUID(int=1), BOB, clock=driver.clock)
     rotate_key(driver.chain, OTHER_KEY, plan_driver.PERSON)
     (run_,) = plan_driver.store_state(driver.store).plans
@@ -323,7 +325,7 @@ def test_approvals_hold_over_a_change_of_keys(driver: plan_driver.PlanDriver) ->
     ).payload["approvals"] == [1]
 
 
-# --- approvals -------------------------------------------------------------------------------------------------------
+# --- approvals ----------------------------------------------------------------
 
 
 def approved(driver: plan_driver.PlanDriver, by: User, **options: Any) -> Any:
@@ -331,7 +333,7 @@ def approved(driver: plan_driver.PlanDriver, by: User, **options: Any) -> Any:
 
 
 def test_a_plan_waits_for_its_approvals(driver: plan_driver.PlanDriver) -> None:
-    hold(driver, Policy(approvals=Approvals(needed=2)))
+    set_store_policy(driver, Policy(approvals=Approvals(needed=2)))
     with pytest.raises(
         PolicyBlocked, match=r"approved by 2 persons' \(0 approved it as it is now\)"
     ):
@@ -344,8 +346,8 @@ def test_a_plan_waits_for_its_approvals(driver: plan_driver.PlanDriver) -> None:
     assert driver.apply(1).payload["approvals"] == [1, 3]
 
 
-def test_the_author_is_not_enough_where_another_has_to(driver: plan_driver.PlanDriver) -> None:
-    hold(driver, Policy(approvals=Approvals(needed=1, other_than_author=True)))
+def test_the_author_alone_cannot_approve(driver: plan_driver.PlanDriver) -> None:
+    set_store_policy(driver, Policy(approvals=Approvals(needed=1, other_than_author=True)))
     approved(driver, ANN)
     with pytest.raises(PolicyBlocked, match="1 person other than its author"):
         driver.apply(1)
@@ -353,17 +355,17 @@ def test_the_author_is_not_enough_where_another_has_to(driver: plan_driver.PlanD
     assert driver.apply(1).payload["approvals"] == [2]
 
 
-def test_a_plan_of_nobody_has_no_other() -> None:
+def test_a_plan_without_an_author_cannot_be_approved() -> None:
     driver = plan_driver.PlanDriver(MemoryStore())
     driver.project(1, plans.route(1))
-    hold(driver, Policy(approvals=Approvals(needed=1, other_than_author=True)))
+    set_store_policy(driver, Policy(approvals=Approvals(needed=1, other_than_author=True)))
     approved(driver, BOB)
     with pytest.raises(PolicyBlocked, match="nobody is named as its author"):
         driver.apply(1)
 
 
 def test_a_plan_that_changed_needs_a_new_approval(driver: plan_driver.PlanDriver) -> None:
-    hold(driver, Policy(approvals=Approvals(needed=1)))
+    set_store_policy(driver, Policy(approvals=Approvals(needed=1)))
     approved(driver, BOB)
     with driver.store.transaction() as tx:
         tx.set_quality(UUID(int=1), unverified_result("nobody looked"))
@@ -382,8 +384,8 @@ def test_an_approvers_own_key_signs_the_digest(driver: plan_driver.PlanDriver) -
         OTHER_KEY.public_key.fault(bytes.fromhex(entry.payload["approver_signature"]), message)
         is None
     )
-    (found,) = find_approvals(plan_driver.store_state(driver.store).entries, run_)
-    assert (found.actor, found.key) == (BOB, OTHER_KEY.public_key.hex)
+    (approval,) = find_approvals(plan_driver.store_state(driver.store).entries, run_)
+    assert (approval.actor, approval.key) == (BOB, OTHER_KEY.public_key.hex)
 
 
 def test_a_signature_that_is_not_the_keys_does_not_count(driver: plan_driver.PlanDriver) -> None:
@@ -408,13 +410,13 @@ def test_the_digest_is_of_all_that_is_approved_and_blinded() -> None:
         run_.model_copy(update={"nonce": "ab" * 32}),
         run_.model_copy(update={"result": run_.result.model_copy(update={"caveats": ("x",)})}),
     ]
-    assert len({plan_digest(one) for one in (run_, *changed)}) == 1 + len(
-        [one for one in changed if one != run_]
+    assert len({plan_digest(variant) for variant in (run_, *changed)}) == 1 + len(
+        [variant for variant in changed if variant != run_]
     )
     assert plan_digest(run_.model_copy(update={"status": "applied"})) == plan_digest(run_)
 
 
-def test_who_cannot_approve_what(driver: plan_driver.PlanDriver) -> None:
+def test_invalid_approvals_are_refused(driver: plan_driver.PlanDriver) -> None:
     with pytest.raises(InputError, match="an approval is a person's, and 'api_key' is none"):
         approve_plan(driver.chain, UUID(int=1), ApiKey(UUID(int=3)))
     with pytest.raises(PlanNotFound):
@@ -438,7 +440,7 @@ def test_a_card_fits_and_escapes() -> None:
     assert "no policy" in repr(PolicyCheckCard(None))
 
 
-# --- what a gateway follows already ----------------------------------------------------------------------------------
+# --- what a gateway follows already -------------------------------------------
 
 
 def route(name: str, **when: Any) -> ProposedRoute:
@@ -447,31 +449,31 @@ def route(name: str, **when: Any) -> ProposedRoute:
     )
 
 
-def test_adopted_routes_go_live_claim_nothing_and_are_exported_the_same(tmp_path: Path) -> None:
-    one = opened(tmp_path / "one.duckdb")
-    one.import_logs(write(tmp_path / "log.jsonl", numbered(300, tag="chat")))
-    one.apply(
-        one.plan(
+def test_adopted_routes_claim_no_savings_and_export_the_same(tmp_path: Path) -> None:
+    source = opened(tmp_path / "one.duckdb")
+    source.import_logs(write(tmp_path / "log.jsonl", numbered(300, tag="chat")))
+    source.apply(
+        source.plan(
             [route("a", model_in=("gpt-4o",), tag_equals="chat"), route("bb", input_tokens_lt=9)],
             name="p",
         )
     )
-    one.export_routes(tmp_path / "routes.json")
-    other = opened(tmp_path / "other.duckdb")
-    plan = other.adopt(tmp_path / "routes.json")
+    source.export_routes(tmp_path / "routes.json")
+    target = opened(tmp_path / "other.duckdb")
+    plan = target.adopt(tmp_path / "routes.json")
     assert (
         plan.status,
         plan.result.sample_size,
         float(plan.result.aggregates.projected_savings_usd),
     ) == ("projected", 0, 0.0)
     assert "claims no savings" in plan.result.caveats[0]
-    entry = other.apply(plan)
+    entry = target.apply(plan)
     assert entry.payload["projected_savings_usd"] == 0.0
-    assert other.drift().ok
-    other.export_routes(tmp_path / "again.json")
+    assert target.drift().ok
+    target.export_routes(tmp_path / "again.json")
     assert (tmp_path / "again.json").read_bytes() == (tmp_path / "routes.json").read_bytes()
     with pytest.raises(InputError, match="routes are live in this store already"):
-        other.adopt(tmp_path / "routes.json")
+        target.adopt(tmp_path / "routes.json")
 
 
 def test_a_litellm_config_is_recognised(tmp_path: Path) -> None:
@@ -480,15 +482,15 @@ def test_a_litellm_config_is_recognised(tmp_path: Path) -> None:
         "model_list:\n- {model_name: cheap, litellm_params: {model: openai/gpt-4o-mini}}\n"
     )
     ws = opened(tmp_path / "s.duckdb")
-    (found,) = ws.adopt(config, name="theirs").result.proposed_routes
-    assert (found.name, found.when.model_in, found.then.target_model) == (
+    (adopted,) = ws.adopt(config, name="theirs").result.proposed_routes
+    assert (adopted.name, adopted.when.model_in, adopted.then.target_model) == (
         "cheap",
         ("cheap",),
         "gpt-4o-mini",
     )
 
 
-def test_what_a_plan_has_no_words_for_refuses_unless_told(tmp_path: Path) -> None:
+def test_unsupported_fields_are_refused_unless_allowed(tmp_path: Path) -> None:
     routes = tmp_path / "r.yaml"
     routes.write_text("- {name: a, then: {target_model: m, traffic_pct: 5}}\n")
     ws = opened(tmp_path / "s.duckdb")
@@ -502,7 +504,7 @@ def test_what_a_plan_has_no_words_for_refuses_unless_told(tmp_path: Path) -> Non
         ws.adopt(routes)
 
 
-# --- the workspace and the command line ------------------------------------------------------------------------------
+# --- the workspace and the command line ---------------------------------------
 
 
 @pytest.fixture
@@ -515,7 +517,7 @@ def ws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     return made
 
 
-def test_the_commands(ws: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_policy_commands(ws: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = str(ws.plan([route("a")], name="p", author=ANN).plan_id)
     policy = tmp_path / "policy.yaml"
     policy.write_text(
@@ -527,7 +529,10 @@ def test_the_commands(ws: Workspace, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert run(["set-policy", str(policy), "--user", str(UUID(int=12))]) == 0
     assert "policy set: " in capsys.readouterr().out
     assert run(["check-policy", plan, "--json"]) == 1
-    assert [one["ok"] for one in json.loads(capsys.readouterr().out)["verdicts"]] == [False, False]
+    assert [verdict["ok"] for verdict in json.loads(capsys.readouterr().out)["verdicts"]] == [
+        False,
+        False,
+    ]
     assert run(["approve", plan, "--user", str(UUID(int=11))]) == 0
     assert (
         "BLOCKS  approved by 1 person other than its author  0 approved it"
@@ -576,7 +581,7 @@ def test_adopt_makes_a_store(
     check_error(["adopt", str(routes), "--from", "nginx"], 2, "'nginx' is no gateway", capsys)
 
 
-def test_health_looks_at_the_policy(ws: Workspace, tmp_path: Path) -> None:
+def test_health_checks_the_policy(ws: Workspace, tmp_path: Path) -> None:
     def policy() -> tuple[bool, str]:
         (found,) = [check for check in ws.health().result.checks if check.name == "policy"]
         return found.ok, found.said

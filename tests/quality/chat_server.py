@@ -1,4 +1,4 @@
-"""A real HTTP server on this machine that speaks the OpenAI-compatible chat API, as well or as badly as a test wants."""
+"""A local HTTP server with an OpenAI-compatible chat API that behaves as well as a test wants."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from typing import Any, NamedTuple
 
 
 class Reply(NamedTuple):
-    """What the server sends: `cut` bytes of the body are left out, though its length is announced; `seconds` pass before it,
-    and `drip` seconds before each byte."""
+    """A response of the server.
+
+    `cut` bytes at the end of the body are missing, although its length is announced; `seconds` pass
+    before it; `drip` is the pause after each byte.
+    """
 
     status: int = 200
     body: bytes = b""
@@ -23,7 +26,7 @@ class Reply(NamedTuple):
     drip: float = 0.0
 
 
-class Asked(NamedTuple):
+class ReceivedRequest(NamedTuple):
     """A request as it arrived."""
 
     path: str
@@ -43,16 +46,16 @@ def completion(content: Any, *, finish_reason: str = "stop", usage: Any = None) 
     )
 
 
-def says(verdict: str, reason: str = "since", **given: Any) -> Reply:
+def verdict_reply(verdict: str, reason: str = "since", **given: Any) -> Reply:
     """A judge's reply."""
     return completion(json.dumps({"verdict": verdict, "reason": reason}), **given)
 
 
 class ChatServer:
-    """Answers the n-th request with `reply(n, asked)`, and keeps what it was asked."""
+    """Answers the n-th request with `reply(n, received)`, and keeps what it was received."""
 
-    def __init__(self, reply: Callable[[int, Asked], Reply]) -> None:
-        self.asked: list[Asked] = []
+    def __init__(self, reply: Callable[[int, ReceivedRequest], Reply]) -> None:
+        self.received: list[ReceivedRequest] = []
         self.in_flight = 0
         self.most_in_flight = 0
         lock = threading.Lock()
@@ -64,36 +67,38 @@ class ChatServer:
 
             def do_POST(self) -> None:
                 payload = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                asked = Asked(self.path, {k.lower(): v for k, v in self.headers.items()}, payload)
+                received = ReceivedRequest(
+                    self.path, {k.lower(): v for k, v in self.headers.items()}, payload
+                )
                 with lock:
-                    chat.asked.append(asked)
-                    number = len(chat.asked) - 1
+                    chat.received.append(received)
+                    number = len(chat.received) - 1
                     chat.in_flight += 1
                     chat.most_in_flight = max(chat.most_in_flight, chat.in_flight)
                 try:
-                    self.send(reply(number, asked))
+                    self.send(reply(number, received))
                 except (BrokenPipeError, ConnectionResetError):
                     self.close_connection = True
                 finally:
                     with lock:
                         chat.in_flight -= 1
 
-            def send(self, found: Reply) -> None:
-                time.sleep(found.seconds)
-                self.send_response(found.status)
-                for name, value in found.headers:
+            def send(self, reply: Reply) -> None:
+                time.sleep(reply.seconds)
+                self.send_response(reply.status)
+                for name, value in reply.headers:
                     self.send_header(name, value)
-                self.send_header("Content-Length", str(len(found.body)))
+                self.send_header("Content-Length", str(len(reply.body)))
                 self.end_headers()
-                shown = found.body[: len(found.body) - found.cut]
-                if found.drip:
+                shown = reply.body[: len(reply.body) - reply.cut]
+                if reply.drip:
                     for byte in shown:
                         self.wfile.write(bytes([byte]))
                         self.wfile.flush()
-                        time.sleep(found.drip)
+                        time.sleep(reply.drip)
                 else:
                     self.wfile.write(shown)
-                self.close_connection = self.close_connection or bool(found.cut)
+                self.close_connection = self.close_connection or bool(reply.cut)
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass
@@ -110,12 +115,12 @@ class ChatServer:
 
 
 @contextmanager
-def serving(*replies: Reply | Callable[[int, Asked], Reply]) -> Iterator[ChatServer]:
+def serving(*replies: Reply | Callable[[int, ReceivedRequest], Reply]) -> Iterator[ChatServer]:
     """A server that gives these replies in turn, the last one again and again."""
 
-    def reply(number: int, asked: Asked) -> Reply:
-        found = replies[min(number, len(replies) - 1)]
-        return found if isinstance(found, Reply) else found(number, asked)
+    def reply(number: int, received: ReceivedRequest) -> Reply:
+        reply = replies[min(number, len(replies) - 1)]
+        return reply if isinstance(reply, Reply) else reply(number, received)
 
     server = ChatServer(reply)
     try:

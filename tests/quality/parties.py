@@ -1,4 +1,4 @@
-"""Requests to judge, and judges and proposers that do as they are told."""
+"""Requests to judge, and scripted judges and proposers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from ttplan.quality.sampling import Sample, SampleRow, draw_sample
 FREE = {"judge_call_usd": 0, "proposer_call_usd": 0}
 
 
-def settings(**given: Any) -> QualitySettings:
+def settings(**changes: Any) -> QualitySettings:
     """Settings that allow everything at no cost, with retries that do not wait."""
     return QualitySettings(
-        **{"budget_usd": 1, "allow_bodies": True, "backoff_seconds": 0.0, **FREE, **given}
+        **{"budget_usd": 1, "allow_bodies": True, "backoff_seconds": 0.0, **FREE, **changes}
     )
 
 
@@ -29,7 +29,7 @@ def request(
     *,
     body: str | None = "What is 2 + 2?",
     response_body: str | None = "4",
-    **given: Any,
+    **fields: Any,
 ) -> RequestLog:
     """A request whose id is its number."""
     return RequestLog(
@@ -49,7 +49,7 @@ def request(
             "status": 200,
             "body": body,
             "response_body": response_body,
-            **given,
+            **fields,
         }
     )
 
@@ -64,13 +64,13 @@ def universe(
     return sample, {r.id: ReroutedRequest(r, "gpt-4o-mini") for r in listed}
 
 
-async def answers(request: RequestLog, target_model: str) -> str:
+async def answer_at_once(request: RequestLog, target_model: str) -> str:
     """A proposer that answers at once."""
     return f"{target_model} says {request.id.int}"
 
 
-class Says:
-    """A judge that says what `verdict` gives for a request's number: a verdict, or something to raise or return."""
+class ScriptedJudge:
+    """A judge that returns, or raises, what `verdict` gives for a request's number."""
 
     name = "a test"
 
@@ -79,13 +79,13 @@ class Says:
     ) -> None:
         self.verdict = verdict
         self.seconds = seconds
-        self.asked: list[int] = []
+        self.judged: list[int] = []
         self.seen: list[tuple[str, str]] = []
         self.in_flight = 0
         self.most_in_flight = 0
 
     async def judge(self, request: RequestLog, original: str, proposed: str) -> Any:
-        self.asked.append(request.id.int)
+        self.judged.append(request.id.int)
         self.seen.append((original, proposed))
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
@@ -93,7 +93,7 @@ class Says:
             await asyncio.sleep(self.seconds)
         finally:
             self.in_flight -= 1
-        said = self.verdict(request.id.int)
-        if isinstance(said, BaseException):
-            raise said
-        return (said, f"since it is {request.id.int}") if isinstance(said, Verdict) else said
+        answer = self.verdict(request.id.int)
+        if isinstance(answer, BaseException):
+            raise answer
+        return (answer, f"since it is {request.id.int}") if isinstance(answer, Verdict) else answer

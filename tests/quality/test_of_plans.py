@@ -1,4 +1,4 @@
-"""Quality of a stored plan: what is drawn and sent, what is kept with the plan, and what is shown."""
+"""Quality checks of stored plans: the sample, the calls, the stored result and its display."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from tests.quality.chat_server import completion, says, serving
+from tests.quality.chat_server import completion, serving, verdict_reply
 from tests.workspace.test_workspace import opened
 from ttplan.cli.entrypoint import run
 from ttplan.model.errors import InputError
@@ -20,13 +20,14 @@ from ttplan.quality.protocols import BodiesNotAllowed, BudgetExceeded
 from ttplan.workspace import Workspace
 
 ROUTES = """
-routes: [{name: chat to mini, priority: 1, when: {tag_equals: chat}, then: {target_model: gpt-4o-mini}}]
+routes:
+- {name: chat to mini, priority: 1, when: {tag_equals: chat}, then: {target_model: gpt-4o-mini}}
 config: {l2_ttl_seconds: 3600, l2_threshold_sweep: [0.9, 0.99], l2_threshold: 0.9}
 """
 
 
 def rows(count: int, **changes: Any) -> list[dict[str, Any]]:
-    """Requests, every third of them chat; each has an embedding of its own, but 40 and 41 are alike and end differently."""
+    """Requests, every third of them chat, with embeddings; only those of 40 and 41 are similar."""
     made = []
     for n in range(count):
         row = {
@@ -77,17 +78,17 @@ class Proposer:
     name = "a proposer"
 
     def __init__(self) -> None:
-        self.asked: dict[UUID, str] = {}
+        self.received: dict[UUID, str] = {}
 
     def estimate_usd(self, rerouted: object) -> Decimal:
         return Decimal("0.002")
 
     async def __call__(self, request: RequestLog, target_model: str) -> str:
-        self.asked[request.id] = target_model
+        self.received[request.id] = target_model
         return f"from {target_model}"
 
 
-def test_rerouted_requests_are_answered_anew_and_judged_and_the_result_stays_with_the_plan(
+def test_rerouted_requests_are_judged_and_the_result_stored(
     tmp_path: Path,
 ) -> None:
     workspace, plan_id = planned(tmp_path, rows(90))
@@ -99,19 +100,21 @@ def test_rerouted_requests_are_answered_anew_and_judged_and_the_result_stays_wit
     assert quality is not None
     # 40 hits nothing; 41 would be served 40's answer. Its route is none: it costs nothing to ask.
     assert (quality.population, quality.drawn, quality.sample_size) == (30, 25, 25)
-    assert set(proposer.asked.values()) == {"gpt-4o-mini"}
-    assert len(proposer.asked) == 25
-    assert {i.int % 3 for i in proposer.asked} == {1}
-    assert all(judge.seen[i] == (f"answer {i.int - 1}", "from gpt-4o-mini") for i in proposer.asked)
+    assert set(proposer.received.values()) == {"gpt-4o-mini"}
+    assert len(proposer.received) == 25
+    assert {i.int % 3 for i in proposer.received} == {1}
+    assert all(
+        judge.seen[i] == (f"answer {i.int - 1}", "from gpt-4o-mini") for i in proposer.received
+    )
     assert judge.seen[UUID(int=42)] == ("answer 41", "answer 40")
     assert quality.forced is not None
     assert [score.request_id for score in quality.forced.examples] == [UUID(int=42)]
-    assert quality.degraded_count == sum(i.int % 4 == 0 for i in proposer.asked)
-    again = workspace.get(plan_id)
-    assert again.result.quality == quality
-    assert again.result.aggregates == checked.result.aggregates
-    assert "UNVERIFIED" not in repr(again)
-    assert f"{quality.risk_band.shown} risk" in repr(again)
+    assert quality.degraded_count == sum(i.int % 4 == 0 for i in proposer.received)
+    stored = workspace.get(plan_id)
+    assert stored.result.quality == quality
+    assert stored.result.aggregates == checked.result.aggregates
+    assert "UNVERIFIED" not in repr(stored)
+    assert f"{quality.risk_band.shown} risk" in repr(stored)
     workspace.apply(plan_id)
     assert workspace.get(plan_id).result.quality == quality
 
@@ -129,11 +132,11 @@ def test_nothing_is_sent_without_permission_or_beyond_the_budget(tmp_path: Path)
         workspace.check_quality(
             plan_id, judge=judge, proposer=proposer, budget_usd=-1, allow_bodies=True
         )
-    assert (judge.seen, proposer.asked) == ({}, {})
+    assert (judge.seen, proposer.received) == ({}, {})
     assert workspace.get(plan_id).result.quality is None
 
 
-def test_without_bodies_quality_is_unverified_and_says_why(tmp_path: Path) -> None:
+def test_without_bodies_quality_is_unverified(tmp_path: Path) -> None:
     workspace, plan_id = planned(tmp_path, rows(90, body=None))
     checked = workspace.check_quality(
         plan_id, judge=Judge(), proposer=Proposer(), budget_usd=1, allow_bodies=True
@@ -142,17 +145,19 @@ def test_without_bodies_quality_is_unverified_and_says_why(tmp_path: Path) -> No
     assert "import the log with bodies" in " ".join(checked.quality_text().split())
 
 
-def test_the_command_asks_a_server_and_shows_what_was_found(
+def test_the_command_queries_a_server_and_shows_the_result(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace, plan_id = planned(tmp_path, rows(30))
     monkeypatch.setenv("SOME_KEY", "secret-key")
     usage = {"prompt_tokens": 10, "completion_tokens": 5}
 
-    def reply(number: int, asked: Any) -> Any:
-        judging = asked.payload["model"] == "gpt-4o"
+    def reply(number: int, received: Any) -> Any:
+        judging = received.payload["model"] == "gpt-4o"
         return (
-            says("degraded", "worse\x1b[31m") if judging else completion("an answer", usage=usage)
+            verdict_reply("degraded", "worse\x1b[31m")
+            if judging
+            else completion("an answer", usage=usage)
         )
 
     with serving(reply) as server:
@@ -176,9 +181,9 @@ def test_the_command_asks_a_server_and_shows_what_was_found(
         assert run(command) == 2
         assert "--allow-bodies" in capsys.readouterr().err
         assert run([*command, "--allow-bodies"]) == 0
-    found = capsys.readouterr()
-    assert "HIGH risk: 100.0 % of 10 degraded" in found.out
-    assert "worse [31m" in found.out
-    assert "secret-key" not in found.out + found.err
-    assert max(map(len, found.out.splitlines())) <= 80
+    output = capsys.readouterr()
+    assert "HIGH risk: 100.0 % of 10 degraded" in output.out
+    assert "worse [31m" in output.out
+    assert "secret-key" not in output.out + output.err
+    assert max(map(len, output.out.splitlines())) <= 80
     assert workspace.get(plan_id).result.quality is not None

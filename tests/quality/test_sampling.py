@@ -1,4 +1,4 @@
-"""Which requests are drawn: by the oracle's rule, in proportion, the same for every order of the rows."""
+"""The sample agrees with the oracle, is proportional and independent of the order of rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ seeds = st.sampled_from([0, 1, 42, 2**64 - 1]) | st.integers(0, 2**64 - 1)
 
 @st.composite
 def populations(draw_from: st.DrawFn) -> list[SampleRow]:
-    """Up to 60 requests in few strata, with ids near each other or far apart, and sizes at the bounds."""
+    """Up to 60 requests in few strata, with close or distant ids, and sizes at the bounds."""
     ids = draw_from(
         st.lists(st.integers(0, 80) | st.integers(0, 2**128 - 1), max_size=60, unique=True)
     )
@@ -118,7 +118,8 @@ def test_another_seed_draws_another_sample() -> None:
 
 
 def test_every_request_has_the_same_chance_whatever_its_stratum() -> None:
-    # One large stratum, a middling one and many with a single request: the largest remainder would never draw the last.
+    # One large stratum, a medium one and many of one request: the method of largest remainders
+    # would never draw from the last.
     tags = ["big"] * 60 + ["mid"] * 9 + [f"rare {i}" for i in range(31)]
     rows = [SampleRow(UUID(int=i), tag, 1) for i, tag in enumerate(tags)]
     runs = 4_000
@@ -129,7 +130,7 @@ def test_every_request_has_the_same_chance_whatever_its_stratum() -> None:
     assert all(abs(times[row.id] - expected) < 5 * error for row in rows)
 
 
-def test_the_share_of_a_sample_is_right_on_average_and_its_interval_covers_the_truth() -> None:
+def test_the_share_is_unbiased_and_its_interval_covers() -> None:
     # Degradation differs by stratum: a sample out of proportion would be off.
     rate = {"a": 0.02, "b": 0.1, None: 0.4}
     rows = universe(4_000, ["a"] * 6 + ["b"] * 3 + [None])
@@ -208,7 +209,8 @@ def test_ids_may_come_in_any_form(ids: pa.Array | pa.ChunkedArray) -> None:
 
 
 def test_a_table_from_duckdb_can_be_drawn_from_in_any_order() -> None:
-    sql = """SELECT md5(i::VARCHAR)::UUID AS id, CASE WHEN i % 3 > 0 THEN 'tag' || i % 5 END AS tag, i % 7000 AS input_tokens
+    sql = """SELECT md5(i::VARCHAR)::UUID AS id,
+        CASE WHEN i % 3 > 0 THEN 'tag' || i % 5 END AS tag, i % 7000 AS input_tokens
         FROM range(20000) t(i) ORDER BY """
     samples = []
     for order in ("i", "hash(i)", "tag, -i"):

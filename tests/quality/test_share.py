@@ -23,7 +23,8 @@ def test_the_interval_is_scipys_wilson(case: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize(
     ("hits", "n", "low", "high"),
-    # R. G. Newcombe, Interval Estimation for the Single Proportion, Statistics in Medicine 17 (1998), table I, method 3.
+    # R. G. Newcombe, Interval Estimation for the Single Proportion, Statistics in Medicine 17
+    # (1998), table I, method 3.
     [(81, 263, 25.53, 36.62), (15, 148, 6.24, 16.05), (0, 20, 0.0, 16.11), (1, 29, 0.61, 17.18)],
 )
 def test_the_interval_is_that_of_the_literature(hits: int, n: int, low: float, high: float) -> None:

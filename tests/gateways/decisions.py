@@ -1,4 +1,7 @@
-"""Who answers a request, plainly: by our routes, and by a LiteLLM config. `scripts/check_gateways.py` checks that it does."""
+"""Which model answers a request, by routes and by a LiteLLM config, in simple code.
+
+`scripts/check_gateways.py` compares this with the gateway itself.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions, sort
 
 MODELS = ("gpt-4o", "gpt-4o-mini", "claude-haiku-4-5")
 TAGS = ("chat", "code")
-ASKED = [(model, tag) for model in (*MODELS, "gemini-2.5-pro") for tag in (None, *TAGS, "other")]
+REQUESTS = [(model, tag) for model in (*MODELS, "gemini-2.5-pro") for tag in (None, *TAGS, "other")]
 
 
 class Decision(NamedTuple):
@@ -21,41 +24,44 @@ class Decision(NamedTuple):
     fallbacks: tuple[str, ...]
 
 
-def ours(routes: Iterable[ProposedRoute], model: str, tag: str | None) -> Decision:
+def decide_by_routes(routes: Iterable[ProposedRoute], model: str, tag: str | None) -> Decision:
     """By precedence, on model and tag alone."""
     for route in sort_by_precedence(routes):
-        asked = route.when
-        if (not asked.model_in or model in asked.model_in) and asked.tag_equals in (None, tag):
+        conditions = route.when
+        if (not conditions.model_in or model in conditions.model_in) and conditions.tag_equals in (
+            None,
+            tag,
+        ):
             return Decision(route.then.target_model, route.then.fallbacks)
     return Decision(model, ())
 
 
-def litellms(config: dict[str, Any], model: str, tag: str | None) -> Decision:
+def decide_by_config(config: dict[str, Any], model: str, tag: str | None) -> Decision:
     """By model group, and in it by tag, else `default`; with the provider's name taken off."""
     settings = config.get("router_settings", {})
     groups: dict[str, list[dict[str, Any]]] = {}
-    for one in config["model_list"]:
-        groups.setdefault(one["model_name"], []).append(one["litellm_params"])
+    for entry in config["model_list"]:
+        groups.setdefault(entry["model_name"], []).append(entry["litellm_params"])
     name = model if model in groups else "*"
     if name not in groups:
         return Decision(model, ())
-    found = groups[name]
+    deployments = groups[name]
     if settings.get("enable_tag_filtering"):
-        tagged = [params for params in found if tag in params["tags"]]
-        found = tagged or [params for params in found if "default" in params["tags"]]
-    (params,) = found
+        tagged = [params for params in deployments if tag in params["tags"]]
+        deployments = tagged or [params for params in deployments if "default" in params["tags"]]
+    (params,) = deployments
     fallbacks: list[str] = next(
-        (one[name] for one in settings.get("fallbacks", []) if name in one), []
+        (entry[name] for entry in settings.get("fallbacks", []) if name in entry), []
     )
     answers = params["model"].split("/", 1)[-1]
     return Decision(
         model if answers == "*" else answers,
-        tuple(litellms(config, one, None).model for one in fallbacks),
+        tuple(decide_by_config(config, entry, None).model for entry in fallbacks),
     )
 
 
 @st.composite
-def sayable(draw: st.DrawFn) -> list[ProposedRoute]:
+def supported_routes(draw: st.DrawFn) -> list[ProposedRoute]:
     """Routes that choose by model and tag only, with ties of priority."""
     from uuid import UUID
 
