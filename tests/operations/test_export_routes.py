@@ -117,9 +117,7 @@ def test_a_provider_comes_from_prices_and_catalogue_where_no_log_has_it(tmp_path
 def test_a_model_that_nobody_knows_is_asked_for(tmp_path: Path) -> None:
     driver = plan_driver.PlanDriver(MemoryStore())
     driver.live(1, route("a", "house-model", model_in=("gpt-4o",)))
-    with pytest.raises(
-        InputError, match=r"who serves 'house-model'.*--provider house-model=openai"
-    ):
+    with pytest.raises(InputError, match=r"who serves 'house-model'.*with `providers`"):
         export_routes(driver.store, tmp_path / "c.json", "litellm")
     export_routes(
         driver.store, tmp_path / "c.json", "litellm", providers={"house-model": "hosted_vllm"}
@@ -321,7 +319,7 @@ def test_what_was_not_signed_for_is_not_handed_to_a_gateway_unless_told(
         in said
     )
     edit(77)
-    with pytest.raises(DriftError, match="--allow-drift"):
+    with pytest.raises(DriftError, match="allow_drift"):
         ws.export_routes(target, overwrite=True)
     found = ws.export_routes(target, overwrite=True, allow_drift=True).result
     assert found.notes[0].startswith("What is live is not what was signed for: 'a' edited")

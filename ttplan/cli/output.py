@@ -38,6 +38,7 @@ OPTION_OF_PARAMETER = {
     "new_key": "--new-key-file",
     "on_bad_rows": "--skip-bad-rows",
     "org_id": "--org",
+    "override": "--override-by",
     "policy": "--policy",
     "prices": "--prices",
     "providers": "--provider",
@@ -47,12 +48,9 @@ OPTION_OF_PARAMETER = {
     "totals": "--totals",
 }
 """The option that sets a parameter of the library."""
-_AMBIGUOUS = {"actor", "cost", "format", "log", "mapping", "org_id", "policy", "prices"} | {
-    "requests",
-    "table",
-    "totals",
-}
-"""Names that are also words or columns: parameters only in parentheses or with a value."""
+_AMBIGUOUS = {"actor", "cost", "format", "log", "mapping", "org_id", "override", "policy"}
+_AMBIGUOUS |= {"prices", "requests", "table", "totals"}
+"""Names that are also words or columns: parameters only if marked, as in `prices`."""
 
 
 class Card(Protocol):
@@ -76,21 +74,21 @@ def name_options(message: str) -> str:
     'the store has no requests'
     """
 
-    def option(match: re.Match[str]) -> str:
-        name, value = match["name"], match["value"]
-        is_marked = value is not None or bool(match["open"] and match["close"])
+    def replace(match: re.Match[str]) -> str:
+        before, name, value, after = match["before"], match["name"], match["value"], match["after"]
+        is_marked = value is not None or before + after in ("()", "``")
         if name in _AMBIGUOUS and not is_marked:
             return match[0]
         shows_value = value not in (None, "True") and name != "on_bad_rows"
-        suffix = f" {value}" if shows_value else ""
-        return f"{match['open']}{OPTION_OF_PARAMETER[name]}{suffix}{match['close']}"
+        option = OPTION_OF_PARAMETER[name] + (f" {value}" if shows_value else "")
+        return option if before + after == "``" else before + option + after
 
-    return _PARAMETER.sub(option, message)
+    return _PARAMETER.sub(replace, message)
 
 
 _PARAMETER = re.compile(
-    rf"(?P<open>\(?)(?<![\w.'-])(?P<name>{'|'.join(OPTION_OF_PARAMETER)})(?![\w.'-])"
-    r"(?:='?(?P<value>\w+)'?)?(?P<close>\)?)"
+    rf"(?P<before>[(`]?)(?<![\w.'-])(?P<name>{'|'.join(OPTION_OF_PARAMETER)})(?![\w.'-])"
+    r"(?:='?(?P<value>\w+)'?)?(?P<after>[)`]?)"
 )
 
 

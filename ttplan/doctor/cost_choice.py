@@ -70,8 +70,8 @@ class CostChooser:
             total = sum(self._without.values())
             raise InputError(
                 f"{total:,} of {self.rows:,} rows have no cost, so nothing was imported; {reason}: {count:,}, such as "
-                f"{self._examples[reason][0]}. Give a price in a price file (prices, --prices), or leave them out with "
-                "on_bad_rows='skip' (--skip-bad-rows)"
+                f"{self._examples[reason][0]}. Give a price in a price file (prices), or leave them out with "
+                "on_bad_rows='skip'"
             )
 
     def left_out(self) -> tuple[SkippedRows, ...]:

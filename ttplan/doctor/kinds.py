@@ -14,8 +14,8 @@ class FindingKind(NamedTuple):
     weighs: bool = True
 
 
-_RECOMPUTE = "import with cost='doctor' (--cost doctor), which recomputes these rows"
-_NOTHING = "import with cost='recomputed' (--cost recomputed), by which failed calls without output cost nothing"
+_RECOMPUTE = "import with cost='doctor', which recomputes these rows"
+_NOTHING = "import with cost='recomputed', by which failed calls without output cost nothing"
 _LOW = "the baseline is too low, and so is what a cheaper route saves"
 _HIGH = "the baseline is too high, and so is what any route saves"
 
@@ -26,7 +26,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
     "cost_missing": FindingKind(
         "no cost recorded",
         "they cannot be replayed as they are",
-        "import with cost='doctor' or 'recomputed' (--cost)",
+        "import with cost='doctor' or cost='recomputed'",
     ),
     "cached_in_full": FindingKind("cached tokens billed in full", _HIGH, _RECOMPUTE),
     "writes_as_input": FindingKind("cache writes billed as plain input", _LOW, _RECOMPUTE),
@@ -40,18 +40,18 @@ FINDING_KINDS: dict[str, FindingKind] = {
     "constant_factor": FindingKind(
         "off by a constant factor",
         "every saving is off by that factor, since targets are priced at the catalogue's rate",
-        "give the rates that you really pay in a price file (--prices), or convert; or import with cost='recomputed'",
+        "give the rates that you really pay in a price file (prices), or convert; or import with cost='recomputed'",
     ),
     "cost_off": FindingKind(
         "differs from the price, with no pattern",
         "a saving is partly a difference of prices",
-        "look at the examples; give the rates that you really pay in a price file (--prices)",
+        "look at the examples; give the rates that you really pay in a price file (prices)",
         weighs=False,
     ),
     "unpriced": FindingKind(
         "no price known",
         "their cost cannot be checked, and no route may target their model",
-        "give a price in a price file (--prices); `ttplan prices MODEL` shows what is looked for",
+        "give a price in a price file (prices); `ttplan prices MODEL` shows what is looked for",
         weighs=False,
     ),
     "tokens_missing": FindingKind(

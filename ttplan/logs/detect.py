@@ -137,7 +137,7 @@ def _unknown(opened: Opened, found: list[str], seen: _Seen, formats: Mapping[str
     # What is no log has anything for names.
     shown = ", ".join(name[:40] for name in have[:20]) or "no columns"
     if found:
-        return f"{opened.path}: its rows may be {' and '.join(found)} alike; say which with format (--format). They have {shown}"
+        return f"{opened.path}: its rows may be {' and '.join(found)} alike; say which with `format`. They have {shown}"
     looked = "; ".join(
         f"{f.name}: {', '.join(f.signs.needs)}" for f in formats.values() if f.refused is None
     )
@@ -145,7 +145,7 @@ def _unknown(opened: Opened, found: list[str], seen: _Seen, formats: Mapping[str
     lacking = ", ".join(name for name in own if name not in have)
     return (
         f"{opened.path}: no column {lacking}, and the rows are of no other format that is known; they have {shown}. Looked for "
-        f"{looked}. For anything else write a mapping: `ttplan inspect {opened.path}` drafts one, import with mapping (--mapping)"
+        f"{looked}. For anything else write a mapping: `ttplan inspect {opened.path}` drafts one, import with `mapping`"
     )
 
 

@@ -227,5 +227,5 @@ class LogReader:
             f"{self.name}: {count:,} of {self._rows:,} rows cannot be used, so nothing was imported; "
             f"{reason}, found {'; '.join(self._examples[reason])}"
             + (f"; and {others} other {'reason' if others == 1 else 'reasons'}" if others else "")
-            + ". Correct them, or leave them out with on_bad_rows='skip' (--skip-bad-rows)"
+            + ". Correct them, or leave them out with on_bad_rows='skip'"
         )

@@ -109,8 +109,8 @@ class StalePlan(ApplyError):
             f"; and {more} more" if more > 0 else ""
         )
         super().__init__(
-            f"plan {plan_id} was computed against other live routes: {said}. Plan again, or apply it as it is with allow_stale "
-            "(--allow-stale), which its audit entry then says"
+            f"plan {plan_id} was computed against other live routes: {said}. Plan again, or apply it as it is with allow_stale, "
+            "which its audit entry then says"
         )
 
 
@@ -151,7 +151,7 @@ class UnsupportedByGateway(TtplanError):
             f"; and {more} more" if more > 0 else ""
         )
         super().__init__(
-            f"{gateway} has no words for this, so nothing was written: {said}. To do it all the same: allow_loss (--allow-loss)"
+            f"{gateway} has no words for this, so nothing was written: {said}. To do it all the same: allow_loss"
         )
 
 
@@ -166,7 +166,7 @@ class PolicyBlocked(ApplyError):
         said = "; ".join(f"{rule!r:.80} ({found})" for rule, found in self.rules)
         super().__init__(
             f"plan {plan_id} does not meet the policy: {said}. Plan again, have it approved, or apply it with an override that "
-            "names you and your reason (--override-by, --reason), which its audit entry then says"
+            "names you and your reason (override), which its audit entry then says"
         )
 
 
@@ -333,7 +333,7 @@ class DistrustedKey(ChainError):
 class Equivocation(ChainError):
     """Two well-signed entries share org and seq but not their hash: proof that the signer showed two histories.
 
-    `evidence` is both entries and the key, as a file that proves it to anybody (`ttplan compare --check`).
+    `evidence` is both entries and the key, as a file that proves it to anybody (`ttplan compare`).
     """
 
     def __init__(

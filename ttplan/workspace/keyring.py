@@ -39,8 +39,8 @@ class Keyring:
         if self._key is None:
             if self.key_file is None:
                 raise KeyFileError(
-                    "this workspace has no signing key; open it with key or key_file (--key-file), or say whose to verify "
-                    "with (--key-hex)"
+                    "this workspace has no signing key; open it with key or key_file, or say whose to verify "
+                    "with (public_key)"
                 )
             if self._makes_key and not os.path.exists(self.key_file) and not self._has_chain():
                 ensure_key(self.key_file, passphrase=self._passphrase)
@@ -108,7 +108,7 @@ class Keyring:
                 raise
             raise KeyFileError(
                 f"no signing key at {file}, and the chain does not go on with a new one: look for it in backups, or name the "
-                "file (--key-file). To verify the chain its public key is enough (--key-hex)"
+                "file (key_file). To verify the chain its public key is enough (public_key)"
             ) from None
 
     def _put(self, new: SigningKey, old: SigningKey, key_file: Path) -> None:
@@ -126,7 +126,7 @@ class Keyring:
     def _next_file(self) -> Path:
         if self.key_file is None:
             raise KeyFileError(
-                "this workspace's key is in no file; say which key to rotate to (--new-key-file)"
+                "this workspace's key is in no file; say which key to rotate to (new_key)"
             )
         return self.key_file.with_name(self.key_file.name + ".next")
 

@@ -77,15 +77,13 @@ def open_workspace(
         )
     if requests is not None:
         raise InputError(
-            "requests elsewhere are for a store on a server; with a file, give them to each plan (requests, --requests)"
+            "requests elsewhere are for a store on a server; with a file, give them to each plan (requests)"
         )
     store_path = Path(path)
     # Not Path.exists, which raises where a folder may not be entered.
     is_new = not os.path.exists(store_path)
     if is_new and not create:
-        raise InputError(
-            f"{store_path}: no such store; make one with `ttplan import FILE --store {store_path}`"
-        )
+        raise InputError(f"{store_path}: no such store; make one with `ttplan import`")
     file_store = DuckDBStore(store_path, lock_timeout=lock_timeout)
     beside = store_path.with_name(store_path.name + ".key.pem")
     file = None if chosen is not None else given or beside

@@ -79,7 +79,7 @@ def test_a_table_may_be_named(url: str) -> None:
     assert len(read(url, table="LiteLLM_SpendLogs")[0]) == len(read(url)[0])
     with pytest.raises(
         InputError,
-        match=r"has no table nothing; it has LiteLLM_SpendLogs, other\. Say which one with table",
+        match=r"has no table nothing; it has LiteLLM_SpendLogs, other\. Say which one with `table`",
     ):
         read(url, table="nothing")
 

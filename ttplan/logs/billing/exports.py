@@ -282,6 +282,6 @@ FORMATS = (
 )
 NO_REPLAY = (
     "sums of whole days, from which no single request can be replayed. Import a log with one row a request, and hold its totals "
-    "against this file with ttplan.read_totals and ttplan.compare_totals, or ttplan check --totals"
+    "against this file with ttplan.read_totals and ttplan.compare_totals, or ttplan check-logs"
 )
 """Why such a file is no log, for whoever wants to import one."""

@@ -79,7 +79,7 @@ def inspect_file(path: PathLike) -> Inspection:
     file = find_files(path)[0]
     if is_duckdb(file):
         raise InputError(
-            f"{file} is a DuckDB file; copy its table to a file to have it inspected, or name it with table (--table)"
+            f"{file} is a DuckDB file; copy its table to a file to have it inspected, or name it with `table`"
         )
     with tempfile.TemporaryDirectory(prefix="ttplan-") as spill:
         connection = connect(spill)

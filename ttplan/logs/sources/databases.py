@@ -93,7 +93,7 @@ def _chosen(where: str, tables: list[str], asked: str | None, known: Iterable[st
         return found[0]
     have = ", ".join(tables[:20]) or "none"
     if found:
-        raise InputError(f"{where} has {' and '.join(found)}; say which with table (--table)")
+        raise InputError(f"{where} has {' and '.join(found)}; say which with `table`")
     raise InputError(
-        f"{where} has no table {' or '.join(wanted)}; it has {have}. Say which one with table (--table)"
+        f"{where} has no table {' or '.join(wanted)}; it has {have}. Say which one with `table`"
     )

@@ -109,7 +109,7 @@ def check_proof_file(
         return _check_tlog(data, name, entry_hash, hashes, policy, log)
     if policy is not None or log is not None:
         raise InputError(
-            f"{name} is a JSON proof, which nobody signs; --policy and --log are for a tlog-proof"
+            f"{name} is a JSON proof, which nobody signs; `policy` and `log` are for a tlog-proof"
         )
     proof = parse_inclusion_proof(data, name)
     of_chain = None if hashes is None else _blake3_root(hashes, proof.leaf_count)

@@ -88,7 +88,7 @@ def seal_check(
     """
     if policy is None and log is None:
         raise InputError(
-            "who has to have signed the checkpoint? Give a policy (--policy) or the log's verifier key (--log)"
+            "who has to have signed the checkpoint? Give a policy (policy) or the log's verifier key (log)"
         )
     words = f"the checkpoint of {checkpoint.head.size} entries"
     if log is not None:

@@ -138,6 +138,6 @@ def _settle_org(tx: Transaction, log: str, default: UUID) -> None:
     if tx.org_id() is None:
         if len(orgs) > 1:
             raise InputError(
-                f"{log} has requests of {len(orgs)} organisations; say whose this store is: open it with org_id (--org)"
+                f"{log} has requests of {len(orgs)} organisations; say whose this store is: open it with `org_id`"
             )
         tx.set_org_id(orgs[0] if orgs else default)

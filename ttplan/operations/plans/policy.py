@@ -63,7 +63,7 @@ def approve_plan(
     """
     if not isinstance(actor, User):
         raise InputError(
-            f"an approval is a person's, and {actor.type!r} is none; expected ttplan.User(id) (--user)"
+            f"an approval is a person's, and {actor.type!r} is none; expected ttplan.User.named(name) (actor)"
         )
     with chain.store.read() as snapshot:
         run = snapshot.plan(plan_id)

@@ -208,7 +208,7 @@ def _written(store: Store, path: Path, wanted: _Wanted) -> tuple[bytes, RouteExp
         drifted = None if org_id is None else _drifted(snapshot, org_id, wanted.key)
         if drifted is not None and not wanted.allow_drift:
             raise DriftError(
-                f"{drifted}; put it right, or write what is live as it is with allow_drift (--allow-drift)"
+                f"{drifted}; put it right, or write what is live as it is with allow_drift"
             )
         live = [] if org_id is None else snapshot.live_routes(org_id)
         words = _words(snapshot, live, wanted)
@@ -262,8 +262,8 @@ def _providers(
             found = source.get(model, set())
             if len(found) > 1:
                 raise InputError(
-                    f"{model!r:.60} is served by {', '.join(sorted(found))}; say which, as LiteLLM calls it, with providers "
-                    f"(--provider {model}=…)"
+                    f"{model!r:.60} is served by {', '.join(sorted(found))}; say which, as LiteLLM calls it, with "
+                    "`providers`"
                 )
             if found:
                 provider = next(iter(found))
@@ -271,8 +271,8 @@ def _providers(
         owner = normalise_model("", model).provider
         if not owner:
             raise InputError(
-                f"no plan, log or catalogue says who serves {model!r:.60}; say it, as LiteLLM calls it, with providers "
-                f"(--provider {model}=openai)"
+                f"no plan, log or catalogue says who serves {model!r:.60}; say it, as LiteLLM calls it, with "
+                "`providers`"
             )
         return _prefixed(_LITELLM_NAMES.get(owner, owner), model)
 
