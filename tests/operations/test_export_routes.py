@@ -480,4 +480,4 @@ def test_watch_until_an_interrupt(
 
 
 def test_the_error_is_one_of_ours() -> None:
-    assert issubclass(ttplan.Unsayable, TtplanError)
+    assert issubclass(ttplan.UnsupportedByGateway, TtplanError)

@@ -252,7 +252,7 @@ def test_a_policy_removed_without_ttplan_stops_the_apply(
 
 
 @pytest.mark.parametrize(
-    ("forged", "said"),
+    ("forged", "problem"),
     [
         # Someone with write access but without the key approves in another person's name.
         (

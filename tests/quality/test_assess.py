@@ -593,7 +593,7 @@ def test_a_second_ctrl_c_gives_up() -> None:
     # A separate process: the abandoned thread runs on, and must not disturb other tests.
     script = """
 import asyncio, signal, threading
-from tests.quality.parties import answers, request, settings, universe
+from tests.quality.parties import answer_at_once, request, settings, universe
 from ttplan.quality.assess import assess_sync
 main, cancel = threading.main_thread().ident, threading.Event()
 class Deaf:
@@ -606,7 +606,7 @@ class Deaf:
             await asyncio.sleep(1)
 sample, requests = universe([request(1)])
 try:
-    assess_sync(sample, requests, Deaf(), answers, settings=settings(), cancel=cancel)
+    assess_sync(sample, requests, Deaf(), answer_at_once, settings=settings(), cancel=cancel)
 except KeyboardInterrupt:
     print("gave up", cancel.is_set(), flush=True)
     import os; os._exit(0)

@@ -303,7 +303,7 @@ def test_a_request_that_is_refused_is_not_sent_again(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "told"),
+    ("status", "message"),
     [(401, "key is missing or wrong"), (402, "no credit"), (404, "no such address or model")],
 )
 def test_a_fatal_status_ends_the_run(status: int, message: str) -> None:
