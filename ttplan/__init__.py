@@ -101,7 +101,7 @@ _HOMES = {
         "TouchedSince",
         "TruncatedChain",
         "TtplanError",
-        "Unsayable",
+        "UnsupportedByGateway",
     ),
     "ttplan.model.plan": (
         "Aggregates",

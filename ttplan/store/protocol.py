@@ -115,9 +115,10 @@ def conflict_error(
         )
     how = "the same row again" if first.differs is None else f"with another {first.differs}"
     return ConflictingRequests(
-        f"the request id {first.id!r} stands in {place(first.earlier)} and in {place(first.row)}, {how}{others}; expected every "
-        "id once. Leave out the later ones with on_bad_rows='skip'",
-        found,
+        f"the request id {first.id!r} is in {describe_row(first.earlier)} and in {row}, "
+        f"{how}{others}; expected each id "
+        "once. Leave out the later ones with on_bad_rows='skip'",
+        conflicts,
     )
 
 

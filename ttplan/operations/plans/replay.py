@@ -97,112 +97,8 @@ class LogSummary(NamedTuple):
 class BrokenReplay(Exception):
     """A replay that failed for another reason than its input. `outcome` has an empty result; `reason` says why."""
 
-    routes: Sequence[ProposedRoute]
-    config: PlanConfig
-    plan_id: UUID
-    window: Window | None
-    prices: OwnPrices
-    at: datetime
-    seed: int
-    bootstrap_iterations: int
-    interval_method: IntervalMethod
-    allow_unpriced: bool
-
-
-def asked_of(
-    routes: PathLike | Sequence[ProposedRoute],
-    config: PlanConfig | None,
-    window: Window | None,
-    prices: OwnPrices,
-    interval_method: IntervalMethod,
-    allow_unpriced: bool,
-    *,
-    plan_id: UUID,
-    at: datetime,
-) -> Asked:
-    """What is asked of the log; `routes` and, unless given, the config may be in a plan file. Raises InputError."""
-    proposed, written = (
-        read_plan_file(routes) if isinstance(routes, str | os.PathLike) else (routes, None)
-    )
-    return Asked(
-        routes=proposed,
-        config=config or written or PlanConfig(),
-        plan_id=plan_id,
-        window=window,
-        prices=prices,
-        at=at,
-        seed=0,
-        bootstrap_iterations=DEFAULT_BOOTSTRAP_ITERATIONS,
-        interval_method=interval_method,
-        allow_unpriced=allow_unpriced,
-    )
-
-
-class Answered(NamedTuple):
-    """The result, the prices that it was made with and where each is from, and what the log's costs are made of."""
-
-    result: PlanResult
-    pricing: Mapping[str, ModelPricing]
-    sources: Mapping[str, str]
-    basis: CostBasis | None = None
-
-
-def survey(table: ir.Table) -> Survey:
-    """Look at a whole log, in one pass. `table` has the columns provider, org_id and ts."""
-    found = fetch(
-        table.group_by("provider", org=table.org_id.cast("string")).aggregate(
-            first=table.ts.min(), last=table.ts.max()
-        )
-    ).to_pylist()
-    moments = [row[end] for row in found for end in ("first", "last") if row[end] is not None]
-    return Survey(
-        min(moments, default=None),
-        max(moments, default=None),
-        sorted({row["provider"] for row in found} - {None}),
-        sorted({UUID(row["org"]) for row in found if row["org"] is not None}),
-    )
-
-
-def window_of(found: Survey, window: Window | None, log: str) -> Window:
-    """The window as given, else that of the whole log, which `log` names."""
-    if window is None:
-        if found.first is None or found.last is None:
-            raise InputError(f"{log} has no requests to replay; import a log first")
-        return found.first, found.last + timedelta(microseconds=1)
-    for moment in window:
-        if moment.tzinfo is None:
-            raise InputError(
-                f"the window's {moment.isoformat()} has no time zone; expected one such as +00:00"
-            )
-    return window
-
-
-def price_routes(
-    routes: Iterable[ProposedRoute],
-    providers: Iterable[str],
-    own: OwnPrices,
-    at: datetime,
-    allow_unpriced: bool,
-) -> PriceTable:
-    """Prices of all targets. Raises InputError for a target without one, unless `allow_unpriced`."""
-    given = read_prices(own, at) if isinstance(own, str | os.PathLike) else own
-    enabled = [route for route in routes if route.enabled]
-    table = price_table(providers, [r.then.target_model for r in enabled], at=at, own=given)
-    if table.missing and not allow_unpriced:
-        model = table.missing[0]
-        route = next(r.name for r in enabled if r.then.target_model == model)
-        raise InputError(
-            f"no price for model {model!r}, the target of route {route!r}; give one in a price file (prices), or "
-            "let such requests count at their actual cost (allow_unpriced)"
-        )
-    return table
-
-
-class Broke(Exception):
-    """A replay that broke by no fault of what was asked: what is known of its plan, and why. Its result is empty."""
-
-    def __init__(self, found: Answered, cause: Exception) -> None:
-        self.found = found
+    def __init__(self, outcome: ReplayOutcome, cause: Exception) -> None:
+        self.outcome = outcome
         self.cause = cause
         first_line = (str(cause).splitlines() or [""])[0]
         self.reason = (
@@ -388,7 +284,7 @@ def _refuse_repeated_ids(table: ir.Table, log_name: str) -> None:
 def _only_org(orgs: Sequence[UUID], default_org: UUID, log_name: str) -> UUID:
     if len(orgs) > 1:
         raise InputError(
-            f"{log} has requests of {len(orgs)} organisations; say whose this store is: open it with `org_id`"
+            f"{log_name} has requests of {len(orgs)} organisations; open the store with the org_id of one"
         )
     return orgs[0] if orgs else default_org
 

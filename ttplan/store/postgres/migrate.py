@@ -78,11 +78,11 @@ def roles_sql() -> str:
 def check_schema(connection: Connection, shown: str) -> None:
     """Raise StoreError if the schema is not the current one, or belongs to another program."""
     if not _has_schema(connection):
-        raise StoreError(f"{shown} holds no store yet; its owner makes one with `ttplan migrate`")
+        raise StoreError(f"{shown} has no store yet; its owner creates one with `ttplan migrate`")
     missing = _missing(connection, shown)
     if missing:
         raise StoreError(
-            f"{shown} has an older schema, without {missing[0].name}; its owner brings it forward with "
+            f"{shown} has an older schema, without {missing[0].name}; its owner migrates it with "
             "`ttplan migrate`"
         )
 
