@@ -98,7 +98,7 @@ _HOMES = {
         "StoreConflict",
         "StoreError",
         "StoreLocked",
-        "TouchedSince",
+        "SupersededPlan",
         "TruncatedChain",
         "TtplanError",
         "UnsupportedByGateway",

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from scripts.make_cli_reference import PAGE, render_reference
+import runpy
+
+from tests.paths import ROOT
 
 
 def test_the_cli_reference_is_current() -> None:
-    assert PAGE.read_text() == render_reference(), "run python scripts/make_cli_reference.py"
+    script = runpy.run_path(str(ROOT / "scripts" / "make_cli_reference.py"))
+    assert script["PAGE"].read_text() == script["render_reference"](), (
+        "run python scripts/make_cli_reference.py"
+    )
