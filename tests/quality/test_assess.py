@@ -319,10 +319,9 @@ def test_an_estimate_that_no_longer_fits_is_not_sent() -> None:
 
 
 @pytest.mark.parametrize("cost", [float("nan"), -1.0, "much", True, float("inf")])
-def test_an_invalid_reported_cost_counts_as_the_estimate(cost: object) -> None:
-    result = run(
-        2, ScriptedJudge(lambda i: Judgement(A, "yes", cost)), judge_call_usd=Decimal("0.01")
-    )  # type: ignore[arg-type]
+def test_an_invalid_reported_cost_counts_as_the_estimate(cost: Any) -> None:
+    judge = ScriptedJudge(lambda i: Judgement(A, "yes", cost))
+    result = run(2, judge, judge_call_usd=Decimal("0.01"))
     assert result.cost_usd == Decimal("0.02")
     assert result.cost_is_estimated
 
