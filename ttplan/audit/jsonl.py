@@ -246,14 +246,14 @@ def _read_records(
     skipped = None
     with closing(rest):
         for number, text in rest if first is None else chain((first,), rest):
-            line = _Line(name, number, text)
             if since:
                 seq = claimed_seq(text)
+                line = _Line(name, number, text)
                 if (_parse_line(line).seq if seq is None else seq) < since:
                     skipped = line
                     continue
                 since = 0
-            yield parse_canonical_line(text) or _parse_line(line)
+            yield parse_canonical_line(text) or _parse_line(_Line(name, number, text))
         if (
             since and skipped is not None
         ):  # the chain ends before `since`: its last entry says where
