@@ -1,4 +1,5 @@
-"""A plain reading of the replay contract: one loop over rows, whole numbers and fractions, no engine. Slow on purpose."""
+"""A plain reading of the replay contract: one loop over rows, whole numbers and fractions, no
+engine. Slow on purpose."""
 
 from __future__ import annotations
 
@@ -162,7 +163,8 @@ def project_l1(rows: list[Row], ttl: timedelta) -> None:
 
 
 class Projection(NamedTuple):
-    """One threshold's pass: how many were looked up, each hit's source, and which are candidates for poisoning."""
+    """One threshold's pass: how many were looked up, each hit's source, and which are candidates
+    for poisoning."""
 
     total: int
     hits: dict[UUID, UUID]
@@ -218,13 +220,13 @@ def project_l2(out: Answer, plan: PlanInput) -> None:
     if config.l2_ttl_seconds is None:
         return
     for threshold in config.l2_threshold_sweep:
-        found = project(out.rows, threshold, timedelta(seconds=config.l2_ttl_seconds))
-        if found.total == 0:
+        projection = project(out.rows, threshold, timedelta(seconds=config.l2_ttl_seconds))
+        if projection.total == 0:
             return
-        out.sweeps[threshold] = found
+        out.sweeps[threshold] = projection
         if threshold == config.l2_threshold:
             for row in out.rows:
-                row.l2_hit = row.request.id in found.hits
+                row.l2_hit = row.request.id in projection.hits
 
 
 def decide(row: Row, pricing: dict[str, ModelPricing]) -> None:
@@ -296,17 +298,17 @@ def percentile(values: Sequence[int], q: float) -> float:
 
 def per_route(rows: Sequence[Row]) -> list[tuple[UUID, str, int, Decimal, Decimal]]:
     """(id, name, matched, baseline, projected) of each route that took something, by id."""
-    found: dict[UUID, tuple[str, int, Decimal, Decimal]] = {}
+    rows_by_id: dict[UUID, tuple[str, int, Decimal, Decimal]] = {}
     for row in rows:
         if row.outcome in ("rerouted", "refused"):
             assert row.route is not None
-            name, n, baseline, projected = found.get(
+            name, n, baseline, projected = rows_by_id.get(
                 row.route.id, (row.route.name, 0, Decimal(0), Decimal(0))
             )
-            found[row.route.id] = (
+            rows_by_id[row.route.id] = (
                 name,
                 n + 1,
                 baseline + row.request.baseline_cost_usd,
                 projected + row.projected,
             )
-    return [(route_id, *found[route_id]) for route_id in sorted(found)]
+    return [(route_id, *rows_by_id[route_id]) for route_id in sorted(rows_by_id)]

@@ -1,4 +1,5 @@
-"""One exact cosine at a time: what a semantic cache compares, for the row loop of tests/oracle.py."""
+"""One exact cosine at a time: what a semantic cache compares, for the row loop of
+tests/oracle.py."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ import numpy as np
 
 
 def cosine(a: Sequence[float], b: Sequence[float]) -> np.float32:
-    """Of float32 vectors; products of two such are exact in float64, and fsum rounds their sum once."""
+    """Of float32 vectors; products of two such are exact in float64, and fsum rounds their sum
+    once."""
     return _cosine(_kept(tuple(a)), _kept(tuple(b)))
 
 
@@ -25,8 +27,8 @@ def _kept(values: tuple[float, ...]) -> tuple[float, ...]:
 def _cosine(a: tuple[float, ...], b: tuple[float, ...]) -> np.float32:
     if len(a) != len(b):
         return np.float32(0)
-    (x, one), (y, other) = _scaled(a), _scaled(b)
-    size = one * other
+    (x, x_size), (y, y_size) = _scaled(a), _scaled(b)
+    size = x_size * y_size
     return (
         np.float32(fsum(v * w for v, w in zip(x, y, strict=True)) / sqrt(size))
         if size
@@ -39,8 +41,8 @@ def _scaled(values: tuple[float, ...]) -> tuple[list[float], float]:
     """A scale changes no cosine; a power of two changes no digit. With the sum of its squares."""
     single = [float(np.float32(v)) for v in values]
     top = scale(single)
-    found = [v / top for v in single]
-    return found, fsum(v * v for v in found)
+    scaled = [v / top for v in single]
+    return scaled, fsum(v * v for v in scaled)
 
 
 def scale(values: Sequence[float]) -> float:

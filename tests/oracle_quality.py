@@ -47,18 +47,19 @@ def order_of(row: SampleRow) -> tuple[bool, bytes, int]:
 
 
 def drawn(rows: Sequence[SampleRow], size: int, seed: int) -> tuple[UUID, ...]:
-    """`size` points at even distances along the requests, stratum by stratum; each draws the next best of the stratum it hits."""
+    """`size` points at even distances along the requests, stratum by stratum; each draws the next
+    best of the stratum it hits."""
     population, size = len(rows), min(size, len(rows))
     start = seeded(seed)[0] * population // WORD
     strata: dict[tuple[bool, bytes, int], list[UUID]] = {}
     for row in rows:
         strata.setdefault(order_of(row), []).append(row.id)
     points = [Fraction(j * population - start, size) for j in range(1, size + 1)]
-    chosen: list[UUID] = []
+    selected: list[UUID] = []
     begin = 0
     for key in sorted(strata):
         ids = sorted(strata[key], key=lambda request_id: rank(seed, request_id))
         end = begin + len(ids)
-        chosen += ids[: sum(begin < point <= end for point in points)]
+        selected += ids[: sum(begin < point <= end for point in points)]
         begin = end
-    return tuple(sorted(chosen, key=lambda request_id: rank(seed, request_id)))
+    return tuple(sorted(selected, key=lambda request_id: rank(seed, request_id)))

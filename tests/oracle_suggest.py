@@ -1,4 +1,5 @@
-"""A plain reading of what a suggestion is: loops over rows and over every way to divide them. Slow on purpose."""
+"""A plain reading of what a suggestion is: loops over rows and over every way to divide them. Slow
+on purpose."""
 
 from __future__ import annotations
 
@@ -39,7 +40,8 @@ def halves(rows: Sequence[RequestLog]) -> tuple[list[RequestLog], list[RequestLo
 
 
 def saved(r: RequestLog, target: str, pricing: dict[str, ModelPricing]) -> Decimal:
-    """What a request saves on a target, against what was paid; nothing where it is there already."""
+    """What a request saves on a target, against what was paid; nothing where it is there
+    already."""
     price = price_of(pricing, r.provider, target)
     assert price is not None
     change = r.cost_usd - cost(r, price)
@@ -67,16 +69,17 @@ def figures(
 
 
 def bounds(rows: Sequence[RequestLog]) -> list[int]:
-    """Where sizes are cut: readable numbers near the quantiles, each with other requests below it."""
-    found: dict[int, int] = {}
+    """Where sizes are cut: readable numbers near the quantiles, each with other requests below
+    it."""
+    bound_by_count: dict[int, int] = {}
     for percent in (10, 25, 50, 75, 90, 97):
         for bound in READABLE:
             below = sum(r.input_tokens < bound for r in rows)
             if 100 * below >= percent * len(rows):
                 if 0 < below < len(rows):
-                    found[below] = min(bound, found.get(below, bound))
+                    bound_by_count[below] = min(bound, bound_by_count.get(below, bound))
                 break
-    return sorted(found.values())
+    return sorted(bound_by_count.values())
 
 
 def best(
@@ -86,8 +89,9 @@ def best(
     pricing: dict[str, ModelPricing],
     charge: Decimal,
 ) -> tuple[Decimal, int]:
-    """The most that routes that overlap nowhere are worth in the selecting half, and with how few routes."""
-    chosen, _ = halves(rows)
+    """The most that routes that overlap nowhere are worth in the selecting half, and with how few
+    routes."""
+    selected, _ = halves(rows)
     edges = [0, *(bounds(rows) if "input_tokens" in by else []), 10**15]
 
     def worth(mine: Sequence[RequestLog]) -> tuple[Decimal, int]:
@@ -104,8 +108,8 @@ def best(
         return max(options)
 
     total, count = ZERO, 0
-    for model in sorted({r.model for r in chosen}) if "model" in by else [None]:
-        mine = [r for r in chosen if model is None or r.model == model]
+    for model in sorted({r.model for r in selected}) if "model" in by else [None]:
+        mine = [r for r in selected if model is None or r.model == model]
         options = [worth(mine)]
         if "tag" in by:
             tags = sorted({r.tag for r in mine if r.tag is not None})

@@ -1,4 +1,5 @@
-"""Engines beside DuckDB, each with a way to put requests into it. To test another: a function here, and a line in `ENGINES`."""
+"""Engines beside DuckDB, each with a way to put requests into it. To test another: a function here,
+and a line in `ENGINES`."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ _number = count()
 
 @dataclass(frozen=True)
 class Engine:
-    """A connection, and `table(requests, parts)`: the requests there, in that many parts where the engine has such."""
+    """A connection, and `table(requests, parts)`: the requests there, in that many parts where the
+    engine has such."""
 
     backend: Any
     table: Callable[[Sequence[RequestLog], int], ir.Table]
@@ -53,7 +55,8 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     }
     handler = signal.getsignal(signal.SIGINT)
     session = SparkSession.builder.master("local[2]").config(map=settings).getOrCreate()
-    # Spark puts a handler of its own in place for good, under which an interrupt in a later test ends the whole run.
+    # Spark puts a handler of its own in place for good, under which an interrupt in a later test
+    # ends the whole run.
     signal.signal(signal.SIGINT, handler)
     session.sparkContext.setLogLevel("OFF")
     yield session
@@ -97,7 +100,9 @@ def _polars(request: pytest.FixtureRequest) -> Engine:
 ENGINES = {"pyspark": _pyspark, "polars": _polars}
 
 
-@pytest.fixture(params=sorted(ENGINES))
+@pytest.fixture(
+    params=["polars", pytest.param("pyspark", marks=pytest.mark.spark)],
+)
 def engine(request: pytest.FixtureRequest) -> Engine:
     """Each engine in turn."""
     return ENGINES[request.param](request)

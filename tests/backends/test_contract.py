@@ -1,4 +1,5 @@
-"""The contract on other engines than DuckDB: the oracle's money, DuckDB's summary, and the same JSON to the last byte."""
+"""The contract on other engines than DuckDB: the oracle's money, DuckDB's summary, and the same
+JSON to the last byte."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
 
 pytestmark = pytest.mark.slow
 
-# What SQL, a pattern or Spark's own substitution of variables would take for something else than text.
+# What SQL, a pattern or Spark's own substitution of variables would take for something else than
+# text.
 HOSTILE = [
     'it\'s; DROP TABLE "x" -- İΣς',
     "",
@@ -140,20 +142,20 @@ def test_hostile_text_is_text(engine: Engine) -> None:
                 **universe.log(1, seed=15)[0].model_dump(),
                 "id": UUID(int=i),
                 "ts": START + timedelta(seconds=i % 60),
-                "provider": said or "none",
-                "model": said or "none",
-                "tag": said,
-                "body": f"Before {said} after",
+                "provider": text or "none",
+                "model": text or "none",
+                "tag": text,
+                "body": f"Before {text} after",
             }
         )
-        for i, said in enumerate(HOSTILE * 3)
+        for i, text in enumerate(HOSTILE * 3)
     )
     whens = [
         when
-        for said in HOSTILE
-        for when in (RouteConditions(model_in=(said, "x")), RouteConditions(tag_equals=said))
+        for text in HOSTILE
+        for when in (RouteConditions(model_in=(text, "x")), RouteConditions(tag_equals=text))
     ]
-    whens += [RouteConditions(prompt_contains_any_of=(f"E {said} A",)) for said in HOSTILE]
+    whens += [RouteConditions(prompt_contains_any_of=(f"E {text} A",)) for text in HOSTILE]
     for offset in range(3):
         routes = tuple(
             ProposedRoute(
@@ -167,7 +169,7 @@ def test_hostile_text_is_text(engine: Engine) -> None:
             for i, when in enumerate(whens[offset::3])
         )
         price = ModelPricing(input_per_million=Decimal(1), output_per_million=Decimal(2))
-        pricing = {f"{said}:mini": price for said in HOSTILE if said and ":" not in said} | {
+        pricing = {f"{text}:mini": price for text in HOSTILE if text and ":" not in text} | {
             "zeta:mini": price
         }
         plan = universe.plan(

@@ -15,7 +15,7 @@ from ttplan.engine import replay
 from ttplan.model.plan import PlanResult
 
 
-@pytest.mark.slow
+@pytest.mark.spark
 def test_the_lines_for_spark_run_and_give_duckdbs_bytes(
     spark: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -23,18 +23,21 @@ def test_the_lines_for_spark_run_and_give_duckdbs_bytes(
     (lines,) = re.findall(
         r"```python\n(.*?)```", (ROOT / "docs" / "backends.md").read_text(), re.DOTALL
     )
-    asked: list[Any] = []
+    calls: list[Any] = []
 
     def noted(*args: Any, **named: Any) -> PlanResult:
-        asked.append((args, named))
+        calls.append((args, named))
         return replay.replay_table(*args, **named)
 
     monkeypatch.setattr("ttplan.replay_table", noted, raising=False)
-    said: dict[str, Any] = {}
-    exec(compile(lines, "docs/backends.md", "exec"), said)  # noqa: S102
-    ((_, *rest), named) = asked[0]
+    namespace: dict[str, Any] = {}
+    exec(compile(lines, "docs/backends.md", "exec"), namespace)  # noqa: S102
+    ((_, *rest), named) = calls[0]
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
     table = ibis.duckdb.from_connection(connection).read_parquet(ROOT / "data" / "requests.parquet")
-    assert said["result"].sample_size > 1000
-    assert said["result"].model_dump_json() == replay_table(table, *rest, **named).model_dump_json()
+    assert namespace["result"].sample_size > 1000
+    assert (
+        namespace["result"].model_dump_json()
+        == replay_table(table, *rest, **named).model_dump_json()
+    )

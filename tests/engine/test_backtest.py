@@ -30,8 +30,8 @@ def run(requests: tuple[RequestLog, ...], period: timedelta = HOUR / 6, **change
 
 def test_each_period_is_held_against_the_next() -> None:
     requests = universe.log(3_000, seed=1)
-    found = run(requests)
-    assert (len(found.comparisons), found.skipped) == (5 * len(METRICS), 0)
+    backtests = run(requests)
+    assert (len(backtests.comparisons), backtests.skipped) == (5 * len(METRICS), 0)
     alone = [
         replay(
             universe.plan(
@@ -44,15 +44,15 @@ def test_each_period_is_held_against_the_next() -> None:
         )
         for n in range(6)
     ]
-    for n, (one, other) in enumerate(pairwise(alone)):
+    for n, (result, following) in enumerate(pairwise(alone)):
         for metric in METRICS:
-            comparison = found.of(metric)[n]
+            comparison = backtests.of(metric)[n]
             assert (comparison.period_start, comparison.next_start) == (
-                one.window_start,
-                other.window_start,
+                result.window_start,
+                following.window_start,
             )
-            assert (comparison.projected, comparison.projected_95) == figure(one, metric)
-            assert (comparison.found, comparison.found_95) == figure(other, metric)
+            assert (comparison.projected, comparison.projected_95) == figure(result, metric)
+            assert (comparison.found, comparison.found_95) == figure(following, metric)
             ends = comparison.projected_95
             assert ends is not None
             assert comparison.inside == (ends[0] <= comparison.found <= ends[1])
@@ -72,16 +72,16 @@ def test_steady_traffic_is_consistent_and_a_change_is_not() -> None:
         r.model_copy(update={"tag": "code"}) if r.ts >= START + HOUR / 2 else r for r in requests
     )
     judged = run(changed, period=HOUR / 2).of("savings_pct")
-    assert [(one.inside, one.consistent) for one in judged] == [(False, False)]
+    assert [(comparison.inside, comparison.consistent) for comparison in judged] == [(False, False)]
 
 
 def test_empty_periods_are_left_out() -> None:
     requests = tuple(
         r for r in universe.log(3_000, seed=4) if not HOUR / 6 <= r.ts - START < HOUR / 2
     )
-    found = run(requests)
-    assert found.skipped == 2
-    assert len(found.of("savings_pct")) == 3
+    backtests = run(requests)
+    assert backtests.skipped == 2
+    assert len(backtests.of("savings_pct")) == 3
 
 
 def test_what_is_no_two_whole_periods_is_an_error() -> None:
@@ -98,10 +98,10 @@ def test_what_is_no_two_whole_periods_is_an_error() -> None:
 
 
 def test_without_an_interval_nothing_is_judged() -> None:
-    found = run(universe.log(2_000, seed=6), config=PlanConfig(cluster="tag"))
-    assert {one.inside for one in found.comparisons} == {None}
-    assert {total for *_, total in found.counts()} == {0}
-    assert "no interval" in repr(BacktestCard(found))
+    backtests = run(universe.log(2_000, seed=6), config=PlanConfig(cluster="tag"))
+    assert {comparison.inside for comparison in backtests.comparisons} == {None}
+    assert {total for *_, total in backtests.counts()} == {0}
+    assert "no interval" in repr(BacktestCard(backtests))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
-"""Clusters: sums that are exact, intervals that brute force confirms, and bursts that request-level intervals do not see."""
+"""Clusters: sums that are exact, intervals that brute force confirms, and bursts that request-level
+intervals do not see."""
 
 from __future__ import annotations
 
@@ -67,9 +68,9 @@ def test_sums_of_clusters_are_the_plain_loops(cluster: str, ttl: int | None) -> 
         cluster,
         l1_ttl_seconds=ttl,
     )
-    question = ReplaySpec.from_plan(plan)
+    spec = ReplaySpec.from_plan(plan)
     rows = oracle.answer(plan).rows
-    with map_requests(to_table(plan.requests), question) as mapped:
+    with map_requests(to_table(plan.requests), spec) as mapped:
         sums = fetch_clusters(mapped, mapped.hit, mapped.latency_ms)
     expected: dict[Key, list[int]] = defaultdict(lambda: [0] * 5)
     for row in rows:
@@ -80,12 +81,12 @@ def test_sums_of_clusters_are_the_plain_loops(cluster: str, ttl: int | None) -> 
             _pico(r.baseline_cost_usd - row.projected),
             _pico(r.baseline_cost_usd),
         )
-        found = expected[key_of(r, cluster)]
+        sums_of_key = expected[key_of(r, cluster)]
         for i, value in enumerate((*values, _pico(r.cost_usd - row.projected))):
-            found[i] += value
+            sums_of_key[i] += value
     columns = (sums.requests, sums.hits, sums.difference, sums.baseline, sums.actual_difference)
-    ours = sorted(zip(*(column.tolist() for column in columns), strict=True))
-    assert ours == sorted(tuple(found) for found in expected.values())
+    computed = sorted(zip(*(column.tolist() for column in columns), strict=True))
+    assert computed == sorted(tuple(sums_of_key) for sums_of_key in expected.values())
     assert sums.timed.sum() == len(rows)
     median = int(np.median([row.request.latency_ms or 0 for row in rows]))
     assert sums.at_most(median).sum() == sum(
@@ -109,10 +110,10 @@ def test_power_sums_of_clusters_are_exact(pairs: list[tuple[int, int]]) -> None:
     def rounded(value: int) -> int:
         return (1 if value >= 0 else -1) * ((2 * abs(value) + step) // (2 * step))
 
-    found = grid_powers(s, b, step)
-    for (j, k), total in found.items():
+    powers = grid_powers(s, b, step)
+    for (j, k), total in powers.items():
         assert total == sum(rounded(x) ** j * rounded(y) ** k for x, y in pairs)
-    assert len(found) == 14
+    assert len(powers) == 14
 
 
 def clusters_amounts(numbers: list[int]) -> Any:
@@ -124,19 +125,19 @@ def brute_force(sums: ClusterSums, resamples: int, seed: int) -> dict[str, Inter
     """Plain resampling of clusters, by numpy's own generator."""
     rng = np.random.default_rng(seed)
     n = len(sums)
-    found: dict[str, list[float]] = defaultdict(list)
+    samples: dict[str, list[float]] = defaultdict(list)
     by_cluster = [np.repeat(sums.latency_value[own], sums.latency_count[own]) for own in _own(sums)]
     for _ in range(resamples):
         drawn = rng.integers(0, n, n)
-        found["usd"].append(sums.difference[drawn].sum() / 1e12)
-        found["pct"].append(100 * sums.difference[drawn].sum() / sums.baseline[drawn].sum())
-        found["hits"].append(sums.hits[drawn].sum() / sums.requests[drawn].sum())
+        samples["usd"].append(sums.difference[drawn].sum() / 1e12)
+        samples["pct"].append(100 * sums.difference[drawn].sum() / sums.baseline[drawn].sum())
+        samples["hits"].append(sums.hits[drawn].sum() / sums.requests[drawn].sum())
         latencies = np.sort(np.concatenate([by_cluster[c] for c in drawn]))
         for q in (0.5, 0.95):
-            found[f"p{q}"].append(float(latencies[percentile_rank(q, len(latencies))]))
+            samples[f"p{q}"].append(float(latencies[percentile_rank(q, len(latencies))]))
     return {
         name: (float(np.quantile(v, 0.025)), float(np.quantile(v, 0.975)))
-        for name, v in found.items()
+        for name, v in samples.items()
     }
 
 
@@ -144,7 +145,7 @@ def _own(sums: ClusterSums) -> list[Any]:
     return [np.flatnonzero(sums.latency_cluster == c) for c in range(len(sums))]
 
 
-@pytest.mark.slow
+@pytest.mark.statistics
 @pytest.mark.parametrize(("count", "method"), [(80, "resample"), (500, "limit")])
 def test_intervals_of_clusters_are_those_of_brute_force(count: int, method: str) -> None:
     requests = sessions(universe.log(6_000, seed=4), count, seed=5)
@@ -154,33 +155,35 @@ def test_intervals_of_clusters_are_those_of_brute_force(count: int, method: str)
     plan = clustered(universe.plan(requests, bootstrap_iterations=4_000), l1_ttl_seconds=30)
     result = replay(plan)
     assert (result.interval_method, result.interval_unit) == (method, "session_id")
-    question = ReplaySpec.from_plan(plan)
+    spec = ReplaySpec.from_plan(plan)
     rows = {row.request.id: row for row in oracle.answer(plan).rows}
     latency = tuple(r.model_copy(update={"latency_ms": rows[r.id].latency}) for r in requests)
-    with map_requests(to_table(latency), question) as mapped:
+    with map_requests(to_table(latency), spec) as mapped:
         sums = fetch_clusters(mapped, mapped.hit, mapped.latency_ms)
     expected = brute_force(sums, 4_000, seed=6)
     ends = result.confidence_intervals
-    for name, found in (
+    for name, interval in (
         ("usd", ends.projected_change_usd_95),
         ("pct", ends.projected_change_pct_95),
         ("hits", ends.cache_hit_rate_95),
         ("p0.5", ends.p50_latency_ms_95),
         ("p0.95", ends.p95_latency_ms_95),
     ):
-        assert found is not None
+        assert interval is not None
         low, high = expected[name]
-        # Both are of 4,000 resamples, or one is: a tenth of a width is some three times their noise.
-        assert found[0] == pytest.approx(
+        # Both are of 4,000 resamples, or one is: a tenth of a width is some three times their
+        # noise.
+        assert interval[0] == pytest.approx(
             low, abs=max((high - low) / 10, 1 if name.startswith("p0") else 0)
         ), name
-        assert found[1] == pytest.approx(
+        assert interval[1] == pytest.approx(
             high, abs=max((high - low) / 10, 1 if name.startswith("p0") else 0)
         ), name
 
 
-@pytest.mark.parametrize("cluster", ["hour", "session_id"])
-@pytest.mark.parametrize("count", [30, 400])
+@pytest.mark.parametrize(
+    ("cluster", "count"), [("hour", 30), ("session_id", 30), ("session_id", 400)]
+)
 def test_order_and_threads_change_no_byte_of_clustered_results(cluster: str, count: int) -> None:
     requests = sessions(universe.log(2_000, seed=7), count, seed=8)
     plan = clustered(universe.plan(requests, bootstrap_iterations=200), cluster, l1_ttl_seconds=60)
@@ -210,7 +213,7 @@ def test_clusters_of_one_request_each_are_requests() -> None:
         )
 
 
-def test_few_clusters_are_warned_of_and_fewer_have_no_interval() -> None:
+def test_few_clusters_have_a_caveat_or_no_interval() -> None:
     log = universe.log(3_000, seed=10)
 
     def of(count: int) -> tuple[Any, str]:
@@ -219,13 +222,13 @@ def test_few_clusters_are_warned_of_and_fewer_have_no_interval() -> None:
         )
         return result, "\n".join(result.caveats)
 
-    result, said = of(60)
-    assert "clusters" not in said
-    result, said = of(30)
-    assert "Few clusters: 30 clusters by session_id are worth" in said
+    result, caveats = of(60)
+    assert "clusters" not in caveats
+    result, caveats = of(30)
+    assert "Few clusters: 30 clusters by session_id are worth" in caveats
     assert result.confidence_intervals.savings_usd_95 is not None
-    result, said = of(9)
-    assert "No intervals: 9 clusters by session_id are worth" in said
+    result, caveats = of(9)
+    assert "No intervals: 9 clusters by session_id are worth" in caveats
     assert result.interval_method == "none"
     assert set(result.confidence_intervals.model_dump().values()) == {None}
     assert result.aggregates.projected_savings_usd > 0
@@ -261,7 +264,7 @@ def test_null_is_one_cluster() -> None:
     assert (result.clusters.count, result.clusters.largest_share > 0.5) == (2, True)
 
 
-def test_the_reference_method_knows_no_clusters() -> None:
+def test_the_reference_method_does_not_support_clusters() -> None:
     with pytest.raises(InputError, match="'tt-plan-core' does not support clusters"):
         replay(clustered(universe.plan(universe.log(300, seed=1))), interval_method="tt-plan-core")
 
@@ -270,13 +273,13 @@ def test_any_column_of_a_table_can_cluster() -> None:
     plan = universe.plan(universe.log(600, seed=12))
     table = to_table(plan.requests)
     table = table.mutate(customer=table.input_tokens % 60)
-    question: dict[str, Any] = {
+    options: dict[str, Any] = {
         "org_id": ORG,
         "window_start": plan.window_start,
         "window_end": plan.window_end,
     }
     result = replay_table(
-        table, plan.proposed_routes, plan.pricing, PlanConfig(cluster="customer"), **question
+        table, plan.proposed_routes, plan.pricing, PlanConfig(cluster="customer"), **options
     )
     assert result.clusters is not None
     assert (result.clusters.count, result.interval_unit) == (60, "customer")
@@ -284,13 +287,13 @@ def test_any_column_of_a_table_can_cluster() -> None:
         InputError, match=r"config\.cluster is 'nobody', and the log has no such column"
     ):
         replay_table(
-            table, plan.proposed_routes, plan.pricing, PlanConfig(cluster="nobody"), **question
+            table, plan.proposed_routes, plan.pricing, PlanConfig(cluster="nobody"), **options
         )
 
 
-@pytest.mark.slow
+@pytest.mark.statistics
 @pytest.mark.parametrize("sessions", [30, 60, 250])
-def test_request_level_intervals_miss_the_truth_of_bursts_and_clustered_ones_find_it(
+def test_only_clustered_intervals_cover_the_truth_of_bursts(
     sessions: int,
 ) -> None:
     logs = 600

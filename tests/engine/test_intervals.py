@@ -1,4 +1,5 @@
-"""The intervals against brute force, against a known truth, and against the ecosystem's generator."""
+"""The intervals against brute force, against a known truth, and against the ecosystem's
+generator."""
 
 from __future__ import annotations
 
@@ -30,14 +31,15 @@ def power_sums(
 
 
 def sample(n: int, sigma: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Baselines of lognormal cost, and what a plan saves of each: more than half for most, a loss for some."""
+    """Baselines of lognormal cost, and what a plan saves of each: more than half for most, a loss
+    for some."""
     rng = np.random.default_rng(seed)
     baseline = (rng.lognormal(0, sigma, n) * 1e9).astype(np.int64) + 1
     share = np.where(rng.random(n) < 0.7, rng.uniform(0.4, 0.9, n), rng.uniform(-0.2, 0.1, n))
     return (baseline * share).astype(np.int64), baseline
 
 
-@pytest.mark.slow
+@pytest.mark.statistics
 @pytest.mark.parametrize(
     ("sigma", "n"), [(0.8, 200), (0.8, 1000), (1.5, 1000), (2.0, 5000), (2.5, 20_000)]
 )
@@ -65,9 +67,10 @@ def test_limit_agrees_with_20000_brute_force_resamples(sigma: float, n: int) -> 
     )
 
 
-@pytest.mark.slow
+@pytest.mark.statistics
 def test_limit_covers_a_known_truth_95_times_in_100() -> None:
-    """Over 1,000 universes of 1,000 rows; the savings share's truth comes from the law that the rows are drawn from."""
+    """Over 1,000 universes of 1,000 rows; the savings share's truth comes from the law that the
+    rows are drawn from."""
     covered_usd, covered_pct, universes, n = 0, 0, 1000, 1000
     big_d, big_b = sample(4_000_000, 0.8, seed=99)
     truth_usd, truth_pct = big_d.mean() * n / 1e12, big_d.sum() / big_b.sum()
@@ -94,16 +97,17 @@ def test_the_hit_rate_has_binomial_quantiles() -> None:
 
 
 def test_percentile_ends_are_those_of_the_exact_bootstrap() -> None:
-    """Against 20,000 resamples: each end's own probability is within their noise of 2.5 % and 97.5 %."""
+    """Against 20,000 resamples: each end's own probability is within their noise of 2.5 % and 97.5
+    %."""
     rng = np.random.default_rng(3)
     values = rng.integers(0, 500, 400)
     for q in (0.5, 0.95):
-        found = edgeworth.percentile_interval(Counter(values.tolist()), q)
+        interval = edgeworth.percentile_interval(Counter(values.tolist()), q)
         rank = percentile_rank(q, 400)
         resampled = np.sort(
             np.partition(values[rng.integers(0, 400, (20_000, 400))], rank, axis=1)[:, rank]
         )
-        for end, p in zip(found, (0.025, 0.975), strict=True):
+        for end, p in zip(interval, (0.025, 0.975), strict=True):
             assert np.mean(resampled < end) - 0.006 <= p <= np.mean(resampled <= end) + 0.006
 
 
@@ -116,7 +120,7 @@ def test_constant_differences_have_an_interval_of_no_width() -> None:
     assert edgeworth.ratio_interval(powers, step, 500 * 10**9, 2000 * 10**9, 500) == (0.25, 0.25)
 
 
-def test_where_one_request_carries_the_cost_the_expansion_is_not_trusted() -> None:
+def test_the_expansion_is_not_trusted_with_a_heavy_tail() -> None:
     baseline = np.array([10**15] + [10**6] * 999)
     powers, _ = power_sums(baseline // 2, baseline)
     assert edgeworth.relative_error(powers, 1000) > edgeworth.UNTRUSTED_ERROR

@@ -1,4 +1,5 @@
-"""The same input gives the same JSON to the last byte: whatever the order of its rows and the number of threads."""
+"""The same input gives the same JSON to the last byte: whatever the order of its rows and the
+number of threads."""
 
 from __future__ import annotations
 
@@ -29,10 +30,10 @@ def test_order_and_threads_change_no_byte(method: IntervalMethod, ttl: int | Non
     shuffled = list(requests)
     for threads in (1, 2, 8):
         random.Random(threads).shuffle(shuffled)
-        again = run_replay(
+        repeated = run_replay(
             to_table(shuffled, threads=threads), ReplaySpec.from_plan(plan, method)
         ).result
-        assert again.model_dump_json() == expected
+        assert repeated.model_dump_json() == expected
 
 
 def test_order_and_threads_change_no_byte_of_a_semantic_cache() -> None:
@@ -54,8 +55,10 @@ def test_order_and_threads_change_no_byte_of_a_semantic_cache() -> None:
     assert expected.poisoning_candidates
     for threads in (1, 2, 8):
         random.Random(threads).shuffle(requests)
-        again = run_replay(to_table(requests, threads=threads), ReplaySpec.from_plan(plan)).result
-        assert again.model_dump_json() == expected.model_dump_json()
+        repeated = run_replay(
+            to_table(requests, threads=threads), ReplaySpec.from_plan(plan)
+        ).result
+        assert repeated.model_dump_json() == expected.model_dump_json()
 
 
 def test_a_result_survives_json() -> None:
@@ -128,9 +131,11 @@ def test_heavy_tails_are_resampled_with_a_caveat(
     )
     result = replay(universe.plan(tuple(requests)))
     assert result.interval_method == "limit+resample"
-    said = next(caveat for caveat in result.caveats if "Few requests carry the cost" in caveat)
-    assert "the largest alone has 100.0% of the baseline" in said
-    assert "4,000 seeded resamples" in said
+    caveat_text = next(
+        caveat for caveat in result.caveats if "Few requests carry the cost" in caveat
+    )
+    assert "the largest alone has 100.0% of the baseline" in caveat_text
+    assert "4,000 seeded resamples" in caveat_text
     low, high = result.confidence_intervals.savings_usd_95 or (0, 0)
     assert low == pytest.approx(0, abs=1)
     assert high > 100_000
@@ -165,8 +170,8 @@ def test_conditions_that_history_cannot_answer_are_caveats() -> None:
     routes = (universe.plan(()).proposed_routes[0].model_copy(update={"when": when}),)
     result = replay(universe.plan(untagged, proposed_routes=routes))
     assert result.aggregates.requests_unchanged == 20
-    said = "\n".join(result.caveats)
-    assert "No log says whether a request has images or audio" in said
-    assert "20 requests have no recorded prompt" in said
-    assert "20 requests have no tag" in said
-    assert "Small sample: 20 requests" in said
+    caveat_text = "\n".join(result.caveats)
+    assert "No log says whether a request has images or audio" in caveat_text
+    assert "20 requests have no recorded prompt" in caveat_text
+    assert "20 requests have no tag" in caveat_text
+    assert "Small sample: 20 requests" in caveat_text

@@ -63,7 +63,7 @@ def test_a_table_of_no_engine_is_replayed_in_duckdb() -> None:
 
 
 @pytest.mark.parametrize(
-    ("column", "kind", "wanted"),
+    ("column", "kind", "expected"),
     [
         ("cost_usd", "float64", "decimals, which are exact"),
         ("baseline_cost_usd", "string", "decimals, which are exact"),
@@ -74,14 +74,14 @@ def test_a_table_of_no_engine_is_replayed_in_duckdb() -> None:
         ("cached", "int8", "true and false"),
     ],
 )
-def test_a_column_of_another_type_is_named(column: str, kind: str, wanted: str) -> None:
+def test_a_column_of_another_type_is_named(column: str, kind: str, expected: str) -> None:
     table = to_table(PLAN.requests)
-    with pytest.raises(InputError, match=rf"the column {column} is .*; expected {wanted}"):
+    with pytest.raises(InputError, match=rf"the column {column} is .*; expected {expected}"):
         run(table.mutate(**{column: table[column].cast(kind)}))
 
 
 @pytest.mark.parametrize(
-    ("column", "value", "said"),
+    ("column", "value", "message"),
     [
         ("id", None, "id in 1 rows, never null"),
         ("org_id", None, "org_id in 1 rows, never null"),
@@ -100,7 +100,9 @@ def test_a_column_of_another_type_is_named(column: str, kind: str, wanted: str) 
         ),
     ],
 )
-def test_a_row_that_is_no_request_is_counted_by_column(column: str, value: Any, said: str) -> None:
+def test_a_row_that_is_no_request_is_counted_by_column(
+    column: str, value: Any, message: str
+) -> None:
     table = to_table(PLAN.requests)
     first = table.id == str(PLAN.requests[0].id)
     bad = (
@@ -108,7 +110,7 @@ def test_a_row_that_is_no_request_is_counted_by_column(column: str, value: Any, 
         if value is not None
         else ibis.null(table[column].type())
     )
-    with pytest.raises(InputError, match=f"the table has rows that are not requests: {said}"):
+    with pytest.raises(InputError, match=f"the table has rows that are not requests: {message}"):
         run(table.mutate(**{column: first.ifelse(bad, table[column])}))
 
 
@@ -116,6 +118,6 @@ def test_rows_that_are_left_out_may_be_anything() -> None:
     other = PLAN.requests[0].model_copy(update={"org_id": PLAN.plan_id, "id": PLAN.plan_id})
     table = to_table((*PLAN.requests, other))
     broken = (table.org_id != str(ORG)).ifelse(ibis.literal(-1, "int64"), table.input_tokens)
-    said = run(table.mutate(input_tokens=broken))
-    assert "1 request of another organisation left out." in said
-    assert '"sample_size":300' in said
+    text = run(table.mutate(input_tokens=broken))
+    assert "1 request of another organisation left out." in text
+    assert '"sample_size":300' in text

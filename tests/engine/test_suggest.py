@@ -1,4 +1,5 @@
-"""Suggested routes: against a row loop, against replay, against chance, and as a person and a plan file see them."""
+"""Suggested routes: against a row loop, against replay, against chance, and as a person and a plan
+file see them."""
 
 from __future__ import annotations
 
@@ -48,7 +49,7 @@ PRICING = {
 END = START + timedelta(seconds=60)
 
 
-def asked(
+def suggest_for(
     rows: Sequence[RequestLog], targets: Sequence[str] = ("gpt-4o-mini",), **options: object
 ) -> Suggestions:
     """What a log suggests, with the prices above."""
@@ -85,7 +86,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return made
 
 
-# --- the figures ------------------------------------------------------------------------------------------------------
+# --- the figures ----------------------------------------------------------------------------------
 
 
 @settings(max_examples=40, deadline=None)
@@ -116,39 +117,39 @@ def test_a_row_loop_gives_the_same(
         with pytest.raises(InputError, match="no price for any of the target models"):
             suggest(table, targets, by, pricing, **options)  # type: ignore[arg-type]
         return
-    found = suggest(table, targets, by, pricing, **options)  # type: ignore[arg-type]
+    suggestions = suggest(table, targets, by, pricing, **options)  # type: ignore[arg-type]
     kept = [r for r in rows if START <= r.ts < END and r.org_id == ORG]
-    assert found.requests == len(kept)
+    assert suggestions.requests == len(kept)
     if not kept:
-        assert (found.items, found.split_at, found.candidates) == ((), None, 0)
+        assert (suggestions.items, suggestions.split_at, suggestions.candidates) == ((), None, 0)
         return
-    assert found.split_at == oracle_suggest.split(kept)
+    assert suggestions.split_at == oracle_suggest.split(kept)
     first, second = oracle_suggest.halves(kept)
-    for item in found.items:
+    for item in suggestions.items:
         assert item.route.then.target_model in priced
-        whole, chosen, held_out = (
+        whole, selected, held_out = (
             oracle_suggest.figures(item.route, part, pricing) for part in (kept, first, second)
         )
         assert (item.requests, item.baseline_cost_usd) == (whole.requests, whole.baseline)
         assert (item.actual_cost_usd, item.projected_cost_usd) == (whole.actual, whole.projected)
-        assert item.selected_savings_usd == chosen.saved > 0
+        assert item.selected_savings_usd == selected.saved > 0
         assert (item.heldout_requests, item.heldout_cost_usd) == (
             held_out.requests,
             held_out.actual,
         )
         assert item.heldout_savings_usd == held_out.saved
         assert not item.confirmed  # of at most 24 requests
-    assert all(sum(oracle.matches(i.route, r) for i in found.items) <= 1 for r in kept), (
+    assert all(sum(oracle.matches(i.route, r) for i in suggestions.items) <= 1 for r in kept), (
         "two routes match one request"
     )
-    ranked = [item.selected_savings_usd for item in found.items]
+    ranked = [item.selected_savings_usd for item in suggestions.items]
     assert ranked == sorted(ranked, reverse=True)
     charge = Decimal(
         int(sum((r.cost_usd for r in first), Decimal(0)).scaleb(12) * Decimal(min_share))
     ).scaleb(-12)
     worth, count = oracle_suggest.best(kept, priced, by, pricing, charge)
     assert sum(ranked, Decimal(0)) - charge * len(ranked) == worth
-    assert len(found.items) == count
+    assert len(suggestions.items) == count
 
 
 @settings(max_examples=20, deadline=None)
@@ -157,14 +158,14 @@ def test_replaying_all_suggestions_gives_their_figures(
     rows: tuple[RequestLog, ...], pricing: dict[str, ModelPricing], seed: int
 ) -> None:
     priced = pricing | PRICING
-    found = suggest(
+    suggestions = suggest(
         to_table(rows, threads=1),
         ["gpt-4o-mini", "small", "claude-haiku"],
         prices=priced,
         org_id=ORG,
         min_share=0,
     )
-    routes = [item.route for item in found.items]
+    routes = [item.route for item in suggestions.items]
     Random(seed).shuffle(routes)
     result = replay_table(
         to_table(rows, threads=1), routes, priced, org_id=ORG, bootstrap_iterations=1
@@ -174,18 +175,21 @@ def test_replaying_all_suggestions_gives_their_figures(
         for p in result.per_route_breakdown
     }
     assert replayed == {
-        i.route.id: (i.requests, i.baseline_cost_usd, i.projected_cost_usd) for i in found.items
+        i.route.id: (i.requests, i.baseline_cost_usd, i.projected_cost_usd)
+        for i in suggestions.items
     }
-    saved = sum((i.selected_savings_usd + i.heldout_savings_usd for i in found.items), Decimal(0))
+    saved = sum(
+        (i.selected_savings_usd + i.heldout_savings_usd for i in suggestions.items), Decimal(0)
+    )
     assert result.aggregates.change_vs_actual_usd == saved
 
 
-def test_replaying_one_suggestion_on_the_held_out_half_gives_its_savings_and_interval(
+def test_replaying_a_suggestion_on_the_held_out_half_agrees(
     sample: Workspace,
 ) -> None:
-    found = sample.suggest(["gpt-4o-mini", "claude-haiku-4-5"], min_share=0.001)
-    assert found.result.split_at is not None
-    for item in found:
+    suggestions = sample.suggest(["gpt-4o-mini", "claude-haiku-4-5"], min_share=0.001)
+    assert suggestions.result.split_at is not None
+    for item in suggestions:
         with sample.store.read() as snapshot:
             result = replay_table(
                 snapshot.requests(),
@@ -197,10 +201,10 @@ def test_replaying_one_suggestion_on_the_held_out_half_gives_its_savings_and_int
                         cached_input_per_million=0.075,
                     )
                 },
-                org_id=found.result.org_id,
-                window_start=found.result.split_at,
+                org_id=suggestions.result.org_id,
+                window_start=suggestions.result.split_at,
             )
-        assert result.sample_size == found.result.heldout_requests
+        assert result.sample_size == suggestions.result.heldout_requests
         assert result.aggregates.change_vs_actual_usd == item.heldout_savings_usd
         assert result.confidence_intervals.change_vs_actual_usd_95 == pytest.approx(
             item.heldout_savings_usd_95, rel=1e-4
@@ -216,12 +220,12 @@ def test_a_price_of_the_requests_own_provider_comes_first() -> None:
         row(n, provider="openai" if n % 2 else "azure", model="a" if n % 2 else "b")
         for n in range(40)
     ]
-    found = asked(mixed, ["m"], by=["model"], prices=prices)
-    assert [item.route.when.model_in for item in found.items] == [("a",)]
-    assert found.items[0].projected_cost_usd == 20 * Decimal("0.0011")
+    suggestions = suggest_for(mixed, ["m"], by=["model"], prices=prices)
+    assert [item.route.when.model_in for item in suggestions.items] == [("a",)]
+    assert suggestions.items[0].projected_cost_usd == 20 * Decimal("0.0011")
 
 
-# --- what is proposed -------------------------------------------------------------------------------------------------
+# --- what is proposed -----------------------------------------------------------------------------
 
 
 def test_the_simplest_condition_that_loses_nothing_is_taken() -> None:
@@ -229,18 +233,19 @@ def test_the_simplest_condition_that_loses_nothing_is_taken() -> None:
         row(n, tag=["chat", "code", None][n % 3], input_tokens=[10, 800, 3000][n // 3 % 3])
         for n in range(90)
     ]
-    (item,) = asked(rows).items
+    (item,) = suggest_for(rows).items
     assert item.route.when.model_dump(exclude_defaults=True) == {"model_in": ("gpt-4o",)}
     assert item.route.name == "gpt-4o → gpt-4o-mini"
 
 
 def test_a_route_takes_only_the_sizes_that_save() -> None:
-    # What is paid does not depend on the size here, so short requests are cheaper on the target and long ones dearer.
+    # What is paid does not depend on the size here, so short requests are cheaper on the target and
+    # long ones dearer.
     rows = [
         row(n, input_tokens=[100, 300, 1000, 40_000][n % 4], cost_usd=Decimal("0.001"))
         for n in range(400)
     ]
-    (item,) = asked(rows, min_share=0).items
+    (item,) = suggest_for(rows, min_share=0).items
     assert item.route.when.input_tokens_gt is None
     assert item.route.when.input_tokens_lt is not None
     assert 1000 < item.route.when.input_tokens_lt <= 40_000
@@ -258,7 +263,7 @@ def test_sizes_are_cut_where_a_bound_belongs_to_the_longer_ones() -> None:
         )
         for n in range(400)
     ]
-    (item,) = asked(rows, min_share=0).items
+    (item,) = suggest_for(rows, min_share=0).items
     assert (item.route.when.input_tokens_gt, item.route.when.input_tokens_lt) == (499, 2000)
     assert item.route.name == "gpt-4o, 500 to 1,999 tokens → gpt-4o-mini"
     assert item.requests == 200
@@ -278,31 +283,31 @@ def test_each_segment_gets_the_target_that_saves_it_most() -> None:
         )
         for n in range(80)
     ]
-    found = asked(rows, ["reader", "writer"], prices=prices, min_share=0)
-    assert {i.route.when.tag_equals: i.route.then.target_model for i in found.items} == {
+    suggestions = suggest_for(rows, ["reader", "writer"], prices=prices, min_share=0)
+    assert {i.route.when.tag_equals: i.route.then.target_model for i in suggestions.items} == {
         "chat": "writer",
         "code": "reader",
     }
 
 
-def test_requests_without_a_tag_are_only_taken_by_a_route_without_one() -> None:
+def test_untagged_requests_need_a_route_without_a_tag() -> None:
     rows = [
         row(n, tag=["chat", "code", None][n % 3], cost_usd=Decimal(1 if n % 3 != 1 else "0.00001"))
         for n in range(90)
     ]
-    found = asked(rows, by=["tag"], min_share=0)
-    assert [item.requests for item in found.items] in ([90], [30])
+    suggestions = suggest_for(rows, by=["tag"], min_share=0)
+    assert [item.requests for item in suggestions.items] in ([90], [30])
     dear = [
         row(
             n, tag=["chat", "code", None][n % 3], cost_usd=Decimal(1 if n % 3 == 0 else "0.0000001")
         )
         for n in range(90)
     ]
-    found = asked(dear, by=["tag"], min_share=0)
-    assert [item.route.when.tag_equals for item in found.items] == ["chat"]
+    suggestions = suggest_for(dear, by=["tag"], min_share=0)
+    assert [item.route.when.tag_equals for item in suggestions.items] == ["chat"]
     assert (
         "30 requests have no tag: only a route without a condition on the tag takes them."
-        in found.notes
+        in suggestions.notes
     )
 
 
@@ -310,7 +315,7 @@ def test_what_is_with_the_target_already_saves_nothing() -> None:
     # Recorded at a price above the list's: going to where it is would look like a saving.
     rows = [row(n, model="gpt-4o-mini") for n in range(80)]
     for by in (["model"], ["tag"], DIMENSIONS):
-        assert asked(rows, by=by).items == ()
+        assert suggest_for(rows, by=by).items == ()
 
 
 @pytest.mark.parametrize(
@@ -328,9 +333,11 @@ def test_conditions_are_only_on_what_is_asked_for(by: list[str] | str) -> None:
         )
         for n in range(300)
     ]
-    found = asked(rows, by=by, min_share=0)
+    suggestions = suggest_for(rows, by=by, min_share=0)
     used = {
-        name for item in found.items for name in item.route.when.model_dump(exclude_defaults=True)
+        name
+        for item in suggestions.items
+        for name in item.route.when.model_dump(exclude_defaults=True)
     }
     names = {
         "tag_equals": "tag",
@@ -338,15 +345,18 @@ def test_conditions_are_only_on_what_is_asked_for(by: list[str] | str) -> None:
         "input_tokens_lt": "input_tokens",
         "input_tokens_gt": "input_tokens",
     }
-    assert found.items
+    assert suggestions.items
     assert {names[name] for name in used} <= set([by] if isinstance(by, str) else by)
 
 
-def test_a_route_has_to_earn_its_share_and_the_limit_says_what_it_hides() -> None:
+def test_min_share_and_limit_leave_routes_out() -> None:
     rows = [row(n, model=f"m{n % 4}", cost_usd=Decimal(10 ** (n % 4))) for n in range(400)]
-    assert len(asked(rows, min_share=0).items) == 4
-    assert [i.route.when.model_in for i in asked(rows, min_share=0.05).items] == [("m3",), ("m2",)]
-    cut = asked(rows, min_share=0, limit=1)
+    assert len(suggest_for(rows, min_share=0).items) == 4
+    assert [i.route.when.model_in for i in suggest_for(rows, min_share=0.05).items] == [
+        ("m3",),
+        ("m2",),
+    ]
+    cut = suggest_for(rows, min_share=0, limit=1)
     assert [i.route.when.model_in for i in cut.items] == [("m3",)]
     assert (
         "3 more routes were found, which save less than these; a higher limit shows them."
@@ -358,9 +368,9 @@ def test_more_tags_than_are_told_apart_still_add_up() -> None:
     count = MOST_TAGS + 30
     rows = [row(n, tag=f"t{n % count}", cost_usd=Decimal(1 + n % count)) for n in range(4 * count)]
     dear = [r if r.cost_usd > 100 else r.model_copy(update={"cost_usd": Decimal(0)}) for r in rows]
-    whole = asked(rows)
+    whole = suggest_for(rows)
     assert [(i.route.when.tag_equals, i.requests) for i in whole.items] == [(None, 4 * count)]
-    parts = asked(dear, by=["tag"], min_share=0, limit=1000)
+    parts = suggest_for(dear, by=["tag"], min_share=0, limit=1000)
     assert any(
         f"Only the {MOST_TAGS} most costly tags are told apart" in note for note in parts.notes
     )
@@ -371,19 +381,20 @@ def test_more_tags_than_are_told_apart_still_add_up() -> None:
 
 
 def test_a_target_without_a_price_is_never_proposed() -> None:
-    found = asked([row(n) for n in range(40)], ["gpt-4o-mini", "nobody's"])
-    assert {item.route.then.target_model for item in found.items} == {"gpt-4o-mini"}
-    assert found.notes == ("No price for nobody's: nothing is proposed for it.",)
+    suggestions = suggest_for([row(n) for n in range(40)], ["gpt-4o-mini", "nobody's"])
+    assert {item.route.then.target_model for item in suggestions.items} == {"gpt-4o-mini"}
+    assert suggestions.notes == ("No price for nobody's: nothing is proposed for it.",)
 
 
 def test_a_price_that_holds_for_one_provider_only_prices_no_route() -> None:
-    # The key is of model `ft:m`; as `provider:target` it also names target `m` for a provider called `azure:ft`.
+    # The key is of model `ft:m`; as `provider:target` it also names target `m` for a provider
+    # called `azure:ft`.
     prices = PRICING | {
         "azure:ft:m": ModelPricing(input_per_million=Decimal(0), output_per_million=Decimal(0))
     }
-    found = asked([row(n) for n in range(40)], ["gpt-4o-mini", "m"], prices=prices)
-    assert {item.route.then.target_model for item in found.items} == {"gpt-4o-mini"}
-    assert found.notes == ("No price for m: nothing is proposed for it.",)
+    suggestions = suggest_for([row(n) for n in range(40)], ["gpt-4o-mini", "m"], prices=prices)
+    assert {item.route.then.target_model for item in suggestions.items} == {"gpt-4o-mini"}
+    assert suggestions.notes == ("No price for m: nothing is proposed for it.",)
 
 
 @pytest.mark.parametrize(
@@ -418,38 +429,39 @@ def test_a_table_without_what_a_replay_reads_is_refused() -> None:
 
 
 def test_an_empty_log_suggests_nothing() -> None:
-    found = asked([row(1, org_id=OTHER_ORG)], window_start=START, window_end=END)
-    assert (found.items, found.requests, found.split_at) == ((), 0, None)
-    assert found.notes == (
+    suggestions = suggest_for([row(1, org_id=OTHER_ORG)], window_start=START, window_end=END)
+    assert (suggestions.items, suggestions.requests, suggestions.split_at) == ((), 0, None)
+    assert suggestions.notes == (
         "1 requests of another organisation left out.",
         "There are no requests in the window.",
     )
-    assert "no route is suggested" in repr(SuggestionsCard(found))
+    assert "no route is suggested" in repr(SuggestionsCard(suggestions))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_a_log_of_few_rows_confirms_nothing(count: int) -> None:
-    found = asked([row(n) for n in range(count)])
-    assert found.heldout_requests == count - count // 2
-    assert found.routes == ()
-    assert [item.note for item in found.items] == [
+    suggestions = suggest_for([row(n) for n in range(count)])
+    assert suggestions.heldout_requests == count - count // 2
+    assert suggestions.routes == ()
+    assert [item.note for item in suggestions.items] == [
         f"too few to confirm: {count - count // 2} requests in the held-out half, fewer than 200"
     ] * (count > 1)
 
 
 def test_a_burst_is_never_cut_in_two() -> None:
     rows = [row(n, ts=START if n < 10 else START + timedelta(seconds=1)) for n in range(100)]
-    found = asked(rows)
-    assert found.split_at == START + timedelta(seconds=1)
-    assert found.heldout_requests == 90
-    assert asked([row(n, ts=START) for n in range(10)]).items == ()
+    suggestions = suggest_for(rows)
+    assert suggestions.split_at == START + timedelta(seconds=1)
+    assert suggestions.heldout_requests == 90
+    assert suggest_for([row(n, ts=START) for n in range(10)]).items == ()
 
 
-# --- chance -----------------------------------------------------------------------------------------------------------
+# --- chance ---------------------------------------------------------------------------------------
 
 
 def fair(seed: int, tags: int = 40, rows: int = 400) -> list[RequestLog]:
-    """A log on which no route truly saves: each tag's requests cost on average what they would on the target."""
+    """A log on which no route truly saves: each tag's requests cost on average what they would on
+    the target."""
     rng = np.random.default_rng(seed)
     noise = rng.integers(-900, 901, (rows, tags))
     return [
@@ -467,15 +479,15 @@ def test_the_winners_curse_does_not_show_as_savings() -> None:
     items = [
         item
         for seed in range(6)
-        for item in asked(fair(seed), by=["tag"], min_share=0, limit=1000).items
+        for item in suggest_for(fair(seed), by=["tag"], min_share=0, limit=1000).items
     ]
     tags = [item for item in items if item.route.when.tag_equals is not None]
     assert len(tags) > 80  # about half of 240 look like savings where they were chosen
-    chosen = sum(float(item.selected_savings_usd) for item in tags)
+    selected = sum(float(item.selected_savings_usd) for item in tags)
     held_out = sum(float(item.heldout_savings_usd) for item in tags)
     # The noise is uniform within ± 0.00009 USD a request, whose standard deviation is that over √3.
     error = 0.00009 / 3**0.5 * (sum(item.heldout_requests for item in tags)) ** 0.5
-    assert chosen > 8 * error
+    assert selected > 8 * error
     assert abs(held_out) < 3 * error
     confirmed = sum(item.confirmed for item in tags)
     assert confirmed <= 0.025 * len(tags) + 3 * (0.025 * 0.975 * len(tags)) ** 0.5
@@ -489,9 +501,9 @@ def test_a_true_saving_is_confirmed_beside_them() -> None:
     rows = [
         r if r.tag != "t7" else r.model_copy(update={"cost_usd": r.cost_usd * 2}) for r in fair(9)
     ]
-    found = asked(rows, by=["tag"], min_share=0, limit=1000)
-    assert "t7" in {route.when.tag_equals for route in found.routes}
-    (item,) = [item for item in found.items if item.route.when.tag_equals == "t7"]
+    suggestions = suggest_for(rows, by=["tag"], min_share=0, limit=1000)
+    assert "t7" in {route.when.tag_equals for route in suggestions.routes}
+    (item,) = [item for item in suggestions.items if item.route.when.tag_equals == "t7"]
     low, high = item.heldout_savings_usd_95
     assert low < float(item.heldout_savings_usd) < high
     assert item.note == ""
@@ -499,7 +511,7 @@ def test_a_true_saving_is_confirmed_beside_them() -> None:
 
 def test_what_one_request_carries_is_not_confirmed() -> None:
     rows = [row(n, cost_usd=Decimal(5000 if n in (100, 900) else "0.00021")) for n in range(1200)]
-    (item,) = asked(rows).items
+    (item,) = suggest_for(rows).items
     assert not item.confirmed
     assert (
         item.note
@@ -509,10 +521,10 @@ def test_what_one_request_carries_is_not_confirmed() -> None:
 
 def test_a_saving_that_ended_is_not_confirmed() -> None:
     rows = [row(n, cost_usd=Decimal("0.0021" if n < 600 else "0.0001")) for n in range(1200)]
-    (item,) = asked(rows).items
+    (item,) = suggest_for(rows).items
     assert (item.confirmed, item.note) == (False, "the held-out half saves nothing")
     assert item.heldout_savings_usd < 0 < item.selected_savings_usd
-    shown = SuggestionsCard(asked(rows))
+    shown = SuggestionsCard(suggest_for(rows))
     low, high = (-end for end in reversed(item.heldout_savings_usd_95))
     words = f"costs more: {-item.heldout_savings_usd:.6f} USD {low:.6f} to {high:.6f} USD"
     assert words in " ".join(repr(shown).split())
@@ -520,11 +532,11 @@ def test_a_saving_that_ended_is_not_confirmed() -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_the_order_of_rows_and_the_number_of_threads_do_not_show(seed: int) -> None:
+def test_row_order_and_threads_change_no_byte(seed: int) -> None:
     rows = list(fair(3, tags=20, rows=200))
-    first = asked(rows, by=["tag", "input_tokens"], min_share=0).model_dump_json()
+    first = suggest_for(rows, by=["tag", "input_tokens"], min_share=0).model_dump_json()
     Random(seed).shuffle(rows)
-    again = suggest(
+    repeated = suggest(
         to_table(rows, threads=2),
         ["gpt-4o-mini"],
         ["input_tokens", "tag"],
@@ -532,19 +544,19 @@ def test_the_order_of_rows_and_the_number_of_threads_do_not_show(seed: int) -> N
         org_id=ORG,
         min_share=0,
     ).model_dump_json()
-    assert first == again
+    assert first == repeated
     assert '"tag_equals":"t' in first
 
 
 def test_the_same_route_has_the_same_id_in_every_log() -> None:
-    one, two = (
-        asked([row(n) for n in range(10)]),
-        asked([row(n, cost_usd=Decimal(7)) for n in range(30)]),
+    first, second = (
+        suggest_for([row(n) for n in range(10)]),
+        suggest_for([row(n, cost_usd=Decimal(7)) for n in range(30)]),
     )
-    assert one.items[0].route.id == two.items[0].route.id
+    assert first.items[0].route.id == second.items[0].route.id
 
 
-# --- as a person sees it ----------------------------------------------------------------------------------------------
+# --- as a person sees it --------------------------------------------------------------------------
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -568,16 +580,16 @@ def hostile(tags: Sequence[str] = HOSTILE) -> Suggestions:
     rows = [
         row(n, tag=tag, cost_usd=costs.get(tag, Decimal(1))) for n, tag in enumerate(all_tags * 420)
     ]
-    return asked(rows, by=["tag"], min_share=0, limit=100)
+    return suggest_for(rows, by=["tag"], min_share=0, limit=100)
 
 
 def test_hostile_tags_are_matched_named_apart_and_escaped(tmp_path: Path) -> None:
-    found = hostile([tag for tag in HOSTILE if "\x00" not in tag])
-    routes = found.routes
+    suggestions = hostile([tag for tag in HOSTILE if "\x00" not in tag])
+    routes = suggestions.routes
     assert {route.when.tag_equals for route in routes} == set(HOSTILE) - {"a\nb\t\x00c"}
     assert len({route.name for route in routes}) == len(routes)
     assert all(route.name.isprintable() for route in routes)
-    shown = SuggestionsCard(found)
+    shown = SuggestionsCard(suggestions)
     html = shown._repr_html_()
     assert "<script" not in html
     assert escape("<script>alert(1)</script>") in html
@@ -588,8 +600,8 @@ def test_hostile_tags_are_matched_named_apart_and_escaped(tmp_path: Path) -> Non
 
 
 def test_a_card_says_the_window_the_halves_and_the_unit(sample: Workspace) -> None:
-    found = sample.suggest(["gpt-4o-mini", "claude-haiku-4-5", "never-heard-of"])
-    text = " ".join(repr(found).split())
+    suggestions = sample.suggest(["gpt-4o-mini", "claude-haiku-4-5", "never-heard-of"])
+    text = " ".join(repr(suggestions).split())
     assert "3 routes suggested, 3 confirmed" in text
     assert (
         "Chosen by the requests from 2023-11-16 18:15 to 2023-11-16 18:43 UTC, and checked on those"
@@ -598,50 +610,52 @@ def test_a_card_says_the_window_the_halves_and_the_unit(sample: Workspace) -> No
     assert "Savings are USD in that held-out half, against what was paid" in text
     assert "No price for never-heard-of: nothing is proposed for it." in text
     assert "saves 28.46 USD 27.77 to 29.17 USD" in text
-    assert max(map(len, repr(found).splitlines())) <= 80
-    html = found._repr_html_()
+    assert max(map(len, repr(suggestions).splitlines())) <= 80
+    html = suggestions._repr_html_()
     assert "27.77 to 29.17 USD" in html
     assert 'role="group"' in html
-    assert len(found) == 3
-    assert [item.route for item in found] == list(found.routes)
-    assert isinstance(found[0], Suggestion)
+    assert len(suggestions) == 3
+    assert [item.route for item in suggestions] == list(suggestions.routes)
+    assert isinstance(suggestions[0], Suggestion)
 
 
 def test_an_unconfirmed_route_is_shown_as_such_and_not_handed_on() -> None:
-    found = SuggestionsCard(asked([row(n) for n in range(100)]))
-    assert found.routes == ()
-    assert "not confirmed: too few to confirm" in " ".join(repr(found).split())
-    assert "not confirmed: too few to confirm" in found._repr_html_()
-    assert found.to_yaml().endswith("routes: []\n")
+    suggestions = SuggestionsCard(suggest_for([row(n) for n in range(100)]))
+    assert suggestions.routes == ()
+    assert "not confirmed: too few to confirm" in " ".join(repr(suggestions).split())
+    assert "not confirmed: too few to confirm" in suggestions._repr_html_()
+    assert suggestions.to_yaml().endswith("routes: []\n")
 
 
-# --- as a plan --------------------------------------------------------------------------------------------------------
+# --- as a plan ------------------------------------------------------------------------------------
 
 
 def test_the_suggestions_are_edited_and_replayed_as_any_plan(
     sample: Workspace, tmp_path: Path
 ) -> None:
-    found = sample.suggest(["gpt-4o-mini"], by=["tag", "model", "input_tokens"], min_share=0.001)
+    suggestions = sample.suggest(
+        ["gpt-4o-mini"], by=["tag", "model", "input_tokens"], min_share=0.001
+    )
     path = tmp_path / "routes.yaml"
-    text = found.to_yaml(path)
+    text = suggestions.to_yaml(path)
     assert path.read_text() == text
     assert text.startswith("# Routes suggested by the requests from 2023-11-16")
-    assert read_plan_file(path).routes == found.routes
+    assert read_plan_file(path).routes == suggestions.routes
     made = sample.plan(path, name="as suggested")
-    saved = sum((i.selected_savings_usd + i.heldout_savings_usd for i in found), Decimal(0))
+    saved = sum((i.selected_savings_usd + i.heldout_savings_usd for i in suggestions), Decimal(0))
     assert made.result.aggregates.change_vs_actual_usd == saved
     path.write_text(text.replace("gpt-4o-mini\n", "claude-haiku-4-5\n"))
     assert sample.plan(path, name="edited").result.aggregates.change_vs_actual_usd < saved
     with pytest.raises(InputError, match="exists already"):
-        found.to_yaml(path)
-    found.to_yaml(path, overwrite=True)
+        suggestions.to_yaml(path)
+    suggestions.to_yaml(path, overwrite=True)
     assert [p.name for p in tmp_path.iterdir()] == ["routes.yaml"]
 
 
 def test_priorities_fall_with_the_rank(sample: Workspace) -> None:
-    found = sample.suggest(["gpt-4o-mini", "claude-haiku-4-5"], min_share=0)
-    assert sort_by_precedence(found.routes) == list(found.routes)
-    assert all(a.priority > b.priority for a, b in pairwise(found.routes))
+    suggestions = sample.suggest(["gpt-4o-mini", "claude-haiku-4-5"], min_share=0)
+    assert sort_by_precedence(suggestions.routes) == list(suggestions.routes)
+    assert all(a.priority > b.priority for a, b in pairwise(suggestions.routes))
 
 
 def test_a_window_and_prices_of_ones_own_are_used(sample: Workspace) -> None:

@@ -1,4 +1,5 @@
-"""Synthetic sessions whose requests resemble one another, and how often intervals of such logs cover the truth."""
+"""Synthetic sessions whose requests resemble one another, and how often intervals of such logs
+cover the truth."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from ttplan.engine.intervals import bootstrap, clusters, edgeworth
 from ttplan.model.request import RequestLog
 
 TRUTH = 47.0
-"""Savings in percent of the plan of tests/support/universe.py: half of what is spent is chat, and costs 0.15 in place of 2.5 there."""
+"""Savings in percent of the plan of tests/support/universe.py: half of what is spent is chat, and
+costs 0.15 in place of 2.5 there."""
 Ints = npt.NDArray[np.int64]
 SEED = 7
 RESAMPLES = 2_000
@@ -23,7 +25,8 @@ RESAMPLES = 2_000
 
 @dataclass(frozen=True)
 class Log:
-    """Requests of some sessions, in order: the session, the tokens and whether it is chat of each."""
+    """Requests of some sessions, in order: the session, the tokens and whether it is chat of
+    each."""
 
     session: Ints
     tokens: Ints
@@ -40,14 +43,15 @@ class Log:
         difference, baseline = self.amounts
         step = clusters.step_for(difference, baseline)
         powers = clusters.grid_powers(difference, baseline, step)
-        found = edgeworth.ratio_interval(
+        interval = edgeworth.ratio_interval(
             powers, step, int(difference.sum()), int(baseline.sum()), len(baseline)
         )
-        assert found is not None
-        return found[0] * 100, found[1] * 100
+        assert interval is not None
+        return interval[0] * 100, interval[1] * 100
 
     def by_session(self) -> tuple[float, float]:
-        """The interval that takes each session as independent; resampled below 200 of them, as replay does."""
+        """The interval that takes each session as independent; resampled below 200 of them, as
+        replay does."""
         difference, baseline = (
             np.bincount(self.session, weights=a).astype(np.int64) for a in self.amounts
         )
@@ -55,12 +59,12 @@ class Log:
         order = np.argsort([str(n) for n in range(len(baseline))])
         difference, baseline = difference[order], baseline[order]
         if len(baseline) < 200:
-            found = bootstrap.ratio_interval(difference, baseline, SEED + 1, RESAMPLES)
+            interval = bootstrap.ratio_interval(difference, baseline, SEED + 1, RESAMPLES)
         else:
             ends = clusters.ratio_interval(difference, baseline)
             assert ends is not None
-            found = ends
-        return found[0] * 100, found[1] * 100
+            interval = ends
+        return interval[0] * 100, interval[1] * 100
 
     def requests(self) -> tuple[RequestLog, ...]:
         """The log itself."""
@@ -98,7 +102,8 @@ def bursts(rng: np.random.Generator, sessions: int) -> Log:
 
 
 def coverage(sessions: int, logs: int, seed: int) -> tuple[float, float]:
-    """The share of logs of so many sessions whose interval covers the truth: by request, and by session."""
+    """The share of logs of so many sessions whose interval covers the truth: by request, and by
+    session."""
     rng = np.random.default_rng(seed)
     covered = [0, 0]
     for _ in range(logs):

@@ -1,4 +1,5 @@
-"""Hypothesis strategies for plans: small alphabets, so that rows collide, tie and straddle every bound."""
+"""Hypothesis strategies for plans: small alphabets, so that rows collide, tie and straddle every
+bound."""
 
 from __future__ import annotations
 
@@ -89,7 +90,8 @@ def routes(draw: st.DrawFn) -> tuple[ProposedRoute, ...]:
 
 @st.composite
 def requests(draw: st.DrawFn, max_size: int = 30) -> tuple[RequestLog, ...]:
-    """Requests around the window's ends, some of another organisation, with equal times and keys."""
+    """Requests around the window's ends, some of another organisation, with equal times and
+    keys."""
     count = draw(st.integers(0, max_size))
     ids = draw(st.permutations(range(count)))
     rows = []

@@ -1,1 +1,1 @@
-"""Replay: a table of requests, routes and prices → what the routes would have done. Map, summarise, infer."""
+"""Replay: requests, routes and prices → the effect of the routes. Map, summarise, infer."""

@@ -1,4 +1,5 @@
-"""Back-test: replay a plan on one period of a log, and compare its intervals with the period after it."""
+"""Back-test: replay a plan on one period of a log, and compare its intervals with the period after
+it."""
 
 from __future__ import annotations
 
@@ -22,8 +23,8 @@ Figure = tuple[float, Interval | None]
 def backtest(table: ir.Table, spec: ReplaySpec, period: timedelta) -> Backtest:
     """Replay the plan on each whole `period` of the spec's window, and compare each with the next.
 
-    Each period is replayed alone: its caches start empty, and its medians are its own. Raises InputError
-    if there are fewer than two whole periods, or too many.
+    Each period is replayed alone: its caches start empty, and its medians are its own. Raises
+    InputError if there are fewer than two whole periods, or too many.
     """
     starts = _period_starts(spec.window_start, spec.window_end, period)
     results = [
@@ -53,8 +54,10 @@ def _period_starts(start: datetime, end: datetime, period: timedelta) -> list[da
     length = str(period).removesuffix(", 0:00:00")
     if not 2 <= count <= MOST_PERIODS:
         raise InputError(
-            f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} has {count:,} whole periods of {length}; "
-            f"expected 2 to {MOST_PERIODS:,}: choose {'a shorter' if count < 2 else 'a longer'} period"
+            f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} has {count:,} whole periods of "
+            f"{length}; "
+            f"expected 2 to {MOST_PERIODS:,}: choose {'a shorter' if count < 2 else 'a longer'} "
+            f"period"
         )
     return [start + period * n for n in range(count)]
 
@@ -78,7 +81,8 @@ def _compare(result: PlanResult, following: PlanResult, metric: Metric) -> Backt
 
 
 def figure(result: PlanResult, metric: Metric) -> Figure:
-    """One figure of a result and its interval. Savings are signed, which `tt-plan-core` has no interval for."""
+    """One figure of a result and its interval. Savings are signed, which `tt-plan-core` has no
+    interval for."""
     aggregates, intervals = result.aggregates, result.confidence_intervals
     baseline = aggregates.total_baseline_cost_usd
     return {
@@ -95,8 +99,8 @@ def figure(result: PlanResult, metric: Metric) -> Figure:
 def consistent(a: float, a_interval: Interval, b: float, b_interval: Interval) -> bool:
     """Whether the 95 % interval of the difference of two independent figures contains 0.
 
-    It is made from their own intervals: G. Y. Zou and A. Donner, Construction of confidence limits about
-    effect measures (2008).
+    It is made from their own intervals: G. Y. Zou and A. Donner, Construction of confidence limits
+    about effect measures (2008).
     """
     low = a - b - hypot(a - a_interval[0], b_interval[1] - b)
     high = a - b + hypot(a_interval[1] - a, b - b_interval[0])

@@ -1,4 +1,5 @@
-"""A plan's requests by route, tag, model or day: exact sums that add up to the plan's, and their intervals."""
+"""A plan's requests by route, tag, model or day: exact sums that add up to the plan's, and their
+intervals."""
 
 from __future__ import annotations
 
@@ -30,8 +31,8 @@ IntervalPair = tuple[Interval | None, Interval | None]
 
 
 class BreakdownRow(NamedTuple):
-    """Requests with one key. Amounts are USD; the intervals are those of baseline minus projected and of
-    actual minus projected, or None."""
+    """Requests with one key. Amounts are USD; the intervals are those of baseline minus projected
+    and of actual minus projected, or None."""
 
     key: Key
     requests: int
@@ -47,9 +48,9 @@ def break_down_plan(
 ) -> list[BreakdownRow]:
     """The actual and projected costs of a plan's requests, grouped by `by` (names of `DIMENSIONS`).
 
-    The route is None if no route takes the request, the tag if it has none; a day is its start in UTC. An
-    interval is that of the group's share in the whole window, resampled as the plan is. It needs 200
-    requests (or clusters) in the group, and a cost that is not carried by a few of them.
+    The route is None if no route takes the request, the tag if it has none; a day is its start in
+    UTC. An interval is that of the group's share in the whole window, resampled as the plan is. It
+    needs 200 requests (or clusters) in the group, and a cost that is not carried by a few of them.
     """
     with map_window(table, spec) as window:
         if not window.total:
@@ -79,7 +80,8 @@ def break_down_plan(
 
 
 def latency_histograms(table: ir.Table, spec: ReplaySpec) -> tuple[dict[int, int], dict[int, int]]:
-    """Requests by latency (ms), recorded and projected; requests without a latency are in neither."""
+    """Requests by latency (ms), recorded and projected; requests without a latency are in
+    neither."""
     with map_window(table, spec) as window:
         if not window.total:
             return {}, {}
@@ -100,7 +102,8 @@ def _sums(grouped: ir.Table, by: Sequence[str]) -> dict[Key, dict[str, Any]]:
 def _request_intervals(
     grouped: ir.Table, by: Sequence[str], count: int
 ) -> Callable[[Key], IntervalPair]:
-    """Intervals by resampling requests: of all `count`, to which those outside of a group add nothing."""
+    """Intervals by resampling requests: of all `count`, to which those outside of a group add
+    nothing."""
     step, actual_step = grid_for(fetch(grouped.aggregate(**largest_amounts(grouped))))
     table = on_grid(
         grouped,

@@ -16,7 +16,8 @@ from ttplan.engine.dialects import Ints, as_integers, as_microseconds, fetch, fe
 from ttplan.engine.semantic_cache.sweep import Sweep
 
 KEY = ("provider", "model", "input_tokens", "tag")
-"""The cache key: a proxy for a request's content, which logs do not have. Null and empty tags differ."""
+"""The cache key: a proxy for a request's content, which logs do not have. Null and empty tags
+differ."""
 BATCH = 262_144
 """How many requests are fetched at once."""
 _WORD = 32
@@ -31,11 +32,12 @@ def with_l1_hits(
     bypass: ir.BooleanValue,
     progress: Callable[[int], None] = lambda rows: None,
 ) -> ir.Table:
-    """`table` and a column `l1_hit`: served by an L1 cache with that TTL. Rows in `bypass` do not use it.
+    """`table` and a column `l1_hit`: served by an L1 cache with that TTL. Rows in `bypass` do not
+    use it.
 
-    From a `numbered` table, numbers leave the engine in batches in (key, ts, id) order, and bits go back;
-    its numbers are dropped. From another table, keys and times leave at once, and ids of hits go back.
-    `progress` receives the number of requests so far.
+    From a `numbered` table, numbers leave the engine in batches in (key, ts, id) order, and bits go
+    back; its numbers are dropped. From another table, keys and times leave at once, and ids of hits
+    go back. `progress` receives the number of requests so far.
     """
     find = _by_number if "row" in table.columns else _by_id
     return find(table, table.filter(~bypass), ttl_seconds, progress)
@@ -161,7 +163,8 @@ def _join_by_id(table: ir.Table, hits: pa.Table) -> ir.Table:
 def continued_hits(
     keys: Sequence[Ints], ts: Ints, ttl_seconds: int, open_key: OpenKey | None
 ) -> tuple[Bools, OpenKey | None]:
-    """The hits of a batch that follows one that ended in `open_key`, and the key in which this one ends.
+    """The hits of a batch that follows one that ended in `open_key`, and the key in which this one
+    ends.
 
     A key is one number of each of `keys`; rows are in (key, ts) order, `ts` in µs.
     """
@@ -190,11 +193,13 @@ def continued_hits(
 
 
 def l1_hits(starts: Bools, ts: Ints, ttl_seconds: int) -> Bools:
-    """The hits among rows that are grouped by key, in time order; `starts` marks each key's first row; `ts` in µs.
+    """The hits among rows that are grouped by key, in time order; `starts` marks each key's first
+    row; `ts` in µs.
 
-    A row is a hit within the TTL, inclusive, of its key's last miss; a hit does not refresh the entry. So each
-    miss determines the next one, and the misses are the rows that these jumps reach from each key's first
-    row. Repeated doubling follows the jumps in log2(n) steps over whole columns.
+    A row is a hit within the TTL, inclusive, of its key's last miss; a hit does not refresh the
+    entry. So each miss determines the next one, and the misses are the rows that these jumps reach
+    from each key's first row. Repeated doubling follows the jumps in log2(n) steps over whole
+    columns.
     """
     n = len(ts)
     if n == 0:

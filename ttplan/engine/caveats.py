@@ -1,4 +1,5 @@
-"""Caveats: what a reader must know before relying on a result, such as missing data and weak estimates."""
+"""Caveats: what a reader must know before relying on a result, such as missing data and weak
+estimates."""
 
 from __future__ import annotations
 
@@ -60,8 +61,10 @@ def basis_caveats(basis: CostBasis | None) -> Iterator[str]:
     total = basis.recorded + basis.recomputed
     source = "by the doctor from" if basis.by_doctor == basis.recomputed else "from"
     yield (
-        f"{basis.recomputed:,} of {total:,} requests ({basis.recomputed / total:.1%}) have costs recomputed {source} "
-        f"tokens and prices: {basis.recomputed_usd:,.2f} USD, where the log recorded {basis.was_recorded_usd:,.2f} USD."
+        f"{basis.recomputed:,} of {total:,} requests ({basis.recomputed / total:.1%}) have costs "
+        f"recomputed {source} "
+        f"tokens and prices: {basis.recomputed_usd:,.2f} USD, where the log recorded "
+        f"{basis.was_recorded_usd:,.2f} USD."
     )
 
 
@@ -85,7 +88,8 @@ def _small(summary: Summary) -> Iterator[str]:
 def _unpriced(aggregates: Aggregates) -> Iterator[str]:
     if aggregates.requests_unprice_able:
         yield (
-            f"{_requests(aggregates.requests_unprice_able)} matched a route whose target model has no price: "
+            f"{_requests(aggregates.requests_unprice_able)} matched a route whose target model has "
+            f"no price: "
             "counted at their actual cost, with no savings."
         )
 
@@ -95,7 +99,10 @@ def _refused(summary: Summary) -> Iterator[str]:
         cell.requests for (_, outcome), cell in summary.cells.items() if outcome == REFUSED
     )
     if refused:
-        yield f"{_requests(refused)} would be refused by a max_cost_usd ceiling: counted at their actual cost, with no savings."
+        yield (
+            f"{_requests(refused)} would be refused by a max_cost_usd ceiling: counted at their "
+            f"actual cost, with no savings."
+        )
 
 
 def _clustered(clusters: Clusters | None, unit: str) -> Iterator[str]:
@@ -103,10 +110,14 @@ def _clustered(clusters: Clusters | None, unit: str) -> Iterator[str]:
         return
     counted = f"{clusters.count:,} clusters by {unit} are worth {clusters.effective:.1f} equal ones"
     if clusters.effective < LEAST_EFFECTIVE:
-        yield f"No intervals: {counted}, fewer than {LEAST_EFFECTIVE}. How far the figures can be off is not known."
+        yield (
+            f"No intervals: {counted}, fewer than {LEAST_EFFECTIVE}. How far the figures can be "
+            f"off is not known."
+        )
     else:
         yield (
-            f"Few clusters: {counted}, fewer than {FEW_EFFECTIVE}; the largest has {clusters.largest_share:.1%}. "
+            f"Few clusters: {counted}, fewer than {FEW_EFFECTIVE}; the largest has "
+            f"{clusters.largest_share:.1%}. "
             "The intervals are too narrow."
         )
 
@@ -115,21 +126,35 @@ def _semantic(semantic: SemanticFindings | None) -> Iterator[str]:
     if semantic is None:
         return
     if semantic.sweep is None:
-        yield "No request that may use a cache has an embedding: semantic (L2) cache hits are not projected."
+        yield (
+            "No request that may use a cache has an embedding: semantic (L2) cache hits are not "
+            "projected."
+        )
         return
     if semantic.sweep.without_embedding:
-        yield f"{_requests(semantic.sweep.without_embedding)} have no embedding and are not looked up in the semantic (L2) cache."
+        yield (
+            f"{_requests(semantic.sweep.without_embedding)} have no embedding and are not looked "
+            f"up in the semantic (L2) cache."
+        )
     if semantic.threshold is None:
-        yield "Semantic (L2) cache hits only inform: none counts for cost until l2_threshold names the threshold."
+        yield (
+            "Semantic (L2) cache hits only inform: none counts for cost until l2_threshold names "
+            "the threshold."
+        )
     else:
         at = semantic.sweep.thresholds.index(semantic.threshold)
         if semantic.sweep.poisoned[at]:
             yield (
-                f"{semantic.sweep.poisoned[at]:,} of {semantic.sweep.hits[at]:,} semantic hits at threshold {semantic.threshold} "
-                "would be served an answer that ended differently from their own: see poisoning_candidates."
+                f"{semantic.sweep.poisoned[at]:,} of {semantic.sweep.hits[at]:,} semantic hits at "
+                f"threshold {semantic.threshold} "
+                "would be served an answer that ended differently from their own: see "
+                "poisoning_candidates."
             )
     if len(semantic.sweep.listed) < len(semantic.sweep.candidates):
-        yield f"Of {len(semantic.sweep.candidates):,} poisoning candidates the first {len(semantic.sweep.listed):,} are listed."
+        yield (
+            f"Of {len(semantic.sweep.candidates):,} poisoning candidates the first "
+            f"{len(semantic.sweep.listed):,} are listed."
+        )
 
 
 def _heavy_tail(heavy_tail: HeavyTail | None, unit: str) -> Iterator[str]:
@@ -139,10 +164,12 @@ def _heavy_tail(heavy_tail: HeavyTail | None, unit: str) -> Iterator[str]:
     intervals = (
         "By method limit, which was required by name, the savings intervals are not reliable."
         if heavy_tail.resamples is None
-        else f"The savings intervals come from {heavy_tail.resamples:,} seeded resamples and are rough."
+        else f"The savings intervals come from {heavy_tail.resamples:,} seeded resamples "
+        "and are rough."
     )
     yield (
-        f"Few {carriers} carry the cost: the largest alone has {heavy_tail.largest_share:.1%} of the baseline. "
+        f"Few {carriers} carry the cost: the largest alone has {heavy_tail.largest_share:.1%} of "
+        f"the baseline. "
         f"{intervals}"
     )
 
@@ -157,7 +184,10 @@ def _wide(aggregates: Aggregates, intervals: ConfidenceIntervals) -> Iterator[st
     }
     for name, (estimate, ends) in estimates.items():
         if ends is not None and estimate != 0 and (ends[1] - ends[0]) / abs(estimate) > WIDE:
-            yield f"The interval of the {name} is wide: {(ends[1] - ends[0]) / abs(estimate):.0%} of the estimate."
+            yield (
+                f"The interval of the {name} is wide: {(ends[1] - ends[0]) / abs(estimate):.0%} of "
+                f"the estimate."
+            )
 
 
 def _unanswered(summary: Summary, routes: Sequence[ProposedRoute]) -> Iterator[str]:
@@ -167,10 +197,15 @@ def _unanswered(summary: Summary, routes: Sequence[ProposedRoute]) -> Iterator[s
 
     modal = [r for r in routes if r.when.has_images is not None or r.when.has_audio is not None]
     if modal:
-        yield f"No log says whether a request has images or audio, so nothing matches {named(modal)}."
+        yield (
+            f"No log says whether a request has images or audio, so nothing matches {named(modal)}."
+        )
     prompting = [r for r in routes if r.when.prompt_contains_any_of]
     if prompting and summary.bodiless:
-        yield f"{_requests(summary.bodiless)} have no recorded prompt and cannot match {named(prompting)}."
+        yield (
+            f"{_requests(summary.bodiless)} have no recorded prompt and cannot match "
+            f"{named(prompting)}."
+        )
     tagged = [r for r in routes if r.when.tag_equals is not None]
     if tagged and summary.untagged:
         yield f"{_requests(summary.untagged)} have no tag and cannot match {named(tagged)}."
@@ -178,10 +213,14 @@ def _unanswered(summary: Summary, routes: Sequence[ProposedRoute]) -> Iterator[s
 
 def _latencies(summary: Summary) -> Iterator[str]:
     if summary.no_latency:
-        yield f"{_requests(summary.no_latency)} have no recorded latency and are not in the latency figures."
+        yield (
+            f"{_requests(summary.no_latency)} have no recorded latency and are not in the latency "
+            f"figures."
+        )
     if summary.latency_unprojected:
         yield (
-            f"{_requests(summary.latency_unprojected)} rerouted to a model with no latency in the window: "
+            f"{_requests(summary.latency_unprojected)} rerouted to a model with no latency in the "
+            f"window: "
             "their own latency is shown, not a projected one."
         )
 
@@ -189,4 +228,7 @@ def _latencies(summary: Summary) -> Iterator[str]:
 def _repriced(summary: Summary) -> Iterator[str]:
     repriced = summary.total.repriced_hits
     if repriced:
-        yield f"{_requests(repriced)} recorded as served from a cache are priced as misses on the route's target."
+        yield (
+            f"{_requests(repriced)} recorded as served from a cache are priced as misses on the "
+            f"route's target."
+        )

@@ -17,14 +17,16 @@ from ttplan.model.pricing import ModelPricing, split_price_key
 from ttplan.model.route import ProposedRoute
 
 NO_ROUTE, NO_PRICE = -1, -1
-# A price per million has 9 digits, so a price per token has 15; below 10^9 per million it has 4 before the point.
+# A price per million has 9 digits, so a price per token has 15; below 10^9 per million it has 4
+# before the point.
 PRICE_TYPE = "decimal(19, 15)"
 # Tokens below 10^12. Their product with a price then has 33 digits: no engine needs to cut any.
 TOKENS_TYPE = "decimal(12, 0)"
 _RATES = ("input_price", "cached_price", "output_price")
 
 UNCHANGED, UNPRICED, REROUTED, REFUSED = 0, 1, 2, 3
-"""Outcomes: no route matches; the target has no price; the request is rerouted; the ceiling refuses it."""
+"""Outcomes: no route matches; the target has no price; the request is rerouted; the ceiling refuses
+it."""
 
 
 class PriceRule(NamedTuple):
@@ -45,8 +47,8 @@ def target_prices(
 ) -> list[tuple[str | None, ModelPricing]]:
     """The prices of a target by provider, then, under None, the price for every other provider.
 
-    A provider's own price is that of `provider:target`; the price for the others is that of the first key
-    with that model. Empty if nothing prices the target.
+    A provider's own price is that of `provider:target`; the price for the others is that of the
+    first key with that model. Empty if nothing prices the target.
     """
     suffix = f":{target}"
     keys = sorted(pricing)
@@ -73,11 +75,12 @@ def price_rules(
 def with_cost(
     table: ir.Table, routes: Sequence[ProposedRoute], rules: Sequence[PriceRule]
 ) -> ir.Table:
-    """`table` (with `route` and `hit`) and columns `rule`, `outcome`, `moved`, `uncached_usd`, `projected_usd`.
+    """`table` (with `route` and `hit`) and columns `rule`, `outcome`, `moved`, `uncached_usd`,
+    `projected_usd`.
 
-    A cost is `((input - cached) * input price + cached * cached price + output * output price) / 10^6`,
-    rounded half away from zero to 12 digits. A projected cache hit costs 0 and is never refused; `moved`
-    and `uncached_usd` hold if no gateway cache has the response.
+    A cost is `((input - cached) * input price + cached * cached price + output * output price) /
+    10^6`, rounded half away from zero to 12 digits. A projected cache hit costs 0 and is never
+    refused; `moved` and `uncached_usd` hold if no gateway cache has the response.
     """
     table = with_charged(table, rule=_rule_index(table, rules))
     table = table.mutate(**{name: _token_price(table, rules, name) for name in _RATES})
@@ -105,14 +108,16 @@ def _moved(table: ir.Table, routes: Sequence[ProposedRoute]) -> ir.BooleanValue:
 
 
 def with_charged(table: ir.Table, **also: ir.Value) -> ir.Table:
-    """`table` with a column `charged`, the input tokens billed at the cached rate, and columns `also`."""
+    """`table` with a column `charged`, the input tokens billed at the cached rate, and columns
+    `also`."""
     return table.mutate(charged=ibis.least(table.cached_tokens, table.input_tokens), **also)
 
 
 def with_target_cost(
     table: ir.Table, name: str, prices: Sequence[tuple[str | None, ModelPricing]]
 ) -> ir.Table:
-    """`table` (with `charged`) and a column `name`: the cost of each request at prices of `target_prices`.
+    """`table` (with `charged`) and a column `name`: the cost of each request at prices of
+    `target_prices`.
 
     The last price must be the one under None, so that every request has a price.
     """
@@ -125,8 +130,8 @@ def with_target_cost(
 def _unrounded(
     table: ir.Table, fresh_rate: ir.Value, cached_rate: ir.Value, output_rate: ir.Value
 ) -> ir.DecimalValue:
-    """The cost of a request to 10^-15 USD. Engines share no work between branches of a CASE, so this is a
-    stage of its own."""
+    """The cost of a request to 10^-15 USD. Engines share no work between branches of a CASE, so
+    this is a stage of its own."""
     return (
         token_cost(table.input_tokens - table.charged, fresh_rate)
         + token_cost(table.charged, cached_rate)

@@ -1,4 +1,5 @@
-"""How engines differ in reading, keeping and compiling a table. What they compute is the same expression on all."""
+"""How engines differ in reading, keeping and compiling a table. What they compute is the same
+expression on all."""
 
 from __future__ import annotations
 
@@ -28,10 +29,11 @@ Amounts = Ints | npt.NDArray[np.object_]
 EXACT_TYPE = "decimal(38, 0)"
 """Whole numbers to 38 digits. Sums use it, since they need more than 64 bits."""
 ROW_MONEY_TYPE = "decimal(28, 12)"
-"""The cost of one request. Sums, differences and doubles of it fit 38 digits, so engines cut nothing."""
+"""The cost of one request. Sums, differences and doubles of it fit 38 digits, so engines cut
+nothing."""
 MAX_ROW_MONEY = Decimal(10) ** 16 - MONEY_STEP
-"""The largest amount of that type. The most expensive request, 2 * 10^12 tokens at 10^9 USD per million,
-costs less."""
+"""The largest amount of that type. The most expensive request, 2 * 10^12 tokens at 10^9 USD per
+million, costs less."""
 
 _COMPILING = Lock()
 """Held while an option of Ibis is changed."""
@@ -81,15 +83,16 @@ def fetch_batches(table: ir.Table, rows: int) -> Iterator[pa.RecordBatch]:
 def compiled(table: ir.Table) -> AbstractContextManager[ir.Table]:
     """`table` as a DuckDB view, for the block; unchanged on other engines.
 
-    Without the view each query over `table` would compile it again, which takes longer than DuckDB needs
-    for a small log.
+    Without the view each query over `table` would compile it again, which takes longer than DuckDB
+    needs for a small log.
     """
     backend = table.get_backend()
     return _COMPILED.get(backend.name, _unchanged)(backend, table)
 
 
 def materialised(table: ir.Table) -> AbstractContextManager[ir.Table]:
-    """`table` computed once, for the block, if the engine has temporary tables; otherwise unchanged."""
+    """`table` computed once, for the block, if the engine has temporary tables; otherwise
+    unchanged."""
     backend = table.get_backend()
     return _KEPT.get(backend.name, _unchanged)(backend, table)
 
@@ -103,7 +106,8 @@ def holds_instants(table: ir.Table, name: str) -> bool:
 
 
 def half_away(amount: ir.DecimalValue, backend: Any) -> ir.DecimalValue:
-    """A non-negative decimal of 15 digits after the point, rounded half away from zero to money's 12."""
+    """A non-negative decimal of 15 digits after the point, rounded half away from zero to money's
+    12."""
     return _ROUNDED.get(backend.name, _by_cast)(amount, money_type(backend))
 
 
@@ -118,7 +122,8 @@ def _by_cast(amount: ir.DecimalValue, kind: str) -> ir.DecimalValue:
 
 
 def _by_short_cast(amount: ir.DecimalValue, kind: str) -> ir.DecimalValue:
-    # DuckDB divides 128 bits twenty times as slowly as 64, which are enough for nearly every request.
+    # DuckDB divides 128 bits twenty times as slowly as 64, which are enough for nearly every
+    # request.
     short = amount.cast("decimal(18, 15)").cast("decimal(18, 12)").cast(kind)
     return (amount < 1_000).ifelse(short, amount.cast(kind))
 
@@ -143,13 +148,15 @@ def _is_spark_timestamp(backend: Any, column: ir.Table) -> bool:
 
 
 def is_eager(table: ir.Table) -> bool:
-    """Whether the engine computes a `materialised` table at once, so that its source can be dropped."""
+    """Whether the engine computes a `materialised` table at once, so that its source can be
+    dropped."""
     return bool(table.get_backend().name == "duckdb")
 
 
 @contextmanager
 def numbered(table: ir.Table) -> Iterator[ir.Table]:
-    """`table` as by `materialised`; if the engine numbers rows, with a unique whole number `row` for each."""
+    """`table` as by `materialised`; if the engine numbers rows, with a unique whole number `row`
+    for each."""
     with materialised(table) as kept:
         yield _NUMBERED.get(kept.get_backend().name, lambda kept: kept)(kept)
 
@@ -157,7 +164,8 @@ def numbered(table: ir.Table) -> Iterator[ir.Table]:
 def _by_position(kept: ir.Table) -> ir.Table:
     """Numbers rows by their position in a new table, which costs nothing."""
     schema = ibis.schema(dict(kept.schema().items()) | {"row": "int64"})
-    return kept.get_backend().sql(f"SELECT *, rowid AS row FROM {kept.get_name()}", schema=schema)  # noqa: S608
+    query = f"SELECT *, rowid AS row FROM {kept.get_name()}"  # noqa: S608
+    return kept.get_backend().sql(query, schema=schema)
 
 
 def _read(backend: Any, table: ir.Table) -> pa.Table:
@@ -167,12 +175,14 @@ def _read(backend: Any, table: ir.Table) -> pa.Table:
 def _spark_frame(backend: Any, table: ir.Table) -> Any:
     """`table` as a Spark DataFrame."""
     backend._run_pre_execute_hooks(table)
-    # Spark substitutes variables, also of the environment, for `${name}` in SQL text, even within quotes.
+    # Spark substitutes variables, also of the environment, for `${name}` in SQL text, even within
+    # quotes.
     return backend.raw_sql(backend.compile(table).replace("${", r"\u0024{"))
 
 
 def _read_spark(backend: Any, table: ir.Table) -> pa.Table:
-    # Ibis goes through pandas, where whole numbers with nulls become floats and years before 1677 fail.
+    # Ibis goes through pandas, where whole numbers with nulls become floats and years before 1677
+    # fail.
     return _spark_frame(backend, table).toArrow()
 
 
@@ -184,8 +194,8 @@ def _read_duckdb(backend: Any, table: ir.Table) -> pa.Table:
 def _sql(backend: Any, table: ir.Table) -> str:
     """`table` in DuckDB's SQL, with a subquery for each stage.
 
-    Merging the stages takes Ibis a third of its compile time, and repeats in each column what a stage
-    computes once.
+    Merging the stages takes Ibis a third of its compile time, and repeats in each column what a
+    stage computes once.
     """
     backend._run_pre_execute_hooks(table)
     with _COMPILING:
@@ -204,8 +214,8 @@ def _named(kind: str, backend: Any, table: ir.Table) -> Iterator[ir.Table]:
         # Not backend.table: DuckDB would plan the view only to list its columns.
         yield ops.DatabaseTable(name, schema=table.schema(), source=backend).to_expr()
     finally:
-        # Not drop_table: with a current sqlglot, Ibis 12 leaves out the name. Twice, since an interrupt of
-        # the previous query may arrive during the first.
+        # Not drop_table: with a current sqlglot, Ibis 12 leaves out the name. Twice, since an
+        # interrupt of the previous query may arrive during the first.
         with suppress(duckdb.InterruptException):
             backend.raw_sql(f"DROP {kind} IF EXISTS {name}")
         backend.raw_sql(f"DROP {kind} IF EXISTS {name}")
@@ -247,7 +257,8 @@ _ROUNDED: dict[str, Callable[[ir.DecimalValue, str], ir.DecimalValue]] = {
     "duckdb": _by_short_cast,
     "polars": _by_remainder,
 }
-# DuckDB widens the operands of a difference by a digit, row by row, unless they have 38 digits already.
+# DuckDB widens the operands of a difference by a digit, row by row, unless they have 38 digits
+# already.
 _MONEY = {"duckdb": "decimal(38, 12)"}
 _NUMBERED: dict[str, Callable[[ir.Table], ir.Table]] = {"duckdb": _by_position}
 # DuckDB sums 64 bits in 128.

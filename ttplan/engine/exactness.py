@@ -20,7 +20,8 @@ from ttplan.engine.summary import usd
 from ttplan.model.errors import InputError
 
 _EXACT: WeakValueDictionary[int, Any] = WeakValueDictionary()
-"""The connections that meet all needs. The others are checked again, since a setting may fix them."""
+"""The connections that meet all needs. The others are checked again, since a setting may fix them.
+"""
 _SETTINGS = {
     (
         "pyspark",
@@ -31,7 +32,8 @@ _SETTINGS = {
 
 
 class Need(NamedTuple):
-    """What an engine must be able to do: a description, an expression over `_ROWS`, and its exact value."""
+    """What an engine must be able to do: a description, an expression over `_ROWS`, and its exact
+    value."""
 
     description: str
     expression: Callable[[ir.Table, Any], ir.Scalar]
@@ -155,14 +157,15 @@ def require_exact(backend: Any) -> None:
             f"this backend ({backend.name}) cannot {short}: a replay there would not be exact. "
             + (
                 advice
-                or "Replay in DuckDB, which reads Parquet; docs/backends.md says what a backend needs"
+                or "Replay in DuckDB, which reads Parquet; docs/backends.md lists the requirements"
             )
         )
     _EXACT[id(backend)] = backend
 
 
 def shortfall(backend: Any) -> str | None:
-    """The first of `NEEDS` that a backend does not meet, with its value or error; None if it meets all."""
+    """The first of `NEEDS` that a backend does not meet, with its value or error; None if it meets
+    all."""
     try:
         values = _evaluate(backend, NEEDS)
     except Exception:  # any engine's error: one need at a time shows which one it cannot meet

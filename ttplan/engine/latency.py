@@ -18,7 +18,8 @@ from ttplan.model.route import ProposedRoute
 
 
 class Latencies(NamedTuple):
-    """Requests by projected and by recorded latency (ms), and how many have no latency or no projection."""
+    """Requests by projected and by recorded latency (ms), and how many have no latency or no
+    projection."""
 
     counts: dict[int, int]
     recorded: dict[int, int]
@@ -28,7 +29,8 @@ class Latencies(NamedTuple):
 
 
 def latency_counts(mapped: ir.Table) -> ir.Table:
-    """Requests by model, destination and recorded latency, with `largest_amounts`, which saves a pass."""
+    """Requests by model, destination and recorded latency, with `largest_amounts`, which saves a
+    pass."""
     sent = mapped.mutate(to=(mapped.outcome >= REROUTED).ifelse(mapped.route, -1))
     return sent.group_by("model", "to", "latency_ms").aggregate(
         requests=sent.count(), **largest_amounts(sent)
@@ -36,7 +38,8 @@ def latency_counts(mapped: ir.Table) -> ir.Table:
 
 
 def project_latencies(counts: pa.Table, routes: Sequence[ProposedRoute]) -> Latencies:
-    """From `latency_counts`: the window's medians by model, then the requests by projected latency."""
+    """From `latency_counts`: the window's medians by model, then the requests by projected
+    latency."""
     known = counts.filter(counts["latency_ms"].is_valid())
     medians = target_medians(counts, routes)
     projected: Counter[int] = Counter()
@@ -64,7 +67,8 @@ def project_latencies(counts: pa.Table, routes: Sequence[ProposedRoute]) -> Late
 
 
 def target_medians(counts: pa.Table, routes: Sequence[ProposedRoute]) -> dict[str, int]:
-    """The median latency (ms) by target model: element n // 2 of the sorted list, if there is any."""
+    """The median latency (ms) by target model: element n // 2 of the sorted list, if there is
+    any."""
     known = counts.filter(counts["latency_ms"].is_valid())
     targets = {route.then.target_model for route in routes}
     return {

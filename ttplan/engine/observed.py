@@ -1,8 +1,9 @@
-"""Projected and observed requests in the same figures: cost, hits and latency, in total and by kind of request.
+"""Projected and observed requests in the same figures: cost, hits and latency, in total and by kind
+of request.
 
-The kind of a request is what is known before it is routed: its tag, the size of its input, and its model
-unless the plan's routes touch that model. So kinds of a plan's window and of the time after it can be
-compared, whatever the routes did in between.
+The kind of a request is what is known before it is routed: its tag, the size of its input, and its
+model unless the plan's routes touch that model. So kinds of a plan's window and of the time after
+it can be compared, whatever the routes did in between.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class KindTotals(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """The figures of some requests. Cost is the total in USD; an interval is None if there are too few clusters."""
+    """The figures of some requests. Cost is the total in USD; an interval is None if there are too
+    few clusters."""
 
     requests: int
     cost: Decimal
@@ -54,7 +56,8 @@ class Figures(NamedTuple):
 
 
 class KindRule(NamedTuple):
-    """What distinguishes kinds: the models that routes may touch count as one, and tags may count or not."""
+    """What distinguishes kinds: the models that routes may touch count as one, and tags may count
+    or not."""
 
     routed_models: frozenset[str]
     by_tag: bool
@@ -69,14 +72,16 @@ class Projection(NamedTuple):
 
 
 class Actual(NamedTuple):
-    """The observed figures of the requests of known kinds (None if there are none), and all kinds."""
+    """The observed figures of the requests of known kinds (None if there are none), and all
+    kinds."""
 
     figures: Figures | None
     kinds: Mapping[str, KindTotals]
 
 
 def project_figures(table: ir.Table, spec: ReplaySpec) -> Projection | None:
-    """The projection of a plan, computed from the table's rows; None if none of them is in its window."""
+    """The projection of a plan, computed from the table's rows; None if none of them is in its
+    window."""
     with map_window(table, spec) as window:
         if not window.total:
             return None
@@ -95,7 +100,8 @@ def project_figures(table: ir.Table, spec: ReplaySpec) -> Projection | None:
 def observe_figures(
     table: ir.Table, spec: ReplaySpec, rule: KindRule, known: Mapping[str, KindTotals]
 ) -> Actual:
-    """What happened to the rows of the question's window; the figures are of those whose kind is one of `known`."""
+    """What happened to the rows of the question's window; the figures are of those whose kind is
+    one of `known`."""
     count_window(table, spec)
     rows = select_window(table, spec)
     rows = rows.mutate(kind=_kind(rows, rule))
@@ -124,7 +130,8 @@ def _kind_rule(mapped: ir.Table, spec: ReplaySpec) -> KindRule:
 
 
 def _kind(rows: ir.Table, rule: KindRule) -> ir.StringValue:
-    """The kind of each row as text: model, class of input tokens and tag. The tag is last: it may be any text."""
+    """The kind of each row as text: model, class of input tokens and tag. The tag is last: it may
+    be any text."""
     size = ibis.cases(
         *((rows.input_tokens < bound, str(i)) for i, bound in enumerate(SIZES)),
         else_=str(len(SIZES)),
@@ -153,7 +160,8 @@ def _kinds(rows: ir.Table) -> dict[str, KindTotals]:
 def _figures(rows: ir.Table, spec: ReplaySpec) -> Figures:
     """The figures of rows as they are: a replay without routes.
 
-    A replay's interval is that of baseline minus cost; with a baseline of twice the cost it is the cost's own.
+    A replay's interval is that of baseline minus cost; with a baseline of twice the cost it is the
+    cost's own.
     """
     cluster = spec.config.cluster
     columns = {name: rows[name] for name in SCHEMA.names if name in rows.columns}

@@ -1,4 +1,5 @@
-"""Map: each logged request with its route, outcome, projected cost and cache hit, as one table expression."""
+"""Map: each logged request with its route, outcome, projected cost and cache hit, as one table
+expression."""
 
 from __future__ import annotations
 
@@ -45,8 +46,8 @@ _SEMANTIC_COLUMNS = ("finish_reason", "embedding")
 class MappedWindow(NamedTuple):
     """The mapped rows of a window, their number, how many were left out, and the semantic hits.
 
-    `spec` has no threshold for semantic hits if `sweep` is None: hits that cannot be projected count
-    as recorded.
+    `spec` has no threshold for semantic hits if `sweep` is None: hits that cannot be projected
+    count as recorded.
     """
 
     rows: ir.Table
@@ -60,7 +61,8 @@ class MappedWindow(NamedTuple):
 def map_window(
     table: ir.Table, spec: ReplaySpec, progress: ProgressCallback = ignore_progress
 ) -> Iterator[MappedWindow]:
-    """Check and count the rows of a spec's window, find semantic hits, and map the rows, for the block.
+    """Check and count the rows of a spec's window, find semantic hits, and map the rows, for the
+    block.
 
     Raises InputError if the table is not one of requests.
     """
@@ -81,9 +83,9 @@ def map_requests(
 ) -> Iterator[ir.Table]:
     """The rows of the spec's window and organisation with the outcome of each, for the block.
 
-    Columns in addition to the log's: `route`, `hit` (by a cache level whose hits count for cost) and
-    those of `with_cost`; `cluster` if the spec names one; if a cache is projected also `l1_hit`,
-    `l2_hit` and `l2_mask`, the thresholds of `sweep` at which a row is a hit, as bits.
+    Columns in addition to the log's: `route`, `hit` (by a cache level whose hits count for cost)
+    and those of `with_cost`; `cluster` if the spec names one; if a cache is projected also
+    `l1_hit`, `l2_hit` and `l2_mask`, the thresholds of `sweep` at which a row is a hit, as bits.
     """
     cluster = spec.config.cluster
     routes = spec.active_routes
@@ -106,7 +108,8 @@ def map_requests(
         kept = first.enter_context((materialised if ttl is None else numbered)(rows))
         with_hits = _with_hits(kept, spec, sweep, progress)
         progress(JOINING, 0.0)
-        # A table of its own: above a join, DuckDB's planner takes a second for the expressions on it.
+        # A table of its own: above a join, DuckDB's planner takes a second for the expressions on
+        # it.
         hits = second.enter_context(
             materialised(with_hits.mutate(hit=with_hits.l1_hit | with_hits.l2_hit))
         )
@@ -119,7 +122,8 @@ def map_requests(
 def find_semantic_hits(
     table: ir.Table, spec: ReplaySpec, progress: ProgressCallback = ignore_progress
 ) -> Sweep | None:
-    """The hits of a semantic cache at each threshold; None if no cache is set or no row has an embedding."""
+    """The hits of a semantic cache at each threshold; None if no cache is set or no row has an
+    embedding."""
     ttl, thresholds = spec.config.l2_ttl_seconds, spec.config.l2_threshold_sweep
     if ttl is None or not thresholds or "embedding" not in table.columns:
         return None
@@ -183,11 +187,12 @@ def _cluster_key(table: ir.Table, cluster: str) -> ir.StringColumn:
     return key.cast("string")
 
 
-# --- routing: all routes as one CASE ----------------------------------------------------------------
+# --- routing: all routes as one CASE --------------------------------------------------------------
 
 
 def route_index(table: ir.Table, routes: Sequence[ProposedRoute]) -> ir.IntegerColumn:
-    """The position in `routes` (in order of precedence) of the first that matches each row, or `NO_ROUTE`."""
+    """The position in `routes` (in order of precedence) of the first that matches each row, or
+    `NO_ROUTE`."""
     if not routes:
         return ibis.literal(NO_ROUTE, "int16")
     branches = [
@@ -197,8 +202,8 @@ def route_index(table: ir.Table, routes: Sequence[ProposedRoute]) -> ir.IntegerC
 
 
 def matches(table: ir.Table, when: RouteConditions) -> ir.BooleanValue:
-    """Whether all conditions hold. A condition on a value that a row lacks is false, or null, which CASE
-    takes as false."""
+    """Whether all conditions hold. A condition on a value that a row lacks is false, or null, which
+    CASE takes as false."""
     conditions = [
         build(table, getattr(when, name))
         for name, build in _CONDITIONS.items()

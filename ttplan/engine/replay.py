@@ -1,4 +1,4 @@
-"""A table of requests and a spec → a result. No clock, and no randomness that the seed does not fix."""
+"""A table of requests and a spec → a result, without a clock or unseeded randomness."""
 
 from __future__ import annotations
 
@@ -71,9 +71,9 @@ def replay(plan: PlanInput, *, interval_method: IntervalMethod = "auto") -> Plan
     plan
         The requests, routes, prices and assumptions.
     interval_method
-        ``"auto"`` (the default) uses ``"limit"`` and falls back to ``"resample"`` below 200 requests
-        (or clusters) and for heavy tails. ``"limit"``, ``"resample"`` and ``"tt-plan-core"`` are
-        used as named, whatever the log.
+        ``"auto"`` (the default) uses ``"limit"``, and ``"resample"`` below 200 requests (or
+        clusters) and for heavy tails. ``"limit"``, ``"resample"`` and ``"tt-plan-core"`` are used
+        as named for any log.
 
     Returns
     -------
@@ -128,7 +128,8 @@ def replay_table(
     Parameters
     ----------
     table
-        A table with the columns of `ttplan.engine.rows.SCHEMA`. Ids must be unique; this is not checked.
+        A table with the columns of `ttplan.engine.rows.SCHEMA`. Ids must be unique, which is not
+        checked.
     routes
         The proposed routes, with unique ids and names.
     prices
@@ -148,8 +149,8 @@ def replay_table(
     interval_method
         As in `replay`.
     progress
-        Called with the name of each pass when it begins, and the share (0..1) that is done. An exception
-        that it raises ends the replay and leaves nothing in the table's engine.
+        Called with the name of each pass when it begins, and the share (0..1) that is done. An
+        exception that it raises ends the replay and leaves nothing in the table's engine.
 
     Returns
     -------
@@ -159,8 +160,9 @@ def replay_table(
     Raises
     ------
     InputError
-        If a column is missing or has another type, a row is not a request, a route is repeated, the
-        window ends before it begins, there are no resamples, or the backend's arithmetic is not exact.
+        If a column is missing or has another type, a row is not a request, a route is repeated,
+        the window ends before it begins, there are no resamples, or the backend's arithmetic is
+        not exact.
 
     Examples
     --------

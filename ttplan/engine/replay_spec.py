@@ -1,4 +1,5 @@
-"""What a replay takes and gives: the spec of a plan without its rows, the outcome, and the passes in between."""
+"""What a replay takes and gives: the spec of a plan without its rows, the outcome, and the passes
+in between."""
 
 from __future__ import annotations
 
@@ -49,7 +50,8 @@ def ignore_progress(_name: str, _share: float) -> None:
 
 @dataclass(frozen=True)
 class ReplaySpec:
-    """All that a replay needs, except the rows. `window_start` is inclusive, `window_end` exclusive."""
+    """All that a replay needs, except the rows. `window_start` is inclusive, `window_end`
+    exclusive."""
 
     plan_id: UUID
     org_id: UUID
@@ -118,7 +120,8 @@ class ReplaySpec:
         return replace(self, config=self.config.model_copy(update={"l2_threshold": None}))
 
     def check(self) -> None:
-        """Raise InputError for a repeated route, no resamples, or a window that ends before it begins."""
+        """Raise InputError for a repeated route, no resamples, or a window that ends before it
+        begins."""
         repeat = find_duplicate(self.routes)
         if repeat is not None:
             raise InputError(repeat)
@@ -134,7 +137,8 @@ class ReplaySpec:
 
 @dataclass(frozen=True)
 class ReplayOutcome:
-    """The result of a replay, the prices it used and where each comes from, and the basis of the log's costs."""
+    """The result of a replay, the prices it used and where each comes from, and the basis of the
+    log's costs."""
 
     result: PlanResult
     pricing: Mapping[str, ModelPricing]

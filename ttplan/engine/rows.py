@@ -42,7 +42,8 @@ SCHEMA = pa.schema(
         pa.field("body_lower", pa.string()),
     ]
 )
-"""The columns that a replay reads. `body_lower` is the body in Python's lower case, and optional."""
+"""The columns that a replay reads. `body_lower` is the body in Python's lower case, and optional.
+"""
 OPTIONAL = pa.schema(
     [
         pa.field("finish_reason", pa.string()),
@@ -130,12 +131,14 @@ def to_table(requests: Sequence[RequestLog], *, threads: int | None = None) -> i
 def check_columns(table: ir.Table, also: Sequence[str] = ()) -> None:
     """Raise InputError if a column that a replay reads is missing or has another type.
 
-    `also` names further columns that this replay reads. Of those, only `finish_reason` may be missing.
+    `also` names further columns that this replay reads. Of those, only `finish_reason` may be
+    missing.
     """
     missing = [name for name in SCHEMA.names if name not in table.columns and name != "body_lower"]
     if missing:
         raise InputError(
-            f"the table has no column {', '.join(missing)}; expected {', '.join(SCHEMA.names[:-1])} "
+            f"the table has no column {', '.join(missing)}; expected "
+            f"{', '.join(SCHEMA.names[:-1])} "
             "and, for conditions on the prompt, body_lower"
         )
     for name in also:
@@ -197,8 +200,8 @@ def count_window(table: ir.Table, spec: ReplaySpec) -> tuple[int, LeftOut]:
 def cost_basis(table: ir.Table, spec: ReplaySpec) -> CostBasis | None:
     """What the costs in the window are based on; None if the table does not record it.
 
-    `table` may have the columns `cost_basis` ("recorded", "recomputed" or "doctor"; null is recorded)
-    and `recorded_cost_usd`.
+    `table` may have the columns `cost_basis` ("recorded", "recomputed" or "doctor"; null is
+    recorded) and `recorded_cost_usd`.
     """
     if "cost_basis" not in table.columns:
         return None

@@ -35,7 +35,8 @@ K = TypeVar("K")
 class Grid(NamedTuple):
     """The steps, in whole 10^-12 USD, to which amounts round before their powers are summed.
 
-    `step` is that of the baseline and of baseline minus projected, `actual_step` that of actual minus projected.
+    `step` is that of the baseline and of baseline minus projected, `actual_step` that of actual
+    minus projected.
     """
 
     step: int
@@ -74,12 +75,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Summary:
-    """The source of estimates, intervals and caveats. Summaries of parts of one log add up to the log's.
+    """The source of estimates, intervals and caveats. Summaries of parts of one log add up to the
+    log's.
 
-    `cells` by (route index or -1, outcome); `powers[(j, k)]` is the sum of `s^j b^k` for `s` baseline minus
-    projected and `b` baseline, `actual_powers[j]` that of `a^j` for `a` actual minus projected, on the grid;
-    `latency` counts requests by projected latency in ms, `recorded_latency` by the logged one; `untagged`
-    and `bodiless` count rows without a tag or a prompt.
+    `cells` by (route index or -1, outcome); `powers[(j, k)]` is the sum of `s^j b^k` for `s`
+    baseline minus projected and `b` baseline, `actual_powers[j]` that of `a^j` for `a` actual minus
+    projected, on the grid; `latency` counts requests by projected latency in ms, `recorded_latency`
+    by the logged one; `untagged` and `bodiless` count rows without a tag or a prompt.
     """
 
     grid: Grid
@@ -97,12 +99,14 @@ class Summary:
     largest: int = 0
     """The largest single baseline, in 10^-12 USD."""
     sweep: Mapping[int, tuple[int, int]] = field(default_factory=dict)
-    """For each threshold of the sweep: hits that are also L1's, and the cost of the others in 10^-12 USD."""
+    """For each threshold of the sweep: hits that are also L1's, and the cost of the others in
+    10^-12 USD."""
 
     def __add__(self, other: Summary) -> Summary:
         if self.grid != other.grid:
             raise ValueError(
-                f"these summaries are on different grids, {self.grid} and {other.grid}; they do not add up"
+                f"these summaries are on different grids, {self.grid} and {other.grid}; they do "
+                f"not add up"
             )
         return Summary(
             grid=self.grid,
@@ -253,12 +257,14 @@ def _cache_sums(wide: ir.Table, thresholds: int) -> dict[str, ir.NumericScalar]:
 
 
 def on_grid(table: ir.Table, **columns: tuple[ir.DecimalColumn, int]) -> ir.Table:
-    """`table` with each amount in steps of its grid, rounded half away from zero: whole numbers up to 2^20.
+    """`table` with each amount in steps of its grid, rounded half away from zero: whole numbers up
+    to 2^20.
 
-    Each step of the computation is a stage of its own: engines share no work between branches of a CASE.
-    Below 2^50 * 10^-12 USD (1,125 USD) a float holds every intermediate number exactly, and its quotient is
-    further from the next whole number (2^-32) than its error (2^-34). Above, the dividend is a whole
-    multiple, and no intermediate decimal needs more digits than its operands, so no engine cuts any.
+    Each step of the computation is a stage of its own: engines share no work between branches of a
+    CASE. Below 2^50 * 10^-12 USD (1,125 USD) a float holds every intermediate number exactly, and
+    its quotient is further from the next whole number (2^-32) than its error (2^-34). Above, the
+    dividend is a whole multiple, and no intermediate decimal needs more digits than its operands,
+    so no engine cuts any.
     """
     table = table.mutate(
         **{f"{name}_sign": (amount < 0).ifelse(-1, 1) for name, (amount, _) in columns.items()},

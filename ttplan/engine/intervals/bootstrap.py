@@ -1,4 +1,4 @@
-"""Intervals from seeded resamples: method `resample` (exact sums of signed differences) and method `tt-plan-core`."""
+"""Intervals from seeded resamples: methods `resample` (exact sums) and `tt-plan-core` (floats)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from ttplan.model.plan import Interval
 
 Floats = npt.NDArray[np.float64]
 SEEDS = {"savings_usd": 0, "savings_pct": 1, "hit_rate": 2, "p50": 3, "p95": 4}
-"""What is added to the plan's seed for each interval, modulo 2^64."""
+"""The offset of each interval's seed from the plan's seed, modulo 2^64."""
 _LIMB = 2**31
 
 
 @dataclass(frozen=True)
 class Rows:
-    """What resampling needs of each request, in id order. Amounts are whole 10^-12 USD; `latency` lacks unrecorded ones."""
+    """The resampled values of each request, in id order. Amounts are whole 10^-12 USD; `latency`
+    has only recorded ones."""
 
     difference: Amounts
     baseline: Amounts
@@ -34,7 +35,8 @@ class Rows:
 
 @dataclass(frozen=True)
 class FloatRows:
-    """What `tt-plan-core` resamples, as it computes it: float64 USD, in id order; `hit` as recorded."""
+    """The values that `tt-plan-core` resamples, in float64 USD and in id order; `hit` is as
+    recorded."""
 
     baseline: Floats
     projected: Floats
@@ -43,45 +45,46 @@ class FloatRows:
 
 
 def percentile_bounds(values: list[Any]) -> tuple[Any, Any]:
-    """The 2.5 % and 97.5 % ends of resampled values, as the ecosystem's engine takes them."""
+    """The 2.5 % and 97.5 % bounds of resampled values, by the reference engine's rule."""
     ordered = sorted(values)
     count = len(ordered)
     return ordered[int(0.025 * count)], ordered[min(int(0.975 * count), count - 1)]
 
 
 def total_intervals(series: Sequence[Amounts], seed: int, resamples: int) -> list[Interval]:
-    """Interval of each resampled sum, USD, of values in 10^-12 USD; the series share their draws."""
-    found = []
+    """The interval, in USD, of each resampled sum of values in 10^-12 USD; the series share their
+    draws."""
+    intervals = []
     for sums in _sums(series, seed, resamples):
         low, high = percentile_bounds(sums)
-        found.append((low / 10**MONEY_DIGITS, high / 10**MONEY_DIGITS))
-    return found
+        intervals.append((low / 10**MONEY_DIGITS, high / 10**MONEY_DIGITS))
+    return intervals
 
 
 def ratio_interval(numerator: Amounts, denominator: Amounts, seed: int, resamples: int) -> Interval:
-    """Interval of the resampled sum of `numerator` over that of `denominator`; 0 where that is 0."""
+    """The interval of the resampled ratio of two sums; a ratio is 0 if the denominator is 0."""
     above, below = _sums((numerator, denominator), seed, resamples)
     low, high = percentile_bounds([a / b if b else 0.0 for a, b in zip(above, below, strict=True)])
     return float(low), float(high)
 
 
 def share_interval(hit: npt.NDArray[np.bool_], seed: int, resamples: int) -> Interval:
-    """Interval of the resampled share of hits."""
+    """The interval of the resampled share of hits."""
     (sums,) = _sums((hit.astype(np.int64),), seed, resamples)
     low, high = percentile_bounds(sums)
     return low / len(hit), high / len(hit)
 
 
 def percentile_interval(latency: Ints, q: float, seed: int, resamples: int) -> Interval:
-    """Interval of resampled percentile `q`; (0, 0) where there are no values."""
+    """The interval of resampled percentile `q`; (0, 0) if there are no values."""
     n = len(latency)
     if n == 0:
         return 0.0, 0.0
     rank = percentile_rank(q, n)
-    found: list[int] = []
+    percentiles: list[int] = []
     for rows in draws(seed, n, resamples):
-        found += np.partition(latency[rows], rank, axis=1)[:, rank].tolist()
-    low, high = percentile_bounds(found)
+        percentiles += np.partition(latency[rows], rank, axis=1)[:, rank].tolist()
+    low, high = percentile_bounds(percentiles)
     return float(low), float(high)
 
 
@@ -113,33 +116,33 @@ def reference_share_interval(rows: FloatRows, seed: int, resamples: int) -> Inte
 
 
 def _sums(series: Sequence[Amounts], seed: int, resamples: int) -> list[list[int]]:
-    """Exact sums of resamples, of each of some series of equal length over the same draws."""
+    """Exact sums of resamples of each series, over the same draws."""
     n = len(series[0])
     limbs = [_limbs(values, n) for values in series]
-    found: list[list[int]] = [[] for _ in series]
+    all_sums: list[list[int]] = [[] for _ in series]
     for rows in draws(seed, n, resamples):
-        for sums, parts in zip(found, limbs, strict=True):
+        for sums, parts in zip(all_sums, limbs, strict=True):
             totals = [part[rows].sum(axis=1).tolist() for part in parts]
             sums += (
                 totals[0]
                 if len(totals) == 1
                 else [high * _LIMB + low for high, low in zip(*totals, strict=True)]
             )
-    return found
+    return all_sums
 
 
 def _limbs(values: Amounts, n: int) -> list[Amounts]:
-    """The values as they are where no sum of n of them passes 64 bits, else as high and low parts."""
+    """The values, if a sum of n of them fits 64 bits; otherwise their high and low parts."""
     if values.dtype == np.object_ or int(np.abs(values).max()) * n < 2**63:
         return [values]
     return list(np.divmod(values, _LIMB))
 
 
 def _float_sums(series: Sequence[Floats], seed: int, resamples: int) -> list[list[float]]:
-    """Float sums of resamples, in draw order, of each of some series of equal length over the same draws."""
-    found: list[list[float]] = [[] for _ in series]
+    """Float sums of resamples, in draw order, of each series, over the same draws."""
+    all_sums: list[list[float]] = [[] for _ in series]
     for rows in draws(seed, len(series[0]), resamples):
-        for sums, values in zip(found, series, strict=True):
+        for sums, values in zip(all_sums, series, strict=True):
             # accumulate adds strictly in draw order, which sum() does not promise.
             sums += np.add.accumulate(values[rows], axis=1)[:, -1].tolist()
-    return found
+    return all_sums

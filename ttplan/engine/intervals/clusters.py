@@ -1,4 +1,4 @@
-"""Clusters: requests that are resampled together, as sums of each cluster, and the intervals that these give."""
+"""Clusters: requests that are resampled together. Sums of each cluster, and their intervals."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LIMB_BITS = 30
 class ClusterSums:
     """Sums of each of `n` clusters, in the order of their keys. Amounts are whole 10^-12 USD.
 
-    The three `latency_*` say how many requests (`count`) of which cluster have which projected latency (`value`, ms).
+    The `latency_*` columns count the requests of a cluster with a projected latency (`value`, ms).
     """
 
     requests: Ints
@@ -45,7 +45,7 @@ class ClusterSums:
 
     @cached_property
     def timed(self) -> Ints:
-        """How many requests of each cluster have a latency."""
+        """The requests of each cluster that have a latency."""
         return np.bincount(
             self.latency_cluster, weights=self.latency_count, minlength=len(self)
         ).astype(np.int64)
@@ -56,7 +56,7 @@ class ClusterSums:
         return np.unique(self.latency_value)
 
     def at_most(self, value: int) -> Ints:
-        """How many requests of each cluster have a latency of at most `value` ms."""
+        """The requests of each cluster with a latency of at most `value` ms."""
         counts = np.where(self.latency_value <= value, self.latency_count, 0)
         return np.bincount(self.latency_cluster, weights=counts, minlength=len(self)).astype(
             np.int64
@@ -64,8 +64,8 @@ class ClusterSums:
 
 
 def period_start(ts: ir.TimestampColumn, seconds: int) -> ir.IntegerColumn:
-    """When the period of that many seconds began, in UTC, that each instant is in; in seconds since 1970."""
-    # DuckDB's are floats, whatever Ibis says of them, and a cast would round them up.
+    """The start, in seconds since 1970, of the period in UTC that contains each instant."""
+    # DuckDB's epoch seconds are floats, contrary to Ibis's type, and a cast would round them up.
     epoch = ts.epoch_seconds().cast("float64").floor().cast("int64")
     return epoch - (epoch % seconds + seconds) % seconds
 
@@ -73,7 +73,8 @@ def period_start(ts: ir.TimestampColumn, seconds: int) -> ir.IntegerColumn:
 def fetch_clusters(
     mapped: ir.Table, hit: ir.BooleanColumn, latency: ir.IntegerColumn
 ) -> ClusterSums:
-    """The sums of each cluster of `mapped`; rows with a null cluster are one. `hit` and `latency` are columns of it."""
+    """The sums of each cluster of `mapped`; null is one cluster. `hit` and `latency` are columns of
+    `mapped`."""
     rows = mapped.select(
         "cluster",
         "baseline_cost_usd",
@@ -110,7 +111,8 @@ def _positions(keys: pa.ChunkedArray, ordered: pa.ChunkedArray) -> Ints:
 
 
 def describe(sums: ClusterSums) -> Clusters:
-    """How many clusters there are, and how many equal ones they are worth: by baseline or by requests, whichever is worse."""
+    """The number of clusters and of effective ones: by baseline or by requests, whichever is
+    lower."""
     weights = [w for w in (sums.baseline, sums.requests) if int(w.sum())]
     totals = [
         (int(sum(w.tolist())), sum(v * v for v in w.tolist()), max(w.tolist())) for w in weights
@@ -123,18 +125,18 @@ def describe(sums: ClusterSums) -> Clusters:
 
 
 def grid_powers(s: Amounts, b: Amounts, step: int) -> dict[tuple[int, int], int]:
-    """The exact sums of `s^j b^k`, j + k <= 4, of pairs rounded half away from zero to a grid of at most 2^20 steps."""
+    """The exact sums of `s^j b^k`, j + k <= 4, of pairs rounded half away from zero to the grid."""
     products = {(1, 0): _on_grid(s, step), (0, 1): _on_grid(b, step)}
-    for order, (one, other) in _FACTORS.items():
-        products[order] = products[one] * products[other]  # up to 2^60
-    found = {order: _exact_sum(product) for order, product in products.items()}
-    for order, (one, other) in _FOURTH_FACTORS.items():
-        # Up to 2^80: the product of one factor with the other's upper and lower half.
-        upper, lower = np.divmod(products[one], GRID)
-        found[order] = _exact_sum(upper * products[other]) * GRID + _exact_sum(
-            lower * products[other]
+    for order, (first, second) in _FACTORS.items():
+        products[order] = products[first] * products[second]  # up to 2^60
+    powers = {order: _exact_sum(product) for order, product in products.items()}
+    for order, (first, second) in _FOURTH_FACTORS.items():
+        # Up to 2^80: multiply one factor with the upper and lower half of the other.
+        upper, lower = np.divmod(products[first], GRID)
+        powers[order] = _exact_sum(upper * products[second]) * GRID + _exact_sum(
+            lower * products[second]
         )
-    return found
+    return powers
 
 
 _FACTORS = {
@@ -153,7 +155,7 @@ _FOURTH_FACTORS = {
     (1, 3): ((1, 1), (0, 2)),
     (0, 4): ((0, 2), (0, 2)),
 }
-"""Which two products make the next one."""
+"""The two products that make each higher one."""
 
 
 def step_for(*series: Amounts) -> int:
@@ -173,7 +175,7 @@ def _exact_sum(values: Ints) -> int:
 
 
 def ratio_interval(numerator: Amounts, denominator: Amounts) -> Interval | None:
-    """Interval of the bootstrap distribution of a ratio of cluster sums; None where the expansion has none."""
+    """The interval of a ratio of cluster sums; None if the expansion has none."""
     total = int(denominator.sum())
     if total == 0:
         return 0.0, 0.0
@@ -184,7 +186,7 @@ def ratio_interval(numerator: Amounts, denominator: Amounts) -> Interval | None:
 
 
 def total_interval(values: Amounts) -> Interval:
-    """Interval, in USD, of the bootstrap distribution of a sum of cluster sums."""
+    """The interval, in USD, of a sum of cluster sums."""
     step = step_for(values)
     powers = grid_powers(values, np.zeros(len(values), dtype=np.int64), step)
     return edgeworth.total_interval(
@@ -199,9 +201,11 @@ def relative_error(baseline: Amounts) -> float:
 
 
 def percentile_interval(sums: ClusterSums, q: float) -> Interval | None:
-    """Interval for a latency percentile: where the interval of the share of requests at or below x meets `q`.
+    """The interval of a latency percentile: where that of the share of requests at or below x meets
+    `q`.
 
-    R. S. Woodruff, Confidence Intervals for Medians and Other Position Measures (1952). None where such a share has no interval.
+    R. S. Woodruff, Confidence Intervals for Medians and Other Position Measures (1952). None if a
+    share has no interval.
     """
     values = sums.latencies
     if len(values) == 0:
@@ -223,7 +227,7 @@ def percentile_interval(sums: ClusterSums, q: float) -> Interval | None:
 
 
 def resampled_percentile(sums: ClusterSums, q: float, seed: int, resamples: int) -> Interval:
-    """Interval of percentile `q` of the latencies (ms) of resampled clusters, all their requests together."""
+    """The interval of percentile `q` of all latencies (ms) in resampled clusters."""
     values = sums.latencies
     if len(values) == 0:
         return 0.0, 0.0
@@ -231,15 +235,15 @@ def resampled_percentile(sums: ClusterSums, q: float, seed: int, resamples: int)
     counts = csr_array(
         (sums.latency_count, (sums.latency_cluster, columns)), shape=(len(sums), len(values))
     )
-    found: list[float] = []
+    percentiles: list[float] = []
     for drawn in _drawn_counts(
         seed, len(sums), resamples, max(1, _CELLS // max(len(values), len(sums)))
     ):
         cumulated = np.cumsum(drawn @ counts, axis=1)
         ranks = [percentile_rank(q, n) if n else 0 for n in cumulated[:, -1].tolist()]
         first = (cumulated <= np.array(ranks)[:, None]).sum(axis=1)
-        found += [float(values[at]) if at < len(values) else 0.0 for at in first.tolist()]
-    low, high = bootstrap.percentile_bounds(found)
+        percentiles += [float(values[at]) if at < len(values) else 0.0 for at in first.tolist()]
+    low, high = bootstrap.percentile_bounds(percentiles)
     return low, high
 
 

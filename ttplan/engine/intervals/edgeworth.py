@@ -1,4 +1,5 @@
-"""Method `limit`: the ends of the bootstrap distribution itself, its limit for infinitely many resamples. No random draws."""
+"""Method `limit`: quantiles of the bootstrap distribution for infinitely many resamples, without
+draws."""
 
 from __future__ import annotations
 
@@ -23,11 +24,11 @@ from ttplan.engine.summary import PICO
 from ttplan.model.plan import Interval
 
 UNTRUSTED_ERROR = 0.3
-"""Relative standard error of the mean baseline above which an expansion in it is not to be trusted."""
+"""The relative standard error of the mean baseline above which the expansion is not reliable."""
 
 
 def total_interval(powers: Mapping[int, int], step: int, total: int, n: int) -> Interval:
-    """Interval, in USD, of the bootstrap distribution of a sum; the arguments are those of `draw_of_total`."""
+    """The interval, in USD, of a sum; the arguments are those of `draw_of_total`."""
     draw = draw_of_total(powers, step, total, n)
     return draw.quantile_of_sum(n, LOWER), draw.quantile_of_sum(n, UPPER)
 
@@ -35,7 +36,8 @@ def total_interval(powers: Mapping[int, int], step: int, total: int, n: int) -> 
 def draw_of_total(powers: Mapping[int, int], step: int, total: int, n: int) -> Cumulants:
     """The cumulants, in USD, of one of the `n` draws of a resampled sum.
 
-    `powers[j]` is the sum of the j-th powers (1 to 4) on the grid of `step` 10^-12 USD, `total` the exact sum in 10^-12 USD.
+    `powers[j]` is the sum of the j-th powers (1 to 4) on the grid of `step` 10^-12 USD, `total` the
+    exact sum in 10^-12 USD.
     """
     unit = step / PICO
     exact = central_moments(
@@ -47,10 +49,12 @@ def draw_of_total(powers: Mapping[int, int], step: int, total: int, n: int) -> C
 def ratio_interval(
     powers: Mapping[tuple[int, int], int], step: int, difference: int, baseline: int, n: int
 ) -> Interval | None:
-    """Interval of the bootstrap distribution of the sum of differences over the sum of baselines; None where it has no such ends.
+    """The interval of the sum of differences over the sum of baselines; None if the expansion has
+    none.
 
-    The r at which the quantile of the sum of `difference - r * baseline` is 0: P. Hall, The Bootstrap and Edgeworth Expansion
-    (1992). `difference` and `baseline` are the exact sums in 10^-12 USD.
+    Its bounds are the r at which the quantile of the sum of `difference - r * baseline` is 0: P.
+    Hall, The Bootstrap and Edgeworth Expansion (1992). `difference` and `baseline` are exact sums
+    in 10^-12 USD.
     """
     exact = central_moments(powers, n)
     moments = {order: float(value) for order, value in exact.items()}
@@ -68,7 +72,8 @@ def ratio_interval(
 
 
 def _root(f: Callable[[float], float], start: float, width: float, side: int) -> float | None:
-    """Where the falling function `f` crosses 0, looked for outwards from `start`; None where it does not."""
+    """The zero of the decreasing function `f`, searched outwards from `start`; None if there is
+    none."""
     if width == 0:
         return start
     near, far = start, start
@@ -102,7 +107,7 @@ def relative_error(powers: Mapping[tuple[int, int], int], n: int) -> float:
 
 
 def share_interval(hits: int, n: int) -> Interval:
-    """Interval of the bootstrap distribution of a share of `hits` in `n`: quantiles of Binomial(n, hits/n) over n."""
+    """The interval of a share of `hits` in `n`: quantiles of Binomial(n, hits/n) over n."""
     lower, upper = (
         _first(partial(_at_least, lambda k: bdtr(k, n, hits / n), p), 0, n) / n
         for p in (LOWER, UPPER)
@@ -111,10 +116,11 @@ def share_interval(hits: int, n: int) -> Interval:
 
 
 def percentile_interval(counts: Mapping[int, int], q: float) -> Interval:
-    """Interval of the bootstrap distribution of percentile `q`, from requests by value (ms); (0, 0) where there are none.
+    """The interval of percentile `q`, from requests by value (ms); (0, 0) if there are none.
 
-    With k the percentile's 0-based rank, a resample's percentile is at most the j-th smallest value if at least k + 1 of n draws
-    are among the j smallest: the exact distribution of an order statistic.
+    With k the percentile's 0-based rank, a resample's percentile is at most the j-th smallest value
+    if at least k + 1 of n draws are among the j smallest: the exact distribution of an order
+    statistic.
     """
     values, cumulated = cumulate(counts)
     if len(values) == 0:
@@ -129,7 +135,7 @@ def percentile_interval(counts: Mapping[int, int], q: float) -> Interval:
 
 
 def _first(holds: Callable[[int], bool], low: int, high: int) -> int:
-    """The smallest whole number in low..high of which `holds` is true, where it stays true from there on."""
+    """The smallest whole number in low..high for which the monotonic predicate `holds` is true."""
     while low < high:
         middle = (low + high) // 2
         if holds(middle):

@@ -55,7 +55,8 @@ def estimate(summary: Summary, spec: ReplaySpec, sweep: Sweep | None = None) -> 
 
 
 def route_breakdown(summary: Summary, spec: ReplaySpec) -> tuple[PerRouteBreakdown, ...]:
-    """The figures of each route that matched something, by route id. Unpriced requests are in none."""
+    """The figures of each route that matched something, by route id. Unpriced requests are in
+    none."""
     rows = []
     for index, route in enumerate(spec.active_routes):
         own = sum(
@@ -128,7 +129,8 @@ def _uuid(id: str) -> UUID:
         return UUID(id)
     except ValueError:
         raise InputError(
-            f"the request id {id!r} is not a UUID, by which semantic hits are listed; import the log, "
+            f"the request id {id!r} is not a UUID, by which semantic hits are listed; import the "
+            f"log, "
             "which makes one"
         ) from None
 

@@ -29,7 +29,8 @@ from ttplan.model.plan import (
 )
 
 FEW = 200
-"""Below this many requests or clusters, method `auto` resamples: an expansion in their number is weak."""
+"""Below this many requests or clusters, method `auto` resamples: an expansion in their number is
+weak."""
 LEAST_EFFECTIVE = 10
 """Below this many effective clusters there are no intervals."""
 DRAWS, LEAST_RESAMPLES = 10**9, 1_000
@@ -146,7 +147,8 @@ def _savings(rows: Rows | ClusterSums, spec: ReplaySpec, resamples: int) -> dict
 
 
 def _money(change: Interval, ratio: Interval, actual: Interval) -> dict[str, Interval]:
-    """The intervals of money by name, from the signed changes (USD) and their share of the baseline (0..1)."""
+    """The intervals of money by name, from the signed changes (USD) and their share of the baseline
+    (0..1)."""
     percent = (ratio[0] * 100, ratio[1] * 100)
     return {
         "savings_usd_95": _clip(change),
@@ -158,7 +160,8 @@ def _money(change: Interval, ratio: Interval, actual: Interval) -> dict[str, Int
 
 
 def _concurrently(**intervals: Callable[[], Any]) -> dict[str, Any]:
-    """Resampled intervals by name, two at a time: numpy releases the interpreter for most of 10^9 draws."""
+    """Resampled intervals by name, two at a time: numpy releases the interpreter for most of 10^9
+    draws."""
     with ThreadPoolExecutor(2) as pool:
         futures = {name: pool.submit(compute) for name, compute in intervals.items()}
     return {name: future.result() for name, future in futures.items()}
@@ -168,7 +171,8 @@ def _of_clusters(summary: Summary, mapped: ir.Table, spec: ReplaySpec) -> Inferr
     """The same methods on sums of clusters."""
     if spec.interval_method == "tt-plan-core":
         raise InputError(
-            "interval_method 'tt-plan-core' does not support clusters; leave out config.cluster, or use "
+            "interval_method 'tt-plan-core' does not support clusters; leave out config.cluster, "
+            "or use "
             "'auto', 'limit' or 'resample'"
         )
     hit = mapped.hit if spec.projects_hits else mapped.cached
@@ -261,7 +265,8 @@ def fetch_rows(mapped: ir.Table, medians: Mapping[str, int], spec: ReplaySpec) -
 
 
 def fetch_float_rows(mapped: ir.Table, medians: Mapping[str, int], spec: ReplaySpec) -> FloatRows:
-    """The values of each mapped row that `tt-plan-core` resamples, in id order, with costs in float64."""
+    """The values of each mapped row that `tt-plan-core` resamples, in id order, with costs in
+    float64."""
     columns = mapped.select(
         "id",
         "rule",
@@ -304,7 +309,8 @@ def fetch_float_rows(mapped: ir.Table, medians: Mapping[str, int], spec: ReplayS
 def projected_latency(
     mapped: ir.Table, medians: Mapping[str, int], spec: ReplaySpec
 ) -> ir.IntegerColumn:
-    """The latency (ms) of each mapped row where the question's routes send it; null where the log has none."""
+    """The latency (ms) of each mapped row where the question's routes send it; null where the log
+    has none."""
     branches = [
         (
             mapped.latency_ms.notnull() & (mapped.outcome >= REROUTED) & (mapped.route == i),
@@ -325,5 +331,6 @@ def _clip(interval: Interval, upper: float = float("inf")) -> Interval:
 
 
 def _floats(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
-    """The nearest double of each decimal, from its digits: engines' casts may not round correctly."""
+    """The nearest double of each decimal, from its digits: engines' casts may not round
+    correctly."""
     return np.array([float(text) for text in column.to_pylist()], dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Moments of what is resampled, exact until the last step, and the quantiles that they give."""
+"""Moments of resampled values, exact until the last step, and the quantiles that they give."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ class Cumulants:
     k4: float
 
     def quantile_of_sum(self, n: int, p: float) -> float:
-        """Quantile `p` of the sum of `n` independent draws, by the Cornish-Fisher expansion to the order of 1/n.
+        """Quantile `p` of the sum of `n` independent draws, by the Cornish-Fisher expansion to the
+        order of 1/n.
 
-        E. A. Cornish and R. A. Fisher, Moments and Cumulants in the Specification of Distributions (1938).
+        E. A. Cornish and R. A. Fisher, Moments and Cumulants in the Specification of Distributions
+        (1938).
         """
         if self.k2 <= 0:
             return n * self.k1
@@ -38,7 +40,8 @@ class Cumulants:
         return n * self.k1 + sqrt(n * self.k2) * w
 
     def shape_of_sum(self, n: int) -> tuple[float, float]:
-        """Skewness and excess kurtosis of the sum of `n` independent draws; zeros where the draws do not differ."""
+        """Skewness and excess kurtosis of the sum of `n` independent draws; zeros if all draws are
+        equal."""
         if self.k2 <= 0:
             return 0.0, 0.0
         return self.k3 / (self.k2 * sqrt(self.k2) * sqrt(n)), self.k4 / (self.k2 * self.k2 * n)
@@ -47,7 +50,8 @@ class Cumulants:
 def central_moments(
     powers: Mapping[tuple[int, int], int], n: int
 ) -> dict[tuple[int, int], Fraction]:
-    """Central moments `E[(s - E s)^j (b - E b)^k]`, j + k in 2..4, of `n` pairs on the grid, from their power sums."""
+    """Central moments `E[(s - E s)^j (b - E b)^k]`, j + k in 2..4, of `n` pairs, from their power
+    sums."""
 
     def raw(j: int, k: int) -> Fraction:
         return Fraction(1) if j == k == 0 else Fraction(powers[(j, k)], n)

@@ -1,4 +1,4 @@
-"""Cosine similarity of float32 vectors: fast where it is far from what is asked, exact where it is close."""
+"""Cosine similarity of float32 vectors: a fast approximation with a bound, and an exact value."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ _HALF_ULP = 2.0**-24
 
 
 class Vectors(NamedTuple):
-    """`n` vectors of one length, each scaled by a power of two to a norm in [0.5, 1) or all zeros, and 1 / norm (0 for zeros)."""
+    """`n` vectors of one length, scaled by powers of two to a norm in [0.5, 1) or 0, and 1 / norm
+    (or 0)."""
 
     values: Floats32
     inverse_norm: Floats32
 
 
 def scaled(values: npt.NDArray[np.floating]) -> Vectors:
-    """The vectors, n x d, ready to compare. A power of two changes no digit of a float, and a cosine knows no scale."""
+    """The vectors, n x d, scaled. A power of two changes no digit of a float, and a scale changes
+    no cosine."""
     exact = values.astype(np.float32).astype(np.float64)
     _, exponent = np.frexp(np.abs(exact).max(axis=1, initial=0.0))
     exact = np.ldexp(exact, -exponent[:, None])
@@ -36,36 +38,38 @@ def scaled(values: npt.NDArray[np.floating]) -> Vectors:
 
 def approximate(a: Vectors, b: Vectors) -> Floats32:
     """All cosines, len(a) x len(b), off by at most `tolerance` of the vectors' length."""
-    found: Floats32 = np.matmul(a.values, b.values.T)
-    found *= a.inverse_norm[:, None]
-    found *= b.inverse_norm[None, :]
-    return found
+    cosines: Floats32 = np.matmul(a.values, b.values.T)
+    cosines *= a.inverse_norm[:, None]
+    cosines *= b.inverse_norm[None, :]
+    return cosines
 
 
 def tolerance(length: int) -> float:
-    """How far `approximate` can be off, whatever the order in which a matrix product adds up its float32 products.
+    """The error bound of `approximate`, for any order of summation in a matrix product.
 
-    N. J. Higham, Accuracy and Stability of Numerical Algorithms (2002), section 3.1: n u / (1 - n u) times the sum of the
-    products' sizes, which for a cosine is at most 1; and 16 u for scaling, rounding and comparing.
+    N. J. Higham, Accuracy and Stability of Numerical Algorithms (2002), section 3.1: n u / (1 - n
+    u) times the sum of the products' sizes, which for a cosine is at most 1; and 16 u for scaling,
+    rounding and comparing.
     """
     spread = length * _HALF_ULP
     return spread / (1 - spread) + 16 * _HALF_ULP if spread < 0.5 else 2.0
 
 
-def exact(one: Floats32, many: Floats32) -> Floats32:
-    """The cosine of `one` with each row of `many`, the same on every machine.
+def exact(vector: Floats32, vectors: Floats32) -> Floats32:
+    """The cosine of `vector` with each row of `vectors`, the same on every machine.
 
-    It is the correctly rounded sum of the products over the root of those of the squares, rounded to float32. Where float64
-    sums in whatever order leave no doubt about that rounding, they decide; else each sum is rounded but once.
+    It is the correctly rounded sum of the products over the root of those of the squares, rounded
+    to float32. If float64 sums determine that rounding in any order, they are used; otherwise each
+    sum is rounded only once.
     """
-    x, y = one.astype(np.float64), many.astype(np.float64)
+    x, y = vector.astype(np.float64), vectors.astype(np.float64)
     squares = np.einsum("ij,ij->i", y, y) * float(x @ x)
     rough = np.divide(y @ x, np.sqrt(squares), out=np.zeros(len(y)), where=squares > 0)
     slack = (len(x) + 8) * 2.0**-52
-    found: Floats32 = (rough - slack).astype(np.float32)
-    for row in np.flatnonzero(found != (rough + slack).astype(np.float32)).tolist():
-        found[row] = _exact_one(x, y[row])
-    return found
+    cosines: Floats32 = (rough - slack).astype(np.float32)
+    for row in np.flatnonzero(cosines != (rough + slack).astype(np.float32)).tolist():
+        cosines[row] = _exact_one(x, y[row])
+    return cosines
 
 
 def _exact_one(x: Floats64, y: Floats64) -> float:

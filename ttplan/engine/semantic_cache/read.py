@@ -1,4 +1,5 @@
-"""Requests with an embedding, read in order and in parts, so that only a semantic cache's live entries are in memory."""
+"""Reads requests with an embedding in order and in batches: only live cache entries stay in
+memory."""
 
 from __future__ import annotations
 
@@ -16,14 +17,14 @@ from ttplan.engine.semantic_cache.sweep import LookupBatch
 from ttplan.model.errors import DataError
 
 PART = 4_096
-"""Requests that are read at once: 25 MB of 1,536 numbers each."""
+"""Requests per batch: 25 MB at 1,536 numbers each."""
 Key = tuple[str, str]
 
 
 def read_lookups(known: ir.Table) -> Iterator[Iterator[LookupBatch]]:
-    """The requests of each (provider, model) in (ts, id) order, in parts.
+    """The requests of each (provider, model) in (ts, id) order, in batches.
 
-    Raises DataError where an embedding is not all finite numbers.
+    Raises DataError if an embedding has a value that is not a finite number.
     """
     rows = known.select(
         "provider",
@@ -41,7 +42,7 @@ def read_lookups(known: ir.Table) -> Iterator[Iterator[LookupBatch]]:
 
 
 def _parts(ordered: ir.Table) -> Iterator[tuple[Key, LookupBatch]]:
-    """Parts of one key each, in the table's order."""
+    """Batches of one key each, in the table's order."""
     for batch in fetch_batches(ordered, PART):
         keys = list(zip(batch["provider"].to_pylist(), batch["model"].to_pylist(), strict=True))
         start = 0
@@ -66,12 +67,14 @@ def _vectors(
     column: pa.ListArray, ids: list[str]
 ) -> list[np.ndarray[tuple[int], np.dtype[np.float32]]]:
     lengths = pc.list_value_length(column).to_numpy()
-    # NaN stands for a null among the numbers; float32 has no finite number above 3.4 * 10^38.
+    # A null becomes NaN; float32 has no finite number above 3.4 * 10^38.
     flat = np.asarray(column.flatten().to_numpy(zero_copy_only=False), dtype=np.float32)
     stops = np.cumsum(lengths)
     if not np.isfinite(flat).all():
         row = int(np.searchsorted(stops, int(np.flatnonzero(~np.isfinite(flat))[0]), side="right"))
         raise DataError(
-            f"request {ids[row]}: its embedding has a number that is missing, not finite or too large for 32 bits"
+            f"request {ids[row]}: its embedding has a number that is missing, not finite or too "
+            f"large "
+            "for 32 bits"
         )
     return np.split(flat, stops[:-1])

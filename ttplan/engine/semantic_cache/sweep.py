@@ -1,4 +1,4 @@
-"""Semantic (L2) cache hits: which requests would have found a similar one's answer, for each threshold of a sweep."""
+"""Semantic (L2) cache hits of each request, for each threshold of a sweep."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ CHUNK = 8_192
 
 
 class LookupBatch(NamedTuple):
-    """Requests of one (provider, model) in (ts, id) order. `ts` in µs; `vectors[i]` is an embedding, of any length."""
+    """Requests of one (provider, model) in (ts, id) order. `ts` in µs; `vectors` are embeddings of
+    any length."""
 
     ids: Sequence[str]
     ts: Ints
@@ -51,7 +52,7 @@ class LookupBatch(NamedTuple):
 
 
 class CacheEntry(NamedTuple):
-    """The entry that serves a hit, as far as its outcome matters."""
+    """A request and its outcome, as a cache entry or as a hit."""
 
     id: str
     finish_reason: str | None
@@ -59,7 +60,7 @@ class CacheEntry(NamedTuple):
 
 
 class PoisonCandidate(NamedTuple):
-    """A hit whose two sides ended differently, at the thresholds with these positions in the sweep."""
+    """A hit whose outcome differs from that of its source, at these positions in the sweep."""
 
     request: CacheEntry
     source: CacheEntry
@@ -69,7 +70,8 @@ class PoisonCandidate(NamedTuple):
 
 @dataclass
 class Sweep:
-    """What each threshold of a sweep finds. `masks` has bit t set where a request (`ids`) is a hit at `thresholds[t]`."""
+    """The hits of a sweep. `masks` has bit t set if a request (`ids`) is a hit at
+    `thresholds[t]`."""
 
     thresholds: tuple[float, ...]
     without_embedding: int = 0
@@ -92,7 +94,7 @@ class Sweep:
 
     @property
     def poisoned_requests(self) -> int:
-        """How many distinct requests are a candidate at some threshold."""
+        """The number of distinct requests that are a candidate at any threshold."""
         return len({candidate.request.id for candidate in self.candidates})
 
 
@@ -104,25 +106,26 @@ def sweep_thresholds(
     block: int = BLOCK,
     progress: Callable[[int], None] = lambda rows: None,
 ) -> Sweep:
-    """Look up every request among the entries of its bucket, for each threshold in a pass of its own.
+    """Look up every request among the entries of its bucket, in a separate pass for each threshold.
 
-    A request whose nearest entry not older than the TTL has a cosine of at least the threshold is a hit (the first entry wins a
-    tie); a miss becomes an entry. The passes share the similarities, as matrix products of a block of requests with a chunk of
-    entries; what is too close to call there is computed exactly, so the sizes of blocks change nothing.
-    `progress` receives the number of requests so far.
+    A request is a hit if its nearest entry within the TTL has a cosine of at least the threshold;
+    the first entry wins a tie. A miss becomes an entry. The passes share the similarities, as
+    matrix products of a block of requests and a chunk of entries; values within the error bound are
+    computed exactly, so block sizes do not change the result. `progress` receives the number of
+    requests so far.
     """
-    found = Sweep(tuple(thresholds))
+    sweep = Sweep(tuple(thresholds))
     for bucket in buckets:
-        entries = _Entries(len(found.thresholds))
+        entries = _Entries(len(sweep.thresholds))
         for part in bucket:
             for start in range(0, len(part.ids), block):
-                _look_up(part.slice(start, start + block), entries, ttl_seconds * 1_000_000, found)
-                progress(found.total)
-    return found
+                _look_up(part.slice(start, start + block), entries, ttl_seconds * 1_000_000, sweep)
+                progress(sweep.total)
+    return sweep
 
 
 def diverged(source: CacheEntry, request: CacheEntry) -> bool:
-    """Whether two outcomes differ so much that serving the one for the other may be wrong."""
+    """Whether two outcomes differ so much that serving one for the other may be wrong."""
     finishes = source.finish_reason is not None and request.finish_reason is not None
     return (finishes and source.finish_reason != request.finish_reason) or (
         abs(source.output_tokens - request.output_tokens) > max(20, request.output_tokens // 4)
@@ -130,7 +133,7 @@ def diverged(source: CacheEntry, request: CacheEntry) -> bool:
 
 
 class _Matrix:
-    """Vectors of one length, with the positions of their entries, in arrays that double when they are full."""
+    """Vectors of one length and the positions of their entries, in arrays that grow by doubling."""
 
     def __init__(self, length: int) -> None:
         self.count = 0
@@ -141,10 +144,10 @@ class _Matrix:
     def append(self, positions: Ints, vectors: Vectors) -> None:
         need = self.count + len(positions)
         if need > len(self._positions):
-            room = max(need, 2 * len(self._positions))
-            self._positions = _grown(self._positions, self.count, room)
-            self._values = _grown(self._values, self.count, room)
-            self._inverse = _grown(self._inverse, self.count, room)
+            capacity = max(need, 2 * len(self._positions))
+            self._positions = _grown(self._positions, self.count, capacity)
+            self._values = _grown(self._values, self.count, capacity)
+            self._inverse = _grown(self._inverse, self.count, capacity)
         self._positions[self.count : need] = positions
         self._values[self.count : need] = vectors.values
         self._inverse[self.count : need] = vectors.inverse_norm
@@ -170,7 +173,7 @@ class _Matrix:
 
 
 class _Entries:
-    """The live entries of one bucket, in the order in which they came, and at which thresholds each was a miss."""
+    """The live entries of one bucket, in order, and the thresholds at which each was a miss."""
 
     def __init__(self, thresholds: int) -> None:
         self.dropped = 0
@@ -181,7 +184,7 @@ class _Entries:
         self.by_length: dict[int, _Matrix] = {}
 
     def expire(self, cutoff: int) -> None:
-        """Forget what is older than `cutoff`, once that is a good part of all there is."""
+        """Drop entries older than `cutoff`, once they are half of all."""
         gone = int(np.searchsorted(self.ts, cutoff))
         if gone * 2 < len(self.ts) or gone == 0:
             return
@@ -202,12 +205,12 @@ class _Entries:
         for length, (of_length, vectors) in rows.by_length.items():
             kept = missed[of_length].any(axis=1)
             here = positions[np.searchsorted(new, of_length[kept])]
-            chosen = Vectors(vectors.values[kept], vectors.inverse_norm[kept])
-            self.by_length.setdefault(length, _Matrix(length)).append(here, chosen)
+            missed_vectors = Vectors(vectors.values[kept], vectors.inverse_norm[kept])
+            self.by_length.setdefault(length, _Matrix(length)).append(here, missed_vectors)
 
 
 class _Block:
-    """Requests that are looked up together, their vectors by length."""
+    """Requests that are looked up together, with their vectors by length."""
 
     def __init__(self, part: LookupBatch) -> None:
         self.ids, self.ts = part.ids, part.ts
@@ -224,41 +227,43 @@ class _Block:
 
     def vector(self, row: int) -> Floats32:
         rows, vectors = self.by_length[int(self.length[row])]
-        found: Floats32 = vectors.values[np.searchsorted(rows, row)]
-        return found
+        vector: Floats32 = vectors.values[np.searchsorted(rows, row)]
+        return vector
 
     def inner(self) -> Floats32:
-        """The cosines of the block's rows with one another; 0 where lengths differ."""
-        found = np.zeros((len(self.ts), len(self.ts)), dtype=np.float32)
+        """The cosines between the block's rows; 0 if lengths differ."""
+        cosines = np.zeros((len(self.ts), len(self.ts)), dtype=np.float32)
         for rows, vectors in self.by_length.values():
-            found[np.ix_(rows, rows)] = approximate(vectors, vectors)
-        return found
+            cosines[np.ix_(rows, rows)] = approximate(vectors, vectors)
+        return cosines
 
 
 Near = dict[int, list[tuple[int, float]]]
-"""For a threshold: rows of a block with the positions and rough cosines of entries that may be nearest."""
+"""For a threshold: rows of a block with positions and approximate cosines of possible nearest
+entries."""
 
 
-def _look_up(part: LookupBatch, entries: _Entries, ttl: int, found: Sweep) -> None:
+def _look_up(part: LookupBatch, entries: _Entries, ttl: int, sweep: Sweep) -> None:
     rows = _Block(part)
     entries.expire(int(rows.ts[0]) - ttl)
     oldest = entries.dropped + np.searchsorted(entries.ts, rows.ts - ttl)
     slack = {length: tolerance(length) for length in rows.by_length}
-    near = _near_entries(rows, entries, oldest, found.thresholds)
+    near = _near_entries(rows, entries, oldest, sweep.thresholds)
     inner = _inner_candidates(rows, ttl)
-    missed = np.ones((len(rows.ids), len(found.thresholds)), dtype=np.bool_)
-    lowest = min(found.thresholds, default=2.0)
+    missed = np.ones((len(rows.ids), len(sweep.thresholds)), dtype=np.bool_)
+    lowest = min(sweep.thresholds, default=2.0)
     hopeful: Bools = np.any(inner >= lowest - max(slack.values()), axis=1)
     for by_row in near:
         hopeful[list(by_row)] = True
-    found.total += len(rows.ids)
+    sweep.total += len(rows.ids)
     for row in np.flatnonzero(hopeful).tolist():
-        _decide(row, rows, entries, near, inner[row], missed, slack[int(rows.length[row])], found)
+        _decide(row, rows, entries, near, inner[row], missed, slack[int(rows.length[row])], sweep)
     entries.append(rows, missed)
 
 
 def _inner_candidates(rows: _Block, ttl: int) -> Floats32:
-    """Rough cosines of each row with those before it in its block that are not older than the TTL; -2 elsewhere."""
+    """Approximate cosines of each row with earlier rows of its block within the TTL; -2
+    elsewhere."""
     positions = np.arange(len(rows.ids))
     before = (positions[None, :] < positions[:, None]) & (
         rows.ts[None, :] >= rows.ts[:, None] - ttl
@@ -269,7 +274,7 @@ def _inner_candidates(rows: _Block, ttl: int) -> Floats32:
 def _near_entries(
     rows: _Block, entries: _Entries, oldest: Ints, thresholds: Sequence[float]
 ) -> list[Near]:
-    """For each threshold, the entries of its pass that may be a row's nearest, all lengths together."""
+    """For each threshold, the entries of its pass that may be nearest to a row, of all lengths."""
     near: list[Near] = [{} for _ in thresholds]
     for length, (of_length, vectors) in rows.by_length.items():
         matrix = entries.by_length.get(length)
@@ -296,15 +301,15 @@ def _collect(
 ) -> None:
     best = cosines.max(axis=1)
     for t, threshold in enumerate(thresholds):
-        able = np.flatnonzero(best >= threshold - slack)
+        candidate_rows = np.flatnonzero(best >= threshold - slack)
         member = entries.member[positions - entries.dropped, t]
-        if len(able) == 0 or not member.any():
+        if len(candidate_rows) == 0 or not member.any():
             continue
-        own = np.where(member[None, :], cosines[able], np.float32(-2))
+        own = np.where(member[None, :], cosines[candidate_rows], np.float32(-2))
         floor = np.maximum(np.float32(threshold - slack), own.max(axis=1) - np.float32(2 * slack))
         row, column = np.nonzero(own >= floor[:, None])
         for i, position, cosine in zip(
-            of_length[able[row]].tolist(),
+            of_length[candidate_rows[row]].tolist(),
             positions[column].tolist(),
             own[row, column].tolist(),
             strict=True,
@@ -320,7 +325,8 @@ def _collect_strangers(
     oldest: Ints,
     thresholds: Sequence[float],
 ) -> None:
-    """Entries of another length have a cosine of 0, which a threshold of 0 or less accepts: the first one stands for all."""
+    """Entries of another length have a cosine of 0. At thresholds of 0 or less, the first one
+    represents all."""
     for t in [t for t, threshold in enumerate(thresholds) if threshold <= 0]:
         strangers = entries.dropped + np.flatnonzero(
             entries.member[:, t] & (entries.length != length)
@@ -339,14 +345,14 @@ def _decide(
     inner: Floats32,
     missed: Bools,
     slack: float,
-    found: Sweep,
+    sweep: Sweep,
 ) -> None:
-    """Which thresholds find a source for a row; rows before it in the block are decided."""
+    """Decide the hits of a row at each threshold; earlier rows of the block are decided."""
     known: dict[int, float] = {}
     mask = 0
     poisoned: dict[int, list[int]] = {}
     following = entries.dropped + len(entries.ts)
-    for t, threshold in enumerate(found.thresholds):
+    for t, threshold in enumerate(sweep.thresholds):
         candidates = list(near[t].get(row, ()))
         close = np.flatnonzero((inner >= threshold - slack) & missed[:, t])
         candidates += [(following + i, float(inner[i])) for i in close.tolist()]
@@ -355,16 +361,16 @@ def _decide(
             continue
         missed[row, t] = False
         mask |= 1 << t
-        found.hits[t] += 1
+        sweep.hits[t] += 1
         if diverged(_source(source, rows, entries), rows.sources[row]):
-            found.poisoned[t] += 1
+            sweep.poisoned[t] += 1
             poisoned.setdefault(source, []).append(t)
     if mask:
-        found.ids.append(rows.ids[row])
-        found.masks.append(mask)
+        sweep.ids.append(rows.ids[row])
+        sweep.masks.append(mask)
     for source, at in poisoned.items():
         cosine = float(_exact(row, [source], rows, entries, known)[source])
-        found.candidates.append(
+        sweep.candidates.append(
             PoisonCandidate(rows.sources[row], _source(source, rows, entries), cosine, tuple(at))
         )
 
@@ -378,7 +384,8 @@ def _nearest(
     slack: float,
     known: dict[int, float],
 ) -> int | None:
-    """The position of the nearest entry, if it is near enough; entries of the block follow those before it."""
+    """The position of the nearest entry, if it reaches the threshold; the block's entries come
+    last."""
     if not candidates:
         return None
     best = max(cosine for _, cosine in candidates)
@@ -396,7 +403,7 @@ def _exact(
     """Exact cosines of a row with entries, by position; each is computed once."""
     following = entries.dropped + len(entries.ts)
     length = int(rows.length[row])
-    one = rows.vector(row)
+    vector = rows.vector(row)
     earlier: list[int] = []
     inside: list[int] = []
     for position in positions:
@@ -412,11 +419,11 @@ def _exact(
         else:
             (inside if position >= following else earlier).append(position)
     if earlier:
-        many = entries.by_length[length].values_at(np.array(earlier))
-        known.update(zip(earlier, exact(one, many).tolist(), strict=True))
+        others = entries.by_length[length].values_at(np.array(earlier))
+        known.update(zip(earlier, exact(vector, others).tolist(), strict=True))
     if inside:
-        many = np.stack([rows.vector(position - following) for position in inside])
-        known.update(zip(inside, exact(one, many).tolist(), strict=True))
+        others = np.stack([rows.vector(position - following) for position in inside])
+        known.update(zip(inside, exact(vector, others).tolist(), strict=True))
     return known
 
 
@@ -429,7 +436,7 @@ def _source(position: int, rows: _Block, entries: _Entries) -> CacheEntry:
     )
 
 
-def _grown(array: npt.NDArray[T], used: int, room: int) -> npt.NDArray[T]:
-    larger = np.empty((room, *array.shape[1:]), dtype=array.dtype)
+def _grown(array: npt.NDArray[T], used: int, capacity: int) -> npt.NDArray[T]:
+    larger = np.empty((capacity, *array.shape[1:]), dtype=array.dtype)
     larger[:used] = array[:used]
     return larger

@@ -1,4 +1,5 @@
-"""A log cut into its finest segments, each with what it would cost on every target: whatever is coarser is a sum of them."""
+"""A log cut into its finest segments, each with what it would cost on every target: whatever is
+coarser is a sum of them."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from ttplan.model.pricing import ModelPricing
 MOST_MODELS, MOST_TAGS = 50, 100
 """How many models and tags, the most costly ones, are told apart."""
 READABLE = [digit * 10**zeros for zeros in range(1, 12) for digit in (1, 2, 5)]
-"""The token counts that sizes may be cut at."""
+"""The token counts at which sizes may be cut."""
 _CUTS = (10, 25, 50, 75, 90, 97)
 """About how many percent of the requests are below each bound."""
 
@@ -40,7 +41,7 @@ class TargetSums(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """What is known of some requests: exact, and it adds up. Amounts are whole 10^-12 USD."""
+    """Exact sums of some requests. Amounts are whole 10^-12 USD."""
 
     requests: int
     baseline: int
@@ -49,7 +50,8 @@ class Sums(NamedTuple):
 
 
 class SegmentKey(NamedTuple):
-    """A finest segment. None where a column is not asked for, or where no condition can name the value."""
+    """A finest segment. None where a column is not asked for, or where no condition can name the
+    value."""
 
     model: str | None
     tag: str | None
@@ -58,7 +60,8 @@ class SegmentKey(NamedTuple):
 
 @dataclass(frozen=True)
 class Segments:
-    """A log's segments in its two halves. `bounds` cut_segments the sizes: segment `i` holds `bounds[i-1] <= input_tokens < bounds[i]`."""
+    """A log's segments in its two halves. `bounds` cut_segments the sizes: segment `i` holds
+    `bounds[i-1] <= input_tokens < bounds[i]`."""
 
     targets: tuple[str, ...]
     split_at: datetime
@@ -73,7 +76,7 @@ class Segments:
 
 
 def add_sums(parts: Sequence[Sums], targets: int) -> Sums:
-    """The sums of segments together."""
+    """The sum of several segments."""
     return Sums(
         sum(part.requests for part in parts),
         sum(part.baseline for part in parts),
@@ -94,10 +97,11 @@ def cut_segments(
     targets: Sequence[str],
     pricing: Mapping[str, ModelPricing],
 ) -> Segments:
-    """The segments of `rows`, of which there are `count`, at least 1, by the columns `by`; every target must have a price.
+    """The segments of `rows`, of which there are `count`, at least 1, by the columns `by`; every
+    target must have a price.
 
-    The halves are those before and from the time at which half of the requests had arrived. A burst is then in one half, and
-    what changes over time shows as a difference between the halves.
+    The halves are those before and from the time at which half of the requests had arrived. A burst
+    is then in one half, and what changes over time shows as a difference between the halves.
     """
     split_at = (
         fetch(rows.select("ts").order_by("ts").limit(1, offset=count // 2))["ts"][0]
@@ -119,13 +123,13 @@ def cut_segments(
             else {}
         ),
     )
-    found = fetch(first).to_pylist()[0]
+    totals = fetch(first).to_pylist()[0]
     bounds = (
-        _bounds([found[f"under_{i}"] for i in range(len(READABLE))], count)
+        _bounds([totals[f"under_{i}"] for i in range(len(READABLE))], count)
         if "input_tokens" in by
         else ()
     )
-    steps = tuple(grid_step(found[f"extent_{i}"]) for i in range(len(targets)))
+    steps = tuple(grid_step(totals[f"extent_{i}"]) for i in range(len(targets)))
     halves: tuple[dict[SegmentKey, Sums], dict[SegmentKey, Sums]] = ({}, {})
     for row in fetch(_sums(priced, split_at, tops, bounds, steps)).to_pylist():
         halves[row["late"]][SegmentKey(row["by_model"], row["by_tag"], row["by_size"])] = _read(
@@ -138,7 +142,7 @@ def cut_segments(
         steps=steps,
         selecting=halves[0],
         held_out=halves[1],
-        untagged=int(found["untagged"]),
+        untagged=int(totals["untagged"]),
         pooled={name: len(values) for name, (values, pooled) in tops.items() if pooled},
     )
 
@@ -151,7 +155,8 @@ def _top(rows: ir.Table, name: str, most: int) -> tuple[list[str], bool]:
 
 
 def _bounds(below: Sequence[int], count: int) -> tuple[int, ...]:
-    """Readable bounds near the quantiles: for each the first that has at least that share of requests below it."""
+    """Readable bounds near the quantiles: for each the first that has at least that share of
+    requests below it."""
     cuts = {
         next(
             (bound for bound, n in zip(READABLE, below, strict=True) if 100 * n >= percent * count),
@@ -191,7 +196,8 @@ def _on_targets(
         table = with_target_cost(table, f"projected_{i}", target_prices(target, pricing))
         saved = table.cost_usd - table[f"projected_{i}"]
         zero = ibis.literal(Decimal(0), saved.type())
-        # A request that is with the target already saves nothing by going there, whatever the price list says of its cost.
+        # A request that is with the target already saves nothing by going there, whatever the price
+        # list says of its cost.
         table = table.mutate(
             **{f"saved_{i}": (table.model == target).ifelse(ibis.least(saved, zero), saved)}
         )
@@ -244,10 +250,10 @@ def _sums(
 
 def _named(table: ir.Table, name: str, values: Sequence[str], pooled: bool) -> ir.StringValue:
     """The column, null where its value is none of those that are told apart."""
-    nothing = ibis.null("string")
+    null = ibis.null("string")
     if not values:
-        return nothing
-    return table[name].isin(values).ifelse(table[name], nothing) if pooled else table[name]
+        return null
+    return table[name].isin(values).ifelse(table[name], null) if pooled else table[name]
 
 
 def _read(row: Mapping[str, Any], targets: int) -> Sums:

@@ -1,4 +1,4 @@
-"""Which routes a log's history speaks for: chosen in one half of a window, confirmed in the other."""
+"""Suggests routes from a log: one half of a window chooses them, the other half confirms them."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
 
 DIMENSIONS = ("tag", "model", "input_tokens")
 NAMESPACE = uuid5(NAMESPACE_URL, "ttplan:suggested-routes")
-"""Where suggested routes get their ids from, of what they match and do: the same route has the same id in every log."""
+"""The namespace of the ids of suggested routes: the same route has the same id in every log."""
 MIN_SHARE, LIMIT = 0.01, 20
 _SHOWN = 40
 
 
 class Segment(NamedTuple):
-    """Requests that a route could take: of a model and tag (None: any), of sizes `low` to `high` (exclusive), by position."""
+    """Requests of a model and tag (None: any), of sizes `low` to `high` (exclusive), by
+    position."""
 
     model: str | None
     tag: str | None
@@ -42,7 +43,7 @@ class Segment(NamedTuple):
     high: int
 
     def covers(self, key: SegmentKey) -> bool:
-        """Whether a finest segment is part of this one."""
+        """Whether this segment contains a finest segment."""
         return (
             self.model in (None, key.model)
             and self.tag in (None, key.tag)
@@ -51,7 +52,8 @@ class Segment(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """A segment, the target (by position) that saves most there in the selecting half, and how much, in 10^-12 USD."""
+    """A segment, and the target (by position) that saves most there, with the saving in 10^-12
+    USD."""
 
     segment: Segment
     target: int
@@ -59,7 +61,8 @@ class Choice(NamedTuple):
 
 
 class Division(NamedTuple):
-    """How some requests could be divided into routes. The best has the most worth, then the fewest routes and conditions."""
+    """A way to divide requests into routes. The best has the most worth, then the fewest routes and
+    conditions."""
 
     worth: int = 0
     fewer_routes: int = 0
@@ -67,7 +70,7 @@ class Division(NamedTuple):
     choices: tuple[Choice, ...] = ()
 
     def with_choice(self, choice: Choice, charge: int, conditions: int) -> Division:
-        """This division and one more route, which is worth what it saves less `charge`."""
+        """This division with one more route, whose worth is its saving minus `charge`."""
         worth = self.worth + choice.saved - charge
         return Division(
             worth,
@@ -76,8 +79,8 @@ class Division(NamedTuple):
             (*self.choices, choice),
         )
 
-    def beside(self, other: Division) -> Division:
-        """This division and another one, of other requests."""
+    def combine(self, other: Division) -> Division:
+        """This division and another one, of different requests."""
         return Division(
             self.worth + other.worth,
             self.fewer_routes + other.fewer_routes,
@@ -98,31 +101,68 @@ def suggest(
     min_share: float = MIN_SHARE,
     limit: int = LIMIT,
 ) -> Suggestions:
-    """Routes to `target_models` that would have saved, ranked by projected savings, none matching what another matches.
+    """Suggest routes that would have saved money, ranked by projected savings. They do not overlap.
 
-    Each route's conditions are on the dimensions in `by` (`tag`, `model`, `input_tokens`). The half of the window in which the
-    first half of the requests arrived chooses the routes: of all ways to divide its requests into routes, the one that saves
-    most, where each route has to earn `min_share` (0..1) of what that half cost, and of equals the simplest. The other half
-    confirms each, with its own figures and their interval, by method `limit`, all of that half's requests being resampled.
-    Costs are those of a replay, to the last digit, with no cache projected.
+    The half of the window in which the first half of the requests arrived chooses the routes: of
+    all ways to divide its requests into routes, the one that saves most. The other half confirms
+    each route, with its own figures and their interval by method `limit`, for which all requests of
+    that half are resampled. Costs are those of a replay without a projected cache, to the last
+    digit. The order of rows does not change the result.
 
-    The same table, whatever its order, gives the same suggestions. Raises InputError for an argument or a table that cannot be
-    used, and where no target has a price; a target that has none is left out, and a note says so.
+    Parameters
+    ----------
+    table
+        A table with the columns of `ttplan.engine.rows.SCHEMA`.
+    target_models
+        The models that routes may go to. A model without a price is left out, with a note.
+    by
+        The dimensions that conditions may use: ``tag``, ``model``, ``input_tokens``.
+    prices
+        Prices in USD per million tokens, by ``provider:model``.
+    org_id
+        The organisation of the requests. Requests of others are left out.
+    window_start, window_end
+        The window, as timezone-aware datetimes: inclusive, exclusive. The whole table by default.
+    min_share
+        The share (0..1) of the choosing half's cost that each route must save.
+    limit
+        The number of routes to return, at least 1.
+
+    Returns
+    -------
+    Suggestions
+        The routes with their figures in USD, and notes.
+
+    Raises
+    ------
+    InputError
+        If an argument or the table cannot be used, or no target has a price.
+
+    Examples
+    --------
+    >>> import ibis
+    >>> from uuid import UUID
+    >>> from ttplan import ModelPricing, suggest
+    >>> from ttplan.engine.rows import to_arrow
+    >>> prices = {"openai:mini": ModelPricing(input_per_million=1, output_per_million=2)}
+    >>> suggest(ibis.memtable(to_arrow([])), ["mini"], prices=prices, org_id=UUID(int=2)).notes
+    ('There are no requests in the window.',)
     """
     targets, dimensions = _checked(target_models, by, min_share, limit)
     pricing = prices or {}
-    # A price under None holds for whoever serves a request; without one, some provider's requests would have none.
+    # A price under None is for every provider; without it, some requests would have no price.
     priced = [target for target in targets if None in dict(target_prices(target, pricing))]
     if not priced:
         raise InputError(
-            f"no price for any of the target models {', '.join(targets)}; give prices as provider:model"
+            f"no price for any of the target models {', '.join(targets)}; give prices as "
+            f"provider:model"
         )
     spec = ReplaySpec(NIL, org_id, window_start, window_end, (), pricing)
     spec.check()
     count, left_out = count_window(table, spec)
     notes = [*_unpriced(targets, priced), *_left_out(left_out)]
     if not count:
-        return _nothing(spec, notes)
+        return _no_suggestions(spec, notes)
     with map_requests(table, spec) as rows:
         log = cut_segments(rows, count, dimensions, priced, pricing)
     cost = sum(sums.actual for sums in log.selecting.values())
@@ -133,7 +173,8 @@ def suggest(
     held_out = sum(sums.requests for sums in log.held_out.values())
     if len(ranked) > limit:
         notes.append(
-            f"{len(ranked) - limit:,} more routes were found, which save less than these; a higher limit shows them."
+            f"{len(ranked) - limit:,} more routes were found, which save less than these; a higher "
+            f"limit shows them."
         )
     return Suggestions(
         org_id=org_id,
@@ -157,8 +198,8 @@ def _checked(
         raise InputError("target_models names no model; expected at least one, such as gpt-4o-mini")
     unknown = sorted(dimensions - set(DIMENSIONS))
     if unknown or not dimensions:
-        found = f"has {unknown[0]!r}" if unknown else "is empty"
-        raise InputError(f"by {found}; expected one or more of {', '.join(DIMENSIONS)}")
+        problem = f"has {unknown[0]!r}" if unknown else "is empty"
+        raise InputError(f"by {problem}; expected one or more of {', '.join(DIMENSIONS)}")
     if not 0 <= min_share <= 1:
         raise InputError(f"min_share is {min_share}; expected a share from 0 to 1")
     if limit < 1:
@@ -166,14 +207,16 @@ def _checked(
     return targets, [name for name in DIMENSIONS if name in dimensions]
 
 
-# --- choosing, in the selecting half ----------------------------------------------------------------------------------
+# --- choosing, in the selecting half --------------------------------------------------------------
 
 
 def divide(log: Segments, by: Iterable[str], charge: int) -> tuple[Division, int]:
-    """The best division of the selecting half into routes that overlap nowhere, and how many routes were compared.
+    """The best division of the selecting half into routes that do not overlap, and how many were
+    compared.
 
-    A model, or the whole log, is divided by tag only where that is worth more than not to. What has no tag, or a value that
-    is not told apart, no condition can name: only a route without that condition takes it.
+    A model, or the whole log, is divided by tag only if that is worth more. No condition can
+    name a missing tag or a value beyond the most costly ones: only a route without that
+    condition takes it.
     """
     sizes = len(log.bounds) + 1
     saved: dict[tuple[str | None, str | None], list[list[int]]] = {}
@@ -190,19 +233,20 @@ def divide(log: Segments, by: Iterable[str], charge: int) -> tuple[Division, int
         tags = sorted(tag for m, tag in saved if m == model and tag is not None)
         whole = _best_sizes((model, None), saved[(model, None)], charge)
         parts = reduce(
-            Division.beside,
+            Division.combine,
             (_best_sizes((model, tag), saved[(model, tag)], charge) for tag in tags),
             Division(),
         )
         parts = parts._replace(fewer_conditions=parts.fewer_conditions - len(parts.choices))
-        best = best.beside(max(whole, parts, key=_value))
+        best = best.combine(max(whole, parts, key=_value))
     return best, len(saved) * len(log.targets) * sizes * (sizes + 1) // 2
 
 
 def _best_sizes(
     names: tuple[str | None, str | None], saved: Sequence[Sequence[int]], charge: int
 ) -> Division:
-    """The best division of one model and tag into ranges of size, by what each size saves on each target."""
+    """The best division of one model and tag into ranges of size, by what each size saves on each
+    target."""
     sizes = len(saved[0])
     sums = [[sum(column[:i]) for i in range(sizes + 1)] for column in saved]
     best = [Division()]  # of the sizes below each position
@@ -232,7 +276,7 @@ def _order(key: SegmentKey) -> tuple[object, ...]:
     return *_none_first(key.model), *_none_first(key.tag), key.size
 
 
-# --- confirming, in the held-out half ---------------------------------------------------------------------------------
+# --- confirming, in the held-out half -------------------------------------------------------------
 
 
 def _suggestions(ranked: Sequence[Choice], log: Segments, held_out: int) -> Iterator[Suggestion]:
@@ -261,11 +305,15 @@ def _confirm(
     draw = draw_of_total({1: on.p1, 2: on.p2, 3: on.p3, 4: on.p4}, step, on.saved, held_out)
     ends = draw.quantile_of_sum(held_out, LOWER), draw.quantile_of_sum(held_out, UPPER)
     skew, excess = draw.shape_of_sum(held_out)
-    # As skew as a sum that 11 equal requests carry: where replay, too, no longer trusts the expansion.
+    # As skew as a sum that 11 equal requests carry: where replay, too, no longer trusts the
+    # expansion.
     carried_by_few = abs(skew) > UNTRUSTED_ERROR or excess > UNTRUSTED_ERROR**2
     note = ""
     if second.requests < FEW:
-        note = f"too few to confirm: {second.requests:,} requests in the held-out half, fewer than {FEW}"
+        note = (
+            f"too few to confirm: {second.requests:,} requests in the held-out half, "
+            f"fewer than {FEW}"
+        )
     elif carried_by_few:
         note = "too few to confirm: a few requests carry most of the change in the held-out half"
     elif on.saved <= 0:
@@ -288,11 +336,11 @@ def _confirm(
     )
 
 
-# --- words ------------------------------------------------------------------------------------------------------------
+# --- text ----------------------------------------------------------------------------------------
 
 
 def _route(choice: Choice, log: Segments, name: str, priority: int) -> ProposedRoute:
-    """The route of a choice; bounds are strict, so a size from 1,000 on is one above 999."""
+    """The route of a choice. Bounds are strict: 1,000 or more is above 999."""
     segment = choice.segment
     when = RouteConditions(
         model_in=() if segment.model is None else (segment.model,),
@@ -301,14 +349,17 @@ def _route(choice: Choice, log: Segments, name: str, priority: int) -> ProposedR
         input_tokens_lt=log.bounds[segment.high - 1] if segment.high <= len(log.bounds) else None,
     )
     then = RouteAction(target_model=log.targets[choice.target])
-    identity = f"{when.model_dump_json(exclude_defaults=True)} {then.model_dump_json(exclude_defaults=True)}"
+    identity = " ".join(part.model_dump_json(exclude_defaults=True) for part in (when, then))
     return ProposedRoute(
         id=uuid5(NAMESPACE, identity), name=name, priority=priority, when=when, then=then
     )
 
 
 def _name(choice: Choice, log: Segments) -> str:
-    return f"{', '.join(_words(choice.segment, log)) or 'everything'} → {_shown(log.targets[choice.target])}"
+    return (
+        f"{', '.join(_words(choice.segment, log)) or 'everything'} → "
+        f"{_shown(log.targets[choice.target])}"
+    )
 
 
 def _words(segment: Segment, log: Segments) -> list[str]:
@@ -325,7 +376,7 @@ def _words(segment: Segment, log: Segments) -> list[str]:
 
 
 def _shown(name: str) -> str:
-    """A tag or model as it reads in a route's name: one printable line, cut where it is long."""
+    """A tag or model in a route's name: one printable line, shortened if it is long."""
     flat = "".join(char if char.isprintable() else " " for char in name)
     text = " ".join(flat.split()) or repr(name)[: _SHOWN + 2]
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
@@ -346,12 +397,18 @@ def _left_out(left_out: LeftOut) -> Iterator[str]:
 
 def _unreachable(log: Segments, by: Sequence[str]) -> Iterator[str]:
     if log.untagged and "tag" in by:
-        yield f"{log.untagged:,} requests have no tag: only a route without a condition on the tag takes them."
+        yield (
+            f"{log.untagged:,} requests have no tag: only a route without a condition on the tag "
+            f"takes them."
+        )
     for name, count in log.pooled.items():
-        yield f"Only the {count} most costly {name}s are told apart; no condition on the {name} takes the others."
+        yield (
+            f"Only the {count} most costly {name}s are told apart; no condition on the {name} "
+            f"takes the others."
+        )
 
 
-def _nothing(spec: ReplaySpec, notes: Sequence[str]) -> Suggestions:
+def _no_suggestions(spec: ReplaySpec, notes: Sequence[str]) -> Suggestions:
     return Suggestions(
         org_id=spec.org_id,
         window_start=spec.window_start,

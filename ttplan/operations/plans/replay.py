@@ -1,4 +1,5 @@
-"""Replay, back-test and suggest on a log: resolve the window and the prices, show progress, stop at an interrupt."""
+"""Replay, back-test and suggest on a log: resolve the window and the prices, show progress, stop at
+an interrupt."""
 
 from __future__ import annotations
 
@@ -50,8 +51,8 @@ PathLike = str | os.PathLike[str]
 class ReplayOptions:
     """What a caller sets for a replay of a log.
 
-    `window` is (inclusive, exclusive), None for the whole log. `prices` are the caller's own and take
-    precedence over the catalogue's at `prices_at`.
+    `window` is (inclusive, exclusive), None for the whole log. `prices` are the caller's own and
+    take precedence over the catalogue's at `prices_at`.
     """
 
     routes: Sequence[ProposedRoute]
@@ -86,7 +87,8 @@ class ReplayOptions:
 
 
 class LogSummary(NamedTuple):
-    """A log's first and last timestamp (None if it is empty), and its providers and organisations, in order."""
+    """A log's first and last timestamp (None if it is empty), and its providers and organisations,
+    in order."""
 
     first: datetime | None
     last: datetime | None
@@ -95,7 +97,8 @@ class LogSummary(NamedTuple):
 
 
 class BrokenReplay(Exception):
-    """A replay that failed for another reason than its input. `outcome` has an empty result; `reason` says why."""
+    """A replay that failed for another reason than its input. `outcome` has an empty result;
+    `reason` says why."""
 
     def __init__(self, outcome: ReplayOutcome, cause: Exception) -> None:
         self.outcome = outcome
@@ -112,7 +115,8 @@ class BrokenReplay(Exception):
 def read_routes(
     routes: PathLike | Sequence[ProposedRoute], config: PlanConfig | None
 ) -> tuple[Sequence[ProposedRoute], PlanConfig]:
-    """The routes, read if they are a plan file, and the config: given, from the file, or the default.
+    """The routes, read if they are a plan file, and the config: given, from the file, or the
+    default.
 
     Raises InputError.
     """
@@ -147,13 +151,15 @@ def resolve_window(log: LogSummary, window: Window | None, log_name: str) -> Win
     for timestamp in window:
         if timestamp.tzinfo is None:
             raise InputError(
-                f"the window's {timestamp.isoformat()} has no time zone; expected one such as +00:00"
+                f"the window's {timestamp.isoformat()} has no time zone; expected one such as "
+                f"+00:00"
             )
     return window
 
 
 def price_routes(options: ReplayOptions, providers: Iterable[str]) -> PriceTable:
-    """Prices of all targets. Raises InputError for a target without one, unless `allow_unpriced`."""
+    """Prices of all targets. Raises InputError for a target without one, unless
+    `allow_unpriced`."""
     enabled = [route for route in options.routes if route.enabled]
     table = price_table(
         providers,
@@ -165,7 +171,8 @@ def price_routes(options: ReplayOptions, providers: Iterable[str]) -> PriceTable
         model = table.missing[0]
         route = next(r.name for r in enabled if r.then.target_model == model)
         raise InputError(
-            f"no price for model {model!r}, the target of route {route!r}; give one in a price file (prices), or "
+            f"no price for model {model!r}, the target of route {route!r}; give one in a price "
+            f"file (prices), or "
             "let such requests count at their actual cost (allow_unpriced)"
         )
     return table
@@ -180,7 +187,8 @@ def replay_log(
 ) -> ReplayOutcome:
     """Replay a stored log. If `progress` is None, a bar is shown on a terminal or in a notebook.
 
-    Raises InputError, and KeyboardInterrupt at an interrupt; nothing is left in the table's engine then.
+    Raises InputError, and KeyboardInterrupt at an interrupt; nothing is left in the table's engine
+    then.
     """
     return _with_progress(
         table,
@@ -198,10 +206,11 @@ def replay_parquet(
     log_name: str,
     progress: bool | None = None,
 ) -> ReplayOutcome:
-    """Replay requests in Parquet files. Requests without an organisation belong to the store's, `org_id`.
+    """Replay requests in Parquet files. Requests without an organisation belong to the store's,
+    `org_id`.
 
-    If the store has none, the files' organisation is used, or else `default_org`. Raises the errors of
-    `replay_log`, and InputError for an id that occurs twice.
+    If the store has none, the files' organisation is used, or else `default_org`. Raises the errors
+    of `replay_log`, and InputError for an id that occurs twice.
     """
 
     def work(report: ProgressCallback) -> ReplayOutcome:
@@ -244,7 +253,8 @@ def suggest_routes(
     min_share: float,
     limit: int,
 ) -> Suggestions:
-    """Suggest routes for a stored log, with the caller's prices over the catalogue's at `at`. Raises InputError."""
+    """Suggest routes for a stored log, with the caller's prices over the catalogue's at `at`.
+    Raises InputError."""
     own = _read_own(prices, at)
     log = summarise_log(table)
     start, end = resolve_window(log, window, log_name)
@@ -276,7 +286,8 @@ def _refuse_repeated_ids(table: ir.Table, log_name: str) -> None:
         repeated = counts.filter(counts.rows > 1).order_by("id").limit(1)
         example = fetch(repeated.select("rows", id=repeated.id.cast("string"))).to_pylist()[0]
         raise InputError(
-            f"{log_name}: the request id {example['id']!r} stands in {example['rows']} rows; expected every id "
+            f"{log_name}: the request id {example['id']!r} stands in {example['rows']} rows; "
+            f"expected every id "
             "once in all files"
         )
 
@@ -284,7 +295,8 @@ def _refuse_repeated_ids(table: ir.Table, log_name: str) -> None:
 def _only_org(orgs: Sequence[UUID], default_org: UUID, log_name: str) -> UUID:
     if len(orgs) > 1:
         raise InputError(
-            f"{log_name} has requests of {len(orgs)} organisations; open the store with the org_id of one"
+            f"{log_name} has requests of {len(orgs)} organisations; open the store with the org_id "
+            f"of one"
         )
     return orgs[0] if orgs else default_org
 
