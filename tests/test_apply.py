@@ -368,7 +368,7 @@ def test_a_commitment_hides_and_binds() -> None:
     assert commitment != routes_commitment("00" * 32, routes[::-1])
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(route_strategy())
 @pytest.mark.parametrize("kind", sorted(STORES))
 def test_routes_keep_their_identity_through_apply(

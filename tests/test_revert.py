@@ -375,7 +375,7 @@ def test_a_plan_of_an_older_row_is_reverted_by_the_chain_alone(tmp_path: Path) -
         ),
         (
             "UPDATE plan_runs SET nonce = repeat('0', 64) WHERE name = 'plan 1'",
-            "cannot be known: entry 0",
+            "is unknown: entry 0",
         ),
         (
             "UPDATE audit_entries SET body = replace(body, '1234', '1235') WHERE seq = 0",

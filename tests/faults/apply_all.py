@@ -20,12 +20,12 @@ from ttplan.store.duckdb.store import DuckDBStore
 def main() -> None:
     store = DuckDBStore(Path(sys.argv[1]), create=False)
     chain = StoreChain(store, key_from_hex(sys.argv[2]))
-    wanted = {UUID(int=int(number)) for number in sys.argv[3:]}
+    selected = {UUID(int=int(number)) for number in sys.argv[3:]}
     with store.read() as snapshot:
         runs = [
             run
             for run in snapshot.plans(plans.ORG)
-            if run.plan_id in wanted or (not wanted and run.status == "projected")
+            if run.plan_id in selected or (not selected and run.status == "projected")
         ]
     print("ready", flush=True)
     for run in runs:

@@ -13,14 +13,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from tests.faults.checks import changed_since, check_all, go_on, remember
-from tests.faults.life import Facts, make_stage
+from tests.faults.scenario import KnownState, make_stage
+from tests.faults.scenario_checks import changed_since, check_all, continue_using, remember
 
-FOREVER = 300
+HANG_TIMEOUT = 300
 """After so many seconds a process hangs."""
 
 
-class Checker:
+class CheckProcess:
     """The process, started when it is first asked, and again after it has ended."""
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Checker:
     def wrong_in(
         self,
         folder: Path,
-        known: Facts,
+        known: KnownState,
         pending: list[str],
         *,
         sure: int,
@@ -45,7 +45,7 @@ class Checker:
         steps = {"pending": pending, "sure": sure, "left": left, "then": then, "user": as_user}
         return self._ask({"check": str(folder), "known": asdict(known), **steps})
 
-    def make_stage(self, folder: Path, stage: str, facts: Facts) -> list[str]:
+    def make_stage(self, folder: Path, stage: str, facts: KnownState) -> list[str]:
         """Make what a store at a stage needs in a folder, as `make_stage` of life does. What went wrong, if anything did."""
         return self._ask({"make": str(folder), "known": asdict(facts), "stage": stage})
 
@@ -53,10 +53,10 @@ class Checker:
         """What of the databases that were checked is not as it was then."""
         return self._ask({"look": ""})
 
-    def _ask(self, asked: dict[str, Any]) -> list[str]:
+    def _ask(self, options: dict[str, Any]) -> list[str]:
         if not self._child:
             self._start()
-        os.write(self._asking, json.dumps(asked).encode() + b"\n")
+        os.write(self._asking, json.dumps(options).encode() + b"\n")
         answer = b""
         while not answer.endswith(b"\n"):
             more = os.read(self._hearing, 65_536)
@@ -76,42 +76,44 @@ class Checker:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
     def _start(self) -> None:
-        asked, self._asking = os.pipe()
-        self._hearing, said = os.pipe()
+        options, self._asking = os.pipe()
+        self._hearing, message = os.pipe()
         self._child = os.fork()
         if self._child:
-            os.close(asked)
-            os.close(said)
+            os.close(options)
+            os.close(message)
             return
         try:
             os.close(self._asking)
             os.close(self._hearing)
-            with os.fdopen(asked, "rb") as lines:
+            with os.fdopen(options, "rb") as lines:
                 for line in lines:
-                    signal.alarm(FOREVER)
-                    os.write(said, json.dumps(_do(json.loads(line))).encode() + b"\n")
+                    signal.alarm(HANG_TIMEOUT)
+                    os.write(message, json.dumps(_do(json.loads(line))).encode() + b"\n")
         finally:
             os._exit(0)
 
 
-def _do(asked: dict[str, Any]) -> list[str]:
+def _do(options: dict[str, Any]) -> list[str]:
     try:
-        if "look" in asked:
+        if "look" in options:
             return changed_since()
-        if "make" in asked:
-            make_stage(Path(asked["make"]), asked["stage"], Facts(**asked["known"]))
+        if "make" in options:
+            make_stage(Path(options["make"]), options["stage"], KnownState(**options["known"]))
             return []
-        return _check(asked)
+        return _check(options)
     except BaseException:
         return [traceback.format_exc()[-2000:]]
 
 
-def _check(asked: dict[str, Any]) -> list[str]:
-    folder, known, then = Path(asked["check"]), Facts(**asked["known"]), asked["then"]
-    with _rights_of(asked["user"]):
-        wrong = check_all(folder, known, asked["pending"], sure=asked["sure"], left=asked["left"])
+def _check(options: dict[str, Any]) -> list[str]:
+    folder, known, then = Path(options["check"]), KnownState(**options["known"]), options["then"]
+    with _rights_of(options["user"]):
+        wrong = check_all(
+            folder, known, options["pending"], sure=options["sure"], left=options["left"]
+        )
         if then is not None and not wrong and known.holds_something:
-            wrong += go_on(folder, Random(then))
+            wrong += continue_using(folder, Random(then))
         remember(folder)
         return wrong
 

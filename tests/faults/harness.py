@@ -18,26 +18,26 @@ from random import Random
 from typing import Any
 
 import ttplan
-from tests.faults.checker import FOREVER
-from tests.faults.grounds import Ground
-from tests.faults.kinds import NOBODY, Kind, Scene
-from tests.faults.life import (
+from tests.faults.checker import HANG_TIMEOUT
+from tests.faults.environments import Environment
+from tests.faults.faults import NOBODY, Fault, FaultContext
+from tests.faults.scenario import (
     POSSIBLE,
     STAGES,
     STEPS,
     WRITES_ENTRY,
-    Facts,
-    Living,
-    open_life,
+    KnownState,
+    Scenario,
+    open_scenario,
     read_facts,
 )
 
-REFUSED = ("InvalidState", "StalePlan", "TouchedSince", "PolicyBlocked")
+REFUSED = ("InvalidState", "StalePlan", "SupersededPlan", "PolicyBlocked")
 """What a step may be told in any life."""
 SHARES = {"new": 4, "imported": 3, "planned": 30, "living": 58, "drifted": 5}
 RUN = "run"
 """The folder of a run. It is that of the next one, too, so that who checks them finds its DuckDB for that file."""
-GOING_ON = 0.15
+REUSE_SHARE = 0.15
 """In which share of the runs the store is used again afterwards."""
 
 
@@ -46,7 +46,7 @@ class Outcome:
     """What became of one run."""
 
     number: int
-    kind: str
+    fault: str
     stage: str
     steps: list[str]
     struck: bool = False
@@ -60,71 +60,76 @@ class Setting:
     """What all runs share: the ground and its moments, a folder, a small disk in it, and which kinds and stages."""
 
     seed: int
-    ground: Ground
-    moments: dict[str, int]
+    environment: Environment
+    point_counts: dict[str, int]
     place: Path
-    kinds: tuple[Kind, ...]
+    faults: tuple[Fault, ...]
     stages: tuple[str, ...] = STAGES
 
 
 def run_one(setting: Setting, number: int) -> Outcome:
     """One run; it is a function of seed and number, but for what the moment of a kill within a call decides."""
-    chance = Random(f"{setting.seed}/{number}")
-    (kind,) = chance.choices(setting.kinds, [kind.often for kind in setting.kinds])
-    (stage,) = chance.choices(setting.stages, [SHARES[stage] for stage in setting.stages])
-    possible = {step: often for step, often in POSSIBLE[stage].items() if step in kind.steps}
-    steps = chance.choices(
+    rng = Random(f"{setting.seed}/{number}")
+    (fault,) = rng.choices(setting.faults, [fault.weight for fault in setting.faults])
+    (stage,) = rng.choices(setting.stages, [SHARES[stage] for stage in setting.stages])
+    possible = {step: weight for step, weight in POSSIBLE[stage].items() if step in fault.steps}
+    steps = rng.choices(
         list(possible),
         list(possible.values()),
-        k=2 if stage == "living" and chance.random() < 0.4 else 1,
+        k=2 if stage == "living" and rng.random() < 0.4 else 1,
     )
-    folder = (setting.place / "small" if kind.small_disk else setting.place) / RUN
-    scene = Scene(folder, chance, server=setting.ground.server)
-    outcome = Outcome(number, kind.name, stage, steps)
+    folder = (setting.place / "small" if fault.small_disk else setting.place) / RUN
+    context = FaultContext(folder, rng, server=setting.environment.server)
+    outcome = Outcome(number, fault.name, stage, steps)
     try:
-        setting.ground.begin(folder, stage, number)
-        if kind.unprivileged and os.geteuid() == 0:
+        setting.environment.begin(folder, stage, number)
+        if fault.unprivileged and os.geteuid() == 0:
             for path in (folder, *folder.iterdir()):
                 os.chown(path, NOBODY, NOBODY)
-        _live(setting, scene, kind, outcome, read_facts(folder))
+        _run_scenario(setting, context, fault, outcome, read_facts(folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return outcome
 
 
-def _live(setting: Setting, scene: Scene, kind: Kind, outcome: Outcome, known: Facts) -> None:
-    heard = _Heard()
-    target = scene.chance.randrange(len(outcome.steps))
-    after = scene.chance.randint(1, _moments(setting, kind, outcome.steps[target]))
-    going_on = scene.chance.random() < GOING_ON
-    kind.before(scene)
+def _run_scenario(
+    setting: Setting, context: FaultContext, fault: Fault, outcome: Outcome, known: KnownState
+) -> None:
+    child_report = _ChildReport()
+    target = context.rng.randrange(len(outcome.steps))
+    after = context.rng.randint(1, _point_count(setting, fault, outcome.steps[target]))
+    reuses_store = context.rng.random() < REUSE_SHARE
+    fault.before(context)
     status = _in_processes(
-        scene, kind, heard, lambda: _child(setting, scene, kind, outcome, known, target, after)
+        context,
+        fault,
+        child_report,
+        lambda: _child(setting, context, fault, outcome, known, target, after),
     )
-    kind.after(scene)
-    outcome.struck = heard.struck
-    outcome.done = len(heard.done)
-    outcome.errors = [f"{one['error']}: {one['message']}" for one in heard.errors]
-    outcome.violations += _told(kind, heard, status)
-    for done in heard.done:
+    fault.after(context)
+    outcome.struck = child_report.struck
+    outcome.done = len(child_report.done)
+    outcome.errors = [f"{item['error']}: {item['message']}" for item in child_report.errors]
+    outcome.violations += _check_report(fault, child_report, status)
+    for done in child_report.done:
         known.learn(done)
-    outcome.violations += setting.ground.checker.wrong_in(
-        scene.folder,
+    outcome.violations += setting.environment.checker.wrong_in(
+        context.folder,
         known,
-        heard.pending,
-        sure=heard.sure,
-        left=kind.dies or kind.leaves,
-        then=scene.chance.random() if going_on else None,
-        as_user=NOBODY if kind.unprivileged and os.geteuid() == 0 else None,
+        child_report.pending,
+        sure=child_report.sure,
+        left=fault.dies or fault.leaves,
+        then=context.rng.random() if reuses_store else None,
+        as_user=NOBODY if fault.unprivileged and os.geteuid() == 0 else None,
     )
 
 
-def _moments(setting: Setting, kind: Kind, step: str) -> int:
-    return kind.moments or max(setting.moments[step], 1)
+def _point_count(setting: Setting, fault: Fault, step: str) -> int:
+    return fault.point_counts or max(setting.point_counts[step], 1)
 
 
 @dataclass
-class _Heard:
+class _ChildReport:
     """What the processes of a run said."""
 
     done: list[dict[str, Any]] = field(default_factory=list)
@@ -137,15 +142,15 @@ class _Heard:
     @property
     def pending(self) -> list[str]:
         """The steps that may have been done without being acknowledged."""
-        unsure = [one["step"] for one in self.errors if one["outcome"] != "nothing"]
+        unsure = [item["step"] for item in self.errors if item["outcome"] != "nothing"]
         return unsure if self.begun is None else [*unsure, self.begun]
 
     @property
     def sure(self) -> int:
         """How many entries are there for certain besides those that were acknowledged, since an error said so."""
-        return sum(one["outcome"] == "done" for one in self.errors)
+        return sum(item["outcome"] == "done" for item in self.errors)
 
-    def hear(self, said: dict[str, Any]) -> None:
+    def add(self, said: dict[str, Any]) -> None:
         if "also" in said:
             self.done.append(said["also"])
         elif "done" in said:
@@ -162,15 +167,15 @@ class _Heard:
         self.ended = self.ended or "ended" in said
 
 
-def _told(kind: Kind, heard: _Heard, status: int) -> list[str]:
+def _check_report(fault: Fault, child_report: _ChildReport, status: int) -> list[str]:
     """What is wrong with how the child ended and what it said."""
-    wrong = [f"no error of ours: {crash}" for crash in heard.crashes]
-    deadly = kind.dies and status in (-signal.SIGKILL, -signal.SIGXFSZ)
-    if not (heard.ended and status == 0) and not deadly and not heard.crashes:
+    wrong = [f"no error of ours: {crash}" for crash in child_report.crashes]
+    deadly = fault.dies and status in (-signal.SIGKILL, -signal.SIGXFSZ)
+    if not (child_report.ended and status == 0) and not deadly and not child_report.crashes:
         wrong.append(f"the process ended with {status}")
-    for error in heard.errors:
+    for error in child_report.errors:
         said = f"{error['step']}: {error['error']}: {error['message']}"
-        if error["error"] not in (*REFUSED, *(kind.allowed if heard.struck else ())):
+        if error["error"] not in (*REFUSED, *(fault.allowed if child_report.struck else ())):
             wrong.append(f"an error that this does not explain: {said}")
         if (
             "INTERNAL" in error["message"]
@@ -183,34 +188,34 @@ def _told(kind: Kind, heard: _Heard, status: int) -> list[str]:
 
 def _child(
     setting: Setting,
-    scene: Scene,
-    kind: Kind,
+    context: FaultContext,
+    fault: Fault,
     outcome: Outcome,
-    known: Facts,
+    known: KnownState,
     target: int,
     after: int,
 ) -> None:
     """The life itself."""
-    points = scene.points
+    crash_points = context.crash_points
 
-    def strike() -> None:
-        scene.say(struck=True)
-        kind.strike(scene)
+    def inject() -> None:
+        context.say(struck=True)
+        fault.inject(context)
 
-    kind.begin(scene)
-    points.install(setting.ground.calls)
-    life: Living | None = None
+    fault.begin(context)
+    crash_points.install(setting.environment.calls)
+    scenario: Scenario | None = None
     for number, step in enumerate(outcome.steps):
-        scene.say(begun=step)
+        context.say(begun=step)
         if number == target:
-            points.arm(after, strike, lambda: kind.counts(scene))
+            crash_points.arm(after, inject, lambda: fault.counts(context))
         try:
-            life = life or open_life(
-                scene.folder, known, scene.chance, scene.clock, lock_timeout=kind.lock_timeout
+            scenario = scenario or open_scenario(
+                context.folder, known, context.rng, context.clock, lock_timeout=fault.lock_timeout
             )
-            done = STEPS[step](life)
+            done = STEPS[step](scenario)
         except (ttplan.TtplanError, KeyboardInterrupt, MemoryError) as error:
-            scene.say(
+            context.say(
                 error=type(error).__name__,
                 message=str(error),
                 step=step,
@@ -218,8 +223,8 @@ def _child(
             )
         else:
             known.learn(done)
-            scene.say(done=done)
-    scene.say(ended=True)
+            context.say(done=done)
+    context.say(ended=True)
 
 
 def _outcome(step: str, error: BaseException) -> str:
@@ -232,42 +237,52 @@ def _outcome(step: str, error: BaseException) -> str:
     return "done" if step in WRITES_ENTRY and getattr(error, "applied", False) else "nothing"
 
 
-def _in_processes(scene: Scene, kind: Kind, heard: _Heard, work: Callable[[], None]) -> int:
+def _in_processes(
+    context: FaultContext, fault: Fault, child_report: _ChildReport, work: Callable[[], None]
+) -> int:
     """Do some work in a child, hear what it says, and return how it ended: an exit code, or a signal as a negative number.
 
     Where the kind has a helper it is a second child, which ends with the first.
     """
-    helper = kind.helper
-    hearing, told = os.pipe()
+    helper = fault.helper
+    hearing, output = os.pipe()
     called, calls = os.pipe()
-    answers, answered = os.pipe()
+    answers, answer_pipe = os.pipe()
     helping = helper and _fork(
-        lambda: helper(_at(scene, told, called, answered)), kind, (hearing, calls, answers), told
+        lambda: helper(_at(context, output, called, answer_pipe)),
+        fault,
+        (hearing, calls, answers),
+        output,
     )
     working = _fork(
-        lambda: _in(scene, told, calls, answers, work), kind, (hearing, called, answered), told
+        lambda: _in(context, output, calls, answers, work),
+        fault,
+        (hearing, called, answer_pipe),
+        output,
     )
-    for end in (told, called, calls, answers, answered):
+    for end in (output, called, calls, answers, answer_pipe):
         os.close(end)
     with os.fdopen(hearing, "rb") as lines:
         for line in lines:
-            heard.hear(json.loads(line))
+            child_report.add(json.loads(line))
     if helping:
         os.waitpid(helping, 0)
     return os.waitstatus_to_exitcode(os.waitpid(working, 0)[1])
 
 
-def _at(scene: Scene, told: int, calls: int, answers: int) -> Scene:
-    scene.told, scene.calls, scene.answers = told, calls, answers
-    return scene
+def _at(context: FaultContext, output: int, calls: int, answers: int) -> FaultContext:
+    context.output, context.calls, context.answers = output, calls, answers
+    return context
 
 
-def _in(scene: Scene, told: int, calls: int, answers: int, work: Callable[[], None]) -> None:
-    _at(scene, told, calls, answers)
+def _in(
+    context: FaultContext, output: int, calls: int, answers: int, work: Callable[[], None]
+) -> None:
+    _at(context, output, calls, answers)
     work()
 
 
-def _fork(work: Callable[[], None], kind: Kind, closed: tuple[int, ...], told: int) -> int:
+def _fork(work: Callable[[], None], fault: Fault, closed: tuple[int, ...], output: int) -> int:
     """A child that does some work, whatever happens in it, and its id here."""
     child = os.fork()
     if child:
@@ -275,13 +290,13 @@ def _fork(work: Callable[[], None], kind: Kind, closed: tuple[int, ...], told: i
     try:
         for end in closed:
             os.close(end)
-        signal.alarm(FOREVER)
+        signal.alarm(HANG_TIMEOUT)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        if kind.unprivileged and os.geteuid() == 0:
+        if fault.unprivileged and os.geteuid() == 0:
             os.setegid(NOBODY)
             os.seteuid(NOBODY)
         work()
     except BaseException:
-        os.write(told, json.dumps({"crash": traceback.format_exc()[-2000:]}).encode() + b"\n")
+        os.write(output, json.dumps({"crash": traceback.format_exc()[-2000:]}).encode() + b"\n")
     finally:
         os._exit(0)

@@ -26,7 +26,7 @@ def check_whole(store: Store) -> set[int]:
     # Every plan of these tests has routes of its own names.
     for run in runs:
         own = sorted(
-            (one.route for one in live if one.plan_id == run.plan_id), key=lambda route: route.id
+            (item.route for item in live if item.plan_id == run.plan_id), key=lambda route: route.id
         )
         assert own == (list(run.result.proposed_routes) if run.plan_id in applied else [])
     return {plan_id.int for plan_id in applied}

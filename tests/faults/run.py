@@ -18,17 +18,24 @@ from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.faults.grounds import Database, Files, Ground, count_moments, database_in, in_child
+from tests.faults.environments import (
+    Environment,
+    FileEnvironment,
+    ServerEnvironment,
+    count_crash_points,
+    database_in,
+    in_child,
+)
+from tests.faults.faults import Fault, room_for
 from tests.faults.harness import Outcome, Setting, run_one
-from tests.faults.kinds import Kind, room_for
-from tests.faults.life import STAGES
-from tests.faults.warm import load_everything
+from tests.faults.preload import load_everything
+from tests.faults.scenario import STAGES
 from tests.support.postgres import REQUIRED, has_programs
 
 
 def main() -> None:
-    asked = _asked()
-    if asked.store == "postgres" and not has_programs():
+    options = _parse_options()
+    if options.store == "postgres" and not has_programs():
         print("not run: there is no PostgreSQL here, or its initdb is not on the path")
         sys.exit(REQUIRED in os.environ)
     started = time.monotonic()
@@ -36,22 +43,25 @@ def main() -> None:
     place = Path(tempfile.mkdtemp(prefix="ttplan-faults-"))
     place.chmod(0o711)  # for a process without rights, too
     try:
-        outcomes, notes, broke = _run(asked, place)
+        outcomes, notes, broke = _run(options, place)
     finally:
         shutil.rmtree(place, ignore_errors=True)
-    _print(asked, outcomes, [*notes, *broke], time.monotonic() - started)
-    sys.exit(bool(broke) or any(one.violations for one in outcomes))
+    _print(options, outcomes, [*notes, *broke], time.monotonic() - started)
+    sys.exit(bool(broke) or any(item.violations for item in outcomes))
 
 
-STORES: dict[str, tuple[Kind, ...]] = {"duckdb": Files.kinds, "postgres": Database.kinds}
+STORES: dict[str, tuple[Fault, ...]] = {
+    "duckdb": FileEnvironment.faults,
+    "postgres": ServerEnvironment.faults,
+}
 """The stores that there are lives of, and what can go wrong there."""
 
 
 def _names() -> set[str]:
-    return {kind.name for kinds in STORES.values() for kind in kinds}
+    return {fault.name for faults in STORES.values() for fault in faults}
 
 
-def _asked() -> argparse.Namespace:
+def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tests.faults.run", description=(__doc__ or "").splitlines()[0]
     )
@@ -78,41 +88,45 @@ def _asked() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _run(asked: argparse.Namespace, place: Path) -> tuple[list[Outcome], list[str], list[str]]:
+def _run(options: argparse.Namespace, place: Path) -> tuple[list[Outcome], list[str], list[str]]:
     """What came of the runs, what is to be known of them, and what broke besides."""
     templates = place / "templates"
-    if asked.store == "duckdb":
+    if options.store == "duckdb":
         templates.mkdir()
         templates.chmod(0o755)
-        moments = in_child(lambda: Files(templates).make_templates(asked.stages))
+        point_counts = in_child(lambda: FileEnvironment(templates).make_templates(options.stages))
     else:
-        moments = {}
-    hearing, telling = os.pipe()
-    for job in range(asked.jobs):
-        _worker(asked, place, moments, job, telling)
-    os.close(telling)
+        point_counts = {}
+    hearing, output_pipe = os.pipe()
+    for job in range(options.jobs):
+        _worker(options, place, point_counts, job, output_pipe)
+    os.close(output_pipe)
     outcomes: list[Outcome] = []
     notes: set[str] = set()
     broke: list[str] = []
     with os.fdopen(hearing) as lines:
         for line in lines:
-            said = json.loads(line)
-            if "note" in said:
-                notes.add(said["note"])
+            message = json.loads(line)
+            if "note" in message:
+                notes.add(message["note"])
                 continue
-            if "broke" in said:
-                broke.append(said["broke"])
+            if "broke" in message:
+                broke.append(message["broke"])
                 continue
-            outcomes.append(Outcome(**said))
-            if outcomes[-1].violations or asked.show:
+            outcomes.append(Outcome(**message))
+            if outcomes[-1].violations or options.show:
                 print(line.rstrip(), flush=True)
-    for _ in range(asked.jobs):
+    for _ in range(options.jobs):
         os.wait()
-    return sorted(outcomes, key=lambda one: one.number), sorted(notes), broke
+    return sorted(outcomes, key=lambda item: item.number), sorted(notes), broke
 
 
 def _worker(
-    asked: argparse.Namespace, place: Path, moments: dict[str, int], job: int, telling: int
+    options: argparse.Namespace,
+    place: Path,
+    point_counts: dict[str, int],
+    job: int,
+    output_pipe: int,
 ) -> None:
     """Start a process that does each run whose number is its own, and tells the outcomes."""
     if os.fork():
@@ -122,83 +136,91 @@ def _worker(
     for folder in (own, own / "small"):
         folder.chmod(0o755)
     try:
-        if asked.store == "duckdb":
-            _live_all(asked, Files(place / "templates"), moments, own, job, telling)
+        if options.store == "duckdb":
+            _run_all(
+                options, FileEnvironment(place / "templates"), point_counts, own, job, output_pipe
+            )
         else:
-            _live_on_server(asked, own, job, telling)
+            _run_on_server(options, own, job, output_pipe)
     except BaseException:
-        _tell(telling, {"broke": _short(traceback.format_exc())})
+        _send(output_pipe, {"broke": _short(traceback.format_exc())})
     os._exit(0)
 
 
-def _live_on_server(asked: argparse.Namespace, own: Path, job: int, telling: int) -> None:
+def _run_on_server(options: argparse.Namespace, own: Path, job: int, output_pipe: int) -> None:
     server = database_in(own / "server")
     try:
-        moments = in_child(
-            lambda: count_moments(Database(server, alone=True), own / "scratch", asked.stages)
+        point_counts = in_child(
+            lambda: count_crash_points(
+                ServerEnvironment(server, alone=True), own / "scratch", options.stages
+            )
         )
-        _live_all(asked, Database(server), moments, own, job, telling)
+        _run_all(options, ServerEnvironment(server), point_counts, own, job, output_pipe)
     finally:
         server.stop()
 
 
-def _live_all(
-    asked: argparse.Namespace,
-    ground: Ground,
-    moments: dict[str, int],
+def _run_all(
+    options: argparse.Namespace,
+    environment: Environment,
+    point_counts: dict[str, int],
     own: Path,
     job: int,
-    telling: int,
+    output_pipe: int,
 ) -> None:
-    kinds = [kind for kind in ground.kinds if not asked.only or kind.name in asked.only]
-    why = room_for(own / "small") if any(kind.small_disk for kind in kinds) else None
+    faults = [
+        fault for fault in environment.faults if not options.only or fault.name in options.only
+    ]
+    why = room_for(own / "small") if any(fault.small_disk for fault in faults) else None
     if why is not None:
-        kinds = [kind for kind in kinds if not kind.small_disk]
-        _tell(
-            telling,
+        faults = [fault for fault in faults if not fault.small_disk]
+        _send(
+            output_pipe,
             {"note": f"disk full: not run, since no small disk can be mounted here ({why})"},
         )
-    setting = Setting(asked.seed, ground, moments, own, tuple(kinds), tuple(asked.stages))
-    for number in range(asked.first + job, asked.first + asked.runs, asked.jobs):
+    setting = Setting(
+        options.seed, environment, point_counts, own, tuple(faults), tuple(options.stages)
+    )
+    for number in range(options.first + job, options.first + options.runs, options.jobs):
         outcome = run_one(setting, number)
-        outcome.violations = [_short(one) for one in outcome.violations[:3]]
-        outcome.errors = [_short(one) for one in outcome.errors[:3]]
-        _tell(telling, asdict(outcome))
-    for wrong in ground.checker.changed_since()[:3]:
-        _tell(telling, {"broke": _short(f"after all lives: {wrong}")})
-    ground.checker.end()
+        outcome.violations = [_short(item) for item in outcome.violations[:3]]
+        outcome.errors = [_short(item) for item in outcome.errors[:3]]
+        _send(output_pipe, asdict(outcome))
+    for wrong in environment.checker.changed_since()[:3]:
+        _send(output_pipe, {"broke": _short(f"after all lives: {wrong}")})
+    environment.checker.end()
 
 
 def _short(text: str) -> str:
     return text if len(text) <= 500 else f"{text[:120]} … {text[-370:]}"
 
 
-def _tell(telling: int, said: dict[str, object]) -> None:
+def _send(output_pipe: int, message: dict[str, object]) -> None:
     # One write of less than 4,096 bytes, so that lines of several processes do not mix.
-    os.write(telling, json.dumps(said).encode()[:4000] + b"\n")
+    os.write(output_pipe, json.dumps(message).encode()[:4000] + b"\n")
 
 
 def _print(
-    asked: argparse.Namespace, outcomes: list[Outcome], notes: list[str], seconds: float
+    options: argparse.Namespace, outcomes: list[Outcome], notes: list[str], seconds: float
 ) -> None:
-    bad = [one for one in outcomes if one.violations]
+    bad = [item for item in outcomes if item.violations]
     print(
-        f"{len(outcomes):,} runs with seed {asked.seed}: {len(bad)} violations, in {seconds:.0f} s"
+        f"{len(outcomes):,} runs with seed {options.seed}: {len(bad)} violations, in {seconds:.0f} s"
     )
     print(f"{'fault':22}{'runs':>7}{'struck':>8}{'steps done':>12}{'errors':>8}{'violations':>12}")
-    for name in [kind.name for kind in STORES[asked.store]]:
-        of = [one for one in outcomes if one.kind == name]
+    for name in [fault.name for fault in STORES[options.store]]:
+        of = [item for item in outcomes if item.fault == name]
         if of:
-            struck, done = sum(one.struck for one in of), sum(one.done for one in of)
+            struck, done = sum(item.struck for item in of), sum(item.done for item in of)
             errors, violations = (
-                sum(len(one.errors) for one in of),
-                sum(bool(one.violations) for one in of),
+                sum(len(item.errors) for item in of),
+                sum(bool(item.violations) for item in of),
             )
             print(f"{name:22}{len(of):>7,}{struck:>8,}{done:>12,}{errors:>8,}{violations:>12,}")
-    told = Counter(error.partition(":")[0] for one in outcomes for error in one.errors)
+    output = Counter(error.partition(":")[0] for item in outcomes for error in item.errors)
     print(
         "errors told: "
-        + (", ".join(f"{name} {count}" for name, count in told.most_common()) or "none")
+        + (", ".join(f"{name} {count}" for name, count in output.most_common()) or "none")
     )
     print(*notes, sep="\n")
     spent = os.times()

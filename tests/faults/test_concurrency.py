@@ -52,8 +52,8 @@ def test_two_processes_applying_the_same_plans_one_succeeds_and_the_other_gets_i
     path = tmp_path / "store.duckdb"
     store = prepare(path, 15)
     children = [writer(path, range(1, 16)) for _ in range(2)]
-    said = sorted(line for child in children for line in ended(child))
-    assert said == sorted(
+    message = sorted(line for child in children for line in ended(child))
+    assert message == sorted(
         [f"applied {n}" for n in range(1, 16)] + [f"refused {n} applied" for n in range(1, 16)]
     )
     assert check_whole(store) == set(range(1, 16))

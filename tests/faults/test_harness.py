@@ -1,4 +1,4 @@
-"""Short lives with a fault in each, a crowd on one store, and that both see what is wrong where something is."""
+"""Fault scenarios, a stress test on one store, and that both report planted bugs."""
 
 from __future__ import annotations
 
@@ -9,25 +9,24 @@ from collections.abc import Iterable
 
 import pytest
 
-from tests.faults.kinds import KINDS, Kind
-from tests.faults.kinds_server import SERVER_KINDS
+from tests.faults.faults import FILE_FAULTS, Fault
+from tests.faults.server_faults import SERVER_FAULTS
 from tests.support.postgres import look_for_programs
 
 SEED = 20261127
-RUNS = 1000
-"""`make faults RUNS=10000 SEED=7` does others."""
-PARTS = 2
-ON_SERVER, SERVER_SEED = 100, 20261982
-"""With that seed each fault is in at least four lives."""
-OPERATIONS = 500
+"""`make faults RUNS=10000 SEED=7` runs other scenarios."""
+FAST, PART = 50, 500
+"""Scenarios of the fast run, and of each of the two parts of the full run."""
+SERVER_SEED = 20261982
+"""With this seed, 100 scenarios have each fault at least four times."""
 
 
-def ran(*arguments: str, planted: str = "") -> tuple[int, str]:
-    """The exit code and the output of `tests.faults.run`, with something wrong planted in ttplan before."""
+def run_scenarios(*arguments: str, planted: str = "") -> tuple[int, str]:
+    """The exit code and the output of `tests.faults.run`, after running `planted` code that adds a bug to ttplan."""
     script = f"{planted}\nfrom tests.faults.run import main\nmain()"
-    how = ["-c", script] if planted else ["-m", "tests.faults.run"]
+    command = ["-c", script] if planted else ["-m", "tests.faults.run"]
     done = subprocess.run(
-        [sys.executable, *how, "--jobs", "1", *arguments],
+        [sys.executable, *command, "--jobs", "1", *arguments],
         capture_output=True,
         text=True,
         timeout=1800,
@@ -35,43 +34,50 @@ def ran(*arguments: str, planted: str = "") -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("part", range(PARTS))
-def test_whatever_happens_in_a_life_nothing_acknowledged_is_lost_and_nothing_is_half(
-    part: int,
-) -> None:
-    runs = RUNS // PARTS
-    code, said = ran("--runs", str(runs), "--from", str(part * runs), "--seed", str(SEED))
-    assert code == 0, said
-    assert f"{runs} runs with seed {SEED}: 0 violations" in said
-    assert (
-        not_struck(
-            [kind for kind in KINDS if not kind.small_disk or f"{kind.name}: not run" not in said],
-            said,
-        )
-        == []
-    )
+@pytest.mark.parametrize(
+    ("first", "count"),
+    [
+        (0, FAST),
+        pytest.param(0, PART, marks=pytest.mark.fault),
+        pytest.param(PART, PART, marks=pytest.mark.fault),
+    ],
+)
+def test_no_fault_loses_or_halves_acknowledged_work(first: int, count: int) -> None:
+    code, output = run_scenarios("--runs", str(count), "--from", str(first), "--seed", str(SEED))
+    assert code == 0, output
+    assert f"{count} runs with seed {SEED}: 0 violations" in output
+    if count == PART:
+        possible = [
+            fault
+            for fault in FILE_FAULTS
+            if not fault.small_disk or f"{fault.name}: not run" not in output
+        ]
+        assert never_injected(possible, output) == []
 
 
-@pytest.mark.slow
-def test_nor_is_anything_in_a_database() -> None:
+@pytest.mark.postgres
+@pytest.mark.parametrize("count", [10, pytest.param(100, marks=pytest.mark.fault)])
+def test_no_fault_loses_or_halves_work_in_a_database(count: int) -> None:
     look_for_programs()
-    code, said = ran("--store", "postgres", "--runs", str(ON_SERVER), "--seed", str(SERVER_SEED))
-    assert code == 0, said
-    assert f"{ON_SERVER} runs with seed {SERVER_SEED}: 0 violations" in said
-    assert not_struck(SERVER_KINDS, said) == []
+    code, output = run_scenarios(
+        "--store", "postgres", "--runs", str(count), "--seed", str(SERVER_SEED)
+    )
+    assert code == 0, output
+    assert f"{count} runs with seed {SERVER_SEED}: 0 violations" in output
+    if count == 100:
+        assert never_injected(SERVER_FAULTS, output) == []
 
 
-def not_struck(kinds: Iterable[Kind], said: str) -> list[str]:
-    """The faults that never came to pass."""
+def never_injected(faults: Iterable[Fault], output: str) -> list[str]:
+    """The faults that never happened."""
     return [
-        kind.name
-        for kind in kinds
-        if not re.search(rf"^{re.escape(kind.name)} +\d+ +[1-9]", said, re.MULTILINE)
+        fault.name
+        for fault in faults
+        if not re.search(rf"^{re.escape(fault.name)} +\d+ +[1-9]", output, re.MULTILINE)
     ]
 
 
-HALF = """
+COMMITS_EARLY = """
 from ttplan.store.duckdb.snapshot import DuckDBTransaction
 original = DuckDBTransaction.append_entry
 def early(self, record):
@@ -80,7 +86,7 @@ def early(self, record):
     original(self, record)
 DuckDBTransaction.append_entry = early
 """
-LOST = """
+LOSES_WRITES = """
 import contextlib
 from ttplan.apply import StoreChain
 from ttplan.store.duckdb.store import DuckDBStore
@@ -89,13 +95,13 @@ original = DuckDBStore.transaction
 def forgetful(self):
     with original(self) as tx:
         yield tx
-        if "run" in self.path.parent.name:  # not where what is copied is made
+        if "run" in self.path.parent.name:  # not while the templates are made
             tx._rows("ROLLBACK")
             tx._rows("BEGIN")
 DuckDBStore.transaction = forgetful
 StoreChain.publish = lambda *_: None
 """
-UNCLEAR = """
+RAISES_UNKNOWN_ERROR = """
 from ttplan.store.duckdb import locking
 def unclear(*_):
     raise RuntimeError("it is not my turn")
@@ -103,24 +109,24 @@ locking._locked = unclear
 """
 
 
-@pytest.mark.slow
+@pytest.mark.fault
 @pytest.mark.parametrize(
-    ("planted", "kind", "seen"),
+    ("planted", "fault", "report"),
     [
-        (HALF, "kill", "and no entry of the chain does"),
-        (LOST, "clock set back", "acknowledged and lost"),
-        (UNCLEAR, "lock held", "no error of ours"),
+        (COMMITS_EARLY, "kill", "and no entry of the chain does"),
+        (LOSES_WRITES, "clock set back", "acknowledged and lost"),
+        (RAISES_UNKNOWN_ERROR, "lock held", "no error of ours"),
     ],
 )
-def test_what_is_wrong_is_seen(planted: str, kind: str, seen: str) -> None:
-    code, said = ran(
-        "--runs", "16", "--stages", "planned", "living", "--only", kind, planted=planted
+def test_a_planted_bug_is_reported(planted: str, fault: str, report: str) -> None:
+    code, output = run_scenarios(
+        "--runs", "16", "--stages", "planned", "living", "--only", fault, planted=planted
     )
-    assert code == 1, said
-    assert seen in said
+    assert code == 1, output
+    assert report in output
 
 
-SOON = """
+SERVER_COMMITS_EARLY = """
 from ttplan.store.postgres.snapshot import PostgresTransaction
 original = PostgresTransaction.append_entry
 def early(self, record):
@@ -129,40 +135,42 @@ def early(self, record):
     original(self, record)
 PostgresTransaction.append_entry = early
 """
-LIE = """
-from ttplan.store.postgres import commit as commits
-commits._was_committed = lambda *_: False
+DENIES_COMMITS = """
+from ttplan.store.postgres import commit
+commit._was_committed = lambda *_: False
 """
 
 
-@pytest.mark.slow
+@pytest.mark.fault
+@pytest.mark.postgres
 @pytest.mark.parametrize(
-    ("planted", "kind", "seen"),
+    ("planted", "fault", "report"),
     [
-        (SOON, "kill", "and no entry of the chain does"),
-        (LIE, "cut in the commit", "entries more than were acknowledged"),
+        (SERVER_COMMITS_EARLY, "kill", "and no entry of the chain does"),
+        (DENIES_COMMITS, "cut in the commit", "entries more than were acknowledged"),
     ],
 )
-def test_what_is_wrong_is_seen_in_a_database(planted: str, kind: str, seen: str) -> None:
+def test_a_planted_bug_in_a_database_is_reported(planted: str, fault: str, report: str) -> None:
     look_for_programs()
-    lives = ("--store", "postgres", "--runs", "16", "--stages", "planned", "living", "--only", kind)
-    code, said = ran(*lives, planted=planted)
-    assert code == 1, said
-    assert seen in said
+    options = ("--store", "postgres", "--runs", "16", "--stages", "planned", "living")
+    code, output = run_scenarios(*options, "--only", fault, planted=planted)
+    assert code == 1, output
+    assert report in output
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("where", ["file", "postgres"])
-def test_eight_processes_on_one_store_lose_nothing_and_none_waits_for_ever(where: str) -> None:
-    if where == "postgres":
+@pytest.mark.parametrize(
+    ("arguments", "operations"),
+    [
+        ((), 60),
+        pytest.param((), 500, marks=pytest.mark.fault),
+        pytest.param(("--postgres",), 500, marks=[pytest.mark.fault, pytest.mark.postgres]),
+    ],
+)
+def test_eight_processes_share_a_store(arguments: tuple[str, ...], operations: int) -> None:
+    if arguments:
         look_for_programs()
-    crowd = [sys.executable, "-m", "tests.faults.crowd", "--operations", str(OPERATIONS)]
-    done = subprocess.run(
-        [*crowd, *(["--postgres"] if where == "postgres" else [])],
-        capture_output=True,
-        text=True,
-        timeout=1800,
-    )
+    command = [sys.executable, "-m", "tests.faults.stress", "--operations", str(operations)]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.startswith(f"{OPERATIONS} operations by 8 processes")
+    assert done.stdout.startswith(f"{operations} operations by 8 processes")
     assert "; 0 violations" in done.stdout

@@ -21,7 +21,7 @@ from tests.audit.chains import KEY, OTHER_KEY
 from tests.cli.support import check_error
 from tests.display.test_cards import HOSTILE, Tags
 from tests.faults.invariants import check_followed
-from tests.faults.test_lives import living, prepare
+from tests.faults.test_random_operations import prepare, start_operations
 from tests.support import plans
 from tests.support.plan_driver import ORG, PlanDriver, store_state
 from tests.workspace.test_workspace import content, opened
@@ -195,7 +195,7 @@ def test_a_write_that_is_only_in_the_log_of_a_killed_process_is_in_the_backup(
 @pytest.mark.slow
 def test_backups_of_a_store_in_use_are_each_whole(tmp_path: Path) -> None:
     store = prepare(tmp_path / "s.duckdb", 40)
-    children = [living(tmp_path / "s.duckdb", n, 30) for n in range(2)]
+    children = [start_operations(tmp_path / "s.duckdb", n, 30) for n in range(2)]
     lengths = []
     for number in range(4):
         copy = tmp_path / f"copy {number}.duckdb"

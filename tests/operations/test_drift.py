@@ -364,8 +364,8 @@ def test_history_needs_rows_that_are_what_was_signed_for(driver: PlanDriver) -> 
 @pytest.mark.parametrize(
     ("event", "payload", "said"),
     [
-        ("plan.applied", {}, "names no plan"),
-        ("plan.applied", {"plan_id": 7}, "names no plan"),
+        ("plan.applied", {}, "does not name a plan"),
+        ("plan.applied", {"plan_id": 7}, "does not name a plan"),
         ("plan.applied", {"plan_id": str(UUID(int=4))}, "has no applied_at"),
         ("plan.applied", {"plan_id": str(UUID(int=4)), "applied_at": "soon"}, "has no applied_at"),
         (

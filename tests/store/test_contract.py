@@ -482,7 +482,7 @@ def test_routes_with_every_kind_of_text_are_read_back_equal(store: Store) -> Non
     assert sorted((one.route for one in live(store)), key=lambda r: r.id) == hostile
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     amount=st.integers(0, 10**26 - 1).map(lambda n: Decimal(n).scaleb(-12)),
     bound=st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**9), max_value=10**9),

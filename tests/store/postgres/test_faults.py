@@ -137,7 +137,7 @@ def test_a_commit_of_which_the_server_cannot_be_asked_is_told_as_unknown(
     cutting.arm(1, "after", saying=COMMIT, away=True)
     told = applied(store, 2)
     assert isinstance(told, OutcomeUnknown)
-    assert "All of it was written, or nothing" in str(told)
+    assert "Either everything was written, or nothing" in str(told)
     assert plan_ids_by_route(driver.store) == {"route 1": 1, "route 2": 2}
 
 
@@ -270,7 +270,7 @@ def test_a_change_in_which_others_stood_in_the_way_is_tried_again(
 
     def sometimes(self: Any, *arguments: Any) -> Any:
         if failing:
-            with self._explained(""):
+            with self._store.translate_errors(""):
                 raise failing.pop()("at the same moment")
         return original(self, *arguments)
 
@@ -327,7 +327,7 @@ def test_a_store_that_was_open_when_the_server_restarted_goes_on(folder: Path) -
         driver = prepared(url, 1)
         made.stop()
         with (
-            pytest.raises(StoreError, match=r"could not be made, or was lost"),
+            pytest.raises(StoreError, match=r"the connection failed or was lost"),
             driver.store.read(),
         ):
             pass
@@ -384,7 +384,7 @@ def test_a_full_disk_is_told_and_nothing_is_half_written(folder: Path) -> None:
                 2, (plans.route(2),), failure="".join(chr(33 + n * n % 90) for n in range(400_000))
             )
             with (
-                pytest.raises(StoreError, match=r"its disk is full \(.*\); make room there"),
+                pytest.raises(StoreError, match=r"its disk is full \(.*\); free space there"),
                 driver.store.transaction() as tx,
             ):
                 tx.add_plan(large)

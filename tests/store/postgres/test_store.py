@@ -188,7 +188,7 @@ def test_a_store_of_one_organisation_shows_nothing_of_others(url: str) -> None:
     ):
         tx.add_requests([rows(8, org_id=str(ORG))], OTHER)
     with (
-        pytest.raises(StoreError, match=r"holds several organisations; say which one is meant"),
+        pytest.raises(StoreError, match=r"holds several organisations; say which one"),
         PostgresStore(url).read() as all_of_them,
     ):
         all_of_them.org_id()
@@ -218,7 +218,7 @@ def test_requests_may_be_elsewhere(url: str, tmp_path: Path) -> None:
     assert opened.apply(plan, actor=ttplan.System()).seq == 0
     with opened.store.read() as snapshot:
         assert (snapshot.request_count(), snapshot.request_orgs()) == (40, [_org(made)])
-    with pytest.raises(InputError, match="its requests in files elsewhere"):
+    with pytest.raises(InputError, match="its requests in external files"):
         opened.import_logs(tmp_path / "log.jsonl", progress=False)
     with pytest.raises(InputError, match="are for a store on a server"):
         ttplan.open(tmp_path / "log.duckdb", requests="x")

@@ -13,8 +13,8 @@ from uuid import UUID
 import psycopg
 
 from tests.audit.chains import KEY
-from tests.faults.life import REQUESTS, WRITES_ENTRY, Clock, Facts, open_life
-from tests.faults.places import KEY_FILE, STORE, URL, is_there, place_of, store_in
+from tests.faults.scenario import REQUESTS, WRITES_ENTRY, Clock, KnownState, open_scenario
+from tests.faults.store_location import KEY_FILE, STORE, URL, is_there, place_of, store_in
 from ttplan.audit.verify.chain import verify_chain
 from ttplan.model.audit import System
 from ttplan.model.stored_plan import StoredPlan
@@ -24,17 +24,17 @@ from ttplan.store.duckdb.store import DuckDBStore
 from ttplan.store.postgres.store import PostgresStore
 from ttplan.store.protocol import Snapshot
 
-OURS = re.compile(rf"{re.escape(STORE)}(\.wal|\.key\.pem(\.next|\.[0-9a-f]{{8}}\.old)?)?")
+KNOWN_FILES = re.compile(rf"{re.escape(STORE)}(\.wal|\.key\.pem(\.next|\.[0-9a-f]{{8}}\.old)?)?")
 NOTICED = 20
 """After so many seconds at the latest a server has noticed that a client is gone."""
-_GIVEN = (URL, "log.jsonl", "facts.json")
+_INPUT_FILES = (URL, "log.jsonl", "facts.json")
 DRAFT = re.compile(
     rf"\.({re.escape(STORE)}|copy-\d+\.duckdb)\..*(\.new|\.new\.wal)|\.{re.escape(STORE)}\.key\.pem.*"
 )
 
 
 def check_all(
-    folder: Path, known: Facts, pending: list[str], *, sure: int, left: bool
+    folder: Path, known: KnownState, pending: list[str], *, sure: int, left: bool
 ) -> list[str]:
     """What is wrong with the store in a folder.
 
@@ -47,16 +47,16 @@ def check_all(
         wrong += _content(snapshot, known, Counter(pending), sure)
     for name in known.copies:
         with DuckDBStore(folder / name, create=False).read() as copy:
-            wrong += [f"{name}: {one}" for one in _whole(copy)]
+            wrong += [f"{name}: {item}" for item in _whole(copy)]
     return wrong
 
 
-def _files(folder: Path, known: Facts, left: bool) -> list[str]:
-    found = sorted(path.name for path in folder.iterdir())
+def _files(folder: Path, known: KnownState, left: bool) -> list[str]:
+    found_rows = sorted(path.name for path in folder.iterdir())
     odd = [
         name
-        for name in found
-        if not (OURS.fullmatch(name) or name in known.copies or name in _GIVEN)
+        for name in found_rows
+        if not (KNOWN_FILES.fullmatch(name) or name in known.copies or name in _INPUT_FILES)
     ]
     return [
         f"{name} was left behind"
@@ -78,24 +78,24 @@ def _whole(snapshot: Snapshot) -> list[str]:
         if (run.applied_at is None) == (run.status in ("applied", "reverted")):
             return [f"plan {run.plan_id} is {run.status}, applied at {run.applied_at}"]
     live = snapshot.live_routes(org_id)
-    if len({one.route.id for one in live}) != len(live):
+    if len({item.route.id for item in live}) != len(live):
         return ["a route that was renamed is live under both names"]
     if not policy_matches_chain(snapshot, org_id, snapshot.policy()):
         return ["the policy is not what was signed for"]
-    return [f"the route {one.name!r} is {one.kind}" for one in drift.routes]
+    return [f"the route {item.name!r} is {item.kind}" for item in drift.routes]
 
 
-def _content(snapshot: Snapshot, known: Facts, pending: Counter[str], sure: int) -> list[str]:
+def _content(snapshot: Snapshot, known: KnownState, pending: Counter[str], sure: int) -> list[str]:
     wrong = _whole(snapshot)
     org_id = snapshot.org_id()
     records = [] if org_id is None else list(snapshot.entries(org_id))
     if not known.repaired and not any(b'"routes.repaired"' in record.body for record in records):
-        wrong = [one for one in wrong if not one.endswith("is edited")]
-    found = [f"{record.seq}:{record.hash}" for record in records]
-    missing = [entry for entry in known.entries if entry not in found]
+        wrong = [item for item in wrong if not item.endswith("is edited")]
+    found_rows = [f"{record.seq}:{record.hash}" for record in records]
+    missing = [entry for entry in known.entries if entry not in found_rows]
     if missing:
         wrong.append(f"acknowledged and lost: {missing}")
-    more = len(found) - len(known.entries)
+    more = len(found_rows) - len(known.entries)
     if not sure <= more <= sum(pending[step] for step in WRITES_ENTRY):
         wrong.append(
             f"{more} entries more than were acknowledged, {sure} have to be, and {dict(pending)} may have been done"
@@ -107,7 +107,9 @@ def _content(snapshot: Snapshot, known: Facts, pending: Counter[str], sure: int)
     return [*wrong, *_plans(runs, known, pending, more)]
 
 
-def _plans(runs: list[StoredPlan], known: Facts, pending: Counter[str], more: int) -> list[str]:
+def _plans(
+    runs: list[StoredPlan], known: KnownState, pending: Counter[str], more: int
+) -> list[str]:
     statuses = {str(run.plan_id): run.status for run in runs if run.status != "failed"}
     lost = [plan for plan in known.statuses if plan not in statuses]
     changed = [
@@ -124,12 +126,12 @@ def _plans(runs: list[StoredPlan], known: Facts, pending: Counter[str], more: in
     return wrong
 
 
-def go_on(folder: Path, chance: Random) -> list[str]:
+def continue_using(folder: Path, rng: Random) -> list[str]:
     """Use the store again: finish a rotation that was broken off, apply or import, and look."""
-    facts = Facts()
+    facts = KnownState()
     clock = Clock()
-    life = open_life(folder, facts, chance, clock, lock_timeout=60)
-    workspace = life.workspace
+    scenario = open_scenario(folder, facts, rng, clock, lock_timeout=60)
+    workspace = scenario.workspace
     if (folder / f"{KEY_FILE}.next").exists() and workspace.anchor() is not None:
         workspace.evidence.rotate_key(actor=System())
     with workspace.store.read() as snapshot:
@@ -141,15 +143,15 @@ def go_on(folder: Path, chance: Random) -> list[str]:
             else [run for run in snapshot.plans(org_id) if run.status == "projected"]
         )
     if projected:
-        entry = workspace.apply(chance.choice(projected).plan_id, actor=System(), allow_stale=True)
+        entry = workspace.apply(rng.choice(projected).plan_id, actor=System(), allow_stale=True)
         if entry.seq != (0 if tip is None else tip.seq + 1):
             return [f"an apply that followed has seq {entry.seq}"]
     workspace.repair(actor=System())
     with workspace.store.read() as snapshot:
-        return [f"after going on: {one}" for one in _whole(snapshot)]
+        return [f"after going on: {item}" for item in _whole(snapshot)]
 
 
-class _Left(NamedTuple):
+class _LeftState(NamedTuple):
     """How an organisation of a database was left."""
 
     entries: list[str]
@@ -157,7 +159,7 @@ class _Left(NamedTuple):
     live: list[str]
 
 
-_LEFT: dict[str, _Left] = {}
+_LEFT: dict[str, _LeftState] = {}
 """Each organisation that was checked, by its URL."""
 
 
@@ -170,32 +172,33 @@ def remember(folder: Path) -> None:
 def changed_since() -> list[str]:
     """Which organisations are not as they were left, though nobody was meant to touch them any more."""
     changed = [
-        f"{place} was {left}, and is {found}"
+        f"{place} was {left}, and is {found_rows}"
         for place, left in _LEFT.items()
-        if (found := _left(place)) != left
+        if (found_rows := _left(place)) != left
     ]
-    return changed + _held(next(iter(_LEFT)).partition("&org=")[0]) if _LEFT else []
+    return changed + _held_locks(next(iter(_LEFT)).partition("&org=")[0]) if _LEFT else []
 
 
-def _held(url: str) -> list[str]:
+def _held_locks(url: str) -> list[str]:
     """The locks that a server still holds for sessions whose processes have ended."""
     query = "SELECT pid, application_name, state FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory'"
     until = time.monotonic() + NOTICED
     with psycopg.connect(url, autocommit=True) as admin:
-        while (found := admin.execute(query.encode()).fetchall()) and time.monotonic() < until:
+        while (found_rows := admin.execute(query.encode()).fetchall()) and time.monotonic() < until:
             time.sleep(0.05)
     return [
-        f"a lock is held by session {session} ({name}, {state})" for session, name, state in found
+        f"a lock is held by session {session} ({name}, {state})"
+        for session, name, state in found_rows
     ]
 
 
-def _left(place: str) -> _Left:
+def _left(place: str) -> _LeftState:
     with PostgresStore(place).read() as snapshot:
         org_id = snapshot.org_id()
         if org_id is None:
-            return _Left([], {}, [])
+            return _LeftState([], {}, [])
         entries = [f"{record.seq}:{record.hash}" for record in snapshot.entries(org_id)]
-        return _Left(
+        return _LeftState(
             entries,
             dict(snapshot.statuses(org_id)),
             [str(live) for live in snapshot.live_routes(org_id)],

@@ -1,6 +1,6 @@
 """A child process that applies, reverts and repairs at random from a seed, and says each acknowledged entry on stdout.
 
-python -m tests.faults.live_a_life STORE KEY_SEED_HEX SEED STEPS [DIE_IN]
+python -m tests.faults.random_operations STORE KEY_SEED_HEX SEED STEPS [DIE_IN]
 
 With DIE_IN, the name of a function of the store's transaction, it kills itself right after that function's first call.
 """
@@ -31,7 +31,7 @@ REFUSALS = (InvalidState, StalePlan, SupersededPlan)
 def main() -> None:
     store = DuckDBStore(Path(sys.argv[1]), create=False)
     chain = StoreChain(store, key_from_hex(sys.argv[2]))
-    chance = random.Random(int(sys.argv[3]))
+    rng = random.Random(int(sys.argv[3]))
     if len(sys.argv) > 5:
         _die_in(sys.argv[5])
     print("ready", flush=True)
@@ -39,7 +39,7 @@ def main() -> None:
         with store.read() as snapshot:
             runs = snapshot.plans(plans.ORG)
         try:
-            entry = _step(store, chain, chance, runs)
+            entry = _step(store, chain, rng, runs)
         except REFUSALS as error:
             print(f"refused {type(error).__name__}", flush=True)
             continue
@@ -48,15 +48,15 @@ def main() -> None:
 
 
 def _step(
-    store: DuckDBStore, chain: StoreChain, chance: random.Random, runs: list[StoredPlan]
+    store: DuckDBStore, chain: StoreChain, rng: random.Random, runs: list[StoredPlan]
 ) -> AuditEntry | None:
     """One operation; None where there was nothing to do."""
-    if chance.random() < 0.1:
+    if rng.random() < 0.1:
         return repair_routes(chain, plans.ORG, System())
-    run = chance.choice([run for run in runs if run.status in ("projected", "applied")] or runs)
+    run = rng.choice([run for run in runs if run.status in ("projected", "applied")] or runs)
     if run.status == "applied":
         return revert_plan(store, chain, run.plan_id, System())
-    return apply_plan(store, chain, run.result, System(), allow_stale=chance.random() < 0.8)
+    return apply_plan(store, chain, run.result, System(), allow_stale=rng.random() < 0.8)
 
 
 def _die_in(name: str) -> None:

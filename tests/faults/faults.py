@@ -20,9 +20,9 @@ from typing import Any
 import duckdb
 
 import ttplan
-from tests.faults.life import STEPS, WRITING, Clock
-from tests.faults.places import KEY_FILE, STORE, open_in
-from tests.faults.points import Points
+from tests.faults.crash_points import CrashPoints
+from tests.faults.scenario import STEPS, WRITING, Clock
+from tests.faults.store_location import KEY_FILE, STORE, open_in
 from tests.support.postgres import Server
 from ttplan.model.errors import StoreLocked
 
@@ -32,20 +32,20 @@ ROOM = 12 * 2**20
 
 
 @dataclass
-class Scene:
+class FaultContext:
     """One run: its folder, what decides its choices, its clock, and the pipes of the process that this is.
 
-    A child says what it does on `told`; a kind's helper is called by way of `calls` and answers by way of `answers`. `points` are
+    A child says what it does on `output`; a kind's helper is called by way of `calls` and answers by way of `answers`. `crash_points` are
     those of the child, and `server` is where its database is, if it has one.
     """
 
     folder: Path
-    chance: Random
+    rng: Random
     clock: Clock = field(default_factory=Clock)
-    told: int = -1
+    output: int = -1
     calls: int = -1
     answers: int = -1
-    points: Points = field(default_factory=Points)
+    crash_points: CrashPoints = field(default_factory=CrashPoints)
     server: Server | None = None
 
     @property
@@ -58,27 +58,27 @@ class Scene:
 
     def say(self, **said: Any) -> None:
         """Tell the parent. One line is one write, so that those of several processes do not mix."""
-        os.write(self.told, json.dumps(said).encode() + b"\n")
+        os.write(self.output, json.dumps(said).encode() + b"\n")
 
 
 @dataclass(frozen=True)
-class Kind:
+class Fault:
     """A fault.
 
-    `strike` runs in the child at the moment; `helper`, a process of its own, once the child calls it; `before` in the parent, and
-    `after`, when the child has ended; `begin` in the child, before it lives. `counts` says which moments are meant, `moments` how
+    `inject` runs in the child at the moment; `helper`, a process of its own, once the child calls it; `before` in the parent, and
+    `after`, when the child has ended; `begin` in the child, before it lives. `counts` says which point_counts are meant, `point_counts` how
     many those are, if not all of a step's, `allowed` to which errors the fault may lead, `steps` which steps it is for, `dies`
     that the child is meant to end there, `leaves` that drafts may be left behind.
     """
 
     name: str
-    often: int
-    strike: Callable[[Scene], None]
-    helper: Callable[[Scene], None] | None = None
-    before: Callable[[Scene], None] = lambda _scene: None
-    begin: Callable[[Scene], None] = lambda _scene: None
-    after: Callable[[Scene], None] = lambda _scene: None
-    counts: Callable[[Scene], bool] = lambda _scene: True
+    weight: int
+    inject: Callable[[FaultContext], None]
+    helper: Callable[[FaultContext], None] | None = None
+    before: Callable[[FaultContext], None] = lambda _context: None
+    begin: Callable[[FaultContext], None] = lambda _context: None
+    after: Callable[[FaultContext], None] = lambda _context: None
+    counts: Callable[[FaultContext], bool] = lambda _context: True
     lock_timeout: float = 60.0
     allowed: tuple[str, ...] = ()
     steps: frozenset[str] = frozenset(STEPS)
@@ -86,66 +86,66 @@ class Kind:
     unprivileged: bool = False
     dies: bool = False
     leaves: bool = False
-    moments: int | None = None
+    point_counts: int | None = None
 
 
-def kill(_scene: Scene) -> None:
+def kill(_context: FaultContext) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def call(scene: Scene) -> None:
-    os.write(scene.calls, os.getpid().to_bytes(8, "big"))
+def call(context: FaultContext) -> None:
+    os.write(context.calls, os.getpid().to_bytes(8, "big"))
 
 
-def call_and_wait(scene: Scene) -> None:
-    call(scene)
-    os.read(scene.answers, 1)
+def call_and_wait(context: FaultContext) -> None:
+    call(context)
+    os.read(context.answers, 1)
 
 
-def answer(scene: Scene, said: bytes) -> None:
+def answer(context: FaultContext, said: bytes) -> None:
     with suppress(BrokenPipeError):  # whoever called has ended, or has its answer
-        os.write(scene.answers, said)
+        os.write(context.answers, said)
 
 
-def kill_caller(scene: Scene) -> None:
+def kill_caller(context: FaultContext) -> None:
     """In a process of its own: kill whoever calls, a little later."""
-    called = os.read(scene.calls, 8)
+    called = os.read(context.calls, 8)
     if called:
-        time.sleep(scene.chance.choice((0, 0.0005, 0.002, 0.01)) * scene.chance.random())
+        time.sleep(context.rng.choice((0, 0.0005, 0.002, 0.01)) * context.rng.random())
         os.kill(int.from_bytes(called, "big"), signal.SIGKILL)
 
 
-def _no_more_than(scene: Scene, ending: signal.Handlers) -> None:
+def _no_more_than(context: FaultContext, ending: signal.Handlers) -> None:
     """Files that do not grow past a size: at its end, a write stops in the middle, and the next one fails or kills."""
-    size = scene.store.stat().st_size if scene.store.exists() else 0
-    limit = scene.chance.randrange(scene.chance.choice((200, 3_000, 14_000, size + 300_000)))
+    size = context.store.stat().st_size if context.store.exists() else 0
+    limit = context.rng.randrange(context.rng.choice((200, 3_000, 14_000, size + 300_000)))
     signal.signal(signal.SIGXFSZ, ending)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 
 
-def _fill(scene: Scene) -> None:
+def _fill(context: FaultContext) -> None:
     """Take all room but a little, which is as large as what is written, or not."""
-    found = os.statvfs(scene.folder)
-    room = scene.chance.randrange(scene.chance.choice((1, 8_192, 300_000, 900_000)))
-    taken = found.f_bavail * found.f_frsize - room
-    handle = os.open(scene.folder / "ballast", os.O_WRONLY | os.O_CREAT)
+    found_rows = os.statvfs(context.folder)
+    room = context.rng.randrange(context.rng.choice((1, 8_192, 300_000, 900_000)))
+    taken = found_rows.f_bavail * found_rows.f_frsize - room
+    handle = os.open(context.folder / "ballast", os.O_WRONLY | os.O_CREAT)
     if taken > 0:
         os.posix_fallocate(handle, 0, taken)
     os.close(handle)
 
 
-def _make_room(scene: Scene) -> None:
-    (scene.folder / "ballast").unlink(missing_ok=True)
+def _make_room(context: FaultContext) -> None:
+    (context.folder / "ballast").unlink(missing_ok=True)
 
 
-def _forbid(scene: Scene) -> None:
-    store, key = scene.store, scene.folder / KEY_FILE
-    path, mode = scene.chance.choice(
+def _forbid(context: FaultContext) -> None:
+    store, key = context.store, context.folder / KEY_FILE
+    path, mode = context.rng.choice(
         (
             (store, 0o000),
             (store, 0o444),
-            (scene.folder, 0o555),
-            (scene.folder, 0o000),
+            (context.folder, 0o555),
+            (context.folder, 0o000),
             (key, 0o000),
             (key, 0o644),
         )
@@ -154,67 +154,67 @@ def _forbid(scene: Scene) -> None:
         path.chmod(mode)
 
 
-def _permit(scene: Scene) -> None:
-    scene.folder.chmod(0o755)
-    for path, mode in ((scene.store, 0o644), (scene.folder / KEY_FILE, 0o600)):
+def _permit(context: FaultContext) -> None:
+    context.folder.chmod(0o755)
+    for path, mode in ((context.store, 0o644), (context.folder / KEY_FILE, 0o600)):
         if path.exists():
             path.chmod(mode)
 
 
-def _logged(scene: Scene) -> bool:
+def _logged(context: FaultContext) -> bool:
     try:
-        return scene.log.stat().st_size > 0
+        return context.log.stat().st_size > 0
     except FileNotFoundError:
         return False
 
 
-def _truncate(scene: Scene) -> None:
-    if _logged(scene):
-        os.truncate(scene.log, scene.chance.randrange(scene.log.stat().st_size))
+def _truncate(context: FaultContext) -> None:
+    if _logged(context):
+        os.truncate(context.log, context.rng.randrange(context.log.stat().st_size))
 
 
-def set_back(scene: Scene) -> None:
-    scene.clock.now -= timedelta(
-        seconds=scene.chance.choice((2, 3_600, 10**7, 10**9)) * scene.chance.random()
+def set_back(context: FaultContext) -> None:
+    context.clock.now -= timedelta(
+        seconds=context.rng.choice((2, 3_600, 10**7, 10**9)) * context.rng.random()
     )
 
 
-def _hold(scene: Scene, seconds: float) -> None:
+def _hold(context: FaultContext, seconds: float) -> None:
     """In a process of its own: when called, have the file open for so long, or until the caller has ended.
 
     The answer comes once it is open, or cannot be, since the caller has it: then it is, as soon as that lets go.
     """
-    if not os.read(scene.calls, 8):
+    if not os.read(context.calls, 8):
         return
-    if not scene.store.exists():  # DuckDB would make one
-        answer(scene, b"n")
+    if not context.store.exists():  # DuckDB would make one
+        answer(context, b"n")
         return
     while True:
         try:
-            held = duckdb.connect(str(scene.store))
+            connection = duckdb.connect(str(context.store))
         except duckdb.Error:
-            answer(scene, b"n")
-            if select.select([scene.calls], [], [], 0.002)[0]:
+            answer(context, b"n")
+            if select.select([context.calls], [], [], 0.002)[0]:
                 return
         else:
-            answer(scene, b"y")
-            select.select([scene.calls], [], [], seconds)
-            held.close()
+            answer(context, b"y")
+            select.select([context.calls], [], [], seconds)
+            connection.close()
             return
 
 
-def rotate(scene: Scene) -> None:
+def rotate(context: FaultContext) -> None:
     """In a process of its own: when called, hand the chain over to another key, at once or when the caller has let go."""
-    if not os.read(scene.calls, 8):
+    if not os.read(context.calls, 8):
         return
     for lock_timeout in (0.0, 60.0):
         try:
-            opened = open_in(scene.folder, lock_timeout=lock_timeout)
+            opened = open_in(context.folder, lock_timeout=lock_timeout)
             entry = opened.evidence.rotate_key()
         except StoreLocked:
-            answer(scene, b"n")
+            answer(context, b"n")
         except ttplan.TtplanError as error:
-            scene.say(
+            context.say(
                 error=type(error).__name__,
                 message=str(error),
                 step="rotate",
@@ -223,9 +223,9 @@ def rotate(scene: Scene) -> None:
             )
             break
         else:
-            scene.say(also={} if entry is None else {"entry": f"{entry.seq}:{entry.hash}"})
+            context.say(also={} if entry is None else {"entry": f"{entry.seq}:{entry.hash}"})
             break
-    answer(scene, b"y")
+    answer(context, b"y")
 
 
 def room_for(place: Path) -> str | None:
@@ -247,11 +247,13 @@ def room_for(place: Path) -> str | None:
 
 
 NO_ROOM = ("StoreError", "AuditError", "KeyFileError", "InputError", "ReplayFailed")
-KINDS = (
-    Kind("kill", 30, kill, dies=True),
-    Kind("kill within a call", 16, call, kill_caller, dies=True),
-    Kind("kill within a write", 14, lambda scene: _no_more_than(scene, signal.SIG_DFL), dies=True),
-    Kind(
+FILE_FAULTS = (
+    Fault("kill", 30, kill, dies=True),
+    Fault("kill within a call", 16, call, kill_caller, dies=True),
+    Fault(
+        "kill within a write", 14, lambda context: _no_more_than(context, signal.SIG_DFL), dies=True
+    ),
+    Fault(
         "log truncated",
         12,
         kill,
@@ -259,24 +261,28 @@ KINDS = (
         counts=_logged,
         steps=WRITING,
         dies=True,
-        moments=2,
+        point_counts=2,
     ),
-    Kind("disk full", 10, _fill, after=_make_room, allowed=NO_ROOM, small_disk=True),
-    Kind("write refused", 6, lambda scene: _no_more_than(scene, signal.SIG_IGN), allowed=NO_ROOM),
-    Kind(
+    Fault("disk full", 10, _fill, after=_make_room, allowed=NO_ROOM, small_disk=True),
+    Fault(
+        "write refused", 6, lambda context: _no_more_than(context, signal.SIG_IGN), allowed=NO_ROOM
+    ),
+    Fault(
         "no permission", 8, _forbid, after=_permit, allowed=NO_ROOM, unprivileged=True, leaves=True
     ),
-    Kind(
+    Fault(
         "lock held",
         4,
         call_and_wait,
-        lambda scene: _hold(scene, 300),
+        lambda context: _hold(context, 300),
         lock_timeout=0.1,
         allowed=("StoreLocked", "AuditError"),
     ),
-    Kind("lock given up", 4, call_and_wait, lambda scene: _hold(scene, scene.chance.random() / 5)),
-    Kind("clock set back", 4, set_back),
-    Kind(
+    Fault(
+        "lock given up", 4, call_and_wait, lambda context: _hold(context, context.rng.random() / 5)
+    ),
+    Fault("clock set back", 4, set_back),
+    Fault(
         "key rotated",
         6,
         call_and_wait,

@@ -11,21 +11,21 @@ from pathlib import Path
 from random import Random
 from uuid import UUID
 
-from tests.faults.checker import Checker
-from tests.faults.kinds import KINDS, Kind
-from tests.faults.kinds_server import SERVER_KINDS
-from tests.faults.life import (
+from tests.faults.checker import CheckProcess
+from tests.faults.crash_points import IN_FILES, ON_SERVER, Call, CrashPoints
+from tests.faults.faults import FILE_FAULTS, Fault
+from tests.faults.scenario import (
     POSSIBLE,
     STEPS,
     Clock,
-    Facts,
-    if_possible,
+    KnownState,
     make_stage,
-    open_life,
+    open_scenario,
     read_facts,
+    run_if_possible,
 )
-from tests.faults.places import URL
-from tests.faults.points import IN_FILES, ON_SERVER, Call, Points
+from tests.faults.server_faults import SERVER_FAULTS
+from tests.faults.store_location import URL
 from tests.support.postgres import Server
 from ttplan.store.postgres.migrate import migrate
 
@@ -35,47 +35,47 @@ _COUNTED = 10**9
 """The number of the first life in which moments are counted."""
 
 
-class Files:
+class FileEnvironment:
     """Lives in files."""
 
-    kinds: tuple[Kind, ...] = KINDS
+    faults: tuple[Fault, ...] = FILE_FAULTS
     calls: tuple[Call, ...] = IN_FILES
     server: Server | None = None
 
     def __init__(self, templates: Path) -> None:
         self._templates = templates
-        self.checker = Checker()
+        self.checker = CheckProcess()
 
     def make_templates(self, stages: Iterable[str]) -> dict[str, int]:
         """What is copied, and how many moments each step has."""
         for stage in stages:
             (self._templates / stage).mkdir(parents=True)
-            make_stage(self._templates / stage, stage, Facts())
-        return count_moments(self, self._templates / "scratch", stages)
+            make_stage(self._templates / stage, stage, KnownState())
+        return count_crash_points(self, self._templates / "scratch", stages)
 
     def begin(self, folder: Path, stage: str, number: int) -> None:
         """Make a folder, and in it what a store at that stage needs; the number is the life's."""
         shutil.copytree(self._templates / stage, folder)
 
 
-class Database:
+class ServerEnvironment:
     """Lives in a database of a server, which is one's own to kill."""
 
-    kinds: tuple[Kind, ...] = SERVER_KINDS
+    faults: tuple[Fault, ...] = SERVER_FAULTS
     calls: tuple[Call, ...] = ON_SERVER
 
     def __init__(self, server: Server, *, alone: bool = False) -> None:
         """Where it is `alone` stages are made in this very process, which then has a connection, else in the checker's."""
         self.server: Server | None = server
-        self.checker = Checker()
+        self.checker = CheckProcess()
         self._url = server.url()
         self._alone = alone
 
     def begin(self, folder: Path, stage: str, number: int) -> None:
-        """As that of `Files`: a new organisation."""
+        """As that of `FileEnvironment`: a new organisation."""
         folder.mkdir()
         base = (number + 1) * _APART
-        facts = Facts(org_id=str(UUID(int=2**64 + base)), base=base)
+        facts = KnownState(org_id=str(UUID(int=2**64 + base)), base=base)
         (folder / URL).write_text(f"{self._url}&org={facts.org_id}")
         if self._alone:
             make_stage(folder, stage, facts)
@@ -84,7 +84,7 @@ class Database:
         assert wrong == [], wrong
 
 
-Ground = Files | Database
+Environment = FileEnvironment | ServerEnvironment
 """Where lives are lived, and what can go wrong there."""
 
 
@@ -103,22 +103,24 @@ def database_in(folder: Path) -> Server:
     return made
 
 
-def count_moments(ground: Ground, scratch: Path, stages: Iterable[str]) -> dict[str, int]:
-    """How many moments (`Points`) each step has, for a process that ends soon."""
-    points = Points()
-    points.install(ground.calls)
-    moments: dict[str, int] = {}
-    asked = [(stage, step) for stage in stages for step in POSSIBLE[stage]]
-    for number, (stage, step) in enumerate(asked, _COUNTED):
-        ground.begin(scratch, stage, number)
-        points.arm(0, lambda: None)
-        if_possible(
-            open_life(scratch, read_facts(scratch), Random(1), Clock(), lock_timeout=60),
+def count_crash_points(
+    environment: Environment, scratch: Path, stages: Iterable[str]
+) -> dict[str, int]:
+    """How many moments (`CrashPoints`) each step has, for a process that ends soon."""
+    crash_points = CrashPoints()
+    crash_points.install(environment.calls)
+    point_counts: dict[str, int] = {}
+    options = [(stage, step) for stage in stages for step in POSSIBLE[stage]]
+    for number, (stage, step) in enumerate(options, _COUNTED):
+        environment.begin(scratch, stage, number)
+        crash_points.arm(0, lambda: None)
+        run_if_possible(
+            open_scenario(scratch, read_facts(scratch), Random(1), Clock(), lock_timeout=60),
             STEPS[step],
         )
-        moments[step] = points.passed
+        point_counts[step] = crash_points.passed
         shutil.rmtree(scratch)
-    return moments
+    return point_counts
 
 
 def in_child(work: Callable[[], dict[str, int]]) -> dict[str, int]:
@@ -134,8 +136,8 @@ def in_child(work: Callable[[], dict[str, int]]) -> dict[str, int]:
         finally:
             os._exit(0)
     os.close(writing)
-    with os.fdopen(reading) as said:
-        answer = said.read()
+    with os.fdopen(reading) as message:
+        answer = message.read()
     os.waitpid(child, 0)
-    found: dict[str, int] = json.loads(answer)
-    return found
+    found_rows: dict[str, int] = json.loads(answer)
+    return found_rows

@@ -29,7 +29,7 @@ ON_SERVER: tuple[Call, ...] = (
 """What touches a store on a server, and its key beside us."""
 
 
-class Points:
+class CrashPoints:
     """Counts the moments of this process, and acts at one of them. Only for a process that ends soon: it cannot be taken off.
 
     `before` says of the moment at hand whether the call is still to come, and `arguments` what it is called with.

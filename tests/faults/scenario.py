@@ -13,7 +13,7 @@ from uuid import UUID
 
 import ttplan
 from tests.audit.chains import KEY
-from tests.faults.places import KEY_FILE, edit_routes, open_in, place_of
+from tests.faults.store_location import KEY_FILE, edit_routes, open_in, place_of
 from tests.logs.test_reader import numbered, write
 from tests.support import plans
 from ttplan.audit.keys.key_files import save_key
@@ -27,7 +27,7 @@ LOG = "log.jsonl"
 FACTS = "facts.json"
 REQUESTS = 40
 PLANS = 8
-RENAMING = range(PLANS + 1, PLANS + 5)
+RENAMING_PLANS = range(PLANS + 1, PLANS + 5)
 """The numbers of plans that give another name to a route of plan 1, 2, …"""
 PERSON = User(UUID(int=7))
 START = datetime(2026, 6, 1, tzinfo=UTC)
@@ -46,7 +46,7 @@ class Clock:
 
 
 @dataclass
-class Facts:
+class KnownState:
     """What is known of a store for certain: plans by id and their status, entries as `seq:hash`, requests, copies.
 
     `org_id` is the organisation that lives there, and `base` what the numbers of its plans begin with, since in a database the
@@ -79,88 +79,90 @@ class Facts:
 
 
 @dataclass
-class Living:
+class Scenario:
     """A process that lives in a folder: the workspace, what it knows, and what decides its choices."""
 
     workspace: Workspace
     folder: Path
-    facts: Facts
-    chance: Random
+    facts: KnownState
+    rng: Random
 
 
-Step = Callable[[Living], dict[str, Any]]
+Step = Callable[[Scenario], dict[str, Any]]
 
 
-def _import(life: Living) -> dict[str, Any]:
-    life.workspace.import_logs(life.folder / LOG, progress=False)
+def _import(scenario: Scenario) -> dict[str, Any]:
+    scenario.workspace.import_logs(scenario.folder / LOG, progress=False)
     return {"requests": REQUESTS}
 
 
-def _plan(life: Living) -> dict[str, Any]:
-    number = life.chance.randrange(1000, 2000)
+def _plan(scenario: Scenario) -> dict[str, Any]:
+    number = scenario.rng.randrange(1000, 2000)
     routes = [plans.route(number, name=f"r{number % 5}")]
-    made = life.workspace.plan(routes, name="planned", allow_unpriced=True, progress=False)
+    made = scenario.workspace.plan(routes, name="planned", allow_unpriced=True, progress=False)
     return {"plan": str(made.plan_id), "status": "projected"}
 
 
-def _apply(life: Living) -> dict[str, Any]:
-    plan = _choose(life, "projected")
-    return _entered(life.workspace.apply(plan, actor=System(), allow_stale=True)) | {
+def _apply(scenario: Scenario) -> dict[str, Any]:
+    plan = _choose(scenario, "projected")
+    return _entered(scenario.workspace.apply(plan, actor=System(), allow_stale=True)) | {
         "plan": plan,
         "status": "applied",
     }
 
 
-def _revert(life: Living) -> dict[str, Any]:
-    plan = _choose(life, "applied", last=life.chance.random() < 0.9)
-    return _entered(life.workspace.revert(plan, actor=System())) | {
+def _revert(scenario: Scenario) -> dict[str, Any]:
+    plan = _choose(scenario, "applied", last=scenario.rng.random() < 0.9)
+    return _entered(scenario.workspace.revert(plan, actor=System())) | {
         "plan": plan,
         "status": "reverted",
     }
 
 
-def _rename(life: Living) -> dict[str, Any]:
-    ids = [str(UUID(int=life.facts.base + number)) for number in RENAMING]
-    plan = life.chance.choice(
-        [one for one in ids if life.facts.statuses.get(one) == "projected"] or ids
+def _rename(scenario: Scenario) -> dict[str, Any]:
+    ids = [str(UUID(int=scenario.facts.base + number)) for number in RENAMING_PLANS]
+    plan = scenario.rng.choice(
+        [item for item in ids if scenario.facts.statuses.get(item) == "projected"] or ids
     )
-    return _entered(life.workspace.apply(plan, actor=System(), allow_stale=True)) | {
+    return _entered(scenario.workspace.apply(plan, actor=System(), allow_stale=True)) | {
         "plan": plan,
         "status": "applied",
     }
 
 
-def _policy(life: Living) -> dict[str, Any]:
-    rules = (Rule(rule=f"savings > {life.chance.randrange(10)}"),)
+def _policy(scenario: Scenario) -> dict[str, Any]:
+    rules = (Rule(rule=f"savings > {scenario.rng.randrange(10)}"),)
     return _entered(
-        life.workspace.set_policy(life.chance.choice((None, Policy(rules=rules))), actor=System())
+        scenario.workspace.set_policy(
+            scenario.rng.choice((None, Policy(rules=rules))), actor=System()
+        )
     )
 
 
-def _approve(life: Living) -> dict[str, Any]:
-    return _entered(life.workspace.approve(_choose(life, "projected"), actor=PERSON))
+def _approve(scenario: Scenario) -> dict[str, Any]:
+    return _entered(scenario.workspace.approve(_choose(scenario, "projected"), actor=PERSON))
 
 
-def _repair(life: Living) -> dict[str, Any]:
-    return _entered(life.workspace.repair(actor=System())) | {"repaired": True}
+def _repair(scenario: Scenario) -> dict[str, Any]:
+    return _entered(scenario.workspace.repair(actor=System())) | {"repaired": True}
 
 
-def _rotate(life: Living) -> dict[str, Any]:
-    return _entered(life.workspace.evidence.rotate_key(actor=System()))
+def _rotate(scenario: Scenario) -> dict[str, Any]:
+    return _entered(scenario.workspace.evidence.rotate_key(actor=System()))
 
 
-def _backup(life: Living) -> dict[str, Any]:
-    name = f"copy-{life.chance.randrange(10**6)}.duckdb"
-    if isinstance(life.workspace.store, DuckDBStore):
-        life.workspace.backup(life.folder / name)
+def _backup(scenario: Scenario) -> dict[str, Any]:
+    name = f"copy-{scenario.rng.randrange(10**6)}.duckdb"
+    if isinstance(scenario.workspace.store, DuckDBStore):
+        scenario.workspace.backup(scenario.folder / name)
     else:
-        copy_store(place_of(life.folder), life.folder / name, public_key=KEY.public_key.hex)
+        copy_store(place_of(scenario.folder), scenario.folder / name, public_key=KEY.public_key.hex)
     return {"copy": name}
 
 
-def _look(life: Living) -> dict[str, Any]:
-    life.workspace.verify()
-    life.workspace.drift()
+def _look(scenario: Scenario) -> dict[str, Any]:
+    scenario.workspace.verify()
+    scenario.workspace.drift()
     return {}
 
 
@@ -198,83 +200,83 @@ POSSIBLE = {
 """Which steps are taken at which stage, and how often."""
 
 
-def _choose(life: Living, status: str, *, last: bool = False) -> str:
-    found = [plan for plan, known in life.facts.statuses.items() if known == status] or list(
-        life.facts.statuses
-    )
-    return found[-1] if last else life.chance.choice(found)
+def _choose(scenario: Scenario, status: str, *, last: bool = False) -> str:
+    found_rows = [
+        plan for plan, known in scenario.facts.statuses.items() if known == status
+    ] or list(scenario.facts.statuses)
+    return found_rows[-1] if last else scenario.rng.choice(found_rows)
 
 
 def _entered(entry: AuditEntry | None) -> dict[str, Any]:
     return {} if entry is None else {"entry": f"{entry.seq}:{entry.hash}"}
 
 
-def open_life(
-    folder: Path, facts: Facts, chance: Random, clock: Clock, *, lock_timeout: float
-) -> Living:
+def open_scenario(
+    folder: Path, facts: KnownState, rng: Random, clock: Clock, *, lock_timeout: float
+) -> Scenario:
     """Open the workspace in a folder."""
-    ids = lambda: UUID(int=chance.getrandbits(128), version=4)  # noqa: E731
-    nonce = lambda: f"{chance.getrandbits(256):064x}"  # noqa: E731
+    ids = lambda: UUID(int=rng.getrandbits(128), version=4)  # noqa: E731
+    nonce = lambda: f"{rng.getrandbits(256):064x}"  # noqa: E731
     opened = open_in(folder, lock_timeout=lock_timeout, clock=clock, new_id=ids, new_nonce=nonce)
-    return Living(opened, folder, facts, chance)
+    return Scenario(opened, folder, facts, rng)
 
 
-def make_stage(folder: Path, stage: str, facts: Facts) -> None:
+def make_stage(folder: Path, stage: str, facts: KnownState) -> None:
     """Make what a store at a stage needs, in a folder, and write the facts of it there."""
-    chance = Random(f"{stage}/{facts.base}")
+    rng = Random(f"{stage}/{facts.base}")
     save_key(KEY, folder / KEY_FILE)
     if stage in ("new", "imported"):
         write(folder / LOG, numbered(REQUESTS))
     if stage != "new":
-        _reach(open_life(folder, facts, chance, Clock(), lock_timeout=60), stage)
+        _reach(open_scenario(folder, facts, rng, Clock(), lock_timeout=60), stage)
     (folder / FACTS).write_text(json.dumps(facts.__dict__))
 
 
-def read_facts(folder: Path) -> Facts:
+def read_facts(folder: Path) -> KnownState:
     """What `make_stage` has written."""
-    return Facts(**json.loads((folder / FACTS).read_text()))
+    return KnownState(**json.loads((folder / FACTS).read_text()))
 
 
-def _reach(life: Living, stage: str) -> None:
+def _reach(scenario: Scenario, stage: str) -> None:
     if stage == "imported":
-        life.facts.learn(_import(life))
+        scenario.facts.learn(_import(scenario))
         return
-    _add_plans(life)
+    _add_plans(scenario)
     if stage == "planned":
         return
     for step in (_apply, _apply, _revert, _apply, _apply):
-        if_possible(life, step)
+        run_if_possible(scenario, step)
     if stage == "drifted":
-        edit_routes(life.folder)
-        life.facts.repaired = False
+        edit_routes(scenario.folder)
+        scenario.facts.repaired = False
 
 
-def _add_plans(life: Living) -> None:
-    org_id, base = UUID(life.facts.org_id), life.facts.base
-    with life.workspace.store.transaction() as tx:
+def _add_plans(scenario: Scenario) -> None:
+    org_id, base = UUID(scenario.facts.org_id), scenario.facts.base
+    with scenario.workspace.store.transaction() as tx:
         tx.set_org_id(org_id)
-        for number in range(1, RENAMING.stop):
+        for number in range(1, RENAMING_PLANS.stop):
             renamed = number - PLANS
             named = (
                 {min(_names(renamed)): f"renamed {renamed}"}
-                if number in RENAMING
+                if number in RENAMING_PLANS
                 else {n: f"r{n}" for n in _names(number)}
             )
-            first = 10 * (renamed if number in RENAMING else number)
+            first = 10 * (renamed if number in RENAMING_PLANS else number)
             routes = tuple(plans.route(first + n, name=name) for n, name in named.items())
             result = plans.result(UUID(int=base + number), routes, org_id=org_id)
             run = plans.run(base + number, org_id=org_id, result=result, live_seen=())
             tx.add_plan(run)
-            life.facts.learn({"plan": str(run.plan_id), "status": "projected"})
+            scenario.facts.learn({"plan": str(run.plan_id), "status": "projected"})
 
 
 def _names(number: int) -> list[int]:
     return sorted({number % 3, number % 5})
 
 
-def if_possible(life: Living, step: Step) -> None:
+def run_if_possible(scenario: Scenario, step: Step) -> None:
     """Take a step, unless it is refused."""
     try:
-        life.facts.learn(step(life))
+        scenario.facts.learn(step(scenario))
     except ttplan.TtplanError:  # a later plan has replaced its routes
         return

@@ -1,6 +1,6 @@
 """Many processes on one store at once: mixed operations of each, what they were told, and what is there in the end.
 
-python -m tests.faults.crowd [--processes 8] [--operations 500] [--seed 1] [--postgres]
+python -m tests.faults.stress [--processes 8] [--operations 500] [--seed 1] [--postgres]
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from uuid import UUID
 import ttplan
 from tests.audit.chains import KEY
 from tests.faults.harness import REFUSED
-from tests.faults.places import URL, place_of
-from tests.faults.warm import load_everything
+from tests.faults.preload import load_everything
+from tests.faults.store_location import URL, place_of
 from tests.logs.test_reader import numbered, write
 from tests.support import plans
 from tests.support.postgres import server
@@ -40,7 +40,7 @@ from ttplan.workspace.open import copy_store, migrate_store
 
 PLANS = 60
 ROWS = 5
-OFTEN = {
+WEIGHTS = {
     "apply": 34,
     "revert": 20,
     "add": 14,
@@ -54,7 +54,7 @@ OFTEN = {
 
 
 @dataclass
-class Told:
+class StressReport:
     """What the processes said: acknowledged entries, plans and rows, what was refused, and how long the longest took."""
 
     did: Counter[str] = field(default_factory=Counter)
@@ -65,25 +65,25 @@ class Told:
     longest: float = 0.0
     wrong: list[str] = field(default_factory=list)
 
-    def hear(self, said: dict[str, Any]) -> None:
-        self.did[said["did"]] += 1
-        self.longest = max(self.longest, said["seconds"])
-        if "error" in said:
-            name = said["error"].partition(":")[0]
+    def add(self, message: dict[str, Any]) -> None:
+        self.did[message["did"]] += 1
+        self.longest = max(self.longest, message["seconds"])
+        if "error" in message:
+            name = message["error"].partition(":")[0]
             self.refused[name] += 1
-            self.wrong += [] if name in REFUSED else [f"{said['did']}: {said['error']}"]
-        self.entries += said.get("entry", ())
-        self.plans += said.get("plan", ())
-        self.rows += said.get("rows", 0)
+            self.wrong += [] if name in REFUSED else [f"{message['did']}: {message['error']}"]
+        self.entries += message.get("entry", ())
+        self.plans += message.get("plan", ())
+        self.rows += message.get("rows", 0)
 
 
-class _One:
+class _StressClient:
     """One of the processes: its number, its own workspace, and what its choices come from."""
 
     def __init__(self, folder: Path, number: int, seed: int) -> None:
         self.folder = folder
         self.number = number
-        self.chance = Random(f"{seed}/{number}")
+        self.rng = Random(f"{seed}/{number}")
         self.made = 0
         self.workspace: Workspace = ttplan.open(place_of(folder), key=KEY)
 
@@ -108,9 +108,9 @@ class _One:
         with (
             self.workspace.store.read() as snapshot
         ):  # not plan_runs: most of the time would go into reading them
-            found = snapshot.statuses(plans.ORG)
-        plan = self.chance.choice(
-            [one for one, known in found.items() if known == status] or list(found)
+            found_rows = snapshot.statuses(plans.ORG)
+        plan = self.rng.choice(
+            [item for item, known in found_rows.items() if known == status] or list(found_rows)
         )
         if status == "projected":
             entry = self.workspace.apply(plan, actor=System(), allow_stale=True)
@@ -126,12 +126,12 @@ class _One:
 
     def _read(self) -> dict[str, Any]:
         routes = self.workspace.live_routes()
-        names = {one.route.name for one in routes}
+        names = {item.route.name for item in routes}
         return {} if len(names) == len(routes) else {"error": "Half: two live routes have one name"}
 
     def _drift(self) -> dict[str, Any]:
-        found = self.workspace.drift().result
-        return {} if found.ok else {"error": f"Drift: {found}"}
+        found_rows = self.workspace.drift().result
+        return {} if found_rows.ok else {"error": f"Drift: {found_rows}"}
 
     def _import(self) -> dict[str, Any]:
         first = self._next() * ROWS
@@ -156,36 +156,36 @@ class _One:
         return self.number * 100_000 + self.made
 
 
-def crowd(folder: Path, processes: int, operations: int, seed: int) -> Told:
+def run_stress(folder: Path, processes: int, operations: int, seed: int) -> StressReport:
     """Let processes do operations, so many in all, on one new store, and check what is there in the end.
 
     DuckDB is not opened in this process, which forks.
     """
-    hearing, telling = os.pipe()
-    _forked(lambda: _prepare(folder), telling, wait=True)
+    hearing, output_pipe = os.pipe()
+    _forked(lambda: _prepare(folder), output_pipe, wait=True)
     shares = [len(range(number, operations, processes)) for number in range(processes)]
     children = [
-        _forked(partial(_live, folder, number + 1, seed, share, telling), telling)
+        _forked(partial(_run_scenario, folder, number + 1, seed, share, output_pipe), output_pipe)
         for number, share in enumerate(shares)
     ]
-    os.close(telling)
-    told = Told()
+    os.close(output_pipe)
+    output = StressReport()
     with os.fdopen(hearing, "rb") as lines:
         for line in lines:
-            said = json.loads(line)
-            if "crash" in said:
-                told.wrong.append(said["crash"])
+            message = json.loads(line)
+            if "crash" in message:
+                output.wrong.append(message["crash"])
             else:
-                told.hear(said)
-    told.wrong += [f"a process ended with {code}" for code in map(_ended, children) if code != 0]
-    if told.did.total() != operations:
-        told.wrong.append(f"{told.did.total()} operations of {operations} came to an end")
-    hearing, telling = os.pipe()
-    _forked(lambda: _say(telling, crash=_check(folder, told)), telling, wait=True)
-    os.close(telling)
+                output.add(message)
+    output.wrong += [f"a process ended with {code}" for code in map(_ended, children) if code != 0]
+    if output.did.total() != operations:
+        output.wrong.append(f"{output.did.total()} operations of {operations} came to an end")
+    hearing, output_pipe = os.pipe()
+    _forked(lambda: _say(output_pipe, crash=_check(folder, output)), output_pipe, wait=True)
+    os.close(output_pipe)
     with os.fdopen(hearing, "rb") as lines:
-        told.wrong += [one for line in lines for one in json.loads(line)["crash"]]
-    return told
+        output.wrong += [item for line in lines for item in json.loads(line)["crash"]]
+    return output
 
 
 def _run(number: int) -> StoredPlan:
@@ -202,18 +202,18 @@ def _prepare(folder: Path) -> None:
             tx.add_plan(_run(number))
 
 
-def _live(folder: Path, number: int, seed: int, share: int, telling: int) -> None:
-    one = _One(folder, number, seed)
-    for what in one.chance.choices(list(OFTEN), list(OFTEN.values()), k=share):
+def _run_scenario(folder: Path, number: int, seed: int, share: int, output_pipe: int) -> None:
+    item = _StressClient(folder, number, seed)
+    for what in item.rng.choices(list(WEIGHTS), list(WEIGHTS.values()), k=share):
         started = time.monotonic()
         try:
-            done = one.do(what)
+            done = item.do(what)
         except ttplan.TtplanError as error:
             done = {"error": f"{type(error).__name__}: {error}"}
-        _say(telling, did=what, seconds=time.monotonic() - started, **done)
+        _say(output_pipe, did=what, seconds=time.monotonic() - started, **done)
 
 
-def _check(folder: Path, told: Told) -> list[str]:
+def _check(folder: Path, output: StressReport) -> list[str]:
     """What of the store is not what was acknowledged."""
     with ttplan.open(place_of(folder), key=KEY).store.read() as snapshot:
         records = list(snapshot.entries(plans.ORG))
@@ -221,27 +221,27 @@ def _check(folder: Path, told: Told) -> list[str]:
         drift = find_drift(snapshot, plans.ORG, KEY.public_key, own_key=False)
         stored = {str(run.plan_id) for run in snapshot.plans(plans.ORG)}
         rows = snapshot.request_count()
-    found = [f"{record.seq}:{record.hash}" for record in records]
-    ours = {str(UUID(int=number)) for number in range(1, PLANS + 1)} | set(told.plans)
+    found_rows = [f"{record.seq}:{record.hash}" for record in records]
+    ours = {str(UUID(int=number)) for number in range(1, PLANS + 1)} | set(output.plans)
     checks = {
-        f"entries: {len(found)} found, {len(told.entries)} acknowledged": sorted(found)
-        == sorted(told.entries),
-        f"gaps: {len(found)} entries": [record.seq for record in records]
+        f"entries: {len(found_rows)} found, {len(output.entries)} acknowledged": sorted(found_rows)
+        == sorted(output.entries),
+        f"gaps: {len(found_rows)} entries": [record.seq for record in records]
         == list(range(len(records))),
         f"drift: {drift}": drift.ok,
         f"plans: {len(stored)} found, {len(ours)} known": stored == ours,
-        f"requests: {rows} found, {told.rows} acknowledged": rows == told.rows,
+        f"requests: {rows} found, {output.rows} acknowledged": rows == output.rows,
     }
-    return [said for said, good in checks.items() if not good]
+    return [message for message, good in checks.items() if not good]
 
 
-def _forked(work: Callable[[], None], telling: int, *, wait: bool = False) -> int:
+def _forked(work: Callable[[], None], output_pipe: int, *, wait: bool = False) -> int:
     child = os.fork()
     if child == 0:
         try:
             work()
         except BaseException:
-            _say(telling, crash=traceback.format_exc()[-3000:])
+            _say(output_pipe, crash=traceback.format_exc()[-3000:])
         finally:
             os._exit(0)
     if wait:
@@ -253,13 +253,13 @@ def _ended(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def _say(telling: int, **said: Any) -> None:
-    os.write(telling, json.dumps(said).encode() + b"\n")
+def _say(output_pipe: int, **message: Any) -> None:
+    os.write(output_pipe, json.dumps(message).encode() + b"\n")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m tests.faults.crowd", description=(__doc__ or "").splitlines()[0]
+        prog="python -m tests.faults.stress", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--processes", type=int, default=8)
     parser.add_argument("--operations", type=int, default=500)
@@ -267,11 +267,11 @@ def main() -> None:
     parser.add_argument(
         "--postgres", action="store_true", help="on a database, of a server that is started for it"
     )
-    asked = parser.parse_args()
+    options = parser.parse_args()
     load_everything()
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="ttplan-crowd-") as folder, ExitStack() as ending:
-        if asked.postgres:
+        if options.postgres:
             made = ending.enter_context(
                 server(
                     Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="pg-"))),
@@ -280,21 +280,21 @@ def main() -> None:
             )
             migrate_store(made.url())
             (Path(folder) / URL).write_text(made.url())
-        told = crowd(Path(folder), asked.processes, asked.operations, asked.seed)
+        output = run_stress(Path(folder), options.processes, options.operations, options.seed)
     spent = os.times()
     seconds = time.monotonic() - started
     print(
-        f"{told.did.total()} operations by {asked.processes} processes in {seconds:.0f} s: {dict(told.did)}"
+        f"{output.did.total()} operations by {options.processes} processes in {seconds:.0f} s: {dict(output.did)}"
     )
     print(
-        f"{len(told.entries)} entries without a gap, {len(told.plans)} plans and {told.rows} requests added"
+        f"{len(output.entries)} entries without a gap, {len(output.plans)} plans and {output.rows} requests added"
     )
     print(
-        f"refused: {dict(told.refused)}; the longest took {told.longest:.1f} s; {len(told.wrong)} violations"
+        f"refused: {dict(output.refused)}; the longest took {output.longest:.1f} s; {len(output.wrong)} violations"
     )
     print(f"CPU: {spent.user + spent.system + spent.children_user + spent.children_system:.0f} s")
-    print(*told.wrong, sep="\n")
-    sys.exit(bool(told.wrong))
+    print(*output.wrong, sep="\n")
+    sys.exit(bool(output.wrong))
 
 
 if __name__ == "__main__":

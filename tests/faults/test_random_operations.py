@@ -28,12 +28,12 @@ def prepare(path: Path, count: int) -> DuckDBStore:
     return store
 
 
-def living(path: Path, seed: int, steps: int, *die_in: str) -> subprocess.Popen[str]:
+def start_operations(path: Path, seed: int, steps: int, *die_in: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [
             sys.executable,
             "-m",
-            "tests.faults.live_a_life",
+            "tests.faults.random_operations",
             str(path),
             "11" * 32,
             str(seed),
@@ -46,9 +46,11 @@ def living(path: Path, seed: int, steps: int, *die_in: str) -> subprocess.Popen[
     )
 
 
-def acknowledged(said: str) -> set[str]:
+def acknowledged(message: str) -> set[str]:
     """The anchors of the entries that were acknowledged; a line that was cut off by a kill is none."""
-    anchors = (line.removeprefix("done ") for line in said.splitlines() if line.startswith("done "))
+    anchors = (
+        line.removeprefix("done ") for line in message.splitlines() if line.startswith("done ")
+    )
     return {anchor for anchor in anchors if len(anchor.partition(":")[2]) == 64}
 
 
@@ -58,7 +60,7 @@ def test_a_process_killed_in_a_revert_leaves_the_plan_applied(tmp_path: Path, mo
     driver = PlanDriver(DuckDBStore(path))
     driver.live(1, plans.route(1), plans.route(2))
     before = store_state(driver.store)
-    child = living(path, 3, 50, moment)
+    child = start_operations(path, 3, 50, moment)
     out, err = child.communicate(timeout=120)
     assert child.returncode == -signal.SIGKILL, err
     assert acknowledged(out) == set()
@@ -78,7 +80,7 @@ def test_a_process_killed_in_a_repair_leaves_the_drift(tmp_path: Path, moment: s
         connection.execute("UPDATE routes SET priority = 77")
     before = store_state(driver.store)
     script = (
-        "import sys; from pathlib import Path; from tests.support import plans; from tests.faults.live_a_life import _die_in; "
+        "import sys; from pathlib import Path; from tests.support import plans; from tests.faults.random_operations import _die_in; "
         "from ttplan.apply import StoreChain; from ttplan.audit.keys.key_files import key_from_hex; from ttplan.model.audit import System; "
         "from ttplan.operations.routes.repair import repair_routes; from ttplan.store.duckdb.store import DuckDBStore; "
         "_die_in(sys.argv[2]); store = DuckDBStore(Path(sys.argv[1])); "
