@@ -246,3 +246,17 @@ def test_a_plans_routes_are_disclosed(
             message,
             capsys,
         )
+
+
+def test_entries_of_the_chain_are_listed(
+    plans: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = run_json(capsys, "entries")
+    assert [(row["seq"], row["event"]) for row in rows] == [
+        (0, "plan.applied"),
+        (1, "plan.applied"),
+    ]
+    assert [row["seq"] for row in run_json(capsys, "entries", "--plan", plans[1])] == [1]
+    assert run_json(capsys, "entries", "--until", "2020-01-01") == []
+    assert "plan.applied" in run_text(capsys, "entries", "--after", "0")
+    check_error(["entries", "--since", "soon"], 2, "--since is 'soon'", capsys)

@@ -117,6 +117,7 @@ def test_another_seed_draws_another_sample() -> None:
     assert len({draw_sample(rows, 20, seed=seed).drawn for seed in range(10)}) == 10
 
 
+@pytest.mark.statistics
 def test_every_request_has_the_same_chance_whatever_its_stratum() -> None:
     # One large stratum, a medium one and many of one request: the method of largest remainders
     # would never draw from the last.
@@ -130,6 +131,7 @@ def test_every_request_has_the_same_chance_whatever_its_stratum() -> None:
     assert all(abs(times[row.id] - expected) < 5 * error for row in rows)
 
 
+@pytest.mark.statistics
 def test_the_share_is_unbiased_and_its_interval_covers() -> None:
     # Degradation differs by stratum: a sample out of proportion would be off.
     rate = {"a": 0.02, "b": 0.1, None: 0.4}

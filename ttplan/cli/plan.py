@@ -46,8 +46,8 @@ def plan(
     end: EndOption = None,
     seed: Annotated[int, option("The seed of resampling.")] = 0,
     method: Annotated[
-        str, option("How to compute intervals: limit, resample or tt-plan-core.")
-    ] = "limit",
+        str, option("How to compute intervals: auto, limit, resample or tt-plan-core.")
+    ] = "auto",
     allow_unpriced: AllowUnpricedOption = False,
     requests: Annotated[
         list[str] | None,
