@@ -83,9 +83,9 @@ def browser() -> Iterator[Browser]:
 
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody has."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @contextmanager
@@ -205,7 +205,7 @@ class Opened(NamedTuple):
 
 @pytest.fixture(scope="session", params=THEMES)
 def opened(request: pytest.FixtureRequest, lab: Lab, browser: Browser) -> Iterator[Opened]:
-    """The notebook `panel` in JupyterLab in one theme, with a kernel that is ready."""
+    """The notebook `panel` in JupyterLab in probe theme, with a kernel that is ready."""
     context = browser.new_context(
         viewport={"width": 1280, "height": 1400},
         color_scheme=request.param,
@@ -228,7 +228,7 @@ def opened(request: pytest.FixtureRequest, lab: Lab, browser: Browser) -> Iterat
 
 
 @pytest.fixture
-def desk(opened: Opened, lab: Lab) -> Iterator[PanelPage]:
+def panel_page(opened: Opened, lab: Lab) -> Iterator[PanelPage]:
     """The panel over the plans of the notebook. An error of the page fails the test, and so does a
     dialog.
 

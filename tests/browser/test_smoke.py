@@ -6,17 +6,17 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import WAIT, PanelPage
-from tests.browser.test_panel import CHEAPER, button, choose, plan_id, says, stored
+from tests.browser.test_panel import CHEAPER, button, choose, expect_notice, plan_id, stored
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.mark.parametrize("opened", ["light"], indirect=True)
-def test_the_panel_opens_and_applies_a_plan(desk: PanelPage) -> None:
-    choose(desk, CHEAPER)
-    desk.panel.get_by_label("Plan's name").fill(CHEAPER)
-    apply = button(desk, "Apply")
+def test_the_panel_opens_and_applies_a_plan(panel_page: PanelPage) -> None:
+    choose(panel_page, CHEAPER)
+    panel_page.panel.get_by_label("Plan's name").fill(CHEAPER)
+    apply = button(panel_page, "Apply")
     expect(apply).to_be_enabled(timeout=WAIT)
     apply.click()
-    says(desk, "done", "Applied")
-    assert stored(desk).get(plan_id(desk, CHEAPER)).status == "applied"
+    expect_notice(panel_page, "done", "Applied")
+    assert stored(panel_page).get(plan_id(panel_page, CHEAPER)).status == "applied"

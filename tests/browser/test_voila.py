@@ -18,8 +18,8 @@ def test_the_panel_is_a_page_under_voila(browser: Browser, tmp_path: Path) -> No
     store, token, port = copied(tmp_path), secrets.token_hex(16), free_port()
 
     def is_up() -> bool:  # the port alone: each load of the page runs the notebook
-        with socket.socket() as one:
-            return one.connect_ex(("127.0.0.1", port)) == 0
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
 
     notebook = str(store.parent.parent / "panel.ipynb")
     arguments = [

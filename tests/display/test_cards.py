@@ -86,9 +86,9 @@ class Tags(HTMLParser):
 
 def test_everything_from_outside_is_text_in_html() -> None:
     page = Plan(run(result("0.15", name=HOSTILE), name=HOSTILE))._repr_html_()
-    found = Tags(page)
-    assert "img" not in found.tags
-    assert not {name for name in found.attributes if name.startswith("on")}
+    tags = Tags(page)
+    assert "img" not in tags.tags
+    assert not {name for name in tags.attributes if name.startswith("on")}
     assert page.count("&lt;img src=x onerror=alert(1)&gt;") == 2
     assert "http" not in page
 
@@ -119,21 +119,21 @@ def deep(**config: object) -> PlanResult:
     )
 
 
-def test_a_card_shows_both_cache_levels_causes_the_sweep_and_the_clusters() -> None:
-    found = deep()
-    text = repr(Plan(run(found)))
+def test_a_card_shows_cache_levels_causes_sweep_and_clusters() -> None:
+    replayed = deep()
+    text = repr(Plan(run(replayed)))
     assert max(len(line) for line in text.splitlines()) <= 80
     assert re.search(r"L1 \d+\.\d %, L2 \d+\.\d %, both \d+\.\d %", text)
     assert re.search(r"clusters +50 by session_id, worth \d+ +the largest has", text)
     heads = [*CAUSES.values()][1:]
     assert [text.index(name) for name in heads] == sorted(text.index(name) for name in heads)
-    for row in found.aggregates.l2_projections:
+    for row in replayed.aggregates.l2_projections:
         assert f"{row.threshold:g}" in text.split("semantic cache")[1]
-    page = Plan(run(found))._repr_html_()
+    page = Plan(run(replayed))._repr_html_()
     assert all(escape(name) in page for name in (*heads, "semantic cache", "may be wrong"))
 
 
-def test_what_has_no_interval_says_so() -> None:
+def test_a_figure_without_an_interval_says_so() -> None:
     rows = tuple(
         r.model_copy(update={"session_id": str(n % 4)})
         for n, r in enumerate(universe.log(600, seed=2))
@@ -175,6 +175,6 @@ def test_quality_is_unverified_until_answers_were_compared() -> None:
         cost_is_estimated=False,
         calls=100,
     )
-    found = result("0.15").model_copy(update={"quality": checked})
-    card = " ".join(repr(Plan(run(found))).split())
+    replayed = result("0.15").model_copy(update={"quality": checked})
+    card = " ".join(repr(Plan(run(replayed))).split())
     assert "LOW risk: 4.0 % of 100 degraded 1.6 to 9.8 %, up to MEDIUM" in card

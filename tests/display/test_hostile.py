@@ -75,14 +75,14 @@ KNOWN_ATTRIBUTES = {"class", "role", "aria-label", "style", "scope", "colspan"}
 @pytest.mark.parametrize("name", CARDS)
 def test_hostile_text_is_text_in_every_card(name: str) -> None:
     page = CARDS[name]()._repr_html_()
-    found = Page(page)
-    assert found.tags <= KNOWN_TAGS
-    assert {attribute for attribute, _ in found.attributes} <= KNOWN_ATTRIBUTES
-    assert ("role", "group") in found.attributes
+    parsed = Page(page)
+    assert parsed.tags <= KNOWN_TAGS
+    assert {attribute for attribute, _ in parsed.attributes} <= KNOWN_ATTRIBUTES
+    assert ("role", "group") in parsed.attributes
     assert not re.search(r"https?:|url\(|javascript:", page)
     if name not in HARMLESS:
-        assert IMG in found.text
-        assert r"\u202e" in found.text
+        assert IMG in parsed.text
+        assert r"\u202e" in parsed.text
     assert not {char for char in page if unicodedata.category(char) in UNSEEN}
 
 
@@ -119,7 +119,7 @@ def test_markdown_starts_no_list_quote_or_heading() -> None:
 
 
 @pytest.mark.parametrize("name", CARDS)
-def test_every_card_is_text_of_80_columns_without_control_characters(name: str) -> None:
+def test_every_card_fits_80_columns_without_control_characters(name: str) -> None:
     text = repr(CARDS[name]())
     assert {line: columns(line) for line in text.splitlines() if columns(line) > 80} == {}
     assert not {char for char in text if unicodedata.category(char) in UNSEEN} - {"\n"}
@@ -129,7 +129,7 @@ def test_every_card_is_text_of_80_columns_without_control_characters(name: str) 
         assert "<img src=x" in " ".join(text.split())
 
 
-def test_colours_are_the_notebooks_own() -> None:
+def test_colours_are_theme_variables() -> None:
     """A colour that is written out cannot be read in one of the themes."""
     for path in [*ROOT.glob("display/*.py"), *ROOT.glob("views/*.py")]:
         for text in (
@@ -147,7 +147,7 @@ def test_colours_are_the_notebooks_own() -> None:
                 )
 
 
-def test_every_card_there_is_is_tried() -> None:
+def test_every_card_class_is_tested() -> None:
     modules = [f"ttplan.display.{path.stem}" for path in ROOT.glob("display/*.py")]
     classes = {
         value
@@ -159,7 +159,7 @@ def test_every_card_there_is_is_tried() -> None:
 
 
 @given(st.text(st.characters(codec=None, exclude_categories=())), st.integers(2, 90))
-def test_words_are_one_harmless_line_of_what_they_were(text: str, width: int) -> None:
+def test_plain_text_is_one_harmless_line(text: str, width: int) -> None:
     line = plain(text)
     assert "\n" not in line
     assert not {char for char in line if unicodedata.category(char) in UNSEEN} - {
@@ -176,7 +176,7 @@ def test_words_are_one_harmless_line_of_what_they_were(text: str, width: int) ->
     assert "<" not in escape(text)
 
 
-def test_what_people_write_stays_as_it_is() -> None:
+def test_ordinary_text_stays_unchanged() -> None:
     for text in ("Zoë: 50 % of “chat”", "日本語", "می‌خواهم", "👩‍💻 émoji", "a-b_c/d"):
         assert plain(text) == text
     assert plain(" a\tb\n c ") == "a b c"

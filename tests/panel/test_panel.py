@@ -116,7 +116,7 @@ def test_apply_shows_its_entry_and_revert_puts_back(workspace: Workspace) -> Non
     ("who", "typed"),
     [("", "first"), ("   ", "first"), (ADA, ""), (ADA, "firs"), (ADA, "First"), (ADA, "second")],
 )
-def test_nothing_can_be_pressed_before_everything_is_said(
+def test_buttons_stay_disabled_until_every_step_is_done(
     workspace: Workspace, who: str, typed: str
 ) -> None:
     panel = shown(workspace, FIRST)
@@ -130,10 +130,10 @@ def test_a_double_click_applies_once_and_says_so(workspace: Workspace) -> None:
     panel = shown(workspace, FIRST)
     panel.plans.confirm.value = "first"
     clicks = [threading.Thread(target=panel.plans.apply.click) for _ in range(8)]
-    for one in clicks:
-        one.start()
-    for one in clicks:
-        one.join()
+    for click in clicks:
+        click.start()
+    for click in clicks:
+        click.join()
     assert panel.join()
     panel.plans.apply.click()
     assert panel.join()
@@ -195,23 +195,21 @@ def test_a_hostile_name_is_text_everywhere(workspace: Workspace) -> None:
         panel.chain.rows,
     )
     for place in places:
-        found = Tags(place.value)
-        assert "img" not in found.tags
-        assert not any(name.startswith("on") for name in found.attributes)
+        tags = Tags(place.value)
+        assert "img" not in tags.tags
+        assert not any(name.startswith("on") for name in tags.attributes)
     assert HOSTILE in shown_text(panel.plans.card)
     assert HOSTILE in shown_text(panel.routes.rows)
     assert HOSTILE in panel.plans.choice.options[0][0]
     assert not panel.plans.choice.description_allow_html
 
 
-def test_what_cannot_be_seen_in_a_name_is_shown() -> None:
+def test_invisible_characters_in_a_name_are_shown() -> None:
     assert shortened("a\u202eb\n c\x00") == r"a\u202eb c\u0000"
     assert shortened("x" * 300) == "x" * 199 + "…"
 
 
-def test_a_policy_that_blocks_is_told_before_anybody_presses(
-    workspace: Workspace, tmp_path: Path
-) -> None:
+def test_a_blocking_policy_is_shown_before_applying(workspace: Workspace, tmp_path: Path) -> None:
     rules = tmp_path / "policy.yaml"
     rules.write_text("rules:\n  - rule: savings > 1000\n    level: blocking\n")
     workspace.set_policy(rules)
@@ -221,7 +219,7 @@ def test_a_policy_that_blocks_is_told_before_anybody_presses(
     assert workspace.get(FIRST).status == "projected"
 
 
-def test_another_process_that_has_the_store_is_named_while_it_is_waited_for(
+def test_a_process_that_holds_the_store_is_named_while_waiting(
     workspace: Workspace, tmp_path: Path
 ) -> None:
     panel = shown(opened(tmp_path / "s.duckdb", lock_timeout=1.0), FIRST)
@@ -269,7 +267,7 @@ def test_another_process_that_has_the_store_is_named_while_it_is_waited_for(
         ("", "41", "input", "not an anchor"),
     ],
 )
-def test_verify_says_what_the_chain_is_worth(
+def test_verify_shows_what_it_proves(
     workspace: Workspace, key: str, anchor: str, expected: str, text: str
 ) -> None:
     workspace.apply(FIRST)
@@ -343,7 +341,7 @@ def test_the_chain_is_browsed_page_by_page_as_it_is_stored(
     assert shown_text(panel.chain.position) == "21 to 40 of 45"
 
 
-def test_an_empty_store_says_what_to_do(tmp_path: Path) -> None:
+def test_an_empty_store_shows_what_to_do(tmp_path: Path) -> None:
     panel = shown(opened(tmp_path / "empty.duckdb"))
     assert "Make one with ws.plan" in shown_text(panel.plans.objection)
     panel.tabs.selected_index = 3
@@ -354,7 +352,7 @@ def test_an_empty_store_says_what_to_do(tmp_path: Path) -> None:
     assert "0 entries" in shown_text(panel.verifying.outcome)
 
 
-def test_each_trouble_looks_its_own_way_and_says_what_to_do() -> None:
+def test_each_error_has_its_own_notice_and_advice() -> None:
     errors: list[BaseException] = [
         Cancelled("stopped"),
         ttplan.StalePlan(FIRST, ()),
@@ -379,7 +377,7 @@ def test_each_trouble_looks_its_own_way_and_says_what_to_do() -> None:
     assert "all of it was written, or nothing" in by_error[OutcomeUnknown].advice.lower()
 
 
-def test_work_that_breaks_is_told_and_the_panel_goes_on(
+def test_failing_work_is_shown_and_the_panel_goes_on(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel = shown(workspace, FIRST)
@@ -392,7 +390,7 @@ def test_work_that_breaks_is_told_and_the_panel_goes_on(
     assert workspace.get(FIRST).status == "applied"
 
 
-def test_a_thread_that_has_the_store_is_told_of_and_the_wait_can_be_ended(
+def test_waiting_for_another_thread_can_be_cancelled(
     workspace: Workspace,
 ) -> None:
     panel = shown(workspace, FIRST)
@@ -412,7 +410,7 @@ def test_a_thread_that_has_the_store_is_told_of_and_the_wait_can_be_ended(
     assert workspace.anchor() is None
 
 
-def test_a_wait_that_is_ended_after_the_commit_does_not_hide_it(
+def test_cancelling_after_the_commit_does_not_hide_it(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     append = StoreChain.append
@@ -420,8 +418,8 @@ def test_a_wait_that_is_ended_after_the_commit_does_not_hide_it(
     def ended() -> None:
         raise Cancelled("stopped")
 
-    def appending(self: StoreChain, *given: Any) -> AuditEntry:
-        entry = append(self, *given)
+    def appending(self: StoreChain, *arguments: Any) -> AuditEntry:
+        entry = append(self, *arguments)
         monkeypatch.setattr(workspace.store, "read", ended)
         return entry
 
@@ -433,7 +431,7 @@ def test_a_wait_that_is_ended_after_the_commit_does_not_hide_it(
     assert workspace.get(FIRST).status == "applied"
 
 
-def test_work_is_done_one_at_a_time_and_the_last_that_was_asked_for_is_next() -> None:
+def test_work_runs_one_at_a_time_and_the_last_queued_is_next() -> None:
     done: list[str] = []
     began, go_on = threading.Event(), threading.Event()
 
@@ -461,7 +459,9 @@ def test_work_is_done_one_at_a_time_and_the_last_that_was_asked_for_is_next() ->
     assert not worker.busy
 
 
-def test_who_is_at_the_panel(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_user_comes_from_argument_environment_or_login(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TTPLAN_USER", "grace@example.com")
     assert workspace.panel().plans.who.value == "grace@example.com"
     assert workspace.panel(who=ttplan.User(FIRST)).plans.who.value == str(FIRST)
@@ -471,7 +471,7 @@ def test_who_is_at_the_panel(workspace: Workspace, monkeypatch: pytest.MonkeyPat
     assert workspace.panel().plans.who.value == ""
 
 
-def test_a_name_gives_one_id_however_it_is_written() -> None:
+def test_a_name_gives_the_same_id_in_any_spelling() -> None:
     named = ttplan.User.named
     assert named("\ud800") == named("?")  # half of a pair, which no encoding can write
     assert named(" Ada@Example.com ") == named("ada@example.com") != named("adam@example.com")
@@ -480,7 +480,7 @@ def test_a_name_gives_one_id_however_it_is_written() -> None:
         named(" \n")
 
 
-def test_without_a_notebook_a_panel_is_a_line_of_text(workspace: Workspace) -> None:
+def test_without_widgets_a_panel_is_a_line_of_text(workspace: Workspace) -> None:
     panel = shown(workspace)
     bundle = panel._repr_mimebundle_()
     assert bundle["text/plain"] == repr(panel) == "Panel('s.duckdb')"

@@ -115,10 +115,10 @@ def swept(*thresholds: float) -> Plan:
         )
         for n, at in enumerate(thresholds)
     )
-    found = result.model_copy(
+    swept_result = result.model_copy(
         update={"aggregates": result.aggregates.model_copy(update={"l2_projections": rows})}
     )
-    return Plan(plans.run(1, result=found))
+    return Plan(plans.run(1, result=swept_result))
 
 
 def reconciled(expected: float = 2.0) -> ReconciliationCard:
@@ -189,17 +189,17 @@ PICTURES: dict[str, tuple[Callable[..., Any], Callable[[], Any], Callable[[], An
 }
 
 
-def test_every_picture_is_tested() -> None:
+def test_every_plot_is_tested() -> None:
     assert set(PICTURES) == set(plots.__all__)
 
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_at_half_the_width_nothing_is_cut_and_no_labels_overlap(name: str) -> None:
-    draw, given, _, _ = PICTURES[name]
+    draw, make_data, _, _ = PICTURES[name]
     figure, ax = plt.subplots(figsize=(3.2, 3.2), layout="constrained")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert draw(given(), ax=ax) is ax
+        assert draw(make_data(), ax=ax) is ax
         figure.canvas.draw()
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     page = figure.bbox
@@ -239,25 +239,25 @@ def _inside(tick: Any, axis: Any) -> bool:
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_nothing_is_drawn_as_labelled_axes_that_say_so(name: str) -> None:
-    draw, _, nothing, said = PICTURES[name]
+def test_empty_data_is_drawn_as_labelled_axes_with_a_message(name: str) -> None:
+    draw, _, make_empty, message = PICTURES[name]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        ax = draw(nothing())
+        ax = draw(make_empty())
         ax.figure.canvas.draw()
-    assert [text.get_text() for text in ax.texts] == [said]
+    assert [text.get_text() for text in ax.texts] == [message]
     assert ax.xaxis.label.get_text()
     assert ax.figure.get_facecolor() == (1, 1, 1, 1)
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_what_cannot_be_drawn_is_said(name: str) -> None:
+def test_wrong_data_is_refused(name: str) -> None:
     draw = PICTURES[name][0]
     with pytest.raises(InputError, match=r"expected what ws\."):
         draw(pd.DataFrame({"a": [1]}))
 
 
-def test_a_picture_of_one_plan_refuses_several() -> None:
+def test_a_plot_of_one_plan_refuses_several() -> None:
     two = by_route().assign(plan_id=["p", "p", "q", "q"])
     with pytest.raises(InputError, match="the data has 2 plans, but the plot shows one"):
         plots.routes(two)
@@ -265,15 +265,15 @@ def test_a_picture_of_one_plan_refuses_several() -> None:
 
 def _bars(ax: Any, colour: str) -> dict[tuple[float, float], tuple[float, float]]:
     """By (value, place) of each error bar of a colour, its ends."""
-    found = {}
+    bars = {}
     for container in ax.containers:
         line, _, (segments,) = container
         if line.get_color() == colour:
             for x, y, ((low, _), (high, _)) in zip(
                 *line.get_data(), segments.get_segments(), strict=True
             ):
-                found[(float(x), float(y))] = (float(low), float(high))
-    return found
+                bars[(float(x), float(y))] = (float(low), float(high))
+    return bars
 
 
 def test_savings_are_marks_with_their_ends_and_hollow_without() -> None:
@@ -306,12 +306,12 @@ def test_savings_are_marks_with_their_ends_and_hollow_without() -> None:
     assert ax.get_ylim()[0] > ax.get_ylim()[1]
 
 
-def test_requests_that_no_route_takes_have_their_row() -> None:
+def test_unrouted_requests_have_their_own_row() -> None:
     ax: Any = plots.routes(by_route())
     assert ax.texts[-1].get_text() == "no route"
 
 
-def test_bars_are_what_was_paid_and_what_is_projected_each_day_by_model() -> None:
+def test_bars_are_paid_and_projected_costs_by_day_and_model() -> None:
     frame = by_day(days=2, models=10)
     ax: Any = plots.cost_per_day(frame)
     heights: dict[tuple[int, int], list[float]] = {}
@@ -375,7 +375,7 @@ def test_a_chain_is_marks_at_its_times_by_event() -> None:
     ]
 
 
-def test_colours_are_told_apart_without_hue() -> None:
+def test_colours_differ_without_hue() -> None:
     """Each pair differs in lightness or in the blue-yellow direction, which nearly everybody
     sees."""
     rgb = np.array([matplotlib.colors.to_rgb(colour) for colour in COLOURS])

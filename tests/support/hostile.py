@@ -199,7 +199,7 @@ def suggestions() -> SuggestionsCard:
 
 
 def backtest() -> BacktestCard:
-    one = BacktestComparison(
+    comparison = BacktestComparison(
         period_start=AT,
         next_start=AT,
         metric="savings_pct",
@@ -218,7 +218,7 @@ def backtest() -> BacktestCard:
         "interval_unit": TEXT,
         "skipped": 1,
     }
-    return BacktestCard(Backtest(comparisons=(one,), **fields))
+    return BacktestCard(Backtest(comparisons=(comparison,), **fields))
 
 
 def imported() -> ImportCard:

@@ -20,10 +20,14 @@ from tests.logs.test_reader import write
 from tests.support import universe
 from tests.support.strategies import START
 from ttplan import views
+from ttplan.gateways.plan_file import read_plan_file
+from ttplan.model.audit import StoredEntry
 from ttplan.model.plan import PlanConfig
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
 from ttplan.model.stored_plan import StoredPlan
+from ttplan.operations.queries import EntryPage
 from ttplan.views.columns import EXACT
+from ttplan.views.stored import UNREADABLE, RoutesView, entries_view
 from ttplan.workspace import Workspace
 
 TAG = "\u202e<b>, \x1b[31m"
@@ -56,16 +60,16 @@ def log() -> list[dict[str, Any]]:
     """1,200 requests over three days, of several tags and two models, some answered by a cache."""
     rows = []
     for n, row in enumerate(universe.log(1_200, seed=3)):
-        one = json.loads(row.model_dump_json()) | {
+        fields = json.loads(row.model_dump_json()) | {
             "session_id": f"s{n % 260}",
             "ts": (START + timedelta(minutes=3 * n)).isoformat(),
         }
-        one |= {
+        fields |= {
             "tag": ("chat", "free", TAG, None, "")[n % 5],
             "model": "gpt-4o" if n % 3 else "gpt-4o-mini",
         }
         rows.append(
-            one | {"cost_usd": 0.0 if n % 11 == 0 else one["cost_usd"], "cached": n % 11 == 0}
+            fields | {"cost_usd": 0.0 if n % 11 == 0 else fields["cost_usd"], "cached": n % 11 == 0}
         )
     return rows
 
@@ -142,11 +146,11 @@ def test_parts_add_up_to_the_plan_to_the_last_digit(
     ws: Workspace, name: str, by: tuple[str, ...]
 ) -> None:
     run = run_of(ws, name)
-    found, whole = ws.savings(by, plan=run.plan_id, exact=True), run.result.aggregates
-    assert list(found.columns)[3 : 3 + len(by)] == list(by)
-    assert not found.duplicated([*by]).any()
+    view, whole = ws.savings(by, plan=run.plan_id, exact=True), run.result.aggregates
+    assert list(view.columns)[3 : 3 + len(by)] == list(by)
+    assert not view.duplicated([*by]).any()
     sums = {
-        column: found[column].sum()
+        column: view[column].sum()
         for column in ("requests", "baseline_usd", "actual_usd", "projected_usd", "savings_usd")
     }
     assert sums == {
@@ -156,39 +160,39 @@ def test_parts_add_up_to_the_plan_to_the_last_digit(
         "projected_usd": whole.total_projected_cost_usd,
         "savings_usd": whole.projected_change_usd,
     }
-    assert found["change_vs_actual_usd"].sum() == whole.change_vs_actual_usd
-    known = found[found["savings_usd_lo"].notna()]
+    assert view["change_vs_actual_usd"].sum() == whole.change_vs_actual_usd
+    known = view[view["savings_usd_lo"].notna()]
     assert len(known) > 0 or (name, by) != ("plain", ("tag",))
     assert (known["savings_usd_lo"] <= known["savings_usd"].astype(float)).all()
     assert (known["savings_usd"].astype(float) <= known["savings_usd_hi"]).all()
-    few = found[found["requests"] < 200]
+    few = view[view["requests"] < 200]
     assert few["savings_usd_lo"].isna().all()
 
 
 @pytest.mark.parametrize("name", ["plain", "cached"])
 def test_rows_by_route_are_those_of_the_result(ws: Workspace, name: str) -> None:
     run = run_of(ws, name)
-    found = ws.savings("route", plan=run.plan_id, exact=True)
+    view = ws.savings("route", plan=run.plan_id, exact=True)
     shown: dict[Any, Any] = {
         row.route: (row.requests, row.baseline_usd, row.projected_usd)
-        for row in found[found.route.notna()].itertuples()
+        for row in view[view.route.notna()].itertuples()
     }
     assert shown == {
         part.route_name: (part.matched, part.baseline_cost_usd, part.projected_cost_usd)
         for part in run.result.per_route_breakdown
     }
     assert "no price" not in shown
-    assert found.route.isna().sum() == 1
+    assert view.route.isna().sum() == 1
 
 
 def test_a_part_that_is_the_whole_has_the_plans_own_interval(ws: Workspace, tmp_path: Path) -> None:
-    one = opened(tmp_path)
-    one.import_logs(
+    workspace = opened(tmp_path)
+    workspace.import_logs(
         write(tmp_path / "log.jsonl", [row | {"tag": "chat"} for row in log()]), progress=False
     )
     for config in (None, PlanConfig(cluster="session_id")):
-        plan = one.plan(ROUTES[:1], name="p", config=config)
-        part = one.savings("tag", plan=plan).iloc[0]
+        plan = workspace.plan(ROUTES[:1], name="p", config=config)
+        part = workspace.savings("tag", plan=plan).iloc[0]
         ends = plan.result.confidence_intervals
         assert (part.savings_usd_lo, part.savings_usd_hi) == pytest.approx(
             ends.projected_change_usd_95, rel=1e-12
@@ -198,7 +202,7 @@ def test_a_part_that_is_the_whole_has_the_plans_own_interval(ws: Workspace, tmp_
         )
 
 
-def test_days_are_in_order_and_other_parts_by_what_they_save(ws: Workspace) -> None:
+def test_days_are_in_order_and_other_groups_by_savings(ws: Workspace) -> None:
     days = ws.savings("day", plan=run_of(ws, "plain").plan_id)["day"]
     assert list(days) == sorted(days)
     assert len(days) == 3
@@ -207,19 +211,19 @@ def test_days_are_in_order_and_other_parts_by_what_they_save(ws: Workspace) -> N
     assert list(saved) == sorted(saved, reverse=True)
 
 
-def test_a_plan_whose_requests_are_not_stored_has_no_parts_and_it_is_said(ws: Workspace) -> None:
+def test_a_plan_without_stored_requests_is_left_out_with_a_note(ws: Workspace) -> None:
     with pytest.raises(
         ttplan.InputError, match=r"does not have the 50 requests that plan .* was computed from"
     ):
         ws.savings("tag", plan=run_of(ws, "of others").plan_id)
-    found = ws.savings("tag")
-    assert set(found["name"]) == {"plain", "cached"}
-    assert "1 plan is left out" in found.attrs["notes"][0]
-    assert "'of others'" in repr(found)
+    view = ws.savings("tag")
+    assert set(view["name"]) == {"plain", "cached"}
+    assert "1 plan is left out" in view.attrs["notes"][0]
+    assert "'of others'" in repr(view)
     assert list(ws.savings()["name"]) == ["plain", "cached", "of others"]
 
 
-def test_requests_come_in_pages_that_say_whether_more_follow(ws: Workspace) -> None:
+def test_requests_come_in_pages(ws: Workspace) -> None:
     seen: list[str] = []
     after = None
     while True:
@@ -234,22 +238,24 @@ def test_requests_come_in_pages_that_say_whether_more_follow(ws: Workspace) -> N
     expected = [row["id"] for row in sorted(log(), key=lambda row: (row["ts"], row["id"]))]
     assert seen == expected
     assert len(ws.requests()) == 1_000
-    chosen = ws.requests(
+    page_of_requests = ws.requests(
         tag=TAG, model="gpt-4o", since="2026-05-02", until=START + timedelta(days=2), limit=9999
     )
-    wanted = [
+    expected_ids = [
         row
         for row in log()
         if row["tag"] == TAG and row["model"] == "gpt-4o" and row["ts"] >= "2026-05-02"
     ]
-    wanted = [
-        row["id"] for row in wanted if datetime.fromisoformat(row["ts"]) < START + timedelta(days=2)
+    expected_ids = [
+        row["id"]
+        for row in expected_ids
+        if datetime.fromisoformat(row["ts"]) < START + timedelta(days=2)
     ]
-    assert list(chosen["id"]) == wanted
+    assert list(page_of_requests["id"]) == expected_ids
     assert ws.requests(exact=True)["cost_usd"].dtype == EXACT
 
 
-def test_the_chain_comes_in_pages_with_what_each_entry_says(ws: Workspace) -> None:
+def test_entries_come_in_pages_with_their_payload(ws: Workspace) -> None:
     plan_id = str(run_of(ws, "plain").plan_id)
     row = ws.chain(plan=plan_id).iloc[0]
     assert (row.seq, row.event, row.actor, row.plan_id) == (
@@ -270,7 +276,7 @@ def test_the_chain_comes_in_pages_with_what_each_entry_says(ws: Workspace) -> No
     assert ws.chain(limit=1).attrs["notes"] == []
 
 
-def test_what_is_asked_for_wrongly_is_said(ws: Workspace) -> None:
+def test_wrong_arguments_are_refused(ws: Workspace) -> None:
     wrong: list[tuple[Callable[[], object], str]] = [
         (
             lambda: ws.plans(since="yesterday"),
@@ -293,14 +299,14 @@ def test_what_is_asked_for_wrongly_is_said(ws: Workspace) -> None:
             "at is 2026-05-01T00:00:00, which has no time zone",
         ),
     ]
-    for ask, said in wrong:
-        with pytest.raises(ttplan.InputError, match=said):
+    for ask, message in wrong:
+        with pytest.raises(ttplan.InputError, match=message):
             ask()
     with pytest.raises(ttplan.PlanNotFound):
         ws.savings("tag", plan=UUID(int=12345))
 
 
-def test_routes_are_chosen_and_known_at_any_time(ws: Workspace) -> None:
+def test_routes_are_filtered_at_any_time(ws: Workspace) -> None:
     assert list(ws.routes()["name"]) == ["chat", "no price", "too dear"]
     assert list(ws.routes(name="a")["name"]) == ["chat", "too dear"]
     assert list(ws.routes(target_model="unknown")["name"]) == ["no price"]
@@ -309,11 +315,11 @@ def test_routes_are_chosen_and_known_at_any_time(ws: Workspace) -> None:
     assert len(ws.routes(at="2026-12-31", plan=run_of(ws, "plain").plan_id)) == 3
 
 
-def test_a_view_is_shown_with_money_times_and_texts_as_a_person_reads_them(ws: Workspace) -> None:
-    found = ws.savings("tag", plan=run_of(ws, "plain").plan_id)
-    text, page = repr(found), found._repr_html_()
+def test_a_view_shows_units_times_and_texts(ws: Workspace) -> None:
+    view = ws.savings("tag", plan=run_of(ws, "plain").plan_id)
+    text, page = repr(view), view._repr_html_()
     assert max(map(len, text.splitlines())) <= 80
-    row = found[found["tag"] == "chat"].iloc[0]
+    row = view[view["tag"] == "chat"].iloc[0]
     assert f"{row.savings_usd_lo:,.6f} to {row.savings_usd_hi:,.6f}" in text
     assert "savings_usd 95 %" in page
     assert r"\u202e<b>, \u001b[31m" in text
@@ -321,14 +327,40 @@ def test_a_view_is_shown_with_money_times_and_texts_as_a_person_reads_them(ws: W
     assert "\u202e" not in text + page
     # What a person makes of it is shown, too: chosen columns as a view, sums by an index, several
     # levels as pandas does.
-    assert repr(found[["tag", "savings_usd"]]).splitlines()[2].split() == ["tag", "savings_usd"]
-    assert "chat" in repr(found.groupby("tag")[["savings_usd"]].sum())
-    by_two: Any = found.groupby(["tag", "name"])[["savings_usd"]].sum()
+    assert repr(view[["tag", "savings_usd"]]).splitlines()[2].split() == ["tag", "savings_usd"]
+    assert "chat" in repr(view.groupby("tag")[["savings_usd"]].sum())
+    by_two: Any = view.groupby(["tag", "name"])[["savings_usd"]].sum()
     assert "chat" in by_two._repr_html_()
-    assert "none" in repr(found.iloc[:0])
+    assert "none" in repr(view.iloc[:0])
 
 
-def test_plans_are_chosen_by_what_is_asked(ws: Workspace) -> None:
+def test_a_routes_view_is_written_as_a_plan_file(ws: Workspace, tmp_path: Path) -> None:
+    view = ws.routes()
+    assert isinstance(view, RoutesView)
+    file = tmp_path / "live.yaml"
+    assert view.to_yaml(file) == file.read_text()
+    assert [route.id for route in read_plan_file(file).routes] == [UUID(i) for i in view.route_id]
+    one_route = view[view["name"] == "chat"]
+    assert one_route.to_yaml().count("name: ") == 1
+    with pytest.raises(ttplan.InputError, match="exists already"):
+        view.to_yaml(file)
+    with pytest.raises(ttplan.InputError, match="no column route_id"):
+        view[["name"]].to_yaml()
+    assert view.groupby("plan_id").size().sum() == len(view)
+
+
+def test_an_entry_that_cannot_be_read_is_shown_as_such() -> None:
+    bodies = (b"no more", b"[]", b"{}", b'{"payload": 3}')
+    records = [
+        StoredEntry(str(UUID(int=1)), seq, "0" * 64, "1" * 64, "2" * 64, body)
+        for seq, body in enumerate(bodies)
+    ]
+    view = entries_view(EntryPage(records, False))
+    assert list(view["event"]) == [UNREADABLE] * len(bodies)
+    assert list(view["seq"]) == [0, 1, 2, 3]
+
+
+def test_plans_are_filtered(ws: Workspace) -> None:
     assert list(ws.plans(status="applied")["name"]) == ["plain"]
     assert list(ws.plans(limit=1)["name"]) == ["of others"]
     assert list(ws.savings(name="ca")["name"]) == ["cached"]
@@ -337,15 +369,13 @@ def test_plans_are_chosen_by_what_is_asked(ws: Workspace) -> None:
 
 def test_latencies_are_those_of_the_result(ws: Workspace) -> None:
     run = run_of(ws, "plain")
-    found = ws.latencies(run.plan_id)
-    assert found["then"].sum() == found["now"].sum() == run.result.sample_size
+    view = ws.latencies(run.plan_id)
+    assert view["then"].sum() == view["now"].sum() == run.result.sample_size
     then = sorted(row["latency_ms"] for row in log())
     assert [
-        ms
-        for ms, count in zip(found["latency_ms"], found["then"], strict=True)
-        for _ in range(count)
+        ms for ms, count in zip(view["latency_ms"], view["then"], strict=True) for _ in range(count)
     ] == then
-    median = found[found["now"].cumsum() > run.result.sample_size // 2]["latency_ms"].iloc[0]
+    median = view[view["now"].cumsum() > run.result.sample_size // 2]["latency_ms"].iloc[0]
     whole = run.result.aggregates
     assert median == whole.p50_latency_ms_projected
     ranks = [int(q * (len(then) - 1) + 0.5) for q in (0.5, 0.95)]

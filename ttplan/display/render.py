@@ -142,7 +142,7 @@ def _row_html(row: Row, table: Table, detailed: bool) -> str:
 
 
 def _style(table: Table, place: int, cell: str) -> str:
-    """Figures stay on one line; other text breaks at spaces, and inside a word only if it is long."""
+    """Figures stay on one line; other text breaks at spaces, and only long words break inside."""
     if table.alignment(place) == "r":
         return 'style="text-align:right;white-space:nowrap"'
     longest = max(map(len, plain(cell).split()), default=0)
