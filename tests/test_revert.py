@@ -192,7 +192,7 @@ def test_where_a_later_plan_touched_the_same_routes_revert_refuses_and_names_it(
     before = store_state(driver.store)
     with pytest.raises(
         SupersededPlan,
-        match=r"plan .*2 \('plan 2'\) has since touched its 'route 2'; revert that one",
+        match=r"plan .*2 \('plan 2'\) has since changed its routes 'route 2'; revert that plan",
     ) as caught:
         driver.revert(1)
     assert (caught.value.by, caught.value.routes, caught.value.exit_code) == (

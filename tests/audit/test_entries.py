@@ -32,7 +32,9 @@ def test_entry_matches_the_contract() -> None:
     assert to_record(first).body == body
     assert first.prev_hash == GENESIS
     assert first.hash == blake3.blake3(bytes(32) + body).hexdigest()
-    assert PUBLIC.fault(bytes.fromhex(first.signature), bytes.fromhex(first.hash)) is None
+    assert (
+        PUBLIC.signature_problem(bytes.fromhex(first.signature), bytes.fromhex(first.hash)) is None
+    )
     assert second.seq == 1
     assert second.prev_hash == first.hash
     assert to_entry(to_record(second)) == second

@@ -103,7 +103,7 @@ def test_bad_input_is_one_line_and_keeps_the_store(
         (["apply", plan, "--yes", "--system", "--user", str(UUID(int=5))], 2, "give only one of"),
         (["apply", plan, "--json"], 2, "add --yes"),
         (["apply", plan, "--yes", "--key-file", at + "none.pem"], 2, "no signing key at"),
-        (["apply", plan, "--yes", "--key-file", at + "other.pem"], 2, "is no private key"),
+        (["apply", plan, "--yes", "--key-file", at + "other.pem"], 2, "is not a private key"),
         (["plans", "--store", at + "none.duckdb"], 2, "no such store"),
         (["plans", "--store", at + "log.jsonl"], 3, "is not a DuckDB file"),
         (["verify", at + "none.jsonl"], 2, "none.jsonl cannot be read"),

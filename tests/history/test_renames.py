@@ -194,7 +194,7 @@ def test_a_route_that_came_back_under_another_name_is_not_put_live_twice(
 ) -> None:
     driver.live(2, route(7, "old"))  # takes the place of route 1
     driver.live(3, route(1, "elsewhere"))  # which is live again, as another plan's
-    with pytest.raises(SupersededPlan, match="has since touched its 'old'"):
+    with pytest.raises(SupersededPlan, match="has since changed its routes 'old'"):
         driver.revert(2)
     driver.revert(3)
     driver.revert(2)

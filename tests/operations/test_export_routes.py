@@ -434,10 +434,10 @@ def test_what_cannot_be_said_exits_1(
     before = content(tmp_path / "s.duckdb")
     config = str(tmp_path / "c.yaml")
     check_error(
-        ["export-routes", config, "--to", "litellm"], 1, "LiteLLM has no words for this", capsys
+        ["export-routes", config, "--to", "litellm"], 1, "LiteLLM does not support this", capsys
     )
     check_error(
-        ["watch", config, "--to", "litellm", "--once"], 1, "LiteLLM has no words for this", capsys
+        ["watch", config, "--to", "litellm", "--once"], 1, "LiteLLM does not support this", capsys
     )
     assert run(["export-routes", config, "--to", "litellm", "--allow-loss", "--json"]) == 0
     assert [loss["route"] for loss in json.loads(capsys.readouterr().out)["losses"]] == ["bb"]

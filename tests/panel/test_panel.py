@@ -36,7 +36,8 @@ from ttplan.model.errors import (
 from ttplan.panel import Panel
 from ttplan.panel.errors import error_notice
 from ttplan.panel.html import shortened
-from ttplan.panel.work import Task, Worker
+from ttplan.panel.work import Worker
+from ttplan.util.monitor import Monitor
 from ttplan.workspace import Workspace
 
 ADA = "Ada@example.com"
@@ -435,12 +436,12 @@ def test_work_runs_one_at_a_time_and_the_last_queued_is_next() -> None:
     done: list[str] = []
     began, go_on = threading.Event(), threading.Event()
 
-    def first(task: Task) -> None:
+    def first(task: Monitor) -> None:
         began.set()
         go_on.wait(10)
         done.append("first")
 
-    def noting(name: str) -> Callable[[Task], None]:
+    def noting(name: str) -> Callable[[Monitor], None]:
         return lambda task: done.append(name)
 
     worker = Worker(
@@ -476,7 +477,7 @@ def test_a_name_gives_the_same_id_in_any_spelling() -> None:
     assert named("\ud800") == named("?")  # half of a pair, which no encoding can write
     assert named(" Ada@Example.com ") == named("ada@example.com") != named("adam@example.com")
     assert named(str(FIRST).upper()) == ttplan.User(FIRST)
-    with pytest.raises(ttplan.InputError, match="nobody is named"):
+    with pytest.raises(ttplan.InputError, match="the user name is empty"):
         named(" \n")
 
 

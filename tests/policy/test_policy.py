@@ -381,7 +381,9 @@ def test_an_approvers_own_key_signs_the_digest(driver: plan_driver.PlanDriver) -
     message = approval_message(plan_digest(run_), plan_driver.ORG)
     assert entry.payload["plan_digest"] == plan_digest(run_)
     assert (
-        OTHER_KEY.public_key.fault(bytes.fromhex(entry.payload["approver_signature"]), message)
+        OTHER_KEY.public_key.signature_problem(
+            bytes.fromhex(entry.payload["approver_signature"]), message
+        )
         is None
     )
     (approval,) = find_approvals(plan_driver.store_state(driver.store).entries, run_)

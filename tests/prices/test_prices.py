@@ -230,11 +230,11 @@ def test_the_example_file_is_read() -> None:
         ('"a:b": {input_per_million: 1, output_per_million: 1, x: 1}', "x: this key is not known"),
         (
             '"a:b": {input_per_million: 1, output_per_million: 1}\n"a:b": {}',
-            "line 2: the key 'a:b' stands twice",
+            "line 2: the key 'a:b' appears twice",
         ),
-        ("a: &x [1]\nb: *x", "aliases are not used here"),
+        ("a: &x [1]\nb: *x", "aliases are not supported"),
         ("a: [", "expected prices"),
-        ("1: 2", "is no text"),
+        ("1: 2", "is not text"),
         (
             '"a:b": {input_per_million: 0.0000000001, output_per_million: 1}',
             "input_per_million: more than 9 digits",

@@ -24,7 +24,7 @@ from ttplan.model.policy import Policy
 from ttplan.operations.stores.copy import copy_into
 from ttplan.store.protocol import Store, Transaction
 from ttplan.store.transactions import MAX_ATTEMPTS, run_in_transaction
-from ttplan.util.waiting import told_of_waiting
+from ttplan.util.monitor import Monitor
 from ttplan.workspace import Workspace
 from ttplan.workspace.open import open_workspace
 
@@ -149,7 +149,7 @@ def test_who_waits_for_another_try_is_told_so_and_may_stop(store: Store, way: Wa
     way.blocked = 1
     with (
         pytest.raises(Cancelled, match="other writers of the same rows"),
-        told_of_waiting(stop),
+        Monitor(on_wait=stop).watch_waits(),
     ):
         run_in_transaction(store, lambda tx: tx.add_plan(plans.run(1)))
     assert way.begun == 1

@@ -26,9 +26,9 @@ from ttplan.audit.keys.key_files import (
     load_key,
     save_key,
 )
-from ttplan.audit.keys.signer import COMMAND_NAME, SIGN_KEY_VARIABLE, CommandSigner
+from ttplan.audit.keys.signer import SIGN_COMMAND_VARIABLE, SIGN_KEY_VARIABLE, CommandSigner
+from ttplan.audit.proofs.anchors import ANCHOR_COMMAND_VARIABLE as ANCHOR_COMMAND
 from ttplan.audit.proofs.anchors import ANCHOR_FILE_VARIABLE as ANCHOR_FILE
-from ttplan.audit.proofs.anchors import COMMAND_NAME as ANCHOR_COMMAND
 from ttplan.audit.proofs.anchors import read_anchors
 from ttplan.audit.proofs.customer_checkpoint import (
     CustomerCheckpointError,
@@ -374,7 +374,7 @@ def test_a_command_signs_and_what_it_gives_is_verified(
         with pytest.raises(AuditError, match=message):
             wrong.apply(wrong.plan(ROUTES, name="next"), allow_stale=True)
     assert workspace.verify(public_key=KEY.public_key).entries == 1
-    monkeypatch.setenv(COMMAND_NAME, f'{sys.executable} -c "{SIGN}"')
+    monkeypatch.setenv(SIGN_COMMAND_VARIABLE, f'{sys.executable} -c "{SIGN}"')
     with pytest.raises(KeyFileError, match=f"{SIGN_KEY_VARIABLE} is not"):
         opened(tmp_path, key=None)
     monkeypatch.setenv(SIGN_KEY_VARIABLE, KEY.public_key.hex)

@@ -12,7 +12,7 @@ import blake3
 import orjson
 
 from ttplan.audit.canonical import canonical_json, check_payload
-from ttplan.audit.keys.signer import Signer, signed
+from ttplan.audit.keys.signer import Signer, sign_and_verify
 from ttplan.model.audit import Actor, AuditEntry, StoredEntry, TipAnchor
 from ttplan.model.errors import CanonicalError
 
@@ -120,7 +120,7 @@ def next_entry(
         payload=dict(payload),
         prev_hash=prev_hash,
         hash=digest,
-        signature=signed(key, bytes.fromhex(digest)).hex(),
+        signature=sign_and_verify(key, bytes.fromhex(digest)).hex(),
     )
 
 

@@ -93,5 +93,5 @@ def is_well_signed(record: StoredEntry, key: VerifyingKey) -> bool:
 
 def signature_error(record: StoredEntry, index: int, key: VerifyingKey) -> ChainError | None:
     """Return the error of an entry whose hash this key did not sign; None if it did."""
-    problem = key.fault(bytes.fromhex(record.signature), bytes.fromhex(record.hash))
+    problem = key.signature_problem(bytes.fromhex(record.signature), bytes.fromhex(record.hash))
     return None if problem is None else BadSignature(index, problem)

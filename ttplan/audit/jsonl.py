@@ -19,6 +19,7 @@ from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.strict_json import parse_json
 from ttplan.model.audit import AuditEntry, StoredEntry
 from ttplan.model.errors import InputError
+from ttplan.util.paths import PathLike
 
 MAX_LINE = 16 * 2**20
 """The longest line, in bytes, that is read."""
@@ -33,7 +34,7 @@ _PREAMBLE_KEYS = ("meta", "verifying_key", "org_id", "entry_count")
 _ACTOR_KEYS = {"user": "user_id", "api_key": "key_id", "system": None, "anonymous": None}
 
 T = TypeVar("T")
-ChainFile = str | os.PathLike[str] | BinaryIO
+ChainFile = PathLike | BinaryIO
 
 
 class Preamble(NamedTuple):

@@ -11,7 +11,7 @@ import orjson
 from ttplan.audit.canonical import canonical_json
 from ttplan.audit.entry_checks import HEX64, HEX128
 from ttplan.audit.keys.key_files import VerifyingKey
-from ttplan.audit.keys.signer import Signer, signed
+from ttplan.audit.keys.signer import Signer, sign_and_verify
 from ttplan.model.audit import StoredEntry
 from ttplan.model.errors import BadRotation, KeyFileError
 from ttplan.model.stored_entry import KEY_ROTATED
@@ -46,7 +46,7 @@ def rotation_payload(
     return {
         "old_key": old.hex,
         "new_key": new.public_key.hex,
-        "new_key_signature": signed(new, statement).hex(),
+        "new_key_signature": sign_and_verify(new, statement).hex(),
     }
 
 
@@ -85,7 +85,7 @@ def verify_rotation(
     statement = rotation_statement(
         record.org_id, record.seq, record.prev_hash, current.hex, new.hex
     )
-    problem = new.fault(bytes.fromhex(payload["new_key_signature"]), statement)
+    problem = new.signature_problem(bytes.fromhex(payload["new_key_signature"]), statement)
     if problem is not None:
         raise BadRotation(
             index, f"new_key_signature is not the new key's over this rotation: {problem}"
@@ -121,7 +121,7 @@ def is_continued_by(last: StoredEntry, key: VerifyingKey) -> bool:
     if not (HEX128.fullmatch(last.signature) and HEX64.fullmatch(last.hash)):
         return False
     signature, digest = bytes.fromhex(last.signature), bytes.fromhex(last.hash)
-    return key.fault(signature, digest) is None
+    return key.signature_problem(signature, digest) is None
 
 
 def list_keys(records: Iterable[StoredEntry], current: VerifyingKey) -> list[VerifyingKey]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -11,6 +10,7 @@ from ttplan.display.card import Card, ResultCard, Row, Table
 from ttplan.gateways.plan_file import plan_yaml, write_plan_file
 from ttplan.model.results.suggestion import Suggestion, Suggestions
 from ttplan.model.route import ProposedRoute
+from ttplan.util.paths import PathLike
 
 _QUALITY = (
     "This compares prices, not quality: check the target's own answers before you trust them."
@@ -26,9 +26,7 @@ class SuggestionsCard(ResultCard[Suggestions]):
         """The confirmed routes, as `Workspace.plan` takes them."""
         return self.result.routes
 
-    def to_yaml(
-        self, path: str | os.PathLike[str] | None = None, *, overwrite: bool = False
-    ) -> str:
+    def to_yaml(self, path: PathLike | None = None, *, overwrite: bool = False) -> str:
         """The confirmed routes as the text of a plan file, also written to `path` if it is given.
 
         Raises InputError if the file exists, unless `overwrite`, or if it cannot be written.

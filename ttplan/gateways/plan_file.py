@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -13,7 +12,9 @@ from pydantic import ConfigDict, ValidationError
 from ttplan.model.errors import InputError
 from ttplan.model.plan import PlanConfig
 from ttplan.model.route import ProposedRoute, find_duplicate
-from ttplan.util.files import atomic_write, describe_validation_error, format_yaml, read_yaml
+from ttplan.util.files import atomic_write
+from ttplan.util.paths import PathLike
+from ttplan.util.yaml_files import describe_validation_error, format_yaml, read_yaml
 
 NAMESPACE = uuid5(NAMESPACE_URL, "ttplan:routes")
 """Namespace of route ids that are not UUIDs: made of the id as written, or of the name."""
@@ -32,7 +33,7 @@ class _WrittenConfig(PlanConfig):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def read_plan_file(path: str | os.PathLike[str]) -> PlanFile:
+def read_plan_file(path: PathLike) -> PlanFile:
     """Read `routes: [...]` and an optional `config: {...}`.
 
     Raises InputError that names file, route and field.
@@ -77,7 +78,7 @@ def plan_yaml(
 
 
 def write_plan_file(
-    path: str | os.PathLike[str],
+    path: PathLike,
     routes: Sequence[ProposedRoute],
     config: PlanConfig | None = None,
     *,
@@ -114,7 +115,7 @@ def _written(where: str, value: Any) -> Any:
     return float(value)
 
 
-def _route(path: str | os.PathLike[str], position: int, fields: Any) -> ProposedRoute:
+def _route(path: PathLike, position: int, fields: Any) -> ProposedRoute:
     name = fields.get("name") if isinstance(fields, dict) else None
     where = f"{path}: route {position}" + (f" ({name!r:.60})" if name else "")
     if not isinstance(fields, dict):

@@ -12,7 +12,7 @@ from ttplan.gateways.rendered import NOT_IN_PLAN, ParsedRoutes, may_overlap
 from ttplan.model.errors import InputError
 from ttplan.model.gateway import UnsupportedEffect, UnsupportedField
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
-from ttplan.util.files import describe_validation_error
+from ttplan.util.yaml_files import describe_validation_error
 
 DEFAULT_PRIORITY = 100
 _PLAN_FIELDS = {

@@ -11,7 +11,7 @@ from typing import Any
 from ttplan.model.errors import InputError
 from ttplan.model.gateway import UnsupportedField
 from ttplan.model.route import ProposedRoute, RouteConditions
-from ttplan.util.files import format_yaml
+from ttplan.util.yaml_files import format_yaml
 
 HEADING = (
     "# Written by ttplan from the live routes; what is edited here is lost when they are written "

@@ -17,9 +17,9 @@ from ttplan.logs.rows import SCHEMA as SCHEMA
 from ttplan.logs.rows import ModelNormaliser, Normaliser, finish
 from ttplan.logs.rows import as_uuid as as_uuid
 from ttplan.logs.source import MappingLike, Options, Source, SourceFile
-from ttplan.logs.sources.files import PathLike, named, unreadable
+from ttplan.logs.sources.files import named, unreadable
 from ttplan.model.errors import InputError
-from ttplan.util.paths import is_postgres_url
+from ttplan.util.paths import PathLike, is_postgres_url
 
 BATCH_ROWS = 50_000
 OnBadRows = Literal["refuse", "skip"]

@@ -23,18 +23,17 @@ from ttplan.logs.sources.files import (
     KINDS,
     MAX_LINE,
     Opened,
-    PathLike,
     find_files,
     head,
     is_duckdb,
     open_file,
 )
 from ttplan.model.errors import InputError
-from ttplan.util.paths import is_postgres_url, redact_url
+from ttplan.util.paths import PathLike, is_postgres_url, redact_url
 
 READING_MEMORY = 384 * 2**20
 """What DuckDB may use for reading, in bytes, beside documents that have to be in memory whole."""
-MappingLike = Mapping | dict[str, Any] | str | os.PathLike[str]
+MappingLike = Mapping | dict[str, Any] | PathLike
 TABLES = tuple(dict.fromkeys(one.table for one in FORMATS.values() if one.table is not None))
 """The tables that are looked for in a database."""
 _ESTIMATED_FROM = 2**20

@@ -1,46 +1,21 @@
-"""Routes in the words of a gateway: what was written, and what could not be said."""
+"""Routes in the format of a gateway: what was written, and what it cannot express."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from ttplan.model.base import FrozenModel, Hex64
 
-from ttplan.model.audit import Hex64
-
-_FROZEN = ConfigDict(frozen=True, extra="forbid")
 Gateway = Literal["tokentrimmer", "litellm"]
 GATEWAYS: dict[Gateway, str] = {"tokentrimmer": "TokenTrimmer", "litellm": "LiteLLM"}
-"""The gateways that routes are written for, and how they spell themselves."""
-
-
-class RouteExport(BaseModel):
-    """Live routes as they were written for a gateway.
-
-    `routes` are how many are live, `live` is the digest of those (64 hex digits). `losses` are what the file does not say,
-    `notes` what to know when using it. `changed` is false where the file held exactly this already.
-    """
-
-    model_config = _FROZEN
-
-    gateway: Gateway
-    path: str
-    routes: int
-    live: Hex64
-    losses: tuple[UnsupportedField, ...] = ()
-    notes: tuple[str, ...] = ()
-    changed: bool = True
-
-
+"""The gateways that routes are written for, and their display names."""
 UnsupportedEffect = Literal[
     "is left out", "goes without it", "has it rounded", "is tried in another order"
 ]
 
 
-class UnsupportedField(BaseModel):
-    """What one side says of a route and the other has no words for, why, and what becomes of the route all the same."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class UnsupportedField(FrozenModel):
+    """Part of a route that the other format cannot express, why, and what becomes of the route."""
 
     route: str
     field: str
@@ -49,3 +24,20 @@ class UnsupportedField(BaseModel):
 
     def __str__(self) -> str:
         return f"route {self.route!r:.60}, {self.field}: {self.reason}; the route {self.effect}"
+
+
+class RouteExport(FrozenModel):
+    """Live routes as written for a gateway.
+
+    `routes` counts the live routes, `live` is their digest. `losses` lists what the file cannot
+    express, `notes` what a user of the file has to know. `changed` is false if the file had this
+    content already.
+    """
+
+    gateway: Gateway
+    path: str
+    routes: int
+    live: Hex64
+    losses: tuple[UnsupportedField, ...] = ()
+    notes: tuple[str, ...] = ()
+    changed: bool = True

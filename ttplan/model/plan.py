@@ -4,43 +4,53 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from ttplan.model.base import FrozenModel, LenientModel, UtcDatetime
 from ttplan.model.money import Money, SignedMoney
 from ttplan.model.pricing import ModelPricing, split_price_key
-from ttplan.model.request import RequestLog, UtcDatetime
+from ttplan.model.request import RequestLog
 from ttplan.model.results.quality import QualityResult
 from ttplan.model.route import ProposedRoute, find_duplicate
 
 IntervalMethod = Literal["auto", "limit", "resample", "tt-plan-core"]
 UsedIntervalMethod = Literal["auto", "limit", "resample", "tt-plan-core", "limit+resample", "none"]
-"""What gave a result's intervals; `limit+resample`: those of money were resampled since few requests carry the cost; `none`:
-there are none, since the requests come in too few clusters."""
+"""How a result's intervals were computed. `limit+resample`: those of money were resampled because
+few requests carry the cost. `none`: too few clusters for intervals."""
 Interval = tuple[float, float]
 Seconds = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
 Threshold = Annotated[float, Field(ge=-1, le=1)]
-
-_IN = ConfigDict(frozen=True, extra="ignore")
-_OUT = ConfigDict(frozen=True, extra="forbid")
-
-
 ColumnName = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
 MAX_THRESHOLDS = 32
 DEFAULT_BOOTSTRAP_ITERATIONS = 10_000
-"""How many resamples a plan asks for where nobody says."""
 
 
-class PlanConfig(BaseModel):
-    """What a plan assumes besides its routes. A TTL of None switches that cache level off; 0 is a TTL.
+class PlanConfig(LenientModel):
+    """What a plan assumes besides its routes.
 
-    `l2_threshold`, one of the sweep's, is the one whose hits count for cost; without it the semantic cache only informs.
-    `cluster` names what is resampled together: `hour`, `day` (both UTC), or a column such as `tag` or `session_id`.
+    Parameters
+    ----------
+    l1_ttl_seconds, l2_ttl_seconds : int, optional
+        Lifetime of an entry of the exact (L1) and of the semantic (L2) cache. None switches the
+        cache off; 0 is a valid lifetime.
+    l2_threshold_sweep : sequence of float
+        Similarities, -1 to 1, at which the semantic cache is projected.
+    l2_threshold : float, optional
+        The value of the sweep whose hits count for cost. Without it, the semantic cache is
+        reported but does not affect costs.
+    cluster : str, optional
+        Requests that are resampled together: `hour`, `day` (both UTC), or a column such as `tag`
+        or `session_id`.
+
+    Examples
+    --------
+    >>> import ttplan
+    >>> ttplan.PlanConfig(l1_ttl_seconds=300).l1_ttl_seconds
+    300
     """
-
-    model_config = _IN
 
     l1_ttl_seconds: Seconds | None = None
     l2_threshold_sweep: Annotated[tuple[Threshold, ...], Field(max_length=MAX_THRESHOLDS)] = (
@@ -54,7 +64,7 @@ class PlanConfig(BaseModel):
     cluster: ColumnName | None = None
 
     @model_validator(mode="after")
-    def _threshold_is_swept(self) -> Self:
+    def _check_threshold(self) -> Self:
         if self.l2_threshold is None:
             return self
         if self.l2_ttl_seconds is None:
@@ -62,26 +72,58 @@ class PlanConfig(BaseModel):
                 "l2_threshold is set and l2_ttl_seconds is not; expected both, or neither"
             )
         if self.l2_threshold not in self.l2_threshold_sweep:
-            swept = ", ".join(map(str, self.l2_threshold_sweep))
+            sweep = ", ".join(map(str, self.l2_threshold_sweep))
             raise ValueError(
-                f"l2_threshold is {self.l2_threshold}; expected one of l2_threshold_sweep: {swept}"
+                f"l2_threshold is {self.l2_threshold}; expected one of l2_threshold_sweep: {sweep}"
             )
         return self
 
 
 def check_window(start: datetime, end: datetime) -> None:
-    """Raise ValueError where a window ends before it begins."""
+    """Raise ValueError if a window does not end after its start."""
     if end <= start:
         raise ValueError(
-            f"the window ends at {end.isoformat()}, which is not after its start {start.isoformat()}; "
-            "expected window_start < window_end"
+            f"the window ends at {end.isoformat()}, which is not after its start "
+            f"{start.isoformat()}; expected window_start < window_end"
         )
 
 
-class PlanInput(BaseModel):
-    """Everything that a replay depends on. `window_start` is inclusive, `window_end` exclusive."""
+class PlanInput(LenientModel):
+    """Everything that a replay depends on.
 
-    model_config = _IN
+    Parameters
+    ----------
+    plan_id, org_id : UUID
+    window_start, window_end : datetime
+        Time zone required. The start is inclusive, the end exclusive.
+    requests : sequence of RequestLog
+    proposed_routes : sequence of ProposedRoute
+    pricing : dict of str to ModelPricing
+        Keys are `provider:model`.
+    config : PlanConfig, optional
+    seed : int
+        Seed of the random draws, 0 to 2**64 - 1.
+    bootstrap_iterations : int
+        Number of resamples.
+
+    Examples
+    --------
+    >>> from uuid import UUID
+    >>> import ttplan
+    >>> plan = ttplan.PlanInput(
+    ...     plan_id=UUID(int=1),
+    ...     org_id=UUID(int=2),
+    ...     window_start="2026-05-01T00:00:00Z",
+    ...     window_end="2026-06-01T00:00:00Z",
+    ...     requests=[],
+    ...     proposed_routes=[],
+    ...     pricing={},
+    ...     seed=0,
+    ...     bootstrap_iterations=1_000,
+    ... )
+    >>> ttplan.replay(plan).sample_size
+    0
+    """
 
     plan_id: UUID
     org_id: UUID
@@ -96,35 +138,35 @@ class PlanInput(BaseModel):
 
     @field_validator("pricing")
     @classmethod
-    def _keys_have_a_colon(cls, pricing: dict[str, ModelPricing]) -> dict[str, ModelPricing]:
+    def _check_price_keys(cls, pricing: dict[str, ModelPricing]) -> dict[str, ModelPricing]:
         for key in pricing:
             split_price_key(key)
         return pricing
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _check_consistency(self) -> Self:
         check_window(self.window_start, self.window_end)
-        repeat = find_duplicate(self.proposed_routes)
-        if repeat is not None:
-            raise ValueError(repeat)
+        duplicate = find_duplicate(self.proposed_routes)
+        if duplicate is not None:
+            raise ValueError(duplicate)
         seen: set[UUID] = set()
         for row, request in enumerate(self.requests):
             if request.id in seen:
                 raise ValueError(
-                    f"requests[{row}]: id {request.id} appears twice; expected every request id once"
+                    f"requests[{row}]: id {request.id} appears twice; expected every request id "
+                    "once"
                 )
             seen.add(request.id)
         return self
 
 
-class L2Projection(BaseModel):
-    """What a semantic cache at one similarity threshold would have done. `projected_l2_hit_rate` is 0..1.
+class L2Projection(FrozenModel):
+    """What a semantic cache at one similarity threshold would have done.
 
-    `total` counts the requests that could be looked up. Ours besides: how many of the hits the projected L1 cache has too, and
-    what the others would save (USD per window).
+    `total` counts the requests that could be looked up; `projected_l2_hit_rate` is 0 to 1.
+    `also_l1_hits` of the hits are hits of the projected L1 cache, too; the others would save
+    `saves_usd` (USD per window).
     """
-
-    model_config = _OUT
 
     threshold: float
     total: int
@@ -135,13 +177,11 @@ class L2Projection(BaseModel):
     saves_usd: SignedMoney = Decimal(0)
 
 
-class PoisoningCandidate(BaseModel):
-    """A projected semantic hit whose two sides ended differently: what it was served may be wrong.
+class PoisoningCandidate(FrozenModel):
+    """A projected semantic hit whose two answers ended differently, so it may be wrong.
 
-    `thresholds` are those of the sweep at which this source serves it.
+    `thresholds` are those of the sweep at which this source serves the request.
     """
-
-    model_config = _OUT
 
     request_id: UUID
     source_id: UUID
@@ -153,10 +193,11 @@ class PoisoningCandidate(BaseModel):
     source_output_tokens: int
 
 
-class CacheHits(BaseModel):
-    """Projected hits by cache level, each as if alone, and together. `l2` is at the threshold that counts for cost, else None."""
+class CacheHits(FrozenModel):
+    """Projected hits of each cache level alone, and of both together.
 
-    model_config = _OUT
+    `l2` is at the threshold that counts for cost, else None.
+    """
 
     l1: int | None
     l2: int | None
@@ -164,15 +205,14 @@ class CacheHits(BaseModel):
     either: int
 
 
-class SavingsByCause(BaseModel):
-    """Baseline minus projected cost, split in this order; the parts add up to it. USD per window; negative: it costs more.
+class SavingsByCause(FrozenModel):
+    """Baseline minus projected cost by cause; the parts add up. USD per window, signed.
 
-    `already`: what routing and caching recorded in the log saves on requests that the plan leaves alone. `routes`: the target's
-    price, with no discount for cached tokens. `provider_cache`: that discount. `l1_cache`, `l2_cache`: what a hit would have cost
-    by then; a hit of both levels is L1's.
+    `already`: what routing and caching recorded in the log save on requests that the plan leaves
+    alone. `routes`: the target's price without its discount for cached tokens. `provider_cache`:
+    that discount. `l1_cache`, `l2_cache`: what a hit would have cost after that; a hit of both
+    levels counts for L1.
     """
-
-    model_config = _OUT
 
     already: SignedMoney
     routes: SignedMoney
@@ -181,15 +221,20 @@ class SavingsByCause(BaseModel):
     l2_cache: SignedMoney
 
 
-class Aggregates(BaseModel):
-    """A plan's point estimates over its window. Money is USD per window; pct is 0..100, a rate 0..1, latency in ms.
+class Aggregates(FrozenModel):
+    """A plan's point estimates over its window.
 
-    `projected_savings_*` are clipped at 0. `projected_change_usd` (baseline minus projected) and `change_vs_actual_usd`
-    (actual minus projected) are not: negative means that the plan costs more. `p*_latency_ms_actual` are of the latencies as they
-    were logged; None where there are none, and in results from before they were kept.
+    Money is USD per window, a percentage 0 to 100, a rate 0 to 1, a latency ms.
+
+    Attributes
+    ----------
+    projected_savings_usd, projected_savings_pct
+        Baseline minus projected cost, clipped at 0.
+    projected_change_usd, change_vs_actual_usd
+        Baseline, and actual, minus projected cost. Not clipped: negative if the plan costs more.
+    p50_latency_ms_actual, p95_latency_ms_actual
+        Latencies as logged; None if the log, or an older result, has none.
     """
-
-    model_config = _OUT
 
     total_baseline_cost_usd: Money
     total_actual_cost_usd: Money
@@ -210,14 +255,12 @@ class Aggregates(BaseModel):
     p95_latency_ms_actual: float | None = None
 
 
-class ConfidenceIntervals(BaseModel):
-    """95 % intervals `[lo, hi]`, in the units of the estimates that they belong to; None where there is none to be had.
+class ConfidenceIntervals(FrozenModel):
+    """95 % intervals `[low, high]` in the units of their estimates; None if unavailable.
 
-    The ends of savings are clipped to 0 (and 100 for the pct); those of the changes, which method `tt-plan-core` does not
-    give, are not.
+    Savings are clipped at 0 (and at 100 for the percentage). Changes are not; the method
+    `tt-plan-core` has none.
     """
-
-    model_config = _OUT
 
     savings_usd_95: Interval | None = None
     savings_pct_95: Interval | None = None
@@ -229,10 +272,8 @@ class ConfidenceIntervals(BaseModel):
     change_vs_actual_usd_95: Interval | None = None
 
 
-class PerRouteBreakdown(BaseModel):
-    """What one route does. Money is USD per window; savings are clipped at 0."""
-
-    model_config = _OUT
+class PerRouteBreakdown(FrozenModel):
+    """The effect of one route. Money is USD per window; savings are clipped at 0."""
 
     route_id: UUID
     route_name: str
@@ -242,24 +283,49 @@ class PerRouteBreakdown(BaseModel):
     savings_usd: Money
 
 
-class Clusters(BaseModel):
-    """The clusters that were resampled: how many, how many equal ones they are worth, and the largest one's share (0..1).
+class Clusters(FrozenModel):
+    """The resampled clusters: their number, effective number, and the largest share (0 to 1).
 
-    `effective` is (sum x)^2 / sum x^2 (L. Kish, Survey Sampling, 1965) of the clusters' baselines or of their requests, and
-    `largest_share` is of those, whichever is worse.
+    `effective` is (sum x)^2 / sum x^2 (L. Kish, Survey Sampling, 1965), where x is each cluster's
+    baseline or request count, whichever is worse; `largest_share` is of the same x.
     """
-
-    model_config = _OUT
 
     count: int
     effective: float
     largest_share: float
 
 
-class PlanResult(BaseModel):
-    """What a replay found. `model_dump_json()` is the same to the byte for the same input."""
+class PlanResult(FrozenModel):
+    """The result of a replay.
 
-    model_config = _OUT
+    `model_dump_json()` is byte-identical for the same input.
+
+    Attributes
+    ----------
+    window_start, window_end : datetime
+        UTC; the start is inclusive, the end exclusive.
+    sample_size : int
+        Number of requests in the window.
+    aggregates : Aggregates
+    confidence_intervals : ConfidenceIntervals
+    interval_method, interval_unit : str
+        How the intervals were computed, and what was resampled.
+    per_route_breakdown : tuple of PerRouteBreakdown
+        Sorted by route id.
+    caveats : tuple of str
+        What a reader has to know before trusting the numbers.
+    quality : QualityResult or None
+        Judged answers, once there are some.
+
+    Examples
+    --------
+    >>> from datetime import UTC, datetime
+    >>> from uuid import UUID
+    >>> from ttplan.model.plan import make_empty_result
+    >>> window = (datetime(2026, 5, 1, tzinfo=UTC), datetime(2026, 6, 1, tzinfo=UTC))
+    >>> make_empty_result(UUID(int=1), UUID(int=2), window, ()).interval_method
+    'none'
+    """
 
     plan_id: UUID
     org_id: UUID
@@ -286,29 +352,15 @@ def make_empty_result(
     window: tuple[datetime, datetime],
     routes: tuple[ProposedRoute, ...],
 ) -> PlanResult:
-    """A result over no request at all. `window` is (inclusive, exclusive)."""
-    zero: Any = 0
-    money = (
-        "total_baseline_cost_usd",
-        "total_actual_cost_usd",
-        "total_projected_cost_usd",
-        "projected_savings_usd",
-    )
-    other = (
-        "projected_savings_pct",
-        "projected_change_usd",
-        "change_vs_actual_usd",
-        "cache_hit_rate_projected",
-    )
-    latency = ("p50_latency_ms_projected", "p95_latency_ms_projected")
-    counts = ("requests_rerouted", "requests_unchanged", "requests_unprice_able")
+    """Return the result over no requests. `window` is (inclusive, exclusive)."""
+    zeros = {name: 0 for name, field in Aggregates.model_fields.items() if field.is_required()}
     return PlanResult(
         plan_id=plan_id,
         org_id=org_id,
         window_start=window[0],
         window_end=window[1],
         sample_size=0,
-        aggregates=Aggregates(**dict.fromkeys((*money, *other, *latency, *counts), zero)),
+        aggregates=Aggregates.model_validate(zeros),
         confidence_intervals=ConfidenceIntervals(),
         interval_method="none",
         interval_unit="request",

@@ -1,49 +1,57 @@
-"""Rules that a plan has to meet before it is applied, approvals of it, and what a person decided against a rule."""
+"""Rules that a plan must meet before it is applied, approvals, and overrides."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from ttplan.model.audit import Actor, Hex64
+from ttplan.model.audit import Actor
+from ttplan.model.base import FrozenModel, Hex64
 
-_STRICT = ConfigDict(frozen=True, extra="forbid")
 RuleLevel = Literal["blocking", "advisory"]
 PolicyText = Annotated[str, Field(strict=True, min_length=1, max_length=500, pattern=r"\S")]
 
 
-class Rule(BaseModel):
-    """One rule over a plan's result, such as `savings lower bound > 0`. A blocking one stops a plan that does not meet it."""
+class Rule(FrozenModel):
+    """A rule over a plan's result, such as `savings lower bound > 0`.
 
-    model_config = _STRICT
+    A blocking rule stops a plan that violates it; an advisory one only warns.
+    """
 
     rule: PolicyText
     level: RuleLevel = "blocking"
 
 
-class Approvals(BaseModel):
-    """How many persons have to approve a plan, and whether its author is none of them."""
-
-    model_config = _STRICT
+class Approvals(FrozenModel):
+    """How many people must approve a plan, and whether its author may be one of them."""
 
     needed: int = Field(strict=True, ge=1, le=20)
     other_than_author: bool = Field(default=False, strict=True)
 
 
-class Policy(BaseModel):
-    """What every plan of a store is held to when it is applied."""
+class Policy(FrozenModel):
+    """What each plan of a store must meet when it is applied.
 
-    model_config = _STRICT
+    Parameters
+    ----------
+    rules : sequence of Rule
+    approvals : Approvals, optional
+
+    Examples
+    --------
+    >>> import ttplan
+    >>> policy = ttplan.Policy(rules=[{"rule": "savings lower bound > 0"}])
+    >>> policy.rules[0].level
+    'blocking'
+    """
 
     rules: tuple[Rule, ...] = ()
     approvals: Approvals | None = None
 
 
-class RuleVerdict(BaseModel):
-    """Whether a plan meets a rule, and what was found."""
-
-    model_config = _STRICT
+class RuleVerdict(FrozenModel):
+    """Whether a plan meets a rule, and the value that decided it."""
 
     rule: str
     level: RuleLevel
@@ -51,10 +59,11 @@ class RuleVerdict(BaseModel):
     found: str
 
 
-class PolicyCheck(BaseModel):
-    """A plan held to the policy. `approved_by` are the chain's entries that approve it as it is now, and count."""
+class PolicyCheck(FrozenModel):
+    """The result of checking a plan against the policy.
 
-    model_config = _STRICT
+    `approved_by` has the `seq` of each audit entry that approves the plan in its present form.
+    """
 
     plan_name: str
     plan_digest: Hex64
@@ -64,28 +73,43 @@ class PolicyCheck(BaseModel):
 
     @property
     def blocking(self) -> tuple[RuleVerdict, ...]:
-        """The blocking rules that the plan does not meet."""
-        return tuple(one for one in self.verdicts if not one.ok and one.level == "blocking")
+        """The blocking rules that the plan violates."""
+        return tuple(
+            verdict for verdict in self.verdicts if not verdict.ok and verdict.level == "blocking"
+        )
 
     @property
     def exit_code(self) -> int:
-        """What a command that checks exits with: 0, or 1."""
+        """Exit code of the command: 0 or 1."""
         return 1 if self.blocking else 0
 
 
-class Override(BaseModel):
-    """Who applies a plan against a blocking rule, and why; both go into the audit entry, for everybody to read."""
+class Override(FrozenModel):
+    """Who applies a plan against a blocking rule, and why.
 
-    model_config = _STRICT
+    Both become part of the audit entry, which anyone with the chain can read.
+
+    Parameters
+    ----------
+    name, reason : str
+        At most 500 characters each.
+
+    Examples
+    --------
+    >>> import ttplan
+    >>> ttplan.Override(name="Ada", reason="cost incident 42").name
+    'Ada'
+    """
 
     name: PolicyText
     reason: PolicyText
 
 
-class Approval(BaseModel):
-    """An approval in the chain: its entry, whose it is, and the plan's digest that it is of. `key` signed it, where one did."""
+class Approval(FrozenModel):
+    """An approval in the audit chain: its entry's `seq`, its actor, and the plan's digest.
 
-    model_config = _STRICT
+    `key` is the approver's public key if the approval was signed.
+    """
 
     seq: int
     actor: Actor

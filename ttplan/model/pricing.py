@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pydantic import BaseModel, ConfigDict
-
+from ttplan.model.base import LenientModel
 from ttplan.model.money import Money, Price
 
 
-class ModelPricing(BaseModel):
-    """What one model costs, in USD per million tokens, 9 digits after the point.
+class ModelPricing(LenientModel):
+    """The price of one model, in USD per million tokens, 9 digits after the point.
 
-    `cached_input_per_million` of None charges cached input at the full rate; 0 is free.
+    Parameters
+    ----------
+    input_per_million, output_per_million : Decimal, float or int
+    cached_input_per_million : Decimal, float or int, optional
+        None charges cached input at the full rate; 0 is free.
+
+    Examples
+    --------
+    >>> import ttplan
+    >>> price = ttplan.ModelPricing(input_per_million=2.5, output_per_million=10)
+    >>> price.cached_rate
+    Decimal('2.500000000')
     """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     input_per_million: Price
     output_per_million: Price
@@ -23,20 +31,16 @@ class ModelPricing(BaseModel):
 
     @property
     def cached_rate(self) -> Price:
-        """The rate of a cached input token, whether or not the model has one of its own."""
-        return (
-            self.input_per_million
-            if self.cached_input_per_million is None
-            else self.cached_input_per_million
-        )
+        """Rate of a cached input token: its own, else that of input."""
+        return _first(self.cached_input_per_million, self.input_per_million)
 
 
 class TokenRates(ModelPricing):
-    """Every rate that one model has while one price holds: USD per million tokens, and a fee in USD per request.
+    """All rates of a model during one price period: USD per million tokens, and USD per request.
 
-    A kind of token whose rate is None costs what all tokens of its side do: input for cache writes, audio and images that go in,
-    output for reasoning, audio and images that come out; 0 is free. One-hour cache writes cost what others do, unless they have
-    a rate.
+    A rate of None is that of its side: input for cache writes, input audio and input images;
+    output for reasoning, output audio and output images; 0 is free. One-hour cache writes default
+    to the rate of other cache writes.
     """
 
     cache_write_per_million: Price | None = None
@@ -50,26 +54,20 @@ class TokenRates(ModelPricing):
 
     @property
     def write_rate(self) -> Price:
-        """The rate of a token that is written to the provider's cache, whether or not the model has one of its own."""
-        return (
-            self.input_per_million
-            if self.cache_write_per_million is None
-            else self.cache_write_per_million
-        )
+        """Rate of a cache write token: its own, else that of input."""
+        return _first(self.cache_write_per_million, self.input_per_million)
 
     @property
     def flat(self) -> ModelPricing:
-        """The three rates that a plan's table has."""
-        return ModelPricing(
-            input_per_million=self.input_per_million,
-            output_per_million=self.output_per_million,
-            cached_input_per_million=self.cached_input_per_million,
+        """The three rates that a plan's price table has."""
+        return ModelPricing.model_validate(
+            {name: getattr(self, name) for name in ModelPricing.model_fields}
         )
 
     @property
     def beyond_flat(self) -> tuple[str, ...]:
-        """The names of the rates that a plan's table has no place for, where they differ from the flat one."""
-        own = {
+        """Names of the rates that differ from the flat ones and that a price table cannot hold."""
+        defaults = {
             "cache_write_per_million": self.input_per_million,
             "cache_write_1h_per_million": self.write_rate,
             "input_audio_per_million": self.input_per_million,
@@ -79,11 +77,17 @@ class TokenRates(ModelPricing):
             "output_image_per_million": self.output_per_million,
             "request_usd": 0,
         }
-        return tuple(name for name, flat in own.items() if getattr(self, name) not in (None, flat))
+        return tuple(
+            name for name, default in defaults.items() if getattr(self, name) not in (None, default)
+        )
+
+
+def _first(rate: Price | None, default: Price) -> Price:
+    return default if rate is None else rate
 
 
 def split_price_key(key: str) -> tuple[str, str]:
-    """`provider, model` of a price key, split at its first colon. Raises ValueError where there is none."""
+    """Split a price key at its first colon into provider and model. Raises ValueError if none."""
     provider, colon, model = key.partition(":")
     if not colon:
         raise ValueError(f"the price key {key!r} has no colon; expected provider:model")
@@ -93,7 +97,7 @@ def split_price_key(key: str) -> tuple[str, str]:
 def find_price(
     pricing: Mapping[str, ModelPricing], provider: str, target: str
 ) -> ModelPricing | None:
-    """The price of `target` for a request of `provider`: the provider's own, else the first in key order, else None."""
+    """Return the price of `target` for a provider: its own, else the first in key order."""
     own = pricing.get(f"{provider}:{target}")
     if own is not None:
         return own

@@ -2,39 +2,74 @@
 
 from __future__ import annotations
 
-from datetime import UTC
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import Field, FiniteFloat
 
+from ttplan.model.base import LenientModel, NonEmptyText, UtcDatetime
 from ttplan.model.money import RequestMoney
 
 MAX_TOKENS = 10**12
-"""No request has this many tokens; it bounds what 38 digits have to hold when a log is summed."""
+"""Upper bound of one request's tokens, so that sums over a log fit in 38 digits."""
 
-UtcDatetime = Annotated[AwareDatetime, AfterValidator(lambda at: at.astimezone(UTC))]
-"""A moment in UTC. A time without a zone is refused."""
 Tokens = Annotated[int, Field(strict=True, ge=0, lt=MAX_TOKENS)]
 Milliseconds = Annotated[int, Field(strict=True, ge=0, lt=2**53)]
-Name = Annotated[str, Field(strict=True, min_length=1)]
 
 
-class RequestLog(BaseModel):
+class RequestLog(LenientModel):
     """One request as the gateway logged it. Unknown fields are ignored.
 
-    `input_tokens` include `cached_tokens`. `cost_usd` is what was paid, `baseline_cost_usd` what would have been paid with
-    no routing or caching. `latency_ms` is None where the log has none. `session_id`, `user_id` and `api_key_id` say which
-    requests belong together.
-    """
+    Parameters
+    ----------
+    id, org_id : UUID
+    ts : datetime
+        Time zone required.
+    provider, model : str
+    input_tokens, output_tokens, cached_tokens : int
+        `input_tokens` include `cached_tokens`.
+    cost_usd, baseline_cost_usd : Decimal, float or int
+        What was paid, and what would have been paid without routing and caching. USD.
+    cached : bool
+        Whether a gateway cache served the request.
+    cache_layer : {"l1", "l2"}, optional
+    matched_route_id : UUID, optional
+    latency_ms : int or None
+        None if the log has no latencies.
+    status : int
+        HTTP status.
+    embedding : list of float, optional
+    session_id, user_id, api_key_id : str, optional
+        Which requests belong together.
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    Examples
+    --------
+    >>> from uuid import UUID
+    >>> import ttplan
+    >>> request = ttplan.RequestLog(
+    ...     id=UUID(int=1),
+    ...     org_id=UUID(int=2),
+    ...     ts="2026-05-01T12:00:00Z",
+    ...     provider="openai",
+    ...     model="gpt-4o",
+    ...     input_tokens=1_000,
+    ...     output_tokens=100,
+    ...     cached_tokens=0,
+    ...     cost_usd=0.0035,
+    ...     baseline_cost_usd=0.0035,
+    ...     cached=False,
+    ...     latency_ms=850,
+    ...     status=200,
+    ... )
+    >>> request.cost_usd
+    Decimal('0.003500000000')
+    """
 
     id: UUID
     org_id: UUID
     ts: UtcDatetime
-    provider: Name
-    model: Name
+    provider: NonEmptyText
+    model: NonEmptyText
     input_tokens: Tokens
     output_tokens: Tokens
     cached_tokens: Tokens

@@ -1,4 +1,4 @@
-"""A proposed route: when its conditions hold, a request goes to its target model."""
+"""A proposed route: a request that meets its conditions goes to its target model."""
 
 from __future__ import annotations
 
@@ -6,23 +6,36 @@ from collections.abc import Iterable
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from ttplan.model.base import FrozenModel, NonEmptyText
 from ttplan.model.money import Bound
-from ttplan.model.request import Name
 
-# An unknown condition would change which requests match: refused, whoever wrote the file.
-_STRICT = ConfigDict(frozen=True, extra="forbid")
 TokenBound = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 
 
-class RouteConditions(BaseModel):
-    """Conditions that must all hold. An empty list or null matches anything; all bounds are strict.
+# These models refuse unknown fields: an unknown condition would change which requests match.
+class RouteConditions(FrozenModel):
+    """Conditions that must all hold. An empty list or None matches anything.
 
-    `estimated_cost_*` compare with the request's `baseline_cost_usd`, in USD.
+    Parameters
+    ----------
+    model_in : sequence of str
+    input_tokens_lt, input_tokens_gt : int, optional
+        Exclusive bounds.
+    tag_equals : str, optional
+    has_images, has_audio : bool, optional
+    prompt_contains_any_of : sequence of str
+        Keywords, regardless of case.
+    estimated_cost_gt, estimated_cost_lt : Decimal, float or int, optional
+        Exclusive bounds of the request's `baseline_cost_usd`, in USD.
+
+    Examples
+    --------
+    >>> import ttplan
+    >>> ttplan.RouteConditions(model_in=["gpt-4o"], input_tokens_lt=500).input_tokens_lt
+    500
     """
-
-    model_config = _STRICT
 
     model_in: tuple[str, ...] = ()
     input_tokens_lt: TokenBound | None = None
@@ -35,24 +48,62 @@ class RouteConditions(BaseModel):
     estimated_cost_lt: Bound | None = None
 
 
-class RouteAction(BaseModel):
-    """What a matching route does. `max_cost_usd` is the most that one request may cost on the target, in USD."""
+class RouteAction(FrozenModel):
+    """What a matching route does.
 
-    model_config = _STRICT
+    Parameters
+    ----------
+    target_model : str
+    fallbacks : sequence of str
+        Models to try after the target, in order.
+    disable_cache : bool
+    max_cost_usd : Decimal, float or int, optional
+        The most that one request may cost on the target, in USD.
 
-    target_model: Name
+    Examples
+    --------
+    >>> import ttplan
+    >>> ttplan.RouteAction(target_model="gpt-4o-mini").disable_cache
+    False
+    """
+
+    target_model: NonEmptyText
     fallbacks: tuple[str, ...] = ()
     disable_cache: bool = False
     max_cost_usd: Bound | None = None
 
 
-class ProposedRoute(BaseModel):
-    """A route as a plan proposes it. Enabled routes are tried by priority, highest first, ties by id."""
+class ProposedRoute(FrozenModel):
+    """A route as a plan proposes it.
 
-    model_config = _STRICT
+    Parameters
+    ----------
+    id : UUID
+        Identity of the route; it stays the same after a rename.
+    name : str
+    priority : int
+        Enabled routes are tried by priority, highest first, ties by id.
+    enabled : bool
+    when : RouteConditions
+    then : RouteAction
+
+    Examples
+    --------
+    >>> from uuid import UUID
+    >>> import ttplan
+    >>> route = ttplan.ProposedRoute(
+    ...     id=UUID(int=1),
+    ...     name="short chat",
+    ...     priority=10,
+    ...     when={"input_tokens_lt": 500},
+    ...     then={"target_model": "gpt-4o-mini"},
+    ... )
+    >>> route.then.target_model
+    'gpt-4o-mini'
+    """
 
     id: UUID
-    name: Name
+    name: NonEmptyText
     priority: int = Field(strict=True, ge=0, lt=2**32)
     enabled: bool = Field(default=True, strict=True)
     when: RouteConditions = RouteConditions()
@@ -60,12 +111,12 @@ class ProposedRoute(BaseModel):
 
 
 def sort_by_precedence(routes: Iterable[ProposedRoute]) -> list[ProposedRoute]:
-    """The enabled routes in the order in which they are tried."""
+    """Return the enabled routes in the order in which they are tried."""
     return sorted((r for r in routes if r.enabled), key=lambda r: (-r.priority, r.id))
 
 
 def find_duplicate(routes: Iterable[ProposedRoute]) -> str | None:
-    """What the first route that repeats an id or a name repeats, as words for an error; None where all differ."""
+    """Describe the first repeated id or name as an error message; None if all are distinct."""
     ids: set[UUID] = set()
     names: set[str] = set()
     for route in routes:

@@ -1,17 +1,18 @@
-"""An audit entry as the bytes that are hashed. Helper processes load this and little else, so that they start at once."""
+"""An audit entry as stored bytes. Worker processes import this and little else, to start fast."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 KEY_ROTATED = "audit.key_rotated"
-"""The event of the entry that hands a chain over to another key."""
+"""The event of an entry that hands a chain over to another key."""
 
 
 class StoredEntry(NamedTuple):
-    """An entry as it is stored and streamed: what is hashed stays the bytes that it was.
+    """An audit entry as it is stored and streamed, with the hashed bytes unchanged.
 
-    `body` is the canonical JSON of `actor, event, id, org_id, payload, seq, timestamp`; the hashes are lower-case hex.
+    `body` is the canonical JSON of `actor, event, id, org_id, payload, seq, timestamp`. The hashes
+    and the signature are lower-case hex.
     """
 
     org_id: str

@@ -1,4 +1,4 @@
-"""A plan as it is stored, and a route as it is live."""
+"""A plan as stored, and a route as it is live."""
 
 from __future__ import annotations
 
@@ -7,22 +7,20 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from ttplan.model.audit import Actor, Hex64
+from ttplan.model.audit import Actor
+from ttplan.model.base import FrozenModel, Hex64, UtcDatetime
 from ttplan.model.money import Money
 from ttplan.model.plan import PlanConfig, PlanResult
 from ttplan.model.pricing import ModelPricing
-from ttplan.model.request import UtcDatetime
 from ttplan.model.route import ProposedRoute
 
 Status = Literal["projected", "applied", "reverted", "failed"]
 
 
-class LiveRoute(BaseModel):
-    """A route that the gateway follows now, and which plan put it there when."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class LiveRoute(FrozenModel):
+    """A route that the gateway follows now, and which plan made it live when."""
 
     route: ProposedRoute
     plan_id: UUID
@@ -30,31 +28,27 @@ class LiveRoute(BaseModel):
 
 
 class UnreadableRoute(NamedTuple):
-    """A row of the live routes that is no route any more: somebody wrote to it past ttplan."""
+    """A row of the live routes that is not a valid route: it was not written by ttplan."""
 
     name: str
     reason: str
 
 
-class SeenRoute(BaseModel):
-    """A route that was live when a plan was computed: its name, the plan that had put it there, and the digest of its content."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class SeenRoute(FrozenModel):
+    """A route that was live when a plan was computed: its name, its plan, its content's digest."""
 
     name: str
     plan_id: UUID
     digest: Hex64
 
 
-class CostBasis(BaseModel):
-    """How many requests of the window have a cost as it was recorded, how many a recomputed one, and what they cost.
+class CostBasis(FrozenModel):
+    """How many requests of the window have a recorded cost, how many a recomputed one.
 
-    `by_doctor` of the recomputed ones were so since their record was certainly wrong, the others since all were to be.
-
-    USD per window. `was_recorded_usd` is what the log had recorded for those that were recomputed.
+    `by_doctor` of the recomputed ones had a record that was certainly wrong; the others were
+    recomputed because all costs had to be. USD per window; `was_recorded_usd` is the recorded cost
+    of the recomputed ones.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     recorded: int
     recomputed: int
@@ -64,17 +58,16 @@ class CostBasis(BaseModel):
     was_recorded_usd: Money
 
 
-class StoredPlan(BaseModel):
-    """A stored plan: what it found, what it was computed with, and where it is in its life.
+class StoredPlan(FrozenModel):
+    """A stored plan: its result, what it was computed with, and its status.
 
-    `price_sources` say where each of its prices came from, `cost_basis` what its log's costs are made of; None where that was not
-    kept. `nonce` (32 bytes, hex) blinds the commitment to the plan's routes in the audit chain; it never leaves the store.
-    `live_seen` are the routes that were live when it was computed, `replaced` those that its own took the place of when it was
-    applied; None in rows from before they were kept. `failure` says why a failed one has no result (its figures are zeros then).
-    `author` is who made it, where somebody was named.
+    Fields that are None were not kept when the row was written. `price_sources` names the source
+    of each price, `cost_basis` what the log's costs consist of. `nonce` (32 bytes, hex) blinds the
+    commitment to the plan's routes in the audit chain; it never leaves the store. `live_seen` are
+    the routes that were live when the plan was computed, `replaced` those that its own routes
+    replaced when it was applied. `failure` says why a failed plan has no result (its figures are
+    zeros). `author` is the actor who made it, if known.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     plan_id: UUID
     org_id: UUID
@@ -100,29 +93,32 @@ class StoredPlan(BaseModel):
 def find_previous_names(
     live: Iterable[LiveRoute], routes: Iterable[ProposedRoute]
 ) -> dict[str, str]:
-    """The names that routes had until now, by those that they get: the route of an id is the same one under any name.
+    """Map the new name of each renamed route to its live name. A route's id is its identity.
 
-    An id that is live under several names tells none of them: earlier versions knew routes by their names alone.
+    An id that is live under several names is skipped: earlier versions identified routes by name.
     """
-    names: dict[UUID, list[str]] = defaultdict(list)
-    for one in live:
-        names[one.route.id].append(one.route.name)
-    until_now = {route.name: names[route.id][0] for route in routes if len(names[route.id]) == 1}
-    return {new: old for new, old in until_now.items() if new != old}
+    live_names: dict[UUID, list[str]] = defaultdict(list)
+    for live_route in live:
+        live_names[live_route.route.id].append(live_route.route.name)
+    return {
+        route.name: live_names[route.id][0]
+        for route in routes
+        if len(live_names[route.id]) == 1 and live_names[route.id][0] != route.name
+    }
 
 
 def find_replaced_routes(
     live: Iterable[LiveRoute], routes: Iterable[ProposedRoute]
 ) -> list[LiveRoute]:
-    """The live routes that `routes` take the place of: those of their names, and those that they were under another name.
+    """Return the live routes that `routes` replace, by name or by id after a rename.
 
-    In the order of `routes`; what one was until now comes last, unless another of `routes` takes its name.
+    The order is that of `routes`, then the previous names that no new route takes.
     """
-    by_name, landing = {one.route.name: one for one in live}, list(routes)
+    by_name, new_routes = {entry.route.name: entry for entry in live}, list(routes)
     names = dict.fromkeys(
         [
-            *(route.name for route in landing),
-            *find_previous_names(by_name.values(), landing).values(),
+            *(route.name for route in new_routes),
+            *find_previous_names(by_name.values(), new_routes).values(),
         ]
     )
     return [by_name[name] for name in names if name in by_name]

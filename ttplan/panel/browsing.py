@@ -10,7 +10,7 @@ from ttplan.panel.chain_rows import entries_html
 from ttplan.panel.controls import button, html_area, row, stack
 from ttplan.panel.html import Notice, shortened, table_html
 from ttplan.panel.section import Section
-from ttplan.panel.work import Task
+from ttplan.util.monitor import Monitor
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +56,7 @@ class Pages(Section):
         self._first = max(0, self._first + by)
         self.reload()
 
-    def _do(self, task: Task) -> None:
+    def _do(self, task: Monitor) -> None:
         total, rows = self.read(self._first)
         if total and self._first >= total:  # rows were removed meanwhile
             self._first = (total - 1) // PAGE * PAGE

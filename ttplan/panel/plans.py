@@ -21,7 +21,8 @@ from ttplan.panel.errors import error_notice
 from ttplan.panel.html import Notice, notice_html, shortened
 from ttplan.panel.plan_state import Action, PlanState, missing, read_plan_state
 from ttplan.panel.section import Section
-from ttplan.panel.work import Task, Work
+from ttplan.panel.work import Work
+from ttplan.util.monitor import Monitor
 
 _DOING = {"apply": "Applying", "revert": "Reverting"}
 _DONE = {"apply": "Applied", "revert": "Reverted"}
@@ -110,7 +111,9 @@ class PlansTab(Section):
 
     # --- work in the thread ---
 
-    def _do(self, action: Action, state: PlanState, actor: User, allow: bool, task: Task) -> None:
+    def _do(
+        self, action: Action, state: PlanState, actor: User, allow: bool, task: Monitor
+    ) -> None:
         plan_id = state.plan.plan_id
         self.show_notice(Notice("busy", f"{_DOING[action]} {shortened(state.plan.name, 60)}"))
         try:
@@ -135,7 +138,7 @@ class PlansTab(Section):
         self._read_again(task)
         self._changed()
 
-    def _read_again(self, task: Task) -> None:
+    def _read_again(self, task: Monitor) -> None:
         """Read after a change; its notice stays, even if the read fails."""
         with suppress(TtplanError):
             self._reading(self._read)(task)
@@ -143,7 +146,7 @@ class PlansTab(Section):
     def _reading(self, read: Work) -> Work:
         """Work that reads, and shows a notice if that fails."""
 
-        def work(task: Task) -> None:
+        def work(task: Monitor) -> None:
             try:
                 read(task)
             except BaseException:
@@ -153,7 +156,7 @@ class PlansTab(Section):
 
         return work
 
-    def _read(self, task: Task) -> None:
+    def _read(self, task: Monitor) -> None:
         runs = self.backend.plan_runs()[::-1]
         ids = [run.plan_id for run in runs]
         if self._chosen_id not in ids:
@@ -165,7 +168,7 @@ class PlansTab(Section):
         self.choice.value = self._chosen_id
         self._read_plan(task)
 
-    def _read_plan(self, task: Task) -> None:
+    def _read_plan(self, task: Monitor) -> None:
         chosen_id = self._chosen_id
         if chosen_id is None:
             self.objection.value = notice_html(_NO_PLANS)

@@ -9,7 +9,7 @@ from ttplan.panel.backend import Backend
 from ttplan.panel.controls import button, field, html_area, row, stack
 from ttplan.panel.html import Notice, shortened
 from ttplan.panel.section import Section
-from ttplan.panel.work import Task
+from ttplan.util.monitor import Monitor
 
 
 class VerifyTab(Section):
@@ -42,7 +42,7 @@ class VerifyTab(Section):
         self.verify.on_click(lambda _: self.worker.start(self._do))
         self._settle()
 
-    def _do(self, task: Task) -> None:
+    def _do(self, task: Monitor) -> None:
         self.report.value, self.count.value = "", ""
         self.bar.value, self.bar.layout.display = 0, ""
         self.show_notice(Notice("busy", "Verifying the chain"))

@@ -1,45 +1,19 @@
-"""Work in a thread, so that the kernel stays free: one at a time, told while it waits, and
-cancelled on demand."""
+"""Work in a thread, so that the kernel stays free: one task at a time, which can be cancelled."""
 
 from __future__ import annotations
 
 import atexit
 import threading
-import time
 import weakref
 from collections.abc import Callable
 
-from ttplan.model.errors import Cancelled
-from ttplan.util.waiting import told_of_waiting
+from ttplan.util.monitor import Monitor
 
-Work = Callable[["Task"], None]
+Work = Callable[[Monitor], None]
 _END = 5.0
 """Seconds that the end of the process waits for work."""
 NOTICED = 0.4
-"""Seconds of waiting that nobody has to be told of."""
-
-
-class Task:
-    """Work under way."""
-
-    def __init__(self) -> None:
-        self._stopped = threading.Event()
-        self._waits_since: float | None = None
-
-    def cancel(self) -> None:
-        """Have the work end at the next moment at which it can."""
-        self._stopped.set()
-
-    def check(self) -> None:
-        """Raises Cancelled where somebody asked for it."""
-        if self._stopped.is_set():
-            raise Cancelled("stopped before anything was done")
-
-    def has_waited(self) -> bool:
-        """Whether the work has waited for long enough that somebody wonders."""
-        now = time.monotonic()
-        self._waits_since = now if self._waits_since is None else self._waits_since
-        return now - self._waits_since >= NOTICED
+"""Seconds of waiting before the page mentions it."""
 
 
 class Worker:
@@ -60,7 +34,7 @@ class Worker:
         self._waiting = waiting
         self._failed = failed
         self._lock = threading.Lock()
-        self._task: Task | None = None
+        self._task: Monitor | None = None
         self._next: Work | None = None
         self._idle = threading.Event()
         self._idle.set()
@@ -78,7 +52,7 @@ class Worker:
             if self._task is not None:
                 self._next = work if queued else self._next
                 return queued
-            self._task = Task()
+            self._task = self._new_task()
             self._idle.clear()
         threading.Thread(target=self._run, args=(work,), name="ttplan-panel", daemon=True).start()
         return True
@@ -99,13 +73,8 @@ class Worker:
         self.cancel()
         self.join(_END)
 
-    def _teller(self, task: Task) -> Callable[[str], None]:
-        def told(holder: str) -> None:
-            task.check()
-            if task.has_waited():
-                self._waiting(holder)
-
-        return told
+    def _new_task(self) -> Monitor:
+        return Monitor(on_wait=self._waiting, wait_grace=NOTICED)
 
     def _run(self, work: Work | None) -> None:
         while work is not None:
@@ -113,13 +82,13 @@ class Worker:
             task = self._task
             assert task is not None  # noqa: S101 - `start` and this loop set it
             try:
-                with told_of_waiting(self._teller(task)):
+                with task.watch_waits():
                     work(task)
             except BaseException as error:
                 self._failed(error)
             with self._lock:
                 work, self._next = self._next, None
-                self._task = None if work is None else Task()
+                self._task = None if work is None else self._new_task()
         self._settle()
         with self._lock:
             if self._task is None:

@@ -67,7 +67,7 @@ def _read_approvals(records: Iterable[StoredEntry], run: StoredPlan) -> Iterator
             if key is not None:
                 signature = bytes.fromhex(payload["approver_signature"])
                 message = approval_message(digest, run.org_id)
-                if VerifyingKey.from_hex(key).fault(signature, message) is not None:
+                if VerifyingKey.from_hex(key).signature_problem(signature, message) is not None:
                     continue
         except (ValueError, KeyError, TypeError, ValidationError, TtplanError):
             continue  # a malformed entry does not approve anything

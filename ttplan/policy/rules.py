@@ -7,7 +7,6 @@ without the fact, such as an interval that could not be computed, does not meet 
 from __future__ import annotations
 
 import operator
-import os
 import re
 from collections.abc import Callable, Iterable
 
@@ -19,7 +18,8 @@ from ttplan.model.errors import InputError
 from ttplan.model.plan import Interval
 from ttplan.model.policy import Policy, Rule, RuleVerdict
 from ttplan.model.stored_plan import StoredPlan
-from ttplan.util.files import describe_validation_error, read_yaml
+from ttplan.util.paths import PathLike
+from ttplan.util.yaml_files import describe_validation_error, read_yaml
 
 Fact = float | str | None
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
@@ -82,7 +82,7 @@ TEXT_FACTS: dict[str, Callable[[StoredPlan], str | None]] = {
 """Words that a rule can use."""
 
 
-def read_policy(path: str | os.PathLike[str]) -> Policy:
+def read_policy(path: PathLike) -> Policy:
     """Read a policy: `rules: [{rule, level}]` and optionally `approvals: {needed, …}`.
 
     Raises InputError that names file, rule and what was expected.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
@@ -24,7 +23,8 @@ from ttplan.model.money import PRICE_DIGITS, to_decimal
 from ttplan.model.pricing import ModelPricing, TokenRates, split_price_key
 from ttplan.model.request import MAX_TOKENS
 from ttplan.prices.schedule import Period, Tier
-from ttplan.util.files import describe_validation_error, read_yaml
+from ttplan.util.paths import PathLike
+from ttplan.util.yaml_files import describe_validation_error, read_yaml
 
 _EXAMPLE = "openai:gpt-4o: {input_per_million: 2.5, …}"
 _RATES = tuple(name for name in TokenRates.model_fields if name.endswith("_per_million"))
@@ -103,7 +103,7 @@ CustomPrices = Mapping[str, CustomPrice]
 """By `provider:model`, or `provider@endpoint:model` for one endpoint only."""
 
 
-def read_price_file(path: str | os.PathLike[str]) -> dict[str, CustomPrice]:
+def read_price_file(path: PathLike) -> dict[str, CustomPrice]:
     """Prices of one's own from YAML, with all that such a file may say (docs/formats.md). USD per million tokens.
 
     Raises InputError naming file, key and field.
@@ -129,9 +129,7 @@ def read_price_file(path: str | os.PathLike[str]) -> dict[str, CustomPrice]:
     return prices
 
 
-def read_prices(
-    path: str | os.PathLike[str], at: datetime | None = None
-) -> dict[str, ModelPricing]:
+def read_prices(path: PathLike, at: datetime | None = None) -> dict[str, ModelPricing]:
     """The flat prices of such a file, as a plan uses them: `provider:model: {input_per_million, output_per_million, …}`.
 
     Of dated prices the one in force `at` that moment, the newest where it is None. Prices of one endpoint are left out, since a

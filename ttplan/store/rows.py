@@ -16,7 +16,7 @@ from ttplan.model.errors import StoreError
 from ttplan.model.route import ProposedRoute
 from ttplan.model.stored_entry import StoredEntry
 from ttplan.model.stored_plan import LiveRoute, StoredPlan, UnreadableRoute
-from ttplan.util.files import describe_validation_error
+from ttplan.util.yaml_files import describe_validation_error
 
 PLAN_COLUMNS = (
     "plan_id",

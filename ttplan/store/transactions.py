@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from ttplan.model.errors import StoreConflict, StoreLocked
 from ttplan.store.protocol import Store, Transaction
-from ttplan.util.waiting import tell_waiting
+from ttplan.util.monitor import report_wait
 
 MAX_ATTEMPTS = 5
 _POLL_INTERVAL = 0.05
@@ -43,7 +43,7 @@ def retry_on_conflict(transaction: Callable[[], T]) -> T:
         try:
             return transaction()
         except StoreConflict:
-            tell_waiting("other writers of the same rows")
+            report_wait("other writers of the same rows")
             # Jitter keeps two writers from meeting at each attempt.
             time.sleep(random.uniform(0, 0.02) * 2**attempt)  # noqa: S311 - not for secrets
     return transaction()
@@ -64,7 +64,7 @@ def thread_lock(lock: threading.RLock, shown: object, lock_timeout: float) -> It
                 f"{shown} is in use by {_OTHER_THREAD}; waited {lock_timeout:.1f} s for it. Try "
                 "again"
             )
-        tell_waiting(_OTHER_THREAD)
+        report_wait(_OTHER_THREAD)
     try:
         yield
     finally:

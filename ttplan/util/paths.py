@@ -1,4 +1,4 @@
-"""URLs of servers: told from paths, and shown without what is secret in them."""
+"""Paths of files and stores: the shared type, and URLs of PostgreSQL servers."""
 
 from __future__ import annotations
 
@@ -6,16 +6,35 @@ import os
 import re
 from urllib.parse import urlsplit
 
+from ttplan.model.errors import InputError
 
-def is_postgres_url(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is a PostgreSQL server's URL."""
+PathLike = str | os.PathLike[str]
+"""A file system path, or the URL of a PostgreSQL store where a store is expected."""
+
+
+def is_postgres_url(path: PathLike) -> bool:
+    """Return whether a path is the URL of a PostgreSQL server."""
     return re.match(r"postgres(ql)?://", os.fspath(path)) is not None
 
 
 def redact_url(url: str) -> str:
-    """A server's URL as it may be shown: without a user, a password or options."""
+    """Return a server's URL without user, password and options, so that it can be shown."""
     try:
         parts = urlsplit(url)
     except ValueError:
         return "postgresql://…"
     return f"postgresql://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def file_exists(path: PathLike) -> bool:
+    """Return whether a file exists. Raises InputError if the folder may not be searched."""
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InputError(
+            f"{os.fspath(path)} cannot be accessed: {reason}; choose a path that this user may use"
+        ) from None
+    return True

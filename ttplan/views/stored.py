@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -16,6 +15,7 @@ from ttplan.model.route import ProposedRoute
 from ttplan.model.stored_plan import LiveRoute
 from ttplan.operations.queries import EntryPage, RequestPage
 from ttplan.operations.routes.history import Turn
+from ttplan.util.paths import PathLike
 from ttplan.views.columns import ENTRIES, PLANS, REQUESTS, ROUTE_HISTORY, ROUTES, SAVINGS
 from ttplan.views.frame import View, make_view
 
@@ -38,9 +38,7 @@ class RoutesView(View):
     def _constructor(self) -> type[RoutesView]:
         return RoutesView
 
-    def to_yaml(
-        self, path: str | os.PathLike[str] | None = None, *, overwrite: bool = False
-    ) -> str:
+    def to_yaml(self, path: PathLike | None = None, *, overwrite: bool = False) -> str:
         """The routes of the view as the text of a plan file, with their ids.
 
         Edit the text and plan with it: a route keeps its identity by its id, so a route whose name

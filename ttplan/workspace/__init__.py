@@ -5,7 +5,7 @@ Each file has the verbs on one thing; the class is the list of them.
 
 from __future__ import annotations
 
-from ttplan.workspace.base import PathLike
+from ttplan.util.paths import PathLike
 from ttplan.workspace.chain import ChainVerbs
 from ttplan.workspace.gateways import GatewayVerbs
 from ttplan.workspace.panels import PanelVerbs

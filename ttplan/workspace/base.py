@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable
 from datetime import datetime
@@ -17,8 +16,6 @@ from ttplan.model.errors import InputError
 from ttplan.store.protocol import Snapshot, Store
 from ttplan.store.transactions import run_in_transaction
 from ttplan.workspace.keyring import Keyring
-
-PathLike = str | os.PathLike[str]
 
 
 class Wiring:

@@ -10,8 +10,9 @@ from ttplan.audit.rotation import list_keys
 from ttplan.audit.verify.options import SignatureScope, VerifyOptions
 from ttplan.audit.verify.report import ChainReport
 from ttplan.model.audit import StoredEntry, TipAnchor
-from ttplan.util.progress import Counted
-from ttplan.workspace.base import PathLike, Wiring
+from ttplan.util.monitor import CountCallback
+from ttplan.util.paths import PathLike
+from ttplan.workspace.base import Wiring
 
 if TYPE_CHECKING:
     from ttplan.workspace.evidence import Evidence
@@ -29,7 +30,7 @@ class ChainVerbs(Wiring):
         passes_through: Iterable[TipAnchor] = (),
         distrust_after: TipAnchor | None = None,
         signatures: SignatureScope = "all",
-        progress: bool | Counted | None = None,
+        progress: bool | CountCallback | None = None,
         on_fork: Callable[[bytes], None] | None = None,
         resume: PathLike | None = None,
     ) -> ChainReport:

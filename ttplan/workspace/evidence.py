@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -37,12 +36,11 @@ from ttplan.operations.chain.transparency_log import sign_log
 from ttplan.operations.plans.stored_plans import find_plan
 from ttplan.store.protocol import Store
 from ttplan.util.files import atomic_write
+from ttplan.util.paths import PathLike
 from ttplan.workspace.keyring import Keyring
 
 if TYPE_CHECKING:
     from ttplan.model.audit import StoredEntry
-
-PathLike = str | os.PathLike[str]
 
 
 class Evidence:

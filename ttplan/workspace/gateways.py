@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ttplan.model.gateway import Gateway
-from ttplan.workspace.base import PathLike, Wiring
+from ttplan.util.paths import PathLike
+from ttplan.workspace.base import Wiring
 
 if TYPE_CHECKING:
     from ttplan.display.routes import ExportCard

@@ -18,8 +18,8 @@ from ttplan.audit.proofs.anchors import publisher_from_env
 from ttplan.model.errors import InputError
 from ttplan.store.duckdb.store import LOCK_TIMEOUT, DuckDBStore
 from ttplan.store.protocol import Store
-from ttplan.util.paths import is_postgres_url, redact_url
-from ttplan.workspace import PathLike, Workspace
+from ttplan.util.paths import PathLike, is_postgres_url, redact_url
+from ttplan.workspace import Workspace
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir

@@ -14,7 +14,8 @@ from ttplan.model.errors import InputError
 from ttplan.model.plan import DEFAULT_BOOTSTRAP_ITERATIONS, IntervalMethod, PlanConfig
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.route import ProposedRoute
-from ttplan.workspace.base import PathLike, Wiring
+from ttplan.util.paths import PathLike
+from ttplan.workspace.base import Wiring
 
 if TYPE_CHECKING:
     from ttplan.display.backtest import BacktestCard
@@ -174,11 +175,11 @@ class PlanVerbs(Wiring):
         Raises InputError before anything is sent where the budget would not do, or something is not known.
         """
         from ttplan.operations.plans.quality import check_quality, limits_of
-        from ttplan.util.progress import counting
+        from ttplan.util.monitor import show_progress
 
         run = self.get(plan.plan_id if isinstance(plan, Plan) else plan).run
         limits = limits_of(settings, budget_usd, allow_bodies)
-        with counting("judging", sample_size, progress) as count:
+        with show_progress("judging", progress, total=sample_size) as monitor:
             check_quality(
                 self.store,
                 run,
@@ -187,6 +188,6 @@ class PlanVerbs(Wiring):
                 limits,
                 sample_size=sample_size,
                 seed=seed,
-                progress=count,
+                progress=monitor.count,
             )
         return self.get(run.plan_id)

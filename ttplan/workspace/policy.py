@@ -12,7 +12,8 @@ from ttplan.model.audit import Actor, Anonymous, AuditEntry
 from ttplan.model.errors import InputError
 from ttplan.model.gateway import Gateway
 from ttplan.model.policy import Policy
-from ttplan.workspace.base import PathLike, Wiring
+from ttplan.util.paths import PathLike
+from ttplan.workspace.base import Wiring
 
 if TYPE_CHECKING:
     from ttplan.display.checks import PolicyCheckCard

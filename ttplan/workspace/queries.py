@@ -12,7 +12,8 @@ from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.display.plan import Plan
 from ttplan.model.stored_plan import LiveRoute, Status, StoredPlan
 from ttplan.store.protocol import Store
-from ttplan.workspace.base import PathLike, Wiring
+from ttplan.util.paths import PathLike
+from ttplan.workspace.base import Wiring
 from ttplan.workspace.filters import Moment, limit_of, moment_of, which_plans
 
 if TYPE_CHECKING:

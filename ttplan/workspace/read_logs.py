@@ -17,7 +17,6 @@ from ttplan.doctor.finding_text import finding_lines
 from ttplan.logs.model_names import normalise_model
 from ttplan.logs.reader import SCHEMA, LogReader, OnBadRows
 from ttplan.logs.source import MappingLike
-from ttplan.logs.sources.files import PathLike
 from ttplan.model.errors import InputError
 from ttplan.operations.logs.check_logs import check_table
 from ttplan.operations.logs.import_logs import skipped_rows
@@ -29,7 +28,8 @@ from ttplan.store.protocol import (
     RowConflicts,
     conflict_error,
 )
-from ttplan.util.progress import counting
+from ttplan.util.monitor import show_progress
+from ttplan.util.paths import PathLike
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,9 +88,9 @@ def read_logs(
             needs_cost=False,
             namer=normalise_model,
         ) as log,
-        counting("reading", log.row_count(), progress) as count,
+        show_progress("reading", progress, total=log.row_count()) as monitor,
     ):
-        batches = list(log.batches(count, numbered=True))
+        batches = list(log.batches(monitor.count, numbered=True))
         rows = pa.Table.from_batches(batches, SCHEMA.append(pa.field("row", pa.int64())))
         kept, found = _without_repeats(rows)
         if found and on_bad_rows == "refuse":

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ttplan.model.pricing import ModelPricing
-from ttplan.workspace.base import PathLike, Wiring
+from ttplan.util.paths import PathLike
+from ttplan.workspace.base import Wiring
 
 if TYPE_CHECKING:
     from ttplan.display.diagnosis import DiagnosisCard

@@ -121,7 +121,7 @@ def test_the_message_of_an_ml_dsa_cosignature_is_the_structure_of_the_spec() -> 
     for name, count in (("", 0), ("é" * 128, 256)):
         with pytest.raises(
             InputError,
-            match=f"has {count} bytes; a cosignature of ML-DSA-44 takes names of 1 to 255",
+            match=f"has {count} bytes; an ML-DSA-44 cosignature takes names of 1 to 255",
         ):
             cosigned_message(ML_DSA_44, name, 1, TEXT)
 
@@ -169,7 +169,7 @@ def test_a_cosignature_of_a_wrong_length_or_time_or_of_no_checkpoint_does_not_ve
             TEXT,
             "not made over this hash",
         ),
-        (good, "no checkpoint\n", "is no checkpoint"),
+        (good, "no checkpoint\n", "is not a checkpoint"),
         (cosigned_at(2**63), TEXT, r"its time is past 2\^63"),
         (quantum_cosignature(5)._replace(blob=bytes(2428)), TEXT, "not made over this checkpoint"),
     ]
@@ -177,7 +177,7 @@ def test_a_cosignature_of_a_wrong_length_or_time_or_of_no_checkpoint_does_not_ve
         with pytest.raises(ProofError, match=message):
             check_note(Note(text, (signature,)), [WITNESS, QUANTUM_KEY])
     for timestamp in (-1, 2**63):
-        with pytest.raises(InputError, match="is no time"):
+        with pytest.raises(InputError, match="is not a valid timestamp"):
             cosign_note(TEXT, WITNESS.name, OTHER_KEY, timestamp)
     for timestamp in (0, 1, 2**63 - 1):
         assert cosign_note(TEXT, WITNESS.name, OTHER_KEY, timestamp) == cosigned_at(timestamp)
@@ -204,9 +204,9 @@ def test_what_is_no_note_is_refused() -> None:
     fails(good.replace(b"\n", b"\r\n"), "control character")
     fails(good.replace(b"sofa", b"so\tfa"), "control character")
     fails(b"\xff" + good, "not UTF-8")
-    fails(good.replace("— ".encode(), b"- "), "no signature line")
-    fails(good.replace("— ".encode(), "—".encode()), "no signature line")
-    fails(good[:-1] + b" \n", "no signature line")
+    fails(good.replace("— ".encode(), b"- "), "not a signature line")
+    fails(good.replace("— ".encode(), "—".encode()), "not a signature line")
+    fails(good[:-1] + b" \n", "not a signature line")
     fails(good + line.encode() * 100, "101 signatures")
     assert len(parse_note(good + line.encode() * 99).signatures) == 100
     longest = b"x" * (MAX_NOTE - len(good)) + good
@@ -234,8 +234,8 @@ def test_a_signature_is_of_a_named_key_and_has_a_byte_at_least() -> None:
     assert parse_signature("— n AAECAwQ=") == NoteSignature("n", bytes(range(4)), b"\4")
     for line, message in (
         ("— n AAECAw==", "the signature of n has 4 bytes; expected at least 5"),
-        ("— a+b AAECAwQ=", "'a\\+b' is no key's name"),
-        ("—  AAECAwQ=", "'' is no key's name"),
+        ("— a+b AAECAwQ=", "'a\\+b' is not a key's name"),
+        ("—  AAECAwQ=", "'' is not a key's name"),
     ):
         with pytest.raises(InputError, match=message):
             parse_signature(line)
@@ -258,7 +258,7 @@ def test_a_key_that_this_machine_cannot_verify_with_is_said_to_be_one(
 
 @pytest.mark.parametrize("name", ["", "a b", "a+b", "a\u00a0b", "a\u3000", "a\nb", "\ud800"])
 def test_a_key_has_a_name_that_a_note_can_carry(name: str) -> None:
-    with pytest.raises(InputError, match="is no key's name"):
+    with pytest.raises(InputError, match="is not a key's name"):
         make_vkey(name, KEY.public_key)
     with pytest.raises(InputError):
         parse_vkey(f"{name}+{LOG.key_id.hex()}+{str(LOG).split('+', 2)[2]}")
@@ -267,14 +267,14 @@ def test_a_key_has_a_name_that_a_note_can_carry(name: str) -> None:
 def test_what_is_no_verifier_key_is_refused() -> None:
     name, key_id, data = str(LOG).split("+", 2)
     for text, message in (
-        ("x", "is no verifier key"),
-        (f"{name}+{key_id}", "is no verifier key"),
+        ("x", "is not a verifier key"),
+        (f"{name}+{key_id}", "is not a verifier key"),
         (
             f"{name}+{key_id.upper() if key_id.upper() != key_id else 'ABCDEF01'}+{data}",
             "has the id",
         ),
         (f"{name}+00000000+{data}", "has the id '00000000'; its name and key give"),
-        (f"{name}+{key_id}+{data[:-1]}", "is no base64"),
+        (f"{name}+{key_id}+{data[:-1]}", "is not canonical base64"),
         (f"{name}+{key_id}+", "is of type 0x00"),
         (
             f"{name}+{key_id}+" + base64.b64encode(b"\2" + KEY.public_key.raw).decode(),

@@ -66,16 +66,16 @@ def test_the_examples_of_the_specs_are_read_and_written_back() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (f"o\n1\n{ROOT}", "is no checkpoint"),
-        ("o\n1\n", "is no checkpoint"),
-        (f"\n1\n{ROOT}\n", "is no checkpoint"),
-        (f"o\n1\n{ROOT}\n\nx\n", "is no checkpoint"),
+        (f"o\n1\n{ROOT}", "is not a checkpoint"),
+        ("o\n1\n", "is not a checkpoint"),
+        (f"\n1\n{ROOT}\n", "is not a checkpoint"),
+        (f"o\n1\n{ROOT}\n\nx\n", "is not a checkpoint"),
         (f"o\n01\n{ROOT}\n", "the size is '01'"),
         (f"o\n-1\n{ROOT}\n", "the size is '-1'"),
         (f"o\n٣\n{ROOT}\n", "the size is '٣'"),
         (f"o\n1 \n{ROOT}\n", "the size is '1 '"),
         (f"o\n{2**63}\n{ROOT}\n", "the size is"),
-        (f"o\n1\n{ROOT[:-1]}\n", "is no base64"),
+        (f"o\n1\n{ROOT[:-1]}\n", "is not canonical base64"),
         ("o\n1\nAAAA\n", "the root has 3 bytes"),
     ],
 )
@@ -142,13 +142,13 @@ def test_what_is_no_proof_is_refused() -> None:
     assert parse_proof(good, "p").extra == b"more"
     for old, new, message in (
         (b"@v1", b"@v2", "p begins with"),
-        (b"extra bW9yZQ==", b"extra bW9yZR==", "p: extra is no base64"),
+        (b"extra bW9yZQ==", b"extra bW9yZR==", "p: extra is not canonical base64"),
         (b"extra bW9yZQ==\n", b"extra\n", "has no line with an index"),
         (b"index 3", b"index 03", "the index is '03'"),
         (b"index 3", b"index -3", "the index is '-3'"),
         (b"index 3\n", b"index 3\nAAAA\n", "a hash of the proof has 3 bytes"),
         (b"index 3\n", b"", "has no line with an index"),
-        (b"\n\n", b"\n", "no checkpoint after an empty line|is no base64|no blank line"),
+        (b"\n\n", b"\n", "no checkpoint after an empty line|is not canonical base64|no blank line"),
     ):
         with pytest.raises(InputError, match=message):
             parse_proof(good.replace(old, new, 1), "p")
@@ -259,7 +259,7 @@ def test_an_answer_has_a_longest_length(monkeypatch: pytest.MonkeyPatch) -> None
     )
     monkeypatch.setattr("ttplan.audit.c2sp.tlog.MAX_NOTE", len(answer))
     add_cosignatures(CHECKPOINT, answer, [WITNESS], "answer")
-    with pytest.raises(InputError, match="answer is no answer of a witness"):
+    with pytest.raises(InputError, match="answer is not a witness response"):
         add_cosignatures(CHECKPOINT, answer * 2, [WITNESS], "answer")
 
 

@@ -73,7 +73,7 @@ def test_what_was_accepted_says_who_signed() -> None:
     ]
     for names, there in ((("X1", "Y3"), "X1, Y3"), ((), "none")):
         with pytest.raises(
-            ProofError, match=f"the quorum X-and-Y is not reached; cosigned have: {there}$"
+            ProofError, match=f"the quorum X-and-Y is not reached; cosigned by: {there}$"
         ):
             check_trust_policy(cosigned(*names), parse_trust_policy(EXAMPLE.encode(), "policy"))
 
@@ -158,7 +158,7 @@ def test_white_space_comments_urls_and_octets_are_as_the_spec_says() -> None:
         (w("X1") + w("X1", WITNESSES["X2"]), "line 2: the name 'X1' is taken"),
         (
             w("X1") + w("Z", WITNESSES["X1"]),
-            "line 2: the key of the witness X1.example stands twice",
+            "line 2: the key of the witness X1.example appears twice",
         ),
         (w("none", WITNESSES["X1"]), "the name 'none' is taken"),
         (w("X1") + "group X1 any X1\n", "the name 'X1' is taken"),
@@ -171,10 +171,10 @@ def test_white_space_comments_urls_and_octets_are_as_the_spec_says() -> None:
         (w("X1") + "group g 2 X1\n", "the threshold is '2'; expected all, any, or 1 to 1"),
         (w("X1") + "group g 01 X1\n", "the threshold is '01'"),
         (w("X1") + "group g some X1\n", "the threshold is 'some'"),
-        (f"log {LOG}\nlog {LOG}\n", "line 2: the key of the log example.com/log stands twice"),
+        (f"log {LOG}\nlog {LOG}\n", "line 2: the key of the log example.com/log appears twice"),
         (
             f"log {LOG}\nlog {make_vkey('b', KEY.public_key)}\n",
-            "line 2: the key of the log b stands twice",
+            "line 2: the key of the log b appears twice",
         ),
         (f"log {LOG} a b\n", "expected `log <vkey>"),
         ("log\n", "expected `log <vkey>"),
@@ -182,8 +182,8 @@ def test_white_space_comments_urls_and_octets_are_as_the_spec_says() -> None:
         ("group g\n", "expected `group <name>"),
         ("group g all\n", "expected `group <name>"),
         (w("X1").strip() + " u v\n", "expected `witness <name> <vkey>"),
-        (f"witness w {LOG}\n", "is of type 0x01; expected 0x04 or 0x06"),
-        ("witness w x\n", "is no verifier key"),
+        (f"witness w {LOG}\n", "is of type 0x01; expected a cosigning key"),
+        ("witness w x\n", "is not a verifier key"),
         ("wizard w x\n", "begins with 'wizard'"),
         ("quorum none\r\n", "control character"),
         ("quorum\x7fnone\n", "control character"),

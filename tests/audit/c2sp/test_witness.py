@@ -11,7 +11,7 @@ from tests.audit.c2sp.witness_server import VKEY, serving
 from tests.audit.chains import KEY, OTHER_KEY, chain
 from ttplan.audit.c2sp.note import check_note, make_vkey
 from ttplan.audit.c2sp.tlog import add_cosignatures, format_request, make_witness_request, sign_tree
-from ttplan.audit.c2sp.witness import MAX_ANSWER, http_post, submit
+from ttplan.audit.c2sp.witness import MAX_RESPONSE, http_post, submit
 from ttplan.model.errors import InputError, ProofError
 from ttplan.operations.chain.transparency_log import log_key, read_state
 
@@ -45,7 +45,7 @@ def test_a_rewritten_history_is_refused_by_the_witness() -> None:
         submit(HASHES, sign_tree(LOG.name, HASHES[:4], KEY), server.url, post)
         with pytest.raises(
             ProofError,
-            match=r"\(HTTP 422\): the consistency proof does not verify there: its history",
+            match=r"\(HTTP 422\): it rejects the consistency proof",
         ):
             submit(other, sign_tree(LOG.name, other, KEY), server.url, post)
         with pytest.raises(ProofError, match=r"\(HTTP 409\): it has seen another tree"):
@@ -69,14 +69,14 @@ def test_a_witness_that_does_not_know_the_log_or_its_key_says_so() -> None:
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        ((400, "text/plain", b""), r"\(HTTP 400\): it finds the request malformed"),
-        ((500, "text/plain", b""), r"\(HTTP 500\): it does not say why"),
+        ((400, "text/plain", b""), r"\(HTTP 400\): it considers the request malformed"),
+        ((500, "text/plain", b""), r"\(HTTP 500\): it gives no reason"),
         ((302, "text/plain", b""), r"\(HTTP 302\)"),
-        ((409, "text/plain", b"4\n"), "answers 409 without the size"),
-        ((409, "text/x.tlog.size", b"04\n"), "answers 409 without the size"),
-        ((409, "text/x.tlog.size", b"4"), "answers 409 without the size"),
+        ((409, "text/plain", b"4\n"), "responds with 409 without the size"),
+        ((409, "text/x.tlog.size", b"04\n"), "responds with 409 without the size"),
+        ((409, "text/x.tlog.size", b"4"), "responds with 409 without the size"),
         ((409, "text/x.tlog.size", b"4\n"), r"\(HTTP 409\): it has seen another tree"),
-        ((200, "text/plain", b"x" * (2**20 + 1)), "answers with more than"),
+        ((200, "text/plain", b"x" * (2**20 + 1)), "responds with more than"),
     ],
 )
 def test_whatever_a_witness_answers_is_an_error_for_people(
@@ -91,7 +91,7 @@ def test_whatever_a_witness_answers_is_an_error_for_people(
 def test_an_answer_has_a_longest_length_and_redirects_are_not_followed() -> None:
     checkpoint = sign_tree(LOG.name, HASHES, KEY)
     with serving(LOG) as server:
-        server.answer = 200, "text/plain", b"x" * MAX_ANSWER
+        server.answer = 200, "text/plain", b"x" * MAX_RESPONSE
         assert submit(HASHES, checkpoint, server.url, post) == server.answer[2]
         server.answer, server.asked = (409, "text/x.tlog.size", b"9\n"), []
         with pytest.raises(ProofError, match=r"\(HTTP 409\): it has seen another tree"):
@@ -108,7 +108,7 @@ def test_a_witness_that_is_not_there_is_an_error_for_people() -> None:
     with serving(LOG) as server:
         url = server.url
     for wrong in (url, "nowhere", "ftp://x"):
-        with pytest.raises(InputError, match="does not answer"):
+        with pytest.raises(InputError, match="does not respond"):
             submit(HASHES, sign_tree(LOG.name, HASHES, KEY), wrong, post)
     assert make_vkey(LOG.name, KEY.public_key) == LOG
 
@@ -116,8 +116,8 @@ def test_a_witness_that_is_not_there_is_an_error_for_people() -> None:
 def test_a_state_that_cannot_be_looked_at_is_not_taken_for_none(tmp_path: Path) -> None:
     """A log that took it for none would sign a second history."""
     hidden = tmp_path / ("x" * 300)
-    with pytest.raises(InputError, match="cannot be looked at: file name too long; choose a path"):
+    with pytest.raises(InputError, match="cannot be accessed: file name too long; choose a path"):
         read_state(hidden)
-    with pytest.raises(InputError, match="cannot be looked at"):
+    with pytest.raises(InputError, match="cannot be accessed"):
         log_key(hidden)
     assert read_state(tmp_path / "none.txt") is None

@@ -78,7 +78,7 @@ PUBLIC, RANDOM = times(SECRET, BASE), times(NONCE, BASE)
 
 def ours(key: bytes, signature: bytes, message: bytes) -> bool:
     try:
-        return VerifyingKey(key).fault(signature, message) is None
+        return VerifyingKey(key).signature_problem(signature, message) is None
     except KeyFileError:
         return False
 

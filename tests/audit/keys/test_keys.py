@@ -44,7 +44,7 @@ def verdict(public_key: str, signature: str, message: str) -> bool:
         key = VerifyingKey.from_hex(public_key)
     except KeyFileError:
         return False
-    return key.fault(bytes.fromhex(signature), bytes.fromhex(message)) is None
+    return key.signature_problem(bytes.fromhex(signature), bytes.fromhex(message)) is None
 
 
 @pytest.mark.parametrize("source", ["wycheproof", "speccheck"])
@@ -98,7 +98,7 @@ def test_openssl_agrees_on_flipped_signatures_and_keys(
     key = key_from_hex(seed.hex())
     signature = bytearray(key.sign(message))
     assert openssl(key.public_key.raw, bytes(signature), message)
-    assert key.public_key.fault(bytes(signature), message) is None
+    assert key.public_key.signature_problem(bytes(signature), message) is None
     signature[bit // 8] ^= 1 << bit % 8
     public = bytearray(key.public_key.raw)
     public[other % 32] ^= 1 << other // 64
@@ -113,7 +113,7 @@ def test_points_of_small_order_are_no_keys_and_no_r(raw: bytes) -> None:
     with pytest.raises(KeyFileError, match="small order"):
         VerifyingKey(raw)
     key = key_from_hex(SEED).public_key
-    assert key.fault(raw + bytes(32), b"") == "its R is of small order"
+    assert key.signature_problem(raw + bytes(32), b"") == "its R is of small order"
     # S = 0 and R = A of order 1 verify under the bare arithmetic.
     assert not openssl(raw, raw + bytes(32), b"message")
 
@@ -139,8 +139,14 @@ def test_keys_that_are_not_canonical_or_no_points_are_refused() -> None:
 def test_a_signature_takes_no_byte_of_its_message_along() -> None:
     """libsodium reads a signature and its message as one text."""
     key = key_from_hex(SEED)
-    assert key.public_key.fault(key.sign(b"xm") + b"x", b"m") == "it has 65 bytes, expected 64"
-    assert key.public_key.fault(b"", key.sign(b"m") + b"m") == "it has 0 bytes, expected 64"
+    assert (
+        key.public_key.signature_problem(key.sign(b"xm") + b"x", b"m")
+        == "it has 65 bytes, expected 64"
+    )
+    assert (
+        key.public_key.signature_problem(b"", key.sign(b"m") + b"m")
+        == "it has 0 bytes, expected 64"
+    )
 
 
 def test_a_seed_in_hex_is_the_key_of_rfc_8032() -> None:
@@ -160,7 +166,7 @@ def test_nothing_shows_the_private_key() -> None:
     assert SEED not in repr(key) + str(key) + f"{key!r}" + repr([key]) + repr({"k": key})
     assert repr(key) == f"SigningKey(public_key={key.public_key.hex})"
     for leak in (pickle.dumps, copy.deepcopy):
-        with pytest.raises(TypeError, match="not pickled"):
+        with pytest.raises(TypeError, match="cannot be pickled"):
             leak(key)
 
 
@@ -233,7 +239,7 @@ def test_a_file_that_is_no_key_is_named(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     path.chmod(0o600)
     with pytest.raises(
-        KeyFileError, match="is no private key in PKCS#8 PEM; expected an Ed25519 key"
+        KeyFileError, match="is not a private key in PKCS#8 PEM; expected an Ed25519 key"
     ):
         load_key(path)
 
@@ -260,7 +266,7 @@ def test_a_file_with_a_key_of_an_unknown_kind_is_named(tmp_path: Path) -> None:
 
 
 def test_a_missing_key_file_says_how_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(KeyFileError, match="ttplan keygen"):
+    with pytest.raises(KeyFileError, match="ttplan key generate"):
         load_key(tmp_path / "none.pem")
     with pytest.raises(KeyFileError, match="cannot be read: Is a directory"):
         load_key(tmp_path)
@@ -300,7 +306,7 @@ def test_a_passphrase_in_the_environment_is_none_or_has_letters() -> None:
     assert passphrase_from_env({PASSPHRASE_VARIABLE: "é x"}) == "é x".encode()
     with pytest.raises(
         KeyFileError,
-        match=f"{PASSPHRASE_VARIABLE} is set but empty; expected a passphrase, or none set",
+        match=f"{PASSPHRASE_VARIABLE} is set but empty; expected a passphrase, or no variable",
     ):
         passphrase_from_env({PASSPHRASE_VARIABLE: ""})
 

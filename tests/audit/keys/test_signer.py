@@ -8,10 +8,10 @@ import pytest
 
 from tests.audit.chains import KEY, OTHER_KEY
 from ttplan.audit.keys.signer import (
-    COMMAND_NAME,
+    SIGN_COMMAND_VARIABLE,
     SIGN_KEY_VARIABLE,
     CommandSigner,
-    signed,
+    sign_and_verify,
     signer_from_env,
 )
 from ttplan.model.errors import InputError, KeyFileError
@@ -33,7 +33,7 @@ def signer(answer: bytes) -> CommandSigner:
     "answer", [GOOD, GOOD.hex().encode(), b" " + GOOD.hex().encode() + b"\r\n"]
 )
 def test_a_signature_is_64_bytes_or_128_hex_digits(answer: bytes) -> None:
-    assert signed(signer(answer), b"x") == GOOD
+    assert sign_and_verify(signer(answer), b"x") == GOOD
 
 
 @pytest.mark.parametrize(
@@ -51,11 +51,11 @@ def test_another_answer_is_none(answer: bytes) -> None:
 def test_what_signs_is_not_trusted() -> None:
     with pytest.raises(
         KeyFileError,
-        match=f"what signs for {PUBLIC.hex} gave a signature that does not verify: it was not made",
+        match=f"the signer for {PUBLIC.hex} returned a signature that does not verify: it was not made",
     ):
-        signed(signer(GOOD), b"y")
+        sign_and_verify(signer(GOOD), b"y")
     with pytest.raises(KeyFileError, match="does not verify: its R is of small order"):
-        signed(signer(bytes(64)), b"x")
+        sign_and_verify(signer(bytes(64)), b"x")
 
 
 def test_a_command_that_fails_gives_no_signature() -> None:
@@ -79,7 +79,7 @@ def test_a_command_is_split_as_a_shell_would() -> None:
     assert parse_command("sign 'a key'  --now", "it") == ["sign", "a key", "--now"]
     for text, message in (
         ("", "it is empty; expected a command"),
-        ("sign 'a", "it is no command: No closing quotation"),
+        ("sign 'a", "it is not a command: No closing quotation"),
     ):
         with pytest.raises(InputError, match=message):
             parse_command(text, "it")
@@ -87,11 +87,13 @@ def test_a_command_is_split_as_a_shell_would() -> None:
 
 def test_the_environment_names_the_command_and_its_key() -> None:
     assert signer_from_env({SIGN_KEY_VARIABLE: PUBLIC.hex}) is None
-    found = signer_from_env({COMMAND_NAME: "sign --secret", SIGN_KEY_VARIABLE: PUBLIC.hex})
+    found = signer_from_env({SIGN_COMMAND_VARIABLE: "sign --secret", SIGN_KEY_VARIABLE: PUBLIC.hex})
     assert found is not None
     assert found.public_key == PUBLIC != OTHER_KEY.public_key
     assert repr(found) == f"CommandSigner('sign', public_key={PUBLIC.hex})"
-    with pytest.raises(KeyFileError, match=f"{COMMAND_NAME} is set but {SIGN_KEY_VARIABLE} is not"):
-        signer_from_env({COMMAND_NAME: "sign"})
+    with pytest.raises(
+        KeyFileError, match=f"{SIGN_COMMAND_VARIABLE} is set but {SIGN_KEY_VARIABLE} is not"
+    ):
+        signer_from_env({SIGN_COMMAND_VARIABLE: "sign"})
     with pytest.raises(KeyFileError, match=f"{SIGN_KEY_VARIABLE} is 'ab'; expected 64 hex digits"):
-        signer_from_env({COMMAND_NAME: "sign", SIGN_KEY_VARIABLE: "ab"})
+        signer_from_env({SIGN_COMMAND_VARIABLE: "sign", SIGN_KEY_VARIABLE: "ab"})

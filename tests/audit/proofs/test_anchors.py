@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from ttplan.audit.proofs.anchors import (
+    ANCHOR_COMMAND_VARIABLE,
     ANCHOR_FILE_VARIABLE,
-    COMMAND_NAME,
     anchor_line,
     append_anchor,
     parse_anchor,
@@ -68,9 +68,9 @@ def test_a_file_is_read_strictly(tmp_path: Path) -> None:
         ("", "has no anchors"),
         ("\n\n", "has no anchors"),
         (f"{FIRST}\nx\n", "line 2: 'x' is not an anchor"),
-        (f"{FIRST}\n {SECOND}\n", "line 2: '1:cd.*' is no moment"),
-        (f"{FIRST} yesterday\n", "line 1: 'yesterday' is no moment"),
-        (f"{FIRST} 2026-05-01T12:00:00Z more\n", "line 1: .* is no moment"),
+        (f"{FIRST}\n {SECOND}\n", "line 2: '1:cd.*' is not a time"),
+        (f"{FIRST} yesterday\n", "line 1: 'yesterday' is not a time"),
+        (f"{FIRST} 2026-05-01T12:00:00Z more\n", "line 1: .* is not a time"),
     ):
         file.write_text(text)
         with pytest.raises(InputError, match=message):
@@ -81,7 +81,7 @@ def test_a_file_is_read_strictly(tmp_path: Path) -> None:
 
 def test_each_anchor_goes_where_the_environment_says(tmp_path: Path) -> None:
     file, other = tmp_path / "anchors", tmp_path / "handed"
-    command = {COMMAND_NAME: f"{KEEP} {other}"}
+    command = {ANCHOR_COMMAND_VARIABLE: f"{KEEP} {other}"}
     assert publisher_from_env({}) is None
     for environ, of_file, of_command in (
         ({ANCHOR_FILE_VARIABLE: str(file)}, 1, 0),
@@ -93,7 +93,7 @@ def test_each_anchor_goes_where_the_environment_says(tmp_path: Path) -> None:
         publish(FIRST, AT)
         assert file.read_text() == anchor_line(FIRST, AT) * of_file
         assert (other.read_text() if of_command else "") == anchor_line(FIRST, AT) * of_command
-    with pytest.raises(InputError, match=f"{COMMAND_NAME} is empty"):
-        publisher_from_env({COMMAND_NAME: ""})
+    with pytest.raises(InputError, match=f"{ANCHOR_COMMAND_VARIABLE} is empty"):
+        publisher_from_env({ANCHOR_COMMAND_VARIABLE: ""})
     with pytest.raises(InputError, match=r"failed \(exit code 3\)"):
         run_anchor_command([sys.executable, "-ISc", "import sys; sys.exit(3)"], FIRST, AT)

@@ -169,7 +169,7 @@ def test_a_hex_error_names_its_field() -> None:
         (first(sequence=True), "sequence is 'True'"),
         (first(sequence="41"), "sequence is '41'"),
         (first(sequence=41.0), "sequence is '41.0'"),
-        (first(org=None), "org is no text"),
+        (first(org=None), "org is not text"),
         (first(org="ACME"), "org is 'ACME'; expected a UUID"),
         (second(organization_id=str(ORG) + "|x"), "expected a UUID"),
     ],
@@ -269,7 +269,7 @@ def test_the_seed_is_read_from_a_file_that_nobody_else_reads(tmp_path: Path) -> 
     for mode in (0o644, 0o640, 0o700, 0o400):
         file.chmod(mode)
         with pytest.raises(
-            KeyFileError, match=f"mode {mode:04o}; a seed is kept in 0600, run: chmod 600"
+            KeyFileError, match=rf"must have mode 0600 \(mode {mode:04o}\); run: chmod 600"
         ):
             load_customer_key(file)
     file.chmod(0o600)

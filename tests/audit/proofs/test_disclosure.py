@@ -69,13 +69,15 @@ def test_routes_in_another_order_or_of_another_type_are_others() -> None:
     fields = orjson.loads(format_disclosure(opened()))
     for routes in (ROUTES[::-1], ROUTES[:1], [*ROUTES, {}], [ROUTES[0], {"name": "b", "max": 1}]):
         assert not holds(orjson.dumps(fields | {"routes": routes}))
-    with pytest.raises(InputError, match=r"^d.json: routes is no JSON array"):
+    with pytest.raises(InputError, match=r"^d.json: routes is not a JSON array"):
         parse_disclosure(orjson.dumps(fields | {"routes": {"0": ROUTES[0]}}), "d.json")
 
 
 def test_it_is_for_one_checkpoint_and_one_chain() -> None:
     later = sign_tree("example.com/log", [*HASHES, "ab" * 32], KEY)
-    with pytest.raises(ProofError, match="is for a checkpoint of 5 entries, the one given is of 6"):
+    with pytest.raises(
+        ProofError, match="is for a checkpoint of 5 entries, the provided one is of 6"
+    ):
         check_disclosure(opened(), later)
     other = sign_tree("example.com/log", ["ab" * 32, *HASHES[1:]], KEY)
     with pytest.raises(ProofError, match="do not give the checkpoint's root"):
@@ -118,18 +120,18 @@ def test_whatever_comes_is_refused(data: bytes) -> None:
     [
         (
             {"format": "ttplan.disclosure.v2"},
-            "is no disclosure; expected exactly format, routes, nonce",
+            "is not a disclosure; expected exactly format, routes, nonce",
         ),
-        ({"more": 1}, "is no disclosure"),
-        ({"nonce": "AB" * 32}, "nonce is no nonce"),
-        ({"nonce": 5}, "nonce is no nonce"),
+        ({"more": 1}, "is not a disclosure"),
+        ({"nonce": "AB" * 32}, "nonce is invalid"),
+        ({"nonce": 5}, "nonce is invalid"),
         ({"leaf_count": 0}, "leaf_count is 0; expected a whole number from 1"),
         ({"leaf_count": True}, "leaf_count is True"),
         ({"leaf_count": 5.0}, "leaf_count is 5.0"),
         ({"leaf_count": 2**63}, "leaf_count is 9223372036854775808"),
-        ({"path": {}}, "path is no list of at most 63 hashes"),
-        ({"path": ["ab" * 32] * 64}, "path is no list of at most 63 hashes"),
-        ({"path": ["ab"]}, "path is no list of at most 63 hashes"),
+        ({"path": {}}, "path is not a list of at most 63 hashes"),
+        ({"path": ["ab" * 32] * 64}, "path is not a list of at most 63 hashes"),
+        ({"path": ["ab"]}, "path is not a list of at most 63 hashes"),
         ({"entry": {}}, "its entry, line 1: an entry lacks id"),
         ({"leaf_index": 3}, "leaf_index is 3; expected the entry's seq, 2"),
         ({"leaf_index": 2.0}, "leaf_index is 2.0; expected the entry's seq, 2"),

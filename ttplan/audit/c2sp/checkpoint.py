@@ -1,4 +1,4 @@
-"""The text of a checkpoint (c2sp.org/tlog-checkpoint): a log's origin, how many leaves it has, and their root."""
+"""The text of a checkpoint (c2sp.org/tlog-checkpoint): a log's origin, size and root."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import NamedTuple
 from ttplan.model.errors import InputError
 
 SIZE = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
-"""A tree's size or an index as it is written."""
+"""The text form of a size or an index."""
 
 
 class TreeHead(NamedTuple):
-    """What a checkpoint says. `root` has 32 bytes; `extensions` are lines that nobody audits."""
+    """The content of a checkpoint. `root` has 32 bytes; `extensions` are unaudited lines."""
 
     origin: str
     size: int
@@ -23,11 +23,12 @@ class TreeHead(NamedTuple):
 
 
 def parse_tree_head(text: str, name: str = "the checkpoint") -> TreeHead:
-    """The text of a checkpoint, strictly. Raises InputError, naming `name`, where it is none."""
+    """Parse a checkpoint's text strictly. Raises InputError that contains `name`."""
     lines = text.split("\n")
     if lines[-1] != "" or len(lines) < 4 or "" in lines[:-1]:
         raise InputError(
-            f"{name} is no checkpoint; expected at least three lines, none of them empty: origin, size, root"
+            f"{name} is not a checkpoint; expected at least three non-empty lines: origin, size, "
+            "root"
         )
     root = decode_base64(lines[2], f"{name}: the root")
     if len(root) != 32:
@@ -36,7 +37,7 @@ def parse_tree_head(text: str, name: str = "the checkpoint") -> TreeHead:
 
 
 def format_tree_head(head: TreeHead) -> str:
-    """The text of a checkpoint. Raises InputError where it could not be read back the same."""
+    """Return a checkpoint's text. Raises InputError if it would not parse back unchanged."""
     text = (
         "\n".join(
             (head.origin, str(head.size), base64.b64encode(head.root).decode(), *head.extensions)
@@ -45,15 +46,16 @@ def format_tree_head(head: TreeHead) -> str:
     )
     if parse_tree_head(text) != head:
         raise InputError(
-            "these values are no checkpoint; expected an origin and extensions of one line each"
+            "these values are not a valid checkpoint; expected an origin and extensions of one "
+            "line each"
         )
     return text
 
 
 def cosigned_message(kind: int, name: str, timestamp: int, text: str) -> bytes:
-    """What a cosigner called `name` signs of a checkpoint's text, with a signature of type 0x04 or 0x06.
+    """Return what the cosigner `name` signs for a checkpoint, with signature type 0x04 or 0x06.
 
-    Raises InputError where the text is no checkpoint: cosignatures are of nothing else.
+    Raises InputError if the text is not a checkpoint: only checkpoints are cosigned.
     """
     head = parse_tree_head(text)
     if kind == 0x04:
@@ -61,9 +63,9 @@ def cosigned_message(kind: int, name: str, timestamp: int, text: str) -> bytes:
     numbers = [number.to_bytes(8, "big") for number in (timestamp, 0, head.size)]
     return (
         b"subtree/v1\n\0"
-        + _short(name)
+        + _length_prefixed(name)
         + numbers[0]
-        + _short(head.origin)
+        + _length_prefixed(head.origin)
         + numbers[1]
         + numbers[2]
         + head.root
@@ -71,27 +73,27 @@ def cosigned_message(kind: int, name: str, timestamp: int, text: str) -> bytes:
 
 
 def decode_base64(text: str, what: str) -> bytes:
-    """Standard base64 in its one spelling. Raises InputError, naming `what`, for any other."""
+    """Decode canonical standard base64. Raises InputError that contains `what`."""
     try:
         data = base64.b64decode(text)
     except (binascii.Error, ValueError):
         data = None
     if data is None or base64.b64encode(data).decode() != text:
-        raise InputError(f"{what} is no base64 in its one spelling: {text[:60]!r}")
+        raise InputError(f"{what} is not canonical base64: {text[:60]!r}")
     return data
 
 
 def parse_size(text: str, what: str) -> int:
-    """A whole number from 0 as ASCII digits with no leading zero. Raises InputError, naming `what`."""
+    """Parse ASCII digits without a leading zero. Raises InputError that contains `what`."""
     if not SIZE.fullmatch(text) or int(text) >= 2**63:
-        raise InputError(f"{what} is {text[:40]!r}; expected digits with no leading zero")
+        raise InputError(f"{what} is {text[:40]!r}; expected digits without a leading zero")
     return int(text)
 
 
-def _short(text: str) -> bytes:
+def _length_prefixed(text: str) -> bytes:
     data = text.encode()
     if not 1 <= len(data) <= 255:
         raise InputError(
-            f"{text[:80]!r} has {len(data)} bytes; a cosignature of ML-DSA-44 takes names of 1 to 255"
+            f"{text[:80]!r} has {len(data)} bytes; an ML-DSA-44 cosignature takes names of 1 to 255"
         )
     return bytes([len(data)]) + data

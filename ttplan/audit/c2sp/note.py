@@ -1,7 +1,8 @@
-"""Signed notes and verifier keys, as c2sp.org/signed-note has them: text, a blank line, and signatures of named keys.
+"""Signed notes and verifier keys (c2sp.org/signed-note): text, a blank line, named signatures.
 
-The text means nothing until a key that one trusts has signed it. Signatures of unknown keys are passed over; one of a known key
-that does not verify refuses the whole note. Only a line feed ends a line, and base64 has one spelling.
+The text proves nothing until a trusted key has signed it. Signatures of unknown keys are ignored;
+one invalid signature of a known key rejects the whole note. Only a line feed ends a line, and
+base64 must be canonical.
 """
 
 from __future__ import annotations
@@ -17,22 +18,22 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
 
 from ttplan.audit.c2sp.checkpoint import cosigned_message, decode_base64
 from ttplan.audit.keys.key_files import VerifyingKey
-from ttplan.audit.keys.signer import Signer, signed
+from ttplan.audit.keys.signer import Signer, sign_and_verify
 from ttplan.model.errors import InputError, KeyFileError, ProofError
 
 ED25519, COSIGNATURE, ML_DSA_44 = 0x01, 0x04, 0x06
-"""The signature types that are verified: notes, timestamped cosignatures, and those of ML-DSA-44."""
+"""Signature types: notes, timestamped cosignatures, and ML-DSA-44 cosignatures."""
 MAX_NOTE = 2**20
-"""The longest note, in bytes, that is read."""
+"""The longest note, in bytes."""
 MAX_SIGNATURES = 100
 _DASH = "— "
 _KEY_BYTES = {ED25519: 32, COSIGNATURE: 32, ML_DSA_44: 1312}
-_STAMPED = {COSIGNATURE: 64, ML_DSA_44: 2420}
+_TIMESTAMPED = {COSIGNATURE: 64, ML_DSA_44: 2420}
 _ID = re.compile(r"[0-9a-f]{8}", re.ASCII)
 
 
 class NoteSignature(NamedTuple):
-    """One signature line: whose it says it is (name and 4-byte id), and what was signed with."""
+    """One signature line: the claimed key (name and 4-byte id) and the signature."""
 
     name: str
     key_id: bytes
@@ -40,21 +41,21 @@ class NoteSignature(NamedTuple):
 
 
 class Note(NamedTuple):
-    """Text, with its last line feed, and its signatures. Nothing of it is verified."""
+    """Text, with its last line feed, and its signatures, all unverified."""
 
     text: str
     signatures: tuple[NoteSignature, ...]
 
 
 class VerifiedSignature(NamedTuple):
-    """A signature that verified: by which key, and when, in seconds since 1970; None where it does not say."""
+    """A verified signature: its key, and its time in seconds since 1970, if it has one."""
 
     key: VerifierKey
     timestamp: int | None
 
 
 class VerifierKey(NamedTuple):
-    """A key that verifies notes: its name, its type and its raw bytes. Written `<name>+<id>+<base64>`."""
+    """A key that verifies notes: name, type and raw bytes. Written `<name>+<id>+<base64>`."""
 
     name: str
     kind: int
@@ -62,30 +63,30 @@ class VerifierKey(NamedTuple):
 
     @property
     def key_id(self) -> bytes:
-        """The 4 bytes by which signatures name it."""
-        return hashlib.sha256(self.name.encode() + b"\n" + bytes([self.kind]) + self.raw).digest()[
-            :4
-        ]
+        """The 4 bytes that identify the key in signatures."""
+        data = self.name.encode() + b"\n" + bytes([self.kind]) + self.raw
+        return hashlib.sha256(data).digest()[:4]
 
     def __str__(self) -> str:
-        return f"{self.name}+{self.key_id.hex()}+{base64.b64encode(bytes([self.kind]) + self.raw).decode()}"
+        encoded = base64.b64encode(bytes([self.kind]) + self.raw).decode()
+        return f"{self.name}+{self.key_id.hex()}+{encoded}"
 
 
 def make_vkey(name: str, key: VerifyingKey, kind: int = ED25519) -> VerifierKey:
-    """The verifier key of an Ed25519 key. Raises InputError for a name that a note cannot carry."""
-    _need_name(name)
+    """Return the verifier key of an Ed25519 key. Raises InputError for an invalid name."""
+    _check_name(name)
     return VerifierKey(name, kind, key.raw)
 
 
 def parse_vkey(text: str) -> VerifierKey:
-    """A verifier key as it is written. Raises InputError where it is none, or of a type that is not known here."""
+    """Parse a verifier key. Raises InputError if it is malformed or of an unknown type."""
     parts = text.split("+", 2)
     if len(parts) != 3:
         raise InputError(
-            f"{text[:120]!r} is no verifier key; expected <name>+<8 hex digits>+<base64>"
+            f"{text[:120]!r} is not a verifier key; expected <name>+<8 hex digits>+<base64>"
         )
     name, written_id, encoded = parts
-    _need_name(name)
+    _check_name(name)
     data = decode_base64(encoded, f"the verifier key of {name}")
     kind = data[0] if data else 0
     if kind not in _KEY_BYTES:
@@ -99,14 +100,15 @@ def parse_vkey(text: str) -> VerifierKey:
     key = VerifierKey(name, kind, data[1:])
     if not _ID.fullmatch(written_id) or written_id != key.key_id.hex():
         raise InputError(
-            f"the verifier key of {name} has the id {written_id[:20]!r}; its name and key give {key.key_id.hex()}"
+            f"the verifier key of {name} has the id {written_id[:20]!r}; its name and key give "
+            f"{key.key_id.hex()}"
         )
-    _loaded(key)
+    _check_usable(key)
     return key
 
 
 def parse_note(data: bytes, name: str = "the note") -> Note:
-    """A note, strictly. Raises InputError, naming `name`, where it is none."""
+    """Parse a note strictly. Raises InputError that contains `name`."""
     if len(data) > MAX_NOTE:
         raise InputError(f"{name} has more than {MAX_NOTE:,} bytes; expected a signed note")
     try:
@@ -115,7 +117,7 @@ def parse_note(data: bytes, name: str = "the note") -> Note:
         raise InputError(f"{name} is not UTF-8; expected a signed note") from None
     if any(char < " " and char != "\n" for char in text):
         raise InputError(
-            f"{name} has a control character; expected a signed note, whose lines end in a line feed alone"
+            f"{name} has a control character; expected a signed note whose lines end in a line feed"
         )
     split = text.rfind("\n\n")
     if split < 0:
@@ -131,13 +133,14 @@ def parse_note(data: bytes, name: str = "the note") -> Note:
 
 
 def parse_signature(line: str, name: str = "the note") -> NoteSignature:
-    """A signature line, without its line feed. Raises InputError, naming `name`, where it is none."""
+    """Parse a signature line without its line feed. Raises InputError that contains `name`."""
     parts = line.removeprefix(_DASH).split(" ")
     if not line.startswith(_DASH) or len(parts) != 2:
         raise InputError(
-            f"{name}: {line[:80]!r} is no signature line; expected an em dash, a key's name and base64"
+            f"{name}: {line[:80]!r} is not a signature line; expected an em dash, a key's name and "
+            "base64"
         )
-    _need_name(parts[0])
+    _check_name(parts[0])
     data = decode_base64(parts[1], f"{name}: the signature of {parts[0]}")
     if len(data) < 5:
         raise InputError(
@@ -147,69 +150,74 @@ def parse_signature(line: str, name: str = "the note") -> NoteSignature:
 
 
 def signature_line(signature: NoteSignature) -> str:
-    """A signature as its line, with its line feed."""
+    """Return a signature as a line, with its line feed."""
     return (
         f"{_DASH}{signature.name} {base64.b64encode(signature.key_id + signature.blob).decode()}\n"
     )
 
 
 def format_note(note: Note) -> bytes:
-    """A note as its bytes. Raises InputError for a text that no note can carry."""
-    data = (note.text + "\n" + "".join(signature_line(one) for one in note.signatures)).encode()
+    """Return a note as bytes. Raises InputError if the text cannot be part of a note."""
+    data = (
+        note.text + "\n" + "".join(signature_line(signature) for signature in note.signatures)
+    ).encode()
     try:
         same = parse_note(data) == note
     except InputError:
         same = False
     if not same:
         raise InputError(
-            "this text cannot be a note; expected lines that end in a line feed, the last one not empty"
+            "this text cannot be a note; expected lines that end in a line feed, the last one not "
+            "empty"
         )
     return data
 
 
 def sign_note(text: str, name: str, signer: Signer) -> NoteSignature:
-    """A plain Ed25519 signature (0x01) of a note's text."""
+    """Sign a note's text with a plain Ed25519 signature (0x01)."""
     key = make_vkey(name, signer.public_key)
-    return NoteSignature(name, key.key_id, signed(signer, text.encode()))
+    return NoteSignature(name, key.key_id, sign_and_verify(signer, text.encode()))
 
 
 def cosign_note(text: str, name: str, signer: Signer, timestamp: int) -> NoteSignature:
-    """A timestamped cosignature (0x04) of a checkpoint's text. `timestamp` is in seconds since 1970."""
+    """Cosign a checkpoint's text (0x04). `timestamp` is in seconds since 1970."""
     if not 0 <= timestamp < 2**63:
-        raise InputError(f"{timestamp} is no time of a cosignature; expected seconds since 1970")
+        raise InputError(
+            f"{timestamp} is not a valid timestamp of a cosignature; expected seconds since 1970"
+        )
     key = make_vkey(name, signer.public_key, COSIGNATURE)
-    signature = signed(signer, cosigned_message(COSIGNATURE, name, timestamp, text))
+    signature = sign_and_verify(signer, cosigned_message(COSIGNATURE, name, timestamp, text))
     return NoteSignature(name, key.key_id, timestamp.to_bytes(8, "big") + signature)
 
 
 def check_note(note: Note, keys: Iterable[VerifierKey]) -> list[VerifiedSignature]:
-    """What the known keys have sealed, one a key. Signatures of other keys are passed over.
+    """Return the verified signatures, one per known key. Signatures of other keys are ignored.
 
-    Raises ProofError where a known key's signature does not verify, or none of the known keys has signed.
+    Raises ProofError if a known key's signature is invalid, or if no known key has signed.
     """
     known = {(key.name, key.key_id): key for key in keys}
-    seals: dict[VerifierKey, VerifiedSignature] = {}
+    verified: dict[VerifierKey, VerifiedSignature] = {}
     for signature in note.signatures:
         key = known.get((signature.name, signature.key_id))
         if key is None:
             continue
-        fault = _fault(key, signature.blob, note.text)
-        if fault is not None:
-            raise ProofError(f"the signature of {key.name} does not verify: {fault}")
-        stamp = int.from_bytes(signature.blob[:8], "big") or None if key.kind in _STAMPED else None
-        seals.setdefault(key, VerifiedSignature(key, stamp))
-    if not seals:
+        problem = _find_problem(key, signature.blob, note.text)
+        if problem is not None:
+            raise ProofError(f"the signature of {key.name} does not verify: {problem}")
+        timestamp = int.from_bytes(signature.blob[:8], "big") if key.kind in _TIMESTAMPED else 0
+        verified.setdefault(key, VerifiedSignature(key, timestamp or None))
+    if not verified:
         names = ", ".join(sorted({key.name for key in known.values()})) or "none"
         raise ProofError(f"none of the known keys has signed this note; known are: {names}")
-    return list(seals.values())
+    return list(verified.values())
 
 
-def _fault(key: VerifierKey, blob: bytes, text: str) -> str | None:
-    """Why a signature by a known key does not verify; None where it does."""
+def _find_problem(key: VerifierKey, blob: bytes, text: str) -> str | None:
+    """Return why a known key's signature is invalid; None if it is valid."""
     if key.kind == ED25519:
-        return VerifyingKey(key.raw).fault(blob, text.encode())
-    if len(blob) != 8 + _STAMPED[key.kind]:
-        return f"it has {len(blob)} bytes, expected {8 + _STAMPED[key.kind]}"
+        return VerifyingKey(key.raw).signature_problem(blob, text.encode())
+    if len(blob) != 8 + _TIMESTAMPED[key.kind]:
+        return f"it has {len(blob)} bytes, expected {8 + _TIMESTAMPED[key.kind]}"
     timestamp = int.from_bytes(blob[:8], "big")
     if timestamp >= 2**63:
         return "its time is past 2^63"
@@ -218,7 +226,7 @@ def _fault(key: VerifierKey, blob: bytes, text: str) -> str | None:
     except InputError as error:
         return str(error)
     if key.kind == COSIGNATURE:
-        return VerifyingKey(key.raw).fault(blob[8:], message)
+        return VerifyingKey(key.raw).signature_problem(blob[8:], message)
     try:
         MLDSA44PublicKey.from_public_bytes(key.raw).verify(blob[8:], message)
     except InvalidSignature:
@@ -226,8 +234,8 @@ def _fault(key: VerifierKey, blob: bytes, text: str) -> str | None:
     return None
 
 
-def _loaded(key: VerifierKey) -> None:
-    """Raise where a key cannot be used: KeyFileError, which is an InputError."""
+def _check_usable(key: VerifierKey) -> None:
+    """Raise KeyFileError, an InputError, if a key cannot be used."""
     what = f"the verifier key of {key.name}"
     if key.kind != ML_DSA_44:
         VerifyingKey(key.raw, what)
@@ -240,7 +248,7 @@ def _loaded(key: VerifierKey) -> None:
         ) from None
 
 
-def _need_name(name: str) -> None:
+def _check_name(name: str) -> None:
     if (
         not name
         or "+" in name
@@ -248,7 +256,8 @@ def _need_name(name: str) -> None:
         or not _is_utf8(name)
     ):
         raise InputError(
-            f"{name[:80]!r} is no key's name; expected text without spaces and plus signs, such as example.com/log"
+            f"{name[:80]!r} is not a key's name; expected text without spaces and plus signs, such "
+            "as example.com/log"
         )
 
 

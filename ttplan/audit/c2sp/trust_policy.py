@@ -1,6 +1,6 @@
-"""Which logs and witnesses one trusts, and how many of them it takes: c2sp.org/tlog-policy.
+"""Trust policies: trusted logs and witnesses, and the required quorum (c2sp.org/tlog-policy).
 
-The file is octets: names are compared as they are, and only spaces and tabs part the words of a line.
+The file is octets: names are compared unchanged, and only spaces and tabs separate words.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ttplan.audit.c2sp.tlog import Checkpoint
 from ttplan.model.errors import InputError, ProofError
 
 MAX_POLICY = 2**20
-"""The largest policy, in bytes, that is read."""
+"""The largest policy, in bytes."""
 _NONE = b"none"
 _WORDS = re.compile(rb"[ \t]+")
 _FOREIGN = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
@@ -29,14 +29,14 @@ _COUNT = re.compile(rb"[1-9][0-9]{0,3}")
 
 
 class WitnessGroup(NamedTuple):
-    """Names of witnesses and groups, and how many of them make the group."""
+    """Names of witnesses and groups, and how many of them the group needs."""
 
     threshold: int
     members: tuple[bytes, ...]
 
 
 class TrustPolicy(NamedTuple):
-    """A trust policy: logs, witnesses and groups by name, and the name that has to hold; None where no witness has to."""
+    """A trust policy: logs, witnesses and groups, and the quorum's name (None: no witnesses)."""
 
     logs: tuple[VerifierKey, ...]
     witnesses: dict[bytes, VerifierKey]
@@ -45,66 +45,69 @@ class TrustPolicy(NamedTuple):
 
 
 class AcceptedCheckpoint(NamedTuple):
-    """A checkpoint that a policy accepts: which of its logs signed it, and which witnesses cosigned."""
+    """An accepted checkpoint: the signature of a trusted log, and those of witnesses."""
 
     log: VerifiedSignature
     witnesses: tuple[VerifiedSignature, ...]
 
 
 def parse_trust_policy(data: bytes, name: str) -> TrustPolicy:
-    """A policy's file. Raises InputError, naming file and line, where it is none."""
+    """Parse a policy file. Raises InputError that names file and line."""
     if len(data) > MAX_POLICY:
         raise InputError(f"{name} has more than {MAX_POLICY:,} bytes; expected a trust policy")
-    reader = _Reader()
+    parser = _Parser()
     lines = data.split(b"\n")
     if lines[-1] != b"":
         raise InputError(f"{name}: its last line does not end in a line feed; was it cut off?")
     for number, line in enumerate(lines[:-1], 1):
         try:
-            reader.line(line)
+            parser.parse_line(line)
         except InputError as error:
             raise InputError(f"{name}, line {number}: {error}") from None
-    if not reader.has_quorum:
+    if not parser.has_quorum:
         raise InputError(
             f"{name} has no line with its quorum; expected `quorum <name>`, or `quorum none`"
         )
-    return TrustPolicy(tuple(reader.logs), reader.witnesses, reader.groups, reader.quorum)
+    return TrustPolicy(tuple(parser.logs), parser.witnesses, parser.groups, parser.quorum)
 
 
 def check_trust_policy(checkpoint: Checkpoint, policy: TrustPolicy) -> AcceptedCheckpoint:
-    """Check that one of the policy's logs signed the checkpoint as its own, and that enough witnesses cosigned it.
+    """Check that a trusted log signed its checkpoint, and that enough witnesses cosigned it.
 
-    Raises ProofError where not, or where a key that the policy knows has signed wrongly.
+    Raises ProofError if not, or if a known key's signature is invalid.
     """
     origin = checkpoint.head.origin
     logs = [log for log in policy.logs if log.name == origin]
     if not logs:
         raise ProofError(f"the checkpoint is of the log {origin}, which the policy does not know")
-    seals = check_note(checkpoint.note, [*logs, *policy.witnesses.values()])
-    signed = next((seal for seal in seals if seal.key in logs), None)
-    if signed is None:
+    signatures = check_note(checkpoint.note, [*logs, *policy.witnesses.values()])
+    by_log = next((signature for signature in signatures if signature.key in logs), None)
+    if by_log is None:
         raise ProofError(f"the log {origin} has not signed its checkpoint with a key of the policy")
-    sealed = {seal.key for seal in seals}
-    if policy.quorum is not None and not _holds(policy, policy.quorum, sealed):
-        there = [
-            name.decode(errors="replace") for name, key in policy.witnesses.items() if key in sealed
+    keys = {signature.key for signature in signatures}
+    if policy.quorum is not None and not _is_reached(policy, policy.quorum, keys):
+        cosigners = [
+            name.decode(errors="replace") for name, key in policy.witnesses.items() if key in keys
         ]
         raise ProofError(
-            f"the quorum {policy.quorum.decode(errors='replace')} is not reached; cosigned have: {', '.join(there) or 'none'}"
+            f"the quorum {policy.quorum.decode(errors='replace')} is not reached; cosigned by: "
+            f"{', '.join(cosigners) or 'none'}"
         )
     witnesses = set(policy.witnesses.values())
-    return AcceptedCheckpoint(signed, tuple(seal for seal in seals if seal.key in witnesses))
+    return AcceptedCheckpoint(
+        by_log, tuple(signature for signature in signatures if signature.key in witnesses)
+    )
 
 
-def _holds(policy: TrustPolicy, name: bytes, sealed: set[VerifierKey]) -> bool:
+def _is_reached(policy: TrustPolicy, name: bytes, keys: set[VerifierKey]) -> bool:
     if name in policy.witnesses:
-        return policy.witnesses[name] in sealed
+        return policy.witnesses[name] in keys
     group = policy.groups[name]
-    return sum(_holds(policy, member, sealed) for member in group.members) >= group.threshold
+    return sum(_is_reached(policy, member, keys) for member in group.members) >= group.threshold
 
 
-class _Reader:
-    """The lines of a policy so far. A name is defined before it is used, so no group can hold itself."""
+class _Parser:
+    """Parses lines in order. Names are defined before use, so no group can contain itself."""
 
     def __init__(self) -> None:
         self.logs: list[VerifierKey] = []
@@ -113,33 +116,37 @@ class _Reader:
         self.quorum: bytes | None = None
         self.has_quorum = False
         self._members: set[bytes] = set()
-        self._lines: dict[bytes, Callable[[list[bytes]], None]] = {
+        self._statements: dict[bytes, Callable[[list[bytes]], None]] = {
             b"log": self._log,
             b"witness": self._witness,
             b"group": self._group,
             b"quorum": self._quorum,
         }
 
-    def line(self, line: bytes) -> None:
-        """Take the next line. Raises InputError, without saying where."""
+    def parse_line(self, line: bytes) -> None:
+        """Parse the next line. Raises InputError without the line number."""
         if _FOREIGN.search(line):
-            raise InputError("it has a control character; expected none but tabs")
+            raise InputError("it has a control character; expected only tabs")
         words = [word for word in _WORDS.split(line) if word]
         if not words or words[0].startswith(b"#"):
             return
-        known = self._lines.get(words[0])
-        if known is None:
+        parse = self._statements.get(words[0])
+        if parse is None:
             raise InputError(
-                f"it begins with {words[0][:40].decode(errors='replace')!r}; expected log, witness, group or quorum"
+                f"it begins with {words[0][:40].decode(errors='replace')!r}; expected log, "
+                "witness, "
+                "group or quorum"
             )
-        known(words[1:])
+        parse(words[1:])
 
     def _log(self, words: list[bytes]) -> None:
         if len(words) not in (1, 2):
             raise InputError("expected `log <vkey> [<url>]`")
         key = _vkey(words[0])
         if any(key.raw == log.raw for log in self.logs):
-            raise InputError(f"the key of the log {key.name} stands twice; expected every log once")
+            raise InputError(
+                f"the key of the log {key.name} appears twice; expected every log once"
+            )
         self.logs.append(key)
 
     def _witness(self, words: list[bytes]) -> None:
@@ -148,22 +155,23 @@ class _Reader:
         key = _vkey(words[1])
         if key.kind not in (COSIGNATURE, ML_DSA_44):
             raise InputError(
-                f"the key of {key.name} is of type 0x{key.kind:02x}; expected 0x04 or 0x06, which cosign"
+                f"the key of {key.name} is of type 0x{key.kind:02x}; expected a cosigning key, "
+                "0x04 or 0x06"
             )
         if any(key.raw == other.raw for other in self.witnesses.values()):
             raise InputError(
-                f"the key of the witness {key.name} stands twice; expected every witness once"
+                f"the key of the witness {key.name} appears twice; expected every witness once"
             )
-        self._need_new(words[0])
+        self._check_new(words[0])
         self.witnesses[words[0]] = key
 
     def _group(self, words: list[bytes]) -> None:
         if len(words) < 3:
             raise InputError("expected `group <name> all|any|<k> <name>...`")
         name, threshold, *members = words
-        self._need_new(name)
+        self._check_new(name)
         for member in members:
-            self._need_known(member)
+            self._check_known(member)
             if member in self._members:
                 raise InputError(
                     f"{_shown(member)} is a member twice; expected every name in one place"
@@ -184,18 +192,18 @@ class _Reader:
         if self.has_quorum:
             raise InputError("a second quorum; expected one")
         if words[0] != _NONE:
-            self._need_known(words[0])
+            self._check_known(words[0])
             self.quorum = words[0]
         self.has_quorum = True
 
-    def _need_new(self, name: bytes) -> None:
+    def _check_new(self, name: bytes) -> None:
         if name == _NONE or name in self.witnesses or name in self.groups:
             raise InputError(f"the name {_shown(name)} is taken; expected a new one")
 
-    def _need_known(self, name: bytes) -> None:
+    def _check_known(self, name: bytes) -> None:
         if name not in self.witnesses and name not in self.groups:
             raise InputError(
-                f"the name {_shown(name)} is not defined; expected one of a line before"
+                f"the name {_shown(name)} is not defined; expected one of an earlier line"
             )
 
 

@@ -1,4 +1,4 @@
-"""Signing and verifying keys: made, kept in files that only their owner reads, never shown."""
+"""Signing and verifying keys, stored in files that only their owner can read, never displayed."""
 
 from __future__ import annotations
 
@@ -24,36 +24,58 @@ from cryptography.hazmat.primitives.serialization import (
 
 from ttplan.audit.keys import ed25519
 from ttplan.model.errors import KeyFileError
+from ttplan.util.paths import PathLike
 
 SIGNING_KEY_VARIABLE = "TT_AUDIT_SIGNING_KEY"
-"""The environment variable that may hold the signing key: 64 hex digits, a 32-byte seed."""
-PASSPHRASE_VARIABLE = "TTPLAN_KEY_PASSPHRASE"  # noqa: S105 - its name, not what it holds
-"""The environment variable that may hold the passphrase with which key files are written and read."""
+"""The environment variable with the signing key: 64 hex digits, a 32-byte seed."""
+PASSPHRASE_VARIABLE = "TTPLAN_KEY_PASSPHRASE"  # noqa: S105 - a variable's name
+"""The environment variable with the passphrase of key files."""
 _MAX_KEY_FILE = 64 * 1024
 
 
 class VerifyingKey:
-    """An Ed25519 public key that verifies strictly."""
+    """An Ed25519 public key that verifies strictly.
+
+    Parameters
+    ----------
+    raw : bytes
+        32 bytes.
+    what : str, optional
+        How error messages call the key.
+
+    Raises
+    ------
+    KeyFileError
+        If the key is malformed, or one that anyone can sign for.
+
+    Examples
+    --------
+    >>> import ttplan
+    >>> key = ttplan.VerifyingKey.from_hex(
+    ...     "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+    ... )
+    >>> key.hex[:8]
+    'd75a9801'
+    """
 
     __slots__ = ("raw",)
 
     def __init__(self, raw: bytes, what: str = "the public key") -> None:
-        """From 32 bytes. Raises KeyFileError for a key that anybody could sign for."""
         ed25519.check_point(raw, what)
         self.raw = raw
 
     @classmethod
     def from_hex(cls, text: str, what: str = "the public key") -> VerifyingKey:
-        """From 64 hex digits. Raises KeyFileError for anything else."""
-        return cls(_from_hex(text, what), what)
+        """Parse 64 hex digits. Raises KeyFileError for anything else."""
+        return cls(_parse_hex(text, what), what)
 
     @property
     def hex(self) -> str:
         """64 lower-case hex digits."""
         return self.raw.hex()
 
-    def fault(self, signature: bytes, message: bytes) -> str | None:
-        """None where `signature` is this key's over `message`, else what is wrong with it."""
+    def signature_problem(self, signature: bytes, message: bytes) -> str | None:
+        """Return why `signature` is not this key's over `message`; None if it is."""
         return ed25519.find_signature_problem(self.raw, signature, message)
 
     def __eq__(self, other: object) -> bool:
@@ -67,7 +89,7 @@ class VerifyingKey:
 
 
 class SigningKey:
-    """An Ed25519 private key. It signs; nothing shows it, and it does not pickle."""
+    """An Ed25519 private key. Its repr does not show it, and it cannot be pickled."""
 
     __slots__ = ("_key", "public_key")
 
@@ -77,11 +99,11 @@ class SigningKey:
         self.public_key = VerifyingKey(raw, "the signing key's public half")
 
     def sign(self, message: bytes) -> bytes:
-        """The 64-byte signature of `message`."""
+        """Return the 64-byte signature of `message`."""
         return self._key.sign(message)
 
     def pem(self, passphrase: bytes | None = None) -> bytes:
-        """PKCS#8 PEM, the form that is kept in a file. Secret."""
+        """Return the key as PKCS#8 PEM, the format of key files. Secret."""
         encryption: KeySerializationEncryption = (
             NoEncryption() if passphrase is None else BestAvailableEncryption(passphrase)
         )
@@ -91,45 +113,41 @@ class SigningKey:
         return f"SigningKey(public_key={self.public_key.hex})"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a signing key is not pickled; load it from its file where it is needed")
+        raise TypeError("a signing key cannot be pickled; load it from its file instead")
 
 
 def create_key() -> SigningKey:
-    """A new key from the system's randomness."""
+    """Create a key from the system's randomness."""
     return SigningKey(Ed25519PrivateKey.from_private_bytes(secrets.token_bytes(32)))
 
 
 def key_from_hex(text: str, what: str = "the signing key") -> SigningKey:
-    """From the hex of a 32-byte seed. Raises KeyFileError, which never shows the text."""
-    return SigningKey(Ed25519PrivateKey.from_private_bytes(_from_hex(text, what, secret=True)))
+    """Parse the hex of a 32-byte seed. Raises KeyFileError, which never contains the text."""
+    return SigningKey(Ed25519PrivateKey.from_private_bytes(_parse_hex(text, what, secret=True)))
 
 
 def key_from_env(environ: Mapping[str, str]) -> SigningKey | None:
-    """The key in `TT_AUDIT_SIGNING_KEY`, None where that is not set. Raises KeyFileError where it is no key."""
+    """Return the key in `TT_AUDIT_SIGNING_KEY`, if set. Raises KeyFileError if it is invalid."""
     text = environ.get(SIGNING_KEY_VARIABLE)
-    return (
-        None
-        if text is None
-        else key_from_hex(text, f"the environment variable {SIGNING_KEY_VARIABLE}")
-    )
+    if text is None:
+        return None
+    return key_from_hex(text, f"the environment variable {SIGNING_KEY_VARIABLE}")
 
 
 def passphrase_from_env(environ: Mapping[str, str]) -> bytes | None:
-    """The passphrase in `TTPLAN_KEY_PASSPHRASE`, None where that is not set. Raises KeyFileError where it is empty."""
+    """Return the passphrase in `TTPLAN_KEY_PASSPHRASE`, if set. KeyFileError if it is empty."""
     text = environ.get(PASSPHRASE_VARIABLE)
     if text == "":
         raise KeyFileError(
-            f"{PASSPHRASE_VARIABLE} is set but empty; expected a passphrase, or none set"
+            f"{PASSPHRASE_VARIABLE} is set but empty; expected a passphrase, or no variable"
         )
     return None if text is None else text.encode()
 
 
-def save_key(
-    key: SigningKey, path: str | os.PathLike[str], *, passphrase: bytes | None = None
-) -> None:
-    """Write PKCS#8 PEM, readable by its owner only. The file appears whole or not at all, and replaces nothing.
+def save_key(key: SigningKey, path: PathLike, *, passphrase: bytes | None = None) -> None:
+    """Write a key file that only its owner can read. It appears whole and replaces nothing.
 
-    Raises KeyFileError where there is a file already, or it cannot be written.
+    Raises KeyFileError if the file exists or cannot be written.
     """
     target = Path(path)
     draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
@@ -149,16 +167,17 @@ def save_key(
         ) from None
     except OSError as error:
         raise KeyFileError(
-            f"{target} cannot be written: {error.strerror}; choose a folder that this user may write"
+            f"{target} cannot be written: {error.strerror}; choose a folder that this user may "
+            "write to"
         ) from None
 
 
-def ensure_key(path: str | os.PathLike[str], *, passphrase: bytes | None = None) -> None:
-    """Have a key in a file: a new one where there is none, be that since another process has just made one.
+def ensure_key(path: PathLike, *, passphrase: bytes | None = None) -> None:
+    """Create a key file if it is missing. Another process may create it at the same time.
 
-    Raises KeyFileError where it cannot be written.
+    Raises KeyFileError if it cannot be written.
     """
-    # Not Path.exists, which raises where a folder may not be entered.
+    # Not Path.exists, which raises if the folder may not be entered.
     if not os.path.exists(path):
         try:
             save_key(create_key(), path, passphrase=passphrase)
@@ -167,53 +186,61 @@ def ensure_key(path: str | os.PathLike[str], *, passphrase: bytes | None = None)
                 raise
 
 
-def load_key(path: str | os.PathLike[str], *, passphrase: bytes | None = None) -> SigningKey:
-    """Read a PKCS#8 PEM file. Raises KeyFileError where it is missing, readable by others, or no Ed25519 key."""
+def load_key(path: PathLike, *, passphrase: bytes | None = None) -> SigningKey:
+    """Read a key file. Raises KeyFileError if it is missing, readable by others, or invalid."""
     file = Path(path)
     try:
-        with file.open("rb") as opened:
-            status = os.fstat(opened.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise KeyFileError(f"{file} is not a file; expected a signing key in PKCS#8 PEM")
-            if status.st_mode & 0o077:
-                raise KeyFileError(
-                    f"{file} can be read by others (mode {status.st_mode & 0o777:04o}); run: chmod 600 {file}"
-                )
-            data = opened.read(_MAX_KEY_FILE)
+        data = read_private_file(file, "a signing key in PKCS#8 PEM", limit=_MAX_KEY_FILE)
     except FileNotFoundError:
         raise KeyFileError(
-            f"no signing key at {file}; make one with `ttplan keygen {file}`, or name the right file"
-        ) from None
-    except OSError as error:
-        raise KeyFileError(
-            f"{file} cannot be read: {error.strerror}; expected a signing key in PKCS#8 PEM"
+            f"no signing key at {file}; create one with `ttplan key generate {file}`, or give the "
+            "path of another key"
         ) from None
     try:
         key = load_pem_private_key(data, passphrase)
     except TypeError:
-        wanted = "needs a passphrase" if passphrase is None else "has no passphrase"
-        raise KeyFileError(f"{file} {wanted}") from None
+        problem = "needs a passphrase" if passphrase is None else "has no passphrase"
+        raise KeyFileError(f"{file} {problem}") from None
     except UnsupportedAlgorithm:
         raise KeyFileError(f"{file} holds another kind of key; expected Ed25519") from None
     except ValueError:
-        problem = "is no private key in PKCS#8 PEM" + (
-            "" if passphrase is None else ", or the passphrase is wrong"
-        )
+        hint = "" if passphrase is None else ", or the passphrase is wrong"
         raise KeyFileError(
-            f"{file} {problem}; expected an Ed25519 key such as `ttplan keygen` writes"
+            f"{file} is not a private key in PKCS#8 PEM{hint}; expected an Ed25519 key such as "
+            "`ttplan key generate` writes"
         ) from None
     if not isinstance(key, Ed25519PrivateKey):
         raise KeyFileError(f"{file} holds another kind of key; expected Ed25519")
     return SigningKey(key)
 
 
-def _from_hex(text: str, what: str, *, secret: bool = False) -> bytes:
+def read_private_file(file: Path, what: str, *, limit: int, exact_mode: bool = False) -> bytes:
+    """Return up to `limit` bytes of a file that others cannot read, or of mode 0600 exactly.
+
+    Raises KeyFileError, or FileNotFoundError so that the caller can say what to do.
+    """
+    try:
+        with file.open("rb") as stream:
+            mode = os.fstat(stream.fileno()).st_mode
+            if not stat.S_ISREG(mode):
+                raise KeyFileError(f"{file} is not a file; expected {what}")
+            permissions = stat.S_IMODE(mode)
+            if permissions != 0o600 if exact_mode else permissions & 0o077:
+                problem = "must have mode 0600" if exact_mode else "can be read by others"
+                raise KeyFileError(
+                    f"{file} {problem} (mode {permissions:04o}); run: chmod 600 {file}"
+                )
+            return stream.read(limit)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise KeyFileError(f"{file} cannot be read: {error.strerror}; expected {what}") from None
+
+
+def _parse_hex(text: str, what: str, *, secret: bool = False) -> bytes:
     stripped = text.strip()
     if not re.fullmatch(r"[0-9a-fA-F]{64}", stripped, re.ASCII):
-        shown = (
-            f"has {len(stripped)} characters"
-            if secret or len(stripped) > 80
-            else f"is {stripped!r}"
-        )
+        hide = secret or len(stripped) > 80
+        shown = f"has {len(stripped)} characters" if hide else f"is {stripped!r}"
         raise KeyFileError(f"{what} {shown}; expected 64 hex digits")
     return bytes.fromhex(stripped)

@@ -1,4 +1,4 @@
-"""Whatever signs: a key in this process, or a command that asks a key kept elsewhere (a KMS, a hardware token)."""
+"""Signers: a key in this process, or a command that uses a key elsewhere (KMS, hardware token)."""
 
 from __future__ import annotations
 
@@ -10,48 +10,69 @@ from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.model.errors import InputError, KeyFileError
 from ttplan.util.commands import parse_command, run_command
 
-COMMAND_NAME = "TTPLAN_SIGN_COMMAND"
-"""The environment variable that may hold the command that signs."""
+SIGN_COMMAND_VARIABLE = "TTPLAN_SIGN_COMMAND"
+"""The environment variable with the command that signs."""
 SIGN_KEY_VARIABLE = "TTPLAN_SIGN_KEY"
-"""The environment variable with the public key of what that command signs with: 64 hex digits."""
+"""The environment variable with that command's public key: 64 hex digits."""
 _HEX128 = re.compile(rb"[0-9a-f]{128}")
 
 
 class Signer(Protocol):
-    """What signs the entries of a chain. It is given the message alone, and what it gives back is verified before use."""
+    """Signs the entries of a chain. Only messages are passed; signatures are verified before use.
+
+    Attributes
+    ----------
+    public_key : VerifyingKey
+        The key that its signatures verify with.
+    """
 
     @property
     def public_key(self) -> VerifyingKey:
         """The key that its signatures verify with."""
 
     def sign(self, message: bytes) -> bytes:
-        """The Ed25519 signature of a message, 64 bytes. Raises KeyFileError where there is none to be had."""
+        """Return the 64-byte Ed25519 signature. Raises KeyFileError if signing is impossible."""
 
 
 class CommandSigner:
-    """A command that signs what it reads on its standard input, and writes the signature: 64 bytes, or 128 hex digits."""
+    """A command that reads a message on its standard input and writes the signature.
+
+    Parameters
+    ----------
+    command : sequence of str
+        It writes 64 bytes, or 128 hex digits.
+    public_key : VerifyingKey
+    timeout : float, optional
+        Seconds.
+
+    Examples
+    --------
+    >>> import ttplan
+    >>> from ttplan.audit.keys.key_files import create_key
+    >>> ttplan.CommandSigner(["kms-sign", "--key", "7"], create_key().public_key).timeout
+    60.0
+    """
 
     def __init__(
         self, command: Sequence[str], public_key: VerifyingKey, *, timeout: float = 60.0
     ) -> None:
-        """`timeout` is in seconds."""
         self._command = list(command)
-        self._timeout = timeout
+        self.timeout = timeout
         self.public_key = public_key
 
     def sign(self, message: bytes) -> bytes:
-        """The signature. Raises KeyFileError where the command fails, takes too long, or writes something else."""
+        """Return the signature. Raises KeyFileError if the command fails or its output is wrong."""
         try:
-            answer = run_command(self._command, message, timeout=self._timeout)
+            output = run_command(self._command, message, timeout=self.timeout)
         except InputError as error:
             raise KeyFileError(f"no signature: {error}") from None
-        if len(answer) == 64:
-            return answer
-        text = answer.strip()
+        if len(output) == 64:
+            return output
+        text = output.strip()
         if _HEX128.fullmatch(text):
             return bytes.fromhex(text.decode())
         raise KeyFileError(
-            f"the signing command {self} wrote {len(answer)} bytes; expected 64, or 128 hex digits"
+            f"the signing command {self} wrote {len(output)} bytes; expected 64, or 128 hex digits"
         )
 
     def __str__(self) -> str:
@@ -62,28 +83,30 @@ class CommandSigner:
 
 
 def signer_from_env(environ: Mapping[str, str]) -> CommandSigner | None:
-    """The command in `TTPLAN_SIGN_COMMAND`, with its key in `TTPLAN_SIGN_KEY`; None where that is not set.
+    """Return the signer that `TTPLAN_SIGN_COMMAND` and `TTPLAN_SIGN_KEY` configure, if any.
 
-    Raises InputError where only the command is there, or it is no command.
+    Raises InputError if only the command is set, or it is malformed.
     """
-    text = environ.get(COMMAND_NAME)
+    text = environ.get(SIGN_COMMAND_VARIABLE)
     if text is None:
         return None
     key = environ.get(SIGN_KEY_VARIABLE)
     if key is None:
         raise KeyFileError(
-            f"{COMMAND_NAME} is set but {SIGN_KEY_VARIABLE} is not; give the public key of what it signs with"
+            f"{SIGN_COMMAND_VARIABLE} is set but {SIGN_KEY_VARIABLE} is not; set it to the public "
+            "key of the signing command"
         )
-    command = parse_command(text, COMMAND_NAME)
+    command = parse_command(text, SIGN_COMMAND_VARIABLE)
     return CommandSigner(command, VerifyingKey.from_hex(key, SIGN_KEY_VARIABLE))
 
 
-def signed(signer: Signer, message: bytes) -> bytes:
-    """The signer's signature of a message, verified. Raises KeyFileError where it is not its key's."""
+def sign_and_verify(signer: Signer, message: bytes) -> bytes:
+    """Return the signature of a message. Raises KeyFileError if it does not verify."""
     signature = signer.sign(message)
-    fault = signer.public_key.fault(signature, message)
-    if fault is not None:
+    problem = signer.public_key.signature_problem(signature, message)
+    if problem is not None:
         raise KeyFileError(
-            f"what signs for {signer.public_key.hex} gave a signature that does not verify: {fault}"
+            f"the signer for {signer.public_key.hex} returned a signature that does not verify: "
+            f"{problem}"
         )
     return signature

@@ -1,15 +1,14 @@
-"""Customer checkpoints: a customer's own signature over where the operator's chain ended. Two forms share one schema name.
+"""Customer checkpoints: a customer's signature over where the operator's chain ended.
 
-Form 1 signs a first line and canonical JSON; form 2, with other field names, signs text with bars. Both are read, 1 is written.
-The customer's public key is in neither: it has to come from elsewhere.
+Two forms share one schema name. Form 1 signs a first line and canonical JSON; form 2, with other
+field names, signs text separated by bars. Both are parsed, form 1 is written. Neither contains the
+customer's public key, which has to come from elsewhere.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import stat
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -18,14 +17,20 @@ from uuid import UUID
 import orjson
 
 from ttplan.audit.canonical import canonical_json
-from ttplan.audit.keys.key_files import SigningKey, VerifyingKey, key_from_hex
+from ttplan.audit.keys.key_files import (
+    SigningKey,
+    VerifyingKey,
+    key_from_hex,
+    read_private_file,
+)
 from ttplan.audit.strict_json import parse_json
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import InputError, KeyFileError, ProofError
+from ttplan.util.paths import PathLike
 
 SCHEMA = "tokentrimmer.customer-audit-checkpoint.v1"
 MAX_CHECKPOINT = 16 * 1024
-"""The largest checkpoint file, in bytes, that is read."""
+"""The largest checkpoint file, in bytes."""
 _MAX_SEED_FILE = 4 * 1024
 _KEY_ID = "ed25519-sha256:"
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
@@ -35,7 +40,7 @@ _WHOLE_SECOND = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 
 
 class CustomerCheckpoint(NamedTuple):
-    """What a customer signed: that a chain, verified with this key, ended there at that time. `form` is 1 or 2."""
+    """What a customer signed: that a chain, verified with this key, ended there at that time."""
 
     form: Literal[1, 2]
     org_id: UUID
@@ -47,7 +52,13 @@ class CustomerCheckpoint(NamedTuple):
 
 
 class CustomerCheckpointError(ProofError):
-    """A customer checkpoint that proves nothing. `kind` is the first check that it failed, in the ecosystem's order."""
+    """An invalid customer checkpoint.
+
+    Attributes
+    ----------
+    kind : str
+        The first failed check, in the order of `KINDS`, which is that of the ecosystem.
+    """
 
     KINDS = (
         "malformed shape",
@@ -102,46 +113,44 @@ _FORMS = (
 _SHARED = set(_FORMS[0].fields) & set(_FORMS[1].fields)
 
 
-def key_identity(key: VerifyingKey) -> str:
-    """What a checkpoint says of the customer's key: the SHA-256 of its raw 32 bytes, hex."""
+def hash_customer_key(key: VerifyingKey) -> str:
+    """Return a customer key's identity in checkpoints: the SHA-256 of its 32 bytes, hex."""
     return hashlib.sha256(key.raw).hexdigest()
 
 
 def sign_customer_checkpoint(
     key: SigningKey, *, org_id: UUID, verifying_key: VerifyingKey, anchor: TipAnchor, at: datetime
 ) -> CustomerCheckpoint:
-    """Form 1, signed with the customer's key. `at` is cut to the second."""
-    stamp = f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}Z"
+    """Sign a checkpoint of form 1 with the customer's key. `at` is truncated to the second."""
+    timestamp = f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}Z"
     unsigned = CustomerCheckpoint(
-        1, org_id, verifying_key.hex, anchor, stamp, key_identity(key.public_key), ""
+        1, org_id, verifying_key.hex, anchor, timestamp, hash_customer_key(key.public_key), ""
     )
     return unsigned._replace(signature=key.sign(signed_bytes(unsigned)).hex())
 
 
 def signed_bytes(checkpoint: CustomerCheckpoint) -> bytes:
-    """What the customer's signature is over."""
+    """Return the bytes that the customer's signature covers."""
     form = _FORMS[checkpoint.form - 1]
-    fields = _fields(checkpoint)
+    fields = _to_fields(checkpoint)
+    values = {name: fields[name] for name in form.fields[1:-1]}
     if form.number == 1:
-        return f"{SCHEMA}\n".encode() + canonical_json(
-            {name: fields[name] for name in form.fields[1:-1]}
-        )
-    return "|".join(
-        ("tt.customer-audit-checkpoint.v1", *(str(fields[name]) for name in form.fields[1:-1]))
-    ).encode()
+        return f"{SCHEMA}\n".encode() + canonical_json(values)
+    return "|".join(("tt.customer-audit-checkpoint.v1", *map(str, values.values()))).encode()
 
 
 def format_customer_checkpoint(checkpoint: CustomerCheckpoint) -> bytes:
-    """The checkpoint as its file."""
-    return orjson.dumps(_fields(checkpoint), option=orjson.OPT_INDENT_2) + b"\n"
+    """Return the content of a checkpoint file."""
+    return orjson.dumps(_to_fields(checkpoint), option=orjson.OPT_INDENT_2) + b"\n"
 
 
 def parse_customer_checkpoint(data: bytes, name: str) -> CustomerCheckpoint:
-    """The checkpoint in a file, of either form, not yet verified.
+    """Parse a checkpoint file of either form. The signature is not verified.
 
-    Raises CheckpointError for what is wrong with its shape, schema, sequence, hex and timestamp, in this order.
+    Raises CustomerCheckpointError for an invalid shape, schema, sequence, hex or timestamp, in this
+    order.
     """
-    fields, form = _shape(data, name)
+    fields, form = _parse_shape(data, name)
     if fields["schema"] != SCHEMA:
         raise CustomerCheckpointError(
             "wrong schema", f"{name}: schema is {fields['schema'][:80]!r}; expected {SCHEMA}"
@@ -152,18 +161,18 @@ def parse_customer_checkpoint(data: bytes, name: str) -> CustomerCheckpoint:
             "bad sequence", f"{name}: sequence is {sequence}; expected a whole number from 0"
         )
     for field, prefix in ((form.key, ""), ("tip_hash", ""), (form.identity, form.prefix)):
-        if not (
-            fields[field].startswith(prefix) and _HEX64.fullmatch(fields[field][len(prefix) :])
-        ):
-            told = f"{prefix!r} and " if prefix else ""
+        value = fields[field]
+        if not (value.startswith(prefix) and _HEX64.fullmatch(value[len(prefix) :])):
+            expected = f"{prefix!r} and " if prefix else ""
             raise CustomerCheckpointError(
                 "bad hex",
-                f"{name}: {field} is {fields[field][:100]!r}; expected {told}64 lower-case hex digits",
+                f"{name}: {field} is {value[:100]!r}; expected {expected}64 lower-case hex digits",
             )
     if not _is_whole_second(fields[form.time]):
         raise CustomerCheckpointError(
             "bad timestamp",
-            f"{name}: {form.time} is {fields[form.time][:60]!r}; expected UTC such as 2026-05-01T12:00:00Z",
+            f"{name}: {form.time} is {fields[form.time][:60]!r}; expected UTC such as "
+            "2026-05-01T12:00:00Z",
         )
     return CustomerCheckpoint(
         form.number,
@@ -177,49 +186,47 @@ def parse_customer_checkpoint(data: bytes, name: str) -> CustomerCheckpoint:
 
 
 def check_customer_signature(checkpoint: CustomerCheckpoint, customer_key: VerifyingKey) -> None:
-    """Check that this customer signed it. Raises CheckpointError: bad signature, then key identity mismatch."""
+    """Check that this customer signed a checkpoint.
+
+    Raises CustomerCheckpointError: first bad signature, then key identity mismatch.
+    """
     if not _HEX128.fullmatch(checkpoint.signature):
         raise CustomerCheckpointError("bad signature", "it is not 128 lower-case hex digits")
-    fault = customer_key.fault(bytes.fromhex(checkpoint.signature), signed_bytes(checkpoint))
-    if fault is not None:
+    problem = customer_key.signature_problem(
+        bytes.fromhex(checkpoint.signature), signed_bytes(checkpoint)
+    )
+    if problem is not None:
         raise CustomerCheckpointError(
-            "bad signature", f"it is not this customer's over these fields: {fault}"
+            "bad signature", f"it is not this customer's over these fields: {problem}"
         )
-    if checkpoint.key_identity != key_identity(customer_key):
+    identity = hash_customer_key(customer_key)
+    if checkpoint.key_identity != identity:
         raise CustomerCheckpointError(
             "key identity mismatch",
-            f"the checkpoint names the customer key {checkpoint.key_identity}, the key given is {key_identity(customer_key)}",
+            f"the checkpoint names the customer key {checkpoint.key_identity}, the provided key is "
+            f"{identity}",
         )
 
 
-def load_customer_key(path: str | os.PathLike[str]) -> SigningKey:
-    """The customer's key from a file with the 64 hex digits of its seed. KeyFileError where others can read it, or it is none."""
+def load_customer_key(path: PathLike) -> SigningKey:
+    """Read the customer's key from a file of mode 0600 with the 64 hex digits of its seed.
+
+    Raises KeyFileError if the file is missing, has another mode, or is invalid.
+    """
     file = Path(path)
     try:
-        with file.open("rb") as opened:
-            mode = os.fstat(opened.fileno()).st_mode
-            if not stat.S_ISREG(mode):
-                raise KeyFileError(
-                    f"{file} is not a file; expected the customer's seed, 64 hex digits"
-                )
-            if stat.S_IMODE(mode) != 0o600:
-                raise KeyFileError(
-                    f"{file} has the mode {stat.S_IMODE(mode):04o}; a seed is kept in 0600, run: chmod 600 {file}"
-                )
-            data = opened.read(_MAX_SEED_FILE)
+        data = read_private_file(
+            file, "the customer's seed, 64 hex digits", limit=_MAX_SEED_FILE, exact_mode=True
+        )
     except FileNotFoundError:
         raise KeyFileError(
             f"no customer seed at {file}; expected a file with 64 hex digits, of mode 0600"
         ) from None
-    except OSError as error:
-        raise KeyFileError(
-            f"{file} cannot be read: {error.strerror}; expected the customer's seed, 64 hex digits"
-        ) from None
     return key_from_hex(data.decode("ascii", errors="replace"), f"the customer's seed in {file}")
 
 
-def _shape(data: bytes, name: str) -> tuple[dict[str, Any], _Form]:
-    """The fields of a file and which form they are of. Raises CheckpointError: malformed shape."""
+def _parse_shape(data: bytes, name: str) -> tuple[dict[str, Any], _Form]:
+    """Return a file's fields and their form. Raises CustomerCheckpointError: malformed shape."""
 
     def malformed(problem: str) -> CustomerCheckpointError:
         return CustomerCheckpointError("malformed shape", f"{name}: {problem}")
@@ -238,22 +245,23 @@ def _shape(data: bytes, name: str) -> tuple[dict[str, Any], _Form]:
         raise malformed(
             "it has fields of both forms; expected those of one"
             if both
-            else f"expected exactly {', '.join(_FORMS[0].fields)}, or exactly {', '.join(_FORMS[1].fields)}"
+            else f"expected exactly {', '.join(_FORMS[0].fields)}, "
+            f"or exactly {', '.join(_FORMS[1].fields)}"
         )
     for field in form.fields:
         if field == "sequence":
             if type(fields[field]) is not int:
                 raise malformed(f"sequence is {str(fields[field])[:40]!r}; expected a whole number")
         elif not isinstance(fields[field], str):
-            raise malformed(f"{field} is no text; expected text")
+            raise malformed(f"{field} is not text")
     if not _UUID.fullmatch(fields[form.org]):
         raise malformed(
-            f"{form.org} is {fields[form.org][:60]!r}; expected a UUID in lower case with its hyphens"
+            f"{form.org} is {fields[form.org][:60]!r}; expected a UUID in lower case with hyphens"
         )
     return fields, form
 
 
-def _fields(checkpoint: CustomerCheckpoint) -> dict[str, Any]:
+def _to_fields(checkpoint: CustomerCheckpoint) -> dict[str, Any]:
     form = _FORMS[checkpoint.form - 1]
     return {
         "schema": SCHEMA,

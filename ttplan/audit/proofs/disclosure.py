@@ -1,4 +1,4 @@
-"""Opening one entry's routes to somebody, and nothing else: routes, nonce, the entry, and its place in a checkpoint's tree."""
+"""Disclosures: one entry's routes with their nonce, and a proof of the entry's place in a tree."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ttplan.model.errors import InputError, ProofError
 
 FORMAT = "ttplan.disclosure.v1"
 MAX_DISCLOSURE = 32 * 2**20
-"""The largest disclosure, in bytes, that is read."""
+"""The largest disclosure, in bytes."""
 _KEYS = ("format", "routes", "nonce", "entry", "leaf_index", "leaf_count", "path")
 _HEX64 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 class Disclosure(NamedTuple):
-    """Routes as they were committed to, the nonce, the entry that did, and its path (SHA-256) in a tree of so many leaves."""
+    """Committed routes, their nonce, the entry, and its path (SHA-256) in the tree."""
 
     routes: list[Any]
     nonce: str
@@ -34,28 +34,28 @@ class Disclosure(NamedTuple):
 
 
 def commit_to_routes(nonce: str, routes: list[Any]) -> str:
-    """`BLAKE3(nonce ‖ canonical JSON of the routes)`, hex."""
+    """Return `BLAKE3(nonce ‖ canonical JSON of the routes)`, hex."""
     return blake3.blake3(bytes.fromhex(nonce) + canonical_json(routes)).hexdigest()
 
 
 def disclose(
     routes: list[Any], nonce: str, entry: StoredEntry, hashes: list[str], checkpoint: Checkpoint
 ) -> Disclosure:
-    """What opens an entry's commitment, for who has the checkpoint. `hashes` are the chain's (hex).
+    """Make the disclosure of an entry's routes. `hashes` are those of the whole chain (hex).
 
-    Raises ProofError where routes and nonce do not give the commitment, or the checkpoint is of another chain or too old.
+    Raises ProofError if routes and nonce do not match the commitment, or if the checkpoint is of
+    another chain or too old.
     """
     proof = prove(hashes, entry.seq, checkpoint)
-    found = Disclosure(routes, nonce, entry, checkpoint.head.size, proof.path)
-    check_disclosure(found, checkpoint)
-    return found
+    disclosure = Disclosure(routes, nonce, entry, checkpoint.head.size, proof.path)
+    check_disclosure(disclosure, checkpoint)
+    return disclosure
 
 
 def check_disclosure(disclosure: Disclosure, checkpoint: Checkpoint) -> None:
-    """Check that the routes are what the entry committed to, that its hash is its content's, and that it is in the tree.
+    """Check the commitment to the routes, the entry's hash, and its place in the tree.
 
-    Who signed the checkpoint, and whether it is to be trusted, is for the caller to check. Raises ProofError, or the ChainError
-    of the entry.
+    The caller checks the checkpoint's signatures. Raises ProofError, or the entry's ChainError.
     """
     entry = disclosure.entry
     stated = orjson.loads(entry.body)["payload"].get("routes_commitment")
@@ -63,21 +63,23 @@ def check_disclosure(disclosure: Disclosure, checkpoint: Checkpoint) -> None:
         raise ProofError(
             f"entry {entry.seq} commits to no routes; expected one with a routes_commitment"
         )
-    found = commit_to_routes(disclosure.nonce, disclosure.routes)
-    if found != stated:
+    computed = commit_to_routes(disclosure.nonce, disclosure.routes)
+    if computed != stated:
         raise ProofError(
-            f"the routes and the nonce give the commitment {found}; entry {entry.seq} has {stated}"
+            f"the routes and the nonce give the commitment {computed}; entry {entry.seq} has "
+            f"{stated}"
         )
     check_content(entry, entry.seq)
     if disclosure.leaf_count != checkpoint.head.size:
         raise ProofError(
-            f"the disclosure is for a checkpoint of {disclosure.leaf_count} entries, the one given is of {checkpoint.head.size}"
+            f"the disclosure is for a checkpoint of {disclosure.leaf_count} entries, the provided "
+            f"one is of {checkpoint.head.size}"
         )
     check_proof(TlogProof(entry.seq, disclosure.path, checkpoint), entry.hash)
 
 
 def format_disclosure(disclosure: Disclosure) -> bytes:
-    """A disclosure as its file."""
+    """Return the content of a disclosure file."""
     fields = {
         "format": FORMAT,
         "routes": disclosure.routes,
@@ -85,13 +87,13 @@ def format_disclosure(disclosure: Disclosure) -> bytes:
         "entry": orjson.Fragment(format_line(disclosure.entry)),
         "leaf_index": disclosure.entry.seq,
         "leaf_count": disclosure.leaf_count,
-        "path": [one.hex() for one in disclosure.path],
+        "path": [node.hex() for node in disclosure.path],
     }
     return orjson.dumps(fields, option=orjson.OPT_INDENT_2) + b"\n"
 
 
 def parse_disclosure(data: bytes, name: str) -> Disclosure:
-    """A disclosure's file. Raises InputError, naming file and field, where it is none."""
+    """Parse a disclosure file. Raises InputError that names file and field."""
     if len(data) > MAX_DISCLOSURE:
         raise InputError(f"{name} has more than {MAX_DISCLOSURE:,} bytes; expected a disclosure")
     try:
@@ -100,26 +102,29 @@ def parse_disclosure(data: bytes, name: str) -> Disclosure:
         raise InputError(f"{name}: {error}") from None
     if not isinstance(fields, dict) or fields.keys() != set(_KEYS) or fields["format"] != FORMAT:
         raise InputError(
-            f"{name} is no disclosure; expected exactly {', '.join(_KEYS)}, the format being {FORMAT}"
+            f"{name} is not a disclosure; expected exactly {', '.join(_KEYS)}, with the format "
+            f"{FORMAT}"
         )
     if not isinstance(fields["routes"], list):
-        raise InputError(f"{name}: routes is no JSON array; what was committed to is always one")
+        raise InputError(f"{name}: routes is not a JSON array; a commitment is always to one")
     if not _is_hash(fields["nonce"]):
-        raise InputError(f"{name}: nonce is no nonce; expected 64 lower-case hex digits")
+        raise InputError(f"{name}: nonce is invalid; expected 64 lower-case hex digits")
     count, path = fields["leaf_count"], fields["path"]
     if type(count) is not int or not 0 < count < 2**63:
         raise InputError(f"{name}: leaf_count is {str(count)[:20]}; expected a whole number from 1")
-    if not isinstance(path, list) or len(path) > 63 or not all(_is_hash(one) for one in path):
+    if not isinstance(path, list) or len(path) > 63 or not all(_is_hash(node) for node in path):
         raise InputError(
-            f"{name}: path is no list of at most 63 hashes; expected 64 lower-case hex digits each"
+            f"{name}: path is not a list of at most 63 hashes; expected 64 lower-case hex digits "
+            "each"
         )
     entry = parse_entry(orjson.dumps(fields["entry"]), f"{name}, its entry")
     if type(fields["leaf_index"]) is not int or fields["leaf_index"] != entry.seq:
         raise InputError(
-            f"{name}: leaf_index is {str(fields['leaf_index'])[:20]}; expected the entry's seq, {entry.seq}"
+            f"{name}: leaf_index is {str(fields['leaf_index'])[:20]}; expected the entry's seq, "
+            f"{entry.seq}"
         )
     return Disclosure(
-        fields["routes"], fields["nonce"], entry, count, tuple(bytes.fromhex(one) for one in path)
+        fields["routes"], fields["nonce"], entry, count, tuple(bytes.fromhex(node) for node in path)
     )
 
 

@@ -26,9 +26,9 @@ from ttplan.audit.verify.segment import Segment, count_entries
 from ttplan.model.audit import StoredEntry, TipAnchor
 from ttplan.model.errors import Equivocation, InputError, KeyFileError, ProofError
 from ttplan.util.files import read_small_file
-from ttplan.util.progress import counting
+from ttplan.util.monitor import show_progress
+from ttplan.util.paths import PathLike
 
-PathLike = str | os.PathLike[str]
 _Item = TypeVar("_Item", bound=StoredEntry | Segment)
 
 
@@ -107,7 +107,7 @@ def verify_file(
     resume_file, first_seq = open_resume_file(options)
     preamble, blocks = read_blocks(path, since=first_seq)
     total = None if preamble is None else preamble.entry_count
-    with closing(blocks), counting("verifying", total, progress) as count:
+    with closing(blocks), show_progress("verifying", progress, total=total) as monitor:
         key, key_source = _choose_key(path, preamble, options.public_key)
         signer = key
         if resume_file is not None:
@@ -120,7 +120,7 @@ def verify_file(
                 key,
                 options,
                 key_source=key_source,
-                progress=count,
+                progress=monitor.count,
                 resume=resume_file,
             )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -12,6 +11,7 @@ from blake3 import blake3
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import InputError
+from ttplan.util.paths import PathLike
 
 SignatureScope = Literal["all", "tip"]
 """Which signatures are checked: every one, or only the last one of each key."""
@@ -50,7 +50,7 @@ class VerifyOptions:
     passes_through: tuple[TipAnchor, ...] = ()
     distrust_after: TipAnchor | None = None
     on_fork: Callable[[bytes], None] | None = None
-    resume: str | os.PathLike[str] | None = None
+    resume: PathLike | None = None
 
     @classmethod
     def parse(
@@ -63,7 +63,7 @@ class VerifyOptions:
         passes_through: Iterable[TipAnchor] = (),
         distrust_after: TipAnchor | None = None,
         on_fork: Callable[[bytes], None] | None = None,
-        resume: str | os.PathLike[str] | None = None,
+        resume: PathLike | None = None,
     ) -> VerifyOptions:
         """Accept keys and anchors as text, too.
 

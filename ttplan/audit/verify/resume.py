@@ -22,6 +22,7 @@ from ttplan.audit.verify.options import VerifyOptions
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import InputError, KeyFileError
 from ttplan.util.files import atomic_write, read_small_file
+from ttplan.util.paths import PathLike
 
 FORMAT = "ttplan.verification.v1"
 _FIELDS = ("format", "asked", "anchor", "key")
@@ -33,7 +34,7 @@ _WRITE_INTERVAL = 2.0
 class ResumeFile:
     """The file of one verification: where it begins, and how far it is."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: PathLike) -> None:
         """Read the file, if any. Raises InputError if it is invalid or others can write to it."""
         self.path = Path(path)
         self._end: TipAnchor | None = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import os
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -16,12 +15,13 @@ import orjson
 from ttplan.logs.billing.exports import FORMATS, BadValue, BillingFormat, detect_billing_format
 from ttplan.model.errors import InputError
 from ttplan.model.results.totals import MEASURES, Total, Totals
+from ttplan.util.paths import PathLike
 
 MAX_BYTES = 64 * 2**20
 """The largest export, unpacked: a year of days by model and key is a few of them."""
 
 
-def read_totals(path: str | os.PathLike[str]) -> Totals:
+def read_totals(path: PathLike) -> Totals:
     """The totals by day, provider and model of an export of buckets: usage or costs of OpenAI or Anthropic, days of OpenRouter.
 
     JSON as the APIs answer (a page, several in an array, or one a line) or CSV as the consoles export; `.gz`, too. Raises

@@ -22,9 +22,10 @@ from ttplan.logs.mapping.mapping import CAN_LACK
 from ttplan.logs.mapping.query import rows_sql
 from ttplan.logs.mapping.sql import identifier
 from ttplan.logs.source import connect
-from ttplan.logs.sources.files import Opened, PathLike, find_files, is_duckdb, open_file, unreadable
+from ttplan.logs.sources.files import Opened, find_files, is_duckdb, open_file, unreadable
 from ttplan.model.errors import InputError
-from ttplan.util.files import format_yaml
+from ttplan.util.paths import PathLike
+from ttplan.util.yaml_files import format_yaml
 
 SAMPLE = 500
 """How many rows are looked at."""

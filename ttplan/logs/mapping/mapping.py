@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated, Any
 
 from pydantic import (
@@ -18,7 +17,8 @@ from pydantic import (
 from ttplan.logs.fields import BODIES, EMBEDDINGS, FIELDS, UNITS
 from ttplan.logs.mapping.paths import parse_path, rows_path
 from ttplan.model.errors import InputError
-from ttplan.util.files import describe_validation_error, read_yaml
+from ttplan.util.paths import PathLike
+from ttplan.util.yaml_files import describe_validation_error, read_yaml
 
 _NAMES = {field.name: field for field in (*FIELDS, *BODIES, *EMBEDDINGS)}
 CAN_LACK = ("cost_usd",)
@@ -154,7 +154,7 @@ class Mapping(_Strict):
         )
 
 
-def read_mapping(source: Mapping | dict[str, Any] | str | os.PathLike[str]) -> Mapping:
+def read_mapping(source: Mapping | dict[str, Any] | PathLike) -> Mapping:
     """A mapping of a YAML file, or of plain data. InputError, naming file and key, where it is none or lacks a field."""
     if isinstance(source, Mapping):
         found, where = source, "the mapping"

@@ -12,8 +12,8 @@ import duckdb
 import pyarrow as pa
 
 from ttplan.model.errors import InputError
+from ttplan.util.paths import PathLike
 
-PathLike = str | os.PathLike[str]
 MAX_LINE = 16 * 2**20
 """The longest line, in bytes, that is read of a CSV or JSON lines file, and the longest element of a JSON array."""
 MAX_DOCUMENT = 256 * 2**20

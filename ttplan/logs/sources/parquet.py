@@ -18,8 +18,8 @@ import ibis.expr.types as ir
 
 from ttplan.logs.sources.files import unreadable
 from ttplan.model.errors import InputError
+from ttplan.util.paths import PathLike
 
-PathLike = str | os.PathLike[str]
 _MEMORY = re.compile(r"\d{1,9}(\.\d{1,3})? ?([KMGT]i?B)", re.IGNORECASE)
 _MONEY = "decimal(38, 12)"
 _NOT_WHOLE = -1

@@ -1,4 +1,4 @@
-"""A plan tried on one period of a log and held against the next."""
+"""A plan computed on each period of a log and compared with the next period."""
 
 from __future__ import annotations
 
@@ -6,24 +6,20 @@ from collections.abc import Iterator
 from typing import Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
-
+from ttplan.model.base import FrozenModel, UtcDatetime
 from ttplan.model.plan import Interval
-from ttplan.model.request import UtcDatetime
 
 Metric = Literal["savings_pct", "cache_hit_rate", "p50_latency_ms", "p95_latency_ms"]
 METRICS: tuple[Metric, ...] = ("savings_pct", "cache_hit_rate", "p50_latency_ms", "p95_latency_ms")
 
 
-class BacktestComparison(BaseModel):
-    """One figure that a period projects, with its 95 % interval, and what the next period gives for it.
+class BacktestComparison(FrozenModel):
+    """One figure projected from a period, with its 95 % interval, and the next period's figure.
 
-    `savings_pct` is baseline minus projected in percent of the baseline, signed; the rate is 0..1, latencies are ms. `inside`:
-    the next period's figure lies in the interval. `consistent`: it does once that figure's own interval is counted, too. Both are
-    None where there is no interval.
+    `savings_pct` is baseline minus projected in percent of the baseline, signed; the rate is 0 to
+    1, latencies are ms. `inside`: the next period's figure is in the interval. `consistent`: it is
+    once that figure's own interval is included. Both are None without an interval.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     period_start: UtcDatetime
     next_start: UtcDatetime
@@ -36,10 +32,21 @@ class BacktestComparison(BaseModel):
     consistent: bool | None
 
 
-class Backtest(BaseModel):
-    """A plan's projections, period by period, each against the period after it. `skipped` periods had no requests."""
+class Backtest(FrozenModel):
+    """A plan's projections, each compared with the period after it.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Attributes
+    ----------
+    start, end : datetime
+        UTC.
+    period_seconds : int
+    interval_unit : str
+        What was resampled.
+    skipped : int
+        Number of periods without requests.
+    comparisons : tuple of BacktestComparison
+        In order of time.
+    """
 
     org_id: UUID
     start: UtcDatetime
@@ -50,16 +57,16 @@ class Backtest(BaseModel):
     comparisons: tuple[BacktestComparison, ...]
 
     def of(self, metric: Metric) -> tuple[BacktestComparison, ...]:
-        """The comparisons of one figure, in order of time."""
-        return tuple(one for one in self.comparisons if one.metric == metric)
+        """Return the comparisons of one figure, in order of time."""
+        return tuple(entry for entry in self.comparisons if entry.metric == metric)
 
     def counts(self) -> Iterator[tuple[Metric, int, int, int]]:
-        """For each figure: how often it was inside, how often consistent, of how many that have an interval."""
+        """Yield (metric, inside, consistent, total) over comparisons with an interval."""
         for metric in METRICS:
-            judged = [one for one in self.of(metric) if one.inside is not None]
+            judged = [entry for entry in self.of(metric) if entry.inside is not None]
             yield (
                 metric,
-                sum(bool(one.inside) for one in judged),
-                sum(bool(one.consistent) for one in judged),
+                sum(bool(entry.inside) for entry in judged),
+                sum(bool(entry.consistent) for entry in judged),
                 len(judged),
             )

@@ -1,37 +1,32 @@
-"""What applying a plan, or reverting it, would change in the live routes."""
+"""What applying or reverting a plan would change in the live routes."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
-
-from ttplan.model.audit import Hex64
+from ttplan.model.base import FrozenModel, Hex64
 from ttplan.model.stored_plan import LiveRoute, Status
 
-_FROZEN = ConfigDict(frozen=True, extra="forbid")
 ChangeKind = Literal["new", "replaced", "renamed", "same", "removed"]
+StaleRouteKind = Literal["added", "replaced", "renamed", "removed", "put back", "renamed back"]
+_REVERTING = ("removed", "put back", "renamed back")
 
 
-class FieldChange(BaseModel):
+class FieldChange(FrozenModel):
     """One field of a route, such as `then.target_model`, before and after."""
-
-    model_config = _FROZEN
 
     field: str
     before: Any
     after: Any
 
 
-class RouteChange(BaseModel):
-    """What becomes of one route: `before` is live now, `after` would be. `fields` are those that differ in content.
+class RouteChange(FrozenModel):
+    """The change of one route from `before` (live now) to `after`.
 
-    same: the content stays; which plan the route belongs to may change. renamed: `before` is live under another name, which has
-    the same id; `name` is the new one.
+    `fields` are those whose content differs. `same`: the content stays, but the route may belong
+    to another plan. `renamed`: the same id is live under another name; `name` is the new one.
     """
-
-    model_config = _FROZEN
 
     name: str
     kind: ChangeKind
@@ -40,13 +35,33 @@ class RouteChange(BaseModel):
     fields: tuple[FieldChange, ...] = ()
 
 
-class Preview(BaseModel):
-    """What would change. `untouched` counts the other live routes; `stale` says what changed since the plan was computed.
+class StaleRoute(FrozenModel):
+    """A live route that changed since a plan was computed: how, and by which plan.
 
-    `computed_against` and `live_now` are digests of the live routes then and now (None where the row does not remember).
+    Applying a plan adds, replaces and renames; reverting one removes, puts back and renames back.
+    `to` is the other name of a renamed route. `plan_id` is None if no plan made the change, but a
+    write to the store outside ttplan.
     """
 
-    model_config = _FROZEN
+    name: str
+    how: StaleRouteKind
+    plan_id: UUID | None
+    to: str | None = None
+
+    def __str__(self) -> str:
+        how = self.how if self.to is None else f"{self.how} to {self.to!r:.60}"
+        if self.plan_id is None:
+            return f"route {self.name!r:.60} was {how} not by a plan (see `ttplan drift`)"
+        action = "reverting" if self.how in _REVERTING else "applying"
+        return f"route {self.name!r:.60} was {how} by {action} plan {self.plan_id}"
+
+
+class Preview(FrozenModel):
+    """What would change. `untouched` counts the other live routes.
+
+    `stale` lists what changed since the plan was computed. `computed_against` and `live_now` are
+    digests of the live routes at that time (None in old rows) and now.
+    """
 
     action: Literal["apply", "revert"]
     plan_id: UUID
@@ -57,32 +72,3 @@ class Preview(BaseModel):
     stale: tuple[StaleRoute, ...] = ()
     computed_against: Hex64 | None = None
     live_now: Hex64
-
-
-StaleRouteKind = Literal["added", "replaced", "renamed", "removed", "put back", "renamed back"]
-_BY_REVERTING = ("removed", "put back", "renamed back")
-
-
-class StaleRoute(BaseModel):
-    """A live route that is not what a plan saw: how it changed, and by which plan.
-
-    Applying a plan adds, replaces and renames, reverting one removes, puts back and renames back; `to` is the other name then.
-    `plan_id` is None where no plan did it: somebody wrote to the store past ttplan.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    how: StaleRouteKind
-    plan_id: UUID | None
-    to: str | None = None
-
-    def __str__(self) -> str:
-        doing = "reverting" if self.how in _BY_REVERTING else "applying"
-        how = self.how if self.to is None else f"{self.how} to {self.to!r:.60}"
-        by = (
-            "not by a plan (see `ttplan drift`)"
-            if self.plan_id is None
-            else f"by {doing} plan {self.plan_id}"
-        )
-        return f"route {self.name!r:.60} was {how} {by}"

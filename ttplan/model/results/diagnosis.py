@@ -1,23 +1,20 @@
-"""What the log doctor found: where a log disagrees with itself, with the prices, or with the provider's own totals."""
+"""What the log doctor finds: contradictions within a log, with prices, or with billed totals."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
-
+from ttplan.model.base import LenientModel
 from ttplan.model.money import Money, SignedMoney
 
 EXAMPLES = 3
 
 
-class Finding(BaseModel):
-    """One kind of disagreement for one provider and model (None: for all of the log).
+class Finding(LenientModel):
+    """One kind of disagreement for a provider and model (None: for the whole log).
 
-    `effect_usd` is what the recorded cost would change by if it were set right: positive where the log says too little, negative
-    where it says too much, None where no amount can be said. `examples` are request ids as the log has them, or moments. A plan
-    on this log would be wrong by what `weighs`; the others are to be known.
+    `effect_usd` is how a correction changes the recorded cost: positive if the log has too little,
+    None if unknown. `examples` are request ids or times as in the log. `weighs` is false for
+    findings that do not make a plan wrong.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     kind: str
     title: str
@@ -34,15 +31,13 @@ class Finding(BaseModel):
     weighs: bool = True
 
 
-class Diagnosis(BaseModel):
-    """A log as the doctor saw it. USD over the whole log.
+class Diagnosis(LenientModel):
+    """The log doctor's report. USD over the whole log.
 
-    `recorded_usd` is what the log says all of it cost. Of its `rows`, `compared` have a recorded cost and a price to compare it
-    with: `agreeing` of them agree, and they cost `compared_recorded_usd` by the log, `compared_expected_usd` by the prices.
-    `prices` says which prices; `notes` what cannot be seen in this log.
+    `compared` of the `rows` have a recorded cost and a price; `agreeing` of them agree. They cost
+    `compared_recorded_usd` by the log and `compared_expected_usd` by the prices. `prices` names
+    the prices, `notes` says what this log cannot show.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     log: str
     prices: str
@@ -57,5 +52,5 @@ class Diagnosis(BaseModel):
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing was found that would make a plan wrong."""
+        """Whether no finding makes a plan wrong."""
         return not any(finding.weighs for finding in self.findings)

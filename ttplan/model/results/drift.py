@@ -1,22 +1,21 @@
-"""Where the live routes are not what plans and chain say."""
+"""Where the live routes differ from plans and audit chain."""
 
 from __future__ import annotations
 
 from typing import Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
-
+from ttplan.model.base import FrozenModel
 from ttplan.model.stored_plan import LiveRoute
 
-_FROZEN = ConfigDict(frozen=True, extra="forbid")
 DriftKind = Literal["edited", "missing", "foreign"]
 
 
-class DriftProblem(BaseModel):
-    """Something that plan rows and chain do not agree on. `blocks` where what was signed for cannot be computed because of it."""
+class DriftProblem(FrozenModel):
+    """A contradiction between plan rows and audit chain.
 
-    model_config = _FROZEN
+    `blocks` if the signed routes cannot be computed because of it.
+    """
 
     seq: int | None = None
     plan_id: UUID | None = None
@@ -24,14 +23,12 @@ class DriftProblem(BaseModel):
     blocks: bool = False
 
 
-class RouteDrift(BaseModel):
-    """A live route that is not what was signed for.
+class RouteDrift(FrozenModel):
+    """A live route that differs from the signed one.
 
-    edited: `fields` differ (or the row is no route any more: `unreadable` says why). missing: it was signed for and is not live.
-    foreign: it is live, and no entry put it there.
+    `edited`: `fields` differ, or the row is not a valid route (`unreadable` says why). `missing`:
+    signed but not live. `foreign`: live, but no entry made it so.
     """
-
-    model_config = _FROZEN
 
     name: str
     kind: DriftKind
@@ -41,10 +38,8 @@ class RouteDrift(BaseModel):
     unreadable: str | None = None
 
 
-class Drift(BaseModel):
-    """The live routes against what plan rows and chain come to. `chain` says how the chain itself verified."""
-
-    model_config = _FROZEN
+class Drift(FrozenModel):
+    """The live routes compared with plan rows and chain. `chain` is the chain's verdict."""
 
     entries: int
     live: int
@@ -54,10 +49,10 @@ class Drift(BaseModel):
 
     @property
     def ok(self) -> bool:
-        """Whether everything is as it was signed for."""
+        """Whether everything is as signed."""
         return not self.routes and not self.problems
 
     @property
     def exit_code(self) -> int:
-        """What a command that checks for drift exits with: 0, or 1."""
+        """Exit code of the command: 0 or 1."""
         return 0 if self.ok else 1

@@ -1,50 +1,41 @@
-"""What a backup holds, and how a store is."""
+"""The health of a store, and the content of a backup."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
-
 from ttplan.model.audit import TipAnchor
+from ttplan.model.base import FrozenModel
 
-_FROZEN = ConfigDict(frozen=True, extra="forbid")
 
-
-class HealthCheck(BaseModel):
-    """One thing that was looked at, whether it is good, and what was found."""
-
-    model_config = _FROZEN
+class HealthCheck(FrozenModel):
+    """One check of a store, and what it found."""
 
     name: str
     ok: bool
     said: str
 
 
-class Health(BaseModel):
-    """How a store is, check by check."""
-
-    model_config = _FROZEN
+class Health(FrozenModel):
+    """The health of a store, check by check."""
 
     checks: tuple[HealthCheck, ...]
 
     @property
     def ok(self) -> bool:
-        """Whether every check is good."""
+        """Whether every check passed."""
         return all(check.ok for check in self.checks)
 
     @property
     def exit_code(self) -> int:
-        """What a command that checks exits with: 0, or 1."""
+        """Exit code of the command: 0 or 1."""
         return 0 if self.ok else 1
 
 
-class Backup(BaseModel):
-    """A copy of a store: where, how large, the rows of each table as read back from it, and where its chain ends.
+class Backup(FrozenModel):
+    """A copy of a store: its path, size, rows per table as read back, and the end of its chain.
 
-    `chain` says how the copy's chain verified, `drift` whether its live routes are not what was signed for: a copy is true to
-    the store, also to one that is not well.
+    `chain` is the verdict on the copy's chain. `drift` says whether its live routes differ from
+    the signed ones: a copy is faithful to a damaged store, too.
     """
-
-    model_config = _FROZEN
 
     path: str
     size_bytes: int

@@ -1,4 +1,4 @@
-"""What re-running a sample of requests on their new model found. Field names agree with tt-plan-core's where it has them."""
+"""The quality of sampled requests re-run on their new model. Field names follow tt-plan-core."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from enum import StrEnum
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from ttplan.model.base import FrozenModel
 from ttplan.model.money import Money
 
 MAX_REASON = 200
-"""A judge's reason is kept to this many characters."""
+"""A judge's reason is cut to this many characters."""
 
 LOW_RISK_MAX_PCT = 5.0
 MEDIUM_RISK_MAX_PCT = 15.0
-"""The bands' upper ends, in percent degraded; the end belongs to the band."""
+"""The inclusive upper ends of the risk bands, in percent degraded."""
 
-_OUT = ConfigDict(frozen=True, extra="forbid")
 Count = Annotated[int, Field(ge=0)]
 Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 StopReason = Literal["cancelled", "budget", "refused"]
-"""Why a run ended early: somebody cancelled it, the budget was reached, or a service refused every call."""
+"""Why a run ended early: cancelled, out of budget, or a service refused every call."""
 
 
 class Verdict(StrEnum):
-    """What a judge says of a proposed answer. UNCLEAR: it could not tell, or could not be asked."""
+    """A judge's verdict on a proposed answer. UNCLEAR: undecided, or the judge was unreachable."""
 
     ACCEPTABLE = "acceptable"
     DEGRADED = "degraded"
@@ -34,7 +34,7 @@ class Verdict(StrEnum):
 
 
 class RiskBand(StrEnum):
-    """LOW up to 5 % degraded, MEDIUM up to 15 %, HIGH above; UNVERIFIED where nothing was classified."""
+    """LOW up to 5 % degraded, MEDIUM up to 15 %, HIGH above; UNVERIFIED if nothing was judged."""
 
     LOW = "low"
     MEDIUM = "medium"
@@ -43,7 +43,7 @@ class RiskBand(StrEnum):
 
     @classmethod
     def of(cls, degraded_pct: float | None) -> RiskBand:
-        """The band of a share in percent (0..100); UNVERIFIED where there is none."""
+        """Return the band of a share in percent, 0 to 100; UNVERIFIED for None."""
         if degraded_pct is None:
             return cls.UNVERIFIED
         if degraded_pct <= LOW_RISK_MAX_PCT:
@@ -52,80 +52,79 @@ class RiskBand(StrEnum):
 
     @property
     def shown(self) -> str:
-        """As a person reads it: `LOW`, …, `UNVERIFIED`."""
+        """The name in capitals, for display."""
         return self.value.upper()
 
 
-class SampleScore(BaseModel):
-    """What was said of one request. The reason is a judge's words, on one line of at most 200 characters: escape it."""
-
-    model_config = _OUT
+class SampleScore(FrozenModel):
+    """The verdict on one request. The reason is one line of the judge's text: escape it."""
 
     request_id: UUID
     verdict: Verdict
     reason: str = Field(max_length=MAX_REASON)
 
 
-def _check_counts(
-    scores: tuple[SampleScore, ...], size: int, acceptable: int, degraded: int, unclear: int
-) -> None:
-    found = Counter(score.verdict for score in scores)
-    expected = (
-        len(scores),
-        found[Verdict.ACCEPTABLE],
-        found[Verdict.DEGRADED],
-        found[Verdict.UNCLEAR],
-    )
-    if (size, acceptable, degraded, unclear) != expected:
-        raise ValueError(
-            f"the counts (size, acceptable, degraded, unclear) are {(size, acceptable, degraded, unclear)}, "
-            f"but the examples give {expected}"
-        )
-
-
-class ForcedScores(BaseModel):
-    """The verdicts on requests that were looked at on purpose. No share: they are not a random sample of anything."""
-
-    model_config = _OUT
+class _ScoreCounts(FrozenModel):
+    """Counts of verdicts."""
 
     sample_size: Count
     acceptable_count: Count
     degraded_count: Count
     unclear_count: Count
-    examples: tuple[SampleScore, ...]
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        _check_counts(
-            self.examples,
+    def _check_counts(self, scores: tuple[SampleScore, ...]) -> None:
+        counts = Counter(score.verdict for score in scores)
+        expected = (len(scores), *(counts[verdict] for verdict in Verdict))
+        stated = (
             self.sample_size,
             self.acceptable_count,
             self.degraded_count,
             self.unclear_count,
         )
+        if stated != expected:
+            raise ValueError(
+                f"the counts (size, acceptable, degraded, unclear) are {stated}, but the examples "
+                f"give {expected}"
+            )
+
+
+class ForcedScores(_ScoreCounts):
+    """Verdicts on requests that were chosen on purpose. Not a random sample, so without a share."""
+
+    examples: tuple[SampleScore, ...]
+
+    @model_validator(mode="after")
+    def _check_consistency(self) -> Self:
+        self._check_counts(self.examples)
         return self
 
 
-class QualityResult(BaseModel):
+class QualityResult(_ScoreCounts):
     """How good the answers of a plan's target models are, judged on a sample.
 
-    The counts, `degraded_pct` (0..100: degraded of acceptable and degraded; None where nothing was classified), its 95 %
-    Wilson interval and both bands are of the requests that were drawn at random, `sampled_examples`, in the order drawn.
-    Requests that were forced in (poisoning candidates) are counted in `forced`; one that was also drawn is in both.
-
-    `risk_band_upper` is the band of the interval's upper end: what the data do not rule out. `population` is how many
-    requests were drawn from, `unrecorded` how many could not be since they have no bodies, `drawn` how many of them were to be
-    judged, `skipped` those of all chosen that turned out to have no prompt or answer. `cost_usd` is what the calls reported, and
-    the estimate for each that reported nothing or failed; `cost_is_estimated` says whether there was such a call. USD for the
-    whole run.
+    Attributes
+    ----------
+    sample_size, acceptable_count, degraded_count, unclear_count : int
+        Of the requests drawn at random, `sampled_examples`, in the order drawn.
+    degraded_pct : float or None
+        Degraded in percent of acceptable and degraded; None if nothing was classified.
+    degraded_pct_95 : tuple of float, or None
+        Its 95 % Wilson interval.
+    risk_band, risk_band_upper : RiskBand
+        The bands of the share and of the interval's upper end, which the data do not rule out.
+    forced : ForcedScores or None
+        Verdicts on poisoning candidates. A request that was also drawn counts in both.
+    population, unrecorded, drawn, skipped : int
+        Requests to draw from; requests that could not be drawn because they have no bodies; drawn
+        requests; and selected requests that had no prompt or answer.
+    stopped : {"cancelled", "budget", "refused"} or None
+    budget_usd, cost_usd : Decimal
+        USD for the whole run. The cost is what the calls reported, or the estimate for calls that
+        failed or reported nothing.
+    cost_is_estimated : bool
+        Whether there was such a call.
     """
 
-    model_config = _OUT
-
-    sample_size: Count
-    acceptable_count: Count
-    degraded_count: Count
-    unclear_count: Count
     degraded_pct: Percent | None
     degraded_pct_95: tuple[Percent, Percent] | None
     risk_band: RiskBand
@@ -147,29 +146,24 @@ class QualityResult(BaseModel):
     calls: Count
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        _check_counts(
-            self.sampled_examples,
-            self.sample_size,
-            self.acceptable_count,
-            self.degraded_count,
-            self.unclear_count,
-        )
+    def _check_consistency(self) -> Self:
+        self._check_counts(self.sampled_examples)
         classified = self.acceptable_count + self.degraded_count
         share = 100 * self.degraded_count / classified if classified else None
         if self.degraded_pct != share:
             raise ValueError(f"degraded_pct is {self.degraded_pct}, but the counts give {share}")
         if (self.degraded_pct_95 is None) is not (share is None):
-            raise ValueError("degraded_pct_95 is expected exactly where something was classified")
+            raise ValueError("degraded_pct_95 is expected if and only if something was classified")
         upper = None if self.degraded_pct_95 is None else self.degraded_pct_95[1]
         bands = (RiskBand.of(share), RiskBand.of(upper))
         if (self.risk_band, self.risk_band_upper) != bands:
             raise ValueError(
-                f"the bands are {self.risk_band}, {self.risk_band_upper}, but the share gives {bands[0]}, {bands[1]}"
+                f"the bands are {self.risk_band}, {self.risk_band_upper}, but the share gives "
+                f"{bands[0]}, {bands[1]}"
             )
         return self
 
     @property
     def cancelled(self) -> bool:
-        """Whether somebody ended the run early. What was scored until then is kept."""
+        """Whether the run was cancelled. Scores from before that are kept."""
         return self.stopped == "cancelled"

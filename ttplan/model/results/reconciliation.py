@@ -1,29 +1,25 @@
-"""What a plan projected, held against what happened once its routes were live."""
+"""What a plan projected, compared with what happened while its routes were live."""
 
 from __future__ import annotations
 
 from typing import Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
-
+from ttplan.model.base import FrozenModel, UtcDatetime
 from ttplan.model.plan import Interval
-from ttplan.model.request import UtcDatetime
 
-_FROZEN = ConfigDict(frozen=True, extra="forbid")
 FigureName = Literal[
     "cost_per_request_usd", "cost_per_day_usd", "cache_hit_rate", "p50_latency_ms", "p95_latency_ms"
 ]
 
 
-class ReconciledFigure(BaseModel):
-    """One figure with its 95 % intervals: projected for the window, expected of the traffic that came, and as it was.
+class ReconciledFigure(FrozenModel):
+    """A figure as projected for the window, as expected for the actual traffic, and as measured.
 
-    Cost is USD, the rate 0..1, latency ms. `inside`: the actual figure lies in the interval of the expected one. `consistent`: it
-    does once its own interval is counted, too. Both are None where there is no interval.
+    Each has its 95 % interval. Cost is USD, the rate 0 to 1, latency ms. `inside`: the actual
+    figure is in the interval of the expected one. `consistent`: it is once its own interval is
+    included. Both are None without an interval.
     """
-
-    model_config = _FROZEN
 
     name: FigureName
     projected: float
@@ -36,14 +32,13 @@ class ReconciledFigure(BaseModel):
     consistent: bool | None
 
 
-class CostChange(BaseModel):
-    """Actual minus projected cost, in USD per day, by cause; the parts add up to it.
+class CostChange(FrozenModel):
+    """Actual minus projected cost by cause, in USD per day; the parts add up.
 
-    `volume`: there were more requests, or fewer. `mix`: they were of other kinds. `rate`: requests of a kind cost something else
-    than was projected for that kind, which is the error of the plan. `new`: requests of kinds that its window had none of.
+    `volume`: more or fewer requests. `mix`: other kinds of requests. `rate`: requests of a kind
+    cost more or less than projected, which is the plan's error. `new`: kinds of requests that the
+    plan's window did not have.
     """
-
-    model_config = _FROZEN
 
     volume: float
     mix: float
@@ -52,17 +47,16 @@ class CostChange(BaseModel):
 
     @property
     def total(self) -> float:
-        """Actual minus projected, USD per day."""
+        """Actual minus projected cost, USD per day."""
         return self.volume + self.mix + self.rate + self.new
 
 
-class Reconciliation(BaseModel):
-    """A plan held against the requests from `since` (inclusive) to `until` (exclusive), while its routes were live.
+class Reconciliation(FrozenModel):
+    """A plan compared with the requests from `since` (inclusive) to `until` (exclusive).
 
-    `requests` are those that its window has kinds for, of which the figures are; `new_requests` are the others.
+    `requests` are of kinds that the plan's window has; the figures are about them. `new_requests`
+    are the others.
     """
-
-    model_config = _FROZEN
 
     plan_id: UUID
     plan_name: str
@@ -78,19 +72,18 @@ class Reconciliation(BaseModel):
     caveats: tuple[str, ...] = ()
 
     def of(self, name: FigureName) -> ReconciledFigure:
-        """One figure by its name."""
+        """Return a figure by its name."""
         return next(figure for figure in self.figures if figure.name == name)
 
 
-class TrackRecord(BaseModel):
-    """How the plans that were reconciled did, each by its last reconciliation, on cost per request.
+class TrackRecord(FrozenModel):
+    """How reconciled plans did on cost per request, each by its last reconciliation.
 
-    `errors_pct` are actual minus expected in percent of expected, in the order in which the plans were reconciled;
-    `bias_pct` is their mean, `median_error_pct` the median of their sizes; None where there are none. `inside` of `judged` actual
-    figures lay in the 95 % interval that was projected, `inside_pct_95` is the interval of that share (Wilson), in percent.
+    `errors_pct` are actual minus expected in percent of expected, in the order of reconciliation;
+    `bias_pct` is their mean, `median_error_pct` the median of their sizes. `inside` of `judged`
+    actual figures were in the projected 95 % interval; `inside_pct_95` is the Wilson interval of
+    that share, in percent.
     """
-
-    model_config = _FROZEN
 
     plans: int
     judged: int

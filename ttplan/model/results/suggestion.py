@@ -1,35 +1,39 @@
-"""Routes that a log's own history speaks for."""
+"""Routes that a log's history supports."""
 
 from __future__ import annotations
 
 from typing import Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
-
+from ttplan.model.base import FrozenModel, UtcDatetime
 from ttplan.model.money import Money, SignedMoney
 from ttplan.model.plan import Interval
-from ttplan.model.request import UtcDatetime
 from ttplan.model.route import ProposedRoute
 
 Dimension = Literal["tag", "model", "input_tokens"]
-"""What a suggested route may tell requests apart by."""
-
-_OUT = ConfigDict(frozen=True, extra="forbid")
+"""What a suggested route may distinguish requests by."""
 
 
-class Suggestion(BaseModel):
-    """One proposed route, with what it would have changed. Money is USD.
+class Suggestion(FrozenModel):
+    """A suggested route, with what it would have changed. Money is USD.
 
-    Savings are what was paid minus what the target would have cost: what applying the route changes. They are signed, and a
-    request that is with the target already counts none. The selecting half chose the route, so its figure is too good; the
-    held-out half had no say, and its figure, with a 95 % interval, is what to expect of a window as long as that half.
-    `confirmed` says that the interval's lower end is above 0 and that enough requests carry it; `note` says why not.
+    The route was chosen on one half of the window, so its savings there are too optimistic. Expect
+    the held-out half's figure for a window as long as that half.
 
-    `requests` and the three costs are of the whole window: what a replay of the route counts in the route's row.
+    Attributes
+    ----------
+    route : ProposedRoute
+    requests, baseline_cost_usd, actual_cost_usd, projected_cost_usd
+        Of the whole window, as a replay of the route reports them.
+    selected_savings_usd, heldout_savings_usd : Decimal
+        Actual cost minus cost on the target, signed, in each half. A request that the target
+        already serves counts as 0.
+    heldout_savings_usd_95 : tuple of float
+    confirmed : bool
+        Whether the interval's lower end is above 0 and enough requests support it.
+    note : str
+        Why it is not confirmed.
     """
-
-    model_config = _OUT
 
     route: ProposedRoute
     requests: int
@@ -45,14 +49,19 @@ class Suggestion(BaseModel):
     note: str = ""
 
 
-class Suggestions(BaseModel):
-    """What a window suggests, ranked by the savings in the selecting half. No request is matched by two of the routes.
+class Suggestions(FrozenModel):
+    """Suggested routes, ranked by savings in the selecting half. No two match the same request.
 
-    The selecting half is `window_start` (inclusive) to `split_at` (exclusive), the held-out one `split_at` to `window_end`.
-    `split_at` is None where there are no requests.
+    Attributes
+    ----------
+    window_start, window_end : datetime
+        UTC; inclusive and exclusive.
+    split_at : datetime or None
+        End of the selecting half and start of the held-out one; None without requests.
+    candidates : int
+        Number of routes that were compared.
+    items : tuple of Suggestion
     """
-
-    model_config = _OUT
 
     org_id: UUID
     window_start: UtcDatetime
@@ -61,7 +70,6 @@ class Suggestions(BaseModel):
     requests: int
     heldout_requests: int
     candidates: int
-    """How many routes were compared."""
     items: tuple[Suggestion, ...]
     notes: tuple[str, ...] = ()
 

@@ -1,35 +1,38 @@
-"""What a provider says of whole days, and how a log compares with it."""
+"""A provider's daily totals, and how a log compares with them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, get_args
 
-from pydantic import BaseModel, ConfigDict
+from ttplan.model.base import FrozenModel
 
 Measure = Literal[
     "requests", "input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens", "cost_usd"
 ]
-MEASURES: tuple[Measure, ...] = (
-    "requests",
-    "input_tokens",
-    "cached_tokens",
-    "cache_write_tokens",
-    "output_tokens",
-    "cost_usd",
-)
+MEASURES: tuple[Measure, ...] = get_args(Measure)
 
 
-class Total(BaseModel):
-    """One UTC day of one provider and model; `model` is None where the source does not tell models apart.
+class Total(FrozenModel):
+    """The total of one UTC day, provider and model.
 
-    `input_tokens` include what a cache read and wrote. A measure is None where the source does not have it. `rounding_usd` is how
-    far the source's own rounding can have moved the cost, in USD.
+    Attributes
+    ----------
+    model : str or None
+        None if the source does not distinguish models.
+    requests, input_tokens, cached_tokens, cache_write_tokens, output_tokens, cost_usd
+        None if the source does not have the measure. `input_tokens` include cache reads and
+        writes.
+    rounding_usd : Decimal
+        How far the source's own rounding can have changed the cost.
+
+    Examples
+    --------
+    >>> import ttplan
+    >>> ttplan.Total(day="2026-05-01", provider="openai", model="gpt-4o", cost_usd="1.50").cost_usd
+    Decimal('1.50')
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     day: date
     provider: str
@@ -43,13 +46,19 @@ class Total(BaseModel):
     rounding_usd: Decimal = Decimal(0)
 
 
-class Totals(BaseModel):
-    """What a provider's export of daily buckets holds: one `Total` a day, provider and model, in that order.
+class Totals(FrozenModel):
+    """A provider's export of daily totals, sorted by day, provider and model.
 
-    `rows` is how many results the file has; `notes` say what to know about it.
+    Attributes
+    ----------
+    path, format : str
+    why : str
+        How the format was recognised.
+    rows : int
+        Number of results in the file.
+    totals : tuple of Total
+    notes : tuple of str
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: str
     format: str
@@ -58,25 +67,23 @@ class Totals(BaseModel):
     totals: tuple[Total, ...]
     notes: tuple[str, ...] = ()
 
-    def __repr__(self) -> str:
-        return str(self)
-
     def __str__(self) -> str:
         lines = [f"{self.path}: {self.rows:,} rows read as {self.format} ({self.why})"]
         if self.totals:
             lines.append(
-                f"  {len(self.totals):,} totals by day and model, {self.totals[0].day} to {self.totals[-1].day}"
+                f"  {len(self.totals):,} totals by day and model, "
+                f"{self.totals[0].day} to {self.totals[-1].day}"
             )
         return "\n".join(lines + [f"  {note}" for note in self.notes])
 
+    __repr__ = __str__
 
-class TotalsGap(BaseModel):
-    """One measure of one provider and model in which log and bill differ, over all days that were compared.
 
-    `days` are up to three days on which it differs most, the worst first. The amount is USD where the measure is the cost.
+class TotalsGap(FrozenModel):
+    """A measure of one provider and model that differs between log and bill, over all days.
+
+    `days` are up to three days with the largest differences, the worst first. Costs are USD.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     provider: str
     model: str | None
@@ -87,7 +94,7 @@ class TotalsGap(BaseModel):
 
     @property
     def difference(self) -> Decimal:
-        """Billed minus logged: positive where the log has too little."""
+        """Billed minus logged: positive if the log has too little."""
         return self.billed - self.logged
 
     def __str__(self) -> str:
@@ -95,19 +102,26 @@ class TotalsGap(BaseModel):
         share = f", {abs(self.difference) / self.billed:.1%}" if self.billed else ""
         side = "less" if self.difference > 0 else "more"
         return (
-            f"{self.provider} {self.model or 'in all'}: {self.measure}: the log has {self.logged:{spec}}{unit}, the bill "
-            f"{self.billed:{spec}}{unit}: {abs(self.difference):{spec}}{unit}{share} {side} in the log"
+            f"{self.provider} {self.model or 'in all'}: {self.measure}: "
+            f"the log has {self.logged:{spec}}{unit}, the bill {self.billed:{spec}}{unit}: "
+            f"{abs(self.difference):{spec}}{unit}{share} {side} in the log"
         )
 
 
-class TotalsComparison(BaseModel):
-    """A log held against what was billed, day by day, over the days that both have, `first` to `last`.
+class TotalsComparison(FrozenModel):
+    """A log compared with billed totals over the days that both have.
 
-    `compared` counts the pairs of provider and model that both have. `only_billed` and `only_logged` are those of one side alone;
-    a provider that was not billed at all is in neither. `left_out` says what was not compared, and why.
+    Attributes
+    ----------
+    first, last : date or None
+    compared : int
+        Pairs of provider and model that both have.
+    gaps : tuple of TotalsGap
+    only_billed, only_logged : tuple of str
+        Pairs that only one side has. A provider without any bill is in neither.
+    left_out : tuple of str
+        What was not compared, and why.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     first: date | None
     last: date | None
@@ -122,28 +136,18 @@ class TotalsComparison(BaseModel):
         """Whether something was compared and nothing differs."""
         return self.compared > 0 and not (self.gaps or self.only_billed or self.only_logged)
 
-    def __repr__(self) -> str:
-        return str(self)
-
     def __str__(self) -> str:
         if self.first is None:
-            return "\n".join(
-                [
-                    "nothing to compare: the log and the bill have no day and provider in common",
-                    *_indented(self.left_out),
-                ]
-            )
-        head = f"{self.compared:,} models compared, {self.first} to {self.last}: {'they agree' if self.agrees else 'they differ'}"
-        return "\n".join(
-            [
-                head,
-                *_indented(map(str, self.gaps)),
-                *_indented(f"billed, but not in the log: {name}" for name in self.only_billed),
-                *_indented(f"in the log, but not billed: {name}" for name in self.only_logged),
-                *_indented(self.left_out),
+            head = "nothing to compare: the log and the bill have no day and provider in common"
+            details: list[str] = []
+        else:
+            verdict = "they agree" if self.agrees else "they differ"
+            head = f"{self.compared:,} models compared, {self.first} to {self.last}: {verdict}"
+            details = [
+                *map(str, self.gaps),
+                *(f"billed, but not in the log: {name}" for name in self.only_billed),
+                *(f"in the log, but not billed: {name}" for name in self.only_logged),
             ]
-        )
+        return "\n".join([head, *(f"  {line}" for line in (*details, *self.left_out))])
 
-
-def _indented(lines: Iterable[str]) -> list[str]:
-    return [f"  {line}" for line in lines]
+    __repr__ = __str__

@@ -15,6 +15,7 @@ from ttplan.audit.rotation import is_continued_by
 from ttplan.model.audit import StoredEntry, TipAnchor
 from ttplan.model.errors import BadSignature, InputError, TruncatedChain, TruncationReason
 from ttplan.store.protocol import Snapshot, Store
+from ttplan.util.paths import PathLike
 
 
 class Published(NamedTuple):
@@ -51,7 +52,7 @@ def publish_anchor(
     key: VerifyingKey,
     at: datetime,
     *,
-    file: str | os.PathLike[str] | None = None,
+    file: PathLike | None = None,
     command: Sequence[str] | None = None,
     heartbeat: bool = False,
 ) -> Published:

@@ -38,11 +38,10 @@ from ttplan.operations.chain.transparency_log import (
     seal_check,
 )
 from ttplan.util.files import atomic_write, read_small_file
+from ttplan.util.paths import PathLike
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-PathLike = str | os.PathLike[str]
 
 
 class Checked(NamedTuple):

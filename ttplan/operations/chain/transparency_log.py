@@ -27,11 +27,11 @@ from ttplan.audit.keys.signer import Signer
 from ttplan.audit.merkle import sha256
 from ttplan.audit.verify.require import ChainHashes
 from ttplan.model.errors import InputError, ProofError
-from ttplan.util.files import atomic_write, file_exists, read_small_file
+from ttplan.util.files import atomic_write, read_small_file
+from ttplan.util.paths import PathLike, file_exists
 
 MAX_CHECKPOINT = 2**20
 """The largest checkpoint file, in bytes, that is read."""
-PathLike = str | os.PathLike[str]
 
 
 def log_key(path: PathLike, *, passphrase: bytes | None = None) -> Signer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from itertools import islice
 from pathlib import Path
 
@@ -17,8 +16,9 @@ from ttplan.audit.verify.reporting import verify_with_report
 from ttplan.model.audit import StoredEntry
 from ttplan.model.errors import InputError
 from ttplan.store.protocol import Store
-from ttplan.util.files import atomic_write, file_exists
-from ttplan.util.progress import Counted, counting
+from ttplan.util.files import atomic_write
+from ttplan.util.monitor import CountCallback, show_progress
+from ttplan.util.paths import PathLike, file_exists
 
 VERIFIER = "verify_chain.py"
 """The file name of the standalone verifier next to an exported chain."""
@@ -30,7 +30,7 @@ def verify_store(
     options: VerifyOptions,
     *,
     key_source: str,
-    progress: bool | Counted | None = None,
+    progress: bool | CountCallback | None = None,
 ) -> ChainReport:
     """Verify the chain of a store's organisation, and report the first bad entry.
 
@@ -51,9 +51,15 @@ def verify_store(
         if tip is not None:
             first_seq = min(first_seq, tip.seq)
         entries = iter(()) if org_id is None else snapshot.entries(org_id, since=first_seq)
-        with counting("verifying", None if tip is None else tip.seq + 1, progress) as count:
+        total = None if tip is None else tip.seq + 1
+        with show_progress("verifying", progress, total=total) as monitor:
             return verify_with_report(
-                entries, key, options, key_source=key_source, progress=count, resume=resume_file
+                entries,
+                key,
+                options,
+                key_source=key_source,
+                progress=monitor.count,
+                resume=resume_file,
             )
 
 
@@ -67,7 +73,7 @@ def read_entries(store: Store, since: int, limit: int) -> list[StoredEntry]:
 def export_chain(
     store: Store,
     key: VerifyingKey,
-    path: str | os.PathLike[str],
+    path: PathLike,
     *,
     name: str,
     overwrite: bool = False,

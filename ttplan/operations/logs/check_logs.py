@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
@@ -23,8 +22,8 @@ from ttplan.model.errors import InputError
 from ttplan.model.results.diagnosis import Diagnosis, Finding
 from ttplan.prices.book import PriceBook, PriceSource
 from ttplan.store.protocol import Store
+from ttplan.util.paths import PathLike
 
-PathLike = str | os.PathLike[str]
 MEMORY = "1GB"
 """What DuckDB may hold of rows that are checked."""
 

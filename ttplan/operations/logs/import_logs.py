@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from datetime import datetime
@@ -27,9 +26,9 @@ from ttplan.store.protocol import (
     conflict_error,
 )
 from ttplan.store.transactions import retry_on_conflict
-from ttplan.util.progress import counting
+from ttplan.util.monitor import show_progress
+from ttplan.util.paths import PathLike
 
-PathLike = str | os.PathLike[str]
 _CONFLICTS: dict[ConflictKind, str] = {
     "repeated": "id: the same row again",
     "repeated differently": "id: another row has it; the first was taken",
@@ -85,13 +84,15 @@ class _Asked(NamedTuple):
 def _import(store: Store, read: LogReader, choose: CostChooser, asked: _Asked) -> ReadReport:
     with (
         read as log,
-        counting(f"importing {Path(log.name).name}", log.row_count(), asked.progress) as count,
+        show_progress(
+            f"importing {Path(log.name).name}", asked.progress, total=log.row_count()
+        ) as monitor,
         RowBuffer() if asked.check else nullcontext() as rows,
     ):
         with store.transaction() as tx:
             default = tx.org_id() or asked.new_id()
             try:
-                chosen = choose(log.batches(count, numbered=True))
+                chosen = choose(log.batches(monitor.count, numbered=True))
                 added = tx.add_requests(
                     chosen if rows is None else rows(chosen), default, asked.on_bad_rows
                 )

@@ -41,7 +41,7 @@ from ttplan.quality.runner import Progress
 from ttplan.quality.sampling import Sample, draw_sample
 from ttplan.store.protocol import Store
 from ttplan.store.transactions import run_in_transaction
-from ttplan.util.files import describe_validation_error
+from ttplan.util.yaml_files import describe_validation_error
 
 SAMPLE_SIZE = 200
 _NO_CHARGE = Decimal(0)

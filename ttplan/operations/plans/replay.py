@@ -32,8 +32,8 @@ from ttplan.model.results.suggestion import Suggestions
 from ttplan.model.route import ProposedRoute
 from ttplan.prices import PriceBook, PriceTable, price_table, read_prices
 from ttplan.prices.book import PriceSource
-from ttplan.util.interrupt import run
-from ttplan.util.progress import passing
+from ttplan.util.monitor import show_progress
+from ttplan.util.paths import PathLike
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 READING, CHECKING = "looking at the log", "checking that ids are unique"
 CANCELLED = "cancelled, nothing was written"
 Window = tuple[datetime, datetime]
-PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
@@ -352,17 +351,13 @@ def _with_progress(
             connection.interrupt()
 
     passes = [READING, CHECKING, *pass_names(options.config)]
-    with passing("replaying", passes, share, show) as report:
+    with show_progress("replaying", show, passes=passes, poll_share=share) as monitor:
 
-        def work(check: Callable[[], None]) -> ReplayOutcome:
-            def checked_report(name: str, done: float) -> None:
-                check()
-                report(name, done)
-
-            checked_report(READING, 0.0)
-            return replay(checked_report)
+        def work() -> ReplayOutcome:
+            monitor.report(READING)
+            return replay(monitor.report)
 
         try:
-            return run(work, stop)
+            return monitor.run(work, stop)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(CANCELLED) from None

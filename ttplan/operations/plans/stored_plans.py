@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -16,8 +15,7 @@ from ttplan.model.stored_plan import SeenRoute, StoredPlan
 from ttplan.operations.plans.replay import BrokenReplay, ReplayOptions, replay_log, replay_parquet
 from ttplan.store.protocol import Store, Transaction
 from ttplan.store.transactions import run_in_transaction
-
-PathLike = str | os.PathLike[str]
+from ttplan.util.paths import PathLike
 
 
 class Made(NamedTuple):

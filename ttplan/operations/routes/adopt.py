@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
@@ -18,14 +17,15 @@ from ttplan.model.stored_plan import StoredPlan
 from ttplan.operations.plans.stored_plans import Made
 from ttplan.store.protocol import Store, Transaction
 from ttplan.store.transactions import run_in_transaction
-from ttplan.util.files import read_yaml
+from ttplan.util.paths import PathLike
+from ttplan.util.yaml_files import read_yaml
 
 CAVEAT = "These routes are live at the gateway already: nothing was replayed, and the plan claims no savings."
 
 
 def adopt_routes(
     store: Store,
-    path: str | os.PathLike[str],
+    path: PathLike,
     gateway: Gateway | None,
     made: Callable[[], Made],
     *,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -24,6 +23,7 @@ from ttplan.operations.routes.drift import find_drift
 from ttplan.store.duckdb.store import DuckDBStore
 from ttplan.store.protocol import Snapshot, Store
 from ttplan.util.files import atomic_write, remove_temporary_files
+from ttplan.util.paths import PathLike
 
 # By the catalogue's id, where LiteLLM calls a provider otherwise.
 _LITELLM_NAMES = {
@@ -44,7 +44,7 @@ _SETTLED_NS = 2_000_000_000
 
 def export_routes(
     store: Store,
-    path: str | os.PathLike[str],
+    path: PathLike,
     gateway: Gateway,
     *,
     allow_loss: bool = False,
@@ -74,7 +74,7 @@ class Watcher:
     def __init__(
         self,
         store: Store,
-        path: str | os.PathLike[str],
+        path: PathLike,
         gateway: Gateway,
         *,
         allow_loss: bool = False,

@@ -19,7 +19,7 @@ from ttplan.model.errors import StoreError, StoreLocked
 from ttplan.store.duckdb.instance_cache import LOCKED
 from ttplan.store.duckdb.lock_queue import LockQueue
 from ttplan.store.transactions import thread_lock
-from ttplan.util.waiting import tell_waiting
+from ttplan.util.monitor import report_wait
 
 # Parts of DuckDB's messages if a file is not a store or cannot be opened, and what they mean.
 _REASONS = (
@@ -109,7 +109,7 @@ def connect_when_free(
                     if is_late or waited >= lock_timeout:
                         raise _locked(path, reason, waited) from error
                     holder = _holder(reason)
-            tell_waiting(holder)
+            report_wait(holder)
             queue.enter()
             # Jitter keeps waiting processes from meeting at each attempt.
             time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - not for secrets

@@ -19,6 +19,7 @@ from ttplan.model.route import ProposedRoute
 from ttplan.model.stored_plan import Status
 from ttplan.store.duckdb.files import create_file, open_connection
 from ttplan.store.duckdb.snapshot import DuckDBSnapshot, DuckDBTransaction
+from ttplan.util.paths import PathLike
 
 LOCK_TIMEOUT = 30.0
 """How long an operation waits for another process that has the file open, in seconds."""
@@ -55,7 +56,7 @@ class DuckDBStore:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: PathLike,
         *,
         lock_timeout: float = LOCK_TIMEOUT,
         create: bool = True,

@@ -1,4 +1,4 @@
-"""An interrupt ends a replay at once and leaves nothing behind; a bar shows how far it is."""
+"""Monitors: Ctrl-C ends a replay at once without traces, and a bar shows its progress."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -25,10 +24,10 @@ from ttplan.cli.entrypoint import run
 from ttplan.engine.replay import replay_table
 from ttplan.engine.replay_spec import pass_names
 from ttplan.engine.rows import to_table
-from ttplan.model.errors import InputError
+from ttplan.model.errors import Cancelled, InputError
 from ttplan.model.plan import PlanConfig
 from ttplan.operations.plans.replay import CANCELLED
-from ttplan.util import interrupt, progress
+from ttplan.util.monitor import Monitor, report_wait, show_progress
 
 LONG = "SELECT sum(hash(a.i * b.i) % 7) AS x FROM range(1000000) AS a(i), range(1000000) AS b(i)"
 CONFIGS = [PlanConfig(), PlanConfig(l1_ttl_seconds=60)]
@@ -41,75 +40,110 @@ def tables(connection: duckdb.DuckDBPyConnection) -> set[str]:
 
 
 def interrupt_soon() -> None:
-    """Ctrl-C, soon. Only work that does not end by itself may call this: whoever comes after it would be interrupted."""
+    """Send Ctrl-C soon. Only for work that does not end earlier, or a later test is interrupted."""
     threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 
 
-def long_query(connection: duckdb.DuckDBPyConnection) -> object:
+def run_long_query(connection: duckdb.DuckDBPyConnection) -> object:
     interrupt_soon()
     return connection.sql(LONG).to_arrow_table()
 
 
-def test_work_returns_what_it_returns_and_raises_what_it_raises() -> None:
-    assert interrupt.run(lambda check: 7, lambda: None) == 7
+def do_nothing() -> None:
+    return None
 
-    def fail(check: Callable[[], None]) -> int:
-        check()
+
+def test_run_returns_the_result_or_raises_the_error() -> None:
+    assert Monitor().run(lambda: 7, do_nothing) == 7
+
+    def fail() -> int:
         raise InputError("no")
 
     with pytest.raises(InputError, match="no"):
-        interrupt.run(fail, lambda: None)
+        Monitor().run(fail, do_nothing)
 
 
-def test_an_interrupt_ends_a_query_and_the_connection_lives_on() -> None:
+def test_ctrl_c_ends_a_query_and_keeps_the_connection() -> None:
     connection = duckdb.connect()
     with pytest.raises(KeyboardInterrupt):
-        interrupt.run(lambda check: long_query(connection), connection.interrupt)
+        Monitor().run(lambda: run_long_query(connection), connection.interrupt)
     assert connection.execute("SELECT 1").fetchall() == [(1,)]
     assert not [thread for thread in threading.enumerate() if thread.name == "ttplan-work"]
 
 
-def test_an_interrupt_between_queries_ends_the_work_at_its_next_step() -> None:
+def test_ctrl_c_between_queries_ends_work_at_its_next_check() -> None:
+    monitor = Monitor()
     steps = []
 
-    def work(check: Callable[[], None]) -> None:
+    def work() -> None:
         interrupt_soon()
         while True:
-            check()
+            monitor.check()
             steps.append(1)
             time.sleep(0.01)
 
     with pytest.raises(KeyboardInterrupt):
-        interrupt.run(work, lambda: None)
+        monitor.run(work, do_nothing)
     assert steps
+
+
+def test_a_cancelled_monitor_ends_work_at_every_report() -> None:
+    counts: list[tuple[int, int | None]] = []
+    monitor = Monitor(total=3, on_count=lambda done, total: counts.append((done, total)))
+    monitor.count(1)
+    monitor.cancel()
+    for report in (
+        monitor.check,
+        lambda: monitor.count(2),
+        lambda: monitor.report("pass"),
+        lambda: monitor.wait("process 1"),
+    ):
+        with pytest.raises(Cancelled):
+            report()
+    assert counts == [(1, 3)]
+
+
+def test_waits_reach_the_monitor_of_this_thread() -> None:
+    holders: list[str] = []
+    report_wait("before")
+    with Monitor(on_wait=holders.append).watch_waits():
+        report_wait("process 71")
+    with Monitor(on_wait=holders.append, wait_grace=60).watch_waits():
+        report_wait("too early")
+    assert holders == ["process 71"]
 
 
 @pytest.mark.parametrize("config", CONFIGS)
 def test_a_replay_reports_its_passes_in_order(config: PlanConfig) -> None:
     plan = universe.plan(universe.log(300, seed=1))
-    told: list[tuple[str, float]] = []
-    options = {"org_id": plan.org_id, "progress": lambda name, share: told.append((name, share))}
+    reports: list[tuple[str, float]] = []
+    options = {"org_id": plan.org_id, "progress": lambda name, share: reports.append((name, share))}
     replay_table(to_table(plan.requests), plan.proposed_routes, plan.pricing, config, **options)  # type: ignore[arg-type]
-    assert list(dict.fromkeys(name for name, _ in told)) == pass_names(config)
-    assert all(0 <= share <= 1 for _, share in told)
+    assert list(dict.fromkeys(name for name, _ in reports)) == pass_names(config)
+    assert all(0 <= share <= 1 for _, share in reports)
     if config.l1_ttl_seconds is not None:
-        assert ("looking up cache keys", 1.0) in told
+        assert ("looking up cache keys", 1.0) in reports
 
 
 @pytest.mark.parametrize("last", pass_names(CONFIGS[1]))
-def test_a_replay_that_is_ended_in_any_pass_leaves_no_table(last: str) -> None:
+def test_a_replay_cancelled_in_any_pass_leaves_no_table(last: str) -> None:
     plan = universe.plan(universe.log(300, seed=1))
     table = to_table(plan.requests)
     connection = table.get_backend().con
     before = tables(connection)
 
-    def end(name: str, _share: float) -> None:
+    def cancel(name: str, _share: float) -> None:
         if name == last:
-            raise interrupt.Stopped
+            raise Cancelled
 
-    with pytest.raises(interrupt.Stopped):
+    with pytest.raises(Cancelled):
         replay_table(
-            table, plan.proposed_routes, plan.pricing, CONFIGS[1], org_id=plan.org_id, progress=end
+            table,
+            plan.proposed_routes,
+            plan.pricing,
+            CONFIGS[1],
+            org_id=plan.org_id,
+            progress=cancel,
         )
     assert tables(connection) == before
     assert (
@@ -118,7 +152,7 @@ def test_a_replay_that_is_ended_in_any_pass_leaves_no_table(last: str) -> None:
     )
 
 
-def test_an_interrupted_plan_says_so_and_writes_nothing(
+def test_an_interrupted_plan_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = tmp_path / "a.duckdb"
@@ -126,9 +160,9 @@ def test_an_interrupted_plan_says_so_and_writes_nothing(
     workspace.import_logs(DATA / "requests.parquet")
 
     def long(table: ibis.Table, *_: object, **__: object) -> None:
-        long_query(table.get_backend().con)
+        run_long_query(table.get_backend().con)
 
-    monkeypatch.setattr("ttplan.operations.plans.replay.replay_table", long)
+    monkeypatch.setattr("ttplan.operations.plans.replay.checked_replay", long)
     with pytest.raises(KeyboardInterrupt, match=CANCELLED):
         workspace.plan(ROUTES, name="x")
     assert run(["plan", str(ROUTES), "--name", "x", "--store", str(store)]) == 130
@@ -170,7 +204,7 @@ def big_store(big: Path) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.5, 2.5, 4.0])
 @pytest.mark.parametrize("in_place", [True, False])
-def test_ctrl_c_at_any_moment_leaves_the_store_as_it_was(
+def test_ctrl_c_at_any_time_leaves_the_store_unchanged(
     tmp_path: Path, big: Path, request: pytest.FixtureRequest, seconds: float, in_place: bool
 ) -> None:
     store, temporary = tmp_path / "a.duckdb", tmp_path / "tmp"
@@ -212,26 +246,29 @@ def test_ctrl_c_at_any_moment_leaves_the_store_as_it_was(
         assert tx.plans(workspace._new_id()) == []
 
 
-def test_a_bar_shows_each_pass_and_never_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bar_shows_each_pass_and_never_moves_back(monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.StringIO()
     monkeypatch.setattr(
-        progress, "Console", lambda stderr: Console(file=out, force_terminal=True, width=100)
+        "rich.console.Console",
+        lambda stderr: Console(file=out, force_terminal=True, width=100),
     )
     shares = iter([0.5, 0.2, None])
-    with progress.passing("replaying", ["one", "two"], lambda: next(shares, None), True) as report:
-        report("one", 0.0)
+    with show_progress(
+        "replaying", True, passes=["first", "second"], poll_share=lambda: next(shares, None)
+    ) as monitor:
+        monitor.report("first")
         time.sleep(0.9)
-        report("two", 0.0)
-        report("two", 1.0)
+        monitor.report("second")
+        monitor.report("second", 1.0)
         time.sleep(0.3)
-    shown = out.getvalue()
-    assert "replaying: one" in shown
-    assert "25%" in shown
-    assert "10%" not in shown
-    assert "100%" in shown
+    text = out.getvalue()
+    assert "replaying: first" in text
+    assert "25%" in text
+    assert "10%" not in text
+    assert "100%" in text
 
 
-def test_no_bar_where_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress.passing("replaying", ["one"], lambda: 0.5, False) as report:
-        report("one", 0.0)
+def test_no_bar_is_drawn_if_none_is_wanted(capsys: pytest.CaptureFixture[str]) -> None:
+    with show_progress("replaying", False, passes=["first"], poll_share=lambda: 0.5) as monitor:
+        monitor.report("first")
     assert capsys.readouterr() == ("", "")
