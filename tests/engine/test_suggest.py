@@ -89,7 +89,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 # --- the figures ----------------------------------------------------------------------------------
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     strategies.requests(max_size=24),
     strategies.pricing,
@@ -152,8 +152,8 @@ def test_a_row_loop_gives_the_same(
     assert len(suggestions.items) == count
 
 
-@settings(max_examples=20, deadline=None)
-@given(strategies.requests(max_size=24), strategies.pricing, st.integers(0, 2**32))
+@settings(max_examples=10, deadline=None)
+@given(strategies.requests(max_size=16), strategies.pricing, st.integers(0, 2**32))
 def test_replaying_all_suggestions_gives_their_figures(
     rows: tuple[RequestLog, ...], pricing: dict[str, ModelPricing], seed: int
 ) -> None:
@@ -682,7 +682,7 @@ def test_a_store_without_requests_says_what_to_do(tmp_path: Path) -> None:
             empty.suggest(["gpt-4o-mini"])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     strategies.routes(),
     st.lists(st.text(min_size=1), min_size=4, max_size=4, unique=True),
