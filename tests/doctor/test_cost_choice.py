@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.doctor_logs import Row, clean, plain, price, table
 from ttplan.doctor.cost_choice import CostChooser
-from ttplan.logs.reader import SCHEMA
+from ttplan.logs.reader import REQUEST_SCHEMA
 from ttplan.model.errors import InputError
 from ttplan.model.pricing import ModelPricing
 from ttplan.prices import PriceBook
@@ -25,8 +25,8 @@ def chosen(
 ) -> tuple[list[Row], CostChooser]:
     chooser = CostChooser(cost, book, **options)
     found = list(chooser(table(rows).to_batches(max_chunksize=batch)))
-    assert all(part.schema == SCHEMA for part in found)
-    return pa.Table.from_batches(found, SCHEMA).to_pylist(), chooser
+    assert all(part.schema == REQUEST_SCHEMA for part in found)
+    return pa.Table.from_batches(found, REQUEST_SCHEMA).to_pylist(), chooser
 
 
 def one(row: Row, cost: Any, book: PriceBook = BOOK) -> Row:

@@ -19,8 +19,8 @@ from tests.support.doctor_logs import NOW, Row, clean, plain, table
 from ttplan.display.plan import Plan
 from ttplan.doctor.flat_price_gaps import flat_price_gaps
 from ttplan.engine.replay import replay_table
-from ttplan.engine.replay_spec import ReplaySpec
-from ttplan.logs.reader import SCHEMA
+from ttplan.engine.replay_spec import Question
+from ttplan.logs.reader import REQUEST_SCHEMA
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.route import ProposedRoute
 from ttplan.prices.book import PriceBook
@@ -51,7 +51,7 @@ def log(rows: list[Row]) -> ibis.expr.types.Table:
         {"org_id": str(ORG), "baseline_cost_usd": row["cost_usd"], "cost_basis": "recorded"} | row
         for row in rows
     ]
-    connection.register("arrived", pa.Table.from_pylist(filled, schema=SCHEMA))
+    connection.register("arrived", pa.Table.from_pylist(filled, schema=REQUEST_SCHEMA))
     connection.execute(
         "CREATE TABLE requests AS SELECT * REPLACE (org_id::UUID AS org_id, id::UUID AS id) FROM arrived"
     )

@@ -17,7 +17,7 @@ from genai_prices.types import ModelInfo, Provider, Usage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ttplan.logs.reader import SCHEMA
+from ttplan.logs.reader import REQUEST_SCHEMA
 from ttplan.model.money import round_money
 from ttplan.model.pricing import TokenRates
 from ttplan.prices import PriceBook, catalogue_schedule
@@ -42,8 +42,8 @@ def expected(rows: list[dict[str, Any]], book: PriceBook = BOOK) -> list[Decimal
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
     numbered = [ROW | row | {"id": f"{i:09}"} for i, row in enumerate(rows)]
-    connection.register("requests", pa.Table.from_pylist(numbered, schema=SCHEMA))
-    columns = filled_columns(connection, "requests", SCHEMA.names)
+    connection.register("requests", pa.Table.from_pylist(numbered, schema=REQUEST_SCHEMA))
+    columns = filled_columns(connection, "requests", REQUEST_SCHEMA.names)
     connection.register("prices", price_relation(price_keys(connection, "requests", columns), book))
     query = expected_costs("requests", "prices", columns, "r.id")
     found = connection.sql(f"SELECT id, expected_usd FROM ({query}) ORDER BY id").fetchall()

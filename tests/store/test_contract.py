@@ -18,9 +18,9 @@ from tests.store.conftest import STORES
 from tests.support import plans, universe
 from ttplan.audit.entries import to_record
 from ttplan.engine.dialects import fetch
-from ttplan.engine.replay import replay, run_replay
-from ttplan.engine.replay_spec import ReplaySpec
-from ttplan.logs.reader import SCHEMA
+from ttplan.engine.replay import answer, replay
+from ttplan.engine.replay_spec import Question
+from ttplan.logs.reader import REQUEST_SCHEMA
 from ttplan.model.audit import Actor, Anonymous, ApiKey, System, User
 from ttplan.model.errors import InputError, PlanNotFound, StoreError
 from ttplan.model.plan import PlanConfig
@@ -51,9 +51,9 @@ def rows(*numbers: int, **changes: object) -> pa.RecordBatch:
         "status": 200,
     }
     made = [
-        dict.fromkeys(SCHEMA.names) | base | {"id": str(UUID(int=n))} | changes for n in numbers
+        dict.fromkeys(REQUEST_SCHEMA.names) | base | {"id": str(UUID(int=n))} | changes for n in numbers
     ]
-    return pa.RecordBatch.from_pylist(made, schema=SCHEMA)
+    return pa.RecordBatch.from_pylist(made, schema=REQUEST_SCHEMA)
 
 
 def live(store: Store, org_id: UUID = ORG) -> list[LiveRoute]:
@@ -449,13 +449,13 @@ def test_an_error_of_the_rows_themselves_comes_through(store: Store) -> None:
 def test_a_replay_of_the_stores_rows_is_that_of_the_rows(store: Store) -> None:
     requests = universe.log(400, seed=9)
     made = [
-        dict.fromkeys(SCHEMA.names)
+        dict.fromkeys(REQUEST_SCHEMA.names)
         | r.model_dump(exclude={"embedding"})
         | {"id": str(r.id), "org_id": str(r.org_id), "matched_route_id": None}
         for r in requests
     ]
     with store.transaction() as tx:
-        tx.add_requests([pa.RecordBatch.from_pylist(made, schema=SCHEMA)], ORG)
+        tx.add_requests([pa.RecordBatch.from_pylist(made, schema=REQUEST_SCHEMA)], ORG)
     plan = universe.plan(requests)
     with store.read() as snapshot:
         assert run_replay(snapshot.requests(), ReplaySpec.from_plan(plan)).result == replay(plan)

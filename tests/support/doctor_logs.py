@@ -12,7 +12,7 @@ import pyarrow as pa
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import Usage
 
-from ttplan.logs.reader import SCHEMA
+from ttplan.logs.reader import REQUEST_SCHEMA
 from ttplan.model.money import round_money
 
 START = datetime(2026, 10, 19, tzinfo=UTC)
@@ -124,7 +124,7 @@ def table(rows: list[Row]) -> pa.Table:
         | row
         for row in rows
     ]
-    return pa.Table.from_pylist(filled, schema=SCHEMA)
+    return pa.Table.from_pylist(filled, schema=REQUEST_SCHEMA)
 
 
 def plain(row: Row) -> bool:

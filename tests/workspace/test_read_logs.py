@@ -9,13 +9,13 @@ import pytest
 import ttplan
 from tests.logs.formats.litellm_rows import FIXTURES
 from tests.logs.test_reader import ROW, numbered, write
-from ttplan.logs.rows import SCHEMA
+from ttplan.logs.rows import REQUEST_SCHEMA
 from ttplan.model.errors import InputError
 
 
 def test_a_log_is_a_table_and_a_report() -> None:
     logs = ttplan.read_logs(FIXTURES / "litellm_spend_logs.csv")
-    assert logs.table.schema.equals(SCHEMA)
+    assert logs.table.schema.equals(REQUEST_SCHEMA)
     assert len(logs) == logs.report.used == logs.table.num_rows
     assert (logs.report.rows, logs.report.format, logs.report.added) == (240, "litellm", None)
     frame = logs.to_pandas()

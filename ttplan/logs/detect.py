@@ -1,154 +1,156 @@
-"""Which format a file's rows are, by the keys that they have and never by the file's name."""
+"""Detects which format the rows of a file have, from their keys and never from the file name."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import duckdb
 
-from ttplan.logs.format import Format, Signature
+from ttplan.logs.format import Format
 from ttplan.logs.mapping.paths import parse_path, pointer
 from ttplan.logs.mapping.query import rows_sql
 from ttplan.logs.mapping.sql import quoted
-from ttplan.logs.sources.files import Opened, unreadable
+from ttplan.logs.sources.files import MAX_LINE, FileRelation, unreadable
 from ttplan.model.errors import InputError
 
-SAMPLE = 100
-"""How many documents are looked at."""
-_SHOWN = 6
+SAMPLE_ROWS = 100
+"""How many documents are sampled."""
+_LISTED_KEYS = 6
 
 
 class DetectedFormat(NamedTuple):
-    """A format, where its rows are, and why it is that one."""
+    """A format, the path to its rows, and why it was detected."""
 
     format: Format
     rows: str
     why: str
 
 
-def detect_format(
-    connection: duckdb.DuckDBPyConnection, opened: Opened, formats: Mapping[str, Format]
-) -> DetectedFormat:
-    """The format of a file's rows. InputError where none or several fit, with what was looked for."""
-    seen = _Seen(connection, opened)
-    fits = [(score, one, rows) for one in formats.values() for rows, score in _fits(seen, one)]
-    best = max((score for score, _, _ in fits), default=0)
-    found = [(one, rows) for score, one, rows in fits if score == best]
-    if not found and seen.nothing():
-        raise InputError(f"{opened.path} has no rows; expected one request a row")
-    if len(found) != 1:
-        raise InputError(_unknown(opened, [one.name for one, _ in found], seen, formats))
-    (one, rows), *_ = found
-    return DetectedFormat(one, rows, f"its rows have {_listed(one.signs.needs)}")
+class Sample:
+    """The first documents of an open file, read once, and the keys of their rows."""
 
-
-def rows_of(connection: duckdb.DuckDBPyConnection, opened: Opened, format: Format) -> str:
-    """Where a format's rows are in this file: of its places the one whose rows have most of its keys, the first of equals."""
-    places = format.mapping.rows
-    if len(places) == 1:
-        return places[0]
-    seen = _Seen(connection, opened)
-    paths = [path for value in format.mapping.fields.values() for path in value.paths()]
-    parts = [path for some in format.mapping.parts.values() for path in some]
-    wanted = {str(parse_path(path)[0]) for path in (*paths, *parts, *format.signs.needs)}
-    return max(places, key=lambda rows: len(wanted & set(seen.keys(rows, format))))
-
-
-def keys_of(
-    connection: duckdb.DuckDBPyConnection,
-    opened: Opened,
-    rows: str = "",
-    format: Format | None = None,
-) -> tuple[str, ...]:
-    """The columns, or the keys of the first rows at a path, or of those that a format makes, in order of appearance."""
-    return tuple(_Seen(connection, opened).keys(rows, format))
-
-
-class _Seen:
-    """The keys of a file's first rows, by where the rows are."""
-
-    def __init__(self, connection: duckdb.DuckDBPyConnection, opened: Opened) -> None:
-        self._connection, self._opened = connection, opened
+    def __init__(self, connection: duckdb.DuckDBPyConnection, file: FileRelation) -> None:
+        """Replaces the temporary table `sample` of the connection."""
+        self.file = file
+        self._connection = connection
         self._keys: dict[object, dict[str, None]] = {}
+        self._parameters: dict[str, str] = file.parameters
+        self._documents = f"(SELECT json FROM {file.relation} LIMIT {SAMPLE_ROWS})"
+        # A file that is one large document is not copied.
+        if file.columns is None and file.largest <= MAX_LINE:
+            self._fetch(f"CREATE OR REPLACE TEMP TABLE sample AS FROM {self._documents}")
+            self._documents, self._parameters = "sample", {}
 
-    def keys(self, rows: str, format: Format | None) -> dict[str, None]:
-        """The keys of the rows at a path, or of those that a format makes of the documents."""
-        if self._opened.columns is not None:
-            return dict.fromkeys(self._opened.columns) if not rows else {}
-        expand = format.expand if format is not None else None
-        key = expand or rows
-        if key not in self._keys:
-            first = f"(SELECT json FROM {self._opened.relation} LIMIT {SAMPLE})"  # noqa: S608
-            relation = expand(first) if expand is not None else rows_sql(first, rows)
-            query = f"SELECT json_keys(json) FROM {relation} WHERE json_type(json) = 'OBJECT' LIMIT {SAMPLE}"  # noqa: S608
-            self._keys[key] = {str(key): None for row in self._rows(query) for key in row[0]}
-        return self._keys[key]
-
-    def nothing(self) -> bool:
+    @property
+    def is_empty(self) -> bool:
         """Whether there is no document at all."""
-        return self._opened.columns is None and not self._rows(
-            f"SELECT 1 FROM {self._opened.relation} LIMIT 1"
-        )  # noqa: S608
+        if self.file.columns is not None:
+            return False
+        return not self._fetch(f"SELECT 1 FROM {self._documents} LIMIT 1")
+
+    def keys(self, rows: str = "", format: Format | None = None) -> dict[str, None]:
+        """The keys of the rows at a path, or of the rows that a format expands, in order."""
+        if self.file.columns is not None:
+            return dict.fromkeys(self.file.columns) if not rows else {}
+        expand = format.expand if format is not None else None
+        cache_key = expand or rows
+        if cache_key not in self._keys:
+            keys = self._fetch(
+                f"SELECT json_keys(json) FROM {self._rows(rows, format)}"
+                f" WHERE json_type(json) = 'OBJECT' LIMIT {SAMPLE_ROWS}"
+            )
+            self._keys[cache_key] = {str(key): None for row in keys for key in row[0]}
+        return self._keys[cache_key]
 
     def has(self, path: str, rows: str, format: Format) -> bool:
-        """Whether a path is in the first rows."""
+        """Whether any sampled row has a path."""
         steps = parse_path(path)
         if str(steps[0]) not in self.keys(rows, format):
             return False
-        if self._opened.columns is not None or len(steps) == 1:
+        if self.file.columns is not None or len(steps) == 1:
             return True
-        first = f"(SELECT json FROM {self._opened.relation} LIMIT {SAMPLE})"  # noqa: S608
-        relation = format.expand(first) if format.expand is not None else rows_sql(first, rows)
-        query = f"SELECT count(*) FROM {relation} WHERE json_exists(json, {quoted(pointer(steps))})"  # noqa: S608
-        return bool(self._rows(query)[0][0])
+        exists = f"json_exists(json, {quoted(pointer(steps))})"
+        query = f"SELECT count(*) FROM {self._rows(rows, format)} WHERE {exists}"
+        return bool(self._fetch(query)[0][0])
 
-    def _rows(self, query: str) -> list[tuple[Any, ...]]:
+    def _rows(self, rows: str, format: Format | None) -> str:
+        if format is not None and format.expand is not None:
+            return format.expand(self._documents)
+        return rows_sql(self._documents, rows)
+
+    def _fetch(self, query: str) -> list[tuple[Any, ...]]:
         try:
-            return self._connection.execute(query, self._opened.parameters).fetchall()
+            return self._connection.execute(query, self._parameters).fetchall()
         except duckdb.Error as error:
-            raise unreadable(self._opened.path, self._opened.kind, error) from None
+            raise unreadable(self.file.path, self.file.kind, error) from None
 
 
-def _fits(seen: _Seen, format: Format) -> Iterable[tuple[str, int]]:
-    """Where this format's rows may be, and how much speaks for it."""
+def detect_format(sample: Sample, formats: Mapping[str, Format]) -> DetectedFormat:
+    """The format of a file's rows. Raises InputError, listing what was looked for, unless exactly
+    one format fits best."""
+    scores = [(*_best_rows(sample, format), format) for format in formats.values()]
+    best = max(score for score, _, _ in scores)
+    matches = [(format, rows) for score, rows, format in scores if score == best > 0]
+    if not matches and sample.is_empty:
+        raise InputError(f"{sample.file.path} has no rows; expected one request a row")
+    if len(matches) != 1:
+        raise InputError(_not_detected(sample, [format.name for format, _ in matches], formats))
+    ((format, rows),) = matches
+    *first, last = format.signature.required[:_LISTED_KEYS]
+    listed = f"{', '.join(first)} and {last}" if first else last
+    return DetectedFormat(format, rows, f"its rows have {listed}")
+
+
+def find_rows(sample: Sample, format: Format) -> str:
+    """The path to a format's rows in this file: of its paths the one whose rows have most of the
+    format's keys, the first of equals."""
+    mapping = format.mapping
+    if len(mapping.rows) == 1:
+        return mapping.rows[0]
+    paths = [
+        *(path for source in mapping.fields.values() for path in source.paths()),
+        *(path for part in mapping.parts.values() for path in part),
+        *format.signature.required,
+    ]
+    expected = {str(parse_path(path)[0]) for path in paths}
+    return max(mapping.rows, key=lambda rows: len(expected & set(sample.keys(rows, format))))
+
+
+def _best_rows(sample: Sample, format: Format) -> tuple[int, str]:
+    """How well a format fits, 0 for not at all, and the path to its rows."""
+    required, any_of, forbidden, typical = format.signature
     for rows in format.mapping.rows:
-        score = _score(seen, format.signs, rows, format)
-        if score:
-            yield rows, score
-            return
+
+        def has(path: str, rows: str = rows) -> bool:
+            return sample.has(path, rows, format)
+
+        if (
+            all(map(has, required))
+            and not any(map(has, forbidden))
+            and all(any(map(has, paths)) for paths in any_of)
+        ):
+            return len(required) + len(any_of) + sum(map(has, typical)), rows
+    return 0, ""
 
 
-def _score(seen: _Seen, signs: Signature, rows: str, format: Format) -> int:
-    def has(path: str) -> bool:
-        return seen.has(path, rows, format)
-
-    if (
-        not all(map(has, signs.needs))
-        or any(map(has, signs.never))
-        or not all(any(map(has, some)) for some in signs.any_of)
-    ):
-        return 0
-    return len(signs.needs) + len(signs.any_of) + sum(map(has, signs.also))
-
-
-def _unknown(opened: Opened, found: list[str], seen: _Seen, formats: Mapping[str, Format]) -> str:
-    have = list(seen.keys("", None))
-    # What is no log has anything for names.
-    shown = ", ".join(name[:40] for name in have[:20]) or "no columns"
-    if found:
-        return f"{opened.path}: its rows may be {' and '.join(found)} alike; say which with `format`. They have {shown}"
-    looked = "; ".join(
-        f"{f.name}: {', '.join(f.signs.needs)}" for f in formats.values() if f.refused is None
+def _not_detected(sample: Sample, matches: list[str], formats: Mapping[str, Format]) -> str:
+    path, keys = sample.file.path, list(sample.keys())
+    # In a file that is not a log a key may be any text.
+    shown = ", ".join(key[:40] for key in keys[:20]) or "no columns"
+    if matches:
+        return (
+            f"{path}: its rows fit {' and '.join(matches)} equally well; say which with format."
+            f" They have {shown}"
+        )
+    expected = "; ".join(
+        f"{format.name}: {', '.join(format.signature.required)}"
+        for format in formats.values()
+        if format.refusal is None
     )
-    own = formats["own"].signs.needs
-    lacking = ", ".join(name for name in own if name not in have)
+    lacking = ", ".join(key for key in formats["own"].signature.required if key not in keys)
     return (
-        f"{opened.path}: no column {lacking}, and the rows are of no other format that is known; they have {shown}. Looked for "
-        f"{looked}. For anything else write a mapping: `ttplan inspect {opened.path}` drafts one, import with `mapping`"
+        f"{path}: no column {lacking}, and the rows match no other known format; they have {shown}."
+        f" Looked for {expected}. For any other format write a mapping: `ttplan inspect {path}`"
+        " drafts one; import with mapping"
     )
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    shown = [*names[:_SHOWN]]
-    return f"{', '.join(shown[:-1])} and {shown[-1]}" if len(shown) > 1 else shown[0]

@@ -1,4 +1,4 @@
-"""What a format is: its mapping, how its rows are known, and the few rules that a mapping cannot say."""
+"""What a log format is: its mapping, its signature, and the few rules that a mapping cannot state."""
 
 from __future__ import annotations
 
@@ -6,52 +6,55 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
-from ttplan.logs.mapping.mapping import Mapping as FormatMapping
+from ttplan.logs.mapping.mapping import FormatMapping
 
 
-class Find(Protocol):
-    """SQL of the text at the first of some paths that has one; NULL where none has."""
+class FindText(Protocol):
+    """SQL of the text at the first of some paths that has one; NULL if none has."""
 
     def __call__(self, *paths: str) -> str: ...
 
 
-Rule = Callable[[Find], str]
-"""What a mapping cannot say: SQL of a field's text, NULL where it has none."""
+Rule = Callable[[FindText], str]
+"""SQL of a field's text, NULL if it has none; for what a mapping cannot state."""
 
 
 class Signature(NamedTuple):
-    """The keys of a row that tell a format: all of `needs`, one or more of each of `any_of`, none of `never`. `also` add weight.
+    """The keys that identify a format: all of `required`, one or more of each of `any_of`, none of
+    `forbidden`. The `typical` ones add weight.
 
-    A key may be a path into the row: it is there where its first step is a column and, in JSON, the whole path is.
+    A key may be a path into the row. The first step has to be a column; in JSON the whole path has
+    to exist.
     """
 
-    needs: tuple[str, ...]
+    required: tuple[str, ...] = ()
     any_of: tuple[tuple[str, ...], ...] = ()
-    never: tuple[str, ...] = ()
-    also: tuple[str, ...] = ()
+    forbidden: tuple[str, ...] = ()
+    typical: tuple[str, ...] = ()
 
 
 class Format(NamedTuple):
     """A format that can be read."""
 
     title: str
-    """What a report calls it."""
+    """Its name in reports."""
     mapping: FormatMapping
-    signs: Signature
+    signature: Signature = Signature()
     rules: Mapping[str, Rule] = MappingProxyType({})
-    """The rules of some fields, by name. They go before what the mapping says."""
+    """Rules by field. They take precedence over the mapping."""
     shared: Mapping[str, Rule] = MappingProxyType({})
-    """Columns that rules use by name, each reckoned once a row."""
+    """Columns that several rules use by name, computed once per row."""
     expand: Callable[[str], str] | None = None
-    """SQL of the rows, from SQL of the documents (both with one column `json`), where a path to rows does not do."""
-    named: bool = True
-    """Whether its names of providers and models are another's, to be brought to the catalogue's."""
+    """SQL of the rows from SQL of the documents, if a path to rows is not enough. Both have one
+    column `json`."""
+    foreign_names: bool = True
+    """Whether providers and models have to be normalised to the catalogue's ids."""
     table: str | None = None
     """The table in the tool's own database."""
-    refused: str | None = None
-    """Why rows like these are no requests, and what to do; a file of this format is recognised and refused with it."""
+    refusal: str | None = None
+    """Why these rows are not requests, and what to do: such files are recognised and refused."""
 
     @property
     def name(self) -> str:
-        """What `format=` calls it."""
+        """Its name in `format=`."""
         return self.mapping.name

@@ -1,14 +1,15 @@
-"""What became of a file's rows."""
+"""What was read of a log: how many rows, what was left out and why, and what was assumed."""
 
 from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
 EXAMPLES = 3
+_LISTED_COLUMNS = 8
 
 
 class SkippedRows(BaseModel):
-    """Rows that cannot be used for one reason, with examples of where and what."""
+    """Rows that cannot be used for one reason, with examples."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -18,7 +19,7 @@ class SkippedRows(BaseModel):
 
 
 class FileRows(BaseModel):
-    """How many rows a file has."""
+    """The number of rows in a file."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -29,9 +30,10 @@ class FileRows(BaseModel):
 class ReadReport(BaseModel):
     """What was read of a log, what was left out and why, and what was assumed.
 
-    `rows` is all that its `files` have: `used` of them are usable, those that cannot be are in `skipped`, and those that are no
-    requests in `not_requests`. `emptied` are values that were left out of rows that are kept. `added` and `already_there` say
-    what became of the used ones in the store; they are None where none was involved.
+    `rows` counts all rows of the `files`: `used` of them are usable, `skipped` has those that are
+    not, and `not_requests` those that are not requests. `emptied` counts values that were left out
+    of rows that are kept. `added` and `already_there` say what happened to the used rows in the
+    store; they are None if no store was involved.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -59,41 +61,40 @@ class ReadReport(BaseModel):
 
     @property
     def passed_over(self) -> int:
-        """How many rows are no requests."""
+        """How many rows are not requests."""
         return sum(skipped.rows for skipped in self.not_requests)
 
     def __repr__(self) -> str:
         return str(self)
 
     def __str__(self) -> str:
-        many = f" in {len(self.files):,} files" if len(self.files) > 1 else ""
-        lines = [
-            f"{self.path}: {self.rows:,} rows{many} read as {self.format}, {self.kind} ({self.why})"
+        in_files = f" in {len(self.files):,} files" if len(self.files) > 1 else ""
+        counts = [
+            f"{self.used:,} usable"
+            if self.added is None
+            else f"{self.added:,} added, {self.already_there:,} there already",
+            f"{self.unusable:,} left out",
+            *([f"{self.passed_over:,} no requests"] if self.not_requests else []),
         ]
-        others = f", {self.passed_over:,} no requests" if self.not_requests else ""
-        if self.added is not None:
-            lines.append(
-                f"  {self.added:,} added, {self.already_there:,} there already, {self.unusable:,} left out{others}"
-            )
-        else:
-            lines.append(f"  {self.used:,} usable, {self.unusable:,} left out{others}")
-        for what, reasons in (
+        lines = [
+            f"{self.path}: {self.rows:,} rows{in_files} read as {self.format}, {self.kind}"
+            f" ({self.why})",
+            f"  {', '.join(counts)}",
+        ]
+        for label, reasons in (
             ("left out", self.skipped),
             ("no request", self.not_requests),
             ("left empty", self.emptied),
         ):
             lines += [
-                f"  {what}: {s.reason}: {s.rows:,} ({'; '.join(s.examples)})" for s in reasons
+                f"  {label}: {s.reason}: {s.rows:,} ({'; '.join(s.examples)})" for s in reasons
             ]
         lines += [f"  {finding}" for finding in self.findings]
         if self.assumed:
-            lines.append(
-                "  assumed, since the file has no such column: "
-                + ", ".join(f"{k} = {v}" for k, v in self.assumed.items())
-            )
+            values = ", ".join(f"{name} = {value}" for name, value in self.assumed.items())
+            lines.append(f"  assumed, since the file has no such column: {values}")
         if self.ignored_columns:
-            names = ", ".join(self.ignored_columns[:8]) + (
-                " …" if len(self.ignored_columns) > 8 else ""
-            )
-            lines.append(f"  columns not used: {names}")
+            more = " …" if len(self.ignored_columns) > _LISTED_COLUMNS else ""
+            names = ", ".join(self.ignored_columns[:_LISTED_COLUMNS])
+            lines.append(f"  columns not used: {names}{more}")
         return "\n".join(lines)

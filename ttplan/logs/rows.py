@@ -1,4 +1,4 @@
-"""The rows that come out of every log: their schema, their ids, and the names in them."""
+"""The rows read from every log: their schema, their ids, and their normalised model names."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import pyarrow.compute as pc
 from ttplan.logs.fields import UUID_TEXT
 
 NAMESPACE = uuid5(NAMESPACE_URL, "ttplan:requests")
-"""Where ids that are not UUIDs get theirs from; the original is kept as `source_id`."""
-_BETWEEN = "\x00"
-"""What no name has in it: DuckDB's texts may, but nothing that was typed."""
+"""Namespace of the UUIDs of ids that are not UUIDs; the original id is kept as `source_id`."""
+_SEPARATOR = "\x00"
+"""Separates a provider and a model; it occurs in neither."""
 _MONEY = pa.decimal128(38, 12)
-SCHEMA = pa.schema(
+REQUEST_SCHEMA = pa.schema(
     [
         ("id", pa.string()),
         ("org_id", pa.string()),
@@ -61,11 +61,11 @@ SCHEMA = pa.schema(
         ("cost_basis", pa.string()),
     ]
 )
-"""The rows that come out. `org_id` is null where the file has none; `body_lower` is the body lower-cased by Python."""
+"""The rows. `org_id` is null if the file has none; Python lower-cases the body to `body_lower`."""
 
 
 class CatalogueModel(NamedTuple):
-    """A provider and a model by the catalogue's ids, and the endpoint where their price depends on it."""
+    """The catalogue's ids of a provider and a model, and the endpoint if the price depends on it."""
 
     provider: str
     model: str
@@ -73,86 +73,84 @@ class CatalogueModel(NamedTuple):
 
 
 Normaliser = Callable[[str, str], CatalogueModel]
-"""What a log's provider and model are called in the catalogue; what it does not know stays as it is."""
+"""Maps a logged provider and model to the catalogue's ids; unknown ones stay as they are."""
 
 
 def is_uuid(column: str) -> str:
-    """SQL of whether a text is a UUID as it is written."""
+    """SQL: whether a text is a UUID."""
     return f"regexp_full_match({column}, '{UUID_TEXT.pattern}')"
 
 
 def digest_sql(column: str) -> str:
-    """SQL of what `uuid_sql` makes a UUID of: the SHA-1 of the namespace and a text."""
+    """SQL: the SHA-1 that `uuid_sql` makes a UUID of."""
     namespace = "".join(f"\\x{byte:02x}" for byte in NAMESPACE.bytes)
     return f"sha1('{namespace}'::BLOB || encode({column}))"
 
 
 def uuid_sql(column: str, digest: str) -> str:
-    """SQL of `as_uuid`, given a column with the text's digest."""
-    # A UUIDv5 is a SHA-1 with six of its bits set; the 17th digit keeps its last two.
+    """SQL: `as_uuid`, given a column with the digest of the text."""
+    # A UUIDv5 is a SHA-1 with six bits set; the 17th digit keeps its last two bits.
     variant = f"substr('89ab89ab89ab89ab', strpos('0123456789abcdef', substr({digest}, 17, 1)), 1)"
     parts = [
         f"substr({digest}, 1, 8)",
         f"substr({digest}, 9, 4)",
         f"'5' || substr({digest}, 14, 3)",
+        f"{variant} || substr({digest}, 18, 3)",
+        f"substr({digest}, 21, 12)",
     ]
-    parts += [f"{variant} || substr({digest}, 18, 3)", f"substr({digest}, 21, 12)"]
-    made = " || '-' || ".join(parts)
-    return f"CASE WHEN {is_uuid(column)} THEN lower({column}) ELSE {made} END"
+    uuid = " || '-' || ".join(parts)
+    return f"CASE WHEN {is_uuid(column)} THEN lower({column}) ELSE {uuid} END"
 
 
 def as_uuid(text: str | None) -> str | None:
-    """A UUID's canonical text: the id itself where it is one, else a UUIDv5 of it."""
+    """The canonical text of a UUID: of the id itself if it is one, else of its UUIDv5."""
     if text is None:
         return None
-    given = re.fullmatch(UUID_TEXT.pattern or "", text)
-    return str(UUID(text)) if given else str(uuid5(NAMESPACE, text))
+    is_valid = re.fullmatch(UUID_TEXT.pattern or "", text)
+    return str(UUID(text) if is_valid else uuid5(NAMESPACE, text))
 
 
 class ModelNormaliser:
-    """Providers and models brought to the catalogue's names, each pair once however often it comes."""
+    """Normalises the providers and models of batches, each distinct pair once."""
 
-    def __init__(self, namer: Normaliser) -> None:
-        self._namer = namer
-        self._known: dict[tuple[str, str], CatalogueModel] = {}
+    def __init__(self, normalise: Normaliser) -> None:
+        self._normalise = normalise
+        self._cache: dict[tuple[str, str], CatalogueModel] = {}
 
-    def rename(self, columns: dict[str, pa.Array]) -> None:
-        """Change `provider`, `model` and an unsaid `endpoint`; what was said and is not kept goes to the `logged_` columns."""
-        coded = pc.binary_join_element_wise(
-            columns["provider"], columns["model"], _BETWEEN
+    def normalise(self, columns: dict[str, pa.Array]) -> None:
+        """Replace `provider`, `model` and a missing `endpoint`; logged names that change are kept
+        in the `logged_` columns."""
+        pairs = pc.binary_join_element_wise(
+            columns["provider"], columns["model"], _SEPARATOR
         ).dictionary_encode()
-        said = [tuple(pair.split(_BETWEEN, 1)) for pair in coded.dictionary.to_pylist()]
-        known = [self._name(*pair) for pair in said]
+        models = [self._lookup(*pair.split(_SEPARATOR, 1)) for pair in pairs.dictionary.to_pylist()]
         for n, name in enumerate(("provider", "model")):
-            now = pa.array([named[n] for named in known], pa.string()).take(coded.indices)
+            normalised = pa.array([m[n] for m in models], pa.string()).take(pairs.indices)
             logged = pc.if_else(
-                pc.equal(now, columns[name]), pa.scalar(None, pa.string()), columns[name]
+                pc.equal(normalised, columns[name]), pa.scalar(None, pa.string()), columns[name]
             )
-            columns[f"logged_{name}"] = pc.coalesce(
-                columns[f"logged_{name}"].cast(pa.string()), logged
-            )
-            columns[name] = now
-        endpoints = pa.array([named.endpoint for named in known], pa.string()).take(coded.indices)
+            logged_name = f"logged_{name}"
+            columns[logged_name] = pc.coalesce(columns[logged_name].cast(pa.string()), logged)
+            columns[name] = normalised
+        endpoints = pa.array([m.endpoint for m in models], pa.string()).take(pairs.indices)
         columns["endpoint"] = pc.coalesce(columns["endpoint"].cast(pa.string()), endpoints)
 
-    def _name(self, provider: str, model: str) -> CatalogueModel:
+    def _lookup(self, provider: str, model: str) -> CatalogueModel:
         pair = (provider, model)
-        if pair not in self._known:
-            self._known[pair] = self._namer(provider, model)
-        return self._known[pair]
+        if pair not in self._cache:
+            self._cache[pair] = self._normalise(provider, model)
+        return self._cache[pair]
 
 
-def finish(batch: pa.RecordBatch, names: ModelNormaliser | None) -> pa.RecordBatch:
-    """A batch of good rows as one of `SCHEMA`."""
-    columns = {name: batch[name] for name in batch.schema.names if name in SCHEMA.names}
-    if names is not None and batch.num_rows:
-        names.rename(columns)
-    bodies = columns.get("body")
-    if bodies is not None:
-        columns["body_lower"] = pa.array(
-            [None if b is None else b.lower() for b in bodies.to_pylist()], pa.string()
-        )
-    nothing = pa.nulls(batch.num_rows)
+def finish(batch: pa.RecordBatch, normaliser: ModelNormaliser | None) -> pa.RecordBatch:
+    """A batch of usable rows as one of `REQUEST_SCHEMA`."""
+    columns = {name: batch[name] for name in batch.schema.names if name in REQUEST_SCHEMA.names}
+    if normaliser is not None and batch.num_rows:
+        normaliser.normalise(columns)
+    if (bodies := columns.get("body")) is not None:
+        lowered = [None if body is None else body.lower() for body in bodies.to_pylist()]
+        columns["body_lower"] = pa.array(lowered, pa.string())
+    nulls = pa.nulls(batch.num_rows)
     return pa.record_batch(
-        [columns.get(f.name, nothing).cast(f.type) for f in SCHEMA], schema=SCHEMA
+        [columns.get(f.name, nulls).cast(f.type) for f in REQUEST_SCHEMA], schema=REQUEST_SCHEMA
     )

@@ -1,4 +1,4 @@
-"""Open a log: find its files, see what format they are, and make the query of each."""
+"""A log to read: finds its files, reads the head of each once, detects the format, builds the SQL."""
 
 from __future__ import annotations
 
@@ -7,236 +7,279 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import TracebackType
+from typing import Any, Literal, NamedTuple
 
 import duckdb
 
-from ttplan.logs.detect import detect_format, keys_of, rows_of
-from ttplan.logs.fields import Field
-from ttplan.logs.format import Format, Signature
+from ttplan.logs.detect import DetectedFormat, Sample, detect_format, find_rows
+from ttplan.logs.fields import BODIES, EMBEDDINGS, FIELDS, Field
+from ttplan.logs.format import Format
 from ttplan.logs.formats import FORMATS
-from ttplan.logs.mapping.mapping import Mapping, read_mapping
+from ttplan.logs.mapping.mapping import FormatMapping, read_mapping
 from ttplan.logs.mapping.query import Query, Texts, build, kind_of, rows_sql
 from ttplan.logs.sources.databases import copy_postgres, open_duckdb
 from ttplan.logs.sources.files import (
-    KINDS,
+    FILE_KINDS,
     MAX_LINE,
-    Opened,
+    FileHead,
+    FileRelation,
+    PathLike,
     find_files,
-    head,
-    is_duckdb,
     open_file,
+    path_list,
 )
 from ttplan.model.errors import InputError
 from ttplan.util.paths import PathLike, is_postgres_url, redact_url
 
 READING_MEMORY = 384 * 2**20
-"""What DuckDB may use for reading, in bytes, beside documents that have to be in memory whole."""
-MappingLike = Mapping | dict[str, Any] | PathLike
-TABLES = tuple(dict.fromkeys(one.table for one in FORMATS.values() if one.table is not None))
+"""Memory that DuckDB may use for reading, in bytes, in addition to whole documents."""
+MappingLike = FormatMapping | dict[str, Any] | str | os.PathLike[str]
+OnBadRows = Literal["refuse", "skip"]
+TABLES = tuple(dict.fromkeys(f.table for f in FORMATS.values() if f.table is not None))
 """The tables that are looked for in a database."""
-_ESTIMATED_FROM = 2**20
 
 
-class Options(NamedTuple):
-    """How rows are read: which fields, whether each needs a cost, and whether a line that is no JSON is passed over."""
+@dataclass(frozen=True)
+class ReadOptions:
+    """How a log is read.
 
-    fields: tuple[Field, ...]
-    needs_cost: bool
-    skips: bool
+    `format` names a format (`ttplan.logs.formats.FORMATS`) or a kind of file (csv, json, jsonl,
+    parquet), if it cannot be detected; `mapping` describes any other format. `table` is read from a
+    database. With `needs_cost=False` a row without a cost is kept and has no `cost_usd`.
+    """
+
+    format: str | None = None
+    mapping: MappingLike | None = None
+    table: str | None = None
+    on_bad_rows: OnBadRows = "refuse"
+    with_bodies: bool = False
+    with_embeddings: bool = False
+    needs_cost: bool = True
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """The fields to read."""
+        bodies = BODIES if self.with_bodies else ()
+        return (*FIELDS, *bodies, *(EMBEDDINGS if self.with_embeddings else ()))
+
+    @property
+    def required_fields(self) -> tuple[str, ...]:
+        """The fields without which a row cannot be used."""
+        required = (f.name for f in FIELDS if f.required)
+        return tuple(name for name in required if self.needs_cost or name != "cost_usd")
 
 
 class SourceFile(NamedTuple):
     """One file, ready to be read."""
 
-    opened: Opened
+    relation: FileRelation
     query: Query
     keys: tuple[str, ...]
 
 
 class Source:
-    """The files of a log and the one format that they have. `close` it."""
+    """The files of a log, open on one connection, and the one format that they have."""
 
     def __init__(
-        self,
-        path: PathLike | Sequence[PathLike],
-        format: str | None,
-        mapping: MappingLike | None,
-        options: Options,
-        table: str | None = None,
+        self, path: PathLike | Sequence[PathLike], options: ReadOptions | None = None
     ) -> None:
-        """Raises InputError where it is no such file or database, of no known format, or lacks a required column."""
-        if format is not None and format not in FORMATS and format not in KINDS:
-            raise InputError(
-                f"format {format!r} is not known; expected one of {', '.join([*KINDS, *FORMATS])}"
-            )
-        if format in FORMATS and mapping is not None:
-            raise InputError("format and mapping both say what the rows are; give one of them")
-        self._options = options
-        self._asked = FORMATS.get(format or "")
-        self._kind = format if format in KINDS else None
-        mapped = None if mapping is None else read_mapping(mapping)
-        self._mapped = mapped
-        self._table = table
-        self._shown: dict[Path, str] = {}
+        """Raises InputError if there is no such file or database, or an option is not valid."""
+        self.options = options or ReadOptions()
+        self._read_format_options()
         spill = tempfile.mkdtemp(prefix="ttplan-")
-        self._clean = weakref.finalize(self, shutil.rmtree, spill, True)
-        self.connection = connect(spill)
+        self._remove_spill = weakref.finalize(self, shutil.rmtree, spill, True)
+        self.connection = _connect(spill)
+        self._names: dict[Path, str] = {}
         try:
             self.files = self._find(path, Path(spill))
-            self.format, self._rows, self.why = self._decide(mapped)
-            self.first = self.part(self.files[0])
+            self._first_head = FileHead(self.files[0])
+            self.sample = self._open(self.files[0])
         except BaseException:
             self.close()
             raise
 
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
     def close(self) -> None:
-        """Let go of what reading needed."""
+        """Release the files and the spill folder."""
         self.connection.close()
-        self._clean()
+        self._remove_spill()
 
-    def part(self, file: Path) -> SourceFile:
-        """A file's query. InputError where it lacks a column, or is of another format than the first."""
-        opened = self._open(file)
-        if file != self.files[0] and self._asked is None:
-            other = detect_format(self.connection, opened, FORMATS)
-            if other.format.name != self.format.name:
-                raise InputError(
-                    f"{file} has rows of {other.format.name}, and {self.files[0]} of {self.format.name}; read each on its own"
-                )
-        options = self._options
-        texts = Texts(
-            opened.columns,
-            self.format.mapping.blank_is_missing or opened.kind == "csv",
-            self.format.mapping,
-        )
-        expand = self.format.expand
-        rows = opened.relation
-        if opened.columns is None:
-            rows = expand(rows) if expand is not None else rows_sql(rows, self._rows)
-        if expand is not None:
-            # A batch of whole documents is in memory along with all that they are taken apart to.
-            self._allow(opened, 2 * READING_MEMORY)
-        query = build(rows, texts, options.fields, self.format, options.needs_cost)
-        keys = tuple(opened.columns or keys_of(self.connection, opened, self._rows, self.format))
-        part = SourceFile(opened, query, keys)
-        _check_columns(part, options)
-        return part
+    def detect(self) -> DetectedFormat:
+        """The format, the path to its rows, and why. Raises InputError if it is not clear."""
+        if self._format is None:
+            return detect_format(self.sample, FORMATS)
+        mapped = self.options.mapping is not None
+        why = "by the mapping that was given" if mapped else "it was asked for"
+        return DetectedFormat(self._format, find_rows(self.sample, self._format), why)
 
-    def expected(self, name: str) -> str:
-        """What a field's text is expected to be, in words."""
-        value = self.format.mapping.fields.get(name)
-        kind = next(field.kind for field in self._options.fields if field.name == name)
-        ruled = name in self.first.query.ruled
-        return kind_of(kind, None if ruled else value).expected
+    @cached_property
+    def detected(self) -> DetectedFormat:
+        """`detect`, once. Raises InputError if the format cannot be read."""
+        detected = self.detect()
+        if detected.format.refusal is not None:
+            raise InputError(
+                f"{self.files[0]} is {detected.format.title}: {detected.format.refusal}"
+            )
+        return detected
+
+    @cached_property
+    def first(self) -> SourceFile:
+        """The first file, ready to be read."""
+        return self._prepare(self.sample)
+
+    def file(self, path: Path) -> SourceFile:
+        """A file, ready to be read. Raises InputError if it lacks a column or is of another format
+        than the first."""
+        if path == self.files[0]:
+            return self.first
+        sample = self._open(path)
+        expected = self.detected.format.name
+        if self._format is None and (
+            (name := detect_format(sample, FORMATS).format.name) != expected
+        ):
+            raise InputError(
+                f"{path} has rows of {name}, and {self.files[0]} of {expected};"
+                " read each on its own"
+            )
+        return self._prepare(sample)
+
+    def expected(self, field_name: str) -> str:
+        """What the text of a field has to be, for a message."""
+        source = self.detected.format.mapping.fields.get(field_name)
+        kind = next(field.kind for field in self.options.fields if field.name == field_name)
+        ruled = field_name in self.first.query.ruled
+        return kind_of(kind, None if ruled else source).expected
 
     def row_count(self) -> int | None:
-        """About how many rows there are: for Parquet exactly, else by the first ones' length; None where nothing says it."""
-        counts = [self._count(file) for file in self.files]
+        """The number of rows: exact for Parquet and tables, else estimated; None if unknown."""
+        counts = [self._count(path) for path in self.files]
         known = [count for count in counts if count is not None]
         return sum(known) if len(known) == len(counts) else None
 
-    def _count(self, file: Path) -> int | None:
-        if self.first.opened.kind == "parquet":
-            parameters = self.first.opened._replace(path=str(file), location=None).parameters
-            return int(
-                self.connection.execute(
-                    "SELECT count(*) FROM read_parquet($path)", parameters
-                ).fetchall()[0][0]
-            )
-        if self.first.opened.kind == "duckdb":
-            return int(
-                self.connection.execute(
-                    f"SELECT count(*) FROM {self.first.opened.relation}"
-                ).fetchall()[0][0]
-            )  # noqa: S608
-        if self._rows or self.format.expand is not None:
-            return None
-        start = head(file, _ESTIMATED_FROM)
-        lines = start.count(b"\n")
-        # A compressed file is taken to be a fifth of what is in it; the bar only has to move evenly.
-        size = file.stat().st_size * (1 if self.first.opened.compression == "none" else 5)
-        return None if lines < 2 else max(lines, round(size / len(start) * lines))
+    def display_name(self, path: Path) -> str:
+        """The name of a file in reports."""
+        return self._names.get(path, str(path))
 
-    def shown(self, file: Path) -> str:
-        """What a file is called in a report."""
-        return self._shown.get(file, str(file))
+    def _read_format_options(self) -> None:
+        format, mapping = self.options.format, self.options.mapping
+        if format is not None and format not in FORMATS and format not in FILE_KINDS:
+            known = ", ".join([*FILE_KINDS, *FORMATS])
+            raise InputError(f"format {format!r} is not known; expected one of {known}")
+        if format in FORMATS and mapping is not None:
+            raise InputError("format and mapping both say what the rows are; give one of them")
+        self._file_kind = format if format in FILE_KINDS else None
+        self._format = FORMATS.get(format or "")
+        if mapping is not None:
+            read = read_mapping(mapping)
+            self._format = Format(title=read.name, mapping=read)
+
+    def _count(self, path: Path) -> int | None:
+        first = self.first.relation
+        if first.kind in ("parquet", "duckdb"):
+            parameters: dict[str, str] = {}
+            if first.kind == "parquet":
+                parameters = first._replace(path=str(path), location=None).parameters
+            query = f"SELECT count(*) FROM {first.relation}"
+            ((count,),) = self.connection.execute(query, parameters).fetchall()
+            return int(count)
+        if self.detected.rows or self.detected.format.expand is not None:
+            return None
+        head = self._head(path)
+        lines = head.start.count(b"\n")
+        # A compressed file is assumed to be a fifth of its content; this only drives a progress bar.
+        size = head.size * (1 if first.compression == "none" else 5)
+        return None if lines < 2 else max(lines, round(size / len(head.start) * lines))
 
     def _find(self, paths: PathLike | Sequence[PathLike], folder: Path) -> list[Path]:
-        """The files, and for a server's table a copy of it. InputError where there is none."""
-        given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-        if not given:
-            raise InputError("no log was given; expected a file, a folder, a glob or a database")
-        found: dict[Path, None] = {}
-        for path in given:
-            if is_postgres_url(path):
+        """The files, each once; a server's table is copied to a file in the folder."""
+        files: dict[Path, None] = {}
+        for path in path_list(paths):
+            if is_url(path):
                 url = os.fspath(path)
-                file, table = copy_postgres(url, self._wanted(), TABLES, self._columns, folder)
-                self._shown[file] = f"{redact_url(url)} table {table}"
-                found[file] = None
+                file, table = copy_postgres(url, self._table, TABLES, self._used_columns, folder)
+                self._names[file] = f"{shown_url(url)} table {table}"
+                files[file] = None
             else:
-                found |= dict.fromkeys(find_files(path))
-        return list(found)
+                files |= dict.fromkeys(find_files(path))
+        if not files:
+            raise InputError("no log was given; expected a file, a folder, a glob or a database")
+        return list(files)
 
-    def _wanted(self) -> str | None:
-        return self._table or (self._asked.table if self._asked is not None else None)
+    @property
+    def _table(self) -> str | None:
+        return self.options.table or (None if self._format is None else self._format.table)
 
-    def _columns(self, columns: dict[str, str]) -> frozenset[str]:
-        """The columns of a server's table that some known format, or the mapping, reads: bodies only where they are asked for."""
-        if self._mapped is not None:
-            formats = [Format(title="", mapping=self._mapped, signs=Signature(needs=()))]
-        else:
-            formats = (
-                [self._asked]
-                if self._asked is not None
-                else [one for one in FORMATS.values() if one.table is not None]
-            )
+    def _used_columns(self, columns: dict[str, str]) -> frozenset[str]:
+        """The columns of a server's table that the format, or any known one, reads."""
+        formats = [self._format] if self._format is not None else FORMATS.values()
         used: set[str] = set()
-        for one in formats:
-            texts = Texts(columns, True, one.mapping)
-            used |= build("t", texts, self._options.fields, one, self._options.needs_cost).used
-            used |= {name for name in (*one.signs.needs, *one.signs.also) if name in columns}
+        for format in formats:
+            if self._format is None and format.table is None:
+                continue
+            texts = Texts(columns, True, format.mapping)
+            used |= build("t", texts, self.options.fields, self.options.required_fields, format).used
+            used |= {*format.signature.required, *format.signature.typical} & set(columns)
         return frozenset(used)
 
-    def _open(self, file: Path) -> Opened:
-        if self._kind is None and is_duckdb(file):
-            return open_duckdb(self.connection, file, self._wanted(), TABLES)
-        opened = open_file(self.connection, file, self._kind, self._options.skips)
-        if file in self._shown:
-            opened = opened._replace(
-                path=self._shown[file], location=str(file), why="a table of a PostgreSQL server"
-            )
-        self._allow(opened, READING_MEMORY)
-        return opened
+    def _head(self, path: Path) -> FileHead:
+        return self._first_head if path == self.files[0] else FileHead(path)
 
-    def _allow(self, opened: Opened, memory: int) -> None:
-        # A document is in memory in a buffer of twice its size, as a tree and as text.
-        more = 6 * opened.largest if opened.largest > MAX_LINE else 0
-        self.connection.execute(f"SET memory_limit = '{memory + more}B'")
-
-    def _decide(self, mapping: Mapping | None) -> tuple[Format, str, str]:
-        """The format, where its rows are, and why."""
-        opened = self._open(self.files[0])
-        if mapping is not None:
-            self._asked = Format(title=mapping.name, mapping=mapping, signs=Signature(needs=()))
-            return (
-                self._asked,
-                rows_of(self.connection, opened, self._asked),
-                "by the mapping that was given",
-            )
-        if self._asked is not None:
-            found, why = self._asked, "it was asked for"
-            rows = rows_of(self.connection, opened, found)
+    def _open(self, path: Path) -> Sample:
+        head = self._head(path)
+        if self._file_kind is None and head.is_duckdb:
+            file = open_duckdb(self.connection, path, self._table, TABLES)
         else:
-            found, rows, why = detect_format(self.connection, opened, FORMATS)
-        if found.refused is not None:
-            raise InputError(f"{self.files[0]} is {found.title}: {found.refused}")
-        return found, rows, why
+            ignore_bad_lines = self.options.on_bad_rows == "skip"
+            file = open_file(self.connection, head, self._file_kind, ignore_bad_lines)
+            if path in self._names:
+                why = "a table of a PostgreSQL server"
+                file = file._replace(path=self._names[path], location=str(path), why=why)
+            self._limit_memory(file, READING_MEMORY)
+        return Sample(self.connection, file)
+
+    def _limit_memory(self, file: FileRelation, memory: int) -> None:
+        # A document is in memory in a buffer of twice its size, as a tree and as text.
+        documents = 6 * file.largest if file.largest > MAX_LINE else 0
+        self.connection.execute(f"SET memory_limit = '{memory + documents}B'")
+
+    def _prepare(self, sample: Sample) -> SourceFile:
+        file, (format, rows_path, _) = sample.file, self.detected
+        blank_is_missing = format.mapping.blank_is_missing or file.kind == "csv"
+        rows = file.relation
+        if format.expand is not None:
+            # A batch of whole documents is in memory together with what they are expanded to.
+            self._limit_memory(file, 2 * READING_MEMORY)
+        if file.columns is None:
+            rows = format.expand(rows) if format.expand else rows_sql(rows, rows_path)
+        texts = Texts(file.columns, blank_is_missing, format.mapping)
+        query = build(rows, texts, self.options.fields, self.options.required_fields, format)
+        keys = tuple(file.columns or sample.keys(rows_path, format))
+        required = self.options.required_fields
+        if missing := [name for name in required if name not in query.present]:
+            raise InputError(
+                f"{file.path}: no column {', '.join(missing)};"
+                f" expected at least {', '.join(required)};"
+                f" the file has {', '.join(keys[:20]) or 'none'}"
+            )
+        return SourceFile(file, query, keys)
 
 
-def connect(spill: str) -> duckdb.DuckDBPyConnection:
-    """A connection that reads, keeps within its memory, and spills to a folder of its own."""
+def _connect(spill: str) -> duckdb.DuckDBPyConnection:
+    """A connection for reading, with a memory limit and its own spill folder."""
     connection = duckdb.connect(
         config={
             "autoinstall_known_extensions": False,
@@ -247,18 +290,3 @@ def connect(spill: str) -> duckdb.DuckDBPyConnection:
     )
     connection.execute("SET TimeZone = 'UTC'")
     return connection
-
-
-def _check_columns(part: SourceFile, options: Options) -> None:
-    """Refuse a file with columns that lacks a required one, before any row is read."""
-    required = [
-        f.name
-        for f in options.fields
-        if f.required and (options.needs_cost or f.name != "cost_usd")
-    ]
-    missing = [name for name in required if name not in part.query.present]
-    if missing:
-        have = ", ".join(part.keys[:20]) or "none"
-        raise InputError(
-            f"{part.opened.path}: no column {', '.join(missing)}; expected at least {', '.join(required)}; the file has {have}"
-        )

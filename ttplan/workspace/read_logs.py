@@ -15,7 +15,7 @@ from ttplan.apply import utc_now
 from ttplan.display.import_report import ImportCard
 from ttplan.doctor.finding_text import finding_lines
 from ttplan.logs.model_names import normalise_model
-from ttplan.logs.reader import SCHEMA, LogReader, OnBadRows
+from ttplan.logs.reader import REQUEST_SCHEMA, LogReader, OnBadRows
 from ttplan.logs.source import MappingLike
 from ttplan.model.errors import InputError
 from ttplan.operations.logs.check_logs import check_table
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Logs:
-    """Requests of a log: an Arrow table of `ttplan.logs.rows.SCHEMA` (money in USD as decimals, times in UTC), and the report."""
+    """Requests of a log: an Arrow table of `ttplan.logs.rows.REQUEST_SCHEMA` (money in USD as decimals, times in UTC), and the report."""
 
     table: pa.Table
     report: ImportCard
@@ -90,8 +90,8 @@ def read_logs(
         ) as log,
         show_progress("reading", progress, total=log.row_count()) as monitor,
     ):
-        batches = list(log.batches(monitor.count, numbered=True))
-        rows = pa.Table.from_batches(batches, SCHEMA.append(pa.field("row", pa.int64())))
+        batches = list(log.batches(count, numbered=True))
+        rows = pa.Table.from_batches(batches, REQUEST_SCHEMA.append(pa.field("row", pa.int64())))
         kept, found = _without_repeats(rows)
         if found and on_bad_rows == "refuse":
             raise InputError(f"{log.name}: {conflict_error(found[0], log.place)}")
@@ -123,7 +123,7 @@ def _without_repeats(rows: pa.Table) -> tuple[pa.Table, list[RowConflicts]]:
     examples: dict[ConflictKind, list[RowConflict]] = {"repeated": [], "repeated differently": []}
     for place, first in again:
         row, other = (rows.slice(at, 1).to_pylist()[0] for at in (place, first))
-        differs = next((name for name in SCHEMA.names if row[name] != other[name]), None)
+        differs = next((name for name in REQUEST_SCHEMA.names if row[name] != other[name]), None)
         kind: ConflictKind = "repeated" if differs is None else "repeated differently"
         counts[kind] += 1
         if len(examples[kind]) < MAX_EXAMPLES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ttplan.logs.billing.exports import FORMATS as BUCKETS
 from ttplan.logs.billing.exports import NO_REPLAY, BillingFormat
 from ttplan.logs.format import Format, Signature
-from ttplan.logs.mapping.mapping import Mapping
+from ttplan.logs.mapping.mapping import FormatMapping
 
 _ROWS = ("data[*].results[*]", "results[*]", "data[*]", "")
 
@@ -13,9 +13,9 @@ _ROWS = ("data[*].results[*]", "results[*]", "data[*]", "")
 def _format(kind: BillingFormat) -> Format:
     return Format(
         title=kind.title,
-        mapping=Mapping(name=kind.name, rows=_ROWS, fields={}),
-        signs=Signature(needs=tuple(sorted(kind.keys))),
-        refused=NO_REPLAY,
+        mapping=FormatMapping(name=kind.name, rows=_ROWS, fields={}),
+        signature=Signature(required=tuple(sorted(kind.keys))),
+        refusal=NO_REPLAY,
     )
 
 

@@ -6,47 +6,47 @@ CSV has few columns: not the provider, the latency or the cache. A negative stat
 
 from __future__ import annotations
 
-from ttplan.logs.format import Find, Format, Signature
-from ttplan.logs.mapping.mapping import Mapping, Skip, Value
+from ttplan.logs.format import FindText, Format, Signature
+from ttplan.logs.mapping.mapping import FormatMapping, SkipRule, FieldSource
 
 _NOBODY = "00000000-0000-0000-0000-000000000000"
 _TAGS = ("tag", "feature", "task", "app")
 
 
-def _properties(find: Find) -> str:
+def _properties(find: FindText) -> str:
     """What the caller attached. The tool's CSV doubles the quotes of an object twice."""
     text = find("request_properties", "properties")
     return f"TRY_CAST(CASE WHEN json_valid({text}) THEN {text} ELSE replace({text}, '\"\"', '\"') END AS JSON)"
 
 
-def _tag(find: Find) -> str:
+def _tag(find: FindText) -> str:
     tags = ", ".join(
         f"properties->>'{name}'" for spelt in _TAGS for name in (spelt, spelt.capitalize())
     )
     return f"coalesce({tags})"
 
 
-def _hit(find: Find) -> str:
+def _hit(find: FindText) -> str:
     """Whether Helicone's own cache answered: then the row refers to the request that filled it."""
     return f"coalesce({find('cache_reference_id')} <> '{_NOBODY}', FALSE)"
 
 
-def _cost(find: Find) -> str:
+def _cost(find: FindText) -> str:
     """Of a call whose answer had no usage, as errors have none, nothing is known to have been spent."""
     cost = find("costUSD", "cost_usd", "cost")
     return f"coalesce({cost}, CASE WHEN {find('prompt_tokens')} IS NULL AND {find('completion_tokens')} IS NULL THEN '0' END)"
 
 
-MAPPING = Mapping(
+MAPPING = FormatMapping(
     name="helicone",
     rows=("", "data[*]"),
     blank_is_missing=True,
     fields={
-        "id": Value(path=("request_id", "response_id")),
-        "ts": Value(path=("request_created_at",), unit="iso_utc"),
-        "provider": Value(path=("provider",), values={"CUSTOM": "unknown"}, default="unknown"),
-        "model": Value(path=("model", "response_model", "request_model")),
-        "input_tokens": Value(
+        "id": FieldSource(path=("request_id", "response_id")),
+        "ts": FieldSource(path=("request_created_at",), unit="iso_utc"),
+        "provider": FieldSource(path=("provider",), values={"CUSTOM": "unknown"}, default="unknown"),
+        "model": FieldSource(path=("model", "response_model", "request_model")),
+        "input_tokens": FieldSource(
             sum=(
                 *(
                     ("prompt_tokens",),
@@ -57,25 +57,25 @@ MAPPING = Mapping(
             ),
             default=0,
         ),
-        "output_tokens": Value(
+        "output_tokens": FieldSource(
             sum=(("completion_tokens",), ("completion_audio_tokens",)), default=0
         ),
-        "cached_tokens": Value(path=("prompt_cache_read_tokens",)),
-        "cache_write_tokens": Value(path=("prompt_cache_write_tokens",)),
-        "reasoning_tokens": Value(path=("reasoning_tokens",)),
-        "input_audio_tokens": Value(path=("prompt_audio_tokens",)),
-        "output_audio_tokens": Value(path=("completion_audio_tokens",)),
-        "latency_ms": Value(path=("delay_ms", "latency"), unit="ms"),
+        "cached_tokens": FieldSource(path=("prompt_cache_read_tokens",)),
+        "cache_write_tokens": FieldSource(path=("prompt_cache_write_tokens",)),
+        "reasoning_tokens": FieldSource(path=("reasoning_tokens",)),
+        "input_audio_tokens": FieldSource(path=("prompt_audio_tokens",)),
+        "output_audio_tokens": FieldSource(path=("completion_audio_tokens",)),
+        "latency_ms": FieldSource(path=("delay_ms", "latency"), unit="ms"),
         # Cancelled by the client, and refused as a threat, as web servers say it.
-        "status": Value(path=("response_status",), values={"-3": 499, "-4": 403}),
-        "user_id": Value(path=("request_user_id",)),
-        "provider_usage": Value(path=("response_body.usage",)),
-        "body": Value(path=("request_body",)),
-        "response_body": Value(path=("response_body",)),
+        "status": FieldSource(path=("response_status",), values={"-3": 499, "-4": 403}),
+        "user_id": FieldSource(path=("request_user_id",)),
+        "provider_usage": FieldSource(path=("response_body.usage",)),
+        "body": FieldSource(path=("request_body",)),
+        "response_body": FieldSource(path=("response_body",)),
     },
     skip=(
-        Skip(path=("response_status",), is_=("-2",), reason="a request that was still pending"),
-        Skip(
+        SkipRule(path=("response_status",), is_=("-2",), reason="a request that was still pending"),
+        SkipRule(
             path=("model",),
             is_=("vector_db", "assistant-polling"),
             reason="a call of something other than a model",
@@ -85,10 +85,10 @@ MAPPING = Mapping(
 FORMAT = Format(
     title="Helicone requests",
     mapping=MAPPING,
-    signs=Signature(
-        needs=("response_status", "request_created_at", "prompt_tokens", "completion_tokens"),
+    signature=Signature(
+        required=("response_status", "request_created_at", "prompt_tokens", "completion_tokens"),
         any_of=(("request_id", "response_id"),),
-        also=("delay_ms", "request_properties", "cache_reference_id"),
+        typical=("delay_ms", "request_properties", "cache_reference_id"),
     ),
     shared={"properties": _properties},
     rules={

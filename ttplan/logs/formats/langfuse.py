@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ttplan.logs.fields import COUNT
-from ttplan.logs.format import Find, Format, Signature
-from ttplan.logs.mapping.mapping import Mapping, Skip, Value
+from ttplan.logs.format import FindText, Format, Signature
+from ttplan.logs.mapping.mapping import FormatMapping, SkipRule, FieldSource
 from ttplan.logs.mapping.sql import quoted
 
 _USAGE = ("usageDetails", "usage_details")
@@ -42,10 +42,10 @@ def _entries(text: str) -> str:
     return f"list_transform({there}, lambda e: {{'k': lower(e.key), 'v': e.value}})"
 
 
-def _count(name: str) -> Callable[[Find], str]:
+def _count(name: str) -> Callable[[FindText], str]:
     """The sum of some types of usage. A count that is none stands for the sum, and is found bad there."""
 
-    def rule(find: Find) -> str:
+    def rule(find: FindText) -> str:
         values = f"list_transform(list_filter(entries, lambda e: {_TYPES[name].replace('(k,', '(e.k,')}), lambda e: e.v)"
         wrong = f"list_filter({values}, lambda v: NOT regexp_full_match(v, {quoted(COUNT.pattern or '')}))[1]"
         added = f"CAST(list_sum(list_transform({values}, lambda v: {COUNT.value.format(c='v')})) AS VARCHAR)"
@@ -57,7 +57,7 @@ def _count(name: str) -> Callable[[Find], str]:
     return rule
 
 
-def _cost(find: Find) -> str:
+def _cost(find: FindText) -> str:
     """Where no price is known, some exports say 0 and some nothing. A call that failed and used nothing cost nothing."""
     costs = find(*_COSTS)
     cost = f"coalesce(TRY_CAST({costs} AS JSON)->>'total', {find(*_TOTAL_COST)})"
@@ -71,24 +71,24 @@ def _cost(find: Find) -> str:
     )
 
 
-def _status(find: Find) -> str:
+def _status(find: FindText) -> str:
     code = f"nullif(regexp_extract({find('statusMessage', 'status_message')}, '\\b([45]\\d\\d)\\b', 1), '')"
     return f"CASE WHEN {find('level')} = 'ERROR' THEN coalesce({code}, '500') ELSE '200' END"
 
 
-def _streamed(find: Find) -> str:
+def _streamed(find: FindText) -> str:
     return f"CASE WHEN {find('completionStartTime', 'completion_start_time')} IS NOT NULL THEN 'true' END"
 
 
-MAPPING = Mapping(
+MAPPING = FormatMapping(
     name="langfuse",
     rows=("", "data[*]"),
     blank_is_missing=True,
     fields={
-        "id": Value(path=("id",)),
-        "ts": Value(path=("startTime", "start_time"), unit="iso_utc"),
+        "id": FieldSource(path=("id",)),
+        "ts": FieldSource(path=("startTime", "start_time"), unit="iso_utc"),
         # Only some integrations say it; where none does, the model's name tells.
-        "provider": Value(
+        "provider": FieldSource(
             path=(
                 *(
                     "metadata.ls_provider",
@@ -102,19 +102,19 @@ MAPPING = Mapping(
             ),
             default="unknown",
         ),
-        "model": Value(path=("model", "provided_model_name")),
-        "latency_ms": Value(
+        "model": FieldSource(path=("model", "provided_model_name")),
+        "latency_ms": FieldSource(
             start=("startTime", "start_time"), end=("endTime", "end_time"), unit="iso_utc"
         ),
-        "service_tier": Value(path=("modelParameters.service_tier",)),
-        "tag": Value(path=("name",)),
-        "session_id": Value(path=("sessionId", "session_id", "traceId", "trace_id")),
-        "user_id": Value(path=("userId", "user_id")),
-        "body": Value(path=("input",)),
-        "response_body": Value(path=("output",)),
+        "service_tier": FieldSource(path=("modelParameters.service_tier",)),
+        "tag": FieldSource(path=("name",)),
+        "session_id": FieldSource(path=("sessionId", "session_id", "traceId", "trace_id")),
+        "user_id": FieldSource(path=("userId", "user_id")),
+        "body": FieldSource(path=("input",)),
+        "response_body": FieldSource(path=("output",)),
     },
     skip=(
-        Skip(
+        SkipRule(
             path=("type",),
             is_not=("GENERATION",),
             reason="an observation of a type other than GENERATION",
@@ -124,14 +124,14 @@ MAPPING = Mapping(
 FORMAT = Format(
     title="Langfuse observations",
     mapping=MAPPING,
-    signs=Signature(
-        needs=("id", "type", "level"),
+    signature=Signature(
+        required=("id", "type", "level"),
         any_of=(
             ("startTime", "start_time"),
             ("traceId", "trace_id"),
             ("usageDetails", "usage_details", "promptTokens", "usage"),
         ),
-        also=("completionStartTime", "completion_start_time", "statusMessage", "status_message"),
+        typical=("completionStartTime", "completion_start_time", "statusMessage", "status_message"),
     ),
     shared={"entries": lambda find: _entries(find(*_USAGE))},
     rules={name: _count(name) for name in _TYPES}

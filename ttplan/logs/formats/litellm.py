@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ttplan.logs.format import Find, Format, Rule, Signature
-from ttplan.logs.mapping.mapping import Mapping
-from ttplan.logs.mapping.sql import milliseconds, unless
+from ttplan.logs.format import FindText, Format, Rule, Signature
+from ttplan.logs.mapping.mapping import FormatMapping
+from ttplan.logs.mapping.sql import elapsed_ms, null_if_in
 
 NO_REQUESTS = (
     "acreate_batch",
@@ -48,7 +48,7 @@ COUNTS: dict[str, Any] = {
 """What the usage says, wherever that is."""
 
 
-def status(find: Find) -> str:
+def status(find: FindText) -> str:
     """A failure's own code, 500 where it has none; 200 for anything else."""
     code = find("metadata.error_information.error_code", "error_information.error_code")
     failed = f"coalesce({find('status', 'metadata.status')}, '') = 'failure'"
@@ -58,7 +58,7 @@ def status(find: Find) -> str:
 def provider_by(price_list: str) -> Rule:
     """LiteLLM's provider, else what its price list says, else the model's prefix, else "unknown"."""
 
-    def provider(find: Find) -> str:
+    def provider(find: FindText) -> str:
         model = find("model", "model_group")
         prefix = f"CASE WHEN contains({model}, '/') THEN split_part({model}, '/', 1) END"
         return f"coalesce({find('custom_llm_provider', price_list)}, {prefix}, CASE WHEN {model} IS NOT NULL THEN 'unknown' END)"
@@ -66,20 +66,20 @@ def provider_by(price_list: str) -> Rule:
     return provider
 
 
-def tag(find: Find) -> str:
+def tag(find: FindText) -> str:
     """The tags that somebody set, with commas between; LiteLLM adds the user agent as one of its own."""
     tags = find("request_tags")
     listed = f"CASE WHEN {tags} LIKE '[%' THEN TRY(json_extract_string({tags}, '$[*]')) END"
     return f"NULLIF(array_to_string(list_filter({listed}, lambda x: x NOT LIKE 'User-Agent:%'), ','), '')"
 
 
-def streamed(find: Find) -> str:
+def streamed(find: FindText) -> str:
     """Whether the first token came before the last: without streaming LiteLLM writes the end for both."""
     first, end = find("completionStartTime"), find("endTime")
-    return f"CAST({milliseconds(first, end, 'iso_utc')} > 0 AS VARCHAR)"
+    return f"CAST({elapsed_ms(first, end, 'iso_utc')} > 0 AS VARCHAR)"
 
 
-MAPPING = Mapping.model_validate(
+MAPPING = FormatMapping.model_validate(
     {
         "name": "litellm",
         "rows": ["", "data[*]"],
@@ -125,8 +125,8 @@ MAPPING = Mapping.model_validate(
 FORMAT = Format(
     title="LiteLLM_SpendLogs rows",
     mapping=MAPPING,
-    signs=Signature(
-        needs=(
+    signature=Signature(
+        required=(
             "request_id",
             "startTime",
             "endTime",
@@ -135,7 +135,7 @@ FORMAT = Format(
             "completion_tokens",
             "model",
         ),
-        also=(
+        typical=(
             "call_type",
             "cache_hit",
             "custom_llm_provider",
@@ -151,7 +151,7 @@ FORMAT = Format(
         "tag": tag,
         "streamed": streamed,
         "body": lambda find: (
-            f"coalesce({unless(find('proxy_server_request'), '{}')}, {unless(find('messages'), '{}', '[]')})"
+            f"coalesce({null_if_in(find('proxy_server_request'), '{}')}, {null_if_in(find('messages'), '{}', '[]')})"
         ),
     },
     table="LiteLLM_SpendLogs",

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from ttplan.logs.format import Format, Signature
 from ttplan.logs.formats import litellm
-from ttplan.logs.mapping.mapping import Mapping
+from ttplan.logs.mapping.mapping import FormatMapping
 
-MAPPING = Mapping.model_validate(
+MAPPING = FormatMapping.model_validate(
     {
         "name": "litellm_payload",
         "rows": ["", "data[*]"],
@@ -39,8 +39,8 @@ MAPPING = Mapping.model_validate(
 FORMAT = Format(
     title="LiteLLM's standard logging payload",
     mapping=MAPPING,
-    signs=Signature(
-        needs=(
+    signature=Signature(
+        required=(
             "id",
             "startTime",
             "endTime",
@@ -49,7 +49,7 @@ FORMAT = Format(
             "completion_tokens",
             "model",
         ),
-        also=(
+        typical=(
             "call_type",
             "trace_id",
             "hidden_params",

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 
 from ttplan.logs.fields import COUNT
-from ttplan.logs.format import Find, Format, Signature
-from ttplan.logs.mapping.mapping import Mapping, Skip, Value
+from ttplan.logs.format import FindText, Format, Signature
+from ttplan.logs.mapping.mapping import FormatMapping, SkipRule, FieldSource
 from ttplan.logs.mapping.sql import quoted
 
 
@@ -112,56 +112,56 @@ def _whole(text: str, *parts: str) -> str:
     return f"CASE WHEN {added} > {_of(text)} THEN CAST({_of(text)} + {added} AS VARCHAR) ELSE coalesce({text}, '0') END"
 
 
-def _failed(find: Find) -> str:
+def _failed(find: FindText) -> str:
     return f"({find('status.code')} IN ('2', 'STATUS_CODE_ERROR') OR {find(*_at('error.type'))} IS NOT NULL)"
 
 
-def _status(find: Find) -> str:
+def _status(find: FindText) -> str:
     error, code = find(*_at("error.type")), find(*_at("http.response.status_code"))
     said = f"coalesce(CASE WHEN regexp_full_match({error}, '[45]\\d\\d') THEN {error} END, {code}, '500')"
     return f"CASE WHEN {_failed(find)} THEN {said} ELSE '200' END"
 
 
-def _cost(find: Find) -> str:
+def _cost(find: FindText) -> str:
     """What an instrumentation reckons; the conventions have none. A call that failed and used nothing cost nothing."""
     unused = f"{find(*_INPUT)} IS NULL AND {find(*_OUTPUT)} IS NULL AND {_failed(find)}"
     return f"coalesce({find(*_COST)}, CASE WHEN {unused} THEN '0' END)"
 
 
-def _streamed(find: Find) -> str:
+def _streamed(find: FindText) -> str:
     return f"CASE WHEN {find(*_FIRST)} IS NOT NULL THEN 'true' ELSE {find(*_at('gen_ai.request.stream', 'llm.is_streaming'))} END"
 
 
-MAPPING = Mapping(
+MAPPING = FormatMapping(
     name="otlp",
     fields={
-        "id": Value(path=("spanId",)),
-        "ts": Value(path=("startTimeUnixNano",), unit="epoch_ns"),
-        "provider": Value(path=_at("gen_ai.provider.name", "gen_ai.system"), default="unknown"),
-        "model": Value(path=_MODEL),
-        "input_tokens": Value(path=_INPUT),
-        "output_tokens": Value(path=_OUTPUT),
-        "cached_tokens": Value(path=_CACHED),
-        "cache_write_tokens": Value(path=_WRITTEN),
-        "reasoning_tokens": Value(path=_REASONING),
-        "input_audio_tokens": Value(path=_at("gen_ai.usage.audio.input_tokens")),
-        "output_audio_tokens": Value(path=_at("gen_ai.usage.audio.output_tokens")),
-        "input_image_tokens": Value(path=_at("gen_ai.usage.image.input_tokens")),
-        "output_image_tokens": Value(path=_at("gen_ai.usage.image.output_tokens")),
-        "latency_ms": Value(
+        "id": FieldSource(path=("spanId",)),
+        "ts": FieldSource(path=("startTimeUnixNano",), unit="epoch_ns"),
+        "provider": FieldSource(path=_at("gen_ai.provider.name", "gen_ai.system"), default="unknown"),
+        "model": FieldSource(path=_MODEL),
+        "input_tokens": FieldSource(path=_INPUT),
+        "output_tokens": FieldSource(path=_OUTPUT),
+        "cached_tokens": FieldSource(path=_CACHED),
+        "cache_write_tokens": FieldSource(path=_WRITTEN),
+        "reasoning_tokens": FieldSource(path=_REASONING),
+        "input_audio_tokens": FieldSource(path=_at("gen_ai.usage.audio.input_tokens")),
+        "output_audio_tokens": FieldSource(path=_at("gen_ai.usage.audio.output_tokens")),
+        "input_image_tokens": FieldSource(path=_at("gen_ai.usage.image.input_tokens")),
+        "output_image_tokens": FieldSource(path=_at("gen_ai.usage.image.output_tokens")),
+        "latency_ms": FieldSource(
             start=("startTimeUnixNano",), end=("endTimeUnixNano",), unit="epoch_ns"
         ),
-        "service_tier": Value(
+        "service_tier": FieldSource(
             path=_at("openai.response.service_tier", "gen_ai.openai.response.service_tier")
         ),
-        "finish_reason": Value(
+        "finish_reason": FieldSource(
             path=(
                 'attributes."gen_ai.response.finish_reasons".values[0].stringValue',
                 *_at("gen_ai.completion.0.finish_reason", "llm.response.finish_reason"),
             )
         ),
-        "tag": Value(path=('resource."service.name"',)),
-        "session_id": Value(
+        "tag": FieldSource(path=('resource."service.name"',)),
+        "session_id": FieldSource(
             path=(
                 *_at(
                     "gen_ai.conversation.id",
@@ -171,25 +171,25 @@ MAPPING = Mapping(
                 "traceId",
             )
         ),
-        "user_id": Value(
+        "user_id": FieldSource(
             path=_at("user.id", "enduser.id", "traceloop.association.properties.user_id")
         ),
-        "body": Value(path=_at("gen_ai.input.messages", "gen_ai.prompt")),
-        "response_body": Value(path=_at("gen_ai.output.messages", "gen_ai.completion")),
+        "body": FieldSource(path=_at("gen_ai.input.messages", "gen_ai.prompt")),
+        "response_body": FieldSource(path=_at("gen_ai.output.messages", "gen_ai.completion")),
     },
     skip=(
-        Skip(
+        SkipRule(
             path=_OPERATION,
             is_=_NO_CALLS,
             reason="a span of an agent, a tool or the like, not of a call of a model",
         ),
-        Skip(path=_MODEL, is_=(None,), reason="a span that names no model"),
+        SkipRule(path=_MODEL, is_=(None,), reason="a span that names no model"),
     ),
 )
 FORMAT = Format(
     title="OpenTelemetry GenAI spans (OTLP JSON)",
     mapping=MAPPING,
-    signs=Signature(needs=("traceId", "spanId", "attributes", "resource")),
+    signature=Signature(required=("traceId", "spanId", "attributes", "resource")),
     rules={
         "id": lambda find: f"{find('traceId')} || '/' || {find('spanId')}",
         "input_tokens": lambda find: _whole(find(*_INPUT), find(*_CACHED), find(*_WRITTEN)),

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from ttplan.logs.fields import BODIES, EMBEDDINGS, FIELDS
 from ttplan.logs.format import Format, Signature
-from ttplan.logs.mapping.mapping import Mapping, Value
+from ttplan.logs.mapping.mapping import FormatMapping, FieldSource
 
-REQUEST_COLUMNS_MAPPING = Mapping(
+REQUEST_COLUMNS_MAPPING = FormatMapping(
     name="own",
-    fields={field.name: Value(path=(field.name,)) for field in (*FIELDS, *BODIES, *EMBEDDINGS)},
+    fields={field.name: FieldSource(path=(field.name,)) for field in (*FIELDS, *BODIES, *EMBEDDINGS)},
 )
 FORMAT = Format(
     title="ttplan's own columns",
     mapping=REQUEST_COLUMNS_MAPPING,
-    signs=Signature(
-        needs=("id", "ts", "provider", "model", "input_tokens", "output_tokens", "cost_usd"),
-        also=(
+    signature=Signature(
+        required=("id", "ts", "provider", "model", "input_tokens", "output_tokens", "cost_usd"),
+        typical=(
             "cached_tokens",
             "baseline_cost_usd",
             "cost_basis",
@@ -24,6 +24,6 @@ FORMAT = Format(
             "source_id",
         ),
     ),
-    named=False,
+    foreign_names=False,
     table="requests",
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ttplan.logs.fields import BODIES, EMBEDDINGS, FIELDS
 from ttplan.logs.format import Format, Signature
-from ttplan.logs.mapping.mapping import Mapping, Value
+from ttplan.logs.mapping.mapping import FormatMapping, FieldSource
 
 _OURS = (
     "cache_write_tokens",
@@ -15,23 +15,23 @@ _OURS = (
     "source_id",
 )
 _BOOLEANS: dict[str, str | int | float | bool | None] = {"t": True, "f": False}
-MAPPING = Mapping(
+MAPPING = FormatMapping(
     name="tokentrimmer",
     fields={
-        field.name: Value(path=(field.name,))
+        field.name: FieldSource(path=(field.name,))
         for field in (*FIELDS, *BODIES, *EMBEDDINGS)
         if field.name not in _OURS
     }
     | {
-        "cached": Value(path=("cached",), values=_BOOLEANS),
-        "ts": Value(path=("ts",), unit="iso_utc"),
+        "cached": FieldSource(path=("cached",), values=_BOOLEANS),
+        "ts": FieldSource(path=("ts",), unit="iso_utc"),
     },
 )
 FORMAT = Format(
     title="TokenTrimmer request_logs",
     mapping=MAPPING,
-    signs=Signature(
-        needs=(
+    signature=Signature(
+        required=(
             *(
                 "id",
                 "org_id",
@@ -51,8 +51,8 @@ FORMAT = Format(
                 "upstream_latency_ms",
             ),
         ),
-        never=_OURS,
+        forbidden=_OURS,
     ),
-    named=False,
+    foreign_names=False,
     table="request_logs",
 )

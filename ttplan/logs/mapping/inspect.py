@@ -1,42 +1,41 @@
-"""Look at a file of an unknown format, and draft the mapping that would read it.
+"""Inspects a file of an unknown format and drafts the mapping that reads it.
 
-What is shown of a file are its keys, what kinds of values they have, how many, and the range of numbers and times; never a text.
+The result has the keys of the file, the kinds of their values, how many there are, and the range of
+numbers and times. It never has a text of the file.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
 
-from ttplan.logs.detect import detect_format
-from ttplan.logs.fields import FIELDS, TIMES
-from ttplan.logs.formats import FORMATS
+from ttplan.logs.fields import TIMES
 from ttplan.logs.mapping.draft import KeySummary, draft_fields
-from ttplan.logs.mapping.mapping import CAN_LACK
+from ttplan.logs.mapping.mapping import REQUIRED_IN_MAPPING
 from ttplan.logs.mapping.query import rows_sql
 from ttplan.logs.mapping.sql import identifier
-from ttplan.logs.source import connect
-from ttplan.logs.sources.files import Opened, find_files, is_duckdb, open_file, unreadable
+from ttplan.logs.source import Source
+from ttplan.logs.sources.files import FileHead, PathLike, find_files, unreadable
 from ttplan.model.errors import InputError
-from ttplan.util.paths import PathLike
-from ttplan.util.yaml_files import format_yaml
+from ttplan.util.files import whole_file, yaml_text
 
-SAMPLE = 500
-"""How many rows are looked at."""
-_LARGEST = 2**20
-_CUT = 65_536
-"""How much of a column's text is looked at."""
-_DEPTH = 6
+SAMPLE_ROWS = 500
+_MAX_ROW_BYTES = 2**20
+_MAX_TEXT = 65_536
+"""How many characters of a column's text are read."""
+_MAX_DEPTH = 6
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
+_ZONE = re.compile(r"(Z|UTC|[+-]\d\d(:?\d\d)?)$")
 
 
 class Inspection(NamedTuple):
-    """What was seen of a file, and the mapping that is drafted; nothing was found for the fields `missing`, which a row needs."""
+    """What was seen of a file, and the drafted mapping; `missing` are required fields without a
+    source."""
 
     path: str
     kind: str
@@ -48,17 +47,17 @@ class Inspection(NamedTuple):
     missing: tuple[str, ...]
 
     def yaml(self) -> str:
-        """The mapping as YAML, with what is still to be said as comments."""
-        head = "# A mapping that ttplan drafted. Check it, above all units and whether input tokens include cached ones.\n"
-        gaps = "".join(
+        """The mapping as YAML, with comments on what is still missing."""
+        text = yaml_text(self.mapping)
+        if not self.mapping["fields"]:
+            text = text.replace("fields: {}\n", "fields:\n")
+        missing = "".join(
             f"  # {name}: say where it is, such as `{name}: path.to.it`, or a constant\n"
             for name in self.missing
         )
-        text = format_yaml(self.mapping)
         return (
-            head
-            + (text if self.mapping["fields"] else text.replace("fields: {}\n", "fields:\n"))
-            + gaps
+            "# A mapping that ttplan drafted. Check it, above all units and whether input tokens"
+            f" include cached ones.\n{text}{missing}"
         )
 
     def __str__(self) -> str:
@@ -67,81 +66,94 @@ class Inspection(NamedTuple):
         lines = [
             f"{self.path}: {self.kind}, rows{where}; the first {self.sampled:,} were looked at{known}"
         ]
-        width = max((len(one.path) for one in self.seen), default=0)
-        for one in self.seen:
-            share = f"{one.rows * 100 // max(self.sampled, 1)} %"
-            between = "" if one.low is None else f"  {one.low} to {one.high}"
-            lines.append(f"  {one.path:<{width}}  {share:>5}  {', '.join(one.kinds)}{between}")
+        width = max((len(key.path) for key in self.seen), default=0)
+        for key in self.seen:
+            share = f"{key.rows * 100 // max(self.sampled, 1)} %"
+            value_range = "" if key.low is None else f"  {key.low} to {key.high}"
+            lines.append(f"  {key.path:<{width}}  {share:>5}  {', '.join(key.kinds)}{value_range}")
         return "\n".join([*lines, "", self.yaml().rstrip()])
 
 
 def inspect_file(path: PathLike) -> Inspection:
-    """Look at the first rows of a file, or of the first file of several, and draft its mapping. InputError where it cannot be."""
+    """Inspect the first rows of a file, or of the first of several, and draft its mapping.
+
+    Raises InputError if it cannot be read.
+    """
     file = find_files(path)[0]
-    if is_duckdb(file):
+    if FileHead(file).is_duckdb:
         raise InputError(
-            f"{file} is a DuckDB file; copy its table to a file to have it inspected, or name it with `table`"
+            f"{file} is a DuckDB file; copy its table to a file to have it inspected,"
+            " or name it with table"
         )
-    with tempfile.TemporaryDirectory(prefix="ttplan-") as spill:
-        connection = connect(spill)
-        try:
-            opened = open_file(connection, file)
-            connection.execute(f"SET memory_limit = '{2**29 + 6 * opened.largest}B'")
-            rows, where = _sample(connection, opened)
-            known = _known_as(connection, opened)
-        except duckdb.Error as error:
-            raise unreadable(file, "a log", error) from None
-        finally:
-            connection.close()
-    seen = _summed(rows)
-    fields = draft_fields(seen)
-    needed = [field.name for field in FIELDS if field.required and field.name not in CAN_LACK]
-    mapping: dict[str, Any] = {"name": re.sub(r"\W+", "_", file.name.split(".")[0])[:100] or "log"}
-    mapping |= ({"rows": where} if where else {}) | {"fields": fields}
-    missing = tuple(name for name in needed if name not in fields)
-    return Inspection(str(file), opened.kind, known, where, len(rows), seen, mapping, missing)
-
-
-def _known_as(connection: Any, opened: Opened) -> str | None:
     try:
-        return detect_format(connection, opened, FORMATS).format.title
+        with Source(file) as source:
+            memory = 2**29 + 6 * source.sample.file.largest
+            source.connection.execute(f"SET memory_limit = '{memory}B'")
+            rows, rows_path = _sample_rows(source)
+            known_as = _known_as(source)
+            kind = source.sample.file.kind
+    except duckdb.Error as error:
+        raise unreadable(file, "a log", error) from None
+    keys = _summarise(rows)
+    mapping: dict[str, Any] = {"name": re.sub(r"\W+", "_", file.name.split(".")[0])[:100] or "log"}
+    if rows_path:
+        mapping["rows"] = rows_path
+    mapping["fields"] = fields = draft_fields(keys)
+    missing = tuple(name for name in REQUIRED_IN_MAPPING if name not in fields)
+    return Inspection(str(file), kind, known_as, rows_path, len(rows), keys, mapping, missing)
+
+
+def write_mapping(inspection: Inspection, path: Path) -> None:
+    """Write the drafted mapping. Raises InputError if the file exists."""
+    with whole_file(path) as file:
+        file.write(inspection.yaml().encode())
+
+
+def _known_as(source: Source) -> str | None:
+    try:
+        return source.detect().format.title
     except InputError:
         return None
 
 
-def _sample(connection: Any, opened: Opened) -> tuple[list[Any], str]:
-    """The first rows, and where they are in a document."""
-    if opened.columns is not None:
+def _sample_rows(source: Source) -> tuple[list[Any], str]:
+    """The first rows, and the path to them in a document."""
+    file = source.sample.file
+    if file.columns is not None:
         texts = [
-            f"left(CAST({_text(*column)} AS VARCHAR), {_CUT})" for column in opened.columns.items()
+            f"left(CAST({_column_text(*column)} AS VARCHAR), {_MAX_TEXT})"
+            for column in file.columns.items()
         ]
-        query = f"SELECT {', '.join(texts)} FROM {opened.relation} LIMIT {SAMPLE}"  # noqa: S608
-        found = connection.execute(query, opened.parameters).fetchall()
-        return [
-            dict(zip(map(_step, opened.columns), map(_value, row), strict=True)) for row in found
-        ], ""
-    documents = _documents(connection, opened, "")
+        query = f"SELECT {', '.join(texts)} FROM {file.relation} LIMIT {SAMPLE_ROWS}"
+        rows = source.connection.execute(query, file.parameters).fetchall()
+        names = [_path_step(name) for name in file.columns]
+        return [dict(zip(names, map(_parsed, row), strict=True)) for row in rows], ""
+    documents = _documents(source, "")
     if len(documents) == 1 and isinstance(documents[0], dict):
         arrays = [key for key, value in documents[0].items() if _are_rows(value)]
         if arrays:
-            where = f"{_step(arrays[0])}[*]"
-            return _documents(connection, opened, where), where
+            rows_path = f"{_path_step(arrays[0])}[*]"
+            return _documents(source, rows_path), rows_path
     return documents, ""
 
 
-def _documents(connection: Any, opened: Opened, where: str) -> list[Any]:
-    relation = rows_sql(opened.relation, where)
-    small = f"strlen(CAST(json AS VARCHAR)) <= {max(_LARGEST, opened.largest)}"
-    query = f"SELECT CAST(json AS VARCHAR) FROM {relation} WHERE {small} LIMIT {SAMPLE}"  # noqa: S608
-    return [_value(row[0]) for row in connection.execute(query, opened.parameters).fetchall()]
+def _documents(source: Source, rows_path: str) -> list[Any]:
+    file = source.sample.file
+    query = (
+        f"SELECT CAST(json AS VARCHAR) FROM {rows_sql(file.relation, rows_path)}"
+        f" WHERE strlen(CAST(json AS VARCHAR)) <= {max(_MAX_ROW_BYTES, file.largest)}"
+        f" LIMIT {SAMPLE_ROWS}"
+    )
+    return [_parsed(row[0]) for row in source.connection.execute(query, file.parameters).fetchall()]
 
 
-def _text(name: str, kind: str) -> str:
-    nested = kind.startswith(("STRUCT", "MAP", "UNION")) or kind.endswith("]")
+def _column_text(name: str, sql_type: str) -> str:
+    nested = sql_type.startswith(("STRUCT", "MAP", "UNION")) or sql_type.endswith("]")
     return f"to_json({identifier(name)})" if nested else identifier(name)
 
 
-def _value(text: str | None) -> Any:
+def _parsed(text: str | None) -> Any:
+    """A text, parsed if it is a JSON object or list."""
     if text is None or text.lstrip()[:1] not in ("{", "["):
         return text or None
     try:
@@ -151,48 +163,49 @@ def _value(text: str | None) -> Any:
 
 
 def _are_rows(value: Any) -> bool:
-    return (
-        isinstance(value, list) and bool(value) and all(isinstance(one, dict) for one in value[:5])
-    )
+    return isinstance(value, list) and value != [] and all(isinstance(v, dict) for v in value[:5])
 
 
-def _step(key: str) -> str:
+def _path_step(key: str) -> str:
     escaped = key.replace("\\", "\\\\").replace('"', '\\"')
     return key if re.fullmatch(r"[^.\"\[\]]+", key) else f'"{escaped}"'
 
 
 def _leaves(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
     if isinstance(value, str) and value[:1] == "{":
-        value = _value(value)
-    if isinstance(value, dict) and depth < _DEPTH:
+        value = _parsed(value)
+    if isinstance(value, dict) and depth < _MAX_DEPTH:
         for key, inner in value.items():
-            yield from _leaves(inner, f"{path}.{_step(key)}" if path else _step(key), depth + 1)
+            step = _path_step(key)
+            yield from _leaves(inner, f"{path}.{step}" if path else step, depth + 1)
     elif path and value is not None and value != "":
         yield path, value
 
 
-def _summed(rows: Iterable[Any]) -> tuple[KeySummary, ...]:
+def _summarise(rows: Iterable[Any]) -> tuple[KeySummary, ...]:
     values: dict[str, list[Any]] = {}
     for row in rows:
         for path, value in _leaves(row, "", 0):
             values.setdefault(path, []).append(value)
-    return tuple(_seen(path, found) for path, found in values.items())
+    return tuple(_key_summary(path, at_path) for path, at_path in values.items())
 
 
-def _seen(path: str, values: list[Any]) -> KeySummary:
-    judged = [_kind(value) for value in values]
-    kinds = tuple(dict.fromkeys(kind for kind, _ in judged))
-    measures = [measure for _, measure in judged if measure is not None]
-    different = len({repr(value) for value in values})
-    # A range is of numbers or of times; of a mixture nothing can be said.
-    ends = (
-        (str(min(measures)), str(max(measures))) if len(kinds) == 1 and measures else (None, None)
+def _key_summary(path: str, values: list[Any]) -> KeySummary:
+    classified = [_classify(value) for value in values]
+    kinds = tuple(dict.fromkeys(kind for kind, _ in classified))
+    comparable = [value for _, value in classified if value is not None]
+    distinct = len({repr(value) for value in values})
+    # A mixture of kinds has no range.
+    low, high = (
+        (str(min(comparable)), str(max(comparable)))
+        if len(kinds) == 1 and comparable
+        else (None, None)
     )
-    return KeySummary(path, len(values), different, kinds, *ends)
+    return KeySummary(path, len(values), distinct, kinds, low, high)
 
 
-def _kind(value: Any) -> tuple[str, Any]:
-    """What kind of value it is, and the value itself where it is a number or a time."""
+def _classify(value: Any) -> tuple[str, Any]:
+    """The kind of a value, and the value itself if it is a number or a time."""
     if isinstance(value, bool):
         return "true or false", None
     if isinstance(value, int | float):
@@ -200,22 +213,10 @@ def _kind(value: Any) -> tuple[str, Any]:
     if isinstance(value, list | dict):
         return "list" if isinstance(value, list) else "object", None
     text = str(value)
-    if re.fullmatch(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", text) and len(text) < 40:
-        return "number", float(text) if not text.lstrip("+-").isdigit() else int(text)
-    if re.fullmatch(r"(?i)true|false", text):
+    if _NUMBER.fullmatch(text) and len(text) < 40:
+        return "number", int(text) if text.lstrip("+-").isdigit() else float(text)
+    if text.lower() in ("true", "false"):
         return "true or false", None
     if re.fullmatch(TIMES["iso_utc"].pattern or "", text):
-        return (
-            "time with zone"
-            if re.search(r"(Z|UTC|[+-]\d\d(:?\d\d)?)$", text[11:])
-            else "time without zone"
-        ), text
+        return f"time {'with' if _ZONE.search(text[11:]) else 'without'} zone", text
     return "text", None
-
-
-def write_mapping(found: Inspection, path: Path) -> None:
-    """Write the drafted mapping. InputError where there is a file already."""
-    from ttplan.util.files import atomic_write
-
-    with atomic_write(path) as file:
-        file.write(found.yaml().encode())

@@ -1,4 +1,4 @@
-"""What a format says of our fields: which of its columns or JSON paths each is, in which unit, and which rows are no requests."""
+"""How a format's columns or JSON paths map to fields, in which units, and which rows to skip."""
 
 from __future__ import annotations
 
@@ -20,28 +20,27 @@ from ttplan.model.errors import InputError
 from ttplan.util.paths import PathLike
 from ttplan.util.yaml_files import describe_validation_error, read_yaml
 
-_NAMES = {field.name: field for field in (*FIELDS, *BODIES, *EMBEDDINGS)}
-CAN_LACK = ("cost_usd",)
-"""Required of a row that is kept, but not of a mapping: what a log does not say, can be computed."""
+_FIELDS = {field.name: field for field in (*FIELDS, *BODIES, *EMBEDDINGS)}
+OPTIONAL_IN_MAPPING = ("cost_usd",)
+"""Required in a row but not in a mapping, since it can be computed."""
 
 
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-def _check_path(value: str) -> str:
-    try:
-        parse_path(value)
-    except InputError as error:
-        raise ValueError(str(error)) from None
+def _check_path(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            parse_path(value)
+        except InputError as error:
+            raise ValueError(str(error)) from None
     return value
 
 
-PathText = Annotated[
-    str, Field(strict=True), BeforeValidator(lambda v: _check_path(v) if isinstance(v, str) else v)
-]
-OneOf = Annotated[tuple[PathText, ...], BeforeValidator(_as_list)]
-"""Paths to look at in turn: the first that has a value counts."""
+PathText = Annotated[str, Field(strict=True), BeforeValidator(_check_path)]
+PathList = Annotated[tuple[PathText, ...], BeforeValidator(_as_list)]
+"""Alternative paths: the first that has a value counts."""
 Scalar = str | int | float | bool
 
 
@@ -49,30 +48,26 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
-class Value(_Strict):
-    """Where one of our fields is found: at a path, as a sum of several, as the time between two, or a constant."""
+class FieldSource(_Strict):
+    """Where the value of a field comes from: a path, a sum, the time between two, or a constant."""
 
-    path: OneOf = ()
-    sum: tuple[OneOf, ...] = ()
-    """Whole numbers that are added up; one that is not there counts as 0, none there is no value."""
-    start: OneOf = ()
-    end: OneOf = ()
-    """Two times, in `unit`; the value is the whole milliseconds from the one to the other."""
+    path: PathList = ()
+    sum: tuple[PathList, ...] = ()
+    """Counts to add. A missing one counts as 0; if all are missing there is no value."""
+    start: PathList = ()
+    end: PathList = ()
+    """Two times, in `unit`; the value is the whole milliseconds between them."""
     unit: str | None = None
     values: dict[str, Scalar | None] = {}
-    """Texts that stand for something else; what is not among them stays as it is."""
+    """Texts to replace; other texts stay as they are."""
     constant: Scalar | None = None
     default: Scalar | None = None
-    """What it is where nothing is found."""
+    """The value if the file has none."""
 
     @model_validator(mode="after")
-    def _one_way(self) -> Value:
-        ways = [
-            bool(self.path),
-            bool(self.sum),
-            bool(self.start or self.end),
-            self.constant is not None,
-        ]
+    def _one_way(self) -> FieldSource:
+        has_times = bool(self.start or self.end)
+        ways = [bool(self.path), bool(self.sum), has_times, self.constant is not None]
         if sum(ways) != 1 or bool(self.start) != bool(self.end):
             raise ValueError("expected one of path, sum, constant, or start and end")
         if self.unit is not None and self.unit not in UNITS:
@@ -80,99 +75,104 @@ class Value(_Strict):
         return self
 
     def paths(self) -> tuple[str, ...]:
-        """All paths that are looked at."""
-        return (*self.path, *(path for one in self.sum for path in one), *self.start, *self.end)
+        """All paths that are read."""
+        return (*self.path, *(path for paths in self.sum for path in paths), *self.start, *self.end)
 
 
-def _as_value(value: Any) -> Any:
+def _as_source(value: Any) -> Any:
     return {"path": value} if isinstance(value, str | list | tuple) else value
 
 
-class Skip(_Strict):
-    """Rows that are no requests: those whose text at a path is one of some, or none of them; null is a missing one."""
+class SkipRule(_Strict):
+    """Rows that are not requests: the text at a path is one of some, or none of some; null means
+    that it is missing."""
 
-    path: OneOf
+    path: PathList
     is_: tuple[str | None, ...] | None = Field(None, alias="is")
     is_not: tuple[str | None, ...] | None = None
     reason: str
 
     @model_validator(mode="after")
-    def _one_way(self) -> Skip:
+    def _one_way(self) -> SkipRule:
         if (self.is_ is None) == (self.is_not is None):
             raise ValueError("expected either is or is_not, a list of texts")
         return self
 
 
-class Mapping(_Strict):
-    """A format as a declaration. `fields` are our fields; the paths in it are the format's."""
+class FormatMapping(_Strict):
+    """A format as a declaration: `fields` has the source of each of ttplan's fields."""
 
     name: Annotated[str, Field(strict=True, min_length=1, max_length=100)] = "mapping"
     rows: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = ("",)
-    """Where rows are in a JSON document, such as `data[*]`; "" is that each document, array element or line is one. Of several,
-    the first that has rows."""
+    """Paths to the rows in a JSON document, such as `data[*]`; "" means that each document, array
+    element or line is a row. The first path that has rows counts."""
     blank_is_missing: bool = False
-    """Whether an empty text is no value. In CSV it never is one."""
+    """Whether an empty text is a missing value. In CSV it always is."""
     documents: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = ()
-    """Keys whose value is JSON that may be written as a text. In a file with columns every text may be."""
-    parts: dict[str, OneOf] = {}
-    """Names for documents inside a row, to begin paths with: `usage: [metadata.usage, usage]`. Each is read once."""
-    fields: dict[str, Annotated[Value, BeforeValidator(_as_value)]]
-    skip: tuple[Skip, ...] = ()
+    """Keys whose value is JSON that may be written as a text. In a file with columns any text may
+    be."""
+    parts: dict[str, PathList] = {}
+    """Names for documents inside a row, to start paths with: `usage: [metadata.usage, usage]`.
+    Each is read once."""
+    fields: dict[str, Annotated[FieldSource, BeforeValidator(_as_source)]]
+    skip: tuple[SkipRule, ...] = ()
 
     @field_validator("rows")
     @classmethod
-    def _rows(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for one in value:
+    def _check_rows(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for path in filter(None, value):
             try:
-                rows_path(one) if one else None
+                rows_path(path)
             except InputError as error:
                 raise ValueError(str(error)) from None
         return value
 
     @field_validator("fields")
     @classmethod
-    def _known(cls, value: dict[str, Value]) -> dict[str, Value]:
-        unknown = [name for name in value if name not in _NAMES]
+    def _check_fields(cls, value: dict[str, FieldSource]) -> dict[str, FieldSource]:
+        unknown = [name for name in value if name not in _FIELDS]
         if unknown:
             raise ValueError(
-                f"{', '.join(unknown)} is no field of ours; expected some of {', '.join(_NAMES)}"
+                f"{', '.join(unknown)} is not a field of ttplan; expected some of"
+                f" {', '.join(_FIELDS)}"
             )
-        for name, one in value.items():
-            kinds: tuple[str, ...] = _NAMES[name].units
-            if one.unit is not None and one.unit not in kinds and not one.start:
+        for name, source in value.items():
+            units: tuple[str, ...] = _FIELDS[name].units
+            if source.unit is not None and source.unit not in units and not source.start:
                 raise ValueError(
-                    f"{name}: unit {one.unit!r} does not fit; expected {', '.join(kinds) or 'none'}"
+                    f"{name}: unit {source.unit!r} does not fit;"
+                    f" expected {', '.join(units) or 'none'}"
                 )
         return value
 
     def missing(self) -> tuple[str, ...]:
-        """Fields that a row needs and that nothing here says."""
-        return tuple(
-            f.name
-            for f in FIELDS
-            if f.required and f.name not in CAN_LACK and f.name not in self.fields
-        )
+        """The required fields without a source."""
+        return tuple(name for name in REQUIRED_IN_MAPPING if name not in self.fields)
 
 
-def read_mapping(source: Mapping | dict[str, Any] | PathLike) -> Mapping:
-    """A mapping of a YAML file, or of plain data. InputError, naming file and key, where it is none or lacks a field."""
-    if isinstance(source, Mapping):
-        found, where = source, "the mapping"
+REQUIRED_IN_MAPPING = tuple(
+    f.name for f in FIELDS if f.required and f.name not in OPTIONAL_IN_MAPPING
+)
+
+
+def read_mapping(source: FormatMapping | dict[str, Any] | str | os.PathLike[str]) -> FormatMapping:
+    """A mapping from a YAML file or from plain data. Raises InputError, naming file and key, if it
+    is not valid or lacks a field."""
+    is_file = isinstance(source, str | os.PathLike)
+    where = str(source) if is_file else "the mapping"
+    if isinstance(source, FormatMapping):
+        mapping = source
     else:
-        where = "the mapping" if isinstance(source, dict) else str(source)
-        data = (
-            source
-            if isinstance(source, dict)
-            else read_yaml(source, "a mapping of a log's columns")
-        )
         try:
-            found = Mapping.model_validate(data)
+            mapping = FormatMapping.model_validate(
+                source if isinstance(source, dict) else read_yaml(source, "a mapping of a log's columns")
+            )
         except ValidationError as error:
             raise InputError(
                 f"{where}: {describe_validation_error(error)}; expected a mapping as `ttplan inspect FILE` drafts one"
             ) from None
-    if found.missing():
+    if missing := mapping.missing():
         raise InputError(
-            f"{where} does not say where {', '.join(found.missing())} is; add it under fields"
+            f"{where} does not say where {', '.join(missing)} is; add it under fields"
         )
-    return found
+    return mapping

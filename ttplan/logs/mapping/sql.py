@@ -1,4 +1,4 @@
-"""Small pieces of SQL over texts, for the query of a log and for the rules of its format."""
+"""Pieces of SQL over texts, for the query of a log and for the rules of its format."""
 
 from __future__ import annotations
 
@@ -13,39 +13,38 @@ def quoted(text: str) -> str:
 
 
 def identifier(name: str) -> str:
-    """A column's name in SQL."""
+    """A column name in SQL."""
     return '"' + name.replace('"', '""') + '"'
 
 
-def inside(document: str, pointers: Sequence[str]) -> str:
-    """The texts at JSON pointers in a document, as a list; NULL where it is no JSON."""
+def texts_at(document: str, pointers: Sequence[str]) -> str:
+    """The texts at JSON pointers in a document, as a list; NULL if it is not JSON."""
     return f"TRY(json_extract_string({document}, [{', '.join(map(quoted, pointers))}]))"
 
 
-def unless(text: str, *nothing: str) -> str:
-    """A text, NULL where it is one of some that stand for nothing."""
-    return f"CASE WHEN {text} NOT IN ({', '.join(map(quoted, nothing))}) THEN {text} END"
+def null_if_in(text: str, *empty: str) -> str:
+    """A text, or NULL if it is one of the texts that mean "no value"."""
+    return f"CASE WHEN {text} NOT IN ({', '.join(map(quoted, empty))}) THEN {text} END"
 
 
-def added_up(parts: Sequence[str]) -> str:
-    """Whole numbers added up. One that is none stands for the sum, and is found bad there."""
-    wrong = " ".join(
+def sum_counts(parts: Sequence[str]) -> str:
+    """The sum of counts. An invalid count replaces the sum, so that the check reports it."""
+    invalid = " ".join(
         f"WHEN NOT regexp_full_match({part}, {quoted(COUNT.pattern or '')}) THEN {part}"
         for part in parts
     )
-    added = " + ".join(f"coalesce({COUNT.value.format(c=part)}, 0)" for part in parts)
-    nothing = " AND ".join(f"{part} IS NULL" for part in parts)
-    return f"CASE WHEN {nothing} THEN NULL {wrong} ELSE CAST({added} AS VARCHAR) END"
+    total = " + ".join(f"coalesce({COUNT.value.format(c=part)}, 0)" for part in parts)
+    missing = " AND ".join(f"{part} IS NULL" for part in parts)
+    return f"CASE WHEN {missing} THEN NULL {invalid} ELSE CAST({total} AS VARCHAR) END"
 
 
-def between(start: str, end: str, unit: str) -> str:
-    """The milliseconds between two times; nothing where one is none, or the second is before the first."""
-    span = milliseconds(start, end, unit)
-    return f"CASE WHEN {span} >= 0 THEN CAST({span} AS VARCHAR) END"
+def duration_ms(start: str, end: str, unit: str) -> str:
+    """The milliseconds between two times; NULL if one is missing or the end is before the start."""
+    elapsed = elapsed_ms(start, end, unit)
+    return f"CASE WHEN {elapsed} >= 0 THEN CAST({elapsed} AS VARCHAR) END"
 
 
-def milliseconds(start: str, end: str, unit: str) -> str:
+def elapsed_ms(start: str, end: str, unit: str) -> str:
     """The whole milliseconds from one time to another."""
-    kind = TIMES[unit]
-    first, last = (kind.value.format(c=one) for one in (start, end))
+    first, last = (TIMES[unit].value.format(c=time) for time in (start, end))
     return f"date_diff('millisecond', {first}, {last})"

@@ -1,10 +1,11 @@
-"""Files and databases as relations: which files a path names, what kind each is, and the SQL that reads one."""
+"""Log files as DuckDB relations: which files a path names, the kind of each, and the SQL that reads it."""
 
 from __future__ import annotations
 
 import glob
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,12 +16,14 @@ from ttplan.model.errors import InputError
 from ttplan.util.paths import PathLike
 
 MAX_LINE = 16 * 2**20
-"""The longest line, in bytes, that is read of a CSV or JSON lines file, and the longest element of a JSON array."""
+"""Longest line of a CSV or JSON Lines file, and longest element of a JSON array, in bytes."""
 MAX_DOCUMENT = 256 * 2**20
-"""The largest JSON document, in bytes, that is one object: it has to be in memory whole."""
+"""Largest JSON file that is one object, in bytes: the whole object has to fit in memory."""
+HEAD_BYTES = 2**20
+"""How much of a file is read to see what it is."""
 
-KINDS = ("csv", "json", "jsonl", "parquet")
-_ENDINGS = {
+FILE_KINDS = ("csv", "json", "jsonl", "parquet")
+_KIND_BY_SUFFIX = {
     ".csv": "csv",
     ".json": "json",
     ".jsonl": "jsonl",
@@ -29,14 +32,17 @@ _ENDINGS = {
     ".pq": "parquet",
     ".duckdb": "duckdb",
 }
-COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
-_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+_SUFFIXES = ", ".join(sorted(_KIND_BY_SUFFIX))
+_COMPRESSED_SUFFIXES = (".gz", ".zst")
+_COMPRESSION_BY_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _EXPECTED = "a Parquet, CSV, JSON or JSON lines file"
 
 
-class Opened(NamedTuple):
-    """A file to read. `relation` is SQL with the parameter `path`, if it is `bound`; either it has the `columns` (with their
-    SQL types), or they are None and it has one column `json`, a document."""
+class FileRelation(NamedTuple):
+    """A file as SQL. It has typed `columns`, or one column `json` with a document per row.
+
+    `relation` has the parameter `path` if it is `bound`.
+    """
 
     path: str
     kind: str
@@ -46,195 +52,199 @@ class Opened(NamedTuple):
     compression: str = "none"
     bound: bool = True
     largest: int = MAX_LINE
-    """How many bytes of one document may have to be in memory."""
-
+    """Size of the largest document that may have to be in memory, in bytes."""
     location: str | None = None
-    """The file that is read, where `path` only names it."""
+    """The file that is read, if `path` is only a name for it."""
 
     @property
     def parameters(self) -> dict[str, str]:
-        """What its SQL needs."""
+        """The parameters of the SQL."""
         path = self.location or self.path
         return {"path": glob.escape(path) if glob.has_magic(path) else path} if self.bound else {}
 
 
+class FileHead:
+    """The beginning of a file, decompressed and read once."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises InputError if the file is empty or not readable."""
+        self.path = path
+        if not os.access(path, os.R_OK):
+            raise InputError(f"{path} may not be read by this user")
+        self.size = path.stat().st_size
+        if self.size == 0:
+            raise InputError(f"{path} is empty; expected {_EXPECTED}")
+        with path.open("rb") as file:
+            magic = file.read(12)
+        self.is_duckdb = magic[8:] == b"DUCK"
+        self.compression = next(
+            (name for start, name in _COMPRESSION_BY_MAGIC.items() if magic.startswith(start)),
+            "none",
+        )
+
+    @cached_property
+    def start(self) -> bytes:
+        """The first MiB of the content."""
+        return self._read(HEAD_BYTES)
+
+    def kind(self) -> tuple[str, str]:
+        """The kind of the file, and why."""
+        suffix = _log_suffix(self.path)
+        if _KIND_BY_SUFFIX.get(suffix, "duckdb") != "duckdb":
+            return _KIND_BY_SUFFIX[suffix], f"its name ends in {suffix}"
+        if self.start[:4] == b"PAR1":
+            return "parquet", "it begins with PAR1"
+        if self.start.lstrip()[:1] in (b"{", b"["):
+            return "json", "it begins as JSON does"
+        raise InputError(
+            f"{self.path}: its name does not tell its format; expected {_SUFFIXES}, or say which of"
+            f" {', '.join(FILE_KINDS)} it is with format"
+        )
+
+    def json_shape(self) -> str:
+        """Whether a JSON file is an "array", one document ("json"), or a document per line."""
+        for size in (HEAD_BYTES, MAX_LINE):
+            start = (self.start if size == HEAD_BYTES else self._read(size)).lstrip()
+            line, _, rest = start.partition(b"\n")
+            if start[:1] == b"[":
+                return "array"
+            if rest.strip() or len(self.start) < HEAD_BYTES:
+                break
+        return "jsonl" if rest.lstrip()[:1] == b"{" and line.rstrip()[-1:] == b"}" else "json"
+
+    def document_size(self) -> int:
+        """The size of a file that is one JSON document, in bytes."""
+        size = 0
+        with self._stream() as stream:
+            while size <= MAX_DOCUMENT and (block := stream.read(2**20)):
+                size += len(block)
+        if size > MAX_DOCUMENT:
+            raise InputError(
+                f"{self.path} is one JSON document of more than {MAX_DOCUMENT // 2**20} MiB;"
+                " expected an array or JSON lines, which are read piece by piece: export it as one"
+                " of them, or convert it to JSON lines"
+            )
+        return size + 1024
+
+    def _stream(self) -> pa.NativeFile:
+        compression = None if self.compression == "none" else self.compression
+        return pa.input_stream(str(self.path), compression=compression)
+
+    def _read(self, size: int) -> bytes:
+        try:
+            with self._stream() as stream:
+                return bytes(stream.read(size))
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(
+                f"{self.path} cannot be read as {self.compression}: {error}."
+                " Check that the file is whole"
+            ) from None
+
+
 def find_files(path: PathLike, what: str = "log") -> list[Path]:
-    """The files that a path, a glob or a folder names, in order. InputError where it names none."""
+    """The files that a path, a glob or a folder names, in order. Raises InputError if none."""
     text = os.fspath(path)
     if os.path.isfile(text):
         return [Path(text)]
     if os.path.isdir(text):
-        found = sorted(
-            file for file in Path(text).rglob("*") if file.is_file() and _is_log(file, Path(text))
-        )
-        if not found:
+        folder = Path(text)
+        files = sorted(f for f in folder.rglob("*") if f.is_file() and _is_log(f, folder))
+        if not files:
             raise InputError(
-                f"{text}: no {what} files in this folder; expected at least one that ends in {_endings()}"
+                f"{text}: no {what} files in this folder;"
+                f" expected at least one that ends in {_SUFFIXES}"
             )
-        return found
+        return files
     if glob.has_magic(text):
-        found = sorted(
-            Path(name) for name in glob.glob(text, recursive=True) if os.path.isfile(name)
-        )
-        if not found:
+        names = glob.glob(text, recursive=True)
+        files = sorted(Path(name) for name in names if os.path.isfile(name))
+        if not files:
             raise InputError(f"{text}: no file has such a name; expected at least one")
-        return found
+        return files
     if os.path.exists(text):
         raise InputError(f"{text} is not a file; expected {_EXPECTED}, a folder of them or a glob")
     raise InputError(f"{text}: no such file")
 
 
 def open_file(
-    connection: duckdb.DuckDBPyConnection, file: Path, kind: str | None = None, skips: bool = False
-) -> Opened:
-    """Open one file, of a `kind` that is given or seen. With `skips`, a line that is no JSON is a row of nothing, not an error.
+    connection: duckdb.DuckDBPyConnection,
+    head: FileHead,
+    kind: str | None = None,
+    ignore_bad_lines: bool = False,
+) -> FileRelation:
+    """Open a file of the given or detected kind. Raises InputError if it is of another kind.
 
-    Raises InputError for what is no such file.
+    With `ignore_bad_lines`, a line that is not JSON becomes a null row instead of an error.
     """
-    if not os.access(file, os.R_OK):
-        raise InputError(f"{file} may not be read by this user")
-    if file.stat().st_size == 0:
-        raise InputError(f"{file} is empty; expected {_EXPECTED}")
-    found, why = _recognise(file, kind)
-    if found == "json":
-        found = _json_shape(file)
-    compression = _compression(file) or "none"
-    largest = _document_size(file) if found == "json" else MAX_LINE
-    relation = _relation(found, compression, largest, skips)
-    opened = Opened(
-        str(file),
-        "json" if found == "array" else found,
+    kind, why = head.kind() if kind is None else (kind, "it was asked for")
+    shape = head.json_shape() if kind == "json" else kind
+    largest = head.document_size() if shape == "json" else MAX_LINE
+    file = FileRelation(
+        str(head.path),
+        "json" if shape == "array" else shape,
         why,
-        relation,
+        _relation(shape, head.compression, largest, ignore_bad_lines),
         None,
-        compression,
+        head.compression,
         largest=largest,
     )
-    if found in ("parquet", "csv"):
-        opened = opened._replace(columns=columns_of(connection, opened))
-    return opened
-
-
-def is_duckdb(file: Path) -> bool:
-    """Whether a file is a DuckDB database."""
-    try:
-        with file.open("rb") as opened:
-            return opened.read(12)[8:] == b"DUCK"
-    except OSError:
-        return False
-
-
-def columns_of(connection: duckdb.DuckDBPyConnection, opened: Opened) -> dict[str, str]:
-    """The columns of a relation and their SQL types. InputError where it cannot be read."""
-    try:
-        rows = connection.execute(
-            f"DESCRIBE SELECT * FROM {opened.relation}", opened.parameters
-        ).fetchall()  # noqa: S608
-    except duckdb.Error as error:
-        raise unreadable(opened.path, opened.kind, error) from None
-    return {str(row[0]): str(row[1]) for row in rows}
+    if kind not in ("parquet", "csv"):
+        return file
+    return file._replace(columns=_columns_of(connection, file))
 
 
 def unreadable(path: PathLike, kind: str, error: duckdb.Error) -> InputError:
-    """What DuckDB found wrong with a file: its first line, so neither the query nor the file's content."""
-    found = (
-        str(error).splitlines()[0].split("Error: ", 1)[-1].removeprefix("Error on ").rstrip(". ")
-    )
+    """A DuckDB error as an InputError: only its first line, so neither the query nor content."""
+    reason = str(error).splitlines()[0].split("Error: ", 1)[-1]
     return InputError(
-        f"{path} cannot be read as {kind}: {found}. Check that the file is whole and that it is {kind}"
+        f"{path} cannot be read as {kind}: {reason.removeprefix('Error on ').rstrip('. ')}."
+        f" Check that the file is whole and that it is {kind}"
     )
 
 
-def head(file: Path, size: int) -> bytes:
-    """The first bytes of a file's content. InputError where it cannot be decompressed."""
-    compression = _compression(file)
-    try:
-        with pa.input_stream(str(file), compression=compression) as stream:
-            return bytes(stream.read(size))
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(
-            f"{file} cannot be read as {compression}: {error}. Check that the file is whole"
-        ) from None
+def path_list(paths: PathLike | Sequence[PathLike]) -> list[PathLike]:
+    """One path or several, as a list."""
+    return [paths] if isinstance(paths, str | os.PathLike) else list(paths)
 
 
-def _compression(file: Path) -> str | None:
-    with file.open("rb") as opened:
-        start = opened.read(4)
-    return next((name for magic, name in _MAGIC.items() if start.startswith(magic)), None)
+def display_name(paths: PathLike | Sequence[PathLike]) -> str:
+    """One or several paths as a short text."""
+    first, *more = path_list(paths)
+    return os.fspath(first) + (f" and {len(more)} more" if more else "")
 
 
 def _is_log(file: Path, folder: Path) -> bool:
     hidden = any(part.startswith((".", "_")) for part in file.relative_to(folder).parts)
-    return not hidden and _ending(file) in _ENDINGS
+    return not hidden and _log_suffix(file) in _KIND_BY_SUFFIX
 
 
-def _ending(file: Path) -> str:
-    endings = [ending.lower() for ending in file.suffixes if ending.lower() not in COMPRESSIONS]
-    return endings[-1] if endings else ""
+def _log_suffix(file: Path) -> str:
+    """The last suffix of a name that is not one of a compression."""
+    suffixes = [suffix.lower() for suffix in file.suffixes]
+    return next((s for s in reversed(suffixes) if s not in _COMPRESSED_SUFFIXES), "")
 
 
-def _endings() -> str:
-    return ", ".join(sorted(_ENDINGS))
+def _columns_of(connection: duckdb.DuckDBPyConnection, file: FileRelation) -> dict[str, str]:
+    try:
+        query = f"DESCRIBE SELECT * FROM {file.relation}"
+        rows = connection.execute(query, file.parameters).fetchall()
+    except duckdb.Error as error:
+        raise unreadable(file.path, file.kind, error) from None
+    return {str(row[0]): str(row[1]) for row in rows}
 
 
-def _recognise(file: Path, asked: str | None) -> tuple[str, str]:
-    """A file's kind, and why it is that one."""
-    if asked is not None:
-        return asked, "it was asked for"
-    start = head(file, 4096)
-    ending = _ending(file)
-    if _ENDINGS.get(ending, "duckdb") != "duckdb":
-        return _ENDINGS[ending], f"its name ends in {ending}"
-    if start[:4] == b"PAR1":
-        return "parquet", "it begins with PAR1"
-    if start.lstrip()[:1] in (b"{", b"["):
-        return "json", "it begins as JSON does"
-    raise InputError(
-        f"{file}: its name does not tell its format; expected {_endings()}, or say which of {', '.join(KINDS)} it is with format"
-    )
-
-
-def _json_shape(file: Path) -> str:
-    """Whether a JSON file is an array, one document, or, whatever its name, a document a line."""
-    start = head(file, MAX_LINE).lstrip()
-    if start[:1] == b"[":
-        return "array"
-    line, _, rest = start.partition(b"\n")
-    return "jsonl" if rest.lstrip()[:1] == b"{" and line.rstrip().endswith(b"}") else "json"
-
-
-def _document_size(file: Path) -> int:
-    """The bytes of a file that is one document. InputError where they are too many."""
-    size = 0
-    with pa.input_stream(str(file), compression=_compression(file)) as stream:
-        while size <= MAX_DOCUMENT and (block := stream.read(2**20)):
-            size += len(block)
-    if size > MAX_DOCUMENT:
-        raise InputError(
-            f"{file} is one JSON document of more than {MAX_DOCUMENT // 2**20} MiB; expected an array or JSON lines, which are "
-            "read a piece at a time: export it so, or turn it into JSON lines"
-        )
-    return size + 1024
-
-
-def _relation(kind: str, compression: str, largest: int, skips: bool) -> str:
-    if kind == "parquet":
+def _relation(shape: str, compression: str, largest: int, ignore_bad_lines: bool) -> str:
+    if shape == "parquet":
         return "read_parquet($path, hive_partitioning = false)"
-    if kind == "csv":
+    if shape == "csv":
         return (
-            f"read_csv($path, all_varchar = true, header = true, delim = ',', quote = '\"', escape = '\"', "
-            f"max_line_size = {MAX_LINE}, buffer_size = {2 * MAX_LINE}, compression = '{compression}')"
+            "read_csv($path, all_varchar = true, header = true, delim = ',', quote = '\"',"
+            f" escape = '\"', max_line_size = {MAX_LINE}, buffer_size = {2 * MAX_LINE},"
+            f" compression = '{compression}')"
         )
-    shape = {"jsonl": "newline_delimited", "array": "array", "json": "unstructured"}[kind]
-    ignore = "true" if skips and kind == "jsonl" else "false"
+    format = {"jsonl": "newline_delimited", "array": "array", "json": "unstructured"}[shape]
+    ignore = str(ignore_bad_lines and shape == "jsonl").lower()
     return (
-        f"read_json_objects($path, format = '{shape}', maximum_object_size = {largest}, "
-        f"compression = '{compression}', ignore_errors = {ignore})"
+        f"read_json_objects($path, format = '{format}', maximum_object_size = {largest},"
+        f" compression = '{compression}', ignore_errors = {ignore})"
     )
-
-
-def named(paths: PathLike | Sequence[PathLike]) -> str:
-    """One or several paths in words, short."""
-    if isinstance(paths, str | os.PathLike):
-        return os.fspath(paths)
-    return os.fspath(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")

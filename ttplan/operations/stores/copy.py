@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.engine.dialects import fetch, fetch_batches
-from ttplan.logs.reader import BATCH_ROWS, SCHEMA
+from ttplan.logs.reader import BATCH_ROWS, REQUEST_SCHEMA
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import InputError, StoreError
 from ttplan.operations.routes.drift import find_drift
@@ -108,13 +108,13 @@ def _logged(old: Snapshot) -> ir.Table:
     """The logged requests, in the columns in which they came into the store."""
     table = old.requests()
     texts = {name: table[name].cast("string") for name in ("id", "org_id", "matched_route_id")}
-    return table.mutate(**texts).select(SCHEMA.names)
+    return table.mutate(**texts).select(REQUEST_SCHEMA.names)
 
 
 def _rows(old: Snapshot) -> Iterator[pa.RecordBatch]:
     for batch in fetch_batches(_logged(old), BATCH_ROWS):
         yield pa.record_batch(
-            [batch[field.name].cast(field.type) for field in SCHEMA], schema=SCHEMA
+            [batch[field.name].cast(field.type) for field in REQUEST_SCHEMA], schema=REQUEST_SCHEMA
         )
 
 
@@ -123,7 +123,7 @@ def _sum(of: Snapshot) -> tuple[int, Decimal | None]:
     if not of.request_count():
         return 0, None
     rows = _logged(of)
-    hashes = ibis.struct({name: rows[name] for name in SCHEMA.names}).hash().cast("decimal(38, 0)")
+    hashes = ibis.struct({name: rows[name] for name in REQUEST_SCHEMA.names}).hash().cast("decimal(38, 0)")
     (found,) = fetch(rows.aggregate(rows=rows.count(), hashes=hashes.sum())).to_pylist()
     return found["rows"], found["hashes"]
 
