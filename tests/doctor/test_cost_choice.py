@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.doctor_logs import Row, clean, plain, price, table
 from ttplan.doctor.cost_choice import CostChooser
-from ttplan.logs.reader import REQUEST_SCHEMA
+from ttplan.logs.rows import REQUEST_SCHEMA
 from ttplan.model.errors import InputError
 from ttplan.model.pricing import ModelPricing
 from ttplan.prices import PriceBook
@@ -47,7 +47,7 @@ def test_recorded_keeps_every_row_as_it_is() -> None:
     rows[3]["cost_usd"] = Decimal(0)
     found, chooser = chosen(rows, "recorded")
     assert found == table(rows).to_pylist()
-    assert (chooser.rows, chooser.recomputed, chooser.said()) == (200, 0, ())
+    assert (chooser.rows, chooser.recomputed, chooser.summary()) == (200, 0, ())
 
 
 def test_a_clean_log_is_the_same_by_all_choices_but_for_where_its_costs_are_from() -> None:
@@ -178,8 +178,8 @@ def test_what_was_done_is_said() -> None:
     rows = [sample() | {"cost_usd": Decimal(0)}, clean()[1]]
     _, chooser = chosen(rows, "doctor")
     assert chooser.change_usd == sample()["cost_usd"]
-    assert chooser.said()[0].startswith("costs: 1 of 2 rows recomputed (cost='doctor'): ")
-    assert chooser.said()[0].endswith("USD more than recorded")
+    assert chooser.summary()[0].startswith("costs: 1 of 2 rows recomputed (cost='doctor'): ")
+    assert chooser.summary()[0].endswith("USD more than recorded")
 
 
 def test_a_choice_that_there_is_not_is_refused() -> None:

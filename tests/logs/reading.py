@@ -11,19 +11,17 @@ from tests.logs.made.calls import Call
 from ttplan.logs.model_names import normalise_model
 from ttplan.logs.reader import LogReader
 from ttplan.logs.report import ReadReport
+from ttplan.logs.source import ReadOptions
 
 Rows = list[dict[str, Any]]
 
 
 def read(path: Path, **options: Any) -> tuple[Rows, ReadReport]:
-    """The rows and the report, with the catalogue's names; a row may lack its cost unless the options say otherwise."""
-    given: dict[str, Any] = {"namer": normalise_model, "needs_cost": False, **options}
-    log = LogReader(path, **given)
-    try:
+    """The rows and the report, with the catalogue's names; by default a row may lack its cost."""
+    read_options = ReadOptions(**{"needs_cost": False, **options})
+    with LogReader(path, read_options, normalise=normalise_model) as log:
         rows = [row for batch in log.batches() for row in batch.to_pylist()]
         return rows, log.report()
-    finally:
-        log.close()
 
 
 def read_row(folder: Path, row: Any, **options: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from ttplan.logs.mapping.mapping import read_mapping
 def test_every_format_has_a_line_and_every_page_is_linked() -> None:
     text = (DOCS / "logs.md").read_text()
     for name, one in FORMATS.items():
-        if one.refused is None:
+        if one.refusal is None:
             assert any(
                 name.startswith(said.removesuffix("…"))
                 for said in re.findall(r"^\| `([\w…]+)` \|", text, re.MULTILINE)

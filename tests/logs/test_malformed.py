@@ -28,7 +28,7 @@ from ttplan.model.errors import InputError
 BODY_TEXT = "THE-PROMPT-ITSELF"
 MARK = "@@replaced@@"
 DEEP = 10_000
-LARGE = 10 * 2**20
+LARGE = 2 * 2**20
 # What stands where a value was: in JSON, and in a file of texts.
 WRONG = {
     "wrong type": ('[{"a": "b"}]', "many"),

@@ -18,7 +18,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ttplan.logs.reader import LogReader, as_uuid
+from ttplan.logs.reader import LogReader
+from ttplan.logs.source import ReadOptions
+from ttplan.logs.rows import as_uuid
 from ttplan.model.errors import InputError
 from ttplan.model.money import round_money, to_decimal
 
@@ -52,7 +54,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 def read(path: Path, **options: Any) -> tuple[list[dict[str, Any]], LogReader]:
-    log = LogReader(path, **options)
+    log = LogReader(path, ReadOptions(**options))
     return [row for batch in log.batches() for row in batch.to_pylist()], log
 
 
@@ -335,7 +337,7 @@ def test_missing_files_and_folders(tmp_path: Path) -> None:
         InputError,
         match="format 'xml' is not known; expected one of csv, json, jsonl, parquet, own",
     ):
-        LogReader(write(tmp_path / "log.csv", [ROW]), format="xml")
+        LogReader(write(tmp_path / "log.csv", [ROW]), ReadOptions(format="xml"))
 
 
 def test_a_format_may_be_said_or_seen(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from genai_prices.types import ModelInfo, Provider, Usage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ttplan.logs.reader import REQUEST_SCHEMA
+from ttplan.logs.rows import REQUEST_SCHEMA
 from ttplan.model.money import round_money
 from ttplan.model.pricing import TokenRates
 from ttplan.prices import PriceBook, catalogue_schedule

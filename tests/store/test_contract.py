@@ -20,7 +20,7 @@ from ttplan.audit.entries import to_record
 from ttplan.engine.dialects import fetch
 from ttplan.engine.replay import answer, replay
 from ttplan.engine.replay_spec import Question
-from ttplan.logs.reader import REQUEST_SCHEMA
+from ttplan.logs.rows import REQUEST_SCHEMA
 from ttplan.model.audit import Actor, Anonymous, ApiKey, System, User
 from ttplan.model.errors import InputError, PlanNotFound, StoreError
 from ttplan.model.plan import PlanConfig
@@ -51,7 +51,8 @@ def rows(*numbers: int, **changes: object) -> pa.RecordBatch:
         "status": 200,
     }
     made = [
-        dict.fromkeys(REQUEST_SCHEMA.names) | base | {"id": str(UUID(int=n))} | changes for n in numbers
+        dict.fromkeys(REQUEST_SCHEMA.names) | base | {"id": str(UUID(int=n))} | changes
+        for n in numbers
     ]
     return pa.RecordBatch.from_pylist(made, schema=REQUEST_SCHEMA)
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import Usage
 
-from ttplan.logs.reader import REQUEST_SCHEMA
+from ttplan.logs.rows import REQUEST_SCHEMA
 from ttplan.model.money import round_money
 
 START = datetime(2026, 10, 19, tzinfo=UTC)

@@ -1,4 +1,5 @@
-"""Each row held against its price: what it should have cost, and which simple mistakes explain what it was recorded at."""
+"""Compares each row with its price: its expected cost, and mistakes that explain the recorded
+one."""
 
 from __future__ import annotations
 
@@ -47,19 +48,19 @@ CHECKED_COLUMNS = {
     "user_id": "VARCHAR",
     "api_key_id": "VARCHAR",
 }
-"""The columns that the doctor looks at, and their types; one that a log lacks is null."""
+"""The columns that the doctor reads, and their types; a missing column is null."""
 GROUP = ("provider", "model", "service_tier", "endpoint")
-"""What a finding is told by."""
+"""The columns by which findings are grouped."""
 CALLER = ("input_tokens", "tag", "session_id", "user_id", "api_key_id")
-"""What a request and its retry have in common, beside who serves it."""
+"""What a request and its retry have in common, in addition to provider and model."""
 BIN = 0.002
-"""Ratios of recorded to expected cost are counted in steps of this share."""
-_LEAST_RATIO = "0.00002"
-"""Below this many USD, rounding to a millionth of a dollar blurs a ratio."""
+"""Width of the bins in which ratios of recorded to expected cost are counted."""
+_LEAST_USD = "0.00002"
+"""Below this cost, rounding to a millionth of a dollar distorts a ratio."""
 
 FINE = "fine"
 OFF = "off"
-"""Recorded at something else than the price says, and why is to be found."""
+"""The recorded cost differs from the price, and the reason is still to be found."""
 MISTAKES = (
     "cached_in_full",
     "cached_in_full",
@@ -68,11 +69,12 @@ MISTAKES = (
     "tier_ignored",
     "media_as_text",
 )
-"""What the bits of `mask` stand for, from the lowest: each mistake that alone explains a recorded cost."""
+"""The bits of `mask`, from the lowest: each mistake that alone explains a recorded cost."""
 
 
 class Tolerance(NamedTuple):
-    """How far two costs may differ and still be the same: USD, and a share of the expected one. SQL literals."""
+    """The difference at which two costs are still equal: USD, and a share of the expected cost.
+    Both are SQL literals."""
 
     usd: str = "0.0000005"
     share: str = "0.001"
@@ -83,12 +85,16 @@ LOOSE = Tolerance()
 STRICT = Tolerance(share="0.000001")
 
 
+COSTS_TABLE = "doctor_costs"
+
+
 class CostChecks(NamedTuple):
     """Two relations of a connection: the name of a temporary table and SQL over it.
 
-    `priced` has every row with `recorded_usd` (null: none), `expected_usd` (null: no price is known) and `verdict_1`, which is
-    "fine" for those that are. `wrong` has the others: `verdict`, which is "off" or a kind of `doctor.kinds`; `effect_usd`, what
-    setting it right changes; `mask`, which of `MISTAKES` explain it; `bin`, recorded over expected on a logarithmic scale.
+    `priced` has every row with `recorded_usd` (null if none), `expected_usd` (null if no price is
+    known) and `verdict_1`, which is "fine" if they agree. `wrong` has the other rows: `verdict` is
+    "off" or a kind of `doctor.kinds`; `effect_usd` is what the correction changes; `mask` says
+    which of `MISTAKES` explain it; `bin` is recorded over expected on a logarithmic scale.
     """
 
     priced: str
@@ -96,20 +102,19 @@ class CostChecks(NamedTuple):
 
 
 def select_needed_columns(rows: str, columns: Collection[str]) -> str:
-    """SQL: the columns of `CHECKED_COLUMNS` of a relation that has some of them, and what was recorded."""
-    types = {"id": "CAST(id AS VARCHAR)"}
-    chosen = ", ".join(
-        f"{types.get(name, name)} AS {name}"
-        if name in columns
-        else f"CAST(NULL AS {kind}) AS {name}"
-        for name, kind in CHECKED_COLUMNS.items()
+    """SQL: the `CHECKED_COLUMNS` of a relation that has some of them, and the recorded cost."""
+    values = {name: f"CAST(NULL AS {kind})" for name, kind in CHECKED_COLUMNS.items()}
+    values |= {name: name for name in values if name in columns and name != "id"}
+    values["id"] = "CAST(id AS VARCHAR)"
+    selected = ", ".join(f"{value} AS {name}" for name, value in values.items())
+    is_recomputed = (
+        "coalesce(cost_basis, 'recorded') <> 'recorded'" if "cost_basis" in columns else "FALSE"
     )
-    known = "coalesce(cost_basis, 'recorded') <> 'recorded'" if "cost_basis" in columns else "FALSE"
     recorded = "recorded_cost_usd" if "recorded_cost_usd" in columns else f"CAST(NULL AS {_MONEY})"
     cost = "cost_usd" if "cost_usd" in columns else f"CAST(NULL AS {_MONEY})"
     return (
-        f"(SELECT {chosen}, CASE WHEN {known} THEN {recorded} ELSE coalesce({recorded}, {cost}) END::{_MONEY} AS recorded_usd "  # noqa: S608
-        f"FROM {rows})"
+        f"(SELECT {selected}, CASE WHEN {is_recomputed} THEN {recorded}"  # noqa: S608
+        f" ELSE coalesce({recorded}, {cost}) END::{_MONEY} AS recorded_usd FROM {rows})"
     )
 
 
@@ -120,9 +125,9 @@ def check_costs(
     book: PriceBook,
     tolerance: Tolerance = LOOSE,
 ) -> CostChecks:
-    """The rows of `rows` (SQL, with those columns) held against `book`.
+    """Compare the rows of `rows` (SQL, with those columns) with the prices of `book`.
 
-    Makes the temporary table `doctor_judged` in the connection, and registers `doctor_prices`.
+    Creates the temporary table `doctor_costs` in the connection and registers `doctor_prices`.
     """
     have = filled_columns(connection, rows, [name for name in columns if name in CHECKED_COLUMNS])
     connection.register("doctor_prices", price_relation(price_keys(connection, rows, have), book))
@@ -136,11 +141,12 @@ def check_costs(
         have,
         f"coalesce(r.source_id, r.id) AS shown_id, {kept}",
     )
-    # Kept, since the prices of a row are the dear part, and are asked for twice.
+    # A table, since pricing is expensive and both relations need it.
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE doctor_judged AS SELECT *, {_first_verdict(tolerance)} AS verdict_1 FROM ({priced})"  # noqa: S608
+        f"CREATE OR REPLACE TEMP TABLE {COSTS_TABLE} AS"  # noqa: S608
+        f" SELECT *, {_first_verdict(tolerance)} AS verdict_1 FROM ({priced})"
     )
-    return CostChecks("doctor_judged", _explained("doctor_judged", split, tolerance))
+    return CostChecks(COSTS_TABLE, _explained(COSTS_TABLE, split, tolerance))
 
 
 _KEPT = (
@@ -157,7 +163,7 @@ _KEPT = (
 
 
 def _first_verdict(tolerance: Tolerance) -> str:
-    """SQL: a row's verdict by what it says itself and by its expected cost, the first that holds."""
+    """SQL: the first verdict that applies, by the row itself and its expected cost."""
     failed = f"coalesce(status, 200) >= {FAILED}"
     counted = "cached_tokens + coalesce(cache_write_tokens, 0)"
     rules = [
@@ -178,19 +184,22 @@ def _first_verdict(tolerance: Tolerance) -> str:
         (_same("recorded_usd", "expected_usd", tolerance), f"'{FINE}'"),
         ("output_tokens = 0 AND recorded_usd > expected_usd", f"'{_NO_OUTPUT}'"),
     ]
-    return f"CASE {' '.join(f'WHEN {holds} THEN {verdict}' for holds, verdict in rules)} ELSE '{OFF}' END"
+    cases = " ".join(f"WHEN {condition} THEN {verdict}" for condition, verdict in rules)
+    return f"CASE {cases} ELSE '{OFF}' END"
 
 
 _NO_OUTPUT = "no_output"
-"""Of a model that charges for output: tokens missing. Of one for embeddings there is none."""
+"""Without output: tokens are missing if the model charges for output, unlike one for embeddings."""
 
 
 def _same(recorded: str, expected: str, tolerance: Tolerance) -> str:
-    return f"abs({recorded} - ({expected})) <= greatest({tolerance.usd}, {tolerance.share} * abs({expected}))"
+    allowed = f"greatest({tolerance.usd}, {tolerance.share} * abs({expected}))"
+    return f"abs({recorded} - ({expected})) <= {allowed}"
 
 
 def _explained(first: str, split: Collection[str], tolerance: Tolerance) -> str:
-    """SQL: the rows that are not fine, with what setting them right changes, and which mistakes explain what they cost."""
+    """SQL: the rows that are not fine, the effect of correcting them, and the mistakes that explain
+    their cost."""
 
     def tokens(name: str) -> str:
         return f"n_{name}::DECIMAL(12, 0)" if name in split else "0"
@@ -200,12 +209,16 @@ def _explained(first: str, split: Collection[str], tolerance: Tolerance) -> str:
 
     fresh = f"input_tokens::DECIMAL(12, 0) - {tokens('in_audio')} - {tokens('in_image')}"
     written = f"{tokens('write')} - {tokens('write_1h')}"
-    beside = (
-        f"({fresh} - {tokens('input')}) * p.rate_input + (cached_tokens::DECIMAL(12, 0) - {tokens('cached')}) * p.rate_cached"
-        f" + (coalesce(cache_write_tokens, 0)::DECIMAL(12, 0) - {written}) * p.rate_write"
+    disjoint = " + ".join(
+        (
+            f"({fresh} - {tokens('input')}) * p.rate_input",
+            f"(cached_tokens::DECIMAL(12, 0) - {tokens('cached')}) * p.rate_cached",
+            f"(coalesce(cache_write_tokens, 0)::DECIMAL(12, 0) - {written}) * p.rate_write",
+        )
     )
-    thought = (
-        f"(coalesce(reasoning_tokens, 0)::DECIMAL(12, 0) - {tokens('reasoning')}) * p.rate_reasoning"
+    reasoning = "coalesce(reasoning_tokens, 0)::DECIMAL(12, 0)"
+    lost = (
+        f"({reasoning} - {tokens('reasoning')}) * p.rate_reasoning"
         f" + (output_tokens::DECIMAL(12, 0) - {tokens('output')}) * p.rate_output"
     )
     at_base = " + ".join(f"{tokens(name)} * (b.rate_{name} - p.rate_{name})" for name in split)
@@ -226,10 +239,11 @@ def _explained(first: str, split: Collection[str], tolerance: Tolerance) -> str:
     }
     deltas = ", ".join(f"({sql})::{_MONEY} AS {name}" for name, sql in mistakes.items())
     second = f"""
-        SELECT f.*, {deltas}, ({beside})::{_MONEY} AS beside_usd, ({thought})::{_MONEY} AS thought_usd,
-            CASE WHEN verdict_1 <> '{_NO_OUTPUT}' THEN verdict_1 WHEN p.rate_output > 0 THEN 'tokens_missing' ELSE '{OFF}' END
-                AS verdict
-        FROM {first} f LEFT JOIN doctor_prices p USING (piece) LEFT JOIN doctor_prices b ON b.piece = f.base_piece
+        SELECT f.*, {deltas}, ({disjoint})::{_MONEY} AS disjoint_usd, ({lost})::{_MONEY} AS lost_usd,
+            CASE WHEN verdict_1 <> '{_NO_OUTPUT}' THEN verdict_1
+                WHEN p.rate_output > 0 THEN 'tokens_missing' ELSE '{OFF}' END AS verdict
+        FROM {first} f LEFT JOIN doctor_prices p USING (piece)
+            LEFT JOIN doctor_prices b ON b.piece = f.base_piece
         WHERE verdict_1 <> '{FINE}'
     """  # noqa: S608
     mask = " + ".join(
@@ -237,21 +251,24 @@ def _explained(first: str, split: Collection[str], tolerance: Tolerance) -> str:
         for bit, sums in enumerate(_SUMS)
     )
     group, caller = ", ".join(GROUP), ", ".join(CALLER)
-    ratio = f"recorded_usd >= {_LEAST_RATIO} AND expected_usd >= {_LEAST_RATIO}"
+    has_ratio = f"recorded_usd >= {_LEAST_USD} AND expected_usd >= {_LEAST_USD}"
+    ratio = "ln(recorded_usd / expected_usd)"
     return f"""
         SELECT id, shown_id, ts, {group}, {caller}, recorded_usd, expected_usd,
             verdict,
-            CASE verdict WHEN 'cache_hit_billed' THEN -recorded_usd WHEN 'failed_billed' THEN -recorded_usd
-                WHEN 'cached_beside_input' THEN beside_usd WHEN 'reasoning_lost' THEN thought_usd WHEN 'unpriced' THEN NULL
+            CASE verdict WHEN 'cache_hit_billed' THEN -recorded_usd
+                WHEN 'failed_billed' THEN -recorded_usd
+                WHEN 'cached_beside_input' THEN disjoint_usd
+                WHEN 'reasoning_lost' THEN lost_usd WHEN 'unpriced' THEN NULL
                 ELSE expected_usd - coalesce(recorded_usd, 0) END AS effect_usd,
             CASE WHEN verdict = '{OFF}' THEN {mask} ELSE 0 END AS mask,
-            CASE WHEN verdict = '{OFF}' AND {ratio} THEN floor(ln(recorded_usd / expected_usd) / {BIN})::INTEGER END AS bin
+            CASE WHEN verdict = '{OFF}' AND {has_ratio} THEN floor({ratio} / {BIN})::INTEGER END AS bin
         FROM ({second})
     """  # noqa: S608
 
 
 _SUMS = ("d_cached", "d_cached + d_writes", "d_writes", "d_reasoning", "d_tier", "d_media")
-"""What a row is recorded at too much by each of `MISTAKES`."""
+"""How much too high the recorded cost is by each of `MISTAKES`."""
 
 
 def _explains(delta: str, tolerance: Tolerance) -> str:

@@ -1,4 +1,4 @@
-"""What the baseline is made of: costs as they were recorded, recomputed from tokens and prices, or recomputed where wrong."""
+"""Chooses the cost of each imported row: as recorded, recomputed, or recomputed if it is wrong."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from ttplan.prices.book import PriceBook
 
 CostBasis = Literal["recorded", "recomputed", "doctor"]
 CERTAIN = ("recorded_free", "cost_missing", "cache_hit_billed")
-"""Kinds that are wrong records whatever was agreed with a provider; so is a cost that one mistake explains to the digit."""
+"""Findings that are wrong under any contract with a provider, like a cost that a mistake explains
+exactly."""
 _NO_COST = "cost_usd: no cost is recorded, and no price is known to compute it with"
 
 
 class CostChooser:
-    """Chooses the cost of each row of a log as it is imported: batches in, batches out, of the same columns and rows.
+    """Chooses the cost of each row of a log: takes batches, yields batches of the same columns.
 
-    "recorded" keeps what the log says. "recomputed" takes what the row's tokens cost at the catalogue's price of its moment, or
-    at one's own, wherever a price is known and there are tokens. "doctor" keeps what the log says, except what is certainly
-    wrong: 0 with tokens and a price that is not 0; nothing at all; a cost for an answer of the gateway's own cache; cached
-    tokens, cache writes, audio or images at the plain rate; a long prompt at the short one's; reasoning left out. Each row is
-    looked at alone, so that the same row gets the same cost whatever it is imported with.
+    "recorded" keeps the logged cost. "recomputed" computes it from the row's tokens and the price
+    at its time, if a price is known and there are tokens. "doctor" keeps the logged cost unless it
+    is certainly wrong: 0 with tokens and a price that is not 0; missing; a cost for a response from
+    the gateway's own cache; cached tokens, cache writes, audio or images at the plain rate; a long
+    prompt at the rate of short ones; reasoning left out. Each row is considered alone, so it gets
+    the same cost whatever it is imported with.
 
-    `cost_usd`, `baseline_cost_usd` and `cost_basis` are set, the last to the choice where it changed the row; `recorded_cost_usd`
-    stays. The baseline follows the cost where both were the same; that of a gateway's cache hit becomes what the call would have
-    cost where the log has none.
+    Sets `cost_usd`, `baseline_cost_usd` and `cost_basis` of changed rows; keeps
+    `recorded_cost_usd`. The baseline follows the cost if both were equal. The baseline of a gateway
+    cache hit without one becomes the cost that the call would have had.
     """
 
     def __init__(
         self, cost: CostBasis, book: PriceBook | None = None, *, skip: bool = False
     ) -> None:
-        """`book` is needed for all but "recorded". With `skip`, rows that end without any cost are left out, else refused.
-
-        Raises InputError for a choice that there is not.
-        """
+        """`book` is required unless `cost` is "recorded". With `skip`, rows without any cost are
+        left out, otherwise they are an error. Raises InputError if `cost` is not valid."""
         if cost not in get_args(CostBasis):
             raise InputError(f"cost is {cost!r}; expected one of {', '.join(get_args(CostBasis))}")
         self.cost = cost
@@ -53,36 +53,36 @@ class CostChooser:
         self._without = Counter[str]()
         self._examples: dict[str, list[str]] = defaultdict(list)
         self.rows = 0
-        """How many rows came through."""
+        """How many rows were processed."""
         self.recomputed = 0
         """How many of them have a recomputed cost."""
         self.change_usd = Decimal(0)
-        """What they now cost more than was recorded, where something was; USD."""
+        """Change of the cost of rows that had a recorded one, in USD."""
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """The batches with the cost that was chosen. Raises InputError at the end where a row has none, unless told to skip."""
+        """The batches with the chosen cost. Raises InputError at the end if a row has none."""
         for batch in batches:
-            chosen = batch if self.cost == "recorded" or not batch.num_rows else self._choose(batch)
+            costed = batch if self.cost == "recorded" or not batch.num_rows else self._choose(batch)
             self.rows += batch.num_rows
-            yield self._with_cost(chosen)
+            yield self._with_cost(costed)
         if self._without and not self._skip:
             (reason, count), *_ = self._without.most_common()
             total = sum(self._without.values())
             raise InputError(
-                f"{total:,} of {self.rows:,} rows have no cost, so nothing was imported; {reason}: {count:,}, such as "
-                f"{self._examples[reason][0]}. Give a price in a price file (prices), or leave them out with "
-                "on_bad_rows='skip'"
+                f"{total:,} of {self.rows:,} rows have no cost, so nothing was imported;"
+                f" {reason}: {count:,}, such as {self._examples[reason][0]}. Give a price in a"
+                " price file with prices, or leave them out with on_bad_rows='skip'"
             )
 
     def left_out(self) -> tuple[SkippedRows, ...]:
-        """The rows that were left out since they have no cost, by model, with examples."""
+        """The rows without a cost, by model, with examples."""
         return tuple(
             SkippedRows(reason=r, rows=n, examples=tuple(self._examples[r]))
             for r, n in self._without.most_common()
         )
 
-    def said(self) -> tuple[str, ...]:
-        """What was done, for a report; nothing where costs are as recorded."""
+    def summary(self) -> tuple[str, ...]:
+        """What was changed, for a report; empty if costs are as recorded."""
         if self.cost == "recorded":
             return ()
         more = "more" if self.change_usd >= 0 else "less"
@@ -92,23 +92,23 @@ class CostChooser:
         )
 
     def _choose(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        # Numbers for ids: those of a log need not be unique, and rows have to come back in their order.
+        # Row numbers as ids: the ids of a log may repeat, and the order of rows has to be kept.
         numbers = pa.array(range(batch.num_rows)).cast(pa.string())
         place = batch.schema.get_field_index("id")
         self._connection.register("batch", batch.set_column(place, "id", numbers))
-        judged = check_costs(self._connection, "batch", batch.schema.names, self._book, STRICT)
+        checks = check_costs(self._connection, "batch", batch.schema.names, self._book, STRICT)
         query = (_RECOMPUTED if self.cost == "recomputed" else _CERTAIN).format(
-            priced=judged.priced, wrong=judged.wrong
+            priced=checks.priced, wrong=checks.wrong
         )
         table = self._connection.sql(
             f"SELECT cost, full_usd FROM ({query}) ORDER BY id::BIGINT"
-        ).to_arrow_table()  # noqa: S608
+        ).to_arrow_table()
         self._connection.unregister("batch")
         cost, full = (table[name].combine_chunks().cast(_MONEY) for name in ("cost", "full_usd"))
         return self._replaced(batch, cost, full)
 
     def _replaced(self, batch: pa.RecordBatch, cost: pa.Array, full: pa.Array) -> pa.RecordBatch:
-        """The batch with those costs, where they are not null, and what follows from them."""
+        """The batch with the costs that are not null, and the columns that depend on them."""
         changed = pc.is_valid(cost)
         recorded, baseline, arrived = (
             batch["recorded_cost_usd"],
@@ -167,22 +167,24 @@ def _sum(amounts: pa.Array) -> Decimal:
 
 _MONEY = pa.decimal128(38, 12)
 _ZERO = pa.scalar(Decimal(0), _MONEY)
-# Rows whose tokens are missing keep what was recorded: nothing can be computed of nothing. Where a count is wrong in itself, what
-# setting it right costs comes on top.
+# Rows without tokens keep the recorded cost. If a count is wrong, the cost of its correction is
+# added.
 _RECOMPUTED = """
     SELECT p.id, p.full_usd, CASE
         WHEN w.verdict = 'tokens_missing' THEN NULL
         WHEN w.verdict IN ('cached_beside_input', 'reasoning_lost') THEN p.expected_usd + w.effect_usd
         ELSE p.expected_usd END AS cost
     FROM {priced} p LEFT JOIN (
-        SELECT * FROM ({wrong}) WHERE verdict IN ('tokens_missing', 'cached_beside_input', 'reasoning_lost')
+        SELECT * FROM ({wrong})
+        WHERE verdict IN ('tokens_missing', 'cached_beside_input', 'reasoning_lost')
     ) w USING (id)
 """
 _KINDS = ", ".join(f"'{kind}'" for kind in CERTAIN)
 _CERTAIN = f"""
     SELECT p.id, p.full_usd, CASE
         WHEN w.verdict IN ({_KINDS}) OR w.mask > 0 THEN p.expected_usd
-        WHEN w.verdict = 'reasoning_lost' AND abs(p.recorded_usd - p.expected_usd) <= 0.0000005 THEN p.expected_usd + w.effect_usd
+        WHEN w.verdict = 'reasoning_lost' AND abs(p.recorded_usd - p.expected_usd) <= 0.0000005
+            THEN p.expected_usd + w.effect_usd
         END AS cost
     FROM {{priced}} p LEFT JOIN ({{wrong}}) w USING (id)
 """  # noqa: S608

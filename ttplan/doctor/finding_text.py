@@ -1,4 +1,4 @@
-"""Findings in one line each, for the report of a reading."""
+"""Findings as short texts, one line each, for the report of an import."""
 
 from __future__ import annotations
 
@@ -7,32 +7,31 @@ from ttplan.model.results.diagnosis import Diagnosis, Finding
 _UNITS = {"gap": ("hour", "hours"), "totals_differ": ("difference", "differences")}
 
 
-def finding_lines(found: Diagnosis) -> tuple[str, ...]:
-    """Each finding in one line: what, how many, of which model, and what it is worth in USD."""
+def finding_lines(diagnosis: Diagnosis) -> tuple[str, ...]:
+    """Each finding in one line: its title, how many rows, of which model, and the effect in USD."""
     return tuple(
         f"{finding.title}: {finding_scope(finding)}, {finding_effect(finding)}"
-        for finding in found.findings
+        for finding in diagnosis.findings
     )
 
 
 def finding_scope(finding: Finding) -> str:
-    """How many of what, of which provider and model."""
-    one, many = _UNITS.get(finding.kind, ("request", "requests"))
-    return f"{finding.count:,} {one if finding.count == 1 else many} of {priced_as(finding)}"
+    """How many rows of which provider and model."""
+    singular, plural = _UNITS.get(finding.kind, ("request", "requests"))
+    return f"{finding.count:,} {singular if finding.count == 1 else plural} of {priced_as(finding)}"
 
 
 def priced_as(finding: Finding) -> str:
-    """The provider and model, with what else tells their price; "all" for the log as a whole."""
+    """The provider and model, with service tier and endpoint; "all" for the log as a whole."""
     if finding.provider is None:
         return "all"
-    more = [part for part in (finding.service_tier, finding.endpoint) if part]
-    return " ".join(":".join((finding.provider, finding.model or "")).split()) + (
-        f" ({', '.join(more)})" if more else ""
-    )
+    details = [part for part in (finding.service_tier, finding.endpoint) if part]
+    name = " ".join(f"{finding.provider}:{finding.model or ''}".split())
+    return f"{name} ({', '.join(details)})" if details else name
 
 
 def finding_effect(finding: Finding) -> str:
-    """What the log's cost is off by."""
+    """By how much the cost of the log is wrong."""
     effect = finding.effect_usd
     if effect is None:
         return "effect in USD not known"

@@ -1,4 +1,4 @@
-"""What a plan's flat prices cannot say of the requests that it reroutes, and what that would change."""
+"""What the flat prices of a plan leave out for rerouted requests, and the effect on the cost."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _KINDS: Mapping[str, tuple[tuple[tuple[str, str], ...], str]] = {
         "have reasoning, which their target charges at a rate of its own",
     ),
 }
-"""Kinds of tokens that a flat table has no rate for: which rates are theirs, and which one it takes for them."""
+"""Kinds of tokens without a flat rate: pairs of their own rate and the flat rate used for them."""
 _OTHERS = {
     "tier": "have a prompt so long that their target charges a higher rate",
     "fee": "pay their target a fee per request",
@@ -41,10 +41,10 @@ _MONEY = "DECIMAL(38, 12)"
 def flat_price_gaps(
     table: ir.Table, spec: ReplaySpec, book: PriceBook, at: datetime
 ) -> tuple[str, ...]:
-    """Caveats: what of rerouted requests `spec`'s flat prices leave out, each with its effect in USD on the projected cost.
+    """Caveats on what the flat prices leave out for rerouted requests, each with its effect in USD.
 
-    The targets' full prices are `book`'s, as of `at`. No projected cache hit is taken off: what hits would save of it is theirs.
-    Looks at logs that DuckDB holds; of others it says nothing.
+    The targets' full prices are those of `book` as of `at`. Projected cache hits are not deducted.
+    Only for logs in DuckDB; for others the result is empty.
     """
     backend: Any = table.get_backend()
     if backend.name != "duckdb":
@@ -53,10 +53,10 @@ def flat_price_gaps(
     providers = fetch(kept.select("provider").distinct())["provider"].to_pylist()
     prices = _target_prices(spec, book, at, sorted(filter(None, providers)))
     tiers = "service_tier" in table.columns
-    if not prices.num_rows or not (_says_more(prices) or tiers):
+    if not prices.num_rows or not (_differs_from_flat(prices) or tiers):
         return ()
-    # The sums of a plan with caches would need its hits; what becomes of a request without them is one pass.
-    plain = replace(spec, config=PlanConfig())
+    # Without caches one pass is enough.
+    plain = replace(question, config=PlanConfig())
     with map_requests(table, plain) as mapped:
         moved = mapped.filter(mapped.moved).select("route", beyond_id=mapped.id)
         routes = pa.table(
@@ -76,7 +76,7 @@ def flat_price_gaps(
                 f"(SELECT r.* REPLACE (t.target AS model) FROM ({backend.compile(kept)}) r "  # noqa: S608
                 f"JOIN ({backend.compile(moved)}) m ON m.beyond_id = r.id JOIN beyond_routes t ON t.route = m.route)"
             )
-            return tuple(_told(connection, rows, kept.columns, prices))
+            return tuple(_caveats(connection, rows, kept.columns, prices))
         finally:
             connection.unregister("beyond_prices")
             connection.unregister("beyond_routes")
@@ -105,7 +105,7 @@ def _target_prices(
 
 
 def _owner(pricing: Mapping[str, ModelPricing], provider: str, target: str) -> str | None:
-    """Whose price a plan takes for a target."""
+    """The provider whose price a plan uses for a target."""
     if f"{provider}:{target}" in pricing:
         return provider
     return next(
@@ -113,7 +113,7 @@ def _owner(pricing: Mapping[str, ModelPricing], provider: str, target: str) -> s
     )
 
 
-def _says_more(prices: pa.Table) -> bool:
+def _differs_from_flat(prices: pa.Table) -> bool:
     pairs = [pair for kinds, _ in _KINDS.values() for pair in kinds]
     rows = prices.to_pylist()
     return any(row["fee"] or row["over_tokens"] > 0 for row in rows) or any(
@@ -121,7 +121,9 @@ def _says_more(prices: pa.Table) -> bool:
     )
 
 
-def _told(connection: Any, rows: str, columns: tuple[str, ...], prices: pa.Table) -> Iterator[str]:
+def _caveats(
+    connection: Any, rows: str, columns: tuple[str, ...], prices: pa.Table
+) -> Iterator[str]:
     have = filled_columns(connection, rows, columns) - {
         "endpoint",
         "service_tier",
@@ -162,16 +164,16 @@ def _told(connection: Any, rows: str, columns: tuple[str, ...], prices: pa.Table
     )
     priced = expected_costs(rows, "beyond_prices", have, kept)
     standard = ", ".join(f"'{name}'" for name in sorted(STANDARD))
-    (found,) = connection.sql(
+    (totals,) = connection.sql(
         f"SELECT {counted}, count(*) FILTER (tier NOT IN ({standard})), "  # noqa: S608
         f"coalesce(sum(full_usd) FILTER (tier NOT IN ({standard})), 0) FROM (SELECT f.*, ({flat})::{_MONEY} AS x_tier "
         f"FROM ({priced}) f LEFT JOIN beyond_prices b ON b.piece = f.base_piece)"
     ).fetchall()
-    words = _OTHERS | {name: what for name, (_, what) in _KINDS.items()}
-    for name, count, usd in zip(names, found[0::2], found[1::2], strict=False):
+    descriptions = _OTHERS | {name: text for name, (_, text) in _KINDS.items()}
+    for name, count, usd in zip(names, totals[0::2], totals[1::2], strict=False):
         if count:
-            yield _caveat(count, words[name], usd)
-    count, usd = found[-2:]
+            yield _caveat(count, descriptions[name], usd)
+    count, usd = totals[-2:]
     if count:
         yield (
             f"{count:,} rerouted {_requests(count)} ran as batch, flex or priority; the plan has their target at its standard "

@@ -1,4 +1,4 @@
-"""Hours in which a log has no request, though at that time of day it usually has."""
+"""Finds hours without a request at a time of day that usually has some."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 LEAST_DAYS = 3
-"""So many days of a kind, of the week or of its end, tell what is usual."""
+"""Days of a kind (weekdays or weekend) that are needed to know what is usual."""
 LEAST_EXPECTED = 50
-"""A gap in which fewer requests would be usual may be chance."""
+"""A gap in which fewer requests are usual may be chance."""
 _SATURDAY = 5
 
 
 class Gap(NamedTuple):
-    """From the first moment of an empty hour (inclusive) to the last one's end, and how many requests would be usual in it."""
+    """Empty hours, from `start` (inclusive) to `end`, and how many requests they usually have."""
 
     start: datetime
     end: datetime
@@ -23,32 +23,34 @@ class Gap(NamedTuple):
 
 
 def find_gaps(by_hour: Mapping[int, int]) -> Iterator[Gap]:
-    """The gaps of a log, from its requests by hour since 1970. What is usual is the lower median of that hour of such days."""
+    """The gaps of a log, from its requests by hour since 1970. The lower median of the same hour of
+    such days is usual."""
     if not by_hour:
         return
     first, last = min(by_hour), max(by_hour)
-    seen: dict[tuple[bool, int], list[int]] = defaultdict(list)
+    counts_by_slot: dict[tuple[bool, int], list[int]] = defaultdict(list)
     for hour in range(first, last + 1):
-        seen[_kind(hour)].append(by_hour.get(hour, 0))
+        counts_by_slot[_slot(hour)].append(by_hour.get(hour, 0))
     usual = {
-        kind: sorted(counts)[(len(counts) - 1) // 2]
-        for kind, counts in seen.items()
+        slot: sorted(counts)[(len(counts) - 1) // 2]
+        for slot, counts in counts_by_slot.items()
         if len(counts) >= LEAST_DAYS
     }
     start, expected = first, 0
     for hour in range(first, last + 1):
         if not by_hour.get(hour):
-            expected += usual.get(_kind(hour), 0)
+            expected += usual.get(_slot(hour), 0)
             continue
         if expected >= LEAST_EXPECTED:
-            yield Gap(_moment(start), _moment(hour), expected)
+            yield Gap(_time(start), _time(hour), expected)
         start, expected = hour + 1, 0
 
 
-def _kind(hour: int) -> tuple[bool, int]:
-    moment = _moment(hour)
-    return moment.weekday() >= _SATURDAY, moment.hour
+def _slot(hour: int) -> tuple[bool, int]:
+    """Whether it is on a weekend, and the hour of the day."""
+    time = _time(hour)
+    return time.weekday() >= _SATURDAY, time.hour
 
 
-def _moment(hour: int) -> datetime:
+def _time(hour: int) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(hours=hour)

@@ -1,4 +1,4 @@
-"""Every kind of disagreement: what it is called, what it does to a plan, and how to set it right."""
+"""The kinds of findings: their titles, their effect on a plan, and their remedies."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class FindingKind(NamedTuple):
-    """One kind. `weighs`: a plan on the log would be wrong by it."""
+    """A kind of finding. `weighs`: a plan on this log would be wrong by its effect."""
 
     title: str
     in_a_plan: str

@@ -1,4 +1,4 @@
-"""Why costs are off: the mistakes and constant factors that explain most rows of a provider's model, found on counts alone."""
+"""Explains wrong costs of a model by mistakes and constant factors, from counts alone."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from typing import NamedTuple
 from ttplan.doctor.cost_checks import MISTAKES
 
 LEAST_ROWS = 20
-"""A factor that fewer rows share is no pattern."""
+"""Rows that have to share a factor."""
 _LEAST_SHARE = 0.5
-"""Nor is one that fewer of the rows share that nothing else explains."""
+"""Share of the unexplained rows that have to share a factor."""
 _WINDOW = 5
-"""How many bins beside one another are one factor: 1 %."""
+"""Adjacent bins that count as one factor: 1 %."""
 
 
 class Cell(NamedTuple):
-    """Rows that are off alike: explained by the same mistakes, at about the same ratio; `bin` of None is too small for one."""
+    """Rows with the same possible mistakes and about the same ratio of costs; `bin` is None if the
+    costs are too small for a ratio."""
 
     mask: int
     bin: int | None
@@ -29,7 +30,8 @@ class Cell(NamedTuple):
 
 
 class Pattern(NamedTuple):
-    """One explanation, and the cells that it explains. `factor` is recorded over expected, for "constant_factor"."""
+    """An explanation and the cells that it explains. `factor` is recorded over expected cost, for
+    "constant_factor"."""
 
     kind: str
     cells: tuple[Cell, ...]
@@ -37,10 +39,11 @@ class Pattern(NamedTuple):
 
 
 def explain(cells: Sequence[Cell]) -> Iterator[Pattern]:
-    """The explanations of the rows of one price, those of most rows first; each row has one.
+    """The explanations of the rows of one price, the most frequent first; each row has one.
 
-    A mistake needs no more than one row, since it names a row's cost to the digit; of a mistake and a factor that explain as
-    many, the mistake does. What nothing explains is "cost_off".
+    A single row is enough for a mistake, since the mistake gives its exact cost. If a mistake and a
+    factor explain equally many rows, the mistake counts. Rows without an explanation are
+    "cost_off".
     """
     rest = list(cells)
     while rest:
@@ -51,23 +54,22 @@ def explain(cells: Sequence[Cell]) -> Iterator[Pattern]:
         low, sharing = _densest(rest)
         total = sum(c.rows for c in rest)
         if sharing > explained and sharing >= LEAST_ROWS and sharing >= _LEAST_SHARE * total:
-            chosen = [c for c in rest if c.bin is not None and low <= c.bin < low + _WINDOW]
-            factor = sum((c.recorded_usd for c in chosen), Decimal(0)) / sum(
-                (c.expected_usd for c in chosen), Decimal(0)
-            )
-            yield Pattern("constant_factor", tuple(chosen), factor)
+            matching = [c for c in rest if c.bin is not None and low <= c.bin < low + _WINDOW]
+            recorded = sum((c.recorded_usd for c in matching), Decimal(0))
+            factor = recorded / sum((c.expected_usd for c in matching), Decimal(0))
+            yield Pattern("constant_factor", tuple(matching), factor)
         elif explained:
-            chosen = [c for c in rest if c.mask >> bit & 1]
-            yield Pattern(MISTAKES[bit], tuple(chosen))
+            matching = [c for c in rest if c.mask >> bit & 1]
+            yield Pattern(MISTAKES[bit], tuple(matching))
         else:
             yield Pattern("cost_off", tuple(rest))
             return
-        taken = set(map(id, chosen))
+        taken = set(map(id, matching))
         rest = [c for c in rest if id(c) not in taken]
 
 
 def _densest(cells: Sequence[Cell]) -> tuple[int, int]:
-    """The first bin of the window with the most rows, and how many it has."""
+    """The first bin of the window with the most rows, and its number of rows."""
     counts = Counter[int]()
     for cell in cells:
         if cell.bin is not None:
@@ -93,7 +95,7 @@ _NAMED = (
 
 
 def factor_in_words(factor: Decimal) -> str:
-    """What a factor probably is."""
+    """The factor and its probable cause."""
     named = next(
         (words for value, words in _NAMED if abs(factor / value - 1) <= Decimal("0.01")), None
     )

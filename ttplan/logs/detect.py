@@ -36,7 +36,7 @@ class Sample:
         self._connection = connection
         self._keys: dict[object, dict[str, None]] = {}
         self._parameters: dict[str, str] = file.parameters
-        self._documents = f"(SELECT json FROM {file.relation} LIMIT {SAMPLE_ROWS})"
+        self._documents = f"(SELECT json FROM {file.relation} LIMIT {SAMPLE_ROWS})"  # noqa: S608
         # A file that is one large document is not copied.
         if file.columns is None and file.largest <= MAX_LINE:
             self._fetch(f"CREATE OR REPLACE TEMP TABLE sample AS FROM {self._documents}")
@@ -47,7 +47,7 @@ class Sample:
         """Whether there is no document at all."""
         if self.file.columns is not None:
             return False
-        return not self._fetch(f"SELECT 1 FROM {self._documents} LIMIT 1")
+        return not self._fetch(f"SELECT 1 FROM {self._documents} LIMIT 1")  # noqa: S608
 
     def keys(self, rows: str = "", format: Format | None = None) -> dict[str, None]:
         """The keys of the rows at a path, or of the rows that a format expands, in order."""
@@ -57,7 +57,7 @@ class Sample:
         cache_key = expand or rows
         if cache_key not in self._keys:
             keys = self._fetch(
-                f"SELECT json_keys(json) FROM {self._rows(rows, format)}"
+                f"SELECT json_keys(json) FROM {self._rows(rows, format)}"  # noqa: S608
                 f" WHERE json_type(json) = 'OBJECT' LIMIT {SAMPLE_ROWS}"
             )
             self._keys[cache_key] = {str(key): None for row in keys for key in row[0]}
@@ -71,7 +71,7 @@ class Sample:
         if self.file.columns is not None or len(steps) == 1:
             return True
         exists = f"json_exists(json, {quoted(pointer(steps))})"
-        query = f"SELECT count(*) FROM {self._rows(rows, format)} WHERE {exists}"
+        query = f"SELECT count(*) FROM {self._rows(rows, format)} WHERE {exists}"  # noqa: S608
         return bool(self._fetch(query)[0][0])
 
     def _rows(self, rows: str, format: Format | None) -> str:
@@ -89,17 +89,17 @@ class Sample:
 def detect_format(sample: Sample, formats: Mapping[str, Format]) -> DetectedFormat:
     """The format of a file's rows. Raises InputError, listing what was looked for, unless exactly
     one format fits best."""
-    scores = [(*_best_rows(sample, format), format) for format in formats.values()]
+    scores = [(*_best_rows(sample, f), f) for f in formats.values()]
     best = max(score for score, _, _ in scores)
-    matches = [(format, rows) for score, rows, format in scores if score == best > 0]
+    matches = [(f, rows) for score, rows, f in scores if score == best > 0]
     if not matches and sample.is_empty:
         raise InputError(f"{sample.file.path} has no rows; expected one request a row")
     if len(matches) != 1:
-        raise InputError(_not_detected(sample, [format.name for format, _ in matches], formats))
-    ((format, rows),) = matches
-    *first, last = format.signature.required[:_LISTED_KEYS]
+        raise InputError(_not_detected(sample, [f.name for f, _ in matches], formats))
+    ((detected, rows),) = matches
+    *first, last = detected.signature.required[:_LISTED_KEYS]
     listed = f"{', '.join(first)} and {last}" if first else last
-    return DetectedFormat(format, rows, f"its rows have {listed}")
+    return DetectedFormat(detected, rows, f"its rows have {listed}")
 
 
 def find_rows(sample: Sample, format: Format) -> str:
@@ -144,9 +144,9 @@ def _not_detected(sample: Sample, matches: list[str], formats: Mapping[str, Form
             f" They have {shown}"
         )
     expected = "; ".join(
-        f"{format.name}: {', '.join(format.signature.required)}"
-        for format in formats.values()
-        if format.refusal is None
+        f"{f.name}: {', '.join(f.signature.required)}"
+        for f in formats.values()
+        if f.refusal is None
     )
     lacking = ", ".join(key for key in formats["own"].signature.required if key not in keys)
     return (

@@ -1,4 +1,4 @@
-"""The fields of a logged request in a file, and what text each accepts."""
+"""The fields of a logged request, and the texts that each accepts."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 
 class ValueKind(NamedTuple):
-    """A kind of value: the texts that spell one, how SQL makes the value of such a text, and how a person is told.
+    """A kind of value: the pattern of its texts, SQL that parses one, and a description.
 
-    A kind without a pattern arrives as a list of numbers, not as text.
+    `value` is SQL over the text column {c}; only names of `FIELDS` are inserted there. A kind
+    without a pattern is a list of numbers, not a text.
     """
 
     pattern: str | None
@@ -16,7 +17,6 @@ class ValueKind(NamedTuple):
     expected: str
 
 
-# A kind's `value` is SQL over the text column {c}. Only names from the table below ever stand there.
 IDENTIFIER = ValueKind(
     r"(?s).+", "CASE WHEN length({c}) <= 512 THEN {c} END", "an id of 1 to 512 characters"
 )
@@ -42,12 +42,13 @@ STATUS = ValueKind(
 )
 MONEY = ValueKind(
     r"(\d{1,12}(\.\d{0,400})?|\.\d{1,400}|\d(\.\d{1,20})?[eE][+-]?\d{1,3})",
-    "CASE WHEN TRY_CAST({c} AS DECIMAL(38, 12)) < 1000000000000 THEN TRY_CAST({c} AS DECIMAL(38, 12)) END",
+    "CASE WHEN TRY_CAST({c} AS DECIMAL(38, 12)) < 1000000000000"
+    " THEN TRY_CAST({c} AS DECIMAL(38, 12)) END",
     "an amount in USD, not negative and below 10^12",
 )
 FLAG = ValueKind(r"(?i)true|false|1|0", "TRY_CAST({c} AS BOOLEAN)", "true or false")
 MAX_USAGE = 64 * 2**10
-"""A usage object of more bytes than this is not kept."""
+"""A larger usage object, in bytes, is not kept."""
 USAGE = ValueKind(r"(?s).*", "CASE WHEN json_valid({c}) THEN {c} END", "JSON")
 BASIS = ValueKind(r"recorded|recomputed|doctor", "{c}", "recorded, recomputed or doctor")
 LAYER = ValueKind(r"l1|l2", "{c}", "l1, l2 or nothing")
@@ -66,45 +67,38 @@ VECTOR = ValueKind(
 
 
 _NUMBER = r"[+-]?(\d{1,20}(\.\d{0,30})?|\.\d{1,30})([eE][+-]?\d{1,2})?"
-# A time far from ours is one in another unit; the texts of floats are read as decimals, so that no digit is lost.
-_EPOCH = (
-    "CASE WHEN TRY_CAST({c} AS DECIMAL(28, 9)) BETWEEN {low} AND {high} "
-    "THEN make_timestamptz(CAST(TRY_CAST({c} AS DECIMAL(28, 9)) * {micros} AS BIGINT)) END"
-)
-_MILLISECONDS = (
-    "CASE WHEN TRY_CAST({c} AS DECIMAL(28, 9)) BETWEEN 0 AND 999999999999999 "
-    "THEN CAST(round(TRY_CAST({c} AS DECIMAL(28, 9)) * {factor}) AS BIGINT) END"
-)
-_FROM, _UNTIL = 946_684_800, 4_102_444_800
-"""The years 2000 to 2099, in seconds since 1970."""
+# Numbers are read as decimals, so that the text of a float loses no digit.
+_DECIMAL = "TRY_CAST({c} AS DECIMAL(28, 9))"
+_YEAR_2000, _YEAR_2100 = 946_684_800, 4_102_444_800
+"""In seconds since 1970. A time outside of these years is in another unit."""
 
 
-def _epoch(what: str, example: str, per: int, micros: str) -> ValueKind:
-    limits = {
-        "{low}": f"{_FROM * per}::BIGINT",
-        "{high}": f"{_UNTIL * per}::BIGINT",
-        "{micros}": micros,
-    }
-    value = _EPOCH
-    for name, text in limits.items():
-        value = value.replace(name, text)
+def _epoch(unit: str, example: str, per_second: int, micros: str) -> ValueKind:
+    low, high = (f"{year * per_second}::BIGINT" for year in (_YEAR_2000, _YEAR_2100))
     return ValueKind(
-        _NUMBER, value, f"{what} since 1970, such as {example}, of a time from 2000 to 2099"
+        _NUMBER,
+        f"CASE WHEN {_DECIMAL} BETWEEN {low} AND {high}"
+        f" THEN make_timestamptz(CAST({_DECIMAL} * {micros} AS BIGINT)) END",
+        f"{unit} since 1970, such as {example}, of a time from 2000 to 2099",
     )
 
 
-def _duration(what: str, factor: str) -> ValueKind:
+def _duration(unit: str, factor: str) -> ValueKind:
     return ValueKind(
-        _NUMBER, _MILLISECONDS.replace("{factor}", factor), f"a duration in {what}, not negative"
+        _NUMBER,
+        f"CASE WHEN {_DECIMAL} BETWEEN 0 AND 999999999999999"
+        f" THEN CAST(round({_DECIMAL} * {factor}) AS BIGINT) END",
+        f"a duration in {unit}, not negative",
     )
 
 
-def _money(what: str, factor: str) -> ValueKind:
-    value = (
-        f"CASE WHEN TRY_CAST({{c}} AS DECIMAL(38, 12)) < 1000000000000 "
-        f"THEN CAST(TRY_CAST({{c}} AS DECIMAL(30, 17)) * {factor} AS DECIMAL(38, 12)) END"
+def _money(unit: str, factor: str) -> ValueKind:
+    return ValueKind(
+        MONEY.pattern,
+        "CASE WHEN TRY_CAST({c} AS DECIMAL(38, 12)) < 1000000000000 THEN"
+        f" CAST(TRY_CAST({{c}} AS DECIMAL(30, 17)) * {factor} AS DECIMAL(38, 12)) END",
+        f"an amount in {unit}, not negative and below 10^12",
     )
-    return ValueKind(MONEY.pattern, value, f"an amount in {what}, not negative and below 10^12")
 
 
 TIMES = {
@@ -131,22 +125,22 @@ MONIES = {
     "micro_usd": _money("millionths of a USD", "0.000001"),
 }
 UNITS = TIMES | DURATIONS | MONIES
-"""How a value may be spelt in a format, by what a mapping calls it. The session's time zone is UTC wherever one is read."""
+"""Units by their names in mappings. SQL sessions that read them use the time zone UTC."""
 
 
 class Field(NamedTuple):
-    """One field: its kind, and what stands for a missing value. A required field has no default and no null."""
+    """A field: its kind, and the SQL default of a missing value. Required fields have none."""
 
     name: str
     kind: ValueKind
     required: bool = False
     default: str = "NULL"
     assumed: str | None = None
-    """What a report says is assumed where a file has no such column."""
+    """What a report says is assumed if a file has no such column."""
 
     @property
     def units(self) -> tuple[str, ...]:
-        """The units that a mapping may give it in."""
+        """The units that a mapping may use."""
         durations = DURATIONS if self.name.endswith("_ms") else {}
         return tuple({id(INSTANT): TIMES, id(MONEY): MONIES}.get(id(self.kind), durations))
 
@@ -189,6 +183,6 @@ FIELDS = (
     Field("cost_basis", BASIS, default="CASE WHEN cost_usd_value IS NOT NULL THEN 'recorded' END"),
 )
 BODIES = (Field("body", BODY), Field("response_body", BODY))
-"""What is read only where it is asked for, and never shown in a message."""
+"""Read only on request, and never shown in a message."""
 EMBEDDINGS = (Field("embedding", VECTOR),)
-"""Large, and close to the prompt itself: read only where it is asked for, too."""
+"""Large and revealing, so read only on request."""

@@ -1,4 +1,4 @@
-"""What a log format is: its mapping, its signature, and the few rules that a mapping cannot state."""
+"""What a log format is: its mapping, its signature, and rules that a mapping cannot state."""
 
 from __future__ import annotations
 

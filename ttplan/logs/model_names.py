@@ -1,4 +1,4 @@
-"""The names of providers and models, as gateways spell them, in the catalogue's spelling."""
+"""Normalises the names of providers and models, as gateways spell them, to the catalogue's ids."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from genai_prices.types import ModelInfo
 
 from ttplan.logs.rows import CatalogueModel
 
-# By the catalogue's id: what else gateways and tracing tools call a provider.
+# Other names of a provider in gateways and tracing tools, by the catalogue's id.
 _ALIASES = {
     "anthropic": "anthropic_text claude",
     "aws": "bedrock bedrock_converse amazon_bedrock aws_bedrock aws.bedrock amazon",
-    "azure": "azure_ai azure_text azure_openai azureopenai az.ai.openai azure.ai.openai az.ai.inference azure.ai.inference",
+    "azure": "azure_ai azure_text azure_openai azureopenai az.ai.openai azure.ai.openai "
+    "az.ai.inference azure.ai.inference",
     "cerebras": "cerebras_ai",
     "cloudflare": "workers_ai cloudflare_workers_ai",
     "cohere": "cohere_chat",
@@ -24,8 +25,9 @@ _ALIASES = {
     "elevenlabs": "eleven_labs",
     "fireworks": "fireworks_ai",
     "github-copilot": "",
-    "google": "gemini vertex vertex_ai vertex_ai_beta vertexai google_vertex google_vertex_ai google_ai google_ai_studio "
-    "google_genai google_generative_ai gcp.gemini gcp.gen_ai gcp.vertex_ai",
+    "google": "gemini vertex vertex_ai vertex_ai_beta vertexai google_vertex google_vertex_ai "
+    "google_ai google_ai_studio google_genai google_generative_ai gcp.gemini gcp.gen_ai "
+    "gcp.vertex_ai",
     "groq": "groqcloud",
     "minimax": "",
     "mistral": "mistralai mistral_ai codestral text_completion_codestral",
@@ -41,13 +43,13 @@ _ALIASES = {
     "zai": "z_ai z.ai",
     "zhipuai": "zhipu",
 }
-_PROVIDERS = {
-    spelling: known
-    for known, others in _ALIASES.items()
-    for spelling in (known.replace("-", "_"), *others.split())
+_PROVIDER_BY_ALIAS = {
+    alias: provider
+    for provider, aliases in _ALIASES.items()
+    for alias in (provider.replace("-", "_"), *aliases.split())
 }
 _GATEWAYS = frozenset(
-    {
+    (
         "",
         "litellm",
         "litellm_proxy",
@@ -58,12 +60,13 @@ _GATEWAYS = frozenset(
         "portkey",
         "unknown",
         "none",
-    }
+    )
 )
-"""What stands for a provider where the log does not say who served a request: the model's name then tells."""
+"""Logged instead of a provider if the log does not say who served a request: the provider then
+follows from the model."""
 
 _REGION = r"[a-z]{2,3}(?:-gov)?-[a-z]+-?\d"
-# What stands before a model's name at some providers; `at` is the endpoint that it tells.
+# Prefixes of a model's name at some providers; `at` is the endpoint.
 _PATHS = {
     "aws": (
         re.compile(
@@ -85,7 +88,7 @@ _PATHS = {
     ),
 }
 _GEOGRAPHY = re.compile(r"(?P<at>us-gov|us|eu|apac|jp|au|ca|sa|global)\.(?=[a-z0-9]+\.)")
-"""Bedrock's cross-region profiles, which some models have prices of their own for."""
+"""Bedrock's cross-region profiles; some models have separate prices for them."""
 _DATE = re.compile(
     r"[-@](?:20\d{2}-?(?:0[1-9]|1[0-2])-?(?:0[1-9]|[12]\d|3[01])|default|latest)(?=$|-v\d)"
 )
@@ -94,75 +97,69 @@ _REVISION = re.compile(r"(?:-v\d+)?(?::\d+k?)?$")
 
 @lru_cache(maxsize=100_000)
 def normalise_model(provider: str | None, model: str) -> CatalogueModel:
-    """A logged provider and model by the catalogue's ids, and the endpoint where the name told one.
+    """The catalogue's ids of a logged provider and model, and the endpoint if the name has one.
 
-    Aliases, a provider's name in front (`azure/`, `bedrock/us-east-1/`, `vertex_ai/`), paths (`models/…`, ARNs), regions, dates
-    and revisions are understood. What the catalogue does not know stays as it was, but for its own provider's name in front of a
-    model; so does a fine-tuned model. Where the log names no provider, or only a gateway, the model's name tells it, if it can.
+    Understands aliases, a provider's name as a prefix (`azure/`, `bedrock/us-east-1/`,
+    `vertex_ai/`), paths (`models/…`, ARNs), regions, dates and revisions. A name that the catalogue
+    does not know stays as it is, without its provider's prefix; so does a fine-tuned model. If the
+    log has no provider, or only a gateway, the provider follows from the model, if possible.
     """
     owner = known_provider(provider)
     prefix, slash, rest = model.partition("/")
-    named = _PROVIDERS.get(_key(prefix)) if slash and rest else None
-    if owner is None and _key(provider or "") in _GATEWAYS:
-        owner = named or _owner(model)
-        if owner is None:
-            return CatalogueModel(provider or "", model)
+    prefix_owner = _PROVIDER_BY_ALIAS.get(_alias(prefix)) if slash and rest else None
+    if owner is None and _alias(provider or "") in _GATEWAYS:
+        owner = prefix_owner or _model_owner(model)
     if owner is None:
         return CatalogueModel(provider or "", model)
-    own = rest if named == owner else model
-    bare, endpoint = _without_path(owner, own)
+    bare, endpoint = _split_path(owner, rest if prefix_owner == owner else model)
     if bare.startswith("ft:"):
         return CatalogueModel(owner, bare, endpoint)
-    known = next(
-        (
-            found
-            for name in (*_spellings(bare), model)
-            if (found := _known(owner, name)) is not None
-        ),
-        None,
-    )
+    candidates = (_catalogue_id(owner, name) for name in (*_spellings(bare), model))
     geography = _GEOGRAPHY.match(bare.lower()) if owner == "aws" else None
-    return CatalogueModel(owner, known or bare, geography["at"] if geography else endpoint)
-
-
-def _key(name: str) -> str:
-    return name.strip().lower().replace("-", "_").replace(" ", "_")
+    return CatalogueModel(
+        owner,
+        next(filter(None, candidates), bare),
+        geography["at"] if geography else endpoint,
+    )
 
 
 def known_provider(name: str | None) -> str | None:
-    """The catalogue's id of a provider, None where it is not known: by its own names, never by one that only resembles them."""
+    """The catalogue's id of a provider; None if none of its names matches exactly."""
     if name is None:
         return None
     plain = name.strip().lower()
-    listed = next((p.id for p in get_snapshot().providers if p.id == plain), None)
-    # LiteLLM says vertex_ai-anthropic_models and the like for what others serve there.
-    return (
-        listed
-        or _PROVIDERS.get(_key(name))
-        or ("google" if plain.startswith("vertex_ai-") else None)
-    )
+    if any(provider.id == plain for provider in get_snapshot().providers):
+        return plain
+    # LiteLLM logs vertex_ai-anthropic_models and the like for models of others on Vertex AI.
+    vertex = "google" if plain.startswith("vertex_ai-") else None
+    return _PROVIDER_BY_ALIAS.get(_alias(name)) or vertex
 
 
-def _owner(model: str) -> str | None:
-    """Whose model the catalogue says a name is."""
+def _alias(name: str) -> str:
+    return name.strip().lower().replace("-", "_").replace(" ", "_")
+
+
+def _model_owner(model: str) -> str | None:
+    """The provider to which the catalogue attributes a model name."""
     try:
         return get_snapshot().find_provider(model.lower(), None, None).id
     except LookupError:
         return None
 
 
-def _without_path(owner: str, model: str) -> tuple[str, str | None]:
+def _split_path(owner: str, model: str) -> tuple[str, str | None]:
+    """A model name without its provider's prefixes, and the endpoint that they name."""
     endpoint = None
     for path in _PATHS.get(owner, ()):
-        found = path.match(model)
-        if found and len(model) > found.end():
-            endpoint = found.groupdict().get("at") or endpoint
-            model = model[found.end() :]
+        match = path.match(model)
+        if match and len(model) > match.end():
+            endpoint = match.groupdict().get("at") or endpoint
+            model = model[match.end() :]
     return model, endpoint
 
 
 def _spellings(model: str) -> Iterator[str]:
-    """How the catalogue may spell a model, the most exact first."""
+    """Possible spellings of a model in the catalogue, the most exact first."""
     yield model
     yield model.replace("@", "-")
     undated = _DATE.sub("", model)
@@ -171,8 +168,9 @@ def _spellings(model: str) -> Iterator[str]:
     yield _REVISION.sub("", undated)
 
 
-def _known(owner: str, model: str) -> str | None:
-    """The catalogue's id of a provider's model, or, where the catalogue would not know its own id again, the name as it is."""
+def _catalogue_id(owner: str, model: str) -> str | None:
+    """The catalogue's id of a provider's model; the name itself if the catalogue does not resolve
+    its own id to the same model."""
     info = _find(owner, model)
     if info is None:
         return None

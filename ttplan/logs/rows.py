@@ -65,7 +65,7 @@ REQUEST_SCHEMA = pa.schema(
 
 
 class CatalogueModel(NamedTuple):
-    """The catalogue's ids of a provider and a model, and the endpoint if the price depends on it."""
+    """The catalogue's ids of a provider and a model, and the endpoint if it affects the price."""
 
     provider: str
     model: str

@@ -1,4 +1,4 @@
-"""A log to read: finds its files, reads the head of each once, detects the format, builds the SQL."""
+"""A log to read: finds the files, reads the head once, detects the format, builds the SQL."""
 
 from __future__ import annotations
 
@@ -175,14 +175,14 @@ class Source:
         return self._names.get(path, str(path))
 
     def _read_format_options(self) -> None:
-        format, mapping = self.options.format, self.options.mapping
-        if format is not None and format not in FORMATS and format not in FILE_KINDS:
+        name, mapping = self.options.format, self.options.mapping
+        if name is not None and name not in FORMATS and name not in FILE_KINDS:
             known = ", ".join([*FILE_KINDS, *FORMATS])
-            raise InputError(f"format {format!r} is not known; expected one of {known}")
-        if format in FORMATS and mapping is not None:
+            raise InputError(f"format {name!r} is not known; expected one of {known}")
+        if name in FORMATS and mapping is not None:
             raise InputError("format and mapping both say what the rows are; give one of them")
-        self._file_kind = format if format in FILE_KINDS else None
-        self._format = FORMATS.get(format or "")
+        self._file_kind = name if name in FILE_KINDS else None
+        self._format = FORMATS.get(name or "")
         if mapping is not None:
             read = read_mapping(mapping)
             self._format = Format(title=read.name, mapping=read)
@@ -193,14 +193,14 @@ class Source:
             parameters: dict[str, str] = {}
             if first.kind == "parquet":
                 parameters = first._replace(path=str(path), location=None).parameters
-            query = f"SELECT count(*) FROM {first.relation}"
+            query = f"SELECT count(*) FROM {first.relation}"  # noqa: S608
             ((count,),) = self.connection.execute(query, parameters).fetchall()
             return int(count)
         if self.detected.rows or self.detected.format.expand is not None:
             return None
         head = self._head(path)
         lines = head.start.count(b"\n")
-        # A compressed file is assumed to be a fifth of its content; this only drives a progress bar.
+        # A compressed file is assumed to be a fifth of its content: good enough for progress.
         size = head.size * (1 if first.compression == "none" else 5)
         return None if lines < 2 else max(lines, round(size / len(head.start) * lines))
 
@@ -227,12 +227,14 @@ class Source:
         """The columns of a server's table that the format, or any known one, reads."""
         formats = [self._format] if self._format is not None else FORMATS.values()
         used: set[str] = set()
-        for format in formats:
-            if self._format is None and format.table is None:
+        for log_format in formats:
+            if self._format is None and log_format.table is None:
                 continue
-            texts = Texts(columns, True, format.mapping)
-            used |= build("t", texts, self.options.fields, self.options.required_fields, format).used
-            used |= {*format.signature.required, *format.signature.typical} & set(columns)
+            texts = Texts(columns, True, log_format.mapping)
+            used |= build(
+                "t", texts, self.options.fields, self.options.required_fields, log_format
+            ).used
+            used |= {*log_format.signature.required, *log_format.signature.typical} & set(columns)
         return frozenset(used)
 
     def _head(self, path: Path) -> FileHead:
@@ -257,17 +259,17 @@ class Source:
         self.connection.execute(f"SET memory_limit = '{memory + documents}B'")
 
     def _prepare(self, sample: Sample) -> SourceFile:
-        file, (format, rows_path, _) = sample.file, self.detected
-        blank_is_missing = format.mapping.blank_is_missing or file.kind == "csv"
+        file, (log_format, rows_path, _) = sample.file, self.detected
+        blank_is_missing = log_format.mapping.blank_is_missing or file.kind == "csv"
         rows = file.relation
-        if format.expand is not None:
+        if log_format.expand is not None:
             # A batch of whole documents is in memory together with what they are expanded to.
             self._limit_memory(file, 2 * READING_MEMORY)
         if file.columns is None:
-            rows = format.expand(rows) if format.expand else rows_sql(rows, rows_path)
-        texts = Texts(file.columns, blank_is_missing, format.mapping)
-        query = build(rows, texts, self.options.fields, self.options.required_fields, format)
-        keys = tuple(file.columns or sample.keys(rows_path, format))
+            rows = log_format.expand(rows) if log_format.expand else rows_sql(rows, rows_path)
+        texts = Texts(file.columns, blank_is_missing, log_format.mapping)
+        query = build(rows, texts, self.options.fields, self.options.required_fields, log_format)
+        keys = tuple(file.columns or sample.keys(rows_path, log_format))
         required = self.options.required_fields
         if missing := [name for name in required if name not in query.present]:
             raise InputError(

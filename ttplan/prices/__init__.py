@@ -1,4 +1,4 @@
-"""What models cost: the catalogue's prices, and a file of one's own over them."""
+"""Prices of models: the catalogue's, and the user's own price file."""
 
 from ttplan.prices.book import PriceBook, PriceSource
 from ttplan.prices.catalogue import Quote, catalogue_price, catalogue_schedule, catalogue_version
@@ -7,9 +7,9 @@ from ttplan.prices.schedule import Period, Schedule, Tier
 from ttplan.prices.table import PriceTable, price_table
 
 __all__ = [
-    "Given",
     "Period",
     "PriceBook",
+    "PriceSource",
     "PriceTable",
     "Quote",
     "Schedule",
@@ -18,6 +18,6 @@ __all__ = [
     "catalogue_schedule",
     "catalogue_version",
     "price_table",
-    "read_own",
+    "read_price_file",
     "read_prices",
 ]

@@ -1,4 +1,4 @@
-"""Who asks what a request cost asks here: one's own prices first, then the catalogue's."""
+"""All known prices: the user's own prices, then the catalogue's."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from ttplan.prices.schedule import Schedule
 from ttplan.prices.table import PRICE_FILE
 from ttplan.util.paths import PathLike
 
-PriceSource = PathLike | Mapping[str, ModelPricing] | None
-"""Prices of one's own: a file, or flat prices by `provider:model`."""
+PriceSource = str | os.PathLike[str] | Mapping[str, ModelPricing] | None
+"""The user's own prices: a file, or flat prices by `provider:model`."""
 
 
 class PriceBook:
-    """Prices by provider, endpoint, model, service tier and moment: one's own over the catalogue's."""
+    """Prices by provider, endpoint, model, service tier and time; own prices override the
+    catalogue."""
 
     def __init__(self, own: PriceSource = None) -> None:
-        """`own` is a price file or flat prices. Raises InputError where the file cannot be used."""
+        """`own` is a price file or flat prices. Raises InputError if the file is not valid."""
         self.name = "" if not own else (PRICE_FILE if isinstance(own, Mapping) else os.fspath(own))
-        """What one's own prices are called, "" where there are none."""
+        """The name of the own prices, "" if there are none."""
         self._own = (
             read_price_file(own) if isinstance(own, str | os.PathLike) else from_flat(own or {})
         )
@@ -34,16 +35,17 @@ class PriceBook:
         endpoint: str | None = None,
         service_tier: str | None = None,
     ) -> Schedule | None:
-        """All prices of such requests; None where none is known.
+        """All prices of such requests; None if none is known.
 
-        One's own price of `provider@endpoint:model` comes before that of `provider:model`. Before the first day of dated prices
-        the catalogue's hold. A service tier that one's own price does not name has no known price while that holds.
+        An own price of `provider@endpoint:model` takes precedence over `provider:model`. Before the
+        first day of dated own prices the catalogue's apply. While an own price applies, a service
+        tier that it does not name has no known price.
         """
         listed = catalogue_schedule(provider, model, service_tier)
-        found = self._find(provider, model, endpoint)
-        if found is None:
+        match = self._find(provider, model, endpoint)
+        if match is None:
             return listed
-        key, own = found
+        key, own = match
         tier = (service_tier or "").strip().lower()
         periods = own.periods if tier in STANDARD else own.service_tiers.get(tier, ())
         start = own.periods[0].start
@@ -57,7 +59,7 @@ class PriceBook:
         )
 
     def provider_of(self, model: str) -> str | None:
-        """The first provider, in order, for which one's own prices have that model."""
+        """The first provider, in alphabetical order, with an own price of the model."""
         owners = sorted(owner for owner, name in map(split_price_key, self._own) if name == model)
         return owners[0] if owners else None
 

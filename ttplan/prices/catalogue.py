@@ -1,4 +1,4 @@
-"""What the catalogue (genai-prices as installed, no network) knows of a model's prices."""
+"""The prices of the installed catalogue, genai-prices; no network access."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ttplan.model.pricing import ModelPricing, TokenRates
 from ttplan.prices.schedule import DAY, Period, Schedule, Tier
 
 STANDARD = frozenset({"", "default", "standard", "standard_only", "auto", "on_demand", "on-demand"})
-"""Service tiers, as they are recorded, that cost what a request without one does."""
+"""Logged service tiers with the standard price."""
 _CONTEXTS: Mapping[str, tuple[Mapping[str, str], ...]] = {
     "batch": ({"processing": "batch"},),
     "flex": ({"service_tier": "flex"},),
@@ -35,7 +35,7 @@ _CONTEXTS: Mapping[str, tuple[Mapping[str, str], ...]] = {
     "on_demand_priority": ({"service_tier": "priority"},),
     "fast": ({"service_tier": "fast"}, {"speed": "fast"}),
 }
-"""How the catalogue spells a service tier."""
+"""The names of a service tier in the catalogue."""
 _RATES = {
     "input_per_million": "input_mtok",
     "output_per_million": "output_mtok",
@@ -48,7 +48,7 @@ _RATES = {
     "output_audio_per_million": "output_audio_mtok",
     "output_image_per_million": "output_image_mtok",
 }
-_BESIDES = {
+_UNCOUNTED_CHARGES = {
     "web_searches_kcount": "web searches",
     "social_searches_kcount": "searches of social media",
     "storage_searches_kcount": "searches of stored files",
@@ -64,15 +64,15 @@ _BESIDES = {
     "input_mchars": "characters",
     "input_text_messages_kcount": "messages",
 }
-"""What some models charge for besides, and no column of a log counts."""
+"""Charges of some models that no column of a log counts."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Quote:
-    """The catalogue's price of a model: the flat base rate, whose model it is, whether it has higher tiers.
+    """The catalogue's flat base price of a model, its provider, and whether it has higher tiers.
 
-    `notes` are whole sentences: what the flat rate leaves out, and how a name that is not the catalogue's own was understood.
+    `notes` are sentences on what the flat price leaves out, and on how the name was resolved.
     """
 
     provider: str
@@ -83,13 +83,14 @@ class Quote:
 
 
 def catalogue_price(provider: str | None, model: str, at: datetime) -> Quote | None:
-    """What the catalogue (genai-prices as installed, no network) knows of a provider's model; None where it knows no price.
+    """The catalogue's price of a provider's model; None if it has none.
 
-    With no provider it is the provider that the catalogue says a model of this name belongs to, else the dearest of those that
-    list exactly this name: which of them would serve it nobody knows, and a saving is never made up. `at` decides between dated
-    prices; without a zone it is UTC. What a flat price cannot express is left out: higher tiers for long prompts (the base rate
-    is taken), hours of the day (the dearest is taken), batch and priority processing, fees per request or search, cache writes,
-    audio and images. `catalogue_schedule` has those that a log's columns can tell.
+    Without a provider it is the one to which the catalogue attributes the model, else the most
+    expensive of those that list exactly this name, so that savings are never overstated. `at`
+    selects among dated prices; without a time zone it is UTC. A flat price leaves out higher tiers
+    for long prompts (it is the base rate), hours of the day (it is the most expensive), batch and
+    priority processing, fees per request or search, cache writes, audio and images.
+    `catalogue_schedule` has those that depend on columns of a log.
     """
     if provider is None:
         return _quote(None, model, at) or _dearest_listing(model, at)
@@ -99,23 +100,23 @@ def catalogue_price(provider: str | None, model: str, at: datetime) -> Quote | N
 def catalogue_schedule(
     provider: str, model: str, service_tier: str | None = None
 ) -> Schedule | None:
-    """All prices that the catalogue knows of a provider's model, by date, hour and length of the prompt; None for none.
+    """The catalogue's prices of a provider's model by date, hour and prompt length; None if none.
 
-    `service_tier` is as it was recorded ("batch", "flex"). A tier that the catalogue has no price for at some time has
-    no period there: what it costs is not known.
+    `service_tier` is as logged ("batch", "flex"). Times at which the catalogue has no price for a
+    tier have no period.
     """
-    found = _find(provider, model)
-    if found is None:
+    match = _find(provider, model)
+    if match is None:
         return None
-    owner, info = found
+    owner, info = match
     periods = _merged(_periods(owner, info, (service_tier or "").strip().lower()))
     if not periods:
         return None
     priced = [p for conditional in _conditionals(info) for p in conditional.prices.__dict__]
-    besides = sorted({_BESIDES[key] for key in priced if key in _BESIDES})
+    charges = sorted({_UNCOUNTED_CHARGES[key] for key in priced if key in _UNCOUNTED_CHARGES})
     extra = (
-        (f"it also charges for {', '.join(besides)}, which no column of a log counts.",)
-        if besides
+        (f"it also charges for {', '.join(charges)}, which no column of a log counts.",)
+        if charges
         else ()
     )
     return Schedule(
@@ -123,12 +124,12 @@ def catalogue_schedule(
         info.id,
         source(info.id),
         periods,
-        (*_understood(provider, model, owner, info), *extra),
+        (*_name_notes(provider, model, owner, info), *extra),
     )
 
 
 def source(model: str) -> str:
-    """Where a price of the catalogue is from, in words."""
+    """The source of a catalogue price, for a message."""
     return f"genai-prices, model {model}"
 
 
@@ -145,7 +146,7 @@ def _find(provider: str | None, model: str) -> tuple[Provider, ModelInfo] | None
         return None
 
 
-def _understood(
+def _name_notes(
     provider: str | None, model: str, owner: Provider, info: ModelInfo
 ) -> Iterator[str]:
     if provider is not None and provider.lower() != owner.id:
@@ -156,14 +157,11 @@ def _understood(
         yield f"{owner.id} lists no price of its own; this is that of the model's maker."
 
 
-# --- one flat price -----------------------------------------------------------------------------------------------------
-
-
 def _quote(provider: str | None, model: str, at: datetime) -> Quote | None:
-    found = _find(provider, model)
-    if found is None:
+    match = _find(provider, model)
+    if match is None:
         return None
-    owner, info = found
+    owner, info = match
     rates, by_the_hour = _dearest_of_the_day(info, at)
     base = {name: _base(getattr(rates, _RATES[name])) for name in ModelPricing.model_fields}
     if base["input_per_million"] is None or base["output_per_million"] is None:
@@ -171,15 +169,15 @@ def _quote(provider: str | None, model: str, at: datetime) -> Quote | None:
     tiered = any(
         isinstance(getattr(rates, _RATES[name]), TieredPrices) for name in ModelPricing.model_fields
     )
-    said = {
+    applicable_notes = {
         "its price rises with the prompt's length; the plan uses its base rate for all requests.": tiered,
         "its price depends on the hour; the plan uses the dearest for all requests.": by_the_hour,
         "it also costs a fee per request, which the plan leaves out.": rates.requests_kcount
         is not None,
     }
     notes = (
-        *(note for note, holds in said.items() if holds),
-        *_understood(provider, model, owner, info),
+        *(note for note, holds in applicable_notes.items() if holds),
+        *_name_notes(provider, model, owner, info),
     )
     return Quote(owner.id, info.id, ModelPricing.model_validate(base), tiered, notes)
 
@@ -204,7 +202,7 @@ def _dearest_listing(model: str, at: datetime) -> Quote | None:
 
 
 def _dearest_of_the_day(info: ModelInfo, at: datetime) -> tuple[ModelPrice, bool]:
-    """The price in force on a day, and whether it depends on the hour: the dearest then, so that no saving is made up."""
+    """The price on a day, the most expensive if it depends on the hour, and whether it does."""
     if isinstance(info.prices, ModelPrice):
         return info.prices, False
     candidates = list(_of_the_day(info.prices, at))
@@ -214,7 +212,8 @@ def _dearest_of_the_day(info: ModelInfo, at: datetime) -> tuple[ModelPrice, bool
 
 
 def _of_the_day(conditions: list[ConditionalPrice], at: datetime) -> Iterator[ModelPrice]:
-    """All prices that some hour of the day has: the last in force wins; one bound to hours leaves room for those before it."""
+    """The prices of any hour of the day: the last that applies, and those bound to hours after
+    it."""
     for conditional in reversed(conditions):
         if isinstance(conditional.constraint, TimeOfDateConstraint):
             yield conditional.prices
@@ -228,9 +227,6 @@ def _base(rate: Any) -> Decimal | None:
     return rate.base if isinstance(rate, TieredPrices) else rate
 
 
-# --- all prices ---------------------------------------------------------------------------------------------------------
-
-
 def _conditionals(info: ModelInfo) -> list[ConditionalPrice]:
     return (
         [ConditionalPrice(prices=info.prices)]
@@ -241,7 +237,7 @@ def _conditionals(info: ModelInfo) -> list[ConditionalPrice]:
 
 def _periods(owner: Provider, info: ModelInfo, service_tier: str) -> Iterator[Period]:
     standard = service_tier in STANDARD
-    # A price that is borrowed from the model's maker has no tiers of service: they are the maker's.
+    # A price borrowed from the maker of the model has no service tiers: they are the maker's.
     borrowed = all(info is not m for m in owner.models)
     context = None if standard else _context(info, service_tier)
     if not standard and (context is None or borrowed):
@@ -259,7 +255,7 @@ def _periods(owner: Provider, info: ModelInfo, service_tier: str) -> Iterator[Pe
 
 
 def _merged(periods: Iterable[Period]) -> tuple[Period, ...]:
-    """Periods in order of their time; those that only continue another are one with it."""
+    """Periods in order of time; adjacent periods with the same price are merged."""
     merged: list[Period] = []
     for period in sorted(periods, key=lambda p: (p.day_from, p.day_until, p.start or _EPOCH)):
         last = merged[-1] if merged else None
@@ -275,7 +271,7 @@ def _merged(periods: Iterable[Period]) -> tuple[Period, ...]:
 
 
 def _context(info: ModelInfo, service_tier: str) -> Mapping[str, str] | None:
-    """The catalogue's spelling of a service tier that this model has prices for."""
+    """The catalogue's name of a service tier, if the model has prices for it."""
     spelt = _CONTEXTS.get(service_tier, ())
     return next(
         (c for c in spelt if any(variant.when == c for variant in info.price_variants or ())), None
@@ -288,7 +284,7 @@ def _offers(info: ModelInfo, context: Mapping[str, str], at: datetime) -> bool:
 
 
 def _breaks(info: ModelInfo) -> tuple[list[datetime], list[int]]:
-    """The days on which some price begins, and the seconds of the day between which none changes."""
+    """The days on which a price begins, and the seconds of the day at which one changes."""
     constraints = [
         c.constraint
         for c in (*_conditionals(info), *(info.price_variants or ()))
@@ -313,10 +309,10 @@ def _midnight(day: date) -> datetime:
 
 
 def _second(at: time) -> int:
-    moment = datetime.combine(
+    time_utc = datetime.combine(
         _EPOCH.date(), at if at.tzinfo else at.replace(tzinfo=UTC)
     ).astimezone(UTC)
-    return moment.hour * 3600 + moment.minute * 60 + moment.second
+    return time_utc.hour * 3600 + time_utc.minute * 60 + time_utc.second
 
 
 def _thresholds(price: ModelPrice) -> list[int]:
@@ -330,7 +326,7 @@ def _token_rates(price: ModelPrice, over: int) -> TokenRates:
     """The rates of requests with more than `over` input tokens, up to the next threshold."""
     rates = {name: _rate(getattr(price, key), over) for name, key in _RATES.items()}
     fee = _base(price.requests_kcount)
-    # A model that only takes in, such as one for embeddings, has no rate for what comes out.
+    # A model without output, such as one for embeddings, has no rate for it.
     rates["output_per_million"] = rates["output_per_million"] or Decimal(0)
     return TokenRates.model_validate(rates | {"request_usd": None if fee is None else fee / 1000})
 

@@ -1,4 +1,4 @@
-"""What each request of a log cost by its tokens and the price of its moment: one exact SQL expression for all rows."""
+"""The expected cost of each request from its tokens and the price at its time, in exact SQL."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from ttplan.prices.book import PriceBook
 from ttplan.prices.schedule import DAY, Period
 
 KEY = ("provider", "model", "endpoint", "service_tier")
-"""The columns that decide, beside the moment and the prompt's length, which price a request has."""
+"""The columns that, with the time and the prompt length, determine the price of a request."""
 FAILED = 400
 """The lowest status of a call that failed."""
 _FIRST, _LAST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
-# A price per million has 9 digits, so a price per token has 15; tokens times price then have 31 digits, 15 after the point.
+# A price per million has 9 digits, so a price per token has 15; tokens times price then have 31
+# digits, 15 after the point.
 _RATE = pa.decimal128(19, 15)
 RATES = (
     "input",
@@ -50,17 +51,18 @@ PRICES = pa.schema(
         ("fee", pa.decimal128(38, 12)),
     ]
 )
-"""The price relation: each row one price, for what moment of which day and for how long a prompt. No two hold for one request."""
+"""The price relation: each row is a price for a range of times and prompt lengths. At most one
+applies to a request."""
 
 
 def price_relation(
     keys: Iterable[tuple[str, str, str | None, str | None]], book: PriceBook
 ) -> pa.Table:
-    """All prices of some distinct `KEY`s, as `PRICES`. A key without a known price has no row."""
+    """All prices of distinct `KEY`s, as `PRICES`. A key without a known price has no row."""
     rows: list[dict[str, Any]] = []
     for key in keys:
-        found = book.schedule(*key)
-        for period in () if found is None else found.periods:
+        schedule = book.schedule(*key)
+        for period in () if schedule is None else schedule.periods:
             rows.extend(price_rows(dict(zip(KEY, key, strict=True)), period, len(rows)))
     return pa.Table.from_pylist(rows, schema=PRICES)
 
@@ -68,40 +70,42 @@ def price_relation(
 def price_keys(
     connection: duckdb.DuckDBPyConnection, rows: str, columns: Collection[str]
 ) -> list[Any]:
-    """The distinct `KEY`s of a relation `rows` (SQL) that has those columns; nothing for those that it lacks."""
-    chosen = ", ".join(name if name in columns else f"NULL AS {name}" for name in KEY)
-    return connection.sql(f"SELECT DISTINCT {chosen} FROM {rows}").fetchall()  # noqa: S608
+    """The distinct `KEY`s of a relation `rows` (SQL); missing columns are null."""
+    selected = ", ".join(name if name in columns else f"NULL AS {name}" for name in KEY)
+    return connection.sql(f"SELECT DISTINCT {selected} FROM {rows}").fetchall()  # noqa: S608
 
 
 def filled_columns(
     connection: duckdb.DuckDBPyConnection, rows: str, columns: Collection[str]
 ) -> frozenset[str]:
-    """Those of `columns` that the relation `rows` has values in, of the optional ones; all others are in anyway.
+    """The `columns` of the relation `rows`, without optional ones that have no value.
 
-    A column without a value costs nothing then where rows are priced.
+    This keeps the SQL of prices small.
     """
     optional = [name for name in columns if name in _OPTIONAL]
     if not optional:
         return frozenset(columns)
     counts = ", ".join(f"count({name})" for name in optional)
-    (found,) = connection.sql(f"SELECT {counts} FROM {rows}").fetchall()  # noqa: S608
+    (value_counts,) = connection.sql(f"SELECT {counts} FROM {rows}").fetchall()  # noqa: S608
     return frozenset(columns) - {
-        name for name, count in zip(optional, found, strict=True) if not count
+        name for name, count in zip(optional, value_counts, strict=True) if not count
     }
 
 
 def expected_costs(rows: str, prices: str, columns: Collection[str], kept: str) -> str:
-    """SQL: what of `rows` (as `r`) is `kept`; `expected_usd`, what a request cost, null for no known price; `piece`, its price.
+    """SQL: the `kept` columns of `rows` (as `r`), `expected_usd` (null if no price is known) and
+    the number `piece` of the price.
 
-    `rows` and `prices` (a `price_relation` of its keys) are names of relations; `columns` are those of `rows` that are `filled_columns`.
-    Exact, half away from zero to 12 digits: every kind of token at its own rate, at the prompt's tier, and the request's fee.
-    Tokens of more kinds than the input (output) has count as the first of cached, written, audio and image (reasoning, audio,
-    image). A failed call without output costs nothing, and so does an answer from the gateway's own cache; `full_usd` is what
-    they would cost otherwise.
+    `rows` and `prices` (a `price_relation` of its keys) are names of relations; `columns` are the
+    `filled_columns` of `rows`. The result is exact, rounded half away from zero to 12 digits: each
+    kind of token at its own rate and the tier of the prompt, plus the fee of the request. If the
+    kinds add up to more than the input (output), tokens count in the order cached, written, audio,
+    image (reasoning, audio, image). A failed call without output and a response from the gateway's
+    own cache cost nothing; `full_usd` is what they would cost otherwise.
     """
     free = " OR ".join(_free(columns)) or "FALSE"
     split = token_parts(columns)
-    # One kind after the other in layers, since each takes from what those before it left.
+    # Lateral columns: each kind takes from what the earlier kinds left.
     names = ", ".join(f"{tokens} AS n_{rate}" for rate, tokens in split.items())
     total = " + ".join(f"n_{rate}::DECIMAL(12, 0) * p.rate_{rate}" for rate in split)
     return f"""
@@ -113,26 +117,26 @@ def expected_costs(rows: str, prices: str, columns: Collection[str], kept: str) 
 
 
 def token_parts(columns: Collection[str]) -> dict[str, str]:
-    """The kinds of tokens that a request is made of, by the rate that they cost: how many, as SQL.
+    """SQL of the number of tokens by rate. Together they are the input and the output tokens.
 
-    Together they are its input and its output tokens. Each may use those before it, as `n_` and their rate.
+    Each may use the earlier ones, as `n_` and the rate.
     """
-    found: dict[str, str] = {}
-    for total, kinds, other in (
+    counts: dict[str, str] = {}
+    for total, kinds, plain in (
         ("input_tokens", _INPUT, "input"),
         ("output_tokens", _OUTPUT, "output"),
     ):
         rest = f"r.{total}"
         for needs, count, rate in kinds:
-            if rate not in found and set(needs) <= set(columns):
-                found[rate] = f"least({count}, {rest})"
+            if rate not in counts and set(needs) <= set(columns):
+                counts[rate] = f"least({count}, {rest})"
                 rest += f" - n_{rate}"
-        found[other] = rest
-    return found
+        counts[plain] = rest
+    return counts
 
 
 def price_condition(columns: Collection[str], hours: bool = True) -> str:
-    """SQL: whether price `p` is the one of request `r`."""
+    """SQL: whether price `p` applies to request `r`."""
     same = [
         f"r.{n} IS NOT DISTINCT FROM p.{n}" if n in columns else f"p.{n} IS NULL" for n in KEY[2:]
     ]
@@ -148,16 +152,16 @@ def price_condition(columns: Collection[str], hours: bool = True) -> str:
     )
 
 
-# Anthropic counts writes that last an hour apart, in its own usage only.
-_LASTING = (
-    "CASE WHEN contains(r.provider_usage, 'ephemeral_1h_input_tokens') THEN least(coalesce(TRY_CAST(json_extract_string("
-    "r.provider_usage, '$.cache_creation.ephemeral_1h_input_tokens') AS BIGINT), 0), coalesce(r.cache_write_tokens, 0)) "
-    "ELSE 0 END"
+# Anthropic counts cache writes that last an hour separately, only in its own usage object.
+_HOUR_WRITES = (
+    "CASE WHEN contains(r.provider_usage, 'ephemeral_1h_input_tokens') THEN least(coalesce(TRY_CAST("
+    "json_extract_string(r.provider_usage, '$.cache_creation.ephemeral_1h_input_tokens') AS BIGINT)"
+    ", 0), coalesce(r.cache_write_tokens, 0)) ELSE 0 END"
 )
 # Kinds of tokens: the columns that tell how many, their number, the rate that they cost.
 _INPUT = (
     (("cached_tokens",), "r.cached_tokens", "cached"),
-    (("cache_write_tokens", "provider_usage"), _LASTING, "write_1h"),
+    (("cache_write_tokens", "provider_usage"), _HOUR_WRITES, "write_1h"),
     (
         ("cache_write_tokens", "provider_usage"),
         "coalesce(r.cache_write_tokens, 0) - n_write_1h",
@@ -207,26 +211,26 @@ def price_rows(key: dict[str, str | None], period: Period, first: int) -> Iterat
 
 
 def _per_million(rates: TokenRates) -> dict[str, Decimal]:
-    def own(rate: Decimal | None, otherwise: Decimal) -> Decimal:
-        return otherwise if rate is None else rate
+    def own(rate: Decimal | None, fallback: Decimal) -> Decimal:
+        return fallback if rate is None else rate
 
-    into, out = rates.input_per_million, rates.output_per_million
+    plain_input, plain_output = rates.input_per_million, rates.output_per_million
     return {
-        "input": into,
+        "input": plain_input,
         "cached": rates.cached_rate,
         "write": rates.write_rate,
         "write_1h": own(rates.cache_write_1h_per_million, rates.write_rate),
-        "in_audio": own(rates.input_audio_per_million, into),
-        "in_image": own(rates.input_image_per_million, into),
-        "output": out,
-        "reasoning": own(rates.reasoning_per_million, out),
-        "out_audio": own(rates.output_audio_per_million, out),
-        "out_image": own(rates.output_image_per_million, out),
+        "in_audio": own(rates.input_audio_per_million, plain_input),
+        "in_image": own(rates.input_image_per_million, plain_input),
+        "output": plain_output,
+        "reasoning": own(rates.reasoning_per_million, plain_output),
+        "out_audio": own(rates.output_audio_per_million, plain_output),
+        "out_image": own(rates.output_image_per_million, plain_output),
     }
 
 
 def depends_on_hour(prices: pa.Table) -> bool:
-    """Whether any price holds for a part of the day only."""
+    """Whether any price applies only to a part of the day."""
     return any(
         row["day_until"] - row["day_from"] != DAY
         for row in prices.select(["day_from", "day_until"]).to_pylist()

@@ -1,4 +1,4 @@
-"""What a model's price would be here, and why: what `ttplan prices` answers."""
+"""Looks up the price of a model, and explains it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ttplan.prices.book import PriceBook
 from ttplan.prices.catalogue import catalogue_price, catalogue_version
 from ttplan.prices.schedule import DAY, Period
 
-TIERS_OF_SERVICE = ("batch", "flex", "priority", "fast")
-"""The service tiers that an answer looks for."""
+SERVICE_TIERS = ("batch", "flex", "priority", "fast")
+"""The service tiers that a lookup reports."""
 
 
 class LongPromptRates(BaseModel):
-    """The rates of prompts with more than so many input tokens."""
+    """The rates of prompts with more than `over_input_tokens` input tokens."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -26,11 +26,13 @@ class LongPromptRates(BaseModel):
 
 
 class PriceLookup(BaseModel):
-    """What a provider's model costs at a moment: `rates`, in USD per million tokens, and those of `longer` prompts.
+    """The price of a provider's model at a time: `rates` in USD per million tokens, and `longer`
+    for long prompts.
 
-    `key` is what a plan's table calls it, `source` where the price is from. It holds from `since` until `until` (None: always
-    was, still is), in `hours` of the day (UTC) where it depends on them. `other` are the input and output rates of service tiers,
-    `changes` the moments at which another price begins. `notes` say how the name was understood, and what a plan leaves out.
+    `key` is its name in a plan's table. It applies from `since` until `until` (None: unbounded),
+    and in `hours` of the day (UTC) if it depends on them. `other` has the input and output rates of
+    service tiers, `changes` the times of later prices. `notes` say how the name was resolved, and
+    what a plan leaves out.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -51,10 +53,10 @@ class PriceLookup(BaseModel):
 def look_up_price(
     model: str, book: PriceBook, *, at: datetime, provider: str | None = None
 ) -> PriceLookup | None:
-    """What `book` says that a model costs `at` a moment; None where no price is known.
+    """The price of a model `at` a time; None if it is not known.
 
-    `model` may be a key, `provider:model`. Without a provider it is the one that a plan would take where none of its log's offers
-    the model: one's own price file's first, else the catalogue's.
+    `model` may be a key, `provider:model`. Without a provider it is the one that a plan uses if
+    none of its log's providers offers the model: that of the price file, else the catalogue's.
     """
     if provider is None and ":" in model and not model.startswith("ft:"):
         provider, _, model = model.partition(":")
@@ -65,7 +67,6 @@ def look_up_price(
         quote = catalogue_price(None, model, at)
         if quote is None:
             return None
-        # What the quote says of the flat rate is said by the figures here.
         provider, notes = (
             quote.provider,
             tuple(note for note in quote.notes if "none of the log's providers" in note),
@@ -93,23 +94,23 @@ def look_up_price(
         changes=tuple(
             sorted({p.start for p in schedule.periods if p.start is not None and p.start > at})
         ),
-        notes=(*schedule.notes, *notes, *_beyond(period)),
+        notes=(*schedule.notes, *notes, *_flat_price_notes(period)),
     )
 
 
 def _other(
     book: PriceBook, provider: str, model: str, endpoint: str | None, at: datetime
 ) -> dict[str, tuple[Price, Price]]:
-    found = {}
-    for tier in TIERS_OF_SERVICE:
+    rates = {}
+    for tier in SERVICE_TIERS:
         schedule = book.schedule(provider, model, endpoint, tier)
         period = None if schedule is None else schedule.at(at)
         if period is not None:
-            found[tier] = (period.rates.input_per_million, period.rates.output_per_million)
-    return found
+            rates[tier] = (period.rates.input_per_million, period.rates.output_per_million)
+    return rates
 
 
-_WORDS = {
+_RATE_NAMES = {
     "cache_write_per_million": "cache writes",
     "cache_write_1h_per_million": "cache writes that last an hour",
     "input_audio_per_million": "audio that goes in",
@@ -121,9 +122,9 @@ _WORDS = {
 }
 
 
-def _beyond(period: Period) -> list[str]:
-    beyond = [_WORDS[name] for name in period.rates.beyond_flat]
-    notes = [f"a plan's flat table leaves out {', '.join(beyond)}."] if beyond else []
+def _flat_price_notes(period: Period) -> list[str]:
+    omitted = [_RATE_NAMES[name] for name in period.rates.beyond_flat]
+    notes = [f"a plan's flat table leaves out {', '.join(omitted)}."] if omitted else []
     if period.tiers:
         notes.append("a plan's flat table has the base rate for prompts of any length.")
     if (period.day_from, period.day_until) != (0, DAY):

@@ -1,4 +1,4 @@
-"""Prices of one's own, from YAML: flat, dated, tiered by the prompt's length, by service tier and by endpoint."""
+"""The user's own prices in YAML: flat, dated, or by prompt length, service tier and endpoint."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _RATES = tuple(name for name in TokenRates.model_fields if name.endswith("_per_m
 
 
 def _instant(value: Any) -> Any:
-    """A day is its first moment in UTC."""
+    """A date means 00:00 UTC."""
     return (
         datetime.combine(value, time(), tzinfo=UTC)
         if isinstance(value, date) and not isinstance(value, datetime)
@@ -43,7 +43,7 @@ _Instant = Annotated[AwareDatetime, BeforeValidator(_instant)]
 
 
 class _Rates(TokenRates):
-    """Rates in a file that a person wrote: a name that is not known, or a digit that would be dropped, is a mistake."""
+    """Rates in a file: an unknown name, or a digit that would be dropped, is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -93,7 +93,7 @@ class _Dated(_Tiered):
 
 @dataclass(frozen=True)
 class CustomPrice:
-    """One's own prices for one key: those of requests without a service tier, and those of each tier, in order of time."""
+    """Own prices of a key, in order of time: without a service tier, and of each tier."""
 
     periods: tuple[Period, ...]
     service_tiers: Mapping[str, tuple[Period, ...]]
@@ -103,10 +103,10 @@ CustomPrices = Mapping[str, CustomPrice]
 """By `provider:model`, or `provider@endpoint:model` for one endpoint only."""
 
 
-def read_price_file(path: PathLike) -> dict[str, CustomPrice]:
-    """Prices of one's own from YAML, with all that such a file may say (docs/formats.md). USD per million tokens.
+def read_price_file(path: str | os.PathLike[str]) -> dict[str, CustomPrice]:
+    """Read a price file (docs/formats.md), in USD per million tokens.
 
-    Raises InputError naming file, key and field.
+    Raises InputError, naming file, key and field, if it is not valid.
     """
     content = read_yaml(path, "prices by provider:model")
     if not isinstance(content, dict) or not content:
@@ -129,29 +129,32 @@ def read_price_file(path: PathLike) -> dict[str, CustomPrice]:
     return prices
 
 
-def read_prices(path: PathLike, at: datetime | None = None) -> dict[str, ModelPricing]:
-    """The flat prices of such a file, as a plan uses them: `provider:model: {input_per_million, output_per_million, …}`.
+def read_prices(
+    path: str | os.PathLike[str], at: datetime | None = None
+) -> dict[str, ModelPricing]:
+    """The flat prices of a price file by `provider:model`, as a plan uses them.
 
-    Of dated prices the one in force `at` that moment, the newest where it is None. Prices of one endpoint are left out, since a
-    plan does not know endpoints. USD per million tokens, at most 9 digits after the point. Raises InputError as `read_price_file` does.
+    Of dated prices, the one that applies `at` that time, or the newest. Prices of an endpoint are
+    left out, since a plan does not know endpoints. USD per million tokens, with at most 9 decimal
+    places. Raises InputError as `read_price_file` does.
     """
     return flat_prices(read_price_file(path), at)
 
 
 def flat_prices(own: CustomPrices, at: datetime | None = None) -> dict[str, ModelPricing]:
-    """What a plan uses of one's own prices, as `read_prices` says."""
-    found = {
+    """The flat prices that a plan uses of own prices, as in `read_prices`."""
+    periods = {
         key: price.periods[-1]
         if at is None
         else next((p for p in price.periods if p.holds(at)), None)
         for key, price in own.items()
         if "@" not in split_price_key(key)[0]
     }
-    return {key: period.rates.flat for key, period in found.items() if period is not None}
+    return {key: period.rates.flat for key, period in periods.items() if period is not None}
 
 
 def from_flat(prices: Mapping[str, ModelPricing]) -> dict[str, CustomPrice]:
-    """Flat prices as prices that always were."""
+    """Flat prices as prices without dates."""
     return {
         key: CustomPrice((Period(TokenRates.model_validate(p.model_dump())),), {})
         for key, p in prices.items()

@@ -1,4 +1,4 @@
-"""What a model costs when: periods that do not overlap, each with its rates and the higher ones of longer prompts."""
+"""The prices of a model over time: disjoint periods, each with rates and tiers for long prompts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DAY = 86_400
 
 @dataclass(frozen=True)
 class Tier:
-    """The rates of all tokens of a request that has more than `over_input_tokens` input tokens."""
+    """The rates of all tokens of a request with more than `over_input_tokens` input tokens."""
 
     over_input_tokens: int
     rates: TokenRates
@@ -21,10 +21,10 @@ class Tier:
 
 @dataclass(frozen=True)
 class Period:
-    """A price in force from `start` (inclusive; None: always was) until `end` (exclusive; None: still is).
+    """A price from `start` (inclusive, None: unbounded) to `end` (exclusive, None: unbounded).
 
-    Where it depends on the hour it holds from second `day_from` (inclusive) until `day_until` (exclusive) of the UTC day.
-    `tiers` are in rising order; `rates` are those of requests below the first.
+    It applies from second `day_from` (inclusive) to `day_until` (exclusive) of the UTC day. `tiers`
+    are in rising order; `rates` apply below the first.
     """
 
     rates: TokenRates
@@ -35,12 +35,10 @@ class Period:
     tiers: tuple[Tier, ...] = ()
 
     def holds(self, at: datetime) -> bool:
-        """Whether the price is in force at a moment; one without a zone is UTC."""
-        moment = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-        second = moment.hour * 3600 + moment.minute * 60 + moment.second
-        dated = (self.start is None or self.start <= moment) and (
-            self.end is None or moment < self.end
-        )
+        """Whether the price applies at a time; without a time zone it is UTC."""
+        time = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        second = time.hour * 3600 + time.minute * 60 + time.second
+        dated = (self.start is None or self.start <= time) and (self.end is None or time < self.end)
         return dated and self.day_from <= second < self.day_until
 
     def rates_for(self, input_tokens: int) -> TokenRates:
@@ -53,10 +51,10 @@ class Period:
 
 @dataclass(frozen=True)
 class Schedule:
-    """All prices of one model at one provider, and where they are from: before `since`, `earlier_source`. A moment in no period
-    has no known price.
+    """All prices of a model at a provider, and their source: `earlier_source` before `since`.
 
-    `notes` are whole sentences: how a name was understood, and what costs besides and is no token that a log has.
+    Outside of the periods the price is not known. `notes` are sentences on how a name was resolved,
+    and on charges that a log does not count.
     """
 
     provider: str
@@ -68,16 +66,16 @@ class Schedule:
     earlier_source: str = ""
 
     def source_at(self, moment: datetime) -> str:
-        """Where the price in force at a moment is from."""
+        """The source of the price at a time."""
         return (
             self.earlier_source if self.since is not None and moment < self.since else self.source
         )
 
     def at(self, moment: datetime) -> Period | None:
-        """The price in force at a moment, None where none is known."""
+        """The price at a time; None if it is not known."""
         return next((period for period in self.periods if period.holds(moment)), None)
 
     def before(self, end: datetime) -> tuple[Period, ...]:
-        """The periods as far as they lie before a moment."""
+        """The parts of the periods before a time."""
         early = (p for p in self.periods if p.start is None or p.start < end)
         return tuple(replace(p, end=end if p.end is None else min(p.end, end)) for p in early)

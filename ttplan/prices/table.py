@@ -1,4 +1,4 @@
-"""The flat prices that a plan uses: the catalogue's of one day, and one's own over them."""
+"""The flat prices of a plan: the catalogue's on one day, overridden by the user's own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PRICE_FILE = "your price file"
 
 @dataclass(frozen=True)
 class PriceTable:
-    """The prices that a plan uses, by `provider:model`; where each came from; targets that nothing knows; and cautions."""
+    """Prices by `provider:model`, their sources, the targets without a known price, and notes."""
 
     pricing: Mapping[str, ModelPricing]
     sources: Mapping[str, str]
@@ -31,23 +31,26 @@ def price_table(
 ) -> PriceTable:
     """Prices for the targets of routes, for requests of those providers, as of `at`.
 
-    A target gets the price of each of the log's providers that offers it, or, where none does, of the provider that
-    `catalogue_price` finds for the model. `own` wins key by key, and a target that only `own` knows needs nobody else.
+    A target gets the price of each of the log's providers that offers it, or, if none does, of the
+    provider that `catalogue_price` finds for the model. `own` overrides key by key; a target with
+    an own price needs no other.
     """
     own = own or {}
     pricing: dict[str, ModelPricing] = dict(own)
     sources = dict.fromkeys(pricing, PRICE_FILE)
     missing: list[str] = []
     notes: list[str] = []
-    ours = {split_price_key(key)[1] for key in own}
+    own_models = {split_price_key(key)[1] for key in own}
     offering = sorted(set(providers))
     for target in sorted(set(targets)):
-        asked = [p for p in offering if f"{p}:{target}" not in own]
-        offers = {p: quote for p in asked if (quote := catalogue_price(p, target, at)) is not None}
-        if not offers and target not in ours:
-            found = catalogue_price(None, target, at)
-            offers = {} if found is None else {found.provider: found}
-            if found is None:
+        without_own = [p for p in offering if f"{p}:{target}" not in own]
+        offers = {
+            p: quote for p in without_own if (quote := catalogue_price(p, target, at)) is not None
+        }
+        if not offers and target not in own_models:
+            fallback = catalogue_price(None, target, at)
+            offers = {} if fallback is None else {fallback.provider: fallback}
+            if fallback is None:
                 missing.append(target)
         for provider, quote in offers.items():
             key = f"{provider}:{target}"

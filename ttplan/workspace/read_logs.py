@@ -1,8 +1,8 @@
-"""Read a log with no store: its rows as a table, and what became of each."""
+"""Reads a log without a store: its rows as a table, and a report on every row."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,8 +15,10 @@ from ttplan.apply import utc_now
 from ttplan.display.import_report import ImportCard
 from ttplan.doctor.finding_text import finding_lines
 from ttplan.logs.model_names import normalise_model
-from ttplan.logs.reader import REQUEST_SCHEMA, LogReader, OnBadRows
-from ttplan.logs.source import MappingLike
+from ttplan.logs.reader import LogReader
+from ttplan.logs.rows import REQUEST_SCHEMA
+from ttplan.logs.source import MappingLike, OnBadRows, ReadOptions
+from ttplan.logs.sources.files import PathLike
 from ttplan.model.errors import InputError
 from ttplan.operations.logs.check_logs import check_table
 from ttplan.operations.logs.import_logs import skipped_rows
@@ -37,7 +39,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Logs:
-    """Requests of a log: an Arrow table of `ttplan.logs.rows.REQUEST_SCHEMA` (money in USD as decimals, times in UTC), and the report."""
+    """The requests of a log, as `read_logs` returns them.
+
+    Attributes
+    ----------
+    table : pyarrow.Table
+        One row per request, with the columns of `ttplan.logs.rows.REQUEST_SCHEMA`: money in USD as
+        decimals, times in UTC.
+    report : ReadReport
+        What was read, what was left out and why.
+    """
 
     table: pa.Table
     report: ImportCard
@@ -70,68 +81,102 @@ def read_logs(
     prices: PriceSource = None,
     progress: bool | None = None,
 ) -> Logs:
-    """The requests of a log, of any format that is known or mapped, as a table in memory, and a report; with no store.
+    """Read the requests of a log into memory, without a store.
 
-    All as in `Workspace.import_logs`, but that a row without a cost is kept, with nothing as `cost_usd`. With `check` the log
-    doctor holds each row against its price, `prices` over the catalogue's, for the report's findings. Raises InputError where
-    it cannot be read, and, with `on_bad_rows` of "conflict_error", where a row cannot be used or an id stands twice.
+    Parameters
+    ----------
+    path : str, path, or a sequence of them
+        A file, a folder, a glob, several of them, or a database (a DuckDB file, the URL of a
+        PostgreSQL server).
+    format : str, optional
+        The format, or the kind of file (csv, json, jsonl, parquet), if it cannot be detected.
+    mapping : path or dict, optional
+        A mapping file, or its content, for any other format.
+    table : str, optional
+        The table of a database to read.
+    on_bad_rows : {"refuse", "skip"}
+        Whether a row that cannot be used, or repeats an id, is an error or is left out.
+    with_bodies, with_embeddings : bool
+        Whether to read prompts and answers, or embeddings.
+    check : bool
+        Whether the log doctor compares each row with its price, for the findings of the report.
+    prices : path or mapping, optional
+        Prices in USD per million tokens that override the catalogue's.
+    progress : bool, optional
+        Whether to show a bar; by default on a terminal or in a notebook.
+
+    Returns
+    -------
+    Logs
+        The table and the report. A row without a cost is kept; its `cost_usd` is null.
+
+    Raises
+    ------
+    InputError
+        If the log cannot be read, or a row cannot be used; it names file, row and field.
+
+    Examples
+    --------
+    >>> import json, pathlib, tempfile
+    >>> import ttplan
+    >>> row = {"id": "a", "ts": "2026-05-01T12:00:00Z", "provider": "openai", "model": "gpt-4o",
+    ...        "input_tokens": 1000, "output_tokens": 100, "cost_usd": 0.0035}
+    >>> log = pathlib.Path(tempfile.mkdtemp()) / "log.jsonl"
+    >>> _ = log.write_text(json.dumps(row))
+    >>> logs = ttplan.read_logs(log)
+    >>> len(logs), logs.report.format
+    (1, 'own')
     """
+    options = ReadOptions(
+        format, mapping, table, on_bad_rows, with_bodies, with_embeddings, needs_cost=False
+    )
     with (
-        LogReader(
-            path,
-            format=format,
-            mapping=mapping,
-            table=table,
-            on_bad_rows=on_bad_rows,
-            with_bodies=with_bodies,
-            with_embeddings=with_embeddings,
-            needs_cost=False,
-            namer=normalise_model,
-        ) as log,
-        show_progress("reading", progress, total=log.row_count()) as monitor,
+        LogReader(path, options, normalise=normalise_model) as log,
+        counting("reading", log.row_count(), progress) as count,
     ):
         batches = list(log.batches(count, numbered=True))
         rows = pa.Table.from_batches(batches, REQUEST_SCHEMA.append(pa.field("row", pa.int64())))
-        kept, found = _without_repeats(rows)
-        if found and on_bad_rows == "refuse":
-            raise InputError(f"{log.name}: {conflict_error(found[0], log.place)}")
+        kept, repeats = _without_repeats(rows)
+        if repeats and on_bad_rows == "refuse":
+            raise InputError(f"{log.name}: {conflict_error(repeats[0], log.location)}")
         report = log.report()
-        skipped = (*report.skipped, *(skipped_rows(one, log.place) for one in found))
-        found_wrong = (
-            finding_lines(check_table(kept, log=log.name, prices=prices, at=utc_now()))
-            if check
-            else ()
-        )
-    told = report.model_copy(
-        update={"used": kept.num_rows, "skipped": skipped, "findings": found_wrong}
+        skipped = (*report.skipped, *(skipped_rows(rows, log.location) for rows in repeats))
+        findings: tuple[str, ...] = ()
+        if check:
+            diagnosis = check_table(kept, log=log.name, prices=prices, at=utc_now())
+            findings = finding_lines(diagnosis)
+    report = report.model_copy(
+        update={"used": kept.num_rows, "skipped": skipped, "findings": findings}
     )
-    return Logs(kept, ImportCard.of(told))
+    return Logs(kept, show_import(report))
 
 
 def _without_repeats(rows: pa.Table) -> tuple[pa.Table, list[RowConflicts]]:
-    """The rows without those whose id came before, and what those are."""
-    ids = pa.table({"id": rows["id"], "place": pa.array(range(rows.num_rows), pa.int64())})
+    """The first row of each id, and the rows that repeat an id."""
+    ids = pa.table({"id": rows["id"], "number": pa.array(range(rows.num_rows), pa.int64())})
     with duckdb.connect() as connection:
         connection.register("ids", ids)
-        again = connection.execute(
-            "SELECT place, first FROM (SELECT place, min(place) OVER (PARTITION BY id) AS first FROM ids) WHERE place > first "
-            "ORDER BY place"
+        repeats = connection.execute(
+            "SELECT number, first FROM (SELECT number, min(number) OVER (PARTITION BY id) AS first"
+            " FROM ids) WHERE number > first ORDER BY number"
         ).fetchall()
-    if not again:
+    if not repeats:
         return rows.drop_columns(["row"]), []
     counts: Counter[ConflictKind] = Counter()
-    examples: dict[ConflictKind, list[RowConflict]] = {"repeated": [], "repeated differently": []}
-    for place, first in again:
-        row, other = (rows.slice(at, 1).to_pylist()[0] for at in (place, first))
-        differs = next((name for name in REQUEST_SCHEMA.names if row[name] != other[name]), None)
+    examples: dict[ConflictKind, list[RowConflict]] = defaultdict(list)
+    for number, first in repeats:
+        row, earlier = (rows.slice(n, 1).to_pylist()[0] for n in (number, first))
+        differs = next((name for name in REQUEST_SCHEMA.names if row[name] != earlier[name]), None)
         kind: ConflictKind = "repeated" if differs is None else "repeated differently"
         counts[kind] += 1
         if len(examples[kind]) < MAX_EXAMPLES:
-            examples[kind].append(
-                RowConflict(row["source_id"] or row["id"], row["row"], other["row"], differs)
+            conflict = RowConflict(
+                row["source_id"] or row["id"], row["row"], earlier["row"], differs
             )
-    left_out = pa.array([place for place, _ in again], pa.int64())
-    kept = rows.filter(pc.invert(pc.is_in(ids["place"], value_set=left_out))).drop_columns(["row"])
-    return kept, [
-        RowConflicts(kind, counts[kind], tuple(found)) for kind, found in examples.items() if found
+            examples[kind].append(conflict)
+    repeated = pa.array([number for number, _ in repeats], pa.int64())
+    kept = rows.filter(pc.invert(pc.is_in(ids["number"], value_set=repeated)))
+    kinds: tuple[ConflictKind, ...] = ("repeated", "repeated differently")
+    return kept.drop_columns(["row"]), [
+        RowConflicts(kind, counts[kind], tuple(examples[kind])) for kind in kinds if counts[kind]
     ]

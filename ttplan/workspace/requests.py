@@ -13,9 +13,8 @@ from ttplan.workspace.base import Wiring
 if TYPE_CHECKING:
     from ttplan.display.diagnosis import DiagnosisCard
     from ttplan.doctor.cost_choice import CostBasis
-    from ttplan.logs.reader import OnBadRows
     from ttplan.logs.report import ReadReport
-    from ttplan.logs.source import MappingLike
+    from ttplan.logs.source import MappingLike, OnBadRows
 
 
 class RequestVerbs(Wiring):
@@ -49,26 +48,23 @@ class RequestVerbs(Wiring):
 
         Raises InputError, naming file, row and field, after which the store is as it was.
         """
-        from ttplan.display.import_report import ImportCard
-        from ttplan.operations.logs.import_logs import import_logs
+        from ttplan.display.import_report import show_import
+        from ttplan.operations.logs.import_logs import ImportOptions, import_logs
 
-        report = import_logs(
-            self.store,
-            path,
-            new_id=self._new_org,
-            cost=cost,
-            prices=prices,
+        options = ImportOptions(
             format=format,
             mapping=mapping,
             table=table,
             on_bad_rows=on_bad_rows,
             with_bodies=with_bodies,
             with_embeddings=with_embeddings,
+            cost=cost,
+            prices=prices,
             check=check,
-            at=self._clock(),
             progress=progress,
         )
-        return ImportCard.of(report)
+        report = import_logs(self.store, path, options, new_id=self._new_org, at=self._clock())
+        return show_import(report)
 
     def check_logs(
         self,

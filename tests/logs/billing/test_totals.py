@@ -233,10 +233,10 @@ def test_hours_are_summed_to_days(tmp_path: Path) -> None:
         ("[" * 100_000, "cannot be read as JSON or CSV"),
         (
             {"rows": []},
-            "has no totals by day that are known; expected one of: Anthropic costs by day",
+            "has no known totals by day; expected one of: Anthropic costs by day",
         ),
-        ("id,ts\n1,2\n", "has no totals by day that are known"),
-        ("", "has no totals by day that are known"),
+        ("id,ts\n1,2\n", "has no known totals by day"),
+        ("", "has no known totals by day"),
         ('usage_date_utc,"oops\n', "cannot be read as JSON or CSV"),
     ],
 )

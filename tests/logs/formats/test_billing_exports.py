@@ -29,7 +29,7 @@ NAMES = [
 def test_days_cannot_be_replayed_and_the_refusal_says_what_they_are_for(name: str) -> None:
     title = TITLES[name.split(".")[0]]
     with pytest.raises(
-        InputError, match=f"is {title}: sums of whole days, .* ttplan check --totals"
+        InputError, match=f"is {title}: sums of whole days, .* check_logs with totals"
     ):
         read(FIXTURES / name)
 

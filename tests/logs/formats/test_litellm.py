@@ -14,6 +14,7 @@ import pytest
 from tests.logs.formats import litellm_rows
 from tests.logs.formats.litellm_rows import FIXTURES, Made
 from ttplan.logs.reader import LogReader
+from ttplan.logs.source import ReadOptions
 from ttplan.model.money import round_money, to_decimal
 
 CASES = [
@@ -25,7 +26,7 @@ CASES = [
 
 
 def read(path: Path, **options: Any) -> tuple[list[dict[str, Any]], LogReader]:
-    log = LogReader(path, **options)
+    log = LogReader(path, ReadOptions(**options))
     return [row for batch in log.batches() for row in batch.to_pylist()], log
 
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from ttplan.logs.mapping.mapping import read_mapping
 from ttplan.logs.mapping.paths import parse_path, pointer, rows_path
 from ttplan.logs.reader import LogReader
+from ttplan.logs.source import ReadOptions
 from ttplan.model.errors import InputError
 
 FIELDS: dict[str, Any] = {
@@ -49,7 +50,7 @@ ROW: dict[str, Any] = {
 
 
 def rows(path: Path, mapping: Any, **options: Any) -> list[dict[str, Any]]:
-    with LogReader(path, mapping=mapping, **options) as log:
+    with LogReader(path, ReadOptions(mapping=mapping, **options)) as log:
         return [row for batch in log.batches() for row in batch.to_pylist()]
 
 
@@ -130,7 +131,7 @@ def test_rows_that_are_no_requests_are_skipped_with_the_reason(tmp_path: Path) -
         {"path": "kind", "is": ["tool"], "reason": "a call of a tool"},
         {"path": "kind", "is_not": ["chat", "embedding"], "reason": "of no kind that is known"},
     ]
-    with LogReader(path, mapping={"fields": FIELDS, "skip": skip}) as log:
+    with LogReader(path, ReadOptions(mapping={"fields": FIELDS, "skip": skip})) as log:
         assert sum(batch.num_rows for batch in log.batches()) == 2
         report = log.report()
     assert [(one.reason, one.rows, one.examples) for one in report.not_requests] == [
@@ -148,7 +149,7 @@ def test_a_time_that_ends_before_it_begins_leaves_the_latency_empty_and_is_count
     path = lines(
         tmp_path / "log.jsonl", ROW | {"until": ROW["when"] + 70}, ROW | {"until": ROW["when"] - 1}
     )
-    with LogReader(path, mapping={"fields": fields}) as log:
+    with LogReader(path, ReadOptions(mapping={"fields": fields})) as log:
         found = [row["latency_ms"] for batch in log.batches() for row in batch.to_pylist()]
         emptied = log.report().emptied
     assert found == [70, None]
@@ -206,7 +207,7 @@ def test_a_sum_of_nothing_is_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"fields": FIELDS | {"colour": "x"}}, "colour is no field of ours"),
+        ({"fields": FIELDS | {"colour": "x"}}, "colour is not a field of ttplan"),
         (
             {"fields": {name: FIELDS[name] for name in FIELDS if name != "model"}},
             "does not say where model is",
@@ -223,8 +224,8 @@ def test_a_sum_of_nothing_is_nothing(tmp_path: Path) -> None:
             {"fields": FIELDS | {"tag": {"path": "a", "constant": "b"}}},
             "expected one of path, sum, constant",
         ),
-        ({"fields": FIELDS | {"tag": {"path": "a..b"}}}, "is no path to a value"),
-        ({"fields": FIELDS, "rows": "data"}, "is no path to rows"),
+        ({"fields": FIELDS | {"tag": {"path": "a..b"}}}, "is not a path to a value"),
+        ({"fields": FIELDS, "rows": "data"}, "is not a path to rows"),
         (
             {"fields": FIELDS, "skip": [{"path": "a", "reason": "b"}]},
             "expected either is or is_not",
@@ -252,7 +253,7 @@ def test_a_column_that_the_mapping_needs_and_the_file_lacks_is_named(tmp_path: P
     ):
         rows(path, {"fields": FIELDS})
     with pytest.raises(InputError, match="format and mapping both say"):
-        LogReader(path, format="litellm", mapping={"fields": FIELDS})
+        LogReader(path, ReadOptions(format="litellm", mapping={"fields": FIELDS}))
 
 
 KEYS = st.text(min_size=1, max_size=8).filter(

@@ -14,6 +14,7 @@ from tests.logs.formats.litellm_rows import FIXTURES
 from tests.paths import DATA
 from tests.workspace.test_workspace import opened
 from ttplan.logs.reader import LogReader
+from ttplan.logs.source import ReadOptions
 from ttplan.model.errors import InputError
 from ttplan.util.paths import redact_url
 
@@ -31,7 +32,7 @@ SPEND_LOGS = """
 
 
 def read(path: Any, **options: Any) -> tuple[list[dict[str, Any]], LogReader]:
-    with LogReader(path, **options) as log:
+    with LogReader(path, ReadOptions(**options)) as log:
         return [row for batch in log.batches() for row in batch.to_pylist()], log
 
 

@@ -12,6 +12,7 @@ import pytest
 from tests.logs.test_reader import ROW, numbered, write
 from ttplan.logs.formats import FORMATS
 from ttplan.logs.reader import LogReader
+from ttplan.logs.source import ReadOptions
 from ttplan.logs.report import ReadReport
 from ttplan.model.errors import InputError
 
@@ -28,7 +29,7 @@ TRIMMER = ROW | {
 
 
 def read(path: Any, **options: Any) -> tuple[list[dict[str, Any]], ReadReport]:
-    with LogReader(path, **options) as log:
+    with LogReader(path, ReadOptions(**options)) as log:
         return [row for batch in log.batches() for row in batch.to_pylist()], log.report()
 
 
@@ -130,7 +131,7 @@ def test_what_is_of_no_known_format_says_what_was_looked_for_and_what_to_do(tmp_
     message = str(caught.value)
     assert "they have colour" in message
     assert "ttplan inspect" in message
-    assert all(f"{name}: " in message for name, one in FORMATS.items() if one.refused is None)
+    assert all(f"{name}: " in message for name, one in FORMATS.items() if one.refusal is None)
 
 
 def test_a_format_may_be_said_where_it_is_not_seen(tmp_path: Path) -> None:

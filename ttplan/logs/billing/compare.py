@@ -1,4 +1,4 @@
-"""Hold a log against what a provider billed, by day and model."""
+"""Compares a log with what a provider billed, by day and model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from decimal import Decimal
 import duckdb
 import pyarrow as pa
 
-from ttplan.logs.billing.totals import added
+from ttplan.logs.billing.totals import add_totals
 from ttplan.model.errors import InputError
 from ttplan.model.results.totals import (
     MEASURES,
@@ -23,52 +23,87 @@ from ttplan.model.results.totals import (
 )
 
 TOLERANCE = Decimal("0.01")
-"""Which share of what was billed a difference may be, by default: requests of about midnight fall on either day."""
+"""Default share of the billed amount by which a log may differ: requests around midnight may count
+for either day."""
 EXAMPLES = 3
 _DATE = re.compile(r"[-@](20\d{6}|20\d\d-\d\d-\d\d)$")
+_COLUMNS = [
+    "ts",
+    "provider",
+    "model",
+    "status",
+    "cached",
+    "input_tokens",
+    "cached_tokens",
+    "output_tokens",
+    "cost_usd",
+]
 Key = tuple[str, str | None]
+DailyTotals = Mapping[date, Total]
 
 
 def compare_totals(
     requests: pa.Table | duckdb.DuckDBPyRelation, *billed: Totals, tolerance: Decimal = TOLERANCE
 ) -> TotalsComparison:
-    """Requests (columns as in a store) against what was billed, over the days and providers that both have.
+    """Compare requests with what was billed, over the days and providers that both have.
 
-    Counts are of requests that reached a provider and did not fail; the cost is what the log recorded. A model is the same under
-    its name with and without a date. The first and the last day of a log of more than two days are left out, since it may have
-    only a part of them. Raises InputError where a column is missing or the tolerance is no share.
+    The counts are of requests that reached a provider and did not fail; the cost is the recorded
+    one. A model name with a date equals the same name without it. If the log has more than two
+    days, its first and its last are left out, since they may be incomplete.
+
+    Parameters
+    ----------
+    requests : pyarrow.Table or DuckDBPyRelation
+        Requests with the columns of a store, such as `read_logs(...).table`.
+    *billed : Totals
+        Billing exports, from `read_totals`.
+    tolerance : Decimal
+        Share of the billed amount by which the log may differ; at least 0 and below 1.
+
+    Returns
+    -------
+    TotalsComparison
+        The measures that differ, and what only one side has.
+
+    Raises
+    ------
+    InputError
+        If a column is missing or the tolerance is out of range.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import pyarrow as pa
+    >>> import ttplan
+    >>> from ttplan.logs.rows import REQUEST_SCHEMA
+    >>> export = pathlib.Path(tempfile.mkdtemp()) / "activity.csv"
+    >>> _ = export.write_text(
+    ...     "Date,Slug,Usage,BYOK Usage,Requests\\n2026-05-04,openai/gpt-4o,1.5,0,20\\n"
+    ... )
+    >>> requests = pa.Table.from_pylist([], REQUEST_SCHEMA)
+    >>> ttplan.compare_totals(requests, ttplan.read_totals(export)).compared
+    0
     """
     if not 0 <= tolerance < 1:
         raise InputError(f"tolerance is {tolerance}; expected a share, such as 0.01")
-    return compare_days(
-        logged_totals(requests), [total for one in billed for total in one.totals], tolerance
-    )
+    billed_totals = [total for totals in billed for total in totals.totals]
+    return compare_days(logged_totals(requests), billed_totals, tolerance)
 
 
 def logged_totals(requests: pa.Table | duckdb.DuckDBPyRelation) -> tuple[Total, ...]:
-    """The requests' totals by UTC day, provider and model."""
+    """The totals of requests by UTC day, provider and model."""
     if isinstance(requests, pa.Table):
         return logged_totals(duckdb.connect().from_arrow(requests))
     columns = set(requests.columns)
-    needed = {
-        "ts",
-        "provider",
-        "model",
-        "status",
-        "cached",
-        "input_tokens",
-        "cached_tokens",
-        "output_tokens",
-        "cost_usd",
-    }
-    if missing := sorted(needed - columns):
+    if missing := sorted(set(_COLUMNS) - columns):
         raise InputError(f"the requests lack {', '.join(missing)}; expected rows as in a store")
     cost = "coalesce(recorded_cost_usd, cost_usd)" if "recorded_cost_usd" in columns else "cost_usd"
     written = "cache_write_tokens" if "cache_write_tokens" in columns else "NULL::BIGINT"
     reached = "FILTER (NOT cached AND status < 400)"
-    found = requests.aggregate(
-        f"CAST(ts AT TIME ZONE 'UTC' AS DATE) AS day, provider, model, count(*) {reached}, sum(input_tokens) {reached}, "
-        f"sum(cached_tokens) {reached}, sum({written}) {reached}, sum(output_tokens) {reached}, sum({cost})",
+    rows = requests.aggregate(
+        "CAST(ts AT TIME ZONE 'UTC' AS DATE) AS day, provider, model,"
+        f" count(*) {reached}, sum(input_tokens) {reached}, sum(cached_tokens) {reached},"
+        f" sum({written}) {reached}, sum(output_tokens) {reached}, sum({cost})",
         "1, provider, model",
     ).fetchall()
     return tuple(
@@ -77,128 +112,131 @@ def logged_totals(requests: pa.Table | duckdb.DuckDBPyRelation) -> tuple[Total, 
             provider=provider,
             model=model,
             requests=count,
-            input_tokens=int(read or 0),
+            input_tokens=int(input_tokens or 0),
             cached_tokens=int(cached or 0),
-            cache_write_tokens=None if wrote is None else int(wrote),
-            output_tokens=int(said or 0),
+            cache_write_tokens=None if written_tokens is None else int(written_tokens),
+            output_tokens=int(output_tokens or 0),
             cost_usd=cost_usd,
         )
-        for day, provider, model, count, read, cached, wrote, said, cost_usd in sorted(
-            found, key=lambda row: row[:3]
-        )
+        for (
+            day,
+            provider,
+            model,
+            count,
+            input_tokens,
+            cached,
+            written_tokens,
+            output_tokens,
+            cost_usd,
+        ) in sorted(rows, key=lambda row: row[:3])
     )
 
 
 def compare_days(
     logged: Sequence[Total], billed: Sequence[Total], tolerance: Decimal = TOLERANCE
 ) -> TotalsComparison:
-    """Totals of a log against totals of a bill."""
+    """Compare the totals of a log with billed totals."""
     days, left_out = _days(logged, billed)
-    providers = {total.provider for total in logged} & {total.provider for total in billed}
-    if absent := sorted({total.provider for total in billed} - providers):
+    billed_providers = {total.provider for total in billed}
+    providers = {total.provider for total in logged} & billed_providers
+    if absent := sorted(billed_providers - providers):
         left_out.append(f"billed by {', '.join(absent)}, of which the log has nothing")
-    whole = {total.provider for total in billed if total.model is None}
-    ours = _by_model((t for t in logged if t.day in days and t.provider in providers), whole)
-    theirs = _by_model((t for t in billed if t.day in days and t.provider in providers), whole)
-    both = [key for key in ours if key in theirs]
-    gaps = [
-        gap
-        for key in both
-        for measure in MEASURES
-        if (gap := _gap(key, measure, ours[key], theirs[key], tolerance))
-    ]
-    seen = sorted({day for key in both for day in (*ours[key], *theirs[key])})
+    without_models = {total.provider for total in billed if total.model is None}
+    in_log, in_bill = (
+        _by_model((t for t in totals if t.day in days and t.provider in providers), without_models)
+        for totals in (logged, billed)
+    )
+    both = [key for key in in_log if key in in_bill]
+    gaps = (_gap(k, m, in_log[k], in_bill[k], tolerance) for k in both for m in MEASURES)
+    compared_days = {day for key in both for day in (*in_log[key], *in_bill[key])}
     return TotalsComparison(
-        first=seen[0] if seen else None,
-        last=seen[-1] if seen else None,
+        first=min(compared_days, default=None),
+        last=max(compared_days, default=None),
         compared=len(both),
-        gaps=tuple(gaps),
-        only_billed=_names(theirs, ours),
-        only_logged=_names(ours, theirs),
+        gaps=tuple(gap for gap in gaps if gap is not None),
+        only_billed=_only_in(in_bill, in_log),
+        only_logged=_only_in(in_log, in_bill),
         left_out=tuple(left_out),
     )
 
 
 def plain_model(name: str) -> str:
-    """A model's name without a date, a provider before a slash, or a spelling for people (`Claude Haiku 4.5`)."""
+    """A model name without date, provider prefix, or display spelling (`Claude Haiku 4.5`)."""
     short = name.rsplit("/", 1)[-1].strip().lower().replace(" ", "-").replace(".", "-")
     return _DATE.sub("", short)
 
 
 def _days(logged: Sequence[Total], billed: Sequence[Total]) -> tuple[set[date], list[str]]:
-    """The days to compare, and what is said of the others."""
-    ours = sorted({total.day for total in logged})
-    if not ours or not billed:
+    """The days to compare, and notes on the days that are left out."""
+    log_days = sorted({total.day for total in logged})
+    if not log_days or not billed:
         return set(), []
     first, last = min(total.day for total in billed), max(total.day for total in billed)
-    edges = {ours[0], ours[-1]} if len(ours) > 2 else set()
-    left_out = (
-        [
-            f"{ours[0]} and {ours[-1]}, the log's first and last day, of which it may have only a part"
-        ]
-        if edges
-        else []
-    )
-    if outside := [day for day in ours if not first <= day <= last]:
-        left_out.append(f"{len(outside):,} days of the log that the bill does not have")
-    span = {
-        total.day
-        for total in (*logged, *billed)
-        if ours[0] <= total.day <= ours[-1] and first <= total.day <= last
-    }
-    return span - edges, left_out
+    edges, notes = set(), []
+    if len(log_days) > 2:
+        edges = {log_days[0], log_days[-1]}
+        notes.append(
+            f"{log_days[0]} and {log_days[-1]}, the log's first and last day,"
+            " of which it may have only a part"
+        )
+    if outside := [day for day in log_days if not first <= day <= last]:
+        notes.append(f"{len(outside):,} days of the log that the bill does not have")
+    first, last = max(first, log_days[0]), min(last, log_days[-1])
+    all_days = {total.day for total in (*logged, *billed)}
+    return {day for day in all_days if first <= day <= last} - edges, notes
 
 
-def _by_model(totals: Iterable[Total], whole: set[str]) -> dict[Key, dict[date, Total]]:
-    """The totals under plain names, by day; one for all models where the bill does not tell them apart."""
-    found: defaultdict[Key, dict[date, Total]] = defaultdict(dict)
+def _by_model(totals: Iterable[Total], without_models: set[str]) -> dict[Key, dict[date, Total]]:
+    """The totals by plain model name and day; one name for all models of a provider whose bill does
+    not distinguish them."""
+    by_model: defaultdict[Key, dict[date, Total]] = defaultdict(dict)
     for total in totals:
-        model = None if total.provider in whole or total.model is None else plain_model(total.model)
-        days = found[(total.provider, model)]
-        days[total.day] = added(days[total.day], total) if total.day in days else total
-    return dict(sorted(found.items(), key=lambda item: (item[0][0], item[0][1] or "")))
+        all_models = total.provider in without_models or total.model is None
+        days = by_model[total.provider, None if all_models else plain_model(total.model or "")]
+        days[total.day] = add_totals(days[total.day], total) if total.day in days else total
+    return dict(sorted(by_model.items(), key=lambda item: (item[0][0], item[0][1] or "")))
 
 
 def _gap(
-    key: Key,
-    measure: Measure,
-    ours: Mapping[date, Total],
-    theirs: Mapping[date, Total],
-    tolerance: Decimal,
-) -> TotalsGap | None:
-    """How far a measure is off over all days; None where it is not, or where one side never has it."""
-    if all(getattr(t, measure) is None for t in ours.values()) or all(
-        getattr(t, measure) is None for t in theirs.values()
+    key: Key, measure: Measure, in_log: DailyTotals, in_bill: DailyTotals, tolerance: Decimal
+) -> Gap | None:
+    """The difference of a measure over all days; None if it is tolerated, or a side lacks it."""
+    if any(
+        all(getattr(total, measure) is None for total in side.values())
+        for side in (in_log, in_bill)
     ):
         return None
-    logged = {day: Decimal(getattr(total, measure) or 0) for day, total in ours.items()}
-    billed = {day: Decimal(getattr(total, measure) or 0) for day, total in theirs.items()}
-    ours_in_all, theirs_in_all = sum(logged.values(), Decimal(0)), sum(billed.values(), Decimal(0))
-    rounding = (
-        sum((total.rounding_usd for total in theirs.values()), Decimal(0))
-        if measure == "cost_usd"
-        else Decimal(0)
+    logged, billed = (
+        {day: Decimal(getattr(total, measure) or 0) for day, total in side.items()}
+        for side in (in_log, in_bill)
     )
-    if abs(theirs_in_all - ours_in_all) <= abs(theirs_in_all) * tolerance + rounding:
+    logged_sum, billed_sum = (sum(side.values(), Decimal(0)) for side in (logged, billed))
+    rounding = Decimal(0)
+    if measure == "cost_usd":
+        rounding = sum((total.rounding_usd for total in in_bill.values()), Decimal(0))
+    if abs(billed_sum - logged_sum) <= abs(billed_sum) * tolerance + rounding:
         return None
-    off = {
+    differences = {
         day: abs(billed.get(day, Decimal(0)) - logged.get(day, Decimal(0)))
         for day in {*logged, *billed}
     }
-    worst = sorted((day for day in off if off[day]), key=lambda day: (-off[day], day))[:EXAMPLES]
-    return TotalsGap(
+    worst = sorted(
+        (day for day in differences if differences[day]), key=lambda day: (-differences[day], day)
+    )
+    return Gap(
         provider=key[0],
         model=key[1],
         measure=measure,
-        logged=ours_in_all,
-        billed=theirs_in_all,
-        days=tuple(worst),
+        logged=logged_sum,
+        billed=billed_sum,
+        days=tuple(worst[:EXAMPLES]),
     )
 
 
-def _names(these: Mapping[Key, object], those: Mapping[Key, object]) -> tuple[str, ...]:
+def _only_in(side: Iterable[Key], other: Mapping[Key, object]) -> tuple[str, ...]:
+    """The names that only one side has."""
     return tuple(
         f"{provider} {model or 'in all'}"
-        for provider, model in these
-        if (provider, model) not in those
+        for provider, model in side
+        if (provider, model) not in other
     )

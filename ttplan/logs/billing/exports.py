@@ -1,4 +1,4 @@
-"""The daily buckets that providers export: which file is one, and what each of its results says."""
+"""Billing exports of providers (daily usage or costs): how to detect one and parse its results."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from ttplan.model.money import MAX_MONEY, round_money, to_decimal
 from ttplan.model.results.totals import Total
 
 Result = Mapping[str, Any]
-_WHOLE = re.compile(r"\d{1,18}(\.0+)?", re.ASCII)
+_COUNT = re.compile(r"\d{1,18}(\.0+)?", re.ASCII)
 _AMOUNT = re.compile(r"-?\d{1,12}(\.\d{0,400})?([eE][+-]?\d{1,3})?", re.ASCII)
 _CENT = Decimal("0.01")
 
 
 class BadValue(ValueError):
-    """A field of a result that cannot be used: which, what was found, what was expected."""
+    """A field of a result that is not valid: its name, its value, and what was expected."""
 
-    def __init__(self, field: str, found: Any, expected: str) -> None:
-        super().__init__(f"{field} is {repr(found)[:40]}; expected {expected}")
+    def __init__(self, field: str, value: Any, expected: str) -> None:
+        super().__init__(f"{field} is {repr(value)[:40]}; expected {expected}")
 
 
 class BillingFormat(NamedTuple):
-    """One kind of export: its name for people, the keys that its results have, and how a result becomes a `Total`.
+    """A kind of export: its title, the keys of its results, and how to parse a result.
 
     In JSON, results are inside buckets, which have the times; in CSV a row has both.
     """
@@ -33,22 +33,21 @@ class BillingFormat(NamedTuple):
     name: str
     title: str
     keys: frozenset[str]
-    total: Callable[[Result], Total | None]
+    parse: Callable[[Result], Total | None]
 
 
 def detect_billing_format(keys: Iterable[str]) -> BillingFormat | None:
-    """The format whose results have these keys, or None."""
-    found = set(keys)
-    return next((one for one in FORMATS if one.keys <= found), None)
+    """The first format whose keys are all there, or None."""
+    return next((f for f in BILLING_FORMATS if f.keys <= set(keys)), None)
 
 
-def _whole(result: Result, field: str) -> int:
-    """A count; nothing is 0, as both providers leave out what did not occur."""
+def _count(result: Result, field: str) -> int:
+    """A count; 0 if it is missing, since the providers omit what did not occur."""
     value = result.get(field)
     if value is None or value == "":
         return 0
     text = str(value)  # The console writes counts as 3.0.
-    if isinstance(value, bool) or not _WHOLE.fullmatch(text):
+    if isinstance(value, bool) or not _COUNT.fullmatch(text):
         raise BadValue(field, value, "a whole number, not negative")
     return int(text.split(".")[0])
 
@@ -78,9 +77,9 @@ def _text(result: Result, field: str) -> str | None:
 
 
 def _day(result: Result, start: str, end: str | None) -> date:
-    """The UTC day of a bucket, which may not be longer than one."""
-    begin = _moment(result, start)
-    if end is not None and _moment(result, end) - begin > timedelta(days=1):
+    """The UTC day of a bucket, which covers at most one day."""
+    begin = _time(result, start)
+    if end is not None and _time(result, end) - begin > timedelta(days=1):
         raise BadValue(
             end,
             result.get(end),
@@ -89,38 +88,38 @@ def _day(result: Result, start: str, end: str | None) -> date:
     return begin.date()
 
 
-def _moment(result: Result, field: str) -> datetime:
+def _time(result: Result, field: str) -> datetime:
     value = result.get(field)
     text = str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
     if isinstance(text, str):
         try:
-            if _WHOLE.fullmatch(text):
+            if _COUNT.fullmatch(text):
                 return datetime.fromtimestamp(int(text.split(".")[0]), UTC)
-            found = datetime.fromisoformat(text)
-            return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+            time = datetime.fromisoformat(text)
+            return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
         except (ValueError, OverflowError, OSError):
             pass
     raise BadValue(field, value, "a time, such as 1777852800 or 2026-05-04T00:00:00Z")
 
 
-def _in_usd(result: Result, field: str) -> None:
+def _check_usd(result: Result, field: str) -> None:
     currency = _text(result, field)
     if (currency or "usd").lower() != "usd":
         raise BadValue(field, currency, "USD; other currencies cannot be compared")
 
 
 def _openai_usage(result: Result) -> Total | None:
-    """Input includes what the cache read and wrote."""
+    """Input includes cache reads and writes."""
     if not _text(result, "object") and result.get("num_model_requests") in (None, ""):
-        return None  # A CSV has a row for an empty day, too.
+        return None  # An empty day has a row in CSV, too.
     return Total(
         day=_day(result, "start_time", "end_time"),
         provider="openai",
         model=_text(result, "model"),
-        requests=_whole(result, "num_model_requests"),
-        input_tokens=_whole(result, "input_tokens"),
-        cached_tokens=_whole(result, "input_cached_tokens"),
-        output_tokens=_whole(result, "output_tokens"),
+        requests=_count(result, "num_model_requests"),
+        input_tokens=_count(result, "input_tokens"),
+        cached_tokens=_count(result, "input_cached_tokens"),
+        output_tokens=_count(result, "output_tokens"),
     )
 
 
@@ -132,7 +131,7 @@ def _openai_costs(result: Result) -> Total | None:
         flat |= {"amount_value": amount.get("value"), "amount_currency": amount.get("currency")}
     if flat.get("amount_value") in (None, ""):
         return None
-    _in_usd(flat, "amount_currency")
+    _check_usd(flat, "amount_currency")
     item = _text(flat, "line_item")
     return Total(
         day=_day(flat, "start_time", "end_time"),
@@ -143,24 +142,24 @@ def _openai_costs(result: Result) -> Total | None:
 
 
 def _anthropic_usage(result: Result) -> Total:
-    """Counts stand beside one another; what was written to the cache for five minutes and for an hour is one count here."""
+    """Counts are disjoint; cache writes for five minutes and for an hour become one count."""
     created = result.get("cache_creation")
-    written = sum(_whole(created, kind) for kind in created) if isinstance(created, Mapping) else 0
-    cached = _whole(result, "cache_read_input_tokens")
+    written = sum(_count(created, kind) for kind in created) if isinstance(created, Mapping) else 0
+    cached = _count(result, "cache_read_input_tokens")
     return Total(
         day=_day(result, "starting_at", "ending_at"),
         provider="anthropic",
         model=_text(result, "model"),
-        input_tokens=_whole(result, "uncached_input_tokens") + written + cached,
+        input_tokens=_count(result, "uncached_input_tokens") + written + cached,
         cached_tokens=cached,
         cache_write_tokens=written,
-        output_tokens=_whole(result, "output_tokens"),
+        output_tokens=_count(result, "output_tokens"),
     )
 
 
 def _anthropic_costs(result: Result) -> Total:
-    """The API's amounts are cents."""
-    _in_usd(result, "currency")
+    """The API's amounts are in cents."""
+    _check_usd(result, "currency")
     return Total(
         day=_day(result, "starting_at", "ending_at"),
         provider="anthropic",
@@ -170,23 +169,23 @@ def _anthropic_costs(result: Result) -> Total:
 
 
 def _anthropic_usage_csv(result: Result) -> Total:
-    written = _whole(result, "usage_input_tokens_cache_write_5m") + _whole(
+    written = _count(result, "usage_input_tokens_cache_write_5m") + _count(
         result, "usage_input_tokens_cache_write_1h"
     )
-    cached = _whole(result, "usage_input_tokens_cache_read")
+    cached = _count(result, "usage_input_tokens_cache_read")
     return Total(
         day=_day(result, "usage_date_utc", None),
         provider="anthropic",
         model=_text(result, "model_version"),
-        input_tokens=_whole(result, "usage_input_tokens_no_cache") + written + cached,
+        input_tokens=_count(result, "usage_input_tokens_no_cache") + written + cached,
         cached_tokens=cached,
         cache_write_tokens=written,
-        output_tokens=_whole(result, "usage_output_tokens"),
+        output_tokens=_count(result, "usage_output_tokens"),
     )
 
 
 def _anthropic_costs_csv(result: Result) -> Total:
-    """The console's amounts are USD in whole cents, line by line."""
+    """The console's amounts are in USD, rounded to cents line by line."""
     return Total(
         day=_day(result, "usage_date_utc", None),
         provider="anthropic",
@@ -197,91 +196,89 @@ def _anthropic_costs_csv(result: Result) -> Total:
 
 
 def _openrouter_days(result: Result) -> Total:
-    """With a key of one's own, what the provider takes is beside what OpenRouter does."""
+    """With the user's own provider key (BYOK), the provider charges separately."""
     return Total(
         day=_day(result, "date", None),
         provider="openrouter",
         model=_text(result, "model_permaslug") or _text(result, "model"),
-        requests=_whole(result, "requests"),
-        input_tokens=_whole(result, "prompt_tokens"),
-        output_tokens=_whole(result, "completion_tokens"),
+        requests=_count(result, "requests"),
+        input_tokens=_count(result, "prompt_tokens"),
+        output_tokens=_count(result, "completion_tokens"),
         cost_usd=_money(result, "usage") + _money(result, "byok_usage_inference"),
     )
 
 
+_OPENROUTER_KEYS = {
+    "Date": "date",
+    "Slug": "model",
+    "Usage": "usage",
+    "BYOK Usage": "byok_usage_inference",
+    "Requests": "requests",
+    "Prompt Tokens": "prompt_tokens",
+    "Completion Tokens": "completion_tokens",
+}
+
+
 def _openrouter_days_csv(result: Result) -> Total:
-    names = {
-        "Date": "date",
-        "Slug": "model",
-        "Usage": "usage",
-        "BYOK Usage": "byok_usage_inference",
-        "Requests": "requests",
-        "Prompt Tokens": "prompt_tokens",
-        "Completion Tokens": "completion_tokens",
-    }
-    return _openrouter_days({names.get(name, name): value for name, value in result.items()})
+    renamed = {_OPENROUTER_KEYS.get(name, name): value for name, value in result.items()}
+    return _openrouter_days(renamed)
 
 
-def _format(
-    name: str, title: str, keys: str, total: Callable[[Result], Total | None]
-) -> BillingFormat:
-    return BillingFormat(name, title, frozenset(keys.split(",")), total)
-
-
-# The first whose keys are all there.
-FORMATS = (
-    _format(
-        "openai_usage",
-        "OpenAI usage by day",
-        "num_model_requests,input_tokens,output_tokens",
-        _openai_usage,
-    ),
-    _format("openai_costs", "OpenAI costs by day", "amount,line_item,project_id", _openai_costs),
-    _format(
-        "openai_costs_csv",
-        "OpenAI costs by day",
-        "amount_value,amount_currency,line_item",
-        _openai_costs,
-    ),
-    _format(
-        "anthropic_usage",
-        "Anthropic usage by day",
-        "uncached_input_tokens,cache_read_input_tokens",
-        _anthropic_usage,
-    ),
-    _format(
-        "anthropic_costs",
-        "Anthropic costs by day",
-        "amount,currency,description,cost_type",
-        _anthropic_costs,
-    ),
-    _format(
-        "anthropic_usage_csv",
-        "Anthropic usage by day",
-        "usage_date_utc,usage_input_tokens_no_cache",
-        _anthropic_usage_csv,
-    ),
-    _format(
-        "anthropic_costs_csv",
-        "Anthropic costs by day",
-        "usage_date_utc,token_type,cost_usd",
-        _anthropic_costs_csv,
-    ),
-    _format(
-        "openrouter_days",
-        "OpenRouter activity by day",
-        "date,usage,byok_usage_inference,requests",
-        _openrouter_days,
-    ),
-    _format(
-        "openrouter_days_csv",
-        "OpenRouter activity by day",
-        "Date,Slug,Usage,Requests",
-        _openrouter_days_csv,
-    ),
+_OPENAI_COSTS, _ANTHROPIC_COSTS = "OpenAI costs by day", "Anthropic costs by day"
+_OPENROUTER, _ANTHROPIC_USAGE = "OpenRouter activity by day", "Anthropic usage by day"
+# The first format whose keys are all there counts.
+BILLING_FORMATS = tuple(
+    BillingFormat(name, title, frozenset(keys.split()), parse)
+    for name, title, keys, parse in (
+        (
+            "openai_usage",
+            "OpenAI usage by day",
+            "num_model_requests input_tokens output_tokens",
+            _openai_usage,
+        ),
+        ("openai_costs", _OPENAI_COSTS, "amount line_item project_id", _openai_costs),
+        (
+            "openai_costs_csv",
+            _OPENAI_COSTS,
+            "amount_value amount_currency line_item",
+            _openai_costs,
+        ),
+        (
+            "anthropic_usage",
+            _ANTHROPIC_USAGE,
+            "uncached_input_tokens cache_read_input_tokens",
+            _anthropic_usage,
+        ),
+        (
+            "anthropic_costs",
+            _ANTHROPIC_COSTS,
+            "amount currency description cost_type",
+            _anthropic_costs,
+        ),
+        (
+            "anthropic_usage_csv",
+            _ANTHROPIC_USAGE,
+            "usage_date_utc usage_input_tokens_no_cache",
+            _anthropic_usage_csv,
+        ),
+        (
+            "anthropic_costs_csv",
+            _ANTHROPIC_COSTS,
+            "usage_date_utc token_type cost_usd",
+            _anthropic_costs_csv,
+        ),
+        (
+            "openrouter_days",
+            _OPENROUTER,
+            "date usage byok_usage_inference requests",
+            _openrouter_days,
+        ),
+        ("openrouter_days_csv", _OPENROUTER, "Date Slug Usage Requests", _openrouter_days_csv),
+    )
 )
-NO_REPLAY = (
-    "sums of whole days, from which no single request can be replayed. Import a log with one row a request, and hold its totals "
-    "against this file with ttplan.read_totals and ttplan.compare_totals, or ttplan check-logs"
+NOT_A_LOG = (
+    "sums of whole days, from which no single request can be replayed. Import a log with one row a"
+    " request, and compare its totals with this file: check_logs with totals, or"
+    " ttplan.read_totals and ttplan.compare_totals"
 )
-"""Why such a file is no log, for whoever wants to import one."""
+"""Why such a file is refused as a log, and what to do with it."""

@@ -1,14 +1,14 @@
-"""The formats that are read: one module each, and the table of them.
+"""The formats that can be read: one module for each tool, and the table of all formats.
 
-A format is a `Format` named `FORMAT` in its module. Its mapping says all that can be declared; what cannot is a small function.
-`buckets` has several, of files that are known and refused.
+A format is a `Format`. Its mapping declares what can be declared; the rest is a small function. The
+billing exports of providers are known formats, too, but are refused as logs.
 """
 
 from __future__ import annotations
 
-from ttplan.logs.format import Format
+from ttplan.logs.billing.exports import BILLING_FORMATS, NOT_A_LOG
+from ttplan.logs.format import Format, Signature
 from ttplan.logs.formats import (
-    buckets,
     helicone,
     langfuse,
     litellm,
@@ -16,20 +16,23 @@ from ttplan.logs.formats import (
     openrouter,
     otlp,
     request_columns,
-    tokentrimmer,
 )
+from ttplan.logs.mapping.mapping import FormatMapping
 
-_MODULES = (
-    request_columns,
-    tokentrimmer,
-    litellm,
-    litellm_payload,
-    langfuse,
-    helicone,
-    openrouter,
-    otlp,
+_BILLING_ROWS = ("data[*].results[*]", "results[*]", "data[*]", "")
+_FORMATS = (
+    request_columns.OWN,
+    request_columns.TOKENTRIMMER,
+    *(m.FORMAT for m in (litellm, litellm_payload, langfuse, helicone, openrouter, otlp)),
+    *(
+        Format(
+            title=billing.title,
+            mapping=FormatMapping(name=billing.name, rows=_BILLING_ROWS, fields={}),
+            signature=Signature(required=tuple(sorted(billing.keys))),
+            refusal=NOT_A_LOG,
+        )
+        for billing in BILLING_FORMATS
+    ),
 )
-FORMATS: dict[str, Format] = {
-    one.name: one for one in (*(module.FORMAT for module in _MODULES), *buckets.FORMATS)
-}
+FORMATS: dict[str, Format] = {f.name: f for f in _FORMATS}
 """By name, in the order in which they are tried and listed."""

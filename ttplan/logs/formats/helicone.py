@@ -1,40 +1,42 @@
-"""Helicone requests: its export tool's JSON lines, JSON and CSV, and what its API answers.
+"""Helicone requests: JSON Lines, JSON and CSV of its export tool, and responses of its API.
 
-What a provider's cache read or wrote and audio stand beside `prompt_tokens`; reasoning is inside `completion_tokens`. The tool's
-CSV has few columns: not the provider, the latency or the cache. A negative status is Helicone's own.
+`prompt_tokens` excludes cache reads, cache writes and audio; `completion_tokens` includes
+reasoning. The tool's CSV has few columns: no provider, latency or cache. A negative status is
+Helicone's own.
 """
 
 from __future__ import annotations
 
 from ttplan.logs.format import FindText, Format, Signature
-from ttplan.logs.mapping.mapping import FormatMapping, SkipRule, FieldSource
+from ttplan.logs.mapping.mapping import FieldSource, FormatMapping, SkipRule
 
-_NOBODY = "00000000-0000-0000-0000-000000000000"
+_NO_REFERENCE = "00000000-0000-0000-0000-000000000000"
 _TAGS = ("tag", "feature", "task", "app")
 
 
 def _properties(find: FindText) -> str:
-    """What the caller attached. The tool's CSV doubles the quotes of an object twice."""
+    """The caller's custom properties. The tool's CSV doubles the quotes of an object twice."""
     text = find("request_properties", "properties")
-    return f"TRY_CAST(CASE WHEN json_valid({text}) THEN {text} ELSE replace({text}, '\"\"', '\"') END AS JSON)"
+    unescaped = f"replace({text}, '\"\"', '\"')"
+    return f"TRY_CAST(CASE WHEN json_valid({text}) THEN {text} ELSE {unescaped} END AS JSON)"
 
 
 def _tag(find: FindText) -> str:
-    tags = ", ".join(
-        f"properties->>'{name}'" for spelt in _TAGS for name in (spelt, spelt.capitalize())
-    )
-    return f"coalesce({tags})"
+    names = (name for tag in _TAGS for name in (tag, tag.capitalize()))
+    tags = [f"properties->>'{name}'" for name in names]
+    return f"coalesce({', '.join(tags)})"
 
 
 def _hit(find: FindText) -> str:
-    """Whether Helicone's own cache answered: then the row refers to the request that filled it."""
-    return f"coalesce({find('cache_reference_id')} <> '{_NOBODY}', FALSE)"
+    """Whether Helicone's own cache responded: the row then refers to the request that filled it."""
+    return f"coalesce({find('cache_reference_id')} <> '{_NO_REFERENCE}', FALSE)"
 
 
 def _cost(find: FindText) -> str:
-    """Of a call whose answer had no usage, as errors have none, nothing is known to have been spent."""
+    """The cost, or 0 if the response has no usage, as errors have none."""
+    unused = f"{find('prompt_tokens')} IS NULL AND {find('completion_tokens')} IS NULL"
     cost = find("costUSD", "cost_usd", "cost")
-    return f"coalesce({cost}, CASE WHEN {find('prompt_tokens')} IS NULL AND {find('completion_tokens')} IS NULL THEN '0' END)"
+    return f"coalesce({cost}, CASE WHEN {unused} THEN '0' END)"
 
 
 MAPPING = FormatMapping(
@@ -44,15 +46,15 @@ MAPPING = FormatMapping(
     fields={
         "id": FieldSource(path=("request_id", "response_id")),
         "ts": FieldSource(path=("request_created_at",), unit="iso_utc"),
-        "provider": FieldSource(path=("provider",), values={"CUSTOM": "unknown"}, default="unknown"),
+        "provider": FieldSource(
+            path=("provider",), values={"CUSTOM": "unknown"}, default="unknown"
+        ),
         "model": FieldSource(path=("model", "response_model", "request_model")),
         "input_tokens": FieldSource(
             sum=(
-                *(
-                    ("prompt_tokens",),
-                    ("prompt_cache_read_tokens",),
-                    ("prompt_cache_write_tokens",),
-                ),
+                ("prompt_tokens",),
+                ("prompt_cache_read_tokens",),
+                ("prompt_cache_write_tokens",),
                 ("prompt_audio_tokens",),
             ),
             default=0,
@@ -66,7 +68,7 @@ MAPPING = FormatMapping(
         "input_audio_tokens": FieldSource(path=("prompt_audio_tokens",)),
         "output_audio_tokens": FieldSource(path=("completion_audio_tokens",)),
         "latency_ms": FieldSource(path=("delay_ms", "latency"), unit="ms"),
-        # Cancelled by the client, and refused as a threat, as web servers say it.
+        # Cancelled by the client, and refused as a threat, as HTTP statuses.
         "status": FieldSource(path=("response_status",), values={"-3": 499, "-4": 403}),
         "user_id": FieldSource(path=("request_user_id",)),
         "provider_usage": FieldSource(path=("response_body.usage",)),

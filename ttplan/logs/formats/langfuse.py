@@ -1,7 +1,8 @@
-"""Langfuse observations, of the UI's exports (CSV, JSON), the public API and blob storage (legacy and enriched).
+"""Langfuse observations: UI exports (CSV, JSON), the public API, blob storage (legacy, enriched).
 
-The types of usage exclude one another: what a cache read or wrote stands beside `input`, reasoning beside `output`. All of a side
-are added up, whatever a project calls them. Exports of version 2 and before have three counts instead, with everything inside.
+Types of usage are disjoint: `input` excludes cache reads and writes, `output` excludes reasoning.
+All types of a side are added, whatever a project calls them. Exports of version 2 and before have
+three counts that include everything.
 """
 
 from __future__ import annotations
@@ -10,18 +11,17 @@ from collections.abc import Callable
 
 from ttplan.logs.fields import COUNT
 from ttplan.logs.format import FindText, Format, Signature
-from ttplan.logs.mapping.mapping import FormatMapping, SkipRule, FieldSource
+from ttplan.logs.mapping.mapping import FieldSource, FormatMapping, SkipRule
 from ttplan.logs.mapping.sql import quoted
 
 _USAGE = ("usageDetails", "usage_details")
 _COSTS = ("costDetails", "cost_details")
 _TOTAL_COST = ("totalCost", "total_cost", "calculatedTotalCost", "usage.totalCost")
-# The counts of older exports.
-_BEFORE = {
+_LEGACY_COUNTS = {
     "input_tokens": ("promptTokens", "usage.input", "usage.promptTokens"),
     "output_tokens": ("completionTokens", "usage.output", "usage.completionTokens"),
 }
-# Which types of usage are in a count, as SQL of a type's name `k`.
+# Which types of usage are part of a count: an SQL condition on the type's name `k`.
 _TYPES = {
     "input_tokens": "contains(k, 'input') OR contains(k, 'cache')",
     "output_tokens": "contains(k, 'output') OR contains(k, 'reasoning')",
@@ -36,48 +36,55 @@ _TYPES = {
 
 
 def _entries(text: str) -> str:
-    """A JSON object's entries that have a value, names in lower case; NULL where the text is no object."""
+    """The non-null entries of a JSON object, keys in lower case; NULL if it is not an object."""
     entries = f"map_entries(TRY_CAST(TRY_CAST({text} AS JSON) AS MAP(VARCHAR, VARCHAR)))"
-    there = f"list_filter({entries}, lambda e: e.value IS NOT NULL)"
-    return f"list_transform({there}, lambda e: {{'k': lower(e.key), 'v': e.value}})"
+    non_null = f"list_filter({entries}, lambda e: e.value IS NOT NULL)"
+    return f"list_transform({non_null}, lambda e: {{'k': lower(e.key), 'v': e.value}})"
 
 
 def _count(name: str) -> Callable[[FindText], str]:
-    """The sum of some types of usage. A count that is none stands for the sum, and is found bad there."""
+    """The sum of some types of usage. An invalid count replaces the sum, so that it is reported."""
 
     def rule(find: FindText) -> str:
-        values = f"list_transform(list_filter(entries, lambda e: {_TYPES[name].replace('(k,', '(e.k,')}), lambda e: e.v)"
-        wrong = f"list_filter({values}, lambda v: NOT regexp_full_match(v, {quoted(COUNT.pattern or '')}))[1]"
-        added = f"CAST(list_sum(list_transform({values}, lambda v: {COUNT.value.format(c='v')})) AS VARCHAR)"
-        before = _BEFORE.get(name)
-        # Nothing stands where the SDK did not see any usage, as in streams that were not asked for it.
-        rest = "" if before is None else f", {find(*before)}, '0'"
-        return f"coalesce({wrong}, {added}{rest})"
+        is_part = _TYPES[name].replace("(k,", "(e.k,")
+        values = f"list_transform(list_filter(entries, lambda e: {is_part}), lambda e: e.v)"
+        is_invalid = f"NOT regexp_full_match(v, {quoted(COUNT.pattern or '')})"
+        invalid = f"list_filter({values}, lambda v: {is_invalid})[1]"
+        counts = f"list_transform({values}, lambda v: {COUNT.value.format(c='v')})"
+        texts = [invalid, f"CAST(list_sum({counts}) AS VARCHAR)"]
+        if name in _LEGACY_COUNTS:
+            # Without usage, as in streams that did not request it, there is no entry at all.
+            texts += [find(*_LEGACY_COUNTS[name]), "'0'"]
+        return f"coalesce({', '.join(texts)})"
 
     return rule
 
 
 def _cost(find: FindText) -> str:
-    """Where no price is known, some exports say 0 and some nothing. A call that failed and used nothing cost nothing."""
+    """The cost. If no price is known, some exports have 0 and some nothing: both mean that it is
+    not known. A failed call without usage cost nothing."""
     costs = find(*_COSTS)
     cost = f"coalesce(TRY_CAST({costs} AS JSON)->>'total', {find(*_TOTAL_COST)})"
     unknown = f"{costs} = '{{}}' AND TRY_CAST({cost} AS DOUBLE) = 0"
-    before = [f"coalesce({find(*paths)}, '0') = '0'" for paths in _BEFORE.values()]
-    unused = (
-        f"{find('level')} = 'ERROR' AND coalesce(len(entries), 0) = 0 AND {' AND '.join(before)}"
+    unused = " AND ".join(
+        [
+            f"{find('level')} = 'ERROR' AND coalesce(len(entries), 0) = 0",
+            *(f"coalesce({find(*paths)}, '0') = '0'" for paths in _LEGACY_COUNTS.values()),
+        ]
     )
-    return (
-        f"coalesce(CASE WHEN {unknown} THEN NULL ELSE {cost} END, CASE WHEN {unused} THEN '0' END)"
-    )
+    known = f"CASE WHEN {unknown} THEN NULL ELSE {cost} END"
+    return f"coalesce({known}, CASE WHEN {unused} THEN '0' END)"
 
 
 def _status(find: FindText) -> str:
-    code = f"nullif(regexp_extract({find('statusMessage', 'status_message')}, '\\b([45]\\d\\d)\\b', 1), '')"
+    message = find("statusMessage", "status_message")
+    code = f"nullif(regexp_extract({message}, '\\b([45]\\d\\d)\\b', 1), '')"
     return f"CASE WHEN {find('level')} = 'ERROR' THEN coalesce({code}, '500') ELSE '200' END"
 
 
 def _streamed(find: FindText) -> str:
-    return f"CASE WHEN {find('completionStartTime', 'completion_start_time')} IS NOT NULL THEN 'true' END"
+    start = find("completionStartTime", "completion_start_time")
+    return f"CASE WHEN {start} IS NOT NULL THEN 'true' END"
 
 
 MAPPING = FormatMapping(
@@ -87,18 +94,14 @@ MAPPING = FormatMapping(
     fields={
         "id": FieldSource(path=("id",)),
         "ts": FieldSource(path=("startTime", "start_time"), unit="iso_utc"),
-        # Only some integrations say it; where none does, the model's name tells.
+        # Only some integrations record it; otherwise the name of the model tells it.
         "provider": FieldSource(
             path=(
-                *(
-                    "metadata.ls_provider",
-                    'metadata."gen_ai.provider.name"',
-                    'metadata."gen_ai.system"',
-                ),
-                *(
-                    'metadata.attributes."gen_ai.provider.name"',
-                    'metadata.attributes."gen_ai.system"',
-                ),
+                "metadata.ls_provider",
+                'metadata."gen_ai.provider.name"',
+                'metadata."gen_ai.system"',
+                'metadata.attributes."gen_ai.provider.name"',
+                'metadata.attributes."gen_ai.system"',
             ),
             default="unknown",
         ),

@@ -1,8 +1,9 @@
 """LiteLLM's `LiteLLM_SpendLogs`: the table, a CSV of it, or its rows as JSON.
 
-`prompt_tokens` include cached reads, and cache writes too except in versions of mid-2025, which added only the reads for
-Anthropic. `completion_tokens` include reasoning. Times have no zone and are UTC. `metadata` is JSON, written as a text in some
-exports. A cache hit has `cache_hit` "True" as a text and a spend of 0.
+`prompt_tokens` includes cache reads, and cache writes too, except in versions of mid-2025, which
+added only the reads for Anthropic. `completion_tokens` includes reasoning. Times have no zone and
+are UTC. `metadata` is JSON, written as a text in some exports. A cache hit has `cache_hit` "True"
+as a text and a spend of 0.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from ttplan.logs.format import FindText, Format, Rule, Signature
 from ttplan.logs.mapping.mapping import FormatMapping
 from ttplan.logs.mapping.sql import elapsed_ms, null_if_in
 
-NO_REQUESTS = (
+NOT_REQUESTS = (
     "acreate_batch",
     "acreate_file",
     "afile_content",
@@ -26,7 +27,7 @@ NO_REQUESTS = (
     "call_mcp_tool",
     "list_mcp_tools",
 )
-"""Calls that are no request to a model. A retrieved batch is a bill for many requests at once."""
+"""Calls that are not a request to a model. A retrieved batch is a bill for many requests."""
 
 
 COUNTS: dict[str, Any] = {
@@ -45,36 +46,39 @@ COUNTS: dict[str, Any] = {
     "output_image_tokens": "usage.completion_tokens_details.image_tokens",
     "provider_usage": {"path": "usage", "values": {"{}": None}},
 }
-"""What the usage says, wherever that is."""
+"""Fields from the provider's usage."""
 
 
 def status(find: FindText) -> str:
-    """A failure's own code, 500 where it has none; 200 for anything else."""
+    """The code of a failure, 500 if it has none; else 200."""
     code = find("metadata.error_information.error_code", "error_information.error_code")
     failed = f"coalesce({find('status', 'metadata.status')}, '') = 'failure'"
-    return f"CASE WHEN {failed} THEN CASE WHEN regexp_full_match({code}, '[1-9]\\d\\d') THEN {code} ELSE '500' END ELSE '200' END"
+    error = f"CASE WHEN regexp_full_match({code}, '[1-9]\\d\\d') THEN {code} ELSE '500' END"
+    return f"CASE WHEN {failed} THEN {error} ELSE '200' END"
 
 
 def provider_by(price_list: str) -> Rule:
-    """LiteLLM's provider, else what its price list says, else the model's prefix, else "unknown"."""
+    """LiteLLM's provider, else its price list's, else the prefix of the model, else "unknown"."""
 
     def provider(find: FindText) -> str:
         model = find("model", "model_group")
         prefix = f"CASE WHEN contains({model}, '/') THEN split_part({model}, '/', 1) END"
-        return f"coalesce({find('custom_llm_provider', price_list)}, {prefix}, CASE WHEN {model} IS NOT NULL THEN 'unknown' END)"
+        unknown = f"CASE WHEN {model} IS NOT NULL THEN 'unknown' END"
+        return f"coalesce({find('custom_llm_provider', price_list)}, {prefix}, {unknown})"
 
     return provider
 
 
 def tag(find: FindText) -> str:
-    """The tags that somebody set, with commas between; LiteLLM adds the user agent as one of its own."""
+    """The user's tags, separated by commas, without the user agent that LiteLLM adds."""
     tags = find("request_tags")
     listed = f"CASE WHEN {tags} LIKE '[%' THEN TRY(json_extract_string({tags}, '$[*]')) END"
-    return f"NULLIF(array_to_string(list_filter({listed}, lambda x: x NOT LIKE 'User-Agent:%'), ','), '')"
+    own = f"list_filter({listed}, lambda x: x NOT LIKE 'User-Agent:%')"
+    return f"NULLIF(array_to_string({own}, ','), '')"
 
 
 def streamed(find: FindText) -> str:
-    """Whether the first token came before the last: without streaming LiteLLM writes the end for both."""
+    """Whether the first token came before the end: without streaming both times are the end."""
     first, end = find("completionStartTime"), find("endTime")
     return f"CAST({elapsed_ms(first, end, 'iso_utc')} > 0 AS VARCHAR)"
 
@@ -85,7 +89,7 @@ MAPPING = FormatMapping.model_validate(
         "rows": ["", "data[*]"],
         "blank_is_missing": True,
         "documents": ["metadata", "request_tags", "messages", "response", "proxy_server_request"],
-        # The provider's usage: since mid-2025, and before.
+        # The provider's usage in versions since mid-2025, and before.
         "parts": {"usage": ["metadata.usage_object", "metadata.additional_usage_values"]},
         "fields": {
             "id": "request_id",
@@ -111,7 +115,7 @@ MAPPING = FormatMapping.model_validate(
         "skip": [
             {
                 "path": "call_type",
-                "is": list(NO_REQUESTS),
+                "is": list(NOT_REQUESTS),
                 "reason": "a file, batch or tool call, no request to a model",
             },
             {
@@ -151,7 +155,8 @@ FORMAT = Format(
         "tag": tag,
         "streamed": streamed,
         "body": lambda find: (
-            f"coalesce({null_if_in(find('proxy_server_request'), '{}')}, {null_if_in(find('messages'), '{}', '[]')})"
+            f"coalesce({null_if_in(find('proxy_server_request'), '{}')},"
+            f" {null_if_in(find('messages'), '{}', '[]')})"
         ),
     },
     table="LiteLLM_SpendLogs",

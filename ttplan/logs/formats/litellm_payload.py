@@ -1,6 +1,7 @@
-"""LiteLLM's standard logging payload, as its callbacks (S3, GCS, a generic API, a file) write it: a JSON object a request.
+"""LiteLLM's standard logging payload, as its callbacks (S3, GCS, a generic API, a file) write it.
 
-Counts are as in `litellm`; times are seconds since 1970. A payload has the cost as `response_cost`.
+It is one JSON object per request. Counts are as in `litellm`; times are seconds since 1970. The
+cost is `response_cost`.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from ttplan.logs.format import Format, Signature
 from ttplan.logs.formats import litellm
 from ttplan.logs.mapping.mapping import FormatMapping
 
+_SPEND_LOGS = litellm.MAPPING.model_dump(by_alias=True, exclude_defaults=True)
 MAPPING = FormatMapping.model_validate(
     {
         "name": "litellm_payload",
         "rows": ["", "data[*]"],
         "blank_is_missing": True,
         "parts": {"usage": ["metadata.usage_object", "response.usage"]},
-        "fields": litellm.MAPPING.model_dump(by_alias=True, exclude_defaults=True)["fields"]
+        "fields": _SPEND_LOGS["fields"]
         | {
             "id": "id",
             "ts": {"path": "startTime", "unit": "epoch_s"},
@@ -33,7 +35,7 @@ MAPPING = FormatMapping.model_validate(
             "service_tier": ["usage.service_tier", "model_parameters.service_tier"],
             "body": {"path": "messages", "values": {"{}": None, "[]": None}},
         },
-        "skip": litellm.MAPPING.model_dump(by_alias=True, exclude_defaults=True)["skip"],
+        "skip": _SPEND_LOGS["skip"],
     }
 )
 FORMAT = Format(

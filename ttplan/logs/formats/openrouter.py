@@ -1,32 +1,32 @@
-"""OpenRouter's generations: the activity's CSV, and what its API says of a generation.
+"""OpenRouter generations: the CSV of its activity page, and its API's generation objects.
 
-What a provider's cache read is inside the prompt's count, reasoning is inside the completion's. With a key of one's own, what the
-provider takes is beside what OpenRouter does, and both are the cost.
+The prompt count includes cache reads, the completion count includes reasoning. With the user's own
+provider key (BYOK), OpenRouter and the provider charge separately, and the cost is the sum.
 """
 
 from __future__ import annotations
 
 from ttplan.logs.fields import MONEY
 from ttplan.logs.format import FindText, Format, Signature
-from ttplan.logs.mapping.mapping import FormatMapping, FieldSource
+from ttplan.logs.mapping.mapping import FieldSource, FormatMapping
 from ttplan.logs.mapping.sql import quoted
 
 
 def _cost(find: FindText) -> str:
-    """Both costs. One that is no amount stands for the sum, and is found bad there."""
+    """The sum of both costs. An invalid one replaces the sum, so that it is reported."""
     charged = find("cost_total", "total_cost", "usage")
     upstream = f"CASE WHEN {find('is_byok')} = 'true' THEN {find('upstream_inference_cost')} END"
-    beside = f"coalesce({find('byok_usage_inference')}, {upstream}, '0')"
-    wrong = " ".join(
-        f"WHEN NOT regexp_full_match({one}, {quoted(MONEY.pattern or '')}) THEN {one}"
-        for one in (charged, beside)
+    byok = f"coalesce({find('byok_usage_inference')}, {upstream}, '0')"
+    invalid = " ".join(
+        f"WHEN NOT regexp_full_match({cost}, {quoted(MONEY.pattern or '')}) THEN {cost}"
+        for cost in (charged, byok)
     )
-    both = f"TRY_CAST({charged} AS DECIMAL(38, 12)) + TRY_CAST({beside} AS DECIMAL(38, 12))"
-    return f"CASE WHEN {charged} IS NULL THEN NULL {wrong} ELSE CAST({both} AS VARCHAR) END"
+    total = f"TRY_CAST({charged} AS DECIMAL(38, 12)) + TRY_CAST({byok} AS DECIMAL(38, 12))"
+    return f"CASE WHEN {charged} IS NULL THEN NULL {invalid} ELSE CAST({total} AS VARCHAR) END"
 
 
 def _status(find: FindText) -> str:
-    """Cancelled by the client, as web servers say it."""
+    """499 if the client cancelled, as web servers log it."""
     return f"CASE WHEN {find('cancelled')} = 'true' THEN '499' ELSE '200' END"
 
 
@@ -39,7 +39,7 @@ MAPPING = FormatMapping(
         "ts": FieldSource(path=("created_at",), unit="iso_utc"),
         "provider": FieldSource(constant="openrouter"),
         "model": FieldSource(path=("model_permaslug", "model")),
-        # The provider's own count is what is billed.
+        # The provider bills by its own count.
         "input_tokens": FieldSource(path=("native_tokens_prompt", "tokens_prompt")),
         "output_tokens": FieldSource(path=("native_tokens_completion", "tokens_completion")),
         "cached_tokens": FieldSource(path=("native_tokens_cached", "tokens_cached")),

@@ -1,8 +1,8 @@
-"""Spans of OpenTelemetry's GenAI conventions as OTLP JSON, in the current spelling and in older ones.
+"""Spans of OpenTelemetry's GenAI conventions as OTLP JSON, with current and older attribute names.
 
-`gen_ai.usage.input_tokens` includes what a cache read and wrote, `gen_ai.usage.output_tokens` includes reasoning: so say the
-conventions. Some instrumentations pass on counts that stand beside one another. Where that shows, since a part is more than the
-whole, the parts are added.
+By the conventions, `gen_ai.usage.input_tokens` includes cache reads and writes, and
+`gen_ai.usage.output_tokens` includes reasoning. Some instrumentations pass on disjoint counts. If a
+part is greater than the whole, the counts are disjoint and are added.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 
 from ttplan.logs.fields import COUNT
 from ttplan.logs.format import FindText, Format, Signature
-from ttplan.logs.mapping.mapping import FormatMapping, SkipRule, FieldSource
+from ttplan.logs.mapping.mapping import FieldSource, FormatMapping, SkipRule
 from ttplan.logs.mapping.sql import quoted
 
 
@@ -47,12 +47,22 @@ _REASONING = _at(
     "gen_ai.usage.reasoning_tokens",
 )
 _COST = _at("gen_ai.usage.cost", "gen_ai.usage.total_cost", "gen_ai.cost.total", "llm.usage.cost")
-_FIRST = _at("gen_ai.response.time_to_first_chunk", "gen_ai.server.time_to_first_token")
-_NO_CALLS = (
-    *("invoke_agent", "create_agent", "execute_tool", "invoke_workflow", "plan", "retrieval"),
-    *("search_memory", "create_memory", "update_memory", "delete_memory", "upsert_memory"),
+_FIRST_TOKEN = _at("gen_ai.response.time_to_first_chunk", "gen_ai.server.time_to_first_token")
+_NOT_MODEL_CALLS = (
+    "invoke_agent",
+    "create_agent",
+    "execute_tool",
+    "invoke_workflow",
+    "plan",
+    "retrieval",
+    "search_memory",
+    "create_memory",
+    "update_memory",
+    "delete_memory",
+    "upsert_memory",
 )
-"""Operations that call no model themselves; what the calls under them used, an agent's span may sum up again."""
+"""Operations that do not call a model themselves; an agent's span may repeat the usage of the calls
+under it."""
 
 
 _PAIRS = [{"key": "VARCHAR", "value": "VARCHAR"}]
@@ -66,70 +76,76 @@ _DOCUMENT = {
         {
             "resource": {"attributes": _PAIRS},
             "scopeSpans": [{"spans": [_SPAN]}],
-            # What the first version of the protocol calls them.
+            # Their name in the first version of the protocol.
             "instrumentationLibrarySpans": [{"spans": [_SPAN]}],
         }
     ]
 }
-"""What is read of a document, in one go. What is of another type is nothing."""
+"""The parts of a document that are read, in one pass. A value of another type is null."""
 
 
 def _expand(documents: str) -> str:
-    """Each span as an object: its attributes by name, those of usage apart, and its resource's."""
-    parts = [
-        f"'\"{name}\":' || coalesce(to_json(s.{name}), 'null')"
-        for name in _SPAN
-        if name not in ("status", "attributes")
-    ]
-    parts += ["'\"status\":{\"code\":' || coalesce(to_json(s.status.code), 'null') || '}'"]
-    parts += [
-        f"'\"attributes\":' || {_object('s.attributes')}",
-        f"'\"usage\":' || {_object('s.attributes', '.usage.')}",
-    ]
-    parts += ["'\"resource\":' || resource"]
+    """Each span as an object: its attributes by name, those of usage again, and its resource's."""
+    members = {
+        **{
+            name: f"coalesce(to_json(s.{name}), 'null')"
+            for name in _SPAN
+            if name not in ("status", "attributes")
+        },
+        "status": "'{\"code\":' || coalesce(to_json(s.status.code), 'null') || '}'",
+        "attributes": _object("s.attributes"),
+        "usage": _object("s.attributes", ".usage."),
+        "resource": "resource",
+    }
+    parts = " || ',' || ".join(f"'\"{name}\":' || {text}" for name, text in members.items())
     scopes = "list_concat(r.scopeSpans, r.instrumentationLibrarySpans)"
-    return f"""(SELECT '{{' || {" || ',' || ".join(parts)} || '}}' AS json FROM (
-        SELECT unnest(flatten(list_transform({scopes}, lambda x: x.spans))) AS s, {_object("r.resource.attributes")} AS resource
-        FROM (SELECT unnest(from_json(json, {quoted(json.dumps(_DOCUMENT))}).resourceSpans) AS r FROM {documents})))"""  # noqa: S608
+    parsed = f"from_json(json, {quoted(json.dumps(_DOCUMENT))})"
+    return f"""(SELECT '{{' || {parts} || '}}' AS json FROM (
+        SELECT unnest(flatten(list_transform({scopes}, lambda x: x.spans))) AS s,
+            {_object("r.resource.attributes")} AS resource
+        FROM (SELECT unnest({parsed}.resourceSpans) AS r FROM {documents})))"""  # noqa: S608
 
 
 def _object(pairs: str, part: str = "") -> str:
-    """SQL of a JSON object of pairs whose key has a `part` in it; a value is wrapped once, in the name of its type."""
-    kept = f"list_filter({pairs}, lambda x: contains(x.key, '{part}') AND starts_with(x.value, '{{\"'))"
+    """SQL of a JSON object of the pairs whose key contains `part`. OTLP wraps each value in an
+    object whose key is the type; the value is unwrapped."""
+    is_kept = f"contains(x.key, '{part}') AND starts_with(x.value, '{{\"')"
+    kept = f"list_filter({pairs}, lambda x: {is_kept})"
     value = "substr(x.value, strpos(x.value, ':') + 1, length(x.value) - strpos(x.value, ':') - 1)"
     listed = f"list_transform({kept}, lambda x: to_json(x.key) || ':' || {value})"
     return f"'{{' || coalesce(array_to_string({listed}, ','), '') || '}}'"
 
 
-def _of(text: str) -> str:
-    """A count's number, 0 where there is none."""
-    return f"coalesce({COUNT.value.format(c=text)}, 0)"
-
-
-def _whole(text: str, *parts: str) -> str:
-    """A count, or, where its parts are more, the sum of all. A count that is none stays, and is found bad."""
-    added = " + ".join(map(_of, parts))
-    return f"CASE WHEN {added} > {_of(text)} THEN CAST({_of(text)} + {added} AS VARCHAR) ELSE coalesce({text}, '0') END"
+def _total_count(text: str, *parts: str) -> str:
+    """A count, or the sum of it and its parts if these are more. An invalid count is kept, so that
+    it is reported."""
+    count, *part_counts = (f"coalesce({COUNT.value.format(c=t)}, 0)" for t in (text, *parts))
+    sum_of_parts = " + ".join(part_counts)
+    total = f"CAST({count} + {sum_of_parts} AS VARCHAR)"
+    return f"CASE WHEN {sum_of_parts} > {count} THEN {total} ELSE coalesce({text}, '0') END"
 
 
 def _failed(find: FindText) -> str:
-    return f"({find('status.code')} IN ('2', 'STATUS_CODE_ERROR') OR {find(*_at('error.type'))} IS NOT NULL)"
+    is_error = f"{find('status.code')} IN ('2', 'STATUS_CODE_ERROR')"
+    return f"({is_error} OR {find(*_at('error.type'))} IS NOT NULL)"
 
 
 def _status(find: FindText) -> str:
     error, code = find(*_at("error.type")), find(*_at("http.response.status_code"))
-    said = f"coalesce(CASE WHEN regexp_full_match({error}, '[45]\\d\\d') THEN {error} END, {code}, '500')"
-    return f"CASE WHEN {_failed(find)} THEN {said} ELSE '200' END"
+    error_status = f"CASE WHEN regexp_full_match({error}, '[45]\\d\\d') THEN {error} END"
+    status = f"coalesce({error_status}, {code}, '500')"
+    return f"CASE WHEN {_failed(find)} THEN {status} ELSE '200' END"
 
 
 def _cost(find: FindText) -> str:
-    """What an instrumentation reckons; the conventions have none. A call that failed and used nothing cost nothing."""
+    """The instrumentation's cost; the conventions have none. A failed call without usage is 0."""
     unused = f"{find(*_INPUT)} IS NULL AND {find(*_OUTPUT)} IS NULL AND {_failed(find)}"
     return f"coalesce({find(*_COST)}, CASE WHEN {unused} THEN '0' END)"
 
 
 def _streamed(find: FindText) -> str:
-    return f"CASE WHEN {find(*_FIRST)} IS NOT NULL THEN 'true' ELSE {find(*_at('gen_ai.request.stream', 'llm.is_streaming'))} END"
+    flag = find(*_at("gen_ai.request.stream", "llm.is_streaming"))
+    return f"CASE WHEN {find(*_FIRST_TOKEN)} IS NOT NULL THEN 'true' ELSE {flag} END"
 
 
 MAPPING = FormatMapping(
@@ -137,7 +153,9 @@ MAPPING = FormatMapping(
     fields={
         "id": FieldSource(path=("spanId",)),
         "ts": FieldSource(path=("startTimeUnixNano",), unit="epoch_ns"),
-        "provider": FieldSource(path=_at("gen_ai.provider.name", "gen_ai.system"), default="unknown"),
+        "provider": FieldSource(
+            path=_at("gen_ai.provider.name", "gen_ai.system"), default="unknown"
+        ),
         "model": FieldSource(path=_MODEL),
         "input_tokens": FieldSource(path=_INPUT),
         "output_tokens": FieldSource(path=_OUTPUT),
@@ -180,7 +198,7 @@ MAPPING = FormatMapping(
     skip=(
         SkipRule(
             path=_OPERATION,
-            is_=_NO_CALLS,
+            is_=_NOT_MODEL_CALLS,
             reason="a span of an agent, a tool or the like, not of a call of a model",
         ),
         SkipRule(path=_MODEL, is_=(None,), reason="a span that names no model"),
@@ -192,8 +210,8 @@ FORMAT = Format(
     signature=Signature(required=("traceId", "spanId", "attributes", "resource")),
     rules={
         "id": lambda find: f"{find('traceId')} || '/' || {find('spanId')}",
-        "input_tokens": lambda find: _whole(find(*_INPUT), find(*_CACHED), find(*_WRITTEN)),
-        "output_tokens": lambda find: _whole(find(*_OUTPUT), find(*_REASONING)),
+        "input_tokens": lambda find: _total_count(find(*_INPUT), find(*_CACHED), find(*_WRITTEN)),
+        "output_tokens": lambda find: _total_count(find(*_OUTPUT), find(*_REASONING)),
         "cost_usd": _cost,
         "status": _status,
         "streamed": _streamed,

@@ -1,18 +1,26 @@
-"""Our own columns: a file of them is read as it is, names and all."""
+"""Logs with ttplan's own columns: ttplan's exports, and TokenTrimmer's `request_logs`.
+
+Names of providers and models are kept as they are.
+"""
 
 from __future__ import annotations
 
 from ttplan.logs.fields import BODIES, EMBEDDINGS, FIELDS
 from ttplan.logs.format import Format, Signature
-from ttplan.logs.mapping.mapping import FormatMapping, FieldSource
+from ttplan.logs.mapping.mapping import FieldSource, FormatMapping
 
-REQUEST_COLUMNS_MAPPING = FormatMapping(
-    name="own",
-    fields={field.name: FieldSource(path=(field.name,)) for field in (*FIELDS, *BODIES, *EMBEDDINGS)},
+_COLUMNS = {f.name: FieldSource(path=(f.name,)) for f in (*FIELDS, *BODIES, *EMBEDDINGS)}
+_ONLY_OWN = (
+    "cache_write_tokens",
+    "recorded_cost_usd",
+    "cost_basis",
+    "logged_model",
+    "body_lower",
+    "source_id",
 )
-FORMAT = Format(
+OWN = Format(
     title="ttplan's own columns",
-    mapping=REQUEST_COLUMNS_MAPPING,
+    mapping=FormatMapping(name="own", fields=_COLUMNS),
     signature=Signature(
         required=("id", "ts", "provider", "model", "input_tokens", "output_tokens", "cost_usd"),
         typical=(
@@ -26,4 +34,37 @@ FORMAT = Format(
     ),
     foreign_names=False,
     table="requests",
+)
+TOKENTRIMMER = Format(
+    title="TokenTrimmer request_logs",
+    mapping=FormatMapping(
+        name="tokentrimmer",
+        fields={name: source for name, source in _COLUMNS.items() if name not in _ONLY_OWN}
+        | {
+            # As PostgreSQL writes them.
+            "cached": FieldSource(path=("cached",), values={"t": True, "f": False}),
+            "ts": FieldSource(path=("ts",), unit="iso_utc"),
+        },
+    ),
+    signature=Signature(
+        required=(
+            "id",
+            "org_id",
+            "ts",
+            "provider",
+            "model",
+            "input_tokens",
+            "output_tokens",
+            "cached_tokens",
+            "cost_usd",
+            "baseline_cost_usd",
+            "cached",
+            "cache_layer",
+            "matched_route_id",
+            "upstream_latency_ms",
+        ),
+        forbidden=_ONLY_OWN,
+    ),
+    foreign_names=False,
+    table="request_logs",
 )

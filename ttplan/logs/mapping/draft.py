@@ -17,10 +17,10 @@ _SYNONYMS = {
     "service",
     "model": "model modelname modelid requestmodel responsemodel modelpermaslug engine "
     "deployment llm",
-    "input_tokens": "inputtokens prompttokens inputtokencount prompttokencount tokensin tokensprompt "
-    "usageinput ntokensinput contexttokens requesttokens promptlength prompt input",
-    "output_tokens": "outputtokens completiontokens outputtokencount candidatestokencount tokensout "
-    "tokenscompletion usageoutput generatedtokens responsetokens completionlength "
+    "input_tokens": "inputtokens prompttokens inputtokencount prompttokencount tokensin "
+    "tokensprompt usageinput ntokensinput contexttokens requesttokens promptlength prompt input",
+    "output_tokens": "outputtokens completiontokens outputtokencount candidatestokencount "
+    "tokensout tokenscompletion usageoutput generatedtokens responsetokens completionlength "
     "completion output",
     "cached_tokens": "cachedtokens cachereadinputtokens cachereadtokens cachedinputtokens "
     "cachedcontenttokencount tokenscached promptcachereadtokens",

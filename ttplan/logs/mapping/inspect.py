@@ -64,7 +64,8 @@ class Inspection(NamedTuple):
         known = f"; it is {self.known_as}, which needs no mapping" if self.known_as else ""
         where = f" at {self.rows}" if self.rows else ""
         lines = [
-            f"{self.path}: {self.kind}, rows{where}; the first {self.sampled:,} were looked at{known}"
+            f"{self.path}: {self.kind}, rows{where};"
+            f" the first {self.sampled:,} were looked at{known}"
         ]
         width = max((len(key.path) for key in self.seen), default=0)
         for key in self.seen:
@@ -124,7 +125,7 @@ def _sample_rows(source: Source) -> tuple[list[Any], str]:
             f"left(CAST({_column_text(*column)} AS VARCHAR), {_MAX_TEXT})"
             for column in file.columns.items()
         ]
-        query = f"SELECT {', '.join(texts)} FROM {file.relation} LIMIT {SAMPLE_ROWS}"
+        query = f"SELECT {', '.join(texts)} FROM {file.relation} LIMIT {SAMPLE_ROWS}"  # noqa: S608
         rows = source.connection.execute(query, file.parameters).fetchall()
         names = [_path_step(name) for name in file.columns]
         return [dict(zip(names, map(_parsed, row), strict=True)) for row in rows], ""
@@ -140,7 +141,7 @@ def _sample_rows(source: Source) -> tuple[list[Any], str]:
 def _documents(source: Source, rows_path: str) -> list[Any]:
     file = source.sample.file
     query = (
-        f"SELECT CAST(json AS VARCHAR) FROM {rows_sql(file.relation, rows_path)}"
+        f"SELECT CAST(json AS VARCHAR) FROM {rows_sql(file.relation, rows_path)}"  # noqa: S608
         f" WHERE strlen(CAST(json AS VARCHAR)) <= {max(_MAX_ROW_BYTES, file.largest)}"
         f" LIMIT {SAMPLE_ROWS}"
     )

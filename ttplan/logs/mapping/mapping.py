@@ -165,14 +165,14 @@ def read_mapping(source: FormatMapping | dict[str, Any] | str | os.PathLike[str]
     else:
         try:
             mapping = FormatMapping.model_validate(
-                source if isinstance(source, dict) else read_yaml(source, "a mapping of a log's columns")
+                source
+                if isinstance(source, dict)
+                else read_yaml(source, "a mapping of a log's columns")
             )
         except ValidationError as error:
             raise InputError(
                 f"{where}: {describe_validation_error(error)}; expected a mapping as `ttplan inspect FILE` drafts one"
             ) from None
     if missing := mapping.missing():
-        raise InputError(
-            f"{where} does not say where {', '.join(missing)} is; add it under fields"
-        )
+        raise InputError(f"{where} does not say where {', '.join(missing)} is; add it under fields")
     return mapping

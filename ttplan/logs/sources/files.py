@@ -1,4 +1,4 @@
-"""Log files as DuckDB relations: which files a path names, the kind of each, and the SQL that reads it."""
+"""Log files as DuckDB relations: the files that a path names, their kinds, and the SQL."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ def _log_suffix(file: Path) -> str:
 
 def _columns_of(connection: duckdb.DuckDBPyConnection, file: FileRelation) -> dict[str, str]:
     try:
-        query = f"DESCRIBE SELECT * FROM {file.relation}"
+        query = f"DESCRIBE SELECT * FROM {file.relation}"  # noqa: S608
         rows = connection.execute(query, file.parameters).fetchall()
     except duckdb.Error as error:
         raise unreadable(file.path, file.kind, error) from None
@@ -242,9 +242,9 @@ def _relation(shape: str, compression: str, largest: int, ignore_bad_lines: bool
             f" escape = '\"', max_line_size = {MAX_LINE}, buffer_size = {2 * MAX_LINE},"
             f" compression = '{compression}')"
         )
-    format = {"jsonl": "newline_delimited", "array": "array", "json": "unstructured"}[shape]
+    shape_name = {"jsonl": "newline_delimited", "array": "array", "json": "unstructured"}[shape]
     ignore = str(ignore_bad_lines and shape == "jsonl").lower()
     return (
-        f"read_json_objects($path, format = '{format}', maximum_object_size = {largest},"
+        f"read_json_objects($path, format = '{shape_name}', maximum_object_size = {largest},"
         f" compression = '{compression}', ignore_errors = {ignore})"
     )

@@ -1,4 +1,4 @@
-"""Check logs: those that a store has, or files as they are."""
+"""Checks logs for wrong costs: those in a store, or files as they are."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from ttplan.doctor.check import check_rows
+from ttplan.doctor.check import check_rows, new_finding
 from ttplan.doctor.cost_checks import CHECKED_COLUMNS
-from ttplan.doctor.kinds import FINDING_KINDS
 from ttplan.logs.billing.compare import compare_totals
 from ttplan.logs.billing.totals import read_totals
 from ttplan.logs.model_names import normalise_model
 from ttplan.logs.reader import LogReader
+from ttplan.logs.source import MappingLike, ReadOptions
+from ttplan.logs.sources.files import PathLike
 from ttplan.model.errors import InputError
-from ttplan.model.results.diagnosis import Diagnosis, Finding
+from ttplan.model.results.diagnosis import Diagnosis
 from ttplan.prices.book import PriceBook, PriceSource
 from ttplan.store.protocol import Store
 from ttplan.util.paths import PathLike
 
-MEMORY = "1GB"
-"""What DuckDB may hold of rows that are checked."""
+MEMORY_LIMIT = "1GB"
+"""Memory that DuckDB may use for rows to check."""
 
 
 def check_store(
@@ -36,29 +37,29 @@ def check_store(
     totals: Sequence[PathLike] = (),
     at: datetime,
 ) -> Diagnosis:
-    """Check the requests of a store, which is called `name`, as of now, `at`.
+    """Check the requests of a store, called `name`, as of `at`.
 
-    `prices` are one's own, over the catalogue's; `totals` are a provider's exports of usage or costs by day, to hold the log
-    against. Raises InputError where one of them cannot be used.
+    `prices` override the catalogue's; `totals` are a provider's exports of daily usage or costs to
+    compare the log with. Raises InputError if one of them cannot be used.
     """
     book = PriceBook(prices)
     with store.read() as snapshot:
         table = snapshot.requests()
         backend: Any = table.get_backend()
         rows = f"({backend.compile(table)})"
-        found = check_rows(backend.con, rows, table.columns, book, log=name, at=at)
-        return _with_totals(found, backend.con, rows, totals)
+        diagnosis = check_rows(backend.con, rows, table.columns, book, log=name, at=at)
+        return _with_totals(diagnosis, backend.con, rows, totals)
 
 
 class RowBuffer:
-    """Rows on their way to somewhere else, kept aside, outside of memory, to be checked when all have passed."""
+    """Keeps a copy, on disk, of the rows that pass through it, and checks them at the end."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="ttplan-")
         self._connection = duckdb.connect(str(Path(self._folder.name) / "rows.duckdb"))
         self._connection.execute("SET TimeZone = 'UTC'")
-        self._connection.execute(f"SET memory_limit = '{MEMORY}'")
-        self._any = False
+        self._connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
+        self._is_empty = True
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """The batches, unchanged."""
@@ -67,7 +68,7 @@ class RowBuffer:
             self._connection.execute("CREATE TABLE IF NOT EXISTS requests AS FROM batch LIMIT 0")
             self._connection.execute("INSERT INTO requests FROM batch")
             self._connection.unregister("batch")
-            self._any = True
+            self._is_empty = False
             yield batch
 
     def check(
@@ -79,13 +80,14 @@ class RowBuffer:
         at: datetime,
         notes: Sequence[str] = (),
     ) -> Diagnosis:
-        """What passed, checked as of `at`. Raises InputError where nothing did, or `totals` cannot be used."""
-        if not self._any:
+        """Check the rows as of `at`. Raises InputError if there are none or `totals` is invalid."""
+        if self._is_empty:
             raise InputError(f"{log} has no rows; expected one request a row")
-        found = check_rows(
-            self._connection, "requests", list(CHECKED_COLUMNS), book, log=log, at=at, notes=notes
+        columns = list(CHECKED_COLUMNS)
+        diagnosis = check_rows(
+            self._connection, "requests", columns, book, log=log, at=at, notes=notes
         )
-        return _with_totals(found, self._connection, "requests", totals)
+        return _with_totals(diagnosis, self._connection, "requests", totals)
 
     def __enter__(self) -> RowBuffer:
         return self
@@ -99,97 +101,76 @@ def check_files(
     paths: Sequence[PathLike],
     *,
     format: str | None = None,
-    mapping: Any = None,
+    mapping: MappingLike | None = None,
     prices: PriceSource = None,
     totals: Sequence[PathLike] = (),
     at: datetime,
     progress: Callable[[int], None] | None = None,
 ) -> Diagnosis:
-    """Check logs in files, of any format that can be read, with no store; rows that cannot be used are counted in the notes.
+    """Check log files of any readable format, without a store; unusable rows are in the notes.
 
-    `prices` and `totals` as in `check_store`. Raises InputError where a file cannot be read.
+    `prices` and `totals` as in `check_store`. Raises InputError if a file cannot be read.
     """
-    book = PriceBook(prices)
-    with RowBuffer() as rows:
-        notes = [note for path in paths for note in _read(rows, path, format, mapping, progress)]
-        return rows.check(
-            log=", ".join(str(path) for path in paths), book=book, totals=totals, at=at, notes=notes
-        )
+    options = ReadOptions(format, mapping, on_bad_rows="skip", needs_cost=False)
+    book, notes = PriceBook(prices), []
+    with RowBuffer() as buffer:
+        for path in paths:
+            with LogReader(path, options, normalise=normalise_model) as log:
+                for _ in buffer(log.batches(progress)):
+                    pass
+                report = log.report()
+            notes += [
+                f"{path}: {skipped.rows:,} rows left out: {skipped.reason} ({skipped.examples[0]})."
+                for skipped in (*report.skipped, *report.not_requests)
+            ]
+        log_name = ", ".join(map(str, paths))
+        return buffer.check(log=log_name, book=book, totals=totals, at=at, notes=notes)
 
 
 def check_table(
     table: pa.Table, *, log: str, prices: PriceSource = None, at: datetime
 ) -> Diagnosis:
-    """Check requests in a table in our column names."""
+    """Check requests in a table with ttplan's columns."""
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("requests", table)
-        return check_rows(
-            connection, "requests", table.schema.names, PriceBook(prices), log=log, at=at
-        )
-
-
-def _read(
-    rows: RowBuffer,
-    path: PathLike,
-    format: str | None,
-    mapping: Any,
-    progress: Callable[[int], None] | None,
-) -> Iterator[str]:
-    """Have a file's requests pass, and tell what was left out."""
-    options: dict[str, Any] = {
-        "format": format,
-        "mapping": mapping,
-        "on_bad_rows": "skip",
-        "needs_cost": False,
-    }
-    with LogReader(path, **options, namer=normalise_model) as log:
-        for _ in rows(log.batches(progress)):
-            pass
-        report = log.report()
-    for skipped in (*report.skipped, *report.not_requests):
-        yield f"{path}: {skipped.rows:,} rows left out: {skipped.reason} ({skipped.examples[0]})."
+        columns = table.schema.names
+        return check_rows(connection, "requests", columns, PriceBook(prices), log=log, at=at)
 
 
 def _with_totals(
-    found: Diagnosis, connection: Any, rows: str, totals: Sequence[PathLike]
+    diagnosis: Diagnosis, connection: Any, rows: str, totals: Sequence[PathLike]
 ) -> Diagnosis:
+    """The diagnosis with a comparison of the log with a provider's own totals."""
     if not totals:
-        return found
-    read = [read_totals(path) for path in totals]
-    compared = compare_totals(connection.sql(f"SELECT * FROM {rows}"), *read)  # noqa: S608
-    kind = FINDING_KINDS["totals_differ"]
-    told = {
-        "kind": "totals_differ",
-        "title": kind.title,
-        "in_a_plan": kind.in_a_plan,
-        "remedy": kind.remedy,
-    }
+        return diagnosis
+    billed = [read_totals(path) for path in totals]
+    comparison = compare_totals(connection.sql(f"SELECT * FROM {rows}"), *billed)  # noqa: S608
     gaps = [
-        Finding(
-            **told,
-            provider=gap.provider,
-            model=gap.model,
-            count=len(gap.days),
-            effect_usd=gap.difference if gap.measure == "cost_usd" else None,
-            detail=str(gap),
-            examples=tuple(f"{day}" for day in gap.days),
+        new_finding(
+            "totals_differ",
+            (gap.provider, gap.model),
+            len(gap.days),
+            gap.difference if gap.measure == "cost_usd" else None,
+            [str(day) for day in gap.days],
+            str(gap),
         )
-        for gap in compared.gaps
+        for gap in comparison.gaps
     ]
-    alone = [
-        Finding(**told, count=len(names), detail=detail, examples=tuple(names[:3]))
+    one_sided = [
+        new_finding("totals_differ", (), len(names), None, names, detail)
         for names, detail in (
-            (compared.only_billed, "billed, but not in the log"),
-            (compared.only_logged, "in the log, but not billed"),
+            (comparison.only_billed, "billed, but not in the log"),
+            (comparison.only_logged, "in the log, but not billed"),
         )
         if names
     ]
-    days = "no day in common" if compared.first is None else f"{compared.first} to {compared.last}"
-    notes = [
-        f"Totals of {len(read)} {'file' if len(read) == 1 else 'files'} compared: {days}.",
-        *compared.left_out,
-    ]
-    return found.model_copy(
-        update={"findings": (*found.findings, *gaps, *alone), "notes": (*found.notes, *notes)}
+    days = f"{comparison.first} to {comparison.last}" if comparison.first else "no day in common"
+    files = "file" if len(billed) == 1 else "files"
+    notes = (f"Totals of {len(billed)} {files} compared: {days}.", *comparison.left_out)
+    return diagnosis.model_copy(
+        update={
+            "findings": (*diagnosis.findings, *gaps, *one_sided),
+            "notes": (*diagnosis.notes, *notes),
+        }
     )

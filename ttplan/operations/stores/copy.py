@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.engine.dialects import fetch, fetch_batches
-from ttplan.logs.reader import BATCH_ROWS, REQUEST_SCHEMA
+from ttplan.logs.reader import BATCH_ROWS
+from ttplan.logs.rows import REQUEST_SCHEMA
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import InputError, StoreError
 from ttplan.operations.routes.drift import find_drift
@@ -123,7 +124,11 @@ def _sum(of: Snapshot) -> tuple[int, Decimal | None]:
     if not of.request_count():
         return 0, None
     rows = _logged(of)
-    hashes = ibis.struct({name: rows[name] for name in REQUEST_SCHEMA.names}).hash().cast("decimal(38, 0)")
+    hashes = (
+        ibis.struct({name: rows[name] for name in REQUEST_SCHEMA.names})
+        .hash()
+        .cast("decimal(38, 0)")
+    )
     (found,) = fetch(rows.aggregate(rows=rows.count(), hashes=hashes.sum())).to_pylist()
     return found["rows"], found["hashes"]
 
