@@ -19,8 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ttplan.logs.reader import LogReader
-from ttplan.logs.source import ReadOptions
 from ttplan.logs.rows import as_uuid
+from ttplan.logs.source import ReadOptions
 from ttplan.model.errors import InputError
 from ttplan.model.money import round_money, to_decimal
 

@@ -58,7 +58,8 @@ def check_rows(
     ]
     if lacking:
         raise InputError(
-            f"{log} has no column {', '.join(lacking)}; expected requests with ttplan's column names"
+            f"{log} has no column {', '.join(lacking)};"
+            " expected requests with ttplan's column names"
         )
     checks = check_costs(connection, rows, columns, book)
     connection.execute(f"CREATE OR REPLACE TEMP TABLE doctor_wrong AS {checks.wrong}")

@@ -239,7 +239,8 @@ def _explained(first: str, split: Collection[str], tolerance: Tolerance) -> str:
     }
     deltas = ", ".join(f"({sql})::{_MONEY} AS {name}" for name, sql in mistakes.items())
     second = f"""
-        SELECT f.*, {deltas}, ({disjoint})::{_MONEY} AS disjoint_usd, ({lost})::{_MONEY} AS lost_usd,
+        SELECT f.*, {deltas}, ({disjoint})::{_MONEY} AS disjoint_usd,
+            ({lost})::{_MONEY} AS lost_usd,
             CASE WHEN verdict_1 <> '{_NO_OUTPUT}' THEN verdict_1
                 WHEN p.rate_output > 0 THEN 'tokens_missing' ELSE '{OFF}' END AS verdict
         FROM {first} f LEFT JOIN doctor_prices p USING (piece)
@@ -262,7 +263,8 @@ def _explained(first: str, split: Collection[str], tolerance: Tolerance) -> str:
                 WHEN 'reasoning_lost' THEN lost_usd WHEN 'unpriced' THEN NULL
                 ELSE expected_usd - coalesce(recorded_usd, 0) END AS effect_usd,
             CASE WHEN verdict = '{OFF}' THEN {mask} ELSE 0 END AS mask,
-            CASE WHEN verdict = '{OFF}' AND {has_ratio} THEN floor({ratio} / {BIN})::INTEGER END AS bin
+            CASE WHEN verdict = '{OFF}' AND {has_ratio}
+                THEN floor({ratio} / {BIN})::INTEGER END AS bin
         FROM ({second})
     """  # noqa: S608
 

@@ -172,7 +172,8 @@ _ZERO = pa.scalar(Decimal(0), _MONEY)
 _RECOMPUTED = """
     SELECT p.id, p.full_usd, CASE
         WHEN w.verdict = 'tokens_missing' THEN NULL
-        WHEN w.verdict IN ('cached_beside_input', 'reasoning_lost') THEN p.expected_usd + w.effect_usd
+        WHEN w.verdict IN ('cached_beside_input', 'reasoning_lost')
+            THEN p.expected_usd + w.effect_usd
         ELSE p.expected_usd END AS cost
     FROM {priced} p LEFT JOIN (
         SELECT * FROM ({wrong})

@@ -74,7 +74,8 @@ def flat_price_gaps(
         try:
             rows = (
                 f"(SELECT r.* REPLACE (t.target AS model) FROM ({backend.compile(kept)}) r "  # noqa: S608
-                f"JOIN ({backend.compile(moved)}) m ON m.beyond_id = r.id JOIN beyond_routes t ON t.route = m.route)"
+                f"JOIN ({backend.compile(moved)}) m ON m.beyond_id = r.id "
+                "JOIN beyond_routes t ON t.route = m.route)"
             )
             return tuple(_caveats(connection, rows, kept.columns, prices))
         finally:
@@ -166,7 +167,8 @@ def _caveats(
     standard = ", ".join(f"'{name}'" for name in sorted(STANDARD))
     (totals,) = connection.sql(
         f"SELECT {counted}, count(*) FILTER (tier NOT IN ({standard})), "  # noqa: S608
-        f"coalesce(sum(full_usd) FILTER (tier NOT IN ({standard})), 0) FROM (SELECT f.*, ({flat})::{_MONEY} AS x_tier "
+        f"coalesce(sum(full_usd) FILTER (tier NOT IN ({standard})), 0) "
+        f"FROM (SELECT f.*, ({flat})::{_MONEY} AS x_tier "
         f"FROM ({priced}) f LEFT JOIN beyond_prices b ON b.piece = f.base_piece)"
     ).fetchall()
     descriptions = _OTHERS | {name: text for name, (_, text) in _KINDS.items()}
@@ -176,8 +178,8 @@ def _caveats(
     count, usd = totals[-2:]
     if count:
         yield (
-            f"{count:,} rerouted {_requests(count)} ran as batch, flex or priority; the plan has their target at its standard "
-            f"rate, {usd:,.2f} USD in all."
+            f"{count:,} rerouted {_requests(count)} ran as batch, flex or priority; "
+            f"the plan has their target at its standard rate, {usd:,.2f} USD in all."
         )
 
 
@@ -185,8 +187,8 @@ def _caveat(count: int, what: str, usd: Decimal) -> str:
     side = "more" if usd > 0 else "less"
     digits = 2 if abs(usd) >= 1 else 6
     return (
-        f"{count:,} rerouted {_requests(count)} {what}; the plan's flat prices leave that out: the projected cost would be "
-        f"{abs(usd):,.{digits}f} USD {side}."
+        f"{count:,} rerouted {_requests(count)} {what}; the plan's flat prices leave that out: "
+        f"the projected cost would be {abs(usd):,.{digits}f} USD {side}."
     )
 
 

@@ -14,8 +14,11 @@ class FindingKind(NamedTuple):
     weighs: bool = True
 
 
-_RECOMPUTE = "import with cost='doctor', which recomputes these rows"
-_NOTHING = "import with cost='recomputed', by which failed calls without output cost nothing"
+_RECOMPUTE = "import with cost='doctor' (--cost doctor), which recomputes these rows"
+_NOTHING = (
+    "import with cost='recomputed' (--cost recomputed), by which failed calls without output cost"
+    " nothing"
+)
 _LOW = "the baseline is too low, and so is what a cheaper route saves"
 _HIGH = "the baseline is too high, and so is what any route saves"
 
@@ -40,7 +43,8 @@ FINDING_KINDS: dict[str, FindingKind] = {
     "constant_factor": FindingKind(
         "off by a constant factor",
         "every saving is off by that factor, since targets are priced at the catalogue's rate",
-        "give the rates that you really pay in a price file (prices), or convert; or import with cost='recomputed'",
+        "give the rates that you really pay in a price file (--prices), or convert;"
+        " or import with cost='recomputed'",
     ),
     "cost_off": FindingKind(
         "differs from the price, with no pattern",
@@ -57,7 +61,8 @@ FINDING_KINDS: dict[str, FindingKind] = {
     "tokens_missing": FindingKind(
         "tokens missing",
         "a route prices them at less than they are: it seems to save what nobody can save",
-        "log the usage of streamed calls too (stream_options.include_usage), or leave such rows out",
+        "log the usage of streamed calls too (stream_options.include_usage),"
+        " or leave such rows out",
     ),
     "cached_beside_input": FindingKind(
         "more cached tokens than input tokens",

@@ -150,7 +150,7 @@ def _not_detected(sample: Sample, matches: list[str], formats: Mapping[str, Form
     )
     lacking = ", ".join(key for key in formats["own"].signature.required if key not in keys)
     return (
-        f"{path}: no column {lacking}, and the rows match no other known format; they have {shown}."
+        f"{path}: no column {lacking}, and the rows have no other known format; they have {shown}."
         f" Looked for {expected}. For any other format write a mapping: `ttplan inspect {path}`"
         " drafts one; import with mapping"
     )

@@ -45,7 +45,7 @@ class LogReader:
         except BaseException:
             source.close()
             raise
-        url = is_url(str(path))
+        url = is_postgres_url(str(path))
         self.name = source.display_name(source.files[0]) if url else display_name(path)
         needs_names = normalise is not None and self.format.foreign_names
         self._normaliser = ModelNormaliser(normalise) if normalise and needs_names else None

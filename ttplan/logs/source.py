@@ -208,10 +208,10 @@ class Source:
         """The files, each once; a server's table is copied to a file in the folder."""
         files: dict[Path, None] = {}
         for path in path_list(paths):
-            if is_url(path):
+            if is_postgres_url(path):
                 url = os.fspath(path)
                 file, table = copy_postgres(url, self._table, TABLES, self._used_columns, folder)
-                self._names[file] = f"{shown_url(url)} table {table}"
+                self._names[file] = f"{redact_url(url)} table {table}"
                 files[file] = None
             else:
                 files |= dict.fromkeys(find_files(path))

@@ -195,7 +195,10 @@ def _dearest_listing(model: str, at: datetime) -> Quote | None:
         quotes,
         key=lambda q: (q.pricing.input_per_million + q.pricing.output_per_million, q.provider),
     )
-    note = f"none of the log's providers offers it; the price is that of {dearest.provider}, the dearest of {len(quotes)} that do."
+    note = (
+        f"none of the log's providers offers it; the price is that of {dearest.provider},"
+        f" the dearest of {len(quotes)} that do."
+    )
     return Quote(
         dearest.provider, dearest.model, dearest.pricing, dearest.tiered, (*dearest.notes, note)
     )

@@ -111,7 +111,8 @@ def expected_costs(rows: str, prices: str, columns: Collection[str], kept: str) 
     return f"""
         SELECT {kept}, p.piece, p.base_piece,
             ({total} + p.fee)::DECIMAL(38, 12) AS full_usd,
-            CASE WHEN ({free}) AND p.piece IS NOT NULL THEN 0::DECIMAL(38, 12) ELSE full_usd END AS expected_usd
+            CASE WHEN ({free}) AND p.piece IS NOT NULL THEN 0::DECIMAL(38, 12) ELSE full_usd END
+                AS expected_usd
         FROM (SELECT *, {names} FROM {rows} r) r LEFT JOIN {prices} p ON {price_condition(columns)}
     """  # noqa: S608
 

@@ -116,7 +116,8 @@ def read_price_file(path: str | os.PathLike[str]) -> dict[str, CustomPrice]:
         try:
             if not all(part and part == part.strip() for part in split_price_key(key)):
                 raise ValueError(
-                    f"the price key {key!r} lacks a provider or a model, or has blanks around one; expected provider:model"
+                    f"the price key {key!r} lacks a provider or a model, or has blanks around one;"
+                    " expected provider:model"
                 )
             prices[key] = _own_price(fields)
         except ValidationError as error:

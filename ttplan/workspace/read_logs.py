@@ -148,7 +148,7 @@ def read_logs(
     report = report.model_copy(
         update={"used": kept.num_rows, "skipped": skipped, "findings": findings}
     )
-    return Logs(kept, show_import(report))
+    return Logs(kept, ImportCard.of(report))
 
 
 def _without_repeats(rows: pa.Table) -> tuple[pa.Table, list[RowConflicts]]:

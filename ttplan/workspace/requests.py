@@ -48,7 +48,7 @@ class RequestVerbs(Wiring):
 
         Raises InputError, naming file, row and field, after which the store is as it was.
         """
-        from ttplan.display.import_report import show_import
+        from ttplan.display.import_report import ImportCard
         from ttplan.operations.logs.import_logs import ImportOptions, import_logs
 
         options = ImportOptions(
@@ -64,7 +64,7 @@ class RequestVerbs(Wiring):
             progress=progress,
         )
         report = import_logs(self.store, path, options, new_id=self._new_org, at=self._clock())
-        return show_import(report)
+        return ImportCard.of(report)
 
     def check_logs(
         self,

@@ -249,7 +249,7 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         read_totals(tmp_path / "none.json")
     (tmp_path / "cut.json.gz").write_bytes(gzip.compress(b'{"data": []}' * 1000)[:-20])
-    with pytest.raises(InputError, match="cut off or no gzip"):
+    with pytest.raises(InputError, match="cut off, or not gzip"):
         read_totals(tmp_path / "cut.json.gz")
     (tmp_path / "bytes.json").write_bytes(b"{\xff\xfe")
     with pytest.raises(InputError, match="no text in UTF-8"):

@@ -12,8 +12,8 @@ import pytest
 from tests.logs.test_reader import ROW, numbered, write
 from ttplan.logs.formats import FORMATS
 from ttplan.logs.reader import LogReader
-from ttplan.logs.source import ReadOptions
 from ttplan.logs.report import ReadReport
+from ttplan.logs.source import ReadOptions
 from ttplan.model.errors import InputError
 
 TRIMMER = ROW | {
@@ -150,6 +150,6 @@ def test_large_documents_are_refused_with_what_to_do(
     path.write_text(json.dumps({"data": numbered(100)}))
     monkeypatch.setattr(files, "MAX_DOCUMENT", 1000)
     with pytest.raises(
-        InputError, match=r"one JSON document of more than .* turn it into JSON lines"
+        InputError, match=r"one JSON document of more than .* convert it to JSON lines"
     ):
         read(path)

@@ -63,7 +63,11 @@ def test_replaying_files_in_place_equals_replaying_an_import(tmp_path: Path) -> 
     expected = imported.plan(ROUTES, name="x", config=config)
     workspace = opened(tmp_path / "b.duckdb")
     plan = workspace.plan(
-        ROUTES, name="x", config=config, requests=tmp_path / "requests.parquet", memory_limit="500MB"
+        ROUTES,
+        name="x",
+        config=config,
+        requests=tmp_path / "requests.parquet",
+        memory_limit="500MB",
     )
     assert bare(plan.result) == bare(expected.result)
     assert "read where they are, in one Parquet file" in plan.result.caveats[-1]

@@ -19,7 +19,6 @@ from ttplan.model.results.totals import (
     Total,
     Totals,
     TotalsComparison,
-    TotalsGap,
 )
 
 TOLERANCE = Decimal("0.01")

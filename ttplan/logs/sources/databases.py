@@ -65,7 +65,7 @@ def copy_postgres(
                 " WHERE table_schema NOT IN ('pg_catalog', 'information_schema')"
                 " ORDER BY table_schema <> 'public', table_schema"
             ).fetchall()
-            table = _choose_table(shown_url(url), [str(row[1]) for row in rows], table, known)
+            table = _choose_table(redact_url(url), [str(row[1]) for row in rows], table, known)
             name = sql.Identifier(next(str(row[0]) for row in rows if row[1] == table), table)
             head = server.execute(sql.SQL("SELECT * FROM {} LIMIT 0").format(name)).description
             all_columns = [column.name for column in head or []]
@@ -80,7 +80,7 @@ def copy_postgres(
     except psycopg.Error as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"{shown_url(url)} cannot be read: {reason};"
+            f"{redact_url(url)} cannot be read: {reason};"
             " expected a database that this user may read"
         ) from None
     return target, table
