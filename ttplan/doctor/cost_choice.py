@@ -101,7 +101,7 @@ class CostChooser:
             priced=checks.priced, wrong=checks.wrong
         )
         table = self._connection.sql(
-            f"SELECT cost, full_usd FROM ({query}) ORDER BY id::BIGINT"
+            f"SELECT cost, full_usd FROM ({query}) ORDER BY id::BIGINT"  # noqa: S608
         ).to_arrow_table()
         self._connection.unregister("batch")
         cost, full = (table[name].combine_chunks().cast(_MONEY) for name in ("cost", "full_usd"))

@@ -170,10 +170,12 @@ def _quote(provider: str | None, model: str, at: datetime) -> Quote | None:
         isinstance(getattr(rates, _RATES[name]), TieredPrices) for name in ModelPricing.model_fields
     )
     applicable_notes = {
-        "its price rises with the prompt's length; the plan uses its base rate for all requests.": tiered,
+        "its price rises with the prompt's length;"
+        " the plan uses its base rate for all requests.": tiered,
         "its price depends on the hour; the plan uses the dearest for all requests.": by_the_hour,
-        "it also costs a fee per request, which the plan leaves out.": rates.requests_kcount
-        is not None,
+        "it also costs a fee per request, which the plan leaves out.": (
+            rates.requests_kcount is not None
+        ),
     }
     notes = (
         *(note for note, holds in applicable_notes.items() if holds),

@@ -155,9 +155,10 @@ def price_condition(columns: Collection[str], hours: bool = True) -> str:
 
 # Anthropic counts cache writes that last an hour separately, only in its own usage object.
 _HOUR_WRITES = (
-    "CASE WHEN contains(r.provider_usage, 'ephemeral_1h_input_tokens') THEN least(coalesce(TRY_CAST("
-    "json_extract_string(r.provider_usage, '$.cache_creation.ephemeral_1h_input_tokens') AS BIGINT)"
-    ", 0), coalesce(r.cache_write_tokens, 0)) ELSE 0 END"
+    "CASE WHEN contains(r.provider_usage, 'ephemeral_1h_input_tokens')"
+    " THEN least(coalesce(TRY_CAST(json_extract_string(r.provider_usage,"
+    " '$.cache_creation.ephemeral_1h_input_tokens') AS BIGINT), 0),"
+    " coalesce(r.cache_write_tokens, 0)) ELSE 0 END"
 )
 # Kinds of tokens: the columns that tell how many, their number, the rate that they cost.
 _INPUT = (

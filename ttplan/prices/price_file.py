@@ -122,7 +122,8 @@ def read_price_file(path: str | os.PathLike[str]) -> dict[str, CustomPrice]:
             prices[key] = _own_price(fields)
         except ValidationError as error:
             raise InputError(
-                f"{path}: {key}: {describe_validation_error(error)}; expected USD per million tokens"
+                f"{path}: {key}: {describe_validation_error(error)};"
+                " expected USD per million tokens"
             ) from None
         except ValueError as error:
             where = "" if repr(key) in str(error) else f"{key}: "

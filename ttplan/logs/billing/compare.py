@@ -19,6 +19,7 @@ from ttplan.model.results.totals import (
     Total,
     Totals,
     TotalsComparison,
+    TotalsGap,
 )
 
 TOLERANCE = Decimal("0.01")
@@ -198,7 +199,7 @@ def _by_model(totals: Iterable[Total], without_models: set[str]) -> dict[Key, di
 
 def _gap(
     key: Key, measure: Measure, in_log: DailyTotals, in_bill: DailyTotals, tolerance: Decimal
-) -> Gap | None:
+) -> TotalsGap | None:
     """The difference of a measure over all days; None if it is tolerated, or a side lacks it."""
     if any(
         all(getattr(total, measure) is None for total in side.values())
@@ -222,7 +223,7 @@ def _gap(
     worst = sorted(
         (day for day in differences if differences[day]), key=lambda day: (-differences[day], day)
     )
-    return Gap(
+    return TotalsGap(
         provider=key[0],
         model=key[1],
         measure=measure,

@@ -22,7 +22,7 @@ from ttplan.logs.mapping.sql import identifier
 from ttplan.logs.source import Source
 from ttplan.logs.sources.files import FileHead, PathLike, find_files, unreadable
 from ttplan.model.errors import InputError
-from ttplan.util.files import whole_file, yaml_text
+from ttplan.util.files import atomic_write, format_yaml
 
 SAMPLE_ROWS = 500
 _MAX_ROW_BYTES = 2**20
@@ -48,7 +48,7 @@ class Inspection(NamedTuple):
 
     def yaml(self) -> str:
         """The mapping as YAML, with comments on what is still missing."""
-        text = yaml_text(self.mapping)
+        text = format_yaml(self.mapping)
         if not self.mapping["fields"]:
             text = text.replace("fields: {}\n", "fields:\n")
         missing = "".join(
@@ -106,7 +106,7 @@ def inspect_file(path: PathLike) -> Inspection:
 
 def write_mapping(inspection: Inspection, path: Path) -> None:
     """Write the drafted mapping. Raises InputError if the file exists."""
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write(inspection.yaml().encode())
 
 

@@ -163,15 +163,14 @@ def read_mapping(source: FormatMapping | dict[str, Any] | str | os.PathLike[str]
     if isinstance(source, FormatMapping):
         mapping = source
     else:
+        what = "a mapping of a log's columns"
+        content = source if isinstance(source, dict) else read_yaml(source, what)
         try:
-            mapping = FormatMapping.model_validate(
-                source
-                if isinstance(source, dict)
-                else read_yaml(source, "a mapping of a log's columns")
-            )
+            mapping = FormatMapping.model_validate(content)
         except ValidationError as error:
             raise InputError(
-                f"{where}: {describe_validation_error(error)}; expected a mapping as `ttplan inspect FILE` drafts one"
+                f"{where}: {describe_validation_error(error)};"
+                " expected a mapping as `ttplan inspect FILE` drafts one"
             ) from None
     if missing := mapping.missing():
         raise InputError(f"{where} does not say where {', '.join(missing)} is; add it under fields")
