@@ -252,7 +252,7 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cut off, or not gzip"):
         read_totals(tmp_path / "cut.json.gz")
     (tmp_path / "bytes.json").write_bytes(b"{\xff\xfe")
-    with pytest.raises(InputError, match="no text in UTF-8"):
+    with pytest.raises(InputError, match="is not UTF-8 text"):
         read_totals(tmp_path / "bytes.json")
 
 

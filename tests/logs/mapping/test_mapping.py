@@ -291,5 +291,5 @@ def test_a_hostile_key_stays_a_key(tmp_path: Path, key: str) -> None:
 def test_what_is_no_path_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="not a path to a value"):
         parse_path(text)
-    with pytest.raises(InputError, match="no path"):
+    with pytest.raises(InputError, match="not a path"):
         rows_path(text)
