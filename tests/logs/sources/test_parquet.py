@@ -116,12 +116,12 @@ def test_values_are_read_as_an_import_reads_them(
     pq.write_table(table, folder / "log.parquet")
     imported = opened(folder / "a.duckdb")
     imported.import_logs(folder / "log.parquet", check=False)
-    columns = ["source_id", "ts", "provider", "model", "input_tokens", "output_tokens", "status"]
+    columns = ["ts", "provider", "model", "input_tokens", "output_tokens", "status"]
     columns += ["cached_tokens", "cost_usd", "baseline_cost_usd", "cached", "latency_ms", "tag"]
     with imported.store.read() as snapshot:
         expected = snapshot.requests().order_by("ts").select(columns).to_pyarrow().to_pylist()
     with open_parquet_log(folder / "log.parquet") as log:
-        in_place = log.table.mutate(source_id=log.table.id).order_by("ts").select(columns)
+        in_place = log.table.order_by("ts").select(columns)
         assert in_place.to_pyarrow().to_pylist() == expected
 
 
