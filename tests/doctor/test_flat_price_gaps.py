@@ -19,6 +19,7 @@ from tests.support.doctor_logs import NOW, Row, clean, plain, table
 from ttplan.display.plan import Plan
 from ttplan.doctor.flat_price_gaps import flat_price_gaps
 from ttplan.engine.replay import replay_table
+from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.logs.rows import REQUEST_SCHEMA
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.route import ProposedRoute

@@ -18,7 +18,8 @@ from tests.store.conftest import STORES
 from tests.support import plans, universe
 from ttplan.audit.entries import to_record
 from ttplan.engine.dialects import fetch
-from ttplan.engine.replay import replay
+from ttplan.engine.replay import replay, run_replay
+from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.logs.rows import REQUEST_SCHEMA
 from ttplan.model.audit import Actor, Anonymous, ApiKey, System, User
 from ttplan.model.errors import InputError, PlanNotFound, StoreError

@@ -56,7 +56,7 @@ def flat_price_gaps(
     if not prices.num_rows or not (_differs_from_flat(prices) or tiers):
         return ()
     # Without caches one pass is enough.
-    plain = replace(question, config=PlanConfig())
+    plain = replace(spec, config=PlanConfig())
     with map_requests(table, plain) as mapped:
         moved = mapped.filter(mapped.moved).select("route", beyond_id=mapped.id)
         routes = pa.table(

@@ -10,7 +10,6 @@ from ttplan.prices.catalogue import STANDARD, catalogue_schedule
 from ttplan.prices.price_file import CustomPrice, from_flat, read_price_file
 from ttplan.prices.schedule import Schedule
 from ttplan.prices.table import PRICE_FILE
-from ttplan.util.paths import PathLike
 
 PriceSource = str | os.PathLike[str] | Mapping[str, ModelPricing] | None
 """The user's own prices: a file, or flat prices by `provider:model`."""

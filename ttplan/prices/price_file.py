@@ -23,7 +23,6 @@ from ttplan.model.money import PRICE_DIGITS, to_decimal
 from ttplan.model.pricing import ModelPricing, TokenRates, split_price_key
 from ttplan.model.request import MAX_TOKENS
 from ttplan.prices.schedule import Period, Tier
-from ttplan.util.paths import PathLike
 from ttplan.util.yaml_files import describe_validation_error, read_yaml
 
 _EXAMPLE = "openai:gpt-4o: {input_per_million: 2.5, …}"

@@ -20,7 +20,6 @@ from ttplan.logs.billing.exports import (
 )
 from ttplan.model.errors import InputError
 from ttplan.model.results.totals import MEASURES, Total, Totals
-from ttplan.util.paths import PathLike
 
 MAX_BYTES = 64 * 2**20
 """Size of the largest export, uncompressed; a year by day, model and key has a few MiB."""

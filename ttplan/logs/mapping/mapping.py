@@ -17,7 +17,6 @@ from pydantic import (
 from ttplan.logs.fields import BODIES, EMBEDDINGS, FIELDS, UNITS
 from ttplan.logs.mapping.paths import parse_path, rows_path
 from ttplan.model.errors import InputError
-from ttplan.util.paths import PathLike
 from ttplan.util.yaml_files import describe_validation_error, read_yaml
 
 _FIELDS = {field.name: field for field in (*FIELDS, *BODIES, *EMBEDDINGS)}
