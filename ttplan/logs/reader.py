@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from ttplan.logs.report import EXAMPLES, FileRows, ReadReport, SkippedRows
 from ttplan.logs.rows import ModelNormaliser, Normaliser, finish
 from ttplan.logs.source import ReadOptions, Source, SourceFile
-from ttplan.logs.sources.files import PathLike, display_name, unreadable
+from ttplan.logs.sources.files import display_name, unreadable
 from ttplan.model.errors import InputError
 from ttplan.util.paths import PathLike, is_postgres_url
 

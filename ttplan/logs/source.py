@@ -27,7 +27,6 @@ from ttplan.logs.sources.files import (
     MAX_LINE,
     FileHead,
     FileRelation,
-    PathLike,
     find_files,
     open_file,
     path_list,

@@ -23,6 +23,7 @@ from ttplan.model.money import PRICE_DIGITS, to_decimal
 from ttplan.model.pricing import ModelPricing, TokenRates, split_price_key
 from ttplan.model.request import MAX_TOKENS
 from ttplan.prices.schedule import Period, Tier
+from ttplan.util.paths import PathLike
 from ttplan.util.yaml_files import describe_validation_error, read_yaml
 
 _EXAMPLE = "openai:gpt-4o: {input_per_million: 2.5, …}"
@@ -102,7 +103,7 @@ CustomPrices = Mapping[str, CustomPrice]
 """By `provider:model`, or `provider@endpoint:model` for one endpoint only."""
 
 
-def read_price_file(path: str | os.PathLike[str]) -> dict[str, CustomPrice]:
+def read_price_file(path: PathLike) -> dict[str, CustomPrice]:
     """Read a price file (docs/formats.md), in USD per million tokens.
 
     Raises InputError, naming file, key and field, if it is not valid.
@@ -130,9 +131,7 @@ def read_price_file(path: str | os.PathLike[str]) -> dict[str, CustomPrice]:
     return prices
 
 
-def read_prices(
-    path: str | os.PathLike[str], at: datetime | None = None
-) -> dict[str, ModelPricing]:
+def read_prices(path: PathLike, at: datetime | None = None) -> dict[str, ModelPricing]:
     """The flat prices of a price file by `provider:model`, as a plan uses them.
 
     Of dated prices, the one that applies `at` that time, or the newest. Prices of an endpoint are

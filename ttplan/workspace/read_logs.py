@@ -18,7 +18,6 @@ from ttplan.logs.model_names import normalise_model
 from ttplan.logs.reader import LogReader
 from ttplan.logs.rows import REQUEST_SCHEMA
 from ttplan.logs.source import MappingLike, OnBadRows, ReadOptions
-from ttplan.logs.sources.files import PathLike
 from ttplan.model.errors import InputError
 from ttplan.operations.logs.check_logs import check_table
 from ttplan.operations.logs.import_logs import skipped_rows
@@ -131,9 +130,9 @@ def read_logs(
     )
     with (
         LogReader(path, options, normalise=normalise_model) as log,
-        counting("reading", log.row_count(), progress) as count,
+        show_progress("reading", progress, total=log.row_count()) as monitor,
     ):
-        batches = list(log.batches(count, numbered=True))
+        batches = list(log.batches(monitor.count, numbered=True))
         rows = pa.Table.from_batches(batches, REQUEST_SCHEMA.append(pa.field("row", pa.int64())))
         kept, repeats = _without_repeats(rows)
         if repeats and on_bad_rows == "refuse":

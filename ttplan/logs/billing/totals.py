@@ -20,12 +20,13 @@ from ttplan.logs.billing.exports import (
 )
 from ttplan.model.errors import InputError
 from ttplan.model.results.totals import MEASURES, Total, Totals
+from ttplan.util.paths import PathLike
 
 MAX_BYTES = 64 * 2**20
 """Size of the largest export, uncompressed; a year by day, model and key has a few MiB."""
 
 
-def read_totals(path: str | os.PathLike[str]) -> Totals:
+def read_totals(path: PathLike) -> Totals:
     """Read a provider's billing export: the totals by day, provider and model.
 
     Parameters

@@ -20,9 +20,11 @@ from ttplan.logs.mapping.mapping import REQUIRED_IN_MAPPING
 from ttplan.logs.mapping.query import rows_sql
 from ttplan.logs.mapping.sql import identifier
 from ttplan.logs.source import Source
-from ttplan.logs.sources.files import FileHead, PathLike, find_files, unreadable
+from ttplan.logs.sources.files import FileHead, find_files, unreadable
 from ttplan.model.errors import InputError
-from ttplan.util.files import atomic_write, format_yaml
+from ttplan.util.files import atomic_write
+from ttplan.util.paths import PathLike
+from ttplan.util.yaml_files import format_yaml
 
 SAMPLE_ROWS = 500
 _MAX_ROW_BYTES = 2**20

@@ -17,6 +17,7 @@ from pydantic import (
 from ttplan.logs.fields import BODIES, EMBEDDINGS, FIELDS, UNITS
 from ttplan.logs.mapping.paths import parse_path, rows_path
 from ttplan.model.errors import InputError
+from ttplan.util.paths import PathLike
 from ttplan.util.yaml_files import describe_validation_error, read_yaml
 
 _FIELDS = {field.name: field for field in (*FIELDS, *BODIES, *EMBEDDINGS)}
@@ -154,10 +155,10 @@ REQUIRED_IN_MAPPING = tuple(
 )
 
 
-def read_mapping(source: FormatMapping | dict[str, Any] | str | os.PathLike[str]) -> FormatMapping:
+def read_mapping(source: FormatMapping | dict[str, Any] | PathLike) -> FormatMapping:
     """A mapping from a YAML file or from plain data. Raises InputError, naming file and key, if it
     is not valid or lacks a field."""
-    is_file = isinstance(source, str | os.PathLike)
+    is_file = not isinstance(source, FormatMapping | dict)
     where = str(source) if is_file else "the mapping"
     if isinstance(source, FormatMapping):
         mapping = source

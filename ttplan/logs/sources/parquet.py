@@ -16,7 +16,7 @@ import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 
-from ttplan.logs.sources.files import PathLike, path_list, unreadable
+from ttplan.logs.sources.files import path_list, unreadable
 from ttplan.model.errors import InputError
 from ttplan.util.paths import PathLike
 

@@ -18,7 +18,6 @@ from ttplan.logs.billing.totals import read_totals
 from ttplan.logs.model_names import normalise_model
 from ttplan.logs.reader import LogReader
 from ttplan.logs.source import MappingLike, ReadOptions
-from ttplan.logs.sources.files import PathLike
 from ttplan.model.errors import InputError
 from ttplan.model.results.diagnosis import Diagnosis
 from ttplan.prices.book import PriceBook, PriceSource

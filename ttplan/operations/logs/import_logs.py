@@ -15,7 +15,6 @@ from ttplan.logs.model_names import normalise_model
 from ttplan.logs.reader import LogReader
 from ttplan.logs.report import ReadReport, SkippedRows
 from ttplan.logs.source import ReadOptions
-from ttplan.logs.sources.files import PathLike
 from ttplan.model.errors import InputError
 from ttplan.operations.logs.check_logs import RowBuffer
 from ttplan.prices.book import PriceBook, PriceSource
@@ -73,14 +72,14 @@ def import_logs(
         chooser = CostChooser(options.cost, book, skip=options.on_bad_rows == "skip")
         with (
             LogReader(path, options, normalise=normalise_model) as log,
-            counting(
-                f"importing {Path(log.name).name}", log.row_count(), options.progress
-            ) as progress,
+            show_progress(
+                f"importing {Path(log.name).name}", options.progress, total=log.row_count()
+            ) as monitor,
             RowBuffer() if options.check else nullcontext() as buffer,
         ):
             with store.transaction() as tx:
                 default_org = tx.org_id() or new_id()
-                rows = chooser(log.batches(progress, numbered=True))
+                rows = chooser(log.batches(monitor.count, numbered=True))
                 try:
                     result = tx.add_requests(
                         rows if buffer is None else buffer(rows), default_org, options.on_bad_rows
