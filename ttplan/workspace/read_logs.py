@@ -29,6 +29,7 @@ from ttplan.store.protocol import (
     RowConflicts,
     conflict_error,
 )
+from ttplan.util.monitor import show_progress
 from ttplan.util.paths import PathLike
 
 if TYPE_CHECKING:

@@ -27,6 +27,7 @@ from ttplan.store.protocol import (
     conflict_error,
 )
 from ttplan.store.transactions import retry_on_conflict
+from ttplan.util.monitor import show_progress
 from ttplan.util.paths import PathLike
 
 _CONFLICT_REASONS: dict[ConflictKind, str] = {
