@@ -361,7 +361,7 @@ def test_a_command_signs_and_what_it_gives_is_verified(
     assert workspace.verify(public_key=KEY.public_key).ok
     raw = "import sys; sys.stdout.buffer.write(bytes(64))"
     for script, message in (
-        (raw, "gave a signature that does not verify"),
+        (raw, "returned a signature that does not verify"),
         ("print('no')", r"wrote 3 bytes; expected 64, or 128 hex digits"),
         (
             "import sys; sys.exit('no token in the reader')",

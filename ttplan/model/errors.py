@@ -123,7 +123,7 @@ class InvalidState(ApplyError):
         self.plan_id = plan_id
         self.state = state
         self.expected = expected
-        super().__init__(f"plan {plan_id} is {state!r}; this needs a plan that is {expected!r}")
+        super().__init__(f"plan {plan_id} is {state!r}; only a plan that is {expected!r} is valid")
 
 
 class StalePlan(ApplyError):
