@@ -79,7 +79,7 @@ def draw_notebook() -> None:
             "routes": ws.routes(),
             "route_history": ws.route_history("short chat"),
             "requests": ws.requests(limit=4),
-            "chain_view": ws.chain(),
+            "chain_view": ws.entries(),
         }
         for name, view in shown.items():
             _draw_text(repr(view), ROOT / "docs" / "notebook" / f"{name}.svg", name)
@@ -90,7 +90,7 @@ def draw_notebook() -> None:
             "latency": plots.latency(ws.latencies(plan)),
             "sweep": plots.sweep(test_plots.swept(0.85, 0.9, 0.92, 0.95)),
             "projected_actual": plots.projected_actual(test_plots.reconciled()),
-            "chain": plots.chain(ws.chain()),
+            "chain": plots.chain(ws.entries()),
         }
         for name, axes in drawn.items():
             plt.sca(axes)

@@ -1,7 +1,8 @@
 """What-if plans for LLM traffic, applied in one transaction and provable afterwards.
 
-`ttplan.open(path)` is the face that a notebook talks to; the names below are for those who write programs. They are imported
-when they are first used, so that `ttplan.audit` and `ttplan.apply` do without pandas, DuckDB and the rest.
+`ttplan.open(path)` returns a workspace, which has everything that a notebook needs. The other names
+are for programs. Each is imported when it is first used, so that `ttplan.audit` and `ttplan.apply`
+work without pandas, DuckDB and the rest.
 """
 
 from __future__ import annotations
@@ -10,15 +11,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ttplan import plots as plots
+    from ttplan import views as views
     from ttplan.apply import StoreChain as StoreChain
     from ttplan.apply import apply_plan as apply_plan
     from ttplan.apply import revert_plan as revert_plan
+    from ttplan.audit.keys.key_files import VerifyingKey as VerifyingKey
     from ttplan.audit.keys.signer import CommandSigner as CommandSigner
     from ttplan.audit.keys.signer import Signer as Signer
     from ttplan.audit.verify.chain import verify_chain as verify_chain
     from ttplan.audit.verify.chain import verify_chain_with_anchor as verify_chain_with_anchor
     from ttplan.audit.verify.file import verify_file as verify_file
     from ttplan.audit.verify.report import ChainReport as ChainReport
+    from ttplan.display.plan import Plan as Plan
     from ttplan.engine.replay import replay as replay
     from ttplan.engine.replay import replay_table as replay_table
     from ttplan.engine.suggest.suggest import suggest as suggest
@@ -36,6 +41,8 @@ if TYPE_CHECKING:
     from ttplan.model.plan import PlanConfig as PlanConfig
     from ttplan.model.plan import PlanInput as PlanInput
     from ttplan.model.plan import PlanResult as PlanResult
+    from ttplan.model.policy import Override as Override
+    from ttplan.model.policy import Policy as Policy
     from ttplan.model.pricing import ModelPricing as ModelPricing
     from ttplan.model.request import RequestLog as RequestLog
     from ttplan.model.results.backtest import Backtest as Backtest
@@ -53,6 +60,7 @@ if TYPE_CHECKING:
     from ttplan.quality.protocols import QualitySettings as QualitySettings
     from ttplan.store.duckdb.store import DuckDBStore as DuckDBStore
     from ttplan.store.memory import MemoryStore as MemoryStore
+    from ttplan.store.postgres.store import PostgresStore as PostgresStore
     from ttplan.workspace import Workspace as Workspace
     from ttplan.workspace.open import open_workspace
     from ttplan.workspace.read_logs import Logs as Logs
@@ -111,7 +119,11 @@ _HOMES = {
         "PlanResult",
     ),
     "ttplan.model.pricing": ("ModelPricing",),
+    "ttplan.model.policy": ("Override", "Policy"),
     "ttplan.model.request": ("RequestLog",),
+    "ttplan.audit.keys.key_files": ("VerifyingKey",),
+    "ttplan.display.plan": ("Plan",),
+    "ttplan.store.postgres.store": ("PostgresStore",),
     "ttplan.model.route": ("ProposedRoute", "RouteAction", "RouteConditions"),
     "ttplan.model.results.suggestion": ("Suggestion", "Suggestions"),
     "ttplan.model.results.totals": ("Total", "Totals", "TotalsComparison"),
@@ -127,13 +139,16 @@ _HOMES = {
     "ttplan.workspace": ("Workspace",),
 }
 _RENAMED = {"open": "open_workspace"}
+_MODULES = ("plots", "views")
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = sorted(_HOME_OF)
+__all__ = sorted([*_HOME_OF, *_MODULES])
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"ttplan.{name}")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'ttplan' has no attribute {name!r}")
     return getattr(import_module(_HOME_OF[name]), _RENAMED.get(name, name))

@@ -27,7 +27,7 @@ def stored(panel_page: PanelPage) -> ttplan.Workspace:
 
 
 def plan_id(panel_page: PanelPage, name: str) -> str:
-    return next(str(run.plan_id) for run in stored(panel_page).plan_runs() if run.name == name)
+    return str(stored(panel_page).show(name).plan_id)
 
 
 def choose(panel_page: PanelPage, name: str) -> None:
@@ -87,9 +87,9 @@ def test_apply_once_see_what_is_stale_and_revert(panel_page: PanelPage) -> None:
     expect(revert).to_be_disabled()
     panel_page.keep("applied")
     workspace = stored(panel_page)
-    (entry,) = workspace.entries()
-    assert str(ttplan.User.named("ada@example.com").user_id).encode() in entry.body
-    assert workspace.get(plan_id(panel_page, CHEAPER)).status == "applied"
+    (entry,) = workspace.entries().to_dict("records")
+    assert str(ttplan.User.named("ada@example.com").user_id) in entry["actor"]
+    assert workspace.show(plan_id(panel_page, CHEAPER)).status == "applied"
     assert len(workspace.routes()) == 3
 
     choose(panel_page, HAIKU)
@@ -127,7 +127,7 @@ def test_apply_once_see_what_is_stale_and_revert(panel_page: PanelPage) -> None:
     panel_page.page.keyboard.press("Enter")
     expect_notice(panel_page, "done", "Reverted")
     panel_page.keep("reverted")
-    assert stored(panel_page).get(plan_id(panel_page, CHEAPER)).status == "reverted"
+    assert stored(panel_page).show(plan_id(panel_page, CHEAPER)).status == "reverted"
     assert len(stored(panel_page).routes()) == 0
 
 
@@ -174,7 +174,7 @@ def test_others_on_the_same_store(panel_page: PanelPage) -> None:
     )
     expect_notice(panel_page, "stale", "1 live route has changed since")
     panel_page.keep("changed")
-    assert [run.status for run in other.plan_runs()] == ["projected", "applied", "projected"]
+    assert list(other.plans()["status"]) == ["projected", "applied", "projected"]
     with duckdb.connect(panel_page.store):  # this process has the file, and the panel is in another
         assert any(cancelled_in_time(panel_page) for _ in range(5))
         assert any(seen_in_time(panel_page) for _ in range(5))

@@ -19,4 +19,4 @@ def test_the_panel_opens_and_applies_a_plan(panel_page: PanelPage) -> None:
     expect(apply).to_be_enabled(timeout=WAIT)
     apply.click()
     expect_notice(panel_page, "done", "Applied")
-    assert stored(panel_page).get(plan_id(panel_page, CHEAPER)).status == "applied"
+    assert stored(panel_page).show(plan_id(panel_page, CHEAPER)).status == "applied"

@@ -177,7 +177,7 @@ def planned(folder: Path, cost: Any) -> Plan:
     made = workspace.plan(
         [route("gpt-4o-mini", model_in=["gpt-4o"])], name="mini", prices=prices, progress=False
     )
-    return workspace.get(made.plan_id)
+    return workspace.show(made.plan_id)
 
 
 def test_a_plan_keeps_and_shows_what_it_rests_on(tmp_path: Path) -> None:

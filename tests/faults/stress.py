@@ -125,9 +125,8 @@ class _StressClient:
         return {"plan": [str(run.plan_id)]}
 
     def _read(self) -> dict[str, Any]:
-        routes = self.workspace.live_routes()
-        names = {item.route.name for item in routes}
-        return {} if len(names) == len(routes) else {"error": "Half: two live routes have one name"}
+        names = self.workspace.routes()["name"]
+        return {} if names.is_unique else {"error": "Half: two live routes have one name"}
 
     def _drift(self) -> dict[str, Any]:
         found_rows = self.workspace.drift().result

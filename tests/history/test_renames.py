@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.audit.chains import KEY
 from tests.support import plans
+from tests.support.contexts import context_of
 from tests.support.plan_driver import ORG, PERSON, PlanDriver, plan_ids_by_route, store_state
 from tests.test_apply import Foreign
 from ttplan.apply import apply_plan, revert_plan
@@ -23,9 +24,9 @@ from ttplan.model.errors import StalePlan, SupersededPlan
 from ttplan.model.results.drift import Drift
 from ttplan.model.route import ProposedRoute
 from ttplan.model.stored_plan import LiveRoute, find_previous_names
-from ttplan.operations.plans.preview import preview, preview_revert
+from ttplan.operations.plans.apply import preview, preview_revert
 from ttplan.operations.routes.drift import find_drift
-from ttplan.operations.routes.history import route_turns, routes_at
+from ttplan.operations.routes.history import route_events, routes_at
 from ttplan.operations.routes.repair import repair_routes
 from ttplan.store.duckdb.store import DuckDBStore
 from ttplan.store.memory import MemoryStore
@@ -51,7 +52,7 @@ def drift(driver: PlanDriver) -> Drift:
 
 def told(driver: PlanDriver, name: str) -> list[tuple[str, str, bool, str | None]]:
     """The history of a route: by which plan and event, its name then, whether it is live, and what it is called since."""
-    turns = route_turns(driver.store, name)
+    turns = route_events(driver.store, name)
     return [
         (f"{one.plan_name} {one.event}", one.name, one.live is not None, one.renamed_to)
         for one in turns
@@ -61,14 +62,14 @@ def told(driver: PlanDriver, name: str) -> list[tuple[str, str, bool, str | None
 def test_a_rename_is_previewed_applied_signed_for_and_reverted(driver: PlanDriver) -> None:
     first = store_state(driver.store).live
     driver.project(2, route(1, "new", priority=9))
-    (change,) = preview(driver.store, UUID(int=2), driver.clock()).changes
+    (change,) = preview(context_of(driver.store, KEY, driver.clock), UUID(int=2)).changes
     assert (change.kind, change.name, [part.field for part in change.fields]) == (
         "renamed",
         "new",
         ["name", "priority"],
     )
     assert change.before == next(one for one in first if one.route.name == "old")
-    shown = repr(PreviewCard(preview(driver.store, UUID(int=2), driver.clock())))
+    shown = repr(PreviewCard(preview(context_of(driver.store, KEY, driver.clock), UUID(int=2))))
     assert ">  renamed  new  to" in shown
     assert "name: old → new" in shown
     assert "1 renamed; 1 other live route stays as it is" in shown
@@ -77,9 +78,11 @@ def test_a_rename_is_previewed_applied_signed_for_and_reverted(driver: PlanDrive
     assert "old" not in json.dumps(dict(entry.payload))
     assert plan_ids_by_route(driver.store) == {"new": 2, "kept": 1}
     assert drift(driver).ok
-    (back,) = preview_revert(driver.store, UUID(int=2)).changes
+    (back,) = preview_revert(context_of(driver.store, KEY), UUID(int=2)).changes
     assert (back.kind, back.name) == ("renamed", "old")
-    assert "1 renamed back" in repr(PreviewCard(preview_revert(driver.store, UUID(int=2))))
+    assert "1 renamed back" in repr(
+        PreviewCard(preview_revert(context_of(driver.store, KEY), UUID(int=2)))
+    )
     driver.revert(2)
     assert store_state(driver.store).live == first
     assert drift(driver).ok
@@ -92,14 +95,14 @@ def test_an_apply_that_renames_nothing_says_nothing_of_it(driver: PlanDriver) ->
 def test_what_stands_at_the_new_name_is_taken_out_and_comes_back(driver: PlanDriver) -> None:
     first = store_state(driver.store).live
     driver.project(2, route(1, "kept"))
-    changes = preview(driver.store, UUID(int=2), driver.clock()).changes
+    changes = preview(context_of(driver.store, KEY, driver.clock), UUID(int=2)).changes
     assert [(one.kind, one.name, one.before and one.before.route.id.int) for one in changes] == [
         ("renamed", "kept", 1),
         ("removed", "kept", 2),
     ]
     driver.apply(2)
     assert plan_ids_by_route(driver.store) == {"kept": 2}
-    changes = preview_revert(driver.store, UUID(int=2)).changes
+    changes = preview_revert(context_of(driver.store, KEY), UUID(int=2)).changes
     assert {(one.kind, one.name) for one in changes} == {("renamed", "old"), ("new", "kept")}
     driver.revert(2)
     assert store_state(driver.store).live == first
@@ -109,7 +112,7 @@ def test_what_stands_at_the_new_name_is_taken_out_and_comes_back(driver: PlanDri
 def test_two_routes_swap_names_in_one_plan(driver: PlanDriver) -> None:
     first = store_state(driver.store).live
     driver.project(2, route(1, "kept"), route(2, "old"))
-    changes = preview(driver.store, UUID(int=2), driver.clock()).changes
+    changes = preview(context_of(driver.store, KEY, driver.clock), UUID(int=2)).changes
     assert [(one.kind, one.name, one.before and one.before.route.name) for one in changes] == [
         ("renamed", "kept", "old"),
         ("renamed", "old", "kept"),

@@ -290,14 +290,14 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> ttplan.Workspace:
 @pytest.fixture(scope="module")
 def before(workspace: ttplan.Workspace) -> Any:
     """What that store holds, before any of these tests and after each."""
-    return content(Path(str(workspace._name)))
+    return content(Path(str(workspace._context.name)))
 
 
 def check_refused(workspace: ttplan.Workspace, before: Any, path: Path) -> str:
     """An import of the file is refused and leaves the store as it was; what was said."""
     with pytest.raises(InputError) as refusal:
         workspace.import_logs(path, cost="recomputed")
-    assert content(Path(str(workspace._name))) == before
+    assert content(Path(str(workspace._context.name))) == before
     check_text(str(refusal.value), path)
     assert "\n" not in str(refusal.value)
     return str(refusal.value)

@@ -89,7 +89,7 @@ def test_the_life_of_two_plans(ws: Workspace, tmp_path: Path) -> None:
     assert (entry.event, entry.actor) == ("plan.reverted", ttplan.System())
     assert ws.routes().equals(first_state)
     assert sorted(ws.routes(at=between)["name"]) == ["a", "bb", "ccc"]
-    assert ws.get(plan.plan_id).status == "reverted"
+    assert ws.show(plan.plan_id).status == "reverted"
     assert ws.drift().ok
     history = ws.route_history("a")
     assert {name: str(kind) for name, kind in history.dtypes.items()} == views.ROUTE_HISTORY
@@ -150,7 +150,7 @@ def test_a_replay_that_breaks_leaves_a_failed_plan_that_can_never_be_applied(
         ) as caught:
             ws.plan([route("a")], name="too much")
     assert (caught.value.kept, caught.value.exit_code) == (True, 3)
-    plan = ws.get(caught.value.plan_id)
+    plan = ws.show(caught.value.plan_id)
     assert (plan.status, plan.run.failure) == ("failed", "OutOfMemoryException: could not allocate")
     assert plan.result.proposed_routes == (route("a"),)
     before = content(tmp_path / "s.duckdb")
@@ -187,7 +187,7 @@ def test_a_logged_value_that_no_replay_can_use_leaves_a_failed_plan_too(
         ttplan.DataError, match="its embedding has a number that is missing, not finite"
     ):
         ws.plan([route("a")], name="bad embeddings", requests=log, config=config)
-    run = ws.plan_runs()[-1]
+    run = ws.show(ws.plans()["plan_id"].iloc[-1]).run
     assert (run.status, run.name, run.config) == ("failed", "bad embeddings", config)
     assert run.failure is not None
     assert run.failure.startswith("request 00000000-0000-0000-0000-00000000000")
@@ -211,7 +211,7 @@ def test_where_not_even_the_failure_can_be_kept_the_error_says_so(
         ) as caught:
             ws.plan([route("a")], name="p")
     assert caught.value.kept is False
-    assert [one.name for one in ws.plan_runs()] == ["first"]
+    assert list(ws.plans()["name"]) == ["first"]
 
 
 def test_an_interrupt_and_a_mistake_leave_no_row(
@@ -354,7 +354,7 @@ def cli(
     monkeypatch.setenv("COLUMNS", "120")
     second = ws.plan([route("a", "gpt-4o", priority=5), route("ccc")], name="second")
     capsys.readouterr()
-    return {"first": str(ws.plan_runs()[0].plan_id), "second": str(second.plan_id)}
+    return {"first": ws.plans()["plan_id"][0], "second": str(second.plan_id)}
 
 
 def said(arguments: list[str], capsys: pytest.CaptureFixture[str], code: int = 0) -> str:

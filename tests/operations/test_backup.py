@@ -23,13 +23,14 @@ from tests.display.test_cards import HOSTILE, Tags
 from tests.faults.invariants import check_followed
 from tests.faults.test_random_operations import prepare, start_operations
 from tests.support import plans
+from tests.support.contexts import context_of
 from tests.support.plan_driver import ORG, PlanDriver, store_state
 from tests.workspace.test_workspace import content, opened
 from ttplan.audit.keys.key_files import SIGNING_KEY_VARIABLE, save_key
 from ttplan.cli.entrypoint import run
 from ttplan.display.checks import BackupCard, HealthCard
 from ttplan.model.results.health import Backup, Health, HealthCheck
-from ttplan.operations.stores.backup import back_up
+from ttplan.operations.stores import copy as copy_ops
 from ttplan.store.duckdb import backup
 from ttplan.store.duckdb.store import DuckDBStore
 from ttplan.store.memory import MemoryStore
@@ -153,7 +154,7 @@ def test_only_a_store_in_a_file_can_be_copied_and_not_by_a_thread_that_has_it_op
     ws: Workspace, tmp_path: Path
 ) -> None:
     with pytest.raises(ttplan.InputError, match="is in no file"):
-        back_up(MemoryStore(), tmp_path / "copy.duckdb", None)
+        copy_ops.backup(context_of(MemoryStore()), tmp_path / "copy.duckdb")
     with ws.store.read(), pytest.raises(ttplan.StoreError, match="is open in this thread"):
         ws.backup(tmp_path / "copy.duckdb")
 
@@ -186,7 +187,7 @@ def test_a_write_that_is_only_in_the_log_of_a_killed_process_is_in_the_backup(
     )
     assert subprocess.run([sys.executable, "-c", script, str(path)]).returncode == -signal.SIGKILL
     assert (tmp_path / "s.duckdb.wal").exists()
-    back_up(driver.store, tmp_path / "copy.duckdb", KEY.public_key)
+    copy_ops.backup(context_of(driver.store, KEY), tmp_path / "copy.duckdb")
     assert [
         run.name for run in store_state(DuckDBStore(tmp_path / "copy.duckdb", create=False)).plans
     ] == ["x"]
@@ -199,7 +200,7 @@ def test_backups_of_a_store_in_use_are_each_whole(tmp_path: Path) -> None:
     lengths = []
     for number in range(4):
         copy = tmp_path / f"copy {number}.duckdb"
-        found = back_up(store, copy, KEY.public_key, own_key=False)
+        found = copy_ops.backup(context_of(store, KEY), copy)
         check_followed(DuckDBStore(copy, create=False))
         assert not found.drift
         lengths.append(found.rows["audit_entries"])

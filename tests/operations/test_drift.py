@@ -22,7 +22,7 @@ from ttplan.model.errors import AuditError, DriftError, InputError, StoreError
 from ttplan.model.results.drift import Drift
 from ttplan.model.stored_plan import LiveRoute
 from ttplan.operations.routes.drift import find_drift
-from ttplan.operations.routes.history import route_turns, routes_at
+from ttplan.operations.routes.history import route_events, routes_at
 from ttplan.operations.routes.repair import repair_routes
 from ttplan.store.duckdb.store import DuckDBStore
 from ttplan.store.memory import MemoryStore
@@ -322,7 +322,7 @@ def test_routes_as_of_then_are_what_was_live_then_whatever_is_live_now() -> None
 
 
 def test_the_history_of_a_route_by_name(driver: PlanDriver) -> None:
-    turns = route_turns(driver.store, "route 2")
+    turns = route_events(driver.store, "route 2")
     assert [
         (turn.seq, turn.event, turn.plan_name, turn.live and turn.live.route.priority)
         for turn in turns
@@ -331,14 +331,14 @@ def test_the_history_of_a_route_by_name(driver: PlanDriver) -> None:
         (2, "plan.applied", "plan 3", 8),
         (3, "plan.reverted", "plan 3", 2),
     ]
-    gone = route_turns(driver.store, "route 4")
+    gone = route_events(driver.store, "route 4")
     assert [turn.live is not None for turn in gone] == [True, False]
     with pytest.raises(
         InputError, match="no route 'route 7' was ever live; there were 'route 1', 'route 2'"
     ):
-        route_turns(driver.store, "route 7")
+        route_events(driver.store, "route 7")
     with pytest.raises(InputError, match="no plan was applied yet"):
-        route_turns(MemoryStore(), "route 1")
+        route_events(MemoryStore(), "route 1")
 
 
 def test_a_clock_set_back_does_not_reorder_the_history() -> None:
@@ -350,7 +350,7 @@ def test_a_clock_set_back_does_not_reorder_the_history() -> None:
     driver.live(2, plans.route(1, priority=9))
     assert [one.plan_id.int for one in routes_at(driver.store, first)] == [2]
     assert routes_at(driver.store, AT - timedelta(days=1)) == []
-    assert [turn.since for turn in route_turns(driver.store, "route 1")] == [first, first]
+    assert [turn.since for turn in route_events(driver.store, "route 1")] == [first, first]
 
 
 def test_history_needs_rows_that_are_what_was_signed_for(driver: PlanDriver) -> None:

@@ -19,6 +19,7 @@ from tests.cli.support import check_error
 from tests.display.test_cards import HOSTILE, Tags
 from tests.logs.test_reader import numbered, write
 from tests.support import plan_driver, plans
+from tests.support.contexts import context_of
 from tests.workspace.test_workspace import NOW, content, opened
 from ttplan.audit.keys.key_files import SIGNING_KEY_VARIABLE
 from ttplan.cli.entrypoint import run
@@ -34,8 +35,9 @@ from ttplan.model.errors import (
 from ttplan.model.gateway import RouteExport, UnsupportedField
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
+from ttplan.model.stored_plan import LiveRoute
 from ttplan.operations.routes import export
-from ttplan.operations.routes.export import Watcher, export_routes
+from ttplan.operations.routes.export import RouteWatcher, export_routes, watch_routes
 from ttplan.store.memory import MemoryStore
 from ttplan.workspace import Workspace
 
@@ -46,6 +48,13 @@ def route(name: str, target: str = "gpt-4o-mini", **when: Any) -> ProposedRoute:
 
 TAGGED = route("a", model_in=("gpt-4o",), tag_equals="chat")
 SHORT = route("bb", model_in=("gpt-4o",), input_tokens_lt=100)
+
+
+def live_routes(ws: Workspace) -> list[LiveRoute]:
+    """The routes that are live, by precedence."""
+    with ws.store.read() as snapshot:
+        org_id = snapshot.org_id()
+        return [] if org_id is None else snapshot.live_routes(org_id)
 
 
 @pytest.fixture
@@ -69,7 +78,7 @@ def test_tokentrimmer_in_json_and_yaml(ws: Workspace, tmp_path: Path) -> None:
     assert written[0]["when"] == {"model_in": ["gpt-4o"], "tag_equals": "chat"}
     assert (shown.result.routes, shown.result.live) == (
         1,
-        live_digest(seen_routes(ws.live_routes())),
+        live_digest(seen_routes(live_routes(ws))),
     )
     ws.export_routes(tmp_path / "routes.yaml")
     assert yaml.safe_load((tmp_path / "routes.yaml").read_text()) == written
@@ -106,7 +115,7 @@ def test_a_provider_comes_from_prices_and_catalogue_where_no_log_has_it(tmp_path
         pricing={"together:llama": rate},
     )
     driver.apply(1)
-    export_routes(driver.store, tmp_path / "c.json", "litellm")
+    export_routes(context_of(driver.store), tmp_path / "c.json", "litellm")
     models = [
         one["litellm_params"]["model"]
         for one in json.loads((tmp_path / "c.json").read_text())["model_list"]
@@ -117,10 +126,13 @@ def test_a_provider_comes_from_prices_and_catalogue_where_no_log_has_it(tmp_path
 def test_a_model_that_nobody_knows_is_asked_for(tmp_path: Path) -> None:
     driver = plan_driver.PlanDriver(MemoryStore())
     driver.live(1, route("a", "house-model", model_in=("gpt-4o",)))
-    with pytest.raises(InputError, match=r"who serves 'house-model'.*with `providers`"):
-        export_routes(driver.store, tmp_path / "c.json", "litellm")
+    with pytest.raises(InputError, match=r"who serves 'house-model'.*providers"):
+        export_routes(context_of(driver.store), tmp_path / "c.json", "litellm")
     export_routes(
-        driver.store, tmp_path / "c.json", "litellm", providers={"house-model": "hosted_vllm"}
+        context_of(driver.store),
+        tmp_path / "c.json",
+        "litellm",
+        providers={"house-model": "hosted_vllm"},
     )
     (one,) = json.loads((tmp_path / "c.json").read_text())["model_list"]
     assert one["litellm_params"]["model"] == "hosted_vllm/house-model"
@@ -155,7 +167,7 @@ def test_what_cannot_be_said_refuses_unless_told(ws: Workspace, tmp_path: Path) 
 
 
 def test_no_live_routes_are_an_empty_file(tmp_path: Path) -> None:
-    export_routes(MemoryStore(), tmp_path / "r.json", "tokentrimmer")
+    export_routes(context_of(MemoryStore()), tmp_path / "r.json", "tokentrimmer")
     assert json.loads((tmp_path / "r.json").read_text()) == []
 
 
@@ -196,7 +208,9 @@ class Ended(Exception):
     """The test has seen enough."""
 
 
-def watch(watcher: Watcher, *steps: Callable[[], object]) -> tuple[list[RouteExport], list[str]]:
+def watch(
+    watcher: RouteWatcher, *steps: Callable[[], object]
+) -> tuple[list[RouteExport], list[str]]:
     """Run a watch, doing one step at each of its pauses; what it told and complained of."""
     told: list[RouteExport] = []
     complained: list[str] = []
@@ -209,7 +223,7 @@ def watch(watcher: Watcher, *steps: Callable[[], object]) -> tuple[list[RouteExp
         step()
 
     with pytest.raises(Ended):
-        watcher.run(told.append, lambda error: complained.append(str(error)), pause=pause)
+        watcher.run(told.append, lambda error: complained.append(str(error)), sleep=pause)
     return told, complained
 
 
@@ -254,19 +268,19 @@ def test_a_watch_opens_the_store_only_where_its_file_changed(
 
     monkeypatch.setattr(ws.store, "read", counted)
     watcher = ws.watch_routes(tmp_path / "r.json")
-    assert watcher.look() is not None
-    assert [watcher.look() for _ in range(5)] == [None] * 5
+    assert watcher.update() is not None
+    assert [watcher.update() for _ in range(5)] == [None] * 5
     assert len(opened_) == 1
     ws.apply(ws.plan([SHORT], name="second"))
     before = len(opened_)
-    assert watcher.look() is not None
+    assert watcher.update() is not None
     assert len(opened_) == before + 1
 
 
 def test_a_file_that_changed_just_now_is_looked_at_again(ws: Workspace, tmp_path: Path) -> None:
     watcher = ws.watch_routes(tmp_path / "r.json")
-    first = watcher.look()
-    second = watcher.look()
+    first = watcher.update()
+    second = watcher.update()
     assert first is not None
     assert second is not None
     assert (first.changed, second.changed) == (True, False)
@@ -341,7 +355,7 @@ def test_a_watch_that_starts_removes_what_a_killed_one_left(ws: Workspace, tmp_p
         draft.write_text("half")
     for draft in (old, other):
         os.utime(draft, (0, 0))
-    ws.watch_routes(tmp_path / "r.json").look()
+    ws.watch_routes(tmp_path / "r.json").update()
     assert [draft.exists() for draft in (old, new, other)] == [
         False,
         True,
@@ -353,7 +367,7 @@ def test_a_watch_that_starts_removes_what_a_killed_one_left(ws: Workspace, tmp_p
 def test_a_store_in_memory_can_be_watched(tmp_path: Path) -> None:
     driver = plan_driver.PlanDriver(MemoryStore())
     target = tmp_path / "r.json"
-    told, _ = watch(Watcher(driver.store, target, "tokentrimmer"), lambda: driver.live(1, TAGGED))
+    told, _ = watch(watch_routes(context_of(driver.store), target), lambda: driver.live(1, TAGGED))
     assert [one.routes for one in told] == [0, 1]
     assert names(target) == ["a"]
 
@@ -392,7 +406,7 @@ def test_file_and_folder_are_synced_in_this_order(
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(Path, "replace", rename)
-    export_routes(MemoryStore(), tmp_path / "r.json", "tokentrimmer")
+    export_routes(context_of(MemoryStore()), tmp_path / "r.json", "tokentrimmer")
     assert done == ["file", "rename", "folder"]
 
 
@@ -463,7 +477,7 @@ def test_watch_until_an_interrupt(
 ) -> None:
     looks = [0]
 
-    def look(self: Watcher) -> RouteExport | None:
+    def look(self: RouteWatcher) -> RouteExport | None:
         looks[0] += 1
         if looks[0] == 1:
             raise StoreError("it is in use")
@@ -471,8 +485,8 @@ def test_watch_until_an_interrupt(
             return real(self)
         raise KeyboardInterrupt
 
-    real = Watcher.look
-    monkeypatch.setattr(Watcher, "look", look)
+    real = RouteWatcher.update
+    monkeypatch.setattr(RouteWatcher, "update", look)
     assert run(["watch", str(tmp_path / "r.json"), "--every", "1s", "--json"]) == 130
     out, err = capsys.readouterr()
     assert [json.loads(line)["routes"] for line in out.splitlines()] == [1]

@@ -26,7 +26,7 @@ from ttplan.model.plan import PlanConfig
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.results.reconciliation import CostChange, ReconciledFigure, Reconciliation
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
-from ttplan.operations.plans.reconcile import track_record
+from ttplan.operations.plans.reconcile import summarise
 from ttplan.workspace import Workspace
 
 DAY = timedelta(days=1)
@@ -114,7 +114,7 @@ def live(tmp_path: Path, template: Path) -> Callable[..., Workspace]:
 
 
 def reconciled(ws: Workspace, **options: Any) -> Reconciliation:
-    return ws.reconcile(ws.plan_runs()[0].plan_id, **options).result
+    return ws.reconcile(ws.plans()["plan_id"][0], **options).result
 
 
 def test_what_comes_as_projected_is_inside(live: Callable[..., Workspace]) -> None:
@@ -203,7 +203,7 @@ def test_the_plans_own_way_of_counting_is_kept(
 
 def test_projected_figures_are_the_plans_own(live: Callable[..., Workspace]) -> None:
     ws = live(traffic(NOW, 1, 300, seed=2, routed=True))
-    found, result = reconciled(ws), ws.plan_runs()[0].result
+    found, result = reconciled(ws), ws.show(ws.plans()["plan_id"][0]).result
     days = (result.window_end - result.window_start) / DAY
     assert found.of("cost_per_day_usd").projected == pytest.approx(
         float(result.aggregates.total_projected_cost_usd) / days, rel=1e-12
@@ -233,7 +233,7 @@ def test_it_ends_where_the_plan_was_reverted(
     live: Callable[..., Workspace], tmp_path: Path
 ) -> None:
     ws = live(traffic(NOW, 4, 200, seed=2, routed=True))
-    opened(tmp_path / "s.duckdb", clock=lambda: NOW + DAY).revert(ws.plan_runs()[0].plan_id)
+    opened(tmp_path / "s.duckdb", clock=lambda: NOW + DAY).revert(ws.plans()["plan_id"][0])
     found = reconciled(ws)
     assert (found.until, found.requests) == (NOW + DAY, 200)
     assert any("was reverted" in caveat for caveat in found.caveats)
@@ -326,7 +326,7 @@ def kept(plan: int, actual: float, inside: bool | None, at: int = 0) -> Reconcil
 
 
 def test_a_record_takes_the_last_of_each_plan() -> None:
-    record = track_record(
+    record = summarise(
         [kept(1, 30.0, False), kept(2, 9.0, True), kept(1, 12.0, True, at=1), kept(3, 13.0, None)]
     )
     assert (record.plans, record.judged, record.inside) == (3, 2, 2)
@@ -337,7 +337,7 @@ def test_a_record_takes_the_last_of_each_plan() -> None:
 
 
 def test_an_empty_record() -> None:
-    record = track_record([])
+    record = summarise([])
     assert (record.plans, record.inside_pct_95, record.bias_pct) == (0, None, None)
     assert "no plan was reconciled yet" in repr(TrackRecordCard(record))
 
@@ -348,7 +348,7 @@ def test_cards_fit_and_escape(live: Callable[..., Workspace]) -> None:
     shown = ReconciliationCard(hostile)
     assert all(len(line) <= 80 for line in repr(shown).splitlines())
     assert "img" not in Tags(shown._repr_html_()).tags
-    record = TrackRecordCard(track_record([found]))
+    record = TrackRecordCard(summarise([found]))
     assert all(len(line) <= 80 for line in repr(record).splitlines())
     assert "the 95 % interval held in" in record._repr_html_()
 
@@ -390,7 +390,7 @@ def test_commands(
 ) -> None:
     monkeypatch.setenv(SIGNING_KEY_VARIABLE, "11" * 32)
     monkeypatch.setenv("TTPLAN_STORE", str(tmp_path / "s.duckdb"))
-    plan = str(live(traffic(NOW, 2, 300, seed=2, routed=True)).plan_runs()[0].plan_id)
+    plan = live(traffic(NOW, 2, 300, seed=2, routed=True)).plans()["plan_id"][0]
     assert run(["reconcile", plan[:8] if plan[:8] != "00000000" else plan]) == 0
     assert "cheaper: the cost is as projected" in capsys.readouterr().out
     assert run(["reconcile", plan, "--until", (NOW + DAY).isoformat(), "--json"]) == 0

@@ -96,19 +96,19 @@ def test_apply_shows_its_entry_and_revert_puts_back(workspace: Workspace) -> Non
     assert (panel.plans.apply.disabled, panel.plans.revert.disabled) == (True, True)
     assert "To apply: type the plan's name as it is shown." in shown_text(panel.plans.missing_steps)
     act(panel, "apply", "first")
-    (record,) = workspace.entries()
+    (entry,) = workspace.entries().to_dict("records")
     assert state(panel.plans.outcome) == "done"
-    assert f"0:{record.hash}" in shown_text(panel.plans.outcome)
+    assert f"0:{entry['hash']}" in shown_text(panel.plans.outcome)
     assert "plan.applied" in shown_text(panel.plans.outcome)
     assert "plan.applied" in shown_text(panel.chain.rows)
     assert "route 2" in shown_text(panel.routes.rows)
-    assert str(ttplan.User.named(ADA).user_id).encode() in record.body
-    assert workspace.get(FIRST).status == "applied"
+    assert str(ttplan.User.named(ADA).user_id) in entry["actor"]
+    assert workspace.show(FIRST).status == "applied"
     assert panel.plans.confirm.value == ""
     assert "first · applied" in panel.plans.choice.options[2][0]
     act(panel, "revert", "first")
     assert state(panel.plans.outcome) == "done"
-    assert workspace.get(FIRST).status == "reverted"
+    assert workspace.show(FIRST).status == "reverted"
     assert workspace.routes().empty
     assert "No routes are live" in shown_text(panel.routes.rows)
 
@@ -150,12 +150,12 @@ def test_a_stale_plan_says_what_changed_and_needs_a_tick(workspace: Workspace) -
     assert f"route 'route 1' was added by applying plan {FIRST}" in shown_text(panel.plans.diff)
     assert panel.plans.allow.layout.display == ""
     act(panel, "apply", "second")
-    assert workspace.get(SECOND).status == "projected"
+    assert workspace.show(SECOND).status == "projected"
     assert "To apply: tick that you apply a stale plan." in shown_text(panel.plans.missing_steps)
     panel.plans.allow.value = True
     act(panel, "apply", "second")
-    assert workspace.get(SECOND).status == "applied"
-    assert b'"allowed_stale":true' in workspace.entries()[1].body
+    assert workspace.show(SECOND).status == "applied"
+    assert '"allowed_stale":true' in workspace.entries()["payload"][1]
     choose(panel, FIRST)
     assert state(panel.plans.objection) == "refused"
     assert f"plan {SECOND} ('second') has since" in shown_text(panel.plans.objection)
@@ -177,14 +177,14 @@ def test_two_panels_on_one_store_lose_nothing(workspace: Workspace) -> None:
     act(hers, "revert", "second")
     act(mine, "revert", "second")
     assert "The plan is reverted now." in shown_text(mine.plans.outcome)
-    assert [record.seq for record in workspace.entries()] == [0, 1]
+    assert list(workspace.entries()["seq"]) == [0, 1]
     assert "second · reverted" in mine.plans.choice.options[1][0]
 
 
 def test_a_hostile_name_is_text_everywhere(workspace: Workspace) -> None:
     panel = shown(workspace, HOSTILE_PLAN)
     act(panel, "apply", HOSTILE)
-    assert workspace.get(HOSTILE_PLAN).status == "applied"
+    assert workspace.show(HOSTILE_PLAN).status == "applied"
     panel.tabs.selected_index = 2
     assert panel.join()
     places = (
@@ -217,7 +217,7 @@ def test_a_blocking_policy_is_shown_before_applying(workspace: Workspace, tmp_pa
     panel = shown(workspace, FIRST)
     assert state(panel.plans.objection) == "refused"
     act(panel, "apply", "first")
-    assert workspace.get(FIRST).status == "projected"
+    assert workspace.show(FIRST).status == "projected"
 
 
 def test_a_process_that_holds_the_store_is_named_while_waiting(
@@ -253,7 +253,7 @@ def test_a_process_that_holds_the_store_is_named_while_waiting(
     assert panel.join()
     assert state(panel.plans.outcome) == "idle"
     act(panel, "apply", "first")
-    assert workspace.get(FIRST).status == "applied"
+    assert workspace.show(FIRST).status == "applied"
 
 
 @pytest.mark.parametrize(
@@ -319,7 +319,7 @@ def test_verifying_shows_progress_and_can_be_cancelled(workspace: Workspace) -> 
 def test_the_chain_is_browsed_page_by_page_as_it_is_stored(
     workspace: Workspace, tmp_path: Path
 ) -> None:
-    chain = workspace._chain()
+    chain = workspace._context.chain()
     with workspace.store.transaction() as tx:
         for number in range(45):
             chain.append(tx, plans.ORG, ttplan.System(), "note", {"said": f"{HOSTILE} {number}"})
@@ -388,7 +388,7 @@ def test_failing_work_is_shown_and_the_panel_goes_on(
     assert "KeyError: 'nothing'" in shown_text(panel.plans.outcome)
     monkeypatch.undo()
     act(panel, "apply", "first")
-    assert workspace.get(FIRST).status == "applied"
+    assert workspace.show(FIRST).status == "applied"
 
 
 def test_waiting_for_another_thread_can_be_cancelled(
@@ -429,7 +429,7 @@ def test_cancelling_after_the_commit_does_not_hide_it(
         workspace.apply(FIRST)
     assert raised.value.applied
     monkeypatch.undo()
-    assert workspace.get(FIRST).status == "applied"
+    assert workspace.show(FIRST).status == "applied"
 
 
 def test_work_runs_one_at_a_time_and_the_last_queued_is_next() -> None:

@@ -18,6 +18,7 @@ from tests.cli.support import check_error
 from tests.display.test_cards import HOSTILE, Tags
 from tests.logs.test_reader import numbered, write
 from tests.support import plan_driver, plans
+from tests.support.contexts import context_of
 from tests.workspace.test_workspace import NOW, content, opened
 from ttplan.apply import StoreChain, apply_plan
 from ttplan.audit.canonical import canonical_json
@@ -37,8 +38,8 @@ from ttplan.model.errors import (
 from ttplan.model.plan import Clusters, ConfidenceIntervals
 from ttplan.model.policy import Approvals, Override, Policy, PolicyCheck, Rule, RuleVerdict
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
-from ttplan.operations.chain.rotation import rotate_key
-from ttplan.operations.plans.policy import approve_plan, check_plan, set_policy
+from ttplan.operations.chain.evidence import append_rotation
+from ttplan.operations.plans.policy import approve, check_policy, set_policy
 from ttplan.policy.approvals import approval_message, find_approvals, plan_digest
 from ttplan.policy.rules import NUMERIC_FACTS, TEXT_FACTS, evaluate_rule, parse_rule, read_policy
 from ttplan.quality.result import unverified_result
@@ -179,11 +180,11 @@ def driver(request: pytest.FixtureRequest, tmp_path: Path) -> plan_driver.PlanDr
 
 
 def set_store_policy(driver: plan_driver.PlanDriver, policy: Policy | None) -> None:
-    set_policy(driver.chain, plan_driver.ORG, policy, plan_driver.PERSON, clock=driver.clock)
+    set_policy(context_of(driver.store, KEY, driver.clock), policy, actor=plan_driver.PERSON)
 
 
 def test_without_a_policy_the_entry_has_none(driver: plan_driver.PlanDriver) -> None:
-    assert check_plan(driver.store, UUID(int=1), KEY.public_key) is None
+    assert check_policy(context_of(driver.store, KEY), UUID(int=1)) is None
     assert "policy_digest" not in driver.apply(1).payload
 
 
@@ -276,7 +277,7 @@ def test_a_forged_approval_or_policy_is_rejected(tmp_path: Path, forged: str, pr
     run_ = driver.project(1, plans.route(1), author=ANN)
     set_store_policy(driver, Policy(approvals=Approvals(needed=1)))
     driver.project(2)
-    approve_plan(driver.chain, UUID(int=2), BOB, clock=driver.clock)
+    approve(context_of(driver.store, KEY, driver.clock), UUID(int=2), actor=BOB)
     last = plan_driver.store_state(driver.store).entries[1]
     body = json.loads(last.body)
     body["payload"] |= {"plan_id": str(run_.plan_id), "plan_digest": plan_digest(run_)}
@@ -292,7 +293,7 @@ def test_a_forged_approval_or_policy_is_rejected(tmp_path: Path, forged: str, pr
         connection.execute(forged.format(**values))
     before = plan_driver.store_state(driver.store)
     with pytest.raises(DriftError, match=f"cannot be trusted: {problem}"):
-        check_plan(driver.store, UUID(int=1), KEY.public_key)
+        check_policy(context_of(driver.store, KEY), UUID(int=1))
     # Nothing is appended to a last entry that is not signed with the chain's key.
     applying = (
         r"the chain's last entry \(2\) was not signed with this key"
@@ -306,18 +307,18 @@ def test_a_forged_approval_or_policy_is_rejected(tmp_path: Path, forged: str, pr
 
 def test_a_chain_that_ends_with_another_key_is_rejected(driver: plan_driver.PlanDriver) -> None:
     set_store_policy(driver, Policy(approvals=Approvals(needed=1)))
-    approve_plan(driver.chain, UUID(int=1), BOB, clock=driver.clock)
+    approve(context_of(driver.store, KEY, driver.clock), UUID(int=1), actor=BOB)
     with pytest.raises(DriftError, match="cannot be trusted"):
-        check_plan(driver.store, UUID(int=1), OTHER_KEY.public_key)
-    unverified_result = check_plan(driver.store, UUID(int=1), None)
+        check_policy(context_of(driver.store, OTHER_KEY), UUID(int=1))
+    unverified_result = check_policy(context_of(driver.store), UUID(int=1))
     assert unverified_result is not None
     assert unverified_result.approved_by == (1,)
 
 
 def test_approvals_hold_over_a_change_of_keys(driver: plan_driver.PlanDriver) -> None:
     set_store_policy(driver, Policy(approvals=Approvals(needed=1)))
-    approve_plan(driver.chain, UUID(int=1), BOB, clock=driver.clock)
-    rotate_key(driver.chain, OTHER_KEY, plan_driver.PERSON)
+    approve(context_of(driver.store, KEY, driver.clock), UUID(int=1), actor=BOB)
+    append_rotation(driver.chain, OTHER_KEY, plan_driver.PERSON)
     (run_,) = plan_driver.store_state(driver.store).plans
     later = StoreChain(driver.store, OTHER_KEY, clock=driver.clock)
     assert apply_plan(
@@ -329,7 +330,7 @@ def test_approvals_hold_over_a_change_of_keys(driver: plan_driver.PlanDriver) ->
 
 
 def approved(driver: plan_driver.PlanDriver, by: User, **options: Any) -> Any:
-    return approve_plan(driver.chain, UUID(int=1), by, clock=driver.clock, **options)
+    return approve(context_of(driver.store, KEY, driver.clock), UUID(int=1), actor=by, **options)
 
 
 def test_a_plan_waits_for_its_approvals(driver: plan_driver.PlanDriver) -> None:
@@ -420,9 +421,9 @@ def test_the_digest_is_of_all_that_is_approved_and_blinded() -> None:
 
 def test_invalid_approvals_are_refused(driver: plan_driver.PlanDriver) -> None:
     with pytest.raises(InputError, match="an approval is a person's, and 'api_key' is none"):
-        approve_plan(driver.chain, UUID(int=1), ApiKey(UUID(int=3)))
+        approve(context_of(driver.store, KEY), UUID(int=1), actor=ApiKey(UUID(int=3)))
     with pytest.raises(PlanNotFound):
-        approve_plan(driver.chain, UUID(int=9), BOB)
+        approve(context_of(driver.store, KEY), UUID(int=9), actor=BOB)
     driver.apply(1)
     with pytest.raises(InvalidState):
         approved(driver, BOB)

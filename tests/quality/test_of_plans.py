@@ -110,13 +110,13 @@ def test_rerouted_requests_are_judged_and_the_result_stored(
     assert quality.forced is not None
     assert [score.request_id for score in quality.forced.examples] == [UUID(int=42)]
     assert quality.degraded_count == sum(i.int % 4 == 0 for i in proposer.received)
-    stored = workspace.get(plan_id)
+    stored = workspace.show(plan_id)
     assert stored.result.quality == quality
     assert stored.result.aggregates == checked.result.aggregates
     assert "UNVERIFIED" not in repr(stored)
     assert f"{quality.risk_band.shown} risk" in repr(stored)
     workspace.apply(plan_id)
-    assert workspace.get(plan_id).result.quality == quality
+    assert workspace.show(plan_id).result.quality == quality
 
 
 def test_nothing_is_sent_without_permission_or_beyond_the_budget(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_nothing_is_sent_without_permission_or_beyond_the_budget(tmp_path: Path)
             plan_id, judge=judge, proposer=proposer, budget_usd=-1, allow_bodies=True
         )
     assert (judge.seen, proposer.received) == ({}, {})
-    assert workspace.get(plan_id).result.quality is None
+    assert workspace.show(plan_id).result.quality is None
 
 
 def test_without_bodies_quality_is_unverified(tmp_path: Path) -> None:
@@ -186,4 +186,4 @@ def test_the_command_queries_a_server_and_shows_the_result(
     assert "worse [31m" in output.out
     assert "secret-key" not in output.out + output.err
     assert max(map(len, output.out.splitlines())) <= 80
-    assert workspace.get(plan_id).result.quality is not None
+    assert workspace.show(plan_id).result.quality is not None

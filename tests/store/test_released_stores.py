@@ -50,4 +50,4 @@ def test_the_reconciliation_is_byte_identical(ws: Workspace) -> None:
 
 
 def test_the_live_routes_are_byte_identical(ws: Workspace) -> None:
-    assert ws.routes_yaml() == (RELEASED / "routes-live.yaml").read_text()
+    assert ws.routes().to_yaml() == (RELEASED / "routes-live.yaml").read_text()

@@ -107,7 +107,7 @@ def test_every_verb_that_writes_is_tried_again_and_done_once(
         "apply": lambda: workspace.apply(made["a"], actor=System()),
         "repair": edited,
         "revert": lambda: workspace.revert(made["a"], actor=System()),
-        "emit": lambda: workspace._chain().emit(ORG, System(), "something", {}),
+        "emit": lambda: workspace._context.chain().emit(ORG, System(), "something", {}),
         "rotate": lambda: workspace.evidence.rotate_key(OTHER_KEY),
         "copy": lambda: copy_into(store, another, None, own_key=False),
     }

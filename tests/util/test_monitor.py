@@ -167,7 +167,7 @@ def test_an_interrupted_plan_writes_nothing(
         workspace.plan(ROUTES, name="x")
     assert run(["plan", str(ROUTES), "--name", "x", "--store", str(store)]) == 130
     assert capsys.readouterr().err.strip() == f"ttplan: {CANCELLED}"
-    assert workspace.plan_runs() == []
+    assert workspace.plans().empty
     monkeypatch.undo()
     assert workspace.plan(ROUTES, name="x").status == "projected"
 
@@ -191,7 +191,7 @@ def big_store(big: Path) -> Path:
     path = big.with_name("big.duckdb")
     workspace = opened(path)
     with workspace.store.transaction() as tx:
-        tx.set_org_id(workspace._new_id())
+        tx.set_org_id(workspace._context.new_id())
     with duckdb.connect(str(path)) as connection:
         connection.execute(
             "INSERT INTO requests BY NAME SELECT *, (SELECT value::UUID FROM settings) AS org_id, 0 AS cached_tokens, "
@@ -241,9 +241,9 @@ def test_ctrl_c_at_any_time_leaves_the_store_unchanged(
     assert "Traceback" not in err
     assert list(temporary.iterdir()) == []
     assert sorted(os.listdir(tmp_path)) == before
-    assert workspace.plan_runs() == []
+    assert workspace.plans().empty
     with workspace.store.transaction() as tx:  # no lock is held
-        assert tx.plans(workspace._new_id()) == []
+        assert tx.plans(workspace._context.new_id()) == []
 
 
 def test_a_bar_shows_each_pass_and_never_moves_back(monkeypatch: pytest.MonkeyPatch) -> None:

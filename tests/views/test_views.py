@@ -25,7 +25,7 @@ from ttplan.model.audit import StoredEntry
 from ttplan.model.plan import PlanConfig
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
 from ttplan.model.stored_plan import StoredPlan
-from ttplan.operations.queries import EntryPage
+from ttplan.operations.chain.store_chain import EntryPage
 from ttplan.views.columns import EXACT
 from ttplan.views.stored import UNREADABLE, RoutesView, entries_view
 from ttplan.workspace import Workspace
@@ -101,7 +101,7 @@ def ws(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 def run_of(ws: Workspace, name: str) -> StoredPlan:
-    return next(run for run in ws.plan_runs() if run.name == name)
+    return ws.show(name).run
 
 
 def dtypes(frame: views.View) -> dict[str, str]:
@@ -128,7 +128,7 @@ def test_views_have_their_documented_columns_and_types(ws: Workspace, tmp_path: 
             (store.routes(), views.ROUTES),
             (store.requests(), views.REQUESTS),
             (store.requests(exact=True), exact(views.REQUESTS)),
-            (store.chain(), views.ENTRIES),
+            (store.entries(), views.ENTRIES),
         ):
             assert dtypes(frame) == columns
             assert (len(frame) > 0) == (store is ws)
@@ -257,7 +257,7 @@ def test_requests_come_in_pages(ws: Workspace) -> None:
 
 def test_entries_come_in_pages_with_their_payload(ws: Workspace) -> None:
     plan_id = str(run_of(ws, "plain").plan_id)
-    row = ws.chain(plan=plan_id).iloc[0]
+    row = ws.entries(plan=plan_id).iloc[0]
     assert (row.seq, row.event, row.actor, row.plan_id) == (
         0,
         "plan.applied",
@@ -267,13 +267,13 @@ def test_entries_come_in_pages_with_their_payload(ws: Workspace) -> None:
     assert json.loads(row.payload)["sample_size"] == 1_200
     assert row.hash == str(ws.anchor()).partition(":")[2]
     assert (
-        len(ws.chain(event="plan.reverted"))
-        == len(ws.chain(after=0))
-        == len(ws.chain(until=row.time))
+        len(ws.entries(event="plan.reverted"))
+        == len(ws.entries(after=0))
+        == len(ws.entries(until=row.time))
         == 0
     )
-    assert len(ws.chain(since=row.time)) == 1
-    assert ws.chain(limit=1).attrs["notes"] == []
+    assert len(ws.entries(since=row.time)) == 1
+    assert ws.entries(limit=1).attrs["notes"] == []
 
 
 def test_wrong_arguments_are_refused(ws: Workspace) -> None:
@@ -382,7 +382,7 @@ def test_latencies_are_those_of_the_result(ws: Workspace) -> None:
     assert [whole.p50_latency_ms_actual, whole.p95_latency_ms_actual] == [
         then[rank] for rank in ranks
     ]
-    card = repr(ws.get(run.plan_id))
+    card = repr(ws.show(run.plan_id))
     assert (
         f"{whole.p95_latency_ms_projected:,.0f} ms, {whole.p95_latency_ms_actual:,.0f} ms as logged"
         in card

@@ -248,7 +248,7 @@ def test_the_workspaces_own_key_rotates_in_its_file(tmp_path: Path, log: Path) -
         3,
         [new.hex],
     )
-    assert (workspace.public_key, workspace.signing_key) == (old.hex, new.hex)
+    assert (workspace.public_key, workspace.current_public_key) == (old.hex, new.hex)
     # Its own verdicts begin with the first key, too, and so does what it exports.
     assert workspace.verify().entries == 3
     assert workspace.drift().ok
@@ -296,14 +296,14 @@ def test_a_rotation_that_another_process_finishes_in_the_same_moment_is_finished
         replace(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr("ttplan.workspace.keyring.os.replace", beaten)
+        patch.setattr("ttplan.operations.keyring.os.replace", beaten)
         entry = workspace.evidence.rotate_key()
     assert entry is not None
     assert load_key(tmp_path / "s.duckdb.key.pem").public_key.hex == entry.payload["new_key"]
     workspace.apply(workspace.plan(ROUTES, name="after"), allow_stale=True)
     # The other one may have been done even before that was looked at.
     with monkeypatch.context() as patch:
-        patch.setattr("ttplan.workspace.keyring.Keyring.take_next", lambda _: False)
+        patch.setattr("ttplan.operations.keyring.Keyring.take_next", lambda _: False)
         entry = workspace.evidence.rotate_key()
     assert entry is not None
     workspace.apply(workspace.plan(ROUTES, name="after that"), allow_stale=True)
@@ -322,7 +322,7 @@ def test_a_rotation_whose_key_cannot_be_put_in_its_place_is_told_as_done_and_fin
         raise StoreError("the server is away, and nothing was written")
 
     with monkeypatch.context() as patch:
-        patch.setattr("ttplan.workspace.keyring.Keyring.take_next", lost)
+        patch.setattr("ttplan.operations.keyring.Keyring.take_next", lost)
         with pytest.raises(
             AuditError, match=r"entry 1 was committed and hands the chain over.*Rotate again"
         ) as told:

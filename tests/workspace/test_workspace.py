@@ -69,7 +69,7 @@ def test_the_whole_story(workspace: Workspace, tmp_path: Path) -> None:
     low, high = plan.result.confidence_intervals.savings_usd_95 or (0, 0)
     assert 0 < low < plan.result.aggregates.projected_savings_usd < high
     entry = workspace.apply(plan, actor=ttplan.User(UUID(int=7)))
-    assert workspace.get(plan.plan_id).status == "applied"
+    assert workspace.show(plan.plan_id).status == "applied"
     assert list(workspace.routes()["name"]) == [
         "short chat to mini",
         "code completions to haiku",
@@ -100,7 +100,7 @@ def test_a_plan_is_the_replay_of_the_stores_own_table(workspace: Workspace) -> N
             seed=5,
         )
     assert again == plan.result
-    assert workspace.get(plan.plan_id).result.model_dump_json() == plan.result.model_dump_json()
+    assert workspace.show(plan.plan_id).result.model_dump_json() == plan.result.model_dump_json()
 
 
 def test_importing_again_adds_nothing_and_says_so(workspace: Workspace) -> None:
@@ -213,15 +213,15 @@ def test_nothing_to_replay_says_what_to_do(tmp_path: Path) -> None:
 
 def test_plans_are_found_by_the_first_digits_of_their_id(workspace: Workspace) -> None:
     plan = workspace.plan(ROUTES, name="p")
-    assert workspace.get(str(plan.plan_id).upper()).name == "p"
-    assert workspace.get(str(plan.plan_id)[:32]).name == "p"
+    assert workspace.show(str(plan.plan_id).upper()).name == "p"
+    assert workspace.show(str(plan.plan_id)[:32]).name == "p"
     second = workspace.plan(ROUTES, name="q")
     with pytest.raises(InputError, match="2 plans have an id that begins with 0000"):
-        workspace.get("0000")
-    assert workspace.get(second.plan_id).name == "q"
+        workspace.show("0000")
+    assert workspace.show(second.plan_id).name == "q"
     for unknown in ("12345678", "000", str(UUID(int=9)), "x" * 36):
         with pytest.raises(PlanNotFound, match="list the plans"):
-            workspace.get(unknown)
+            workspace.show(unknown)
 
 
 def test_applying_twice_is_invalid_state(workspace: Workspace) -> None:

@@ -68,7 +68,7 @@ def apply(
     actor = read_actor(user, api_key, system)
     override = _read_override(override_by, reason)
     workspace = open_store(store, key_file=key_file)
-    plan = workspace.get(plan_id)
+    plan = workspace.show(plan_id)
     if not yes:
         confirm("Apply this plan?", plan, workspace.preview(plan), json=json)
     entry = workspace.apply(plan, actor=actor, allow_stale=allow_stale, override=override)
@@ -91,7 +91,7 @@ def revert(
     """Restore what an applied plan replaced: status, routes and signed audit entry, atomically."""
     actor = read_actor(user, api_key, system)
     workspace = open_store(store, key_file=key_file)
-    plan = workspace.get(plan_id)
+    plan = workspace.show(plan_id)
     card = workspace.preview_revert(plan)
     if dry_run:
         show_result(card, json)

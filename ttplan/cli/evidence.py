@@ -56,10 +56,10 @@ def export_chain(
     json: JsonOption = False,
 ) -> None:
     """Export the audit chain, for an auditor without access to the store."""
-    from ttplan.operations.chain.verify import VERIFIER
+    from ttplan.operations.chain.store_chain import VERIFIER
 
     entries = open_store(store, key_file=key_file).export_chain(
-        output, overwrite=overwrite, until=until, with_verifier=with_verifier
+        output, overwrite=overwrite, last_seq=until, with_verifier=with_verifier
     )
     verifier = output.with_name(VERIFIER) if with_verifier else None
     if json:

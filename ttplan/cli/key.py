@@ -54,7 +54,7 @@ def show(
     if key_file is not None:
         public_key = load_signing_key(key_file).public_key.hex
     else:
-        public_key = open_store(store).signing_key
+        public_key = open_store(store).current_public_key
     if json:
         show_json({"public_key": public_key})
     else:
@@ -77,7 +77,7 @@ def rotate(
     workspace = open_store(store, key_file=key_file)
     new_key = None if new_key_file is None else load_signing_key(new_key_file)
     entry = workspace.evidence.rotate_key(new_key, actor=read_actor(user, api_key, system))
-    public_key = workspace.signing_key if new_key is None else new_key.public_key.hex
+    public_key = workspace.current_public_key if new_key is None else new_key.public_key.hex
     if json:
         dump = None if entry is None else entry.model_dump(mode="json")
         show_json({"public_key": public_key, "entry": dump})

@@ -150,9 +150,9 @@ def read_uuid(text: str, option: str) -> UUID:
 
 def read_time(text: str | None, option: str) -> datetime | None:
     """Parse the time in an option: ISO 8601 text with a time zone, or a date."""
-    from ttplan.workspace.filters import moment_of
+    from ttplan.operations.filters import parse_time_or_none
 
-    return moment_of(text, option)
+    return parse_time_or_none(text, option)
 
 
 def read_window(start: str | None, end: str | None) -> tuple[datetime, datetime] | None:

@@ -101,7 +101,7 @@ def show(
     plan_id: PlanArgument, store: StoreOption = DEFAULT_STORE, json: JsonOption = False
 ) -> None:
     """Show a plan's card."""
-    show_plan(open_store(store).get(plan_id), json)
+    show_plan(open_store(store).show(plan_id), json)
 
 
 @app.command(rich_help_panel=PLAN)
@@ -220,15 +220,15 @@ def check_quality(
     json: JsonOption = False,
 ) -> None:
     """Let the new models answer a sample of the rerouted requests, and let a judge compare."""
-    from ttplan.operations.plans.quality import chat_parties, limits_of
+    from ttplan.operations.plans.quality import chat_endpoints, quality_limits
 
     workspace = open_store(store)
-    plan = workspace.get(plan_id)
-    judge, proposer = chat_parties(
+    plan = workspace.show(plan_id)
+    judge, proposer = chat_endpoints(
         plan.run, base_url, judge_model, at=datetime.now(UTC), api_key_env=api_key_env, seed=seed
     )
     budget = read_usd(budget_usd, "--budget-usd")
-    settings = limits_of(None, budget, allow_bodies)
+    settings = quality_limits(None, budget, allow_bodies)
     if judge_call_usd is not None:
         call_usd = read_usd(judge_call_usd, "--judge-call-usd")
         settings = settings.model_copy(update={"judge_call_usd": call_usd})

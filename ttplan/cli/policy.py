@@ -73,7 +73,7 @@ def approve(
     from ttplan.audit.keys.key_files import load_key
 
     workspace = open_store(store, key_file=key_file)
-    plan = workspace.get(plan_id)
+    plan = workspace.show(plan_id)
     approver_key = None if own_key is None else load_key(own_key)
     entry = workspace.approve(plan, actor=read_actor(user), key=approver_key)
     show_entry(entry, f"approved: {plan.name}", json)

@@ -65,7 +65,7 @@ def routes(
     workspace, time = open_store(store), read_time(at, "--at")
     frame = workspace.routes(at=time)
     if yaml:
-        print(workspace.routes_yaml(at=time), end="")
+        print(workspace.routes(at=time).to_yaml(), end="")
     elif json:
         show_json(frame_json(frame))
     else:
@@ -156,8 +156,8 @@ def watch_routes(
         print(f"ttplan: {message}", file=sys.stderr, flush=True)
 
     if not once:
-        watcher.run(show_export, show_error, every=pause)
-    export = watcher.look()
+        watcher.run(show_export, show_error, interval=pause)
+    export = watcher.update()
     if export is not None:
         show_export(export)
 

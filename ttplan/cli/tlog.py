@@ -61,9 +61,9 @@ def vkey(
     json: JsonOption = False,
 ) -> None:
     """Print the log's verifier key, by which witnesses and auditors know it."""
-    from ttplan.operations.chain.transparency_log import log_vkey
+    from ttplan.operations.chain.transparency_log import log_verifier_key
 
-    verifier_key = str(log_vkey(origin, _load_log_key(store, log_key)))
+    verifier_key = str(log_verifier_key(origin, _load_log_key(store, log_key)))
     if json:
         show_json({"vkey": verifier_key})
     else:
@@ -151,11 +151,11 @@ def add(
     json: JsonOption = False,
 ) -> None:
     """Add a witness's cosignatures from a file to a checkpoint's file."""
-    from ttplan.operations.chain.transparency_log import MAX_CHECKPOINT, add_answer
+    from ttplan.operations.chain.transparency_log import MAX_CHECKPOINT, add_witness_signatures
     from ttplan.util.files import read_small_file
 
     data = read_small_file(answer, "a witness's answer", limit=MAX_CHECKPOINT)
-    _show_seals(add_answer(checkpoint, data, witness, str(answer)), checkpoint, json)
+    _show_seals(add_witness_signatures(checkpoint, data, witness, str(answer)), checkpoint, json)
 
 
 @tlog_app.command()
@@ -207,6 +207,6 @@ def _load_log_key(store: str, log_key: Path | None) -> Signer:
 
 def _load_or_create_key(path: Path) -> Signer:
     from ttplan.audit.keys.key_files import passphrase_from_env
-    from ttplan.operations.chain.transparency_log import log_key
+    from ttplan.operations.chain.transparency_log import load_or_create_log_key
 
-    return log_key(path, passphrase=passphrase_from_env(os.environ))
+    return load_or_create_log_key(path, passphrase=passphrase_from_env(os.environ))

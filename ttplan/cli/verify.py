@@ -44,7 +44,7 @@ def entries(
     json: JsonOption = False,
 ) -> None:
     """List the entries of the audit chain, without verifying them."""
-    frame = open_store(store).chain(
+    frame = open_store(store).entries(
         event=event,
         plan=plan,
         since=read_time(since, "--since"),
@@ -159,12 +159,12 @@ def _check_checkpoint(
     """Check that a signed checkpoint covers the chain's beginning; return that as text."""
     from ttplan.audit.c2sp.tlog import check_tree_covers
     from ttplan.operations.chain.transparency_log import (
+        check_checkpoint_signers,
         read_checkpoint_file,
-        seal_check,
     )
 
     checkpoint = read_checkpoint_file(path)
-    description = seal_check(checkpoint, policy=policy, log=log)
+    description = check_checkpoint_signers(checkpoint, policy=policy, log=log)
     chain = Path(source) if is_export(source) else None
     check_tree_covers(checkpoint, chain_hashes(source, chain, key_hex).hashes)
     return f"that the chain begins with {description}"

@@ -15,8 +15,8 @@ from ttplan.audit.proofs.inclusion import InclusionProof
 from ttplan.display.amounts import plural
 from ttplan.display.card import Card, Renders, Table
 from ttplan.model.audit import AuditEntry
-from ttplan.operations.chain.anchors import Published
-from ttplan.operations.stores.copy import Copied
+from ttplan.operations.chain.anchors import PublishedAnchor
+from ttplan.operations.stores.copy import StoreCopy
 
 
 def fields_card(label: str, title: str, fields: Iterable[tuple[str, str]]) -> Card:
@@ -116,7 +116,7 @@ class DisclosureCard(Renders, Disclosure):
         return fields_card("disclosure", "disclosure of one plan's routes", fields)
 
 
-class PublishedAnchorCard(Renders, Published):
+class PublishedAnchorCard(Renders, PublishedAnchor):
     """An anchor that was published."""
 
     __slots__ = ()
@@ -127,7 +127,7 @@ class PublishedAnchorCard(Renders, Published):
         return fields_card("anchor", "anchor: where the chain ends", fields)
 
 
-class StoreCopyCard(Renders, Copied):
+class StoreCopyCard(Renders, StoreCopy):
     """A copy of a store."""
 
     __slots__ = ()

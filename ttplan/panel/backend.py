@@ -22,10 +22,10 @@ class Backend(Protocol):
     """The methods of `ttplan.Workspace` that the panel calls. All state is in the store behind
     them."""
 
-    def plan_runs(self) -> list[StoredPlan]:
+    def list_runs(self) -> list[StoredPlan]:
         """All plans, oldest first."""
 
-    def get(self, plan_id: UUID | str) -> Plan:
+    def show(self, plan: UUID | str) -> Plan:
         """A stored plan as it is now."""
 
     def preview(self, plan: UUID) -> PreviewCard:
@@ -57,7 +57,7 @@ class Backend(Protocol):
     def routes(self) -> pd.DataFrame:
         """The live routes, by precedence."""
 
-    def entries(self, *, since: int = 0, limit: int = 100) -> list[StoredEntry]:
+    def list_records(self, *, since: int = 0, limit: int = 100) -> list[StoredEntry]:
         """Entries of the chain, as they are stored."""
 
     def anchor(self) -> TipAnchor | None:

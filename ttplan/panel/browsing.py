@@ -99,7 +99,7 @@ class ChainTab(Pages):
         since = max(0, total - first - PAGE)
         count = max(0, total - first - since)
         return total, entries_html(
-            self.backend.entries(since=since, limit=count)[::-1] if count else ()
+            self.backend.list_records(since=since, limit=count)[::-1] if count else ()
         )
 
 

@@ -54,7 +54,7 @@ _FINAL_ADVICE = {
 
 def read_plan_state(backend: Backend, plan_id: UUID) -> PlanState:
     """Read a plan as it is stored now. Raises PlanNotFound and StoreError."""
-    plan = backend.get(plan_id)
+    plan = backend.show(plan_id)
     if plan.status == "projected":
         return _to_apply(backend, plan)
     if plan.status == "applied":

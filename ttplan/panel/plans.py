@@ -157,7 +157,7 @@ class PlansTab(Section):
         return work
 
     def _read(self, task: Monitor) -> None:
-        runs = self.backend.plan_runs()[::-1]
+        runs = self.backend.list_runs()[::-1]
         ids = [run.plan_id for run in runs]
         if self._chosen_id not in ids:
             self._chosen_id = ids[0] if ids else None

@@ -8,7 +8,7 @@ from typing import Any
 
 from ttplan.engine.breakdown import BreakdownRow
 from ttplan.model.stored_plan import StoredPlan
-from ttplan.operations.queries import Latencies, PlanParts, Savings
+from ttplan.operations.queries import Latencies, PlanBreakdown, Savings
 from ttplan.views.columns import LATENCIES, SAVINGS, SAVINGS_BY
 from ttplan.views.frame import View, make_view
 from ttplan.views.stored import PER_WINDOW, savings_pct
@@ -50,7 +50,7 @@ def latencies_view(latencies: Latencies) -> View:
     return make_view(rows, LATENCIES, title=title)
 
 
-def _rows(plan: PlanParts, by: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _rows(plan: PlanBreakdown, by: Sequence[str]) -> Iterator[dict[str, Any]]:
     run = plan.run
     for part in sorted(plan.parts, key=lambda part: _order(part, by)):
         savings_95 = part.change_95 or (None, None)

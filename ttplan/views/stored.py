@@ -13,8 +13,9 @@ from ttplan.model.audit import StoredEntry
 from ttplan.model.errors import InputError
 from ttplan.model.route import ProposedRoute
 from ttplan.model.stored_plan import LiveRoute
-from ttplan.operations.queries import EntryPage, RequestPage
-from ttplan.operations.routes.history import Turn
+from ttplan.operations.chain.store_chain import EntryPage
+from ttplan.operations.requests import RequestPage
+from ttplan.operations.routes.history import RouteEvent
 from ttplan.util.paths import PathLike
 from ttplan.views.columns import ENTRIES, PLANS, REQUESTS, ROUTE_HISTORY, ROUTES, SAVINGS
 from ttplan.views.frame import View, make_view
@@ -123,7 +124,7 @@ def conditions(live: LiveRoute) -> str:
     )
 
 
-def route_history_view(events: Sequence[Turn], name: str) -> View:
+def route_history_view(events: Sequence[RouteEvent], name: str) -> View:
     """The changes of one route, oldest first; columns `ROUTE_HISTORY`."""
     rows = [
         {

@@ -1,28 +1,41 @@
-"""What a workspace is made of, and what its verbs share."""
+"""The wiring of a workspace, and what makes an operation a method of it."""
 
 from __future__ import annotations
 
-import secrets
+import inspect
 from collections.abc import Callable
 from datetime import datetime
+from functools import wraps
 from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 from uuid import UUID, uuid4
 
-from ttplan.apply import Clock, StoreChain, utc_now
+from ttplan.apply import Clock, utc_now
 from ttplan.audit.keys.signer import Signer
-from ttplan.display.plan import Plan
-from ttplan.model.audit import TipAnchor
-from ttplan.model.errors import InputError
-from ttplan.store.protocol import Snapshot, Store
+from ttplan.display.evidence import EntryCard
+from ttplan.model.audit import AuditEntry, TipAnchor
+from ttplan.operations.context import Context, new_nonce
+from ttplan.operations.keyring import Keyring
+from ttplan.store.protocol import Store
 from ttplan.store.transactions import run_in_transaction
-from ttplan.workspace.keyring import Keyring
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
+Shown = TypeVar("Shown")
 
 
-class Wiring:
+class Bindable:
+    """A namespace whose methods are operations on one context."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+
+class WorkspaceBase(Bindable):
     """A store with its key, clock and source of ids.
 
-    `org_id` is the organisation that it is to belong to from utc_now on; `own_org` the only one that it can belong to, once something
-    decides that.
+    `org_id` is the organisation that the store belongs to from utc_now on. `own_org` is the only one
+    that it can belong to, if that is decided elsewhere.
     """
 
     def __init__(
@@ -39,51 +52,74 @@ class Wiring:
         own_org: UUID | None = None,
         clock: Clock = utc_now,
         new_id: Callable[[], UUID] = uuid4,
-        new_nonce: Callable[[], str] = lambda: secrets.token_hex(32),
+        new_nonce: Callable[[], str] = new_nonce,
     ) -> None:
-        self.store = store
-        self._name = name
-        self._keys = Keyring(store, key, key_file, makes_key=makes_key, passphrase=passphrase)
-        self._on_tip = on_tip
-        self._clock = clock
-        self._new_id = new_id
-        self._own_org = own_org
-        self._new_nonce = new_nonce
-        if org_id is not None:
-            with store.read() as snapshot:
-                decided = snapshot.org_id()
-            if decided != org_id:
-                run_in_transaction(store, lambda tx: tx.set_org_id(org_id))
-
-    def get(self, plan_id: UUID | str) -> Plan:
-        """A stored plan by its id or the first digits of one, at least 4. Raises PlanNotFound, InputError where it is unclear."""
-        from ttplan.operations.plans.stored_plans import find_plan
-
-        return Plan(find_plan(self.store, plan_id))
-
-    def _id(self, plan: Plan | UUID | str) -> UUID:
-        return plan.plan_id if isinstance(plan, Plan) else self.get(plan).plan_id
-
-    def _new_org(self) -> UUID:
-        """The organisation of a store that has none, where nothing else says which."""
-        return self._own_org or self._new_id()
-
-    def _chain(self) -> StoreChain:
-        return StoreChain(
-            self.store,
-            self._keys.signing(),
-            clock=self._clock,
-            new_id=self._new_id,
-            on_tip=self._on_tip,
+        keys = Keyring(store, key, key_file, makes_key=makes_key, passphrase=passphrase)
+        super().__init__(
+            Context(store, name, keys, clock, new_id, new_nonce, on_tip=on_tip, own_org=own_org)
         )
+        if org_id is not None and self._context.org_id() != org_id:
+            run_in_transaction(store, lambda tx: tx.set_org_id(org_id))
 
-    def _org(self, snapshot: Snapshot) -> UUID:
-        org_id = snapshot.org_id()
-        if org_id is None:
-            raise InputError(
-                f"{self._name} has no requests to replay; import a log first, with `ttplan import` or import_logs"
-            )
-        return org_id
+    @property
+    def store(self) -> Store:
+        """The store that the workspace works on."""
+        return self._context.store
 
     def __repr__(self) -> str:
-        return f"Workspace({self._name!r})"
+        return f"Workspace({self._context.name!r})"
+
+
+@overload
+def bound(
+    operation: Callable[Concatenate[Context, P], Result],
+) -> Callable[Concatenate[Any, P], Result]: ...
+
+
+@overload
+def bound(
+    operation: Callable[Concatenate[Context, P], Result], show: Callable[[Result], Shown]
+) -> Callable[Concatenate[Any, P], Shown]: ...
+
+
+def bound(operation: Callable[..., Any], show: Callable[[Any], Any] | None = None) -> Any:
+    """Make a method of an operation: called on the context of `self`, its result passed to `show`.
+
+    The operation is the only place where parameters and documentation stand. The method has its
+    signature and its docstring; only the returned type is the one that `show` makes.
+    """
+
+    @wraps(operation)
+    def method(self: Bindable, /, *args: Any, **options: Any) -> Any:
+        result = operation(self._context, *args, **options)
+        return result if show is None else show(result)
+
+    signature = inspect.signature(operation)
+    _, *parameters = signature.parameters.values()
+    returned = signature.return_annotation if show is None else _returned_by(show)
+    method.__annotations__ = {**operation.__annotations__, "return": returned}
+    method.__annotations__.pop(next(iter(signature.parameters)))
+    method.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY), *parameters],
+        return_annotation=returned,
+    )
+    return method
+
+
+def _returned_by(show: Callable[[Any], Any]) -> Any:
+    return show if isinstance(show, type) else inspect.signature(show).return_annotation
+
+
+def unpacked(card: Callable[..., Shown]) -> Callable[[tuple[Any, ...]], Shown]:
+    """Make a card of a named tuple: the card is a named tuple with the same fields."""
+
+    def show(fields: tuple[Any, ...]) -> Shown:
+        return card(*fields)
+
+    show.__annotations__["return"] = card
+    return show
+
+
+def entry_card_or_none(entry: AuditEntry | None) -> EntryCard | None:
+    """The card of an audit entry, if there is one."""
+    return None if entry is None else EntryCard.of(entry)

@@ -1,9 +1,8 @@
-"""Open a workspace: the store at a path, made where there is none, or on a server, with the key that signs its chain."""
+"""Open a workspace: a store in a file or on a server, with the key that signs its chain."""
 
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -16,6 +15,7 @@ from ttplan.audit.keys.key_files import ensure_key, key_from_env, passphrase_fro
 from ttplan.audit.keys.signer import Signer, signer_from_env
 from ttplan.audit.proofs.anchors import publisher_from_env
 from ttplan.model.errors import InputError
+from ttplan.operations.context import new_nonce
 from ttplan.store.duckdb.store import LOCK_TIMEOUT, DuckDBStore
 from ttplan.store.protocol import Store
 from ttplan.util.paths import PathLike, is_postgres_url, redact_url
@@ -24,7 +24,7 @@ from ttplan.workspace import Workspace
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
-    from ttplan.operations.stores.copy import Copied
+    from ttplan.operations.stores.copy import StoreCopy
     from ttplan.store.postgres.store import PostgresStore
 
 
@@ -39,64 +39,104 @@ def open_workspace(
     requests: PathLike | Sequence[PathLike] | None = None,
     clock: Clock = utc_now,
     new_id: Callable[[], UUID] = uuid4,
-    new_nonce: Callable[[], str] = lambda: secrets.token_hex(32),
+    new_nonce: Callable[[], str] = new_nonce,
 ) -> Workspace:
-    """Open the store at `path`, made where there is none, with its signing key.
+    """Open the store at a path, with the key that signs its chain.
 
-    `path` is a DuckDB file, or the URL of a PostgreSQL database ("postgresql://…", extra `postgres`) in which `ttplan migrate`
-    has made a store. That has many organisations: `org_id`, or `?org=…` in the URL, says which is meant. Its requests may be
-    elsewhere, in Parquet files: `requests`, as in `Workspace.plan`.
+    Parameters
+    ----------
+    path : path or str
+        A DuckDB file, created if it does not exist, or the URL of a PostgreSQL database
+        ("postgresql://…", extra ``postgres``) that ``ttplan migrate`` has prepared.
+    org_id : UUID or str, optional
+        The organisation, if a database has several; ``?org=…`` in the URL says the same.
+    key : Signer, optional
+        The key that signs. If both `key` and `key_file` are left out, it is what the environment
+        names (a command in ``TTPLAN_SIGN_COMMAND``, a key in ``TT_AUDIT_SIGNING_KEY``), else the
+        key file ``<path>.key.pem``, which is created with a new store.
+    key_file : path, optional
+        The file of the key that signs. Key files are encrypted with the passphrase in
+        ``TTPLAN_KEY_PASSPHRASE``, if that is set.
+    create : bool, default True
+        Create a store that does not exist.
+    lock_timeout : float, default 30
+        How long to wait for the store's lock, in seconds.
+    requests : path or sequence of paths, optional
+        Parquet files with the requests of a store in a database, as in `Workspace.plan`.
+    clock, new_id, new_nonce : callable, optional
+        Sources of times, ids and nonces: pinned by tests and notebooks.
 
-    The key is `key`, else that in `key_file`, else what the environment names (a command in `TTPLAN_SIGN_COMMAND`, a key in
-    `TT_AUDIT_SIGNING_KEY`), else that in the file beside the store, `<path>.key.pem`, which is made with a new store; beside one
-    on a server there is none. Key files are read and written with the passphrase in `TTPLAN_KEY_PASSPHRASE`, where that is set.
-    Each new tip of the chain is appended to the file in `TTPLAN_ANCHOR_FILE` and handed to the command in
-    `TTPLAN_ANCHOR_COMMAND`. `clock`, `new_id` and `new_nonce` are for tests and notebooks, which have to come out the same.
+    Returns
+    -------
+    Workspace
+        Each new tip of its chain is appended to the file in ``TTPLAN_ANCHOR_FILE`` and passed to
+        the command in ``TTPLAN_ANCHOR_COMMAND``, if they are set.
 
-    Raises StoreError where `path` is not a store, and KeyFileError where a key cannot be used.
+    Raises
+    ------
+    InputError
+        If there is no such store and it is not to be created.
+    StoreError
+        If `path` is not a store.
+    KeyFileError
+        If a key cannot be used.
+
+    Examples
+    --------
+    >>> ttplan.open("plans.duckdb").anchor() is None
+    True
     """
-    wanted = UUID(org_id) if isinstance(org_id, str) else org_id
+    organisation = UUID(org_id) if isinstance(org_id, str) else org_id
     passphrase = passphrase_from_env(os.environ)
-    chosen = key or (
+    signer = key or (
         None if key_file is not None else signer_from_env(os.environ) or key_from_env(os.environ)
     )
     wiring: dict[str, Any] = {
-        "key": chosen,
+        "key": signer,
         "passphrase": passphrase,
         "on_tip": publisher_from_env(os.environ),
-        "org_id": wanted,
+        "org_id": organisation,
         "clock": clock,
         "new_id": new_id,
         "new_nonce": new_nonce,
     }
-    given = None if chosen is not None or key_file is None else Path(key_file)
+    own_file = None if signer is not None or key_file is None else Path(key_file)
     if is_postgres_url(path):
-        store = _on_server(os.fspath(path), wanted, lock_timeout, requests)
+        store = _open_on_server(os.fspath(path), organisation, lock_timeout, requests)
         return Workspace(
-            store, name=redact_url(os.fspath(path)), key_file=given, own_org=store.org_id, **wiring
+            store,
+            name=redact_url(os.fspath(path)),
+            key_file=own_file,
+            own_org=store.org_id,
+            **wiring,
         )
     if requests is not None:
         raise InputError(
-            "requests elsewhere are for a store on a server; with a file, give them to each plan (requests)"
+            "requests outside the store are for a store on a server; with a file, give them to each "
+            "plan (requests)"
         )
     store_path = Path(path)
     # Not Path.exists, which raises where a folder may not be entered.
     is_new = not os.path.exists(store_path)
     if is_new and not create:
-        raise InputError(f"{store_path}: no such store; make one with `ttplan import`")
+        raise InputError(
+            f"{store_path}: no such store; create one with "
+            f"`ttplan import FILE --store {store_path}`"
+        )
     file_store = DuckDBStore(store_path, lock_timeout=lock_timeout)
     beside = store_path.with_name(store_path.name + ".key.pem")
-    file = None if chosen is not None else given or beside
+    file = None if signer is not None else own_file or beside
     if is_new and file == beside:
         ensure_key(beside, passphrase=passphrase)
     return Workspace(file_store, name=str(path), key_file=file, makes_key=file == beside, **wiring)
 
 
 def migrate_store(path: PathLike, *, roles: bool = False) -> tuple[str, ...]:
-    """Bring a store's schema to the current one, and return the names of the steps that a database was without.
+    """Bring a store's schema to the current one, and return the names of the steps taken.
 
-    In a database one is made where there is none, and with `roles` the roles that docs/postgres.md speaks of. A file is brought
-    forward whenever it is opened; here, too. Raises InputError where there is no such file, and StoreError.
+    In a database, a store is created if there is none, and with `roles` the roles that
+    docs/postgres.md describes. A file is migrated whenever it is opened. Raises InputError if there
+    is no such file, and StoreError.
     """
     if is_postgres_url(path):
         with _with_psycopg():
@@ -111,29 +151,30 @@ def migrate_store(path: PathLike, *, roles: bool = False) -> tuple[str, ...]:
     return ()
 
 
-def copy_store(source: PathLike, target: PathLike, *, public_key: str | None = None) -> Copied:
-    """Copy a store into an empty one, a file that is made or a database, whole or not at all: with the same hashes.
+def copy_store(source: PathLike, target: PathLike, *, public_key: str | None = None) -> StoreCopy:
+    """Copy a store into a new file or an empty database, whole or not at all.
 
-    The copy's chain is verified with `public_key`, else with the key that the source has. Raises InputError and StoreError.
+    The copy's chain is verified with `public_key`, or else the source's key. Raises InputError and
+    StoreError.
     """
     opened = open_workspace(source, create=False)
     with opened.store.read() as snapshot:
         org_id = snapshot.org_id()
     is_new = not is_postgres_url(target) and not os.path.exists(target)
     copy: Store = (
-        _on_server(os.fspath(target), org_id, LOCK_TIMEOUT, None)
+        _open_on_server(os.fspath(target), org_id, LOCK_TIMEOUT, None)
         if is_postgres_url(target)
         else DuckDBStore(Path(target))
     )
     try:
-        return opened.copy_to(copy, public_key=public_key)
+        return opened.copy(copy, public_key=public_key)
     except BaseException:
         if is_new:
             Path(target).unlink()
         raise
 
 
-def _on_server(
+def _open_on_server(
     url: str,
     org_id: UUID | None,
     lock_timeout: float,
@@ -142,12 +183,12 @@ def _on_server(
     with _with_psycopg():
         from ttplan.store.postgres.store import PostgresStore
 
-    elsewhere = None if requests is None else partial(_open_elsewhere, requests)
-    return PostgresStore(url, org_id=org_id, lock_timeout=lock_timeout, requests=elsewhere)
+    opener = None if requests is None else partial(_open_requests, requests)
+    return PostgresStore(url, org_id=org_id, lock_timeout=lock_timeout, requests=opener)
 
 
 @contextmanager
-def _open_elsewhere(requests: PathLike | Sequence[PathLike]) -> Iterator[ir.Table]:
+def _open_requests(requests: PathLike | Sequence[PathLike]) -> Iterator[ir.Table]:
     from ttplan.logs.sources.parquet import open_parquet_log
 
     with open_parquet_log(requests) as lake:

@@ -13,7 +13,7 @@ from ttplan.audit.c2sp.note import check_note, make_vkey
 from ttplan.audit.c2sp.tlog import add_cosignatures, format_request, make_witness_request, sign_tree
 from ttplan.audit.c2sp.witness import MAX_RESPONSE, http_post, submit
 from ttplan.model.errors import InputError, ProofError
-from ttplan.operations.chain.transparency_log import log_key, read_state
+from ttplan.operations.chain.transparency_log import load_or_create_log_key, read_signed_head
 
 HASHES = [entry.hash for entry in chain(9)]
 
@@ -117,7 +117,7 @@ def test_a_state_that_cannot_be_looked_at_is_not_taken_for_none(tmp_path: Path) 
     """A log that took it for none would sign a second history."""
     hidden = tmp_path / ("x" * 300)
     with pytest.raises(InputError, match="cannot be accessed: file name too long; choose a path"):
-        read_state(hidden)
+        read_signed_head(hidden)
     with pytest.raises(InputError, match="cannot be accessed"):
-        log_key(hidden)
-    assert read_state(tmp_path / "none.txt") is None
+        load_or_create_log_key(hidden)
+    assert read_signed_head(tmp_path / "none.txt") is None

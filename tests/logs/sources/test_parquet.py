@@ -71,12 +71,12 @@ def test_replaying_files_in_place_equals_replaying_an_import(tmp_path: Path) -> 
     )
     assert bare(plan.result) == bare(expected.result)
     assert "read where they are, in one Parquet file" in plan.result.caveats[-1]
-    assert workspace.get(plan.plan_id).run == plan.run
+    assert workspace.show(plan.plan_id).run == plan.run
     with workspace.store.read() as snapshot:
         assert snapshot.requests().count().to_pyarrow().as_py() == 0
         assert snapshot.org_id() == plan.result.org_id
     workspace.apply(plan)
-    assert workspace.get(plan.plan_id).status == "applied"
+    assert workspace.show(plan.plan_id).status == "applied"
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
@@ -195,7 +195,7 @@ def test_what_cannot_be_replayed_is_refused_and_nothing_is_written(
     workspace = opened(tmp_path / "a.duckdb")
     with pytest.raises(InputError, match=said):
         workspace.plan(ROUTES, name="x", requests=path)
-    assert workspace.plan_runs() == []
+    assert workspace.plans().empty
     with workspace.store.read() as snapshot:
         assert snapshot.org_id() is None
 
@@ -310,6 +310,6 @@ def test_the_command_line_replays_files_in_place(
     assert printed.err == ""
     found = json.loads(printed.out)
     assert found["result"]["sample_size"] == 28_185
-    assert isinstance(opened(tmp_path / "a.duckdb").get(found["plan_id"]), Plan)
+    assert isinstance(opened(tmp_path / "a.duckdb").show(found["plan_id"]), Plan)
     assert run(["plan", routes, "--name", "x", "--store", store, "--memory-limit", "1GB"]) == 2
     assert "--requests" in capsys.readouterr().err

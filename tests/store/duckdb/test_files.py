@@ -439,7 +439,7 @@ def test_another_thread_that_keeps_the_store_is_waited_for_so_long(tmp_path: Pat
 WITHOUT_PERMISSION = """
 import os, sys
 from pathlib import Path
-from ttplan.workspace.keyring import Keyring
+from ttplan.operations.keyring import Keyring
 from ttplan.model.errors import KeyFileError, StoreError
 from ttplan.workspace.open import open_workspace
 from ttplan.store.duckdb.store import DuckDBStore

@@ -14,13 +14,14 @@ from tests.audit.chains import KEY
 from tests.paths import DOCS
 from tests.store.test_contract import rows
 from tests.support import plans
+from tests.support.contexts import context_of
 from tests.support.plan_driver import AT, ORG, PERSON, PlanDriver
 from tests.support.postgres import database
 from ttplan.apply import StoreChain, apply_plan, revert_plan
 from ttplan.model.errors import ApplyError
 from ttplan.model.policy import Policy
 from ttplan.model.stored_plan import LiveRoute
-from ttplan.operations.plans.policy import approve_plan, set_policy
+from ttplan.operations.plans.policy import approve, set_policy
 from ttplan.quality.result import unverified_result
 from ttplan.store.postgres.store import PostgresStore
 
@@ -124,11 +125,11 @@ DOINGS: dict[str, tuple[Callable[[As], bool], str]] = {
     ),
     "repair the live routes": (_repair, "operator owner"),
     "approve a plan": (
-        lambda who: approve_plan(who.chain, FIRST, PERSON).seq == 1,
+        lambda who: approve(context_of(who.store, KEY), FIRST, actor=PERSON).seq == 1,
         "operator owner",
     ),
     "set the policy": (
-        lambda who: set_policy(who.chain, ORG, Policy(), PERSON).seq == 1,
+        lambda who: set_policy(context_of(who.store, KEY), Policy(), actor=PERSON).seq == 1,
         "operator owner",
     ),
     "poll `ttplan_gateway.routes`": (_poll, "analyst operator auditor gateway owner"),

@@ -18,14 +18,14 @@ from ttplan.store.protocol import Snapshot, Store
 from ttplan.util.paths import PathLike
 
 
-class Published(NamedTuple):
+class PublishedAnchor(NamedTuple):
     """A tip, and whether it was written to the file: not where its last line says the same and no heartbeat was asked for."""
 
     tip: TipAnchor
     appended: bool
 
 
-def checked_tip(snapshot: Snapshot, key: VerifyingKey) -> tuple[UUID, TipAnchor]:
+def verified_tip(snapshot: Snapshot, key: VerifyingKey) -> tuple[UUID, TipAnchor]:
     """Whose the chain is and where it ends, the stored row read back and checked against `key`, the one the chain goes on with.
 
     Raises InputError where there are no entries, and the ChainError that the last one deserves.
@@ -55,14 +55,14 @@ def publish_anchor(
     file: PathLike | None = None,
     command: Sequence[str] | None = None,
     heartbeat: bool = False,
-) -> Published:
+) -> PublishedAnchor:
     """The chain's tip, appended to a file of anchors and handed to a command, each where it is given.
 
     The chain must still have the entry of the file's last anchor: TruncatedChain where it has not, and nothing is appended. Where
     the last anchor is the tip already, `heartbeat` appends it all the same, which says that the chain was still there then.
     """
     with store.read() as snapshot:
-        org_id, tip = checked_tip(snapshot, key)
+        org_id, tip = verified_tip(snapshot, key)
         last = None if file is None or not os.path.exists(file) else read_anchors(file)[-1].anchor
         if last is not None:
             there = _entry_at(snapshot, org_id, last.seq)
@@ -84,7 +84,7 @@ def publish_anchor(
         append_anchor(file, tip, at)
     if command is not None:
         run_anchor_command(command, tip, at)
-    return Published(tip, appended)
+    return PublishedAnchor(tip, appended)
 
 
 def _entry_at(snapshot: Snapshot, org_id: UUID, seq: int) -> StoredEntry | None:

@@ -34,8 +34,8 @@ from ttplan.audit.verify.require import ChainHashes
 from ttplan.model.errors import InputError, ProofError
 from ttplan.operations.chain.transparency_log import (
     MAX_CHECKPOINT,
+    check_checkpoint_signers,
     read_checkpoint_file,
-    seal_check,
 )
 from ttplan.util.files import atomic_write, read_small_file
 from ttplan.util.paths import PathLike
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class Checked(NamedTuple):
+class ProofCheck(NamedTuple):
     """What a proof proved. `vouched` says whether its root is known from elsewhere; else it is only consistent with itself."""
 
     format: str
@@ -96,7 +96,7 @@ def check_proof_file(
     root: str | None = None,
     policy: PathLike | None = None,
     log: str | None = None,
-) -> Checked:
+) -> ProofCheck:
     """Check a proof of either form, for the entry with this hash or for the chain's own at its place.
 
     A JSON proof is vouched for by `root` or by the chain; a tlog-proof by who signed its checkpoint, which `policy` or `log` says
@@ -120,7 +120,7 @@ def check_proof_file(
     known = root is not None or of_chain is not None
     who = "known from elsewhere" if known else "of which nobody but the file speaks"
     message = f"the entry is number {proof.leaf_index} of {proof.leaf_count} under the root {proof.root}, {who}"
-    return Checked("JSON proof", proof.leaf_index, proof.leaf_count, proof.root, known, message)
+    return ProofCheck("JSON proof", proof.leaf_index, proof.leaf_count, proof.root, known, message)
 
 
 def write_disclosure_file(
@@ -138,7 +138,7 @@ def check_disclosure_file(
 ) -> tuple[Disclosure, str]:
     """A disclosure's file, checked against a signed checkpoint, and in words who signed that. InputError and ProofError."""
     sealed = read_checkpoint_file(checkpoint)
-    words = seal_check(sealed, policy=policy, log=log)
+    words = check_checkpoint_signers(sealed, policy=policy, log=log)
     found = parse_disclosure(
         read_small_file(path, "a disclosure", limit=MAX_DISCLOSURE), os.fspath(path)
     )
@@ -153,15 +153,15 @@ def _check_tlog(
     hashes: Sequence[str] | None,
     policy: PathLike | None,
     log: str | None,
-) -> Checked:
+) -> ProofCheck:
     proof = parse_proof(data, name)
     head = proof.checkpoint.head
     check_proof(proof, _hash_at(proof.leaf_index, entry_hash, hashes))
     if hashes is not None:
         check_tree_covers(proof.checkpoint, hashes)
-    words = seal_check(proof.checkpoint, policy=policy, log=log)
+    words = check_checkpoint_signers(proof.checkpoint, policy=policy, log=log)
     message = f"the entry is number {proof.leaf_index} in {words}"
-    return Checked("tlog-proof", proof.leaf_index, head.size, head.root.hex(), True, message)
+    return ProofCheck("tlog-proof", proof.leaf_index, head.size, head.root.hex(), True, message)
 
 
 def _hash_at(index: int, entry_hash: str | None, hashes: Sequence[str] | None) -> str:

@@ -34,19 +34,21 @@ MAX_CHECKPOINT = 2**20
 """The largest checkpoint file, in bytes, that is read."""
 
 
-def log_key(path: PathLike, *, passphrase: bytes | None = None) -> Signer:
+def load_or_create_log_key(path: PathLike, *, passphrase: bytes | None = None) -> Signer:
     """The log's own key, made where there is none: it signs checkpoints, never entries. Raises KeyFileError, InputError."""
     if not file_exists(path):
         save_key(create_key(), path, passphrase=passphrase)
     return load_key(path, passphrase=passphrase)
 
 
-def log_vkey(origin: str, signer: Signer) -> VerifierKey:
+def log_verifier_key(origin: str, signer: Signer) -> VerifierKey:
     """What verifies the log's checkpoints. Raises InputError for an origin that is none."""
     return make_vkey(origin, signer.public_key)
 
 
-def sign_log(chain: ChainHashes, origin: str, signer: Signer, state: PathLike) -> Checkpoint:
+def sign_log_checkpoint(
+    chain: ChainHashes, origin: str, signer: Signer, state: PathLike
+) -> Checkpoint:
     """The checkpoint of the whole chain, which goes on from the one that was signed last: that is kept in the file `state`.
 
     Raises InputError for an origin that names the organisation, which is public then, and ProofError where the chain does not
@@ -56,8 +58,8 @@ def sign_log(chain: ChainHashes, origin: str, signer: Signer, state: PathLike) -
         raise InputError(
             "the origin names the organisation, and checkpoints are public; choose a pseudonym"
         )
-    log_vkey(origin, signer)
-    last = read_state(state)
+    log_verifier_key(origin, signer)
+    last = read_signed_head(state)
     if last is not None:
         _need_extension(chain.hashes, last, origin, state)
     checkpoint = sign_tree(origin, chain.hashes, signer)
@@ -66,7 +68,7 @@ def sign_log(chain: ChainHashes, origin: str, signer: Signer, state: PathLike) -
     return checkpoint
 
 
-def read_state(path: PathLike) -> TreeHead | None:
+def read_signed_head(path: PathLike) -> TreeHead | None:
     """What was signed last, as the file says; None where there is no file. InputError where it is none, or cannot be seen."""
     return read_checkpoint_file(path).head if file_exists(path) else None
 
@@ -78,7 +80,7 @@ def read_checkpoint_file(path: PathLike) -> Checkpoint:
     )
 
 
-def seal_check(
+def check_checkpoint_signers(
     checkpoint: Checkpoint, *, policy: PathLike | None = None, log: str | None = None
 ) -> str:
     """Check who signed a checkpoint, against a policy's file or the log's verifier key, and say so in words.
@@ -112,7 +114,7 @@ def submit_checkpoint(
 
     Raises ProofError where it refuses or signs wrongly, and InputError where it does not answer as it should.
     """
-    return add_answer(
+    return add_witness_signatures(
         path,
         submit(hashes, read_checkpoint_file(path), url, http_post(), old_size=old_size),
         witnesses,
@@ -120,7 +122,7 @@ def submit_checkpoint(
     )
 
 
-def add_answer(
+def add_witness_signatures(
     path: PathLike, answer: bytes, witnesses: Sequence[str], name: str
 ) -> list[VerifiedSignature]:
     """Add the valid cosignatures of an answer, called `name`, to the checkpoint in a file. Raises InputError and ProofError."""
@@ -143,7 +145,7 @@ def cosign_request(
         read_small_file(path, "an add-checkpoint request", limit=MAX_CHECKPOINT), os.fspath(path)
     )
     cosignature = witness(
-        request, read_state(state), parse_vkey(log), name, signer, int(at.timestamp())
+        request, read_signed_head(state), parse_vkey(log), name, signer, int(at.timestamp())
     )
     with atomic_write(state, overwrite=True) as file:
         file.write(format_checkpoint(request.checkpoint))

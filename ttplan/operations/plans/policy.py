@@ -1,113 +1,184 @@
-"""The store's policy, and approvals: set, checked, given; each with its entry in the chain."""
+"""The store's policy and approvals: set, check and approve, each with an entry in the chain."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
-from ttplan.apply import Clock, StoreChain, utc_now
 from ttplan.audit.entries import format_timestamp
-from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.keys.signer import Signer
-from ttplan.model.audit import Actor, AuditEntry, User
-from ttplan.model.errors import InputError, InvalidState, PlanNotFound, StoreError, TtplanError
+from ttplan.model.audit import Actor, Anonymous, AuditEntry, User
+from ttplan.model.errors import InputError, InvalidState, StoreError, TtplanError
 from ttplan.model.policy import Policy, PolicyCheck
+from ttplan.operations.context import Context, PlanRef, find_plan, require_plan
+from ttplan.policy import check
 from ttplan.policy.approvals import APPROVED, POLICY_SET, approval_message, plan_digest
-from ttplan.policy.check import check_policy
-from ttplan.policy.rules import policy_digest
-from ttplan.store.protocol import Store, Transaction
+from ttplan.policy.rules import policy_digest, read_policy
+from ttplan.store.protocol import Transaction
 from ttplan.store.transactions import run_in_transaction
 
 
 def set_policy(
-    chain: StoreChain, org_id: UUID, policy: Policy | None, actor: Actor, *, clock: Clock = utc_now
+    context: Context, policy: str | os.PathLike[str] | Policy | None, *, actor: Actor | None = None
 ) -> AuditEntry:
-    """Hold every plan to a policy from now on, or to none, and return the entry `policy.set`, which has its digest.
+    """Require a policy of every plan from now on, or none.
 
-    Both are one transaction. Raises StoreError and AuditError; nothing is written then.
+    The policy and the audit entry with its digest are one transaction. If it fails, nothing is
+    written.
+
+    Parameters
+    ----------
+    policy : path, Policy or None
+        A YAML policy file, or a policy. None removes the policy.
+    actor : User, ApiKey, System or Anonymous, optional
+        Who sets it. `Anonymous` if left out.
+
+    Returns
+    -------
+    EntryCard
+        The audit entry ``policy.set``.
+
+    Raises
+    ------
+    InputError
+        If `policy` is not a policy, or the store has no log yet.
+    StoreError, AuditError, KeyFileError
+        If the policy or its entry cannot be stored.
+
+    Examples
+    --------
+    >>> ws.set_policy(ttplan.Policy()).event
+    'policy.set'
     """
-    digest = None if policy is None else policy_digest(policy)
+    wanted = policy if policy is None or isinstance(policy, Policy) else read_policy(policy)
+    org_id = context.org_id()
+    if org_id is None:
+        raise InputError(
+            f"{context.name} belongs to no organisation yet; import a log first, with "
+            "`ttplan import` or import_logs"
+        )
     payload = {
-        "policy_digest": digest,
-        "rules": 0 if policy is None else len(policy.rules),
-        "set_at": format_timestamp(clock()),
+        "policy_digest": None if wanted is None else policy_digest(wanted),
+        "rules": 0 if wanted is None else len(wanted.rules),
+        "set_at": format_timestamp(context.clock()),
     }
-    return _write(chain, org_id, actor, POLICY_SET, payload, lambda tx: tx.set_policy(policy))
+    return _write(context, org_id, actor, POLICY_SET, payload, lambda tx: tx.set_policy(wanted))
 
 
-def check_plan(store: Store, plan_id: UUID, key: VerifyingKey | None) -> PolicyCheck | None:
-    """Hold a plan to the store's policy; None where it has none. `key` verifies the chain, if there is one.
+def check_policy(context: Context, plan: PlanRef) -> PolicyCheck | None:
+    """Check a plan against the store's policy, as applying it does.
 
-    Raises PlanNotFound, DriftError, StoreError.
+    Parameters
+    ----------
+    plan : Plan, UUID or str
+        The plan, its id, the first digits of its id, or its name.
+
+    Returns
+    -------
+    PolicyCheckCard
+        Each rule with its verdict; ``result`` is None if the store has no policy.
+
+    Raises
+    ------
+    PlanNotFound, DriftError, StoreError
+        If there is no such plan, or the policy is not the signed one.
+
+    Examples
+    --------
+    >>> entry = ws.set_policy(ttplan.Policy())
+    >>> ws.check_policy("cheaper").result.blocking
+    ()
     """
-    with store.read() as snapshot:
-        run = snapshot.plan(plan_id)
-        if run is None:
-            raise PlanNotFound(plan_id)
-        return check_policy(snapshot, run, key)
+    plan_id = context.plan_id(plan)
+    key = context.keys.verifying_or_none(None)
+    with context.store.read() as snapshot:
+        return check.check_policy(snapshot, require_plan(snapshot, plan_id), key)
 
 
-def approve_plan(
-    chain: StoreChain,
-    plan_id: UUID,
-    actor: Actor,
-    *,
-    key: Signer | None = None,
-    clock: Clock = utc_now,
+def approve(
+    context: Context, plan: PlanRef, *, actor: Actor, key: Signer | None = None
 ) -> AuditEntry:
-    """Approve a projected plan as it is now, and return the entry `plan.approved`, which has the plan's digest.
+    """Approve a projected plan as it is now.
 
-    `key` is one of the approver's own, whose signature of the digest the entry then has, too. Raises InputError where the actor
-    is no person, PlanNotFound, InvalidState, StoreError and AuditError; nothing is written then.
+    Parameters
+    ----------
+    plan : Plan, UUID or str
+        The plan, its id, the first digits of its id, or its name.
+    actor : User
+        The person who approves it, for example ``ttplan.User.named("ada@example.com")``.
+    key : Signer, optional
+        The approver's own key, which signs the plan's digest, too.
+
+    Returns
+    -------
+    EntryCard
+        The audit entry ``plan.approved``, which has the plan's digest.
+
+    Raises
+    ------
+    InputError
+        If the actor is not a person.
+    PlanNotFound, InvalidState
+        If there is no such plan, or it is not a projected one.
+    StoreError, AuditError, KeyFileError
+        If the entry cannot be stored. Nothing is written then.
+
+    Examples
+    --------
+    >>> ws.approve("cheaper", actor=ttplan.User.named("grace@example.com")).event
+    'plan.approved'
     """
     if not isinstance(actor, User):
         raise InputError(
-            f"an approval is a person's, and {actor.type!r} is none; expected ttplan.User.named(name) (actor)"
+            f"only a person can approve a plan, and {actor.type!r} is not one; expected "
+            "ttplan.User(id) as actor"
         )
-    with chain.store.read() as snapshot:
-        run = snapshot.plan(plan_id)
-    if run is None:
-        raise PlanNotFound(plan_id)
+    run = find_plan(context.store, plan)
     if run.status != "projected":
-        raise InvalidState(plan_id, run.status)
+        raise InvalidState(run.plan_id, run.status)
     digest = plan_digest(run)
     payload: dict[str, Any] = {
-        "plan_id": str(plan_id),
+        "plan_id": str(run.plan_id),
         "plan_digest": digest,
-        "approved_at": format_timestamp(clock()),
+        "approved_at": format_timestamp(context.clock()),
     }
     if key is not None:
         payload["approver_key"] = key.public_key.hex
         payload["approver_signature"] = key.sign(approval_message(digest, run.org_id)).hex()
 
-    def still_so(tx: Transaction) -> None:
-        found = tx.plan(plan_id)
-        if found is None or plan_digest(found) != digest:
+    def check_unchanged(tx: Transaction) -> None:
+        stored = tx.plan(run.plan_id)
+        if stored is None or plan_digest(stored) != digest:
             raise StoreError(
-                f"plan {plan_id} was changed while it was approved; nothing was written. Look at it again"
+                f"plan {run.plan_id} was changed while it was approved; nothing was written. "
+                "Look at it again"
             )
 
-    return _write(chain, run.org_id, actor, APPROVED, payload, still_so)
+    return _write(context, run.org_id, actor, APPROVED, payload, check_unchanged)
 
 
 def _write(
-    chain: StoreChain,
+    context: Context,
     org_id: UUID,
-    actor: Actor,
+    actor: Actor | None,
     event: str,
     payload: Mapping[str, Any],
     change: Callable[[Transaction], None],
 ) -> AuditEntry:
+    """Make a change and append its entry, in one transaction."""
+    chain = context.chain()
+
     def work(tx: Transaction) -> AuditEntry:
         change(tx)
-        failure_message = "nothing was written, since the audit entry could not be"
+        failure = "nothing was written, since the audit entry could not be"
         return chain.append_required(
-            tx, org_id, actor, event, payload, failure_message=failure_message
+            tx, org_id, actor or Anonymous(), event, payload, failure_message=failure
         )
 
     try:
-        entry = run_in_transaction(chain.store, work)
+        entry = run_in_transaction(context.store, work)
     except TtplanError:
         raise
     except Exception as error:

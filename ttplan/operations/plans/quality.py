@@ -65,7 +65,7 @@ _NEEDED = (
 )
 
 
-def check_quality(
+def judge_sample(
     store: Store,
     run: StoredPlan,
     judge: Judge,
@@ -101,7 +101,7 @@ def check_quality(
     return found
 
 
-def limits_of(
+def quality_limits(
     settings: QualitySettings | None, budget_usd: Decimal | float, allow_bodies: bool
 ) -> QualitySettings:
     """The settings with that budget and permission, the rest as they are or by default. InputError where one cannot be used."""
@@ -116,7 +116,7 @@ def limits_of(
         ) from None
 
 
-def chat_parties(
+def chat_endpoints(
     run: StoredPlan,
     base_url: str,
     judge_model: str,

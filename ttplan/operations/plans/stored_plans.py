@@ -1,109 +1,237 @@
-"""Stored plans: made from a log, and found again."""
+"""Make a plan from the logged requests and keep it, and show a stored one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
-from ttplan.engine.replay_spec import ReplayOutcome
 from ttplan.history.timeline import seen_routes
 from ttplan.model.audit import Actor
-from ttplan.model.errors import DataError, InputError, PlanNotFound, ReplayFailed, StoreError
+from ttplan.model.errors import DataError, InputError, ReplayFailed, StoreError
+from ttplan.model.plan import DEFAULT_BOOTSTRAP_ITERATIONS, IntervalMethod, PlanConfig
+from ttplan.model.pricing import ModelPricing
+from ttplan.model.route import ProposedRoute
 from ttplan.model.stored_plan import SeenRoute, StoredPlan
-from ttplan.operations.plans.replay import BrokenReplay, ReplayOptions, replay_log, replay_parquet
+from ttplan.operations.context import Context, PlanRef, find_plan
+from ttplan.operations.filters import TimeWindow, parse_window
 from ttplan.store.protocol import Store, Transaction
 from ttplan.store.transactions import run_in_transaction
 from ttplan.util.paths import PathLike
 
-
-class Made(NamedTuple):
-    """What a new plan row says of its making: its name, when, the nonce that blinds the chain, and who made it."""
-
-    name: str
-    created_at: datetime
-    nonce: str
-    author: Actor | None = None
+if TYPE_CHECKING:
+    from ttplan.engine.replay_spec import ReplayOutcome
+    from ttplan.operations.plans.replay import ReplayOptions
 
 
-class Elsewhere(NamedTuple):
-    """Requests that are replayed where they are: Parquet files, and how much memory that may take ("2GB")."""
+class ExternalRequests(NamedTuple):
+    """Requests that are replayed where they are: Parquet files, and DuckDB's memory ("2GB")."""
 
     requests: PathLike | Sequence[PathLike]
     memory_limit: str | None
 
 
-def make_plan(
-    store: Store,
-    options: ReplayOptions,
-    made: Callable[[], Made],
+def plan(
+    context: Context,
+    routes: PathLike | Sequence[ProposedRoute],
     *,
-    log: str,
-    elsewhere: Elsewhere | None,
-    new_id: Callable[[], UUID],
+    name: str,
+    window: TimeWindow | None = None,
+    prices: PathLike | Mapping[str, ModelPricing] | None = None,
+    config: PlanConfig | None = None,
+    seed: int = 0,
+    bootstrap_iterations: int = DEFAULT_BOOTSTRAP_ITERATIONS,
+    interval_method: IntervalMethod = "auto",
+    allow_unpriced: bool = False,
+    requests: PathLike | Sequence[PathLike] | None = None,
+    memory_limit: str | None = None,
+    author: Actor | None = None,
     progress: bool | None = None,
 ) -> StoredPlan:
-    """Replay the store's requests, or those `elsewhere`, and keep the result as a projected plan.
+    """Replay the logged requests against proposed routes and keep the result as a projected plan.
 
-    `made` is called once the replay is done. `log` names the store in errors; `new_id` gives the organisation where nothing
-    says one. Raises InputError, and KeyboardInterrupt at an interrupt; nothing is written then. Where the replay itself breaks,
-    it is kept as a failed plan, with its reason: DataError where a logged value is the reason, ReplayFailed for all else.
+    A replay that fails by itself is kept as a failed plan with its reason. In every other case of
+    an error, nothing is written.
+
+    Parameters
+    ----------
+    routes : path or sequence of ProposedRoute
+        A YAML plan file, or routes.
+    name : str
+        What to call the plan.
+    window : (time, time), optional
+        From (inclusive) to (exclusive); the whole log if left out. Each end is a timezone-aware
+        datetime, an ISO 8601 string or a date (00:00 UTC).
+    prices : path or mapping of str to ModelPricing, optional
+        Your own prices in USD; they take precedence over today's catalogue.
+    config : PlanConfig, optional
+        Caches, clusters and assumptions. The plan file's if left out.
+    seed : int, default 0
+        Seed of the bootstrap, from 0 to 2^64 - 1.
+    bootstrap_iterations : int, default 10,000
+        How many resamples the bootstrap draws.
+    interval_method : {"auto", "limit", "resample", "tt-plan-core"}, default "auto"
+        How intervals are made; "auto" chooses by the log.
+    allow_unpriced : bool, default False
+        Let requests to a target model without a price count at their actual cost.
+    requests : path or sequence of paths, optional
+        Parquet files (a path, a glob, a folder or several) to replay in place of the imported
+        requests.
+    memory_limit : str, optional
+        DuckDB's memory for `requests`, for example ``"2GB"``.
+    author : User, ApiKey, System or Anonymous, optional
+        Who makes the plan, if others have to approve it.
+    progress : bool, optional
+        Show a progress bar. If left out, it appears on a terminal and in a notebook.
+
+    Returns
+    -------
+    Plan
+        The stored plan, which shows itself as a card.
+
+    Raises
+    ------
+    InputError
+        If something cannot be used, such as a target model without a price.
+    ReplayFailed, DataError
+        If the replay itself fails; DataError if a logged value is the reason.
+    KeyboardInterrupt
+        At an interrupt.
+
+    Examples
+    --------
+    >>> plan = ws.plan("routes.yaml", name="fewer big models", window=("2026-04-01", "2026-04-08"))
+    >>> plan.status
+    'projected'
+    >>> plan.result.aggregates.projected_savings_usd > 0
+    True
     """
-    with store.read() as snapshot:
+    from ttplan.operations.plans.replay import ReplayOptions, read_routes
+
+    if not name.strip():
+        raise InputError("a plan needs a name; expected some text")
+    if memory_limit is not None and requests is None:
+        raise InputError(
+            "memory_limit is for requests that are replayed where they are; give requests, too"
+        )
+    options = ReplayOptions(
+        *read_routes(routes, config),
+        plan_id=context.new_id(),
+        prices_at=context.clock(),
+        window=parse_window(window),
+        prices=prices,
+        seed=seed,
+        bootstrap_iterations=bootstrap_iterations,
+        interval_method=interval_method,
+        allow_unpriced=allow_unpriced,
+    )
+    external = None if requests is None else ExternalRequests(requests, memory_limit)
+    return _make_plan(context, options, name, author, external, progress)
+
+
+def show(context: Context, plan: PlanRef) -> StoredPlan:
+    """Show a stored plan.
+
+    Parameters
+    ----------
+    plan : Plan, UUID or str
+        The plan, its id, the first digits of its id (at least 4), or its name.
+
+    Returns
+    -------
+    Plan
+        The plan as it is stored now, which shows itself as a card.
+
+    Raises
+    ------
+    PlanNotFound
+        If there is no such plan.
+    InputError
+        If several plans match.
+
+    Examples
+    --------
+    >>> ws.show("cheaper").status
+    'projected'
+    """
+    return find_plan(context.store, plan)
+
+
+def list_runs(context: Context) -> list[StoredPlan]:
+    """All plans of the store with everything that is kept of them, oldest first."""
+    with context.store.read() as snapshot:
+        org_id = snapshot.org_id()
+        return [] if org_id is None else snapshot.plans(org_id)
+
+
+def _make_plan(
+    context: Context,
+    options: ReplayOptions,
+    name: str,
+    author: Actor | None,
+    external: ExternalRequests | None,
+    progress: bool | None,
+) -> StoredPlan:
+    from ttplan.operations.plans.replay import BrokenReplay
+
+    with context.store.read() as snapshot:
         org_id = snapshot.org_id()
         live_seen = () if org_id is None else seen_routes(snapshot.live_routes(org_id))
     try:
-        outcome = _replay(store, options, log, org_id, elsewhere, new_id, progress)
+        outcome = _replay(context, options, org_id, external, progress)
     except BrokenReplay as broke:
-        run = _run(options, made(), live_seen, broke.outcome).model_copy(
+        failed = _run(context, options, name, author, live_seen, broke.outcome).model_copy(
             update={"status": "failed", "failure": broke.reason}
         )
         try:
-            _keep(store, run)
+            _keep(context.store, failed)
         except StoreError as error:
             raise ReplayFailed(
-                run.plan_id, f"{broke.reason}; and {error}", kept=False
+                failed.plan_id, f"{broke.reason}; and {error}", kept=False
             ) from broke.cause
         if isinstance(broke.cause, DataError):
             raise broke.cause from None
-        raise ReplayFailed(run.plan_id, broke.reason, kept=True) from broke.cause
-    run = _run(options, made(), live_seen, outcome)
-    _keep(store, run)
+        raise ReplayFailed(failed.plan_id, broke.reason, kept=True) from broke.cause
+    run = _run(context, options, name, author, live_seen, outcome)
+    _keep(context.store, run)
     return run
 
 
 def _replay(
-    store: Store,
+    context: Context,
     options: ReplayOptions,
-    log: str,
     org_id: UUID | None,
-    elsewhere: Elsewhere | None,
-    new_id: Callable[[], UUID],
+    external: ExternalRequests | None,
     progress: bool | None,
 ) -> ReplayOutcome:
-    if elsewhere is not None:
+    from ttplan.operations.plans.replay import replay_log, replay_parquet
+
+    if external is not None:
         from ttplan.logs.sources.parquet import open_parquet_log
 
-        with open_parquet_log(elsewhere.requests, memory_limit=elsewhere.memory_limit) as lake:
-            return replay_parquet(
-                lake, options, org_id, new_id(), str(elsewhere.requests), progress
-            )
-    if org_id is None:
-        raise InputError(
-            f"{log} has no requests to replay; import a log first, with `ttplan import` or import_logs"
-        )
-    with store.read() as snapshot:
-        return replay_log(snapshot.requests(), options, org_id, log, progress)
+        with open_parquet_log(external.requests, memory_limit=external.memory_limit) as lake:
+            log = str(external.requests)
+            return replay_parquet(lake, options, org_id, context.new_org(), log, progress)
+    with context.store.read() as snapshot:
+        org_id = context.require_org(snapshot)
+        return replay_log(snapshot.requests(), options, org_id, context.name, progress)
 
 
 def _run(
-    options: ReplayOptions, made: Made, live_seen: tuple[SeenRoute, ...], outcome: ReplayOutcome
+    context: Context,
+    options: ReplayOptions,
+    name: str,
+    author: Actor | None,
+    live_seen: tuple[SeenRoute, ...],
+    outcome: ReplayOutcome,
 ) -> StoredPlan:
     return StoredPlan(
         plan_id=options.plan_id,
         org_id=outcome.result.org_id,
-        **made._asdict(),
+        name=name,
+        created_at=context.clock(),
+        nonce=context.new_nonce(),
+        author=author,
         seed=options.seed,
         bootstrap_iterations=options.bootstrap_iterations,
         config=options.config,
@@ -121,27 +249,3 @@ def _keep(store: Store, run: StoredPlan) -> None:
         tx.add_plan(run)
 
     run_in_transaction(store, work)
-
-
-def find_plan(store: Store, plan_id: UUID | str) -> StoredPlan:
-    """A stored plan by its id or the first digits of one, at least 4. Raises PlanNotFound, InputError where it is unclear."""
-    text = str(plan_id).lower()
-    with store.read() as snapshot:
-        if len(text) == 36:
-            try:
-                run = snapshot.plan(UUID(text))
-            except ValueError:
-                run = None
-            if run is None:
-                raise PlanNotFound(text)
-            return run
-        org_id = snapshot.org_id()
-        plan_ids = [] if org_id is None or len(text) < 4 else snapshot.plan_ids(org_id, text)
-        if len(plan_ids) > 1:
-            raise InputError(
-                f"{len(plan_ids)} plans have an id that begins with {text}; give more of it"
-            )
-        run = snapshot.plan(plan_ids[0]) if plan_ids else None
-    if run is None:
-        raise PlanNotFound(text)
-    return run

@@ -1,42 +1,75 @@
-"""Routes that a gateway follows already, as a first plan that changes nothing there and claims no savings."""
+"""Keep the routes that a gateway follows already as a first plan."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
 from datetime import timedelta
-from uuid import UUID
 
 from ttplan.gateways.read_litellm import from_litellm
 from ttplan.gateways.read_tokentrimmer import from_tokentrimmer
 from ttplan.gateways.rendered import ParsedRoutes
+from ttplan.model.audit import Actor
 from ttplan.model.errors import InputError, UnsupportedByGateway
 from ttplan.model.gateway import GATEWAYS, Gateway
 from ttplan.model.plan import DEFAULT_BOOTSTRAP_ITERATIONS, PlanConfig, make_empty_result
 from ttplan.model.route import find_duplicate
 from ttplan.model.stored_plan import StoredPlan
-from ttplan.operations.plans.stored_plans import Made
-from ttplan.store.protocol import Store, Transaction
+from ttplan.operations.context import Context
+from ttplan.store.protocol import Transaction
 from ttplan.store.transactions import run_in_transaction
-from ttplan.util.paths import PathLike
 from ttplan.util.yaml_files import read_yaml
 
-CAVEAT = "These routes are live at the gateway already: nothing was replayed, and the plan claims no savings."
+CAVEAT = (
+    "These routes are live at the gateway already: nothing was replayed, and the plan claims no "
+    "savings."
+)
 
 
-def adopt_routes(
-    store: Store,
-    path: PathLike,
-    gateway: Gateway | None,
-    made: Callable[[], Made],
+def adopt(
+    context: Context,
+    path: str | os.PathLike[str],
+    gateway: Gateway | None = None,
     *,
-    new_id: Callable[[], UUID],
-    new_org: Callable[[], UUID],
+    name: str = "as the gateway has it",
     allow_loss: bool = False,
+    author: Actor | None = None,
 ) -> StoredPlan:
-    """Keep the routes of a gateway's file (YAML or JSON) as a projected plan; applying it makes them ours.
+    """Keep the routes that a gateway follows already as a first plan.
 
-    A `gateway` of None is recognised: a LiteLLM config has a model_list. Raises InputError where the file cannot be used or
-    routes are live already, Unsayable where a plan has no words for something in it, unless `allow_loss`, and StoreError.
+    Applying the plan changes nothing at the gateway, and it claims no savings.
+
+    Parameters
+    ----------
+    path : path
+        A LiteLLM config or TokenTrimmer routes, YAML or JSON.
+    gateway : {"tokentrimmer", "litellm"}, optional
+        Which of them it is; recognised if left out.
+    name : str, default "as the gateway has it"
+        What to call the plan.
+    allow_loss : bool, default False
+        Leave out what a plan cannot express.
+    author : User, ApiKey, System or Anonymous, optional
+        Who makes the plan.
+
+    Returns
+    -------
+    Plan
+        The projected plan.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be used, or routes are live already.
+    Unsayable
+        If a plan cannot express something in the file, unless `allow_loss`.
+    StoreError
+        If the plan cannot be stored.
+
+    Examples
+    --------
+    >>> _ = ws.apply("cheaper"), ws.export_routes("gateway.json"), ws.revert("cheaper")
+    >>> ws.adopt("gateway.json").status
+    'projected'
     """
     content = read_yaml(path, "a gateway's routes")
     known: Gateway = gateway or (
@@ -44,7 +77,7 @@ def adopt_routes(
     )
     if known not in GATEWAYS:
         raise InputError(
-            f"{known!r:.40} is no gateway that is known; expected one of {', '.join(GATEWAYS)}"
+            f"{known!r:.40} is not a known gateway; expected one of {', '.join(GATEWAYS)}"
         )
     read: ParsedRoutes = (
         from_litellm(content, str(path))
@@ -62,19 +95,23 @@ def adopt_routes(
         )
 
     def work(tx: Transaction) -> StoredPlan:
-        org_id = tx.org_id() or new_org()
+        org_id = tx.org_id() or context.new_org()
         if tx.live_routes(org_id):
             raise InputError(
-                "routes are live in this store already; what a gateway follows is taken over before the first plan"
+                "routes are live in this store already; adopt a gateway's routes before the first "
+                "plan"
             )
         tx.set_org_id(org_id)
-        about, plan_id = made(), new_id()
-        window = (about.created_at - timedelta(microseconds=1), about.created_at)
+        created_at, plan_id = context.clock(), context.new_id()
+        window = (created_at - timedelta(microseconds=1), created_at)
         result = make_empty_result(plan_id, org_id, window, tuple(read.routes))
         run = StoredPlan(
             plan_id=plan_id,
             org_id=org_id,
-            **about._asdict(),
+            name=name,
+            created_at=created_at,
+            nonce=context.new_nonce(),
+            author=author,
             seed=0,
             bootstrap_iterations=DEFAULT_BOOTSTRAP_ITERATIONS,
             config=PlanConfig(),
@@ -85,4 +122,4 @@ def adopt_routes(
         tx.add_plan(run)
         return run
 
-    return run_in_transaction(store, work)
+    return run_in_transaction(context.store, work)

@@ -1,4 +1,4 @@
-"""Are the live routes what was signed for? Plan rows and chain are followed again, and each difference is named."""
+"""Compare the live routes with what plan rows and chain say they should be."""
 
 from __future__ import annotations
 
@@ -14,17 +14,47 @@ from ttplan.history.compare import changed_fields
 from ttplan.history.timeline import History, load_history
 from ttplan.model.results.drift import Drift, DriftProblem, RouteDrift
 from ttplan.model.stored_plan import LiveRoute, UnreadableRoute
+from ttplan.operations.context import Context
 from ttplan.store.protocol import Snapshot
 
 UNVERIFIED = "not verified: there is no key"
 
 
+def drift(context: Context, *, public_key: str | VerifyingKey | None = None) -> Drift:
+    """Check that the live routes are the signed ones.
+
+    Parameters
+    ----------
+    public_key : str or VerifyingKey, optional
+        The key to verify the chain with; the workspace's own, if it has one, if left out.
+
+    Returns
+    -------
+    DriftCard
+        Each live route that is not what plan rows and chain say, and what is wrong with them.
+
+    Raises
+    ------
+    StoreError
+        If the store cannot be read.
+
+    Examples
+    --------
+    >>> entry = ws.apply("cheaper")
+    >>> ws.drift().result.ok
+    True
+    """
+    key = context.keys.verifying_or_none(public_key)
+    with context.store.read() as snapshot:
+        return find_drift(snapshot, snapshot.org_id(), key, own_key=public_key is None)
+
+
 def find_drift(
     snapshot: Snapshot, org_id: UUID | None, key: VerifyingKey | None, *, own_key: bool
 ) -> Drift:
-    """Compare an organisation's live routes with what its plan rows and chain come to, and the chain with `key`.
+    """Compare an organisation's live routes with its plan rows and chain, and verify the chain.
 
-    Without a key the chain is followed, and the report says that nobody vouches for it.
+    Without a key the chain is not verified, and the report says so.
     """
     if org_id is None:
         return Drift(entries=0, live=0, chain="empty")
@@ -34,7 +64,7 @@ def find_drift(
         if report is None or report.first_bad is None
         else (DriftProblem(message=report.first_bad.message, blocks=True),)
     )
-    # What a broken chain says is not followed: it may not even be JSON.
+    # A broken chain is not followed: its entries may not even be JSON.
     history = History() if broken else load_history(snapshot, org_id)
     rows = snapshot.live_route_rows(org_id)
     return Drift(
@@ -51,30 +81,30 @@ def find_drift(
 
 
 def _check(snapshot: Snapshot, org_id: UUID, key: VerifyingKey, own_key: bool) -> ChainReport:
-    # The last signature vouches for the content of all entries, which is what counts here.
+    # The last signature covers the content of all entries, which is what counts here.
     first = list_keys(snapshot.entries(org_id), key)[0] if own_key else key
     options = VerifyOptions(public_key=None if own_key else key, signatures="tip")
     return verify_with_report(snapshot.entries(org_id), first, options, key_source="drift")
 
 
 def _routes(history: History, rows: list[LiveRoute | UnreadableRoute]) -> Iterator[RouteDrift]:
-    """The differences, by name; none where it is not known what should be live under a name."""
-    found = {row.name if isinstance(row, UnreadableRoute) else row.route.name: row for row in rows}
-    for name in sorted(found.keys() | history.live.keys()):
+    """The differences, by name; names whose expected route is unknown are left out."""
+    actual = {row.name if isinstance(row, UnreadableRoute) else row.route.name: row for row in rows}
+    for name in sorted(actual.keys() | history.live.keys()):
         if name not in history.unknown:
-            drift = _compare(name, history.live.get(name), found.get(name))
+            drift = _compare(name, history.live.get(name), actual.get(name))
             if drift is not None:
                 yield drift
 
 
 def _compare(
-    name: str, expected: LiveRoute | None, found: LiveRoute | UnreadableRoute | None
+    name: str, expected: LiveRoute | None, actual: LiveRoute | UnreadableRoute | None
 ) -> RouteDrift | None:
-    unreadable = found.reason if isinstance(found, UnreadableRoute) else None
-    row = found if isinstance(found, LiveRoute) else None
+    unreadable = actual.reason if isinstance(actual, UnreadableRoute) else None
+    row = actual if isinstance(actual, LiveRoute) else None
     if expected is None:
         return RouteDrift(name=name, kind="foreign", found=row, unreadable=unreadable)
-    if found is None:
+    if actual is None:
         return RouteDrift(name=name, kind="missing", expected=expected)
     fields = () if row is None else _fields(expected, row)
     if row is not None and not fields:
@@ -84,21 +114,21 @@ def _compare(
     )
 
 
-def _fields(expected: LiveRoute, found: LiveRoute) -> tuple[str, ...]:
+def _fields(expected: LiveRoute, actual: LiveRoute) -> tuple[str, ...]:
     own = tuple(
         name
         for name in ("plan_id", "applied_at")
-        if getattr(expected, name) != getattr(found, name)
+        if getattr(expected, name) != getattr(actual, name)
     )
-    return (*(change.field for change in changed_fields(expected.route, found.route)), *own)
+    return (*(change.field for change in changed_fields(expected.route, actual.route)), *own)
 
 
 def _statuses(history: History, rows: Mapping[UUID, str]) -> Iterator[DriftProblem]:
-    """The plans whose row says another status than the chain."""
+    """The plans whose row has another status than the chain says."""
     for plan_id in sorted(rows.keys() | history.statuses.keys()):
         row, signed = rows.get(plan_id), history.statuses.get(plan_id)
         if row is None:
-            continue  # following the chain has said so
+            continue  # following the chain has reported it
         if signed is None and row in ("applied", "reverted"):
             yield DriftProblem(
                 plan_id=plan_id,

@@ -1,4 +1,4 @@
-"""The live routes written for a gateway, once or whenever they change."""
+"""Write the live routes for a gateway, once or whenever they change."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from ttplan.model.errors import DriftError, InputError, TtplanError, Unsupported
 from ttplan.model.gateway import GATEWAYS, Gateway, RouteExport
 from ttplan.model.pricing import split_price_key
 from ttplan.model.stored_plan import LiveRoute
+from ttplan.operations.context import Context
 from ttplan.operations.routes.drift import find_drift
-from ttplan.store.duckdb.store import DuckDBStore
 from ttplan.store.protocol import Snapshot, Store
 from ttplan.util.files import atomic_write, remove_temporary_files
 from ttplan.util.paths import PathLike
 
-# By the catalogue's id, where LiteLLM calls a provider otherwise.
+# By the catalogue's id: the providers that LiteLLM has another name for.
 _LITELLM_NAMES = {
     "aws": "bedrock",
     "fireworks": "fireworks_ai",
@@ -37,142 +37,204 @@ _LITELLM_NAMES = {
     "x-ai": "xai",
     "zhipuai": "zai",
 }
-_SHOWN = 5
+_MAX_SHOWN = 5
 _SETTLED_NS = 2_000_000_000
-"""How long ago a file has to have changed for its time and size to tell it from any later state."""
+"""A file that changed this long ago differs from any later state in its time or size."""
 
 
 def export_routes(
-    store: Store,
+    context: Context,
     path: PathLike,
-    gateway: Gateway,
+    gateway: Gateway = "tokentrimmer",
     *,
     allow_loss: bool = False,
     allow_drift: bool = False,
     overwrite: bool = False,
     providers: Mapping[str, str] | None = None,
-    key: VerifyingKey | None = None,
 ) -> RouteExport:
-    """Write the live routes for a gateway, as JSON or YAML by the path's suffix, whole or not at all.
+    """Write the live routes for a gateway, whole or not at all.
 
-    `providers` say for LiteLLM which provider serves a model, where plans, log and catalogue do not tell, or tell otherwise.
-    `key` verifies the chain, if there is one. Raises DriftError where the live routes are not what was signed for, unless
-    `allow_drift`; UnsupportedByGateway where the gateway has no words for something, unless `allow_loss`; InputError where there is such a
-    file already, unless `overwrite`, or something cannot be used; and StoreError. Nothing is written then.
+    Parameters
+    ----------
+    path : path
+        The file to write; its suffix says whether it is JSON or YAML.
+    gateway : {"tokentrimmer", "litellm"}, default "tokentrimmer"
+        Which gateway the file is for.
+    allow_loss : bool, default False
+        Leave out what the gateway cannot express.
+    allow_drift : bool, default False
+        Write the live routes even if they are not the signed ones.
+    overwrite : bool, default False
+        Replace a file that exists.
+    providers : mapping of str to str, optional
+        For LiteLLM: the provider that serves a model. It takes precedence over the log, the plans
+        and the catalogue.
+
+    Returns
+    -------
+    ExportCard
+        What was written, and what the gateway cannot express.
+
+    Raises
+    ------
+    DriftError
+        If the live routes are not the signed ones, unless `allow_drift`.
+    UnsupportedByGateway
+        If the gateway cannot express something, unless `allow_loss`.
+    InputError
+        If the file exists, or something cannot be used.
+    StoreError
+        If the store cannot be read.
+
+    Examples
+    --------
+    >>> entry = ws.apply("cheaper")
+    >>> ws.export_routes("gateway.json").result.routes
+    3
     """
-    text, found = _written(
-        store, Path(path), _Wanted(gateway, allow_loss, allow_drift, providers or {}, key)
-    )
+    options = _options(context, gateway, allow_loss, allow_drift, providers)
+    text, export = _render(context.store, Path(path), options)
     with atomic_write(path, overwrite=overwrite) as file:
         file.write(text)
-    return found
+    return export
 
 
-class Watcher:
-    """Keeps a file what the live routes are: each `look` writes it where it is not."""
+def watch_routes(
+    context: Context,
+    path: PathLike,
+    gateway: Gateway = "tokentrimmer",
+    *,
+    allow_loss: bool = False,
+    allow_drift: bool = False,
+    providers: Mapping[str, str] | None = None,
+) -> RouteWatcher:
+    """Keep a gateway's file in step with the live routes.
 
-    def __init__(
-        self,
-        store: Store,
-        path: PathLike,
-        gateway: Gateway,
-        *,
-        allow_loss: bool = False,
-        allow_drift: bool = False,
-        providers: Mapping[str, str] | None = None,
-        key: VerifyingKey | None = None,
-    ) -> None:
+    Parameters
+    ----------
+    path, gateway, allow_loss, allow_drift, providers
+        As in `export_routes`; a file that exists is replaced.
+
+    Returns
+    -------
+    RouteWatcher
+        ``update()`` writes the file if it has other routes; ``run(on_write, on_error)`` does so
+        until an interrupt.
+
+    Raises
+    ------
+    InputError
+        If drafts of an earlier watch cannot be removed.
+
+    Examples
+    --------
+    >>> entry = ws.apply("cheaper")
+    >>> watcher = ws.watch_routes("gateway.json")
+    >>> watcher.update().changed
+    True
+    """
+    options = _options(context, gateway, allow_loss, allow_drift, providers)
+    return RouteWatcher(context.store, Path(path), options)
+
+
+class RouteWatcher:
+    """Keeps a file in step with the live routes: each `update` writes it if it has other ones."""
+
+    def __init__(self, store: Store, path: Path, options: _ExportOptions) -> None:
         self._store = store
-        self._path = Path(path)
-        self._wanted = _Wanted(gateway, allow_loss, allow_drift, providers or {}, key)
-        self._settled: _Marks | None = None
-        remove_temporary_files(self._path)  # of a watch that was killed as it wrote
+        self._path = path
+        self._options = options
+        self._settled: _FileStates | None = None
+        remove_temporary_files(self._path)  # of a watch that was killed while it wrote
 
-    def look(self) -> RouteExport | None:
-        """Write the file where it does not hold the live routes; None where neither store nor file changed since the last look.
+    def update(self) -> RouteExport | None:
+        """Write the file if it does not hold the live routes.
 
-        Raises what `export_routes` does, but for a file that is there already; the file stays as it was then. The store is only
-        opened where its file, or that which is written, has changed.
+        Returns None if neither store nor file changed since the last update. Raises what
+        `export_routes` does, except for a file that exists; the file then stays as it was. The
+        store is only opened if its file, or the written one, has changed.
         """
-        before = self._marks()
+        before = self._states()
         if before is not None and before == self._settled:
             return None
-        text, found = _written(self._store, self._path, self._wanted)
-        changed = _bytes(self._path) != text
+        text, export = _render(self._store, self._path, self._options)
+        changed = _read_bytes(self._path) != text
         if changed:
             with atomic_write(self._path, overwrite=True) as file:
                 file.write(text)
-        # A store that changed while it was read is read again at the next look.
-        after = self._marks()
-        still = before is not None and after is not None and before.store == after.store
-        self._settled = after if still and after is not None and after.is_old() else None
-        return found.model_copy(update={"changed": changed})
+        # A store that changed while it was read is read again at the next update.
+        after = self._states()
+        same = before is not None and after is not None and before.store == after.store
+        self._settled = after if same and after is not None and after.is_old() else None
+        return export.model_copy(update={"changed": changed})
 
     def run(
         self,
-        tell: Callable[[RouteExport], None],
-        complain: Callable[[TtplanError], None],
+        on_write: Callable[[RouteExport], None],
+        on_error: Callable[[TtplanError], None],
         *,
-        every: float = 2.0,
-        pause: Callable[[float], None] = time.sleep,
+        interval: float = 2.0,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> NoReturn:
-        """Look every so many seconds, until an interrupt: `tell` what was written, and `complain` once of what goes wrong.
+        """Update every `interval` seconds until an interrupt.
 
-        After an error the file stays as it was, and it is tried again.
+        `on_write` receives what was written, `on_error` each error once. After an error the file
+        stays as it was, and the next update tries again.
         """
-        complained = ""
+        last_error = ""
         while True:
             try:
-                found = self.look()
+                export = self.update()
             except TtplanError as error:
-                if str(error) != complained:
-                    complain(error)
-                complained = str(error)
+                if str(error) != last_error:
+                    on_error(error)
+                last_error = str(error)
             else:
-                complained = complained if found is None else ""
-                if found is not None and found.changed:
-                    tell(found)
-            pause(every)
+                last_error = last_error if export is None else ""
+                if export is not None and export.changed:
+                    on_write(export)
+            sleep(interval)
 
-    def _marks(self) -> _Marks | None:
-        """The states of store and file, without opening either; None for a store that is no file."""
+    def _states(self) -> _FileStates | None:
+        """The states of store and file, without opening either; None if the store is not a file."""
+        from ttplan.store.duckdb.store import DuckDBStore
+
         if not isinstance(self._store, DuckDBStore):
             return None
         wal = self._store.path.with_name(self._store.path.name + ".wal")
-        return _Marks((_mark(self._store.path), _mark(wal)), _mark(self._path))
+        return _FileStates((_state(self._store.path), _state(wal)), _state(self._path))
 
 
-class _Mark(NamedTuple):
-    """What tells states of a file apart."""
+class _FileState(NamedTuple):
+    """What distinguishes states of a file."""
 
     inode: int
     size: int
     changed_ns: int
 
 
-class _Marks(NamedTuple):
-    """The states of a store (its file, and the log beside it) and of the file that is written."""
+class _FileStates(NamedTuple):
+    """The states of a store (its file and its write-ahead log) and of the written file."""
 
-    store: tuple[_Mark | None, _Mark | None]
-    written: _Mark | None
+    store: tuple[_FileState | None, _FileState | None]
+    written: _FileState | None
 
     def is_old(self) -> bool:
-        """Whether any later state would differ from this one: clocks of files are coarse."""
-        newest = max(
-            (mark.changed_ns for mark in (*self.store, self.written) if mark is not None), default=0
-        )
+        """Whether any later state would differ from this one: file clocks are coarse."""
+        states = [state for state in (*self.store, self.written) if state is not None]
+        newest = max((state.changed_ns for state in states), default=0)
         return time.time_ns() - newest > _SETTLED_NS
 
 
-def _mark(path: Path) -> _Mark | None:
+def _state(path: Path) -> _FileState | None:
     try:
-        found = path.stat()
+        stat = path.stat()
     except OSError:
         return None
-    return _Mark(found.st_ino, found.st_size, found.st_mtime_ns)
+    return _FileState(stat.st_ino, stat.st_size, stat.st_mtime_ns)
 
 
-def _bytes(path: Path) -> bytes | None:
+def _read_bytes(path: Path) -> bytes | None:
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -183,8 +245,8 @@ def _bytes(path: Path) -> bytes | None:
         ) from None
 
 
-class _Wanted(NamedTuple):
-    """How routes are to be written: for whom, and in spite of what; `key` verifies the chain."""
+class _ExportOptions(NamedTuple):
+    """How to write routes; `key` verifies the chain."""
 
     gateway: Gateway
     allow_loss: bool
@@ -193,113 +255,132 @@ class _Wanted(NamedTuple):
     key: VerifyingKey | None
 
 
-def _written(store: Store, path: Path, wanted: _Wanted) -> tuple[bytes, RouteExport]:
-    gateway = wanted.gateway
+def _options(
+    context: Context,
+    gateway: Gateway,
+    allow_loss: bool,
+    allow_drift: bool,
+    providers: Mapping[str, str] | None,
+) -> _ExportOptions:
+    key = context.keys.verifying_or_none(None)
+    return _ExportOptions(gateway, allow_loss, allow_drift, providers or {}, key)
+
+
+def _render(store: Store, path: Path, options: _ExportOptions) -> tuple[bytes, RouteExport]:
+    gateway = options.gateway
     if gateway not in GATEWAYS:
         raise InputError(
-            f"{gateway!r:.40} is no gateway that is known; expected one of {', '.join(GATEWAYS)}"
+            f"{gateway!r:.40} is not a known gateway; expected one of {', '.join(GATEWAYS)}"
         )
     if path.suffix not in SUFFIXES:
         raise InputError(
-            f"{path}: a file of routes ends in {', '.join(SUFFIXES)}; choose such a name"
+            f"{path}: the name of a file of routes ends in {', '.join(SUFFIXES)}; choose such a name"
         )
     with store.read() as snapshot:
         org_id = snapshot.org_id()
-        drifted = None if org_id is None else _drifted(snapshot, org_id, wanted.key)
-        if drifted is not None and not wanted.allow_drift:
+        drift = None if org_id is None else _drift_text(snapshot, org_id, options.key)
+        if drift is not None and not options.allow_drift:
             raise DriftError(
-                f"{drifted}; put it right, or write what is live as it is with allow_drift"
+                f"{drift}; repair the routes, or write what is live as it is with allow_drift"
             )
         live = [] if org_id is None else snapshot.live_routes(org_id)
-        words = _words(snapshot, live, wanted)
-    if words.losses and not wanted.allow_loss:
-        raise UnsupportedByGateway(GATEWAYS[gateway], words.losses)
-    left_out = [LEFT_OUT_NOTE] if any(loss.effect == "is left out" for loss in words.losses) else []
-    return encode_routes_file(words.content, path.suffix), RouteExport(
+        rendered = _rendered(snapshot, live, options)
+    if rendered.losses and not options.allow_loss:
+        raise UnsupportedByGateway(GATEWAYS[gateway], rendered.losses)
+    left_out = (
+        [LEFT_OUT_NOTE] if any(loss.effect == "is left out" for loss in rendered.losses) else []
+    )
+    return encode_routes_file(rendered.content, path.suffix), RouteExport(
         gateway=gateway,
         path=str(path),
         routes=len(live),
         live=live_digest(seen_routes(live)),
-        losses=tuple(words.losses),
+        losses=tuple(rendered.losses),
         notes=(
-            *([] if drifted is None else [f"{drifted[0].upper()}{drifted[1:]}."]),
+            *([] if drift is None else [f"{drift[0].upper()}{drift[1:]}."]),
             *left_out,
-            *words.notes,
+            *rendered.notes,
         ),
     )
 
 
-def _drifted(snapshot: Snapshot, org_id: UUID, key: VerifyingKey | None) -> str | None:
-    """How the live routes are not what was signed for, if they are not."""
+def _drift_text(snapshot: Snapshot, org_id: UUID, key: VerifyingKey | None) -> str | None:
+    """How the live routes differ from the signed ones, if they do."""
     drift = find_drift(snapshot, org_id, key, own_key=True)
     blocking = next((problem.message for problem in drift.problems if problem.blocks), None)
     if blocking is not None:
-        return f"it cannot be known whether what is live was signed for: {blocking} (see `ttplan drift`)"
+        return (
+            f"it cannot be known whether the live routes are the signed ones: {blocking} "
+            "(see `ttplan drift`)"
+        )
     if not drift.routes:
         return None
-    shown = [f"{one.name!r:.60} {one.kind}" for one in drift.routes[:_SHOWN]]
-    more = f" and {len(drift.routes) - _SHOWN} more" if len(drift.routes) > _SHOWN else ""
-    return f"what is live is not what was signed for: {', '.join(shown)}{more} (see `ttplan drift`, `ttplan repair`)"
+    shown = [f"{route.name!r:.60} {route.kind}" for route in drift.routes[:_MAX_SHOWN]]
+    more = len(drift.routes) - len(shown)
+    return (
+        f"the live routes are not the signed ones: {', '.join(shown)}"
+        f"{f' and {more} more' if more else ''} (see `ttplan drift`, `ttplan repair`)"
+    )
 
 
-def _words(snapshot: Snapshot, live: list[LiveRoute], wanted: _Wanted) -> RenderedRoutes:
-    routes = [one.route for one in live]
-    if wanted.gateway == "tokentrimmer":
+def _rendered(snapshot: Snapshot, live: list[LiveRoute], options: _ExportOptions) -> RenderedRoutes:
+    routes = [live_route.route for live_route in live]
+    if options.gateway == "tokentrimmer":
         return to_tokentrimmer(routes)
-    return to_litellm(routes, _providers(snapshot, live, wanted.providers))
+    return to_litellm(routes, _providers(snapshot, live, options.providers))
 
 
 def _providers(
-    snapshot: Snapshot, live: list[LiveRoute], given: Mapping[str, str]
+    snapshot: Snapshot, live: list[LiveRoute], providers: Mapping[str, str]
 ) -> Callable[[str], str]:
-    """How LiteLLM calls a model: with the provider that is given, or that log, plans or catalogue have, in this order."""
-    known = [_logged(snapshot), _priced(snapshot, live)]
+    """LiteLLM's name of a model: the provider is from `providers`, log, plans or catalogue."""
+    sources = [_logged_providers(snapshot), _priced_providers(snapshot, live)]
 
-    def call(model: str) -> str:
-        if model in given:
-            return _prefixed(given[model], model)
-        for source in known:
-            found = source.get(model, set())
-            if len(found) > 1:
+    def litellm_name(model: str) -> str:
+        if model in providers:
+            return _prefixed(providers[model], model)
+        for source in sources:
+            names = source.get(model, set())
+            if len(names) > 1:
                 raise InputError(
-                    f"{model!r:.60} is served by {', '.join(sorted(found))}; say which, as LiteLLM calls it, with "
-                    "`providers`"
+                    f"{model!r:.60} is served by {', '.join(sorted(names))}; say which one with "
+                    "providers, by LiteLLM's name"
                 )
-            if found:
-                provider = next(iter(found))
+            if names:
+                provider = next(iter(names))
                 return _prefixed(_LITELLM_NAMES.get(provider, provider), model)
         owner = normalise_model("", model).provider
         if not owner:
             raise InputError(
-                f"no plan, log or catalogue says who serves {model!r:.60}; say it, as LiteLLM calls it, with "
-                "`providers`"
+                f"no plan, log or catalogue says who serves {model!r:.60}; name the provider with "
+                "providers, by LiteLLM's name, such as openai"
             )
         return _prefixed(_LITELLM_NAMES.get(owner, owner), model)
 
-    return call
+    return litellm_name
 
 
 def _prefixed(provider: str, model: str) -> str:
     return model if model.startswith(f"{provider}/") else f"{provider}/{model}"
 
 
-def _logged(snapshot: Snapshot) -> dict[str, set[str]]:
+def _logged_providers(snapshot: Snapshot) -> dict[str, set[str]]:
     """Which providers served each model of the log."""
     from ttplan.engine.dialects import fetch
 
-    found: dict[str, set[str]] = defaultdict(set)
+    providers: dict[str, set[str]] = defaultdict(set)
     if snapshot.request_count():
         for row in fetch(snapshot.requests().select("provider", "model").distinct()).to_pylist():
-            found[row["model"]].add(row["provider"])
-    return found
+            providers[row["model"]].add(row["provider"])
+    return providers
 
 
-def _priced(snapshot: Snapshot, live: list[LiveRoute]) -> dict[str, set[str]]:
-    """Which providers the prices of the live routes' plans are of."""
-    found: dict[str, set[str]] = defaultdict(set)
-    for plan_id in {one.plan_id for one in live}:
+def _priced_providers(snapshot: Snapshot, live: list[LiveRoute]) -> dict[str, set[str]]:
+    """Which providers the prices of the live plans are from."""
+    providers: dict[str, set[str]] = defaultdict(set)
+    for plan_id in {live_route.plan_id for live_route in live}:
         run = snapshot.plan(plan_id)
         for key in {} if run is None else run.pricing:
             provider, model = split_price_key(key)
-            found[model].add(provider)
-    return found
+            providers[model].add(provider)
+    return providers

@@ -15,8 +15,9 @@ from ttplan.store.protocol import Store
 class Keyring:
     """A store's signing key, loaded when it is first needed.
 
-    With `makes_key` one is made in `key_file`, where the store has neither a key nor a chain. Key files are written and read with
-    `passphrase`, where one is given.
+    With `makes_key`, the first signature creates a key in `key_file` if the store has neither a key
+    nor a chain. Key files are written and read with `passphrase`, if there is one. Only signing and
+    rotating create a file: everything else reads.
     """
 
     def __init__(
@@ -35,55 +36,56 @@ class Keyring:
         self.key_file = key_file
 
     def signing(self) -> Signer:
-        """The key that signs. Raises KeyFileError where there is none, or it cannot be used."""
+        """The key to sign with, created if need be. Raises KeyFileError."""
         if self._key is None:
-            if self.key_file is None:
-                raise KeyFileError(
-                    "this workspace has no signing key; open it with key or key_file, or say whose to verify "
-                    "with (public_key)"
-                )
-            if self._makes_key and not os.path.exists(self.key_file) and not self._has_chain():
-                ensure_key(self.key_file, passphrase=self._passphrase)
-            self._key = self._load(self.key_file)
+            if self._may_create():
+                ensure_key(self._file(), passphrase=self._passphrase)
+            self._key = self._load(self._file())
         return self._key
 
     def existing(self) -> Signer:
-        """The key that signs, and none is made where there is none. Raises KeyFileError."""
-        if self._key is None and self.key_file is not None:
-            return self._load(self.key_file)
-        return self.signing()
+        """The key to sign with, if it exists already. Raises KeyFileError if it does not."""
+        if self._key is not None:
+            return self._key
+        if self._may_create():
+            raise KeyFileError(
+                f"there is no signing key at {self.key_file} yet; the first entry that is signed "
+                "creates it"
+            )
+        return self._load(self._file())
 
-    def verifying(self, given: str | VerifyingKey | None) -> tuple[VerifyingKey, str]:
-        """The key to verify with, `given` or one's own, and who gave it. Raises KeyFileError."""
-        if isinstance(given, VerifyingKey):
-            return given, "the caller"
-        if given is not None:
-            return VerifyingKey.from_hex(given), "the caller"
-        return self.signing().public_key, "this workspace itself"
+    def verifying(self, public_key: str | VerifyingKey | None) -> tuple[VerifyingKey, str]:
+        """The key to verify with, `public_key` or one's own, and its source. Raises KeyFileError."""
+        if public_key is None:
+            return self.existing().public_key, "this workspace itself"
+        if isinstance(public_key, str):
+            public_key = VerifyingKey.from_hex(public_key)
+        return public_key, "the caller"
 
-    def verifying_if_any(self, given: str | VerifyingKey | None) -> VerifyingKey | None:
-        """The key to verify with; None where there is none to be had. Raises KeyFileError where `given` cannot be used."""
-        if given is not None:
-            return self.verifying(given)[0]
+    def verifying_or_none(self, public_key: str | VerifyingKey | None) -> VerifyingKey | None:
+        """As `verifying`; None if there is no key. Raises KeyFileError if `public_key` is not one."""
         try:
-            return self.existing().public_key
+            return self.verifying(public_key)[0]
         except KeyFileError:
+            if public_key is not None:
+                raise
             return None
 
     def next_signing(self) -> Signer:
-        """The key to rotate to: that in the file beside the key's own, made where there is none.
+        """The key to rotate to, from the file beside the key's own, created if need be.
 
-        It is on the disk before an entry names it, so whenever a rotation is broken off, another try goes on with the same key.
-        Raises KeyFileError where the workspace's key is in no file.
+        It is on the disk before an entry names it. If a rotation is interrupted, the next attempt
+        goes on with the same key. Raises KeyFileError if the workspace's key is not in a file.
         """
         file = self._next_file()
         ensure_key(file, passphrase=self._passphrase)
         return load_key(file, passphrase=self._passphrase)
 
     def take_next(self) -> bool:
-        """Put the key to rotate to in the place of the old one, which is kept as `<file>.<its first 8 digits>.old`.
+        """Put the key to rotate to in the place of the old one.
 
-        False, and nothing done, where there is none or the chain does not go on with it.
+        The old one is kept as `<file>.<its first 8 digits>.old`. Returns False, and does nothing,
+        if there is no next key or the chain does not go on with it.
         """
         if self.key_file is None or not os.path.exists(self._next_file()):
             return False
@@ -91,14 +93,31 @@ class Keyring:
         if not self._goes_on_with(new.public_key):
             return False
         old = load_key(self.key_file, passphrase=self._passphrase)
-        if old.public_key != new.public_key:  # or another process has put it there in this moment
-            self._put(new, old, self.key_file)
+        if old.public_key != new.public_key:  # or another process has just put it there
+            self._replace(new, old, self.key_file)
         self._key = new
         return True
 
     def use(self, key: Signer) -> None:
         """Sign with another key from now on."""
         self._key = key
+
+    def _file(self) -> Path:
+        if self.key_file is None:
+            raise KeyFileError(
+                "this workspace has no signing key; open it with key or key_file, or say whose "
+                "key to verify with (public_key)"
+            )
+        return self.key_file
+
+    def _may_create(self) -> bool:
+        """Whether this is a store without key and chain that is to get a key."""
+        return (
+            self._makes_key
+            and self.key_file is not None
+            and not os.path.exists(self.key_file)
+            and not self._has_chain()
+        )
 
     def _load(self, file: Path) -> SigningKey:
         try:
@@ -107,11 +126,12 @@ class Keyring:
             if os.path.exists(file) or not self._has_chain():
                 raise
             raise KeyFileError(
-                f"no signing key at {file}, and the chain does not go on with a new one: look for it in backups, or name the "
-                "file (key_file). To verify the chain its public key is enough (public_key)"
+                f"no signing key at {file}, and the chain does not go on with a new one: look for "
+                "it in backups, or name the file (key_file). To verify the chain its public key "
+                "is enough (public_key)"
             ) from None
 
-    def _put(self, new: SigningKey, old: SigningKey, key_file: Path) -> None:
+    def _replace(self, new: SigningKey, old: SigningKey, key_file: Path) -> None:
         kept = key_file.with_name(f"{key_file.name}.{old.public_key.hex[:8]}.old")
         try:
             if not os.path.exists(kept):
@@ -126,7 +146,7 @@ class Keyring:
     def _next_file(self) -> Path:
         if self.key_file is None:
             raise KeyFileError(
-                "this workspace's key is in no file; say which key to rotate to (new_key)"
+                "this workspace's key is not in a file; say which key to rotate to (new_key)"
             )
         return self.key_file.with_name(self.key_file.name + ".next")
 

@@ -1,0 +1,229 @@
+"""Propose routes, back-test them, and judge a plan's answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from ttplan.model.plan import IntervalMethod, PlanConfig
+from ttplan.model.pricing import ModelPricing
+from ttplan.model.results.backtest import Backtest
+from ttplan.model.results.suggestion import Suggestions
+from ttplan.model.route import ProposedRoute
+from ttplan.model.stored_plan import StoredPlan
+from ttplan.operations.context import Context, PlanRef, find_plan
+from ttplan.operations.filters import TimeWindow, parse_window
+from ttplan.util.paths import PathLike
+
+if TYPE_CHECKING:
+    from ttplan.quality.protocols import Judge, Proposer, QualitySettings
+
+
+def suggest(
+    context: Context,
+    target_models: str | Sequence[str],
+    by: Sequence[str] = ("tag", "model", "input_tokens"),
+    *,
+    window: TimeWindow | None = None,
+    prices: PathLike | Mapping[str, ModelPricing] | None = None,
+    min_share: float = 0.01,
+    limit: int = 20,
+) -> Suggestions:
+    """Propose routes to cheaper models, ranked by projected savings.
+
+    The first half of the window chooses the routes, the second half confirms them. The figures are
+    those of the second half.
+
+    Parameters
+    ----------
+    target_models : str or sequence of str
+        The models that requests may be rerouted to.
+    by : sequence of str, default ("tag", "model", "input_tokens")
+        The dimensions that routes may have conditions on.
+    window : (time, time), optional
+        As in `plan`.
+    prices : path or mapping of str to ModelPricing, optional
+        As in `plan`.
+    min_share : float, default 0.01
+        The least share (0 to 1) of the cost that each route has to save.
+    limit : int, default 20
+        The most routes to propose.
+
+    Returns
+    -------
+    SuggestionsCard
+        The suggestions. ``routes`` are the confirmed ones, to ``plan`` with; ``to_yaml`` writes
+        them to a plan file.
+
+    Raises
+    ------
+    InputError
+        If something cannot be used, or no target model has a price.
+
+    Examples
+    --------
+    >>> suggested = ws.suggest(["gpt-4o-mini"], by=["model"])
+    >>> {route.then.target_model for route in suggested.routes}
+    {'gpt-4o-mini'}
+    """
+    from ttplan.operations.plans.replay import suggest_routes
+
+    targets = [target_models] if isinstance(target_models, str) else list(target_models)
+    with context.store.read() as snapshot:
+        org_id, at = context.require_org(snapshot), context.clock()
+        return suggest_routes(
+            snapshot.requests(),
+            targets,
+            by,
+            parse_window(window),
+            prices,
+            at,
+            org_id,
+            context.name,
+            min_share=min_share,
+            limit=limit,
+        )
+
+
+def backtest(
+    context: Context,
+    routes: PathLike | Sequence[ProposedRoute],
+    *,
+    period: timedelta = timedelta(days=7),
+    window: TimeWindow | None = None,
+    prices: PathLike | Mapping[str, ModelPricing] | None = None,
+    config: PlanConfig | None = None,
+    interval_method: IntervalMethod = "auto",
+    allow_unpriced: bool = False,
+) -> Backtest:
+    """Replay routes on each whole period of the log and compare it with the period after it.
+
+    Nothing is stored.
+
+    Parameters
+    ----------
+    routes : path or sequence of ProposedRoute
+        A YAML plan file, or routes.
+    period : timedelta, default 7 days
+        The length of a period.
+    window : (time, time), optional
+        As in `plan`.
+    prices : path or mapping of str to ModelPricing, optional
+        As in `plan`.
+    config : PlanConfig, optional
+        As in `plan`.
+    interval_method : str, optional
+        As in `plan`.
+    allow_unpriced : bool, default False
+        As in `plan`.
+
+    Returns
+    -------
+    BacktestCard
+        How often the intervals of one period held in the next.
+
+    Raises
+    ------
+    InputError
+        If something cannot be used, or the log has less than two whole periods.
+
+    Examples
+    --------
+    >>> result = ws.backtest("routes.yaml", period=timedelta(days=14)).result
+    >>> len(result.periods)
+    2
+    """
+    from ttplan.operations.plans.replay import ReplayOptions, backtest_log, read_routes
+
+    options = ReplayOptions(
+        *read_routes(routes, config),
+        plan_id=context.new_id(),
+        prices_at=context.clock(),
+        window=parse_window(window),
+        prices=prices,
+        interval_method=interval_method,
+        allow_unpriced=allow_unpriced,
+    )
+    with context.store.read() as snapshot:
+        org_id = context.require_org(snapshot)
+        return backtest_log(snapshot.requests(), options, org_id, context.name, period)
+
+
+def check_quality(
+    context: Context,
+    plan: PlanRef,
+    *,
+    judge: Judge,
+    proposer: Proposer,
+    budget_usd: Decimal | float,
+    allow_bodies: bool = False,
+    sample_size: int = 200,
+    seed: int = 0,
+    settings: QualitySettings | None = None,
+    progress: bool | None = None,
+) -> StoredPlan:
+    """Have a sample of a plan's rerouted requests answered by the new models, and judged.
+
+    The result is kept with the plan. An interrupt keeps what was scored by then.
+
+    Parameters
+    ----------
+    plan : Plan, UUID or str
+        The plan, its id, the first digits of its id, or its name.
+    judge : Judge
+        Scores a pair of answers; `ttplan.ChatJudge` is a ready one.
+    proposer : Proposer
+        Answers a request with the new model; `ttplan.ChatProposer` is a ready one.
+    budget_usd : Decimal or float
+        The most that all calls may cost, in USD.
+    allow_bodies : bool, default False
+        Permit that recorded prompts and answers are sent to `judge` and `proposer`.
+    sample_size : int, default 200
+        How many requests to judge.
+    seed : int, default 0
+        Seed of the sample.
+    settings : QualitySettings, optional
+        Further limits.
+    progress : bool, optional
+        As in `plan`.
+
+    Returns
+    -------
+    Plan
+        The plan with what was found.
+
+    Raises
+    ------
+    InputError
+        Before anything is sent, if the budget does not suffice or something is not known.
+
+    Examples
+    --------
+    The sample log has no recorded prompts, so there is nothing to judge:
+
+    >>> async def judge(pair): ...
+    >>> async def proposer(request, target_model): ...
+    >>> checked = ws.check_quality("cheaper", judge=judge, proposer=proposer, budget_usd=1,
+    ...                            allow_bodies=True)
+    >>> checked.result.quality.judged
+    0
+    """
+    from ttplan.operations.plans.quality import judge_sample, quality_limits
+    from ttplan.util.monitor import show_progress
+
+    run = find_plan(context.store, plan)
+    limits = quality_limits(settings, budget_usd, allow_bodies)
+    with show_progress("judging", progress, total=sample_size) as monitor:
+        judge_sample(
+            context.store,
+            run,
+            judge,
+            proposer,
+            limits,
+            sample_size=sample_size,
+            seed=seed,
+            progress=monitor.count,
+        )
+    return find_plan(context.store, run.plan_id)
