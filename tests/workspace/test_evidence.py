@@ -172,7 +172,7 @@ def test_a_customer_signs_where_the_chain_ends(tmp_path: Path, log: Path) -> Non
     with pytest.raises(CustomerCheckpointError):
         check_customer_signature(read, KEY.public_key)
     seed.chmod(0o640)
-    with pytest.raises(KeyFileError, match="kept in 0600"):
+    with pytest.raises(KeyFileError, match="must have mode 0600"):
         workspace.evidence.customer_checkpoint(seed, tmp_path / "other.json")
 
 
@@ -276,7 +276,7 @@ def test_a_rotation_that_was_broken_off_goes_on_with_the_same_key(
     os.replace(file, following)
     save_key(old, file)
     again = opened(tmp_path, key=None)
-    with pytest.raises(AuditError, match="nor does it hand over to it"):
+    with pytest.raises(AuditError, match="and does not hand over to it"):
         again.apply(again.plan(ROUTES, name="after"), allow_stale=True)
     assert again.evidence.rotate_key() is None
     assert load_key(file).public_key == OTHER_KEY.public_key
