@@ -22,9 +22,7 @@ from ttplan.engine.replay_spec import (
     LOOKING_UP,
     ORDERING,
     SEMANTIC,
-    ProgressCallback,
     ReplaySpec,
-    ignore_progress,
 )
 from ttplan.engine.rows import (
     PERIODS,
@@ -39,6 +37,7 @@ from ttplan.engine.semantic_cache.read import read_lookups
 from ttplan.engine.semantic_cache.sweep import Sweep, sweep_thresholds
 from ttplan.model.money import money_ceiling, money_floor
 from ttplan.model.route import ProposedRoute, RouteConditions
+from ttplan.util.monitor import SILENT, PassCallback
 
 _SEMANTIC_COLUMNS = ("finish_reason", "embedding")
 
@@ -59,7 +58,7 @@ class MappedWindow(NamedTuple):
 
 @contextmanager
 def map_window(
-    table: ir.Table, spec: ReplaySpec, progress: ProgressCallback = ignore_progress
+    table: ir.Table, spec: ReplaySpec, progress: PassCallback = SILENT.report
 ) -> Iterator[MappedWindow]:
     """Check and count the rows of a spec's window, find semantic hits, and map the rows, for the
     block.
@@ -79,7 +78,7 @@ def map_requests(
     table: ir.Table,
     spec: ReplaySpec,
     sweep: Sweep | None = None,
-    progress: ProgressCallback = ignore_progress,
+    progress: PassCallback = SILENT.report,
 ) -> Iterator[ir.Table]:
     """The rows of the spec's window and organisation with the outcome of each, for the block.
 
@@ -120,7 +119,7 @@ def map_requests(
 
 
 def find_semantic_hits(
-    table: ir.Table, spec: ReplaySpec, progress: ProgressCallback = ignore_progress
+    table: ir.Table, spec: ReplaySpec, progress: PassCallback = SILENT.report
 ) -> Sweep | None:
     """The hits of a semantic cache at each threshold; None if no cache is set or no row has an
     embedding."""
@@ -152,7 +151,7 @@ def find_semantic_hits(
 
 
 def _with_hits(
-    kept: ir.Table, spec: ReplaySpec, sweep: Sweep | None, progress: ProgressCallback
+    kept: ir.Table, spec: ReplaySpec, sweep: Sweep | None, progress: PassCallback
 ) -> ir.Table:
     """`kept` with `l1_hit`, `l2_hit` and `l2_mask`."""
     ttl = spec.config.l1_ttl_seconds

@@ -29,10 +29,8 @@ from ttplan.engine.replay_spec import (
     INFERRING,
     LATENCIES,
     SUMMING,
-    ProgressCallback,
     ReplayOutcome,
     ReplaySpec,
-    ignore_progress,
 )
 from ttplan.engine.rows import cost_basis, to_table
 from ttplan.engine.semantic_cache.sweep import Sweep
@@ -55,6 +53,7 @@ from ttplan.model.plan import (
 )
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.route import ProposedRoute
+from ttplan.util.monitor import SILENT, PassCallback
 
 NIL = UUID(int=0)
 FIRST_INSTANT = datetime(1, 1, 1, tzinfo=UTC)
@@ -121,7 +120,7 @@ def replay_table(
     seed: int = 0,
     bootstrap_iterations: int = DEFAULT_BOOTSTRAP_ITERATIONS,
     interval_method: IntervalMethod = "auto",
-    progress: ProgressCallback | None = None,
+    progress: PassCallback | None = None,
 ) -> PlanResult:
     """Replay an Ibis table of requests. The rows never leave the engine that holds them.
 
@@ -190,16 +189,16 @@ def replay_table(
 
 
 def checked_replay(
-    table: ir.Table, spec: ReplaySpec, progress: ProgressCallback | None = None
+    table: ir.Table, spec: ReplaySpec, progress: PassCallback | None = None
 ) -> ReplayOutcome:
     """`run_replay` after checks of the spec and of the table's backend. Raises InputError."""
     spec.check()
     require_exact(table.get_backend())
-    return run_replay(table, spec, progress or ignore_progress)
+    return run_replay(table, spec, progress or SILENT.report)
 
 
 def run_replay(
-    table: ir.Table, spec: ReplaySpec, progress: ProgressCallback = ignore_progress
+    table: ir.Table, spec: ReplaySpec, progress: PassCallback = SILENT.report
 ) -> ReplayOutcome:
     """Map, summarise, infer."""
     progress(COUNTING, 0.0)
@@ -246,7 +245,7 @@ def summarise(
     spec: ReplaySpec,
     grid: Grid | None = None,
     sweep: Sweep | None = None,
-    progress: ProgressCallback = ignore_progress,
+    progress: PassCallback = SILENT.report,
 ) -> Summary:
     """The summary of mapped rows. Parts of one log must share the grid of the whole."""
     progress(LATENCIES, 0.0)

@@ -3,7 +3,7 @@ in between."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
@@ -20,10 +20,6 @@ from ttplan.model.plan import (
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.route import ProposedRoute, find_duplicate, sort_by_precedence
 from ttplan.model.stored_plan import CostBasis, StoredPlan
-
-ProgressCallback = Callable[[str, float], None]
-"""Receives the name of a pass when it begins (with 0.0), then the share that is done if the engine
-knows it. An exception that it raises ends the replay."""
 
 COUNTING = "counting the window's requests"
 SEMANTIC = "looking up embeddings"
@@ -42,10 +38,6 @@ def pass_names(config: PlanConfig) -> list[str]:
     semantic = [SEMANTIC] if config.l2_ttl_seconds is not None else []
     cached = [KEEPING, *exact, JOINING] if exact or semantic else []
     return [COUNTING, *semantic, *cached, LATENCIES, SUMMING, INFERRING]
-
-
-def ignore_progress(_name: str, _share: float) -> None:
-    """The progress callback that does nothing."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from ttplan.model.results.quality import QualityResult
 from ttplan.model.route import ProposedRoute, find_duplicate
 
 IntervalMethod = Literal["auto", "limit", "resample", "tt-plan-core"]
-UsedIntervalMethod = Literal["auto", "limit", "resample", "tt-plan-core", "limit+resample", "none"]
+UsedIntervalMethod = Literal["limit", "resample", "tt-plan-core", "limit+resample", "none"]
 """How a result's intervals were computed. `limit+resample`: those of money were resampled because
 few requests carry the cost. `none`: too few clusters for intervals."""
 Interval = tuple[float, float]

@@ -74,7 +74,7 @@ def preview_revert(context: Context, plan: PlanRef) -> Preview:
 
     Raises
     ------
-    PlanNotFound, InvalidState, TouchedSince, DriftError
+    PlanNotFound, InvalidState, SupersededPlan, DriftError
         As `revert` does.
 
     Examples
@@ -172,7 +172,7 @@ def revert(context: Context, plan: PlanRef, *, actor: Actor | None = None) -> Au
     ------
     PlanNotFound, InvalidState
         If there is no such plan, or it is not applied.
-    TouchedSince
+    SupersededPlan
         If a later plan changed its routes. The error names the plan to revert first.
     DriftError, StoreError, AuditError, KeyFileError
         If the live routes or the chain are not what was signed, or the entry cannot be stored.

@@ -16,7 +16,7 @@ from ttplan.doctor.flat_price_gaps import flat_price_gaps
 from ttplan.engine.backtest import backtest
 from ttplan.engine.dialects import fetch
 from ttplan.engine.replay import checked_replay
-from ttplan.engine.replay_spec import ProgressCallback, ReplayOutcome, ReplaySpec, pass_names
+from ttplan.engine.replay_spec import ReplayOutcome, ReplaySpec, pass_names
 from ttplan.engine.suggest.suggest import suggest
 from ttplan.gateways.plan_file import read_plan_file
 from ttplan.model.errors import DataError, InputError, TtplanError
@@ -32,7 +32,7 @@ from ttplan.model.results.suggestion import Suggestions
 from ttplan.model.route import ProposedRoute
 from ttplan.prices import PriceBook, PriceTable, price_table, read_prices
 from ttplan.prices.book import PriceSource
-from ttplan.util.monitor import show_progress
+from ttplan.util.monitor import PassCallback, show_progress
 from ttplan.util.paths import PathLike
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ def replay_parquet(
     of `replay_log`, and InputError for an id that occurs twice.
     """
 
-    def work(report: ProgressCallback) -> ReplayOutcome:
+    def work(report: PassCallback) -> ReplayOutcome:
         log = summarise_log(parquet.table)
         report(CHECKING, 0.0)
         _refuse_repeated_ids(parquet.table, log_name)
@@ -306,7 +306,7 @@ def _replay(
     options: ReplayOptions,
     org_id: UUID,
     log_name: str,
-    report: ProgressCallback,
+    report: PassCallback,
 ) -> ReplayOutcome:
     window = resolve_window(log, options.window, log_name)
     prices = price_routes(options, log.providers)
@@ -332,7 +332,7 @@ def _with_caveats(outcome: ReplayOutcome, *caveats: str) -> ReplayOutcome:
 def _with_progress(
     table: ir.Table,
     options: ReplayOptions,
-    replay: Callable[[ProgressCallback], ReplayOutcome],
+    replay: Callable[[PassCallback], ReplayOutcome],
     show: bool | None,
 ) -> ReplayOutcome:
     """`replay` with a progress bar, stopped by an interrupt."""

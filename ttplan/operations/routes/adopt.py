@@ -60,7 +60,7 @@ def adopt(
     ------
     InputError
         If the file cannot be used, or routes are live already.
-    Unsayable
+    UnsupportedByGateway
         If a plan cannot express something in the file, unless `allow_loss`.
     StoreError
         If the plan cannot be stored.
