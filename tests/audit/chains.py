@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -57,6 +58,14 @@ def chain(length: int, **changes: Any) -> list[AuditEntry]:
 
 def at(entries: list[AuditEntry], seq: int) -> TipAnchor:
     return TipAnchor(seq, entries[seq].hash)
+
+
+def flip_each_bit(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield each bit's number and `data` with that bit flipped."""
+    for bit in range(len(data) * 8):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        yield bit, bytes(flipped)
 
 
 def broken(entries: list[AuditEntry], index: int) -> list[AuditEntry]:

@@ -1,4 +1,4 @@
-"""Signed notes and verifier keys: the specs' examples, vectors that verify, and a strict reader."""
+"""Signed notes and verifier keys: the examples of the specs, and a strict reader."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tlog_scales.signing import MLDSA44CosignatureSigner, PlainEd25519Signer
 from tlog_scales.signing import Vkey as PeerKey
 from tlog_scales.tlog import Checkpoint as PeerCheckpoint
 
-from tests.audit.chains import KEY, OTHER_KEY
+from tests.audit.chains import KEY, OTHER_KEY, flip_each_bit
 from ttplan.audit.c2sp.checkpoint import cosigned_message
 from ttplan.audit.c2sp.note import (
     COSIGNATURE,
@@ -41,48 +41,53 @@ GO_NOTE = """If you think cryptography is the answer to your problem,
 then you don't know what your problem is.
 
 — PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=
-""".encode()
-# The examples of c2sp.org/signed-note and c2sp.org/tlog-cosignature (CC BY 4.0), whose keys are not published.
+""".encode()  # noqa: E501
+# The examples of c2sp.org/signed-note and c2sp.org/tlog-cosignature (CC BY 4.0). Their keys are not
+# published.
 SPEC_NOTE = """Ognuno sta solo sul cuor della terra
 trafitto da un raggio di sole:
 
 ed è subito sera.
 
 — quasimodo.example/salvatore NnugSzTjtVAewIS+Z/iJhUPeFDkO/5QQ2i5ddnGITLlC+EhfLW9oJKONrMouFSQU0xMcXxj99ihAQwaqP3ZekRwNtIc=
-""".encode()
+""".encode()  # noqa: E501
 SPEC_CHECKPOINT = """example.com/behind-the-sofa
 20852163
 CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=
 
 — example.com/behind-the-sofa Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=
 — witness.example.com/w1 jWbPPwAAAABkGFDLEZMHwSRaJNiIDoe9DYn/zXcrtPHeolMI5OWXEhZCB9dlrDJsX3b2oyin1nPZqhf5nNo0xUe+mbIUBkBIfZ+qnA==
-""".encode()
+""".encode()  # noqa: E501
 TEXT = "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n"
 LOG = make_vkey("example.com/log", KEY.public_key)
 WITNESS = make_vkey("witness.example/w1", OTHER_KEY.public_key, COSIGNATURE)
-QUANTUM = MLDSA44PrivateKey.from_seed_bytes(b"\5" * 32)
-QUANTUM_KEY = VerifierKey("witness.example/q", ML_DSA_44, QUANTUM.public_key().public_bytes_raw())
+ML_DSA_PRIVATE_KEY = MLDSA44PrivateKey.from_seed_bytes(b"\5" * 32)
+QUANTUM_KEY = VerifierKey(
+    "witness.example/q", ML_DSA_44, ML_DSA_PRIVATE_KEY.public_key().public_bytes_raw()
+)
 
 
 def quantum_cosignature(timestamp: int, text: str = TEXT) -> NoteSignature:
     message = cosigned_message(ML_DSA_44, QUANTUM_KEY.name, timestamp, text)
     return NoteSignature(
-        QUANTUM_KEY.name, QUANTUM_KEY.key_id, timestamp.to_bytes(8, "big") + QUANTUM.sign(message)
+        QUANTUM_KEY.name,
+        QUANTUM_KEY.key_id,
+        timestamp.to_bytes(8, "big") + ML_DSA_PRIVATE_KEY.sign(message),
     )
 
 
 def cosigned_at(timestamp: int) -> NoteSignature:
-    """A good signature of a time, even of one that there is not."""
+    """A valid signature for a timestamp, which may itself be invalid."""
     signature = OTHER_KEY.sign(cosigned_message(COSIGNATURE, WITNESS.name, timestamp, TEXT))
     return NoteSignature(WITNESS.name, WITNESS.key_id, timestamp.to_bytes(8, "big") + signature)
 
 
-def fails(data: bytes, message: str) -> None:
+def assert_refused(data: bytes, message: str) -> None:
     with pytest.raises(InputError, match=f"^the note.*{message}"):
         parse_note(data)
 
 
-def test_a_note_of_others_verifies() -> None:
+def test_note_of_another_implementation_verifies() -> None:
     vkey = parse_vkey(GO_KEY)
     assert str(vkey) == GO_KEY
     note = parse_note(GO_NOTE)
@@ -92,10 +97,10 @@ def test_a_note_of_others_verifies() -> None:
         check_note(note._replace(text="x\n"), [vkey])
 
 
-def test_the_examples_of_the_specs_are_read() -> None:
+def test_examples_of_the_specs_are_read() -> None:
     note = parse_note(SPEC_NOTE)
     assert note.text.endswith("sole:\n\ned è subito sera.\n")
-    assert [one.name for one in note.signatures] == ["quasimodo.example/salvatore"]
+    assert [signature.name for signature in note.signatures] == ["quasimodo.example/salvatore"]
     assert format_note(note) == SPEC_NOTE
     checkpoint = parse_note(SPEC_CHECKPOINT)
     assert checkpoint.text == TEXT
@@ -108,7 +113,7 @@ def test_the_examples_of_the_specs_are_read() -> None:
     )
 
 
-def test_the_message_of_an_ml_dsa_cosignature_is_the_structure_of_the_spec() -> None:
+def test_ml_dsa_cosigned_message_follows_the_spec() -> None:
     message = cosigned_message(
         ML_DSA_44, "w", 1, "o\n2\n" + base64.b64encode(b"\7" * 32).decode() + "\n"
     )
@@ -126,7 +131,7 @@ def test_the_message_of_an_ml_dsa_cosignature_is_the_structure_of_the_spec() -> 
             cosigned_message(ML_DSA_44, name, 1, TEXT)
 
 
-def test_all_three_types_seal_a_checkpoint() -> None:
+def test_all_three_key_types_sign_a_checkpoint() -> None:
     log = sign_note(TEXT, LOG.name, KEY)
     stamped = cosign_note(TEXT, WITNESS.name, OTHER_KEY, 1679315147)
     note = Note(TEXT, (log, stamped, quantum_cosignature(0), stamped))
@@ -142,7 +147,7 @@ def test_all_three_types_seal_a_checkpoint() -> None:
             check_note(note._replace(text=TEXT.replace("20852163", "20852164")), [key])
 
 
-def test_an_unknown_key_is_passed_over_and_a_known_one_that_is_wrong_refuses_the_note() -> None:
+def test_unknown_keys_are_skipped_and_bad_signatures_refused() -> None:
     good = sign_note(TEXT, LOG.name, KEY)
     wrong = good._replace(blob=bytes(64))
     renamed, other_id = wrong._replace(name="example.com/x"), wrong._replace(key_id=bytes(4))
@@ -158,7 +163,7 @@ def test_an_unknown_key_is_passed_over_and_a_known_one_that_is_wrong_refuses_the
         check_note(Note(TEXT, (good,)), [])
 
 
-def test_a_cosignature_of_a_wrong_length_or_time_or_of_no_checkpoint_does_not_verify() -> None:
+def test_invalid_cosignatures_do_not_verify() -> None:
     good = cosign_note(TEXT, WITNESS.name, OTHER_KEY, 5)
     cases = [
         (good._replace(blob=good.blob + b"\0"), TEXT, "it has 73 bytes, expected 72"),
@@ -185,35 +190,33 @@ def test_a_cosignature_of_a_wrong_length_or_time_or_of_no_checkpoint_does_not_ve
         assert seal.timestamp == (timestamp or None)
 
 
-def test_every_single_bit_flip_of_a_sealed_checkpoint_is_caught() -> None:
+def test_every_bit_flip_of_a_signed_checkpoint_is_detected() -> None:
     data = format_note(Note(TEXT, (sign_note(TEXT, LOG.name, KEY),)))
-    for bit in range(len(data) * 8):
-        flipped = bytearray(data)
-        flipped[bit // 8] ^= 1 << bit % 8
+    for _, flipped in flip_each_bit(data):
         with pytest.raises((InputError, ProofError)):
-            check_note(parse_note(bytes(flipped)), [LOG])
+            check_note(parse_note(flipped), [LOG])
 
 
-def test_what_is_no_note_is_refused() -> None:
+def test_invalid_notes_are_refused() -> None:
     line = signature_line(sign_note(TEXT, LOG.name, KEY))
     good = (TEXT + "\n" + line).encode()
     parse_note(good)
-    fails(good[:-1], "does not end with a signature line")
-    fails(TEXT.encode() + b"\n", "does not end with a signature line")
-    fails(TEXT.encode(), "has no blank line")
-    fails(good.replace(b"\n", b"\r\n"), "control character")
-    fails(good.replace(b"sofa", b"so\tfa"), "control character")
-    fails(b"\xff" + good, "not UTF-8")
-    fails(good.replace("— ".encode(), b"- "), "not a signature line")
-    fails(good.replace("— ".encode(), "—".encode()), "not a signature line")
-    fails(good[:-1] + b" \n", "not a signature line")
-    fails(good + line.encode() * 100, "101 signatures")
+    assert_refused(good[:-1], "does not end with a signature line")
+    assert_refused(TEXT.encode() + b"\n", "does not end with a signature line")
+    assert_refused(TEXT.encode(), "has no blank line")
+    assert_refused(good.replace(b"\n", b"\r\n"), "control character")
+    assert_refused(good.replace(b"sofa", b"so\tfa"), "control character")
+    assert_refused(b"\xff" + good, "not UTF-8")
+    assert_refused(good.replace("— ".encode(), b"- "), "not a signature line")
+    assert_refused(good.replace("— ".encode(), "—".encode()), "not a signature line")
+    assert_refused(good[:-1] + b" \n", "not a signature line")
+    assert_refused(good + line.encode() * 100, "101 signatures")
     assert len(parse_note(good + line.encode() * 99).signatures) == 100
     longest = b"x" * (MAX_NOTE - len(good)) + good
     assert len(parse_note(longest).signatures) == 1
-    fails(b"x" + longest, "more than 1,048,576 bytes")
+    assert_refused(b"x" + longest, "more than 1,048,576 bytes")
     assert parse_note(("\n\n" + line).encode()).text == "\n"
-    # Line separators that only Unicode knows end no line.
+    # Only a line feed ends a line, not the other line separators of Unicode.
     odd = (
         "a\u2028b\x85c\n\n" + signature_line(sign_note("a\u2028b\x85c\n", LOG.name, KEY))
     ).encode()
@@ -225,12 +228,12 @@ def test_what_is_no_note_is_refused() -> None:
 @pytest.mark.parametrize(
     "encoded", ["AAAAAAB", "AAAAAB==", "AAAAAA== ", "AAAA_AA=", "AAAAAA==\u00a0", "", "AAAA"]
 )
-def test_base64_has_one_spelling(encoded: str) -> None:
+def test_only_canonical_base64_is_accepted(encoded: str) -> None:
     with pytest.raises(InputError):
         parse_signature(f"— n {encoded}")
 
 
-def test_a_signature_is_of_a_named_key_and_has_a_byte_at_least() -> None:
+def test_signature_line_needs_a_key_name_and_a_byte() -> None:
     assert parse_signature("— n AAECAwQ=") == NoteSignature("n", bytes(range(4)), b"\4")
     for line, message in (
         ("— n AAECAw==", "the signature of n has 4 bytes; expected at least 5"),
@@ -241,15 +244,15 @@ def test_a_signature_is_of_a_named_key_and_has_a_byte_at_least() -> None:
             parse_signature(line)
 
 
-def test_a_key_that_this_machine_cannot_verify_with_is_said_to_be_one(
+def test_unsupported_ml_dsa_is_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    class Lacking:
+    class Unsupported:
         @staticmethod
         def from_public_bytes(raw: bytes) -> None:
             raise UnsupportedAlgorithm("ML-DSA-44")
 
-    monkeypatch.setattr("ttplan.audit.c2sp.note.MLDSA44PublicKey", Lacking)
+    monkeypatch.setattr("ttplan.audit.c2sp.note.MLDSA44PublicKey", Unsupported)
     with pytest.raises(
         KeyFileError, match="is of ML-DSA-44, which this build of cryptography cannot verify"
     ):
@@ -257,14 +260,14 @@ def test_a_key_that_this_machine_cannot_verify_with_is_said_to_be_one(
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a+b", "a\u00a0b", "a\u3000", "a\nb", "\ud800"])
-def test_a_key_has_a_name_that_a_note_can_carry(name: str) -> None:
+def test_invalid_key_names_are_refused(name: str) -> None:
     with pytest.raises(InputError, match="is not a key's name"):
         make_vkey(name, KEY.public_key)
     with pytest.raises(InputError):
         parse_vkey(f"{name}+{LOG.key_id.hex()}+{str(LOG).split('+', 2)[2]}")
 
 
-def test_what_is_no_verifier_key_is_refused() -> None:
+def test_invalid_verifier_keys_are_refused() -> None:
     name, key_id, data = str(LOG).split("+", 2)
     for text, message in (
         ("x", "is not a verifier key"),
@@ -292,24 +295,26 @@ def test_what_is_no_verifier_key_is_refused() -> None:
         parse_vkey(str(weak))
 
 
-def test_an_independent_implementation_agrees_on_all_three_types() -> None:
+def test_independent_implementation_agrees() -> None:
     peer = PeerCheckpoint.make_signed(
         "example.com/log",
         7,
         b"\3" * 32,
         [
             PlainEd25519Signer("example.com/log", b"\x11" * 32),
-            MLDSA44CosignatureSigner(QUANTUM_KEY.name, QUANTUM),
+            MLDSA44CosignatureSigner(QUANTUM_KEY.name, ML_DSA_PRIVATE_KEY),
         ],
     )
     note = parse_note(peer.serialize().encode())
     assert [seal.key for seal in check_note(note, [LOG, QUANTUM_KEY])] == [LOG, QUANTUM_KEY]
-    ours = Note(
+    own_note = Note(
         note.text,
         (sign_note(note.text, LOG.name, KEY), cosign_note(note.text, WITNESS.name, OTHER_KEY, 9)),
     )
-    ours = ours._replace(signatures=(*ours.signatures, quantum_cosignature(3, note.text)))
-    read = PeerCheckpoint.from_text(format_note(ours).decode())
+    own_note = own_note._replace(
+        signatures=(*own_note.signatures, quantum_cosignature(3, note.text))
+    )
+    read = PeerCheckpoint.from_text(format_note(own_note).decode())
     for key in (LOG, WITNESS, QUANTUM_KEY):
         assert PeerKey.from_string(str(key)).serialize() == str(key)  # type: ignore[no-untyped-call]
         read.verify(PeerKey.from_string(str(key)))
@@ -319,7 +324,7 @@ def test_an_independent_implementation_agrees_on_all_three_types() -> None:
     st.binary(max_size=300)
     | st.text(max_size=200).map(lambda t: f"a\n\n— n {t}\n".encode("utf-8", "replace"))
 )
-def test_whatever_comes_is_read_or_refused(data: bytes) -> None:
+def test_arbitrary_bytes_round_trip_or_are_refused(data: bytes) -> None:
     try:
         note = parse_note(data)
     except InputError:

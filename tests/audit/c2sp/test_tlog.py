@@ -1,4 +1,4 @@
-"""Checkpoints, tlog-proofs and witness requests: the specs' examples, and every part of them changed."""
+"""Checkpoints, tlog-proofs and witness requests: the examples of the specs, and changes to them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.audit.c2sp.test_note import LOG, SPEC_CHECKPOINT, WITNESS
-from tests.audit.chains import KEY, OTHER_KEY, chain
+from tests.audit.chains import KEY, OTHER_KEY, chain, flip_each_bit
 from ttplan.audit.c2sp.checkpoint import TreeHead, format_tree_head, parse_tree_head
 from ttplan.audit.c2sp.note import COSIGNATURE, check_note, make_vkey
 from ttplan.audit.c2sp.tlog import (
@@ -47,10 +47,10 @@ CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=
 
 — example.com/behind-the-sofa Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=
 — example.com/behind-the-sofa opLqBQsREYCgu6xQkYQwJr9fo45a62DN9EdmHXnZdXNqlcVGlCum2Wks+49/V6267UEjw6QUXTS5Rovnzv++qbSzm9Q=
-""".encode()
+""".encode()  # noqa: E501
 
 
-def test_the_examples_of_the_specs_are_read_and_written_back() -> None:
+def test_examples_of_the_specs_round_trip() -> None:
     checkpoint = parse_checkpoint(SPEC_CHECKPOINT)
     assert checkpoint.head[:2] == ("example.com/behind-the-sofa", 20852163)
     assert format_checkpoint(checkpoint) == SPEC_CHECKPOINT
@@ -79,12 +79,12 @@ def test_the_examples_of_the_specs_are_read_and_written_back() -> None:
         ("o\n1\nAAAA\n", "the root has 3 bytes"),
     ],
 )
-def test_a_text_that_is_no_checkpoint_is_refused(text: str, message: str) -> None:
+def test_invalid_tree_heads_are_refused(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         parse_tree_head(text)
 
 
-def test_a_tree_head_reads_back_or_is_not_written() -> None:
+def test_tree_head_round_trips_or_is_not_written() -> None:
     head = TreeHead("o", 0, bytes(32), ("x", "y z"))
     assert parse_tree_head(format_tree_head(head)) == head
     for wrong in (
@@ -97,7 +97,7 @@ def test_a_tree_head_reads_back_or_is_not_written() -> None:
             format_tree_head(wrong)
 
 
-def test_a_checkpoint_is_of_a_log_and_of_a_chain() -> None:
+def test_checkpoint_is_bound_to_its_log_and_chain() -> None:
     check_log(CHECKPOINT, LOG)
     with pytest.raises(
         ProofError, match=r"is of the log example.com/log; expected example.com/other"
@@ -112,14 +112,14 @@ def test_a_checkpoint_is_of_a_log_and_of_a_chain() -> None:
     changed = ["ab" * 32, *HASHES[1:]]
     for use in (
         check_tree_covers,
-        lambda one, hashes: prove(hashes, 3, one),
-        lambda one, hashes: make_witness_request(hashes, 4, one),
+        lambda checkpoint, hashes: prove(hashes, 3, checkpoint),
+        lambda checkpoint, hashes: make_witness_request(hashes, 4, checkpoint),
     ):
         with pytest.raises(ProofError, match="they were changed"):
             use(CHECKPOINT, changed)
 
 
-def test_a_proof_stands_by_itself() -> None:
+def test_proof_is_self_contained() -> None:
     for index in range(9):
         data = format_proof(prove(HASHES, index, CHECKPOINT))
         read = parse_proof(data, "p")
@@ -137,7 +137,7 @@ def test_a_proof_stands_by_itself() -> None:
     assert parse_proof(format_proof(alone), "p") == alone
 
 
-def test_what_is_no_proof_is_refused() -> None:
+def test_invalid_proofs_are_refused() -> None:
     good = format_proof(prove(HASHES, 3, CHECKPOINT, extra=b"more"))
     assert parse_proof(good, "p").extra == b"more"
     for old, new, message in (
@@ -158,18 +158,16 @@ def test_what_is_no_proof_is_refused() -> None:
         parse_proof(good.split(b"\n\n")[0] + b"\n", "p")
 
 
-def test_every_single_bit_flip_of_a_proof_is_caught() -> None:
+def test_every_bit_flip_of_a_proof_is_detected() -> None:
     data = format_proof(prove(HASHES, 3, CHECKPOINT))
-    for bit in range(len(data) * 8):
-        flipped = bytearray(data)
-        flipped[bit // 8] ^= 1 << bit % 8
+    for _, flipped in flip_each_bit(data):
         with pytest.raises((InputError, ProofError)):
-            proof = parse_proof(bytes(flipped), "p")
+            proof = parse_proof(flipped, "p")
             check_log(proof.checkpoint, LOG)
             check_proof(proof, HASHES[3])
 
 
-def test_a_witness_follows_a_log_and_refuses_what_was_rewritten() -> None:
+def test_witness_follows_a_log_and_refuses_rewrites() -> None:
     seen: TreeHead | None = None
     for size in (0, 1, 4, 4, 9, 12):
         checkpoint = sign_tree(LOG.name, HASHES[:size], KEY)
@@ -227,7 +225,7 @@ def test_a_witness_follows_a_log_and_refuses_what_was_rewritten() -> None:
         make_witness_request(HASHES, 12, CHECKPOINT)
 
 
-def test_of_an_answer_only_valid_cosignatures_of_known_witnesses_are_taken() -> None:
+def test_only_valid_cosignatures_of_known_witnesses_count() -> None:
     request = make_witness_request(HASHES, 0, CHECKPOINT)
     known = witness(request, None, LOG, WITNESS.name, OTHER_KEY, 7)
     stranger = witness(request, None, LOG, "stranger.example", key_from_hex("55" * 32), 7)
@@ -235,8 +233,8 @@ def test_of_an_answer_only_valid_cosignatures_of_known_witnesses_are_taken() -> 
         CHECKPOINT, format_cosignatures([stranger, known, known]), [WITNESS], "answer"
     )
     assert whole.note.signatures == (*CHECKPOINT.note.signatures, known)
-    again, _ = add_cosignatures(whole, format_cosignatures([known]), [WITNESS], "answer")
-    assert again == whole
+    merged, _ = add_cosignatures(whole, format_cosignatures([known]), [WITNESS], "answer")
+    assert merged == whole
     with pytest.raises(ProofError, match="does not verify"):
         add_cosignatures(
             CHECKPOINT, format_cosignatures([known._replace(blob=bytes(72))]), [WITNESS], "answer"
@@ -249,7 +247,7 @@ def test_of_an_answer_only_valid_cosignatures_of_known_witnesses_are_taken() -> 
     assert WITNESS.kind == COSIGNATURE
 
 
-def test_an_answer_has_a_longest_length(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_response_size_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = format_cosignatures(
         [
             witness(
@@ -263,7 +261,7 @@ def test_an_answer_has_a_longest_length(monkeypatch: pytest.MonkeyPatch) -> None
         add_cosignatures(CHECKPOINT, answer * 2, [WITNESS], "answer")
 
 
-def test_what_is_no_request_is_refused() -> None:
+def test_invalid_requests_are_refused() -> None:
     good = format_request(make_witness_request(HASHES, 4, CHECKPOINT))
     longest = format_request(make_witness_request(HASHES, 0, CHECKPOINT)).replace(
         b"old 0\n", b"old 0\n" + (ROOT + "\n").encode() * 63
@@ -284,13 +282,13 @@ def test_what_is_no_request_is_refused() -> None:
 
 
 @given(st.binary(max_size=300))
-def test_whatever_comes_is_refused(data: bytes) -> None:
+def test_arbitrary_bytes_are_refused(data: bytes) -> None:
     for read in (parse_proof, parse_request):
         with pytest.raises(InputError):
             read(data, "x")
 
 
-def test_a_checkpoint_says_what_it_is_of() -> None:
+def test_checkpoint_names_its_size_and_origin() -> None:
     assert isinstance(CHECKPOINT, Checkpoint)
     assert CHECKPOINT.head.size == 9
     assert CHECKPOINT.head.origin == LOG.name

@@ -1,4 +1,4 @@
-"""A witness of tests' own, over HTTP: what c2sp.org/tlog-witness asks of one, and ways to misbehave."""
+"""A witness over HTTP for tests: it follows c2sp.org/tlog-witness, or misbehaves on request."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ VKEY = make_vkey(NAME, OTHER_KEY.public_key, COSIGNATURE)
 
 
 class Witness:
-    """What the server knows: the log, what it cosigned last, and, where `answer` is set, what it says to whatever comes."""
+    """A witness of one log. `seen` is what it cosigned last; `response`, if set, is always sent."""
 
     def __init__(self, log: VerifierKey) -> None:
         self.log = log
         self.seen: TreeHead | None = None
-        self.answer: tuple[int, str, bytes] | None = None
-        self.asked: list[bytes] = []
+        self.response: tuple[int, str, bytes] | None = None
+        self.requests: list[bytes] = []
         self.url = ""
 
     def respond(self, path: str, body: bytes) -> tuple[int, str, bytes]:
-        self.asked.append(body)
-        if self.answer is not None:
-            return self.answer
+        self.requests.append(body)
+        if self.response is not None:
+            return self.response
         if path != "/prefix/add-checkpoint":
             return 404, "text/plain", b""
         request = parse_request(body, "the request")
@@ -54,23 +54,23 @@ class Witness:
 
 
 @contextmanager
-def serving(log: VerifierKey) -> Iterator[Witness]:
-    """A witness of this log on a port of this machine; `url` is its submission prefix."""
+def serve_witness(log: VerifierKey) -> Iterator[Witness]:
+    """Run a witness of this log on a local port; `url` is its submission prefix."""
     state = Witness(log)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            status, kind, answer = state.respond(self.path, body)
+            status, kind, response = state.respond(self.path, body)
             self.send_response(status)
             self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(answer)))
-            self.send_header("Location", "/elsewhere")  # what says so with no 3xx says nothing
+            self.send_header("Content-Length", str(len(response)))
+            self.send_header("Location", "/elsewhere")  # only a 3xx status gives it a meaning
             self.end_headers()
-            self.wfile.write(answer)
+            self.wfile.write(response)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
+            """Write no log."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.serve_forever, args=(0.01,), daemon=True)

@@ -1,8 +1,8 @@
-"""Edge cases of Ed25519, made here: torsion in key and R, every odd encoding, unreduced S. The judge is OpenSSL, with the rules
-of the verifier in one file; the library's own arithmetic is libsodium's.
+"""Edge cases of Ed25519: torsion in key and R, every odd encoding, unreduced S.
 
-The public set of such cases (C2SP's CCTV) is made the same way: signatures of a known key to which points of small order are
-added, so that implementations differ on them.
+libsodium, which the library uses, must agree with the verifier in one file, which uses OpenSSL. The
+public set of such cases (CCTV of C2SP) is made the same way: points of small order are added to
+signatures of a known key, because implementations differ on them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def add(a: Point, b: Point) -> Point:
     return (x1 * y2 + x2 * y1) * pow(1 + t, -1, P) % P, (y1 * y2 + x1 * x2) * pow(1 - t, -1, P) % P
 
 
-def times(n: int, point: Point) -> Point:
+def multiply(n: int, point: Point) -> Point:
     total = IDENTITY
     while n:
         if n & 1:
@@ -51,7 +51,7 @@ def x_of(y: int) -> int:
 
 
 def encode(point: Point, *, shifted: bool = False, flipped: bool = False) -> bytes:
-    """A point's encoding; `shifted` adds p to y, where 255 bits still hold it, and `flipped` turns the sign of x = 0."""
+    """A point's encoding. `shifted` adds p to y, `flipped` changes the sign bit."""
     x, y = point
     y += P if shifted else 0
     return (y | ((x & 1) ^ flipped) << 255).to_bytes(32, "little")
@@ -64,7 +64,7 @@ _Y8 = min(
     if (D * (y := int.from_bytes(raw, "little")) ** 4 + 2 * y * y - 1) % P == 0
 )
 EIGHTH: Point = (x_of(_Y8), _Y8)
-TORSION = [times(n, EIGHTH) for n in range(8)]
+TORSION = [multiply(n, EIGHTH) for n in range(8)]
 SMALL = [
     (point, encode(point, shifted=shifted, flipped=flipped))
     for point, shifted, flipped in product(TORSION, (False, True), (False, True))
@@ -73,17 +73,17 @@ SMALL = [
 """The points of small order, each in every encoding."""
 SECRET, NONCE = 0x1234567890ABCDEF << 180 | 1, 0xFEDCBA0987654321 << 170 | 3
 
-PUBLIC, RANDOM = times(SECRET, BASE), times(NONCE, BASE)
+PUBLIC, RANDOM = multiply(SECRET, BASE), multiply(NONCE, BASE)
 
 
-def ours(key: bytes, signature: bytes, message: bytes) -> bool:
+def libsodium_accepts(key: bytes, signature: bytes, message: bytes) -> bool:
     try:
         return VerifyingKey(key).signature_problem(signature, message) is None
     except KeyFileError:
         return False
 
 
-def openssl(key: bytes, signature: bytes, message: bytes) -> bool:
+def openssl_accepts(key: bytes, signature: bytes, message: bytes) -> bool:
     try:
         return standalone.is_signed(key.hex(), signature.hex(), message)
     except ValueError:
@@ -94,59 +94,67 @@ def challenge(r: bytes, a: bytes, message: bytes) -> int:
     return int.from_bytes(hashlib.sha512(r + a + message).digest(), "little") % L
 
 
-def signed(a: bytes, r: bytes, secret: int, nonce: int, message: bytes) -> bytes:
-    """A signature whose equation holds but for what small order adds to it."""
+def sign_with_torsion(a: bytes, r: bytes, secret: int, nonce: int, message: bytes) -> bytes:
+    """A signature that is valid if the parts of small order in `a` and `r` cancel."""
     s = (nonce + challenge(r, a, message) * secret) % L
     return r + s.to_bytes(32, "little")
 
 
-def agree(key: bytes, signature: bytes, message: bytes) -> bool:
-    found = ours(key, signature, message)
-    assert found == openssl(key, signature, message), (key.hex(), signature.hex(), message.hex())
-    return found
+def both_accept(key: bytes, signature: bytes, message: bytes) -> bool:
+    accepted = libsodium_accepts(key, signature, message)
+    assert accepted == openssl_accepts(key, signature, message), (
+        key.hex(),
+        signature.hex(),
+        message.hex(),
+    )
+    return accepted
 
 
-def test_the_small_order_points_are_the_eight_of_the_curve() -> None:
+def test_small_order_points_are_the_eight_of_the_curve() -> None:
     assert len({encode(point) for point in TORSION}) == 8
-    assert times(8, EIGHTH) == IDENTITY
+    assert multiply(8, EIGHTH) == IDENTITY
     assert {raw for _, raw in SMALL} == ed25519.SMALL_ORDER
 
 
 @pytest.mark.parametrize("i", range(8))
 def test_torsion_in_key_and_r(i: int) -> None:
-    """Of a key with a small-order part those messages verify in which it cancels: strict, but not cofactored, arithmetic."""
+    """A signature verifies if and only if the parts of small order cancel (not cofactored)."""
     verdicts = set()
     for j, number in product(range(8), range(6)):
         a, r = encode(add(PUBLIC, TORSION[i])), encode(add(RANDOM, TORSION[j]))
         message = bytes([number])
-        found = agree(a, signed(a, r, SECRET, NONCE, message), message)
-        assert found == (add(times(challenge(r, a, message), TORSION[i]), TORSION[j]) == IDENTITY)
-        verdicts.add(found)
+        accepted = both_accept(a, sign_with_torsion(a, r, SECRET, NONCE, message), message)
+        assert accepted == (
+            add(multiply(challenge(r, a, message), TORSION[i]), TORSION[j]) == IDENTITY
+        )
+        verdicts.add(accepted)
     assert verdicts == {True, False}
 
 
 @pytest.mark.parametrize("i", range(8))
-def test_keys_and_rs_of_small_order_in_every_encoding(i: int) -> None:
+def test_small_order_keys_and_rs_in_every_encoding(i: int) -> None:
     _, a = SMALL[i % len(SMALL)]
     for _, r in SMALL:
         for number in range(4):
-            assert not agree(a, r + bytes(32), bytes([number]))
+            assert not both_accept(a, r + bytes(32), bytes([number]))
             mixed = encode(PUBLIC)
-            assert not agree(mixed, signed(mixed, r, SECRET, 0, bytes([number])), bytes([number]))
+            assert not both_accept(
+                mixed, sign_with_torsion(mixed, r, SECRET, 0, bytes([number])), bytes([number])
+            )
 
 
 def test_an_unreduced_s_is_refused() -> None:
     a, r = encode(PUBLIC), encode(RANDOM)
-    good = signed(a, r, SECRET, NONCE, b"m")
-    assert agree(a, good, b"m")
+    good = sign_with_torsion(a, r, SECRET, NONCE, b"m")
+    assert both_accept(a, good, b"m")
     s = int.from_bytes(good[32:], "little")
     for multiple in range(1, 16):
         if s + multiple * L < 2**256:
-            assert not agree(a, r + (s + multiple * L).to_bytes(32, "little"), b"m")
+            assert not both_accept(a, r + (s + multiple * L).to_bytes(32, "little"), b"m")
 
 
-def test_every_y_that_is_not_canonical_is_refused() -> None:
+def test_every_non_canonical_y_is_refused() -> None:
     for low in range(19):
         for sign in (0, 1):
             a = (P + low | sign << 255).to_bytes(32, "little")
-            assert not agree(a, bytes(64), b"m")
+            assert not both_accept(a, bytes(64), b"m")

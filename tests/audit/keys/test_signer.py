@@ -1,4 +1,4 @@
-"""A command that signs: its answer is read strictly and verified, and what goes wrong with it is said."""
+"""A signing command: its output is read strictly and verified, and its failures are reported."""
 
 from __future__ import annotations
 
@@ -21,61 +21,69 @@ PUBLIC = KEY.public_key
 GOOD = KEY.sign(b"x")
 
 
-def python(script: str) -> list[str]:
+def python_command(script: str) -> list[str]:
     return [sys.executable, "-ISc", script]
 
 
-def signer(answer: bytes) -> CommandSigner:
-    return CommandSigner(python(f"import sys; sys.stdout.buffer.write({answer!r})"), PUBLIC)
+def command_signer(output: bytes) -> CommandSigner:
+    return CommandSigner(python_command(f"import sys; sys.stdout.buffer.write({output!r})"), PUBLIC)
 
 
 @pytest.mark.parametrize(
-    "answer", [GOOD, GOOD.hex().encode(), b" " + GOOD.hex().encode() + b"\r\n"]
+    "output", [GOOD, GOOD.hex().encode(), b" " + GOOD.hex().encode() + b"\r\n"]
 )
-def test_a_signature_is_64_bytes_or_128_hex_digits(answer: bytes) -> None:
-    assert sign_and_verify(signer(answer), b"x") == GOOD
+def test_signature_is_64_bytes_or_128_hex_digits(output: bytes) -> None:
+    assert sign_and_verify(command_signer(output), b"x") == GOOD
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "output",
     [b"", GOOD[:-1], GOOD + b"\n", GOOD.hex().upper().encode(), GOOD.hex().encode() + b"00"],
 )
-def test_another_answer_is_none(answer: bytes) -> None:
+def test_other_output_is_not_a_signature(output: bytes) -> None:
     with pytest.raises(
         KeyFileError,
-        match=f"the signing command {sys.executable} wrote {len(answer)} bytes; expected 64, or 128",
+        match=f"the signing command {sys.executable} wrote {len(output)} bytes; expected 64, "
+        "or 128",
     ):
-        signer(answer).sign(b"x")
+        command_signer(output).sign(b"x")
 
 
-def test_what_signs_is_not_trusted() -> None:
+def test_signer_is_not_trusted() -> None:
     with pytest.raises(
         KeyFileError,
-        match=f"the signer for {PUBLIC.hex} returned a signature that does not verify: it was not made",
+        match=f"the signer for {PUBLIC.hex} returned a signature that does not verify: "
+        "it was not made",
     ):
-        sign_and_verify(signer(GOOD), b"y")
+        sign_and_verify(command_signer(GOOD), b"y")
     with pytest.raises(KeyFileError, match="does not verify: its R is of small order"):
-        sign_and_verify(signer(bytes(64)), b"x")
+        sign_and_verify(command_signer(bytes(64)), b"x")
 
 
-def test_a_command_that_fails_gives_no_signature() -> None:
+def test_failed_command_gives_no_signature() -> None:
     for command, message in (
         (
             ["/nowhere/at/all"],
             "no signature: the command /nowhere/at/all cannot be run: No such file",
         ),
-        (python("import sys; sys.exit(' no token ')"), r"failed \(exit code 1\): no token$"),
-        (python("import sys; sys.exit(7)"), r"failed \(exit code 7\): no message$"),
-        (python("import sys; sys.exit('x' * 300)"), r"failed \(exit code 1\): x{200}$"),
+        (
+            python_command("import sys; sys.exit(' no token ')"),
+            r"failed \(exit code 1\): no token$",
+        ),
+        (python_command("import sys; sys.exit(7)"), r"failed \(exit code 7\): no message$"),
+        (python_command("import sys; sys.exit('x' * 300)"), r"failed \(exit code 1\): x{200}$"),
     ):
         with pytest.raises(KeyFileError, match=message):
             CommandSigner(command, PUBLIC).sign(b"x")
     with pytest.raises(KeyFileError, match=r"did not end within 0\.1 s"):
-        CommandSigner(python("import time; time.sleep(9)"), PUBLIC, timeout=0.1).sign(b"x")
-    assert run_command(python("import sys; print(sys.stdin.read())"), b"in", timeout=60) == b"in\n"
+        CommandSigner(python_command("import time; time.sleep(9)"), PUBLIC, timeout=0.1).sign(b"x")
+    assert (
+        run_command(python_command("import sys; print(sys.stdin.read())"), b"in", timeout=60)
+        == b"in\n"
+    )
 
 
-def test_a_command_is_split_as_a_shell_would() -> None:
+def test_command_is_split_as_in_a_shell() -> None:
     assert parse_command("sign 'a key'  --now", "it") == ["sign", "a key", "--now"]
     for text, message in (
         ("", "it is empty; expected a command"),
@@ -85,12 +93,14 @@ def test_a_command_is_split_as_a_shell_would() -> None:
             parse_command(text, "it")
 
 
-def test_the_environment_names_the_command_and_its_key() -> None:
+def test_environment_names_the_command_and_its_key() -> None:
     assert signer_from_env({SIGN_KEY_VARIABLE: PUBLIC.hex}) is None
-    found = signer_from_env({SIGN_COMMAND_VARIABLE: "sign --secret", SIGN_KEY_VARIABLE: PUBLIC.hex})
-    assert found is not None
-    assert found.public_key == PUBLIC != OTHER_KEY.public_key
-    assert repr(found) == f"CommandSigner('sign', public_key={PUBLIC.hex})"
+    signer = signer_from_env(
+        {SIGN_COMMAND_VARIABLE: "sign --secret", SIGN_KEY_VARIABLE: PUBLIC.hex}
+    )
+    assert signer is not None
+    assert signer.public_key == PUBLIC != OTHER_KEY.public_key
+    assert repr(signer) == f"CommandSigner('sign', public_key={PUBLIC.hex})"
     with pytest.raises(
         KeyFileError, match=f"{SIGN_COMMAND_VARIABLE} is set but {SIGN_KEY_VARIABLE} is not"
     ):

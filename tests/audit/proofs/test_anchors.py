@@ -1,4 +1,4 @@
-"""Anchors kept elsewhere: a file that only grows, a command that is handed each, and a strict reader."""
+"""Anchors kept elsewhere: a file that only grows, a command that receives them, a strict reader."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ FIRST, SECOND = TipAnchor(0, "ab" * 32), TipAnchor(1, "cd" * 32)
 KEEP = f'{sys.executable} -ISc "import sys; open(sys.argv[1], chr(97)).write(sys.stdin.read())"'
 
 
-def test_a_line_has_its_moment_in_utc_to_the_second() -> None:
+def test_anchor_line_has_its_time_in_utc_to_the_second() -> None:
     at = AT.astimezone(timezone(timedelta(hours=2))) + timedelta(microseconds=123456)
     assert anchor_line(FIRST, at) == f"0:{'ab' * 32} 2026-05-01T12:00:00Z\n"
     assert parse_anchor(str(FIRST)) == parse_anchor(FIRST) == FIRST
     assert parse_anchor(None) is None
 
 
-def test_a_file_only_grows_and_is_on_the_disk(
+def test_anchor_file_only_grows_and_is_synced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file, synced, written = tmp_path / "anchors", list[int](), os.fsync
+    file, synced, real_fsync = tmp_path / "anchors", list[int](), os.fsync
 
     def sync(handle: int) -> None:
-        written(handle)
+        real_fsync(handle)
         synced.append(os.fstat(handle).st_size)
 
     monkeypatch.setattr(os, "fsync", sync)
@@ -60,7 +60,7 @@ def test_a_file_only_grows_and_is_on_the_disk(
         append_anchor(tmp_path, FIRST, AT)
 
 
-def test_a_file_is_read_strictly(tmp_path: Path) -> None:
+def test_anchor_file_is_read_strictly(tmp_path: Path) -> None:
     file = tmp_path / "anchors"
     file.write_text(f"{FIRST}\n\n{SECOND} 2026-05-01T12:00:00Z\n")
     assert read_anchors(file) == [(FIRST, None), (SECOND, "2026-05-01T12:00:00Z")]
@@ -79,9 +79,9 @@ def test_a_file_is_read_strictly(tmp_path: Path) -> None:
         read_anchors(tmp_path / "none")
 
 
-def test_each_anchor_goes_where_the_environment_says(tmp_path: Path) -> None:
-    file, other = tmp_path / "anchors", tmp_path / "handed"
-    command = {ANCHOR_COMMAND_VARIABLE: f"{KEEP} {other}"}
+def test_anchors_go_where_the_environment_says(tmp_path: Path) -> None:
+    file, received = tmp_path / "anchors", tmp_path / "handed"
+    command = {ANCHOR_COMMAND_VARIABLE: f"{KEEP} {received}"}
     assert publisher_from_env({}) is None
     for environ, of_file, of_command in (
         ({ANCHOR_FILE_VARIABLE: str(file)}, 1, 0),
@@ -92,7 +92,7 @@ def test_each_anchor_goes_where_the_environment_says(tmp_path: Path) -> None:
         assert publish is not None
         publish(FIRST, AT)
         assert file.read_text() == anchor_line(FIRST, AT) * of_file
-        assert (other.read_text() if of_command else "") == anchor_line(FIRST, AT) * of_command
+        assert (received.read_text() if of_command else "") == anchor_line(FIRST, AT) * of_command
     with pytest.raises(InputError, match=f"{ANCHOR_COMMAND_VARIABLE} is empty"):
         publisher_from_env({ANCHOR_COMMAND_VARIABLE: ""})
     with pytest.raises(InputError, match=r"failed \(exit code 3\)"):

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.audit.chains import KEY, OTHER_KEY
+from tests.audit.chains import KEY, OTHER_KEY, flip_each_bit
 from ttplan.audit.keys.key_files import key_from_hex
 from ttplan.audit.proofs.customer_checkpoint import (
     MAX_CHECKPOINT,
@@ -32,13 +32,13 @@ from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import KeyFileError, ProofError
 
 CUSTOMER = key_from_hex("07" * 32)
-RAW = Ed25519PrivateKey.from_private_bytes(bytes([7]) * 32)
+PRIVATE_KEY = Ed25519PrivateKey.from_private_bytes(bytes([7]) * 32)
 IDENTITY = hashlib.sha256(CUSTOMER.public_key.raw).hexdigest()
 ORG = UUID("11111111-1111-1111-1111-111111111111")
 AT = datetime(2026, 7, 28, 12, 0, 0, 999_999, tzinfo=UTC)
 
 
-def first(**changes: Any) -> dict[str, Any]:
+def form_1(**changes: Any) -> dict[str, Any]:
     """Form 1, signed by hand."""
     fields = {
         "org": str(ORG),
@@ -49,10 +49,14 @@ def first(**changes: Any) -> dict[str, Any]:
         "customer_key_identity": IDENTITY,
     }
     message = SCHEMA + "\n" + json.dumps(fields, sort_keys=True, separators=(",", ":"))
-    return {"schema": SCHEMA, **fields, "signature": RAW.sign(message.encode()).hex()} | changes
+    return {
+        "schema": SCHEMA,
+        **fields,
+        "signature": PRIVATE_KEY.sign(message.encode()).hex(),
+    } | changes
 
 
-def second(**changes: Any) -> dict[str, Any]:
+def form_2(**changes: Any) -> dict[str, Any]:
     """Form 2, signed by hand."""
     fields: dict[str, Any] = {
         "organization_id": str(ORG),
@@ -63,7 +67,11 @@ def second(**changes: Any) -> dict[str, Any]:
         "customer_key_id": "ed25519-sha256:" + IDENTITY,
     }
     message = "tt.customer-audit-checkpoint.v1|" + "|".join(str(value) for value in fields.values())
-    return {"schema": SCHEMA, **fields, "signature_hex": RAW.sign(message.encode()).hex()} | changes
+    return {
+        "schema": SCHEMA,
+        **fields,
+        "signature_hex": PRIVATE_KEY.sign(message.encode()).hex(),
+    } | changes
 
 
 def read(fields: Any) -> CustomerCheckpoint:
@@ -71,7 +79,7 @@ def read(fields: Any) -> CustomerCheckpoint:
 
 
 def kind_of(fields: Any) -> str:
-    """The kind of the error that a checkpoint meets, "good" where it meets none."""
+    """The kind of error that checking these fields raises; "good" if none."""
     try:
         check_customer_signature(read(fields), CUSTOMER.public_key)
     except CustomerCheckpointError as error:
@@ -79,30 +87,34 @@ def kind_of(fields: Any) -> str:
     return "good"
 
 
-def test_what_is_written_is_what_the_ecosystem_signs() -> None:
+def test_written_checkpoint_is_what_the_ecosystem_signs() -> None:
     made = sign_customer_checkpoint(
         CUSTOMER, org_id=ORG, verifying_key=KEY.public_key, anchor=TipAnchor(41, "bb" * 32), at=AT
     )
-    assert json.loads(format_customer_checkpoint(made)) == first()
-    assert list(json.loads(format_customer_checkpoint(made))) == list(first())
-    assert read(first()) == made
+    assert json.loads(format_customer_checkpoint(made)) == form_1()
+    assert list(json.loads(format_customer_checkpoint(made))) == list(form_1())
+    assert read(form_1()) == made
     elsewhere = AT.astimezone(timezone(timedelta(hours=5)))
-    again = sign_customer_checkpoint(
+    same = sign_customer_checkpoint(
         CUSTOMER, org_id=ORG, verifying_key=KEY.public_key, anchor=made.anchor, at=elsewhere
     )
-    assert again == made
+    assert same == made
 
 
-def test_both_forms_verify_and_say_which_they_are() -> None:
-    for number, fields in ((1, first()), (2, second())):
-        found = read(fields)
-        check_customer_signature(found, CUSTOMER.public_key)
-        assert (found.form, found.org_id, found.anchor) == (number, ORG, TipAnchor(41, "bb" * 32))
-        assert (found.verifying_key, found.key_identity) == (KEY.public_key.hex, IDENTITY)
-        assert json.loads(format_customer_checkpoint(found)) == fields
+def test_both_forms_verify_and_name_themselves() -> None:
+    for number, fields in ((1, form_1()), (2, form_2())):
+        checkpoint = read(fields)
+        check_customer_signature(checkpoint, CUSTOMER.public_key)
+        assert (checkpoint.form, checkpoint.org_id, checkpoint.anchor) == (
+            number,
+            ORG,
+            TipAnchor(41, "bb" * 32),
+        )
+        assert (checkpoint.verifying_key, checkpoint.key_identity) == (KEY.public_key.hex, IDENTITY)
+        assert json.loads(format_customer_checkpoint(checkpoint)) == fields
 
 
-WRONG: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+INVALID_FIELDS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("wrong schema", {"schema": "v2"}, {"schema": "v2"}),
     ("bad sequence", {"sequence": -1}, {"sequence": -1}),
     ("bad hex", {"verifying_key_hex": "AA" * 32}, {"audit_verifying_key_hex": "AA" * 32}),
@@ -121,66 +133,66 @@ WRONG: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "one", "two"), WRONG)
+@pytest.mark.parametrize(("kind", "changes_1", "changes_2"), INVALID_FIELDS)
 def test_each_error_has_its_kind_in_both_forms(
-    kind: str, one: dict[str, Any], two: dict[str, Any]
+    kind: str, changes_1: dict[str, Any], changes_2: dict[str, Any]
 ) -> None:
-    assert kind_of(first(**one)) == kind
-    assert kind_of(second(**two)) == kind
+    assert kind_of(form_1(**changes_1)) == kind
+    assert kind_of(form_2(**changes_2)) == kind
 
 
-def test_of_several_errors_the_first_in_the_ecosystems_order_is_told() -> None:
-    order = [kind for kind, _, _ in WRONG]
-    for make, side in ((first, 1), (second, 2)):
-        for start in range(len(WRONG)):
+def test_first_error_in_the_ecosystems_order_is_reported() -> None:
+    order = [kind for kind, _, _ in INVALID_FIELDS]
+    for make_form, form in ((form_1, 1), (form_2, 2)):
+        for start in range(len(INVALID_FIELDS)):
             changes: dict[str, Any] = {}
-            for case in WRONG[start:]:
-                changes |= case[1] if side == 1 else case[2]
-            assert kind_of(make(**changes)) == order[start]
-            assert kind_of(make(**changes, more=1)) == "malformed shape"
+            for case in INVALID_FIELDS[start:]:
+                changes |= case[1] if form == 1 else case[2]
+            assert kind_of(make_form(**changes)) == order[start]
+            assert kind_of(make_form(**changes, more=1)) == "malformed shape"
 
 
-def test_a_hex_error_names_its_field() -> None:
+def test_hex_error_names_its_field() -> None:
     with pytest.raises(
         CustomerCheckpointError,
         match=r"bad hex: c\.json: tip_hash is 'xyz'; expected 64 lower-case hex digits",
     ):
-        read(first(tip_hash="xyz"))
+        read(form_1(tip_hash="xyz"))
     with pytest.raises(
         CustomerCheckpointError,
         match="customer_key_id is 'xyz'; expected 'ed25519-sha256:' and 64 lower-case hex",
     ):
-        read(second(customer_key_id="xyz"))
+        read(form_2(customer_key_id="xyz"))
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        (first() | second(), "fields of both forms"),
+        (form_1() | form_2(), "fields of both forms"),
         (
-            {k: v for k, v in first().items() if k != "signature"} | {"signature_hex": "00"},
+            {k: v for k, v in form_1().items() if k != "signature"} | {"signature_hex": "00"},
             "fields of both forms",
         ),
         (
-            {k: v for k, v in first().items() if k != "org"},
+            {k: v for k, v in form_1().items() if k != "org"},
             "expected exactly schema, org, verifying_key_hex",
         ),
-        ([first()], "not a JSON object"),
-        (first(sequence=True), "sequence is 'True'"),
-        (first(sequence="41"), "sequence is '41'"),
-        (first(sequence=41.0), "sequence is '41.0'"),
-        (first(org=None), "org is not text"),
-        (first(org="ACME"), "org is 'ACME'; expected a UUID"),
-        (second(organization_id=str(ORG) + "|x"), "expected a UUID"),
+        ([form_1()], "not a JSON object"),
+        (form_1(sequence=True), "sequence is 'True'"),
+        (form_1(sequence="41"), "sequence is '41'"),
+        (form_1(sequence=41.0), "sequence is '41.0'"),
+        (form_1(org=None), "org is not text"),
+        (form_1(org="ACME"), "org is 'ACME'; expected a UUID"),
+        (form_2(organization_id=str(ORG) + "|x"), "expected a UUID"),
     ],
 )
-def test_a_malformed_shape_says_what_is_wrong(fields: Any, message: str) -> None:
+def test_malformed_shape_error_says_what_is_wrong(fields: Any, message: str) -> None:
     with pytest.raises(CustomerCheckpointError, match=f"malformed shape: c.json: .*{message}"):
         read(fields)
 
 
-def test_too_long_or_repeated_is_malformed() -> None:
-    longest = json.dumps(first()).encode().ljust(MAX_CHECKPOINT)
+def test_long_or_repeated_content_is_malformed() -> None:
+    longest = json.dumps(form_1()).encode().ljust(MAX_CHECKPOINT)
     check_customer_signature(parse_customer_checkpoint(longest, "c.json"), CUSTOMER.public_key)
     for data, message in (
         (longest + b" ", "more than 16,384 bytes"),
@@ -192,14 +204,14 @@ def test_too_long_or_repeated_is_malformed() -> None:
             parse_customer_checkpoint(data, "c.json")
 
 
-def test_a_sequence_is_a_seq() -> None:
+def test_sequence_has_the_bounds_of_seq() -> None:
     for sequence, kind in (
         (-1, "bad sequence"),
         (0, "bad signature"),
         (2**63 - 1, "bad signature"),
         (2**63, "bad sequence"),
     ):
-        assert kind_of(first(sequence=sequence)) == kind_of(second(sequence=sequence)) == kind
+        assert kind_of(form_1(sequence=sequence)) == kind_of(form_2(sequence=sequence)) == kind
 
 
 @pytest.mark.parametrize(
@@ -211,12 +223,12 @@ def test_a_sequence_is_a_seq() -> None:
         "٢026-07-28T12:00:00Z",
     ],
 )
-def test_a_moment_that_there_is_not_is_a_bad_timestamp(stamp: str) -> None:
-    assert kind_of(first(timestamp=stamp)) == "bad timestamp"
+def test_nonexistent_time_is_a_bad_timestamp(stamp: str) -> None:
+    assert kind_of(form_1(timestamp=stamp)) == "bad timestamp"
 
 
-def test_another_customer_or_a_changed_field_is_a_bad_signature() -> None:
-    for fields in (first(), second()):
+def test_other_customer_or_changed_field_is_a_bad_signature() -> None:
+    for fields in (form_1(), form_2()):
         with pytest.raises(CustomerCheckpointError, match="bad signature"):
             check_customer_signature(read(fields), OTHER_KEY.public_key)
     changes = {
@@ -227,14 +239,14 @@ def test_another_customer_or_a_changed_field_is_a_bad_signature() -> None:
     }
     changes |= {"timestamp": "2026-07-28T12:00:01Z", "customer_key_identity": "dd" * 32}
     for name, value in changes.items():
-        assert kind_of(first(**{name: value})) == "bad signature"
+        assert kind_of(form_1(**{name: value})) == "bad signature"
 
 
-def test_a_customer_who_signs_another_identity_is_told() -> None:
-    lying = CustomerCheckpoint(
+def test_customer_must_sign_as_itself() -> None:
+    unsigned = CustomerCheckpoint(
         1, ORG, KEY.public_key.hex, TipAnchor(1, "bb" * 32), "2026-07-28T12:00:00Z", "dd" * 32, ""
     )
-    signed = lying._replace(signature=RAW.sign(signed_bytes(lying)).hex())
+    signed = unsigned._replace(signature=PRIVATE_KEY.sign(signed_bytes(unsigned)).hex())
     with pytest.raises(
         CustomerCheckpointError,
         match="key identity mismatch: the checkpoint names the customer key dddd",
@@ -243,25 +255,23 @@ def test_a_customer_who_signs_another_identity_is_told() -> None:
     assert CustomerCheckpointError.KINDS[-1] == "key identity mismatch"
 
 
-def test_every_single_bit_flip_is_caught() -> None:
-    for fields in (first(), second()):
+def test_every_bit_flip_is_detected() -> None:
+    for fields in (form_1(), form_2()):
         data = json.dumps(fields).encode()
-        for bit in range(len(data) * 8):
-            flipped = bytearray(data)
-            flipped[bit // 8] ^= 1 << bit % 8
+        for _, flipped in flip_each_bit(data):
             with pytest.raises(ProofError):
                 check_customer_signature(
-                    parse_customer_checkpoint(bytes(flipped), "c.json"), CUSTOMER.public_key
+                    parse_customer_checkpoint(flipped, "c.json"), CUSTOMER.public_key
                 )
 
 
 @given(st.binary(max_size=300))
-def test_whatever_comes_is_refused_as_malformed(data: bytes) -> None:
+def test_arbitrary_bytes_are_malformed(data: bytes) -> None:
     with pytest.raises(CustomerCheckpointError):
         parse_customer_checkpoint(data, "c.json")
 
 
-def test_the_seed_is_read_from_a_file_that_nobody_else_reads(tmp_path: Path) -> None:
+def test_seed_file_must_be_private(tmp_path: Path) -> None:
     file = tmp_path / "seed"
     file.write_text("07" * 32 + "\n")
     file.chmod(0o600)

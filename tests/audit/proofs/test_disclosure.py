@@ -1,4 +1,4 @@
-"""One plan's routes opened: every part of the file is bound to the checkpoint, and nothing else is in it."""
+"""Disclosure of a plan's routes: the checkpoint binds every part of the file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.audit.chains import KEY, entry
+from tests.audit.chains import KEY, entry, flip_each_bit
 from tests.audit.test_rotation import tip_of
 from ttplan.audit.c2sp.tlog import sign_tree
 from ttplan.audit.entries import to_record
@@ -28,8 +28,8 @@ ROUTES: list[Any] = [{"name": "a", "priority": 1, "when": {"x": None}}, {"name":
 NONCES = [f"{i:02x}" * 32 for i in range(1, 6)]
 
 
-def committed() -> list[AuditEntry]:
-    """Entries that commit to the same routes, each with a nonce of its own."""
+def make_entries() -> list[AuditEntry]:
+    """Entries that commit to the same routes, each with its own nonce."""
     entries: list[AuditEntry] = []
     for nonce in NONCES:
         entries.append(
@@ -38,12 +38,12 @@ def committed() -> list[AuditEntry]:
     return entries
 
 
-ENTRIES = committed()
-HASHES = [one.hash for one in ENTRIES]
+ENTRIES = make_entries()
+HASHES = [entry.hash for entry in ENTRIES]
 CHECKPOINT = sign_tree("example.com/log", HASHES, KEY)
 
 
-def opened(seq: int = 2) -> Disclosure:
+def make_disclosure(seq: int = 2) -> Disclosure:
     return disclose(ROUTES, NONCES[seq], to_record(ENTRIES[seq]), HASHES, CHECKPOINT)
 
 
@@ -57,60 +57,58 @@ def holds(data: bytes) -> bool:
 
 def test_each_entry_opens_with_its_own_nonce() -> None:
     for seq in range(5):
-        data = format_disclosure(opened(seq))
+        data = format_disclosure(make_disclosure(seq))
         assert holds(data)
-        assert parse_disclosure(data, "d.json") == opened(seq)
+        assert parse_disclosure(data, "d.json") == make_disclosure(seq)
         assert not any(nonce.encode() in data for i, nonce in enumerate(NONCES) if i != seq)
     with pytest.raises(ProofError, match="the routes and the nonce give the commitment"):
         disclose(ROUTES, NONCES[1], to_record(ENTRIES[2]), HASHES, CHECKPOINT)
 
 
-def test_routes_in_another_order_or_of_another_type_are_others() -> None:
-    fields = orjson.loads(format_disclosure(opened()))
+def test_reordered_or_retyped_routes_do_not_match() -> None:
+    fields = orjson.loads(format_disclosure(make_disclosure()))
     for routes in (ROUTES[::-1], ROUTES[:1], [*ROUTES, {}], [ROUTES[0], {"name": "b", "max": 1}]):
         assert not holds(orjson.dumps(fields | {"routes": routes}))
     with pytest.raises(InputError, match=r"^d.json: routes is not a JSON array"):
         parse_disclosure(orjson.dumps(fields | {"routes": {"0": ROUTES[0]}}), "d.json")
 
 
-def test_it_is_for_one_checkpoint_and_one_chain() -> None:
+def test_disclosure_is_for_one_checkpoint_and_chain() -> None:
     later = sign_tree("example.com/log", [*HASHES, "ab" * 32], KEY)
     with pytest.raises(
         ProofError, match="is for a checkpoint of 5 entries, the provided one is of 6"
     ):
-        check_disclosure(opened(), later)
+        check_disclosure(make_disclosure(), later)
     other = sign_tree("example.com/log", ["ab" * 32, *HASHES[1:]], KEY)
     with pytest.raises(ProofError, match="do not give the checkpoint's root"):
-        check_disclosure(opened(), other)
+        check_disclosure(make_disclosure(), other)
     with pytest.raises(ProofError, match="they were changed"):
         disclose(ROUTES, NONCES[2], to_record(ENTRIES[2]), HASHES, other)
 
 
-def test_an_entry_that_commits_to_nothing_opens_nothing() -> None:
+def test_entry_without_a_commitment_cannot_be_opened() -> None:
     plain = entry(None, payload={})
     checkpoint = sign_tree("example.com/log", [plain.hash], KEY)
     with pytest.raises(ProofError, match="entry 0 commits to no routes"):
         disclose([], NONCES[0], to_record(plain), [plain.hash], checkpoint)
 
 
-def test_every_single_bit_flip_is_caught() -> None:
-    data = format_disclosure(opened())
-    said = orjson.loads(data)
-    for bit in range(len(data) * 8):
-        flipped = bytearray(data)
-        flipped[bit // 8] ^= 1 << bit % 8
+def test_every_bit_flip_is_detected() -> None:
+    data = format_disclosure(make_disclosure())
+    original = orjson.loads(data)
+    for bit, flipped in flip_each_bit(data):
         try:
-            same = orjson.loads(bytes(flipped)) == said
+            same = orjson.loads(flipped) == original
         except orjson.JSONDecodeError:
             same = False
-        # The entry's signature is for the chain's own verification: that the entry is in the tree is what counts here.
+        # A proof does not check the entry's signature; the verification of the chain does.
         signature = data.index(b'"signature"')
         if not same and not signature <= bit // 8 < signature + 145:
-            assert not holds(bytes(flipped)), flipped
+            assert not holds(flipped), flipped
 
 
 @given(st.binary(max_size=200))
-def test_whatever_comes_is_refused(data: bytes) -> None:
+def test_arbitrary_bytes_are_refused(data: bytes) -> None:
     with pytest.raises(InputError, match=r"^d.json"):
         parse_disclosure(data, "d.json")
 
@@ -137,27 +135,27 @@ def test_whatever_comes_is_refused(data: bytes) -> None:
         ({"leaf_index": 2.0}, "leaf_index is 2.0; expected the entry's seq, 2"),
     ],
 )
-def test_what_is_no_disclosure_is_refused_by_field(changes: dict[str, Any], message: str) -> None:
+def test_invalid_disclosure_error_names_the_field(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=f"^d.json.*{message}"):
         parse_disclosure(
-            orjson.dumps(orjson.loads(format_disclosure(opened())) | changes), "d.json"
+            orjson.dumps(orjson.loads(format_disclosure(make_disclosure())) | changes), "d.json"
         )
 
 
-def test_the_largest_and_the_smallest_tree_can_be_said() -> None:
-    fields = orjson.loads(format_disclosure(opened()))
-    found = parse_disclosure(
+def test_largest_and_smallest_tree_are_accepted() -> None:
+    fields = orjson.loads(format_disclosure(make_disclosure()))
+    parsed = parse_disclosure(
         orjson.dumps(fields | {"leaf_count": 2**63 - 1, "path": ["ab" * 32] * 63}), "d.json"
     )
-    assert (found.leaf_count, len(found.path)) == (2**63 - 1, 63)
+    assert (parsed.leaf_count, len(parsed.path)) == (2**63 - 1, 63)
     assert (
         parse_disclosure(orjson.dumps(fields | {"leaf_count": 1, "path": []}), "d.json").leaf_count
         == 1
     )
 
 
-def test_what_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = format_disclosure(opened())
+def test_size_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = format_disclosure(make_disclosure())
     monkeypatch.setattr("ttplan.audit.proofs.disclosure.MAX_DISCLOSURE", len(data))
     assert holds(data)
     with pytest.raises(InputError, match="has more than"):

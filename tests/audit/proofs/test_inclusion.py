@@ -1,4 +1,4 @@
-"""The ecosystem's inclusion proof: written, read strictly, and refused where anything in it was changed."""
+"""Inclusion proofs are written as the ecosystem does, read strictly, and refused if changed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.audit.chains import ORG, chain
+from tests.audit.chains import ORG, chain, flip_each_bit
 from ttplan.audit.proofs.inclusion import (
     MAX_PROOF,
     check_inclusion_proof,
@@ -39,9 +39,9 @@ def holds(
     return True
 
 
-def test_it_is_written_as_the_ecosystem_writes_it() -> None:
-    written = format_inclusion_proof(prove_inclusion(str(ORG), HASHES[:3], 2))
-    fields = json.loads(written)
+def test_proof_is_written_as_the_ecosystem_writes_it() -> None:
+    data = format_inclusion_proof(prove_inclusion(str(ORG), HASHES[:3], 2))
+    fields = json.loads(data)
     assert list(fields) == [
         "proof_version",
         "chain_id",
@@ -54,28 +54,29 @@ def test_it_is_written_as_the_ecosystem_writes_it() -> None:
         "note",
     ]
     assert (fields["proof_version"], fields["local_only"], fields["leaf_count"]) == (1, True, 3)
-    assert [one["left"] for one in fields["sibling_path"]] == [True]
+    assert [sibling["left"] for sibling in fields["sibling_path"]] == [True]
 
 
-def test_every_entry_of_every_length_proves_and_no_other_entry_does() -> None:
+def test_proof_holds_for_its_entry_only() -> None:
     for count in range(1, 12):
         for seq in range(count):
             data = format_inclusion_proof(prove_inclusion(str(ORG), HASHES[:count], seq))
             assert [i for i in range(11) if holds(data, HASHES[i])] == [seq]
 
 
-def test_a_side_that_does_not_follow_from_the_place_is_refused() -> None:
+def test_side_that_contradicts_the_index_is_refused() -> None:
     path = json.loads(proof_file())["sibling_path"]
     for i in range(len(path)):
-        lying = [one | {"left": one["left"] ^ (i == j)} for j, one in enumerate(path)]
+        changed = [sibling | {"left": sibling["left"] ^ (i == j)} for j, sibling in enumerate(path)]
         with pytest.raises(
             ProofError,
-            match=r"its path has the siblings .*; that of leaf 5 of 11 has them left, right, left, right",
+            match=r"its path has the siblings .*; that of leaf 5 of 11 has them left, right, left, "
+            "right",
         ):
-            parse_inclusion_proof(proof_file(sibling_path=lying), "p.json")
+            parse_inclusion_proof(proof_file(sibling_path=changed), "p.json")
 
 
-def test_a_root_from_elsewhere_has_to_be_the_proofs() -> None:
+def test_given_root_and_count_must_match_the_proof() -> None:
     root = prove_inclusion(str(ORG), HASHES, 5).root
     assert holds(proof_file(), HASHES[5], root)
     assert not holds(proof_file(), HASHES[5], "ab" * 32)
@@ -109,18 +110,18 @@ def test_a_root_from_elsewhere_has_to_be_the_proofs() -> None:
         ({"extra": 1}, "exactly proof_version, chain_id"),
     ],
 )
-def test_what_is_no_proof_is_refused_by_field(changes: dict[str, Any], message: str) -> None:
+def test_invalid_proof_error_names_the_field(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=f"^p.json: .*{message}"):
         parse_inclusion_proof(proof_file(**changes), "p.json")
 
 
-def test_the_largest_tree_has_a_path_of_63() -> None:
+def test_largest_tree_has_a_path_of_63() -> None:
     path = [{"hash": "ab" * 32, "left": False}] * 63
     data = proof_file(leaf_index=0, chain_seq=0, leaf_count=2**63 - 1, sibling_path=path)
     assert len(parse_inclusion_proof(data, "p.json").path) == 63
 
 
-def test_it_contradicts_itself() -> None:
+def test_inconsistent_proof_is_refused() -> None:
     with pytest.raises(ProofError, match="chain_seq is 6 but leaf_index 5"):
         parse_inclusion_proof(proof_file(chain_seq=6), "p.json")
     with pytest.raises(ProofError, match="no leaf 11 in a tree of 11"):
@@ -135,22 +136,22 @@ def test_it_contradicts_itself() -> None:
         parse_inclusion_proof(proof_file()[:-1] + b',"note":""}', "p.json")
 
 
-def test_every_single_bit_flip_is_caught() -> None:
+def test_every_bit_flip_is_detected() -> None:
     data = format_inclusion_proof(prove_inclusion(str(ORG), HASHES[:5], 3))
     note = data.index(b'"note"')
     chain_id = data.index(b'"chain_id"'), data.index(b'"leaf_index"')
-    for bit in range(note * 8):
-        flipped = bytearray(data)
-        flipped[bit // 8] ^= 1 << bit % 8
-        # White space may be another, and whose chain it is nothing in the file vouches for.
-        if json_equal(bytes(flipped), data) or chain_id[0] <= bit // 8 < chain_id[1]:
+    for bit, flipped in flip_each_bit(data):
+        if bit >= note * 8:
+            break  # the note is free text
+        # White space may differ, and nothing in the file binds the chain's id.
+        if json_equal(flipped, data) or chain_id[0] <= bit // 8 < chain_id[1]:
             continue
-        assert not holds(bytes(flipped), HASHES[3], leaf_count=5), flipped
+        assert not holds(flipped, HASHES[3], leaf_count=5), flipped
 
 
-def json_equal(one: bytes, other: bytes) -> bool:
+def json_equal(left: bytes, right: bytes) -> bool:
     try:
-        return bool(json.loads(one) == json.loads(other))
+        return bool(json.loads(left) == json.loads(right))
     except ValueError:
         return False
 
@@ -161,5 +162,5 @@ def json_equal(one: bytes, other: bytes) -> bool:
         lambda v: json.dumps(v).encode()
     )
 )
-def test_whatever_comes_is_read_or_refused(data: bytes) -> None:
+def test_arbitrary_bytes_are_refused(data: bytes) -> None:
     assert not holds(data, HASHES[0])
