@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.audit.c2sp.witness_server import NAME, VKEY, serving
+from tests.audit.c2sp.witness_server import NAME, VKEY, serve_witness
 from tests.audit.chains import KEY
 from tests.cli.support import check_error, run_json, run_text
 from ttplan.audit.c2sp.note import parse_vkey
@@ -25,7 +25,7 @@ def test_a_witness_cosigns_over_http_and_offline(
     assert run_text(capsys, "tlog", "vkey", "--origin", ORIGIN).strip() == log
     assert run_json(capsys, "tlog", "checkpoint", "--origin", ORIGIN, "--output", "cp")["size"] == 2
     run(["export-chain", "chain.jsonl"])
-    with serving(parse_vkey(log)) as server:
+    with serve_witness(parse_vkey(log)) as server:
         by_http = run_text(capsys, "tlog", "submit", "cp", server.url, "--witness", str(VKEY))
         assert by_http.startswith(f"cosigned by {NAME} at 2026-05-01 12:00:00Z")
         more = ("--chain", "chain.jsonl", "--key-hex", PUBLIC)
