@@ -144,7 +144,7 @@ def test_a_replay_that_breaks_leaves_a_failed_plan_that_can_never_be_applied(
         raise duckdb.OutOfMemoryException("could not allocate\nand more")
 
     with monkeypatch.context() as patch:
-        patch.setattr("ttplan.operations.plans.replay.replay_table", breaking)
+        patch.setattr("ttplan.operations.plans.replay.checked_replay", breaking)
         with pytest.raises(
             ttplan.ReplayFailed, match="OutOfMemoryException: could not allocate; it is kept as"
         ) as caught:
@@ -203,7 +203,7 @@ def test_where_not_even_the_failure_can_be_kept_the_error_says_so(
         raise ttplan.StoreError("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr("ttplan.operations.plans.replay.replay_table", breaking)
+        patch.setattr("ttplan.operations.plans.replay.checked_replay", breaking)
         patch.setattr("ttplan.store.duckdb.snapshot.DuckDBTransaction.add_plan", full)
         with pytest.raises(
             ttplan.ReplayFailed,
@@ -224,7 +224,7 @@ def test_an_interrupt_and_a_mistake_leave_no_row(
     def refusing(*_: object, **__: object) -> None:
         raise ttplan.InputError("a mistake")
 
-    monkeypatch.setattr("ttplan.operations.plans.replay.replay_table", refusing)
+    monkeypatch.setattr("ttplan.operations.plans.replay.checked_replay", refusing)
     with pytest.raises(ttplan.InputError, match="a mistake"):
         ws.plan([route("a")], name="p")
     assert content(tmp_path / "s.duckdb") == before
@@ -509,7 +509,7 @@ def test_a_failed_replay_exits_3_and_its_plan_shows_no_figures(
     routes = tmp_path / "routes.yaml"
     routes.write_text("routes: [{name: a, priority: 1, then: {target_model: gpt-4o-mini}}]")
     with monkeypatch.context() as patch:
-        patch.setattr("ttplan.operations.plans.replay.replay_table", breaking)
+        patch.setattr("ttplan.operations.plans.replay.checked_replay", breaking)
         check_error(
             ["plan", str(routes), "--name", "broken"],
             3,
@@ -528,7 +528,7 @@ def test_a_failed_replay_exits_3_and_its_plan_shows_no_figures(
 
 
 def test_a_moment_without_a_zone_is_refused(ws: Workspace) -> None:
-    with pytest.raises(ttplan.InputError, match="has no time zone"):
+    with pytest.raises(ttplan.InputError, match="expected a timezone-aware datetime"):
         ws.routes(at=datetime(2026, 5, 1))
 
 

@@ -153,7 +153,7 @@ def test_a_store_that_is_not_well_is_copied_as_it_is_and_says_so(
 def test_only_a_store_in_a_file_can_be_copied_and_not_by_a_thread_that_has_it_open(
     ws: Workspace, tmp_path: Path
 ) -> None:
-    with pytest.raises(ttplan.InputError, match="is in no file"):
+    with pytest.raises(ttplan.InputError, match="is not in a file of its own"):
         copy_ops.backup(context_of(MemoryStore()), tmp_path / "copy.duckdb")
     with ws.store.read(), pytest.raises(ttplan.StoreError, match="is open in this thread"):
         ws.backup(tmp_path / "copy.duckdb")

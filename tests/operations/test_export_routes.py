@@ -172,7 +172,9 @@ def test_no_live_routes_are_an_empty_file(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_written_to(ws: Workspace, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"r.txt: a file of routes ends in .json, .yaml, .yml"):
+    with pytest.raises(
+        InputError, match=r"r.txt: the name of a file of routes ends in .json, .yaml, .yml"
+    ):
         ws.export_routes(tmp_path / "r.txt")
     with pytest.raises(
         InputError,
@@ -329,7 +331,7 @@ def test_what_was_not_signed_for_is_not_handed_to_a_gateway_unless_told(
     assert [one.routes for one in told] == [1]
     (said,) = complained
     assert (
-        "what is live is not what was signed for: 'a' edited (see `ttplan drift`, `ttplan repair`)"
+        "the live routes are not the signed ones: 'a' edited (see `ttplan drift`, `ttplan repair`)"
         in said
     )
     edit(77)

@@ -242,7 +242,7 @@ def test_it_ends_where_the_plan_was_reverted(
 def test_it_can_end_earlier(live: Callable[..., Workspace]) -> None:
     ws = live(traffic(NOW, 4, 200, seed=2, routed=True))
     assert reconciled(ws, until=NOW + DAY).requests == 200
-    with pytest.raises(InputError, match="has no time zone"):
+    with pytest.raises(InputError, match="expected a timezone-aware datetime"):
         reconciled(ws, until=datetime(2026, 5, 2))
     with pytest.raises(InputError, match="no request was logged since"):
         reconciled(ws, until=NOW)

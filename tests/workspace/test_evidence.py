@@ -336,7 +336,7 @@ def test_a_rotation_whose_key_cannot_be_put_in_its_place_is_told_as_done_and_fin
 def test_a_key_from_elsewhere_rotates_to_one_from_elsewhere(tmp_path: Path, log: Path) -> None:
     workspace = opened(tmp_path)
     applied(workspace, log, 1)
-    with pytest.raises(KeyFileError, match="this workspace's key is in no file"):
+    with pytest.raises(KeyFileError, match="this workspace's key is not in a file"):
         workspace.evidence.rotate_key()
     with pytest.raises(KeyFileError, match="is, or was, a key of this chain"):
         workspace.evidence.rotate_key(KEY)

@@ -164,11 +164,14 @@ def test_rows_that_cannot_be_used_leave_the_store_as_it_was(
         ({"name": "p", "bootstrap_iterations": 0}, "bootstrap_iterations is 0"),
         (
             {"name": "p", "interval_method": "magic"},
-            "expected one of limit, resample, tt-plan-core",
+            "expected one of auto, limit, resample, tt-plan-core",
         ),
         ({"name": "p", "window": (NOW, NOW)}, "is not after its start"),
         ({"name": "p", "window": (NOW, NOW - timedelta(days=1))}, "is not after its start"),
-        ({"name": "p", "window": (NOW.replace(tzinfo=None), NOW)}, "has no time zone"),
+        (
+            {"name": "p", "window": (NOW.replace(tzinfo=None), NOW)},
+            "expected a timezone-aware datetime",
+        ),
         (
             {"name": "p", "config": PlanConfig(cluster="color")},
             "config.cluster is 'color', and the log has no such column",
@@ -216,7 +219,9 @@ def test_plans_are_found_by_the_first_digits_of_their_id(workspace: Workspace) -
     assert workspace.show(str(plan.plan_id).upper()).name == "p"
     assert workspace.show(str(plan.plan_id)[:32]).name == "p"
     second = workspace.plan(ROUTES, name="q")
-    with pytest.raises(InputError, match="2 plans have an id that begins with 0000"):
+    with pytest.raises(
+        InputError, match="2 plans have the name '0000' or an id that begins with it"
+    ):
         workspace.show("0000")
     assert workspace.show(second.plan_id).name == "q"
     for unknown in ("12345678", "000", str(UUID(int=9)), "x" * 36):
