@@ -8,10 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from ttplan.cli import entrypoint
-from ttplan.cli.options import APPLY, EXIT_CODES, IMPORT, OPERATE, PLAN, PROVE, app
+from ttplan.cli.options import APPLY, EXIT_CODES, IMPORT, OPERATE, PLAN, PROVE
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "cli.md"
 WIDTH = 120
@@ -25,7 +23,7 @@ def main() -> None:
 
 def render_reference() -> str:
     """Return the reference of all commands that are not hidden, as Markdown."""
-    root = typer.main.get_command(app)
+    root = entrypoint.build_command()
     old_names = ", ".join(f"`{name}`" for name in sorted(entrypoint.OLD_NAMES))
     lines = [
         "# Command line",

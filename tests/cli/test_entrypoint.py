@@ -12,14 +12,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-import typer
 
 from tests.cli.support import ROUTES, check_error, first_plan_id, run_json
 from tests.logs.test_reader import numbered, write
 from tests.paths import DATA
 from tests.workspace.test_workspace import content
-from ttplan.cli.entrypoint import OLD_NAMES, run
-from ttplan.cli.options import app
+from ttplan.cli.entrypoint import OLD_NAMES, build_command, run
 from ttplan.cli.output import OPTION_OF_PARAMETER, name_options
 from ttplan.model.audit import User
 
@@ -93,7 +91,7 @@ def test_bad_input_is_one_line_and_keeps_the_store(
         (
             ["plan", ROUTES, "--name", "p", "--start", "2026-05-02T00:00", "--end", "2026-05-03"],
             2,
-            "has no time zone",
+            "--start is '2026-05-02T00:00'; expected",
         ),
         (["plan", ROUTES, "--name", "p", "--method", "magic"], 2, "expected one of auto"),
         (["plan", ROUTES], 2, "--name"),
@@ -143,7 +141,7 @@ def test_an_unexpected_error_is_one_line(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("odd")
 
-    monkeypatch.setattr("ttplan.cli.entrypoint.app", broken)
+    monkeypatch.setattr("ttplan.cli.entrypoint.build_command", lambda: broken)
     check_error(["plans"], 3, "unexpected ZeroDivisionError: odd", capsys)
 
 
@@ -197,7 +195,7 @@ def test_each_mapped_option_exists() -> None:
         for subcommand in getattr(command, "commands", {}).values():
             yield from options(subcommand)
 
-    assert set(OPTION_OF_PARAMETER.values()) <= set(options(typer.main.get_command(app)))
+    assert set(OPTION_OF_PARAMETER.values()) <= set(options(build_command()))
 
 
 @pytest.mark.parametrize(

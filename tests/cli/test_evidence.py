@@ -111,7 +111,7 @@ def test_an_entry_is_proved_as_json(
         )["root"]
         == root
     )
-    check_error(["verify-proof", "p.json", "--hash", "ab" * 32], 1, "the proof speaks of", capsys)
+    check_error(["verify-proof", "p.json", "--hash", "ab" * 32], 1, "the proof has ", capsys)
     check_error(
         ["verify-proof", "p.json", "--hash", first, "--root", "ab" * 32], 1, "expected abab", capsys
     )
@@ -230,14 +230,14 @@ def test_a_plans_routes_are_disclosed(
     for changes, code, message in (
         ({"nonce": "ab" * 32}, 1, "the routes and the nonce give the commitment"),
         ({"routes": data["routes"][:2]}, 1, "the routes and the nonce give the commitment"),
-        ({"routes": {"0": data["routes"][0]}}, 2, "routes is no JSON array"),
+        ({"routes": {"0": data["routes"][0]}}, 2, "routes is not a JSON array"),
         ({"leaf_count": 3}, 1, "is for a checkpoint of 3 entries"),
         ({"leaf_index": 1}, 2, "expected the entry's seq, 0"),
         ({"path": []}, 1, "has 0 hashes; expected 1"),
-        ({"path": ["x"]}, 2, "path is no list"),
-        ({"nonce": "x"}, 2, "nonce is no nonce"),
+        ({"path": ["x"]}, 2, "path is not a list"),
+        ({"nonce": "x"}, 2, "nonce is invalid"),
         ({"entry": data["entry"] | {"event": "x"}}, 1, "the content was changed"),
-        ({"more": 1}, 2, "is no disclosure"),
+        ({"more": 1}, 2, "is not a disclosure"),
     ):
         (tmp_path / "x.json").write_text(json.dumps(data | changes))
         check_error(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
 from tests.audit.chains import KEY
-from tests.cli.support import ROUTES, check_error, first_plan_id
-from tests.paths import DATA
+from tests.cli.support import ROUTES, check_error, first_plan_id, run_json
 from ttplan.cli.entrypoint import run
 
 
@@ -75,11 +75,10 @@ def test_json_prints_exactly_one_document(
 
 
 def test_suggested_routes_are_shown_written_and_planned(
-    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    sample_store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sample, routes = str(tmp_path / "sample.duckdb"), str(tmp_path / "suggested.yaml")
-    assert run(["import", str(DATA / "requests.parquet"), "--store", sample]) == 0
-    capsys.readouterr()
+    shutil.copy(sample_store, sample)
     command = [
         "suggest",
         "--target",
@@ -119,23 +118,21 @@ def test_suggested_routes_are_shown_written_and_planned(
 
 
 def test_backtest_shows_periods_and_refuses_bad_ones(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    sample_store: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["import", str(DATA / "requests.parquet")]) == 0
-    capsys.readouterr()
-    assert run(["backtest", ROUTES, "--period", "20m", "--json"]) == 0
-    result = json.loads(capsys.readouterr().out)
+    command = ["backtest", ROUTES, "--store", sample_store]
+    result = run_json(capsys, *command, "--period", "20m")
     assert (result["period_seconds"], len(result["comparisons"])) == (1200, 4)
-    assert run(["backtest", ROUTES, "--period", "20m"]) == 0
+    assert run([*command, "--period", "20m"]) == 0
     assert "back-test: 1 pair of periods of 0:20:00" in capsys.readouterr().out
     check_error(
-        ["backtest", ROUTES],
+        command,
         2,
         "has 0 whole periods of 7 days; expected 2 to 1,000: choose a shorter period",
         capsys,
     )
     check_error(
-        ["backtest", ROUTES, "--period", "7x"],
+        [*command, "--period", "7x"],
         2,
         "expected a duration such as 7d, 12h, 30m or 90s",
         capsys,

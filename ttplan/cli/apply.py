@@ -24,7 +24,7 @@ from ttplan.cli.options import (
     read_actor,
     read_time,
 )
-from ttplan.cli.output import confirm, count, show_entry, show_json, show_result
+from ttplan.cli.output import confirm, count, show_entry, show_result, show_value
 from ttplan.model.errors import InputError
 from ttplan.model.policy import Override
 
@@ -135,10 +135,8 @@ def repair(
     if entry is not None:
         counts = (f"{entry.payload[kind]} {kind}" for kind in ("edited", "missing", "foreign"))
         show_entry(entry, f"repaired: {', '.join(counts)}", json)
-    elif json:
-        show_json(None)
     else:
-        print("nothing to repair: the live routes are the signed ones")
+        show_value(None, "nothing to repair: the live routes are the signed ones", json)
 
 
 @app.command(rich_help_panel=APPLY)

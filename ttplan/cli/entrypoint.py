@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import typer
 
@@ -36,7 +38,8 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run `ttplan` and return its exit code. An error is one line on stderr."""
     try:
-        code = app(arguments or ["--help"], prog_name="ttplan", standalone_mode=False)
+        command = build_command()
+        code = command(arguments or ["--help"], prog_name="ttplan", standalone_mode=False)
         sys.stdout.flush()
         if code == 130:  # Typer turns an interrupt into this code and drops its message
             raise KeyboardInterrupt
@@ -61,6 +64,12 @@ def run(arguments: list[str]) -> int:
             f"unexpected {type(error).__name__}: {error}; set {DEBUG}=1 to see the traceback", 3
         )
     return code if isinstance(code, int) else 0
+
+
+@cache
+def build_command() -> Any:
+    """Return the command `ttplan` with all its subcommands; building it takes some time."""
+    return typer.main.get_command(app)
 
 
 def _usage_message(error: typer.TyperException) -> str:

@@ -26,7 +26,7 @@ from ttplan.cli.options import (
     open_store,
     option,
 )
-from ttplan.cli.output import count, show_json
+from ttplan.cli.output import count, show_value
 from ttplan.cli.verify import chain_hashes
 from ttplan.model.errors import InputError, ProofError
 
@@ -62,13 +62,11 @@ def export_chain(
         output, overwrite=overwrite, last_seq=until, with_verifier=with_verifier
     )
     verifier = output.with_name(VERIFIER) if with_verifier else None
-    if json:
-        path = None if verifier is None else str(verifier)
-        show_json({"path": str(output), "entries": entries, "verifier": path})
-        return
-    print(f"{count(entries, 'entry', 'entries')} written to {output}")
+    path = None if verifier is None else str(verifier)
+    text = f"{count(entries, 'entry', 'entries')} written to {output}"
     if verifier is not None:
-        print(f"its verifier: python {verifier} {output} PUBLIC_KEY_HEX")
+        text += f"\nits verifier: python {verifier} {output} PUBLIC_KEY_HEX"
+    show_value({"path": str(output), "entries": entries, "verifier": path}, text, json)
 
 
 @app.command(rich_help_panel=PROVE)
@@ -99,11 +97,8 @@ def anchor(
         file=append, command=words, heartbeat=heartbeat
     )
     tip = published.tip
-    if json:
-        fields = {"anchor": str(tip), "seq": tip.seq, "hash": tip.hash}
-        show_json(fields | {"appended": published.appended})
-    else:
-        print(tip)
+    fields = {"anchor": str(tip), "seq": tip.seq, "hash": tip.hash}
+    show_value(fields | {"appended": published.appended}, tip, json)
 
 
 @app.command(rich_help_panel=PROVE)
@@ -123,13 +118,8 @@ def prove(
 
     hashes = chain_hashes(store, chain, key_hex)
     proof = prove_entry(seq, output, hashes, checkpoint=checkpoint)
-    if json:
-        show_json({"path": str(output), **proof})
-    else:
-        print(
-            f"{proof['format']} of entry {seq} of {proof['leaf_count']} written to {output}; "
-            f"its root is {proof['root']}"
-        )
+    text = f"{proof['format']} of entry {seq} of {proof['leaf_count']} written to {output}"
+    show_value({"path": str(output), **proof}, f"{text}; its root is {proof['root']}", json)
 
 
 @app.command("verify-proof", rich_help_panel=PROVE)
@@ -156,10 +146,8 @@ def verify_proof(
     proof = check_proof_file(
         file, entry_hash=hash, hashes=hashes, root=root, policy=policy, log=log
     )
-    if json:
-        show_json(proof._asdict())
-    else:
-        print(f"{'PROVED' if proof.vouched else 'CONSISTENT WITH ITSELF'}: {proof.message}")
+    verdict = "PROVED" if proof.vouched else "CONSISTENT WITH ITSELF"
+    show_value(proof._asdict(), f"{verdict}: {proof.message}", json)
     raise typer.Exit(0 if proof.vouched else 4)
 
 
@@ -178,10 +166,10 @@ def disclose(
     evidence = open_store(store, key_file=key_file).evidence
     disclosure = write_disclosure_file(evidence, plan_id, checkpoint, output)
     seq, routes = disclosure.entry.seq, len(disclosure.routes)
-    if json:
-        show_json({"path": str(output), "seq": seq, "routes": routes})
-    else:
-        print(f"{routes} routes of entry {seq}, with their nonce and proof, written to {output}")
+    text = f"{count(routes, 'route')} of entry {seq}, with their nonce and proof"
+    show_value(
+        {"path": str(output), "seq": seq, "routes": routes}, f"{text}, written to {output}", json
+    )
 
 
 @app.command("verify-disclosure", rich_help_panel=PROVE)
@@ -197,10 +185,9 @@ def verify_disclosure(
 
     disclosure, checked = check_disclosure_file(file, checkpoint, policy=policy, log=log)
     entry, routes = disclosure.entry, disclosure.routes
-    if json:
-        show_json({"seq": entry.seq, "hash": entry.hash, "routes": routes, "checked": checked})
-    else:
-        print(f"DISCLOSED: {len(routes)} routes that entry {entry.seq} committed to, in {checked}")
+    text = f"DISCLOSED: {count(len(routes), 'route')} that entry {entry.seq} committed to"
+    fields = {"seq": entry.seq, "hash": entry.hash, "routes": routes, "checked": checked}
+    show_value(fields, f"{text}, in {checked}", json)
 
 
 @checkpoint_app.command()
@@ -215,11 +202,12 @@ def create(
     workspace = open_store(store, key_file=key_file)
     checkpoint = workspace.evidence.customer_checkpoint(seed_file, output)
     anchor, key_identity = str(checkpoint.anchor), checkpoint.key_identity
-    if json:
-        show_json({"path": str(output), "anchor": anchor, "customer_key_identity": key_identity})
-    else:
-        print(f"checkpoint of {anchor} written to {output}")
-        print(f"customer key: {key_identity} (SHA-256); keep the key itself elsewhere")
+    text = f"customer key: {key_identity} (SHA-256); keep the key itself elsewhere"
+    show_value(
+        {"path": str(output), "anchor": anchor, "customer_key_identity": key_identity},
+        f"checkpoint of {anchor} written to {output}\n{text}",
+        json,
+    )
 
 
 @checkpoint_app.command("verify")
@@ -233,21 +221,15 @@ def verify_checkpoint(
     from ttplan.audit.verify.file import check_customer_file
 
     checkpoint, report = check_customer_file(file, customer_key, chain)
-    if json:
-        show_json(
-            {
-                "form": checkpoint.form,
-                "org_id": str(checkpoint.org_id),
-                "anchor": str(checkpoint.anchor),
-                "timestamp": checkpoint.timestamp,
-                "verifying_key": checkpoint.verifying_key,
-                "chain": None if report is None else report.model_dump(mode="json"),
-            }
-        )
-    else:
-        print(
-            f"SIGNED BY THE CUSTOMER (form {checkpoint.form}): {checkpoint.anchor} "
-            f"at {checkpoint.timestamp}"
-        )
-        print("not checked: the chain itself (--chain)" if report is None else report)
+    fields = {
+        "form": checkpoint.form,
+        "org_id": str(checkpoint.org_id),
+        "anchor": str(checkpoint.anchor),
+        "timestamp": checkpoint.timestamp,
+        "verifying_key": checkpoint.verifying_key,
+        "chain": None if report is None else report.model_dump(mode="json"),
+    }
+    text = f"SIGNED BY THE CUSTOMER (form {checkpoint.form}): {checkpoint.anchor}"
+    chain_text = "not checked: the chain itself (--chain)" if report is None else report
+    show_value(fields, f"{text} at {checkpoint.timestamp}\n{chain_text}", json)
     raise typer.Exit(0 if report is None or report.ok else ProofError.exit_code)

@@ -20,7 +20,7 @@ from ttplan.cli.options import (
     option,
     read_time,
 )
-from ttplan.cli.output import show_json, show_result
+from ttplan.cli.output import show_json, show_result, show_value
 from ttplan.model.errors import InputError
 from ttplan.util.paths import is_postgres_url
 
@@ -152,11 +152,8 @@ def inspect(
     inspection = inspect_file(file)
     if output is not None:
         write_mapping(inspection, output)
-    if json:
-        show_json(inspection._asdict())
-        return
-    print(inspection)
-    if output is not None:
+    show_value(inspection._asdict(), inspection, json)
+    if output is not None and not json:
         print(f"\nwritten to {output}: check it, then import with")
         print(f"ttplan import {file} --mapping {output}")
 
@@ -183,19 +180,14 @@ def prices(
 
     book, when = PriceBook(prices), read_time(at, "--at") or datetime.now(UTC)
     answers = {model: look_up_price(model, book, at=when, provider=provider) for model in models}
-    if json:
-        show_json(
-            [
-                {"model": model, "price": price and price.model_dump(mode="json")}
-                for model, price in answers.items()
-            ]
-        )
-    else:
-        print(
-            "\n\n".join(
-                f"{model}: no price is known" if price is None else price_text(price)
-                for model, price in answers.items()
-            )
-        )
+    fields = [
+        {"model": model, "price": price and price.model_dump(mode="json")}
+        for model, price in answers.items()
+    ]
+    texts = [
+        f"{model}: no price is known" if price is None else price_text(price)
+        for model, price in answers.items()
+    ]
+    show_value(fields, "\n\n".join(texts), json)
     if None in answers.values():
         raise typer.Exit(1)

@@ -21,7 +21,7 @@ from ttplan.cli.options import (
     option,
     read_actor,
 )
-from ttplan.cli.output import show_json
+from ttplan.cli.output import show_json, show_value
 
 key_app = command_group("key", "Generate, show and rotate the key that signs the audit chain.")
 
@@ -39,11 +39,9 @@ def generate(
 
     key = create_key()
     save_key(key, output, passphrase=passphrase_from_env(os.environ))
-    if json:
-        show_json({"path": str(output), "public_key": key.public_key.hex})
-    else:
-        print(f"signing key written to {output}; keep it secret")
-        print(f"public key: {key.public_key.hex}")
+    public_key = key.public_key.hex
+    text = f"signing key written to {output}; keep it secret\npublic key: {public_key}"
+    show_value({"path": str(output), "public_key": public_key}, text, json)
 
 
 @key_app.command()
@@ -55,10 +53,7 @@ def show(
         public_key = load_signing_key(key_file).public_key.hex
     else:
         public_key = open_store(store).current_public_key
-    if json:
-        show_json({"public_key": public_key})
-    else:
-        print(public_key)
+    show_value({"public_key": public_key}, public_key, json)
 
 
 @key_app.command()

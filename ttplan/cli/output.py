@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
+from json import dumps, loads
 from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
@@ -94,43 +94,45 @@ _PARAMETER = re.compile(
 
 def show_json(value: Any) -> None:
     """Print one JSON document."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    print(dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
-def show_json_line(value: Any) -> None:
-    """Print one JSON document on one line, and flush it for a reader that follows."""
-    print(json.dumps(value, ensure_ascii=False, default=str), flush=True)
+def show_value(value: object, text: object, json: bool) -> None:
+    """Print `value` as JSON, or else `text`."""
+    if json:
+        show_json(value)
+    else:
+        print(text)
 
 
 def show_result(card: Card, json: bool) -> None:
     """Print a result: its card, or its JSON."""
-    if json:
-        show_json(None if card.result is None else card.result.model_dump(mode="json"))
-    else:
-        print(card)
+    show_value(card.result and card.result.model_dump(mode="json"), card, json)
 
 
 def show_plan(plan: Plan, json: bool) -> None:
     """Print a plan: its card, or its JSON without the secret nonce."""
-    if json:
-        # A failed plan has a reason but no figures: leave out its zeros.
-        hidden = {"nonce", "result"} if plan.status == "failed" else {"nonce"}
-        show_json(plan.run.model_dump(mode="json", exclude=hidden))
-    else:
-        print(plan)
+    # A failed plan has a reason but no figures: leave out its zeros.
+    hidden = {"nonce", "result"} if plan.status == "failed" else {"nonce"}
+    show_value(plan.run.model_dump(mode="json", exclude=hidden), plan, json)
 
 
 def show_entry(entry: AuditEntry, message: str, json: bool) -> None:
     """Print what was done and the audit entry that records it."""
+    anchor = f"entry {entry.seq} of the audit chain; its anchor is {entry.seq}:{entry.hash}"
+    show_value(entry.model_dump(mode="json"), f"{message}\n{anchor}", json)
+
+
+def show_frame(
+    frame: pd.DataFrame, json: bool, *, title: str, columns: list[str], empty: str
+) -> None:
+    """Print some columns of a frame as a table, or all as JSON: times in RFC 3339, missing as null.
+
+    Text of the store is never read as markup.
+    """
     if json:
-        show_json(entry.model_dump(mode="json"))
+        show_json(loads(frame.to_json(orient="records", date_format="iso", date_unit="us")))
         return
-    print(message)
-    print(f"entry {entry.seq} of the audit chain; its anchor is {entry.seq}:{entry.hash}")
-
-
-def show_frame(frame: pd.DataFrame, *, title: str, columns: list[str], empty: str) -> None:
-    """Print some columns of a frame as a table. Text of the store is never read as markup."""
     if frame.empty:
         print(empty)
         return
@@ -141,11 +143,6 @@ def show_frame(frame: pd.DataFrame, *, title: str, columns: list[str], empty: st
     for _, row in frame[columns].iterrows():
         table.add_row(*(Text(_cell(row[name])) for name in columns))
     Console(highlight=False).print(table)
-
-
-def frame_json(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return a frame as JSON records: times in RFC 3339, missing values as null."""
-    return json.loads(frame.to_json(orient="records", date_format="iso", date_unit="us"))  # type: ignore[no-any-return]
 
 
 def confirm(question: str, *cards: object, json: bool) -> None:

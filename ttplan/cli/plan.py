@@ -26,7 +26,7 @@ from ttplan.cli.options import (
     read_usd,
     read_window,
 )
-from ttplan.cli.output import count, frame_json, show_frame, show_json, show_plan, show_result
+from ttplan.cli.output import count, show_frame, show_plan, show_result, show_value
 from ttplan.model.errors import Cancelled
 
 if TYPE_CHECKING:
@@ -89,11 +89,9 @@ def plan(
 def plans(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
     """List all plans, oldest first."""
     frame = open_store(store).plans()
-    if json:
-        show_json(frame_json(frame))
-        return
-    frame["id"] = frame["plan_id"].str[:8]
-    _show_savings(frame, "plans", ["id", "name", "status"])
+    if not json:
+        frame["id"] = frame["plan_id"].str[:8]
+    _show_savings(frame, json, "plans", ["id", "name", "status"])
 
 
 @app.command(rich_help_panel=PLAN)
@@ -115,24 +113,24 @@ def savings(
 ) -> None:
     """Show what each plan saves, in total or by part."""
     frame = open_store(store).savings(by or "plan", plan=plan)
-    if json:
-        show_json(frame_json(frame))
-        return
-    _show_savings(frame, "savings", ["name", *(by or ())])
-    for note in frame.attrs["notes"]:
-        print(note)
+    _show_savings(frame, json, "savings", ["name", *(by or ())])
+    if not json:
+        for note in frame.attrs["notes"]:
+            print(note)
 
 
-def _show_savings(frame: pd.DataFrame, title: str, columns: list[str]) -> None:
+def _show_savings(frame: pd.DataFrame, json: bool, title: str, columns: list[str]) -> None:
     """Print a frame of plans or of parts of them, with money and its interval."""
-    ends = zip(frame["savings_usd_lo"], frame["savings_usd_hi"], strict=True)
-    frame["saves USD"] = frame["savings_usd"]
-    frame["95 % interval"] = [
-        None if low != low else f"{low:,.2f} to {high:,.2f}" for low, high in ends
-    ]
-    frame["less than paid"] = frame["change_vs_actual_usd"]
+    if not json:
+        ends = zip(frame["savings_usd_lo"], frame["savings_usd_hi"], strict=True)
+        frame["saves USD"] = frame["savings_usd"]
+        frame["95 % interval"] = [
+            None if low != low else f"{low:,.2f} to {high:,.2f}" for low, high in ends
+        ]
+        frame["less than paid"] = frame["change_vs_actual_usd"]
     show_frame(
         frame,
+        json,
         title=f"{title} (USD per window, 95 % interval)",
         columns=[*columns, "requests", "saves USD", "95 % interval", "less than paid"],
         empty=_NO_PLANS,
@@ -243,7 +241,4 @@ def check_quality(
         settings=settings,
     )
     quality = checked.result.quality
-    if json:
-        show_json(None if quality is None else quality.model_dump(mode="json"))
-    else:
-        print(checked.quality_text())
+    show_value(quality and quality.model_dump(mode="json"), checked.quality_text(), json)

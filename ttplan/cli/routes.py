@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from json import dumps
 from pathlib import Path
 from typing import Annotated
 
@@ -24,12 +25,10 @@ from ttplan.cli.options import (
 )
 from ttplan.cli.output import (
     count,
-    frame_json,
     name_options,
     show_frame,
-    show_json,
-    show_json_line,
     show_result,
+    show_value,
 )
 from ttplan.display.routes import ExportCard
 from ttplan.model.errors import InputError, TtplanError
@@ -66,15 +65,14 @@ def routes(
     frame = workspace.routes(at=time)
     if yaml:
         print(workspace.routes(at=time).to_yaml(), end="")
-    elif json:
-        show_json(frame_json(frame))
-    else:
-        show_frame(
-            frame,
-            title="live routes" if at is None else f"routes live at {at}",
-            columns=["name", "priority", "enabled", "target_model", "conditions"],
-            empty="no routes are live" if at is None else f"no routes were live at {at}",
-        )
+        return
+    show_frame(
+        frame,
+        json,
+        title="live routes" if at is None else f"routes live at {at}",
+        columns=["name", "priority", "enabled", "target_model", "conditions"],
+        empty="no routes are live" if at is None else f"no routes were live at {at}",
+    )
 
 
 @app.command("route-history", rich_help_panel=APPLY)
@@ -85,13 +83,10 @@ def route_history(
 ) -> None:
     """Show the history of a route: which plan made it live, replaced, renamed or removed it."""
     frame = open_store(store).route_history(name)
-    if json:
-        show_json(frame_json(frame))
-        return
     columns = ["since", "event", "plan", "name", "live", "target_model", "priority", "conditions"]
     if frame["renamed_to"].notna().any():
         columns.insert(5, "renamed_to")
-    show_frame(frame, title=f"history of {name}", columns=columns, empty="no such route")
+    show_frame(frame, json, title=f"history of {name}", columns=columns, empty="no such route")
 
 
 @app.command("export-routes", rich_help_panel=OPERATE)
@@ -147,7 +142,7 @@ def watch_routes(
 
     def show_export(export: RouteExport) -> None:
         if json:
-            show_json_line(export.model_dump(mode="json"))
+            print(dumps(export.model_dump(mode="json"), ensure_ascii=False), flush=True)
         else:
             print(ExportCard(export), flush=True)
 
@@ -180,12 +175,13 @@ def adopt(
         name=name,
         allow_loss=allow_loss,
     )
-    if json:
-        show_json(plan.run.model_dump(mode="json", exclude={"nonce"}))
-        return
     routes = count(len(plan.result.proposed_routes), "route")
-    print(f"plan {plan.plan_id}: {routes} that the gateway uses already")
-    print("nothing was replayed; take them over with `ttplan apply`")
+    show_value(
+        plan.run.model_dump(mode="json", exclude={"nonce"}),
+        f"plan {plan.plan_id}: {routes} that the gateway uses already\n"
+        "nothing was replayed; take them over with `ttplan apply`",
+        json,
+    )
 
 
 def _read_providers(assignments: list[str] | None) -> dict[str, str]:

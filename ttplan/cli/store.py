@@ -21,7 +21,7 @@ from ttplan.cli.options import (
     option,
     read_duration,
 )
-from ttplan.cli.output import show_json, show_result
+from ttplan.cli.output import show_result, show_value
 
 
 @app.command(rich_help_panel=OPERATE)
@@ -66,15 +66,13 @@ def migrate(
     from ttplan.workspace.open import migrate_store
 
     steps = migrate_store(store, roles=roles)
-    if json:
-        show_json({"steps": list(steps), "roles": roles})
-        return
-    print(f"done: {', '.join(steps)}" if steps else "the schema is the current one")
+    text = f"done: {', '.join(steps)}" if steps else "the schema is current"
     if roles:
-        print(
-            "the roles ttplan_analyst, ttplan_operator, ttplan_auditor and ttplan_gateway "
+        text += (
+            "\nthe roles ttplan_analyst, ttplan_operator, ttplan_auditor and ttplan_gateway "
             "have their rights"
         )
+    show_value({"steps": list(steps), "roles": roles}, text, json)
 
 
 @app.command(rich_help_panel=OPERATE)
@@ -91,15 +89,13 @@ def copy(
     from ttplan.workspace.open import copy_store
 
     report = copy_store(source, target, public_key=key_hex)
-    if json:
-        show_json(report._asdict())
-        return
     anchor = "" if report.anchor is None else f", which ends at {report.anchor}"
-    print(
+    text = (
         f"organisation {report.org_id}: plans {report.plans}, live routes {report.routes}, "
-        f"requests {report.requests:,}"
+        f"requests {report.requests:,}\n"
+        f"entries of its chain {report.entries}{anchor}; {report.chain}"
     )
-    print(f"entries of its chain {report.entries}{anchor}; {report.chain}")
+    show_value(report._asdict(), text, json)
 
 
 @app.command(rich_help_panel=OPERATE)

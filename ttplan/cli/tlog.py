@@ -20,7 +20,7 @@ from ttplan.cli.options import (
     open_store,
     option,
 )
-from ttplan.cli.output import show_json
+from ttplan.cli.output import count, show_json, show_value
 from ttplan.cli.verify import chain_hashes
 from ttplan.model.errors import InputError
 from ttplan.util.files import atomic_write
@@ -64,10 +64,7 @@ def vkey(
     from ttplan.operations.chain.transparency_log import log_verifier_key
 
     verifier_key = str(log_verifier_key(origin, _load_log_key(store, log_key)))
-    if json:
-        show_json({"vkey": verifier_key})
-    else:
-        print(verifier_key)
+    show_value({"vkey": verifier_key}, verifier_key, json)
 
 
 @tlog_app.command()
@@ -93,10 +90,9 @@ def checkpoint(
     with atomic_write(output) as file:
         file.write(format_checkpoint(signed))
     size, root = signed.head.size, signed.head.root.hex()
-    if json:
-        show_json({"path": str(output), "size": size, "root": root})
-    else:
-        print(f"checkpoint of {size} entries written to {output}; its root is {root}")
+    text = f"checkpoint of {count(size, 'entry', 'entries')} written to {output}"
+    fields = {"path": str(output), "size": size, "root": root}
+    show_value(fields, f"{text}; its root is {root}", json)
 
 
 @tlog_app.command()
@@ -118,10 +114,8 @@ def request(
     with atomic_write(output) as file:
         file.write(format_request(witness_request))
     old_size, size = witness_request.old_size, witness_request.checkpoint.head.size
-    if json:
-        show_json({"path": str(output), "old_size": old_size, "size": size})
-    else:
-        print(f"request from {old_size} to {size} entries written to {output}")
+    text = f"request from {old_size} to {size} entries written to {output}"
+    show_value({"path": str(output), "old_size": old_size, "size": size}, text, json)
 
 
 @tlog_app.command()
@@ -178,10 +172,8 @@ def cosign(
     with atomic_write(output) as file:
         file.write(cosign_request(request, log, name, signer, state, datetime.now(UTC)))
     vkey = str(make_vkey(name, signer.public_key, COSIGNATURE))
-    if json:
-        show_json({"path": str(output), "vkey": vkey})
-    else:
-        print(f"cosignature written to {output}; this witness's verifier key is\n{vkey}")
+    text = f"cosignature written to {output}; this witness's verifier key is\n{vkey}"
+    show_value({"path": str(output), "vkey": vkey}, text, json)
 
 
 def _show_seals(seals: list[VerifiedSignature], checkpoint: Path, json: bool) -> None:

@@ -21,7 +21,7 @@ from ttplan.cli.options import (
     option,
     read_time,
 )
-from ttplan.cli.output import frame_json, show_frame, show_json
+from ttplan.cli.output import show_frame, show_value
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import InputError, ProofError
 from ttplan.util.paths import is_postgres_url
@@ -52,11 +52,9 @@ def entries(
         after=after,
         limit=limit,
     )
-    if json:
-        show_json(frame_json(frame))
-        return
     show_frame(
         frame,
+        json,
         title="audit chain",
         columns=["seq", "time", "event", "actor", "plan_id", "hash"],
         empty="no such entries",
@@ -141,10 +139,7 @@ def verify(
         report = report.model_copy(update={"checks": (*report.checks, check)})
     if html is not None:
         _write_new(html, report.page(_display_name(source)).encode())
-    if json:
-        show_json(report.model_dump(mode="json"))
-    else:
-        print(report)
+    show_value(report.model_dump(mode="json"), report, json)
     raise typer.Exit(report.exit_code)
 
 
@@ -228,8 +223,9 @@ def compare(
     )
     if fork is not None and evidence is not None:
         _write_new(evidence, fork.evidence)
-    if json:
-        show_json(fork and {"seq": fork.seq, "hashes": fork.hashes, "message": str(fork)})
-    else:
-        print(fork or "no two signed entries for the same place, as far as both chains go")
+    show_value(
+        fork and {"seq": fork.seq, "hashes": fork.hashes, "message": str(fork)},
+        fork or "no two signed entries for the same place, as far as both chains go",
+        json,
+    )
     raise typer.Exit(0 if fork is None else ProofError.exit_code)

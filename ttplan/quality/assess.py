@@ -104,17 +104,29 @@ def assess_sync(
     judge: Judge,
     proposer: Proposer,
     *,
+    settings: QualitySettings,
+    unrecorded: int = 0,
     cancel: threading.Event | None = None,
-    **options: Any,
+    progress: Progress | None = None,
 ) -> QualityResult:
-    """Run `assess`, with the same options, on an event loop in a thread; works in notebooks too.
+    """Run `assess`, with the same parameters, on an event loop in a thread; works in notebooks too.
 
     Judge and proposer must not use resources of another loop, and `progress` is called on that
     thread. Ctrl-C, or a notebook's stop button, ends the run with the scores so far; a second one
     raises KeyboardInterrupt.
     """
     stop = cancel or threading.Event()
-    return _run_in_thread(assess(sample, requests, judge, proposer, cancel=stop, **options), stop)
+    work = assess(
+        sample,
+        requests,
+        judge,
+        proposer,
+        settings=settings,
+        unrecorded=unrecorded,
+        cancel=stop,
+        progress=progress,
+    )
+    return _run_in_thread(work, stop)
 
 
 def _run_in_thread(work: Coroutine[Any, Any, T], stop: threading.Event) -> T:

@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from types import TracebackType
 from typing import Any, Self
 
 from blake3 import blake3
@@ -71,13 +70,8 @@ class _ChatParty:
         await self._client.__aenter__()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._client.__aexit__(kind, error, trace)
+    async def __aexit__(self, *error: object) -> None:
+        await self._client.__aexit__(*error)
 
 
 def token_cost_usd(
@@ -285,12 +279,8 @@ class ChatProposer(_ChatParty):
                 "raise max_tokens",
                 then="skip",
             )
-        return ProposedAnswer(
-            text,
-            reported_cost_usd(
-                find_price(self._pricing, request.provider, target_model), completion
-            ),
-        )
+        price = find_price(self._pricing, request.provider, target_model)
+        return ProposedAnswer(text, reported_cost_usd(price, completion))
 
 
 _FENCE = re.compile(r"\A```(?:json)?\s*\n(.*)\n\s*```\Z", re.DOTALL)
@@ -306,12 +296,9 @@ def read_verdict(reply: str | None) -> tuple[Verdict, str]:
             return Verdict(reply_json["verdict"]), reply_json["reason"]
     except (ValueError, TypeError, RecursionError):
         pass
-    return (
-        Verdict.UNCLEAR,
-        f"the judge's reply is not the JSON asked for: {text[:100]!r}"
-        if text
-        else "the judge replied nothing",
-    )
+    if not text:
+        return Verdict.UNCLEAR, "the judge replied nothing"
+    return Verdict.UNCLEAR, f"the judge's reply is not the JSON asked for: {text[:100]!r}"
 
 
 def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -17,8 +17,6 @@ from ttplan.model.errors import InputError
 from ttplan.quality.protocols import CallFailed, one_line
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     import httpx2
 
 LimitField = Literal["max_tokens", "max_completion_tokens"]
@@ -56,12 +54,7 @@ class ChatClient:
         self._entered += 1
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         self._entered -= 1
         if self._entered == 0 and self._client is not None:
             client, self._client = self._client, None
