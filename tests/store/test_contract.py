@@ -88,6 +88,32 @@ def test_a_plan_is_read_back_equal(store: Store) -> None:
         assert snapshot.plans(OTHER) == []
 
 
+def test_plans_are_found_by_name_or_prefix_of_their_id(store: Store) -> None:
+    first, second = (
+        UUID("abcd0000-0000-0000-0000-000000000001"),
+        UUID("abcd0000-0000-0000-0000-000000000002"),
+    )
+    with store.transaction() as tx:
+        tx.add_plan(plans.run(1, plan_id=second, name="cheaper models"))
+        tx.add_plan(plans.run(2, plan_id=first, name="cheaper models"))
+        tx.add_plan(plans.run(3, name="ABCD"))
+        tx.add_plan(plans.run(4, name="x", org_id=OTHER))
+    expected = {
+        "cheaper models": [first, second],
+        "Cheaper models": [],
+        "cheaper": [],
+        "abcd": [first, second],
+        "ABCD": [UUID(int=3), first, second],
+        "abc": [],
+        "ABCD0000-0000-0000-0000-000000000002": [second],
+        "x": [],
+        "": [],
+        "%": [],
+    }
+    with store.read() as snapshot:
+        assert {text: snapshot.find_plan_ids(ORG, text) for text in expected} == expected
+
+
 def test_a_plan_id_is_taken_once(store: Store) -> None:
     with store.transaction() as tx:
         tx.add_plan(plans.run(1))

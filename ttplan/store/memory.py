@@ -31,6 +31,7 @@ from ttplan.model.stored_plan import (
 from ttplan.store.plan_summary import summary_row, summary_schema
 from ttplan.store.protocol import (
     MAX_EXAMPLES,
+    MIN_ID_PREFIX,
     ConflictKind,
     EntryFilter,
     IngestResult,
@@ -93,9 +94,13 @@ class MemorySnapshot:
         own = (run for run in self._state.plans.values() if run.org_id == org_id)
         return sorted(own, key=lambda run: (run.created_at, run.plan_id))
 
-    def plan_ids(self, org_id: UUID, prefix: str) -> list[UUID]:
-        own = (run.plan_id for run in self.plans(org_id))
-        return sorted(plan_id for plan_id in own if str(plan_id).startswith(prefix))
+    def find_plan_ids(self, org_id: UUID, text: str) -> list[UUID]:
+        has_prefix = len(text) >= MIN_ID_PREFIX
+        return sorted(
+            run.plan_id
+            for run in self.plans(org_id)
+            if run.name == text or (has_prefix and str(run.plan_id).startswith(text.lower()))
+        )
 
     def plan_summaries(self, org_id: UUID, filters: PlanFilter) -> pa.Table:
         import pyarrow as pa

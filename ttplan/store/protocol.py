@@ -55,6 +55,8 @@ class EntryFilter(NamedTuple):
     limit: int | None = None
 
 
+MIN_ID_PREFIX = 4
+"""How many characters of a plan's id are enough to find it, if no other plan has them."""
 MAX_EXAMPLES = 3
 OnConflict = Literal["refuse", "skip"]
 ConflictKind = Literal["repeated", "repeated differently", "changed"]
@@ -141,9 +143,9 @@ class Snapshot(Protocol):
     def plan(self, plan_id: UUID) -> StoredPlan | None:
         """The stored plan, or None. StoreError if its row is corrupt."""
 
-    def plan_ids(self, org_id: UUID, prefix: str) -> list[UUID]:
-        """The ids of an organisation's plans that begin with `prefix` (lower-case hex with
-        hyphens), in order."""
+    def find_plan_ids(self, org_id: UUID, text: str) -> list[UUID]:
+        """The ids of an organisation's plans whose name is `text`, or whose id begins with it (at
+        least `MIN_ID_PREFIX` characters, in upper or lower case), in order."""
 
     def plans(self, org_id: UUID) -> list[StoredPlan]:
         """All plans of an organisation, oldest first (ties by id)."""

@@ -14,7 +14,7 @@ from ttplan.model.results.reconciliation import Reconciliation
 from ttplan.model.stored_entry import StoredEntry
 from ttplan.model.stored_plan import LiveRoute, Status, StoredPlan, UnreadableRoute
 from ttplan.store.plan_summary import incomplete_plans
-from ttplan.store.protocol import EntryFilter, PlanFilter
+from ttplan.store.protocol import MIN_ID_PREFIX, EntryFilter, PlanFilter
 from ttplan.store.rows import (
     LIVE_COLUMNS,
     PLAN_COLUMNS,
@@ -84,10 +84,16 @@ class SQLSnapshot(ABC):
         rows = self._select(", ".join(PLAN_COLUMNS), "plan_runs", "WHERE plan_id = ?", plan_id)
         return plan_from_row(rows[0]) if rows else None
 
-    def plan_ids(self, org_id: UUID, prefix: str) -> list[UUID]:
+    def find_plan_ids(self, org_id: UUID, text: str) -> list[UUID]:
         self._lock_org(org_id)
-        matches = "WHERE org_id = ? AND starts_with(CAST(plan_id AS TEXT), ?) ORDER BY plan_id"
-        return [row[0] for row in self._select("plan_id", "plan_runs", matches, org_id, prefix)]
+        matches, values = "name = ?", [text]
+        if len(text) >= MIN_ID_PREFIX:
+            matches, values = (
+                f"({matches} OR starts_with(CAST(plan_id AS TEXT), ?))",
+                [text, text.lower()],
+            )
+        rest = f"WHERE org_id = ? AND {matches} ORDER BY plan_id"
+        return [row[0] for row in self._select("plan_id", "plan_runs", rest, org_id, *values)]
 
     def plans(self, org_id: UUID) -> list[StoredPlan]:
         self._lock_org(org_id)
