@@ -92,12 +92,12 @@ class Foreign:
         )
 
 
-def test_applied_gives_the_entry_and_writes_status_time_routes_and_entry(store: Store) -> None:
+def test_apply_writes_status_time_routes_and_entry(store: Store) -> None:
     run = plans.run(1, (plans.route(1), plans.route(2)))
     entry = apply_plan(store, own_chain(store), run.result, PERSON, clock=lambda: AT)
-    found, live, records = state(store)
-    assert (found[0].status, found[0].applied_at) == ("applied", AT)
-    assert sorted((one.route for one in live), key=lambda r: r.id) == [
+    stored_plans, live, records = state(store)
+    assert (stored_plans[0].status, stored_plans[0].applied_at) == ("applied", AT)
+    assert sorted((row.route for row in live), key=lambda r: r.id) == [
         plans.route(1),
         plans.route(2),
     ]
@@ -106,7 +106,7 @@ def test_applied_gives_the_entry_and_writes_status_time_routes_and_entry(store: 
     assert (entry.event, entry.actor, entry.seq, entry.org_id) == ("plan.applied", PERSON, 0, ORG)
 
 
-def test_the_payload_is_public_safe_and_has_these_keys_only(store: Store) -> None:
+def test_the_payload_has_only_public_fields(store: Store) -> None:
     run = plans.run(1, (plans.route(1), plans.route(2)))
     entry = apply_plan(store, own_chain(store), run.result, PERSON, clock=lambda: AT)
     listed = [route.model_dump(mode="json") for route in run.result.proposed_routes]
@@ -124,7 +124,7 @@ def test_the_payload_is_public_safe_and_has_these_keys_only(store: Store) -> Non
         assert secret not in record.body
 
 
-def test_no_such_plan_is_plan_not_found_and_writes_nothing(store: Store) -> None:
+def test_an_unknown_plan_is_plan_not_found_and_writes_nothing(store: Store) -> None:
     before = state(store)
     with pytest.raises(PlanNotFound) as caught:
         apply_plan(store, own_chain(store), plans.result(UUID(int=99)), PERSON)
@@ -133,7 +133,7 @@ def test_no_such_plan_is_plan_not_found_and_writes_nothing(store: Store) -> None
 
 
 @pytest.mark.parametrize(("number", "status"), [(3, "failed"), (4, "reverted")])
-def test_a_plan_that_is_not_projected_is_invalid_state_and_writes_nothing(
+def test_an_unprojected_plan_is_invalid_state_and_writes_nothing(
     store: Store, number: int, status: str
 ) -> None:
     before = state(store)
@@ -152,7 +152,7 @@ def test_applying_twice_is_invalid_state_and_leaves_one_entry(store: Store) -> N
     assert state(store) == before
 
 
-def test_a_store_that_cannot_write_routes_is_a_store_error_and_writes_nothing() -> None:
+def test_a_failed_route_write_leaves_nothing_written() -> None:
     store = MemoryStore(fail_route_write=True)
     result = store.seed_projected(UUID(int=1), routes=(plans.route(1),))
     with pytest.raises(StoreError, match="nothing was written"):
@@ -169,7 +169,7 @@ class _Broken(Exception):
 
 
 @pytest.mark.parametrize("step", ["mark_applied", "plan"])
-def test_whatever_breaks_in_the_store_is_a_store_error_and_is_rolled_back(
+def test_any_failure_in_the_store_is_rolled_back(
     store: Store, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = state(store)
@@ -188,7 +188,7 @@ def test_whatever_breaks_in_the_store_is_a_store_error_and_is_rolled_back(
     assert state(store) == before
 
 
-def test_audit_failing_in_the_stores_own_chain_rolls_everything_back(
+def test_an_audit_failure_in_the_own_chain_is_rolled_back(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = state(store)
@@ -204,7 +204,7 @@ def test_audit_failing_in_the_stores_own_chain_rolls_everything_back(
     assert state(store) == before
 
 
-def test_savings_that_do_not_fit_a_payload_are_an_audit_error_and_write_nothing(
+def test_savings_too_large_for_a_payload_write_nothing(
     store: Store,
 ) -> None:
     before = state(store)
@@ -213,7 +213,7 @@ def test_savings_that_do_not_fit_a_payload_are_an_audit_error_and_write_nothing(
     assert state(store) == before
 
 
-def test_a_foreign_audit_writer_that_fails_leaves_the_plan_applied_and_says_so(
+def test_a_failed_external_writer_leaves_the_plan_applied(
     store: Store,
 ) -> None:
     run = plans.run(1, (plans.route(1), plans.route(2)))
@@ -222,13 +222,13 @@ def test_a_foreign_audit_writer_that_fails_leaves_the_plan_applied_and_says_so(
     ) as caught:
         apply_plan(store, Foreign(failing=True), run.result, PERSON)
     assert caught.value.applied is True
-    found, live, records = state(store)
-    assert found[0].status == "applied"
+    stored_plans, live, records = state(store)
+    assert stored_plans[0].status == "applied"
     assert len(live) == 2
     assert records == []
 
 
-def test_a_foreign_audit_writer_is_told_after_the_routes_have_landed(store: Store) -> None:
+def test_an_external_writer_is_called_after_the_commit(store: Store) -> None:
     class Looking(Foreign):
         def emit(
             self, org_id: UUID, actor: Actor, event: str, payload: Mapping[str, Any]
@@ -249,7 +249,7 @@ def test_a_foreign_audit_writer_is_told_after_the_routes_have_landed(store: Stor
     assert payload["plan_id"] == str(UUID(int=1))
 
 
-def test_another_stores_chain_is_a_foreign_writer(store: Store) -> None:
+def test_the_chain_of_another_store_is_an_external_writer(store: Store) -> None:
     other = MemoryStore()
     apply_plan(store, own_chain(other), plans.run(2).result, PERSON)
     assert state(store)[2] == []
@@ -257,7 +257,7 @@ def test_another_stores_chain_is_a_foreign_writer(store: Store) -> None:
         assert len(list(snapshot.entries(ORG))) == 1
 
 
-def test_the_chain_of_the_same_file_opened_twice_shares_the_transaction(tmp_path: Path) -> None:
+def test_a_file_opened_twice_shares_the_transaction(tmp_path: Path) -> None:
     """Not a foreign writer: were it one, a failing audit would leave the plan applied without its entry."""
     path = tmp_path / "store.duckdb"
     store = DuckDBStore(path)
@@ -265,8 +265,8 @@ def test_the_chain_of_the_same_file_opened_twice_shares_the_transaction(tmp_path
         tx.add_plan(plans.run(1, (plans.route(1),)))
         tx.add_plan(plans.run(2))
     (tmp_path / "link.duckdb").symlink_to(path)
-    again = own_chain(DuckDBStore(tmp_path / "link.duckdb"))
-    apply_plan(store, again, plans.run(2).result, PERSON)
+    second_chain = own_chain(DuckDBStore(tmp_path / "link.duckdb"))
+    apply_plan(store, second_chain, plans.run(2).result, PERSON)
     before = state(store)
     with pytest.raises(AuditError) as caught:
         apply_plan(
@@ -279,10 +279,10 @@ def test_the_chain_of_the_same_file_opened_twice_shares_the_transaction(tmp_path
     assert state(store) == before
 
 
-def test_a_plan_without_routes_still_applies(store: Store) -> None:
+def test_a_plan_without_routes_is_applied(store: Store) -> None:
     apply_plan(store, own_chain(store), plans.run(2).result, PERSON)
-    found, live, records = state(store)
-    assert found[1].status == "applied"
+    stored_plans, live, records = state(store)
+    assert stored_plans[1].status == "applied"
     assert live == []
     assert len(records) == 1
 
@@ -332,7 +332,7 @@ def test_a_tip_is_published_only_after_its_commit(
     assert seen == [1]
 
 
-def test_a_store_that_cannot_be_read_after_the_commit_is_no_store_error(
+def test_a_failed_read_after_the_commit_is_not_a_store_error(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A StoreError means that nothing was written; here all was."""
@@ -348,12 +348,12 @@ def test_a_store_that_cannot_be_read_after_the_commit_is_no_store_error(
         ) as caught:
             apply_plan(store, own_chain(store), plans.run(2).result, PERSON)
     assert caught.value.applied is True
-    found, _, records = state(store)
-    assert found[1].status == "applied"
+    stored_plans, _, records = state(store)
+    assert stored_plans[1].status == "applied"
     assert len(records) == 1
 
 
-def test_a_tip_is_written_seq_colon_hash(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_tip_is_logged_as_seq_colon_hash(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="ttplan.audit.tip")
     entry = apply_plan(store, own_chain(store), plans.run(2).result, PERSON)
     assert [record.getMessage() for record in caplog.records] == [f"0:{entry.hash}"]
@@ -379,6 +379,6 @@ def test_routes_keep_their_identity_through_apply(
     with store.transaction() as tx:
         tx.add_plan(run)
     apply_plan(store, own_chain(store), run.result, PERSON)
-    assert sorted((one.route for one in state(store)[1]), key=lambda r: r.name) == sorted(
+    assert sorted((row.route for row in state(store)[1]), key=lambda r: r.name) == sorted(
         routes, key=lambda r: r.name
     )

@@ -55,7 +55,7 @@ def drifts(store: Store) -> bool:
 # --- stale plans -----------------------------------------------------------------------------------------------------
 
 
-def test_a_plan_computed_against_other_routes_is_stale_and_names_what_changed_and_by_which_plan(
+def test_a_stale_plan_names_the_changes_and_their_plans(
     driver: PlanDriver,
 ) -> None:
     driver.project(2, plans.route(5))
@@ -66,7 +66,7 @@ def test_a_plan_computed_against_other_routes_is_stale_and_names_what_changed_an
         match=r"'route 1' was replaced by applying plan .*3; route 'route 4' was added by",
     ) as caught:
         driver.apply(2)
-    assert [(one.name, one.how, one.plan_id) for one in caught.value.changes] == [
+    assert [(change.name, change.how, change.plan_id) for change in caught.value.changes] == [
         ("route 1", "replaced", UUID(int=3)),
         ("route 4", "added", UUID(int=3)),
     ]
@@ -82,13 +82,13 @@ def test_an_allowed_stale_apply_is_recorded_and_only_that(driver: PlanDriver) ->
     assert "allowed_stale" not in driver.apply(6, allow_stale=True).payload
 
 
-def test_reverts_since_are_named(driver: PlanDriver) -> None:
+def test_a_stale_plan_names_reverts(driver: PlanDriver) -> None:
     driver.live(2, plans.route(1, priority=9), plans.route(4))
     driver.project(3, plans.route(5))
     driver.revert(2)
     with pytest.raises(StalePlan) as caught:
         driver.apply(3)
-    assert [(one.name, one.how, one.plan_id) for one in caught.value.changes] == [
+    assert [(change.name, change.how, change.plan_id) for change in caught.value.changes] == [
         ("route 1", "put back", UUID(int=2)),
         ("route 4", "removed", UUID(int=2)),
     ]
@@ -104,7 +104,7 @@ def test_the_same_routes_by_another_plan_are_not_stale(driver: PlanDriver) -> No
     assert plan_ids_by_route(driver.store) == {"route 1": 4, "route 2": 1, "route 5": 2}
 
 
-def test_a_change_past_ttplan_is_by_no_plan(tmp_path: Path) -> None:
+def test_a_change_outside_ttplan_names_no_plan(tmp_path: Path) -> None:
     driver = PlanDriver(DuckDBStore(tmp_path / "s.duckdb"))
     driver.live(1, plans.route(1), plans.route(2))
     driver.project(2, plans.route(5))
@@ -115,7 +115,7 @@ def test_a_change_past_ttplan_is_by_no_plan(tmp_path: Path) -> None:
         StalePlan, match=r"was replaced not by a plan \(see `ttplan drift`\)"
     ) as caught:
         driver.apply(2)
-    assert {(one.name, one.how, one.plan_id) for one in caught.value.changes} == {
+    assert {(change.name, change.how, change.plan_id) for change in caught.value.changes} == {
         ("route 1", "replaced", None),
         ("route 2", "removed", None),
     }
@@ -128,13 +128,13 @@ def test_many_changes_are_counted(driver: PlanDriver) -> None:
         driver.apply(2)
 
 
-def test_a_row_that_does_not_remember_what_was_live_is_never_stale(driver: PlanDriver) -> None:
+def test_a_plan_without_recorded_live_routes_is_never_stale(driver: PlanDriver) -> None:
     driver.project(2, plans.route(5), live_seen=None)
     driver.live(3, plans.route(4))
     assert "allowed_stale" not in driver.apply(2).payload
 
 
-def test_state_comes_before_staleness(driver: PlanDriver) -> None:
+def test_the_status_is_checked_before_staleness(driver: PlanDriver) -> None:
     driver.project(2, plans.route(5), status="failed")
     driver.live(3, plans.route(4))
     with pytest.raises(InvalidState, match="'failed'"):
@@ -144,7 +144,7 @@ def test_state_comes_before_staleness(driver: PlanDriver) -> None:
 # --- revert ----------------------------------------------------------------------------------------------------------
 
 
-def test_reverting_puts_back_what_was_replaced_and_signs_for_it(driver: PlanDriver) -> None:
+def test_a_revert_restores_the_replaced_routes_and_signs_them(driver: PlanDriver) -> None:
     first = store_state(driver.store)
     driver.live(2, plans.route(1, priority=9), plans.route(4))
     entry = driver.revert(2)
@@ -164,7 +164,7 @@ def test_reverting_puts_back_what_was_replaced_and_signs_for_it(driver: PlanDriv
     assert not drifts(driver.store)
 
 
-def test_b_after_a_reverted_in_order_ends_in_the_first_state_byte_for_byte(tmp_path: Path) -> None:
+def test_reverts_in_order_restore_the_first_state_exactly(tmp_path: Path) -> None:
     path = tmp_path / "s.duckdb"
     driver = PlanDriver(DuckDBStore(path))
     driver.live(1, plans.route(1), plans.route(2))
@@ -185,7 +185,7 @@ def test_b_after_a_reverted_in_order_ends_in_the_first_state_byte_for_byte(tmp_p
     assert not drifts(driver.store)
 
 
-def test_where_a_later_plan_touched_the_same_routes_revert_refuses_and_names_it(
+def test_a_superseded_plan_is_not_reverted(
     driver: PlanDriver,
 ) -> None:
     driver.live(2, plans.route(2, priority=9))
@@ -206,7 +206,7 @@ def test_where_a_later_plan_touched_the_same_routes_revert_refuses_and_names_it(
     assert store_state(driver.store).live == []
 
 
-def test_a_later_plan_on_other_routes_is_left_alone(driver: PlanDriver) -> None:
+def test_a_later_plan_with_other_routes_stays_live(driver: PlanDriver) -> None:
     driver.live(2, plans.route(4))
     driver.revert(1)
     assert plan_ids_by_route(driver.store) == {"route 4": 2}
@@ -218,7 +218,7 @@ def test_a_plan_without_routes_is_reverted(driver: PlanDriver) -> None:
     assert plan_ids_by_route(driver.store) == {"route 1": 1, "route 2": 1}
 
 
-def test_no_such_plan(driver: PlanDriver) -> None:
+def test_an_unknown_plan_is_not_reverted(driver: PlanDriver) -> None:
     before = store_state(driver.store)
     with pytest.raises(PlanNotFound):
         driver.revert(99)
@@ -230,7 +230,7 @@ def test_a_plan_that_is_not_applied_is_invalid_state(driver: PlanDriver, status:
     driver.project(2, plans.route(5), status=status)
     before = store_state(driver.store)
     with pytest.raises(
-        InvalidState, match=f"is '{status}'; only a plan that is 'applied'"
+        InvalidState, match=f"is '{status}'; this needs a plan that is 'applied'"
     ) as caught:
         driver.revert(2)
     assert caught.value.state == status
@@ -247,7 +247,7 @@ def test_reverting_twice_and_applying_again_are_invalid_state(driver: PlanDriver
     assert store_state(driver.store) == before
 
 
-def test_a_result_is_as_good_as_an_id_and_has_to_be_of_the_organisation(driver: PlanDriver) -> None:
+def test_a_result_can_be_given_instead_of_an_id(driver: PlanDriver) -> None:
     other = plans.result(UUID(int=1), org_id=UUID(int=9))
     with pytest.raises(ApplyError, match="belongs to"):
         revert_plan(driver.store, driver.chain, other, PERSON)
@@ -257,7 +257,7 @@ def test_a_result_is_as_good_as_an_id_and_has_to_be_of_the_organisation(driver: 
     )
 
 
-def test_a_store_that_cannot_write_routes_is_a_store_error_and_writes_nothing() -> None:
+def test_a_failed_route_write_leaves_nothing_written() -> None:
     driver = PlanDriver(MemoryStore())
     driver.live(1, plans.route(1))
     before = store_state(driver.store)
@@ -268,7 +268,7 @@ def test_a_store_that_cannot_write_routes_is_a_store_error_and_writes_nothing() 
 
 
 @pytest.mark.parametrize("step", ["mark_reverted", "live_routes", "entries"])
-def test_whatever_breaks_in_the_store_is_a_store_error_and_is_rolled_back(
+def test_any_failure_in_the_store_is_rolled_back(
     driver: PlanDriver, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = store_state(driver.store)
@@ -289,7 +289,7 @@ def test_whatever_breaks_in_the_store_is_a_store_error_and_is_rolled_back(
     assert store_state(driver.store) == before
 
 
-def test_a_moment_that_cannot_be_signed_is_an_audit_error_and_writes_nothing() -> None:
+def test_a_time_that_cannot_be_signed_writes_nothing() -> None:
     driver = PlanDriver(MemoryStore())
     driver.live(1, plans.route(1))
     before = store_state(driver.store)
@@ -303,7 +303,7 @@ def test_a_moment_that_cannot_be_signed_is_an_audit_error_and_writes_nothing() -
     assert store_state(driver.store) == before
 
 
-def test_audit_failing_in_the_stores_own_chain_rolls_everything_back(driver: PlanDriver) -> None:
+def test_an_audit_failure_in_the_own_chain_is_rolled_back(driver: PlanDriver) -> None:
     before = store_state(driver.store)
     with pytest.raises(AuditError, match="was not reverted") as caught:
         revert_plan(driver.store, StoreChain(driver.store, OTHER_KEY), UUID(int=1), PERSON)
@@ -312,7 +312,7 @@ def test_audit_failing_in_the_stores_own_chain_rolls_everything_back(driver: Pla
 
 
 @pytest.mark.parametrize("kind", sorted(STORES))
-def test_a_foreign_writer_is_told_after_the_routes_are_back(kind: str, tmp_path: Path) -> None:
+def test_an_external_writer_is_called_after_the_revert(kind: str, tmp_path: Path) -> None:
     """With the chain elsewhere, what was replaced comes from the plan's row."""
     driver = PlanDriver(STORES[kind](tmp_path))
     first, second = (
@@ -329,9 +329,9 @@ def test_a_foreign_writer_is_told_after_the_routes_are_back(kind: str, tmp_path:
             assert store_state(driver.store).live == before
             return super().emit(org_id, actor, event, payload)
 
-    told = Looking()
-    revert_plan(driver.store, told, UUID(int=2), PERSON)
-    assert [(event, payload["plan_id"]) for _, _, event, payload in told.emitted] == [
+    looking = Looking()
+    revert_plan(driver.store, looking, UUID(int=2), PERSON)
+    assert [(event, payload["plan_id"]) for _, _, event, payload in looking.emitted] == [
         ("plan.reverted", str(UUID(int=2)))
     ]
     with pytest.raises(
@@ -342,7 +342,7 @@ def test_a_foreign_writer_is_told_after_the_routes_are_back(kind: str, tmp_path:
     assert store_state(driver.store).live == []
 
 
-def test_a_plan_of_an_older_row_is_reverted_by_the_chain_alone(tmp_path: Path) -> None:
+def test_an_older_row_is_reverted_by_the_chain_alone(tmp_path: Path) -> None:
     path = tmp_path / "s.duckdb"
     driver = PlanDriver(DuckDBStore(path))
     driver.live(1, plans.route(1))
@@ -359,7 +359,7 @@ def test_a_plan_of_an_older_row_is_reverted_by_the_chain_alone(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("edit", "said"),
+    ("edit", "message"),
     [
         (
             "UPDATE routes SET priority = 77 WHERE name = 'route 1'",
@@ -387,7 +387,7 @@ def test_a_plan_of_an_older_row_is_reverted_by_the_chain_alone(tmp_path: Path) -
         ),
     ],
 )
-def test_a_drifted_store_is_not_reverted(tmp_path: Path, edit: str, said: str) -> None:
+def test_a_drifted_store_is_not_reverted(tmp_path: Path, edit: str, message: str) -> None:
     path = tmp_path / "s.duckdb"
     driver = PlanDriver(DuckDBStore(path))
     driver.live(1, plans.route(1), plans.route(2))
@@ -395,12 +395,12 @@ def test_a_drifted_store_is_not_reverted(tmp_path: Path, edit: str, said: str) -
     with duckdb.connect(str(path)) as connection:
         connection.execute(edit)
     before = store_state(driver.store)
-    with pytest.raises(DriftError, match=said):
+    with pytest.raises(DriftError, match=message):
         driver.revert(1)
     assert store_state(driver.store) == before
 
 
-def test_what_a_row_says_it_replaced_is_not_believed_against_the_chain(tmp_path: Path) -> None:
+def test_the_chain_overrides_what_a_row_says_it_replaced(tmp_path: Path) -> None:
     """An edited `replaced` would otherwise put a route live that nobody signed for."""
     path = tmp_path / "s.duckdb"
     driver = PlanDriver(DuckDBStore(path))
@@ -424,7 +424,7 @@ step = st.tuples(
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(step, max_size=12))
-def test_whatever_is_applied_and_reverted_the_live_routes_follow_from_plans_and_chain(
+def test_live_routes_follow_from_plans_and_chain(
     steps: list[Any],
 ) -> None:
     """And undoing everything, last first, ends with nothing live, through each state that was there before."""
@@ -440,19 +440,23 @@ def test_whatever_is_applied_and_reverted_the_live_routes_follow_from_plans_and_
                 *(plans.route(100 * number + n, name=f"r{n}", priority=number) for n in names),
             )
         elif stack:
-            chosen, _ = stack[which % len(stack)]
+            plan, _ = stack[which % len(stack)]
             touched = {
-                one for name, one in plan_ids_by_route(driver.store).items() if name in own[chosen]
-            } - {chosen}
+                plan_id
+                for name, plan_id in plan_ids_by_route(driver.store).items()
+                if name in own[plan]
+            } - {plan}
             if touched:
                 with pytest.raises(SupersededPlan) as caught:
-                    driver.revert(chosen)
+                    driver.revert(plan)
                 assert caught.value.by.int in touched
                 continue
-            driver.revert(chosen)
+            driver.revert(plan)
             # States before later plans, on other routes, no longer come back as they were.
             stack = [
-                (one, None if one > chosen else before) for one, before in stack if one != chosen
+                (plan_id, None if plan_id > plan else before)
+                for plan_id, before in stack
+                if plan_id != plan
             ]
         assert not drifts(driver.store)
     for number, before in reversed(stack):

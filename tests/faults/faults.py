@@ -56,9 +56,9 @@ class FaultContext:
     def log(self) -> Path:
         return self.folder / f"{STORE}.wal"
 
-    def say(self, **said: Any) -> None:
+    def say(self, **message: Any) -> None:
         """Tell the parent. One line is one write, so that those of several processes do not mix."""
-        os.write(self.output, json.dumps(said).encode() + b"\n")
+        os.write(self.output, json.dumps(message).encode() + b"\n")
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,9 @@ def call_and_wait(context: FaultContext) -> None:
     os.read(context.answers, 1)
 
 
-def answer(context: FaultContext, said: bytes) -> None:
+def answer(context: FaultContext, reply: bytes) -> None:
     with suppress(BrokenPipeError):  # whoever called has ended, or has its answer
-        os.write(context.answers, said)
+        os.write(context.answers, reply)
 
 
 def kill_caller(context: FaultContext) -> None:

@@ -150,21 +150,21 @@ class _ChildReport:
         """How many entries are there for certain besides those that were acknowledged, since an error said so."""
         return sum(item["outcome"] == "done" for item in self.errors)
 
-    def add(self, said: dict[str, Any]) -> None:
-        if "also" in said:
-            self.done.append(said["also"])
-        elif "done" in said:
-            self.done.append(said["done"])
+    def add(self, message: dict[str, Any]) -> None:
+        if "also" in message:
+            self.done.append(message["also"])
+        elif "done" in message:
+            self.done.append(message["done"])
             self.begun = None
-        elif "begun" in said:
-            self.begun = said["begun"]
-        elif "error" in said:
-            self.errors.append(said)
-            self.begun = self.begun if said.get("helper") else None
-        elif "crash" in said:
-            self.crashes.append(said["crash"])
-        self.struck = self.struck or "struck" in said
-        self.ended = self.ended or "ended" in said
+        elif "begun" in message:
+            self.begun = message["begun"]
+        elif "error" in message:
+            self.errors.append(message)
+            self.begun = self.begun if message.get("helper") else None
+        elif "crash" in message:
+            self.crashes.append(message["crash"])
+        self.struck = self.struck or "struck" in message
+        self.ended = self.ended or "ended" in message
 
 
 def _check_report(fault: Fault, child_report: _ChildReport, status: int) -> list[str]:
@@ -174,15 +174,15 @@ def _check_report(fault: Fault, child_report: _ChildReport, status: int) -> list
     if not (child_report.ended and status == 0) and not deadly and not child_report.crashes:
         wrong.append(f"the process ended with {status}")
     for error in child_report.errors:
-        said = f"{error['step']}: {error['error']}: {error['message']}"
+        report = f"{error['step']}: {error['error']}: {error['message']}"
         if error["error"] not in (*REFUSED, *(fault.allowed if child_report.struck else ())):
-            wrong.append(f"an error that this does not explain: {said}")
+            wrong.append(f"an error that this does not explain: {report}")
         if (
             "INTERNAL" in error["message"]
             or "\n" in error["message"]
             or not error["message"].strip()
         ):
-            wrong.append(f"no clear error: {said}")
+            wrong.append(f"no clear error: {report}")
     return wrong
 
 

@@ -88,7 +88,7 @@ class _StressClient:
         self.workspace: Workspace = ttplan.open(place_of(folder), key=KEY)
 
     def do(self, what: str) -> dict[str, Any]:
-        doing: dict[str, Callable[[], dict[str, Any]]] = {
+        operations: dict[str, Callable[[], dict[str, Any]]] = {
             "apply": lambda: self._enter("projected"),
             "revert": lambda: self._enter("applied"),
             "add": self._add,
@@ -102,7 +102,7 @@ class _StressClient:
                 else {"error": "Drift: there was something to repair"}
             ),
         }
-        return doing[what]()
+        return operations[what]()
 
     def _enter(self, status: str) -> dict[str, Any]:
         with (
@@ -221,14 +221,14 @@ def _check(folder: Path, output: StressReport) -> list[str]:
         stored = {str(run.plan_id) for run in snapshot.plans(plans.ORG)}
         rows = snapshot.request_count()
     found_rows = [f"{record.seq}:{record.hash}" for record in records]
-    ours = {str(UUID(int=number)) for number in range(1, PLANS + 1)} | set(output.plans)
+    expected = {str(UUID(int=number)) for number in range(1, PLANS + 1)} | set(output.plans)
     checks = {
         f"entries: {len(found_rows)} found, {len(output.entries)} acknowledged": sorted(found_rows)
         == sorted(output.entries),
         f"gaps: {len(found_rows)} entries": [record.seq for record in records]
         == list(range(len(records))),
         f"drift: {drift}": drift.ok,
-        f"plans: {len(stored)} found, {len(ours)} known": stored == ours,
+        f"plans: {len(stored)} found, {len(expected)} known": stored == expected,
         f"requests: {rows} found, {output.rows} acknowledged": rows == output.rows,
     }
     return [message for message, good in checks.items() if not good]

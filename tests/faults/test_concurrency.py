@@ -46,7 +46,7 @@ def ended(child: subprocess.Popen[str]) -> list[str]:
 
 
 @pytest.mark.slow
-def test_two_processes_applying_the_same_plans_one_succeeds_and_the_other_gets_invalid_state(
+def test_of_two_processes_applying_a_plan_one_succeeds(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "store.duckdb"
@@ -60,7 +60,7 @@ def test_two_processes_applying_the_same_plans_one_succeeds_and_the_other_gets_i
 
 
 @pytest.mark.slow
-def test_processes_opening_a_new_path_at_once_share_one_whole_store(tmp_path: Path) -> None:
+def test_processes_that_create_a_store_at_once_share_it(tmp_path: Path) -> None:
     children = [
         subprocess.Popen(
             [sys.executable, "-c", CREATOR, str(tmp_path / "store.duckdb")],

@@ -42,7 +42,7 @@ def run_scenarios(*arguments: str, planted: str = "") -> tuple[int, str]:
         pytest.param(PART, PART, marks=pytest.mark.fault),
     ],
 )
-def test_no_fault_loses_or_halves_acknowledged_work(first: int, count: int) -> None:
+def test_no_fault_loses_or_splits_acknowledged_work(first: int, count: int) -> None:
     code, output = run_scenarios("--runs", str(count), "--from", str(first), "--seed", str(SEED))
     assert code == 0, output
     assert f"{count} runs with seed {SEED}: 0 violations" in output
@@ -57,7 +57,7 @@ def test_no_fault_loses_or_halves_acknowledged_work(first: int, count: int) -> N
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("count", [10, pytest.param(100, marks=pytest.mark.fault)])
-def test_no_fault_loses_or_halves_work_in_a_database(count: int) -> None:
+def test_no_fault_loses_or_splits_work_in_a_database(count: int) -> None:
     look_for_programs()
     code, output = run_scenarios(
         "--store", "postgres", "--runs", str(count), "--seed", str(SERVER_SEED)

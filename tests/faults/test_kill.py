@@ -28,7 +28,7 @@ DuckDBStore(Path(sys.argv[1]))
 
 
 @pytest.mark.parametrize("moment", ["before the schema", "before linking"])
-def test_a_process_killed_while_it_makes_a_store_leaves_none(tmp_path: Path, moment: str) -> None:
+def test_a_process_killed_while_creating_a_store_leaves_none(tmp_path: Path, moment: str) -> None:
     path = tmp_path / "store.duckdb"
     child = subprocess.run([sys.executable, "-c", DYING, str(path), moment])
     assert child.returncode == -signal.SIGKILL

@@ -50,16 +50,16 @@ def drift(driver: PlanDriver) -> Drift:
         return find_drift(snapshot, ORG, KEY.public_key, own_key=False)
 
 
-def told(driver: PlanDriver, name: str) -> list[tuple[str, str, bool, str | None]]:
+def history_of(driver: PlanDriver, name: str) -> list[tuple[str, str, bool, str | None]]:
     """The history of a route: by which plan and event, its name then, whether it is live, and what it is called since."""
     turns = route_events(driver.store, name)
     return [
-        (f"{one.plan_name} {one.event}", one.name, one.live is not None, one.renamed_to)
-        for one in turns
+        (f"{turn.plan_name} {turn.event}", turn.name, turn.live is not None, turn.renamed_to)
+        for turn in turns
     ]
 
 
-def test_a_rename_is_previewed_applied_signed_for_and_reverted(driver: PlanDriver) -> None:
+def test_a_rename_is_previewed_applied_signed_and_reverted(driver: PlanDriver) -> None:
     first = store_state(driver.store).live
     driver.project(2, route(1, "new", priority=9))
     (change,) = preview(context_of(driver.store, KEY, driver.clock), UUID(int=2)).changes
@@ -68,8 +68,13 @@ def test_a_rename_is_previewed_applied_signed_for_and_reverted(driver: PlanDrive
         "new",
         ["name", "priority"],
     )
+<<<<<<< HEAD
     assert change.before == next(one for one in first if one.route.name == "old")
     shown = repr(PreviewCard(preview(context_of(driver.store, KEY, driver.clock), UUID(int=2))))
+=======
+    assert change.before == next(row for row in first if row.route.name == "old")
+    shown = repr(PreviewCard(preview(driver.store, UUID(int=2), driver.clock())))
+>>>>>>> 1bb111a (tests: plain names for the tests of stores and apply)
     assert ">  renamed  new  to" in shown
     assert "name: old → new" in shown
     assert "1 renamed; 1 other live route stays as it is" in shown
@@ -88,22 +93,38 @@ def test_a_rename_is_previewed_applied_signed_for_and_reverted(driver: PlanDrive
     assert drift(driver).ok
 
 
-def test_an_apply_that_renames_nothing_says_nothing_of_it(driver: PlanDriver) -> None:
+def test_an_apply_without_renames_does_not_record_any(driver: PlanDriver) -> None:
     assert "renamed" not in driver.live(2, route(1, "old", priority=9)).payload
 
 
-def test_what_stands_at_the_new_name_is_taken_out_and_comes_back(driver: PlanDriver) -> None:
+def test_the_route_at_the_new_name_is_removed_and_restored(driver: PlanDriver) -> None:
     first = store_state(driver.store).live
     driver.project(2, route(1, "kept"))
+<<<<<<< HEAD
     changes = preview(context_of(driver.store, KEY, driver.clock), UUID(int=2)).changes
     assert [(one.kind, one.name, one.before and one.before.route.id.int) for one in changes] == [
+=======
+    changes = preview(driver.store, UUID(int=2), driver.clock()).changes
+    assert [
+        (change.kind, change.name, change.before and change.before.route.id.int)
+        for change in changes
+    ] == [
+>>>>>>> 1bb111a (tests: plain names for the tests of stores and apply)
         ("renamed", "kept", 1),
         ("removed", "kept", 2),
     ]
     driver.apply(2)
     assert plan_ids_by_route(driver.store) == {"kept": 2}
+<<<<<<< HEAD
     changes = preview_revert(context_of(driver.store, KEY), UUID(int=2)).changes
     assert {(one.kind, one.name) for one in changes} == {("renamed", "old"), ("new", "kept")}
+=======
+    changes = preview_revert(driver.store, UUID(int=2)).changes
+    assert {(change.kind, change.name) for change in changes} == {
+        ("renamed", "old"),
+        ("new", "kept"),
+    }
+>>>>>>> 1bb111a (tests: plain names for the tests of stores and apply)
     driver.revert(2)
     assert store_state(driver.store).live == first
     assert drift(driver).ok
@@ -112,53 +133,58 @@ def test_what_stands_at_the_new_name_is_taken_out_and_comes_back(driver: PlanDri
 def test_two_routes_swap_names_in_one_plan(driver: PlanDriver) -> None:
     first = store_state(driver.store).live
     driver.project(2, route(1, "kept"), route(2, "old"))
+<<<<<<< HEAD
     changes = preview(context_of(driver.store, KEY, driver.clock), UUID(int=2)).changes
     assert [(one.kind, one.name, one.before and one.before.route.name) for one in changes] == [
+=======
+    changes = preview(driver.store, UUID(int=2), driver.clock()).changes
+    assert [(row.kind, row.name, row.before and row.before.route.name) for row in changes] == [
+>>>>>>> 1bb111a (tests: plain names for the tests of stores and apply)
         ("renamed", "kept", "old"),
         ("renamed", "old", "kept"),
     ]
     assert driver.apply(2).payload["renamed"] == 2
-    assert {one.route.name: one.route.id.int for one in store_state(driver.store).live} == {
+    assert {row.route.name: row.route.id.int for row in store_state(driver.store).live} == {
         "kept": 1,
         "old": 2,
     }
-    assert [name for _, name, _, _ in told(driver, "old")] == ["kept", "old"]
+    assert [name for _, name, _, _ in history_of(driver, "old")] == ["kept", "old"]
     assert drift(driver).ok
     driver.revert(2)
     assert store_state(driver.store).live == first
 
 
-def test_the_history_of_a_route_goes_back_through_its_earlier_names(driver: PlanDriver) -> None:
+def test_the_history_of_a_route_includes_its_earlier_names(driver: PlanDriver) -> None:
     driver.live(2, route(1, "new"))
     driver.live(3, route(1, "newest", priority=9))
     at = driver.clock()
-    assert told(driver, "newest") == [
+    assert history_of(driver, "newest") == [
         ("plan 1 plan.applied", "old", True, None),
         ("plan 2 plan.applied", "new", True, None),
         ("plan 3 plan.applied", "newest", True, None),
     ]
-    assert told(driver, "old") == [
+    assert history_of(driver, "old") == [
         ("plan 1 plan.applied", "old", True, None),
         ("plan 2 plan.applied", "old", False, "new"),
     ]
     driver.revert(3)
-    assert told(driver, "new")[2:] == [
+    assert history_of(driver, "new")[2:] == [
         ("plan 3 plan.applied", "newest", True, None),
         ("plan 3 plan.reverted", "new", True, None),
     ]
-    assert {one.route.name for one in routes_at(driver.store, at)} == {"newest", "kept"}
+    assert {row.route.name for row in routes_at(driver.store, at)} == {"newest", "kept"}
 
 
-def test_drift_and_repair_know_what_a_renamed_route_is_called(driver: PlanDriver) -> None:
+def test_drift_and_repair_use_the_new_name_of_a_route(driver: PlanDriver) -> None:
     driver.live(2, route(1, "new"))
     good = store_state(driver.store).live
     edited = [
-        one.model_copy(update={"route": route(1, "old")}) if one.route.name == "new" else one
-        for one in good
+        row.model_copy(update={"route": route(1, "old")}) if row.route.name == "new" else row
+        for row in good
     ]
     with driver.store.transaction() as tx:
         tx.set_live_routes(ORG, edited)
-    assert [(one.name, one.kind) for one in drift(driver).routes] == [
+    assert [(row.name, row.kind) for row in drift(driver).routes] == [
         ("new", "missing"),
         ("old", "foreign"),
     ]
@@ -174,7 +200,7 @@ def test_drift_and_repair_know_what_a_renamed_route_is_called(driver: PlanDriver
         ([route(7, "old")], "old"),  # its old name is taken
     ],
 )
-def test_a_rename_is_not_reverted_where_a_later_plan_touched_the_route_or_its_old_name(
+def test_a_superseded_rename_is_not_reverted(
     driver: PlanDriver, later: list[ProposedRoute], touched: str
 ) -> None:
     driver.live(2, route(1, "new"))
@@ -192,7 +218,7 @@ def test_a_rename_is_not_reverted_where_a_later_plan_touched_the_route_or_its_ol
     assert drift(driver).ok
 
 
-def test_a_route_that_came_back_under_another_name_is_not_put_live_twice(
+def test_a_route_is_not_restored_under_two_names(
     driver: PlanDriver,
 ) -> None:
     driver.live(2, route(7, "old"))  # takes the place of route 1
@@ -204,7 +230,7 @@ def test_a_route_that_came_back_under_another_name_is_not_put_live_twice(
     assert plan_ids_by_route(driver.store) == {"old": 1, "kept": 1}
 
 
-def test_a_later_rename_that_was_replaced_is_still_in_the_way(driver: PlanDriver) -> None:
+def test_a_later_rename_supersedes_even_if_it_was_replaced(driver: PlanDriver) -> None:
     driver.live(2, route(1, "new"))
     driver.live(3, route(1, "newest"))
     driver.live(4, route(7, "newest"))
@@ -216,37 +242,37 @@ def test_a_later_rename_that_was_replaced_is_still_in_the_way(driver: PlanDriver
     assert plan_ids_by_route(driver.store) == {"old": 1, "kept": 1}
 
 
-def test_a_stale_plan_says_what_was_renamed_and_by_which_plan(driver: PlanDriver) -> None:
+def test_a_stale_plan_names_renames_and_their_plans(driver: PlanDriver) -> None:
     driver.project(5, route(9, "x"))
     driver.live(2, route(1, "new"))
     with pytest.raises(StalePlan) as caught:
         driver.apply(5)
-    assert [str(one) for one in caught.value.changes] == [
+    assert [str(change) for change in caught.value.changes] == [
         f"route 'old' was renamed to 'new' by applying plan {UUID(int=2)}",
     ]
     driver.project(6, route(9, "x"))
     driver.revert(2)
     with pytest.raises(StalePlan) as caught:
         driver.apply(6)
-    assert [str(one) for one in caught.value.changes] == [
+    assert [str(change) for change in caught.value.changes] == [
         f"route 'new' was renamed back to 'old' by reverting plan {UUID(int=2)}",
     ]
     driver.apply(5)  # all is again as it was computed against
 
 
-def test_an_earlier_rename_of_the_name_explains_nothing(driver: PlanDriver) -> None:
+def test_an_earlier_rename_does_not_explain_a_removal(driver: PlanDriver) -> None:
     driver.live(2, route(1, "new"))
     driver.live(3, route(7, "old"))
     driver.project(4, route(9, "x"))
     driver.revert(3)
     with pytest.raises(StalePlan) as caught:
         driver.apply(4)
-    assert [(one.name, one.how, one.plan_id) for one in caught.value.changes] == [
+    assert [(change.name, change.how, change.plan_id) for change in caught.value.changes] == [
         ("old", "removed", UUID(int=3))
     ]
 
 
-def test_with_the_chain_elsewhere_a_rename_is_reverted_by_the_plans_row() -> None:
+def test_with_an_external_chain_renames_are_reverted_by_row() -> None:
     driver, writer = PlanDriver(MemoryStore()), Foreign()
     for number, landing in enumerate(
         (route(1, "old"), route(1, "new"), route(1, "newest"), route(7, "old")), 1
@@ -254,16 +280,16 @@ def test_with_the_chain_elsewhere_a_rename_is_reverted_by_the_plans_row() -> Non
         apply_plan(
             driver.store, writer, driver.project(number, landing).result, PERSON, clock=driver.clock
         )
-    for held, by in ((2, 3), (2, 4)):
+    for superseded, by in ((2, 3), (2, 4)):
         with pytest.raises(SupersededPlan) as caught:
-            revert_plan(driver.store, writer, UUID(int=held), PERSON)
+            revert_plan(driver.store, writer, UUID(int=superseded), PERSON)
         assert caught.value.by == UUID(int=by)
         revert_plan(driver.store, writer, UUID(int=by), PERSON)
     revert_plan(driver.store, writer, UUID(int=2), PERSON)
     assert plan_ids_by_route(driver.store) == {"old": 1}
 
 
-def test_a_history_made_before_renames_were_known_is_what_it_was(tmp_path: Path) -> None:
+def test_a_history_without_recorded_renames_stays_the_same(tmp_path: Path) -> None:
     """Earlier versions replaced by names alone: two routes could be live with one id, and their chains say so for ever."""
     path = tmp_path / "s.duckdb"
     driver = PlanDriver(DuckDBStore(path))
@@ -280,7 +306,7 @@ def test_a_history_made_before_renames_were_known_is_what_it_was(tmp_path: Path)
         )
     assert plan_ids_by_route(driver.store) == {"old": 1, "new": 2}
     assert drift(driver).ok
-    assert told(driver, "new") == [("plan 2 plan.applied", "new", True, None)]
+    assert history_of(driver, "new") == [("plan 2 plan.applied", "new", True, None)]
     driver.live(3, route(1, "third"))  # its id tells neither
     assert plan_ids_by_route(driver.store) == {"old": 1, "new": 2, "third": 3}
     for number in (3, 2, 1):
@@ -289,7 +315,7 @@ def test_a_history_made_before_renames_were_known_is_what_it_was(tmp_path: Path)
     assert plan_ids_by_route(driver.store) == {}
 
 
-def test_where_a_renaming_plans_row_is_lost_nothing_is_said_of_what_it_took_out(
+def test_a_lost_row_of_a_renaming_plan_makes_its_names_unknown(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "s.duckdb"
@@ -305,7 +331,7 @@ def test_where_a_renaming_plans_row_is_lost_nothing_is_said_of_what_it_took_out(
 routes_named = st.lists(
     st.tuples(st.integers(1, 4), st.sampled_from("abcd")),
     max_size=3,
-    unique_by=(lambda one: one[0], lambda one: one[1]),
+    unique_by=(lambda pair: pair[0], lambda pair: pair[1]),
 )
 step = st.tuples(st.sampled_from(["apply", "apply", "revert"]), st.integers(0, 5), routes_named)
 
@@ -321,7 +347,7 @@ def reverted(driver: PlanDriver, number: int) -> int | None:
 
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(step, max_size=12))
-def test_whatever_is_renamed_every_id_is_live_once_and_all_of_it_comes_back(
+def test_each_id_is_live_once_and_reverts_restore_all_renames(
     steps: list[Any],
 ) -> None:
     driver = PlanDriver(MemoryStore())
@@ -332,19 +358,19 @@ def test_whatever_is_renamed_every_id_is_live_once_and_all_of_it_comes_back(
             stack.append((number, before))
             driver.live(number, *(route(n, name, priority=number) for n, name in named))
         elif stack:
-            chosen, _ = stack[which % len(stack)]
-            refused = reverted(driver, chosen)
+            plan, _ = stack[which % len(stack)]
+            refused = reverted(driver, plan)
             if refused is not None:
-                assert refused in [one for one, _ in stack if one > chosen]
+                assert refused in [later for later, _ in stack if later > plan]
                 assert store_state(driver.store).live == before
                 continue
-            stack = [(one, None if one > chosen else was) for one, was in stack if one != chosen]
+            stack = [(number, None if number > plan else was) for number, was in stack if number != plan]
         live = store_state(driver.store).live
-        assert len({one.route.id for one in live}) == len(live)
+        assert len({row.route.id for row in live}) == len(live)
         with driver.store.read() as snapshot:
             history = load_history(snapshot, ORG)
         assert (
-            sorted(history.live.values(), key=lambda one: (-one.route.priority, one.route.id))
+            sorted(history.live.values(), key=lambda row: (-row.route.priority, row.route.id))
             == live
         )
         assert history.problems == []
@@ -354,7 +380,7 @@ def test_whatever_is_renamed_every_id_is_live_once_and_all_of_it_comes_back(
     assert store_state(driver.store).live == []
 
 
-def test_renames_are_told_by_ids_alone() -> None:
+def test_renames_are_recognised_by_route_ids() -> None:
     live = [
         LiveRoute(route=route(n, name), plan_id=UUID(int=1), applied_at=plans.CREATED)
         for n, name in ((1, "a"), (2, "b"))

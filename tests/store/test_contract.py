@@ -114,7 +114,7 @@ def test_plans_are_found_by_name_or_prefix_of_their_id(store: Store) -> None:
         assert {text: snapshot.find_plan_ids(ORG, text) for text in expected} == expected
 
 
-def test_a_plan_id_is_taken_once(store: Store) -> None:
+def test_a_plan_id_is_unique(store: Store) -> None:
     with store.transaction() as tx:
         tx.add_plan(plans.run(1))
     with (
@@ -126,7 +126,7 @@ def test_a_plan_id_is_taken_once(store: Store) -> None:
         assert [run.name for run in snapshot.plans(ORG)] == ["plan 1"]
 
 
-def test_mark_applied_flips_stamps_and_writes_routes(store: Store) -> None:
+def test_mark_applied_sets_status_and_time_and_writes_routes(store: Store) -> None:
     routes = (plans.route(1), plans.route(2, enabled=False))
     with store.transaction() as tx:
         tx.add_plan(plans.run(7, routes))
@@ -140,7 +140,7 @@ def test_mark_applied_flips_stamps_and_writes_routes(store: Store) -> None:
     ]
 
 
-def test_mark_applied_of_no_plan_is_none_and_writes_nothing(store: Store) -> None:
+def test_mark_applied_of_an_unknown_plan_writes_nothing(store: Store) -> None:
     assert store.mark_applied(UUID(int=7), AT, (plans.route(1),)) is None
     assert live(store) == []
 
@@ -150,7 +150,7 @@ def test_mark_applied_of_an_applied_plan_changes_nothing(store: Store) -> None:
         tx.add_plan(plans.run(7))
     store.mark_applied(UUID(int=7), AT, (plans.route(1),))
     assert store.mark_applied(UUID(int=7), AT + timedelta(days=1), (plans.route(2),)) == "applied"
-    assert [one.route for one in live(store)] == [plans.route(1)]
+    assert [row.route for row in live(store)] == [plans.route(1)]
     with store.read() as snapshot:
         run = snapshot.plan(UUID(int=7))
     assert run is not None
@@ -166,11 +166,11 @@ def test_a_live_route_is_replaced_by_name_within_its_org(store: Store) -> None:
     store.mark_applied(UUID(int=1), AT, (old, plans.route(5)))
     store.mark_applied(UUID(int=3), AT, (old,))
     store.mark_applied(UUID(int=2), AT, (new,))
-    assert [one.route for one in live(store)] == [new, plans.route(5)]
-    assert [one.route for one in live(store, OTHER)] == [old]
+    assert [row.route for row in live(store)] == [new, plans.route(5)]
+    assert [row.route for row in live(store, OTHER)] == [old]
 
 
-def test_an_applied_plan_keeps_its_routes_and_what_they_replaced(store: Store) -> None:
+def test_an_applied_plan_stores_its_routes_and_the_replaced(store: Store) -> None:
     first, second = plans.route(1, name="same"), plans.route(2, name="same")
     with store.transaction() as tx:
         tx.add_plan(plans.run(1, (first,)))
@@ -178,15 +178,15 @@ def test_an_applied_plan_keeps_its_routes_and_what_they_replaced(store: Store) -
     store.mark_applied(UUID(int=1), AT, (first,))
     store.mark_applied(UUID(int=2), AT + timedelta(1), (second, plans.route(3)))
     with store.read() as snapshot:
-        one, two = snapshot.plan(UUID(int=1)), snapshot.plan(UUID(int=2))
-    assert one is not None
-    assert one.replaced == ()
-    assert two is not None
-    assert two.replaced == (LiveRoute(route=first, plan_id=UUID(int=1), applied_at=AT),)
-    assert two.result.proposed_routes == (second, plans.route(3))
+        earlier, later = snapshot.plan(UUID(int=1)), snapshot.plan(UUID(int=2))
+    assert earlier is not None
+    assert earlier.replaced == ()
+    assert later is not None
+    assert later.replaced == (LiveRoute(route=first, plan_id=UUID(int=1), applied_at=AT),)
+    assert later.result.proposed_routes == (second, plans.route(3))
 
 
-def test_a_renamed_route_leaves_its_old_name_and_its_row_says_what_it_was(store: Store) -> None:
+def test_a_renamed_route_frees_its_old_name(store: Store) -> None:
     """A live route of another name with the id of one that lands is that same route."""
     old, kept = plans.route(1, name="before"), plans.route(2)
     standing, other = plans.route(9, name="after"), plans.route(1, name="before")
@@ -198,18 +198,19 @@ def test_a_renamed_route_leaves_its_old_name_and_its_row_says_what_it_was(store:
     store.mark_applied(UUID(int=1), AT, (old, kept, standing))
     store.mark_applied(UUID(int=3), AT, (other,))
     store.mark_applied(UUID(int=2), AT + timedelta(1), (new,))
-    assert sorted(one.route.name for one in live(store)) == ["after", "route 2"]
+    assert sorted(live_route.route.name for live_route in live(store)) == ["after", "route 2"]
     assert live(store)[0] == LiveRoute(route=new, plan_id=UUID(int=2), applied_at=AT + timedelta(1))
-    assert [one.route for one in live(store, OTHER)] == [other]
+    assert [live_route.route for live_route in live(store, OTHER)] == [other]
     with store.read() as snapshot:
         run = snapshot.plan(UUID(int=2))
     assert run is not None
     assert run.replaced == tuple(
-        LiveRoute(route=one, plan_id=UUID(int=1), applied_at=AT) for one in (standing, old)
+        LiveRoute(route=live_route, plan_id=UUID(int=1), applied_at=AT)
+        for live_route in (standing, old)
     )
     with store.transaction() as tx:
         tx.mark_reverted(UUID(int=2), AT + timedelta(2), run.replaced)
-    assert {one.route.name: one.route for one in live(store)} == {
+    assert {live_route.route.name: live_route.route for live_route in live(store)} == {
         "before": old,
         "route 2": kept,
         "after": standing,
@@ -227,13 +228,13 @@ def test_two_routes_swap_names_and_back(store: Store) -> None:
     store.mark_applied(UUID(int=1), AT, first)
     before = live(store)
     store.mark_applied(UUID(int=2), AT, swapped)
-    assert {one.route.name: one.route.id.int for one in live(store)} == {"a": 2, "b": 1}
+    assert {row.route.name: row.route.id.int for row in live(store)} == {"a": 2, "b": 1}
     with store.transaction() as tx:
         tx.mark_reverted(UUID(int=2), AT, before)
     assert live(store) == before
 
 
-def test_an_id_that_is_live_under_two_names_renames_neither(store: Store) -> None:
+def test_an_id_live_under_two_names_renames_neither_route(store: Store) -> None:
     """Earlier versions knew routes by their names alone, and could leave that."""
     twice = [
         LiveRoute(route=plans.route(1, name=name), plan_id=UUID(int=8), applied_at=AT)
@@ -243,10 +244,10 @@ def test_an_id_that_is_live_under_two_names_renames_neither(store: Store) -> Non
         tx.add_plan(plans.run(1))
         tx.set_live_routes(ORG, twice)
     store.mark_applied(UUID(int=1), AT, (plans.route(1, name="c"),))
-    assert sorted(one.route.name for one in live(store)) == ["a", "b", "c"]
+    assert sorted(row.route.name for row in live(store)) == ["a", "b", "c"]
 
 
-def test_what_a_plan_saw_and_why_it_failed_is_read_back_equal(store: Store) -> None:
+def test_seen_routes_and_the_failure_are_read_back_equal(store: Store) -> None:
     saw = SeenRoute(name="Zoë's", plan_id=UUID(int=9), digest="ab" * 32)
     run = plans.run(
         1, status="failed", live_seen=(saw,), failure="OutOfMemoryException: it was too much"
@@ -261,7 +262,7 @@ def test_what_a_plan_saw_and_why_it_failed_is_read_back_equal(store: Store) -> N
         assert snapshot.statuses(OTHER) == {}
 
 
-def test_mark_reverted_flips_stamps_and_changes_routes(store: Store) -> None:
+def test_mark_reverted_sets_status_and_time_and_restores_routes(store: Store) -> None:
     mine, others = (plans.route(1), plans.route(2)), plans.route(3)
     back = LiveRoute(
         route=plans.route(8, name="route 1"), plan_id=UUID(int=5), applied_at=AT - timedelta(1)
@@ -286,9 +287,7 @@ def test_mark_reverted_flips_stamps_and_changes_routes(store: Store) -> None:
 
 
 @pytest.mark.parametrize("status", ["projected", "failed"])
-def test_mark_reverted_of_a_plan_that_is_not_applied_changes_nothing(
-    store: Store, status: str
-) -> None:
+def test_mark_reverted_needs_an_applied_plan(store: Store, status: str) -> None:
     run = plans.run(1, (plans.route(1),), status=status)
     with store.transaction() as tx:
         tx.add_plan(run)
@@ -305,25 +304,25 @@ def test_live_routes_are_set_for_one_organisation(store: Store) -> None:
         tx.add_plan(plans.run(2, org_id=OTHER))
     store.mark_applied(UUID(int=1), AT, (plans.route(1), plans.route(2)))
     store.mark_applied(UUID(int=2), AT, (plans.route(1),))
-    wanted = [LiveRoute(route=plans.route(n), plan_id=UUID(int=n), applied_at=AT) for n in (7, 2)]
+    expected = [LiveRoute(route=plans.route(n), plan_id=UUID(int=n), applied_at=AT) for n in (7, 2)]
     with store.transaction() as tx:
-        tx.set_live_routes(ORG, wanted)
-    assert live(store) == wanted
-    assert [one.route for one in live(store, OTHER)] == [plans.route(1)]
+        tx.set_live_routes(ORG, expected)
+    assert live(store) == expected
+    assert [row.route for row in live(store, OTHER)] == [plans.route(1)]
     with store.read() as snapshot:
-        assert snapshot.live_route_rows(ORG) == wanted
+        assert snapshot.live_route_rows(ORG) == expected
 
 
-def test_live_routes_come_by_precedence(store: Store) -> None:
+def test_live_routes_are_sorted_by_precedence(store: Store) -> None:
     routes = [plans.route(n, priority=p) for n, p in ((3, 1), (1, 1), (2, 2**32 - 1), (4, 0))]
     with store.transaction() as tx:
         tx.add_plan(plans.run(1))
     store.mark_applied(UUID(int=1), AT, routes)
-    assert [one.route.id.int for one in live(store)] == [2, 1, 3, 4]
+    assert [row.route.id.int for row in live(store)] == [2, 1, 3, 4]
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, StoreError])
-def test_a_transaction_that_raises_leaves_nothing(store: Store, error: type[BaseException]) -> None:
+def test_a_transaction_that_raises_is_rolled_back(store: Store, error: type[BaseException]) -> None:
     with store.transaction() as tx:
         tx.add_plan(plans.run(1))
     with pytest.raises(error), store.transaction() as tx:
@@ -351,7 +350,7 @@ def test_a_transaction_sees_its_own_writes(store: Store) -> None:
         assert len(tx.live_routes(ORG)) == 1
 
 
-def test_the_chain_is_kept_to_the_byte_and_streamed_in_order(store: Store) -> None:
+def test_the_chain_is_byte_identical_and_streamed_in_order(store: Store) -> None:
     records = [to_record(e) for e in chain(12)]
     with store.transaction() as tx:
         for record in records:
@@ -364,7 +363,7 @@ def test_the_chain_is_kept_to_the_byte_and_streamed_in_order(store: Store) -> No
         assert (tip.seq, tip.hash) == (11, records[-1].hash)
 
 
-def test_an_entry_is_appended_at_its_seq_only(store: Store) -> None:
+def test_an_entry_is_appended_only_at_its_seq(store: Store) -> None:
     records = [to_record(e) for e in chain(3)]
     with (
         pytest.raises(StoreError, match="seq 1 cannot follow; expected 0"),
@@ -378,7 +377,7 @@ def test_an_entry_is_appended_at_its_seq_only(store: Store) -> None:
             tx.append_entry(wrong)
 
 
-def test_the_organisation_is_decided_once(store: Store) -> None:
+def test_the_organisation_is_set_once(store: Store) -> None:
     with store.transaction() as tx:
         tx.set_org_id(ORG)
         tx.set_org_id(ORG)
@@ -408,7 +407,7 @@ def test_a_repeated_request_id_is_refused(store: Store) -> None:
         assert snapshot.request_count() == 0
 
 
-def test_a_known_id_with_another_content_is_refused_by_field(store: Store) -> None:
+def test_a_stored_id_with_other_content_is_refused_by_field(store: Store) -> None:
     with store.transaction() as tx:
         tx.add_requests([rows(1, 2)], ORG)
     with pytest.raises(InputError, match="with another output_tokens"), store.transaction() as tx:
@@ -417,17 +416,17 @@ def test_a_known_id_with_another_content_is_refused_by_field(store: Store) -> No
         assert snapshot.request_count() == 2
 
 
-def test_rows_in_conflict_are_left_out_where_asked_and_counted(store: Store) -> None:
+def test_conflicting_rows_are_skipped_on_request_and_counted(store: Store) -> None:
     with store.transaction() as tx:
         tx.add_requests([rows(1, 2)], ORG)
     numbered = rows(9, 3).append_column("row", pa.array([40, 41], pa.int64()))
-    again = rows(3, 3, output_tokens=5).append_column("row", pa.array([50, 51], pa.int64()))
+    repeated = rows(3, 3, output_tokens=5).append_column("row", pa.array([50, 51], pa.int64()))
     known = rows(1).append_column("row", pa.array([60], pa.int64()))
     changed = rows(2, tag="other").append_column("row", pa.array([61], pa.int64()))
     same = rows(9).append_column("row", pa.array([62], pa.int64()))
     with store.transaction() as tx:
-        found = tx.add_requests([numbered, again, known, changed, same], ORG, "skip")
-    assert found == (
+        result = tx.add_requests([numbered, repeated, known, changed, same], ORG, "skip")
+    assert result == (
         2,
         1,
         (
@@ -451,18 +450,18 @@ def test_rows_in_conflict_are_left_out_where_asked_and_counted(store: Store) -> 
     assert kept == dict.fromkeys((1, 2, 3, 9))
 
 
-def test_rows_in_conflict_say_where_both_stood(store: Store) -> None:
-    again = rows(3, 3, tag="x").append_column("row", pa.array([50, 51], pa.int64()))
+def test_conflicts_name_the_positions_of_both_rows(store: Store) -> None:
+    repeated = rows(3, 3, tag="x").append_column("row", pa.array([50, 51], pa.int64()))
     first = rows(3).append_column("row", pa.array([7], pa.int64()))
     message = r"is in row 8 and in row 51, with another tag \(and 1 more such row\)"
     with pytest.raises(ConflictingRequests, match=message) as caught, store.transaction() as tx:
-        tx.add_requests([first, again], ORG)
+        tx.add_requests([first, repeated], ORG)
     assert [example.row for example in caught.value.conflicts.examples] == [50, 51]
     with store.read() as snapshot:
         assert snapshot.request_count() == 0
 
 
-def test_an_error_of_the_rows_themselves_comes_through(store: Store) -> None:
+def test_an_error_while_reading_rows_is_raised_unchanged(store: Store) -> None:
     def failing() -> Iterator[pa.RecordBatch]:
         yield rows(1)
         raise InputError("row 2 is bad")
@@ -473,7 +472,7 @@ def test_an_error_of_the_rows_themselves_comes_through(store: Store) -> None:
         assert snapshot.request_count() == 0
 
 
-def test_a_replay_of_the_stores_rows_is_that_of_the_rows(store: Store) -> None:
+def test_a_replay_of_stored_rows_equals_that_of_the_rows(store: Store) -> None:
     requests = universe.log(400, seed=9)
     made = [
         dict.fromkeys(REQUEST_SCHEMA.names)
@@ -488,7 +487,7 @@ def test_a_replay_of_the_stores_rows_is_that_of_the_rows(store: Store) -> None:
         assert run_replay(snapshot.requests(), ReplaySpec.from_plan(plan)).result == replay(plan)
 
 
-def test_routes_with_every_kind_of_text_are_read_back_equal(store: Store) -> None:
+def test_routes_with_unusual_text_are_read_back_equal(store: Store) -> None:
     hostile: list[ProposedRoute] = [
         plans.route(n, name=name)
         for n, name in enumerate(
@@ -506,7 +505,7 @@ def test_routes_with_every_kind_of_text_are_read_back_equal(store: Store) -> Non
     with store.transaction() as tx:
         tx.add_plan(plans.run(1))
     store.mark_applied(UUID(int=1), AT, hostile)
-    assert sorted((one.route for one in live(store)), key=lambda r: r.id) == hostile
+    assert sorted((row.route for row in live(store)), key=lambda r: r.id) == hostile
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
@@ -515,7 +514,7 @@ def test_routes_with_every_kind_of_text_are_read_back_equal(store: Store) -> Non
     bound=st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**9), max_value=10**9),
 )
 @pytest.mark.parametrize("kind", sorted(STORES))
-def test_money_is_read_back_to_the_last_digit(
+def test_money_is_read_back_with_all_digits(
     kind: str, tmp_path_factory: pytest.TempPathFactory, amount: Decimal, bound: Decimal
 ) -> None:
     store = STORES[kind](tmp_path_factory.mktemp("exact"))
@@ -531,17 +530,17 @@ def test_money_is_read_back_to_the_last_digit(
         run = run.model_copy(update={"status": "applied", "applied_at": AT, "replaced": ()})
     with store.read() as snapshot:
         assert snapshot.plan(UUID(int=1)) == run
-    assert [one.route for one in live(store)] == [route]
+    assert [row.route for row in live(store)] == [route]
 
 
-def test_a_read_inside_a_transaction_of_the_same_thread_sees_its_writes(store: Store) -> None:
+def test_a_read_in_the_thread_of_a_transaction_sees_its_writes(store: Store) -> None:
     with store.transaction() as tx:
         tx.add_plan(plans.run(1))
         with store.read() as snapshot:
             assert snapshot.plan(UUID(int=1)) is not None
 
 
-def test_transactions_do_not_nest_and_the_outer_one_is_unharmed(store: Store) -> None:
+def test_a_nested_transaction_is_refused_without_harm(store: Store) -> None:
     with store.transaction() as tx:
         tx.add_plan(plans.run(1))
         with pytest.raises(StoreError, match="this thread"), store.transaction() as inner:
@@ -560,7 +559,7 @@ def test_after_a_failed_transaction_the_next_one_works(store: Store) -> None:
         assert len(snapshot.plans(ORG)) == 1
 
 
-def test_another_thread_never_sees_a_transaction_under_way(store: Store) -> None:
+def test_another_thread_does_not_see_an_open_transaction(store: Store) -> None:
     seen: list[int] = []
 
     def look() -> None:
@@ -578,30 +577,30 @@ def test_another_thread_never_sees_a_transaction_under_way(store: Store) -> None
     assert seen == [2]
 
 
-def test_the_organisations_of_the_rows_are_kept(store: Store) -> None:
+def test_the_organisations_of_rows_are_stored(store: Store) -> None:
     with store.transaction() as tx:
         tx.add_requests([rows(1, org_id=str(OTHER)), rows(2)], ORG)
     with store.read() as snapshot:
         assert snapshot.request_orgs() == [ORG, OTHER]
 
 
-def test_what_is_found_of_quality_is_kept_with_its_plan(store: Store) -> None:
+def test_a_quality_result_is_stored_with_its_plan(store: Store) -> None:
     run = plans.run(1, org_id=ORG)
-    found = unverified_result("nobody looked.", population=3)
+    quality = unverified_result("nobody looked.", population=3)
     with store.transaction() as tx:
         tx.add_plan(run)
     with store.transaction() as tx:
-        tx.set_quality(run.plan_id, found)
+        tx.set_quality(run.plan_id, quality)
     with store.read() as snapshot:
         kept = snapshot.plan(run.plan_id)
     assert kept == run.model_copy(
-        update={"result": run.result.model_copy(update={"quality": found})}
+        update={"result": run.result.model_copy(update={"quality": quality})}
     )
     with pytest.raises(PlanNotFound), store.transaction() as tx:
-        tx.set_quality(UUID(int=77), found)
+        tx.set_quality(UUID(int=77), quality)
 
 
-def test_embeddings_and_clusters_come_back_and_are_replayed(store: Store) -> None:
+def test_embeddings_and_clusters_are_read_back_and_replayed(store: Store) -> None:
     embedding = [1.0, 0.25, -3.5]
     with store.transaction() as tx:
         tx.set_org_id(ORG)
@@ -616,17 +615,17 @@ def test_embeddings_and_clusters_come_back_and_are_replayed(store: Store) -> Non
         )
     )
     with store.read() as snapshot:
-        found = run_replay(snapshot.requests(), spec).result
-    assert found.cache_hits is not None
-    assert (found.sample_size, found.cache_hits.l2) == (3, 1)
-    assert found.clusters is not None
-    assert found.clusters.count == 2
+        result = run_replay(snapshot.requests(), spec).result
+    assert result.cache_hits is not None
+    assert (result.sample_size, result.cache_hits.l2) == (3, 1)
+    assert result.clusters is not None
+    assert result.clusters.count == 2
     with pytest.raises(InputError, match="another embedding"), store.transaction() as tx:
         tx.add_requests([rows(1, embedding=[1.0], session_id="a")], ORG)
 
 
-def test_what_plans_were_worth_is_kept_by_organisation_oldest_first(store: Store) -> None:
-    def found(plan: int, day: int) -> Reconciliation:
+def test_reconciliations_are_stored_by_organisation_oldest_first(store: Store) -> None:
+    def reconciliation(plan: int, day: int) -> Reconciliation:
         figure = ReconciledFigure(
             name="cost_per_request_usd",
             projected=0.1,
@@ -654,22 +653,22 @@ def test_what_plans_were_worth_is_kept_by_organisation_oldest_first(store: Store
         )
 
     with store.transaction() as tx:
-        tx.add_reconciliation(ORG, found(1, 2))
-        tx.add_reconciliation(ORG, found(1, 1))
-        tx.add_reconciliation(OTHER, found(2, 0))
+        tx.add_reconciliation(ORG, reconciliation(1, 2))
+        tx.add_reconciliation(ORG, reconciliation(1, 1))
+        tx.add_reconciliation(OTHER, reconciliation(2, 0))
         assert len(tx.reconciliations(ORG)) == 2
     with store.read() as snapshot:
-        assert snapshot.reconciliations(ORG) == [found(1, 1), found(1, 2)]
-        assert snapshot.reconciliations(OTHER) == [found(2, 0)]
+        assert snapshot.reconciliations(ORG) == [reconciliation(1, 1), reconciliation(1, 2)]
+        assert snapshot.reconciliations(OTHER) == [reconciliation(2, 0)]
         assert snapshot.reconciliations(UUID(int=9)) == []
     with pytest.raises(ZeroDivisionError), store.transaction() as tx:
-        tx.add_reconciliation(ORG, found(1, 3))
+        tx.add_reconciliation(ORG, reconciliation(1, 3))
         _ = 1 / 0
     with store.read() as snapshot:
         assert len(snapshot.reconciliations(ORG)) == 2
 
 
-def test_a_policy_is_kept_replaced_and_taken_back(store: Store) -> None:
+def test_a_policy_is_stored_replaced_and_removed(store: Store) -> None:
     policy = Policy(
         rules=(Rule(rule="it's > 'İ'", level="advisory"),), approvals=Approvals(needed=2)
     )
@@ -695,7 +694,7 @@ def test_a_policy_is_kept_replaced_and_taken_back(store: Store) -> None:
 @pytest.mark.parametrize(
     "author", [None, User(UUID(int=7)), ApiKey(UUID(int=8)), System(), Anonymous()]
 )
-def test_who_made_a_plan_is_read_back_equal(store: Store, author: Actor | None) -> None:
+def test_the_author_of_a_plan_is_read_back_equal(store: Store, author: Actor | None) -> None:
     run = plans.run(1, (plans.route(1),), author=author)
     with store.transaction() as tx:
         tx.add_plan(run)

@@ -75,39 +75,43 @@ def made() -> list[StoredPlan]:
 
 @pytest.fixture
 def runs(store: Store) -> list[StoredPlan]:
-    found = made()
+    runs = made()
     with store.transaction() as tx:
-        for run in reversed(found):
+        for run in reversed(runs):
             tx.add_plan(run)
         tx.add_plan(plans.run(9, org_id=OTHER))
-    return found
+    return runs
 
 
 def rows(store: Store, **which: Any) -> list[dict[str, Any]]:
     with store.read() as snapshot:
         table = snapshot.plan_summaries(ORG, PlanFilter(**which))
     assert table.schema == summary_schema()
-    found: list[dict[str, Any]] = table.to_pylist()
-    return found
+    summaries: list[dict[str, Any]] = table.to_pylist()
+    return summaries
 
 
-def test_plans_come_in_figures_to_the_last_digit(store: Store, runs: list[StoredPlan]) -> None:
-    found = rows(store)
-    assert found == [summary_row(run) for run in runs]
-    assert found[0]["projected_usd"] == Decimal("1234567890.123456789012")
-    assert (found[1]["savings_usd"], found[1]["savings_usd_hi"], found[1]["caveats"]) == (
+def test_plan_summaries_have_all_digits(store: Store, runs: list[StoredPlan]) -> None:
+    summaries = rows(store)
+    assert summaries == [summary_row(run) for run in runs]
+    assert summaries[0]["projected_usd"] == Decimal("1234567890.123456789012")
+    assert (
+        summaries[1]["savings_usd"],
+        summaries[1]["savings_usd_hi"],
+        summaries[1]["caveats"],
+    ) == (
         Decimal("-0.000000000001"),
         -1e-9,
         0,
     )
-    assert (found[0]["savings_usd_lo"], found[2]["savings_usd_lo"]) == (11.0, None)
-    assert [name for name in RESULT_COLUMNS if found[3][name] is not None] == [
+    assert (summaries[0]["savings_usd_lo"], summaries[2]["savings_usd_lo"]) == (11.0, None)
+    assert [name for name in RESULT_COLUMNS if summaries[3][name] is not None] == [
         "window_start",
         "window_end",
     ]
 
 
-def test_plans_are_chosen_by_what_is_asked(store: Store, runs: list[StoredPlan]) -> None:
+def test_plan_summaries_match_the_filters(store: Store, runs: list[StoredPlan]) -> None:
     def names(**which: Any) -> list[str]:
         return [row["name"] for row in rows(store, **which)]
 
@@ -131,7 +135,7 @@ def entries(store: Store, **which: Any) -> list[StoredEntry]:
         return snapshot.find_entries(ORG, EntryFilter(**which))
 
 
-def test_entries_are_chosen_by_what_is_asked_and_come_by_seq(store: Store) -> None:
+def test_entries_match_the_filters_and_are_sorted_by_seq(store: Store) -> None:
     driver = PlanDriver(store)
     driver.live(1, plans.route(1))
     driver.live(2, plans.route(2))
@@ -163,7 +167,7 @@ def _time(record: StoredEntry) -> datetime:
     return datetime.fromisoformat(json.loads(record.body)["timestamp"])
 
 
-def test_a_plan_whose_row_is_none_any_more_is_named(tmp_path: Path) -> None:
+def test_a_plan_with_a_corrupt_row_is_named(tmp_path: Path) -> None:
     import duckdb
 
     for number, damage in enumerate(

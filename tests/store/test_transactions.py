@@ -59,7 +59,7 @@ def way(store: Store, monkeypatch: pytest.MonkeyPatch) -> Way:
     return Way(store, monkeypatch)
 
 
-def test_every_verb_that_writes_is_tried_again_and_done_once(
+def test_every_operation_that_writes_is_retried_and_done_once(
     store: Store, way: Way, tmp_path: Path
 ) -> None:
     gateway = tmp_path / "routes.json"
@@ -111,12 +111,12 @@ def test_every_verb_that_writes_is_tried_again_and_done_once(
         "rotate": lambda: workspace.evidence.rotate_key(OTHER_KEY),
         "copy": lambda: copy_into(store, another, None, own_key=False),
     }
-    found = {}
+    blocked = {}
     for name, verb in verbs.items():
         way.blocked, way.begun = 2, 0
         verb()
-        found[name] = way.blocked
-    assert found == dict.fromkeys(verbs, 0)
+        blocked[name] = way.blocked
+    assert blocked == dict.fromkeys(verbs, 0)
     with store.read() as snapshot:
         events = [json.loads(record.body)["event"] for record in snapshot.entries(ORG)]
         assert (snapshot.request_count(), len(snapshot.plans(ORG))) == (3, 2)
@@ -132,7 +132,7 @@ def test_every_verb_that_writes_is_tried_again_and_done_once(
     assert events == done
 
 
-def test_what_is_in_the_way_every_time_is_told_in_the_end(store: Store, way: Way) -> None:
+def test_a_conflict_in_every_attempt_is_raised_in_the_end(store: Store, way: Way) -> None:
     way.blocked = MAX_ATTEMPTS
     with pytest.raises(StoreConflict):
         run_in_transaction(store, lambda tx: tx.add_plan(plans.run(1)))
@@ -142,7 +142,7 @@ def test_what_is_in_the_way_every_time_is_told_in_the_end(store: Store, way: Way
         assert len(snapshot.plans(ORG)) == 1
 
 
-def test_who_waits_for_another_try_is_told_so_and_may_stop(store: Store, way: Way) -> None:
+def test_a_wait_for_a_retry_is_reported_and_can_be_cancelled(store: Store, way: Way) -> None:
     def stop(holder: str) -> None:
         raise Cancelled(holder)
 
@@ -155,9 +155,9 @@ def test_who_waits_for_another_try_is_told_so_and_may_stop(store: Store, way: Wa
     assert way.begun == 1
 
 
-def test_nothing_else_begins_a_transaction() -> None:
+def test_only_listed_modules_begin_transactions() -> None:
     """So a new verb that writes is tried again, too."""
-    found = set()
+    modules = set()
     for path in SOURCE.rglob("*.py"):
         place = path.relative_to(SOURCE)
         calls = [
@@ -166,7 +166,7 @@ def test_nothing_else_begins_a_transaction() -> None:
             if isinstance(node, ast.Call)
         ]
         if place.parts[0] != "store" and any(
-            isinstance(one, ast.Attribute) and one.attr == "transaction" for one in calls
+            isinstance(call, ast.Attribute) and call.attr == "transaction" for call in calls
         ):
-            found.add(place.as_posix())
-    assert found == OWN_TRANSACTIONS
+            modules.add(place.as_posix())
+    assert modules == OWN_TRANSACTIONS

@@ -32,7 +32,7 @@ def price(row: Row) -> Decimal:
         "output_audio_tokens": row["output_audio_tokens"] or 0,
     }
     context = {"processing": "batch"} if row["service_tier"] == "batch" else None
-    found = get_snapshot().calc(
+    calculation = get_snapshot().calc(
         Usage(
             **{
                 name: count
@@ -46,7 +46,7 @@ def price(row: Row) -> Decimal:
         row["ts"],
         context,
     )
-    return round_money(found.total_price)
+    return round_money(calculation.total_price)
 
 
 @cache

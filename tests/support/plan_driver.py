@@ -39,7 +39,7 @@ def store_state(store: Store) -> StoreState:
 
 def plan_ids_by_route(store: Store) -> dict[str, int]:
     """Which plan each live route belongs to, by name."""
-    return {one.route.name: one.plan_id.int for one in store_state(store).live}
+    return {row.route.name: row.plan_id.int for row in store_state(store).live}
 
 
 class PlanDriver:

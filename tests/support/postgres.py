@@ -26,7 +26,7 @@ class Server:
     """A server on a socket in a folder. It runs as nobody where this is root, since PostgreSQL refuses to run as root."""
 
     def __init__(self, folder: Path, *settings: str, of: Server | None = None) -> None:
-        """Make and start it, with `settings` such as "fsync=off"; `of` makes it that one's standby.
+        """Make and start it, with `settings` such as "fsync=off"; `of` makes it that program's standby.
 
         Skips where there is no PostgreSQL, unless it is required.
         """
@@ -83,7 +83,11 @@ class Server:
     def start(self) -> None:
         """Start it, and wait until it listens."""
         options = " ".join(
-            [f"-k {self.folder}", "-c listen_addresses=", *(f"-c {one}" for one in self._settings)]
+            [
+                f"-k {self.folder}",
+                "-c listen_addresses=",
+                *(f"-c {setting}" for setting in self._settings),
+            ]
         )
         self._run(
             "pg_ctl",
@@ -131,7 +135,7 @@ class Server:
 
 
 def _running() -> list[int]:
-    return [int(one.name) for one in Path("/proc").iterdir() if one.name.isdigit()]
+    return [int(process.name) for process in Path("/proc").iterdir() if process.name.isdigit()]
 
 
 def _status(process: int) -> list[str]:
@@ -149,10 +153,11 @@ def has_programs() -> bool:
     """Whether there is a PostgreSQL to start: on the path, or where Debian keeps it, which is on the path from now on."""
     if shutil.which("initdb") is None:
         kept = sorted(
-            Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda one: float(one.parts[-3])
+            Path("/usr/lib/postgresql").glob("*/bin/initdb"),
+            key=lambda program: float(program.parts[-3]),
         )
         os.environ["PATH"] = os.pathsep.join(
-            [*(str(one.parent) for one in kept[-1:]), os.environ.get("PATH", "")]
+            [*(str(program.parent) for program in kept[-1:]), os.environ.get("PATH", "")]
         )
     return shutil.which("initdb") is not None and shutil.which("pg_ctl") is not None
 

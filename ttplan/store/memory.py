@@ -175,7 +175,7 @@ class MemoryTransaction(MemorySnapshot):
     ) -> IngestResult:
         arrived: dict[str, dict[str, Any]] = {}
         positions: dict[str, int] = {}
-        found: dict[ConflictKind, list[RowConflict]] = {
+        examples: dict[ConflictKind, list[RowConflict]] = {
             "repeated": [],
             "repeated differently": [],
             "changed": [],
@@ -192,7 +192,7 @@ class MemoryTransaction(MemorySnapshot):
                     differs = _first_difference(row, arrived[id_])
                     kind: ConflictKind = "repeated" if differs is None else "repeated differently"
                     name = row["source_id"] or id_
-                    found[kind].append(RowConflict(name, position, positions[id_], differs))
+                    examples[kind].append(RowConflict(name, position, positions[id_], differs))
                 else:
                     arrived[id_], positions[id_] = row, position
         stored = self._state.requests
@@ -203,11 +203,11 @@ class MemoryTransaction(MemorySnapshot):
                 known += 1
             else:
                 name = row["source_id"] or id_
-                found["changed"].append(RowConflict(name, positions[id_], None, differs))
-        found["changed"].sort(key=lambda conflict: conflict.row)
+                examples["changed"].append(RowConflict(name, positions[id_], None, differs))
+        examples["changed"].sort(key=lambda conflict: conflict.row)
         conflicts = tuple(
             RowConflicts(kind, len(rows), tuple(rows[:MAX_EXAMPLES]))
-            for kind, rows in found.items()
+            for kind, rows in examples.items()
             if rows
         )
         if conflicts and on_conflict == "refuse":

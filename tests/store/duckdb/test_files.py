@@ -50,49 +50,49 @@ def refused(path: Path, message: str) -> None:
 @pytest.mark.parametrize(
     "content", [b"not a database at all", b"x", b"PAR1" * 100, b"SQLite format 3\0" * 100]
 )
-def test_a_file_that_is_no_duckdb_file(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_duckdb_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "store.duckdb"
     path.write_bytes(content)
     refused(path, "is not a DuckDB file")
 
 
 @pytest.mark.parametrize("name", ["log.jsonl", "log.csv", "log.parquet"])
-def test_a_log_in_the_place_of_a_store(tmp_path: Path, name: str) -> None:
+def test_a_log_file_is_not_opened_as_a_store(tmp_path: Path, name: str) -> None:
     """DuckDB itself would open such a file as a table."""
     path = tmp_path / name
     path.write_bytes(b'{"a": 1}\n' * 10)
     refused(path, "is not a DuckDB file")
 
 
-def test_an_empty_file(tmp_path: Path) -> None:
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "store.duckdb"
     path.touch()
     refused(path, "is empty")
 
 
 @pytest.mark.parametrize("kept", [13, 4096, 5000, 8192, 12288])
-def test_a_truncated_store(tmp_path: Path, kept: int) -> None:
+def test_a_truncated_store_is_refused(tmp_path: Path, kept: int) -> None:
     path = tmp_path / "store.duckdb"
     DuckDBStore(path)
     path.write_bytes(path.read_bytes()[:kept])
     refused(path, "cannot be opened as a store")
 
 
-def test_a_folder(tmp_path: Path) -> None:
+def test_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     refused(tmp_path / "folder", "cannot be opened")
 
 
-def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     refused(tmp_path / "pipe", "it is not a file")
 
 
-def test_a_missing_parent_folder(tmp_path: Path) -> None:
+def test_a_missing_parent_folder_is_named(tmp_path: Path) -> None:
     refused(tmp_path / "none" / "store.duckdb", "cannot be created")
 
 
-def test_a_duckdb_file_of_somebody_else(tmp_path: Path) -> None:
+def test_a_duckdb_file_of_another_program_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "theirs.duckdb"
     with duckdb.connect(str(path)) as connection:
         connection.execute("CREATE TABLE theirs (x INTEGER)")
@@ -100,7 +100,7 @@ def test_a_duckdb_file_of_somebody_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "theirs",
+    "statement",
     [
         "CREATE TABLE schema_version (v INTEGER)",
         "CREATE TABLE schema_version (version VARCHAR); INSERT INTO schema_version VALUES ('1.2.0')",
@@ -110,16 +110,14 @@ def test_a_duckdb_file_of_somebody_else(tmp_path: Path) -> None:
         "CREATE VIEW schema_version AS SELECT 1 AS version",
     ],
 )
-def test_somebody_elses_schema_version_does_not_make_it_our_store(
-    tmp_path: Path, theirs: str
-) -> None:
+def test_a_foreign_schema_version_is_not_taken_for_a_store(tmp_path: Path, statement: str) -> None:
     path = tmp_path / "theirs.duckdb"
     with duckdb.connect(str(path)) as connection:
-        connection.execute(theirs)
+        connection.execute(statement)
     refused(path, "not a store that ttplan created")
 
 
-def test_a_newer_schema(tmp_path: Path) -> None:
+def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "store.duckdb"
     DuckDBStore(path)
     with duckdb.connect(str(path)) as connection:
@@ -127,13 +125,13 @@ def test_a_newer_schema(tmp_path: Path) -> None:
     refused(path, "schema version 99, newer than this ttplan's")
 
 
-def test_not_creating_where_nothing_is(tmp_path: Path) -> None:
+def test_a_missing_store_is_not_created_without_create(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no such store"):
         DuckDBStore(tmp_path / "none.duckdb", create=False)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_older_schema_is_brought_forward_in_one_transaction(
+def test_an_older_schema_is_migrated_in_one_transaction(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "store.duckdb"
@@ -157,7 +155,7 @@ def test_an_older_schema_is_brought_forward_in_one_transaction(
         ]
 
 
-def test_plans_of_a_store_from_before_later_columns_are_read_and_applied(
+def test_plans_from_before_later_columns_are_read_and_applied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "store.duckdb"
@@ -187,9 +185,7 @@ def test_plans_of_a_store_from_before_later_columns_are_read_and_applied(
         assert [live.route for live in tx.live_routes(plans.ORG)] == [plans.route(1)]
 
 
-def test_a_migration_that_was_left_out_is_made_up_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_skipped_migration_is_run_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Numbers have gaps, and a gap may be filled after a store has had a later one."""
     path = tmp_path / "store.duckdb"
     with DuckDBStore(path).transaction() as tx:
@@ -205,7 +201,7 @@ def test_a_migration_that_was_left_out_is_made_up_for(
         assert snapshot.plan(UUID(int=1)) == plans.run(1)
 
 
-def test_a_migration_of_a_newer_ttplan_in_a_gap_is_refused(tmp_path: Path) -> None:
+def test_a_migration_of_a_newer_version_in_a_gap_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "store.duckdb"
     DuckDBStore(path)
     with duckdb.connect(str(path)) as connection:
@@ -235,13 +231,13 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(
         ) == [(0,)]
 
 
-def test_migrations_are_in_the_order_of_their_numbers_and_none_is_there_twice() -> None:
+def test_migrations_are_numbered_in_order_without_repetition() -> None:
     versions = [m.version for m in migrations()]
     assert versions[0] == 1
     assert versions == sorted(set(versions))
 
 
-def test_a_lock_that_is_held_too_long_names_its_holder(tmp_path: Path) -> None:
+def test_a_lock_timeout_names_the_process_that_holds_the_lock(tmp_path: Path) -> None:
     path = tmp_path / "store.duckdb"
     store = DuckDBStore(path, lock_timeout=0.3)
     holder = subprocess.Popen(
@@ -259,7 +255,7 @@ def test_a_lock_that_is_held_too_long_names_its_holder(tmp_path: Path) -> None:
         holder.communicate()
 
 
-def test_a_lock_that_is_given_up_in_time_is_waited_for(tmp_path: Path) -> None:
+def test_a_lock_released_in_time_is_acquired(tmp_path: Path) -> None:
     path = tmp_path / "store.duckdb"
     store = DuckDBStore(path, lock_timeout=30)
     holder = subprocess.Popen(
@@ -286,10 +282,10 @@ def test_no_connection_is_held_between_calls(tmp_path: Path) -> None:
     with store.read() as snapshot:
         run = snapshot.plan(UUID(int=1))
     assert run is not None
-    assert run.name == "theirs"
+    assert run.name == "statement"
 
 
-def test_a_row_that_somebody_else_broke_is_told_or_raised_and_named(tmp_path: Path) -> None:
+def test_a_row_corrupted_by_another_program_is_named(tmp_path: Path) -> None:
     path = tmp_path / "store.duckdb"
     store = DuckDBStore(path)
     with store.transaction() as tx:
@@ -355,7 +351,7 @@ def test_a_read_inside_a_transaction_joins_it(tmp_path: Path) -> None:
         pass
 
 
-def test_a_connection_of_ones_own_in_this_process_is_a_clear_error(tmp_path: Path) -> None:
+def test_another_connection_in_this_process_is_a_clear_error(tmp_path: Path) -> None:
     path = tmp_path / "store.duckdb"
     store = DuckDBStore(path)
     with (
@@ -368,7 +364,7 @@ def test_a_connection_of_ones_own_in_this_process_is_a_clear_error(tmp_path: Pat
         assert snapshot.plans(plans.ORG) == []
 
 
-def test_a_stored_body_is_not_respelled(tmp_path: Path) -> None:
+def test_a_stored_entry_body_is_not_reformatted(tmp_path: Path) -> None:
     """What is hashed comes back as the text that it was, however odd its numbers, spaces and escapes."""
     store = DuckDBStore(tmp_path / "store.duckdb")
     body = '{"event": "e","payload":{"a":1e16,"b":1.50,"c":1E+2,"d":"\\u00e9 é"},"timestamp":"t"}'.encode()
@@ -379,7 +375,7 @@ def test_a_stored_body_is_not_respelled(tmp_path: Path) -> None:
         assert list(snapshot.entries(plans.ORG)) == [record]
 
 
-def test_a_failed_open_leaves_the_lock_of_ones_own_connection(tmp_path: Path) -> None:
+def test_a_failed_open_keeps_the_lock_of_another_connection(tmp_path: Path) -> None:
     """Closing any handle to a file drops a process's locks on it all: another could then write under the connection."""
     path = tmp_path / "store.duckdb"
     store = DuckDBStore(path)
@@ -395,7 +391,7 @@ def test_a_failed_open_leaves_the_lock_of_ones_own_connection(tmp_path: Path) ->
     assert "Could not set lock" in other.stderr
 
 
-def test_a_store_attached_to_a_connection_of_ones_own_is_a_clear_error(tmp_path: Path) -> None:
+def test_a_store_attached_to_another_connection_is_a_clear_error(tmp_path: Path) -> None:
     path = tmp_path / "store.duckdb"
     store = DuckDBStore(path)
     with duckdb.connect() as connection:
@@ -405,7 +401,7 @@ def test_a_store_attached_to_a_connection_of_ones_own_is_a_clear_error(tmp_path:
 
 
 @pytest.mark.parametrize("name", [":memory:", "md:cloud", "sqlite:x", "s3:bucket"])
-def test_a_name_that_means_something_to_duckdb_is_a_file_like_any_other(
+def test_special_duckdb_names_are_ordinary_file_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -416,7 +412,7 @@ def test_a_name_that_means_something_to_duckdb_is_a_file_like_any_other(
     assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
-def test_another_thread_that_keeps_the_store_is_waited_for_so_long(tmp_path: Path) -> None:
+def test_a_wait_for_another_thread_ends_at_the_timeout(tmp_path: Path) -> None:
     store = DuckDBStore(tmp_path / "store.duckdb", lock_timeout=0.1)
     caught: list[BaseException] = []
 
@@ -463,7 +459,7 @@ for opening in (lambda: open_workspace(shut), Keyring(MemoryStore(), None, shut.
 """
 
 
-def test_a_store_without_permission() -> None:
+def test_a_store_without_permission_is_refused() -> None:
     # Not in tmp_path, whose parents only this user may enter: it is the store itself that must be refused.
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
@@ -516,7 +512,7 @@ def test_creating_from_two_threads_at_once_makes_one_store(tmp_path: Path) -> No
     assert [p.name for p in tmp_path.iterdir()] == ["store.duckdb"]
 
 
-def test_a_store_cannot_reach_outside_its_file(tmp_path: Path) -> None:
+def test_a_store_cannot_access_other_files(tmp_path: Path) -> None:
     secret = tmp_path / "secret.csv"
     secret.write_text("a\n1\n")
     store = DuckDBStore(tmp_path / "store.duckdb")

@@ -36,22 +36,22 @@ def org_of(store: DuckDBStore) -> object:
         return snapshot.org_id()
 
 
-def test_the_engines_of_the_files_used_last_are_kept_and_used_again(tmp_path: Path) -> None:
-    one, two, three = (made(tmp_path / name) for name in "abc")
+def test_instances_of_the_last_files_are_cached_and_reused(tmp_path: Path) -> None:
+    first, second, third = (made(tmp_path / name) for name in "abc")
     assert kept() == ["b", "c"]
-    before = instance_cache._IDLE[str(two.path)]
-    assert org_of(two) == plans.ORG
+    before = instance_cache._IDLE[str(second.path)]
+    assert org_of(second) == plans.ORG
     assert kept() == ["c", "b"]
-    assert instance_cache._IDLE[str(two.path)] is before
-    with two.read():
+    assert instance_cache._IDLE[str(second.path)] is before
+    with second.read():
         assert kept() == ["c"]  # what is in use is nobody else's
-    assert org_of(one) == org_of(three) == plans.ORG
+    assert org_of(first) == org_of(third) == plans.ORG
 
 
-def test_no_file_is_open_in_an_engine_that_is_kept(tmp_path: Path) -> None:
+def test_a_cached_instance_has_no_file_open(tmp_path: Path) -> None:
     store = made(tmp_path / "s.duckdb")
-    for theirs in (False, True):
-        with duckdb.connect(str(store.path), read_only=theirs) as connection:
+    for read_only in (False, True):
+        with duckdb.connect(str(store.path), read_only=read_only) as connection:
             assert connection.execute("SELECT count(*) FROM settings").fetchall() == [(1,)]
     # Another file in its place is another store.
     store.path.unlink()
@@ -59,7 +59,7 @@ def test_no_file_is_open_in_an_engine_that_is_kept(tmp_path: Path) -> None:
     assert org_of(store) is None
 
 
-def test_nothing_of_an_operation_is_left_in_the_next(tmp_path: Path) -> None:
+def test_an_operation_leaves_no_state_for_the_next(tmp_path: Path) -> None:
     store = made(tmp_path / "s.duckdb")
     with store.transaction() as tx:
         tx._rows("CREATE TEMP TABLE mine AS SELECT 1")
@@ -69,7 +69,7 @@ def test_nothing_of_an_operation_is_left_in_the_next(tmp_path: Path) -> None:
         assert snapshot._rows("SELECT count(*) FROM duckdb_tables() WHERE temporary") == [(0,)]
 
 
-def test_an_engine_that_is_spent_or_left_files_is_not_kept(tmp_path: Path) -> None:
+def test_a_broken_instance_or_one_with_files_is_not_cached(tmp_path: Path) -> None:
     store = made(tmp_path / "s.duckdb")
     with store.read():
         (tmp_path / "s.duckdb.tmp").mkdir()  # as if not all had fitted the memory
@@ -83,7 +83,7 @@ def test_an_engine_that_is_spent_or_left_files_is_not_kept(tmp_path: Path) -> No
     assert org_of(store) == plans.ORG
 
 
-def test_a_child_of_a_fork_uses_the_store_and_so_does_its_parent(tmp_path: Path) -> None:
+def test_both_processes_can_use_the_store_after_a_fork(tmp_path: Path) -> None:
     store = made(tmp_path / "s.duckdb")
     child = os.fork()
     if child == 0:

@@ -53,7 +53,7 @@ def left(places: Path) -> list[str]:
     ]
 
 
-def test_who_came_first_is_next(path: Path, places: Path) -> None:
+def test_the_first_in_the_queue_is_next(path: Path, places: Path) -> None:
     first, second, passing = LockQueue(path), LockQueue(path), LockQueue(path)
     assert passing.is_turn()
     first.enter()
@@ -80,7 +80,7 @@ def test_another_file_has_another_queue(path: Path, tmp_path: Path) -> None:
     waiting.leave()
 
 
-def test_a_process_that_was_killed_holds_nobody_up(path: Path, places: Path) -> None:
+def test_a_killed_process_does_not_block_the_queue(path: Path, places: Path) -> None:
     child = subprocess.Popen(
         [sys.executable, "-c", WAITING, str(path)],
         stdin=subprocess.PIPE,
@@ -99,10 +99,10 @@ def test_a_process_that_was_killed_holds_nobody_up(path: Path, places: Path) -> 
     assert left(places) == []
 
 
-def test_a_process_that_was_stopped_holds_nobody_up_for_long(path: Path, places: Path) -> None:
+def test_a_stopped_process_does_not_block_the_queue_for_long(path: Path, places: Path) -> None:
     stopped = LockQueue(path)
     stopped.enter()
-    (place,) = [one for one in places.rglob("*-*-*") if one.is_file()]
+    (place,) = [path for path in places.rglob("*-*-*") if path.is_file()]
     long_ago = time.time() - 2 * lock_queue.STALE_AFTER
     os.utime(place, (long_ago, long_ago))
     assert LockQueue(path).is_turn()
@@ -111,7 +111,7 @@ def test_a_process_that_was_stopped_holds_nobody_up_for_long(path: Path, places:
     stopped.leave()
 
 
-def test_who_need_not_wait_leaves_no_folder_behind(path: Path, places: Path) -> None:
+def test_an_operation_that_does_not_wait_leaves_no_folder(path: Path, places: Path) -> None:
     assert LockQueue(path).is_turn()
     with DuckDBStore(path).read():
         pass
@@ -119,9 +119,7 @@ def test_who_need_not_wait_leaves_no_folder_behind(path: Path, places: Path) -> 
 
 
 @pytest.mark.parametrize("mode", [0o777, None])
-def test_where_there_can_be_no_queue_everybody_tries(
-    path: Path, places: Path, mode: int | None
-) -> None:
+def test_without_a_queue_each_process_retries(path: Path, places: Path, mode: int | None) -> None:
     own = places / f"ttplan-{os.geteuid()}"
     if mode is None:
         own.symlink_to(places)
@@ -135,9 +133,7 @@ def test_where_there_can_be_no_queue_everybody_tries(
     assert left(places) == []
 
 
-def test_a_store_is_waited_for_behind_those_who_came_before_and_no_longer_than_told(
-    path: Path, places: Path
-) -> None:
+def test_a_wait_respects_the_queue_and_the_timeout(path: Path, places: Path) -> None:
     waiting = LockQueue(path)
     waiting.enter()
     with DuckDBStore(

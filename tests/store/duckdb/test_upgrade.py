@@ -42,7 +42,7 @@ def newer(monkeypatch: pytest.MonkeyPatch, *steps: Migration) -> None:
 
 
 def names(path: Path) -> list[str]:
-    return sorted(one.name for one in path.parent.iterdir())
+    return sorted(file.name for file in path.parent.iterdir())
 
 
 def versions(path: Path) -> list[int]:
@@ -56,7 +56,7 @@ def versions(path: Path) -> list[int]:
 
 
 @pytest.mark.parametrize("writing", [False, True])
-def test_an_older_store_is_copied_before_it_is_brought_forward(
+def test_an_older_store_is_copied_before_the_migration(
     path: Path, monkeypatch: pytest.MonkeyPatch, writing: bool
 ) -> None:
     path.chmod(0o600)
@@ -78,18 +78,18 @@ def test_an_older_store_is_copied_before_it_is_brought_forward(
     assert names(path) == [path.name, kept.name]
 
 
-def test_a_new_store_and_one_of_the_current_schema_are_not_copied(path: Path) -> None:
+def test_a_new_store_and_a_current_one_are_not_copied(path: Path) -> None:
     DuckDBStore(path)
     assert names(path) == [path.name]
 
 
-@pytest.mark.parametrize("found", [b"somebody's file", "another store"])
-def test_a_file_under_the_copys_name_is_never_replaced(
-    path: Path, monkeypatch: pytest.MonkeyPatch, found: bytes | str
+@pytest.mark.parametrize("content", [b"somebody's file", "another store"])
+def test_a_file_with_the_name_of_the_copy_is_never_replaced(
+    path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | str
 ) -> None:
     taken = path.with_name(f"{path.name}.schema-{VERSION}.bak")
-    if isinstance(found, bytes):
-        taken.write_bytes(found)
+    if isinstance(content, bytes):
+        taken.write_bytes(content)
     else:
         DuckDBStore(taken)
     before = taken.read_bytes()
@@ -102,7 +102,7 @@ def test_a_file_under_the_copys_name_is_never_replaced(
         assert connection.execute("SELECT count(*) FROM plan_runs").fetchall() == [(1,)]
 
 
-def test_a_migration_that_fails_again_and_again_makes_one_copy(
+def test_a_migration_that_fails_repeatedly_makes_one_copy(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     newer(monkeypatch, BROKEN)
@@ -112,7 +112,7 @@ def test_a_migration_that_fails_again_and_again_makes_one_copy(
     assert names(path) == [path.name, f"{path.name}.schema-{VERSION}.bak"]
 
 
-def test_a_store_that_cannot_be_copied_is_not_brought_forward(
+def test_a_store_that_cannot_be_copied_is_not_migrated(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     newer(monkeypatch, NEXT)
@@ -131,7 +131,7 @@ def test_a_store_that_cannot_be_copied_is_not_brought_forward(
     assert VERSION + 1 not in versions(path)
 
 
-def test_a_copy_that_does_not_read_back_the_same_is_thrown_away(
+def test_a_copy_that_reads_back_differently_is_removed(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     newer(monkeypatch, NEXT)
@@ -169,7 +169,7 @@ def upgrading(path: Path, how: str = "live") -> subprocess.Popen[bytes]:
     )
 
 
-def test_processes_that_open_an_older_store_at_once_make_one_copy_and_a_killed_one_none_too_many(
+def test_concurrent_migrations_make_one_copy_despite_a_kill(
     path: Path,
 ) -> None:
     dying = upgrading(path, "die")
@@ -178,8 +178,8 @@ def test_processes_that_open_an_older_store_at_once_make_one_copy_and_a_killed_o
     kept = f"{path.name}.schema-{VERSION}.bak"
     assert names(path) == [path.name, kept]
     for child in [upgrading(path) for _ in range(3)]:
-        _, said = child.communicate(timeout=120)
-        assert child.returncode == 0, said
+        _, errors = child.communicate(timeout=120)
+        assert child.returncode == 0, errors
     assert names(path) == [path.name, kept]
     assert versions(path)[-1] == VERSION + 1
     assert os.path.getsize(path) > 0
@@ -211,7 +211,7 @@ for doing in (
 """
 
 
-def test_what_was_written_to_the_log_alone_is_not_taken_for_a_whole_file(path: Path) -> None:
+def test_a_store_whose_data_is_only_in_its_log_is_copied(path: Path) -> None:
     before = path.read_bytes()
     child = subprocess.run(
         [sys.executable, "-c", NO_ROOM, str(path)], capture_output=True, text=True, check=True

@@ -125,10 +125,10 @@ class Cutting:
 
 
 def _read(end: socket.socket, count: int) -> bytes:
-    found = b""
-    while len(found) < count:
-        data = end.recv(count - len(found))
-        if not data:
+    data = b""
+    while len(data) < count:
+        part = end.recv(count - len(data))
+        if not part:
             raise OSError("closed")
-        found += data
-    return found
+        data += part
+    return data

@@ -32,7 +32,7 @@ from ttplan.store.postgres.migrate import migrate
 from ttplan.store.postgres.snapshot import PostgresTransaction
 from ttplan.store.postgres.store import PostgresStore
 
-Told = AuditEntry | Exception
+Outcome = AuditEntry | Exception
 COMMIT = b"COMMIT\x00"
 
 
@@ -55,7 +55,7 @@ def through(proxy: Cutting, url: str) -> str:
     return url.partition("?")[0] + f"?host={proxy.folder}&sslmode=disable&gssencmode=disable"
 
 
-def applied(store: PostgresStore, number: int, **options: Any) -> Told:
+def applied(store: PostgresStore, number: int, **options: Any) -> Outcome:
     """The entry, or what was raised instead, of applying a plan."""
     run = plans.run(number, (plans.route(number),))
     try:
@@ -74,29 +74,31 @@ def prepared(url: str, *numbers: int) -> PlanDriver:
     return driver
 
 
-def is_true(told: Told, number: int, driver: PlanDriver) -> str:
+def contradiction(outcome: Outcome, number: int, driver: PlanDriver) -> str:
     """What is wrong with what was told, given what is there; nothing where it is the truth."""
-    found = store_state(driver.store)
+    state = store_state(driver.store)
     entries = [
         record
-        for record in found.entries
+        for record in state.entries
         if f'"plan_id":"{UUID(int=number)}"'.encode() in record.body
     ]
-    there = next(run.status for run in found.plans if run.plan_id.int == number) == "applied"
-    if there != (len(entries) == 1) or there != (
+    is_applied = next(run.status for run in state.plans if run.plan_id.int == number) == "applied"
+    if is_applied != (len(entries) == 1) or is_applied != (
         f"route {number}" in plan_ids_by_route(driver.store)
     ):
         return "half of it is there"
-    said = isinstance(told, AuditEntry) or (isinstance(told, AuditError) and told.applied)
-    if isinstance(told, OutcomeUnknown):
+    reported = isinstance(outcome, AuditEntry) or (
+        isinstance(outcome, AuditError) and outcome.applied
+    )
+    if isinstance(outcome, OutcomeUnknown):
         return ""
-    if not isinstance(told, AuditEntry | StoreError | AuditError):
-        return f"no error of ours: {told!r}"
-    return "" if said == there else f"told {told!r}, and applied is {there}"
+    if not isinstance(outcome, AuditEntry | StoreError | AuditError):
+        return f"no error of ours: {outcome!r}"
+    return "" if reported == is_applied else f"told {outcome!r}, and applied is {is_applied}"
 
 
 @pytest.mark.parametrize("side", ["before", "after"])
-def test_wherever_the_connection_is_cut_what_is_told_is_the_truth(
+def test_the_outcome_is_true_wherever_the_connection_is_cut(
     tmp_path: Path, cutting: Cutting, side: Side, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -111,12 +113,16 @@ def test_wherever_the_connection_is_cut_what_is_told_is_the_truth(
     cuts = [(cut, b"") for cut in range(1, messages + 1, 4)] + [(1, COMMIT)]
     for number, (cut, saying) in enumerate(cuts, 1):
         cutting.arm(cut, side, saying=saying)
-        told = applied(store, number)
+        outcome = applied(store, number)
         cutting.arm(0)
-        outcomes[saying] = told
-        found = is_true(told, number, driver)
-        wrong += [f"cut {side} message {cut} {saying!r} of {messages}: {found}"] if found else []
-        wrong += ["the password was told"] if "secret" in f"{told!r} {caplog.text}" else []
+        outcomes[saying] = outcome
+        error_message = contradiction(outcome, number, driver)
+        wrong += (
+            [f"cut {side} message {cut} {saying!r} of {messages}: {error_message}"]
+            if error_message
+            else []
+        )
+        wrong += ["the password was told"] if "secret" in f"{outcome!r} {caplog.text}" else []
     assert wrong == []
     if side == "after":
         assert isinstance(outcomes[COMMIT], AuditEntry)
@@ -127,7 +133,7 @@ def test_wherever_the_connection_is_cut_what_is_told_is_the_truth(
     check_followed(driver.store)
 
 
-def test_a_commit_of_which_the_server_cannot_be_asked_is_told_as_unknown(
+def test_a_commit_that_cannot_be_checked_has_an_unknown_outcome(
     tmp_path: Path, cutting: Cutting
 ) -> None:
     url = database(tmp_path)
@@ -135,13 +141,13 @@ def test_a_commit_of_which_the_server_cannot_be_asked_is_told_as_unknown(
     store = PostgresStore(through(cutting, url), lock_timeout=0.5)
     applied(store, 1)
     cutting.arm(1, "after", saying=COMMIT, away=True)
-    told = applied(store, 2)
-    assert isinstance(told, OutcomeUnknown)
-    assert "Either everything was written, or nothing" in str(told)
+    outcome = applied(store, 2)
+    assert isinstance(outcome, OutcomeUnknown)
+    assert "Either everything was written, or nothing" in str(outcome)
     assert plan_ids_by_route(driver.store) == {"route 1": 1, "route 2": 2}
 
 
-def test_a_session_that_nobody_listens_to_any_more_is_ended_to_know_the_outcome(
+def test_an_abandoned_session_is_ended_to_learn_the_outcome(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server does not notice that its client is gone: the transaction would be under way for ever."""
@@ -173,14 +179,14 @@ def test_a_session_that_nobody_listens_to_any_more_is_ended_to_know_the_outcome(
     monkeypatch.setattr(
         store, "commit", lambda connection, *rest: commit(cast(Any, Lost(connection)), *rest)
     )
-    told = applied(driver.store, 1)  # type: ignore[arg-type]
-    assert isinstance(told, StoreError)
-    assert "the connection was lost during the commit, and nothing was written" in str(told)
+    outcome = applied(driver.store, 1)  # type: ignore[arg-type]
+    assert isinstance(outcome, StoreError)
+    assert "the connection was lost during the commit, and nothing was written" in str(outcome)
     assert kept
-    assert is_true(told, 1, driver) == ""
+    assert contradiction(outcome, 1, driver) == ""
 
 
-def test_a_commit_whose_answer_did_not_fit_the_memory_is_told_as_what_it_was(
+def test_a_commit_whose_reply_exhausts_memory_is_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     driver = prepared(database(tmp_path), 1, 2)
@@ -194,14 +200,14 @@ def test_a_commit_whose_answer_did_not_fit_the_memory_is_told_as_what_it_was(
         closed = property(lambda self: self.connection.closed)
 
         def execute(self, query: Any, *values: Any) -> Any:
-            found = (
+            result = (
                 self.connection.execute(query, *values)
                 if query != "COMMIT" or self.reached
                 else None
             )
             if query == "COMMIT":
                 raise MemoryError
-            return found
+            return result
 
         def close(self) -> None:
             self.connection.close()
@@ -213,30 +219,32 @@ def test_a_commit_whose_answer_did_not_fit_the_memory_is_told_as_what_it_was(
                 "commit",
                 lambda connection, *rest, r=reached: commit(cast(Any, Short(connection, r)), *rest),
             )
-            told = applied(driver.store, number)  # type: ignore[arg-type]
-        assert isinstance(told, AuditEntry if reached else StoreError)
-        assert is_true(told, number, driver) == ""
+            outcome = applied(driver.store, number)  # type: ignore[arg-type]
+        assert isinstance(outcome, AuditEntry if reached else StoreError)
+        assert contradiction(outcome, number, driver) == ""
 
 
-def test_a_lock_that_another_session_has_is_told_with_who_has_it(tmp_path: Path) -> None:
+def test_a_lock_timeout_names_the_session_that_holds_the_lock(tmp_path: Path) -> None:
     url = database(tmp_path)
     driver = prepared(url, 1)
     other = UUID(int=2)
     life_of_other = PostgresStore(url, lock_timeout=0.3)
     with driver.store.transaction() as tx:
         tx.tip(ORG)
-        told = applied(PostgresStore(url, lock_timeout=0.3), 1)
+        outcome = applied(PostgresStore(url, lock_timeout=0.3), 1)
         with life_of_other.transaction() as elsewhere:  # another organisation is not held up
             elsewhere.add_plan(plans.run(50, org_id=other))
         with PostgresStore(url).read() as snapshot:  # nor is who only reads
             assert snapshot.plan(UUID(int=1)) is not None
-    assert isinstance(told, StoreLocked)
-    assert f"is in use by another session (tester: ttplan, process {os.getpid()} on " in str(told)
-    assert "waited 0." in str(told)
-    assert is_true(told, 1, driver) == ""
+    assert isinstance(outcome, StoreLocked)
+    assert f"is in use by another session (tester: ttplan, process {os.getpid()} on " in str(
+        outcome
+    )
+    assert "waited 0." in str(outcome)
+    assert contradiction(outcome, 1, driver) == ""
 
 
-def test_two_that_wait_for_each_other_are_told_so_and_one_goes_on(tmp_path: Path) -> None:
+def test_a_deadlock_is_reported_and_one_transaction_continues(tmp_path: Path) -> None:
     url = database(tmp_path)
     other, met = UUID(int=2), threading.Barrier(2)
     ended: list[object] = []
@@ -259,7 +267,7 @@ def test_two_that_wait_for_each_other_are_told_so_and_one_goes_on(tmp_path: Path
     assert sorted(map(str, ended)) == sorted(map(str, ["done", StoreConflict]))
 
 
-def test_a_change_in_which_others_stood_in_the_way_is_tried_again(
+def test_a_change_that_conflicts_is_retried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     driver = prepared(database(tmp_path), 1)
@@ -280,19 +288,19 @@ def test_a_change_in_which_others_stood_in_the_way_is_tried_again(
     assert failing == []
 
 
-def writing(url: str, numbers: range, said: list[tuple[int, Told]]) -> threading.Thread:
+def writing(url: str, numbers: range, outcomes: list[tuple[int, Outcome]]) -> threading.Thread:
     """A thread that applies plans, one after the other, and keeps what it was told."""
 
     def work() -> None:
         store = PostgresStore(url, lock_timeout=20)
-        said.extend((number, applied(store, number)) for number in numbers)
+        outcomes.extend((number, applied(store, number)) for number in numbers)
 
     thread = threading.Thread(target=work)
     thread.start()
     return thread
 
 
-def test_a_server_that_is_killed_and_restarted_loses_nothing_that_was_acknowledged(
+def test_a_killed_server_loses_no_acknowledged_work(
     folder: Path,
 ) -> None:
     # Here alone what is acknowledged has to be on the disk.
@@ -300,27 +308,28 @@ def test_a_server_that_is_killed_and_restarted_loses_nothing_that_was_acknowledg
         url = made.url()
         migrate(url)
         driver = prepared(url, *range(1, 31))
-        said: list[tuple[int, Told]] = []
-        threads = [writing(url, range(first, 31, 3), said) for first in (1, 2, 3)]
-        while len(said) < 4:
+        outcomes: list[tuple[int, Outcome]] = []
+        threads = [writing(url, range(first, 31, 3), outcomes) for first in (1, 2, 3)]
+        while len(outcomes) < 4:
             time.sleep(0.01)
         made.kill()
         made.start()
         for thread in threads:
             thread.join()
-        found = PostgresStore(url)
-        told = [(number, what, is_true(what, number, driver)) for number, what in said]
-        assert [one for one in told if one[2]] == []
+        store = PostgresStore(url)
+        checked = [(number, what, contradiction(what, number, driver)) for number, what in outcomes]
+        assert [row for row in checked if row[2]] == []
         assert (
-            sum(isinstance(what, StoreError | OutcomeUnknown | AuditError) for _, what in said) >= 1
+            sum(isinstance(what, StoreError | OutcomeUnknown | AuditError) for _, what in outcomes)
+            >= 1
         )
-        with found.read() as snapshot:
+        with store.read() as snapshot:
             records = list(snapshot.entries(ORG))
         verify_chain(records, KEY.public_key)
-        check_followed(found)
+        check_followed(store)
 
 
-def test_a_store_that_was_open_when_the_server_restarted_goes_on(folder: Path) -> None:
+def test_an_open_store_works_after_a_server_restart(folder: Path) -> None:
     with server(folder, "fsync=off") as made:
         url = made.url()
         migrate(url)
@@ -335,10 +344,10 @@ def test_a_store_that_was_open_when_the_server_restarted_goes_on(folder: Path) -
         assert isinstance(applied(driver.store, 1), AuditEntry)  # type: ignore[arg-type]
 
 
-def test_a_standby_is_read_and_not_written(folder: Path) -> None:
+def test_a_standby_is_readable_but_not_writable(folder: Path) -> None:
     first, second = folder / "a", folder / "b"
-    for one in (first, second):
-        one.mkdir()
+    for folder in (first, second):
+        folder.mkdir()
     with server(first, "fsync=off", "wal_level=replica", "max_wal_senders=3") as made:
         migrate(made.url())
         driver = prepared(made.url(), 1, 2)
@@ -347,15 +356,15 @@ def test_a_standby_is_read_and_not_written(folder: Path) -> None:
         try:
             store = PostgresStore(standby.url())
             assert store_state(store) == store_state(driver.store)
-            told = applied(store, 2)
-            assert isinstance(told, StoreError)
-            assert "it is read-only, as a standby is; write to the primary" in str(told)
+            outcome = applied(store, 2)
+            assert isinstance(outcome, StoreError)
+            assert "it is read-only, as a standby is; write to the primary" in str(outcome)
         finally:
             standby.stop()
-        assert is_true(told, 2, driver) == ""
+        assert contradiction(outcome, 2, driver) == ""
 
 
-def test_a_full_disk_is_told_and_nothing_is_half_written(folder: Path) -> None:
+def test_a_full_disk_is_reported_and_writes_nothing(folder: Path) -> None:
     small = folder / "small"
     small.mkdir()
     mounted = subprocess.run(

@@ -169,15 +169,15 @@ DOINGS: dict[str, tuple[Callable[[As], bool], str]] = {
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     """A store with an applied plan and two projected ones of one organisation, a plan of another, and a login of each role."""
-    found = database(tmp_path)
-    driver = PlanDriver(PostgresStore(found, org_id=ORG))
+    database_url = database(tmp_path)
+    driver = PlanDriver(PostgresStore(database_url, org_id=ORG))
     driver.live(3, plans.route(3))
     driver.project(1, plans.route(1))
     driver.project(2, plans.route(2))
-    with PostgresStore(found).transaction() as tx:
+    with PostgresStore(database_url).transaction() as tx:
         tx.add_plan(plans.run(9, org_id=OTHER))
         tx.add_requests([rows(1)], ORG)
-    with psycopg.connect(found) as connection:
+    with psycopg.connect(database_url) as connection:
         for role in ROLES:
             login = f"ttplan_test_{role}"
             if (
@@ -186,14 +186,14 @@ def url(tmp_path: Path) -> str:
             ):
                 connection.execute(f"CREATE ROLE {login} LOGIN IN ROLE ttplan_{role}".encode())
             connection.execute("INSERT INTO ttplan.members VALUES (%s, %s)", [login, ORG])
-    return found
+    return database_url
 
 
-def may(url: str, role: str, doing: Callable[[As], bool]) -> bool:
+def may(url: str, role: str, action: Callable[[As], bool]) -> bool:
     """Whether a login of a role can do it: what it may not is told so, or finds nothing."""
     login = "tester" if role == "owner" else f"ttplan_test_{role}"
     try:
-        return doing(As(url.replace("tester", login)))
+        return action(As(url.replace("tester", login)))
     except ApplyError as error:
         if "may not" not in str(error):
             raise
@@ -202,24 +202,24 @@ def may(url: str, role: str, doing: Callable[[As], bool]) -> bool:
         return False
 
 
-def table(found: dict[str, list[str]]) -> str:
+def table(rights: dict[str, list[str]]) -> str:
     """Who may do what, as Markdown."""
     columns = (*ROLES, "owner")
     lines = ["| | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
     lines += [
-        f"| {words} | " + " | ".join("yes" if one in can else "–" for one in columns) + " |"
-        for words, can in found.items()
+        f"| {words} | " + " | ".join("yes" if role in can else "–" for role in columns) + " |"
+        for words, can in rights.items()
     ]
     return "\n".join(lines)
 
 
 @pytest.mark.parametrize("words", DOINGS)
-def test_each_role_can_do_its_own_and_no_more(url: str, words: str, tmp_path: Path) -> None:
-    doing, expected = DOINGS[words]
+def test_each_role_has_its_rights_and_no_more(url: str, words: str, tmp_path: Path) -> None:
+    action, expected = DOINGS[words]
     # Who fails first, and the owner last, after whom nothing is put back.
     can = []
     for role in sorted((*ROLES, "owner"), key=lambda role: role in expected.split()):
-        if may(url, role, doing):
+        if may(url, role, action):
             can.append(role)
             if role != "owner":
                 _undo(url)

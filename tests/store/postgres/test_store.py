@@ -53,7 +53,7 @@ def bare() -> str:
     return made.url("bare")
 
 
-def test_a_database_without_a_store_says_what_makes_one(
+def test_a_database_without_a_store_says_how_to_create_one(
     bare: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(
@@ -63,7 +63,7 @@ def test_a_database_without_a_store_says_what_makes_one(
         PostgresStore(bare)
     assert run(["migrate", "--store", bare, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {
-        "steps": [one.name for one in migrations("postgres")],
+        "steps": [step.name for step in migrations("postgres")],
         "roles": False,
     }
     assert run(["migrate", "--store", bare]) == 0
@@ -71,7 +71,7 @@ def test_a_database_without_a_store_says_what_makes_one(
     PostgresStore(bare)
 
 
-def test_two_that_migrate_at_once_take_turns_and_one_does_it(bare: str) -> None:
+def test_of_two_concurrent_migrations_one_does_the_work(bare: str) -> None:
     done: list[int] = []
     threads = [
         threading.Thread(target=lambda: done.append(len(migrate(bare).steps))) for _ in range(4)
@@ -108,7 +108,7 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (
             "INSERT INTO ttplan.schema_version VALUES (9999, 'later', now())",
@@ -121,12 +121,12 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(
         ("DROP TABLE ttplan.schema_version", "has a schema `ttplan` that another program created"),
     ],
 )
-def test_another_schema_is_refused_and_left_as_it_is(bare: str, change: str, said: str) -> None:
+def test_another_schema_is_refused_and_left_unchanged(bare: str, change: str, message: str) -> None:
     migrate(bare)
     with psycopg.connect(bare) as connection:
         connection.execute(change.encode())
     for opening in (PostgresStore, migrate):
-        with pytest.raises(StoreError, match=said):
+        with pytest.raises(StoreError, match=message):
             opening(bare)
 
 
@@ -141,14 +141,14 @@ def test_another_schema_is_refused_and_left_as_it_is(bare: str, change: str, sai
         "postgresql://tester:s3cret@localhost/x?org=7",
     ],
 )
-def test_what_cannot_be_opened_is_told_without_the_password(
+def test_an_error_on_opening_does_not_show_the_password(
     bad: str, capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
 ) -> None:
     assert run(["plans", "--store", bad.format(folder=shared_server().folder)]) in (2, 3)
-    said = capsys.readouterr().err
-    assert said.startswith("ttplan: ")
-    assert "should not happen" not in said
-    assert "s3" not in said
+    errors = capsys.readouterr().err
+    assert errors.startswith("ttplan: ")
+    assert "should not happen" not in errors
+    assert "s3" not in errors
 
 
 def test_a_store_does_not_show_its_password(url: str) -> None:
@@ -160,7 +160,7 @@ def test_a_store_does_not_show_its_password(url: str) -> None:
     assert store != PostgresStore(shared_server().url(TEMPLATE))
 
 
-def test_a_store_of_one_organisation_shows_nothing_of_others(url: str) -> None:
+def test_a_store_of_one_organisation_hides_the_others(url: str) -> None:
     first, second = (PostgresStore(url, org_id=org) for org in (ORG, OTHER))
     for number, (store, org) in enumerate(((first, ORG), (second, OTHER)), 1):
         with store.transaction() as tx:
@@ -198,7 +198,7 @@ def test_a_store_of_one_organisation_shows_nothing_of_others(url: str) -> None:
         PostgresStore(f"{url}&org={OTHER}", org_id=ORG)
 
 
-def test_what_postgresql_cannot_keep_is_told(url: str) -> None:
+def test_a_value_that_postgresql_cannot_store_is_reported(url: str) -> None:
     store = PostgresStore(url)
     with pytest.raises(InputError, match="NUL character"), store.transaction() as tx:
         tx.add_plan(plans.run(1, name="a\x00b"))
@@ -207,7 +207,7 @@ def test_what_postgresql_cannot_keep_is_told(url: str) -> None:
     assert store_state(store).plans == []
 
 
-def test_requests_may_be_elsewhere(url: str, tmp_path: Path) -> None:
+def test_requests_may_be_external(url: str, tmp_path: Path) -> None:
     made = ttplan.open(tmp_path / "log.duckdb")
     made.import_logs(write(tmp_path / "log.jsonl", numbered(40)), progress=False)
     with made.store.read() as snapshot:
@@ -226,11 +226,11 @@ def test_requests_may_be_elsewhere(url: str, tmp_path: Path) -> None:
 
 def _org(workspace: Any) -> UUID:
     with workspace.store.read() as snapshot:
-        found: UUID = snapshot.org_id()
-    return found
+        org_id: UUID = snapshot.org_id()
+    return org_id
 
 
-def test_a_workspace_on_a_server_imports_plans_applies_and_has_no_key_of_its_own(
+def test_a_workspace_on_a_server_needs_a_key_from_outside(
     url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log, key = write(tmp_path / "log.jsonl", numbered(40)), tmp_path / "key.pem"
@@ -251,7 +251,7 @@ def test_a_workspace_on_a_server_imports_plans_applies_and_has_no_key_of_its_own
         ttplan.open(url).current_public_key  # noqa: B018
 
 
-def test_a_store_is_moved_there_and_back_with_the_same_hashes(url: str, tmp_path: Path) -> None:
+def test_a_store_copied_there_and_back_has_the_same_hashes(url: str, tmp_path: Path) -> None:
     path = tmp_path / "s.duckdb"
     driver = PlanDriver(DuckDBStore(path))
     driver.live(1, plans.route(1), plans.route(2))
@@ -298,7 +298,7 @@ def test_a_store_is_moved_there_and_back_with_the_same_hashes(url: str, tmp_path
     assert not (tmp_path / "new.duckdb").exists()
 
 
-def test_a_copy_with_a_row_that_changed_on_the_way_is_not_kept(
+def test_a_copy_with_a_changed_row_is_not_kept(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "s.duckdb"
@@ -316,9 +316,9 @@ def test_a_copy_with_a_row_that_changed_on_the_way_is_not_kept(
     ]
 
     def changing(tx: Any, *arguments: Any) -> Any:
-        found = original(tx, *arguments)
+        result = original(tx, *arguments)
         tx._write(changes[0])
-        return found
+        return result
 
     monkeypatch.setattr(PostgresTransaction, "add_requests", changing)
     while changes:
@@ -331,7 +331,7 @@ def test_a_copy_with_a_row_that_changed_on_the_way_is_not_kept(
         assert snapshot.request_count() == 0
 
 
-def test_who_makes_a_plan_holds_up_nobody_who_makes_one_in_another_organisation(url: str) -> None:
+def test_plans_of_two_organisations_do_not_wait_for_each_other(url: str) -> None:
     first, second = (PostgresStore(url, org_id=org, lock_timeout=0.2) for org in (ORG, OTHER))
     for number, (store, org) in enumerate(((first, ORG), (second, OTHER)), 1):
         with store.transaction() as tx:
@@ -347,9 +347,7 @@ def test_who_makes_a_plan_holds_up_nobody_who_makes_one_in_another_organisation(
         assert len(snapshot.plans(OTHER)) == 2
 
 
-def test_a_log_that_names_no_organisation_is_that_of_the_stores_url(
-    url: str, tmp_path: Path
-) -> None:
+def test_a_log_without_an_organisation_gets_that_of_the_url(url: str, tmp_path: Path) -> None:
     log = write(tmp_path / "log.jsonl", numbered(3))
     workspace = ttplan.open(f"{url}&org={OTHER}", key=KEY)
     assert workspace.import_logs(log, progress=False).added == 3
@@ -357,7 +355,7 @@ def test_a_log_that_names_no_organisation_is_that_of_the_stores_url(
         assert (snapshot.org_id(), snapshot.request_orgs()) == (OTHER, [OTHER])
 
 
-def test_a_chain_is_not_appended_to_by_hand_with_a_gap_or_a_fork(url: str) -> None:
+def test_the_database_refuses_entries_with_a_gap_or_a_fork(url: str) -> None:
     driver = PlanDriver(PostgresStore(url))
     driver.live(1, plans.route(1))
     copied = "INSERT INTO ttplan.audit_entries SELECT org_id, {}, event, logged_at, body, {}, {}, signature FROM ttplan.audit_entries"
@@ -372,7 +370,7 @@ def test_a_chain_is_not_appended_to_by_hand_with_a_gap_or_a_fork(url: str) -> No
         connection.execute(copied.format("1", "prev_hash", "repeat('a', 64)").encode())
 
 
-def test_a_gateway_that_listens_has_the_routes_once_they_are_committed(url: str) -> None:
+def test_a_listening_gateway_gets_the_routes_after_the_commit(url: str) -> None:
     driver = PlanDriver(PostgresStore(url))
     example = [sys.executable, str(ROOT / "examples" / "follow_routes.py"), url]
     with subprocess.Popen(example, stdout=subprocess.PIPE, text=True) as gateway:
@@ -380,20 +378,20 @@ def test_a_gateway_that_listens_has_the_routes_once_they_are_committed(url: str)
             assert gateway.stdout is not None
             assert gateway.stdout.readline() == "[]\n"
             driver.live(1, plans.route(1), plans.route(2))
-            found = json.loads(gateway.stdout.readline())
+            routes = json.loads(gateway.stdout.readline())
         finally:
             gateway.kill()
-    wanted = [plans.route(2), plans.route(1)]
-    assert [ttplan.ProposedRoute.model_validate_json(json.dumps(one)) for one in found] == wanted
-    assert list(found[0]) == ["id", "name", "priority", "enabled", "when", "then"]
+    expected = [plans.route(2), plans.route(1)]
+    assert [ttplan.ProposedRoute.model_validate_json(json.dumps(row)) for row in routes] == expected
+    assert list(routes[0]) == ["id", "name", "priority", "enabled", "when", "then"]
 
 
-def test_eight_writers_in_four_organisations_lose_nothing(url: str) -> None:
+def test_eight_writers_in_four_organisations_lose_no_write(url: str) -> None:
     from benchmarks.stores import crowd
 
-    told = crowd(url, writers=8, organisations=4, applies=160, threads=True)
-    assert told.wrong == []
-    assert told.applies == 160
+    report = crowd(url, writers=8, organisations=4, applies=160, threads=True)
+    assert report.wrong == []
+    assert report.applies == 160
 
 
 def test_a_connection_of_a_process_that_forked_is_not_shared(url: str) -> None:
