@@ -1,7 +1,8 @@
-"""The apply contract: every row of its table, on every store."""
+"""The contract of `apply_plan`: each row of its table, on all stores."""
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.audit.chains import KEY, OTHER_KEY
-from tests.store.conftest import STORES
+from tests.store.conftest import STORE_PARAMETERS, STORES
 from tests.support import plans
 from tests.support.strategies import routes as route_strategy
 from ttplan.apply import StoreChain, apply_plan, routes_commitment
@@ -41,11 +42,12 @@ from ttplan.store.protocol import Store
 ORG = plans.ORG
 AT = datetime(2026, 5, 3, 12, tzinfo=UTC)
 PERSON = User(UUID(int=7))
+NUMBERS = itertools.count(1)
 
 
-@pytest.fixture(params=sorted(STORES))
+@pytest.fixture(params=STORE_PARAMETERS)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    """A store with plan 1, which has two routes, plan 2, which has none, and plan 3, which failed."""
+    """A store with plan 1 with two routes, plan 2 without routes, a failed and a reverted plan."""
     made = STORES[request.param](tmp_path)
     with made.transaction() as tx:
         tx.add_plan(plans.run(1, (plans.route(1), plans.route(2))))
@@ -66,7 +68,7 @@ def state(store: Store) -> tuple[list[StoredPlan], list[LiveRoute], list[Any]]:
 
 
 class Foreign:
-    """An audit writer that is not the store's, and may fail."""
+    """An audit writer outside the store, which may fail."""
 
     def __init__(self, *, failing: bool = False) -> None:
         self.failing = failing
@@ -258,7 +260,9 @@ def test_the_chain_of_another_store_is_an_external_writer(store: Store) -> None:
 
 
 def test_a_file_opened_twice_shares_the_transaction(tmp_path: Path) -> None:
-    """Not a foreign writer: were it one, a failing audit would leave the plan applied without its entry."""
+    """It is not an external writer: a failing audit would then leave the plan applied without
+    entry.
+    """
     path = tmp_path / "store.duckdb"
     store = DuckDBStore(path)
     with store.transaction() as tx:
@@ -335,7 +339,7 @@ def test_a_tip_is_published_only_after_its_commit(
 def test_a_failed_read_after_the_commit_is_not_a_store_error(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A StoreError means that nothing was written; here all was."""
+    """A StoreError means that nothing was written; here everything was."""
 
     def locked(*_: object) -> None:
         raise StoreLocked("the file is in use by process 7")
@@ -370,13 +374,14 @@ def test_a_commitment_hides_and_binds() -> None:
 
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(route_strategy())
-@pytest.mark.parametrize("kind", sorted(STORES))
+@pytest.mark.parametrize("kind", STORE_PARAMETERS)
 def test_routes_keep_their_identity_through_apply(
-    kind: str, tmp_path_factory: pytest.TempPathFactory, routes: tuple[ProposedRoute, ...]
+    kind: str, tmp_path: Path, routes: tuple[ProposedRoute, ...]
 ) -> None:
-    store = STORES[kind](tmp_path_factory.mktemp("apply"))
-    run = plans.run(1, routes)
+    store = STORES[kind](tmp_path)
+    run = plans.run(next(NUMBERS), routes)
     with store.transaction() as tx:
+        tx.set_live_routes(ORG, ())
         tx.add_plan(run)
     apply_plan(store, own_chain(store), run.result, PERSON)
     assert sorted((row.route for row in state(store)[1]), key=lambda r: r.name) == sorted(

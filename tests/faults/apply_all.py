@@ -1,4 +1,4 @@
-"""A child process that applies every plan that is still projected, and says each acknowledged one on stdout.
+"""A child process that applies each projected plan, and prints each acknowledged one.
 
 python -m tests.faults.apply_all STORE KEY_SEED_HEX [PLAN_NUMBER ...]
 """

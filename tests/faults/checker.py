@@ -1,4 +1,4 @@
-"""A process that checks the stores of one run after another, since to fork one for each costs as much as the check itself."""
+"""A process that checks the store after each scenario: a fork for each would double the time."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tests.faults.scenario import KnownState, make_stage
 from tests.faults.scenario_checks import changed_since, check_all, continue_using, remember
 
 HANG_TIMEOUT = 300
-"""After so many seconds a process hangs."""
+"""The time after which a process is considered hung, in seconds."""
 
 
 class CheckProcess:
-    """The process, started when it is first asked, and again after it has ended."""
+    """The process, started at the first request, and again after it has ended."""
 
     def __init__(self) -> None:
         self._child = 0
-        self._asking = self._hearing = -1
+        self._requests = self._replies = -1
 
     def wrong_in(
         self,
@@ -38,54 +38,55 @@ class CheckProcess:
         then: float | None,
         as_user: int | None,
     ) -> list[str]:
-        """What is wrong with the store in a folder, as `check_all` says. Where nothing is, it is used again, as `then` chooses.
+        """The violations that `check_all` finds in a folder. If there are none and `then` is set,
+        the store is used again, with `then` as the seed.
 
-        Both are done with the rights of `as_user`.
+        Both run with the rights of `as_user`.
         """
         steps = {"pending": pending, "sure": sure, "left": left, "then": then, "user": as_user}
-        return self._ask({"check": str(folder), "known": asdict(known), **steps})
+        return self._request({"check": str(folder), "known": asdict(known), **steps})
 
     def make_stage(self, folder: Path, stage: str, facts: KnownState) -> list[str]:
-        """Make what a store at a stage needs in a folder, as `make_stage` of life does. What went wrong, if anything did."""
-        return self._ask({"make": str(folder), "known": asdict(facts), "stage": stage})
+        """Run `make_stage` in the process; return its error, if any."""
+        return self._request({"make": str(folder), "known": asdict(facts), "stage": stage})
 
     def changed_since(self) -> list[str]:
-        """What of the databases that were checked is not as it was then."""
-        return self._ask({"look": ""})
+        """The organisations that have changed since they were checked."""
+        return self._request({"look": ""})
 
-    def _ask(self, options: dict[str, Any]) -> list[str]:
+    def _request(self, options: dict[str, Any]) -> list[str]:
         if not self._child:
             self._start()
-        os.write(self._asking, json.dumps(options).encode() + b"\n")
+        os.write(self._requests, json.dumps(options).encode() + b"\n")
         answer = b""
         while not answer.endswith(b"\n"):
-            more = os.read(self._hearing, 65_536)
+            more = os.read(self._replies, 65_536)
             if not more:
                 return [f"the check ended with {self.end()}"]
             answer += more
-        wrong: list[str] = json.loads(answer)
-        return wrong
+        violations: list[str] = json.loads(answer)
+        return violations
 
     def end(self) -> int:
-        """Let the process end: how it did."""
+        """End the process and return its exit code."""
         if not self._child:
             return 0
-        os.close(self._asking)
-        os.close(self._hearing)
+        os.close(self._requests)
+        os.close(self._replies)
         child, self._child = self._child, 0
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
     def _start(self) -> None:
-        options, self._asking = os.pipe()
-        self._hearing, message = os.pipe()
+        options, self._requests = os.pipe()
+        self._replies, message = os.pipe()
         self._child = os.fork()
         if self._child:
             os.close(options)
             os.close(message)
             return
         try:
-            os.close(self._asking)
-            os.close(self._hearing)
+            os.close(self._requests)
+            os.close(self._replies)
             with os.fdopen(options, "rb") as lines:
                 for line in lines:
                     signal.alarm(HANG_TIMEOUT)
@@ -109,13 +110,13 @@ def _do(options: dict[str, Any]) -> list[str]:
 def _check(options: dict[str, Any]) -> list[str]:
     folder, known, then = Path(options["check"]), KnownState(**options["known"]), options["then"]
     with _rights_of(options["user"]):
-        wrong = check_all(
+        violations = check_all(
             folder, known, options["pending"], sure=options["sure"], left=options["left"]
         )
-        if then is not None and not wrong and known.holds_something:
-            wrong += continue_using(folder, Random(then))
+        if then is not None and not violations and known.holds_something:
+            violations += continue_using(folder, Random(then))
         remember(folder)
-        return wrong
+        return violations
 
 
 @contextmanager

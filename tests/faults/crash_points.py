@@ -1,4 +1,4 @@
-"""Moments in a process at which something can be made to happen: before and after each call that touches a store or a file."""
+"""Crash points: before and after each call that accesses a store or a file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import duckdb
 import psycopg
 
 Call = tuple[Any, str]
-"""What a function belongs to, and its name."""
+"""The owner of a function, and its name."""
 _FILES: tuple[Call, ...] = tuple(
     (os, name) for name in ("link", "replace", "unlink", "fsync", "open")
 )
@@ -19,20 +19,22 @@ IN_FILES: tuple[Call, ...] = (
     *((duckdb.DuckDBPyConnection, name) for name in ("execute", "close")),
     *_FILES,
 )
-"""What touches a store in a file."""
+"""The calls that access a store in a file."""
 ON_SERVER: tuple[Call, ...] = (
     (psycopg, "connect"),
     (psycopg.Connection, "execute"),
     (psycopg.Cursor, "copy"),
     *_FILES,
 )
-"""What touches a store on a server, and its key beside us."""
+"""The calls that access a store on a server, and the local key file."""
 
 
 class CrashPoints:
-    """Counts the moments of this process, and acts at one of them. Only for a process that ends soon: it cannot be taken off.
+    """Counts the crash points of this process and acts at one of them.
 
-    `before` says of the moment at hand whether the call is still to come, and `arguments` what it is called with.
+    It cannot be uninstalled: use it in a process that ends soon.
+
+    `before` is whether the current point precedes its call; `arguments` are those of the call.
     """
 
     def __init__(self) -> None:
@@ -44,18 +46,20 @@ class CrashPoints:
         self._counts: Callable[[], bool] = lambda: True
 
     def install(self, calls: Iterable[Call]) -> None:
-        """Wrap those functions."""
+        """Wrap these functions."""
         for owner, name in calls:
             self._wrap(owner, name)
 
     def arm(
         self, after: int, act: Callable[[], None], counts: Callable[[], bool] = lambda: True
     ) -> None:
-        """`act` at the moment with that number (1 is the next), among those at which `counts` says so."""
+        """Call `act` at the crash point with number `after` (1 is the next) among those that
+        `counts`.
+        """
         self.passed, self._due, self._act, self._counts = 0, after, act, counts
 
     def disarm(self) -> None:
-        """Nothing happens any more."""
+        """Do nothing from now on."""
         self._due = 0
 
     def _pass(self, *, before: bool, arguments: tuple[Any, ...]) -> None:

@@ -1,4 +1,5 @@
-"""Where lives are lived: in files, each a copy of one of its stage; or in a database, each in an organisation of its own."""
+"""Environments of scenarios: files, copied from a template of each stage, or organisations of a
+database."""
 
 from __future__ import annotations
 
@@ -30,13 +31,13 @@ from tests.support.postgres import Server
 from ttplan.store.postgres.migrate import migrate
 
 _APART = 1_000
-"""How far the plans of one life are from those of the next."""
+"""The distance between the plan numbers of two scenarios."""
 _COUNTED = 10**9
-"""The number of the first life in which moments are counted."""
+"""The number of the first scenario in which crash points are counted."""
 
 
 class FileEnvironment:
-    """Lives in files."""
+    """Scenarios in files."""
 
     faults: tuple[Fault, ...] = FILE_FAULTS
     calls: tuple[Call, ...] = IN_FILES
@@ -47,32 +48,34 @@ class FileEnvironment:
         self.checker = CheckProcess()
 
     def make_templates(self, stages: Iterable[str]) -> dict[str, int]:
-        """What is copied, and how many moments each step has."""
+        """Create the templates; return how many crash points each step has."""
         for stage in stages:
             (self._templates / stage).mkdir(parents=True)
             make_stage(self._templates / stage, stage, KnownState())
         return count_crash_points(self, self._templates / "scratch", stages)
 
     def begin(self, folder: Path, stage: str, number: int) -> None:
-        """Make a folder, and in it what a store at that stage needs; the number is the life's."""
+        """Create a folder with a store at a stage for the scenario with this number."""
         shutil.copytree(self._templates / stage, folder)
 
 
 class ServerEnvironment:
-    """Lives in a database of a server, which is one's own to kill."""
+    """Scenarios in a database of a server that they may kill."""
 
     faults: tuple[Fault, ...] = SERVER_FAULTS
     calls: tuple[Call, ...] = ON_SERVER
 
     def __init__(self, server: Server, *, alone: bool = False) -> None:
-        """Where it is `alone` stages are made in this very process, which then has a connection, else in the checker's."""
+        """With `alone` this process creates the stages, and has a connection; else the checker
+        does.
+        """
         self.server: Server | None = server
         self.checker = CheckProcess()
         self._url = server.url()
         self._alone = alone
 
     def begin(self, folder: Path, stage: str, number: int) -> None:
-        """As that of `FileEnvironment`: a new organisation."""
+        """Create a folder and a new organisation at a stage."""
         folder.mkdir()
         base = (number + 1) * _APART
         facts = KnownState(org_id=str(UUID(int=2**64 + base)), base=base)
@@ -85,13 +88,13 @@ class ServerEnvironment:
 
 
 Environment = FileEnvironment | ServerEnvironment
-"""Where lives are lived, and what can go wrong there."""
+"""Where scenarios run, and the faults that are possible there."""
 
 
 def database_in(folder: Path) -> Server:
-    """A new server in a folder, with an empty store."""
+    """Start a new server in a folder, with an empty store."""
     folder.mkdir()
-    made = Server(
+    server = Server(
         folder,
         "fsync=off",
         "full_page_writes=off",
@@ -99,14 +102,14 @@ def database_in(folder: Path) -> Server:
         "shared_buffers=16MB",
         "max_connections=30",
     )
-    migrate(made.url())
-    return made
+    migrate(server.url())
+    return server
 
 
 def count_crash_points(
     environment: Environment, scratch: Path, stages: Iterable[str]
 ) -> dict[str, int]:
-    """How many moments (`CrashPoints`) each step has, for a process that ends soon."""
+    """How many crash points each step has. Run it in a process that ends soon."""
     crash_points = CrashPoints()
     crash_points.install(environment.calls)
     point_counts: dict[str, int] = {}
@@ -124,7 +127,7 @@ def count_crash_points(
 
 
 def in_child(work: Callable[[], dict[str, int]]) -> dict[str, int]:
-    """What some work returns in a process of its own, so that this one has neither DuckDB nor a connection."""
+    """Run some work in a child, so that this process has neither DuckDB nor a connection."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -139,5 +142,5 @@ def in_child(work: Callable[[], dict[str, int]]) -> dict[str, int]:
     with os.fdopen(reading) as message:
         answer = message.read()
     os.waitpid(child, 0)
-    found_rows: dict[str, int] = json.loads(answer)
-    return found_rows
+    result: dict[str, int] = json.loads(answer)
+    return result

@@ -1,4 +1,4 @@
-"""The faults of a store in a file: what each does to a process or a folder at a moment, and how that is put right afterwards."""
+"""The faults of a store in a file: their effect on a process or a folder, and how to undo it."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from tests.support.postgres import Server
 from ttplan.model.errors import StoreLocked
 
 NOBODY = 65534
-ROOM = 12 * 2**20
+SMALL_DISK = 12 * 2**20
 """The size of the small disk, in bytes."""
 
 
 @dataclass
 class FaultContext:
-    """One run: its folder, what decides its choices, its clock, and the pipes of the process that this is.
+    """One scenario in this process: its folder, random numbers, clock and pipes.
 
-    A child says what it does on `output`; a kind's helper is called by way of `calls` and answers by way of `answers`. `crash_points` are
-    those of the child, and `server` is where its database is, if it has one.
+    A child reports on `output`. It calls the helper of a fault on `calls`, and the helper replies
+    on `answers`. `server` has the database, if there is one.
     """
 
     folder: Path
@@ -57,7 +57,7 @@ class FaultContext:
         return self.folder / f"{STORE}.wal"
 
     def say(self, **message: Any) -> None:
-        """Tell the parent. One line is one write, so that those of several processes do not mix."""
+        """Send a message to the parent: one line in one write, so that lines do not mix."""
         os.write(self.output, json.dumps(message).encode() + b"\n")
 
 
@@ -65,10 +65,11 @@ class FaultContext:
 class Fault:
     """A fault.
 
-    `inject` runs in the child at the moment; `helper`, a process of its own, once the child calls it; `before` in the parent, and
-    `after`, when the child has ended; `begin` in the child, before it lives. `counts` says which point_counts are meant, `point_counts` how
-    many those are, if not all of a step's, `allowed` to which errors the fault may lead, `steps` which steps it is for, `dies`
-    that the child is meant to end there, `leaves` that drafts may be left behind.
+    `inject` runs in the child at a crash point, `helper` in its own process when the child calls
+    it, `begin` in the child before its steps, `before` and `after` in the parent before and after
+    the child. `counts` selects crash points, and `point_counts` is their number if not that of the
+    step. `allowed` are the errors that the fault may cause, and `steps` the steps that it applies
+    to. `dies`: the child ends at the fault. `leaves`: drafts may remain.
     """
 
     name: str
@@ -103,42 +104,43 @@ def call_and_wait(context: FaultContext) -> None:
 
 
 def answer(context: FaultContext, reply: bytes) -> None:
-    with suppress(BrokenPipeError):  # whoever called has ended, or has its answer
+    with suppress(BrokenPipeError):  # the caller has ended, or has its answer
         os.write(context.answers, reply)
 
 
 def kill_caller(context: FaultContext) -> None:
-    """In a process of its own: kill whoever calls, a little later."""
+    """In a helper process: kill the caller, a little later."""
     called = os.read(context.calls, 8)
     if called:
         time.sleep(context.rng.choice((0, 0.0005, 0.002, 0.01)) * context.rng.random())
         os.kill(int.from_bytes(called, "big"), signal.SIGKILL)
 
 
-def _no_more_than(context: FaultContext, ending: signal.Handlers) -> None:
-    """Files that do not grow past a size: at its end, a write stops in the middle, and the next one fails or kills."""
+def _limit_file_size(context: FaultContext, ending: signal.Handlers) -> None:
+    """Limit the size of files: the write that reaches it is cut short, and the next one fails or
+    kills the process."""
     size = context.store.stat().st_size if context.store.exists() else 0
     limit = context.rng.randrange(context.rng.choice((200, 3_000, 14_000, size + 300_000)))
     signal.signal(signal.SIGXFSZ, ending)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 
 
-def _fill(context: FaultContext) -> None:
-    """Take all room but a little, which is as large as what is written, or not."""
-    found_rows = os.statvfs(context.folder)
+def _fill_disk(context: FaultContext) -> None:
+    """Fill the disk except for a little space, which may or may not suffice."""
+    disk = os.statvfs(context.folder)
     room = context.rng.randrange(context.rng.choice((1, 8_192, 300_000, 900_000)))
-    taken = found_rows.f_bavail * found_rows.f_frsize - room
+    taken = disk.f_bavail * disk.f_frsize - room
     handle = os.open(context.folder / "ballast", os.O_WRONLY | os.O_CREAT)
     if taken > 0:
         os.posix_fallocate(handle, 0, taken)
     os.close(handle)
 
 
-def _make_room(context: FaultContext) -> None:
+def _free_disk(context: FaultContext) -> None:
     (context.folder / "ballast").unlink(missing_ok=True)
 
 
-def _forbid(context: FaultContext) -> None:
+def _remove_permissions(context: FaultContext) -> None:
     store, key = context.store, context.folder / KEY_FILE
     path, mode = context.rng.choice(
         (
@@ -154,7 +156,7 @@ def _forbid(context: FaultContext) -> None:
         path.chmod(mode)
 
 
-def _permit(context: FaultContext) -> None:
+def _restore_permissions(context: FaultContext) -> None:
     context.folder.chmod(0o755)
     for path, mode in ((context.store, 0o644), (context.folder / KEY_FILE, 0o600)):
         if path.exists():
@@ -180,13 +182,13 @@ def set_back(context: FaultContext) -> None:
 
 
 def _hold(context: FaultContext, seconds: float) -> None:
-    """In a process of its own: when called, have the file open for so long, or until the caller has ended.
+    """In a helper process: when called, keep the file open for `seconds`, or until the caller ends.
 
-    The answer comes once it is open, or cannot be, since the caller has it: then it is, as soon as that lets go.
+    Answers once the file is open, or if the caller has it open; then it opens it after the caller.
     """
     if not os.read(context.calls, 8):
         return
-    if not context.store.exists():  # DuckDB would make one
+    if not context.store.exists():  # DuckDB would create one
         answer(context, b"n")
         return
     while True:
@@ -204,7 +206,8 @@ def _hold(context: FaultContext, seconds: float) -> None:
 
 
 def rotate(context: FaultContext) -> None:
-    """In a process of its own: when called, hand the chain over to another key, at once or when the caller has let go."""
+    """In a helper process: when called, rotate the key, now or when the caller has released the
+    lock."""
     if not os.read(context.calls, 8):
         return
     for lock_timeout in (0.0, 60.0):
@@ -228,8 +231,10 @@ def rotate(context: FaultContext) -> None:
     answer(context, b"y")
 
 
-def room_for(place: Path) -> str | None:
-    """Mount a small disk at a folder, for this process and its children alone; or why that cannot be."""
+def mount_small_disk(place: Path) -> str | None:
+    """Mount a small disk at a folder, for this process and its children; return why it cannot, if
+    so.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     new_namespace, recursive_private = 0x00020000, 0x4000 | 0x40000
     steps: tuple[tuple[str, Callable[[], int]], ...] = (
@@ -237,7 +242,9 @@ def room_for(place: Path) -> str | None:
         ("mount", lambda: libc.mount(b"none", b"/", None, recursive_private, None)),
         (
             "mount",
-            lambda: libc.mount(b"tmpfs", os.fsencode(place), b"tmpfs", 0, f"size={ROOM}".encode()),
+            lambda: libc.mount(
+                b"tmpfs", os.fsencode(place), b"tmpfs", 0, f"size={SMALL_DISK}".encode()
+            ),
         ),
     )
     for name, step in steps:
@@ -246,12 +253,15 @@ def room_for(place: Path) -> str | None:
     return None
 
 
-NO_ROOM = ("StoreError", "AuditError", "KeyFileError", "InputError", "ReplayFailed")
+WRITE_FAILURES = ("StoreError", "AuditError", "KeyFileError", "InputError", "ReplayFailed")
 FILE_FAULTS = (
     Fault("kill", 30, kill, dies=True),
     Fault("kill within a call", 16, call, kill_caller, dies=True),
     Fault(
-        "kill within a write", 14, lambda context: _no_more_than(context, signal.SIG_DFL), dies=True
+        "kill within a write",
+        14,
+        lambda context: _limit_file_size(context, signal.SIG_DFL),
+        dies=True,
     ),
     Fault(
         "log truncated",
@@ -263,12 +273,21 @@ FILE_FAULTS = (
         dies=True,
         point_counts=2,
     ),
-    Fault("disk full", 10, _fill, after=_make_room, allowed=NO_ROOM, small_disk=True),
+    Fault("disk full", 10, _fill_disk, after=_free_disk, allowed=WRITE_FAILURES, small_disk=True),
     Fault(
-        "write refused", 6, lambda context: _no_more_than(context, signal.SIG_IGN), allowed=NO_ROOM
+        "write refused",
+        6,
+        lambda context: _limit_file_size(context, signal.SIG_IGN),
+        allowed=WRITE_FAILURES,
     ),
     Fault(
-        "no permission", 8, _forbid, after=_permit, allowed=NO_ROOM, unprivileged=True, leaves=True
+        "no permission",
+        8,
+        _remove_permissions,
+        after=_restore_permissions,
+        allowed=WRITE_FAILURES,
+        unprivileged=True,
+        leaves=True,
     ),
     Fault(
         "lock held",
@@ -290,4 +309,4 @@ FILE_FAULTS = (
         allowed=("AuditError", "KeyFileError", "InputError"),
     ),
 )
-"""All faults of a store in a file, and how often each is chosen."""
+"""All faults of a store in a file, with their weights."""

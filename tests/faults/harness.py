@@ -1,6 +1,6 @@
-"""Runs of a short life with one fault in it: each in a process of its own, forked from one that has everything loaded.
+"""Runs scenarios with one fault each, in processes forked from one that has everything loaded.
 
-The parent never opens DuckDB, so that a fork copies no thread and no lock of it.
+The parent never opens DuckDB, so that a fork copies none of its threads and locks.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from tests.faults.scenario import (
 )
 
 REFUSED = ("InvalidState", "StalePlan", "SupersededPlan", "PolicyBlocked")
-"""What a step may be told in any life."""
+"""Errors that a step may raise in any scenario."""
 SHARES = {"new": 4, "imported": 3, "planned": 30, "living": 58, "drifted": 5}
 RUN = "run"
-"""The folder of a run. It is that of the next one, too, so that who checks them finds its DuckDB for that file."""
+"""The folder of each scenario: the same one, so that the checker reuses its DuckDB instance."""
 REUSE_SHARE = 0.15
-"""In which share of the runs the store is used again afterwards."""
+"""The share of scenarios after which the store is used again."""
 
 
 @dataclass
 class Outcome:
-    """What became of one run."""
+    """The outcome of one scenario."""
 
     number: int
     fault: str
@@ -57,7 +57,8 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Setting:
-    """What all runs share: the ground and its moments, a folder, a small disk in it, and which kinds and stages."""
+    """What all scenarios share: the environment and its crash points, a folder with a small disk,
+    the faults and stages."""
 
     seed: int
     environment: Environment
@@ -68,7 +69,7 @@ class Setting:
 
 
 def run_one(setting: Setting, number: int) -> Outcome:
-    """One run; it is a function of seed and number, but for what the moment of a kill within a call decides."""
+    """Run one scenario. Seed and number determine it, except for when a call is killed."""
     rng = Random(f"{setting.seed}/{number}")
     (fault,) = rng.choices(setting.faults, [fault.weight for fault in setting.faults])
     (stage,) = rng.choices(setting.stages, [SHARES[stage] for stage in setting.stages])
@@ -130,7 +131,7 @@ def _point_count(setting: Setting, fault: Fault, step: str) -> int:
 
 @dataclass
 class _ChildReport:
-    """What the processes of a run said."""
+    """The messages of the processes of a scenario."""
 
     done: list[dict[str, Any]] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list)
@@ -141,13 +142,13 @@ class _ChildReport:
 
     @property
     def pending(self) -> list[str]:
-        """The steps that may have been done without being acknowledged."""
+        """The steps that may have been done without an acknowledgement."""
         unsure = [item["step"] for item in self.errors if item["outcome"] != "nothing"]
         return unsure if self.begun is None else [*unsure, self.begun]
 
     @property
     def sure(self) -> int:
-        """How many entries are there for certain besides those that were acknowledged, since an error said so."""
+        """How many entries exist besides the acknowledged ones, because an error reported them."""
         return sum(item["outcome"] == "done" for item in self.errors)
 
     def add(self, message: dict[str, Any]) -> None:
@@ -168,8 +169,8 @@ class _ChildReport:
 
 
 def _check_report(fault: Fault, child_report: _ChildReport, status: int) -> list[str]:
-    """What is wrong with how the child ended and what it said."""
-    wrong = [f"no error of ours: {crash}" for crash in child_report.crashes]
+    """The violations in how the child ended and in its messages."""
+    wrong = [f"not a ttplan error: {crash}" for crash in child_report.crashes]
     deadly = fault.dies and status in (-signal.SIGKILL, -signal.SIGXFSZ)
     if not (child_report.ended and status == 0) and not deadly and not child_report.crashes:
         wrong.append(f"the process ended with {status}")
@@ -195,7 +196,7 @@ def _child(
     target: int,
     after: int,
 ) -> None:
-    """The life itself."""
+    """Run the steps of the scenario."""
     crash_points = context.crash_points
 
     def inject() -> None:
@@ -228,10 +229,10 @@ def _child(
 
 
 def _outcome(step: str, error: BaseException) -> str:
-    """Whether a step that ended with an error has done nothing, its work, or either."""
+    """Whether a step that raised an error did nothing, all of its work, or either."""
     if not isinstance(error, ttplan.TtplanError) or isinstance(error, ttplan.OutcomeUnknown):
         return "either"
-    # A key file that cannot be replaced is told once the entry is there.
+    # A key file that cannot be replaced is reported after the entry is written.
     if step == "rotate" and isinstance(error, ttplan.KeyFileError):
         return "either"
     return "done" if step in WRITES_ENTRY and getattr(error, "applied", False) else "nothing"
@@ -240,29 +241,30 @@ def _outcome(step: str, error: BaseException) -> str:
 def _in_processes(
     context: FaultContext, fault: Fault, child_report: _ChildReport, work: Callable[[], None]
 ) -> int:
-    """Do some work in a child, hear what it says, and return how it ended: an exit code, or a signal as a negative number.
+    """Run some work in a child, read its messages, and return its exit code, or its signal as a
+    negative number.
 
-    Where the kind has a helper it is a second child, which ends with the first.
+    If the fault has a helper, it is a second child, which ends with the first.
     """
     helper = fault.helper
-    hearing, output = os.pipe()
+    report_pipe, output = os.pipe()
     called, calls = os.pipe()
     answers, answer_pipe = os.pipe()
     helping = helper and _fork(
         lambda: helper(_at(context, output, called, answer_pipe)),
         fault,
-        (hearing, calls, answers),
+        (report_pipe, calls, answers),
         output,
     )
     working = _fork(
         lambda: _in(context, output, calls, answers, work),
         fault,
-        (hearing, called, answer_pipe),
+        (report_pipe, called, answer_pipe),
         output,
     )
     for end in (output, called, calls, answers, answer_pipe):
         os.close(end)
-    with os.fdopen(hearing, "rb") as lines:
+    with os.fdopen(report_pipe, "rb") as lines:
         for line in lines:
             child_report.add(json.loads(line))
     if helping:
@@ -283,7 +285,7 @@ def _in(
 
 
 def _fork(work: Callable[[], None], fault: Fault, closed: tuple[int, ...], output: int) -> int:
-    """A child that does some work, whatever happens in it, and its id here."""
+    """Fork a child that does some work and always ends; return its id in the parent."""
     child = os.fork()
     if child:
         return child

@@ -1,4 +1,4 @@
-"""What is true of a store at any moment, whatever happened to the processes that used it."""
+"""Invariants of a store, whatever happens to the processes that use it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from ttplan.store.protocol import Store
 
 
 def check_whole(store: Store) -> set[int]:
-    """Each plan is projected with neither entry nor routes, or applied with both; the chain verifies. The applied ones."""
+    """Check that the chain verifies, and that each plan is projected with neither entry nor routes,
+    or applied with both; return the applied ones."""
     with store.read() as snapshot:
         runs = snapshot.plans(plans.ORG)
         live = snapshot.live_routes(plans.ORG)
@@ -23,7 +24,7 @@ def check_whole(store: Store) -> set[int]:
     applied = {run.plan_id for run in runs if run.status == "applied"}
     assert {str(plan_id) for plan_id in applied} == set(entered)
     assert all((run.applied_at is not None) == (run.plan_id in applied) for run in runs)
-    # Every plan of these tests has routes of its own names.
+    # Each plan of these tests has routes with different names.
     for run in runs:
         own = sorted(
             (item.route for item in live if item.plan_id == run.plan_id), key=lambda route: route.id
@@ -33,7 +34,8 @@ def check_whole(store: Store) -> set[int]:
 
 
 def check_followed(store: Store) -> dict[int, str]:
-    """The chain verifies, and rows, times and live routes are exactly what plans and chain come to. The plans' statuses."""
+    """Check that the chain verifies, and that rows, times and live routes follow from plans and
+    chain; return the status of each plan."""
     with store.read() as snapshot:
         verify_chain(snapshot.entries(plans.ORG), KEY.public_key)
         drift = find_drift(snapshot, plans.ORG, KEY.public_key, own_key=False)

@@ -1,4 +1,4 @@
-"""A process with everything loaded, to fork from: no child has to import anything, not even one that may not read files."""
+"""Loads all modules before a fork: a child imports none, even if it may not read files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ttplan.store.schema import migrations
 
 
 def load_everything() -> None:
-    """Import all of ttplan, and what it imports when it is used."""
+    """Import all of ttplan, and what it imports lazily."""
     for module in pkgutil.walk_packages(ttplan.__path__, "ttplan."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)

@@ -1,8 +1,8 @@
-"""A child process that applies, reverts and repairs at random from a seed, and says each acknowledged entry on stdout.
+"""A child process that applies, reverts and repairs at random, and prints each acknowledged entry.
 
 python -m tests.faults.random_operations STORE KEY_SEED_HEX SEED STEPS [DIE_IN]
 
-With DIE_IN, the name of a function of the store's transaction, it kills itself right after that function's first call.
+With DIE_IN, the name of a method of the transaction, it kills itself after the first call of it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ttplan.store.duckdb.snapshot import DuckDBTransaction
 from ttplan.store.duckdb.store import DuckDBStore
 
 REFUSALS = (InvalidState, StalePlan, SupersededPlan)
-"""What a process may be told because another was first."""
+"""Errors that a process may get because another one was first."""
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def main() -> None:
 def _step(
     store: DuckDBStore, chain: StoreChain, rng: random.Random, runs: list[StoredPlan]
 ) -> AuditEntry | None:
-    """One operation; None where there was nothing to do."""
+    """Run one operation; None if there was nothing to do."""
     if rng.random() < 0.1:
         return repair_routes(chain, plans.ORG, System())
     run = rng.choice([run for run in runs if run.status in ("projected", "applied")] or runs)

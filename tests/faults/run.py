@@ -1,7 +1,7 @@
-"""Run lives with a fault in each, and print what came of them.
+"""Run scenarios with a fault in each, and print the outcomes.
 
-python -m tests.faults.run [--store duckdb|postgres] [--runs 1000] [--seed 1] [--jobs 2] [--only KIND ...] [--stages STAGE ...]
-    [--from NUMBER]
+python -m tests.faults.run [--store duckdb|postgres] [--runs 1000] [--seed 1] [--jobs 2]
+    [--only KIND ...] [--stages STAGE ...] [--from NUMBER]
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.faults.environments import (
     database_in,
     in_child,
 )
-from tests.faults.faults import Fault, room_for
+from tests.faults.faults import Fault, mount_small_disk
 from tests.faults.harness import Outcome, Setting, run_one
 from tests.faults.preload import load_everything
 from tests.faults.scenario import STAGES
@@ -36,12 +36,12 @@ from tests.support.postgres import REQUIRED, has_programs
 def main() -> None:
     options = _parse_options()
     if options.store == "postgres" and not has_programs():
-        print("not run: there is no PostgreSQL here, or its initdb is not on the path")
+        print("not run: PostgreSQL is not installed, or its initdb is not on the path")
         sys.exit(REQUIRED in os.environ)
     started = time.monotonic()
     load_everything()
     place = Path(tempfile.mkdtemp(prefix="ttplan-faults-"))
-    place.chmod(0o711)  # for a process without rights, too
+    place.chmod(0o711)  # also for a process without rights
     try:
         outcomes, notes, broke = _run(options, place)
     finally:
@@ -54,7 +54,7 @@ STORES: dict[str, tuple[Fault, ...]] = {
     "duckdb": FileEnvironment.faults,
     "postgres": ServerEnvironment.faults,
 }
-"""The stores that there are lives of, and what can go wrong there."""
+"""The faults of each store."""
 
 
 def _names() -> set[str]:
@@ -66,7 +66,7 @@ def _parse_options() -> argparse.Namespace:
         prog="python -m tests.faults.run", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument(
-        "--store", choices=tuple(STORES), default="duckdb", help="where the lives are lived"
+        "--store", choices=tuple(STORES), default="duckdb", help="the store of the scenarios"
     )
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
@@ -79,7 +79,7 @@ def _parse_options() -> argparse.Namespace:
         nargs="+",
         choices=STAGES,
         default=STAGES,
-        help="only lives of stores at these stages",
+        help="only scenarios that start at these stages",
     )
     parser.add_argument(
         "--from", type=int, default=0, dest="first", help="the number of the first run"
@@ -89,7 +89,7 @@ def _parse_options() -> argparse.Namespace:
 
 
 def _run(options: argparse.Namespace, place: Path) -> tuple[list[Outcome], list[str], list[str]]:
-    """What came of the runs, what is to be known of them, and what broke besides."""
+    """Run the scenarios; return their outcomes, notes, and errors of the harness itself."""
     templates = place / "templates"
     if options.store == "duckdb":
         templates.mkdir()
@@ -97,14 +97,14 @@ def _run(options: argparse.Namespace, place: Path) -> tuple[list[Outcome], list[
         point_counts = in_child(lambda: FileEnvironment(templates).make_templates(options.stages))
     else:
         point_counts = {}
-    hearing, output_pipe = os.pipe()
+    report_pipe, output_pipe = os.pipe()
     for job in range(options.jobs):
         _worker(options, place, point_counts, job, output_pipe)
     os.close(output_pipe)
     outcomes: list[Outcome] = []
     notes: set[str] = set()
     broke: list[str] = []
-    with os.fdopen(hearing) as lines:
+    with os.fdopen(report_pipe) as lines:
         for line in lines:
             message = json.loads(line)
             if "note" in message:
@@ -128,7 +128,7 @@ def _worker(
     job: int,
     output_pipe: int,
 ) -> None:
-    """Start a process that does each run whose number is its own, and tells the outcomes."""
+    """Start a process that runs every `jobs`-th scenario and sends the outcomes."""
     if os.fork():
         return
     own = place / f"job-{job}"
@@ -171,12 +171,12 @@ def _run_all(
     faults = [
         fault for fault in environment.faults if not options.only or fault.name in options.only
     ]
-    why = room_for(own / "small") if any(fault.small_disk for fault in faults) else None
+    why = mount_small_disk(own / "small") if any(fault.small_disk for fault in faults) else None
     if why is not None:
         faults = [fault for fault in faults if not fault.small_disk]
         _send(
             output_pipe,
-            {"note": f"disk full: not run, since no small disk can be mounted here ({why})"},
+            {"note": f"disk full: not run, since no small disk can be mounted ({why})"},
         )
     setting = Setting(
         options.seed, environment, point_counts, own, tuple(faults), tuple(options.stages)
@@ -187,7 +187,7 @@ def _run_all(
         outcome.errors = [_short(item) for item in outcome.errors[:3]]
         _send(output_pipe, asdict(outcome))
     for wrong in environment.checker.changed_since()[:3]:
-        _send(output_pipe, {"broke": _short(f"after all lives: {wrong}")})
+        _send(output_pipe, {"broke": _short(f"after all scenarios: {wrong}")})
     environment.checker.end()
 
 
@@ -205,7 +205,8 @@ def _print(
 ) -> None:
     bad = [item for item in outcomes if item.violations]
     print(
-        f"{len(outcomes):,} runs with seed {options.seed}: {len(bad)} violations, in {seconds:.0f} s"
+        f"{len(outcomes):,} runs with seed {options.seed}: {len(bad)} violations, "
+        f"in {seconds:.0f} s"
     )
     print(f"{'fault':22}{'runs':>7}{'struck':>8}{'steps done':>12}{'errors':>8}{'violations':>12}")
     for name in [fault.name for fault in STORES[options.store]]:
@@ -219,7 +220,7 @@ def _print(
             print(f"{name:22}{len(of):>7,}{struck:>8,}{done:>12,}{errors:>8,}{violations:>12,}")
     output = Counter(error.partition(":")[0] for item in outcomes for error in item.errors)
     print(
-        "errors told: "
+        "errors: "
         + (", ".join(f"{name} {count}" for name, count in output.most_common()) or "none")
     )
     print(*notes, sep="\n")

@@ -1,4 +1,4 @@
-"""The life of a store in single steps, each a verb of the workspace, and stores that are at some stage of it."""
+"""The steps of scenarios, each an operation of a workspace, and stores to start from."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ FACTS = "facts.json"
 REQUESTS = 40
 PLANS = 8
 RENAMING_PLANS = range(PLANS + 1, PLANS + 5)
-"""The numbers of plans that give another name to a route of plan 1, 2, …"""
+"""The numbers of plans that rename a route of plan 1, 2, …"""
 PERSON = User(UUID(int=7))
 START = datetime(2026, 6, 1, tzinfo=UTC)
 STAGES = ("new", "imported", "planned", "living", "drifted")
 
 
 class Clock:
-    """Moves on by a second at each look; it can be set back."""
+    """Advances by a second with each call; it can be set back."""
 
     def __init__(self) -> None:
         self.now = START
@@ -47,10 +47,10 @@ class Clock:
 
 @dataclass
 class KnownState:
-    """What is known of a store for certain: plans by id and their status, entries as `seq:hash`, requests, copies.
+    """What is certain about a store: status of each plan, entries as `seq:hash`, requests, copies.
 
-    `org_id` is the organisation that lives there, and `base` what the numbers of its plans begin with, since in a database the
-    ids of plans are those of all organisations.
+    `base` is added to the numbers of the plans of an organisation, since a database has the plans
+    of several.
     """
 
     org_id: str = str(plans.ORG)
@@ -67,8 +67,8 @@ class KnownState:
         return bool(self.statuses or self.entries or self.requests)
 
     def learn(self, done: dict[str, Any]) -> None:
-        """Take in what a step said when it was done."""
-        if "plan" in done:  # the last one that something became of is the last in order
+        """Add what a step reported when it was done."""
+        if "plan" in done:  # the plan that changed last is the last in order
             self.statuses.pop(done["plan"], None)
             self.statuses[done["plan"]] = done["status"]
         if "entry" in done:
@@ -80,7 +80,7 @@ class KnownState:
 
 @dataclass
 class Scenario:
-    """A process that lives in a folder: the workspace, what it knows, and what decides its choices."""
+    """A workspace in a folder, the known state and random numbers."""
 
     workspace: Workspace
     folder: Path
@@ -197,14 +197,14 @@ POSSIBLE = {
     },
     "drifted": {"repair": 1},
 }
-"""Which steps are taken at which stage, and how often."""
+"""The steps that are possible at each stage, with their weights."""
 
 
 def _choose(scenario: Scenario, status: str, *, last: bool = False) -> str:
-    found_rows = [
+    candidates = [
         plan for plan, known in scenario.facts.statuses.items() if known == status
     ] or list(scenario.facts.statuses)
-    return found_rows[-1] if last else scenario.rng.choice(found_rows)
+    return candidates[-1] if last else scenario.rng.choice(candidates)
 
 
 def _entered(entry: AuditEntry | None) -> dict[str, Any]:
@@ -222,7 +222,7 @@ def open_scenario(
 
 
 def make_stage(folder: Path, stage: str, facts: KnownState) -> None:
-    """Make what a store at a stage needs, in a folder, and write the facts of it there."""
+    """Create a store at a stage in a folder, and a file with its known state."""
     rng = Random(f"{stage}/{facts.base}")
     save_key(KEY, folder / KEY_FILE)
     if stage in ("new", "imported"):
@@ -233,7 +233,7 @@ def make_stage(folder: Path, stage: str, facts: KnownState) -> None:
 
 
 def read_facts(folder: Path) -> KnownState:
-    """What `make_stage` has written."""
+    """The known state that `make_stage` has written."""
     return KnownState(**json.loads((folder / FACTS).read_text()))
 
 
@@ -275,7 +275,7 @@ def _names(number: int) -> list[int]:
 
 
 def run_if_possible(scenario: Scenario, step: Step) -> None:
-    """Take a step, unless it is refused."""
+    """Run a step, unless it is refused."""
     try:
         scenario.facts.learn(step(scenario))
     except ttplan.TtplanError:  # a later plan has replaced its routes

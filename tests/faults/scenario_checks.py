@@ -1,4 +1,4 @@
-"""What has to be true of a store after a fault, given what was known before and what was acknowledged since."""
+"""What must be true of a store after a fault, given the known state and what was acknowledged."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from ttplan.store.postgres.store import PostgresStore
 from ttplan.store.protocol import Snapshot
 
 KNOWN_FILES = re.compile(rf"{re.escape(STORE)}(\.wal|\.key\.pem(\.next|\.[0-9a-f]{{8}}\.old)?)?")
-NOTICED = 20
-"""After so many seconds at the latest a server has noticed that a client is gone."""
+NOTICE_TIMEOUT = 20
+"""The time within which a server notices that a client is gone, in seconds."""
 _INPUT_FILES = (URL, "log.jsonl", "facts.json")
 DRAFT = re.compile(
     rf"\.({re.escape(STORE)}|copy-\d+\.duckdb)\..*(\.new|\.new\.wal)|\.{re.escape(STORE)}\.key\.pem.*"
@@ -36,9 +36,10 @@ DRAFT = re.compile(
 def check_all(
     folder: Path, known: KnownState, pending: list[str], *, sure: int, left: bool
 ) -> list[str]:
-    """What is wrong with the store in a folder.
+    """The violations in the store of a folder.
 
-    `pending` are steps that may have been done or not, of which `sure` entries have to be there; `left` allows drafts.
+    `pending` are steps that may have been done; `sure` is how many entries of them must exist;
+    `left` allows drafts.
     """
     if not is_there(folder):
         return ["the store is gone"] if known.holds_something else []
@@ -52,10 +53,10 @@ def check_all(
 
 
 def _files(folder: Path, known: KnownState, left: bool) -> list[str]:
-    found_rows = sorted(path.name for path in folder.iterdir())
+    names = sorted(path.name for path in folder.iterdir())
     odd = [
         name
-        for name in found_rows
+        for name in names
         if not (KNOWN_FILES.fullmatch(name) or name in known.copies or name in _INPUT_FILES)
     ]
     return [
@@ -66,7 +67,7 @@ def _files(folder: Path, known: KnownState, left: bool) -> list[str]:
 
 
 def _whole(snapshot: Snapshot) -> list[str]:
-    """What of a store does not fit together, whatever it should hold."""
+    """The violations that do not depend on the known state."""
     org_id = snapshot.org_id()
     if org_id is None:
         return []
@@ -81,7 +82,7 @@ def _whole(snapshot: Snapshot) -> list[str]:
     if len({item.route.id for item in live}) != len(live):
         return ["a route that was renamed is live under both names"]
     if not policy_matches_chain(snapshot, org_id, snapshot.policy()):
-        return ["the policy is not what was signed for"]
+        return ["the policy is not the signed one"]
     return [f"the route {item.name!r} is {item.kind}" for item in drift.routes]
 
 
@@ -91,14 +92,15 @@ def _content(snapshot: Snapshot, known: KnownState, pending: Counter[str], sure:
     records = [] if org_id is None else list(snapshot.entries(org_id))
     if not known.repaired and not any(b'"routes.repaired"' in record.body for record in records):
         wrong = [item for item in wrong if not item.endswith("is edited")]
-    found_rows = [f"{record.seq}:{record.hash}" for record in records]
-    missing = [entry for entry in known.entries if entry not in found_rows]
+    anchors = [f"{record.seq}:{record.hash}" for record in records]
+    missing = [entry for entry in known.entries if entry not in anchors]
     if missing:
         wrong.append(f"acknowledged and lost: {missing}")
-    more = len(found_rows) - len(known.entries)
+    more = len(anchors) - len(known.entries)
     if not sure <= more <= sum(pending[step] for step in WRITES_ENTRY):
         wrong.append(
-            f"{more} entries more than were acknowledged, {sure} have to be, and {dict(pending)} may have been done"
+            f"{more} entries more than were acknowledged; at least {sure} must exist, "
+            f"and {dict(pending)} may have been done"
         )
     requests = snapshot.request_count()
     if requests != known.requests and not (pending["import"] and requests == REQUESTS):
@@ -122,12 +124,12 @@ def _plans(
     if len(changed) > more:
         wrong.append(f"plans changed: {changed}")
     if len(new) > pending["plan"]:
-        wrong.append(f"plans that nobody made: {sorted(new)}")
+        wrong.append(f"unknown plans: {sorted(new)}")
     return wrong
 
 
 def continue_using(folder: Path, rng: Random) -> list[str]:
-    """Use the store again: finish a rotation that was broken off, apply or import, and look."""
+    """Use the store again: finish an interrupted rotation, apply a plan, repair and check."""
     facts = KnownState()
     clock = Clock()
     scenario = open_scenario(folder, facts, rng, clock, lock_timeout=60)
@@ -145,14 +147,14 @@ def continue_using(folder: Path, rng: Random) -> list[str]:
     if projected:
         entry = workspace.apply(rng.choice(projected).plan_id, actor=System(), allow_stale=True)
         if entry.seq != (0 if tip is None else tip.seq + 1):
-            return [f"an apply that followed has seq {entry.seq}"]
+            return [f"the next apply has seq {entry.seq}"]
     workspace.repair(actor=System())
     with workspace.store.read() as snapshot:
-        return [f"after going on: {item}" for item in _whole(snapshot)]
+        return [f"after further use: {item}" for item in _whole(snapshot)]
 
 
 class _LeftState(NamedTuple):
-    """How an organisation of a database was left."""
+    """The state of an organisation of a database."""
 
     entries: list[str]
     statuses: dict[UUID, str]
@@ -160,35 +162,37 @@ class _LeftState(NamedTuple):
 
 
 _LEFT: dict[str, _LeftState] = {}
-"""Each organisation that was checked, by its URL."""
+"""The state of each checked organisation, by URL."""
 
 
 def remember(folder: Path) -> None:
-    """Keep how an organisation is left, if it is one of a database, for `changed_since`."""
+    """Store the state of an organisation of a database for `changed_since`."""
     if (folder / URL).exists():
         _LEFT[place_of(folder)] = _left(place_of(folder))
 
 
 def changed_since() -> list[str]:
-    """Which organisations are not as they were left, though nobody was meant to touch them any more."""
+    """The organisations whose state has changed since their check."""
     changed = [
-        f"{place} was {left}, and is {found_rows}"
+        f"{place} was {left}, and is {now}"
         for place, left in _LEFT.items()
-        if (found_rows := _left(place)) != left
+        if (now := _left(place)) != left
     ]
     return changed + _held_locks(next(iter(_LEFT)).partition("&org=")[0]) if _LEFT else []
 
 
 def _held_locks(url: str) -> list[str]:
-    """The locks that a server still holds for sessions whose processes have ended."""
-    query = "SELECT pid, application_name, state FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory'"
-    until = time.monotonic() + NOTICED
+    """Locks that a server still holds for sessions whose processes have ended."""
+    query = (
+        "SELECT pid, application_name, state FROM pg_locks JOIN pg_stat_activity USING (pid) "
+        "WHERE locktype = 'advisory'"
+    )
+    until = time.monotonic() + NOTICE_TIMEOUT
     with psycopg.connect(url, autocommit=True) as admin:
-        while (found_rows := admin.execute(query.encode()).fetchall()) and time.monotonic() < until:
+        while (locks := admin.execute(query.encode()).fetchall()) and time.monotonic() < until:
             time.sleep(0.05)
     return [
-        f"a lock is held by session {session} ({name}, {state})"
-        for session, name, state in found_rows
+        f"a lock is held by session {session} ({name}, {state})" for session, name, state in locks
     ]
 
 

@@ -1,4 +1,4 @@
-"""The faults of a store in a PostgreSQL database: of the client, of the connection, of the server, and of others who use it."""
+"""The faults of a PostgreSQL store: in the client, the connection, the server and other clients."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from ttplan.store.postgres.store import PostgresStore
 
 _COMMIT = b"COMMIT\x00"
 _CHANGES = re.compile(rb"\s*(INSERT|UPDATE|DELETE|COMMIT|SELECT pg_advisory)")
-_AGAIN = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+_CONFLICTS = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
 
 
 def _interrupt(_context: FaultContext) -> NoReturn:
@@ -43,12 +43,12 @@ def _no_memory(_context: FaultContext) -> NoReturn:
     raise MemoryError("injected")
 
 
-def _stand_in_the_way(context: FaultContext) -> NoReturn:
-    raise context.rng.choice(_AGAIN)("injected")
+def _conflict(context: FaultContext) -> NoReturn:
+    raise context.rng.choice(_CONFLICTS)("injected")
 
 
 def _is_change(context: FaultContext) -> bool:
-    """Whether the moment is before a statement that PostgreSQL may refuse since others wrote, too."""
+    """Whether the crash point precedes a statement that may conflict with other writers."""
     query = context.crash_points.arguments[1:2]
     return (
         context.crash_points.before
@@ -67,15 +67,15 @@ def _server(context: FaultContext) -> Server:
     return context.server
 
 
-# --- the connection, by way of a proxy -------------------------------------------------------------------------------
+# --- the connection, through a proxy ---
 
 
 def _proxy(context: FaultContext) -> Path:
     return context.folder.parent / "proxy"
 
 
-def _by_proxy(context: FaultContext) -> None:
-    """Have the child go by way of a proxy."""
+def _connect_by_proxy(context: FaultContext) -> None:
+    """Make the child connect through a proxy."""
     _proxy(context).mkdir(exist_ok=True)
     named = context.folder / URL
     org = named.read_text().rpartition("&")[2]
@@ -83,8 +83,8 @@ def _by_proxy(context: FaultContext) -> None:
     named.write_text(f"{url}&sslmode=disable&gssencmode=disable&{org}")
 
 
-def _directly(context: FaultContext) -> None:
-    """Undo `_by_proxy`, for who looks afterwards."""
+def _connect_directly(context: FaultContext) -> None:
+    """Undo `_connect_by_proxy` for the check."""
     named = context.folder / URL
     named.write_text(f"{_server(context).url()}&{named.read_text().rpartition('&')[2]}")
 
@@ -94,7 +94,7 @@ def _wait(context: FaultContext) -> None:
 
 
 def _cut(context: FaultContext, saying: bytes) -> None:
-    """In a process of its own: be the proxy, and once called cut one of the messages to come, on either side of it."""
+    """In a helper process: run the proxy and, when called, cut one of the next messages."""
     with suppress(FileNotFoundError):
         (_proxy(context) / ".s.PGSQL.5432").unlink()
     with Cutting(_proxy(context), _server(context).folder) as cutting:
@@ -108,7 +108,7 @@ def _cut(context: FaultContext, saying: bytes) -> None:
         os.read(context.calls, 8)
 
 
-# --- the server ------------------------------------------------------------------------------------------------------
+# --- the server ---
 
 
 def _sessions(process: int) -> str:
@@ -116,7 +116,7 @@ def _sessions(process: int) -> str:
 
 
 def _end_session(context: FaultContext) -> None:
-    """In a process of its own: end the sessions of whoever calls, a little later."""
+    """In a helper process: end the sessions of the caller, a little later."""
     with psycopg.connect(_server(context).url(), autocommit=True) as admin:
         called = os.read(context.calls, 8)
         if called:
@@ -128,8 +128,8 @@ def _end_session(context: FaultContext) -> None:
             answer(context, b"y")
 
 
-def _take_server_away(context: FaultContext) -> None:
-    """In a process of its own: when called, end the server in one of three ways, and have it there again."""
+def _restart_server(context: FaultContext) -> None:
+    """In a helper process: when called, end the server in one of three ways and restart it."""
     called = os.read(context.calls, 8)
     if not called:
         return
@@ -137,15 +137,15 @@ def _take_server_away(context: FaultContext) -> None:
         _server(context),
         context.rng.choice(("as a power cut does", "at once", "a session of it")),
     )
-    if how == "a session of it":  # the server then ends all others, and starts anew
+    if how == "a session of it":  # the server then ends all others and restarts
         with psycopg.connect(server.url(), autocommit=True) as admin:
-            found_rows = admin.execute(
+            sessions = admin.execute(
                 f"SELECT pid {_sessions(int.from_bytes(called, 'big'))}".encode()
             ).fetchall()
-        for (process,) in found_rows:
+        for (process,) in sessions:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
-        time.sleep(0.05 if found_rows else 0)
+        time.sleep(0.05 if sessions else 0)
         _until_there(server)
     else:
         (server.kill if how == "as a power cut does" else server.stop)()
@@ -156,7 +156,7 @@ def _take_server_away(context: FaultContext) -> None:
 
 
 def _lose_server(context: FaultContext) -> None:
-    """Have the server ended: now, or while the calls to come are under way."""
+    """End the server now, or during the next calls."""
     context.rng.choice((call, call_and_wait))(context)
 
 
@@ -178,26 +178,26 @@ def _configure(context: FaultContext, statement: str) -> None:
 
 
 def _read_only(context: FaultContext) -> None:
-    """From now on new transactions can only read, as those of a standby."""
+    """Make new transactions read-only, as those of a standby."""
     _configure(context, "ALTER SYSTEM SET default_transaction_read_only = on")
 
 
 def _writable(context: FaultContext) -> None:
     _configure(context, "ALTER SYSTEM RESET default_transaction_read_only")
-    with psycopg.connect(
-        _server(context).url(), autocommit=True
-    ) as admin:  # which a server does when it comes to it
+    with psycopg.connect(_server(context).url(), autocommit=True) as admin:
+        # The server reloads its configuration a little later.
         while admin.execute("SHOW default_transaction_read_only").fetchone() != ("off",):
             time.sleep(0.005)
 
 
-# --- others ----------------------------------------------------------------------------------------------------------
+# --- other clients ---
 
 
 def _hold_chain(context: FaultContext, seconds: float) -> None:
-    """In a process of its own: when called, have the lock of the organisation for so long, or until the caller has ended.
+    """In a helper process: when called, hold the lock of the organisation for `seconds`, or until
+    the caller ends.
 
-    The answer comes once it is had, or cannot be, since the caller has it: then it is, as soon as that lets go.
+    Answers once it has the lock, or if the caller has it; then it acquires it after the caller.
     """
     if not os.read(context.calls, 8):
         return
@@ -231,15 +231,15 @@ SERVER_FAULTS = (
     Fault("kill within a call", 14, call, kill_caller, dies=True),
     Fault("interrupted", 8, _interrupt, allowed=INJECTED, leaves=True),
     Fault("no memory", 6, _no_memory, allowed=INJECTED, leaves=True),
-    Fault("others in the way", 8, _stand_in_the_way, counts=_is_change, point_counts=7),
+    Fault("others in the way", 8, _conflict, counts=_is_change, point_counts=7),
     Fault(
         "connection cut",
         14,
         call_and_wait,
         lambda context: _cut(context, b""),
-        before=_by_proxy,
+        before=_connect_by_proxy,
         begin=_wait,
-        after=_directly,
+        after=_connect_directly,
         lock_timeout=1.0,
         allowed=LOST_CONNECTION,
     ),
@@ -248,9 +248,9 @@ SERVER_FAULTS = (
         12,
         call_and_wait,
         lambda context: _cut(context, _COMMIT),
-        before=_by_proxy,
+        before=_connect_by_proxy,
         begin=_wait,
-        after=_directly,
+        after=_connect_directly,
         lock_timeout=1.0,
         allowed=LOST_CONNECTION,
         point_counts=10,
@@ -260,7 +260,7 @@ SERVER_FAULTS = (
         "server lost",
         8,
         _lose_server,
-        _take_server_away,
+        _restart_server,
         lock_timeout=20.0,
         allowed=LOST_CONNECTION,
     ),
@@ -288,4 +288,4 @@ SERVER_FAULTS = (
         allowed=("AuditError", "KeyFileError", "InputError"),
     ),
 )
-"""All faults of a store in a database, and how often each is chosen."""
+"""All faults of a store in a database, with their weights."""

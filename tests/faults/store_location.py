@@ -1,4 +1,4 @@
-"""Where a store of the harness is: a file in a folder, or the database whose URL is in a file there; the key is beside it."""
+"""The store of a folder: a file in it, or the database whose URL is in a file; with its key."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _EDIT = "UPDATE {} SET priority = 77"
 
 
 def place_of(folder: Path) -> str:
-    """The store of a folder, as `ttplan.open` is told it."""
+    """The store of a folder, as the argument of `ttplan.open`."""
     named = folder / URL
     return named.read_text() if named.exists() else str(folder / STORE)
 
@@ -33,7 +33,7 @@ def is_there(folder: Path) -> bool:
 
 
 def store_in(folder: Path, *, lock_timeout: float = 60) -> Store:
-    """The store of a folder, which is not made."""
+    """The store of a folder; it is not created."""
     if (folder / URL).exists():
         return PostgresStore(place_of(folder), lock_timeout=lock_timeout)
     return DuckDBStore(folder / STORE, create=False, lock_timeout=lock_timeout)
@@ -45,7 +45,7 @@ def open_in(folder: Path, **options: Any) -> Workspace:
 
 
 def edit_routes(folder: Path) -> None:
-    """Change the live routes past ttplan."""
+    """Change the live routes without ttplan."""
     if (folder / URL).exists():
         store = PostgresStore(place_of(folder))
         with psycopg.connect(place_of(folder).partition("&org=")[0], autocommit=True) as server:

@@ -1,4 +1,4 @@
-"""Many processes on one store at once: mixed operations of each, what they were told, and what is there in the end.
+"""Many processes use one store at once: mixed operations, their outcomes, and the final state.
 
 python -m tests.faults.stress [--processes 8] [--operations 500] [--seed 1] [--postgres]
 """
@@ -50,12 +50,12 @@ WEIGHTS = {
     "backup": 3,
     "repair": 3,
 }
-"""Which operations, and how often."""
+"""The operations, with their weights."""
 
 
 @dataclass
 class StressReport:
-    """What the processes said: acknowledged entries, plans and rows, what was refused, and how long the longest took."""
+    """What the processes reported: acknowledged entries, plans and rows, refusals, longest time."""
 
     did: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
@@ -78,13 +78,13 @@ class StressReport:
 
 
 class _StressClient:
-    """One of the processes: its number, its own workspace, and what its choices come from."""
+    """One of the processes: its number, its workspace and its random numbers."""
 
     def __init__(self, folder: Path, number: int, seed: int) -> None:
         self.folder = folder
         self.number = number
         self.rng = Random(f"{seed}/{number}")
-        self.made = 0
+        self.count = 0
         self.workspace: Workspace = ttplan.open(place_of(folder), key=KEY)
 
     def do(self, what: str) -> dict[str, Any]:
@@ -105,12 +105,11 @@ class _StressClient:
         return operations[what]()
 
     def _enter(self, status: str) -> dict[str, Any]:
-        with (
-            self.workspace.store.read() as snapshot
-        ):  # not plan_runs: most of the time would go into reading them
-            found_rows = snapshot.statuses(plans.ORG)
+        # Not all plans: most of the time would be spent on reading them.
+        with self.workspace.store.read() as snapshot:
+            statuses = snapshot.statuses(plans.ORG)
         plan = self.rng.choice(
-            [item for item, known in found_rows.items() if known == status] or list(found_rows)
+            [item for item, known in statuses.items() if known == status] or list(statuses)
         )
         if status == "projected":
             entry = self.workspace.apply(plan, actor=System(), allow_stale=True)
@@ -126,11 +125,11 @@ class _StressClient:
 
     def _read(self) -> dict[str, Any]:
         names = self.workspace.routes()["name"]
-        return {} if names.is_unique else {"error": "Half: two live routes have one name"}
+        return {} if names.is_unique else {"error": "Duplicate: two live routes have one name"}
 
     def _drift(self) -> dict[str, Any]:
-        found_rows = self.workspace.drift().result
-        return {} if found_rows.ok else {"error": f"Drift: {found_rows}"}
+        result = self.workspace.drift().result
+        return {} if result.ok else {"error": f"Drift: {result}"}
 
     def _import(self) -> dict[str, Any]:
         first = self._next() * ROWS
@@ -150,17 +149,17 @@ class _StressClient:
         return {} if chain in ("verified", "empty") else {"error": f"Drift: in a copy: {chain}"}
 
     def _next(self) -> int:
-        """A number that nobody else has."""
-        self.made += 1
-        return self.number * 100_000 + self.made
+        """A number that no other process uses."""
+        self.count += 1
+        return self.number * 100_000 + self.count
 
 
 def run_stress(folder: Path, processes: int, operations: int, seed: int) -> StressReport:
-    """Let processes do operations, so many in all, on one new store, and check what is there in the end.
+    """Run a number of operations by several processes on one new store, and check the final state.
 
-    DuckDB is not opened in this process, which forks.
+    This process forks, so it does not open DuckDB.
     """
-    hearing, output_pipe = os.pipe()
+    report_pipe, output_pipe = os.pipe()
     _forked(lambda: _prepare(folder), output_pipe, wait=True)
     shares = [len(range(number, operations, processes)) for number in range(processes)]
     children = [
@@ -168,23 +167,23 @@ def run_stress(folder: Path, processes: int, operations: int, seed: int) -> Stre
         for number, share in enumerate(shares)
     ]
     os.close(output_pipe)
-    output = StressReport()
-    with os.fdopen(hearing, "rb") as lines:
+    report = StressReport()
+    with os.fdopen(report_pipe, "rb") as lines:
         for line in lines:
             message = json.loads(line)
             if "crash" in message:
-                output.wrong.append(message["crash"])
+                report.wrong.append(message["crash"])
             else:
-                output.add(message)
-    output.wrong += [f"a process ended with {code}" for code in map(_ended, children) if code != 0]
-    if output.did.total() != operations:
-        output.wrong.append(f"{output.did.total()} operations of {operations} came to an end")
-    hearing, output_pipe = os.pipe()
-    _forked(lambda: _say(output_pipe, crash=_check(folder, output)), output_pipe, wait=True)
+                report.add(message)
+    report.wrong += [f"a process ended with {code}" for code in map(_ended, children) if code != 0]
+    if report.did.total() != operations:
+        report.wrong.append(f"{report.did.total()} operations of {operations} ended")
+    report_pipe, output_pipe = os.pipe()
+    _forked(lambda: _send(output_pipe, crash=_check(folder, report)), output_pipe, wait=True)
     os.close(output_pipe)
-    with os.fdopen(hearing, "rb") as lines:
-        output.wrong += [item for line in lines for item in json.loads(line)["crash"]]
-    return output
+    with os.fdopen(report_pipe, "rb") as lines:
+        report.wrong += [item for line in lines for item in json.loads(line)["crash"]]
+    return report
 
 
 def _run(number: int) -> StoredPlan:
@@ -209,27 +208,27 @@ def _run_scenario(folder: Path, number: int, seed: int, share: int, output_pipe:
             done = item.do(what)
         except ttplan.TtplanError as error:
             done = {"error": f"{type(error).__name__}: {error}"}
-        _say(output_pipe, did=what, seconds=time.monotonic() - started, **done)
+        _send(output_pipe, did=what, seconds=time.monotonic() - started, **done)
 
 
-def _check(folder: Path, output: StressReport) -> list[str]:
-    """What of the store is not what was acknowledged."""
+def _check(folder: Path, report: StressReport) -> list[str]:
+    """How the store differs from what was acknowledged."""
     with ttplan.open(place_of(folder), key=KEY).store.read() as snapshot:
         records = list(snapshot.entries(plans.ORG))
         verify_chain(records, KEY.public_key)
         drift = find_drift(snapshot, plans.ORG, KEY.public_key, own_key=False)
         stored = {str(run.plan_id) for run in snapshot.plans(plans.ORG)}
         rows = snapshot.request_count()
-    found_rows = [f"{record.seq}:{record.hash}" for record in records]
-    expected = {str(UUID(int=number)) for number in range(1, PLANS + 1)} | set(output.plans)
+    anchors = [f"{record.seq}:{record.hash}" for record in records]
+    expected = {str(UUID(int=number)) for number in range(1, PLANS + 1)} | set(report.plans)
     checks = {
-        f"entries: {len(found_rows)} found, {len(output.entries)} acknowledged": sorted(found_rows)
-        == sorted(output.entries),
-        f"gaps: {len(found_rows)} entries": [record.seq for record in records]
+        f"entries: {len(anchors)} found, {len(report.entries)} acknowledged": sorted(anchors)
+        == sorted(report.entries),
+        f"gaps: {len(anchors)} entries": [record.seq for record in records]
         == list(range(len(records))),
         f"drift: {drift}": drift.ok,
         f"plans: {len(stored)} found, {len(expected)} known": stored == expected,
-        f"requests: {rows} found, {output.rows} acknowledged": rows == output.rows,
+        f"requests: {rows} found, {report.rows} acknowledged": rows == report.rows,
     }
     return [message for message, good in checks.items() if not good]
 
@@ -240,7 +239,7 @@ def _forked(work: Callable[[], None], output_pipe: int, *, wait: bool = False) -
         try:
             work()
         except BaseException:
-            _say(output_pipe, crash=traceback.format_exc()[-3000:])
+            _send(output_pipe, crash=traceback.format_exc()[-3000:])
         finally:
             os._exit(0)
     if wait:
@@ -252,7 +251,7 @@ def _ended(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def _say(output_pipe: int, **message: Any) -> None:
+def _send(output_pipe: int, **message: Any) -> None:
     os.write(output_pipe, json.dumps(message).encode() + b"\n")
 
 
@@ -263,37 +262,38 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=8)
     parser.add_argument("--operations", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--postgres", action="store_true", help="on a database, of a server that is started for it"
-    )
+    parser.add_argument("--postgres", action="store_true", help="use a database of a new server")
     options = parser.parse_args()
     load_everything()
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="ttplan-crowd-") as folder, ExitStack() as ending:
         if options.postgres:
-            made = ending.enter_context(
+            database = ending.enter_context(
                 server(
                     Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="pg-"))),
                     "fsync=off",
                 )
             )
-            migrate_store(made.url())
-            (Path(folder) / URL).write_text(made.url())
-        output = run_stress(Path(folder), options.processes, options.operations, options.seed)
+            migrate_store(database.url())
+            (Path(folder) / URL).write_text(database.url())
+        report = run_stress(Path(folder), options.processes, options.operations, options.seed)
     spent = os.times()
     seconds = time.monotonic() - started
     print(
-        f"{output.did.total()} operations by {options.processes} processes in {seconds:.0f} s: {dict(output.did)}"
+        f"{report.did.total()} operations by {options.processes} processes in {seconds:.0f} s: "
+        f"{dict(report.did)}"
     )
     print(
-        f"{len(output.entries)} entries without a gap, {len(output.plans)} plans and {output.rows} requests added"
+        f"{len(report.entries)} entries without a gap, {len(report.plans)} plans and "
+        f"{report.rows} requests added"
     )
     print(
-        f"refused: {dict(output.refused)}; the longest took {output.longest:.1f} s; {len(output.wrong)} violations"
+        f"refused: {dict(report.refused)}; the longest took {report.longest:.1f} s; "
+        f"{len(report.wrong)} violations"
     )
     print(f"CPU: {spent.user + spent.system + spent.children_user + spent.children_system:.0f} s")
-    print(*output.wrong, sep="\n")
-    sys.exit(bool(output.wrong))
+    print(*report.wrong, sep="\n")
+    sys.exit(bool(report.wrong))
 
 
 if __name__ == "__main__":

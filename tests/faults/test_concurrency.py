@@ -1,4 +1,4 @@
-"""Processes that want the same thing at once: one has it, and the others are told."""
+"""Processes that want the same thing at once: one gets it, the others get an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fault scenarios, a stress test on one store, and that both report planted bugs."""
+"""Fault scenarios and a stress test; both report planted bugs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SERVER_SEED = 20261982
 
 
 def run_scenarios(*arguments: str, planted: str = "") -> tuple[int, str]:
-    """The exit code and the output of `tests.faults.run`, after running `planted` code that adds a bug to ttplan."""
+    """The exit code and output of `tests.faults.run`; `planted` code adds a bug to ttplan."""
     script = f"{planted}\nfrom tests.faults.run import main\nmain()"
     command = ["-c", script] if planted else ["-m", "tests.faults.run"]
     done = subprocess.run(
@@ -69,7 +69,7 @@ def test_no_fault_loses_or_splits_work_in_a_database(count: int) -> None:
 
 
 def never_injected(faults: Iterable[Fault], output: str) -> list[str]:
-    """The faults that never happened."""
+    """The faults that were never injected."""
     return [
         fault.name
         for fault in faults
@@ -95,7 +95,7 @@ original = DuckDBStore.transaction
 def forgetful(self):
     with original(self) as tx:
         yield tx
-        if "run" in self.path.parent.name:  # not while the templates are made
+        if "run" in self.path.parent.name:  # not while the templates are created
             tx._rows("ROLLBACK")
             tx._rows("BEGIN")
 DuckDBStore.transaction = forgetful
@@ -115,7 +115,7 @@ locking._locked = unclear
     [
         (COMMITS_EARLY, "kill", "and no entry of the chain does"),
         (LOSES_WRITES, "clock set back", "acknowledged and lost"),
-        (RAISES_UNKNOWN_ERROR, "lock held", "no error of ours"),
+        (RAISES_UNKNOWN_ERROR, "lock held", "not a ttplan error"),
     ],
 )
 def test_a_planted_bug_is_reported(planted: str, fault: str, report: str) -> None:

@@ -1,4 +1,4 @@
-"""Killed while it is made, a store is not there, and is made the next time."""
+"""A store whose creation is killed does not exist, and is created the next time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from tests.faults.invariants import check_whole
 from ttplan.store.duckdb.store import DuckDBStore
 
-DYING = """
+KILLED = """
 import os, signal, sys
 from pathlib import Path
 from ttplan.store.duckdb import files
@@ -27,10 +27,10 @@ DuckDBStore(Path(sys.argv[1]))
 """
 
 
-@pytest.mark.parametrize("moment", ["before the schema", "before linking"])
-def test_a_process_killed_while_creating_a_store_leaves_none(tmp_path: Path, moment: str) -> None:
+@pytest.mark.parametrize("step", ["before the schema", "before linking"])
+def test_a_process_killed_while_creating_a_store_leaves_none(tmp_path: Path, step: str) -> None:
     path = tmp_path / "store.duckdb"
-    child = subprocess.run([sys.executable, "-c", DYING, str(path), moment])
+    child = subprocess.run([sys.executable, "-c", KILLED, str(path), step])
     assert child.returncode == -signal.SIGKILL
     assert not path.exists()
     assert check_whole(DuckDBStore(path)) == set()

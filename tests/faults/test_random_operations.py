@@ -1,4 +1,4 @@
-"""Reverts and repairs by processes that are killed in the middle: nothing is half."""
+"""Reverts and repairs by processes that are killed in the middle are all or nothing."""
 
 from __future__ import annotations
 
@@ -15,9 +15,24 @@ from tests.support import plans
 from tests.support.plan_driver import PlanDriver, store_state
 from ttplan.store.duckdb.store import DuckDBStore
 
+REPAIR = """
+import sys
+from pathlib import Path
+from tests.faults.random_operations import _die_in
+from tests.support import plans
+from ttplan.apply import StoreChain
+from ttplan.audit.keys.key_files import key_from_hex
+from ttplan.model.audit import System
+from ttplan.operations.routes.repair import repair_routes
+from ttplan.store.duckdb.store import DuckDBStore
+_die_in(sys.argv[2])
+store = DuckDBStore(Path(sys.argv[1]))
+repair_routes(StoreChain(store, key_from_hex("11" * 32)), plans.ORG, System())
+"""
+
 
 def prepare(path: Path, count: int) -> DuckDBStore:
-    """Projected plans whose routes have names in common, computed when nothing was live."""
+    """Add projected plans that share route names, computed without live routes."""
     store = DuckDBStore(path)
     with store.transaction() as tx:
         tx.set_org_id(plans.ORG)
@@ -47,20 +62,20 @@ def start_operations(path: Path, seed: int, steps: int, *die_in: str) -> subproc
 
 
 def acknowledged(message: str) -> set[str]:
-    """The anchors of the entries that were acknowledged; a line that was cut off by a kill is none."""
+    """The anchors of the acknowledged entries, without a line that a kill has cut off."""
     anchors = (
         line.removeprefix("done ") for line in message.splitlines() if line.startswith("done ")
     )
     return {anchor for anchor in anchors if len(anchor.partition(":")[2]) == 64}
 
 
-@pytest.mark.parametrize("moment", ["mark_reverted", "append_entry"])
-def test_a_process_killed_in_a_revert_leaves_the_plan_applied(tmp_path: Path, moment: str) -> None:
+@pytest.mark.parametrize("method", ["mark_reverted", "append_entry"])
+def test_a_process_killed_in_a_revert_leaves_the_plan_applied(tmp_path: Path, method: str) -> None:
     path = tmp_path / "s.duckdb"
     driver = PlanDriver(DuckDBStore(path))
     driver.live(1, plans.route(1), plans.route(2))
     before = store_state(driver.store)
-    child = start_operations(path, 3, 50, moment)
+    child = start_operations(path, 3, 50, method)
     out, err = child.communicate(timeout=120)
     assert child.returncode == -signal.SIGKILL, err
     assert acknowledged(out) == set()
@@ -70,8 +85,8 @@ def test_a_process_killed_in_a_revert_leaves_the_plan_applied(tmp_path: Path, mo
     assert check_followed(driver.store) == {1: "reverted"}
 
 
-@pytest.mark.parametrize("moment", ["set_live_routes", "append_entry"])
-def test_a_process_killed_in_a_repair_leaves_the_drift(tmp_path: Path, moment: str) -> None:
+@pytest.mark.parametrize("method", ["set_live_routes", "append_entry"])
+def test_a_process_killed_in_a_repair_leaves_the_drift(tmp_path: Path, method: str) -> None:
     path = tmp_path / "s.duckdb"
     driver = PlanDriver(DuckDBStore(path))
     driver.live(1, plans.route(1), plans.route(2))
@@ -79,15 +94,8 @@ def test_a_process_killed_in_a_repair_leaves_the_drift(tmp_path: Path, moment: s
     with duckdb.connect(str(path)) as connection:
         connection.execute("UPDATE routes SET priority = 77")
     before = store_state(driver.store)
-    script = (
-        "import sys; from pathlib import Path; from tests.support import plans; from tests.faults.random_operations import _die_in; "
-        "from ttplan.apply import StoreChain; from ttplan.audit.keys.key_files import key_from_hex; from ttplan.model.audit import System; "
-        "from ttplan.operations.routes.repair import repair_routes; from ttplan.store.duckdb.store import DuckDBStore; "
-        "_die_in(sys.argv[2]); store = DuckDBStore(Path(sys.argv[1])); "
-        "repair_routes(StoreChain(store, key_from_hex('11' * 32)), plans.ORG, System())"
-    )
     child = subprocess.run(
-        [sys.executable, "-c", script, str(path), moment], capture_output=True, text=True
+        [sys.executable, "-c", REPAIR, str(path), method], capture_output=True, text=True
     )
     assert child.returncode == -signal.SIGKILL, child.stderr
     assert store_state(driver.store) == before

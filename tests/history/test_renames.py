@@ -1,4 +1,4 @@
-"""A route that gets another name stays the same route: in preview, apply, revert, drift, history and what is told of it."""
+"""A renamed route stays the same route in preview, apply, revert, drift and history."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from ttplan.store.memory import MemoryStore
 
 
 def route(number: int, name: str, **changes: object) -> ProposedRoute:
-    """The route of that number under a name."""
+    """The route with that number and a name."""
     return plans.route(number, name=name, **changes)
 
 
@@ -51,7 +51,7 @@ def drift(driver: PlanDriver) -> Drift:
 
 
 def history_of(driver: PlanDriver, name: str) -> list[tuple[str, str, bool, str | None]]:
-    """The history of a route: by which plan and event, its name then, whether it is live, and what it is called since."""
+    """The history of a route: plan and event, its name then, whether it is live, its later name."""
     turns = route_events(driver.store, name)
     return [
         (f"{turn.plan_name} {turn.event}", turn.name, turn.live is not None, turn.renamed_to)
@@ -68,13 +68,8 @@ def test_a_rename_is_previewed_applied_signed_and_reverted(driver: PlanDriver) -
         "new",
         ["name", "priority"],
     )
-<<<<<<< HEAD
-    assert change.before == next(one for one in first if one.route.name == "old")
-    shown = repr(PreviewCard(preview(context_of(driver.store, KEY, driver.clock), UUID(int=2))))
-=======
     assert change.before == next(row for row in first if row.route.name == "old")
-    shown = repr(PreviewCard(preview(driver.store, UUID(int=2), driver.clock())))
->>>>>>> 1bb111a (tests: plain names for the tests of stores and apply)
+    shown = repr(PreviewCard(preview(context_of(driver.store, KEY, driver.clock), UUID(int=2))))
     assert ">  renamed  new  to" in shown
     assert "name: old → new" in shown
     assert "1 renamed; 1 other live route stays as it is" in shown
@@ -100,31 +95,21 @@ def test_an_apply_without_renames_does_not_record_any(driver: PlanDriver) -> Non
 def test_the_route_at_the_new_name_is_removed_and_restored(driver: PlanDriver) -> None:
     first = store_state(driver.store).live
     driver.project(2, route(1, "kept"))
-<<<<<<< HEAD
     changes = preview(context_of(driver.store, KEY, driver.clock), UUID(int=2)).changes
-    assert [(one.kind, one.name, one.before and one.before.route.id.int) for one in changes] == [
-=======
-    changes = preview(driver.store, UUID(int=2), driver.clock()).changes
     assert [
         (change.kind, change.name, change.before and change.before.route.id.int)
         for change in changes
     ] == [
->>>>>>> 1bb111a (tests: plain names for the tests of stores and apply)
         ("renamed", "kept", 1),
         ("removed", "kept", 2),
     ]
     driver.apply(2)
     assert plan_ids_by_route(driver.store) == {"kept": 2}
-<<<<<<< HEAD
     changes = preview_revert(context_of(driver.store, KEY), UUID(int=2)).changes
-    assert {(one.kind, one.name) for one in changes} == {("renamed", "old"), ("new", "kept")}
-=======
-    changes = preview_revert(driver.store, UUID(int=2)).changes
     assert {(change.kind, change.name) for change in changes} == {
         ("renamed", "old"),
         ("new", "kept"),
     }
->>>>>>> 1bb111a (tests: plain names for the tests of stores and apply)
     driver.revert(2)
     assert store_state(driver.store).live == first
     assert drift(driver).ok
@@ -133,13 +118,8 @@ def test_the_route_at_the_new_name_is_removed_and_restored(driver: PlanDriver) -
 def test_two_routes_swap_names_in_one_plan(driver: PlanDriver) -> None:
     first = store_state(driver.store).live
     driver.project(2, route(1, "kept"), route(2, "old"))
-<<<<<<< HEAD
     changes = preview(context_of(driver.store, KEY, driver.clock), UUID(int=2)).changes
-    assert [(one.kind, one.name, one.before and one.before.route.name) for one in changes] == [
-=======
-    changes = preview(driver.store, UUID(int=2), driver.clock()).changes
     assert [(row.kind, row.name, row.before and row.before.route.name) for row in changes] == [
->>>>>>> 1bb111a (tests: plain names for the tests of stores and apply)
         ("renamed", "kept", "old"),
         ("renamed", "old", "kept"),
     ]
@@ -290,7 +270,8 @@ def test_with_an_external_chain_renames_are_reverted_by_row() -> None:
 
 
 def test_a_history_without_recorded_renames_stays_the_same(tmp_path: Path) -> None:
-    """Earlier versions replaced by names alone: two routes could be live with one id, and their chains say so for ever."""
+    """Earlier versions replaced routes by name only: two live routes could have one id, and their
+    chains stay as they are."""
     path = tmp_path / "s.duckdb"
     driver = PlanDriver(DuckDBStore(path))
     driver.live(1, route(1, "old"))
@@ -337,7 +318,7 @@ step = st.tuples(st.sampled_from(["apply", "apply", "revert"]), st.integers(0, 5
 
 
 def reverted(driver: PlanDriver, number: int) -> int | None:
-    """Revert a plan, or say which later one is in the way."""
+    """Revert a plan; return the number of a later plan that supersedes it, if any."""
     try:
         driver.revert(number)
     except SupersededPlan as error:
@@ -345,7 +326,7 @@ def reverted(driver: PlanDriver, number: int) -> int | None:
     return None
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(step, max_size=12))
 def test_each_id_is_live_once_and_reverts_restore_all_renames(
     steps: list[Any],
@@ -364,7 +345,9 @@ def test_each_id_is_live_once_and_reverts_restore_all_renames(
                 assert refused in [later for later, _ in stack if later > plan]
                 assert store_state(driver.store).live == before
                 continue
-            stack = [(number, None if number > plan else was) for number, was in stack if number != plan]
+            stack = [
+                (number, None if number > plan else was) for number, was in stack if number != plan
+            ]
         live = store_state(driver.store).live
         assert len({row.route.id for row in live}) == len(live)
         with driver.store.read() as snapshot:

@@ -1,4 +1,4 @@
-"""Every store, for the contract suite. A new store is one more line of STORES."""
+"""All stores, for the contract suite. A new store is one more line of STORES."""
 
 from __future__ import annotations
 
@@ -18,6 +18,12 @@ STORES: dict[str, Callable[[Path], Store]] = {
     "duckdb": lambda folder: DuckDBStore(folder / "store.duckdb"),
     "postgres": lambda folder: PostgresStore(database(folder)),
 }
+
+STORE_PARAMETERS = [
+    pytest.param(name, marks=[pytest.mark.postgres] if name == "postgres" else [])
+    for name in sorted(STORES)
+]
+"""For tests of code above the stores; of PostgreSQL a plain run tests only the contract."""
 
 
 @pytest.fixture(params=sorted(STORES))

@@ -1,11 +1,13 @@
-"""What every store does, one suite over all of them."""
+"""The contract of stores: one suite for all of them."""
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from uuid import UUID
 
 import pyarrow as pa
@@ -33,6 +35,7 @@ from ttplan.store.protocol import ConflictingRequests, Store
 
 AT = datetime(2026, 5, 3, 12, 0, 0, 123456, tzinfo=UTC)
 ORG, OTHER = UUID(int=1), UUID(int=2)
+NUMBERS = itertools.count(1)
 
 
 def rows(*numbers: int, **changes: object) -> pa.RecordBatch:
@@ -187,7 +190,7 @@ def test_an_applied_plan_stores_its_routes_and_the_replaced(store: Store) -> Non
 
 
 def test_a_renamed_route_frees_its_old_name(store: Store) -> None:
-    """A live route of another name with the id of one that lands is that same route."""
+    """A live route with the id of an applied one is the same route under its old name."""
     old, kept = plans.route(1, name="before"), plans.route(2)
     standing, other = plans.route(9, name="after"), plans.route(1, name="before")
     new = plans.route(1, name="after", priority=7)
@@ -235,7 +238,7 @@ def test_two_routes_swap_names_and_back(store: Store) -> None:
 
 
 def test_an_id_live_under_two_names_renames_neither_route(store: Store) -> None:
-    """Earlier versions knew routes by their names alone, and could leave that."""
+    """Earlier versions identified routes by name only, and could leave such a state."""
     twice = [
         LiveRoute(route=plans.route(1, name=name), plan_id=UUID(int=8), applied_at=AT)
         for name in ("a", "b")
@@ -515,21 +518,23 @@ def test_routes_with_unusual_text_are_read_back_equal(store: Store) -> None:
 )
 @pytest.mark.parametrize("kind", sorted(STORES))
 def test_money_is_read_back_with_all_digits(
-    kind: str, tmp_path_factory: pytest.TempPathFactory, amount: Decimal, bound: Decimal
+    kind: str, tmp_path: Path, amount: Decimal, bound: Decimal
 ) -> None:
-    store = STORES[kind](tmp_path_factory.mktemp("exact"))
+    store, plan_id = STORES[kind](tmp_path), UUID(int=next(NUMBERS))
     route = plans.route(
         1,
         when=RouteConditions(estimated_cost_gt=bound),
         then=RouteAction(target_model="m", max_cost_usd=bound),
     )
-    run = plans.run(1, (route,), result=plans.result(UUID(int=1), (route,), savings=str(amount)))
+    result = plans.result(plan_id, (route,), savings=str(amount))
+    run = plans.run(plan_id.int, (route,), result=result)
     with store.transaction() as tx:
+        tx.set_live_routes(ORG, ())
         tx.add_plan(run)
-        tx.mark_applied(UUID(int=1), AT, (route,))
+        tx.mark_applied(plan_id, AT, (route,))
         run = run.model_copy(update={"status": "applied", "applied_at": AT, "replaced": ()})
     with store.read() as snapshot:
-        assert snapshot.plan(UUID(int=1)) == run
+        assert snapshot.plan(plan_id) == run
     assert [row.route for row in live(store)] == [route]
 
 

@@ -1,4 +1,4 @@
-"""What every store answers to views: plans in figures and entries of the chain, chosen and in order."""
+"""Queries of all stores: plan summaries and chain entries, filtered and sorted."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HOSTILE = '\'; DROP TABLE plan_runs; -- "projected_change_usd":1 %_ \\ \u202e\U0
 
 
 def made() -> list[StoredPlan]:
-    """Plans of every kind, in the order in which a store gives them."""
+    """Plans of every kind, in the order in which a store returns them."""
     plain = plans.result(UUID(int=1), savings="1234567890.123456789012")
     loss = plain.model_copy(
         update={

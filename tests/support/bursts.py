@@ -34,7 +34,7 @@ class Log:
 
     @property
     def amounts(self) -> tuple[Ints, Ints]:
-        """Difference and baseline of each request, whole 10^-12 USD."""
+        """Difference and baseline of each request, as whole 10^-12 USD."""
         baseline = self.tokens * 2_500_000
         return np.where(self.chat, baseline - self.tokens * 150_000, 0), baseline
 
@@ -55,7 +55,7 @@ class Log:
         difference, baseline = (
             np.bincount(self.session, weights=a).astype(np.int64) for a in self.amounts
         )
-        # Keys are in the order of their texts.
+        # Keys are sorted as text.
         order = np.argsort([str(n) for n in range(len(baseline))])
         difference, baseline = difference[order], baseline[order]
         if len(baseline) < 200:

@@ -1,4 +1,4 @@
-"""A clean log of many kinds of calls, priced by the catalogue's own calculator, and ways to spoil it."""
+"""A clean log of many kinds of calls, priced by the calculator of the catalogue."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ttplan.logs.rows import REQUEST_SCHEMA
 from ttplan.model.money import round_money
 
 START = datetime(2026, 10, 19, tzinfo=UTC)
-"""A Monday, when the catalogue knows prices of batches."""
+"""A Monday for which the catalogue has batch prices."""
 NOW = START + timedelta(days=20)
 Row = dict[str, Any]
 
 
 def price(row: Row) -> Decimal:
-    """What the catalogue's own calculator says that a call costs."""
+    """The cost of a call by the calculator of the catalogue."""
     usage = {
         "input_tokens": row["input_tokens"],
         "output_tokens": row["output_tokens"],
@@ -109,7 +109,7 @@ def _clean() -> tuple[Row, ...]:
 
 
 def clean() -> list[Row]:
-    """Eight days of calls, one every two minutes, that agree with their prices."""
+    """Eight days of calls, one every two minutes, whose costs agree with the prices."""
     return [dict(row) for row in _clean()]
 
 

@@ -1,4 +1,4 @@
-"""What a cell can end with, one of each, with hostile text wherever text may come from outside."""
+"""One of each object that a notebook cell can show, with hostile text in each external field."""
 
 from __future__ import annotations
 
@@ -327,4 +327,4 @@ CARDS: dict[str, Callable[[], Any]] = {
     "copy": lambda: StoreCopyCard(ID, 1, 2, 3, 4, None, TEXT),
 }
 HARMLESS = {"track record", "disclosure", "anchor"}
-"""Those that show nothing from outside."""
+"""Those that show no external text."""

@@ -1,4 +1,4 @@
-"""Stores with plans that are applied and reverted, and all that this could have written."""
+"""Applies and reverts plans on a store, and reads everything that this can write."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PERSON = User(UUID(int=7))
 
 
 class StoreState(NamedTuple):
-    """Everything that the verbs on plans write."""
+    """Everything that operations on plans write."""
 
     plans: list[StoredPlan]
     live: list[LiveRoute]
@@ -30,7 +30,7 @@ class StoreState(NamedTuple):
 
 
 def store_state(store: Store) -> StoreState:
-    """What the store holds."""
+    """The state of a store."""
     with store.read() as snapshot:
         return StoreState(
             snapshot.plans(ORG), snapshot.live_routes(ORG), list(snapshot.entries(ORG))
@@ -38,12 +38,12 @@ def store_state(store: Store) -> StoreState:
 
 
 def plan_ids_by_route(store: Store) -> dict[str, int]:
-    """Which plan each live route belongs to, by name."""
+    """The number of the plan of each live route, by name."""
     return {row.route.name: row.plan_id.int for row in store_state(store).live}
 
 
 class PlanDriver:
-    """A store, its chain, and a clock that moves on by a minute at each look."""
+    """A store, its chain, and a clock that advances by a minute with each call."""
 
     def __init__(self, store: Store, key: Any = KEY) -> None:
         self.store = store
@@ -57,7 +57,7 @@ class PlanDriver:
         return self.now
 
     def project(self, number: int, *routes: ProposedRoute, **changes: object) -> StoredPlan:
-        """A plan that was computed against what is live now."""
+        """Add a plan that was computed against the current live routes."""
         with self.store.transaction() as tx:
             fields: dict[str, object] = {
                 "live_seen": seen_routes(tx.live_routes(ORG)),
@@ -74,7 +74,7 @@ class PlanDriver:
         return apply_plan(self.store, self.chain, run.result, PERSON, clock=self.clock, **options)
 
     def live(self, number: int, *routes: ProposedRoute) -> AuditEntry:
-        """A plan that is computed and applied at once."""
+        """Add a plan and apply it."""
         self.project(number, *routes)
         return self.apply(number)
 

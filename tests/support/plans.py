@@ -39,7 +39,7 @@ def route(number: int, **changes: object) -> ProposedRoute:
 
 
 def named(name: str, **changes: object) -> ProposedRoute:
-    """A route of that name, with an id of its own; its priority is the name's length."""
+    """A route with that name and its own id; its priority is the length of the name."""
     return route(len(name), **({"id": uuid5(ORG, name), "name": name} | changes))
 
 

@@ -1,4 +1,4 @@
-"""PostgreSQL servers for tests, of the machine's own programs: made in a folder, and gone with it."""
+"""PostgreSQL servers for tests, from the installed programs, each in its own folder."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ import pytest
 REQUIRED = "TTPLAN_REQUIRE_POSTGRES"
 TEMPLATE = "ttplan_template"
 _KEPT = 3
-"""How many of the databases of earlier tests are kept: a test may have two."""
+"""How many databases of earlier tests are kept: a test may use two."""
 
 
 class Server:
-    """A server on a socket in a folder. It runs as nobody where this is root, since PostgreSQL refuses to run as root."""
+    """A server on a socket in a folder. For root it runs as `nobody`: PostgreSQL refuses root."""
 
     def __init__(self, folder: Path, *settings: str, of: Server | None = None) -> None:
-        """Make and start it, with `settings` such as "fsync=off"; `of` makes it that program's standby.
+        """Create and start it, with `settings` such as "fsync=off"; with `of`, as its standby.
 
-        Skips where there is no PostgreSQL, unless it is required.
+        Skips the test if PostgreSQL is not installed, unless it is required.
         """
         look_for_programs()
         self.folder = folder
@@ -77,11 +77,11 @@ class Server:
     def url(
         self, database: str = "postgres", *, user: str = "tester", folder: Path | None = None
     ) -> str:
-        """The URL of a database, with a password that no server asks for; `folder` is that of another socket."""
+        """The URL of a database, with an unused password; `folder` names another socket."""
         return f"postgresql://{user}:secret@/{database}?host={folder or self.folder}"
 
     def start(self) -> None:
-        """Start it, and wait until it listens."""
+        """Start it and wait until it listens."""
         options = " ".join(
             [
                 f"-k {self.folder}",
@@ -102,13 +102,13 @@ class Server:
         )
 
     def stop(self) -> None:
-        """Stop it at once, without a checkpoint."""
+        """Stop it immediately, without a checkpoint."""
         self._run("pg_ctl", "-D", str(self.data), "-m", "immediate", "-w", "stop")
 
     def kill(self) -> None:
-        """End it as a power cut does: all its processes at once, by SIGKILL."""
+        """End all its processes at once with SIGKILL, as a power cut would."""
         first = int((self.data / "postmaster.pid").read_text().split()[0])
-        os.kill(first, signal.SIGSTOP)  # it makes no more
+        os.kill(first, signal.SIGSTOP)  # it starts no more
         processes = [
             first,
             *(process for process in _running() if _status(process)[1:2] == [str(first)]),
@@ -118,7 +118,7 @@ class Server:
                 os.kill(process, signal.SIGKILL)
         while not all(map(_is_dead, processes)):
             time.sleep(0.01)
-        # Where nobody buries the dead, their numbers look taken, and the next server would not start beside them.
+        # Zombies keep their process ids, and the next server would not start.
         for left in (self.data / "postmaster.pid", self.folder / ".s.PGSQL.5432.lock"):
             left.unlink()
 
@@ -139,7 +139,7 @@ def _running() -> list[int]:
 
 
 def _status(process: int) -> list[str]:
-    """What the system says of a process, from its state and its parent on; nothing where there is none."""
+    """The fields of /proc/PID/stat from the state on; empty if there is no such process."""
     with suppress(OSError):
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return []
@@ -150,7 +150,8 @@ def _is_dead(process: int) -> bool:
 
 
 def has_programs() -> bool:
-    """Whether there is a PostgreSQL to start: on the path, or where Debian keeps it, which is on the path from now on."""
+    """Whether PostgreSQL is installed: on the path, or where Debian installs it, which is then
+    added to the path."""
     if shutil.which("initdb") is None:
         kept = sorted(
             Path("/usr/lib/postgresql").glob("*/bin/initdb"),
@@ -163,12 +164,13 @@ def has_programs() -> bool:
 
 
 def look_for_programs() -> None:
-    """Skip where there is no PostgreSQL, and fail where it is required."""
+    """Skip the test if PostgreSQL is not installed; fail if it is required."""
     if not has_programs():
         if os.environ.get(REQUIRED):
-            pytest.fail(f"{REQUIRED} is set, and there is no initdb and pg_ctl")
+            pytest.fail(f"{REQUIRED} is set, but initdb and pg_ctl are not installed")
         pytest.skip(
-            "no PostgreSQL here: no initdb and pg_ctl, neither on the path nor in /usr/lib/postgresql"
+            "PostgreSQL is not installed: initdb and pg_ctl are not on the path or in "
+            "/usr/lib/postgresql"
         )
 
 
@@ -184,7 +186,7 @@ def server(folder: Path, *settings: str) -> Iterator[Server]:
 
 @cache
 def shared_server() -> Server:
-    """The one server of this process, for tests that do not harm it. It has a template of a database with a store."""
+    """The server that tests of this process share. It has a template database with a store."""
     from ttplan.store.postgres.migrate import migrate
 
     look_for_programs()
@@ -214,13 +216,13 @@ _EMPTIED = "; ".join(
 
 
 def database(folder: Path) -> str:
-    """The URL of a database with an empty store, which belongs to a folder: the same one when it is asked for again."""
+    """The URL of a database with an empty store: always the same one for a folder."""
     made = shared_server()
     if folder not in _MADE:
         if len(_MADE) < _KEPT:
             name = f"store_{len(_MADE)}"
             _execute(made.url(), f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
-        else:  # to empty one takes a hundredth of the time that it takes to make one
+        else:  # emptying one takes a hundredth of the time of creating one
             name = _MADE.pop(next(iter(_MADE)))
             _execute(made.url(name), f"SET session_replication_role = replica; {_EMPTIED}")
         _MADE[folder] = name

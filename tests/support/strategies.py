@@ -72,7 +72,7 @@ actions = st.builds(
 
 @st.composite
 def routes(draw: st.DrawFn) -> tuple[ProposedRoute, ...]:
-    """Up to four routes with ties of priority and ids in no order."""
+    """Up to four routes with equal priorities and unsorted ids."""
     count = draw(st.integers(0, 4))
     ids = draw(st.permutations(range(count)))
     return tuple(

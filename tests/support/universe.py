@@ -26,7 +26,7 @@ def log(n: int, seed: int, sigma: float = 1.0) -> tuple[RequestLog, ...]:
     second = np.sort(rng.integers(0, 3600, n))
     rows = []
     for i in range(n):
-        # What the catalogue would not give to the digit: recorded costs wobble.
+        # Recorded costs differ a little from those of the catalogue.
         cost = Decimal(int(size[i]) * 25 + int(output[i]) * 100).scaleb(-7) * Decimal(
             int(rng.integers(90, 110))
         ).scaleb(-2)
@@ -81,7 +81,7 @@ def plan(requests: tuple[RequestLog, ...], **changes: object) -> PlanInput:
 
 
 def replayed(table: ir.Table, plan: PlanInput, method: IntervalMethod = "auto") -> PlanResult:
-    """What `replay_table` answers to a plan, of the rows of `table`."""
+    """The result of `replay_table` for a plan and the rows of `table`."""
     return replay_table(
         table,
         plan.proposed_routes,

@@ -1,4 +1,4 @@
-"""The DuckDB file: what is not a store is refused and left alone; the lock is waited for; schemas go forward."""
+"""The DuckDB file: other files are refused unchanged, locks are waited for, schemas migrated."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ sys.stdin.read()
 
 
 def refused(path: Path, message: str) -> None:
-    """Opening is a StoreError with that message, and the file stays as it was."""
+    """Opening raises StoreError with that message and leaves the file unchanged."""
     before = hashlib.sha256(path.read_bytes()).digest() if path.is_file() else None
     beside = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else None
     with pytest.raises(StoreError, match=message) as caught:
@@ -103,7 +103,8 @@ def test_a_duckdb_file_of_another_program_is_refused(tmp_path: Path) -> None:
     "statement",
     [
         "CREATE TABLE schema_version (v INTEGER)",
-        "CREATE TABLE schema_version (version VARCHAR); INSERT INTO schema_version VALUES ('1.2.0')",
+        "CREATE TABLE schema_version (version VARCHAR); "
+        "INSERT INTO schema_version VALUES ('1.2.0')",
         "CREATE TABLE schema_version (version INTEGER); INSERT INTO schema_version VALUES (1)",
         "CREATE TABLE schema_version (version INTEGER, name VARCHAR, applied_at TIMESTAMPTZ)",
         "CREATE TABLE schema_version AS SELECT 1 AS version, 'init' AS name, now() AS applied_at",
@@ -186,7 +187,7 @@ def test_plans_from_before_later_columns_are_read_and_applied(
 
 
 def test_a_skipped_migration_is_run_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Numbers have gaps, and a gap may be filled after a store has had a later one."""
+    """Version numbers have gaps; a gap may be filled after a store has a later version."""
     path = tmp_path / "store.duckdb"
     with DuckDBStore(path).transaction() as tx:
         tx.add_plan(plans.run(1))
@@ -277,7 +278,10 @@ def test_no_connection_is_held_between_calls(tmp_path: Path) -> None:
     store = DuckDBStore(path)
     with store.transaction() as tx:
         tx.add_plan(plans.run(1))
-    script = "import sys, duckdb; duckdb.connect(sys.argv[1]).execute('UPDATE plan_runs SET name = ?', ['theirs'])"
+    script = (
+        "import sys, duckdb; "
+        "duckdb.connect(sys.argv[1]).execute('UPDATE plan_runs SET name = ?', ['theirs'])"
+    )
     subprocess.run([sys.executable, "-c", script, str(path)], check=True)
     with store.read() as snapshot:
         run = snapshot.plan(UUID(int=1))
@@ -365,9 +369,10 @@ def test_another_connection_in_this_process_is_a_clear_error(tmp_path: Path) -> 
 
 
 def test_a_stored_entry_body_is_not_reformatted(tmp_path: Path) -> None:
-    """What is hashed comes back as the text that it was, however odd its numbers, spaces and escapes."""
+    """The hashed text is stored as it is, with its numbers, spaces and escapes."""
     store = DuckDBStore(tmp_path / "store.duckdb")
-    body = '{"event": "e","payload":{"a":1e16,"b":1.50,"c":1E+2,"d":"\\u00e9 é"},"timestamp":"t"}'.encode()
+    payload = '{"a":1e16,"b":1.50,"c":1E+2,"d":"\\u00e9 é"}'
+    body = f'{{"event": "e","payload":{payload},"timestamp":"t"}}'.encode()
     record = StoredEntry(str(plans.ORG), 0, "0" * 64, "1" * 64, "2" * 128, body)
     with store.transaction() as tx:
         tx.append_entry(record)
@@ -376,7 +381,8 @@ def test_a_stored_entry_body_is_not_reformatted(tmp_path: Path) -> None:
 
 
 def test_a_failed_open_keeps_the_lock_of_another_connection(tmp_path: Path) -> None:
-    """Closing any handle to a file drops a process's locks on it all: another could then write under the connection."""
+    """Closing any handle to a file releases all locks of the process on it, so that another
+    process could write while the connection is open."""
     path = tmp_path / "store.duckdb"
     store = DuckDBStore(path)
     script = "import sys, duckdb; duckdb.connect(sys.argv[1])"
@@ -451,7 +457,8 @@ for name in sys.argv[1:]:
     except StoreError as error:
         print(error)
 shut = Path(sys.argv[-1])
-for opening in (lambda: open_workspace(shut), Keyring(MemoryStore(), None, shut.with_name("key.pem"), makes_key=True).signing):
+keyring = Keyring(MemoryStore(), None, shut.with_name("key.pem"), makes_key=True)
+for opening in (lambda: open_workspace(shut), keyring.signing):
     try:
         opening()
     except (StoreError, KeyFileError) as error:
@@ -460,7 +467,7 @@ for opening in (lambda: open_workspace(shut), Keyring(MemoryStore(), None, shut.
 
 
 def test_a_store_without_permission_is_refused() -> None:
-    # Not in tmp_path, whose parents only this user may enter: it is the store itself that must be refused.
+    # Not in tmp_path: its parents are closed to other users, and the store must be refused.
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
     try:
@@ -488,12 +495,12 @@ def test_a_store_without_permission_is_refused() -> None:
         shutil.rmtree(folder)
     first, second, third, workspace, key = child.stdout.splitlines()
     assert (
-        first
-        == f"{unreadable} cannot be opened: Permission denied; expected a store that this user may use"
+        first == f"{unreadable} cannot be opened: Permission denied; "
+        "expected a store that this user may use"
     )
     assert (
-        second
-        == f"{unwritable} cannot be opened: Permission denied; expected a store that this user may use"
+        second == f"{unwritable} cannot be opened: Permission denied; "
+        "expected a store that this user may use"
     )
     assert third.startswith(f"{new} cannot be created: ")
     assert "Permission denied" in third

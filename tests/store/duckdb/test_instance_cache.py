@@ -1,4 +1,4 @@
-"""Engines that are kept: few, with no file open, none that is spent, and none in a child of a fork."""
+"""Cached DuckDB instances: few, no file open, none that is broken, none in a forked child."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_cached_instance_has_no_file_open(tmp_path: Path) -> None:
     for read_only in (False, True):
         with duckdb.connect(str(store.path), read_only=read_only) as connection:
             assert connection.execute("SELECT count(*) FROM settings").fetchall() == [(1,)]
-    # Another file in its place is another store.
+    # A file that replaces it is another store.
     store.path.unlink()
     DuckDBStore(tmp_path / "other.duckdb").path.rename(store.path)
     assert org_of(store) is None

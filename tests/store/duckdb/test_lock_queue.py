@@ -1,4 +1,5 @@
-"""Whoever waits for a store longest is next; who is dead or stopped holds nobody up; and nothing is left behind."""
+"""The queue for the lock: first come, first served; dead and stopped processes do not block it;
+no files remain."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ sys.stdin.read()
 
 @pytest.fixture(autouse=True)
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder for temporary files of this test's own."""
+    """A folder for temporary files that only this test uses."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
@@ -136,9 +137,8 @@ def test_without_a_queue_each_process_retries(path: Path, places: Path, mode: in
 def test_a_wait_respects_the_queue_and_the_timeout(path: Path, places: Path) -> None:
     waiting = LockQueue(path)
     waiting.enter()
-    with DuckDBStore(
-        path, lock_timeout=0.3
-    ).read() as snapshot:  # at the end it tries all the same, and nobody has it
+    # After the timeout it tries all the same, and the file is free.
+    with DuckDBStore(path, lock_timeout=0.3).read() as snapshot:
         assert snapshot.org_id() is None
     with DuckDBStore(path, lock_timeout=0).read():
         pass
@@ -146,7 +146,8 @@ def test_a_wait_respects_the_queue_and_the_timeout(path: Path, places: Path) -> 
         [
             sys.executable,
             "-c",
-            "import sys, duckdb; c = duckdb.connect(sys.argv[1]); print(1, flush=True); sys.stdin.read()",
+            "import sys, duckdb; c = duckdb.connect(sys.argv[1]); print(1, flush=True); "
+            "sys.stdin.read()",
             path,
         ],
         stdin=subprocess.PIPE,

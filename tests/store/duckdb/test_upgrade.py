@@ -1,4 +1,4 @@
-"""Before its schema is brought forward, a store is copied: verified, under a name that says of what, and replacing nothing."""
+"""Before a migration the store is copied: the copy is verified and replaces no file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BROKEN = Migration(VERSION + 1, "next.sql", "SELECT no_such_function();")
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A store with a plan, of the schema that is the current one until a test says otherwise."""
+    """A store with a plan and the current schema."""
     made = tmp_path / "it's here.duckdb"
     with DuckDBStore(made).transaction() as tx:
         tx.add_plan(plans.run(1))
@@ -70,7 +70,7 @@ def test_an_older_store_is_copied_before_the_migration(
     assert versions(kept) == before
     assert versions(path) == [*before, VERSION + 1]
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
-    # A copy is a store like any other: put in its place, it is brought forward again, and is the copy already.
+    # A copy is an ordinary store: restored, it is migrated again, and the copy exists already.
     path.unlink()
     path.write_bytes(kept.read_bytes())
     with DuckDBStore(path).read() as snapshot:
@@ -193,7 +193,7 @@ from ttplan.store.duckdb import files
 from ttplan.store.duckdb.store import DuckDBStore
 from ttplan.store.duckdb.backup import copy_store
 from ttplan.store.schema import Migration, migrations
-# What is logged fits, and a whole file does not: the log has all of it then, and the file nothing.
+# The log fits, a whole file does not: then the log has all of the data, and the file none.
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
 path = Path(sys.argv[1])
 known = [*migrations()]
@@ -220,8 +220,8 @@ def test_a_store_whose_data_is_only_in_its_log_is_copied(path: Path) -> None:
     assert "new.duckdb cannot be created: " in new
     assert "could not be copied to" in copy
     assert (
-        "older schema, which is migrated only after a copy of the store is made, and the copy failed"
-        in upgraded
+        "older schema, which is migrated only after a copy of the store is made, "
+        "and the copy failed" in upgraded
     )
     assert names(path) == [path.name]
     assert path.read_bytes() == before

@@ -1,4 +1,5 @@
-"""A proxy before a PostgreSQL server that cuts a connection at a chosen message: before it gets through, or before its answer."""
+"""A proxy for a PostgreSQL server that cuts a connection at a chosen message: before the server
+gets it, or before the client gets the reply."""
 
 from __future__ import annotations
 
@@ -15,14 +16,15 @@ Side = Literal["before", "after"]
 _CHUNK = 2**16
 _SHORT = 4
 _STARTS = {80877103, 80877104}
-"""What asks for encryption, which the proxy is asked for and has not."""
+"""The code of a request for encryption, which the proxy does not support."""
 
 
 class Cutting:
-    """Listens on a socket of PostgreSQL's name in a folder and hands on to another, counting what the client sends in `passed`.
+    """Listens on a PostgreSQL socket in a folder and forwards to another one. `passed` counts the
+    messages of the client.
 
-    The connection ends at the message that `arm` names: with `before` it is not handed on, with `after` it is, and its answer is
-    not. While it is `away` new connections are refused.
+    The connection ends at the message that `arm` names: with `before` it is not handed on, with
+    `after` it is, and its answer is not. While it is `away` new connections are refused.
     """
 
     def __init__(self, folder: Path, server: Path) -> None:
@@ -53,7 +55,10 @@ class Cutting:
     def arm(
         self, cut_at: int, side: Side = "before", *, saying: bytes = b"", away: bool = False
     ) -> None:
-        """Cut at that message of those to come that have `saying` in them; 0 is never. With `away` there is no server then."""
+        """Cut at the message with this number among the next ones that contain `saying`; 0 is
+        never.
+
+        With `away` there is no server afterwards."""
         with self._lock:
             self.passed, self.cut_at, self.side = 0, cut_at, side
             self._saying, self._goes_away = saying, away
@@ -106,7 +111,7 @@ class Cutting:
         self._end(client, server)
 
     def _cut(self, message: bytes) -> Side | None:
-        """Count a message, and say whether the connection ends at it, and on which side of it."""
+        """Count a message; return whether the connection is cut at it, and on which side."""
         with self._lock:
             if self._saying not in message:
                 return None

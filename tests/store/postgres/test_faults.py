@@ -1,4 +1,5 @@
-"""A PostgreSQL store whose connection is cut at every message, whose server dies, fills up, or only reads: the truth is told."""
+"""A PostgreSQL store reports the true outcome if the connection is cut, or the server is killed,
+full or read-only."""
 
 from __future__ import annotations
 
@@ -32,6 +33,8 @@ from ttplan.store.postgres.migrate import migrate
 from ttplan.store.postgres.snapshot import PostgresTransaction
 from ttplan.store.postgres.store import PostgresStore
 
+pytestmark = pytest.mark.postgres
+
 Outcome = AuditEntry | Exception
 COMMIT = b"COMMIT\x00"
 
@@ -45,18 +48,18 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def cutting(folder: Path) -> Iterator[Cutting]:
-    """A proxy before the shared server."""
+    """A proxy for the shared server."""
     with Cutting(folder, shared_server().folder) as made:
         yield made
 
 
 def through(proxy: Cutting, url: str) -> str:
-    """The URL by way of a proxy."""
+    """The URL through a proxy."""
     return url.partition("?")[0] + f"?host={proxy.folder}&sslmode=disable&gssencmode=disable"
 
 
 def applied(store: PostgresStore, number: int, **options: Any) -> Outcome:
-    """The entry, or what was raised instead, of applying a plan."""
+    """Apply a plan; return its entry, or the error."""
     run = plans.run(number, (plans.route(number),))
     try:
         return apply_plan(
@@ -75,7 +78,7 @@ def prepared(url: str, *numbers: int) -> PlanDriver:
 
 
 def contradiction(outcome: Outcome, number: int, driver: PlanDriver) -> str:
-    """What is wrong with what was told, given what is there; nothing where it is the truth."""
+    """How a reported outcome contradicts the state of the store; empty if it does not."""
     state = store_state(driver.store)
     entries = [
         record
@@ -93,8 +96,10 @@ def contradiction(outcome: Outcome, number: int, driver: PlanDriver) -> str:
     if isinstance(outcome, OutcomeUnknown):
         return ""
     if not isinstance(outcome, AuditEntry | StoreError | AuditError):
-        return f"no error of ours: {outcome!r}"
-    return "" if reported == is_applied else f"told {outcome!r}, and applied is {is_applied}"
+        return f"not a ttplan error: {outcome!r}"
+    return (
+        "" if reported == is_applied else f"{outcome!r} was reported, and applied is {is_applied}"
+    )
 
 
 @pytest.mark.parametrize("side", ["before", "after"])
@@ -122,7 +127,7 @@ def test_the_outcome_is_true_wherever_the_connection_is_cut(
             if error_message
             else []
         )
-        wrong += ["the password was told"] if "secret" in f"{outcome!r} {caplog.text}" else []
+        wrong += ["the password was shown"] if "secret" in f"{outcome!r} {caplog.text}" else []
     assert wrong == []
     if side == "after":
         assert isinstance(outcomes[COMMIT], AuditEntry)
@@ -150,7 +155,7 @@ def test_a_commit_that_cannot_be_checked_has_an_unknown_outcome(
 def test_an_abandoned_session_is_ended_to_learn_the_outcome(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server does not notice that its client is gone: the transaction would be under way for ever."""
+    """The server does not notice that its client is gone, and the transaction would never end."""
     driver = prepared(database(tmp_path), 1)
     kept: list[Any] = []
 
@@ -166,7 +171,7 @@ def test_an_abandoned_session_is_ended_to_learn_the_outcome(
         return executed
 
     class Lost:
-        """A connection that is lost in the commit, while its session goes on."""
+        """A connection that is lost in the commit, while its session continues."""
 
         def __init__(self, connection: Any) -> None:
             self.connection, self.execute, self.info, self.closed = (
@@ -192,7 +197,7 @@ def test_a_commit_whose_reply_exhausts_memory_is_known(
     driver = prepared(database(tmp_path), 1, 2)
 
     class Short:
-        """A connection for whose answer to the commit there is no memory."""
+        """A connection that runs out of memory when it reads the reply to the commit."""
 
         def __init__(self, connection: Any, reached: bool) -> None:
             self.connection, self.info, self.reached = connection, connection.info, reached
@@ -289,7 +294,7 @@ def test_a_change_that_conflicts_is_retried(
 
 
 def writing(url: str, numbers: range, outcomes: list[tuple[int, Outcome]]) -> threading.Thread:
-    """A thread that applies plans, one after the other, and keeps what it was told."""
+    """A thread that applies plans, one after the other, and stores the outcomes."""
 
     def work() -> None:
         store = PostgresStore(url, lock_timeout=20)
@@ -303,7 +308,7 @@ def writing(url: str, numbers: range, outcomes: list[tuple[int, Outcome]]) -> th
 def test_a_killed_server_loses_no_acknowledged_work(
     folder: Path,
 ) -> None:
-    # Here alone what is acknowledged has to be on the disk.
+    # Only in this test acknowledged work has to be on disk.
     with server(folder) as made:
         url = made.url()
         migrate(url)

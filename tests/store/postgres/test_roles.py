@@ -1,4 +1,4 @@
-"""Who may do what in a PostgreSQL store: each role its own and no more, as a table that the docs show."""
+"""The rights of each role in a PostgreSQL store, as the table in the documentation."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ from ttplan.operations.plans.policy import approve, set_policy
 from ttplan.quality.result import unverified_result
 from ttplan.store.postgres.store import PostgresStore
 
+pytestmark = pytest.mark.postgres
+
 DOCS = DOCS / "postgres.md"
 OTHER = UUID(int=2)
 ROLES = ("analyst", "operator", "auditor", "gateway")
@@ -32,7 +34,7 @@ FIRST, SECOND, LIVE, OTHERS = (UUID(int=n) for n in (1, 2, 3, 9))
 
 
 class As(NamedTuple):
-    """Somebody who is logged in: a store, made when it is asked for, and SQL."""
+    """A logged-in user: opens a store, and runs SQL."""
 
     url: str
 
@@ -141,7 +143,8 @@ DOINGS: dict[str, tuple[Callable[[As], bool], str]] = {
     ),
     "make an applied plan a projected one": (
         _sql(
-            f"UPDATE ttplan.plan_runs SET status = 'projected', applied_at = NULL WHERE plan_id = '{LIVE}'"
+            "UPDATE ttplan.plan_runs SET status = 'projected', applied_at = NULL "
+            f"WHERE plan_id = '{LIVE}'"
         ),
         "owner",
     ),
@@ -168,7 +171,8 @@ DOINGS: dict[str, tuple[Callable[[As], bool], str]] = {
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    """A store with an applied plan and two projected ones of one organisation, a plan of another, and a login of each role."""
+    """A store with an applied plan and two projected ones of one organisation, a plan of another
+    one, and a login for each role."""
     database_url = database(tmp_path)
     driver = PlanDriver(PostgresStore(database_url, org_id=ORG))
     driver.live(3, plans.route(3))
@@ -190,7 +194,7 @@ def url(tmp_path: Path) -> str:
 
 
 def may(url: str, role: str, action: Callable[[As], bool]) -> bool:
-    """Whether a login of a role can do it: what it may not is told so, or finds nothing."""
+    """Whether a login of a role can do it: otherwise it gets an error or no rows."""
     login = "tester" if role == "owner" else f"ttplan_test_{role}"
     try:
         return action(As(url.replace("tester", login)))
@@ -203,7 +207,7 @@ def may(url: str, role: str, action: Callable[[As], bool]) -> bool:
 
 
 def table(rights: dict[str, list[str]]) -> str:
-    """Who may do what, as Markdown."""
+    """The rights of each role as a Markdown table."""
     columns = (*ROLES, "owner")
     lines = ["| | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
     lines += [
@@ -216,7 +220,7 @@ def table(rights: dict[str, list[str]]) -> str:
 @pytest.mark.parametrize("words", DOINGS)
 def test_each_role_has_its_rights_and_no_more(url: str, words: str, tmp_path: Path) -> None:
     action, expected = DOINGS[words]
-    # Who fails first, and the owner last, after whom nothing is put back.
+    # First those that fail, and the owner last: after it nothing is restored.
     can = []
     for role in sorted((*ROLES, "owner"), key=lambda role: role in expected.split()):
         if may(url, role, action):
@@ -227,7 +231,7 @@ def test_each_role_has_its_rights_and_no_more(url: str, words: str, tmp_path: Pa
 
 
 def _undo(url: str) -> None:
-    """Put the store back to what the fixture made, by the one way that the chain has none."""
+    """Restore the state of the fixture, without an entry in the chain."""
     with psycopg.connect(url) as connection:
         connection.execute("SET session_replication_role = replica")
         for statement in (
@@ -235,8 +239,10 @@ def _undo(url: str) -> None:
             f"DELETE FROM ttplan.plan_runs WHERE plan_id IN ('{UUID(int=20)}', '{UUID(int=21)}')",
             f"DELETE FROM ttplan.requests WHERE id = '{UUID(int=77)}'",
             "DELETE FROM ttplan.settings WHERE name = 'policy'",
-            f"UPDATE ttplan.plan_runs SET status = 'projected', applied_at = NULL, replaced = NULL WHERE plan_id = '{SECOND}'",
-            f"UPDATE ttplan.plan_runs SET status = 'applied', reverted_at = NULL WHERE plan_id = '{LIVE}'",
+            "UPDATE ttplan.plan_runs SET status = 'projected', applied_at = NULL, replaced = NULL "
+            f"WHERE plan_id = '{SECOND}'",
+            "UPDATE ttplan.plan_runs SET status = 'applied', reverted_at = NULL "
+            f"WHERE plan_id = '{LIVE}'",
             f"DELETE FROM ttplan.members WHERE org_id = '{OTHER}'",
         ):
             connection.execute(statement.encode())
@@ -250,7 +256,7 @@ def _undo(url: str) -> None:
 
 
 def test_the_docs_show_this_table() -> None:
-    """To write it anew: `python -m tests.store.postgres.test_roles`."""
+    """To rewrite it: `python -m tests.store.postgres.test_roles`."""
     assert table({words: can.split() for words, (_, can) in DOINGS.items()}) in DOCS.read_text()
 
 

@@ -1,4 +1,5 @@
-"""What is a PostgreSQL store's own: URL, schema, organisations, requests elsewhere, gateways, many writers, moving."""
+"""What only a PostgreSQL store has: URL, schema, organisations, external requests, gateways,
+many writers, copies."""
 
 from __future__ import annotations
 
@@ -35,6 +36,8 @@ from ttplan.store.postgres.store import PostgresStore
 from ttplan.store.schema import Migration, migrations
 from ttplan.workspace.open import copy_store
 
+pytestmark = pytest.mark.postgres
+
 OTHER = UUID(int=2)
 
 
@@ -45,7 +48,7 @@ def url(tmp_path: Path) -> str:
 
 @pytest.fixture
 def bare() -> str:
-    """The URL of a database with nothing in it."""
+    """The URL of an empty database."""
     made = shared_server()
     with psycopg.connect(made.url(), autocommit=True) as connection:
         connection.execute("DROP DATABASE IF EXISTS bare WITH (FORCE)")
@@ -358,7 +361,10 @@ def test_a_log_without_an_organisation_gets_that_of_the_url(url: str, tmp_path: 
 def test_the_database_refuses_entries_with_a_gap_or_a_fork(url: str) -> None:
     driver = PlanDriver(PostgresStore(url))
     driver.live(1, plans.route(1))
-    copied = "INSERT INTO ttplan.audit_entries SELECT org_id, {}, event, logged_at, body, {}, {}, signature FROM ttplan.audit_entries"
+    copied = (
+        "INSERT INTO ttplan.audit_entries SELECT org_id, {}, event, logged_at, body, {}, {}, "
+        "signature FROM ttplan.audit_entries"
+    )
     for seq, prev_hash in (("2", "hash"), ("1", "prev_hash"), ("0", "prev_hash")):
         with (
             pytest.raises(psycopg.Error, match="does not follow"),
@@ -366,7 +372,7 @@ def test_the_database_refuses_entries_with_a_gap_or_a_fork(url: str) -> None:
         ):
             connection.execute(copied.format(seq, prev_hash, "repeat('a', 64)").encode())
     with psycopg.connect(url) as connection, pytest.raises(psycopg.errors.UniqueViolation):
-        connection.execute("SET session_replication_role = replica")  # even where nobody looks
+        connection.execute("SET session_replication_role = replica")  # even if triggers are off
         connection.execute(copied.format("1", "prev_hash", "repeat('a', 64)").encode())
 
 
