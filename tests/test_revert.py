@@ -231,7 +231,7 @@ def test_a_plan_that_is_not_applied_is_invalid_state(driver: PlanDriver, status:
     driver.project(2, plans.route(5), status=status)
     before = store_state(driver.store)
     with pytest.raises(
-        InvalidState, match=f"is '{status}'; this needs a plan that is 'applied'"
+        InvalidState, match=f"is '{status}'; only a plan that is 'applied'"
     ) as caught:
         driver.revert(2)
     assert caught.value.state == status

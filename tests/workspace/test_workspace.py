@@ -220,7 +220,7 @@ def test_plans_are_found_by_the_first_digits_of_their_id(workspace: Workspace) -
     assert workspace.show(str(plan.plan_id)[:32]).name == "p"
     second = workspace.plan(ROUTES, name="q")
     with pytest.raises(
-        InputError, match="2 plans have the name '0000' or an id that begins with it"
+        InputError, match="2 plans have the name '0000' or an id that begins with it: 0000"
     ):
         workspace.show("0000")
     assert workspace.show(second.plan_id).name == "q"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -14,7 +14,7 @@ from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import InputError, PlanNotFound
 from ttplan.model.stored_plan import StoredPlan
 from ttplan.operations.keyring import Keyring
-from ttplan.store.protocol import PlanFilter, Snapshot, Store
+from ttplan.store.protocol import Snapshot, Store
 
 
 class HasPlanId(Protocol):
@@ -27,7 +27,8 @@ class HasPlanId(Protocol):
 
 PlanRef = HasPlanId | UUID | str
 """A plan, its id, the first digits of its id (at least 4), or its name."""
-_MIN_PREFIX = 4
+MAX_LISTED = 5
+"""How many plans an error lists."""
 
 
 def new_nonce() -> str:
@@ -99,11 +100,11 @@ def find_plan(store: Store, plan: PlanRef) -> StoredPlan:
         if run is not None:
             return run
         org_id = snapshot.org_id()
-        matches = [] if org_id is None else _matching_ids(snapshot, org_id, text)
+        matches = [] if org_id is None else snapshot.find_plan_ids(org_id, text)
         if len(matches) > 1:
             raise InputError(
-                f"{len(matches)} plans have the name {text!r:.60} or an id that begins with it; "
-                "give more digits of the id"
+                f"{len(matches)} plans have the name {text!r:.60} or an id that begins with it: "
+                f"{_list_ids(matches)}; give one of these ids"
             )
         run = snapshot.plan(matches[0]) if matches else None
     if run is None:
@@ -128,11 +129,7 @@ def _plan_by_id(snapshot: Snapshot, text: str) -> StoredPlan | None:
         return None
 
 
-def _matching_ids(snapshot: Snapshot, org_id: UUID, text: str) -> list[UUID]:
-    """The plans with this name or this id prefix, each once."""
-    prefix = text.lower()
-    statuses = snapshot.statuses(org_id) if len(text) >= _MIN_PREFIX else {}
-    by_prefix = [plan_id for plan_id in statuses if str(plan_id).startswith(prefix)]
-    named = snapshot.plan_summaries(org_id, PlanFilter(name=text)).select(["plan_id", "name"])
-    by_name = [UUID(row["plan_id"]) for row in named.to_pylist() if row["name"] == text]
-    return list(dict.fromkeys([*by_prefix, *by_name]))
+def _list_ids(plan_ids: Sequence[UUID]) -> str:
+    more = len(plan_ids) - MAX_LISTED
+    listed = ", ".join(map(str, plan_ids[:MAX_LISTED]))
+    return f"{listed} and {more} more" if more > 0 else listed

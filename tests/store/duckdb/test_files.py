@@ -286,7 +286,7 @@ def test_no_connection_is_held_between_calls(tmp_path: Path) -> None:
     with store.read() as snapshot:
         run = snapshot.plan(UUID(int=1))
     assert run is not None
-    assert run.name == "statement"
+    assert run.name == "theirs"
 
 
 def test_a_row_corrupted_by_another_program_is_named(tmp_path: Path) -> None:
