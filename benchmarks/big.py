@@ -1,11 +1,10 @@
-"""Bigger than memory: makes up requests as Parquet files, and plans on them where they are. Nothing
-here is a test.
+"""A replay of a log that is bigger than memory. Nothing here is a test.
 
-python benchmarks/big.py [ROWS] [--l1] [--memory-limit 2GB] [--folder FOLDER]
+    python -m benchmarks.big [ROWS] [--l1] [--memory-limit 2GB] [--folder FOLDER]
 
-Prints requests per second and the most memory that this process had, all of it and not DuckDB's
-alone. Files are made by a process of its own, 10 million requests each (about 330 MB), and removed
-at the end, unless they are in a FOLDER that is given.
+Generates requests as Parquet files in a separate process, 10 million per file (about 330 MB), and
+plans on them in place. Prints requests per second and the peak memory of the whole process. The
+files are removed at the end, unless a FOLDER is given.
 """
 
 from __future__ import annotations
@@ -24,24 +23,28 @@ import ttplan
 from ttplan.model.plan import PlanConfig
 
 ROUTES = Path(__file__).parent.parent / "data" / "routes.yaml"
-PART = 10_000_000
+ROWS_PER_FILE = 10_000_000
 _REQUESTS = """
     SELECT uuid() AS id, TIMESTAMPTZ '2026-05-01 00:00:00+00' + to_microseconds(i * 10000) AS ts,
       ['openai', 'anthropic'][1 + i % 2] AS provider,
       ['gpt-4o', 'claude-sonnet-4-5', 'gpt-4o-mini', 'claude-haiku-4-5'][1 + i % 4] AS model,
-      CAST(exp(5 + 1.5 * random()) AS BIGINT) AS input_tokens, CAST(400 * random() AS BIGINT) AS output_tokens,
-      CAST(0.02 * r.cost AS DECIMAL(38, 12)) AS cost_usd, CAST(200 + 3000 * random() AS BIGINT) AS latency_ms,
+      CAST(exp(5 + 1.5 * random()) AS BIGINT) AS input_tokens,
+      CAST(400 * random() AS BIGINT) AS output_tokens,
+      CAST(0.02 * r.cost AS DECIMAL(38, 12)) AS cost_usd,
+      CAST(200 + 3000 * random() AS BIGINT) AS latency_ms,
       ['chat', 'code'][1 + i % 3 % 2] AS tag
-    FROM (SELECT i, random() AS cost FROM range(CAST($start AS BIGINT), CAST($stop AS BIGINT)) AS n(i)) AS r
+    FROM (
+      SELECT i, random() AS cost FROM range(CAST($start AS BIGINT), CAST($stop AS BIGINT)) AS n(i)
+    ) AS r
 """
 
 
-def make(folder: Path, rows: int) -> None:
-    """Write that many requests, unless they are there."""
+def make_files(folder: Path, rows: int) -> None:
+    """Write `rows` requests, unless the files exist."""
     with duckdb.connect(config={"memory_limit": "1GB"}) as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        for start in range(0, rows, PART):
-            stop = min(start + PART, rows)
+        for start in range(0, rows, ROWS_PER_FILE):
+            stop = min(start + ROWS_PER_FILE, rows)
             file = folder / f"requests-{start:012}-{stop:012}.parquet"
             if not file.exists():
                 connection.sql(_REQUESTS, params={"start": start, "stop": stop}).write_parquet(
@@ -53,18 +56,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("rows", nargs="?", default="10_000_000", help="how many requests")
+    parser.add_argument("rows", nargs="?", default="10_000_000", help="number of requests")
     parser.add_argument("--l1", action="store_true", help="project an exact-match cache of 300 s")
-    parser.add_argument("--memory-limit", default="2GB", help="DuckDB's")
-    parser.add_argument("--folder", type=Path, help="where to keep the files")
-    parser.add_argument("--make", action="store_true", help="make the files, and no more")
+    parser.add_argument("--memory-limit", default="2GB", help="memory limit of DuckDB")
+    parser.add_argument("--folder", type=Path, help="folder for the files, which are kept")
+    parser.add_argument("--make", action="store_true", help="only make the files")
     options = parser.parse_args()
     rows = int(options.rows.replace("_", ""))
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         if options.make:
             folder.mkdir(parents=True, exist_ok=True)
-            make(folder, rows)
+            make_files(folder, rows)
             return
         subprocess.run(
             [sys.executable, __file__, str(rows), "--make", "--folder", str(folder)], check=True
@@ -82,9 +85,9 @@ def main() -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     used = time.process_time()
     print(
-        f"{rows:,} requests{' with L1' if options.l1 else ''} in {seconds:.1f} s ({used:.0f} s of processor): "
-        f"{rows / seconds:,.0f} a second; peak memory {peak:,.0f} MB ({before:,.0f} MB before it began), "
-        f"DuckDB's limit {options.memory_limit}"
+        f"{rows:,} requests{' with L1' if options.l1 else ''} in {seconds:.1f} s "
+        f"({used:.0f} s of CPU time): {rows / seconds:,.0f} per second; peak memory {peak:,.0f} MB "
+        f"({before:,.0f} MB before the replay), limit of DuckDB {options.memory_limit}"
     )
 
 

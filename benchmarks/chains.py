@@ -1,8 +1,9 @@
-"""Verifying an audit chain from its exported file, in both strengths, beside the bare library; each
-in a process of its own.
+"""Verification of an exported audit chain, in both signature scopes and by the bare library.
 
-python -m benchmarks.chains [--quick]   measures, prints, and, without --quick, writes the section
-of docs/benchmarks.md
+    python -m benchmarks.chains [--quick]
+
+Each measurement is a separate process. Without --quick, the section of docs/benchmarks.md is
+rewritten.
 """
 
 from __future__ import annotations
@@ -43,10 +44,8 @@ _ACTOR = {"type": "system"}
 _START = datetime(2026, 5, 1, tzinfo=UTC)
 
 
-def records(entries: int) -> Iterator[StoredEntry]:
-    """A chain of that many entries, signed with the benchmark's key. Nothing of it is checked,
-    which `next_entry` would.
-    """
+def make_records(entries: int) -> Iterator[StoredEntry]:
+    """Yield a chain signed with the benchmark's key, without the checks of `next_entry`."""
     key, tip = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(_SEED)), GENESIS
     for number in range(entries):
         body = canonical_body(
@@ -70,38 +69,40 @@ def _payload(number: int) -> dict[str, Any]:
 
 
 def make_chain(entries: int, path: Path) -> None:
-    """Write such a chain as JSON lines."""
+    """Write a chain of `entries` entries as JSON lines."""
     with path.open("wb") as file:
-        write_chain(file, records(entries), verifying_key=_key(), org_id=ORG, entry_count=entries)
+        write_chain(
+            file, make_records(entries), verifying_key=_key(), org_id=ORG, entry_count=entries
+        )
 
 
 def _key() -> VerifyingKey:
     return key_from_hex(_SEED).public_key
 
 
-def _verify(strength: SignatureScope) -> Callable[[int, Path], int]:
+def _verify(scope: SignatureScope) -> Callable[[int, Path], int]:
     return lambda entries, path: (
-        verify_file(path, public_key=_key(), signatures=strength, progress=False).entries
+        verify_file(path, public_key=_key(), signatures=scope, progress=False).entries
     )
 
 
 def _bare(entries: int, path: Path) -> int:
-    """The signatures alone, read beforehand, by the bare library on all cores."""
+    """Check only the signatures, with the bare library on all cores."""
     cores = os.cpu_count() or 1
-    parts = [_PAIRS[part::cores] for part in range(cores)]
+    parts = [_SIGNED_HASHES[part::cores] for part in range(cores)]
     with ThreadPoolExecutor(cores) as pool:
         return sum(pool.map(_open_all, parts))
 
 
 def _open_all(signed: list[bytes]) -> int:
     raw = _key().raw
-    for one in signed:
-        crypto_sign_open(one, raw)
+    for signed_hash in signed:
+        crypto_sign_open(signed_hash, raw)
     return len(signed)
 
 
 def _write(entries: int, path: Path) -> int:
-    """Entries as they are made for a store: checked, hashed, signed, and the signature verified."""
+    """Make entries as for a store: check, hash, sign, and verify the signature."""
     key, tip, made = create_key(), None, list[AuditEntry]()
     for number in range(entries):
         fields: dict[str, Any] = {
@@ -116,43 +117,44 @@ def _write(entries: int, path: Path) -> int:
     return entries
 
 
-_PAIRS: list[bytes] = []
-"""Signatures, each before the hash that it is of, for `_bare`."""
+_SIGNED_HASHES: list[bytes] = []
+"""Signatures, each followed by the hash that it signs, for `_bare`."""
 
 
-class Measured(NamedTuple):
-    """What is measured: in words, of how many entries, and how; `run` returns how many it has seen."""
+class Measurement(NamedTuple):
+    """What is measured, for which chain lengths; `run` returns the number of entries."""
 
-    words: str
+    label: str
     sizes: tuple[int, ...]
     run: Callable[[int, Path], int]
 
 
 KINDS = {
-    "tip": Measured('`signatures="tip"`', SIZES, _verify("tip")),
-    "all": Measured('`signatures="all"`', SIZES, _verify("all")),
-    "bare": Measured("bare library, all cores", (_BARE,), _bare),
-    "write": Measured("written, one core", (10_000,), _write),
+    "tip": Measurement('`signatures="tip"`', SIZES, _verify("tip")),
+    "all": Measurement('`signatures="all"`', SIZES, _verify("all")),
+    "bare": Measurement("bare library, all cores", (_BARE,), _bare),
+    "write": Measurement("written, one core", (10_000,), _write),
 }
 HEADS = ("what", "entries", "seconds", "entries/s", "of the bare library", "peak memory, MB")
 READING = """
-From an exported file to the report, each in a process of its own; the median of three runs counts, of a million entries the only
-one. The bare library is libsodium's check of a signature, without reading, hashing or anything else, measured before and after
-each of the others, since what a machine gives changes by the minute. Written is what `next_entry` does: it checks, hashes, signs,
-and verifies the signature.
+Each measurement is a separate process, from the exported file to the report. The figure is the
+median of three runs; a million entries are verified once. "bare library" is libsodium's check of a
+signature alone, without reading or hashing. It is measured before and after each of the others,
+because the speed of a machine varies. "written" is what `next_entry` does: it checks, hashes and
+signs an entry, and verifies the signature.
 
-Targets on 2 cores: a million entries in under 10 s with `tip`; with `all` at no less than 90 % of the bare library's rate; flat
-memory.
+Targets on 2 cores: a million entries in under 10 s with `tip`; with `all`, at least 90 % of the
+bare library's rate; constant memory.
 """
 
 
 def chain_figures(*, quick: bool = False) -> Figures:
-    """The table; with `quick` of up to 100,000 entries."""
+    """Return the table; with `quick`, of up to 100,000 entries."""
     rows: list[tuple[str, ...]] = []
     with tempfile.TemporaryDirectory() as folder:
 
         def rate(name: str, entries: int) -> tuple[float, float, float]:
-            seconds, peak = _apart(name, entries, Path(folder))
+            seconds, peak = _measure_in_process(name, entries, Path(folder))
             return entries / seconds, seconds, peak
 
         bare, seconds, peak = rate("bare", _BARE)
@@ -161,17 +163,15 @@ def chain_figures(*, quick: bool = False) -> Figures:
             for entries in KINDS[name].sizes:
                 if quick and entries > SIZES[1]:
                     continue
-                entries_read, seconds, peak = rate(name, entries)
+                measured, seconds, peak = rate(name, entries)
                 before, (bare, *_) = bare, rate("bare", _BARE)
-                rows.append(
-                    _row(name, entries, seconds, entries_read / fmean((before, bare)), peak)
-                )
+                rows.append(_row(name, entries, seconds, measured / fmean((before, bare)), peak))
     return Figures("an audit chain", HEADS, rows)
 
 
 def _row(name: str, entries: int, seconds: float, share: float, peak: float) -> tuple[str, ...]:
     return (
-        KINDS[name].words,
+        KINDS[name].label,
         f"{entries:,}",
         f"{seconds:.2f}",
         f"{entries / seconds:,.0f}",
@@ -180,8 +180,8 @@ def _row(name: str, entries: int, seconds: float, share: float, peak: float) -> 
     )
 
 
-def _apart(name: str, entries: int, folder: Path) -> tuple[float, float]:
-    """The seconds and peak megabytes of one measurement."""
+def _measure_in_process(name: str, entries: int, folder: Path) -> tuple[float, float]:
+    """Return the seconds and peak megabytes of one measurement."""
     path = folder / f"{max(entries, SIZES[0])}.jsonl"
     command = [
         sys.executable,
@@ -200,14 +200,15 @@ def _apart(name: str, entries: int, folder: Path) -> tuple[float, float]:
 
 
 def _measure(name: str, entries: int, path: Path) -> None:
-    """Make the chain where there is none yet, else measure, and print it as JSON."""
+    """Make the chain if it does not exist, else measure and print the result as JSON."""
     if not path.exists():
         make_chain(entries, path)
         return
     if name == "bare":
         _, read = read_chain(path)
-        _PAIRS.extend(
-            bytes.fromhex(one.signature) + bytes.fromhex(one.hash) for one in islice(read, entries)
+        _SIGNED_HASHES.extend(
+            bytes.fromhex(entry.signature) + bytes.fromhex(entry.hash)
+            for entry in islice(read, entries)
         )
         read.close()
     seconds = []
@@ -216,7 +217,7 @@ def _measure(name: str, entries: int, path: Path) -> None:
         entries_read = KINDS[name].run(entries, path)
         seconds.append(time.perf_counter() - start)
     if entries_read != entries:
-        raise SystemExit(f"{name}: looked at {entries_read:,} of {entries:,} entries")
+        raise SystemExit(f"{name}: read {entries_read:,} of {entries:,} entries")
     print(
         json.dumps(
             {
@@ -228,7 +229,7 @@ def _measure(name: str, entries: int, path: Path) -> None:
 
 
 def write_chains(figures: Figures, page: Path) -> None:
-    """Write the section of the page of figures."""
+    """Write the section of the benchmarks page."""
     write_section(page, "Audit chain", f"{machine()}\n{READING}\n{markdown(figures)}")
 
 
@@ -239,7 +240,7 @@ def main() -> None:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="up to 100,000 entries; docs/benchmarks.md stays as it is",
+        help="up to 100,000 entries; do not change docs/benchmarks.md",
     )
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -1,6 +1,4 @@
-"""The chart of `make bench`: time against rows, a line for each kind. The same figures give the
-same file.
-"""
+"""The chart of `make bench`: time against rows, one line per kind; reproducible byte for byte."""
 
 from __future__ import annotations
 
@@ -24,14 +22,14 @@ _SETTINGS: Any = {
 
 
 class Line(NamedTuple):
-    """How a kind is drawn: what is alike shares a colour, and no two lines differ by colour alone."""
+    """How a kind is drawn. Similar kinds share a colour; no two lines differ by colour alone."""
 
     colour: str
     dashes: str
     marker: str
 
 
-# Okabe and Ito's colours, which people tell apart whatever their colour vision.
+# The colours of Okabe and Ito, which people with colour-blindness can tell apart.
 LINES = {
     "limit": Line("#000000", "-", "o"),
     "l1": Line("#E69F00", "-", "s"),
@@ -46,9 +44,9 @@ LINES = {
 
 
 def draw(
-    path: Path, words: Mapping[str, str], times: Mapping[str, Sequence[tuple[int, float]]]
+    path: Path, labels: Mapping[str, str], times: Mapping[str, Sequence[tuple[int, float]]]
 ) -> None:
-    """Draw `times`, (rows, seconds) of each kind, to an SVG file; `words` names the kinds."""
+    """Draw `times`, (rows, seconds) of each kind, to an SVG file; `labels` names the kinds."""
     with plt.rc_context(_SETTINGS):
         figure, axes = plt.subplots(figsize=(10, 8.5), layout="constrained")
         for kind, points in times.items():
@@ -62,7 +60,7 @@ def draw(
                 marker=line.marker,
                 markersize=9,
                 linewidth=2.5,
-                label=words[kind].replace("`", ""),
+                label=labels[kind].replace("`", ""),
             )
         rows, seconds = zip(*TARGETS, strict=True)
         axes.plot(

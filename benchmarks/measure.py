@@ -1,4 +1,4 @@
-"""One measurement, in a process of its own so that its peak memory is its own. Prints it as JSON.
+"""One measurement, in a separate process, so that its peak memory is its own. Prints it as JSON.
 
 python -m benchmarks.measure KIND ROWS STORE
 """
@@ -24,17 +24,15 @@ from ttplan.store.duckdb.store import DuckDBStore
 
 ROUTES = Path(__file__).parent.parent / "data" / "routes.yaml"
 TARGETS = ["gpt-4o-mini", "claude-haiku-4-5"]
-RUNS, PATIENCE = 3, 10.0
-"""The shortest of so many runs counts, or of as many as begin within so many seconds."""
+RUNS, MAX_SECONDS = 3, 10.0
+"""The figure is the shortest of `RUNS` runs; no run starts after `MAX_SECONDS`."""
 HOUR, MONTH = 3_600, 30 * 86_400
 
 
 class Kind(NamedTuple):
-    """What is measured: in words, on which rows, on which log, and how; `run` returns how many
-    requests it has seen.
-    """
+    """What is measured, on which log of which sizes; `run` returns the number of requests."""
 
-    words: str
+    label: str
     sizes: tuple[int, ...]
     run: Callable[[Path], int]
     make: Callable[[Path, int], None] = make_log
@@ -48,10 +46,10 @@ def _replay(method: IntervalMethod = "limit", **config: Any) -> Callable[[Path],
         ).pricing
         with DuckDBStore(path).read() as snapshot:
             plan = PlanConfig(**config)
-            found = replay_table(
+            result = replay_table(
                 snapshot.requests(), routes, prices, plan, org_id=ORG, interval_method=method
             )
-        return found.sample_size
+        return result.sample_size
 
     return run
 
@@ -83,13 +81,13 @@ KINDS = {
 
 
 def best(action: Callable[[], int], runs: int = RUNS) -> tuple[float, int]:
-    """The shortest of some runs, in seconds, and what the last one gave."""
+    """Return the seconds of the shortest run, and the result of the last one."""
     shortest, began = float("inf"), time.perf_counter()
     for _ in range(runs):
         start = time.perf_counter()
         result = action()
         shortest = min(shortest, time.perf_counter() - start)
-        if time.perf_counter() - began > PATIENCE:
+        if time.perf_counter() - began > MAX_SECONDS:
             break
     return shortest, result
 
@@ -99,9 +97,9 @@ def main() -> None:
     if not path.exists():
         KINDS[name].make(path, rows)
         return
-    seconds, found = best(lambda: KINDS[name].run(path))
-    if found != rows:
-        raise SystemExit(f"{name}: looked at {found:,} of {rows:,} requests")
+    seconds, requests = best(lambda: KINDS[name].run(path))
+    if requests != rows:
+        raise SystemExit(f"{name}: read {requests:,} of {rows:,} requests")
     print(
         json.dumps(
             {

@@ -1,6 +1,4 @@
-"""Tables of figures: for the terminal, and as sections of docs/benchmarks.md, each with the machine
-that it was measured on.
-"""
+"""Tables of figures: for the terminal, and as sections of docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -18,23 +16,21 @@ from rich.console import Console
 from rich.table import Table
 
 DOCS = Path(__file__).parent.parent / "docs"
-TITLE = "# How fast\n\nWritten by `make bench` and `make bench-peer`.\n"
+TITLE = "# Benchmarks\n\nWritten by `make bench` and `make bench-peer`.\n"
 _LIBRARIES = ("duckdb", "ibis-framework", "numpy", "pyarrow")
 
 
 class Figures(NamedTuple):
-    """A table: a title, the heads of its columns and its cells. The first `words` columns are
-    words, the others numbers.
-    """
+    """A table: its title, column heads and cells. The first `text_columns` are not numbers."""
 
     title: str
     heads: Sequence[str]
     rows: Sequence[Sequence[str]]
-    words: int = 1
+    text_columns: int = 1
 
 
 def console() -> Console:
-    """The terminal; where there is none, wide enough for every table."""
+    """Return the terminal; if there is none, a console that is wide enough for every table."""
     return Console(width=None if sys.stdout.isatty() else 130)
 
 
@@ -42,26 +38,29 @@ def show(figures: Figures, console: Console) -> None:
     """Print a table."""
     table = Table(title=figures.title, title_justify="left")
     for i, head in enumerate(figures.heads):
-        table.add_column(head, justify="left" if i < figures.words else "right", no_wrap=True)
+        table.add_column(
+            head, justify="left" if i < figures.text_columns else "right", no_wrap=True
+        )
     for row in figures.rows:
         table.add_row(*row)
     console.print(table)
 
 
 def markdown(figures: Figures) -> str:
-    """A table as Markdown."""
-    rule = ["---" if i < figures.words else "---:" for i in range(len(figures.heads))]
+    """Return a table as Markdown."""
+    rule = ["---" if i < figures.text_columns else "---:" for i in range(len(figures.heads))]
     lines = [figures.heads, rule, *figures.rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
 def machine() -> str:
-    """The processor, its cores, the system, what ran on it, and the day."""
+    """Describe when and on what machine, system and versions the figures were measured."""
     libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return (
-        f"{datetime.now(UTC):%Y-%m-%d}, on {cores} cores of {_processor()}, {platform.system()} {platform.machine()}, "
-        f"Python {platform.python_version()}, ttplan {version('ttplan')}, {libraries}."
+        f"{datetime.now(UTC):%Y-%m-%d}, on {cores} cores of {_processor()}, "
+        f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, "
+        f"ttplan {version('ttplan')}, {libraries}."
     )
 
 
@@ -75,7 +74,7 @@ def _processor() -> str:
 
 
 def write_section(page: Path, heading: str, text: str) -> None:
-    """Put `text` under a heading of the second level; the page's other sections stay as they are."""
+    """Put `text` under a heading of the second level. Other sections do not change."""
     head, *sections = re.split(
         r"^(?=## )", page.read_text() if page.exists() else TITLE, flags=re.MULTILINE
     )

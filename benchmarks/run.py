@@ -1,4 +1,4 @@
-"""How fast, and with how much memory: `make bench`. Nothing here is a test.
+"""All benchmarks of `make bench`: speed and memory. Nothing here is a test.
 
 python -m benchmarks.run [--quick] [--out FOLDER]
 """
@@ -22,15 +22,17 @@ from benchmarks.report import DOCS, Figures, machine, markdown, show, write_sect
 from benchmarks.report import console as terminal
 from benchmarks.stores import APPLIES, ORGANISATIONS, WRITERS, store_rates
 
-QUICK = {"most": 1_000_000, "most_embedded": 10_000}
+QUICK_ROWS, QUICK_EMBEDDED_ROWS = 1_000_000, 10_000
 HEADS = ("what", "requests", "seconds", "requests/s", "growth", "peak memory, MB")
 READING = """
-Each measurement is a process of its own, on a store's file of made-up requests of a month (with embeddings: of a day), from
-opening the file to the result; the shortest of three runs counts, or of as many as begin within 10 s. Where nothing else is
-said intervals are of method `limit`; the other two methods take 10,000 resamples. Growth is how many times longer than with
-the size before, divided by how many times the requests: 1 is linear. L2 tries the four thresholds of the default sweep on
-embeddings of 1,536 numbers, of four models, which have caches of their own. A TTL of a month lets no entry expire. Most of
-the memory is DuckDB's, which keeps what it has read while there is room.
+Each measurement is a separate process on a store of generated requests of a month (with embeddings:
+of a day), from opening the file to the result. The figure is the shortest of three runs; no run
+starts after 10 s. Intervals use the method `limit`, unless another one is named; the other two
+methods take 10,000 resamples. Growth is how many times longer a run takes than with the size
+before, divided by how many times more requests it has: 1 is linear. L2 tries the four thresholds of
+the default sweep on embeddings of 1,536 numbers, of four models, each with its own cache. With a
+TTL of a month, no entry expires. Most of the memory is the cache of DuckDB, which keeps the data
+that it has read while there is room.
 
 Targets on 2 cores: a million requests under 1 s, 10 million under 3 s, linear growth.
 
@@ -38,17 +40,18 @@ Targets on 2 cores: a million requests under 1 s, 10 million under 3 s, linear g
 """
 
 WRITING = f"""
-{WRITERS} processes, two in each of {ORGANISATIONS} organisations, apply {APPLIES:,} plans of one route each, as fast as they can.
-An apply is one transaction (status, route, signed entry), after which the entry is read back. In the end every chain is
-verified: no gap, no fork, and no entry missing that was acknowledged. PostgreSQL runs on the same machine with its own settings,
-so every commit waits for the disk; – where it is not installed.
+{WRITERS} processes, two in each of {ORGANISATIONS} organisations, apply {APPLIES:,} plans of one
+route each as fast as they can. An apply is one transaction (status, route, signed entry), after
+which the entry is read back. At the end, every chain is verified: no gap, no fork, and no
+acknowledged entry is missing. PostgreSQL runs on the same machine with its default settings, so
+every commit waits for the disk. A dash means that it is not installed.
 """
 
 
 def measure(
     kinds: dict[str, Kind], folder: Path, console: Console
 ) -> dict[str, list[tuple[int, float, float]]]:
-    """Rows, seconds and peak megabytes of each kind, size by size."""
+    """Return rows, seconds and peak megabytes of each kind, size by size."""
     points: dict[str, list[tuple[int, float, float]]] = defaultdict(list)
     tasks = [
         (rows, kind.make.__name__, name) for name, kind in kinds.items() for rows in kind.sizes
@@ -61,7 +64,7 @@ def measure(
         if not path.exists():
             _run(name, rows, path)
         last = path
-        console.print(f"{KINDS[name].words}: {rows:,} requests", style="dim")
+        console.print(f"{KINDS[name].label}: {rows:,} requests", style="dim")
         measurement = json.loads(_run(name, rows, path))
         points[name].append((rows, measurement["seconds"], measurement["peak_mb"]))
     return {name: points[name] for name in kinds}
@@ -78,7 +81,7 @@ def _run(kind: str, rows: int, path: Path) -> str:
 
 
 def tabulate(measurements: dict[str, list[tuple[int, float, float]]]) -> Figures:
-    """The table of what `measure` measurements."""
+    """Return the table of what `measure` returned."""
     rows = []
     for name, points in measurements.items():
         before: tuple[int, float] | None = None
@@ -86,7 +89,7 @@ def tabulate(measurements: dict[str, list[tuple[int, float, float]]]) -> Figures
             growth = "" if before is None else f"{seconds / before[1] / (count / before[0]):.2f}"
             rows.append(
                 (
-                    KINDS[name].words,
+                    KINDS[name].label,
                     f"{count:,}",
                     f"{seconds:.2f}",
                     f"{count / seconds:,.0f}",
@@ -99,9 +102,9 @@ def tabulate(measurements: dict[str, list[tuple[int, float, float]]]) -> Figures
 
 
 def smaller(kind: Kind) -> Kind:
-    """The sizes that `--quick` measures."""
-    most = QUICK["most" if kind.make is KINDS["limit"].make else "most_embedded"]
-    return kind._replace(sizes=tuple(size for size in kind.sizes if size <= most))
+    """Return a kind with the sizes that `--quick` measures."""
+    limit = QUICK_ROWS if kind.make is KINDS["limit"].make else QUICK_EMBEDDED_ROWS
+    return kind._replace(sizes=tuple(size for size in kind.sizes if size <= limit))
 
 
 def main() -> None:
@@ -116,7 +119,7 @@ def main() -> None:
     parser.add_argument(
         "--out",
         type=Path,
-        help="the folder for benchmarks.md and benchmarks.svg; docs where left out",
+        help="the folder for benchmarks.md and benchmarks.svg (default: docs)",
     )
     arguments = parser.parse_args()
     console = terminal()
@@ -125,7 +128,7 @@ def main() -> None:
         measurements = measure(kinds, Path(folder), console)
     replays = tabulate(measurements)
     chains = chain_figures(quick=arguments.quick)
-    rates = [(words, "–" if rate is None else f"{rate:,.0f}") for words, rate in store_rates()]
+    rates = [(store, "–" if rate is None else f"{rate:,.0f}") for store, rate in store_rates()]
     stores = Figures(
         f"{APPLIES:,} applies by {WRITERS} writers in {ORGANISATIONS} organisations",
         ("store", "applies/s"),
@@ -141,13 +144,13 @@ def main() -> None:
         write_section(page, "Stores", f"{machine()}\n{WRITING}\n{markdown(stores)}")
         draw(
             out / "benchmarks.svg",
-            {name: kind.words for name, kind in kinds.items()},
+            {name: kind.label for name, kind in kinds.items()},
             {
                 name: [(rows, seconds) for rows, seconds, _ in points]
                 for name, points in measurements.items()
             },
         )
-        console.print(f"written: {page} and the chart beside it")
+        console.print(f"wrote {page} and its chart")
 
 
 if __name__ == "__main__":

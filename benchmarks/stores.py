@@ -1,6 +1,4 @@
-"""Many writers at once: how many plans a second are applied, and whether each is there in the end,
-in every kind of store.
-"""
+"""Concurrent writers: plans applied per second in each kind of store, and that none is lost."""
 
 from __future__ import annotations
 
@@ -29,11 +27,11 @@ WRITERS, ORGANISATIONS, APPLIES = 8, 4, 2_000
 _WINDOW = (datetime(2026, 5, 1, tzinfo=UTC), datetime(2026, 5, 2, tzinfo=UTC))
 _SEED = "22" * 32
 _NAMES = 5
-"""How many routes are live in an organisation: plans replace one another's."""
+"""Number of live routes in an organisation: plans replace the routes of others."""
 
 
-class Told(NamedTuple):
-    """How many plans were applied, in how many seconds, and what is wrong with what is there."""
+class StressResult(NamedTuple):
+    """Number of applied plans, seconds, and descriptions of what is wrong at the end."""
 
     applies: int
     seconds: float
@@ -41,62 +39,58 @@ class Told(NamedTuple):
 
 
 class _Share(NamedTuple):
-    """What one writer does: it applies the plans of these numbers in one organisation, once `start`
-    (of `time.time`) has come.
-    """
+    """The work of one writer: plan numbers of one organisation, from the time `start` on."""
 
-    place: str
+    location: str
     organisation: int
     numbers: range
     start: float
 
 
-def crowd(
-    place: str, *, writers: int, organisations: int, applies: int, threads: bool = False
-) -> Told:
-    """Let writers apply plans in some organisations at once, and look at what is there in the end.
+def run_writers(
+    location: str, *, writers: int, organisations: int, applies: int, threads: bool = False
+) -> StressResult:
+    """Let writers apply plans in several organisations concurrently, then check the stores.
 
-    `place` is a database's URL, or a folder in which each organisation gets a file. Writers are
-    processes of their own or, which is sooner begun and slower, threads.
+    `location` is the URL of a database, or a folder in which each organisation has a file. Writers
+    are processes, or threads, which start faster and run slower.
     """
     key = _key()
     for organisation in range(organisations):
-        _prepare(place, organisation, range(organisation, applies, organisations))
-    made: Executor = (
+        _prepare(location, organisation, range(organisation, applies, organisations))
+    executor: Executor = (
         ThreadPoolExecutor(writers)
         if threads
         else ProcessPoolExecutor(writers, multiprocessing.get_context("spawn"))
     )
-    with made as pool:
-        list(
-            pool.map(time.sleep, [0.5] * writers)
-        )  # every process is there, and has imported what it needs
+    with executor as pool:
+        list(pool.map(time.sleep, [0.5] * writers))  # every process has started
         start = time.time() + 0.5
         shares = [
-            _Share(place, writer % organisations, range(writer, applies, writers), start)
+            _Share(location, writer % organisations, range(writer, applies, writers), start)
             for writer in range(writers)
         ]
         results = list(pool.map(_write, shares))
     seconds = max(end for _, end in results) - start
-    hashes = {entry for found, _ in results for entry in found}
+    hashes = {entry for entries, _ in results for entry in entries}
     wrong: list[str] = []
     for organisation in range(organisations):
         wrong += _check(
-            place, organisation, range(organisation, applies, organisations), hashes, key
+            location, organisation, range(organisation, applies, organisations), hashes, key
         )
-    return Told(len(hashes), seconds, wrong)
+    return StressResult(len(hashes), seconds, wrong)
 
 
 def _key() -> SigningKey:
     return key_from_hex(_SEED)
 
 
-def _store(place: str, organisation: int) -> Store:
-    if is_postgres_url(place):
+def _store(location: str, organisation: int) -> Store:
+    if is_postgres_url(location):
         from ttplan.store.postgres.store import PostgresStore
 
-        return PostgresStore(place, org_id=_org(organisation), lock_timeout=120)
-    return DuckDBStore(Path(place) / f"{organisation}.duckdb", lock_timeout=120)
+        return PostgresStore(location, org_id=_org(organisation), lock_timeout=120)
+    return DuckDBStore(Path(location) / f"{organisation}.duckdb", lock_timeout=120)
 
 
 def _org(organisation: int) -> UUID:
@@ -114,8 +108,8 @@ def _result(organisation: int, number: int) -> PlanResult:
     return make_empty_result(UUID(int=number + 1), _org(organisation), _WINDOW, (route,))
 
 
-def _prepare(place: str, organisation: int, numbers: range) -> None:
-    with _store(place, organisation).transaction() as tx:
+def _prepare(location: str, organisation: int, numbers: range) -> None:
+    with _store(location, organisation).transaction() as tx:
         tx.set_org_id(_org(organisation))
         for number in numbers:
             run = StoredPlan(
@@ -134,70 +128,73 @@ def _prepare(place: str, organisation: int, numbers: range) -> None:
 
 
 def _write(share: _Share) -> tuple[list[str], float]:
-    store = _store(share.place, share.organisation)
+    store = _store(share.location, share.organisation)
     chain = StoreChain(store, _key())
     time.sleep(max(0.0, share.start - time.time()))
-    found = [
+    hashes = [
         apply_plan(store, chain, _result(share.organisation, n), System(), allow_stale=True).hash
         for n in share.numbers
     ]
-    return found, time.time()
+    return hashes, time.time()
 
 
 def _check(
-    place: str, organisation: int, numbers: range, hashes: set[str], key: SigningKey
+    location: str, organisation: int, numbers: range, hashes: set[str], key: SigningKey
 ) -> list[str]:
-    """What of an organisation is not what was acknowledged: gaps, forks, losses."""
-    with _store(place, organisation).read() as snapshot:
+    """Describe how an organisation differs from what was acknowledged: gaps, forks, losses."""
+    with _store(location, organisation).read() as snapshot:
         records = list(snapshot.entries(_org(organisation)))
         statuses = snapshot.statuses(_org(organisation))
         live = len(snapshot.live_routes(_org(organisation)))
     verify_chain(records, key.public_key)
     checks = {
         f"{len(records)} entries, {len(numbers)} applies": len(records) == len(numbers),
-        "entries that nobody was told of": {record.hash for record in records} <= hashes,
+        "entries that were not acknowledged": {record.hash for record in records} <= hashes,
         "plans that are not applied": all(
             statuses[UUID(int=number + 1)] == "applied" for number in numbers
         ),
         f"{live} live routes": live == min(_NAMES, len({number % _NAMES for number in numbers})),
     }
     return [
-        f"organisation {organisation}: {results}" for results, good in checks.items() if not good
+        f"organisation {organisation}: {description}"
+        for description, passed in checks.items()
+        if not passed
     ]
 
 
 def store_rates(applies: int = APPLIES) -> list[tuple[str, float | None]]:
-    """How many plans a second are applied by 8 writers in 4 organisations; None where a store
-    cannot be had here.
-    """
+    """Return applies per second of 8 writers in 4 organisations; None if a store is unavailable."""
     rates: list[tuple[str, float | None]] = []
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        rates.append(("DuckDB, a file an organisation", _rate(folder, applies)))
-    words = "PostgreSQL, one database"
+        rates.append(("DuckDB, one file per organisation", _rate(folder, applies)))
+    postgres = "PostgreSQL, one database"
     from tests.support.postgres import has_programs, server
 
     if not has_programs():
-        return [*rates, (words, None)]
+        return [*rates, (postgres, None)]
     from ttplan.store.postgres.migrate import migrate
 
-    with tempfile.TemporaryDirectory(prefix="pg-") as folder, server(Path(folder)) as made:
-        migrate(made.url())
-        rates.append((words, _rate(made.url(), applies)))
+    with (
+        tempfile.TemporaryDirectory(prefix="pg-") as folder,
+        server(Path(folder)) as postgres_server,
+    ):
+        migrate(postgres_server.url())
+        rates.append((postgres, _rate(postgres_server.url(), applies)))
     return rates
 
 
-def _rate(place: str, applies: int) -> float:
-    outcome = crowd(place, writers=WRITERS, organisations=ORGANISATIONS, applies=applies)
+def _rate(location: str, applies: int) -> float:
+    outcome = run_writers(location, writers=WRITERS, organisations=ORGANISATIONS, applies=applies)
     if outcome.wrong or outcome.applies != applies:
-        raise SystemExit(f"{place}: {outcome}")
+        raise SystemExit(f"{location}: {outcome}")
     return outcome.applies / outcome.seconds
 
 
 if __name__ == "__main__":
-    for what, rate in store_rates(int(sys.argv[1]) if len(sys.argv) > 1 else APPLIES):
+    for label, rate in store_rates(int(sys.argv[1]) if len(sys.argv) > 1 else APPLIES):
         print(
-            what,
-            "not measured: there is no PostgreSQL here"
+            label,
+            "not measured: PostgreSQL is not installed"
             if rate is None
             else f"{rate:,.0f} applies/s",
         )

@@ -1,10 +1,9 @@
-"""Follow the live routes of a store in PostgreSQL, as a gateway does: load them, listen, and load
-them again when they change.
+"""Follow the live routes of a store in PostgreSQL, as a gateway does.
 
-python examples/follow_routes.py postgresql://gateway@host/database
+    python examples/follow_routes.py postgresql://gateway@host/database
 
-Needs psycopg and nothing of ttplan. Prints the routes as one line of JSON whenever they are others
-than before.
+Loads the routes, listens, and loads them again when they change. Needs psycopg, but not ttplan.
+Prints the routes as one line of JSON at the start and after each change.
 """
 
 from __future__ import annotations
@@ -17,32 +16,33 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-ROUTES = 'SELECT id, name, priority, enabled, "when", "then" FROM ttplan_gateway.routes ORDER BY priority DESC, id'
-EVERY = 30.0
-"""Seconds after which to look without being told: what was said while the connection was lost is
-not said again.
+ROUTES = """
+    SELECT id, name, priority, enabled, "when", "then"
+    FROM ttplan_gateway.routes ORDER BY priority DESC, id
 """
+POLL_SECONDS = 30.0
+"""Load the routes this often without a notification, because a notification can be lost."""
 
 
-def routes_of(connection: psycopg.Connection[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The live routes, in the order in which they are tried."""
+def load_routes(connection: psycopg.Connection[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the live routes, in the order in which they are tried."""
     return [row | {"id": str(row["id"])} for row in connection.execute(ROUTES)]
 
 
 def follow(url: str) -> Iterator[list[dict[str, Any]]]:
-    """The live routes now, and whenever they are others. Ends with psycopg.OperationalError where
-    the server is lost.
+    """Yield the live routes now and after each change.
+
+    Raises psycopg.OperationalError if the connection to the server is lost.
     """
     with psycopg.connect(url, autocommit=True, row_factory=dict_row) as connection:
-        connection.execute(
-            "LISTEN ttplan_routes"
-        )  # before the first look: no change falls in between
-        routes = routes_of(connection)
+        # Listen before loading, so that no change is missed in between.
+        connection.execute("LISTEN ttplan_routes")
+        routes = load_routes(connection)
         yield routes
         while True:
-            for _ in connection.notifies(timeout=EVERY, stop_after=1):
+            for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
                 pass
-            current = routes_of(connection)
+            current = load_routes(connection)
             if current != routes:
                 routes = current
                 yield routes

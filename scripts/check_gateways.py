@@ -1,14 +1,16 @@
-"""Hold the exports to what the gateways themselves read. On demand: LiteLLM takes some 380 MB, too
-much for each test run.
+"""Compare the exports with the decisions of the gateways themselves.
 
-    python -m venv /tmp/litellm && /tmp/litellm/bin/pip install litellm python
-    scripts/check_gateways.py --litellm /tmp/litellm/bin/python --routes 200 cargo build --release
-    --manifest-path benchmarks/peer/Cargo.toml python scripts/check_gateways.py --tokentrimmer
-    benchmarks/peer/target/release/ttplan-peer-routes
+A manual check: LiteLLM takes some 380 MB, too much for each test run.
 
-LiteLLM's own Router loads each config, offline, and is asked which deployment takes a request of
-each model and tag; that has to be what our routes say. TokenTrimmer's published routing engine
-(tt-routing) reads each route and says which takes a request.
+    python -m venv /tmp/litellm && /tmp/litellm/bin/pip install litellm
+    python scripts/check_gateways.py --litellm /tmp/litellm/bin/python --routes 200
+    cargo build --release --manifest-path benchmarks/peer/Cargo.toml
+    python scripts/check_gateways.py \\
+        --tokentrimmer benchmarks/peer/target/release/ttplan-peer-routes
+
+LiteLLM's own Router loads each config, offline, and returns the deployment for a request of each
+model and tag, which must be what the routes say. TokenTrimmer's published routing engine
+(tt-routing) reads each route and returns the one that matches a request.
 """
 
 from __future__ import annotations
@@ -34,8 +36,8 @@ from ttplan.gateways.tokentrimmer import to_tokentrimmer
 from ttplan.model.request import RequestLog
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
 
-# Runs where LiteLLM is, and knows nothing of us: a line of JSON in, a line out.
-ASK_LITELLM = """
+# Runs in LiteLLM's environment, without ttplan: a line of JSON in, a line out.
+LITELLM_SCRIPT = """
 import asyncio, json, os, sys, warnings
 warnings.simplefilter("ignore")
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
@@ -45,23 +47,26 @@ async def answer(router, model, tag):
     tags = {"metadata": {"tags": [tag]}} if tag is not None else {"metadata": {}}
     messages = [{"role": "user", "content": "hello"}]
     try:
-        found = await router.async_get_available_deployment(model=model, request_kwargs=tags, messages=messages)
+        deployment = await router.async_get_available_deployment(
+            model=model, request_kwargs=tags, messages=messages
+        )
     except Exception as error:
         return type(error).__name__
-    return found["litellm_params"]["model"]
+    return deployment["litellm_params"]["model"]
 
 for line in sys.stdin:
-    config, asked = json.loads(line)
-    for one in config["model_list"]:
-        one["litellm_params"]["api_key"] = "none"
+    config, requests = json.loads(line)
+    for entry in config["model_list"]:
+        entry["litellm_params"]["api_key"] = "none"
     router = Router(model_list=config["model_list"], **config.get("router_settings", {}))
-    print("#" + json.dumps([asyncio.run(answer(router, model, tag)) for model, tag in asked]), flush=True)
+    answers = [asyncio.run(answer(router, model, tag)) for model, tag in requests]
+    print("#" + json.dumps(answers), flush=True)
 """
 PROVIDERS = {"gpt-4o": "openai", "gpt-4o-mini": "openai", "claude-haiku-4-5": "anthropic"}
 
 
-def made(seed: int) -> list[ProposedRoute]:
-    """Some routes that choose by model and tag, with ties, fallbacks, and routes for any model."""
+def make_routes(seed: int) -> list[ProposedRoute]:
+    """Return routes that select by model and tag, some with ties, fallbacks or any model."""
     draw = random.Random(seed)  # noqa: S311 - not for secrets
     return [
         ProposedRoute(
@@ -82,77 +87,82 @@ def made(seed: int) -> list[ProposedRoute]:
     ]
 
 
-def called(model: str) -> str:
+def provider_model(model: str) -> str:
     return f"{PROVIDERS.get(model, 'gemini')}/{model}"
 
 
 def check_litellm(python: str, count: int) -> int:
-    """How many configs LiteLLM reads otherwise than our routes say."""
-    routes = [made(seed) for seed in range(count)]
-    configs = [to_litellm(one, called).content for one in routes]
+    """Count the configs for which LiteLLM decides differently from the routes."""
+    routes = [make_routes(seed) for seed in range(count)]
+    configs = [to_litellm(route_set, provider_model).content for route_set in routes]
     lines = "".join(json.dumps([config, REQUESTS]) + "\n" for config in configs)
-    ran = subprocess.run(
-        [python, "-c", ASK_LITELLM], input=lines, capture_output=True, text=True, check=False
-    )  # noqa: S603
+    ran = subprocess.run(  # noqa: S603
+        [python, "-c", LITELLM_SCRIPT], input=lines, capture_output=True, text=True, check=False
+    )
     answers = [json.loads(line[1:]) for line in ran.stdout.splitlines() if line.startswith("#")]
     if len(answers) != count:
         print(ran.stderr[-2000:], file=sys.stderr)
         raise SystemExit(f"LiteLLM loaded {len(answers)} of {count} configs")
-    wrong = sum(_differs(*one) for one in zip(routes, configs, answers, strict=True))
+    wrong = sum(map(_differs, routes, configs, answers))
     print(
-        f"LiteLLM: {count:,} configs loaded, {count * len(REQUESTS):,} requests asked for, {wrong:,} configs decide otherwise"
+        f"LiteLLM: {count:,} configs loaded, {count * len(REQUESTS):,} requests compared, "
+        f"{wrong:,} configs decide differently"
     )
     return wrong
 
 
 def _differs(routes: list[ProposedRoute], config: dict[str, Any], answers: list[str]) -> bool:
-    named = {one["model_name"] for one in config["model_list"]}
+    named = {entry["model_name"] for entry in config["model_list"]}
     for (model, tag), answer in zip(REQUESTS, answers, strict=True):
         expected = decide_by_routes(routes, model, tag).model
         if model not in named and "*" not in named:
-            continue  # the config does not speak of it
+            continue  # the config does not mention the model
         if answer.split("/", 1)[-1] != expected:
             print(
-                f"{model} tagged {tag}: LiteLLM takes {answer}, our routes {expected}: {json.dumps(config)}"
+                f"{model} tagged {tag}: LiteLLM selects {answer}, the routes {expected}: "
+                f"{json.dumps(config)}"
             )
             return True
     return False
 
 
 def check_tokentrimmer(binary: str, count: int) -> int:
-    """How many sets of routes TokenTrimmer follows otherwise than we do."""
-    routes = [list(conditioned(seed)) for seed in range(count)]
-    asked = requests()
+    """Count the sets of routes for which TokenTrimmer decides differently."""
+    routes = [list(make_conditioned_routes(seed)) for seed in range(count)]
+    rows = make_requests()
     plain = [
         {
-            "model": one.model,
-            "tag": one.tag,
-            "tokens": one.input_tokens,
-            "cost": float(one.baseline_cost_usd),
+            "model": row.model,
+            "tag": row.tag,
+            "tokens": row.input_tokens,
+            "cost": float(row.baseline_cost_usd),
         }
-        for one in asked
+        for row in rows
     ]
     lines = "".join(
-        json.dumps({"routes": to_tokentrimmer(one).content, "asked": plain}) + "\n"
-        for one in routes
+        json.dumps({"routes": to_tokentrimmer(route_set).content, "asked": plain}) + "\n"
+        for route_set in routes
     )
-    ran = subprocess.run([binary], input=lines, capture_output=True, text=True, check=True)  # noqa: S603
+    ran = subprocess.run(  # noqa: S603
+        [binary], input=lines, capture_output=True, text=True, check=True
+    )
     answers = [json.loads(line) for line in ran.stdout.splitlines()]
     expected = [
-        [None if (found := pick(one, row)) is None else found.name for row in asked]
-        for one in routes
+        [None if (route := pick(route_set, row)) is None else route.name for row in rows]
+        for route_set in routes
     ]
-    wrong = sum(bool(answer != said) for answer, said in zip(answers, expected, strict=True))
+    wrong = sum(bool(a != b) for a, b in zip(answers, expected, strict=True))
     print(
-        f"TokenTrimmer: {count:,} sets of routes read, {count * len(asked):,} requests asked for, {wrong:,} sets decide otherwise"
+        f"TokenTrimmer: {count:,} sets of routes read, {count * len(rows):,} requests compared, "
+        f"{wrong:,} sets decide differently"
     )
     return wrong
 
 
-def conditioned(seed: int) -> Iterator[ProposedRoute]:
-    """The routes of a seed, with bounds on tokens and cost, too."""
+def make_conditioned_routes(seed: int) -> Iterator[ProposedRoute]:
+    """Yield the routes of a seed, with bounds on tokens and cost, too."""
     draw = random.Random(seed)  # noqa: S311 - not for secrets
-    for route in made(seed):
+    for route in make_routes(seed):
         bounds = {
             "input_tokens_lt": draw.choice([None, None, 100, 1000]),
             "input_tokens_gt": draw.choice([None, None, 50]),
@@ -162,11 +172,11 @@ def conditioned(seed: int) -> Iterator[ProposedRoute]:
         yield route.model_copy(update={"when": route.when.model_copy(update=bounds)})
 
 
-def requests() -> list[RequestLog]:
-    """A request of each model, tag, size and cost, on both sides of every bound."""
-    (some,) = universe.log(1, seed=0)
+def make_requests() -> list[RequestLog]:
+    """Return a request of each model, tag, size and cost, on both sides of every bound."""
+    (template,) = universe.log(1, seed=0)
     return [
-        some.model_copy(
+        template.model_copy(
             update={"model": model, "tag": tag, "input_tokens": tokens, "baseline_cost_usd": cost}
         )
         for model, tag in REQUESTS

@@ -1,11 +1,10 @@
-"""Derive data/logged-after.parquet: what the gateway would have logged next, with the routes of
-data/routes.yaml live.
+"""Derive data/logged-after.parquet: the log of the next half hour, with data/routes.yaml live.
 
     python scripts/make_after.py [OUTPUT]
 
-The requests of the second half hour at their times, but who a route takes is answered by the
-route's model: at its price, with its latency, and, as smaller models do, at greater length. What
-the gateway's cache answered, and what failed, stays as it was.
+The script takes the requests of the second half hour at their times. If a route matches a request,
+the route's target model answers it: at its price, with its latency and, as smaller models do, with
+a longer answer. Requests that the gateway's cache answered, or that failed, stay unchanged.
 """
 
 from __future__ import annotations
@@ -29,13 +28,11 @@ from ttplan.model.route import ProposedRoute
 LIVE = datetime(2023, 11, 16, 18, 45, tzinfo=UTC)
 """When the routes went live, about half way through the hour."""
 LONGER = {"gpt-4o-mini": Decimal("1.04"), "claude-haiku-4-5": Decimal("1.03")}
-"""How much longer the answers of a model are than those that it takes the place of."""
+"""How much longer the answers of a model are than those that they replace."""
 
 
-def takes(route: ProposedRoute, row: dict[str, Any]) -> bool:
-    """Whether a route's conditions hold for a request; of conditions, those that data/routes.yaml
-    uses.
-    """
+def matches(route: ProposedRoute, row: dict[str, Any]) -> bool:
+    """Whether a request meets a route's conditions. Supports those that data/routes.yaml uses."""
     when = route.when
     return (
         when.tag_equals in (None, row["tag"])
@@ -45,20 +42,20 @@ def takes(route: ProposedRoute, row: dict[str, Any]) -> bool:
     )
 
 
-def rerouted(row: dict[str, Any], route: ProposedRoute) -> dict[str, Any]:
-    """A request as the route's model answered it; as it was where that would have cost more than
-    the route allows.
-    """
+def reroute(row: dict[str, Any], route: ProposedRoute) -> dict[str, Any]:
+    """Return the request as answered by the route's model; unchanged if over the route's limit."""
     model = route.then.target_model
-    provider, _, _, _, _, first, each = MODELS[model]
+    provider, _, _, _, _, first_token_ms, token_ms = MODELS[model]
     output = math.ceil(row["output_tokens"] * LONGER.get(model, Decimal(1)))
-    # What was in the first model's prompt cache is not in the other's yet.
+    # The target's prompt cache is empty at first.
     paid = price(model, row["input_tokens"], 0, output)
     if route.then.max_cost_usd is not None and paid > route.then.max_cost_usd:
         return row
     chance = Chance(UUID(row["id"])).of("latency after")
     noise = NormalDist(0, NOISE).inv_cdf(min(max(chance, 1e-6), 1 - 1e-6))
-    upstream = round((first + 0.02 * row["input_tokens"] + each * output) * math.exp(noise))
+    upstream = round(
+        (first_token_ms + 0.02 * row["input_tokens"] + token_ms * output) * math.exp(noise)
+    )
     return row | {
         "provider": provider,
         "model": model,
@@ -72,30 +69,25 @@ def rerouted(row: dict[str, Any], route: ProposedRoute) -> dict[str, Any]:
     }
 
 
-def after(rows: list[dict[str, Any]], routes: list[ProposedRoute]) -> pa.Table:
-    """The requests from `LIVE` on, each by the first route that takes it."""
-    rows = []
+def log_after(rows: list[dict[str, Any]], routes: list[ProposedRoute]) -> pa.Table:
+    """Return the requests from `LIVE` on, each answered by the first route that matches it."""
+    routes = sorted(routes, key=lambda route: -route.priority)
+    logged = []
     for row in rows:
         if row["ts"] < LIVE:
             continue
-        route = next(
-            (
-                route
-                for route in sorted(routes, key=lambda route: -route.priority)
-                if takes(route, row)
-            ),
-            None,
-        )
-        rows.append(
-            row if route is None or row["cached"] or row["status"] != 200 else rerouted(row, route)
-        )
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
+        route = next((route for route in routes if matches(route, row)), None)
+        if route is None or row["cached"] or row["status"] != 200:
+            logged.append(row)
+        else:
+            logged.append(reroute(row, route))
+    return pa.Table.from_pylist(logged, schema=SCHEMA)
 
 
 def main() -> None:
     output = Path(sys.argv[1]) if len(sys.argv) > 1 else DATA / "logged-after.parquet"
     rows = pq.read_table(DATA / "requests.parquet").to_pylist()
-    write(after(rows, list(read_plan_file(DATA / "routes.yaml").routes)), output)
+    write(log_after(rows, list(read_plan_file(DATA / "routes.yaml").routes)), output)
 
 
 if __name__ == "__main__":

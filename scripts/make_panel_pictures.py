@@ -1,5 +1,6 @@
-"""Make the panel's pictures in docs/ of screenshots: `pytest -m browser tests/browser`, look at
-them, then this.
+"""Make the panel's pictures in docs/ from screenshots.
+
+Run `pytest -m browser tests/browser` and look at the screenshots first.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 SHOTS = ROOT / "build" / "screenshots"
 PICTURES = {"applied-light.png": "panel-light.png", "stale-dark.png": "panel-dark.png"}
 COLOURS = 64
-"""Enough for a page of text, and a quarter of the bytes."""
+"""Enough for a page of text, at a quarter of the size."""
 
 
 def main() -> None:

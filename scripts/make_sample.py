@@ -3,9 +3,9 @@
     python scripts/make_sample.py [TRACE_FOLDER [OUTPUT]]
 
 The folder holds AzureLLMInferenceTrace_conv.csv and _code.csv, as published or compressed with gzip
-(.csv.gz). Arrival times and token counts are the trace's own; its two workloads are the tags. What
-the trace does not say is assigned by the rules below, from a hash of the row's id, so that the same
-trace gives the same file.
+(.csv.gz). Arrival times and token counts come from the trace; its two workloads become tags. The
+rules below assign everything else from a hash of the row's id, so that the same trace gives the
+same file.
 """
 
 from __future__ import annotations
@@ -53,10 +53,14 @@ MIX = {
         ("gpt-4o-mini", 0.05),
     ),
 }
-GATEWAY_HITS = 0.03  # answered by the gateway's exact-match cache: free and fast
-PROVIDER_CACHED = 0.25  # of prompts of 1,024 tokens and more: half of the prompt was in the provider's prompt cache
-FAILED = ((429, 0.006), (500, 0.003))  # no output, no cost
-NOISE = 0.35  # standard deviation of the logarithm of latency
+GATEWAY_HITS = 0.03
+"""Share that the gateway's exact-match cache answers: free and fast."""
+PROVIDER_CACHED = 0.25
+"""Share of prompts from 1,024 tokens of which half is in the provider's prompt cache."""
+FAILED = ((429, 0.006), (500, 0.003))
+"""Status and share of failed requests: no output, no cost."""
+NOISE = 0.35
+"""Standard deviation of the logarithm of latency."""
 
 SCHEMA = pa.schema(
     [
@@ -83,19 +87,19 @@ SCHEMA = pa.schema(
 
 
 class Chance:
-    """Numbers in [0, 1) that only a row's id decides."""
+    """Numbers in [0, 1) that depend only on a row's id."""
 
     def __init__(self, row_id: UUID) -> None:
         self._seed = row_id.bytes
 
-    def of(self, what: str) -> float:
-        """The number for one decision."""
-        digest = hashlib.blake2b(self._seed + what.encode(), digest_size=7).digest()
+    def of(self, decision: str) -> float:
+        """Return the number for one decision."""
+        digest = hashlib.blake2b(self._seed + decision.encode(), digest_size=7).digest()
         return int.from_bytes(digest, "big") / 2**56
 
 
 def pick(chance: float, shares: tuple[tuple[Any, float], ...]) -> Any:
-    """The choice into whose share of [0, 1) the number falls; None past all of them."""
+    """Return the choice whose share of [0, 1) contains the number; None if no share does."""
     for choice, share in shares:
         if chance < share:
             return choice
@@ -104,7 +108,7 @@ def pick(chance: float, shares: tuple[tuple[Any, float], ...]) -> Any:
 
 
 def price(model: str, input_tokens: int, cached_tokens: int, output_tokens: int) -> Decimal:
-    """USD, exact."""
+    """Return the exact cost in USD."""
     _, _, fresh, cached, output, _, _ = MODELS[model]
     total = (
         (input_tokens - cached_tokens) * Decimal(fresh)
@@ -115,7 +119,7 @@ def price(model: str, input_tokens: int, cached_tokens: int, output_tokens: int)
 
 
 def derive(workload: str, number: int, stamp: str, context: int, generated: int) -> dict[str, Any]:
-    """One request from one line of the trace."""
+    """Return a request for one line of the trace."""
     row_id = uuid5(NAMESPACE, f"{workload}/{number}")
     chance = Chance(row_id)
     tag = WORKLOADS[workload]
@@ -127,9 +131,11 @@ def derive(workload: str, number: int, stamp: str, context: int, generated: int)
         context // 2 if context >= 1024 and chance.of("prompt cache") < PROVIDER_CACHED else 0
     )
     paid = price(model, context, prompt_cached, output) if status == 200 else Decimal(0)
-    provider, _, _, _, _, first, each = MODELS[model]
+    provider, _, _, _, _, first_token_ms, token_ms = MODELS[model]
     noise = NormalDist(0, NOISE).inv_cdf(min(max(chance.of("latency"), 1e-6), 1 - 1e-6))
-    upstream = round((first + 0.02 * context + each * output) * 2.718281828459045**noise)
+    upstream = round(
+        (first_token_ms + 0.02 * context + token_ms * output) * 2.718281828459045**noise
+    )
     return {
         "id": str(row_id),
         "org_id": str(ORG),
@@ -153,7 +159,7 @@ def derive(workload: str, number: int, stamp: str, context: int, generated: int)
 
 
 def open_trace(folder: Path, workload: str) -> IO[str]:
-    """One trace file, compressed or not."""
+    """Open a trace file, compressed or not."""
     plain = folder / f"AzureLLMInferenceTrace_{workload}.csv"
     packed = plain.with_suffix(".csv.gz")
     if packed.exists():
@@ -161,17 +167,18 @@ def open_trace(folder: Path, workload: str) -> IO[str]:
     if plain.exists():
         return plain.open(newline="", encoding="utf-8")
     raise SystemExit(
-        f"{folder}: neither {packed.name} nor {plain.name} is there; get them from Azure/AzurePublicDataset"
+        f"{folder} has neither {packed.name} nor {plain.name}; download them from "
+        "Azure/AzurePublicDataset"
     )
 
 
 def write(table: pa.Table, output: Path) -> None:
-    """The file as it is kept: the same bytes from the same version of pyarrow."""
+    """Write the file. The same version of pyarrow gives the same bytes."""
     pq.write_table(table, output, compression="zstd")
 
 
-def sample(folder: Path) -> pa.Table:
-    """All requests of the trace, in order of arrival."""
+def make_sample(folder: Path) -> pa.Table:
+    """Return all requests of the trace, in order of arrival."""
     rows = []
     for workload in WORKLOADS:
         with open_trace(folder, workload) as file:
@@ -192,7 +199,7 @@ def sample(folder: Path) -> pa.Table:
 def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else DATA / "azure-llm-2023"
     output = Path(sys.argv[2]) if len(sys.argv) > 2 else DATA / "requests.parquet"
-    write(sample(folder), output)
+    write(make_sample(folder), output)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""The ecosystem's own verifier on our corpus of chains, and ours on chains that its writer makes.
+"""Compare verdicts on chains with the ecosystem's own verifier, in both directions.
 
-python -m benchmarks.peer.chains [--write]   --write keeps what it said in tests/vectors/chains, for
-the ordinary tests
+    python -m benchmarks.peer.chains [--write]
+
+With --write, its verdicts go to tests/vectors/chains, for the ordinary tests.
 """
 
 from __future__ import annotations
@@ -31,26 +32,26 @@ _ORG, _START = UUID(int=1), datetime(2026, 5, 1, tzinfo=UTC)
 _SEED = "33" * 32
 
 
-def their_verdict(path: Path, key: str) -> tuple[bool, str]:
-    """Whether tt-telemetry takes a chain, and what it says."""
+def peer_verdict(path: Path, key: str) -> tuple[bool, str]:
+    """Return whether tt-telemetry accepts a chain, and its message."""
     done = subprocess.run([str(AUDIT), "verify", str(path), key], capture_output=True, text=True)
     output = (done.stdout + done.stderr).strip().splitlines()
     return done.returncode == 0, "it panics" if done.returncode == 101 else output[-1]
 
 
 def verdicts(folder: Path) -> list[dict[str, Any]]:
-    """What tt-telemetry says of each chain of the corpus."""
+    """Return the verdict of tt-telemetry on each chain of the corpus."""
     verdict_rows = []
     for name, case in read().items():
         path = folder / "chain.jsonl"
         path.write_bytes(case.data)
-        takes, message = their_verdict(path, case.key)
-        verdict_rows.append({"name": name, "takes": takes, "says": message})
+        accepted, message = peer_verdict(path, case.key)
+        verdict_rows.append({"name": name, "takes": accepted, "says": message})
     return verdict_rows
 
 
 def random_chain(count: int, seed: int) -> Iterable[AuditEntry]:
-    """Entries of ours with whatever payloads may hold, of every actor, at any microsecond."""
+    """Yield entries with random payloads, of every actor, at any microsecond."""
     chance, tip = random.Random(seed), None
     key = key_from_hex(_SEED)
     for number in range(count):
@@ -99,42 +100,44 @@ def main() -> None:
         description="Compare ttplan's verdicts on chains with the ecosystem's own."
     )
     parser.add_argument(
-        "--write", action="store_true", help="keep what it said in tests/vectors/chains"
+        "--write", action="store_true", help="write the verdicts to tests/vectors/chains"
     )
     arguments = parser.parse_args()
     if not AUDIT.exists():
         raise SystemExit(
-            "build the Rust programs first: cargo build --release --manifest-path benchmarks/peer/Cargo.toml"
+            "build the Rust programs first: "
+            "cargo build --release --manifest-path benchmarks/peer/Cargo.toml"
         )
     public = key_from_hex(_SEED).public_key
-    with tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         verdict_rows = verdicts(folder)
         for seed in range(20):
-            path = folder / "ours.jsonl"
+            path = folder / "ttplan.jsonl"
             with path.open("wb") as file:
                 write_chain(
                     file, random_chain(50, seed), verifying_key=public, org_id=_ORG, entry_count=50
                 )
-            takes, message = their_verdict(path, public.hex)
-            if not takes:
-                raise SystemExit(f"a chain of ours, seed {seed}: {message}")
+            accepted, message = peer_verdict(path, public.hex)
+            if not accepted:
+                raise SystemExit(f"ttplan's chain, seed {seed}: {message}")
         peer_chain = subprocess.run(
             [str(AUDIT), "write", _SEED], capture_output=True, check=True
         ).stdout
-        (folder / "theirs.jsonl").write_bytes(peer_chain)
-        report = verify_file(folder / "theirs.jsonl", public_key=public, progress=False)
+        (folder / "peer.jsonl").write_bytes(peer_chain)
+        report = verify_file(folder / "peer.jsonl", public_key=public, progress=False)
     if not report.ok:
-        raise SystemExit(f"a chain of theirs: {report}")
+        raise SystemExit(f"tt-telemetry's chain: {report}")
     cases = read()
     differ = [
         row["name"]
         for row in verdict_rows
         if row["takes"] != cases[row["name"]].verdict.startswith("verified")
     ]
-    print("20 random chains of ours and one of theirs verify on both sides")
+    print("20 random chains of ttplan and one of tt-telemetry verify on both sides")
     print(
-        f"corpus: {len(verdict_rows) - len(differ)} of {len(verdict_rows)} verdicts agree; not so: {', '.join(differ)}"
+        f"corpus: {len(verdict_rows) - len(differ)} of {len(verdict_rows)} verdicts agree; "
+        f"different: {', '.join(differ)}"
     )
     if arguments.write:
         VERDICTS.write_text(json.dumps(verdict_rows, indent=1) + "\n")

@@ -1,11 +1,12 @@
-"""ttplan beside the published Rust engine, on the same inputs in one run: `make bench-peer` (needs
-cargo).
+"""Compare ttplan with the published Rust engine on the same inputs.
+
+`make bench-peer` runs it (needs cargo).
 
     python -m benchmarks.peer.compare [--write] [--quick]
 
-First agreement: point estimates to 1e-9, intervals of method `tt-plan-core` bit for bit. With
-`--write` the inputs and the Rust engine's answers go to tests/vectors/replay, for the ordinary
-tests. Then time, with 10,000 resamples, and without any for L2.
+First, both must agree: point estimates to 1e-9, intervals of method `tt-plan-core` bit for bit.
+With --write, the inputs and the results of the Rust engine go to tests/vectors/replay, for the
+ordinary tests. Then both are timed, with 10,000 resamples (L2: with one).
 """
 
 from __future__ import annotations
@@ -39,31 +40,33 @@ SIZES, QUICK_SIZES = (1_000, 10_000, 100_000, 1_000_000), (1_000, 10_000)
 SEMANTIC, DIMENSIONS = 5_000, 256
 DAY = 86_400
 READING = f"""
-The same requests from memory, parsed before the clock starts: the crate `tt-plan-core` 0.1.1 with {RESAMPLES:,} resamples,
-and ttplan with intervals of method `limit`, which are what infinitely many resamples would give. Where the Rust engine would
-take over five minutes it is measured with fewer resamples, and its time extrapolated as a straight line. The last row is a
-replay with L2, of {SEMANTIC:,} requests with embeddings of {DIMENSIONS} numbers, and a single resample. In the same run both
-agreed on all golden inputs: point estimates to 1e-9, intervals of method `tt-plan-core` bit for bit.
+The same requests, parsed before the clock starts: the crate `tt-plan-core` 0.1.1 with {RESAMPLES:,}
+resamples, and ttplan with intervals of method `limit`, which are the limit for infinitely many
+resamples. If the Rust engine would take more than five minutes, it is measured with fewer resamples
+and its time is extrapolated linearly. The last row is a replay with L2, of {SEMANTIC:,} requests
+with embeddings of {DIMENSIONS} numbers, and a single resample. In the same run, both agreed on all
+golden inputs: point estimates to 1e-9, intervals of method `tt-plan-core` bit for bit.
 """
 
 
-def agreement(write: bool) -> None:
-    """Both engines on the golden inputs; ends the run where they disagree."""
+def check_agreement(write: bool) -> None:
+    """Run both engines on the golden inputs; exit if they disagree."""
     disagreed = False
     for name, make in CASES.items():
-        question = make()
-        close = ambiguous(question)
+        plan_input = make()
+        close = ambiguous(plan_input)
         if close:
             raise SystemExit(
-                f"{name}: cosines that two engines may round apart; take another seed: {close[0]}"
+                f"{name}: two engines may round these cosines differently; choose another seed: "
+                f"{close[0]}"
             )
-        text = question.model_dump_json(exclude_none=False)
+        text = plan_input.model_dump_json(exclude_none=False)
         peer_result, _ = peer(text)
-        result = replay(question, interval_method="tt-plan-core").model_dump(mode="json")
+        result = replay(plan_input, interval_method="tt-plan-core").model_dump(mode="json")
         differing = differences(result, peer_result)
         disagreed |= bool(differing)
         print(
-            f"{name}: {len(question.requests):,} requests: "
+            f"{name}: {len(plan_input.requests):,} requests: "
             + ("agree" if not differing else "; ".join(differing))
         )
         if write:
@@ -76,8 +79,8 @@ def agreement(write: bool) -> None:
         raise SystemExit("the engines disagree")
 
 
-def chains() -> None:
-    """A chain of ours, with every actor and odd payloads, before the ecosystem's own verifier."""
+def check_chain() -> None:
+    """Verify a chain with every actor and unusual payloads with the ecosystem's own verifier."""
     key, tip = create_key(), None
     payloads: list[dict[str, Any]] = [
         {"floats": [1e-5, 1e-6, 5e-324, 1.7976931348623157e308, 0.1, 1e16, -0.0]},
@@ -112,22 +115,22 @@ def chains() -> None:
         file.flush()
         command = [str(AUDIT), "verify", file.name, key.public_key.hex]
         print(
-            "a chain of ours:",
+            "ttplan's chain:",
             subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip(),
         )
 
 
-def timings(sizes: tuple[int, ...]) -> Figures:
-    """Both engines' times, and how many times as long the Rust engine takes."""
+def measure_times(sizes: tuple[int, ...]) -> Figures:
+    """Return the times of both engines and their ratio."""
     rows = []
     for size in sizes:
-        question = plan(size, 3, resamples=RESAMPLES)
-        rust, resamples = seconds_of_peer(question.model_dump_json(), size)
+        plan_input = plan(size, 3, resamples=RESAMPLES)
+        rust, resamples = seconds_of_peer(plan_input.model_dump_json(), size)
         note = f"{resamples:,} resamples" + ("" if resamples == RESAMPLES else ", extrapolated")
-        rows.append(_row("replay", size, rust, best(_ours(question))[0], note))
-    question = plan(SEMANTIC, 3, resamples=1, l2_ttl=DAY, dimensions=DIMENSIONS)
-    rust = peer(question.model_dump_json())[1]
-    rows.append(_row("with L2", SEMANTIC, rust, best(_ours(question))[0], "1 resample"))
+        rows.append(_row("replay", size, rust, best(_ttplan_run(plan_input))[0], note))
+    plan_input = plan(SEMANTIC, 3, resamples=1, l2_ttl=DAY, dimensions=DIMENSIONS)
+    rust = peer(plan_input.model_dump_json())[1]
+    rows.append(_row("with L2", SEMANTIC, rust, best(_ttplan_run(plan_input))[0], "1 resample"))
     heads = (
         "what",
         "requests",
@@ -136,16 +139,16 @@ def timings(sizes: tuple[int, ...]) -> Figures:
         "times faster",
         "tt-plan-core with",
     )
-    return Figures("beside the Rust engine", heads, rows)
+    return Figures("compared with the Rust engine", heads, rows)
 
 
-def _ours(question: PlanInput) -> Callable[[], int]:
-    rows, spec = to_table(question.requests), ReplaySpec.from_plan(question)
+def _ttplan_run(plan_input: PlanInput) -> Callable[[], int]:
+    rows, spec = to_table(plan_input.requests), ReplaySpec.from_plan(plan_input, "limit")
     return lambda: run_replay(rows, spec).result.sample_size
 
 
-def _row(what: str, size: int, rust: float, result: float, note: str) -> tuple[str, ...]:
-    return what, f"{size:,}", f"{rust:,.2f}", f"{result:.2f}", f"{rust / result:,.1f}", note
+def _row(label: str, size: int, rust: float, ttplan: float, note: str) -> tuple[str, ...]:
+    return label, f"{size:,}", f"{rust:,.2f}", f"{ttplan:.2f}", f"{rust / ttplan:,.1f}", note
 
 
 def main() -> None:
@@ -158,20 +161,22 @@ def main() -> None:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="up to 10,000 requests; docs/benchmarks.md stays as it is",
+        help="up to 10,000 requests; do not change docs/benchmarks.md",
     )
     arguments = parser.parse_args()
     if not ENGINE.exists():
         raise SystemExit(
-            "build the Rust engine first: cargo build --release --manifest-path benchmarks/peer/Cargo.toml"
+            "build the Rust engine first: "
+            "cargo build --release --manifest-path benchmarks/peer/Cargo.toml"
         )
-    agreement(arguments.write)
-    chains()
-    figures = timings(QUICK_SIZES if arguments.quick else SIZES)
+    check_agreement(arguments.write)
+    check_chain()
+    figures = measure_times(QUICK_SIZES if arguments.quick else SIZES)
     show(figures, console())
     if not arguments.quick:
-        text = f"{machine()}\n{READING}\n{markdown(figures)}\nTarget: 200 times as fast at a million requests.\n"
-        write_section(DOCS / "benchmarks.md", "Beside the Rust engine", text)
+        target = "Target: 200 times as fast at a million requests."
+        text = f"{machine()}\n{READING}\n{markdown(figures)}\n{target}\n"
+        write_section(DOCS / "benchmarks.md", "Compared with the Rust engine", text)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The Rust engine: its result of a plan, its time, and where its result is not ours."""
+"""The Rust engine: its result for a plan, its time, and the differences between results."""
 
 from __future__ import annotations
 
@@ -12,18 +12,14 @@ from typing import Any
 RELEASE = Path(__file__).parent / "target" / "release"
 ENGINE, AUDIT = RELEASE / "ttplan-peer", RELEASE / "ttplan-peer-audit"
 RESAMPLES = 10_000
-PATIENCE = 300.0
-"""What would take the Rust engine longer, in seconds, is measured with fewer resamples and
-extrapolated.
-"""
+MAX_SECONDS = 300.0
+"""If the Rust engine would take longer, it is measured with fewer resamples and extrapolated."""
 _FIRST, _MORE = 2e8, 2e9
 _INTERVALS = 5
 
 
 def peer(text: str) -> tuple[dict[str, Any], float]:
-    """The Rust engine's result for a plan in JSON, and how many seconds its replay took; reading
-    the JSON is not counted.
-    """
+    """Return the Rust engine's result for a plan in JSON, and the seconds of its replay alone."""
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         file.write(text)
         file.flush()
@@ -32,12 +28,10 @@ def peer(text: str) -> tuple[dict[str, Any], float]:
 
 
 def seconds_of_peer(text: str, rows: int) -> tuple[float, int]:
-    """How long a replay with 10,000 resamples takes the Rust engine, and with how many at most it
-    was measured.
+    """Return the Rust engine's time for 10,000 resamples, and the most resamples measured.
 
-    `text` is a plan that asks for that many. Fewer are extrapolated from two measurements, as a
-    straight line: what a resample takes does not depend on how many there are, and what is done
-    once is not multiplied.
+    `text` is a plan with that many resamples. Fewer are extrapolated linearly from two
+    measurements, because each resample takes the same time.
     """
     once = _timed(text, 1)
     for draws in (_FIRST, _MORE):
@@ -46,7 +40,7 @@ def seconds_of_peer(text: str, rows: int) -> tuple[float, int]:
         if count == RESAMPLES:
             return some, RESAMPLES
         whole = once + (some - once) * (RESAMPLES - 1) / (count - 1)
-        if whole <= PATIENCE:
+        if whole <= MAX_SECONDS:
             return _timed(text, RESAMPLES), RESAMPLES
     return whole, count
 
@@ -58,32 +52,34 @@ def _timed(text: str, resamples: int) -> float:
 
 
 def differences(result: dict[str, Any], peer_result: dict[str, Any]) -> list[str]:
-    """Where two results disagree: point estimates beyond 1e-9, counts and intervals at all."""
-    differing = _unlike("aggregates", result["aggregates"], peer_result["aggregates"])
+    """List where results differ: point estimates by more than 1e-9, the rest at all."""
+    differing = _list_differences("aggregates", result["aggregates"], peer_result["aggregates"])
     differing += [
         f"confidence_intervals.{name}: {result['confidence_intervals'][name]} and {value}"
         for name, value in peer_result["confidence_intervals"].items()
         if result["confidence_intervals"][name] != value
     ]
-    differing += _unlike(
+    differing += _list_differences(
         "per_route_breakdown", result["per_route_breakdown"], peer_result["per_route_breakdown"]
     )
-    return differing + _unlike("sample_size", result["sample_size"], peer_result["sample_size"])
+    return differing + _list_differences(
+        "sample_size", result["sample_size"], peer_result["sample_size"]
+    )
 
 
-def _unlike(where: str, result: Any, peer_result: Any) -> list[str]:
-    """Where `result` lacks what `peer_result` says, however deep."""
+def _list_differences(where: str, result: Any, peer_result: Any) -> list[str]:
+    """List the fields of `peer_result`, at any depth, that `result` does not have or differ."""
     if isinstance(peer_result, dict):
         return [
             difference
             for name, value in peer_result.items()
-            for difference in _unlike(f"{where}.{name}", result[name], value)
+            for difference in _list_differences(f"{where}.{name}", result[name], value)
         ]
     if isinstance(peer_result, list) and len(result) == len(peer_result):
         return [
             difference
             for i, value in enumerate(peer_result)
-            for difference in _unlike(f"{where}.{i}", result[i], value)
+            for difference in _list_differences(f"{where}.{i}", result[i], value)
         ]
     same = (
         math.isclose(result, peer_result, rel_tol=1e-9, abs_tol=1e-12)

@@ -1,5 +1,6 @@
-"""What both engines are asked. Nothing on which ttplan deviates on purpose: see
-tests/vectors/README.md.
+"""Inputs for both engines, without anything on which ttplan deviates intentionally.
+
+tests/vectors/README.md lists those deviations.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
 START = datetime(2026, 5, 1, tzinfo=UTC)
 ORG = UUID(int=1)
 CLOSE = 1e-4
-"""Both engines round cosines, each in its own way. Golden inputs have none so near a threshold, and
-no two so near each other.
+"""The engines round cosines differently, so golden inputs have none this near to a threshold or to
+another cosine.
 """
 
 
 def requests(count: int, seed: int, dimensions: int = 0) -> tuple[RequestLog, ...]:
-    """Requests of three models, with embeddings of that many numbers unless 0."""
+    """Return requests of three models, with embeddings of `dimensions` numbers unless 0."""
     chance = random.Random(seed)
     rows = []
     for number in range(count):
@@ -60,17 +61,14 @@ def requests(count: int, seed: int, dimensions: int = 0) -> tuple[RequestLog, ..
 
 
 def _embedded(rows: list[RequestLog], seed: int, dimensions: int) -> tuple[RequestLog, ...]:
-    """The rows with embeddings around a third as many centres; some have none, or one of zeros or
-    of another length.
-    """
+    """Return the rows with embeddings around centres; some have none, zeros or another length."""
     chance = np.random.default_rng(seed)
     centres = chance.standard_normal((len(rows) // 3 + 1, dimensions))
-    found = []
+    embedded = []
     for row in rows:
         centre = centres[chance.integers(len(centres))]
         values = centre + chance.choice([0.05, 0.2, 0.4]) * chance.standard_normal(dimensions)
-        # Numbers of few digits, for small files; the same noise for the outcome, which is what
-        # poisoning is told by.
+        # Few digits keep the files small. Outcomes vary, because they indicate poisoning.
         whole = [round(value, 3) for value in values.tolist()]
         odd = chance.random()
         embedding = (
@@ -87,16 +85,14 @@ def _embedded(rows: list[RequestLog], seed: int, dimensions: int) -> tuple[Reque
             "finish_reason": [None, "stop", "stop", "stop", "length"][chance.integers(5)],
             "output_tokens": int(chance.choice([80, 100, 120, 121, 400, 499, 500, 501])),
         }
-        found.append(row.model_copy(update=update))
-    return tuple(found)
+        embedded.append(row.model_copy(update=update))
+    return tuple(embedded)
 
 
 def ambiguous(plan: PlanInput) -> list[str]:
-    """The pairs of cosines, or of a cosine and a threshold, that lie too close for both engines to
-    see alike.
-    """
+    """Describe the pairs of cosines, or cosine and threshold, that are too close to compare."""
     known = [row for row in plan.requests if row.embedding is not None]
-    found, by_row = [], dict[UUID, list[float]]()
+    problems, by_row = [], dict[UUID, list[float]]()
     for a, b in combinations(known, 2):
         if (a.provider, a.model, len(a.embedding or ())) != (
             b.provider,
@@ -107,7 +103,7 @@ def ambiguous(plan: PlanInput) -> list[str]:
         first, other = np.array(a.embedding), np.array(b.embedding)
         norms = float(np.linalg.norm(first) * np.linalg.norm(other))
         cosine = float(first @ other) / norms if norms else 0.0
-        found += [
+        problems += [
             f"{a.id} and {b.id}: {cosine}"
             for t in plan.config.l2_threshold_sweep
             if abs(cosine - t) < CLOSE
@@ -116,8 +112,10 @@ def ambiguous(plan: PlanInput) -> list[str]:
     floor = min(plan.config.l2_threshold_sweep)
     for row, cosines in by_row.items():
         near = sorted(cosine for cosine in cosines if cosine > floor - CLOSE)
-        found += [f"{row}: {low} and {high}" for low, high in pairwise(near) if high - low < CLOSE]
-    return found
+        problems += [
+            f"{row}: {low} and {high}" for low, high in pairwise(near) if high - low < CLOSE
+        ]
+    return problems
 
 
 def plan(

@@ -43,9 +43,9 @@ def test_the_chart_has_a_line_for_each_kind_and_the_same_figures_give_the_same_f
     times = {name: [(10_000, 0.5), (100_000, 3.0)] for name in KINDS}
     files = [tmp_path / "one.svg", tmp_path / "other.svg"]
     for file in files:
-        draw(file, {name: kind.words for name, kind in KINDS.items()}, times)
+        draw(file, {name: kind.label for name, kind in KINDS.items()}, times)
     assert files[0].read_bytes() == files[1].read_bytes()
-    assert all(kind.words.replace("`", "") in files[0].read_text() for kind in KINDS.values())
+    assert all(kind.label.replace("`", "") in files[0].read_text() for kind in KINDS.values())
 
 
 def test_quick_leaves_out_the_large_sizes() -> None:
@@ -74,7 +74,7 @@ def test_the_chain_that_is_measured_verifies_and_each_kind_sees_all_of_it(
     path = tmp_path / "chain.jsonl"
     chains._measure("all", 30, path)
     assert path.exists()
-    monkeypatch.setattr(chains, "_PAIRS", [])
+    monkeypatch.setattr(chains, "_SIGNED_HASHES", [])
     for name in chains.KINDS:
         chains._measure(name, 30, path)
         assert json.loads(capsys.readouterr().out)["seconds"] > 0
@@ -89,7 +89,7 @@ def test_rates_are_held_against_the_bare_library_before_and_after(
         return next(bare) if name == "bare" else 50 if name == "all" else 100
 
     monkeypatch.setattr(
-        chains, "_apart", lambda name, entries, folder: (entries / rate(name), 40.0)
+        chains, "_measure_in_process", lambda name, entries, folder: (entries / rate(name), 40.0)
     )
     rows = chains.chain_figures(quick=True).rows
     assert [(row[1], row[4]) for row in rows] == [

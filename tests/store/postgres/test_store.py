@@ -392,12 +392,12 @@ def test_a_listening_gateway_gets_the_routes_after_the_commit(url: str) -> None:
     assert list(routes[0]) == ["id", "name", "priority", "enabled", "when", "then"]
 
 
-def test_eight_writers_in_four_organisations_lose_no_write(url: str) -> None:
-    from benchmarks.stores import crowd
+def test_eight_writers_in_four_organisations_lose_nothing(url: str) -> None:
+    from benchmarks.stores import run_writers
 
-    report = crowd(url, writers=8, organisations=4, applies=160, threads=True)
-    assert report.wrong == []
-    assert report.applies == 160
+    told = run_writers(url, writers=8, organisations=4, applies=160, threads=True)
+    assert told.wrong == []
+    assert told.applies == 160
 
 
 def test_a_connection_of_a_process_that_forked_is_not_shared(url: str) -> None:
