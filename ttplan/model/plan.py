@@ -25,6 +25,7 @@ Seconds = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
 Threshold = Annotated[float, Field(ge=-1, le=1)]
 ColumnName = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
 MAX_THRESHOLDS = 32
+Thresholds = Annotated[tuple[Threshold, ...], Field(max_length=MAX_THRESHOLDS)]
 DEFAULT_BOOTSTRAP_ITERATIONS = 10_000
 
 
@@ -53,12 +54,7 @@ class PlanConfig(LenientModel):
     """
 
     l1_ttl_seconds: Seconds | None = None
-    l2_threshold_sweep: Annotated[tuple[Threshold, ...], Field(max_length=MAX_THRESHOLDS)] = (
-        0.85,
-        0.90,
-        0.92,
-        0.95,
-    )
+    l2_threshold_sweep: Thresholds = (0.85, 0.90, 0.92, 0.95)
     l2_ttl_seconds: Seconds | None = None
     l2_threshold: Threshold | None = None
     cluster: ColumnName | None = None

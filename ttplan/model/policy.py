@@ -74,9 +74,7 @@ class PolicyCheck(FrozenModel):
     @property
     def blocking(self) -> tuple[RuleVerdict, ...]:
         """The blocking rules that the plan violates."""
-        return tuple(
-            verdict for verdict in self.verdicts if not verdict.ok and verdict.level == "blocking"
-        )
+        return tuple(v for v in self.verdicts if v.level == "blocking" and not v.ok)
 
     @property
     def exit_code(self) -> int:

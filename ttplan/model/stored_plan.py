@@ -115,10 +115,6 @@ def find_replaced_routes(
     The order is that of `routes`, then the previous names that no new route takes.
     """
     by_name, new_routes = {entry.route.name: entry for entry in live}, list(routes)
-    names = dict.fromkeys(
-        [
-            *(route.name for route in new_routes),
-            *find_previous_names(by_name.values(), new_routes).values(),
-        ]
-    )
-    return [by_name[name] for name in names if name in by_name]
+    names = [route.name for route in new_routes]
+    names += find_previous_names(by_name.values(), new_routes).values()
+    return [by_name[name] for name in dict.fromkeys(names) if name in by_name]

@@ -75,12 +75,7 @@ class _ScoreCounts(FrozenModel):
     def _check_counts(self, scores: tuple[SampleScore, ...]) -> None:
         counts = Counter(score.verdict for score in scores)
         expected = (len(scores), *(counts[verdict] for verdict in Verdict))
-        stated = (
-            self.sample_size,
-            self.acceptable_count,
-            self.degraded_count,
-            self.unclear_count,
-        )
+        stated = (self.sample_size, self.acceptable_count, self.degraded_count, self.unclear_count)
         if stated != expected:
             raise ValueError(
                 f"the counts (size, acceptable, degraded, unclear) are {stated}, but the examples "

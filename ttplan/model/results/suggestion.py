@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
 from uuid import UUID
 
 from ttplan.model.base import FrozenModel, UtcDatetime
 from ttplan.model.money import Money, SignedMoney
 from ttplan.model.plan import Interval
 from ttplan.model.route import ProposedRoute
-
-Dimension = Literal["tag", "model", "input_tokens"]
-"""What a suggested route may distinguish requests by."""
 
 
 class Suggestion(FrozenModel):
