@@ -140,7 +140,7 @@ def savings(
     >>> ws.savings()["savings_usd"].item() > 0
     True
     >>> list(ws.savings(by="target_model")["target_model"])
-    ['claude-haiku-4-5', 'gpt-4o-mini', None]
+    ['claude-haiku-4-5', 'gpt-4o-mini', 'gpt-4o', 'claude-sonnet-4-5']
     """
     filters = plan_filter(
         plan_id=None if plan is None else context.plan_id(plan),

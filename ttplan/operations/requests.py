@@ -165,8 +165,8 @@ def check_logs(
 
     Examples
     --------
-    >>> ws.check_logs().result.requests > 1_000
-    True
+    >>> ws.check_logs().result.rows
+    2000
     """
     from ttplan.operations.logs.check_logs import check_store
 

@@ -115,11 +115,12 @@ def sweep(plan: Plan, *, ax: Axes | None = None) -> Axes:
 
     Examples
     --------
-    >>> import tempfile, ttplan
     >>> from ttplan import plots
-    >>> ax = plots.sweep("p")
-    Traceback (most recent call last): ttplan.model.errors.InputError: sweep draws a plan, not a
-    str; expected what ws.plan(…) or ws.show(…) returns"""
+    >>> plots.sweep("cheaper")
+    Traceback (most recent call last):
+        ...
+    ttplan.model.errors.InputError: sweep draws a plan, not a str; expected ...
+    """
     if not isinstance(plan, Plan):
         raise InputError(
             f"sweep draws a plan, not a {type(plan).__name__}; expected what ws.plan(…) or "
@@ -174,9 +175,11 @@ def projected_actual(reconciliation: ReconciliationCard, *, ax: Axes | None = No
     Examples
     --------
     >>> from ttplan import plots
-    >>> ax = plots.projected_actual("p")
-    Traceback (most recent call last): ttplan.model.errors.InputError: projected_actual draws a
-    reconciliation, not a str; expected what ws.reconcile(plan) returns"""
+    >>> plots.projected_actual("cheaper")
+    Traceback (most recent call last):
+        ...
+    ttplan.model.errors.InputError: projected_actual draws a reconciliation, not a str; ...
+    """
     if not isinstance(reconciliation, ReconciliationCard):
         raise InputError(
             f"projected_actual draws a reconciliation, not a {type(reconciliation).__name__}; "

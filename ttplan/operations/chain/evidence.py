@@ -284,7 +284,7 @@ def rotate_key(
     --------
     >>> entry = ws.apply("cheaper")
     >>> ws.evidence.rotate_key().event
-    'key.rotated'
+    'audit.key_rotated'
     """
     if new_key is None and context.keys.take_next():
         return None

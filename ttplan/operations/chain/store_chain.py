@@ -148,7 +148,7 @@ def entries(
     Examples
     --------
     >>> entry = ws.apply("cheaper")
-    >>> list(ws.entries(event="plan.applied")["seq"])
+    >>> ws.entries(event="plan.applied")["seq"].tolist()
     [0]
     """
     filters = EntryFilter(

@@ -131,9 +131,9 @@ def backtest(
 
     Examples
     --------
-    >>> result = ws.backtest("routes.yaml", period=timedelta(days=14)).result
-    >>> len(result.periods)
-    2
+    >>> result = ws.backtest("routes.yaml", period=timedelta(days=3)).result
+    >>> [comparison.metric for comparison in result.comparisons][:2]
+    ['savings_pct', 'cache_hit_rate']
     """
     from ttplan.operations.plans.replay import ReplayOptions, backtest_log, read_routes
 
@@ -207,7 +207,7 @@ def check_quality(
     >>> async def proposer(request, target_model): ...
     >>> checked = ws.check_quality("cheaper", judge=judge, proposer=proposer, budget_usd=1,
     ...                            allow_bodies=True)
-    >>> checked.result.quality.judged
+    >>> checked.result.quality.sample_size
     0
     """
     from ttplan.operations.plans.quality import judge_sample, quality_limits
