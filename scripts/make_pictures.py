@@ -1,8 +1,9 @@
 """Draw the pictures of README and docs: `python scripts/make_pictures.py`.
 
-docs/card.svg is the sample's plan. docs/coverage.svg says how often intervals cover the truth of
-logs whose requests come in sessions. docs/notebook/ has every view and every picture of
-docs/notebook.md, of made-up requests; with the argument `notebook` only these are drawn.
+docs/card.svg is the card of the sample's plan. docs/coverage.svg shows how often intervals cover
+the truth of logs whose requests come in sessions (a simulation of 12,000 logs). docs/notebook/ has
+the views and plots of docs/notebook.md, of generated requests. With the argument `card`, `coverage`
+or `notebook`, only these are drawn.
 """
 
 from __future__ import annotations
@@ -21,42 +22,40 @@ from rich.console import Console
 from rich.text import Text
 
 import ttplan
+from ttplan import plots
 from ttplan.audit.keys.key_files import key_from_hex
+from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT))  # for `tests`
 
-from tests.plots import test_plots
-from tests.support import universe
+from tests.plots import test_plots  # noqa: E402
+from tests.support import universe  # noqa: E402
 from tests.support.bursts import coverage  # noqa: E402
-from ttplan import plots  # noqa: E402
-from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions  # noqa: E402
 
+PICTURES = ROOT / "docs" / "notebook"
 SESSIONS = (15, 30, 60, 120, 250, 500)
 LOGS = 2_000
+TEXT_STYLE = {"svg.hashsalt": "ttplan", "svg.fonttype": "none"}
 
 
 def main() -> None:
-    if sys.argv[1:] != ["notebook"]:
-        draw_card()
-        draw_coverage()
-    draw_notebook()
+    functions = {"card": draw_card, "coverage": draw_coverage, "notebook": draw_notebook}
+    for name in sys.argv[1:] or functions:
+        functions[name]()
 
 
 def draw_notebook() -> None:
-    """Every view and every picture, of requests of two weeks that nobody made."""
-    plt.rcParams |= {"svg.hashsalt": "ttplan", "svg.fonttype": "none"}
+    """Every view and every plot, of generated requests of two weeks."""
+    plt.rcParams |= TEXT_STYLE
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        ids, moments = (
-            (UUID(int=n) for n in range(1, 100)),
-            (datetime(2026, 6, n, 9, 30, tzinfo=UTC) for n in range(1, 30)),
-        )
-        store = folder / "s.duckdb"
+        ids = (UUID(int=n) for n in range(1, 100))
+        times = (datetime(2026, 6, n, 9, 30, tzinfo=UTC) for n in range(1, 30))
         ws = ttplan.open(
-            store,
+            folder / "plans.duckdb",
             key=key_from_hex("11" * 32),
-            clock=lambda: next(moments),
+            clock=lambda: next(times),
             new_id=lambda: next(ids),
         )
         log = folder / "log.jsonl"
@@ -69,24 +68,27 @@ def draw_notebook() -> None:
         ws.apply(plans[0])
         ws.apply(plans[1], allow_stale=True)
         ws.revert(plans[1])
-        plan, by = plans[0], ("day", "model", "target_model")
-        parts = ws.savings("route", plan=plan)
-        shown = {
+
+        plan = plans[0]
+        by_route = ws.savings("route", plan=plan)
+        views = {
             "plans": ws.plans(),
             "savings": ws.savings(),
-            "savings_by": parts,
+            "savings_by": by_route,
             "latencies": ws.latencies(plan).head(8),
             "routes": ws.routes(),
             "route_history": ws.route_history("short chat"),
             "requests": ws.requests(limit=4),
-            "chain_view": ws.entries(),
+            "entries": ws.entries(),
         }
-        for name, view in shown.items():
-            _draw_text(repr(view), ROOT / "docs" / "notebook" / f"{name}.svg", name)
+        for name, view in views.items():
+            _draw_text(repr(view), PICTURES / f"{name}.svg", name)
         drawn = {
             "savings": plots.savings(ws.savings()),
-            "routes": plots.routes(parts),
-            "cost_per_day": plots.cost_per_day(ws.savings(by, plan=plan)),
+            "routes": plots.routes(by_route),
+            "cost_per_day": plots.cost_per_day(
+                ws.savings(("day", "model", "target_model"), plan=plan)
+            ),
             "latency": plots.latency(ws.latencies(plan)),
             "sweep": plots.sweep(test_plots.swept(0.85, 0.9, 0.92, 0.95)),
             "projected_actual": plots.projected_actual(test_plots.reconciled()),
@@ -94,7 +96,7 @@ def draw_notebook() -> None:
         }
         for name, axes in drawn.items():
             plt.sca(axes)
-            plt.savefig(ROOT / "docs" / "notebook" / f"plot_{name}.svg", metadata={"Date": None})
+            plt.savefig(PICTURES / f"plot_{name}.svg", metadata={"Date": None})
 
 
 _PLANS = {
@@ -105,27 +107,20 @@ _PLANS = {
 
 
 def _requests() -> list[dict[str, object]]:
+    """The requests of tests/support/universe.py, spread over two weeks and four models."""
     rows = []
     for n, request in enumerate(universe.log(1_400, seed=5)):
         row = json.loads(request.model_dump_json())
-        at = datetime(2026, 5, 4, tzinfo=UTC) + timedelta(minutes=14 * n + n % 7)
-        model = (
-            ("gpt-4o-mini", "claude-haiku-4-5", "claude-sonnet-4-5")[n % 10]
-            if n % 10 < 3
-            else "gpt-4o"
-        )
-        provider = "openai" if model.startswith("gpt") else "anthropic"
-        latency = row["latency_ms"] if n % 10 > 1 else row["latency_ms"] // 3 + 200
-        rows.append(
-            row
-            | {
-                "ts": at.isoformat(),
-                "model": model,
-                "provider": provider,
-                "id": str(UUID(int=5_000 + n)),
-                "latency_ms": latency,
-            }
-        )
+        arrival = datetime(2026, 5, 4, tzinfo=UTC) + timedelta(minutes=14 * n + n % 7)
+        models = ("gpt-4o-mini", "claude-haiku-4-5", "claude-sonnet-4-5", *["gpt-4o"] * 7)
+        model = models[n % 10]
+        row["id"] = str(UUID(int=5_000 + n))
+        row["ts"] = arrival.isoformat()
+        row["model"] = model
+        row["provider"] = "openai" if model.startswith("gpt") else "anthropic"
+        if n % 10 <= 1:
+            row["latency_ms"] = row["latency_ms"] // 3 + 200
+        rows.append(row)
     return rows
 
 
@@ -146,31 +141,28 @@ def _routes(chat: str, code: str) -> list[ProposedRoute]:
     ]
 
 
-def _draw_text(text: str, path: Path, id: str) -> None:
+def _draw_text(text: str, path: Path, unique_id: str) -> None:
     """Text as a terminal shows it."""
     console = Console(record=True, width=80, file=io.StringIO())
     console.print(Text(text))
-    svg = console.export_svg(title="ttplan", unique_id=id)
-    # No font from elsewhere: whoever looks has a monospace one.
+    svg = console.export_svg(title="ttplan", unique_id=unique_id)
+    # No font from the network: the reader's own monospace font is enough.
     svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL).replace("Fira Code", "monospace")
     path.parent.mkdir(exist_ok=True)
     path.write_text(svg)
 
 
 def draw_coverage() -> None:
-    """Coverage over 2,000 synthetic logs of each number of sessions (tests/support/bursts.py), by
-    request and by session.
-    """
+    """Coverage over 2,000 synthetic logs of each number of sessions, by request and by session."""
     shares = [coverage(count, LOGS, seed=count) for count in SESSIONS]
-    plt.rcParams |= {"svg.hashsalt": "ttplan", "svg.fonttype": "none", "font.size": 11}
+    plt.rcParams |= TEXT_STYLE | {"font.size": 11}
     figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
     axes.axhline(95, color="0.5", linewidth=1, linestyle=":")
     axes.annotate(
         "promised: 95 %", (SESSIONS[0], 95), xytext=(0, 4), textcoords="offset points", color="0.35"
     )
-    for i, (name, colour, marker) in enumerate(
-        (("by request", "#d55e00", "s"), ("cluster: session_id", "#0072b2", "o"))
-    ):
+    series = (("by request", "#d55e00", "s"), ("cluster: session_id", "#0072b2", "o"))
+    for i, (name, colour, marker) in enumerate(series):
         percent = [100 * pair[i] for pair in shares]
         axes.plot(SESSIONS, percent, color=colour, marker=marker, label=name)
         for x, y in zip(SESSIONS, percent, strict=True):
@@ -197,21 +189,17 @@ def draw_coverage() -> None:
 
 def draw_card() -> None:
     """The card of the sample's plan, as a terminal shows it."""
+    ids = (UUID(int=n) for n in range(1, 100))
     with tempfile.TemporaryDirectory() as folder:
-        ids = (UUID(int=n) for n in range(1, 100))
-        workspace = ttplan.open(
-            Path(folder) / "s.duckdb",
+        ws = ttplan.open(
+            Path(folder) / "plans.duckdb",
             key=key_from_hex("11" * 32),
             clock=lambda: datetime(2026, 5, 1, 12, tzinfo=UTC),
             new_id=lambda: next(ids),
         )
-        workspace.import_logs(ROOT / "data" / "requests.parquet", progress=False)
-        card = repr(
-            workspace.plan(
-                ROOT / "data" / "routes.yaml", name="cheaper models for short chat and code"
-            )
-        )
-    _draw_text(card, ROOT / "docs" / "card.svg", "card")
+        ws.import_logs(ROOT / "data" / "requests.parquet", progress=False)
+        plan = ws.plan(ROOT / "data" / "routes.yaml", name="cheaper models for short chat and code")
+        _draw_text(repr(plan), ROOT / "docs" / "card.svg", "card")
 
 
 if __name__ == "__main__":
