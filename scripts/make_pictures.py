@@ -36,7 +36,6 @@ from tests.support.bursts import coverage  # noqa: E402
 PICTURES = ROOT / "docs" / "notebook"
 SESSIONS = (15, 30, 60, 120, 250, 500)
 LOGS = 2_000
-TEXT_STYLE = {"svg.hashsalt": "ttplan", "svg.fonttype": "none"}
 
 
 def main() -> None:
@@ -47,7 +46,7 @@ def main() -> None:
 
 def draw_notebook() -> None:
     """Every view and every plot, of generated requests of two weeks."""
-    plt.rcParams |= TEXT_STYLE
+    _use_stable_svg()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         ids = (UUID(int=n) for n in range(1, 100))
@@ -152,10 +151,17 @@ def _draw_text(text: str, path: Path, unique_id: str) -> None:
     path.write_text(svg)
 
 
+def _use_stable_svg() -> None:
+    """Make plots the same in every run, with text as text."""
+    plt.rcParams["svg.hashsalt"] = "ttplan"
+    plt.rcParams["svg.fonttype"] = "none"
+
+
 def draw_coverage() -> None:
     """Coverage over 2,000 synthetic logs of each number of sessions, by request and by session."""
     shares = [coverage(count, LOGS, seed=count) for count in SESSIONS]
-    plt.rcParams |= TEXT_STYLE | {"font.size": 11}
+    _use_stable_svg()
+    plt.rcParams["font.size"] = 11
     figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
     axes.axhline(95, color="0.5", linewidth=1, linestyle=":")
     axes.annotate(
