@@ -13,7 +13,11 @@ import pytest
 from tests.support import universe
 from tests.support.strategies import ORG
 from ttplan import replay
+from ttplan.engine import dialects
+from ttplan.engine.project import map_requests
+from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.engine.rows import to_arrow, to_table
+from ttplan.engine.summary import cell_sums
 from ttplan.model.errors import InputError
 from ttplan.model.plan import PlanConfig
 
@@ -121,3 +125,25 @@ def test_rows_that_are_left_out_may_be_anything() -> None:
     text = run(table.mutate(input_tokens=broken))
     assert "1 request of another organisation left out." in text
     assert '"sample_size":300' in text
+
+
+@pytest.mark.parametrize("grid", [(1, 1), (7_000_003, 12), (700_000_001, 700_000_002)])
+def test_a_query_made_of_a_template_is_the_query_itself(grid: tuple[int, int]) -> None:
+    spec = ReplaySpec.from_plan(PLAN)
+    with map_requests(to_table(PLAN.requests[:9]), spec) as mapped:
+        for _ in range(2):
+            text, schema = dialects._sql_from(mapped, cell_sums, (0,), grid)
+            query = cell_sums(mapped, 0, *grid)
+            assert text == dialects._sql(mapped.get_backend(), query)
+            assert schema == query.schema()
+
+
+def test_text_of_users_is_not_taken_for_a_template() -> None:
+    for text in ("700000001", "1400000002", "ttplan", "'; DROP TABLE requests; --", "\\1 {0} %s"):
+        requests = tuple(r.model_copy(update={"tag": text}) for r in PLAN.requests[:9])
+        (route,) = PLAN.proposed_routes
+        route = route.model_copy(
+            update={"when": route.when.model_copy(update={"tag_equals": text})}
+        )
+        plan = universe.plan(requests, proposed_routes=(route,), bootstrap_iterations=1)
+        assert replay(plan).per_route_breakdown[0].matched == 9

@@ -14,7 +14,7 @@ import ibis.expr.types as ir
 import numpy as np
 
 from ttplan.engine.cost import NO_ROUTE, REROUTED
-from ttplan.engine.dialects import Amounts, exact_sum, fetch
+from ttplan.engine.dialects import Amounts, exact_sum, fetch, fetch_from
 from ttplan.engine.intervals import clusters, edgeworth
 from ttplan.engine.intervals.clusters import period_start
 from ttplan.engine.intervals.infer import FEW
@@ -85,7 +85,7 @@ def latency_histograms(table: ir.Table, spec: ReplaySpec) -> tuple[dict[int, int
     with map_window(table, spec) as window:
         if not window.total:
             return {}, {}
-        latencies = project_latencies(fetch(latency_counts(window.rows)), spec.active_routes)
+        latencies = project_latencies(fetch_from(window.rows, latency_counts), spec.active_routes)
     return latencies.recorded, latencies.counts
 
 

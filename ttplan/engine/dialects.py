@@ -3,10 +3,11 @@ expression on all."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+import re
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from decimal import Decimal
-from functools import partial
+from functools import lru_cache
 from threading import Lock
 from typing import Any
 
@@ -17,6 +18,7 @@ import ibis.expr.types as ir
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from ibis.backends.duckdb import Backend
 from ibis.formats.pyarrow import PyArrowData
 from ibis.util import gen_name
 
@@ -37,6 +39,13 @@ million, costs less."""
 
 _COMPILING = Lock()
 """Held while an option of Ibis is changed."""
+
+Build = Callable[..., ir.Table]
+"""Builds an expression over a table."""
+
+
+def _itself(table: ir.Table) -> ir.Table:
+    return table
 
 
 def as_integers(column: pa.Array | pa.ChunkedArray) -> Ints:
@@ -80,21 +89,46 @@ def fetch_batches(table: ir.Table, rows: int) -> Iterator[pa.RecordBatch]:
     yield from backend.con.sql(_sql(backend, table)).to_arrow_reader(rows)
 
 
-def compiled(table: ir.Table) -> AbstractContextManager[ir.Table]:
-    """`table` as a DuckDB view, for the block; unchanged on other engines.
+def fetch_from(
+    table: ir.Table, build: Build, *arguments: Hashable, numbers: Sequence[int] = ()
+) -> pa.Table:
+    """The rows of `build(table, *arguments, *numbers)`.
 
-    Without the view each query over `table` would compile it again, which takes longer than DuckDB
+    DuckDB compiles it once for all tables of `compiled` and `materialised` with the same columns,
+    whatever the numbers: they may stand in the query only as they are or doubled. A query with
+    numbers must not contain text of users.
+    """
+    if not _has_template(table) or len(numbers) > len(_NUMBERS):
+        return fetch(build(table, *arguments, *numbers))
+    sql, schema = _sql_from(table, build, arguments, numbers)
+    rows = table.get_backend().con.sql(sql).to_arrow_table()
+    return PyArrowData.convert_table(rows, schema)
+
+
+def compiled(
+    table: ir.Table, build: Build = _itself, *arguments: Hashable
+) -> AbstractContextManager[ir.Table]:
+    """`build(table, *arguments)` as a DuckDB view, for the block; only built on other engines.
+
+    Without the view each query over it would compile it again, which takes longer than DuckDB
     needs for a small log.
     """
     backend = table.get_backend()
-    return _COMPILED.get(backend.name, _unchanged)(backend, table)
+    if backend.name == "duckdb":
+        return _named("VIEW", backend, table, build, arguments)
+    return nullcontext(build(table, *arguments))
 
 
-def materialised(table: ir.Table) -> AbstractContextManager[ir.Table]:
-    """`table` computed once, for the block, if the engine has temporary tables; otherwise
-    unchanged."""
+def materialised(
+    table: ir.Table, build: Build = _itself, *arguments: Hashable
+) -> AbstractContextManager[ir.Table]:
+    """`build(table, *arguments)` computed once, for the block, if the engine has temporary tables;
+    otherwise only built."""
     backend = table.get_backend()
-    return _KEPT.get(backend.name, _unchanged)(backend, table)
+    if backend.name == "duckdb":
+        return _named("TABLE", backend, table, build, arguments)
+    built = build(table, *arguments)
+    return _cached(backend, built) if backend.name == "pyspark" else nullcontext(built)
 
 
 def holds_instants(table: ir.Table, name: str) -> bool:
@@ -154,18 +188,16 @@ def is_eager(table: ir.Table) -> bool:
 
 
 @contextmanager
-def numbered(table: ir.Table) -> Iterator[ir.Table]:
-    """`table` as by `materialised`; if the engine numbers rows, with a unique whole number `row`
-    for each."""
-    with materialised(table) as kept:
-        yield _NUMBERED.get(kept.get_backend().name, lambda kept: kept)(kept)
-
-
-def _by_position(kept: ir.Table) -> ir.Table:
-    """Numbers rows by their position in a new table, which costs nothing."""
-    schema = ibis.schema(dict(kept.schema().items()) | {"row": "int64"})
-    query = f"SELECT *, rowid AS row FROM {kept.get_name()}"  # noqa: S608
-    return kept.get_backend().sql(query, schema=schema)
+def numbered(table: ir.Table, build: Build = _itself, *arguments: Hashable) -> Iterator[ir.Table]:
+    """As `materialised`; in DuckDB with a unique whole number `row` for each row: its position,
+    which costs nothing."""
+    with materialised(table, build, *arguments) as kept:
+        if is_eager(kept):
+            schema = ibis.schema(dict(kept.schema().items()) | {"row": "int64"})
+            query = f"SELECT *, rowid AS row FROM {kept.get_name()}"  # noqa: S608
+            yield kept.get_backend().sql(query, schema=schema)
+        else:
+            yield kept
 
 
 def _read(backend: Any, table: ir.Table) -> pa.Table:
@@ -198,6 +230,10 @@ def _sql(backend: Any, table: ir.Table) -> str:
     stage computes once.
     """
     backend._run_pre_execute_hooks(table)
+    return _compile(backend, table)
+
+
+def _compile(backend: Any, table: ir.Table) -> str:
     with _COMPILING:
         was, ibis.options.sql.fuse_selects = ibis.options.sql.fuse_selects, False
         try:
@@ -206,23 +242,60 @@ def _sql(backend: Any, table: ir.Table) -> str:
             ibis.options.sql.fuse_selects = was
 
 
-def _named(kind: str, backend: Any, table: ir.Table) -> Iterator[ir.Table]:
-    """`table` as a temporary view or table of DuckDB."""
+_COMPILER = Backend()
+"""Compiles without a connection."""
+_TABLE = gen_name("ttplan")
+"""The name of the table in `_template`. Nobody can guess it, so no text of a user contains it."""
+_NUMBERS = tuple(range(700_000_001, 700_000_017))
+"""What `_template` has in place of numbers."""
+
+
+@lru_cache(maxsize=256)
+def _template(
+    build: Build, schema: ibis.Schema, arguments: tuple[Hashable, ...], numbers: int
+) -> tuple[str, ibis.Schema]:
+    """The SQL of an expression over a table with this schema, and its own schema."""
+    table = ops.DatabaseTable(_TABLE, schema=schema, source=_COMPILER).to_expr()
+    built = build(table, *arguments, *_NUMBERS[:numbers])
+    return _compile(_COMPILER, built), built.schema()
+
+
+def _has_template(table: ir.Table) -> bool:
+    return table.get_backend().name == "duckdb" and type(table.op()) is ops.DatabaseTable
+
+
+def _sql_from(
+    table: ir.Table, build: Build, arguments: tuple[Hashable, ...], numbers: Sequence[int] = ()
+) -> tuple[str, ibis.Schema]:
+    """The SQL of `build(table, *arguments, *numbers)`, and its schema. `table` has a name."""
+    sql, schema = _template(build, table.schema(), arguments, len(numbers))
+    for number, placeholder in zip(numbers, _NUMBERS, strict=False):
+        sql = re.sub(rf"\b{placeholder}\b", str(number), sql)
+        sql = re.sub(rf"\b{2 * placeholder}\b", str(2 * number), sql)
+    return sql.replace(_TABLE, table.get_name()), schema
+
+
+@contextmanager
+def _named(
+    kind: str, backend: Any, table: ir.Table, build: Build, arguments: tuple[Hashable, ...]
+) -> Iterator[ir.Table]:
+    """`build(table, *arguments)` as a temporary view or table of DuckDB."""
     name = gen_name("ttplan")
+    if build is not _itself and _has_template(table):
+        sql, schema = _sql_from(table, build, arguments)
+    else:
+        built = build(table, *arguments)
+        sql, schema = _sql(backend, built), built.schema()
     try:
-        backend.raw_sql(f"CREATE TEMP {kind} {name} AS {_sql(backend, table)}")
+        backend.raw_sql(f"CREATE TEMP {kind} {name} AS {sql}")
         # Not backend.table: DuckDB would plan the view only to list its columns.
-        yield ops.DatabaseTable(name, schema=table.schema(), source=backend).to_expr()
+        yield ops.DatabaseTable(name, schema=schema, source=backend).to_expr()
     finally:
         # Not drop_table: with a current sqlglot, Ibis 12 leaves out the name. Twice, since an
         # interrupt of the previous query may arrive during the first.
         with suppress(duckdb.InterruptException):
             backend.raw_sql(f"DROP {kind} IF EXISTS {name}")
         backend.raw_sql(f"DROP {kind} IF EXISTS {name}")
-
-
-_viewed = contextmanager(partial(_named, "VIEW"))
-_temporary = contextmanager(partial(_named, "TABLE"))
 
 
 @contextmanager
@@ -236,21 +309,9 @@ def _cached(backend: Any, table: ir.Table) -> Iterator[ir.Table]:
         frame.unpersist()
 
 
-@contextmanager
-def _unchanged(backend: Any, table: ir.Table) -> Iterator[ir.Table]:
-    yield table
-
-
 _READ: dict[str, Callable[[Any, ir.Table], pa.Table]] = {
     "duckdb": _read_duckdb,
     "pyspark": _read_spark,
-}
-_KEPT: dict[str, Callable[[Any, ir.Table], AbstractContextManager[ir.Table]]] = {
-    "duckdb": _temporary,
-    "pyspark": _cached,
-}
-_COMPILED: dict[str, Callable[[Any, ir.Table], AbstractContextManager[ir.Table]]] = {
-    "duckdb": _viewed
 }
 _INSTANTS: dict[str, Callable[[Any, ir.Table], bool]] = {"pyspark": _is_spark_timestamp}
 _ROUNDED: dict[str, Callable[[ir.DecimalValue, str], ir.DecimalValue]] = {
@@ -260,6 +321,5 @@ _ROUNDED: dict[str, Callable[[ir.DecimalValue, str], ir.DecimalValue]] = {
 # DuckDB widens the operands of a difference by a digit, row by row, unless they have 38 digits
 # already.
 _MONEY = {"duckdb": "decimal(38, 12)"}
-_NUMBERED: dict[str, Callable[[ir.Table], ir.Table]] = {"duckdb": _by_position}
 # DuckDB sums 64 bits in 128.
 _SUMS_WIDE = {"duckdb"}

@@ -17,8 +17,8 @@ import ibis
 import ibis.expr.types as ir
 
 from ttplan.engine.cost import REROUTED
-from ttplan.engine.dialects import fetch, money_type
-from ttplan.engine.intervals.infer import projected_latency
+from ttplan.engine.dialects import fetch, fetch_from, money_type
+from ttplan.engine.intervals.infer import projected_latency, routed_medians
 from ttplan.engine.latency import latency_counts, project_latencies
 from ttplan.engine.project import map_window
 from ttplan.engine.replay import run_replay
@@ -86,12 +86,12 @@ def project_figures(table: ir.Table, spec: ReplaySpec) -> Projection | None:
         if not window.total:
             return None
         mapped, spec = window.rows, window.spec
-        medians = project_latencies(fetch(latency_counts(mapped)), spec.active_routes).medians
+        medians = project_latencies(fetch_from(mapped, latency_counts), spec.active_routes).medians
         rule = _kind_rule(mapped, spec)
         projected = mapped.mutate(
             cost_usd=mapped.projected_usd,
             cached=mapped.hit if spec.projects_hits else mapped.cached,
-            latency_ms=projected_latency(mapped, medians, spec),
+            latency_ms=projected_latency(mapped, routed_medians(medians, spec)),
             kind=_kind(mapped, rule),
         )
         return Projection(_figures(projected, spec), _kinds(projected), rule)

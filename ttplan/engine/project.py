@@ -13,7 +13,7 @@ import ibis
 import ibis.expr.types as ir
 
 from ttplan.engine.cache import has_bit, with_l1_hits, with_l2_mask
-from ttplan.engine.cost import NO_ROUTE, money_literal, price_rules, with_cost
+from ttplan.engine.cost import NO_ROUTE, PriceRule, money_literal, price_rules, with_cost
 from ttplan.engine.dialects import compiled, fetch, is_eager, materialised, numbered
 from ttplan.engine.intervals.clusters import period_start
 from ttplan.engine.replay_spec import (
@@ -30,6 +30,7 @@ from ttplan.engine.rows import (
     check_columns,
     count_window,
     lower,
+    rows_in_scope,
     select_window,
     typed_columns,
 )
@@ -86,25 +87,19 @@ def map_requests(
     and those of `with_cost`; `cluster` if the spec names one; if a cache is projected also
     `l1_hit`, `l2_hit` and `l2_mask`, the thresholds of `sweep` at which a row is a hit, as bits.
     """
-    cluster = spec.config.cluster
-    routes = spec.active_routes
-    rules = price_rules(routes, spec.pricing)
-    kept = select_window(table, spec)
-    rows = typed_columns(
-        kept, **({} if cluster is None else {"cluster": _cluster_key(kept, cluster)})
-    )
-    rows = rows.mutate(route=route_index(rows, routes))
+    routes = tuple(spec.active_routes)
+    rules = tuple(price_rules(routes, spec.pricing))
     ttl = spec.config.l1_ttl_seconds
-    if ttl is None and sweep is None:
-        with compiled(with_cost(rows.mutate(hit=ibis.literal(False)), routes, rules)) as mapped:
-            yield mapped
-        return
-    if "body_lower" in rows.columns:
-        # The routes have read the body; from here on only its presence matters.
-        rows = rows.mutate(body_lower=rows.body_lower.notnull().ifelse("", ibis.null("string")))
-    progress(KEEPING, 0.0)
     with ExitStack() as first, ExitStack() as second:
-        kept = first.enter_context((materialised if ttl is None else numbered)(rows))
+        window = first.enter_context(compiled(table, rows_in_scope, spec.scope))
+        if ttl is None and sweep is None:
+            yield first.enter_context(
+                compiled(window, _map_uncached, spec.config.cluster, routes, rules)
+            )
+            return
+        progress(KEEPING, 0.0)
+        keep = materialised if ttl is None else numbered
+        kept = first.enter_context(keep(window, _route_rows, spec.config.cluster, routes))
         with_hits = _with_hits(kept, spec, sweep, progress)
         progress(JOINING, 0.0)
         # A table of its own: above a join, DuckDB's planner takes a second for the expressions on
@@ -114,8 +109,33 @@ def map_requests(
         )
         if is_eager(hits):  # frees memory for the passes that follow
             first.close()
-        with compiled(with_cost(hits, routes, rules)) as mapped:
-            yield mapped
+        yield second.enter_context(compiled(hits, with_cost, routes, rules))
+
+
+def _map_uncached(
+    window: ir.Table,
+    cluster: str | None,
+    routes: Sequence[ProposedRoute],
+    rules: Sequence[PriceRule],
+) -> ir.Table:
+    rows = _typed_rows(window, cluster)
+    rows = rows.mutate(route=route_index(rows, routes), hit=ibis.literal(False))
+    return with_cost(rows, routes, rules)
+
+
+def _route_rows(window: ir.Table, cluster: str | None, routes: Sequence[ProposedRoute]) -> ir.Table:
+    rows = _typed_rows(window, cluster)
+    rows = rows.mutate(route=route_index(rows, routes))
+    if "body_lower" not in rows.columns:
+        return rows
+    # The routes have read the body; from here on only its presence matters.
+    return rows.mutate(body_lower=rows.body_lower.notnull().ifelse("", ibis.null("string")))
+
+
+def _typed_rows(window: ir.Table, cluster: str | None) -> ir.Table:
+    return typed_columns(
+        window, **({} if cluster is None else {"cluster": _cluster_key(window, cluster)})
+    )
 
 
 def find_semantic_hits(

@@ -12,7 +12,7 @@ import ibis.expr.types as ir
 
 from ttplan.engine.caveats import SemanticFindings, basis_caveats, collect_caveats
 from ttplan.engine.cost import PriceRule, price_rules
-from ttplan.engine.dialects import fetch
+from ttplan.engine.dialects import fetch_from
 from ttplan.engine.exactness import require_exact
 from ttplan.engine.intervals.estimate import (
     cache_hits,
@@ -39,8 +39,8 @@ from ttplan.engine.summary import (
     Cell,
     Grid,
     Summary,
-    cell_sums,
     femto_per_token,
+    fetch_cell_sums,
     grid_for,
     pico,
 )
@@ -249,12 +249,12 @@ def summarise(
 ) -> Summary:
     """The summary of mapped rows. Parts of one log must share the grid of the whole."""
     progress(LATENCIES, 0.0)
-    counts = fetch(latency_counts(mapped))
+    counts = fetch_from(mapped, latency_counts)
     grid = grid or grid_for(counts)
     latencies = project_latencies(counts, spec.active_routes)
     thresholds = 0 if sweep is None else len(sweep.thresholds)
     progress(SUMMING, 0.0)
-    rows = fetch(cell_sums(mapped, grid, thresholds)).to_pylist()
+    rows = fetch_cell_sums(mapped, grid, thresholds).to_pylist()
     rules = price_rules(spec.active_routes, spec.pricing)
     cells: dict[tuple[int, int], Cell] = defaultdict(Cell)
     for row in sorted(rows, key=lambda row: (row["route"], row["outcome"])):

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from ttplan.model.errors import InputError
@@ -38,6 +39,18 @@ def pass_names(config: PlanConfig) -> list[str]:
     semantic = [SEMANTIC] if config.l2_ttl_seconds is not None else []
     cached = [KEEPING, *exact, JOINING] if exact or semantic else []
     return [COUNTING, *semantic, *cached, LATENCIES, SUMMING, INFERRING]
+
+
+def ignore_progress(_name: str, _share: float) -> None:
+    """The progress callback that does nothing."""
+
+
+class Scope(NamedTuple):
+    """The window, inclusive and exclusive, and the organisation of a replay."""
+
+    start: datetime
+    end: datetime
+    org_id: UUID
 
 
 @dataclass(frozen=True)
@@ -86,6 +99,11 @@ class ReplaySpec:
             seed=run.seed,
             bootstrap_iterations=run.bootstrap_iterations,
         )
+
+    @property
+    def scope(self) -> Scope:
+        """Which rows the replay is of."""
+        return Scope(self.window_start, self.window_end, self.org_id)
 
     @property
     def active_routes(self) -> list[ProposedRoute]:

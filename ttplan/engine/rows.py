@@ -14,8 +14,8 @@ import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 import pyarrow as pa
 
-from ttplan.engine.dialects import fetch, holds_instants, money_type
-from ttplan.engine.replay_spec import ReplaySpec
+from ttplan.engine.dialects import fetch, fetch_from, holds_instants, money_type
+from ttplan.engine.replay_spec import ReplaySpec, Scope
 from ttplan.model.errors import InputError
 from ttplan.model.money import MAX_MONEY, round_money
 from ttplan.model.request import MAX_TOKENS, RequestLog
@@ -171,7 +171,12 @@ def typed_columns(table: ir.Table, **also: ir.Column) -> ir.Table:
 
 def select_window(table: ir.Table, spec: ReplaySpec) -> ir.Table:
     """The rows of the spec's window and organisation."""
-    return table.filter(_in_window(table, spec), _of_org(table, spec))
+    return rows_in_scope(table, spec.scope)
+
+
+def rows_in_scope(table: ir.Table, scope: Scope) -> ir.Table:
+    """The rows of a window and organisation."""
+    return table.filter(_in_window(table, scope), _of_org(table, scope))
 
 
 def count_window(table: ir.Table, spec: ReplaySpec) -> tuple[int, LeftOut]:
@@ -181,20 +186,23 @@ def count_window(table: ir.Table, spec: ReplaySpec) -> tuple[int, LeftOut]:
     """
     cluster = spec.config.cluster
     check_columns(table, () if cluster is None or cluster in PERIODS else (cluster,))
-    inside, own = _in_window(table, spec), _of_org(table, spec)
+    counts = fetch_from(table, _window_counts, spec.scope).to_pylist()[0]
+    if counts["broken"]:
+        kept = _in_window(table, spec.scope) & _of_org(table, spec.scope)
+        _refuse_faults(table.filter(kept | table.ts.isnull() | table.org_id.isnull()))
+    return int(counts["kept"] or 0), LeftOut(int(counts["late"] or 0), int(counts["foreign"] or 0))
+
+
+def _window_counts(table: ir.Table, scope: Scope) -> ir.Table:
+    inside, own = _in_window(table, scope), _of_org(table, scope)
     unplaced = table.ts.isnull() | table.org_id.isnull()
     faults = reduce(or_, _faults(table).values())
-    counts = fetch(
-        table.aggregate(
-            kept=(inside & own).sum(),
-            late=(~inside).sum(),
-            foreign=(inside & ~own).sum(),
-            broken=((inside & own & faults) | unplaced).sum(),
-        )
-    ).to_pylist()[0]
-    if counts["broken"]:
-        _refuse_faults(table.filter((inside & own) | unplaced))
-    return int(counts["kept"] or 0), LeftOut(int(counts["late"] or 0), int(counts["foreign"] or 0))
+    return table.aggregate(
+        kept=(inside & own).sum(),
+        late=(~inside).sum(),
+        foreign=(inside & ~own).sum(),
+        broken=((inside & own & faults) | unplaced).sum(),
+    )
 
 
 def cost_basis(table: ir.Table, spec: ReplaySpec) -> CostBasis | None:
@@ -232,15 +240,13 @@ def cost_basis(table: ir.Table, spec: ReplaySpec) -> CostBasis | None:
     )
 
 
-def _in_window(table: ir.Table, spec: ReplaySpec) -> ir.BooleanValue:
-    start, end = (
-        ibis.literal(at, "timestamp('UTC', 6)") for at in (spec.window_start, spec.window_end)
-    )
+def _in_window(table: ir.Table, scope: Scope) -> ir.BooleanValue:
+    start, end = (ibis.literal(at, "timestamp('UTC', 6)") for at in (scope.start, scope.end))
     return (table.ts >= start) & (table.ts < end)
 
 
-def _of_org(table: ir.Table, spec: ReplaySpec) -> ir.BooleanValue:
-    return table.org_id == ibis.literal(str(spec.org_id)).cast(table.org_id.type())
+def _of_org(table: ir.Table, scope: Scope) -> ir.BooleanValue:
+    return table.org_id == ibis.literal(str(scope.org_id)).cast(table.org_id.type())
 
 
 def _refuse_faults(table: ir.Table) -> None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ttplan.engine.cache import has_bit
-from ttplan.engine.dialects import exact_sum
+from ttplan.engine.dialects import exact_sum, fetch, fetch_from
 
 GRID = 2**20
 """The largest amount in steps of the grid."""
@@ -176,16 +176,23 @@ def grid_for(largest: pa.Table) -> Grid:
     )
 
 
-def cell_sums(mapped: ir.Table, grid: Grid, thresholds: int = 0) -> ir.Table:
+def fetch_cell_sums(mapped: ir.Table, grid: Grid, thresholds: int = 0) -> pa.Table:
     """Counts, exact sums and power sums by route, outcome, price rule and whether a request moves.
 
     `thresholds` is the number of thresholds of a semantic sweep.
     """
+    if all(map(_is_small, grid)):
+        return fetch_from(mapped, cell_sums, thresholds, numbers=grid)
+    return fetch(cell_sums(mapped, thresholds, *grid))
+
+
+def cell_sums(mapped: ir.Table, thresholds: int, step: int, actual_step: int) -> ir.Table:
+    """The query of `fetch_cell_sums`."""
     amounts = on_grid(
         mapped,
-        s=(mapped.baseline_cost_usd - mapped.projected_usd, grid.step),
-        b=(mapped.baseline_cost_usd, grid.step),
-        a=(mapped.cost_usd - mapped.projected_usd, grid.actual_step),
+        s=(mapped.baseline_cost_usd - mapped.projected_usd, step),
+        b=(mapped.baseline_cost_usd, step),
+        a=(mapped.cost_usd - mapped.projected_usd, actual_step),
     )
     # Products of two (2^40) and of three (2^60) fit 64 bits; those of four need 26 digits.
     amounts = amounts.mutate(

@@ -5,6 +5,11 @@ Colours are distinguishable for colour-blind readers, axes name their units, and
 at half the width of a page. The functions read and write nothing: they draw what views and methods
 return."""
 
+# ruff: noqa: E402
+from ttplan.util.extras import require_extra
+
+require_extra("matplotlib", "plots", "ttplan.plots")
+
 from ttplan.plots.chain import chain
 from ttplan.plots.costs import cost_per_day
 from ttplan.plots.figures import latency, projected_actual, sweep

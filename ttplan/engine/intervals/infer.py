@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, get_args
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ttplan.engine.cost import REROUTED, price_rules
-from ttplan.engine.dialects import as_amounts, as_integers, fetch
+from ttplan.engine.dialects import as_amounts, as_integers, fetch, fetch_from
 from ttplan.engine.intervals import bootstrap, clusters, edgeworth
 from ttplan.engine.intervals.bootstrap import SEEDS, FloatRows, Rows
 from ttplan.engine.intervals.clusters import ClusterSums, describe, fetch_clusters
@@ -107,7 +107,7 @@ def _limit(summary: Summary, mapped: ir.Table, spec: ReplaySpec) -> Inferred:
     share = summary.largest / total.baseline if total.baseline else 0.0
     if ratio is None or not (trusted or spec.interval_method == "limit"):
         rows = fetch_rows(mapped, summary.medians, spec)
-        resamples = max(LEAST_RESAMPLES, DRAWS // n)
+        resamples = _enough_resamples(n)
         intervals = ConfidenceIntervals(**_savings(rows, spec, resamples), **exact)
         return Inferred(intervals, "limit+resample", HeavyTail(share, resamples))
     savings = edgeworth.total_interval(
@@ -118,6 +118,12 @@ def _limit(summary: Summary, mapped: ir.Table, spec: ReplaySpec) -> Inferred:
     )
     intervals = ConfidenceIntervals(**_money(savings, ratio, actual), **exact)
     return Inferred(intervals, "limit", None if trusted else HeavyTail(share, None))
+
+
+def _enough_resamples(units: int) -> int:
+    """How many resamples a heavy tail gets: few units do not need, and memory does not hold, more
+    than `FEW` of them get."""
+    return max(LEAST_RESAMPLES, DRAWS // max(units, FEW))
 
 
 def _resample(summary: Summary, mapped: ir.Table, spec: ReplaySpec) -> Inferred:
@@ -176,7 +182,8 @@ def _of_clusters(summary: Summary, mapped: ir.Table, spec: ReplaySpec) -> Inferr
             "'auto', 'limit' or 'resample'"
         )
     hit = mapped.hit if spec.projects_hits else mapped.cached
-    sums = fetch_clusters(mapped, hit, projected_latency(mapped, summary.medians, spec))
+    latency = projected_latency(mapped, routed_medians(summary.medians, spec))
+    sums = fetch_clusters(mapped, hit, latency)
     description = describe(sums)
     if description.effective < LEAST_EFFECTIVE:
         return Inferred(ConfidenceIntervals(), "none", clusters=description)
@@ -201,7 +208,7 @@ def _limit_of_clusters(sums: ClusterSums, spec: ReplaySpec) -> Inferred:
     baseline = sum(sums.baseline.tolist())
     share = max(sums.baseline.tolist()) / baseline if baseline else 0.0
     if ratio is None or not (trusted or spec.interval_method == "limit"):
-        resamples = max(LEAST_RESAMPLES, DRAWS // len(sums))
+        resamples = _enough_resamples(len(sums))
         intervals = ConfidenceIntervals(**_savings(sums, spec, resamples), **exact)
         return Inferred(intervals, "limit+resample", HeavyTail(share, resamples))
     change, actual = (
@@ -246,15 +253,10 @@ def _reference(summary: Summary, mapped: ir.Table, spec: ReplaySpec) -> Inferred
 
 def fetch_rows(mapped: ir.Table, medians: Mapping[str, int], spec: ReplaySpec) -> Rows:
     """The values of each mapped row that are resampled, in id order."""
-    columns = mapped.select(
-        "id",
-        difference=mapped.baseline_cost_usd - mapped.projected_usd,
-        baseline=mapped.baseline_cost_usd,
-        actual_difference=mapped.cost_usd - mapped.projected_usd,
-        counted_hit=mapped.hit if spec.projects_hits else mapped.cached,
-        latency=projected_latency(mapped, medians, spec),
+    routed = routed_medians(medians, spec)
+    table = fetch_from(
+        mapped, _resampled, spec.projects_hits, tuple(routed), numbers=tuple(routed.values())
     )
-    table = fetch(columns.order_by("id"))
     return Rows(
         difference=as_amounts(table["difference"]),
         baseline=as_amounts(table["baseline"]),
@@ -262,6 +264,20 @@ def fetch_rows(mapped: ir.Table, medians: Mapping[str, int], spec: ReplaySpec) -
         hit=np.asarray(table["counted_hit"].to_numpy(), dtype=np.bool_),
         latency=as_integers(table["latency"].drop_null()),
     )
+
+
+def _resampled(
+    mapped: ir.Table, projects_hits: bool, routes: Sequence[int], *medians: int
+) -> ir.Table:
+    columns = mapped.select(
+        "id",
+        difference=mapped.baseline_cost_usd - mapped.projected_usd,
+        baseline=mapped.baseline_cost_usd,
+        actual_difference=mapped.cost_usd - mapped.projected_usd,
+        counted_hit=mapped.hit if projects_hits else mapped.cached,
+        latency=projected_latency(mapped, dict(zip(routes, medians, strict=True))),
+    )
+    return columns.order_by("id")
 
 
 def fetch_float_rows(mapped: ir.Table, medians: Mapping[str, int], spec: ReplaySpec) -> FloatRows:
@@ -278,7 +294,7 @@ def fetch_float_rows(mapped: ir.Table, medians: Mapping[str, int], spec: ReplayS
         "cached",
         baseline=mapped.baseline_cost_usd.cast("string"),
         actual=mapped.cost_usd.cast("string"),
-        latency=projected_latency(mapped, medians, spec),
+        latency=projected_latency(mapped, routed_medians(medians, spec)),
     )
     table = fetch(columns.order_by("id"))
     rules = price_rules(spec.active_routes, spec.pricing)
@@ -306,18 +322,21 @@ def fetch_float_rows(mapped: ir.Table, medians: Mapping[str, int], spec: ReplayS
     )
 
 
-def projected_latency(
-    mapped: ir.Table, medians: Mapping[str, int], spec: ReplaySpec
-) -> ir.IntegerColumn:
-    """The latency (ms) of each mapped row where the question's routes send it; null where the log
-    has none."""
+def routed_medians(medians: Mapping[str, int], spec: ReplaySpec) -> dict[int, int]:
+    """The median latency (ms) of each route's target, by the route's position; only known ones."""
+    targets = [route.then.target_model for route in spec.active_routes]
+    return {i: medians[target] for i, target in enumerate(targets) if target in medians}
+
+
+def projected_latency(mapped: ir.Table, medians: Mapping[int, int]) -> ir.IntegerColumn:
+    """The latency (ms) of each mapped row after its route, by `routed_medians`; null if the log has
+    none."""
     branches = [
         (
-            mapped.latency_ms.notnull() & (mapped.outcome >= REROUTED) & (mapped.route == i),
-            ibis.literal(medians[model], "int64"),
+            mapped.latency_ms.notnull() & (mapped.outcome >= REROUTED) & (mapped.route == route),
+            ibis.literal(median, "int64"),
         )
-        for i, route in enumerate(spec.active_routes)
-        if (model := route.then.target_model) in medians
+        for route, median in medians.items()
     ]
     return ibis.cases(*branches, else_=mapped.latency_ms) if branches else mapped.latency_ms
 
