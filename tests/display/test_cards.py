@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from functools import cache
 from html import escape
 from html.parser import HTMLParser
 from uuid import UUID
@@ -25,6 +26,7 @@ def run(result: PlanResult, name: str = "p") -> StoredPlan:
     return plans.run(1, name=name, result=result, org_id=ORG)
 
 
+@cache
 def result(price: str, name: str = "chat to mini") -> PlanResult:
     plan = universe.plan(universe.log(600, seed=1))
     route = plan.proposed_routes[0].model_copy(update={"name": name})

@@ -29,7 +29,7 @@ def run(requests: tuple[RequestLog, ...], period: timedelta = HOUR / 6, **change
 
 
 def test_each_period_is_held_against_the_next() -> None:
-    requests = universe.log(3_000, seed=1)
+    requests = universe.log(1_500, seed=1)
     backtests = run(requests)
     assert (len(backtests.comparisons), backtests.skipped) == (5 * len(METRICS), 0)
     alone = [
@@ -67,7 +67,7 @@ def test_steady_traffic_is_consistent_and_a_change_is_not() -> None:
     assert total == 11
     assert inside <= agreeing
     assert agreeing >= 9
-    requests = universe.log(6_000, seed=3)
+    requests = universe.log(3_000, seed=3)
     changed = tuple(
         r.model_copy(update={"tag": "code"}) if r.ts >= START + HOUR / 2 else r for r in requests
     )

@@ -135,7 +135,7 @@ def _request_intervals(
         row = rows[key]
         n = int(row["requests"])
         baseline = {(0, 1): int(row["b1"]), (0, 2): int(row["b2"])}
-        error = edgeworth.relative_error(_NO_POWERS | baseline, n)
+        error = edgeworth.relative_error(baseline, n)
         if n < FEW or error > edgeworth.UNTRUSTED_ERROR:
             return None, None
 
@@ -146,10 +146,6 @@ def _request_intervals(
         return interval("s", step, "change"), interval("a", actual_step, "actual_change")
 
     return interval_of
-
-
-# The power sums that the error of a mean baseline does not read.
-_NO_POWERS = {(j, k): 0 for j in range(5) for k in range(5 - j) if j + k}
 
 
 def _cluster_intervals(grouped: ir.Table, by: Sequence[str]) -> Callable[[Key], IntervalPair]:

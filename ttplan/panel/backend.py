@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 from ttplan.display.plan import Plan
-from ttplan.model.audit import Actor, AuditEntry, StoredEntry, TipAnchor
+from ttplan.model.audit import Actor, AuditEntry, TipAnchor
 from ttplan.model.stored_plan import StoredPlan
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ class Backend(Protocol):
     def routes(self) -> pd.DataFrame:
         """The live routes, by precedence."""
 
-    def list_records(self, *, since: int = 0, limit: int = 100) -> list[StoredEntry]:
-        """Entries of the chain, as they are stored."""
+    def entries(self, *, after: int = -1, limit: int = 1_000) -> pd.DataFrame:
+        """The entries of the chain after a seq."""
 
     def anchor(self) -> TipAnchor | None:
         """The current end of the chain."""

@@ -6,7 +6,6 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from ttplan.panel.backend import Backend
-from ttplan.panel.chain_rows import entries_html
 from ttplan.panel.controls import button, html_area, row, stack
 from ttplan.panel.html import Notice, shortened, table_html
 from ttplan.panel.section import Section
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
 PAGE = 20
 """How many rows are shown at a time."""
+_ENTRY_HEADS = ("seq", "when", "event", "by", "says", "hash")
 _ROUTE_HEADS = ("route", "priority", "to model", "when", "on", "live since", "by plan")
 
 
@@ -98,8 +98,13 @@ class ChainTab(Pages):
         total = 0 if tip is None else tip.seq + 1
         since = max(0, total - first - PAGE)
         count = max(0, total - first - since)
-        return total, entries_html(
-            self.backend.list_records(since=since, limit=count)[::-1] if count else ()
+        page = self.backend.entries(after=since - 1, limit=count)[::-1] if count else None
+        rows = () if page is None else (_entry(row) for _, row in page.iterrows())
+        return total, table_html(
+            "entries of the chain",
+            _ENTRY_HEADS,
+            rows,
+            empty="The chain has no entries yet; apply a plan first.",
         )
 
 
@@ -112,4 +117,16 @@ def _route(row: pd.Series) -> tuple[str, ...]:
         "yes" if row["enabled"] else "no",
         f"{row['applied_at']:%Y-%m-%d %H:%M:%S} UTC",
         shortened(str(row["plan_id"]))[:8],
+    )
+
+
+def _entry(row: pd.Series) -> tuple[str, ...]:
+    texts = row.astype("string").fillna("")  # only seq, event and hash of an unreadable entry
+    return (
+        texts["seq"],
+        f"{row['time']:%Y-%m-%d %H:%M:%S} UTC" if texts["time"] else "",
+        shortened(texts["event"]),
+        shortened(texts["actor"]),
+        shortened(texts["payload"]),
+        f"{shortened(texts['hash'][:12])}…",
     )

@@ -232,4 +232,3 @@ class PanelWorkspace(Workspace):
         self._context = context
 
     list_runs = bound(stored_plans.list_runs)
-    list_records = bound(store_chain.list_records)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import comb, sqrt
 from statistics import NormalDist
 
 LOWER, UPPER = 0.025, 0.975
+
+Order = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -47,28 +49,26 @@ class Cumulants:
         return self.k3 / (self.k2 * sqrt(self.k2) * sqrt(n)), self.k4 / (self.k2 * self.k2 * n)
 
 
+ORDERS = tuple((j, total - j) for total in range(2, 5) for j in range(total + 1))
+
+
 def central_moments(
-    powers: Mapping[tuple[int, int], int], n: int
-) -> dict[tuple[int, int], Fraction]:
-    """Central moments `E[(s - E s)^j (b - E b)^k]`, j + k in 2..4, of `n` pairs, from their power
-    sums."""
-
-    def raw(j: int, k: int) -> Fraction:
-        return Fraction(1) if j == k == 0 else Fraction(powers[(j, k)], n)
-
-    s, b = raw(1, 0), raw(0, 1)
+    powers: Mapping[Order, int], n: int, orders: Sequence[Order] = ORDERS
+) -> dict[Order, Fraction]:
+    """Central moments `E[(s - E s)^j (b - E b)^k]` of `n` pairs, for `orders` of (j, k), from the
+    power sums of the same and lower orders."""
+    raw = {order: Fraction(total, n) for order, total in powers.items()} | {(0, 0): Fraction(1)}
+    s, b = raw.get((1, 0), Fraction(0)), raw.get((0, 1), Fraction(0))
     return {
         (j, k): sum(
             (
-                comb(j, u) * comb(k, v) * (-s) ** (j - u) * (-b) ** (k - v) * raw(u, v)
+                comb(j, u) * comb(k, v) * (-s) ** (j - u) * (-b) ** (k - v) * raw[(u, v)]
                 for u in range(j + 1)
                 for v in range(k + 1)
             ),
             Fraction(0),
         )
-        for total in range(2, 5)
-        for j in range(total + 1)
-        for k in (total - j,)
+        for j, k in orders
     }
 
 

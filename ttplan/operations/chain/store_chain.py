@@ -165,13 +165,6 @@ def entries(
     return EntryPage(records[:limit], len(records) > limit)
 
 
-def list_records(context: Context, *, since: int = 0, limit: int = 100) -> list[StoredEntry]:
-    """At most `limit` entries from seq `since` on, as they are stored, readable or not."""
-    with context.store.read() as snapshot:
-        org_id = snapshot.org_id()
-        return [] if org_id is None else list(islice(snapshot.entries(org_id, since=since), limit))
-
-
 def anchor(context: Context) -> TipAnchor | None:
     """Return where the chain ends now.
 
