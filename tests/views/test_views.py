@@ -280,7 +280,7 @@ def test_wrong_arguments_are_refused(ws: Workspace) -> None:
     wrong: list[tuple[Callable[[], object], str]] = [
         (
             lambda: ws.plans(since="yesterday"),
-            "since is 'yesterday'; expected a moment with a zone",
+            "since is 'yesterday'; expected a timezone-aware datetime",
         ),
         (
             lambda: ws.plans(until=datetime(2026, 5, 1)),
