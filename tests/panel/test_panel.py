@@ -382,7 +382,7 @@ def test_failing_work_is_shown_and_the_panel_goes_on(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel = shown(workspace, FIRST)
-    monkeypatch.setattr(workspace, "apply", lambda *_, **__: dict[str, str]()["nothing"])
+    monkeypatch.setattr(panel.plans.backend, "apply", lambda *_, **__: dict[str, str]()["nothing"])
     act(panel, "apply", "first")
     assert state(panel.plans.outcome) == "error"
     assert "KeyError: 'nothing'" in shown_text(panel.plans.outcome)
