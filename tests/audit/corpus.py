@@ -13,7 +13,7 @@ from uuid import UUID
 
 import blake3
 
-from tests.audit.chains import ACTORS, KEY, ORG, OTHER_KEY, chain, entry, exported
+from tests.audit.chains import ACTORS, KEY, ORG, OTHER_KEY, altered, chain, entry, exported
 from tests.paths import VECTORS
 from ttplan.audit.entries import GENESIS, to_record
 from ttplan.audit.jsonl import format_line
@@ -55,7 +55,7 @@ def anchor(entries: Sequence[AuditEntry]) -> str:
 
 def changed(index: int, length: int = 5, **fields: Any) -> bytes:
     entries = chain(length)
-    entries[index] = entries[index].model_copy(update=fields)
+    entries[index] = altered(entries[index], **fields)
     return lines(entries)
 
 
@@ -94,11 +94,7 @@ def older_spelling() -> bytes:
     modern = entry(None, payload={"x": 1e16, "text": "1e+16"})
     digest = blake3.blake3(bytes(32) + to_record(modern).body.replace(b":1e+16", b":1e16"))
     return lines(
-        [
-            modern.model_copy(
-                update={"hash": digest.hexdigest(), "signature": KEY.sign(digest.digest()).hex()}
-            )
-        ]
+        [altered(modern, hash=digest.hexdigest(), signature=KEY.sign(digest.digest()).hex())]
     )
 
 
@@ -116,7 +112,7 @@ def nanoseconds() -> list[AuditEntry]:
             "hash": digest.hexdigest(),
             "signature": KEY.sign(digest.digest()).hex(),
         }
-        entries.append(made.model_copy(update=update))
+        entries.append(altered(made, **update))
     return entries
 
 

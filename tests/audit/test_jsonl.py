@@ -9,7 +9,7 @@ from pathlib import Path
 import blake3
 import pytest
 
-from tests.audit.chains import KEY, ORG, chain, entry, exported
+from tests.audit.chains import KEY, ORG, altered, chain, entry, exported
 from tests.paths import VECTORS
 from ttplan.audit.entries import to_record
 from ttplan.audit.jsonl import parse_entry, read_chain, write_chain
@@ -98,9 +98,7 @@ def test_legacy_exponents_are_read() -> None:
     modern = entry(None, payload={"x": 1e16})
     body = to_record(modern).body.replace(b"1e+16", b"1e16")
     digest = blake3.blake3(bytes(32) + body)
-    older = modern.model_copy(
-        update={"hash": digest.hexdigest(), "signature": KEY.sign(digest.digest()).hex()}
-    )
+    older = altered(modern, hash=digest.hexdigest(), signature=KEY.sign(digest.digest()).hex())
     line = exported([older]).replace(b"1e+16", b"1e16")
     assert verify_chain(read(line), PUBLIC).entries == 1
 

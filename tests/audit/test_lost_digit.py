@@ -9,6 +9,7 @@ import pytest
 
 from tests.audit.chains import (
     KEY,
+    altered,
     entry,
     exported,
 )
@@ -73,7 +74,7 @@ def test_search_for_a_lost_digit_is_bounded(monkeypatch: pytest.MonkeyPatch) -> 
     made = entry(None, payload={"n": [0.5] * 50, "z": 0.3})
     with pytest.raises(HashMismatch) as caught:
         verify_chain(
-            [made.model_copy(update={"payload": {"n": [0.5] * 50, "z": 0.30000000000000004}})],
+            [altered(made, payload={"n": [0.5] * 50, "z": 0.30000000000000004})],
             PUBLIC,
         )
     assert caught.value.hint is None

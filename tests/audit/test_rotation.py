@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.audit.chains import KEY, ORG, OTHER_KEY, SIGNATURE_SCOPES, entry, report_on
+from tests.audit.chains import KEY, ORG, OTHER_KEY, SIGNATURE_SCOPES, altered, entry, report_on
 from ttplan.audit.entries import GENESIS, entry_hash, to_record
 from ttplan.audit.keys.key_files import SigningKey, key_from_hex
 from ttplan.audit.rotation import (
@@ -338,7 +338,7 @@ def test_rotations_anywhere_verify_and_break_at_a_change(
             entries
         )
         if broken < len(entries):
-            entries[broken] = entries[broken].model_copy(update={"event": "x"})
+            entries[broken] = altered(entries[broken], event="x")
             with pytest.raises(ChainError) as caught:
                 verify_chain(entries, keys[0].public_key, signatures=signatures)
             assert caught.value.index == broken

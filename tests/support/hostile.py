@@ -244,16 +244,18 @@ def imported() -> ImportCard:
 
 def entry() -> EntryCard:
     payload = {"note": TEXT, TEXT: [TEXT, 1.5], "sample_size": 3}
-    hashes = {"prev_hash": HEX, "hash": HEX, "signature": HEX * 2}
-    fields = {
-        "id": ID,
-        "org_id": ID,
-        "seq": 3,
-        "timestamp": "2026-05-01T12:00:00+00:00",
-        "actor": Anonymous(),
-        "event": TEXT,
-    }
-    return EntryCard(payload=payload, **fields, **hashes)
+    return EntryCard(
+        id=ID,
+        org_id=ID,
+        seq=3,
+        timestamp="2026-05-01T12:00:00+00:00",
+        actor=Anonymous(),
+        event=TEXT,
+        payload=payload,
+        prev_hash=HEX,
+        hash=HEX,
+        signature=HEX * 2,
+    )
 
 
 def reconciliation() -> ReconciliationCard:

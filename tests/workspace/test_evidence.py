@@ -6,6 +6,7 @@ import logging
 import os
 import stat
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -119,7 +120,7 @@ def test_a_tip_is_published_only_where_the_store_gives_back_what_was_signed(
         caplog.at_level(logging.INFO, "ttplan.audit.tip"),
         pytest.raises(AuditError, match="returns a different one") as caught,
     ):
-        chain.publish(entry.model_copy(update={"event": "y"}))
+        chain.publish(replace(entry, event="y"))
     assert caught.value.applied
     assert caplog.text == ""
 

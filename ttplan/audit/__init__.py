@@ -1,6 +1,6 @@
 """The audit chain: entries, keys, signatures, proofs and verification. It needs no store.
 
-An auditor needs only this package. It imports blake3, cryptography, orjson, pydantic and PyNaCl.
+An auditor needs only this package. It imports blake3, cryptography, orjson and PyNaCl.
 The names below are imported when they are first used, so that worker processes start at once.
 
 Examples

@@ -101,7 +101,7 @@ def next_entry(
     seq, prev_hash = (0, GENESIS) if tip is None else (tip.seq + 1, tip.hash)
     formatted = format_timestamp(timestamp)
     body = canonical_body(
-        actor=actor.model_dump(mode="json"),
+        actor=actor.to_dict(),
         event=event,
         id=str(id),
         org_id=str(org_id),
@@ -127,7 +127,7 @@ def next_entry(
 def to_record(entry: AuditEntry) -> StoredEntry:
     """Convert an entry to the form that is stored and streamed."""
     body = canonical_body(
-        actor=entry.actor.model_dump(mode="json"),
+        actor=entry.actor.to_dict(),
         event=entry.event,
         id=str(entry.id),
         org_id=str(entry.org_id),

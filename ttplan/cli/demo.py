@@ -96,9 +96,9 @@ def _run_steps(workspace: Workspace, folder: Path) -> dict[str, object]:
     return {
         "import": report.model_dump(mode="json"),
         "plan": plan.run.model_dump(mode="json", exclude={"nonce"}),
-        "entry": entry.model_dump(mode="json"),
-        "verified": verified.model_dump(mode="json"),
-        "forgery": forgery.model_dump(mode="json"),
+        "entry": entry.to_dict(),
+        "verified": verified.to_dict(),
+        "forgery": forgery.to_dict(),
     }
 
 

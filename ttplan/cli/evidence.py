@@ -227,7 +227,7 @@ def verify_checkpoint(
         "anchor": str(checkpoint.anchor),
         "timestamp": checkpoint.timestamp,
         "verifying_key": checkpoint.verifying_key,
-        "chain": None if report is None else report.model_dump(mode="json"),
+        "chain": None if report is None else report.to_dict(),
     }
     text = f"SIGNED BY THE CUSTOMER (form {checkpoint.form}): {checkpoint.anchor}"
     chain_text = "not checked: the chain itself (--chain)" if report is None else report

@@ -74,7 +74,7 @@ def rotate(
     entry = workspace.evidence.rotate_key(new_key, actor=read_actor(user, api_key, system))
     public_key = workspace.current_public_key if new_key is None else new_key.public_key.hex
     if json:
-        dump = None if entry is None else entry.model_dump(mode="json")
+        dump = None if entry is None else entry.to_dict()
         show_json({"public_key": public_key, "entry": dump})
         return
     if entry is None:

@@ -120,7 +120,7 @@ def show_plan(plan: Plan, json: bool) -> None:
 def show_entry(entry: AuditEntry, message: str, json: bool) -> None:
     """Print what was done and the audit entry that records it."""
     anchor = f"entry {entry.seq} of the audit chain; its anchor is {entry.seq}:{entry.hash}"
-    show_value(entry.model_dump(mode="json"), f"{message}\n{anchor}", json)
+    show_value(entry.to_dict(), f"{message}\n{anchor}", json)
 
 
 def show_frame(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -136,10 +137,10 @@ def verify(
     )
     if checkpoint is not None and report.first_bad is None:
         check = _check_checkpoint(source, key_hex, checkpoint, policy, log)
-        report = report.model_copy(update={"checks": (*report.checks, check)})
+        report = replace(report, checks=(*report.checks, check))
     if html is not None:
         _write_new(html, report.page(_display_name(source)).encode())
-    show_value(report.model_dump(mode="json"), report, json)
+    show_value(report.to_dict(), report, json)
     raise typer.Exit(report.exit_code)
 
 

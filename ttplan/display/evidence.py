@@ -4,6 +4,7 @@ shows."""
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import Any
 
 import orjson
@@ -27,19 +28,21 @@ def fields_card(label: str, title: str, fields: Iterable[tuple[str, str]]) -> Ca
 class EntryCard(Renders, AuditEntry):
     """An entry of the audit chain."""
 
+    __slots__ = ()
+
     @classmethod
     def of(cls, entry: AuditEntry) -> EntryCard:
         """The same entry, which shows itself as a card."""
-        return cls.model_construct(**dict(entry))
+        return cls(**{field.name: getattr(entry, field.name) for field in fields(entry)})
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, AuditEntry) and dict(self) == dict(other)
+        return isinstance(other, AuditEntry) and self.to_dict() == other.to_dict()
 
     __hash__ = AuditEntry.__hash__
     __repr__ = __str__ = Renders.__repr__
 
     def card(self) -> Card:
-        actor = self.actor.model_dump(mode="json")
+        actor = self.actor.to_dict()
         fields = [
             ("by", " ".join([actor.pop("type"), *actor.values()])),
             ("at", self.timestamp),

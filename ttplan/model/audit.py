@@ -1,14 +1,14 @@
-"""Audit entries, their actors and anchors."""
+"""Audit entries, their actors and anchors: dataclasses, so that auditors do not need pydantic."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from operator import index
+from typing import Any, ClassVar, Literal, Self
 from uuid import UUID, uuid5
 
-from pydantic import BaseModel, Field
-
-from ttplan.model.base import FrozenModel, Hex64, Hex128
 from ttplan.model.errors import InputError
 from ttplan.model.stored_entry import StoredEntry as StoredEntry
 
@@ -16,7 +16,28 @@ _USER_NAMESPACE = uuid5(UUID(int=0), "ttplan user")
 _UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
-class User(FrozenModel):
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Base of the types of an audit chain: immutable, and convertible to JSON values."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    """Applies in stored models that have a field of this type."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON values, in order."""
+        return {field.name: _to_json(getattr(self, field.name)) for field in fields(self)}
+
+    def _convert(self, name: str, convert: Callable[[Any], object], expected: str) -> None:
+        """Replace the value of a field. Raises ValueError if it cannot be converted."""
+        value = getattr(self, name)
+        try:
+            object.__setattr__(self, name, convert(value))
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise ValueError(f"{name} is {value!r:.80}; expected {expected}") from None
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class User(Record):
     """A person, by id.
 
     Parameters
@@ -30,11 +51,17 @@ class User(FrozenModel):
     UUID('00000000-0000-0000-0000-000000000007')
     """
 
-    type: Literal["user"] = "user"
+    type: Literal["user"]
     user_id: UUID
 
-    def __init__(self, user_id: UUID | str, **data: Any) -> None:
-        BaseModel.__init__(self, user_id=user_id, **data)
+    def __init__(self, user_id: UUID | str, type: Literal["user"] = "user") -> None:
+        object.__setattr__(self, "type", type)
+        object.__setattr__(self, "user_id", user_id)
+        self.__post_init__()
+
+    def __post_init__(self) -> None:
+        self._convert("type", _matching("user"), "user")
+        self._convert("user_id", _to_uuid, "a UUID")
 
     @classmethod
     def named(cls, name: str) -> Self:
@@ -76,7 +103,8 @@ class User(FrozenModel):
         return cls(uuid5(_USER_NAMESPACE, text))
 
 
-class ApiKey(FrozenModel):
+@dataclass(frozen=True, slots=True, init=False)
+class ApiKey(Record):
     """A program that authenticated with an API key.
 
     Parameters
@@ -91,44 +119,64 @@ class ApiKey(FrozenModel):
     'api_key'
     """
 
-    type: Literal["api_key"] = "api_key"
+    type: Literal["api_key"]
     key_id: UUID
 
-    def __init__(self, key_id: UUID | str, **data: Any) -> None:
-        BaseModel.__init__(self, key_id=key_id, **data)
+    def __init__(self, key_id: UUID | str, type: Literal["api_key"] = "api_key") -> None:
+        object.__setattr__(self, "type", type)
+        object.__setattr__(self, "key_id", key_id)
+        self.__post_init__()
+
+    def __post_init__(self) -> None:
+        self._convert("type", _matching("api_key"), "api_key")
+        self._convert("key_id", _to_uuid, "a UUID")
 
 
-class System(FrozenModel):
+@dataclass(frozen=True, slots=True)
+class System(Record):
     """The system itself, acting without a person.
 
     Examples
     --------
     >>> import ttplan
-    >>> ttplan.System().model_dump()
+    >>> ttplan.System().to_dict()
     {'type': 'system'}
     """
 
     type: Literal["system"] = "system"
 
+    def __post_init__(self) -> None:
+        self._convert("type", _matching("system"), "system")
 
-class Anonymous(FrozenModel):
+
+@dataclass(frozen=True, slots=True)
+class Anonymous(Record):
     """A person or program that did not identify itself.
 
     Examples
     --------
     >>> import ttplan
-    >>> ttplan.Anonymous().model_dump()
+    >>> ttplan.Anonymous().to_dict()
     {'type': 'anonymous'}
     """
 
     type: Literal["anonymous"] = "anonymous"
 
+    def __post_init__(self) -> None:
+        self._convert("type", _matching("anonymous"), "anonymous")
 
-Actor = Annotated[User | ApiKey | System | Anonymous, Field(discriminator="type")]
-Seq = Annotated[int, Field(ge=0, lt=2**63)]
+
+Actor = User | ApiKey | System | Anonymous
+_ACTORS: dict[str, type[Actor]] = {
+    "user": User,
+    "api_key": ApiKey,
+    "system": System,
+    "anonymous": Anonymous,
+}
 
 
-class AuditEntry(FrozenModel):
+@dataclass(frozen=True, slots=True)
+class AuditEntry(Record):
     """One entry of an organisation's audit chain.
 
     Attributes
@@ -151,17 +199,31 @@ class AuditEntry(FrozenModel):
 
     id: UUID
     org_id: UUID
-    seq: Seq
+    seq: int
     timestamp: str
     actor: Actor
     event: str
     payload: dict[str, Any]
-    prev_hash: Hex64
-    hash: Hex64
-    signature: Hex128
+    prev_hash: str
+    hash: str
+    signature: str
+
+    def __post_init__(self) -> None:
+        self._convert("id", _to_uuid, "a UUID")
+        self._convert("org_id", _to_uuid, "a UUID")
+        self._convert("seq", _to_seq, "an integer from 0")
+        self._convert("timestamp", _to_text, "text")
+        self._convert("actor", _to_actor, f"an actor, of a type of {', '.join(_ACTORS)}")
+        self._convert("event", _to_text, "text")
+        self._convert("payload", _to_payload, "a dict with text keys")
+        for name, digits in (("prev_hash", 64), ("hash", 64), ("signature", 128)):
+            self._convert(
+                name, _matching(f"[0-9a-f]{{{digits}}}"), f"{digits} lower-case hex digits"
+            )
 
 
-class TipAnchor(FrozenModel):
+@dataclass(frozen=True, slots=True, repr=False)
+class TipAnchor(Record):
     """A note of where a chain ended, written `<seq>:<hash>`.
 
     Parameters
@@ -179,11 +241,12 @@ class TipAnchor(FrozenModel):
     41
     """
 
-    seq: Seq
-    hash: Hex64
+    seq: int
+    hash: str
 
-    def __init__(self, seq: int, hash: str) -> None:
-        BaseModel.__init__(self, seq=seq, hash=hash)
+    def __post_init__(self) -> None:
+        self._convert("seq", _to_seq, "an integer from 0")
+        self._convert("hash", _matching("[0-9a-f]{64}"), "64 lower-case hex digits")
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -200,3 +263,56 @@ class TipAnchor(FrozenModel):
         return f"{self.seq}:{self.hash}"
 
     __repr__ = __str__  # so that it can be copied from a notebook
+
+
+def _matching(pattern: str) -> Callable[[Any], object]:
+    """Return a converter that accepts only text that the pattern matches as a whole."""
+
+    def check(value: Any) -> object:
+        if re.fullmatch(pattern, value, re.ASCII) is None:
+            raise ValueError
+        return value
+
+    return check
+
+
+def _to_uuid(value: Any) -> UUID:
+    if isinstance(value, UUID):
+        return value
+    uuid = UUID(value)
+    if value.lower() not in (str(uuid), uuid.hex, uuid.urn, f"{{{uuid}}}"):
+        raise ValueError
+    return uuid
+
+
+def _to_seq(value: Any) -> int:
+    seq = index(value)
+    if not 0 <= seq < 2**63:
+        raise ValueError
+    return seq
+
+
+def _to_text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _to_payload(value: Any) -> dict[str, Any]:
+    if not all(isinstance(key, str) for key in value.keys()):
+        raise TypeError
+    return dict(value)
+
+
+def _to_actor(value: Any) -> Actor:
+    if isinstance(value, Actor):
+        return value
+    return _ACTORS[value["type"]](**value)
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, Record):
+        return value.to_dict()
+    if isinstance(value, UUID):
+        return str(value)
+    return [_to_json(item) for item in value] if isinstance(value, tuple) else value

@@ -7,6 +7,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
+from ttplan.model.audit import Actor
+
 
 class FrozenModel(BaseModel):
     """An immutable model that refuses unknown fields."""
@@ -21,7 +23,8 @@ class LenientModel(BaseModel):
 
 
 Hex64 = Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
-Hex128 = Annotated[str, Field(pattern=r"\A[0-9a-f]{128}\z")]
 NonEmptyText = Annotated[str, Field(strict=True, min_length=1)]
 UtcDatetime = Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC))]
 """A time in UTC. A time without a zone is refused."""
+ActorField = Annotated[Actor, Field(discriminator="type")]
+"""An actor, chosen by its `type`."""

@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ttplan.model.audit import Actor
-from ttplan.model.base import FrozenModel, Hex64
+from ttplan.model.base import ActorField, FrozenModel, Hex64
 
 RuleLevel = Literal["blocking", "advisory"]
 PolicyText = Annotated[str, Field(strict=True, min_length=1, max_length=500, pattern=r"\S")]
@@ -110,6 +109,6 @@ class Approval(FrozenModel):
     """
 
     seq: int
-    actor: Actor
+    actor: ActorField
     plan_digest: Hex64
     key: Hex64 | None = None

@@ -9,8 +9,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from ttplan.model.audit import Actor
-from ttplan.model.base import FrozenModel, Hex64, UtcDatetime
+from ttplan.model.base import ActorField, FrozenModel, Hex64, UtcDatetime
 from ttplan.model.money import Money
 from ttplan.model.plan import PlanConfig, PlanResult
 from ttplan.model.pricing import ModelPricing
@@ -86,7 +85,7 @@ class StoredPlan(FrozenModel):
     live_seen: tuple[SeenRoute, ...] | None = None
     replaced: tuple[LiveRoute, ...] | None = None
     failure: str | None = None
-    author: Actor | None = None
+    author: ActorField | None = None
     result: PlanResult
 
 

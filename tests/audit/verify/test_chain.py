@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.audit.chains import KEY, ORG, OTHER_KEY, SIGNATURE_SCOPES, chain, entry, report_on
+from tests.audit.chains import (
+    KEY,
+    ORG,
+    OTHER_KEY,
+    SIGNATURE_SCOPES,
+    altered,
+    chain,
+    entry,
+    report_on,
+)
 from ttplan.audit.entries import to_record
 from ttplan.audit.equivocation import find_equivocation
 from ttplan.audit.verify.chain import verify_chain, verify_chain_with_anchor
@@ -36,7 +45,7 @@ PUBLIC = KEY.public_key
 def changed(entries: list[AuditEntry], index: int, **fields: Any) -> list[AuditEntry | StoredEntry]:
     """The chain with one entry's fields replaced, and nothing recomputed."""
     copy: list[AuditEntry | StoredEntry] = list(entries)
-    copy[index] = entries[index].model_copy(update=fields)
+    copy[index] = altered(entries[index], **fields)
     return copy
 
 
@@ -286,12 +295,10 @@ def test_entry_hashed_with_legacy_exponents_verifies() -> None:
     modern = entry(None, payload={"x": 1e16, "text": "1e+16"})
     body = to_record(modern).body.replace(b":1e+16", b":1e16")
     digest = blake3.blake3(bytes(32) + body)
-    older = modern.model_copy(
-        update={"hash": digest.hexdigest(), "signature": KEY.sign(digest.digest()).hex()}
-    )
+    older = altered(modern, hash=digest.hexdigest(), signature=KEY.sign(digest.digest()).hex())
     assert verify_chain([older], PUBLIC).entries == 1
     with pytest.raises(HashMismatch):
-        verify_chain([older.model_copy(update={"payload": {"x": 1e17, "text": "1e+16"}})], PUBLIC)
+        verify_chain([altered(older, payload={"x": 1e17, "text": "1e+16"})], PUBLIC)
 
 
 def test_key_of_small_order_is_refused() -> None:

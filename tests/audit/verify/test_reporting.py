@@ -12,6 +12,7 @@ from tests.audit.chains import (
     KEY,
     ORG,
     OTHER_KEY,
+    altered,
     at,
     broken,
     chain,
@@ -101,7 +102,7 @@ def test_report_of_no_entries_says_nothing_was_checked() -> None:
 
 def test_report_of_a_broken_chain_names_what_passed() -> None:
     bad = broken(ENTRIES, 3)
-    last = [*ENTRIES[:8], ENTRIES[8].model_copy(update={"signature": ENTRIES[7].signature})]
+    last = [*ENTRIES[:8], altered(ENTRIES[8], signature=ENTRIES[7].signature)]
     every, hashes = "seq, prev_hash, hash and signature of the", "seq, prev_hash and hash of the"
     unknown = "any signature: who wrote the entries before it is not known"
     for entries, options, count, checks, not_checked, untrusted in (
@@ -180,7 +181,7 @@ def test_report_names_expected_and_found() -> None:
         None,
         None,
     )
-    forged = reported([ENTRIES[0].model_copy(update={"signature": "00" * 64})]).first_bad
+    forged = reported([altered(ENTRIES[0], signature="00" * 64)]).first_bad
     assert forged is not None
     assert (forged.expected, forged.found, forged.message[:8]) == (None, None, "entry 0:")
 
@@ -250,7 +251,7 @@ def test_report_page_is_complete_and_fetches_nothing() -> None:
     entries = chain(5)
     changed = [
         *entries[:2],
-        entries[2].model_copy(update={"event": "<script>alert(1)</script>"}),
+        altered(entries[2], event="<script>alert(1)</script>"),
         *entries[3:],
     ]
     report = report_on(changed, PUBLIC, key_source='a "test" <i>', anchor=at(entries, 4))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -12,7 +13,16 @@ from uuid import UUID
 
 import pytest
 
-from tests.audit.chains import KEY, ORG, OTHER_KEY, SIGNATURE_SCOPES, chain, entry, exported
+from tests.audit.chains import (
+    KEY,
+    ORG,
+    OTHER_KEY,
+    SIGNATURE_SCOPES,
+    altered,
+    chain,
+    entry,
+    exported,
+)
 from tests.audit.corpus import lines, read, rotated
 from ttplan.audit.jsonl import LineBlock, read_blocks, read_chain
 from ttplan.audit.keys.key_files import VerifyingKey
@@ -69,7 +79,8 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> InProcessWorkers:
 def verification_outcome(path: Path, **options: Any) -> str:
     """The report of a verification, or the error that prevents it."""
     try:
-        return verify_file(path, progress=False, **options).model_dump_json()
+        report = verify_file(path, progress=False, **options)
+        return json.dumps(report.to_dict(), separators=(",", ":"))
     except InputError as error:
         return str(error)
 
@@ -125,7 +136,7 @@ def test_other_lines_are_no_segment(key: bytes | None) -> None:
 
 
 def test_signatures_are_checked_only_with_a_key() -> None:
-    forged = [*ENTRIES[:5], ENTRIES[5].model_copy(update={"signature": "ab" * 64}), *ENTRIES[6:]]
+    forged = [*ENTRIES[:5], altered(ENTRIES[5], signature="ab" * 64), *ENTRIES[6:]]
     assert (
         scan_segment(lines(forged), PUBLIC.raw)
         is scan_segment(LINES, OTHER_KEY.public_key.raw)
@@ -134,7 +145,7 @@ def test_signatures_are_checked_only_with_a_key() -> None:
     assert scan_segment(lines(forged), None) is not None
     upper = [
         *ENTRIES[:5],
-        ENTRIES[5].model_copy(update={"signature": ENTRIES[5].signature.upper()}),
+        altered(ENTRIES[5], signature=ENTRIES[5].signature.upper()),
         *ENTRIES[6:],
     ]
     assert scan_segment(lines(upper), None) is scan_segment(lines(upper), PUBLIC.raw) is None
@@ -179,7 +190,7 @@ def test_bad_entry_anywhere_gets_the_same_report(
                 exported(
                     [
                         *entries[:index],
-                        entries[index].model_copy(update=change),
+                        altered(entries[index], **change),
                         *entries[index + 1 :],
                     ]
                 )
@@ -280,9 +291,7 @@ def test_verification_in_segments_is_resumed(
 ) -> None:
     path, state = tmp_path / "chain.jsonl", tmp_path / "state.json"
     entries = chain(40)
-    path.write_bytes(
-        exported([*entries[:30], entries[30].model_copy(update={"event": "x"}), *entries[31:]])
-    )
+    path.write_bytes(exported([*entries[:30], altered(entries[30], event="x"), *entries[31:]]))
     assert verify_file(path, public_key=PUBLIC, resume=state, progress=False).first_bad is not None
     path.write_bytes(exported(entries))
     with monkeypatch.context() as patch:
@@ -385,7 +394,7 @@ def test_worker_processes_find_segments(tmp_path: Path, monkeypatch: pytest.Monk
     path = tmp_path / "chain.jsonl"
     bad: list[AuditEntry] = [
         *ENTRIES[:9],
-        ENTRIES[9].model_copy(update={"signature": "ab" * 64}),
+        altered(ENTRIES[9], signature="ab" * 64),
         *ENTRIES[10:],
     ]
     path.write_bytes(exported(ENTRIES))

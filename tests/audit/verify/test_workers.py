@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from tests.audit.chains import KEY, OTHER_KEY, chain
+from tests.audit.chains import KEY, OTHER_KEY, altered, chain
 from tests.audit.corpus import SMALL, rotated
 from ttplan.audit.entries import to_record
 from ttplan.audit.keys.key_files import VerifyingKey
@@ -122,8 +122,7 @@ def test_long_chain_gets_the_same_verdicts(pools: list[WorkerPool]) -> None:
     assert (verified.entries, verified.signatures_checked) == (19, 19)
     for index in (2, 5, 18):
         broken = [
-            item.model_copy(update={"signature": "00" * 64}) if item.seq == index else item
-            for item in entries
+            altered(item, signature="00" * 64) if item.seq == index else item for item in entries
         ]
         with pytest.raises(BadSignature) as caught:
             verify_chain(broken, KEY.public_key)

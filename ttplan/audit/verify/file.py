@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from typing import TypeVar
 
 from ttplan.audit.equivocation import MAX_EVIDENCE, check_evidence, find_equivocation
@@ -218,7 +219,7 @@ def check_customer_file(
             f"{report.org_id}"
         )
     key_source = f"the customer's checkpoint {os.fspath(path)}"
-    return checkpoint, report.model_copy(update={"key_source": key_source})
+    return checkpoint, replace(report, key_source=key_source)
 
 
 def _choose_key(

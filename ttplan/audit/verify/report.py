@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from html import escape
 from textwrap import wrap
 from typing import Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
-
-from ttplan.model.audit import TipAnchor
+from ttplan.model.audit import Record, TipAnchor
 from ttplan.model.errors import TruncatedChain
 
 Verdict = Literal["verified", "consistent with its own key", "broken"]
@@ -29,10 +28,9 @@ code { overflow-wrap: anywhere; }
 _LEFT = ' style="text-align:left;vertical-align:top"'
 
 
-class FirstBad(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstBad(Record):
     """The first entry that does not verify: where, which check, and what was expected."""
-
-    model_config = ConfigDict(frozen=True)
 
     index: int
     error: str
@@ -47,23 +45,21 @@ class FirstBad(BaseModel):
     """How many untrusted entries follow it; None if the chain only misses an anchor."""
 
 
-class LaterKey(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaterKey(Record):
     """A key to which the chain was rotated, and the seq of the first entry that it signs."""
-
-    model_config = ConfigDict(frozen=True)
 
     since: int
     key: str
 
 
-class ChainReport(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ChainReport(Record):
     """The outcome of a verification.
 
     The verdict is "verified" only with a key from elsewhere. With the key that comes with the
     chain it is "consistent with its own key". `exit_code` is 0, 4 and 1 for the three verdicts.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     verdict: Verdict
     org_id: UUID | None
