@@ -1,4 +1,4 @@
-"""Reading a log in a test: all its rows, and what the report says of them."""
+"""Reads a log in a test: all its rows and the report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from tests.logs.made.calls import Call
+from tests.logs.generators.calls import Call
 from ttplan.logs.model_names import normalise_model
 from ttplan.logs.reader import LogReader
 from ttplan.logs.report import ReadReport
@@ -17,7 +17,7 @@ Rows = list[dict[str, Any]]
 
 
 def read(path: Path, **options: Any) -> tuple[Rows, ReadReport]:
-    """The rows and the report, with the catalogue's names; by default a row may lack its cost."""
+    """The rows, with the catalogue's names, and the report; by default a cost may be missing."""
     read_options = ReadOptions(**{"needs_cost": False, **options})
     with LogReader(path, read_options, normalise=normalise_model) as log:
         rows = [row for batch in log.batches() for row in batch.to_pylist()]
@@ -25,28 +25,31 @@ def read(path: Path, **options: Any) -> tuple[Rows, ReadReport]:
 
 
 def read_row(folder: Path, row: Any, **options: Any) -> dict[str, Any]:
-    """The one row that a document becomes."""
+    """The row that a document becomes."""
     path = folder / "row.jsonl"
     path.write_text(json.dumps(row) + "\n")
-    ((found,), _) = read(path, **options)
-    return found
+    ((found_row,), _) = read(path, **options)
+    return found_row
 
 
 def check(rows: Rows, calls: Iterable[Call], expected: Callable[[Call], dict[str, Any]]) -> None:
-    """Every call is a row, every row a call, and each has what is expected of it. Rows are found by what the log called them."""
-    found = {row["source_id"] or row["id"]: row for row in rows}
-    assert len(found) == len(rows)
-    wanted = {str(one["id"]): one for one in map(expected, calls)}
-    assert set(found) == set(wanted)
-    for key, one in wanted.items():
-        row = found[key]
-        assert {name: row[name] for name in one if name != "id"} == {
-            n: v for n, v in one.items() if n != "id"
+    """Check that calls and rows correspond one to one and every row has the expected fields.
+
+    Rows are identified by the id in the log.
+    """
+    by_id = {row["source_id"] or row["id"]: row for row in rows}
+    assert len(by_id) == len(rows)
+    expected_by_id = {str(fields["id"]): fields for fields in map(expected, calls)}
+    assert set(by_id) == set(expected_by_id)
+    for key, fields in expected_by_id.items():
+        row = by_id[key]
+        assert {name: row[name] for name in fields if name != "id"} == {
+            n: v for n, v in fields.items() if n != "id"
         }, key
 
 
 def plain(call: Call) -> dict[str, Any]:
-    """What any format that knows all of it says of a call."""
+    """The expected row of a call in a format that has all fields."""
     return {
         "id": call.id,
         "ts": call.ts,

@@ -1,7 +1,6 @@
-"""Malformed logs of every format: a clear report, nothing of a body in it, and a store that is as it was.
+"""Malformed logs of every format are reported clearly, without body text, and change no store.
 
-Each file is a row of a fixture again and again, each time with one value replaced: in turn every value that it has, of whatever
-depth.
+Each file repeats one row of a fixture. In each copy another value is replaced, at any depth.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import ttplan
-from tests.logs.made.everything import FIXTURES
+from tests.logs.generators.files import FIXTURES
 from tests.logs.reading import read
 from tests.workspace.test_workspace import content, opened
 from ttplan.logs.formats import FORMATS
@@ -29,7 +28,7 @@ BODY_TEXT = "THE-PROMPT-ITSELF"
 MARK = "@@replaced@@"
 DEEP = 10_000
 LARGE = 2 * 2**20
-# What stands where a value was: in JSON, and in a file of texts.
+# Replacements by kind: in JSON, and in a file of texts.
 WRONG = {
     "wrong type": ('[{"a": "b"}]', "many"),
     "null": ("null", ""),
@@ -39,24 +38,22 @@ WRONG = {
     "large field": ('"' + "x" * LARGE + '"', "x" * LARGE),
     "deep nesting": ("[" * DEEP + "]" * DEEP, "[" * DEEP + "]" * DEEP),
 }
-FEW = {"large field": 2, "deep nesting": 3}
-"""These replace a few values only."""
-COUNTED = ("wrong type", "huge number", "deep nesting")
-"""With these it is looked at how many rows can be used all the same."""
+MAX_REPLACED = {"large field": 2, "deep nesting": 3}
+"""How many values these replace, instead of all."""
+COUNTED_KINDS = ("wrong type", "huge number", "deep nesting")
+"""For these, the test also reads the usable rows."""
 Row = dict[str, Any]
 Step = str | int
 
 
 class Log(NamedTuple):
-    """A file to spoil: its format, its ending, rows with a body that nobody may see, and how rows' texts become a file."""
+    """A valid log: its format, its file suffix, its rows (with a secret body), and how to write
+    them."""
 
     format: str
     ending: str
     rows: list[Row]
     pack: Callable[[list[str]], bytes]
-
-
-# --- files -----------------------------------------------------------------------------------------------------------
 
 
 def lines(texts: list[str]) -> bytes:
@@ -72,7 +69,7 @@ def data(texts: list[str]) -> bytes:
 
 
 def spans(texts: list[str]) -> bytes:
-    """One document of all the documents' spans, compressed."""
+    """One compressed document with the spans of all documents."""
     inner = ",".join(text.removeprefix('{"resourceSpans": [').removesuffix("]}") for text in texts)
     return gzip.compress(f'{{"resourceSpans": [{inner}]}}'.encode(), 1)
 
@@ -99,7 +96,7 @@ def parquet(texts: list[str]) -> bytes:
 
 
 def one_span(document: Row) -> Row:
-    """A collector's line with the first call of a model alone."""
+    """A collector's line with only the first model call."""
     for resource in document["resourceSpans"]:
         for scope in resource["scopeSpans"]:
             for span in scope["spans"]:
@@ -122,25 +119,27 @@ def records(path: Path) -> Iterator[Row]:
     if ".csv" in path.suffixes:
         yield from csv.DictReader(io.StringIO(text))
     elif ".json" in path.suffixes:
-        found = json.loads(text)
-        yield from found["data"] if isinstance(found, dict) else found
+        document = json.loads(text)
+        yield from document["data"] if isinstance(document, dict) else document
     else:
         yield from map(json.loads, text.splitlines())
 
 
 def load(format: str, name: str, ending: str, pack: Callable[[list[str]], bytes]) -> Log:
-    """A fixture's rows that are requests, with a body put in."""
-    found = [one_span(row) if "resourceSpans" in row else row for row in records(FIXTURES / name)]
+    """The rows of a fixture that are requests, with a secret body."""
+    documents = [
+        one_span(row) if "resourceSpans" in row else row for row in records(FIXTURES / name)
+    ]
     requests = [
         row
-        for row in found
+        for row in documents
         if row.get("type", "GENERATION") == "GENERATION" and row.get("level") != "ERROR"
     ]
     return Log(format, ending, [with_secret(format, row) for row in requests[:60]], pack)
 
 
 def with_secret(format: str, row: Row) -> Row:
-    """The row with a body at each place where the format has one, if the row has that place."""
+    """The row with the secret in every body that the row has."""
     fields = FORMATS[format].mapping.fields
     paths = [
         path
@@ -153,7 +152,7 @@ def with_secret(format: str, row: Row) -> Row:
     }
 
 
-OURS = {
+OWN_ROW = {
     "id": "6f1c0000-0000-4000-8000-00000000000{n:x}",
     "ts": "2026-05-01T12:00:00Z",
     "provider": "openai",
@@ -170,12 +169,12 @@ OURS = {
     "body": BODY_TEXT,
     "response_body": BODY_TEXT,
 }
-THEIRS = OURS | {
+TOKENTRIMMER_ROW = OWN_ROW | {
     "org_id": "6f1c0000-0000-4000-8000-0000000000ff",
     "cache_layer": "",
     "matched_route_id": "",
 }
-THEIRS |= {"upstream_latency_ms": "9"}
+TOKENTRIMMER_ROW |= {"upstream_latency_ms": "9"}
 
 
 def own(format: str, row: Row, ending: str, pack: Callable[[list[str]], bytes]) -> Log:
@@ -183,10 +182,10 @@ def own(format: str, row: Row, ending: str, pack: Callable[[list[str]], bytes]) 
 
 
 LOGS = {
-    "own.jsonl": own("own", OURS, "jsonl", lines),
-    "own.csv": own("own", OURS, "csv", cells),
-    "own.parquet": own("own", OURS, "parquet", parquet),
-    "tokentrimmer.csv": own("tokentrimmer", THEIRS, "csv", cells),
+    "own.jsonl": own("own", OWN_ROW, "jsonl", lines),
+    "own.csv": own("own", OWN_ROW, "csv", cells),
+    "own.parquet": own("own", OWN_ROW, "parquet", parquet),
+    "tokentrimmer.csv": own("tokentrimmer", TOKENTRIMMER_ROW, "csv", cells),
     "litellm.csv": load("litellm", "litellm_spend_logs.csv", "csv", cells),
     "litellm.json": load("litellm", "litellm_spend_logs.json.gz", "json", data),
     "litellm.jsonl": load("litellm", "litellm_spend_logs.jsonl.gz", "jsonl", lines),
@@ -206,11 +205,8 @@ LOGS = {
 }
 
 
-# --- spoiling --------------------------------------------------------------------------------------------------------
-
-
 def places(value: Any, depth: int = 0) -> Iterator[tuple[Step, ...]]:
-    """Where every value inside a value is."""
+    """The path of every value inside a value."""
     inner = (
         value.items()
         if isinstance(value, dict)
@@ -218,18 +214,18 @@ def places(value: Any, depth: int = 0) -> Iterator[tuple[Step, ...]]:
         if isinstance(value, list)
         else ()
     )
-    for step, one in inner:
+    for step, inner_value in inner:
         yield (step,)
         if depth < 9:
-            yield from ((step, *rest) for rest in places(one, depth + 1))
+            yield from ((step, *rest) for rest in places(inner_value, depth + 1))
 
 
-def chosen(log: Log, kind: str) -> list[tuple[Step, ...]]:
-    """Which values are replaced, one a row: all, at most as many as there are rows, always the time's."""
-    found = list(places(log.rows[0]))
-    first = next(place for place in found if is_time(log, place))
-    few = FEW.get(kind, 40)
-    return [first, *found[:: max(1, -(-len(found) // (few - 1)))]][:few]
+def replaced_places(log: Log, kind: str) -> list[tuple[Step, ...]]:
+    """The paths to replace, one per row: all or a sample, and always the time."""
+    all_places = list(places(log.rows[0]))
+    first = next(place for place in all_places if is_time(log, place))
+    few = MAX_REPLACED.get(kind, 40)
+    return [first, *all_places[:: max(1, -(-len(all_places) // (few - 1)))]][:few]
 
 
 def is_time(log: Log, place: tuple[Step, ...]) -> bool:
@@ -239,8 +235,8 @@ def is_time(log: Log, place: tuple[Step, ...]) -> bool:
     )
 
 
-def spoilt(row: Row, place: tuple[Step, ...], kind: str, texts: bool) -> str:
-    """The row as JSON text, with another value in one place."""
+def with_replacement(row: Row, place: tuple[Step, ...], kind: str, texts: bool) -> str:
+    """The row as JSON text with one value replaced."""
     copy = json.loads(json.dumps(row))
     inner = copy
     for step in place[:-1]:
@@ -251,7 +247,8 @@ def spoilt(row: Row, place: tuple[Step, ...], kind: str, texts: bool) -> str:
 
 
 def attempt(path: Path) -> tuple[str, int | None]:
-    """Read what can be read: an error's text or a report's, and how many rows cannot be used; None after an error."""
+    """Read the usable rows: the text of the error or of the report, and the number of unusable rows
+    (None after an error)."""
     try:
         rows, report = read(path, on_bad_rows="skip")
     except InputError as error:
@@ -272,7 +269,7 @@ def check_text(text: str, path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> ttplan.Workspace:
-    """A store that has requests already."""
+    """A store that already has requests."""
     made = opened(tmp_path_factory.mktemp("store") / "plans.duckdb")
     path = tmp_path_factory.mktemp("log") / "log.jsonl"
     path.write_bytes(
@@ -289,12 +286,12 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> ttplan.Workspace:
 
 @pytest.fixture(scope="module")
 def before(workspace: ttplan.Workspace) -> Any:
-    """What that store holds, before any of these tests and after each."""
+    """The content of that store, which no test changes."""
     return content(Path(str(workspace._context.name)))
 
 
 def check_refused(workspace: ttplan.Workspace, before: Any, path: Path) -> str:
-    """An import of the file is refused and leaves the store as it was; what was said."""
+    """Check that an import is refused and leaves the store unchanged; returns the error message."""
     with pytest.raises(InputError) as refusal:
         workspace.import_logs(path, cost="recomputed")
     assert content(Path(str(workspace._context.name))) == before
@@ -305,24 +302,29 @@ def check_refused(workspace: ttplan.Workspace, before: Any, path: Path) -> str:
 
 @pytest.mark.parametrize("kind", WRONG)
 @pytest.mark.parametrize("name", LOGS)
-def test_a_value_that_cannot_be_is_reported_and_nothing_is_imported(
+def test_an_invalid_value_is_reported_and_not_imported(
     name: str, kind: str, tmp_path: Path, workspace: ttplan.Workspace, before: Any
 ) -> None:
     log = LOGS[name]
     texts = log.pack in (cells, parquet)
     path = tmp_path / f"log.{log.ending}"
     path.write_bytes(
-        log.pack([spoilt(log.rows[0], place, kind, texts) for place in chosen(log, kind)])
+        log.pack(
+            [
+                with_replacement(log.rows[0], place, kind, texts)
+                for place in replaced_places(log, kind)
+            ]
+        )
     )
     check_refused(workspace, before, path)
-    if kind in COUNTED:
+    if kind in COUNTED_KINDS:
         text, unusable = attempt(path)
         check_text(text, path)
         assert unusable != 0, "the first row has no time"
 
 
 @pytest.mark.parametrize("name", LOGS)
-def test_a_file_that_is_cut_off_is_refused(
+def test_a_truncated_file_is_refused(
     name: str, tmp_path: Path, workspace: ttplan.Workspace, before: Any
 ) -> None:
     log = LOGS[name]
@@ -338,7 +340,7 @@ def test_a_file_that_is_cut_off_is_refused(
     "content",
     [b"\x00" * 5000, b"\xff\xfe{}", b"{" * 5000, b'"' * 5000, b"PAR1", b"\x1f\x8b", b"(\xb5/\xfd"],
 )
-def test_what_is_no_log_at_all_is_refused(
+def test_a_file_that_is_not_a_log_is_refused(
     content: bytes, tmp_path: Path, workspace: ttplan.Workspace, before: Any
 ) -> None:
     for ending in ("csv", "json", "jsonl", "parquet", "log"):

@@ -1,4 +1,4 @@
-"""Names as gateways spell them, by the catalogue's ids."""
+"""Normalising the model names that gateways log to the catalogue's ids."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ttplan.logs.model_names import normalise_model
 from ttplan.logs.rows import CatalogueModel
 
-SPELT = [
+SPELLINGS = [
     ("openai", "gpt-4o", "openai", "gpt-4o", None),
     ("OpenAI", "GPT-4o", "openai", "gpt-4o", None),
     ("openai", "openai/gpt-4o-mini", "openai", "gpt-4o-mini", None),
@@ -70,7 +70,8 @@ SPELT = [
     ),
     (
         "aws.bedrock",
-        "arn:aws:bedrock:eu-west-3:123456789012:inference-profile/eu.anthropic.claude-3-haiku-20240307-v1:0",
+        "arn:aws:bedrock:eu-west-3:123456789012:inference-profile/"
+        "eu.anthropic.claude-3-haiku-20240307-v1:0",
         "aws",
         "regional.anthropic.claude-3-haiku-20240307-v1:0",
         "eu",
@@ -139,7 +140,7 @@ SPELT = [
     ("moonshot", "moonshot/kimi-k2-thinking", "moonshotai", "kimi-k2-thinking", None),
     ("cohere_chat", "command-r-plus", "cohere", "command-r-plus", None),
     ("voyage", "voyage/voyage-3-lite", "voyageai", "voyage-3-lite", None),
-    # A gateway, or nobody: the model's name tells.
+    # With a gateway or no provider, the model's name decides.
     (None, "gpt-4o", "openai", "gpt-4o", None),
     ("", "claude-haiku-4-5", "anthropic", "claude-haiku-4-5", None),
     ("litellm", "azure/gpt-4o-mini", "azure", "gpt-4o-mini", None),
@@ -147,7 +148,7 @@ SPELT = [
     ("unknown", "openrouter/openai/gpt-4o", "openrouter", "openai/gpt-4o", None),
     (None, "our-own-model", "", "our-own-model", None),
     ("", "our/own-model", "", "our/own-model", None),
-    # What only resembles a known name is not one.
+    # A name that only resembles a known one stays as it is.
     ("our-openai-proxy", "gpt-4o", "our-openai-proxy", "gpt-4o", None),
     ("local", "llama-3.3-70b", "local", "llama-3.3-70b", None),
     ("vllm", "openai/gpt-oss-20b", "vllm", "openai/gpt-oss-20b", None),
@@ -158,38 +159,39 @@ SPELT = [
 ]
 
 
-@pytest.mark.parametrize(("provider", "model", "owner", "name", "endpoint"), SPELT)
+@pytest.mark.parametrize(("provider", "model", "owner", "name", "endpoint"), SPELLINGS)
 def test_a_spelling_is_understood(
     provider: str | None, model: str, owner: str, name: str | None, endpoint: str | None
 ) -> None:
-    found = normalise_model(provider, model)
-    assert (found.provider, found.endpoint) == (owner, endpoint)
+    result = normalise_model(provider, model)
+    assert (result.provider, result.endpoint) == (owner, endpoint)
     if name is not None:
-        assert found.model == name
-    # What came out is understood as itself, so that rows of two imports have one name.
-    again = normalise_model(found.provider, found.model)
-    assert (again.provider, again.model) == (found.provider, found.model)
+        assert result.model == name
+    # Normalising is idempotent, so that rows of two imports have the same name.
+    second = normalise_model(result.provider, result.model)
+    assert (second.provider, second.model) == (result.provider, result.model)
 
 
-def test_a_name_is_one_that_the_catalogue_knows_again() -> None:
+def test_catalogue_names_resolve_to_the_same_model() -> None:
     snapshot = get_snapshot()
     for provider in snapshot.providers:
         for model in provider.models:
             try:
-                found = snapshot.find_provider_model(model.id, None, provider.id, None)[1]
+                known = snapshot.find_provider_model(model.id, None, provider.id, None)[1]
             except LookupError:
                 continue
-            # Perplexity's catalogue has names with its own in front for another interface: a gateway's prefix looks the same.
+            # Perplexity's catalogue has names with its own prefix for another interface, which
+            # cannot be told from a gateway's prefix.
             if not model.id.startswith(("ft:", f"{provider.id}/")):
                 named = normalise_model(provider.id, model.id)
                 assert (
                     snapshot.find_provider_model(named.model, None, named.provider, None)[1]
-                    is found
+                    is known
                 ), model.id
 
 
 @given(st.one_of(st.none(), st.text(max_size=20)), st.text(max_size=60))
-def test_any_text_is_a_name(provider: str | None, model: str) -> None:
-    found = normalise_model(provider, model)
-    assert isinstance(found, CatalogueModel)
-    assert bool(found.model) == bool(model)
+def test_every_text_is_accepted_as_a_name(provider: str | None, model: str) -> None:
+    result = normalise_model(provider, model)
+    assert isinstance(result, CatalogueModel)
+    assert bool(result.model) == bool(model)

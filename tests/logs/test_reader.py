@@ -1,4 +1,4 @@
-"""Reading logs: every row is used or accounted for, and a bad file is one clear line."""
+"""Reading logs: every row is accounted for, and a bad file is reported in one line."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def numbered(count: int, **changes: Any) -> list[dict[str, Any]]:
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:
-    """The rows in the format that the path's name says."""
+    """Write the rows in the format of the path's suffix."""
     if path.suffix == ".jsonl":
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     elif path.suffix == ".parquet":
@@ -123,8 +123,8 @@ def test_rows_are_read_from_each_format(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_what_a_log_says_of_usage_is_kept(tmp_path: Path, kind: str) -> None:
-    said: dict[str, Any] = {
+def test_logged_usage_is_kept(tmp_path: Path, kind: str) -> None:
+    usage: dict[str, Any] = {
         "cache_write_tokens": 7,
         "reasoning_tokens": 1,
         "input_audio_tokens": 3,
@@ -141,12 +141,12 @@ def test_what_a_log_says_of_usage_is_kept(tmp_path: Path, kind: str) -> None:
         "cost_basis": "recomputed",
     }
     row, *_ = read(
-        write(tmp_path / f"log.{kind}", numbered(1, **(said | {"recorded_cost_usd": 0.2})))
+        write(tmp_path / f"log.{kind}", numbered(1, **(usage | {"recorded_cost_usd": 0.2})))
     )[0]
-    assert {name: row[name] for name in said} == said
+    assert {name: row[name] for name in usage} == usage
 
 
-def test_usage_that_is_no_json_is_a_bad_row_and_a_large_one_is_left_empty(tmp_path: Path) -> None:
+def test_usage_must_be_json_and_large_usage_is_left_empty(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"provider_usage: expected JSON"):
         read(write(tmp_path / "log.jsonl", numbered(1, provider_usage="{not json")))
     large = json.dumps({"text": "x" * 65_536})
@@ -162,7 +162,7 @@ def test_usage_that_is_no_json_is_a_bad_row_and_a_large_one_is_left_empty(tmp_pa
     )
 
 
-def test_what_is_assumed_is_reported(tmp_path: Path) -> None:
+def test_assumptions_are_reported(tmp_path: Path) -> None:
     _, log = read(write(tmp_path / "log.csv", numbered(1, surprise=1)))
     report = log.report()
     assert report.assumed["baseline_cost_usd"] == "cost_usd"
@@ -196,7 +196,7 @@ def test_what_is_assumed_is_reported(tmp_path: Path) -> None:
         ("id", None, "an id"),
     ],
 )
-def test_a_row_that_cannot_be_used_refuses_the_file_or_is_reported(
+def test_an_unusable_row_refuses_the_file_or_is_reported(
     tmp_path: Path, kind: str, field: str, value: Any, expected: str
 ) -> None:
     rows = numbered(5, cached=False, cache_layer=None, matched_route_id=None, tag=None)
@@ -235,17 +235,17 @@ def test_a_nan_in_parquet_is_refused(tmp_path: Path) -> None:
         read(write(tmp_path / "log.parquet", numbered(2, cost_usd=float("nan"))))
 
 
-def test_ids_from_elsewhere_become_uuids_of_their_own(tmp_path: Path) -> None:
+def test_foreign_ids_become_deterministic_uuids(tmp_path: Path) -> None:
     rows, _ = read(write(tmp_path / "log.csv", [ROW | {"id": "chatcmpl-7", "org_id": "acme"}]))
     assert rows[0]["source_id"] == "chatcmpl-7"
     assert rows[0]["id"] == as_uuid("chatcmpl-7")
     assert UUID(rows[0]["id"]).version == 5
     assert rows[0]["org_id"] == as_uuid("acme")
-    again, _ = read(write(tmp_path / "again.jsonl", [ROW | {"id": "chatcmpl-7"}]))
-    assert again[0]["id"] == rows[0]["id"]
+    second, _ = read(write(tmp_path / "again.jsonl", [ROW | {"id": "chatcmpl-7"}]))
+    assert second[0]["id"] == rows[0]["id"]
 
 
-def test_bodies_are_read_only_where_asked_and_never_shown(tmp_path: Path) -> None:
+def test_bodies_are_read_only_on_request_and_never_shown(tmp_path: Path) -> None:
     prompt = "My ΟΔΟΣ secret"
     path = write(
         tmp_path / "log.jsonl", [ROW | {"body": prompt, "response_body": "yes", "input_tokens": 1}]
@@ -260,7 +260,7 @@ def test_bodies_are_read_only_where_asked_and_never_shown(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("ending", FORMATS)
-def test_embeddings_are_read_only_where_asked_to_the_last_bit(tmp_path: Path, ending: str) -> None:
+def test_embeddings_are_read_exactly_and_only_on_request(tmp_path: Path, ending: str) -> None:
     vector = [0.1, -2.5, 1e-7, 3.0]
     spelt: Any = json.dumps(vector) if ending == "csv" else vector
     path = write(tmp_path / f"log.{ending}", [ROW | {"embedding": spelt, "session_id": "s-1"}])
@@ -274,7 +274,7 @@ def test_embeddings_are_read_only_where_asked_to_the_last_bit(tmp_path: Path, en
 
 @pytest.mark.parametrize("bad", ["[1, 2", "[]", "[1, null]", '["a"]', "[1e39, 0]", "7", "[NaN]"])
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
-def test_what_is_no_embedding_is_named(tmp_path: Path, bad: str, ending: str) -> None:
+def test_an_invalid_embedding_is_named(tmp_path: Path, bad: str, ending: str) -> None:
     path = tmp_path / f"log.{ending}"
     write(path, [ROW | {"embedding": bad}])
     with pytest.raises(
@@ -283,7 +283,7 @@ def test_what_is_no_embedding_is_named(tmp_path: Path, bad: str, ending: str) ->
         read(path, with_embeddings=True)
 
 
-def test_an_embedding_of_an_infinite_number_in_parquet_is_named(tmp_path: Path) -> None:
+def test_an_infinite_embedding_in_parquet_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "log.parquet", [ROW | {"embedding": [1.0, float("inf")]}])
     with pytest.raises(
         InputError, match=r"embedding: expected a list of 1 to 16,384 finite numbers.*inf"
@@ -308,7 +308,7 @@ def test_an_embedding_of_an_infinite_number_in_parquet_is_named(tmp_path: Path) 
         ("log.txt", b"hello", "its name does not tell its format"),
     ],
 )
-def test_a_file_that_is_no_log_is_one_clear_line(
+def test_a_file_that_is_not_a_log_is_one_clear_line(
     tmp_path: Path, name: str, content: bytes, message: str
 ) -> None:
     path = tmp_path / name
@@ -340,7 +340,7 @@ def test_missing_files_and_folders(tmp_path: Path) -> None:
         LogReader(write(tmp_path / "log.csv", [ROW]), ReadOptions(format="xml"))
 
 
-def test_a_format_may_be_said_or_seen(tmp_path: Path) -> None:
+def test_a_format_can_be_named_or_detected(tmp_path: Path) -> None:
     path = write(tmp_path / "log.parquet", numbered(2))
     path.rename(tmp_path / "log.bin")
     assert len(read(tmp_path / "log.bin")[0]) == 2
@@ -366,11 +366,11 @@ amounts = st.floats(min_value=0, max_value=1e6, allow_nan=False) | st.floats(
 
 @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(amounts, min_size=20, max_size=100))
-def test_money_in_files_rounds_as_money_in_models_does(
+def test_money_is_rounded_as_in_models(
     tmp_path_factory: pytest.TempPathFactory, amounts: list[float]
 ) -> None:
     rows = [ROW | {"id": str(UUID(int=n)), "cost_usd": amount} for n, amount in enumerate(amounts)]
-    found = read(write(tmp_path_factory.mktemp("money") / "log.jsonl", rows))[0]
-    assert [row["cost_usd"] for row in found] == [
+    result = read(write(tmp_path_factory.mktemp("money") / "log.jsonl", rows))[0]
+    assert [row["cost_usd"] for row in result] == [
         round_money(to_decimal(amount)) for amount in amounts
     ]

@@ -1,4 +1,6 @@
-"""A clean log of many kinds of calls, priced by the calculator of the catalogue."""
+"""A clean log of many kinds of calls, priced by the catalogue's own calculator, and ways to spoil
+it.
+"""
 
 from __future__ import annotations
 

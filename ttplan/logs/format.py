@@ -32,6 +32,15 @@ class Signature(NamedTuple):
     forbidden: tuple[str, ...] = ()
     typical: tuple[str, ...] = ()
 
+    @classmethod
+    def of(
+        cls, required: str, any_of: tuple[str, ...] = (), forbidden: str = "", typical: str = ""
+    ) -> Signature:
+        """A signature from keys that are separated by spaces."""
+        alternatives = tuple(tuple(keys.split()) for keys in any_of)
+        first, *others = (tuple(keys.split()) for keys in (required, forbidden, typical))
+        return cls(first, alternatives, *others)
+
 
 class Format(NamedTuple):
     """A format that can be read."""

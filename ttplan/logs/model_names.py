@@ -48,20 +48,7 @@ _PROVIDER_BY_ALIAS = {
     for provider, aliases in _ALIASES.items()
     for alias in (provider.replace("-", "_"), *aliases.split())
 }
-_GATEWAYS = frozenset(
-    (
-        "",
-        "litellm",
-        "litellm_proxy",
-        "gateway",
-        "ai_gateway",
-        "proxy",
-        "helicone",
-        "portkey",
-        "unknown",
-        "none",
-    )
-)
+_GATEWAYS = "litellm litellm_proxy gateway ai_gateway proxy helicone portkey unknown none"
 """Logged instead of a provider if the log does not say who served a request: the provider then
 follows from the model."""
 
@@ -107,7 +94,7 @@ def normalise_model(provider: str | None, model: str) -> CatalogueModel:
     owner = known_provider(provider)
     prefix, slash, rest = model.partition("/")
     prefix_owner = _PROVIDER_BY_ALIAS.get(_alias(prefix)) if slash and rest else None
-    if owner is None and _alias(provider or "") in _GATEWAYS:
+    if owner is None and (_alias(provider or "") or "none") in _GATEWAYS.split():
         owner = prefix_owner or _model_owner(model)
     if owner is None:
         return CatalogueModel(provider or "", model)

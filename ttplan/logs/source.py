@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, NamedTuple
 
 import duckdb
@@ -104,12 +103,7 @@ class Source:
     def __enter__(self) -> Source:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -200,7 +194,7 @@ class Source:
         head = self._head(path)
         lines = head.start.count(b"\n")
         # A compressed file is assumed to be a fifth of its content: good enough for progress.
-        size = head.size * (1 if first.compression == "none" else 5)
+        size = head.size * (1 if first.compression == "uncompressed" else 5)
         return None if lines < 2 else max(lines, round(size / len(head.start) * lines))
 
     def _find(self, paths: PathLike | Sequence[PathLike], folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""What providers say of whole days: read to the last token, and a log held against it."""
+"""Reading billing exports exactly, and comparing a log with them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import pyarrow as pa
 import pytest
 
 import ttplan
-from tests.logs.made.billing_exports import billed
-from tests.logs.made.calls import Call
-from tests.logs.made.everything import FIXTURES
-from tests.logs.made.openrouter import SLUGS, generations
+from tests.logs.generators.billing_exports import billed
+from tests.logs.generators.calls import Call
+from tests.logs.generators.files import FIXTURES
+from tests.logs.generators.openrouter import SLUGS, generations
 from ttplan.logs.billing.compare import compare_days, compare_totals, plain_model
 from ttplan.logs.billing.totals import read_totals
 from ttplan.model.errors import InputError
@@ -37,11 +37,11 @@ def truth(calls: Iterable[Call]) -> dict[tuple[date, str], dict[str, Any]]:
         counts = (1, call.input, call.cached, call.written, call.output)
         sums[key].update(dict(zip(USAGE, counts, strict=True)))
         cost[key] += call.cost
-    return {key: {**found, "cost_usd": cost[key]} for key, found in sums.items()}
+    return {key: {**counter, "cost_usd": cost[key]} for key, counter in sums.items()}
 
 
 def table(calls: Iterable[Call], **changes: Any) -> pa.Table:
-    """Calls as rows of a store."""
+    """Calls as a table of requests."""
     rows = [
         {
             "ts": call.ts,
@@ -73,11 +73,11 @@ def table(calls: Iterable[Call], **changes: Any) -> pa.Table:
     ],
 )
 def test_usage_is_read_to_the_last_token(name: str, provider: str, lacks: set[str]) -> None:
-    found = read_totals(FIXTURES / name)
+    export = read_totals(FIXTURES / name)
     expected = truth(billed(provider))
-    assert {(t.day, t.model) for t in found.totals} == set(expected)
-    assert found.rows >= 200
-    for total in found.totals:
+    assert {(t.day, t.model) for t in export.totals} == set(expected)
+    assert export.rows >= 200
+    for total in export.totals:
         for measure in USAGE:
             value = getattr(total, measure)
             assert value == (
@@ -90,24 +90,24 @@ def test_usage_is_read_to_the_last_token(name: str, provider: str, lacks: set[st
 @pytest.mark.parametrize("name", ["openai-costs.json", "openai-costs.csv", "anthropic-costs.json"])
 def test_costs_are_read_to_the_last_digit(name: str) -> None:
     provider = name.split("-")[0]
-    found = read_totals(FIXTURES / name)
+    export = read_totals(FIXTURES / name)
     expected = truth(billed(provider))
-    assert found.rows >= 200
-    assert {(t.day, t.model): t.cost_usd for t in found.totals} == {
+    assert export.rows >= 200
+    assert {(t.day, t.model): t.cost_usd for t in export.totals} == {
         key: sums["cost_usd"] for key, sums in expected.items()
     }
-    assert all(t.requests is None and t.input_tokens is None for t in found.totals)
+    assert all(t.requests is None and t.input_tokens is None for t in export.totals)
 
 
-def test_a_console_that_rounds_to_cents_says_how_far_that_may_be_off() -> None:
-    found = read_totals(FIXTURES / "anthropic-costs.csv")
+def test_costs_rounded_to_cents_have_a_rounding_bound() -> None:
+    export = read_totals(FIXTURES / "anthropic-costs.csv")
     expected = truth(billed("anthropic"))
     names = {
         "Claude Sonnet 4.5": "claude-sonnet-4-5-20250929",
         "Claude Haiku 4.5": "claude-haiku-4-5",
     }
-    assert len(found.totals) == len(expected)
-    for total in found.totals:
+    assert len(export.totals) == len(expected)
+    for total in export.totals:
         off = abs(
             (total.cost_usd or Decimal(0))
             - Decimal(expected[(total.day, names[total.model or ""])]["cost_usd"])
@@ -116,11 +116,11 @@ def test_a_console_that_rounds_to_cents_says_how_far_that_may_be_off() -> None:
 
 
 def test_openrouter_days_are_read() -> None:
-    found = read_totals(FIXTURES / "openrouter-days.json")
+    export = read_totals(FIXTURES / "openrouter-days.json")
     expected = truth(generations())
     slugs = {slug: model for model, slug in SLUGS.items()}
-    assert len(found.totals) == found.rows == len(expected)
-    for total in found.totals:
+    assert len(export.totals) == export.rows == len(expected)
+    for total in export.totals:
         sums = expected[(total.day, slugs[total.model or ""])]
         assert (total.requests, total.input_tokens, total.output_tokens) == (
             sums["requests"],
@@ -130,7 +130,7 @@ def test_openrouter_days_are_read() -> None:
         assert float(total.cost_usd or 0) == pytest.approx(float(sums["cost_usd"]), rel=1e-12)
 
 
-def test_openrouter_days_are_read_from_its_csv(tmp_path: Path) -> None:
+def test_openrouter_days_are_read_from_csv(tmp_path: Path) -> None:
     (tmp_path / "activity.csv").write_text(
         "Date,Slug,Usage,BYOK Usage,Requests,Prompt Tokens,Completion Tokens,Reasoning Tokens\n"
         '"2026-05-12 00:00:00","anthropic/claude-4.5-haiku","1.25","0.5","41","7000","300","0"\n'
@@ -169,19 +169,19 @@ def write(path: Path, content: Any) -> Path:
     return path
 
 
-def test_pages_come_as_one_as_many_or_a_line_each_and_packed(tmp_path: Path) -> None:
-    one, two = page(USED, has_more=True), page(USED, USED, start=1777939200, end=1778025600)
-    many = read_totals(write(tmp_path / "many.json", [one, two]))
+def test_pages_are_read_from_one_array_lines_or_gzip(tmp_path: Path) -> None:
+    first, second = page(USED, has_more=True), page(USED, USED, start=1777939200, end=1778025600)
+    many = read_totals(write(tmp_path / "many.json", [first, second]))
     lines = read_totals(
-        write(tmp_path / "lines.json", json.dumps(one) + "\n" + json.dumps(two) + "\n")
+        write(tmp_path / "lines.json", json.dumps(first) + "\n" + json.dumps(second) + "\n")
     )
     with gzip.open(tmp_path / "many.json.gz", "wt") as file:
-        json.dump([one, two], file)
+        json.dump([first, second], file)
     packed = read_totals(tmp_path / "many.json.gz")
     assert many.totals == lines.totals == packed.totals
     assert [total.requests for total in many.totals] == [1, 2]
     assert many.notes == ()
-    assert read_totals(write(tmp_path / "one.json", one)).notes == (
+    assert read_totals(write(tmp_path / "one.json", first)).notes == (
         "the export has further pages, which are not in the file",
     )
 
@@ -191,8 +191,8 @@ def test_hours_are_summed_to_days(tmp_path: Path) -> None:
         page(USED, start=1777852800 + 3600 * hour, end=1777856400 + 3600 * hour)
         for hour in range(26)
     ]
-    found = read_totals(write(tmp_path / "hours.json", hours))
-    assert [(str(total.day), total.requests) for total in found.totals] == [
+    export = read_totals(write(tmp_path / "hours.json", hours))
+    assert [(str(total.day), total.requests) for total in export.totals] == [
         ("2026-05-04", 24),
         ("2026-05-05", 2),
     ]
@@ -240,12 +240,12 @@ def test_hours_are_summed_to_days(tmp_path: Path) -> None:
         ('usage_date_utc,"oops\n', "cannot be read as JSON or CSV"),
     ],
 )
-def test_what_cannot_be_summed_is_refused(tmp_path: Path, content: Any, message: str) -> None:
+def test_invalid_results_are_refused(tmp_path: Path, content: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         read_totals(write(tmp_path / "bad.json", content))
 
 
-def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+def test_unreadable_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         read_totals(tmp_path / "none.json")
     (tmp_path / "cut.json.gz").write_bytes(gzip.compress(b'{"data": []}' * 1000)[:-20])
@@ -256,50 +256,47 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
         read_totals(tmp_path / "bytes.json")
 
 
-# --- a log against a bill --------------------------------------------------------------------------------------------
-
-
 def bills(provider: str) -> list[Totals]:
     return [read_totals(FIXTURES / f"{provider}-{kind}.json") for kind in ("usage", "costs")]
 
 
 @pytest.mark.parametrize("provider", ["openai", "anthropic"])
-def test_a_log_of_all_calls_agrees(provider: str) -> None:
-    found = compare_totals(table(billed(provider)), *bills(provider))
-    assert found.agrees, found
-    assert found.compared == len({call.model for call in billed(provider)})
+def test_a_complete_log_agrees_with_the_bill(provider: str) -> None:
+    comparison = compare_totals(table(billed(provider)), *bills(provider))
+    assert comparison.agrees, comparison
+    assert comparison.compared == len({call.model for call in billed(provider)})
     days = sorted({call.ts.date() for call in billed(provider)})
-    assert (found.first, found.last) == (days[1], days[-2])
-    assert found.left_out == (
+    assert (comparison.first, comparison.last) == (days[1], days[-2])
+    assert comparison.left_out == (
         f"{days[0]} and {days[-1]}, the log's first and last day, of which it may have only a part",
     )
 
 
-def test_rounded_costs_under_names_for_people_agree() -> None:
-    found = compare_totals(
+def test_rounded_costs_with_display_names_agree() -> None:
+    comparison = compare_totals(
         table(billed("anthropic")), read_totals(FIXTURES / "anthropic-costs.csv")
     )
-    assert found.agrees, found
+    assert comparison.agrees, comparison
 
 
-def test_calls_that_the_log_lacks_are_gaps_with_their_size_and_days() -> None:
+def test_missing_calls_are_gaps_with_size_and_days() -> None:
     missing = [call for call in billed("openai") if call.model == "gpt-4o-mini" and call.ts.day % 2]
     log = [call for call in billed("openai") if call not in missing]
-    found = compare_totals(table(log), *bills("openai"))
+    comparison = compare_totals(table(log), *bills("openai"))
     days = sorted({call.ts.date() for call in log})
     counted = [call for call in missing if days[0] < call.ts.date() < days[-1]]
-    gaps = {gap.measure: gap for gap in found.gaps}
-    assert {gap.model for gap in found.gaps} == {"gpt-4o-mini"}
+    gaps = {gap.measure: gap for gap in comparison.gaps}
+    assert {gap.model for gap in comparison.gaps} == {"gpt-4o-mini"}
     assert gaps["requests"].difference == len(counted)
     assert gaps["cost_usd"].difference == sum(call.cost for call in counted)
     assert gaps["input_tokens"].difference == sum(call.input for call in counted)
     assert all(day.day % 2 for day in gaps["requests"].days)
     assert len(gaps["requests"].days) == 3
     assert "less in the log" in str(gaps["requests"])
-    assert "openai gpt-4o-mini: cost_usd: the log has " in str(found)
+    assert "openai gpt-4o-mini: cost_usd: the log has " in str(comparison)
 
 
-def test_a_cost_recorded_beside_the_used_one_is_the_one_compared() -> None:
+def test_the_recorded_cost_is_compared() -> None:
     calls = billed("openai")
     requests = table(calls, cost_usd=Decimal(0))
     wrong = compare_totals(requests, *bills("openai"))
@@ -310,7 +307,7 @@ def test_a_cost_recorded_beside_the_used_one_is_the_one_compared() -> None:
     assert compare_totals(recorded, *bills("openai")).agrees
 
 
-def test_what_never_reached_the_provider_does_not_count() -> None:
+def test_failed_and_cached_calls_do_not_count() -> None:
     calls = billed("openai")
     extra = [c._replace(status=429, cost=Decimal(0)) for c in calls] + [
         c._replace(hit=True, cost=Decimal(0)) for c in calls
@@ -318,41 +315,41 @@ def test_what_never_reached_the_provider_does_not_count() -> None:
     assert compare_totals(table([*calls, *extra]), *bills("openai")).agrees
 
 
-def test_models_of_one_side_alone_are_named() -> None:
+def test_models_on_only_one_side_are_named() -> None:
     calls = [
         c._replace(model="gpt-3.5-turbo") if c.model == "o4-mini" else c for c in billed("openai")
     ]
-    found = compare_totals(table(calls), *bills("openai"))
-    assert (found.only_billed, found.only_logged) == (
+    comparison = compare_totals(table(calls), *bills("openai"))
+    assert (comparison.only_billed, comparison.only_logged) == (
         ("openai o4-mini",),
         ("openai gpt-3-5-turbo",),
     )
-    assert not found.agrees
+    assert not comparison.agrees
 
 
-def test_a_bill_without_models_is_compared_in_all() -> None:
+def test_a_bill_without_models_is_compared_in_total() -> None:
     day = date(2026, 5, 4)
     logged = [
         Total(day=day, provider="openai", model=m, requests=3, cost_usd=Decimal(2))
         for m in ("a", "b")
     ]
     bill = [Total(day=day, provider="openai", model=None, requests=6, cost_usd=Decimal(5))]
-    found = compare_days(logged, bill)
-    assert found.compared == 1
-    (gap,) = found.gaps
+    comparison = compare_days(logged, bill)
+    assert comparison.compared == 1
+    (gap,) = comparison.gaps
     assert (gap.model, gap.measure, gap.logged, gap.billed) == (
         None,
         "cost_usd",
         Decimal(4),
         Decimal(5),
     )
-    assert (
-        str(gap)
-        == "openai in all: cost_usd: the log has 4.00 USD, the bill 5.00 USD: 1.00 USD, 20.0% less in the log"
+    assert str(gap) == (
+        "openai in all: cost_usd: the log has 4.00 USD, the bill 5.00 USD:"
+        " 1.00 USD, 20.0% less in the log"
     )
 
 
-def test_days_and_providers_of_one_side_alone_are_left_out_and_said() -> None:
+def test_days_and_providers_on_only_one_side_are_left_out() -> None:
     days = [date(2026, 5, 4) + timedelta(days=n) for n in range(4)]
     logged = [Total(day=day, provider="openai", model="a", requests=1) for day in days[:2]]
     bill = [
@@ -360,20 +357,20 @@ def test_days_and_providers_of_one_side_alone_are_left_out_and_said() -> None:
         for day in days[1:]
         for p in ("openai", "anthropic")
     ]
-    found = compare_days(logged, bill)
-    assert (found.first, found.last, found.agrees) == (days[1], days[1], True)
-    assert found.left_out == (
+    comparison = compare_days(logged, bill)
+    assert (comparison.first, comparison.last, comparison.agrees) == (days[1], days[1], True)
+    assert comparison.left_out == (
         "1 days of the log that the bill does not have",
         "billed by anthropic, of which the log has nothing",
     )
-    nothing = compare_days(
+    disjoint = compare_days(
         logged, [Total(day=days[0], provider="anthropic", model="a", requests=1)]
     )
-    assert (nothing.first, nothing.agrees) == (None, False)
-    assert str(nothing).startswith("nothing to compare")
+    assert (disjoint.first, disjoint.agrees) == (None, False)
+    assert str(disjoint).startswith("nothing to compare")
 
 
-def test_a_difference_within_the_tolerance_is_none() -> None:
+def test_a_difference_within_the_tolerance_is_not_a_gap() -> None:
     day = date(2026, 5, 4)
     logged = [Total(day=day, provider="openai", model="a", requests=995)]
     bill = [Total(day=day, provider="openai", model="a", requests=1000)]
@@ -388,7 +385,7 @@ def test_a_table_without_the_columns_is_refused() -> None:
         compare_totals(pa.table({"ts": [datetime(2026, 5, 4, tzinfo=UTC)]}))
 
 
-def test_a_relation_is_summed_where_it_is() -> None:
+def test_a_relation_is_compared_like_a_table() -> None:
     calls = billed("openai")
     relation = duckdb.connect().from_arrow(table(calls))
     assert compare_totals(relation, *bills("openai")) == compare_totals(
@@ -406,10 +403,10 @@ def test_a_relation_is_summed_where_it_is() -> None:
         ("o4-mini", "o4-mini"),
     ],
 )
-def test_a_model_is_one_under_all_its_names(name: str, plain: str) -> None:
+def test_spellings_of_a_model_have_one_plain_name(name: str, plain: str) -> None:
     assert plain_model(name) == plain
 
 
-def test_the_names_are_public() -> None:
+def test_the_functions_are_public() -> None:
     assert ttplan.read_totals is read_totals
     assert ttplan.compare_totals is compare_totals

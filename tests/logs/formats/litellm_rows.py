@@ -1,6 +1,6 @@
-"""LiteLLM's rows as the proxy writes them, made from its own schema, with their quirks; and what we make of each.
+"""Generates LiteLLM's rows with their quirks, and what a reader should make of each.
 
-`python -m tests.logs.formats.litellm_rows` writes the fixtures anew.
+`python -m tests.logs.formats.litellm_rows` writes the fixtures.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.paths import ROOT
+from tests.logs.generators.files import FIXTURES
 
-FIXTURES = ROOT / "tests" / "logs" / "fixtures"
 START = datetime(2026, 5, 4, 8, 0, tzinfo=UTC)
-# Model as it is logged, LiteLLM's provider, model group: with a prefix and without, of a region, with a date, without a provider.
+# Logged model, LiteLLM's provider, model group; with and without prefix, region, date, provider.
 MODELS = (
     ("gpt-4o", "openai", "gpt-4o"),
     ("openai/gpt-4o-mini", "openai", "small"),
@@ -34,7 +33,7 @@ MODELS = (
 
 
 class Made(NamedTuple):
-    """A row as LiteLLM has it, and what is expected of it: some of our fields, or why it is none."""
+    """A row of LiteLLM, and the expected fields, or why it is not a request."""
 
     row: dict[str, Any]
     expected: dict[str, Any]
@@ -87,7 +86,7 @@ def _made(rng: random.Random, number: int, at: datetime) -> Made:
     if anthropic:
         usage |= {"cache_read_input_tokens": reads, "cache_creation_input_tokens": writes}
     if hit or (streamed and quirk == 5):
-        cost = 0.0  # a hit is free; and there are versions that log a streamed call as free
+        cost = 0.0  # a hit is free; some versions also log a streamed call as free
     if quirk == 13:
         call = "aretrieve_batch"
     elif quirk == 17:
@@ -102,7 +101,7 @@ def _made(rng: random.Random, number: int, at: datetime) -> Made:
         usage, cost = {}, 0.0
     if refused:
         model = provider = group = ""
-    old = quirk == 19  # until 2025 the usage was only what is no plain count, under another name
+    old = quirk == 19  # until 2025 the usage had another name and lacked the plain counts
     metadata: dict[str, Any] = {
         "user_api_key": "88dc28d0f030c55ed4ab77ed8faf098196cb1c05df778539800c9f1243fe6b4b",
         "user_api_key_alias": "prod-key" if number % 3 else None,
@@ -238,7 +237,7 @@ def payloads(count: int, seed: int = 12) -> Iterator[Made]:
 
 
 def as_api(row: dict[str, Any]) -> dict[str, Any]:
-    """A row as the proxy's API answers it: times with a zone, JSON as JSON."""
+    """A row as the proxy's API returns it: times with a zone, JSON as JSON."""
     return {
         name: value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value
         for name, value in row.items()
@@ -272,7 +271,7 @@ def main() -> None:
     write_csv(FIXTURES / "litellm_spend_logs.csv", (as_texts(made.row) for made in spend_logs(240)))
     answer = {"data": [as_api(made.row) for made in spend_logs(240)], "total": 240, "page": 1}
     _compressed(FIXTURES / "litellm_spend_logs.json.gz", json.dumps(answer, indent=1))
-    # The proxy's older versions answered with JSON written as a text.
+    # Older versions of the proxy returned metadata as a text.
     lines = (
         as_api(made.row) | {"metadata": json.dumps(made.row["metadata"])}
         for made in spend_logs(240)

@@ -1,4 +1,4 @@
-"""Files of daily buckets are no logs: whoever takes one for a log is told what it is for."""
+"""Billing exports are recognised and refused as logs, with advice."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.logs.made.everything import FIXTURES
+from tests.logs.generators.files import FIXTURES
 from tests.logs.reading import read
 from ttplan.model.errors import InputError
 
@@ -26,7 +26,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_days_cannot_be_replayed_and_the_refusal_says_what_they_are_for(name: str) -> None:
+def test_daily_totals_are_refused_as_a_log_with_advice(name: str) -> None:
     title = TITLES[name.split(".")[0]]
     with pytest.raises(
         InputError, match=f"is {title}: sums of whole days, .* check_logs with totals"
@@ -34,7 +34,7 @@ def test_days_cannot_be_replayed_and_the_refusal_says_what_they_are_for(name: st
         read(FIXTURES / name)
 
 
-def test_an_export_of_openrouter_s_days_as_csv_is_known(tmp_path: Path) -> None:
+def test_openrouters_daily_csv_is_recognised(tmp_path: Path) -> None:
     path = tmp_path / "activity.csv"
     path.write_text("Date,Slug,Usage,BYOK Usage,Requests,Prompt Tokens\n2026-05-12,a/b,1,0,4,70\n")
     with pytest.raises(InputError, match="is OpenRouter activity by day: sums of whole days"):

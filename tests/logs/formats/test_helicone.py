@@ -1,4 +1,4 @@
-"""Helicone's exports: every request accounted for; what a cache read and wrote, and audio, added to the prompt's count."""
+"""Helicone's exports: cache reads, cache writes and audio are added to the prompt tokens."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.logs.made.calls import Call
-from tests.logs.made.everything import FIXTURES
-from tests.logs.made.helicone import requests
+from tests.logs.generators.calls import Call
+from tests.logs.generators.files import FIXTURES
+from tests.logs.generators.helicone import requests
 from tests.logs.reading import check, plain, read, read_row
 from ttplan.model.errors import InputError
 
@@ -39,7 +39,7 @@ def expected(call: Call) -> dict[str, Any]:
 
 
 def expected_of_csv(call: Call) -> dict[str, Any]:
-    """Few columns: no cache, so that the input lacks what it read; another id; no latency."""
+    """The CSV has few columns: no cache counts, no latency, and another id."""
     return expected(call) | {
         "id": str(call.id)[:-1] + f"{int(str(call.id)[-1], 16) ^ 1:x}",
         "input_tokens": call.input - call.cached - call.written,
@@ -66,18 +66,18 @@ def test_every_row_of_the_csv_is_accounted_for() -> None:
     check(rows, requests(), expected_of_csv)
 
 
-def test_cache_and_audio_stand_beside_the_prompt_and_reasoning_is_inside_the_completion(
+def test_prompt_tokens_exclude_cache_and_audio(
     tmp_path: Path,
 ) -> None:
-    row = ROW | {
+    document = ROW | {
         "prompt_cache_read_tokens": 40,
         "prompt_cache_write_tokens": 5,
         "prompt_audio_tokens": 7,
         "completion_audio_tokens": 3,
         "reasoning_tokens": 12,
     }
-    found = read_row(tmp_path, row)
-    assert {name: value for name, value in found.items() if name.endswith("tokens")} == {
+    row = read_row(tmp_path, document)
+    assert {name: value for name, value in row.items() if name.endswith("tokens")} == {
         "input_tokens": 152,
         "cached_tokens": 40,
         "cache_write_tokens": 5,
@@ -90,19 +90,19 @@ def test_cache_and_audio_stand_beside_the_prompt_and_reasoning_is_inside_the_com
     }
 
 
-def test_what_is_no_request_of_a_model_is_counted(tmp_path: Path) -> None:
+def test_rows_that_are_not_model_requests_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     rows = [ROW, ROW | {"response_status": -2}, ROW | {"model": "vector_db"}]
     path.write_text("".join(f"{row}\n".replace("'", '"') for row in rows))
     _, report = read(path)
     assert (report.rows, report.used) == (3, 1)
-    assert {one.reason: one.rows for one in report.not_requests} == {
+    assert {skipped.reason: skipped.rows for skipped in report.not_requests} == {
         "a request that was still pending": 1,
         "a call of something other than a model": 1,
     }
 
 
-def test_a_cost_that_is_missing_is_0_only_where_no_usage_was_seen(tmp_path: Path) -> None:
+def test_a_missing_cost_is_0_only_without_usage(tmp_path: Path) -> None:
     without = ROW | {"cost": None}
     assert read_row(tmp_path, without)["cost_usd"] is None
     assert (
@@ -111,23 +111,23 @@ def test_a_cost_that_is_missing_is_0_only_where_no_usage_was_seen(tmp_path: Path
     )
 
 
-def test_what_the_api_answers_is_read_as_well(tmp_path: Path) -> None:
-    found = read_row(tmp_path, {"data": [ROW]})
-    assert (found["id"], found["provider"], found["input_tokens"]) == (
+def test_api_responses_are_read(tmp_path: Path) -> None:
+    row = read_row(tmp_path, {"data": [ROW]})
+    assert (row["id"], row["provider"], row["input_tokens"]) == (
         ROW["request_id"],
         "openai",
         100,
     )
 
 
-def test_the_provider_s_usage_is_kept_where_the_bodies_have_it(tmp_path: Path) -> None:
-    found = read_row(
+def test_the_providers_usage_is_kept_if_bodies_have_it(tmp_path: Path) -> None:
+    row = read_row(
         tmp_path, ROW | {"response_body": {"usage": {"prompt_tokens": 100}, "choices": []}}
     )
-    assert found["provider_usage"] == '{"prompt_tokens":100}'
-    assert found["response_body"] is None
+    assert row["provider_usage"] == '{"prompt_tokens":100}'
+    assert row["response_body"] is None
 
 
-def test_a_count_that_is_none_is_shown(tmp_path: Path) -> None:
+def test_an_invalid_count_is_shown(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"(?s)input_tokens: expected.*'few'"):
         read_row(tmp_path, ROW | {"prompt_cache_read_tokens": "few"})

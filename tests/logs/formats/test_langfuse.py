@@ -1,4 +1,4 @@
-"""Langfuse's exports: every observation accounted for, and usage that stands beside other usage added up."""
+"""Langfuse's exports: every observation is accounted for, and disjoint usage is added up."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.logs.made.calls import Call
-from tests.logs.made.everything import FIXTURES
-from tests.logs.made.langfuse import generations
+from tests.logs.generators.calls import Call
+from tests.logs.generators.files import FIXTURES
+from tests.logs.generators.langfuse import generations
 from tests.logs.reading import check, plain, read, read_row
 from ttplan.model.errors import InputError
 
@@ -35,10 +35,11 @@ ROW: dict[str, Any] = {
 
 
 def expected(name: str, call: Call) -> dict[str, Any]:
-    """What a file says of a call: version 2 has no kinds of tokens, blob storage's legacy files no traces and no messages."""
+    """The expected row of a call. Version 2 has no usage types; legacy blob storage has no traces
+    and no messages."""
     unpriced = call.status == 200 and call.number % 41 == 7
     cost = None if unpriced else call.cost
-    wanted = plain(call) | {
+    fields = plain(call) | {
         "id": str(call.id) if call.number % 5 == 0 else call.id.hex[:16],
         "cost_usd": cost,
         "recorded_cost_usd": cost,
@@ -47,19 +48,19 @@ def expected(name: str, call: Call) -> dict[str, Any]:
         "user_id": None if name == BLOB[0] else call.user,
     }
     if name == V2:
-        return wanted | {
+        return fields | {
             "cached_tokens": 0,
             "cache_write_tokens": None,
             "reasoning_tokens": None,
             "provider_usage": None,
         }
-    return wanted | {
+    return fields | {
         "reasoning_tokens": call.reasoning or None,
-        "provider_usage": wanted_usage(call),
+        "provider_usage": expected_usage(call),
     }
 
 
-def wanted_usage(call: Call) -> Any:
+def expected_usage(call: Call) -> Any:
     return None if call.status != 200 else Anything()
 
 
@@ -86,7 +87,7 @@ def test_every_observation_is_accounted_for(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*UI, *BLOB])
-def test_what_a_cache_read_and_wrote_stands_beside_the_input_and_is_added(name: str) -> None:
+def test_cache_reads_and_writes_are_added_to_the_input(name: str) -> None:
     rows, _ = read(FIXTURES / name)
     usage = {
         row["source_id"] or row["id"]: json.loads(row["provider_usage"] or "{}") for row in rows
@@ -135,28 +136,29 @@ def test_any_type_of_usage_counts_on_its_side(tmp_path: Path) -> None:
     }
 
 
-def test_counts_of_version_2_have_everything_inside(tmp_path: Path) -> None:
-    row = {
+def test_counts_of_version_2_include_everything(tmp_path: Path) -> None:
+    base = {
         name: value for name, value in ROW.items() if name not in ("usageDetails", "costDetails")
     }
-    found = read_row(
-        tmp_path, row | {"promptTokens": 100, "completionTokens": 20, "calculatedTotalCost": "0.25"}
+    row = read_row(
+        tmp_path,
+        base | {"promptTokens": 100, "completionTokens": 20, "calculatedTotalCost": "0.25"},
     )
-    assert (found["input_tokens"], found["output_tokens"], found["cost_usd"]) == (
+    assert (row["input_tokens"], row["output_tokens"], row["cost_usd"]) == (
         100,
         20,
         Decimal("0.25"),
     )
     nested = {"input": 100, "output": 20, "total": 120, "unit": "TOKENS", "totalCost": 0.5}
-    found = read_row(tmp_path, row | {"usage": nested})
-    assert (found["input_tokens"], found["output_tokens"], found["cost_usd"]) == (
+    row = read_row(tmp_path, base | {"usage": nested})
+    assert (row["input_tokens"], row["output_tokens"], row["cost_usd"]) == (
         100,
         20,
         Decimal("0.5"),
     )
 
 
-def test_a_cost_that_is_not_known_is_none_and_not_0(tmp_path: Path) -> None:
+def test_an_unknown_cost_is_missing_and_not_0(tmp_path: Path) -> None:
     assert read_row(tmp_path, ROW | {"costDetails": {}, "totalCost": 0})["cost_usd"] is None
     assert read_row(tmp_path, ROW | {"costDetails": {"total": 0}})["cost_usd"] == 0
     failed = ROW | {"level": "ERROR", "usageDetails": {}, "costDetails": {}}
@@ -166,10 +168,10 @@ def test_a_cost_that_is_not_known_is_none_and_not_0(tmp_path: Path) -> None:
 
 
 def test_a_stream_without_usage_is_kept_with_0_tokens(tmp_path: Path) -> None:
-    found = read_row(
+    row = read_row(
         tmp_path, ROW | {"usageDetails": {}, "completionStartTime": "2026-05-04T10:00:00.300Z"}
     )
-    assert (found["input_tokens"], found["output_tokens"], found["streamed"]) == (0, 0, True)
+    assert (row["input_tokens"], row["output_tokens"], row["streamed"]) == (0, 0, True)
 
 
 @pytest.mark.parametrize(
@@ -181,17 +183,17 @@ def test_a_stream_without_usage_is_kept_with_0_tokens(tmp_path: Path) -> None:
         ("WARNING", "404", 200),
     ],
 )
-def test_a_status_is_read_of_an_error_s_message(
+def test_the_status_is_read_from_the_error_message(
     tmp_path: Path, level: str, message: str | None, status: int
 ) -> None:
     assert read_row(tmp_path, ROW | {"level": level, "statusMessage": message})["status"] == status
 
 
-def test_a_provider_that_the_metadata_names_goes_before_what_the_model_tells(
+def test_the_provider_in_the_metadata_takes_precedence(
     tmp_path: Path,
 ) -> None:
-    found = read_row(tmp_path, ROW | {"metadata": {"ls_provider": "azure"}})
-    assert (found["provider"], found["logged_provider"]) == ("azure", None)
+    row = read_row(tmp_path, ROW | {"metadata": {"ls_provider": "azure"}})
+    assert (row["provider"], row["logged_provider"]) == ("azure", None)
     assert read_row(tmp_path, ROW)["provider"] == "openai"
 
 
@@ -204,7 +206,7 @@ def test_a_provider_that_the_metadata_names_goes_before_what_the_model_tells(
         ({"costDetails": {"total": "free"}}, "cost_usd", "free"),
     ],
 )
-def test_a_count_that_is_none_is_shown_where_it_is(
+def test_an_invalid_value_is_shown_with_its_field(
     tmp_path: Path, changes: Any, field: str, value: str
 ) -> None:
     with pytest.raises(InputError, match=rf"(?s){field}: expected.*{value}"):
@@ -214,31 +216,33 @@ def test_a_count_that_is_none_is_shown_where_it_is(
 def test_parquet_has_usage_as_maps(tmp_path: Path) -> None:
     """The default of new integrations."""
     lines = gzip.decompress((FIXTURES / BLOB[1]).read_bytes()).decode().splitlines()
-    rows = [json.loads(line) for line in lines]
+    documents = [json.loads(line) for line in lines]
     counts = pa.map_(pa.string(), pa.uint64())
     table = pa.table(
         {
-            "id": [row["id"] for row in rows],
-            "trace_id": [row["trace_id"] for row in rows],
-            "type": [row["type"] for row in rows],
-            "level": [row["level"] for row in rows],
-            "start_time": [row["start_time"] for row in rows],
-            "end_time": [row["end_time"] for row in rows],
-            "name": [row["name"] for row in rows],
-            "provided_model_name": [row["provided_model_name"] for row in rows],
-            "session_id": [row["session_id"] for row in rows],
-            "user_id": [row["user_id"] for row in rows],
-            "completion_start_time": [row["completion_start_time"] for row in rows],
+            "id": [row["id"] for row in documents],
+            "trace_id": [row["trace_id"] for row in documents],
+            "type": [row["type"] for row in documents],
+            "level": [row["level"] for row in documents],
+            "start_time": [row["start_time"] for row in documents],
+            "end_time": [row["end_time"] for row in documents],
+            "name": [row["name"] for row in documents],
+            "provided_model_name": [row["provided_model_name"] for row in documents],
+            "session_id": [row["session_id"] for row in documents],
+            "user_id": [row["user_id"] for row in documents],
+            "completion_start_time": [row["completion_start_time"] for row in documents],
             "usage_details": pa.array(
-                [[(k, int(v)) for k, v in row["usage_details"].items()] for row in rows], counts
+                [[(k, int(v)) for k, v in row["usage_details"].items()] for row in documents],
+                counts,
             ),
             "cost_details": pa.array(
-                [list(r["cost_details"].items()) for r in rows], pa.map_(pa.string(), pa.float64())
+                [list(r["cost_details"].items()) for r in documents],
+                pa.map_(pa.string(), pa.float64()),
             ),
-            "total_cost": [float(row["total_cost"]) for row in rows],
+            "total_cost": [float(row["total_cost"]) for row in documents],
         }
     )
     pq.write_table(table, tmp_path / "observations.parquet")
-    found, report = read(tmp_path / "observations.parquet")
+    rows, report = read(tmp_path / "observations.parquet")
     assert (report.format, report.used) == ("langfuse", len(generations()))
-    check(found, generations(), lambda call: expected(BLOB[1], call))
+    check(rows, generations(), lambda call: expected(BLOB[1], call))

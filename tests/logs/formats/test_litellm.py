@@ -1,4 +1,4 @@
-"""LiteLLM's table and its standard payload: every row of the fixtures is used or accounted for, and says what it said."""
+"""LiteLLM's table and its standard payload: every row of the fixtures is accounted for."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ def read(path: Path, **options: Any) -> tuple[list[dict[str, Any]], LogReader]:
 
 
 @pytest.mark.parametrize(("file", "format", "made"), CASES, ids=[case[0] for case in CASES])
-def test_every_row_is_used_or_accounted_for(
+def test_every_row_is_accounted_for(
     file: str, format: str, made: Callable[[int], Iterator[Made]]
 ) -> None:
     rows, log = read(FIXTURES / file)
     report = log.report()
     expected = list(made(240))
-    used = [one for one in expected if one.why is None]
+    used = [entry for entry in expected if entry.why is None]
     assert (report.format, report.rows, report.used, report.skipped) == (format, 240, len(used), ())
-    assert {one.reason: one.rows for one in report.not_requests} == Counter(
-        one.why for one in expected if one.why
+    assert {entry.reason: entry.rows for entry in report.not_requests} == Counter(
+        entry.why for entry in expected if entry.why
     )
     assert report.used + report.passed_over == report.rows
     assert "request_id" in report.why or "response_cost" in report.why
-    for row, one in zip(rows, used, strict=True):
-        said = dict(one.expected)
-        cost, has_usage = round_money(to_decimal(said.pop("cost"))), said.pop("has_usage")
-        assert {name: row[name] for name in said} == said
+    for row, entry in zip(rows, used, strict=True):
+        fields = dict(entry.expected)
+        cost, has_usage = round_money(to_decimal(fields.pop("cost"))), fields.pop("has_usage")
+        assert {name: row[name] for name in fields} == fields
         assert (row["cost_usd"], row["recorded_cost_usd"], row["cost_basis"]) == (
             cost,
             cost,
@@ -58,7 +58,7 @@ def test_every_row_is_used_or_accounted_for(
         assert row["response_body"] is None
 
 
-def test_input_includes_cached_reads_and_writes_and_output_reasoning() -> None:
+def test_input_includes_cache_and_output_includes_reasoning() -> None:
     rows, _ = read(FIXTURES / "litellm_spend_logs.csv")
     claude = next(row for row in rows if row["cache_write_tokens"] and row["cached_tokens"])
     usage = json.loads(claude["provider_usage"])
@@ -73,7 +73,7 @@ def test_input_includes_cached_reads_and_writes_and_output_reasoning() -> None:
     assert any(row["reasoning_tokens"] for row in rows)
 
 
-def test_bodies_are_kept_only_where_asked() -> None:
+def test_bodies_are_read_only_on_request() -> None:
     rows, _ = read(FIXTURES / "litellm_payloads.jsonl.gz", with_bodies=True)
     assert json.loads(rows[0]["body"])[0]["content"].startswith("a private question")
     assert rows[0]["finish_reason"] == "stop"
@@ -81,28 +81,28 @@ def test_bodies_are_kept_only_where_asked() -> None:
     assert "private" not in str(read(FIXTURES / "litellm_payloads.jsonl.gz")[1].report())
 
 
-def test_an_empty_body_is_none(tmp_path: Path) -> None:
-    one = next(litellm_rows.spend_logs(1)).row
-    asked = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}
+def test_an_empty_body_is_missing(tmp_path: Path) -> None:
+    row_without_body = next(litellm_rows.spend_logs(1)).row
+    prompt = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}
     rows = [
-        one,
-        one | {"request_id": "b", "proxy_server_request": asked},
-        one | {"request_id": "c", "messages": asked["messages"]},
+        row_without_body,
+        row_without_body | {"request_id": "b", "proxy_server_request": prompt},
+        row_without_body | {"request_id": "c", "messages": prompt["messages"]},
     ]
     path = tmp_path / "log.jsonl"
     path.write_text("".join(json.dumps(litellm_rows.as_api(row)) + "\n" for row in rows))
-    found = [row["body"] and json.loads(row["body"]) for row in read(path, with_bodies=True)[0]]
-    assert found == [None, asked, asked["messages"]]
+    bodies = [row["body"] and json.loads(row["body"]) for row in read(path, with_bodies=True)[0]]
+    assert bodies == [None, prompt, prompt["messages"]]
 
 
-def test_tokens_and_costs_that_are_none_are_named_by_row(tmp_path: Path) -> None:
+def test_invalid_tokens_and_costs_are_named_by_row(tmp_path: Path) -> None:
     rows = [litellm_rows.as_texts(made.row) for made in litellm_rows.spend_logs(6)]
     rows[2] |= {"prompt_tokens": "NaN"}
     rows[4] |= {"spend": ""}
     path = tmp_path / "log.csv"
     litellm_rows.write_csv(path, iter(rows))
     _, log = read(path, on_bad_rows="skip")
-    reasons = {one.reason: one.examples for one in log.report().skipped}
+    reasons = {skipped.reason: skipped.examples for skipped in log.report().skipped}
     assert reasons["input_tokens: expected a whole number from 0 to 999,999,999,999"] == (
         "row 3: 'NaN'",
     )

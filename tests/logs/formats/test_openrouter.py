@@ -1,4 +1,4 @@
-"""OpenRouter's activity: every generation accounted for; cache and reasoning inside their counts; both costs of one's own key."""
+"""OpenRouter's activity: every generation is accounted for; with an own key both costs count."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from tests.logs.made.calls import Call
-from tests.logs.made.everything import FIXTURES
-from tests.logs.made.openrouter import HOSTS, SLUGS, cancelled, generations, own_key
+from tests.logs.generators.calls import Call
+from tests.logs.generators.files import FIXTURES
+from tests.logs.generators.openrouter import HOSTS, SLUGS, cancelled, generations, is_own_key
 from tests.logs.reading import check, plain, read, read_row
 from ttplan.logs.model_names import normalise_model
 from ttplan.model.errors import InputError
 
 
 def expected(call: Call) -> dict[str, Any]:
-    cost = call.cost * Decimal("1.05") if own_key(call) else call.cost
+    cost = call.cost * Decimal("1.05") if is_own_key(call) else call.cost
     named = normalise_model("openrouter", SLUGS[call.model])
     return plain(call) | {
         "id": f"gen-{int(call.ts.timestamp())}-{call.id.hex[:20]}",
@@ -46,7 +46,7 @@ def test_every_generation_is_accounted_for() -> None:
     check(rows, generations(), expected)
 
 
-def test_cache_and_reasoning_are_inside_their_counts() -> None:
+def test_counts_include_cache_and_reasoning() -> None:
     calls = {f"gen-{int(c.ts.timestamp())}-{c.id.hex[:20]}": c for c in generations()}
     rows, _ = read(FIXTURES / "openrouter-activity.csv")
     for row in rows:
@@ -80,7 +80,7 @@ GENERATION = {
 }
 
 
-def test_a_generation_of_the_api_counts_by_the_provider_s_tokens(tmp_path: Path) -> None:
+def test_api_generations_use_the_providers_token_counts(tmp_path: Path) -> None:
     row = read_row(tmp_path, GENERATION)
     assert (
         row["input_tokens"],
@@ -99,7 +99,7 @@ def test_a_generation_of_the_api_counts_by_the_provider_s_tokens(tmp_path: Path)
 @pytest.mark.parametrize(
     "wrong", [{"total_cost": "free"}, {"is_byok": True, "upstream_inference_cost": "free"}]
 )
-def test_a_cost_that_is_none_is_shown(tmp_path: Path, wrong: Any) -> None:
+def test_an_invalid_cost_is_shown(tmp_path: Path, wrong: Any) -> None:
     with pytest.raises(InputError, match=r"(?s)cost_usd: expected.*'free'"):
         read_row(tmp_path, GENERATION | wrong, needs_cost=True)
 

@@ -1,4 +1,4 @@
-"""OpenTelemetry's GenAI spans: every span accounted for, in the current spelling and in older ones."""
+"""OpenTelemetry's GenAI spans, with current and older attribute names."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from typing import Any
 
 import pytest
 
-from tests.logs.made.calls import Call
-from tests.logs.made.everything import FIXTURES
-from tests.logs.made.otlp import beside, older, priced, requests
+from tests.logs.generators.calls import Call
+from tests.logs.generators.files import FIXTURES
+from tests.logs.generators.otlp import has_disjoint_counts, older, priced, requests
 from tests.logs.reading import check, plain, read, read_row
 from ttplan.model.errors import InputError
 
 
-def attributes(found: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{"key": key, "value": value} for key, value in found.items()]
+def attributes(values: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"key": key, "value": value} for key, value in values.items()]
 
 
-def document(found: dict[str, Any], **span: Any) -> dict[str, Any]:
-    """One span with attributes as they are wrapped."""
+def document(values: dict[str, Any], **span: Any) -> dict[str, Any]:
+    """A document with one span that has these attributes."""
     times = {"startTimeUnixNano": "1777852800000000000", "endTimeUnixNano": "1777852801500000000"}
     whole = {
         "traceId": "ab",
         "spanId": "cd",
         "kind": 3,
         **times,
-        "attributes": attributes(found),
+        "attributes": attributes(values),
     } | span
     return {"resourceSpans": [{"resource": {"attributes": []}, "scopeSpans": [{"spans": [whole]}]}]}
 
@@ -64,7 +64,7 @@ def expected(call: Call) -> dict[str, Any]:
 
 
 class TagOf:
-    """Either service."""
+    """Equal to the name of either service."""
 
     def __eq__(self, other: object) -> bool:
         return other in ("shop", "support")
@@ -76,7 +76,7 @@ class TagOf:
 def test_every_span_is_accounted_for(name: str) -> None:
     rows, report = read(FIXTURES / name)
     assert (report.format, report.used, report.unusable) == ("otlp", len(requests()), 0)
-    others = {one.reason: one.rows for one in report.not_requests}
+    others = {skipped.reason: skipped.rows for skipped in report.not_requests}
     assert others == {
         "a span of an agent, a tool or the like, not of a call of a model": sum(
             (c.number % 9 == 0) + (c.number % 10 == 0) for c in requests()
@@ -87,17 +87,17 @@ def test_every_span_is_accounted_for(name: str) -> None:
     check(rows, requests(), expected)
 
 
-def test_cache_and_reasoning_are_inside_their_counts_in_the_current_spelling(
+def test_counts_include_cache_and_reasoning(
     tmp_path: Path,
 ) -> None:
-    found = CALL | {
+    values = CALL | {
         "gen_ai.usage.cache_read.input_tokens": {"intValue": "60"},
         "gen_ai.usage.cache_creation.input_tokens": {"intValue": "30"},
         "gen_ai.usage.reasoning.output_tokens": {"intValue": "15"},
         "gen_ai.usage.audio.input_tokens": {"intValue": "4"},
         "gen_ai.usage.image.output_tokens": {"intValue": "2"},
     }
-    row = read_row(tmp_path, document(found))
+    row = read_row(tmp_path, document(values))
     assert {name: value for name, value in row.items() if name.endswith("tokens")} == {
         "input_tokens": 100,
         "cached_tokens": 60,
@@ -111,7 +111,7 @@ def test_cache_and_reasoning_are_inside_their_counts_in_the_current_spelling(
     }
 
 
-def test_parts_that_are_more_than_the_whole_stand_beside_it(tmp_path: Path) -> None:
+def test_parts_greater_than_the_whole_are_added(tmp_path: Path) -> None:
     older_ones = {
         "gen_ai.usage.prompt_tokens": {"intValue": "10"},
         "gen_ai.usage.completion_tokens": {"intValue": "20"},
@@ -128,7 +128,7 @@ def test_parts_that_are_more_than_the_whole_stand_beside_it(tmp_path: Path) -> N
         300,
     )
     assert (row["output_tokens"], row["reasoning_tokens"]) == (90, 70)
-    assert any(beside(call) for call in requests())
+    assert any(has_disjoint_counts(call) for call in requests())
 
 
 @pytest.mark.parametrize(
@@ -136,14 +136,14 @@ def test_parts_that_are_more_than_the_whole_stand_beside_it(tmp_path: Path) -> N
     [{"intValue": "100"}, {"intValue": 100}, {"doubleValue": 100.0}, {"stringValue": "100"}],
     ids=["text", "number", "double", "string"],
 )
-def test_a_value_is_unwrapped_whatever_its_type(tmp_path: Path, value: dict[str, Any]) -> None:
+def test_values_of_every_type_are_unwrapped(tmp_path: Path, value: dict[str, Any]) -> None:
     assert (
         read_row(tmp_path, document(CALL | {"gen_ai.usage.input_tokens": value}))["input_tokens"]
         == 100
     )
 
 
-def test_the_usage_is_kept_as_it_came(tmp_path: Path) -> None:
+def test_the_usage_is_kept_as_logged(tmp_path: Path) -> None:
     row = read_row(tmp_path, document(CALL))
     assert json.loads(row["provider_usage"]) == {
         "gen_ai.usage.input_tokens": "100",
@@ -167,26 +167,28 @@ def test_the_usage_is_kept_as_it_came(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_status_is_read_of_the_error(
-    tmp_path: Path, attribute: Any, status: Any, found: int
+def test_the_status_is_read_from_the_error(
+    tmp_path: Path, attribute: Any, status: Any, expected_status: int
 ) -> None:
-    assert read_row(tmp_path, document(CALL | attribute, status=status))["status"] == found
+    assert (
+        read_row(tmp_path, document(CALL | attribute, status=status))["status"] == expected_status
+    )
 
 
-def test_bodies_are_read_only_where_asked(tmp_path: Path) -> None:
-    said = document(CALL | {"gen_ai.input.messages": {"stringValue": "[secret]"}})
-    assert read_row(tmp_path, said)["body"] is None
-    assert read_row(tmp_path, said, with_bodies=True)["body"] == "[secret]"
+def test_bodies_are_read_only_on_request(tmp_path: Path) -> None:
+    spans = document(CALL | {"gen_ai.input.messages": {"stringValue": "[secret]"}})
+    assert read_row(tmp_path, spans)["body"] is None
+    assert read_row(tmp_path, spans, with_bodies=True)["body"] == "[secret]"
 
 
-def test_spans_of_the_first_protocol_are_read(tmp_path: Path) -> None:
-    said = document(CALL)
-    spans = said["resourceSpans"][0].pop("scopeSpans")
-    said["resourceSpans"][0]["instrumentationLibrarySpans"] = spans
-    assert read_row(tmp_path, said)["input_tokens"] == 100
+def test_spans_of_the_first_protocol_version_are_read(tmp_path: Path) -> None:
+    export = document(CALL)
+    spans = export["resourceSpans"][0].pop("scopeSpans")
+    export["resourceSpans"][0]["instrumentationLibrarySpans"] = spans
+    assert read_row(tmp_path, export)["input_tokens"] == 100
 
 
-def test_what_is_odd_in_a_span_spoils_only_that_span(tmp_path: Path) -> None:
+def test_a_malformed_attribute_affects_only_its_span(tmp_path: Path) -> None:
     twice = document(CALL)
     twice["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["attributes"] += [
         {"key": "gen_ai.usage.input_tokens", "value": {"intValue": "7"}},
@@ -205,7 +207,7 @@ def test_what_is_odd_in_a_span_spoils_only_that_span(tmp_path: Path) -> None:
     assert (len(rows), report.unusable) == (1, 1)
 
 
-def test_the_whole_document_and_the_collector_s_lines_are_the_same_spans(tmp_path: Path) -> None:
+def test_a_document_and_lines_have_the_same_spans(tmp_path: Path) -> None:
     paths = (tmp_path / "otlp.json", FIXTURES / "otlp-collector.jsonl")
     paths[0].write_bytes(gzip.decompress((FIXTURES / "otlp.json.gz").read_bytes()))
     whole, lines = ({row["id"]: row | {"tag": None} for row in read(path)[0]} for path in paths)

@@ -1,12 +1,12 @@
-"""TokenTrimmer's request_logs: every row accounted for; what the provider's cache read is inside the input."""
+"""TokenTrimmer's `request_logs`: every row is accounted for."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tests.logs.made.calls import Call
-from tests.logs.made.everything import FIXTURES
-from tests.logs.made.tokentrimmer import ORG, ROUTE, baseline, requests, routed
+from tests.logs.generators.calls import Call
+from tests.logs.generators.files import FIXTURES
+from tests.logs.generators.tokentrimmer import ORG, ROUTE, baseline, requests, routed
 from tests.logs.reading import check, plain, read
 
 FILE = FIXTURES / "tokentrimmer.csv"
@@ -15,7 +15,7 @@ FILE = FIXTURES / "tokentrimmer.csv"
 def expected(call: Call) -> dict[str, Any]:
     return plain(call) | {
         "org_id": str(ORG),
-        "model": call.model,  # routes name models as this gateway does, so names stay as they are
+        "model": call.model,  # names stay as they are
         "baseline_cost_usd": baseline(call),
         "cached": call.hit,
         "cache_layer": "l1" if call.hit else None,
@@ -39,24 +39,22 @@ def test_every_row_is_accounted_for() -> None:
     assert set(report.ignored_columns) == {"embedding", "body", "response_body", "created_at"}
 
 
-def test_cached_tokens_are_inside_the_input() -> None:
+def test_input_tokens_include_cached_tokens() -> None:
     rows, _ = read(FILE)
     by_id = {row["id"]: row for row in rows}
     reads = [call for call in requests() if call.cached]
     assert len(reads) > 20
     for call in reads:
-        found = by_id[str(call.id)]
-        assert (found["input_tokens"], found["cached_tokens"]) == (call.input, call.cached)
+        row = by_id[str(call.id)]
+        assert (row["input_tokens"], row["cached_tokens"]) == (call.input, call.cached)
 
 
-def test_bodies_and_embeddings_come_only_where_they_are_asked_for() -> None:
+def test_bodies_and_embeddings_are_read_only_on_request() -> None:
     rows, _ = read(FILE, with_bodies=True, with_embeddings=True)
     by_id = {row["id"]: row for row in rows}
     for call in requests()[:6]:
-        found = by_id[str(call.id)]
-        assert (
-            found["body"] == f'a private question, number {call.number}, with "quotes"\nand lines'
-        )
-        assert found["embedding"] == (
+        row = by_id[str(call.id)]
+        assert row["body"] == f'a private question, number {call.number}, with "quotes"\nand lines'
+        assert row["embedding"] == (
             [0.5, -0.25, call.number / 256] if call.number % 3 == 0 else None
         )

@@ -1,4 +1,4 @@
-"""Looking at a log of an unknown format: a mapping that reads it, and never a text of it."""
+"""Inspecting a log of an unknown format drafts a mapping and shows no text of the log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ttplan.model.errors import InputError
 
 
 def calls(count: int) -> list[dict[str, Any]]:
-    """Rows of nobody's format."""
+    """Rows of an unknown format."""
     return [
         {
             "uuid": f"call-{n}",
@@ -35,13 +35,18 @@ def calls(count: int) -> list[dict[str, Any]]:
     ]
 
 
-def test_a_draft_reads_the_file_that_it_was_made_of(tmp_path: Path) -> None:
+def test_a_drafted_mapping_reads_its_file(tmp_path: Path) -> None:
     path = tmp_path / "calls.json"
     path.write_text(json.dumps({"page": 1, "items": calls(20)}))
-    found = inspect_file(path)
-    assert (found.rows, found.sampled, found.missing, found.known_as) == ("items[*]", 20, (), None)
+    inspection = inspect_file(path)
+    assert (inspection.rows, inspection.sampled, inspection.missing, inspection.known_as) == (
+        "items[*]",
+        20,
+        (),
+        None,
+    )
     draft = tmp_path / "mapping.yaml"
-    draft.write_text(found.yaml())
+    draft.write_text(inspection.yaml())
     assert read_mapping(draft).fields["ts"].unit == "epoch_ms"
     report = opened(tmp_path / "s.duckdb").import_logs(path, mapping=draft)
     assert (report.added, report.unusable, report.format) == (20, 0, "calls")
@@ -57,7 +62,7 @@ def test_a_draft_reads_the_file_that_it_was_made_of(tmp_path: Path) -> None:
     assert (row["provider"], row["model"], row["session_id"]) == ("openai", "gpt-4o", "t-1")
 
 
-def test_a_draft_of_columns_says_what_it_did_not_find(tmp_path: Path) -> None:
+def test_a_draft_lists_missing_fields(tmp_path: Path) -> None:
     path = tmp_path / "calls.csv"
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -65,11 +70,11 @@ def test_a_draft_of_columns_says_what_it_did_not_find(tmp_path: Path) -> None:
         writer.writerows(
             [f"r{n}", "2026-05-01 12:00:00", "gpt-4o", "5", "private"] for n in range(3)
         )
-    found = inspect_file(path)
-    assert found.missing == ("provider", "output_tokens")
-    assert "# provider: say where it is" in found.yaml()
-    assert found.mapping["fields"]["ts"] == {"path": "time", "unit": "iso_utc"}
-    assert found.mapping["fields"]["id"] == "request id"
+    inspection = inspect_file(path)
+    assert inspection.missing == ("provider", "output_tokens")
+    assert "# provider: say where it is" in inspection.yaml()
+    assert inspection.mapping["fields"]["ts"] == {"path": "time", "unit": "iso_utc"}
+    assert inspection.mapping["fields"]["id"] == "request id"
 
 
 def test_no_text_of_a_log_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,7 +88,7 @@ def test_no_text_of_a_log_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "10 to 14" in shown
 
 
-def test_a_known_format_is_said_to_need_no_mapping(
+def test_a_known_format_needs_no_mapping(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "m.yaml"
@@ -96,7 +101,7 @@ def test_a_known_format_is_said_to_need_no_mapping(
     assert run(["inspect", str(tmp_path / "none.csv")]) == 2
 
 
-def test_a_document_nested_deep_and_lines_that_are_no_json_do_no_harm(tmp_path: Path) -> None:
+def test_deep_nesting_and_invalid_json_are_handled(tmp_path: Path) -> None:
     path = tmp_path / "deep.jsonl"
     path.write_text('{"id": "a", "d": ' + "[" * 10_000 + "]" * 10_000 + "}\n")
     assert inspect_file(path).sampled == 1
@@ -105,7 +110,7 @@ def test_a_document_nested_deep_and_lines_that_are_no_json_do_no_harm(tmp_path: 
         inspect_file(path)
 
 
-def test_short_names_are_taken_by_what_their_values_are(tmp_path: Path) -> None:
+def test_short_names_are_matched_by_their_values(tmp_path: Path) -> None:
     path = tmp_path / "calls.csv"
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -117,7 +122,7 @@ def test_short_names_are_taken_by_what_their_values_are(tmp_path: Path) -> None:
             for n in range(3)
         )
     fields = inspect_file(path).mapping["fields"]
-    assert fields["ts"] == {"path": "when", "unit": "iso_utc"}  # the only time there is
+    assert fields["ts"] == {"path": "when", "unit": "iso_utc"}  # the only time
     assert (fields["input_tokens"], fields["output_tokens"], fields["model"]) == (
         "prompt",
         "completion",

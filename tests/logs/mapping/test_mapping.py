@@ -1,4 +1,4 @@
-"""Mappings: what can be said of a format in YAML, what it becomes, and what is refused."""
+"""Mapping files: what they read, and which ones are refused."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def lines(path: Path, *made: dict[str, Any]) -> Path:
     return path
 
 
-def test_a_mapping_makes_rows_of_json_and_of_nested_parquet(tmp_path: Path) -> None:
+def test_a_mapping_reads_json_and_nested_parquet(tmp_path: Path) -> None:
     second = ROW | {
         "call": {"id": "b"},
         "model": None,
@@ -68,26 +68,31 @@ def test_a_mapping_makes_rows_of_json_and_of_nested_parquet(tmp_path: Path) -> N
         "mode": "?",
         "labels": [],
     }
-    found = rows(lines(tmp_path / "log.jsonl", ROW, second), {"fields": FIELDS})
-    assert found[0]["source_id"] == "a"
-    assert found[0]["ts"] == datetime(2026, 5, 1, 12, 0, 0, 123000, tzinfo=UTC)
-    assert (found[0]["provider"], found[0]["model"]) == ("openai", "gpt-4o")
-    assert (found[0]["input_tokens"], found[0]["output_tokens"]) == (8, 3)
-    assert (found[0]["cost_usd"], found[0]["latency_ms"]) == (Decimal("0.0025"), 1235)
-    assert (found[0]["streamed"], found[0]["tag"]) == (True, "y")
-    assert (found[1]["model"], found[1]["input_tokens"], found[1]["streamed"], found[1]["tag"]) == (
+    result = rows(lines(tmp_path / "log.jsonl", ROW, second), {"fields": FIELDS})
+    assert result[0]["source_id"] == "a"
+    assert result[0]["ts"] == datetime(2026, 5, 1, 12, 0, 0, 123000, tzinfo=UTC)
+    assert (result[0]["provider"], result[0]["model"]) == ("openai", "gpt-4o")
+    assert (result[0]["input_tokens"], result[0]["output_tokens"]) == (8, 3)
+    assert (result[0]["cost_usd"], result[0]["latency_ms"]) == (Decimal("0.0025"), 1235)
+    assert (result[0]["streamed"], result[0]["tag"]) == (True, "y")
+    assert (
+        result[1]["model"],
+        result[1]["input_tokens"],
+        result[1]["streamed"],
+        result[1]["tag"],
+    ) == (
         "gpt-4o-mini",
         5,
         None,
         "none",
     )
     pq.write_table(pa.Table.from_pylist([ROW]), tmp_path / "log.parquet")
-    assert rows(tmp_path / "log.parquet", {"fields": FIELDS}) == found[:1]
+    assert rows(tmp_path / "log.parquet", {"fields": FIELDS}) == result[:1]
 
 
 @pytest.mark.parametrize("name", ["usage", "u", 'x"); DROP TABLE y; --'])
-def test_a_part_is_the_first_document_that_is_there(tmp_path: Path, name: str) -> None:
-    (begins,) = written([name])
+def test_a_part_is_the_first_existing_document(tmp_path: Path, name: str) -> None:
+    (begins,) = quoted_keys([name])
     fields = FIELDS | {
         "output_tokens": f"{begins}.out",
         "provider_usage": begins,
@@ -100,9 +105,9 @@ def test_a_part_is_the_first_document_that_is_there(tmp_path: Path, name: str) -
     first = ROW | {"meta": {"usage": {"fresh": 7, "out": 1, "cache": [0, 4]}}}
     second = ROW | {"call": {"id": "b"}, "usage": {"fresh": 5, "out": 2}}
     names = ("input_tokens", "output_tokens", "cached_tokens")
-    found = rows(lines(tmp_path / "log.jsonl", first, second), mapping)
-    assert [[row[one] for one in names] for row in found] == [[7, 1, 4], [5, 2, 0]]
-    assert json.loads(found[1]["provider_usage"]) == second["usage"]
+    result = rows(lines(tmp_path / "log.jsonl", first, second), mapping)
+    assert [[row[field] for field in names] for row in result] == [[7, 1, 4], [5, 2, 0]]
+    assert json.loads(result[1]["provider_usage"]) == second["usage"]
     with (tmp_path / "log.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(first))
         writer.writeheader()
@@ -111,7 +116,7 @@ def test_a_part_is_the_first_document_that_is_there(tmp_path: Path, name: str) -
             for key, value in first.items()
         }
         writer.writerow(texts)
-    assert [rows(tmp_path / "log.csv", mapping)[0][one] for one in names] == [7, 1, 4]
+    assert [rows(tmp_path / "log.csv", mapping)[0][field] for field in names] == [7, 1, 4]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +129,7 @@ def test_rows_are_found_in_documents(tmp_path: Path, document: Any, indent: int 
     assert len(rows(path, {"rows": ["", "data.rows[*]"], "fields": FIELDS})) == 2
 
 
-def test_rows_that_are_no_requests_are_skipped_with_the_reason(tmp_path: Path) -> None:
+def test_rows_that_are_not_requests_are_skipped_with_reason(tmp_path: Path) -> None:
     others = [ROW | {"kind": kind} for kind in ("tool", "embedding", None)]
     path = lines(tmp_path / "log.jsonl", ROW, *others)
     skip = [
@@ -134,7 +139,9 @@ def test_rows_that_are_no_requests_are_skipped_with_the_reason(tmp_path: Path) -
     with LogReader(path, ReadOptions(mapping={"fields": FIELDS, "skip": skip})) as log:
         assert sum(batch.num_rows for batch in log.batches()) == 2
         report = log.report()
-    assert [(one.reason, one.rows, one.examples) for one in report.not_requests] == [
+    assert [
+        (skipped.reason, skipped.rows, skipped.examples) for skipped in report.not_requests
+    ] == [
         ("a call of a tool", 1, ("row 2",)),
         ("of no kind that is known", 1, ("row 4",)),
     ]
@@ -142,7 +149,7 @@ def test_rows_that_are_no_requests_are_skipped_with_the_reason(tmp_path: Path) -
     assert "2 usable, 0 left out, 2 no requests" in str(report)
 
 
-def test_a_time_that_ends_before_it_begins_leaves_the_latency_empty_and_is_counted(
+def test_a_negative_latency_is_left_empty_and_counted(
     tmp_path: Path,
 ) -> None:
     fields = FIELDS | {"latency_ms": {"start": "when", "end": "until", "unit": "epoch_ms"}}
@@ -150,10 +157,10 @@ def test_a_time_that_ends_before_it_begins_leaves_the_latency_empty_and_is_count
         tmp_path / "log.jsonl", ROW | {"until": ROW["when"] + 70}, ROW | {"until": ROW["when"] - 1}
     )
     with LogReader(path, ReadOptions(mapping={"fields": fields})) as log:
-        found = [row["latency_ms"] for batch in log.batches() for row in batch.to_pylist()]
+        latencies = [row["latency_ms"] for batch in log.batches() for row in batch.to_pylist()]
         emptied = log.report().emptied
-    assert found == [70, None]
-    assert [(one.reason, one.rows, one.examples) for one in emptied] == [
+    assert latencies == [70, None]
+    assert [(entry.reason, entry.rows, entry.examples) for entry in emptied] == [
         ("latency_ms: it ends before it begins", 1, ("row 2",))
     ]
 
@@ -177,7 +184,7 @@ def test_a_time_that_ends_before_it_begins_leaves_the_latency_empty_and_is_count
         ("epoch_s", "soon", None),
     ],
 )
-def test_times_are_read_in_their_unit_and_no_other(
+def test_times_are_read_only_in_their_unit(
     tmp_path: Path, unit: str, value: Any, expected: datetime | None
 ) -> None:
     path = lines(tmp_path / "log.jsonl", ROW | {"when": value})
@@ -190,7 +197,7 @@ def test_times_are_read_in_their_unit_and_no_other(
 
 
 @pytest.mark.parametrize("part", ["many", -1, 1.5])
-def test_a_part_of_a_sum_that_is_no_count_makes_a_bad_row(tmp_path: Path, part: Any) -> None:
+def test_an_invalid_count_in_a_sum_makes_a_bad_row(tmp_path: Path, part: Any) -> None:
     path = lines(tmp_path / "log.jsonl", ROW | {"usage": {"fresh": 1, "read": part}})
     with pytest.raises(
         InputError, match=rf"input_tokens: expected a whole number.*row 1: '{part}'"
@@ -198,7 +205,7 @@ def test_a_part_of_a_sum_that_is_no_count_makes_a_bad_row(tmp_path: Path, part: 
         rows(path, {"fields": FIELDS})
 
 
-def test_a_sum_of_nothing_is_nothing(tmp_path: Path) -> None:
+def test_a_sum_without_counts_is_missing(tmp_path: Path) -> None:
     bare = {name: value for name, value in ROW.items() if not name.startswith("usage")}
     with pytest.raises(InputError, match=r"input_tokens: expected a whole number.*row 1: nothing"):
         rows(lines(tmp_path / "log.jsonl", bare), {"fields": FIELDS})
@@ -233,7 +240,7 @@ def test_a_sum_of_nothing_is_nothing(tmp_path: Path) -> None:
         ({"fields": FIELDS, "extra": 1}, "this key is not known"),
     ],
 )
-def test_what_is_no_mapping_is_one_clear_line(
+def test_an_invalid_mapping_is_one_clear_line(
     tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     path = tmp_path / "mapping.yaml"
@@ -244,12 +251,13 @@ def test_what_is_no_mapping_is_one_clear_line(
     assert "\n" not in str(caught.value)
 
 
-def test_a_column_that_the_mapping_needs_and_the_file_lacks_is_named(tmp_path: Path) -> None:
+def test_missing_columns_are_named(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     path.write_text("when,model,out\n1777636800123,gpt-4o,3\n")
     with pytest.raises(
         InputError,
-        match=r"no column id, input_tokens, cost_usd; expected at least .*; the file has when, model, out",
+        match=r"no column id, input_tokens, cost_usd; expected at least .*;"
+        r" the file has when, model, out",
     ):
         rows(path, {"fields": FIELDS})
     with pytest.raises(InputError, match="format and mapping both say"):
@@ -261,15 +269,15 @@ KEYS = st.text(min_size=1, max_size=8).filter(
 )
 
 
-def written(keys: list[str]) -> Iterator[str]:
+def quoted_keys(keys: list[str]) -> Iterator[str]:
     for key in keys:
         yield '"' + key.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 @settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(KEYS, min_size=1, max_size=4))
-def test_every_key_can_be_written_in_a_path(keys: list[str]) -> None:
-    assert parse_path(".".join(written(keys))) == tuple(keys)
+def test_a_path_can_express_every_key(keys: list[str]) -> None:
+    assert parse_path(".".join(quoted_keys(keys))) == tuple(keys)
     undone = [
         part.replace("~1", "/").replace("~0", "~") for part in pointer(tuple(keys)).split("/")[1:]
     ]
@@ -280,15 +288,15 @@ def test_every_key_can_be_written_in_a_path(keys: list[str]) -> None:
     "key", ["it's", 'a"b', "a/b~c", "a.b", "$", "x; DROP TABLE y", "Zoë 😀", "[0]", "\\"]
 )
 def test_a_hostile_key_stays_a_key(tmp_path: Path, key: str) -> None:
-    (path,) = written([key])
+    (path,) = quoted_keys([key])
     deep, flat = f"deep.{path}", path
     for where, row in ((deep, ROW | {"deep": {key: "found"}}), (flat, ROW | {key: "found"})):
-        found = rows(lines(tmp_path / "log.jsonl", row), {"fields": FIELDS | {"tag": where}})
-        assert found[0]["tag"] == "found"
+        result = rows(lines(tmp_path / "log.jsonl", row), {"fields": FIELDS | {"tag": where}})
+        assert result[0]["tag"] == "found"
 
 
 @pytest.mark.parametrize("text", ["", "a..b", ".a", "a.", "[0]", "a[x]", "a[1", 'a"b', "a.[0]"])
-def test_what_is_no_path_is_refused(text: str) -> None:
+def test_an_invalid_path_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="not a path to a value"):
         parse_path(text)
     with pytest.raises(InputError, match="not a path"):

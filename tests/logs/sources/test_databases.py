@@ -1,4 +1,4 @@
-"""Logs in databases: a table of a PostgreSQL server or a DuckDB file is read as its rows in a file are."""
+"""A table of a PostgreSQL server or a DuckDB file is read like its rows in a file."""
 
 from __future__ import annotations
 
@@ -21,12 +21,15 @@ from ttplan.util.paths import redact_url
 psycopg = pytest.importorskip("psycopg")
 SPEND_LOGS = """
     CREATE TABLE "LiteLLM_SpendLogs" (
-        request_id text PRIMARY KEY, call_type text NOT NULL, api_key text NOT NULL DEFAULT '', spend double precision NOT NULL,
-        total_tokens integer NOT NULL, prompt_tokens integer NOT NULL, completion_tokens integer NOT NULL,
-        "startTime" timestamp(3) NOT NULL, "endTime" timestamp(3) NOT NULL, "completionStartTime" timestamp(3),
-        model text NOT NULL DEFAULT '', model_id text, model_group text, custom_llm_provider text, api_base text, "user" text,
-        metadata jsonb, cache_hit text, cache_key text, request_tags jsonb, team_id text, end_user text,
-        requester_ip_address text, messages jsonb, response jsonb, session_id text, status text, proxy_server_request jsonb
+        request_id text PRIMARY KEY, call_type text NOT NULL, api_key text NOT NULL DEFAULT '',
+        spend double precision NOT NULL, total_tokens integer NOT NULL,
+        prompt_tokens integer NOT NULL, completion_tokens integer NOT NULL,
+        "startTime" timestamp(3) NOT NULL, "endTime" timestamp(3) NOT NULL,
+        "completionStartTime" timestamp(3), model text NOT NULL DEFAULT '', model_id text,
+        model_group text, custom_llm_provider text, api_base text, "user" text, metadata jsonb,
+        cache_hit text, cache_key text, request_tags jsonb, team_id text, end_user text,
+        requester_ip_address text, messages jsonb, response jsonb, session_id text, status text,
+        proxy_server_request jsonb
     )
 """
 
@@ -38,35 +41,36 @@ def read(path: Any, **options: Any) -> tuple[list[dict[str, Any]], LogReader]:
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """A server that has LiteLLM's table, filled with the fixture."""
+    """A server with LiteLLM's table, filled from the fixture."""
     from tests.support.postgres import server
 
     with (
         tempfile.TemporaryDirectory(prefix="pg-") as folder,
         server(Path(folder), "fsync=off") as made,
     ):
-        found = made.url()
-        with psycopg.connect(found) as connection:
+        server_url = made.url()
+        with psycopg.connect(server_url) as connection:
             connection.execute(SPEND_LOGS)
             export = (FIXTURES / "litellm_spend_logs.csv").read_bytes()
             columns = ", ".join(f'"{name}"' for name in export.decode().splitlines()[0].split(","))
-            # LiteLLM's columns are empty where they are nothing, not null.
-            load = f"COPY \"LiteLLM_SpendLogs\" ({columns}) FROM STDIN (FORMAT csv, HEADER, NULL 'none')"
+            # LiteLLM's empty columns are empty texts, not null.
+            options = "(FORMAT csv, HEADER, NULL 'none')"
+            load = f'COPY "LiteLLM_SpendLogs" ({columns}) FROM STDIN {options}'
             with connection.cursor().copy(load) as copy:
                 copy.write(export)
             connection.execute("CREATE TABLE other (x integer)")
-        yield found
+        yield server_url
 
 
 def in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    # The usage is compared as JSON elsewhere: a database writes it with other spaces.
+    # A database writes the usage with other spaces; other tests compare it as JSON.
     return sorted(
         (row | {"provider_usage": row["provider_usage"] is not None} for row in rows),
         key=lambda row: row["id"],
     )
 
 
-def test_a_servers_table_is_read_as_its_export_is(url: str) -> None:
+def test_a_server_table_is_read_like_its_export(url: str) -> None:
     rows, log = read(url)
     expected, _ = read(FIXTURES / "litellm_spend_logs.csv")
     assert in_order(rows) == in_order(expected)
@@ -76,7 +80,7 @@ def test_a_servers_table_is_read_as_its_export_is(url: str) -> None:
     assert "secret" not in str(report)
 
 
-def test_a_table_may_be_named(url: str) -> None:
+def test_a_table_can_be_named(url: str) -> None:
     assert len(read(url, table="LiteLLM_SpendLogs")[0]) == len(read(url)[0])
     with pytest.raises(
         InputError,
@@ -85,7 +89,7 @@ def test_a_table_may_be_named(url: str) -> None:
         read(url, table="nothing")
 
 
-def test_a_server_that_cannot_be_reached_is_one_clear_line(tmp_path: Path) -> None:
+def test_an_unreachable_server_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read") as caught:
         read(f"postgresql://someone:secret@/none?host={tmp_path}")
     assert "secret" not in str(caught.value)
@@ -96,7 +100,7 @@ def test_a_server_that_cannot_be_reached_is_one_clear_line(tmp_path: Path) -> No
     )
 
 
-def test_a_duckdb_table_is_read_as_its_export_is(tmp_path: Path) -> None:
+def test_a_duckdb_table_is_read_like_its_export(tmp_path: Path) -> None:
     path = tmp_path / "gateway.db"
     with duckdb.connect(str(path)) as connection:
         connection.execute("CREATE TABLE other (x INTEGER)")
@@ -115,7 +119,7 @@ def test_a_duckdb_table_is_read_as_its_export_is(tmp_path: Path) -> None:
         read(path)
 
 
-def test_a_store_is_a_log_too(tmp_path: Path) -> None:
+def test_a_store_can_be_imported_as_a_log(tmp_path: Path) -> None:
     first, second = opened(tmp_path / "a.duckdb"), opened(tmp_path / "b.duckdb")
     first.import_logs(DATA / "requests.parquet")
     report = second.import_logs(tmp_path / "a.duckdb")

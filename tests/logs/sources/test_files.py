@@ -1,4 +1,4 @@
-"""Which files a path names, what each is, and which format its rows are."""
+"""The files that a path names, their kinds, and the formats of their rows."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def read(path: Any, **options: Any) -> tuple[list[dict[str, Any]], ReadReport]:
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "json"])
-def test_compressed_files_are_read_whatever_their_name_says(
+def test_compressed_files_are_read_under_any_name(
     tmp_path: Path, compression: str, kind: str
 ) -> None:
     plain = tmp_path / f"log.{kind}"
@@ -51,7 +51,7 @@ def test_compressed_files_are_read_whatever_their_name_says(
         assert (len(rows), report.kind, report.format) == (3, kind, "own")
 
 
-def test_a_cut_compressed_file_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_truncated_gzip_file_is_one_clear_line(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl.gz"
     with pa.output_stream(path, compression="gzip") as file:
         file.write("".join(json.dumps(row) + "\n" for row in numbered(2000)).encode())
@@ -73,10 +73,10 @@ def test_folders_globs_and_several_paths_are_one_log(tmp_path: Path) -> None:
         (str(tmp_path / "*.jsonl"), 2),
         ([tmp_path / "b.jsonl", tmp_path / "a.jsonl"], 2),
     ):
-        found, report = read(path)
-        assert (len(found), len(report.files)) == (3 * files, files)
-        assert sum(one.rows for one in report.files) == report.rows
-    assert [Path(one.path).name for one in report.files] == ["b.jsonl", "a.jsonl"]
+        result, report = read(path)
+        assert (len(result), len(report.files)) == (3 * files, files)
+        assert sum(file.rows for file in report.files) == report.rows
+    assert [Path(file.path).name for file in report.files] == ["b.jsonl", "a.jsonl"]
     assert "in 2 files" in str(report)
 
 
@@ -91,7 +91,7 @@ def test_files_of_several_formats_are_refused_together(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["log[1].jsonl", "what?.jsonl", "a*b.jsonl", "it's.jsonl"])
-def test_a_name_with_signs_of_a_glob_is_a_name(tmp_path: Path, name: str) -> None:
+def test_a_file_name_with_glob_characters_is_read(tmp_path: Path, name: str) -> None:
     write(tmp_path / "a1b.jsonl", numbered(5))
     assert len(read(write(tmp_path / name, numbered(2)))[0]) == 2
 
@@ -104,9 +104,7 @@ def test_a_name_with_signs_of_a_glob_is_a_name(tmp_path: Path, name: str) -> Non
         ("empty", "no log files in this folder"),
     ],
 )
-def test_a_path_that_names_no_file_is_one_clear_line(
-    tmp_path: Path, path: str, message: str
-) -> None:
+def test_a_path_without_files_is_one_clear_line(tmp_path: Path, path: str, message: str) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=message):
         read(tmp_path / path)
@@ -114,7 +112,7 @@ def test_a_path_that_names_no_file_is_one_clear_line(
         read([])
 
 
-def test_rows_of_the_gateway_are_known_by_its_columns(tmp_path: Path) -> None:
+def test_gateway_rows_are_recognised_by_their_columns(tmp_path: Path) -> None:
     rows, report = read(write(tmp_path / "request_logs.csv", [TRIMMER]))
     assert report.format == "tokentrimmer"
     assert report.why.startswith("its rows have id, org_id, ts")
@@ -125,23 +123,25 @@ def test_rows_of_the_gateway_are_known_by_its_columns(tmp_path: Path) -> None:
     )
 
 
-def test_what_is_of_no_known_format_says_what_was_looked_for_and_what_to_do(tmp_path: Path) -> None:
+def test_an_unknown_format_lists_known_ones_and_advice(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read(write(tmp_path / "log.jsonl", [{"colour": "blue"}]))
     message = str(caught.value)
     assert "they have colour" in message
     assert "ttplan inspect" in message
-    assert all(f"{name}: " in message for name, one in FORMATS.items() if one.refusal is None)
+    assert all(
+        f"{name}: " in message for name, log_format in FORMATS.items() if log_format.refusal is None
+    )
 
 
-def test_a_format_may_be_said_where_it_is_not_seen(tmp_path: Path) -> None:
+def test_a_format_can_be_named(tmp_path: Path) -> None:
     path = write(tmp_path / "log.csv", numbered(2))
     assert read(path, format="own")[1].why == "it was asked for"
     with pytest.raises(InputError, match="no column"):
         read(path, format="litellm")
 
 
-def test_large_documents_are_refused_with_what_to_do(
+def test_large_documents_are_refused_with_advice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ttplan.logs.sources import files

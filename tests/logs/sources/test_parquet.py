@@ -1,4 +1,4 @@
-"""Requests in Parquet files, replayed where they are: the same answer as imported ones give, and clear refusals."""
+"""Replaying Parquet files in place gives the same result as an import, or a clear refusal."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ ORG = UUID(int=77)
 
 
 def rows(count: int, **changes: Any) -> list[dict[str, Any]]:
-    """Requests that a replay can read where they are: their times are times."""
+    """Requests with times as timestamps, so that a replay can read them in place."""
     return [
         row | {"ts": AT + timedelta(seconds=n)} | changes for n, row in enumerate(numbered(count))
     ]
 
 
-def seen(path: Path | Sequence[Path]) -> list[dict[str, Any]]:
-    """What a replay would read, in id order."""
+def rows_in_place(path: Path | Sequence[Path]) -> list[dict[str, Any]]:
+    """The rows that a replay reads, ordered by id."""
     with open_parquet_log(path) as lake:
         return lake.table.order_by("id").to_pyarrow().to_pylist()  # type: ignore[no-any-return]
 
 
-def bare(result: PlanResult) -> dict[str, Any]:
-    """A result without its ids and what it says of files."""
-    found = result.model_dump()
-    found["caveats"] = tuple(
-        caveat for caveat in found["caveats"] if "read where they are" not in caveat
+def comparable(result: PlanResult) -> dict[str, Any]:
+    """A result without its ids and the caveat about files."""
+    fields = result.model_dump()
+    fields["caveats"] = tuple(
+        caveat for caveat in fields["caveats"] if "read where they are" not in caveat
     )
-    return {name: value for name, value in found.items() if name not in ("plan_id", "org_id")}
+    return {name: value for name, value in fields.items() if name not in ("plan_id", "org_id")}
 
 
 def test_replaying_files_in_place_equals_replaying_an_import(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_replaying_files_in_place_equals_replaying_an_import(tmp_path: Path) -> 
         requests=tmp_path / "requests.parquet",
         memory_limit="500MB",
     )
-    assert bare(plan.result) == bare(expected.result)
+    assert comparable(plan.result) == comparable(expected.result)
     assert "read where they are, in one Parquet file" in plan.result.caveats[-1]
     assert workspace.show(plan.plan_id).run == plan.run
     with workspace.store.read() as snapshot:
@@ -97,7 +97,7 @@ def test_replaying_files_in_place_equals_replaying_an_import(tmp_path: Path) -> 
         max_size=20,
     )
 )
-def test_values_are_read_as_an_import_reads_them(
+def test_values_are_read_like_an_import_reads_them(
     tmp_path_factory: pytest.TempPathFactory, drawn: list[dict[str, Any]]
 ) -> None:
     folder = tmp_path_factory.mktemp("lake")
@@ -129,16 +129,16 @@ def test_values_are_read_as_an_import_reads_them(
     "cost", [0.1, 1e-12, 5e-13, 4.9999e-13, 0.1234567890125, 2.5e-7, 123456.789, 1 / 3, 9.87e11]
 )
 def test_a_float_is_rounded_from_its_shortest_text(tmp_path: Path, cost: float) -> None:
-    (row,) = seen(write(tmp_path / "log.parquet", rows(1, cost_usd=cost)))
+    (row,) = rows_in_place(write(tmp_path / "log.parquet", rows(1, cost_usd=cost)))
     assert row["cost_usd"] == round_money(to_decimal(cost)) == row["baseline_cost_usd"]
 
 
-def test_decimals_stay_as_they_are_and_what_is_missing_is_filled_in_as_an_import_does(
+def test_decimals_are_kept_and_missing_values_filled_in(
     tmp_path: Path,
 ) -> None:
     cost = Decimal("0.000000000123")
     path = write(tmp_path / "log.parquet", rows(2, cost_usd=cost, extra="kept"))
-    for row in seen(path):
+    for row in rows_in_place(path):
         assert (row["cost_usd"], row["baseline_cost_usd"]) == (cost, cost)
         assert (
             row["cached_tokens"],
@@ -153,7 +153,7 @@ def test_decimals_stay_as_they_are_and_what_is_missing_is_filled_in_as_an_import
         check_columns(lake.table)
 
 
-def test_paths_are_files_globs_folders_or_several_and_each_file_counts_once(tmp_path: Path) -> None:
+def test_files_globs_and_folders_count_each_file_once(tmp_path: Path) -> None:
     (tmp_path / "deep" / "er").mkdir(parents=True)
     names = ["a.parquet", "deep/b.parquet", "deep/er/c.parquet"]
     for number, name in enumerate(names):
@@ -164,7 +164,7 @@ def test_paths_are_files_globs_folders_or_several_and_each_file_counts_once(tmp_
     assert find_files(f"{tmp_path}/deep/*.parquet") == [b]
     assert find_files(f"{tmp_path}/**/*.parquet") == [a, b, c]
     assert find_files([c, tmp_path / "deep"]) == [c, b]
-    assert [row["id"] for row in seen([tmp_path / "deep", a])] == ["0", "1", "2"]
+    assert [row["id"] for row in rows_in_place([tmp_path / "deep", a])] == ["0", "1", "2"]
     odd = write(tmp_path / "odd[1].parquet", rows(1))
     assert find_files(odd) == [odd]
 
@@ -188,19 +188,19 @@ def test_paths_are_files_globs_folders_or_several_and_each_file_counts_once(tmp_
         ({"org_id": "acme"}, "org_id has to be a UUID"),
     ],
 )
-def test_what_cannot_be_replayed_is_refused_and_nothing_is_written(
-    tmp_path: Path, change: dict[str, Any], said: str
+def test_invalid_values_are_refused_and_nothing_is_written(
+    tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     path = write(tmp_path / "log.parquet", rows(2, **change))
     workspace = opened(tmp_path / "a.duckdb")
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         workspace.plan(ROUTES, name="x", requests=path)
     assert workspace.plans().empty
     with workspace.store.read() as snapshot:
         assert snapshot.org_id() is None
 
 
-def test_files_that_are_none_or_do_not_go_together_are_refused(tmp_path: Path) -> None:
+def test_missing_or_mismatched_files_are_refused(tmp_path: Path) -> None:
     good = write(tmp_path / "a.parquet", rows(1))
     other = write(tmp_path / "b.parquet", rows(1, cost_usd=Decimal("0.1")))
     (tmp_path / "empty").mkdir()
@@ -222,12 +222,12 @@ def test_files_that_are_none_or_do_not_go_together_are_refused(tmp_path: Path) -
             "no column model; expected at least id, ts, provider",
         ),
     ]
-    for path, said in cases:
-        with pytest.raises(InputError, match=said):
-            seen(path)  # type: ignore[arg-type]
+    for path, message in cases:
+        with pytest.raises(InputError, match=message):
+            rows_in_place(path)  # type: ignore[arg-type]
 
 
-def test_a_file_that_is_damaged_inside_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_damaged_file_is_one_clear_line(tmp_path: Path) -> None:
     path = write(tmp_path / "log.parquet", rows(5000))
     content = bytearray(path.read_bytes())
     content[4:2000] = bytes(1996)
@@ -236,15 +236,18 @@ def test_a_file_that_is_damaged_inside_is_one_clear_line(tmp_path: Path) -> None
         opened(tmp_path / "a.duckdb").plan(ROUTES, name="x", requests=path)
 
 
-def test_an_id_that_stands_in_two_rows_is_refused(tmp_path: Path) -> None:
-    one, two = write(tmp_path / "a.parquet", rows(3)), write(tmp_path / "b.parquet", rows(5)[2:])
+def test_an_id_in_two_rows_is_refused(tmp_path: Path) -> None:
+    first, second = (
+        write(tmp_path / "a.parquet", rows(3)),
+        write(tmp_path / "b.parquet", rows(5)[2:]),
+    )
     with pytest.raises(
         InputError, match=r"request id '00000000-0000-0000-0000-000000000002' stands in 2 rows"
     ):
-        opened(tmp_path / "a.duckdb").plan(ROUTES, name="x", requests=[one, two])
+        opened(tmp_path / "a.duckdb").plan(ROUTES, name="x", requests=[first, second])
 
 
-def test_whose_the_requests_are(tmp_path: Path) -> None:
+def test_the_organisation_of_the_requests(tmp_path: Path) -> None:
     two = [row | {"org_id": str(UUID(int=n))} for n, row in enumerate(rows(2), 77)]
     path = write(tmp_path / "two.parquet", two)
     with pytest.raises(InputError, match="requests of 2 organisations; say whose this store is"):
@@ -286,7 +289,7 @@ def test_memory_limits(tmp_path: Path) -> None:
         )
 
 
-def test_a_small_limit_spills_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_small_limit_spills_and_cleans_up(tmp_path: Path) -> None:
     spill = tmp_path / "spill"
     spill.mkdir()
     with open_parquet_log(
@@ -294,7 +297,8 @@ def test_a_small_limit_spills_and_leaves_nothing_behind(tmp_path: Path) -> None:
     ) as lake:
         connection = lake.table.get_backend().con
         connection.execute(
-            "CREATE TEMP TABLE many AS SELECT *, repeat(md5(i::VARCHAR), 20) AS text FROM range(300000) AS n(i)"
+            "CREATE TEMP TABLE many AS SELECT *, repeat(md5(i::VARCHAR), 20) AS text"
+            " FROM range(300000) AS n(i)"
         )
         assert [name for _, _, names in os.walk(spill) for name in names]
     assert list(spill.iterdir()) == []
@@ -308,8 +312,8 @@ def test_the_command_line_replays_files_in_place(
     assert run(["plan", routes, "--name", "x", "--store", store, *options, "--json"]) == 0
     printed = capsys.readouterr()
     assert printed.err == ""
-    found = json.loads(printed.out)
-    assert found["result"]["sample_size"] == 28_185
-    assert isinstance(opened(tmp_path / "a.duckdb").show(found["plan_id"]), Plan)
+    document = json.loads(printed.out)
+    assert document["result"]["sample_size"] == 28_185
+    assert isinstance(opened(tmp_path / "a.duckdb").show(document["plan_id"]), Plan)
     assert run(["plan", routes, "--name", "x", "--store", store, "--memory-limit", "1GB"]) == 2
     assert "--requests" in capsys.readouterr().err

@@ -27,17 +27,7 @@ TOLERANCE = Decimal("0.01")
 for either day."""
 EXAMPLES = 3
 _DATE = re.compile(r"[-@](20\d{6}|20\d\d-\d\d-\d\d)$")
-_COLUMNS = [
-    "ts",
-    "provider",
-    "model",
-    "status",
-    "cached",
-    "input_tokens",
-    "cached_tokens",
-    "output_tokens",
-    "cost_usd",
-]
+_COLUMNS = "ts provider model status cached input_tokens cached_tokens output_tokens cost_usd"
 Key = tuple[str, str | None]
 DailyTotals = Mapping[date, Total]
 
@@ -95,41 +85,23 @@ def logged_totals(requests: pa.Table | duckdb.DuckDBPyRelation) -> tuple[Total, 
     if isinstance(requests, pa.Table):
         return logged_totals(duckdb.connect().from_arrow(requests))
     columns = set(requests.columns)
-    if missing := sorted(set(_COLUMNS) - columns):
+    if missing := sorted(set(_COLUMNS.split()) - columns):
         raise InputError(f"the requests lack {', '.join(missing)}; expected rows as in a store")
     cost = "coalesce(recorded_cost_usd, cost_usd)" if "recorded_cost_usd" in columns else "cost_usd"
     written = "cache_write_tokens" if "cache_write_tokens" in columns else "NULL::BIGINT"
     reached = "FILTER (NOT cached AND status < 400)"
-    rows = requests.aggregate(
+    totals = requests.aggregate(
         "CAST(ts AT TIME ZONE 'UTC' AS DATE) AS day, provider, model,"
-        f" count(*) {reached}, sum(input_tokens) {reached}, sum(cached_tokens) {reached},"
-        f" sum({written}) {reached}, sum(output_tokens) {reached}, sum({cost})",
+        f" count(*) {reached} AS requests,"
+        f" coalesce(sum(input_tokens) {reached}, 0)::HUGEINT AS input_tokens,"
+        f" coalesce(sum(cached_tokens) {reached}, 0)::HUGEINT AS cached_tokens,"
+        f" (sum({written}) {reached})::HUGEINT AS cache_write_tokens,"
+        f" coalesce(sum(output_tokens) {reached}, 0)::HUGEINT AS output_tokens,"
+        f" sum({cost}) AS cost_usd",
         "1, provider, model",
-    ).fetchall()
-    return tuple(
-        Total(
-            day=day,
-            provider=provider,
-            model=model,
-            requests=count,
-            input_tokens=int(input_tokens or 0),
-            cached_tokens=int(cached or 0),
-            cache_write_tokens=None if written_tokens is None else int(written_tokens),
-            output_tokens=int(output_tokens or 0),
-            cost_usd=cost_usd,
-        )
-        for (
-            day,
-            provider,
-            model,
-            count,
-            input_tokens,
-            cached,
-            written_tokens,
-            output_tokens,
-            cost_usd,
-        ) in sorted(rows, key=lambda row: row[:3])
-    )
+    ).order("day, provider, model")
+    rows = totals.fetchall()
+    return tuple(Total(**dict(zip(totals.columns, row, strict=True))) for row in rows)
 
 
 def compare_days(

@@ -12,6 +12,7 @@ from ttplan.model.money import MAX_MONEY, round_money, to_decimal
 from ttplan.model.results.totals import Total
 
 Result = Mapping[str, Any]
+Parser = Callable[[Result], Total | None]
 _COUNT = re.compile(r"\d{1,18}(\.0+)?", re.ASCII)
 _AMOUNT = re.compile(r"-?\d{1,12}(\.\d{0,400})?([eE][+-]?\d{1,3})?", re.ASCII)
 _CENT = Decimal("0.01")
@@ -33,12 +34,28 @@ class BillingFormat(NamedTuple):
     name: str
     title: str
     keys: frozenset[str]
-    parse: Callable[[Result], Total | None]
+    parse: Parser
+
+
+BILLING_FORMATS: list[BillingFormat] = []
+"""In the order of their parsers in this module."""
 
 
 def detect_billing_format(keys: Iterable[str]) -> BillingFormat | None:
     """The first format whose keys are all there, or None."""
     return next((f for f in BILLING_FORMATS if f.keys <= set(keys)), None)
+
+
+def _parses(name: str, title: str, keys: str) -> Callable[[Parser], Parser]:
+    """Register a parser of results that have these keys."""
+
+    def register(parse: Parser) -> Parser:
+        BILLING_FORMATS.append(
+            BillingFormat(name, f"{title} by day", frozenset(keys.split()), parse)
+        )
+        return parse
+
+    return register
 
 
 def _count(result: Result, field: str) -> int:
@@ -108,6 +125,7 @@ def _check_usd(result: Result, field: str) -> None:
         raise BadValue(field, currency, "USD; other currencies cannot be compared")
 
 
+@_parses("openai_usage", "OpenAI usage", "num_model_requests input_tokens output_tokens")
 def _openai_usage(result: Result) -> Total | None:
     """Input includes cache reads and writes."""
     if not _text(result, "object") and result.get("num_model_requests") in (None, ""):
@@ -123,6 +141,8 @@ def _openai_usage(result: Result) -> Total | None:
     )
 
 
+@_parses("openai_costs_csv", "OpenAI costs", "amount_value amount_currency line_item")
+@_parses("openai_costs", "OpenAI costs", "amount line_item project_id")
 def _openai_costs(result: Result) -> Total | None:
     """A line item is a model and a kind of token, such as `gpt-4o, cached input`, or a service."""
     flat = dict(result)
@@ -141,6 +161,7 @@ def _openai_costs(result: Result) -> Total | None:
     )
 
 
+@_parses("anthropic_usage", "Anthropic usage", "uncached_input_tokens cache_read_input_tokens")
 def _anthropic_usage(result: Result) -> Total:
     """Counts are disjoint; cache writes for five minutes and for an hour become one count."""
     created = result.get("cache_creation")
@@ -157,6 +178,7 @@ def _anthropic_usage(result: Result) -> Total:
     )
 
 
+@_parses("anthropic_costs", "Anthropic costs", "amount currency description cost_type")
 def _anthropic_costs(result: Result) -> Total:
     """The API's amounts are in cents."""
     _check_usd(result, "currency")
@@ -168,6 +190,7 @@ def _anthropic_costs(result: Result) -> Total:
     )
 
 
+@_parses("anthropic_usage_csv", "Anthropic usage", "usage_date_utc usage_input_tokens_no_cache")
 def _anthropic_usage_csv(result: Result) -> Total:
     written = _count(result, "usage_input_tokens_cache_write_5m") + _count(
         result, "usage_input_tokens_cache_write_1h"
@@ -184,6 +207,7 @@ def _anthropic_usage_csv(result: Result) -> Total:
     )
 
 
+@_parses("anthropic_costs_csv", "Anthropic costs", "usage_date_utc token_type cost_usd")
 def _anthropic_costs_csv(result: Result) -> Total:
     """The console's amounts are in USD, rounded to cents line by line."""
     return Total(
@@ -195,6 +219,7 @@ def _anthropic_costs_csv(result: Result) -> Total:
     )
 
 
+@_parses("openrouter_days", "OpenRouter activity", "date usage byok_usage_inference requests")
 def _openrouter_days(result: Result) -> Total:
     """With the user's own provider key (BYOK), the provider charges separately."""
     return Total(
@@ -219,63 +244,12 @@ _OPENROUTER_KEYS = {
 }
 
 
+@_parses("openrouter_days_csv", "OpenRouter activity", "Date Slug Usage Requests")
 def _openrouter_days_csv(result: Result) -> Total:
     renamed = {_OPENROUTER_KEYS.get(name, name): value for name, value in result.items()}
     return _openrouter_days(renamed)
 
 
-_OPENAI_COSTS, _ANTHROPIC_COSTS = "OpenAI costs by day", "Anthropic costs by day"
-_OPENROUTER, _ANTHROPIC_USAGE = "OpenRouter activity by day", "Anthropic usage by day"
-# The first format whose keys are all there counts.
-BILLING_FORMATS = tuple(
-    BillingFormat(name, title, frozenset(keys.split()), parse)
-    for name, title, keys, parse in (
-        (
-            "openai_usage",
-            "OpenAI usage by day",
-            "num_model_requests input_tokens output_tokens",
-            _openai_usage,
-        ),
-        ("openai_costs", _OPENAI_COSTS, "amount line_item project_id", _openai_costs),
-        (
-            "openai_costs_csv",
-            _OPENAI_COSTS,
-            "amount_value amount_currency line_item",
-            _openai_costs,
-        ),
-        (
-            "anthropic_usage",
-            _ANTHROPIC_USAGE,
-            "uncached_input_tokens cache_read_input_tokens",
-            _anthropic_usage,
-        ),
-        (
-            "anthropic_costs",
-            _ANTHROPIC_COSTS,
-            "amount currency description cost_type",
-            _anthropic_costs,
-        ),
-        (
-            "anthropic_usage_csv",
-            _ANTHROPIC_USAGE,
-            "usage_date_utc usage_input_tokens_no_cache",
-            _anthropic_usage_csv,
-        ),
-        (
-            "anthropic_costs_csv",
-            _ANTHROPIC_COSTS,
-            "usage_date_utc token_type cost_usd",
-            _anthropic_costs_csv,
-        ),
-        (
-            "openrouter_days",
-            _OPENROUTER,
-            "date usage byok_usage_inference requests",
-            _openrouter_days,
-        ),
-        ("openrouter_days_csv", _OPENROUTER, "Date Slug Usage Requests", _openrouter_days_csv),
-    )
-)
 NOT_A_LOG = (
     "sums of whole days, from which no single request can be replayed. Import a log with one row a"
     " request, and compare its totals with this file: check_logs with totals, or"

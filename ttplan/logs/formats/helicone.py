@@ -8,7 +8,7 @@ Helicone's own.
 from __future__ import annotations
 
 from ttplan.logs.format import FindText, Format, Signature
-from ttplan.logs.mapping.mapping import FieldSource, FormatMapping, SkipRule
+from ttplan.logs.mapping.mapping import FormatMapping
 
 _NO_REFERENCE = "00000000-0000-0000-0000-000000000000"
 _TAGS = ("tag", "feature", "task", "app")
@@ -39,58 +39,67 @@ def _cost(find: FindText) -> str:
     return f"coalesce({cost}, CASE WHEN {unused} THEN '0' END)"
 
 
-MAPPING = FormatMapping(
-    name="helicone",
-    rows=("", "data[*]"),
-    blank_is_missing=True,
-    fields={
-        "id": FieldSource(path=("request_id", "response_id")),
-        "ts": FieldSource(path=("request_created_at",), unit="iso_utc"),
-        "provider": FieldSource(
-            path=("provider",), values={"CUSTOM": "unknown"}, default="unknown"
-        ),
-        "model": FieldSource(path=("model", "response_model", "request_model")),
-        "input_tokens": FieldSource(
-            sum=(
-                ("prompt_tokens",),
-                ("prompt_cache_read_tokens",),
-                ("prompt_cache_write_tokens",),
-                ("prompt_audio_tokens",),
-            ),
-            default=0,
-        ),
-        "output_tokens": FieldSource(
-            sum=(("completion_tokens",), ("completion_audio_tokens",)), default=0
-        ),
-        "cached_tokens": FieldSource(path=("prompt_cache_read_tokens",)),
-        "cache_write_tokens": FieldSource(path=("prompt_cache_write_tokens",)),
-        "reasoning_tokens": FieldSource(path=("reasoning_tokens",)),
-        "input_audio_tokens": FieldSource(path=("prompt_audio_tokens",)),
-        "output_audio_tokens": FieldSource(path=("completion_audio_tokens",)),
-        "latency_ms": FieldSource(path=("delay_ms", "latency"), unit="ms"),
-        # Cancelled by the client, and refused as a threat, as HTTP statuses.
-        "status": FieldSource(path=("response_status",), values={"-3": 499, "-4": 403}),
-        "user_id": FieldSource(path=("request_user_id",)),
-        "provider_usage": FieldSource(path=("response_body.usage",)),
-        "body": FieldSource(path=("request_body",)),
-        "response_body": FieldSource(path=("response_body",)),
-    },
-    skip=(
-        SkipRule(path=("response_status",), is_=("-2",), reason="a request that was still pending"),
-        SkipRule(
-            path=("model",),
-            is_=("vector_db", "assistant-polling"),
-            reason="a call of something other than a model",
-        ),
-    ),
+MAPPING = FormatMapping.model_validate(
+    {
+        "name": "helicone",
+        "rows": ["", "data[*]"],
+        "blank_is_missing": True,
+        "fields": {
+            "id": ["request_id", "response_id"],
+            "ts": {"path": "request_created_at", "unit": "iso_utc"},
+            "provider": {
+                "path": "provider",
+                "values": {"CUSTOM": "unknown"},
+                "default": "unknown",
+            },
+            "model": ["model", "response_model", "request_model"],
+            "input_tokens": {
+                "sum": [
+                    "prompt_tokens",
+                    "prompt_cache_read_tokens",
+                    "prompt_cache_write_tokens",
+                    "prompt_audio_tokens",
+                ],
+                "default": 0,
+            },
+            "output_tokens": {
+                "sum": ["completion_tokens", "completion_audio_tokens"],
+                "default": 0,
+            },
+            "cached_tokens": "prompt_cache_read_tokens",
+            "cache_write_tokens": "prompt_cache_write_tokens",
+            "reasoning_tokens": "reasoning_tokens",
+            "input_audio_tokens": "prompt_audio_tokens",
+            "output_audio_tokens": "completion_audio_tokens",
+            "latency_ms": {"path": ["delay_ms", "latency"], "unit": "ms"},
+            # Cancelled by the client, and refused as a threat, as HTTP statuses.
+            "status": {"path": "response_status", "values": {"-3": 499, "-4": 403}},
+            "user_id": "request_user_id",
+            "provider_usage": "response_body.usage",
+            "body": "request_body",
+            "response_body": "response_body",
+        },
+        "skip": [
+            {
+                "path": "response_status",
+                "is": ["-2"],
+                "reason": "a request that was still pending",
+            },
+            {
+                "path": "model",
+                "is": ["vector_db", "assistant-polling"],
+                "reason": "a call of something other than a model",
+            },
+        ],
+    }
 )
 FORMAT = Format(
     title="Helicone requests",
     mapping=MAPPING,
-    signature=Signature(
-        required=("response_status", "request_created_at", "prompt_tokens", "completion_tokens"),
-        any_of=(("request_id", "response_id"),),
-        typical=("delay_ms", "request_properties", "cache_reference_id"),
+    signature=Signature.of(
+        required="response_status request_created_at prompt_tokens completion_tokens",
+        any_of=("request_id response_id",),
+        typical="delay_ms request_properties cache_reference_id",
     ),
     shared={"properties": _properties},
     rules={

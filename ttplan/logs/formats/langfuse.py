@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from ttplan.logs.fields import COUNT
 from ttplan.logs.format import FindText, Format, Signature
-from ttplan.logs.mapping.mapping import FieldSource, FormatMapping, SkipRule
+from ttplan.logs.mapping.mapping import FormatMapping
 from ttplan.logs.mapping.sql import quoted
 
 _USAGE = ("usageDetails", "usage_details")
@@ -87,54 +87,58 @@ def _streamed(find: FindText) -> str:
     return f"CASE WHEN {start} IS NOT NULL THEN 'true' END"
 
 
-MAPPING = FormatMapping(
-    name="langfuse",
-    rows=("", "data[*]"),
-    blank_is_missing=True,
-    fields={
-        "id": FieldSource(path=("id",)),
-        "ts": FieldSource(path=("startTime", "start_time"), unit="iso_utc"),
-        # Only some integrations record it; otherwise the name of the model tells it.
-        "provider": FieldSource(
-            path=(
-                "metadata.ls_provider",
-                'metadata."gen_ai.provider.name"',
-                'metadata."gen_ai.system"',
-                'metadata.attributes."gen_ai.provider.name"',
-                'metadata.attributes."gen_ai.system"',
-            ),
-            default="unknown",
-        ),
-        "model": FieldSource(path=("model", "provided_model_name")),
-        "latency_ms": FieldSource(
-            start=("startTime", "start_time"), end=("endTime", "end_time"), unit="iso_utc"
-        ),
-        "service_tier": FieldSource(path=("modelParameters.service_tier",)),
-        "tag": FieldSource(path=("name",)),
-        "session_id": FieldSource(path=("sessionId", "session_id", "traceId", "trace_id")),
-        "user_id": FieldSource(path=("userId", "user_id")),
-        "body": FieldSource(path=("input",)),
-        "response_body": FieldSource(path=("output",)),
-    },
-    skip=(
-        SkipRule(
-            path=("type",),
-            is_not=("GENERATION",),
-            reason="an observation of a type other than GENERATION",
-        ),
-    ),
+MAPPING = FormatMapping.model_validate(
+    {
+        "name": "langfuse",
+        "rows": ["", "data[*]"],
+        "blank_is_missing": True,
+        "fields": {
+            "id": "id",
+            "ts": {"path": ["startTime", "start_time"], "unit": "iso_utc"},
+            # Only some integrations record it; otherwise it follows from the model's name.
+            "provider": {
+                "path": [
+                    "metadata.ls_provider",
+                    'metadata."gen_ai.provider.name"',
+                    'metadata."gen_ai.system"',
+                    'metadata.attributes."gen_ai.provider.name"',
+                    'metadata.attributes."gen_ai.system"',
+                ],
+                "default": "unknown",
+            },
+            "model": ["model", "provided_model_name"],
+            "latency_ms": {
+                "start": ["startTime", "start_time"],
+                "end": ["endTime", "end_time"],
+                "unit": "iso_utc",
+            },
+            "service_tier": "modelParameters.service_tier",
+            "tag": "name",
+            "session_id": ["sessionId", "session_id", "traceId", "trace_id"],
+            "user_id": ["userId", "user_id"],
+            "body": "input",
+            "response_body": "output",
+        },
+        "skip": [
+            {
+                "path": "type",
+                "is_not": ["GENERATION"],
+                "reason": "an observation of a type other than GENERATION",
+            }
+        ],
+    }
 )
 FORMAT = Format(
     title="Langfuse observations",
     mapping=MAPPING,
-    signature=Signature(
-        required=("id", "type", "level"),
+    signature=Signature.of(
+        required="id type level",
         any_of=(
-            ("startTime", "start_time"),
-            ("traceId", "trace_id"),
-            ("usageDetails", "usage_details", "promptTokens", "usage"),
+            "startTime start_time",
+            "traceId trace_id",
+            "usageDetails usage_details promptTokens usage",
         ),
-        typical=("completionStartTime", "completion_start_time", "statusMessage", "status_message"),
+        typical="completionStartTime completion_start_time statusMessage status_message",
     ),
     shared={"entries": lambda find: _entries(find(*_USAGE))},
     rules={name: _count(name) for name in _TYPES}

@@ -15,17 +15,8 @@ from ttplan.logs.mapping.mapping import FormatMapping
 from ttplan.logs.mapping.sql import elapsed_ms, null_if_in
 
 NOT_REQUESTS = (
-    "acreate_batch",
-    "acreate_file",
-    "afile_content",
-    "afile_delete",
-    "afile_list",
-    "afile_retrieve",
-    "alist_batches",
-    "acancel_batch",
-    "aretrieve_batch",
-    "call_mcp_tool",
-    "list_mcp_tools",
+    "acreate_batch acreate_file afile_content afile_delete afile_list afile_retrieve"
+    " alist_batches acancel_batch aretrieve_batch call_mcp_tool list_mcp_tools"
 )
 """Calls that are not a request to a model. A retrieved batch is a bill for many requests."""
 
@@ -115,7 +106,7 @@ MAPPING = FormatMapping.model_validate(
         "skip": [
             {
                 "path": "call_type",
-                "is": list(NOT_REQUESTS),
+                "is": NOT_REQUESTS.split(),
                 "reason": "a file, batch or tool call, no request to a model",
             },
             {
@@ -129,25 +120,10 @@ MAPPING = FormatMapping.model_validate(
 FORMAT = Format(
     title="LiteLLM_SpendLogs rows",
     mapping=MAPPING,
-    signature=Signature(
-        required=(
-            "request_id",
-            "startTime",
-            "endTime",
-            "spend",
-            "prompt_tokens",
-            "completion_tokens",
-            "model",
-        ),
-        typical=(
-            "call_type",
-            "cache_hit",
-            "custom_llm_provider",
-            "request_tags",
-            "metadata",
-            "model_group",
-            "api_base",
-        ),
+    signature=Signature.of(
+        required="request_id startTime endTime spend prompt_tokens completion_tokens model",
+        typical="call_type cache_hit custom_llm_provider request_tags metadata model_group"
+        " api_base",
     ),
     rules={
         "status": status,

@@ -41,24 +41,10 @@ MAPPING = FormatMapping.model_validate(
 FORMAT = Format(
     title="LiteLLM's standard logging payload",
     mapping=MAPPING,
-    signature=Signature(
-        required=(
-            "id",
-            "startTime",
-            "endTime",
-            "response_cost",
-            "prompt_tokens",
-            "completion_tokens",
-            "model",
-        ),
-        typical=(
-            "call_type",
-            "trace_id",
-            "hidden_params",
-            "model_map_information",
-            "saved_cache_cost",
-            "model_parameters",
-        ),
+    signature=Signature.of(
+        required="id startTime endTime response_cost prompt_tokens completion_tokens model",
+        typical="call_type trace_id hidden_params model_map_information saved_cache_cost"
+        " model_parameters",
     ),
     rules={
         "status": litellm.status,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ttplan.logs.fields import MONEY
 from ttplan.logs.format import FindText, Format, Signature
-from ttplan.logs.mapping.mapping import FieldSource, FormatMapping
+from ttplan.logs.mapping.mapping import FormatMapping
 from ttplan.logs.mapping.sql import quoted
 
 
@@ -30,39 +30,39 @@ def _status(find: FindText) -> str:
     return f"CASE WHEN {find('cancelled')} = 'true' THEN '499' ELSE '200' END"
 
 
-MAPPING = FormatMapping(
-    name="openrouter",
-    rows=("", "data[*]"),
-    blank_is_missing=True,
-    fields={
-        "id": FieldSource(path=("generation_id", "id")),
-        "ts": FieldSource(path=("created_at",), unit="iso_utc"),
-        "provider": FieldSource(constant="openrouter"),
-        "model": FieldSource(path=("model_permaslug", "model")),
-        # The provider bills by its own count.
-        "input_tokens": FieldSource(path=("native_tokens_prompt", "tokens_prompt")),
-        "output_tokens": FieldSource(path=("native_tokens_completion", "tokens_completion")),
-        "cached_tokens": FieldSource(path=("native_tokens_cached", "tokens_cached")),
-        "reasoning_tokens": FieldSource(path=("native_tokens_reasoning", "tokens_reasoning")),
-        "latency_ms": FieldSource(path=("generation_time_ms", "generation_time"), unit="ms"),
-        "streamed": FieldSource(path=("streamed",)),
-        "service_tier": FieldSource(path=("service_tier",)),
-        "endpoint": FieldSource(path=("provider_name",)),
-        "finish_reason": FieldSource(
-            path=("finish_reason_normalized", "finish_reason", "finish_reason_raw")
-        ),
-        "tag": FieldSource(path=("app_name",), values={"Unknown": None}),
-        "user_id": FieldSource(path=("user", "external_user")),
-        "api_key_id": FieldSource(path=("api_key_name",)),
-    },
+MAPPING = FormatMapping.model_validate(
+    {
+        "name": "openrouter",
+        "rows": ["", "data[*]"],
+        "blank_is_missing": True,
+        "fields": {
+            "id": ["generation_id", "id"],
+            "ts": {"path": "created_at", "unit": "iso_utc"},
+            "provider": {"constant": "openrouter"},
+            "model": ["model_permaslug", "model"],
+            # The provider bills by its own count.
+            "input_tokens": ["native_tokens_prompt", "tokens_prompt"],
+            "output_tokens": ["native_tokens_completion", "tokens_completion"],
+            "cached_tokens": ["native_tokens_cached", "tokens_cached"],
+            "reasoning_tokens": ["native_tokens_reasoning", "tokens_reasoning"],
+            "latency_ms": {"path": ["generation_time_ms", "generation_time"], "unit": "ms"},
+            "streamed": "streamed",
+            "service_tier": "service_tier",
+            "endpoint": "provider_name",
+            "finish_reason": ["finish_reason_normalized", "finish_reason", "finish_reason_raw"],
+            "tag": {"path": "app_name", "values": {"Unknown": None}},
+            "user_id": ["user", "external_user"],
+            "api_key_id": "api_key_name",
+        },
+    }
 )
 FORMAT = Format(
     title="OpenRouter generations",
     mapping=MAPPING,
-    signature=Signature(
-        required=("created_at", "tokens_prompt", "tokens_completion", "provider_name"),
-        any_of=(("generation_id", "upstream_id"), ("cost_total", "total_cost")),
-        typical=("model_permaslug", "byok_usage_inference", "native_tokens_prompt"),
+    signature=Signature.of(
+        required="created_at tokens_prompt tokens_completion provider_name",
+        any_of=("generation_id upstream_id", "cost_total total_cost"),
+        typical="model_permaslug byok_usage_inference native_tokens_prompt",
     ),
     rules={"cost_usd": _cost, "status": _status},
 )

@@ -11,60 +11,46 @@ import json
 
 from ttplan.logs.fields import COUNT
 from ttplan.logs.format import FindText, Format, Signature
-from ttplan.logs.mapping.mapping import FieldSource, FormatMapping, SkipRule
+from ttplan.logs.mapping.mapping import FormatMapping
 from ttplan.logs.mapping.sql import quoted
 
 
-def _at(*keys: str) -> tuple[str, ...]:
+def _at(*keys: str) -> list[str]:
     """Paths to attributes of a span."""
-    return tuple(f'attributes."{key}"' for key in keys)
+    return [f'attributes."{key}"' for key in keys]
 
 
-_OPERATION = _at("gen_ai.operation.name")
+def _usage(*keys: str) -> list[str]:
+    return _at(*(f"gen_ai.usage.{key}" for key in keys))
+
+
 _MODEL = _at(
     "gen_ai.response.model", "gen_ai.request.model", "llm.response.model", "llm.request.model"
 )
-_INPUT = _at("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.usage.prompt_tokens")
-_OUTPUT = _at(
-    "gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens", "llm.usage.completion_tokens"
+_INPUT = [*_usage("input_tokens", "prompt_tokens"), *_at("llm.usage.prompt_tokens")]
+_OUTPUT = [*_usage("output_tokens", "completion_tokens"), *_at("llm.usage.completion_tokens")]
+_CACHED = _usage(
+    "cache_read.input_tokens",
+    "cache_read_input_tokens",
+    "cache_read_tokens",
+    "input_cached_tokens",
+    "cached_tokens",
 )
-_CACHED = _at(
-    "gen_ai.usage.cache_read.input_tokens",
-    "gen_ai.usage.cache_read_input_tokens",
-    "gen_ai.usage.cache_read_tokens",
-    "gen_ai.usage.input_cached_tokens",
-    "gen_ai.usage.cached_tokens",
+_WRITTEN = _usage(
+    "cache_creation.input_tokens",
+    "cache_write.input_tokens",
+    "cache_creation_input_tokens",
+    "cache_write_tokens",
 )
-_WRITTEN = _at(
-    "gen_ai.usage.cache_creation.input_tokens",
-    "gen_ai.usage.cache_write.input_tokens",
-    "gen_ai.usage.cache_creation_input_tokens",
-    "gen_ai.usage.cache_write_tokens",
-)
-_REASONING = _at(
-    "gen_ai.usage.reasoning.output_tokens",
-    "gen_ai.usage.reasoning_output_tokens",
-    "gen_ai.usage.reasoning_tokens",
-)
+_REASONING = _usage("reasoning.output_tokens", "reasoning_output_tokens", "reasoning_tokens")
 _COST = _at("gen_ai.usage.cost", "gen_ai.usage.total_cost", "gen_ai.cost.total", "llm.usage.cost")
 _FIRST_TOKEN = _at("gen_ai.response.time_to_first_chunk", "gen_ai.server.time_to_first_token")
 _NOT_MODEL_CALLS = (
-    "invoke_agent",
-    "create_agent",
-    "execute_tool",
-    "invoke_workflow",
-    "plan",
-    "retrieval",
-    "search_memory",
-    "create_memory",
-    "update_memory",
-    "delete_memory",
-    "upsert_memory",
+    "invoke_agent create_agent execute_tool invoke_workflow plan retrieval"
+    " search_memory create_memory update_memory delete_memory upsert_memory"
 )
 """Operations that do not call a model themselves; an agent's span may repeat the usage of the calls
 under it."""
-
-
 _PAIRS = [{"key": "VARCHAR", "value": "VARCHAR"}]
 _SPAN = {
     **dict.fromkeys(("traceId", "spanId", "startTimeUnixNano", "endTimeUnixNano"), "VARCHAR"),
@@ -148,66 +134,62 @@ def _streamed(find: FindText) -> str:
     return f"CASE WHEN {find(*_FIRST_TOKEN)} IS NOT NULL THEN 'true' ELSE {flag} END"
 
 
-MAPPING = FormatMapping(
-    name="otlp",
-    fields={
-        "id": FieldSource(path=("spanId",)),
-        "ts": FieldSource(path=("startTimeUnixNano",), unit="epoch_ns"),
-        "provider": FieldSource(
-            path=_at("gen_ai.provider.name", "gen_ai.system"), default="unknown"
-        ),
-        "model": FieldSource(path=_MODEL),
-        "input_tokens": FieldSource(path=_INPUT),
-        "output_tokens": FieldSource(path=_OUTPUT),
-        "cached_tokens": FieldSource(path=_CACHED),
-        "cache_write_tokens": FieldSource(path=_WRITTEN),
-        "reasoning_tokens": FieldSource(path=_REASONING),
-        "input_audio_tokens": FieldSource(path=_at("gen_ai.usage.audio.input_tokens")),
-        "output_audio_tokens": FieldSource(path=_at("gen_ai.usage.audio.output_tokens")),
-        "input_image_tokens": FieldSource(path=_at("gen_ai.usage.image.input_tokens")),
-        "output_image_tokens": FieldSource(path=_at("gen_ai.usage.image.output_tokens")),
-        "latency_ms": FieldSource(
-            start=("startTimeUnixNano",), end=("endTimeUnixNano",), unit="epoch_ns"
-        ),
-        "service_tier": FieldSource(
-            path=_at("openai.response.service_tier", "gen_ai.openai.response.service_tier")
-        ),
-        "finish_reason": FieldSource(
-            path=(
+MAPPING = FormatMapping.model_validate(
+    {
+        "name": "otlp",
+        "fields": {
+            "id": "spanId",
+            "ts": {"path": "startTimeUnixNano", "unit": "epoch_ns"},
+            "provider": {
+                "path": _at("gen_ai.provider.name", "gen_ai.system"),
+                "default": "unknown",
+            },
+            "model": _MODEL,
+            "input_tokens": _INPUT,
+            "output_tokens": _OUTPUT,
+            "cached_tokens": _CACHED,
+            "cache_write_tokens": _WRITTEN,
+            "reasoning_tokens": _REASONING,
+            "input_audio_tokens": _usage("audio.input_tokens"),
+            "output_audio_tokens": _usage("audio.output_tokens"),
+            "input_image_tokens": _usage("image.input_tokens"),
+            "output_image_tokens": _usage("image.output_tokens"),
+            "latency_ms": {
+                "start": "startTimeUnixNano",
+                "end": "endTimeUnixNano",
+                "unit": "epoch_ns",
+            },
+            "service_tier": _at(
+                "openai.response.service_tier", "gen_ai.openai.response.service_tier"
+            ),
+            "finish_reason": [
                 'attributes."gen_ai.response.finish_reasons".values[0].stringValue',
                 *_at("gen_ai.completion.0.finish_reason", "llm.response.finish_reason"),
-            )
-        ),
-        "tag": FieldSource(path=('resource."service.name"',)),
-        "session_id": FieldSource(
-            path=(
-                *_at(
-                    "gen_ai.conversation.id",
-                    "session.id",
-                    "traceloop.association.properties.session_id",
-                ),
+            ],
+            "tag": 'resource."service.name"',
+            "session_id": [
+                *_at("gen_ai.conversation.id", "session.id"),
+                *_at("traceloop.association.properties.session_id"),
                 "traceId",
-            )
-        ),
-        "user_id": FieldSource(
-            path=_at("user.id", "enduser.id", "traceloop.association.properties.user_id")
-        ),
-        "body": FieldSource(path=_at("gen_ai.input.messages", "gen_ai.prompt")),
-        "response_body": FieldSource(path=_at("gen_ai.output.messages", "gen_ai.completion")),
-    },
-    skip=(
-        SkipRule(
-            path=_OPERATION,
-            is_=_NOT_MODEL_CALLS,
-            reason="a span of an agent, a tool or the like, not of a call of a model",
-        ),
-        SkipRule(path=_MODEL, is_=(None,), reason="a span that names no model"),
-    ),
+            ],
+            "user_id": _at("user.id", "enduser.id", "traceloop.association.properties.user_id"),
+            "body": _at("gen_ai.input.messages", "gen_ai.prompt"),
+            "response_body": _at("gen_ai.output.messages", "gen_ai.completion"),
+        },
+        "skip": [
+            {
+                "path": _at("gen_ai.operation.name"),
+                "is": _NOT_MODEL_CALLS.split(),
+                "reason": "a span of an agent, a tool or the like, not of a call of a model",
+            },
+            {"path": _MODEL, "is": [None], "reason": "a span that names no model"},
+        ],
+    }
 )
 FORMAT = Format(
     title="OpenTelemetry GenAI spans (OTLP JSON)",
     mapping=MAPPING,
-    signature=Signature(required=("traceId", "spanId", "attributes", "resource")),
+    signature=Signature.of(required="traceId spanId attributes resource"),
     rules={
         "id": lambda find: f"{find('traceId')} || '/' || {find('spanId')}",
         "input_tokens": lambda find: _total_count(find(*_INPUT), find(*_CACHED), find(*_WRITTEN)),

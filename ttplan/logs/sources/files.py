@@ -49,7 +49,7 @@ class FileRelation(NamedTuple):
     why: str
     relation: str
     columns: dict[str, str] | None
-    compression: str = "none"
+    compression: str = "uncompressed"
     bound: bool = True
     largest: int = MAX_LINE
     """Size of the largest document that may have to be in memory, in bytes."""
@@ -79,7 +79,7 @@ class FileHead:
         self.is_duckdb = magic[8:] == b"DUCK"
         self.compression = next(
             (name for start, name in _COMPRESSION_BY_MAGIC.items() if magic.startswith(start)),
-            "none",
+            "uncompressed",
         )
 
     @cached_property
@@ -127,7 +127,7 @@ class FileHead:
         return size + 1024
 
     def _stream(self) -> pa.NativeFile:
-        compression = None if self.compression == "none" else self.compression
+        compression = None if self.compression == "uncompressed" else self.compression
         return pa.input_stream(str(self.path), compression=compression)
 
     def _read(self, size: int) -> bytes:

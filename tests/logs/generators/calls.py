@@ -1,4 +1,4 @@
-"""What truly happened: calls of models, from which each tool's file is made, and what a reader has to find again."""
+"""The true calls that every generated file is made from and every reader has to recover."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uuid import UUID
 
 START = datetime(2026, 5, 4, tzinfo=UTC)
 
-# provider, model as it is called, USD per million: input, cached read, cache write, output; does it reason.
+# Provider, model, USD per million tokens of input, cache read, cache write and output; reasoning.
 MODELS: tuple[tuple[str, str, str, str, str, str, bool], ...] = (
     ("openai", "gpt-4o-2024-08-06", "2.5", "1.25", "2.5", "10", False),
     ("openai", "gpt-4o-mini", "0.15", "0.075", "0.15", "0.6", False),
@@ -23,7 +23,8 @@ TASKS = ("chat", "summary", "extract", "triage")
 
 
 class Call(NamedTuple):
-    """One call. `input` includes `cached` and `written`, `output` includes `reasoning`; `cost` is exact, USD."""
+    """One call. `input` includes `cached` and `written`, `output` includes `reasoning`; `cost` is
+    exact, in USD."""
 
     number: int
     id: UUID
@@ -52,7 +53,7 @@ class Call(NamedTuple):
 
     @property
     def first(self) -> datetime | None:
-        """When its first token came; None where it was not streamed."""
+        """The time of its first token; None if it was not streamed."""
         return (
             self.ts + timedelta(milliseconds=self.first_ms)
             if self.streamed and self.status == 200
@@ -61,7 +62,7 @@ class Call(NamedTuple):
 
 
 def price(model: str, fresh: int, cached: int, written: int, output: int) -> Decimal:
-    """USD for tokens that are counted apart."""
+    """The cost in USD of disjoint token counts."""
     _, _, each, read, write, out, _ = next(row for row in MODELS if row[1] == model)
     return (
         fresh * Decimal(each)
@@ -87,10 +88,10 @@ def calls(count: int, seed: int, days: int = 7) -> list[Call]:
             else 0
         )
         reasoning = chance.randrange(64, 900) if reasons and chance.random() < 0.8 else 0
-        said = chance.randrange(1, 700)
+        answer_tokens = chance.randrange(1, 700)
         if status != 200:
-            fresh, cached, written, reasoning, said = 0, 0, 0, 0, 0
-        latency = 3 if hit else chance.randrange(200, 400) + 9 * (said + reasoning)
+            fresh, cached, written, reasoning, answer_tokens = 0, 0, 0, 0, 0
+        latency = 3 if hit else chance.randrange(200, 400) + 9 * (answer_tokens + reasoning)
         made.append(
             Call(
                 number,
@@ -101,15 +102,17 @@ def calls(count: int, seed: int, days: int = 7) -> list[Call]:
                 fresh + cached + written,
                 cached,
                 written,
-                said + reasoning,
+                answer_tokens + reasoning,
                 reasoning,
-                Decimal(0) if hit else price(model, fresh, cached, written, said + reasoning),
+                Decimal(0)
+                if hit
+                else price(model, fresh, cached, written, answer_tokens + reasoning),
                 latency,
                 max(1, latency // 4),
                 chance.random() < 0.5,
                 status,
                 hit,
-                "length" if said > 660 else "stop",
+                "length" if answer_tokens > 660 else "stop",
                 TASKS[chance.randrange(len(TASKS))],
                 f"user-{chance.randrange(12)}",
                 f"session-{chance.randrange(40)}",

@@ -1,7 +1,7 @@
-"""OpenRouter's activity: the CSV of generations, one a row, and the API's days by endpoint.
+"""OpenRouter's activity: the CSV of generations, and the API's days by endpoint.
 
-Cached tokens are inside `tokens_prompt`, reasoning is inside `tokens_completion`. With a key of one's own, OpenRouter's charge is
-in `cost_total` and what the provider takes in `byok_usage_inference`.
+`tokens_prompt` includes cached tokens, `tokens_completion` includes reasoning. With the user's own
+key, `cost_total` is OpenRouter's charge and `byok_usage_inference` the provider's.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections import defaultdict
 from decimal import Decimal
 from typing import Any
 
-from tests.logs.made.calls import Call, calls
+from tests.logs.generators.calls import Call, calls
 
 SLUGS = {
     "gpt-4o-2024-08-06": "openai/gpt-4o-2024-08-06",
@@ -27,11 +27,11 @@ HOSTS = {"openai": "OpenAI", "anthropic": "Anthropic", "google": "Google AI Stud
 
 
 def generations() -> list[Call]:
-    """Those that came back: the activity has no failed calls, but cancelled ones."""
+    """The successful calls: the activity has no failed ones."""
     return [call for call in calls(250, 20260518) if call.status == 200 and not call.hit]
 
 
-def own_key(call: Call) -> bool:
+def is_own_key(call: Call) -> bool:
     return call.number % 25 == 3
 
 
@@ -52,7 +52,7 @@ def files() -> dict[str, bytes]:
 
 
 def _row(call: Call) -> dict[str, Any]:
-    mine = own_key(call)
+    mine = is_own_key(call)
     return {
         "generation_id": f"gen-{int(call.ts.timestamp())}-{call.id.hex[:20]}",
         "created_at": call.ts.replace(tzinfo=None).isoformat(" ", timespec="milliseconds"),
@@ -83,19 +83,19 @@ def _row(call: Call) -> dict[str, Any]:
 
 
 def _money(amount: Decimal) -> str:
-    """As JavaScript spells a number: small ones with an exponent."""
+    """A number as JavaScript writes it: small ones have an exponent."""
     return repr(float(amount)).removesuffix(".0")
 
 
 def _days() -> str:
-    """What `/api/v1/activity` answers: days by model and endpoint."""
+    """The response of `/api/v1/activity`: days by model and endpoint."""
     sums: defaultdict[tuple[str, str, str], list[Any]] = defaultdict(
         lambda: [Decimal(0), 0, 0, 0, 0]
     )
     for call in generations():
-        found = sums[(call.ts.date().isoformat(), SLUGS[call.model], HOSTS[call.provider])]
+        total = sums[(call.ts.date().isoformat(), SLUGS[call.model], HOSTS[call.provider])]
         for i, value in enumerate((call.cost, 1, call.input, call.output, call.reasoning)):
-            found[i] += value
+            total[i] += value
     data = [
         {
             "date": day,

@@ -1,7 +1,7 @@
-"""What providers say of whole days: OpenAI's and Anthropic's usage and costs, as their APIs answer and as their consoles export.
+"""Billing exports of OpenAI and Anthropic: daily usage and costs, from their APIs and consoles.
 
-OpenAI's input count includes what the cache read; Anthropic's counts stand beside one another. Anthropic's API states costs in
-cents.
+OpenAI's input count includes cache reads; Anthropic's counts are disjoint. Anthropic's API has
+costs in cents.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from tests.logs.made.calls import START, Call, calls, price
+from tests.logs.generators.calls import START, Call, calls, price
 
 DAYS = 30
 PROJECT = "proj_abc"
@@ -46,7 +46,7 @@ def files() -> dict[str, bytes]:
 
 
 class Sums:
-    """What calls of one day, model and key add up to."""
+    """The sums of the calls of one day, model and key."""
 
     def __init__(self) -> None:
         self.requests = self.fresh = self.cached = self.written = self.output = 0
@@ -63,26 +63,26 @@ class Sums:
         return self.fresh + self.cached + self.written
 
 
-def _grouped(found: Iterable[Call]) -> dict[Key, Sums]:
+def _grouped(made: Iterable[Call]) -> dict[Key, Sums]:
     sums: defaultdict[Key, Sums] = defaultdict(Sums)
-    for call in found:
+    for call in made:
         sums[(call.ts.date(), call.model, f"key_{call.number % 4}")].add(call)
     return dict(sorted(sums.items()))
 
 
 def _days(sums: dict[Key, Sums]) -> list[tuple[date, list[tuple[Key, Sums]]]]:
-    """Every day, also one without any use, as both APIs list them."""
+    """Every day, including those without usage, as both APIs list them."""
     days = [(START + timedelta(days=n)).date() for n in range(DAYS + 1)]
-    return [(day, [(key, found) for key, found in sums.items() if key[0] == day]) for day in days]
+    return [(day, [(key, usage) for key, usage in sums.items() if key[0] == day]) for day in days]
 
 
-def _parts(model: str, found: Sums) -> list[tuple[str, Decimal]]:
+def _parts(model: str, usage: Sums) -> list[tuple[str, Decimal]]:
     """USD by kind of token."""
     return [
-        ("input", price(model, found.fresh, 0, 0, 0)),
-        ("cached input", price(model, 0, found.cached, 0, 0)),
-        ("cache write", price(model, 0, 0, found.written, 0)),
-        ("output", price(model, 0, 0, 0, found.output)),
+        ("input", price(model, usage.fresh, 0, 0, 0)),
+        ("cached input", price(model, 0, usage.cached, 0, 0)),
+        ("cache write", price(model, 0, 0, usage.written, 0)),
+        ("output", price(model, 0, 0, 0, usage.output)),
     ]
 
 
@@ -96,35 +96,35 @@ def _openai_page(sums: dict[Key, Sums], results: Any) -> str:
             "object": "bucket",
             "start_time": _epoch(day),
             "end_time": _epoch(day) + 86_400,
-            "results": [result for key, found in rows for result in results(key, found)],
+            "results": [result for key, usage in rows for result in results(key, usage)],
         }
         for day, rows in _days(sums)
     ]
     return json.dumps({"object": "page", "data": data, "has_more": False, "next_page": None})
 
 
-def _openai_usage(key: Key, found: Sums) -> list[dict[str, Any]]:
+def _openai_usage(key: Key, usage: Sums) -> list[dict[str, Any]]:
     return [
         {
             "object": "organization.usage.completions.result",
-            "input_tokens": found.input,
-            "output_tokens": found.output,
-            "num_model_requests": found.requests,
+            "input_tokens": usage.input,
+            "output_tokens": usage.output,
+            "num_model_requests": usage.requests,
             "project_id": PROJECT,
             "user_id": None,
             "api_key_id": key[2],
             "model": key[1],
             "batch": False,
             "service_tier": None,
-            "input_cached_tokens": found.cached,
+            "input_cached_tokens": usage.cached,
             "input_audio_tokens": 0,
             "output_audio_tokens": 0,
         }
     ]
 
 
-def _openai_costs(key: Key, found: Sums) -> list[dict[str, Any]]:
-    """A line an item; the amount is a number or, lately, a text of many digits."""
+def _openai_costs(key: Key, usage: Sums) -> list[dict[str, Any]]:
+    """One result per item; the amount is a number or a text with many digits."""
     return [
         {
             "object": "organization.costs.result",
@@ -136,47 +136,49 @@ def _openai_costs(key: Key, found: Sums) -> list[dict[str, Any]]:
             "project_id": PROJECT,
             "organization_id": "org-abc",
         }
-        for kind, usd in _parts(key[1], found)
+        for kind, usd in _parts(key[1], usage)
         if usd
     ]
 
 
 def _openai_usage_csv(sums: dict[Key, Sums]) -> str:
     columns = (
-        "start_time,end_time,start_time_iso,end_time_iso,project_id,num_model_requests,user_id,api_key_id,model,batch,"
-        "service_tier,input_tokens,output_tokens,input_cached_tokens,input_uncached_tokens,input_audio_tokens,output_audio_tokens"
+        "start_time,end_time,start_time_iso,end_time_iso,project_id,num_model_requests,user_id,"
+        "api_key_id,model,batch,service_tier,input_tokens,output_tokens,input_cached_tokens,"
+        "input_uncached_tokens,input_audio_tokens,output_audio_tokens"
     )
     rows = []
-    for day, found in _days(sums):
+    for day, day_rows in _days(sums):
         rows += [
             [
                 *_bounds(day),
                 PROJECT,
-                f"{one.requests}.0",
+                f"{usage.requests}.0",
                 "",
                 key[2],
                 key[1],
                 "False",
                 "",
-                *_counts(one),
+                *_counts(usage),
             ]
-            for key, one in found
+            for key, usage in day_rows
         ] or [[*_bounds(day), *[""] * 13]]
     return _csv(columns, rows)
 
 
-def _counts(found: Sums) -> list[int]:
-    return [found.input, found.output, found.cached, found.input - found.cached, 0, 0]
+def _counts(usage: Sums) -> list[int]:
+    return [usage.input, usage.output, usage.cached, usage.input - usage.cached, 0, 0]
 
 
 def _openai_costs_csv(sums: dict[Key, Sums]) -> str:
     columns = (
-        "start_time,end_time,start_time_iso,end_time_iso,amount_value,amount_currency,quantity,quantity_unit,line_item,user_id,"
+        "start_time,end_time,start_time_iso,end_time_iso,amount_value,amount_currency,quantity,"
+        "quantity_unit,line_item,user_id,"
         "api_key_id,project_id,organization_id,project_name,organization_name,user_email,api_source"
     )
     rest = ["", "Example", "a@example.com", ""]
     rows = []
-    for day, found in _days(sums):
+    for day, day_rows in _days(sums):
         rows += [
             [
                 *_bounds(day),
@@ -191,8 +193,8 @@ def _openai_costs_csv(sums: dict[Key, Sums]) -> str:
                 "org-abc",
                 *rest,
             ]
-            for key, one in found
-            for kind, usd in _parts(key[1], one)
+            for key, usage in day_rows
+            for kind, usd in _parts(key[1], usage)
             if usd
         ] or [[*_bounds(day), *[""] * 13]]
     return _csv(columns, rows)
@@ -212,24 +214,24 @@ def _anthropic_page(sums: dict[Key, Sums], results: Any) -> str:
         {
             "starting_at": f"{day}T00:00:00Z",
             "ending_at": f"{day + timedelta(days=1)}T00:00:00Z",
-            "results": [result for key, found in rows for result in results(key, found)],
+            "results": [result for key, usage in rows for result in results(key, usage)],
         }
         for day, rows in _days(sums)
     ]
     return json.dumps({"data": data, "has_more": False, "next_page": None})
 
 
-def _anthropic_usage(key: Key, found: Sums) -> list[dict[str, Any]]:
-    hour = found.written // 3
+def _anthropic_usage(key: Key, usage: Sums) -> list[dict[str, Any]]:
+    hour = usage.written // 3
     return [
         {
-            "uncached_input_tokens": found.fresh,
+            "uncached_input_tokens": usage.fresh,
             "cache_creation": {
                 "ephemeral_1h_input_tokens": hour,
-                "ephemeral_5m_input_tokens": found.written - hour,
+                "ephemeral_5m_input_tokens": usage.written - hour,
             },
-            "cache_read_input_tokens": found.cached,
-            "output_tokens": found.output,
+            "cache_read_input_tokens": usage.cached,
+            "output_tokens": usage.output,
             "server_tool_use": {"web_search_requests": 0},
             "api_key_id": key[2],
             "workspace_id": None,
@@ -248,7 +250,7 @@ _TOKENS = {
 }
 
 
-def _anthropic_costs(key: Key, found: Sums) -> list[dict[str, Any]]:
+def _anthropic_costs(key: Key, usage: Sums) -> list[dict[str, Any]]:
     return [
         {
             "currency": "USD",
@@ -261,15 +263,16 @@ def _anthropic_costs(key: Key, found: Sums) -> list[dict[str, Any]]:
             "service_tier": "standard",
             "token_type": _TOKENS[kind],
         }
-        for kind, usd in _parts(key[1], found)
+        for kind, usd in _parts(key[1], usage)
         if usd
     ]
 
 
 def _anthropic_usage_csv(sums: dict[Key, Sums]) -> str:
     columns = (
-        "usage_date_utc,model_version,api_key,workspace,usage_type,context_window,usage_input_tokens_no_cache,"
-        "usage_input_tokens_cache_write_5m,usage_input_tokens_cache_write_1h,usage_input_tokens_cache_read,usage_output_tokens,"
+        "usage_date_utc,model_version,api_key,workspace,usage_type,context_window,"
+        "usage_input_tokens_no_cache,usage_input_tokens_cache_write_5m,"
+        "usage_input_tokens_cache_write_1h,usage_input_tokens_cache_read,usage_output_tokens,"
         "web_search_count,inference_geo,speed"
     )
     rows = [
@@ -280,24 +283,25 @@ def _anthropic_usage_csv(sums: dict[Key, Sums]) -> str:
             "Default",
             "standard",
             "≤ 200k",
-            one.fresh,
-            one.written,
+            usage.fresh,
+            usage.written,
             0,
-            one.cached,
-            one.output,
+            usage.cached,
+            usage.output,
             0,
             "global",
             "",
         ]
-        for (day, model, key), one in sums.items()
+        for (day, model, key), usage in sums.items()
     ]
     return _csv(columns, rows)
 
 
 def _anthropic_costs_csv(sums: dict[Key, Sums]) -> str:
-    """By the model's name for people, in whole cents."""
+    """By the model's display name, in whole cents."""
     columns = (
-        "usage_date_utc,model,workspace,api_key,usage_type,context_window,token_type,cost_usd,list_price_usd,cost_type,"
+        "usage_date_utc,model,workspace,api_key,usage_type,context_window,token_type,cost_usd,"
+        "list_price_usd,cost_type,"
         "inference_geo,speed"
     )
     kinds = {
@@ -321,8 +325,8 @@ def _anthropic_costs_csv(sums: dict[Key, Sums]) -> str:
             "global",
             "",
         ]
-        for (day, model, key), one in sums.items()
-        for kind, usd in _parts(model, one)
+        for (day, model, key), usage in sums.items()
+        for kind, usd in _parts(model, usage)
         if usd
     ]
     return _csv(columns, rows)

@@ -1,8 +1,8 @@
-"""Write the files to tests/logs/fixtures: `python -m tests.logs.made`."""
+"""Write the files to tests/logs/fixtures: `python -m tests.logs.generators`."""
 
 from __future__ import annotations
 
-from tests.logs.made.everything import FIXTURES, files
+from tests.logs.generators.files import FIXTURES, files
 
 for name, content in files().items():
     (FIXTURES / name).write_bytes(content)

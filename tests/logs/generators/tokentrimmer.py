@@ -1,7 +1,7 @@
 """TokenTrimmer's `request_logs`, as PostgreSQL writes the table to CSV.
 
-Cached tokens are inside the input tokens. Booleans are `t` and `f`, nulls are empty, times have a short zone; columns of the
-gateway's own that nobody here reads stand between.
+Input tokens include cached ones. Booleans are `t` and `f`, nulls are empty, times have a short
+zone. Some columns are the gateway's own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from tests.logs.made.calls import Call, calls, price
+from tests.logs.generators.calls import Call, calls, price
 
 ORG = UUID("6f1c0000-0000-4000-8000-0000000000ff")
 ROUTE = UUID("0b6a0000-0000-4000-8000-000000000007")
@@ -38,14 +38,14 @@ def routed(call: Call) -> bool:
 
 
 def baseline(call: Call) -> Decimal:
-    """What the call would have cost with no cache of the gateway's; USD."""
+    """The cost of the call in USD without the gateway's cache."""
     return price(
         call.model, call.input - call.cached - call.written, call.cached, call.written, call.output
     )
 
 
 def row(call: Call) -> dict[str, Any]:
-    """One row; what the gateway's cache answered cost nothing, and has the baseline of the call."""
+    """One row. An answer from the gateway's cache costs 0 and keeps the call's baseline."""
     return {
         "id": str(call.id),
         "org_id": str(ORG),

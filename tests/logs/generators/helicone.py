@@ -1,8 +1,8 @@
 """Helicone requests: JSON lines of its export tool, and its CSV.
 
-Cache reads and writes and audio stand beside `prompt_tokens`; reasoning is inside `completion_tokens`. Times are UTC without a
-zone. A request that its own cache answered refers to the request that filled it. Statuses below 0 are Helicone's own: -2
-pending, -3 cancelled by the client.
+`prompt_tokens` excludes cache reads, cache writes and audio; `completion_tokens` includes
+reasoning. Times are UTC without a zone. A hit in Helicone's own cache refers to the request that
+filled it. Negative statuses are Helicone's own: -2 pending, -3 cancelled by the client.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from tests.logs.made.calls import Call, calls
+from tests.logs.generators.calls import Call, calls
 
 NOBODY = UUID(int=0)
 STATUS = {429: 429, 500: 500, 400: -3}
@@ -52,7 +52,7 @@ def _row(call: Call) -> dict[str, Any]:
         "model": call.model,
         "ai_gateway_body_mapping": "",
         "time_to_first_token": call.first_ms if call.first else None,
-        # Null where the body could not be read, which an error's often cannot.
+        # Null if the body could not be read, as is common for errors.
         "total_tokens": None if failed else fresh + call.output,
         "completion_tokens": None if failed else call.output,
         "prompt_cache_read_tokens": call.cached,
@@ -99,7 +99,8 @@ _COLUMNS = (
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:
-    """The tool's few columns: `latency` is always empty, objects have their quotes doubled twice, and there is no request_id."""
+    """The tool's few columns: `latency` is always empty, quotes in objects are doubled twice, and
+    there is no request_id."""
     return (
         ",".join(_COLUMNS)
         + "\n"

@@ -1,7 +1,7 @@
-"""Langfuse observations: the UI's CSV and JSON, the older UI's, and blob storage's, legacy and enriched.
+"""Langfuse observations: CSV and JSON of the UI, the old UI, and blob storage (legacy, enriched).
 
-Usage types exclude one another: `input` is without `input_cached_tokens` and the like, `output` without
-`output_reasoning_tokens`; `total` is their sum. Only observations of type GENERATION are calls of models that bear usage.
+Usage types are disjoint: `input` excludes `input_cached_tokens` and the like, `output` excludes
+`output_reasoning_tokens`; `total` is their sum. Only observations of type GENERATION have usage.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import random
 from datetime import datetime
 from typing import Any
 
-from tests.logs.made.calls import Call, calls
+from tests.logs.generators.calls import Call, calls
 
 OTHERS = ("SPAN", "EVENT", "AGENT", "TOOL", "CHAIN", "RETRIEVER")
 CALLS = 210
@@ -38,7 +38,7 @@ def files() -> dict[str, bytes]:
 
 
 def _observations() -> list[tuple[Call, str]]:
-    """The generations, and among them observations of other types, which bear no usage."""
+    """The generations, mixed with observations of other types, which have no usage."""
     chance = random.Random(7)
     rows = []
     for call in generations():
@@ -49,7 +49,7 @@ def _observations() -> list[tuple[Call, str]]:
 
 
 def _id(call: Call, kind: str) -> str:
-    """Sixteen hex digits, as the SDKs of today give, or, from older ones, a UUID."""
+    """Sixteen hex digits, as current SDKs write, or a UUID, as older ones do."""
     if kind != "GENERATION":
         return f"{call.id.hex[8:23]}{OTHERS.index(kind):x}"
     return str(call.id) if call.number % 5 == 0 else call.id.hex[:16]
@@ -78,7 +78,7 @@ def _usage(call: Call) -> dict[str, int]:
 
 
 def _costs(call: Call) -> dict[str, float]:
-    """Costs by usage type; nothing where Langfuse knows no price for the model."""
+    """Costs by usage type; empty if Langfuse has no price for the model."""
     if call.status != 200 or call.number % 41 == 7:
         return {}
     return {
@@ -120,7 +120,7 @@ def _ui(call: Call, kind: str) -> dict[str, Any]:
         "usageDetails": usage,
         "costDetails": costs,
         "model": call.model if model else None,
-        # The UI's export has milliseconds here and seconds there; other versions have seconds in both.
+        # The UI's export has milliseconds here and seconds below; other versions have only seconds.
         "latency": None if kind == "EVENT" else call.latency_ms,
         "timeToFirstToken": call.first_ms / 1000 if model and call.first else None,
         "inputCost": costs.get("input"),
@@ -138,7 +138,7 @@ def _ui(call: Call, kind: str) -> dict[str, Any]:
 
 
 def _older(call: Call, kind: str) -> dict[str, Any]:
-    """Version 2: three counts, input with everything in it, and `calculated…Cost`."""
+    """Version 2: three counts, the input including everything, and `calculated…Cost`."""
     model = kind == "GENERATION"
     known = model and call.status == 200
     priced = known and call.number % 41 != 7
@@ -162,7 +162,7 @@ def _older(call: Call, kind: str) -> dict[str, Any]:
         "promptTokens": call.input if known else 0,
         "completionTokens": call.output if known else 0,
         "totalTokens": call.input + call.output if known else 0,
-        # Decimals of its database are texts.
+        # Decimals are exported as texts.
         "calculatedInputCost": f"{call.cost / 2:f}" if priced else None,
         "calculatedOutputCost": f"{call.cost / 2:f}" if priced else None,
         "calculatedTotalCost": f"{call.cost:f}" if priced else None,
@@ -218,7 +218,7 @@ def _legacy(call: Call, kind: str) -> dict[str, Any]:
 
 
 def _enriched(call: Call, kind: str) -> dict[str, Any]:
-    """With what the trace says; what is not set is an empty text here, and the cost is 0 where it is not known."""
+    """Enriched with the trace. A missing value is an empty text, and an unknown cost is 0."""
     row: dict[str, Any] = {
         name: "" if value is None and name not in _NULLS else value
         for name, value in _legacy(call, kind).items()
@@ -269,7 +269,7 @@ def _lines(rows: list[dict[str, Any]]) -> bytes:
 
 
 def _csv(rows: list[dict[str, Any]]) -> bytes:
-    """Every cell in quotes; what is no text is written as JSON, and nothing as an empty text."""
+    """Every cell in quotes; values other than texts are JSON, and null is an empty text."""
     out = io.StringIO()
     writer = csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="\n")
     writer.writerow(rows[0])

@@ -1,9 +1,9 @@
-"""Spans of OpenTelemetry's GenAI conventions as OTLP JSON: the collector's file (one export a line), and one whole document.
+"""Spans of OpenTelemetry's GenAI conventions as OTLP JSON: collector lines, and one document.
 
-In the current spelling `gen_ai.usage.input_tokens` includes cache reads and writes, `output_tokens` includes reasoning. Older
-instrumentations have `gen_ai.system`, `prompt_tokens` and `completion_tokens`; some pass on Anthropic's own count, which is
-without what the cache read and wrote. Among the spans are others: of HTTP, of tools, and of agents, which sum up what their
-calls used.
+With current names, `gen_ai.usage.input_tokens` includes cache reads and writes, and `output_tokens`
+includes reasoning. Older instrumentations have `gen_ai.system`, `prompt_tokens` and
+`completion_tokens`; some pass on Anthropic's own count, which excludes the cache. Other spans are
+of HTTP, tools, and agents, which repeat the usage of their calls.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from tests.logs.made.calls import Call, calls
+from tests.logs.generators.calls import Call, calls
 
 CURRENT = {"openai": "openai", "anthropic": "anthropic", "google": "gcp.gemini"}
 OLDER = {"openai": "openai", "anthropic": "Anthropic", "google": "Google"}
 
 
 def requests() -> list[Call]:
-    """Without answers of a gateway's cache, of which spans know nothing."""
+    """The calls without hits in a gateway's cache, which have no spans."""
     return [call for call in calls(213, 20260525) if not call.hit]
 
 
@@ -28,8 +28,8 @@ def older(call: Call) -> bool:
     return call.number % 3 == 1
 
 
-def beside(call: Call) -> bool:
-    """Whether its input count is the provider's own, without the cache, and shows it: there is more in the cache than in all."""
+def has_disjoint_counts(call: Call) -> bool:
+    """Whether its input count excludes the cache, recognisably: the cache counts are greater."""
     return (
         older(call)
         and call.provider == "anthropic"
@@ -38,7 +38,7 @@ def beside(call: Call) -> bool:
 
 
 def priced(call: Call) -> bool:
-    """Whether its instrumentation reckons a cost, which the conventions do not have."""
+    """Whether its instrumentation adds a cost, which the conventions do not have."""
     return older(call) and call.number % 2 == 0
 
 
@@ -59,7 +59,7 @@ def _batches(spans: list[dict[str, Any]], size: int) -> Iterator[list[dict[str, 
 
 
 def _export(spans: list[dict[str, Any]]) -> dict[str, Any]:
-    """Spans of two services, each with two scopes, one of which is empty."""
+    """The spans in two services, each with two scopes, one of them empty."""
     return {
         "resourceSpans": [
             {
@@ -109,14 +109,14 @@ def _spans() -> Iterator[dict[str, Any]]:
 
 
 def _of_model(call: Call) -> dict[str, Any]:
-    found = _older(call) if older(call) else _current(call)
+    attributes = _older(call) if older(call) else _current(call)
     if call.status != 200:
-        found |= {"error.type": str(call.status) if call.number % 2 else "RateLimitError"}
-    return _span(call, 0, f"chat {call.model}", found, 3)
+        attributes |= {"error.type": str(call.status) if call.number % 2 else "RateLimitError"}
+    return _span(call, 0, f"chat {call.model}", attributes, 3)
 
 
 def _current(call: Call) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    attributes: dict[str, Any] = {
         "gen_ai.operation.name": "generate_content" if call.provider == "google" else "chat",
         "gen_ai.provider.name": CURRENT[call.provider],
         "gen_ai.request.model": call.model,
@@ -130,8 +130,8 @@ def _current(call: Call) -> dict[str, Any]:
         ),
     }
     if call.status != 200:
-        return found
-    found |= {
+        return attributes
+    attributes |= {
         "gen_ai.response.model": call.model,
         "gen_ai.response.id": f"resp-{call.id.hex[:12]}",
         "gen_ai.response.finish_reasons": [call.finish],
@@ -139,24 +139,24 @@ def _current(call: Call) -> dict[str, Any]:
         "gen_ai.usage.output_tokens": call.output,
     }
     if call.cached:
-        found["gen_ai.usage.cache_read.input_tokens"] = call.cached
+        attributes["gen_ai.usage.cache_read.input_tokens"] = call.cached
     if call.written:
-        found["gen_ai.usage.cache_creation.input_tokens"] = call.written
+        attributes["gen_ai.usage.cache_creation.input_tokens"] = call.written
     if call.reasoning:
-        found["gen_ai.usage.reasoning.output_tokens"] = call.reasoning
+        attributes["gen_ai.usage.reasoning.output_tokens"] = call.reasoning
     if call.streamed:
-        found |= {
+        attributes |= {
             "gen_ai.request.stream": True,
             "gen_ai.response.time_to_first_chunk": call.first_ms / 1000,
         }
     if call.provider == "openai" and call.number % 8 == 0:
-        found["openai.response.service_tier"] = "priority"
-    return found
+        attributes["openai.response.service_tier"] = "priority"
+    return attributes
 
 
 def _older(call: Call) -> dict[str, Any]:
     fresh = call.input - call.cached - call.written
-    found: dict[str, Any] = {
+    attributes: dict[str, Any] = {
         "gen_ai.system": OLDER[call.provider],
         "gen_ai.request.model": call.model,
         "llm.request.type": "chat",
@@ -165,9 +165,9 @@ def _older(call: Call) -> dict[str, Any]:
         "gen_ai.prompt.0.content": f"Please {call.task}",
     }
     if call.status != 200:
-        return found
-    prompt = fresh if beside(call) else call.input
-    found |= {
+        return attributes
+    prompt = fresh if has_disjoint_counts(call) else call.input
+    attributes |= {
         "gen_ai.response.model": call.model,
         "gen_ai.usage.prompt_tokens": prompt,
         "gen_ai.usage.completion_tokens": call.output,
@@ -175,14 +175,14 @@ def _older(call: Call) -> dict[str, Any]:
         "gen_ai.completion.0.finish_reason": call.finish,
     }
     if call.cached:
-        found["gen_ai.usage.cache_read_input_tokens"] = call.cached
+        attributes["gen_ai.usage.cache_read_input_tokens"] = call.cached
     if call.written:
-        found["gen_ai.usage.cache_creation_input_tokens"] = call.written
+        attributes["gen_ai.usage.cache_creation_input_tokens"] = call.written
     if call.reasoning:
-        found["gen_ai.usage.reasoning_tokens"] = call.reasoning
+        attributes["gen_ai.usage.reasoning_tokens"] = call.reasoning
     if priced(call):
-        found["gen_ai.usage.cost"] = float(call.cost)
-    return found
+        attributes["gen_ai.usage.cost"] = float(call.cost)
+    return attributes
 
 
 def _span(
@@ -190,9 +190,8 @@ def _span(
 ) -> dict[str, Any]:
     start = int(call.ts.timestamp()) * 10**9 + call.ts.microsecond * 1000
     end = start + call.latency_ms * 10**6
-    numbers = (
-        call.number % 7 == 2
-    )  # Some exporters write 64-bit numbers as numbers, and enums by name.
+    # Some exporters write 64-bit numbers as numbers, and enums by name.
+    numbers = call.number % 7 == 2
     failed = call.status != 200 and which == 0
     return {
         "traceId": call.id.hex,
@@ -209,12 +208,12 @@ def _span(
     }
 
 
-def _attributes(found: dict[str, Any], numbers: bool = False) -> list[dict[str, Any]]:
-    return [{"key": key, "value": _any_value(value, numbers)} for key, value in found.items()]
+def _attributes(attributes: dict[str, Any], numbers: bool = False) -> list[dict[str, Any]]:
+    return [{"key": key, "value": _any_value(value, numbers)} for key, value in attributes.items()]
 
 
 def _any_value(value: Any, numbers: bool) -> dict[str, Any]:
-    """OTLP's AnyValue; a whole number is a text in proper JSON of protobuf."""
+    """A value as OTLP's AnyValue; protobuf's JSON writes an integer as a text."""
     if isinstance(value, bool):
         return {"boolValue": value}
     if isinstance(value, int):
