@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from genai_prices.data_snapshot import get_snapshot
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ttplan.logs.model_names import normalise_model
@@ -190,6 +190,7 @@ def test_catalogue_names_resolve_to_the_same_model() -> None:
                 ), model.id
 
 
+@settings(max_examples=30)
 @given(st.one_of(st.none(), st.text(max_size=20)), st.text(max_size=60))
 def test_every_text_is_accepted_as_a_name(provider: str | None, model: str) -> None:
     result = normalise_model(provider, model)

@@ -171,7 +171,7 @@ def test_assumptions_are_reported(tmp_path: Path) -> None:
     assert "columns not used: surprise" in str(report)
 
 
-@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+@pytest.mark.parametrize("kind", ["csv", pytest.param("jsonl", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("field", "value", "expected"),
     [

@@ -140,7 +140,7 @@ def _not_detected(sample: Sample, matches: list[str], formats: Mapping[str, Form
     shown = ", ".join(key[:40] for key in keys[:20]) or "no columns"
     if matches:
         return (
-            f"{path}: its rows fit {' and '.join(matches)} equally well; say which with format."
+            f"{path}: its rows fit {' and '.join(matches)} equally well; say which with `format`."
             f" They have {shown}"
         )
     expected = "; ".join(
@@ -152,5 +152,5 @@ def _not_detected(sample: Sample, matches: list[str], formats: Mapping[str, Form
     return (
         f"{path}: no column {lacking}, and the rows have no other known format; they have {shown}."
         f" Looked for {expected}. For any other format write a mapping: `ttplan inspect {path}`"
-        " drafts one; import with mapping"
+        " drafts one; import with `mapping`"
     )

@@ -12,8 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import duckdb
-
 from ttplan.logs.detect import DetectedFormat, Sample, detect_format, find_rows
 from ttplan.logs.fields import BODIES, EMBEDDINGS, FIELDS, Field
 from ttplan.logs.format import Format
@@ -26,6 +24,7 @@ from ttplan.logs.sources.files import (
     MAX_LINE,
     FileHead,
     FileRelation,
+    connect,
     find_files,
     open_file,
     path_list,
@@ -90,7 +89,7 @@ class Source:
         self._read_format_options()
         spill = tempfile.mkdtemp(prefix="ttplan-")
         self._remove_spill = weakref.finalize(self, shutil.rmtree, spill, True)
-        self.connection = _connect(spill)
+        self.connection = connect(spill, memory_limit=f"{READING_MEMORY}B")
         self._names: dict[Path, str] = {}
         try:
             self.files = self._find(path, Path(spill))
@@ -173,7 +172,7 @@ class Source:
             known = ", ".join([*FILE_KINDS, *FORMATS])
             raise InputError(f"format {name!r} is not known; expected one of {known}")
         if name in FORMATS and mapping is not None:
-            raise InputError("format and mapping both say what the rows are; give one of them")
+            raise InputError("`format` and `mapping` both say what the rows are; give one of them")
         self._file_kind = name if name in FILE_KINDS else None
         self._format = FORMATS.get(name or "")
         if mapping is not None:
@@ -194,7 +193,7 @@ class Source:
         head = self._head(path)
         lines = head.start.count(b"\n")
         # A compressed file is assumed to be a fifth of its content: good enough for progress.
-        size = head.size * (1 if first.compression == "uncompressed" else 5)
+        size = head.size * (1 if head.compression == "uncompressed" else 5)
         return None if lines < 2 else max(lines, round(size / len(head.start) * lines))
 
     def _find(self, paths: PathLike | Sequence[PathLike], folder: Path) -> list[Path]:
@@ -271,17 +270,3 @@ class Source:
                 f" the file has {', '.join(keys[:20]) or 'none'}"
             )
         return SourceFile(file, query, keys)
-
-
-def _connect(spill: str) -> duckdb.DuckDBPyConnection:
-    """A connection for reading, with a memory limit and its own spill folder."""
-    connection = duckdb.connect(
-        config={
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-            "memory_limit": f"{READING_MEMORY}B",
-            "temp_directory": spill,
-        }
-    )
-    connection.execute("SET TimeZone = 'UTC'")
-    return connection

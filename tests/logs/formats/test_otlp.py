@@ -152,7 +152,7 @@ def test_the_usage_is_kept_as_logged(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("attribute", "status", "found"),
+    ("attribute", "status", "expected_status"),
     [
         ({}, {}, 200),
         ({}, {"code": 1}, 200),

@@ -260,7 +260,7 @@ def test_missing_columns_are_named(tmp_path: Path) -> None:
         r" the file has when, model, out",
     ):
         rows(path, {"fields": FIELDS})
-    with pytest.raises(InputError, match="format and mapping both say"):
+    with pytest.raises(InputError, match="`format` and `mapping` both say"):
         LogReader(path, ReadOptions(format="litellm", mapping={"fields": FIELDS}))
 
 
@@ -274,7 +274,7 @@ def quoted_keys(keys: list[str]) -> Iterator[str]:
         yield '"' + key.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-@settings(deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(KEYS, min_size=1, max_size=4))
 def test_a_path_can_express_every_key(keys: list[str]) -> None:
     assert parse_path(".".join(quoted_keys(keys))) == tuple(keys)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 
 from tests.logs.formats.litellm_rows import FIXTURES
@@ -70,6 +71,7 @@ def in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     )
 
 
+@pytest.mark.postgres
 def test_a_server_table_is_read_like_its_export(url: str) -> None:
     rows, log = read(url)
     expected, _ = read(FIXTURES / "litellm_spend_logs.csv")
@@ -80,6 +82,7 @@ def test_a_server_table_is_read_like_its_export(url: str) -> None:
     assert "secret" not in str(report)
 
 
+@pytest.mark.postgres
 def test_a_table_can_be_named(url: str) -> None:
     assert len(read(url, table="LiteLLM_SpendLogs")[0]) == len(read(url)[0])
     with pytest.raises(
@@ -121,7 +124,8 @@ def test_a_duckdb_table_is_read_like_its_export(tmp_path: Path) -> None:
 
 def test_a_store_can_be_imported_as_a_log(tmp_path: Path) -> None:
     first, second = opened(tmp_path / "a.duckdb"), opened(tmp_path / "b.duckdb")
-    first.import_logs(DATA / "requests.parquet")
+    pq.write_table(pq.read_table(DATA / "requests.parquet").slice(0, 500), tmp_path / "log.parquet")
+    first.import_logs(tmp_path / "log.parquet")
     report = second.import_logs(tmp_path / "a.duckdb")
-    assert (report.added, report.format) == (28_185, "own")
-    assert second.import_logs(DATA / "requests.parquet").added == 0
+    assert (report.added, report.format) == (500, "own")
+    assert second.import_logs(tmp_path / "log.parquet").added == 0

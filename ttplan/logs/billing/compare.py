@@ -83,7 +83,8 @@ def compare_totals(
 def logged_totals(requests: pa.Table | duckdb.DuckDBPyRelation) -> tuple[Total, ...]:
     """The totals of requests by UTC day, provider and model."""
     if isinstance(requests, pa.Table):
-        return logged_totals(duckdb.connect().from_arrow(requests))
+        with duckdb.connect() as connection:
+            return logged_totals(connection.from_arrow(requests))
     columns = set(requests.columns)
     if missing := sorted(set(_COLUMNS.split()) - columns):
         raise InputError(f"the requests lack {', '.join(missing)}; expected rows as in a store")

@@ -8,22 +8,16 @@ from __future__ import annotations
 
 from ttplan.logs.billing.exports import BILLING_FORMATS, NOT_A_LOG
 from ttplan.logs.format import Format, Signature
-from ttplan.logs.formats import (
-    helicone,
-    langfuse,
-    litellm,
-    litellm_payload,
-    openrouter,
-    otlp,
-    request_columns,
-)
+from ttplan.logs.formats import helicone, langfuse, litellm, openrouter, otlp, request_columns
 from ttplan.logs.mapping.mapping import FormatMapping
 
 _BILLING_ROWS = ("data[*].results[*]", "results[*]", "data[*]", "")
 _FORMATS = (
     request_columns.OWN,
     request_columns.TOKENTRIMMER,
-    *(m.FORMAT for m in (litellm, litellm_payload, langfuse, helicone, openrouter, otlp)),
+    litellm.SPEND_LOGS,
+    litellm.PAYLOAD,
+    *(module.FORMAT for module in (langfuse, helicone, openrouter, otlp)),
     *(
         Format(
             title=billing.title,

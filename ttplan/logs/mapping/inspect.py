@@ -86,7 +86,7 @@ def inspect_file(path: PathLike) -> Inspection:
     if FileHead(file).is_duckdb:
         raise InputError(
             f"{file} is a DuckDB file; copy its table to a file to have it inspected,"
-            " or name it with table"
+            " or name it with `table`"
         )
     try:
         with Source(file) as source:

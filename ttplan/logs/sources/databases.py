@@ -93,8 +93,8 @@ def _choose_table(where: str, tables: list[str], name: str | None, known: Iterab
     if len(matches) == 1:
         return matches[0]
     if matches:
-        raise InputError(f"{where} has {' and '.join(matches)}; say which with table")
+        raise InputError(f"{where} has {' and '.join(matches)}; say which with `table`")
     raise InputError(
         f"{where} has no table {' or '.join(names)}; it has {', '.join(tables[:20]) or 'none'}."
-        " Say which one with table"
+        " Say which one with `table`"
     )

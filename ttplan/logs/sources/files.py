@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import duckdb
 import pyarrow as pa
@@ -49,7 +49,6 @@ class FileRelation(NamedTuple):
     why: str
     relation: str
     columns: dict[str, str] | None
-    compression: str = "uncompressed"
     bound: bool = True
     largest: int = MAX_LINE
     """Size of the largest document that may have to be in memory, in bytes."""
@@ -98,7 +97,7 @@ class FileHead:
             return "json", "it begins as JSON does"
         raise InputError(
             f"{self.path}: its name does not tell its format; expected {_SUFFIXES}, or say which of"
-            f" {', '.join(FILE_KINDS)} it is with format"
+            f" {', '.join(FILE_KINDS)} it is with `format`"
         )
 
     def json_shape(self) -> str:
@@ -141,7 +140,15 @@ class FileHead:
             ) from None
 
 
-def find_files(path: PathLike, what: str = "log") -> list[Path]:
+def connect(spill: str, **settings: Any) -> duckdb.DuckDBPyConnection:
+    """A DuckDB connection in UTC that spills to a folder and loads no extensions."""
+    fixed = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+    connection = duckdb.connect(config={**fixed, "temp_directory": spill, **settings})
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
+def find_files(path: PathLike) -> list[Path]:
     """The files that a path, a glob or a folder names, in order. Raises InputError if none."""
     text = os.fspath(path)
     if os.path.isfile(text):
@@ -151,7 +158,7 @@ def find_files(path: PathLike, what: str = "log") -> list[Path]:
         files = sorted(f for f in folder.rglob("*") if f.is_file() and _is_log(f, folder))
         if not files:
             raise InputError(
-                f"{text}: no {what} files in this folder;"
+                f"{text}: no log files in this folder;"
                 f" expected at least one that ends in {_SUFFIXES}"
             )
         return files
@@ -185,7 +192,6 @@ def open_file(
         why,
         _relation(shape, head.compression, largest, ignore_bad_lines),
         None,
-        head.compression,
         largest=largest,
     )
     if kind not in ("parquet", "csv"):

@@ -16,7 +16,7 @@ import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 
-from ttplan.logs.sources.files import path_list, unreadable
+from ttplan.logs.sources.files import connect, display_name, path_list, unreadable
 from ttplan.model.errors import InputError
 from ttplan.util.paths import PathLike
 
@@ -75,10 +75,6 @@ def _money(table: ir.Table, name: str) -> ir.Value:
     )
 
 
-def _is_text(kind: dt.DataType) -> bool:
-    return bool(kind.is_string())
-
-
 def _is_number(kind: dt.DataType) -> bool:
     return bool(kind.is_integer() or kind.is_decimal() or kind.is_floating())
 
@@ -91,8 +87,10 @@ def _is_id(kind: dt.DataType) -> bool:
     return bool(kind.is_string() or kind.is_uuid())
 
 
-_NAME = _Column(_is_text, "text", _name, required=True)
-_TEXT = _Column(_is_text, "text", _unchanged, default=lambda table: ibis.null("string"))
+_NAME = _Column(dt.DataType.is_string, "text", _name, required=True)
+_TEXT = _Column(
+    dt.DataType.is_string, "text", _unchanged, default=lambda table: ibis.null("string")
+)
 _COUNT = _Column(_is_count, "whole numbers", _count, required=True)
 _COLUMNS = {
     "id": _Column(
@@ -119,7 +117,7 @@ _COLUMNS = {
         _is_number, "numbers", _money, default=lambda table: _money(table, "cost_usd")
     ),
     "cached": _Column(
-        lambda t: bool(t.is_boolean()),
+        dt.DataType.is_boolean,
         "true and false",
         _unchanged,
         default=lambda table: ibis.literal(False),
@@ -162,21 +160,13 @@ def open_parquet_log(
     if memory_limit is not None and not _MEMORY.fullmatch(memory_limit):
         raise InputError(f"memory_limit is {memory_limit!r}; expected a size such as 2GB or 500MB")
     files = find_files(paths)
-    shown = (
-        os.fspath(paths) if isinstance(paths, str | os.PathLike) else f"{os.fspath(paths[0])}, …"
-    )
+    shown = display_name(paths)
     with tempfile.TemporaryDirectory(prefix="ttplan-", dir=temp_folder) as spill:
-        config: dict[str, Any] = {
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-            "temp_directory": spill,
-            "preserve_insertion_order": False,
-        }
+        settings: dict[str, Any] = {"preserve_insertion_order": False}
         if memory_limit is not None:
-            config["memory_limit"] = memory_limit
-        connection = duckdb.connect(config=config)
+            settings["memory_limit"] = memory_limit
+        connection = connect(spill, **settings)
         try:
-            connection.execute("SET TimeZone = 'UTC'")
             _check_same_columns(connection, files)
             # A relation takes file names as values; a query would have to quote them.
             connection.read_parquet(

@@ -132,6 +132,6 @@ def _set_org(tx: Transaction, log: str, default_org: UUID) -> None:
         if len(orgs) > 1:
             raise InputError(
                 f"{log} has requests of {len(orgs)} organisations; say whose this store is:"
-                " open it with org_id"
+                " open it with `org_id`"
             )
         tx.set_org_id(orgs[0] if orgs else default_org)

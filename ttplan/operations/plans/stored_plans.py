@@ -112,7 +112,7 @@ def plan(
         raise InputError("a plan needs a name; expected some text")
     if memory_limit is not None and requests is None:
         raise InputError(
-            "memory_limit is for requests that are replayed where they are; give requests, too"
+            "memory_limit is for requests that are replayed where they are; give `requests`, too"
         )
     options = ReplayOptions(
         *read_routes(routes, config),
