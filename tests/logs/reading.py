@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from tests.logs.generators.calls import Call
+from tests.logs.generators.files import FIXTURES
 from ttplan.logs.model_names import normalise_model
 from ttplan.logs.reader import LogReader
 from ttplan.logs.report import ReadReport
@@ -22,6 +24,12 @@ def read(path: Path, **options: Any) -> tuple[Rows, ReadReport]:
     with LogReader(path, read_options, normalise=normalise_model) as log:
         rows = [row for batch in log.batches() for row in batch.to_pylist()]
         return rows, log.report()
+
+
+@cache
+def read_fixture(name: str) -> tuple[Rows, ReadReport]:
+    """The rows and the report of a fixture, read once for all tests, which leave them unchanged."""
+    return read(FIXTURES / name)
 
 
 def read_row(folder: Path, row: Any, **options: Any) -> dict[str, Any]:

@@ -273,7 +273,7 @@ def test_embeddings_are_read_exactly_and_only_on_request(tmp_path: Path, ending:
 
 
 @pytest.mark.parametrize("bad", ["[1, 2", "[]", "[1, null]", '["a"]', "[1e39, 0]", "7", "[NaN]"])
-@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+@pytest.mark.parametrize("ending", ["csv", pytest.param("jsonl", marks=pytest.mark.slow)])
 def test_an_invalid_embedding_is_named(tmp_path: Path, bad: str, ending: str) -> None:
     path = tmp_path / f"log.{ending}"
     write(path, [ROW | {"embedding": bad}])

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from tests.logs.generators.calls import Call
-from tests.logs.generators.files import FIXTURES
 from tests.logs.generators.helicone import requests
-from tests.logs.reading import check, plain, read, read_row
+from tests.logs.reading import check, plain, read, read_fixture, read_row
 from ttplan.model.errors import InputError
 
 ROW: dict[str, Any] = {
@@ -53,7 +52,7 @@ def expected_of_csv(call: Call) -> dict[str, Any]:
 
 
 def test_every_request_is_accounted_for() -> None:
-    rows, report = read(FIXTURES / "helicone.jsonl")
+    rows, report = read_fixture("helicone.jsonl")
     assert (report.format, report.rows, report.used) == ("helicone", 220, 220)
     check(rows, requests(), expected)
     assert sum(row["cached"] for row in rows) == sum(call.hit for call in requests()) > 0
@@ -61,7 +60,7 @@ def test_every_request_is_accounted_for() -> None:
 
 
 def test_every_row_of_the_csv_is_accounted_for() -> None:
-    rows, report = read(FIXTURES / "helicone.csv")
+    rows, report = read_fixture("helicone.csv")
     assert (report.format, report.rows, report.used) == ("helicone", 220, 220)
     check(rows, requests(), expected_of_csv)
 

@@ -15,7 +15,7 @@ import pytest
 from tests.logs.generators.calls import Call
 from tests.logs.generators.files import FIXTURES
 from tests.logs.generators.langfuse import generations
-from tests.logs.reading import check, plain, read, read_row
+from tests.logs.reading import check, plain, read, read_fixture, read_row
 from ttplan.model.errors import InputError
 
 UI = ("langfuse-ui.json", "langfuse-ui.csv")
@@ -75,7 +75,7 @@ class Anything:
 
 @pytest.mark.parametrize("name", [*UI, V2, *BLOB])
 def test_every_observation_is_accounted_for(name: str) -> None:
-    rows, report = read(FIXTURES / name)
+    rows, report = read_fixture(name)
     assert report.format == "langfuse"
     assert report.rows >= 240 - 1
     assert report.used == len(generations()) == len(rows)
@@ -88,7 +88,7 @@ def test_every_observation_is_accounted_for(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*UI, *BLOB])
 def test_cache_reads_and_writes_are_added_to_the_input(name: str) -> None:
-    rows, _ = read(FIXTURES / name)
+    rows, _ = read_fixture(name)
     usage = {
         row["source_id"] or row["id"]: json.loads(row["provider_usage"] or "{}") for row in rows
     }

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from tests.logs.generators.calls import Call
-from tests.logs.generators.files import FIXTURES
 from tests.logs.generators.openrouter import HOSTS, SLUGS, cancelled, generations, is_own_key
-from tests.logs.reading import check, plain, read, read_row
+from tests.logs.reading import check, plain, read_fixture, read_row
 from ttplan.logs.model_names import normalise_model
 from ttplan.model.errors import InputError
 
@@ -40,7 +39,7 @@ def expected(call: Call) -> dict[str, Any]:
 
 
 def test_every_generation_is_accounted_for() -> None:
-    rows, report = read(FIXTURES / "openrouter-activity.csv")
+    rows, report = read_fixture("openrouter-activity.csv")
     assert report.format == "openrouter"
     assert report.rows == report.used == len(generations()) >= 200
     check(rows, generations(), expected)
@@ -48,7 +47,7 @@ def test_every_generation_is_accounted_for() -> None:
 
 def test_counts_include_cache_and_reasoning() -> None:
     calls = {f"gen-{int(c.ts.timestamp())}-{c.id.hex[:20]}": c for c in generations()}
-    rows, _ = read(FIXTURES / "openrouter-activity.csv")
+    rows, _ = read_fixture("openrouter-activity.csv")
     for row in rows:
         call = calls[row["source_id"]]
         assert row["input_tokens"] == call.input >= row["cached_tokens"]

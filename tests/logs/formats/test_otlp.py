@@ -13,7 +13,7 @@ import pytest
 from tests.logs.generators.calls import Call
 from tests.logs.generators.files import FIXTURES
 from tests.logs.generators.otlp import has_disjoint_counts, older, priced, requests
-from tests.logs.reading import check, plain, read, read_row
+from tests.logs.reading import check, plain, read, read_fixture, read_row
 from ttplan.model.errors import InputError
 
 
@@ -74,7 +74,7 @@ class TagOf:
 
 @pytest.mark.parametrize("name", ["otlp-collector.jsonl", "otlp.json.gz"])
 def test_every_span_is_accounted_for(name: str) -> None:
-    rows, report = read(FIXTURES / name)
+    rows, report = read_fixture(name)
     assert (report.format, report.used, report.unusable) == ("otlp", len(requests()), 0)
     others = {skipped.reason: skipped.rows for skipped in report.not_requests}
     assert others == {

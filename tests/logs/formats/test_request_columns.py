@@ -7,9 +7,9 @@ from typing import Any
 from tests.logs.generators.calls import Call
 from tests.logs.generators.files import FIXTURES
 from tests.logs.generators.tokentrimmer import ORG, ROUTE, baseline, requests, routed
-from tests.logs.reading import check, plain, read
+from tests.logs.reading import check, plain, read, read_fixture
 
-FILE = FIXTURES / "tokentrimmer.csv"
+FILE = "tokentrimmer.csv"
 
 
 def expected(call: Call) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def expected(call: Call) -> dict[str, Any]:
 
 
 def test_every_row_is_accounted_for() -> None:
-    rows, report = read(FILE)
+    rows, report = read_fixture(FILE)
     assert (report.format, report.rows, report.used) == ("tokentrimmer", 240, 240)
     check(rows, requests(), expected)
     assert any(row["baseline_cost_usd"] > row["cost_usd"] == 0 for row in rows)
@@ -40,7 +40,7 @@ def test_every_row_is_accounted_for() -> None:
 
 
 def test_input_tokens_include_cached_tokens() -> None:
-    rows, _ = read(FILE)
+    rows, _ = read_fixture(FILE)
     by_id = {row["id"]: row for row in rows}
     reads = [call for call in requests() if call.cached]
     assert len(reads) > 20
@@ -50,7 +50,7 @@ def test_input_tokens_include_cached_tokens() -> None:
 
 
 def test_bodies_and_embeddings_are_read_only_on_request() -> None:
-    rows, _ = read(FILE, with_bodies=True, with_embeddings=True)
+    rows, _ = read(FIXTURES / FILE, with_bodies=True, with_embeddings=True)
     by_id = {row["id"]: row for row in rows}
     for call in requests()[:6]:
         row = by_id[str(call.id)]
