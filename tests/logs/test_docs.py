@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.logs.formats.litellm_rows import FIXTURES
+from tests.logs.generators.files import FIXTURES
 from tests.paths import DOCS
 from tests.workspace.test_workspace import opened
 from ttplan.logs.fields import UNITS

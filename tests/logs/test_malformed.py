@@ -21,6 +21,7 @@ import ttplan
 from tests.logs.generators.files import FIXTURES
 from tests.logs.reading import read
 from tests.workspace.test_workspace import content, opened
+from ttplan.display.import_report import ImportCard
 from ttplan.logs.formats import FORMATS
 from ttplan.model.errors import InputError
 
@@ -255,7 +256,7 @@ def attempt(path: Path) -> tuple[str, int | None]:
         return str(error), None
     assert report.used + report.unusable + report.passed_over == report.rows
     assert report.used == len(rows)
-    return str(report), report.unusable
+    return str(ImportCard.of(report)), report.unusable
 
 
 def check_text(text: str, path: Path) -> None:

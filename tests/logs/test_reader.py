@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ttplan.display.import_report import ImportCard
 from ttplan.logs.reader import LogReader
 from ttplan.logs.rows import as_uuid
 from ttplan.logs.source import ReadOptions
@@ -168,7 +169,7 @@ def test_assumptions_are_reported(tmp_path: Path) -> None:
     assert report.assumed["baseline_cost_usd"] == "cost_usd"
     assert report.assumed["cached_tokens"] == "0"
     assert report.ignored_columns == ("surprise",)
-    assert "columns not used: surprise" in str(report)
+    assert "columns not used: surprise" in str(ImportCard.of(report))
 
 
 @pytest.mark.parametrize("kind", ["csv", pytest.param("jsonl", marks=pytest.mark.slow)])

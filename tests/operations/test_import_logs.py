@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.logs.formats import litellm_rows
+from tests.logs.generators.files import FIXTURES
 from tests.logs.test_reader import ROW, numbered, write
 from tests.workspace.test_workspace import content, opened
 from ttplan.model.errors import InputError
@@ -15,17 +15,15 @@ from ttplan.model.errors import InputError
 
 def test_a_litellm_log_is_imported_once(tmp_path: Path) -> None:
     workspace = opened(tmp_path / "s.duckdb")
-    report = workspace.import_logs(litellm_rows.FIXTURES / "litellm_spend_logs.csv")
+    report = workspace.import_logs(FIXTURES / "litellm_spend_logs.csv")
     assert (report.added, report.already_there, report.unusable) == (report.used, 0, 0)
     assert (report.added or 0) + report.passed_over == report.rows == 240
     before = content(tmp_path / "s.duckdb")
-    again = workspace.import_logs(litellm_rows.FIXTURES / "litellm_spend_logs.csv")
+    again = workspace.import_logs(FIXTURES / "litellm_spend_logs.csv")
     assert (again.added, again.already_there) == (0, report.added)
     assert content(tmp_path / "s.duckdb") == before
     # The same requests by way of the API are the same rows.
-    other = workspace.import_logs(
-        litellm_rows.FIXTURES / "litellm_spend_logs.json.gz", on_bad_rows="skip"
-    )
+    other = workspace.import_logs(FIXTURES / "litellm_spend_logs.json.gz", on_bad_rows="skip")
     assert other.used + other.unusable + other.passed_over == other.rows
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import ttplan
-from tests.logs.formats.litellm_rows import FIXTURES
+from tests.logs.generators.files import FIXTURES
 from tests.logs.test_reader import ROW, numbered, write
 from ttplan.logs.rows import REQUEST_SCHEMA
 from ttplan.model.errors import InputError

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from tests.logs.formats import litellm_rows
-from tests.logs.formats.litellm_rows import FIXTURES, Made
+from tests.logs.formats.litellm_rows import Made
+from tests.logs.generators.files import FIXTURES
+from ttplan.display.import_report import ImportCard
 from ttplan.logs.reader import LogReader
 from ttplan.logs.source import ReadOptions
 from ttplan.model.money import round_money, to_decimal
@@ -78,7 +80,9 @@ def test_bodies_are_read_only_on_request() -> None:
     assert json.loads(rows[0]["body"])[0]["content"].startswith("a private question")
     assert rows[0]["finish_reason"] == "stop"
     assert "private" in rows[0]["response_body"]
-    assert "private" not in str(read(FIXTURES / "litellm_payloads.jsonl.gz")[1].report())
+    assert "private" not in str(
+        ImportCard.of(read(FIXTURES / "litellm_payloads.jsonl.gz")[1].report())
+    )
 
 
 def test_an_empty_body_is_missing(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.logs.formats.litellm_rows import FIXTURES
+from tests.logs.generators.files import FIXTURES
 from tests.workspace.test_workspace import opened
 from ttplan.cli.entrypoint import run
 from ttplan.logs.mapping.inspect import inspect_file

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ttplan.display.import_report import ImportCard
 from ttplan.logs.mapping.mapping import read_mapping
 from ttplan.logs.mapping.paths import parse_path, pointer, rows_path
 from ttplan.logs.reader import LogReader
@@ -146,7 +147,7 @@ def test_rows_that_are_not_requests_are_skipped_with_reason(tmp_path: Path) -> N
         ("of no kind that is known", 1, ("row 4",)),
     ]
     assert (report.rows, report.used, report.unusable, report.passed_over) == (4, 2, 0, 2)
-    assert "2 usable, 0 left out, 2 no requests" in str(report)
+    assert "2 usable, 2 not requests, 0 left out" in str(ImportCard.of(report))
 
 
 def test_a_negative_latency_is_left_empty_and_counted(

@@ -11,9 +11,10 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from tests.logs.formats.litellm_rows import FIXTURES
+from tests.logs.generators.files import FIXTURES
 from tests.paths import DATA
 from tests.workspace.test_workspace import opened
+from ttplan.display.import_report import ImportCard
 from ttplan.logs.reader import LogReader
 from ttplan.logs.source import ReadOptions
 from ttplan.model.errors import InputError
@@ -79,7 +80,7 @@ def test_a_server_table_is_read_like_its_export(url: str) -> None:
     report = log.report()
     assert (report.format, report.rows) == ("litellm", 240)
     assert report.path.endswith("table LiteLLM_SpendLogs")
-    assert "secret" not in str(report)
+    assert "secret" not in str(ImportCard.of(report))
 
 
 @pytest.mark.postgres

@@ -245,7 +245,7 @@ _OPENROUTER_KEYS = {
 
 
 @_parses("openrouter_days_csv", "OpenRouter activity", "Date Slug Usage Requests")
-def _openrouter_days_csv(result: Result) -> Total:
+def _openrouter_days_csv(result: Result) -> Total | None:
     renamed = {_OPENROUTER_KEYS.get(name, name): value for name, value in result.items()}
     return _openrouter_days(renamed)
 
