@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.logs.generators.calls import Call
 from tests.logs.generators.files import FIXTURES
+from ttplan.display.import_report import ImportCard
 from ttplan.logs.model_names import normalise_model
 from ttplan.logs.reader import LogReader
 from ttplan.logs.report import ReadReport
@@ -38,6 +39,11 @@ def read_row(folder: Path, row: Any, **options: Any) -> dict[str, Any]:
     path.write_text(json.dumps(row) + "\n")
     ((found_row,), _) = read(path, **options)
     return found_row
+
+
+def report_text(report: ReadReport) -> str:
+    """The card of a report on one line."""
+    return " ".join(str(ImportCard.of(report)).split())
 
 
 def check(rows: Rows, calls: Iterable[Call], expected: Callable[[Call], dict[str, Any]]) -> None:

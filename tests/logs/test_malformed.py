@@ -19,9 +19,8 @@ import pytest
 
 import ttplan
 from tests.logs.generators.files import FIXTURES
-from tests.logs.reading import read
+from tests.logs.reading import read, report_text
 from tests.workspace.test_workspace import content, opened
-from ttplan.display.import_report import ImportCard
 from ttplan.logs.formats import FORMATS
 from ttplan.model.errors import InputError
 
@@ -256,7 +255,7 @@ def attempt(path: Path) -> tuple[str, int | None]:
         return str(error), None
     assert report.used + report.unusable + report.passed_over == report.rows
     assert report.used == len(rows)
-    return str(ImportCard.of(report)), report.unusable
+    return report_text(report), report.unusable
 
 
 def check_text(text: str, path: Path) -> None:
@@ -299,9 +298,9 @@ def check_refused(workspace: ttplan.Workspace, path: Path) -> None:
     assert "\n" not in str(refusal.value)
 
 
-REPRESENTATIVE = ("own.csv", "langfuse-ui.json", "helicone.jsonl")
-"""One log of each kind of text file."""
-OTHER_KINDS = ("own.parquet", "otlp.json.gz")
+REPRESENTATIVE = ("own.csv", "langfuse-ui.json")
+"""A log with columns and a log with documents."""
+OTHER_KINDS = ("own.parquet", "helicone.jsonl", "otlp.json.gz")
 
 
 def log_case(name: str, *kinds: str) -> Any:

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ttplan.display.import_report import ImportCard
+from tests.logs.reading import report_text
 from ttplan.logs.reader import LogReader
 from ttplan.logs.rows import as_uuid
 from ttplan.logs.source import ReadOptions
@@ -169,7 +169,7 @@ def test_assumptions_are_reported(tmp_path: Path) -> None:
     assert report.assumed["baseline_cost_usd"] == "cost_usd"
     assert report.assumed["cached_tokens"] == "0"
     assert report.ignored_columns == ("surprise",)
-    assert "columns not used: surprise" in str(ImportCard.of(report))
+    assert "columns not used: surprise" in report_text(report)
 
 
 @pytest.mark.parametrize("kind", ["csv", pytest.param("jsonl", marks=pytest.mark.slow)])

@@ -14,7 +14,7 @@ import pytest
 from tests.logs.formats import litellm_rows
 from tests.logs.formats.litellm_rows import Made
 from tests.logs.generators.files import FIXTURES
-from ttplan.display.import_report import ImportCard
+from tests.logs.reading import report_text
 from ttplan.logs.reader import LogReader
 from ttplan.logs.source import ReadOptions
 from ttplan.model.money import round_money, to_decimal
@@ -80,9 +80,7 @@ def test_bodies_are_read_only_on_request() -> None:
     assert json.loads(rows[0]["body"])[0]["content"].startswith("a private question")
     assert rows[0]["finish_reason"] == "stop"
     assert "private" in rows[0]["response_body"]
-    assert "private" not in str(
-        ImportCard.of(read(FIXTURES / "litellm_payloads.jsonl.gz")[1].report())
-    )
+    assert "private" not in report_text(read(FIXTURES / "litellm_payloads.jsonl.gz")[1].report())
 
 
 def test_an_empty_body_is_missing(tmp_path: Path) -> None:

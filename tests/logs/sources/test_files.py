@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from tests.logs.reading import report_text
 from tests.logs.test_reader import ROW, numbered, write
-from ttplan.display.import_report import ImportCard
 from ttplan.logs.formats import FORMATS
 from ttplan.logs.reader import LogReader
 from ttplan.logs.report import ReadReport
@@ -78,7 +78,7 @@ def test_folders_globs_and_several_paths_are_one_log(tmp_path: Path) -> None:
         assert (len(result), len(report.files)) == (3 * files, files)
         assert sum(file.rows for file in report.files) == report.rows
     assert [Path(file.path).name for file in report.files] == ["b.jsonl", "a.jsonl"]
-    assert "in 2 files" in str(ImportCard.of(report))
+    assert "in 2 files" in report_text(report)
 
 
 def test_files_of_several_formats_are_refused_together(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from ttplan.logs.fields import TIMES
 from ttplan.logs.mapping.draft import KeySummary, draft_fields
 from ttplan.logs.mapping.mapping import REQUIRED_IN_MAPPING
 from ttplan.logs.mapping.query import rows_sql
-from ttplan.logs.mapping.sql import identifier
+from ttplan.logs.mapping.sql import identifier, is_nested
 from ttplan.logs.source import Source
 from ttplan.logs.sources.files import FileHead, find_files, unreadable
 from ttplan.model.errors import InputError
@@ -124,8 +124,11 @@ def _sample_rows(source: Source) -> tuple[list[Any], str]:
     file = source.sample.file
     if file.columns is not None:
         texts = [
-            f"left(CAST({_column_text(*column)} AS VARCHAR), {_MAX_TEXT})"
-            for column in file.columns.items()
+            f"left(CAST({column} AS VARCHAR), {_MAX_TEXT})"
+            for column in (
+                f"to_json({identifier(name)})" if is_nested(sql_type) else identifier(name)
+                for name, sql_type in file.columns.items()
+            )
         ]
         query = f"SELECT {', '.join(texts)} FROM {file.relation} LIMIT {SAMPLE_ROWS}"  # noqa: S608
         rows = source.connection.execute(query, file.parameters).fetchall()
@@ -148,11 +151,6 @@ def _documents(source: Source, rows_path: str) -> list[Any]:
         f" LIMIT {SAMPLE_ROWS}"
     )
     return [_parsed(row[0]) for row in source.connection.execute(query, file.parameters).fetchall()]
-
-
-def _column_text(name: str, sql_type: str) -> str:
-    nested = sql_type.startswith(("STRUCT", "MAP", "UNION")) or sql_type.endswith("]")
-    return f"to_json({identifier(name)})" if nested else identifier(name)
 
 
 def _parsed(text: str | None) -> Any:

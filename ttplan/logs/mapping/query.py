@@ -13,6 +13,7 @@ from ttplan.logs.mapping.sql import (
     duration_ms,
     elapsed_ms,
     identifier,
+    is_nested,
     quoted,
     sum_counts,
     texts_at,
@@ -20,7 +21,6 @@ from ttplan.logs.mapping.sql import (
 from ttplan.logs.rows import digest_sql, is_uuid, uuid_sql
 
 _ANY_TEXT = r"(?s).*"
-_NESTED_TYPES = ("STRUCT", "MAP", "UNION")
 
 
 class Query(NamedTuple):
@@ -158,9 +158,7 @@ class Texts:
         return f"to_json({name})" if self._nested(column) else f"CAST({name} AS VARCHAR)"
 
     def _nested(self, column: str) -> bool:
-        sql_type = (self._columns or {}).get(column, "")
-        vector = sql_type.startswith(("FLOAT", "DOUBLE"))
-        return sql_type.startswith(_NESTED_TYPES) or (sql_type.endswith("]") and not vector)
+        return is_nested((self._columns or {}).get(column, ""))
 
 
 def _coalesce(names: Sequence[str | None]) -> str:

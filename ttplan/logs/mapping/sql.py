@@ -17,6 +17,14 @@ def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def is_nested(sql_type: str) -> bool:
+    """Whether values of a type are documents: structs, maps, or lists other than vectors."""
+    is_vector = sql_type.startswith(("FLOAT", "DOUBLE"))
+    return sql_type.startswith(("STRUCT", "MAP", "UNION")) or (
+        sql_type.endswith("]") and not is_vector
+    )
+
+
 def texts_at(document: str, pointers: Sequence[str]) -> str:
     """The texts at JSON pointers in a document, as a list; NULL if it is not JSON."""
     return f"TRY(json_extract_string({document}, [{', '.join(map(quoted, pointers))}]))"
