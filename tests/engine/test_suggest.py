@@ -693,7 +693,7 @@ def test_a_window_and_prices_of_ones_own_are_used(sample: Workspace) -> None:
     }
     assert len(sample.suggest("gpt-4o-mini", by="tag", prices=own)) == 0
     with pytest.raises(
-        InputError, match="the window's start is .* expected a timezone-aware datetime"
+        InputError, match=r"the window's start is .* expected a timezone-aware datetime"
     ):
         sample.suggest("gpt-4o-mini", window=(START.replace(tzinfo=None), START))
 

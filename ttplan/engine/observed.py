@@ -80,8 +80,7 @@ class Actual(NamedTuple):
 
 
 def project_figures(table: ir.Table, spec: ReplaySpec) -> Projection | None:
-    """The projection of a plan, computed from the table's rows; None if none of them is in its
-    window."""
+    """The projection of a plan, computed from the table's rows; None if its window is empty."""
     with map_window(table, spec) as window:
         if not window.total:
             return None
@@ -100,8 +99,8 @@ def project_figures(table: ir.Table, spec: ReplaySpec) -> Projection | None:
 def observe_figures(
     table: ir.Table, spec: ReplaySpec, rule: KindRule, known: Mapping[str, KindTotals]
 ) -> Actual:
-    """What happened to the rows of the question's window; the figures are of those whose kind is
-    one of `known`."""
+    """What happened to the rows of the spec's window; the figures are of those whose kind is one
+    of `known`."""
     count_window(table, spec)
     rows = select_window(table, spec)
     rows = rows.mutate(kind=_kind(rows, rule))

@@ -46,8 +46,8 @@ class Worker:
         return self._task is not None
 
     def start(self, work: Work, *, queued: bool = False) -> bool:
-        """Do `work`; False, and nothing happens, where other work is under way. Then, with
-        `queued`, it is the next one, in place of what was to be next."""
+        """Do `work`. If other work is under way, return False, or, if `queued`, do it next, in
+        place of any work that was to be next."""
         with self._lock:
             if self._task is not None:
                 self._next = work if queued else self._next

@@ -201,8 +201,8 @@ def relative_error(baseline: Amounts) -> float:
 
 
 def percentile_interval(sums: ClusterSums, q: float) -> Interval | None:
-    """The interval of a latency percentile: where that of the share of requests at or below x meets
-    `q`.
+    """The interval of a latency percentile: its bounds are the latencies at which the interval of
+    the share of requests up to them meets `q`.
 
     R. S. Woodruff, Confidence Intervals for Medians and Other Position Measures (1952). None if a
     share has no interval.

@@ -19,7 +19,7 @@ from ttplan.engine.summary import grid_step, on_grid, pico
 from ttplan.model.pricing import ModelPricing
 
 MOST_MODELS, MOST_TAGS = 50, 100
-"""How many models and tags, the most costly ones, are told apart."""
+"""How many models and tags, the most costly ones, are distinguished."""
 READABLE = [digit * 10**zeros for zeros in range(1, 12) for digit in (1, 2, 5)]
 """The token counts at which sizes may be cut."""
 _CUTS = (10, 25, 50, 75, 90, 97)
@@ -50,8 +50,7 @@ class Sums(NamedTuple):
 
 
 class SegmentKey(NamedTuple):
-    """A finest segment. None where a column is not asked for, or where no condition can name the
-    value."""
+    """A finest segment. None if conditions may not use the column, or cannot name the value."""
 
     model: str | None
     tag: str | None
@@ -72,7 +71,7 @@ class Segments:
     held_out: Mapping[SegmentKey, Sums] = field(default_factory=dict)
     untagged: int = 0
     pooled: Mapping[str, int] = field(default_factory=dict)
-    """By column, how many values are told apart, where there are more."""
+    """By column, how many values are distinguished, if there are more."""
 
 
 def add_sums(parts: Sequence[Sums], targets: int) -> Sums:
@@ -249,7 +248,7 @@ def _sums(
 
 
 def _named(table: ir.Table, name: str, values: Sequence[str], pooled: bool) -> ir.StringValue:
-    """The column, null where its value is none of those that are told apart."""
+    """The column; null if its value is not one of those that are distinguished."""
     null = ibis.null("string")
     if not values:
         return null
