@@ -113,8 +113,8 @@ def count_crash_points(
     crash_points = CrashPoints()
     crash_points.install(environment.calls)
     point_counts: dict[str, int] = {}
-    options = [(stage, step) for stage in stages for step in POSSIBLE[stage]]
-    for number, (stage, step) in enumerate(options, _COUNTED):
+    stage_of = {step: stage for stage in stages for step in POSSIBLE[stage]}
+    for number, (step, stage) in enumerate(stage_of.items(), _COUNTED):
         environment.begin(scratch, stage, number)
         crash_points.arm(0, lambda: None)
         run_if_possible(

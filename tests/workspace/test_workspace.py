@@ -214,7 +214,7 @@ def test_nothing_to_replay_says_what_to_do(tmp_path: Path) -> None:
         opened(tmp_path / "s.duckdb").plan(ROUTES, name="p")
 
 
-def test_plans_are_found_by_the_first_digits_of_their_id(workspace: Workspace) -> None:
+def test_plans_are_found_by_name_or_first_digits_of_their_id(workspace: Workspace) -> None:
     plan = workspace.plan(ROUTES, name="p")
     assert workspace.show(str(plan.plan_id).upper()).name == "p"
     assert workspace.show(str(plan.plan_id)[:32]).name == "p"
@@ -224,8 +224,9 @@ def test_plans_are_found_by_the_first_digits_of_their_id(workspace: Workspace) -
     ):
         workspace.show("0000")
     assert workspace.show(second.plan_id).name == "q"
+    assert workspace.show("q").plan_id == second.plan_id
     for unknown in ("12345678", "000", str(UUID(int=9)), "x" * 36):
-        with pytest.raises(PlanNotFound, match="list the plans"):
+        with pytest.raises(PlanNotFound, match="list its plans"):
             workspace.show(unknown)
 
 
