@@ -70,7 +70,7 @@ def test_a_database_without_a_store_says_how_to_create_one(
         "roles": False,
     }
     assert run(["migrate", "--store", bare]) == 0
-    assert capsys.readouterr().out == "the schema is the current one\n"
+    assert capsys.readouterr().out == "the schema is current\n"
     PostgresStore(bare)
 
 
