@@ -274,7 +274,7 @@ def _mark_applied(
     plan_id, routes = result.plan_id, result.proposed_routes
     live = tx.live_routes(result.org_id)
     previous = tx.mark_applied(plan_id, applied_at, routes)
-    run = None if previous is None else tx.plan(plan_id)
+    run = tx.plan(plan_id)
     if previous is None or run is None:
         raise PlanNotFound(plan_id)
     if previous != "projected":
@@ -306,10 +306,8 @@ def _mark_applied(
 
 def _check_policy(tx: Transaction, run: StoredPlan, options: _ApplyOptions) -> dict[str, Any]:
     """What the entry records of the policy; empty if there is none. Raises PolicyBlocked."""
-    check, override = (
-        check_policy(tx, run, _verifying_key(options.chain, tx, run)),
-        options.override,
-    )
+    check = check_policy(tx, run, _verifying_key(options.chain, tx, run))
+    override = options.override
     if check is None:
         return {}
     if check.blocking and override is None:
@@ -363,10 +361,7 @@ def _check_org(run: StoredPlan, result: PlanResult) -> None:
 def _verifying_key(
     chain: StoreChain | None, tx: Transaction, run: StoredPlan
 ) -> VerifyingKey | None:
-    """The key that verifies the store's own chain;
-
-    None if that chain needs another key, so that appending fails.
-    """
+    """The key that verifies the store's own chain; None if the chain needs another key."""
     tip = None if chain is None else tx.tip(run.org_id)
     if chain is None or tip is None or not chain.continues(tx, run.org_id, tip):
         return None

@@ -237,14 +237,11 @@ def _run(plan_of: PlanLookup, plan_id: UUID) -> StoredPlan:
 def routes_after_apply(
     live: Iterable[LiveRoute], run: StoredPlan, at: datetime
 ) -> dict[str, LiveRoute | None]:
-    """What is live under each name that a plan changes once it is applied;
-
-    None under previous names of its routes.
-    """
+    """What is live under each name that a plan changes; None under previous names of its routes."""
     routes = run.result.proposed_routes
-    new: dict[str, LiveRoute | None] = {}
-    for route in routes:
-        new[route.name] = LiveRoute(route=route, plan_id=run.plan_id, applied_at=at)
+    new: dict[str, LiveRoute | None] = {
+        route.name: LiveRoute(route=route, plan_id=run.plan_id, applied_at=at) for route in routes
+    }
     return new | dict.fromkeys(
         old for old in find_previous_names(live, routes).values() if old not in new
     )

@@ -69,12 +69,8 @@ class _State:
     def draft(self) -> _State:
         """A copy for a transaction."""
         draft = copy(self)
-        draft.plans, draft.routes, draft.chains = (
-            dict(self.plans),
-            dict(self.routes),
-            dict(self.chains),
-        )
-        draft.requests = dict(self.requests)
+        for name in ("plans", "routes", "chains", "requests"):
+            setattr(draft, name, dict(getattr(self, name)))
         return draft
 
 

@@ -84,7 +84,7 @@ def copy_store(
 
 
 def keep_copy(connection: duckdb.DuckDBPyConnection, path: Path, version: int) -> Path:
-    """Copy the store to `<store>.schema-<version>.bak` beside it, read it back and compare it;
+    """Copy the store to `<store>.schema-<version>.bak` next to it, read it back and compare it;
     return its path.
 
     An existing file is never replaced: if it has the same content, it is the copy; otherwise the
@@ -150,7 +150,7 @@ def read_table_sums(path: Path) -> TableSums:
 
 @contextmanager
 def draft_beside(path: Path) -> Iterator[Path]:
-    """A path for a new file beside `path`; the file and its log are removed after the block."""
+    """A path for a new file next to `path`; the file and its log are removed after the block."""
     draft = path.absolute().with_name(f".{path.name}.{secrets.token_hex(6)}.new")
     try:
         yield draft

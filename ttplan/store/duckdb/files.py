@@ -48,7 +48,7 @@ def open_connection(
 
 
 def leftover_drafts(path: Path) -> list[Path]:
-    """Drafts beside a store, left by processes that were killed while creating or copying one."""
+    """Drafts next to a store, left by processes that were killed while creating or copying one."""
     return sorted(path.absolute().parent.glob(f".{glob.escape(path.name)}.*.new*"))
 
 
@@ -143,7 +143,7 @@ def _migrated(
 ) -> duckdb.DuckDBPyConnection:
     """Migrate the file to the current schema and open it.
 
-    A copy of the old file is made beside it first.
+    The old file is copied first.
     """
     instance.release()
     # One lock from the copy to the end of the migrations: no other write can be in one and not in

@@ -139,10 +139,7 @@ def sql_path(path: Path) -> str:
 
 
 def _location(path: Path) -> str:
-    """The real path of a file:
-
-    DuckDB follows links, too, and its log is beside the file, not beside the link.
-    """
+    """The real path of a file: DuckDB resolves links, and keeps its log next to the file."""
     return os.path.realpath(path)
 
 

@@ -1,9 +1,7 @@
-"""Turns of processes that wait for one file: whoever came first is next, so that none waits for
-ever.
+"""A queue of the processes that wait for a file: first come, first served, so that none starves.
 
-This is manners and no lock. What keeps two processes from having the file at once is DuckDB's own
-lock; where there can be no queue (another user's process, no folder for temporary files) everybody
-tries as often as they like.
+It is advisory: only the lock of DuckDB keeps two processes from opening the file at once. Without
+a queue (another user's process, no folder for temporary files) each process retries on its own.
 """
 
 from __future__ import annotations
@@ -18,20 +16,18 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # on platforms without it there is no queue
+except ImportError:  # without it there is no queue
     fcntl = None  # type: ignore[assignment]
 
 STALE_AFTER = 5.0
-"""A process that has not polled for so many seconds no longer blocks those behind it."""
+"""How long a process that does not poll blocks those behind it, in seconds."""
 
 
 class LockQueue:
-    """This process's place among those that wait for a file. It is in the queue from `enter` to
-    `leave`.
+    """The place of this process in the queue for a file, from `enter` to `leave`.
 
-    A place is a small file in a folder of this user's for temporary files, named by when it was
-    taken, and locked for as long as its process lives. Nothing here raises: what cannot be is left
-    out.
+    A place is an empty file in a temporary folder of this user, named by the time of arrival and
+    locked by its process. No method raises: after an OSError there is no queue.
     """
 
     def __init__(self, path: Path) -> None:
@@ -79,11 +75,11 @@ class LockQueue:
             self._folder = None
 
     def leave(self) -> None:
-        """Give the place up."""
+        """Leave the queue."""
         if self._place is not None and self._folder is not None:
             with suppress(OSError):
                 self._place.unlink()
-            with suppress(OSError):  # not empty: others wait
+            with suppress(OSError):  # not empty: other processes wait
                 self._folder.rmdir()
             self._place = None
         if self._handle >= 0:
@@ -91,10 +87,7 @@ class LockQueue:
             self._handle = -1
 
     def _is_waiting(self, place: Path) -> bool:
-        """Whether the process at a place lives and looks for its turn.
-
-        The place of one that does not live is removed.
-        """
+        """Whether the process of a place is alive and polls. Removes the place of a dead one."""
         try:
             age = time.time() - place.stat().st_mtime
             handle = os.open(place, os.O_RDWR)
@@ -111,19 +104,16 @@ class LockQueue:
 
 
 def _folder_for(path: Path) -> Path | None:
-    """Where those of this user who wait for a file have their places, made by the first who waits;
-    None where there can be no such folder."""
+    """The folder with the places for a file, created by the first process that waits; None if there
+    cannot be one."""
     if fcntl is None:
         return None
     try:
         file = path.stat()
-        return (
-            Path(tempfile.gettempdir())
-            / f"ttplan-{os.geteuid()}"
-            / f"{file.st_dev:x}-{file.st_ino:x}"
-        )
+        own = Path(tempfile.gettempdir()) / f"ttplan-{os.geteuid()}"
     except OSError:
         return None
+    return own / f"{file.st_dev:x}-{file.st_ino:x}"
 
 
 def _is_own(folder: Path) -> bool:

@@ -86,7 +86,7 @@ def connect_when_free(
     """Call `connect` once no other process has the file open; waiting processes are served in order
     of arrival.
 
-    Raises StoreLocked, StoreError, and whatever an `on_wait` callback raises to end the wait.
+    Raises StoreLocked, StoreError, and what an `on_wait` callback raises to end the wait.
     """
     started = time.monotonic()
     pause = 0.002

@@ -82,7 +82,7 @@ class PostgresIngest(RequestIngest):
         """Compare the rows whose ids are taken with the first row of the id, in this log or in
         the store."""
         a, b = (", ".join(f"{table}.{name}" for name in self._columns) for table in "ab")
-        compared = f"SELECT a.place, p.first, ({a}) IS DISTINCT FROM ({b}) AS differs"
+        compared = f"SELECT a.place, p.first, ({a}) IS DISTINCT FROM ({b}) AS differs"  # noqa: S608
         self._run(
             "CREATE TEMP TABLE judged ON COMMIT DROP AS WITH placed AS ("  # noqa: S608
             "SELECT place, min(place) OVER (PARTITION BY org_id, id) AS first FROM "
