@@ -44,7 +44,7 @@ def script() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def made(script: ModuleType) -> pa.Table:
-    return script.sample(TRACE)
+    return script.make_sample(TRACE)
 
 
 @pytest.fixture(scope="module")
@@ -118,12 +118,12 @@ def test_the_published_files_give_the_same_rows_as_the_compressed_ones(
 ) -> None:
     for packed in TRACE.glob("*.csv.gz"):
         (tmp_path / packed.stem).write_bytes(gzip.decompress(packed.read_bytes()))
-    assert script.sample(tmp_path).equals(made)
+    assert script.make_sample(tmp_path).equals(made)
 
 
 def test_a_folder_without_the_trace_is_named(script: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"AzureLLMInferenceTrace_conv\.csv\.gz"):
-        script.sample(tmp_path)
+        script.make_sample(tmp_path)
 
 
 def test_arrivals_and_tokens_are_the_traces(rows: list[dict[str, Any]]) -> None:
