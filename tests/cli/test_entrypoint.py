@@ -209,6 +209,9 @@ def test_each_mapped_option_exists() -> None:
         ("the log has no requests and no prices", "the log has no requests and no prices"),
         ("no column org_id", "no column org_id"),
         ("open it with org_id=UUID", "open it with --org UUID"),
+        ("target_models names no model", "--target names no model"),
+        ("min_share is 2; expected a share", "--min-share is 2; expected a share"),
+        ("base_url cannot be read", "--base-url cannot be read"),
     ],
 )
 def test_parameters_are_named_as_options(message: str, expected: str) -> None:

@@ -1,4 +1,4 @@
-"""What writes the page of figures: its sections and its chart. No timing is tested."""
+"""The generated page of benchmark figures: its sections and its chart, but no timing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_growth_of_one_is_linear() -> None:
     )
 
 
-def test_the_chart_has_a_line_for_each_kind_and_the_same_figures_give_the_same_file(
+def test_the_chart_is_deterministic_with_a_line_per_kind(
     tmp_path: Path,
 ) -> None:
     assert LINES.keys() == KINDS.keys()
@@ -53,7 +53,7 @@ def test_quick_leaves_out_the_large_sizes() -> None:
     assert smaller(KINDS["l2-all"]).sizes == (10_000,)
 
 
-def test_requests_with_embeddings_repeat_and_are_the_same_each_time(tmp_path: Path) -> None:
+def test_generated_requests_with_embeddings_are_deterministic(tmp_path: Path) -> None:
     made = []
     for name in ("one", "other"):
         make_embedded_log(tmp_path / name, 300)
@@ -68,7 +68,7 @@ def test_requests_with_embeddings_repeat_and_are_the_same_each_time(tmp_path: Pa
     assert KINDS["l2-all"].run(tmp_path / "one") == 300
 
 
-def test_the_chain_that_is_measured_verifies_and_each_kind_sees_all_of_it(
+def test_the_measured_chain_verifies_in_each_kind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "chain.jsonl"
@@ -80,7 +80,7 @@ def test_the_chain_that_is_measured_verifies_and_each_kind_sees_all_of_it(
         assert json.loads(capsys.readouterr().out)["seconds"] > 0
 
 
-def test_rates_are_held_against_the_bare_library_before_and_after(
+def test_rates_are_compared_with_the_library_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bare = iter([100, 100, 100, 100, 300, 100])

@@ -30,7 +30,7 @@ def tables() -> str:
 
 def written(page: str) -> str:
     """The page with current tables."""
-    return _BETWEEN.sub(lambda found: found[1] + tables() + found[2], page)
+    return _BETWEEN.sub(lambda match: match[1] + tables() + match[2], page)
 
 
 def test_the_columns_of_every_view_are_current() -> None:
@@ -38,7 +38,7 @@ def test_the_columns_of_every_view_are_current() -> None:
     assert written(page) == page, "run `python -m tests.docs.test_notebook_docs`"
 
 
-def test_every_view_and_picture_is_listed_with_a_picture_that_is_there() -> None:
+def test_every_view_and_plot_is_listed_with_a_picture() -> None:
     page = PAGE.read_text()
     rows = [line for line in page.splitlines() if line.startswith("| `")]
     for name in ttplan.plots.__all__:

@@ -1,4 +1,4 @@
-"""The threat model names a test for each thing that is caught, and each of those tests is there."""
+"""The threat model names a test for each attack that is detected, and those tests exist."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def named() -> list[tuple[str, str | None]]:
 
 
 def test_every_test_that_is_named_is_there() -> None:
-    found = named()
-    assert len(found) > 25
-    for path, name in found:
+    listed = named()
+    assert len(listed) > 25
+    for path, name in listed:
         tree = ast.parse((ROOT / path).read_text())
         names = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
         assert name is None or name in names, f"{path} has no {name}"

@@ -1,4 +1,4 @@
-"""Each disagreement, planted into a clean log, is found as what it is, with what it is worth; a clean log has none."""
+"""Each planted mistake is reported as its kind, with its effect; a clean log has no finding."""
 
 from __future__ import annotations
 
@@ -32,18 +32,22 @@ def check(rows: list[Row], book: PriceBook = BOOK) -> Diagnosis:
 
 def test_a_clean_log_has_no_finding() -> None:
     rows = clean()
-    found = check(rows)
-    assert found.findings == ()
-    assert found.healthy
-    assert found.rows == len(rows)
-    assert found.compared == found.agreeing == len(rows)
-    assert found.recorded_usd == found.compared_recorded_usd == sum(row["cost_usd"] for row in rows)
+    diagnosis = check(rows)
+    assert diagnosis.findings == ()
+    assert diagnosis.healthy
+    assert diagnosis.rows == len(rows)
+    assert diagnosis.compared == diagnosis.agreeing == len(rows)
+    assert (
+        diagnosis.recorded_usd
+        == diagnosis.compared_recorded_usd
+        == sum(row["cost_usd"] for row in rows)
+    )
     # Some prices have a digit more than a price per million here.
-    assert abs(found.compared_expected_usd - found.recorded_usd) < Decimal("1e-6")
+    assert abs(diagnosis.compared_expected_usd - diagnosis.recorded_usd) < Decimal("1e-6")
 
 
 Planted = tuple[list[Row], list[Row], Decimal]
-"""All rows, those that were spoilt, and what setting them right changes their cost by."""
+"""All rows, the spoiled ones, and how correcting them changes their cost."""
 
 
 def of(rows: list[Row], model: str, every: int = 3) -> list[Row]:
@@ -53,13 +57,13 @@ def of(rows: list[Row], model: str, every: int = 3) -> list[Row]:
     ][::every]
 
 
-def with_cost(rows: list[Row], chosen: list[Row], cost: Callable[[Row], Decimal]) -> Planted:
+def with_cost(rows: list[Row], spoiled: list[Row], cost: Callable[[Row], Decimal]) -> Planted:
     effect = Decimal(0)
-    for row in chosen:
+    for row in spoiled:
         before = row["cost_usd"]
         row["cost_usd"] = cost(row)
         effect += before - row["cost_usd"]
-    return rows, chosen, effect
+    return rows, spoiled, effect
 
 
 def recorded_free() -> Planted:
@@ -69,37 +73,37 @@ def recorded_free() -> Planted:
 
 def cost_missing() -> Planted:
     rows = clean()
-    chosen = of(rows, "gpt-4o")
-    effect = sum((row["cost_usd"] for row in chosen), Decimal(0))
-    for row in chosen:
+    spoiled = of(rows, "gpt-4o")
+    effect = sum((row["cost_usd"] for row in spoiled), Decimal(0))
+    for row in spoiled:
         row |= {"cost_usd": None, "recorded_cost_usd": None}
-    return rows, chosen, effect
+    return rows, spoiled, effect
 
 
 def cached_in_full() -> Planted:
     rows = clean()
-    chosen = [row for row in of(rows, "gpt-4o", 1) if row["cached_tokens"] > 100]
-    return with_cost(rows, chosen, lambda row: price(row | {"cached_tokens": 0}))
+    spoiled = [row for row in of(rows, "gpt-4o", 1) if row["cached_tokens"] > 100]
+    return with_cost(rows, spoiled, lambda row: price(row | {"cached_tokens": 0}))
 
 
 def cached_in_full_and_writes_too() -> Planted:
     rows = clean()
-    chosen = [row for row in of(rows, "claude-haiku-4-5", 1) if row["cached_tokens"] > 400]
+    spoiled = [row for row in of(rows, "claude-haiku-4-5", 1) if row["cached_tokens"] > 400]
     return with_cost(
-        rows, chosen, lambda row: price(row | {"cached_tokens": 0, "cache_write_tokens": 0})
+        rows, spoiled, lambda row: price(row | {"cached_tokens": 0, "cache_write_tokens": 0})
     )
 
 
 def writes_as_input() -> Planted:
     rows = clean()
-    chosen = [row for row in of(rows, "claude-haiku-4-5", 1) if row["cache_write_tokens"] > 100]
-    return with_cost(rows, chosen, lambda row: price(row | {"cache_write_tokens": 0}))
+    spoiled = [row for row in of(rows, "claude-haiku-4-5", 1) if row["cache_write_tokens"] > 100]
+    return with_cost(rows, spoiled, lambda row: price(row | {"cache_write_tokens": 0}))
 
 
 def tier_ignored() -> Planted:
     rows = clean()
-    chosen = [row for row in of(rows, "gemini-2.5-pro", 1) if row["input_tokens"] > 200_000]
-    return with_cost(rows, chosen, _at_base)
+    spoiled = [row for row in of(rows, "gemini-2.5-pro", 1) if row["input_tokens"] > 200_000]
+    return with_cost(rows, spoiled, _at_base)
 
 
 def _at_base(row: Row) -> Decimal:
@@ -110,33 +114,33 @@ def _at_base(row: Row) -> Decimal:
 
 def media_as_text() -> Planted:
     rows = clean()
-    chosen = [row for row in of(rows, "gpt-audio", 1) if row["input_audio_tokens"] > 10]
+    spoiled = [row for row in of(rows, "gpt-audio", 1) if row["input_audio_tokens"] > 10]
     return with_cost(
-        rows, chosen, lambda row: price(row | {"input_audio_tokens": 0, "output_audio_tokens": 0})
+        rows, spoiled, lambda row: price(row | {"input_audio_tokens": 0, "output_audio_tokens": 0})
     )
 
 
 def reasoning_lost() -> Planted:
     rows = clean()
-    chosen = [row for row in of(rows, "o3", 1) if row["reasoning_tokens"] > 100]
+    spoiled = [row for row in of(rows, "o3", 1) if row["reasoning_tokens"] > 100]
     return with_cost(
         rows,
-        chosen,
+        spoiled,
         lambda row: price(row | {"output_tokens": row["output_tokens"] - row["reasoning_tokens"]}),
     )
 
 
 def reasoning_lost_from_the_output() -> Planted:
     rows = clean()
-    chosen = [
+    spoiled = [
         row for row in of(rows, "o3", 1) if row["reasoning_tokens"] > row["output_tokens"] // 2 + 1
     ]
     effect = Decimal(0)
-    for row in chosen:
+    for row in spoiled:
         row["output_tokens"] -= row["reasoning_tokens"]
         before, row["cost_usd"] = row["cost_usd"], price(row)
         effect += before - row["cost_usd"]
-    return rows, chosen, effect
+    return rows, spoiled, effect
 
 
 def factor(times: str, every: int = 1) -> Callable[[], Planted]:
@@ -151,53 +155,53 @@ def factor(times: str, every: int = 1) -> Callable[[], Planted]:
 
 def unpriced() -> Planted:
     rows = clean()
-    chosen = of(rows, "gpt-4o-mini", 5)
-    for row in chosen:
+    spoiled = of(rows, "gpt-4o-mini", 5)
+    for row in spoiled:
         row["model"] = "our-own-model"
-    return rows, chosen, Decimal(0)
+    return rows, spoiled, Decimal(0)
 
 
 def tokens_missing() -> Planted:
     rows = clean()
-    chosen = of(rows, "gpt-4o", 4)
-    for row in chosen:
+    spoiled = of(rows, "gpt-4o", 4)
+    for row in spoiled:
         row |= {"input_tokens": 0, "output_tokens": 0, "cached_tokens": 0}
-    return rows, chosen, -sum((row["cost_usd"] for row in chosen), Decimal(0))
+    return rows, spoiled, -sum((row["cost_usd"] for row in spoiled), Decimal(0))
 
 
 def output_missing() -> Planted:
     rows = clean()
-    chosen = of(rows, "gpt-4o", 4)
+    spoiled = of(rows, "gpt-4o", 4)
     effect = Decimal(0)
-    for row in chosen:
+    for row in spoiled:
         effect -= row["output_tokens"] * Decimal("0.00001")
         row["output_tokens"] = 0
-    return rows, chosen, effect
+    return rows, spoiled, effect
 
 
 def cached_beside_input() -> Planted:
     rows = clean()
-    chosen = [row for row in of(rows, "gpt-4o", 1) if row["cached_tokens"] > 0][::2]
+    spoiled = [row for row in of(rows, "gpt-4o", 1) if row["cached_tokens"] > 0][::2]
     effect = Decimal(0)
-    for row in chosen:
+    for row in spoiled:
         fresh = row["input_tokens"] - row["cached_tokens"]
         row |= {"input_tokens": fresh // 9, "cached_tokens": fresh}
         whole = row | {"input_tokens": fresh // 9 + fresh}
         row["cost_usd"] = price(whole)
         effect += row["cost_usd"] - price(row | {"cached_tokens": row["input_tokens"]})
-    return rows, chosen, effect
+    return rows, spoiled, effect
 
 
 def cache_hit_billed() -> Planted:
     rows = clean()
-    chosen = [row for row in rows if row["cached"]]
-    return with_cost(rows, chosen, lambda row: Decimal("0.01"))
+    spoiled = [row for row in rows if row["cached"]]
+    return with_cost(rows, spoiled, lambda row: Decimal("0.01"))
 
 
 def failed_billed() -> Planted:
     rows = clean()
-    chosen = [row for row in rows if row["status"] == 429]
-    return with_cost(rows, chosen, lambda row: Decimal("0.002"))
+    spoiled = [row for row in rows if row["status"] == 429]
+    return with_cost(rows, spoiled, lambda row: Decimal("0.002"))
 
 
 def retry_billed() -> Planted:
@@ -221,34 +225,34 @@ def retry_billed() -> Planted:
 
 def repeated_id() -> Planted:
     rows = clean()
-    again = [row | {"latency_ms": row["latency_ms"] + 1} for row in of(rows, "gpt-4o", 8)]
-    return rows + again, again, -sum((row["cost_usd"] for row in again), Decimal(0))
+    repeated = [row | {"latency_ms": row["latency_ms"] + 1} for row in of(rows, "gpt-4o", 8)]
+    return rows + repeated, repeated, -sum((row["cost_usd"] for row in repeated), Decimal(0))
 
 
 def logged_twice() -> Planted:
     rows = clean()
-    again = [row | {"id": f"e{row['id'][1:]}"} for row in of(rows, "gpt-4o", 8)]
-    return rows + again, again, -sum((row["cost_usd"] for row in again), Decimal(0))
+    repeated = [row | {"id": f"e{row['id'][1:]}"} for row in of(rows, "gpt-4o", 8)]
+    return rows + repeated, repeated, -sum((row["cost_usd"] for row in repeated), Decimal(0))
 
 
 def clock_skew() -> Planted:
     rows = clean()
-    chosen = of(rows, "gpt-4o", 9)
-    for i, row in enumerate(chosen):
+    spoiled = of(rows, "gpt-4o", 9)
+    for i, row in enumerate(spoiled):
         row["ts"] = (
             NOW + timedelta(hours=1, minutes=i)
             if i % 2
             else datetime(1970, 1, 21, tzinfo=UTC) + timedelta(minutes=i)
         )
-    return rows, chosen, -sum((row["cost_usd"] for row in chosen), Decimal(0))
+    return rows, spoiled, -sum((row["cost_usd"] for row in spoiled), Decimal(0))
 
 
 def latency_zero() -> Planted:
     rows = clean()
-    chosen = of(rows, "gpt-4o", 2)
-    for row in chosen:
+    spoiled = of(rows, "gpt-4o", 2)
+    for row in spoiled:
         row["latency_ms"] = 0
-    return rows, chosen, Decimal(0)
+    return rows, spoiled, Decimal(0)
 
 
 PLANTS: dict[str, tuple[str, Callable[[], Planted]]] = {
@@ -279,7 +283,7 @@ PLANTS: dict[str, tuple[str, Callable[[], Planted]]] = {
 
 
 @pytest.mark.parametrize("name", PLANTS)
-def test_what_is_planted_is_found_as_what_it_is_and_nothing_else(name: str) -> None:
+def test_a_planted_mistake_is_the_only_finding(name: str) -> None:
     kind, plant = PLANTS[name]
     rows, spoilt, effect = plant()
     assert len(spoilt) >= 20
@@ -307,14 +311,14 @@ def test_every_kind_is_planted() -> None:
 
 def test_costs_without_a_pattern_are_said_to_be_off() -> None:
     rows = clean()
-    chosen = of(rows, "gpt-4o", 5)
+    spoiled = of(rows, "gpt-4o", 5)
     _, _, effect = with_cost(
-        rows, chosen, lambda row: row["cost_usd"] * (1 + Decimal(int(row["id"], 16) % 97 + 3) / 50)
+        rows, spoiled, lambda row: row["cost_usd"] * (1 + Decimal(int(row["id"], 16) % 97 + 3) / 50)
     )
     (finding,) = check(rows).findings
     assert (finding.kind, finding.count, finding.provider, finding.model) == (
         "cost_off",
-        len(chosen),
+        len(spoiled),
         "openai",
         "gpt-4o",
     )
@@ -329,12 +333,12 @@ def test_a_mistake_and_a_factor_are_told_apart_in_one_model() -> None:
     rest = [row for row in of(rows, "gpt-4o", 1) if row["id"] not in taken]
     with_cost(rows, full, lambda row: price(row | {"cached_tokens": 0}))
     with_cost(rows, rest, lambda row: row["cost_usd"] * Decimal("0.5"))
-    found = {finding.kind: finding for finding in check(rows).findings}
-    assert set(found) == {"cached_in_full", "constant_factor"}
+    diagnosis = {finding.kind: finding for finding in check(rows).findings}
+    assert set(diagnosis) == {"cached_in_full", "constant_factor"}
     assert (
-        abs(found["cached_in_full"].count - len(full)) <= 3
+        abs(diagnosis["cached_in_full"].count - len(full)) <= 3
     )  # some happen to be twice the other's price
-    assert "batch prices" in found["constant_factor"].detail
+    assert "batch prices" in diagnosis["constant_factor"].detail
 
 
 def test_rounding_to_a_millionth_is_no_finding() -> None:
@@ -344,7 +348,7 @@ def test_rounding_to_a_millionth_is_no_finding() -> None:
     assert [f for f in check(rows).findings if f.kind != "recorded_free"] == []
 
 
-def test_hours_without_requests_are_found_with_what_they_are_worth() -> None:
+def test_hours_without_requests_are_reported_with_their_value() -> None:
     rows = clean()
     gone = [
         row
@@ -431,7 +435,11 @@ def test_findings_that_weigh_come_first_by_what_they_are_worth() -> None:
     for row in of(rows, "gpt-4o-mini", 1):
         row["latency_ms"] = 0
     with_cost(rows, of(rows, "o3", 1), lambda row: row["cost_usd"] * 100)
-    found = check(rows)
-    assert [f.kind for f in found.findings] == ["constant_factor", "recorded_free", "latency_zero"]
-    assert not found.healthy
-    assert all(isinstance(f, Finding) for f in found.findings)
+    diagnosis = check(rows)
+    assert [f.kind for f in diagnosis.findings] == [
+        "constant_factor",
+        "recorded_free",
+        "latency_zero",
+    ]
+    assert not diagnosis.healthy
+    assert all(isinstance(f, Finding) for f in diagnosis.findings)

@@ -1,4 +1,4 @@
-"""A plan says what its costs are made of, where its prices are from, and what its flat prices leave out."""
+"""A plan shows the basis of its costs, the source of its prices, and what flat prices omit."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ def log(rows: list[Row]) -> ibis.expr.types.Table:
     ]
     connection.register("arrived", pa.Table.from_pylist(filled, schema=REQUEST_SCHEMA))
     connection.execute(
-        "CREATE TABLE requests AS SELECT * REPLACE (org_id::UUID AS org_id, id::UUID AS id) FROM arrived"
+        "CREATE TABLE requests AS SELECT * REPLACE (org_id::UUID AS org_id, id::UUID AS id) "
+        "FROM arrived"
     )
     return ibis.duckdb.from_connection(connection).table("requests")
 
@@ -115,23 +116,23 @@ def beyond(row: Row, target: str, book: PriceBook | None = None) -> tuple[str, .
     ],
 )
 def test_what_flat_prices_leave_out_is_a_caveat_with_its_effect(
-    row: Row, target: str, said: str
+    row: Row, target: str, expected: str
 ) -> None:
     (caveat,) = beyond(row, target)
     assert caveat.startswith("1 rerouted request ")
-    assert re.search(said, caveat), caveat
+    assert re.search(expected, caveat), caveat
 
 
 def test_what_flat_prices_can_say_is_no_caveat() -> None:
     assert beyond({}, "claude-sonnet-4-5") == ()
     assert beyond({"cached_tokens": 500, "service_tier": "default"}, "claude-sonnet-4-5") == ()
     assert beyond({"provider": "openai", "reasoning_tokens": 50}, "o3") == ()
-    given = {
+    rates = {
         "anthropic:claude-sonnet-4-5": ModelPricing(
             input_per_million=Decimal(3), output_per_million=Decimal(15)
         )
     }
-    assert beyond({"cache_write_tokens": 800}, "claude-sonnet-4-5", PriceBook(given)) == ()
+    assert beyond({"cache_write_tokens": 800}, "claude-sonnet-4-5", PriceBook(rates)) == ()
 
 
 def test_requests_that_are_not_rerouted_are_not_counted() -> None:
@@ -155,10 +156,10 @@ def test_a_replay_of_a_table_says_how_many_costs_are_recomputed() -> None:
         for n, basis in enumerate([None, "recorded", "recomputed", "doctor"])
     ]
     pricing = price_table(["anthropic"], ["claude-sonnet-4-5"], at=AT).pricing
-    found = replay_table(log(rows), [route("claude-sonnet-4-5")], pricing, org_id=ORG)
+    result = replay_table(log(rows), [route("claude-sonnet-4-5")], pricing, org_id=ORG)
     assert (
-        "2 of 4 requests (50.0%) have costs recomputed from tokens and prices: 0.02 USD, where the log recorded 0.00 USD."
-        in found.caveats
+        "2 of 4 requests (50.0%) have costs recomputed from tokens and prices: 0.02 USD, "
+        "where the log recorded 0.00 USD." in result.caveats
     )
     untouched = replay_table(log(rows[:2]), [route("claude-sonnet-4-5")], pricing, org_id=ORG)
     assert not any("recomputed" in caveat for caveat in untouched.caveats)

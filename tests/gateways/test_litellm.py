@@ -1,4 +1,4 @@
-"""LiteLLM's router config: what it says of routes, what it cannot, and back."""
+"""LiteLLM's router config: what it can express, what it cannot, and reading it back."""
 
 from __future__ import annotations
 

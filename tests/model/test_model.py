@@ -146,8 +146,8 @@ def test_a_plan_that_cannot_be_is_refused(changes: dict[str, Any], message: str)
 
 
 def test_results_have_the_contracts_json_names() -> None:
-    found = orjson.loads(plans.result(UUID(int=1), (plans.route(1),)).model_dump_json())
-    assert set(found) == {
+    fields = orjson.loads(plans.result(UUID(int=1), (plans.route(1),)).model_dump_json())
+    assert set(fields) == {
         *(
             "plan_id",
             "org_id",
@@ -168,7 +168,7 @@ def test_results_have_the_contracts_json_names() -> None:
         ),
         *("cache_hits", "savings_by_cause", "poisoning_candidates"),
     }
-    assert set(found["aggregates"]) == {
+    assert set(fields["aggregates"]) == {
         *(
             "total_baseline_cost_usd",
             "total_projected_cost_usd",
@@ -190,9 +190,9 @@ def test_results_have_the_contracts_json_names() -> None:
         *("total_actual_cost_usd", "projected_change_usd", "change_vs_actual_usd"),
         *("p50_latency_ms_actual", "p95_latency_ms_actual"),
     }
-    assert found["aggregates"]["projected_savings_usd"] == 12.345678901234
-    assert found["window_start"] == "2026-05-01T00:00:00Z"
-    assert found["proposed_routes"][0]["when"]["estimated_cost_gt"] == 0.0123456789012345
+    assert fields["aggregates"]["projected_savings_usd"] == 12.345678901234
+    assert fields["window_start"] == "2026-05-01T00:00:00Z"
+    assert fields["proposed_routes"][0]["when"]["estimated_cost_gt"] == 0.0123456789012345
 
 
 def test_types_are_frozen() -> None:
@@ -220,9 +220,7 @@ def test_money_rounds_half_away_from_zero_from_its_shortest_form(value: Any, exp
     st.decimals(allow_nan=False, allow_infinity=False, min_value=-1000, max_value=1000),
     st.integers(-(10**15), 10**15),
 )
-def test_comparing_with_a_bound_is_comparing_with_its_floor_or_ceiling(
-    bound: Decimal, pico: int
-) -> None:
+def test_a_bound_compares_like_its_floor_or_ceiling(bound: Decimal, pico: int) -> None:
     amount = Decimal(pico).scaleb(-12)
     assert (amount > bound) == (amount > money_floor(bound))
     assert (amount < bound) == (amount < money_ceiling(bound))

@@ -1,4 +1,4 @@
-"""After apply, as a notebook and the command line see it: preview, revert, history, drift, repair, failed replays."""
+"""After apply, in the workspace and the CLI: preview, revert, history, drift, repair, failures."""
 
 from __future__ import annotations
 
@@ -61,24 +61,24 @@ def damage(tmp_path: Path, *statements: str) -> None:
             connection.execute(statement)
 
 
-# --- the workspace ---------------------------------------------------------------------------------------------------
+# --- the workspace ------------------------------------------------------------
 
 
 def test_the_life_of_two_plans(ws: Workspace, tmp_path: Path) -> None:
     first_state = ws.routes()
     plan = ws.plan([route("a", "gpt-4o", priority=5), route("bb"), route("ccc")], name="second")
-    found = ws.preview(plan).result
-    assert [(one.name, one.kind) for one in found.changes] == [
+    preview = ws.preview(plan).result
+    assert [(change.name, change.kind) for change in preview.changes] == [
         ("a", "replaced"),
         ("bb", "same"),
         ("ccc", "new"),
     ]
-    assert [part.field for part in found.changes[0].fields] == ["priority", "then.target_model"]
-    assert (found.untouched, found.stale, found.computed_against) == (0, (), found.live_now)
+    assert [part.field for part in preview.changes[0].fields] == ["priority", "then.target_model"]
+    assert (preview.untouched, preview.stale, preview.computed_against) == (0, (), preview.live_now)
     ws.apply(plan, actor=ttplan.User(UUID(int=7)))
     between = ws.routes()["applied_at"].max().to_pydatetime()
     dry = ws.preview_revert(plan).result
-    assert [(one.name, one.kind) for one in dry.changes] == [
+    assert [(change.name, change.kind) for change in dry.changes] == [
         ("a", "replaced"),
         ("bb", "same"),
         ("ccc", "removed"),
@@ -103,7 +103,7 @@ def test_a_plan_remembers_what_was_live_when_it_was_computed(ws: Workspace) -> N
     early = ws.plan([route("dddd")], name="early")
     ws.apply(ws.plan([route("a", "gpt-4o")], name="second"))
     shown = ws.preview(early)
-    assert [one.name for one in shown.result.stale] == ["a"]
+    assert [route.name for route in shown.result.stale] == ["a"]
     assert shown.result.computed_against != shown.result.live_now
     assert "computed against other live routes" in repr(shown)
     with pytest.raises(ttplan.StalePlan, match="'a' was replaced by applying plan"):
@@ -123,9 +123,7 @@ def test_drift_is_found_and_repaired_through_the_workspace(ws: Workspace, tmp_pa
     assert ws.drift().result.chain == "consistent with its own key"
 
 
-def test_drift_works_where_the_key_is_lost_and_a_new_store_has_none(
-    ws: Workspace, tmp_path: Path
-) -> None:
+def test_drift_works_without_a_key_and_on_a_new_store(ws: Workspace, tmp_path: Path) -> None:
     lost = opened(tmp_path / "s.duckdb", key=None, key_file=tmp_path / "lost.pem")
     assert lost.drift().result.chain == "not verified: there is no key"
     empty = opened(tmp_path / "new.duckdb")
@@ -134,10 +132,10 @@ def test_drift_works_where_the_key_is_lost_and_a_new_store_has_none(
     assert len(empty.routes(at=NOW)) == 0
 
 
-# --- failed plans ----------------------------------------------------------------------------------------------------
+# --- failed plans -------------------------------------------------------------
 
 
-def test_a_replay_that_breaks_leaves_a_failed_plan_that_can_never_be_applied(
+def test_a_replay_that_raises_leaves_a_failed_plan(
     ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def breaking(*_: object, **__: object) -> None:
@@ -174,9 +172,7 @@ def test_a_replay_that_breaks_leaves_a_failed_plan_that_can_never_be_applied(
     assert ws.drift().ok
 
 
-def test_a_logged_value_that_no_replay_can_use_leaves_a_failed_plan_too(
-    ws: Workspace, tmp_path: Path
-) -> None:
+def test_an_unusable_logged_value_leaves_a_failed_plan(ws: Workspace, tmp_path: Path) -> None:
     rows = [
         row | {"ts": NOW + timedelta(seconds=n), "embedding": [nan, 1.0]}
         for n, row in enumerate(numbered(5))
@@ -193,7 +189,7 @@ def test_a_logged_value_that_no_replay_can_use_leaves_a_failed_plan_too(
     assert run.failure.startswith("request 00000000-0000-0000-0000-00000000000")
 
 
-def test_where_not_even_the_failure_can_be_kept_the_error_says_so(
+def test_a_failure_that_cannot_be_stored_is_reported(
     ws: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def breaking(*_: object, **__: object) -> None:
@@ -230,7 +226,7 @@ def test_an_interrupt_and_a_mistake_leave_no_row(
     assert content(tmp_path / "s.duckdb") == before
 
 
-# --- cards -----------------------------------------------------------------------------------------------------------
+# --- cards --------------------------------------------------------------------
 
 
 def hostile_preview(action: str = "apply") -> Preview:
@@ -295,9 +291,9 @@ def test_cards_fit_80_columns_and_escape_what_comes_from_outside(
 ) -> None:
     assert max(len(line) for line in repr(card).splitlines()) <= 80
     page = card._repr_html_()
-    found = Tags(page)
-    assert "img" not in found.tags
-    assert not {name for name in found.attributes if name.startswith("on")}
+    parsed = Tags(page)
+    assert "img" not in parsed.tags
+    assert not {name for name in parsed.attributes if name.startswith("on")}
     assert "&lt;img src=x" in page
     assert "http" not in page
 
@@ -338,7 +334,7 @@ def test_drift_says_what_was_signed_for_and_what_was_found() -> None:
     assert "1 entry followed; the chain: verified" in text
 
 
-# --- the command line ------------------------------------------------------------------------------------------------
+# --- the command line ---------------------------------------------------------
 
 
 @pytest.fixture
@@ -357,7 +353,7 @@ def cli(
     return {"first": ws.plans()["plan_id"][0], "second": str(second.plan_id)}
 
 
-def said(arguments: list[str], capsys: pytest.CaptureFixture[str], code: int = 0) -> str:
+def run_text(arguments: list[str], capsys: pytest.CaptureFixture[str], code: int = 0) -> str:
     assert run(arguments) == code
     out, err = capsys.readouterr()
     assert err == ""
@@ -367,18 +363,24 @@ def said(arguments: list[str], capsys: pytest.CaptureFixture[str], code: int = 0
 def test_the_commands_tell_the_story(
     cli: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "1 new, 1 replaced; 1 other live route stays" in said(["preview", cli["second"]], capsys)
-    assert "applied: second, 2 routes are live" in said(["apply", cli["second"], "--yes"], capsys)
+    assert "1 new, 1 replaced; 1 other live route stays" in run_text(
+        ["preview", cli["second"]], capsys
+    )
+    assert "applied: second, 2 routes are live" in run_text(
+        ["apply", cli["second"], "--yes"], capsys
+    )
     check_error(["revert", cli["first"], "--yes"], 1, "revert that one first", capsys)
     before = content(tmp_path / "s.duckdb")
-    assert "1 removed, 1 put back" in said(["revert", cli["second"], "--dry-run"], capsys)
+    assert "1 removed, 1 put back" in run_text(["revert", cli["second"], "--dry-run"], capsys)
     assert content(tmp_path / "s.duckdb") == before
-    assert "reverted: second" in said(["revert", cli["second"], "--yes", "--system"], capsys)
-    assert "NO DRIFT: 2 live routes match what was signed" in said(["drift"], capsys)
-    assert "the chain: verified" in said(["drift", "--key-hex", KEY.public_key.hex], capsys)
-    assert "plan.reverted" in said(["history", "a"], capsys)
-    assert "no routes were live at 2020" in said(["routes", "--at", "2020-01-01T00:00:00Z"], capsys)
-    assert "routes live at 2030" in said(["routes", "--at", "2030-01-01T00:00:00Z"], capsys)
+    assert "reverted: second" in run_text(["revert", cli["second"], "--yes", "--system"], capsys)
+    assert "NO DRIFT: 2 live routes match what was signed" in run_text(["drift"], capsys)
+    assert "the chain: verified" in run_text(["drift", "--key-hex", KEY.public_key.hex], capsys)
+    assert "plan.reverted" in run_text(["history", "a"], capsys)
+    assert "no routes were live at 2020" in run_text(
+        ["routes", "--at", "2020-01-01T00:00:00Z"], capsys
+    )
+    assert "routes live at 2030" in run_text(["routes", "--at", "2030-01-01T00:00:00Z"], capsys)
     check_error(["routes", "--at", "yesterday"], 2, "--at is 'yesterday'", capsys)
     check_error(["history", "zzz"], 2, "no route 'zzz' was ever live", capsys)
     check_error(["revert", cli["second"], "--yes"], 2, "is 'reverted'", capsys)
@@ -388,7 +390,7 @@ def test_the_commands_tell_the_story(
 def test_a_route_is_renamed_in_the_file_of_the_live_ones(
     cli: dict[str, str], ws: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    written = said(["routes", "--yaml"], capsys)
+    written = run_text(["routes", "--yaml"], capsys)
     assert written.startswith(
         "# A route is known by its id: keep that, and change the name, to rename it."
     )
@@ -397,23 +399,21 @@ def test_a_route_is_renamed_in_the_file_of_the_live_ones(
     assert ws.preview(ws.plan(file, name="as it is")).result.changes[0].kind == "same"
     file.write_text(written.replace("name: bb", "name: better"))
     plan = str(ws.plan(file, name="renamed").plan_id)
-    shown = said(["preview", plan], capsys)
+    shown = run_text(["preview", plan], capsys)
     assert ">  renamed   better  to" in shown
     assert "name: bb → better" in shown
     assert "1 renamed, 1 the same" in shown
-    said(["apply", plan, "--yes"], capsys)
-    told = json.loads(said(["history", "better", "--json"], capsys))
-    assert [(one["name"], one["live"]) for one in told] == [("bb", True), ("better", True)]
-    assert "better" in said(["history", "bb"], capsys)
-    assert said(["drift"], capsys).startswith("NO DRIFT: 2 live routes")
-    first = json.loads(said(["history", "bb", "--json"], capsys))[0]["since"]
-    assert said(["routes", "--yaml", "--at", first], capsys) == written
+    run_text(["apply", plan, "--yes"], capsys)
+    renames = json.loads(run_text(["history", "better", "--json"], capsys))
+    assert [(row["name"], row["live"]) for row in renames] == [("bb", True), ("better", True)]
+    assert "better" in run_text(["history", "bb"], capsys)
+    assert run_text(["drift"], capsys).startswith("NO DRIFT: 2 live routes")
+    first = json.loads(run_text(["history", "bb", "--json"], capsys))[0]["since"]
+    assert run_text(["routes", "--yaml", "--at", first], capsys) == written
     check_error(["routes", "--yaml", "--json"], 2, "say only one of them", capsys)
 
 
-def test_a_route_without_an_id_is_renamed_by_the_name_that_it_had(
-    ws: Workspace, tmp_path: Path
-) -> None:
+def test_a_route_without_an_id_is_matched_by_its_old_name(ws: Workspace, tmp_path: Path) -> None:
     file = tmp_path / "r.yaml"
     file.write_text("routes: [{name: short chat, priority: 1, then: {target_model: gpt-4o-mini}}]")
     ws.apply(ws.plan(file, name="one"))
@@ -421,7 +421,7 @@ def test_a_route_without_an_id_is_renamed_by_the_name_that_it_had(
         "routes: [{id: short chat, name: chat, priority: 1, then: {target_model: gpt-4o-mini}}]"
     )
     plan = ws.plan(file, name="two")
-    assert [(one.kind, one.name) for one in ws.preview(plan).result.changes] == [
+    assert [(change.kind, change.name) for change in ws.preview(plan).result.changes] == [
         ("renamed", "chat")
     ]
     assert ws.apply(plan).payload["renamed"] == 1
@@ -438,7 +438,7 @@ def test_stale_on_the_command_line(
         "was computed against other live routes: route 'bb' was replaced",
         capsys,
     )
-    out = json.loads(said(["apply", cli["second"], "--yes", "--allow-stale", "--json"], capsys))
+    out = json.loads(run_text(["apply", cli["second"], "--yes", "--allow-stale", "--json"], capsys))
     assert out["payload"]["allowed_stale"] is True
 
 
@@ -448,18 +448,20 @@ def test_drift_exits_1_and_repair_asks(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert "nothing to repair" in said(["repair"], capsys)
+    assert "nothing to repair" in run_text(["repair"], capsys)
     damage(tmp_path, "DELETE FROM routes WHERE name = 'a'")
-    assert "missing  a  was signed for, but is not live" in said(["drift"], capsys, code=1)
-    assert json.loads(said(["drift", "--json"], capsys, code=1))["routes"][0]["kind"] == "missing"
+    assert "missing  a  was signed for, but is not live" in run_text(["drift"], capsys, code=1)
+    assert (
+        json.loads(run_text(["drift", "--json"], capsys, code=1))["routes"][0]["kind"] == "missing"
+    )
     before = content(tmp_path / "s.duckdb")
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
     assert run(["repair"]) == 130
     assert "Write back what was signed for?" in capsys.readouterr().out
     check_error(["repair", "--json"], 2, "say --yes", capsys)
     assert content(tmp_path / "s.duckdb") == before
-    assert "repaired: 0 edited, 1 missing, 0 foreign" in said(["repair", "--yes"], capsys)
-    assert "NO DRIFT" in said(["drift"], capsys)
+    assert "repaired: 0 edited, 1 missing, 0 foreign" in run_text(["repair", "--yes"], capsys)
+    assert "NO DRIFT" in run_text(["drift"], capsys)
     damage(tmp_path, "DELETE FROM audit_entries WHERE seq = 0")
     check_error(["repair", "--yes"], 1, "so nothing was repaired", capsys)
 
@@ -482,7 +484,7 @@ def test_asking_before_a_revert(
 
 def test_json_is_one_document(cli: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert (
-        json.loads(said(["preview", cli["second"], "--json"], capsys))["changes"][0]["kind"]
+        json.loads(run_text(["preview", cli["second"], "--json"], capsys))["changes"][0]["kind"]
         == "replaced"
     )
     for arguments in (
@@ -494,7 +496,7 @@ def test_json_is_one_document(cli: dict[str, str], capsys: pytest.CaptureFixture
         ["drift"],
         ["repair", "--yes"],
     ):
-        json.loads(said([*arguments, "--json"], capsys))
+        json.loads(run_text([*arguments, "--json"], capsys))
 
 
 def test_a_failed_replay_exits_3_and_its_plan_shows_no_figures(
@@ -516,15 +518,17 @@ def test_a_failed_replay_exits_3_and_its_plan_shows_no_figures(
             "RuntimeError: a defect; it is kept as a failed plan",
             capsys,
         )
-    found = next(
-        one for one in json.loads(said(["plans", "--json"], capsys)) if one["name"] == "broken"
+    failed = next(
+        row for row in json.loads(run_text(["plans", "--json"], capsys)) if row["name"] == "broken"
     )
-    assert (found["status"], found["savings_usd"]) == ("failed", None)
-    assert "The replay failed: RuntimeError: a defect" in said(["show", found["plan_id"]], capsys)
-    shown = json.loads(said(["show", found["plan_id"], "--json"], capsys))
+    assert (failed["status"], failed["savings_usd"]) == ("failed", None)
+    assert "The replay failed: RuntimeError: a defect" in run_text(
+        ["show", failed["plan_id"]], capsys
+    )
+    shown = json.loads(run_text(["show", failed["plan_id"], "--json"], capsys))
     assert shown["failure"] == "RuntimeError: a defect"
     assert "result" not in shown
-    check_error(["apply", found["plan_id"], "--yes"], 2, "is 'failed'", capsys)
+    check_error(["apply", failed["plan_id"], "--yes"], 2, "is 'failed'", capsys)
 
 
 def test_a_moment_without_a_zone_is_refused(ws: Workspace) -> None:
@@ -532,7 +536,7 @@ def test_a_moment_without_a_zone_is_refused(ws: Workspace) -> None:
         ws.routes(at=datetime(2026, 5, 1))
 
 
-def test_the_runbook_names_only_commands_and_options_that_there_are() -> None:
+def test_the_runbook_names_existing_commands_and_options() -> None:
     text = (DOCS / "operations.md").read_text()
     commands = get_command(app).commands  # type: ignore[attr-defined]
     named = re.findall(r"`ttplan ([a-z-]+)([^`]*)`", text)
@@ -546,7 +550,7 @@ def test_the_runbook_names_only_commands_and_options_that_there_are() -> None:
         "repair",
         "backup",
         "health",
-    } <= {one for one, _ in named}
+    } <= {command for command, _ in named}
     for command, rest in named:
         options = {option for parameter in commands[command].params for option in parameter.opts}
         assert set(re.findall(r"--[a-z-]+", rest)) <= options, command

@@ -1,4 +1,4 @@
-"""Backups are consistent, whole and read back; health says what is not well."""
+"""Backups are consistent, complete and verified; health reports problems."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from ttplan.workspace import Workspace
 
 @pytest.fixture
 def ws(tmp_path: Path) -> Workspace:
-    """A workspace whose plan 1 is live, computed at `plans.CREATED`; its folder's name is not plain."""
+    """A workspace with a live plan from `plans.CREATED`, in a folder with special characters."""
     folder = tmp_path / "it's here"
     folder.mkdir()
     made = opened(folder / "s.duckdb", org_id=ORG, clock=lambda: plans.CREATED + timedelta(days=2))
@@ -63,17 +63,17 @@ def damage(ws: Workspace, *statements: str) -> None:
 def test_a_backup_is_a_store_that_holds_the_same(ws: Workspace, tmp_path: Path) -> None:
     target = tmp_path / "copy's.duckdb"
     before = path_of(ws).read_bytes()
-    found = ws.backup(target).result
-    assert (found.path, found.size_bytes) == (str(target), target.stat().st_size)
-    assert found.rows == {
+    backup = ws.backup(target).result
+    assert (backup.path, backup.size_bytes) == (str(target), target.stat().st_size)
+    assert backup.rows == {
         "audit_entries": 1,
         "plan_runs": 1,
         "reconciliations": 0,
         "requests": 0,
         "routes": 2,
         "settings": 1,
-    } | {"schema_version": found.rows["schema_version"]}
-    assert (found.anchor, found.chain, found.drift) == (
+    } | {"schema_version": backup.rows["schema_version"]}
+    assert (backup.anchor, backup.chain, backup.drift) == (
         ws.anchor(),
         "consistent with its own key",
         False,
@@ -93,7 +93,8 @@ def test_a_backup_keeps_the_keys_and_checks_of_its_tables(ws: Workspace, tmp_pat
     def tables(path: Path) -> list[Any]:
         with duckdb.connect(str(path), read_only=True) as connection:
             return connection.execute(
-                "SELECT table_name, constraint_type, constraint_text FROM duckdb_constraints() ORDER BY ALL"
+                "SELECT table_name, constraint_type, constraint_text FROM "
+                "duckdb_constraints() ORDER BY ALL"
             ).fetchall()
 
     assert tables(tmp_path / "copy.duckdb") == tables(path_of(ws))
@@ -150,9 +151,7 @@ def test_a_store_that_is_not_well_is_copied_as_it_is_and_says_so(
     assert content(tmp_path / "copy.duckdb") == content(path_of(ws))
 
 
-def test_only_a_store_in_a_file_can_be_copied_and_not_by_a_thread_that_has_it_open(
-    ws: Workspace, tmp_path: Path
-) -> None:
+def test_only_a_file_store_that_is_not_open_can_be_backed_up(ws: Workspace, tmp_path: Path) -> None:
     with pytest.raises(ttplan.InputError, match="is not in a file of its own"):
         copy_ops.backup(context_of(MemoryStore()), tmp_path / "copy.duckdb")
     with ws.store.read(), pytest.raises(ttplan.StoreError, match="is open in this thread"):
@@ -174,7 +173,7 @@ def test_a_backup_waits_for_a_writer_in_another_thread(ws: Workspace, tmp_path: 
     writer.join()
 
 
-def test_a_write_that_is_only_in_the_log_of_a_killed_process_is_in_the_backup(
+def test_a_backup_contains_writes_in_the_write_ahead_log(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "s.duckdb"
@@ -182,7 +181,8 @@ def test_a_write_that_is_only_in_the_log_of_a_killed_process_is_in_the_backup(
     driver.live(1, plans.route(1))
     script = (
         "import sys, os, signal, duckdb; connection = duckdb.connect(sys.argv[1]); "
-        'connection.execute("PRAGMA disable_checkpoint_on_shutdown"); connection.execute("UPDATE plan_runs SET name = \'x\'"); '
+        'connection.execute("PRAGMA disable_checkpoint_on_shutdown"); '
+        "connection.execute(\"UPDATE plan_runs SET name = 'x'\"); "
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     assert subprocess.run([sys.executable, "-c", script, str(path)]).returncode == -signal.SIGKILL
@@ -200,10 +200,10 @@ def test_backups_of_a_store_in_use_are_each_whole(tmp_path: Path) -> None:
     lengths = []
     for number in range(4):
         copy = tmp_path / f"copy {number}.duckdb"
-        found = copy_ops.backup(context_of(store, KEY), copy)
+        backup = copy_ops.backup(context_of(store, KEY), copy)
         check_followed(DuckDBStore(copy, create=False))
-        assert not found.drift
-        lengths.append(found.rows["audit_entries"])
+        assert not backup.drift
+        lengths.append(backup.rows["audit_entries"])
     for child in children:
         _, err = child.communicate(timeout=300)
         assert child.returncode == 0, err
@@ -211,7 +211,7 @@ def test_backups_of_a_store_in_use_are_each_whole(tmp_path: Path) -> None:
     check_followed(store)
 
 
-# --- health ----------------------------------------------------------------------------------------------------------
+# --- health -------------------------------------------------------------------
 
 
 def bad(ws: Workspace, **options: Any) -> dict[str, str]:
@@ -219,19 +219,19 @@ def bad(ws: Workspace, **options: Any) -> dict[str, str]:
 
 
 def test_a_store_that_is_well(ws: Workspace, tmp_path: Path) -> None:
-    found = ws.health().result
-    assert found.ok
-    assert [check.name for check in found.checks] == [
+    health = ws.health().result
+    assert health.ok
+    assert [check.name for check in health.checks] == [
         *("schema", "key", "chain", "plans", "routes", "orphans", "prices", "costs", "policy")
     ]
-    assert found.checks[1].said == "there, and the one that the chain goes on with"
-    assert "2 days old" in found.checks[6].said
+    assert health.checks[1].said == "there, and the one that the chain goes on with"
+    assert "2 days old" in health.checks[6].said
     assert ws.health(public_key=KEY.public_key.hex).result.checks[2].said == "1 entry; verified"
     assert opened(tmp_path / "new.duckdb").health().ok
 
 
 @pytest.mark.parametrize(
-    ("statement", "check", "said"),
+    ("statement", "check", "message"),
     [
         ("UPDATE routes SET priority = 77 WHERE name = 'route 1'", "routes", "'route 1' edited"),
         (
@@ -247,9 +247,9 @@ def test_a_store_that_is_well(ws: Workspace, tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_is_not_well_is_named(ws: Workspace, statement: str, check: str, said: str) -> None:
+def test_each_problem_is_named(ws: Workspace, statement: str, check: str, message: str) -> None:
     damage(ws, statement)
-    assert said in bad(ws)[check]
+    assert message in bad(ws)[check]
     assert ws.health().result.exit_code == 1
 
 
@@ -306,7 +306,7 @@ def test_cards_are_narrow_and_escaped() -> None:
     assert repr(health).startswith("NOT HEALTHY: 1 of 2 checks\n\n  NOT  routes")
 
 
-# --- the command line ------------------------------------------------------------------------------------------------
+# --- the command line ---------------------------------------------------------
 
 
 def test_backup_and_health_on_the_command_line(

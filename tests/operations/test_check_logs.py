@@ -1,4 +1,4 @@
-"""Checking a store, a file, and a bill; what a price is; and how it is told."""
+"""Checking the costs of a store, a file and a bill; looking up prices and showing them."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def written(folder: Path, rows: list[Row]) -> Path:
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    found = open_workspace(tmp_path / "plans.duckdb", clock=lambda: NOW)
-    found.import_logs(written(tmp_path, spoilt()), progress=False)
-    return found
+    workspace = open_workspace(tmp_path / "plans.duckdb", clock=lambda: NOW)
+    workspace.import_logs(written(tmp_path, spoilt()), progress=False)
+    return workspace
 
 
 def test_a_store_a_file_and_a_table_have_the_same_findings(
@@ -65,7 +65,7 @@ def test_a_store_a_file_and_a_table_have_the_same_findings(
         == from_store.findings
         == check_table(table(spoilt()), log="t", at=NOW).findings
     )
-    assert workspace.check_logs().result == from_store.result  # nothing was changed
+    assert workspace.check_logs().result == from_store.result  # the store is unchanged
 
 
 def test_a_store_in_memory_is_checked_too(tmp_path: Path) -> None:
@@ -80,11 +80,11 @@ def test_ones_own_prices_are_what_a_log_is_held_against(
 ) -> None:
     prices = tmp_path / "prices.yaml"
     prices.write_text("openai:gpt-4o: {input_per_million: 0, output_per_million: 0}\n")
-    found = workspace.check_logs(prices=prices)
-    assert {f.kind for f in found.findings} == {
+    card = workspace.check_logs(prices=prices)
+    assert {f.kind for f in card.findings} == {
         "cost_off"
     }  # those that were recorded at the catalogue's price
-    assert str(prices) in found.result.prices
+    assert str(prices) in card.result.prices
 
 
 def test_a_files_rows_that_cannot_be_used_are_told(tmp_path: Path) -> None:
@@ -97,13 +97,13 @@ def test_a_files_rows_that_cannot_be_used_are_told(tmp_path: Path) -> None:
     path.write_text(
         "".join(json.dumps({k: v for k, v in row.items() if v is not None}) + "\n" for row in rows)
     )
-    found = check_files([path], at=NOW)
-    assert (found.rows, found.findings) == (39, ())
-    assert any("1 rows left out: input_tokens" in note for note in found.notes)
+    diagnosis = check_files([path], at=NOW)
+    assert (diagnosis.rows, diagnosis.findings) == (39, ())
+    assert any("1 rows left out: input_tokens" in note for note in diagnosis.notes)
 
 
 def bill(times: str, folder: Path) -> Path:
-    """A bill of OpenAI by day, some times what the log has."""
+    """A daily bill of OpenAI: a multiple of the log's costs."""
     days: dict[int, Decimal] = {}
     for row in spoilt():
         if row["provider"] == "openai":
@@ -132,9 +132,7 @@ def bill(times: str, folder: Path) -> Path:
     return path
 
 
-def test_a_bill_that_differs_is_a_finding_and_one_that_agrees_is_none(
-    workspace: Workspace, tmp_path: Path
-) -> None:
+def test_only_a_bill_that_differs_is_a_finding(workspace: Workspace, tmp_path: Path) -> None:
     same = workspace.check_logs(totals=bill("1", tmp_path))
     assert [f.kind for f in same.findings] == ["recorded_free"]
     assert any("Totals of 1 file compared" in note for note in same.result.notes)
@@ -180,7 +178,7 @@ def test_text_from_outside_is_shown_as_it_is() -> None:
         remedy="b",
         weighs=False,
     )
-    found = Diagnosis(
+    diagnosis = Diagnosis(
         log="<i>log</i>",
         prices="p",
         rows=1,
@@ -192,12 +190,12 @@ def test_text_from_outside_is_shown_as_it_is() -> None:
         findings=(finding,),
         notes=("<u>n</u>",),
     )
-    html = DiagnosisCard(found)._repr_html_()
+    html = DiagnosisCard(diagnosis)._repr_html_()
     assert not any(tag in html for tag in ("<b>", "<script>", "<i>", "<u>"))
-    assert all(len(line) <= 80 for line in repr(DiagnosisCard(found)).splitlines())
-    assert verdict(found) == "nothing that would make a plan wrong; 1 to be known"
-    assert verdict(found.model_copy(update={"findings": ()})) == "nothing found"
-    assert DiagnosisCard(found.model_copy(update={"findings": ()})).frame().empty
+    assert all(len(line) <= 80 for line in repr(DiagnosisCard(diagnosis)).splitlines())
+    assert verdict(diagnosis) == "nothing that would make a plan wrong; 1 to be known"
+    assert verdict(diagnosis.model_copy(update={"findings": ()})) == "nothing found"
+    assert DiagnosisCard(diagnosis.model_copy(update={"findings": ()})).frame().empty
 
 
 Captured = Callable[[list[str]], tuple[int, str, str]]
@@ -231,18 +229,18 @@ def test_check_on_the_command_line(workspace: Workspace, tmp_path: Path, cli: Ca
     assert (code, "no such file" in err) == (2, True)
 
 
-# --- prices -------------------------------------------------------------------------------------------------------------
+# --- prices -------------------------------------------------------------------
 
 
 def answer(model: str, own: Any = None, **options: Any) -> str:
-    found = look_up_price(model, PriceBook(own), at=options.pop("at", AT), **options)
-    assert found is not None
-    text = price_text(found)
+    answer = look_up_price(model, PriceBook(own), at=options.pop("at", AT), **options)
+    assert answer is not None
+    text = price_text(answer)
     assert all(len(line) <= 80 for line in text.splitlines())
     return text
 
 
-def test_a_price_says_where_it_is_from_and_what_a_plan_leaves_out() -> None:
+def test_a_price_names_its_source_and_what_a_plan_omits() -> None:
     text = answer("claude-sonnet-4-5", at=NOW)
     for part in (
         "anthropic:claude-sonnet-4-5",
@@ -270,7 +268,8 @@ def test_a_price_of_ones_own_is_shown_with_its_dates(tmp_path: Path) -> None:
     path = tmp_path / "prices.yaml"
     path.write_text(
         "openai:gpt-4o:\n"
-        "  - {from: 2026-04-01, input_per_million: 2, output_per_million: 8, service_tiers: {batch: "
+        "  - {from: 2026-04-01, input_per_million: 2, output_per_million: 8, service_tiers: "
+        "{batch: "
         "{input_per_million: 1, output_per_million: 4}}}\n"
         "  - {from: 2026-09-01, input_per_million: 1, output_per_million: 4}\n"
         "local:ours: {input_per_million: 0.5, output_per_million: 1}\n"
@@ -305,7 +304,8 @@ def test_the_price_file_of_the_docs_is_one(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (
-            "[{input_per_million: 1, output_per_million: 1}, {input_per_million: 1, output_per_million: 1}]",
+            "[{input_per_million: 1, output_per_million: 1}, {input_per_million: 1, "
+            "output_per_million: 1}]",
             "to have a from, later",
         ),
         (
@@ -320,13 +320,16 @@ def test_the_price_file_of_the_docs_is_one(tmp_path: Path) -> None:
         ),
         ("{from: soon, input_per_million: 1, output_per_million: 1}", "from"),
         (
-            "{input_per_million: 1, output_per_million: 1, tiers: [{over_input_tokens: 0, input_per_million: 1, "
+            "{input_per_million: 1, output_per_million: 1, tiers: [{over_input_tokens: 0, "
+            "input_per_million: 1, "
             "output_per_million: 1}]}",
             "over_input_tokens",
         ),
         (
-            "{input_per_million: 1, output_per_million: 1, tiers: [{over_input_tokens: 9, input_per_million: 1, "
-            "output_per_million: 1}, {over_input_tokens: 9, input_per_million: 1, output_per_million: 1}]}",
+            "{input_per_million: 1, output_per_million: 1, tiers: [{over_input_tokens: 9, "
+            "input_per_million: 1, "
+            "output_per_million: 1}, {over_input_tokens: 9, input_per_million: 1, "
+            "output_per_million: 1}]}",
             "to rise from one",
         ),
         (
@@ -374,10 +377,8 @@ def test_an_import_chooses_what_the_baseline_is(tmp_path: Path, cli: Captured) -
         store = tmp_path / f"{cost}.duckdb"
         code, out, _ = cli(["import", str(path), "--store", str(store), "--cost", cost])
         assert code == 0
-        found = open_workspace(store, clock=lambda: NOW).check_logs()
-        assert [f.kind for f in found.findings] == [
-            "recorded_free"
-        ]  # what the log said stays known
+        card = open_workspace(store, clock=lambda: NOW).check_logs()
+        assert [f.kind for f in card.findings] == ["recorded_free"]  # the recorded values are kept
         with open_workspace(store).store.read() as snapshot:
             kept = snapshot.requests()
             paid = fetch(kept.aggregate(paid=kept.cost_usd.sum()))["paid"][0].as_py()

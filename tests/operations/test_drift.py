@@ -1,4 +1,4 @@
-"""Drift is found route by route, whoever caused it; repair writes back what was signed for; history needs no live routes."""
+"""Drift is found per route, a repair restores the signed routes, history needs no live ones."""
 
 from __future__ import annotations
 
@@ -29,14 +29,16 @@ from ttplan.store.memory import MemoryStore
 from ttplan.store.protocol import Store
 
 
-def found(store: Store, key: Any = KEY) -> Drift:
+def drift_of(store: Store, key: Any = KEY) -> Drift:
     with store.read() as snapshot:
         return find_drift(snapshot, ORG, None if key is None else key.public_key, own_key=False)
 
 
 @pytest.fixture
 def driver(tmp_path: Path) -> PlanDriver:
-    """A store in a file: plan 1 put routes 1 and 2 live, 2 replaced route 1 and added 3, 3 was reverted, 4 is projected."""
+    """A store in a file: plan 1 put routes 1 and 2 live, 2 replaced route 1 and added 3, 3 was
+    reverted, 4 is projected.
+    """
     made = PlanDriver(DuckDBStore(tmp_path / "s.duckdb"))
     made.live(1, plans.route(1), plans.route(2))
     made.live(2, plans.route(1, priority=9), plans.route(3))
@@ -55,7 +57,7 @@ def edit(driver: PlanDriver, *statements: str) -> None:
 
 
 def test_an_untouched_store_has_no_drift(driver: PlanDriver) -> None:
-    drift = found(driver.store)
+    drift = drift_of(driver.store)
     assert (drift.ok, drift.exit_code, drift.entries, drift.live, drift.chain) == (
         True,
         0,
@@ -75,8 +77,8 @@ def test_a_live_route_past_the_plans_is_found_on_every_store(kind: str, tmp_path
         tx.set_live_routes(
             ORG, [good[0].model_copy(update={"applied_at": AT - timedelta(1)}), foreign]
         )
-    drift = found(driver.store)
-    assert [(one.name, one.kind, one.fields) for one in drift.routes] == [
+    drift = drift_of(driver.store)
+    assert [(route.name, route.kind, route.fields) for route in drift.routes] == [
         ("route 1", "missing", ()),
         ("route 2", "edited", ("applied_at",)),
         ("route 5", "foreign", ()),
@@ -85,7 +87,7 @@ def test_a_live_route_past_the_plans_is_found_on_every_store(kind: str, tmp_path
     entry = repair_routes(driver.chain, ORG, PERSON, clock=driver.clock)
     assert entry is not None
     assert store_state(driver.store).live == good
-    assert found(driver.store).ok
+    assert drift_of(driver.store).ok
     assert verify_chain(store_state(driver.store).entries, KEY.public_key).entries == 2
 
 
@@ -109,10 +111,10 @@ def test_each_edit_in_sql_is_named_by_route_and_field(
     driver: PlanDriver, change: str, field: str
 ) -> None:
     edit(driver, f"UPDATE routes SET {change} WHERE name = 'route 3'")
-    (one,) = found(driver.store).routes
-    assert (one.name, one.kind, one.fields) == ("route 3", "edited", (field,))
-    assert one.expected is not None
-    assert one.expected.route == plans.route(3)
+    (route,) = drift_of(driver.store).routes
+    assert (route.name, route.kind, route.fields) == ("route 3", "edited", (field,))
+    assert route.expected is not None
+    assert route.expected.route == plans.route(3)
 
 
 def test_a_row_that_is_no_route_any_more_and_a_renamed_one(driver: PlanDriver) -> None:
@@ -121,22 +123,23 @@ def test_a_row_that_is_no_route_any_more_and_a_renamed_one(driver: PlanDriver) -
         "UPDATE routes SET conditions = '{broken' WHERE name = 'route 3'",
         "UPDATE routes SET name = 'mine' WHERE name = 'route 2'",
     )
-    drift = found(driver.store)
-    assert [(one.name, one.kind) for one in drift.routes] == [
+    drift = drift_of(driver.store)
+    assert [(route.name, route.kind) for route in drift.routes] == [
         ("mine", "foreign"),
         ("route 2", "missing"),
         ("route 3", "edited"),
     ]
     assert drift.routes[2].unreadable is not None
     assert repair_routes(driver.chain, ORG, PERSON) is not None
-    assert found(driver.store).ok
+    assert drift_of(driver.store).ok
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (
-            "UPDATE plan_runs SET result = replace(result, 'gpt-4o-mini', 'evil') WHERE name = 'plan 2'",
+            "UPDATE plan_runs SET result = replace(result, 'gpt-4o-mini', 'evil') WHERE name "
+            "= 'plan 2'",
             "signed for other routes",
         ),
         (
@@ -152,12 +155,12 @@ def test_a_row_that_is_no_route_any_more_and_a_renamed_one(driver: PlanDriver) -
         ("DELETE FROM audit_entries WHERE seq = 1", "seq is 2, expected 1"),
     ],
 )
-def test_what_was_signed_for_cannot_be_known_and_nothing_is_repaired(
-    driver: PlanDriver, change: str, said: str
+def test_nothing_is_repaired_if_the_signed_state_is_unknown(
+    driver: PlanDriver, change: str, message: str
 ) -> None:
     edit(driver, change, "UPDATE routes SET priority = 77 WHERE name = 'route 2'")
-    drift = found(driver.store)
-    assert any(said in problem.message and problem.blocks for problem in drift.problems)
+    drift = drift_of(driver.store)
+    assert any(message in problem.message and problem.blocks for problem in drift.problems)
     assert drift.exit_code == 1
     before = tables(driver)
     with pytest.raises(DriftError, match="so nothing was repaired") as caught:
@@ -178,7 +181,7 @@ def tables(driver: PlanDriver) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (
             "UPDATE plan_runs SET status = 'projected' WHERE name = 'plan 2'",
@@ -199,32 +202,32 @@ def tables(driver: PlanDriver) -> list[Any]:
         ),
     ],
 )
-def test_a_status_that_nobody_signed_for_is_told_and_does_not_stop_a_repair(
-    driver: PlanDriver, change: str, said: str
+def test_an_unsigned_status_is_reported_and_allows_a_repair(
+    driver: PlanDriver, change: str, message: str
 ) -> None:
     edit(driver, change, "DELETE FROM routes")
-    drift = found(driver.store)
-    assert [said in problem.message for problem in drift.problems] == [True]
+    drift = drift_of(driver.store)
+    assert [message in problem.message for problem in drift.problems] == [True]
     assert [problem.blocks for problem in drift.problems] == [False]
     assert repair_routes(driver.chain, ORG, PERSON) is not None
     assert plan_ids_by_route(driver.store) == {"route 1": 2, "route 2": 1, "route 3": 2}
-    assert found(driver.store).routes == ()
-    assert found(driver.store).exit_code == 1
+    assert drift_of(driver.store).routes == ()
+    assert drift_of(driver.store).exit_code == 1
 
 
 def test_an_emptied_chain_makes_every_route_foreign(driver: PlanDriver) -> None:
     edit(driver, "DELETE FROM audit_entries")
-    drift = found(driver.store)
-    assert {one.kind for one in drift.routes} == {"foreign"}
+    drift = drift_of(driver.store)
+    assert {route.kind for route in drift.routes} == {"foreign"}
     assert any("no entry of the chain does" in problem.message for problem in drift.problems)
 
 
-def test_with_another_key_the_chain_is_broken_and_without_one_it_is_not_verified(
+def test_drift_reports_a_wrong_key_and_a_missing_one(
     driver: PlanDriver,
 ) -> None:
-    assert found(driver.store, OTHER_KEY).chain == "broken"
-    assert not found(driver.store, OTHER_KEY).ok
-    unverified = found(driver.store, None)
+    assert drift_of(driver.store, OTHER_KEY).chain == "broken"
+    assert not drift_of(driver.store, OTHER_KEY).ok
+    unverified = drift_of(driver.store, None)
     assert unverified.ok
     assert unverified.chain == "not verified: there is no key"
     edit(
@@ -232,13 +235,13 @@ def test_with_another_key_the_chain_is_broken_and_without_one_it_is_not_verified
         "UPDATE audit_entries SET body = '{' WHERE seq = 1",
         "UPDATE audit_entries SET body = '[]' WHERE seq = 2",
     )
-    said = [problem.message for problem in found(driver.store, None).problems]
-    assert said[:2] == ["entry 1 is corrupt", "entry 2 is corrupt"]
+    messages = [problem.message for problem in drift_of(driver.store, None).problems]
+    assert messages[:2] == ["entry 1 is corrupt", "entry 2 is corrupt"]
 
 
 def test_a_store_with_nothing_in_it_has_no_drift() -> None:
     store = MemoryStore()
-    assert found(store).ok
+    assert drift_of(store).ok
     with store.read() as snapshot:
         assert find_drift(snapshot, None, None, own_key=True).ok
 
@@ -259,16 +262,16 @@ def test_a_repair_is_signed_counts_and_shows_no_route(driver: PlanDriver) -> Non
         "missing": 1,
         "foreign": 1,
     }
-    assert found(driver.store).ok
+    assert drift_of(driver.store).ok
     before = store_state(driver.store)
     assert repair_routes(driver.chain, ORG, PERSON) is None
     assert store_state(driver.store) == before
     driver.revert(2)
     assert plan_ids_by_route(driver.store) == {"route 1": 1, "route 2": 1}
-    assert found(driver.store).ok
+    assert drift_of(driver.store).ok
 
 
-def test_a_repair_that_cannot_be_signed_or_written_leaves_everything(
+def test_a_repair_that_fails_changes_nothing(
     driver: PlanDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     edit(driver, "DELETE FROM routes WHERE name = 'route 2'")
@@ -292,10 +295,10 @@ def test_a_repair_that_cannot_be_signed_or_written_leaves_everything(
     assert store_state(driver.store) == before
 
 
-# --- history ---------------------------------------------------------------------------------------------------------
+# --- history ------------------------------------------------------------------
 
 
-def test_routes_as_of_then_are_what_was_live_then_whatever_is_live_now() -> None:
+def test_past_routes_do_not_depend_on_the_live_ones() -> None:
     driver = PlanDriver(MemoryStore())
     moments = [driver.clock()]
     states: list[list[LiveRoute]] = [[]]
@@ -346,7 +349,7 @@ def test_a_clock_set_back_does_not_reorder_the_history() -> None:
     assert first is not None
     driver.now = AT - timedelta(days=5)
     driver.live(2, plans.route(1, priority=9))
-    assert [one.plan_id.int for one in routes_at(driver.store, first)] == [2]
+    assert [route.plan_id.int for route in routes_at(driver.store, first)] == [2]
     assert routes_at(driver.store, AT - timedelta(days=1)) == []
     assert [turn.since for turn in route_events(driver.store, "route 1")] == [first, first]
 
@@ -360,7 +363,7 @@ def test_history_needs_rows_that_are_what_was_signed_for(driver: PlanDriver) -> 
 
 
 @pytest.mark.parametrize(
-    ("event", "payload", "said"),
+    ("event", "payload", "message"),
     [
         ("plan.applied", {}, "does not name a plan"),
         ("plan.applied", {"plan_id": 7}, "does not name a plan"),
@@ -394,18 +397,18 @@ def test_history_needs_rows_that_are_what_was_signed_for(driver: PlanDriver) -> 
     ],
 )
 def test_an_entry_that_cannot_be_followed_says_why(
-    driver: PlanDriver, event: str, payload: dict[str, Any], said: str
+    driver: PlanDriver, event: str, payload: dict[str, Any], message: str
 ) -> None:
     driver.chain.emit(ORG, PERSON, event, payload)
-    problems = [problem for problem in found(driver.store).problems if problem.blocks]
+    problems = [problem for problem in drift_of(driver.store).problems if problem.blocks]
     assert [problem.seq for problem in problems][-1:] == [4]
     assert len(problems) == 1
-    assert said in problems[0].message
+    assert message in problems[0].message
 
 
 def test_other_events_are_passed_over(driver: PlanDriver) -> None:
     driver.chain.emit(ORG, PERSON, "key.rotated", {"plan_id": "none"})
-    assert found(driver.store).ok
+    assert drift_of(driver.store).ok
     with driver.store.read() as snapshot:
         assert [step.seq for step in build_history(snapshot.entries(ORG), snapshot.plan).steps] == [
             0,

@@ -68,13 +68,13 @@ def ws(tmp_path: Path) -> Workspace:
     return made
 
 
-# --- export ----------------------------------------------------------------------------------------------------------
+# --- export -------------------------------------------------------------------
 
 
 def test_tokentrimmer_in_json_and_yaml(ws: Workspace, tmp_path: Path) -> None:
     shown = ws.export_routes(tmp_path / "routes.json")
     written = json.loads((tmp_path / "routes.json").read_text())
-    assert [one["name"] for one in written] == ["a"]
+    assert [route["name"] for route in written] == ["a"]
     assert written[0]["when"] == {"model_in": ["gpt-4o"], "tag_equals": "chat"}
     assert (shown.result.routes, shown.result.live) == (
         1,
@@ -92,7 +92,7 @@ def test_tokentrimmer_in_json_and_yaml(ws: Workspace, tmp_path: Path) -> None:
 def test_litellm_has_the_provider_that_the_log_has(ws: Workspace, tmp_path: Path) -> None:
     ws.export_routes(tmp_path / "config.yaml", "litellm")
     written = yaml.safe_load((tmp_path / "config.yaml").read_text())
-    assert [one["litellm_params"]["model"] for one in written["model_list"]] == [
+    assert [deployment["litellm_params"]["model"] for deployment in written["model_list"]] == [
         "openai/gpt-4o-mini",
         "openai/gpt-4o",
     ]
@@ -100,13 +100,13 @@ def test_litellm_has_the_provider_that_the_log_has(ws: Workspace, tmp_path: Path
         tmp_path / "config.yaml", "litellm", overwrite=True, providers={"gpt-4o": "azure"}
     )
     written = yaml.safe_load((tmp_path / "config.yaml").read_text())
-    assert [one["litellm_params"]["model"] for one in written["model_list"]] == [
+    assert [deployment["litellm_params"]["model"] for deployment in written["model_list"]] == [
         "openai/gpt-4o-mini",
         "azure/gpt-4o",
     ]
 
 
-def test_a_provider_comes_from_prices_and_catalogue_where_no_log_has_it(tmp_path: Path) -> None:
+def test_a_provider_can_come_from_prices_and_the_catalogue(tmp_path: Path) -> None:
     driver = plan_driver.PlanDriver(MemoryStore())
     rate = ModelPricing(input_per_million=Decimal(1), output_per_million=Decimal(1))
     driver.project(
@@ -117,8 +117,8 @@ def test_a_provider_comes_from_prices_and_catalogue_where_no_log_has_it(tmp_path
     driver.apply(1)
     export_routes(context_of(driver.store), tmp_path / "c.json", "litellm")
     models = [
-        one["litellm_params"]["model"]
-        for one in json.loads((tmp_path / "c.json").read_text())["model_list"]
+        deployment["litellm_params"]["model"]
+        for deployment in json.loads((tmp_path / "c.json").read_text())["model_list"]
     ]
     assert models == ["together_ai/llama", "gemini/gemini-2.5-pro"]
 
@@ -134,8 +134,8 @@ def test_a_model_that_nobody_knows_is_asked_for(tmp_path: Path) -> None:
         "litellm",
         providers={"house-model": "hosted_vllm"},
     )
-    (one,) = json.loads((tmp_path / "c.json").read_text())["model_list"]
-    assert one["litellm_params"]["model"] == "hosted_vllm/house-model"
+    (deployment,) = json.loads((tmp_path / "c.json").read_text())["model_list"]
+    assert deployment["litellm_params"]["model"] == "hosted_vllm/house-model"
 
 
 def test_a_model_of_two_providers_is_asked_for(tmp_path: Path) -> None:
@@ -155,7 +155,8 @@ def test_what_cannot_be_said_refuses_unless_told(ws: Workspace, tmp_path: Path) 
     target = tmp_path / "c.yaml"
     with pytest.raises(
         UnsupportedByGateway,
-        match=r"route 'bb', when.input_tokens_lt: it does not choose by tokens; the route is left out",
+        match=r"route 'bb', when.input_tokens_lt: it does not choose by tokens; the "
+        r"route is left out",
     ) as e:
         ws.export_routes(target, "litellm")
     assert [loss.route for loss in e.value.losses] == ["bb"]
@@ -203,7 +204,7 @@ def test_a_card_fits_and_escapes() -> None:
     assert "img" not in Tags(shown._repr_html_()).tags
 
 
-# --- watch -----------------------------------------------------------------------------------------------------------
+# --- watch --------------------------------------------------------------------
 
 
 class Ended(Exception):
@@ -213,9 +214,9 @@ class Ended(Exception):
 def watch(
     watcher: RouteWatcher, *steps: Callable[[], object]
 ) -> tuple[list[RouteExport], list[str]]:
-    """Run a watch, doing one step at each of its pauses; what it told and complained of."""
-    told: list[RouteExport] = []
-    complained: list[str] = []
+    """Run a watch, doing one step at each of its pauses; return its exports and its errors."""
+    exports: list[RouteExport] = []
+    errors: list[str] = []
     todo = iter(steps)
 
     def pause(_: float) -> None:
@@ -225,23 +226,23 @@ def watch(
         step()
 
     with pytest.raises(Ended):
-        watcher.run(told.append, lambda error: complained.append(str(error)), sleep=pause)
-    return told, complained
+        watcher.run(exports.append, lambda error: errors.append(str(error)), sleep=pause)
+    return exports, errors
 
 
 def names(path: Path) -> list[str]:
-    return [one["name"] for one in json.loads(path.read_text())]
+    return [route["name"] for route in json.loads(path.read_text())]
 
 
 def test_a_watch_writes_when_the_routes_change_and_only_then(ws: Workspace, tmp_path: Path) -> None:
     target = tmp_path / "r.json"
     second = ws.plan([SHORT], name="second")
-    found: list[list[str]] = []
+    seen: list[list[str]] = []
 
     def look() -> None:
-        found.append(names(target))
+        seen.append(names(target))
 
-    told, complained = watch(
+    exports, errors = watch(
         ws.watch_routes(target),
         look,
         lambda: ws.apply(second),
@@ -252,9 +253,9 @@ def test_a_watch_writes_when_the_routes_change_and_only_then(ws: Workspace, tmp_
         target.unlink,
         look,
     )
-    assert found == [["a"], ["bb", "a"], ["bb", "a"], ["a"], ["a"]]
-    assert [one.routes for one in told] == [1, 2, 1, 1]
-    assert complained == []
+    assert seen == [["a"], ["bb", "a"], ["bb", "a"], ["a"], ["a"]]
+    assert [export.routes for export in exports] == [1, 2, 1, 1]
+    assert errors == []
 
 
 def test_a_watch_opens_the_store_only_where_its_file_changed(
@@ -288,31 +289,27 @@ def test_a_file_that_changed_just_now_is_looked_at_again(ws: Workspace, tmp_path
     assert (first.changed, second.changed) == (True, False)
 
 
-def test_a_watch_says_once_what_is_wrong_keeps_the_file_and_goes_on(
-    ws: Workspace, tmp_path: Path
-) -> None:
+def test_a_watch_reports_an_error_once_and_continues(ws: Workspace, tmp_path: Path) -> None:
     target = tmp_path / "c.json"
     second = ws.plan([SHORT], name="second")
     kept = []
-    nothing = lambda: None  # noqa: E731
-    told, complained = watch(
+    do_nothing = lambda: None  # noqa: E731
+    exports, errors = watch(
         ws.watch_routes(target, "litellm"),
         lambda: kept.append(target.read_bytes()),
         lambda: ws.apply(second),
-        nothing,
+        do_nothing,
         lambda: kept.append(target.read_bytes()),
         lambda: ws.revert(second),
-        nothing,
+        do_nothing,
     )
     assert kept[0] == kept[1]
-    assert len(complained) == 1
-    assert "input_tokens_lt" in complained[0]
-    assert [one.changed for one in told] == [True]
+    assert len(errors) == 1
+    assert "input_tokens_lt" in errors[0]
+    assert [export.changed for export in exports] == [True]
 
 
-def test_what_was_not_signed_for_is_not_handed_to_a_gateway_unless_told(
-    ws: Workspace, tmp_path: Path
-) -> None:
+def test_unsigned_routes_are_exported_only_if_allowed(ws: Workspace, tmp_path: Path) -> None:
     target = tmp_path / "r.json"
 
     def edit(priority: int) -> None:
@@ -320,7 +317,7 @@ def test_what_was_not_signed_for_is_not_handed_to_a_gateway_unless_told(
             connection.execute(f"UPDATE routes SET priority = {priority}")
 
     kept = []
-    told, complained = watch(
+    exports, errors = watch(
         ws.watch_routes(target),
         lambda: kept.append(target.read_bytes()),
         lambda: edit(77),
@@ -328,17 +325,17 @@ def test_what_was_not_signed_for_is_not_handed_to_a_gateway_unless_told(
         lambda: ws.repair(),
     )
     assert kept[0] == kept[1] == target.read_bytes()
-    assert [one.routes for one in told] == [1]
-    (said,) = complained
+    assert [export.routes for export in exports] == [1]
+    (error_message,) = errors
     assert (
         "the live routes are not the signed ones: 'a' edited (see `ttplan drift`, `ttplan repair`)"
-        in said
+        in error_message
     )
     edit(77)
     with pytest.raises(DriftError, match="allow_drift"):
         ws.export_routes(target, overwrite=True)
-    found = ws.export_routes(target, overwrite=True, allow_drift=True).result
-    assert found.notes[0].startswith("What is live is not what was signed for: 'a' edited")
+    export = ws.export_routes(target, overwrite=True, allow_drift=True).result
+    assert export.notes[0].startswith("What is live is not what was signed for: 'a' edited")
     assert json.loads(target.read_text())[0]["priority"] == 77
     with duckdb.connect(str(tmp_path / "s.duckdb")) as connection:
         connection.execute("UPDATE plan_runs SET nonce = repeat('a', 64)")
@@ -369,8 +366,10 @@ def test_a_watch_that_starts_removes_what_a_killed_one_left(ws: Workspace, tmp_p
 def test_a_store_in_memory_can_be_watched(tmp_path: Path) -> None:
     driver = plan_driver.PlanDriver(MemoryStore())
     target = tmp_path / "r.json"
-    told, _ = watch(watch_routes(context_of(driver.store), target), lambda: driver.live(1, TAGGED))
-    assert [one.routes for one in told] == [0, 1]
+    exports, _ = watch(
+        watch_routes(context_of(driver.store), target), lambda: driver.live(1, TAGGED)
+    )
+    assert [export.routes for export in exports] == [0, 1]
     assert names(target) == ["a"]
 
 
@@ -412,7 +411,7 @@ def test_file_and_folder_are_synced_in_this_order(
     assert done == ["file", "rename", "folder"]
 
 
-# --- the command line ------------------------------------------------------------------------------------------------
+# --- the command line ---------------------------------------------------------
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Importing a log: in one transaction or not at all, once however often, and nothing that is stored is replaced."""
+"""Importing a log: in one transaction, idempotent, and without replacing stored requests."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def test_a_litellm_log_is_imported_once(tmp_path: Path) -> None:
     assert (report.added, report.already_there, report.unusable) == (report.used, 0, 0)
     assert (report.added or 0) + report.passed_over == report.rows == 240
     before = content(tmp_path / "s.duckdb")
-    again = workspace.import_logs(FIXTURES / "litellm_spend_logs.csv")
-    assert (again.added, again.already_there) == (0, report.added)
+    second = workspace.import_logs(litellm_rows.FIXTURES / "litellm_spend_logs.csv")
+    assert (second.added, second.already_there) == (0, report.added)
     assert content(tmp_path / "s.duckdb") == before
     # The same requests by way of the API are the same rows.
     other = workspace.import_logs(FIXTURES / "litellm_spend_logs.json.gz", on_bad_rows="skip")
     assert other.used + other.unusable + other.passed_over == other.rows
 
 
-def test_a_changed_row_is_told_with_its_row_and_leaves_the_store_as_it_was(tmp_path: Path) -> None:
+def test_a_changed_row_is_named_and_the_store_stays_unchanged(tmp_path: Path) -> None:
     workspace = opened(tmp_path / "s.duckdb")
     workspace.import_logs(write(tmp_path / "a.jsonl", numbered(5)))
     before = content(tmp_path / "s.duckdb")
@@ -48,7 +48,7 @@ def test_a_changed_row_is_told_with_its_row_and_leaves_the_store_as_it_was(tmp_p
     assert left_out.examples[0].endswith("as in the store, another output_tokens")
 
 
-def test_a_repeated_row_is_told_with_both_rows_over_bad_ones_and_files(tmp_path: Path) -> None:
+def test_a_repeated_row_is_named_with_both_rows(tmp_path: Path) -> None:
     workspace = opened(tmp_path / "s.duckdb")
     folder = tmp_path / "logs"
     folder.mkdir()
@@ -66,14 +66,14 @@ def test_a_repeated_row_is_told_with_both_rows_over_bad_ones_and_files(tmp_path:
     )
     report = workspace.import_logs(folder, on_bad_rows="skip")
     assert (report.rows, report.added, report.unusable) == (6, 2, 4)
-    reasons = {one.reason: one.examples for one in report.skipped}
+    reasons = {group.reason: group.examples for group in report.skipped}
     assert reasons["id: the same row again"] == (
         f"{folder / 'b.jsonl'} row 2: y, as in {folder / 'a.jsonl'} row 3",
     )
     assert reasons["id: another row has it; the first was taken"] == (
         f"{folder / 'b.jsonl'} row 3: x, as in {folder / 'a.jsonl'} row 1, another output_tokens",
     )
-    assert [(Path(one.path).name, one.rows) for one in report.files] == [
+    assert [(Path(file.path).name, file.rows) for file in report.files] == [
         ("a.jsonl", 3),
         ("b.jsonl", 3),
     ]
@@ -88,7 +88,7 @@ def test_repeats_refuse_a_file(tmp_path: Path) -> None:
     assert content(tmp_path / "s.duckdb") == before
 
 
-def test_a_line_that_is_no_json_is_a_bad_row_where_those_are_left_out(tmp_path: Path) -> None:
+def test_a_line_that_is_not_json_can_be_skipped(tmp_path: Path) -> None:
     workspace = opened(tmp_path / "s.duckdb")
     path = tmp_path / "log.jsonl"
     path.write_text(json.dumps(ROW) + '\n{"id": "cut", "ts": "2026-\n')

@@ -1,4 +1,4 @@
-"""Projected against actual: what was expected of the traffic that came, what changed and why, and the record of all plans."""
+"""Reconciliation of projected with actual figures, the causes of changes, and the track record."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ def traffic(
     factor: float = 1.0,
     tags: tuple[str, str] = ("chat", "code"),
 ) -> list[dict[str, Any]]:
-    """Requests on GPT-4o at 10 and 20 USD per million; where `routed`, mini answered those of chat, at `factor` times 1 and 2."""
+    """Requests on GPT-4o at 10 and 20 USD per million; where `routed`, mini answered those of chat,
+    at `factor` times 1 and 2.
+    """
     draw = np.random.default_rng(seed)
     rows = []
     for n in range(days * a_day):
@@ -80,7 +82,7 @@ def traffic(
 
 
 def begun(path: Path, **options: Any) -> Workspace:
-    """A workspace whose plan went live at NOW, after four days of 200 requests."""
+    """A workspace with a plan that went live at NOW, after four days of 200 requests each."""
     ws = opened(path)
     ws.import_logs(write(path.with_name("before.jsonl"), traffic(NOW - 4 * DAY, 4, 200, seed=1)))
     ws.apply(ws.plan([ROUTE], name="cheaper", prices=PRICES, **options))
@@ -118,69 +120,75 @@ def reconciled(ws: Workspace, **options: Any) -> Reconciliation:
 
 
 def test_what_comes_as_projected_is_inside(live: Callable[..., Workspace]) -> None:
-    found = reconciled(live(traffic(NOW, 3, 200, seed=2, routed=True)))
-    assert (found.requests, found.new_requests, found.projected_requests) == (600, 0, 800)
+    reconciliation = reconciled(live(traffic(NOW, 3, 200, seed=2, routed=True)))
+    assert (
+        reconciliation.requests,
+        reconciliation.new_requests,
+        reconciliation.projected_requests,
+    ) == (600, 0, 800)
     for name in ("cost_per_request_usd", "cost_per_day_usd"):
-        figure = found.of(name)
+        figure = reconciliation.of(name)
         assert figure.consistent, figure
         assert figure.actual == pytest.approx(figure.expected, rel=0.03)
         assert figure.expected_95 is not None
         assert figure.expected_95[0] < figure.expected < figure.expected_95[1]
         assert figure.actual_95 is not None
         assert figure.actual_95[0] < figure.actual < figure.actual_95[1]
-    assert found.caveats == ()
+    assert reconciliation.caveats == ()
 
 
 def test_parts_of_the_change_add_up_to_it(live: Callable[..., Workspace]) -> None:
     rows = traffic(NOW, 2, 500, seed=3, chat=0.8, routed=True, factor=1.5)
     new = traffic(NOW, 2, 10, seed=4, tags=("batch", "batch"))
-    found = reconciled(live([*rows, *new]))
-    days = (found.until - found.since) / DAY
+    reconciliation = reconciled(live([*rows, *new]))
+    days = (reconciliation.until - reconciliation.since) / DAY
     actual = sum(row["cost_usd"] for row in [*rows, *new]) / days
-    projected = found.of("cost_per_day_usd").projected
-    assert found.change.total == pytest.approx(actual - projected, rel=1e-9)
-    assert found.change.new == pytest.approx(sum(row["cost_usd"] for row in new) / days, rel=1e-9)
-    assert found.new_requests == 20
-    assert any("20 of 1,020 requests are of kinds" in caveat for caveat in found.caveats)
+    projected = reconciliation.of("cost_per_day_usd").projected
+    assert reconciliation.change.total == pytest.approx(actual - projected, rel=1e-9)
+    assert reconciliation.change.new == pytest.approx(
+        sum(row["cost_usd"] for row in new) / days, rel=1e-9
+    )
+    assert reconciliation.new_requests == 20
+    assert any("20 of 1,020 requests are of kinds" in caveat for caveat in reconciliation.caveats)
 
 
 def test_more_traffic_is_volume_and_no_error_of_the_plan(live: Callable[..., Workspace]) -> None:
-    found = reconciled(live(traffic(NOW, 2, 1000, seed=5, routed=True)))
-    assert found.change.volume > 20 * abs(found.change.rate)
-    assert found.of("cost_per_request_usd").consistent
-    assert found.of("cost_per_day_usd").consistent
-    assert found.of("cost_per_day_usd").actual == pytest.approx(
-        5 * found.of("cost_per_day_usd").projected, rel=0.1
+    reconciliation = reconciled(live(traffic(NOW, 2, 1000, seed=5, routed=True)))
+    assert reconciliation.change.volume > 20 * abs(reconciliation.change.rate)
+    assert reconciliation.of("cost_per_request_usd").consistent
+    assert reconciliation.of("cost_per_day_usd").consistent
+    assert reconciliation.of("cost_per_day_usd").actual == pytest.approx(
+        5 * reconciliation.of("cost_per_day_usd").projected, rel=0.1
     )
 
 
 def test_other_traffic_is_mix_and_no_error_of_the_plan(live: Callable[..., Workspace]) -> None:
-    found = reconciled(live(traffic(NOW, 2, 400, seed=6, chat=0.95, routed=True)))
-    figure = found.of("cost_per_request_usd")
+    reconciliation = reconciled(live(traffic(NOW, 2, 400, seed=6, chat=0.95, routed=True)))
+    figure = reconciliation.of("cost_per_request_usd")
     assert figure.actual < figure.projected / 2
     assert figure.consistent
-    assert found.change.mix < 0
-    assert abs(found.change.mix) > 10 * abs(found.change.rate)
+    assert reconciliation.change.mix < 0
+    assert abs(reconciliation.change.mix) > 10 * abs(reconciliation.change.rate)
 
 
-def test_a_price_that_is_not_the_projected_one_is_the_plans_error(
+def test_a_price_other_than_the_projected_one_is_a_rate_error(
     live: Callable[..., Workspace],
 ) -> None:
-    found = reconciled(live(traffic(NOW, 3, 400, seed=7, routed=True, factor=3.0)))
-    figure = found.of("cost_per_request_usd")
+    reconciliation = reconciled(live(traffic(NOW, 3, 400, seed=7, routed=True, factor=3.0)))
+    figure = reconciliation.of("cost_per_request_usd")
     assert (figure.inside, figure.consistent) == (False, False)
-    assert found.change.rate > 0
-    assert abs(found.change.mix) < found.change.rate / 3
-    assert "not as projected" in repr(ReconciliationCard(found))
+    assert reconciliation.change.rate > 0
+    assert abs(reconciliation.change.mix) < reconciliation.change.rate / 3
+    assert "not as projected" in repr(ReconciliationCard(reconciliation))
 
 
-def test_routes_that_the_gateway_does_not_follow_are_no_change_of_mix(
+def test_routes_that_the_gateway_ignores_do_not_change_the_mix(
     live: Callable[..., Workspace],
 ) -> None:
-    found = reconciled(live(traffic(NOW, 3, 400, seed=8, routed=False)))
-    assert found.of("cost_per_request_usd").consistent is False
-    assert found.new_requests == 0
-    assert found.change.rate > 10 * abs(found.change.mix)
+    reconciliation = reconciled(live(traffic(NOW, 3, 400, seed=8, routed=False)))
+    assert reconciliation.of("cost_per_request_usd").consistent is False
+    assert reconciliation.new_requests == 0
+    assert reconciliation.change.rate > 10 * abs(reconciliation.change.mix)
 
 
 @pytest.mark.parametrize(
@@ -194,25 +202,30 @@ def test_the_plans_own_way_of_counting_is_kept(
         row | {"session_id": str(n % 300)}
         for n, row in enumerate(traffic(NOW, 3, 200, seed=2, routed=True))
     ]
-    found = reconciled(live(rows, config=config))
-    assert found.interval_unit == (config.cluster or "request")
-    assert found.of("cost_per_request_usd").expected > 0
+    reconciliation = reconciled(live(rows, config=config))
+    assert reconciliation.interval_unit == (config.cluster or "request")
+    assert reconciliation.of("cost_per_request_usd").expected > 0
     if config.cluster == "hour":
-        assert found.of("cost_per_request_usd").consistent
+        assert reconciliation.of("cost_per_request_usd").consistent
 
 
 def test_projected_figures_are_the_plans_own(live: Callable[..., Workspace]) -> None:
     ws = live(traffic(NOW, 1, 300, seed=2, routed=True))
-    found, result = reconciled(ws), ws.show(ws.plans()["plan_id"][0]).result
+    reconciliation, result = reconciled(ws), ws.show(ws.plans()["plan_id"][0]).result
     days = (result.window_end - result.window_start) / DAY
-    assert found.of("cost_per_day_usd").projected == pytest.approx(
+    assert reconciliation.of("cost_per_day_usd").projected == pytest.approx(
         float(result.aggregates.total_projected_cost_usd) / days, rel=1e-12
     )
-    assert found.of("p95_latency_ms").projected == result.aggregates.p95_latency_ms_projected
-    assert found.of("p50_latency_ms").projected_95 == result.confidence_intervals.p50_latency_ms_95
+    assert (
+        reconciliation.of("p95_latency_ms").projected == result.aggregates.p95_latency_ms_projected
+    )
+    assert (
+        reconciliation.of("p50_latency_ms").projected_95
+        == result.confidence_intervals.p50_latency_ms_95
+    )
 
 
-# --- the time that counts --------------------------------------------------------------------------------------------
+# --- the time that counts -----------------------------------------------------
 
 
 def test_it_ends_where_the_next_route_changes(
@@ -224,9 +237,13 @@ def test_it_ends_where_the_next_route_changes(
     )
     later = opened(tmp_path / "s.duckdb", clock=lambda: NOW + 2 * DAY, new_id=lambda: UUID(int=77))
     later.apply(later.plan([other], name="second", prices=PRICES))
-    found = reconciled(ws)
-    assert (found.since, found.until, found.requests) == (NOW, NOW + 2 * DAY, 400)
-    assert found.caveats[-1].startswith("Plan 'second' was applied on")
+    reconciliation = reconciled(ws)
+    assert (reconciliation.since, reconciliation.until, reconciliation.requests) == (
+        NOW,
+        NOW + 2 * DAY,
+        400,
+    )
+    assert reconciliation.caveats[-1].startswith("Plan 'second' was applied on")
 
 
 def test_it_ends_where_the_plan_was_reverted(
@@ -234,9 +251,9 @@ def test_it_ends_where_the_plan_was_reverted(
 ) -> None:
     ws = live(traffic(NOW, 4, 200, seed=2, routed=True))
     opened(tmp_path / "s.duckdb", clock=lambda: NOW + DAY).revert(ws.plans()["plan_id"][0])
-    found = reconciled(ws)
-    assert (found.until, found.requests) == (NOW + DAY, 200)
-    assert any("was reverted" in caveat for caveat in found.caveats)
+    reconciliation = reconciled(ws)
+    assert (reconciliation.until, reconciliation.requests) == (NOW + DAY, 200)
+    assert any("was reverted" in caveat for caveat in reconciliation.caveats)
 
 
 def test_it_can_end_earlier(live: Callable[..., Workspace]) -> None:
@@ -274,20 +291,24 @@ def test_few_requests_are_told(live: Callable[..., Workspace]) -> None:
     )
 
 
-# --- kept ------------------------------------------------------------------------------------------------------------
+# --- kept ---------------------------------------------------------------------
 
 
 def test_it_is_kept_and_makes_the_record(live: Callable[..., Workspace]) -> None:
     ws = live(traffic(NOW, 3, 200, seed=2, routed=True))
-    found = reconciled(ws)
+    reconciliation = reconciled(ws)
     with ws.store.read() as snapshot:
         org = snapshot.org_id()
         assert org is not None
-        assert snapshot.reconciliations(org) == [found]
+        assert snapshot.reconciliations(org) == [reconciliation]
     record = ws.track_record().result
     assert (record.plans, record.judged, record.consistent) == (1, 1, 1)
     assert record.bias_pct == pytest.approx(
-        (found.of("cost_per_request_usd").actual / found.of("cost_per_request_usd").expected - 1)
+        (
+            reconciliation.of("cost_per_request_usd").actual
+            / reconciliation.of("cost_per_request_usd").expected
+            - 1
+        )
         * 100
     )
 
@@ -343,17 +364,19 @@ def test_an_empty_record() -> None:
 
 
 def test_cards_fit_and_escape(live: Callable[..., Workspace]) -> None:
-    found = reconciled(live(traffic(NOW, 2, 200, seed=2, routed=True)))
-    hostile = found.model_copy(update={"plan_name": HOSTILE * 3, "caveats": (HOSTILE * 4,)})
+    reconciliation = reconciled(live(traffic(NOW, 2, 200, seed=2, routed=True)))
+    hostile = reconciliation.model_copy(
+        update={"plan_name": HOSTILE * 3, "caveats": (HOSTILE * 4,)}
+    )
     shown = ReconciliationCard(hostile)
     assert all(len(line) <= 80 for line in repr(shown).splitlines())
     assert "img" not in Tags(shown._repr_html_()).tags
-    record = TrackRecordCard(summarise([found]))
+    record = TrackRecordCard(summarise([reconciliation]))
     assert all(len(line) <= 80 for line in repr(record).splitlines())
     assert "the 95 % interval held in" in record._repr_html_()
 
 
-# --- health ----------------------------------------------------------------------------------------------------------
+# --- health -------------------------------------------------------------------
 
 
 def costs(ws: Workspace) -> tuple[bool, str]:
@@ -367,19 +390,19 @@ def test_health_says_whether_the_cost_is_as_projected(
     ws = live()
     assert costs(ws) == (True, "nothing to compare: no live plan has 200 requests since")
     ws.import_logs(write(tmp_path / "a.jsonl", traffic(NOW, 1, 400, seed=2, routed=True)))
-    ok, said = costs(ws)
+    ok, message = costs(ws)
     assert ok
-    assert "as projected" in said
+    assert "as projected" in message
     ws.import_logs(
         write(tmp_path / "b.jsonl", traffic(NOW + DAY, 3, 400, seed=3, routed=True, factor=4))
     )
-    ok, said = costs(ws)
+    ok, message = costs(ws)
     assert not ok
-    assert "not what was projected; see `ttplan reconcile`" in said
+    assert "not what was projected; see `ttplan reconcile`" in message
     assert ws.track_record().result.plans == 0
 
 
-# --- the command line ------------------------------------------------------------------------------------------------
+# --- the command line ---------------------------------------------------------
 
 
 def test_commands(

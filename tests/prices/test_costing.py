@@ -1,4 +1,4 @@
-"""What requests cost by their tokens: exact, at the price of their moment, as the catalogue's own calculator has it."""
+"""The exact cost of requests by their tokens and time, as the catalogue calculates it."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def expected(rows: list[dict[str, Any]], book: PriceBook = BOOK) -> list[Decimal
     columns = filled_columns(connection, "requests", REQUEST_SCHEMA.names)
     connection.register("prices", price_relation(price_keys(connection, "requests", columns), book))
     query = expected_costs("requests", "prices", columns, "r.id")
-    found = connection.sql(f"SELECT id, expected_usd FROM ({query}) ORDER BY id").fetchall()
-    assert [row[0] for row in found] == [f"{i:09}" for i in range(len(rows))]
-    return [row[1] for row in found]
+    rows_by_id = connection.sql(f"SELECT id, expected_usd FROM ({query}) ORDER BY id").fetchall()
+    assert [row[0] for row in rows_by_id] == [f"{i:09}" for i in range(len(rows))]
+    return [row[1] for row in rows_by_id]
 
 
-def one(row: dict[str, Any], book: PriceBook = BOOK) -> Decimal | None:
+def expected_cost(row: dict[str, Any], book: PriceBook = BOOK) -> Decimal | None:
     return expected([row], book)[0]
 
 
@@ -60,14 +60,14 @@ def priced_models() -> Iterator[tuple[Provider, ModelInfo]]:
     for provider in snapshot.providers:
         for model in provider.models:
             try:
-                found = snapshot.find_provider_model(model.id, None, provider.id, None)[1]
+                listed = snapshot.find_provider_model(model.id, None, provider.id, None)[1]
             except LookupError:
                 continue
-            if found is model and catalogue_schedule(provider.id, model.id) is not None:
+            if listed is model and catalogue_schedule(provider.id, model.id) is not None:
                 yield provider, model
 
 
-def test_every_model_costs_what_the_catalogues_own_calculator_says() -> None:
+def test_every_model_costs_what_the_catalogue_calculates() -> None:
     draw = random.Random(7)
     rows: list[dict[str, Any]] = []
     answers: list[Decimal] = []
@@ -113,9 +113,9 @@ def test_every_model_costs_what_the_catalogues_own_calculator_says() -> None:
     assert len(rows) > 2_000
     assert sum(row["service_tier"] is not None for row in rows) > 30
     # Some catalogue prices are quotients with more digits than a price per million has here.
-    off = [abs((ours or 0) - answer) for ours, answer in zip(expected(rows), answers, strict=True)]
+    off = [abs((cost or 0) - answer) for cost, answer in zip(expected(rows), answers, strict=True)]
     assert max(off) < Decimal("1e-8")
-    assert sum(one > Decimal("1e-12") for one in off) < len(off) / 100
+    assert sum(difference > Decimal("1e-12") for difference in off) < len(off) / 100
 
 
 @pytest.mark.parametrize(
@@ -142,18 +142,18 @@ def test_every_model_costs_what_the_catalogues_own_calculator_says() -> None:
     ],
 )
 def test_a_request_costs(row: dict[str, Any], usd: str | None) -> None:
-    assert one(row) == (None if usd is None else Decimal(usd))
+    assert expected_cost(row) == (None if usd is None else Decimal(usd))
 
 
-def test_writes_that_last_an_hour_cost_what_they_do_where_the_providers_usage_tells() -> None:
+def test_one_hour_cache_writes_are_priced_by_provider_usage() -> None:
     row = {"provider": "anthropic", "model": "claude-haiku-4-5", "cache_write_tokens": 800}
     usage = '{"cache_creation":{"ephemeral_5m_input_tokens":300,"ephemeral_1h_input_tokens":500}}'
     # 200 fresh at 1, 300 at 1.25, 500 at 2; 100 out at 5.
-    assert one(row | {"provider_usage": usage}) == Decimal("0.002075")
-    assert one(
+    assert expected_cost(row | {"provider_usage": usage}) == Decimal("0.002075")
+    assert expected_cost(
         row | {"provider_usage": '{"cache_creation":{"ephemeral_1h_input_tokens":"many"}}'}
-    ) == one(row)
-    assert one(row | {"provider_usage": usage.replace("500", "900")}) == Decimal("0.0023")
+    ) == expected_cost(row)
+    assert expected_cost(row | {"provider_usage": usage.replace("500", "900")}) == Decimal("0.0023")
 
 
 def test_a_long_prompt_costs_its_tier_for_all_of_its_tokens() -> None:
@@ -203,7 +203,7 @@ local:ours: {input_per_million: 0, output_per_million: 1, reasoning_per_million:
 @pytest.mark.parametrize(
     ("row", "usd"),
     [
-        ({"ts": AT - timedelta(days=60)}, "0.0035"),  # before one's own: the catalogue's
+        ({"ts": AT - timedelta(days=60)}, "0.0035"),  # before the user's own price: the catalogue's
         ({"ts": AT - timedelta(microseconds=1)}, "0.0028"),
         ({}, "0.0024"),
         ({"cached_tokens": 1000}, "0.0014"),
@@ -222,7 +222,7 @@ def test_ones_own_prices_hold_where_they_say(
 ) -> None:
     path = tmp_path / "prices.yaml"
     path.write_text(OWN)
-    assert one(row, PriceBook(path)) == (None if usd is None else Decimal(usd))
+    assert expected_cost(row, PriceBook(path)) == (None if usd is None else Decimal(usd))
 
 
 @settings(deadline=None, max_examples=40)
@@ -257,4 +257,4 @@ def test_any_tokens_at_any_rates_are_counted_once_and_exactly(
         taken = min(count, rest)
         total, rest = total + taken * given[f"{rate}_per_million"], rest - taken
     total += rest * given["output_per_million"]
-    assert one(row, book) == round_money(total.scaleb(-6))
+    assert expected_cost(row, book) == round_money(total.scaleb(-6))

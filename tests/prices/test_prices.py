@@ -1,4 +1,4 @@
-"""Prices: the catalogue's, and one's own over them."""
+"""Prices of the catalogue, and the user's own, which override them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_what_the_catalogue_does_not_know_is_none() -> None:
     assert catalogue_price("no-such-provider", "gpt-4o", AT) is None
 
 
-def test_a_target_has_the_price_of_each_provider_of_the_log_that_offers_it() -> None:
+def test_a_target_is_priced_for_each_provider_of_the_log() -> None:
     table = price_table(
         ["openai", "azure", "anthropic"], ["gpt-4o", "claude-haiku-4-5", "no-such-model-9"], at=AT
     )
@@ -52,7 +52,7 @@ def test_a_target_has_the_price_of_each_provider_of_the_log_that_offers_it() -> 
     assert table.sources["openai:gpt-4o"] == "genai-prices, model gpt-4o"
 
 
-def test_a_target_that_no_provider_of_the_log_offers_has_its_own_providers_price() -> None:
+def test_a_target_not_offered_by_the_log_has_its_makers_price() -> None:
     table = price_table(["openai"], ["claude-haiku-4-5"], at=AT)
     assert list(table.pricing) == ["anthropic:claude-haiku-4-5"]
 
@@ -102,11 +102,11 @@ def test_a_price_that_rises_with_the_prompt_is_noted() -> None:
     ],
 )
 def test_how_a_name_was_understood_and_what_is_left_out_is_noted(
-    provider: str, model: str, said: str
+    provider: str, model: str, note_text: str
 ) -> None:
     quote = catalogue_price(provider, model, AT)
     assert quote is not None
-    assert any(said in note for note in quote.notes)
+    assert any(note_text in note for note in quote.notes)
     plain = catalogue_price("openai", "gpt-4o", AT)
     assert plain is not None
     assert plain.notes == ()
@@ -173,14 +173,14 @@ def test_a_dated_price_is_the_one_of_that_date() -> None:
 
 
 @pytest.mark.usefixtures("dated")
-def test_a_price_that_depends_on_the_hour_is_the_dearest_whatever_the_hour() -> None:
+def test_a_price_that_depends_on_the_hour_is_the_highest() -> None:
     quotes = [catalogue_price("nest", "owl-by-hour", AT.replace(hour=hour)) for hour in range(24)]
     assert {quote and quote.pricing.input_per_million for quote in quotes} == {Decimal(3)}
     assert quotes[0] is not None
     assert any("depends on the hour" in note for note in quotes[0].notes)
 
 
-def test_every_model_of_the_catalogue_has_a_price_that_fits_or_none() -> None:
+def test_every_model_of_the_catalogue_has_a_valid_price_or_none() -> None:
     for provider in get_snapshot().providers:
         for model in provider.models:
             quote = catalogue_price(provider.id, model.id, AT)
@@ -190,7 +190,7 @@ def test_every_model_of_the_catalogue_has_a_price_that_fits_or_none() -> None:
                 assert wide is not None
 
 
-def test_a_target_whose_maker_is_not_known_has_the_dearest_price_of_those_that_list_it() -> None:
+def test_a_target_of_an_unknown_maker_has_the_highest_price() -> None:
     listed = [
         p.id for p in get_snapshot().providers if any(m.id == "llama-3.3-70b" for m in p.models)
     ]

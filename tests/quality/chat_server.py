@@ -46,9 +46,9 @@ def completion(content: Any, *, finish_reason: str = "stop", usage: Any = None) 
     )
 
 
-def verdict_reply(verdict: str, reason: str = "since", **given: Any) -> Reply:
+def verdict_reply(verdict: str, reason: str = "since", **options: Any) -> Reply:
     """A judge's reply."""
-    return completion(json.dumps({"verdict": verdict, "reason": reason}), **given)
+    return completion(json.dumps({"verdict": verdict, "reason": reason}), **options)
 
 
 class ChatServer:

@@ -177,8 +177,10 @@ def big(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Parquet file that takes seconds to replay with a cache."""
     path = tmp_path_factory.mktemp("big") / "big.parquet"
     duckdb.connect().sql(
-        "SELECT uuid() AS id, TIMESTAMPTZ '2026-05-01 00:00:00+00' + to_microseconds(i * 100000) AS ts, 'openai' AS provider, "
-        "'gpt-4o' AS model, 1 + i % 5000 AS input_tokens, i % 400 AS output_tokens, CAST(0.01 AS DECIMAL(38, 12)) AS cost_usd, "
+        "SELECT uuid() AS id, TIMESTAMPTZ '2026-05-01 00:00:00+00' + to_microseconds(i * "
+        "100000) AS ts, 'openai' AS provider, "
+        "'gpt-4o' AS model, 1 + i % 5000 AS input_tokens, i % 400 AS output_tokens, "
+        "CAST(0.01 AS DECIMAL(38, 12)) AS cost_usd, "
         "i % 3000 AS latency_ms, 'chat' AS tag FROM range(CAST($count AS BIGINT)) AS n(i)",
         params={"count": 5_000_000},
     ).write_parquet(str(path))
@@ -194,8 +196,10 @@ def big_store(big: Path) -> Path:
         tx.set_org_id(workspace._context.new_id())
     with duckdb.connect(str(path)) as connection:
         connection.execute(
-            "INSERT INTO requests BY NAME SELECT *, (SELECT value::UUID FROM settings) AS org_id, 0 AS cached_tokens, "
-            "cost_usd AS baseline_cost_usd, FALSE AS cached, 200 AS status FROM read_parquet($path)",
+            "INSERT INTO requests BY NAME SELECT *, (SELECT value::UUID FROM settings) AS "
+            "org_id, 0 AS cached_tokens, "
+            "cost_usd AS baseline_cost_usd, FALSE AS cached, 200 AS status FROM "
+            "read_parquet($path)",
             {"path": str(big)},
         )
     return path
@@ -213,8 +217,10 @@ def test_ctrl_c_at_any_time_leaves_the_store_unchanged(
         shutil.copy(request.getfixturevalue("big_store"), store)
     workspace = opened(store)
     script = (
-        "from ttplan.cli.entrypoint import main; import ttplan.model.plan as m, ttplan.gateways.plan_file as f; read = f.read_plan_file; "
-        "import sys, ttplan.operations.plans.replay as w; w.read_plan_file = lambda p: (print('begun', file=sys.stderr, flush=True), "
+        "from ttplan.cli.entrypoint import main; import ttplan.model.plan as m, "
+        "ttplan.gateways.plan_file as f; read = f.read_plan_file; "
+        "import sys, ttplan.operations.plans.replay as w; w.read_plan_file = lambda p: "
+        "(print('begun', file=sys.stderr, flush=True), "
         "(read(p).routes, m.PlanConfig(l1_ttl_seconds=300)))[1]; main()"
     )
     arguments = ["plan", str(ROUTES), "--name", "x", "--store", str(store)]

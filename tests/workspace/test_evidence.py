@@ -1,4 +1,4 @@
-"""What a store gives to convince others: anchors after each commit, proofs, checkpoints, disclosures, rotation."""
+"""Evidence for others: anchors after each commit, proofs, checkpoints, disclosures, rotations."""
 
 from __future__ import annotations
 
@@ -73,12 +73,12 @@ def opened(tmp_path: Path, key: SigningKey | None = KEY) -> Workspace:
 def applied(workspace: Workspace, log: Path, count: int) -> list[TipAnchor]:
     """Plans that were applied, and the anchor after each."""
     workspace.import_logs(log)
-    found = []
+    anchors = []
     for number in range(count):
         plan = workspace.plan(ROUTES, name=f"plan {number}")
         entry = workspace.apply(plan, actor=System(), allow_stale=True)
-        found.append(TipAnchor(entry.seq, entry.hash))
-    return found
+        anchors.append(TipAnchor(entry.seq, entry.hash))
+    return anchors
 
 
 def test_each_commit_hands_its_anchor_on_from_the_first(
@@ -110,7 +110,7 @@ def test_an_anchor_that_nobody_takes_undoes_nothing(
     assert opened(tmp_path).anchor() == tip
 
 
-def test_a_tip_is_published_only_where_the_store_gives_back_what_was_signed(
+def test_a_tip_is_published_only_if_the_store_returns_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     store = MemoryStore()
@@ -125,9 +125,7 @@ def test_a_tip_is_published_only_where_the_store_gives_back_what_was_signed(
     assert caplog.text == ""
 
 
-def test_anchoring_appends_where_something_changed_or_as_a_heartbeat(
-    tmp_path: Path, log: Path
-) -> None:
+def test_anchoring_appends_changes_and_heartbeats(tmp_path: Path, log: Path) -> None:
     workspace, file = opened(tmp_path), tmp_path / "anchors"
     with pytest.raises(InputError, match="the chain has no entries yet"):
         workspace.evidence.anchor(file=file)
@@ -261,9 +259,7 @@ def test_the_workspaces_own_key_rotates_in_its_file(tmp_path: Path, log: Path) -
     check_inclusion_proof(workspace.evidence.prove(1), entry.hash)
 
 
-def test_a_rotation_that_was_broken_off_goes_on_with_the_same_key(
-    tmp_path: Path, log: Path
-) -> None:
+def test_an_interrupted_rotation_continues_with_the_same_key(tmp_path: Path, log: Path) -> None:
     workspace = opened(tmp_path, key=None)
     applied(workspace, log, 1)
     file, following = tmp_path / "s.duckdb.key.pem", tmp_path / "s.duckdb.key.pem.next"
@@ -276,16 +272,16 @@ def test_a_rotation_that_was_broken_off_goes_on_with_the_same_key(
     # Broken off after the entry: put the files back as they were then.
     os.replace(file, following)
     save_key(old, file)
-    again = opened(tmp_path, key=None)
+    reopened = opened(tmp_path, key=None)
     with pytest.raises(AuditError, match="and does not hand over to it"):
-        again.apply(again.plan(ROUTES, name="after"), allow_stale=True)
-    assert again.evidence.rotate_key() is None
+        reopened.apply(reopened.plan(ROUTES, name="after"), allow_stale=True)
+    assert reopened.evidence.rotate_key() is None
     assert load_key(file).public_key == OTHER_KEY.public_key
-    again.apply(again.plan(ROUTES, name="after"), allow_stale=True)
-    assert again.verify(public_key=old.public_key).entries == 3
+    reopened.apply(reopened.plan(ROUTES, name="after"), allow_stale=True)
+    assert reopened.verify(public_key=old.public_key).entries == 3
 
 
-def test_a_rotation_that_another_process_finishes_in_the_same_moment_is_finished(
+def test_two_processes_can_finish_the_same_rotation(
     tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = opened(tmp_path, key=None)
@@ -302,7 +298,7 @@ def test_a_rotation_that_another_process_finishes_in_the_same_moment_is_finished
     assert entry is not None
     assert load_key(tmp_path / "s.duckdb.key.pem").public_key.hex == entry.payload["new_key"]
     workspace.apply(workspace.plan(ROUTES, name="after"), allow_stale=True)
-    # The other one may have been done even before that was looked at.
+    # The other process may have finished even before this one looked.
     with monkeypatch.context() as patch:
         patch.setattr("ttplan.operations.keyring.Keyring.take_next", lambda _: False)
         entry = workspace.evidence.rotate_key()
@@ -310,15 +306,15 @@ def test_a_rotation_that_another_process_finishes_in_the_same_moment_is_finished
     workspace.apply(workspace.plan(ROUTES, name="after that"), allow_stale=True)
 
 
-def test_a_rotation_whose_key_cannot_be_put_in_its_place_is_told_as_done_and_finished_later(
+def test_a_rotation_whose_key_cannot_be_moved_finishes_later(
     tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = opened(tmp_path, key=None)
     applied(workspace, log, 1)
-    asked = iter([False])
+    answers = iter([False])
 
     def lost(_keys: object) -> bool:
-        for answer in asked:
+        for answer in answers:
             return answer
         raise StoreError("the server is away, and nothing was written")
 
@@ -326,12 +322,12 @@ def test_a_rotation_whose_key_cannot_be_put_in_its_place_is_told_as_done_and_fin
         patch.setattr("ttplan.operations.keyring.Keyring.take_next", lost)
         with pytest.raises(
             AuditError, match=r"entry 1 was committed and hands the chain over.*Rotate again"
-        ) as told:
+        ) as caught:
             workspace.evidence.rotate_key()
-    assert told.value.applied
-    again = opened(tmp_path, key=None)
-    assert again.evidence.rotate_key() is None
-    again.apply(again.plan(ROUTES, name="after"), allow_stale=True)
+    assert caught.value.applied
+    reopened = opened(tmp_path, key=None)
+    assert reopened.evidence.rotate_key() is None
+    reopened.apply(reopened.plan(ROUTES, name="after"), allow_stale=True)
 
 
 def test_a_key_from_elsewhere_rotates_to_one_from_elsewhere(tmp_path: Path, log: Path) -> None:
@@ -346,7 +342,7 @@ def test_a_key_from_elsewhere_rotates_to_one_from_elsewhere(tmp_path: Path, log:
     with pytest.raises(KeyFileError, match="is, or was, a key of this chain"):
         workspace.evidence.rotate_key(KEY)
     assert workspace.verify(public_key=KEY.public_key).ok
-    # The old key appends nothing any more.
+    # The old key no longer signs entries.
     old = opened(tmp_path)
     with pytest.raises(AuditError, match="was not signed with this key"):
         old.apply(old.plan(ROUTES, name="late"), allow_stale=True)

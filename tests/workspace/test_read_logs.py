@@ -1,4 +1,4 @@
-"""Reading a log with no store."""
+"""Reading a log without a store."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_a_log_is_a_table_and_a_report() -> None:
     frame = logs.to_pandas()
     assert len(frame) == len(logs)
     assert repr(logs) == str(logs.report)
-    # Names are the catalogue's, and what the log said is kept.
+    # Names are those of the catalogue; the logged name is kept.
     prefixed = frame[frame["logged_model"] == "openai/gpt-4o-mini"]
     assert set(prefixed["model"]) == {"gpt-4o-mini"}
 
@@ -45,7 +45,7 @@ def test_repeats_are_refused_or_left_out_and_counted(tmp_path: Path) -> None:
         ttplan.read_logs(path)
     logs = ttplan.read_logs(path, on_bad_rows="skip")
     assert (len(logs), logs.report.used, logs.report.unusable) == (2, 2, 2)
-    assert {one.reason: one.examples for one in logs.report.skipped} == {
+    assert {group.reason: group.examples for group in logs.report.skipped} == {
         "id: the same row again": ("row 3: a, as in row 1",),
         "id: another row has it; the first was taken": ("row 4: b, as in row 2, another tag",),
     }

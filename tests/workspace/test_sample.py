@@ -49,31 +49,31 @@ def made(script: ModuleType) -> pa.Table:
 
 @pytest.fixture(scope="module")
 def rows() -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = pq.read_table(KEPT).to_pylist()
-    return found
+    rows: list[dict[str, Any]] = pq.read_table(KEPT).to_pylist()
+    return rows
 
 
 def test_the_script_makes_the_gateways_log_again(tmp_path: Path) -> None:
-    again = tmp_path / "again.csv.gz"
-    subprocess.run([sys.executable, ROOT / "scripts" / "make_gateway_log.py", again], check=True)
-    assert gzip.decompress(again.read_bytes()) == gzip.decompress(GATEWAY.read_bytes())
+    copy = tmp_path / "again.csv.gz"
+    subprocess.run([sys.executable, ROOT / "scripts" / "make_gateway_log.py", copy], check=True)
+    assert gzip.decompress(copy.read_bytes()) == gzip.decompress(GATEWAY.read_bytes())
 
 
-def test_the_gateways_log_has_just_the_mistakes_that_were_planted() -> None:
-    found = check_files([GATEWAY], at=datetime(2026, 5, 5, tzinfo=UTC))
+def test_the_gateway_log_has_exactly_the_planted_mistakes() -> None:
+    diagnosis = check_files([GATEWAY], at=datetime(2026, 5, 5, tzinfo=UTC))
     planted = {
         "recorded_free": {"claude-haiku-4-5"},
         "cached_in_full": {"gpt-4o", "gpt-4o-mini"},
         "failed_billed": {"claude-haiku-4-5", "claude-sonnet-4-5", "gpt-4o", "gpt-4o-mini"},
         "retry_billed": {"gpt-4o-mini"},  # two failed calls of the same length, within two minutes
     }
-    kinds = {finding.kind: set[str | None]() for finding in found.findings}
-    for finding in found.findings:
+    kinds = {finding.kind: set[str | None]() for finding in diagnosis.findings}
+    for finding in diagnosis.findings:
         kinds[finding.kind].add(finding.model)
     assert kinds == planted
 
 
-def test_the_log_after_is_the_second_half_hour_with_the_routes_live(
+def test_the_log_after_is_the_second_half_hour_with_routes(
     tmp_path: Path, rows: list[dict[str, Any]]
 ) -> None:
     subprocess.run(
@@ -108,12 +108,12 @@ def test_the_script_makes_the_sample_again(
     assert kept.schema.equals(script.SCHEMA)
     assert kept.num_rows == 28_185
     script.write(made, tmp_path / "again.parquet")
-    again = pq.ParquetFile(tmp_path / "again.parquet").metadata
-    if again.created_by == pq.ParquetFile(KEPT).metadata.created_by:
+    metadata = pq.ParquetFile(tmp_path / "again.parquet").metadata
+    if metadata.created_by == pq.ParquetFile(KEPT).metadata.created_by:
         assert (tmp_path / "again.parquet").read_bytes() == KEPT.read_bytes()
 
 
-def test_the_published_files_give_the_same_rows_as_the_compressed_ones(
+def test_published_and_compressed_files_have_the_same_rows(
     script: ModuleType, made: pa.Table, tmp_path: Path
 ) -> None:
     for packed in TRACE.glob("*.csv.gz"):
@@ -133,15 +133,15 @@ def test_arrivals_and_tokens_are_the_traces(rows: list[dict[str, Any]]) -> None:
         ) as file:
             lines = list(csv.DictReader(file))
         real = Counter((line["TIMESTAMP"][:26], int(line["ContextTokens"])) for line in lines)
-        ours = [row for row in rows if row["tag"] == tag]
+        tagged = [row for row in rows if row["tag"] == tag]
         assert (
             Counter(
-                (row["ts"].strftime("%Y-%m-%d %H:%M:%S.%f"), row["input_tokens"]) for row in ours
+                (row["ts"].strftime("%Y-%m-%d %H:%M:%S.%f"), row["input_tokens"]) for row in tagged
             )
             == real
         )
         generated = Counter(int(line["GeneratedTokens"]) for line in lines)
-        assert Counter(row["output_tokens"] for row in ours if row["status"] == 200) <= generated
+        assert Counter(row["output_tokens"] for row in tagged if row["status"] == 200) <= generated
 
 
 def test_rows_are_consistent(rows: list[dict[str, Any]]) -> None:

@@ -51,8 +51,8 @@ def import_logs(
         option("The baseline: recorded costs, recomputed ones, or doctor (recomputed if wrong)."),
     ] = "recorded",
     prices: PricesOption = None,
-    with_bodies: Annotated[bool, option("Keep prompts and answers, too.", "--with-bodies")] = False,
-    with_embeddings: Annotated[bool, option("Keep embeddings, too.", "--with-embeddings")] = False,
+    with_bodies: Annotated[bool, option("Also keep prompts and answers.", "--with-bodies")] = False,
+    with_embeddings: Annotated[bool, option("Also keep embeddings.", "--with-embeddings")] = False,
     check: Annotated[bool, option("Report the findings of the cost check.")] = True,
     org: Annotated[
         str | None, option("The organisation of the store (UUID), if the log has several.")

@@ -27,6 +27,7 @@ OPTION_OF_PARAMETER = {
     "allow_stale": "--allow-stale",
     "allow_unpriced": "--allow-unpriced",
     "api_key_env": "--api-key-env",
+    "base_url": "--base-url",
     "cost": "--cost",
     "format": "--format",
     "interval_method": "--method",
@@ -35,6 +36,7 @@ OPTION_OF_PARAMETER = {
     "log": "--log",
     "mapping": "--mapping",
     "memory_limit": "--memory-limit",
+    "min_share": "--min-share",
     "new_key": "--new-key-file",
     "on_bad_rows": "--skip-bad-rows",
     "org_id": "--org",
@@ -45,6 +47,7 @@ OPTION_OF_PARAMETER = {
     "public_key": "--key-hex",
     "requests": "--requests",
     "table": "--table",
+    "target_models": "--target",
     "totals": "--totals",
 }
 """The option that sets a parameter of the library."""

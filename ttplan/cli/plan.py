@@ -44,7 +44,7 @@ def plan(
     prices: PricesOption = None,
     start: StartOption = None,
     end: EndOption = None,
-    seed: Annotated[int, option("The seed of resampling.")] = 0,
+    seed: Annotated[int, option("The seed for resampling.")] = 0,
     method: Annotated[
         str, option("How to compute intervals: auto, limit, resample or tt-plan-core.")
     ] = "auto",
@@ -54,7 +54,7 @@ def plan(
         option("Replay these Parquet files (file, folder or glob) in place, not the store."),
     ] = None,
     memory_limit: Annotated[
-        str | None, option("The most memory to use for them, such as 2GB.")
+        str | None, option("The memory limit for reading them, such as 2GB.")
     ] = None,
     author: Annotated[
         str | None, option("The plan's author, for approvals: an e-mail address, a name or a UUID.")
@@ -149,8 +149,10 @@ def suggest(
     prices: PricesOption = None,
     start: StartOption = None,
     end: EndOption = None,
-    min_share: Annotated[float, option("The least saving of a route, as a share of cost.")] = 0.01,
-    limit: Annotated[int, option("The most routes to show.")] = 20,
+    min_share: Annotated[
+        float, option("The minimum saving of a route, as a share of the cost.")
+    ] = 0.01,
+    limit: Annotated[int, option("The maximum number of routes to show.")] = 20,
     output: Annotated[
         Path | None, option("Write the confirmed routes there, as a plan file (YAML).")
     ] = None,
@@ -178,7 +180,7 @@ def suggest(
 @app.command(rich_help_panel=PLAN)
 def backtest(
     routes: RoutesArgument,
-    period: Annotated[str, option("The length of a period: 7d, 12h, 30m or 90s.")] = ("7d"),
+    period: Annotated[str, option("The length of a period: 7d, 12h, 30m or 90s.")] = "7d",
     store: StoreOption = DEFAULT_STORE,
     prices: PricesOption = None,
     start: StartOption = None,
@@ -202,17 +204,19 @@ def check_quality(
     plan_id: PlanArgument,
     base_url: Annotated[str, option("An OpenAI-compatible API, such as http://127.0.0.1:8000/v1.")],
     judge_model: Annotated[str, option("The model that compares the answers.", "--judge")],
-    budget_usd: Annotated[str, option("The most that the check may cost; checked beforehand.")],
+    budget_usd: Annotated[
+        str, option("The maximum cost of the check; estimated before anything is sent.")
+    ],
     allow_bodies: Annotated[
         bool, option("Allow sending recorded prompts and answers to that API.", "--allow-bodies")
     ] = False,
     sample: Annotated[int, option("The number of requests to sample.")] = 200,
-    seed: Annotated[int, option("The seed of the sample.")] = 0,
+    seed: Annotated[int, option("The seed for the sample.")] = 0,
     api_key_env: Annotated[
         str | None, option("The environment variable that holds the API's key.")
     ] = None,
     judge_call_usd: Annotated[
-        str | None, option("The cost of one judgement, if the catalogue does not know.")
+        str | None, option("The cost of one judgement, if the catalogue has no price.")
     ] = None,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,

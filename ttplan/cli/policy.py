@@ -64,7 +64,7 @@ def approve(
     ],
     store: StoreOption = DEFAULT_STORE,
     own_key: Annotated[
-        Path | None, option("The approver's own key (PEM), which signs as well.")
+        Path | None, option("The approver's own key (PEM), to sign the approval as well.")
     ] = None,
     key_file: KeyFileOption = None,
     json: JsonOption = False,

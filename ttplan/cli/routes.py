@@ -162,7 +162,7 @@ def adopt(
     file: Annotated[Path, argument("A LiteLLM config or TokenTrimmer routes: YAML or JSON.")],
     store: StoreOption = DEFAULT_STORE,
     gateway: Annotated[
-        str | None, option("tokentrimmer or litellm, if the file does not tell.", "--from")
+        str | None, option("tokentrimmer or litellm, if it cannot be detected.", "--from")
     ] = None,
     name: Annotated[str, option("The name of the plan.")] = "as the gateway has it",
     allow_loss: AllowLossOption = False,

@@ -28,7 +28,9 @@ from ttplan.cli.output import show_result, show_value
 def health(
     store: StoreOption = DEFAULT_STORE,
     key_hex: KeyHexOption = None,
-    price_age: Annotated[str, option("The oldest prices of live plans: 30d, 12h.")] = "30d",
+    price_age: Annotated[
+        str, option("The maximum age of the prices of live plans: 30d, 12h.")
+    ] = "30d",
     key_file: KeyFileOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -70,7 +72,7 @@ def migrate(
     if roles:
         text += (
             "\nthe roles ttplan_analyst, ttplan_operator, ttplan_auditor and ttplan_gateway "
-            "have their rights"
+            "are set up"
         )
     show_value({"steps": list(steps), "roles": roles}, text, json)
 

@@ -41,7 +41,7 @@ def entries(
     since: Annotated[str | None, option("Only entries from this time on: 2026-05-01.")] = None,
     until: Annotated[str | None, option("Only entries before this time.")] = None,
     after: Annotated[int, option("Only entries after this seq.")] = -1,
-    limit: Annotated[int, option("The most entries to list.")] = 1_000,
+    limit: Annotated[int, option("The maximum number of entries to list.")] = 1_000,
     json: JsonOption = False,
 ) -> None:
     """List the entries of the audit chain, without verifying them."""
@@ -99,7 +99,7 @@ def verify(
         Path | None, option("Keep the progress in this file, and continue from it.")
     ] = None,
     html: Annotated[
-        Path | None, option("Write the report as HTML, too; the file must not exist yet.")
+        Path | None, option("Also write the report as HTML; the file must not exist yet.")
     ] = None,
     json: JsonOption = False,
 ) -> None:
@@ -202,7 +202,7 @@ def compare(
     key_hex: KeyHexOption = None,
     evidence: Annotated[Path | None, option("Write the proof of two histories there.")] = None,
     check: Annotated[
-        bool, option("Check evidence: what does it prove against this key?", "--check")
+        bool, option("Check evidence of a fork against the key, instead of comparing.", "--check")
     ] = False,
     json: JsonOption = False,
 ) -> None:
