@@ -91,4 +91,6 @@ def test_adopt_makes_a_store(
     plan = json.loads(capsys.readouterr().out)
     assert plan["name"] == "as the gateway has it"
     assert run(["apply", plan["plan_id"], "--yes"]) == 0
-    check_error(["adopt", str(routes), "--from", "nginx"], 2, "'nginx' is no gateway", capsys)
+    check_error(
+        ["adopt", str(routes), "--from", "nginx"], 2, "'nginx' is not a known gateway", capsys
+    )

@@ -369,7 +369,7 @@ def test_the_commands_tell_the_story(
     assert "applied: second, 2 routes are live" in run_text(
         ["apply", cli["second"], "--yes"], capsys
     )
-    check_error(["revert", cli["first"], "--yes"], 1, "revert that one first", capsys)
+    check_error(["revert", cli["first"], "--yes"], 1, "revert that plan first", capsys)
     before = content(tmp_path / "s.duckdb")
     assert "1 removed, 1 put back" in run_text(["revert", cli["second"], "--dry-run"], capsys)
     assert content(tmp_path / "s.duckdb") == before
@@ -410,7 +410,7 @@ def test_a_route_is_renamed_in_the_file_of_the_live_ones(
     assert run_text(["drift"], capsys).startswith("NO DRIFT: 2 live routes")
     first = json.loads(run_text(["history", "bb", "--json"], capsys))[0]["since"]
     assert run_text(["routes", "--yaml", "--at", first], capsys) == written
-    check_error(["routes", "--yaml", "--json"], 2, "say only one of them", capsys)
+    check_error(["routes", "--yaml", "--json"], 2, "give only one of --yaml and --json", capsys)
 
 
 def test_a_route_without_an_id_is_matched_by_its_old_name(ws: Workspace, tmp_path: Path) -> None:

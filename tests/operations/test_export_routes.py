@@ -179,7 +179,7 @@ def test_what_cannot_be_written_to(ws: Workspace, tmp_path: Path) -> None:
         ws.export_routes(tmp_path / "r.txt")
     with pytest.raises(
         InputError,
-        match="'nginx' is no gateway that is known; expected one of tokentrimmer, litellm",
+        match="'nginx' is not a known gateway; expected one of tokentrimmer, litellm",
     ):
         ws.export_routes(tmp_path / "r.json", "nginx")  # type: ignore[arg-type]
     (tmp_path / "r.json").write_text("mine")

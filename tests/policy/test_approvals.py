@@ -195,7 +195,9 @@ def test_the_digest_is_of_all_that_is_approved_and_blinded() -> None:
 
 
 def test_invalid_approvals_are_refused(driver: plan_driver.PlanDriver) -> None:
-    with pytest.raises(InputError, match="only a person can approve a plan, and 'api_key' is not one"):
+    with pytest.raises(
+        InputError, match="only a person can approve a plan, and 'api_key' is not one"
+    ):
         approve(context_of(driver.store, KEY), UUID(int=1), actor=ApiKey(UUID(int=3)))
     with pytest.raises(PlanNotFound):
         approve(context_of(driver.store, KEY), UUID(int=9), actor=BOB)

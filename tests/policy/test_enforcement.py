@@ -12,6 +12,7 @@ import pytest
 
 from tests.audit.chains import KEY
 from tests.display.test_cards import HOSTILE, Tags
+from tests.logs.test_reader import numbered, write
 from tests.policy.support import BLOCKS, set_store_policy
 from tests.support import plan_driver
 from tests.support.contexts import context_of
@@ -111,6 +112,7 @@ def test_a_card_fits_and_escapes() -> None:
 def test_health_checks_the_policy(tmp_path: Path) -> None:
     moments = (NOW + timedelta(minutes=n) for n in range(10**6))
     ws = opened(tmp_path / "s.duckdb", clock=lambda: next(moments))
+    ws.import_logs(write(tmp_path / "log.jsonl", numbered(1)))
 
     def policy() -> tuple[bool, str]:
         (check,) = [check for check in ws.health().result.checks if check.name == "policy"]
@@ -121,7 +123,7 @@ def test_health_checks_the_policy(tmp_path: Path) -> None:
     assert policy() == (True, "1 rule")
     with duckdb.connect(str(tmp_path / "s.duckdb")) as connection:
         connection.execute("DELETE FROM settings WHERE name = 'policy'")
-    assert policy() == (False, "none, which is not what was signed for; set it anew")
+    assert policy() == (False, "none, which is not the signed one; set it again")
     with duckdb.connect(str(tmp_path / "s.duckdb")) as connection:
         connection.execute("INSERT INTO settings VALUES ('policy', '{')")
     ok, message = policy()
