@@ -19,7 +19,7 @@ def test_a_litellm_log_is_imported_once(tmp_path: Path) -> None:
     assert (report.added, report.already_there, report.unusable) == (report.used, 0, 0)
     assert (report.added or 0) + report.passed_over == report.rows == 240
     before = content(tmp_path / "s.duckdb")
-    second = workspace.import_logs(litellm_rows.FIXTURES / "litellm_spend_logs.csv")
+    second = workspace.import_logs(FIXTURES / "litellm_spend_logs.csv")
     assert (second.added, second.already_there) == (0, report.added)
     assert content(tmp_path / "s.duckdb") == before
     # The same requests by way of the API are the same rows.
