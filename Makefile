@@ -66,7 +66,7 @@ fuzz: $(READY)  ## make fuzz TARGET=reader SECONDS=600; without TARGET each in t
 		$(BIN)/pip install --quiet --constraint constraints.txt --group fuzz
 	$(BIN)/python -m tests.fuzz.run $(TARGET) --seconds $(or $(SECONDS),60)
 
-mutants: $(READY)  ## make mutants MODULE=verify; without MODULE all modules that check something
+mutants: $(READY)  ## make mutants MODULE=verify.walker; all of ttplan.audit without MODULE
 	$(BIN)/python scripts/mutants.py $(MODULE)
 
 bench: $(READY)

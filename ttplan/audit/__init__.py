@@ -12,7 +12,6 @@ Examples
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -45,16 +44,11 @@ _MODULES = {
 __all__ = sorted(name for names in _MODULES.values() for name in names)
 
 
-def load_export(package: str, modules: Mapping[str, tuple[str, ...]], name: str) -> Any:
-    """Import the module that defines an exported name, and return what the name stands for."""
-    for module, names in modules.items():
+def __getattr__(name: str) -> Any:
+    for module, names in _MODULES.items():
         if name in names:
             return getattr(import_module(module), name)
-    raise AttributeError(f"module {package!r} has no attribute {name!r}")
-
-
-def __getattr__(name: str) -> Any:
-    return load_export(__name__, _MODULES, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

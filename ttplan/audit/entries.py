@@ -68,17 +68,8 @@ def canonical_body(
     timestamp: str,
 ) -> bytes:
     """Return the canonical bytes that an entry's hash covers."""
-    return canonical_json(
-        {
-            "actor": dict(actor),
-            "event": event,
-            "id": id,
-            "org_id": org_id,
-            "payload": dict(payload),
-            "seq": seq,
-            "timestamp": timestamp,
-        }
-    )
+    ids = {"id": id, "org_id": org_id, "seq": seq, "timestamp": timestamp, "event": event}
+    return canonical_json(ids | {"actor": dict(actor), "payload": dict(payload)})
 
 
 def next_entry(
@@ -126,17 +117,12 @@ def next_entry(
 
 def to_record(entry: AuditEntry) -> StoredEntry:
     """Convert an entry to the form that is stored and streamed."""
-    body = canonical_body(
-        actor=entry.actor.to_dict(),
-        event=entry.event,
-        id=str(entry.id),
-        org_id=str(entry.org_id),
-        payload=entry.payload,
-        seq=entry.seq,
-        timestamp=entry.timestamp,
-    )
+    fields = entry.to_dict()
+    for name in ("prev_hash", "hash", "signature"):
+        del fields[name]
+    body = canonical_json(fields)
     return StoredEntry(
-        str(entry.org_id), entry.seq, entry.prev_hash, entry.hash, entry.signature, body
+        fields["org_id"], entry.seq, entry.prev_hash, entry.hash, entry.signature, body
     )
 
 

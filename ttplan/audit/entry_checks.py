@@ -79,6 +79,11 @@ def check_hex(pattern: re.Pattern[str], text: str, index: int, name: str, digits
         raise HexError(index, f"{name} is {text[:140]!r}; expected {digits} lower-case hex digits")
 
 
+def is_hash(value: object) -> bool:
+    """Return whether a value is text of 64 lower-case hex digits."""
+    return isinstance(value, str) and HEX64.fullmatch(value) is not None
+
+
 def is_well_signed(record: StoredEntry, key: VerifyingKey) -> bool:
     """Whether an entry passes `check_content` and has this key's signature.
 

@@ -12,7 +12,7 @@ from ttplan.audit.entry_checks import is_well_signed
 from ttplan.audit.jsonl import format_line, parse_entry
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.rotation import is_rotation, verify_rotation
-from ttplan.audit.strict_json import parse_json
+from ttplan.audit.strict_json import parse_json_file
 from ttplan.model.audit import AuditEntry, StoredEntry
 from ttplan.model.errors import Equivocation, InputError, ProofError
 
@@ -74,14 +74,7 @@ def check_evidence(data: bytes, name: str, public_key: VerifyingKey) -> Equivoca
     Raises InputError, naming the file, if it is malformed, and ProofError if it proves nothing
     about this key.
     """
-    if len(data) > MAX_EVIDENCE:
-        raise InputError(
-            f"{name} has more than {MAX_EVIDENCE:,} bytes; expected evidence of a fork"
-        )
-    try:
-        fields = parse_json(data)
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from None
+    fields = parse_json_file(data, name, "evidence of a fork", MAX_EVIDENCE)
     if not isinstance(fields, dict) or fields.keys() != set(_FIELDS) or fields["format"] != FORMAT:
         raise InputError(
             f"{name} is not evidence of a fork; expected {', '.join(_FIELDS)}, the format being "

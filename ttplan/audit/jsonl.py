@@ -14,7 +14,7 @@ import orjson
 
 from ttplan.audit.canonical_line import claimed_seq, parse_canonical_line
 from ttplan.audit.entries import normalize_timestamp, to_record
-from ttplan.audit.entry_checks import HEX64, UUID_TEXT
+from ttplan.audit.entry_checks import UUID_TEXT, is_hash
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.strict_json import parse_json
 from ttplan.model.audit import AuditEntry, StoredEntry
@@ -149,8 +149,7 @@ class _Line(NamedTuple):
 
 
 class _LineReader:
-    """Yields lines that are not blank, with their numbers. Only a line feed ends a line, so no text
-    can. The file is closed at its end, and if it cannot be read."""
+    """Yields lines that are not blank, with their numbers. Only a line feed ends a line."""
 
     def __init__(self, file: BinaryIO, name: str, max_line: int, lines_before: int = 0) -> None:
         self._file = file
@@ -262,15 +261,12 @@ def _read_records(
 
 
 def _parse_line(line: _Line) -> StoredEntry:
-    """Parse an entry that need not be canonical.
-
-    White space, the order of keys and the escapes in texts are free; anything ambiguous is refused.
-    A line that equals its own re-encoding needs no strict parsing.
-    """
+    """Parse an entry that need not be canonical. Anything ambiguous is refused."""
     try:
         fields = orjson.loads(line.text)
     except orjson.JSONDecodeError:
         fields = None
+    # A line that equals its own re-encoding needs no strict parsing.
     if (
         not isinstance(fields, dict)
         or _entry_problem(fields) is not None
@@ -392,7 +388,7 @@ def _parse_preamble(line: _Line) -> Preamble | None:
     key, org_id, count = fields["verifying_key"], fields["org_id"], fields["entry_count"]
     if fields["meta"] is not True:
         line.refuse("meta is not true; expected a preamble")
-    if not (isinstance(key, str) and HEX64.fullmatch(key)):
+    if not is_hash(key):
         line.refuse("verifying_key is not 64 lower-case hex digits; expected a public key")
     if not (isinstance(org_id, str) and UUID_TEXT.fullmatch(org_id)):
         line.refuse("org_id is not a UUID; expected one in lower case with hyphens")

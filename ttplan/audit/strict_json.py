@@ -40,6 +40,16 @@ def parse_json(data: bytes) -> Any:
     return value
 
 
+def parse_json_file(data: bytes, name: str, what: str, limit: int) -> Any:
+    """Parse a file of at most `limit` bytes as `parse_json` does. InputError contains `name`."""
+    if len(data) > limit:
+        raise InputError(f"{name} has more than {limit:,} bytes; expected {what}")
+    try:
+        return parse_json(data)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+
+
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) != len(pairs):

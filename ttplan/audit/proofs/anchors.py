@@ -31,11 +31,6 @@ class RecordedAnchor(NamedTuple):
     at: str | None
 
 
-def parse_anchor(anchor: str | TipAnchor | None) -> TipAnchor | None:
-    """Convert an anchor in text form. Raises InputError if the text is not an anchor."""
-    return TipAnchor.parse(anchor) if isinstance(anchor, str) else anchor
-
-
 def anchor_line(anchor: TipAnchor, at: datetime) -> str:
     """Return an anchor as a line, with the time in UTC to the second."""
     return f"{anchor} {format_timestamp(at.replace(microsecond=0)).removesuffix('+00:00')}Z\n"

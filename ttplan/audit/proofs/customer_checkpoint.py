@@ -17,6 +17,7 @@ from uuid import UUID
 import orjson
 
 from ttplan.audit.canonical import canonical_json
+from ttplan.audit.entry_checks import HEX128, UUID_TEXT, is_hash
 from ttplan.audit.keys.key_files import (
     SigningKey,
     VerifyingKey,
@@ -33,9 +34,6 @@ MAX_CHECKPOINT = 16 * 1024
 """The largest checkpoint file, in bytes."""
 _MAX_SEED_FILE = 4 * 1024
 _KEY_ID = "ed25519-sha256:"
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
-_HEX64 = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_HEX128 = re.compile(r"[0-9a-f]{128}", re.ASCII)
 _WHOLE_SECOND = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 
 
@@ -162,7 +160,7 @@ def parse_customer_checkpoint(data: bytes, name: str) -> CustomerCheckpoint:
         )
     for field, prefix in ((form.key, ""), ("tip_hash", ""), (form.identity, form.prefix)):
         value = fields[field]
-        if not (value.startswith(prefix) and _HEX64.fullmatch(value[len(prefix) :])):
+        if not (value.startswith(prefix) and is_hash(value[len(prefix) :])):
             expected = f"{prefix!r} and " if prefix else ""
             raise CustomerCheckpointError(
                 "bad hex",
@@ -190,7 +188,7 @@ def check_customer_signature(checkpoint: CustomerCheckpoint, customer_key: Verif
 
     Raises CustomerCheckpointError: first bad signature, then key identity mismatch.
     """
-    if not _HEX128.fullmatch(checkpoint.signature):
+    if not HEX128.fullmatch(checkpoint.signature):
         raise CustomerCheckpointError("bad signature", "it is not 128 lower-case hex digits")
     problem = customer_key.signature_problem(
         bytes.fromhex(checkpoint.signature), signed_bytes(checkpoint)
@@ -254,7 +252,7 @@ def _parse_shape(data: bytes, name: str) -> tuple[dict[str, Any], _Form]:
                 raise malformed(f"sequence is {str(fields[field])[:40]!r}; expected a whole number")
         elif not isinstance(fields[field], str):
             raise malformed(f"{field} is not text")
-    if not _UUID.fullmatch(fields[form.org]):
+    if not UUID_TEXT.fullmatch(fields[form.org]):
         raise malformed(
             f"{form.org} is {fields[form.org][:60]!r}; expected a UUID in lower case with hyphens"
         )

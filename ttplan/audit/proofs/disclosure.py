@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, NamedTuple
 
 import blake3
@@ -10,9 +9,9 @@ import orjson
 
 from ttplan.audit.c2sp.tlog import Checkpoint, TlogProof, check_proof, prove
 from ttplan.audit.canonical import canonical_json
-from ttplan.audit.entry_checks import check_content
+from ttplan.audit.entry_checks import check_content, is_hash
 from ttplan.audit.jsonl import format_line, parse_entry
-from ttplan.audit.strict_json import parse_json
+from ttplan.audit.strict_json import parse_json_file
 from ttplan.model.audit import StoredEntry
 from ttplan.model.errors import InputError, ProofError
 
@@ -20,7 +19,6 @@ FORMAT = "ttplan.disclosure.v1"
 MAX_DISCLOSURE = 32 * 2**20
 """The largest disclosure, in bytes."""
 _KEYS = ("format", "routes", "nonce", "entry", "leaf_index", "leaf_count", "path")
-_HEX64 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 class Disclosure(NamedTuple):
@@ -94,12 +92,7 @@ def format_disclosure(disclosure: Disclosure) -> bytes:
 
 def parse_disclosure(data: bytes, name: str) -> Disclosure:
     """Parse a disclosure file. Raises InputError that names file and field."""
-    if len(data) > MAX_DISCLOSURE:
-        raise InputError(f"{name} has more than {MAX_DISCLOSURE:,} bytes; expected a disclosure")
-    try:
-        fields = parse_json(data)
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from None
+    fields = parse_json_file(data, name, "a disclosure", MAX_DISCLOSURE)
     if not isinstance(fields, dict) or fields.keys() != set(_KEYS) or fields["format"] != FORMAT:
         raise InputError(
             f"{name} is not a disclosure; expected exactly {', '.join(_KEYS)}, with the format "
@@ -107,12 +100,12 @@ def parse_disclosure(data: bytes, name: str) -> Disclosure:
         )
     if not isinstance(fields["routes"], list):
         raise InputError(f"{name}: routes is not a JSON array; a commitment is always to one")
-    if not _is_hash(fields["nonce"]):
+    if not is_hash(fields["nonce"]):
         raise InputError(f"{name}: nonce is invalid; expected 64 lower-case hex digits")
     count, path = fields["leaf_count"], fields["path"]
     if type(count) is not int or not 0 < count < 2**63:
         raise InputError(f"{name}: leaf_count is {str(count)[:20]}; expected a whole number from 1")
-    if not isinstance(path, list) or len(path) > 63 or not all(_is_hash(node) for node in path):
+    if not isinstance(path, list) or len(path) > 63 or not all(is_hash(node) for node in path):
         raise InputError(
             f"{name}: path is not a list of at most 63 hashes; expected 64 lower-case hex digits "
             "each"
@@ -126,7 +119,3 @@ def parse_disclosure(data: bytes, name: str) -> Disclosure:
     return Disclosure(
         fields["routes"], fields["nonce"], entry, count, tuple(bytes.fromhex(node) for node in path)
     )
-
-
-def _is_hash(value: object) -> bool:
-    return isinstance(value, str) and _HEX64.fullmatch(value) is not None

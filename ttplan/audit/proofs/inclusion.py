@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import orjson
 
 from ttplan.audit import merkle
+from ttplan.audit.entry_checks import is_hash
 from ttplan.audit.merkle import blake3_256
-from ttplan.audit.strict_json import parse_json
+from ttplan.audit.strict_json import parse_json_file
 from ttplan.model.errors import InputError, ProofError
 
 MAX_PROOF = 64 * 1024
@@ -31,7 +31,6 @@ _KEYS = (
     "local_only",
     "note",
 )
-_HEX64 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 class InclusionProof(NamedTuple):
@@ -83,12 +82,7 @@ def parse_inclusion_proof(data: bytes, name: str) -> InclusionProof:
 
     Raises InputError that names file and field, and ProofError if the proof contradicts itself.
     """
-    if len(data) > MAX_PROOF:
-        raise InputError(f"{name} has more than {MAX_PROOF:,} bytes; expected an inclusion proof")
-    try:
-        fields = parse_json(data)
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from None
+    fields = parse_json_file(data, name, "an inclusion proof", MAX_PROOF)
     problem = _find_problem(fields)
     if problem is not None:
         raise InputError(f"{name}: {problem}")
@@ -157,7 +151,7 @@ def _find_problem(fields: Any) -> str | None:
     for name in ("chain_id", "note"):
         if not isinstance(fields[name], str):
             return f"{name} is not text"
-    if not _is_hash(fields["root"]):
+    if not is_hash(fields["root"]):
         return "root is not a hash; expected 64 lower-case hex digits"
     if fields["local_only"] is not True:
         return "local_only is not true; expected a proof without claims about its root's publisher"
@@ -174,13 +168,9 @@ def _find_problem(fields: Any) -> str | None:
                 f"sibling_path[{index}] is not a sibling; expected an object with exactly hash, "
                 "left"
             )
-        if not _is_hash(sibling["hash"]):
+        if not is_hash(sibling["hash"]):
             return f"sibling_path[{index}].hash is not a hash; expected 64 lower-case hex digits"
     return None
-
-
-def _is_hash(value: object) -> bool:
-    return isinstance(value, str) and _HEX64.fullmatch(value) is not None
 
 
 def _describe_sides(places: list[bool]) -> str:

@@ -182,7 +182,8 @@ def verify_entries(
         records = walker.start_after(options.since, records)
     steps = _expand_segments(walker, records, signed=options.all_signatures)
     verify = _verify_all if options.all_signatures else _verify_tip
-    verified = walker.result(verify(walker, steps, progress, reached or (lambda _: None)))
+    count = verify(walker, steps, progress or (lambda _: None), reached or (lambda _: None))
+    verified = walker.result(count)
     for anchor in anchors:
         _check_anchor(verified, walker.anchored_hashes.get(anchor.seq), anchor)
     if options.anchor is not None and verified.tip != options.anchor:
@@ -225,7 +226,7 @@ def _expand_segments(
 def _verify_tip(
     walker: ChainWalker,
     entries: Iterator[StoredEntry | Segment],
-    progress: Callable[[int], None] | None,
+    progress: Callable[[int], None],
     reached: Callable[[VerifiedPrefix], None],
 ) -> int:
     """Check all hashes and the last signature of each key. Return how many signatures that is."""
@@ -235,10 +236,8 @@ def _verify_tip(
             prefix = _verified_prefix(walker)
             if prefix is not None:
                 reached(prefix)
-            if progress is not None:
-                progress(walker.index)
-    if progress is not None:
-        progress(walker.index)
+            progress(walker.index)
+    progress(walker.index)
     if walker.index == walker.start or walker.last is None or walker.ends_with_rotation:
         return walker.rotations
     error = signature_error(walker.last, walker.index - 1, walker.key)
@@ -250,13 +249,10 @@ def _verify_tip(
 def _verify_all(
     walker: ChainWalker,
     entries: Iterator[StoredEntry | Segment],
-    progress: Callable[[int], None] | None,
+    progress: Callable[[int], None],
     reached: Callable[[VerifiedPrefix], None],
 ) -> int:
-    """Check hashes in this thread and signatures behind it, on all cores.
-
-    An error here waits for the verdicts on the entries before it, so the first bad entry is named.
-    """
+    """Check hashes in this thread and signatures behind it, on all cores; return their number."""
     threads = os.cpu_count() or 1
     workers: WorkerPool | None = None
     checked_singly, workers_requested = 0, False
@@ -274,6 +270,7 @@ def _verify_all(
             if walker.index > start:
                 future = pool.submit(_first_bad_signature, batch, start, key, workers)
                 pending.append((future, _verified_prefix(walker)))
+            # An error waits for the verdicts on the entries before it: the first bad entry counts.
             keep = 0 if error is not None or walker.index == start else 2 * threads
             while len(pending) > keep:
                 verdict, prefix = pending.popleft()
@@ -286,8 +283,7 @@ def _verify_all(
                     reached(prefix)
             if error is not None:
                 raise error
-            if progress is not None:
-                progress(walker.index)
+            progress(walker.index)
             if walker.index == start:
                 return walker.index - walker.start
 
@@ -302,16 +298,12 @@ def _verified_prefix(walker: ChainWalker) -> VerifiedPrefix | None:
 def _next_batch(
     walker: ChainWalker, entries: Iterator[StoredEntry | Segment]
 ) -> tuple[list[StoredEntry], TtplanError | None]:
-    """Take the next entries that one key signs, and the error that ended them, if any.
-
-    Their place and hash are good. A segment ends the batch without being part of it: its
-    signatures are checked already.
-    """
+    """Take the next entries that one key signs, checked but for that, and the error after them."""
     batch: list[StoredEntry] = []
     try:
         for entry in islice(entries, _BATCH):
             walker.advance(entry)
-            if isinstance(entry, Segment):
+            if isinstance(entry, Segment):  # its signatures are checked already
                 break
             batch.append(entry)
             if walker.ends_with_rotation:

@@ -153,10 +153,7 @@ def _describe_checks(options: VerifyOptions) -> tuple[list[str], list[str]]:
 
 
 def _describe_partial_checks(good: int, options: VerifyOptions) -> list[str]:
-    """Return what was checked before the first bad entry.
-
-    Signatures count only if each is checked: the tip's vouches only once it is checked itself.
-    """
+    """Return what was checked before the first bad entry; signatures only if each is checked."""
     if good == 0:
         return []
     fields = (

@@ -182,10 +182,7 @@ class ChainWalker:
         self._signer_of_last, self.ends_with_rotation = self.key, False
 
     def _check_each(self, record: StoredEntry) -> None:
-        """Run the same checks one by one, in the order in which they are reported.
-
-        Large floats may have either exponent form here.
-        """
+        """Run the same checks one by one, in order, with either exponent form of large floats."""
         index, last = self.index, self.last
         if self._org_id is not None and record.org_id != self._org_id:
             raise foreign_org_error(index, self._org_id, record.org_id)
