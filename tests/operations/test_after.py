@@ -144,7 +144,7 @@ def test_a_replay_that_raises_leaves_a_failed_plan(
     with monkeypatch.context() as patch:
         patch.setattr("ttplan.operations.plans.replay.checked_replay", breaking)
         with pytest.raises(
-            ttplan.ReplayFailed, match="OutOfMemoryException: could not allocate; it is kept as"
+            ttplan.ReplayFailed, match="OutOfMemoryException: could not allocate; it is stored as"
         ) as caught:
             ws.plan([route("a")], name="too much")
     assert (caught.value.kept, caught.value.exit_code) == (True, 3)
