@@ -340,7 +340,7 @@ def test_unsigned_routes_are_exported_only_if_allowed(ws: Workspace, tmp_path: P
     with duckdb.connect(str(tmp_path / "s.duckdb")) as connection:
         connection.execute("UPDATE plan_runs SET nonce = repeat('a', 64)")
     with pytest.raises(
-        DriftError, match="cannot be known whether what is live was signed for: entry 0"
+        DriftError, match="known whether the live routes are the signed ones: entry 0"
     ):
         ws.export_routes(target, overwrite=True)
 
