@@ -457,7 +457,7 @@ def test_drift_exits_1_and_repair_asks(
     before = content(tmp_path / "s.duckdb")
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
     assert run(["repair"]) == 130
-    assert "Write back what was signed for?" in capsys.readouterr().out
+    assert "Restore the signed routes?" in capsys.readouterr().out
     check_error(["repair", "--json"], 2, "say --yes", capsys)
     assert content(tmp_path / "s.duckdb") == before
     assert "repaired: 0 edited, 1 missing, 0 foreign" in run_text(["repair", "--yes"], capsys)
