@@ -458,7 +458,7 @@ def test_drift_exits_1_and_repair_asks(
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
     assert run(["repair"]) == 130
     assert "Restore the signed routes?" in capsys.readouterr().out
-    check_error(["repair", "--json"], 2, "say --yes", capsys)
+    check_error(["repair", "--json"], 2, "add --yes", capsys)
     assert content(tmp_path / "s.duckdb") == before
     assert "repaired: 0 edited, 1 missing, 0 foreign" in run_text(["repair", "--yes"], capsys)
     assert "NO DRIFT" in run_text(["drift"], capsys)
@@ -478,7 +478,7 @@ def test_asking_before_a_revert(
     out = capsys.readouterr().out
     assert "2 removed; 0 other live routes stay as they are" in out
     assert "Revert this plan?" in out
-    check_error(["revert", cli["first"], "--json"], 2, "say --yes", capsys)
+    check_error(["revert", cli["first"], "--json"], 2, "add --yes", capsys)
     assert content(tmp_path / "s.duckdb") == before
 
 
@@ -515,7 +515,7 @@ def test_a_failed_replay_exits_3_and_its_plan_shows_no_figures(
         check_error(
             ["plan", str(routes), "--name", "broken"],
             3,
-            "RuntimeError: a defect; it is kept as a failed plan",
+            "RuntimeError: a defect; it is stored as a failed plan",
             capsys,
         )
     failed = next(
@@ -545,7 +545,7 @@ def test_the_runbook_names_existing_commands_and_options() -> None:
         "apply",
         "revert",
         "routes",
-        "history",
+        "route-history",
         "drift",
         "repair",
         "backup",
