@@ -6,7 +6,7 @@ READY := .venv/.ready
 PYTEST := $(BIN)/pytest -n auto --dist worksteal
 NBVAL := $(BIN)/pytest -p nbval -m "" --nbval --nbval-current-env --nbval-cell-timeout 120 -n auto --dist loadfile
 
-.PHONY: demo test quick test-all test-rest test-lowest coverage lint docs dist notebooks faults fuzz mutants \
+.PHONY: demo test quick test-all test-rest test-lowest test-audit-only coverage lint docs dist notebooks faults fuzz mutants \
 	bench bench-chains bench-peer clean
 
 demo: $(DEMO)  ## the whole story on an hour of real traffic
@@ -32,6 +32,9 @@ test-lowest: $(READY)  ## the tests with the lowest versions that pyproject.toml
 		--group lowest
 	build/lowest/bin/python -m pytest -n auto --dist worksteal -W ignore \
 		tests/audit tests/engine tests/store tests/workspace tests/logs tests/prices tests/cli
+
+test-audit-only: $(READY)  ## the verifier in an environment with its own libraries alone
+	$(BIN)/pytest -m slow tests/audit/test_dependencies.py
 
 coverage: $(READY)  ## the share of lines and branches that `make test` reaches
 	mkdir -p build/coverage
