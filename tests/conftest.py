@@ -8,13 +8,16 @@ import signal
 import pytest
 
 LONG = ("tests/faults/test_harness.py",)
-"""What takes minutes begins first, so that no process is left with it at the end while the others have nothing to do."""
+"""What takes minutes begins first, so that no process is left with it at the end while the others
+have nothing to do.
+"""
 
-# To compile a replay makes a hundred thousand objects, which refer to one another and last: looked at as often as Python does
-# unless told otherwise, they take a fifth of the time of all tests.
+# To compile a replay makes a hundred thousand objects, which refer to one another and last: looked
+# at as often as Python does unless told otherwise, they take a fifth of the time of all tests.
 gc.set_threshold(100_000, 20, 20)
 
-# A shell that starts tests in the background has them ignore Ctrl-C, and their children, too; some tests press it.
+# A shell that starts tests in the background has them ignore Ctrl-C, and their children, too; some
+# tests press it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

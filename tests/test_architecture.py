@@ -1,34 +1,29 @@
-"""The house stays a house: imports go down the floors only, and the lower ones do without the heavy libraries."""
+"""Packages import downwards only, keep to their own libraries, and stay easy to find one's way in.
+
+docs/architecture.md holds the one table of layers; these tests read it.
+"""
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1] / "ttplan"
+from tests.paths import DOCS, ROOT
 
-# A room imports only from rooms of a lower floor, and from itself.
-FLOORS: list[set[str]] = [
-    {"model"},
-    {"util"},
-    {"audit"},
-    {"logs", "prices", "store"},
-    {"engine", "quality"},
-    {"doctor", "gateways", "history", "policy"},
-    {"apply"},
-    {"operations"},
-    {"display"},
-    {"plots", "views"},
-    {"panel"},
-    {"workspace"},
-    {"cli"},
-    {"__main__"},
-]
-# What some rooms must never import, here or further down.
+PACKAGE = ROOT / "ttplan"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+MAX_LINES, MIN_LINES, MAX_FILES = 450, 40, 15
+LIGHT = {"ttplan.model.stored_entry"}
+"""Kept small on purpose: worker processes load it and little else."""
+
+# Third-party libraries that a package must not import, here or in a function.
 FORBIDDEN = {
     "audit": {"pandas", "duckdb", "ibis", "numpy", "pyarrow", "ipywidgets", "matplotlib"},
     "model": {"pandas", "duckdb", "ibis", "numpy", "pyarrow", "ipywidgets", "matplotlib"},
@@ -37,34 +32,53 @@ FORBIDDEN = {
     "engine": {"requests", "random", "time", "os", "pathlib"},
     "panel": {"pandas", "duckdb", "ibis", "numpy", "cryptography"},
 }
-# What some rooms may import of ours: the panel calls a workspace's verbs (`panel/backend.py`), and shows what they give.
-OURS = {"panel": {"panel", "model", "display", "audit", "util"}}
+# The panel calls the workspace through a protocol, and shows what that returns.
+ALLOWED = {"panel": {"panel", "model", "display", "audit", "util"}}
+# Names of the first version that standard terms have replaced.
+OLD_NAMES = re.compile(
+    r"\b(TouchedSince|Unsayable|told_of_waiting|in_transaction|WhichPlans|WhichEntries|Telling"
+    r"|Shown[A-Z]\w+|\w+Verbs|Wiring|asked_of|unheard|believing|patience)\b"
+)
 
 
-def modules() -> list[Path]:
-    return sorted(ROOT.rglob("*.py"))
+def layers() -> dict[str, int]:
+    """The layer of each package, the highest first, from the table in docs/architecture.md."""
+    rows = re.findall(
+        r"^\| [\w ]+ \| ((?:`\w+`(?:, )?)+) \|", (DOCS / "architecture.md").read_text(), re.M
+    )
+    return {name: -i for i, row in enumerate(rows) for name in re.findall(r"`(\w+)`", row)}
 
 
-def room_of(path: Path) -> str:
-    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+LAYERS = layers()
 
 
-def imported(path: Path) -> set[str]:
-    """The modules that a file imports, wherever in it, except for type checking only."""
-    found = set()
+def package_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+@cache
+def imports_of(path: Path, *, top_level: bool = False) -> frozenset[str]:
+    """The modules that a file imports, except those for type checking only."""
     tree = ast.parse(path.read_text())
+    nodes: list[ast.AST] = list(tree.body) if top_level else list(ast.walk(tree))
     skipped = {
         id(node) for test in ast.walk(tree) if _is_type_checking(test) for node in ast.walk(test)
     }
-    for node in ast.walk(tree):
+    names: set[str] = set()
+    for node in nodes:
         if id(node) in skipped:
             continue
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative imports hide where they go"
-            found.add(node.module or "")
-    return found
+            assert node.level == 0, f"{path}: a relative import"
+            module = node.module or ""
+            names |= {f"{module}.{alias.name}" for alias in node.names} | {module}
+    return frozenset(names)
 
 
 def _is_type_checking(node: ast.AST) -> bool:
@@ -75,38 +89,85 @@ def _is_type_checking(node: ast.AST) -> bool:
     )
 
 
-def floor_of(room: str) -> int:
-    return next(i for i, rooms in enumerate(FLOORS) if room in rooms)
+def test_every_package_has_a_layer() -> None:
+    packages = {package_of(path) for path in MODULES} - {"__init__", "__main__"}
+    assert packages == LAYERS.keys()
 
 
-def test_every_room_has_a_floor() -> None:
-    rooms = {room_of(path) for path in modules()} - {"__init__"}
-    assert rooms == set().union(*FLOORS)
+def test_no_module_is_loose_at_the_top() -> None:
+    assert {path.name for path in PACKAGE.glob("*.py")} == {
+        "__init__.py",
+        "__main__.py",
+        "apply.py",
+    }
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_go_down_the_floors_only(path: Path) -> None:
-    room = room_of(path)
-    if room == "__init__":
+@pytest.mark.parametrize("path", MODULES, ids=module_of)
+def test_imports_go_down_the_layers(path: Path) -> None:
+    package = package_of(path)
+    if package in ("__init__", "__main__"):
         return
-    for name in imported(path):
+    for name in imports_of(path):
         if name.startswith("ttplan."):
             other = name.split(".")[1]
-            assert other == room or floor_of(other) < floor_of(room), f"{path} imports {name}"
-            assert other in OURS.get(room, {other}), (
-                f"{path} imports {name}: a {room} has no business there"
-            )
+            if other not in LAYERS:  # a name at the top of the package
+                continue
+            below = other == package or LAYERS[other] < LAYERS[package]
+            assert below, f"{path} imports {name}"
+            assert other in ALLOWED.get(package, {other}), f"{path} imports {name}"
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
-def test_a_room_keeps_to_its_own_libraries(path: Path) -> None:
-    roots = {name.split(".")[0] for name in imported(path)}
-    assert not roots & FORBIDDEN.get(room_of(path), set())
+@pytest.mark.parametrize("path", MODULES, ids=module_of)
+def test_a_package_keeps_to_its_libraries(path: Path) -> None:
+    roots = {name.split(".")[0] for name in imports_of(path)}
+    assert not roots & FORBIDDEN.get(package_of(path), set())
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
-def test_no_file_grows_past_450_lines(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 450
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    names = {module_of(path): path for path in MODULES}
+    graph = {
+        name: {other for other in imports_of(path, top_level=True) if other in names} - {name}
+        for name, path in names.items()
+        if path.name != "__init__.py"
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" → ".join(error.args[1]))
+
+
+def test_files_and_folders_have_a_handy_size() -> None:
+    sizes = {path: len(path.read_text().splitlines()) for path in MODULES}
+    assert [module_of(path) for path, lines in sizes.items() if lines > MAX_LINES] == []
+    small = {
+        module_of(path)
+        for path, lines in sizes.items()
+        if lines < MIN_LINES and not path.name.startswith("__")
+    }
+    assert small <= LIGHT
+    folders = {path.parent for path in MODULES}
+    assert [str(f) for f in folders if len(list(f.glob("*.py"))) > MAX_FILES] == []
+
+
+def test_names_of_the_first_version_do_not_come_back() -> None:
+    files = [*MODULES, *(ROOT / "tests").rglob("*.py"), *DOCS.rglob("*.md")]
+    found = {
+        f"{path.relative_to(ROOT)}: {match[0]}"
+        for path in files
+        if path != Path(__file__)
+        for match in OLD_NAMES.finditer(path.read_text())
+    }
+    assert found == set()
+
+
+def test_test_names_are_short() -> None:
+    names = {
+        node.name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    }
+    assert {name for name in names if len(name) > 60} == set()
 
 
 @pytest.mark.parametrize(
@@ -119,7 +180,7 @@ def test_no_file_grows_past_450_lines(path: Path) -> None:
         "ttplan.apply",
     ],
 )
-def test_the_lower_rooms_import_without_the_heavy_libraries(module: str) -> None:
+def test_lower_layers_import_without_heavy_libraries(module: str) -> None:
     heavy = [
         "pandas",
         "ipywidgets",
@@ -138,44 +199,33 @@ def test_the_lower_rooms_import_without_the_heavy_libraries(module: str) -> None
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_every_promised_name_is_there() -> None:
+def test_every_exported_name_exists() -> None:
     import ttplan
 
-    promised = [
-        "open",
-        "replay",
-        "replay_table",
-        "apply_plan",
-        "revert_plan",
-        "verify_chain",
-        "verify_chain_with_anchor",
-        "TipAnchor",
-        "PlanInput",
-        "PlanResult",
-        "RequestLog",
-        "ProposedRoute",
-        "ModelPricing",
-        "User",
-        "ApiKey",
-        "System",
-        "Anonymous",
-        "MemoryStore",
-        "DuckDBStore",
-        "PlanNotFound",
-        "InvalidState",
-        "StoreError",
-        "AuditError",
-        "ApplyError",
-        "SeqGap",
-        "BrokenChain",
-        "HashMismatch",
-        "BadSignature",
-        "HexError",
-        "TruncatedChain",
-        "ForeignOrg",
-    ]
-    for name in promised:
+    for name in ttplan.__all__:
         assert getattr(ttplan, name) is not None
         assert name in dir(ttplan)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         ttplan.nothing  # noqa: B018
+
+
+def test_contract_names_are_exported() -> None:
+    import ttplan
+
+    promised = {
+        *("open", "replay", "replay_table", "apply_plan", "revert_plan", "verify_chain"),
+        *("verify_chain_with_anchor", "TipAnchor", "PlanInput", "PlanResult", "RequestLog"),
+        *("ProposedRoute", "ModelPricing", "User", "ApiKey", "System", "Anonymous", "MemoryStore"),
+        *(
+            "DuckDBStore",
+            "PostgresStore",
+            "PlanNotFound",
+            "InvalidState",
+            "StoreError",
+            "AuditError",
+        ),
+        *("ApplyError", "SeqGap", "BrokenChain", "HashMismatch", "BadSignature", "HexError"),
+        *("TruncatedChain", "ForeignOrg", "Plan", "Policy", "Override", "VerifyingKey"),
+        *("plots", "views"),
+    }
+    assert promised <= set(ttplan.__all__)

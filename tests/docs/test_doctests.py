@@ -1,8 +1,9 @@
 """The examples in the docstrings of every public name run, and every function has one.
 
-An example finds `ttplan` and its names, `Path`, `datetime`, `timedelta`, and `ws`: a workspace in the current folder, on 2,000 requests of
-the first week of April 2026, with a projected plan "cheaper". The folder also holds
-`requests.parquet` and `routes.yaml`. Each docstring gets a folder of its own.
+An example finds `ttplan` and its names, `Path`, `datetime`, `timedelta`, and `ws`: a workspace in
+the current folder, on 2,000 requests of the first week of April 2026, with a projected plan
+"cheaper". The folder also holds `requests.parquet` and `routes.yaml`. Each docstring gets a folder
+of its own.
 """
 
 from __future__ import annotations

@@ -299,7 +299,7 @@ def _to_text(value: Any) -> str:
 
 
 def _to_payload(value: Any) -> dict[str, Any]:
-    if not all(isinstance(key, str) for key in value.keys()):
+    if not all(isinstance(key, str) for key in value.keys()):  # noqa: SIM118 (fails for lists)
         raise TypeError
     return dict(value)
 

@@ -55,7 +55,7 @@ class Keyring:
         return self._load(self._file())
 
     def verifying(self, public_key: str | VerifyingKey | None) -> tuple[VerifyingKey, str]:
-        """The key to verify with, `public_key` or one's own, and its source. Raises KeyFileError."""
+        """The key to verify with, given or the store's, and its source. Raises KeyFileError."""
         if public_key is None:
             return self.existing().public_key, "this workspace itself"
         if isinstance(public_key, str):
@@ -63,7 +63,7 @@ class Keyring:
         return public_key, "the caller"
 
     def verifying_or_none(self, public_key: str | VerifyingKey | None) -> VerifyingKey | None:
-        """As `verifying`; None if there is no key. Raises KeyFileError if `public_key` is not one."""
+        """As `verifying`; None if there is no key. Raises KeyFileError for an invalid one."""
         try:
             return self.verifying(public_key)[0]
         except KeyFileError:
@@ -140,7 +140,8 @@ class Keyring:
         except OSError as error:
             if load_key(key_file, passphrase=self._passphrase).public_key != new.public_key:
                 raise KeyFileError(
-                    f"{key_file} cannot be replaced: {error.strerror}; put {self._next_file()} there"
+                    f"{key_file} cannot be replaced: {error.strerror}; "
+                    f"put {self._next_file()} there"
                 ) from None
 
     def _next_file(self) -> Path:

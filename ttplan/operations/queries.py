@@ -21,7 +21,7 @@ _NO_INTERVALS = ("none", "tt-plan-core")
 
 
 class PlanFigures(NamedTuple):
-    """Figures of plans, of the schema `ttplan.store.plan_summary.summary_schema()`, oldest first."""
+    """Figures of plans by `ttplan.store.plan_summary.summary_schema()`, oldest first."""
 
     table: pa.Table
     exact: bool

@@ -14,7 +14,7 @@ from ttplan.plots.axes import (
     BLUE,
     GREEN,
     GREY,
-    VERMILLION,
+    VERMILION,
     axes_for,
     draw_empty,
     label_rows,
@@ -69,7 +69,7 @@ def latency(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         draw_empty(ax, "no request has a latency")
         return ax
     values = frame["latency_ms"].to_numpy(dtype=np.int64)
-    series = (("then", "then", VERMILLION, "--"), ("now", "with the plan", BLUE, "-"))
+    series = (("then", "then", VERMILION, "--"), ("now", "with the plan", BLUE, "-"))
     for column, label, colour, line in series:
         counts = frame[column].to_numpy(dtype=np.int64)
         shares = 100 * np.cumsum(counts) / max(1, counts.sum())
@@ -138,7 +138,7 @@ def sweep(plan: Plan, *, ax: Axes | None = None) -> Axes:
     ax.plot(
         thresholds,
         wrong,
-        color=VERMILLION,
+        color=VERMILION,
         marker="s",
         linestyle="--",
         label="hits that may be wrong",

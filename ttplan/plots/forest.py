@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ttplan.plots.axes import (
     BLUE,
     GREY,
-    VERMILLION,
+    VERMILION,
     axes_for,
     draw_empty,
     label_rows,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _SERIES = (
     ("savings_usd", "against baseline", BLUE, "o", -0.1),
-    ("change_vs_actual_usd", "against what is paid", VERMILLION, "s", 0.18),
+    ("change_vs_actual_usd", "against what is paid", VERMILION, "s", 0.18),
 )
 _COLUMNS = [f"{name}{end}" for name, *_ in _SERIES for end in ("", "_lo", "_hi")]
 _X_LABEL = "saved, USD per window\n(with 95 % intervals)"

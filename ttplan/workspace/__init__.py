@@ -6,7 +6,6 @@ is returned as the card or view that shows it.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from ttplan.display.backtest import BacktestCard
@@ -32,7 +31,6 @@ from ttplan.operations.routes import export, history
 from ttplan.operations.routes import repair as repair_ops
 from ttplan.operations.stores import copy as copy_ops
 from ttplan.operations.stores import health as health_ops
-from ttplan.util.paths import PathLike
 from ttplan.workspace.base import WorkspaceBase, bound, entry_card_or_none, unpacked
 from ttplan.workspace.evidence import Evidence
 
@@ -96,7 +94,7 @@ class Workspace(WorkspaceBase):
     Examples
     --------
     >>> ws = ttplan.open("plans.duckdb")
-    >>> plan = ws.plan("routes.yaml", name="haiku for short chat", window=("2026-04-01", "2026-04-08"))
+    >>> plan = ws.plan("routes.yaml", name="haiku for short chat")
     >>> ws.apply(plan, actor=ttplan.User.named("ada@example.com")).event
     'plan.applied'
     >>> list(ws.plans()["status"])

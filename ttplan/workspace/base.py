@@ -34,8 +34,8 @@ class Bindable:
 class WorkspaceBase(Bindable):
     """A store with its key, clock and source of ids.
 
-    `org_id` is the organisation that the store belongs to from utc_now on. `own_org` is the only one
-    that it can belong to, if that is decided elsewhere.
+    `org_id` is the organisation that the store belongs to from utc_now on. `own_org` is the only
+    one that it can belong to, if that is decided elsewhere.
     """
 
     def __init__(

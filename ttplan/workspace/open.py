@@ -112,7 +112,8 @@ def open_workspace(
         )
     if requests is not None:
         raise InputError(
-            "requests outside the store are for a store on a server; with a file, give them to each "
+            "requests outside the store are for a store on a server; with a file, "
+            "give them to each "
             "plan (requests)"
         )
     store_path = Path(path)

@@ -1,4 +1,6 @@
-"""Where a store's chain ends, read back and checked, and handed to a place that the operator cannot rewrite."""
+"""Where a store's chain ends, read back and checked, and handed to a place that the operator cannot
+rewrite.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +21,17 @@ from ttplan.util.paths import PathLike
 
 
 class PublishedAnchor(NamedTuple):
-    """A tip, and whether it was written to the file: not where its last line says the same and no heartbeat was asked for."""
+    """A tip, and whether it was written to the file: not where its last line says the same and no
+    heartbeat was asked for.
+    """
 
     tip: TipAnchor
     appended: bool
 
 
 def verified_tip(snapshot: Snapshot, key: VerifyingKey) -> tuple[UUID, TipAnchor]:
-    """Whose the chain is and where it ends, the stored row read back and checked against `key`, the one the chain goes on with.
+    """Whose the chain is and where it ends, the stored row read back and checked against `key`, the
+    one the chain goes on with.
 
     Raises InputError where there are no entries, and the ChainError that the last one deserves.
     """
@@ -56,10 +61,12 @@ def publish_anchor(
     command: Sequence[str] | None = None,
     heartbeat: bool = False,
 ) -> PublishedAnchor:
-    """The chain's tip, appended to a file of anchors and handed to a command, each where it is given.
+    """The chain's tip, appended to a file of anchors and handed to a command, each where it is
+    given.
 
-    The chain must still have the entry of the file's last anchor: TruncatedChain where it has not, and nothing is appended. Where
-    the last anchor is the tip already, `heartbeat` appends it all the same, which says that the chain was still there then.
+    The chain must still have the entry of the file's last anchor: TruncatedChain where it has not,
+    and nothing is appended. Where the last anchor is the tip already, `heartbeat` appends it all
+    the same, which says that the chain was still there then.
     """
     with store.read() as snapshot:
         org_id, tip = verified_tip(snapshot, key)

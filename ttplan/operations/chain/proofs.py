@@ -45,7 +45,9 @@ if TYPE_CHECKING:
 
 
 class ProofCheck(NamedTuple):
-    """What a proof proved. `vouched` says whether its root is known from elsewhere; else it is only consistent with itself."""
+    """What a proof proved. `vouched` says whether its root is known from elsewhere; else it is only
+    consistent with itself.
+    """
 
     format: str
     leaf_index: int
@@ -65,7 +67,8 @@ class Discloses(Protocol):
 def prove_entry(
     seq: int, output: PathLike, chain: ChainHashes, *, checkpoint: PathLike | None = None
 ) -> dict[str, Any]:
-    """Write the proof of an entry: in the ecosystem's form, or, in a checkpoint's tree, as a tlog-proof. Says what was written.
+    """Write the proof of an entry: in the ecosystem's form, or, in a checkpoint's tree, as a
+    tlog-proof. Says what was written.
 
     Raises ProofError where there is no such entry, or the checkpoint is not of this chain.
     """
@@ -97,10 +100,12 @@ def check_proof_file(
     policy: PathLike | None = None,
     log: str | None = None,
 ) -> ProofCheck:
-    """Check a proof of either form, for the entry with this hash or for the chain's own at its place.
+    """Check a proof of either form, for the entry with this hash or for the chain's own at its
+    place.
 
-    A JSON proof is vouched for by `root` or by the chain; a tlog-proof by who signed its checkpoint, which `policy` or `log` says
-    who that has to be. Raises InputError where a file is none, and ProofError where it proves nothing.
+    A JSON proof is vouched for by `root` or by the chain; a tlog-proof by who signed its
+    checkpoint, which `policy` or `log` says who that has to be. Raises InputError where a file is
+    none, and ProofError where it proves nothing.
     """
     data = read_small_file(path, "a proof", limit=max(MAX_PROOF, MAX_CHECKPOINT))
     name = os.fspath(path)
@@ -115,18 +120,22 @@ def check_proof_file(
     check_inclusion_proof(proof, _hash_at(proof.leaf_index, entry_hash, hashes), root=root)
     if of_chain is not None and of_chain != proof.root:
         raise ProofError(
-            f"{name} is of the root {proof.root}; the chain's first {proof.leaf_count} entries have {of_chain}"
+            f"{name} has the root {proof.root}; "
+            f"the chain's first {proof.leaf_count} entries have {of_chain}"
         )
     known = root is not None or of_chain is not None
     who = "known from elsewhere" if known else "of which nobody but the file speaks"
-    message = f"the entry is number {proof.leaf_index} of {proof.leaf_count} under the root {proof.root}, {who}"
+    place = f"the entry is number {proof.leaf_index} of {proof.leaf_count}"
+    message = f"{place} under the root {proof.root}, {who}"
     return ProofCheck("JSON proof", proof.leaf_index, proof.leaf_count, proof.root, known, message)
 
 
 def write_disclosure_file(
     evidence: Discloses, plan_id: UUID | str, checkpoint: PathLike, output: PathLike
 ) -> Disclosure:
-    """Write what shows one plan's routes to who has the checkpoint in a file. Raises what `Evidence.disclose` raises."""
+    """Write what shows one plan's routes to who has the checkpoint in a file. Raises what
+    `Evidence.disclose` raises.
+    """
     found = evidence.disclose(plan_id, read_checkpoint_file(checkpoint))
     with atomic_write(output) as file:
         file.write(format_disclosure(found))
@@ -136,7 +145,9 @@ def write_disclosure_file(
 def check_disclosure_file(
     path: PathLike, checkpoint: PathLike, *, policy: PathLike | None = None, log: str | None = None
 ) -> tuple[Disclosure, str]:
-    """A disclosure's file, checked against a signed checkpoint, and in words who signed that. InputError and ProofError."""
+    """A disclosure's file, checked against a signed checkpoint, and in words who signed that.
+    InputError and ProofError.
+    """
     sealed = read_checkpoint_file(checkpoint)
     words = check_checkpoint_signers(sealed, policy=policy, log=log)
     found = parse_disclosure(

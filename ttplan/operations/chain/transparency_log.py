@@ -35,7 +35,9 @@ MAX_CHECKPOINT = 2**20
 
 
 def load_or_create_log_key(path: PathLike, *, passphrase: bytes | None = None) -> Signer:
-    """The log's own key, made where there is none: it signs checkpoints, never entries. Raises KeyFileError, InputError."""
+    """The log's own key, made where there is none: it signs checkpoints, never entries. Raises
+    KeyFileError, InputError.
+    """
     if not file_exists(path):
         save_key(create_key(), path, passphrase=passphrase)
     return load_key(path, passphrase=passphrase)
@@ -49,10 +51,12 @@ def log_verifier_key(origin: str, signer: Signer) -> VerifierKey:
 def sign_log_checkpoint(
     chain: ChainHashes, origin: str, signer: Signer, state: PathLike
 ) -> Checkpoint:
-    """The checkpoint of the whole chain, which goes on from the one that was signed last: that is kept in the file `state`.
+    """The checkpoint of the whole chain, which goes on from the one that was signed last: that is
+    kept in the file `state`.
 
-    Raises InputError for an origin that names the organisation, which is public then, and ProofError where the chain does not
-    go on from what was signed last. A log that signs two histories is convicted by its own signatures, so it does not.
+    Raises InputError for an origin that names the organisation, which is public then, and
+    ProofError where the chain does not go on from what was signed last. A log that signs two
+    histories is convicted by its own signatures, so it does not.
     """
     if str(chain.org_id) in origin.lower() or chain.org_id.hex in origin.lower():
         raise InputError(
@@ -69,7 +73,9 @@ def sign_log_checkpoint(
 
 
 def read_signed_head(path: PathLike) -> TreeHead | None:
-    """What was signed last, as the file says; None where there is no file. InputError where it is none, or cannot be seen."""
+    """What was signed last, as the file says; None where there is no file. InputError where it is
+    none, or cannot be seen.
+    """
     return read_checkpoint_file(path).head if file_exists(path) else None
 
 
@@ -83,14 +89,16 @@ def read_checkpoint_file(path: PathLike) -> Checkpoint:
 def check_checkpoint_signers(
     checkpoint: Checkpoint, *, policy: PathLike | None = None, log: str | None = None
 ) -> str:
-    """Check who signed a checkpoint, against a policy's file or the log's verifier key, and say so in words.
+    """Check who signed a checkpoint, against a policy's file or the log's verifier key, and say so
+    in words.
 
-    Raises InputError where neither is given or one cannot be read, and ProofError where the checkpoint is not signed as it has
-    to be.
+    Raises InputError where neither is given or one cannot be read, and ProofError where the
+    checkpoint is not signed as it has to be.
     """
     if policy is None and log is None:
         raise InputError(
-            "who has to have signed the checkpoint? Give a policy (policy) or the log's verifier key (log)"
+            "no policy and no log key were given; give the policy that the checkpoint must meet "
+            "(policy) or the log's verifier key (log)"
         )
     words = f"the checkpoint of {checkpoint.head.size} entries"
     if log is not None:
@@ -103,16 +111,19 @@ def check_checkpoint_signers(
         )
         accepted = check_trust_policy(checkpoint, trusted)
         names = ", ".join(seal.key.name for seal in accepted.witnesses) or "no witness"
-        words += f", accepted by the policy {os.fspath(policy)}: the log {accepted.log.key.name}, cosigned by {names}"
+        words += f", accepted by the policy {os.fspath(policy)}: "
+        words += f"the log {accepted.log.key.name}, cosigned by {names}"
     return words
 
 
 def submit_checkpoint(
     hashes: Sequence[str], path: PathLike, url: str, witnesses: Sequence[str], *, old_size: int = 0
 ) -> list[VerifiedSignature]:
-    """Have a witness cosign the checkpoint in a file, and add what it gives to that file. `witnesses` are verifier keys.
+    """Have a witness cosign the checkpoint in a file, and add what it gives to that file.
+    `witnesses` are verifier keys.
 
-    Raises ProofError where it refuses or signs wrongly, and InputError where it does not answer as it should.
+    Raises ProofError where it refuses or signs wrongly, and InputError where it does not answer as
+    it should.
     """
     return add_witness_signatures(
         path,
@@ -125,7 +136,9 @@ def submit_checkpoint(
 def add_witness_signatures(
     path: PathLike, answer: bytes, witnesses: Sequence[str], name: str
 ) -> list[VerifiedSignature]:
-    """Add the valid cosignatures of an answer, called `name`, to the checkpoint in a file. Raises InputError and ProofError."""
+    """Add the valid cosignatures of an answer, called `name`, to the checkpoint in a file. Raises
+    InputError and ProofError.
+    """
     checkpoint, seals = add_cosignatures(
         read_checkpoint_file(path), answer, [parse_vkey(one) for one in witnesses], name
     )
@@ -137,9 +150,11 @@ def add_witness_signatures(
 def cosign_request(
     path: PathLike, log: str, name: str, signer: Signer, state: PathLike, at: datetime
 ) -> bytes:
-    """A witness's answer to a request's file. `state` is the checkpoint that it cosigned last, and is replaced before it answers.
+    """A witness's answer to a request's file. `state` is the checkpoint that it cosigned last, and
+    is replaced before it answers.
 
-    Raises ProofError where history was rewritten since, and InputError where a file is not what it should be.
+    Raises ProofError where history was rewritten since, and InputError where a file is not what it
+    should be.
     """
     request = parse_request(
         read_small_file(path, "an add-checkpoint request", limit=MAX_CHECKPOINT), os.fspath(path)
@@ -155,7 +170,8 @@ def cosign_request(
 def _need_extension(hashes: Sequence[str], last: TreeHead, origin: str, state: PathLike) -> None:
     if last.origin != origin:
         raise InputError(
-            f"{os.fspath(state)} is of the log {last.origin}, not of {origin}; use a key of its own for each log"
+            f"{os.fspath(state)} belongs to the log {last.origin}, not to {origin}; "
+            "use a separate key for each log"
         )
     if last.size > len(hashes):
         raise ProofError(

@@ -1,4 +1,6 @@
-"""Check quality: re-run a sample of what a stored plan reroutes, have the answers judged, and keep what was said."""
+"""Check quality: re-run a sample of what a stored plan reroutes, have the answers judged, and keep
+what was said.
+"""
 
 from __future__ import annotations
 
@@ -77,11 +79,13 @@ def judge_sample(
     cancel: Event | None = None,
     progress: Progress | None = None,
 ) -> QualityResult:
-    """Draw a sample of what `run` reroutes, have it answered by its new models and judged, and store the result with the plan.
+    """Draw a sample of what `run` reroutes, have it answered by its new models and judged, and
+    store the result with the plan.
 
-    Poisoning candidates of the plan's semantic cache are always in; what they would be served is the other request's recorded
-    answer, which costs nothing. The store is not held while models are asked. Raises what `assess` raises before anything is
-    sent; a run that was cut short is stored as far as it came.
+    Poisoning candidates of the plan's semantic cache are always in; what they would be served is
+    the other request's recorded answer, which costs nothing. The store is not held while models are
+    asked. Raises what `assess` raises before anything is sent; a run that was cut short is stored
+    as far as it came.
     """
     drawn = _draw(store, run, sample_size, seed)
     if drawn.sample is None:
@@ -104,7 +108,9 @@ def judge_sample(
 def quality_limits(
     settings: QualitySettings | None, budget_usd: Decimal | float, allow_bodies: bool
 ) -> QualitySettings:
-    """The settings with that budget and permission, the rest as they are or by default. InputError where one cannot be used."""
+    """The settings with that budget and permission, the rest as they are or by default. InputError
+    where one cannot be used.
+    """
     given = {} if settings is None else settings.model_dump()
     try:
         return QualitySettings.model_validate(
@@ -125,7 +131,9 @@ def chat_endpoints(
     api_key_env: str | None = None,
     seed: int = 0,
 ) -> tuple[ChatJudge, ChatProposer]:
-    """The ready judge and proposer for a plan, both at one OpenAI-compatible API, with the catalogue's price for the judge."""
+    """The ready judge and proposer for a plan, both at one OpenAI-compatible API, with the
+    catalogue's price for the judge.
+    """
     quote = catalogue_price(None, judge_model, at)
     price = None if quote is None else quote.pricing
     judge = ChatJudge(base_url, judge_model, api_key_env=api_key_env, price=price, seed=seed)
@@ -144,7 +152,9 @@ class _Drawn(NamedTuple):
 
 
 class _WithCachedAnswers:
-    """A proposer that answers poisoning candidates with what the cache would serve, and asks another for the rest."""
+    """A proposer that answers poisoning candidates with what the cache would serve, and asks
+    another for the rest.
+    """
 
     def __init__(self, proposer: Proposer, answers: Mapping[UUID, str]) -> None:
         self.name = display_name(proposer)
@@ -176,7 +186,8 @@ class _WithCachedAnswers:
 
 
 def _draw(store: Store, run: StoredPlan, size: int, seed: int) -> _Drawn:
-    # Which requests are rerouted, and which of them an exact cache answers, is all that is asked again.
+    # Which requests are rerouted, and which of them an exact cache answers, is all that is asked
+    # again.
     spec = replace(
         ReplaySpec.from_run(run), config=PlanConfig(l1_ttl_seconds=run.config.l1_ttl_seconds)
     )
@@ -195,7 +206,10 @@ def _draw(store: Store, run: StoredPlan, size: int, seed: int) -> _Drawn:
             if one.request_id in ends and one.source_id in ends
         }
         if not rows.num_rows and not served:
-            why = "no rerouted request has its prompt and answer recorded; import the log with bodies."
+            why = (
+                "no rerouted request has its prompt and answer recorded; "
+                "import the log with bodies."
+            )
             return _Drawn(None, why if total else "the plan reroutes no request.", population=total)
         sample = draw_sample(rows, size, seed=seed, forced=served)
         requests = _requests(bodied, set(sample.drawn)) | {i: ends[i] for i in served}
@@ -216,7 +230,9 @@ def _recorded(text: ir.StringColumn) -> ir.BooleanValue:
 
 
 def _counted(run: StoredPlan) -> Sequence[PoisoningCandidate]:
-    """The candidates at the threshold whose hits count for cost; all of them where the cache only informs."""
+    """The candidates at the threshold whose hits count for cost; all of them where the cache only
+    informs.
+    """
     chosen = run.config.l2_threshold
     return [
         one for one in run.result.poisoning_candidates if chosen is None or chosen in one.thresholds

@@ -140,7 +140,8 @@ def compare_with_log(
     if actual.figures is None:
         raise InputError(
             f"no request of a kind that plan {run.plan_id} projected was logged from "
-            f"{period.since:%Y-%m-%d %H:%M} to {period.until:%Y-%m-%d %H:%M}, while its routes were "
+            f"{period.since:%Y-%m-%d %H:%M} to {period.until:%Y-%m-%d %H:%M}, "
+            "while its routes were "
             "live; import the log of that time"
         )
     return _reconciled(run, at, period, projection, actual, actual.figures)
@@ -149,7 +150,7 @@ def compare_with_log(
 def _period(
     snapshot: Snapshot, run: StoredPlan, table: ir.Table, until: datetime | None
 ) -> LivePeriod:
-    """From the apply to what ended it, by the chain, else by the row; at most to the last request."""
+    """From the apply to its end, by the chain or the row; at most to the last request."""
     import ibis
 
     from ttplan.engine.dialects import fetch
@@ -186,7 +187,8 @@ def _period(
     end, ended = min(ends, key=lambda end: end[0]) if ends else (since, None)
     if end <= since:
         raise InputError(
-            f"no request was logged since plan {run.plan_id} was applied on {since:%Y-%m-%d %H:%M}, "
+            f"no request was logged since plan {run.plan_id} was applied "
+            f"on {since:%Y-%m-%d %H:%M}, "
             "while its routes were live; import the log of that time"
         )
     return LivePeriod(since, end, ended)
@@ -307,7 +309,8 @@ def _caveats(
     if projection.figures.requests != run.result.sample_size:
         yield (
             f"The store has {projection.figures.requests:,} requests of the plan's window, and the "
-            f"plan was computed from {run.result.sample_size:,}: what is projected is of those in the store."
+            f"plan was computed from {run.result.sample_size:,}: "
+            "what is projected is of those in the store."
         )
     if not projection.rule.by_tag:
         yield "The log has so many tags that kinds of requests are told apart without them."

@@ -274,7 +274,8 @@ def _render(store: Store, path: Path, options: _ExportOptions) -> tuple[bytes, R
         )
     if path.suffix not in SUFFIXES:
         raise InputError(
-            f"{path}: the name of a file of routes ends in {', '.join(SUFFIXES)}; choose such a name"
+            f"{path}: the name of a file of routes ends in {', '.join(SUFFIXES)}; "
+            "choose such a name"
         )
     with store.read() as snapshot:
         org_id = snapshot.org_id()

@@ -55,7 +55,7 @@ def repair(context: Context, *, actor: Actor | None = None) -> AuditEntry | None
 def repair_routes(
     chain: StoreChain, org_id: UUID, actor: Actor, *, clock: Clock = utc_now
 ) -> AuditEntry | None:
-    """Make the live routes what plan rows and chain say, and return the entry, if one was needed."""
+    """Restore the live routes that were signed for; return the entry if one was needed."""
     repaired_at = clock()
     try:
         entry = run_in_transaction(
