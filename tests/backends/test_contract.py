@@ -51,7 +51,7 @@ def run(
     return universe.replayed(engine.table(plan.requests, parts), plan, method)
 
 
-def test_generated_plans_have_the_oracles_figures_and_duckdbs_bytes(engine: Engine) -> None:
+def test_generated_plans_have_duckdbs_bytes(engine: Engine) -> None:
     @seed(1)
     @settings(
         max_examples=engine.plans,

@@ -23,7 +23,7 @@ import pytest
 import ttplan
 from tests.paths import DATA
 from ttplan.workspace import Workspace
-from ttplan.workspace.evidence import Evidence
+from ttplan.workspace.base import Evidence
 
 NOW = datetime(2026, 4, 8, 12, tzinfo=UTC)
 

@@ -147,7 +147,7 @@ def test_heavy_tails_are_resampled_with_a_caveat(
     )
 
 
-def test_a_plan_that_loses_has_clipped_savings_and_a_signed_change() -> None:
+def test_a_losing_plan_has_clipped_savings_and_signed_change() -> None:
     dear = {
         "openai:gpt-4o-mini": ModelPricing(
             input_per_million=Decimal(900), output_per_million=Decimal(900)

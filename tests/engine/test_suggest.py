@@ -401,7 +401,7 @@ def test_a_target_without_a_price_is_never_proposed() -> None:
     assert suggestions.notes == ("No price for nobody's: nothing is proposed for it.",)
 
 
-def test_a_price_that_holds_for_one_provider_only_prices_no_route() -> None:
+def test_a_price_of_one_provider_only_prices_no_route() -> None:
     # The key is of model `ft:m`; as `provider:target` it also names target `m` for a provider
     # called `azure:ft`.
     prices = PRICING | {

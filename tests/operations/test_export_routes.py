@@ -335,7 +335,7 @@ def test_unsigned_routes_are_exported_only_if_allowed(ws: Workspace, tmp_path: P
     with pytest.raises(DriftError, match="allow_drift"):
         ws.export_routes(target, overwrite=True)
     export = ws.export_routes(target, overwrite=True, allow_drift=True).result
-    assert export.notes[0].startswith("The live routes are not the signed ones: 'a' edited")
+    assert export.notes[0].startswith("What is live is not what was signed for: 'a' edited")
     assert json.loads(target.read_text())[0]["priority"] == 77
     with duckdb.connect(str(tmp_path / "s.duckdb")) as connection:
         connection.execute("UPDATE plan_runs SET nonce = repeat('a', 64)")

@@ -61,7 +61,11 @@ def wrap(
     # One column stays free for a wide character whose two columns were separated.
     free = width - (_FILLER in doubled)
     lines = textwrap.wrap(
-        doubled, free, initial_indent=initial_indent, subsequent_indent=subsequent_indent
+        doubled,
+        free,
+        initial_indent=initial_indent,
+        subsequent_indent=subsequent_indent,
+        break_on_hyphens=False,
     )
     return [line.replace(_FILLER, "") for line in lines]
 

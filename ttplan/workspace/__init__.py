@@ -31,8 +31,7 @@ from ttplan.operations.routes import export, history
 from ttplan.operations.routes import repair as repair_ops
 from ttplan.operations.stores import copy as copy_ops
 from ttplan.operations.stores import health as health_ops
-from ttplan.workspace.base import WorkspaceBase, bound, entry_card_or_none, unpacked
-from ttplan.workspace.evidence import Evidence
+from ttplan.workspace.base import Evidence, WorkspaceBase, bound, entry_card_or_none, unpacked
 
 if TYPE_CHECKING:
     from ttplan.panel import Panel

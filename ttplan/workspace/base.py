@@ -12,8 +12,16 @@ from uuid import UUID, uuid4
 
 from ttplan.apply import Clock, utc_now
 from ttplan.audit.keys.signer import Signer
-from ttplan.display.evidence import EntryCard
+from ttplan.display.evidence import (
+    CheckpointCard,
+    CustomerCheckpointCard,
+    DisclosureCard,
+    EntryCard,
+    ProofCard,
+    PublishedAnchorCard,
+)
 from ttplan.model.audit import AuditEntry, TipAnchor
+from ttplan.operations.chain import evidence
 from ttplan.operations.context import Context, new_nonce
 from ttplan.operations.keyring import Keyring
 from ttplan.store.protocol import Store
@@ -34,7 +42,7 @@ class Bindable:
 class WorkspaceBase(Bindable):
     """A store with its key, clock and source of ids.
 
-    `org_id` is the organisation that the store belongs to from utc_now on. `own_org` is the only
+    `org_id` is the organisation that the store belongs to from now on. `own_org` is the only
     one that it can belong to, if that is decided elsewhere.
     """
 
@@ -123,3 +131,15 @@ def unpacked(card: Callable[..., Shown]) -> Callable[[tuple[Any, ...]], Shown]:
 def entry_card_or_none(entry: AuditEntry | None) -> EntryCard | None:
     """The card of an audit entry, if there is one."""
     return None if entry is None else EntryCard.of(entry)
+
+
+class Evidence(Bindable):
+    """Anchors, proofs, checkpoints and disclosures of a chain, and handing it to another key."""
+
+    hashes = bound(evidence.hashes)
+    anchor = bound(evidence.anchor, unpacked(PublishedAnchorCard))
+    prove = bound(evidence.prove, unpacked(ProofCard))
+    customer_checkpoint = bound(evidence.customer_checkpoint, unpacked(CustomerCheckpointCard))
+    sign_tree = bound(evidence.sign_tree, unpacked(CheckpointCard))
+    disclose = bound(evidence.disclose, unpacked(DisclosureCard))
+    rotate_key = bound(evidence.rotate_key, entry_card_or_none)

@@ -319,7 +319,7 @@ def _drift_text(snapshot: Snapshot, org_id: UUID, key: VerifyingKey | None) -> s
     shown = [f"{route.name!r:.60} {route.kind}" for route in drift.routes[:_MAX_SHOWN]]
     more = len(drift.routes) - len(shown)
     return (
-        f"the live routes are not the signed ones: {', '.join(shown)}"
+        f"what is live is not what was signed for: {', '.join(shown)}"
         f"{f' and {more} more' if more else ''} (see `ttplan drift`, `ttplan repair`)"
     )
 
