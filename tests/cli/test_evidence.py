@@ -223,7 +223,7 @@ def test_a_plans_routes_are_disclosed(
     check_error(
         ["verify-disclosure", "d.json", "--checkpoint", "cp"],
         2,
-        "who has to have signed the checkpoint?",
+        "who must have signed the checkpoint?",
         capsys,
     )
     data = json.loads((tmp_path / "d.json").read_text())

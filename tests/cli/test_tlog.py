@@ -118,7 +118,7 @@ def test_a_tlog_proof_is_self_contained(
     check_error(
         ["verify-proof", "p.tlog-proof", "--hash", last],
         2,
-        "who has to have signed the checkpoint?",
+        "who must have signed the checkpoint?",
         capsys,
     )
     check_error(

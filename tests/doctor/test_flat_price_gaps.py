@@ -84,7 +84,7 @@ def beyond(row: Row, target: str, book: PriceBook | None = None) -> tuple[str, .
 
 
 @pytest.mark.parametrize(
-    ("row", "target", "said"),
+    ("row", "target", "expected"),
     [
         # 200 fresh tokens of 1,000 at 3, 800 written at 3.75 instead of 3
         (

@@ -334,6 +334,6 @@ def test_backup_and_health_on_the_command_line(
     check_error(
         ["health", "--price-age", "soon"],
         2,
-        "--price-age is 'soon'; expected a length such as 7d",
+        "--price-age is 'soon'; expected a duration such as 7d",
         capsys,
     )

@@ -328,7 +328,7 @@ def test_unsigned_routes_are_exported_only_if_allowed(ws: Workspace, tmp_path: P
     assert [export.routes for export in exports] == [1]
     (error_message,) = errors
     assert (
-        "the live routes are not the signed ones: 'a' edited (see `ttplan drift`, `ttplan repair`)"
+        "what is live is not what was signed for: 'a' edited (see `ttplan drift`, `ttplan repair`)"
         in error_message
     )
     edit(77)

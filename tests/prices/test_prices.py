@@ -90,7 +90,7 @@ def test_a_price_that_rises_with_the_prompt_is_noted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("provider", "model", "said"),
+    ("provider", "model", "note_text"),
     [
         (
             "anthropic",

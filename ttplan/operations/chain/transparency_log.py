@@ -97,8 +97,8 @@ def check_checkpoint_signers(
     """
     if policy is None and log is None:
         raise InputError(
-            "no policy and no log key were given; give the policy that the checkpoint must meet "
-            "(policy) or the log's verifier key (log)"
+            "who must have signed the checkpoint? Give a policy (policy) or the log's "
+            "verifier key (log)"
         )
     words = f"the checkpoint of {checkpoint.head.size} entries"
     if log is not None:
@@ -170,7 +170,7 @@ def cosign_request(
 def _need_extension(hashes: Sequence[str], last: TreeHead, origin: str, state: PathLike) -> None:
     if last.origin != origin:
         raise InputError(
-            f"{os.fspath(state)} belongs to the log {last.origin}, not to {origin}; "
+            f"{os.fspath(state)} is of the log {last.origin}, not of {origin}; "
             "use a separate key for each log"
         )
     if last.size > len(hashes):
