@@ -161,7 +161,7 @@ def test_a_planted_bug_in_a_database_is_reported(planted: str, fault: str, repor
 @pytest.mark.parametrize(
     ("arguments", "operations"),
     [
-        ((), 40),
+        pytest.param((), 40, marks=pytest.mark.fault),
         pytest.param((), 500, marks=pytest.mark.fault),
         pytest.param(("--postgres",), 500, marks=[pytest.mark.fault, pytest.mark.postgres]),
     ],

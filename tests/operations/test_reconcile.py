@@ -193,7 +193,11 @@ def test_routes_that_the_gateway_ignores_do_not_change_the_mix(
 
 @pytest.mark.parametrize(
     "config",
-    [PlanConfig(cluster="hour"), PlanConfig(l1_ttl_seconds=3600), PlanConfig(cluster="session_id")],
+    [
+        PlanConfig(cluster="session_id"),
+        pytest.param(PlanConfig(cluster="hour"), marks=pytest.mark.slow),
+        pytest.param(PlanConfig(l1_ttl_seconds=3600), marks=pytest.mark.slow),
+    ],
 )
 def test_the_plans_own_way_of_counting_is_kept(
     live: Callable[..., Workspace], config: PlanConfig

@@ -47,6 +47,12 @@ def sample_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def sample_content(sample_store: Path) -> str:
+    """The content of the store with the sample log."""
+    return content(sample_store)
+
+
 @pytest.fixture
 def workspace(tmp_path: Path, sample_store: Path) -> Workspace:
     """A workspace with the sample log."""
@@ -186,12 +192,15 @@ def test_rows_that_cannot_be_used_leave_the_store_as_it_was(
     ],
 )
 def test_a_plan_that_cannot_be_made_is_not_kept(
-    workspace: Workspace, tmp_path: Path, options: dict[str, object], message: str
+    workspace: Workspace,
+    sample_content: str,
+    tmp_path: Path,
+    options: dict[str, object],
+    message: str,
 ) -> None:
-    before = content(tmp_path / "plans.duckdb")
     with pytest.raises(InputError, match=message):
         workspace.plan(ROUTES, **options)  # type: ignore[arg-type]
-    assert content(tmp_path / "plans.duckdb") == before
+    assert content(tmp_path / "plans.duckdb") == sample_content
 
 
 def test_a_target_without_a_price_is_an_error_unless_allowed(
