@@ -2,8 +2,8 @@
 
 A manual check: LiteLLM takes some 380 MB, too much for each test run.
 
-    python -m venv /tmp/litellm && /tmp/litellm/bin/pip install litellm
-    python scripts/check_gateways.py --litellm /tmp/litellm/bin/python --routes 200
+    python -m venv build/litellm && build/litellm/bin/pip install litellm
+    python scripts/check_gateways.py --litellm build/litellm/bin/python --routes 200
     cargo build --release --manifest-path benchmarks/peer/Cargo.toml
     python scripts/check_gateways.py \\
         --tokentrimmer benchmarks/peer/target/release/ttplan-peer-routes
