@@ -120,7 +120,7 @@ locking._locked = unclear
 )
 def test_a_planted_bug_is_reported(planted: str, fault: str, report: str) -> None:
     code, output = run_scenarios(
-        "--runs", "16", "--stages", "planned", "living", "--only", fault, planted=planted
+        "--runs", "48", "--stages", "planned", "living", "--only", fault, planted=planted
     )
     assert code == 1, output
     assert report in output
