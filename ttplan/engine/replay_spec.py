@@ -41,10 +41,6 @@ def pass_names(config: PlanConfig) -> list[str]:
     return [COUNTING, *semantic, *cached, LATENCIES, SUMMING, INFERRING]
 
 
-def ignore_progress(_name: str, _share: float) -> None:
-    """The progress callback that does nothing."""
-
-
 class Scope(NamedTuple):
     """The window, inclusive and exclusive, and the organisation of a replay."""
 
