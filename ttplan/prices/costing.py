@@ -13,7 +13,7 @@ import pyarrow as pa
 from ttplan.model.pricing import TokenRates
 from ttplan.model.request import MAX_TOKENS
 from ttplan.prices.book import PriceBook
-from ttplan.prices.schedule import DAY, Period
+from ttplan.prices.schedule import Period
 
 KEY = ("provider", "model", "endpoint", "service_tier")
 """The columns that, with the time and the prompt length, determine the price of a request."""
@@ -229,11 +229,3 @@ def _per_million(rates: TokenRates) -> dict[str, Decimal]:
         "out_audio": own(rates.output_audio_per_million, plain_output),
         "out_image": own(rates.output_image_per_million, plain_output),
     }
-
-
-def depends_on_hour(prices: pa.Table) -> bool:
-    """Whether any price applies only to a part of the day."""
-    return any(
-        row["day_until"] - row["day_from"] != DAY
-        for row in prices.select(["day_from", "day_until"]).to_pylist()
-    )
