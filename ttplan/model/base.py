@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from ttplan.model.audit import Actor
 
@@ -20,6 +28,22 @@ class LenientModel(BaseModel):
     """An immutable model that ignores unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class OmitsDefaults(BaseModel):
+    """Leaves the fields of `OMITTED` out of what it writes while they have their default.
+
+    Fields that were added later must not change the bytes of what was stored or signed before.
+    """
+
+    OMITTED: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        omitted = {name for name in self.OMITTED if getattr(self, name) == fields[name].default}
+        written: dict[str, Any] = handler(self)
+        return {name: value for name, value in written.items() if name not in omitted}
 
 
 Hex64 = Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]

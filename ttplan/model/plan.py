@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 from uuid import UUID
 
 from pydantic import Field, field_validator, model_validator
 
-from ttplan.model.base import FrozenModel, LenientModel, UtcDatetime
+from ttplan.model.base import FrozenModel, LenientModel, OmitsDefaults, UtcDatetime
 from ttplan.model.money import Money, SignedMoney
 from ttplan.model.pricing import ModelPricing, split_price_key
+from ttplan.model.projection.assumption import Assumption, AssumptionEffect
+from ttplan.model.projection.capabilities import ModelFacts
+from ttplan.model.projection.full import FullProjection
 from ttplan.model.request import RequestLog
 from ttplan.model.results.quality import QualityResult
 from ttplan.model.route import ProposedRoute, find_duplicate
@@ -20,6 +23,10 @@ IntervalMethod = Literal["auto", "limit", "resample", "tt-plan-core"]
 UsedIntervalMethod = Literal["limit", "resample", "tt-plan-core", "limit+resample", "none"]
 """How a result's intervals were computed. `limit+resample`: those of money were resampled because
 few requests carry the cost. `none`: too few clusters for intervals."""
+Projection = Literal["reference", "full"]
+"""`reference`: logged tokens at three flat rates, as the ecosystem's engine computes it. `full`: at
+the target's whole price, with limits, caches and named assumptions."""
+PricesAt = Literal["request", "plan"]
 Interval = tuple[float, float]
 Seconds = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
 Threshold = Annotated[float, Field(ge=-1, le=1)]
@@ -29,7 +36,7 @@ Thresholds = Annotated[tuple[Threshold, ...], Field(max_length=MAX_THRESHOLDS)]
 DEFAULT_BOOTSTRAP_ITERATIONS = 10_000
 
 
-class PlanConfig(LenientModel):
+class PlanConfig(OmitsDefaults, LenientModel):
     """What a plan assumes besides its routes.
 
     Parameters
@@ -45,6 +52,13 @@ class PlanConfig(LenientModel):
     cluster : str, optional
         Requests that are resampled together: `hour`, `day` (both UTC), or a column such as `tag`
         or `session_id`.
+    projection : {"reference", "full"}
+        How costs are projected. `Workspace.plan` sets ``"full"`` unless the config names one.
+    prices_at : {"request", "plan"}
+        Whether a full projection uses prices at the time of each request or of the plan.
+    session : str, optional
+        The column whose requests share a provider's prompt cache. By default `session_id`,
+        `user_id` or `api_key_id`, the first that has values.
 
     Examples
     --------
@@ -58,6 +72,11 @@ class PlanConfig(LenientModel):
     l2_ttl_seconds: Seconds | None = None
     l2_threshold: Threshold | None = None
     cluster: ColumnName | None = None
+    projection: Projection = "reference"
+    prices_at: PricesAt = "request"
+    session: ColumnName | None = None
+
+    OMITTED: ClassVar[frozenset[str]] = frozenset({"projection", "prices_at", "session"})
 
     @model_validator(mode="after")
     def _check_threshold(self) -> Self:
@@ -101,6 +120,10 @@ class PlanInput(LenientModel):
         Seed of the random draws, 0 to 2**64 - 1.
     bootstrap_iterations : int
         Number of resamples.
+    assumptions : sequence of Assumption, optional
+        Of a full projection: they take precedence over what the log shows.
+    facts : dict of str to ModelFacts, optional
+        Of a full projection: limits and cache rules by `provider:model`, over the catalogues'.
 
     Examples
     --------
@@ -131,6 +154,8 @@ class PlanInput(LenientModel):
     config: PlanConfig = PlanConfig()
     seed: int = Field(strict=True, ge=0, lt=2**64)
     bootstrap_iterations: int = Field(strict=True, ge=1, lt=2**32)
+    assumptions: tuple[Assumption, ...] = ()
+    facts: dict[str, ModelFacts] = Field(default_factory=dict)
 
     @field_validator("pricing")
     @classmethod
@@ -217,7 +242,7 @@ class SavingsByCause(FrozenModel):
     l2_cache: SignedMoney
 
 
-class Aggregates(FrozenModel):
+class Aggregates(OmitsDefaults, FrozenModel):
     """A plan's point estimates over its window.
 
     Money is USD per window, a percentage 0 to 100, a rate 0 to 1, a latency ms.
@@ -230,6 +255,11 @@ class Aggregates(FrozenModel):
         Baseline, and actual, minus projected cost. Not clipped: negative if the plan costs more.
     p50_latency_ms_actual, p95_latency_ms_actual
         Latencies as logged; None if the log, or an older result, has none.
+    requests_ineligible, requests_failed : int or None
+        Matched requests that the target cannot serve, and that failed. None for a reference
+        projection, as for the next.
+    savings_at_plan_prices_usd : Decimal or None
+        Actual minus projected cost at the other of `prices_at`: by default, at the plan's moment.
     """
 
     total_baseline_cost_usd: Money
@@ -249,6 +279,13 @@ class Aggregates(FrozenModel):
     l2_poisoning_candidates: int = 0
     p50_latency_ms_actual: float | None = None
     p95_latency_ms_actual: float | None = None
+    requests_ineligible: int | None = None
+    requests_failed: int | None = None
+    savings_at_plan_prices_usd: SignedMoney | None = None
+
+    OMITTED: ClassVar[frozenset[str]] = frozenset(
+        {"requests_ineligible", "requests_failed", "savings_at_plan_prices_usd"}
+    )
 
 
 class ConfidenceIntervals(FrozenModel):
@@ -291,7 +328,7 @@ class Clusters(FrozenModel):
     largest_share: float
 
 
-class PlanResult(FrozenModel):
+class PlanResult(OmitsDefaults, FrozenModel):
     """The result of a replay.
 
     `model_dump_json()` is byte-identical for the same input.
@@ -312,6 +349,10 @@ class PlanResult(FrozenModel):
         What a reader has to know before trusting the numbers.
     quality : QualityResult or None
         Judged answers, once there are some.
+    assumptions : tuple of AssumptionEffect
+        What a full projection rests on, by the size of the effect.
+    full : FullProjection or None
+        What a full projection was made of; None for a reference projection.
 
     Examples
     --------
@@ -340,6 +381,10 @@ class PlanResult(FrozenModel):
     savings_by_cause: SavingsByCause | None = None
     poisoning_candidates: tuple[PoisoningCandidate, ...] = ()
     proposed_routes: tuple[ProposedRoute, ...] = ()
+    assumptions: tuple[AssumptionEffect, ...] = ()
+    full: FullProjection | None = None
+
+    OMITTED: ClassVar[frozenset[str]] = frozenset({"assumptions", "full"})
 
 
 def make_empty_result(

@@ -41,6 +41,13 @@ class RequestLog(LenientModel):
     embedding : list of float, optional
     session_id, user_id, api_key_id : str, optional
         Which requests belong together.
+    cache_write_tokens, reasoning_tokens, input_audio_tokens, output_audio_tokens : int, optional
+    input_image_tokens, output_image_tokens : int, optional
+        Parts of the input and output tokens that have a price of their own.
+    service_tier, endpoint : str, optional
+        The service tier (``"batch"``) and the endpoint that the price depends on.
+    provider_usage : str, optional
+        The provider's own usage object, as JSON.
 
     Examples
     --------
@@ -89,3 +96,12 @@ class RequestLog(LenientModel):
     session_id: str | None = None
     user_id: str | None = None
     api_key_id: str | None = None
+    cache_write_tokens: Tokens | None = None
+    reasoning_tokens: Tokens | None = None
+    input_audio_tokens: Tokens | None = None
+    output_audio_tokens: Tokens | None = None
+    input_image_tokens: Tokens | None = None
+    output_image_tokens: Tokens | None = None
+    service_tier: str | None = None
+    endpoint: str | None = None
+    provider_usage: str | None = None

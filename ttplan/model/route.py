@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
 from pydantic import Field
 
-from ttplan.model.base import FrozenModel, NonEmptyText
+from ttplan.model.base import FrozenModel, NonEmptyText, OmitsDefaults
 from ttplan.model.money import Bound
 
 TokenBound = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
@@ -73,7 +73,7 @@ class RouteAction(FrozenModel):
     max_cost_usd: Bound | None = None
 
 
-class ProposedRoute(FrozenModel):
+class ProposedRoute(OmitsDefaults, FrozenModel):
     """A route as a plan proposes it.
 
     Parameters
@@ -86,6 +86,8 @@ class ProposedRoute(FrozenModel):
     enabled : bool
     when : RouteConditions
     then : RouteAction
+    sticky : {"session"}, optional
+        Ask the conditions of a session's first request only: the whole session follows it.
 
     Examples
     --------
@@ -108,6 +110,9 @@ class ProposedRoute(FrozenModel):
     enabled: bool = Field(default=True, strict=True)
     when: RouteConditions = RouteConditions()
     then: RouteAction
+    sticky: Literal["session"] | None = None
+
+    OMITTED: ClassVar[frozenset[str]] = frozenset({"sticky"})
 
 
 def sort_by_precedence(routes: Iterable[ProposedRoute]) -> list[ProposedRoute]:
