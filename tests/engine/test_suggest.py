@@ -731,7 +731,7 @@ def test_a_plan_file_reads_back_what_was_written(
     ):
         return
     write_plan_file(path, named, ttplan.PlanConfig(l1_ttl_seconds=5), heading=heading)
-    assert read_plan_file(path) == (tuple(named), ttplan.PlanConfig(l1_ttl_seconds=5))
+    assert read_plan_file(path) == (tuple(named), ttplan.PlanConfig(l1_ttl_seconds=5), ())
 
 
 def test_a_bound_that_yaml_would_cut_is_refused() -> None:

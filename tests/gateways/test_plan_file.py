@@ -8,14 +8,15 @@ from uuid import UUID, uuid5
 import pytest
 
 from tests.paths import DATA
-from ttplan.gateways.plan_file import NAMESPACE, read_plan_file
+from ttplan.gateways.plan_file import NAMESPACE, plan_yaml, read_plan_file, write_plan_file
 from ttplan.model.errors import InputError
+from ttplan.model.projection.assumption import Assumption
 
 GOOD = "routes:\n- {name: a, priority: 1, when: {tag_equals: x}, then: {target_model: m}}\n"
 
 
 def test_the_example_plan_is_read() -> None:
-    routes, config = read_plan_file(DATA / "routes.yaml")
+    routes, config, _ = read_plan_file(DATA / "routes.yaml")
     assert [route.name for route in routes] == [
         "short chat to mini",
         "code completions to haiku",
@@ -31,7 +32,7 @@ def test_routes_without_an_id_get_one_of_their_name(tmp_path: Path) -> None:
         + "- {id: r7, name: b, priority: 1, then: {target_model: m}}\n"
         + "config: {l1_ttl_seconds: 60}\n"
     )
-    routes, config = read_plan_file(path)
+    routes, config, _ = read_plan_file(path)
     assert [route.id for route in routes] == [uuid5(NAMESPACE, "a"), uuid5(NAMESPACE, "r7")]
     assert config is not None
     assert config.l1_ttl_seconds == 60
@@ -65,6 +66,24 @@ def test_an_id_that_is_a_uuid_is_kept(tmp_path: Path) -> None:
             "two routes have the name 'a'",
         ),
         (GOOD + "config: {ttl: 1}", "config: ttl: this key is not known"),
+        (GOOD + "assumptions: 7", "expected a list under the key assumptions"),
+        (GOOD + "assumptions: [7]", "assumption 1: expected name and value"),
+        (GOOD + "assumptions: [{name: x, value: 1}]", r"assumption 1 \('x'\): name: Input should"),
+        (GOOD + "assumptions: [{name: redo}]", "the whole: expected a value"),
+        (GOOD + "assumptions: [{name: redo, value: 2}]", "redo is 2.000000; expected 0 to 1"),
+        (GOOD + "assumptions: [{name: redo, value: x}]", "assumption 1 .*: value: 'x' is not a"),
+        (
+            GOOD + "assumptions: [{name: redo, value: 0, source: log}]",
+            "source: this key is not known",
+        ),
+        (
+            GOOD + "assumptions: [{name: redo, value: 0, route: b}]",
+            "route: no route is called 'b'",
+        ),
+        (
+            GOOD + "assumptions: [{name: redo, value: 0}, {name: redo, value: 1}]",
+            r"assumption 2 \('redo'\): assumption 1 is about the same",
+        ),
     ],
 )
 def test_a_plan_that_cannot_be_used_names_route_and_field(
@@ -75,3 +94,28 @@ def test_a_plan_that_cannot_be_used_names_route_and_field(
     with pytest.raises(InputError, match=message) as caught:
         read_plan_file(path)
     assert str(path) in str(caught.value)
+
+
+def test_assumptions_are_read_and_written_back(tmp_path: Path) -> None:
+    path = tmp_path / "plan.yaml"
+    path.write_text(
+        GOOD
+        + "assumptions:\n"
+        + "- {name: ratio_out, value: 1.6, standard_error: 0.05, target_model: m, route: a}\n"
+        + "- {name: price_factor, scope: gateway, note: the margin}\n"
+    )
+    plan = read_plan_file(path)
+    assert plan.assumptions == (
+        Assumption(name="ratio_out", value=1.6, standard_error=0.05, target_model="m", route="a"),
+        Assumption(name="price_factor", scope="gateway", note="the margin"),
+    )
+    written = tmp_path / "written.yaml"
+    write_plan_file(written, *plan)
+    assert read_plan_file(written) == plan
+
+
+def test_a_measured_assumption_is_the_users_once_written() -> None:
+    measured = Assumption(name="redo", value=0.125, source="judged", note="40 paired answers")
+    text = plan_yaml((), None, [measured])
+    assert "judged" not in text
+    assert "40 paired answers" in text

@@ -221,7 +221,7 @@ def test_ctrl_c_at_any_time_leaves_the_store_unchanged(
         "ttplan.gateways.plan_file as f; read = f.read_plan_file; "
         "import sys, ttplan.operations.plans.replay as w; w.read_plan_file = lambda p: "
         "(print('begun', file=sys.stderr, flush=True), "
-        "(read(p).routes, m.PlanConfig(l1_ttl_seconds=300)))[1]; main()"
+        "(read(p).routes, m.PlanConfig(l1_ttl_seconds=300), ()))[1]; main()"
     )
     arguments = ["plan", str(ROUTES), "--name", "x", "--store", str(store)]
     arguments += ["--requests", str(big), "--memory-limit", "500MB"] if in_place else []

@@ -11,6 +11,7 @@ from pydantic import ConfigDict, ValidationError
 
 from ttplan.model.errors import InputError
 from ttplan.model.plan import PlanConfig
+from ttplan.model.projection.assumption import Assumption, AssumptionKey
 from ttplan.model.route import ProposedRoute, find_duplicate
 from ttplan.util.files import atomic_write
 from ttplan.util.paths import PathLike
@@ -18,6 +19,7 @@ from ttplan.util.yaml_files import describe_validation_error, format_yaml, read_
 
 NAMESPACE = uuid5(NAMESPACE_URL, "ttplan:routes")
 """Namespace of route ids that are not UUIDs: made of the id as written, or of the name."""
+_KEYS = ("routes", "config", "assumptions")
 
 
 class PlanFile(NamedTuple):
@@ -25,6 +27,7 @@ class PlanFile(NamedTuple):
 
     routes: tuple[ProposedRoute, ...]
     config: PlanConfig | None
+    assumptions: tuple[Assumption, ...] = ()
 
 
 class _WrittenConfig(PlanConfig):
@@ -34,37 +37,76 @@ class _WrittenConfig(PlanConfig):
 
 
 def read_plan_file(path: PathLike) -> PlanFile:
-    """Read `routes: [...]` and an optional `config: {...}`.
+    """Read `routes: [...]` and an optional `config: {...}` and `assumptions: [...]`.
 
-    Raises InputError that names file, route and field.
+    Raises InputError that names file, route or assumption, and field.
     """
     content = read_yaml(path, "routes")
     if not isinstance(content, dict) or not isinstance(content.get("routes"), list):
         raise InputError(f"{path}: expected a list of routes under the key routes")
-    unknown = [key for key in content if key not in ("routes", "config")]
+    unknown = [key for key in content if key not in _KEYS]
     if unknown:
-        raise InputError(f"{path}: the key {unknown[0]!r} is not known; expected routes and config")
+        raise InputError(
+            f"{path}: the key {unknown[0]!r} is not known; expected routes, config and assumptions"
+        )
     routes = tuple(
         _route(path, position, fields) for position, fields in enumerate(content["routes"], 1)
     )
     repeat = find_duplicate(routes)
     if repeat is not None:
         raise InputError(f"{path}: {repeat}")
-    if "config" not in content:
-        return PlanFile(routes, None)
+    config = _config(path, content["config"]) if "config" in content else None
+    return PlanFile(routes, config, _assumptions(path, content.get("assumptions", []), routes))
+
+
+def _config(path: PathLike, content: Any) -> PlanConfig:
     try:
-        written = _WrittenConfig.model_validate(content["config"])
+        written = _WrittenConfig.model_validate(content)
     except ValidationError as error:
         raise InputError(f"{path}: config: {describe_validation_error(error)}") from None
-    return PlanFile(routes, PlanConfig.model_validate(written.model_dump()))
+    return PlanConfig.model_validate(written.model_dump())
+
+
+def _assumptions(
+    path: PathLike, content: Any, routes: Sequence[ProposedRoute]
+) -> tuple[Assumption, ...]:
+    """The assumptions of a plan file. Their source is the user, whatever their notes say."""
+    if not isinstance(content, list):
+        raise InputError(f"{path}: expected a list under the key assumptions")
+    names = {route.name for route in routes}
+    positions: dict[AssumptionKey, int] = {}
+    assumptions = []
+    for position, fields in enumerate(content, 1):
+        name = fields.get("name") if isinstance(fields, dict) else None
+        where = f"{path}: assumption {position}" + (f" ({name!r:.60})" if name else "")
+        if not isinstance(fields, dict):
+            raise InputError(f"{where}: expected name and value")
+        if "source" in fields:
+            raise InputError(f"{where}: source: this key is not known")
+        try:
+            assumption = Assumption.model_validate(fields)
+        except ValidationError as error:
+            raise InputError(f"{where}: {describe_validation_error(error)}") from None
+        if assumption.route is not None and assumption.route not in names:
+            raise InputError(f"{where}: route: no route is called {assumption.route!r:.60}")
+        earlier = positions.setdefault(assumption.key, position)
+        if earlier != position:
+            raise InputError(f"{where}: assumption {earlier} is about the same; expected one")
+        assumptions.append(assumption)
+    return tuple(assumptions)
 
 
 def plan_yaml(
-    routes: Sequence[ProposedRoute], config: PlanConfig | None = None, *, heading: str = ""
+    routes: Sequence[ProposedRoute],
+    config: PlanConfig | None = None,
+    assumptions: Sequence[Assumption] = (),
+    *,
+    heading: str = "",
 ) -> str:
     """Return the text of a plan file that `read_plan_file` reads back equal, below a comment.
 
-    Raises InputError if a bound in USD has more digits than a number in YAML keeps.
+    Sources of assumptions are not written: what is in a plan file is the user's.
+    Raises InputError if a number has more digits than one in YAML keeps.
     """
     content: dict[str, Any] = {
         "routes": [
@@ -73,6 +115,11 @@ def plan_yaml(
     }
     if config is not None:
         content["config"] = _written("config", config.model_dump(exclude_defaults=True))
+    if assumptions:
+        content["assumptions"] = [
+            _written(given.name, given.model_dump(exclude_defaults=True, exclude={"source"}))
+            for given in assumptions
+        ]
     comment = "".join(f"# {line}".rstrip() + "\n" for line in map(_printable, heading.splitlines()))
     return comment + format_yaml(content)
 
@@ -81,6 +128,7 @@ def write_plan_file(
     path: PathLike,
     routes: Sequence[ProposedRoute],
     config: PlanConfig | None = None,
+    assumptions: Sequence[Assumption] = (),
     *,
     heading: str = "",
     overwrite: bool = False,
@@ -89,7 +137,7 @@ def write_plan_file(
 
     Raises InputError if it exists already, unless `overwrite`.
     """
-    text = plan_yaml(routes, config, heading=heading)
+    text = plan_yaml(routes, config, assumptions, heading=heading)
     with atomic_write(path, overwrite=overwrite) as file:
         file.write(text.encode())
 

@@ -26,6 +26,8 @@ AssumptionName = Literal[
     "cache_breakpoints",
     "paid_attempts",
 ]
+AssumptionKey = tuple[AssumptionName, str | None, str | None, str | None]
+"""What an assumption is about: its name, source model, target model and route."""
 CostScope = Literal["gateway", "model"]
 """Whether a part of the recorded cost applies to every model, or goes away with the old one."""
 
@@ -103,6 +105,11 @@ class Assumption(FrozenModel):
     route: NonEmptyText | None = None
     source: AssumptionSource = "user"
     note: str = ""
+
+    @property
+    def key(self) -> AssumptionKey:
+        """What it is about; None for all models or routes."""
+        return self.name, self.source_model, self.target_model, self.route
 
     @model_validator(mode="after")
     def _check_value(self) -> Self:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ttplan.model.plan import IntervalMethod, PlanConfig
 from ttplan.model.pricing import ModelPricing
+from ttplan.model.projection.assumption import Assumption
 from ttplan.model.results.backtest import Backtest
 from ttplan.model.results.suggestion import Suggestions
 from ttplan.model.route import ProposedRoute
@@ -95,6 +96,7 @@ def backtest(
     window: TimeWindow | None = None,
     prices: PathLike | Mapping[str, ModelPricing] | None = None,
     config: PlanConfig | None = None,
+    assumptions: Sequence[Assumption] = (),
     interval_method: IntervalMethod = "auto",
     allow_unpriced: bool = False,
 ) -> Backtest:
@@ -113,6 +115,8 @@ def backtest(
     prices : path or mapping of str to ModelPricing, optional
         As in `plan`.
     config : PlanConfig, optional
+        As in `plan`.
+    assumptions : sequence of Assumption, optional
         As in `plan`.
     interval_method : str, optional
         As in `plan`.
@@ -138,7 +142,7 @@ def backtest(
     from ttplan.operations.plans.replay import ReplayOptions, backtest_log, read_routes
 
     options = ReplayOptions(
-        *read_routes(routes, config),
+        *read_routes(routes, config, assumptions),
         plan_id=context.new_id(),
         prices_at=context.clock(),
         window=parse_window(window),

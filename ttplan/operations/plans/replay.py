@@ -27,6 +27,7 @@ from ttplan.model.plan import (
     make_empty_result,
 )
 from ttplan.model.pricing import ModelPricing
+from ttplan.model.projection.assumption import Assumption
 from ttplan.model.results.backtest import Backtest
 from ttplan.model.results.suggestion import Suggestions
 from ttplan.model.route import ProposedRoute
@@ -51,11 +52,13 @@ class ReplayOptions:
     """What a caller sets for a replay of a log.
 
     `window` is (inclusive, exclusive), None for the whole log. `prices` are the caller's own and
-    take precedence over the catalogue's at `prices_at`.
+    take precedence over the catalogue's at `prices_at`. Of `assumptions`, the first that applies
+    wins.
     """
 
     routes: Sequence[ProposedRoute]
     config: PlanConfig
+    assumptions: tuple[Assumption, ...]
     plan_id: UUID
     prices_at: datetime
     window: Window | None = None
@@ -112,17 +115,18 @@ class BrokenReplay(Exception):
 
 
 def read_routes(
-    routes: PathLike | Sequence[ProposedRoute], config: PlanConfig | None
-) -> tuple[Sequence[ProposedRoute], PlanConfig]:
-    """The routes, read if they are a plan file, and the config: given, from the file, or the
-    default.
+    routes: PathLike | Sequence[ProposedRoute],
+    config: PlanConfig | None,
+    assumptions: Sequence[Assumption] = (),
+) -> tuple[Sequence[ProposedRoute], PlanConfig, tuple[Assumption, ...]]:
+    """The routes, the config and the assumptions, which are read if `routes` is a plan file.
 
-    Raises InputError.
+    A given config replaces the file's; given assumptions precede the file's. Raises InputError.
     """
     if not isinstance(routes, str | os.PathLike):
-        return routes, config or PlanConfig()
-    proposed, file_config = read_plan_file(routes)
-    return proposed, config or file_config or PlanConfig()
+        return routes, config or PlanConfig(), tuple(assumptions)
+    proposed, file_config, in_file = read_plan_file(routes)
+    return proposed, config or file_config or PlanConfig(), (*assumptions, *in_file)
 
 
 def summarise_log(table: ir.Table) -> LogSummary:

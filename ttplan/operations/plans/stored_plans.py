@@ -11,6 +11,7 @@ from ttplan.model.audit import Actor
 from ttplan.model.errors import DataError, InputError, ReplayFailed, StoreError
 from ttplan.model.plan import DEFAULT_BOOTSTRAP_ITERATIONS, IntervalMethod, PlanConfig
 from ttplan.model.pricing import ModelPricing
+from ttplan.model.projection.assumption import Assumption
 from ttplan.model.route import ProposedRoute
 from ttplan.model.stored_plan import SeenRoute, StoredPlan
 from ttplan.operations.context import Context, PlanRef, find_plan
@@ -39,6 +40,7 @@ def plan(
     window: TimeWindow | None = None,
     prices: PathLike | Mapping[str, ModelPricing] | None = None,
     config: PlanConfig | None = None,
+    assumptions: Sequence[Assumption] = (),
     seed: int = 0,
     bootstrap_iterations: int = DEFAULT_BOOTSTRAP_ITERATIONS,
     interval_method: IntervalMethod = "auto",
@@ -65,7 +67,10 @@ def plan(
     prices : path or mapping of str to ModelPricing, optional
         Your own prices in USD; they take precedence over today's catalogue.
     config : PlanConfig, optional
-        Caches, clusters and assumptions. The plan file's if left out.
+        Caches, clusters and the kind of projection. The plan file's if left out.
+    assumptions : sequence of Assumption, optional
+        What a full projection supposes of the target models. They take precedence over the plan
+        file's, and those over what rollouts and judged answers measured.
     seed : int, default 0
         Seed of the bootstrap, from 0 to 2^64 - 1.
     bootstrap_iterations : int, default 10,000
@@ -115,7 +120,7 @@ def plan(
             "memory_limit is for requests that are replayed where they are; give `requests`, too"
         )
     options = ReplayOptions(
-        *read_routes(routes, config),
+        *read_routes(routes, config, assumptions),
         plan_id=context.new_id(),
         prices_at=context.clock(),
         window=parse_window(window),
