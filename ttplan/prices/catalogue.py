@@ -23,6 +23,7 @@ from genai_prices.types import (
 )
 
 from ttplan.model.pricing import ModelPricing, TokenRates
+from ttplan.prices.names import find_listed
 from ttplan.prices.schedule import DAY, Period, Schedule, Tier
 
 STANDARD = frozenset({"", "default", "standard", "standard_only", "auto", "on_demand", "on-demand"})
@@ -105,7 +106,7 @@ def catalogue_schedule(
     `service_tier` is as logged ("batch", "flex"). Times at which the catalogue has no price for a
     tier have no period.
     """
-    match = _find(provider, model)
+    match = find_listed(provider, model)
     if match is None:
         return None
     owner, info = match
@@ -139,13 +140,6 @@ def catalogue_version() -> str:
     return f"genai-prices {version('genai-prices')}"
 
 
-def _find(provider: str | None, model: str) -> tuple[Provider, ModelInfo] | None:
-    try:
-        return get_snapshot().find_provider_model(model, None, provider, None)
-    except LookupError:
-        return None
-
-
 def _name_notes(
     provider: str | None, model: str, owner: Provider, info: ModelInfo
 ) -> Iterator[str]:
@@ -158,7 +152,7 @@ def _name_notes(
 
 
 def _quote(provider: str | None, model: str, at: datetime) -> Quote | None:
-    match = _find(provider, model)
+    match = find_listed(provider, model)
     if match is None:
         return None
     owner, info = match
