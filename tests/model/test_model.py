@@ -76,6 +76,19 @@ def test_a_plan_input_of_the_ecosystem_is_read() -> None:
     assert plan.proposed_routes[0].then.fallbacks == ()
 
 
+def test_inputs_are_written_as_before_without_newer_fields() -> None:
+    plan = PlanInput.model_validate_json(plan_json(proposed_routes=[ROUTE]))
+    written = orjson.loads(plan.model_dump_json())
+    newer = {"assumptions", "facts", "projection", "prices_at", "session", "sticky"}
+    newer |= {"cache_write_tokens", "reasoning_tokens", "service_tier", "provider_usage"}
+    assert not newer & {*written, *written["config"], *written["requests"][0]}
+    assert not newer & set(written["proposed_routes"][0])
+    row = RequestLog.model_validate(REQUEST | {"cache_write_tokens": 0, "service_tier": "batch"})
+    fields = row.model_dump()
+    assert (fields["cache_write_tokens"], fields["service_tier"]) == (0, "batch")
+    assert RequestLog.model_validate_json(row.model_dump_json()) == row
+
+
 def test_unknown_names_are_ignored_on_rows_and_refused_on_routes() -> None:
     assert RequestLog.model_validate(REQUEST | {"from_the_future": 1}).model == "gpt-4o"
     for route in (

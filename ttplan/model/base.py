@@ -41,7 +41,11 @@ class OmitsDefaults(BaseModel):
     @model_serializer(mode="wrap")
     def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields = type(self).model_fields
-        omitted = {name for name in self.OMITTED if getattr(self, name) == fields[name].default}
+        omitted = {
+            name
+            for name in self.OMITTED
+            if getattr(self, name) == fields[name].get_default(call_default_factory=True)
+        }
         written: dict[str, Any] = handler(self)
         return {name: value for name, value in written.items() if name not in omitted}
 

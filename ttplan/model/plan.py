@@ -103,7 +103,7 @@ def check_window(start: datetime, end: datetime) -> None:
         )
 
 
-class PlanInput(LenientModel):
+class PlanInput(OmitsDefaults, LenientModel):
     """Everything that a replay depends on.
 
     Parameters
@@ -156,6 +156,8 @@ class PlanInput(LenientModel):
     bootstrap_iterations: int = Field(strict=True, ge=1, lt=2**32)
     assumptions: tuple[Assumption, ...] = ()
     facts: dict[str, ModelFacts] = Field(default_factory=dict)
+
+    OMITTED: ClassVar[frozenset[str]] = frozenset({"assumptions", "facts"})
 
     @field_validator("pricing")
     @classmethod

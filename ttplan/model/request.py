@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
 from pydantic import Field, FiniteFloat
 
-from ttplan.model.base import LenientModel, NonEmptyText, UtcDatetime
+from ttplan.model.base import LenientModel, NonEmptyText, OmitsDefaults, UtcDatetime
 from ttplan.model.money import RequestMoney
 
 MAX_TOKENS = 10**12
@@ -17,7 +17,7 @@ Tokens = Annotated[int, Field(strict=True, ge=0, lt=MAX_TOKENS)]
 Milliseconds = Annotated[int, Field(strict=True, ge=0, lt=2**53)]
 
 
-class RequestLog(LenientModel):
+class RequestLog(OmitsDefaults, LenientModel):
     """One request as the gateway logged it. Unknown fields are ignored.
 
     Parameters
@@ -105,3 +105,17 @@ class RequestLog(LenientModel):
     service_tier: str | None = None
     endpoint: str | None = None
     provider_usage: str | None = None
+
+    OMITTED: ClassVar[frozenset[str]] = frozenset(
+        {
+            "cache_write_tokens",
+            "reasoning_tokens",
+            "input_audio_tokens",
+            "output_audio_tokens",
+            "input_image_tokens",
+            "output_image_tokens",
+            "service_tier",
+            "endpoint",
+            "provider_usage",
+        }
+    )
