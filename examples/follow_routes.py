@@ -17,7 +17,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 ROUTES = """
-    SELECT id, name, priority, enabled, "when", "then"
+    SELECT id, name, priority, enabled, "when", "then", sticky
     FROM ttplan_gateway.routes ORDER BY priority DESC, id
 """
 POLL_SECONDS = 30.0

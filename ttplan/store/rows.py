@@ -48,6 +48,7 @@ LIVE_COLUMNS = (
     "action",
     "plan_id",
     "applied_at",
+    "sticky",
 )
 _JSON_COLUMNS = (
     "config",
@@ -103,16 +104,16 @@ def live_route_row(live: LiveRoute) -> list[Any]:
     conditions, action = write_exact(route.when), write_exact(route.then)
     return [
         *(route.id, route.name, route.priority, route.enabled),
-        *(conditions, action, live.plan_id, live.applied_at),
+        *(conditions, action, live.plan_id, live.applied_at, route.sticky),
     ]
 
 
 def live_route_from_row(row: Sequence[Any]) -> LiveRoute | UnreadableRoute:
     """The live route of a row of `LIVE_COLUMNS`, or the reason why it cannot be read."""
-    route_id, name, priority, enabled, conditions, action, plan_id, applied_at = row
+    route_id, name, priority, enabled, conditions, action, plan_id, applied_at, sticky = row
     fields = {"id": route_id, "name": name, "priority": priority, "enabled": enabled}
     try:
-        fields |= {"when": read_exact(conditions), "then": read_exact(action)}
+        fields |= {"when": read_exact(conditions), "then": read_exact(action), "sticky": sticky}
         route = ProposedRoute.model_validate(fields)
     except ValueError as error:
         return UnreadableRoute(name, first_line(error))

@@ -383,13 +383,13 @@ def test_a_listening_gateway_gets_the_routes_after_the_commit(url: str) -> None:
         try:
             assert gateway.stdout is not None
             assert gateway.stdout.readline() == "[]\n"
-            driver.live(1, plans.route(1), plans.route(2))
+            driver.live(1, plans.route(1), plans.route(2, sticky="session"))
             routes = json.loads(gateway.stdout.readline())
         finally:
             gateway.kill()
-    expected = [plans.route(2), plans.route(1)]
+    expected = [plans.route(2, sticky="session"), plans.route(1)]
     assert [ttplan.ProposedRoute.model_validate_json(json.dumps(row)) for row in routes] == expected
-    assert list(routes[0]) == ["id", "name", "priority", "enabled", "when", "then"]
+    assert list(routes[0]) == ["id", "name", "priority", "enabled", "when", "then", "sticky"]
 
 
 def test_eight_writers_in_four_organisations_lose_nothing(url: str) -> None:
