@@ -16,9 +16,9 @@ def changed_fields(before: ProposedRoute, after: ProposedRoute) -> tuple[FieldCh
     old_json = _flatten(before.model_dump(mode="json"))
     new_json = _flatten(after.model_dump(mode="json"))
     return tuple(
-        FieldChange(field=name, before=old_json[name], after=new_json[name])
-        for name in old
-        if old[name] != new[name]
+        FieldChange(field=name, before=old_json.get(name), after=new_json.get(name))
+        for name in old | new  # fields that have their default may be left out
+        if old.get(name) != new.get(name)
     )
 
 
