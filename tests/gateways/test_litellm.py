@@ -129,6 +129,16 @@ def test_an_unsupported_condition_leaves_the_route_out(when: dict[str, Any], fie
     assert rendered.content == {"model_list": []}
 
 
+def test_a_sticky_route_is_left_out() -> None:
+    sticky = route(1, model_in=("a",)).model_copy(update={"sticky": "session"})
+    rendered = to_litellm([sticky, route(2, model_in=("b",))], add_provider)
+    assert list(map(str, rendered.losses)) == [
+        "route 'route 1', sticky: its session affinity holds within a model group and a tag, "
+        "not for a whole session; the route is left out"
+    ]
+    assert {entry["model_name"] for entry in rendered.content["model_list"]} == {"b"}
+
+
 def test_an_unsupported_action_is_reported() -> None:
     then = RouteAction(target_model="m", disable_cache=True, max_cost_usd=Decimal(1))
     rendered = to_litellm(

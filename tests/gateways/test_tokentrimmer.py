@@ -77,6 +77,7 @@ def test_a_body_has_what_the_route_contract_names_and_no_more() -> None:
             "when.estimated_cost_lt",
             "has it rounded",
         ),
+        ({"sticky": "session"}, "sticky", "is left out"),
     ],
 )
 def test_values_beyond_the_gateways_range_are_reported(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ttplan.gateways.rendered import RenderedRoutes
+from ttplan.gateways.rendered import RenderedRoutes, find_sticky
 from ttplan.model.gateway import UnsupportedField
 from ttplan.model.route import ProposedRoute, sort_by_precedence
 
@@ -91,6 +91,10 @@ def _unsupported_conditions(route: ProposedRoute) -> Iterator[UnsupportedField]:
         yield UnsupportedField(
             route=route.name, field=f"when.{name}", reason=reason, effect="is left out"
         )
+    yield from find_sticky(
+        [route],
+        "its session affinity holds within a model group and a tag, not for a whole session",
+    )
 
 
 def _unsupported_actions(route: ProposedRoute) -> Iterator[UnsupportedField]:

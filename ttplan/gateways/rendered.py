@@ -80,6 +80,18 @@ def find_rounded_bounds(routes: Iterable[ProposedRoute]) -> list[UnsupportedFiel
     return losses
 
 
+def find_sticky(routes: Iterable[ProposedRoute], reason: str) -> list[UnsupportedField]:
+    """Return the routes that follow whole sessions, for gateways that decide by the request.
+
+    Without it, a route would take other requests and split sessions between models.
+    """
+    return [
+        UnsupportedField(route=route.name, field="sticky", reason=reason, effect="is left out")
+        for route in routes
+        if route.sticky is not None
+    ]
+
+
 def may_overlap(first: RouteConditions, second: RouteConditions) -> bool:
     """Return whether a request may meet both conditions; false only if that is certain."""
     if first.model_in and second.model_in and not set(first.model_in) & set(second.model_in):

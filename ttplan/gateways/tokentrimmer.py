@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ttplan.gateways.rendered import RenderedRoutes, find_rounded_bounds
+from ttplan.gateways.rendered import RenderedRoutes, find_rounded_bounds, find_sticky
 from ttplan.model.gateway import UnsupportedField
 from ttplan.model.route import ProposedRoute
 
@@ -18,6 +18,9 @@ def to_tokentrimmer(routes: Sequence[ProposedRoute]) -> RenderedRoutes:
     """Render routes in the order in which to create them: by precedence, disabled ones last."""
     ordered = sorted(routes, key=lambda route: (not route.enabled, -route.priority, route.id))
     losses = [loss for route in ordered for loss in _find_excessive_values(route)]
+    losses += find_sticky(
+        ordered, "it checks the conditions of each request, and knows no sessions"
+    )
     left_out = {loss.route for loss in losses}
     written = [route for route in ordered if route.name not in left_out]
     losses += find_rounded_bounds(written)
