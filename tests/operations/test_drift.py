@@ -96,6 +96,7 @@ def test_a_live_route_past_the_plans_is_found_on_every_store(kind: str, tmp_path
     [
         ("priority = 77", "priority"),
         ("enabled = false", "enabled"),
+        ("sticky = 'session'", "sticky"),
         ("route_id = '00000000-0000-0000-0000-0000000000ff'", "id"),
         (
             "conditions = replace(conditions, '0.0123456789012345', '0.01234567890123451')",

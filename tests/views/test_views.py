@@ -24,10 +24,10 @@ from ttplan.gateways.plan_file import read_plan_file
 from ttplan.model.audit import StoredEntry
 from ttplan.model.plan import PlanConfig
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
-from ttplan.model.stored_plan import StoredPlan
+from ttplan.model.stored_plan import LiveRoute, StoredPlan
 from ttplan.operations.chain.store_chain import EntryPage
 from ttplan.views.columns import EXACT
-from ttplan.views.stored import UNREADABLE, RoutesView, entries_view
+from ttplan.views.stored import UNREADABLE, RoutesView, entries_view, routes_view
 from ttplan.workspace import Workspace
 
 TAG = "\u202e<b>, \x1b[31m"
@@ -313,6 +313,18 @@ def test_routes_are_filtered_at_any_time(ws: Workspace) -> None:
     assert len(ws.routes(plan=run_of(ws, "cached").plan_id)) == 0
     assert len(ws.routes(at="2026-05-31")) == 0
     assert len(ws.routes(at="2026-12-31", plan=run_of(ws, "plain").plan_id)) == 3
+
+
+def test_a_sticky_route_says_so_and_keeps_it_in_yaml(tmp_path: Path) -> None:
+    routes = [
+        ROUTES[0].model_copy(update={"sticky": "session"}),
+        ROUTES[1].model_copy(update={"sticky": "session", "when": RouteConditions()}),
+    ]
+    made = datetime(2026, 6, 1, tzinfo=UTC)
+    view = routes_view([LiveRoute(route=r, plan_id=UUID(int=1), applied_at=made) for r in routes])
+    assert list(view["conditions"]) == ["tag_equals=chat, sticky=session", "any, sticky=session"]
+    view.to_yaml(tmp_path / "routes.yaml")
+    assert list(read_plan_file(tmp_path / "routes.yaml").routes) == routes
 
 
 def test_a_view_shows_units_times_and_texts(ws: Workspace) -> None:

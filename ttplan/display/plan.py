@@ -10,6 +10,7 @@ from uuid import UUID
 from ttplan.display.amounts import format_interval, negated, usd, usd_interval
 from ttplan.display.card import Card, Renders, Table
 from ttplan.display.render import card_text
+from ttplan.display.routes import target_text
 from ttplan.display.text import cut
 from ttplan.model.plan import PerRouteBreakdown, PlanResult
 from ttplan.model.results.quality import ForcedScores, QualityResult, RiskBand, Verdict
@@ -213,7 +214,7 @@ def _verdict_counts(scores: QualityResult | ForcedScores) -> str:
 
 
 def _routes_table(result: PlanResult) -> Table:
-    targets = {route.id: route.then.target_model for route in result.proposed_routes}
+    targets = {route.id: target_text(route) for route in result.proposed_routes}
     rows = (
         (
             part.route_name,

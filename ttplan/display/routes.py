@@ -10,6 +10,7 @@ from ttplan.display.text import plain
 from ttplan.model.gateway import GATEWAYS, RouteExport
 from ttplan.model.results.changes import Preview, RouteChange
 from ttplan.model.results.drift import Drift, RouteDrift
+from ttplan.model.route import ProposedRoute
 from ttplan.model.stored_plan import LiveRoute
 
 _SIGNS: dict[str, tuple[str, Tone]] = {
@@ -80,8 +81,9 @@ def preview_card(preview: Preview) -> Card:
                 _target(change, preview.action),
             ),
             tuple(
-                f"{field.field}: {_value(field.before, 'any')} → {_value(field.after, 'any')}"
+                f"{field.field}: {_value(field.before, empty)} → {_value(field.after, empty)}"
                 for field in change.fields
+                for empty in ["no" if field.field == "sticky" else "any"]
             ),
             _SIGNS[change.kind][1],
         )
@@ -108,13 +110,18 @@ def preview_warnings(preview: Preview) -> list[str]:
     return ["The plan was computed against other live routes:", *map(str, preview.stale)]
 
 
+def target_text(route: ProposedRoute) -> str:
+    """The model that a route sends requests to, and whether whole sessions go there."""
+    return route.then.target_model + (", whole sessions" if route.sticky else "")
+
+
 def _target(change: RouteChange, action: str) -> str:
     """Where the route sends requests, and which plan it belongs to."""
     live = change.after or change.before
     target = (
         ""
         if live is None
-        else f"to {plain(live.route.then.target_model)}, priority {live.route.priority}"
+        else f"to {plain(target_text(live.route))}, priority {live.route.priority}"
     )
     if change.before is None or change.kind == "removed":
         return target
@@ -178,7 +185,7 @@ def _fields(live: LiveRoute) -> dict[str, Any]:
 def _field(fields: dict[str, Any], name: str) -> str:
     value: Any = fields
     for part in name.split("."):
-        value = value[part]
+        value = value.get(part)
     return _value(value, "nothing")
 
 

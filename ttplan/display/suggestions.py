@@ -74,7 +74,8 @@ def _row(rank: int, item: Suggestion) -> Row:
         f"costs more: {amount}" if loses else f"saves {amount}",
         usd_interval(negated(interval) if loses else interval),
     )
-    return Row(cells, (_share_of_cost(item), *note))
+    sticky = ["whole sessions go where their first request goes"] if item.route.sticky else []
+    return Row(cells, (_share_of_cost(item), *sticky, *note))
 
 
 def _title(suggestions: Suggestions) -> str:

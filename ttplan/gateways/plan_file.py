@@ -11,7 +11,7 @@ from pydantic import ConfigDict, ValidationError
 
 from ttplan.model.errors import InputError
 from ttplan.model.plan import PlanConfig
-from ttplan.model.projection.assumption import Assumption, AssumptionKey
+from ttplan.model.projection.assumption import Assumption
 from ttplan.model.route import ProposedRoute, find_duplicate
 from ttplan.util.files import atomic_write
 from ttplan.util.paths import PathLike

@@ -158,7 +158,10 @@ DESCRIPTIONS = {
     ),
     "change_vs_actual_usd_hi": "upper end of its 95 % interval",
     "change_vs_actual_usd_lo": "lower end of its 95 % interval",
-    "conditions": "when the route takes a request, on one line; `any`: always",
+    "conditions": (
+        "when the route takes a request, on one line; `any`: always; `sticky=session`: asked of a "
+        "session's first request"
+    ),
     "cost_usd": "what was paid for the request",
     "created_at": "when the plan was made",
     "day": "start of the day, UTC",

@@ -113,15 +113,17 @@ def routes_view(live_routes: Sequence[LiveRoute], *, title: str = "live routes")
 
 
 def conditions(live: LiveRoute) -> str:
-    """A route's conditions on one line, such as `tag_equals=chat, input_tokens_lt=1000`."""
+    """A route's conditions on one line, such as `tag_equals=chat, input_tokens_lt=1000`.
+
+    A route that follows whole sessions ends with `sticky=session`.
+    """
     fields = live.route.when.model_dump(mode="json", exclude_defaults=True)
-    return (
-        ", ".join(
-            f"{name}={'|'.join(value) if isinstance(value, list) else value}"
-            for name, value in fields.items()
-        )
-        or "any"
-    )
+    parts = [
+        f"{name}={'|'.join(value) if isinstance(value, list) else value}"
+        for name, value in fields.items()
+    ]
+    sticky = [f"sticky={live.route.sticky}"] if live.route.sticky else []
+    return ", ".join([*(parts or ["any"]), *sticky])
 
 
 def route_history_view(events: Sequence[RouteEvent], name: str) -> View:
