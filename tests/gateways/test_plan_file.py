@@ -10,7 +10,8 @@ import pytest
 from tests.paths import DATA
 from ttplan.gateways.plan_file import NAMESPACE, plan_yaml, read_plan_file, write_plan_file
 from ttplan.model.errors import InputError
-from ttplan.model.plan import PlanConfig
+from ttplan.model.plan import PlanConfig, Projection
+from ttplan.model.projection.assumption import Assumption
 
 GOOD = "routes:\n- {name: a, priority: 1, when: {tag_equals: x}, then: {target_model: m}}\n"
 
@@ -28,7 +29,7 @@ def test_the_example_plan_is_read() -> None:
 def test_a_sticky_route_is_read_and_written_back(tmp_path: Path) -> None:
     path = tmp_path / "plan.yaml"
     path.write_text(GOOD.replace("name: a", "name: a, sticky: session"))
-    routes, _ = read_plan_file(path)
+    routes, _, _ = read_plan_file(path)
     assert routes[0].sticky == "session"
     write_plan_file(path, routes, overwrite=True)
     assert read_plan_file(path).routes == routes
@@ -38,15 +39,17 @@ def test_a_sticky_route_is_read_and_written_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("projection", ["full", "reference"])
-def test_a_projection_that_is_named_stays_named(tmp_path: Path, projection: str) -> None:
+def test_a_projection_that_is_named_stays_named(tmp_path: Path, projection: Projection) -> None:
     path = tmp_path / "plan.yaml"
     named = f"config: {{projection: {projection}, prices_at: plan, session: user_id}}\n"
     path.write_text(GOOD + named)
-    routes, config = read_plan_file(path)
+    routes, config, _ = read_plan_file(path)
     assert config == PlanConfig(projection=projection, prices_at="plan", session="user_id")
+    assert config is not None
     assert config.model_fields_set == {"projection", "prices_at", "session"}
     write_plan_file(path, routes, config, overwrite=True)
     again = read_plan_file(path).config
+    assert again is not None
     assert again == config
     assert again.model_fields_set == config.model_fields_set
 
@@ -109,6 +112,24 @@ def test_an_id_that_is_a_uuid_is_kept(tmp_path: Path) -> None:
             r"route 1 \('a'\): sticky: .*'session'",
         ),
         (GOOD.replace("name: a", "name: a, sticky: true"), r"route 1 \('a'\): sticky: "),
+        (GOOD + "assumptions: 7", "expected a list under the key assumptions"),
+        (GOOD + "assumptions: [7]", "assumption 1: expected name and value"),
+        (GOOD + "assumptions: [{name: x, value: 1}]", r"assumption 1 \('x'\): name: Input should"),
+        (GOOD + "assumptions: [{name: redo}]", "the whole: expected a value"),
+        (GOOD + "assumptions: [{name: redo, value: 2}]", "redo is 2.000000; expected 0 to 1"),
+        (GOOD + "assumptions: [{name: redo, value: x}]", "assumption 1 .*: value: 'x' is not a"),
+        (
+            GOOD + "assumptions: [{name: redo, value: 0, source: log}]",
+            "source: this key is not known",
+        ),
+        (
+            GOOD + "assumptions: [{name: redo, value: 0, route: b}]",
+            "route: no route is called 'b'",
+        ),
+        (
+            GOOD + "assumptions: [{name: redo, value: 0}, {name: redo, value: 1}]",
+            r"assumption 2 \('redo'\): assumption 1 is about the same",
+        ),
     ],
 )
 def test_a_plan_that_cannot_be_used_names_route_and_field(

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, ValidationError
 
 from ttplan.model.errors import InputError
 from ttplan.model.plan import PlanConfig
-from ttplan.model.projection.assumption import Assumption
+from ttplan.model.projection.assumption import Assumption, AssumptionKey
 from ttplan.model.route import ProposedRoute, find_duplicate
 from ttplan.util.files import atomic_write
 from ttplan.util.paths import PathLike
@@ -65,8 +65,38 @@ def _config(path: PathLike, content: Any) -> PlanConfig:
     except ValidationError as error:
         raise InputError(f"{path}: config: {describe_validation_error(error)}") from None
     # What the file names stays set, even to a default: `Workspace.plan` has other defaults.
-    named = {name: getattr(written, name) for name in written.model_fields_set}
-    return PlanFile(routes, PlanConfig.model_validate(named))
+    return PlanConfig.model_validate(
+        {name: getattr(written, name) for name in written.model_fields_set}
+    )
+
+
+def _assumptions(
+    path: PathLike, content: Any, routes: Sequence[ProposedRoute]
+) -> tuple[Assumption, ...]:
+    """The assumptions of a plan file. Their source is the user, whatever their notes say."""
+    if not isinstance(content, list):
+        raise InputError(f"{path}: expected a list under the key assumptions")
+    names = {route.name for route in routes}
+    positions: dict[AssumptionKey, int] = {}
+    assumptions = []
+    for position, fields in enumerate(content, 1):
+        name = fields.get("name") if isinstance(fields, dict) else None
+        where = f"{path}: assumption {position}" + (f" ({name!r:.60})" if name else "")
+        if not isinstance(fields, dict):
+            raise InputError(f"{where}: expected name and value")
+        if "source" in fields:
+            raise InputError(f"{where}: source: this key is not known")
+        try:
+            assumption = Assumption.model_validate(fields)
+        except ValidationError as error:
+            raise InputError(f"{where}: {describe_validation_error(error)}") from None
+        if assumption.route is not None and assumption.route not in names:
+            raise InputError(f"{where}: route: no route is called {assumption.route!r:.60}")
+        earlier = positions.setdefault(assumption.key, position)
+        if earlier != position:
+            raise InputError(f"{where}: assumption {earlier} is about the same; expected one")
+        assumptions.append(assumption)
+    return tuple(assumptions)
 
 
 def plan_yaml(
@@ -91,6 +121,11 @@ def plan_yaml(
         if "projection" in config.model_fields_set:
             fields["projection"] = config.projection
         content["config"] = _written("config", fields)
+    if assumptions:
+        content["assumptions"] = [
+            _written(given.name, given.model_dump(exclude_defaults=True, exclude={"source"}))
+            for given in assumptions
+        ]
     comment = "".join(f"# {line}".rstrip() + "\n" for line in map(_printable, heading.splitlines()))
     return comment + format_yaml(content)
 
