@@ -9,7 +9,7 @@ from decimal import Decimal
 import duckdb
 import pytest
 
-from tests.support.doctor_logs import NOW, START, Row, clean, plain, price, table
+from tests.support.doctor_logs import NOW, START, Row, clean, plain, price, searching, table
 from ttplan.doctor.check import check_rows
 from ttplan.doctor.gaps import find_gaps
 from ttplan.doctor.kinds import FINDING_KINDS
@@ -44,6 +44,17 @@ def test_a_clean_log_has_no_finding() -> None:
     )
     # Some prices have a digit more than a price per million here.
     assert abs(diagnosis.compared_expected_usd - diagnosis.recorded_usd) < Decimal("1e-6")
+
+
+def test_billed_web_searches_are_explained() -> None:
+    rows = [
+        searching(row, i % 4) if row["model"] == "claude-haiku-4-5" and plain(row) else row
+        for i, row in enumerate(clean())
+    ]
+    diagnosis = check(rows)
+    assert diagnosis.findings == ()
+    assert diagnosis.agreeing == len(rows)
+    assert diagnosis.compared_expected_usd > sum(row["cost_usd"] for row in clean()) + 1
 
 
 Planted = tuple[list[Row], list[Row], Decimal]
@@ -118,6 +129,14 @@ def media_as_text() -> Planted:
     return with_cost(
         rows, spoiled, lambda row: price(row | {"input_audio_tokens": 0, "output_audio_tokens": 0})
     )
+
+
+def searches_ignored() -> Planted:
+    rows = clean()
+    spoiled = of(rows, "claude-haiku-4-5")
+    for i, row in enumerate(spoiled):
+        row |= searching(row, 1 + i % 3)
+    return with_cost(rows, spoiled, price)
 
 
 def reasoning_lost() -> Planted:
@@ -263,6 +282,7 @@ PLANTS: dict[str, tuple[str, Callable[[], Planted]]] = {
     "writes as input": ("writes_as_input", writes_as_input),
     "tier ignored": ("tier_ignored", tier_ignored),
     "audio as text": ("media_as_text", media_as_text),
+    "searches not billed": ("searches_ignored", searches_ignored),
     "reasoning not billed": ("reasoning_lost", reasoning_lost),
     "reasoning not in the output": ("reasoning_lost", reasoning_lost_from_the_output),
     "euros": ("constant_factor", factor("0.92")),

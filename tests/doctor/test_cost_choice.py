@@ -10,7 +10,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.support.doctor_logs import Row, clean, plain, price, table
+from tests.support.doctor_logs import Row, clean, plain, price, searching, table
 from ttplan.doctor.cost_choice import CostChooser
 from ttplan.logs.rows import REQUEST_SCHEMA
 from ttplan.model.errors import InputError
@@ -101,6 +101,13 @@ def test_the_doctor_leaves_what_may_have_been_agreed(times: str) -> None:
     row["cost_usd"] *= Decimal(times)
     assert choose_cost(row, "doctor")["cost_basis"] == "recorded"
     assert choose_cost(row, "doctor")["cost_usd"] == row["cost_usd"]
+
+
+def test_web_searches_may_be_free_unless_recomputed() -> None:
+    row = sample()
+    free = searching(row, 2) | {"cost_usd": row["cost_usd"]}
+    assert choose_cost(free, "doctor")["cost_usd"] == row["cost_usd"]
+    assert choose_cost(free, "recomputed")["cost_usd"] == row["cost_usd"] + Decimal("0.02")
 
 
 def test_a_failed_call_with_a_cost_is_free_only_if_recomputed() -> None:

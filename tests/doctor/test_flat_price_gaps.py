@@ -109,6 +109,11 @@ def beyond(row: Row, target: str, book: PriceBook | None = None) -> tuple[str, .
             "pay their target a fee per request; .* would be 0.012000 USD more",
         ),
         (
+            {"provider_usage": '{"server_tool_use": {"web_search_requests": 2}}'},
+            "claude-sonnet-4-5",
+            "pay their target a fee per web search; .* would be 0.020000 USD more",
+        ),
+        (
             {"service_tier": "batch"},
             "claude-sonnet-4-5",
             "ran as batch, flex or priority; .* standard rate, 0.00 USD in all",

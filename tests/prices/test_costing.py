@@ -35,6 +35,7 @@ ROW: dict[str, Any] = {
     "status": 200,
 }
 BOOK = PriceBook()
+SEARCHES = '{"server_tool_use": {"web_search_requests": %s}}'
 
 
 def expected(rows: list[dict[str, Any]], book: PriceBook = BOOK) -> list[Decimal | None]:
@@ -97,9 +98,11 @@ def test_every_model_costs_what_the_catalogue_calculates() -> None:
                     "cache_write_tokens": written,
                     "output_tokens": draw.randrange(10_000),
                     "reasoning_tokens": 0,
+                    "provider_usage": SEARCHES % (searches := draw.randrange(4)),
                 }
             )
             usage = Usage(
+                web_searches=searches,
                 input_tokens=tokens,
                 cache_read_tokens=cached,
                 cache_write_tokens=written,
@@ -154,6 +157,54 @@ def test_one_hour_cache_writes_are_priced_by_provider_usage() -> None:
         row | {"provider_usage": '{"cache_creation":{"ephemeral_1h_input_tokens":"many"}}'}
     ) == expected_cost(row)
     assert expected_cost(row | {"provider_usage": usage.replace("500", "900")}) == Decimal("0.0023")
+
+
+@pytest.mark.parametrize(
+    ("usage", "searches"),
+    [
+        (SEARCHES % 3, 3),
+        ('{"prompt_tokens_details": {"web_search_requests": 2}}', 2),
+        ('{"server_side_tool_usage_details": {"web_search_calls": 2, "x_search_calls": 9}}', 2),
+        ('{"num_search_queries": 4}', 4),
+        # A logger may copy the number: it counts once.
+        (SEARCHES[:-1] % 3 + ', "prompt_tokens_details": {"web_search_requests": 3}}', 3),
+        ('{"server_tool_use": null, "prompt_tokens_details": {"web_search_requests": 1}}', 1),
+        (SEARCHES % 0, 0),
+        (SEARCHES % -5, 0),
+        (SEARCHES % '"many"', 0),
+        (SEARCHES % "null", 0),
+        (SEARCHES % 10**30, 0),
+        (SEARCHES % 10**9, 999_999),
+        ('{"search_context": 5}', 0),
+        ("{}", 0),
+        (None, 0),
+    ],
+)
+def test_web_searches_of_the_usage_are_charged(usage: str | None, searches: int) -> None:
+    row = {"provider": "anthropic", "model": "claude-haiku-4-5", "provider_usage": usage}
+    assert expected_cost(row) == Decimal("0.0015") + searches * Decimal("0.01")
+
+
+def test_searches_cost_what_ones_own_prices_say(tmp_path: Path) -> None:
+    path = tmp_path / "prices.yaml"
+    path.write_text(
+        "openai:gpt-4o: {input_per_million: 0, output_per_million: 0, web_search_usd: 0.025}\n"
+        "local:ours: {input_per_million: 0, output_per_million: 0}\n"
+    )
+    book, usage = PriceBook(path), {"provider_usage": SEARCHES % 2}
+    assert expected_cost(usage, book) == Decimal("0.05")
+    assert expected_cost(usage | {"cached": True}, book) == 0
+    assert expected_cost(usage | {"status": 500, "output_tokens": 0}, book) == 0
+    assert expected_cost(usage | {"provider": "local", "model": "ours"}, book) == 0
+
+
+def test_rates_without_a_search_fee_keep_their_bytes() -> None:
+    rates = TokenRates(input_per_million=Decimal(1), output_per_million=Decimal(2))
+    assert "web_search_usd" not in rates.model_dump()
+    assert list(rates.model_dump()) == [n for n in TokenRates.model_fields if n != "web_search_usd"]
+    charging = rates.model_copy(update={"web_search_usd": Decimal("0.01")})
+    assert charging.beyond_flat == ("web_search_usd",)
+    assert TokenRates.model_validate_json(charging.model_dump_json()) == charging
 
 
 def test_a_long_prompt_costs_its_tier_for_all_of_its_tokens() -> None:

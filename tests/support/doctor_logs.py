@@ -129,6 +129,13 @@ def table(rows: list[Row]) -> pa.Table:
     return pa.Table.from_pylist(filled, schema=REQUEST_SCHEMA)
 
 
+def searching(row: Row, searches: int) -> Row:
+    """The call with web searches in its usage, at 10 USD per thousand."""
+    usage = f'{{"server_tool_use": {{"web_search_requests": {searches}}}}}'
+    cost = row["cost_usd"] + Decimal(searches) / 100
+    return row | {"provider_usage": usage, "cost_usd": cost}
+
+
 def plain(row: Row) -> bool:
     """A call that was answered by its model."""
     return row["status"] == 200 and not row["cached"]

@@ -38,8 +38,8 @@ def price_card(price: PriceLookup) -> Card:
         (tier, f"input {_amount(input_rate)}, output {_amount(output_rate)}")
         for tier, (input_rate, output_rate) in price.other.items()
     ]
-    if price.rates.request_usd:
-        rows.append(("besides, per request", f"{_amount(price.rates.request_usd)} USD"))
+    fees = {"request": price.rates.request_usd, "web search": price.rates.web_search_usd}
+    rows += [(f"besides, per {unit}", f"{_amount(fee)} USD") for unit, fee in fees.items() if fee]
     changes = ", ".join(map(_date, price.changes[:3]))
     return Card(
         "price",

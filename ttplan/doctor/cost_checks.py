@@ -68,8 +68,11 @@ MISTAKES = (
     "reasoning_lost",
     "tier_ignored",
     "media_as_text",
+    "searches_ignored",
 )
 """The bits of `mask`, from the lowest: each mistake that alone explains a recorded cost."""
+CERTAIN_MASK = sum(1 << bit for bit, kind in enumerate(MISTAKES) if kind != "searches_ignored")
+"""The mistakes that no contract explains; providers grant some searches for free."""
 
 
 class Tolerance(NamedTuple):
@@ -133,7 +136,8 @@ def check_costs(
     connection.register("doctor_prices", price_relation(price_keys(connection, rows, have), book))
     split = token_parts(have)
     kept = ", ".join(
-        f"r.{name}" for name in (*_KEPT, *GROUP, *CALLER, *(f"n_{rate}" for rate in split))
+        f"r.{name}"
+        for name in (*_KEPT, *GROUP, *CALLER, *(f"n_{rate}" for rate in split), "n_searches")
     )
     priced = expected_costs(
         select_needed_columns(rows, columns),
@@ -236,6 +240,7 @@ def _explained(first: str, split: Collection[str], tolerance: Tolerance) -> str:
                 ("out_image", "output"),
             )
         ),
+        "d_searches": "-n_searches::DECIMAL(6, 0) * p.search_fee",
     }
     deltas = ", ".join(f"({sql})::{_MONEY} AS {name}" for name, sql in mistakes.items())
     second = f"""
@@ -269,7 +274,15 @@ def _explained(first: str, split: Collection[str], tolerance: Tolerance) -> str:
     """  # noqa: S608
 
 
-_SUMS = ("d_cached", "d_cached + d_writes", "d_writes", "d_reasoning", "d_tier", "d_media")
+_SUMS = (
+    "d_cached",
+    "d_cached + d_writes",
+    "d_writes",
+    "d_reasoning",
+    "d_tier",
+    "d_media",
+    "d_searches",
+)
 """How much too high the recorded cost is by each of `MISTAKES`."""
 
 

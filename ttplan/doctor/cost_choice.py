@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ttplan.doctor.cost_checks import STRICT, check_costs
+from ttplan.doctor.cost_checks import CERTAIN_MASK, STRICT, check_costs
 from ttplan.logs.report import EXAMPLES, SkippedRows
 from ttplan.model.errors import InputError
 from ttplan.prices.book import PriceBook
@@ -183,7 +183,7 @@ _RECOMPUTED = """
 _KINDS = ", ".join(f"'{kind}'" for kind in CERTAIN)
 _CERTAIN = f"""
     SELECT p.id, p.full_usd, CASE
-        WHEN w.verdict IN ({_KINDS}) OR w.mask > 0 THEN p.expected_usd
+        WHEN w.verdict IN ({_KINDS}) OR (w.mask & {CERTAIN_MASK}) > 0 THEN p.expected_usd
         WHEN w.verdict = 'reasoning_lost' AND abs(p.recorded_usd - p.expected_usd) <= 0.0000005
             THEN p.expected_usd + w.effect_usd
         END AS cost

@@ -34,6 +34,7 @@ _KINDS: Mapping[str, tuple[tuple[tuple[str, str], ...], str]] = {
 _OTHERS = {
     "tier": "have a prompt so long that their target charges a higher rate",
     "fee": "pay their target a fee per request",
+    "search": "pay their target a fee per web search",
 }
 _MONEY = "DECIMAL(38, 12)"
 
@@ -117,7 +118,7 @@ def _owner(pricing: Mapping[str, ModelPricing], provider: str, target: str) -> s
 def _differs_from_flat(prices: pa.Table) -> bool:
     pairs = [pair for kinds, _ in _KINDS.values() for pair in kinds]
     rows = prices.to_pylist()
-    return any(row["fee"] or row["over_tokens"] > 0 for row in rows) or any(
+    return any(row["fee"] or row["search_fee"] or row["over_tokens"] > 0 for row in rows) or any(
         row[f"rate_{own}"] != row[f"rate_{flat}"] for row in rows for own, flat in pairs
     )
 
@@ -148,6 +149,7 @@ def _caveats(
             f"lower(trim({tier})) AS tier",
             "p.rate_input, p.rate_cached, p.rate_output",
             f"p.fee::{_MONEY} AS x_fee",
+            f"(n_searches::DECIMAL(6, 0) * p.search_fee)::{_MONEY} AS x_search",
             *extras,
         ]
     )
@@ -159,7 +161,7 @@ def _caveats(
             ("f.output_tokens", "output"),
         )
     )
-    names = ["tier", *(name for name, sql in sums.items() if sql), "fee"]
+    names = ["tier", *(name for name, sql in sums.items() if sql), "fee", "search"]
     counted = ", ".join(
         f"count(*) FILTER (x_{name} <> 0), coalesce(sum(x_{name}), 0)" for name in names
     )

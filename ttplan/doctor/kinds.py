@@ -35,6 +35,13 @@ FINDING_KINDS: dict[str, FindingKind] = {
     "writes_as_input": FindingKind("cache writes billed as plain input", _LOW, _RECOMPUTE),
     "tier_ignored": FindingKind("a long prompt's higher rate not billed", _LOW, _RECOMPUTE),
     "media_as_text": FindingKind("audio or image tokens billed as text", _LOW, _RECOMPUTE),
+    "searches_ignored": FindingKind(
+        "web searches not billed",
+        f"{_LOW}, unless your provider grants these searches",
+        "import with cost='recomputed' (--cost recomputed), or give the fee that you really pay"
+        " in a price file (web_search_usd)",
+        weighs=False,
+    ),
     "reasoning_lost": FindingKind(
         "reasoning tokens lost",
         f"{_LOW}; where they are missing from the output too, a route is priced without them",

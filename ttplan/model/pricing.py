@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
-from ttplan.model.base import LenientModel
-from ttplan.model.money import Money, Price
+from ttplan.model.base import LenientModel, OmitsDefaults
+from ttplan.model.money import Money, Price, RequestMoney
 
 
 class ModelPricing(LenientModel):
@@ -35,8 +36,9 @@ class ModelPricing(LenientModel):
         return _first(self.cached_input_per_million, self.input_per_million)
 
 
-class TokenRates(ModelPricing):
-    """All rates of a model during one price period: USD per million tokens, and USD per request.
+class TokenRates(OmitsDefaults, ModelPricing):
+    """All rates of a model during one price period: USD per million tokens, per request and per web
+    search.
 
     A rate of None is that of its side: input for cache writes, input audio and input images;
     output for reasoning, output audio and output images; 0 is free. One-hour cache writes default
@@ -51,6 +53,8 @@ class TokenRates(ModelPricing):
     output_audio_per_million: Price | None = None
     output_image_per_million: Price | None = None
     request_usd: Money | None = None
+    web_search_usd: RequestMoney | None = None
+    OMITTED: ClassVar[frozenset[str]] = frozenset({"web_search_usd"})
 
     @property
     def write_rate(self) -> Price:
@@ -76,6 +80,7 @@ class TokenRates(ModelPricing):
             "output_audio_per_million": self.output_per_million,
             "output_image_per_million": self.output_per_million,
             "request_usd": 0,
+            "web_search_usd": 0,
         }
         return tuple(
             name for name, default in defaults.items() if getattr(self, name) not in (None, default)

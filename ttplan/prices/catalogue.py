@@ -50,7 +50,6 @@ _RATES = {
     "output_image_per_million": "output_image_mtok",
 }
 _UNCOUNTED_CHARGES = {
-    "web_searches_kcount": "web searches",
     "social_searches_kcount": "searches of social media",
     "storage_searches_kcount": "searches of stored files",
     "cache_audio_read_mtok": "cached audio at a rate of its own",
@@ -324,10 +323,14 @@ def _thresholds(price: ModelPrice) -> list[int]:
 def _token_rates(price: ModelPrice, over: int) -> TokenRates:
     """The rates of requests with more than `over` input tokens, up to the next threshold."""
     rates = {name: _rate(getattr(price, key), over) for name, key in _RATES.items()}
-    fee = _base(price.requests_kcount)
+    per_thousand = {
+        "request_usd": _base(price.requests_kcount),
+        "web_search_usd": _base(price.__dict__.get("web_searches_kcount")),
+    }
+    fees = {name: None if fee is None else fee / 1000 for name, fee in per_thousand.items()}
     # A model without output, such as one for embeddings, has no rate for it.
     rates["output_per_million"] = rates["output_per_million"] or Decimal(0)
-    return TokenRates.model_validate(rates | {"request_usd": None if fee is None else fee / 1000})
+    return TokenRates.model_validate(rates | fees)
 
 
 def _rate(rate: Any, over: int) -> Decimal | None:

@@ -49,6 +49,7 @@ PRICES = pa.schema(
         ("up_to_tokens", pa.int64()),
         *((f"rate_{name}", _RATE) for name in RATES),
         ("fee", pa.decimal128(38, 12)),
+        ("search_fee", pa.decimal128(24, 12)),
     ]
 )
 """The price relation: each row is a price for a range of times and prompt lengths. At most one
@@ -98,19 +99,27 @@ def expected_costs(rows: str, prices: str, columns: Collection[str], kept: str) 
 
     `rows` and `prices` (a `price_relation` of its keys) are names of relations; `columns` are the
     `filled_columns` of `rows`. The result is exact, rounded half away from zero to 12 digits: each
-    kind of token at its own rate and the tier of the prompt, plus the fee of the request. If the
-    kinds add up to more than the input (output), tokens count in the order cached, written, audio,
-    image (reasoning, audio, image). A failed call without output and a response from the gateway's
-    own cache cost nothing; `full_usd` is what they would cost otherwise.
+    kind of token at its own rate and the tier of the prompt, plus the fees of the request and of
+    each web search that `provider_usage` counts. If the kinds add up to more than the input
+    (output), tokens count in the order cached, written, audio, image (reasoning, audio, image). A
+    failed call without output and a response from the gateway's own cache cost nothing; `full_usd`
+    is what they would cost otherwise.
     """
     free = " OR ".join(_free(columns)) or "FALSE"
     split = token_parts(columns)
     # Lateral columns: each kind takes from what the earlier kinds left.
-    names = ", ".join(f"{tokens} AS n_{rate}" for rate, tokens in split.items())
-    total = " + ".join(f"n_{rate}::DECIMAL(12, 0) * p.rate_{rate}" for rate in split)
+    counts = split | {"searches": search_count(columns)}
+    names = ", ".join(f"{count} AS n_{name}" for name, count in counts.items())
+    total = " + ".join(
+        [
+            *(f"n_{rate}::DECIMAL(12, 0) * p.rate_{rate}" for rate in split),
+            "p.fee",
+            "n_searches::DECIMAL(6, 0) * p.search_fee",
+        ]
+    )
     return f"""
         SELECT {kept}, p.piece, p.base_piece,
-            ({total} + p.fee)::DECIMAL(38, 12) AS full_usd,
+            ({total})::DECIMAL(38, 12) AS full_usd,
             CASE WHEN ({free}) AND p.piece IS NOT NULL THEN 0::DECIMAL(38, 12) ELSE full_usd END
                 AS expected_usd
         FROM (SELECT *, {names} FROM {rows} r) r LEFT JOIN {prices} p ON {price_condition(columns)}
@@ -134,6 +143,20 @@ def token_parts(columns: Collection[str]) -> dict[str, str]:
                 rest += f" - n_{rate}"
         counts[plain] = rest
     return counts
+
+
+def search_count(columns: Collection[str]) -> str:
+    """SQL of the number of web searches of request `r`, 0 if its usage has none."""
+    if "provider_usage" not in columns:
+        return "0"
+    paths = ", ".join(
+        f"TRY_CAST(json_extract_string(r.provider_usage, '{path}') AS BIGINT)"
+        for path in SEARCH_PATHS
+    )
+    return (
+        "CASE WHEN contains(r.provider_usage, 'search')"
+        f" THEN greatest(least(coalesce({paths}, 0), {_MOST_SEARCHES}), 0) ELSE 0 END"
+    )
 
 
 def price_condition(columns: Collection[str], hours: bool = True) -> str:
@@ -160,6 +183,14 @@ _HOUR_WRITES = (
     " '$.cache_creation.ephemeral_1h_input_tokens') AS BIGINT), 0),"
     " coalesce(r.cache_write_tokens, 0)) ELSE 0 END"
 )
+SEARCH_PATHS = (
+    "$.server_tool_use.web_search_requests",  # Anthropic, OpenRouter
+    "$.prompt_tokens_details.web_search_requests",  # LiteLLM, for other providers
+    "$.server_side_tool_usage_details.web_search_calls",  # xAI
+    "$.num_search_queries",  # Perplexity
+)
+"""Where a usage object counts web searches: the first number is the one. They can be copies."""
+_MOST_SEARCHES = 999_999
 # Kinds of tokens: the columns that tell how many, their number, the rate that they cost.
 _INPUT = (
     (("cached_tokens",), "r.cached_tokens", "cached"),
@@ -208,6 +239,7 @@ def price_rows(key: dict[str, str | None], period: Period, first: int) -> Iterat
             "over_tokens": over,
             "up_to_tokens": up_to,
             "fee": rates.request_usd or Decimal(0),
+            "search_fee": rates.web_search_usd or Decimal(0),
             **{f"rate_{name}": rate.scaleb(-6) for name, rate in _per_million(rates).items()},
         }
 

@@ -119,6 +119,7 @@ _RATE_NAMES = {
     "output_audio_per_million": "audio that comes out",
     "output_image_per_million": "images that come out",
     "request_usd": "a fee per request",
+    "web_search_usd": "a fee per web search",
 }
 
 
