@@ -12,7 +12,9 @@ from ttplan.prices.names import plain_name, provider_id
 
 _MINUTES, _HOURS = 60, 3_600
 _READ = date(2026, 11, 30)
-"""The day on which the pages were compared with this table."""
+"""The day on which pages without a date of their own were compared with this table."""
+_CLAUDE_READ, _GEMINI_READ = date(2026, 10, 7), date(2026, 10, 13)
+"""The dates of the tables of minimum lengths."""
 _UNDOCUMENTED = 5 * _MINUTES
 """The time that a prefix is assumed to stay warm where a provider names none."""
 
@@ -28,13 +30,13 @@ class ProviderRule(NamedTuple):
     rule: CacheRule
 
 
-def _automatic(minimum: int, ttl: int, source: str) -> CacheRule:
+def _automatic(minimum: int, ttl: int, source: str, as_of: date = _READ) -> CacheRule:
     return CacheRule(
         mode="automatic",
         minimum_tokens=minimum,
         ttl_seconds=ttl,
         source=f"https://{source}",
-        as_of=_READ,
+        as_of=as_of,
     )
 
 
@@ -47,7 +49,7 @@ def _explicit(
         ttl_seconds=ttl,
         long_ttl_seconds=long_ttl,
         source=f"https://{source}",
-        as_of=_READ,
+        as_of=_CLAUDE_READ,
     )
 
 
@@ -100,8 +102,10 @@ RULES: tuple[ProviderRule, ...] = (
     ProviderRule("aws", "claude-opus-4-7", _explicit(4_096, _BEDROCK)),
     *_claude_rules("aws", _BEDROCK),
     ProviderRule("aws", "nova-", _explicit(1_000, _BEDROCK, long_ttl=None)),
-    ProviderRule("google", r"gemini-2-5", _automatic(2_048, _UNDOCUMENTED, _GEMINI)),
-    ProviderRule("google", r"gemini-(?:[3-9]|\d\d)", _automatic(4_096, _UNDOCUMENTED, _GEMINI)),
+    ProviderRule("google", r"gemini-2-5", _automatic(2_048, _UNDOCUMENTED, _GEMINI, _GEMINI_READ)),
+    ProviderRule(
+        "google", r"gemini-(?:[3-9]|\d\d)", _automatic(4_096, _UNDOCUMENTED, _GEMINI, _GEMINI_READ)
+    ),
     # Cleared after "a few hours to a few days" without use.
     ProviderRule(
         "deepseek", _ALL, _automatic(64, 2 * _HOURS, "api-docs.deepseek.com/guides/kv_cache")
