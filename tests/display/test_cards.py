@@ -3,6 +3,7 @@ escaped."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 from decimal import Decimal
 from functools import cache
@@ -10,6 +11,7 @@ from html import escape
 from html.parser import HTMLParser
 from uuid import UUID
 
+from tests.quality import parties
 from tests.support import plans, universe
 from tests.support.strategies import ORG
 from ttplan.display.plan import CAUSES, Plan, plan_lines
@@ -18,6 +20,7 @@ from ttplan.model.plan import PlanConfig, PlanResult
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.results.quality import QualityResult, RiskBand, SampleScore, Verdict
 from ttplan.model.stored_plan import StoredPlan
+from ttplan.quality.assess import assess
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -180,3 +183,19 @@ def test_quality_is_unverified_until_answers_were_compared() -> None:
     replayed = result("0.15").model_copy(update={"quality": checked})
     card = " ".join(repr(Plan(run(replayed))).split())
     assert "LOW risk: 4.0 % of 100 degraded 1.6 to 9.8 %, up to MEDIUM" in card
+
+
+def test_the_worst_group_is_on_the_card_and_all_are_in_the_text() -> None:
+    tags = ["a", "b\x1b[31m", None]
+    sample, requests = parties.universe(parties.request(i, tag=tags[i % 3]) for i in range(90))
+    judge = parties.ScriptedJudge(lambda i: Verdict.DEGRADED if i % 6 == 1 else Verdict.ACCEPTABLE)
+    quality = asyncio.run(
+        assess(sample, requests, judge, parties.answer_at_once, settings=parties.settings())
+    )
+    plan = Plan(run(result("0.15").model_copy(update={"quality": quality})))
+    card, text = repr(plan), plan.quality_text()
+    assert "worst tag b\\u001b[31m: HIGH risk: 50.0 % of 30" in " ".join(card.split())
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert "tag b\\u001b[31m HIGH risk: 50.0 % of 30 degraded 33.2 to 66.8 %" in lines
+    assert "without a tag LOW risk: 0.0 % of 30 degraded 0.0 to 11.4 %, up to MEDIUM" in lines
+    assert max(map(len, [*card.splitlines(), *text.splitlines()])) <= 80

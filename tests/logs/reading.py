@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.logs.generators.calls import Call
 from tests.logs.generators.files import FIXTURES
-from ttplan.display.import_report import ImportCard
+from ttplan.display.logs import ImportCard
 from ttplan.logs.model_names import normalise_model
 from ttplan.logs.reader import LogReader
 from ttplan.logs.report import ReadReport

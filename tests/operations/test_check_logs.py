@@ -15,7 +15,7 @@ import pytest
 from tests.paths import DOCS
 from tests.support.doctor_logs import NOW, Row, clean, plain, table
 from ttplan.cli.entrypoint import run
-from ttplan.display.diagnosis import DiagnosisCard, verdict
+from ttplan.display.logs import DiagnosisCard, verdict
 from ttplan.display.prices import price_text
 from ttplan.doctor.finding_text import finding_lines
 from ttplan.engine.dialects import fetch

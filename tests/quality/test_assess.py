@@ -88,7 +88,7 @@ def test_the_names_that_tt_plan_core_has_are_there() -> None:
     } < result.keys()
     assert {"sampled_examples", "caveats"} < result.keys()
     assert result["risk_band"] == "low"
-    assert result["sampled_examples"][0].keys() == {"request_id", "verdict", "reason"}
+    assert result["sampled_examples"][0].keys() >= {"request_id", "verdict", "reason"}
     assert result["sampled_examples"][0]["verdict"] == "acceptable"
 
 

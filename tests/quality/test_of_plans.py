@@ -110,6 +110,10 @@ def test_rerouted_requests_are_judged_and_the_result_stored(
     assert quality.forced is not None
     assert [score.request_id for score in quality.forced.examples] == [UUID(int=42)]
     assert quality.degraded_count == sum(i.int % 4 == 0 for i in proposer.received)
+    assert {
+        (score.route, score.source_model, score.target_model, score.tag)
+        for score in quality.sampled_examples
+    } == {("chat to mini", "gpt-4o", "gpt-4o-mini", "chat")}
     stored = workspace.show(plan_id)
     assert stored.result.quality == quality
     assert stored.result.aggregates == checked.result.aggregates

@@ -15,7 +15,6 @@ from ttplan.audit.c2sp.checkpoint import TreeHead
 from ttplan.audit.c2sp.note import Note, NoteSignature
 from ttplan.display.backtest import BacktestCard
 from ttplan.display.checks import BackupCard, HealthCard, PolicyCheckCard
-from ttplan.display.diagnosis import DiagnosisCard
 from ttplan.display.evidence import (
     CheckpointCard,
     CustomerCheckpointCard,
@@ -25,7 +24,7 @@ from ttplan.display.evidence import (
     PublishedAnchorCard,
     StoreCopyCard,
 )
-from ttplan.display.import_report import ImportCard
+from ttplan.display.logs import DiagnosisCard, ImportCard
 from ttplan.display.plan import Plan
 from ttplan.display.reconciliation import ReconciliationCard, TrackRecordCard
 from ttplan.display.routes import DriftCard, ExportCard, PreviewCard

@@ -104,7 +104,7 @@ def check_logs(
 
     Exits 1 if something would make a plan wrong.
     """
-    from ttplan.display.diagnosis import DiagnosisCard
+    from ttplan.display.logs import DiagnosisCard
     from ttplan.operations.logs.check_logs import check_files
 
     paths = sources or [store]

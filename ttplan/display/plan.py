@@ -9,15 +9,12 @@ from uuid import UUID
 
 from ttplan.display.amounts import format_interval, negated, usd, usd_interval
 from ttplan.display.card import Card, Renders, Table
-from ttplan.display.render import card_text
+from ttplan.display.quality import quality_lines, quality_text
 from ttplan.display.routes import target_text
 from ttplan.display.text import cut
 from ttplan.model.plan import PerRouteBreakdown, PlanResult
-from ttplan.model.results.quality import ForcedScores, QualityResult, RiskBand, Verdict
 from ttplan.model.stored_plan import Status, StoredPlan
 
-MOST_EXAMPLES = 5
-"""How many degraded answers a quality text shows."""
 _MOST_PRICE_KEYS = 3
 """How many price keys of one source are named."""
 CAUSES = {
@@ -147,7 +144,7 @@ def plan_lines(result: PlanResult) -> list[Line]:
             f"unchanged, {aggregates.requests_unprice_able:,} unpriced",
         ),
         *_clusters(result),
-        quality_line(result.quality),
+        *(Line(*cells) for cells in quality_lines(result.quality)),
     ]
 
 
@@ -172,45 +169,6 @@ def _clusters(result: PlanResult) -> list[Line]:
     count = cut(f"{clusters.count:,} by {result.interval_unit}", 20)
     share = f"the largest has {100 * clusters.largest_share:.1f} %"
     return [Line("clusters", f"{count}, worth {clusters.effective:,.0f}", share)]
-
-
-def quality_line(quality: QualityResult | None) -> Line:
-    """The risk band, the share of degraded answers, and the highest band in its interval."""
-    if quality is None or quality.degraded_pct is None or quality.degraded_pct_95 is None:
-        return Line("quality", f"{RiskBand.UNVERIFIED.shown}: no answers were compared")
-    classified = quality.acceptable_count + quality.degraded_count
-    value = (
-        f"{quality.risk_band.shown} risk: {quality.degraded_pct:.1f} % of {classified:,} degraded"
-    )
-    differs = quality.risk_band_upper != quality.risk_band
-    upper = f", up to {quality.risk_band_upper.shown}" if differs else ""
-    return Line("quality", value, format_interval(quality.degraded_pct_95, 1, "%") + upper)
-
-
-def quality_text(quality: QualityResult | None) -> str:
-    """A quality check as text, with the judge's reasons for degraded answers."""
-    line = quality_line(quality)
-    title = f"quality: {line.value}" + (f", {line.interval}" if line.interval else "")
-    if quality is None:
-        return title
-    rows = [
-        ("judged", _verdict_counts(quality)),
-        ("of", f"{quality.population:,} rerouted requests; {quality.drawn:,} drawn"),
-        ("cost", f"{usd(quality.cost_usd)} of {usd(quality.budget_usd)}"),
-    ]
-    if quality.forced is not None:
-        rows.append(("besides", f"poisoning candidates: {_verdict_counts(quality.forced)}"))
-    degraded = [score for score in quality.sampled_examples if score.verdict == Verdict.DEGRADED]
-    examples = [f"{score.request_id}: {score.reason}" for score in degraded[:MOST_EXAMPLES]]
-    notes = (*examples, *quality.caveats)
-    return card_text(Card("quality", title, tables=(Table.of(rows),), notes=notes))
-
-
-def _verdict_counts(scores: QualityResult | ForcedScores) -> str:
-    return (
-        f"{scores.acceptable_count:,} acceptable, {scores.degraded_count:,} degraded, "
-        f"{scores.unclear_count:,} unclear"
-    )
 
 
 def _routes_table(result: PlanResult) -> Table:

@@ -179,7 +179,8 @@ def _prepare_cases(
                 f"the sample has request {key}, but no such request was given; "
                 "give every sampled request"
             )
-        request, target_model = rerouted = requests[key]
+        rerouted = requests[key]
+        request = rerouted.request
         if request.id != key:
             raise InputError(
                 f"request {request.id} was given under the id {key}; "
@@ -193,7 +194,7 @@ def _prepare_cases(
             continue
         proposer_usd = _call_usd(proposer, "proposer", settings.proposer_call_usd, rerouted)
         judge_usd = _call_usd(judge, "judge", settings.judge_call_usd, rerouted)
-        cases.append(JudgeCase(request, target_model, original, proposer_usd, judge_usd))
+        cases.append(JudgeCase(rerouted, original, proposer_usd, judge_usd))
     return cases
 
 

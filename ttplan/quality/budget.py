@@ -31,12 +31,13 @@ class BudgetTracker:
     def settle(self, estimate_usd: Decimal, reported_usd: object) -> None:
         """Record a call: at its reported cost, or at its estimate if that is missing or invalid."""
         self._reserved -= estimate_usd
-        cost = _parse_amount(reported_usd)
+        cost = parse_amount(reported_usd)
         self.estimated |= cost is None
         self.spent_usd += estimate_usd if cost is None else cost
 
 
-def _parse_amount(reported: object) -> Decimal | None:
+def parse_amount(reported: object) -> Decimal | None:
+    """Return an amount in USD that a party reported; None if it is missing or invalid."""
     if isinstance(reported, bool) or not isinstance(reported, int | float | Decimal):
         return None
     amount = Decimal(str(reported))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -12,13 +13,13 @@ from typing import Any, Self
 from blake3 import blake3
 
 from ttplan.model.errors import InputError
-from ttplan.model.money import round_money
 from ttplan.model.pricing import ModelPricing, find_price
-from ttplan.model.request import MAX_TOKENS, RequestLog
+from ttplan.model.request import RequestLog
 from ttplan.model.results.quality import Verdict
 from ttplan.quality.chat_client import ChatClient, LimitField
-from ttplan.quality.chat_format import message_text, read_prompt
+from ttplan.quality.chat_format import message_text, read_prompt, stopped_at_limit
 from ttplan.quality.protocols import CallFailed, Judgement, ProposedAnswer, ReroutedRequest
+from ttplan.quality.usage import read_usage, token_cost_usd, usage_cost_usd
 
 JUDGE_TOKENS = 300
 """The most tokens of a judge's reply."""
@@ -72,26 +73,6 @@ class _ChatParty:
 
     async def __aexit__(self, *error: object) -> None:
         await self._client.__aexit__(*error)
-
-
-def token_cost_usd(
-    price: ModelPricing | None, input_tokens: int, output_tokens: int
-) -> Decimal | None:
-    """Return the cost of the tokens in USD; None without a price."""
-    if price is None:
-        return None
-    input_usd = input_tokens * price.input_per_million
-    return round_money((input_usd + output_tokens * price.output_per_million) / 10**6)
-
-
-def reported_cost_usd(price: ModelPricing | None, completion: Any) -> Decimal | None:
-    """Return the cost of a completion in USD, by the tokens that it reports; None if unknown."""
-    usage = completion.get("usage") if isinstance(completion, dict) else None
-    if not isinstance(usage, dict):
-        return None
-    counts = [usage.get("prompt_tokens"), usage.get("completion_tokens")]
-    tokens = [count for count in counts if type(count) is int and 0 <= count < MAX_TOKENS]
-    return token_cost_usd(price, *tokens) if len(tokens) == 2 else None
 
 
 class ChatJudge(_ChatParty):
@@ -184,7 +165,7 @@ class ChatJudge(_ChatParty):
             payload["temperature"] = self._temperature
         completion = await self._client.post(payload)
         verdict, reason = read_verdict(message_text(completion))
-        return Judgement(verdict, reason, reported_cost_usd(self._price, completion))
+        return Judgement(verdict, reason, usage_cost_usd(self._price, read_usage(completion)))
 
 
 class ChatProposer(_ChatParty):
@@ -246,7 +227,7 @@ class ChatProposer(_ChatParty):
 
     def estimate_usd(self, rerouted: ReroutedRequest) -> Decimal | None:
         """Return the highest cost of an answer, by the logged input tokens."""
-        request, target_model = rerouted
+        request, target_model = rerouted.request, rerouted.target_model
         price = find_price(self._pricing, request.provider, target_model)
         return token_cost_usd(price, request.input_tokens, self._max_tokens_for(request))
 
@@ -269,18 +250,26 @@ class ChatProposer(_ChatParty):
             "messages": prompt.messages,
             self._limit_field: limit,
         }
+        clock = asyncio.get_running_loop().time
+        sent = clock()
         completion = await self._client.post(payload)
-        text = message_text(completion)
-        if text is None:
-            raise CallFailed("the target model gave no text as its answer", then="skip")
-        if limit not in limits and completion["choices"][0].get("finish_reason") == "length":
+        latency_ms = round(1000 * (clock() - sent))
+        text, usage = message_text(completion), read_usage(completion)
+        cost_usd = usage_cost_usd(find_price(self._pricing, request.provider, target_model), usage)
+        cut = limit not in limits and stopped_at_limit(completion)
+        answer = ProposedAnswer(text or "", cost_usd, usage, latency_ms, cut)
+        if cut:
             raise CallFailed(
                 f"the target model's answer was cut off at our limit of {limit:,} tokens; "
                 "raise max_tokens",
                 then="skip",
+                answer=answer,
             )
-        price = find_price(self._pricing, request.provider, target_model)
-        return ProposedAnswer(text, reported_cost_usd(price, completion))
+        if text is None:
+            raise CallFailed(
+                "the target model gave no text as its answer", then="skip", answer=answer
+            )
+        return answer
 
 
 _FENCE = re.compile(r"\A```(?:json)?\s*\n(.*)\n\s*```\Z", re.DOTALL)

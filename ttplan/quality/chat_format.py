@@ -68,6 +68,14 @@ def message_text(completion: Any) -> str | None:
     return _text(content)
 
 
+def stopped_at_limit(completion: Any) -> bool:
+    """Return whether the first choice of a chat completion ended at its limit of tokens."""
+    try:
+        return bool(completion["choices"][0]["finish_reason"] == "length")
+    except (TypeError, KeyError, IndexError):
+        return False
+
+
 def _text(content: Any) -> str | None:
     """Return the text of a content: a string, or a list of text parts; otherwise None."""
     if (

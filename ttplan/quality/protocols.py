@@ -10,16 +10,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from ttplan.model.errors import InputError, TtplanError
 from ttplan.model.money import Money
 from ttplan.model.request import RequestLog
-from ttplan.model.results.quality import Verdict
+from ttplan.model.results.quality import TokenUsage, Verdict
 
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 
 
 class ReroutedRequest(NamedTuple):
-    """A request with its prompt and answer, and the model that a plan sends it to."""
+    """A request with its prompt and answer, the model that a plan sends it to, and by which route
+    (its name, if known)."""
 
     request: RequestLog
     target_model: str
+    route: str | None = None
 
 
 class Judgement(NamedTuple):
@@ -31,10 +33,16 @@ class Judgement(NamedTuple):
 
 
 class ProposedAnswer(NamedTuple):
-    """The target model's answer, and its cost in USD if known."""
+    """The target model's answer, and its cost in USD, tokens and latency if known.
+
+    `cut` tells that a limit of the proposer, not of the request, cut the answer off.
+    """
 
     text: str
     cost_usd: Decimal | None = None
+    usage: TokenUsage | None = None
+    latency_ms: int | None = None
+    cut: bool = False
 
 
 class Judge(Protocol):
@@ -134,7 +142,8 @@ class CallFailed(TtplanError):
     """A call to a model failed. The message contains no key.
 
     `then` tells what to do: "retry" (after `retry_after` seconds, if given), "skip" this call,
-    which would fail again, or "stop", because every call would fail.
+    which would fail again, or "stop", because every call would fail. `answer` is an answer that
+    cannot be used, but that took tokens.
     """
 
     exit_code = 3
@@ -145,8 +154,10 @@ class CallFailed(TtplanError):
         *,
         then: Literal["retry", "skip", "stop"] = "retry",
         retry_after: float | None = None,
+        answer: ProposedAnswer | None = None,
     ) -> None:
         self.then = then
+        self.answer = answer
         self.retry_after = retry_after
         super().__init__(message)
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from math import sqrt
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from ttplan.model.money import round_money
 from ttplan.model.results.quality import (
     ForcedScores,
+    QualityGroup,
     QualityResult,
     RiskBand,
     SampleScore,
@@ -46,24 +47,15 @@ def summarise(sample: Sample, run: RunRecord) -> QualityResult:
     """Return the result of a run; its share covers the random draw, without forced requests."""
     drawn = tuple(run.scores[key] for key in sample.drawn if key in run.scores)
     forced = tuple(run.scores[key] for key in sample.forced if key in run.scores)
-    verdicts = Counter(score.verdict for score in drawn)
-    acceptable, degraded = verdicts[Verdict.ACCEPTABLE], verdicts[Verdict.DEGRADED]
-    classified = acceptable + degraded
-    share = percent(degraded, classified) if classified else None
-    interval = wilson_interval_pct(degraded, classified) if classified else None
+    share = _share(drawn)
     forced_scores = _forced_scores(forced) if sample.forced else None
     return QualityResult(
-        sample_size=len(drawn),
-        acceptable_count=acceptable,
-        degraded_count=degraded,
-        unclear_count=verdicts[Verdict.UNCLEAR],
-        degraded_pct=share,
-        degraded_pct_95=interval,
-        risk_band=RiskBand.of(share),
-        risk_band_upper=RiskBand.of(None if interval is None else interval[1]),
+        **share,
         sampled_examples=drawn,
         forced=forced_scores,
-        caveats=tuple(_caveats(sample, run, drawn, classified, forced_scores)),
+        caveats=tuple(
+            _caveats(sample, run, drawn, len(drawn) - share["unclear_count"], forced_scores)
+        ),
         judge=run.judge,
         proposer=run.proposer,
         seed=sample.seed,
@@ -76,6 +68,7 @@ def summarise(sample: Sample, run: RunRecord) -> QualityResult:
         cost_usd=round_money(run.cost_usd),
         cost_is_estimated=run.cost_is_estimated,
         calls=run.calls,
+        groups=(*_groups(drawn, "route"), *_groups(drawn, "tag")),
     )
 
 
@@ -88,15 +81,45 @@ def unverified_result(why: str, *, population: int = 0, seed: int = 0) -> Qualit
     return result.model_copy(update={"caveats": (f"UNVERIFIED: {why}",)})
 
 
-def _forced_scores(scores: tuple[SampleScore, ...]) -> ForcedScores:
+def _counts(scores: Sequence[SampleScore]) -> dict[str, int]:
     verdicts = Counter(score.verdict for score in scores)
-    return ForcedScores(
-        sample_size=len(scores),
-        acceptable_count=verdicts[Verdict.ACCEPTABLE],
-        degraded_count=verdicts[Verdict.DEGRADED],
-        unclear_count=verdicts[Verdict.UNCLEAR],
-        examples=scores,
-    )
+    return {
+        "sample_size": len(scores),
+        "acceptable_count": verdicts[Verdict.ACCEPTABLE],
+        "degraded_count": verdicts[Verdict.DEGRADED],
+        "unclear_count": verdicts[Verdict.UNCLEAR],
+    }
+
+
+def _share(scores: Sequence[SampleScore]) -> dict[str, Any]:
+    """The counts of some scores, the share of degraded ones, its interval, and their bands."""
+    counts = _counts(scores)
+    degraded = counts["degraded_count"]
+    classified = counts["acceptable_count"] + degraded
+    share = percent(degraded, classified) if classified else None
+    interval = wilson_interval_pct(degraded, classified) if classified else None
+    return {
+        **counts,
+        "degraded_pct": share,
+        "degraded_pct_95": interval,
+        "risk_band": RiskBand.of(share),
+        "risk_band_upper": RiskBand.of(None if interval is None else interval[1]),
+    }
+
+
+def _groups(scores: Sequence[SampleScore], by: Literal["route", "tag"]) -> tuple[QualityGroup, ...]:
+    """The scores by name, no name first; empty if there is only one."""
+    groups: dict[str | None, list[SampleScore]] = defaultdict(list)
+    for score in scores:
+        groups[getattr(score, by)].append(score)
+    if len(groups) < 2:
+        return ()
+    names = sorted(groups, key=lambda name: (name is not None, (name or "").encode()))
+    return tuple(QualityGroup(by=by, name=name, **_share(groups[name])) for name in names)
+
+
+def _forced_scores(scores: tuple[SampleScore, ...]) -> ForcedScores:
+    return ForcedScores(examples=scores, **_counts(scores))
 
 
 def _requests(count: int) -> str:

@@ -11,8 +11,8 @@ from uuid import UUID
 from blake3 import blake3
 
 from ttplan.model.request import RequestLog
-from ttplan.model.results.quality import SampleScore, StopReason, Verdict
-from ttplan.quality.budget import BudgetTracker
+from ttplan.model.results.quality import SampleScore, StopReason, TokenUsage, Verdict
+from ttplan.quality.budget import BudgetTracker, parse_amount
 from ttplan.quality.chat_format import MAX_BODY
 from ttplan.quality.protocols import (
     CallFailed,
@@ -21,6 +21,7 @@ from ttplan.quality.protocols import (
     ProposedAnswer,
     Proposer,
     QualitySettings,
+    ReroutedRequest,
     one_line,
 )
 
@@ -46,11 +47,15 @@ class _StopRun(Exception):
 class JudgeCase(NamedTuple):
     """A request to judge, with the estimated cost of its calls in USD."""
 
-    request: RequestLog
-    target_model: str
+    rerouted: ReroutedRequest
     original: str
     proposer_usd: Decimal
     judge_usd: Decimal
+
+    @property
+    def request(self) -> RequestLog:
+        """The logged request."""
+        return self.rerouted.request
 
 
 class Runner:
@@ -118,36 +123,51 @@ class Runner:
             if self.stopped is not None:
                 return
             try:
-                verdict, reason = await self._score(case)
+                score = await self._score(case)
             except _StopRun as stop:
                 self._stop(stop.reason, stop.detail)
                 return
-            request_id = case.request.id
-            self.scores[request_id] = SampleScore(
-                request_id=request_id, verdict=verdict, reason=one_line(reason)
-            )
+            self.scores[case.request.id] = score
             if self.progress is not None:
                 self.progress(len(self.scores))
 
-    async def _score(self, case: JudgeCase) -> tuple[Verdict, str]:
-        """Return a verdict and a reason; unclear if a call failed. Raises _StopRun."""
-        request = case.request
+    async def _score(self, case: JudgeCase) -> SampleScore:
+        """Have a request answered and judged; unclear if a call failed. Raises _StopRun."""
+        request, target_model = case.request, case.rerouted.target_model
+        answer = judgement = None
         try:
             answer = await self._call(
-                "proposer", case, lambda: self.proposer(request, case.target_model)
+                "proposer", case, lambda: self.proposer(request, target_model)
             )
             text = answer.text if isinstance(answer, ProposedAnswer) else answer
-            if not isinstance(text, str) or len(text) > MAX_BODY:
-                return (
-                    Verdict.UNCLEAR,
-                    "the proposer gave no text, or too much of it, as its answer",
+            if isinstance(text, str) and len(text) <= MAX_BODY:
+                judgement = await self._call(
+                    "judge", case, lambda: self.judge.judge(request, case.original, text)
                 )
-            judgement = await self._call(
-                "judge", case, lambda: self.judge.judge(request, case.original, text)
-            )
+                verdict, reason = _parse_judgement(judgement)
+            else:
+                verdict = Verdict.UNCLEAR
+                reason = "the proposer gave no text, or too much of it, as its answer"
         except CallFailed as failure:
-            return Verdict.UNCLEAR, str(failure)
-        return _parse_judgement(judgement)
+            answer = failure.answer or answer
+            verdict, reason = Verdict.UNCLEAR, str(failure)
+        return SampleScore(
+            request_id=request.id,
+            verdict=verdict,
+            reason=one_line(reason),
+            tag=request.tag,
+            route=case.rerouted.route,
+            source_model=request.model,
+            target_model=target_model,
+            logged=TokenUsage(
+                input_tokens=request.input_tokens,
+                output_tokens=request.output_tokens,
+                reasoning_tokens=request.reasoning_tokens,
+                cached_tokens=request.cached_tokens or None,
+            ),
+            judge_cost_usd=parse_amount(getattr(judgement, "cost_usd", None)),
+            **_measured(answer),
+        )
 
     async def _call(
         self, role: str, case: JudgeCase, call: Callable[[], Coroutine[Any, Any, Any]]
@@ -163,7 +183,7 @@ class Runner:
                     answer = await call()
                 return answer
             except CallFailed as error:
-                failure = error
+                failure, answer = error, error.answer
             except TimeoutError:
                 failure = CallFailed(
                     f"the {role} did not answer within {self.settings.timeout_seconds:g} s"
@@ -198,6 +218,19 @@ class Runner:
         jitter = int.from_bytes(digest, "big") / 2**32
         backoff: float = min(longest, self.settings.backoff_seconds * 2**attempt * (0.5 + jitter))
         return max(backoff, failure.retry_after or 0.0)
+
+
+def _measured(answer: object) -> dict[str, Any]:
+    """What an answer took: tokens, USD and latency, as far as the proposer reports it properly."""
+    if not isinstance(answer, ProposedAnswer):
+        return {}
+    latency = answer.latency_ms
+    return {
+        "answer": answer.usage if isinstance(answer.usage, TokenUsage) else None,
+        "cut": answer.cut is True,
+        "cost_usd": parse_amount(answer.cost_usd),
+        "latency_ms": latency if type(latency) is int and 0 <= latency < 2**53 else None,
+    }
 
 
 def _parse_judgement(value: object) -> tuple[Verdict, str]:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 from ttplan.display.backtest import BacktestCard
 from ttplan.display.checks import BackupCard, HealthCard, PolicyCheckCard
-from ttplan.display.diagnosis import DiagnosisCard
 from ttplan.display.evidence import EntryCard, StoreCopyCard
-from ttplan.display.import_report import ImportCard
+from ttplan.display.logs import DiagnosisCard, ImportCard
 from ttplan.display.plan import Plan
 from ttplan.display.reconciliation import ReconciliationCard, TrackRecordCard
 from ttplan.display.routes import DriftCard, ExportCard, PreviewCard

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ttplan.apply import utc_now
-from ttplan.display.import_report import ImportCard
+from ttplan.display.logs import ImportCard
 from ttplan.doctor.finding_text import finding_lines
 from ttplan.logs.model_names import normalise_model
 from ttplan.logs.reader import LogReader

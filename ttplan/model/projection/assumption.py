@@ -12,6 +12,8 @@ from ttplan.model.base import FrozenModel, NonEmptyText
 from ttplan.model.money import SignedMoney, to_decimal
 
 RATIO_DIGITS = 6
+MAX_VALUE = 10**6
+"""Values are below this."""
 AssumptionSource = Literal["user", "rollout", "judged", "log", "catalogue", "none"]
 """Where a value comes from, the most reliable first; `none` is the neutral value."""
 AssumptionName = Literal[
@@ -39,7 +41,7 @@ def _round_ratio(value: object) -> Decimal:
 Ratio = Annotated[
     Decimal,
     BeforeValidator(_round_ratio),
-    Field(ge=0, lt=10**6),
+    Field(ge=0, lt=MAX_VALUE),
     PlainSerializer(float, return_type=float, when_used="json"),
 ]
 """A number with 6 digits after the point."""
@@ -121,6 +123,25 @@ class Assumption(FrozenModel):
         if self.value is not None and high is not None and self.value > high:
             raise ValueError(f"{self.name} is {self.value}; expected 0 to {high}")
         return self
+
+
+def measured(
+    name: AssumptionName,
+    estimate: tuple[float, float],
+    models: tuple[str, str],
+    source: AssumptionSource,
+    note: str,
+) -> Assumption:
+    """Return an assumption about (source, target) models from a value and its standard error."""
+    return Assumption(
+        name=name,
+        value=to_decimal(estimate[0]),
+        standard_error=estimate[1],
+        source_model=models[0],
+        target_model=models[1],
+        source=source,
+        note=note,
+    )
 
 
 class AssumptionEffect(Assumption):

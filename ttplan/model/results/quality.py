@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 from uuid import UUID
 
 from pydantic import Field, model_validator
 
-from ttplan.model.base import FrozenModel
+from ttplan.model.base import FrozenModel, OmitsDefaults
 from ttplan.model.money import Money
+from ttplan.model.request import Milliseconds, Tokens
 
 MAX_REASON = 200
 """A judge's reason is cut to this many characters."""
@@ -56,12 +57,72 @@ class RiskBand(StrEnum):
         return self.value.upper()
 
 
-class SampleScore(FrozenModel):
-    """The verdict on one request. The reason is one line of the judge's text: escape it."""
+class TokenUsage(OmitsDefaults, FrozenModel):
+    """The tokens of one call. None if it was not reported.
+
+    `input_tokens` include `cached_tokens`, `output_tokens` include `reasoning_tokens`.
+    """
+
+    input_tokens: Tokens
+    output_tokens: Tokens
+    reasoning_tokens: Tokens | None = None
+    cached_tokens: Tokens | None = None
+
+    OMITTED: ClassVar[frozenset[str]] = frozenset({"reasoning_tokens", "cached_tokens"})
+
+    @property
+    def visible_tokens(self) -> int:
+        """Output tokens without reasoning."""
+        return max(0, self.output_tokens - (self.reasoning_tokens or 0))
+
+
+class SampleScore(OmitsDefaults, FrozenModel):
+    """The verdict on one request, and what the two answers took.
+
+    Attributes
+    ----------
+    reason : str
+        One line of the judge's text: escape it.
+    tag, route, source_model, target_model : str or None
+        Of the request; None in results of earlier versions.
+    logged, answer : TokenUsage or None
+        Of the recorded and of the new answer, as far as it was reported.
+    cut : bool
+        Whether the limit of the check cut the new answer off. It is not judged then.
+    cost_usd, judge_cost_usd : Decimal or None
+        USD for the new answer and for its judgement, if reported.
+    latency_ms : int or None
+        Of the new answer.
+    """
 
     request_id: UUID
     verdict: Verdict
     reason: str = Field(max_length=MAX_REASON)
+    tag: str | None = None
+    route: str | None = None
+    source_model: str | None = None
+    target_model: str | None = None
+    logged: TokenUsage | None = None
+    answer: TokenUsage | None = None
+    cut: bool = False
+    cost_usd: Money | None = None
+    judge_cost_usd: Money | None = None
+    latency_ms: Milliseconds | None = None
+
+    OMITTED: ClassVar[frozenset[str]] = frozenset(
+        {
+            "tag",
+            "route",
+            "source_model",
+            "target_model",
+            "logged",
+            "answer",
+            "cut",
+            "cost_usd",
+            "judge_cost_usd",
+            "latency_ms",
+        }
+    )
 
 
 class _ScoreCounts(FrozenModel):
@@ -94,7 +155,43 @@ class ForcedScores(_ScoreCounts):
         return self
 
 
-class QualityResult(_ScoreCounts):
+class _ScoreShare(_ScoreCounts):
+    """Counts of verdicts, the share of degraded ones, and its bands."""
+
+    degraded_pct: Percent | None
+    degraded_pct_95: tuple[Percent, Percent] | None
+    risk_band: RiskBand
+    risk_band_upper: RiskBand
+
+    @model_validator(mode="after")
+    def _check_share(self) -> Self:
+        classified = self.acceptable_count + self.degraded_count
+        share = 100 * self.degraded_count / classified if classified else None
+        if self.degraded_pct != share:
+            raise ValueError(f"degraded_pct is {self.degraded_pct}, but the counts give {share}")
+        if (self.degraded_pct_95 is None) is not (share is None):
+            raise ValueError("degraded_pct_95 is expected if and only if something was classified")
+        upper = None if self.degraded_pct_95 is None else self.degraded_pct_95[1]
+        bands = (RiskBand.of(share), RiskBand.of(upper))
+        if (self.risk_band, self.risk_band_upper) != bands:
+            raise ValueError(
+                f"the bands are {self.risk_band}, {self.risk_band_upper}, but the share gives "
+                f"{bands[0]}, {bands[1]}"
+            )
+        return self
+
+
+class QualityGroup(_ScoreShare):
+    """The verdicts on the drawn requests of one route, or of one tag.
+
+    `name` is the route's or the tag; None for requests without a tag.
+    """
+
+    by: Literal["route", "tag"]
+    name: str | None
+
+
+class QualityResult(OmitsDefaults, _ScoreShare):
     """How good the answers of a plan's target models are, judged on a sample.
 
     Attributes
@@ -118,12 +215,10 @@ class QualityResult(_ScoreCounts):
         failed or reported nothing.
     cost_is_estimated : bool
         Whether there was such a call.
+    groups : tuple of QualityGroup
+        The drawn requests by route, and by tag, if there are at least two.
     """
 
-    degraded_pct: Percent | None
-    degraded_pct_95: tuple[Percent, Percent] | None
-    risk_band: RiskBand
-    risk_band_upper: RiskBand
     sampled_examples: tuple[SampleScore, ...]
     forced: ForcedScores | None = None
     caveats: tuple[str, ...]
@@ -139,24 +234,23 @@ class QualityResult(_ScoreCounts):
     cost_usd: Money
     cost_is_estimated: bool
     calls: Count
+    groups: tuple[QualityGroup, ...] = ()
+
+    OMITTED: ClassVar[frozenset[str]] = frozenset({"groups"})
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:
         self._check_counts(self.sampled_examples)
-        classified = self.acceptable_count + self.degraded_count
-        share = 100 * self.degraded_count / classified if classified else None
-        if self.degraded_pct != share:
-            raise ValueError(f"degraded_pct is {self.degraded_pct}, but the counts give {share}")
-        if (self.degraded_pct_95 is None) is not (share is None):
-            raise ValueError("degraded_pct_95 is expected if and only if something was classified")
-        upper = None if self.degraded_pct_95 is None else self.degraded_pct_95[1]
-        bands = (RiskBand.of(share), RiskBand.of(upper))
-        if (self.risk_band, self.risk_band_upper) != bands:
-            raise ValueError(
-                f"the bands are {self.risk_band}, {self.risk_band_upper}, but the share gives "
-                f"{bands[0]}, {bands[1]}"
-            )
         return self
+
+    @property
+    def worst(self) -> QualityGroup | None:
+        """The group that is surely the worst: that of the highest lower end of its interval.
+
+        None if no group has a degraded answer.
+        """
+        degraded = [group for group in self.groups if group.degraded_count]
+        return max(degraded, key=lambda group: group.degraded_pct_95 or (0.0, 0.0), default=None)
 
     @property
     def cancelled(self) -> bool:

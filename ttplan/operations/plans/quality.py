@@ -25,6 +25,7 @@ from ttplan.model.errors import InputError
 from ttplan.model.plan import PlanConfig, PoisoningCandidate
 from ttplan.model.request import RequestLog
 from ttplan.model.results.quality import QualityResult
+from ttplan.model.route import ProposedRoute
 from ttplan.model.stored_plan import StoredPlan
 from ttplan.prices import catalogue_price
 from ttplan.quality.assess import assess_sync
@@ -64,6 +65,7 @@ _NEEDED = (
     "tag",
     "body",
     "response_body",
+    "reasoning_tokens",
 )
 
 
@@ -213,14 +215,20 @@ def _draw(store: Store, run: StoredPlan, size: int, seed: int) -> _Drawn:
             return _Drawn(None, why if total else "the plan reroutes no request.", population=total)
         sample = draw_sample(rows, size, seed=seed, forced=served)
         requests = _requests(bodied, set(sample.drawn)) | {i: ends[i] for i in served}
-    targets = _targets(rows, spec, set(sample.drawn))
-    served = {i: one for i, one in served.items() if i not in targets}
-    targets |= {i: f"the cached answer to {one.source_id}" for i, one in served.items()}
+    routes = _routes(rows, spec, set(sample.drawn))
+    served = {i: one for i, one in served.items() if i not in routes}
+    rerouted = {
+        i: ReroutedRequest(requests[i], route.then.target_model, route.name)
+        for i, route in routes.items()
+    } | {
+        i: ReroutedRequest(requests[i], f"the cached answer to {one.source_id}")
+        for i, one in served.items()
+    }
     return _Drawn(
         sample=sample,
         population=rows.num_rows,
         unrecorded=total - rows.num_rows,
-        requests={i: ReroutedRequest(request, targets[i]) for i, request in requests.items()},
+        requests=rerouted,
         answers={i: str(ends[one.source_id].response_body) for i, one in served.items()},
     )
 
@@ -250,8 +258,8 @@ def _requests(log: ir.Table, ids: set[UUID]) -> dict[UUID, RequestLog]:
     return {request.id: request for request in found}
 
 
-def _targets(rows: pa.Table, spec: ReplaySpec, ids: set[UUID]) -> dict[UUID, str]:
-    """The model that each of some drawn requests would go to."""
+def _routes(rows: pa.Table, spec: ReplaySpec, ids: set[UUID]) -> dict[UUID, ProposedRoute]:
+    """The route that each of some drawn requests would take."""
     active_routes = spec.active_routes
     pairs = zip(rows["id"].cast(pa.string()).to_pylist(), rows["route"].to_pylist(), strict=True)
-    return {UUID(i): active_routes[route].then.target_model for i, route in pairs if UUID(i) in ids}
+    return {UUID(i): active_routes[route] for i, route in pairs if UUID(i) in ids}
