@@ -6,6 +6,10 @@ READY := .venv/.ready
 PYTEST := $(BIN)/pytest -n auto --dist worksteal
 NBVAL := $(BIN)/pytest -p nbval -m "" --nbval --nbval-current-env --nbval-cell-timeout 120 -n auto --dist loadfile
 
+# Compiled modules are kept, though an environment may say otherwise: compiling takes each process that
+# loads the tests 6 seconds.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: demo test quick test-all test-rest test-lowest test-audit-only coverage lint docs dist notebooks faults fuzz mutants \
 	bench bench-chains bench-peer clean
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 from datetime import datetime, timedelta
 from math import nan
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import duckdb
 import pytest
@@ -44,15 +45,28 @@ def route(name: str, target: str = "gpt-4o-mini", **changes: Any) -> ProposedRou
     )
 
 
-@pytest.fixture
-def ws(tmp_path: Path) -> Workspace:
-    """A workspace with 300 requests, and a plan that is live with routes a and bb."""
-    log = write(tmp_path / "log.jsonl", numbered(300, tag="chat", latency_ms=900))
-    moments = (NOW + timedelta(minutes=n) for n in range(10**6))
-    made = opened(tmp_path / "s.duckdb", clock=lambda: next(moments))
+def opened_later(path: Path) -> Workspace:
+    """The workspace of the prepared store; its clock begins after the store was prepared."""
+    moments = (NOW + timedelta(minutes=n) for n in range(100, 10**6))
+    return opened(path, clock=lambda: next(moments), new_id=uuid4)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with 300 requests, and a plan that is live with routes a and bb."""
+    folder = tmp_path_factory.mktemp("prepared")
+    log = write(folder / "log.jsonl", numbered(300, tag="chat", latency_ms=900))
+    moments = (NOW + timedelta(minutes=n) for n in range(100))
+    made = opened(folder / "s.duckdb", clock=lambda: next(moments))
     made.import_logs(log)
     made.apply(made.plan([route("a"), route("bb")], name="first"))
-    return made
+    return folder / "s.duckdb"
+
+
+@pytest.fixture
+def ws(prepared: Path, tmp_path: Path) -> Workspace:
+    """The workspace of a copy of the prepared store."""
+    return opened_later(Path(shutil.copy(prepared, tmp_path)))
 
 
 def damage(tmp_path: Path, *statements: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -34,17 +35,26 @@ def drift_of(store: Store, key: Any = KEY) -> Drift:
         return find_drift(snapshot, ORG, None if key is None else key.public_key, own_key=False)
 
 
-@pytest.fixture
-def driver(tmp_path: Path) -> PlanDriver:
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> PlanDriver:
     """A store in a file: plan 1 put routes 1 and 2 live, 2 replaced route 1 and added 3, 3 was
     reverted, 4 is projected.
     """
-    made = PlanDriver(DuckDBStore(tmp_path / "s.duckdb"))
+    made = PlanDriver(DuckDBStore(tmp_path_factory.mktemp("prepared") / "s.duckdb"))
     made.live(1, plans.route(1), plans.route(2))
     made.live(2, plans.route(1, priority=9), plans.route(3))
     made.live(3, plans.route(2, priority=8), plans.route(4))
     made.revert(3)
     made.project(4, plans.route(7))
+    return made
+
+
+@pytest.fixture
+def driver(prepared: PlanDriver, tmp_path: Path) -> PlanDriver:
+    """A copy of the prepared store."""
+    assert isinstance(prepared.store, DuckDBStore)
+    made = PlanDriver(DuckDBStore(Path(shutil.copy(prepared.store.path, tmp_path))))
+    made.now = prepared.now
     return made
 
 

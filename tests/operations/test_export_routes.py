@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import duckdb
 import pytest
@@ -57,15 +59,28 @@ def live_routes(ws: Workspace) -> list[LiveRoute]:
         return [] if org_id is None else snapshot.live_routes(org_id)
 
 
-@pytest.fixture
-def ws(tmp_path: Path) -> Workspace:
-    """A workspace with 300 requests, and a plan that is live with one route."""
-    log = write(tmp_path / "log.jsonl", numbered(300, tag="chat", latency_ms=900))
-    moments = (NOW + timedelta(minutes=n) for n in range(10**6))
-    made = opened(tmp_path / "s.duckdb", clock=lambda: next(moments))
+def opened_later(path: Path) -> Workspace:
+    """The workspace of the prepared store; its clock begins after the store was prepared."""
+    moments = (NOW + timedelta(minutes=n) for n in range(100, 10**6))
+    return opened(path, clock=lambda: next(moments), new_id=uuid4)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with 300 requests, and a plan that is live with one route."""
+    folder = tmp_path_factory.mktemp("prepared")
+    log = write(folder / "log.jsonl", numbered(300, tag="chat", latency_ms=900))
+    moments = (NOW + timedelta(minutes=n) for n in range(100))
+    made = opened(folder / "s.duckdb", clock=lambda: next(moments))
     made.import_logs(log)
     made.apply(made.plan([TAGGED], name="first"))
-    return made
+    return folder / "s.duckdb"
+
+
+@pytest.fixture
+def ws(prepared: Path, tmp_path: Path) -> Workspace:
+    """The workspace of a copy of the prepared store."""
+    return opened_later(Path(shutil.copy(prepared, tmp_path)))
 
 
 # --- export -------------------------------------------------------------------

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -13,9 +15,25 @@ from ttplan.store.memory import MemoryStore
 from ttplan.store.postgres.store import PostgresStore
 from ttplan.store.protocol import Store
 
+
+@cache
+def _empty_file() -> bytes:
+    """The file of an empty store: to create one takes longer than most tests of the contract."""
+    with TemporaryDirectory() as folder:
+        store = DuckDBStore(Path(folder) / "store.duckdb")
+        return store.path.read_bytes()
+
+
+def new_duckdb_store(folder: Path) -> DuckDBStore:
+    """A new store in a folder; the tests of `DuckDBStore` create theirs themselves."""
+    path = folder / "store.duckdb"
+    path.write_bytes(_empty_file())
+    return DuckDBStore(path)
+
+
 STORES: dict[str, Callable[[Path], Store]] = {
     "memory": lambda _: MemoryStore(),
-    "duckdb": lambda folder: DuckDBStore(folder / "store.duckdb"),
+    "duckdb": new_duckdb_store,
     "postgres": lambda folder: PostgresStore(database(folder)),
 }
 

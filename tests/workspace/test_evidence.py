@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import stat
 import sys
 from dataclasses import replace
@@ -61,34 +62,47 @@ def command(script: str) -> list[str]:
     return [sys.executable, "-c", script]
 
 
-@pytest.fixture
-def log(tmp_path: Path) -> Path:
-    return write(tmp_path / "log.jsonl", numbered(300, tag="chat", latency_ms=900))
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with 300 requests, and five projected plans that any key may apply."""
+    folder = tmp_path_factory.mktemp("prepared")
+    workspace = opened(folder)
+    workspace.import_logs(
+        write(folder / "log.jsonl", numbered(300, tag="chat", latency_ms=900)), progress=False
+    )
+    for number in range(5):
+        workspace.plan(ROUTES, name=f"plan {number}")
+    return folder / "s.duckdb"
 
 
-def opened(tmp_path: Path, key: SigningKey | None = KEY) -> Workspace:
-    return ttplan.open(tmp_path / "s.duckdb", key=key)
+@pytest.fixture(autouse=True)
+def _store(prepared: Path, tmp_path: Path) -> None:
+    shutil.copy(prepared, tmp_path)
 
 
-def applied(workspace: Workspace, log: Path, count: int) -> list[TipAnchor]:
-    """Plans that were applied, and the anchor after each."""
-    workspace.import_logs(log)
-    anchors = []
-    for number in range(count):
-        plan = workspace.plan(ROUTES, name=f"plan {number}")
-        entry = workspace.apply(plan, actor=System(), allow_stale=True)
-        anchors.append(TipAnchor(entry.seq, entry.hash))
-    return anchors
+def opened(folder: Path, key: SigningKey | None = KEY) -> Workspace:
+    return ttplan.open(folder / "s.duckdb", key=key)
+
+
+def apply(workspace: Workspace, number: int) -> TipAnchor:
+    """Apply a plan of the prepared store; return the anchor after it."""
+    entry = workspace.apply(f"plan {number}", actor=System(), allow_stale=True)
+    return TipAnchor(entry.seq, entry.hash)
+
+
+def applied(workspace: Workspace, count: int) -> list[TipAnchor]:
+    """Apply the first plans; return the anchor after each."""
+    return [apply(workspace, number) for number in range(count)]
 
 
 def test_each_commit_hands_its_anchor_on_from_the_first(
-    tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, other = tmp_path / "anchors", tmp_path / "handed"
     monkeypatch.setenv(ANCHOR_FILE, str(file))
     script = f"import sys; open({str(other)!r}, 'ab').write(sys.stdin.buffer.read())"
     monkeypatch.setenv(ANCHOR_COMMAND, f'{sys.executable} -c "{script}"')
-    tips = applied(opened(tmp_path), log, 2)
+    tips = applied(opened(tmp_path), 2)
     assert [kept.anchor for kept in read_anchors(file)] == tips
     assert tips[0].seq == 0
     assert file.read_text() == other.read_text()
@@ -98,11 +112,11 @@ def test_each_commit_hands_its_anchor_on_from_the_first(
 
 
 def test_an_anchor_that_nobody_takes_undoes_nothing(
-    tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv(ANCHOR_COMMAND, f'{sys.executable} -c "import sys; sys.exit(3)"')
     with caplog.at_level(logging.WARNING, "ttplan.audit.tip"):
-        (tip,) = applied(opened(tmp_path), log, 1)
+        (tip,) = applied(opened(tmp_path), 1)
     assert (
         f"the anchor {tip} was not delivered: the command {sys.executable} failed (exit code 3)"
         in caplog.text
@@ -125,11 +139,11 @@ def test_a_tip_is_published_only_if_the_store_returns_it(
     assert caplog.text == ""
 
 
-def test_anchoring_appends_changes_and_heartbeats(tmp_path: Path, log: Path) -> None:
+def test_anchoring_appends_changes_and_heartbeats(tmp_path: Path) -> None:
     workspace, file = opened(tmp_path), tmp_path / "anchors"
     with pytest.raises(InputError, match="the chain has no entries yet"):
         workspace.evidence.anchor(file=file)
-    first, second = applied(workspace, log, 2)
+    first, second = applied(workspace, 2)
     assert workspace.evidence.anchor(file=file) == (second, True)
     assert workspace.evidence.anchor(file=file) == (second, False)
     assert workspace.evidence.anchor(file=file, heartbeat=True) == (second, True)
@@ -147,18 +161,18 @@ def test_anchoring_appends_changes_and_heartbeats(tmp_path: Path, log: Path) -> 
         assert file.read_text() == text
 
 
-def test_a_proof_of_an_entry_of_the_store(tmp_path: Path, log: Path) -> None:
+def test_a_proof_of_an_entry_of_the_store(tmp_path: Path) -> None:
     workspace = opened(tmp_path)
-    tips = applied(workspace, log, 3)
+    tips = applied(workspace, 3)
     for tip in tips:
         check_inclusion_proof(workspace.evidence.prove(tip.seq), tip.hash, leaf_count=3)
     with pytest.raises(ProofError, match="no leaf 3 in a tree of 3"):
         workspace.evidence.prove(3)
 
 
-def test_a_customer_signs_where_the_chain_ends(tmp_path: Path, log: Path) -> None:
+def test_a_customer_signs_where_the_chain_ends(tmp_path: Path) -> None:
     workspace, output, seed = opened(tmp_path), tmp_path / "c.json", tmp_path / "seed"
-    tips = applied(workspace, log, 2)
+    tips = applied(workspace, 2)
     seed.write_text("07" * 32)
     seed.chmod(0o600)
     made = workspace.evidence.customer_checkpoint(seed, output)
@@ -175,13 +189,13 @@ def test_a_customer_signs_where_the_chain_ends(tmp_path: Path, log: Path) -> Non
         workspace.evidence.customer_checkpoint(seed, tmp_path / "other.json")
 
 
-def test_a_log_signs_one_history_under_a_pseudonym(tmp_path: Path, log: Path) -> None:
+def test_a_log_signs_one_history_under_a_pseudonym(tmp_path: Path, prepared: Path) -> None:
     workspace, state = opened(tmp_path), tmp_path / "log.last"
-    applied(workspace, log, 2)
+    applied(workspace, 2)
     first = workspace.evidence.sign_tree("example.com/log1", OTHER_KEY, state)
     check_log(first, make_vkey("example.com/log1", OTHER_KEY.public_key))
     assert first.head.size == 2
-    workspace.apply(workspace.plan(ROUTES, name="third"), allow_stale=True)
+    apply(workspace, 2)
     assert workspace.evidence.sign_tree("example.com/log1", OTHER_KEY, state).head.size == 3
     with pytest.raises(
         InputError, match=r"is of the log example\.com/log1, not of example.com/log2"
@@ -194,23 +208,22 @@ def test_a_log_signs_one_history_under_a_pseudonym(tmp_path: Path, log: Path) ->
         with pytest.raises(InputError, match="the origin names the organisation"):
             workspace.evidence.sign_tree(origin, OTHER_KEY, tmp_path / "other.last")
     (tmp_path / "elsewhere").mkdir()
+    shutil.copy(prepared, tmp_path / "elsewhere")
     other = opened(tmp_path / "elsewhere")
-    applied(other, log, 2)
+    applied(other, 2)
     with pytest.raises(
         ProofError, match="the log signed 3 entries, the chain has 2; nothing was signed"
     ):
         other.evidence.sign_tree("example.com/log1", OTHER_KEY, state)
-    other.apply(other.plan(ROUTES, name="third"), allow_stale=True)
+    apply(other, 2)
     with pytest.raises(ProofError, match="the first 3 entries are not those that the log signed"):
         other.evidence.sign_tree("example.com/log1", OTHER_KEY, state)
 
 
-def test_one_plans_routes_are_shown_and_nothing_else(tmp_path: Path, log: Path) -> None:
+def test_one_plans_routes_are_shown_and_nothing_else(tmp_path: Path) -> None:
     workspace = opened(tmp_path)
-    workspace.import_logs(log)
-    plans = [workspace.plan(ROUTES, name=name) for name in ("one", "two", "never")]
-    for plan in plans[:2]:
-        workspace.apply(plan, allow_stale=True)
+    applied(workspace, 2)
+    plans = [workspace.show(f"plan {number}") for number in range(3)]
     checkpoint = workspace.evidence.sign_tree("example.com/log1", OTHER_KEY, tmp_path / "state")
     for seq, plan in enumerate(plans[:2]):
         data = format_disclosure(workspace.evidence.disclose(plan.plan_id, checkpoint))
@@ -225,9 +238,9 @@ def test_one_plans_routes_are_shown_and_nothing_else(tmp_path: Path, log: Path) 
         workspace.evidence.disclose(plans[2].plan_id, checkpoint)
 
 
-def test_the_workspaces_own_key_rotates_in_its_file(tmp_path: Path, log: Path) -> None:
+def test_the_workspaces_own_key_rotates_in_its_file(tmp_path: Path) -> None:
     workspace = opened(tmp_path, key=None)
-    applied(workspace, log, 1)
+    applied(workspace, 1)
     file = tmp_path / "s.duckdb.key.pem"
     old = load_key(file).public_key
     with pytest.raises(InputError, match="no entries yet"):
@@ -240,7 +253,7 @@ def test_the_workspaces_own_key_rotates_in_its_file(tmp_path: Path, log: Path) -
     assert entry.payload["new_key"] == new.hex
     assert load_key(tmp_path / f"s.duckdb.key.pem.{old.hex[:8]}.old").public_key == old
     assert not (tmp_path / "s.duckdb.key.pem.next").exists()
-    workspace.apply(workspace.plan(ROUTES, name="after"), allow_stale=True)
+    apply(workspace, 2)
     report = opened(tmp_path, key=None).verify(public_key=old)
     assert (report.verdict, report.entries, [span.key for span in report.rotations]) == (
         "verified",
@@ -259,9 +272,9 @@ def test_the_workspaces_own_key_rotates_in_its_file(tmp_path: Path, log: Path) -
     check_inclusion_proof(workspace.evidence.prove(1), entry.hash)
 
 
-def test_an_interrupted_rotation_continues_with_the_same_key(tmp_path: Path, log: Path) -> None:
+def test_an_interrupted_rotation_continues_with_the_same_key(tmp_path: Path) -> None:
     workspace = opened(tmp_path, key=None)
-    applied(workspace, log, 1)
+    applied(workspace, 1)
     file, following = tmp_path / "s.duckdb.key.pem", tmp_path / "s.duckdb.key.pem.next"
     old = load_key(file)
     # Broken off before the entry: the key that was made is used.
@@ -274,18 +287,18 @@ def test_an_interrupted_rotation_continues_with_the_same_key(tmp_path: Path, log
     save_key(old, file)
     reopened = opened(tmp_path, key=None)
     with pytest.raises(AuditError, match="and does not hand over to it"):
-        reopened.apply(reopened.plan(ROUTES, name="after"), allow_stale=True)
+        apply(reopened, 2)
     assert reopened.evidence.rotate_key() is None
     assert load_key(file).public_key == OTHER_KEY.public_key
-    reopened.apply(reopened.plan(ROUTES, name="after"), allow_stale=True)
+    apply(reopened, 2)
     assert reopened.verify(public_key=old.public_key).entries == 3
 
 
 def test_two_processes_can_finish_the_same_rotation(
-    tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = opened(tmp_path, key=None)
-    applied(workspace, log, 1)
+    applied(workspace, 1)
     replace = os.replace
 
     def beaten(source: Path, target: Path) -> None:
@@ -297,20 +310,20 @@ def test_two_processes_can_finish_the_same_rotation(
         entry = workspace.evidence.rotate_key()
     assert entry is not None
     assert load_key(tmp_path / "s.duckdb.key.pem").public_key.hex == entry.payload["new_key"]
-    workspace.apply(workspace.plan(ROUTES, name="after"), allow_stale=True)
+    apply(workspace, 2)
     # The other process may have finished even before this one looked.
     with monkeypatch.context() as patch:
         patch.setattr("ttplan.operations.keyring.Keyring.take_next", lambda _: False)
         entry = workspace.evidence.rotate_key()
     assert entry is not None
-    workspace.apply(workspace.plan(ROUTES, name="after that"), allow_stale=True)
+    apply(workspace, 3)
 
 
 def test_a_rotation_whose_key_cannot_be_moved_finishes_later(
-    tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = opened(tmp_path, key=None)
-    applied(workspace, log, 1)
+    applied(workspace, 1)
     answers = iter([False])
 
     def lost(_keys: object) -> bool:
@@ -327,34 +340,34 @@ def test_a_rotation_whose_key_cannot_be_moved_finishes_later(
     assert caught.value.applied
     reopened = opened(tmp_path, key=None)
     assert reopened.evidence.rotate_key() is None
-    reopened.apply(reopened.plan(ROUTES, name="after"), allow_stale=True)
+    apply(reopened, 2)
 
 
-def test_a_key_from_elsewhere_rotates_to_one_from_elsewhere(tmp_path: Path, log: Path) -> None:
+def test_a_key_from_elsewhere_rotates_to_one_from_elsewhere(tmp_path: Path) -> None:
     workspace = opened(tmp_path)
-    applied(workspace, log, 1)
+    applied(workspace, 1)
     with pytest.raises(KeyFileError, match="this workspace's key is not in a file"):
         workspace.evidence.rotate_key()
     with pytest.raises(KeyFileError, match="is, or was, a key of this chain"):
         workspace.evidence.rotate_key(KEY)
     assert workspace.evidence.rotate_key(OTHER_KEY) is not None
-    workspace.apply(workspace.plan(ROUTES, name="after"), allow_stale=True)
+    apply(workspace, 2)
     with pytest.raises(KeyFileError, match="is, or was, a key of this chain"):
         workspace.evidence.rotate_key(KEY)
     assert workspace.verify(public_key=KEY.public_key).ok
     # The old key no longer signs entries.
     old = opened(tmp_path)
     with pytest.raises(AuditError, match="was not signed with this key"):
-        old.apply(old.plan(ROUTES, name="late"), allow_stale=True)
+        apply(old, 3)
     assert opened(tmp_path, THIRD).anchor() == workspace.anchor()
 
 
 def test_a_command_signs_and_what_it_gives_is_verified(
-    tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signer = CommandSigner(command(SIGN), KEY.public_key)
     workspace = ttplan.open(tmp_path / "s.duckdb", key=signer)
-    applied(workspace, log, 1)
+    applied(workspace, 1)
     assert workspace.verify(public_key=KEY.public_key).ok
     raw = "import sys; sys.stdout.buffer.write(bytes(64))"
     for script, message in (
@@ -369,25 +382,25 @@ def test_a_command_signs_and_what_it_gives_is_verified(
             tmp_path / "s.duckdb", key=CommandSigner(command(script), KEY.public_key)
         )
         with pytest.raises(AuditError, match=message):
-            wrong.apply(wrong.plan(ROUTES, name="next"), allow_stale=True)
+            apply(wrong, 2)
     assert workspace.verify(public_key=KEY.public_key).entries == 1
     monkeypatch.setenv(SIGN_COMMAND_VARIABLE, f'{sys.executable} -c "{SIGN}"')
     with pytest.raises(KeyFileError, match=f"{SIGN_KEY_VARIABLE} is not"):
         opened(tmp_path, key=None)
     monkeypatch.setenv(SIGN_KEY_VARIABLE, KEY.public_key.hex)
     from_env = opened(tmp_path, key=None)
-    from_env.apply(from_env.plan(ROUTES, name="next"), allow_stale=True)
+    apply(from_env, 2)
     assert from_env.verify(public_key=KEY.public_key).entries == 2
     assert KEY.public_key.hex in repr(signer)
     assert SIGN not in repr(signer)
 
 
 def test_key_files_are_kept_under_a_passphrase(
-    tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(PASSPHRASE_VARIABLE, "correct horse")
     workspace = opened(tmp_path, key=None)
-    applied(workspace, log, 1)
+    applied(workspace, 1)
     file = tmp_path / "s.duckdb.key.pem"
     assert b"ENCRYPTED" in file.read_bytes()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -395,7 +408,7 @@ def test_key_files_are_kept_under_a_passphrase(
     assert b"ENCRYPTED" in file.read_bytes()
     monkeypatch.delenv(PASSPHRASE_VARIABLE)
     with pytest.raises(KeyFileError, match="needs a passphrase"):
-        opened(tmp_path, key=None).apply(workspace.plan(ROUTES, name="next"), allow_stale=True)
+        apply(opened(tmp_path, key=None), 2)
     monkeypatch.setenv(PASSPHRASE_VARIABLE, "")
     with pytest.raises(KeyFileError, match="is set but empty"):
         opened(tmp_path, key=None)

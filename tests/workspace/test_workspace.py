@@ -69,7 +69,10 @@ def content(path: Path) -> str:
             ).fetchall()
         ]
         rows = [
-            (table, sorted(map(repr, connection.execute(f"SELECT * FROM {table}").fetchall())))
+            connection.execute(
+                f"SELECT '{table}', count(*), sum(hash(row)), bit_xor(hash(row)) "
+                f"FROM {table} AS row"
+            ).fetchall()
             for table in tables
         ]
     return hashlib.sha256(repr(rows).encode()).hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from functools import cached_property
 from typing import Literal, get_args
 
 import duckdb
@@ -48,8 +49,6 @@ class CostChooser:
         self.cost = cost
         self._book = book or PriceBook()
         self._skip = skip
-        self._connection = duckdb.connect()
-        self._connection.execute("SET TimeZone = 'UTC'")
         self._without = Counter[str]()
         self._examples: dict[str, list[str]] = defaultdict(list)
         self.rows = 0
@@ -90,6 +89,13 @@ class CostChooser:
             f"costs: {self.recomputed:,} of {self.rows:,} rows recomputed (cost='{self.cost}'): "
             f"{abs(self.change_usd):,.6f} USD {more} than recorded",
         )
+
+    @cached_property
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        """Started when the first cost is chosen, since recorded costs need none."""
+        connection = duckdb.connect()
+        connection.execute("SET TimeZone = 'UTC'")
+        return connection
 
     def _choose(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         # Row numbers as ids: the ids of a log may repeat, and the order of rows has to be kept.
