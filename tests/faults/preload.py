@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import pkgutil
 
@@ -16,3 +17,6 @@ def load_everything() -> None:
             importlib.import_module(module.name)
     importlib.import_module("ibis.backends.duckdb")
     migrations()
+    # A child would look at all of this again, and so copy its pages.
+    gc.set_threshold(100_000, 20, 20)
+    gc.freeze()

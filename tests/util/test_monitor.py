@@ -17,7 +17,7 @@ import ibis
 import pytest
 from rich.console import Console
 
-from tests.paths import DATA
+from tests.logs.test_reader import numbered, write
 from tests.support import universe
 from tests.workspace.test_workspace import ROUTES, opened
 from ttplan.cli.entrypoint import run
@@ -157,7 +157,7 @@ def test_an_interrupted_plan_writes_nothing(
 ) -> None:
     store = tmp_path / "a.duckdb"
     workspace = opened(store)
-    workspace.import_logs(DATA / "requests.parquet")
+    workspace.import_logs(write(tmp_path / "log.jsonl", numbered(300, tag="chat")))
 
     def long(table: ibis.Table, *_: object, **__: object) -> None:
         run_long_query(table.get_backend().con)
