@@ -10,15 +10,20 @@ NBVAL := $(BIN)/pytest -p nbval -m "" --nbval --nbval-current-env --nbval-cell-t
 # loads the tests 6 seconds.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test quick test-all test-rest test-lowest test-audit-only coverage lint docs dist notebooks faults fuzz mutants \
-	bench bench-chains bench-peer clean
+.PHONY: demo test quick test-all test-rest test-notebooks test-panel test-slow test-browser test-lowest \
+	test-audit-only coverage lint docs dist notebooks faults fuzz mutants bench bench-chains bench-peer clean
 
 demo: $(DEMO)  ## the whole story on an hour of real traffic
 	$(BIN)/ttplan demo
 
 test: $(READY)  ## what to run before each commit: at most 5 minutes on 2 cores
 	$(PYTEST)
+	$(MAKE) --no-print-directory --jobs 2 --output-sync test-notebooks test-panel
+
+test-notebooks: $(READY)  ## part of test
 	$(NBVAL) notebooks
+
+test-panel: $(READY)  ## part of test
 	$(BIN)/pytest -m browser tests/browser/test_smoke.py
 
 quick: $(READY)  ## the tests of all packages without notebooks and browser: at most 2 minutes
@@ -27,7 +32,12 @@ quick: $(READY)  ## the tests of all packages without notebooks and browser: at 
 test-all: test test-rest  ## every test
 
 test-rest: $(READY)  ## what `make test-all` has beyond `make test`
+	$(MAKE) --no-print-directory --jobs 2 test-slow test-browser
+
+test-slow: $(READY)  ## part of test-rest
 	$(PYTEST) -m "slow or fault or statistics or spark or postgres or fuzz"
+
+test-browser: $(READY)  ## part of test-rest
 	$(BIN)/pytest -m browser tests/browser --ignore=tests/browser/test_smoke.py
 
 test-lowest: $(READY)  ## the tests with the lowest versions that pyproject.toml allows
