@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -45,11 +46,20 @@ def written(folder: Path, rows: list[Row]) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the spoilt log, and a store that has imported it."""
+    folder = tmp_path_factory.mktemp("prepared")
+    workspace = open_workspace(folder / "plans.duckdb", clock=lambda: NOW)
+    workspace.import_logs(written(folder, spoilt()), progress=False)
+    return folder
+
+
 @pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    workspace = open_workspace(tmp_path / "plans.duckdb", clock=lambda: NOW)
-    workspace.import_logs(written(tmp_path, spoilt()), progress=False)
-    return workspace
+def workspace(prepared: Path, tmp_path: Path) -> Workspace:
+    """The workspace of a copy of that folder."""
+    shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
+    return open_workspace(tmp_path / "plans.duckdb", clock=lambda: NOW)
 
 
 def test_a_store_a_file_and_a_table_have_the_same_findings(

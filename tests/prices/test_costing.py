@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,15 @@ BOOK = PriceBook()
 SEARCHES = '{"server_tool_use": {"web_search_requests": %s}}'
 
 
+@cache
+def instance() -> duckdb.DuckDBPyConnection:
+    """One DuckDB for all tests: starting it takes longer than most of their queries."""
+    return duckdb.connect()
+
+
 def expected(rows: list[dict[str, Any]], book: PriceBook = BOOK) -> list[Decimal | None]:
     """What each row cost."""
-    connection = duckdb.connect()
+    connection = instance().cursor()
     connection.execute("SET TimeZone = 'UTC'")
     numbered = [ROW | row | {"id": f"{i:09}"} for i, row in enumerate(rows)]
     connection.register("requests", pa.Table.from_pylist(numbered, schema=REQUEST_SCHEMA))

@@ -121,7 +121,13 @@ def to_arrow(requests: Sequence[RequestLog]) -> pa.Table:
 
 def to_table(requests: Sequence[RequestLog], *, threads: int | None = None) -> ir.Table:
     """The requests as a table of a new in-memory DuckDB; if `threads` is None, DuckDB chooses."""
-    connection = duckdb.connect(config={} if threads is None else {"threads": threads})
+    return load_table(
+        duckdb.connect(config={} if threads is None else {"threads": threads}), requests
+    )
+
+
+def load_table(connection: duckdb.DuckDBPyConnection, requests: Sequence[RequestLog]) -> ir.Table:
+    """The requests as a temporary table of a connection to DuckDB that has none yet."""
     connection.register("arrived", to_arrow(requests))
     connection.execute("CREATE TEMP TABLE requests AS FROM arrived")
     connection.unregister("arrived")
