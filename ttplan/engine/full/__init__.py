@@ -1,0 +1,1 @@
+"""The full projection: prices, eligibility, caches, latency and assumptions as one expression."""
