@@ -90,45 +90,76 @@ def fetch_batches(table: ir.Table, rows: int) -> Iterator[pa.RecordBatch]:
 
 
 def fetch_from(
-    table: ir.Table, build: Build, *arguments: Hashable, numbers: Sequence[int] = ()
+    table: ir.Table,
+    build: Build,
+    *arguments: Hashable,
+    numbers: Sequence[int] = (),
+    beside: Sequence[ir.Table] = (),
 ) -> pa.Table:
-    """The rows of `build(table, *arguments, *numbers)`.
+    """The rows of `build(table, *beside, *arguments, *numbers)`.
 
-    DuckDB compiles it once for all tables of `compiled` and `materialised` with the same columns,
-    whatever the numbers: they may stand in the query only as they are or doubled. A query with
-    numbers must not contain text of users.
+    DuckDB compiles it once for all tables of `compiled`, `materialised` and `small_table` with the
+    same columns, whatever the numbers: they may stand in the query only as they are or doubled. A
+    query with numbers must not contain text of users.
     """
-    if not _has_template(table) or len(numbers) > len(_NUMBERS):
-        return fetch(build(table, *arguments, *numbers))
-    sql, schema = _sql_from(table, build, arguments, numbers)
+    tables = (table, *beside)
+    if not all(map(_has_template, tables)) or len(numbers) > len(_NUMBERS):
+        return fetch(build(*tables, *arguments, *numbers))
+    sql, schema = _sql_from(tables, build, arguments, numbers)
     rows = table.get_backend().con.sql(sql).to_arrow_table()
     return PyArrowData.convert_table(rows, schema)
 
 
 def compiled(
-    table: ir.Table, build: Build = _itself, *arguments: Hashable
+    table: ir.Table,
+    build: Build = _itself,
+    *arguments: Hashable,
+    beside: Sequence[ir.Table] = (),
 ) -> AbstractContextManager[ir.Table]:
-    """`build(table, *arguments)` as a DuckDB view, for the block; only built on other engines.
+    """`build(table, *beside, *arguments)` as a DuckDB view, for the block; only built on other
+    engines.
 
     Without the view each query over it would compile it again, which takes longer than DuckDB
     needs for a small log.
     """
     backend = table.get_backend()
     if backend.name == "duckdb":
-        return _named("VIEW", backend, table, build, arguments)
-    return nullcontext(build(table, *arguments))
+        return _named("VIEW", backend, (table, *beside), build, arguments)
+    return nullcontext(build(table, *beside, *arguments))
 
 
 def materialised(
-    table: ir.Table, build: Build = _itself, *arguments: Hashable
+    table: ir.Table,
+    build: Build = _itself,
+    *arguments: Hashable,
+    beside: Sequence[ir.Table] = (),
 ) -> AbstractContextManager[ir.Table]:
-    """`build(table, *arguments)` computed once, for the block, if the engine has temporary tables;
-    otherwise only built."""
+    """`build(table, *beside, *arguments)` computed once, for the block, if the engine has temporary
+    tables; otherwise only built."""
     backend = table.get_backend()
     if backend.name == "duckdb":
-        return _named("TABLE", backend, table, build, arguments)
-    built = build(table, *arguments)
+        return _named("TABLE", backend, (table, *beside), build, arguments)
+    built = build(table, *beside, *arguments)
     return _cached(backend, built) if backend.name == "pyspark" else nullcontext(built)
+
+
+@contextmanager
+def small_table(backend: Any, rows: pa.Table) -> Iterator[ir.Table]:
+    """A few rows as a table of that engine, for the block."""
+    if backend.name != "duckdb":
+        yield ibis.memtable(rows)
+        return
+    name = gen_name("ttplan")
+    backend.con.register(f"{name}_rows", rows)
+    try:
+        backend.raw_sql(f"CREATE TEMP TABLE {name} AS FROM {name}_rows")
+        schema = ibis.Schema.from_pyarrow(rows.schema)
+        yield ops.DatabaseTable(name, schema=schema, source=backend).to_expr()
+    finally:
+        with suppress(duckdb.InterruptException):
+            backend.raw_sql(f"DROP TABLE IF EXISTS {name}")
+        backend.raw_sql(f"DROP TABLE IF EXISTS {name}")
+        backend.con.unregister(f"{name}_rows")
 
 
 def holds_instants(table: ir.Table, name: str) -> bool:
@@ -143,6 +174,19 @@ def half_away(amount: ir.DecimalValue, backend: Any) -> ir.DecimalValue:
     """A non-negative decimal of 15 digits after the point, rounded half away from zero to money's
     12."""
     return _ROUNDED.get(backend.name, _by_cast)(amount, money_type(backend))
+
+
+def half_away_product(amount: ir.DecimalValue, backend: Any) -> ir.DecimalValue:
+    """A decimal of 18 digits after the point, rounded half away from zero to money's 12."""
+    if backend.name != "polars":
+        return amount.cast("decimal(38, 12)").cast(money_type(backend))
+    half, step = (
+        ibis.literal(Decimal(digits), "decimal(35, 18)")
+        for digits in ("0.000000000000500000", "0.000000000001000000")
+    )
+    size = amount.abs() + half
+    rounded = (size - size % step).cast(money_type(backend))
+    return (amount < 0).ifelse(-rounded, rounded)
 
 
 def exact_sum(value: ir.NumericColumn, backend: Any) -> ir.NumericScalar:
@@ -244,19 +288,22 @@ def _compile(backend: Any, table: ir.Table) -> str:
 
 _COMPILER = Backend()
 """Compiles without a connection."""
-_TABLE = gen_name("ttplan")
-"""The name of the table in `_template`. Nobody can guess it, so no text of a user contains it."""
+_TABLES = tuple(gen_name("ttplan") for _ in range(6))
+"""The names of tables in `_template`. Nobody can guess them, so no text of a user contains one."""
 _NUMBERS = tuple(range(700_000_001, 700_000_017))
 """What `_template` has in place of numbers."""
 
 
 @lru_cache(maxsize=256)
 def _template(
-    build: Build, schema: ibis.Schema, arguments: tuple[Hashable, ...], numbers: int
+    build: Build, schemas: tuple[ibis.Schema, ...], arguments: tuple[Hashable, ...], numbers: int
 ) -> tuple[str, ibis.Schema]:
-    """The SQL of an expression over a table with this schema, and its own schema."""
-    table = ops.DatabaseTable(_TABLE, schema=schema, source=_COMPILER).to_expr()
-    built = build(table, *arguments, *_NUMBERS[:numbers])
+    """The SQL of an expression over tables with these schemas, and its own schema."""
+    tables = [
+        ops.DatabaseTable(name, schema=schema, source=_COMPILER).to_expr()
+        for name, schema in zip(_TABLES, schemas, strict=False)
+    ]
+    built = build(*tables, *arguments, *_NUMBERS[:numbers])
     return _compile(_COMPILER, built), built.schema()
 
 
@@ -265,26 +312,36 @@ def _has_template(table: ir.Table) -> bool:
 
 
 def _sql_from(
-    table: ir.Table, build: Build, arguments: tuple[Hashable, ...], numbers: Sequence[int] = ()
+    tables: Sequence[ir.Table],
+    build: Build,
+    arguments: tuple[Hashable, ...],
+    numbers: Sequence[int] = (),
 ) -> tuple[str, ibis.Schema]:
-    """The SQL of `build(table, *arguments, *numbers)`, and its schema. `table` has a name."""
-    sql, schema = _template(build, table.schema(), arguments, len(numbers))
+    """The SQL of `build(*tables, *arguments, *numbers)`, and its schema. The tables have names."""
+    schemas = tuple(table.schema() for table in tables)
+    sql, schema = _template(build, schemas, arguments, len(numbers))
     for number, placeholder in zip(numbers, _NUMBERS, strict=False):
         sql = re.sub(rf"\b{placeholder}\b", str(number), sql)
         sql = re.sub(rf"\b{2 * placeholder}\b", str(2 * number), sql)
-    return sql.replace(_TABLE, table.get_name()), schema
+    for name, table in zip(_TABLES, tables, strict=False):
+        sql = sql.replace(name, table.get_name())
+    return sql, schema
 
 
 @contextmanager
 def _named(
-    kind: str, backend: Any, table: ir.Table, build: Build, arguments: tuple[Hashable, ...]
+    kind: str,
+    backend: Any,
+    tables: Sequence[ir.Table],
+    build: Build,
+    arguments: tuple[Hashable, ...],
 ) -> Iterator[ir.Table]:
-    """`build(table, *arguments)` as a temporary view or table of DuckDB."""
+    """`build(*tables, *arguments)` as a temporary view or table of DuckDB."""
     name = gen_name("ttplan")
-    if build is not _itself and _has_template(table):
-        sql, schema = _sql_from(table, build, arguments)
+    if build is not _itself and all(map(_has_template, tables)):
+        sql, schema = _sql_from(tables, build, arguments)
     else:
-        built = build(table, *arguments)
+        built = build(*tables, *arguments)
         sql, schema = _sql(backend, built), built.schema()
     try:
         backend.raw_sql(f"CREATE TEMP {kind} {name} AS {sql}")

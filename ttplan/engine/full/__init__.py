@@ -1,1 +1,1 @@
-"""The full projection: prices, eligibility, caches, latency and assumptions as one expression."""
+"""The full projection: what the requests would have cost on the target, with named assumptions."""

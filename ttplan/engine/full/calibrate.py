@@ -1,0 +1,212 @@
+"""What the recorded costs and cached tokens tell, compared with prices and with the cache rule."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+import ibis
+import ibis.expr.types as ir
+import pyarrow as pa
+
+from ttplan.engine.dialects import fetch_from
+from ttplan.engine.full.log_facts import LogKey
+from ttplan.engine.full.resolve import Pair, Value, pick
+from ttplan.engine.full.shape import MICRO
+from ttplan.engine.full.tables import CARRIED
+from ttplan.engine.summary import pico, usd
+from ttplan.model.projection.full import ProjectionInputs
+from ttplan.model.route import ProposedRoute
+
+CONSTANT_SHARE = 0.9
+"""The share of requests whose recorded cost must be the same multiple of the price."""
+LEAST_FACTOR_DIFFERENCE = Decimal("0.005")
+"""A factor that is closer to 1 is rounding."""
+_BINS = 1_000
+_LEAST_USD = Decimal("0.00002")
+"""Below this cost, rounding to a millionth of a dollar distorts a ratio."""
+
+
+@dataclass
+class KeyCalibration:
+    """Sums over the priced requests of one price key that its provider answered; 10^-12 USD.
+
+    `bins` counts them by recorded cost in thousandths of the price, with both sums of each bin.
+    `recorded_reads` and `predicted_reads` are the cached tokens of requests in sessions.
+    """
+
+    recorded: int = 0
+    explained: int = 0
+    recorded_reads: int = 0
+    predicted_reads: int = 0
+    bins: dict[int, tuple[int, int, int]] | None = None
+
+    @property
+    def factor(self) -> Decimal | None:
+        """The constant factor between recorded cost and price; None if there is none."""
+        bins = self.bins or {}
+        total = sum(count for count, _, _ in bins.values())
+        if not total:
+            return None
+        mode = max(sorted(bins), key=lambda b: bins[b][0])
+        near = [bins[b] for b in (mode - 1, mode, mode + 1) if b in bins]
+        recorded, explained = sum(r for _, r, _ in near), sum(e for _, _, e in near)
+        if sum(count for count, _, _ in near) < CONSTANT_SHARE * total or not explained:
+            return None
+        factor = (Decimal(recorded) / Decimal(explained)).quantize(
+            Decimal("0.000001"), rounding=ROUND_HALF_UP
+        )
+        return factor if abs(factor - 1) > LEAST_FACTOR_DIFFERENCE else None
+
+    @property
+    def fit(self) -> Decimal | None:
+        """Recorded reads as a share of those that the rule predicts; None if it predicts none."""
+        if not self.predicted_reads:
+            return None
+        share = Decimal(min(self.recorded_reads, self.predicted_reads)) / self.predicted_reads
+        return share.quantize(Decimal("0.000001"), rounding=ROUND_HALF_UP)
+
+
+def fetch_calibration(rows: ir.Table, pairs: Sequence[Pair]) -> dict[LogKey, KeyCalibration]:
+    """The calibration of each price key, from `rows` of `with_cold_costs`."""
+    key_of = {pair.index: pair.key for pair in pairs}
+    result: dict[LogKey, KeyCalibration] = defaultdict(KeyCalibration)
+    table = fetch_from(rows, _sums).to_pylist()
+    for row in sorted(table, key=lambda row: (row["pair"], row["ratio"])):
+        own = result[key_of[row["pair"]]]
+        own.recorded += pico(row["recorded"])
+        own.explained += pico(row["explained"])
+        own.recorded_reads += int(row["recorded_reads"] or 0)
+        own.predicted_reads += int(row["predicted_reads"] or 0)
+        if row["ratio"] >= 0:
+            own.bins = own.bins or {}
+            count, recorded, explained = own.bins.get(row["ratio"], (0, 0, 0))
+            own.bins[row["ratio"]] = (
+                count + int(row["requests"]),
+                recorded + pico(row["recorded"]),
+                explained + pico(row["explained"]),
+            )
+    return dict(result)
+
+
+def _sums(rows: ir.Table) -> ir.Table:
+    answered = rows.filter(~rows.failed & ~rows.cached)
+    priced = answered.explained_usd.notnull() & (answered.explained_usd >= _LEAST_USD)
+    ratio = (
+        answered.cost_usd.cast("float64") / answered.explained_usd.cast("float64") * _BINS + 0.5
+    ).floor()
+    bounded = ibis.least(ratio, 10.0**6).cast("int64")
+    rows = answered.mutate(
+        ratio=priced.ifelse(bounded, ibis.literal(-1, "int64")),
+        in_session=answered.source_caches & (answered.logged_model >= 0),
+    )
+    zero = ibis.literal(0, "int64")
+    return rows.group_by("pair", "ratio").aggregate(
+        requests=rows.count(),
+        recorded=rows.cost_usd.sum(where=rows.explained_usd.notnull()),
+        explained=rows.explained_usd.sum(),
+        recorded_reads=rows.in_session.ifelse(rows.charged, zero).sum(),
+        predicted_reads=rows.logged_warm.sum(),
+    )
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What applies to each pair beside its tokens: by pair index."""
+
+    fit: Mapping[int, Value]
+    factor: Mapping[int, Value]
+    rest: Mapping[int, Value]
+    redo: Mapping[int, Value]
+
+    def table(self, pairs: Sequence[Pair]) -> pa.Table:
+        """The values as rows of `CARRIED`."""
+
+        def row(pair: Pair) -> dict[str, Any]:
+            factor = self.factor[pair.index]
+            return {
+                "carried_pair": pair.index,
+                "fit": int(self.fit[pair.index].value * MICRO),
+                "factor": factor.value if factor.scope == "gateway" else Decimal(1),
+                "source_factor": factor.value,
+                "redo_share": self.redo[pair.index].value,
+                "rest_stays": self.rest[pair.index].value > 0,
+            }
+
+        return pa.Table.from_pylist([row(pair) for pair in pairs], schema=CARRIED)
+
+    @property
+    def factors(self) -> bool:
+        """Whether some pair has a factor other than 1."""
+        return any(value.value != 1 for value in self.factor.values())
+
+    @property
+    def stays(self) -> bool:
+        """Whether some unexplained cost stays."""
+        return any(value.value > 0 for value in self.rest.values())
+
+    @property
+    def asks_again(self) -> bool:
+        """Whether some answers are asked again."""
+        return any(value.value > 0 for value in self.redo.values())
+
+
+def calibrate(
+    pairs: Sequence[Pair],
+    routes: Sequence[ProposedRoute],
+    inputs: ProjectionInputs,
+    sums: Mapping[LogKey, KeyCalibration],
+) -> Carried:
+    """The value of each calibrated assumption for each pair."""
+    names = [route.name for route in routes]
+
+    def route_of(pair: Pair) -> str | None:
+        return names[pair.route] if pair.route >= 0 else None
+
+    fit, factor, rest, redo = {}, {}, {}, {}
+    for pair in pairs:
+        own = sums.get(pair.key, KeyCalibration())
+        at = (pair.key, pair.target, route_of(pair))
+        fit[pair.index] = pick(inputs.assumptions, "cache_fit", *at) or _fit(pair, pairs, sums)
+        factor[pair.index] = _factor(own, pick(inputs.assumptions, "price_factor", *at))
+        rest[pair.index] = _rest(
+            own, factor[pair.index].value, pick(inputs.assumptions, "rest", *at)
+        )
+        redo[pair.index] = pair.values.get("redo", Value(Decimal(0)))
+    return Carried(fit, factor, rest, redo)
+
+
+def _fit(pair: Pair, pairs: Sequence[Pair], sums: Mapping[LogKey, KeyCalibration]) -> Value:
+    """The fit of the source's reads, else of the target's, else of all that the log has."""
+    for key, note in ((pair.key, "reads of the source"), (pair.target, "reads of the target")):
+        own = None if key is None else sums.get(key)
+        if own is not None and own.fit is not None:
+            return Value(own.fit, source="log", note=note)
+    return Value(Decimal(1), source="none", note="no request shows which prefixes are shared")
+
+
+def _factor(own: KeyCalibration, given: Value | None) -> Value:
+    """The constant factor; unless its scope is given, the one with the smaller saving applies."""
+    observed = own.factor
+    value = observed if given is None or given.value == 1 else given.value
+    if value is None:
+        return Value(Decimal(1), source="log")
+    scope = None if given is None else given.scope
+    source = "log" if given is None else given.source
+    smaller = "gateway" if value > 1 else "model"
+    return Value(value, source=source, scope=scope or smaller, note="" if scope else "scope unknown")  # type: ignore[arg-type]
+
+
+def _rest(own: KeyCalibration, factor: Decimal, given: Value | None) -> Value:
+    """1 if the unexplained part of the recorded cost stays, 0 if it goes away with the source."""
+    if given is not None and given.scope is not None:
+        return given._replace(value=Decimal(int(given.scope == "gateway")))
+    if given is not None:
+        return given
+    unexplained = usd(own.recorded) - usd(own.explained) * factor
+    return Value(Decimal(int(unexplained > 0)), source="none")
+
+

@@ -1,0 +1,163 @@
+"""What a log shows of its models: counts and sums by price key, in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import sqrt
+from typing import NamedTuple
+
+import ibis
+import ibis.expr.types as ir
+
+from ttplan.engine.dialects import fetch_from
+from ttplan.model.errors import InputError
+
+SESSION_COLUMNS = ("session_id", "user_id", "api_key_id")
+"""The columns that may tell which requests share a prompt, the best first."""
+COUNTED = (
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "input_audio_tokens",
+    "input_image_tokens",
+    "output_audio_tokens",
+    "output_image_tokens",
+)
+"""Optional counts of tokens with a price of their own."""
+FEWEST_OBSERVED = 20
+"""With fewer requests, the log does not tell whether a model thinks."""
+
+
+class LogKey(NamedTuple):
+    """What determines the price of a request besides its time and size."""
+
+    provider: str
+    model: str
+    endpoint: str | None
+    service_tier: str | None
+
+    @property
+    def name(self) -> str:
+        """The key of the model's facts and prices."""
+        return f"{self.provider}:{self.model}"
+
+
+class KeyCounts(NamedTuple):
+    """The requests of one price key: how many, and sums of their tokens."""
+
+    requests: int
+    reasoning_known: int
+    reasoning: int
+    reasoning_squares: int
+    thinking: int
+    writes: int
+    long_writes: int
+
+
+class LogFacts(NamedTuple):
+    """Counts by price key, the optional columns that have values, and the session column."""
+
+    keys: dict[LogKey, KeyCounts]
+    filled: frozenset[str]
+    session: str | None
+
+    def thinks(self, name: str) -> bool | None:
+        """Whether the requests of `provider:model` have reasoning tokens; None if too few tell."""
+        own = [counts for key, counts in self.keys.items() if key.name == name]
+        if sum(c.thinking for c in own):
+            return True
+        known = sum(c.reasoning_known for c in own)
+        return False if known >= FEWEST_OBSERVED else None
+
+    def mean_reasoning(self, name: str) -> tuple[float, float] | None:
+        """The mean number of reasoning tokens of `provider:model` and its standard error; None if
+        too few requests tell."""
+        own = [counts for key, counts in self.keys.items() if key.name == name]
+        n = sum(c.reasoning_known for c in own)
+        if n < FEWEST_OBSERVED:
+            return None
+        mean = sum(c.reasoning for c in own) / n
+        variance = max(sum(c.reasoning_squares for c in own) / n - mean * mean, 0.0)
+        return mean, sqrt(variance / (n - 1))
+
+
+def fetch_log_facts(window: ir.Table, session: str | None) -> LogFacts:
+    """The facts of the rows of a window.
+
+    `session` is the session column that a plan names. Raises InputError if there is none.
+    """
+    if session is not None and session not in window.columns:
+        raise InputError(
+            f"config.session is {session!r}, and the log has no such column; expected one of "
+            f"{', '.join(SESSION_COLUMNS)} or another column"
+        )
+    candidates = SESSION_COLUMNS if session is None else (session,)
+    columns = tuple(c for c in (*COUNTED, *candidates) if c in window.columns)
+    rows = fetch_from(window, _counts, columns).to_pylist()
+    filled = frozenset(c for c in columns if any(row[f"has_{c}"] for row in rows))
+    keys = {
+        LogKey(*(row[name] or None for name in LogKey._fields)): KeyCounts(  # type: ignore[arg-type]
+            *(int(row[name] or 0) for name in KeyCounts._fields)
+        )
+        for row in sorted(rows, key=lambda row: [row[name] for name in LogKey._fields])
+    }
+    return LogFacts(keys, filled, next((c for c in candidates if c in filled), None))
+
+
+def _counts(window: ir.Table, columns: Sequence[str]) -> ir.Table:
+    def tokens(name: str) -> ir.IntegerValue:
+        null = ibis.null("int64")
+        return window[name].cast("int64") if name in window.columns else null
+
+    reasoning, writes = tokens("reasoning_tokens"), tokens("cache_write_tokens")
+    rows = window.mutate(
+        **price_key(window),
+        counted_reasoning=ibis.least(reasoning, window.output_tokens.cast("int64")),
+        counted_writes=writes,
+        counted_long=long_writes(window),
+    )
+    capped = ibis.least(rows.counted_reasoning, 10**6)
+    return rows.group_by("key_provider", "key_model", "key_endpoint", "key_tier").aggregate(
+        provider=rows.key_provider.max(),
+        model=rows.key_model.max(),
+        endpoint=rows.key_endpoint.max(),
+        service_tier=rows.key_tier.max(),
+        requests=rows.count(),
+        reasoning_known=rows.counted_reasoning.count(),
+        reasoning=rows.counted_reasoning.sum(),
+        reasoning_squares=(capped * capped).sum(),
+        thinking=(rows.counted_reasoning > 0).sum(),
+        writes=rows.counted_writes.sum(),
+        long_writes=rows.counted_long.sum(),
+        **{f"has_{name}": rows[name].count() for name in columns},
+    )
+
+
+def price_key(window: ir.Table) -> dict[str, ir.StringValue]:
+    """The four columns of a `LogKey`, without nulls."""
+
+    def text(name: str) -> ir.StringValue:
+        return window[name].fill_null("") if name in window.columns else ibis.literal("")
+
+    return {
+        "key_provider": window.provider,
+        "key_model": window.model,
+        "key_endpoint": text("endpoint"),
+        "key_tier": text("service_tier"),
+    }
+
+
+def long_writes(window: ir.Table) -> ir.IntegerValue:
+    """The cache writes that last an hour: Anthropic counts them in its own usage object only."""
+    return _usage_count(window, "ephemeral_1h_input_tokens")
+
+
+def web_searches(window: ir.Table) -> ir.IntegerValue:
+    """The web searches that a provider's usage object counts."""
+    return _usage_count(window, "web_search_requests")
+
+
+def _usage_count(window: ir.Table, name: str) -> ir.IntegerValue:
+    if "provider_usage" not in window.columns:
+        return ibis.literal(0, "int64")
+    digits = window.provider_usage.re_extract(f'"{name}"\\s*:\\s*([0-9]{{1,9}})', 1)
+    return digits.nullif("").cast("int64").fill_null(0)

@@ -1,0 +1,336 @@
+"""What becomes of each request: its outcome, its tokens on the target and its cost there without a
+cached prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from functools import reduce
+from operator import add, or_
+
+import ibis
+import ibis.expr.types as ir
+
+from ttplan.engine.cost import (
+    NO_ROUTE,
+    PRICE_TYPE,
+    REFUSED,
+    REROUTED,
+    UNCHANGED,
+    UNPRICED,
+    money_literal,
+    token_cost,
+)
+from ttplan.engine.dialects import half_away
+from ttplan.engine.full.sessions import with_warm_prefixes
+from ttplan.engine.full.shape import EXPLICIT, MICRO, NO_CACHE, UNKNOWN, Shape
+from ttplan.model.money import money_floor
+
+INELIGIBLE, FAILED, ANSWERED = -1, -2, -3
+"""Outcomes beside those of `cost`: the target cannot serve the request; it failed; a gateway cache
+answered it. All keep their actual cost."""
+REASONS = {
+    1: "context window",
+    2: "output limit",
+    3: "images",
+    4: "audio",
+    5: "tools",
+    6: "structured output",
+}
+"""Why a target cannot serve a request, by the number in the column `reason`."""
+_FEATURES = {3: "images", 4: "audio", 5: "tools", 6: "structured_output"}
+INPUT_PARTS = ("cached", "write_1h", "write", "in_audio", "in_image", "input")
+OUTPUT_PARTS = ("reasoning", "out_audio", "out_image", "output")
+"""Parts of the tokens that have a rate, in the order in which they count; the last is the rest."""
+_ZERO = ibis.literal(0, "int64")
+
+
+def with_tokens(rows: ir.Table, pairs: ir.Table, shape: Shape) -> ir.Table:
+    """`rows` (of `full_rows`) with their pair's parameters, their tokens on the target, and why it
+    cannot serve them."""
+    joined = rows.join(
+        pairs,
+        [
+            rows.key_provider == pairs.pair_provider,
+            rows.key_model == pairs.pair_model,
+            rows.key_endpoint == pairs.pair_endpoint,
+            rows.key_tier == pairs.pair_tier,
+            rows.route == pairs.pair_route,
+        ],
+    )
+    dropped = [c for c in joined.columns if c.startswith(("pair_", "key_"))]
+    joined = joined.drop(*dropped)
+    joined = joined.mutate(
+        charged=ibis.least(joined.cached_tokens, joined.input_tokens),
+        hidden=ibis.least(joined.reasoning_tokens, joined.output_tokens),
+    )
+    scale = _scaled if shape.scaled else _unscaled
+    joined = joined.mutate(
+        new_input=scale(joined.input_tokens, joined.ratio_in),
+        new_cached=scale(joined.charged, joined.ratio_in),
+        new_write=scale(joined.cache_write_tokens, joined.ratio_in),
+        new_visible=scale(joined.output_tokens - joined.hidden, joined.ratio_out),
+        new_hidden=joined.thinks.ifelse(
+            scale(joined.hidden, joined.ratio_reasoning) + joined.added, _ZERO
+        ),
+    )
+    joined = joined.mutate(new_output=joined.new_visible + joined.new_hidden)
+    return joined.mutate(reason=_reason(joined, shape).cast("int8"))
+
+
+def _scaled(tokens: ir.IntegerValue, ratio: ir.IntegerValue) -> ir.IntegerValue:
+    return (tokens * ratio * 2 + MICRO) // (2 * MICRO)
+
+
+def _unscaled(tokens: ir.IntegerValue, _ratio: ir.IntegerValue) -> ir.IntegerValue:
+    return tokens
+
+
+def _reason(rows: ir.Table, shape: Shape) -> ir.IntegerValue:
+    branches: list[tuple[ir.BooleanValue, int]] = []
+    if shape.limited:
+        total = rows.new_input + ibis.greatest(rows.new_output, 1)
+        branches += [(total > rows.context, 1), (rows.new_output > rows.output_limit, 2)]
+    branches += [
+        (rows[f"needs_{name}"] & rows[f"no_{name}"], number)
+        for number, name in _FEATURES.items()
+        if name in shape.features
+    ]
+    return ibis.cases(*branches, else_=0) if branches else ibis.literal(0)
+
+
+def with_prices(rows: ir.Table, pieces: ir.Table, shape: Shape) -> ir.Table:
+    """`rows` with the rates of their source (`source_…`) and of their target (`target_…`)."""
+    for side, tokens in (("source", "input_tokens"), ("target", "new_input")):
+        needed = [f"rate_{name}" for name in shape.carries] + ["piece"]
+        needed += ["fee", "search_fee"] if shape.fees else []
+        ranges = ["starts", "ends", "day_from", "day_until", "over_tokens", "up_to_tokens"]
+        renamed = pieces.select(
+            **{f"{side}_{name}": pieces[name] for name in needed},
+            **{f"piece_{name}": pieces[name] for name in (*ranges, "price_key")},
+        )
+        joined = rows.join(renamed, [rows[f"{side}_key"] == renamed.piece_price_key])
+        if shape.dated:
+            joined = joined.filter(
+                joined.ts >= joined.piece_starts,
+                joined.ts < joined.piece_ends,
+                joined[tokens] > joined.piece_over_tokens,
+                joined[tokens] <= joined.piece_up_to_tokens,
+            )
+        if shape.hourly:
+            second = joined.ts.hour() * 3600 + joined.ts.minute() * 60 + joined.ts.second()
+            joined = joined.filter(
+                second >= joined.piece_day_from, second < joined.piece_day_until
+            )
+        rows = joined.drop(*(c for c in joined.columns if c.startswith("piece_")))
+    return rows
+
+
+def with_outcomes(rows: ir.Table, shape: Shape) -> ir.Table:
+    """`rows` (of `with_prices`) with `outcome`, `moved`, the warm prefixes, `explained_usd` (the
+    source's price of the request) and `cold` (its cost on the target without a cached prefix, to
+    10^-15 USD)."""
+    rows = rows.mutate(
+        answered=rows.cached & ~rows.bypass,
+        known=rows.target_rate_input.notnull() & rows.target_rate_output.notnull(),
+    )
+    rows = rows.mutate(
+        goes=(rows.route != NO_ROUTE)
+        & ~rows.failed
+        & ~rows.answered
+        & rows.known
+        & (rows.reason == 0)
+    )
+    over: ir.BooleanValue = ibis.literal(False)
+    if any(route.then.max_cost_usd is not None for route in shape.routes):
+        recorded = _recorded_parts(rows, shape)
+        rows = rows.mutate(**{f"n_{name}": tokens for name, tokens in recorded.items()})
+        rows = rows.mutate(
+            listed_usd=half_away(_cost(rows, "target", shape), rows.get_backend())
+        ).drop(*(f"n_{name}" for name in recorded))
+        over = rows.goes & _over_ceiling(rows, shape)
+    rows = rows.mutate(over=over)
+    outcome = ibis.cases(
+        (rows.route == NO_ROUTE, UNCHANGED),
+        (rows.failed, FAILED),
+        (rows.answered, ANSWERED),
+        (~rows.known, UNPRICED),
+        (rows.reason != 0, INELIGIBLE),
+        (rows.over & ~rows.hit, REFUSED),
+        else_=REROUTED,
+    )
+    rows = rows.mutate(
+        outcome=outcome.cast("int16"), moved=rows.goes & ~rows.over & ~rows.same_model
+    )
+    silent = rows.failed | rows.cached
+    rows = rows.mutate(
+        routed_input=rows.moved.ifelse(rows.new_input, rows.input_tokens),
+        logged_model=silent.ifelse(-1, rows.source),
+        routed_model=ibis.cases(
+            (rows.hit, -1), (rows.moved, rows.target), (silent, -1), else_=rows.source
+        ),
+    )
+    return with_warm_prefixes(rows, shape)
+
+
+def with_cold_costs(rows: ir.Table, shape: Shape) -> ir.Table:
+    """`rows` (of `with_outcomes`) with what `with_projected` reads."""
+    listed = _recorded_source(rows, shape)
+    rows = rows.mutate(**{f"n_{name}": tokens for name, tokens in listed.items()})
+    rows = rows.mutate(explained=_cost(rows, "source", shape)).drop(*(f"n_{n}" for n in listed))
+    parts = _target_parts(rows, shape)
+    rows = rows.mutate(**{f"n_{name}": tokens for name, tokens in parts.items()})
+    rows = rows.mutate(cold=_cost(rows, "target", shape))
+    rows = rows.mutate(
+        spread=rows.moved.ifelse(_spread(rows, "target", shape), _spread(rows, "source", shape)).fill_null(
+            ibis.literal(Decimal(0), PRICE_TYPE)
+        )
+    )
+    backend = rows.get_backend()
+    return rows.mutate(explained_usd=half_away(rows.explained, backend))
+
+
+def _recorded_source(rows: ir.Table, shape: Shape) -> dict[str, ir.IntegerValue]:
+    return _split(
+        rows,
+        shape,
+        total=rows.input_tokens,
+        cached=rows.charged,
+        write=rows.cache_write_tokens,
+        visible=rows.output_tokens - rows.hidden,
+        hidden=rows.hidden,
+        long=rows.source_long,
+    )
+
+
+def _recorded_parts(rows: ir.Table, shape: Shape) -> dict[str, ir.IntegerValue]:
+    """The parts of the tokens on the target, scaled as they were recorded."""
+    caches = ibis.or_(
+        rows.target_mode == UNKNOWN,
+        (rows.target_mode != NO_CACHE)
+        & (rows.new_input >= rows.target_minimum)
+        & (
+            (rows.target_mode != EXPLICIT)
+            | (rows.source_mode.isin([EXPLICIT, UNKNOWN]))
+            | rows.breakpoints
+        ),
+    )
+    return _split(
+        rows,
+        shape,
+        total=rows.new_input,
+        cached=caches.ifelse(rows.new_cached, _ZERO),
+        write=caches.ifelse(rows.new_write, _ZERO),
+        visible=rows.new_visible,
+        hidden=rows.new_hidden,
+        long=rows.target_long,
+    )
+
+
+def _target_parts(rows: ir.Table, shape: Shape) -> dict[str, ir.IntegerValue]:
+    """The parts on the target. Where a session tells which prefix is cached, the parts of a prompt
+    without a cached prefix: all of it is written if the client sets breakpoints."""
+    recorded = _recorded_parts(rows, shape)
+    if shape.session is None:
+        return recorded
+    by_rule = rows.session.notnull() & (rows.target_mode != UNKNOWN)
+    writes = (
+        rows.caches
+        & (rows.target_mode == EXPLICIT)
+        & (rows.new_input >= rows.target_minimum)
+    )
+    ruled = _split(
+        rows,
+        shape,
+        total=rows.new_input,
+        cached=_ZERO,
+        write=writes.ifelse(rows.new_input, _ZERO),
+        visible=rows.new_visible,
+        hidden=rows.new_hidden,
+        long=rows.target_long,
+    )
+    return {name: by_rule.ifelse(ruled[name], recorded[name]) for name in recorded}
+
+
+def _split(
+    rows: ir.Table,
+    shape: Shape,
+    *,
+    total: ir.IntegerValue,
+    cached: ir.IntegerValue,
+    write: ir.IntegerValue,
+    visible: ir.IntegerValue,
+    hidden: ir.IntegerValue,
+    long: ir.BooleanValue,
+) -> dict[str, ir.IntegerValue]:
+    """The tokens of each part that has a rate of its own: each takes from what the earlier left."""
+    writes = {"write_1h": long.ifelse(write, _ZERO), "write": long.ifelse(_ZERO, write)}
+    claims: Sequence[tuple[tuple[str, ...], ir.IntegerValue, dict[str, ir.IntegerValue]]] = (
+        (
+            INPUT_PARTS,
+            total,
+            {
+                "cached": cached,
+                **writes,
+                "in_audio": rows.input_audio_tokens,
+                "in_image": rows.input_image_tokens,
+            },
+        ),
+        (
+            OUTPUT_PARTS,
+            visible + hidden,
+            {
+                "reasoning": hidden,
+                "out_audio": rows.output_audio_tokens,
+                "out_image": rows.output_image_tokens,
+            },
+        ),
+    )
+    parts: dict[str, ir.IntegerValue] = {}
+    for names, whole, claimed in claims:
+        rest = whole
+        for name in names[:-1]:
+            if name in shape.carries:
+                parts[name] = ibis.least(claimed[name], rest)
+                rest = rest - parts[name]
+        parts[names[-1]] = rest
+    return parts
+
+
+def _cost(rows: ir.Table, side: str, shape: Shape) -> ir.DecimalValue:
+    """The cost of the parts `n_…` at one side's rates, to 10^-15 USD; null without a price."""
+    costs = [
+        token_cost(rows[f"n_{name}"], rows[f"{side}_rate_{name}"].cast(PRICE_TYPE))
+        for name in (*INPUT_PARTS, *OUTPUT_PARTS)
+        if name in shape.carries
+    ]
+    if shape.fees:
+        searches = rows.searches.cast("decimal(9, 0)")
+        costs += [rows[f"{side}_fee"], searches * rows[f"{side}_search_fee"]]
+    total = reduce(add, costs)
+    return total.cast("decimal(38, 15)")
+
+
+def _spread(rows: ir.Table, side: str, shape: Shape) -> ir.DecimalValue:
+    """What a cached token of the prompt saves: the rate at which it is charged otherwise, minus
+    that of a cached one."""
+    full = rows[f"{side}_rate_input"]
+    explicit = rows[f"{side}_mode"] == EXPLICIT
+    for name, long in (("write", False), ("write_1h", True)):
+        if name in shape.carries:
+            applies = explicit & (rows[f"{side}_long"] == long)
+            full = applies.ifelse(rows[f"{side}_rate_{name}"], full)
+    return (full - rows[f"{side}_rate_cached"]).cast(PRICE_TYPE)
+
+
+def _over_ceiling(rows: ir.Table, shape: Shape) -> ir.BooleanValue:
+    return reduce(
+        or_,
+        (
+            (rows.route == i)
+            & (rows.listed_usd > money_literal(money_floor(route.then.max_cost_usd)))
+            for i, route in enumerate(shape.routes)
+            if route.then.max_cost_usd is not None
+        ),
+    )
+

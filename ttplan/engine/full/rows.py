@@ -1,0 +1,98 @@
+"""The rows of a full projection: typed columns, the route of each, and whether it was answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import ibis
+import ibis.expr.types as ir
+
+from ttplan.engine.cost import NO_ROUTE
+from ttplan.engine.full.log_facts import COUNTED, long_writes, price_key, web_searches
+from ttplan.engine.full.shape import Shape
+from ttplan.engine.rows import typed_columns
+from ttplan.model.route import ProposedRoute, RouteConditions
+from ttplan.prices.costing import FAILED
+
+FAILURE_REASONS = ("error", "failed", "failure")
+"""Values of `finish_reason` that record a failed call."""
+_MARKERS = {
+    "images": ('"image_url"', '"input_image"', '"type":"image"', '"type": "image"', "data:image/"),
+    "audio": ('"input_audio"', '"type":"audio"', '"type": "audio"'),
+    "tools": ('"tools":', '"functions":', '"tool_calls"'),
+    "structured_output": ('"response_format"', '"json_schema"', '"response_schema"'),
+}
+"""What a recorded body contains if the request needs a feature of the model."""
+_TOKENS_OF = {"images": "input_image_tokens", "audio": "input_audio_tokens"}
+Matches = Callable[[ir.Table, RouteConditions], ir.BooleanValue]
+
+
+def full_rows(
+    window: ir.Table, shape: Shape, cluster: ir.Value | None, matches: Matches
+) -> ir.Table:
+    """The columns of the window that a full projection reads, with `route` and `hit`."""
+    zero = ibis.literal(0, "int64")
+    also: dict[str, ir.Value] = {
+        name: window[name].cast("int64").fill_null(0) if name in shape.kinds else zero
+        for name in COUNTED
+    }
+    also |= price_key(window)
+    also |= {f"needs_{name}": _needs(window, name, shape) for name in shape.features}
+    if "cache_write_tokens" in shape.kinds:
+        also["long_writes"] = ibis.least(long_writes(window), also["cache_write_tokens"])
+    also["searches"] = web_searches(window)
+    also["failed"] = _failed(window)
+    if shape.session is not None:
+        also["session"] = window[shape.session].cast("string")
+    if cluster is not None:
+        also["cluster"] = cluster
+    rows = typed_columns(window, **also)
+    rows = rows.mutate(route=_route(rows, shape.routes, matches), hit=ibis.literal(False))
+    if "body_lower" not in rows.columns:
+        return rows
+    # The conditions have read the body; from here on only its presence matters.
+    return rows.mutate(body_lower=rows.body_lower.notnull().ifelse("", ibis.null("string")))
+
+
+def _failed(window: ir.Table) -> ir.BooleanValue:
+    failed: ir.BooleanValue = ibis.literal(False)
+    if "status" in window.columns:
+        failed = (window.status >= FAILED).fill_null(False)
+    if "finish_reason" in window.columns:
+        failed = failed | window.finish_reason.isin(FAILURE_REASONS).fill_null(False)
+    return failed
+
+
+def _needs(window: ir.Table, name: str, shape: Shape) -> ir.BooleanValue:
+    """Whether a row records that the request needs a feature of the model."""
+    needs: ir.BooleanValue = ibis.literal(False)
+    counted = _TOKENS_OF.get(name)
+    if counted is not None and counted in shape.kinds:
+        needs = (window[counted] > 0).fill_null(False)
+    if "body_lower" in window.columns:
+        for marker in _MARKERS[name]:
+            needs = needs | window.body_lower.contains(marker).fill_null(False)
+    return needs
+
+
+def _route(
+    rows: ir.Table, routes: tuple[ProposedRoute, ...], matches: Matches
+) -> ir.IntegerColumn:
+    """The position of the first route that takes a row; a sticky one asks the session's first
+    request."""
+    if not routes:
+        return ibis.literal(NO_ROUTE, "int16")
+    branches = [
+        (_sticky(rows, matches(rows, route.when)) if route.sticky else matches(rows, route.when), i)
+        for i, route in enumerate(routes)
+    ]
+    cases = [(condition, ibis.literal(i, "int16")) for condition, i in branches]
+    return ibis.cases(*cases, else_=ibis.literal(NO_ROUTE, "int16"))
+
+
+def _sticky(rows: ir.Table, condition: ir.BooleanValue) -> ir.BooleanValue:
+    if "session" not in rows.columns:
+        return condition
+    window = ibis.window(group_by=rows.session, order_by=[rows.ts, rows.id])
+    first = condition.fill_null(False).first().over(window)
+    return rows.session.notnull().ifelse(first, condition)

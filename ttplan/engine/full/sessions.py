@@ -1,0 +1,86 @@
+"""The prefix of each prompt that its provider has cached, in the logged world and in the routed
+one.
+
+The prompts of a session grow: each is taken to begin with the one before it. A model has a prefix
+cached if the same session asked the same model within the cache's lifetime.
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import or_
+
+import ibis
+import ibis.expr.types as ir
+
+from ttplan.engine.full.shape import AUTOMATIC, EXPLICIT, Shape
+
+
+def with_warm_prefixes(rows: ir.Table, shape: Shape) -> ir.Table:
+    """`rows` with `logged_warm` and `routed_warm`, tokens of the prompt that are cached, and
+    `caches`: whether the model that answers caches the prompt.
+
+    Rows without a session are never warm. `rows` has `session`, `logged_model` and `routed_model`
+    (numbers, negative where no model is asked), `routed_input`, `moved` and the parameters of its
+    pair.
+    """
+    if shape.session is None:
+        zero, no = ibis.literal(0, "int64"), ibis.literal(False)
+        return rows.mutate(logged_warm=zero, routed_warm=zero, caches=no, source_caches=no)
+    explicit = _explicit_session(rows, shape)
+    own = rows.session.notnull()
+    source_caches = own & (
+        (rows.source_mode == AUTOMATIC) | ((rows.source_mode == EXPLICIT) & explicit)
+    )
+    target_caches = own & (
+        (rows.target_mode == AUTOMATIC)
+        | ((rows.target_mode == EXPLICIT) & (explicit | rows.breakpoints))
+    )
+    rows = rows.mutate(
+        source_caches=source_caches,
+        caches=rows.moved.ifelse(target_caches, source_caches),
+        routed_minimum=rows.moved.ifelse(rows.target_minimum, rows.source_minimum),
+        routed_ttl=rows.moved.ifelse(rows.target_ttl, rows.source_ttl),
+    )
+    rows = rows.mutate(
+        logged_warm=_warm(
+            rows, "logged_model", "input_tokens", "source_ttl", "source_minimum", shape
+        ),
+        routed_warm=_warm(
+            rows, "routed_model", "routed_input", "routed_ttl", "routed_minimum", shape
+        ),
+    )
+    zero = ibis.literal(0, "int64")
+    return rows.mutate(
+        logged_warm=(rows.source_caches & (rows.logged_model >= 0)).ifelse(rows.logged_warm, zero),
+        routed_warm=(rows.caches & (rows.routed_model >= 0)).ifelse(rows.routed_warm, zero),
+    )
+
+
+def _explicit_session(rows: ir.Table, shape: Shape) -> ir.BooleanValue:
+    """Whether the client of a row's session sets cache breakpoints: its log shows cached tokens."""
+    if not shape.cached_explicitly:
+        return ibis.literal(False)
+    shows = (rows.source_mode == EXPLICIT) & (rows.charged + rows.cache_write_tokens > 0)
+    seen = shows.ifelse(1, 0).max().over(ibis.window(group_by=rows.session))
+    return seen == 1
+
+
+def _warm(
+    rows: ir.Table, model: str, tokens: str, ttl: str, minimum: str, shape: Shape
+) -> ir.IntegerValue:
+    """The tokens that the request shares with the one before it, if that is recent enough."""
+    window = ibis.window(group_by=[rows.session, rows[model]], order_by=[rows.ts, rows.id])
+    before = rows[tokens].lag().over(window)
+    at = rows.ts.lag().over(window)
+    recent = reduce(
+        or_,
+        (
+            (rows[ttl] == seconds) & (rows.ts <= at + ibis.interval(seconds=seconds))
+            for seconds in shape.ttls
+        ),
+        ibis.literal(False),
+    )
+    prefix = ibis.least(before, rows[tokens])
+    warm = before.notnull() & recent & (prefix >= rows[minimum])
+    return warm.fill_null(False).ifelse(prefix, ibis.literal(0, "int64"))

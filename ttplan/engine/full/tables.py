@@ -1,0 +1,224 @@
+"""The small tables that a full projection joins its rows with: pairs, and pieces of prices."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+import pyarrow as pa
+
+from ttplan.engine.full.log_facts import LogKey
+from ttplan.engine.full.resolve import Pair, Value
+from ttplan.engine.full.shape import MICRO
+from ttplan.model.pricing import TokenRates
+from ttplan.model.projection.capabilities import CacheRule
+from ttplan.model.projection.full import PricePiece
+from ttplan.model.request import MAX_TOKENS
+from ttplan.prices.costing import RATES, rates_per_token
+
+NOWHERE = -1
+"""The key of prices, and the number of a model, where there is none."""
+UNLIMITED = 2**62
+_FIRST, _LAST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
+_RATE, _MONEY = pa.decimal128(19, 15), pa.decimal128(28, 12)
+PIECES = pa.schema(
+    [
+        ("piece", pa.int32()),
+        ("price_key", pa.int32()),
+        ("starts", pa.timestamp("us", tz="UTC")),
+        ("ends", pa.timestamp("us", tz="UTC")),
+        ("day_from", pa.int32()),
+        ("day_until", pa.int32()),
+        ("over_tokens", pa.int64()),
+        ("up_to_tokens", pa.int64()),
+        *((f"rate_{name}", _RATE) for name in RATES),
+        ("fee", _MONEY),
+        ("search_fee", _MONEY),
+    ]
+)
+PAIRS = pa.schema(
+    [
+        *((f"pair_{name}", pa.string()) for name in ("provider", "model", "endpoint", "tier")),
+        ("pair_route", pa.int16()),
+        ("pair", pa.int32()),
+        *((name, pa.int32()) for name in ("source_key", "target_key", "source", "target")),
+        *((name, pa.bool_()) for name in ("priced", "same_model", "bypass", "thinks")),
+        *((name, pa.int64()) for name in ("ratio_in", "ratio_out", "ratio_reasoning", "added")),
+        *((name, pa.int64()) for name in ("context", "output_limit")),
+        *((f"no_{name}", pa.bool_()) for name in ("images", "audio", "tools", "structured_output")),
+        *(
+            (f"{side}_{name}", pa.int32())
+            for side in ("source", "target")
+            for name in ("mode", "ttl")
+        ),
+        *((f"{side}_minimum", pa.int64()) for side in ("source", "target")),
+        *((f"{side}_long", pa.bool_()) for side in ("source", "target")),
+        ("breakpoints", pa.bool_()),
+    ]
+)
+CARRIED = pa.schema(
+    [
+        ("carried_pair", pa.int32()),
+        ("fit", pa.int64()),
+        ("factor", pa.decimal128(10, 6)),
+        ("source_factor", pa.decimal128(10, 6)),
+        ("redo_share", pa.decimal128(10, 6)),
+        ("rest_stays", pa.bool_()),
+    ]
+)
+"""What is known of a pair once its recorded costs are compared with prices."""
+
+
+def number_keys(pairs: Sequence[Pair]) -> dict[LogKey, int]:
+    """A number for each price key of the sources and targets."""
+    keys = dict.fromkeys(key for pair in pairs for key in (pair.key, pair.target) if key)
+    return {key: number for number, key in enumerate(keys)}
+
+
+def pair_table(pairs: Sequence[Pair], bypassing: Sequence[int]) -> pa.Table:
+    """The parameters of each pair."""
+    keys = number_keys(pairs)
+    models = {name: n for n, name in enumerate(dict.fromkeys(key.name for key in keys))}
+
+    def row(pair: Pair) -> dict[str, Any]:
+        target, limits = pair.target, pair.limits
+        source_rule, target_rule = pair.source_facts.cache, pair.target_facts.cache
+        source_mode, target_mode = pair.modes
+        return {
+            "pair_provider": pair.key.provider,
+            "pair_model": pair.key.model,
+            "pair_endpoint": pair.key.endpoint or "",
+            "pair_tier": pair.key.service_tier or "",
+            "pair_route": pair.route,
+            "pair": pair.index,
+            "source_key": keys[pair.key],
+            "target_key": NOWHERE if target is None else keys[target],
+            "source": models[pair.key.name],
+            "target": NOWHERE if target is None else models[target.name],
+            "priced": target is not None,
+            "same_model": pair.same_model,
+            "bypass": pair.route in bypassing,
+            # Unknown counts as thinking: the tokens of a source that thinks stay.
+            "thinks": pair.thinks is not False,
+            **{
+                name: _micro(pair.values.get(name))
+                for name in ("ratio_in", "ratio_out", "ratio_reasoning")
+            },
+            "added": _whole(pair.values.get("reasoning_tokens")),
+            "context": limits.context_tokens or UNLIMITED,
+            "output_limit": limits.output_tokens or UNLIMITED,
+            **{
+                f"no_{name}": getattr(limits, name) is False
+                for name in ("images", "audio", "tools", "structured_output")
+            },
+            "source_mode": source_mode,
+            "target_mode": target_mode,
+            "source_ttl": _ttl(source_rule, pair.long_writes),
+            "target_ttl": _ttl(target_rule, pair.long_writes),
+            "source_minimum": 0 if source_rule is None else source_rule.minimum_tokens,
+            "target_minimum": 0 if target_rule is None else target_rule.minimum_tokens,
+            "source_long": _writes_long(source_rule, pair.long_writes),
+            "target_long": _writes_long(target_rule, pair.long_writes),
+            "breakpoints": "cache_breakpoints" in pair.values
+            and pair.values["cache_breakpoints"].value >= Decimal("0.5"),
+        }
+
+    return pa.Table.from_pylist([row(pair) for pair in pairs], schema=PAIRS)
+
+
+def piece_table(
+    pieces: Iterable[PricePiece], keys: dict[LogKey, int], moment: datetime | None
+) -> pa.Table:
+    """The prices of each key as disjoint pieces that cover all times and prompts; rates are null
+    where no price is known. With a `moment`, the prices of then apply at all times."""
+    by_key: dict[LogKey, list[PricePiece]] = defaultdict(list)
+    for piece in pieces:
+        key = LogKey(piece.provider, piece.model, piece.endpoint, piece.service_tier)
+        if key in keys:
+            by_key[key].append(piece)
+    rows: list[dict[str, Any]] = []
+    for key, number in (*keys.items(), (None, NOWHERE)):
+        own = by_key[key] if key is not None else []
+        for cell in _cells(own, moment):
+            rows.append(cell | {"piece": len(rows), "price_key": number})
+    return pa.Table.from_pylist(rows, schema=PIECES)
+
+
+def _cells(pieces: Sequence[PricePiece], moment: datetime | None) -> list[dict[str, Any]]:
+    """The grid of times, hours and prompt lengths, and the price of each cell."""
+    if moment is not None:
+        second = moment.hour * 3600 + moment.minute * 60 + moment.second
+        pieces = [
+            piece.model_copy(update={"start": None, "end": None, "day_from": 0, "day_until": 86_400})
+            for piece in pieces
+            if (piece.start or _FIRST) <= moment < (piece.end or _LAST)
+            and piece.day_from <= second < piece.day_until
+        ]
+    times = sorted({_FIRST, _LAST} | {t for p in pieces for t in (p.start, p.end) if t is not None})
+    seconds = sorted({0, 86_400} | {s for p in pieces for s in (p.day_from, p.day_until)})
+    tokens = sorted(
+        {-1, MAX_TOKENS * 1_000}
+        | {p.over_input_tokens for p in pieces}
+        | {p.up_to_input_tokens for p in pieces if p.up_to_input_tokens is not None}
+    )
+    cells = []
+    for starts, ends in pairwise(times):
+        for day_from, day_until in pairwise(seconds):
+            for over, up_to in pairwise(tokens):
+                rates = next(
+                    (
+                        p.rates
+                        for p in pieces
+                        if (p.start or _FIRST) <= starts
+                        and ends <= (p.end or _LAST)
+                        and p.day_from <= day_from
+                        and day_until <= p.day_until
+                        and p.over_input_tokens <= over
+                        and (p.up_to_input_tokens is None or up_to <= p.up_to_input_tokens)
+                    ),
+                    None,
+                )
+                cells.append(
+                    {
+                        "starts": starts,
+                        "ends": ends,
+                        "day_from": day_from,
+                        "day_until": day_until,
+                        "over_tokens": over,
+                        "up_to_tokens": up_to,
+                        **_rates(rates),
+                    }
+                )
+    return cells
+
+
+def _rates(rates: TokenRates | None) -> dict[str, Decimal | None]:
+    if rates is None:
+        return dict.fromkeys((*(f"rate_{name}" for name in RATES), "fee", "search_fee"))
+    return {
+        **{f"rate_{name}": rate for name, rate in rates_per_token(rates).items()},
+        "fee": rates.request_usd or Decimal(0),
+        "search_fee": rates.web_search_usd or Decimal(0),
+    }
+
+
+def _micro(value: Value | None) -> int:
+    return MICRO if value is None else int(value.value * MICRO)
+
+
+def _whole(value: Value | None) -> int:
+    return 0 if value is None else int(value.value + Decimal("0.5"))
+
+
+def _ttl(rule: CacheRule | None, long: bool) -> int:
+    if rule is None:
+        return 0
+    return rule.long_ttl_seconds if long and rule.long_ttl_seconds else rule.ttl_seconds
+
+
+def _writes_long(rule: CacheRule | None, long: bool) -> bool:
+    return rule is not None and long and rule.long_ttl_seconds is not None
