@@ -89,7 +89,7 @@ def project_figures(table: ir.Table, spec: ReplaySpec) -> Projection | None:
         rule = _kind_rule(mapped, spec)
         projected = mapped.mutate(
             cost_usd=mapped.projected_usd,
-            cached=mapped.hit if spec.projects_hits else mapped.cached,
+            cached=mapped.hit if spec.counts_hits else mapped.cached,
             latency_ms=projected_latency(mapped, routed_medians(medians, spec)),
             kind=_kind(mapped, rule),
         )

@@ -15,6 +15,8 @@ import ibis.expr.types as ir
 from ttplan.engine.cache import has_bit, with_l1_hits, with_l2_mask
 from ttplan.engine.cost import NO_ROUTE, PriceRule, money_literal, price_rules, with_cost
 from ttplan.engine.dialects import compiled, fetch, is_eager, materialised, numbered
+from ttplan.engine.full.project import FullMapping, map_full, prepare, rows_of, shape_of
+from ttplan.engine.full.shape import Shape
 from ttplan.engine.intervals.clusters import period_start
 from ttplan.engine.replay_spec import (
     JOINING,
@@ -47,7 +49,7 @@ class MappedWindow(NamedTuple):
     """The mapped rows of a window, their number, how many were left out, and the semantic hits.
 
     `spec` has no threshold for semantic hits if `sweep` is None: hits that cannot be projected
-    count as recorded.
+    count as recorded. `full` has what a full projection was mapped with.
     """
 
     rows: ir.Table
@@ -55,6 +57,7 @@ class MappedWindow(NamedTuple):
     left_out: LeftOut
     spec: ReplaySpec
     sweep: Sweep | None
+    full: FullMapping | None = None
 
 
 @contextmanager
@@ -70,8 +73,13 @@ def map_window(
     sweep = find_semantic_hits(table, spec, progress) if count else None
     if sweep is None:
         spec = spec.without_l2_hits()
-    with map_requests(table, spec, sweep, progress) as rows:
-        yield MappedWindow(rows, count, left_out, spec, sweep)
+    with ExitStack() as stack:
+        full = None
+        if spec.is_full:
+            rows, full = stack.enter_context(_map_full(table, spec, sweep, progress))
+        else:
+            rows = stack.enter_context(map_requests(table, spec, sweep, progress))
+        yield MappedWindow(rows, count, left_out, spec, sweep, full)
 
 
 @contextmanager
@@ -110,6 +118,36 @@ def map_requests(
         if is_eager(hits):  # frees memory for the passes that follow
             first.close()
         yield second.enter_context(compiled(hits, with_cost, routes, rules))
+
+
+@contextmanager
+def _map_full(
+    table: ir.Table, spec: ReplaySpec, sweep: Sweep | None, progress: PassCallback
+) -> Iterator[tuple[ir.Table, FullMapping]]:
+    """As `map_requests`, for a full projection."""
+    projected = spec.config.l1_ttl_seconds is not None or sweep is not None
+    with ExitStack() as first, ExitStack() as second:
+        window = first.enter_context(compiled(table, rows_in_scope, spec.scope))
+        log, inputs, pairs = prepare(window, spec)
+        shape = shape_of(spec, log, inputs, pairs)
+        if projected:
+            progress(KEEPING, 0.0)
+            keep = materialised if spec.config.l1_ttl_seconds is None else numbered
+            kept = first.enter_context(keep(window, _full_rows, shape))
+            with_hits = _with_hits(kept, spec, sweep, progress)
+            progress(JOINING, 0.0)
+            rows = second.enter_context(
+                materialised(with_hits.mutate(hit=with_hits.l1_hit | with_hits.l2_hit))
+            )
+            if is_eager(rows):
+                first.close()
+        else:
+            rows = second.enter_context(compiled(window, _full_rows, shape))
+        yield second.enter_context(map_full(rows, spec, log, inputs, pairs, shape))
+
+
+def _full_rows(window: ir.Table, shape: Shape) -> ir.Table:
+    return rows_of(window, shape, _cluster_key, matches)
 
 
 def _map_uncached(

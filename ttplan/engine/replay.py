@@ -14,6 +14,7 @@ from ttplan.engine.caveats import SemanticFindings, basis_caveats, collect_cavea
 from ttplan.engine.cost import PriceRule, price_rules
 from ttplan.engine.dialects import fetch_from
 from ttplan.engine.exactness import require_exact
+from ttplan.engine.full.describe import describe_full
 from ttplan.engine.intervals.estimate import (
     cache_hits,
     estimate,
@@ -210,8 +211,14 @@ def run_replay(
             else Summary(Grid(1, 1))
         )
         progress(INFERRING, 0.0)
-        inferred = infer_intervals(summary, window.rows, spec)
-    aggregates = estimate(summary, spec, sweep)
+        aggregates = estimate(summary, spec, sweep)
+        full = None
+        if window.full is not None and window.total:
+            full = describe_full(window.rows, window.full, aggregates, spec)
+            aggregates = full.aggregates
+        inferred = infer_intervals(
+            summary, window.rows, spec, 0.0 if full is None else full.standard_error
+        )
     basis = cost_basis(table, spec)
     semantic = (
         None
@@ -231,11 +238,13 @@ def run_replay(
         interval_unit=spec.interval_unit,
         clusters=inferred.clusters,
         per_route_breakdown=route_breakdown(summary, spec),
-        caveats=(*caveats, *basis_caveats(basis)),
+        caveats=(*caveats, *(() if full is None else full.caveats), *basis_caveats(basis)),
         cache_hits=cache_hits(summary, spec),
         savings_by_cause=savings_by_cause(summary),
         poisoning_candidates=poisoning_candidates(sweep),
         proposed_routes=tuple(spec.routes),
+        assumptions=() if full is None else full.assumptions,
+        full=None if full is None else full.details,
     )
     return ReplayOutcome(result, spec.pricing, cost_basis=basis)
 
@@ -290,15 +299,22 @@ def _cell(row: Mapping[str, Any], rules: Sequence[PriceRule]) -> Cell:
     }
     if not row["moved"]:
         return Cell(**counts, **amounts)
-    price = rules[row["rule"]].price
-    per_token = femto_per_token(price.input_per_million - price.cached_rate)
     return Cell(
         **counts,
         **amounts,
         moved_baseline=amounts["baseline"],
         moved_uncached=pico(row["uncached"]),
-        discount=int(row["charged"]) * per_token,
+        discount=_discount(row, rules),
     )
+
+
+def _discount(row: Mapping[str, Any], rules: Sequence[PriceRule]) -> int:
+    """The discount of the target's rate for cached tokens, in whole 10^-15 USD."""
+    if "provider_cache" in row:
+        return pico(row["provider_cache"]) * 1_000
+    price = rules[row["rule"]].price
+    per_token = femto_per_token(price.input_per_million - price.cached_rate)
+    return int(row["charged"]) * per_token
 
 
 _COUNTED = (

@@ -19,8 +19,12 @@ from ttplan.model.plan import (
     check_window,
 )
 from ttplan.model.pricing import ModelPricing
+from ttplan.model.projection.assumption import Assumption
+from ttplan.model.projection.capabilities import ModelFacts
+from ttplan.model.projection.full import ProjectionInputs
 from ttplan.model.route import ProposedRoute, find_duplicate, sort_by_precedence
 from ttplan.model.stored_plan import CostBasis, StoredPlan
+from ttplan.prices.book import PriceBook
 
 COUNTING = "counting the window's requests"
 SEMANTIC = "looking up embeddings"
@@ -52,7 +56,12 @@ class Scope(NamedTuple):
 @dataclass(frozen=True)
 class ReplaySpec:
     """All that a replay needs, except the rows. `window_start` is inclusive, `window_end`
-    exclusive."""
+    exclusive.
+
+    A full projection also takes `inputs`, as an earlier one had them, or else looks them up in
+    `book` and the catalogues, with the user's `facts` and `assumptions`; `prices_at` is the plan's
+    moment.
+    """
 
     plan_id: UUID
     org_id: UUID
@@ -64,6 +73,11 @@ class ReplaySpec:
     seed: int = 0
     bootstrap_iterations: int = DEFAULT_BOOTSTRAP_ITERATIONS
     interval_method: IntervalMethod = "auto"
+    book: PriceBook | None = None
+    facts: Mapping[str, ModelFacts] = field(default_factory=dict)
+    assumptions: tuple[Assumption, ...] = ()
+    prices_at: datetime | None = None
+    inputs: ProjectionInputs | None = None
 
     @classmethod
     def from_plan(cls, plan: PlanInput, interval_method: IntervalMethod = "auto") -> ReplaySpec:
@@ -79,6 +93,8 @@ class ReplaySpec:
             seed=plan.seed,
             bootstrap_iterations=plan.bootstrap_iterations,
             interval_method=interval_method,
+            facts=plan.facts,
+            assumptions=plan.assumptions,
         )
 
     @classmethod
@@ -94,7 +110,18 @@ class ReplaySpec:
             config=run.config,
             seed=run.seed,
             bootstrap_iterations=run.bootstrap_iterations,
+            inputs=None if run.result.full is None else run.result.full.inputs,
         )
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the projection is the full one."""
+        return self.config.projection == "full"
+
+    @property
+    def counts_hits(self) -> bool:
+        """Whether the column `hit` has the hits of the routed world, else those recorded count."""
+        return self.projects_hits or self.is_full
 
     @property
     def scope(self) -> Scope:

@@ -51,9 +51,25 @@ OPTIONAL = pa.schema(
         pa.field("session_id", pa.string()),
         pa.field("user_id", pa.string()),
         pa.field("api_key_id", pa.string()),
+        pa.field("status", pa.int32()),
+        *(
+            pa.field(name, pa.int64())
+            for name in (
+                "cache_write_tokens",
+                "reasoning_tokens",
+                "input_audio_tokens",
+                "output_audio_tokens",
+                "input_image_tokens",
+                "output_image_tokens",
+            )
+        ),
+        pa.field("service_tier", pa.string()),
+        pa.field("endpoint", pa.string()),
+        pa.field("provider_usage", pa.string()),
     ]
 )
-"""Columns that semantic caches and clusters read. A table may lack them, and may have others."""
+"""Columns that semantic caches, clusters and full projections read. A table may lack them, and may
+have others."""
 
 PERIODS = {"hour": 3_600, "day": 86_400}
 """Clusters that are periods of time, in seconds; every other cluster is a column."""

@@ -220,8 +220,11 @@ def cell_sums(mapped: ir.Table, thresholds: int, step: int, actual_step: int) ->
         "baseline": wide.baseline_cost_usd.sum(),
         "projected": wide.projected_usd.sum(),
         "uncached": wide.uncached_usd.sum(),
-        "charged": exact_sum(wide.charged, backend),
     }
+    if "provider_cache_usd" in wide.columns:
+        sums["provider_cache"] = wide.provider_cache_usd.sum()
+    else:
+        sums["charged"] = exact_sum(wide.charged, backend)
     if "l1_hit" in wide.columns:  # sums take time
         sums |= _cache_sums(wide, thresholds)
     factors = {

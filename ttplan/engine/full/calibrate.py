@@ -18,6 +18,7 @@ from ttplan.engine.full.resolve import Pair, Value, pick
 from ttplan.engine.full.shape import MICRO
 from ttplan.engine.full.tables import CARRIED
 from ttplan.engine.summary import pico, usd
+from ttplan.model.projection.assumption import CostScope
 from ttplan.model.projection.full import ProjectionInputs
 from ttplan.model.route import ProposedRoute
 
@@ -25,6 +26,7 @@ CONSTANT_SHARE = 0.9
 """The share of requests whose recorded cost must be the same multiple of the price."""
 LEAST_FACTOR_DIFFERENCE = Decimal("0.005")
 """A factor that is closer to 1 is rounding."""
+SCOPE_UNKNOWN = "whether it applies to the target, too, is not known"
 _BINS = 1_000
 _LEAST_USD = Decimal("0.00002")
 """Below this cost, rounding to a millionth of a dollar distorts a ratio."""
@@ -35,13 +37,15 @@ class KeyCalibration:
     """Sums over the priced requests of one price key that its provider answered; 10^-12 USD.
 
     `bins` counts them by recorded cost in thousandths of the price, with both sums of each bin.
-    `recorded_reads` and `predicted_reads` are the cached tokens of requests in sessions.
+    `recorded_reads` and `predicted_reads` are the cached tokens of requests in sessions,
+    `unrecorded` counts requests that have a price and are recorded at no cost.
     """
 
     recorded: int = 0
     explained: int = 0
     recorded_reads: int = 0
     predicted_reads: int = 0
+    unrecorded: int = 0
     bins: dict[int, tuple[int, int, int]] | None = None
 
     @property
@@ -77,11 +81,14 @@ def fetch_calibration(rows: ir.Table, pairs: Sequence[Pair]) -> dict[LogKey, Key
     table = fetch_from(rows, _sums).to_pylist()
     for row in sorted(table, key=lambda row: (row["pair"], row["ratio"])):
         own = result[key_of[row["pair"]]]
-        own.recorded += pico(row["recorded"])
-        own.explained += pico(row["explained"])
         own.recorded_reads += int(row["recorded_reads"] or 0)
         own.predicted_reads += int(row["predicted_reads"] or 0)
-        if row["ratio"] >= 0:
+        if row["ratio"] == 0:
+            own.unrecorded += int(row["requests"])
+            continue
+        own.recorded += pico(row["recorded"])
+        own.explained += pico(row["explained"])
+        if row["ratio"] > 0:
             own.bins = own.bins or {}
             count, recorded, explained = own.bins.get(row["ratio"], (0, 0, 0))
             own.bins[row["ratio"]] = (
@@ -96,9 +103,10 @@ def _sums(rows: ir.Table) -> ir.Table:
     answered = rows.filter(~rows.failed & ~rows.cached)
     priced = answered.explained_usd.notnull() & (answered.explained_usd >= _LEAST_USD)
     ratio = (
-        answered.cost_usd.cast("float64") / answered.explained_usd.cast("float64") * _BINS + 0.5
+        answered.cost_usd.cast("float64") / answered.explained_usd.cast("float64") * _BINS + 1.5
     ).floor()
-    bounded = ibis.least(ratio, 10.0**6).cast("int64")
+    # At least 1: 0 is for no recorded cost at all.
+    bounded = (answered.cost_usd == 0).ifelse(0.0, ibis.least(ratio, 10.0**6)).cast("int64")
     rows = answered.mutate(
         ratio=priced.ifelse(bounded, ibis.literal(-1, "int64")),
         in_session=answered.source_caches & (answered.logged_model >= 0),
@@ -121,6 +129,7 @@ class Carried:
     factor: Mapping[int, Value]
     rest: Mapping[int, Value]
     redo: Mapping[int, Value]
+    fill: Mapping[int, Value]
 
     def table(self, pairs: Sequence[Pair]) -> pa.Table:
         """The values as rows of `CARRIED`."""
@@ -134,6 +143,7 @@ class Carried:
                 "source_factor": factor.value,
                 "redo_share": self.redo[pair.index].value,
                 "rest_stays": self.rest[pair.index].value > 0,
+                "fill": self.fill[pair.index].value > 0,
             }
 
         return pa.Table.from_pylist([row(pair) for pair in pairs], schema=CARRIED)
@@ -147,6 +157,11 @@ class Carried:
     def stays(self) -> bool:
         """Whether some unexplained cost stays."""
         return any(value.value > 0 for value in self.rest.values())
+
+    @property
+    def fills(self) -> bool:
+        """Whether some request that is recorded at no cost takes its price."""
+        return any(value.value > 0 for value in self.fill.values())
 
     @property
     def asks_again(self) -> bool:
@@ -166,7 +181,7 @@ def calibrate(
     def route_of(pair: Pair) -> str | None:
         return names[pair.route] if pair.route >= 0 else None
 
-    fit, factor, rest, redo = {}, {}, {}, {}
+    fit, factor, rest, redo, fill = {}, {}, {}, {}, {}
     for pair in pairs:
         own = sums.get(pair.key, KeyCalibration())
         at = (pair.key, pair.target, route_of(pair))
@@ -176,7 +191,16 @@ def calibrate(
             own, factor[pair.index].value, pick(inputs.assumptions, "rest", *at)
         )
         redo[pair.index] = pair.values.get("redo", Value(Decimal(0)))
-    return Carried(fit, factor, rest, redo)
+        fill[pair.index] = _fill(own, pick(inputs.assumptions, "unrecorded_cost", *at))
+    return Carried(fit, factor, rest, redo, fill)
+
+
+def _fill(own: KeyCalibration, given: Value | None) -> Value:
+    """1 if requests that are recorded at no cost take their price: loggers lose costs, and
+    providers do not."""
+    if given is not None:
+        return given
+    return Value(Decimal(int(own.unrecorded > 0)), source="catalogue", note="the price of tokens")
 
 
 def _fit(pair: Pair, pairs: Sequence[Pair], sums: Mapping[LogKey, KeyCalibration]) -> Value:
@@ -195,9 +219,13 @@ def _factor(own: KeyCalibration, given: Value | None) -> Value:
     if value is None:
         return Value(Decimal(1), source="log")
     scope = None if given is None else given.scope
-    source = "log" if given is None else given.source
-    smaller = "gateway" if value > 1 else "model"
-    return Value(value, source=source, scope=scope or smaller, note="" if scope else "scope unknown")  # type: ignore[arg-type]
+    smaller: CostScope = "gateway" if value > 1 else "model"
+    return Value(
+        value,
+        source="log" if given is None else given.source,
+        scope=scope or smaller,
+        note="" if scope else SCOPE_UNKNOWN,
+    )
 
 
 def _rest(own: KeyCalibration, factor: Decimal, given: Value | None) -> Value:
@@ -208,5 +236,3 @@ def _rest(own: KeyCalibration, factor: Decimal, given: Value | None) -> Value:
         return given
     unexplained = usd(own.recorded) - usd(own.explained) * factor
     return Value(Decimal(int(unexplained > 0)), source="none")
-
-

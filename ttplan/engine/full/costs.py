@@ -23,21 +23,22 @@ _FACTORED_TYPE = "decimal(27, 12)"
 
 
 def with_projected(
-    rows: ir.Table, carried: ir.Table, factors: bool, redo: bool, rest: bool
+    rows: ir.Table, carried: ir.Table, factors: bool, redo: bool, rest: bool, fill: bool
 ) -> ir.Table:
     """`rows` (of `with_cold_costs`) with the columns that a summary reads.
 
     A moved request costs its tokens on the target, less its cached prefix, times the factor that
     the gateway applies, plus the part of the recorded cost that stays, plus the share of answers
     that are asked again. A request that stays changes by what its own cached prefix gains or loses.
-    `factors`, `redo` and `rest` say which of these differ from nothing for some pair.
+    `factors`, `redo` and `rest` say which of these differ from nothing for some pair, and `fill`
+    whether requests that are recorded at no cost take their price.
     """
     rows = rows.join(carried, [rows.pair == carried.carried_pair])
     backend = rows.get_backend()
     money = money_type(backend)
     zero = ibis.literal(Decimal(0), ROW_MONEY_TYPE)
     rows = rows.mutate(
-        read=_fitted(rows.routed_warm, rows.fit), logged_read=_fitted(rows.logged_warm, rows.fit)
+        read=fitted(rows.routed_warm, rows.fit), logged_read=fitted(rows.logged_warm, rows.fit)
     )
     rows = rows.mutate(
         exact=(rows.cold - token_cost(rows.read, rows.spread)).cast("decimal(38, 15)"),
@@ -55,6 +56,8 @@ def with_projected(
         )
     else:
         rows = rows.mutate(listed_usd=rows.explained_usd)
+    if fill:
+        rows = _filled(rows)
     cost = rows.target_usd
     rest_usd = (rows.cost_usd - rows.listed_usd.fill_null(rows.cost_usd)).cast(money)
     rows = rows.mutate(rest_usd=rows.moved.ifelse(rest_usd, zero.cast(money)))
@@ -75,11 +78,24 @@ def with_projected(
         projected_usd=projected,
         hit=rows.hit | answered,
         provider_cache_usd=_cache_discount(rows, backend),
+        rule=ibis.literal(0, "int16"),
     )
     return rows.select(*_kept_columns(rows))
 
 
-def _fitted(warm: ir.IntegerValue, fit: ir.IntegerValue) -> ir.IntegerValue:
+def _filled(rows: ir.Table) -> ir.Table:
+    """`rows` with the price of those that are recorded at no cost."""
+    lost = rows.fill & (rows.cost_usd == 0) & ~rows.failed & ~rows.cached & (rows.listed_usd > 0)
+    money = rows.cost_usd.type()
+    cost = lost.fill_null(False).ifelse(rows.listed_usd.cast(money), rows.cost_usd)
+    return rows.mutate(
+        filled_usd=(cost - rows.cost_usd).cast(money),
+        cost_usd=cost.cast(money),
+        baseline_cost_usd=ibis.greatest(rows.baseline_cost_usd, cost).cast(money),
+    )
+
+
+def fitted(warm: ir.IntegerValue, fit: ir.IntegerValue) -> ir.IntegerValue:
     return (warm * fit * 2 + MICRO) // (2 * MICRO)
 
 
@@ -112,6 +128,7 @@ _KEPT = (
     "route",
     "outcome",
     "reason",
+    "rule",
     "moved",
     "hit",
     "l1_hit",
@@ -121,18 +138,17 @@ _KEPT = (
     "projected_usd",
     "provider_cache_usd",
     "rest_usd",
+    "filled_usd",
     "pair",
     "target_piece",
     "read",
+    "routed_warm",
     "new_input",
     "new_output",
-    "failed",
-    "status",
+    "searches",
 )
 
 
 def _kept_columns(rows: ir.Table) -> list[str]:
     parts = [name for name in rows.columns if name.startswith("n_")]
     return [name for name in (*_KEPT, *parts) if name in rows.columns]
-
-

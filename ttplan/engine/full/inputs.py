@@ -12,7 +12,7 @@ from ttplan.model.projection.full import PricePiece, ProjectionInputs
 from ttplan.model.route import ProposedRoute
 from ttplan.prices.book import PriceBook
 from ttplan.prices.catalogue import STANDARD
-from ttplan.prices.facts import find_facts
+from ttplan.prices.facts_file import find_facts
 from ttplan.prices.pieces import price_pieces
 
 

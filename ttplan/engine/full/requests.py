@@ -3,7 +3,7 @@ cached prefix."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import reduce
 from operator import add, or_
@@ -99,9 +99,10 @@ def _reason(rows: ir.Table, shape: Shape) -> ir.IntegerValue:
     return ibis.cases(*branches, else_=0) if branches else ibis.literal(0)
 
 
-def with_prices(rows: ir.Table, pieces: ir.Table, shape: Shape) -> ir.Table:
+def with_prices(rows: ir.Table, pieces_by_side: Mapping[str, ir.Table], shape: Shape) -> ir.Table:
     """`rows` with the rates of their source (`source_…`) and of their target (`target_…`)."""
     for side, tokens in (("source", "input_tokens"), ("target", "new_input")):
+        pieces = pieces_by_side[side]
         needed = [f"rate_{name}" for name in shape.carries] + ["piece"]
         needed += ["fee", "search_fee"] if shape.fees else []
         ranges = ["starts", "ends", "day_from", "day_until", "over_tokens", "up_to_tokens"]
@@ -119,9 +120,7 @@ def with_prices(rows: ir.Table, pieces: ir.Table, shape: Shape) -> ir.Table:
             )
         if shape.hourly:
             second = joined.ts.hour() * 3600 + joined.ts.minute() * 60 + joined.ts.second()
-            joined = joined.filter(
-                second >= joined.piece_day_from, second < joined.piece_day_until
-            )
+            joined = joined.filter(second >= joined.piece_day_from, second < joined.piece_day_until)
         rows = joined.drop(*(c for c in joined.columns if c.startswith("piece_")))
     return rows
 
@@ -182,9 +181,9 @@ def with_cold_costs(rows: ir.Table, shape: Shape) -> ir.Table:
     rows = rows.mutate(**{f"n_{name}": tokens for name, tokens in parts.items()})
     rows = rows.mutate(cold=_cost(rows, "target", shape))
     rows = rows.mutate(
-        spread=rows.moved.ifelse(_spread(rows, "target", shape), _spread(rows, "source", shape)).fill_null(
-            ibis.literal(Decimal(0), PRICE_TYPE)
-        )
+        spread=rows.moved.ifelse(
+            _spread(rows, "target", shape), _spread(rows, "source", shape)
+        ).fill_null(ibis.literal(Decimal(0), PRICE_TYPE))
     )
     backend = rows.get_backend()
     return rows.mutate(explained_usd=half_away(rows.explained, backend))
@@ -234,11 +233,7 @@ def _target_parts(rows: ir.Table, shape: Shape) -> dict[str, ir.IntegerValue]:
     if shape.session is None:
         return recorded
     by_rule = rows.session.notnull() & (rows.target_mode != UNKNOWN)
-    writes = (
-        rows.caches
-        & (rows.target_mode == EXPLICIT)
-        & (rows.new_input >= rows.target_minimum)
-    )
+    writes = rows.caches & (rows.target_mode == EXPLICIT) & (rows.new_input >= rows.target_minimum)
     ruled = _split(
         rows,
         shape,
@@ -333,4 +328,3 @@ def _over_ceiling(rows: ir.Table, shape: Shape) -> ir.BooleanValue:
             if route.then.max_cost_usd is not None
         ),
     )
-

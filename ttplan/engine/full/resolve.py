@@ -122,14 +122,13 @@ def _values(
 ) -> dict[AssumptionName, Value]:
     names: tuple[AssumptionName, ...] = ("ratio_in", "ratio_out", "ratio_reasoning", "redo")
     values = {
-        name: pick(inputs.assumptions, name, key, target, route)
-        or Value(MEANINGS[name].neutral)
+        name: pick(inputs.assumptions, name, key, target, route) or Value(MEANINGS[name].neutral)
         for name in names
     }
     values["reasoning_tokens"] = _added_reasoning(log, inputs, key, target, route)
     for name in ("paid_attempts", "cache_breakpoints"):
-        given = pick(inputs.assumptions, name, key, target, route)  # type: ignore[arg-type]
-        values[name] = given or Value(MEANINGS[name].neutral)  # type: ignore[index]
+        given = pick(inputs.assumptions, name, key, target, route)
+        values[name] = given or Value(MEANINGS[name].neutral)
     return values
 
 

@@ -75,9 +75,7 @@ def _needs(window: ir.Table, name: str, shape: Shape) -> ir.BooleanValue:
     return needs
 
 
-def _route(
-    rows: ir.Table, routes: tuple[ProposedRoute, ...], matches: Matches
-) -> ir.IntegerColumn:
+def _route(rows: ir.Table, routes: tuple[ProposedRoute, ...], matches: Matches) -> ir.IntegerColumn:
     """The position of the first route that takes a row; a sticky one asks the session's first
     request."""
     if not routes:

@@ -68,6 +68,7 @@ CARRIED = pa.schema(
         ("source_factor", pa.decimal128(10, 6)),
         ("redo_share", pa.decimal128(10, 6)),
         ("rest_stays", pa.bool_()),
+        ("fill", pa.bool_()),
     ]
 )
 """What is known of a pair once its recorded costs are compared with prices."""
@@ -141,8 +142,8 @@ def piece_table(
         if key in keys:
             by_key[key].append(piece)
     rows: list[dict[str, Any]] = []
-    for key, number in (*keys.items(), (None, NOWHERE)):
-        own = by_key[key] if key is not None else []
+    priced = [(number, by_key[key]) for key, number in keys.items()]
+    for number, own in (*priced, (NOWHERE, [])):
         for cell in _cells(own, moment):
             rows.append(cell | {"piece": len(rows), "price_key": number})
     return pa.Table.from_pylist(rows, schema=PIECES)
@@ -153,7 +154,9 @@ def _cells(pieces: Sequence[PricePiece], moment: datetime | None) -> list[dict[s
     if moment is not None:
         second = moment.hour * 3600 + moment.minute * 60 + moment.second
         pieces = [
-            piece.model_copy(update={"start": None, "end": None, "day_from": 0, "day_until": 86_400})
+            piece.model_copy(
+                update={"start": None, "end": None, "day_from": 0, "day_until": 86_400}
+            )
             for piece in pieces
             if (piece.start or _FIRST) <= moment < (piece.end or _LAST)
             and piece.day_from <= second < piece.day_until

@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from ttplan.engine.cost import REFUSED, REROUTED, UNCHANGED, UNPRICED
+from ttplan.engine.full.requests import ANSWERED, FAILED, INELIGIBLE
 from ttplan.engine.latency import percentile
 from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.engine.semantic_cache.sweep import Sweep
@@ -26,9 +27,9 @@ def estimate(summary: Summary, spec: ReplaySpec, sweep: Sweep | None = None) -> 
     change = total.baseline - total.projected
     by_outcome = {
         outcome: sum(cell.requests for (_, o), cell in summary.cells.items() if o == outcome)
-        for outcome in (UNCHANGED, UNPRICED, REROUTED, REFUSED)
+        for outcome in (UNCHANGED, UNPRICED, REROUTED, REFUSED, INELIGIBLE, FAILED, ANSWERED)
     }
-    hits = total.projected_hits if spec.projects_hits else total.recorded_hits
+    hits = total.projected_hits if spec.counts_hits else total.recorded_hits
     return Aggregates(
         total_baseline_cost_usd=usd(total.baseline),
         total_actual_cost_usd=usd(total.actual),
@@ -41,7 +42,7 @@ def estimate(summary: Summary, spec: ReplaySpec, sweep: Sweep | None = None) -> 
         p50_latency_ms_projected=percentile(summary.latency, 0.50),
         p95_latency_ms_projected=percentile(summary.latency, 0.95),
         requests_rerouted=by_outcome[REROUTED] + by_outcome[REFUSED],
-        requests_unchanged=by_outcome[UNCHANGED],
+        requests_unchanged=by_outcome[UNCHANGED] + by_outcome[ANSWERED],
         requests_unprice_able=by_outcome[UNPRICED],
         l2_projections=_l2_projections(summary, sweep),
         l2_poisoning_candidates=0 if sweep is None else sweep.poisoned_requests,
@@ -51,6 +52,8 @@ def estimate(summary: Summary, spec: ReplaySpec, sweep: Sweep | None = None) -> 
         p95_latency_ms_actual=percentile(summary.recorded_latency, 0.95)
         if summary.recorded_latency
         else None,
+        requests_ineligible=by_outcome[INELIGIBLE] if spec.is_full else None,
+        requests_failed=by_outcome[FAILED] if spec.is_full else None,
     )
 
 

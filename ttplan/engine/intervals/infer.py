@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from math import hypot
+from statistics import NormalDist
 from typing import Any, NamedTuple, get_args
 
 import ibis
@@ -17,8 +19,9 @@ from ttplan.engine.dialects import as_amounts, as_integers, fetch, fetch_from
 from ttplan.engine.intervals import bootstrap, clusters, edgeworth
 from ttplan.engine.intervals.bootstrap import SEEDS, FloatRows, Rows
 from ttplan.engine.intervals.clusters import ClusterSums, describe, fetch_clusters
+from ttplan.engine.intervals.moments import UPPER
 from ttplan.engine.replay_spec import ReplaySpec
-from ttplan.engine.summary import Summary
+from ttplan.engine.summary import Cell, Summary, usd
 from ttplan.model.errors import InputError
 from ttplan.model.plan import (
     Clusters,
@@ -56,8 +59,60 @@ class Inferred(NamedTuple):
     clusters: Clusters | None = None
 
 
-def infer_intervals(summary: Summary, mapped: ir.Table, spec: ReplaySpec) -> Inferred:
-    """95 % intervals by the spec's method. Raises InputError for an unknown method."""
+def infer_intervals(
+    summary: Summary, mapped: ir.Table, spec: ReplaySpec, standard_error: float = 0.0
+) -> Inferred:
+    """95 % intervals by the spec's method. Raises InputError for an unknown method.
+
+    `standard_error` (USD) is that of assumptions, independent of the sampling; it widens the
+    intervals of money.
+    """
+    inferred = _infer(summary, mapped, spec)
+    if not standard_error or summary.total.requests == 0:
+        return inferred
+    widened = widen(inferred.intervals, summary.total, standard_error)
+    return inferred._replace(intervals=widened)
+
+
+def widen(
+    intervals: ConfidenceIntervals, total: Cell, standard_error: float
+) -> ConfidenceIntervals:
+    """Intervals of money with an independent standard error (USD) added in quadrature."""
+    change, actual = (usd(total.baseline - total.projected), usd(total.actual - total.projected))
+    baseline = float(usd(total.baseline))
+
+    def wider(interval: Interval | None, centre: float, error: float) -> Interval | None:
+        if interval is None:
+            return None
+        half = NormalDist().inv_cdf(UPPER) * error
+        return centre - hypot(centre - interval[0], half), centre + hypot(
+            interval[1] - centre, half
+        )
+
+    usd_95 = wider(intervals.projected_change_usd_95, float(change), standard_error)
+    pct_95 = (
+        wider(
+            intervals.projected_change_pct_95,
+            float(change) / baseline * 100,
+            standard_error / baseline * 100,
+        )
+        if baseline
+        else intervals.projected_change_pct_95
+    )
+    return intervals.model_copy(
+        update={
+            "projected_change_usd_95": usd_95,
+            "projected_change_pct_95": pct_95,
+            "savings_usd_95": None if usd_95 is None else _clip(usd_95),
+            "savings_pct_95": None if pct_95 is None else _clip(pct_95, 100.0),
+            "change_vs_actual_usd_95": wider(
+                intervals.change_vs_actual_usd_95, float(actual), standard_error
+            ),
+        }
+    )
+
+
+def _infer(summary: Summary, mapped: ir.Table, spec: ReplaySpec) -> Inferred:
     method = spec.interval_method
     if method not in get_args(IntervalMethod):
         raise InputError(
@@ -97,7 +152,7 @@ def _limit(summary: Summary, mapped: ir.Table, spec: ReplaySpec) -> Inferred:
         if total.baseline
         else _ZEROS
     )
-    hits = total.projected_hits if spec.projects_hits else total.recorded_hits
+    hits = total.projected_hits if spec.counts_hits else total.recorded_hits
     exact = {
         "cache_hit_rate_95": edgeworth.share_interval(hits, n),
         "p50_latency_ms_95": edgeworth.percentile_interval(summary.latency, 0.50),
@@ -181,7 +236,7 @@ def _of_clusters(summary: Summary, mapped: ir.Table, spec: ReplaySpec) -> Inferr
             "or use "
             "'auto', 'limit' or 'resample'"
         )
-    hit = mapped.hit if spec.projects_hits else mapped.cached
+    hit = mapped.hit if spec.counts_hits else mapped.cached
     latency = projected_latency(mapped, routed_medians(summary.medians, spec))
     sums = fetch_clusters(mapped, hit, latency)
     description = describe(sums)
@@ -255,7 +310,7 @@ def fetch_rows(mapped: ir.Table, medians: Mapping[str, int], spec: ReplaySpec) -
     """The values of each mapped row that are resampled, in id order."""
     routed = routed_medians(medians, spec)
     table = fetch_from(
-        mapped, _resampled, spec.projects_hits, tuple(routed), numbers=tuple(routed.values())
+        mapped, _resampled, spec.counts_hits, tuple(routed), numbers=tuple(routed.values())
     )
     return Rows(
         difference=as_amounts(table["difference"]),

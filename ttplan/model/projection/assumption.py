@@ -27,6 +27,7 @@ AssumptionName = Literal[
     "cache_fit",
     "cache_breakpoints",
     "paid_attempts",
+    "unrecorded_cost",
 ]
 AssumptionKey = tuple[AssumptionName, str | None, str | None, str | None]
 """What an assumption is about: its name, source model, target model and route."""
@@ -67,6 +68,9 @@ MEANINGS: Mapping[AssumptionName, Meaning] = {
     "cache_breakpoints": Meaning(Decimal(0), "share of prompts sent with breakpoints", Decimal(1)),
     "paid_attempts": Meaning(
         Decimal(0), "share of answers too long for the target that it bills", Decimal(1)
+    ),
+    "unrecorded_cost": Meaning(
+        Decimal(0), "share of requests recorded at no cost that are billed", Decimal(1)
     ),
 }
 

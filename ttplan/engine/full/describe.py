@@ -1,0 +1,91 @@
+"""What a full projection adds to a result: assumptions, counts, caveats and its standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import NamedTuple
+
+import ibis.expr.types as ir
+
+from ttplan.engine.full.effects import assumption_effects, full_details, standard_error
+from ttplan.engine.full.project import FullMapping
+from ttplan.engine.full.totals import FullTotals, fetch_totals
+from ttplan.engine.replay_spec import ReplaySpec
+from ttplan.engine.summary import usd
+from ttplan.model.plan import Aggregates
+from ttplan.model.projection.assumption import AssumptionEffect
+from ttplan.model.projection.full import FullProjection
+
+
+class FullDescription(NamedTuple):
+    """What a full projection adds to a result. `standard_error` (USD) is the assumptions'."""
+
+    aggregates: Aggregates
+    assumptions: tuple[AssumptionEffect, ...]
+    details: FullProjection
+    caveats: tuple[str, ...]
+    standard_error: float
+
+
+def describe_full(
+    mapped: ir.Table, mapping: FullMapping, aggregates: Aggregates, spec: ReplaySpec
+) -> FullDescription:
+    """Describe the rows of a full projection. `aggregates` are those of its summary."""
+    routes = spec.active_routes
+    totals = fetch_totals(mapped, mapping)
+    savings = aggregates.change_vs_actual_usd
+    effects = assumption_effects(totals, mapping, savings, routes)
+    other = Decimal(0) if mapping.other_prices is None else usd(mapping.other_prices.more)
+    return FullDescription(
+        aggregates.model_copy(update={"savings_at_plan_prices_usd": savings + other}),
+        effects,
+        full_details(totals, mapping, routes),
+        tuple(_caveats(totals, mapping)),
+        standard_error(effects),
+    )
+
+
+def _caveats(totals: FullTotals, mapping: FullMapping) -> Iterator[str]:
+    for reason, (count, cost) in sorted(totals.ineligible.items()):
+        requests = f"{count:,} request" if count == 1 else f"{count:,} requests"
+        yield (
+            f"{requests} cannot be served by the target ({reason}): they stay on their model at "
+            f"their actual cost, {cost:,.2f} USD."
+        )
+    lost = sum(sums.unrecorded for sums in mapping.sums.values())
+    if lost and mapping.carried.fills:
+        yield (
+            f"{lost:,} requests are recorded at no cost and have a price: they count at their "
+            "price."
+        )
+    unknown = sorted(
+        {
+            pair.target.name
+            for pair in mapping.pairs
+            if pair.index in totals.pairs
+            and pair.target is not None
+            and None in (pair.limits.context_tokens, pair.limits.output_tokens)
+        }
+    )
+    count = sum(
+        totals.pairs[pair.index].requests
+        for pair in mapping.pairs
+        if pair.index in totals.pairs and pair.target is not None and pair.target.name in unknown
+    )
+    if count:
+        yield (
+            f"The limits of {', '.join(unknown)} are not known: {count:,} requests count as served."
+        )
+    unpriced = sum(
+        counts.requests
+        for key, counts in mapping.log.keys.items()
+        if not any(
+            (p.provider, p.model) == (key.provider, key.model) for p in mapping.inputs.prices
+        )
+    )
+    if unpriced:
+        yield (
+            f"{unpriced:,} requests ran on models without a known price: what their recorded cost "
+            "contains besides tokens is not known."
+        )

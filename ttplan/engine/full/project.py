@@ -1,0 +1,194 @@
+"""Map a window for a full projection: parameters of its models, then each request's cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import ibis.expr.types as ir
+import pyarrow as pa
+
+from ttplan.engine.dialects import materialised, small_table
+from ttplan.engine.full.calibrate import Carried, KeyCalibration, calibrate, fetch_calibration
+from ttplan.engine.full.costs import with_projected
+from ttplan.engine.full.inputs import resolve_inputs, targets_of
+from ttplan.engine.full.log_facts import LogFacts, LogKey, fetch_log_facts
+from ttplan.engine.full.other_prices import OtherPrices, fetch_other_prices, prices_differ
+from ttplan.engine.full.requests import (
+    INPUT_PARTS,
+    OUTPUT_PARTS,
+    with_cold_costs,
+    with_outcomes,
+    with_prices,
+    with_tokens,
+)
+from ttplan.engine.full.resolve import Pair, make_pairs
+from ttplan.engine.full.rows import Matches, full_rows
+from ttplan.engine.full.shape import AUTOMATIC, EXPLICIT, Shape
+from ttplan.engine.full.tables import number_keys, pair_table, piece_table
+from ttplan.engine.replay_spec import ReplaySpec
+from ttplan.model.projection.full import PricePiece, ProjectionInputs
+
+FEATURES = ("images", "audio", "tools", "structured_output")
+
+
+@dataclass(frozen=True)
+class FullMapping:
+    """What a full projection was mapped with."""
+
+    log: LogFacts
+    inputs: ProjectionInputs
+    pairs: Sequence[Pair]
+    sums: dict[LogKey, KeyCalibration]
+    carried: Carried
+    shape: Shape
+    pieces: pa.Table
+    other_prices: OtherPrices | None
+
+
+def prepare(window: ir.Table, spec: ReplaySpec) -> tuple[LogFacts, ProjectionInputs, list[Pair]]:
+    """What the log shows, the inputs, and the pairs of a spec."""
+    log = fetch_log_facts(window, spec.config.session)
+    inputs = resolve_inputs(log, spec)
+    targets = targets_of(log, spec.active_routes, spec.pricing, inputs.prices)
+    return log, inputs, make_pairs(log, spec.active_routes, targets, inputs)
+
+
+@contextmanager
+def map_full(
+    rows: ir.Table,
+    spec: ReplaySpec,
+    log: LogFacts,
+    inputs: ProjectionInputs,
+    pairs: list[Pair],
+    shape: Shape,
+) -> Iterator[tuple[ir.Table, FullMapping]]:
+    """The mapped rows of a full projection, for the block, and what they were mapped with.
+
+    `rows` are those of `full_rows`.
+    """
+    backend = rows.get_backend()
+    at_plan = spec.config.prices_at == "plan"
+    moment = inputs.prices_at
+    keys = number_keys(pairs)
+    with ExitStack() as stack, ExitStack() as first:
+        enter = first.enter_context
+        pair_rows = enter(small_table(backend, pair_table(pairs, spec.cache_bypassing)))
+        dated = piece_table(inputs.prices, keys, None)
+        current = piece_table(inputs.prices, keys, moment)
+        tables = [enter(small_table(backend, table)) for table in (dated, current)]
+        used = current if at_plan else dated
+
+        def costed_at(source: int, target: int) -> ir.Table:
+            # Tables, since each is read several times, and since DuckDB plans expressions over
+            # joins slowly.
+            beside = (pair_rows, tables[source], tables[target])
+            priced = enter(materialised(rows, _with_pairs, shape, beside=beside))
+            return enter(materialised(priced, with_cold_costs, shape))
+
+        costed = costed_at(0, int(at_plan))
+        sums = fetch_calibration(costed, pairs)
+        carried = calibrate(pairs, spec.active_routes, inputs, sums)
+        carried_rows = enter(small_table(backend, carried.table(pairs)))
+        other = None
+        if moment is not None and prices_differ(dated, current, spec.window_start, spec.window_end):
+            again = costed_at(int(not at_plan), int(not at_plan))
+            other = fetch_other_prices(costed, again, carried_rows)
+        flags = (carried.factors, carried.asks_again, carried.stays, carried.fills)
+        mapped = stack.enter_context(
+            materialised(costed, with_projected, *flags, beside=(carried_rows,))
+        )
+        if backend.name == "duckdb":  # frees memory for the passes that follow
+            first.close()
+        mapping = FullMapping(log, inputs, pairs, sums, carried, shape, used, other)
+        yield mapped, mapping
+
+
+def _with_pairs(
+    rows: ir.Table,
+    pairs: ir.Table,
+    source_pieces: ir.Table,
+    target_pieces: ir.Table,
+    shape: Shape,
+) -> ir.Table:
+    priced = with_prices(
+        with_tokens(rows, pairs, shape), {"source": source_pieces, "target": target_pieces}, shape
+    )
+    return with_outcomes(priced, shape)
+
+
+def shape_of(
+    spec: ReplaySpec, log: LogFacts, inputs: ProjectionInputs, pairs: Sequence[Pair]
+) -> Shape:
+    """The shape of a plan."""
+    routed = [pair for pair in pairs if pair.target is not None]
+    modes = {mode for pair in pairs for mode in pair.modes}
+    caching = bool(modes & {AUTOMATIC, EXPLICIT})
+    sticky = any(route.sticky for route in spec.active_routes)
+    ttls = {
+        rule.long_ttl_seconds if pair.long_writes and rule.long_ttl_seconds else rule.ttl_seconds
+        for pair in pairs
+        for rule in (pair.source_facts.cache, pair.target_facts.cache)
+        if rule is not None
+    }
+    limits = [pair.limits for pair in routed]
+    rates = [piece.rates for piece in inputs.prices]
+    return Shape(
+        cluster=spec.config.cluster,
+        session=log.session if caching or sticky else None,
+        routes=tuple(spec.active_routes),
+        kinds=tuple(sorted(log.filled)),
+        ttls=tuple(sorted(ttls)),
+        scaled=any(
+            pair.values[name].value != 1
+            for pair in routed
+            for name in ("ratio_in", "ratio_out", "ratio_reasoning")
+        ),
+        limited=any(limit.context_tokens or limit.output_tokens for limit in limits),
+        features=tuple(
+            name for name in FEATURES if any(getattr(limit, name) is False for limit in limits)
+        ),
+        hourly=any((p.day_from, p.day_until) != (0, 86_400) for p in inputs.prices),
+        dated=any(
+            p.start or p.end or p.over_input_tokens >= 0 or p.up_to_input_tokens is not None
+            for p in inputs.prices
+        ),
+        cached_explicitly=EXPLICIT in modes,
+        carries=_carried_parts(log, pairs, inputs.prices, EXPLICIT in modes),
+        fees=any(rate.request_usd or getattr(rate, "web_search_usd", None) for rate in rates),
+    )
+
+
+def _carried_parts(
+    log: LogFacts, pairs: Sequence[Pair], pieces: Sequence[PricePiece], explicit: bool
+) -> tuple[str, ...]:
+    """The parts of the tokens that need a count of their own."""
+    thinking = "reasoning_tokens" in log.filled or any(
+        pair.values and pair.values["reasoning_tokens"].value for pair in pairs
+    )
+    writes = explicit or "cache_write_tokens" in log.filled
+    needed = {
+        "cached": True,
+        "write": writes,
+        "write_1h": writes and any(pair.long_writes for pair in pairs),
+        "in_audio": "input_audio_tokens" in log.filled,
+        "in_image": "input_image_tokens" in log.filled,
+        "input": True,
+        "reasoning": thinking,
+        "out_audio": "output_audio_tokens" in log.filled,
+        "out_image": "output_image_tokens" in log.filled,
+        "output": True,
+    }
+    return tuple(name for name in (*INPUT_PARTS, *OUTPUT_PARTS) if needed[name])
+
+
+def rows_of(
+    window: ir.Table,
+    shape: Shape,
+    cluster_key: Callable[[ir.Table, str], ir.Value],
+    matches: Matches,
+) -> ir.Table:
+    """`full_rows` with the cluster of a shape."""
+    cluster = None if shape.cluster is None else cluster_key(window, shape.cluster)
+    return full_rows(window, shape, cluster, matches)

@@ -1,0 +1,179 @@
+"""The exact sums of the moved requests by pair and price, from which savings are a function of the
+assumptions."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from decimal import Decimal
+from typing import Any
+
+import ibis.expr.types as ir
+
+from ttplan.engine.cost import REROUTED
+from ttplan.engine.dialects import exact_sum, fetch_from
+from ttplan.engine.full.project import FullMapping
+from ttplan.engine.full.requests import INELIGIBLE, REASONS
+from ttplan.engine.full.resolve import Pair
+from ttplan.engine.full.shape import EXPLICIT
+from ttplan.engine.summary import pico, usd
+
+Rates = Mapping[str, Any]
+
+
+@dataclass
+class PairSums:
+    """Sums of one pair's moved requests, USD. `target_usd` is before a gateway's factor.
+
+    `spread_usd` is what the cached prefixes save, `warm_usd` what they would if the cache rule held
+    fully; `all_warm_usd` and `all_cold_usd` are the cost of the prompts if all of them, or nothing,
+    were read from the cache. `attempts_usd` is what answers cost that are too long for the target.
+    """
+
+    requests: int = 0
+    actual: Decimal = Decimal(0)
+    projected: Decimal = Decimal(0)
+    rest: Decimal = Decimal(0)
+    input: Decimal = Decimal(0)
+    cached: Decimal = Decimal(0)
+    written: Decimal = Decimal(0)
+    visible: Decimal = Decimal(0)
+    reasoning: Decimal = Decimal(0)
+    fees: Decimal = Decimal(0)
+    hidden_token: Decimal = Decimal(0)
+    spread: Decimal = Decimal(0)
+    warm: Decimal = Decimal(0)
+    all_warm: Decimal = Decimal(0)
+    all_cold: Decimal = Decimal(0)
+    attempts: Decimal = Decimal(0)
+    attempted: int = 0
+    filled: Decimal = Decimal(0)
+    lost: int = 0
+
+    @property
+    def target(self) -> Decimal:
+        """The cost of the tokens and fees on the target."""
+        return self.input + self.cached + self.written + self.visible + self.reasoning + self.fees
+
+    def add(self, other: PairSums) -> None:
+        """Add another pair's sums."""
+        for field in fields(PairSums):
+            value = getattr(self, field.name) + getattr(other, field.name)
+            setattr(self, field.name, value)
+
+
+@dataclass(frozen=True)
+class FullTotals:
+    """The sums of each pair by its index, the ineligible requests and their cost (USD) by reason,
+    and what requests that stay gain or lose by other cached prefixes (USD)."""
+
+    pairs: Mapping[int, PairSums]
+    ineligible: Mapping[str, tuple[int, Decimal]]
+    kept: Decimal
+
+
+def fetch_totals(mapped: ir.Table, mapping: FullMapping) -> FullTotals:
+    """The totals of the rows of `map_full`."""
+    parts = tuple(name for name in mapped.columns if name.startswith("n_"))
+    rates = {row["piece"]: row for row in mapping.pieces.to_pylist()}
+    by_index = {pair.index: pair for pair in mapping.pairs}
+    sums: dict[int, PairSums] = defaultdict(PairSums)
+    ineligible: dict[str, list[Any]] = {}
+    kept = Decimal(0)
+    rows = fetch_from(mapped, _sums, parts).to_pylist()
+    for row in sorted(rows, key=lambda row: (row["pair"], row["target_piece"], row["outcome"])):
+        pair, price = by_index[row["pair"]], rates[row["target_piece"]]
+        if row["outcome"] == INELIGIBLE:
+            reason = ineligible.setdefault(REASONS[row["reason"]], [0, Decimal(0)])
+            reason[0] += row["requests"]
+            reason[1] += usd(pico(row["actual"]))
+        if row["moves"]:
+            sums[pair.index].add(_moved(row, price, pair, mapping))
+        else:
+            kept += usd(pico(row["actual"]) - pico(row["projected"]))
+        if row["outcome"] == INELIGIBLE and REASONS[row["reason"]] == "output limit":
+            sums[pair.index].add(_attempts(row, price, pair))
+    return FullTotals(
+        dict(sums), {reason: (n, cost) for reason, (n, cost) in ineligible.items()}, kept
+    )
+
+
+def _sums(mapped: ir.Table, parts: tuple[str, ...]) -> ir.Table:
+    rows = mapped.mutate(moves=mapped.moved & (mapped.outcome == REROUTED) & ~mapped.hit)
+    backend = mapped.get_backend()
+    answered = rows.filter(~rows.hit | rows.cached)
+    whole = [*parts, "read", "routed_warm", "new_input", "searches"]
+    return answered.group_by("pair", "target_piece", "outcome", "reason", "moves").aggregate(
+        requests=answered.count(),
+        actual=answered.cost_usd.sum(),
+        projected=answered.projected_usd.sum(),
+        rest=answered.rest_usd.sum(),
+        **(
+            {
+                "filled": answered.filled_usd.sum(),
+                "lost": (answered.filled_usd > 0).sum(),
+            }
+            if "filled_usd" in mapped.columns
+            else {}
+        ),
+        **{name: exact_sum(answered[name], backend) for name in whole},
+    )
+
+
+def _moved(row: Mapping[str, Any], price: Rates, pair: Pair, mapping: FullMapping) -> PairSums:
+    def cost(name: str) -> Decimal:
+        tokens = row.get(f"n_{name}")
+        return Decimal(0) if tokens is None else int(tokens) * price[f"rate_{name}"]
+
+    read, warm = int(row["read"]), int(row["routed_warm"])
+    explicit = pair.modes[1] == EXPLICIT
+    write_rate = price["rate_write_1h" if _writes_long(pair) else "rate_write"]
+    full_rate = write_rate if explicit else price["rate_input"]
+    off = read * full_rate
+    written = cost("write") + cost("write_1h")
+    plain = cost("input") + cost("in_audio") + cost("in_image")
+    prompts = int(row["new_input"])
+    spread = full_rate - price["rate_cached"]
+    return PairSums(
+        requests=row["requests"],
+        actual=usd(pico(row["actual"])),
+        projected=usd(pico(row["projected"])),
+        rest=usd(pico(row["rest"])),
+        filled=usd(pico(row.get("filled"))),
+        lost=int(row.get("lost") or 0),
+        input=plain if explicit else plain - off,
+        cached=cost("cached") + read * price["rate_cached"],
+        written=written - off if explicit else written,
+        visible=cost("output") + cost("out_audio") + cost("out_image"),
+        reasoning=cost("reasoning"),
+        fees=row["requests"] * price["fee"] + int(row["searches"]) * price["search_fee"],
+        hidden_token=row["requests"] * price["rate_reasoning"],
+        spread=read * spread,
+        warm=warm * spread,
+        all_warm=prompts * price["rate_cached"],
+        all_cold=prompts * full_rate,
+    )
+
+
+def _attempts(row: Mapping[str, Any], price: Rates, pair: Pair) -> PairSums:
+    """What the target bills for answers that it cuts at its limit."""
+    limit = pair.limits.output_tokens or 0
+    cost = (
+        int(row["new_input"]) * price["rate_input"] + row["requests"] * limit * price["rate_output"]
+    )
+    return PairSums(attempts=cost, attempted=row["requests"])
+
+
+def _writes_long(pair: Pair) -> bool:
+    rule = pair.target_facts.cache
+    return rule is not None and pair.long_writes and rule.long_ttl_seconds is not None
+
+
+def merged(totals: FullTotals, pairs: Iterator[Pair] | list[Pair]) -> PairSums:
+    """The sums of some pairs together."""
+    result = PairSums()
+    for pair in pairs:
+        if pair.index in totals.pairs:
+            result.add(totals.pairs[pair.index])
+    return result
