@@ -239,12 +239,8 @@ def price_rows(key: dict[str, str | None], period: Period, first: int) -> Iterat
             "over_tokens": over,
             "up_to_tokens": up_to,
             "fee": rates.request_usd or Decimal(0),
-<<<<<<< HEAD
             "search_fee": rates.web_search_usd or Decimal(0),
-            **{f"rate_{name}": rate.scaleb(-6) for name, rate in _per_million(rates).items()},
-=======
             **{f"rate_{name}": rate for name, rate in rates_per_token(rates).items()},
->>>>>>> 7f6bc72 (engine: describe full projections (in work))
         }
 
 
