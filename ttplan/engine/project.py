@@ -16,7 +16,7 @@ from ttplan.engine.cache import has_bit, with_l1_hits, with_l2_mask
 from ttplan.engine.cost import NO_ROUTE, PriceRule, money_literal, price_rules, with_cost
 from ttplan.engine.dialects import compiled, fetch, is_eager, materialised, numbered
 from ttplan.engine.full.project import FullMapping, map_full, prepare, rows_of, shape_of
-from ttplan.engine.full.shape import Shape
+from ttplan.engine.full.shape import RowShape
 from ttplan.engine.intervals.clusters import period_start
 from ttplan.engine.replay_spec import (
     JOINING,
@@ -129,11 +129,11 @@ def _map_full(
     with ExitStack() as first, ExitStack() as second:
         window = first.enter_context(compiled(table, rows_in_scope, spec.scope))
         log, inputs, pairs = prepare(window, spec)
-        shape = shape_of(spec, log, inputs, pairs)
+        row_shape, shape = shape_of(spec, log, inputs, pairs)
         if projected:
             progress(KEEPING, 0.0)
             keep = materialised if spec.config.l1_ttl_seconds is None else numbered
-            kept = first.enter_context(keep(window, _full_rows, shape))
+            kept = first.enter_context(keep(window, _full_rows, row_shape))
             with_hits = _with_hits(kept, spec, sweep, progress)
             progress(JOINING, 0.0)
             rows = second.enter_context(
@@ -142,11 +142,11 @@ def _map_full(
             if is_eager(rows):
                 first.close()
         else:
-            rows = second.enter_context(compiled(window, _full_rows, shape))
+            rows = second.enter_context(compiled(window, _full_rows, row_shape))
         yield second.enter_context(map_full(rows, spec, log, inputs, pairs, shape))
 
 
-def _full_rows(window: ir.Table, shape: Shape) -> ir.Table:
+def _full_rows(window: ir.Table, shape: RowShape) -> ir.Table:
     return rows_of(window, shape, _cluster_key, matches)
 
 

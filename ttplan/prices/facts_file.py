@@ -17,6 +17,8 @@ from ttplan.prices.capabilities import find_capabilities
 from ttplan.util.paths import PathLike
 from ttplan.util.yaml_files import describe_validation_error, read_yaml
 
+FactsSource = PathLike | Mapping[str, ModelFacts] | None
+"""The user's own facts: a file, or facts by `provider:model`."""
 FACTS_FILE = "your facts file"
 _EXAMPLE = "openai:gpt-4o: {context_tokens: 128000, …}"
 _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True)

@@ -180,7 +180,7 @@ def _rest(totals: FullTotals, mapping: FullMapping) -> Iterator[Linear]:
 def _cache_fit(totals: FullTotals, mapping: FullMapping) -> Iterator[Linear]:
     for pair, sums, factor in _moved(totals, mapping):
         value = mapping.carried.fit[pair.index]
-        if mapping.shape.session is None:
+        if not mapping.shape.sessions:
             if pair.modes[1] in (AUTOMATIC, EXPLICIT) and sums.all_cold != sums.all_warm:
                 now = sums.input + sums.cached + sums.written
                 ends = (factor * (now - sums.all_cold), factor * (now - sums.all_warm))

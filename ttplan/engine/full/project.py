@@ -25,7 +25,7 @@ from ttplan.engine.full.requests import (
 )
 from ttplan.engine.full.resolve import Pair, make_pairs
 from ttplan.engine.full.rows import Matches, full_rows
-from ttplan.engine.full.shape import AUTOMATIC, EXPLICIT, Shape
+from ttplan.engine.full.shape import AUTOMATIC, EXPLICIT, RowShape, Shape
 from ttplan.engine.full.tables import number_keys, pair_table, piece_table
 from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.model.projection.full import PricePiece, ProjectionInputs
@@ -120,8 +120,8 @@ def _with_pairs(
 
 def shape_of(
     spec: ReplaySpec, log: LogFacts, inputs: ProjectionInputs, pairs: Sequence[Pair]
-) -> Shape:
-    """The shape of a plan."""
+) -> tuple[RowShape, Shape]:
+    """The shape of a plan's rows, and that of its costs."""
     routed = [pair for pair in pairs if pair.target is not None]
     modes = {mode for pair in pairs for mode in pair.modes}
     caching = bool(modes & {AUTOMATIC, EXPLICIT})
@@ -134,21 +134,31 @@ def shape_of(
     }
     limits = [pair.limits for pair in routed]
     rates = [piece.rates for piece in inputs.prices]
-    return Shape(
+    features = tuple(
+        name for name in FEATURES if any(getattr(limit, name) is False for limit in limits)
+    )
+    row_shape = RowShape(
         cluster=spec.config.cluster,
         session=log.session if caching or sticky else None,
         routes=tuple(spec.active_routes),
         kinds=tuple(sorted(log.filled)),
+        features=features,
+    )
+    return row_shape, Shape(
+        ceilings=tuple(
+            (i, route.then.max_cost_usd)
+            for i, route in enumerate(spec.active_routes)
+            if route.then.max_cost_usd is not None
+        ),
+        features=features,
         ttls=tuple(sorted(ttls)),
+        sessions=log.session is not None and caching,
         scaled=any(
             pair.values[name].value != 1
             for pair in routed
             for name in ("ratio_in", "ratio_out", "ratio_reasoning")
         ),
         limited=any(limit.context_tokens or limit.output_tokens for limit in limits),
-        features=tuple(
-            name for name in FEATURES if any(getattr(limit, name) is False for limit in limits)
-        ),
         hourly=any((p.day_from, p.day_until) != (0, 86_400) for p in inputs.prices),
         dated=any(
             p.start or p.end or p.over_input_tokens >= 0 or p.up_to_input_tokens is not None
@@ -185,7 +195,7 @@ def _carried_parts(
 
 def rows_of(
     window: ir.Table,
-    shape: Shape,
+    shape: RowShape,
     cluster_key: Callable[[ir.Table, str], ir.Value],
     matches: Matches,
 ) -> ir.Table:

@@ -141,7 +141,7 @@ def with_outcomes(rows: ir.Table, shape: Shape) -> ir.Table:
         & (rows.reason == 0)
     )
     over: ir.BooleanValue = ibis.literal(False)
-    if any(route.then.max_cost_usd is not None for route in shape.routes):
+    if shape.ceilings:
         recorded = _recorded_parts(rows, shape)
         rows = rows.mutate(**{f"n_{name}": tokens for name, tokens in recorded.items()})
         rows = rows.mutate(
@@ -230,7 +230,7 @@ def _target_parts(rows: ir.Table, shape: Shape) -> dict[str, ir.IntegerValue]:
     """The parts on the target. Where a session tells which prefix is cached, the parts of a prompt
     without a cached prefix: all of it is written if the client sets breakpoints."""
     recorded = _recorded_parts(rows, shape)
-    if shape.session is None:
+    if not shape.sessions:
         return recorded
     by_rule = rows.session.notnull() & (rows.target_mode != UNKNOWN)
     writes = rows.caches & (rows.target_mode == EXPLICIT) & (rows.new_input >= rows.target_minimum)
@@ -322,9 +322,7 @@ def _over_ceiling(rows: ir.Table, shape: Shape) -> ir.BooleanValue:
     return reduce(
         or_,
         (
-            (rows.route == i)
-            & (rows.listed_usd > money_literal(money_floor(route.then.max_cost_usd)))
-            for i, route in enumerate(shape.routes)
-            if route.then.max_cost_usd is not None
+            (rows.route == i) & (rows.listed_usd > money_literal(money_floor(ceiling)))
+            for i, ceiling in shape.ceilings
         ),
     )

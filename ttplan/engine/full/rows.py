@@ -9,7 +9,7 @@ import ibis.expr.types as ir
 
 from ttplan.engine.cost import NO_ROUTE
 from ttplan.engine.full.log_facts import COUNTED, long_writes, price_key, web_searches
-from ttplan.engine.full.shape import Shape
+from ttplan.engine.full.shape import RowShape
 from ttplan.engine.rows import typed_columns
 from ttplan.model.route import ProposedRoute, RouteConditions
 from ttplan.prices.costing import FAILED
@@ -28,7 +28,7 @@ Matches = Callable[[ir.Table, RouteConditions], ir.BooleanValue]
 
 
 def full_rows(
-    window: ir.Table, shape: Shape, cluster: ir.Value | None, matches: Matches
+    window: ir.Table, shape: RowShape, cluster: ir.Value | None, matches: Matches
 ) -> ir.Table:
     """The columns of the window that a full projection reads, with `route` and `hit`."""
     zero = ibis.literal(0, "int64")
@@ -63,7 +63,7 @@ def _failed(window: ir.Table) -> ir.BooleanValue:
     return failed
 
 
-def _needs(window: ir.Table, name: str, shape: Shape) -> ir.BooleanValue:
+def _needs(window: ir.Table, name: str, shape: RowShape) -> ir.BooleanValue:
     """Whether a row records that the request needs a feature of the model."""
     needs: ir.BooleanValue = ibis.literal(False)
     counted = _TOKENS_OF.get(name)

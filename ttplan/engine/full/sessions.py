@@ -24,7 +24,7 @@ def with_warm_prefixes(rows: ir.Table, shape: Shape) -> ir.Table:
     (numbers, negative where no model is asked), `routed_input`, `moved` and the parameters of its
     pair.
     """
-    if shape.session is None:
+    if not shape.sessions:
         zero, no = ibis.literal(0, "int64"), ibis.literal(False)
         return rows.mutate(logged_warm=zero, routed_warm=zero, caches=no, source_caches=no)
     explicit = _explicit_session(rows, shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import NamedTuple
 
 from ttplan.model.route import ProposedRoute
@@ -12,24 +13,35 @@ MICRO = 10**6
 """Ratios are whole millionths."""
 
 
-class Shape(NamedTuple):
-    """What the queries depend on. Plans of one shape share their compiled queries.
+class RowShape(NamedTuple):
+    """What the query of routes and typed columns depends on.
 
-    `kinds` are the optional counts of tokens that have values, `ttls` the lifetimes of cached
-    prefixes (seconds), `features` what some target lacks, `carries` the parts of the tokens that
-    have a rate of their own. The flags say which parts of the queries are needed.
+    `kinds` are the optional counts of tokens that have values, `features` what some target lacks.
     """
 
     cluster: str | None
     session: str | None
     routes: tuple[ProposedRoute, ...]
     kinds: tuple[str, ...]
+    features: tuple[str, ...]
+
+
+class Shape(NamedTuple):
+    """What the queries of costs depend on. Plans of one shape share their compiled queries.
+
+    `ceilings` are the most that a request of a route may cost, by the route's position, `ttls` the
+    lifetimes of cached prefixes (seconds), `carries` the parts of the tokens that have a rate of
+    their own. The flags say which parts of the queries are needed.
+    """
+
+    ceilings: tuple[tuple[int, Decimal], ...]
+    features: tuple[str, ...]
     ttls: tuple[int, ...]
+    carries: tuple[str, ...]
+    sessions: bool
     scaled: bool
     limited: bool
-    features: tuple[str, ...]
     hourly: bool
     dated: bool
     cached_explicitly: bool
-    carries: tuple[str, ...]
     fees: bool

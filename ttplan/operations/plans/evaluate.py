@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ttplan.model.plan import IntervalMethod, PlanConfig
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.projection.assumption import Assumption
+from ttplan.model.projection.capabilities import ModelFacts
 from ttplan.model.results.backtest import Backtest
 from ttplan.model.results.suggestion import Suggestions
 from ttplan.model.route import ProposedRoute
@@ -97,6 +98,7 @@ def backtest(
     prices: PathLike | Mapping[str, ModelPricing] | None = None,
     config: PlanConfig | None = None,
     assumptions: Sequence[Assumption] = (),
+    facts: PathLike | Mapping[str, ModelFacts] | None = None,
     interval_method: IntervalMethod = "auto",
     allow_unpriced: bool = False,
 ) -> Backtest:
@@ -117,6 +119,8 @@ def backtest(
     config : PlanConfig, optional
         As in `plan`.
     assumptions : sequence of Assumption, optional
+        As in `plan`.
+    facts : path or mapping of str to ModelFacts, optional
         As in `plan`.
     interval_method : str, optional
         As in `plan`.
@@ -147,6 +151,7 @@ def backtest(
         prices_at=context.clock(),
         window=parse_window(window),
         prices=prices,
+        facts=facts,
         interval_method=interval_method,
         allow_unpriced=allow_unpriced,
     )

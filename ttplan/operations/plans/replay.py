@@ -33,6 +33,7 @@ from ttplan.model.results.suggestion import Suggestions
 from ttplan.model.route import ProposedRoute
 from ttplan.prices import PriceBook, PriceTable, price_table, read_prices
 from ttplan.prices.book import PriceSource
+from ttplan.prices.facts_file import FactsSource, read_facts
 from ttplan.util.monitor import PassCallback, show_progress
 from ttplan.util.paths import PathLike
 
@@ -52,8 +53,8 @@ class ReplayOptions:
     """What a caller sets for a replay of a log.
 
     `window` is (inclusive, exclusive), None for the whole log. `prices` are the caller's own and
-    take precedence over the catalogue's at `prices_at`. Of `assumptions`, the first that applies
-    wins.
+    take precedence over the catalogue's at `prices_at`, and so do `facts`. Of `assumptions`, the
+    first that applies wins. The projection is the full one unless `config` names another.
     """
 
     routes: Sequence[ProposedRoute]
@@ -63,6 +64,7 @@ class ReplayOptions:
     prices_at: datetime
     window: Window | None = None
     prices: PriceSource = None
+    facts: FactsSource = None
     seed: int = 0
     bootstrap_iterations: int = DEFAULT_BOOTSTRAP_ITERATIONS
     interval_method: IntervalMethod = "auto"
@@ -71,6 +73,11 @@ class ReplayOptions:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**64:
             raise InputError(f"seed is {self.seed}; expected a whole number from 0 to 2^64 - 1")
+        if "projection" not in self.config.model_fields_set:
+            # The ecosystem's method draws the costs that its own projection computes.
+            projection = "reference" if self.interval_method == "tt-plan-core" else "full"
+            config = self.config.model_copy(update={"projection": projection})
+            object.__setattr__(self, "config", config)
 
     def spec(self, org_id: UUID, window: Window, prices: PriceTable) -> ReplaySpec:
         """The spec of the replay, once its window and prices are known."""
@@ -85,6 +92,12 @@ class ReplayOptions:
             seed=self.seed,
             bootstrap_iterations=self.bootstrap_iterations,
             interval_method=self.interval_method,
+            book=PriceBook(self.prices),
+            facts=read_facts(self.facts)
+            if isinstance(self.facts, str | os.PathLike)
+            else self.facts or {},
+            assumptions=self.assumptions,
+            prices_at=self.prices_at,
         )
 
 
@@ -322,6 +335,8 @@ def _replay(
             raise
         empty = make_empty_result(options.plan_id, org_id, window, tuple(options.routes))
         raise BrokenReplay(ReplayOutcome(empty, prices.pricing, prices.sources), error) from error
+    if spec.is_full:
+        return replace(outcome, price_sources=prices.sources)
     gaps = flat_price_gaps(table, spec, PriceBook(options.prices), options.prices_at)
     return replace(_with_caveats(outcome, *gaps), price_sources=prices.sources)
 

@@ -12,6 +12,7 @@ from ttplan.model.errors import DataError, InputError, ReplayFailed, StoreError
 from ttplan.model.plan import DEFAULT_BOOTSTRAP_ITERATIONS, IntervalMethod, PlanConfig
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.projection.assumption import Assumption
+from ttplan.model.projection.capabilities import ModelFacts
 from ttplan.model.route import ProposedRoute
 from ttplan.model.stored_plan import SeenRoute, StoredPlan
 from ttplan.operations.context import Context, PlanRef, find_plan
@@ -41,6 +42,7 @@ def plan(
     prices: PathLike | Mapping[str, ModelPricing] | None = None,
     config: PlanConfig | None = None,
     assumptions: Sequence[Assumption] = (),
+    facts: PathLike | Mapping[str, ModelFacts] | None = None,
     seed: int = 0,
     bootstrap_iterations: int = DEFAULT_BOOTSTRAP_ITERATIONS,
     interval_method: IntervalMethod = "auto",
@@ -71,6 +73,9 @@ def plan(
     assumptions : sequence of Assumption, optional
         What a full projection supposes of the target models. They take precedence over the plan
         file's, and those over what rollouts and judged answers measured.
+    facts : path or mapping of str to ModelFacts, optional
+        Your own limits, capabilities and cache rules of models; they take precedence over the
+        catalogues'.
     seed : int, default 0
         Seed of the bootstrap, from 0 to 2^64 - 1.
     bootstrap_iterations : int, default 10,000
@@ -125,6 +130,7 @@ def plan(
         prices_at=context.clock(),
         window=parse_window(window),
         prices=prices,
+        facts=facts,
         seed=seed,
         bootstrap_iterations=bootstrap_iterations,
         interval_method=interval_method,
