@@ -153,11 +153,13 @@ def long_writes(window: ir.Table) -> ir.IntegerValue:
 
 def web_searches(window: ir.Table) -> ir.IntegerValue:
     """The web searches that a provider's usage object counts."""
-    return _usage_count(window, "web_search_requests")
+    return _usage_count(window, "web_search_requests", "web_search_calls", "num_search_queries")
 
 
-def _usage_count(window: ir.Table, name: str) -> ir.IntegerValue:
+def _usage_count(window: ir.Table, *names: str) -> ir.IntegerValue:
+    """The number under the first of these names that a row's usage has, else 0."""
     if "provider_usage" not in window.columns:
         return ibis.literal(0, "int64")
-    digits = window.provider_usage.re_extract(f'"{name}"\\s*:\\s*([0-9]{{1,9}})', 1)
+    pattern = f'"(?:{"|".join(names)})"\\s*:\\s*([0-9]{{1,9}})'
+    digits = window.provider_usage.re_extract(pattern, 1)
     return digits.nullif("").cast("int64").fill_null(0)

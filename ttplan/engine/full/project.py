@@ -166,7 +166,7 @@ def shape_of(
         ),
         cached_explicitly=EXPLICIT in modes,
         carries=_carried_parts(log, pairs, inputs.prices, EXPLICIT in modes),
-        fees=any(rate.request_usd or getattr(rate, "web_search_usd", None) for rate in rates),
+        fees=any(rate.request_usd or rate.web_search_usd for rate in rates),
     )
 
 
