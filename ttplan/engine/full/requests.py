@@ -302,7 +302,7 @@ def _cost(rows: ir.Table, side: str, shape: Shape) -> ir.DecimalValue:
     if shape.fees:
         searches = rows.searches.cast("decimal(9, 0)")
         costs += [rows[f"{side}_fee"], searches * rows[f"{side}_search_fee"]]
-    total = reduce(add, costs)
+    total = reduce(add, (cost.cast("decimal(38, 15)") for cost in costs))
     return total.cast("decimal(38, 15)")
 
 

@@ -24,7 +24,7 @@ NOWHERE = -1
 """The key of prices, and the number of a model, where there is none."""
 UNLIMITED = 2**62
 _FIRST, _LAST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
-_RATE, _MONEY = pa.decimal128(19, 15), pa.decimal128(28, 12)
+_RATE, _FEE = pa.decimal128(19, 15), pa.decimal128(27, 15)
 PIECES = pa.schema(
     [
         ("piece", pa.int32()),
@@ -36,8 +36,8 @@ PIECES = pa.schema(
         ("over_tokens", pa.int64()),
         ("up_to_tokens", pa.int64()),
         *((f"rate_{name}", _RATE) for name in RATES),
-        ("fee", _MONEY),
-        ("search_fee", _MONEY),
+        ("fee", _FEE),
+        ("search_fee", _FEE),
     ]
 )
 PAIRS = pa.schema(
