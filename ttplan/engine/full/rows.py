@@ -10,6 +10,7 @@ import ibis.expr.types as ir
 from ttplan.engine.cost import NO_ROUTE
 from ttplan.engine.full.log_facts import COUNTED, long_writes, price_key, web_searches
 from ttplan.engine.full.shape import RowShape
+from ttplan.engine.full.windows import with_first
 from ttplan.engine.rows import typed_columns
 from ttplan.model.route import ProposedRoute, RouteConditions
 from ttplan.prices.costing import FAILED
@@ -47,7 +48,7 @@ def full_rows(
     if cluster is not None:
         also["cluster"] = cluster
     rows = typed_columns(window, **also)
-    rows = rows.mutate(route=_route(rows, shape.routes, matches), hit=ibis.literal(False))
+    rows = _with_route(rows, shape.routes, matches).mutate(hit=ibis.literal(False))
     if "body_lower" not in rows.columns:
         return rows
     # The conditions have read the body; from here on only its presence matters.
@@ -75,22 +76,21 @@ def _needs(window: ir.Table, name: str, shape: RowShape) -> ir.BooleanValue:
     return needs
 
 
-def _route(rows: ir.Table, routes: tuple[ProposedRoute, ...], matches: Matches) -> ir.IntegerColumn:
-    """The position of the first route that takes a row; a sticky one asks the session's first
-    request."""
+def _with_route(rows: ir.Table, routes: tuple[ProposedRoute, ...], matches: Matches) -> ir.Table:
+    """`rows` with the position of the first route that takes each; a sticky one asks the session's
+    first request."""
     if not routes:
-        return ibis.literal(NO_ROUTE, "int16")
-    branches = [
-        (_sticky(rows, matches(rows, route.when)) if route.sticky else matches(rows, route.when), i)
-        for i, route in enumerate(routes)
-    ]
-    cases = [(condition, ibis.literal(i, "int16")) for condition, i in branches]
-    return ibis.cases(*cases, else_=ibis.literal(NO_ROUTE, "int16"))
-
-
-def _sticky(rows: ir.Table, condition: ir.BooleanValue) -> ir.BooleanValue:
-    if "session" not in rows.columns:
-        return condition
-    window = ibis.window(group_by=rows.session, order_by=[rows.ts, rows.id])
-    first = condition.fill_null(False).first().over(window)
-    return rows.session.notnull().ifelse(first, condition)
+        return rows.mutate(route=ibis.literal(NO_ROUTE, "int16"))
+    for i, route in enumerate(routes):
+        own = matches(rows, route.when)
+        if route.sticky and "session" in rows.columns:
+            rows = rows.mutate(**{f"own_{i}": own.fill_null(False)})
+            rows = with_first(rows, ("session",), f"own_{i}", f"first_{i}")
+    branches = []
+    for i, route in enumerate(routes):
+        condition = matches(rows, route.when)
+        if f"first_{i}" in rows.columns:
+            condition = rows.session.notnull().ifelse(rows[f"first_{i}"], condition)
+        branches.append((condition, ibis.literal(i, "int16")))
+    routed = rows.mutate(route=ibis.cases(*branches, else_=ibis.literal(NO_ROUTE, "int16")))
+    return routed.drop(*(c for c in rows.columns if c.startswith(("own_", "first_"))))

@@ -14,6 +14,7 @@ import ibis
 import ibis.expr.types as ir
 
 from ttplan.engine.full.shape import AUTOMATIC, EXPLICIT, Shape
+from ttplan.engine.full.windows import with_any, with_previous
 
 
 def with_warm_prefixes(rows: ir.Table, shape: Shape) -> ir.Table:
@@ -27,7 +28,8 @@ def with_warm_prefixes(rows: ir.Table, shape: Shape) -> ir.Table:
     if not shape.sessions:
         zero, no = ibis.literal(0, "int64"), ibis.literal(False)
         return rows.mutate(logged_warm=zero, routed_warm=zero, caches=no, source_caches=no)
-    explicit = _explicit_session(rows, shape)
+    rows = _with_explicit_sessions(rows, shape)
+    explicit = rows.explicit_session
     own = rows.session.notnull()
     source_caches = own & (
         (rows.source_mode == AUTOMATIC) | ((rows.source_mode == EXPLICIT) & explicit)
@@ -42,45 +44,37 @@ def with_warm_prefixes(rows: ir.Table, shape: Shape) -> ir.Table:
         routed_minimum=rows.moved.ifelse(rows.target_minimum, rows.source_minimum),
         routed_ttl=rows.moved.ifelse(rows.target_ttl, rows.source_ttl),
     )
-    rows = rows.mutate(
-        logged_warm=_warm(
-            rows, "logged_model", "input_tokens", "source_ttl", "source_minimum", shape
-        ),
-        routed_warm=_warm(
-            rows, "routed_model", "routed_input", "routed_ttl", "routed_minimum", shape
-        ),
-    )
+    rows = with_previous(rows, ("session", "logged_model"), ("input_tokens", "ts"), "logged_")
+    rows = with_previous(rows, ("session", "routed_model"), ("routed_input", "ts"), "routed_")
+    logged = _warm(rows, "logged", "input_tokens", "source", shape)
+    routed = _warm(rows, "routed", "routed_input", "routed", shape)
     zero = ibis.literal(0, "int64")
     return rows.mutate(
-        logged_warm=(rows.source_caches & (rows.logged_model >= 0)).ifelse(rows.logged_warm, zero),
-        routed_warm=(rows.caches & (rows.routed_model >= 0)).ifelse(rows.routed_warm, zero),
+        logged_warm=(rows.source_caches & (rows.logged_model >= 0)).ifelse(logged, zero),
+        routed_warm=(rows.caches & (rows.routed_model >= 0)).ifelse(routed, zero),
     )
 
 
-def _explicit_session(rows: ir.Table, shape: Shape) -> ir.BooleanValue:
-    """Whether the client of a row's session sets cache breakpoints: its log shows cached tokens."""
+def _with_explicit_sessions(rows: ir.Table, shape: Shape) -> ir.Table:
+    """`rows` with `explicit_session`: whether the client of a row's session sets cache breakpoints,
+    which the cached tokens in its log show."""
     if not shape.cached_explicitly:
-        return ibis.literal(False)
+        return rows.mutate(explicit_session=ibis.literal(False))
     shows = (rows.source_mode == EXPLICIT) & (rows.charged + rows.cache_write_tokens > 0)
-    seen = shows.ifelse(1, 0).max().over(ibis.window(group_by=rows.session))
-    return seen == 1
+    return with_any(rows.mutate(shows=shows), "session", "shows", "explicit_session")
 
 
-def _warm(
-    rows: ir.Table, model: str, tokens: str, ttl: str, minimum: str, shape: Shape
-) -> ir.IntegerValue:
-    """The tokens that the request shares with the one before it, if that is recent enough."""
-    window = ibis.window(group_by=[rows.session, rows[model]], order_by=[rows.ts, rows.id])
-    before = rows[tokens].lag().over(window)
-    at = rows.ts.lag().over(window)
+def _warm(rows: ir.Table, world: str, tokens: str, rule: str, shape: Shape) -> ir.IntegerValue:
+    """The tokens that a request shares with the one before it, if that is recent enough."""
+    before, at = rows[f"{world}_{tokens}"], rows[f"{world}_ts"]
     recent = reduce(
         or_,
         (
-            (rows[ttl] == seconds) & (rows.ts <= at + ibis.interval(seconds=seconds))
+            (rows[f"{rule}_ttl"] == seconds) & (rows.ts <= at + ibis.interval(seconds=seconds))
             for seconds in shape.ttls
         ),
         ibis.literal(False),
     )
     prefix = ibis.least(before, rows[tokens])
-    warm = before.notnull() & recent & (prefix >= rows[minimum])
+    warm = before.notnull() & recent & (prefix >= rows[f"{rule}_minimum"])
     return warm.fill_null(False).ifelse(prefix, ibis.literal(0, "int64"))
