@@ -103,6 +103,7 @@ def test_the_whole_story(workspace: Workspace, tmp_path: Path) -> None:
 
 def test_a_plan_is_the_replay_of_the_stores_own_table(workspace: Workspace) -> None:
     plan = workspace.plan(ROUTES, name="p", config=PlanConfig(l1_ttl_seconds=300), seed=5)
+    assert plan.result.full is not None
     with workspace.store.read() as snapshot:
         repeated = replay_table(
             snapshot.requests(),
@@ -114,6 +115,7 @@ def test_a_plan_is_the_replay_of_the_stores_own_table(workspace: Workspace) -> N
             window_start=plan.result.window_start,
             window_end=plan.result.window_end,
             seed=5,
+            inputs=plan.result.full.inputs,
         )
     assert repeated == plan.result
     assert workspace.show(plan.plan_id).result.model_dump_json() == plan.result.model_dump_json()

@@ -53,6 +53,7 @@ from ttplan.model.plan import (
     PlanResult,
 )
 from ttplan.model.pricing import ModelPricing
+from ttplan.model.projection.full import ProjectionInputs
 from ttplan.model.route import ProposedRoute
 from ttplan.util.monitor import SILENT, PassCallback
 
@@ -121,6 +122,7 @@ def replay_table(
     seed: int = 0,
     bootstrap_iterations: int = DEFAULT_BOOTSTRAP_ITERATIONS,
     interval_method: IntervalMethod = "auto",
+    inputs: ProjectionInputs | None = None,
     progress: PassCallback | None = None,
 ) -> PlanResult:
     """Replay an Ibis table of requests. The rows never leave the engine that holds them.
@@ -148,6 +150,9 @@ def replay_table(
         How many resamples an interval is made of, at least 1.
     interval_method
         As in `replay`.
+    inputs
+        What a full projection knows of models, such as ``result.full.inputs`` of an earlier one.
+        By default, `prices` for their models, and the catalogues.
     progress
         Called with the name of each pass when it begins, and the share (0..1) that is done. An
         exception that it raises ends the replay and leaves nothing in the table's engine.
@@ -185,6 +190,7 @@ def replay_table(
         seed=seed,
         bootstrap_iterations=bootstrap_iterations,
         interval_method=interval_method,
+        inputs=inputs,
     )
     return checked_replay(table, spec, progress).result
 
