@@ -14,7 +14,7 @@ from ttplan.engine.caveats import SemanticFindings, basis_caveats, collect_cavea
 from ttplan.engine.cost import PriceRule, price_rules
 from ttplan.engine.dialects import fetch_from
 from ttplan.engine.exactness import require_exact
-from ttplan.engine.full.describe import describe_full
+from ttplan.engine.full.assumptions.describe import describe_full
 from ttplan.engine.intervals.estimate import (
     cache_hits,
     estimate,

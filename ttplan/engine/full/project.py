@@ -10,9 +10,15 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from ttplan.engine.dialects import materialised, small_table
-from ttplan.engine.full.calibrate import Carried, KeyCalibration, calibrate, fetch_calibration
+from ttplan.engine.full.assumptions.calibrate import (
+    Carried,
+    KeyCalibration,
+    calibrate,
+    fetch_calibration,
+)
+from ttplan.engine.full.assumptions.inputs import resolve_inputs, targets_of
+from ttplan.engine.full.assumptions.resolve import Pair, make_pairs
 from ttplan.engine.full.costs import with_projected
-from ttplan.engine.full.inputs import resolve_inputs, targets_of
 from ttplan.engine.full.log_facts import LogFacts, LogKey, fetch_log_facts
 from ttplan.engine.full.other_prices import OtherPrices, fetch_other_prices, prices_differ
 from ttplan.engine.full.requests import (
@@ -23,7 +29,6 @@ from ttplan.engine.full.requests import (
     with_prices,
     with_tokens,
 )
-from ttplan.engine.full.resolve import Pair, make_pairs
 from ttplan.engine.full.rows import Matches, full_rows
 from ttplan.engine.full.shape import AUTOMATIC, EXPLICIT, RowShape, Shape
 from ttplan.engine.full.tables import number_keys, pair_table, piece_table

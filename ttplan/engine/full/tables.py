@@ -11,8 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from ttplan.engine.full.assumptions.resolve import Pair, Value
 from ttplan.engine.full.log_facts import LogKey
-from ttplan.engine.full.resolve import Pair, Value
 from ttplan.engine.full.shape import MICRO
 from ttplan.model.pricing import TokenRates
 from ttplan.model.projection.capabilities import CacheRule

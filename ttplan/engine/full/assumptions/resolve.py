@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
-from ttplan.engine.full.inputs import Target
+from ttplan.engine.full.assumptions.inputs import Target
 from ttplan.engine.full.log_facts import LogFacts, LogKey
 from ttplan.engine.full.shape import AUTOMATIC, EXPLICIT, NO_CACHE, UNKNOWN
 from ttplan.model.projection.assumption import (

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import ibis.expr.types as ir
 
-from ttplan.engine.full.effects import assumption_effects, full_details, standard_error
+from ttplan.engine.full.assumptions.effects import assumption_effects, full_details, standard_error
+from ttplan.engine.full.assumptions.totals import FullTotals, fetch_totals
 from ttplan.engine.full.project import FullMapping
-from ttplan.engine.full.totals import FullTotals, fetch_totals
 from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.engine.summary import usd
 from ttplan.model.plan import Aggregates

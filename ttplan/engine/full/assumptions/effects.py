@@ -8,11 +8,11 @@ from decimal import ROUND_HALF_UP, Decimal
 from math import sqrt
 from typing import NamedTuple
 
-from ttplan.engine.full.calibrate import SCOPE_UNKNOWN
+from ttplan.engine.full.assumptions.calibrate import SCOPE_UNKNOWN
+from ttplan.engine.full.assumptions.resolve import Pair, Value
+from ttplan.engine.full.assumptions.totals import FullTotals, PairSums
 from ttplan.engine.full.project import FullMapping
-from ttplan.engine.full.resolve import Pair, Value
 from ttplan.engine.full.shape import AUTOMATIC, EXPLICIT
-from ttplan.engine.full.totals import FullTotals, PairSums
 from ttplan.model.money import MONEY_STEP
 from ttplan.model.projection.assumption import MEANINGS, AssumptionEffect, AssumptionName
 from ttplan.model.projection.full import (

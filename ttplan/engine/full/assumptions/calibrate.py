@@ -13,8 +13,8 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from ttplan.engine.dialects import fetch_from
+from ttplan.engine.full.assumptions.resolve import Pair, Value, pick
 from ttplan.engine.full.log_facts import LogKey
-from ttplan.engine.full.resolve import Pair, Value, pick
 from ttplan.engine.full.shape import MICRO
 from ttplan.engine.full.tables import CARRIED
 from ttplan.engine.summary import pico, usd

@@ -1,0 +1,1 @@
+"""The assumptions of a full projection: their values, their sources, and their effects."""
