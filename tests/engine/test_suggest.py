@@ -662,11 +662,15 @@ def test_the_suggestions_are_edited_and_replayed_as_any_plan(
     assert path.read_text() == text
     assert text.startswith("# Routes suggested by the requests from 2023-11-16")
     assert read_plan_file(path).routes == suggestions.routes
-    made = sample.plan(path, name="as suggested")
+    reference = ttplan.PlanConfig(projection="reference")
+    made = sample.plan(path, name="as suggested", config=reference)
     saved = sum((i.selected_savings_usd + i.heldout_savings_usd for i in suggestions), Decimal(0))
     assert made.result.aggregates.change_vs_actual_usd == saved
     path.write_text(text.replace("gpt-4o-mini\n", "claude-haiku-4-5\n"))
-    assert sample.plan(path, name="edited").result.aggregates.change_vs_actual_usd < saved
+    assert (
+        sample.plan(path, name="edited", config=reference).result.aggregates.change_vs_actual_usd
+        < saved
+    )
     with pytest.raises(InputError, match="exists already"):
         suggestions.to_yaml(path)
     suggestions.to_yaml(path, overwrite=True)

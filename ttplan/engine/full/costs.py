@@ -113,11 +113,13 @@ def _cache_discount(rows: ir.Table, backend: object) -> ir.DecimalValue:
 
 _KEPT = (
     "id",
+    "org_id",
     "ts",
     "provider",
     "model",
     "input_tokens",
     "output_tokens",
+    "cached_tokens",
     "cost_usd",
     "baseline_cost_usd",
     "cached",
