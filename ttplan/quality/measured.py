@@ -9,8 +9,8 @@ standard error is that of the delta method,
 
     se(R) = sqrt(sum (y - R x)^2 / (n (n - 1))) / mean x
 
-(W. G. Cochran, Sampling Techniques, 3rd ed. 1977, equation 6.13, without the correction for a
-finite population). The pairs are independent draws; the strata of the sample make the error
+(W. G. Cochran, Sampling Techniques, 3rd ed. 1977, chapter 6, without the correction for a finite
+population). The pairs are independent draws; the strata of the sample make the error
 slightly smaller than this.
 """
 

@@ -143,6 +143,7 @@ def backtest(
     >>> [comparison.metric for comparison in result.comparisons][:2]
     ['savings_pct', 'cache_hit_rate']
     """
+    from ttplan.operations.plans.assumptions import with_measured
     from ttplan.operations.plans.replay import ReplayOptions, backtest_log, read_routes
 
     options = ReplayOptions(
@@ -157,6 +158,7 @@ def backtest(
     )
     with context.store.read() as snapshot:
         org_id = context.require_org(snapshot)
+        options = with_measured(options, snapshot, org_id)
         return backtest_log(snapshot.requests(), options, org_id, context.name, period)
 
 

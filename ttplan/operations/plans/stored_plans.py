@@ -215,16 +215,20 @@ def _replay(
     external: ExternalRequests | None,
     progress: bool | None,
 ) -> ReplayOutcome:
+    from ttplan.operations.plans.assumptions import with_measured
     from ttplan.operations.plans.replay import replay_log, replay_parquet
 
     if external is not None:
         from ttplan.logs.sources.parquet import open_parquet_log
 
+        with context.store.read() as snapshot:
+            options = with_measured(options, snapshot, org_id)
         with open_parquet_log(external.requests, memory_limit=external.memory_limit) as lake:
             log = str(external.requests)
             return replay_parquet(lake, options, org_id, context.new_org(), log, progress)
     with context.store.read() as snapshot:
         org_id = context.require_org(snapshot)
+        options = with_measured(options, snapshot, org_id)
         return replay_log(snapshot.requests(), options, org_id, context.name, progress)
 
 
