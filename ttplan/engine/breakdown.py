@@ -15,6 +15,7 @@ import numpy as np
 
 from ttplan.engine.cost import NO_ROUTE, REROUTED
 from ttplan.engine.dialects import Amounts, exact_sum, fetch, fetch_from
+from ttplan.engine.full.latency import project_full_latency
 from ttplan.engine.intervals import clusters, edgeworth
 from ttplan.engine.intervals.clusters import period_start
 from ttplan.engine.intervals.infer import FEW
@@ -85,6 +86,9 @@ def latency_histograms(table: ir.Table, spec: ReplaySpec) -> tuple[dict[int, int
     with map_window(table, spec) as window:
         if not window.total:
             return {}, {}
+        if window.full is not None:
+            full = project_full_latency(window.rows)
+            return full.recorded, full.counts
         latencies = project_latencies(fetch_from(window.rows, latency_counts), spec.active_routes)
     return latencies.recorded, latencies.counts
 

@@ -48,7 +48,7 @@ def collect_caveats(
         *_heavy_tail(inferred.heavy_tail, spec.interval_unit),
         *_wide(aggregates, inferred.intervals),
         *_unanswered(summary, spec.active_routes),
-        *_latencies(summary),
+        *_latencies(summary, spec.is_full),
         *_repriced(summary),
         *_semantic(semantic),
     )
@@ -211,13 +211,18 @@ def _unanswered(summary: Summary, routes: Sequence[ProposedRoute]) -> Iterator[s
         yield f"{_requests(summary.untagged)} have no tag and cannot match {named(tagged)}."
 
 
-def _latencies(summary: Summary) -> Iterator[str]:
+def _latencies(summary: Summary, full: bool) -> Iterator[str]:
     if summary.no_latency:
         yield (
             f"{_requests(summary.no_latency)} have no recorded latency and are not in the latency "
             f"figures."
         )
-    if summary.latency_unprojected:
+    if summary.latency_unprojected and full:
+        yield (
+            f"{_requests(summary.latency_unprojected)} go to a model with no latency in the "
+            "window: their latency there is not known, and they are not in the latency figures."
+        )
+    elif summary.latency_unprojected:
         yield (
             f"{_requests(summary.latency_unprojected)} rerouted to a model with no latency in the "
             f"window: "

@@ -9,6 +9,7 @@ it can be compared, whatever the routes did in between.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from decimal import Decimal
 from typing import NamedTuple
@@ -18,6 +19,7 @@ import ibis.expr.types as ir
 
 from ttplan.engine.cost import REROUTED
 from ttplan.engine.dialects import fetch, fetch_from, money_type
+from ttplan.engine.full.latency import project_full_latency, with_projected_latency
 from ttplan.engine.intervals.infer import projected_latency, routed_medians
 from ttplan.engine.latency import latency_counts, project_latencies
 from ttplan.engine.project import map_window
@@ -81,11 +83,17 @@ class Actual(NamedTuple):
 
 def project_figures(table: ir.Table, spec: ReplaySpec) -> Projection | None:
     """The projection of a plan, computed from the table's rows; None if its window is empty."""
-    with map_window(table, spec) as window:
+    with map_window(table, spec) as window, ExitStack() as stack:
         if not window.total:
             return None
         mapped, spec = window.rows, window.spec
-        medians = project_latencies(fetch_from(mapped, latency_counts), spec.active_routes).medians
+        medians: dict[str, int] = {}
+        if window.full is None:
+            counts = fetch_from(mapped, latency_counts)
+            medians = project_latencies(counts, spec.active_routes).medians
+        else:
+            curves = project_full_latency(mapped).curves
+            mapped = stack.enter_context(with_projected_latency(mapped, curves))
         rule = _kind_rule(mapped, spec)
         projected = mapped.mutate(
             cost_usd=mapped.projected_usd,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -14,7 +15,8 @@ from ttplan.engine.caveats import SemanticFindings, basis_caveats, collect_cavea
 from ttplan.engine.cost import PriceRule, price_rules
 from ttplan.engine.dialects import fetch_from
 from ttplan.engine.exactness import require_exact
-from ttplan.engine.full.assumptions.describe import describe_full
+from ttplan.engine.full.assumptions.describe import FullDescription, describe_full
+from ttplan.engine.full.latency import FullLatencies, project_full_latency, with_projected_latency
 from ttplan.engine.intervals.estimate import (
     cache_hits,
     estimate,
@@ -22,9 +24,9 @@ from ttplan.engine.intervals.estimate import (
     route_breakdown,
     savings_by_cause,
 )
-from ttplan.engine.intervals.infer import infer_intervals
-from ttplan.engine.latency import latency_counts, project_latencies
-from ttplan.engine.project import map_window
+from ttplan.engine.intervals.infer import Inferred, infer_intervals, resamples
+from ttplan.engine.latency import Latencies, latency_counts, project_latencies
+from ttplan.engine.project import MappedWindow, map_window
 from ttplan.engine.replay_spec import (
     COUNTING,
     INFERRING,
@@ -43,6 +45,7 @@ from ttplan.engine.summary import (
     femto_per_token,
     fetch_cell_sums,
     grid_for,
+    largest_amounts,
     pico,
 )
 from ttplan.model.plan import (
@@ -211,8 +214,12 @@ def run_replay(
     progress(COUNTING, 0.0)
     with map_window(table, spec, progress) as window:
         spec, sweep = window.spec, window.sweep
+        latencies = None
+        if window.full is not None and window.total:
+            progress(LATENCIES, 0.0)
+            latencies = project_full_latency(window.rows)
         summary = (
-            summarise(window.rows, spec, sweep=sweep, progress=progress)
+            summarise(window.rows, spec, sweep=sweep, progress=progress, full=latencies)
             if window.total
             else Summary(Grid(1, 1))
         )
@@ -222,9 +229,7 @@ def run_replay(
         if window.full is not None and window.total:
             full = describe_full(window.rows, window.full, aggregates, spec)
             aggregates = full.aggregates
-        inferred = infer_intervals(
-            summary, window.rows, spec, 0.0 if full is None else full.standard_error
-        )
+        inferred = _infer(summary, window, spec, full, latencies)
     basis = cost_basis(table, spec)
     semantic = (
         None
@@ -255,18 +260,54 @@ def run_replay(
     return ReplayOutcome(result, spec.pricing, cost_basis=basis)
 
 
+def _infer(
+    summary: Summary,
+    window: MappedWindow,
+    spec: ReplaySpec,
+    full: FullDescription | None,
+    latencies: FullLatencies | None,
+) -> Inferred:
+    """The intervals; those of a full projection with the errors of its assumptions and curves."""
+    if full is None or latencies is None:
+        return infer_intervals(summary, window.rows, spec)
+    by_rows = spec.config.cluster is not None or resamples(spec, summary.total.requests)
+    with ExitStack() as stack:
+        rows = window.rows
+        if by_rows:
+            rows = stack.enter_context(with_projected_latency(rows, latencies.curves))
+        inferred = infer_intervals(summary, rows, spec, full.standard_error)
+    intervals = inferred.intervals
+    widened = {
+        f"{name}_latency_ms_95": None if interval is None else latencies.widen(q, interval)
+        for name, q, interval in (
+            ("p50", 0.50, intervals.p50_latency_ms_95),
+            ("p95", 0.95, intervals.p95_latency_ms_95),
+        )
+    }
+    return inferred._replace(intervals=intervals.model_copy(update=widened))
+
+
 def summarise(
     mapped: ir.Table,
     spec: ReplaySpec,
     grid: Grid | None = None,
     sweep: Sweep | None = None,
     progress: PassCallback = SILENT.report,
+    full: FullLatencies | None = None,
 ) -> Summary:
-    """The summary of mapped rows. Parts of one log must share the grid of the whole."""
+    """The summary of mapped rows. Parts of one log must share the grid of the whole.
+
+    `full` has the latencies of a full projection.
+    """
     progress(LATENCIES, 0.0)
-    counts = fetch_from(mapped, latency_counts)
+    latencies: Latencies
+    if full is None:
+        counts = fetch_from(mapped, latency_counts)
+        latencies = project_latencies(counts, spec.active_routes)
+    else:
+        counts = fetch_from(mapped, _largest)
+        latencies = Latencies(full.counts, full.recorded, {}, full.missing, full.unprojected)
     grid = grid or grid_for(counts)
-    latencies = project_latencies(counts, spec.active_routes)
     thresholds = 0 if sweep is None else len(sweep.thresholds)
     progress(SUMMING, 0.0)
     rows = fetch_cell_sums(mapped, grid, thresholds).to_pylist()
@@ -295,6 +336,10 @@ def summarise(
             for t in range(thresholds)
         },
     )
+
+
+def _largest(mapped: ir.Table) -> ir.Table:
+    return mapped.aggregate(**largest_amounts(mapped))
 
 
 def _cell(row: Mapping[str, Any], rules: Sequence[PriceRule]) -> Cell:

@@ -79,6 +79,9 @@ def with_projected(
         hit=rows.hit | answered,
         provider_cache_usd=_cache_discount(rows, backend),
         rule=ibis.literal(0, "int16"),
+        served=rows.moved.ifelse(rows.target_name, rows.model),
+        answered=~rows.failed & ~rows.cached,
+        projected_output=rows.moved.ifelse(rows.new_output, rows.output_tokens),
     )
     return rows.select(*_kept_columns(rows))
 
@@ -146,7 +149,9 @@ _KEPT = (
     "read",
     "routed_warm",
     "new_input",
-    "new_output",
+    "served",
+    "answered",
+    "projected_output",
     "searches",
 )
 

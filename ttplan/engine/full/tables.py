@@ -58,6 +58,7 @@ PAIRS = pa.schema(
         *((f"{side}_minimum", pa.int64()) for side in ("source", "target")),
         *((f"{side}_long", pa.bool_()) for side in ("source", "target")),
         ("breakpoints", pa.bool_()),
+        ("target_name", pa.string()),
     ]
 )
 CARRIED = pa.schema(
@@ -124,6 +125,7 @@ def pair_table(pairs: Sequence[Pair], bypassing: Sequence[int]) -> pa.Table:
             "target_minimum": 0 if target_rule is None else target_rule.minimum_tokens,
             "source_long": _writes_long(source_rule, pair.long_writes),
             "target_long": _writes_long(target_rule, pair.long_writes),
+            "target_name": "" if target is None else target.model,
             "breakpoints": "cache_breakpoints" in pair.values
             and pair.values["cache_breakpoints"].value >= Decimal("0.5"),
         }

@@ -132,12 +132,12 @@ def _infer(summary: Summary, mapped: ir.Table, spec: ReplaySpec) -> Inferred:
         return _of_clusters(summary, mapped, spec)
     if method == "tt-plan-core":
         return _reference(summary, mapped, spec)
-    if _resamples(spec, n):
+    if resamples(spec, n):
         return _resample(summary, mapped, spec)
     return _limit(summary, mapped, spec)
 
 
-def _resamples(spec: ReplaySpec, units: int) -> bool:
+def resamples(spec: ReplaySpec, units: int) -> bool:
     """Whether a plan of that many requests or clusters is resampled."""
     return spec.interval_method == "resample" or (spec.interval_method == "auto" and units < FEW)
 
@@ -244,7 +244,7 @@ def _of_clusters(summary: Summary, mapped: ir.Table, spec: ReplaySpec) -> Inferr
         return Inferred(ConfidenceIntervals(), "none", clusters=description)
     inferred = (
         Inferred(_resampled_clusters(sums, spec), "resample")
-        if _resamples(spec, len(sums))
+        if resamples(spec, len(sums))
         else _limit_of_clusters(sums, spec)
     )
     return inferred._replace(clusters=description)
@@ -385,7 +385,9 @@ def routed_medians(medians: Mapping[str, int], spec: ReplaySpec) -> dict[int, in
 
 def projected_latency(mapped: ir.Table, medians: Mapping[int, int]) -> ir.IntegerColumn:
     """The latency (ms) of each mapped row after its route, by `routed_medians`; null if the log has
-    none."""
+    none. The rows of a full projection have it already."""
+    if "projected_latency_ms" in mapped.columns:
+        return mapped.projected_latency_ms
     branches = [
         (
             mapped.latency_ms.notnull() & (mapped.outcome >= REROUTED) & (mapped.route == route),
