@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gc
 import signal
+from pathlib import Path
 
 import pytest
+
+from tests.paths import DATA
 
 LONG = ("tests/faults/test_harness.py",)
 """What takes minutes begins first, so that no process is left with it at the end while the others
@@ -20,6 +23,17 @@ gc.set_threshold(100_000, 20, 20)
 # tests press it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def sample_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the sample log, made once: tests copy it, or only read it."""
+    import ttplan
+    from tests.audit.chains import KEY
+
+    path = tmp_path_factory.mktemp("sample") / "plans.duckdb"
+    ttplan.open(path, key=KEY).import_logs(DATA / "requests.parquet", progress=False)
+    return path
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from tests.cli.support import ROUTES
 from tests.logs.test_reader import numbered, write
-from tests.paths import DATA
 from ttplan.audit.keys.key_files import SIGNING_KEY_VARIABLE
 from ttplan.cli.entrypoint import run
 
@@ -56,16 +55,6 @@ def applied_store(
         for plan_id in plan_ids:
             assert run(["apply", plan_id, *options]) == 0
     return folder, plan_ids
-
-
-@pytest.fixture(scope="session")
-def sample_store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A store with the sample log, made once, for commands that only read it."""
-    store = str(tmp_path_factory.mktemp("sample") / "s.duckdb")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(SIGNING_KEY_VARIABLE, "11" * 32)
-        assert run(["import", str(DATA / "requests.parquet"), "--store", store]) == 0
-    return store
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ def test_json_prints_exactly_one_document(
 
 
 def test_suggested_routes_are_shown_written_and_planned(
-    sample_store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    sample_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sample, routes = str(tmp_path / "sample.duckdb"), str(tmp_path / "suggested.yaml")
     shutil.copy(sample_store, sample)
@@ -118,9 +118,9 @@ def test_suggested_routes_are_shown_written_and_planned(
 
 
 def test_backtest_shows_periods_and_refuses_bad_ones(
-    sample_store: str, capsys: pytest.CaptureFixture[str]
+    sample_store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["backtest", ROUTES, "--store", sample_store]
+    command = ["backtest", ROUTES, "--store", str(sample_store)]
     result = run_json(capsys, *command, "--period", "20m")
     assert (result["period_seconds"], len(result["comparisons"])) == (1200, 4)
     assert run([*command, "--period", "20m"]) == 0

@@ -4,6 +4,7 @@ file see them."""
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
@@ -20,7 +21,6 @@ from hypothesis import strategies as st
 
 import ttplan
 from tests import oracle, oracle_suggest
-from tests.paths import DATA
 from tests.support import strategies
 from tests.support.strategies import ORG, OTHER_ORG, START
 from tests.support.universe import log, plan
@@ -79,11 +79,9 @@ def row(number: int, **changes: object) -> RequestLog:
 
 
 @pytest.fixture(scope="module")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+def sample(tmp_path_factory: pytest.TempPathFactory, sample_store: Path) -> Workspace:
     """A workspace with the sample log."""
-    made = opened(tmp_path_factory.mktemp("suggest") / "plans.duckdb")
-    made.import_logs(DATA / "requests.parquet")
-    return made
+    return opened(Path(shutil.copy(sample_store, tmp_path_factory.mktemp("suggest"))))
 
 
 # --- the figures ----------------------------------------------------------------------------------

@@ -40,14 +40,6 @@ def opened(path: Path, **options: object) -> Workspace:
 
 
 @pytest.fixture(scope="module")
-def sample_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with the sample log, made once."""
-    path = tmp_path_factory.mktemp("sample") / "plans.duckdb"
-    opened(path).import_logs(DATA / "requests.parquet")
-    return path
-
-
-@pytest.fixture(scope="module")
 def sample_content(sample_store: Path) -> str:
     """The content of the store with the sample log."""
     return content(sample_store)
