@@ -42,4 +42,14 @@ def test_an_assumption_of_another_name_is_kept() -> None:
 
 def test_a_narrower_user_value_does_not_hide_a_measured_one() -> None:
     routed, judged = ratio(1, route="r"), ratio(2, "judged", **PAIR)
-    assert collect_assumptions([routed], [], [judged]) == (routed, judged)
+    both = ratio(1, route="r", **PAIR)
+    assert collect_assumptions([routed], [], [judged]) == (routed, both, judged)
+    assert collect_assumptions([routed, both], [], [judged]) == (both, routed, judged)
+    elsewhere = ratio(1, target_model="c")
+    assert collect_assumptions([elsewhere], [], [judged]) == (elsewhere, judged)
+
+
+def test_a_model_of_one_provider_is_the_measured_model() -> None:
+    given, judged = ratio(1, target_model="openai:b"), ratio(2, "judged", **PAIR)
+    both = ratio(1, source_model="a", target_model="openai:b")
+    assert collect_assumptions([given], [], [judged]) == (given, both, judged)

@@ -68,7 +68,7 @@ def collect_assumptions(
     rollouts: Iterable[Assumption] = (),
     judged: Iterable[Assumption] = (),
 ) -> tuple[Assumption, ...]:
-    """Return the assumptions in order of precedence: the first that applies to a request wins.
+    """Return the assumptions so that the most specific, of equal ones the first, is the one to use.
 
     What the user gave precedes what rollouts measured, and that what judged answers measured. Of
     one source, the more specific comes first. An assumption that can never apply, since an earlier
@@ -81,12 +81,17 @@ def collect_assumptions(
     >>> [assumption.source for assumption in collect_assumptions([given], [], [judged])]
     ['user']
     """
-    kept: list[Assumption] = []
+    preferred: list[Assumption] = []
     for source in (given, rollouts, judged):
+        kept: list[Assumption] = []
         for assumption in sorted(source, key=_generality):
-            if not any(_covers(earlier, assumption) for earlier in kept):
-                kept.append(assumption)
-    return tuple(kept)
+            if any(_covers(earlier, assumption) for earlier in (*preferred, *kept)):
+                continue
+            shared = (_narrowed(earlier, assumption) for earlier in preferred)
+            kept += [one for one in shared if one is not None and one not in preferred]
+            kept.append(assumption)
+        preferred += kept
+    return tuple(preferred)
 
 
 def _generality(assumption: Assumption) -> int:
@@ -98,3 +103,23 @@ def _covers(general: Assumption, other: Assumption) -> bool:
     """Whether `general` applies wherever `other` does."""
     pairs = zip(general.key, other.key, strict=True)
     return all(theirs is None or theirs == own for theirs, own in pairs)
+
+
+def _narrowed(preferred: Assumption, other: Assumption) -> Assumption | None:
+    """`preferred` for what both are about; None if that is nothing.
+
+    A replay takes the most specific assumption: without this, a measured one of two models would
+    replace a given one of a route.
+    """
+    narrow: list[str | None] = []
+    for own, theirs in zip(preferred.key, other.key, strict=True):
+        if own is not None and theirs is not None and not _is_same_model(own, theirs):
+            return None
+        narrow.append(max(own or "", theirs or "", key=len) or None)
+    fields = dict(zip(("source_model", "target_model", "route"), narrow[1:], strict=True))
+    return preferred.model_copy(update=fields)
+
+
+def _is_same_model(name: str, other: str) -> bool:
+    """Whether two texts are equal, but for the provider before a colon that only one may have."""
+    return name == other or name.endswith(f":{other}") or other.endswith(f":{name}")

@@ -23,6 +23,7 @@ from ttplan.model.projection.assumption import (
     AssumptionName,
     measured,
 )
+from ttplan.model.request import MAX_TOKENS
 from ttplan.model.route import ProposedRoute, RouteConditions, sort_by_precedence
 from ttplan.model.stored_plan import StoredPlan
 from ttplan.operations.plans.stratified import (
@@ -44,6 +45,8 @@ MAX_OTHERS = 0.05
 """The share of matching requests that other models, or the target itself, may answer before."""
 MAX_DRIFT = 0.25
 """With a larger change of what no route changed, a change of traffic may be all there is."""
+_COLUMNS = {"matched_route_id", "reasoning_tokens", "status"}
+"""Columns that requests outside the store may lack; they are not measured then."""
 MOST_TAGS = 200
 """With more tags, strata do not distinguish them."""
 
@@ -108,9 +111,13 @@ def _rollouts(
     snapshot: Snapshot, org_id: UUID, targets: Collection[str] | None
 ) -> Iterator[Rollout]:
     """The rollouts that can be measured, the latest first."""
-    if not any(status in ("applied", "reverted") for status in snapshot.statuses(org_id).values()):
+    statuses = set(snapshot.statuses(org_id).values())
+    if statuses.isdisjoint(("applied", "reverted")) or not snapshot.request_count():
         return
-    last = _last_request(snapshot.requests())
+    table = snapshot.requests()
+    if table.get_backend().name != "duckdb" or not set(table.columns) >= _COLUMNS:
+        return
+    last = _last_request(table)
     steps = load_history(snapshot, org_id).steps
     for n, step in reversed(list(enumerate(steps))):
         run = snapshot.plan(step.plan_id) if step.event == APPLIED else None
@@ -263,7 +270,7 @@ def _read_rows(table: ir.Table, rollout: Rollout) -> list[_Row]:
     size = ibis.cases(
         *((table.input_tokens < bound, n) for n, bound in enumerate(SIZES)), else_=len(SIZES)
     )
-    reasoning = table.reasoning_tokens.fill_null(0)
+    reasoning = ibis.least(table.reasoning_tokens.fill_null(0), table.output_tokens)
     rows = table.select(
         after=~before,
         late=table.ts >= middle,
@@ -276,8 +283,8 @@ def _read_rows(table: ir.Table, rollout: Rollout) -> list[_Row]:
         model=table.model,
         tag=table.tag,
         size=size,
-        visible=ibis.greatest(table.output_tokens - reasoning, 0).cast("decimal(18, 0)"),
-        reasoning=reasoning.cast("decimal(18, 0)"),
+        visible=(table.output_tokens - reasoning).try_cast("decimal(18, 0)"),
+        reasoning=reasoning.try_cast("decimal(18, 0)"),
         reported=table.reasoning_tokens.notnull(),
         kept=_is_answer(table, rollout),
     )
@@ -313,7 +320,8 @@ def _is_answer(table: ir.Table, rollout: Rollout) -> ir.BooleanValue:
 
     own = table.org_id == ibis.literal(str(rollout.run.org_id)).cast(table.org_id.type())
     inside = (table.ts >= _instant(rollout.start)) & (table.ts < _instant(rollout.until))
-    return own & inside & ~table.cached & (table.status < 400) & (table.output_tokens > 0)
+    answered = ~table.cached & (table.status < 400) & table.output_tokens.between(1, MAX_TOKENS)
+    return own & inside & answered
 
 
 def _without_model(when: RouteConditions) -> RouteConditions:

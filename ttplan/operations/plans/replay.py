@@ -54,7 +54,8 @@ class ReplayOptions:
 
     `window` is (inclusive, exclusive), None for the whole log. `prices` are the caller's own and
     take precedence over the catalogue's at `prices_at`, and so do `facts`. Of `assumptions`, the
-    first that applies wins. The projection is the full one unless `config` names another.
+    most specific applies, of equal ones the first. The projection is the full one unless `config`
+    names another.
     """
 
     routes: Sequence[ProposedRoute]
