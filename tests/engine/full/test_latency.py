@@ -224,6 +224,14 @@ def test_a_target_without_history_is_not_known() -> None:
     assert result.widen(0.5, sampling_interval(result, 0.5)) is None
 
 
+def test_answers_beyond_the_history_widen_the_interval() -> None:
+    rows = simulated(11, 3000, share=1.0, ratio=1.0)
+    short = [row for row in rows if row.model == "slow" or row.output_tokens < 400]
+    known, extrapolated = project(rows), project(short)
+    assert known.extrapolated < 0.01 * 3000 < extrapolated.extrapolated
+    assert (extrapolated.errors.p95 or 0) > 3 * (known.errors.p95 or 1)
+
+
 def test_few_requests_of_a_target_leave_no_interval() -> None:
     rows = simulated(5, 400)
     few = [row for row in rows if row.model == "fast"][:4]

@@ -38,8 +38,8 @@ _Z = _NORMAL.inv_cdf(0.975)
 
 
 class CurveErrors(NamedTuple):
-    """The standard errors of the logarithms of the projected percentiles that come from the
-    curves; None if not known."""
+    """The errors of the logarithms of the projected percentiles that come from the curves; None if
+    not known."""
 
     p50: float | None
     p95: float | None
@@ -100,7 +100,7 @@ def project_full_latency(mapped: ir.Table) -> FullLatencies:
         as_integers(groups[name]) for name in ("target", "requests", "extrapolated")
     )
     errors = (
-        _curve_error(curves, groups, f"near_{i}", _count_between(counts, *window))
+        _curve_error(curves, groups, i, _count_between(counts, *window))
         for i, window in enumerate(windows)
     )
     return FullLatencies(
@@ -207,13 +207,16 @@ def _projection(binned: ir.Table, curves: Curves) -> ir.Table:
     """The projected latency of each moved request that has a latency, and its pieces."""
     moved = binned.filter(binned.moved & binned.latency_ms.notnull())
     source, target = _codes(moved, curves)
-    staged = moved.select("latency_ms", "moved", source=source, target=target)
+    bins = ["source_bin", "target_bin"]
+    staged = moved.select("latency_ms", "moved", *bins, source=source, target=target)
     usable = staged.source.notnull() & (staged.source % SHIFT != 0)
     piece = staged.target // SHIFT
     return staged.select(
         projected=_scaled(staged.moved, staged.latency_ms, staged.source, staged.target),
         source=usable.ifelse(staged.source // SHIFT, _NONE),
         target=staged.target.isnull().ifelse(_NONE, piece // 2),
+        source_bin=staged.source_bin,
+        target_bin=staged.target_bin,
         extrapolated=staged.target.isnull().ifelse(0, piece % 2),
     )
 
@@ -232,14 +235,15 @@ def _summed(latencies: Ints, requests: Ints) -> dict[int, int]:
 
 
 def _by_piece(projection: ir.Table, *ends: int) -> ir.Table:
-    """Moved requests by source and target piece: all, and those around each percentile."""
-    near = {
-        f"near_{i}": projection.projected.between(low, high).fill_null(False).sum()
-        for i, (low, high) in enumerate(zip(ends[::2], ends[1::2], strict=True))
-    }
-    return projection.group_by("source", "target").aggregate(
-        requests=projection.count(), extrapolated=projection.extrapolated.sum(), **near
-    )
+    """Moved requests by source and target piece: all, and those around each percentile, with the
+    sums of their bins."""
+    sums = {"requests": projection.count(), "extrapolated": projection.extrapolated.sum()}
+    for i, (low, high) in enumerate(zip(ends[::2], ends[1::2], strict=True)):
+        near = projection.projected.between(low, high).fill_null(False)
+        sums[f"near_{i}"] = near.sum()
+        for end in ("source", "target"):
+            sums[f"{end}_bins_{i}"] = near.ifelse(projection[f"{end}_bin"], 0).sum()
+    return projection.group_by("source", "target").aggregate(**sums)
 
 
 def _window(counts: Mapping[int, int], q: float) -> tuple[int, int]:
@@ -265,20 +269,30 @@ def _count_between(counts: Mapping[int, int], low: int, high: int) -> int:
     return sum(requests for ms, requests in counts.items() if low <= ms <= high)
 
 
-def _curve_error(curves: Curves, groups: pa.Table, name: str, total: int) -> float | None:
-    """The standard error of the logarithm of a percentile that comes from the curves.
+def _curve_error(curves: Curves, groups: pa.Table, i: int, total: int) -> float | None:
+    """The error of the logarithm of percentile `i` that comes from the curves.
 
     A change of the logarithm of one median by `e` moves the percentile's by `e` times the share of
     the requests around it that the median scales up, less the share that it scales down: the
     derivative of a quantile by the implicit function theorem. J.-C. Deville, Variance estimation
     for complex statistics and estimators: linearization and residual techniques (1999).
+
+    A piece is flat, so requests that have more tokens than the piece's own get too low a latency.
+    How far that moves the percentile, by the slope of the curve, is added in quadrature.
     """
-    near = as_integers(groups[name])
-    shares = np.zeros(len(curves.pieces))
-    for column, sign in (("target", 1), ("source", -1)):
-        piece = as_integers(groups[column])
+    if not total:
+        return None
+    near = as_integers(groups[f"near_{i}"])
+    shares, offset = np.zeros(len(curves.pieces)), 0.0
+    slopes = np.array(curves.slopes)
+    centres = np.array([piece.centre for piece in curves.pieces])
+    for end, sign in (("target", 1), ("source", -1)):
+        piece = as_integers(groups[end])
         used = (piece >= 0) & (near > 0)
-        np.add.at(shares, piece[used], sign * near[used] / total)
+        at = piece[used]
+        np.add.at(shares, at, sign * near[used] / total)
+        ahead = as_integers(groups[f"{end}_bins_{i}"])[used] - near[used] * centres[at]
+        offset += sign * float((slopes[at] * ahead).sum()) / total
     unknown = sum(
         abs(share)
         for share, piece in zip(shares.tolist(), curves.pieces, strict=True)
@@ -286,9 +300,8 @@ def _curve_error(curves: Curves, groups: pa.Table, name: str, total: int) -> flo
     )
     if unknown > NEGLIGIBLE:
         return None
-    return sqrt(
-        sum(
-            (share * (piece.error or 0.0)) ** 2
-            for share, piece in zip(shares.tolist(), curves.pieces, strict=True)
-        )
+    variances = (
+        (share * (piece.error or 0.0)) ** 2
+        for share, piece in zip(shares.tolist(), curves.pieces, strict=True)
     )
+    return sqrt(sum(variances) + offset**2)

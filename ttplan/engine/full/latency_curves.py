@@ -26,6 +26,7 @@ then below 2^53, and every engine divides it exactly."""
 BIN_STARTS = tuple(isqrt(2**k - 1) for k in range(80))
 """The least output tokens of each bin `floor(2 * log2(1 + tokens))`: ceil(2^(k/2)) - 1."""
 BINS = len(BIN_STARTS)
+_PROPORTIONAL = log(2) / 2
 SHIFT = 2**27
 """Above `LONGEST`: a number and a latency pack into one integer."""
 
@@ -33,13 +34,14 @@ SHIFT = 2**27
 class Piece(NamedTuple):
     """Joined bins of one model's curve, from bin `first` up to the model's next piece.
 
-    `median` is their median latency (ms), `error` the standard error of its logarithm; None if it
-    is not known.
+    `centre` is the mean bin of its requests, `median` their median latency (ms), `error` the
+    standard error of its logarithm; None if it is not known.
     """
 
     model: str
     first: int
     requests: int
+    centre: float
     median: int
     error: float | None
 
@@ -73,6 +75,25 @@ class Curves:
         firsts = [self.pieces[at].first for at in positions]
         at = np.searchsorted(firsts, np.arange(BINS), side="right") - 1
         return [positions[i] for i in at.tolist()]
+
+    @cached_property
+    def slopes(self) -> list[float]:
+        """How much the logarithm of the latency grows with each bin, at each piece.
+
+        From the two pieces beside it; between 0 and proportional to the tokens, which is also the
+        slope of a model with one piece.
+        """
+        slopes = []
+        for position, piece in enumerate(self.pieces):
+            own = self.positions[piece.model]
+            below = self.pieces[max(position - 1, own.start)]
+            above = self.pieces[min(position + 1, own.stop - 1)]
+            slope = _PROPORTIONAL
+            if above.centre > below.centre:
+                rise = log(max(above.median, 1)) - log(max(below.median, 1))
+                slope = min(max(rise / (above.centre - below.centre), 0.0), slope)
+            slopes.append(slope)
+        return slopes
 
 
 def with_bins(mapped: ir.Table) -> ir.Table:
@@ -141,7 +162,7 @@ def fetch_curves(binned: ir.Table) -> Curves:
         firsts = _joined(bins, requests[start:stop])
         parts = np.searchsorted(bins, [*firsts, BINS]).tolist()
         for first, (low, high) in zip(firsts, pairwise(parts), strict=True):
-            part = latencies[low:high], requests[start:stop][low:high]
+            part = bins[low:high], latencies[low:high], requests[start:stop][low:high]
             pieces.append(_piece(model, first, *part))
     return Curves(tuple(pieces), tuple(ends), sources, targets)
 
@@ -194,7 +215,7 @@ def _joined(bins: Ints, requests: Ints) -> list[int]:
     return [0, *((below[-1] + above[0]) // 2 + 1 for below, above in pairwise(pieces))]
 
 
-def _piece(model: str, first: int, latencies: Ints, requests: Ints) -> Piece:
+def _piece(model: str, first: int, bins: Ints, latencies: Ints, requests: Ints) -> Piece:
     """The piece with these requests by latency. Its median is element n // 2 of the sorted
     latencies."""
     values, at = np.unique(latencies, return_inverse=True)
@@ -203,7 +224,8 @@ def _piece(model: str, first: int, latencies: Ints, requests: Ints) -> Piece:
     c = _error_rank(n)
     ranks = np.searchsorted(cumulated, (c - 1, n // 2, n - c), side="right")
     low, median, high = values[ranks].tolist()
-    return Piece(model, first, n, median, _error(n, low, high))
+    centre = int((bins * requests).sum()) / n
+    return Piece(model, first, n, centre, median, _error(n, low, high))
 
 
 def _error_rank(n: int) -> int:
