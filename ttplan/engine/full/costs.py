@@ -23,7 +23,13 @@ _FACTORED_TYPE = "decimal(27, 12)"
 
 
 def with_projected(
-    rows: ir.Table, carried: ir.Table, factors: bool, redo: bool, rest: bool, fill: bool
+    rows: ir.Table,
+    carried: ir.Table,
+    factors: bool,
+    redo: bool,
+    rest: bool,
+    fill: bool,
+    attempts: bool,
 ) -> ir.Table:
     """`rows` (of `with_cold_costs`) with the columns that a summary reads.
 
@@ -58,6 +64,8 @@ def with_projected(
         rows = rows.mutate(listed_usd=rows.explained_usd)
     if fill:
         rows = _filled(rows)
+    if "current_usd" in rows.columns:
+        rows = _repriced(rows, factors)
     cost = rows.target_usd
     rest_usd = (rows.cost_usd - rows.listed_usd.fill_null(rows.cost_usd)).cast(money)
     rows = rows.mutate(rest_usd=rows.moved.ifelse(rest_usd, zero.cast(money)))
@@ -69,6 +77,9 @@ def with_projected(
     shift = negative.ifelse(-rows.shift_size, rows.shift_size)
     kept = rows.source_caches & ~rows.failed & ~rows.cached & (rows.lost != 0)
     shift = kept.ifelse(shift, zero.cast(money)).fill_null(zero.cast(money))
+    if attempts:
+        again = _times(rows.attempt_usd, rows.attempt_share, backend).cast(money)
+        shift = (shift + again.fill_null(zero.cast(money))).cast(money)
     moved_usd = ibis.greatest(cost, zero.cast(money)).cast(money)
     kept_usd = ibis.greatest(rows.cost_usd + shift, zero.cast(money)).cast(money)
     rows = rows.mutate(uncached_usd=rows.moved.ifelse(moved_usd, kept_usd))
@@ -95,6 +106,23 @@ def _filled(rows: ir.Table) -> ir.Table:
         filled_usd=(cost - rows.cost_usd).cast(money),
         cost_usd=cost.cast(money),
         baseline_cost_usd=ibis.greatest(rows.baseline_cost_usd, cost).cast(money),
+    )
+
+
+def _repriced(rows: ir.Table, factors: bool) -> ir.Table:
+    """`rows` whose recorded costs change with the price of their model until the plan's moment."""
+    backend, money = rows.get_backend(), rows.cost_usd.type()
+    current = _times(rows.current_usd, rows.source_factor, backend) if factors else rows.current_usd
+    priced = ~rows.failed & ~rows.cached
+    change = (current - rows.listed_usd).cast(money)
+    change = priced.ifelse(change, None).fill_null(ibis.literal(Decimal(0), money))
+    cost = ibis.greatest(rows.cost_usd + change, ibis.literal(Decimal(0), money)).cast(money)
+    return rows.mutate(
+        listed_usd=(rows.listed_usd + change).cast(money),
+        cost_usd=cost,
+        baseline_cost_usd=ibis.greatest(
+            rows.baseline_cost_usd + change, ibis.literal(Decimal(0), money)
+        ).cast(money),
     )
 
 

@@ -55,7 +55,8 @@ def _sums(rows: ir.Table, carried: ir.Table) -> ir.Table:
     exact = (rows.cold - token_cost(read, rows.spread)).cast("decimal(38, 15)")
     rows = rows.mutate(target_usd=half_away(exact, rows.get_backend()))
     return rows.group_by("factor", "source_factor", "redo_share").aggregate(
-        listed=rows.explained_usd.sum(), target=rows.target_usd.sum()
+        listed=(rows.current_usd if "current_usd" in rows.columns else rows.explained_usd).sum(),
+        target=rows.target_usd.sum(),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import ibis.expr.types as ir
 import pyarrow as pa
@@ -85,22 +86,26 @@ def map_full(
         tables = [enter(small_table(backend, table)) for table in (dated, current)]
         used = current if at_plan else dated
 
-        def costed_at(source: int, target: int) -> ir.Table:
+        def costed_at(source: int, target: int, reprices: bool = False) -> ir.Table:
             # Tables, since each is read several times, and since DuckDB plans expressions over
             # joins slowly.
-            beside = (pair_rows, tables[source], tables[target])
-            priced = enter(materialised(rows, _with_pairs, shape, beside=beside))
-            return enter(materialised(priced, with_cold_costs, shape))
+            own = shape._replace(reprices=reprices)
+            beside = (pair_rows, tables[source], tables[target], *([tables[1]] if reprices else []))
+            priced = enter(materialised(rows, _with_pairs, own, beside=beside))
+            return enter(materialised(priced, with_cold_costs, own))
 
-        costed = costed_at(0, int(at_plan))
+        differ = moment is not None and prices_differ(
+            dated, current, spec.window_start, spec.window_end
+        )
+        costed = costed_at(0, int(at_plan), reprices=at_plan and differ)
         sums = fetch_calibration(costed, pairs)
         carried = calibrate(pairs, spec.active_routes, inputs, sums)
         carried_rows = enter(small_table(backend, carried.table(pairs)))
         other = None
-        if moment is not None and prices_differ(dated, current, spec.window_start, spec.window_end):
+        if differ:
             again = costed_at(int(not at_plan), int(not at_plan))
             other = fetch_other_prices(costed, again, carried_rows)
-        flags = (carried.factors, carried.asks_again, carried.stays, carried.fills)
+        flags = (carried.factors, carried.asks_again, carried.stays, carried.fills, shape.attempts)
         mapped = stack.enter_context(
             materialised(costed, with_projected, *flags, beside=(carried_rows,))
         )
@@ -115,12 +120,13 @@ def _with_pairs(
     pairs: ir.Table,
     source_pieces: ir.Table,
     target_pieces: ir.Table,
-    shape: Shape,
+    *current_and_shape: Any,
 ) -> ir.Table:
-    priced = with_prices(
-        with_tokens(rows, pairs, shape), {"source": source_pieces, "target": target_pieces}, shape
-    )
-    return with_outcomes(priced, shape)
+    *current, shape = current_and_shape
+    pieces = {"source": source_pieces, "target": target_pieces}
+    if current:
+        pieces["current"] = current[0]
+    return with_outcomes(with_prices(with_tokens(rows, pairs, shape), pieces, shape), shape)
 
 
 def shape_of(
@@ -171,6 +177,8 @@ def shape_of(
         ),
         cached_explicitly=EXPLICIT in modes,
         carries=_carried_parts(log, pairs, inputs.prices, EXPLICIT in modes),
+        reprices=False,
+        attempts=any(pair.values and pair.values["paid_attempts"].value for pair in pairs),
         fees=any(rate.request_usd or rate.web_search_usd for rate in rates),
     )
 

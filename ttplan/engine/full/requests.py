@@ -38,6 +38,7 @@ REASONS = {
     6: "structured output",
 }
 """Why a target cannot serve a request, by the number in the column `reason`."""
+OUTPUT_LIMIT = 2
 _FEATURES = {3: "images", 4: "audio", 5: "tools", 6: "structured_output"}
 INPUT_PARTS = ("cached", "write_1h", "write", "in_audio", "in_image", "input")
 OUTPUT_PARTS = ("reasoning", "out_audio", "out_image", "output")
@@ -100,8 +101,10 @@ def _reason(rows: ir.Table, shape: Shape) -> ir.IntegerValue:
 
 
 def with_prices(rows: ir.Table, pieces_by_side: Mapping[str, ir.Table], shape: Shape) -> ir.Table:
-    """`rows` with the rates of their source (`source_…`) and of their target (`target_…`)."""
-    for side, tokens in (("source", "input_tokens"), ("target", "new_input")):
+    """`rows` with the rates of their source (`source_…`), of their target (`target_…`) and, if the
+    projection is at the plan's prices, of their source then (`current_…`)."""
+    for side in pieces_by_side:
+        key, tokens = ("target", "new_input") if side == "target" else ("source", "input_tokens")
         pieces = pieces_by_side[side]
         needed = [f"rate_{name}" for name in shape.carries] + ["piece"]
         needed += ["fee", "search_fee"] if shape.fees else []
@@ -110,7 +113,7 @@ def with_prices(rows: ir.Table, pieces_by_side: Mapping[str, ir.Table], shape: S
             **{f"{side}_{name}": pieces[name] for name in needed},
             **{f"piece_{name}": pieces[name] for name in (*ranges, "price_key")},
         )
-        joined = rows.join(renamed, [rows[f"{side}_key"] == renamed.piece_price_key])
+        joined = rows.join(renamed, [rows[f"{key}_key"] == renamed.piece_price_key])
         if shape.dated:
             joined = joined.filter(
                 joined.ts >= joined.piece_starts,
@@ -176,7 +179,18 @@ def with_cold_costs(rows: ir.Table, shape: Shape) -> ir.Table:
     """`rows` (of `with_outcomes`) with what `with_projected` reads."""
     listed = _recorded_source(rows, shape)
     rows = rows.mutate(**{f"n_{name}": tokens for name, tokens in listed.items()})
-    rows = rows.mutate(explained=_cost(rows, "source", shape)).drop(*(f"n_{n}" for n in listed))
+    rows = rows.mutate(explained=_cost(rows, "source", shape))
+    if shape.reprices:
+        rows = rows.mutate(current=_cost(rows, "current", shape))
+        rows = rows.mutate(current_usd=half_away(rows.current, rows.get_backend()))
+    if shape.attempts:
+        attempt = token_cost(rows.new_input, rows.target_rate_input) + token_cost(
+            rows.output_limit, rows.target_rate_output
+        )
+        paid = (rows.outcome == INELIGIBLE) & (rows.reason == OUTPUT_LIMIT)
+        rows = rows.mutate(attempt=paid.ifelse(attempt.cast("decimal(38, 15)"), None))
+        rows = rows.mutate(attempt_usd=half_away(rows.attempt, rows.get_backend()))
+    rows = rows.drop(*(f"n_{name}" for name in listed))
     parts = _target_parts(rows, shape)
     rows = rows.mutate(**{f"n_{name}": tokens for name, tokens in parts.items()})
     rows = rows.mutate(cold=_cost(rows, "target", shape))

@@ -45,3 +45,5 @@ class Shape(NamedTuple):
     dated: bool
     cached_explicitly: bool
     fees: bool
+    reprices: bool
+    attempts: bool

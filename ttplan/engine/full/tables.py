@@ -70,6 +70,7 @@ CARRIED = pa.schema(
         ("redo_share", pa.decimal128(10, 6)),
         ("rest_stays", pa.bool_()),
         ("fill", pa.bool_()),
+        ("attempt_share", pa.decimal128(10, 6)),
     ]
 )
 """What is known of a pair once its recorded costs are compared with prices."""

@@ -18,7 +18,7 @@ from ttplan.engine.full.log_facts import LogKey
 from ttplan.engine.full.shape import MICRO
 from ttplan.engine.full.tables import CARRIED
 from ttplan.engine.summary import pico, usd
-from ttplan.model.projection.assumption import CostScope
+from ttplan.model.projection.assumption import AssumptionName, CostScope
 from ttplan.model.projection.full import ProjectionInputs
 from ttplan.model.route import ProposedRoute
 
@@ -144,6 +144,7 @@ class Carried:
                 "redo_share": self.redo[pair.index].value,
                 "rest_stays": self.rest[pair.index].value > 0,
                 "fill": self.fill[pair.index].value > 0,
+                "attempt_share": _value_of(pair, "paid_attempts"),
             }
 
         return pa.Table.from_pylist([row(pair) for pair in pairs], schema=CARRIED)
@@ -167,6 +168,10 @@ class Carried:
     def asks_again(self) -> bool:
         """Whether some answers are asked again."""
         return any(value.value > 0 for value in self.redo.values())
+
+
+def _value_of(pair: Pair, name: AssumptionName) -> Decimal:
+    return pair.values[name].value if name in pair.values else Decimal(0)
 
 
 def calibrate(
