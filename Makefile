@@ -10,7 +10,7 @@ NBVAL := $(BIN)/pytest -p nbval -m "" --nbval --nbval-current-env --nbval-cell-t
 # loads the tests 6 seconds.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test quick test-all test-rest test-notebooks test-panel test-slow test-browser test-lowest \
+.PHONY: demo test quick test-all test-rest test-notebooks test-panel test-slow test-browser test-lowest universes \
 	test-audit-only coverage lint docs dist notebooks faults fuzz mutants bench bench-chains bench-peer clean
 
 demo: $(DEMO)  ## the whole story on an hour of real traffic
@@ -85,6 +85,9 @@ fuzz: $(READY)  ## make fuzz TARGET=reader SECONDS=600; without TARGET each in t
 
 mutants: $(READY)  ## make mutants MODULE=verify.walker; all of ttplan.audit without MODULE
 	$(BIN)/python scripts/mutants.py $(MODULE)
+
+universes: $(READY)  ## try projections on simulated worlds whose costs are known
+	$(BIN)/python -m tests.universes --seeds $(or $(SEEDS),20)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.run

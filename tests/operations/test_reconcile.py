@@ -85,7 +85,7 @@ def begun(path: Path, **options: Any) -> Workspace:
     """A workspace with a plan that went live at NOW, after four days of 200 requests each."""
     ws = opened(path)
     ws.import_logs(write(path.with_name("before.jsonl"), traffic(NOW - 4 * DAY, 4, 200, seed=1)))
-    # Recorded costs are not list prices here; what a full projection makes of that is not the point.
+    # Recorded costs are not list prices here, which a full projection would make something of.
     options = {"config": PlanConfig(projection="reference")} | options
     ws.apply(ws.plan([ROUTE], name="cheaper", prices=PRICES, **options))
     return ws

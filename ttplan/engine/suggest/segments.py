@@ -15,7 +15,9 @@ import ibis.expr.types as ir
 
 from ttplan.engine.cost import target_prices, with_charged, with_target_cost
 from ttplan.engine.dialects import exact_sum, fetch
+from ttplan.engine.full.requests import INELIGIBLE
 from ttplan.engine.summary import grid_step, on_grid, pico
+from ttplan.model.money import MONEY_STEP
 from ttplan.model.pricing import ModelPricing
 
 MOST_MODELS, MOST_TAGS = 50, 100
@@ -90,29 +92,28 @@ def add_sums(parts: Sequence[Sums], targets: int) -> Sums:
 
 
 def cut_segments(
-    rows: ir.Table,
+    priced: ir.Table,
     count: int,
     by: Collection[str],
     targets: Sequence[str],
-    pricing: Mapping[str, ModelPricing],
+    limits: Collection[int] = (),
 ) -> Segments:
-    """The segments of `rows`, of which there are `count`, at least 1, by the columns `by`; every
-    target must have a price.
+    """The segments of the rows of `on_targets`, of which there are `count`, at least 1, by the
+    columns `by`. Sizes may also be cut below `limits`: what a target can read.
 
     The halves are those before and from the time at which half of the requests had arrived. A burst
     is then in one half, and what changes over time shows as a difference between the halves.
     """
     split_at = (
-        fetch(rows.select("ts").order_by("ts").limit(1, offset=count // 2))["ts"][0]
+        fetch(priced.select("ts").order_by("ts").limit(1, offset=count // 2))["ts"][0]
         .as_py()
         .astimezone(UTC)
     )
     tops = {
-        name: _top(rows, name, most)
+        name: _top(priced, name, most)
         for name, most in (("model", MOST_MODELS), ("tag", MOST_TAGS))
         if name in by
     }
-    priced = _on_targets(rows, targets, pricing)
     first = priced.aggregate(
         untagged=priced.tag.isnull().sum(),
         **{f"extent_{i}": priced[f"saved_{i}"].abs().max() for i in range(len(targets))},
@@ -124,7 +125,7 @@ def cut_segments(
     )
     totals = fetch(first).to_pylist()[0]
     bounds = (
-        _bounds([totals[f"under_{i}"] for i in range(len(READABLE))], count)
+        _bounds([totals[f"under_{i}"] for i in range(len(READABLE))], count, limits)
         if "input_tokens" in by
         else ()
     )
@@ -153,9 +154,9 @@ def _top(rows: ir.Table, name: str, most: int) -> tuple[list[str], bool]:
     return values[:most], len(values) > most
 
 
-def _bounds(below: Sequence[int], count: int) -> tuple[int, ...]:
+def _bounds(below: Sequence[int], count: int, limits: Collection[int]) -> tuple[int, ...]:
     """Readable bounds near the quantiles: for each the first that has at least that share of
-    requests below it."""
+    requests below it. Of each limit the last that does not exceed it."""
     cuts = {
         next(
             (bound for bound, n in zip(READABLE, below, strict=True) if 100 * n >= percent * count),
@@ -163,6 +164,7 @@ def _bounds(below: Sequence[int], count: int) -> tuple[int, ...]:
         )
         for percent in _CUTS
     }
+    cuts |= {max((b for b in READABLE if b <= limit), default=None) for limit in limits}
     inner = sorted(
         bound for bound in cuts if bound is not None and 0 < below[READABLE.index(bound)] < count
     )
@@ -175,7 +177,7 @@ def _bounds(below: Sequence[int], count: int) -> tuple[int, ...]:
     )
 
 
-def _on_targets(
+def on_targets(
     rows: ir.Table, targets: Sequence[str], pricing: Mapping[str, ModelPricing]
 ) -> ir.Table:
     """`rows` and, for each target, `projected_<i>` and `saved_<i>`, in USD."""
@@ -200,6 +202,29 @@ def _on_targets(
         table = table.mutate(
             **{f"saved_{i}": (table.model == target).ifelse(ibis.least(saved, zero), saved)}
         )
+    return table
+
+
+def on_targets_in_full(mapped: Sequence[ir.Table], targets: Sequence[str]) -> ir.Table:
+    """As `on_targets`, of the rows of full projections that each send all requests to one
+    target."""
+    columns = ("ts", "model", "tag", "input_tokens", "cost_usd", "baseline_cost_usd")
+    table = mapped[0].select("id", *columns)
+    for i, rows in enumerate(mapped):
+        saved = rows.cost_usd - rows.projected_usd
+        zero = ibis.literal(Decimal(0), saved.type())
+        least = ibis.literal(-MONEY_STEP, saved.type())
+        # A request that the target cannot serve saves nothing; the least loss there is makes a
+        # route that leaves it out the better one.
+        unserved = (rows.outcome == INELIGIBLE).ifelse(least, zero)
+        own = rows.select(
+            **{
+                f"id_{i}": rows.id,
+                f"projected_{i}": rows.projected_usd,
+                f"saved_{i}": rows.moved.ifelse(saved, unserved),
+            }
+        )
+        table = table.join(own, [table.id == own[f"id_{i}"]]).drop(f"id_{i}")
     return table
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import datetime
 from fractions import Fraction
-from functools import reduce
-from typing import NamedTuple
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import ibis.expr.types as ir
@@ -15,11 +15,19 @@ from ttplan.engine.cost import target_prices
 from ttplan.engine.intervals.edgeworth import UNTRUSTED_ERROR, draw_of_total
 from ttplan.engine.intervals.infer import FEW
 from ttplan.engine.intervals.moments import LOWER, UPPER
-from ttplan.engine.project import map_requests
+from ttplan.engine.project import map_requests, map_window
 from ttplan.engine.replay import FIRST_INSTANT, LAST_INSTANT, NIL
 from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.engine.rows import LeftOut, count_window
-from ttplan.engine.suggest.segments import SegmentKey, Segments, Sums, add_sums, cut_segments
+from ttplan.engine.suggest.division import Choice, Segment, divide
+from ttplan.engine.suggest.segments import (
+    Segments,
+    Sums,
+    add_sums,
+    cut_segments,
+    on_targets,
+    on_targets_in_full,
+)
 from ttplan.engine.summary import usd
 from ttplan.model.errors import InputError
 from ttplan.model.pricing import ModelPricing
@@ -31,62 +39,6 @@ NAMESPACE = uuid5(NAMESPACE_URL, "ttplan:suggested-routes")
 """The namespace of the ids of suggested routes: the same route has the same id in every log."""
 MIN_SHARE, LIMIT = 0.01, 20
 _SHOWN = 40
-
-
-class Segment(NamedTuple):
-    """Requests of a model and tag (None: any), of sizes `low` to `high` (exclusive), by
-    position."""
-
-    model: str | None
-    tag: str | None
-    low: int
-    high: int
-
-    def covers(self, key: SegmentKey) -> bool:
-        """Whether this segment contains a finest segment."""
-        return (
-            self.model in (None, key.model)
-            and self.tag in (None, key.tag)
-            and self.low <= key.size < self.high
-        )
-
-
-class Choice(NamedTuple):
-    """A segment, and the target (by position) that saves most there, with the saving in 10^-12
-    USD."""
-
-    segment: Segment
-    target: int
-    saved: int
-
-
-class Division(NamedTuple):
-    """A way to divide requests into routes. The best has the most worth, then the fewest routes and
-    conditions."""
-
-    worth: int = 0
-    fewer_routes: int = 0
-    fewer_conditions: int = 0
-    choices: tuple[Choice, ...] = ()
-
-    def with_choice(self, choice: Choice, charge: int, conditions: int) -> Division:
-        """This division with one more route, whose worth is its saving minus `charge`."""
-        worth = self.worth + choice.saved - charge
-        return Division(
-            worth,
-            self.fewer_routes - 1,
-            self.fewer_conditions - conditions,
-            (*self.choices, choice),
-        )
-
-    def combine(self, other: Division) -> Division:
-        """This division and another one, of different requests."""
-        return Division(
-            self.worth + other.worth,
-            self.fewer_routes + other.fewer_routes,
-            self.fewer_conditions + other.fewer_conditions,
-            self.choices + other.choices,
-        )
 
 
 def suggest(
@@ -148,8 +100,22 @@ def suggest(
     >>> suggest(ibis.memtable(to_arrow([])), ["mini"], prices=prices, org_id=UUID(int=2)).notes
     ('There are no requests in the window.',)
     """
+    spec = ReplaySpec(NIL, org_id, window_start, window_end, (), prices or {})
+    return suggest_by_spec(table, spec, target_models, by, min_share=min_share, limit=limit)
+
+
+def suggest_by_spec(
+    table: ir.Table,
+    spec: ReplaySpec,
+    target_models: Sequence[str],
+    by: Sequence[str],
+    *,
+    min_share: float,
+    limit: int,
+) -> Suggestions:
+    """As `suggest`, at the costs of a spec's projection. Raises InputError."""
     targets, dimensions = _checked(target_models, by, min_share, limit)
-    pricing = prices or {}
+    pricing = spec.pricing
     # A price under None is for every provider; without it, some requests would have no price.
     priced = [target for target in targets if None in dict(target_prices(target, pricing))]
     if not priced:
@@ -157,14 +123,13 @@ def suggest(
             f"no price for any of the target models {', '.join(targets)}; give prices as "
             f"provider:model"
         )
-    spec = ReplaySpec(NIL, org_id, window_start, window_end, (), pricing)
     spec.check()
     count, left_out = count_window(table, spec)
     notes = [*_unpriced(targets, priced), *_left_out(left_out)]
     if not count:
         return _no_suggestions(spec, notes)
-    with map_requests(table, spec) as rows:
-        log = cut_segments(rows, count, dimensions, priced, pricing)
+    with _on_targets(table, spec, priced) as (rows, limits):
+        log = cut_segments(rows, count, dimensions, priced, limits)
     cost = sum(sums.actual for sums in log.selecting.values())
     division, candidates = divide(log, dimensions, charge=int(cost * Fraction(min_share)))
     ranked = sorted(
@@ -177,16 +142,47 @@ def suggest(
             f"limit shows them."
         )
     return Suggestions(
-        org_id=org_id,
-        window_start=window_start,
+        org_id=spec.org_id,
+        window_start=spec.window_start,
         split_at=log.split_at,
-        window_end=window_end,
+        window_end=spec.window_end,
         requests=count,
         heldout_requests=held_out,
         candidates=candidates,
         items=tuple(_suggestions(ranked[:limit], log, held_out)),
         notes=(*notes, *_unreachable(log, dimensions)),
     )
+
+
+@contextmanager
+def _on_targets(
+    table: ir.Table, spec: ReplaySpec, targets: Sequence[str]
+) -> Iterator[tuple[ir.Table, set[int]]]:
+    """The rows with their cost on each target, for the block, and the context windows of the
+    targets, as far as they are known."""
+    if not spec.is_full:
+        with map_requests(table, spec) as rows:
+            yield on_targets(rows, targets, spec.pricing), set()
+        return
+    with ExitStack() as stack:
+        windows = [
+            stack.enter_context(map_window(table, replace(spec, routes=(_everything(target),))))
+            for target in targets
+        ]
+        facts = {
+            pair.target_facts.capabilities.context_tokens
+            for window in windows
+            if window.full is not None
+            for pair in window.full.pairs
+        }
+        rows = on_targets_in_full([window.rows for window in windows], targets)
+        yield rows, {limit for limit in facts if limit is not None}
+
+
+def _everything(target: str) -> ProposedRoute:
+    """A route that sends all requests to a target."""
+    action = RouteAction(target_model=target)
+    return ProposedRoute(id=NIL, name=target, priority=0, then=action)
 
 
 def _checked(
@@ -205,75 +201,6 @@ def _checked(
     if limit < 1:
         raise InputError(f"limit is {limit}; expected at least 1")
     return targets, [name for name in DIMENSIONS if name in dimensions]
-
-
-# --- choosing, in the selecting half --------------------------------------------------------------
-
-
-def divide(log: Segments, by: Iterable[str], charge: int) -> tuple[Division, int]:
-    """The best division of the selecting half into routes that do not overlap, and how many were
-    compared.
-
-    A model, or the whole log, is divided by tag only if that is worth more. No condition can
-    name a missing tag or a value beyond the most costly ones: only a route without that
-    condition takes it.
-    """
-    sizes = len(log.bounds) + 1
-    saved: dict[tuple[str | None, str | None], list[list[int]]] = {}
-    for key, sums in sorted(log.selecting.items(), key=lambda item: _order(item[0])):
-        if key.model is None and "model" in by:
-            continue
-        names = {(key.model, None)} | ({(key.model, key.tag)} if "tag" in by else set())
-        for name in names:
-            column = saved.setdefault(name, [[0] * sizes for _ in log.targets])
-            for target, on in enumerate(sums.targets):
-                column[target][key.size] += on.saved
-    best = Division()
-    for model in sorted({model for model, _ in saved}, key=_none_first):
-        tags = sorted(tag for m, tag in saved if m == model and tag is not None)
-        whole = _best_sizes((model, None), saved[(model, None)], charge)
-        parts = reduce(
-            Division.combine,
-            (_best_sizes((model, tag), saved[(model, tag)], charge) for tag in tags),
-            Division(),
-        )
-        parts = parts._replace(fewer_conditions=parts.fewer_conditions - len(parts.choices))
-        best = best.combine(max(whole, parts, key=_value))
-    return best, len(saved) * len(log.targets) * sizes * (sizes + 1) // 2
-
-
-def _best_sizes(
-    names: tuple[str | None, str | None], saved: Sequence[Sequence[int]], charge: int
-) -> Division:
-    """The best division of one model and tag into ranges of size, by what each size saves on each
-    target."""
-    sizes = len(saved[0])
-    sums = [[sum(column[:i]) for i in range(sizes + 1)] for column in saved]
-    best = [Division()]  # of the sizes below each position
-    for high in range(1, sizes + 1):
-        options = [best[high - 1]]
-        for low in range(high):
-            for target, below in enumerate(sums):
-                gain = below[high] - below[low]
-                if gain > charge:
-                    choice = Choice(Segment(*names, low, high), target, gain)
-                    options.append(
-                        best[low].with_choice(choice, charge, (low > 0) + (high < sizes))
-                    )
-        best.append(max(options, key=_value))
-    return best[-1]
-
-
-def _value(division: Division) -> tuple[int, int, int]:
-    return division[:3]
-
-
-def _none_first(name: str | None) -> tuple[bool, str]:
-    return name is not None, name or ""
-
-
-def _order(key: SegmentKey) -> tuple[object, ...]:
-    return *_none_first(key.model), *_none_first(key.tag), key.size
 
 
 # --- confirming, in the held-out half -------------------------------------------------------------

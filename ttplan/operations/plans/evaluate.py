@@ -7,7 +7,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from ttplan.model.plan import IntervalMethod, PlanConfig
+from ttplan.model.plan import IntervalMethod, PlanConfig, Projection
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.projection.assumption import Assumption
 from ttplan.model.projection.capabilities import ModelFacts
@@ -30,6 +30,8 @@ def suggest(
     *,
     window: TimeWindow | None = None,
     prices: PathLike | Mapping[str, ModelPricing] | None = None,
+    facts: PathLike | Mapping[str, ModelFacts] | None = None,
+    projection: Projection = "full",
     min_share: float = 0.01,
     limit: int = 20,
 ) -> Suggestions:
@@ -48,6 +50,10 @@ def suggest(
         As in `plan`.
     prices : path or mapping of str to ModelPricing, optional
         As in `plan`.
+    facts : path or mapping of str to ModelFacts, optional
+        As in `plan`.
+    projection : {"full", "reference"}, default "full"
+        How costs on a target are projected. What a target cannot serve saves nothing there.
     min_share : float, default 0.01
         The least share (0 to 1) of the cost that each route has to save.
     limit : int, default 20
@@ -84,6 +90,8 @@ def suggest(
             at,
             org_id,
             context.name,
+            facts=facts,
+            projection=projection,
             min_share=min_share,
             limit=limit,
         )

@@ -17,17 +17,19 @@ from ttplan.engine.backtest import backtest
 from ttplan.engine.dialects import fetch
 from ttplan.engine.replay import checked_replay
 from ttplan.engine.replay_spec import ReplayOutcome, ReplaySpec, pass_names
-from ttplan.engine.suggest.suggest import suggest
+from ttplan.engine.suggest.suggest import suggest_by_spec
 from ttplan.gateways.plan_file import read_plan_file
 from ttplan.model.errors import DataError, InputError, TtplanError
 from ttplan.model.plan import (
     DEFAULT_BOOTSTRAP_ITERATIONS,
     IntervalMethod,
     PlanConfig,
+    Projection,
     make_empty_result,
 )
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.projection.assumption import Assumption
+from ttplan.model.projection.capabilities import ModelFacts
 from ttplan.model.results.backtest import Backtest
 from ttplan.model.results.suggestion import Suggestions
 from ttplan.model.route import ProposedRoute
@@ -94,9 +96,7 @@ class ReplayOptions:
             bootstrap_iterations=self.bootstrap_iterations,
             interval_method=self.interval_method,
             book=PriceBook(self.prices),
-            facts=read_facts(self.facts)
-            if isinstance(self.facts, str | os.PathLike)
-            else self.facts or {},
+            facts=_read_facts(self.facts),
             assumptions=self.assumptions,
             prices_at=self.prices_at,
         )
@@ -269,6 +269,8 @@ def suggest_routes(
     *,
     min_share: float,
     limit: int,
+    facts: FactsSource = None,
+    projection: Projection = "full",
 ) -> Suggestions:
     """Suggest routes for a stored log, with the caller's prices over the catalogue's at `at`.
     Raises InputError."""
@@ -276,18 +278,24 @@ def suggest_routes(
     log = summarise_log(table)
     start, end = resolve_window(log, window, log_name)
     priced = price_table(log.providers, targets, at=at, own=own)
-    suggestions = suggest(
-        table,
-        targets,
-        by,
-        priced.pricing,
+    spec = ReplaySpec(
+        plan_id=UUID(int=0),
         org_id=org_id,
         window_start=start,
         window_end=end,
-        min_share=min_share,
-        limit=limit,
+        routes=(),
+        pricing=priced.pricing,
+        config=PlanConfig(projection=projection),
+        book=PriceBook(prices),
+        facts=_read_facts(facts),
+        prices_at=at,
     )
+    suggestions = suggest_by_spec(table, spec, targets, by, min_share=min_share, limit=limit)
     return suggestions.model_copy(update={"notes": (*suggestions.notes, *priced.notes)})
+
+
+def _read_facts(facts: FactsSource) -> Mapping[str, ModelFacts]:
+    return read_facts(facts) if isinstance(facts, str | os.PathLike) else facts or {}
 
 
 def _read_own(prices: PriceSource, at: datetime) -> Mapping[str, ModelPricing] | None:
