@@ -639,7 +639,7 @@ def test_a_card_says_the_window_the_halves_and_the_unit(sample: Workspace) -> No
     assert "saves 28.53 USD 27.84 to 29.24 USD" in text
     assert max(map(len, repr(suggestions).splitlines())) <= 80
     html = suggestions._repr_html_()
-    assert "27.77 to 29.17 USD" in html
+    assert "27.84 to 29.24 USD" in html
     assert 'role="group"' in html
     assert len(suggestions) == 3
     assert [item.route for item in suggestions] == list(suggestions.routes)

@@ -37,6 +37,7 @@ weak."""
 LEAST_EFFECTIVE = 10
 """Below this many effective clusters there are no intervals."""
 DRAWS, LEAST_RESAMPLES = 10**9, 1_000
+PRECISE_RESAMPLES = 20_000
 _ZEROS = (0.0, 0.0)
 
 
@@ -162,7 +163,7 @@ def _limit(summary: Summary, mapped: ir.Table, spec: ReplaySpec) -> Inferred:
     share = summary.largest / total.baseline if total.baseline else 0.0
     if ratio is None or not (trusted or spec.interval_method == "limit"):
         rows = fetch_rows(mapped, summary.medians, spec)
-        resamples = _enough_resamples(n)
+        resamples = _enough_resamples(n, spec)
         intervals = ConfidenceIntervals(**_savings(rows, spec, resamples), **exact)
         return Inferred(intervals, "limit+resample", HeavyTail(share, resamples))
     savings = edgeworth.total_interval(
@@ -175,9 +176,15 @@ def _limit(summary: Summary, mapped: ir.Table, spec: ReplaySpec) -> Inferred:
     return Inferred(intervals, "limit", None if trusted else HeavyTail(share, None))
 
 
-def _enough_resamples(units: int) -> int:
+def _enough_resamples(units: int, spec: ReplaySpec) -> int:
     """How many resamples a heavy tail gets: few units do not need, and memory does not hold, more
-    than `FEW` of them get."""
+    than `FEW` of them get.
+
+    Those of a full projection suffice for a Monte Carlo error of a hundredth of the interval's
+    width; a reference projection keeps the number that its stored results were made with.
+    """
+    if spec.is_full:
+        return PRECISE_RESAMPLES
     return max(LEAST_RESAMPLES, DRAWS // max(units, FEW))
 
 
@@ -263,7 +270,7 @@ def _limit_of_clusters(sums: ClusterSums, spec: ReplaySpec) -> Inferred:
     baseline = sum(sums.baseline.tolist())
     share = max(sums.baseline.tolist()) / baseline if baseline else 0.0
     if ratio is None or not (trusted or spec.interval_method == "limit"):
-        resamples = _enough_resamples(len(sums))
+        resamples = _enough_resamples(len(sums), spec)
         intervals = ConfidenceIntervals(**_savings(sums, spec, resamples), **exact)
         return Inferred(intervals, "limit+resample", HeavyTail(share, resamples))
     change, actual = (
