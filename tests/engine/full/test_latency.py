@@ -165,7 +165,7 @@ def check(rows: Sequence[Row], mapped: ir.Table) -> FullLatencies:
     return result
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(mapped_rows())
 def test_every_row_has_the_oracles_latency(rows: list[Row]) -> None:
     check(rows, duckdb_table(rows))

@@ -84,7 +84,12 @@ class CacheFit(FrozenModel):
 
 
 class FullProjection(FrozenModel):
-    """What a full projection adds to a result. USD per window."""
+    """What a full projection adds to a result. USD per window.
+
+    `kept_cache_usd` is what requests that stay save because the routes change what their provider
+    has cached. `prices_change` are the times after the plan's moment at which a price of its models
+    is known to change.
+    """
 
     inputs: ProjectionInputs
     ineligible: tuple[IneligibleRequests, ...] = ()

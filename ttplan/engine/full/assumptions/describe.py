@@ -8,7 +8,12 @@ from typing import NamedTuple
 
 import ibis.expr.types as ir
 
-from ttplan.engine.full.assumptions.effects import assumption_effects, full_details, standard_error
+from ttplan.engine.full.assumptions.effects import (
+    assumption_effects,
+    coming_changes,
+    full_details,
+    standard_error,
+)
 from ttplan.engine.full.assumptions.totals import FullTotals, fetch_totals
 from ttplan.engine.full.project import FullMapping
 from ttplan.engine.replay_spec import ReplaySpec
@@ -59,6 +64,10 @@ def _caveats(totals: FullTotals, mapping: FullMapping) -> Iterator[str]:
             f"{lost:,} requests are recorded at no cost and have a price: they count at their "
             "price."
         )
+    changes = coming_changes(totals, mapping)
+    if changes:
+        days = ", ".join(f"{change:%Y-%m-%d}" for change in changes)
+        yield f"Prices of these models change after the plan's moment, on {days}: plan again then."
     unknown = sorted(
         {
             pair.target.name
