@@ -75,6 +75,7 @@ def draw_notebook() -> None:
             "savings": ws.savings(),
             "savings_by": by_route,
             "latencies": ws.latencies(plan).head(8),
+            "assumptions": ws.assumptions(plan),
             "routes": ws.routes(),
             "route_history": ws.route_history("short chat"),
             "requests": ws.requests(limit=4),
@@ -91,6 +92,7 @@ def draw_notebook() -> None:
             "latency": plots.latency(ws.latencies(plan)),
             "sweep": plots.sweep(test_plots.swept(0.85, 0.9, 0.92, 0.95)),
             "projected_actual": plots.projected_actual(test_plots.reconciled()),
+            "break_even": plots.break_even(test_plots.assumed(test_plots.OUTPUT, test_plots.REDO)),
             "chain": plots.chain(ws.entries()),
         }
         for name, axes in drawn.items():

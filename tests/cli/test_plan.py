@@ -117,6 +117,29 @@ def test_suggested_routes_are_shown_written_and_planned(
     check_error(["suggest", "--store", sample], 2, "--target", capsys)
 
 
+def test_assumptions_and_projections(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = first_plan_id(capsys)
+    assert run(["assumptions", plan[:8]]) == 0
+    assert "ratio_out" in capsys.readouterr().out
+    rows = run_json(capsys, "assumptions", plan)
+    shown = {row["assumption"]: row["break_even"] for row in rows}
+    shown_plan = run_json(capsys, "show", plan)["result"]["assumptions"]
+    assert {part["name"]: part["break_even"] for part in shown_plan}.keys() == shown.keys()
+    facts = tmp_path / "facts.yaml"
+    facts.write_text("openai:gpt-4o-mini: {context_tokens: 1}\n")
+    limited = run_json(capsys, "plan", ROUTES, "--name", "limited", "--facts", str(facts))
+    aggregates = limited["result"]["aggregates"]
+    assert aggregates["requests_ineligible"] > 0
+    flat = run_json(capsys, "plan", ROUTES, "--name", "flat", "--projection", "reference")
+    assert "full" not in flat["result"]
+    assert run(["assumptions", flat["plan_id"]]) == 0
+    assert "not a full projection" in capsys.readouterr().out
+    wrong = ["plan", ROUTES, "--name", "wrong", "--projection", "flat"]
+    check_error(wrong, 2, "--projection is 'flat'; expected full or reference", capsys)
+
+
 def test_backtest_shows_periods_and_refuses_bad_ones(
     sample_store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,7 +147,7 @@ def test_backtest_shows_periods_and_refuses_bad_ones(
     result = run_json(capsys, *command, "--period", "20m")
     assert (result["period_seconds"], len(result["comparisons"])) == (1200, 4)
     assert run([*command, "--period", "20m"]) == 0
-    assert "back-test: 1 pair of periods of 0:20:00" in capsys.readouterr().out
+    assert "back-test: 1 pair of periods of 20 minutes" in capsys.readouterr().out
     check_error(
         command,
         2,

@@ -131,7 +131,7 @@ def test_every_card_fits_80_columns_without_control_characters(name: str) -> Non
 
 def test_colours_are_theme_variables() -> None:
     """A colour that is written out cannot be read in one of the themes."""
-    for path in [*ROOT.glob("display/*.py"), *ROOT.glob("views/*.py")]:
+    for path in [*ROOT.glob("display/**/*.py"), *ROOT.glob("views/*.py")]:
         for text in (
             node.value
             for node in ast.walk(ast.parse(path.read_text()))
@@ -148,7 +148,10 @@ def test_colours_are_theme_variables() -> None:
 
 
 def test_every_card_class_is_tested() -> None:
-    modules = [f"ttplan.display.{path.stem}" for path in ROOT.glob("display/*.py")]
+    modules = [
+        ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)
+        for path in ROOT.glob("display/**/*.py")
+    ]
     classes = {
         value
         for module in map(importlib.import_module, modules)

@@ -125,7 +125,7 @@ def test_a_back_test_shows_itself_in_80_columns_and_as_a_frame() -> None:
     shown = BacktestCard(run(universe.log(3_000, seed=7)))
     text = repr(shown)
     assert max(len(line) for line in text.splitlines()) <= 80
-    assert "back-test: 5 pairs of periods of 0:10:00" in text
+    assert "back-test: 5 pairs of periods of 10 minutes" in text
     assert "of 5" in text
     assert "of 5" in shown._repr_html_()
     frame = shown.frame()

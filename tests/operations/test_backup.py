@@ -224,7 +224,7 @@ def test_a_store_that_is_well(ws: Workspace, tmp_path: Path) -> None:
     assert [check.name for check in health.checks] == [
         *("schema", "key", "chain", "plans", "routes", "orphans", "prices", "costs", "policy")
     ]
-    assert health.checks[1].said == "there, and the one that the chain goes on with"
+    assert health.checks[1].said == "present; it signs the chain's next entry"
     assert "2 days old" in health.checks[6].said
     assert ws.health(public_key=KEY.public_key.hex).result.checks[2].said == "1 entry; verified"
     assert opened(tmp_path / "new.duckdb").health().ok

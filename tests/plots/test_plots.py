@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.support import plans
+from tests.support import full_results, plans
 from ttplan import plots, views
 from ttplan.display.plan import Plan
 from ttplan.display.reconciliation import ReconciliationCard
 from ttplan.model.errors import InputError
 from ttplan.model.plan import L2Projection
+from ttplan.model.projection.assumption import AssumptionEffect
 from ttplan.model.results.reconciliation import CostChange, ReconciledFigure, Reconciliation
 from ttplan.plots.axes import COLOURS
 from ttplan.views.frame import View, make_view
@@ -168,6 +169,14 @@ def entries(count: int = 9) -> View:
     return make_view(rows, views.ENTRIES, title="chain")
 
 
+def assumed(*effects: AssumptionEffect) -> Plan:
+    return Plan(plans.run(1, result=full_results.result(*effects)))
+
+
+OUTPUT = full_results.effect("ratio_out", 1, slope_usd=-10.0, break_even=2.2)
+REDO = full_results.effect("redo", 0.1, slope_usd=-20.0, break_even=0.7, standard_error=0.02)
+SCOPE = full_results.effect("cache_fit", 1, low_usd=8, high_usd=12)
+
 PICTURES: dict[str, tuple[Callable[..., Any], Callable[[], Any], Callable[[], Any], str]] = {
     "savings": (plots.savings, savings, lambda: savings(0), "no plans"),
     "routes": (plots.routes, by_route, lambda: by_route(0), "no routes"),
@@ -184,6 +193,12 @@ PICTURES: dict[str, tuple[Callable[..., Any], Callable[[], Any], Callable[[], An
         reconciled,
         lambda: reconciled(0.0),
         "nothing was expected",
+    ),
+    "break_even": (
+        plots.break_even,
+        lambda: assumed(OUTPUT, REDO),
+        assumed,
+        "savings depend on no assumption",
     ),
     "chain": (plots.chain, entries, lambda: entries(0), "no entries"),
 }
@@ -356,6 +371,47 @@ def test_actual_is_in_percent_of_expected_with_both_intervals() -> None:
     assert [x for x, _ in actual] == pytest.approx([125, 75, 100, 110, 100])
     assert next(iter(actual.values())) == pytest.approx((120, 140))
     assert [text.get_text() for text in ax.texts][:2] == ["cost a request", "cost a day"]
+
+
+def test_a_break_even_is_where_the_line_crosses_zero() -> None:
+    ax: Any = plots.break_even(assumed(OUTPUT, REDO))
+    line = next(line for line in ax.lines if len(line.get_xdata()) > 2)
+    x, y = line.get_data()
+    assert np.interp(1, x, y) == pytest.approx(12)
+    assert np.interp(2.2, x, y) == pytest.approx(0)
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == ["breaks even at 2.2 times", "assumed: 1.00 times"]
+    band = ax.collections[0].get_paths()[0].vertices
+    at_start = sorted(at for place, at in band if place == 0)
+    assert (at_start[0], at_start[-1]) == pytest.approx((20, 24))
+    assert "USD per window" in ax.get_ylabel()
+    assert ax.get_xlabel() == "output length\n(times the old model's)"
+
+
+def test_the_band_leaves_out_the_assumption_s_own_error() -> None:
+    ax: Any = plots.break_even(assumed(OUTPUT, REDO), "redo")
+    band = ax.collections[0].get_paths()[0].vertices
+    at_start = [at for place, at in band if place == 0]
+    own = 1.96 * 20 * 0.02
+    assert max(at_start) - min(at_start) == pytest.approx(2 * (2**2 - own**2) ** 0.5)
+    assert ax.get_xlabel() == "answers asked again\n(%)"
+
+
+def test_a_break_even_plot_says_which_assumptions_it_can_draw() -> None:
+    plan = assumed(OUTPUT, REDO, SCOPE)
+    for name, said in (
+        ("cache_fit", "savings are not linear in cache_fit; expected one of ratio_out, redo"),
+        ("rest", "the plan does not rest on 'rest'; expected one of ratio_out, redo"),
+    ):
+        with pytest.raises(InputError, match=said):
+            plots.break_even(plan, name)
+    other = OUTPUT.model_copy(update={"target_model": "nano"})
+    with pytest.raises(InputError, match=r"2 assumptions ratio_out.*target_model \(mini, nano\)"):
+        plots.break_even(assumed(OUTPUT, other), "ratio_out")
+    ax: Any = plots.break_even(assumed(OUTPUT, other), "ratio_out", target_model="nano")
+    assert ax.get_xlabel() == "output length for nano\n(times the old model's)"
+    with pytest.raises(InputError, match="does not rest on 'redo'; expected a full projection"):
+        plots.break_even(swept(), "redo")
 
 
 def test_a_chain_is_marks_at_its_times_by_event() -> None:

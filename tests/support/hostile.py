@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from tests.plots.test_plots import reconciled
-from tests.support import plans
+from tests.support import full_results, plans
 from ttplan import views
 from ttplan.audit.c2sp.checkpoint import TreeHead
 from ttplan.audit.c2sp.note import Note, NoteSignature
@@ -36,6 +36,7 @@ from ttplan.model.gateway import RouteExport, UnsupportedField
 from ttplan.model.plan import Clusters, PerRouteBreakdown
 from ttplan.model.policy import PolicyCheck, RuleVerdict
 from ttplan.model.pricing import ModelPricing
+from ttplan.model.projection.full import CacheFit, IneligibleRequests
 from ttplan.model.results.backtest import Backtest, BacktestComparison
 from ttplan.model.results.changes import Preview, StaleRoute
 from ttplan.model.results.diagnosis import Diagnosis, Finding
@@ -93,6 +94,21 @@ def plan(**changes: Any) -> Plan:
         ),
     }
     return Plan(plans.run(7, result=result, **(fields | changes)))
+
+
+def full_plan() -> Plan:
+    """A full projection with hostile models, routes and reasons."""
+    about = {"source_model": TEXT, "target_model": TEXT, "route": TEXT}
+    result = full_results.result(
+        full_results.effect("ratio_out", 1, slope_usd=-9.0, break_even=2.0, **about),
+        full_results.effect("ratio_out", 2, slope_usd=-9.0, **(about | {"target_model": "m"})),
+        ineligible=(IneligibleRequests(reason=TEXT, requests=1, cost_usd=Decimal(1)),),
+        cache_fit=(CacheFit(model=TEXT, recorded_tokens=1, predicted_tokens=2),),
+        routes=(ROUTE,),
+    )
+    part = plan().result.per_route_breakdown[0]
+    result = result.model_copy(update={"per_route_breakdown": (part,)})
+    return Plan(plans.run(7, result=result, name=TEXT))
 
 
 def preview() -> PreviewCard:
@@ -270,6 +286,7 @@ def view() -> View:
 
 CARDS: dict[str, Callable[[], Any]] = {
     "plan": plan,
+    "full plan": full_plan,
     "failed plan": lambda: plan(status="failed", failure=TEXT),
     "preview": preview,
     "drift": drift,

@@ -134,8 +134,30 @@ def test_views_have_their_documented_columns_and_types(ws: Workspace, tmp_path: 
             assert (len(frame) > 0) == (store is ws)
     assert dtypes(ws.route_history("chat")) == views.ROUTE_HISTORY
     assert dtypes(ws.latencies(run_of(ws, "plain").plan_id)) == views.LATENCIES
+    assert dtypes(ws.assumptions("plain")) == views.ASSUMPTIONS
     every = {name for columns in views.VIEWS.values() for name in columns}
     assert every == set(views.DESCRIPTIONS)
+
+
+def test_assumptions_are_those_of_the_result(ws: Workspace) -> None:
+    frame, effects = ws.assumptions("plain"), run_of(ws, "plain").result.assumptions
+    assert list(frame["assumption"]) == [effect.name for effect in effects]
+    assert set(frame["source"]) >= {"none"}
+    redo = frame[frame["assumption"] == "redo"].iloc[0]
+    own = next(effect for effect in effects if effect.name == "redo")
+    assert (redo["unit"], redo["requests"]) == ("share", own.requests)
+    assert redo["slope_usd"] == own.slope_usd
+    assert "assumptions of plain (USD per window)" in repr(frame)
+
+
+def test_a_reference_projection_has_no_assumptions(tmp_path: Path) -> None:
+    made = opened(tmp_path)
+    made.import_logs(write(tmp_path / "log.jsonl", log()[:300]), progress=False)
+    config = PlanConfig(projection="reference")
+    plan = made.plan(ROUTES[:1], name="flat", config=config, progress=False)
+    frame = made.assumptions(plan)
+    assert (len(frame), dtypes(frame)) == (0, views.ASSUMPTIONS)
+    assert "not a full projection" in repr(frame)
 
 
 @pytest.mark.parametrize(

@@ -27,11 +27,24 @@ from ttplan.cli.options import (
     read_window,
 )
 from ttplan.cli.output import count, show_frame, show_plan, show_result, show_value
-from ttplan.model.errors import Cancelled
+from ttplan.model.errors import Cancelled, InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ttplan.model.plan import PlanConfig
+
+FactsOption = Annotated[
+    Path | None,
+    option("Your own limits, capabilities and cache rules of models: a YAML file."),
+]
+ProjectionOption = Annotated[
+    str | None,
+    option(
+        "How to project costs: full, or reference (three flat rates); default: the plan file's, "
+        "else full."
+    ),
+]
 RoutesArgument = Annotated[Path, argument("The routes: a YAML file.")]
 _NO_PLANS = "no plans yet: make one with `ttplan plan`"
 
@@ -42,6 +55,8 @@ def plan(
     name: Annotated[str, option("The name of the plan.", show_default=False)],
     store: StoreOption = DEFAULT_STORE,
     prices: PricesOption = None,
+    facts: FactsOption = None,
+    projection: ProjectionOption = None,
     start: StartOption = None,
     end: EndOption = None,
     seed: Annotated[int, option("The seed for resampling.")] = 0,
@@ -70,6 +85,8 @@ def plan(
             name=name,
             window=read_window(start, end),
             prices=prices,
+            facts=facts,
+            config=_read_config(routes, projection),
             seed=seed,
             interval_method=method,  # type: ignore[arg-type]  # the library checks the value
             allow_unpriced=allow_unpriced,
@@ -103,6 +120,37 @@ def show(
 
 
 @app.command(rich_help_panel=PLAN)
+def assumptions(
+    plan_id: PlanArgument, store: StoreOption = DEFAULT_STORE, json: JsonOption = False
+) -> None:
+    """List what a plan assumes of its models: values, sources, effects and break-evens."""
+    frame = open_store(store).assumptions(plan_id)
+    if not json:
+        frame["effect USD"] = frame["effect_usd"]
+        frame["breaks even"] = frame["break_even"]
+        frame["saves USD"] = [
+            None if low != low else f"{low:,.2f} to {high:,.2f}"
+            for low, high in zip(frame["low_usd"], frame["high_usd"], strict=True)
+        ]
+    show_frame(
+        frame,
+        json,
+        title="assumptions (USD per window)",
+        columns=[
+            "assumption",
+            "target_model",
+            "value",
+            "unit",
+            "source",
+            "effect USD",
+            "saves USD",
+            "breaks even",
+        ],
+        empty="no assumptions: the plan is not a full projection",
+    )
+
+
+@app.command(rich_help_panel=PLAN)
 def savings(
     store: StoreOption = DEFAULT_STORE,
     by: Annotated[
@@ -117,6 +165,19 @@ def savings(
     if not json:
         for note in frame.attrs["notes"]:
             print(note)
+
+
+def _read_config(routes: Path, projection: str | None) -> PlanConfig | None:
+    """The plan file's config with the projection of `--projection`; None to leave it as it is."""
+    from ttplan.gateways.plan_file import read_plan_file
+    from ttplan.model.plan import PlanConfig
+
+    if projection is None:
+        return None
+    if projection not in ("full", "reference"):
+        raise InputError(f"--projection is {projection!r}; expected full or reference")
+    config = read_plan_file(routes).config or PlanConfig()
+    return config.model_copy(update={"projection": projection})
 
 
 def _show_savings(frame: pd.DataFrame, json: bool, title: str, columns: list[str]) -> None:
@@ -183,6 +244,8 @@ def backtest(
     period: Annotated[str, option("The length of a period: 7d, 12h, 30m or 90s.")] = "7d",
     store: StoreOption = DEFAULT_STORE,
     prices: PricesOption = None,
+    facts: FactsOption = None,
+    projection: ProjectionOption = None,
     start: StartOption = None,
     end: EndOption = None,
     allow_unpriced: AllowUnpricedOption = False,
@@ -194,6 +257,8 @@ def backtest(
         period=read_duration(period, "--period"),
         window=read_window(start, end),
         prices=prices,
+        facts=facts,
+        config=_read_config(routes, projection),
         allow_unpriced=allow_unpriced,
     )
     show_result(card, json)

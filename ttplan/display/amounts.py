@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 
 from ttplan.model.plan import Interval
@@ -38,6 +39,17 @@ def negated(interval: Interval | None) -> Interval | None:
 def plural(count: int, singular: str, several: str = "") -> str:
     """The count with its noun, such as `1 route` or `2 routes`."""
     return f"{count:,} {singular if count == 1 else several or singular + 's'}"
+
+
+def duration_text(duration: timedelta) -> str:
+    """A duration in words, such as `15 minutes` or `1 day 12 hours`."""
+    seconds = round(duration.total_seconds())
+    parts = []
+    for name, length in (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1)):
+        count, seconds = divmod(seconds, length)
+        if count:
+            parts.append(plural(count, name))
+    return " ".join(parts) or "0 seconds"
 
 
 def _digits(amount: Decimal | float) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from ttplan.display.amounts import NO_INTERVAL, format_interval, plural
+from ttplan.display.amounts import NO_INTERVAL, duration_text, format_interval, plural
 from ttplan.display.card import Card, ResultCard, Table
 from ttplan.model.results.backtest import METRICS, Backtest, Metric
 
@@ -83,7 +83,7 @@ def backtest_card(backtest: Backtest) -> Card:
 
 def _title(backtest: Backtest) -> str:
     pairs = plural(len(backtest.of(METRICS[0])), "pair")
-    length = str(timedelta(seconds=backtest.period_seconds)).removesuffix(", 0:00:00")
+    length = duration_text(timedelta(seconds=backtest.period_seconds))
     skipped = f", {backtest.skipped} without requests left out" if backtest.skipped else ""
     unit = "" if backtest.interval_unit == "request" else f", by {backtest.interval_unit}"
     return f"back-test: {pairs} of periods of {length}{skipped}{unit}"

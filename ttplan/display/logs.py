@@ -135,8 +135,8 @@ def import_card(report: ReadReport) -> Card:
         f"{report.path}: {report.rows:,} rows{files} read as {report.format}, {report.kind} "
         f"({report.why})",
         lines=(_counts(report),),
-        tables=(reasons,),
-        notes=tuple(_notes(report)),
+        tables=(reasons, _findings(report)),
+        footer=tuple(_remarks(report)),
     )
 
 
@@ -160,8 +160,13 @@ def _reasons(report: ReadReport) -> Iterator[Row]:
             yield Row((group, skipped.reason, f"{skipped.rows:,}"), skipped.examples)
 
 
-def _notes(report: ReadReport) -> Iterator[str]:
-    yield from report.findings
+def _findings(report: ReadReport) -> Table:
+    """What the check of the costs found, one row each: the finding, and where."""
+    rows = [(name, rest) for name, _, rest in (text.partition(": ") for text in report.findings)]
+    return Table.of(rows, caption="costs")
+
+
+def _remarks(report: ReadReport) -> Iterator[str]:
     if report.assumed:
         values = ", ".join(f"{name} = {value}" for name, value in report.assumed.items())
         yield f"assumed, since the file has no such column: {values}"

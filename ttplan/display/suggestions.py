@@ -16,6 +16,9 @@ _QUALITY = (
     "This compares prices, not quality: check the target's own answers before you trust them."
 )
 
+_TOO_FEW = "too few to confirm: "
+"""How the note of a route with too few requests begins."""
+
 
 class SuggestionsCard(ResultCard[Suggestions]):
     """Suggested routes. `routes` are the confirmed ones, to plan with; iterating gives every
@@ -67,7 +70,8 @@ def _row(rank: int, item: Suggestion) -> Row:
     loses = item.heldout_savings_usd < 0
     amount = usd(abs(float(item.heldout_savings_usd)))
     interval = item.heldout_savings_usd_95
-    note = [item.note if item.confirmed else f"not confirmed: {item.note}"] if item.note else []
+    reason = item.note.removeprefix(_TOO_FEW)
+    note = [item.note if item.confirmed else f"not confirmed: {reason}"] if item.note else []
     cells = (
         f"{rank}.",
         item.route.name,

@@ -195,6 +195,36 @@ def latencies(context: Context, plan: PlanRef) -> Latencies:
         return Latencies(run, *latency_histograms(snapshot.requests(), ReplaySpec.from_run(run)))
 
 
+def assumptions(context: Context, plan: PlanRef) -> StoredPlan:
+    """List what a full projection assumes: values, sources, effects and break-evens.
+
+    Parameters
+    ----------
+    plan : Plan, UUID or str
+        The plan, its id, the first digits of its id, or its name.
+
+    Returns
+    -------
+    View
+        A DataFrame with the columns `ttplan.views.ASSUMPTIONS`, those first that can change most.
+        Without rows if the plan is not a full projection.
+
+    Raises
+    ------
+    PlanNotFound
+        If there is no such plan.
+
+    Examples
+    --------
+    >>> frame = ws.assumptions("cheaper")
+    >>> "ratio_out" in set(frame["assumption"])
+    True
+    """
+    plan_id = context.plan_id(plan)
+    with context.store.read() as snapshot:
+        return require_plan(snapshot, plan_id)
+
+
 def _plan_figures(store: Store, filters: PlanFilter) -> pa.Table:
     from ttplan.store.plan_summary import summary_schema
 

@@ -10,9 +10,19 @@ from ttplan.util.extras import require_extra
 
 require_extra("matplotlib", "plots", "ttplan.plots")
 
+from ttplan.plots.assumptions import break_even
 from ttplan.plots.chain import chain
 from ttplan.plots.costs import cost_per_day
 from ttplan.plots.figures import latency, projected_actual, sweep
 from ttplan.plots.forest import routes, savings
 
-__all__ = ["chain", "cost_per_day", "latency", "projected_actual", "routes", "savings", "sweep"]
+__all__ = [
+    "break_even",
+    "chain",
+    "cost_per_day",
+    "latency",
+    "projected_actual",
+    "routes",
+    "savings",
+    "sweep",
+]

@@ -2,6 +2,7 @@
 %."""
 
 from ttplan.views.columns import (
+    ASSUMPTIONS,
     DESCRIPTIONS,
     ENTRIES,
     LATENCIES,
@@ -16,6 +17,7 @@ from ttplan.views.columns import (
 from ttplan.views.frame import View
 
 __all__ = [
+    "ASSUMPTIONS",
     "DESCRIPTIONS",
     "ENTRIES",
     "LATENCIES",

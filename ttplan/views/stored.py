@@ -1,4 +1,5 @@
-"""Views of what is stored: plans, live routes and their history, pages of requests and entries."""
+"""Views of what is stored: plans, assumptions, live routes and their history, pages of requests and
+entries."""
 
 from __future__ import annotations
 
@@ -8,21 +9,33 @@ from typing import Any, ClassVar
 import orjson
 import pyarrow as pa
 
+from ttplan.display.plan.assumptions import WORDINGS
 from ttplan.gateways.plan_file import plan_yaml, write_plan_file
 from ttplan.model.audit import StoredEntry
 from ttplan.model.errors import InputError
+from ttplan.model.projection.assumption import MEANINGS, AssumptionEffect
 from ttplan.model.route import ProposedRoute
-from ttplan.model.stored_plan import LiveRoute
+from ttplan.model.stored_plan import LiveRoute, StoredPlan
 from ttplan.operations.chain.store_chain import EntryPage
 from ttplan.operations.requests import RequestPage
 from ttplan.operations.routes.history import RouteEvent
 from ttplan.util.paths import PathLike
-from ttplan.views.columns import ENTRIES, PLANS, REQUESTS, ROUTE_HISTORY, ROUTES, SAVINGS
+from ttplan.views.columns import (
+    ASSUMPTIONS,
+    ENTRIES,
+    PLANS,
+    REQUESTS,
+    ROUTE_HISTORY,
+    ROUTES,
+    SAVINGS,
+)
 from ttplan.views.frame import View, make_view
 
 PER_WINDOW = "USD per window, 95 % intervals"
 UNREADABLE = "not readable: verify the chain"
 """The event of an entry whose stored body is not valid."""
+_EFFECT_FIELDS = [name for name in ASSUMPTIONS if name in AssumptionEffect.model_fields]
+"""The columns of `ASSUMPTIONS` that are fields of an effect."""
 _YAML_HEADING = (
     "A route is known by its id: keep that, and change the name, to rename it. "
     "A new route needs no id."
@@ -151,6 +164,27 @@ def _route_columns(live: LiveRoute) -> dict[str, Any]:
         "enabled": live.route.enabled,
         "target_model": live.route.then.target_model,
         "conditions": conditions(live),
+    }
+
+
+def assumptions_view(run: StoredPlan) -> View:
+    """One row per assumption, those first that can change most; columns `ASSUMPTIONS`."""
+    rows = [
+        {"plan_id": str(run.plan_id), **_assumption(effect)} for effect in run.result.assumptions
+    ]
+    notes = [] if run.result.full else ["This plan is not a full projection: it has none."]
+    title = f"assumptions of {run.name} (USD per window)"
+    return make_view(rows, ASSUMPTIONS, title=title, notes=notes)
+
+
+def _assumption(effect: AssumptionEffect) -> dict[str, Any]:
+    unit = WORDINGS[effect.name].unit
+    return {
+        "assumption": effect.name,
+        "meaning": MEANINGS[effect.name].text,
+        "unit": "share" if unit == "%" else unit,
+        "model": effect.source_model,
+        **{name: getattr(effect, name) for name in _EFFECT_FIELDS},
     }
 
 

@@ -17,6 +17,7 @@ from ttplan.display.reconciliation import ReconciliationCard, TrackRecordCard
 from ttplan.display.routes import DriftCard, ExportCard, PreviewCard
 from ttplan.display.suggestions import SuggestionsCard
 from ttplan.model.audit import User
+from ttplan.model.stored_plan import StoredPlan
 from ttplan.operations import queries
 from ttplan.operations import requests as request_ops
 from ttplan.operations.chain import store_chain
@@ -59,6 +60,12 @@ def _latencies_view(latencies: queries.Latencies) -> View:
     from ttplan.views.savings import latencies_view
 
     return latencies_view(latencies)
+
+
+def _assumptions_view(run: StoredPlan) -> View:
+    from ttplan.views.stored import assumptions_view
+
+    return assumptions_view(run)
 
 
 def _routes_view(live: history.LiveRoutes) -> RoutesView:
@@ -115,6 +122,7 @@ class Workspace(WorkspaceBase):
     check_quality = bound(evaluate.check_quality, Plan)
     savings = bound(queries.savings, _savings_view)
     latencies = bound(queries.latencies, _latencies_view)
+    assumptions = bound(queries.assumptions, _assumptions_view)
     reconcile = bound(reconcile_ops.reconcile, ReconciliationCard)
     track_record = bound(reconcile_ops.track_record, TrackRecordCard)
 

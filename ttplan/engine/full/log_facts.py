@@ -54,11 +54,13 @@ class KeyCounts(NamedTuple):
 
 
 class LogFacts(NamedTuple):
-    """Counts by price key, the optional columns that have values, and the session column."""
+    """Counts by price key, the optional columns that have values, the session column, and whether
+    answers are recorded."""
 
     keys: dict[LogKey, KeyCounts]
     filled: frozenset[str]
     session: str | None
+    answers: bool
 
     def thinks(self, name: str) -> bool | None:
         """Whether the requests of `provider:model` have reasoning tokens; None if too few tell."""
@@ -100,7 +102,19 @@ def fetch_log_facts(window: ir.Table, session: str | None) -> LogFacts:
         )
         for row in sorted(rows, key=lambda row: [row[name] for name in LogKey._fields])
     }
-    return LogFacts(keys, filled, next((c for c in candidates if c in filled), None))
+    session = next((c for c in candidates if c in filled), None)
+    return LogFacts(keys, filled, session, _has_answers(window))
+
+
+def _has_answers(window: ir.Table) -> bool:
+    if "response_body" not in window.columns:
+        return False
+    return bool(fetch_from(window, _first_answer)["n"][0].as_py())
+
+
+def _first_answer(window: ir.Table) -> ir.Table:
+    answered = window.filter(window.response_body != "").limit(1)
+    return answered.aggregate(n=answered.count())
 
 
 def _counts(window: ir.Table, columns: Sequence[str]) -> ir.Table:

@@ -86,9 +86,7 @@ class CacheFit(FrozenModel):
 class FullProjection(FrozenModel):
     """What a full projection adds to a result. USD per window.
 
-    `kept_cache_usd` is what requests that stay save because the routes change what their provider
-    has cached. `prices_change` are the times after the plan's moment at which a price of its models
-    is known to change.
+    `has_answers` is whether the log has recorded answers, which can be judged.
     """
 
     inputs: ProjectionInputs
@@ -96,4 +94,5 @@ class FullProjection(FrozenModel):
     pairs: tuple[PairTotals, ...] = ()
     cache_fit: tuple[CacheFit, ...] = ()
     kept_cache_usd: SignedMoney = Decimal(0)
+    has_answers: bool = False
     prices_change: tuple[UtcDatetime, ...] = ()

@@ -88,7 +88,7 @@ def check_health(
                 HealthCheck(
                     name="routes",
                     ok=not drift.routes,
-                    said=routes or f"{drift.live:,} live, as was signed for",
+                    said=routes or f"{drift.live:,} live, as signed",
                 ),
                 _orphans(store, snapshot),
                 _prices(snapshot, at, price_age),
@@ -101,7 +101,7 @@ def check_health(
 def _key(
     snapshot: Snapshot, signing_key: Callable[[], Signer]
 ) -> tuple[Signer | None, HealthCheck]:
-    """The signing key, and whether it is the one that the chain goes on with."""
+    """The signing key, and whether it is the chain's current one."""
     try:
         key = signing_key()
     except KeyFileError as error:
@@ -109,17 +109,15 @@ def _key(
     org_id = snapshot.org_id()
     tip = None if org_id is None else snapshot.tip(org_id)
     if org_id is None or tip is None:
-        return key, HealthCheck(name="key", ok=True, said="there, and nothing is signed yet")
+        return key, HealthCheck(name="key", ok=True, said="present; nothing is signed yet")
     last = next(iter(snapshot.entries(org_id, since=tip.seq)))
     if not is_continued_by(last, key.public_key):
         message = (
-            f"there, but the chain's last entry ({tip.seq}) was not signed with it; load the key "
-            "that the chain goes on with"
+            f"present, but the chain's last entry ({tip.seq}) was not signed with it; load the "
+            "chain's current key"
         )
         return key, HealthCheck(name="key", ok=False, said=message)
-    return key, HealthCheck(
-        name="key", ok=True, said="there, and the one that the chain goes on with"
-    )
+    return key, HealthCheck(name="key", ok=True, said="present; it signs the chain's next entry")
 
 
 def _orphans(store: Store, snapshot: Snapshot) -> HealthCheck:

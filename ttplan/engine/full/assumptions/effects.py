@@ -83,26 +83,7 @@ def full_details(
         ),
         cache_fit=_cache_fits(mapping),
         kept_cache_usd=totals.kept,
-        prices_change=coming_changes(totals, mapping),
-    )
-
-
-def coming_changes(totals: FullTotals, mapping: FullMapping) -> tuple[datetime, ...]:
-    """When prices of the moved requests' sources and targets are known to change after the plan's
-    moment."""
-    keys = {key for pair, _, _ in _moved(totals, mapping) for key in (pair.key, pair.target)}
-    moment = mapping.inputs.prices_at
-    return tuple(
-        sorted(
-            {
-                piece.start
-                for piece in mapping.inputs.prices
-                if piece.start is not None
-                and moment is not None
-                and piece.start > moment
-                and LogKey(piece.provider, piece.model, piece.endpoint, piece.service_tier) in keys
-            }
-        )
+        has_answers=mapping.log.answers,
     )
 
 

@@ -9,12 +9,17 @@ from uuid import UUID
 
 from ttplan.display.amounts import format_interval, negated, usd, usd_interval
 from ttplan.display.card import Card, Renders, Table
+from ttplan.display.plan.assumptions import assumptions_table
+from ttplan.display.plan.decision import change_interval_pct, decision_lines
+from ttplan.display.plan.full_tables import cache_fit_table, full_routes_table, ineligible_table
 from ttplan.display.quality import quality_lines, quality_text
 from ttplan.display.routes import target_text
 from ttplan.display.text import cut
 from ttplan.model.plan import PerRouteBreakdown, PlanResult
 from ttplan.model.stored_plan import Status, StoredPlan
 
+_HEADLINES = 2
+"""How many lines of a full projection the card says in its first lines instead."""
 _MOST_PRICE_KEYS = 3
 """How many price keys of one source are named."""
 CAUSES = {
@@ -85,44 +90,43 @@ def plan_card(run: StoredPlan) -> Card:
     title, code = f"{run.name}  [{run.status}]", str(run.plan_id)
     if run.status == "failed":
         return Card("plan", title, code, notes=(_failure(run),))
-    figures = Table.of(
-        map(tuple, (*plan_lines(result), *_cost_basis(run))), "", "estimate", "95 % interval"
+    full = result.full is not None
+    lines = plan_lines(result)[_HEADLINES if full else 0 :]
+    figures = Table.of(map(tuple, (*lines, *_cost_basis(run))), "", "estimate", "95 % interval")
+    tables = (
+        (
+            assumptions_table(result),
+            figures,
+            full_routes_table(result),
+            ineligible_table(result),
+            cache_fit_table(result),
+        )
+        if full
+        else (figures, _routes_table(result))
     )
+    decision = decision_lines(result, run.config) if full else ()
     return Card(
         "plan",
         title,
         code,
-        lines=(_window(result),),
-        tables=(figures, _routes_table(result), _causes_table(result), _sweep_table(result)),
+        lines=(*decision, _window(result)),
+        tables=(*tables, _causes_table(result), _sweep_table(result)),
         notes=result.caveats,
         footer=tuple(filter(None, (_method(result), _price_sources(run)))),
     )
 
 
 def plan_lines(result: PlanResult) -> list[Line]:
-    """The figures of a plan, each with its unit and, if there is one, its 95 % interval."""
+    """The figures of a plan, each with its unit and, if there is one, its 95 % interval.
+
+    The first line is what the plan saves: of a full projection, against what was paid.
+    """
     aggregates, intervals = result.aggregates, result.confidence_intervals
-    change, today = aggregates.projected_change_usd, aggregates.change_vs_actual_usd
-    share: Decimal | float
-    if change < 0:
-        baseline = aggregates.total_baseline_cost_usd
-        share = -change / baseline * 100 if baseline else Decimal(0)
-        usd_95 = negated(intervals.projected_change_usd_95)
-        pct_95 = negated(intervals.projected_change_pct_95)
-    else:
-        share = aggregates.projected_savings_pct
-        usd_95, pct_95 = intervals.savings_usd_95, intervals.savings_pct_95
-    today_95 = intervals.change_vs_actual_usd_95
     hits_95 = format_interval(intervals.cache_hit_rate_95, 1, "%", factor=100)
     p50, p95 = aggregates.p50_latency_ms_projected, aggregates.p95_latency_ms_projected
+    savings = (_against_baseline if result.full is None else _against_paid)(result)
     return [
-        Line("costs more" if change < 0 else "saves", usd(abs(change)), usd_interval(usd_95)),
-        Line("", f"{share:.1f} % of the baseline", format_interval(pct_95, 1, "%")),
-        Line(
-            "against today",
-            f"{usd(abs(today))} {'more' if today < 0 else 'less'} than was paid",
-            usd_interval(negated(today_95) if today < 0 else today_95),
-        ),
+        *savings,
         Line("baseline", usd(aggregates.total_baseline_cost_usd)),
         Line("paid", usd(aggregates.total_actual_cost_usd)),
         Line("projected", usd(aggregates.total_projected_cost_usd)),
@@ -138,18 +142,74 @@ def plan_lines(result: PlanResult) -> list[Line]:
             _latency(p95, aggregates.p95_latency_ms_actual),
             format_interval(intervals.p95_latency_ms_95, 0, "ms"),
         ),
-        Line(
-            "requests",
-            f"{aggregates.requests_rerouted:,} rerouted, {aggregates.requests_unchanged:,} "
-            f"unchanged, {aggregates.requests_unprice_able:,} unpriced",
-        ),
+        *_request_counts(result),
         *_clusters(result),
         *(Line(*cells) for cells in quality_lines(result.quality)),
     ]
 
 
-def _latency(projected: float, logged: float | None) -> str:
-    return f"{projected:,.0f} ms" + ("" if logged is None else f", {logged:,.0f} ms as logged")
+def _against_baseline(result: PlanResult) -> list[Line]:
+    aggregates, intervals = result.aggregates, result.confidence_intervals
+    change, today = aggregates.projected_change_usd, aggregates.change_vs_actual_usd
+    share: Decimal | float
+    if change < 0:
+        baseline = aggregates.total_baseline_cost_usd
+        share = -change / baseline * 100 if baseline else Decimal(0)
+        usd_95 = negated(intervals.projected_change_usd_95)
+        pct_95 = negated(intervals.projected_change_pct_95)
+    else:
+        share = aggregates.projected_savings_pct
+        usd_95, pct_95 = intervals.savings_usd_95, intervals.savings_pct_95
+    today_95 = intervals.change_vs_actual_usd_95
+    return [
+        Line("costs more" if change < 0 else "saves", usd(abs(change)), usd_interval(usd_95)),
+        Line("", f"{share:.1f} % of the baseline", format_interval(pct_95, 1, "%")),
+        Line(
+            "against today",
+            f"{usd(abs(today))} {'more' if today < 0 else 'less'} than was paid",
+            usd_interval(negated(today_95) if today < 0 else today_95),
+        ),
+    ]
+
+
+def _against_paid(result: PlanResult) -> list[Line]:
+    """As many lines as `_HEADLINES`, and the change against the baseline."""
+    aggregates, intervals = result.aggregates, result.confidence_intervals
+    change, paid = aggregates.change_vs_actual_usd, aggregates.total_actual_cost_usd
+    change_95, pct_95 = intervals.change_vs_actual_usd_95, change_interval_pct(result)
+    share = abs(change) / paid * 100 if paid else Decimal(0)
+    if change < 0:
+        change_95, pct_95 = negated(change_95), negated(pct_95)
+    baseline, baseline_95 = aggregates.projected_change_usd, intervals.projected_change_usd_95
+    return [
+        Line("costs more" if change < 0 else "saves", usd(abs(change)), usd_interval(change_95)),
+        Line("", f"{share:.1f} % of what was paid", format_interval(pct_95, 1, "%")),
+        Line(
+            "against baseline",
+            f"{usd(abs(baseline))} {'more' if baseline < 0 else 'less'}",
+            usd_interval(negated(baseline_95) if baseline < 0 else baseline_95),
+        ),
+    ]
+
+
+def _request_counts(result: PlanResult) -> list[Line]:
+    """How many requests are rerouted, and why others are not; two lines, since counts are long."""
+    aggregates = result.aggregates
+    others = {
+        "not served": aggregates.requests_ineligible,
+        "failed": aggregates.requests_failed,
+        "unpriced": aggregates.requests_unprice_able,
+    }
+    kept = ", ".join(f"{count:,} {reason}" for reason, count in others.items() if count)
+    moved = (
+        f"{aggregates.requests_rerouted:,} rerouted, {aggregates.requests_unchanged:,} unchanged"
+    )
+    return [Line("requests", moved), *([Line("", kept)] if kept else [])]
+
+
+def _latency(projected: float | None, logged: float | None) -> str:
+    shown = "not known" if projected is None else f"{projected:,.0f} ms"
+    return shown + ("" if logged is None else f", {logged:,.0f} ms as logged")
 
 
 def _cache_levels(result: PlanResult) -> list[Line]:

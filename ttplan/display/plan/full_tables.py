@@ -1,0 +1,71 @@
+"""Tables that only a full projection's card has: by route, rejected requests, and cache rules."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from ttplan.display.amounts import usd
+from ttplan.display.card import Table
+from ttplan.display.routes import target_text
+from ttplan.model.plan import PlanResult
+from ttplan.model.projection.full import PairTotals
+
+
+def full_routes_table(result: PlanResult) -> Table:
+    """What each route moves, and saves against what was paid; and what requests that stay lose or
+    gain, since provider caches change."""
+    if result.full is None:
+        return Table(())
+    by_route: dict[str, list[PairTotals]] = defaultdict(list)
+    for pair in result.full.pairs:
+        by_route[pair.route].append(pair)
+    targets = {route.name: target_text(route) for route in result.proposed_routes}
+    rows = []
+    for part in result.per_route_breakdown:
+        pairs = by_route[part.route_name]
+        paid = sum(pair.actual_usd for pair in pairs)
+        saved = paid - sum(pair.projected_usd for pair in pairs)
+        requests = sum(pair.requests for pair in pairs)
+        target = targets.get(part.route_name, "")
+        rows.append((part.route_name, target, f"{requests:,}", usd(paid), usd(saved)))
+    if result.full.kept_cache_usd:
+        kept = "requests that stay", "their provider's cache changes", "", ""
+        rows.append((*kept, usd(result.full.kept_cache_usd)))
+    return Table.of(rows, "route", "to", "requests", "paid", "saves", align="llrrr")
+
+
+def ineligible_table(result: PlanResult) -> Table:
+    """Matched requests that the target cannot serve, by reason."""
+    parts = () if result.full is None else result.full.ineligible
+    rows = [(part.reason, f"{part.requests:,}", usd(part.cost_usd)) for part in parts]
+    return Table.of(
+        rows,
+        "reason",
+        "requests",
+        "paid",
+        align="lrr",
+        caption="not served by the target: they stay on their model",
+    )
+
+
+def cache_fit_table(result: PlanResult) -> Table:
+    """How well the rule of each provider's cache fits the recorded reads."""
+    fits = () if result.full is None else result.full.cache_fit
+    rows = [
+        (
+            fit.model,
+            f"{fit.recorded_tokens:,} tokens",
+            f"{fit.predicted_tokens:,} tokens",
+            f"{100 * fit.recorded_tokens / fit.predicted_tokens:.0f} %",
+        )
+        for fit in fits
+    ]
+    return Table.of(
+        rows,
+        "model",
+        "read",
+        "by the rule",
+        "fit",
+        align="lrrr",
+        caption="provider caches: how well their rules fit the log",
+    )
