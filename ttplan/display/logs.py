@@ -163,7 +163,7 @@ def _reasons(report: ReadReport) -> Iterator[Row]:
 def _findings(report: ReadReport) -> Table:
     """What the check of the costs found, one row each: the finding, and where."""
     rows = [(name, rest) for name, _, rest in (text.partition(": ") for text in report.findings)]
-    return Table.of(rows, caption="costs")
+    return Table.of(rows, caption="check of the costs")
 
 
 def _remarks(report: ReadReport) -> Iterator[str]:

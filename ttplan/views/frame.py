@@ -149,7 +149,9 @@ def _style(frame: pd.DataFrame, name: str) -> str:
         return "text-align:right;white-space:nowrap"
     if name.endswith(_IDS) or types.is_datetime64_any_dtype(dtype):
         return "text-align:left;white-space:nowrap"
-    return "text-align:left;max-width:24em;overflow-wrap:anywhere"
+    longest = max((len(word) for text in frame[name] for word in str(text).split()), default=0)
+    wrapping = "normal" if longest <= LONGEST_WORD else "anywhere"
+    return f"text-align:left;max-width:24em;overflow-wrap:{wrapping}"
 
 
 def _is_plain(frame: pd.DataFrame) -> bool:

@@ -185,6 +185,7 @@ def _assumption(effect: AssumptionEffect) -> dict[str, Any]:
         "unit": "share" if unit == "%" else unit,
         "model": effect.source_model,
         **{name: getattr(effect, name) for name in _EFFECT_FIELDS},
+        "note": effect.note or None,
     }
 
 

@@ -63,9 +63,9 @@ def cache_fit_table(result: PlanResult) -> Table:
     return Table.of(
         rows,
         "model",
-        "read",
+        "read as logged",
         "by the rule",
-        "fit",
+        "share",
         align="lrrr",
         caption="provider caches: how well their rules fit the log",
     )
