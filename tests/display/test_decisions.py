@@ -105,12 +105,15 @@ def test_ends_are_shown_with_their_conditions(unknown: AssumptionEffect, text: s
 def test_the_next_step_is_about_the_largest_unknown() -> None:
     assert lines(result(OUTPUT, REDO))[-1] == "next step: roll out 5 % for 6 days"
     assert lines(result(OUTPUT, REDO, has_answers=True))[-1] == (
-        "next step: judge 60 answers, about 0.480000 USD and the judge's own cost"
+        "next step: judge 60 answers, about 0.48 USD and the judge's own cost"
     )
     fixed = effect("rest", 1, slope_usd=-30.0, low_usd=-18, high_usd=12)
     assert "say in the plan file whether that cost stays" in lines(result(OUTPUT, fixed))[-1]
     nobody = effect("cache_fit", 1, low_usd=-18, high_usd=12)
     assert "import the log with a session column" in lines(result(OUTPUT, nobody))[-1]
+    prompts = effect("ratio_in", 1, slope_usd=-90.0, break_even=1.1)
+    assert "roll out" in lines(result(OUTPUT, prompts))[-1]
+    assert not any("next step" in line for line in lines(result(prompts)))
     losing = result(OUTPUT, savings="-3", interval=(-4.0, -2.0))
     assert not any("next step" in line for line in lines(losing))
 
@@ -153,6 +156,19 @@ def test_the_card_has_tables_of_what_the_projection_made() -> None:
     assert "12 not served, 7 failed" in rows
     assert any(row.startswith("requests that stay") and row.endswith("-2.00 USD") for row in rows)
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_latency_of_nothing_known_is_not_0_ms() -> None:
+    replayed = result()
+    unknown = replayed.aggregates.model_copy(
+        update={"p95_latency_ms_projected": 0.0, "p95_latency_ms_actual": 900.0}
+    )
+    intervals = replayed.confidence_intervals.model_copy(update={"p95_latency_ms_95": None})
+    replayed = replayed.model_copy(
+        update={"aggregates": unknown, "confidence_intervals": intervals}
+    )
+    assert "latency p95       not known, 900 ms as logged\n" in card(replayed)
+    assert "latency p50       800 ms" in card(replayed)
 
 
 def test_a_reference_card_stays_as_it_was() -> None:

@@ -17,7 +17,7 @@ _COLOURS = {
     "warning": "var(--jp-warn-color1)",
     "bad": "var(--jp-error-color1)",
 }
-_LONGEST_WORD = 24
+LONGEST_WORD = 24
 """Characters of a word up to which HTML does not break it."""
 
 
@@ -146,7 +146,7 @@ def _style(table: Table, place: int, cell: str) -> str:
     if table.alignment(place) == "r":
         return 'style="text-align:right;white-space:nowrap"'
     longest = max(map(len, plain(cell).split()), default=0)
-    normal = ";overflow-wrap:normal" if longest <= _LONGEST_WORD else ""
+    normal = ";overflow-wrap:normal" if longest <= LONGEST_WORD else ""
     return f'style="text-align:left{normal}"'
 
 

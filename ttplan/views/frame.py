@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 from pandas.api import types
 
+from ttplan.display.render import LONGEST_WORD
 from ttplan.display.text import WIDTH, cut, escape, plain, wrap
 from ttplan.model.errors import InputError
 from ttplan.views.columns import EXACT, EXACT_DIGITS, NUMBER

@@ -15,7 +15,7 @@ from ttplan.display.plan.full_tables import cache_fit_table, full_routes_table, 
 from ttplan.display.quality import quality_lines, quality_text
 from ttplan.display.routes import target_text
 from ttplan.display.text import cut
-from ttplan.model.plan import PerRouteBreakdown, PlanResult
+from ttplan.model.plan import Interval, PerRouteBreakdown, PlanResult
 from ttplan.model.stored_plan import Status, StoredPlan
 
 _HEADLINES = 2
@@ -123,7 +123,6 @@ def plan_lines(result: PlanResult) -> list[Line]:
     """
     aggregates, intervals = result.aggregates, result.confidence_intervals
     hits_95 = format_interval(intervals.cache_hit_rate_95, 1, "%", factor=100)
-    p50, p95 = aggregates.p50_latency_ms_projected, aggregates.p95_latency_ms_projected
     savings = (_against_baseline if result.full is None else _against_paid)(result)
     return [
         *savings,
@@ -132,16 +131,7 @@ def plan_lines(result: PlanResult) -> list[Line]:
         Line("projected", usd(aggregates.total_projected_cost_usd)),
         Line("cache hits", f"{100 * aggregates.cache_hit_rate_projected:.1f} %", hits_95),
         *_cache_levels(result),
-        Line(
-            "latency p50",
-            _latency(p50, aggregates.p50_latency_ms_actual),
-            format_interval(intervals.p50_latency_ms_95, 0, "ms"),
-        ),
-        Line(
-            "latency p95",
-            _latency(p95, aggregates.p95_latency_ms_actual),
-            format_interval(intervals.p95_latency_ms_95, 0, "ms"),
-        ),
+        *_latencies(result),
         *_request_counts(result),
         *_clusters(result),
         *(Line(*cells) for cells in quality_lines(result.quality)),
@@ -207,9 +197,38 @@ def _request_counts(result: PlanResult) -> list[Line]:
     return [Line("requests", moved), *([Line("", kept)] if kept else [])]
 
 
-def _latency(projected: float | None, logged: float | None) -> str:
-    shown = "not known" if projected is None else f"{projected:,.0f} ms"
-    return shown + ("" if logged is None else f", {logged:,.0f} ms as logged")
+def _latencies(result: PlanResult) -> list[Line]:
+    aggregates, intervals = result.aggregates, result.confidence_intervals
+    return [
+        _latency(
+            "latency p50",
+            aggregates.p50_latency_ms_projected,
+            intervals.p50_latency_ms_95,
+            aggregates.p50_latency_ms_actual,
+            result,
+        ),
+        _latency(
+            "latency p95",
+            aggregates.p95_latency_ms_projected,
+            intervals.p95_latency_ms_95,
+            aggregates.p95_latency_ms_actual,
+            result,
+        ),
+    ]
+
+
+def _latency(
+    label: str,
+    projected: float,
+    interval: Interval | None,
+    logged: float | None,
+    result: PlanResult,
+) -> Line:
+    """A latency, with the logged one. A full projection has 0 if no request's is known."""
+    as_logged = "" if logged is None else f", {logged:,.0f} ms as logged"
+    if result.full is not None and not projected and interval is None:
+        return Line(label, f"not known{as_logged}")
+    return Line(label, f"{projected:,.0f} ms{as_logged}", format_interval(interval, 0, "ms"))
 
 
 def _cache_levels(result: PlanResult) -> list[Line]:

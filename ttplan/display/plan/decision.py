@@ -132,7 +132,7 @@ def _next_step(result: PlanResult) -> Iterator[str]:
             step = _judge(effect, result) or ("" if loses else _roll_out(effect, result))
             if step:
                 yield f"next step: {step}"
-            return
+                return
         if effect.name != "cache_fit" or effect.slope_usd is None:
             yield f"next step: {_STEPS[effect.name]}"
             return
@@ -144,10 +144,14 @@ def _judge(effect: AssumptionEffect, result: PlanResult) -> str:
         return ""
     count = min(sample_size(effect, result), effect.requests)
     cost = _cost_per_request(effect, result) * count
-    return f"judge {plural(count, 'answer')}, about {usd(cost)} and the judge's own cost"
+    shown = f"about {cost:,.2f} USD" if cost >= Decimal("0.01") else "less than 0.01 USD"
+    return f"judge {plural(count, 'answer')}, {shown} and the judge's own cost"
 
 
 def _roll_out(effect: AssumptionEffect, result: PlanResult) -> str:
+    """Move a part of the traffic; empty for what only the same prompts tell."""
+    if effect.name == "ratio_in":
+        return ""
     share, days = rollout_size(effect, result)
     return f"roll out {share} % for {plural(days, 'day')}"
 
