@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -20,11 +21,11 @@ REDO = effect("redo", 0, slope_usd=-20.0, break_even=0.6)
 SCOPE = effect("price_factor", 1.2, source="log", slope_usd=-10.0, low_usd=8.2, high_usd=12.4)
 
 
-def card(replayed: PlanResult, **changes: object) -> str:
+def card(replayed: PlanResult, **changes: Any) -> str:
     return repr(Plan(plans.run(1, result=replayed, **changes)))
 
 
-def lines(replayed: PlanResult, **changes: object) -> list[str]:
+def lines(replayed: PlanResult, **changes: Any) -> list[str]:
     """The first lines of the card, unwrapped, without title, id and window."""
     return list(Plan(plans.run(1, result=replayed, **changes)).card().lines[:-1])
 

@@ -36,7 +36,7 @@ def pair(**changes: Any) -> PairTotals:
         ("cached_usd", "written_usd", "reasoning_usd", "fees_usd", "rest_usd"), Decimal(0)
     )
     return PairTotals(
-        **{  # type: ignore[arg-type]
+        **{
             "route": "chat",
             "source_model": "large",
             "target_model": "mini",

@@ -133,7 +133,7 @@ def _next_step(result: PlanResult) -> Iterator[str]:
             if step:
                 yield f"next step: {step}"
                 return
-        if effect.name != "cache_fit" or effect.slope_usd is None:
+        elif effect.name != "cache_fit" or effect.slope_usd is None:
             yield f"next step: {_STEPS[effect.name]}"
             return
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 from math import sqrt
 from typing import NamedTuple
@@ -12,7 +11,6 @@ from typing import NamedTuple
 from ttplan.engine.full.assumptions.calibrate import SCOPE_UNKNOWN
 from ttplan.engine.full.assumptions.resolve import Pair, Value
 from ttplan.engine.full.assumptions.totals import FullTotals, PairSums
-from ttplan.engine.full.log_facts import LogKey
 from ttplan.engine.full.project import FullMapping
 from ttplan.engine.full.shape import AUTOMATIC, EXPLICIT
 from ttplan.model.money import MONEY_STEP
