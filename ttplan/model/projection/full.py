@@ -86,7 +86,9 @@ class CacheFit(FrozenModel):
 class FullProjection(FrozenModel):
     """What a full projection adds to a result. USD per window.
 
-    `has_answers` is whether the log has recorded answers, which can be judged.
+    `kept_cache_usd` is what requests that stay save because the routes change what their provider
+    has cached. `prices_change` are the times after the plan's moment at which a price of its models
+    is known to change. `has_answers` is whether the log has recorded answers, which can be judged.
     """
 
     inputs: ProjectionInputs

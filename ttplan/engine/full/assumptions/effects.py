@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 from math import sqrt
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from typing import NamedTuple
 from ttplan.engine.full.assumptions.calibrate import SCOPE_UNKNOWN
 from ttplan.engine.full.assumptions.resolve import Pair, Value
 from ttplan.engine.full.assumptions.totals import FullTotals, PairSums
+from ttplan.engine.full.log_facts import LogKey
 from ttplan.engine.full.project import FullMapping
 from ttplan.engine.full.shape import AUTOMATIC, EXPLICIT
 from ttplan.model.money import MONEY_STEP
@@ -82,6 +84,26 @@ def full_details(
         cache_fit=_cache_fits(mapping),
         kept_cache_usd=totals.kept,
         has_answers=mapping.log.answers,
+        prices_change=coming_changes(totals, mapping),
+    )
+
+
+def coming_changes(totals: FullTotals, mapping: FullMapping) -> tuple[datetime, ...]:
+    """When prices of the moved requests' sources and targets are known to change after the plan's
+    moment."""
+    keys = {key for pair, _, _ in _moved(totals, mapping) for key in (pair.key, pair.target)}
+    moment = mapping.inputs.prices_at
+    return tuple(
+        sorted(
+            {
+                piece.start
+                for piece in mapping.inputs.prices
+                if piece.start is not None
+                and moment is not None
+                and piece.start > moment
+                and LogKey(piece.provider, piece.model, piece.endpoint, piece.service_tier) in keys
+            }
+        )
     )
 
 
