@@ -6,10 +6,9 @@ import json
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import cache
-from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -75,20 +74,15 @@ def project(world: World, window: Window, projection: Projection = "full") -> Sh
             check=False,
             progress=False,
         )
-        options: dict[str, Any] = {
-            "facts": path / "facts.yaml",
-            "assumptions": window.assumptions,
-        }
-        # Not all are parameters yet.
-        options = {k: v for k, v in options.items() if k in signature(ws.plan).parameters}
         plan = ws.plan(
             tuple(world.routes),
             name=world.name,
             prices=path / "prices.yaml",
+            facts=path / "facts.yaml",
+            assumptions=window.assumptions,
             config=world.config.model_copy(update={"projection": projection}),
             bootstrap_iterations=2_000,
             progress=False,
-            **options,
         )
     result = plan.result
     interval = result.confidence_intervals.change_vs_actual_usd_95
@@ -108,6 +102,11 @@ def judge_seed(world: World, seed: int, projection: Projection = "full") -> Verd
     window = world.window(seed)
     shown = project(world, window, projection)
     expected = expected_savings(world.name)
+    if world.beside:
+        # A figure without an interval: that of this window.
+        beside = shown.at_plan_prices
+        right = beside is not None and abs(beside - window.truth_usd) <= ROUNDING_USD
+        return Verdict(shown, window.truth_usd, expected.usd, right, right, False)
     # A truth within the error of its own estimate has no sign: 0 must not be excluded.
     no_sign = abs(expected.usd) <= 3 * expected.error + ROUNDING_USD
     return Verdict(

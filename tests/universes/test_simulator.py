@@ -103,7 +103,7 @@ def test_requests_that_a_target_refuses_cost_what_they_did() -> None:
     served = serve(turns, models, np.array([1, 1]))
     assert served.model.tolist() == [1, 0]
     assert served.per_request(2).tolist() == [
-        ((5_000 * 1 + 100 * 4) * 10**6),
+        ((5_000 * 1 + 100 * 4.5) * 10**6),
         round((50_000 * 2.5 + 100 * 10) * 10**6),
     ]
 
@@ -113,7 +113,7 @@ def test_an_answer_that_is_cut_is_asked_again(billed: bool) -> None:
     turns = conversation((0, 1_000)).change(answer=5_000)
     models = [BIG, replace(SMALL, longest=2_000)]
     served = serve(turns, models, np.array([1]), Habits(truncated_billed=billed))
-    attempt = (1_000 * 1 + 2_000 * 4) * 10**6
+    attempt = (1_000 * 1 + 2_000 * 4.5) * 10**6
     again = round((1_000 * 2.5 + 5_000 * 10) * 10**6)
     assert served.per_request(1).tolist() == [again + attempt * billed]
 

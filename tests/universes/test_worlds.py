@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 import numpy as np
 import pytest
 
@@ -11,9 +9,19 @@ from tests.universes.run import Verdict, expected_savings, judge_seed, project
 from tests.universes.world import World
 from tests.universes.worlds import WORLDS
 
-ENGINE = find_spec("ttplan.engine.full.project") is not None
-"""Whether there is an engine for full projections."""
 worlds = pytest.mark.parametrize("world", WORLDS.values(), ids=list(WORLDS))
+
+
+GAPS = {"breakpoints_unsaid": "no ends and no break-even of cache_breakpoints"}
+"""Worlds that projections do not explain yet."""
+gaps = [
+    pytest.param(
+        world,
+        id=name,
+        marks=[pytest.mark.xfail(strict=True, reason=GAPS[name])] if name in GAPS else [],
+    )
+    for name, world in WORLDS.items()
+]
 
 
 def is_right(world: World, verdict: Verdict) -> bool:
@@ -23,23 +31,16 @@ def is_right(world: World, verdict: Verdict) -> bool:
     return verdict.sign and (verdict.covered or world.kind == "sign")
 
 
-@worlds
-def test_two_of_three_projections_are_right(world: World, request: pytest.FixtureRequest) -> None:
-    if not ENGINE and (world.flat != "right" or world.kind == "unknown"):
-        request.applymarker(pytest.mark.xfail(strict=True))
-    wrong: list[Verdict] = []
-    for seed in range(3):
-        verdict = judge_seed(world, seed)
-        if not is_right(world, verdict):
-            wrong.append(verdict)
-        # One interval in 20 does not cover. The third seed decides only if the others differ.
-        assert len(wrong) < 2, wrong
-        if seed - len(wrong) == 1:
-            return
+@pytest.mark.parametrize("world", gaps)
+def test_a_projection_is_right(world: World) -> None:
+    first = judge_seed(world, 0)
+    # One interval in 20 does not cover: then two others must.
+    others = [] if is_right(world, first) else [judge_seed(world, seed) for seed in (1, 2)]
+    assert all(is_right(world, verdict) for verdict in others), [first, *others]
 
 
 @pytest.mark.statistics
-@worlds
+@pytest.mark.parametrize("world", gaps)
 def test_ninety_of_a_hundred_are_right(world: World) -> None:
     verdicts = [judge_seed(world, seed) for seed in range(100)]
     if world.kind == "unknown":

@@ -75,6 +75,8 @@ class World:
         When the plan is made: days after `START`.
     at_plan_prices : bool
         Whether the truth is about the prices of that day.
+    beside : bool
+        Whether that is shown beside the headline: savings at the plan's prices.
     cost : {"recorded", "doctor"}
         How costs are imported.
     """
@@ -95,6 +97,7 @@ class World:
     missing: Missing | None = None
     plan_day: float = 31
     at_plan_prices: bool = False
+    beside: bool = False
     cost: Literal["recorded", "doctor"] = "recorded"
 
     def window(self, seed: int) -> Window:

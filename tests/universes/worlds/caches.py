@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from tests.universes.gateway import Habits
+from tests.universes.measure import Judged
 from tests.universes.providers import Model, PromptCache, Rates
 from tests.universes.recorder import Recorder
 from tests.universes.traffic import Requests, label, pick, sessions
@@ -19,13 +20,13 @@ BY_SESSION = PlanConfig(cluster="session_id")
 BY_USER = PlanConfig(cluster="user_id")
 LARGE = Model("acme", "large", Rates(3, 15, cached=0.3, write=3.75, write_1h=6), cache=EXPLICIT)
 MEDIUM = Model(
-    "acme", "medium", Rates(1.5, 7.5, cached=0.15, write=1.875, write_1h=3), cache=EXPLICIT
+    "acme", "medium", Rates(1.5, 8, cached=0.15, write=1.875, write_1h=3), cache=EXPLICIT
 )
 AUTO = Model("delta", "auto", Rates(2, 8, cached=0.5), cache=AUTOMATIC)
-AUTO_MINI = Model("delta", "auto-mini", Rates(1.4, 5.6, cached=0.35), cache=AUTOMATIC)
+AUTO_MINI = Model("delta", "auto-mini", Rates(1.4, 5.8, cached=0.35), cache=AUTOMATIC)
 UNCACHED_MINI = replace(
     AUTO_MINI,
-    rates=Rates(0.7, 2.8, cached=0.175),
+    rates=Rates(0.7, 3, cached=0.175),
     cache=PromptCache("automatic", minimum=4_096, ttl=600),
 )
 
@@ -57,6 +58,11 @@ def slow_agents(rng: np.random.Generator) -> Requests:
 
 def very_slow_agents(rng: np.random.Generator) -> Requests:
     made = sessions(rng, turns=8, first=8_000, grows=3_000, gap=600)
+    return with_lookups(made, rng)
+
+
+def long_agents(rng: np.random.Generator) -> Requests:
+    made = sessions(rng, turns=8, first=60_000, grows=25_000)
     return with_lookups(made, rng)
 
 
@@ -170,6 +176,47 @@ WORLDS = (
         routes=(route("medium"),),
         given=(Assumption(name="cache_breakpoints", value=1),),
         config=BY_SESSION,
+    ),
+    World(
+        name="breakpoints_unsaid",
+        about="the same, and nobody says that the client sets breakpoints",
+        kind="unknown",
+        flat="high",
+        traffic=lambda rng: sessions(rng, turns=8, first=8_000, grows=2_000),
+        models=(AUTO, replace(MEDIUM, rates=Rates(1.2, 5, cached=0.12, write=1.5))),
+        routes=(route("medium"),),
+        missing=Missing("cache_breakpoints", 1),
+        config=BY_SESSION,
+    ),
+    replace(
+        _COLD,
+        name="single_turns_at_a_discount",
+        about="the same with a discount of 20 % on the source alone",
+        factors=(0.8, 1),
+        given=(Assumption(name="price_factor", scope="model"),),
+    ),
+    replace(
+        _COLD,
+        name="single_turns_to_another_tokenizer",
+        about="the same, and the target's tokenizer makes 20 % more tokens",
+        models=(LARGE, replace(MEDIUM, tokens=1.2)),
+        judged=(Judged("ratio_in"),),
+    ),
+    replace(
+        _COLD,
+        name="long_conversations",
+        about="conversations grow past the length at which both models charge more",
+        traffic=long_agents,
+        models=(
+            replace(
+                LARGE,
+                tiers=((150_000, Rates(6, 22.5, cached=0.6, write=7.5)),),
+            ),
+            replace(
+                MEDIUM,
+                tiers=((150_000, Rates(3, 12, cached=0.3, write=3.75)),),
+            ),
+        ),
     ),
     World(
         name="longer_lifetime",

@@ -11,7 +11,7 @@ from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
 EXPLICIT = PromptCache("explicit", minimum=1_024, ttl=300, long_ttl=3_600)
 AUTOMATIC = PromptCache("automatic", minimum=1_024, ttl=600)
 BIG = Model("acme", "big", Rates(2.5, 10))
-SMALL = Model("zeta", "small", Rates(1, 4))
+SMALL = Model("zeta", "small", Rates(1, 4.5))
 
 
 def route(target: Model | str, *, sticky: bool = False, priority: int = 10, **when: Any) -> Any:

@@ -36,6 +36,11 @@ def searching(rng: np.random.Generator) -> Requests:
     return made.change(searches=rng.poisson(0.6, len(made)))
 
 
+def from_two_models(rng: np.random.Generator) -> Requests:
+    made = independent(rng)
+    return made.change(source=pick(rng, len(made), 0.5))
+
+
 def half_in(tier: str) -> Traffic:
     """Requests half of which run in a service tier."""
 
@@ -96,10 +101,32 @@ _RISE = World(
     kind="known",
     flat="low",
     traffic=plain,
-    models=(BIG, replace(SMALL, later=((10 * DAY, Rates(3, 12)),))),
+    models=(BIG, replace(SMALL, later=((10 * DAY, Rates(3, 13)),))),
     routes=(route(SMALL),),
 )
+_CUT = World(
+    name="source_price_cut",
+    about="the source's price was cut to the target's within the window; what counts is next",
+    kind="known",
+    flat="high",
+    traffic=plain,
+    models=(replace(BIG, later=((3.5 * DAY, SMALL.rates),)), SMALL),
+    routes=(route(SMALL),),
+    config=AT_PLAN,
+    at_plan_prices=True,
+)
 WORLDS = (
+    World(
+        name="one_discounted_source",
+        about="two models move, one of which has a discount of 30 %",
+        kind="known",
+        flat="right",
+        traffic=from_two_models,
+        models=(BIG, replace(BIG, name="other"), SMALL),
+        routes=(route(SMALL),),
+        factors=(0.7, 1, 1),
+        given=SOURCE,
+    ),
     World(
         name="long_prompt_tier",
         about="the target charges more for long prompts",
@@ -175,17 +202,14 @@ WORLDS = (
         models=(BIG, replace(SMALL, rates=Rates(1, 4, request_usd=0.002))),
         routes=(route(SMALL),),
     ),
-    World(
-        name="source_price_cut",
-        about="the source's price was cut to the target's within the window; what counts is next",
-        kind="known",
-        flat="high",
-        traffic=plain,
-        models=(replace(BIG, later=((3.5 * DAY, SMALL.rates),)), SMALL),
-        routes=(route(SMALL),),
-        config=AT_PLAN,
-        at_plan_prices=True,
+    replace(
+        _CUT,
+        name="source_price_cut_beside",
+        about="the same, and the headline is about the window's prices",
+        config=PlanConfig(),
+        beside=True,
     ),
+    _CUT,
     _RISE,
     replace(
         _RISE,

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from tests.universes.gateway import Habits
 from tests.universes.providers import Rates
 from tests.universes.recorder import Recorder
 from tests.universes.traffic import Requests, independent, label, pick, sessions
@@ -110,7 +111,8 @@ WORLDS = (
         traffic=messy,
         models=(AUTO, replace(AUTO_MINI, images=False, longest=4_096)),
         routes=(route(AUTO_MINI, tag_equals="lookup"),),
-        given=(Assumption(name="paid_attempts", value=1),),
+        habits=Habits(truncated_billed=False),
+        given=(Assumption(name="paid_attempts", value=0),),
         config=BY_SESSION,
         recorder=Recorder(failed_at_list=True),
     ),

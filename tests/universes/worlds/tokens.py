@@ -31,6 +31,11 @@ def from_two_models(rng: np.random.Generator) -> Requests:
     return made.change(source=pick(rng, len(made), 0.5))
 
 
+def light_and_some_there(rng: np.random.Generator) -> Requests:
+    made = light(rng)
+    return made.change(source=pick(rng, len(made), 0.2))
+
+
 def heavy(rng: np.random.Generator) -> Requests:
     """Requests that a thinking model thinks about at length."""
     made = independent(rng, answer=200)
@@ -98,6 +103,15 @@ WORLDS = (
         kind="unknown",
         judged=(),
         missing=Missing("reasoning_tokens", 800),
+    ),
+    World(
+        name="thinker_in_log",
+        about="the same, and a fifth of the traffic runs on the target, which the log shows",
+        kind="known",
+        flat="high",
+        traffic=light_and_some_there,
+        models=(BIG, CHEAP_THINKER),
+        routes=(route(CHEAP_THINKER),),
     ),
     World(
         name="source_thinks",
