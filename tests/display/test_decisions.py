@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.logs.test_reader import write
 from tests.support import plans, universe
 from tests.support.full_results import effect, result
+from tests.views.test_views import opened
 from ttplan.display.plan import Plan, plan_lines
 from ttplan.display.plan.decision import rollout_size, sample_size
 from ttplan.engine.replay import replay
@@ -117,6 +121,20 @@ def test_the_next_step_is_about_the_largest_unknown() -> None:
     assert not any("next step" in line for line in lines(result(prompts)))
     losing = result(OUTPUT, savings="-3", interval=(-4.0, -2.0))
     assert not any("next step" in line for line in lines(losing))
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_answers_are_judged_only_if_they_are_recorded(tmp_path: Path, answered: bool) -> None:
+    rows = [json.loads(row.model_dump_json()) for row in universe.log(300, seed=1)]
+    if answered:
+        rows[7] |= {"body": "[]", "response_body": "an answer"}
+    ws = opened(tmp_path)
+    ws.import_logs(write(tmp_path / "log.jsonl", rows), with_bodies=True, progress=False)
+    plan = ws.plan(universe.plan(()).proposed_routes, name="p", progress=False)
+    assert plan.result.full is not None
+    assert plan.result.full.has_answers == answered
+    assert ("next step: judge" in repr(plan)) == answered
+    assert ("next step: roll out" in repr(plan)) != answered
 
 
 def test_samples_and_rollouts_grow_with_what_is_at_stake() -> None:
