@@ -83,6 +83,9 @@ fuzz: $(READY)  ## make fuzz TARGET=reader SECONDS=600; without TARGET each in t
 		$(BIN)/pip install --quiet --constraint constraints.txt --group fuzz
 	$(BIN)/python -m tests.fuzz.run $(TARGET) --seconds $(or $(SECONDS),60)
 
+universes: $(READY)  ## projections of worlds with a known truth: make universes SEEDS=100 WORLDS="verbose images"
+	$(BIN)/python -m tests.universes --seeds $(or $(SEEDS),20) $(WORLDS)
+
 mutants: $(READY)  ## make mutants MODULE=verify.walker; all of ttplan.audit without MODULE
 	$(BIN)/python scripts/mutants.py $(MODULE)
 
