@@ -65,20 +65,23 @@ def project(world: World, window: Window, projection: Projection = "full") -> Sh
         pq.write_table(world.log(window), path / "log.parquet")
         (path / "prices.yaml").write_text(world.price_file())
         (path / "facts.yaml").write_text(world.facts_file())
+        prices, facts = (
+            path / name if world.files else None for name in ("prices.yaml", "facts.yaml")
+        )
         made_at = START + timedelta(days=world.plan_day)
         ws = ttplan.open(path / "plans.duckdb", clock=lambda: made_at)
         ws.import_logs(
             path / "log.parquet",
             cost=world.cost,
-            prices=path / "prices.yaml",
+            prices=prices,
             check=False,
             progress=False,
         )
         plan = ws.plan(
             tuple(world.routes),
             name=world.name,
-            prices=path / "prices.yaml",
-            facts=path / "facts.yaml",
+            prices=prices,
+            facts=facts,
             assumptions=window.assumptions,
             config=world.config.model_copy(update={"projection": projection}),
             bootstrap_iterations=2_000,

@@ -77,6 +77,8 @@ class World:
         Whether the truth is about the prices of that day.
     beside : bool
         Whether that is shown beside the headline: savings at the plan's prices.
+    files : bool
+        Whether the user gives prices and facts; the catalogues know the models otherwise.
     cost : {"recorded", "doctor"}
         How costs are imported.
     """
@@ -98,6 +100,7 @@ class World:
     plan_day: float = 31
     at_plan_prices: bool = False
     beside: bool = False
+    files: bool = True
     cost: Literal["recorded", "doctor"] = "recorded"
 
     def window(self, seed: int) -> Window:
