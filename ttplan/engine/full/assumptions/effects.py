@@ -52,6 +52,7 @@ def assumption_effects(
         for name, find in _FINDERS.items()
         for parts in _grouped(find(totals, mapping)).values()
     ]
+    effects = [effect for effect in effects if _matters(effect)]
     return tuple(
         sorted(effects, key=lambda e: (-_weight(e, savings), e.name, e.target_model or ""))
     )
@@ -310,6 +311,17 @@ def _break_even(
     at = value - savings / slope
     high = MEANINGS[name].high
     return float(at) if at >= 0 and (high is None or at <= high) else None
+
+
+def _matters(effect: AssumptionEffect) -> bool:
+    """Whether an assumption changes something, or may."""
+    known = effect.source != "none"
+    return (
+        known
+        or bool(effect.slope_usd)
+        or effect.low_usd is not None
+        or (effect.name == "cache_breakpoints")
+    )
 
 
 def _weight(effect: AssumptionEffect, savings: Decimal) -> float:
