@@ -215,7 +215,7 @@ def test_verify(panel_page: PanelPage) -> None:
     panel_page.keep("truncated")
     with duckdb.connect(panel_page.store) as forger:
         forger.execute(
-            "UPDATE audit_entries SET body = replace(body, '41.371399', '413.71399') WHERE seq = 1"
+            "UPDATE audit_entries SET body = replace(body, '41.283385', '412.83385') WHERE seq = 1"
         )
     anchor.fill("")
     verify.click()
