@@ -74,10 +74,10 @@ def test_a_projection_is_right(world: World) -> None:
 
 @pytest.mark.statistics
 @pytest.mark.parametrize("world", gaps)
-def test_nine_in_ten_projections_are_right(world: World) -> None:
-    seeds = 100 if world.name in OFTEN else 20
+def test_most_projections_are_right(world: World) -> None:
+    # With 20 seeds, chance alone leaves 17 or fewer in one world of 13.
+    seeds, enough = (100, 90) if world.name in OFTEN else (20, 16)
     verdicts = [judge_seed(world, seed) for seed in range(seeds)]
-    enough = 0.9 * seeds
     if world.kind == "unknown":
         assert sum(v.explained for v in verdicts) >= enough
         return
