@@ -15,7 +15,9 @@ import ibis.expr.types as ir
 from ttplan.engine.cache import has_bit, with_l1_hits, with_l2_mask
 from ttplan.engine.cost import NO_ROUTE, PriceRule, money_literal, price_rules, with_cost
 from ttplan.engine.dialects import compiled, fetch, is_eager, materialised, numbered
+from ttplan.engine.full.log_facts import fetch_log_facts
 from ttplan.engine.full.project import FullMapping, map_full, prepare, rows_of, shape_of
+from ttplan.engine.full.rows import failed, with_route
 from ttplan.engine.full.shape import RowShape
 from ttplan.engine.intervals.clusters import period_start
 from ttplan.engine.replay_spec import (
@@ -100,14 +102,15 @@ def map_requests(
     ttl = spec.config.l1_ttl_seconds
     with ExitStack() as first, ExitStack() as second:
         window = first.enter_context(compiled(table, rows_in_scope, spec.scope))
+        session = _session_column(window, spec)
         if ttl is None and sweep is None:
             yield first.enter_context(
-                compiled(window, _map_uncached, spec.config.cluster, routes, rules)
+                compiled(window, _map_uncached, spec.config.cluster, routes, rules, session)
             )
             return
         progress(KEEPING, 0.0)
         keep = materialised if ttl is None else numbered
-        kept = first.enter_context(keep(window, _route_rows, spec.config.cluster, routes))
+        kept = first.enter_context(keep(window, _route_rows, spec.config.cluster, routes, session))
         with_hits = _with_hits(kept, spec, sweep, progress)
         progress(JOINING, 0.0)
         # A table of its own: above a join, DuckDB's planner takes a second for the expressions on
@@ -155,25 +158,41 @@ def _map_uncached(
     cluster: str | None,
     routes: Sequence[ProposedRoute],
     rules: Sequence[PriceRule],
+    session: str | None,
 ) -> ir.Table:
-    rows = _typed_rows(window, cluster)
-    rows = rows.mutate(route=route_index(rows, routes), hit=ibis.literal(False))
-    return with_cost(rows, routes, rules)
+    rows = _routed(_typed_rows(window, cluster, session), routes)
+    return with_cost(rows.mutate(hit=ibis.literal(False)), routes, rules)
 
 
-def _route_rows(window: ir.Table, cluster: str | None, routes: Sequence[ProposedRoute]) -> ir.Table:
-    rows = _typed_rows(window, cluster)
-    rows = rows.mutate(route=route_index(rows, routes))
+def _route_rows(
+    window: ir.Table, cluster: str | None, routes: Sequence[ProposedRoute], session: str | None
+) -> ir.Table:
+    rows = _routed(_typed_rows(window, cluster, session), routes)
     if "body_lower" not in rows.columns:
         return rows
     # The routes have read the body; from here on only its presence matters.
     return rows.mutate(body_lower=rows.body_lower.notnull().ifelse("", ibis.null("string")))
 
 
-def _typed_rows(window: ir.Table, cluster: str | None) -> ir.Table:
-    return typed_columns(
-        window, **({} if cluster is None else {"cluster": _cluster_key(window, cluster)})
-    )
+def _typed_rows(window: ir.Table, cluster: str | None, session: str | None) -> ir.Table:
+    also = {} if cluster is None else {"cluster": _cluster_key(window, cluster)}
+    if session is not None:
+        also["session"] = window[session].cast("string")
+    return typed_columns(window, **also)
+
+
+def _routed(rows: ir.Table, routes: Sequence[ProposedRoute]) -> ir.Table:
+    """`rows` with `route`, and without `session`."""
+    routed = with_route(rows, routes, matches)
+    return routed.drop("session") if "session" in rows.columns else routed
+
+
+def _session_column(window: ir.Table, spec: ReplaySpec) -> str | None:
+    """The column that tells which requests a sticky route keeps together; None if none is
+    needed."""
+    if not any(route.sticky for route in spec.active_routes):
+        return None
+    return fetch_log_facts(window, spec.config.session).session
 
 
 def find_semantic_hits(
@@ -186,6 +205,10 @@ def find_semantic_hits(
         return None
     check_columns(table, _SEMANTIC_COLUMNS)
     kept = select_window(table, spec)
+    if spec.cache_bypassing:
+        kept = _with_raw_route(kept, spec)
+    if spec.is_full:
+        kept = kept.filter(~failed(kept))
     progress(SEMANTIC, 0.0)
     counts = fetch(
         kept.aggregate(rows=kept.count(), without=kept.embedding.isnull().sum())
@@ -196,7 +219,6 @@ def find_semantic_hits(
     if "finish_reason" not in embedded.columns:
         embedded = embedded.mutate(finish_reason=ibis.null("string"))
     if spec.cache_bypassing:
-        embedded = embedded.mutate(route=route_index(embedded, spec.active_routes))
         embedded = embedded.filter(~_bypasses_cache(embedded, spec))
     sweep = sweep_thresholds(
         read_lookups(embedded),
@@ -228,8 +250,18 @@ def _with_hits(
     return table.mutate(l2_hit=_l2_hit(table, spec))
 
 
+def _with_raw_route(window: ir.Table, spec: ReplaySpec) -> ir.Table:
+    """A window as it was logged, with `route`."""
+    session = _session_column(window, spec)
+    if session is not None:
+        window = window.mutate(session=window[session].cast("string"))
+    return with_route(window, spec.active_routes, matches)
+
+
 def _bypasses_cache(kept: ir.Table, spec: ReplaySpec) -> ir.BooleanValue:
-    return kept.route.isin(spec.cache_bypassing) & (kept.route != NO_ROUTE)
+    """Requests that neither read nor fill a cache: of some routes, and failed ones."""
+    bypass = kept.route.isin(spec.cache_bypassing) & (kept.route != NO_ROUTE)
+    return bypass | kept.failed if "failed" in kept.columns else bypass
 
 
 def _l2_hit(table: ir.Table, spec: ReplaySpec) -> ir.BooleanValue:
@@ -244,18 +276,7 @@ def _cluster_key(table: ir.Table, cluster: str) -> ir.StringColumn:
     return key.cast("string")
 
 
-# --- routing: all routes as one CASE --------------------------------------------------------------
-
-
-def route_index(table: ir.Table, routes: Sequence[ProposedRoute]) -> ir.IntegerColumn:
-    """The position in `routes` (in order of precedence) of the first that matches each row, or
-    `NO_ROUTE`."""
-    if not routes:
-        return ibis.literal(NO_ROUTE, "int16")
-    branches = [
-        (matches(table, route.when), ibis.literal(i, "int16")) for i, route in enumerate(routes)
-    ]
-    return ibis.cases(*branches, else_=ibis.literal(NO_ROUTE, "int16"))
+# --- conditions of routes -------------------------------------------------------------------------
 
 
 def matches(table: ir.Table, when: RouteConditions) -> ir.BooleanValue:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import ibis
 import ibis.expr.types as ir
@@ -42,26 +42,27 @@ def full_rows(
     if "cache_write_tokens" in shape.kinds:
         also["long_writes"] = ibis.least(long_writes(window), also["cache_write_tokens"])
     also["searches"] = web_searches(window)
-    also["failed"] = _failed(window)
+    also["failed"] = failed(window)
     if shape.session is not None:
         also["session"] = window[shape.session].cast("string")
     if cluster is not None:
         also["cluster"] = cluster
     rows = typed_columns(window, **also)
-    rows = _with_route(rows, shape.routes, matches).mutate(hit=ibis.literal(False))
+    rows = with_route(rows, shape.routes, matches).mutate(hit=ibis.literal(False))
     if "body_lower" not in rows.columns:
         return rows
     # The conditions have read the body; from here on only its presence matters.
     return rows.mutate(body_lower=rows.body_lower.notnull().ifelse("", ibis.null("string")))
 
 
-def _failed(window: ir.Table) -> ir.BooleanValue:
-    failed: ir.BooleanValue = ibis.literal(False)
+def failed(window: ir.Table) -> ir.BooleanValue:
+    """Whether a request failed, by its status or in words."""
+    result: ir.BooleanValue = ibis.literal(False)
     if "status" in window.columns:
-        failed = (window.status >= FAILED).fill_null(False)
+        result = (window.status >= FAILED).fill_null(False)
     if "finish_reason" in window.columns:
-        failed = failed | window.finish_reason.isin(FAILURE_REASONS).fill_null(False)
-    return failed
+        result = result | window.finish_reason.isin(FAILURE_REASONS).fill_null(False)
+    return result
 
 
 def _needs(window: ir.Table, name: str, shape: RowShape) -> ir.BooleanValue:
@@ -76,21 +77,25 @@ def _needs(window: ir.Table, name: str, shape: RowShape) -> ir.BooleanValue:
     return needs
 
 
-def _with_route(rows: ir.Table, routes: tuple[ProposedRoute, ...], matches: Matches) -> ir.Table:
-    """`rows` with the position of the first route that takes each; a sticky one asks the session's
-    first request."""
+def with_route(rows: ir.Table, routes: Sequence[ProposedRoute], matches: Matches) -> ir.Table:
+    """`rows` with `route`: the position of the first route that takes each, or `NO_ROUTE`.
+
+    A sticky route asks the first request of each `session`, if there is such a column.
+    """
     if not routes:
         return rows.mutate(route=ibis.literal(NO_ROUTE, "int16"))
+    added: list[str] = []
     for i, route in enumerate(routes):
         own = matches(rows, route.when)
         if route.sticky and "session" in rows.columns:
+            added += [f"own_{i}", f"first_{i}"]
             rows = rows.mutate(**{f"own_{i}": own.fill_null(False)})
             rows = with_first(rows, ("session",), f"own_{i}", f"first_{i}")
     branches = []
     for i, route in enumerate(routes):
         condition = matches(rows, route.when)
-        if f"first_{i}" in rows.columns:
+        if f"first_{i}" in added:
             condition = rows.session.notnull().ifelse(rows[f"first_{i}"], condition)
         branches.append((condition, ibis.literal(i, "int16")))
     routed = rows.mutate(route=ibis.cases(*branches, else_=ibis.literal(NO_ROUTE, "int16")))
-    return routed.drop(*(c for c in rows.columns if c.startswith(("own_", "first_"))))
+    return routed.drop(*added)

@@ -191,7 +191,8 @@ def _draw(store: Store, run: StoredPlan, size: int, seed: int) -> _Drawn:
     # Which requests are rerouted, and which of them an exact cache answers, is all that is asked
     # again.
     spec = replace(
-        ReplaySpec.from_run(run), config=PlanConfig(l1_ttl_seconds=run.config.l1_ttl_seconds)
+        ReplaySpec.from_run(run),
+        config=PlanConfig(l1_ttl_seconds=run.config.l1_ttl_seconds, session=run.config.session),
     )
     with store.read() as snapshot:
         log = snapshot.requests()
