@@ -146,10 +146,18 @@ def materialised(
 @contextmanager
 def small_table(backend: Any, rows: pa.Table) -> Iterator[ir.Table]:
     """A few rows as a table of that engine, for the block."""
+    name = gen_name("ttplan")
+    if backend.name == "pyspark":
+        # Not memtable: Ibis goes through pandas, where decimals with nulls fail.
+        backend._session.createDataFrame(rows).createTempView(name)
+        try:
+            yield backend.table(name)
+        finally:
+            backend.raw_sql(f"DROP VIEW IF EXISTS {name}")
+        return
     if backend.name != "duckdb":
         yield ibis.memtable(rows)
         return
-    name = gen_name("ttplan")
     backend.con.register(f"{name}_rows", rows)
     try:
         backend.raw_sql(f"CREATE TEMP TABLE {name} AS FROM {name}_rows")

@@ -7,7 +7,7 @@ from decimal import Decimal
 import ibis
 import ibis.expr.types as ir
 
-from ttplan.engine.cost import token_cost
+from ttplan.engine.cost import PRICE_TYPE, token_cost
 from ttplan.engine.dialects import (
     ROW_MONEY_TYPE,
     half_away,
@@ -20,6 +20,7 @@ from ttplan.engine.full.shape import MICRO
 _FACTOR_TYPE = "decimal(10, 6)"
 _FACTORED_TYPE = "decimal(27, 12)"
 """Money that is multiplied with a factor: engines keep the product, of 38 digits, whole."""
+_NOTHING = ibis.literal(Decimal(0), "decimal(38, 15)")
 
 
 def with_projected(
@@ -51,7 +52,7 @@ def with_projected(
         lost=rows.logged_read - rows.read,
     )
     rows = rows.mutate(
-        target_usd=half_away(rows.exact, backend),
+        target_usd=half_away(ibis.greatest(rows.exact, _NOTHING), backend),
         shift_size=half_away(token_cost(rows.lost.abs(), rows.spread.abs()), backend),
     )
     if factors:
@@ -75,7 +76,7 @@ def with_projected(
         cost = cost + _times(rows.cost_usd, rows.redo_share, backend)
     negative = (rows.lost < 0) != (rows.spread < 0)
     shift = negative.ifelse(-rows.shift_size, rows.shift_size)
-    kept = rows.source_caches & ~rows.failed & ~rows.cached & (rows.lost != 0)
+    kept = rows.source_caches & ~rows.failed & ~rows.cached & ~rows.hit & (rows.lost != 0)
     shift = kept.ifelse(shift, zero.cast(money)).fill_null(zero.cast(money))
     if attempts:
         again = _times(rows.attempt_usd, rows.attempt_share, backend).cast(money)
@@ -88,7 +89,7 @@ def with_projected(
     rows = rows.mutate(
         projected_usd=projected,
         hit=rows.hit | answered,
-        provider_cache_usd=_cache_discount(rows, backend),
+        provider_cache_usd=_cache_discount(rows, factors, backend),
         rule=ibis.literal(0, "int16"),
         served=rows.moved.ifelse(rows.target_name, rows.model),
         answered=~rows.failed & ~rows.cached,
@@ -134,11 +135,16 @@ def _times(amount: ir.DecimalValue, factor: ir.DecimalValue, backend: object) ->
     return half_away_product(amount.cast(_FACTORED_TYPE) * factor.cast(_FACTOR_TYPE), backend)
 
 
-def _cache_discount(rows: ir.Table, backend: object) -> ir.DecimalValue:
+def _cache_discount(rows: ir.Table, factors: bool, backend: object) -> ir.DecimalValue:
     """What the provider's cache takes off the cost of a moved request."""
-    discount = half_away(token_cost(rows.read, rows.spread.abs()), backend)
+    recorded = (rows.target_rate_input - rows.target_rate_cached).cast(PRICE_TYPE)
+    exact = token_cost(rows.read, rows.spread) + token_cost(rows.n_cached, recorded)
+    exact = exact.cast("decimal(38, 15)")
+    size = half_away(exact.abs(), backend)
+    if factors:
+        size = _times(size, rows.factor, backend)
     zero = ibis.literal(Decimal(0), ROW_MONEY_TYPE).cast(money_type(backend))
-    signed = (rows.spread < 0).ifelse(-discount, discount)
+    signed = (exact < 0).ifelse(-size, size)
     return rows.moved.ifelse(signed, zero).fill_null(zero)
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 
@@ -53,6 +54,7 @@ def _sums(rows: ir.Table, carried: ir.Table) -> ir.Table:
     rows = rows.filter(rows.moved & ~rows.hit)
     read = fitted(rows.routed_warm, rows.fit)
     exact = (rows.cold - token_cost(read, rows.spread)).cast("decimal(38, 15)")
+    exact = ibis.greatest(exact, ibis.literal(Decimal(0), "decimal(38, 15)"))
     rows = rows.mutate(target_usd=half_away(exact, rows.get_backend()))
     return rows.group_by("factor", "source_factor", "redo_share").aggregate(
         listed=(rows.current_usd if "current_usd" in rows.columns else rows.explained_usd).sum(),

@@ -194,7 +194,7 @@ def _carried_parts(
     needed = {
         "cached": True,
         "write": writes,
-        "write_1h": writes and any(pair.long_writes for pair in pairs),
+        "write_1h": writes and any(counts.long_writes for counts in log.keys.values()),
         "in_audio": "input_audio_tokens" in log.filled,
         "in_image": "input_image_tokens" in log.filled,
         "input": True,

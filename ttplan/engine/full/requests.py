@@ -3,7 +3,7 @@ cached prefix."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from decimal import Decimal
 from functools import reduce
 from operator import add, or_
@@ -24,14 +24,16 @@ from ttplan.engine.cost import (
 from ttplan.engine.dialects import half_away
 from ttplan.engine.full.sessions import with_warm_prefixes
 from ttplan.engine.full.shape import EXPLICIT, MICRO, NO_CACHE, UNKNOWN, Shape
+from ttplan.engine.intervals.clusters import second_of_day
 from ttplan.model.money import money_floor
 
 INELIGIBLE, FAILED, ANSWERED = -1, -2, -3
 """Outcomes beside those of `cost`: the target cannot serve the request; it failed; a gateway cache
 answered it. All keep their actual cost."""
+OUTPUT_LIMIT = 2
 REASONS = {
     1: "context window",
-    2: "output limit",
+    OUTPUT_LIMIT: "output limit",
     3: "images",
     4: "audio",
     5: "tools",
@@ -43,6 +45,13 @@ _FEATURES = {3: "images", 4: "audio", 5: "tools", 6: "structured_output"}
 INPUT_PARTS = ("cached", "write_1h", "write", "in_audio", "in_image", "input")
 OUTPUT_PARTS = ("reasoning", "out_audio", "out_image", "output")
 """Parts of the tokens that have a rate, in the order in which they count; the last is the rest."""
+_MEDIA = {
+    "in_audio": ("input_audio_tokens", "ratio_in"),
+    "in_image": ("input_image_tokens", "ratio_in"),
+    "out_audio": ("output_audio_tokens", "ratio_out"),
+    "out_image": ("output_image_tokens", "ratio_out"),
+}
+"""The columns of the parts that are not text, and the ratios that they scale with."""
 _ZERO = ibis.literal(0, "int64")
 
 
@@ -75,7 +84,14 @@ def with_tokens(rows: ir.Table, pairs: ir.Table, shape: Shape) -> ir.Table:
             scale(joined.hidden, joined.ratio_reasoning) + joined.added, _ZERO
         ),
     )
-    joined = joined.mutate(new_output=joined.new_visible + joined.new_hidden)
+    joined = joined.mutate(
+        new_output=joined.new_visible + joined.new_hidden,
+        **{
+            f"new_{name}": scale(joined[column], joined[ratio])
+            for name, (column, ratio) in _MEDIA.items()
+            if name in shape.carries
+        },
+    )
     return joined.mutate(reason=_reason(joined, shape).cast("int8"))
 
 
@@ -91,7 +107,7 @@ def _reason(rows: ir.Table, shape: Shape) -> ir.IntegerValue:
     branches: list[tuple[ir.BooleanValue, int]] = []
     if shape.limited:
         total = rows.new_input + ibis.greatest(rows.new_output, 1)
-        branches += [(total > rows.context, 1), (rows.new_output > rows.output_limit, 2)]
+        branches += [(total > rows.context, 1), (rows.new_output > rows.output_limit, OUTPUT_LIMIT)]
     branches += [
         (rows[f"needs_{name}"] & rows[f"no_{name}"], number)
         for number, name in _FEATURES.items()
@@ -122,7 +138,7 @@ def with_prices(rows: ir.Table, pieces_by_side: Mapping[str, ir.Table], shape: S
                 joined[tokens] <= joined.piece_up_to_tokens,
             )
         if shape.hourly:
-            second = joined.ts.hour() * 3600 + joined.ts.minute() * 60 + joined.ts.second()
+            second = second_of_day(joined.ts)
             joined = joined.filter(second >= joined.piece_day_from, second < joined.piece_day_until)
         rows = joined.drop(*(c for c in joined.columns if c.startswith("piece_")))
     return rows
@@ -204,15 +220,18 @@ def with_cold_costs(rows: ir.Table, shape: Shape) -> ir.Table:
 
 
 def _recorded_source(rows: ir.Table, shape: Shape) -> dict[str, ir.IntegerValue]:
+    long = rows.long_writes if "long_writes" in rows.columns else _ZERO
     return _split(
-        rows,
         shape,
-        total=rows.input_tokens,
-        cached=rows.charged,
-        write=rows.cache_write_tokens,
-        visible=rows.output_tokens - rows.hidden,
-        hidden=rows.hidden,
-        long=rows.source_long,
+        rows.input_tokens,
+        rows.output_tokens,
+        {
+            "cached": rows.charged,
+            "write_1h": long,
+            "write": rows.cache_write_tokens - long,
+            "reasoning": rows.hidden,
+            **{name: rows[column] for name, (column, _) in _MEDIA.items()},
+        },
     )
 
 
@@ -228,15 +247,11 @@ def _recorded_parts(rows: ir.Table, shape: Shape) -> dict[str, ir.IntegerValue]:
             | rows.breakpoints
         ),
     )
-    return _split(
+    return _split_target(
         rows,
         shape,
-        total=rows.new_input,
         cached=caches.ifelse(rows.new_cached, _ZERO),
         write=caches.ifelse(rows.new_write, _ZERO),
-        visible=rows.new_visible,
-        hidden=rows.new_hidden,
-        long=rows.target_long,
     )
 
 
@@ -248,59 +263,39 @@ def _target_parts(rows: ir.Table, shape: Shape) -> dict[str, ir.IntegerValue]:
         return recorded
     by_rule = rows.session.notnull() & (rows.target_mode != UNKNOWN)
     writes = rows.caches & (rows.target_mode == EXPLICIT) & (rows.new_input >= rows.target_minimum)
-    ruled = _split(
-        rows,
-        shape,
-        total=rows.new_input,
-        cached=_ZERO,
-        write=writes.ifelse(rows.new_input, _ZERO),
-        visible=rows.new_visible,
-        hidden=rows.new_hidden,
-        long=rows.target_long,
-    )
+    ruled = _split_target(rows, shape, cached=_ZERO, write=writes.ifelse(rows.new_input, _ZERO))
     return {name: by_rule.ifelse(ruled[name], recorded[name]) for name in recorded}
 
 
-def _split(
-    rows: ir.Table,
-    shape: Shape,
-    *,
-    total: ir.IntegerValue,
-    cached: ir.IntegerValue,
-    write: ir.IntegerValue,
-    visible: ir.IntegerValue,
-    hidden: ir.IntegerValue,
-    long: ir.BooleanValue,
+def _split_target(
+    rows: ir.Table, shape: Shape, *, cached: ir.IntegerValue, write: ir.IntegerValue
 ) -> dict[str, ir.IntegerValue]:
-    """The tokens of each part that has a rate of its own: each takes from what the earlier left."""
-    writes = {"write_1h": long.ifelse(write, _ZERO), "write": long.ifelse(_ZERO, write)}
-    claims: Sequence[tuple[tuple[str, ...], ir.IntegerValue, dict[str, ir.IntegerValue]]] = (
-        (
-            INPUT_PARTS,
-            total,
-            {
-                "cached": cached,
-                **writes,
-                "in_audio": rows.input_audio_tokens,
-                "in_image": rows.input_image_tokens,
-            },
-        ),
-        (
-            OUTPUT_PARTS,
-            visible + hidden,
-            {
-                "reasoning": hidden,
-                "out_audio": rows.output_audio_tokens,
-                "out_image": rows.output_image_tokens,
-            },
-        ),
+    return _split(
+        shape,
+        rows.new_input,
+        rows.new_output,
+        {
+            "cached": cached,
+            "write_1h": rows.target_long.ifelse(write, _ZERO),
+            "write": rows.target_long.ifelse(_ZERO, write),
+            "reasoning": rows.new_hidden,
+            **{name: rows[f"new_{name}"] for name in _MEDIA if name in shape.carries},
+        },
     )
+
+
+def _split(
+    shape: Shape,
+    prompt: ir.IntegerValue,
+    answer: ir.IntegerValue,
+    claims: Mapping[str, ir.IntegerValue],
+) -> dict[str, ir.IntegerValue]:
+    """The tokens of each part that has a rate of its own: each takes of what the earlier left."""
     parts: dict[str, ir.IntegerValue] = {}
-    for names, whole, claimed in claims:
-        rest = whole
+    for names, rest in ((INPUT_PARTS, prompt), (OUTPUT_PARTS, answer)):
         for name in names[:-1]:
             if name in shape.carries:
-                parts[name] = ibis.least(claimed[name], rest)
+                parts[name] = ibis.least(claims[name], rest)
                 rest = rest - parts[name]
         parts[names[-1]] = rest
     return parts

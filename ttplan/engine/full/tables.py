@@ -111,7 +111,7 @@ def pair_table(pairs: Sequence[Pair], bypassing: Sequence[int]) -> pa.Table:
                 name: _micro(pair.values.get(name))
                 for name in ("ratio_in", "ratio_out", "ratio_reasoning")
             },
-            "added": _whole(pair.values.get("reasoning_tokens")),
+            "added": whole(pair.values.get("reasoning_tokens")),
             "context": limits.context_tokens or UNLIMITED,
             "output_limit": limits.output_tokens or UNLIMITED,
             **{
@@ -216,7 +216,8 @@ def _micro(value: Value | None) -> int:
     return MICRO if value is None else int(value.value * MICRO)
 
 
-def _whole(value: Value | None) -> int:
+def whole(value: Value | None) -> int:
+    """A value of tokens as the nearest whole number, half up."""
     return 0 if value is None else int(value.value + Decimal("0.5"))
 
 

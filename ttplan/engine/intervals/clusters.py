@@ -22,6 +22,7 @@ from ttplan.model.plan import Clusters, Interval
 
 _CELLS = 2**22
 _LIMB_BITS = 30
+_DAY = 86_400
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,18 @@ class ClusterSums:
 
 def period_start(ts: ir.TimestampColumn, seconds: int) -> ir.IntegerColumn:
     """The start, in seconds since 1970, of the period in UTC that contains each instant."""
-    # DuckDB's epoch seconds are floats, contrary to Ibis's type, and a cast would round them up.
-    epoch = ts.epoch_seconds().cast("float64").floor().cast("int64")
+    epoch = _epoch(ts)
     return epoch - (epoch % seconds + seconds) % seconds
+
+
+def second_of_day(ts: ir.TimestampColumn) -> ir.IntegerColumn:
+    """The whole seconds since midnight in UTC, whatever the session's time zone."""
+    return (_epoch(ts) % _DAY + _DAY) % _DAY
+
+
+def _epoch(ts: ir.TimestampColumn) -> ir.IntegerColumn:
+    # DuckDB's epoch seconds are floats, contrary to Ibis's type, and a cast would round them up.
+    return ts.epoch_seconds().cast("float64").floor().cast("int64")
 
 
 def fetch_clusters(

@@ -65,7 +65,7 @@ class PairTotals(FrozenModel):
     requests: int
     actual_usd: Money
     projected_usd: Money
-    input_usd: Money
+    input_usd: SignedMoney
     cached_usd: Money
     written_usd: Money
     visible_usd: Money

@@ -12,13 +12,14 @@ import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 
-from ttplan.engine.dialects import fetch_from
+from ttplan.engine.dialects import ROW_MONEY_TYPE, fetch_from
 from ttplan.engine.full.assumptions.resolve import Pair, Value, pick
 from ttplan.engine.full.log_facts import LogKey
 from ttplan.engine.full.shape import MICRO
 from ttplan.engine.full.tables import CARRIED
 from ttplan.engine.summary import pico, usd
-from ttplan.model.projection.assumption import AssumptionName, CostScope
+from ttplan.model.errors import InputError
+from ttplan.model.projection.assumption import CostScope
 from ttplan.model.projection.full import ProjectionInputs
 from ttplan.model.route import ProposedRoute
 
@@ -26,6 +27,8 @@ CONSTANT_SHARE = 0.9
 """The share of requests whose recorded cost must be the same multiple of the price."""
 LEAST_FACTOR_DIFFERENCE = Decimal("0.005")
 """A factor that is closer to 1 is rounding."""
+MAX_FACTOR = 10**4
+"""Factors are below this: of engines' 38 digits, money takes the others."""
 SCOPE_UNKNOWN = "whether it applies to the target, too, is not known"
 _BINS = 1_000
 _LEAST_USD = Decimal("0.00002")
@@ -63,7 +66,8 @@ class KeyCalibration:
         factor = (Decimal(recorded) / Decimal(explained)).quantize(
             Decimal("0.000001"), rounding=ROUND_HALF_UP
         )
-        return factor if abs(factor - 1) > LEAST_FACTOR_DIFFERENCE else None
+        constant = abs(factor - 1) > LEAST_FACTOR_DIFFERENCE and factor < MAX_FACTOR
+        return factor if constant else None
 
     @property
     def fit(self) -> Decimal | None:
@@ -101,12 +105,14 @@ def fetch_calibration(rows: ir.Table, pairs: Sequence[Pair]) -> dict[LogKey, Key
 
 def _sums(rows: ir.Table) -> ir.Table:
     answered = rows.filter(~rows.failed & ~rows.cached)
-    priced = answered.explained_usd.notnull() & (answered.explained_usd >= _LEAST_USD)
-    ratio = (
-        answered.cost_usd.cast("float64") / answered.explained_usd.cast("float64") * _BINS + 1.5
-    ).floor()
+    # Without a type, DuckDB would keep three digits of it.
+    least = ibis.literal(_LEAST_USD, ROW_MONEY_TYPE)
+    priced = answered.explained_usd.notnull() & (answered.explained_usd >= least)
+    # Engines compute both branches of a CASE, also for a price of 0.
+    price = ibis.greatest(answered.explained_usd.cast("float64"), float(_LEAST_USD))
+    ratio = answered.cost_usd.cast("float64") / price * _BINS + 1.5
     # At least 1: 0 is for no recorded cost at all.
-    bounded = (answered.cost_usd == 0).ifelse(0.0, ibis.least(ratio, 10.0**6)).cast("int64")
+    bounded = (answered.cost_usd == 0).ifelse(0.0, ibis.least(ratio, 10.0**6)).floor().cast("int64")
     rows = answered.mutate(
         ratio=priced.ifelse(bounded, ibis.literal(-1, "int64")),
         in_session=answered.source_caches & (answered.logged_model >= 0),
@@ -219,10 +225,11 @@ def _fit(pair: Pair, pairs: Sequence[Pair], sums: Mapping[LogKey, KeyCalibration
 
 def _factor(own: KeyCalibration, given: Value | None) -> Value:
     """The constant factor; unless its scope is given, the one with the smaller saving applies."""
-    observed = own.factor
-    value = observed if given is None or given.value == 1 else given.value
+    value = given.value if given is not None and given.stated else own.factor
     if value is None:
         return Value(Decimal(1), source="log")
+    if value >= MAX_FACTOR:
+        raise InputError(f"price_factor is {value}; expected below {MAX_FACTOR:,}")
     scope = None if given is None else given.scope
     smaller: CostScope = "gateway" if value > 1 else "model"
     return Value(

@@ -15,6 +15,7 @@ from ttplan.engine.full.assumptions.totals import FullTotals, PairSums
 from ttplan.engine.full.log_facts import LogKey
 from ttplan.engine.full.project import FullMapping
 from ttplan.engine.full.shape import AUTOMATIC, EXPLICIT
+from ttplan.engine.full.tables import whole
 from ttplan.model.money import MONEY_STEP
 from ttplan.model.projection.assumption import MEANINGS, AssumptionEffect, AssumptionName
 from ttplan.model.projection.full import (
@@ -165,13 +166,15 @@ def _ratio_reasoning(totals: FullTotals, mapping: FullMapping) -> Iterator[Linea
     for pair, sums, factor in _moved(totals, mapping):
         value = pair.values["ratio_reasoning"]
         if pair.source_thinks and pair.thinks is not False:
-            yield Linear(pair, value, -factor * _per(sums.reasoning, value), sums.requests)
+            added = whole(pair.values["reasoning_tokens"]) * sums.hidden_token
+            own = sums.reasoning - added
+            yield Linear(pair, value, -factor * _per(own, value), sums.requests)
 
 
 def _reasoning_tokens(totals: FullTotals, mapping: FullMapping) -> Iterator[Linear]:
     for pair, sums, factor in _moved(totals, mapping):
         value = pair.values["reasoning_tokens"]
-        if not pair.source_thinks and pair.thinks is not False:
+        if (value.value or not pair.source_thinks) and pair.thinks is not False:
             yield Linear(pair, value, -factor * sums.hidden_token, sums.requests)
 
 
@@ -187,7 +190,10 @@ def _price_factor(totals: FullTotals, mapping: FullMapping) -> Iterator[Linear]:
             continue
         more = abs(value.value - 1) * sums.target
         ends = (_NOTHING, more) if value.note == SCOPE_UNKNOWN else None
-        slope = -sums.target if value.scope == "gateway" else _NOTHING
+        # A larger factor explains more of the recorded cost, so that less of it stays.
+        stays = mapping.carried.rest[pair.index].value > 0
+        explained = _per(sums.actual - sums.rest, value) if stays else _NOTHING
+        slope = explained - (sums.target if value.scope == "gateway" else _NOTHING)
         yield Linear(pair, value, slope, sums.requests, ends)
 
 

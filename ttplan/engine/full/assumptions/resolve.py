@@ -26,13 +26,17 @@ _MODES = {"automatic": AUTOMATIC, "explicit": EXPLICIT, "none": NO_CACHE}
 
 
 class Value(NamedTuple):
-    """The value of an assumption, its standard error, and its source."""
+    """The value of an assumption, its standard error, and its source.
+
+    `stated` is False if only its scope is given.
+    """
 
     value: Decimal
     error: float | None = None
     source: AssumptionSource = "none"
     scope: CostScope | None = None
     note: str = ""
+    stated: bool = True
 
 
 @dataclass(frozen=True)
@@ -187,4 +191,5 @@ def pick(
         chosen.source,
         chosen.scope,
         chosen.note,
+        chosen.value is not None,
     )

@@ -15,11 +15,12 @@ from ttplan.engine.cost import REROUTED
 from ttplan.engine.dialects import exact_sum, fetch_from
 from ttplan.engine.full.assumptions.resolve import Pair
 from ttplan.engine.full.project import FullMapping
-from ttplan.engine.full.requests import INELIGIBLE, REASONS
+from ttplan.engine.full.requests import INELIGIBLE, OUTPUT_LIMIT, REASONS
 from ttplan.engine.full.shape import EXPLICIT
 from ttplan.engine.summary import pico, usd
 
 Rates = Mapping[str, Any]
+_BY = ("pair", "target_piece", "outcome", "reason", "moves", "hit")
 
 
 @dataclass
@@ -82,7 +83,7 @@ def fetch_totals(mapped: ir.Table, mapping: FullMapping) -> FullTotals:
     ineligible: dict[str, list[Any]] = {}
     kept = Decimal(0)
     rows = fetch_from(mapped, _sums, parts).to_pylist()
-    for row in sorted(rows, key=lambda row: (row["pair"], row["target_piece"], row["outcome"])):
+    for row in sorted(rows, key=lambda row: [row[name] for name in _BY]):
         pair, price = by_index[row["pair"]], rates[row["target_piece"]]
         if row["outcome"] == INELIGIBLE:
             reason = ineligible.setdefault(REASONS[row["reason"]], [0, Decimal(0)])
@@ -90,9 +91,9 @@ def fetch_totals(mapped: ir.Table, mapping: FullMapping) -> FullTotals:
             reason[1] += usd(pico(row["actual"]))
         if row["moves"]:
             sums[pair.index].add(_moved(row, price, pair, mapping))
-        else:
+        elif not row["hit"]:
             kept += usd(pico(row["actual"]) - pico(row["projected"]))
-        if row["outcome"] == INELIGIBLE and REASONS[row["reason"]] == "output limit":
+        if row["outcome"] == INELIGIBLE and row["reason"] == OUTPUT_LIMIT and not row["hit"]:
             sums[pair.index].add(_attempts(row, price, pair))
     return FullTotals(
         dict(sums), {reason: (n, cost) for reason, (n, cost) in ineligible.items()}, kept
@@ -102,22 +103,21 @@ def fetch_totals(mapped: ir.Table, mapping: FullMapping) -> FullTotals:
 def _sums(mapped: ir.Table, parts: tuple[str, ...]) -> ir.Table:
     rows = mapped.mutate(moves=mapped.moved & (mapped.outcome == REROUTED) & ~mapped.hit)
     backend = mapped.get_backend()
-    answered = rows.filter(~rows.hit | rows.cached)
     whole = [*parts, "read", "routed_warm", "new_input", "searches"]
-    return answered.group_by("pair", "target_piece", "outcome", "reason", "moves").aggregate(
-        requests=answered.count(),
-        actual=answered.cost_usd.sum(),
-        projected=answered.projected_usd.sum(),
-        rest=answered.rest_usd.sum(),
+    return rows.group_by(*_BY).aggregate(
+        requests=rows.count(),
+        actual=rows.cost_usd.sum(),
+        projected=rows.projected_usd.sum(),
+        rest=rows.rest_usd.sum(),
         **(
             {
-                "filled": answered.filled_usd.sum(),
-                "lost": (answered.filled_usd > 0).sum(),
+                "filled": rows.filled_usd.sum(),
+                "lost": (rows.filled_usd > 0).sum(),
             }
             if "filled_usd" in mapped.columns
             else {}
         ),
-        **{name: exact_sum(answered[name], backend) for name in whole},
+        **{name: exact_sum(rows[name], backend) for name in whole},
     )
 
 
