@@ -33,6 +33,8 @@ class Engine:
     table: Callable[[Sequence[RequestLog], int], ir.Table]
     plans: int
     """How many generated plans it is asked, so that the suite stays within a minute and a half."""
+    full_plans: int
+    """How many of them are full projections."""
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +85,7 @@ def _pyspark(request: pytest.FixtureRequest) -> Engine:
         session.createDataFrame(to_arrow(requests)).repartition(parts).createTempView(name)
         return backend.table(name)
 
-    return Engine(backend, table, plans=10)
+    return Engine(backend, table, plans=10, full_plans=6)
 
 
 def _polars(request: pytest.FixtureRequest) -> Engine:
@@ -94,6 +96,7 @@ def _polars(request: pytest.FixtureRequest) -> Engine:
             f"requests_{next(_number)}", to_arrow(requests)
         ),
         plans=40,
+        full_plans=20,
     )
 
 

@@ -11,8 +11,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from tests.backends.conftest import Engine
+from tests.engine.test_full_oracle import RICH
+from tests.engine.test_full_oracle import check as check_full
 from tests.engine.test_replay_oracle import check
 from tests.support import universe
+from tests.support.full_plans import full_plan
 from tests.support.strategies import ORG, START, plans
 from ttplan import replay
 from ttplan.engine.dialects import fetch
@@ -66,6 +69,13 @@ def test_generated_plans_have_duckdbs_bytes(engine: Engine) -> None:
         assert result.model_dump_json() == replay(plan).model_dump_json()
 
     every()
+
+
+def test_full_projections_have_duckdbs_bytes(engine: Engine) -> None:
+    for seed in RICH[: engine.full_plans]:
+        full = full_plan(seed)
+        result = check_full(full, engine.table(full.plan.requests, 2))
+        assert result.model_dump_json() == check_full(full).model_dump_json()
 
 
 @pytest.mark.parametrize("ttl", [None, 60])
