@@ -279,6 +279,17 @@ def _cluster_key(table: ir.Table, cluster: str) -> ir.StringColumn:
 # --- conditions of routes -------------------------------------------------------------------------
 
 
+def route_index(table: ir.Table, routes: Sequence[ProposedRoute]) -> ir.IntegerColumn:
+    """The position in `routes` (in order of precedence) of the first that matches each row by
+    itself, or `NO_ROUTE`."""
+    if not routes:
+        return ibis.literal(NO_ROUTE, "int16")
+    branches = [
+        (matches(table, route.when), ibis.literal(i, "int16")) for i, route in enumerate(routes)
+    ]
+    return ibis.cases(*branches, else_=ibis.literal(NO_ROUTE, "int16"))
+
+
 def matches(table: ir.Table, when: RouteConditions) -> ir.BooleanValue:
     """Whether all conditions hold. A condition on a value that a row lacks is false, or null, which
     CASE takes as false."""

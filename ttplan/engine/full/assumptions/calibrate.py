@@ -19,7 +19,7 @@ from ttplan.engine.full.shape import MICRO
 from ttplan.engine.full.tables import CARRIED
 from ttplan.engine.summary import pico, usd
 from ttplan.model.errors import InputError
-from ttplan.model.projection.assumption import CostScope
+from ttplan.model.projection.assumption import AssumptionName, CostScope
 from ttplan.model.projection.full import ProjectionInputs
 from ttplan.model.route import ProposedRoute
 
