@@ -63,6 +63,8 @@ class Row(oracle.Row):
     logged_warm: int = 0
     routed_warm: int = 0
     explained: Fraction | None = None
+    current: Fraction | None = None
+    """The price of its own tokens at the plan's moment, if the projection is at those prices."""
     parts: dict[str, int] = field(default_factory=dict)
     """Its tokens on the target without a warm prefix, by rate."""
     spread: Fraction = NOTHING
@@ -409,6 +411,10 @@ class FullOracle:
             }
             parts = split(INPUT, r.input_tokens, claims) | split(OUTPUT, r.output_tokens, claims)
             row.explained = rounded(row.source_rates.cost(parts, searches(r)))
+            moment = self.inputs.prices_at
+            if (self.source_at, self.target_at) == ("request", "plan") and moment is not None:
+                then = rates_at(self.inputs.prices, row.key, moment, r.input_tokens)
+                row.current = None if then is None else rounded(then.cost(parts, searches(r)))
         if row.moved:
             row.parts = self._recorded_parts(row)
             rule = self._facts(row.target).cache
@@ -498,6 +504,11 @@ class FullOracle:
         if self.fills(row) and not row.actual and not silent and listed:
             row.filled = row.actual = listed
             row.baseline = max(row.baseline, listed)
+        if row.current is not None and listed is not None and not silent:
+            change = rounded(row.current * source_factor) - listed
+            row.actual = max(row.actual + change, NOTHING)
+            row.baseline = max(row.baseline + change, NOTHING)
+            listed += change
         if row.moved:
             assert row.target_rates is not None
             exact = row.target_rates.cost(row.parts, searches(r)) - row.spread * row.read
@@ -514,8 +525,18 @@ class FullOracle:
             if row.caches[0] and not silent and not row.hit:
                 shift = rounded((logged_read - row.read) * row.spread)
                 row.cost += rounded(shift * source_factor)
+            row.cost += rounded(self._attempt(row) * self._value(row, "paid_attempts", 0))
         row.cost = max(row.cost, NOTHING)
         row.routed = NOTHING if row.hit else row.cost
+
+    def _attempt(self, row: Row) -> Fraction:
+        """What the target bills for an answer that it cuts at its limit."""
+        if row.reason != "output limit":
+            return NOTHING
+        assert row.target_rates is not None
+        limit = self._facts(row.target).capabilities.output_tokens or 0
+        of = row.target_rates.of
+        return rounded(row.new["total"] * of["input"] + limit * of["output"])
 
     @property
     def savings(self) -> Fraction:

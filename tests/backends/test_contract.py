@@ -72,8 +72,8 @@ def test_generated_plans_have_duckdbs_bytes(engine: Engine) -> None:
 
 
 def test_full_projections_have_duckdbs_bytes(engine: Engine) -> None:
-    for seed in RICH[: engine.full_plans]:
-        full = full_plan(seed)
+    for number in RICH[: engine.full_plans]:
+        full = full_plan(number)
         result = check_full(full, engine.table(full.plan.requests, 2))
         assert result.model_dump_json() == check_full(full).model_dump_json()
 

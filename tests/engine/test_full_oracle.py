@@ -222,7 +222,8 @@ def check_other_prices(result: PlanResult, expected: FullOracle) -> None:
             if row.moved and not row.hit:
                 source_factor, target_factor = expected.factors(headline)
                 kept = 1 - expected.redo(headline)
-                amount += (row.explained or 0) * source_factor * kept
+                listed = row.explained if row.current is None else row.current
+                amount += (listed or 0) * source_factor * kept
                 amount -= row.listed_target * target_factor
         return round(amount * 10**12)
 

@@ -53,6 +53,9 @@ def full_plan(shape: int, rows: int | None = None, size: int = 40) -> FullPlan:
     that differ only in it have the same queries."""
     rng = Random(shape)
     inputs = projection_inputs(rng)
+    if shape % 3 == 0:
+        attempts = Assumption(name="paid_attempts", value=Decimal("0.3"))
+        inputs = inputs.model_copy(update={"assumptions": (*inputs.assumptions, attempts)})
     routes, config = full_routes(rng), full_config(rng)
     plain = rng.random() < 0.3
     rng = Random(shape if rows is None else rows)
