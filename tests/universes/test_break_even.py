@@ -17,6 +17,7 @@ CASES: list[tuple[str, AssumptionName]] = [
     ("both_think", "ratio_reasoning"),
     ("target_thinks", "reasoning_tokens"),
     ("output_limit_unsaid", "paid_attempts"),
+    ("single_turns", "cache_fit"),
 ]
 
 

@@ -51,7 +51,7 @@ def assumption_effects(
     effects = [
         _effect(name, parts, savings, routes)
         for name, find in _FINDERS.items()
-        for parts in _grouped(find(totals, mapping)).values()
+        for parts in _grouped(name, find(totals, mapping)).values()
     ]
     effects = [effect for effect in effects if _matters(effect)]
     return tuple(
@@ -217,11 +217,22 @@ def _cache_fit(totals: FullTotals, mapping: FullMapping) -> Iterator[Linear]:
                 unknown = Value(_ONE, note="the log has no sessions: all cold, all warm")
                 yield Linear(pair, unknown, _NOTHING, sums.requests, (min(ends), max(ends)))
         elif sums.warm:
-            slope = factor * sums.warm
+            slope = factor * sums.warm + _per(sums.kept, value)
             ends = (-slope * value.value, slope * (1 - value.value))
             yield Linear(
                 pair, value, slope, sums.requests, ends if value.source == "none" else None
             )
+    if mapping.shape.sessions:
+        yield from _kept_cache(totals, mapping)
+
+
+def _kept_cache(totals: FullTotals, mapping: FullMapping) -> Iterator[Linear]:
+    """The part of requests that stay in the fit of the cache rule."""
+    for pair in mapping.pairs:
+        sums = totals.pairs.get(pair.index)
+        if sums is not None and sums.kept and not sums.requests:
+            value = mapping.carried.fit[pair.index]
+            yield Linear(pair, value, _per(sums.kept, value), 0)
 
 
 def _cache_breakpoints(totals: FullTotals, mapping: FullMapping) -> Iterator[Linear]:
@@ -267,11 +278,15 @@ def _per(cost: Decimal, value: Value) -> Decimal:
     return cost / value.value if value.value else _NOTHING
 
 
-def _grouped(parts: Iterable[Linear]) -> dict[tuple[object, ...], list[Linear]]:
-    """Parts with the same target and the same value from the same source are one assumption."""
+def _grouped(
+    name: AssumptionName, parts: Iterable[Linear]
+) -> dict[tuple[object, ...], list[Linear]]:
+    """Parts with the same target and the same value from the same source are one assumption; the
+    fit of the cache rule is one of the traffic, whatever the target."""
     groups: dict[tuple[object, ...], list[Linear]] = defaultdict(list)
     for part in parts:
-        model = None if part.pair.target is None else part.pair.target.model
+        target = None if name == "cache_fit" else part.pair.target
+        model = None if target is None else target.model
         groups[(model, part.value)].append(part)
     return groups
 
@@ -288,7 +303,7 @@ def _effect(
     ends = [part.ends for part in parts if part.ends is not None]
     sources = {part.pair.key.model for part in parts}
     targets = {part.pair.target.model for part in parts if part.pair.target is not None}
-    names = {routes[part.pair.route].name for part in parts}
+    names = {routes[part.pair.route].name for part in parts if part.pair.route >= 0}
     return AssumptionEffect(
         name=name,
         value=value.value,

@@ -51,6 +51,8 @@ class PairSums:
     attempted: int = 0
     filled: Decimal = Decimal(0)
     lost: int = 0
+    kept: Decimal = Decimal(0)
+    """What requests that stay save because other prefixes of theirs are cached."""
 
     @property
     def target(self) -> Decimal:
@@ -91,9 +93,11 @@ def fetch_totals(mapped: ir.Table, mapping: FullMapping) -> FullTotals:
             reason[1] += usd(pico(row["actual"]))
         if row["moves"]:
             sums[pair.index].add(_moved(row, price, pair, mapping))
-        elif not row["hit"]:
-            kept += usd(pico(row["actual"]) - pico(row["projected"]))
-        if row["outcome"] == INELIGIBLE and row["reason"] == OUTPUT_LIMIT and not row["hit"]:
+        elif not (row["outcome"] == INELIGIBLE and REASONS[row["reason"]] == "output limit"):
+            shift = usd(pico(row["actual"]) - pico(row["projected"]))
+            sums[pair.index].add(PairSums(kept=shift))
+            kept += shift
+        if row["outcome"] == INELIGIBLE and REASONS[row["reason"]] == "output limit":
             sums[pair.index].add(_attempts(row, price, pair))
     return FullTotals(
         dict(sums), {reason: (n, cost) for reason, (n, cost) in ineligible.items()}, kept
