@@ -15,7 +15,7 @@ from ttplan.engine.cost import REROUTED
 from ttplan.engine.dialects import exact_sum, fetch_from
 from ttplan.engine.full.assumptions.resolve import Pair
 from ttplan.engine.full.project import FullMapping
-from ttplan.engine.full.requests import INELIGIBLE, OUTPUT_LIMIT, REASONS
+from ttplan.engine.full.requests import INELIGIBLE, REASONS
 from ttplan.engine.full.shape import EXPLICIT
 from ttplan.engine.summary import pico, usd
 
