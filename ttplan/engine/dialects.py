@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, reduce
+from operator import add
 from threading import Lock
 from typing import Any
 
@@ -195,6 +196,17 @@ def half_away_product(amount: ir.DecimalValue, backend: Any) -> ir.DecimalValue:
     size = amount.abs() + half
     rounded = (size - size % step).cast(money_type(backend))
     return (amount < 0).ifelse(-rounded, rounded)
+
+
+def exact_total(costs: Sequence[ir.DecimalValue], backend: Any) -> ir.DecimalValue:
+    """The sum of up to 16 amounts of a row, each with 15 digits after the point."""
+    if backend.name != "pyspark":
+        return reduce(add, (cost.cast("decimal(38, 15)") for cost in costs)).cast("decimal(38, 15)")
+    # Each sum takes Spark a digit, and past 38 it gives up those after the point: so in pairs.
+    level = [cost.cast("decimal(32, 15)") for cost in costs]
+    while len(level) > 1:
+        level = [reduce(add, level[i : i + 2]) for i in range(0, len(level), 2)]
+    return level[0].cast("decimal(36, 15)")
 
 
 def exact_sum(value: ir.NumericColumn, backend: Any) -> ir.NumericScalar:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import reduce
-from operator import add, or_
+from operator import or_
 
 import ibis
 import ibis.expr.types as ir
@@ -21,7 +21,7 @@ from ttplan.engine.cost import (
     money_literal,
     token_cost,
 )
-from ttplan.engine.dialects import half_away
+from ttplan.engine.dialects import exact_total, half_away
 from ttplan.engine.full.sessions import with_warm_prefixes
 from ttplan.engine.full.shape import EXPLICIT, MICRO, NO_CACHE, UNKNOWN, Shape
 from ttplan.engine.intervals.clusters import second_of_day
@@ -311,8 +311,7 @@ def _cost(rows: ir.Table, side: str, shape: Shape) -> ir.DecimalValue:
     if shape.fees:
         searches = rows.searches.cast("decimal(9, 0)")
         costs += [rows[f"{side}_fee"], searches * rows[f"{side}_search_fee"]]
-    total = reduce(add, (cost.cast("decimal(38, 15)") for cost in costs))
-    return total.cast("decimal(38, 15)")
+    return exact_total(costs, rows.get_backend())
 
 
 def _spread(rows: ir.Table, side: str, shape: Shape) -> ir.DecimalValue:
