@@ -85,7 +85,7 @@ def _pyspark(request: pytest.FixtureRequest) -> Engine:
         session.createDataFrame(to_arrow(requests)).repartition(parts).createTempView(name)
         return backend.table(name)
 
-    return Engine(backend, table, plans=10, full_plans=6)
+    return Engine(backend, table, plans=10, full_plans=2)
 
 
 def _polars(request: pytest.FixtureRequest) -> Engine:
@@ -96,7 +96,7 @@ def _polars(request: pytest.FixtureRequest) -> Engine:
             f"requests_{next(_number)}", to_arrow(requests)
         ),
         plans=40,
-        full_plans=20,
+        full_plans=6,
     )
 
 
