@@ -15,7 +15,7 @@ from ttplan.engine.cost import REROUTED
 from ttplan.engine.dialects import exact_sum, fetch_from
 from ttplan.engine.full.assumptions.resolve import Pair
 from ttplan.engine.full.project import FullMapping
-from ttplan.engine.full.requests import INELIGIBLE, REASONS
+from ttplan.engine.full.requests import INELIGIBLE, OUTPUT_LIMIT, REASONS
 from ttplan.engine.full.shape import EXPLICIT
 from ttplan.engine.summary import pico, usd
 
@@ -93,12 +93,14 @@ def fetch_totals(mapped: ir.Table, mapping: FullMapping) -> FullTotals:
             reason[1] += usd(pico(row["actual"]))
         if row["moves"]:
             sums[pair.index].add(_moved(row, price, pair, mapping))
-        elif not (row["outcome"] == INELIGIBLE and REASONS[row["reason"]] == "output limit"):
+        elif row["hit"]:
+            continue
+        elif row["outcome"] == INELIGIBLE and row["reason"] == OUTPUT_LIMIT:
+            sums[pair.index].add(_attempts(row, price, pair))
+        else:
             shift = usd(pico(row["actual"]) - pico(row["projected"]))
             sums[pair.index].add(PairSums(kept=shift))
             kept += shift
-        if row["outcome"] == INELIGIBLE and REASONS[row["reason"]] == "output limit":
-            sums[pair.index].add(_attempts(row, price, pair))
     return FullTotals(
         dict(sums), {reason: (n, cost) for reason, (n, cost) in ineligible.items()}, kept
     )
