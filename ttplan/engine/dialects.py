@@ -145,8 +145,26 @@ def materialised(
 
 
 @contextmanager
+def side_by_side(table: ir.Table, columns: pa.Table) -> Iterator[ir.Table]:
+    """A `materialised` table of DuckDB with further columns in the order of its rows, for the
+    block."""
+    backend = table.get_backend()
+    name = gen_name("ttplan")
+    with small_table(backend, columns) as beside:
+        schema = ibis.schema(dict(table.schema().items()) | dict(beside.schema().items()))
+        sql = f"SELECT * FROM {table.get_name()} POSITIONAL JOIN {beside.get_name()}"  # noqa: S608
+        backend.raw_sql(f"CREATE TEMP VIEW {name} AS {sql}")
+        try:
+            yield ops.DatabaseTable(name, schema=schema, source=backend).to_expr()
+        finally:
+            with suppress(duckdb.InterruptException):
+                backend.raw_sql(f"DROP VIEW IF EXISTS {name}")
+            backend.raw_sql(f"DROP VIEW IF EXISTS {name}")
+
+
+@contextmanager
 def small_table(backend: Any, rows: pa.Table) -> Iterator[ir.Table]:
-    """A few rows as a table of that engine, for the block."""
+    """Rows as a table of that engine, for the block."""
     name = gen_name("ttplan")
     if backend.name == "pyspark":
         # Not memtable: Ibis goes through pandas, where decimals with nulls fail.

@@ -3,99 +3,120 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import NamedTuple
 
 import ibis
 import ibis.expr.types as ir
 
-from ttplan.engine.cost import PRICE_TYPE, token_cost
-from ttplan.engine.dialects import (
-    ROW_MONEY_TYPE,
-    half_away,
-    half_away_product,
-    money_type,
-)
-from ttplan.engine.full.requests import ANSWERED
-from ttplan.engine.full.shape import MICRO
+from ttplan.engine.dialects import half_away_product, money_type
+from ttplan.engine.full.money import at_least_zero, product, rounded, total_of
+from ttplan.engine.full.requests import ANSWERED, exact_cost, target_parts
+from ttplan.engine.full.shape import MICRO, Shape
 
 _FACTOR_TYPE = "decimal(10, 6)"
 _FACTORED_TYPE = "decimal(27, 12)"
 """Money that is multiplied with a factor: engines keep the product, of 38 digits, whole."""
-_NOTHING = ibis.literal(Decimal(0), "decimal(38, 15)")
 
 
-def with_projected(
-    rows: ir.Table,
-    carried: ir.Table,
-    factors: bool,
-    redo: bool,
-    rest: bool,
-    fill: bool,
-    attempts: bool,
-) -> ir.Table:
-    """`rows` (of `with_cold_costs`) with the columns that a summary reads.
+_DONE = {
+    *("session", "logged_model", "routed_model", "routed_input", "shows", "caches"),
+    *("explicit_session", "breakpoints", "source_mode", "source_ttl", "source_minimum"),
+    *("new_cached", "new_write", "new_visible", "new_hidden", "hidden"),
+    *("cache_write_tokens", "reasoning_tokens", "target_fee", "target_search_fee"),
+}
+_DONE_PREFIXES = (
+    *("target_rate_", "target_mode", "target_ttl", "target_minimum", "target_long"),
+    *("logged_before", "logged_ts", "routed_before", "routed_ts"),
+    *("input_audio", "input_image", "output_audio", "output_image"),
+)
+"""Columns that no later step reads: copying them takes time."""
+
+
+class Flags(NamedTuple):
+    """Which parts of `with_projected` differ from nothing for some pair."""
+
+    factors: bool
+    redo: bool
+    rest: bool
+    fill: bool
+
+
+def with_cold(rows: ir.Table, shape: Shape) -> ir.Table:
+    """`rows` (of `with_warm_prefixes`) with `cold`, the exact cost on the target without a cached
+    prefix, and the tokens of its parts, `n_…`."""
+    parts = target_parts(rows, shape)
+    return rows.select(
+        *(n for n in rows.columns if n not in _DONE and not n.startswith(_DONE_PREFIXES)),
+        cold=exact_cost(rows, parts, "target", shape),
+        discount=product(parts["cached"], rows.target_rate_input - rows.target_rate_cached),
+        **{f"n_{name}": tokens for name, tokens in parts.items()},
+    )
+
+
+def with_projected(rows: ir.Table, carried: ir.Table, flags: Flags, shape: Shape) -> ir.Table:
+    """`rows` (of `with_cold`) with the columns that a summary reads.
 
     A moved request costs its tokens on the target, less its cached prefix, times the factor that
     the gateway applies, plus the part of the recorded cost that stays, plus the share of answers
     that are asked again. A request that stays changes by what its own cached prefix gains or loses.
-    `factors`, `redo` and `rest` say which of these differ from nothing for some pair, and `fill`
-    whether requests that are recorded at no cost take their price.
     """
-    rows = rows.join(carried, [rows.pair == carried.carried_pair])
     backend = rows.get_backend()
     money = money_type(backend)
-    zero = ibis.literal(Decimal(0), ROW_MONEY_TYPE)
+    zero = ibis.literal(Decimal(0), money)
+    rows = rows.join(carried, [rows.pair == carried.carried_pair])
     rows = rows.mutate(
-        read=fitted(rows.routed_warm, rows.fit), logged_read=fitted(rows.logged_warm, rows.fit)
+        read=fitted(rows.routed_warm, rows.fit),
+        lost=fitted(rows.logged_warm, rows.fit) - fitted(rows.routed_warm, rows.fit),
     )
+    exact = at_least_zero(total_of([rows.cold, -product(rows.read, rows.spread)], backend))
+    target = rounded(exact, backend)
+    shift = rounded(product(rows.lost.abs(), rows.spread.abs()), backend)
+    listed = rows.explained_usd
+    if flags.factors:
+        target = _times(target, rows.factor, backend)
+        shift = _times(shift, rows.source_factor, backend)
+        listed = _times(listed, rows.source_factor, backend)
     rows = rows.mutate(
-        exact=(rows.cold - token_cost(rows.read, rows.spread)).cast("decimal(38, 15)"),
-        lost=rows.logged_read - rows.read,
+        target_usd=target,
+        shift_size=shift,
+        listed_usd=listed,
+        provider_cache_usd=_cache_discount(rows, flags.factors, backend),
     )
-    rows = rows.mutate(
-        target_usd=half_away(ibis.greatest(rows.exact, _NOTHING), backend),
-        shift_size=half_away(token_cost(rows.lost.abs(), rows.spread.abs()), backend),
-    )
-    if factors:
-        rows = rows.mutate(
-            target_usd=_times(rows.target_usd, rows.factor, backend),
-            shift_size=_times(rows.shift_size, rows.source_factor, backend),
-            listed_usd=_times(rows.explained_usd, rows.source_factor, backend),
-        )
-    else:
-        rows = rows.mutate(listed_usd=rows.explained_usd)
-    if fill:
+    if flags.fill:
         rows = _filled(rows)
-    if "current_usd" in rows.columns:
-        rows = _repriced(rows, factors)
+    if shape.reprices:
+        rows = _repriced(rows, flags.factors)
     cost = rows.target_usd
     rest_usd = (rows.cost_usd - rows.listed_usd.fill_null(rows.cost_usd)).cast(money)
-    rows = rows.mutate(rest_usd=rows.moved.ifelse(rest_usd, zero.cast(money)))
-    if rest:
-        cost = cost + rows.rest_stays.ifelse(rows.rest_usd, zero.cast(money))
-    if redo:
+    if flags.rest:
+        cost = cost + rows.rest_stays.ifelse(rest_usd, zero)
+    if flags.redo:
         cost = cost + _times(rows.cost_usd, rows.redo_share, backend)
     negative = (rows.lost < 0) != (rows.spread < 0)
     shift = negative.ifelse(-rows.shift_size, rows.shift_size)
     kept = rows.source_caches & ~rows.failed & ~rows.cached & ~rows.hit & (rows.lost != 0)
-    shift = kept.ifelse(shift, zero.cast(money)).fill_null(zero.cast(money))
-    if attempts:
+    shift = kept.ifelse(shift, zero).fill_null(zero)
+    if shape.attempts:
         again = _times(rows.attempt_usd, rows.attempt_share, backend).cast(money)
-        shift = (shift + again.fill_null(zero.cast(money))).cast(money)
-    moved_usd = ibis.greatest(cost, zero.cast(money)).cast(money)
-    kept_usd = ibis.greatest(rows.cost_usd + shift, zero.cast(money)).cast(money)
-    rows = rows.mutate(uncached_usd=rows.moved.ifelse(moved_usd, kept_usd))
-    projected = rows.hit.ifelse(zero.cast(money), rows.uncached_usd)
+        shift = (shift + again.fill_null(zero)).cast(money)
+    moved_usd = ibis.greatest(cost, zero).cast(money)
+    kept_usd = ibis.greatest(rows.cost_usd + shift, zero).cast(money)
     answered = rows.cached & (~rows.moved | (rows.outcome == ANSWERED)) & ~rows.bypass
     rows = rows.mutate(
-        projected_usd=projected,
-        hit=rows.hit | answered,
-        provider_cache_usd=_cache_discount(rows, factors, backend),
+        uncached_usd=rows.moved.ifelse(moved_usd, kept_usd),
+        rest_usd=rows.moved.ifelse(rest_usd, zero),
+        projected_hit=rows.hit | answered,
+    )
+    kept_columns = [n for n in (*_KEPT, *rows.columns) if n in rows.columns]
+    return rows.select(
+        *(n for n in dict.fromkeys(kept_columns) if n in _KEPT or n.startswith("n_")),
+        hit=rows.projected_hit,
+        projected_usd=rows.hit.ifelse(zero, rows.uncached_usd),
         rule=ibis.literal(0, "int16"),
         served=rows.moved.ifelse(rows.target_name, rows.model),
         answered=~rows.failed & ~rows.cached,
         projected_output=rows.moved.ifelse(rows.new_output, rows.output_tokens),
     )
-    return rows.select(*_kept_columns(rows))
 
 
 def _filled(rows: ir.Table) -> ir.Table:
@@ -137,26 +158,23 @@ def _times(amount: ir.DecimalValue, factor: ir.DecimalValue, backend: object) ->
 
 def _cache_discount(rows: ir.Table, factors: bool, backend: object) -> ir.DecimalValue:
     """What the provider's cache takes off the cost of a moved request."""
-    recorded = (rows.target_rate_input - rows.target_rate_cached).cast(PRICE_TYPE)
-    exact = token_cost(rows.read, rows.spread) + token_cost(rows.n_cached, recorded)
-    exact = exact.cast("decimal(38, 15)")
-    size = half_away(exact.abs(), backend)
+    size = rounded(
+        total_of([product(rows.read, rows.spread), rows.discount], backend).abs(), backend
+    )
     if factors:
         size = _times(size, rows.factor, backend)
-    zero = ibis.literal(Decimal(0), ROW_MONEY_TYPE).cast(money_type(backend))
-    signed = (exact < 0).ifelse(-size, size)
+    zero = ibis.literal(Decimal(0), money_type(backend))
+    negative = total_of([product(rows.read, rows.spread), rows.discount], backend) < 0
+    signed = negative.ifelse(-size, size)
     return rows.moved.ifelse(signed, zero).fill_null(zero)
 
 
 _KEPT = (
     "id",
-    "org_id",
     "ts",
-    "provider",
     "model",
     "input_tokens",
     "output_tokens",
-    "cached_tokens",
     "cost_usd",
     "baseline_cost_usd",
     "cached",
@@ -167,14 +185,11 @@ _KEPT = (
     "route",
     "outcome",
     "reason",
-    "rule",
     "moved",
-    "hit",
     "l1_hit",
     "l2_hit",
     "l2_mask",
     "uncached_usd",
-    "projected_usd",
     "provider_cache_usd",
     "rest_usd",
     "filled_usd",
@@ -183,13 +198,5 @@ _KEPT = (
     "read",
     "routed_warm",
     "new_input",
-    "served",
-    "answered",
-    "projected_output",
     "searches",
 )
-
-
-def _kept_columns(rows: ir.Table) -> list[str]:
-    parts = [name for name in rows.columns if name.startswith("n_")]
-    return [name for name in (*_KEPT, *parts) if name in rows.columns]

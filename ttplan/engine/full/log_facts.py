@@ -42,7 +42,7 @@ class LogKey(NamedTuple):
 
 
 class KeyCounts(NamedTuple):
-    """The requests of one price key: how many, and sums of their tokens."""
+    """The requests of one price key: how many, sums of their tokens, and the most that one has."""
 
     requests: int
     reasoning_known: int
@@ -51,6 +51,8 @@ class KeyCounts(NamedTuple):
     thinking: int
     writes: int
     long_writes: int
+    most_input: int
+    most_output: int
 
 
 class LogFacts(NamedTuple):
@@ -142,6 +144,8 @@ def _counts(window: ir.Table, columns: Sequence[str]) -> ir.Table:
         thinking=(rows.counted_reasoning > 0).sum(),
         writes=rows.counted_writes.sum(),
         long_writes=rows.counted_long.sum(),
+        most_input=rows.input_tokens.max(),
+        most_output=rows.output_tokens.max(),
         **{f"has_{name}": rows[name].count() for name in columns},
     )
 

@@ -6,13 +6,13 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 
-from ttplan.engine.cost import token_cost
-from ttplan.engine.dialects import fetch_from, half_away
+from ttplan.engine.dialects import fetch_from
 from ttplan.engine.full.costs import fitted
+from ttplan.engine.full.money import at_least_zero, product, rounded, total_of
+from ttplan.engine.full.shape import Shape
 from ttplan.engine.summary import pico
 
 
@@ -40,24 +40,27 @@ def prices_differ(dated: pa.Table, current: pa.Table, start: datetime, end: date
     return rows(dated) != rows(current)
 
 
-def fetch_other_prices(costed: ir.Table, again: ir.Table, carried: ir.Table) -> OtherPrices:
-    """Compare the rows of `with_cold_costs` at the headline's prices with those at the others.
+def fetch_other_prices(
+    headline: tuple[ir.Table, Shape], other: tuple[ir.Table, Shape], carried: ir.Table
+) -> OtherPrices:
+    """Compare rows of `with_cold` at the headline's prices with those at the others.
 
     Sums that no price explains at either time are left as they are.
     """
-    first, second = (fetch_from(rows, _sums, beside=(carried,)) for rows in (costed, again))
+    first, second = (
+        fetch_from(rows, _sums, shape, beside=(carried,)) for rows, shape in (headline, other)
+    )
     return OtherPrices(_savings(second) - _savings(first))
 
 
-def _sums(rows: ir.Table, carried: ir.Table) -> ir.Table:
-    rows = rows.join(carried, [rows.pair == carried.carried_pair])
+def _sums(rows: ir.Table, carried: ir.Table, shape: Shape) -> ir.Table:
     rows = rows.filter(rows.moved & ~rows.hit)
+    rows = rows.join(carried, [rows.pair == carried.carried_pair])
     read = fitted(rows.routed_warm, rows.fit)
-    exact = (rows.cold - token_cost(read, rows.spread)).cast("decimal(38, 15)")
-    exact = ibis.greatest(exact, ibis.literal(Decimal(0), "decimal(38, 15)"))
-    rows = rows.mutate(target_usd=half_away(exact, rows.get_backend()))
+    exact = at_least_zero(total_of([rows.cold, -product(read, rows.spread)], rows.get_backend()))
+    rows = rows.mutate(target_usd=rounded(exact, rows.get_backend()))
     return rows.group_by("factor", "source_factor", "redo_share").aggregate(
-        listed=(rows.current_usd if "current_usd" in rows.columns else rows.explained_usd).sum(),
+        listed=(rows.current_usd if shape.reprices else rows.explained_usd).sum(),
         target=rows.target_usd.sum(),
     )
 

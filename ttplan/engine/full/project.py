@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from decimal import Decimal
 
 import ibis.expr.types as ir
 import pyarrow as pa
@@ -19,22 +19,23 @@ from ttplan.engine.full.assumptions.calibrate import (
 )
 from ttplan.engine.full.assumptions.inputs import resolve_inputs, targets_of
 from ttplan.engine.full.assumptions.resolve import Pair, make_pairs
-from ttplan.engine.full.costs import with_projected
+from ttplan.engine.full.costs import Flags, with_cold, with_projected
 from ttplan.engine.full.log_facts import LogFacts, LogKey, fetch_log_facts
+from ttplan.engine.full.money import MAX_WHOLE
 from ttplan.engine.full.other_prices import OtherPrices, fetch_other_prices, prices_differ
 from ttplan.engine.full.requests import (
     INPUT_PARTS,
     OUTPUT_PARTS,
-    with_cold_costs,
-    with_outcomes,
-    with_prices,
-    with_tokens,
+    route_requests,
 )
 from ttplan.engine.full.rows import Matches, full_rows
+from ttplan.engine.full.sessions import with_warm_prefixes
 from ttplan.engine.full.shape import AUTOMATIC, EXPLICIT, RowShape, Shape
-from ttplan.engine.full.tables import number_keys, pair_table, piece_table
+from ttplan.engine.full.tables import number_keys, pair_table, piece_table, with_whole_rates
 from ttplan.engine.replay_spec import ReplaySpec
+from ttplan.model.projection.assumption import AssumptionName
 from ttplan.model.projection.full import PricePiece, ProjectionInputs
+from ttplan.prices.costing import rates_per_token
 
 FEATURES = ("images", "audio", "tools", "structured_output")
 
@@ -83,50 +84,42 @@ def map_full(
         pair_rows = enter(small_table(backend, pair_table(pairs, spec.cache_bypassing)))
         dated = piece_table(inputs.prices, keys, None)
         current = piece_table(inputs.prices, keys, moment)
-        tables = [enter(small_table(backend, table)) for table in (dated, current)]
+        whole = _fits_whole(log, pairs, inputs.prices, shape)
+        tables = [
+            enter(small_table(backend, with_whole_rates(table) if whole else table))
+            for table in (dated, current)
+        ]
         used = current if at_plan else dated
 
-        def costed_at(source: int, target: int, reprices: bool = False) -> ir.Table:
-            # Tables, since each is read several times, and since DuckDB plans expressions over
-            # joins slowly.
+        count = sum(counts.requests for counts in log.keys.values())
+
+        def costed_at(source: int, target: int, reprices: bool = False) -> tuple[ir.Table, Shape]:
             own = shape._replace(reprices=reprices)
             beside = (pair_rows, tables[source], tables[target], *([tables[1]] if reprices else []))
-            priced = enter(materialised(rows, _with_pairs, own, beside=beside))
-            return enter(materialised(priced, with_cold_costs, own))
+            routed = enter(materialised(rows, route_requests, own, beside=beside))
+            warm = enter(with_warm_prefixes(routed, own, count))
+            # A table, since DuckDB plans joins over tables side by side badly.
+            return enter(materialised(warm, with_cold, own)), own
 
         differ = moment is not None and prices_differ(
             dated, current, spec.window_start, spec.window_end
         )
-        costed = costed_at(0, int(at_plan), reprices=at_plan and differ)
+        costed, own = costed_at(0, int(at_plan), reprices=at_plan and differ)
         sums = fetch_calibration(costed, pairs)
         carried = calibrate(pairs, spec.active_routes, inputs, sums)
         carried_rows = enter(small_table(backend, carried.table(pairs)))
         other = None
         if differ:
             again = costed_at(int(not at_plan), int(not at_plan))
-            other = fetch_other_prices(costed, again, carried_rows)
-        flags = (carried.factors, carried.asks_again, carried.stays, carried.fills, shape.attempts)
+            other = fetch_other_prices((costed, own), again, carried_rows)
+        flags = Flags(carried.factors, carried.asks_again, carried.stays, carried.fills)
         mapped = stack.enter_context(
-            materialised(costed, with_projected, *flags, beside=(carried_rows,))
+            materialised(costed, with_projected, flags, own, beside=(carried_rows,))
         )
         if backend.name == "duckdb":  # frees memory for the passes that follow
             first.close()
         mapping = FullMapping(log, inputs, pairs, sums, carried, shape, used, other)
         yield mapped, mapping
-
-
-def _with_pairs(
-    rows: ir.Table,
-    pairs: ir.Table,
-    source_pieces: ir.Table,
-    target_pieces: ir.Table,
-    *current_and_shape: Any,
-) -> ir.Table:
-    *current, shape = current_and_shape
-    pieces = {"source": source_pieces, "target": target_pieces}
-    if current:
-        pieces["current"] = current[0]
-    return with_outcomes(with_prices(with_tokens(rows, pairs, shape), pieces, shape), shape)
 
 
 def shape_of(
@@ -144,7 +137,7 @@ def shape_of(
         if rule is not None
     }
     limits = [pair.limits for pair in routed]
-    rates = [piece.rates for piece in inputs.prices]
+    fees = any(piece.rates.request_usd or piece.rates.web_search_usd for piece in inputs.prices)
     features = tuple(
         name for name in FEATURES if any(getattr(limit, name) is False for limit in limits)
     )
@@ -152,8 +145,12 @@ def shape_of(
         cluster=spec.config.cluster,
         session=log.session if caching or sticky else None,
         routes=tuple(spec.active_routes),
+        keys=_key_columns(log),
         kinds=tuple(sorted(log.filled)),
         features=features,
+        fees=fees,
+        hour_writes="cache_write_tokens" in log.filled
+        and any(counts.long_writes for counts in log.keys.values()),
     )
     return row_shape, Shape(
         ceilings=tuple(
@@ -179,8 +176,37 @@ def shape_of(
         carries=_carried_parts(log, pairs, inputs.prices, EXPLICIT in modes),
         reprices=False,
         attempts=any(pair.values and pair.values["paid_attempts"].value for pair in pairs),
-        fees=any(rate.request_usd or rate.web_search_usd for rate in rates),
+        fees=fees,
     )
+
+
+def _fits_whole(
+    log: LogFacts, pairs: Sequence[Pair], pieces: Sequence[PricePiece], shape: Shape
+) -> bool:
+    """Whether no request can cost more than 64 bits hold, at most a few thousand USD."""
+    if shape.fees or shape.attempts:
+        return False
+    values = [pair.values for pair in pairs if pair.values]
+
+    def most(name: AssumptionName) -> Decimal:
+        return max([Decimal(1), *(own[name].value for own in values)])
+
+    counts = log.keys.values()
+    tokens = max(c.most_input for c in counts) * most("ratio_in")
+    tokens += max(c.most_output for c in counts) * max(most("ratio_out"), most("ratio_reasoning"))
+    tokens += most("reasoning_tokens")
+    rates = [rate for piece in pieces for rate in rates_per_token(piece.rates).values()]
+    return tokens * max(rates, default=Decimal(0)) < MAX_WHOLE
+
+
+def _key_columns(log: LogFacts) -> tuple[str, ...]:
+    """The columns of `price_key` in which requests differ."""
+    columns = zip(
+        ("key_provider", "key_model", "key_endpoint", "key_tier"),
+        zip(*log.keys, strict=True),
+        strict=False,
+    )
+    return tuple(name for name, values in columns if len(set(values)) > 1)
 
 
 def _carried_parts(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from functools import reduce
 from operator import or_
+from typing import Any
 
 import ibis
 import ibis.expr.types as ir
@@ -19,10 +20,9 @@ from ttplan.engine.cost import (
     UNCHANGED,
     UNPRICED,
     money_literal,
-    token_cost,
 )
-from ttplan.engine.dialects import exact_total, half_away
-from ttplan.engine.full.sessions import with_warm_prefixes
+from ttplan.engine.full.money import product, rounded, total_of
+from ttplan.engine.full.sessions import shows_cache
 from ttplan.engine.full.shape import EXPLICIT, MICRO, NO_CACHE, UNKNOWN, Shape
 from ttplan.engine.intervals.clusters import second_of_day
 from ttplan.model.money import money_floor
@@ -40,7 +40,6 @@ REASONS = {
     6: "structured output",
 }
 """Why a target cannot serve a request, by the number in the column `reason`."""
-OUTPUT_LIMIT = 2
 _FEATURES = {3: "images", 4: "audio", 5: "tools", 6: "structured_output"}
 INPUT_PARTS = ("cached", "write_1h", "write", "in_audio", "in_image", "input")
 OUTPUT_PARTS = ("reasoning", "out_audio", "out_image", "output")
@@ -53,46 +52,85 @@ _MEDIA = {
 }
 """The columns of the parts that are not text, and the ratios that they scale with."""
 _ZERO = ibis.literal(0, "int64")
+_UNREAD = ("pair_", "key_", "org_id", "provider", "cached_tokens")
+_DONE = {
+    *("same_model", "priced", "thinks", "added", "context", "output_limit"),
+    *("ratio_in", "ratio_out", "ratio_reasoning", "source_key", "target_key", "source", "target"),
+    *(
+        "source_spread",
+        "target_spread",
+        "source_long",
+        "long_writes",
+        "source_piece",
+        "current_piece",
+    ),
+    *("goes", "over", "listed", "explained", "current", "attempt", "source_fee", "current_fee"),
+    *("source_search_fee", "current_search_fee"),
+}
+_DONE_PREFIXES = ("needs_", "no_", "source_rate_", "current_rate_")
+"""Columns that no later step reads: copying them takes time."""
+
+
+def route_requests(
+    rows: ir.Table, pairs: ir.Table, source: ir.Table, target: ir.Table, *more: Any
+) -> ir.Table:
+    """`rows` (of `full_rows`) with all that does not depend on cached prefixes: tokens on the
+    target, rates there, `outcome`, `moved` and `explained_usd`, the source's price.
+
+    `pairs`, `source` and `target` are the tables of pairs and of prices. `more` is the shape,
+    after, if recorded costs change with the price of their model, its prices at the plan's moment.
+    """
+    *current, shape = more
+    priced = _with_prices(with_tokens(rows, pairs, shape), "source", source, shape)
+    priced = _with_prices(priced, "target", target, shape)
+    for pieces in current:
+        priced = _with_prices(priced, "current", pieces, shape)
+    return _with_outcomes(priced, shape)
 
 
 def with_tokens(rows: ir.Table, pairs: ir.Table, shape: Shape) -> ir.Table:
-    """`rows` (of `full_rows`) with their pair's parameters, their tokens on the target, and why it
-    cannot serve them."""
+    """`rows` with their pair's parameters, their tokens on the target, and why it cannot serve
+    them."""
+    keys = [name.removeprefix("key_") for name in rows.columns if name.startswith("key_")]
     joined = rows.join(
         pairs,
         [
-            rows.key_provider == pairs.pair_provider,
-            rows.key_model == pairs.pair_model,
-            rows.key_endpoint == pairs.pair_endpoint,
-            rows.key_tier == pairs.pair_tier,
+            *(rows[f"key_{name}"] == pairs[f"pair_{name}"] for name in keys),
             rows.route == pairs.pair_route,
         ],
     )
-    dropped = [c for c in joined.columns if c.startswith(("pair_", "key_"))]
-    joined = joined.drop(*dropped)
-    joined = joined.mutate(
+    kept = [c for c in joined.columns if not c.startswith(_UNREAD)]
+    reasoning = joined.reasoning_tokens if "reasoning_tokens" in joined.columns else _ZERO
+    joined = joined.select(
+        *kept,
         charged=ibis.least(joined.cached_tokens, joined.input_tokens),
-        hidden=ibis.least(joined.reasoning_tokens, joined.output_tokens),
+        hidden=ibis.least(reasoning, joined.output_tokens),
     )
     scale = _scaled if shape.scaled else _unscaled
-    joined = joined.mutate(
-        new_input=scale(joined.input_tokens, joined.ratio_in),
-        new_cached=scale(joined.charged, joined.ratio_in),
-        new_write=scale(joined.cache_write_tokens, joined.ratio_in),
-        new_visible=scale(joined.output_tokens - joined.hidden, joined.ratio_out),
-        new_hidden=joined.thinks.ifelse(
-            scale(joined.hidden, joined.ratio_reasoning) + joined.added, _ZERO
-        ),
+    visible = scale(joined.output_tokens - joined.hidden, joined.ratio_out)
+    hidden = joined.thinks.ifelse(
+        scale(joined.hidden, joined.ratio_reasoning) + joined.added, _ZERO
     )
-    joined = joined.mutate(
-        new_output=joined.new_visible + joined.new_hidden,
+    new_input, new_output = scale(joined.input_tokens, joined.ratio_in), visible + hidden
+    return joined.mutate(
+        new_input=new_input,
+        new_cached=scale(joined.charged, joined.ratio_in),
+        new_write=scale(_count(joined, "cache_write_tokens"), joined.ratio_in),
+        new_visible=visible,
+        new_hidden=hidden,
+        new_output=new_output,
+        reason=_reason(joined, new_input, new_output, shape).cast("int8"),
         **{
             f"new_{name}": scale(joined[column], joined[ratio])
             for name, (column, ratio) in _MEDIA.items()
             if name in shape.carries
         },
     )
-    return joined.mutate(reason=_reason(joined, shape).cast("int8"))
+
+
+def _count(rows: ir.Table, name: str) -> ir.IntegerValue:
+    """An optional count of tokens; 0 if the log does not have it."""
+    return rows[name] if name in rows.columns else _ZERO
 
 
 def _scaled(tokens: ir.IntegerValue, ratio: ir.IntegerValue) -> ir.IntegerValue:
@@ -103,11 +141,13 @@ def _unscaled(tokens: ir.IntegerValue, _ratio: ir.IntegerValue) -> ir.IntegerVal
     return tokens
 
 
-def _reason(rows: ir.Table, shape: Shape) -> ir.IntegerValue:
+def _reason(
+    rows: ir.Table, new_input: ir.IntegerValue, new_output: ir.IntegerValue, shape: Shape
+) -> ir.IntegerValue:
     branches: list[tuple[ir.BooleanValue, int]] = []
     if shape.limited:
-        total = rows.new_input + ibis.greatest(rows.new_output, 1)
-        branches += [(total > rows.context, 1), (rows.new_output > rows.output_limit, OUTPUT_LIMIT)]
+        total = new_input + ibis.greatest(new_output, 1)
+        branches += [(total > rows.context, 1), (new_output > rows.output_limit, OUTPUT_LIMIT)]
     branches += [
         (rows[f"needs_{name}"] & rows[f"no_{name}"], number)
         for number, name in _FEATURES.items()
@@ -116,111 +156,101 @@ def _reason(rows: ir.Table, shape: Shape) -> ir.IntegerValue:
     return ibis.cases(*branches, else_=0) if branches else ibis.literal(0)
 
 
-def with_prices(rows: ir.Table, pieces_by_side: Mapping[str, ir.Table], shape: Shape) -> ir.Table:
-    """`rows` with the rates of their source (`source_…`), of their target (`target_…`) and, if the
-    projection is at the plan's prices, of their source then (`current_…`)."""
-    for side in pieces_by_side:
-        key, tokens = ("target", "new_input") if side == "target" else ("source", "input_tokens")
-        pieces = pieces_by_side[side]
-        needed = [f"rate_{name}" for name in shape.carries] + ["piece"]
-        needed += ["fee", "search_fee"] if shape.fees else []
-        ranges = ["starts", "ends", "day_from", "day_until", "over_tokens", "up_to_tokens"]
-        renamed = pieces.select(
-            **{f"{side}_{name}": pieces[name] for name in needed},
-            **{f"piece_{name}": pieces[name] for name in (*ranges, "price_key")},
-        )
-        joined = rows.join(renamed, [rows[f"{key}_key"] == renamed.piece_price_key])
-        if shape.dated:
-            joined = joined.filter(
-                joined.ts >= joined.piece_starts,
-                joined.ts < joined.piece_ends,
-                joined[tokens] > joined.piece_over_tokens,
-                joined[tokens] <= joined.piece_up_to_tokens,
-            )
-        if shape.hourly:
-            second = second_of_day(joined.ts)
-            joined = joined.filter(second >= joined.piece_day_from, second < joined.piece_day_until)
-        rows = joined.drop(*(c for c in joined.columns if c.startswith("piece_")))
-    return rows
+def _with_prices(rows: ir.Table, side: str, pieces: ir.Table, shape: Shape) -> ir.Table:
+    """`rows` with the rates of one side: of their source, their target, or their source at the
+    plan's moment (`current`)."""
+    key, tokens = ("target", "new_input") if side == "target" else ("source", "input_tokens")
+    needed = [f"rate_{name}" for name in shape.carries] + ["piece"]
+    needed += ["fee", "search_fee"] if shape.fees else []
+    ranges = ["starts", "ends", "over_tokens", "up_to_tokens"] if shape.dated else []
+    ranges += ["day_from", "day_until"] if shape.hourly else []
+    renamed = pieces.select(
+        **{f"{side}_{name}": pieces[name] for name in needed},
+        **{f"piece_{name}": pieces[name] for name in (*ranges, "price_key")},
+    )
+    joined = rows.join(renamed, [rows[f"{key}_key"] == renamed.piece_price_key])
+    conditions = []
+    if shape.dated:
+        conditions += [
+            joined.ts >= joined.piece_starts,
+            joined.ts < joined.piece_ends,
+            joined[tokens] > joined.piece_over_tokens,
+            joined[tokens] <= joined.piece_up_to_tokens,
+        ]
+    if shape.hourly:
+        second = second_of_day(joined.ts)
+        conditions += [second >= joined.piece_day_from, second < joined.piece_day_until]
+    joined = joined.filter(*conditions) if conditions else joined
+    return joined.select(*(c for c in joined.columns if not c.startswith("piece_")))
 
 
-def with_outcomes(rows: ir.Table, shape: Shape) -> ir.Table:
-    """`rows` (of `with_prices`) with `outcome`, `moved`, the warm prefixes, `explained_usd` (the
-    source's price of the request) and `cold` (its cost on the target without a cached prefix, to
-    10^-15 USD)."""
-    rows = rows.mutate(
-        answered=rows.cached & ~rows.bypass,
-        known=rows.target_rate_input.notnull() & rows.target_rate_output.notnull(),
-    )
-    rows = rows.mutate(
-        goes=(rows.route != NO_ROUTE)
-        & ~rows.failed
-        & ~rows.answered
-        & rows.known
-        & (rows.reason == 0)
-    )
+def _with_outcomes(rows: ir.Table, shape: Shape) -> ir.Table:
+    """`rows` with `outcome`, `moved`, and, if sessions matter, the tokens and the model of each
+    world."""
+    backend = rows.get_backend()
+    answered = rows.cached & ~rows.bypass
+    known = rows.target_rate_input.notnull() & rows.target_rate_output.notnull()
+    goes = (rows.route != NO_ROUTE) & ~rows.failed & ~answered & known & (rows.reason == 0)
     over: ir.BooleanValue = ibis.literal(False)
     if shape.ceilings:
-        recorded = _recorded_parts(rows, shape)
-        rows = rows.mutate(**{f"n_{name}": tokens for name, tokens in recorded.items()})
-        rows = rows.mutate(
-            listed_usd=half_away(_cost(rows, "target", shape), rows.get_backend())
-        ).drop(*(f"n_{name}" for name in recorded))
-        over = rows.goes & _over_ceiling(rows, shape)
-    rows = rows.mutate(over=over)
+        listed = exact_cost(rows, _recorded_parts(rows, shape), "target", shape)
+        rows = rows.mutate(goes=goes, listed=listed)
+        goes = rows.goes
+        rows = rows.mutate(over=goes & _over_ceiling(rows, rounded(rows.listed, backend), shape))
+        goes, over = rows.goes, rows.over
     outcome = ibis.cases(
         (rows.route == NO_ROUTE, UNCHANGED),
         (rows.failed, FAILED),
-        (rows.answered, ANSWERED),
-        (~rows.known, UNPRICED),
+        (answered, ANSWERED),
+        (~known, UNPRICED),
         (rows.reason != 0, INELIGIBLE),
-        (rows.over & ~rows.hit, REFUSED),
+        (over & ~rows.hit, REFUSED),
         else_=REROUTED,
     )
-    rows = rows.mutate(
-        outcome=outcome.cast("int16"), moved=rows.goes & ~rows.over & ~rows.same_model
-    )
-    silent = rows.failed | rows.cached
-    rows = rows.mutate(
-        routed_input=rows.moved.ifelse(rows.new_input, rows.input_tokens),
-        logged_model=silent.ifelse(-1, rows.source),
-        routed_model=ibis.cases(
-            (rows.hit, -1), (rows.moved, rows.target), (silent, -1), else_=rows.source
-        ),
-    )
-    return with_warm_prefixes(rows, shape)
-
-
-def with_cold_costs(rows: ir.Table, shape: Shape) -> ir.Table:
-    """`rows` (of `with_outcomes`) with what `with_projected` reads."""
-    listed = _recorded_source(rows, shape)
-    rows = rows.mutate(**{f"n_{name}": tokens for name, tokens in listed.items()})
-    rows = rows.mutate(explained=_cost(rows, "source", shape))
+    exact = {"explained": exact_cost(rows, _recorded_source(rows, shape), "source", shape)}
     if shape.reprices:
-        rows = rows.mutate(current=_cost(rows, "current", shape))
-        rows = rows.mutate(current_usd=half_away(rows.current, rows.get_backend()))
+        exact["current"] = exact_cost(rows, _recorded_source(rows, shape), "current", shape)
     if shape.attempts:
-        attempt = token_cost(rows.new_input, rows.target_rate_input) + token_cost(
-            rows.output_limit, rows.target_rate_output
-        )
-        paid = (rows.outcome == INELIGIBLE) & (rows.reason == OUTPUT_LIMIT)
-        rows = rows.mutate(attempt=paid.ifelse(attempt.cast("decimal(38, 15)"), None))
-        rows = rows.mutate(attempt_usd=half_away(rows.attempt, rows.get_backend()))
-    rows = rows.drop(*(f"n_{name}" for name in listed))
-    parts = _target_parts(rows, shape)
-    rows = rows.mutate(**{f"n_{name}": tokens for name, tokens in parts.items()})
-    rows = rows.mutate(cold=_cost(rows, "target", shape))
+        exact["attempt"] = _attempt(rows, outcome)
     rows = rows.mutate(
-        spread=rows.moved.ifelse(
-            _spread(rows, "target", shape), _spread(rows, "source", shape)
-        ).fill_null(ibis.literal(Decimal(0), PRICE_TYPE))
+        outcome=outcome.cast("int16"),
+        moved=goes & ~over & ~rows.same_model,
+        source_spread=_spread(rows, "source", shape),
+        target_spread=_spread(rows, "target", shape),
+        **exact,
     )
-    backend = rows.get_backend()
-    return rows.mutate(explained_usd=half_away(rows.explained, backend))
+    worlds: dict[str, ir.Value] = {}
+    if shape.sessions:
+        silent = rows.failed | rows.cached
+        worlds = {
+            "routed_input": rows.moved.ifelse(rows.new_input, rows.input_tokens),
+            "logged_model": silent.ifelse(-1, rows.source),
+            "routed_model": ibis.cases(
+                (rows.hit, -1), (rows.moved, rows.target), (silent, -1), else_=rows.source
+            ),
+        }
+        worlds |= {"shows": shows_cache(rows)} if shape.cached_explicitly else {}
+    return rows.select(
+        *(n for n in rows.columns if n not in _DONE and not n.startswith(_DONE_PREFIXES)),
+        spread=rows.moved.ifelse(rows.target_spread, rows.source_spread).fill_null(
+            _nothing(rows.source_spread)
+        ),
+        **{f"{name}_usd": rounded(rows[name], backend) for name in exact},
+        **worlds,
+    )
+
+
+def _attempt(rows: ir.Table, outcome: ir.IntegerValue) -> ir.NumericValue:
+    """The cost of an answer that the target cuts at its limit."""
+    cost = product(rows.new_input, rows.target_rate_input) + product(
+        rows.output_limit, rows.target_rate_output
+    )
+    paid = (outcome == INELIGIBLE) & (rows.reason == OUTPUT_LIMIT)
+    return paid.ifelse(cost.cast("decimal(38, 15)"), None)
 
 
 def _recorded_source(rows: ir.Table, shape: Shape) -> dict[str, ir.IntegerValue]:
-    long = rows.long_writes if "long_writes" in rows.columns else _ZERO
+    long = _count(rows, "long_writes")
     return _split(
         shape,
         rows.input_tokens,
@@ -228,9 +258,9 @@ def _recorded_source(rows: ir.Table, shape: Shape) -> dict[str, ir.IntegerValue]
         {
             "cached": rows.charged,
             "write_1h": long,
-            "write": rows.cache_write_tokens - long,
+            "write": _count(rows, "cache_write_tokens") - long,
             "reasoning": rows.hidden,
-            **{name: rows[column] for name, (column, _) in _MEDIA.items()},
+            **{name: rows[column] for name, (column, _) in _MEDIA.items() if name in shape.carries},
         },
     )
 
@@ -255,7 +285,7 @@ def _recorded_parts(rows: ir.Table, shape: Shape) -> dict[str, ir.IntegerValue]:
     )
 
 
-def _target_parts(rows: ir.Table, shape: Shape) -> dict[str, ir.IntegerValue]:
+def target_parts(rows: ir.Table, shape: Shape) -> dict[str, ir.IntegerValue]:
     """The parts on the target. Where a session tells which prefix is cached, the parts of a prompt
     without a cached prefix: all of it is written if the client sets breakpoints."""
     recorded = _recorded_parts(rows, shape)
@@ -301,20 +331,18 @@ def _split(
     return parts
 
 
-def _cost(rows: ir.Table, side: str, shape: Shape) -> ir.DecimalValue:
-    """The cost of the parts `n_…` at one side's rates, to 10^-15 USD; null without a price."""
-    costs = [
-        token_cost(rows[f"n_{name}"], rows[f"{side}_rate_{name}"].cast(PRICE_TYPE))
-        for name in (*INPUT_PARTS, *OUTPUT_PARTS)
-        if name in shape.carries
-    ]
+def exact_cost(
+    rows: ir.Table, parts: Mapping[str, ir.IntegerValue], side: str, shape: Shape
+) -> ir.NumericValue:
+    """The cost of these parts of the tokens at one side's rates; null without a price."""
+    costs = [product(tokens, rows[f"{side}_rate_{name}"]) for name, tokens in parts.items()]
     if shape.fees:
         searches = rows.searches.cast("decimal(9, 0)")
         costs += [rows[f"{side}_fee"], searches * rows[f"{side}_search_fee"]]
-    return exact_total(costs, rows.get_backend())
+    return total_of(costs, rows.get_backend())
 
 
-def _spread(rows: ir.Table, side: str, shape: Shape) -> ir.DecimalValue:
+def _spread(rows: ir.Table, side: str, shape: Shape) -> ir.NumericValue:
     """What a cached token of the prompt saves: the rate at which it is charged otherwise, minus
     that of a cached one."""
     full = rows[f"{side}_rate_input"]
@@ -323,14 +351,19 @@ def _spread(rows: ir.Table, side: str, shape: Shape) -> ir.DecimalValue:
         if name in shape.carries:
             applies = explicit & (rows[f"{side}_long"] == long)
             full = applies.ifelse(rows[f"{side}_rate_{name}"], full)
-    return (full - rows[f"{side}_rate_cached"]).cast(PRICE_TYPE)
+    spread = full - rows[f"{side}_rate_cached"]
+    return spread if spread.type().is_integer() else spread.cast(PRICE_TYPE)
 
 
-def _over_ceiling(rows: ir.Table, shape: Shape) -> ir.BooleanValue:
+def _nothing(like: ir.NumericValue) -> ir.NumericScalar:
+    return _ZERO if like.type().is_integer() else ibis.literal(Decimal(0), PRICE_TYPE)
+
+
+def _over_ceiling(rows: ir.Table, cost: ir.DecimalValue, shape: Shape) -> ir.BooleanValue:
     return reduce(
         or_,
         (
-            (rows.route == i) & (rows.listed_usd > money_literal(money_floor(ceiling)))
+            (rows.route == i) & (cost > money_literal(money_floor(ceiling)))
             for i, ceiling in shape.ceilings
         ),
     )

@@ -32,16 +32,15 @@ def full_rows(
     window: ir.Table, shape: RowShape, cluster: ir.Value | None, matches: Matches
 ) -> ir.Table:
     """The columns of the window that a full projection reads, with `route` and `hit`."""
-    zero = ibis.literal(0, "int64")
     also: dict[str, ir.Value] = {
-        name: window[name].cast("int64").fill_null(0) if name in shape.kinds else zero
-        for name in COUNTED
+        name: window[name].cast("int64").fill_null(0) for name in COUNTED if name in shape.kinds
     }
-    also |= price_key(window)
+    also |= {name: value for name, value in price_key(window).items() if name in shape.keys}
     also |= {f"needs_{name}": _needs(window, name, shape) for name in shape.features}
-    if "cache_write_tokens" in shape.kinds:
+    if shape.hour_writes:
         also["long_writes"] = ibis.least(long_writes(window), also["cache_write_tokens"])
-    also["searches"] = web_searches(window)
+    if shape.fees:
+        also["searches"] = web_searches(window)
     also["failed"] = failed(window)
     if shape.session is not None:
         also["session"] = window[shape.session].cast("string")
@@ -90,7 +89,7 @@ def with_route(rows: ir.Table, routes: Sequence[ProposedRoute], matches: Matches
         if route.sticky and "session" in rows.columns:
             added += [f"own_{i}", f"first_{i}"]
             rows = rows.mutate(**{f"own_{i}": own.fill_null(False)})
-            rows = with_first(rows, ("session",), f"own_{i}", f"first_{i}")
+            rows = with_first(rows, "session", f"own_{i}", f"first_{i}")
     branches = []
     for i, route in enumerate(routes):
         condition = matches(rows, route.when)

@@ -16,14 +16,18 @@ MICRO = 10**6
 class RowShape(NamedTuple):
     """What the query of routes and typed columns depends on.
 
-    `kinds` are the optional counts of tokens that have values, `features` what some target lacks.
+    `keys` are the columns of `price_key` that have values, `kinds` the optional counts of tokens
+    that do, `features` what some target lacks.
     """
 
     cluster: str | None
     session: str | None
     routes: tuple[ProposedRoute, ...]
+    keys: tuple[str, ...]
     kinds: tuple[str, ...]
     features: tuple[str, ...]
+    fees: bool
+    hour_writes: bool
 
 
 class Shape(NamedTuple):

@@ -152,6 +152,16 @@ def piece_table(
     return pa.Table.from_pylist(rows, schema=PIECES)
 
 
+def with_whole_rates(pieces: pa.Table) -> pa.Table:
+    """`pieces` with rates as whole numbers of 10^-15 USD per token."""
+    for at, field in enumerate(pieces.schema):
+        if field.name.startswith("rate_"):
+            digits = pieces[at].cast(pa.decimal128(38, 15)).combine_chunks()
+            integers = digits.view(pa.decimal128(38, 0)).cast(pa.int64())
+            pieces = pieces.set_column(at, field.name, integers)
+    return pieces
+
+
 def _cells(pieces: Sequence[PricePiece], moment: datetime | None) -> list[dict[str, Any]]:
     """The grid of times, hours and prompt lengths, and the price of each cell."""
     if moment is not None:

@@ -115,7 +115,7 @@ def _sums(rows: ir.Table) -> ir.Table:
     bounded = (answered.cost_usd == 0).ifelse(0.0, ibis.least(ratio, 10.0**6)).floor().cast("int64")
     rows = answered.mutate(
         ratio=priced.ifelse(bounded, ibis.literal(-1, "int64")),
-        in_session=answered.source_caches & (answered.logged_model >= 0),
+        in_session=answered.source_caches,
     )
     zero = ibis.literal(0, "int64")
     return rows.group_by("pair", "ratio").aggregate(

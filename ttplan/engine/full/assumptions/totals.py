@@ -109,7 +109,8 @@ def fetch_totals(mapped: ir.Table, mapping: FullMapping) -> FullTotals:
 def _sums(mapped: ir.Table, parts: tuple[str, ...]) -> ir.Table:
     rows = mapped.mutate(moves=mapped.moved & (mapped.outcome == REROUTED) & ~mapped.hit)
     backend = mapped.get_backend()
-    whole = [*parts, "read", "routed_warm", "new_input", "searches"]
+    whole = [*parts, "read", "routed_warm", "new_input"]
+    whole += ["searches"] if "searches" in mapped.columns else []
     return rows.group_by(*_BY).aggregate(
         requests=rows.count(),
         actual=rows.cost_usd.sum(),
@@ -153,7 +154,7 @@ def _moved(row: Mapping[str, Any], price: Rates, pair: Pair, mapping: FullMappin
         written=written - off if explicit else written,
         visible=cost("output") + cost("out_audio") + cost("out_image"),
         reasoning=cost("reasoning"),
-        fees=row["requests"] * price["fee"] + int(row["searches"]) * price["search_fee"],
+        fees=row["requests"] * price["fee"] + int(row.get("searches") or 0) * price["search_fee"],
         hidden_token=row["requests"] * price["rate_reasoning"],
         spread=read * spread,
         warm=warm * spread,
