@@ -22,6 +22,7 @@ from ttplan.engine.replay import replay_table
 from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.logs.rows import REQUEST_SCHEMA
 from ttplan.model.pricing import ModelPricing
+from ttplan.model.projection.assumption import Assumption
 from ttplan.model.route import ProposedRoute
 from ttplan.prices.book import PriceBook
 from ttplan.prices.table import price_table
@@ -170,18 +171,23 @@ def test_a_replay_of_a_table_says_how_many_costs_are_recomputed() -> None:
     assert not any("recomputed" in caveat for caveat in untouched.caveats)
 
 
-def planned(folder: Path, cost: Any) -> Plan:
+def planned(folder: Path, cost: Any, *assumptions: Assumption) -> Plan:
     rows = clean()[:1_500]
     for row in [row for row in rows if row["model"] == "gpt-4o" and plain(row)]:
         row["cost_usd"] = Decimal(0)
     path = folder / "log.parquet"
     pq.write_table(table(rows), path)
-    workspace = open_workspace(folder / f"{cost}.duckdb", clock=lambda: NOW)
+    name = f"{cost}{len(assumptions)}.duckdb"
+    workspace = open_workspace(folder / name, clock=lambda: NOW)
     workspace.import_logs(path, cost=cost, progress=False)
     prices = folder / "prices.yaml"
     prices.write_text("openai:gpt-4o-mini: {input_per_million: 0.1, output_per_million: 0.4}\n")
     made = workspace.plan(
-        [route("gpt-4o-mini", model_in=["gpt-4o"])], name="mini", prices=prices, progress=False
+        [route("gpt-4o-mini", model_in=["gpt-4o"])],
+        name="mini",
+        prices=prices,
+        assumptions=assumptions,
+        progress=False,
     )
     return workspace.show(made.plan_id)
 
@@ -193,7 +199,10 @@ def test_a_plan_keeps_and_shows_what_it_rests_on(tmp_path: Path) -> None:
     assert basis.recomputed == basis.by_doctor > 100
     assert basis.was_recorded_usd == 0 < basis.recomputed_usd
     assert doctored.result.aggregates.projected_savings_usd > 0
-    assert recorded.result.aggregates.projected_savings_usd == 0  # what was free cannot be saved
+    # What was recorded at no cost takes its price, unless somebody says that it is free.
+    assert recorded.result.aggregates.projected_savings_usd > 0
+    free = planned(tmp_path, "recorded", Assumption(name="unrecorded_cost", value=0))
+    assert free.result.aggregates.projected_savings_usd == 0
     assert recorded.run.cost_basis is not None
     assert recorded.run.cost_basis.recomputed == 0
     assert doctored.run.price_sources == {

@@ -132,7 +132,7 @@ def test_a_query_made_of_a_template_is_the_query_itself(grid: tuple[int, int]) -
     spec = ReplaySpec.from_plan(PLAN)
     with map_requests(to_table(PLAN.requests[:9]), spec) as mapped:
         for _ in range(2):
-            text, schema = dialects._sql_from(mapped, cell_sums, (0,), grid)
+            text, schema = dialects._sql_from((mapped,), cell_sums, (0,), grid)
             query = cell_sums(mapped, 0, *grid)
             assert text == dialects._sql(mapped.get_backend(), query)
             assert schema == query.schema()
