@@ -22,7 +22,7 @@ from ttplan.audit.keys.key_files import SIGNING_KEY_VARIABLE
 from ttplan.cli.entrypoint import run
 from ttplan.display.reconciliation import ReconciliationCard, TrackRecordCard
 from ttplan.model.errors import InputError, InvalidState, PlanNotFound
-from ttplan.model.plan import PlanConfig
+from ttplan.model.plan import PlanConfig, Projection
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.results.reconciliation import CostChange, ReconciledFigure, Reconciliation
 from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
@@ -215,8 +215,12 @@ def test_the_plans_own_way_of_counting_is_kept(
         assert reconciliation.of("cost_per_request_usd").consistent
 
 
-def test_projected_figures_are_the_plans_own(live: Callable[..., Workspace]) -> None:
-    ws = live(traffic(NOW, 1, 300, seed=2, routed=True))
+@pytest.mark.parametrize("projection", ["reference", "full"])
+def test_projected_figures_are_the_plans_own(
+    live: Callable[..., Workspace], projection: Projection
+) -> None:
+    config = PlanConfig(projection=projection)
+    ws = live(traffic(NOW, 1, 300, seed=2, routed=True), config=config)
     reconciliation, result = reconciled(ws), ws.show(ws.plans()["plan_id"][0]).result
     days = (result.window_end - result.window_start) / DAY
     assert reconciliation.of("cost_per_day_usd").projected == pytest.approx(
@@ -225,10 +229,11 @@ def test_projected_figures_are_the_plans_own(live: Callable[..., Workspace]) -> 
     assert (
         reconciliation.of("p95_latency_ms").projected == result.aggregates.p95_latency_ms_projected
     )
-    assert (
-        reconciliation.of("p50_latency_ms").projected_95
-        == result.confidence_intervals.p50_latency_ms_95
-    )
+    if projection == "reference":  # a full one adds the uncertainty of the medians
+        assert (
+            reconciliation.of("p50_latency_ms").projected_95
+            == result.confidence_intervals.p50_latency_ms_95
+        )
 
 
 # --- the time that counts -----------------------------------------------------

@@ -93,7 +93,14 @@ def project_figures(table: ir.Table, spec: ReplaySpec) -> Projection | None:
             medians = project_latencies(counts, spec.active_routes).medians
         else:
             curves = project_full_latency(mapped).curves
-            mapped = stack.enter_context(with_projected_latency(mapped, curves))
+            timed = stack.enter_context(with_projected_latency(mapped, curves))
+            # What a full projection does not carry, since its costs are known; a replay of the
+            # rows as they are only checks these columns.
+            mapped = timed.mutate(
+                org_id=ibis.literal(str(spec.org_id)),
+                provider=timed.model,
+                cached_tokens=ibis.literal(0, "int64"),
+            )
         rule = _kind_rule(mapped, spec)
         projected = mapped.mutate(
             cost_usd=mapped.projected_usd,
