@@ -8,15 +8,10 @@ from typing import NamedTuple
 import ibis
 import ibis.expr.types as ir
 
-from ttplan.engine.dialects import half_away_product, money_type
-from ttplan.engine.full.money import at_least_zero, product, rounded, total_of
+from ttplan.engine.dialects import money_type
+from ttplan.engine.full.money import as_usd, at_least_zero, product, rounded, times, total_of
 from ttplan.engine.full.requests import ANSWERED, exact_cost, target_parts
 from ttplan.engine.full.shape import MICRO, Shape
-
-_FACTOR_TYPE = "decimal(10, 6)"
-_FACTORED_TYPE = "decimal(27, 12)"
-"""Money that is multiplied with a factor: engines keep the product, of 38 digits, whole."""
-
 
 _DONE = {
     *("session", "logged_model", "routed_model", "routed_input", "shows", "caches"),
@@ -71,15 +66,17 @@ def with_projected(rows: ir.Table, carried: ir.Table, flags: Flags, shape: Shape
     exact = at_least_zero(total_of([rows.cold, -product(rows.read, rows.spread)], backend))
     target = rounded(exact, backend)
     shift = rounded(product(rows.lost.abs(), rows.spread.abs()), backend)
-    listed = rows.explained_usd
+    listed = rows.explained
     if flags.factors:
-        target = _times(target, rows.factor, backend)
-        shift = _times(shift, rows.source_factor, backend)
-        listed = _times(listed, rows.source_factor, backend)
+        target, shift = (
+            times(target, _factor(rows, "factor"), backend),
+            times(shift, _factor(rows, "source_factor"), backend),
+        )
+        listed = times(listed, _factor(rows, "source_factor"), backend)
     rows = rows.mutate(
-        target_usd=target,
-        shift_size=shift,
-        listed_usd=listed,
+        target_usd=as_usd(target, backend),
+        shift_size=as_usd(shift, backend),
+        listed_usd=as_usd(listed, backend),
         provider_cache_usd=_cache_discount(rows, flags.factors, backend),
     )
     if flags.fill:
@@ -91,13 +88,13 @@ def with_projected(rows: ir.Table, carried: ir.Table, flags: Flags, shape: Shape
     if flags.rest:
         cost = cost + rows.rest_stays.ifelse(rest_usd, zero)
     if flags.redo:
-        cost = cost + _times(rows.cost_usd, rows.redo_share, backend)
+        cost = cost + times(rows.cost_usd, rows.redo_share, backend)
     negative = (rows.lost < 0) != (rows.spread < 0)
     shift = negative.ifelse(-rows.shift_size, rows.shift_size)
     kept = rows.source_caches & ~rows.failed & ~rows.cached & ~rows.hit & (rows.lost != 0)
     shift = kept.ifelse(shift, zero).fill_null(zero)
     if shape.attempts:
-        again = _times(rows.attempt_usd, rows.attempt_share, backend).cast(money)
+        again = times(rows.attempt, rows.attempt_share, backend).cast(money)
         shift = (shift + again.fill_null(zero)).cast(money)
     moved_usd = ibis.greatest(cost, zero).cast(money)
     kept_usd = ibis.greatest(rows.cost_usd + shift, zero).cast(money)
@@ -134,7 +131,10 @@ def _filled(rows: ir.Table) -> ir.Table:
 def _repriced(rows: ir.Table, factors: bool) -> ir.Table:
     """`rows` whose recorded costs change with the price of their model until the plan's moment."""
     backend, money = rows.get_backend(), rows.cost_usd.type()
-    current = _times(rows.current_usd, rows.source_factor, backend) if factors else rows.current_usd
+    current = rows.current
+    if factors:
+        current = times(current, _factor(rows, "source_factor"), backend)
+    current = as_usd(current, backend)
     priced = ~rows.failed & ~rows.cached
     change = (current - rows.listed_usd).cast(money)
     change = priced.ifelse(change, None).fill_null(ibis.literal(Decimal(0), money))
@@ -152,8 +152,9 @@ def fitted(warm: ir.IntegerValue, fit: ir.IntegerValue) -> ir.IntegerValue:
     return (warm * fit * 2 + MICRO) // (2 * MICRO)
 
 
-def _times(amount: ir.DecimalValue, factor: ir.DecimalValue, backend: object) -> ir.DecimalValue:
-    return half_away_product(amount.cast(_FACTORED_TYPE) * factor.cast(_FACTOR_TYPE), backend)
+def _factor(rows: ir.Table, name: str) -> ir.NumericValue:
+    """A factor as `times` takes it."""
+    return rows[f"{name}_micro" if rows.explained.type().is_integer() else name]
 
 
 def _cache_discount(rows: ir.Table, factors: bool, backend: object) -> ir.DecimalValue:
@@ -162,10 +163,10 @@ def _cache_discount(rows: ir.Table, factors: bool, backend: object) -> ir.Decima
         total_of([product(rows.read, rows.spread), rows.discount], backend).abs(), backend
     )
     if factors:
-        size = _times(size, rows.factor, backend)
+        size = times(size, _factor(rows, "factor"), backend)
     zero = ibis.literal(Decimal(0), money_type(backend))
     negative = total_of([product(rows.read, rows.spread), rows.discount], backend) < 0
-    signed = negative.ifelse(-size, size)
+    signed = negative.ifelse(-as_usd(size, backend), as_usd(size, backend))
     return rows.moved.ifelse(signed, zero).fill_null(zero)
 
 

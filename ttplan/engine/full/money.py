@@ -16,12 +16,16 @@ import ibis
 import ibis.expr.types as ir
 
 from ttplan.engine.cost import PRICE_TYPE, token_cost
-from ttplan.engine.dialects import exact_total, half_away, money_type
+from ttplan.engine.dialects import exact_total, half_away, half_away_product, money_type
+from ttplan.engine.full.shape import MICRO
 
-MAX_WHOLE = 9_000
-"""Amounts below this, in USD, fit."""
+MAX_WHOLE = 900
+"""Amounts below this, in USD, fit, also times a factor."""
+_FACTOR_TYPE = "decimal(10, 6)"
+_FACTORED_TYPE = "decimal(27, 12)"
+"""Money that is multiplied with a factor: engines keep the product, of 38 digits, whole."""
 _EXACT_TYPE = "decimal(38, 15)"
-_PICO = ibis.literal(Decimal("0.000000000001"), "decimal(16, 12)")
+_PICO = ibis.literal(Decimal("0.000000000001"), "decimal(19, 12)")
 
 
 def product(tokens: ir.IntegerValue, rate: ir.NumericValue) -> ir.NumericValue:
@@ -42,12 +46,34 @@ def at_least_zero(exact: ir.NumericValue) -> ir.NumericValue:
     return ibis.greatest(exact, ibis.literal(0 if kind == "int64" else Decimal(0), kind))
 
 
-def rounded(exact: ir.NumericValue, backend: Any) -> ir.DecimalValue:
-    """A non-negative exact amount, rounded half away from zero to money's 12 digits."""
+def rounded(exact: ir.NumericValue, backend: Any) -> ir.NumericValue:
+    """A non-negative exact amount, rounded half away from zero to money's 12 digits: whole 10^-12
+    USD if it is whole, else USD."""
     if not exact.type().is_integer():
         return half_away(exact.cast(_EXACT_TYPE), backend)
-    # Engines divide whole numbers as floats: the quotient may be off by one or two, which the
-    # remainder tells.
-    near = exact // 1_000
-    pico = near + (exact - near * 1_000 + 500) // 1_000
-    return (pico.cast("decimal(16, 0)") * _PICO).cast(money_type(backend))
+    return _divided(exact + 500, 1_000)
+
+
+def times(amount: ir.NumericValue, factor: ir.DecimalValue, backend: Any) -> ir.NumericValue:
+    """A rounded amount times a factor, rounded in the same way.
+
+    Of a whole amount the factor is in whole millionths, below 10^10.
+    """
+    if not amount.type().is_integer():
+        return half_away_product(amount.cast(_FACTORED_TYPE) * factor.cast(_FACTOR_TYPE), backend)
+    high = amount // MICRO
+    return high * factor + _divided((amount - high * MICRO) * factor + MICRO // 2, MICRO)
+
+
+def as_usd(amount: ir.NumericValue, backend: Any) -> ir.DecimalValue:
+    """A rounded amount in USD."""
+    if amount.type().is_integer():
+        amount = amount.cast("decimal(19, 0)") * _PICO
+    return amount.cast(money_type(backend))
+
+
+def _divided(number: ir.IntegerValue, by: int) -> ir.IntegerValue:
+    """The whole quotient, rounded down. Engines divide whole numbers as floats: their quotient may
+    be off by one or two, which the remainder tells."""
+    near = number // by
+    return near + (number - near * by) // by

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from ttplan.engine.dialects import fetch_from
 from ttplan.engine.full.costs import fitted
-from ttplan.engine.full.money import at_least_zero, product, rounded, total_of
+from ttplan.engine.full.money import as_usd, at_least_zero, product, rounded, total_of
 from ttplan.engine.full.shape import Shape
 from ttplan.engine.summary import pico
 
@@ -58,9 +58,13 @@ def _sums(rows: ir.Table, carried: ir.Table, shape: Shape) -> ir.Table:
     rows = rows.join(carried, [rows.pair == carried.carried_pair])
     read = fitted(rows.routed_warm, rows.fit)
     exact = at_least_zero(total_of([rows.cold, -product(read, rows.spread)], rows.get_backend()))
-    rows = rows.mutate(target_usd=rounded(exact, rows.get_backend()))
+    backend = rows.get_backend()
+    listed = rows.current if shape.reprices else rows.explained
+    rows = rows.mutate(
+        listed_usd=as_usd(listed, backend), target_usd=as_usd(rounded(exact, backend), backend)
+    )
     return rows.group_by("factor", "source_factor", "redo_share").aggregate(
-        listed=(rows.current_usd if shape.reprices else rows.explained_usd).sum(),
+        listed=rows.listed_usd.sum(),
         target=rows.target_usd.sum(),
     )
 

@@ -21,7 +21,7 @@ from ttplan.engine.cost import (
     UNPRICED,
     money_literal,
 )
-from ttplan.engine.full.money import product, rounded, total_of
+from ttplan.engine.full.money import as_usd, product, rounded, total_of
 from ttplan.engine.full.sessions import shows_cache
 from ttplan.engine.full.shape import EXPLICIT, MICRO, NO_CACHE, UNKNOWN, Shape
 from ttplan.engine.intervals.clusters import second_of_day
@@ -64,10 +64,10 @@ _DONE = {
         "source_piece",
         "current_piece",
     ),
-    *("goes", "over", "listed", "explained", "current", "attempt", "source_fee", "current_fee"),
+    *("goes", "over", "listed", "source_fee", "current_fee"),
     *("source_search_fee", "current_search_fee"),
 }
-_DONE_PREFIXES = ("needs_", "no_", "source_rate_", "current_rate_")
+_DONE_PREFIXES = ("needs_", "exact_", "no_", "source_rate_", "current_rate_")
 """Columns that no later step reads: copying them takes time."""
 
 
@@ -75,7 +75,7 @@ def route_requests(
     rows: ir.Table, pairs: ir.Table, source: ir.Table, target: ir.Table, *more: Any
 ) -> ir.Table:
     """`rows` (of `full_rows`) with all that does not depend on cached prefixes: tokens on the
-    target, rates there, `outcome`, `moved` and `explained_usd`, the source's price.
+    target, rates there, `outcome`, `moved` and `explained`, the source's price.
 
     `pairs`, `source` and `target` are the tables of pairs and of prices. `more` is the shape,
     after, if recorded costs change with the price of their model, its prices at the plan's moment.
@@ -196,7 +196,9 @@ def _with_outcomes(rows: ir.Table, shape: Shape) -> ir.Table:
         listed = exact_cost(rows, _recorded_parts(rows, shape), "target", shape)
         rows = rows.mutate(goes=goes, listed=listed)
         goes = rows.goes
-        rows = rows.mutate(over=goes & _over_ceiling(rows, rounded(rows.listed, backend), shape))
+        rows = rows.mutate(
+            over=goes & _over_ceiling(rows, as_usd(rounded(rows.listed, backend), backend), shape)
+        )
         goes, over = rows.goes, rows.over
     outcome = ibis.cases(
         (rows.route == NO_ROUTE, UNCHANGED),
@@ -217,7 +219,7 @@ def _with_outcomes(rows: ir.Table, shape: Shape) -> ir.Table:
         moved=goes & ~over & ~rows.same_model,
         source_spread=_spread(rows, "source", shape),
         target_spread=_spread(rows, "target", shape),
-        **exact,
+        **{f"exact_{name}": amount for name, amount in exact.items()},
     )
     worlds: dict[str, ir.Value] = {}
     if shape.sessions:
@@ -235,7 +237,7 @@ def _with_outcomes(rows: ir.Table, shape: Shape) -> ir.Table:
         spread=rows.moved.ifelse(rows.target_spread, rows.source_spread).fill_null(
             _nothing(rows.source_spread)
         ),
-        **{f"{name}_usd": rounded(rows[name], backend) for name in exact},
+        **{name: rounded(rows[f"exact_{name}"], backend) for name in exact},
         **worlds,
     )
 

@@ -67,6 +67,8 @@ CARRIED = pa.schema(
         ("fit", pa.int64()),
         ("factor", pa.decimal128(10, 6)),
         ("source_factor", pa.decimal128(10, 6)),
+        ("factor_micro", pa.int64()),
+        ("source_factor_micro", pa.int64()),
         ("redo_share", pa.decimal128(10, 6)),
         ("rest_stays", pa.bool_()),
         ("fill", pa.bool_()),

@@ -15,6 +15,7 @@ import pyarrow as pa
 from ttplan.engine.dialects import ROW_MONEY_TYPE, fetch_from
 from ttplan.engine.full.assumptions.resolve import Pair, Value, pick
 from ttplan.engine.full.log_facts import LogKey
+from ttplan.engine.full.money import as_usd
 from ttplan.engine.full.shape import MICRO
 from ttplan.engine.full.tables import CARRIED
 from ttplan.engine.summary import pico, usd
@@ -105,6 +106,7 @@ def fetch_calibration(rows: ir.Table, pairs: Sequence[Pair]) -> dict[LogKey, Key
 
 def _sums(rows: ir.Table) -> ir.Table:
     answered = rows.filter(~rows.failed & ~rows.cached)
+    answered = answered.mutate(explained_usd=as_usd(answered.explained, rows.get_backend()))
     # Without a type, DuckDB would keep three digits of it.
     least = ibis.literal(_LEAST_USD, ROW_MONEY_TYPE)
     priced = answered.explained_usd.notnull() & (answered.explained_usd >= least)
@@ -142,11 +144,14 @@ class Carried:
 
         def row(pair: Pair) -> dict[str, Any]:
             factor = self.factor[pair.index]
+            scoped = factor.value if factor.scope == "gateway" else Decimal(1)
             return {
                 "carried_pair": pair.index,
                 "fit": int(self.fit[pair.index].value * MICRO),
-                "factor": factor.value if factor.scope == "gateway" else Decimal(1),
+                "factor": scoped,
+                "factor_micro": int(scoped * MICRO),
                 "source_factor": factor.value,
+                "source_factor_micro": int(factor.value * MICRO),
                 "redo_share": self.redo[pair.index].value,
                 "rest_stays": self.rest[pair.index].value > 0,
                 "fill": self.fill[pair.index].value > 0,
