@@ -65,6 +65,7 @@ _SMALL = (_TEN_THOUSAND, _HUNDRED_THOUSAND)
 _LARGE = (*_SMALL, _MILLION, _TEN_MILLION)
 KINDS = {
     "limit": Kind("replay, `limit`", _LARGE, _replay()),
+    "full": Kind("full projection", _LARGE[:3], _replay(projection="full")),
     "l1": Kind("with L1 hits", _LARGE, _replay(l1_ttl_seconds=300)),
     "hour": Kind("clusters: hours", _LARGE, _replay(cluster="hour")),
     "session": Kind("clusters: sessions", _LARGE[:3], _replay(cluster="session_id")),

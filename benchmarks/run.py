@@ -31,7 +31,8 @@ starts after 10 s. Intervals use the method `limit`, unless another one is named
 methods take 10,000 resamples. Growth is how many times longer a run takes than with the size
 before, divided by how many times more requests it has: 1 is linear. L2 tries the four thresholds of
 the default sweep on embeddings of 1,536 numbers, of four models, each with its own cache. With a
-TTL of a month, no entry expires. Most of the memory is the cache of DuckDB, which keeps the data
+TTL of a month, no entry expires. A full projection also reads sessions, prices by time, limits and
+cache rules. Most of the memory is the cache of DuckDB, which keeps the data
 that it has read while there is room.
 
 Targets on 2 cores: a million requests under 1 s, 10 million under 3 s, linear growth.
