@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import ibis
 import ibis.expr.types as ir
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from ttplan.engine.dialects import ROW_MONEY_TYPE, fetch_from
+from ttplan.engine.dialects import (
+    ROW_MONEY_TYPE,
+    Amounts,
+    Ints,
+    as_amounts,
+    as_integers,
+    fetch_from,
+)
 from ttplan.engine.full.assumptions.resolve import Pair, Value, pick
 from ttplan.engine.full.log_facts import LogKey
 from ttplan.engine.full.money import as_usd
 from ttplan.engine.full.shape import MICRO
 from ttplan.engine.full.tables import CARRIED
-from ttplan.engine.summary import pico, usd
+from ttplan.engine.summary import usd
 from ttplan.model.errors import InputError
 from ttplan.model.projection.assumption import AssumptionName, CostScope
 from ttplan.model.projection.full import ProjectionInputs
@@ -40,7 +49,8 @@ _LEAST_USD = Decimal("0.00002")
 class KeyCalibration:
     """Sums over the priced requests of one price key that its provider answered; 10^-12 USD.
 
-    `bins` counts them by recorded cost in thousandths of the price, with both sums of each bin.
+    `comparable` counts those whose cost is large enough to compare, `near` those of them whose
+    recorded cost is about the most frequent multiple of the price, with both sums of theirs.
     `recorded_reads` and `predicted_reads` are the cached tokens of requests in sessions,
     `unrecorded` counts requests that have a price and are recorded at no cost.
     """
@@ -50,19 +60,14 @@ class KeyCalibration:
     recorded_reads: int = 0
     predicted_reads: int = 0
     unrecorded: int = 0
-    bins: dict[int, tuple[int, int, int]] | None = None
+    comparable: int = 0
+    near: tuple[int, int, int] = (0, 0, 0)
 
     @property
     def factor(self) -> Decimal | None:
         """The constant factor between recorded cost and price; None if there is none."""
-        bins = self.bins or {}
-        total = sum(count for count, _, _ in bins.values())
-        if not total:
-            return None
-        mode = max(sorted(bins), key=lambda b: bins[b][0])
-        near = [bins[b] for b in (mode - 1, mode, mode + 1) if b in bins]
-        recorded, explained = sum(r for _, r, _ in near), sum(e for _, _, e in near)
-        if sum(count for count, _, _ in near) < CONSTANT_SHARE * total or not explained:
+        count, recorded, explained = self.near
+        if not explained or count < CONSTANT_SHARE * self.comparable:
             return None
         factor = (Decimal(recorded) / Decimal(explained)).quantize(
             Decimal("0.000001"), rounding=ROUND_HALF_UP
@@ -82,26 +87,74 @@ class KeyCalibration:
 def fetch_calibration(rows: ir.Table, pairs: Sequence[Pair]) -> dict[LogKey, KeyCalibration]:
     """The calibration of each price key, from `rows` of `with_cold_costs`."""
     key_of = {pair.index: pair.key for pair in pairs}
-    result: dict[LogKey, KeyCalibration] = defaultdict(KeyCalibration)
-    table = fetch_from(rows, _sums).to_pylist()
-    for row in sorted(table, key=lambda row: (row["pair"], row["ratio"])):
-        own = result[key_of[row["pair"]]]
-        own.recorded_reads += int(row["recorded_reads"] or 0)
-        own.predicted_reads += int(row["predicted_reads"] or 0)
-        if row["ratio"] == 0:
-            own.unrecorded += int(row["requests"])
-            continue
-        own.recorded += pico(row["recorded"])
-        own.explained += pico(row["explained"])
-        if row["ratio"] > 0:
-            own.bins = own.bins or {}
-            count, recorded, explained = own.bins.get(row["ratio"], (0, 0, 0))
-            own.bins[row["ratio"]] = (
-                count + int(row["requests"]),
-                recorded + pico(row["recorded"]),
-                explained + pico(row["explained"]),
-            )
-    return dict(result)
+    groups = _groups(fetch_from(rows, _sums))
+    found = np.unique(groups.pair).tolist()
+    numbers = {key: n for n, key in enumerate(dict.fromkeys(key_of[pair] for pair in found))}
+    number_of = np.zeros(max(found, default=0) + 1, dtype=np.int64)
+    number_of[found] = [numbers[key_of[pair]] for pair in found]
+    number = number_of[groups.pair]
+    return {key: _calibration(groups.only(number == n)) for key, n in numbers.items()}
+
+
+@dataclass(frozen=True)
+class _Groups:
+    """Sums by pair and by recorded cost in thousandths of the price, in the order of `_sums`."""
+
+    pair: Ints
+    ratio: Ints
+    requests: Ints
+    recorded: Amounts
+    explained: Amounts
+    recorded_reads: Ints
+    predicted_reads: Ints
+
+    def only(self, where: npt.NDArray[np.bool_]) -> _Groups:
+        """Some of the groups."""
+        return _Groups(*(getattr(self, field.name)[where] for field in fields(self)))
+
+
+def _groups(table: pa.Table) -> _Groups:
+    def whole(name: str) -> Ints:
+        return as_integers(pc.fill_null(table[name].cast(pa.int64()), 0))
+
+    def money(name: str) -> Amounts:
+        amounts = table[name].cast(pa.decimal128(38, 12))
+        return as_amounts(pc.fill_null(amounts, pa.scalar(Decimal(0), amounts.type)))
+
+    return _Groups(
+        pair=whole("pair"),
+        ratio=whole("ratio"),
+        requests=whole("requests"),
+        recorded=money("recorded"),
+        explained=money("explained"),
+        recorded_reads=whole("recorded_reads"),
+        predicted_reads=whole("predicted_reads"),
+    )
+
+
+def _calibration(groups: _Groups) -> KeyCalibration:
+    priced = groups.only(groups.ratio != 0)
+    result = KeyCalibration(
+        recorded=_total(priced.recorded),
+        explained=_total(priced.explained),
+        recorded_reads=_total(groups.recorded_reads),
+        predicted_reads=_total(groups.predicted_reads),
+        unrecorded=_total(groups.requests[groups.ratio == 0]),
+    )
+    comparable = priced.only(priced.ratio > 0)
+    if len(comparable.ratio):
+        ratios, at = np.unique(comparable.ratio, return_inverse=True)
+        # Of ratios that are as frequent, the least.
+        mode = ratios[np.argmax(np.bincount(at, weights=comparable.requests))]
+        near = comparable.only(np.abs(comparable.ratio - mode) <= 1)
+        result.comparable = _total(comparable.requests)
+        result.near = _total(near.requests), _total(near.recorded), _total(near.explained)
+    return result
+
+
+def _total(values: Amounts) -> int:
+    """The sum, which may need more than 64 bits."""
+    return sum(values.tolist())
 
 
 def _sums(rows: ir.Table) -> ir.Table:
