@@ -48,7 +48,7 @@ OFTEN = frozenset(
     ]
 )
 """Worlds that every run of the tests tries; the others are slow tests."""
-SEEDS = int(os.environ.get("TTPLAN_UNIVERSE_SEEDS", "6"))
+SEEDS = int(os.environ.get("TTPLAN_UNIVERSE_SEEDS", "4"))
 """How many windows of each world the statistics are of; `TTPLAN_UNIVERSE_SEEDS=100` takes hours."""
 ENOUGH = 90 * SEEDS // 100 if SEEDS >= 100 else int(binom.ppf(0.001, SEEDS, 0.93))
 """How many of them must be right: nine in ten, or what is not chance alone."""
