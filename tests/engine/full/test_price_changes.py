@@ -13,6 +13,7 @@ from tests.support.strategies import START
 from ttplan.engine.replay import run_replay
 from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.engine.rows import to_table
+from ttplan.model.errors import InputError
 from ttplan.model.plan import PlanConfig, PlanResult, PricesAt
 from ttplan.model.pricing import TokenRates
 from ttplan.model.projection.full import PricePiece, ProjectionInputs
@@ -50,6 +51,14 @@ def cost(price: str) -> Decimal:
     return sum(
         ((r.input_tokens + 4 * r.output_tokens) * Decimal(price) / 10**6 for r in moved), Decimal(0)
     )
+
+
+def test_the_reference_method_is_refused() -> None:
+    spec = ReplaySpec.from_plan(
+        universe.plan(REQUESTS, config=PlanConfig(projection="full")), "tt-plan-core"
+    )
+    with pytest.raises(InputError, match="draws the costs of a reference projection"):
+        run_replay(to_table(REQUESTS), spec)
 
 
 def test_a_known_change_is_named_before_it_comes() -> None:

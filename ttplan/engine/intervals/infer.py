@@ -119,6 +119,11 @@ def _infer(summary: Summary, mapped: ir.Table, spec: ReplaySpec) -> Inferred:
         raise InputError(
             f"interval_method is {method!r}; expected one of {', '.join(get_args(IntervalMethod))}"
         )
+    if method == "tt-plan-core" and spec.is_full:
+        raise InputError(
+            "interval_method 'tt-plan-core' draws the costs of a reference projection; set "
+            "config.projection to 'reference', or use 'auto', 'limit' or 'resample'"
+        )
     n = summary.total.requests
     if n == 0:
         zeros = ConfidenceIntervals(
