@@ -32,6 +32,7 @@ class Line(NamedTuple):
 # The colours of Okabe and Ito, which people with colour-blindness can tell apart.
 LINES = {
     "limit": Line("#000000", "-", "o"),
+    "full": Line("#0072B2", "-", "*"),
     "l1": Line("#E69F00", "-", "s"),
     "hour": Line("#CC79A7", "-", "^"),
     "session": Line("#CC79A7", "--", "v"),
