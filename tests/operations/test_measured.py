@@ -158,6 +158,7 @@ def test_a_rollout_measures_the_output_of_its_target(measure: Measure) -> None:
     assert ratio.note.startswith("plan 'cheaper', ")
 
 
+@pytest.mark.slow
 def test_another_mix_of_tags_does_not_look_like_longer_answers(measure: Measure) -> None:
     ratio = measure(after={"mail": 0.6, "ratio": 1.0})["ratio_out"]
     assert near(ratio, 1.0)
@@ -171,16 +172,19 @@ def test_hidden_tokens_of_the_target_are_told_apart(measure: Measure) -> None:
     assert near(found["reasoning_tokens"], 800)
 
 
+@pytest.mark.slow
 def test_a_thinking_source_gives_a_ratio_of_reasoning(measure: Measure) -> None:
     found = measure({"source_thinks": 400}, {"thinks": 800})
     assert found.keys() == {"ratio_out", "ratio_reasoning"}
     assert near(found["ratio_reasoning"], 2)
 
 
+@pytest.mark.slow
 def test_unreported_reasoning_of_the_target_measures_nothing(measure: Measure) -> None:
     assert measure({"source_thinks": 400}, {}) == {}
 
 
+@pytest.mark.slow
 def test_a_change_of_traffic_widens_the_error_or_says_nothing(measure: Measure) -> None:
     steady = measure()["ratio_out"].standard_error or 0
     growing = measure({"trend": 0.3}, {"trend": 0.0})["ratio_out"].standard_error or 0
@@ -188,10 +192,12 @@ def test_a_change_of_traffic_widens_the_error_or_says_nothing(measure: Measure) 
     assert measure({"trend": 1.5}, {}) == {}
 
 
+@pytest.mark.slow
 def test_longer_answers_everywhere_are_not_the_targets(measure: Measure) -> None:
     assert measure({}, {"scale": 1.6}) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -209,6 +215,7 @@ def test_routes_that_cannot_be_traced_measure_nothing(
     assert measure(of=route(**changes)) == {}
 
 
+@pytest.mark.slow
 def test_a_target_that_answered_before_measures_nothing(measure: Measure) -> None:
     assert measure({"elsewhere": 0.02}, {}).keys() == {"ratio_out"}
     assert measure({"elsewhere": 0.2}, {}) == {}
@@ -218,6 +225,7 @@ def test_too_few_requests_measure_nothing(measure: Measure) -> None:
     assert measure({}, {"a_day": 60}) == {}
 
 
+@pytest.mark.slow
 def test_failures_and_cache_hits_are_not_compared(measure: Measure) -> None:
     def broken(row: dict[str, Any]) -> dict[str, Any]:
         number = UUID(row["id"]).int % 3
@@ -229,6 +237,7 @@ def test_failures_and_cache_hits_are_not_compared(measure: Measure) -> None:
     assert near(measure(rows=broken)["ratio_out"], 1.5)
 
 
+@pytest.mark.slow
 def test_requests_of_another_route_are_not_compared(measure: Measure) -> None:
     other = {"matched_route_id": str(UUID(int=9))}
     assert measure(rows=lambda row: row | other) == {}
@@ -236,6 +245,7 @@ def test_requests_of_another_route_are_not_compared(measure: Measure) -> None:
     assert near(measure(rows=lambda row: row | own)["ratio_out"], 1.5)
 
 
+@pytest.mark.slow
 def test_two_standard_errors_of_strata_cover_the_truth() -> None:
     draw = np.random.default_rng(3)
     covered = 0

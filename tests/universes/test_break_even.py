@@ -31,7 +31,10 @@ def shown(world: str, given: Assumption | None = None) -> Shown:
     return project(WORLDS[world], window)
 
 
-@pytest.mark.parametrize(("world", "name"), CASES)
+@pytest.mark.parametrize(
+    ("world", "name"),
+    [*CASES[:3], *(pytest.param(*case, marks=pytest.mark.slow) for case in CASES[3:])],
+)
 def test_replays_save_what_slopes_say(world: str, name: AssumptionName) -> None:
     """At the break-even it saves nothing; without one, what the slope says."""
     base = shown(world)
