@@ -60,7 +60,9 @@ def times(amount: ir.NumericValue, factor: ir.DecimalValue, backend: Any) -> ir.
     Of a whole amount the factor is in whole millionths, below 10^10.
     """
     if not amount.type().is_integer():
-        return half_away_product(amount.cast(_FACTORED_TYPE) * factor.cast(_FACTOR_TYPE), backend)
+        # Polars keeps no more digits of a product than its longer factor has.
+        kind = "decimal(38, 18)" if backend.name == "polars" else _FACTORED_TYPE
+        return half_away_product(amount.cast(kind) * factor.cast(_FACTOR_TYPE), backend)
     high = amount // MICRO
     return high * factor + _divided((amount - high * MICRO) * factor + MICRO // 2, MICRO)
 
