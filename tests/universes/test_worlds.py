@@ -33,7 +33,7 @@ OFTEN = frozenset(
     ]
 )
 """Worlds that every run of the tests tries; the others are slow tests."""
-SEEDS = int(os.environ.get("TTPLAN_UNIVERSE_SEEDS", "4"))
+SEEDS = int(os.environ.get("TTPLAN_UNIVERSE_SEEDS", "3"))
 """How many windows of each world the statistics are of; `TTPLAN_UNIVERSE_SEEDS=100` takes hours."""
 ENOUGH = SEEDS - max(1, SEEDS // 10)
 """How many of them must be right."""
