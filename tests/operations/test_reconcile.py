@@ -208,7 +208,8 @@ def test_the_plans_own_way_of_counting_is_kept(
         row | {"session_id": str(n % 300)}
         for n, row in enumerate(traffic(NOW, 3, 200, seed=2, routed=True))
     ]
-    reconciliation = reconciled(live(rows, config=config))
+    reference = config.model_copy(update={"projection": "reference"})
+    reconciliation = reconciled(live(rows, config=reference))
     assert reconciliation.interval_unit == (config.cluster or "request")
     assert reconciliation.of("cost_per_request_usd").expected > 0
     if config.cluster == "hour":

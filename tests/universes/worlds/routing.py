@@ -87,7 +87,7 @@ WORLDS = (
         name="sticky_sessions",
         about="sessions with a short first prompt move as a whole",
         kind="known",
-        flat="low",
+        flat="right",
         traffic=mixed_sessions,
         models=(LARGE, MEDIUM),
         routes=(route(MEDIUM, sticky=True, input_tokens_lt=6_000),),
