@@ -68,27 +68,28 @@ def basis_caveats(basis: CostBasis | None) -> Iterator[str]:
     )
 
 
-def _requests(count: int) -> str:
+def requests(count: int) -> str:
+    """A number of requests in words."""
     return f"{count:,} request" if count == 1 else f"{count:,} requests"
 
 
 def _left_out(left_out: LeftOut) -> Iterator[str]:
     if left_out.outside_window:
-        yield f"{_requests(left_out.outside_window)} outside the window left out."
+        yield f"{requests(left_out.outside_window)} outside the window left out."
     if left_out.other_org:
-        yield f"{_requests(left_out.other_org)} of another organisation left out."
+        yield f"{requests(left_out.other_org)} of another organisation left out."
 
 
 def _small(summary: Summary) -> Iterator[str]:
     n = summary.total.requests
     if n < SMALL_SAMPLE:
-        yield f"Small sample: {_requests(n)}, fewer than {SMALL_SAMPLE:,}. The intervals are rough."
+        yield f"Small sample: {requests(n)}, fewer than {SMALL_SAMPLE:,}. The intervals are rough."
 
 
 def _unpriced(aggregates: Aggregates) -> Iterator[str]:
     if aggregates.requests_unprice_able:
         yield (
-            f"{_requests(aggregates.requests_unprice_able)} matched a route whose target model has "
+            f"{requests(aggregates.requests_unprice_able)} matched a route whose target model has "
             f"no price: "
             "counted at their actual cost, with no savings."
         )
@@ -100,7 +101,7 @@ def _refused(summary: Summary) -> Iterator[str]:
     )
     if refused:
         yield (
-            f"{_requests(refused)} would be refused by a max_cost_usd ceiling: counted at their "
+            f"{requests(refused)} would be refused by a max_cost_usd ceiling: counted at their "
             f"actual cost, with no savings."
         )
 
@@ -133,7 +134,7 @@ def _semantic(semantic: SemanticFindings | None) -> Iterator[str]:
         return
     if semantic.sweep.without_embedding:
         yield (
-            f"{_requests(semantic.sweep.without_embedding)} have no embedding and are not looked "
+            f"{requests(semantic.sweep.without_embedding)} have no embedding and are not looked "
             f"up in the semantic (L2) cache."
         )
     if semantic.threshold is None:
@@ -203,28 +204,28 @@ def _unanswered(summary: Summary, routes: Sequence[ProposedRoute]) -> Iterator[s
     prompting = [r for r in routes if r.when.prompt_contains_any_of]
     if prompting and summary.bodiless:
         yield (
-            f"{_requests(summary.bodiless)} have no recorded prompt and cannot match "
+            f"{requests(summary.bodiless)} have no recorded prompt and cannot match "
             f"{named(prompting)}."
         )
     tagged = [r for r in routes if r.when.tag_equals is not None]
     if tagged and summary.untagged:
-        yield f"{_requests(summary.untagged)} have no tag and cannot match {named(tagged)}."
+        yield f"{requests(summary.untagged)} have no tag and cannot match {named(tagged)}."
 
 
 def _latencies(summary: Summary, full: bool) -> Iterator[str]:
     if summary.no_latency:
         yield (
-            f"{_requests(summary.no_latency)} have no recorded latency and are not in the latency "
+            f"{requests(summary.no_latency)} have no recorded latency and are not in the latency "
             f"figures."
         )
     if summary.latency_unprojected and full:
         yield (
-            f"{_requests(summary.latency_unprojected)} go to a model with no latency in the "
+            f"{requests(summary.latency_unprojected)} go to a model with no latency in the "
             "window: their latency there is not known, and they are not in the latency figures."
         )
     elif summary.latency_unprojected:
         yield (
-            f"{_requests(summary.latency_unprojected)} rerouted to a model with no latency in the "
+            f"{requests(summary.latency_unprojected)} rerouted to a model with no latency in the "
             f"window: "
             "their own latency is shown, not a projected one."
         )
@@ -234,6 +235,6 @@ def _repriced(summary: Summary) -> Iterator[str]:
     repriced = summary.total.repriced_hits
     if repriced:
         yield (
-            f"{_requests(repriced)} recorded as served from a cache are priced as misses on the "
+            f"{requests(repriced)} recorded as served from a cache are priced as misses on the "
             f"route's target."
         )

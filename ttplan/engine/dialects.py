@@ -157,9 +157,7 @@ def side_by_side(table: ir.Table, columns: pa.Table) -> Iterator[ir.Table]:
         try:
             yield ops.DatabaseTable(name, schema=schema, source=backend).to_expr()
         finally:
-            with suppress(duckdb.InterruptException):
-                backend.raw_sql(f"DROP VIEW IF EXISTS {name}")
-            backend.raw_sql(f"DROP VIEW IF EXISTS {name}")
+            _drop(backend, "VIEW", name)
 
 
 @contextmanager
@@ -183,9 +181,7 @@ def small_table(backend: Any, rows: pa.Table) -> Iterator[ir.Table]:
         schema = ibis.Schema.from_pyarrow(rows.schema)
         yield ops.DatabaseTable(name, schema=schema, source=backend).to_expr()
     finally:
-        with suppress(duckdb.InterruptException):
-            backend.raw_sql(f"DROP TABLE IF EXISTS {name}")
-        backend.raw_sql(f"DROP TABLE IF EXISTS {name}")
+        _drop(backend, "TABLE", name)
         backend.con.unregister(f"{name}_rows")
 
 
@@ -386,11 +382,16 @@ def _named(
         # Not backend.table: DuckDB would plan the view only to list its columns.
         yield ops.DatabaseTable(name, schema=schema, source=backend).to_expr()
     finally:
-        # Not drop_table: with a current sqlglot, Ibis 12 leaves out the name. Twice, since an
-        # interrupt of the previous query may arrive during the first.
-        with suppress(duckdb.InterruptException):
-            backend.raw_sql(f"DROP {kind} IF EXISTS {name}")
+        _drop(backend, kind, name)
+
+
+def _drop(backend: Any, kind: str, name: str) -> None:
+    """Drop a temporary view or table of DuckDB."""
+    # Not drop_table: with a current sqlglot, Ibis 12 leaves out the name. Twice, since an
+    # interrupt of the previous query may arrive during the first.
+    with suppress(duckdb.InterruptException):
         backend.raw_sql(f"DROP {kind} IF EXISTS {name}")
+    backend.raw_sql(f"DROP {kind} IF EXISTS {name}")
 
 
 @contextmanager

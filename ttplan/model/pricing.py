@@ -99,6 +99,11 @@ def split_price_key(key: str) -> tuple[str, str]:
     return provider, model
 
 
+def first_price_key(pricing: Mapping[str, ModelPricing], model: str) -> str | None:
+    """The first key, in order, of a model at any provider; None if there is none."""
+    return next((key for key in sorted(pricing) if split_price_key(key)[1] == model), None)
+
+
 def find_price(
     pricing: Mapping[str, ModelPricing], provider: str, target: str
 ) -> ModelPricing | None:
@@ -106,6 +111,5 @@ def find_price(
     own = pricing.get(f"{provider}:{target}")
     if own is not None:
         return own
-    return next(
-        (pricing[key] for key in sorted(pricing) if split_price_key(key)[1] == target), None
-    )
+    key = first_price_key(pricing, target)
+    return None if key is None else pricing[key]

@@ -36,18 +36,22 @@ RATES = (
     "out_image",
 )
 """The rates of a price, USD per token, as the price relation names them: `rate_…`."""
+RANGES_AND_RATES = (
+    ("starts", pa.timestamp("us", tz="UTC")),
+    ("ends", pa.timestamp("us", tz="UTC")),
+    ("day_from", pa.int32()),
+    ("day_until", pa.int32()),
+    ("over_tokens", pa.int64()),
+    ("up_to_tokens", pa.int64()),
+    *((f"rate_{name}", _RATE) for name in RATES),
+)
+"""The times, hours and prompt lengths that a price is for, and its rates."""
 PRICES = pa.schema(
     [
         *((name, pa.string()) for name in KEY),
         ("piece", pa.int32()),
         ("base_piece", pa.int32()),
-        ("starts", pa.timestamp("us", tz="UTC")),
-        ("ends", pa.timestamp("us", tz="UTC")),
-        ("day_from", pa.int32()),
-        ("day_until", pa.int32()),
-        ("over_tokens", pa.int64()),
-        ("up_to_tokens", pa.int64()),
-        *((f"rate_{name}", _RATE) for name in RATES),
+        *RANGES_AND_RATES,
         ("fee", pa.decimal128(38, 12)),
         ("search_fee", pa.decimal128(24, 12)),
     ]
@@ -224,11 +228,7 @@ def _free(columns: Collection[str]) -> Iterator[str]:
 
 def price_rows(key: dict[str, str | None], period: Period, first: int) -> Iterator[dict[str, Any]]:
     """The rows of `PRICES` of one period: one for each tier, numbered from `first`."""
-    overs = [-1, *(tier.over_input_tokens for tier in period.tiers)]
-    levels = [period.rates, *(tier.rates for tier in period.tiers)]
-    for offset, (over, up_to, rates) in enumerate(
-        zip(overs, [*overs[1:], MAX_TOKENS], levels, strict=True)
-    ):
+    for offset, (over, up_to, rates) in enumerate(period.levels()):
         yield key | {
             "piece": first + offset,
             "base_piece": first,
@@ -237,7 +237,7 @@ def price_rows(key: dict[str, str | None], period: Period, first: int) -> Iterat
             "day_from": period.day_from,
             "day_until": period.day_until,
             "over_tokens": over,
-            "up_to_tokens": up_to,
+            "up_to_tokens": MAX_TOKENS if up_to is None else up_to,
             "fee": rates.request_usd or Decimal(0),
             "search_fee": rates.web_search_usd or Decimal(0),
             **{f"rate_{name}": rate for name, rate in rates_per_token(rates).items()},

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from ttplan.model.pricing import TokenRates
 from ttplan.model.projection.full import PricePiece
 from ttplan.prices.book import PriceBook
-from ttplan.prices.schedule import Period
 
 PriceKey = tuple[str, str, str | None, str | None]
 """Provider, model, endpoint and service tier, as requests have them."""
@@ -41,7 +39,7 @@ def _pieces(key: PriceKey, book: PriceBook) -> Iterator[PricePiece]:
     provider, model, endpoint, service_tier = key
     schedule = book.schedule(provider, model, endpoint, service_tier)
     for period in () if schedule is None else schedule.periods:
-        for over, up_to, rates in _levels(period):
+        for over, up_to, rates in period.levels():
             yield PricePiece(
                 provider=provider,
                 model=model,
@@ -55,11 +53,3 @@ def _pieces(key: PriceKey, book: PriceBook) -> Iterator[PricePiece]:
                 up_to_input_tokens=up_to,
                 rates=rates,
             )
-
-
-def _levels(period: Period) -> Iterator[tuple[int, int | None, TokenRates]]:
-    """The ranges of prompt lengths of a period and their rates: exclusive and inclusive bounds."""
-    overs = [-1, *(tier.over_input_tokens for tier in period.tiers)]
-    up_tos = [*overs[1:], None]
-    levels = [period.rates, *(tier.rates for tier in period.tiers)]
-    yield from zip(overs, up_tos, levels, strict=True)

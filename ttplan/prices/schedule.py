@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -40,6 +41,13 @@ class Period:
         second = time.hour * 3600 + time.minute * 60 + time.second
         dated = (self.start is None or self.start <= time) and (self.end is None or time < self.end)
         return dated and self.day_from <= second < self.day_until
+
+    def levels(self) -> Iterator[tuple[int, int | None, TokenRates]]:
+        """The ranges of prompt lengths and their rates: bounds are exclusive and inclusive, None
+        is unbounded."""
+        overs = [-1, *(tier.over_input_tokens for tier in self.tiers)]
+        rates = [self.rates, *(tier.rates for tier in self.tiers)]
+        yield from zip(overs, [*overs[1:], None], rates, strict=True)
 
     def rates_for(self, input_tokens: int) -> TokenRates:
         """The rates of a request with that many input tokens."""

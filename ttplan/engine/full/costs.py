@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ibis
 import ibis.expr.types as ir
 
 from ttplan.engine.dialects import money_type
-from ttplan.engine.full.money import as_usd, at_least_zero, product, rounded, times, total_of
+from ttplan.engine.full.money import (
+    as_usd,
+    at_least_zero,
+    product,
+    rounded,
+    scaled,
+    times,
+    total_of,
+)
 from ttplan.engine.full.requests import ANSWERED, exact_cost, target_parts
-from ttplan.engine.full.shape import MICRO, Shape
+from ttplan.engine.full.shape import Shape
 
 _DONE = {
     *("session", "logged_model", "routed_model", "routed_input", "shows", "caches"),
@@ -60,11 +68,10 @@ def with_projected(rows: ir.Table, carried: ir.Table, flags: Flags, shape: Shape
     zero = ibis.literal(Decimal(0), money)
     rows = rows.join(carried, [rows.pair == carried.carried_pair])
     rows = rows.mutate(
-        read=fitted(rows.routed_warm, rows.fit),
-        lost=fitted(rows.logged_warm, rows.fit) - fitted(rows.routed_warm, rows.fit),
+        read=scaled(rows.routed_warm, rows.fit),
+        lost=scaled(rows.logged_warm, rows.fit) - scaled(rows.routed_warm, rows.fit),
     )
-    exact = at_least_zero(total_of([rows.cold, -product(rows.read, rows.spread)], backend))
-    target = rounded(exact, backend)
+    target = target_cost(rows, rows.read, backend)
     shift = rounded(product(rows.lost.abs(), rows.spread.abs()), backend)
     listed = rows.explained
     if flags.factors:
@@ -148,8 +155,10 @@ def _repriced(rows: ir.Table, factors: bool) -> ir.Table:
     )
 
 
-def fitted(warm: ir.IntegerValue, fit: ir.IntegerValue) -> ir.IntegerValue:
-    return (warm * fit * 2 + MICRO) // (2 * MICRO)
+def target_cost(rows: ir.Table, read: ir.IntegerValue, backend: Any) -> ir.NumericValue:
+    """The rounded cost of `rows` (of `with_cold`) on the target, less that of the cached tokens."""
+    reads = product(read, rows.spread)
+    return rounded(at_least_zero(total_of([rows.cold, -reads], backend)), backend)
 
 
 def _factor(rows: ir.Table, name: str) -> ir.NumericValue:
@@ -159,14 +168,13 @@ def _factor(rows: ir.Table, name: str) -> ir.NumericValue:
 
 def _cache_discount(rows: ir.Table, factors: bool, backend: object) -> ir.DecimalValue:
     """What the provider's cache takes off the cost of a moved request."""
-    size = rounded(
-        total_of([product(rows.read, rows.spread), rows.discount], backend).abs(), backend
-    )
+    discount = total_of([product(rows.read, rows.spread), rows.discount], backend)
+    size = rounded(discount.abs(), backend)
     if factors:
         size = times(size, _factor(rows, "factor"), backend)
     zero = ibis.literal(Decimal(0), money_type(backend))
-    negative = total_of([product(rows.read, rows.spread), rows.discount], backend) < 0
-    signed = negative.ifelse(-as_usd(size, backend), as_usd(size, backend))
+    usd = as_usd(size, backend)
+    signed = (discount < 0).ifelse(-usd, usd)
     return rows.moved.ifelse(signed, zero).fill_null(zero)
 
 

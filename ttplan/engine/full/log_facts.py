@@ -11,6 +11,7 @@ import ibis.expr.types as ir
 
 from ttplan.engine.dialects import fetch_from
 from ttplan.model.errors import InputError
+from ttplan.model.projection.full import PricePiece
 
 SESSION_COLUMNS = ("session_id", "user_id", "api_key_id")
 """The columns that may tell which requests share a prompt, the best first."""
@@ -34,6 +35,11 @@ class LogKey(NamedTuple):
     model: str
     endpoint: str | None
     service_tier: str | None
+
+    @classmethod
+    def of(cls, piece: PricePiece) -> LogKey:
+        """The key that a piece of a price is for."""
+        return cls(piece.provider, piece.model, piece.endpoint, piece.service_tier)
 
     @property
     def name(self) -> str:

@@ -28,6 +28,11 @@ _EXACT_TYPE = "decimal(38, 15)"
 _PICO = ibis.literal(Decimal("0.000000000001"), "decimal(19, 12)")
 
 
+def scaled(tokens: ir.IntegerValue, ratio: ir.IntegerValue) -> ir.IntegerValue:
+    """Tokens times a ratio in whole millionths, rounded half up."""
+    return (tokens * ratio * 2 + MICRO) // (2 * MICRO)
+
+
 def product(tokens: ir.IntegerValue, rate: ir.NumericValue) -> ir.NumericValue:
     """The exact cost of that many tokens."""
     return tokens * rate if rate.type().is_integer() else token_cost(tokens, rate.cast(PRICE_TYPE))

@@ -10,8 +10,8 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from ttplan.engine.dialects import fetch_from
-from ttplan.engine.full.costs import fitted
-from ttplan.engine.full.money import as_usd, at_least_zero, product, rounded, total_of
+from ttplan.engine.full.costs import target_cost
+from ttplan.engine.full.money import as_usd, scaled
 from ttplan.engine.full.shape import Shape
 from ttplan.engine.summary import pico
 
@@ -56,13 +56,10 @@ def fetch_other_prices(
 def _sums(rows: ir.Table, carried: ir.Table, shape: Shape) -> ir.Table:
     rows = rows.filter(rows.moved & ~rows.hit)
     rows = rows.join(carried, [rows.pair == carried.carried_pair])
-    read = fitted(rows.routed_warm, rows.fit)
-    exact = at_least_zero(total_of([rows.cold, -product(read, rows.spread)], rows.get_backend()))
     backend = rows.get_backend()
+    target = target_cost(rows, scaled(rows.routed_warm, rows.fit), backend)
     listed = rows.current if shape.reprices else rows.explained
-    rows = rows.mutate(
-        listed_usd=as_usd(listed, backend), target_usd=as_usd(rounded(exact, backend), backend)
-    )
+    rows = rows.mutate(listed_usd=as_usd(listed, backend), target_usd=as_usd(target, backend))
     return rows.group_by("factor", "source_factor", "redo_share").aggregate(
         listed=rows.listed_usd.sum(),
         target=rows.target_usd.sum(),

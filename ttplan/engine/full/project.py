@@ -30,14 +30,12 @@ from ttplan.engine.full.requests import (
 )
 from ttplan.engine.full.rows import Matches, full_rows
 from ttplan.engine.full.sessions import with_warm_prefixes
-from ttplan.engine.full.shape import AUTOMATIC, EXPLICIT, RowShape, Shape
+from ttplan.engine.full.shape import AUTOMATIC, EXPLICIT, FEATURES, RowShape, Shape
 from ttplan.engine.full.tables import number_keys, pair_table, piece_table, with_whole_rates
 from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.model.projection.assumption import AssumptionName
 from ttplan.model.projection.full import PricePiece, ProjectionInputs
 from ttplan.prices.costing import rates_per_token
-
-FEATURES = ("images", "audio", "tools", "structured_output")
 
 
 @dataclass(frozen=True)
@@ -85,9 +83,12 @@ def map_full(
         dated = piece_table(inputs.prices, keys, None)
         current = piece_table(inputs.prices, keys, moment)
         whole = _fits_whole(log, pairs, inputs.prices, shape)
+        differ = moment is not None and prices_differ(
+            dated, current, spec.window_start, spec.window_end
+        )
         tables = [
             enter(small_table(backend, with_whole_rates(table) if whole else table))
-            for table in (dated, current)
+            for table in ((dated, current) if differ or at_plan else (dated,))
         ]
         used = current if at_plan else dated
 
@@ -101,9 +102,6 @@ def map_full(
             # A table, since DuckDB plans joins over tables side by side badly.
             return enter(materialised(warm, with_cold, own)), own
 
-        differ = moment is not None and prices_differ(
-            dated, current, spec.window_start, spec.window_end
-        )
         costed, own = costed_at(0, int(at_plan), reprices=at_plan and differ)
         sums = fetch_calibration(costed, pairs)
         carried = calibrate(pairs, spec.active_routes, inputs, sums)
@@ -131,7 +129,7 @@ def shape_of(
     caching = bool(modes & {AUTOMATIC, EXPLICIT})
     sticky = any(route.sticky for route in spec.active_routes)
     ttls = {
-        rule.long_ttl_seconds if pair.long_writes and rule.long_ttl_seconds else rule.ttl_seconds
+        rule.lifetime(pair.long_writes)
         for pair in pairs
         for rule in (pair.source_facts.cache, pair.target_facts.cache)
         if rule is not None

@@ -21,9 +21,9 @@ from ttplan.engine.cost import (
     UNPRICED,
     money_literal,
 )
-from ttplan.engine.full.money import as_usd, product, rounded, total_of
+from ttplan.engine.full.money import as_usd, product, rounded, scaled, total_of
 from ttplan.engine.full.sessions import shows_cache
-from ttplan.engine.full.shape import EXPLICIT, MICRO, NO_CACHE, UNKNOWN, Shape
+from ttplan.engine.full.shape import EXPLICIT, FEATURES, NO_CACHE, UNKNOWN, Shape
 from ttplan.engine.intervals.clusters import second_of_day
 from ttplan.model.money import money_floor
 
@@ -40,7 +40,7 @@ REASONS = {
     6: "structured output",
 }
 """Why a target cannot serve a request, by the number in the column `reason`."""
-_FEATURES = {3: "images", 4: "audio", 5: "tools", 6: "structured_output"}
+_FEATURES = dict(enumerate(FEATURES, 3))
 INPUT_PARTS = ("cached", "write_1h", "write", "in_audio", "in_image", "input")
 OUTPUT_PARTS = ("reasoning", "out_audio", "out_image", "output")
 """Parts of the tokens that have a rate, in the order in which they count; the last is the rest."""
@@ -106,7 +106,7 @@ def with_tokens(rows: ir.Table, pairs: ir.Table, shape: Shape) -> ir.Table:
         charged=ibis.least(joined.cached_tokens, joined.input_tokens),
         hidden=ibis.least(reasoning, joined.output_tokens),
     )
-    scale = _scaled if shape.scaled else _unscaled
+    scale = scaled if shape.scaled else _unscaled
     visible = scale(joined.output_tokens - joined.hidden, joined.ratio_out)
     hidden = joined.thinks.ifelse(
         scale(joined.hidden, joined.ratio_reasoning) + joined.added, _ZERO
@@ -131,10 +131,6 @@ def with_tokens(rows: ir.Table, pairs: ir.Table, shape: Shape) -> ir.Table:
 def _count(rows: ir.Table, name: str) -> ir.IntegerValue:
     """An optional count of tokens; 0 if the log does not have it."""
     return rows[name] if name in rows.columns else _ZERO
-
-
-def _scaled(tokens: ir.IntegerValue, ratio: ir.IntegerValue) -> ir.IntegerValue:
-    return (tokens * ratio * 2 + MICRO) // (2 * MICRO)
 
 
 def _unscaled(tokens: ir.IntegerValue, _ratio: ir.IntegerValue) -> ir.IntegerValue:

@@ -9,6 +9,8 @@ from ttplan.model.route import ProposedRoute
 
 UNKNOWN, AUTOMATIC, EXPLICIT, NO_CACHE = 3, 1, 2, 0
 """How a provider caches prompts. Of an unknown one the recorded parts count."""
+FEATURES = ("images", "audio", "tools", "structured_output")
+"""What a request may need of a model, as `Capabilities` names it."""
 MICRO = 10**6
 """Ratios are whole millionths."""
 

@@ -13,29 +13,23 @@ import pyarrow as pa
 
 from ttplan.engine.full.assumptions.resolve import Pair, Value
 from ttplan.engine.full.log_facts import LogKey
-from ttplan.engine.full.shape import MICRO
+from ttplan.engine.full.shape import FEATURES, MICRO
 from ttplan.model.pricing import TokenRates
 from ttplan.model.projection.capabilities import CacheRule
 from ttplan.model.projection.full import PricePiece
 from ttplan.model.request import MAX_TOKENS
-from ttplan.prices.costing import RATES, rates_per_token
+from ttplan.prices.costing import RANGES_AND_RATES, RATES, rates_per_token
 
 NOWHERE = -1
 """The key of prices, and the number of a model, where there is none."""
 UNLIMITED = 2**62
 _FIRST, _LAST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
-_RATE, _FEE = pa.decimal128(19, 15), pa.decimal128(27, 15)
+_FEE = pa.decimal128(27, 15)
 PIECES = pa.schema(
     [
         ("piece", pa.int32()),
         ("price_key", pa.int32()),
-        ("starts", pa.timestamp("us", tz="UTC")),
-        ("ends", pa.timestamp("us", tz="UTC")),
-        ("day_from", pa.int32()),
-        ("day_until", pa.int32()),
-        ("over_tokens", pa.int64()),
-        ("up_to_tokens", pa.int64()),
-        *((f"rate_{name}", _RATE) for name in RATES),
+        *RANGES_AND_RATES,
         ("fee", _FEE),
         ("search_fee", _FEE),
     ]
@@ -49,7 +43,7 @@ PAIRS = pa.schema(
         *((name, pa.bool_()) for name in ("priced", "same_model", "bypass", "thinks")),
         *((name, pa.int64()) for name in ("ratio_in", "ratio_out", "ratio_reasoning", "added")),
         *((name, pa.int64()) for name in ("context", "output_limit")),
-        *((f"no_{name}", pa.bool_()) for name in ("images", "audio", "tools", "structured_output")),
+        *((f"no_{name}", pa.bool_()) for name in FEATURES),
         *(
             (f"{side}_{name}", pa.int32())
             for side in ("source", "target")
@@ -116,18 +110,15 @@ def pair_table(pairs: Sequence[Pair], bypassing: Sequence[int]) -> pa.Table:
             "added": whole(pair.values.get("reasoning_tokens")),
             "context": limits.context_tokens or UNLIMITED,
             "output_limit": limits.output_tokens or UNLIMITED,
-            **{
-                f"no_{name}": getattr(limits, name) is False
-                for name in ("images", "audio", "tools", "structured_output")
-            },
+            **{f"no_{name}": getattr(limits, name) is False for name in FEATURES},
             "source_mode": source_mode,
             "target_mode": target_mode,
-            "source_ttl": _ttl(source_rule, pair.long_writes),
-            "target_ttl": _ttl(target_rule, pair.long_writes),
+            "source_ttl": 0 if source_rule is None else source_rule.lifetime(pair.long_writes),
+            "target_ttl": 0 if target_rule is None else target_rule.lifetime(pair.long_writes),
             "source_minimum": 0 if source_rule is None else source_rule.minimum_tokens,
             "target_minimum": 0 if target_rule is None else target_rule.minimum_tokens,
-            "source_long": _writes_long(source_rule, pair.long_writes),
-            "target_long": _writes_long(target_rule, pair.long_writes),
+            "source_long": writes_long(source_rule, pair),
+            "target_long": writes_long(target_rule, pair),
             "target_name": "" if target is None else target.model,
             "breakpoints": "cache_breakpoints" in pair.values
             and pair.values["cache_breakpoints"].value >= Decimal("0.5"),
@@ -143,7 +134,7 @@ def piece_table(
     where no price is known. With a `moment`, the prices of then apply at all times."""
     by_key: dict[LogKey, list[PricePiece]] = defaultdict(list)
     for piece in pieces:
-        key = LogKey(piece.provider, piece.model, piece.endpoint, piece.service_tier)
+        key = LogKey.of(piece)
         if key in keys:
             by_key[key].append(piece)
     rows: list[dict[str, Any]] = []
@@ -233,11 +224,6 @@ def whole(value: Value | None) -> int:
     return 0 if value is None else int(value.value + Decimal("0.5"))
 
 
-def _ttl(rule: CacheRule | None, long: bool) -> int:
-    if rule is None:
-        return 0
-    return rule.long_ttl_seconds if long and rule.long_ttl_seconds else rule.ttl_seconds
-
-
-def _writes_long(rule: CacheRule | None, long: bool) -> bool:
-    return rule is not None and long and rule.long_ttl_seconds is not None
+def writes_long(rule: CacheRule | None, pair: Pair) -> bool:
+    """Whether the writes of a pair last an hour by one side's rule."""
+    return rule is not None and rule.writes_long(pair.long_writes)

@@ -63,6 +63,15 @@ class CacheRule(FrozenModel):
     source: str = ""
     as_of: date | None = None
 
+    def writes_long(self, long_writes: bool) -> bool:
+        """Whether writes last an hour, for a client that asks for that if `long_writes`."""
+        return long_writes and self.long_ttl_seconds is not None
+
+    def lifetime(self, long_writes: bool) -> int:
+        """How many seconds a prefix is warm, for such a client."""
+        long = self.long_ttl_seconds if long_writes else None
+        return self.ttl_seconds if long is None else long
+
 
 class ModelFacts(FrozenModel):
     """What is known of one model of one provider."""

@@ -85,7 +85,7 @@ class KeyCalibration:
 
 
 def fetch_calibration(rows: ir.Table, pairs: Sequence[Pair]) -> dict[LogKey, KeyCalibration]:
-    """The calibration of each price key, from `rows` of `with_cold_costs`."""
+    """The calibration of each price key, from `rows` of `with_cold`."""
     key_of = {pair.index: pair.key for pair in pairs}
     groups = _groups(fetch_from(rows, _sums))
     found = np.unique(groups.pair).tolist()
@@ -170,14 +170,13 @@ def _sums(rows: ir.Table) -> ir.Table:
     bounded = (answered.cost_usd == 0).ifelse(0.0, ibis.least(ratio, 10.0**6)).floor().cast("int64")
     rows = answered.mutate(
         ratio=priced.ifelse(bounded, ibis.literal(-1, "int64")),
-        in_session=answered.source_caches,
     )
     zero = ibis.literal(0, "int64")
     return rows.group_by("pair", "ratio").aggregate(
         requests=rows.count(),
         recorded=rows.cost_usd.sum(where=rows.explained_usd.notnull()),
         explained=rows.explained_usd.sum(),
-        recorded_reads=rows.in_session.ifelse(rows.charged, zero).sum(),
+        recorded_reads=rows.source_caches.ifelse(rows.charged, zero).sum(),
         predicted_reads=rows.logged_warm.sum(),
     )
 
@@ -254,7 +253,7 @@ def calibrate(
     for pair in pairs:
         own = sums.get(pair.key, KeyCalibration())
         at = (pair.key, pair.target, route_of(pair))
-        fit[pair.index] = pick(inputs.assumptions, "cache_fit", *at) or _fit(pair, pairs, sums)
+        fit[pair.index] = pick(inputs.assumptions, "cache_fit", *at) or _fit(pair, sums)
         factor[pair.index] = _factor(own, pick(inputs.assumptions, "price_factor", *at))
         rest[pair.index] = _rest(
             own, factor[pair.index].value, pick(inputs.assumptions, "rest", *at)
@@ -272,8 +271,8 @@ def _fill(own: KeyCalibration, given: Value | None) -> Value:
     return Value(Decimal(int(own.unrecorded > 0)), source="catalogue", note="the price of tokens")
 
 
-def _fit(pair: Pair, pairs: Sequence[Pair], sums: Mapping[LogKey, KeyCalibration]) -> Value:
-    """The fit of the source's reads, else of the target's, else of all that the log has."""
+def _fit(pair: Pair, sums: Mapping[LogKey, KeyCalibration]) -> Value:
+    """The fit of the source's reads, else of the target's, else that of the rule."""
     for key, note in ((pair.key, "reads of the source"), (pair.target, "reads of the target")):
         own = None if key is None else sums.get(key)
         if own is not None and own.fit is not None:

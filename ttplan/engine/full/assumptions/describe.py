@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import ibis.expr.types as ir
 
+from ttplan.engine.caveats import requests
 from ttplan.engine.full.assumptions.effects import (
     assumption_effects,
-    coming_changes,
     full_details,
     standard_error,
 )
@@ -41,22 +41,22 @@ def describe_full(
     totals = fetch_totals(mapped, mapping)
     savings = aggregates.change_vs_actual_usd
     effects = assumption_effects(totals, mapping, savings, routes)
+    details = full_details(totals, mapping, routes)
     other = Decimal(0) if mapping.other_prices is None else usd(mapping.other_prices.more)
     return FullDescription(
         aggregates.model_copy(update={"savings_at_plan_prices_usd": savings + other}),
         effects,
-        full_details(totals, mapping, routes),
-        tuple(_caveats(totals, mapping)),
+        details,
+        tuple(_caveats(totals, mapping, details)),
         standard_error(effects),
     )
 
 
-def _caveats(totals: FullTotals, mapping: FullMapping) -> Iterator[str]:
+def _caveats(totals: FullTotals, mapping: FullMapping, details: FullProjection) -> Iterator[str]:
     for reason, (count, cost) in sorted(totals.ineligible.items()):
-        requests = f"{count:,} request" if count == 1 else f"{count:,} requests"
         yield (
-            f"{requests} cannot be served by the target ({reason}): they stay on their model at "
-            f"their actual cost, {cost:,.2f} USD."
+            f"{requests(count)} cannot be served by the target ({reason}): they stay on their "
+            f"model at their actual cost, {cost:,.2f} USD."
         )
     lost = sum(sums.unrecorded for sums in mapping.sums.values())
     if lost and mapping.carried.fills:
@@ -64,9 +64,8 @@ def _caveats(totals: FullTotals, mapping: FullMapping) -> Iterator[str]:
             f"{lost:,} requests are recorded at no cost and have a price: they count at their "
             "price."
         )
-    changes = coming_changes(totals, mapping)
-    if changes:
-        days = ", ".join(f"{change:%Y-%m-%d}" for change in changes)
+    if details.prices_change:
+        days = ", ".join(f"{change:%Y-%m-%d}" for change in details.prices_change)
         yield f"Prices of these models change after the plan's moment, on {days}: plan again then."
     unknown = sorted(
         {

@@ -86,11 +86,11 @@ def full_details(
         cache_fit=_cache_fits(mapping),
         kept_cache_usd=totals.kept,
         has_answers=mapping.log.answers,
-        prices_change=coming_changes(totals, mapping),
+        prices_change=_coming_changes(totals, mapping),
     )
 
 
-def coming_changes(totals: FullTotals, mapping: FullMapping) -> tuple[datetime, ...]:
+def _coming_changes(totals: FullTotals, mapping: FullMapping) -> tuple[datetime, ...]:
     """When prices of the moved requests' sources and targets are known to change after the plan's
     moment."""
     keys = {key for pair, _, _ in _moved(totals, mapping) for key in (pair.key, pair.target)}
@@ -103,7 +103,7 @@ def coming_changes(totals: FullTotals, mapping: FullMapping) -> tuple[datetime, 
                 if piece.start is not None
                 and moment is not None
                 and piece.start > moment
-                and LogKey(piece.provider, piece.model, piece.endpoint, piece.service_tier) in keys
+                and LogKey.of(piece) in keys
             }
         )
     )

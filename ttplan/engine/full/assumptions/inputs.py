@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ttplan.engine.full.log_facts import LogFacts, LogKey
 from ttplan.engine.replay_spec import ReplaySpec
-from ttplan.model.pricing import ModelPricing, split_price_key
+from ttplan.model.pricing import ModelPricing, first_price_key, split_price_key
 from ttplan.model.projection.full import PricePiece, ProjectionInputs
 from ttplan.model.route import ProposedRoute
 from ttplan.prices.book import PriceBook
@@ -54,9 +54,7 @@ def targets_of(
     pieces: Iterable[PricePiece],
 ) -> list[Target]:
     """Where each route sends the requests of each price key."""
-    priced = {
-        LogKey(piece.provider, piece.model, piece.endpoint, piece.service_tier) for piece in pieces
-    }
+    priced = {LogKey.of(piece) for piece in pieces}
     return [
         Target(
             source,
@@ -78,14 +76,11 @@ def _target_keys(
     """
     model = route.then.target_model
     own = f"{source.provider}:{model}" in pricing
-    provider = source.provider if own else _first_provider(model, pricing)
-    if provider is None:
+    key = f"{source.provider}:{model}" if own else first_price_key(pricing, model)
+    if key is None:
         return []
+    provider, _ = split_price_key(key)
     tier = (source.service_tier or "").strip().lower()
     tiers = [None] if tier in STANDARD else [source.service_tier, None]
     endpoints = [source.endpoint, None] if own and source.endpoint else [None]
     return [LogKey(provider, model, endpoint, t) for t in tiers for endpoint in endpoints]
-
-
-def _first_provider(model: str, pricing: Mapping[str, ModelPricing]) -> str | None:
-    return next((p for p, m in map(split_price_key, sorted(pricing)) if m == model), None)

@@ -4,7 +4,7 @@ assumptions."""
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Any
@@ -17,6 +17,7 @@ from ttplan.engine.full.assumptions.resolve import Pair
 from ttplan.engine.full.project import FullMapping
 from ttplan.engine.full.requests import INELIGIBLE, OUTPUT_LIMIT, REASONS
 from ttplan.engine.full.shape import EXPLICIT
+from ttplan.engine.full.tables import writes_long
 from ttplan.engine.summary import pico, usd
 
 Rates = Mapping[str, Any]
@@ -25,11 +26,12 @@ _BY = ("pair", "target_piece", "outcome", "reason", "moves", "hit")
 
 @dataclass
 class PairSums:
-    """Sums of one pair's moved requests, USD. `target_usd` is before a gateway's factor.
+    """Sums of one pair's moved requests, USD. `target` is before a gateway's factor.
 
-    `spread_usd` is what the cached prefixes save, `warm_usd` what they would if the cache rule held
-    fully; `all_warm_usd` and `all_cold_usd` are the cost of the prompts if all of them, or nothing,
-    were read from the cache. `attempts_usd` is what answers cost that are too long for the target.
+    `warm` is what the cached prefixes would save if the cache rule held fully; `all_warm` and
+    `all_cold` are the cost of the prompts if all of them, or nothing, were read from the cache.
+    `attempts` is what answers cost that are too long for the target, `filled` the price of the
+    `lost` requests that are recorded at no cost.
     """
 
     requests: int = 0
@@ -43,7 +45,6 @@ class PairSums:
     reasoning: Decimal = Decimal(0)
     fees: Decimal = Decimal(0)
     hidden_token: Decimal = Decimal(0)
-    spread: Decimal = Decimal(0)
     warm: Decimal = Decimal(0)
     all_warm: Decimal = Decimal(0)
     all_cold: Decimal = Decimal(0)
@@ -68,12 +69,16 @@ class PairSums:
 
 @dataclass(frozen=True)
 class FullTotals:
-    """The sums of each pair by its index, the ineligible requests and their cost (USD) by reason,
-    and what requests that stay gain or lose by other cached prefixes (USD)."""
+    """The sums of each pair by its index, and the ineligible requests and their cost (USD) by
+    reason."""
 
     pairs: Mapping[int, PairSums]
     ineligible: Mapping[str, tuple[int, Decimal]]
-    kept: Decimal
+
+    @property
+    def kept(self) -> Decimal:
+        """What requests that stay gain or lose by other cached prefixes (USD)."""
+        return sum((sums.kept for sums in self.pairs.values()), Decimal(0))
 
 
 def fetch_totals(mapped: ir.Table, mapping: FullMapping) -> FullTotals:
@@ -83,7 +88,6 @@ def fetch_totals(mapped: ir.Table, mapping: FullMapping) -> FullTotals:
     by_index = {pair.index: pair for pair in mapping.pairs}
     sums: dict[int, PairSums] = defaultdict(PairSums)
     ineligible: dict[str, list[Any]] = {}
-    kept = Decimal(0)
     rows = fetch_from(mapped, _sums, parts).to_pylist()
     for row in sorted(rows, key=lambda row: [row[name] for name in _BY]):
         pair, price = by_index[row["pair"]], rates[row["target_piece"]]
@@ -92,7 +96,7 @@ def fetch_totals(mapped: ir.Table, mapping: FullMapping) -> FullTotals:
             reason[0] += row["requests"]
             reason[1] += usd(pico(row["actual"]))
         if row["moves"]:
-            sums[pair.index].add(_moved(row, price, pair, mapping))
+            sums[pair.index].add(_moved(row, price, pair))
         elif row["hit"]:
             continue
         elif row["outcome"] == INELIGIBLE and row["reason"] == OUTPUT_LIMIT:
@@ -100,10 +104,7 @@ def fetch_totals(mapped: ir.Table, mapping: FullMapping) -> FullTotals:
         else:
             shift = usd(pico(row["actual"]) - pico(row["projected"]))
             sums[pair.index].add(PairSums(kept=shift))
-            kept += shift
-    return FullTotals(
-        dict(sums), {reason: (n, cost) for reason, (n, cost) in ineligible.items()}, kept
-    )
+    return FullTotals(dict(sums), {reason: (n, cost) for reason, (n, cost) in ineligible.items()})
 
 
 def _sums(mapped: ir.Table, parts: tuple[str, ...]) -> ir.Table:
@@ -128,14 +129,16 @@ def _sums(mapped: ir.Table, parts: tuple[str, ...]) -> ir.Table:
     )
 
 
-def _moved(row: Mapping[str, Any], price: Rates, pair: Pair, mapping: FullMapping) -> PairSums:
+def _moved(row: Mapping[str, Any], price: Rates, pair: Pair) -> PairSums:
     def cost(name: str) -> Decimal:
         tokens = row.get(f"n_{name}")
         return Decimal(0) if tokens is None else int(tokens) * price[f"rate_{name}"]
 
     read, warm = int(row["read"]), int(row["routed_warm"])
     explicit = pair.modes[1] == EXPLICIT
-    write_rate = price["rate_write_1h" if _writes_long(pair) else "rate_write"]
+    write_rate = price[
+        "rate_write_1h" if writes_long(pair.target_facts.cache, pair) else "rate_write"
+    ]
     full_rate = write_rate if explicit else price["rate_input"]
     off = read * full_rate
     written = cost("write") + cost("write_1h")
@@ -156,7 +159,6 @@ def _moved(row: Mapping[str, Any], price: Rates, pair: Pair, mapping: FullMappin
         reasoning=cost("reasoning"),
         fees=row["requests"] * price["fee"] + int(row.get("searches") or 0) * price["search_fee"],
         hidden_token=row["requests"] * price["rate_reasoning"],
-        spread=read * spread,
         warm=warm * spread,
         all_warm=prompts * price["rate_cached"],
         all_cold=prompts * full_rate,
@@ -170,17 +172,3 @@ def _attempts(row: Mapping[str, Any], price: Rates, pair: Pair) -> PairSums:
         int(row["new_input"]) * price["rate_input"] + row["requests"] * limit * price["rate_output"]
     )
     return PairSums(attempts=cost, attempted=row["requests"])
-
-
-def _writes_long(pair: Pair) -> bool:
-    rule = pair.target_facts.cache
-    return rule is not None and pair.long_writes and rule.long_ttl_seconds is not None
-
-
-def merged(totals: FullTotals, pairs: Iterator[Pair] | list[Pair]) -> PairSums:
-    """The sums of some pairs together."""
-    result = PairSums()
-    for pair in pairs:
-        if pair.index in totals.pairs:
-            result.add(totals.pairs[pair.index])
-    return result
