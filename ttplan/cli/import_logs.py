@@ -22,6 +22,7 @@ from ttplan.cli.options import (
 )
 from ttplan.cli.output import show_json, show_result, show_value
 from ttplan.model.errors import InputError
+from ttplan.util.files import first_bytes
 from ttplan.util.paths import is_postgres_url
 
 _DUCKDB_MAGIC = b"DUCK"
@@ -130,11 +131,7 @@ def _is_store(path: str) -> bool:
     """Return whether a path is a database: on a server, or a DuckDB file by its first bytes."""
     if is_postgres_url(path):
         return True
-    try:
-        with open(path, "rb") as file:
-            return file.read(12)[8:] == _DUCKDB_MAGIC
-    except OSError:
-        return False
+    return first_bytes(path, 12)[8:] == _DUCKDB_MAGIC
 
 
 @app.command(rich_help_panel=IMPORT)

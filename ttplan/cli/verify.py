@@ -25,6 +25,7 @@ from ttplan.cli.options import (
 from ttplan.cli.output import show_frame, show_value
 from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import InputError, ProofError
+from ttplan.util.files import first_bytes
 from ttplan.util.paths import is_postgres_url
 
 if TYPE_CHECKING:
@@ -188,11 +189,8 @@ def is_export(source: str) -> bool:
         return False
     if Path(source).suffix in (".jsonl", ".ndjson", ".json"):
         return True
-    try:
-        with open(source, "rb") as file:
-            return file.read(64).lstrip()[:1] == b"{"  # a DuckDB file has other first bytes
-    except OSError:
-        return False
+    # A DuckDB file has other first bytes.
+    return first_bytes(source, 64).lstrip()[:1] == b"{"
 
 
 @app.command(rich_help_panel=PROVE)

@@ -29,6 +29,15 @@ def read_small_file(path: PathLike, what: str, *, limit: int) -> bytes:
     return data
 
 
+def first_bytes(path: PathLike, count: int) -> bytes:
+    """The first bytes of a file, at most `count`; none if it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(count)
+    except OSError:
+        return b""
+
+
 @contextmanager
 def atomic_write(path: PathLike, *, overwrite: bool = False) -> Iterator[BinaryIO]:
     """Open a file that appears complete when the block ends, or not at all after an error.
