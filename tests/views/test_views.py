@@ -368,6 +368,24 @@ def test_a_view_shows_units_times_and_texts(ws: Workspace) -> None:
     assert "none" in repr(view.iloc[:0])
 
 
+def test_views_of_another_shape_can_be_shown(ws: Workspace) -> None:
+    view = ws.savings()
+    shapes: tuple[Any, ...] = (
+        view.T,
+        view.set_index("name"),
+        view.set_index("name").T,
+        view.set_index("name").T.rename_axis("figure"),
+        view.rename(columns={"savings_usd": "saved"}),
+        view.rename(columns={"savings_usd_lo": "low"}),
+        view.rename(columns={"name": "savings_ms"}),
+        view.rename(columns={"requests": "low_lo", "name": "low_hi"}),
+        view.groupby("status").sum(numeric_only=True),
+    )
+    for shape in shapes:
+        assert "plain" in repr(shape) or "projected" in repr(shape)
+        assert shape._repr_html_().count("<th") >= len(shape.columns) - 3
+
+
 def test_a_routes_view_is_written_as_a_plan_file(ws: Workspace, tmp_path: Path) -> None:
     view = ws.routes()
     assert isinstance(view, RoutesView)

@@ -119,7 +119,7 @@ def view_html(frame: pd.DataFrame) -> str:
     """A frame as a table in the notebook theme's colours; everything in it is escaped."""
     title, notes = frame.attrs.get("title", ""), frame.attrs.get("notes", ())
     shown = _shown_columns(frame, escape)
-    styles = [_style(frame, name) for name in shown]
+    styles = [_style(name, _column(frame, name)) for name in shown]
     head = "".join(
         f'<th scope="col" style="{style}">{escape(name)}</th>'
         for style, name in zip(styles, shown, strict=True)
@@ -143,14 +143,22 @@ def _cells(row: Iterable[str], styles: Iterable[str]) -> str:
     )
 
 
-def _style(frame: pd.DataFrame, name: str) -> str:
+def _column(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
+    """What is shown under a name: a column, the index, or nothing that has one type."""
+    if name in frame:
+        return frame[name]
+    is_index = name == str(frame.index.name)
+    return frame.index.to_series() if is_index else pd.Series([], dtype=object)
+
+
+def _style(name: str, column: pd.Series[Any]) -> str:
     """Numbers are right-aligned; numbers, ids and times stay on one line; long texts break."""
-    dtype: Any = frame[name].dtype if name in frame else None
+    dtype: Any = column.dtype
     if name.endswith(INTERVAL) or types.is_numeric_dtype(dtype):
         return "text-align:right;white-space:nowrap"
     if name.endswith(_IDS) or types.is_datetime64_any_dtype(dtype):
         return "text-align:left;white-space:nowrap"
-    longest = max((len(word) for text in frame[name] for word in str(text).split()), default=0)
+    longest = max((len(word) for text in column for word in str(text).split()), default=0)
     wrapping = "normal" if longest <= LONGEST_WORD else "anywhere"
     return f"text-align:left;max-width:24em;overflow-wrap:{wrapping}"
 
@@ -214,7 +222,7 @@ def _formatter(
         return lambda value: "yes" if value else "no"
     if types.is_integer_dtype(dtype):
         return str if name == "seq" else lambda value: f"{value:,}"
-    if types.is_numeric_dtype(dtype):
+    if types.is_numeric_dtype(dtype) and not types.is_complex_dtype(dtype):
         digits = _digits(name, column)
         return lambda value: f"{value:,.{digits}f}"
     if name.endswith(_IDS):
