@@ -12,8 +12,10 @@ from tests.support import plans
 from ttplan.model.errors import (
     InputError,
 )
-from ttplan.model.plan import Clusters, ConfidenceIntervals
+from ttplan.model.plan import CacheHits, Clusters, ConfidenceIntervals
 from ttplan.model.policy import Approvals, Policy, Rule, RuleVerdict
+from ttplan.model.projection.assumption import AssumptionEffect
+from ttplan.model.projection.full import FullProjection, ProjectionInputs
 from ttplan.policy.rules import NUMERIC_FACTS, TEXT_FACTS, evaluate_rule, parse_rule, read_policy
 from ttplan.quality.result import unverified_result
 
@@ -75,6 +77,22 @@ def test_words_and_clusters() -> None:
     assert (
         check_rule("effective clusters >= 39.5", clusters=few).found == "effective clusters: 39.5"
     )
+
+
+def test_requests_that_carry_the_savings() -> None:
+    assert check_rule("carrying requests = 1000").ok
+    hits = CacheHits(l1=1_100, l2=None, both=0, either=1_100)
+    assert check_rule("carrying requests = 1100", cache_hits=hits).ok
+
+
+def test_assumptions_that_nothing_supports() -> None:
+    assert not check_rule("no assumptions without source").ok
+    full = FullProjection(inputs=ProjectionInputs())
+    redo = AssumptionEffect(name="redo", value=0.0, source="none")
+    measured = AssumptionEffect(name="ratio_out", value=1.1, source="judged")
+    assert check_rule("no assumptions without source", full=full, assumptions=(measured,)).ok
+    verdict = check_rule("no assumptions without source", full=full, assumptions=(measured, redo))
+    assert (verdict.ok, verdict.found) == (False, "assumptions without source: 1")
 
 
 def test_every_fact_can_be_evaluated() -> None:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from ttplan.audit.canonical import canonical_json
 from ttplan.model.errors import InputError
-from ttplan.model.plan import Interval
+from ttplan.model.plan import Interval, PlanResult
 from ttplan.model.policy import Policy, Rule, RuleVerdict
 from ttplan.model.stored_plan import StoredPlan
 from ttplan.util.paths import PathLike
@@ -44,6 +44,12 @@ def _high(interval: Interval | None) -> float | None:
     return None if interval is None else interval[1]
 
 
+def _carrying(result: PlanResult) -> int:
+    """At least how many requests carry the savings: rerouted, or answered by a projected cache."""
+    hits = 0 if result.cache_hits is None else result.cache_hits.either
+    return max(result.aggregates.requests_rerouted, hits)
+
+
 NUMERIC_FACTS: dict[str, Callable[[StoredPlan], float | None]] = {
     "savings": lambda run: float(run.result.aggregates.projected_change_usd),
     "savings lower bound": lambda run: _low(
@@ -62,6 +68,12 @@ NUMERIC_FACTS: dict[str, Callable[[StoredPlan], float | None]] = {
     "unpriced targets": lambda run: run.result.aggregates.requests_unprice_able,
     "effective clusters": lambda run: (
         None if run.result.clusters is None else run.result.clusters.effective
+    ),
+    "carrying requests": lambda run: _carrying(run.result),
+    "assumptions without source": lambda run: (
+        None
+        if run.result.full is None
+        else sum(assumption.source == "none" for assumption in run.result.assumptions)
     ),
     "latency p95": lambda run: run.result.aggregates.p95_latency_ms_projected,
     "latency p95 upper bound": lambda run: _high(run.result.confidence_intervals.p95_latency_ms_95),
