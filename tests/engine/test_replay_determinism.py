@@ -175,3 +175,9 @@ def test_conditions_that_history_cannot_answer_are_caveats() -> None:
     assert "20 requests have no recorded prompt" in caveat_text
     assert "20 requests have no tag" in caveat_text
     assert "Small sample: 20 requests" in caveat_text
+    # A log may say which requests have images; a full projection reads it for the target's sake.
+    config = PlanConfig(projection="full")
+    full = replay(universe.plan(untagged, proposed_routes=routes, config=config))
+    assert "Conditions on images and audio are not projected, so nothing matches" in "\n".join(
+        full.caveats
+    )

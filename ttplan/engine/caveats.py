@@ -47,7 +47,7 @@ def collect_caveats(
         *_clustered(inferred.clusters, spec.interval_unit),
         *_heavy_tail(inferred.heavy_tail, spec.interval_unit),
         *_wide(aggregates, inferred.intervals),
-        *_unanswered(summary, spec.active_routes),
+        *_unanswered(summary, spec),
         *_latencies(summary, spec.is_full),
         *_repriced(summary),
         *_semantic(semantic),
@@ -191,16 +191,22 @@ def _wide(aggregates: Aggregates, intervals: ConfidenceIntervals) -> Iterator[st
             )
 
 
-def _unanswered(summary: Summary, routes: Sequence[ProposedRoute]) -> Iterator[str]:
+def _unanswered(summary: Summary, spec: ReplaySpec) -> Iterator[str]:
+    routes = spec.active_routes
+
     def named(asking: Sequence[ProposedRoute]) -> str:
         names = ", ".join(repr(route.name) for route in asking[:3])
         return names + (f" and {len(asking) - 3} more" if len(asking) > 3 else "")
 
     modal = [r for r in routes if r.when.has_images is not None or r.when.has_audio is not None]
     if modal:
-        yield (
-            f"No log says whether a request has images or audio, so nothing matches {named(modal)}."
+        # A full projection knows which requests have images, but routes choose before it is asked.
+        unread = (
+            "Conditions on images and audio are not projected"
+            if spec.is_full
+            else "No log says whether a request has images or audio"
         )
+        yield f"{unread}, so nothing matches {named(modal)}."
     prompting = [r for r in routes if r.when.prompt_contains_any_of]
     if prompting and summary.bodiless:
         yield (
