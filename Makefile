@@ -89,9 +89,6 @@ universes: $(READY)  ## projections of worlds with a known truth: make universes
 mutants: $(READY)  ## make mutants MODULE=verify.walker; all of ttplan.audit without MODULE
 	$(BIN)/python scripts/mutants.py $(MODULE)
 
-universes: $(READY)  ## try projections on simulated worlds whose costs are known
-	$(BIN)/python -m tests.universes --seeds $(or $(SEEDS),20)
-
 bench: $(READY)
 	$(BIN)/python -m benchmarks.run
 

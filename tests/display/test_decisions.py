@@ -99,8 +99,15 @@ def test_models_are_named_if_there_are_several() -> None:
             effect("cache_fit", 1, low_usd=2, high_usd=13),
             "saves 2.00 USD if nothing is cached, 13.00 USD if all of it is",
         ),
+        (
+            effect("cache_breakpoints", 0, slope_usd=9.0, low_usd=-2, high_usd=7),
+            "costs 2.00 USD more if nobody sets them, saves 7.00 USD if all clients do",
+        ),
+        (
+            effect("cache_breakpoints", 0, slope_usd=-3.0, low_usd=4, high_usd=7),
+            "saves 4.00 USD if all clients do, 7.00 USD if nobody sets them",
+        ),
         (effect("redo", 0, slope_usd=-20.0), "saves at any value"),
-        (effect("cache_breakpoints", 0), "none assumed"),
     ],
 )
 def test_ends_are_shown_with_their_conditions(unknown: AssumptionEffect, text: str) -> None:

@@ -37,17 +37,8 @@ SEEDS = int(os.environ.get("TTPLAN_UNIVERSE_SEEDS", "3"))
 """How many windows of each world the statistics are of; `TTPLAN_UNIVERSE_SEEDS=100` takes hours."""
 ENOUGH = SEEDS - max(1, SEEDS // 10)
 """How many of them must be right."""
-GAPS = {"breakpoints_unsaid": "no ends and no break-even of cache_breakpoints"}
-"""Worlds that projections do not explain yet."""
-gaps = [
-    pytest.param(
-        world,
-        id=name,
-        marks=[
-            *([pytest.mark.xfail(strict=True, reason=GAPS[name])] if name in GAPS else []),
-            *([] if name in OFTEN else [pytest.mark.slow]),
-        ],
-    )
+often = [
+    pytest.param(world, id=name, marks=[] if name in OFTEN else [pytest.mark.slow])
     for name, world in WORLDS.items()
 ]
 
@@ -59,7 +50,7 @@ def is_right(world: World, verdict: Verdict) -> bool:
     return verdict.sign and (verdict.covered or world.kind == "sign")
 
 
-@pytest.mark.parametrize("world", gaps)
+@pytest.mark.parametrize("world", often)
 def test_a_projection_is_right(world: World) -> None:
     first = judge_seed(world, 0)
     # One interval in 20 does not cover: then two others must.
@@ -68,7 +59,7 @@ def test_a_projection_is_right(world: World) -> None:
 
 
 @pytest.mark.statistics
-@pytest.mark.parametrize("world", gaps)
+@worlds
 def test_most_projections_are_right(world: World) -> None:
     verdicts = [judge_seed(world, seed) for seed in range(SEEDS)]
     if world.kind == "unknown":

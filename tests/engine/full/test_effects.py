@@ -178,3 +178,35 @@ def test_the_ends_of_an_unknown_rest_are_both_savings() -> None:
     assert effect.high_usd is not None
     assert [Fraction(effect.low_usd), Fraction(effect.high_usd)] == sorted(ends)
     assert savings == Fraction(effect.low_usd)
+
+
+def with_breakpoints(share: str | None) -> tuple[PlanInput, ProjectionInputs]:
+    """A plan whose target caches at breakpoints; every fifth request has no session."""
+    given = [] if share is None else [Assumption(name="cache_breakpoints", value=Decimal(share))]
+    plan, inputs = make_plan(True, *given)
+    rule = CacheRule(mode="explicit", ttl_seconds=60, minimum_tokens=4000)
+    requests = tuple(
+        r.model_copy(update={"session_id": None, "cached_tokens": 1000}) if i % 5 == 0 else r
+        for i, r in enumerate(plan.requests)
+    )
+    facts = {**inputs.facts, "openai:mid": ModelFacts(cache=rule)}
+    return plan.model_copy(update={"requests": requests}), inputs.model_copy(
+        update={"facts": facts}
+    )
+
+
+@pytest.mark.parametrize("share", [None, "0.2", "0.7"])
+def test_the_ends_of_breakpoints_are_those_of_new_runs(share: str | None) -> None:
+    plan = with_breakpoints(share)
+    savings, effects = project(*plan)
+    effect = effects["cache_breakpoints"]
+    nobody, everybody = (savings_at(plan, cache_breakpoints=Fraction(n)) for n in (0, 1))
+    assert nobody != everybody
+    assert effect.value == (share == "0.7")
+    assert savings == (everybody if share == "0.7" else nobody)
+    assert Fraction(effect.effect_usd) == savings - nobody
+    assert effect.slope_usd == pytest.approx(float(everybody - nobody), rel=1e-9)
+    ends = None if share else sorted((nobody, everybody))
+    assert (effect.low_usd is None) == (ends is None)
+    if ends is not None:
+        assert [Fraction(effect.low_usd or 0), Fraction(effect.high_usd or 0)] == ends

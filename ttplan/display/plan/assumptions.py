@@ -46,7 +46,9 @@ WORDINGS: dict[AssumptionName, Wording] = {
     "cache_fit": Wording(
         "prompts in the target's cache", "%", 1.0, "if nothing is cached", "if all of it is"
     ),
-    "cache_breakpoints": Wording("prompts sent with cache breakpoints", "%", 1.0),
+    "cache_breakpoints": Wording(
+        "prompts sent with cache breakpoints", "%", 1.0, "if nobody sets them", "if all clients do"
+    ),
     "paid_attempts": Wording(
         "answers too long for the target", "%", 1.0, "if it bills them", "if it does not"
     ),
@@ -79,7 +81,7 @@ def matters(effect: AssumptionEffect, result: PlanResult) -> bool:
     """Whether an assumption changes, or can change, the savings by a share that matters."""
     savings = abs(float(result.aggregates.change_vs_actual_usd))
     change = largest_change(effect, result)
-    return change > MATTERS * savings or effect.name == "cache_breakpoints"
+    return change > MATTERS * savings
 
 
 def largest_change(effect: AssumptionEffect, result: PlanResult) -> float:
@@ -157,7 +159,8 @@ def _is_reversed(effect: AssumptionEffect) -> bool:
     """Whether the first condition of the wording belongs to the upper end."""
     if effect.name == "price_factor":
         return effect.value is not None and effect.value < 1
-    return effect.name == "rest" and (effect.slope_usd or 0.0) > 0
+    slope = effect.slope_usd or 0.0
+    return slope > 0 if effect.name == "rest" else effect.name == "cache_breakpoints" and slope < 0
 
 
 def saves_text(amount: Decimal) -> str:

@@ -18,7 +18,7 @@ from ttplan.engine.full.money import (
     times,
     total_of,
 )
-from ttplan.engine.full.requests import ANSWERED, exact_cost, target_parts
+from ttplan.engine.full.requests import ANSWERED, exact_cost, marked_parts, target_parts
 from ttplan.engine.full.shape import Shape
 
 _DONE = {
@@ -46,13 +46,16 @@ class Flags(NamedTuple):
 
 def with_cold(rows: ir.Table, shape: Shape) -> ir.Table:
     """`rows` (of `with_warm_prefixes`) with `cold`, the exact cost on the target without a cached
-    prefix, and the tokens of its parts, `n_…`."""
+    prefix, and the tokens of its parts, `n_…`. If `shape.marks`, also how many tokens fewer each
+    part has if clients set breakpoints, `marks_…`."""
     parts = target_parts(rows, shape)
+    marks = marked_parts(rows, shape) if shape.marks else {}
     return rows.select(
         *(n for n in rows.columns if n not in _DONE and not n.startswith(_DONE_PREFIXES)),
         cold=exact_cost(rows, parts, "target", shape),
         discount=product(parts["cached"], rows.target_rate_input - rows.target_rate_cached),
         **{f"n_{name}": tokens for name, tokens in parts.items()},
+        **{f"marks_{name}": tokens for name, tokens in marks.items()},
     )
 
 
@@ -71,6 +74,8 @@ def with_projected(rows: ir.Table, carried: ir.Table, flags: Flags, shape: Shape
         read=scaled(rows.routed_warm, rows.fit),
         lost=scaled(rows.logged_warm, rows.fit) - scaled(rows.routed_warm, rows.fit),
     )
+    if shape.marks:
+        rows = rows.mutate(marks_read=scaled(rows.marked_warm, rows.fit))
     target = target_cost(rows, rows.read, backend)
     shift = rounded(product(rows.lost.abs(), rows.spread.abs()), backend)
     listed = rows.explained
@@ -113,7 +118,7 @@ def with_projected(rows: ir.Table, carried: ir.Table, flags: Flags, shape: Shape
     )
     kept_columns = [n for n in (*_KEPT, *rows.columns) if n in rows.columns]
     return rows.select(
-        *(n for n in dict.fromkeys(kept_columns) if n in _KEPT or n.startswith("n_")),
+        *(n for n in dict.fromkeys(kept_columns) if n in _KEPT or n.startswith(("n_", "marks_"))),
         hit=rows.projected_hit,
         projected_usd=rows.hit.ifelse(zero, rows.uncached_usd),
         rule=ibis.literal(0, "int16"),

@@ -171,6 +171,7 @@ def shape_of(
             for p in inputs.prices
         ),
         cached_explicitly=EXPLICIT in modes,
+        marks=any(pair.marks_matter for pair in routed),
         carries=_carried_parts(log, pairs, inputs.prices, EXPLICIT in modes),
         reprices=False,
         attempts=any(pair.values and pair.values["paid_attempts"].value for pair in pairs),

@@ -263,7 +263,9 @@ def _recorded_source(rows: ir.Table, shape: Shape) -> dict[str, ir.IntegerValue]
     )
 
 
-def _recorded_parts(rows: ir.Table, shape: Shape) -> dict[str, ir.IntegerValue]:
+def _recorded_parts(
+    rows: ir.Table, shape: Shape, marks: ir.BooleanValue | None = None
+) -> dict[str, ir.IntegerValue]:
     """The parts of the tokens on the target, scaled as they were recorded."""
     caches = ibis.or_(
         rows.target_mode == UNKNOWN,
@@ -272,7 +274,7 @@ def _recorded_parts(rows: ir.Table, shape: Shape) -> dict[str, ir.IntegerValue]:
         & (
             (rows.target_mode != EXPLICIT)
             | (rows.source_mode.isin([EXPLICIT, UNKNOWN]))
-            | rows.breakpoints
+            | (rows.breakpoints if marks is None else marks)
         ),
     )
     return _split_target(
@@ -283,16 +285,28 @@ def _recorded_parts(rows: ir.Table, shape: Shape) -> dict[str, ir.IntegerValue]:
     )
 
 
-def target_parts(rows: ir.Table, shape: Shape) -> dict[str, ir.IntegerValue]:
+def target_parts(
+    rows: ir.Table, shape: Shape, marks: ir.BooleanValue | None = None
+) -> dict[str, ir.IntegerValue]:
     """The parts on the target. Where a session tells which prefix is cached, the parts of a prompt
-    without a cached prefix: all of it is written if the client sets breakpoints."""
-    recorded = _recorded_parts(rows, shape)
+    without a cached prefix: all of it is written if the client sets breakpoints, or if `marks` says
+    that clients do."""
+    recorded = _recorded_parts(rows, shape, marks)
     if not shape.sessions:
         return recorded
     by_rule = rows.session.notnull() & (rows.target_mode != UNKNOWN)
-    writes = rows.caches & (rows.target_mode == EXPLICIT) & (rows.new_input >= rows.target_minimum)
+    caches = rows.caches if marks is None else rows.explicit_session | marks
+    writes = caches & (rows.target_mode == EXPLICIT) & (rows.new_input >= rows.target_minimum)
     ruled = _split_target(rows, shape, cached=_ZERO, write=writes.ifelse(rows.new_input, _ZERO))
     return {name: by_rule.ifelse(ruled[name], recorded[name]) for name in recorded}
+
+
+def marked_parts(rows: ir.Table, shape: Shape) -> dict[str, ir.IntegerValue]:
+    """By how many tokens each part of the prompt is smaller if clients set breakpoints."""
+    without, with_marks = (
+        target_parts(rows, shape, ibis.literal(marks)) for marks in (False, True)
+    )
+    return {name: without[name] - with_marks[name] for name in INPUT_PARTS if name in without}
 
 
 def _split_target(

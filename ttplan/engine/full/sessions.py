@@ -27,6 +27,7 @@ _ROUTED = World("routed", "routed_model", "routed_input")
 def with_warm_prefixes(rows: ir.Table, shape: Shape, count: int) -> Iterator[ir.Table]:
     """`rows` with `logged_warm` and `routed_warm`, tokens of the prompt that are cached,
     `source_caches`, and `caches`: whether the model that answers caches the prompt; for the block.
+    If `shape.marks`, also `marked_warm`: the prefix that would be cached at clients' breakpoints.
 
     Rows without a session are never warm. `rows` has `session`, `logged_model` and `routed_model`
     (numbers, negative where no model is asked), `routed_input`, `moved`, the parameters of its
@@ -49,7 +50,8 @@ def shows_cache(rows: ir.Table) -> ir.BooleanValue:
 def _with_warm(rows: ir.Table, shape: Shape) -> ir.Table:
     zero, no = ibis.literal(0, "int64"), ibis.literal(False)
     if not shape.sessions:
-        return rows.mutate(logged_warm=zero, routed_warm=zero, caches=no, source_caches=no)
+        also = {"marked_warm": zero} if shape.marks else {}
+        return rows.mutate(logged_warm=zero, routed_warm=zero, caches=no, source_caches=no, **also)
     explicit = rows.explicit_session if shape.cached_explicitly else no
     own = rows.session.notnull()
     source_caches = own & (
@@ -68,7 +70,12 @@ def _with_warm(rows: ir.Table, shape: Shape) -> ir.Table:
         rows.moved.ifelse(rows.target_minimum, rows.source_minimum),
         shape,
     )
+    also = {}
+    if shape.marks:
+        marked = own & rows.moved & (rows.target_mode == EXPLICIT) & ~explicit
+        also["marked_warm"] = (marked & (rows.routed_model >= 0)).ifelse(routed, zero)
     return rows.mutate(
+        **also,
         source_caches=source_caches,
         caches=caches,
         logged_warm=(source_caches & (rows.logged_model >= 0)).ifelse(logged, zero),

@@ -50,6 +50,7 @@ class Shape(NamedTuple):
     hourly: bool
     dated: bool
     cached_explicitly: bool
+    marks: bool
     fees: bool
     reprices: bool
     attempts: bool

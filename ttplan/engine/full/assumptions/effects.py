@@ -236,11 +236,13 @@ def _kept_cache(totals: FullTotals, mapping: FullMapping) -> Iterator[Linear]:
 
 
 def _cache_breakpoints(totals: FullTotals, mapping: FullMapping) -> Iterator[Linear]:
-    for pair, sums, _ in _moved(totals, mapping):
-        source, target = pair.modes
-        if target == EXPLICIT and source != EXPLICIT:
-            value = pair.values["cache_breakpoints"]
-            yield Linear(pair, value, _NOTHING, sums.requests)
+    for pair, sums, factor in _moved(totals, mapping):
+        if pair.marks_matter:
+            value, slope = pair.values["cache_breakpoints"], factor * sums.marked
+            counted = value._replace(value=Decimal(whole(value)))  # all prompts, or none
+            ends = (min(slope, _NOTHING), max(slope, _NOTHING)) if value.source == "none" else None
+            if slope or ends is None:
+                yield Linear(pair, counted, slope, sums.requests, ends)
 
 
 def _paid_attempts(totals: FullTotals, mapping: FullMapping) -> Iterator[Linear]:
@@ -337,12 +339,7 @@ def _break_even(
 def _matters(effect: AssumptionEffect) -> bool:
     """Whether an assumption changes something, or may."""
     known = effect.source != "none"
-    return (
-        known
-        or bool(effect.slope_usd)
-        or effect.low_usd is not None
-        or (effect.name == "cache_breakpoints")
-    )
+    return known or bool(effect.slope_usd) or effect.low_usd is not None
 
 
 def _weight(effect: AssumptionEffect, savings: Decimal) -> float:

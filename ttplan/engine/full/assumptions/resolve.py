@@ -73,6 +73,12 @@ class Pair:
         """How the source and the target cache prompts."""
         return cache_mode(self.source_facts.cache), cache_mode(self.target_facts.cache)
 
+    @property
+    def marks_matter(self) -> bool:
+        """Whether the target caches at breakpoints, which the log of its source cannot show."""
+        source, target = self.modes
+        return target == EXPLICIT and source != EXPLICIT
+
 
 def cache_mode(rule: CacheRule | None) -> int:
     """A rule's mode as a number; without a rule it is unknown."""

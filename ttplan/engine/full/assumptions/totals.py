@@ -15,7 +15,7 @@ from ttplan.engine.cost import REROUTED
 from ttplan.engine.dialects import exact_sum, fetch_from
 from ttplan.engine.full.assumptions.resolve import Pair
 from ttplan.engine.full.project import FullMapping
-from ttplan.engine.full.requests import INELIGIBLE, OUTPUT_LIMIT, REASONS
+from ttplan.engine.full.requests import INELIGIBLE, INPUT_PARTS, OUTPUT_LIMIT, REASONS
 from ttplan.engine.full.shape import EXPLICIT
 from ttplan.engine.full.tables import writes_long
 from ttplan.engine.summary import pico, usd
@@ -52,6 +52,8 @@ class PairSums:
     attempted: int = 0
     filled: Decimal = Decimal(0)
     lost: int = 0
+    marked: Decimal = Decimal(0)
+    """What clients save on the target by setting breakpoints."""
     kept: Decimal = Decimal(0)
     """What requests that stay save because other prefixes of theirs are cached."""
 
@@ -83,7 +85,7 @@ class FullTotals:
 
 def fetch_totals(mapped: ir.Table, mapping: FullMapping) -> FullTotals:
     """The totals of the rows of `map_full`."""
-    parts = tuple(name for name in mapped.columns if name.startswith("n_"))
+    parts = tuple(name for name in mapped.columns if name.startswith(("n_", "marks_")))
     rates = {row["piece"]: row for row in mapping.pieces.to_pylist()}
     by_index = {pair.index: pair for pair in mapping.pairs}
     sums: dict[int, PairSums] = defaultdict(PairSums)
@@ -145,6 +147,10 @@ def _moved(row: Mapping[str, Any], price: Rates, pair: Pair) -> PairSums:
     plain = cost("input") + cost("in_audio") + cost("in_image")
     prompts = int(row["new_input"])
     spread = full_rate - price["rate_cached"]
+    marked = int(row.get("marks_read") or 0) * spread + sum(
+        (int(row.get(f"marks_{name}") or 0) * price[f"rate_{name}"] for name in INPUT_PARTS),
+        Decimal(0),
+    )
     return PairSums(
         requests=row["requests"],
         actual=usd(pico(row["actual"])),
@@ -152,6 +158,7 @@ def _moved(row: Mapping[str, Any], price: Rates, pair: Pair) -> PairSums:
         rest=usd(pico(row["rest"])),
         filled=usd(pico(row.get("filled"))),
         lost=int(row.get("lost") or 0),
+        marked=marked,
         input=plain if explicit else plain - off,
         cached=cost("cached") + read * price["rate_cached"],
         written=written - off if explicit else written,
