@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 import signal
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tests.paths import DATA
+from tests.repeats import FIRST_CASES
 
 LONG = ("tests/faults/test_harness.py",)
 """What takes minutes begins first, so that no process is left with it at the end while the others
@@ -36,5 +38,14 @@ def sample_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest leaves out slow tests
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+    seen: Counter[str] = Counter()
+    for item in items:
+        if next(item.iter_markers("slow"), None) is not None:
+            continue
+        test = item.nodeid.split("[")[0].removeprefix("tests/")
+        seen[test] += 1
+        if seen[test] > FIRST_CASES.get(test, len(items)):
+            item.add_marker(pytest.mark.slow)

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.paths import DOCS, ROOT
+from tests.paths import DOCS, ROOT, TESTS
+from tests.repeats import FIRST_CASES
 
 PACKAGE = ROOT / "ttplan"
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -102,25 +103,29 @@ def test_no_module_is_loose_at_the_top() -> None:
     }
 
 
-@pytest.mark.parametrize("path", MODULES, ids=module_of)
-def test_imports_go_down_the_layers(path: Path) -> None:
-    package = package_of(path)
-    if package in ("__init__", "__main__"):
-        return
-    for name in imports_of(path):
-        if name.startswith("ttplan."):
-            other = name.split(".")[1]
-            if other not in LAYERS:  # a name at the top of the package
+def test_imports_go_down_the_layers() -> None:
+    wrong = []
+    for path in MODULES:
+        package = package_of(path)
+        if package in ("__init__", "__main__"):
+            continue
+        for name in imports_of(path):
+            other = name.split(".")[1] if name.startswith("ttplan.") else ""
+            if other not in LAYERS:  # another library, or a name at the top of the package
                 continue
             below = other == package or LAYERS[other] < LAYERS[package]
-            assert below, f"{path} imports {name}"
-            assert other in ALLOWED.get(package, {other}), f"{path} imports {name}"
+            if not below or other not in ALLOWED.get(package, {other}):
+                wrong.append(f"{module_of(path)} imports {name}")
+    assert wrong == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=module_of)
-def test_a_package_keeps_to_its_libraries(path: Path) -> None:
-    roots = {name.split(".")[0] for name in imports_of(path)}
-    assert not roots & FORBIDDEN.get(package_of(path), set())
+def test_packages_keep_to_their_libraries() -> None:
+    roots = {path: {name.split(".")[0] for name in imports_of(path)} for path in MODULES}
+    wrong = {
+        module_of(path): names & FORBIDDEN.get(package_of(path), set())
+        for path, names in roots.items()
+    }
+    assert {name: libraries for name, libraries in wrong.items() if libraries} == {}
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
@@ -229,3 +234,9 @@ def test_contract_names_are_exported() -> None:
         *("plots", "views"),
     }
     assert promised <= set(ttplan.__all__)
+
+
+def test_listed_tests_exist() -> None:
+    for test in FIRST_CASES:
+        path, name = test.split("::")
+        assert f"def {name}(" in (TESTS / path).read_text(), test

@@ -145,6 +145,7 @@ def test_an_unexpected_error_is_one_line(
     check_error(["plans"], 3, "unexpected ZeroDivisionError: odd", capsys)
 
 
+@pytest.mark.slow
 def test_the_demo_runs_all_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["demo", "--store", str(tmp_path / "demo.duckdb")]) == 0
     out = capsys.readouterr().out

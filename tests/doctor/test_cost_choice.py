@@ -202,6 +202,7 @@ def test_a_choice_that_there_is_not_is_refused() -> None:
         CostChooser("guessed")  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=10, phases=[Phase.generate])
 @given(st.lists(st.integers(0, 399), min_size=1, max_size=60), st.integers(1, 50))
 def test_a_row_gets_the_same_cost_whatever_it_comes_with(picked: list[int], size: int) -> None:

@@ -146,6 +146,7 @@ def test_chunks_and_expiry_change_nothing(chunk: int, monkeypatch: pytest.Monkey
     agree(sweep_thresholds(lookups(requests), (0.85, 0.9, 0.95, 1.0), 20, block=16), requests, 20)
 
 
+@pytest.mark.slow
 def test_near_ties_in_many_dimensions_are_decided_exactly() -> None:
     """Entries whose cosines differ by less than a float32 product can tell."""
     rng = np.random.default_rng(5)

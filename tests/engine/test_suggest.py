@@ -659,6 +659,7 @@ def test_an_unconfirmed_route_is_shown_as_such_and_not_handed_on() -> None:
 # --- as a plan ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_suggestions_are_edited_and_replayed_as_any_plan(
     sample: Workspace, tmp_path: Path
 ) -> None:

@@ -95,6 +95,7 @@ def applied(workspace: Workspace, count: int) -> list[TipAnchor]:
     return [apply(workspace, number) for number in range(count)]
 
 
+@pytest.mark.slow
 def test_each_commit_hands_its_anchor_on_from_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

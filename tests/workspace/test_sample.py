@@ -53,6 +53,7 @@ def rows() -> list[dict[str, Any]]:
     return rows
 
 
+@pytest.mark.slow
 def test_the_script_makes_the_gateways_log_again(tmp_path: Path) -> None:
     copy = tmp_path / "again.csv.gz"
     subprocess.run([sys.executable, ROOT / "scripts" / "make_gateway_log.py", copy], check=True)
@@ -73,6 +74,7 @@ def test_the_gateway_log_has_exactly_the_planted_mistakes() -> None:
     assert kinds == planted
 
 
+@pytest.mark.slow
 def test_the_log_after_is_the_second_half_hour_with_routes(
     tmp_path: Path, rows: list[dict[str, Any]]
 ) -> None:

@@ -171,6 +171,7 @@ def test_every_row_has_the_oracles_latency(rows: list[Row]) -> None:
     check(rows, duckdb_table(rows))
 
 
+@pytest.mark.slow
 def test_a_realistic_log_has_the_oracles_latencies() -> None:
     rows = simulated(1, 1500, ratio=1.6)
     assert len(check(rows, duckdb_table(rows)).curves.pieces) > 15
@@ -317,6 +318,7 @@ def coverage(seeds: int, n: int, share: float, ratio: float) -> tuple[float, flo
     return covered[0] / seeds, covered[1] / seeds, float(np.median(widths))
 
 
+@pytest.mark.slow
 def test_intervals_contain_the_truth_in_a_few_seeds() -> None:
     p50, p95, width = coverage(12, 800, 1.0, 1.0)
     assert p50 >= 0.8

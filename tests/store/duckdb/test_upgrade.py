@@ -169,6 +169,7 @@ def upgrading(path: Path, how: str = "live") -> subprocess.Popen[bytes]:
     )
 
 
+@pytest.mark.slow
 def test_concurrent_migrations_make_one_copy_despite_a_kill(
     path: Path,
 ) -> None:
