@@ -26,8 +26,9 @@ test-notebooks: $(READY)  ## part of test
 test-panel: $(READY)  ## part of test
 	$(BIN)/pytest -m browser tests/browser/test_smoke.py
 
-quick: $(READY)  ## the tests of all packages without notebooks and browser: at most 2 minutes
-	$(PYTEST) -q --ignore=tests/faults --ignore=tests/backends --ignore=tests/fuzz
+# Operations are tested through the workspace, the CLI, the panel and the views.
+quick: $(READY)  ## one case of each test of all packages: at most 2 minutes
+	$(PYTEST) -q --quick $(foreach part,faults backends fuzz docs universes operations,--ignore=tests/$(part))
 
 test-all: test test-rest  ## every test
 

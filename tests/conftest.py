@@ -38,8 +38,14 @@ def sample_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--quick", action="store_true", help="run only the first case of a parametrised test"
+    )
+
+
 @pytest.hookimpl(tryfirst=True)  # before pytest leaves out slow tests
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not item.nodeid.startswith(LONG))
     seen: Counter[str] = Counter()
     for item in items:
@@ -47,5 +53,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             continue
         test = item.nodeid.split("[")[0].removeprefix("tests/")
         seen[test] += 1
-        if seen[test] > FIRST_CASES.get(test, len(items)):
+        if seen[test] > (1 if config.getoption("quick") else FIRST_CASES.get(test, len(items))):
             item.add_marker(pytest.mark.slow)

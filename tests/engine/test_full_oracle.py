@@ -19,6 +19,7 @@ from tests.oracle import price_of
 from tests.oracle_full import FullOracle
 from tests.oracle_rates import money, rounded, searches
 from tests.support.full_plans import FullPlan, full_plan
+from tests.support.scale import SCALE
 from ttplan.engine.dialects import fetch
 from ttplan.engine.full.assumptions.describe import describe_full
 from ttplan.engine.replay import run_replay
@@ -246,7 +247,7 @@ def test_full_projections_equal_the_row_loop(seed: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(4))
 def test_more_full_projections_equal_the_row_loop(part: int) -> None:
-    for seed in [*RICH[3:], *range(24)][part::4]:
+    for seed in [*RICH[3:], *range(4 * SCALE)][part::4]:
         check(full_plan(seed))
 
 

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 
 from tests import oracle
+from tests.support.scale import SCALE
 from tests.support.strategies import plans
 from ttplan.engine.dialects import compiled
 from ttplan.engine.intervals.estimate import estimate
@@ -200,12 +201,13 @@ def test_the_engine_equals_the_row_loop_on_40_plans(plan: PlanInput) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(4))
-def test_the_engine_equals_the_row_loop_on_600_plans(part: int) -> None:
-    """Together with the 40 plans above."""
-
+def test_the_engine_equals_the_row_loop_on_more_plans(part: int) -> None:
     @seed(part)
     @settings(
-        max_examples=140, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+        max_examples=40 * SCALE,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
     )
     @given(plans(max_size=12))
     def run(plan: PlanInput) -> None:

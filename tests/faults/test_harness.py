@@ -12,10 +12,11 @@ import pytest
 from tests.faults.faults import FILE_FAULTS, Fault
 from tests.faults.server_faults import SERVER_FAULTS
 from tests.support.postgres import look_for_programs
+from tests.support.scale import SCALE
 
 SEED = 20261127
 """`make faults RUNS=10000 SEED=7` runs other scenarios."""
-FAST, PART = 50, 500
+FAST, PART = 50, 150 * SCALE
 """Scenarios of the fast run, and of each of the two parts of the full run."""
 SERVER_SEED = 20261982
 """With this seed, 100 scenarios have each fault at least four times."""
@@ -120,7 +121,7 @@ locking._locked = unclear
 )
 def test_a_planted_bug_is_reported(planted: str, fault: str, report: str) -> None:
     code, output = run_scenarios(
-        "--runs", "48", "--stages", "planned", "living", "--only", fault, planted=planted
+        "--runs", "24", "--stages", "planned", "living", "--only", fault, planted=planted
     )
     assert code == 1, output
     assert report in output
@@ -161,8 +162,8 @@ def test_a_planted_bug_in_a_database_is_reported(planted: str, fault: str, repor
 @pytest.mark.parametrize(
     ("arguments", "operations"),
     [
-        pytest.param((), 500, marks=pytest.mark.fault),
-        pytest.param(("--postgres",), 500, marks=[pytest.mark.fault, pytest.mark.postgres]),
+        pytest.param((), 200 * SCALE, marks=pytest.mark.fault),
+        pytest.param(("--postgres",), 200 * SCALE, marks=[pytest.mark.fault, pytest.mark.postgres]),
     ],
 )
 def test_eight_processes_share_a_store(arguments: tuple[str, ...], operations: int) -> None:
