@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from ttplan.model.route import RouteConditions as RouteConditions
     from ttplan.quality.chat import ChatJudge as ChatJudge
     from ttplan.quality.chat import ChatProposer as ChatProposer
+    from ttplan.quality.judge.labels import AnswerPairs as AnswerPairs
     from ttplan.quality.protocols import QualitySettings as QualitySettings
     from ttplan.store.duckdb.store import DuckDBStore as DuckDBStore
     from ttplan.store.memory import MemoryStore as MemoryStore
@@ -135,6 +136,7 @@ _HOMES = {
     "ttplan.workspace.open": ("open",),
     "ttplan.workspace.read_logs": ("Logs", "read_logs"),
     "ttplan.quality.chat": ("ChatJudge", "ChatProposer"),
+    "ttplan.quality.judge.labels": ("AnswerPairs",),
     "ttplan.quality.protocols": ("QualitySettings",),
     "ttplan.workspace": ("Workspace",),
 }

@@ -182,7 +182,7 @@ def test_quality_is_unverified_until_answers_were_compared() -> None:
     )
     replayed = result("0.15").model_copy(update={"quality": checked})
     card = " ".join(repr(Plan(run(replayed))).split())
-    assert "LOW risk: 4.0 % of 100 degraded 1.6 to 9.8 %, up to MEDIUM" in card
+    assert "LOW or MEDIUM risk: 4.0 % of 100 degraded, 1.6 to 9.8 % uncorrected" in card
 
 
 def test_the_worst_group_is_on_the_card_and_all_are_in_the_text() -> None:
@@ -197,5 +197,5 @@ def test_the_worst_group_is_on_the_card_and_all_are_in_the_text() -> None:
     assert "worst tag b\\u001b[31m: HIGH risk: 50.0 % of 30" in " ".join(card.split())
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert "tag b\\u001b[31m HIGH risk: 50.0 % of 30 degraded 33.2 to 66.8 %" in lines
-    assert "without a tag LOW risk: 0.0 % of 30 degraded 0.0 to 11.4 %, up to MEDIUM" in lines
+    assert "without a tag LOW or MEDIUM risk: 0.0 % of 30 degraded 0.0 to 11.4 %" in lines
     assert max(map(len, [*card.splitlines(), *text.splitlines()])) <= 80

@@ -63,7 +63,8 @@ def test_the_share_is_of_the_classified_and_unclear_stays_out() -> None:
     ) == (100, 72, 8, 20)
     assert result.degraded_pct == 10.0
     assert result.degraded_pct_95 == pytest.approx((5.157, 18.504), abs=0.01)
-    assert (result.risk_band, result.risk_band_upper) == (RiskBand.MEDIUM, RiskBand.HIGH)
+    assert (result.risk_band, result.risk_band_upper) == (RiskBand.UNKNOWN, RiskBand.HIGH)
+    assert result.bands == (RiskBand.MEDIUM, RiskBand.HIGH)
     assert len(result.sampled_examples) == 100
     assert {(e.request_id.int, e.verdict, e.reason) for e in result.sampled_examples} >= {
         (25, D, "since it is 25")
@@ -87,7 +88,7 @@ def test_the_names_that_tt_plan_core_has_are_there() -> None:
         "risk_band",
     } < result.keys()
     assert {"sampled_examples", "caveats"} < result.keys()
-    assert result["risk_band"] == "low"
+    assert result["risk_band"] == "unknown"
     assert result["sampled_examples"][0].keys() >= {"request_id", "verdict", "reason"}
     assert result["sampled_examples"][0]["verdict"] == "acceptable"
 
@@ -482,7 +483,7 @@ def at(count: int, act: Callable[[], object]) -> Callable[[int], None]:
 def check_cut_short(result: QualityResult, scored: int, of: int) -> None:
     assert result.cancelled
     assert result.sample_size == result.acceptable_count == scored
-    assert result.risk_band is RiskBand.LOW
+    assert result.risk_band is RiskBand.UNKNOWN
     assert any(
         f"cancelled: {of - scored} requests of {of} not judged" in caveat
         for caveat in result.caveats

@@ -16,6 +16,8 @@ from ttplan.cli.entrypoint import run
 from ttplan.model.errors import InputError
 from ttplan.model.request import RequestLog
 from ttplan.model.results.quality import Verdict
+from ttplan.model.results.verdicts import Worse
+from ttplan.quality.judge.labels import AnswerPairs
 from ttplan.quality.protocols import BodiesNotAllowed, BudgetExceeded
 from ttplan.workspace import Workspace
 
@@ -118,7 +120,8 @@ def test_rerouted_requests_are_judged_and_the_result_stored(
     assert stored.result.quality == quality
     assert stored.result.aggregates == checked.result.aggregates
     assert "UNVERIFIED" not in repr(stored)
-    assert f"{quality.risk_band.shown} risk" in repr(stored)
+    assert "HIGH risk" in repr(stored)
+    assert "uncorrected" in repr(stored)
     workspace.apply(plan_id)
     assert workspace.show(plan_id).result.quality == quality
 
@@ -191,3 +194,91 @@ def test_the_command_queries_a_server_and_shows_the_result(
     assert "secret-key" not in output.out + output.err
     assert max(map(len, output.out.splitlines())) <= 80
     assert workspace.show(plan_id).result.quality is not None
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, UUID]:
+    """A plan that reroutes 30 requests, for tests that check it again."""
+    return planned(tmp_path_factory.mktemp("kept"), rows(90))
+
+
+def test_controls_and_labels_are_kept_with_the_plan(kept: tuple[Workspace, UUID]) -> None:
+    workspace, plan_id = kept
+    pairs = AnswerPairs(size=12)
+    checked = workspace.check_quality(
+        plan_id,
+        judge=Judge(),
+        proposer=Proposer(),
+        budget_usd=1,
+        allow_bodies=True,
+        controls=20,
+        pairs=pairs,
+    )
+    quality = checked.result.quality
+    assert quality is not None
+    assert len(quality.controls) == 40
+    assert len(pairs) == 12
+    widget = workspace.label(plan_id, pairs)
+    answers: tuple[Worse, ...] = ("a", "b", "same") * 4
+    for worse in answers:
+        widget.choose(worse)
+    widget.save()
+    labelled = workspace.show(plan_id).result.quality
+    assert labelled is not None
+    assert {label.request_id: label.verdict for label in labelled.labels} == {
+        pair.request_id: pair.verdict_of(worse)
+        for pair, worse in zip(pairs.pairs, answers, strict=True)
+    }
+    assert labelled.sampled_examples == quality.sampled_examples
+    # No prompt, answer or label gets into the chain.
+    workspace.apply(plan_id)
+    for private in ("question", "from gpt-4o-mini", "degraded"):
+        assert not any(private in str(body) for body in workspace.entries()["payload"])
+    with pytest.raises(InputError, match="is not among the"):
+        workspace.set_labels(plan_id, {str(UUID(int=2)): "a"})
+
+
+def test_samples_are_priced_by_the_plan_and_the_log(kept: tuple[Workspace, UUID]) -> None:
+    workspace, plan_id = kept
+    card = workspace.samples_needed(plan_id, judge="gpt-4o", controls=100, specificity=1.0)
+    needed = card.result
+    assert (needed.available, needed.plan) == (30, "p")
+    # Every third request goes to gpt-4o-mini (0.15 and 0.60 USD per million tokens): 100 + 50 n.
+    tokens = sum(100 + 50 * n for n in range(0, 90, 3)) / 30
+    assert needed.answer_usd is not None
+    assert float(needed.answer_usd) == pytest.approx((tokens * 0.15 + 20 * 0.6) / 1e6, abs=1e-12)
+    assert needed.judge_usd is not None
+    assert float(needed.judge_usd) == pytest.approx(
+        ((400 + tokens + 40) * 2.5 + 300 * 10) / 1e6, abs=1e-12
+    )
+    assert needed.control_usd == 100 * (2 * needed.judge_usd + Decimal("0.01"))
+    first = needed.rows[0]
+    assert first.answers is not None
+    assert first.cost_usd == (
+        first.answers * (needed.answer_usd + needed.judge_usd) + needed.control_usd
+    )
+    assert "Only 30 rerouted requests have a recorded prompt" in " ".join(repr(card).split())
+    assert max(map(len, repr(card).splitlines())) <= 80
+    for wrong in ({"max_degraded": 5}, {"power": 1}, {"true_shares": [2]}, {"controls": -1}):
+        with pytest.raises(InputError):
+            workspace.samples_needed(plan_id, **wrong)
+
+
+def test_what_a_check_measured_is_used_for_the_next(kept: tuple[Workspace, UUID]) -> None:
+    workspace, plan_id = kept
+    workspace.check_quality(
+        plan_id,
+        judge=Judge(),
+        proposer=Proposer(),
+        budget_usd=1,
+        allow_bodies=True,
+        controls=20,
+    )
+    quality = workspace.show(plan_id).result.quality
+    assert quality is not None
+    assert quality.judge_accuracy is not None
+    assert quality.judge_accuracy.specificity is not None
+    needed = workspace.samples_needed(plan_id, max_degraded=0.3).result
+    assert needed.specificity == quality.judge_accuracy.specificity.share
+    assert needed.judge_usd is None
+    assert all(row.cost_usd is None for row in needed.rows)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests import oracle_quality as oracle
 from ttplan.model.errors import InputError
-from ttplan.quality.result import wilson_interval_pct
+from ttplan.quality.judge.accuracy import wilson_interval_pct
 from ttplan.quality.sampling import MAX_SAMPLE, SIZES, Sample, SampleRow, draw_sample
 
 TAGS = [None, "", "chat", "code", "ΟΔΟΣ", "\U0001f600", "\uffff"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from ttplan.model.results.quality import RiskBand
-from ttplan.quality.result import percent, wilson_interval_pct
+from ttplan.quality.judge.accuracy import percent, wilson_interval_pct
 
 
 @given(st.integers(1, 100_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))

@@ -10,13 +10,13 @@ from typing import Any
 
 import typer
 
-from ttplan.cli import apply, evidence, import_logs, key, plan, policy, routes, store, tlog, verify
+from ttplan.cli import apply, evidence, import_logs, key, plan, quality, routes, store, tlog, verify
 from ttplan.cli.options import app
 from ttplan.cli.output import name_options
 from ttplan.model.errors import TtplanError
 
 DEBUG = "TTPLAN_DEBUG"
-COMMAND_MODULES = (import_logs, plan, policy, apply, routes, verify, evidence, key, tlog, store)
+COMMAND_MODULES = (import_logs, plan, quality, apply, routes, verify, evidence, key, tlog, store)
 """Modules that add commands to the app when they are imported."""
 OLD_NAMES: dict[str, Callable[..., None]] = {
     "check": import_logs.check_logs,

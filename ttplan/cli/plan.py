@@ -1,8 +1,7 @@
-"""Commands that make and show plans: replay, suggest, back-test, and check their quality."""
+"""Commands that make and show plans: replay, suggest and back-test."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,10 +22,9 @@ from ttplan.cli.options import (
     option,
     read_actor,
     read_duration,
-    read_usd,
     read_window,
 )
-from ttplan.cli.output import count, show_frame, show_plan, show_result, show_value
+from ttplan.cli.output import count, show_frame, show_plan, show_result
 from ttplan.model.errors import Cancelled, InputError
 
 if TYPE_CHECKING:
@@ -262,52 +260,3 @@ def backtest(
         allow_unpriced=allow_unpriced,
     )
     show_result(card, json)
-
-
-@app.command("check-quality", rich_help_panel=PLAN)
-def check_quality(
-    plan_id: PlanArgument,
-    base_url: Annotated[str, option("An OpenAI-compatible API, such as http://127.0.0.1:8000/v1.")],
-    judge_model: Annotated[str, option("The model that compares the answers.", "--judge")],
-    budget_usd: Annotated[
-        str, option("The maximum cost of the check; estimated before anything is sent.")
-    ],
-    allow_bodies: Annotated[
-        bool, option("Allow sending recorded prompts and answers to that API.", "--allow-bodies")
-    ] = False,
-    sample: Annotated[int, option("The number of requests to sample.")] = 200,
-    seed: Annotated[int, option("The seed for the sample.")] = 0,
-    api_key_env: Annotated[
-        str | None, option("The environment variable that holds the API's key.")
-    ] = None,
-    judge_call_usd: Annotated[
-        str | None, option("The cost of one judgement, if the catalogue has no price.")
-    ] = None,
-    store: StoreOption = DEFAULT_STORE,
-    json: JsonOption = False,
-) -> None:
-    """Let the new models answer a sample of the rerouted requests, and let a judge compare."""
-    from ttplan.operations.plans.quality import chat_endpoints, quality_limits
-
-    workspace = open_store(store)
-    plan = workspace.show(plan_id)
-    judge, proposer = chat_endpoints(
-        plan.run, base_url, judge_model, at=datetime.now(UTC), api_key_env=api_key_env, seed=seed
-    )
-    budget = read_usd(budget_usd, "--budget-usd")
-    settings = quality_limits(None, budget, allow_bodies)
-    if judge_call_usd is not None:
-        call_usd = read_usd(judge_call_usd, "--judge-call-usd")
-        settings = settings.model_copy(update={"judge_call_usd": call_usd})
-    checked = workspace.check_quality(
-        plan,
-        judge=judge,
-        proposer=proposer,
-        budget_usd=budget,
-        allow_bodies=allow_bodies,
-        sample_size=sample,
-        seed=seed,
-        settings=settings,
-    )
-    quality = checked.result.quality
-    show_value(quality and quality.model_dump(mode="json"), checked.quality_text(), json)

@@ -17,6 +17,7 @@ from ttplan.audit.canonical import canonical_json
 from ttplan.model.errors import InputError
 from ttplan.model.plan import Interval, PlanResult
 from ttplan.model.policy import Policy, Rule, RuleVerdict
+from ttplan.model.results.quality import QualityResult, RiskBand
 from ttplan.model.stored_plan import StoredPlan
 from ttplan.util.paths import PathLike
 from ttplan.util.yaml_files import describe_validation_error, read_yaml
@@ -50,6 +51,20 @@ def _carrying(result: PlanResult) -> int:
     return max(result.aggregates.requests_rerouted, hits)
 
 
+def _risk_bands(quality: QualityResult | None) -> str | None:
+    """The bands that the judged answers do not rule out."""
+    if quality is None:
+        return None
+    return " or ".join(band.value for band in quality.bands) or RiskBand.UNVERIFIED.value
+
+
+def _correction(quality: QualityResult | None) -> str | None:
+    """Whether the degraded share is corrected for the judge's errors."""
+    if quality is None or quality.share_pct is None:
+        return None
+    return "corrected" if quality.is_corrected else "uncorrected"
+
+
 NUMERIC_FACTS: dict[str, Callable[[StoredPlan], float | None]] = {
     "savings": lambda run: float(run.result.aggregates.projected_change_usd),
     "savings lower bound": lambda run: _low(
@@ -77,21 +92,26 @@ NUMERIC_FACTS: dict[str, Callable[[StoredPlan], float | None]] = {
     ),
     "latency p95": lambda run: run.result.aggregates.p95_latency_ms_projected,
     "latency p95 upper bound": lambda run: _high(run.result.confidence_intervals.p95_latency_ms_95),
+    "degraded pct": lambda run: (
+        None if run.result.quality is None else run.result.quality.share_pct
+    ),
+    "degraded pct upper bound": lambda run: (
+        None if run.result.quality is None else _high(run.result.quality.interval_pct)
+    ),
     "cache poisoning candidates": lambda run: run.result.aggregates.l2_poisoning_candidates,
     "caveats": lambda run: len(run.result.caveats),
     "routes": lambda run: len(run.result.proposed_routes),
 }
 """Numbers that a rule can use: signed USD per window, percentages 0..100, latency in ms."""
 TEXT_FACTS: dict[str, Callable[[StoredPlan], str | None]] = {
-    "risk band": lambda run: (
-        None if run.result.quality is None else run.result.quality.risk_band.value
-    ),
+    "risk band": lambda run: _risk_bands(run.result.quality),
     "risk band upper": lambda run: (
         None if run.result.quality is None else run.result.quality.risk_band_upper.value
     ),
+    "degraded share": lambda run: _correction(run.result.quality),
     "interval method": lambda run: run.result.interval_method,
 }
-"""Words that a rule can use."""
+"""Words that a rule can use. Of several possible ones, ` or ` is between them."""
 
 
 def read_policy(path: PathLike) -> Policy:
@@ -146,9 +166,14 @@ def parse_rule(text: str) -> tuple[str, Callable[[Fact], bool]]:
         return _check_fact(match["fact"], NUMERIC_FACTS, text), lambda value: value == 0
     if match := _WORD_RULE.fullmatch(rule):
         word, is_equal = match["word"], match["verb"] == "is"
-        return _check_fact(
-            match["fact"], TEXT_FACTS, text
-        ), lambda value: (value == word) is is_equal
+        return (
+            _check_fact(match["fact"], TEXT_FACTS, text),
+            lambda value: (
+                str(value).split(" or ") == [word]
+                if is_equal
+                else word not in str(value).split(" or ")
+            ),
+        )
     raise InputError(
         f"{text!r:.80} is not a rule; expected something like 'savings lower bound > 0', "
         "'no unpriced targets', 'risk band not high'"

@@ -14,6 +14,8 @@ from ttplan.model.errors import InputError
 from ttplan.model.money import round_money, to_decimal
 from ttplan.model.results.quality import QualityResult
 from ttplan.quality.chat_format import MAX_BODY, read_answer
+from ttplan.quality.judge.controls import control_cases, control_scores, interleave
+from ttplan.quality.judge.labels import AnswerPairs
 from ttplan.quality.protocols import (
     BodiesNotAllowed,
     BudgetExceeded,
@@ -39,6 +41,8 @@ async def assess(
     *,
     settings: QualitySettings,
     unrecorded: int = 0,
+    controls: int = 0,
+    pairs: AnswerPairs | None = None,
     cancel: CancelToken | None = None,
     progress: Progress | None = None,
 ) -> QualityResult:
@@ -55,26 +59,42 @@ async def assess(
         Each sampled request, with its bodies and its target model.
     unrecorded
         The number of requests that could not be drawn because they have no bodies, for a caveat.
+    controls
+        For how many of the drawn requests the judge is tried out: on another answer of their own
+        model, and on an answer made bad on purpose.
+    pairs
+        Keeps prompts and answers of drawn requests for people to label.
     progress
-        Called with the number of judged requests.
+        Called with the number of judged answers.
 
     Raises
     ------
     BodiesNotAllowed
         If the settings do not allow sending bodies.
     BudgetExceeded
-        If (proposer + judge) * requests * (1 + retries) may cost more than the budget.
+        If (proposer + judge) * answers * (1 + retries) may cost more than the budget.
     InputError
         If a request is missing or a cost is unknown. Nothing is sent in all three cases.
     """
     if not settings.allow_bodies:
         raise BodiesNotAllowed
-    cases = _prepare_cases(sample, requests, judge, proposer, settings)
+    drawn = set(sample.drawn)
+    judged = _prepare_cases(sample, requests, judge, proposer, settings)
+    tried = control_cases(
+        [case for case in judged if case.request.id in drawn],
+        controls,
+        seed=sample.seed,
+        repeat_usd=lambda again: _repeat_usd(proposer, settings, again),
+    )
+    cases = interleave(judged, tried)
     attempts = 1 + settings.retries
     estimate = attempts * sum((case.proposer_usd + case.judge_usd for case in cases), Decimal(0))
     if estimate > settings.budget_usd:
         raise BudgetExceeded(estimate, settings.budget_usd, len(cases), attempts)
-    runner = Runner(judge, proposer, settings, sample.seed, progress)
+    if pairs is not None:
+        pairs.begin((case.request.id for case in judged if case.request.id in drawn), sample.seed)
+    on_answer = None if pairs is None else pairs.add
+    runner = Runner(judge, proposer, settings, sample.seed, progress, on_answer)
     async with AsyncExitStack() as stack:
         if cases:
             for party in (judge, proposer):
@@ -82,18 +102,19 @@ async def assess(
                     await stack.enter_async_context(party)  # type: ignore[arg-type]
             await runner.run(cases, cancel)
     record = RunRecord(
-        scores=runner.scores,
+        scores={key: score for (key, control), score in runner.scores.items() if control is None},
         judge=display_name(judge),
         proposer=display_name(proposer),
-        skipped=len(sample.ids) - len(cases),
+        skipped=len(sample.ids) - len(judged),
         unrecorded=unrecorded,
-        ready=frozenset(case.request.id for case in cases),
+        ready=frozenset(case.request.id for case in judged),
         stopped=runner.stopped,
         stopped_detail=runner.stopped_detail,
         budget_usd=settings.budget_usd,
         cost_usd=runner.budget.spent_usd,
         cost_is_estimated=runner.budget.estimated,
         calls=runner.budget.calls,
+        controls=control_scores(tried, runner.scores),
     )
     return summarise(sample, record)
 
@@ -106,6 +127,8 @@ def assess_sync(
     *,
     settings: QualitySettings,
     unrecorded: int = 0,
+    controls: int = 0,
+    pairs: AnswerPairs | None = None,
     cancel: threading.Event | None = None,
     progress: Progress | None = None,
 ) -> QualityResult:
@@ -123,6 +146,8 @@ def assess_sync(
         proposer,
         settings=settings,
         unrecorded=unrecorded,
+        controls=controls,
+        pairs=pairs,
         cancel=stop,
         progress=progress,
     )
@@ -196,6 +221,19 @@ def _prepare_cases(
         judge_usd = _call_usd(judge, "judge", settings.judge_call_usd, rerouted)
         cases.append(JudgeCase(rerouted, original, proposer_usd, judge_usd))
     return cases
+
+
+def _repeat_usd(proposer: Proposer, settings: QualitySettings, again: ReroutedRequest) -> Decimal:
+    """Return the estimated cost of another answer of a request's own model.
+
+    If nothing else tells, it is what the logged answer cost.
+    """
+    estimate = settings.proposer_call_usd
+    if estimate is None and isinstance(proposer, CostEstimator):
+        estimate = proposer.estimate_usd(again)
+    if estimate is None:
+        estimate = again.request.cost_usd
+    return _call_usd(proposer, "proposer", estimate, again)
 
 
 def _call_usd(

@@ -24,7 +24,7 @@ from ttplan.quality.usage import read_usage, token_cost_usd, usage_cost_usd
 JUDGE_TOKENS = 300
 """The most tokens of a judge's reply."""
 SPARE_TOKENS = 512
-_INSTRUCTION_TOKENS = 400
+INSTRUCTION_TOKENS = 400
 
 INSTRUCTIONS = """\
 You compare two answers that two assistants gave to the same request.
@@ -139,7 +139,7 @@ class ChatJudge(_ChatParty):
         request = rerouted.request
         return token_cost_usd(
             self._price,
-            _INSTRUCTION_TOKENS + request.input_tokens + 2 * request.output_tokens,
+            INSTRUCTION_TOKENS + request.input_tokens + 2 * request.output_tokens,
             JUDGE_TOKENS,
         )
 

@@ -49,6 +49,20 @@ def read_prompt(body: str) -> Prompt:
     return Prompt([{"role": "user", "content": body}], {}, False, plain=True)
 
 
+def prompt_text(body: str) -> str:
+    """Return a prompt as text for people: its messages, each with its role if there are several."""
+    messages = read_prompt(body).messages
+    texts = [(str(message["role"]), _readable(message["content"])) for message in messages]
+    if len(texts) == 1:
+        return texts[0][1]
+    return "\n\n".join(f"{role}: {text}" for role, text in texts)
+
+
+def _readable(content: Any) -> str:
+    text = _text(content)
+    return json.dumps(content, ensure_ascii=False) if text is None else text
+
+
 def read_answer(response_body: str) -> str | None:
     """Return the text of an answer in a chat API's JSON (or None), else the body itself."""
     content = _json(response_body)

@@ -26,7 +26,9 @@ import numpy.typing as npt
 
 from ttplan.model.projection.assumption import MAX_VALUE, Assumption, AssumptionName, measured
 from ttplan.model.results.quality import QualityResult, SampleScore, Verdict
-from ttplan.quality.result import MANY_UNCLEAR, Z_95, percent
+from ttplan.quality.correction import Z_95, corrected_share
+from ttplan.quality.judge.accuracy import Rates, percent
+from ttplan.quality.result import MANY_UNCLEAR
 
 MIN_PAIRS = 20
 """With fewer paired answers, nothing is said of a pair of models."""
@@ -50,7 +52,8 @@ def judged_assumptions(quality: QualityResult) -> tuple[Assumption, ...]:
     and `ratio_reasoning`, or `reasoning_tokens` if the source does not think. Not if more than
     `MAX_UNLIKE` of the new prompts have another length than the logged ones by more than a factor
     of 3: the recorded prompts are then not all that the source was sent. With at least `MIN_PAIRS`
-    judged pairs, of which at most 20 % are unclear: `redo`, the degraded share.
+    judged pairs, of which at most 20 % are unclear: `redo`, the degraded share, corrected for the
+    judge's errors if they were measured.
     """
     pairs: dict[tuple[str, str], list[SampleScore]] = defaultdict(list)
     for score in quality.sampled_examples:
@@ -61,7 +64,7 @@ def judged_assumptions(quality: QualityResult) -> tuple[Assumption, ...]:
         for models in sorted(pairs)
         for assumption in (
             *_token_assumptions(models, pairs[models]),
-            *_redo(models, pairs[models]),
+            *_redo(models, pairs[models], Rates.of(quality.judge_accuracy)),
         )
     )
 
@@ -121,13 +124,24 @@ def _token_assumptions(
             yield measured(name, estimate, models, "judged", note)
 
 
-def _redo(models: tuple[str, str], scores: Sequence[SampleScore]) -> Iterator[Assumption]:
+def _redo(
+    models: tuple[str, str], scores: Sequence[SampleScore], rates: Rates | None
+) -> Iterator[Assumption]:
+    """The degraded share, corrected for the judge's errors if they are known."""
     degraded = sum(score.verdict == Verdict.DEGRADED for score in scores)
     classified = sum(score.verdict != Verdict.UNCLEAR for score in scores)
     unclear = len(scores) - classified
-    if classified >= MIN_PAIRS and percent(unclear, len(scores)) <= MANY_UNCLEAR:
-        note = f"{degraded:,} of {classified:,} judged answers degraded"
-        yield measured("redo", share_of(degraded, classified), models, "judged", note)
+    if classified < MIN_PAIRS or percent(unclear, len(scores)) > MANY_UNCLEAR:
+        return
+    note = f"{degraded:,} of {classified:,} judged answers degraded"
+    estimate = share_of(degraded, classified)
+    if rates is not None:
+        corrected = corrected_share(degraded, classified, *rates)
+        if corrected.share is None:
+            return
+        error = (corrected.high - corrected.low) / (2 * Z_95)
+        estimate, note = Estimate(corrected.share, error), f"{note}, corrected"
+    yield measured("redo", estimate, models, "judged", note)
 
 
 def _is_paired(score: SampleScore) -> bool:

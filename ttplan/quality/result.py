@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from math import sqrt
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
@@ -14,10 +13,20 @@ from ttplan.model.results.quality import (
     ForcedScores,
     QualityGroup,
     QualityResult,
-    RiskBand,
     SampleScore,
     StopReason,
     Verdict,
+    groups_band,
+)
+from ttplan.model.results.risk import RiskBand, possible_bands
+from ttplan.model.results.verdicts import ControlScore, JudgeAccuracy, Label
+from ttplan.quality.judge.accuracy import (
+    Rates,
+    accuracy_caveats,
+    band_fields,
+    judge_accuracy,
+    percent,
+    share_fields,
 )
 from ttplan.quality.sampling import Sample
 
@@ -41,21 +50,21 @@ class RunRecord(NamedTuple):
     cost_usd: Decimal
     cost_is_estimated: bool
     calls: int
+    controls: tuple[ControlScore, ...] = ()
 
 
 def summarise(sample: Sample, run: RunRecord) -> QualityResult:
     """Return the result of a run; its share covers the random draw, without forced requests."""
     drawn = tuple(run.scores[key] for key in sample.drawn if key in run.scores)
     forced = tuple(run.scores[key] for key in sample.forced if key in run.scores)
-    share = _share(drawn)
+    fields = _assessed(drawn, judge_accuracy(run.controls, (), drawn))
     forced_scores = _forced_scores(forced) if sample.forced else None
     return QualityResult(
-        **share,
+        **fields,
+        controls=run.controls,
         sampled_examples=drawn,
         forced=forced_scores,
-        caveats=tuple(
-            _caveats(sample, run, drawn, len(drawn) - share["unclear_count"], forced_scores)
-        ),
+        caveats=(*_accuracy_caveats(fields), *_caveats(sample, run, drawn, fields, forced_scores)),
         judge=run.judge,
         proposer=run.proposer,
         seed=sample.seed,
@@ -68,8 +77,29 @@ def summarise(sample: Sample, run: RunRecord) -> QualityResult:
         cost_usd=round_money(run.cost_usd),
         cost_is_estimated=run.cost_is_estimated,
         calls=run.calls,
-        groups=(*_groups(drawn, "route"), *_groups(drawn, "tag")),
     )
+
+
+def with_labels(quality: QualityResult, labels: Sequence[Label]) -> QualityResult:
+    """A result with people's verdicts on its drawn requests, corrected by what they tell."""
+    before = set(_accuracy_caveats(dict(quality)))
+    accuracy = judge_accuracy(quality.controls, labels, quality.sampled_examples)
+    fields = _assessed(quality.sampled_examples, accuracy)
+    others = (caveat for caveat in quality.caveats if caveat not in before)
+    caveats = (*_accuracy_caveats(fields), *others)
+    changes = fields | {"labels": tuple(labels), "caveats": caveats}
+    # What is no longer known is not in `fields`.
+    cleared = {"corrected_pct": None, "corrected_pct_95": None}
+    return QualityResult(**(dict(quality) | cleared | changes))
+
+
+def _accuracy_caveats(fields: Mapping[str, Any]) -> Iterator[str]:
+    """The caveats of the judge's errors, of the fields of a result."""
+    if fields["degraded_pct"] is None:
+        return iter(())
+    is_corrected = fields.get("corrected_pct_95") is not None
+    is_known = fields.get("corrected_pct") is not None
+    return accuracy_caveats(fields["judge_accuracy"], is_corrected, is_known)
 
 
 def unverified_result(why: str, *, population: int = 0, seed: int = 0) -> QualityResult:
@@ -91,23 +121,26 @@ def _counts(scores: Sequence[SampleScore]) -> dict[str, int]:
     }
 
 
-def _share(scores: Sequence[SampleScore]) -> dict[str, Any]:
-    """The counts of some scores, the share of degraded ones, its interval, and their bands."""
+def _share(scores: Sequence[SampleScore], rates: Rates | None) -> dict[str, Any]:
+    """The counts of some scores, the share of degraded ones, and its interval."""
     counts = _counts(scores)
     degraded = counts["degraded_count"]
-    classified = counts["acceptable_count"] + degraded
-    share = percent(degraded, classified) if classified else None
-    interval = wilson_interval_pct(degraded, classified) if classified else None
-    return {
-        **counts,
-        "degraded_pct": share,
-        "degraded_pct_95": interval,
-        "risk_band": RiskBand.of(share),
-        "risk_band_upper": RiskBand.of(None if interval is None else interval[1]),
-    }
+    return counts | share_fields(degraded, counts["acceptable_count"] + degraded, rates)
 
 
-def _groups(scores: Sequence[SampleScore], by: Literal["route", "tag"]) -> tuple[QualityGroup, ...]:
+def _assessed(scores: Sequence[SampleScore], accuracy: JudgeAccuracy | None) -> dict[str, Any]:
+    """The fields of a result that the judge's errors bear on."""
+    rates = Rates.of(accuracy)
+    share = _share(scores, rates)
+    groups = (*_groups(scores, "route", rates), *_groups(scores, "tag", rates))
+    interval = share.get("corrected_pct_95") or share["degraded_pct_95"]
+    bands = band_fields(possible_bands(interval, groups_band(groups)))
+    return {**share, **bands, "groups": groups, "judge_accuracy": accuracy}
+
+
+def _groups(
+    scores: Sequence[SampleScore], by: Literal["route", "tag"], rates: Rates | None
+) -> tuple[QualityGroup, ...]:
     """The scores by name, no name first; empty if there is only one."""
     groups: dict[str | None, list[SampleScore]] = defaultdict(list)
     for score in scores:
@@ -115,7 +148,14 @@ def _groups(scores: Sequence[SampleScore], by: Literal["route", "tag"]) -> tuple
     if len(groups) < 2:
         return ()
     names = sorted(groups, key=lambda name: (name is not None, (name or "").encode()))
-    return tuple(QualityGroup(by=by, name=name, **_share(groups[name])) for name in names)
+    shares = {name: _share(groups[name], rates) for name in names}
+    return tuple(
+        QualityGroup(by=by, name=name, **shares[name], **_own_bands(shares[name])) for name in names
+    )
+
+
+def _own_bands(share: Mapping[str, Any]) -> dict[str, RiskBand]:
+    return band_fields(possible_bands(share.get("corrected_pct_95") or share["degraded_pct_95"]))
 
 
 def _forced_scores(scores: tuple[SampleScore, ...]) -> ForcedScores:
@@ -130,10 +170,11 @@ def _caveats(
     sample: Sample,
     run: RunRecord,
     drawn: tuple[SampleScore, ...],
-    classified: int,
+    fields: Mapping[str, Any],
     forced: ForcedScores | None,
 ) -> Iterator[str]:
-    """Yield the caveats, the most important first."""
+    """Yield the caveats of the run, the most important first."""
+    classified = len(drawn) - fields["unclear_count"]
     not_judged = len(run.ready - run.scores.keys())
     if run.stopped is not None:
         reason = {
@@ -144,6 +185,8 @@ def _caveats(
         yield (
             f"{reason}: {_requests(not_judged)} of {len(run.ready):,} not judged. "
             "Slow answers are likelier to be among them."
+            if not_judged
+            else f"{reason}: some answers of known quality were not judged."
         )
     if not sample.ids:
         yield "UNVERIFIED: no request was sampled."
@@ -179,26 +222,3 @@ def _caveats(
         requests = sum(stratum.requests for stratum in missed)
         groups = f"{len(missed):,} of {len(sample.strata):,} groups by tag and size"
         yield f"{groups}, with {_requests(requests)}, have none in the sample."
-
-
-Z_95 = 1.959963984540054
-"""The 97.5 % point of the standard normal distribution; a literal is the same everywhere."""
-
-
-def percent(part: int, whole: int) -> float:
-    """Return `part` of `whole` (> 0) in percent, correctly rounded: 1 of 20 is exactly 5.0."""
-    return 100 * part / whole
-
-
-def wilson_interval_pct(hits: int, n: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share, in percent, from `hits` of `n` > 0.
-
-    E. B. Wilson, Probable Inference, the Law of Succession, and Statistical Inference, JASA 22
-    (1927).
-    """
-    centre = hits + Z_95**2 / 2
-    half_width = Z_95 * sqrt(hits * (n - hits) / n + Z_95**2 / 4)
-    # The ends are exact if all or none are hits; rounding would move them slightly.
-    low = 0.0 if hits == 0 else 100 * (centre - half_width) / (n + Z_95**2)
-    high = 100.0 if hits == n else 100 * (centre + half_width) / (n + Z_95**2)
-    return max(0.0, low), min(100.0, high)

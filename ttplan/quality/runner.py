@@ -12,6 +12,7 @@ from blake3 import blake3
 
 from ttplan.model.request import RequestLog
 from ttplan.model.results.quality import SampleScore, StopReason, TokenUsage, Verdict
+from ttplan.model.results.verdicts import ControlKind
 from ttplan.quality.budget import BudgetTracker, parse_amount
 from ttplan.quality.chat_format import MAX_BODY
 from ttplan.quality.protocols import (
@@ -45,17 +46,32 @@ class _StopRun(Exception):
 
 
 class JudgeCase(NamedTuple):
-    """A request to judge, with the estimated cost of its calls in USD."""
+    """A request to judge, with the estimated cost of its calls in USD.
+
+    A control has its kind. `planted` is judged instead of an answer of the proposer.
+    """
 
     rerouted: ReroutedRequest
     original: str
     proposer_usd: Decimal
     judge_usd: Decimal
+    control: ControlKind | None = None
+    planted: str | None = None
 
     @property
     def request(self) -> RequestLog:
         """The logged request."""
         return self.rerouted.request
+
+    @property
+    def key(self) -> CaseKey:
+        """What tells the cases of a run apart."""
+        return self.request.id, self.control
+
+
+CaseKey = tuple[UUID, ControlKind | None]
+AnswerCallback = Callable[[JudgeCase, str], None]
+"""Called with each case and its new answer, before it is judged."""
 
 
 class Runner:
@@ -68,16 +84,19 @@ class Runner:
         settings: QualitySettings,
         seed: int,
         progress: Progress | None,
+        on_answer: AnswerCallback | None = None,
     ) -> None:
         self.judge = judge
         self.proposer = proposer
         self.settings = settings
         self.seed = seed
         self.progress = progress
+        self.on_answer = on_answer
         self.budget = BudgetTracker(settings.budget_usd)
-        self.scores: dict[UUID, SampleScore] = {}
+        self.scores: dict[CaseKey, SampleScore] = {}
         self.stopped: StopReason | None = None
         self.stopped_detail = ""
+        self._cannot_repeat = False
 
     async def run(self, cases: list[JudgeCase], cancel: CancelToken | None) -> None:
         """Score the cases, at most `in_flight` at a time, until they are done or the run stops."""
@@ -122,25 +141,36 @@ class Runner:
         for case in remaining:
             if self.stopped is not None:
                 return
+            if case.control == "repeated" and self._cannot_repeat:
+                continue
             try:
                 score = await self._score(case)
             except _StopRun as stop:
+                if case.control == "repeated" and stop.reason == "refused":
+                    # The service may not serve the logged models; the others still can be judged.
+                    self._cannot_repeat = True
+                    continue
                 self._stop(stop.reason, stop.detail)
                 return
-            self.scores[case.request.id] = score
+            self.scores[case.key] = score
             if self.progress is not None:
                 self.progress(len(self.scores))
 
     async def _score(self, case: JudgeCase) -> SampleScore:
         """Have a request answered and judged; unclear if a call failed. Raises _StopRun."""
         request, target_model = case.request, case.rerouted.target_model
-        answer = judgement = None
+        answer: Any = None
+        judgement = None
         try:
-            answer = await self._call(
-                "proposer", case, lambda: self.proposer(request, target_model)
-            )
+            answer = case.planted
+            if answer is None:
+                answer = await self._call(
+                    "proposer", case, lambda: self.proposer(request, target_model)
+                )
             text = answer.text if isinstance(answer, ProposedAnswer) else answer
             if isinstance(text, str) and len(text) <= MAX_BODY:
+                if self.on_answer is not None:
+                    self.on_answer(case, text)
                 judgement = await self._call(
                     "judge", case, lambda: self.judge.judge(request, case.original, text)
                 )

@@ -13,6 +13,7 @@ from ttplan.display.checks import BackupCard, HealthCard, PolicyCheckCard
 from ttplan.display.evidence import EntryCard, StoreCopyCard
 from ttplan.display.logs import DiagnosisCard, ImportCard
 from ttplan.display.plan import Plan
+from ttplan.display.quality import SamplesCard
 from ttplan.display.reconciliation import ReconciliationCard, TrackRecordCard
 from ttplan.display.routes import DriftCard, ExportCard, PreviewCard
 from ttplan.display.suggestions import SuggestionsCard
@@ -23,7 +24,7 @@ from ttplan.operations import requests as request_ops
 from ttplan.operations.chain import store_chain
 from ttplan.operations.context import Context
 from ttplan.operations.plans import apply as apply_ops
-from ttplan.operations.plans import evaluate, policy, stored_plans
+from ttplan.operations.plans import evaluate, judging, policy, stored_plans
 from ttplan.operations.plans import reconcile as reconcile_ops
 from ttplan.operations.routes import adopt as adopt_ops
 from ttplan.operations.routes import drift as drift_ops
@@ -34,7 +35,10 @@ from ttplan.operations.stores import health as health_ops
 from ttplan.workspace.base import Evidence, WorkspaceBase, bound, entry_card_or_none, unpacked
 
 if TYPE_CHECKING:
+    from ttplan.operations.context import PlanRef
     from ttplan.panel import Panel
+    from ttplan.panel.labelling import Labelling
+    from ttplan.quality.judge.labels import AnswerPairs
     from ttplan.views.frame import View
     from ttplan.views.stored import RoutesView
 
@@ -119,7 +123,9 @@ class Workspace(WorkspaceBase):
     plans = bound(queries.plans, _plans_view)
     suggest = bound(evaluate.suggest, SuggestionsCard)
     backtest = bound(evaluate.backtest, BacktestCard)
-    check_quality = bound(evaluate.check_quality, Plan)
+    samples_needed = bound(judging.samples_needed, SamplesCard)
+    check_quality = bound(judging.check_quality, Plan)
+    set_labels = bound(judging.set_labels, Plan)
     savings = bound(queries.savings, _savings_view)
     latencies = bound(queries.latencies, _latencies_view)
     assumptions = bound(queries.assumptions, _assumptions_view)
@@ -227,6 +233,33 @@ class Workspace(WorkspaceBase):
         from ttplan.panel import Panel
 
         return Panel(PanelWorkspace(self._context), name=self._context.name, who=who)
+
+    def label(self, plan: PlanRef, pairs: AnswerPairs) -> Labelling:
+        """A widget to compare judged answers with those before: 1, 2 and 3 on the keyboard.
+
+        It shows the pairs in blind order: neither which answer is new nor what the judge said.
+        *Save labels* keeps them, as `set_labels` does.
+
+        Parameters
+        ----------
+        plan : Plan, UUID or str
+            The plan, its id, the first digits of its id, or its name.
+        pairs : AnswerPairs
+            The pairs that `check_quality` kept.
+
+        Returns
+        -------
+        Labelling
+            A widget: end a notebook cell with it.
+
+        Examples
+        --------
+        >>> ws.label("cheaper", ttplan.AnswerPairs())
+        Labelling(0 of 0 pairs labelled)
+        """
+        from ttplan.panel.labelling import Labelling
+
+        return Labelling(pairs.pairs, lambda labels: self.set_labels(plan, labels))
 
 
 class PanelWorkspace(Workspace):

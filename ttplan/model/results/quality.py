@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from enum import StrEnum
 from typing import Annotated, ClassVar, Literal, Self
 from uuid import UUID
 
@@ -12,49 +11,19 @@ from pydantic import Field, model_validator
 from ttplan.model.base import FrozenModel, OmitsDefaults
 from ttplan.model.money import Money
 from ttplan.model.request import Milliseconds, Tokens
+from ttplan.model.results.risk import RiskBand as RiskBand
+from ttplan.model.results.risk import band_of, possible_bands, upper_band
+from ttplan.model.results.verdicts import ControlScore, Count, JudgeAccuracy, Label
+from ttplan.model.results.verdicts import Verdict as Verdict
 
 MAX_REASON = 200
 """A judge's reason is cut to this many characters."""
 
-LOW_RISK_MAX_PCT = 5.0
-MEDIUM_RISK_MAX_PCT = 15.0
-"""The inclusive upper ends of the risk bands, in percent degraded."""
-
-Count = Annotated[int, Field(ge=0)]
+MIN_GROUP = 10
+"""With fewer answers, a route or tag says nothing of the whole."""
 Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 StopReason = Literal["cancelled", "budget", "refused"]
 """Why a run ended early: cancelled, out of budget, or a service refused every call."""
-
-
-class Verdict(StrEnum):
-    """A judge's verdict on a proposed answer. UNCLEAR: undecided, or the judge was unreachable."""
-
-    ACCEPTABLE = "acceptable"
-    DEGRADED = "degraded"
-    UNCLEAR = "unclear"
-
-
-class RiskBand(StrEnum):
-    """LOW up to 5 % degraded, MEDIUM up to 15 %, HIGH above; UNVERIFIED if nothing was judged."""
-
-    LOW = "low"
-    MEDIUM = "medium"
-    HIGH = "high"
-    UNVERIFIED = "unverified"
-
-    @classmethod
-    def of(cls, degraded_pct: float | None) -> RiskBand:
-        """Return the band of a share in percent, 0 to 100; UNVERIFIED for None."""
-        if degraded_pct is None:
-            return cls.UNVERIFIED
-        if degraded_pct <= LOW_RISK_MAX_PCT:
-            return cls.LOW
-        return cls.MEDIUM if degraded_pct <= MEDIUM_RISK_MAX_PCT else cls.HIGH
-
-    @property
-    def shown(self) -> str:
-        """The name in capitals, for display."""
-        return self.value.upper()
 
 
 class TokenUsage(OmitsDefaults, FrozenModel):
@@ -155,28 +124,66 @@ class ForcedScores(_ScoreCounts):
         return self
 
 
-class _ScoreShare(_ScoreCounts):
-    """Counts of verdicts, the share of degraded ones, and its bands."""
+class _ScoreShare(OmitsDefaults, _ScoreCounts):
+    """Counts of verdicts, the share of degraded ones, and its bands.
+
+    `corrected_pct` and `corrected_pct_95` are what they become if the judge's errors are taken
+    out; a share without a number, but with an interval of 0 to 100, is that of a judge whose
+    verdicts tell nothing.
+    """
 
     degraded_pct: Percent | None
     degraded_pct_95: tuple[Percent, Percent] | None
     risk_band: RiskBand
     risk_band_upper: RiskBand
+    corrected_pct: Percent | None = None
+    corrected_pct_95: tuple[Percent, Percent] | None = None
+
+    OMITTED: ClassVar[frozenset[str]] = frozenset({"corrected_pct", "corrected_pct_95"})
+
+    @property
+    def classified_count(self) -> int:
+        """How many answers are judged acceptable or degraded."""
+        return self.acceptable_count + self.degraded_count
+
+    @property
+    def is_corrected(self) -> bool:
+        """Whether the judge's errors are taken out of the share."""
+        return self.corrected_pct_95 is not None
+
+    @property
+    def share_pct(self) -> float | None:
+        """The degraded share, corrected if it can be; None if there is no number."""
+        return self.corrected_pct if self.is_corrected else self.degraded_pct
+
+    @property
+    def interval_pct(self) -> tuple[float, float] | None:
+        """The 95 % interval of `share_pct`."""
+        return self.corrected_pct_95 or self.degraded_pct_95
+
+    @property
+    def bands(self) -> tuple[RiskBand, ...]:
+        """The bands that the interval does not rule out, the lowest first."""
+        return possible_bands(self.interval_pct)
 
     @model_validator(mode="after")
     def _check_share(self) -> Self:
-        classified = self.acceptable_count + self.degraded_count
+        classified = self.classified_count
         share = 100 * self.degraded_count / classified if classified else None
         if self.degraded_pct != share:
             raise ValueError(f"degraded_pct is {self.degraded_pct}, but the counts give {share}")
         if (self.degraded_pct_95 is None) is not (share is None):
             raise ValueError("degraded_pct_95 is expected if and only if something was classified")
-        upper = None if self.degraded_pct_95 is None else self.degraded_pct_95[1]
-        bands = (RiskBand.of(share), RiskBand.of(upper))
-        if (self.risk_band, self.risk_band_upper) != bands:
+        if self.corrected_pct is not None and self.corrected_pct_95 is None:
+            raise ValueError("corrected_pct is given without its interval")
+        # Earlier versions gave the band of the share itself, whatever its groups.
+        expected = {band_of(self.bands), *(() if self.is_corrected else (RiskBand.of(share),))}
+        own = possible_bands(self.interval_pct)
+        uppers = {upper_band(self.bands), *(() if self.is_corrected else (upper_band(own),))}
+        if self.risk_band not in expected or self.risk_band_upper not in uppers:
             raise ValueError(
                 f"the bands are {self.risk_band}, {self.risk_band_upper}, but the share gives "
-                f"{bands[0]}, {bands[1]}"
+                f"{' or '.join(sorted(expected))}, {' or '.join(sorted(uppers))}"
             )
         return self
 
@@ -191,7 +198,17 @@ class QualityGroup(_ScoreShare):
     name: str | None
 
 
-class QualityResult(OmitsDefaults, _ScoreShare):
+def groups_band(groups: tuple[QualityGroup, ...]) -> RiskBand:
+    """The band that a route or tag of at least `MIN_GROUP` answers reaches for sure."""
+    lows = [
+        group.interval_pct[0]
+        for group in groups
+        if group.interval_pct is not None and group.classified_count >= MIN_GROUP
+    ]
+    return RiskBand.of(max(lows, default=0.0))
+
+
+class QualityResult(_ScoreShare):
     """How good the answers of a plan's target models are, judged on a sample.
 
     Attributes
@@ -202,8 +219,11 @@ class QualityResult(OmitsDefaults, _ScoreShare):
         Degraded in percent of acceptable and degraded; None if nothing was classified.
     degraded_pct_95 : tuple of float, or None
         Its 95 % Wilson interval.
+    corrected_pct, corrected_pct_95 : float and tuple of float, or None
+        The share without the judge's errors, and its interval; None if they are not known.
     risk_band, risk_band_upper : RiskBand
-        The bands of the share and of the interval's upper end, which the data do not rule out.
+        The band that the whole interval lies in, and that of its upper end. Earlier versions gave
+        the band of the share itself as `risk_band`.
     forced : ForcedScores or None
         Verdicts on poisoning candidates. A request that was also drawn counts in both.
     population, unrecorded, drawn, skipped : int
@@ -217,6 +237,12 @@ class QualityResult(OmitsDefaults, _ScoreShare):
         Whether there was such a call.
     groups : tuple of QualityGroup
         The drawn requests by route, and by tag, if there are at least two.
+    judge_accuracy : JudgeAccuracy or None
+        How often the judge is right; None if that was not measured.
+    controls : tuple of ControlScore
+        Verdicts on answers whose quality is known.
+    labels : tuple of Label
+        What people said of drawn requests.
     """
 
     sampled_examples: tuple[SampleScore, ...]
@@ -235,8 +261,22 @@ class QualityResult(OmitsDefaults, _ScoreShare):
     cost_is_estimated: bool
     calls: Count
     groups: tuple[QualityGroup, ...] = ()
+    judge_accuracy: JudgeAccuracy | None = None
+    controls: tuple[ControlScore, ...] = ()
+    labels: tuple[Label, ...] = ()
 
-    OMITTED: ClassVar[frozenset[str]] = frozenset({"groups"})
+    OMITTED: ClassVar[frozenset[str]] = _ScoreShare.OMITTED | {
+        "groups",
+        "judge_accuracy",
+        "controls",
+        "labels",
+    }
+
+    @property
+    def bands(self) -> tuple[RiskBand, ...]:
+        """The bands that the interval does not rule out, the lowest first, from `groups_band` on:
+        a whole with a part that is surely HIGH is not LOW."""
+        return possible_bands(self.interval_pct, groups_band(self.groups))
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:
@@ -250,7 +290,7 @@ class QualityResult(OmitsDefaults, _ScoreShare):
         None if no group has a degraded answer.
         """
         degraded = [group for group in self.groups if group.degraded_count]
-        return max(degraded, key=lambda group: group.degraded_pct_95 or (0.0, 0.0), default=None)
+        return max(degraded, key=lambda group: group.interval_pct or (0.0, 0.0), default=None)
 
     @property
     def cancelled(self) -> bool:

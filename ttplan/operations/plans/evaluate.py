@@ -1,11 +1,9 @@
-"""Propose routes, back-test them, and judge a plan's answers."""
+"""Propose routes, and back-test them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from decimal import Decimal
-from typing import TYPE_CHECKING
 
 from ttplan.model.plan import IntervalMethod, PlanConfig, Projection
 from ttplan.model.pricing import ModelPricing
@@ -14,13 +12,9 @@ from ttplan.model.projection.capabilities import ModelFacts
 from ttplan.model.results.backtest import Backtest
 from ttplan.model.results.suggestion import Suggestions
 from ttplan.model.route import ProposedRoute
-from ttplan.model.stored_plan import StoredPlan
-from ttplan.operations.context import Context, PlanRef, find_plan
+from ttplan.operations.context import Context
 from ttplan.operations.filters import TimeWindow, parse_window
 from ttplan.util.paths import PathLike
-
-if TYPE_CHECKING:
-    from ttplan.quality.protocols import Judge, Proposer, QualitySettings
 
 
 def suggest(
@@ -168,81 +162,3 @@ def backtest(
         org_id = context.require_org(snapshot)
         options = with_measured(options, snapshot, org_id)
         return backtest_log(snapshot.requests(), options, org_id, context.name, period)
-
-
-def check_quality(
-    context: Context,
-    plan: PlanRef,
-    *,
-    judge: Judge,
-    proposer: Proposer,
-    budget_usd: Decimal | float,
-    allow_bodies: bool = False,
-    sample_size: int = 200,
-    seed: int = 0,
-    settings: QualitySettings | None = None,
-    progress: bool | None = None,
-) -> StoredPlan:
-    """Have a sample of a plan's rerouted requests answered by the new models, and judged.
-
-    The result is kept with the plan. An interrupt keeps what was scored by then.
-
-    Parameters
-    ----------
-    plan : Plan, UUID or str
-        The plan, its id, the first digits of its id, or its name.
-    judge : Judge
-        Scores a pair of answers; `ttplan.ChatJudge` is a ready one.
-    proposer : Proposer
-        Answers a request with the new model; `ttplan.ChatProposer` is a ready one.
-    budget_usd : Decimal or float
-        The most that all calls may cost, in USD.
-    allow_bodies : bool, default False
-        Permit that recorded prompts and answers are sent to `judge` and `proposer`.
-    sample_size : int, default 200
-        How many requests to judge.
-    seed : int, default 0
-        Seed of the sample.
-    settings : QualitySettings, optional
-        Further limits.
-    progress : bool, optional
-        As in `plan`.
-
-    Returns
-    -------
-    Plan
-        The plan with what was found.
-
-    Raises
-    ------
-    InputError
-        Before anything is sent, if the budget does not suffice or something is not known.
-
-    Examples
-    --------
-    The sample log has no recorded prompts, so there is nothing to judge:
-
-    >>> async def judge(pair): ...
-    >>> async def proposer(request, target_model): ...
-    >>> checked = ws.check_quality("cheaper", judge=judge, proposer=proposer, budget_usd=1,
-    ...                            allow_bodies=True)
-    >>> checked.result.quality.sample_size
-    0
-    """
-    from ttplan.operations.plans.quality import judge_sample, quality_limits
-    from ttplan.util.monitor import show_progress
-
-    run = find_plan(context.store, plan)
-    limits = quality_limits(settings, budget_usd, allow_bodies)
-    with show_progress("judging", progress, total=sample_size) as monitor:
-        judge_sample(
-            context.store,
-            run,
-            judge,
-            proposer,
-            limits,
-            sample_size=sample_size,
-            seed=seed,
-            progress=monitor.count,
-        )
-    return find_plan(context.store, run.plan_id)

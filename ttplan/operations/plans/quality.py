@@ -21,7 +21,7 @@ from ttplan.engine.cost import REROUTED
 from ttplan.engine.dialects import fetch
 from ttplan.engine.project import map_requests
 from ttplan.engine.replay_spec import ReplaySpec
-from ttplan.model.errors import InputError
+from ttplan.model.errors import InputError, StoreError
 from ttplan.model.plan import PlanConfig, PoisoningCandidate
 from ttplan.model.request import RequestLog
 from ttplan.model.results.quality import QualityResult
@@ -30,6 +30,7 @@ from ttplan.model.stored_plan import StoredPlan
 from ttplan.prices import catalogue_price
 from ttplan.quality.assess import assess_sync
 from ttplan.quality.chat import ChatJudge, ChatProposer
+from ttplan.quality.judge.labels import AnswerPairs, Labels, read_labels
 from ttplan.quality.protocols import (
     CostEstimator,
     Judge,
@@ -39,10 +40,10 @@ from ttplan.quality.protocols import (
     ReroutedRequest,
     display_name,
 )
-from ttplan.quality.result import unverified_result
+from ttplan.quality.result import unverified_result, with_labels
 from ttplan.quality.runner import Progress
 from ttplan.quality.sampling import Sample, draw_sample
-from ttplan.store.protocol import Store
+from ttplan.store.protocol import Store, Transaction
 from ttplan.store.transactions import run_in_transaction
 from ttplan.util.yaml_files import describe_validation_error
 
@@ -78,6 +79,8 @@ def judge_sample(
     *,
     sample_size: int = SAMPLE_SIZE,
     seed: int = 0,
+    controls: int = 0,
+    pairs: AnswerPairs | None = None,
     cancel: Event | None = None,
     progress: Progress | None = None,
 ) -> QualityResult:
@@ -100,11 +103,37 @@ def judge_sample(
             _WithCachedAnswers(proposer, drawn.answers),
             settings=settings,
             unrecorded=drawn.unrecorded,
+            controls=controls,
+            pairs=pairs,
             cancel=cancel,
             progress=progress,
         )
     run_in_transaction(store, lambda tx: tx.set_quality(run.plan_id, found))
     return found
+
+
+def store_labels(store: Store, run: StoredPlan, labels: Labels) -> QualityResult:
+    """Store people's labels with the last quality check of `run`, in place of earlier ones, and
+    correct its share by them.
+    """
+    quality = run.result.quality
+    if quality is None or not quality.sampled_examples:
+        raise InputError(
+            f"plan {run.name!r:.60} has no judged answers to label; check its quality first"
+        )
+    labelled = with_labels(quality, read_labels(labels, quality))
+
+    def work(tx: Transaction) -> None:
+        stored = tx.plan(run.plan_id)
+        if stored is None or stored.result.quality != quality:
+            raise StoreError(
+                f"the quality check of plan {run.plan_id} was replaced meanwhile; nothing was "
+                "written. Label the new one"
+            )
+        tx.set_quality(run.plan_id, labelled)
+
+    run_in_transaction(store, work)
+    return labelled
 
 
 def quality_limits(
@@ -188,15 +217,10 @@ class _WithCachedAnswers:
 
 
 def _draw(store: Store, run: StoredPlan, size: int, seed: int) -> _Drawn:
-    # Which requests are rerouted, and which of them an exact cache answers, is all that is asked
-    # again.
-    spec = replace(
-        ReplaySpec.from_run(run),
-        config=PlanConfig(l1_ttl_seconds=run.config.l1_ttl_seconds, session=run.config.session),
-    )
+    spec = rerouting_spec(run)
     with store.read() as snapshot:
         log = snapshot.requests()
-        bodied = log.filter(_recorded(log.body), _recorded(log.response_body))
+        bodied = log.filter(is_recorded(log.body), is_recorded(log.response_body))
         with map_requests(log, spec) as mapped:
             moved = mapped.filter((mapped.outcome == REROUTED) & ~mapped.hit).select("id", "route")
             total = int(fetch(moved.aggregate(n=moved.count()))["n"][0].as_py())
@@ -234,7 +258,14 @@ def _draw(store: Store, run: StoredPlan, size: int, seed: int) -> _Drawn:
     )
 
 
-def _recorded(text: ir.StringColumn) -> ir.BooleanValue:
+def rerouting_spec(run: StoredPlan) -> ReplaySpec:
+    """What tells which requests `run` reroutes, and which of them an exact cache answers."""
+    config = PlanConfig(l1_ttl_seconds=run.config.l1_ttl_seconds, session=run.config.session)
+    return replace(ReplaySpec.from_run(run), config=config)
+
+
+def is_recorded(text: ir.StringColumn) -> ir.BooleanValue:
+    """Whether a prompt or an answer is there."""
     return text.notnull() & (text != "")
 
 

@@ -320,7 +320,7 @@ def _caveats(
 
 def summarise(reconciliations: Sequence[Reconciliation]) -> TrackRecord:
     """How plans did, each by the last of its reconciliations, which come oldest first."""
-    from ttplan.quality.result import wilson_interval_pct
+    from ttplan.quality.judge.accuracy import wilson_interval_pct
 
     last: Mapping[UUID, Reconciliation] = {latest.plan_id: latest for latest in reconciliations}
     figures = [latest.of("cost_per_request_usd") for latest in last.values()]

@@ -1,0 +1,1 @@
+"""How often the judge is right: answers of known quality, labels of people, and what they tell."""
