@@ -17,6 +17,7 @@ from ttplan.model.policy import Approvals, Policy, Rule, RuleVerdict
 from ttplan.model.projection.assumption import AssumptionEffect
 from ttplan.model.projection.full import FullProjection, ProjectionInputs
 from ttplan.policy.rules import NUMERIC_FACTS, TEXT_FACTS, evaluate_rule, parse_rule, read_policy
+from ttplan.quality.judge.accuracy import wilson_interval_pct
 from ttplan.quality.result import unverified_result
 
 
@@ -93,6 +94,32 @@ def test_assumptions_that_nothing_supports() -> None:
     assert check_rule("no assumptions without source", full=full, assumptions=(measured,)).ok
     verdict = check_rule("no assumptions without source", full=full, assumptions=(measured, redo))
     assert (verdict.ok, verdict.found) == (False, "assumptions without source: 1")
+
+
+def test_a_band_that_is_not_known_meets_no_rule_on_it() -> None:
+    def quality(good: int, bad: int, **changes: Any) -> dict[str, Any]:
+        judged = unverified_result("").model_copy(
+            update={
+                "acceptable_count": good,
+                "degraded_count": bad,
+                "degraded_pct": 100 * bad / (good + bad),
+                "degraded_pct_95": wilson_interval_pct(bad, good + bad),
+            }
+            | changes
+        )
+        return {"quality": judged}
+
+    assert check_rule("risk band is low", **quality(100, 0)).ok
+    low_or_medium = check_rule("risk band is low", **quality(50, 0))
+    assert (low_or_medium.ok, low_or_medium.found) == (False, "risk band: low or medium")
+    assert check_rule("risk band not high", **quality(50, 0)).ok
+    assert not check_rule("risk band not high", **quality(10, 0)).ok
+    assert check_rule("degraded pct upper bound < 8", **quality(50, 0)).ok
+    assert check_rule("degraded share is uncorrected", **quality(50, 0)).ok
+    corrected = quality(50, 0, corrected_pct=0.0, corrected_pct_95=(0.0, 4.0))
+    assert check_rule("degraded share is corrected", **corrected).ok
+    assert check_rule("risk band is low", **corrected).ok
+    assert check_rule("degraded pct = 0", **corrected).ok
 
 
 def test_every_fact_can_be_evaluated() -> None:

@@ -26,6 +26,7 @@ from ttplan.display.evidence import (
 )
 from ttplan.display.logs import DiagnosisCard, ImportCard
 from ttplan.display.plan import Plan
+from ttplan.display.quality import SamplesCard
 from ttplan.display.reconciliation import ReconciliationCard, TrackRecordCard
 from ttplan.display.routes import DriftCard, ExportCard, PreviewCard
 from ttplan.display.suggestions import SuggestionsCard
@@ -43,6 +44,7 @@ from ttplan.model.results.diagnosis import Diagnosis, Finding
 from ttplan.model.results.drift import Drift, DriftProblem, RouteDrift
 from ttplan.model.results.health import Backup, Health, HealthCheck
 from ttplan.model.results.reconciliation import TrackRecord
+from ttplan.model.results.samples import SamplesNeeded, SamplesRow
 from ttplan.model.results.suggestion import Suggestion, Suggestions
 from ttplan.model.route import RouteAction, RouteConditions
 from ttplan.model.stored_plan import CostBasis, LiveRoute
@@ -180,6 +182,25 @@ def diagnosis() -> DiagnosisCard:
     )
 
 
+def samples() -> SamplesCard:
+    return SamplesCard(
+        SamplesNeeded(
+            max_degraded=0.05,
+            power=0.8,
+            sensitivity=0.9,
+            specificity=0.98,
+            controls=100,
+            plan=TEXT,
+            judge=TEXT,
+            rows=(
+                SamplesRow(true_share=0.0, answers=73, cost_usd=Decimal("1.25")),
+                SamplesRow(true_share=0.04, answers=None),
+            ),
+            notes=(TEXT,),
+        )
+    )
+
+
 def suggestions() -> SuggestionsCard:
     item = Suggestion(
         route=ROUTE,
@@ -291,6 +312,7 @@ CARDS: dict[str, Callable[[], Any]] = {
     "preview": preview,
     "drift": drift,
     "diagnosis": diagnosis,
+    "samples": samples,
     "suggestions": suggestions,
     "backtest": backtest,
     "import": imported,
