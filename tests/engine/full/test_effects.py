@@ -195,6 +195,18 @@ def with_breakpoints(share: str | None) -> tuple[PlanInput, ProjectionInputs]:
     )
 
 
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_cache_rule_that_does_not_fit_is_a_caveat(recorded: bool) -> None:
+    plan, inputs = make_plan(True)
+    if recorded:
+        warm = {row.request.id: row.logged_warm for row in FullOracle(plan, inputs).rows}
+        requests = [r.model_copy(update={"cached_tokens": warm[r.id]}) for r in plan.requests]
+        plan = plan.model_copy(update={"requests": tuple(requests)})
+    spec = replace(ReplaySpec.from_plan(plan), inputs=inputs)
+    caveats = run_replay(load_table(instance().cursor(), plan.requests), spec).result.caveats
+    assert any("from the rule of provider caches by 100.0%" in c for c in caveats) != recorded
+
+
 @pytest.mark.parametrize("share", [None, "0.2", "0.7"])
 def test_the_ends_of_breakpoints_are_those_of_new_runs(share: str | None) -> None:
     plan = with_breakpoints(share)

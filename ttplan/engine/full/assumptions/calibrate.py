@@ -51,14 +51,16 @@ class KeyCalibration:
 
     `comparable` counts those whose cost is large enough to compare, `near` those of them whose
     recorded cost is about the most frequent multiple of the price, with both sums of theirs.
-    `recorded_reads` and `predicted_reads` are the cached tokens of requests in sessions,
-    `unrecorded` counts requests that have a price and are recorded at no cost.
+    `recorded_reads` and `predicted_reads` are the cached tokens of requests in sessions, and
+    `misplaced_reads` is by how many they differ, request by request. `unrecorded` counts requests
+    that have a price and are recorded at no cost.
     """
 
     recorded: int = 0
     explained: int = 0
     recorded_reads: int = 0
     predicted_reads: int = 0
+    misplaced_reads: int = 0
     unrecorded: int = 0
     comparable: int = 0
     near: tuple[int, int, int] = (0, 0, 0)
@@ -107,6 +109,7 @@ class _Groups:
     explained: Amounts
     recorded_reads: Ints
     predicted_reads: Ints
+    misplaced_reads: Ints
 
     def only(self, where: npt.NDArray[np.bool_]) -> _Groups:
         """Some of the groups."""
@@ -129,6 +132,7 @@ def _groups(table: pa.Table) -> _Groups:
         explained=money("explained"),
         recorded_reads=whole("recorded_reads"),
         predicted_reads=whole("predicted_reads"),
+        misplaced_reads=whole("misplaced_reads"),
     )
 
 
@@ -139,6 +143,7 @@ def _calibration(groups: _Groups) -> KeyCalibration:
         explained=_total(priced.explained),
         recorded_reads=_total(groups.recorded_reads),
         predicted_reads=_total(groups.predicted_reads),
+        misplaced_reads=_total(groups.misplaced_reads),
         unrecorded=_total(groups.requests[groups.ratio == 0]),
     )
     comparable = priced.only(priced.ratio > 0)
@@ -171,13 +176,14 @@ def _sums(rows: ir.Table) -> ir.Table:
     rows = answered.mutate(
         ratio=priced.ifelse(bounded, ibis.literal(-1, "int64")),
     )
-    zero = ibis.literal(0, "int64")
+    reads = rows.source_caches.ifelse(rows.charged, ibis.literal(0, "int64"))
     return rows.group_by("pair", "ratio").aggregate(
         requests=rows.count(),
         recorded=rows.cost_usd.sum(where=rows.explained_usd.notnull()),
         explained=rows.explained_usd.sum(),
-        recorded_reads=rows.source_caches.ifelse(rows.charged, zero).sum(),
+        recorded_reads=reads.sum(),
         predicted_reads=rows.logged_warm.sum(),
+        misplaced_reads=(reads - rows.logged_warm).abs().sum(),
     )
 
 

@@ -22,6 +22,9 @@ from ttplan.model.plan import Aggregates
 from ttplan.model.projection.assumption import AssumptionEffect
 from ttplan.model.projection.full import FullProjection
 
+MISPLACED_SHARE = 0.01
+"""Up to this share of the predicted cache reads may differ from the recorded ones."""
+
 
 class FullDescription(NamedTuple):
     """What a full projection adds to a result. `standard_error` (USD) is the assumptions'."""
@@ -63,6 +66,16 @@ def _caveats(totals: FullTotals, mapping: FullMapping, details: FullProjection) 
         yield (
             f"{lost:,} requests are recorded at no cost and have a price: they count at their "
             "price."
+        )
+    predicted = sum(sums.predicted_reads for sums in mapping.sums.values())
+    misplaced = sum(sums.misplaced_reads for sums in mapping.sums.values())
+    follows = any(sums.warm or sums.kept for sums in totals.pairs.values())
+    if follows and predicted and misplaced > MISPLACED_SHARE * predicted:
+        yield (
+            f"Request by request, recorded cache reads differ from the rule of provider caches by "
+            f"{misplaced / predicted:.1%} of its tokens: prompts are rewritten, shared, or dropped "
+            "early. If a route divides sessions, the reads that it projects may be off by more "
+            "than that, and the interval does not contain it."
         )
     if details.prices_change:
         days = ", ".join(f"{change:%Y-%m-%d}" for change in details.prices_change)
