@@ -9,6 +9,9 @@ from ttplan.display.card import Card, ResultCard, Table
 from ttplan.model.plan import Interval
 from ttplan.model.results.reconciliation import (
     FigureName,
+    PartName,
+    PlanError,
+    RealisedSavings,
     ReconciledFigure,
     Reconciliation,
     TrackRecord,
@@ -21,10 +24,30 @@ FIGURE_NAMES: dict[FigureName, str] = {
     "p50_latency_ms": "latency p50",
     "p95_latency_ms": "latency p95",
 }
+PART_NAMES: dict[PartName, str] = {
+    "volume": "number of requests",
+    "mix": "kinds of requests",
+    "routing": "rerouted or not",
+    "prompts": "length of prompts",
+    "rate": "rerouted requests",
+    "others": "other models",
+    "prices": "prices",
+    "new": "new kinds",
+}
 _EXPLANATION = (
     "“Expected” is what the plan projected for each kind of request, applied to the requests that "
     "came. An interval is about the average of such traffic: a figure is “near” if it lies "
     "outside, but inside once its own interval is counted too."
+)
+_PARTS = (
+    "“Rerouted or not” is another share of a kind than projected. “Rerouted requests” and “other "
+    "models” are other tokens than expected, at the plan's prices; “prices” are what the same "
+    "tokens cost. “New kinds” are requests of which the plan's window had none. The plan's error "
+    "is the first two, and the prices of rerouted requests."
+)
+_TWO_INTERVALS = (
+    "“At one look” is the 95 % interval for a single look. “At every look” is a confidence "
+    "sequence: in 95 of 100 logs it holds at all looks, so the verdict comes from it."
 )
 _VERDICTS = {
     None: "no interval to compare it with",
@@ -50,17 +73,94 @@ class TrackRecordCard(ResultCard[TrackRecord]):
 
 def reconciliation_card(reconciliation: Reconciliation) -> Card:
     """The card of a reconciliation."""
-    consistent = reconciliation.of("cost_per_request_usd").consistent
     rows = (row for figure in reconciliation.figures for row in _figure_rows(figure))
     columns = ("", "", "estimate", "95 % interval", "")
+    figures = Table.of(rows, *columns, align="llr")
+    savings, error = reconciliation.savings, reconciliation.error
+    if savings is None or error is None:  # of version 0.1
+        consistent = reconciliation.of("cost_per_request_usd").consistent
+        return Card(
+            "reconciliation",
+            f"{reconciliation.plan_name}: {_VERDICTS[consistent]}",
+            code=str(reconciliation.plan_id),
+            lines=(_requests(reconciliation),),
+            tables=(figures,),
+            notes=reconciliation.caveats,
+            footer=(_cost_change(reconciliation), _EXPLANATION),
+        )
     return Card(
         "reconciliation",
-        f"{reconciliation.plan_name}: {_VERDICTS[consistent]}",
+        f"{reconciliation.plan_name}: {_saved(savings)}",
         code=str(reconciliation.plan_id),
-        lines=(_requests(reconciliation),),
-        tables=(Table.of(rows, *columns, align="llr"),),
+        lines=(
+            _verdict_line(reconciliation, error),
+            *([_projected_savings(savings)] if savings.requests else []),
+            _requests(reconciliation),
+        ),
+        tables=(_parts_table(reconciliation), figures),
         notes=reconciliation.caveats,
-        footer=(_cost_change(reconciliation), _EXPLANATION),
+        footer=(_PARTS, _TWO_INTERVALS, _EXPLANATION),
+    )
+
+
+def _saved(savings: RealisedSavings) -> str:
+    """The realised savings, with their interval for one look."""
+    if not savings.requests:
+        return "nothing was rerouted, so nothing was saved"
+    verb = "saves" if savings.usd >= 0 else "COSTS"
+    interval = savings.once_95
+    if savings.usd < 0 and interval is not None:
+        interval = -interval[1], -interval[0]
+    return f"{verb} {usd(abs(savings.usd))} a day ({usd_interval(interval)})"
+
+
+def _verdict_line(reconciliation: Reconciliation, error: PlanError) -> str:
+    """Whether the plan's error is beyond chance, and its largest part."""
+    if error.alarm is None:
+        return "too few units to tell whether the costs are as projected"
+    amount = f"{_signed(error.usd)} a day ({usd_interval(error.sequence_95)} at every look)"
+    if not error.alarm:
+        return f"costs are as projected: the plan's error is {amount}"
+    change = reconciliation.change
+    causes: dict[PartName, float] = {
+        "routing": change.routing,
+        "rate": change.rate,
+        "prices": change.prices,
+    }
+    cause = max(causes, key=lambda name: abs(causes[name]))
+    return (
+        f"ALARM: costs are not as projected: the plan's error is {amount}, most of it "
+        f"“{PART_NAMES[cause]}”"
+    )
+
+
+def _projected_savings(savings: RealisedSavings) -> str:
+    return (
+        f"{plural(savings.requests, 'request')} rerouted: {usd(savings.paid_usd)} a day instead of "
+        f"{usd(savings.source_usd)} at their source; projected to save "
+        f"{usd(savings.projected_usd)}; at every look {usd_interval(savings.sequence_95)}"
+    )
+
+
+def _parts_table(reconciliation: Reconciliation) -> Table:
+    """The causes of the difference, in their order, with both intervals."""
+    change = reconciliation.change
+    rows = [
+        (
+            PART_NAMES[part.name],
+            _signed(getattr(change, part.name)).removesuffix(" USD"),
+            usd_interval(part.once_95).removesuffix(" USD"),
+            usd_interval(part.sequence_95).removesuffix(" USD"),
+        )
+        for part in reconciliation.intervals
+    ]
+    return Table.of(
+        [*rows, ("actual − projected", _signed(change.total).removesuffix(" USD"), "", "")],
+        "USD a day",
+        "estimate",
+        "95 % at one look",
+        "95 % at every look",
+        align="lr",
     )
 
 
@@ -105,11 +205,12 @@ def _value(figure: ReconciledFigure, value: float, interval: Interval | None) ->
 
 
 def _cost_change(reconciliation: Reconciliation) -> str:
+    """The causes of the difference as version 0.1 had them."""
     change = reconciliation.change
     parts = {
         "more or fewer requests": change.volume,
         "requests of other kinds": change.mix,
-        "the plan's error": change.rate,
+        "requests that cost more or less than projected": change.rate,
         "kinds that the plan's window did not have": change.new,
     }
     causes = ", ".join(f"{name} {_signed(amount)}" for name, amount in parts.items())
@@ -127,12 +228,12 @@ def _track_record(record: TrackRecord) -> Iterator[str]:
             "imported"
         )
         return
-    yield f"track record: {plural(record.plans, 'plan')} reconciled, by cost per request"
+    yield f"track record: {plural(record.plans, 'plan')} reconciled, by the error of each"
     if record.inside_pct_95 is not None:
         low, high = record.inside_pct_95
         yield (
             f"the 95 % interval held in {record.inside:,} of {record.judged:,} "
-            f"({low:,.0f} to {high:,.0f} %); counting the actual figure's own interval, in "
+            f"({low:,.0f} to {high:,.0f} %); counting the uncertainty of what happened, in "
             f"{record.consistent:,}"
         )
     if record.median_error_pct is not None and record.bias_pct is not None:

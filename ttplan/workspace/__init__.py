@@ -26,6 +26,7 @@ from ttplan.operations.context import Context
 from ttplan.operations.plans import apply as apply_ops
 from ttplan.operations.plans import evaluate, judging, policy, stored_plans
 from ttplan.operations.plans import reconcile as reconcile_ops
+from ttplan.operations.plans import track_record as track_record_ops
 from ttplan.operations.routes import adopt as adopt_ops
 from ttplan.operations.routes import drift as drift_ops
 from ttplan.operations.routes import export, history
@@ -130,7 +131,7 @@ class Workspace(WorkspaceBase):
     latencies = bound(queries.latencies, _latencies_view)
     assumptions = bound(queries.assumptions, _assumptions_view)
     reconcile = bound(reconcile_ops.reconcile, ReconciliationCard)
-    track_record = bound(reconcile_ops.track_record, TrackRecordCard)
+    track_record = bound(track_record_ops.track_record, TrackRecordCard)
 
     # Policy and approvals
     set_policy = bound(policy.set_policy, EntryCard.of)

@@ -251,8 +251,8 @@ def _read_rows(table: ir.Table, rollout: Rollout) -> list[_Row]:
 
     from ttplan.engine.cost import NO_ROUTE
     from ttplan.engine.dialects import fetch
-    from ttplan.engine.observed import SIZES
     from ttplan.engine.project import matches, route_index
+    from ttplan.engine.reconcile.observed import SIZES
 
     routes, target = rollout.routes, rollout.target
     own = [n for n, route in enumerate(routes) if route.then.target_model == target]

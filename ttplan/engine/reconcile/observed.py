@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import ibis
 import ibis.expr.types as ir
+import pyarrow as pa
 
 from ttplan.engine.cost import REROUTED
 from ttplan.engine.dialects import fetch, fetch_from, money_type
@@ -23,9 +24,11 @@ from ttplan.engine.full.latency import project_full_latency, with_projected_late
 from ttplan.engine.intervals.infer import projected_latency, routed_medians
 from ttplan.engine.latency import latency_counts, project_latencies
 from ttplan.engine.project import map_window
+from ttplan.engine.reconcile.sums import WindowTables, live_table, window_tables
+from ttplan.engine.reconcile.unit import UNIT_COLUMN
 from ttplan.engine.replay import run_replay
 from ttplan.engine.replay_spec import ReplaySpec
-from ttplan.engine.rows import PERIODS, SCHEMA, count_window, select_window
+from ttplan.engine.rows import SCHEMA, count_window, select_window
 from ttplan.model.plan import Interval, PlanConfig, PlanResult
 
 SIZES = (250, 1_000, 4_000, 16_000, 64_000)
@@ -66,27 +69,43 @@ class KindRule(NamedTuple):
 
 
 class Projection(NamedTuple):
-    """The projected figures of a plan on its window, in total and by kind."""
+    """The projected figures of a plan on its window, in total, by kind, and by unit."""
 
     figures: Figures
     kinds: Mapping[str, KindTotals]
     rule: KindRule
+    sums: WindowTables
 
 
 class Actual(NamedTuple):
-    """The observed figures of the requests of known kinds (None if there are none), and all
-    kinds."""
+    """The observed figures of the requests of known kinds (None if there are none), all kinds, and
+    sums by unit."""
 
     figures: Figures | None
     kinds: Mapping[str, KindTotals]
+    sums: pa.Table
 
 
-def project_figures(table: ir.Table, spec: ReplaySpec) -> Projection | None:
-    """The projection of a plan, computed from the table's rows; None if its window is empty."""
+def project_figures(table: ir.Table, spec: ReplaySpec, *, marked: bool) -> Projection | None:
+    """The projection of a plan, computed from the table's rows; None if its window is empty.
+
+    The table has units, by which intervals are made. `marked`: the log of what came says which
+    requests the plan's routes took.
+    """
+    logged, spec = table, _by_unit(spec)
     with map_window(table, spec) as window, ExitStack() as stack:
         if not window.total:
             return None
         mapped, spec = window.rows, window.spec
+        rule = _kind_rule(mapped, spec)
+        logged = select_window(logged, spec)
+        sums = window_tables(
+            mapped.mutate(kind=_kind(mapped, rule)),
+            logged,
+            _kind(logged, rule),
+            spec,
+            marked=marked,
+        )
         medians: dict[str, int] = {}
         if window.full is None:
             counts = fetch_from(mapped, latency_counts)
@@ -101,28 +120,34 @@ def project_figures(table: ir.Table, spec: ReplaySpec) -> Projection | None:
                 provider=timed.model,
                 cached_tokens=ibis.literal(0, "int64"),
             )
-        rule = _kind_rule(mapped, spec)
         projected = mapped.mutate(
             cost_usd=mapped.projected_usd,
             cached=mapped.hit if spec.counts_hits else mapped.cached,
             latency_ms=projected_latency(mapped, routed_medians(medians, spec)),
             kind=_kind(mapped, rule),
         )
-        return Projection(_figures(projected, spec), _kinds(projected), rule)
+        return Projection(_figures(projected, spec), _kinds(projected), rule, sums)
 
 
 def observe_figures(
-    table: ir.Table, spec: ReplaySpec, rule: KindRule, known: Mapping[str, KindTotals]
+    table: ir.Table, spec: ReplaySpec, projection: Projection, *, marked: bool
 ) -> Actual:
-    """What happened to the rows of the spec's window; the figures are of those whose kind is one
-    of `known`."""
+    """What happened to the rows of the spec's window; the figures are of those whose kind the
+    projection has."""
+    spec = _by_unit(spec)
     count_window(table, spec)
     rows = select_window(table, spec)
-    rows = rows.mutate(kind=_kind(rows, rule))
+    rows = rows.mutate(kind=_kind(rows, projection.rule))
     kinds = _kinds(rows)
-    shared = sorted(kinds.keys() & known.keys())
+    shared = sorted(kinds.keys() & projection.kinds.keys())
     figures = _figures(rows.filter(rows.kind.isin(shared)), spec) if shared else None
-    return Actual(figures, kinds)
+    return Actual(figures, kinds, live_table(rows, rows.kind, spec, marked=marked))
+
+
+def _by_unit(spec: ReplaySpec) -> ReplaySpec:
+    """The spec with the unit of a reconciliation as its cluster."""
+    config = spec.config.model_copy(update={"cluster": UNIT_COLUMN})
+    return replace(spec, config=config, interval_method="limit")
 
 
 def _kind_rule(mapped: ir.Table, spec: ReplaySpec) -> KindRule:
@@ -177,13 +202,11 @@ def _figures(rows: ir.Table, spec: ReplaySpec) -> Figures:
     A replay's interval is that of baseline minus cost; with a baseline of twice the cost it is the
     cost's own.
     """
-    cluster = spec.config.cluster
     columns = {name: rows[name] for name in SCHEMA.names if name in rows.columns}
-    if cluster is not None and cluster not in PERIODS:
-        columns[cluster] = rows[cluster] if cluster in rows.columns else rows.cluster
+    columns[UNIT_COLUMN] = rows[UNIT_COLUMN] if UNIT_COLUMN in rows.columns else rows.cluster
     doubled = (rows.cost_usd + rows.cost_usd).cast(money_type(rows.get_backend()))
     columns["baseline_cost_usd"] = doubled
-    plain = replace(spec, routes=(), pricing={}, config=PlanConfig(cluster=cluster))
+    plain = replace(spec, routes=(), pricing={}, config=PlanConfig(cluster=UNIT_COLUMN))
     return _read(run_replay(rows.select(**columns), plain).result)
 
 

@@ -1,0 +1,1 @@
+"""What a plan projected against what happened: units, sums, and the causes of the difference."""
