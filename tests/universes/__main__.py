@@ -17,6 +17,11 @@ from tests.universes.world import World
 from tests.universes.worlds import WORLDS
 from ttplan.model.plan import Projection
 
+HEADER = (
+    f"{'world':33} {'kind':7} {'shown':>8} {'95 % interval':^22} {'truth':>8} {'sign':>7}"
+    f" {'covered':>7} {'explained':>9}"
+)
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.universes", description=__doc__)
@@ -34,22 +39,22 @@ def main() -> int:
         write_expected(worlds)
         return 0
     projection: Projection = "reference" if options.reference else "full"
-    wrong = 0
+    wrong, start = 0, time.perf_counter()
+    print(HEADER, flush=True)
     for world in worlds:
-        start = time.perf_counter()
         try:
             verdicts = [
                 judge_seed(world, options.first + seed, projection) for seed in range(options.seeds)
             ]
         except Exception as error:  # shown, so that the other worlds are tried
-            print(f"{world.name:26} {type(error).__name__}: {error}", flush=True)
+            print(f"{world.name:33} {type(error).__name__}: {error}", flush=True)
             wrong += 1
             continue
         line, right = describe(world, verdicts)
         wrong += not right
-        per_seed = (time.perf_counter() - start) / options.seeds
-        print(f"{line}  {per_seed:.2f} s", flush=True)
-    print(f"{len(worlds) - wrong} of {len(worlds)} worlds are right")
+        print(line, flush=True)
+    minutes = (time.perf_counter() - start) / 60
+    print(f"{len(worlds) - wrong} of {len(worlds)} worlds are right, {minutes:.0f} minutes")
     return 1 if wrong else 0
 
 
@@ -63,7 +68,8 @@ def write_expected(worlds: Sequence[World]) -> None:
 
 
 def describe(world: World, verdicts: Sequence[Verdict]) -> tuple[str, bool]:
-    """A line on a world: what the first seed shows, and how often that is right."""
+    """A line on a world: what the first seed shows, and in how many windows the sign was right, the
+    interval covered the truth, and the missing assumption explained it."""
     first, n = verdicts[0], len(verdicts)
     signs = sum(v.sign for v in verdicts)
     covered = sum(v.covered for v in verdicts)
@@ -74,12 +80,11 @@ def describe(world: World, verdicts: Sequence[Verdict]) -> tuple[str, bool]:
         "unknown": explained >= 0.9 * n,
     }[world.kind]
     shown = first.shown
+    counts = (f"{signs}/{n}", f"{covered}/{n}", f"{explained}/{n}" if world.missing else "")
     return (
-        f"{world.name:26} {world.kind:7} {'right' if right else 'WRONG'}"
-        f"  shown {shown.savings:9.3f} ({shown.low:9.3f} to {shown.high:9.3f})"
-        f"  window {first.window_usd:9.3f}  truth {first.expected_usd:9.3f}"
-        f"  sign {signs}/{n}  covered {covered}/{n}"
-        + (f"  explained {explained}/{n}" if world.missing else "")
+        f"{world.name:33} {world.kind:7} {shown.savings:8.2f} ({shown.low:8.2f} to"
+        f" {shown.high:8.2f}) {first.expected_usd:8.2f} {counts[0]:>7} {counts[1]:>7}"
+        f" {counts[2]:>9} {'right' if right else 'WRONG'}"
     ), right
 
 
