@@ -165,6 +165,16 @@ def test_decimals_are_kept_and_missing_values_filled_in(
         check_columns(lake.table)
 
 
+def test_a_column_without_a_type_counts_as_missing(tmp_path: Path) -> None:
+    path = tmp_path / "requests.parquet"
+    pq.write_table(pa.Table.from_pylist(rows(20, service_tier=None, tag=None)), path)
+    assert pq.read_schema(path).field("service_tier").type == pa.null()
+    read = rows_in_place(path)
+    assert len(read) == 20
+    assert {row["tag"] for row in read} == {None}
+    assert "service_tier" not in read[0]
+
+
 def test_files_globs_and_folders_count_each_file_once(tmp_path: Path) -> None:
     (tmp_path / "deep" / "er").mkdir(parents=True)
     names = ["a.parquet", "deep/b.parquet", "deep/er/c.parquet"]
