@@ -31,13 +31,14 @@ def test_keys_label_one_pair_after_the_other() -> None:
     assert "Pair 1 of 3" in widget.progress.value
     assert widget.keep.disabled
     widget.keys.value = "1"
-    assert widget.keys.value == ""
     assert "Pair 2 of 3" in widget.progress.value
-    widget.keys.value = "1x3"
+    widget.keys.value = "11x3"
     assert verdicts(widget) == [Verdict.DEGRADED, Verdict.ACCEPTABLE, Verdict.DEGRADED]
     assert "All pairs" in widget.progress.value
     assert all(choice.disabled for choice in widget.choices.values())
-    widget.keys.value = "bb0"
+    widget.keys.value = "1"
+    assert "You said: A is clearly worse" in widget.progress.value
+    widget.keys.value = "10"
     assert verdicts(widget) == [Verdict.DEGRADED, Verdict.UNCLEAR, Verdict.DEGRADED]
     assert "You said: B is clearly worse" in widget.progress.value
 
@@ -56,12 +57,12 @@ def test_buttons_do_the_same_and_can_be_focused() -> None:
 def test_texts_are_harmless_and_tell_nothing_of_the_judge() -> None:
     widget = Labelling(PAIRS, refuse)
     assert "one\n  question" in widget.prompt.value
-    for key in "22":
+    for keys in ("2", "22"):
         shown = widget.prompt.value + widget.first.value + widget.second.value
         assert "new" in shown
         assert HOSTILE not in shown
         assert "degraded" not in shown + widget.progress.value
-        widget.keys.value = key
+        widget.keys.value = keys
 
 
 def test_a_failure_to_save_is_shown_and_keeps_the_labels() -> None:

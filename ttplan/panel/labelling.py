@@ -21,14 +21,15 @@ _CHOICES: Mapping[Worse, tuple[str, str]] = {
     "b": ("3", "B is clearly worse"),
     "unclear": ("0", "cannot tell"),
 }
-_BACK = "b"
+_BY_KEY = {key: worse for worse, (key, _) in _CHOICES.items()}
 _TEXT = "white-space:pre-wrap; overflow-wrap:anywhere; max-height:24em; overflow:auto; margin:0"
 
 
 class Labelling:
     """A widget that shows one pair of answers after the other, made by `Workspace.label`.
 
-    It does not tell which answer is new, nor what the judge said. `save` keeps the labels.
+    It does not tell which answer is new, nor what the judge said. Typed keys stay in their field:
+    Backspace there takes the last one back.
     """
 
     def __init__(
@@ -43,10 +44,10 @@ class Labelling:
         self.choices = {worse: button(f"{key}: {text}") for worse, (key, text) in _CHOICES.items()}
         for worse, control in self.choices.items():
             control.on_click(lambda _, worse=worse: self.choose(worse))
-        self.back = button(f"{_BACK}: back")
+        self.back = button("Back")
         self.back.on_click(lambda _: self.go_back())
-        self.keys = field("Keys", "click here, then type 1, 2, 3, 0 or b")
-        self.keys.observe(lambda change: self._typed(change["new"]), "value")
+        self.keys = field("Keys", "click here, then type 1, 2, 3 or 0")
+        self.keys.observe(lambda change: self._typed(change["old"], change["new"]), "value")
         self.keep = button("Save labels", "primary")
         self.keep.on_click(lambda _: self.save())
         self.box = stack(
@@ -95,17 +96,15 @@ class Labelling:
             notice = Notice("done", f"{len(self._labels):,} labels kept", f"{share} {interval}")
         self.outcome.value = notice_html(notice)
 
-    def _typed(self, keys: str) -> None:
-        """Take typed keys, and empty their field."""
-        if not keys:
-            return
-        by_key = {key: worse for worse, (key, _) in _CHOICES.items()}
-        for key in keys.lower():
-            if key == _BACK:
-                self.go_back()
-            elif key in by_key:
-                self.choose(by_key[key])
-        self.keys.value = ""
+    def _typed(self, before: str, now: str) -> None:
+        """Take the keys that were added; each that was deleted goes back by one pair."""
+        differs = (i for i, (old, new) in enumerate(zip(before, now, strict=False)) if old != new)
+        kept = next(differs, min(len(before), len(now)))
+        for _ in filter(_BY_KEY.get, before[kept:]):
+            self.go_back()
+        for key in now[kept:]:
+            if key in _BY_KEY:
+                self.choose(_BY_KEY[key])
 
     def _show(self) -> None:
         count = len(self._pairs)
