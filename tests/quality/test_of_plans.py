@@ -187,6 +187,11 @@ def test_the_command_queries_a_server_and_shows_the_result(
         ]
         assert run(command) == 2
         assert "--allow-bodies" in capsys.readouterr().err
+        pairs = tmp_path / "pairs.csv"
+        tried = ["--controls", "4", "--pairs", str(pairs)]
+        assert run([*command, "--allow-bodies", *tried]) == 0
+        assert run([*command, "--allow-bodies", "--pairs", str(pairs)]) == 2
+        assert "exists already" in capsys.readouterr().err
         assert run([*command, "--allow-bodies"]) == 0
     output = capsys.readouterr()
     assert "HIGH risk: 100.0 % of 10 degraded" in output.out
@@ -194,6 +199,18 @@ def test_the_command_queries_a_server_and_shows_the_result(
     assert "secret-key" not in output.out + output.err
     assert max(map(len, output.out.splitlines())) <= 80
     assert workspace.show(plan_id).result.quality is not None
+    lines = pairs.read_text("utf-8-sig").splitlines()
+    assert len(lines) == 11
+    labels = ["request_id,label", *(f"{line.partition(',')[0]},degraded" for line in lines[1:4])]
+    pairs.write_text("\n".join(labels))
+    store = ["--store", str(tmp_path / "plans.duckdb"), "--json"]
+    assert run(["set-labels", "p", str(pairs), *store]) == 0
+    assert len(json.loads(capsys.readouterr().out)["labels"]) == 3
+    asked = ["--judge", "gpt-4o", "--true-share", "0", "--true-share", "0.02"]
+    assert run(["samples-needed", "p", *asked, *store]) == 0
+    rows_ = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["answers"] for row in rows_] == [73, 311]
+    assert all(row["cost_usd"] for row in rows_)
 
 
 @pytest.fixture(scope="module")
