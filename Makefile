@@ -27,7 +27,7 @@ test-panel: $(READY)  ## part of test
 	$(BIN)/pytest -m browser tests/browser/test_smoke.py
 
 # Operations are tested through the workspace, the CLI, the panel and the views.
-quick: $(READY)  ## one case of each test of all packages: at most 2 minutes
+quick: $(READY)  ## the first case of each test, without the slower folders: at most 2 minutes
 	$(PYTEST) -q --quick $(foreach part,faults backends fuzz docs universes operations,--ignore=tests/$(part))
 
 test-all: test test-rest  ## every test
