@@ -41,6 +41,11 @@ million, costs less."""
 _COMPILING = Lock()
 """Held while an option of Ibis is changed."""
 
+_duckdb_quotient = ibis.udf.scalar.builtin(
+    lambda number, by: number, name="divide", signature=(("int64", "int64"), "int64")
+)
+"""DuckDB's `//`, for which Ibis has no operation."""
+
 Build = Callable[..., ir.Table]
 """Builds an expression over a table."""
 
@@ -145,19 +150,19 @@ def materialised(
 
 
 @contextmanager
-def side_by_side(table: ir.Table, columns: pa.Table) -> Iterator[ir.Table]:
-    """A `materialised` table of DuckDB with further columns in the order of its rows, for the
+def arrow_table(backend: Any, rows: pa.Table) -> Iterator[ir.Table]:
+    """Rows of DuckDB or Polars, which stay in Arrow's memory, as a table of the engine, for the
     block."""
-    backend = table.get_backend()
+    if backend.name != "duckdb":
+        yield ibis.memtable(rows)
+        return
     name = gen_name("ttplan")
-    with small_table(backend, columns) as beside:
-        schema = ibis.schema(dict(table.schema().items()) | dict(beside.schema().items()))
-        sql = f"SELECT * FROM {table.get_name()} POSITIONAL JOIN {beside.get_name()}"  # noqa: S608
-        backend.raw_sql(f"CREATE TEMP VIEW {name} AS {sql}")
-        try:
-            yield ops.DatabaseTable(name, schema=schema, source=backend).to_expr()
-        finally:
-            _drop(backend, "VIEW", name)
+    backend.con.register(name, rows)
+    try:
+        schema = ibis.Schema.from_pyarrow(rows.schema)
+        yield ops.DatabaseTable(name, schema=schema, source=backend).to_expr()
+    finally:
+        backend.con.unregister(name)
 
 
 @contextmanager
@@ -191,6 +196,16 @@ def holds_instants(table: ir.Table, name: str) -> bool:
     if not kind.is_timestamp():
         return False
     return _INSTANTS.get(backend.name, _has_zone)(backend, table.select(name))
+
+
+def whole_quotient(number: ir.IntegerValue, by: int, backend: Any) -> ir.IntegerValue:
+    """The quotient of a non-negative whole number, rounded down."""
+    if backend.name == "duckdb":
+        return _duckdb_quotient(number, by)
+    # Ibis divides whole numbers as floats: the quotient may be off by one or two, which the
+    # remainder tells.
+    near = number // by
+    return near + (number - near * by) // by
 
 
 def half_away(amount: ir.DecimalValue, backend: Any) -> ir.DecimalValue:

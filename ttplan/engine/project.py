@@ -20,6 +20,7 @@ from ttplan.engine.full.project import FullMapping, map_full, prepare, rows_of, 
 from ttplan.engine.full.rows import failed, with_route
 from ttplan.engine.full.shape import RowShape
 from ttplan.engine.intervals.clusters import period_start
+from ttplan.engine.intervals.infer import resamples
 from ttplan.engine.replay_spec import (
     JOINING,
     KEEPING,
@@ -52,6 +53,7 @@ class MappedWindow(NamedTuple):
 
     `spec` has no threshold for semantic hits if `sweep` is None: hits that cannot be projected
     count as recorded. `full` has what a full projection was mapped with.
+    `whole` is as in `map_window`.
     """
 
     rows: ir.Table
@@ -60,14 +62,22 @@ class MappedWindow(NamedTuple):
     spec: ReplaySpec
     sweep: Sweep | None
     full: FullMapping | None = None
+    whole: bool = True
 
 
 @contextmanager
 def map_window(
-    table: ir.Table, spec: ReplaySpec, progress: PassCallback = SILENT.report
+    table: ir.Table,
+    spec: ReplaySpec,
+    progress: PassCallback = SILENT.report,
+    *,
+    whole: bool = True,
 ) -> Iterator[MappedWindow]:
     """Check and count the rows of a spec's window, find semantic hits, and map the rows, for the
     block.
+
+    Without `whole`, those of a full projection have neither id, time nor input tokens, of tag and
+    body only whether there is one, and numbers for the models. Logs that are resampled are whole.
 
     Raises InputError if the table is not one of requests.
     """
@@ -77,11 +87,19 @@ def map_window(
         spec = spec.without_l2_hits()
     with ExitStack() as stack:
         full = None
+        whole = whole or not spec.is_full or resamples(spec, count)
         if spec.is_full:
-            rows, full = stack.enter_context(_map_full(table, spec, sweep, progress))
+            rows, full = stack.enter_context(_map_full(table, spec, sweep, progress, whole))
         else:
             rows = stack.enter_context(map_requests(table, spec, sweep, progress))
-        yield MappedWindow(rows, count, left_out, spec, sweep, full)
+        yield MappedWindow(rows, count, left_out, spec, sweep, full, whole)
+
+
+@contextmanager
+def map_whole(table: ir.Table, window: MappedWindow) -> Iterator[ir.Table]:
+    """The mapped rows of the window of a full projection with all their columns, for the block."""
+    with _map_full(table, window.spec, window.sweep, SILENT.report, whole=True) as (rows, _):
+        yield rows
 
 
 @contextmanager
@@ -125,14 +143,14 @@ def map_requests(
 
 @contextmanager
 def _map_full(
-    table: ir.Table, spec: ReplaySpec, sweep: Sweep | None, progress: PassCallback
+    table: ir.Table, spec: ReplaySpec, sweep: Sweep | None, progress: PassCallback, whole: bool
 ) -> Iterator[tuple[ir.Table, FullMapping]]:
     """As `map_requests`, for a full projection."""
     projected = spec.config.l1_ttl_seconds is not None or sweep is not None
     with ExitStack() as first, ExitStack() as second:
         window = first.enter_context(compiled(table, rows_in_scope, spec.scope))
         log, inputs, pairs = prepare(window, spec)
-        row_shape, shape = shape_of(spec, log, inputs, pairs)
+        row_shape, shape = shape_of(spec, log, inputs, pairs, whole)
         if projected:
             progress(KEEPING, 0.0)
             keep = materialised if spec.config.l1_ttl_seconds is None else numbered

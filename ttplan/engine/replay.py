@@ -24,9 +24,9 @@ from ttplan.engine.intervals.estimate import (
     route_breakdown,
     savings_by_cause,
 )
-from ttplan.engine.intervals.infer import Inferred, infer_intervals, resamples
+from ttplan.engine.intervals.infer import Inferred, draws_rows, infer_intervals, resamples
 from ttplan.engine.latency import Latencies, latency_counts, project_latencies
-from ttplan.engine.project import MappedWindow, map_window
+from ttplan.engine.project import MappedWindow, map_whole, map_window
 from ttplan.engine.replay_spec import (
     COUNTING,
     INFERRING,
@@ -212,7 +212,7 @@ def run_replay(
 ) -> ReplayOutcome:
     """Map, summarise, infer."""
     progress(COUNTING, 0.0)
-    with map_window(table, spec, progress) as window:
+    with map_window(table, spec, progress, whole=False) as window:
         spec, sweep = window.spec, window.sweep
         latencies = None
         if window.full is not None and window.total:
@@ -229,7 +229,7 @@ def run_replay(
         if window.full is not None and window.total:
             full = describe_full(window.rows, window.full, aggregates, spec)
             aggregates = full.aggregates
-        inferred = _infer(summary, window, spec, full, latencies)
+        inferred = _infer(summary, table, window, spec, full, latencies)
     basis = cost_basis(table, spec)
     semantic = (
         None
@@ -262,6 +262,7 @@ def run_replay(
 
 def _infer(
     summary: Summary,
+    table: ir.Table,
     window: MappedWindow,
     spec: ReplaySpec,
     full: FullDescription | None,
@@ -273,6 +274,8 @@ def _infer(
     by_rows = spec.config.cluster is not None or resamples(spec, summary.total.requests)
     with ExitStack() as stack:
         rows = window.rows
+        if not window.whole and draws_rows(summary, spec):
+            rows = stack.enter_context(map_whole(table, window))
         if by_rows:
             rows = stack.enter_context(with_projected_latency(rows, latencies.curves))
         inferred = infer_intervals(summary, rows, spec, full.standard_error)

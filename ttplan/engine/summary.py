@@ -177,7 +177,8 @@ def grid_for(largest: pa.Table) -> Grid:
 
 
 def fetch_cell_sums(mapped: ir.Table, grid: Grid, thresholds: int = 0) -> pa.Table:
-    """Counts, exact sums and power sums by route, outcome, price rule and whether a request moves.
+    """Counts, exact sums and power sums by route, outcome, price rule if the rows have it, and
+    whether a request moves.
 
     `thresholds` is the number of thresholds of a semantic sweep.
     """
@@ -246,7 +247,8 @@ def cell_sums(mapped: ir.Table, thresholds: int, step: int, actual_step: int) ->
     sums |= {f"p{j}{k}": exact_sum(value, backend) for (j, k), value in factors.items()}
     actual = {1: wide.a, 2: wide.aa, 3: wide.aa * wide.a, 4: wide.waa * wide.waa}
     sums |= {f"a{j}": exact_sum(value, backend) for j, value in actual.items()}
-    return wide.group_by("route", "outcome", "rule", "moved").aggregate(**sums)
+    keys = [name for name in ("route", "outcome", "rule", "moved") if name in wide.columns]
+    return wide.group_by(*keys).aggregate(**sums)
 
 
 def _cache_sums(wide: ir.Table, thresholds: int) -> dict[str, ir.NumericScalar]:

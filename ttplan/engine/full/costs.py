@@ -18,21 +18,17 @@ from ttplan.engine.full.money import (
     times,
     total_of,
 )
-from ttplan.engine.full.requests import ANSWERED, exact_cost, marked_parts, target_parts
-from ttplan.engine.full.shape import Shape
-
-_DONE = {
-    *("session", "logged_model", "routed_model", "routed_input", "shows", "caches"),
-    *("explicit_session", "breakpoints", "source_mode", "source_ttl", "source_minimum"),
-    *("new_cached", "new_write", "new_visible", "new_hidden", "hidden"),
-    *("cache_write_tokens", "reasoning_tokens", "target_fee", "target_search_fee"),
-}
-_DONE_PREFIXES = (
-    *("target_rate_", "target_mode", "target_ttl", "target_minimum", "target_long"),
-    *("logged_before", "logged_ts", "routed_before", "routed_ts"),
-    *("input_audio", "input_image", "output_audio", "output_image"),
+from ttplan.engine.full.requests import (
+    ANSWERED,
+    exact_cost,
+    marked_parts,
+    spread,
+    target_parts,
+    with_rates,
+    with_tokens,
 )
-"""Columns that no later step reads: copying them takes time."""
+from ttplan.engine.full.sessions import with_warm_prefixes
+from ttplan.engine.full.shape import Shape
 
 
 class Flags(NamedTuple):
@@ -44,23 +40,39 @@ class Flags(NamedTuple):
     fill: bool
 
 
-def with_cold(rows: ir.Table, shape: Shape) -> ir.Table:
-    """`rows` (of `with_warm_prefixes`) with `cold`, the exact cost on the target without a cached
-    prefix, and the tokens of its parts, `n_…`. If `shape.marks`, also how many tokens fewer each
-    part has if clients set breakpoints, `marks_…`."""
+def with_cold(
+    rows: ir.Table, pairs: ir.Table, source: ir.Table, target: ir.Table, shape: Shape
+) -> ir.Table:
+    """`rows` (of `route_requests`, with session values) with the columns of their pair, their
+    cached prefixes, `cold`, the exact cost on the target without a cached prefix, and the tokens
+    of its parts, `n_…`. If `shape.marks`, also how many tokens fewer each part has if clients set
+    breakpoints, `marks_…`."""
+    rows = with_tokens(with_warm_prefixes(rows.join(pairs, "pair"), shape), shape)
+    rows = with_rates(with_rates(rows, "source", source, shape), "target", target, shape)
     parts = target_parts(rows, shape)
     marks = marked_parts(rows, shape) if shape.marks else {}
-    return rows.select(
-        *(n for n in rows.columns if n not in _DONE and not n.startswith(_DONE_PREFIXES)),
-        cold=exact_cost(rows, parts, "target", shape),
-        discount=product(parts["cached"], rows.target_rate_input - rows.target_rate_cached),
+    rows = rows.mutate(
         **{f"n_{name}": tokens for name, tokens in parts.items()},
         **{f"marks_{name}": tokens for name, tokens in marks.items()},
     )
+    parts = {name: rows[f"n_{name}"] for name in parts}
+    return rows.mutate(
+        cold=exact_cost(rows, parts, "target", shape),
+        discount=product(parts["cached"], rows.target_rate_input - rows.target_rate_cached),
+        spread=spread(rows, shape),
+    )
 
 
-def with_projected(rows: ir.Table, carried: ir.Table, flags: Flags, shape: Shape) -> ir.Table:
-    """`rows` (of `with_cold`) with the columns that a summary reads.
+def project_costs(
+    rows: ir.Table,
+    pairs: ir.Table,
+    source: ir.Table,
+    target: ir.Table,
+    carried: ir.Table,
+    flags: Flags,
+    shape: Shape,
+) -> ir.Table:
+    """`rows` (as `with_cold` takes them) with the columns that a summary reads.
 
     A moved request costs its tokens on the target, less its cached prefix, times the factor that
     the gateway applies, plus the part of the recorded cost that stays, plus the share of answers
@@ -69,6 +81,7 @@ def with_projected(rows: ir.Table, carried: ir.Table, flags: Flags, shape: Shape
     backend = rows.get_backend()
     money = money_type(backend)
     zero = ibis.literal(Decimal(0), money)
+    rows = with_cold(rows, pairs, source, target, shape)
     rows = rows.join(carried, [rows.pair == carried.carried_pair])
     rows = rows.mutate(
         read=scaled(rows.routed_warm, rows.fit),
@@ -76,33 +89,36 @@ def with_projected(rows: ir.Table, carried: ir.Table, flags: Flags, shape: Shape
     )
     if shape.marks:
         rows = rows.mutate(marks_read=scaled(rows.marked_warm, rows.fit))
-    target = target_cost(rows, rows.read, backend)
+    # One amount for both, since engines compute both branches of a CASE.
     shift = rounded(product(rows.lost.abs(), rows.spread.abs()), backend)
-    listed = rows.explained
-    if flags.factors:
-        target, shift = (
-            times(target, _factor(rows, "factor"), backend),
-            times(shift, _factor(rows, "source_factor"), backend),
-        )
-        listed = times(listed, _factor(rows, "source_factor"), backend)
     rows = rows.mutate(
-        target_usd=as_usd(target, backend),
-        shift_size=as_usd(shift, backend),
+        amount=rows.moved.ifelse(target_cost(rows, rows.read, backend), shift),
+        discount=total_of([product(rows.read, rows.spread), rows.discount], backend),
+    )
+    rows = rows.mutate(cache_size=rounded(rows.discount.abs(), backend))
+    amount, listed, cache_size = rows.amount, rows.explained, rows.cache_size
+    if flags.factors:
+        own, other = _factor(rows, "source_factor"), _factor(rows, "factor")
+        amount = times(amount, rows.moved.ifelse(other, own), backend)
+        listed = times(listed, own, backend)
+        cache_size = times(cache_size, other, backend)
+    rows = rows.mutate(
+        amount_usd=as_usd(amount, backend),
         listed_usd=as_usd(listed, backend),
-        provider_cache_usd=_cache_discount(rows, flags.factors, backend),
+        cache_size=as_usd(cache_size, backend),
     )
     if flags.fill:
         rows = _filled(rows)
     if shape.reprices:
         rows = _repriced(rows, flags.factors)
-    cost = rows.target_usd
+    cost = rows.amount_usd
     rest_usd = (rows.cost_usd - rows.listed_usd.fill_null(rows.cost_usd)).cast(money)
     if flags.rest:
         cost = cost + rows.rest_stays.ifelse(rest_usd, zero)
     if flags.redo:
         cost = cost + times(rows.cost_usd, rows.redo_share, backend)
     negative = (rows.lost < 0) != (rows.spread < 0)
-    shift = negative.ifelse(-rows.shift_size, rows.shift_size)
+    shift = negative.ifelse(-rows.amount_usd, rows.amount_usd)
     kept = rows.source_caches & ~rows.failed & ~rows.cached & ~rows.hit & (rows.lost != 0)
     shift = kept.ifelse(shift, zero).fill_null(zero)
     if shape.attempts:
@@ -111,18 +127,27 @@ def with_projected(rows: ir.Table, carried: ir.Table, flags: Flags, shape: Shape
     moved_usd = ibis.greatest(cost, zero).cast(money)
     kept_usd = ibis.greatest(rows.cost_usd + shift, zero).cast(money)
     answered = rows.cached & (~rows.moved | (rows.outcome == ANSWERED)) & ~rows.bypass
+    cache_usd = (rows.discount < 0).ifelse(-rows.cache_size, rows.cache_size)
     rows = rows.mutate(
         uncached_usd=rows.moved.ifelse(moved_usd, kept_usd),
+        provider_cache_usd=rows.moved.ifelse(cache_usd, zero).fill_null(zero),
         rest_usd=rows.moved.ifelse(rest_usd, zero),
         projected_hit=rows.hit | answered,
     )
-    kept_columns = [n for n in (*_KEPT, *rows.columns) if n in rows.columns]
+    kept = {*_KEPT, *(_WHOLE if shape.whole else ())}
+    kept_columns = [
+        name for name in rows.columns if name in kept or name.startswith(("n_", "marks_"))
+    ]
+    model, served = rows.pair_model, rows.target_name
+    if not shape.whole:  # numbers are copied and compared faster than texts
+        model, served = rows.model_number, rows.target_number
     return rows.select(
-        *(n for n in dict.fromkeys(kept_columns) if n in _KEPT or n.startswith(("n_", "marks_"))),
+        *kept_columns,
+        model=model,
+        route=rows.pair_route,
         hit=rows.projected_hit,
         projected_usd=rows.hit.ifelse(zero, rows.uncached_usd),
-        rule=ibis.literal(0, "int16"),
-        served=rows.moved.ifelse(rows.target_name, rows.model),
+        served=rows.moved.ifelse(served, model),
         answered=~rows.failed & ~rows.cached,
         projected_output=rows.moved.ifelse(rows.new_output, rows.output_tokens),
     )
@@ -171,23 +196,8 @@ def _factor(rows: ir.Table, name: str) -> ir.NumericValue:
     return rows[f"{name}_micro" if rows.explained.type().is_integer() else name]
 
 
-def _cache_discount(rows: ir.Table, factors: bool, backend: object) -> ir.DecimalValue:
-    """What the provider's cache takes off the cost of a moved request."""
-    discount = total_of([product(rows.read, rows.spread), rows.discount], backend)
-    size = rounded(discount.abs(), backend)
-    if factors:
-        size = times(size, _factor(rows, "factor"), backend)
-    zero = ibis.literal(Decimal(0), money_type(backend))
-    usd = as_usd(size, backend)
-    signed = (discount < 0).ifelse(-usd, usd)
-    return rows.moved.ifelse(signed, zero).fill_null(zero)
-
-
+_WHOLE = ("id", "ts", "input_tokens")
 _KEPT = (
-    "id",
-    "ts",
-    "model",
-    "input_tokens",
     "output_tokens",
     "cost_usd",
     "baseline_cost_usd",
@@ -196,7 +206,6 @@ _KEPT = (
     "tag",
     "body_lower",
     "cluster",
-    "route",
     "outcome",
     "reason",
     "moved",

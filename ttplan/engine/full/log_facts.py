@@ -104,11 +104,12 @@ def fetch_log_facts(window: ir.Table, session: str | None) -> LogFacts:
     columns = tuple(c for c in (*COUNTED, *candidates) if c in window.columns)
     rows = fetch_from(window, _counts, columns).to_pylist()
     filled = frozenset(c for c in columns if any(row[f"has_{c}"] for row in rows))
+    names = list(price_key(window))
     keys = {
-        LogKey(*(row[name] or None for name in LogKey._fields)): KeyCounts(  # type: ignore[arg-type]
+        LogKey(*(row[name] or None for name in names)): KeyCounts(  # type: ignore[arg-type]
             *(int(row[name] or 0) for name in KeyCounts._fields)
         )
-        for row in sorted(rows, key=lambda row: [row[name] for name in LogKey._fields])
+        for row in sorted(rows, key=lambda row: [row[name] for name in names])
     }
     session = next((c for c in candidates if c in filled), None)
     return LogFacts(keys, filled, session, _has_answers(window))
@@ -138,11 +139,7 @@ def _counts(window: ir.Table, columns: Sequence[str]) -> ir.Table:
         counted_long=long_writes(window),
     )
     capped = ibis.least(rows.counted_reasoning, 10**6)
-    return rows.group_by("key_provider", "key_model", "key_endpoint", "key_tier").aggregate(
-        provider=rows.key_provider.max(),
-        model=rows.key_model.max(),
-        endpoint=rows.key_endpoint.max(),
-        service_tier=rows.key_tier.max(),
+    return rows.group_by(*price_key(window)).aggregate(
         requests=rows.count(),
         reasoning_known=rows.counted_reasoning.count(),
         reasoning=rows.counted_reasoning.sum(),

@@ -16,7 +16,13 @@ import ibis
 import ibis.expr.types as ir
 
 from ttplan.engine.cost import PRICE_TYPE, token_cost
-from ttplan.engine.dialects import exact_total, half_away, half_away_product, money_type
+from ttplan.engine.dialects import (
+    exact_total,
+    half_away,
+    half_away_product,
+    money_type,
+    whole_quotient,
+)
 from ttplan.engine.full.shape import MICRO
 
 MAX_WHOLE = 900
@@ -56,7 +62,7 @@ def rounded(exact: ir.NumericValue, backend: Any) -> ir.NumericValue:
     USD if it is whole, else USD."""
     if not exact.type().is_integer():
         return half_away(exact.cast(_EXACT_TYPE), backend)
-    return _divided(exact + 500, 1_000)
+    return whole_quotient(exact + 500, 1_000, backend)
 
 
 def times(amount: ir.NumericValue, factor: ir.DecimalValue, backend: Any) -> ir.NumericValue:
@@ -68,8 +74,9 @@ def times(amount: ir.NumericValue, factor: ir.DecimalValue, backend: Any) -> ir.
         # Polars keeps no more digits of a product than its longer factor has.
         kind = "decimal(38, 18)" if backend.name == "polars" else _FACTORED_TYPE
         return half_away_product(amount.cast(kind) * factor.cast(_FACTOR_TYPE), backend)
-    high = amount // MICRO
-    return high * factor + _divided((amount - high * MICRO) * factor + MICRO // 2, MICRO)
+    high = whole_quotient(amount, MICRO, backend)
+    low = (amount - high * MICRO) * factor + MICRO // 2
+    return high * factor + whole_quotient(low, MICRO, backend)
 
 
 def as_usd(amount: ir.NumericValue, backend: Any) -> ir.DecimalValue:
@@ -77,10 +84,3 @@ def as_usd(amount: ir.NumericValue, backend: Any) -> ir.DecimalValue:
     if amount.type().is_integer():
         amount = amount.cast("decimal(19, 0)") * _PICO
     return amount.cast(money_type(backend))
-
-
-def _divided(number: ir.IntegerValue, by: int) -> ir.IntegerValue:
-    """The whole quotient, rounded down. Engines divide whole numbers as floats: their quotient may
-    be off by one or two, which the remainder tells."""
-    near = number // by
-    return near + (number - near * by) // by

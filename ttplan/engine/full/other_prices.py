@@ -10,10 +10,19 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from ttplan.engine.dialects import fetch_from
-from ttplan.engine.full.costs import target_cost
+from ttplan.engine.full.costs import target_cost, with_cold
 from ttplan.engine.full.money import as_usd, scaled
 from ttplan.engine.full.shape import Shape
 from ttplan.engine.summary import pico
+
+
+class CostedRows(NamedTuple):
+    """Rows of `with_session_values`, the tables of pairs and of both sides' prices, and the shape
+    of their costs."""
+
+    rows: ir.Table
+    beside: tuple[ir.Table, ir.Table, ir.Table]
+    shape: Shape
 
 
 class OtherPrices(NamedTuple):
@@ -40,21 +49,27 @@ def prices_differ(dated: pa.Table, current: pa.Table, start: datetime, end: date
     return rows(dated) != rows(current)
 
 
-def fetch_other_prices(
-    headline: tuple[ir.Table, Shape], other: tuple[ir.Table, Shape], carried: ir.Table
-) -> OtherPrices:
-    """Compare rows of `with_cold` at the headline's prices with those at the others.
+def fetch_other_prices(headline: CostedRows, other: CostedRows, carried: ir.Table) -> OtherPrices:
+    """Compare rows at the headline's prices with those at the others.
 
     Sums that no price explains at either time are left as they are.
     """
     first, second = (
-        fetch_from(rows, _sums, shape, beside=(carried,)) for rows, shape in (headline, other)
+        fetch_from(rows, _sums, shape, beside=(*beside, carried))
+        for rows, beside, shape in (headline, other)
     )
     return OtherPrices(_savings(second) - _savings(first))
 
 
-def _sums(rows: ir.Table, carried: ir.Table, shape: Shape) -> ir.Table:
-    rows = rows.filter(rows.moved & ~rows.hit)
+def _sums(
+    rows: ir.Table,
+    pairs: ir.Table,
+    source: ir.Table,
+    target: ir.Table,
+    carried: ir.Table,
+    shape: Shape,
+) -> ir.Table:
+    rows = with_cold(rows.filter(rows.moved & ~rows.hit), pairs, source, target, shape)
     rows = rows.join(carried, [rows.pair == carried.carried_pair])
     backend = rows.get_backend()
     target = target_cost(rows, scaled(rows.routed_warm, rows.fit), backend)

@@ -10,7 +10,7 @@ from decimal import Decimal
 import ibis.expr.types as ir
 import pyarrow as pa
 
-from ttplan.engine.dialects import materialised, small_table
+from ttplan.engine.dialects import compiled, materialised, small_table
 from ttplan.engine.full.assumptions.calibrate import (
     Carried,
     KeyCalibration,
@@ -19,19 +19,25 @@ from ttplan.engine.full.assumptions.calibrate import (
 )
 from ttplan.engine.full.assumptions.inputs import resolve_inputs, targets_of
 from ttplan.engine.full.assumptions.resolve import Pair, make_pairs
-from ttplan.engine.full.costs import Flags, with_cold, with_projected
+from ttplan.engine.full.costs import Flags, project_costs
 from ttplan.engine.full.log_facts import LogFacts, LogKey, fetch_log_facts
 from ttplan.engine.full.money import MAX_WHOLE
-from ttplan.engine.full.other_prices import OtherPrices, fetch_other_prices, prices_differ
+from ttplan.engine.full.other_prices import (
+    CostedRows,
+    OtherPrices,
+    fetch_other_prices,
+    prices_differ,
+)
 from ttplan.engine.full.requests import (
     INPUT_PARTS,
     OUTPUT_PARTS,
     route_requests,
 )
 from ttplan.engine.full.rows import Matches, full_rows
-from ttplan.engine.full.sessions import with_warm_prefixes
+from ttplan.engine.full.sessions import LOGGED, ROUTED
 from ttplan.engine.full.shape import AUTOMATIC, EXPLICIT, FEATURES, RowShape, Shape
 from ttplan.engine.full.tables import number_keys, pair_table, piece_table, with_whole_rates
+from ttplan.engine.full.windows import with_session_values
 from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.model.projection.assumption import AssumptionName
 from ttplan.model.projection.full import PricePiece, ProjectionInputs
@@ -94,25 +100,31 @@ def map_full(
 
         count = sum(counts.requests for counts in log.keys.values())
 
-        def costed_at(source: int, target: int, reprices: bool = False) -> tuple[ir.Table, Shape]:
+        def costed_at(source: int, target: int, reprices: bool = False) -> CostedRows:
             own = shape._replace(reprices=reprices)
-            beside = (pair_rows, tables[source], tables[target], *([tables[1]] if reprices else []))
-            routed = enter(materialised(rows, route_requests, own, beside=beside))
-            warm = enter(with_warm_prefixes(routed, own, count))
-            # A table, since DuckDB plans joins over tables side by side badly.
-            return enter(materialised(warm, with_cold, own)), own
+            beside = (pair_rows, tables[source], tables[target])
+            current = (tables[1],) if reprices else ()
+            keep = compiled if own.sessions else materialised
+            routed = enter(keep(rows, route_requests, own, beside=(*beside, *current)))
+            if own.sessions:
+                explicit = own.cached_explicitly
+                routed = enter(
+                    with_session_values(routed, (LOGGED, ROUTED), explicit, count, own.whole)
+                )
+            return CostedRows(routed, beside, own)
 
-        costed, own = costed_at(0, int(at_plan), reprices=at_plan and differ)
-        sums = fetch_calibration(costed, pairs)
+        costed = costed_at(0, int(at_plan), reprices=at_plan and differ)
+        sums = fetch_calibration(costed.rows, pair_rows, costed.shape, pairs)
         carried = calibrate(pairs, spec.active_routes, inputs, sums)
         carried_rows = enter(small_table(backend, carried.table(pairs)))
         other = None
         if differ:
             again = costed_at(int(not at_plan), int(not at_plan))
-            other = fetch_other_prices((costed, own), again, carried_rows)
+            other = fetch_other_prices(costed, again, carried_rows)
         flags = Flags(carried.factors, carried.asks_again, carried.stays, carried.fills)
+        beside = (*costed.beside, carried_rows)
         mapped = stack.enter_context(
-            materialised(costed, with_projected, flags, own, beside=(carried_rows,))
+            materialised(costed.rows, project_costs, flags, costed.shape, beside=beside)
         )
         if backend.name == "duckdb":  # frees memory for the passes that follow
             first.close()
@@ -121,19 +133,17 @@ def map_full(
 
 
 def shape_of(
-    spec: ReplaySpec, log: LogFacts, inputs: ProjectionInputs, pairs: Sequence[Pair]
+    spec: ReplaySpec,
+    log: LogFacts,
+    inputs: ProjectionInputs,
+    pairs: Sequence[Pair],
+    whole: bool,
 ) -> tuple[RowShape, Shape]:
-    """The shape of a plan's rows, and that of its costs."""
+    """The shape of a plan's rows, and that of its costs; `whole` as in `Shape`."""
     routed = [pair for pair in pairs if pair.target is not None]
     modes = {mode for pair in pairs for mode in pair.modes}
     caching = bool(modes & {AUTOMATIC, EXPLICIT})
     sticky = any(route.sticky for route in spec.active_routes)
-    ttls = {
-        rule.lifetime(pair.long_writes)
-        for pair in pairs
-        for rule in (pair.source_facts.cache, pair.target_facts.cache)
-        if rule is not None
-    }
     limits = [pair.limits for pair in routed]
     fees = any(piece.rates.request_usd or piece.rates.web_search_usd for piece in inputs.prices)
     features = tuple(
@@ -157,7 +167,7 @@ def shape_of(
             if route.then.max_cost_usd is not None
         ),
         features=features,
-        ttls=tuple(sorted(ttls)),
+        whole=whole,
         sessions=log.session is not None and caching,
         scaled=any(
             pair.values[name].value != 1

@@ -52,45 +52,25 @@ _MEDIA = {
 }
 """The columns of the parts that are not text, and the ratios that they scale with."""
 _ZERO = ibis.literal(0, "int64")
-_UNREAD = ("pair_", "key_", "org_id", "provider", "cached_tokens")
-_DONE = {
-    *("same_model", "priced", "thinks", "added", "context", "output_limit"),
-    *("ratio_in", "ratio_out", "ratio_reasoning", "source_key", "target_key", "source", "target"),
-    *(
-        "source_spread",
-        "target_spread",
-        "source_long",
-        "long_writes",
-        "source_piece",
-        "current_piece",
-    ),
-    *("goes", "over", "listed", "source_fee", "current_fee"),
-    *("source_search_fee", "current_search_fee"),
-}
-_DONE_PREFIXES = ("needs_", "exact_", "no_", "source_rate_", "current_rate_")
-"""Columns that no later step reads: copying them takes time."""
+_ROW = (
+    *("l1_hit", "l2_hit", "l2_mask", "cluster", "session", "searches"),
+    *("input_tokens", "output_tokens", "cost_usd", "baseline_cost_usd", "cached", "latency_ms"),
+    *("cache_write_tokens", "reasoning_tokens", "input_audio_tokens", "input_image_tokens"),
+    *("output_audio_tokens", "output_image_tokens", "failed", "hit"),
+)
+"""Columns of the log that later steps read; copying others takes time."""
 
 
 def route_requests(
     rows: ir.Table, pairs: ir.Table, source: ir.Table, target: ir.Table, *more: Any
 ) -> ir.Table:
-    """`rows` (of `full_rows`) with all that does not depend on cached prefixes: tokens on the
-    target, rates there, `outcome`, `moved` and `explained`, the source's price.
+    """What does not depend on cached prefixes of `rows` (of `full_rows`): their `pair` and prices,
+    `outcome`, `moved` and `explained`, the source's price.
 
     `pairs`, `source` and `target` are the tables of pairs and of prices. `more` is the shape,
     after, if recorded costs change with the price of their model, its prices at the plan's moment.
     """
     *current, shape = more
-    priced = _with_prices(with_tokens(rows, pairs, shape), "source", source, shape)
-    priced = _with_prices(priced, "target", target, shape)
-    for pieces in current:
-        priced = _with_prices(priced, "current", pieces, shape)
-    return _with_outcomes(priced, shape)
-
-
-def with_tokens(rows: ir.Table, pairs: ir.Table, shape: Shape) -> ir.Table:
-    """`rows` with their pair's parameters, their tokens on the target, and why it cannot serve
-    them."""
     keys = [name.removeprefix("key_") for name in rows.columns if name.startswith("key_")]
     joined = rows.join(
         pairs,
@@ -99,33 +79,34 @@ def with_tokens(rows: ir.Table, pairs: ir.Table, shape: Shape) -> ir.Table:
             rows.route == pairs.pair_route,
         ],
     )
-    kept = [c for c in joined.columns if not c.startswith(_UNREAD)]
-    reasoning = joined.reasoning_tokens if "reasoning_tokens" in joined.columns else _ZERO
-    joined = joined.select(
-        *kept,
-        charged=ibis.least(joined.cached_tokens, joined.input_tokens),
-        hidden=ibis.least(reasoning, joined.output_tokens),
-    )
+    joined = joined.mutate(charged=ibis.least(joined.cached_tokens, joined.input_tokens))
+    priced = with_tokens(joined, shape)
+    priced = priced.mutate(reason=_reason(priced, shape).cast("int8"))
+    priced = _with_prices(priced, "source", source, shape)
+    priced = _with_prices(priced, "target", target, shape)
+    for pieces in current:
+        priced = _with_prices(priced, "current", pieces, shape)
+    return _with_outcomes(priced, shape)
+
+
+def with_tokens(rows: ir.Table, shape: Shape) -> ir.Table:
+    """`rows` with their tokens on the target. They have the columns of their pair."""
+    reasoning = rows.reasoning_tokens if "reasoning_tokens" in rows.columns else _ZERO
+    rows = rows.mutate(hidden=ibis.least(reasoning, rows.output_tokens))
     scale = scaled if shape.scaled else _unscaled
-    visible = scale(joined.output_tokens - joined.hidden, joined.ratio_out)
-    hidden = joined.thinks.ifelse(
-        scale(joined.hidden, joined.ratio_reasoning) + joined.added, _ZERO
-    )
-    new_input, new_output = scale(joined.input_tokens, joined.ratio_in), visible + hidden
-    return joined.mutate(
-        new_input=new_input,
-        new_cached=scale(joined.charged, joined.ratio_in),
-        new_write=scale(_count(joined, "cache_write_tokens"), joined.ratio_in),
-        new_visible=visible,
-        new_hidden=hidden,
-        new_output=new_output,
-        reason=_reason(joined, new_input, new_output, shape).cast("int8"),
+    rows = rows.mutate(
+        new_input=scale(rows.input_tokens, rows.ratio_in),
+        new_cached=scale(rows.charged, rows.ratio_in),
+        new_write=scale(_count(rows, "cache_write_tokens"), rows.ratio_in),
+        new_visible=scale(rows.output_tokens - rows.hidden, rows.ratio_out),
+        new_hidden=rows.thinks.ifelse(scale(rows.hidden, rows.ratio_reasoning) + rows.added, _ZERO),
         **{
-            f"new_{name}": scale(joined[column], joined[ratio])
+            f"new_{name}": scale(rows[column], rows[ratio])
             for name, (column, ratio) in _MEDIA.items()
             if name in shape.carries
         },
     )
+    return rows.mutate(new_output=rows.new_visible + rows.new_hidden)
 
 
 def _count(rows: ir.Table, name: str) -> ir.IntegerValue:
@@ -137,13 +118,15 @@ def _unscaled(tokens: ir.IntegerValue, _ratio: ir.IntegerValue) -> ir.IntegerVal
     return tokens
 
 
-def _reason(
-    rows: ir.Table, new_input: ir.IntegerValue, new_output: ir.IntegerValue, shape: Shape
-) -> ir.IntegerValue:
+def _reason(rows: ir.Table, shape: Shape) -> ir.IntegerValue:
+    """Why the target cannot serve `rows` (of `with_tokens`); 0 if it can."""
     branches: list[tuple[ir.BooleanValue, int]] = []
     if shape.limited:
-        total = new_input + ibis.greatest(new_output, 1)
-        branches += [(total > rows.context, 1), (new_output > rows.output_limit, OUTPUT_LIMIT)]
+        total = rows.new_input + ibis.greatest(rows.new_output, 1)
+        branches += [
+            (total > rows.context, 1),
+            (rows.new_output > rows.output_limit, OUTPUT_LIMIT),
+        ]
     branches += [
         (rows[f"needs_{name}"] & rows[f"no_{name}"], number)
         for number, name in _FEATURES.items()
@@ -156,12 +139,10 @@ def _with_prices(rows: ir.Table, side: str, pieces: ir.Table, shape: Shape) -> i
     """`rows` with the rates of one side: of their source, their target, or their source at the
     plan's moment (`current`)."""
     key, tokens = ("target", "new_input") if side == "target" else ("source", "input_tokens")
-    needed = [f"rate_{name}" for name in shape.carries] + ["piece"]
-    needed += ["fee", "search_fee"] if shape.fees else []
     ranges = ["starts", "ends", "over_tokens", "up_to_tokens"] if shape.dated else []
     ranges += ["day_from", "day_until"] if shape.hourly else []
     renamed = pieces.select(
-        **{f"{side}_{name}": pieces[name] for name in needed},
+        **{f"{side}_{name}": pieces[name] for name in _rate_columns(shape)},
         **{f"piece_{name}": pieces[name] for name in (*ranges, "price_key")},
     )
     joined = rows.join(renamed, [rows[f"{key}_key"] == renamed.piece_price_key])
@@ -180,9 +161,21 @@ def _with_prices(rows: ir.Table, side: str, pieces: ir.Table, shape: Shape) -> i
     return joined.select(*(c for c in joined.columns if not c.startswith("piece_")))
 
 
+def with_rates(rows: ir.Table, side: str, pieces: ir.Table, shape: Shape) -> ir.Table:
+    """`rows`, whose piece of the price of one side is known, with its rates."""
+    needed = _rate_columns(shape)
+    renamed = pieces.select(**{f"{side}_{name}": pieces[name] for name in needed})
+    return rows.join(renamed, f"{side}_piece")
+
+
+def _rate_columns(shape: Shape) -> list[str]:
+    fees = ["fee", "search_fee"] if shape.fees else []
+    return [*(f"rate_{name}" for name in shape.carries), *fees, "piece"]
+
+
 def _with_outcomes(rows: ir.Table, shape: Shape) -> ir.Table:
-    """`rows` with `outcome`, `moved`, and, if sessions matter, the tokens and the model of each
-    world."""
+    """The columns of `rows` that later steps read, with `outcome`, `moved`, and, if sessions
+    matter, the tokens and the model of each world."""
     backend = rows.get_backend()
     answered = rows.cached & ~rows.bypass
     known = rows.target_rate_input.notnull() & rows.target_rate_output.notnull()
@@ -213,14 +206,13 @@ def _with_outcomes(rows: ir.Table, shape: Shape) -> ir.Table:
     rows = rows.mutate(
         outcome=outcome.cast("int16"),
         moved=goes & ~over & ~rows.same_model,
-        source_spread=_spread(rows, "source", shape),
-        target_spread=_spread(rows, "target", shape),
         **{f"exact_{name}": amount for name, amount in exact.items()},
     )
     worlds: dict[str, ir.Value] = {}
     if shape.sessions:
+        worlds = {"id": rows.id, "ts": rows.ts}
         silent = rows.failed | rows.cached
-        worlds = {
+        worlds |= {
             "routed_input": rows.moved.ifelse(rows.new_input, rows.input_tokens),
             "logged_model": silent.ifelse(-1, rows.source),
             "routed_model": ibis.cases(
@@ -229,13 +221,19 @@ def _with_outcomes(rows: ir.Table, shape: Shape) -> ir.Table:
         }
         worlds |= {"shows": shows_cache(rows)} if shape.cached_explicitly else {}
     return rows.select(
-        *(n for n in rows.columns if n not in _DONE and not n.startswith(_DONE_PREFIXES)),
-        spread=rows.moved.ifelse(rows.target_spread, rows.source_spread).fill_null(
-            _nothing(rows.source_spread)
-        ),
+        *(name for name in (*_ROW, "charged") if name in rows.columns),
+        *("pair", "source_piece", "target_piece", "outcome", "reason", "moved"),
         **{name: rounded(rows[f"exact_{name}"], backend) for name in exact},
-        **worlds,
+        **_described(rows, shape.whole) | worlds,
     )
+
+
+def _described(rows: ir.Table, whole: bool) -> dict[str, ir.Value]:
+    """The columns that tell which request a row is, or only whether it has a tag and a body."""
+    names = [name for name in ("tag", "body_lower") if name in rows.columns]
+    if whole:
+        return {name: rows[name] for name in ("id", "ts", *names)}
+    return {name: rows[name].notnull().ifelse(True, ibis.null("boolean")) for name in names}
 
 
 def _attempt(rows: ir.Table, outcome: ir.IntegerValue) -> ir.NumericValue:
@@ -294,9 +292,8 @@ def target_parts(
     recorded = _recorded_parts(rows, shape, marks)
     if not shape.sessions:
         return recorded
-    by_rule = rows.session.notnull() & (rows.target_mode != UNKNOWN)
-    caches = rows.caches if marks is None else rows.explicit_session | marks
-    writes = caches & (rows.target_mode == EXPLICIT) & (rows.new_input >= rows.target_minimum)
+    by_rule = rows.in_session & (rows.target_mode != UNKNOWN)
+    writes = rows.caches & (rows.target_mode == EXPLICIT) & (rows.new_input >= rows.target_minimum)
     ruled = _split_target(rows, shape, cached=_ZERO, write=writes.ifelse(rows.new_input, _ZERO))
     return {name: by_rule.ifelse(ruled[name], recorded[name]) for name in recorded}
 
@@ -352,6 +349,15 @@ def exact_cost(
         searches = rows.searches.cast("decimal(9, 0)")
         costs += [rows[f"{side}_fee"], searches * rows[f"{side}_search_fee"]]
     return total_of(costs, rows.get_backend())
+
+
+def spread(rows: ir.Table, shape: Shape) -> ir.NumericValue:
+    """What a cached token of the prompt saves on the model that answers; 0 without a price.
+
+    `rows` have the rates of both sides.
+    """
+    own, other = _spread(rows, "source", shape), _spread(rows, "target", shape)
+    return rows.moved.ifelse(other, own).fill_null(_nothing(own))
 
 
 def _spread(rows: ir.Table, side: str, shape: Shape) -> ir.NumericValue:

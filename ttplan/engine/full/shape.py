@@ -35,15 +35,15 @@ class RowShape(NamedTuple):
 class Shape(NamedTuple):
     """What the queries of costs depend on. Plans of one shape share their compiled queries.
 
-    `ceilings` are the most that a request of a route may cost, by the route's position, `ttls` the
-    lifetimes of cached prefixes (seconds), `carries` the parts of the tokens that have a rate of
-    their own. The flags say which parts of the queries are needed.
+    `ceilings` are the most that a request of a route may cost, by the route's position, `carries`
+    the parts of the tokens that have a rate of their own. With `whole`, rows keep what tells which
+    request they are. The other flags say which parts of the queries are needed.
     """
 
     ceilings: tuple[tuple[int, Decimal], ...]
     features: tuple[str, ...]
-    ttls: tuple[int, ...]
     carries: tuple[str, ...]
+    whole: bool
     sessions: bool
     scaled: bool
     limited: bool

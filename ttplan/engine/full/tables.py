@@ -53,6 +53,8 @@ PAIRS = pa.schema(
         *((f"{side}_long", pa.bool_()) for side in ("source", "target")),
         ("breakpoints", pa.bool_()),
         ("target_name", pa.string()),
+        ("model_number", pa.int32()),
+        ("target_number", pa.int32()),
     ]
 )
 CARRIED = pa.schema(
@@ -81,6 +83,7 @@ def number_keys(pairs: Sequence[Pair]) -> dict[LogKey, int]:
 def pair_table(pairs: Sequence[Pair], bypassing: Sequence[int]) -> pa.Table:
     """The parameters of each pair."""
     keys = number_keys(pairs)
+    texts = sorted({key.model for key in keys})
     models = {name: n for n, name in enumerate(dict.fromkeys(key.name for key in keys))}
 
     def row(pair: Pair) -> dict[str, Any]:
@@ -120,6 +123,8 @@ def pair_table(pairs: Sequence[Pair], bypassing: Sequence[int]) -> pa.Table:
             "source_long": writes_long(source_rule, pair),
             "target_long": writes_long(target_rule, pair),
             "target_name": "" if target is None else target.model,
+            "model_number": texts.index(pair.key.model),
+            "target_number": NOWHERE if target is None else texts.index(target.model),
             "breakpoints": "cache_breakpoints" in pair.values
             and pair.values["cache_breakpoints"].value >= Decimal("0.5"),
         }

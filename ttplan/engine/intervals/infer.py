@@ -148,25 +148,50 @@ def resamples(spec: ReplaySpec, units: int) -> bool:
     return spec.interval_method == "resample" or (spec.interval_method == "auto" and units < FEW)
 
 
+def draws_rows(summary: Summary, spec: ReplaySpec) -> bool:
+    """Whether intervals are drawn from single requests, which takes their ids."""
+    n = summary.total.requests
+    if n == 0 or spec.config.cluster is not None:
+        return False
+    return resamples(spec, n) or _draws_tail(summary, spec)
+
+
+def _draws_tail(summary: Summary, spec: ReplaySpec) -> bool:
+    """Whether the intervals of money are resampled since a few requests carry them."""
+    trusted = spec.interval_method == "limit" or _is_trusted(summary)
+    return not trusted or _ratio_interval(summary) is None
+
+
+def _is_trusted(summary: Summary) -> bool:
+    error = edgeworth.relative_error(summary.powers, summary.total.requests)
+    return error <= edgeworth.UNTRUSTED_ERROR
+
+
+def _ratio_interval(summary: Summary) -> Interval | None:
+    total = summary.total
+    if not total.baseline:
+        return _ZEROS
+    change = total.baseline - total.projected
+    return edgeworth.ratio_interval(
+        summary.powers, summary.grid.step, change, total.baseline, total.requests
+    )
+
+
 def _limit(summary: Summary, mapped: ir.Table, spec: ReplaySpec) -> Inferred:
     total = summary.total
     n = total.requests
     change = total.baseline - total.projected
     step = summary.grid.step
-    ratio = (
-        edgeworth.ratio_interval(summary.powers, step, change, total.baseline, n)
-        if total.baseline
-        else _ZEROS
-    )
+    ratio = _ratio_interval(summary)
     hits = total.projected_hits if spec.counts_hits else total.recorded_hits
     exact = {
         "cache_hit_rate_95": edgeworth.share_interval(hits, n),
         "p50_latency_ms_95": edgeworth.percentile_interval(summary.latency, 0.50),
         "p95_latency_ms_95": edgeworth.percentile_interval(summary.latency, 0.95),
     }
-    trusted = edgeworth.relative_error(summary.powers, n) <= edgeworth.UNTRUSTED_ERROR
+    trusted = _is_trusted(summary)
     share = summary.largest / total.baseline if total.baseline else 0.0
-    if ratio is None or not (trusted or spec.interval_method == "limit"):
+    if ratio is None or _draws_tail(summary, spec):
         rows = fetch_rows(mapped, summary.medians, spec)
         resamples = _enough_resamples(n, spec)
         intervals = ConfidenceIntervals(**_savings(rows, spec, resamples), **exact)

@@ -25,7 +25,8 @@ from ttplan.engine.dialects import (
 from ttplan.engine.full.assumptions.resolve import Pair, Value, pick
 from ttplan.engine.full.log_facts import LogKey
 from ttplan.engine.full.money import as_usd
-from ttplan.engine.full.shape import MICRO
+from ttplan.engine.full.sessions import with_warm_prefixes
+from ttplan.engine.full.shape import MICRO, Shape
 from ttplan.engine.full.tables import CARRIED
 from ttplan.engine.summary import usd
 from ttplan.model.errors import InputError
@@ -86,10 +87,12 @@ class KeyCalibration:
         return share.quantize(Decimal("0.000001"), rounding=ROUND_HALF_UP)
 
 
-def fetch_calibration(rows: ir.Table, pairs: Sequence[Pair]) -> dict[LogKey, KeyCalibration]:
-    """The calibration of each price key, from `rows` of `with_cold`."""
+def fetch_calibration(
+    rows: ir.Table, pair_rows: ir.Table, shape: Shape, pairs: Sequence[Pair]
+) -> dict[LogKey, KeyCalibration]:
+    """The calibration of each price key, from `rows` of `with_session_values`."""
     key_of = {pair.index: pair.key for pair in pairs}
-    groups = _groups(fetch_from(rows, _sums))
+    groups = _groups(fetch_from(rows, _sums, shape, beside=(pair_rows,)))
     found = np.unique(groups.pair).tolist()
     numbers = {key: n for n, key in enumerate(dict.fromkeys(key_of[pair] for pair in found))}
     number_of = np.zeros(max(found, default=0) + 1, dtype=np.int64)
@@ -162,7 +165,8 @@ def _total(values: Amounts) -> int:
     return sum(values.tolist())
 
 
-def _sums(rows: ir.Table) -> ir.Table:
+def _sums(rows: ir.Table, pair_rows: ir.Table, shape: Shape) -> ir.Table:
+    rows = with_warm_prefixes(rows.join(pair_rows, "pair"), shape)
     answered = rows.filter(~rows.failed & ~rows.cached)
     answered = answered.mutate(explained_usd=as_usd(answered.explained, rows.get_backend()))
     # Without a type, DuckDB would keep three digits of it.
