@@ -43,7 +43,7 @@ _PARTS = (
     "“Rerouted or not” is another share of a kind than projected. “Rerouted requests” and “other "
     "models” are other tokens than expected, at the plan's prices; “prices” are what the same "
     "tokens cost. “New kinds” are requests of which the plan's window had none. The plan's error "
-    "is the first two, and the prices of rerouted requests."
+    "is “rerouted or not”, “rerouted requests”, and the prices of rerouted requests."
 )
 _TWO_INTERVALS = (
     "“At one look” is the 95 % interval for a single look. “At every look” is a confidence "

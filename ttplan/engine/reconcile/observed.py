@@ -8,6 +8,7 @@ it can be compared, whatever the routes did in between.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -16,23 +17,29 @@ from typing import NamedTuple
 
 import ibis
 import ibis.expr.types as ir
+import numpy as np
 import pyarrow as pa
 
 from ttplan.engine.cost import REROUTED
-from ttplan.engine.dialects import fetch, fetch_from, money_type
+from ttplan.engine.dialects import Amounts, fetch, fetch_from, money_type
 from ttplan.engine.full.latency import project_full_latency, with_projected_latency
-from ttplan.engine.intervals.infer import projected_latency, routed_medians
-from ttplan.engine.latency import latency_counts, project_latencies
+from ttplan.engine.intervals import bootstrap, clusters
+from ttplan.engine.intervals.clusters import ClusterSums, fetch_clusters
+from ttplan.engine.intervals.infer import LEAST_EFFECTIVE, projected_latency, routed_medians
+from ttplan.engine.latency import latency_counts, percentile, project_latencies
 from ttplan.engine.project import map_window
 from ttplan.engine.reconcile.sums import WindowTables, live_table, window_tables
 from ttplan.engine.reconcile.unit import UNIT_COLUMN
-from ttplan.engine.replay import run_replay
 from ttplan.engine.replay_spec import ReplaySpec
-from ttplan.engine.rows import SCHEMA, count_window, select_window
-from ttplan.model.plan import Interval, PlanConfig, PlanResult
+from ttplan.engine.rows import count_window, select_window
+from ttplan.engine.summary import usd
+from ttplan.model.plan import Interval
 
 SIZES = (250, 1_000, 4_000, 16_000, 64_000)
 """Where the classes of input tokens begin, after the first."""
+RESAMPLES = 10_000
+"""How many resamples make an interval that the expansion has none of."""
+_LARGEST = 2**62
 MOST_TAGS = 200
 """With more tags, kinds do not distinguish them: each would have too few requests for a rate."""
 
@@ -46,12 +53,13 @@ class KindTotals(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """The figures of some requests. Cost is the total in USD; an interval is None if there are too
-    few clusters."""
+    """The figures of some requests. Cost is the total in USD, and `mean_95` the interval of the
+    cost of one; an interval is None if there are too few units."""
 
     requests: int
     cost: Decimal
     cost_95: Interval | None
+    mean_95: Interval | None
     hit_rate: float
     hit_rate_95: Interval | None
     p50: float
@@ -112,14 +120,7 @@ def project_figures(table: ir.Table, spec: ReplaySpec, *, marked: bool) -> Proje
             medians = project_latencies(counts, spec.active_routes).medians
         else:
             curves = project_full_latency(mapped).curves
-            timed = stack.enter_context(with_projected_latency(mapped, curves))
-            # What a full projection does not carry, since its costs are known; a replay of the
-            # rows as they are only checks these columns.
-            mapped = timed.mutate(
-                org_id=ibis.literal(str(spec.org_id)),
-                provider=timed.model,
-                cached_tokens=ibis.literal(0, "int64"),
-            )
+            mapped = stack.enter_context(with_projected_latency(mapped, curves))
         projected = mapped.mutate(
             cost_usd=mapped.projected_usd,
             cached=mapped.hit if spec.counts_hits else mapped.cached,
@@ -147,7 +148,7 @@ def observe_figures(
 def _by_unit(spec: ReplaySpec) -> ReplaySpec:
     """The spec with the unit of a reconciliation as its cluster."""
     config = spec.config.model_copy(update={"cluster": UNIT_COLUMN})
-    return replace(spec, config=config, interval_method="limit")
+    return replace(spec, config=config)
 
 
 def _kind_rule(mapped: ir.Table, spec: ReplaySpec) -> KindRule:
@@ -197,29 +198,58 @@ def _kinds(rows: ir.Table) -> dict[str, KindTotals]:
 
 
 def _figures(rows: ir.Table, spec: ReplaySpec) -> Figures:
-    """The figures of rows as they are: a replay without routes.
-
-    A replay's interval is that of baseline minus cost; with a baseline of twice the cost it is the
-    cost's own.
-    """
-    columns = {name: rows[name] for name in SCHEMA.names if name in rows.columns}
-    columns[UNIT_COLUMN] = rows[UNIT_COLUMN] if UNIT_COLUMN in rows.columns else rows.cluster
-    doubled = (rows.cost_usd + rows.cost_usd).cast(money_type(rows.get_backend()))
-    columns["baseline_cost_usd"] = doubled
-    plain = replace(spec, routes=(), pricing={}, config=PlanConfig(cluster=UNIT_COLUMN))
-    return _read(run_replay(rows.select(**columns), plain).result)
-
-
-def _read(result: PlanResult) -> Figures:
-    aggregates, intervals = result.aggregates, result.confidence_intervals
-    return Figures(
-        requests=result.sample_size,
-        cost=aggregates.total_actual_cost_usd,
-        cost_95=intervals.projected_change_usd_95,
-        hit_rate=aggregates.cache_hit_rate_projected,
-        hit_rate_95=intervals.cache_hit_rate_95,
-        p50=aggregates.p50_latency_ms_projected,
-        p50_95=intervals.p50_latency_ms_95,
-        p95=aggregates.p95_latency_ms_projected,
-        p95_95=intervals.p95_latency_ms_95,
+    """The figures of rows as they are, with intervals by their unit."""
+    unit = rows[UNIT_COLUMN] if UNIT_COLUMN in rows.columns else rows.cluster
+    nothing = ibis.literal(Decimal(0), money_type(rows.get_backend()))
+    costs = rows.select(
+        "cost_usd",
+        cluster=unit,
+        baseline_cost_usd=rows.cost_usd,
+        projected_usd=nothing,
+        hit=rows.cached,
+        latency=rows.latency_ms,
     )
+    sums = fetch_clusters(costs, costs.hit, costs.latency)
+    requests = int(sums.requests.sum())
+    counts: Counter[int] = Counter()
+    for value, count in zip(sums.latency_value.tolist(), sums.latency_count.tolist(), strict=True):
+        counts[value] += count
+    told = clusters.describe(sums).effective >= LEAST_EFFECTIVE
+    return Figures(
+        requests=requests,
+        cost=usd(int(sums.difference.sum())),
+        cost_95=clusters.total_interval(sums.difference) if told else None,
+        mean_95=_mean_interval(sums) if told else None,
+        hit_rate=int(sums.hits.sum()) / requests,
+        hit_rate_95=_hit_interval(sums, spec) if told else None,
+        p50=percentile(counts, 0.50),
+        p50_95=_percentile_interval(sums, 0.50, spec) if told else None,
+        p95=percentile(counts, 0.95),
+        p95_95=_percentile_interval(sums, 0.95, spec) if told else None,
+    )
+
+
+def _mean_interval(sums: ClusterSums) -> Interval | None:
+    """The interval of the cost of a request, USD: a ratio of sums of units."""
+    mean = max(1, int(sums.difference.sum()) // int(sums.requests.sum()))
+    # On the scale of the costs, so that one grid serves both.
+    weights: Amounts = sums.requests.astype(np.object_) * mean
+    if max(weights) < _LARGEST:
+        weights = weights.astype(np.int64)
+    ends = clusters.ratio_interval(sums.difference, weights)
+    scale = float(usd(mean))
+    return None if ends is None else (ends[0] * scale, ends[1] * scale)
+
+
+def _hit_interval(sums: ClusterSums, spec: ReplaySpec) -> Interval:
+    ends = clusters.ratio_interval(sums.hits, sums.requests)
+    if ends is not None:
+        return ends
+    return bootstrap.ratio_interval(sums.hits, sums.requests, spec.seed, RESAMPLES)
+
+
+def _percentile_interval(sums: ClusterSums, q: float, spec: ReplaySpec) -> Interval:
+    ends = clusters.percentile_interval(sums, q)
+    if ends is not None:
+        return ends
+    return clusters.resampled_percentile(sums, q, spec.seed, RESAMPLES)

@@ -11,7 +11,7 @@ import ibis.expr.types as ir
 from ttplan.engine.dialects import fetch
 from ttplan.engine.full.log_facts import SESSION_COLUMNS
 from ttplan.engine.intervals.clusters import period_start
-from ttplan.engine.rows import PERIODS
+from ttplan.engine.rows import PERIODS, check_columns
 from ttplan.model.plan import PlanConfig
 
 UNIT_COLUMN = "ttplan_unit"
@@ -44,8 +44,12 @@ def choose_unit(times: Sequence[ir.Table], config: PlanConfig) -> Unit:
     It is the cluster that the plan names. Otherwise it is the first of session, user and key that
     most requests have, and hours if there is none, each with at least `LEAST_UNITS` values in both
     times; failing these, minutes.
+
+    Raises InputError if the log lacks the column that the plan names.
     """
     if config.cluster is not None:
+        if config.cluster not in PERIODS:
+            check_columns(times[0], (config.cluster,))
         return Unit(config.cluster, PERIODS.get(config.cluster))
     columns = [name for name in SESSION_COLUMNS if all(name in rows.columns for rows in times)]
     counts = [fetch(_counts(rows, columns)).to_pylist()[0] for rows in times]

@@ -135,7 +135,7 @@ def _figures(
         for kind, group in known.items()
     )
     n = observed.requests
-    per_request = _scaled(projected.cost_95, 1 / projected.requests)
+    per_request = projected.mean_95
     as_mixed = expected / (n * rate) if rate else 1.0
     p50, p95 = (projected.p50, projected.p50_95), (projected.p95, projected.p95_95)
     return (
@@ -143,13 +143,13 @@ def _figures(
             "cost_per_request_usd",
             (rate, per_request),
             (expected / n, _scaled(per_request, as_mixed)),
-            (float(observed.cost) / n, _scaled(observed.cost_95, 1 / n)),
+            (float(observed.cost) / n, observed.mean_95),
         ),
         _figure(
             "cost_per_day_usd",
             (float(projected.cost) / days[0], _scaled(projected.cost_95, 1 / days[0])),
             (expected / days[1], _scaled(per_request, as_mixed * n / days[1])),
-            (float(observed.cost) / days[1], _scaled(observed.cost_95, 1 / days[1])),
+            (float(observed.cost) / days[1], _scaled(observed.mean_95, n / days[1])),
         ),
         _figure(
             "cache_hit_rate",
