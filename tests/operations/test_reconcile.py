@@ -139,19 +139,46 @@ def test_what_comes_as_projected_is_inside(live: Callable[..., Workspace]) -> No
     assert reconciliation.caveats == ()
 
 
-def test_parts_of_the_change_add_up_to_it(live: Callable[..., Workspace]) -> None:
-    rows = traffic(NOW, 2, 500, seed=3, chat=0.8, routed=True, factor=1.5)
+def wordier(rows: list[dict[str, Any]], model: str, factor: float) -> list[dict[str, Any]]:
+    """The rows with longer answers of a model, at the same prices."""
+    rate = {"gpt-4o": 20, "gpt-4o-mini": 2}[model] / 1e6
+    return [
+        row
+        if row["model"] != model
+        else row
+        | {
+            "output_tokens": (output := round(row["output_tokens"] * factor)),
+            "cost_usd": round(row["cost_usd"] + (output - row["output_tokens"]) * rate, 9),
+        }
+        for row in rows
+    ]
+
+
+def test_wordier_other_models_are_no_error_of_the_plan(live: Callable[..., Workspace]) -> None:
+    rows = traffic(NOW, 2, 500, seed=3, chat=0.8, routed=True)
     new = traffic(NOW, 2, 10, seed=4, tags=("batch", "batch"))
-    reconciliation = reconciled(live([*rows, *new]))
+    longer = wordier(rows, "gpt-4o", 2.0)
+    reconciliation = reconciled(live([*longer, *new]))
     days = (reconciliation.until - reconciliation.since) / DAY
-    actual = sum(row["cost_usd"] for row in [*rows, *new]) / days
+    change, intervals = reconciliation.change, {p.name: p for p in reconciliation.intervals}
+
+    actual = sum(row["cost_usd"] for row in [*longer, *new]) / days
     projected = reconciliation.of("cost_per_day_usd").projected
-    assert reconciliation.change.total == pytest.approx(actual - projected, rel=1e-9)
-    assert reconciliation.change.new == pytest.approx(
-        sum(row["cost_usd"] for row in new) / days, rel=1e-9
-    )
+    assert change.total == pytest.approx(actual - projected, rel=1e-9)
+    assert change.total == sum(change.model_dump().values())
+    assert change.new == pytest.approx(sum(row["cost_usd"] for row in new) / days, rel=1e-9)
     assert reconciliation.new_requests == 20
     assert any("20 of 1,020 requests are of kinds" in caveat for caveat in reconciliation.caveats)
+
+    others = [row["output_tokens"] for row in rows if row["model"] == "gpt-4o"]
+    truth = sum(others) * 20e-6 / days
+    assert change.others == pytest.approx(truth, rel=0.1)
+    once = intervals["others"].once_95
+    assert once is not None
+    assert 0 < once[0] < truth < once[1]
+    assert max(abs(change.rate), abs(change.routing), abs(change.prices)) < truth / 50
+    assert reconciliation.alarm is False
+    assert "costs are as projected" in repr(ReconciliationCard(reconciliation))
 
 
 def test_more_traffic_is_volume_and_no_error_of_the_plan(live: Callable[..., Workspace]) -> None:
@@ -199,38 +226,7 @@ def test_routes_that_the_gateway_ignores_are_named(live: Callable[..., Workspace
     assert any("gateway follows them" in caveat for caveat in reconciliation.caveats)
 
 
-def wordier(rows: list[dict[str, Any]], model: str, factor: float) -> list[dict[str, Any]]:
-    """The rows with longer answers of a model, at the same prices."""
-    rate = {"gpt-4o": 20, "gpt-4o-mini": 2}[model] / 1e6
-    return [
-        row
-        if row["model"] != model
-        else row
-        | {
-            "output_tokens": (output := round(row["output_tokens"] * factor)),
-            "cost_usd": round(row["cost_usd"] + (output - row["output_tokens"]) * rate, 9),
-        }
-        for row in rows
-    ]
-
-
-def test_wordier_other_models_are_no_error_of_the_plan(live: Callable[..., Workspace]) -> None:
-    rows = traffic(NOW, 4, 200, seed=9, routed=True)
-    reconciliation = reconciled(live(wordier(rows, "gpt-4o", 2.0)))
-    change, intervals = reconciliation.change, {p.name: p for p in reconciliation.intervals}
-    truth = sum(row["output_tokens"] for row in rows if row["model"] == "gpt-4o") * 20e-6 / 4
-    assert change.others == pytest.approx(truth, rel=0.1)
-    once = intervals["others"].once_95
-    assert once is not None
-    assert once[0] < truth < once[1]
-    assert once[0] > 0
-    assert max(abs(change.rate), abs(change.routing), abs(change.prices)) < truth / 50
-    assert reconciliation.of("cost_per_request_usd").consistent is False
-    assert reconciliation.alarm is False
-    assert "costs are as projected" in repr(ReconciliationCard(reconciliation))
-    assert change.total == pytest.approx(sum(change.model_dump().values()), abs=0)
-
-
+@pytest.mark.slow
 def test_wordier_targets_are_the_plans_error(live: Callable[..., Workspace]) -> None:
     rows = traffic(NOW, 4, 200, seed=9, routed=True)
     reconciliation = reconciled(live(wordier(rows, "gpt-4o-mini", 2.0)))
@@ -241,6 +237,7 @@ def test_wordier_targets_are_the_plans_error(live: Callable[..., Workspace]) -> 
     assert reconciliation.alarm
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("marked", [False, True])
 def test_marks_of_the_log_tell_what_was_rerouted(
     live: Callable[..., Workspace], marked: bool
@@ -463,6 +460,22 @@ def test_health_says_whether_the_cost_is_as_projected(
     assert not ok
     assert "beyond chance at every look; see `ttplan reconcile`" in message
     assert ws.track_record().result.plans == 0
+
+
+@pytest.mark.statistics
+def test_daily_looks_end_to_end(tmp_path: Path) -> None:
+    """A week in which nothing changes, then a target that answers at half as much length again."""
+    ws = begun(tmp_path / "s.duckdb")
+    same = traffic(NOW, 7, 200, seed=100, routed=True)
+    ws.import_logs(write(tmp_path / "same.jsonl", same))
+    looks = [reconciled(ws, until=NOW + day * DAY) for day in range(2, 8)]
+    assert not any(look.alarm for look in looks)
+    assert costs(ws)[0]
+
+    later = traffic(NOW + 7 * DAY, 7, 200, seed=101, routed=True)
+    ws.import_logs(write(tmp_path / "later.jsonl", wordier(later, "gpt-4o-mini", 1.5)))
+    assert reconciled(ws, until=NOW + 14 * DAY).alarm
+    assert not costs(ws)[0]
 
 
 # --- the command line ---------------------------------------------------------

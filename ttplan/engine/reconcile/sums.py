@@ -20,6 +20,8 @@ from ttplan.engine.reconcile.rerouted import rerouted_live, rerouted_window
 from ttplan.engine.reconcile.unit import UNIT_COLUMN
 from ttplan.engine.replay_spec import ReplaySpec
 
+ROUNDING = 1e-5
+"""Costs that differ by less than this share differ by rounding."""
 Texts = npt.NDArray[np.object_]
 LEAST_PRICED = 30
 """With fewer requests, the log does not tell what a model's tokens cost."""
@@ -189,7 +191,9 @@ def reconcile_sums(tables: WindowTables, live: pa.Table) -> ReconcileSums:
             own = (models == model) & (sent == flag)
             price = first.get(model) or second.get(model)
             if price is not None:
-                priced[own] = price.of({name: amounts[name][own] for name in _TOKENS})
+                usd = amounts["usd"][own]
+                cost = price.of({name: amounts[name][own] for name in _TOKENS})
+                priced[own] = np.where(np.abs(cost - usd) <= ROUNDING * usd, usd, cost)
             elif (own & known & (amounts["usd"] > 0)).any():
                 unpriced.add(model)
     return ReconcileSums(
