@@ -41,11 +41,6 @@ million, costs less."""
 _COMPILING = Lock()
 """Held while an option of Ibis is changed."""
 
-_duckdb_quotient = ibis.udf.scalar.builtin(
-    lambda number, by: number, name="divide", signature=(("int64", "int64"), "int64")
-)
-"""DuckDB's `//`, for which Ibis has no operation."""
-
 Build = Callable[..., ir.Table]
 """Builds an expression over a table."""
 
@@ -214,16 +209,6 @@ def holds_instants(table: ir.Table, name: str) -> bool:
     if not kind.is_timestamp():
         return False
     return _INSTANTS.get(backend.name, _has_zone)(backend, table.select(name))
-
-
-def whole_quotient(number: ir.IntegerValue, by: int, backend: Any) -> ir.IntegerValue:
-    """The quotient of a non-negative whole number, rounded down."""
-    if backend.name == "duckdb":
-        return _duckdb_quotient(number, by)
-    # Ibis divides whole numbers as floats: the quotient may be off by one or two, which the
-    # remainder tells.
-    near = number // by
-    return near + (number - near * by) // by
 
 
 def half_away(amount: ir.DecimalValue, backend: Any) -> ir.DecimalValue:
