@@ -86,6 +86,7 @@ fuzz: $(READY)  ## make fuzz TARGET=reader SECONDS=600; without TARGET each in t
 
 universes: $(READY)  ## projections of worlds with a known truth: make universes SEEDS=100 WORLDS="verbose images"
 	$(BIN)/python -m tests.universes --seeds $(or $(SEEDS),20) $(WORLDS)
+	$(if $(WORLDS),,$(BIN)/python -m tests.universes.coverage --seeds $(or $(SEEDS),200) --write)
 
 mutants: $(READY)  ## make mutants MODULE=verify.walker; all of ttplan.audit without MODULE
 	$(BIN)/python scripts/mutants.py $(MODULE)

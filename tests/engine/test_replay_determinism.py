@@ -104,7 +104,8 @@ def test_method_auto_resamples_below_200_clusters(method: IntervalMethod) -> Non
 
 
 def test_an_unknown_method_is_an_error() -> None:
-    with pytest.raises(InputError, match="expected one of auto, limit, resample, tt-plan-core"):
+    methods = "auto, hall, limit, resample, tt-plan-core"
+    with pytest.raises(InputError, match=f"expected one of {methods}"):
         replay(universe.plan(universe.log(3, seed=3)), interval_method="magic")  # type: ignore[arg-type]
 
 

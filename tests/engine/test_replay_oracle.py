@@ -26,7 +26,8 @@ from ttplan.engine.replay import run_replay, summarise
 from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.engine.rows import load_table, to_table
 from ttplan.engine.summary import GRID, Summary
-from ttplan.model.plan import CacheHits, PlanInput, PlanResult
+from ttplan.model.plan import PlanInput, PlanResult
+from ttplan.model.results.parts import CacheHits
 
 
 @cache

@@ -221,6 +221,7 @@ def test_replaying_a_suggestion_on_the_held_out_half_agrees(
                 ttplan.PlanConfig(projection=projection),
                 org_id=suggestions.result.org_id,
                 window_start=suggestions.result.split_at,
+                interval_method="limit",
             )
         assert result.sample_size == suggestions.result.heldout_requests
         # Of a full projection a factor and a rest are those of the rows that are replayed.

@@ -198,7 +198,7 @@ def test_an_unusable_logged_value_leaves_a_failed_plan(ws: Workspace, tmp_path: 
     ):
         ws.plan([route("a")], name="bad embeddings", requests=log, config=config)
     run = ws.show(ws.plans()["plan_id"].iloc[-1]).run
-    full = config.model_copy(update={"projection": "full"})
+    full = config.model_copy(update={"projection": "full", "cluster": "auto"})
     assert (run.status, run.name, run.config) == ("failed", "bad embeddings", full)
     assert run.failure is not None
     assert run.failure.startswith("request 00000000-0000-0000-0000-00000000000")

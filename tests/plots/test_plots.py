@@ -20,8 +20,8 @@ from ttplan import plots, views
 from ttplan.display.plan import Plan
 from ttplan.display.reconciliation import ReconciliationCard
 from ttplan.model.errors import InputError
-from ttplan.model.plan import L2Projection
 from ttplan.model.projection.assumption import AssumptionEffect
+from ttplan.model.results.parts import L2Projection
 from ttplan.model.results.reconciliation import CostChange, ReconciledFigure, Reconciliation
 from ttplan.plots.axes import COLOURS
 from ttplan.views.frame import View, make_view

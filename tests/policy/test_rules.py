@@ -12,10 +12,11 @@ from tests.support import plans
 from ttplan.model.errors import (
     InputError,
 )
-from ttplan.model.plan import CacheHits, Clusters, ConfidenceIntervals
+from ttplan.model.plan import Clusters, ConfidenceIntervals
 from ttplan.model.policy import Approvals, Policy, Rule, RuleVerdict
 from ttplan.model.projection.assumption import AssumptionEffect
 from ttplan.model.projection.full import FullProjection, ProjectionInputs
+from ttplan.model.results.parts import CacheHits
 from ttplan.policy.rules import NUMERIC_FACTS, TEXT_FACTS, evaluate_rule, parse_rule, read_policy
 from ttplan.quality.judge.accuracy import wilson_interval_pct
 from ttplan.quality.result import unverified_result

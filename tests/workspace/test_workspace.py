@@ -174,7 +174,7 @@ def test_rows_that_cannot_be_used_leave_the_store_as_it_was(
         ({"name": "p", "bootstrap_iterations": 0}, "bootstrap_iterations is 0"),
         (
             {"name": "p", "interval_method": "magic"},
-            "expected one of auto, limit, resample, tt-plan-core",
+            "expected one of auto, hall, limit, resample, tt-plan-core",
         ),
         ({"name": "p", "window": (NOW, NOW)}, "is not after its start"),
         ({"name": "p", "window": (NOW, NOW - timedelta(days=1))}, "is not after its start"),

@@ -13,7 +13,7 @@ import ibis.expr.types as ir
 from ttplan.engine.replay import checked_replay
 from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.model.errors import InputError
-from ttplan.model.plan import Interval, PlanResult
+from ttplan.model.plan import AUTO, Interval, PlanResult
 from ttplan.model.results.backtest import METRICS, Backtest, BacktestComparison, Metric
 
 MOST_PERIODS = 1_000
@@ -31,13 +31,14 @@ def backtest(table: ir.Table, spec: ReplaySpec, period: timedelta) -> Backtest:
         checked_replay(table, replace(spec, window_start=start, window_end=start + period)).result
         for start in starts
     ]
+    units = {result.interval_unit for result in results}
     with_requests = [result for result in results if result.sample_size]
     return Backtest(
         org_id=spec.org_id,
         start=spec.window_start,
         end=starts[-1] + period,
         period_seconds=int(period.total_seconds()),
-        interval_unit=results[0].interval_unit,
+        interval_unit=results[0].interval_unit if len(units) == 1 else AUTO,
         skipped=len(results) - len(with_requests),
         comparisons=tuple(
             _compare(result, following, metric)

@@ -19,11 +19,14 @@ from ttplan.engine.full.latency import project_full_latency
 from ttplan.engine.intervals import clusters, edgeworth
 from ttplan.engine.intervals.clusters import period_start
 from ttplan.engine.intervals.infer import FEW
+from ttplan.engine.intervals.studentised.hall import ORDERS, Spread, central_sums, total_interval
+from ttplan.engine.intervals.studentised.parts import part_interval
+from ttplan.engine.intervals.studentised.units import read_grouped, sum_units
 from ttplan.engine.latency import latency_counts, project_latencies
 from ttplan.engine.project import map_window
 from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.engine.rows import PERIODS
-from ttplan.engine.summary import grid_for, largest_amounts, on_grid, pico
+from ttplan.engine.summary import PICO, grid_for, largest_amounts, on_grid, pico
 from ttplan.model.plan import Interval
 
 Key = tuple[str | datetime | None, ...]
@@ -50,8 +53,9 @@ def break_down_plan(
     """The actual and projected costs of a plan's requests, grouped by `by` (names of `DIMENSIONS`).
 
     The route is None if no route takes the request, the tag if it has none; a day is its start in
-    UTC. An interval is that of the group's share in the whole window, resampled as the plan is. It
-    needs 200 requests (or clusters) in the group, and a cost that is not carried by a few of them.
+    UTC. An interval is that of the group's share in the whole window, resampled as the plan is. By
+    other methods than `hall` it needs 200 requests (or clusters) in the group, and a cost that is
+    not carried by a few of them.
     """
     with map_window(table, spec) as window:
         if not window.total:
@@ -63,8 +67,10 @@ def break_down_plan(
         interval_of: Callable[[Key], IntervalPair]
         if not intervals:
             interval_of = lambda key: (None, None)  # noqa: E731
-        elif window.spec.config.cluster is None:
-            interval_of = _request_intervals(grouped, by, window.total)
+        elif window.spec.cluster is None:
+            interval_of = _request_intervals(grouped, by, window.total, window.spec)
+        elif window.spec.studentises:
+            interval_of = _studentised_intervals(grouped, by, window.spec)
         else:
             interval_of = _cluster_intervals(grouped, by)
     return [
@@ -103,8 +109,40 @@ def _sums(grouped: ir.Table, by: Sequence[str]) -> dict[Key, dict[str, Any]]:
     return {_key(row, by): row for row in fetch(sums).to_pylist()}
 
 
+def _studentised_intervals(
+    grouped: ir.Table, by: Sequence[str], spec: ReplaySpec
+) -> Callable[[Key], IntervalPair]:
+    """Intervals by method `hall`, by the plan's cluster; a group has a share of each."""
+    name = spec.cluster or ""
+    key = "minute" if name in PERIODS else "cluster"
+    rows = grouped.mutate(minute=period_start(grouped.ts, PERIODS["minute"]))
+    table = fetch(
+        rows.group_by(*_columns(by), key).aggregate(
+            requests=rows.count(),
+            change=(rows.baseline_cost_usd - rows.projected_usd).sum(),
+            actual_change=(rows.cost_usd - rows.projected_usd).sum(),
+        )
+    )
+    sums = read_grouped(table.select([key, "requests", "change", "actual_change"]))
+    span = sums.span((spec.window_start, spec.window_end))
+    unit = sum_units(sums, name, PERIODS.get(name, 0), span)
+    own: dict[Key, list[int]] = defaultdict(list)
+    for at, row in enumerate(table.select(_columns(by)).to_pylist()):
+        own[_key(row, by)].append(at)
+
+    def interval_of(key: Key) -> IntervalPair:
+        part = sums.rows(own[key])
+        change, actual = (
+            part_interval(part, unit, part.columns[column], conditional=False)
+            for column in ("change", "actual_change")
+        )
+        return change, actual
+
+    return interval_of
+
+
 def _request_intervals(
-    grouped: ir.Table, by: Sequence[str], count: int
+    grouped: ir.Table, by: Sequence[str], count: int, spec: ReplaySpec
 ) -> Callable[[Key], IntervalPair]:
     """Intervals by resampling requests: of all `count`, to which those outside of a group add
     nothing."""
@@ -127,6 +165,8 @@ def _request_intervals(
         requests=wide.count(),
         change=(wide.baseline_cost_usd - wide.projected_usd).sum(),
         actual_change=(wide.cost_usd - wide.projected_usd).sum(),
+        size_s=exact_sum(wide.s.abs(), backend),
+        size_a=exact_sum(wide.a.abs(), backend),
         **{
             f"{name}{j}": exact_sum(power, backend)
             for name, orders in powers.items()
@@ -140,6 +180,9 @@ def _request_intervals(
         n = int(row["requests"])
         baseline = {(0, 1): int(row["b1"]), (0, 2): int(row["b2"])}
         error = edgeworth.relative_error(baseline, n)
+        if spec.studentises:
+            change = _studentised(row, "s", step, row["change"], count)
+            return change, _studentised(row, "a", actual_step, row["actual_change"], count)
         if n < FEW or error > edgeworth.UNTRUSTED_ERROR:
             return None, None
 
@@ -150,6 +193,19 @@ def _request_intervals(
         return interval("s", step, "change"), interval("a", actual_step, "actual_change")
 
     return interval_of
+
+
+def _studentised(
+    row: Mapping[str, Any], name: str, step: int, total: Decimal, count: int
+) -> Interval | None:
+    """The interval by method `hall` of a total, from sums of powers; None if no request has any."""
+    powers = {(j, 0): int(row[f"{name}{j}"]) for j in (1, 2, 3)}
+    if not powers[(2, 0)]:
+        return None
+    zeros = dict.fromkeys([(0, 1), *ORDERS], 0)
+    moments = central_sums([zeros | powers], [count], (step / PICO, 1.0))
+    carriers = int(row[f"size_{name}"]) ** 2 / powers[(2, 0)]
+    return total_interval(Spread(count, count - 1, float(total), 0.0, moments, carriers))
 
 
 def _cluster_intervals(grouped: ir.Table, by: Sequence[str]) -> Callable[[Key], IntervalPair]:

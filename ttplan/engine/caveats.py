@@ -7,12 +7,14 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ttplan.engine.cost import REFUSED
-from ttplan.engine.intervals.infer import LEAST_EFFECTIVE, HeavyTail, Inferred
+from ttplan.engine.intervals.infer import LEAST_EFFECTIVE, Findings, HeavyTail, Inferred
+from ttplan.engine.intervals.studentised.hall import FEW_CARRIERS
+from ttplan.engine.intervals.studentised.weeks import WeekFinding
 from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.engine.rows import LeftOut
 from ttplan.engine.semantic_cache.sweep import Sweep
 from ttplan.engine.summary import Summary
-from ttplan.model.plan import Aggregates, Clusters, ConfidenceIntervals
+from ttplan.model.plan import Aggregates, ConfidenceIntervals
 from ttplan.model.route import ProposedRoute
 from ttplan.model.stored_plan import CostBasis
 
@@ -44,7 +46,7 @@ def collect_caveats(
         *_small(summary),
         *_unpriced(aggregates),
         *_refused(summary),
-        *_clustered(inferred.clusters, spec.interval_unit),
+        *_clustered(inferred, spec),
         *_heavy_tail(inferred.heavy_tail, spec.interval_unit),
         *_wide(aggregates, inferred.intervals),
         *_unanswered(summary, spec),
@@ -106,7 +108,17 @@ def _refused(summary: Summary) -> Iterator[str]:
         )
 
 
-def _clustered(clusters: Clusters | None, unit: str) -> Iterator[str]:
+def _clustered(inferred: Inferred, spec: ReplaySpec) -> Iterator[str]:
+    clusters, unit = inferred.clusters, inferred.unit or spec.interval_unit
+    if inferred.findings is not None:
+        yield from _units(inferred.findings, unit)
+        ends = inferred.intervals
+        if ends.projected_change_usd_95 is not None and ends.projected_change_pct_95 is None:
+            yield (
+                f"So few {unit_text(unit)} carry the cost that the share that is saved has no "
+                f"interval."
+            )
+        return
     if clusters is None or clusters.effective >= FEW_EFFECTIVE:
         return
     counted = f"{clusters.count:,} clusters by {unit} are worth {clusters.effective:.1f} equal ones"
@@ -120,6 +132,65 @@ def _clustered(clusters: Clusters | None, unit: str) -> Iterator[str]:
             f"Few clusters: {counted}, fewer than {FEW_EFFECTIVE}; the largest has "
             f"{clusters.largest_share:.1%}. "
             "The intervals are too narrow."
+        )
+
+
+def _units(findings: Findings, unit: str) -> Iterator[str]:
+    carriers, of = findings.carriers, findings.units
+    if not carriers and findings.may_carry:
+        most = 1 - 0.025 ** (1 / of)
+        yield (
+            f"None of {unit_text(unit, of)} carries a change, so there is no interval of it: with "
+            f"95 % confidence at most {most:.2%} of such {unit_text(unit)} do (Clopper-Pearson)."
+        )
+    elif carriers and findings.effective_carriers < FEW_CARRIERS:
+        yield (
+            f"The savings rest on {carriers:,} of {unit_text(unit, of)}, worth "
+            f"{findings.effective_carriers:.1f} equal ones, fewer than {FEW_CARRIERS}. The "
+            f"intervals are wider for that."
+        )
+    if findings.scarce is not None:
+        block, factor = findings.scarce
+        yield (
+            f"Savings vary {factor:.1f} times as much by {unit_text(block.name, 1)[2:]} as by "
+            f"{unit_text(unit, 1)[2:]} (variance), but {unit_text(block.name, len(block))} are too "
+            f"few to resample. The intervals are too narrow."
+        )
+    yield from _weeks(findings.weeks)
+
+
+def unit_text(unit: str, count: int | None = None) -> str:
+    """A number of units in words, or only their plural."""
+    singular, plural = UNIT_WORDS.get(unit, (f"cluster by {unit}", f"clusters by {unit}"))
+    if count is None:
+        return plural
+    return f"{count:,} {singular if count == 1 else plural}"
+
+
+UNIT_WORDS = {
+    "request": ("request", "requests"),
+    "session_id": ("session", "sessions"),
+    "user_id": ("user", "users"),
+    "api_key_id": ("API key", "API keys"),
+    "minute": ("minute", "minutes"),
+    "quarter_hour": ("quarter of an hour", "quarters of an hour"),
+    "hour": ("hour", "hours"),
+    "day": ("day", "days"),
+}
+
+
+def _weeks(weeks: WeekFinding | None) -> Iterator[str]:
+    if weeks is None:
+        return
+    differ = f"between its days of the week they are {weeks.low:.1f} to {weeks.high:.1f} %"
+    if weeks.missing:
+        missing = ", ".join(weeks.missing)
+        yield f"The window has no {missing}, which may save more or less: {differ}."
+    else:
+        yield (
+            f"The window is {weeks.days:.1f} days long, no whole number of weeks, and its days "
+            f"differ: with all days of the week weighted equally savings are "
+            f"{weeks.weighted:.1f} % of the baseline, not {weeks.savings:.1f} % ({differ})."
         )
 
 

@@ -27,6 +27,7 @@ from ttplan.engine.replay_spec import (
     LOOKING_UP,
     ORDERING,
     SEMANTIC,
+    ClusterKey,
     ReplaySpec,
 )
 from ttplan.engine.rows import (
@@ -53,7 +54,7 @@ class MappedWindow(NamedTuple):
 
     `spec` has no threshold for semantic hits if `sweep` is None: hits that cannot be projected
     count as recorded. `full` has what a full projection was mapped with.
-    `whole` is as in `map_window`.
+    `whole` is as in `map_window`, `session` the column of the sessions that may be resampled.
     """
 
     rows: ir.Table
@@ -63,6 +64,7 @@ class MappedWindow(NamedTuple):
     sweep: Sweep | None
     full: FullMapping | None = None
     whole: bool = True
+    session: str | None = None
 
 
 @contextmanager
@@ -77,7 +79,8 @@ def map_window(
     block.
 
     Without `whole`, those of a full projection have neither id, time nor input tokens, of tag and
-    body only whether there is one, and numbers for the models. Logs that are resampled are whole.
+    body only whether there is one, and numbers for the models; of the time those that may be
+    resampled by it have the `minute`. Logs whose requests are resampled are whole.
 
     Raises InputError if the table is not one of requests.
     """
@@ -86,13 +89,16 @@ def map_window(
     if sweep is None:
         spec = spec.without_l2_hits()
     with ExitStack() as stack:
-        full = None
+        full, session = None, None
         whole = whole or not spec.is_full or resamples(spec, count)
         if spec.is_full:
             rows, full = stack.enter_context(_map_full(table, spec, sweep, progress, whole))
+            session = full.log.session
         else:
             rows = stack.enter_context(map_requests(table, spec, sweep, progress))
-        yield MappedWindow(rows, count, left_out, spec, sweep, full, whole)
+            if spec.is_auto and count:
+                session = _session_column(select_window(table, spec), spec)
+        yield MappedWindow(rows, count, left_out, spec, sweep, full, whole, session)
 
 
 @contextmanager
@@ -121,14 +127,15 @@ def map_requests(
     with ExitStack() as first, ExitStack() as second:
         window = first.enter_context(compiled(table, rows_in_scope, spec.scope))
         session = _session_column(window, spec)
+        cluster = spec.cluster_key(session)
         if ttl is None and sweep is None:
             yield first.enter_context(
-                compiled(window, _map_uncached, spec.config.cluster, routes, rules, session)
+                compiled(window, _map_uncached, cluster, routes, rules, session)
             )
             return
         progress(KEEPING, 0.0)
         keep = materialised if ttl is None else numbered
-        kept = first.enter_context(keep(window, _route_rows, spec.config.cluster, routes, session))
+        kept = first.enter_context(keep(window, _route_rows, cluster, routes, session))
         with_hits = _with_hits(kept, spec, sweep, progress)
         progress(JOINING, 0.0)
         # A table of its own: above a join, DuckDB's planner takes a second for the expressions on
@@ -173,7 +180,7 @@ def _full_rows(window: ir.Table, shape: RowShape) -> ir.Table:
 
 def _map_uncached(
     window: ir.Table,
-    cluster: str | None,
+    cluster: ClusterKey | None,
     routes: Sequence[ProposedRoute],
     rules: Sequence[PriceRule],
     session: str | None,
@@ -183,7 +190,10 @@ def _map_uncached(
 
 
 def _route_rows(
-    window: ir.Table, cluster: str | None, routes: Sequence[ProposedRoute], session: str | None
+    window: ir.Table,
+    cluster: ClusterKey | None,
+    routes: Sequence[ProposedRoute],
+    session: str | None,
 ) -> ir.Table:
     rows = _routed(_typed_rows(window, cluster, session), routes)
     if "body_lower" not in rows.columns:
@@ -192,7 +202,7 @@ def _route_rows(
     return rows.mutate(body_lower=rows.body_lower.notnull().ifelse("", ibis.null("string")))
 
 
-def _typed_rows(window: ir.Table, cluster: str | None, session: str | None) -> ir.Table:
+def _typed_rows(window: ir.Table, cluster: ClusterKey | None, session: str | None) -> ir.Table:
     also = {} if cluster is None else {"cluster": _cluster_key(window, cluster)}
     if session is not None:
         also["session"] = window[session].cast("string")
@@ -206,9 +216,9 @@ def _routed(rows: ir.Table, routes: Sequence[ProposedRoute]) -> ir.Table:
 
 
 def _session_column(window: ir.Table, spec: ReplaySpec) -> str | None:
-    """The column that tells which requests a sticky route keeps together; None if none is
-    needed."""
-    if not any(route.sticky for route in spec.active_routes):
+    """The column that tells which requests a sticky route keeps together, and which may be one
+    cluster; None if none is needed."""
+    if not (spec.is_auto or any(route.sticky for route in spec.active_routes)):
         return None
     return fetch_log_facts(window, spec.config.session).session
 
@@ -289,9 +299,11 @@ def _l2_hit(table: ir.Table, spec: ReplaySpec) -> ir.BooleanValue:
     return has_bit(table.l2_mask, spec.config.l2_threshold_sweep.index(threshold))
 
 
-def _cluster_key(table: ir.Table, cluster: str) -> ir.StringColumn:
-    key = period_start(table.ts, PERIODS[cluster]) if cluster in PERIODS else table[cluster]
-    return key.cast("string")
+def _cluster_key(table: ir.Table, cluster: ClusterKey) -> ir.StringValue:
+    if cluster.name in PERIODS:
+        return period_start(table.ts, PERIODS[cluster.name]).cast("string")
+    key = table[cluster.name].cast("string")
+    return ibis.coalesce(key, table.id.cast("string")) if cluster.null_alone else key
 
 
 # --- conditions of routes -------------------------------------------------------------------------

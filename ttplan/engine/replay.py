@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -24,7 +25,14 @@ from ttplan.engine.intervals.estimate import (
     route_breakdown,
     savings_by_cause,
 )
-from ttplan.engine.intervals.infer import Inferred, draws_rows, infer_intervals, resamples
+from ttplan.engine.intervals.infer import (
+    Inferred,
+    draws_rows,
+    infer_intervals,
+    resamples,
+)
+from ttplan.engine.intervals.studentised.infer import infer_hall, with_minute
+from ttplan.engine.intervals.values import projected_latency, routed_medians
 from ttplan.engine.latency import Latencies, latency_counts, project_latencies
 from ttplan.engine.project import MappedWindow, map_whole, map_window
 from ttplan.engine.replay_spec import (
@@ -35,7 +43,7 @@ from ttplan.engine.replay_spec import (
     ReplayOutcome,
     ReplaySpec,
 )
-from ttplan.engine.rows import cost_basis, to_table
+from ttplan.engine.rows import PERIODS, cost_basis, to_table
 from ttplan.engine.semantic_cache.sweep import Sweep
 from ttplan.engine.summary import (
     POWERS,
@@ -50,6 +58,7 @@ from ttplan.engine.summary import (
 )
 from ttplan.model.plan import (
     DEFAULT_BOOTSTRAP_ITERATIONS,
+    Aggregates,
     IntervalMethod,
     PlanConfig,
     PlanInput,
@@ -246,9 +255,9 @@ def run_replay(
         aggregates=aggregates,
         confidence_intervals=inferred.intervals,
         interval_method=inferred.method,
-        interval_unit=spec.interval_unit,
+        interval_unit=inferred.unit or spec.interval_unit,
         clusters=inferred.clusters,
-        per_route_breakdown=route_breakdown(summary, spec),
+        per_route_breakdown=route_breakdown(summary, spec, inferred.route_95),
         caveats=(*caveats, *(() if full is None else full.caveats), *basis_caveats(basis)),
         cache_hits=cache_hits(summary, spec),
         savings_by_cause=savings_by_cause(summary),
@@ -256,6 +265,7 @@ def run_replay(
         proposed_routes=tuple(spec.routes),
         assumptions=() if full is None else full.assumptions,
         full=None if full is None else full.details,
+        per_month=inferred.per_month,
     )
     return ReplayOutcome(result, spec.pricing, cost_basis=basis)
 
@@ -269,16 +279,22 @@ def _infer(
     latencies: FullLatencies | None,
 ) -> Inferred:
     """The intervals; those of a full projection with the errors of its assumptions and curves."""
-    if full is None or latencies is None:
-        return infer_intervals(summary, window.rows, spec)
-    by_rows = spec.config.cluster is not None or resamples(spec, summary.total.requests)
-    with ExitStack() as stack:
-        rows = window.rows
-        if not window.whole and draws_rows(summary, spec):
-            rows = stack.enter_context(map_whole(table, window))
-        if by_rows:
-            rows = stack.enter_context(with_projected_latency(rows, latencies.curves))
-        inferred = infer_intervals(summary, rows, spec, full.standard_error)
+    inferred, error = None, 0.0 if full is None else full.standard_error
+    if summary.total.requests and (spec.studentises or spec.is_auto):
+        inferred = infer_hall(
+            summary,
+            window.rows,
+            spec,
+            window.session,
+            lambda: _timed_rows(summary, window.rows, spec, latencies),
+            error,
+            None if full is None else _at_plan_prices(full.aggregates, spec),
+        )
+    if inferred is None or not spec.studentises:
+        others = _infer_otherwise(summary, table, window, spec, inferred, latencies, error)
+        inferred = others if inferred is None else others._replace(unit=inferred.unit)
+    if latencies is None:
+        return inferred
     intervals = inferred.intervals
     widened = {
         f"{name}_latency_ms_95": None if interval is None else latencies.widen(q, interval)
@@ -288,6 +304,51 @@ def _infer(
         )
     }
     return inferred._replace(intervals=intervals.model_copy(update=widened))
+
+
+def _infer_otherwise(
+    summary: Summary,
+    table: ir.Table,
+    window: MappedWindow,
+    spec: ReplaySpec,
+    chosen: Inferred | None,
+    latencies: FullLatencies | None,
+    error: float,
+) -> Inferred:
+    """The intervals by another method than `hall`, by the unit that it chose, if it did."""
+    rows = window.rows
+    if chosen is not None:
+        spec = replace(spec, unit=chosen.unit)
+        if chosen.unit in PERIODS:
+            minute = with_minute(rows).minute
+            rows = rows.mutate(cluster=(minute - minute % PERIODS[chosen.unit]).cast("string"))
+    with ExitStack() as stack:
+        if not window.whole and draws_rows(summary, spec):
+            rows = stack.enter_context(map_whole(table, window))
+        by_rows = spec.cluster is not None or resamples(spec, summary.total.requests)
+        if latencies is not None and by_rows:
+            rows = stack.enter_context(with_projected_latency(rows, latencies.curves))
+        return infer_intervals(summary, rows, spec, error)
+
+
+@contextmanager
+def _timed_rows(
+    summary: Summary, rows: ir.Table, spec: ReplaySpec, latencies: FullLatencies | None
+) -> Iterator[ir.Table]:
+    """Mapped rows with a column `projected_latency_ms`, for the block."""
+    if latencies is not None:
+        with with_projected_latency(rows, latencies.curves) as table:
+            yield table
+    else:
+        latency = projected_latency(rows, routed_medians(summary.medians, spec))
+        yield rows.mutate(projected_latency_ms=latency)
+
+
+def _at_plan_prices(aggregates: Aggregates, spec: ReplaySpec) -> float | None:
+    """The change at the prices of the plan's moment, USD; None if it is the headline's."""
+    if spec.config.prices_at == "plan" or aggregates.savings_at_plan_prices_usd is None:
+        return None
+    return float(aggregates.savings_at_plan_prices_usd)
 
 
 def summarise(
@@ -331,6 +392,11 @@ def summarise(
         untagged=sum(row["untagged"] for row in rows),
         bodiless=sum(row["bodiless"] for row in rows),
         largest=max((pico(row["largest"]) for row in rows), default=0),
+        carriers=sum(int(row["carriers"] or 0) for row in rows),
+        sizes=(
+            sum(int(row["size_s"] or 0) for row in rows),
+            sum(int(row["size_a"] or 0) for row in rows),
+        ),
         sweep={
             t: (
                 sum(row[f"also_l1_{t}"] or 0 for row in rows),

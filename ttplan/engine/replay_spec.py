@@ -11,6 +11,7 @@ from uuid import UUID
 
 from ttplan.model.errors import InputError
 from ttplan.model.plan import (
+    AUTO,
     DEFAULT_BOOTSTRAP_ITERATIONS,
     IntervalMethod,
     PlanConfig,
@@ -53,6 +54,14 @@ class Scope(NamedTuple):
     org_id: UUID
 
 
+class ClusterKey(NamedTuple):
+    """A time or a column whose requests are one cluster. If it is null, a request is a cluster of
+    its own if `null_alone`, else one with the others."""
+
+    name: str
+    null_alone: bool = False
+
+
 @dataclass(frozen=True)
 class ReplaySpec:
     """All that a replay needs, except the rows. `window_start` is inclusive, `window_end`
@@ -60,7 +69,7 @@ class ReplaySpec:
 
     A full projection also takes `inputs`, as an earlier one had them, or else looks them up in
     `book` and the catalogues, with the user's `facts` and `assumptions`; `prices_at` is the plan's
-    moment.
+    moment. `unit` is what `config.cluster` "auto" chose before; None if it has to choose.
     """
 
     plan_id: UUID
@@ -78,6 +87,7 @@ class ReplaySpec:
     assumptions: tuple[Assumption, ...] = ()
     prices_at: datetime | None = None
     inputs: ProjectionInputs | None = None
+    unit: str | None = None
 
     @classmethod
     def from_plan(cls, plan: PlanInput, interval_method: IntervalMethod = "auto") -> ReplaySpec:
@@ -111,6 +121,7 @@ class ReplaySpec:
             seed=run.seed,
             bootstrap_iterations=run.bootstrap_iterations,
             inputs=None if run.result.full is None else run.result.full.inputs,
+            unit=run.result.interval_unit if run.config.cluster == AUTO else None,
         )
 
     @property
@@ -139,9 +150,35 @@ class ReplaySpec:
         return self.config.l1_ttl_seconds is not None or self.config.l2_threshold is not None
 
     @property
+    def is_auto(self) -> bool:
+        """Whether the log has to tell what is resampled."""
+        return self.config.cluster == AUTO and self.unit is None
+
+    @property
+    def cluster(self) -> str | None:
+        """The cluster that is resampled; None if it is the request, or if the log has to tell."""
+        if self.config.cluster != AUTO:
+            return self.config.cluster
+        return None if self.unit == "request" else self.unit
+
+    @property
+    def studentises(self) -> bool:
+        """Whether intervals are those of method `hall`."""
+        defaults = self.is_full or self.config.cluster == AUTO
+        return self.interval_method == "hall" or (self.interval_method == "auto" and defaults)
+
+    def cluster_key(self, session: str | None) -> ClusterKey | None:
+        """What the column `cluster` is of, in a log with this session column."""
+        if self.is_auto:
+            return None if session is None else ClusterKey(session, null_alone=True)
+        if self.cluster is None:
+            return None
+        return ClusterKey(self.cluster, null_alone=self.config.cluster == AUTO)
+
+    @property
     def interval_unit(self) -> str:
         """What is resampled: `request`, or the name of the cluster."""
-        return self.config.cluster or "request"
+        return self.cluster or "request"
 
     @property
     def cache_bypassing(self) -> list[int]:

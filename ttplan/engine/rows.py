@@ -18,6 +18,7 @@ from ttplan.engine.dialects import fetch, fetch_from, holds_instants, money_type
 from ttplan.engine.replay_spec import ReplaySpec, Scope
 from ttplan.model.errors import InputError
 from ttplan.model.money import MAX_MONEY, round_money
+from ttplan.model.plan import AUTO
 from ttplan.model.request import MAX_TOKENS, RequestLog
 from ttplan.model.stored_plan import CostBasis
 
@@ -71,7 +72,7 @@ OPTIONAL = pa.schema(
 """Columns that semantic caches, clusters and full projections read. A table may lack them, and may
 have others."""
 
-PERIODS = {"hour": 3_600, "day": 86_400}
+PERIODS = {"minute": 60, "quarter_hour": 900, "hour": 3_600, "day": 86_400}
 """Clusters that are periods of time, in seconds; every other cluster is a column."""
 
 _TOKENS = ("input_tokens", "output_tokens", "cached_tokens")
@@ -207,7 +208,8 @@ def count_window(table: ir.Table, spec: ReplaySpec) -> tuple[int, LeftOut]:
     Raises InputError if a column is missing or has another type, or a row is not a request.
     """
     cluster = spec.config.cluster
-    check_columns(table, () if cluster is None or cluster in PERIODS else (cluster,))
+    named = cluster is not None and cluster not in PERIODS and cluster != AUTO
+    check_columns(table, (cluster,) if named and cluster else ())
     counts = fetch_from(table, _window_counts, spec.scope).to_pylist()[0]
     if counts["broken"]:
         kept = _in_window(table, spec.scope) & _of_org(table, spec.scope)

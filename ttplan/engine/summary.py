@@ -98,6 +98,10 @@ class Summary:
     bodiless: int = 0
     largest: int = 0
     """The largest single baseline, in 10^-12 USD."""
+    carriers: int = 0
+    """Requests whose actual and projected costs differ."""
+    sizes: tuple[int, int] = (0, 0)
+    """The sums of |s| and of |a|, on the grid."""
     sweep: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     """For each threshold of the sweep: hits that are also L1's, and the cost of the others in
     10^-12 USD."""
@@ -124,6 +128,8 @@ class Summary:
             untagged=self.untagged + other.untagged,
             bodiless=self.bodiless + other.bodiless,
             largest=max(self.largest, other.largest),
+            carriers=self.carriers + other.carriers,
+            sizes=(self.sizes[0] + other.sizes[0], self.sizes[1] + other.sizes[1]),
             sweep={
                 t: (also + other.sweep[t][0], saved + other.sweep[t][1])
                 for t, (also, saved) in sorted(self.sweep.items())
@@ -217,6 +223,9 @@ def cell_sums(mapped: ir.Table, thresholds: int, step: int, actual_step: int) ->
         if "body_lower" in wide.columns
         else wide.count(),
         "largest": wide.baseline_cost_usd.max(),
+        "carriers": (wide.cost_usd != wide.projected_usd).sum(),
+        "size_s": wide.s.abs().sum(),
+        "size_a": wide.a.abs().sum(),
         "actual": wide.cost_usd.sum(),
         "baseline": wide.baseline_cost_usd.sum(),
         "projected": wide.projected_usd.sum(),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from decimal import Decimal
 from typing import Annotated, ClassVar, Literal, Self
 from uuid import UUID
 
@@ -16,24 +15,33 @@ from ttplan.model.projection.assumption import Assumption, AssumptionEffect
 from ttplan.model.projection.capabilities import ModelFacts
 from ttplan.model.projection.full import FullProjection
 from ttplan.model.request import RequestLog
+from ttplan.model.results.parts import (
+    CacheHits,
+    L2Projection,
+    PerMonth,
+    PoisoningCandidate,
+    SavingsByCause,
+)
 from ttplan.model.results.quality import QualityResult
 from ttplan.model.route import ProposedRoute, find_duplicate
 
-IntervalMethod = Literal["auto", "limit", "resample", "tt-plan-core"]
-UsedIntervalMethod = Literal["limit", "resample", "tt-plan-core", "limit+resample", "none"]
+IntervalMethod = Literal["auto", "hall", "limit", "resample", "tt-plan-core"]
+UsedIntervalMethod = Literal["hall", "limit", "resample", "tt-plan-core", "limit+resample", "none"]
 """How a result's intervals were computed. `limit+resample`: those of money were resampled because
 few requests carry the cost. `none`: too few clusters for intervals."""
 Projection = Literal["reference", "full"]
 """`reference`: logged tokens at three flat rates, as the ecosystem's engine computes it. `full`: at
 the target's whole price, with limits, caches and named assumptions."""
-PricesAt = Literal["request", "plan"]
 Interval = tuple[float, float]
+PricesAt = Literal["request", "plan"]
 Seconds = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
 Threshold = Annotated[float, Field(ge=-1, le=1)]
 ColumnName = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
 MAX_THRESHOLDS = 32
 Thresholds = Annotated[tuple[Threshold, ...], Field(max_length=MAX_THRESHOLDS)]
 DEFAULT_BOOTSTRAP_ITERATIONS = 10_000
+AUTO = "auto"
+"""The cluster that is chosen by the log."""
 
 
 class PlanConfig(OmitsDefaults, LenientModel):
@@ -50,8 +58,10 @@ class PlanConfig(OmitsDefaults, LenientModel):
         The value of the sweep whose hits count for cost. Without it, the semantic cache is
         reported but does not affect costs.
     cluster : str, optional
-        Requests that are resampled together: `hour`, `day` (both UTC), or a column such as `tag`
-        or `session_id`.
+        Requests that are resampled together: `auto`, `minute`, `quarter_hour`, `hour`, `day` (all
+        UTC), or a column such as `tag` or `session_id`. `auto` chooses among requests, sessions
+        and these times. `Workspace.plan` sets ``"auto"`` for a full projection
+        unless the config names one.
     projection : {"reference", "full"}
         How costs are projected. `Workspace.plan` sets ``"full"`` unless the config names one.
     prices_at : {"request", "plan"}
@@ -183,67 +193,6 @@ class PlanInput(OmitsDefaults, LenientModel):
         return self
 
 
-class L2Projection(FrozenModel):
-    """What a semantic cache at one similarity threshold would have done.
-
-    `total` counts the requests that could be looked up; `projected_l2_hit_rate` is 0 to 1.
-    `also_l1_hits` of the hits are hits of the projected L1 cache, too; the others would save
-    `saves_usd` (USD per window).
-    """
-
-    threshold: float
-    total: int
-    projected_l2_hits: int
-    projected_l2_hit_rate: float
-    poisoning_candidates: int
-    also_l1_hits: int = 0
-    saves_usd: SignedMoney = Decimal(0)
-
-
-class PoisoningCandidate(FrozenModel):
-    """A projected semantic hit whose two answers ended differently, so it may be wrong.
-
-    `thresholds` are those of the sweep at which this source serves the request.
-    """
-
-    request_id: UUID
-    source_id: UUID
-    thresholds: tuple[float, ...]
-    cosine: float
-    finish_reason: str | None
-    source_finish_reason: str | None
-    output_tokens: int
-    source_output_tokens: int
-
-
-class CacheHits(FrozenModel):
-    """Projected hits of each cache level alone, and of both together.
-
-    `l2` is at the threshold that counts for cost, else None.
-    """
-
-    l1: int | None
-    l2: int | None
-    both: int
-    either: int
-
-
-class SavingsByCause(FrozenModel):
-    """Baseline minus projected cost by cause; the parts add up. USD per window, signed.
-
-    `already`: what routing and caching recorded in the log save on requests that the plan leaves
-    alone. `routes`: the target's price without its discount for cached tokens. `provider_cache`:
-    that discount. `l1_cache`, `l2_cache`: what a hit would have cost after that; a hit of both
-    levels counts for L1.
-    """
-
-    already: SignedMoney
-    routes: SignedMoney
-    provider_cache: SignedMoney
-    l1_cache: SignedMoney
-    l2_cache: SignedMoney
-
-
 class Aggregates(OmitsDefaults, FrozenModel):
     """A plan's point estimates over its window.
 
@@ -290,11 +239,13 @@ class Aggregates(OmitsDefaults, FrozenModel):
     )
 
 
-class ConfidenceIntervals(FrozenModel):
+class ConfidenceIntervals(OmitsDefaults, FrozenModel):
     """95 % intervals `[low, high]` in the units of their estimates; None if unavailable.
 
     Savings are clipped at 0 (and at 100 for the percentage). Changes are not; the method
-    `tt-plan-core` has none.
+    `tt-plan-core` has none. `savings_by_cause_95`, of method `hall` only, has intervals by the
+    names of `SavingsByCause`, and of `FullProjection.kept_cache_usd` as `kept_cache`; only that
+    method has one of the projected cost.
     """
 
     savings_usd_95: Interval | None = None
@@ -305,10 +256,19 @@ class ConfidenceIntervals(FrozenModel):
     projected_change_usd_95: Interval | None = None
     projected_change_pct_95: Interval | None = None
     change_vs_actual_usd_95: Interval | None = None
+    savings_by_cause_95: dict[str, Interval | None] = Field(default_factory=dict)
+    total_projected_cost_usd_95: Interval | None = None
+
+    OMITTED: ClassVar[frozenset[str]] = frozenset(
+        {"savings_by_cause_95", "total_projected_cost_usd_95"}
+    )
 
 
-class PerRouteBreakdown(FrozenModel):
-    """The effect of one route. Money is USD per window; savings are clipped at 0."""
+class PerRouteBreakdown(OmitsDefaults, FrozenModel):
+    """The effect of one route. Money is USD per window; savings are clipped at 0.
+
+    `change_vs_actual_usd_95` is the interval of what was paid minus projected, of method `hall`.
+    """
 
     route_id: UUID
     route_name: str
@@ -316,18 +276,25 @@ class PerRouteBreakdown(FrozenModel):
     baseline_cost_usd: Money
     projected_cost_usd: Money
     savings_usd: Money
+    change_vs_actual_usd_95: Interval | None = None
+
+    OMITTED: ClassVar[frozenset[str]] = frozenset({"change_vs_actual_usd_95"})
 
 
-class Clusters(FrozenModel):
+class Clusters(OmitsDefaults, FrozenModel):
     """The resampled clusters: their number, effective number, and the largest share (0 to 1).
 
     `effective` is (sum x)^2 / sum x^2 (L. Kish, Survey Sampling, 1965), where x is each cluster's
     baseline or request count, whichever is worse; `largest_share` is of the same x.
+    `design_effect` is the variance of the savings by cluster as a multiple of that by request.
     """
 
     count: int
     effective: float
     largest_share: float
+    design_effect: float | None = None
+
+    OMITTED: ClassVar[frozenset[str]] = frozenset({"design_effect"})
 
 
 class PlanResult(OmitsDefaults, FrozenModel):
@@ -355,6 +322,9 @@ class PlanResult(OmitsDefaults, FrozenModel):
         What a full projection rests on, by the size of the effect.
     full : FullProjection or None
         What a full projection was made of; None for a reference projection.
+    per_month : PerMonth or None
+        What a coming month would save. None if the log is shorter than a day, and for methods
+        other than `hall`.
 
     Examples
     --------
@@ -385,8 +355,9 @@ class PlanResult(OmitsDefaults, FrozenModel):
     proposed_routes: tuple[ProposedRoute, ...] = ()
     assumptions: tuple[AssumptionEffect, ...] = ()
     full: FullProjection | None = None
+    per_month: PerMonth | None = None
 
-    OMITTED: ClassVar[frozenset[str]] = frozenset({"assumptions", "full"})
+    OMITTED: ClassVar[frozenset[str]] = frozenset({"assumptions", "full", "per_month"})
 
 
 def make_empty_result(

@@ -40,7 +40,7 @@ ROW_COLUMNS: dict[str, ColumnKind] = {
 
 CAVEATS_PATH = ("caveats",)
 """The path of the one value that is counted."""
-_INTERVALS, _AGGREGATES = "confidence_intervals", "aggregates"
+_INTERVALS, _AGGREGATES, _MONTH = "confidence_intervals", "aggregates", "per_month"
 
 
 def _money(name: str) -> ResultColumn:
@@ -66,6 +66,9 @@ RESULT_COLUMNS: dict[str, ResultColumn] = {
     "change_vs_actual_usd": _money("change_vs_actual_usd"),
     "change_vs_actual_usd_lo": _interval_end("change_vs_actual_usd_95", 0),
     "change_vs_actual_usd_hi": _interval_end("change_vs_actual_usd_95", 1),
+    "per_month_usd": ResultColumn("money", (_MONTH, "change_vs_actual_usd")),
+    "per_month_usd_lo": ResultColumn("number", (_MONTH, "change_vs_actual_usd_95", 0)),
+    "per_month_usd_hi": ResultColumn("number", (_MONTH, "change_vs_actual_usd_95", 1)),
     "p50_latency_ms": ResultColumn("number", (_AGGREGATES, "p50_latency_ms_projected")),
     "p95_latency_ms": ResultColumn("number", (_AGGREGATES, "p95_latency_ms_projected")),
     "caveats": ResultColumn("count", CAVEATS_PATH),
@@ -132,5 +135,5 @@ def _at(value: Any, path: Path) -> Any:
     for step in path:
         if value is None:
             return None
-        value = value[step]
+        value = value.get(step) if isinstance(value, dict) else value[step]
     return value

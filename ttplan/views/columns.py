@@ -30,6 +30,9 @@ PLANS = {
     "change_vs_actual_usd": MONEY,
     "change_vs_actual_usd_lo": NUMBER,
     "change_vs_actual_usd_hi": NUMBER,
+    "per_month_usd": MONEY,
+    "per_month_usd_lo": NUMBER,
+    "per_month_usd_hi": NUMBER,
     "p50_latency_ms": NUMBER,
     "p95_latency_ms": NUMBER,
     "caveats": "Int64",
@@ -50,9 +53,12 @@ SAVINGS = {
     "change_vs_actual_usd": MONEY,
     "change_vs_actual_usd_lo": NUMBER,
     "change_vs_actual_usd_hi": NUMBER,
+    "per_month_usd": MONEY,
+    "per_month_usd_lo": NUMBER,
+    "per_month_usd_hi": NUMBER,
 }
 """Columns of `Workspace.savings`: one row per plan. With `by`, its columns (`SAVINGS_BY`) follow
-`status`."""
+`status`, and there are none per month."""
 SAVINGS_BY = {
     "route": "string",
     "tag": "string",
@@ -213,6 +219,12 @@ DESCRIPTIONS = {
     "p50_latency_ms": "median latency, projected",
     "p95_latency_ms": "95th percentile of latency, projected",
     "payload": "the entry's content, as JSON",
+    "per_month_usd": (
+        "actual minus projected of a coming month of 30.44 days, at the plan's prices; empty: not "
+        "known"
+    ),
+    "per_month_usd_hi": "upper end of its 95 % prediction interval",
+    "per_month_usd_lo": "lower end of its 95 % prediction interval",
     "plan": "the plan's name",
     "plan_id": "the plan's id",
     "priority": "routes are tried by priority, highest first",

@@ -21,12 +21,16 @@ _MOST_NAMES = 3
 def savings_by_view(savings: Savings, by: Sequence[str], *, exact: bool = False) -> View:
     """One row per group of each plan: days in order, else the largest savings first.
 
-    The columns are `SAVINGS` and those of `by`.
+    The columns are those of `by`, and of `SAVINGS` without those per month.
     """
     columns = {
         **{name: SAVINGS[name] for name in _PLAN_COLUMNS},
         **{name: SAVINGS_BY[name] for name in by},
-        **{name: dtype for name, dtype in SAVINGS.items() if name not in _PLAN_COLUMNS},
+        **{
+            name: dtype
+            for name, dtype in SAVINGS.items()
+            if name not in _PLAN_COLUMNS and not name.startswith("per_month")
+        },
     }
     rows = [row for plan in savings.plans for row in _rows(plan, by)]
     title = f"savings by {', '.join(by)} ({PER_WINDOW})"

@@ -30,6 +30,8 @@ CAUSES = {
     "l2_cache": "gateway cache, L2",
 }
 """The causes of savings, in the order in which they are counted."""
+EXACT = "exact"
+"""In place of an interval, of a figure that the log has."""
 _SWEEP = ("threshold", "hits", "also L1", "saves besides", "may be wrong")
 
 
@@ -124,11 +126,12 @@ def plan_lines(result: PlanResult) -> list[Line]:
     aggregates, intervals = result.aggregates, result.confidence_intervals
     hits_95 = format_interval(intervals.cache_hit_rate_95, 1, "%", factor=100)
     savings = (_against_baseline if result.full is None else _against_paid)(result)
+    exact = EXACT if result.interval_method == "hall" else ""
     return [
         *savings,
-        Line("baseline", usd(aggregates.total_baseline_cost_usd)),
-        Line("paid", usd(aggregates.total_actual_cost_usd)),
-        Line("projected", usd(aggregates.total_projected_cost_usd)),
+        Line("baseline", usd(aggregates.total_baseline_cost_usd), exact),
+        Line("paid", usd(aggregates.total_actual_cost_usd), exact),
+        Line("projected", usd(aggregates.total_projected_cost_usd), _projected(result)),
         Line("cache hits", f"{100 * aggregates.cache_hit_rate_projected:.1f} %", hits_95),
         *_cache_levels(result),
         *_latencies(result),
@@ -136,6 +139,13 @@ def plan_lines(result: PlanResult) -> list[Line]:
         *_clusters(result),
         *(Line(*cells) for cells in quality_lines(result.quality)),
     ]
+
+
+def _projected(result: PlanResult) -> str:
+    """The interval of the projected cost, if its method has one."""
+    if result.interval_method != "hall":
+        return ""
+    return usd_interval(result.confidence_intervals.total_projected_cost_usd_95)
 
 
 def _against_baseline(result: PlanResult) -> list[Line]:
@@ -194,7 +204,8 @@ def _request_counts(result: PlanResult) -> list[Line]:
     moved = (
         f"{aggregates.requests_rerouted:,} rerouted, {aggregates.requests_unchanged:,} unchanged"
     )
-    return [Line("requests", moved), *([Line("", kept)] if kept else [])]
+    exact = EXACT if result.interval_method == "hall" else ""
+    return [Line("requests", moved, exact), *([Line("", kept, exact)] if kept else [])]
 
 
 def _latencies(result: PlanResult) -> list[Line]:
@@ -238,7 +249,8 @@ def _cache_levels(result: PlanResult) -> list[Line]:
         return []
     counts = {"L1": hits.l1, "L2": hits.l2, "both": hits.both}
     total = max(result.sample_size, 1)
-    return [Line("", ", ".join(f"{name} {100 * n / total:.1f} %" for name, n in counts.items()))]
+    shares = ", ".join(f"{name} {100 * n / total:.1f} %" for name, n in counts.items())
+    return [Line("", shares, EXACT if result.interval_method == "hall" else "")]
 
 
 def _clusters(result: PlanResult) -> list[Line]:
@@ -247,6 +259,8 @@ def _clusters(result: PlanResult) -> list[Line]:
         return []
     count = cut(f"{clusters.count:,} by {result.interval_unit}", 20)
     share = f"the largest has {100 * clusters.largest_share:.1f} %"
+    if clusters.design_effect is not None:
+        share = f"design effect {clusters.design_effect:.1f}"
     return [Line("clusters", f"{count}, worth {clusters.effective:,.0f}", share)]
 
 
@@ -273,9 +287,15 @@ def saved(part: PerRouteBreakdown) -> Decimal:
 def _causes_table(result: PlanResult) -> Table:
     """What each cause saves, in order; no rows if there is only one cause."""
     causes = result.savings_by_cause or ()
-    rows = [(CAUSES[name], usd(amount)) for name, amount in causes if amount]
+    rows: list[tuple[str, ...]] = [(CAUSES[name], usd(amount)) for name, amount in causes if amount]
     caption = "saved by, in this order"
-    return Table.of(rows if len(rows) > 1 else (), align="lr", caption=caption)
+    intervals = result.confidence_intervals.savings_by_cause_95
+    if intervals:
+        names = [name for name, amount in causes if amount]
+        ends = (usd_interval(intervals.get(name)) for name in names)
+        rows = [(*row, interval) for row, interval in zip(rows, ends, strict=True)]
+    columns = ("", "saves", "95 % interval") if intervals else ()
+    return Table.of(rows if len(rows) > 1 else (), *columns, align="lrl", caption=caption)
 
 
 def _sweep_table(result: PlanResult) -> Table:

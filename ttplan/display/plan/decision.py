@@ -57,6 +57,7 @@ _STEPS = {
 
 def decision_lines(result: PlanResult, config: PlanConfig) -> Iterator[str]:
     """The first lines of a full projection's card."""
+    yield from _month(result)
     yield _headline(result)
     yield from _other_prices(result, config)
     yield from _unknown_lines(result)
@@ -72,20 +73,40 @@ def change_interval_pct(result: PlanResult) -> Interval | None:
     return interval[0] / paid * 100, interval[1] / paid * 100
 
 
+def _month(result: PlanResult) -> Iterator[str]:
+    """The change of a coming month, with its prediction interval; nothing if it is not known."""
+    month = result.per_month
+    if month is None:
+        return
+    change, interval = month.change_vs_actual_usd, month.change_vs_actual_usd_95
+    verb, much = ("costs", " more") if change < 0 else ("saves", "")
+    text = f"{verb} {usd(abs(change))}{much} in a coming month of 30.44 days"
+    if interval is None:
+        yield f"{text}; no interval"
+        return
+    shown = usd_interval(negated(interval) if change < 0 else interval)
+    yield f"{text}; 95 % prediction interval {shown}{_unclear(change, interval)}"
+
+
+def _unclear(change: Decimal, interval: Interval) -> str:
+    """That the sign may be the other one; empty if it is clear."""
+    other = "cost more" if change >= 0 else "save"
+    return f": it may {other}" if interval[0] < 0 < interval[1] else ""
+
+
 def _headline(result: PlanResult) -> str:
-    """The change against what was paid, with its interval."""
+    """The change against what was paid in the window, with its interval."""
     aggregates = result.aggregates
     change, paid = aggregates.change_vs_actual_usd, aggregates.total_actual_cost_usd
     interval = result.confidence_intervals.change_vs_actual_usd_95
     verb, of = ("costs", "more than") if change < 0 else ("saves", "of")
     share = f" ({abs(change) / paid * 100:.1f} %)" if paid else ""
-    text = f"{verb} {usd(abs(change))} {of} the {usd(paid)} paid{share}"
+    this = "" if result.per_month is None else "in this window: "
+    text = f"{this}{verb} {usd(abs(change))} {of} the {usd(paid)} paid{share}"
     if interval is None:
         return f"{text}; no interval"
     shown = usd_interval(negated(interval) if change < 0 else interval)
-    other = "cost more" if change >= 0 else "save"
-    unclear = f": it may {other}" if interval[0] < 0 < interval[1] else ""
-    return f"{text}; 95 % interval {shown}{unclear}"
+    return f"{text}; 95 % interval {shown}{_unclear(change, interval)}"
 
 
 def _other_prices(result: PlanResult, config: PlanConfig) -> Iterator[str]:

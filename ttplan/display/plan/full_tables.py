@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from ttplan.display.amounts import usd
-from ttplan.display.card import Table
+from ttplan.display.amounts import usd, usd_interval
+from ttplan.display.card import Row, Table
 from ttplan.display.routes import target_text
-from ttplan.model.plan import PlanResult
+from ttplan.model.plan import Interval, PlanResult
 from ttplan.model.projection.full import PairTotals
 
 
@@ -20,18 +20,26 @@ def full_routes_table(result: PlanResult) -> Table:
     for pair in result.full.pairs:
         by_route[pair.route].append(pair)
     targets = {route.name: target_text(route) for route in result.proposed_routes}
-    rows = []
+    rows: list[Row] = []
     for part in result.per_route_breakdown:
         pairs = by_route[part.route_name]
         paid = sum(pair.actual_usd for pair in pairs)
         saved = paid - sum(pair.projected_usd for pair in pairs)
         requests = sum(pair.requests for pair in pairs)
         target = targets.get(part.route_name, "")
-        rows.append((part.route_name, target, f"{requests:,}", usd(paid), usd(saved)))
+        cells = (part.route_name, target, f"{requests:,}", usd(paid), usd(saved))
+        rows.append(_route_row(cells, part.change_vs_actual_usd_95))
     if result.full.kept_cache_usd:
         kept = "requests that stay", "their provider's cache changes", "", ""
-        rows.append((*kept, usd(result.full.kept_cache_usd)))
-    return Table.of(rows, "route", "to", "requests", "paid", "saves", align="llrrr")
+        kept_95 = result.confidence_intervals.savings_by_cause_95.get("kept_cache")
+        rows.append(_route_row((*kept, usd(result.full.kept_cache_usd)), kept_95))
+    columns = ("route", "to", "requests", "paid", "saves")
+    return Table(tuple(rows), columns, "llrrr", details_name="95 % interval")
+
+
+def _route_row(cells: tuple[str, ...], interval: Interval | None) -> Row:
+    """A row with the interval of what is saved on a line of its own: names are long."""
+    return Row(cells, () if interval is None else (f"saves {usd_interval(interval)}",))
 
 
 def ineligible_table(result: PlanResult) -> Table:

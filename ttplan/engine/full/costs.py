@@ -206,6 +206,7 @@ _KEPT = (
     "tag",
     "body_lower",
     "cluster",
+    "minute",
     "outcome",
     "reason",
     "moved",

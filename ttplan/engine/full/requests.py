@@ -53,7 +53,7 @@ _MEDIA = {
 """The columns of the parts that are not text, and the ratios that they scale with."""
 _ZERO = ibis.literal(0, "int64")
 _ROW = (
-    *("l1_hit", "l2_hit", "l2_mask", "cluster", "session", "searches"),
+    *("l1_hit", "l2_hit", "l2_mask", "cluster", "minute", "session", "searches"),
     *("input_tokens", "output_tokens", "cost_usd", "baseline_cost_usd", "cached", "latency_ms"),
     *("cache_write_tokens", "reasoning_tokens", "input_audio_tokens", "input_image_tokens"),
     *("output_audio_tokens", "output_image_tokens", "failed", "hit"),
@@ -293,8 +293,7 @@ def target_parts(
     if not shape.sessions:
         return recorded
     by_rule = rows.in_session & (rows.target_mode != UNKNOWN)
-    caches = rows.caches if marks is None else rows.explicit_session | marks
-    writes = caches & (rows.target_mode == EXPLICIT) & (rows.new_input >= rows.target_minimum)
+    writes = rows.caches & (rows.target_mode == EXPLICIT) & (rows.new_input >= rows.target_minimum)
     ruled = _split_target(rows, shape, cached=_ZERO, write=writes.ifelse(rows.new_input, _ZERO))
     return {name: by_rule.ifelse(ruled[name], recorded[name]) for name in recorded}
 

@@ -11,7 +11,8 @@ from ttplan.engine.cost import NO_ROUTE
 from ttplan.engine.full.log_facts import COUNTED, long_writes, price_key, web_searches
 from ttplan.engine.full.shape import RowShape
 from ttplan.engine.full.windows import with_first
-from ttplan.engine.rows import typed_columns
+from ttplan.engine.intervals.clusters import period_start
+from ttplan.engine.rows import PERIODS, typed_columns
 from ttplan.model.route import ProposedRoute, RouteConditions
 from ttplan.prices.costing import FAILED
 
@@ -46,6 +47,8 @@ def full_rows(
         also["session"] = window[shape.session].cast("string")
     if cluster is not None:
         also["cluster"] = cluster
+    if shape.minutes:
+        also["minute"] = period_start(window.ts, PERIODS["minute"])
     rows = typed_columns(window, **also)
     rows = with_route(rows, shape.routes, matches).mutate(hit=ibis.literal(False))
     if "body_lower" not in rows.columns:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import NamedTuple
 
+from ttplan.engine.replay_spec import ClusterKey
 from ttplan.model.route import ProposedRoute
 
 UNKNOWN, AUTOMATIC, EXPLICIT, NO_CACHE = 3, 1, 2, 0
@@ -22,7 +23,8 @@ class RowShape(NamedTuple):
     that do, `features` what some target lacks.
     """
 
-    cluster: str | None
+    cluster: ClusterKey | None
+    minutes: bool
     session: str | None
     routes: tuple[ProposedRoute, ...]
     keys: tuple[str, ...]

@@ -136,7 +136,7 @@ def describe(sums: ClusterSums) -> Clusters:
 
 def grid_powers(s: Amounts, b: Amounts, step: int) -> dict[tuple[int, int], int]:
     """The exact sums of `s^j b^k`, j + k <= 4, of pairs rounded half away from zero to the grid."""
-    products = {(1, 0): _on_grid(s, step), (0, 1): _on_grid(b, step)}
+    products = {(1, 0): on_grid(s, step), (0, 1): on_grid(b, step)}
     for order, (first, second) in _FACTORS.items():
         products[order] = products[first] * products[second]  # up to 2^60
     powers = {order: _exact_sum(product) for order, product in products.items()}
@@ -173,7 +173,7 @@ def step_for(*series: Amounts) -> int:
     return max(1, -(-max(int(np.abs(values).max()) for values in series) // GRID))
 
 
-def _on_grid(values: Amounts, step: int) -> Ints:
+def on_grid(values: Amounts, step: int) -> Ints:
     size = np.abs(values.astype(np.object_) if step > 2**40 else values)
     return ((2 * size + step) // (2 * step)).astype(np.int64) * np.where(values < 0, -1, 1)
 

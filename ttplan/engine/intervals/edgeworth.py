@@ -65,12 +65,13 @@ def ratio_interval(
     centre = difference / baseline
     spread = sqrt(max(combined(moments, centre)[2], 0.0) / n) / mean_b
     ends = [
-        _root(partial(quantile, p), centre, spread, -1 if p < 0.5 else 1) for p in (LOWER, UPPER)
+        find_root(partial(quantile, p), centre, spread, -1 if p < 0.5 else 1)
+        for p in (LOWER, UPPER)
     ]
     return None if ends[0] is None or ends[1] is None else (ends[0], ends[1])
 
 
-def _root(f: Callable[[float], float], start: float, width: float, side: int) -> float | None:
+def find_root(f: Callable[[float], float], start: float, width: float, side: int) -> float | None:
     """The zero of the decreasing function `f`, searched outwards from `start`; None if there is
     none."""
     if width == 0:

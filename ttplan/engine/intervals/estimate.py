@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from uuid import UUID
 
 from ttplan.engine.cost import REFUSED, REROUTED, UNCHANGED, UNPRICED
@@ -11,14 +12,8 @@ from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.engine.semantic_cache.sweep import Sweep
 from ttplan.engine.summary import Cell, Summary, usd
 from ttplan.model.errors import InputError
-from ttplan.model.plan import (
-    Aggregates,
-    CacheHits,
-    L2Projection,
-    PerRouteBreakdown,
-    PoisoningCandidate,
-    SavingsByCause,
-)
+from ttplan.model.plan import Aggregates, Interval, PerRouteBreakdown
+from ttplan.model.results.parts import CacheHits, L2Projection, PoisoningCandidate, SavingsByCause
 
 
 def estimate(summary: Summary, spec: ReplaySpec, sweep: Sweep | None = None) -> Aggregates:
@@ -57,9 +52,11 @@ def estimate(summary: Summary, spec: ReplaySpec, sweep: Sweep | None = None) -> 
     )
 
 
-def route_breakdown(summary: Summary, spec: ReplaySpec) -> tuple[PerRouteBreakdown, ...]:
-    """The figures of each route that matched something, by route id. Unpriced requests are in
-    none."""
+def route_breakdown(
+    summary: Summary, spec: ReplaySpec, intervals: Mapping[int, Interval]
+) -> tuple[PerRouteBreakdown, ...]:
+    """The figures of each route that matched something, by route id, with `intervals` of what it
+    saves against what was paid, by position. Unpriced requests are in none."""
     rows = []
     for index, route in enumerate(spec.active_routes):
         own = sum(
@@ -74,6 +71,7 @@ def route_breakdown(summary: Summary, spec: ReplaySpec) -> tuple[PerRouteBreakdo
                     baseline_cost_usd=usd(own.baseline),
                     projected_cost_usd=usd(own.projected),
                     savings_usd=usd(max(0, own.baseline - own.projected)),
+                    change_vs_actual_usd_95=intervals.get(index),
                 )
             )
     return tuple(sorted(rows, key=lambda row: row.route_id))

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from math import hypot
 from statistics import NormalDist
+from types import MappingProxyType
 from typing import Any, NamedTuple, get_args
 
-import ibis
 import ibis.expr.types as ir
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 
-from ttplan.engine.cost import REROUTED, price_rules
-from ttplan.engine.dialects import as_amounts, as_integers, fetch, fetch_from
 from ttplan.engine.intervals import bootstrap, clusters, edgeworth
-from ttplan.engine.intervals.bootstrap import SEEDS, FloatRows, Rows
+from ttplan.engine.intervals.bootstrap import SEEDS, Rows
 from ttplan.engine.intervals.clusters import ClusterSums, describe, fetch_clusters
 from ttplan.engine.intervals.moments import UPPER
+from ttplan.engine.intervals.studentised.units import UnitSums
+from ttplan.engine.intervals.studentised.weeks import WeekFinding
+from ttplan.engine.intervals.values import (
+    fetch_float_rows,
+    fetch_rows,
+    projected_latency,
+    routed_medians,
+)
 from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.engine.summary import Cell, Summary, usd
 from ttplan.model.errors import InputError
@@ -30,6 +33,7 @@ from ttplan.model.plan import (
     IntervalMethod,
     UsedIntervalMethod,
 )
+from ttplan.model.results.parts import PerMonth
 
 FEW = 200
 """Below this many requests or clusters, method `auto` resamples: an expansion in their number is
@@ -51,13 +55,36 @@ class HeavyTail(NamedTuple):
     resamples: int | None
 
 
+class Findings(NamedTuple):
+    """What a reader must know of the units that method `hall` resamples.
+
+    `carriers` of them change (if the plan `may_carry` any), worth `effective_carriers` equal
+    ones. `scarce` is a coarser block of time of which the log has too few, and how much more the
+    savings vary by it.
+    """
+
+    carriers: int
+    effective_carriers: float
+    units: int
+    may_carry: bool
+    scarce: tuple[UnitSums, float] | None
+    weeks: WeekFinding | None
+
+
 class Inferred(NamedTuple):
-    """The intervals, the method that made them, the heavy tail if any, and the clusters if any."""
+    """The intervals, the method that made them, the heavy tail if any, and the clusters if any.
+
+    Of method `hall`: the unit's name, the coming month, and intervals by the position of routes.
+    """
 
     intervals: ConfidenceIntervals
     method: UsedIntervalMethod
     heavy_tail: HeavyTail | None = None
     clusters: Clusters | None = None
+    unit: str | None = None
+    per_month: PerMonth | None = None
+    route_95: Mapping[int, Interval] = MappingProxyType({})
+    findings: Findings | None = None
 
 
 def infer_intervals(
@@ -134,7 +161,7 @@ def _infer(summary: Summary, mapped: ir.Table, spec: ReplaySpec) -> Inferred:
             p95_latency_ms_95=_ZEROS,
         )
         return Inferred(zeros, "limit" if method == "auto" else method)
-    if spec.config.cluster is not None:
+    if spec.cluster is not None:
         return _of_clusters(summary, mapped, spec)
     if method == "tt-plan-core":
         return _reference(summary, mapped, spec)
@@ -145,13 +172,15 @@ def _infer(summary: Summary, mapped: ir.Table, spec: ReplaySpec) -> Inferred:
 
 def resamples(spec: ReplaySpec, units: int) -> bool:
     """Whether a plan of that many requests or clusters is resampled."""
+    if spec.studentises:
+        return False
     return spec.interval_method == "resample" or (spec.interval_method == "auto" and units < FEW)
 
 
 def draws_rows(summary: Summary, spec: ReplaySpec) -> bool:
     """Whether intervals are drawn from single requests, which takes their ids."""
     n = summary.total.requests
-    if n == 0 or spec.config.cluster is not None:
+    if n == 0 or spec.cluster is not None:
         return False
     return resamples(spec, n) or _draws_tail(summary, spec)
 
@@ -202,7 +231,7 @@ def _limit(summary: Summary, mapped: ir.Table, spec: ReplaySpec) -> Inferred:
     actual = edgeworth.total_interval(
         summary.actual_powers, summary.grid.actual_step, total.actual - total.projected, n
     )
-    intervals = ConfidenceIntervals(**_money(savings, ratio, actual), **exact)
+    intervals = ConfidenceIntervals(**money_intervals(savings, ratio, actual), **exact)
     return Inferred(intervals, "limit", None if trusted else HeavyTail(share, None))
 
 
@@ -231,7 +260,9 @@ def _resample(summary: Summary, mapped: ir.Table, spec: ReplaySpec) -> Inferred:
     return Inferred(intervals, "resample")
 
 
-def _savings(rows: Rows | ClusterSums, spec: ReplaySpec, resamples: int) -> dict[str, Interval]:
+def _savings(
+    rows: Rows | ClusterSums, spec: ReplaySpec, resamples: int
+) -> dict[str, Interval | None]:
     """The resampled intervals of money, by name."""
     usd, pct = _seed(spec, "savings_usd"), _seed(spec, "savings_pct")
     intervals = _concurrently(
@@ -241,16 +272,18 @@ def _savings(rows: Rows | ClusterSums, spec: ReplaySpec, resamples: int) -> dict
         ratio=lambda: bootstrap.ratio_interval(rows.difference, rows.baseline, pct, resamples),
     )
     (change, actual), ratio = intervals["totals"], intervals["ratio"]
-    return _money(change, ratio, actual)
+    return money_intervals(change, ratio, actual)
 
 
-def _money(change: Interval, ratio: Interval, actual: Interval) -> dict[str, Interval]:
+def money_intervals(
+    change: Interval | None, ratio: Interval | None, actual: Interval | None
+) -> dict[str, Interval | None]:
     """The intervals of money by name, from the signed changes (USD) and their share of the baseline
     (0..1)."""
-    percent = (ratio[0] * 100, ratio[1] * 100)
+    percent = None if ratio is None else (ratio[0] * 100, ratio[1] * 100)
     return {
-        "savings_usd_95": _clip(change),
-        "savings_pct_95": _clip(percent, 100.0),
+        "savings_usd_95": None if change is None else _clip(change),
+        "savings_pct_95": None if percent is None else _clip(percent, 100.0),
         "projected_change_usd_95": change,
         "projected_change_pct_95": percent,
         "change_vs_actual_usd_95": actual,
@@ -307,7 +340,7 @@ def _limit_of_clusters(sums: ClusterSums, spec: ReplaySpec) -> Inferred:
         clusters.total_interval(sums.difference),
         clusters.total_interval(sums.actual_difference),
     )
-    intervals = ConfidenceIntervals(**_money(change, ratio, actual), **exact)
+    intervals = ConfidenceIntervals(**money_intervals(change, ratio, actual), **exact)
     return Inferred(intervals, "limit", None if trusted else HeavyTail(share, None))
 
 
@@ -343,107 +376,9 @@ def _reference(summary: Summary, mapped: ir.Table, spec: ReplaySpec) -> Inferred
     return Inferred(ConfidenceIntervals(**intervals), "tt-plan-core")
 
 
-def fetch_rows(mapped: ir.Table, medians: Mapping[str, int], spec: ReplaySpec) -> Rows:
-    """The values of each mapped row that are resampled, in id order."""
-    routed = routed_medians(medians, spec)
-    table = fetch_from(
-        mapped, _resampled, spec.counts_hits, tuple(routed), numbers=tuple(routed.values())
-    )
-    return Rows(
-        difference=as_amounts(table["difference"]),
-        baseline=as_amounts(table["baseline"]),
-        actual_difference=as_amounts(table["actual_difference"]),
-        hit=np.asarray(table["counted_hit"].to_numpy(), dtype=np.bool_),
-        latency=as_integers(table["latency"].drop_null()),
-    )
-
-
-def _resampled(
-    mapped: ir.Table, projects_hits: bool, routes: Sequence[int], *medians: int
-) -> ir.Table:
-    columns = mapped.select(
-        "id",
-        difference=mapped.baseline_cost_usd - mapped.projected_usd,
-        baseline=mapped.baseline_cost_usd,
-        actual_difference=mapped.cost_usd - mapped.projected_usd,
-        counted_hit=mapped.hit if projects_hits else mapped.cached,
-        latency=projected_latency(mapped, dict(zip(routes, medians, strict=True))),
-    )
-    return columns.order_by("id")
-
-
-def fetch_float_rows(mapped: ir.Table, medians: Mapping[str, int], spec: ReplaySpec) -> FloatRows:
-    """The values of each mapped row that `tt-plan-core` resamples, in id order, with costs in
-    float64."""
-    columns = mapped.select(
-        "id",
-        "rule",
-        "outcome",
-        "hit",
-        "charged",
-        "input_tokens",
-        "output_tokens",
-        "cached",
-        baseline=mapped.baseline_cost_usd.cast("string"),
-        actual=mapped.cost_usd.cast("string"),
-        latency=projected_latency(mapped, routed_medians(medians, spec)),
-    )
-    table = fetch(columns.order_by("id"))
-    rules = price_rules(spec.active_routes, spec.pricing)
-    rates = np.array(
-        [
-            (
-                float(r.price.input_per_million),
-                float(r.price.cached_rate),
-                float(r.price.output_per_million),
-            )
-            for r in rules
-        ]
-        or [(0.0, 0.0, 0.0)]
-    )[as_integers(table["rule"])]
-    charged, output = as_integers(table["charged"]), as_integers(table["output_tokens"])
-    fresh = as_integers(table["input_tokens"]) - charged
-    routed = fresh * rates[:, 0] / 1e6 + charged * rates[:, 1] / 1e6 + output * rates[:, 2] / 1e6
-    hit = np.asarray(table["hit"].to_numpy(), dtype=np.bool_)
-    rerouted = as_integers(table["outcome"]) == REROUTED
-    return FloatRows(
-        baseline=_floats(table["baseline"]),
-        projected=np.where(hit, 0.0, np.where(rerouted, routed, _floats(table["actual"]))),
-        hit=np.asarray(table["cached"].to_numpy(), dtype=np.bool_),
-        latency=as_integers(table["latency"].drop_null()),
-    )
-
-
-def routed_medians(medians: Mapping[str, int], spec: ReplaySpec) -> dict[int, int]:
-    """The median latency (ms) of each route's target, by the route's position; only known ones."""
-    targets = [route.then.target_model for route in spec.active_routes]
-    return {i: medians[target] for i, target in enumerate(targets) if target in medians}
-
-
-def projected_latency(mapped: ir.Table, medians: Mapping[int, int]) -> ir.IntegerColumn:
-    """The latency (ms) of each mapped row after its route, by `routed_medians`; null if the log has
-    none. The rows of a full projection have it already."""
-    if "projected_latency_ms" in mapped.columns:
-        return mapped.projected_latency_ms
-    branches = [
-        (
-            mapped.latency_ms.notnull() & (mapped.outcome >= REROUTED) & (mapped.route == route),
-            ibis.literal(median, "int64"),
-        )
-        for route, median in medians.items()
-    ]
-    return ibis.cases(*branches, else_=mapped.latency_ms) if branches else mapped.latency_ms
-
-
 def _seed(spec: ReplaySpec, interval: str) -> int:
     return (spec.seed + SEEDS[interval]) % 2**64
 
 
 def _clip(interval: Interval, upper: float = float("inf")) -> Interval:
     return min(max(interval[0], 0.0), upper), min(max(interval[1], 0.0), upper)
-
-
-def _floats(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
-    """The nearest double of each decimal, from its digits: engines' casts may not round
-    correctly."""
-    return np.array([float(text) for text in column.to_pylist()], dtype=np.float64)

@@ -25,7 +25,8 @@ from ttplan.engine.dialects import Amounts, fetch, fetch_from, money_type
 from ttplan.engine.full.latency import project_full_latency, with_projected_latency
 from ttplan.engine.intervals import bootstrap, clusters
 from ttplan.engine.intervals.clusters import ClusterSums, fetch_clusters
-from ttplan.engine.intervals.infer import LEAST_EFFECTIVE, projected_latency, routed_medians
+from ttplan.engine.intervals.infer import LEAST_EFFECTIVE
+from ttplan.engine.intervals.values import projected_latency, routed_medians
 from ttplan.engine.latency import latency_counts, percentile, project_latencies
 from ttplan.engine.project import map_window
 from ttplan.engine.reconcile.sums import WindowTables, live_table, window_tables

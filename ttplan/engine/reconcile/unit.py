@@ -12,7 +12,7 @@ from ttplan.engine.dialects import fetch
 from ttplan.engine.full.log_facts import SESSION_COLUMNS
 from ttplan.engine.intervals.clusters import period_start
 from ttplan.engine.rows import PERIODS, check_columns
-from ttplan.model.plan import PlanConfig
+from ttplan.model.plan import AUTO, PlanConfig
 
 UNIT_COLUMN = "ttplan_unit"
 """The column that `with_unit` adds."""
@@ -47,7 +47,7 @@ def choose_unit(times: Sequence[ir.Table], config: PlanConfig) -> Unit:
 
     Raises InputError if the log lacks the column that the plan names.
     """
-    if config.cluster is not None:
+    if config.cluster not in (None, AUTO):
         if config.cluster not in PERIODS:
             check_columns(times[0], (config.cluster,))
         return Unit(config.cluster, PERIODS.get(config.cluster))

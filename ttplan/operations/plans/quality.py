@@ -22,8 +22,9 @@ from ttplan.engine.dialects import fetch
 from ttplan.engine.project import map_requests
 from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.model.errors import InputError, StoreError
-from ttplan.model.plan import PlanConfig, PoisoningCandidate
+from ttplan.model.plan import PlanConfig
 from ttplan.model.request import RequestLog
+from ttplan.model.results.parts import PoisoningCandidate
 from ttplan.model.results.quality import QualityResult
 from ttplan.model.route import ProposedRoute
 from ttplan.model.stored_plan import StoredPlan

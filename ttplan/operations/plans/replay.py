@@ -21,6 +21,7 @@ from ttplan.engine.suggest.suggest import suggest_by_spec
 from ttplan.gateways.plan_file import read_plan_file
 from ttplan.model.errors import DataError, InputError, TtplanError
 from ttplan.model.plan import (
+    AUTO,
     DEFAULT_BOOTSTRAP_ITERATIONS,
     IntervalMethod,
     PlanConfig,
@@ -57,7 +58,7 @@ class ReplayOptions:
     `window` is (inclusive, exclusive), None for the whole log. `prices` are the caller's own and
     take precedence over the catalogue's at `prices_at`, and so do `facts`. Of `assumptions`, the
     most specific applies, of equal ones the first. The projection is the full one unless `config`
-    names another.
+    names another; the cluster of a full one is ``"auto"`` unless `config` names one.
     """
 
     routes: Sequence[ProposedRoute]
@@ -80,6 +81,9 @@ class ReplayOptions:
             # The ecosystem's method draws the costs that its own projection computes.
             projection = "reference" if self.interval_method == "tt-plan-core" else "full"
             config = self.config.model_copy(update={"projection": projection})
+            object.__setattr__(self, "config", config)
+        if "cluster" not in self.config.model_fields_set and self.config.projection == "full":
+            config = self.config.model_copy(update={"cluster": AUTO})
             object.__setattr__(self, "config", config)
 
     def spec(self, org_id: UUID, window: Window, prices: PriceTable) -> ReplaySpec:

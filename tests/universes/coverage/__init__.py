@@ -1,0 +1,4 @@
+"""How often intervals cover the truth of simulated traffic.
+
+`python -m tests.universes.coverage` prints it.
+"""

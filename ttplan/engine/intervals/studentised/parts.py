@@ -1,0 +1,84 @@
+"""Intervals of the parts of a plan's savings: of routes, and of causes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import ibis
+import ibis.expr.types as ir
+import numpy as np
+
+from ttplan.engine.cost import NO_ROUTE
+from ttplan.engine.dialects import Amounts
+from ttplan.engine.intervals.studentised.hall import total_interval
+from ttplan.engine.intervals.studentised.units import Grouped, UnitSums
+from ttplan.model.plan import Interval
+
+_PARTS = ("moved_baseline", "moved_uncached", "provider_cache", "uncached", "l1_cache", "l2_cache")
+
+
+def part_sums(rows: ir.Table) -> dict[str, ir.NumericScalar]:
+    """The sums that split savings by cause, of mapped rows."""
+    moved = rows.moved
+    sums = {
+        "moved_baseline": rows.baseline_cost_usd.sum(where=moved),
+        "moved_uncached": rows.uncached_usd.sum(where=moved),
+        "uncached": rows.uncached_usd.sum(),
+    }
+    if "provider_cache_usd" in rows.columns:
+        sums["provider_cache"] = rows.provider_cache_usd.sum()
+    if "l1_hit" in rows.columns:
+        sums["l1_cache"] = rows.uncached_usd.sum(where=rows.l1_hit)
+        sums["l2_cache"] = rows.uncached_usd.sum(where=rows.l2_hit & ~rows.l1_hit)
+    zero = ibis.literal(0, rows.baseline_cost_usd.type())
+    return {name: ibis.coalesce(total, zero) for name, total in sums.items()}
+
+
+def route_intervals(grouped: Grouped, unit: UnitSums, conditional: bool) -> dict[int, Interval]:
+    """The intervals, in USD, of what each route saves against what was paid."""
+    change = grouped.columns["actual_change"]
+    routes = [route for route in np.unique(grouped.route).tolist() if route != NO_ROUTE]
+    intervals = {}
+    for route in routes:
+        own = np.where(grouped.route == route, change, 0)
+        interval = part_interval(grouped, unit, own, conditional)
+        if interval is not None:
+            intervals[route] = interval
+    return intervals
+
+
+def cause_intervals(
+    grouped: Grouped, unit: UnitSums, conditional: bool
+) -> dict[str, Interval | None]:
+    """The intervals, in USD, of the parts of `SavingsByCause`; None if no unit has the part.
+
+    `kept_cache` is what the requests that no route moves save or lose, if no gateway cache is
+    projected: their provider's cache changes.
+    """
+    zero = np.zeros_like(grouped.columns["baseline"])
+    part: Mapping[str, Amounts] = {name: grouped.columns.get(name, zero) for name in _PARTS}
+    values = {
+        "already": (grouped.columns["baseline"] - part["moved_baseline"])
+        - (part["uncached"] - part["moved_uncached"]),
+        "routes": part["moved_baseline"] - part["moved_uncached"] - part["provider_cache"],
+        "provider_cache": part["provider_cache"],
+        "l1_cache": part["l1_cache"],
+        "l2_cache": part["l2_cache"],
+    }
+    if not (part["l1_cache"].any() or part["l2_cache"].any()):
+        kept = grouped.route == NO_ROUTE
+        values["kept_cache"] = np.where(kept, grouped.columns["actual_change"], 0)
+    return {cause: part_interval(grouped, unit, own, conditional) for cause, own in values.items()}
+
+
+def part_interval(
+    grouped: Grouped, unit: UnitSums, values: Amounts, conditional: bool
+) -> Interval | None:
+    """The interval of the sum of `values`, USD; None if all are 0.
+
+    `conditional`: the number of requests is fixed, so that a unit varies about its share of them.
+    """
+    spread = unit.with_sums(grouped, value=values).spread("value", "requests")
+    if not spread.carriers:
+        return None
+    return total_interval(spread, spread.ratio if conditional else 0.0)

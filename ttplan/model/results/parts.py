@@ -1,0 +1,94 @@
+"""Parts of a plan's result: semantic hits, hits by cache level, savings by cause, and the coming
+month."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from uuid import UUID
+
+from ttplan.model.base import FrozenModel
+from ttplan.model.money import SignedMoney
+
+
+class L2Projection(FrozenModel):
+    """What a semantic cache at one similarity threshold would have done.
+
+    `total` counts the requests that could be looked up; `projected_l2_hit_rate` is 0 to 1.
+    `also_l1_hits` of the hits are hits of the projected L1 cache, too; the others would save
+    `saves_usd` (USD per window).
+    """
+
+    threshold: float
+    total: int
+    projected_l2_hits: int
+    projected_l2_hit_rate: float
+    poisoning_candidates: int
+    also_l1_hits: int = 0
+    saves_usd: SignedMoney = Decimal(0)
+
+
+class PoisoningCandidate(FrozenModel):
+    """A projected semantic hit whose two answers ended differently, so it may be wrong.
+
+    `thresholds` are those of the sweep at which this source serves the request.
+    """
+
+    request_id: UUID
+    source_id: UUID
+    thresholds: tuple[float, ...]
+    cosine: float
+    finish_reason: str | None
+    source_finish_reason: str | None
+    output_tokens: int
+    source_output_tokens: int
+
+
+class CacheHits(FrozenModel):
+    """Projected hits of each cache level alone, and of both together.
+
+    `l2` is at the threshold that counts for cost, else None.
+    """
+
+    l1: int | None
+    l2: int | None
+    both: int
+    either: int
+
+
+class SavingsByCause(FrozenModel):
+    """Baseline minus projected cost by cause; the parts add up. USD per window, signed.
+
+    `already`: what routing and caching recorded in the log save on requests that the plan leaves
+    alone. `routes`: the target's price without its discount for cached tokens. `provider_cache`:
+    that discount. `l1_cache`, `l2_cache`: what a hit would have cost after that; a hit of both
+    levels counts for L1.
+    """
+
+    already: SignedMoney
+    routes: SignedMoney
+    provider_cache: SignedMoney
+    l1_cache: SignedMoney
+    l2_cache: SignedMoney
+
+
+class PerMonth(FrozenModel):
+    """What a plan changes in a coming month of 30.44 days, if traffic goes on as in the window.
+
+    Attributes
+    ----------
+    change_vs_actual_usd : Decimal
+        Paid minus projected, USD per month, at the prices of the plan's moment.
+    change_vs_actual_usd_95 : (float, float) or None
+        The 95 % prediction interval of one month's change; None if nothing tells.
+    unit : str
+        Whose totals and number are random: `request`, a session column or a time.
+    weekdays, trend : bool
+        Whether days of the week count equally, and whether the window's trend goes on. Both need
+        two weeks.
+    """
+
+    change_vs_actual_usd: SignedMoney
+    change_vs_actual_usd_95: tuple[float, float] | None
+    unit: str
+    weekdays: bool
+    trend: bool
