@@ -26,7 +26,7 @@ from ttplan.engine.project import map_window
 from ttplan.engine.replay import run_replay
 from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.engine.rows import load_table
-from ttplan.model.plan import PlanResult
+from ttplan.model.plan import IntervalMethod, PlanResult
 
 RICH = [788, 1052, 522, 1381, 1402, 848, 554, 1131, 496, 217, 383, 1371]
 RICH += [736, 404, 886, 105, 291, 1468, 1039, 240, 168, 908, 191, 25]
@@ -273,3 +273,20 @@ def test_a_reference_projection_follows_sessions(seed: int) -> None:
         and price_of(plan.pricing, row.request.provider, row.route.then.target_model)
     )
     assert {r.route_id: r.matched for r in result.per_route_breakdown} == matched
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["auto", "limit"])
+def test_rows_without_ids_give_the_same_result(method: IntervalMethod) -> None:
+    full = full_plan(RICH[0], size=300)
+    spec = replace(ReplaySpec.from_plan(full.plan, method), inputs=full.inputs)
+    table = load_table(instance().cursor(), full.plan.requests)
+    with map_window(table, spec, whole=False) as window:
+        assert "id" not in window.rows.columns
+    result = run_replay(table, spec).result
+
+    def map_whole(*arguments: Any, **options: Any) -> Any:
+        return map_window(*arguments, **{**options, "whole": True})
+
+    with patch("ttplan.engine.replay.map_window", map_whole):
+        assert result == run_replay(table, spec).result

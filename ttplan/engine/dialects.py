@@ -41,11 +41,6 @@ million, costs less."""
 _COMPILING = Lock()
 """Held while an option of Ibis is changed."""
 
-_duckdb_quotient = ibis.udf.scalar.builtin(
-    lambda number, by: number, name="divide", signature=(("int64", "int64"), "int64")
-)
-"""DuckDB's `//`, for which Ibis has no operation."""
-
 Build = Callable[..., ir.Table]
 """Builds an expression over a table."""
 
@@ -190,22 +185,30 @@ def small_table(backend: Any, rows: pa.Table) -> Iterator[ir.Table]:
         backend.con.unregister(f"{name}_rows")
 
 
+@contextmanager
+def unordered(backend: Any) -> Iterator[None]:
+    """The queries of the block may return rows in any order: else DuckDB joins in one thread."""
+    if backend.name != "duckdb":
+        yield
+        return
+    option = "preserve_insertion_order"
+    was = backend.con.execute(f"SELECT current_setting('{option}')").fetchone()[0]  # noqa: S608
+    backend.con.execute(f"SET {option} = false")
+    try:
+        yield
+    finally:
+        # Twice, since an interrupt of the previous query may arrive during the first.
+        with suppress(duckdb.InterruptException):
+            backend.con.execute(f"SET {option} = {was}")
+        backend.con.execute(f"SET {option} = {was}")
+
+
 def holds_instants(table: ir.Table, name: str) -> bool:
     """Whether a column has timestamps that do not depend on the session's time zone."""
     backend, kind = table.get_backend(), table[name].type()
     if not kind.is_timestamp():
         return False
     return _INSTANTS.get(backend.name, _has_zone)(backend, table.select(name))
-
-
-def whole_quotient(number: ir.IntegerValue, by: int, backend: Any) -> ir.IntegerValue:
-    """The quotient of a non-negative whole number, rounded down."""
-    if backend.name == "duckdb":
-        return _duckdb_quotient(number, by)
-    # Ibis divides whole numbers as floats: the quotient may be off by one or two, which the
-    # remainder tells.
-    near = number // by
-    return near + (number - near * by) // by
 
 
 def half_away(amount: ir.DecimalValue, backend: Any) -> ir.DecimalValue:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from tests import oracle_latency
 from tests.backends.conftest import ENGINES, spark
 from tests.oracle_latency import Row
+from tests.support.scale import SCALE
 from ttplan.engine.dialects import compiled, fetch
 from ttplan.engine.full import latency_curves
 from ttplan.engine.full.latency import (
@@ -331,7 +332,9 @@ def test_intervals_contain_the_truth_in_a_few_seeds() -> None:
 @pytest.mark.parametrize("share", [0.5, 1.0])
 @pytest.mark.parametrize("n", [1000, 2000])
 def test_intervals_contain_the_truth_nine_times_in_ten(n: int, share: float, ratio: float) -> None:
-    p50, p95, width = coverage(200, n, share, ratio)
+    seeds = 50 * SCALE
+    p50, p95, width = coverage(seeds, n, share, ratio)
     print(f"n={n} share={share} ratio={ratio}: p50 {p50:.1%}, p95 {p95:.1%}, width {width:.1%}")
-    assert p50 >= 0.9
-    assert p95 >= 0.9
+    least = 0.95 - 3 * (0.95 * 0.05 / seeds) ** 0.5
+    assert p50 >= least
+    assert p95 >= least

@@ -42,7 +42,7 @@ def sessions(
     own = np.exp(spread * draw.standard_normal(count) - spread**2 / 2)
     tokens = size * 800 * prompts * own
     output = size * 150 * np.exp(spread * draw.standard_normal(count) - spread**2 / 2)
-    rerouted = kind < 2
+    rerouted, at_source = kind < 2, output
     if not projected:
         rerouted &= draw.random(count) < rerouted_share
         output = output * np.where(rerouted, rerouted_output, other_output)
@@ -57,7 +57,7 @@ def sessions(
         usd=priced if projected else priced * price,
         input=tokens,
         priced=priced,
-        source_usd=SOURCE_RATE * (tokens + OUTPUT_FACTOR * output),
+        source_usd=SOURCE_RATE * (tokens + OUTPUT_FACTOR * at_source),
         source_input=tokens,
     )
     return sums, draw.integers(0, days, count)

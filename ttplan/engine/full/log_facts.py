@@ -24,6 +24,8 @@ COUNTED = (
     "output_image_tokens",
 )
 """Optional counts of tokens with a price of their own."""
+USAGE = "provider_usage"
+"""The provider's own usage object, which counts what has a fee."""
 FEWEST_OBSERVED = 20
 """With fewer requests, the log does not tell whether a model thinks."""
 
@@ -101,7 +103,8 @@ def fetch_log_facts(window: ir.Table, session: str | None) -> LogFacts:
             f"{', '.join(SESSION_COLUMNS)} or another column"
         )
     candidates = SESSION_COLUMNS if session is None else (session,)
-    columns = tuple(c for c in (*COUNTED, *candidates) if c in window.columns)
+    optional = (*COUNTED, USAGE, *candidates)
+    columns = tuple(name for name in optional if name in window.columns)
     rows = fetch_from(window, _counts, columns).to_pylist()
     filled = frozenset(c for c in columns if any(row[f"has_{c}"] for row in rows))
     names = list(price_key(window))
@@ -179,8 +182,8 @@ def web_searches(window: ir.Table) -> ir.IntegerValue:
 
 def _usage_count(window: ir.Table, *names: str) -> ir.IntegerValue:
     """The number under the first of these names that a row's usage has, else 0."""
-    if "provider_usage" not in window.columns:
+    if USAGE not in window.columns:
         return ibis.literal(0, "int64")
     pattern = f'"(?:{"|".join(names)})"\\s*:\\s*([0-9]{{1,9}})'
-    digits = window.provider_usage.re_extract(pattern, 1)
+    digits = window[USAGE].re_extract(pattern, 1)
     return digits.nullif("").cast("int64").fill_null(0)

@@ -21,7 +21,6 @@ from ttplan.engine.dialects import (
     half_away,
     half_away_product,
     money_type,
-    whole_quotient,
 )
 from ttplan.engine.full.shape import MICRO
 
@@ -31,6 +30,10 @@ _FACTOR_TYPE = "decimal(10, 6)"
 _FACTORED_TYPE = "decimal(27, 12)"
 """Money that is multiplied with a factor: engines keep the product, of 38 digits, whole."""
 _EXACT_TYPE = "decimal(38, 15)"
+_duckdb_quotient = ibis.udf.scalar.builtin(
+    lambda number, by: number, name="divide", signature=(("int64", "int64"), "int64")
+)
+"""DuckDB's `//`, for which Ibis has no operation."""
 _PICO = ibis.literal(Decimal("0.000000000001"), "decimal(19, 12)")
 
 
@@ -62,7 +65,7 @@ def rounded(exact: ir.NumericValue, backend: Any) -> ir.NumericValue:
     USD if it is whole, else USD."""
     if not exact.type().is_integer():
         return half_away(exact.cast(_EXACT_TYPE), backend)
-    return whole_quotient(exact + 500, 1_000, backend)
+    return _quotient(exact + 500, 1_000, backend)
 
 
 def times(amount: ir.NumericValue, factor: ir.DecimalValue, backend: Any) -> ir.NumericValue:
@@ -74,9 +77,9 @@ def times(amount: ir.NumericValue, factor: ir.DecimalValue, backend: Any) -> ir.
         # Polars keeps no more digits of a product than its longer factor has.
         kind = "decimal(38, 18)" if backend.name == "polars" else _FACTORED_TYPE
         return half_away_product(amount.cast(kind) * factor.cast(_FACTOR_TYPE), backend)
-    high = whole_quotient(amount, MICRO, backend)
+    high = _quotient(amount, MICRO, backend)
     low = (amount - high * MICRO) * factor + MICRO // 2
-    return high * factor + whole_quotient(low, MICRO, backend)
+    return high * factor + _quotient(low, MICRO, backend)
 
 
 def as_usd(amount: ir.NumericValue, backend: Any) -> ir.DecimalValue:
@@ -84,3 +87,13 @@ def as_usd(amount: ir.NumericValue, backend: Any) -> ir.DecimalValue:
     if amount.type().is_integer():
         amount = amount.cast("decimal(19, 0)") * _PICO
     return amount.cast(money_type(backend))
+
+
+def _quotient(number: ir.IntegerValue, by: int, backend: Any) -> ir.IntegerValue:
+    """The quotient of a non-negative whole number, rounded down."""
+    if backend.name == "duckdb":
+        return _duckdb_quotient(number, by)
+    # Ibis divides whole numbers as floats: the quotient may be off by one or two, which the
+    # remainder tells.
+    near = number // by
+    return near + (number - near * by) // by

@@ -10,7 +10,7 @@ from decimal import Decimal
 import ibis.expr.types as ir
 import pyarrow as pa
 
-from ttplan.engine.dialects import compiled, materialised, small_table
+from ttplan.engine.dialects import compiled, materialised, small_table, unordered
 from ttplan.engine.full.assumptions.calibrate import (
     Carried,
     KeyCalibration,
@@ -20,7 +20,7 @@ from ttplan.engine.full.assumptions.calibrate import (
 from ttplan.engine.full.assumptions.inputs import resolve_inputs, targets_of
 from ttplan.engine.full.assumptions.resolve import Pair, make_pairs
 from ttplan.engine.full.costs import Flags, project_costs
-from ttplan.engine.full.log_facts import LogFacts, LogKey, fetch_log_facts
+from ttplan.engine.full.log_facts import USAGE, LogFacts, LogKey, fetch_log_facts
 from ttplan.engine.full.money import MAX_WHOLE
 from ttplan.engine.full.other_prices import (
     CostedRows,
@@ -83,7 +83,7 @@ def map_full(
     at_plan = spec.config.prices_at == "plan"
     moment = inputs.prices_at
     keys = number_keys(pairs)
-    with ExitStack() as stack, ExitStack() as first:
+    with ExitStack() as stack, ExitStack() as first, unordered(backend):
         enter = first.enter_context
         pair_rows = enter(small_table(backend, pair_table(pairs, spec.cache_bypassing)))
         dated = piece_table(inputs.prices, keys, None)
@@ -145,7 +145,11 @@ def shape_of(
     caching = bool(modes & {AUTOMATIC, EXPLICIT})
     sticky = any(route.sticky for route in spec.active_routes)
     limits = [pair.limits for pair in routed]
-    fees = any(piece.rates.request_usd or piece.rates.web_search_usd for piece in inputs.prices)
+    searches = USAGE in log.filled
+    fees = any(
+        piece.rates.request_usd or (searches and piece.rates.web_search_usd)
+        for piece in inputs.prices
+    )
     features = tuple(
         name for name in FEATURES if any(getattr(limit, name) is False for limit in limits)
     )

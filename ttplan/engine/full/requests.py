@@ -293,7 +293,8 @@ def target_parts(
     if not shape.sessions:
         return recorded
     by_rule = rows.in_session & (rows.target_mode != UNKNOWN)
-    writes = rows.caches & (rows.target_mode == EXPLICIT) & (rows.new_input >= rows.target_minimum)
+    caches = rows.caches if marks is None else rows.explicit_session | marks
+    writes = caches & (rows.target_mode == EXPLICIT) & (rows.new_input >= rows.target_minimum)
     ruled = _split_target(rows, shape, cached=_ZERO, write=writes.ifelse(rows.new_input, _ZERO))
     return {name: by_rule.ifelse(ruled[name], recorded[name]) for name in recorded}
 

@@ -13,7 +13,7 @@ derivatives of the part (the delta method). Prices are taken as known.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import floor, log2
 
 import numpy as np
@@ -142,6 +142,9 @@ def compare_sums(
         )
         for name in _NAMES
     }
+    sent = float(totals.sent[means.has_rerouted].sum())
+    unknown = _source_variance(window, means) * sent / days[1] ** 2
+    estimates[SAVINGS] = replace(estimates[SAVINGS], live=unknown)
     known = live.rerouted & (live.kind >= 0)
     known[known] = means.has_rerouted[live.kind[known]]
     paid = float(live.usd[known].sum()) / days[1]
@@ -178,6 +181,20 @@ def _variance(amounts: Floats, sums: Sums, fixed_clusters: bool) -> float:
     if fixed_clusters:
         totals = totals - totals.mean()
     return float((totals * totals).sum()) * n / (n - 1)
+
+
+def _source_variance(window: Sums, m: _Means) -> float:
+    """The variance of what a rerouted request costs at its source, given its kind and prompt.
+
+    It is all that is not known of the savings of the requests that came, besides the means.
+    """
+    k, n = window.kind, window.requests
+    left = window.source_usd - n * m.source_usd[k]
+    left -= m.rates.source[k] * (window.source_input - n * m.source_input[k])
+    count = float(m.sent_requests.sum())
+    if not count:
+        return 0.0
+    return _variance(np.where(window.rerouted, left, 0.0), window, fixed_clusters=False) / count
 
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:

@@ -90,7 +90,8 @@ class RealisedSavings(FrozenModel):
     `source_usd` is what they would have cost at their source model: the cost of such requests in
     the plan's window, with the prompts that came, at the source's prices then. `paid_usd` is what
     was paid, and `usd` the difference, with its 95 % interval for one look and its 95 % confidence
-    sequence. `projected_usd` is what the plan projected that these requests save.
+    sequence: of the requests that came, whose cost at the source is not known. `projected_usd` is
+    what the plan projected that these requests save.
     """
 
     requests: int
