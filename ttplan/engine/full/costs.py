@@ -21,10 +21,9 @@ from ttplan.engine.full.money import (
 from ttplan.engine.full.requests import (
     ANSWERED,
     exact_cost,
-    marked_parts,
     spread,
-    target_parts,
     with_rates,
+    with_target_parts,
     with_tokens,
 )
 from ttplan.engine.full.sessions import with_warm_prefixes
@@ -45,17 +44,11 @@ def with_cold(
 ) -> ir.Table:
     """`rows` (of `route_requests`, with session values) with the columns of their pair, their
     cached prefixes, `cold`, the exact cost on the target without a cached prefix, and the tokens
-    of its parts, `n_…`. If `shape.marks`, also how many tokens fewer each part has if clients set
-    breakpoints, `marks_…`."""
+    of its parts (`with_target_parts`)."""
     rows = with_tokens(with_warm_prefixes(rows.join(pairs, "pair"), shape), shape)
     rows = with_rates(with_rates(rows, "source", source, shape), "target", target, shape)
-    parts = target_parts(rows, shape)
-    marks = marked_parts(rows, shape) if shape.marks else {}
-    rows = rows.mutate(
-        **{f"n_{name}": tokens for name, tokens in parts.items()},
-        **{f"marks_{name}": tokens for name, tokens in marks.items()},
-    )
-    parts = {name: rows[f"n_{name}"] for name in parts}
+    rows = with_target_parts(rows, shape)
+    parts = {name: rows[f"n_{name}"] for name in shape.carries}
     return rows.mutate(
         cold=exact_cost(rows, parts, "target", shape),
         discount=product(parts["cached"], rows.target_rate_input - rows.target_rate_cached),

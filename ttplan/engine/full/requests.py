@@ -52,6 +52,8 @@ _MEDIA = {
 }
 """The columns of the parts that are not text, and the ratios that they scale with."""
 _ZERO = ibis.literal(0, "int64")
+_CLAIMS = ("claimed", "written")
+"""Cached and written tokens."""
 _ROW = (
     *("l1_hit", "l2_hit", "l2_mask", "cluster", "minute", "session", "searches"),
     *("input_tokens", "output_tokens", "cost_usd", "baseline_cost_usd", "cached", "latency_ms"),
@@ -261,50 +263,65 @@ def _recorded_source(rows: ir.Table, shape: Shape) -> dict[str, ir.IntegerValue]
     )
 
 
-def _recorded_parts(
-    rows: ir.Table, shape: Shape, marks: ir.BooleanValue | None = None
-) -> dict[str, ir.IntegerValue]:
+def _recorded_parts(rows: ir.Table, shape: Shape) -> dict[str, ir.IntegerValue]:
     """The parts of the tokens on the target, scaled as they were recorded."""
+    cached, write = _recorded_claims(rows, rows.breakpoints)
+    return _split_target(rows, shape, cached=cached, write=write)
+
+
+def _recorded_claims(
+    rows: ir.Table, marks: ir.BooleanValue
+) -> tuple[ir.IntegerValue, ir.IntegerValue]:
+    """The cached and the written tokens on the target, scaled as they were recorded."""
     caches = ibis.or_(
         rows.target_mode == UNKNOWN,
         (rows.target_mode != NO_CACHE)
         & (rows.new_input >= rows.target_minimum)
-        & (
-            (rows.target_mode != EXPLICIT)
-            | (rows.source_mode.isin([EXPLICIT, UNKNOWN]))
-            | (rows.breakpoints if marks is None else marks)
-        ),
+        & ((rows.target_mode != EXPLICIT) | (rows.source_mode.isin([EXPLICIT, UNKNOWN])) | marks),
     )
-    return _split_target(
-        rows,
-        shape,
-        cached=caches.ifelse(rows.new_cached, _ZERO),
-        write=caches.ifelse(rows.new_write, _ZERO),
-    )
+    return caches.ifelse(rows.new_cached, _ZERO), caches.ifelse(rows.new_write, _ZERO)
 
 
-def target_parts(
-    rows: ir.Table, shape: Shape, marks: ir.BooleanValue | None = None
-) -> dict[str, ir.IntegerValue]:
-    """The parts on the target. Where a session tells which prefix is cached, the parts of a prompt
-    without a cached prefix: all of it is written if the client sets breakpoints, or if `marks` says
-    that clients do."""
-    recorded = _recorded_parts(rows, shape, marks)
+def _claims(
+    rows: ir.Table, shape: Shape, marks: ir.BooleanValue, caches: ir.BooleanValue
+) -> tuple[ir.IntegerValue, ir.IntegerValue]:
+    """The cached and the written tokens on the target if `marks` says whether clients set
+    breakpoints, and `caches` whether the model that answers then caches the prompt.
+
+    Where a session tells which prefix is cached, the prompt has no cached tokens yet: all of it
+    is written.
+    """
+    cached, write = _recorded_claims(rows, marks)
     if not shape.sessions:
-        return recorded
+        return cached, write
     by_rule = rows.in_session & (rows.target_mode != UNKNOWN)
-    caches = rows.caches if marks is None else rows.explicit_session | marks
     writes = caches & (rows.target_mode == EXPLICIT) & (rows.new_input >= rows.target_minimum)
-    ruled = _split_target(rows, shape, cached=_ZERO, write=writes.ifelse(rows.new_input, _ZERO))
-    return {name: by_rule.ifelse(ruled[name], recorded[name]) for name in recorded}
-
-
-def marked_parts(rows: ir.Table, shape: Shape) -> dict[str, ir.IntegerValue]:
-    """By how many tokens each part of the prompt is smaller if clients set breakpoints."""
-    without, with_marks = (
-        target_parts(rows, shape, ibis.literal(marks)) for marks in (False, True)
+    return by_rule.ifelse(_ZERO, cached), by_rule.ifelse(
+        writes.ifelse(rows.new_input, _ZERO), write
     )
-    return {name: without[name] - with_marks[name] for name in INPUT_PARTS if name in without}
+
+
+def with_target_parts(rows: ir.Table, shape: Shape) -> ir.Table:
+    """`rows` with the tokens of each part on the target, `n_…`, without a cached prefix where a
+    session tells which one is cached.
+
+    If `shape.marks`, also how many tokens more each part of a moved request's prompt has if
+    clients do the opposite of `breakpoints`, `marks_…`.
+    """
+    # A stage of its own: DuckDB shares no work between branches of a CASE.
+    claims = dict(zip(_CLAIMS, _claims(rows, shape, rows.breakpoints, rows.caches), strict=True))
+    if shape.marks:
+        marks = ~rows.breakpoints
+        caches = (rows.explicit_session | marks) if shape.sessions else marks
+        other = _claims(rows, shape, marks, caches)
+        claims |= {f"other_{name}": tokens for name, tokens in zip(_CLAIMS, other, strict=True)}
+    rows = rows.mutate(**claims)
+    parts = _split_target(rows, shape, cached=rows.claimed, write=rows.written)
+    also = {}
+    if shape.marks:
+        other = _split_target(rows, shape, cached=rows.other_claimed, write=rows.other_written)
+        also = {f"marks_{n}": other[n] - parts[n] for n in INPUT_PARTS if n in parts}
+    return rows.mutate(**{f"n_{name}": tokens for name, tokens in parts.items()}, **also)
 
 
 def _split_target(

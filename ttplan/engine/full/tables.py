@@ -125,8 +125,7 @@ def pair_table(pairs: Sequence[Pair], bypassing: Sequence[int]) -> pa.Table:
             "target_name": "" if target is None else target.model,
             "model_number": texts.index(pair.key.model),
             "target_number": NOWHERE if target is None else texts.index(target.model),
-            "breakpoints": "cache_breakpoints" in pair.values
-            and pair.values["cache_breakpoints"].value >= Decimal("0.5"),
+            "breakpoints": pair.breakpoints,
         }
 
     return pa.Table.from_pylist([row(pair) for pair in pairs], schema=PAIRS)

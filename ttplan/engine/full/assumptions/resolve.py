@@ -79,6 +79,12 @@ class Pair:
         source, target = self.modes
         return target == EXPLICIT and source != EXPLICIT
 
+    @property
+    def breakpoints(self) -> bool:
+        """Whether clients count as setting breakpoints that the log cannot show."""
+        share = self.values.get("cache_breakpoints")
+        return share is not None and share.value >= Decimal("0.5")
+
 
 def cache_mode(rule: CacheRule | None) -> int:
     """A rule's mode as a number; without a rule it is unknown."""

@@ -147,10 +147,12 @@ def _moved(row: Mapping[str, Any], price: Rates, pair: Pair) -> PairSums:
     plain = cost("input") + cost("in_audio") + cost("in_image")
     prompts = int(row["new_input"])
     spread = full_rate - price["rate_cached"]
-    marked = int(row.get("marks_read") or 0) * spread + sum(
+    flipped = sum(
         (int(row.get(f"marks_{name}") or 0) * price[f"rate_{name}"] for name in INPUT_PARTS),
         Decimal(0),
     )
+    marked = int(row.get("marks_read") or 0) * spread
+    marked += flipped if pair.breakpoints else -flipped
     return PairSums(
         requests=row["requests"],
         actual=usd(pico(row["actual"])),
