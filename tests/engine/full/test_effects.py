@@ -181,17 +181,29 @@ def test_the_ends_of_an_unknown_rest_are_both_savings() -> None:
 
 
 def with_breakpoints(share: str | None) -> tuple[PlanInput, ProjectionInputs]:
-    """A plan whose target caches at breakpoints; every fifth request has no session."""
+    """A plan whose target caches at breakpoints and charges for writes. Every fifth request has no
+    session, and one session begins with a request whose client sets breakpoints."""
     given = [] if share is None else [Assumption(name="cache_breakpoints", value=Decimal(share))]
     plan, inputs = make_plan(True, *given)
     rule = CacheRule(mode="explicit", ttl_seconds=60, minimum_tokens=4000)
+    changes = [{"session_id": None, "cached_tokens": 1000} if i % 5 == 0 else {} for i in range(40)]
+    changes[1] = {"model": "own", "session_id": "c", "cached_tokens": 1000}
     requests = tuple(
-        r.model_copy(update={"session_id": None, "cached_tokens": 1000}) if i % 5 == 0 else r
-        for i, r in enumerate(plan.requests)
+        request.model_copy(update=change)
+        for request, change in zip(plan.requests, changes, strict=True)
     )
-    facts = {**inputs.facts, "openai:mid": ModelFacts(cache=rule)}
+    rates = {
+        "own": RATES["big"],
+        "mid": RATES["mid"].model_copy(update={"cache_write_per_million": Decimal("1.25")}),
+    }
+    own = tuple(
+        PricePiece(provider="openai", model=model, rates=rates[model]) for model in sorted(rates)
+    )
+    others = tuple(piece for piece in inputs.prices if piece.model not in rates)
+    explicit = ModelFacts(cache=rule)
+    facts = {**inputs.facts, "openai:mid": explicit, "openai:own": explicit}
     return plan.model_copy(update={"requests": requests}), inputs.model_copy(
-        update={"facts": facts}
+        update={"facts": facts, "prices": (*others, *own)}
     )
 
 
