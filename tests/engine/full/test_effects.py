@@ -8,6 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import cache
 from random import Random
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -186,6 +187,7 @@ def with_breakpoints(share: str | None) -> tuple[PlanInput, ProjectionInputs]:
     given = [] if share is None else [Assumption(name="cache_breakpoints", value=Decimal(share))]
     plan, inputs = make_plan(True, *given)
     rule = CacheRule(mode="explicit", ttl_seconds=60, minimum_tokens=4000)
+    changes: list[dict[str, Any]]
     changes = [{"session_id": None, "cached_tokens": 1000} if i % 5 == 0 else {} for i in range(40)]
     changes[1] = {"model": "own", "session_id": "c", "cached_tokens": 1000}
     requests = tuple(

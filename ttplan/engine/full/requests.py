@@ -52,8 +52,6 @@ _MEDIA = {
 }
 """The columns of the parts that are not text, and the ratios that they scale with."""
 _ZERO = ibis.literal(0, "int64")
-_CLAIMS = ("claimed", "written")
-"""Cached and written tokens."""
 _ROW = (
     *("l1_hit", "l2_hit", "l2_mask", "cluster", "minute", "session", "searches"),
     *("input_tokens", "output_tokens", "cost_usd", "baseline_cost_usd", "cached", "latency_ms"),
@@ -308,13 +306,14 @@ def with_target_parts(rows: ir.Table, shape: Shape) -> ir.Table:
     If `shape.marks`, also how many tokens more each part of a moved request's prompt has if
     clients do the opposite of `breakpoints`, `marks_…`.
     """
-    # A stage of its own: DuckDB shares no work between branches of a CASE.
-    claims = dict(zip(_CLAIMS, _claims(rows, shape, rows.breakpoints, rows.caches), strict=True))
+    claimed, written = _claims(rows, shape, rows.breakpoints, rows.caches)
+    claims = {"claimed": claimed, "written": written}
     if shape.marks:
         marks = ~rows.breakpoints
         caches = (rows.explicit_session | marks) if shape.sessions else marks
-        other = _claims(rows, shape, marks, caches)
-        claims |= {f"other_{name}": tokens for name, tokens in zip(_CLAIMS, other, strict=True)}
+        claimed, written = _claims(rows, shape, marks, caches)
+        claims |= {"other_claimed": claimed, "other_written": written}
+    # A stage of its own: DuckDB shares no work between branches of a CASE.
     rows = rows.mutate(**claims)
     parts = _split_target(rows, shape, cached=rows.claimed, write=rows.written)
     also = {}
