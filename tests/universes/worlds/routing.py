@@ -73,6 +73,7 @@ WORLDS = (
             route(TINY, priority=20, tag_equals="chat", input_tokens_lt=2_000),
             route(SMALL, tag_equals="chat"),
         ),
+        given=(Assumption(name="paid_attempts", value=1),),
     ),
     World(
         name="both_ways",
