@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from tests.oracle import cost, matches, price_of
+from ttplan.engine.rows import PERIODS
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.request import RequestLog
 from ttplan.model.route import ProposedRoute
@@ -28,15 +29,36 @@ class Figures:
     saved: Decimal
 
 
-def split(rows: Sequence[RequestLog]) -> datetime:
-    """When half of the requests had arrived."""
-    return sorted(r.ts for r in rows)[len(rows) // 2]
+def begins(rows: Sequence[RequestLog], unit: str) -> list[datetime]:
+    """When the unit of each row begins: a request, a block of time, or a session."""
+    if unit == "request":
+        return [r.ts for r in rows]
+    if unit in PERIODS:
+        return [
+            datetime.fromtimestamp(r.ts.timestamp() // PERIODS[unit] * PERIODS[unit], UTC)
+            for r in rows
+        ]
+    keys = [
+        (getattr(r, unit), None) if getattr(r, unit) is not None else (None, r.id) for r in rows
+    ]
+    first: dict[object, datetime] = {}
+    for key, r in zip(keys, rows, strict=True):
+        first[key] = min(r.ts, first.get(key, r.ts))
+    return [first[key] for key in keys]
 
 
-def halves(rows: Sequence[RequestLog]) -> tuple[list[RequestLog], list[RequestLog]]:
-    """The selecting and the held-out half."""
-    at = split(rows)
-    return [r for r in rows if r.ts < at], [r for r in rows if r.ts >= at]
+def split(rows: Sequence[RequestLog], unit: str) -> datetime:
+    """Where half of the requests are reached, in the order in which their units begin."""
+    return sorted(begins(rows, unit))[len(rows) // 2]
+
+
+def halves(
+    rows: Sequence[RequestLog], unit: str = "request"
+) -> tuple[list[RequestLog], list[RequestLog]]:
+    """The selecting and the held-out half: whole units."""
+    at, starts = split(rows, unit), begins(rows, unit)
+    pairs = list(zip(rows, starts, strict=True))
+    return [r for r, start in pairs if start < at], [r for r, start in pairs if start >= at]
 
 
 def saved(r: RequestLog, target: str, pricing: dict[str, ModelPricing]) -> Decimal:
@@ -88,10 +110,11 @@ def best(
     by: Sequence[str],
     pricing: dict[str, ModelPricing],
     charge: Decimal,
+    unit: str = "request",
 ) -> tuple[Decimal, int]:
     """The most that routes that overlap nowhere are worth in the selecting half, and with how few
     routes."""
-    selected, _ = halves(rows)
+    selected, _ = halves(rows, unit)
     edges = [0, *(bounds(rows) if "input_tokens" in by else []), 10**15]
 
     def worth(mine: Sequence[RequestLog]) -> tuple[Decimal, int]:

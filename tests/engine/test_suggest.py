@@ -27,13 +27,15 @@ from tests.support.universe import log, plan
 from tests.workspace.test_workspace import opened
 from ttplan.display.suggestions import SuggestionsCard
 from ttplan.engine.replay import replay_table
+from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.engine.rows import to_table
 from ttplan.engine.suggest.segments import MOST_TAGS
-from ttplan.engine.suggest.suggest import DIMENSIONS, suggest
+from ttplan.engine.suggest.suggest import DIMENSIONS, suggest, suggest_by_spec
 from ttplan.gateways.plan_file import plan_yaml, read_plan_file, write_plan_file
 from ttplan.model.errors import InputError
 from ttplan.model.plan import Projection
 from ttplan.model.pricing import ModelPricing
+from ttplan.model.projection.capabilities import Capabilities, ModelFacts
 from ttplan.model.request import RequestLog
 from ttplan.model.results.suggestion import Suggestion, Suggestions
 from ttplan.model.route import sort_by_precedence
@@ -137,8 +139,9 @@ def check_with_row_loop(
     if not kept:
         assert (suggestions.items, suggestions.split_at, suggestions.candidates) == ((), None, 0)
         return
-    assert suggestions.split_at == oracle_suggest.split(kept)
-    first, second = oracle_suggest.halves(kept)
+    unit = suggestions.interval_unit
+    assert suggestions.split_at == oracle_suggest.split(kept, unit)
+    first, second = oracle_suggest.halves(kept, unit)
     for item in suggestions.items:
         assert item.route.then.target_model in priced
         whole, selected, held_out = (
@@ -161,7 +164,7 @@ def check_with_row_loop(
     charge = Decimal(
         int(sum((r.cost_usd for r in first), Decimal(0)).scaleb(12) * Decimal(min_share))
     ).scaleb(-12)
-    worth, count = oracle_suggest.best(kept, priced, by, pricing, charge)
+    worth, count = oracle_suggest.best(kept, priced, by, pricing, charge, unit)
     assert sum(ranked, Decimal(0)) - charge * len(ranked) == worth
     assert len(suggestions.items) == count
 
@@ -218,10 +221,11 @@ def test_replaying_a_suggestion_on_the_held_out_half_agrees(
                         cached_input_per_million=0.075,
                     )
                 },
-                ttplan.PlanConfig(projection=projection),
+                ttplan.PlanConfig(projection=projection, cluster=item.interval_unit),
                 org_id=suggestions.result.org_id,
                 window_start=suggestions.result.split_at,
-                interval_method="limit",
+                window_end=suggestions.result.window_end,
+                interval_method="hall",
             )
         assert result.sample_size == suggestions.result.heldout_requests
         # Of a full projection a factor and a rest are those of the rows that are replayed.
@@ -331,6 +335,56 @@ def test_untagged_requests_need_a_route_without_a_tag() -> None:
         "30 requests have no tag: only a route without a condition on the tag takes them."
         in suggestions.notes
     )
+
+
+def test_nothing_to_save_is_one_sentence() -> None:
+    shown = SuggestionsCard(suggest_for([row(n, model="gpt-4o-mini") for n in range(80)]))
+    sentence = "No route to gpt-4o-mini would have saved 1 % of what was paid."
+    assert shown.result.notes == (sentence,)
+    assert repr(shown).splitlines()[-1].endswith(sentence)
+    assert "compared" not in shown._repr_html_()
+
+
+def test_what_a_target_cannot_serve_is_left_out() -> None:
+    rows = [row(n, tag="long" if n % 4 == 0 else "chat", input_tokens=1_000) for n in range(400)]
+    rows = [
+        r.model_copy(update={"input_tokens": 500_000}) if r.tag == "long" and n % 8 else r
+        for n, r in enumerate(rows)
+    ]
+    spec = ReplaySpec(
+        UUID(int=0),
+        ORG,
+        START,
+        START + timedelta(hours=1),
+        (),
+        PRICING,
+        ttplan.PlanConfig(projection="full"),
+        facts={"openai:gpt-4o-mini": ModelFacts(capabilities=Capabilities(context_tokens=128_000))},
+    )
+    suggestions = suggest_by_spec(
+        to_table(rows, threads=1), spec, ["gpt-4o-mini"], ["tag", "model"], min_share=0, limit=9
+    )
+    assert [item.route.when.tag_equals for item in suggestions.items] == ["chat"]
+    assert suggestions.items[0].unserved_requests == 0
+    left_out = (
+        "2 candidates are left out: their target cannot serve more than 1 % of their requests."
+    )
+    assert left_out in suggestions.notes
+
+
+def test_older_results_keep_their_bytes() -> None:
+    older: dict[str, object] = {
+        "org_id": str(ORG),
+        "window_start": "2026-05-01T00:00:00Z",
+        "split_at": None,
+        "window_end": "2026-05-02T00:00:00Z",
+        "requests": 0,
+        "heldout_requests": 0,
+        "candidates": 0,
+        "items": [],
+        "notes": [],
+    }
+    assert Suggestions.model_validate(older).model_dump(mode="json") == older
 
 
 def test_what_is_with_the_target_already_saves_nothing() -> None:
@@ -637,10 +691,12 @@ def test_a_card_says_the_window_the_halves_and_the_unit(sample: Workspace) -> No
     )
     assert "Savings are USD in that held-out half, against what was paid" in text
     assert "No price for never-heard-of: nothing is proposed for it." in text
-    assert "saves 28.53 USD 27.84 to 29.24 USD" in text
+    assert "saves 29.60 USD 25.97 to 33.57 USD" in text
+    assert "3 of them checked. 95 % intervals by method hall, resampling by minute" in text
+    assert "1.7 % of them would be confirmed by chance, and any with a probability of 5 %" in text
     assert max(map(len, repr(suggestions).splitlines())) <= 80
     html = suggestions._repr_html_()
-    assert "27.84 to 29.24 USD" in html
+    assert "25.97 to 33.57 USD" in html
     assert 'role="group"' in html
     assert len(suggestions) == 3
     assert [item.route for item in suggestions] == list(suggestions.routes)

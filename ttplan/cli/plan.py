@@ -232,6 +232,9 @@ def suggest(
     show_result(suggestions, json)
     if output is not None and not json:
         routes = count(len(suggestions.routes), "route")
+        if not suggestions.routes:
+            print(f"\n{routes} written to {output}: none is confirmed")
+            return
         print(f"\n{routes} written to {output}: edit them, and replay them with")
         print(f"ttplan plan {output} --name NAME --store {store}")
 

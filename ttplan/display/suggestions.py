@@ -53,20 +53,24 @@ class SuggestionsCard(ResultCard[Suggestions]):
 
 
 def suggestions_card(suggestions: Suggestions) -> Card:
-    """The card of suggestions."""
-    rows = tuple(_row(rank, item) for rank, item in enumerate(suggestions.items, 1))
+    """The card of suggestions. Without any, it says so and no more."""
+    if not suggestions.items:
+        lines = () if suggestions.requests else (_explanation(suggestions),)
+        return Card("suggestions", _title(suggestions), lines=lines, notes=suggestions.notes)
+    rows = tuple(_row(rank, item, suggestions) for rank, item in enumerate(suggestions.items, 1))
     columns = ("", "route", "in the held-out half", "95 % interval")
+    none = () if suggestions.routes else ("No saving is confirmed.",)
     return Card(
         "suggestions",
         _title(suggestions),
-        lines=(_explanation(suggestions),),
+        lines=(*none, _explanation(suggestions)),
         tables=(Table(rows, columns, "rlr", header=1),),
         notes=suggestions.notes,
         footer=(_method(suggestions),),
     )
 
 
-def _row(rank: int, item: Suggestion) -> Row:
+def _row(rank: int, item: Suggestion, suggestions: Suggestions) -> Row:
     loses = item.heldout_savings_usd < 0
     amount = usd(abs(float(item.heldout_savings_usd)))
     interval = item.heldout_savings_usd_95
@@ -79,7 +83,8 @@ def _row(rank: int, item: Suggestion) -> Row:
         usd_interval(negated(interval) if loses else interval),
     )
     sticky = ["whole sessions go where their first request goes"] if item.route.sticky else []
-    return Row(cells, (_share_of_cost(item), *sticky, *note))
+    by = [] if item.interval_unit == suggestions.interval_unit else [_by(item)]
+    return Row(cells, (_share_of_cost(item), *sticky, *_unserved(item), *by, *note))
 
 
 def _title(suggestions: Suggestions) -> str:
@@ -105,17 +110,42 @@ def _halves(suggestions: Suggestions) -> str:
     first, split, last = map(
         _minute, (suggestions.window_start, suggestions.split_at, suggestions.window_end)
     )
+    clusters = suggestions.interval_unit.endswith("_id")
+    units = _unit_text(suggestions.interval_unit if clusters else "request", None)
     return (
-        f"the requests from {first} to {split} UTC, and checked on those from there to {last} UTC."
+        f"the {units} from {first} to {split} UTC, and checked on those from there to {last} UTC."
     )
 
 
 def _method(suggestions: Suggestions) -> str:
+    resampled = _unit_text(suggestions.interval_unit, 1)
+    compared = f"{suggestions.candidates:,} routes compared"
+    if suggestions.chance_share is None:
+        return f"{compared}. {_QUALITY}"
+    share, tried = suggestions.chance_share, suggestions.tried
     return (
-        f"{suggestions.candidates:,} routes compared. 95 % intervals by method limit, resampling "
-        f"by request; of routes that save nothing, about one in 40 is confirmed by chance. "
+        f"{compared}, {tried:,} of them checked. 95 % intervals by method hall, resampling by "
+        f"{resampled}. If none of those checked saved anything, {100 * share:.2g} % of them would "
+        f"be confirmed by chance, and any with a probability of {100 * share * tried:.2g} %. "
         f"{_QUALITY}"
     )
+
+
+def _unit_text(unit: str, count: int | None) -> str:
+    """One unit, or if `count` is None its plural."""
+    from ttplan.engine.caveats import unit_text  # slow to import, and loaded if there is a result
+
+    return unit_text(unit, count).removeprefix("1 ")
+
+
+def _by(item: Suggestion) -> str:
+    return f"interval by {_unit_text(item.interval_unit, 1)}, by which this route's savings vary"
+
+
+def _unserved(item: Suggestion) -> list[str]:
+    if not item.unserved_requests:
+        return []
+    return [f"{plural(item.unserved_requests, 'request')} stay: the target cannot serve them"]
 
 
 def _share_of_cost(item: Suggestion) -> str:

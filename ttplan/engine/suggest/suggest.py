@@ -7,38 +7,47 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from fractions import Fraction
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import UUID
 
 import ibis.expr.types as ir
 
 from ttplan.engine.cost import target_prices
-from ttplan.engine.intervals.edgeworth import UNTRUSTED_ERROR, draw_of_total
-from ttplan.engine.intervals.infer import FEW
-from ttplan.engine.intervals.moments import LOWER, UPPER
-from ttplan.engine.project import map_requests, map_window
+from ttplan.engine.dialects import materialised
+from ttplan.engine.project import map_window
 from ttplan.engine.replay import FIRST_INSTANT, LAST_INSTANT, NIL
 from ttplan.engine.replay_spec import ReplaySpec
-from ttplan.engine.rows import LeftOut, count_window
-from ttplan.engine.suggest.division import Choice, Segment, divide
+from ttplan.engine.rows import count_window
+from ttplan.engine.suggest.confirm import Check, chance_share, check_routes, why_unconfirmed
+from ttplan.engine.suggest.division import Choice, divide
+from ttplan.engine.suggest.halves import split_log
 from ttplan.engine.suggest.segments import (
     Segments,
     Sums,
     add_sums,
     cut_segments,
-    on_targets,
-    on_targets_in_full,
+    fetch_totals,
+)
+from ttplan.engine.suggest.targets import on_targets, on_targets_in_full, with_began
+from ttplan.engine.suggest.text import (
+    describe_segment,
+    left_out_notes,
+    make_route,
+    nothing_saved,
+    route_name,
+    scarce_units,
+    unpriced,
+    unreachable,
+    unserved_notes,
 )
 from ttplan.engine.summary import usd
 from ttplan.model.errors import InputError
+from ttplan.model.plan import AUTO
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.results.suggestion import Suggestion, Suggestions
-from ttplan.model.route import ProposedRoute, RouteAction, RouteConditions
+from ttplan.model.route import ProposedRoute, RouteAction
 
 DIMENSIONS = ("tag", "model", "input_tokens")
-NAMESPACE = uuid5(NAMESPACE_URL, "ttplan:suggested-routes")
-"""The namespace of the ids of suggested routes: the same route has the same id in every log."""
 MIN_SHARE, LIMIT = 0.01, 20
-_SHOWN = 40
 
 
 def suggest(
@@ -55,11 +64,12 @@ def suggest(
 ) -> Suggestions:
     """Suggest routes that would have saved money, ranked by projected savings. They do not overlap.
 
-    The half of the window in which the first half of the requests arrived chooses the routes: of
-    all ways to divide its requests into routes, the one that saves most. The other half confirms
-    each route, with its own figures and their interval by method `limit`, for which all requests of
-    that half are resampled. Costs are those of a replay without a projected cache, to the last
-    digit. The order of rows does not change the result.
+    Units (requests, or whole sessions or blocks of time if savings vary by them) that begin in the
+    first half of the window choose the routes: of all ways to divide their requests into routes,
+    the one that saves most. The others confirm each route, with its own figures and their interval
+    by method `hall`. The probability that any route that saves nothing is confirmed is at most 5 %.
+    Costs are those of a replay without a projected cache, to the last digit. The order of rows does
+    not change the result.
 
     Parameters
     ----------
@@ -125,58 +135,79 @@ def suggest_by_spec(
         )
     spec.check()
     count, left_out = count_window(table, spec)
-    notes = [*_unpriced(targets, priced), *_left_out(left_out)]
+    notes = [*unpriced(targets, priced), *left_out_notes(left_out)]
     if not count:
         return _no_suggestions(spec, notes)
-    with _on_targets(table, spec, priced) as (rows, limits):
-        log = cut_segments(rows, count, dimensions, priced, limits)
-    cost = sum(sums.actual for sums in log.selecting.values())
-    division, candidates = divide(log, dimensions, charge=int(cost * Fraction(min_share)))
-    ranked = sorted(
-        division.choices, key=lambda choice: (-choice.saved, _words(choice.segment, log))
-    )
-    held_out = sum(sums.requests for sums in log.held_out.values())
+    window = spec.window_start, spec.window_end
+    with _on_targets(table, spec, priced) as (rows, limits, session):
+        totals = fetch_totals(rows, dimensions, len(priced))
+        halves = split_log(rows, count, totals, session, window)
+        late = halves.late(rows)
+        log = cut_segments(rows, late, totals, count, dimensions, priced, limits)
+        cost = sum(sums.actual for sums in log.selecting.values())
+        comparison = divide(log, dimensions, charge=int(cost * Fraction(min_share)))
+        ranked = sorted(
+            comparison.best.choices,
+            key=lambda choice: (-choice.saved, describe_segment(choice.segment, log)),
+        )
+        parts = [_sums_of(choice, log) for choice in ranked]
+        checks = check_routes(
+            rows, log, halves, ranked, [held_out for _, held_out in parts], spec.window_end
+        )
     if len(ranked) > limit:
         notes.append(
             f"{len(ranked) - limit:,} more routes were found, which save less than these; a higher "
             f"limit shows them."
         )
+    if not ranked:
+        notes.insert(0, nothing_saved(priced, min_share))
     return Suggestions(
         org_id=spec.org_id,
         window_start=spec.window_start,
-        split_at=log.split_at,
+        split_at=halves.split_at,
         window_end=spec.window_end,
         requests=count,
-        heldout_requests=held_out,
-        candidates=candidates,
-        items=tuple(_suggestions(ranked[:limit], log, held_out)),
-        notes=(*notes, *_unreachable(log, dimensions)),
+        heldout_requests=sum(sums.requests for sums in log.held_out.values()),
+        candidates=comparison.candidates,
+        items=tuple(_suggestions(ranked[:limit], log, parts, checks)),
+        notes=(
+            *notes,
+            *unserved_notes(comparison.unserved),
+            *unreachable(log, dimensions),
+            *scarce_units(halves.choice),
+        ),
+        interval_unit=halves.choice.name,
+        tried=len(ranked),
+        chance_share=chance_share(len(ranked)) if ranked else None,
     )
 
 
 @contextmanager
 def _on_targets(
     table: ir.Table, spec: ReplaySpec, targets: Sequence[str]
-) -> Iterator[tuple[ir.Table, set[int]]]:
-    """The rows with their cost on each target, for the block, and the context windows of the
-    targets, as far as they are known."""
-    if not spec.is_full:
-        with map_requests(table, spec) as rows:
-            yield on_targets(rows, targets, spec.pricing), set()
-        return
+) -> Iterator[tuple[ir.Table, set[int], str | None]]:
+    """The rows with their cost on each target, for the block, the context windows of the targets,
+    as far as they are known, and the column that clusters are of, if the log has one."""
+    config = spec.config.model_copy(update={"cluster": AUTO})
+    spec = replace(spec, config=config, unit=None)
     with ExitStack() as stack:
-        windows = [
-            stack.enter_context(map_window(table, replace(spec, routes=(_everything(target),))))
-            for target in targets
-        ]
+        if spec.is_full:
+            windows = [
+                stack.enter_context(map_window(table, replace(spec, routes=(_everything(target),))))
+                for target in targets
+            ]
+            rows = on_targets_in_full([window.rows for window in windows], targets)
+        else:
+            windows = [stack.enter_context(map_window(table, spec))]
+            rows = on_targets(windows[0].rows, targets, spec.pricing)
         facts = {
             pair.target_facts.capabilities.context_tokens
             for window in windows
             if window.full is not None
             for pair in window.full.pairs
         }
-        rows = on_targets_in_full([window.rows for window in windows], targets)
-        yield rows, {limit for limit in facts if limit is not None}
+        kept = stack.enter_context(materialised(with_began(rows)))
+        yield kept, {limit for limit in facts if limit is not None}, windows[0].session
 
 
 def _everything(target: str) -> ProposedRoute:
@@ -203,136 +234,57 @@ def _checked(
     return targets, [name for name in DIMENSIONS if name in dimensions]
 
 
-# --- confirming, in the held-out half -------------------------------------------------------------
+def _sums_of(choice: Choice, log: Segments) -> tuple[Sums, Sums]:
+    """The sums of a choice's requests in the selecting and in the held-out half."""
+    selecting, held_out = (
+        add_sums(
+            [sums for key, sums in half.items() if choice.segment.covers(key)], len(log.targets)
+        )
+        for half in (log.selecting, log.held_out)
+    )
+    return selecting, held_out
 
 
-def _suggestions(ranked: Sequence[Choice], log: Segments, held_out: int) -> Iterator[Suggestion]:
+def _suggestions(
+    ranked: Sequence[Choice],
+    log: Segments,
+    parts: Sequence[tuple[Sums, Sums]],
+    checks: Sequence[Check],
+) -> Iterator[Suggestion]:
     names: set[str] = set()
     for rank, choice in enumerate(ranked):
-        name = _name(choice, log)
+        name = route_name(choice, log)
         if name in names:  # two tags that read the same once they are cut
             name = next(
                 f"{name} ({n})" for n in range(2, len(ranked) + 2) if f"{name} ({n})" not in names
             )
         names.add(name)
-        route = _route(choice, log, name, priority=10 * (len(ranked) - rank))
-        first, second = (
-            add_sums(
-                [sums for key, sums in half.items() if choice.segment.covers(key)], len(log.targets)
-            )
-            for half in (log.selecting, log.held_out)
-        )
-        yield _confirm(route, choice, first, second, log.steps[choice.target], held_out)
+        route = make_route(choice, log, name, priority=10 * (len(ranked) - rank))
+        yield _suggestion(route, choice, *parts[rank], checks[rank], len(checks))
 
 
-def _confirm(
-    route: ProposedRoute, choice: Choice, first: Sums, second: Sums, step: int, held_out: int
+def _suggestion(
+    route: ProposedRoute, choice: Choice, first: Sums, second: Sums, check: Check, tried: int
 ) -> Suggestion:
-    on = second.targets[choice.target]
-    draw = draw_of_total({1: on.p1, 2: on.p2, 3: on.p3, 4: on.p4}, step, on.saved, held_out)
-    ends = draw.quantile_of_sum(held_out, LOWER), draw.quantile_of_sum(held_out, UPPER)
-    skew, excess = draw.shape_of_sum(held_out)
-    # As skew as a sum that 11 equal requests carry: where replay, too, no longer trusts the
-    # expansion.
-    carried_by_few = abs(skew) > UNTRUSTED_ERROR or excess > UNTRUSTED_ERROR**2
-    note = ""
-    if second.requests < FEW:
-        note = (
-            f"too few to confirm: {second.requests:,} requests in the held-out half, "
-            f"fewer than {FEW}"
-        )
-    elif carried_by_few:
-        note = "too few to confirm: a few requests carry most of the change in the held-out half"
-    elif on.saved <= 0:
-        note = "the held-out half saves nothing"
-    elif ends[0] <= 0:
-        note = "the held-out half may as well save nothing: its interval reaches 0"
+    before, on = first.targets[choice.target], second.targets[choice.target]
+    note = why_unconfirmed(check, second.requests, tried)
     return Suggestion(
         route=route,
         requests=first.requests + second.requests,
         baseline_cost_usd=usd(first.baseline + second.baseline),
         actual_cost_usd=usd(first.actual + second.actual),
-        projected_cost_usd=usd(first.targets[choice.target].projected + on.projected),
+        projected_cost_usd=usd(before.projected + on.projected),
         selected_savings_usd=usd(choice.saved),
         heldout_requests=second.requests,
         heldout_cost_usd=usd(second.actual),
         heldout_savings_usd=usd(on.saved),
-        heldout_savings_usd_95=ends,
+        heldout_savings_usd_95=check.interval,
         confirmed=not note,
         note=note,
+        adjusted_p_value=check.adjusted,
+        interval_unit=check.unit,
+        unserved_requests=before.unserved + on.unserved,
     )
-
-
-# --- text ----------------------------------------------------------------------------------------
-
-
-def _route(choice: Choice, log: Segments, name: str, priority: int) -> ProposedRoute:
-    """The route of a choice. Bounds are strict: 1,000 or more is above 999."""
-    segment = choice.segment
-    when = RouteConditions(
-        model_in=() if segment.model is None else (segment.model,),
-        tag_equals=segment.tag,
-        input_tokens_gt=log.bounds[segment.low - 1] - 1 if segment.low else None,
-        input_tokens_lt=log.bounds[segment.high - 1] if segment.high <= len(log.bounds) else None,
-    )
-    then = RouteAction(target_model=log.targets[choice.target])
-    identity = " ".join(part.model_dump_json(exclude_defaults=True) for part in (when, then))
-    return ProposedRoute(
-        id=uuid5(NAMESPACE, identity), name=name, priority=priority, when=when, then=then
-    )
-
-
-def _name(choice: Choice, log: Segments) -> str:
-    return (
-        f"{', '.join(_words(choice.segment, log)) or 'everything'} → "
-        f"{_shown(log.targets[choice.target])}"
-    )
-
-
-def _words(segment: Segment, log: Segments) -> list[str]:
-    low = log.bounds[segment.low - 1] if segment.low else None
-    high = log.bounds[segment.high - 1] if segment.high <= len(log.bounds) else None
-    sizes = {
-        (False, False): [],
-        (False, True): [f"under {high or 0:,} tokens"],
-        (True, False): [f"from {low or 0:,} tokens"],
-        (True, True): [f"{low or 0:,} to {(high or 1) - 1:,} tokens"],
-    }
-    named = [_shown(name) for name in (segment.tag, segment.model) if name is not None]
-    return named + sizes[(low is not None, high is not None)]
-
-
-def _shown(name: str) -> str:
-    """A tag or model in a route's name: one printable line, shortened if it is long."""
-    flat = "".join(char if char.isprintable() else " " for char in name)
-    text = " ".join(flat.split()) or repr(name)[: _SHOWN + 2]
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
-
-
-def _unpriced(targets: Sequence[str], priced: Sequence[str]) -> Iterator[str]:
-    for target in targets:
-        if target not in priced:
-            yield f"No price for {_shown(target)}: nothing is proposed for it."
-
-
-def _left_out(left_out: LeftOut) -> Iterator[str]:
-    if left_out.outside_window:
-        yield f"{left_out.outside_window:,} requests outside the window left out."
-    if left_out.other_org:
-        yield f"{left_out.other_org:,} requests of another organisation left out."
-
-
-def _unreachable(log: Segments, by: Sequence[str]) -> Iterator[str]:
-    if log.untagged and "tag" in by:
-        yield (
-            f"{log.untagged:,} requests have no tag: only a route without a condition on the tag "
-            f"takes them."
-        )
-    for name, count in log.pooled.items():
-        yield (
-            f"Only the {count} most costly {name}s are told apart; no condition on the {name} "
-            f"takes the others."
-        )
 
 
 def _no_suggestions(spec: ReplaySpec, notes: Sequence[str]) -> Suggestions:

@@ -32,7 +32,8 @@ def suggest(
     """Propose routes to cheaper models, ranked by projected savings.
 
     The first half of the window chooses the routes, the second half confirms them. The figures are
-    those of the second half.
+    those of the second half. Sessions, or other units by which savings vary, are in one half as a
+    whole. The probability that any route that saves nothing is confirmed is at most 5 %.
 
     Parameters
     ----------
