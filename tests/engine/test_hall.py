@@ -190,6 +190,13 @@ def test_no_interval_if_no_request_happens_to_carry_a_saving() -> None:
     assert replay(without_routes).confidence_intervals.change_vs_actual_usd_95 == (0.0, 0.0)
 
 
+def test_one_request_alone_has_no_interval_of_money() -> None:
+    chat = next(r for r in universe.log(50, seed=8) if r.tag == "chat")
+    result = replay(planned([chat]))
+    assert result.aggregates.change_vs_actual_usd > 0
+    assert result.confidence_intervals.change_vs_actual_usd_95 is None
+
+
 def test_few_carrying_requests_are_said() -> None:
     requests = [
         r.model_copy(update={"tag": "code" if n % 75 else "chat"})

@@ -180,6 +180,7 @@ def _read_config(routes: Path, projection: str | None) -> PlanConfig | None:
 
 def _show_savings(frame: pd.DataFrame, json: bool, title: str, columns: list[str]) -> None:
     """Print a frame of plans or of parts of them, with money and its interval."""
+    names = [*columns, "requests", "saves USD", "95 % interval", "less than paid"]
     if not json:
         ends = zip(frame["savings_usd_lo"], frame["savings_usd_hi"], strict=True)
         frame["saves USD"] = frame["savings_usd"]
@@ -187,11 +188,14 @@ def _show_savings(frame: pd.DataFrame, json: bool, title: str, columns: list[str
             None if low != low else f"{low:,.2f} to {high:,.2f}" for low, high in ends
         ]
         frame["less than paid"] = frame["change_vs_actual_usd"]
+        if "per_month_usd" in frame:
+            frame["less a month"] = frame["per_month_usd"]
+            names.append("less a month")
     show_frame(
         frame,
         json,
         title=f"{title} (USD per window, 95 % interval)",
-        columns=[*columns, "requests", "saves USD", "95 % interval", "less than paid"],
+        columns=names,
         empty=_NO_PLANS,
     )
 

@@ -192,7 +192,7 @@ def unordered(backend: Any) -> Iterator[None]:
         yield
         return
     option = "preserve_insertion_order"
-    was = backend.con.execute(f"SELECT current_setting('{option}')").fetchone()[0]  # noqa: S608
+    was = backend.con.execute(f"SELECT current_setting('{option}')").fetchone()[0]
     backend.con.execute(f"SET {option} = false")
     try:
         yield

@@ -236,6 +236,7 @@ COVERAGE_WORLDS = {
             SAVED * 0.5,
             _BURSTS * 40,
             hits=0.2,
+            covers=frozenset({"usd", "month"}),
         ),
         _by_day(
             "day_shocks",

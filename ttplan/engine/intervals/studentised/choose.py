@@ -12,7 +12,7 @@ from ttplan.engine.rows import PERIODS
 
 ENOUGH = 20
 """A candidate has at least as many effective units."""
-WINS_BY = 2.5
+WINS_BY = 3.0
 """A coarser unit wins if a variance exceeds the finer one's by as many standard errors."""
 _LEAST = 3
 """With fewer units, nothing tells how they vary."""

@@ -190,6 +190,8 @@ def _money(share: Spread, change: Spread, spec: ReplaySpec) -> dict[str, Interva
     """The intervals of money. None if no unit carries savings by chance, not since the plan has
     nothing that could save."""
     exact = None if _may_carry(spec) else _ZEROS
+    if share.units < 2:  # one alone does not show how far it may vary
+        return money_intervals(exact, exact, exact)
     usd = hall.total_interval(share) if share.carriers else exact
     ratio = hall.ratio_interval(share) if share.carriers else exact
     actual = hall.total_interval(change) if change.carriers else exact
