@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -14,7 +15,8 @@ from tests.support import universe
 from tests.support.strategies import ORG
 from ttplan import replay
 from ttplan.engine import dialects
-from ttplan.engine.project import map_requests
+from ttplan.engine.full.row_order import unordered
+from ttplan.engine.project import map_requests, map_window
 from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.engine.rows import to_arrow, to_table
 from ttplan.engine.summary import cell_sums
@@ -147,3 +149,23 @@ def test_text_of_users_is_not_taken_for_a_template() -> None:
         )
         plan = universe.plan(requests, proposed_routes=(route,), bootstrap_iterations=1)
         assert replay(plan).per_route_breakdown[0].matched == 9
+
+
+def test_overlapping_blocks_leave_the_order_of_rows() -> None:
+    backend = ibis.duckdb.connect()
+    query = "SELECT current_setting('preserve_insertion_order')"
+    first, second = unordered(backend), unordered(backend)
+    with first:
+        assert backend.con.execute(query).fetchone() == (False,)
+        second.__enter__()
+    second.__exit__(None, None, None)
+    assert backend.con.execute(query).fetchone() == (True,)
+
+
+def test_mapped_rows_are_read_in_an_instance_with_order() -> None:
+    table = to_table(PLAN.requests)
+    spec = replace(ReplaySpec.from_plan(PLAN), config=PlanConfig(projection="full"))
+    with map_window(table, spec) as window:
+        con = window.rows.get_backend().con
+        query = "SELECT current_setting('preserve_insertion_order')"
+        assert con.execute(query).fetchone() == (True,)

@@ -185,24 +185,6 @@ def small_table(backend: Any, rows: pa.Table) -> Iterator[ir.Table]:
         backend.con.unregister(f"{name}_rows")
 
 
-@contextmanager
-def unordered(backend: Any) -> Iterator[None]:
-    """The queries of the block may return rows in any order: else DuckDB joins in one thread."""
-    if backend.name != "duckdb":
-        yield
-        return
-    option = "preserve_insertion_order"
-    was = backend.con.execute(f"SELECT current_setting('{option}')").fetchone()[0]
-    backend.con.execute(f"SET {option} = false")
-    try:
-        yield
-    finally:
-        # Twice, since an interrupt of the previous query may arrive during the first.
-        with suppress(duckdb.InterruptException):
-            backend.con.execute(f"SET {option} = {was}")
-        backend.con.execute(f"SET {option} = {was}")
-
-
 def holds_instants(table: ir.Table, name: str) -> bool:
     """Whether a column has timestamps that do not depend on the session's time zone."""
     backend, kind = table.get_backend(), table[name].type()

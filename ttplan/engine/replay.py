@@ -143,7 +143,8 @@ def replay_table(
     ----------
     table
         A table with the columns of `ttplan.engine.rows.SCHEMA`. Ids must be unique, which is not
-        checked.
+        checked. On DuckDB, a full projection switches ``preserve_insertion_order`` off for the
+        whole instance while it prices requests; queries of others may then return another order.
     routes
         The proposed routes, with unique ids and names.
     prices

@@ -10,7 +10,7 @@ from decimal import Decimal
 import ibis.expr.types as ir
 import pyarrow as pa
 
-from ttplan.engine.dialects import compiled, materialised, small_table, unordered
+from ttplan.engine.dialects import compiled, materialised, small_table
 from ttplan.engine.full.assumptions.calibrate import (
     Carried,
     KeyCalibration,
@@ -33,6 +33,7 @@ from ttplan.engine.full.requests import (
     OUTPUT_PARTS,
     route_requests,
 )
+from ttplan.engine.full.row_order import unordered
 from ttplan.engine.full.rows import Matches, full_rows
 from ttplan.engine.full.sessions import LOGGED, ROUTED
 from ttplan.engine.full.shape import AUTOMATIC, EXPLICIT, FEATURES, RowShape, Shape
@@ -83,8 +84,9 @@ def map_full(
     at_plan = spec.config.prices_at == "plan"
     moment = inputs.prices_at
     keys = number_keys(pairs)
-    with ExitStack() as stack, ExitStack() as first, unordered(backend):
+    with ExitStack() as stack, ExitStack() as first:
         enter = first.enter_context
+        enter(unordered(backend))
         pair_rows = enter(small_table(backend, pair_table(pairs, spec.cache_bypassing)))
         dated = piece_table(inputs.prices, keys, None)
         current = piece_table(inputs.prices, keys, moment)
