@@ -28,7 +28,7 @@ from ttplan.engine.full.latency import (
     widened,
     with_projected_latency,
 )
-from ttplan.engine.full.latency_curves import BIN_STARTS, Curves, fetch_curves, with_bins
+from ttplan.engine.full.latency_curves import BIN_STARTS, Curves, fetch_curves, timings
 from ttplan.engine.intervals import edgeworth
 from ttplan.engine.latency import percentile
 
@@ -152,8 +152,8 @@ def mapped_rows(draw: st.DrawFn) -> list[Row]:
 def check(rows: Sequence[Row], mapped: ir.Table) -> FullLatencies:
     """The curves, the latency of every row and all counts are the oracle's."""
     expected = oracle_latency.project(rows)
-    with compiled(mapped, with_bins) as binned:
-        curves = fetch_curves(binned)
+    with compiled(mapped, timings) as groups:
+        curves = fetch_curves(groups)
     medians = {(piece.model, piece.first): piece.median for piece in curves.pieces}
     assert medians == expected.medians
     with with_projected_latency(mapped, curves) as table:

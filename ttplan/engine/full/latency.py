@@ -21,6 +21,7 @@ from ttplan.engine.full.latency_curves import (
     answered,
     fetch_curves,
     lookup,
+    timings,
     with_bins,
 )
 from ttplan.engine.latency import cumulate, percentile, percentile_rank
@@ -82,25 +83,25 @@ def project_full_latency(mapped: ir.Table) -> FullLatencies:
     and, if known, `answered` (the latency is the model's own, neither a gateway's cache nor a
     failure).
     """
-    with compiled(mapped, with_bins) as binned:
-        rows = fetch_from(binned, _recorded)
+    with materialised(mapped, timings) as groups:
+        rows = fetch_from(groups, _recorded)
         timed = rows.filter(rows["ms"].is_valid())
         ms, requests = as_integers(timed["ms"]), as_integers(timed["requests"])
         missing = sum(rows["requests"].to_pylist()) - int(requests.sum())
         stays = ~np.asarray(timed["moved"].to_numpy(), dtype=np.bool_)
-        curves = fetch_curves(binned)
-        with materialised(binned, _projection, curves) as projection:
+        curves = fetch_curves(groups)
+        with materialised(groups, _projection, curves) as projection:
             moved = fetch_from(projection, _projected)
             values = np.concatenate([ms[stays], as_integers(moved["ms"])])
             counts = _summed(values, np.append(requests[stays], as_integers(moved["requests"])))
             windows = [_window(counts, q) for q in QUANTILES]
             numbers = tuple(end for window in windows for end in window)
-            groups = fetch_from(projection, _by_piece, numbers=numbers)
+            by_piece = fetch_from(projection, _by_piece, numbers=numbers)
     target, reaching, outside = (
-        as_integers(groups[name]) for name in ("target", "requests", "extrapolated")
+        as_integers(by_piece[name]) for name in ("target", "requests", "extrapolated")
     )
     errors = (
-        _curve_error(curves, groups, i, _count_between(counts, *window))
+        _curve_error(curves, by_piece, i, _count_between(counts, *window))
         for i, window in enumerate(windows)
     )
     return FullLatencies(
@@ -197,18 +198,18 @@ def _scaled(
     )
 
 
-def _recorded(binned: ir.Table) -> ir.Table:
+def _recorded(groups: ir.Table) -> ir.Table:
     """Requests by recorded latency and whether they move."""
-    by = binned.group_by(ms=binned.latency_ms, moved=binned.moved)
-    return by.aggregate(requests=binned.count())
+    by = groups.group_by(ms=groups.latency_ms, moved=groups.moved)
+    return by.aggregate(requests=groups.requests.sum())
 
 
-def _projection(binned: ir.Table, curves: Curves) -> ir.Table:
-    """The projected latency of each moved request that has a latency, and its pieces."""
-    moved = binned.filter(binned.moved & binned.latency_ms.notnull())
+def _projection(groups: ir.Table, curves: Curves) -> ir.Table:
+    """The projected latency of each group of moved requests that has a latency, and its pieces."""
+    moved = groups.filter(groups.moved & groups.latency_ms.notnull())
     source, target = _codes(moved, curves)
-    bins = ["source_bin", "target_bin"]
-    staged = moved.select("latency_ms", "moved", *bins, source=source, target=target)
+    kept = ["latency_ms", "moved", "source_bin", "target_bin", "requests"]
+    staged = moved.select(*kept, source=source, target=target)
     usable = staged.source.notnull() & (staged.source % SHIFT != 0)
     piece = staged.target // SHIFT
     return staged.select(
@@ -218,13 +219,14 @@ def _projection(binned: ir.Table, curves: Curves) -> ir.Table:
         source_bin=staged.source_bin,
         target_bin=staged.target_bin,
         extrapolated=staged.target.isnull().ifelse(0, piece % 2),
+        requests=staged.requests,
     )
 
 
 def _projected(projection: ir.Table) -> ir.Table:
     """Moved requests by projected latency."""
     known = projection.filter(projection.projected.notnull())
-    return known.group_by(ms=known.projected).aggregate(requests=known.count())
+    return known.group_by(ms=known.projected).aggregate(requests=known.requests.sum())
 
 
 def _summed(latencies: Ints, requests: Ints) -> dict[int, int]:
@@ -237,12 +239,16 @@ def _summed(latencies: Ints, requests: Ints) -> dict[int, int]:
 def _by_piece(projection: ir.Table, *ends: int) -> ir.Table:
     """Moved requests by source and target piece: all, and those around each percentile, with the
     sums of their bins."""
-    sums = {"requests": projection.count(), "extrapolated": projection.extrapolated.sum()}
+    requests = projection.requests
+    sums = {
+        "requests": requests.sum(),
+        "extrapolated": (projection.extrapolated * requests).sum(),
+    }
     for i, (low, high) in enumerate(zip(ends[::2], ends[1::2], strict=True)):
         near = projection.projected.between(low, high).fill_null(False)
-        sums[f"near_{i}"] = near.sum()
+        sums[f"near_{i}"] = near.ifelse(requests, 0).sum()
         for end in ("source", "target"):
-            sums[f"{end}_bins_{i}"] = near.ifelse(projection[f"{end}_bin"], 0).sum()
+            sums[f"{end}_bins_{i}"] = near.ifelse(projection[f"{end}_bin"] * requests, 0).sum()
     return projection.group_by("source", "target").aggregate(**sums)
 
 

@@ -107,26 +107,38 @@ def with_bins(mapped: ir.Table) -> ir.Table:
     )
 
 
-def latency_counts(binned: ir.Table, models: Sequence[str]) -> ir.Table:
+def timings(mapped: ir.Table) -> ir.Table:
+    """How many `requests` of `mapped` have the same models, bins and latency.
+
+    There are fewer groups than requests, and each pass over them is as much shorter.
+    """
+    binned = with_bins(mapped)
+    keys = ["model", "served", "moved", "answered", "bin", "target_bin", "latency_ms"]
+    by = binned.group_by(*(name for name in keys if name in binned.columns))
+    groups = by.aggregate(requests=binned.count())
+    return groups.mutate(source_bin=groups.moved.ifelse(groups.bin, ibis.null("int32")))
+
+
+def latency_counts(timed: ir.Table, models: Sequence[str]) -> ir.Table:
     """Requests that one of `models` answered, by `key`: position of the model, bin and latency.
 
     The key is `(position * BINS + bin) * SHIFT + latency`, with latencies up to `LONGEST`: groups
     by one number are found faster than groups by a text and two numbers.
     """
-    timed = binned.filter(binned.latency_ms.notnull() & answered(binned))
+    timed = timed.filter(timed.latency_ms.notnull() & answered(timed))
     position = ibis.cases(
         *((timed.model == name, ibis.literal(i, "int64")) for i, name in enumerate(models)),
         else_=ibis.null("int64"),
     )
     ms = ibis.least(timed.latency_ms, ibis.literal(LONGEST, "int64"))
-    rows = timed.select(key=(position * BINS + timed.bin) * SHIFT + ms)
+    rows = timed.select("requests", key=(position * BINS + timed.bin) * SHIFT + ms)
     known = rows.filter(rows.key.notnull())
-    return known.group_by("key").aggregate(requests=known.count())
+    return known.group_by("key").aggregate(requests=known.requests.sum())
 
 
-def moved_pairs(mapped: ir.Table) -> ir.Table:
+def moved_pairs(timed: ir.Table) -> ir.Table:
     """The pairs of models between which requests with a latency move."""
-    moved = mapped.filter(mapped.moved & mapped.latency_ms.notnull())
+    moved = timed.filter(timed.moved & timed.latency_ms.notnull())
     return moved.select("model", "served").distinct()
 
 
@@ -135,22 +147,22 @@ def answered(mapped: ir.Table) -> ir.BooleanValue:
     return mapped.answered if "answered" in mapped.columns else ibis.literal(True)
 
 
-def fetch_latency_counts(binned: ir.Table, models: Sequence[str]) -> tuple[Ints, Ints]:
+def fetch_latency_counts(timed: ir.Table, models: Sequence[str]) -> tuple[Ints, Ints]:
     """The keys of `latency_counts` in order, and the requests of each."""
-    counts = fetch_from(binned, latency_counts, tuple(models))
+    counts = fetch_from(timed, latency_counts, tuple(models))
     keys, requests = as_integers(counts["key"]), as_integers(counts["requests"])
     order = np.argsort(keys)
     return keys[order], requests[order]
 
 
-def fetch_curves(binned: ir.Table) -> Curves:
-    """The curves of a table of `with_bins`."""
-    pairs = fetch_from(binned, moved_pairs)
+def fetch_curves(timed: ir.Table) -> Curves:
+    """The curves of a table of `timings`."""
+    pairs = fetch_from(timed, moved_pairs)
     sources, targets = (tuple(sorted(set(pairs[name].to_pylist()))) for name in ("model", "served"))
     models = sorted({*sources, *targets})
     if not models:
         return Curves()
-    keys, requests = fetch_latency_counts(binned, models)
+    keys, requests = fetch_latency_counts(timed, models)
     pieces, ends = [], []
     edges = np.searchsorted(keys, np.arange(len(models) + 1) * BINS * SHIFT).tolist()
     for model, (start, stop) in zip(models, pairwise(edges), strict=True):
