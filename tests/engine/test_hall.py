@@ -102,7 +102,7 @@ def test_few_carriers_widen_beyond_clopper_and_pearson() -> None:
         assert high >= 2 * n * beta.ppf(0.975, carrying + 1, n - carrying)
 
 
-def test_a_ratio_has_the_outer_of_two_intervals() -> None:
+def test_a_ratio_has_the_wider_of_two_intervals() -> None:
     rng = np.random.default_rng(2)
     b = rng.lognormal(0, 0.5, 400)
     s = np.where(rng.random(400) < 0.5, b, 0.0)

@@ -265,7 +265,7 @@ COVERAGE_WORLDS = {
         ),
         _by_day(
             "growing",
-            "4 weeks, 3 % of the first day's requests more each day; one trend in ten is not seen",
+            "4 weeks, 3 % of the first day's requests more each day; not every trend is seen",
             28,
             growth=0.03,
             covers=frozenset({"pct", "usd"}),
