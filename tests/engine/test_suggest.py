@@ -691,12 +691,12 @@ def test_a_card_says_the_window_the_halves_and_the_unit(sample: Workspace) -> No
     )
     assert "Savings are USD in that held-out half, against what was paid" in text
     assert "No price for never-heard-of: nothing is proposed for it." in text
-    assert "saves 29.60 USD 25.97 to 33.57 USD" in text
+    assert "saves 29.60 USD 25.97 to 33.61 USD" in text
     assert "3 of them checked. 95 % intervals by method hall, resampling by minute" in text
     assert "1.7 % of them would be confirmed by chance, and any with a probability of 5 %" in text
     assert max(map(len, repr(suggestions).splitlines())) <= 80
     html = suggestions._repr_html_()
-    assert "25.97 to 33.57 USD" in html
+    assert "25.97 to 33.61 USD" in html
     assert 'role="group"' in html
     assert len(suggestions) == 3
     assert [item.route for item in suggestions] == list(suggestions.routes)
