@@ -23,8 +23,8 @@ class Vectors(NamedTuple):
 
 
 def scaled(values: npt.NDArray[np.floating]) -> Vectors:
-    """The vectors, n x d, scaled. A power of two changes no digit of a float, and a scale changes
-    no cosine."""
+    """The vectors, n x d, scaled. A power of two changes no digit of a float above 2^-120, and a
+    scale changes no cosine."""
     exact = values.astype(np.float32).astype(np.float64)
     _, exponent = np.frexp(np.abs(exact).max(axis=1, initial=0.0))
     exact = np.ldexp(exact, -exponent[:, None])
