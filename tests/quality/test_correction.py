@@ -103,13 +103,13 @@ def test_it_covers_for_many_judges(judged: int, controls: int, judge: tuple[floa
     sensitivity, specificity = judge
     for truth in (0.0, 0.01, 0.05, 0.1, 0.3):
         apparent = truth * sensitivity + (1 - truth) * (1 - specificity)
-        hits = rng.binomial(judged, apparent, 500)
-        found, accepted = rng.binomial(controls, ((sensitivity,), (specificity,)), (2, 500))
+        hits = rng.binomial(judged, apparent, 2_000)
+        found, accepted = rng.binomial(controls, ((sensitivity,), (specificity,)), (2, 2_000))
         covered = 0
         for x, c, d in zip(hits, found, accepted, strict=True):
             corrected = corrected_share(int(x), judged, Rate(c, controls), Rate(d, controls))
             covered += corrected.low <= truth <= corrected.high
-        assert covered >= 0.93 * 500
+        assert covered >= 0.93 * 2_000
 
 
 # --- how many answers ---------------------------------------------------------

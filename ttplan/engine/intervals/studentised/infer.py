@@ -78,7 +78,7 @@ def infer_hall(
         return Inferred(ConfidenceIntervals(), "none", clusters=described, unit=choice.name)
     share, change, hits = requests if unit is None else unit.spreads
     intervals = ConfidenceIntervals(
-        **_money(share, change, spec),
+        **_money(share, change, _may_carry(summary, spec)),
         total_projected_cost_usd_95=_projected_cost(share, summary, standard_error),
         cache_hit_rate_95=_hit_rate(hits, summary.total.requests if unit is None else None, spec),
         **_latency_intervals(summary, unit, latencies),
@@ -102,7 +102,7 @@ def infer_hall(
             carriers=summary.carriers if unit is None else unit.carriers,
             effective_carriers=change.carriers,
             units=summary.total.requests if unit is None else len(unit),
-            may_carry=_may_carry(spec),
+            may_carry=_may_carry(summary, spec),
             scarce=choice.scarce,
             weeks=check_weeks(days, span, share),
         ),
@@ -186,10 +186,10 @@ def _compound(summary: Summary) -> Spread:
     return Spread(total.requests, total.requests - 1, change, total.requests, moments, carriers)
 
 
-def _money(share: Spread, change: Spread, spec: ReplaySpec) -> dict[str, Interval | None]:
+def _money(share: Spread, change: Spread, may_carry: bool) -> dict[str, Interval | None]:
     """The intervals of money. None if no unit carries savings by chance, not since the plan has
     nothing that could save."""
-    exact = None if _may_carry(spec) else _ZEROS
+    exact = None if may_carry else _ZEROS
     if share.units < 2:  # one alone does not show how far it may vary
         return money_intervals(exact, exact, exact)
     usd = hall.total_interval(share) if share.carriers else exact
@@ -206,9 +206,11 @@ def _projected_cost(share: Spread, summary: Summary, standard_error: float) -> I
     return max(cost - hypot(low, half), 0.0), cost + hypot(high, half)
 
 
-def _may_carry(spec: ReplaySpec) -> bool:
-    """Whether a plan can change the cost of a request."""
-    return bool(spec.active_routes) or spec.projects_hits
+def _may_carry(summary: Summary, spec: ReplaySpec) -> bool:
+    """Whether a plan can change the cost of a request: not if many went to a target where each
+    costs the same."""
+    moved = sum(c.requests for (_, outcome), c in summary.cells.items() if outcome == REROUTED)
+    return moved < hall.FEW_CARRIERS and (bool(spec.active_routes) or spec.projects_hits)
 
 
 def _hit_rate(hits: Spread, requests: int | None, spec: ReplaySpec) -> Interval | None:
