@@ -22,6 +22,10 @@ from ttplan.cli.output import show_result, show_value
 from ttplan.model.errors import InputError
 from ttplan.util.paths import file_exists
 
+JudgeCallOption = Annotated[
+    str | None, option("The cost of one judgement, if the catalogue has no price.")
+]
+
 
 @app.command("samples-needed", rich_help_panel=PLAN)
 def samples_needed(
@@ -45,9 +49,7 @@ def samples_needed(
     judge_model: Annotated[
         str | None, option("The model that compares the answers, for its price.", "--judge")
     ] = None,
-    judge_call_usd: Annotated[
-        str | None, option("The cost of one judgement, if the catalogue has no price.")
-    ] = None,
+    judge_call_usd: JudgeCallOption = None,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
@@ -89,9 +91,7 @@ def check_quality(
     api_key_env: Annotated[
         str | None, option("The environment variable that holds the API's key.")
     ] = None,
-    judge_call_usd: Annotated[
-        str | None, option("The cost of one judgement, if the catalogue has no price.")
-    ] = None,
+    judge_call_usd: JudgeCallOption = None,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:

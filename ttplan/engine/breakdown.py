@@ -17,7 +17,7 @@ from ttplan.engine.cost import NO_ROUTE, REROUTED
 from ttplan.engine.dialects import Amounts, exact_sum, fetch, fetch_from
 from ttplan.engine.full.latency import project_full_latency
 from ttplan.engine.intervals import clusters, edgeworth
-from ttplan.engine.intervals.clusters import period_start
+from ttplan.engine.intervals.clusters import period_start, with_minute
 from ttplan.engine.intervals.infer import FEW
 from ttplan.engine.intervals.studentised.hall import ORDERS, Spread, central_sums, total_interval
 from ttplan.engine.intervals.studentised.parts import part_interval
@@ -115,7 +115,7 @@ def _studentised_intervals(
     """Intervals by method `hall`, by the plan's cluster; a group has a share of each."""
     name = spec.cluster or ""
     key = "minute" if name in PERIODS else "cluster"
-    rows = grouped.mutate(minute=period_start(grouped.ts, PERIODS["minute"]))
+    rows = with_minute(grouped)
     table = fetch(
         rows.group_by(*_columns(by), key).aggregate(
             requests=rows.count(),

@@ -387,11 +387,16 @@ def _named(
 
 def _drop(backend: Any, kind: str, name: str) -> None:
     """Drop a temporary view or table of DuckDB."""
-    # Not drop_table: with a current sqlglot, Ibis 12 leaves out the name. Twice, since an
-    # interrupt of the previous query may arrive during the first.
+    # Not drop_table: with a current sqlglot, Ibis 12 leaves out the name.
+    execute_surely(backend.con, f"DROP {kind} IF EXISTS {name}")
+
+
+def execute_surely(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """Run a statement that may be repeated, though the previous query is interrupted."""
+    # Twice, since that interrupt may arrive during the first.
     with suppress(duckdb.InterruptException):
-        backend.raw_sql(f"DROP {kind} IF EXISTS {name}")
-    backend.raw_sql(f"DROP {kind} IF EXISTS {name}")
+        connection.execute(sql)
+    connection.execute(sql)
 
 
 @contextmanager

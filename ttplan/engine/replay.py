@@ -18,6 +18,7 @@ from ttplan.engine.dialects import fetch_from
 from ttplan.engine.exactness import require_exact
 from ttplan.engine.full.assumptions.describe import FullDescription, describe_full
 from ttplan.engine.full.latency import FullLatencies, project_full_latency, with_projected_latency
+from ttplan.engine.intervals.clusters import with_minute
 from ttplan.engine.intervals.estimate import (
     cache_hits,
     estimate,
@@ -31,7 +32,7 @@ from ttplan.engine.intervals.infer import (
     infer_intervals,
     resamples,
 )
-from ttplan.engine.intervals.studentised.infer import infer_hall, with_minute
+from ttplan.engine.intervals.studentised.infer import infer_hall
 from ttplan.engine.intervals.values import projected_latency, routed_medians
 from ttplan.engine.latency import Latencies, latency_counts, project_latencies
 from ttplan.engine.project import MappedWindow, map_whole, map_window

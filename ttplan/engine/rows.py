@@ -73,7 +73,8 @@ OPTIONAL = pa.schema(
 have others."""
 
 PERIODS = {"minute": 60, "quarter_hour": 900, "hour": 3_600, "day": 86_400}
-"""Clusters that are periods of time, in seconds; every other cluster is a column."""
+"""Clusters that are periods of time, in seconds, the shortest first; every other cluster is a
+column."""
 
 _TOKENS = ("input_tokens", "output_tokens", "cached_tokens")
 _MONEY = ("cost_usd", "baseline_cost_usd")

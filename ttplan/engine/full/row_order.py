@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
-import duckdb
+from ttplan.engine.dialects import execute_surely
 
 _OPTION = "preserve_insertion_order"
 _CHANGING = Lock()
@@ -38,7 +38,4 @@ def _without_order(connection: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        # Twice, since an interrupt of the previous query may arrive during the first.
-        with suppress(duckdb.InterruptException):
-            connection.execute(f"SET {_OPTION} = {was}")
-        connection.execute(f"SET {_OPTION} = {was}")
+        execute_surely(connection, f"SET {_OPTION} = {was}")

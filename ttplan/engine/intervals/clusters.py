@@ -22,6 +22,7 @@ from ttplan.model.plan import Clusters, Interval
 
 _CELLS = 2**22
 _LIMB_BITS = 30
+_MINUTE = 60
 _DAY = 86_400
 
 
@@ -68,6 +69,13 @@ def period_start(ts: ir.TimestampColumn, seconds: int) -> ir.IntegerColumn:
     """The start, in seconds since 1970, of the period in UTC that contains each instant."""
     epoch = _epoch(ts)
     return epoch - (epoch % seconds + seconds) % seconds
+
+
+def with_minute(rows: ir.Table) -> ir.Table:
+    """`rows` with the `minute` of each, in seconds since 1970."""
+    if "minute" in rows.columns:
+        return rows
+    return rows.mutate(minute=period_start(rows.ts, _MINUTE))
 
 
 def second_of_day(ts: ir.TimestampColumn) -> ir.IntegerColumn:
@@ -178,10 +186,17 @@ def on_grid(values: Amounts, step: int) -> Ints:
     return ((2 * size + step) // (2 * step)).astype(np.int64) * np.where(values < 0, -1, 1)
 
 
+def exact_sums(values: Ints, starts: Ints) -> list[int]:
+    """The sums, of any size, of the 64-bit numbers from each start to the next one."""
+    if len(values) == 0:
+        return []
+    upper = np.add.reduceat(values >> _LIMB_BITS, starts).tolist()
+    lower = np.add.reduceat(values & (2**_LIMB_BITS - 1), starts).tolist()
+    return [(high << _LIMB_BITS) + low for high, low in zip(upper, lower, strict=True)]
+
+
 def _exact_sum(values: Ints) -> int:
-    """The sum of 64-bit numbers, of any size."""
-    upper, lower = values >> _LIMB_BITS, values & (2**_LIMB_BITS - 1)
-    return (int(upper.sum()) << _LIMB_BITS) + int(lower.sum())
+    return sum(exact_sums(values, np.zeros(1, dtype=np.int64)))
 
 
 def ratio_interval(numerator: Amounts, denominator: Amounts) -> Interval | None:

@@ -20,8 +20,6 @@ LEAST_UNITS = 20
 """A unit has at least this many values in the window and afterwards, if any unit does."""
 LEAST_SHARE = 0.5
 """The share of the requests that have a session, if it is the unit."""
-BLOCKS = {"hour": PERIODS["hour"], "minute": 60}
-"""Periods to fall back on, in seconds, the best first."""
 
 
 class Unit(NamedTuple):
@@ -62,7 +60,7 @@ def choose_unit(times: Sequence[ir.Table], config: PlanConfig) -> Unit:
             return Unit(name, by_hour=True)
     enough = all(row["hours"] >= LEAST_UNITS for row in counts)
     name = "hour" if enough else "minute"
-    return Unit(name, BLOCKS[name])
+    return Unit(name, PERIODS[name])
 
 
 def with_unit(table: ir.Table, unit: Unit) -> ir.Table:
@@ -72,7 +70,7 @@ def with_unit(table: ir.Table, unit: Unit) -> ir.Table:
     else:
         key = table[unit.name].cast("string")
         if unit.by_hour:
-            hour = ibis.literal("hour ") + period_start(table.ts, BLOCKS["hour"]).cast("string")
+            hour = ibis.literal("hour ") + period_start(table.ts, PERIODS["hour"]).cast("string")
             key = ibis.coalesce(key.nullif(""), hour)
     return table.mutate(**{UNIT_COLUMN: key})
 
@@ -81,7 +79,7 @@ def _counts(rows: ir.Table, columns: Sequence[str]) -> ir.Table:
     values = {name: rows[name].cast("string").nullif("") for name in columns}
     return rows.aggregate(
         requests=rows.count(),
-        hours=period_start(rows.ts, BLOCKS["hour"]).nunique(),
+        hours=period_start(rows.ts, PERIODS["hour"]).nunique(),
         **{f"rows_{name}": value.count() for name, value in values.items()},
         **{f"values_{name}": value.nunique() for name, value in values.items()},
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from math import sqrt
@@ -16,12 +16,12 @@ from scipy.special import stdtr
 from ttplan.engine.caveats import unit_text
 from ttplan.engine.cost import NO_ROUTE
 from ttplan.engine.dialects import fetch
-from ttplan.engine.intervals.clusters import period_start
+from ttplan.engine.intervals.clusters import with_minute
 from ttplan.engine.intervals.infer import FEW, LEAST_EFFECTIVE
 from ttplan.engine.intervals.moments import LOWER
 from ttplan.engine.intervals.studentised.choose import Variances, choose_unit, variances
-from ttplan.engine.intervals.studentised.hall import Spread, total_interval
-from ttplan.engine.intervals.studentised.units import MINUTE, Grouped, UnitSums, read_grouped
+from ttplan.engine.intervals.studentised.hall import Spread, total_interval, transformed
+from ttplan.engine.intervals.studentised.units import Grouped, UnitSums, read_grouped
 from ttplan.engine.rows import PERIODS
 from ttplan.engine.suggest.division import Choice
 from ttplan.engine.suggest.halves import Halves, spread_of_requests, units_input, units_of
@@ -60,11 +60,8 @@ def p_value(spread: Spread) -> float:
     variance = spread.variance()
     if spread.s <= 0 or not variance:
         return 0.0 if spread.s > 0 else 1.0
-    t, skewness = spread.s / sqrt(variance), spread.skewness()
-    values = [t]
-    if abs(skewness) > _NO_SKEWNESS:
-        values.append(((1 + skewness * t / 3) ** 3 - 1 + skewness**2 / 6) / skewness)
-    return float(stdtr(spread.t_degrees, -min(values)))
+    t = spread.s / sqrt(variance)
+    return float(stdtr(spread.t_degrees, -min(t, transformed(t, spread.skewness()))))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -98,10 +95,7 @@ def check_routes(
     late = halves.late(rows)
     by_minute = _read(rows, late, "minute", log, choices)
     span = by_minute.span((halves.split_at, window_end))
-    sources = [
-        (by_minute, name, seconds)
-        for name, seconds in sorted(PERIODS.items(), key=lambda period: period[1])
-    ]
+    sources = [(by_minute, name, seconds) for name, seconds in PERIODS.items()]
     if halves.session is not None:
         sources.insert(0, (_read(rows, late, "cluster", log, choices), halves.session, 0))
     chosen = halves.choice.name
@@ -129,10 +123,7 @@ def check_routes(
             unit, spread = coarser.name, coarser.spread("change", "requests")
         checks.append(Check(unit, spread, p_value(spread)))
     adjusted = holm([check.p_value for check in checks])
-    return [
-        Check(check.unit, check.spread, check.p_value, value)
-        for check, value in zip(checks, adjusted, strict=True)
-    ]
+    return [replace(check, adjusted=value) for check, value in zip(checks, adjusted, strict=True)]
 
 
 def why_unconfirmed(check: Check, requests: int, tried: int) -> str:
@@ -169,8 +160,8 @@ def _read(
         ),
         else_=ibis.literal(NO_ROUTE, "int64"),
     )
-    unit = period_start(held_out.ts, MINUTE) if key == "minute" else held_out.cluster
-    table = held_out.mutate(**{key: unit}, route=route)
+    table = held_out.mutate(route=route)
+    table = with_minute(table) if key == "minute" else table
     zero = ibis.literal(Decimal(0), table.saved_0.type())
     targets = {choice.target for choice in choices}
     saved = ibis.cases(
@@ -207,6 +198,3 @@ def _with_route(unit: UnitSums, grouped: Grouped, route: int) -> UnitSums:
     own = grouped.rows(np.flatnonzero(grouped.route == route).tolist())
     columns = dict(units_input(own).columns)
     return unit.with_sums(own, **columns)
-
-
-_NO_SKEWNESS = 1e-9

@@ -10,11 +10,10 @@ import ibis.expr.types as ir
 import numpy as np
 
 from ttplan.engine.dialects import exact_sum, fetch
-from ttplan.engine.intervals.clusters import period_start
+from ttplan.engine.intervals.clusters import with_minute
 from ttplan.engine.intervals.studentised.choose import Choice, Variances, candidates, choose_unit
-from ttplan.engine.intervals.studentised.hall import Spread, central_sums
+from ttplan.engine.intervals.studentised.hall import Spread, central_sums, effective_number
 from ttplan.engine.intervals.studentised.units import (
-    MINUTE,
     Grouped,
     Span,
     UnitSums,
@@ -63,7 +62,7 @@ def split_log(
     A burst is then in one half, and what changes over time shows as a difference between the
     halves.
     """
-    column = rows[f"saved_{totals.best}"]
+    column = f"saved_{totals.best}"
     by_minute = read_grouped(fetch(_grouped(rows, "minute", column)))
     span = by_minute.span(window)
     clusters = None
@@ -112,14 +111,13 @@ def spread_of_requests(sums: TargetSums, step: int, units: int) -> Spread:
         s=sums.saved / PICO,
         b=units,
         moments=central_sums([orders | crossed | ones], [units], (step / PICO, 1.0)),
-        carriers=sums.size * sums.size / sums.p2 if sums.p2 else 0.0,
+        carriers=effective_number(sums.size, sums.p2),
     )
 
 
-def _grouped(rows: ir.Table, key: str, saved: ir.NumericColumn) -> ir.Table:
-    table = rows.select(
-        **{key: period_start(rows.ts, MINUTE) if key == "minute" else rows.cluster}, saved=saved
-    )
+def _grouped(rows: ir.Table, key: str, column: str) -> ir.Table:
+    rows = with_minute(rows) if key == "minute" else rows
+    table = rows.select(key, saved=rows[column])
     return table.group_by(key).aggregate(requests=table.count(), change=table.saved.sum())
 
 

@@ -64,7 +64,7 @@ def count_samples(
 ) -> SamplesNeeded:
     """Answer the question for several true shares; with a plan, with costs. Nothing is sent."""
     _check(question)
-    accuracy = None if run is None or run.result.quality is None else _measured(run)
+    accuracy = None if run is None else _measured(run)
     rates = _rates(question, accuracy)
     sensitivity, specificity = (
         Rate(share) if not question.controls else Rate(share * question.controls, question.controls)

@@ -23,6 +23,7 @@ ENOUGH_CARRIERS = 60
 """Below this many effective carrying units, Student's t has as many degrees of freedom, less 1."""
 _UNSEEN_SKEWNESS = 6
 """What few carriers add to the skewness, divided by their number: found by simulation."""
+_NO_SKEWNESS = 1e-9
 _ZERO_SPREAD = 1e-12
 """A variance below this share of its terms is rounding."""
 
@@ -82,6 +83,11 @@ class Spread:
         return 1 + _UNSEEN_SKEWNESS / max(self.carriers, FEW_CARRIERS)
 
 
+def effective_number(total: float, squares: float) -> float:
+    """The number of equal amounts with that sum and sum of squares."""
+    return total * total / squares if squares else 0.0
+
+
 def total_interval(spread: Spread, r: float = 0.0) -> Interval:
     """The interval of the sum of `s`, with the spread of `s - r b`."""
     low, high = (spread.s + _end(spread, r, p, corrected) for p in (LOWER, UPPER))
@@ -120,9 +126,16 @@ def student(p: float, degrees: float) -> float:
 def corrected(t: float, skewness: float) -> float:
     """The studentised value that Hall's transformation maps to `t`; `skewness` is that of the
     sum."""
-    if abs(skewness) < 1e-9:
+    if abs(skewness) < _NO_SKEWNESS:
         return t
     return 3 / skewness * (cbrt(1 + skewness * t - skewness * skewness / 6) - 1)
+
+
+def transformed(t: float, skewness: float) -> float:
+    """Hall's transformation of a studentised value, whose inverse is `corrected`."""
+    if abs(skewness) < _NO_SKEWNESS:
+        return t
+    return ((1 + skewness * t / 3) ** 3 - 1 + skewness**2 / 6) / skewness
 
 
 def central_sums(

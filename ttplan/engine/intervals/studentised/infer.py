@@ -13,7 +13,7 @@ import numpy as np
 from ttplan.engine.cost import NO_ROUTE, REROUTED
 from ttplan.engine.dialects import fetch_from
 from ttplan.engine.intervals import edgeworth
-from ttplan.engine.intervals.clusters import period_start
+from ttplan.engine.intervals.clusters import with_minute
 from ttplan.engine.intervals.infer import (
     LEAST_EFFECTIVE,
     Findings,
@@ -24,10 +24,10 @@ from ttplan.engine.intervals.infer import (
 from ttplan.engine.intervals.moments import UPPER
 from ttplan.engine.intervals.studentised import hall
 from ttplan.engine.intervals.studentised.choose import Choice, candidates, choose_unit, variances
-from ttplan.engine.intervals.studentised.hall import ORDERS, Spread, central_sums
+from ttplan.engine.intervals.studentised.hall import ORDERS, Spread, central_sums, effective_number
 from ttplan.engine.intervals.studentised.parts import cause_intervals, part_sums, route_intervals
 from ttplan.engine.intervals.studentised.per_month import project_month
-from ttplan.engine.intervals.studentised.units import MINUTE, UnitSums, read_grouped, sum_units
+from ttplan.engine.intervals.studentised.units import UnitSums, read_grouped, sum_units
 from ttplan.engine.intervals.studentised.weeks import check_weeks
 from ttplan.engine.latency import cumulate, percentile
 from ttplan.engine.replay_spec import ReplaySpec
@@ -38,7 +38,6 @@ from ttplan.model.plan import ConfidenceIntervals, Interval
 _WITH_S = [order for order in [(1, 0), *ORDERS] if order[0]]
 _ZEROS = (0.0, 0.0)
 _QUANTILES = {"p50": 0.50, "p95": 0.95}
-_ZEROS = (0.0, 0.0)
 Latencies = Callable[[], AbstractContextManager[ir.Table]]
 """The mapped rows with a column `projected_latency_ms`."""
 
@@ -77,8 +76,9 @@ def infer_hall(
     if described is not None and described.effective < LEAST_EFFECTIVE and not spec.is_auto:
         return Inferred(ConfidenceIntervals(), "none", clusters=described, unit=choice.name)
     share, change, hits = requests if unit is None else unit.spreads
+    may_carry = _may_carry(summary, spec)
     intervals = ConfidenceIntervals(
-        **_money(share, change, _may_carry(summary, spec)),
+        **_money(share, change, may_carry),
         total_projected_cost_usd_95=_projected_cost(share, summary, standard_error),
         cache_hit_rate_95=_hit_rate(hits, summary.total.requests if unit is None else None, spec),
         **_latency_intervals(summary, unit, latencies),
@@ -102,18 +102,11 @@ def infer_hall(
             carriers=summary.carriers if unit is None else unit.carriers,
             effective_carriers=change.carriers,
             units=summary.total.requests if unit is None else len(unit),
-            may_carry=_may_carry(summary, spec),
+            may_carry=may_carry,
             scarce=choice.scarce,
             weeks=check_weeks(days, span, share),
         ),
     )
-
-
-def with_minute(mapped: ir.Table) -> ir.Table:
-    """`mapped` with the `minute` of each row, in seconds since 1970."""
-    if "minute" in mapped.columns:
-        return mapped
-    return mapped.mutate(minute=period_start(mapped.ts, MINUTE))
 
 
 def _by_minute(mapped: ir.Table, hit: str) -> ir.Table:
@@ -152,9 +145,6 @@ def _spreads_of_requests(summary: Summary, spec: ReplaySpec) -> tuple[Spread, Sp
     of_change = {(j, k): actual[j] for j, k in _WITH_S} | ones
     of_hits = dict.fromkeys(_WITH_S, hits) | ones
 
-    def carriers(size: int, squares: int) -> float:
-        return size * size / squares if squares else 0.0
-
     return (
         Spread(
             n,
@@ -162,7 +152,7 @@ def _spreads_of_requests(summary: Summary, spec: ReplaySpec) -> tuple[Spread, Sp
             change / PICO,
             total.baseline / PICO,
             central_sums([money], [n], (step, step)),
-            carriers(summary.sizes[0], money[(2, 0)]),
+            effective_number(summary.sizes[0], money[(2, 0)]),
         ),
         Spread(
             n,
@@ -170,7 +160,7 @@ def _spreads_of_requests(summary: Summary, spec: ReplaySpec) -> tuple[Spread, Sp
             (total.actual - total.projected) / PICO,
             n,
             central_sums([of_change], [n], (actual_step, 1.0)),
-            carriers(summary.sizes[1], actual[2]),
+            effective_number(summary.sizes[1], actual[2]),
         ),
         Spread(n, n - 1, hits, n, central_sums([of_hits], [n], (1.0, 1.0)), hits),
     )
@@ -182,7 +172,7 @@ def _compound(summary: Summary) -> Spread:
     step = summary.grid.actual_step / PICO
     moments = dict.fromkeys(ORDERS, 0.0) | {(j, 0): powers[j] * step**j for j in (2, 3)}
     change = (total.actual - total.projected) / PICO
-    carriers = summary.sizes[1] ** 2 / powers[2] if powers[2] else 0.0
+    carriers = effective_number(summary.sizes[1], powers[2])
     return Spread(total.requests, total.requests - 1, change, total.requests, moments, carriers)
 
 

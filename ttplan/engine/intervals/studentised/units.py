@@ -15,16 +15,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ttplan.engine.dialects import Amounts, Ints, as_amounts, as_integers
-from ttplan.engine.intervals.clusters import on_grid, step_for
+from ttplan.engine.intervals.clusters import exact_sums, on_grid, step_for
 from ttplan.engine.intervals.moments import Order
-from ttplan.engine.intervals.studentised.hall import Spread, central_sums
+from ttplan.engine.intervals.studentised.hall import Spread, central_sums, effective_number
 from ttplan.engine.summary import PICO
 from ttplan.model.plan import Clusters
 
 MINUTE, HOUR, DAY, WEEK = 60, 3_600, 86_400, 604_800
 COUNTS = ("requests", "hits", "timed", "at_p50", "at_p95")
 """Columns of counts; the others are whole 10^-12 USD."""
-_LIMB_BITS = 30
 
 
 class Span(NamedTuple):
@@ -92,7 +91,7 @@ class UnitSums:
     def effective(self) -> float:
         """The effective number of units, by requests: L. Kish, Survey Sampling (1965)."""
         squares = sum(n * n for n in self.columns["requests"].tolist())
-        return self.total * self.total / squares if squares else 0.0
+        return effective_number(self.total, squares)
 
     @cached_property
     def noise(self) -> float:
@@ -118,7 +117,7 @@ class UnitSums:
             s=int(above.sum()) / (1 if s in COUNTS else PICO),
             b=int(below.sum()) / (1 if b in COUNTS else PICO),
             moments=central_sums(powers, self.sizes, (scale[0], scale[1])),
-            carriers=size * size / squares if squares else 0.0,
+            carriers=effective_number(size, squares),
         )
 
     @cached_property
@@ -170,7 +169,7 @@ class UnitSums:
             total = sum(values)
             if total:
                 squares = sum(v * v for v in values)
-                worst.append((total * total / squares, max(values) / total))
+                worst.append((effective_number(total, squares), max(values) / total))
         return Clusters(
             count=len(self),
             effective=min((effective for effective, _ in worst), default=0.0),
@@ -288,17 +287,9 @@ def _powers(x: Ints, y: Ints, stratum: Ints, strata: int) -> list[dict[Order, in
     }  # fmt: skip
     result: list[dict[Order, int]] = [dict.fromkeys(products, 0) for _ in range(strata)]
     for power, values in products.items():
-        for at, total in zip(present, _exact_sums(values, starts), strict=True):
+        for at, total in zip(present, exact_sums(values, starts), strict=True):
             result[at][power] = total
     return result
-
-
-def _exact_sums(values: Ints, starts: Ints) -> Sequence[int]:
-    if len(values) == 0:
-        return []
-    upper = np.add.reduceat(values >> _LIMB_BITS, starts).tolist()
-    lower = np.add.reduceat(values & (2**_LIMB_BITS - 1), starts).tolist()
-    return [(high << _LIMB_BITS) + low for high, low in zip(upper, lower, strict=True)]
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
