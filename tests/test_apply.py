@@ -6,6 +6,7 @@ import itertools
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -117,6 +118,7 @@ def test_the_payload_has_only_public_fields(store: Store) -> None:
         "applied_at": "2026-05-03T12:00:00+00:00",
         "sample_size": 1234,
         "projected_savings_usd": 12.345679,
+        "change_vs_actual_usd": 12.345679,
         "routes_commitment": blake3.blake3(
             bytes.fromhex(run.nonce) + canonical_json(listed)
         ).hexdigest(),
@@ -124,6 +126,19 @@ def test_the_payload_has_only_public_fields(store: Store) -> None:
     _, _, (record,) = state(store)
     for secret in (b"route 1", b"gpt-4o", run.nonce.encode()):
         assert secret not in record.body
+
+
+@pytest.mark.parametrize(("change", "signed"), [("0", 0.0), ("-0.1234565", -0.123456)])
+def test_the_entry_signs_the_change_against_what_is_paid(change: str, signed: float) -> None:
+    store = MemoryStore()
+    run = plans.run(1)
+    aggregates = run.result.aggregates.model_copy(update={"change_vs_actual_usd": Decimal(change)})
+    result = run.result.model_copy(update={"aggregates": aggregates})
+    with store.transaction() as tx:
+        tx.add_plan(run.model_copy(update={"result": result}))
+    entry = apply_plan(store, own_chain(store), result, PERSON)
+    assert entry.payload["change_vs_actual_usd"] == signed
+    assert entry.payload["projected_savings_usd"] == 12.345679
 
 
 def test_an_unknown_plan_is_plan_not_found_and_writes_nothing(store: Store) -> None:

@@ -271,7 +271,7 @@ def _mark_applied(
     tx: Transaction, result: PlanResult, applied_at: datetime, options: _ApplyOptions
 ) -> _Written:
     """Change the status to `applied`, write the routes, and check staleness and policy."""
-    plan_id, routes = result.plan_id, result.proposed_routes
+    plan_id, routes, aggregates = result.plan_id, result.proposed_routes, result.aggregates
     live = tx.live_routes(result.org_id)
     previous = tx.mark_applied(plan_id, applied_at, routes)
     run = tx.plan(plan_id)
@@ -289,7 +289,8 @@ def _mark_applied(
             "plan_id": str(plan_id),
             "applied_at": format_timestamp(applied_at),
             "sample_size": result.sample_size,
-            "projected_savings_usd": payload_money(result.aggregates.projected_savings_usd),
+            "projected_savings_usd": payload_money(aggregates.projected_savings_usd),
+            "change_vs_actual_usd": payload_money(aggregates.change_vs_actual_usd),
             "routes_commitment": routes_commitment(run.nonce, routes),
         }
     except TtplanError as error:

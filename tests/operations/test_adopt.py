@@ -43,6 +43,7 @@ def test_adopted_routes_claim_no_savings_and_export_the_same(tmp_path: Path) -> 
     assert "claims no savings" in plan.result.caveats[0]
     entry = target.apply(plan)
     assert entry.payload["projected_savings_usd"] == 0.0
+    assert entry.payload["change_vs_actual_usd"] == 0.0
     assert target.drift().ok
     target.export_routes(tmp_path / "second.json")
     assert (tmp_path / "second.json").read_bytes() == (tmp_path / "routes.json").read_bytes()

@@ -81,7 +81,7 @@ def _run_steps(workspace: Workspace, folder: Path) -> dict[str, object]:
     verified = verify_file(chain, public_key=key, anchor=anchor)
     print(verified)
     _print_step(5, "A forger who claims ten times the savings is detected")
-    saved = entry.payload["projected_savings_usd"]
+    saved = entry.payload["change_vs_actual_usd"]
     forged_chain = folder / "forged.jsonl"
     forged_chain.write_bytes(
         chain.read_bytes().replace(f":{saved},".encode(), f":{round(saved * 10, 6)},".encode())
