@@ -27,8 +27,10 @@ test-panel: $(READY)  ## part of test
 	$(BIN)/pytest -m browser tests/browser/test_smoke.py
 
 # Operations are tested through the workspace, the CLI, the panel and the views.
+SLOWER := faults backends fuzz docs universes operations cli panel views workspace
+
 quick: $(READY)  ## the first case of each test, without the slower folders: at most 2 minutes
-	$(PYTEST) -q --quick $(foreach part,faults backends fuzz docs universes operations,--ignore=tests/$(part))
+	$(PYTEST) -q --quick $(SLOWER:%=--ignore=tests/%)
 
 test-all: test test-rest  ## every test
 
