@@ -26,7 +26,7 @@ test-notebooks: $(READY)  ## part of test
 test-panel: $(READY)  ## part of test
 	$(BIN)/pytest -m browser tests/browser/test_smoke.py
 
-# Operations are tested through the workspace, the CLI, the panel and the views.
+# Left out of `make quick`: they start processes, drive the whole program or render much.
 SLOWER := faults backends fuzz docs universes operations cli panel views workspace
 
 quick: $(READY)  ## the first case of each test, without the slower folders: at most 2 minutes
