@@ -115,6 +115,11 @@ def test_suggested_routes_are_shown_written_and_planned(
         capsys,
     )
     check_error(["suggest", "--store", sample], 2, "--target", capsys)
+    check_error([*command, "--projection", "flat"], 2, "expected full or reference", capsys)
+    facts = tmp_path / "facts.yaml"
+    facts.write_text("openai:gpt-4o-mini: {context_tokens: 1}\n")
+    limited = run_json(capsys, *command, "--facts", str(facts))["items"]
+    assert {item["route"]["then"]["target_model"] for item in limited} == {"claude-haiku-4-5"}
 
 
 def test_assumptions_and_projections(

@@ -30,7 +30,7 @@ from ttplan.model.errors import Cancelled, InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ttplan.model.plan import PlanConfig
+    from ttplan.model.plan import PlanConfig, Projection
 
 FactsOption = Annotated[
     Path | None,
@@ -172,10 +172,14 @@ def _read_config(routes: Path, projection: str | None) -> PlanConfig | None:
 
     if projection is None:
         return None
-    if projection not in ("full", "reference"):
-        raise InputError(f"--projection is {projection!r}; expected full or reference")
     config = read_plan_file(routes).config or PlanConfig()
-    return config.model_copy(update={"projection": projection})
+    return config.model_copy(update={"projection": _read_projection(projection)})
+
+
+def _read_projection(text: str) -> Projection:
+    if text not in ("full", "reference"):
+        raise InputError(f"--projection is {text!r}; expected full or reference")
+    return text  # type: ignore[return-value]  # checked above
 
 
 def _show_savings(frame: pd.DataFrame, json: bool, title: str, columns: list[str]) -> None:
@@ -210,6 +214,8 @@ def suggest(
     ] = "tag,model,input_tokens",
     store: StoreOption = DEFAULT_STORE,
     prices: PricesOption = None,
+    facts: FactsOption = None,
+    projection: Annotated[str, option("How to project costs: full or reference.")] = "full",
     start: StartOption = None,
     end: EndOption = None,
     min_share: Annotated[
@@ -228,6 +234,8 @@ def suggest(
         [name.strip() for name in by.split(",") if name.strip()],
         window=read_window(start, end),
         prices=prices,
+        facts=facts,
+        projection=_read_projection(projection),
         min_share=min_share,
         limit=limit,
     )
