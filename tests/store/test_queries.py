@@ -159,6 +159,7 @@ def test_entries_match_the_filters_and_are_sorted_by_seq(store: Store) -> None:
     )
     with store.read() as snapshot:
         assert snapshot.find_entries(OTHER, EntryFilter()) == []
+        assert snapshot.edited_columns(ORG) == []
 
 
 def _time(record: StoredEntry) -> datetime:

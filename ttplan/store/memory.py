@@ -33,6 +33,7 @@ from ttplan.store.protocol import (
     MAX_EXAMPLES,
     MIN_ID_PREFIX,
     ConflictKind,
+    EditedColumn,
     EntryFilter,
     IngestResult,
     OnConflict,
@@ -126,6 +127,9 @@ class MemorySnapshot:
         entries = self.entries(org_id, since=filters.after + 1)
         matching = (record for record in entries if _entry_matches(record, filters))
         return list(islice(matching, filters.limit))
+
+    def edited_columns(self, org_id: UUID) -> list[EditedColumn]:
+        return []  # it has no columns beside the entries
 
     def reconciliations(self, org_id: UUID) -> list[Reconciliation]:
         own = (value for org, value in self._state.reconciliations if org == org_id)

@@ -55,6 +55,18 @@ class EntryFilter(NamedTuple):
     limit: int | None = None
 
 
+class EditedColumn(NamedTuple):
+    """A column that repeats a part of a signed entry and no longer says what the entry says.
+
+    `stored` and `signed` are the two values as text.
+    """
+
+    seq: int
+    column: str
+    stored: str
+    signed: str
+
+
 MIN_ID_PREFIX = 4
 """How many characters of a plan's id are enough to find it, if no other plan has them."""
 MAX_EXAMPLES = 3
@@ -178,6 +190,10 @@ class Snapshot(Protocol):
 
     def find_entries(self, org_id: UUID, filters: EntryFilter) -> list[StoredEntry]:
         """The chain's entries that match, by seq."""
+
+    def edited_columns(self, org_id: UUID) -> list[EditedColumn]:
+        """The columns of the chain's entries that contradict the signed body, by seq; the first
+        ones if there are many."""
 
     def reconciliations(self, org_id: UUID) -> list[Reconciliation]:
         """The reconciliations of an organisation's plans, oldest first."""

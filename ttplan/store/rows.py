@@ -16,6 +16,7 @@ from ttplan.model.errors import StoreError
 from ttplan.model.route import ProposedRoute
 from ttplan.model.stored_entry import StoredEntry
 from ttplan.model.stored_plan import LiveRoute, StoredPlan, UnreadableRoute
+from ttplan.store.protocol import EditedColumn
 from ttplan.util.yaml_files import describe_validation_error
 
 PLAN_COLUMNS = (
@@ -165,6 +166,23 @@ def entry_row(record: StoredEntry, tip: TipAnchor | None) -> EntryRow:
         record.hash,
         record.signature,
     )
+
+
+def edited_columns_from_row(row: Sequence[Any]) -> list[EditedColumn]:
+    """The columns of a row of `select_edited_columns` that contradict its body.
+
+    There are none if the body cannot be read: its hash shows that.
+    """
+    seq, event, logged_at, body, event_differs, time_differs = row
+    try:
+        fields = orjson.loads(body)
+        signed_event, signed_time = str(fields["event"]), str(fields["timestamp"])
+    except (ValueError, KeyError, TypeError):
+        return []
+    edited = [EditedColumn(seq, "event", event, signed_event)] if event_differs else []
+    if time_differs:
+        edited.append(EditedColumn(seq, "logged_at", logged_at, signed_time))
+    return edited
 
 
 def check_next_seq(record: StoredEntry, expected: int) -> None:

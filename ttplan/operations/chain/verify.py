@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.rotation import list_keys
 from ttplan.audit.verify.file import open_resume_file
 from ttplan.audit.verify.options import VerifyOptions
-from ttplan.audit.verify.report import ChainReport
+from ttplan.audit.verify.report import ChainReport, FirstBad
 from ttplan.audit.verify.reporting import verify_with_report
-from ttplan.store.protocol import Store
+from ttplan.store.protocol import EditedColumn, Store
 from ttplan.util.monitor import CountCallback, show_progress
 
 
@@ -41,7 +43,7 @@ def verify_store(
         entries = iter(()) if org_id is None else snapshot.entries(org_id, since=first_seq)
         total = None if tip is None else tip.seq + 1
         with show_progress("verifying", progress, total=total) as monitor:
-            return verify_with_report(
+            report = verify_with_report(
                 entries,
                 key,
                 options,
@@ -49,3 +51,32 @@ def verify_store(
                 progress=monitor.count,
                 resume=resume_file,
             )
+        if org_id is None or report.first_bad is not None:
+            return report
+        return _with_edited_columns(report, snapshot.edited_columns(org_id))
+
+
+def describe_edited_column(edited: EditedColumn) -> str:
+    """Say which column contradicts which entry, and what to do."""
+    return (
+        f"entry {edited.seq}: the store's column {edited.column} says {edited.stored[:80]!r}, the "
+        f"signed entry says {edited.signed[:80]!r}; the column was edited without ttplan. The "
+        "entry itself is signed: set the column to what it says, and find out who can write to the store"
+    )
+
+
+def _with_edited_columns(report: ChainReport, edited: list[EditedColumn]) -> ChainReport:
+    """Add to a report on a good chain whether the store's columns say what its entries say."""
+    check = "that the columns event and logged_at, which nothing signs, say what the entries say"
+    report = replace(report, checks=(*report.checks, check))
+    if not edited:
+        return report
+    first_bad = FirstBad(
+        index=edited[0].seq,
+        error="ColumnMismatch",
+        message=describe_edited_column(edited[0]),
+        expected=edited[0].signed,
+        found=edited[0].stored,
+        hint=describe_edited_column(edited[0]),
+    )
+    return replace(report, verdict="broken", first_bad=first_bad)

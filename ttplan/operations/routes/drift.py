@@ -14,6 +14,7 @@ from ttplan.history.compare import changed_fields
 from ttplan.history.timeline import History, load_history
 from ttplan.model.results.drift import Drift, DriftProblem, RouteDrift
 from ttplan.model.stored_plan import LiveRoute, UnreadableRoute
+from ttplan.operations.chain.verify import describe_edited_column
 from ttplan.operations.context import Context
 from ttplan.store.protocol import Snapshot
 
@@ -76,6 +77,7 @@ def find_drift(
             *broken,
             *history.problems,
             *([] if broken else _statuses(history, snapshot.statuses(org_id))),
+            *([] if broken else _edited_columns(snapshot, org_id)),
         ),
     )
 
@@ -85,6 +87,11 @@ def _check(snapshot: Snapshot, org_id: UUID, key: VerifyingKey, own_key: bool) -
     first = list_keys(snapshot.entries(org_id), key)[0] if own_key else key
     options = VerifyOptions(public_key=None if own_key else key, signatures="tip")
     return verify_with_report(snapshot.entries(org_id), first, options, key_source="drift")
+
+
+def _edited_columns(snapshot: Snapshot, org_id: UUID) -> Iterator[DriftProblem]:
+    for edited in snapshot.edited_columns(org_id):
+        yield DriftProblem(seq=edited.seq, message=describe_edited_column(edited))
 
 
 def _routes(history: History, rows: list[LiveRoute | UnreadableRoute]) -> Iterator[RouteDrift]:

@@ -10,13 +10,16 @@ from ttplan.audit.keys.signer import Signer
 from ttplan.audit.rotation import is_continued_by
 from ttplan.model.errors import InputError, KeyFileError, StoreError
 from ttplan.model.policy import Policy
+from ttplan.model.results.drift import Drift
 from ttplan.model.results.health import Health, HealthCheck
 from ttplan.model.stored_plan import LiveRoute
+from ttplan.operations.chain.verify import describe_edited_column
 from ttplan.operations.context import Context
 from ttplan.operations.routes.drift import find_drift
 from ttplan.policy.check import policy_matches_chain
 from ttplan.store.protocol import Snapshot, Store
 
+_NOT_COMPARED = "not compared: the chain is broken, so what was signed is unknown"
 MAX_PRICE_AGE = timedelta(days=30)
 """How old the prices of a live plan may be."""
 
@@ -72,24 +75,18 @@ def check_health(
         key, key_check = _key(snapshot, signing_key)
         verifying = public_key or (None if key is None else key.public_key)
         drift = find_drift(snapshot, snapshot.org_id(), verifying, own_key=public_key is None)
-        blocked = next((problem.message for problem in drift.problems), None)
-        length = "1 entry" if drift.entries == 1 else f"{drift.entries:,} entries"
-        routes = ", ".join(f"{route.name!r:.60} {route.kind}" for route in drift.routes)
+        chain = _chain(snapshot, drift)
+        problems = [problem.message for problem in drift.problems]
+        blocked = next((problem for problem in problems if problem not in chain.said), None)
         return Health(
             checks=(
                 HealthCheck(
                     name="schema", ok=True, said="the current one"
                 ),  # or it would not have been opened
                 key_check,
-                HealthCheck(
-                    name="chain", ok=drift.chain != "broken", said=f"{length}; {drift.chain}"
-                ),
-                HealthCheck(name="plans", ok=blocked is None, said=blocked or "as the chain says"),
-                HealthCheck(
-                    name="routes",
-                    ok=not drift.routes,
-                    said=routes or f"{drift.live:,} live, as signed",
-                ),
+                chain,
+                _plans(drift, blocked),
+                _routes(drift),
                 _orphans(store, snapshot),
                 _prices(snapshot, at, price_age),
                 _costs(snapshot, at),
@@ -118,6 +115,35 @@ def _key(
         )
         return key, HealthCheck(name="key", ok=False, said=message)
     return key, HealthCheck(name="key", ok=True, said="present; it signs the chain's next entry")
+
+
+def _chain(snapshot: Snapshot, drift: Drift) -> HealthCheck:
+    """Whether the chain is good, and the columns beside its entries say what they say."""
+    length = "1 entry" if drift.entries == 1 else f"{drift.entries:,} entries"
+    org_id = snapshot.org_id()
+    if drift.chain == "broken":
+        reason = drift.problems[0].message if drift.problems else "see `ttplan verify`"
+        return HealthCheck(name="chain", ok=False, said=f"broken; {reason}")
+    edited = [] if org_id is None else snapshot.edited_columns(org_id)
+    said = "; ".join([length, drift.chain, *map(describe_edited_column, edited)])
+    return HealthCheck(name="chain", ok=not edited, said=said)
+
+
+def _plans(drift: Drift, problem: str | None) -> HealthCheck:
+    """Whether the plan rows say what the chain says."""
+    if drift.chain == "broken":
+        return HealthCheck(name="plans", ok=False, said=_NOT_COMPARED)
+    return HealthCheck(name="plans", ok=problem is None, said=problem or "as the chain says")
+
+
+def _routes(drift: Drift) -> HealthCheck:
+    """Whether the live routes are the signed ones."""
+    if drift.chain == "broken":
+        return HealthCheck(name="routes", ok=False, said=_NOT_COMPARED)
+    routes = ", ".join(f"{route.name!r:.60} {route.kind}" for route in drift.routes)
+    return HealthCheck(
+        name="routes", ok=not drift.routes, said=routes or f"{drift.live:,} live, as signed"
+    )
 
 
 def _orphans(store: Store, snapshot: Snapshot) -> HealthCheck:

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+def _in_body(field: str) -> str:
+    """A field of an entry's body as SQL; null if the body is not JSON."""
+    return f"CASE WHEN json_valid(body) THEN json_extract_string(body, '$.{field}') END"
+
+
 class DuckDBSnapshot(SQLSnapshot):
     """What can be read of an open store."""
 
@@ -27,7 +32,9 @@ class DuckDBSnapshot(SQLSnapshot):
         tables="",
         insertion_order="rowid",
         name_contains="contains(name, ?)",
-        payload_plan_id="json_extract_string(body, '$.payload.plan_id')",
+        payload_plan_id=_in_body("payload.plan_id"),
+        event=_in_body("event"),
+        timestamp=f"TRY_CAST({_in_body('timestamp')} AS TIMESTAMPTZ)",
         logged_at="TRY_CAST(logged_at AS TIMESTAMPTZ)",
     )
 

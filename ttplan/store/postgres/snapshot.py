@@ -29,6 +29,13 @@ _NO_ORG = UUID(int=0)
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('ttplan ' || ?::text, 0))"
 _SETTINGS = ("org_id", "name", "value")
 
+_TIMESTAMP = (
+    "CASE WHEN ttplan.read_json(body) ->> 'timestamp' ~"
+    r" '^\d{4}-\d\d-\d\dT[0-2]\d:[0-5]\d:[0-5]\d(\.\d+|)\+00:00$'"
+    " THEN (ttplan.read_json(body) ->> 'timestamp')::timestamptz END"
+)
+"""An entry's time in its body; null if it is not one."""
+
 OpenRequests = Callable[[], AbstractContextManager["ir.Table"]]
 """Opens requests that are not in the store, such as Parquet files."""
 TranslateErrors = Callable[[str], AbstractContextManager[None]]
@@ -55,6 +62,8 @@ class PostgresSnapshot(SQLSnapshot):
         insertion_order="number",
         name_contains="position(? IN name) > 0",
         payload_plan_id="ttplan.read_json(body) #>> '{payload,plan_id}'",
+        event="ttplan.read_json(body) ->> 'event'",
+        timestamp=_TIMESTAMP,
         logged_at="logged_at",
     )
 

@@ -20,7 +20,12 @@ class Dialect(NamedTuple):
     """The column of `reconciliations` that orders rows as they were inserted."""
     name_contains: str
     payload_plan_id: str
+    event: str
+    """The event in an entry's body, which is signed; null if the body cannot be read."""
+    timestamp: str
+    """The time in an entry's body, as a timestamp; null if the body cannot be read."""
     logged_at: str
+    """The column `logged_at`, which is not signed, as a timestamp."""
 
 
 class Query(NamedTuple):
@@ -60,10 +65,10 @@ def select_entries(dialect: Dialect, org_id: UUID, filters: EntryFilter) -> Quer
         {
             "org_id = ?": org_id,
             "seq > ?": filters.after,
-            "event = ?": filters.event,
+            f"{dialect.event} = ?": filters.event,
             f"{dialect.payload_plan_id} = ?": filters.plan_id and str(filters.plan_id),
-            f"{dialect.logged_at} >= ?": filters.since,
-            f"{dialect.logged_at} < ?": filters.until,
+            f"{dialect.timestamp} >= ?": filters.since,
+            f"{dialect.timestamp} < ?": filters.until,
         }
     )
     limit = "" if filters.limit is None else f" LIMIT {int(filters.limit)}"
@@ -71,3 +76,16 @@ def select_entries(dialect: Dialect, org_id: UUID, filters: EntryFilter) -> Quer
     table = f"{dialect.tables}audit_entries"
     query = f"SELECT {columns} FROM {table} {clause.text} ORDER BY seq{limit}"  # noqa: S608
     return Query(query, clause.values)
+
+
+def select_edited_columns(dialect: Dialect, org_id: UUID, limit: int) -> Query:
+    """Selects `seq, event, logged_at, body` of entries with a column that contradicts the body, by
+    seq, and for the two columns whether they do."""
+    event = f"event IS DISTINCT FROM {dialect.event}"
+    time = f"{dialect.logged_at} IS DISTINCT FROM {dialect.timestamp}"
+    columns = f"seq, event, CAST(logged_at AS VARCHAR), body, {event}, {time}"
+    query = (
+        f"SELECT {columns} FROM {dialect.tables}audit_entries"  # noqa: S608
+        f" WHERE org_id = ? AND ({event} OR {time}) ORDER BY seq LIMIT {int(limit)}"
+    )
+    return Query(query, [org_id])

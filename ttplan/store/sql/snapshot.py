@@ -14,17 +14,24 @@ from ttplan.model.results.reconciliation import Reconciliation
 from ttplan.model.stored_entry import StoredEntry
 from ttplan.model.stored_plan import LiveRoute, Status, StoredPlan, UnreadableRoute
 from ttplan.store.plan_summary import incomplete_plans
-from ttplan.store.protocol import MIN_ID_PREFIX, EntryFilter, PlanFilter
+from ttplan.store.protocol import MIN_ID_PREFIX, EditedColumn, EntryFilter, PlanFilter
 from ttplan.store.rows import (
     LIVE_COLUMNS,
     PLAN_COLUMNS,
+    edited_columns_from_row,
     first_line,
     live_route_from_row,
     plan_from_row,
     readable_routes,
     record_from_row,
 )
-from ttplan.store.sql.queries import Dialect, Query, select_entries, select_plans
+from ttplan.store.sql.queries import (
+    Dialect,
+    Query,
+    select_edited_columns,
+    select_entries,
+    select_plans,
+)
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -32,6 +39,8 @@ if TYPE_CHECKING:
 
 _CHUNK = 5_000
 """How many entries one query of `entries` fetches."""
+_MAX_EDITED = 100
+"""How many entries with edited columns are reported."""
 
 
 class SQLSnapshot(ABC):
@@ -141,6 +150,15 @@ class SQLSnapshot(ABC):
         self._lock_org(org_id)
         query = select_entries(self.dialect, org_id, filters)
         return [record_from_row(org_id, row) for row in self._rows(query.text, *query.values)]
+
+    def edited_columns(self, org_id: UUID) -> list[EditedColumn]:
+        self._lock_org(org_id)
+        query = select_edited_columns(self.dialect, org_id, _MAX_EDITED)
+        return [
+            edited
+            for row in self._rows(query.text, *query.values)
+            for edited in edited_columns_from_row(row)
+        ]
 
     def reconciliations(self, org_id: UUID) -> list[Reconciliation]:
         self._lock_org(org_id)
