@@ -350,7 +350,7 @@ def test_an_empty_store_shows_what_to_do(tmp_path: Path) -> None:
     assert "The chain has no entries yet" in shown_text(panel.chain.rows)
     panel.verifying.verify.click()
     assert panel.join()
-    assert "0 entries" in shown_text(panel.verifying.outcome)
+    assert "Nothing to verify: the chain has no entries" in shown_text(panel.verifying.outcome)
 
 
 def test_each_error_has_its_own_notice_and_advice() -> None:

@@ -2,10 +2,10 @@
 """Verify an exported audit chain: python verify_chain.py CHAIN.jsonl PUBLIC_KEY_HEX [SEQ:HASH]
 
 PUBLIC_KEY_HEX is the chain's first key. SEQ:HASH is an anchor: the entry at which the chain must
-end. Get both from elsewhere than the file. The script prints one line and exits 0 (verified), 1
-(broken) or 2 (bad input). An entry's hash is BLAKE3(previous hash, canonical JSON of its body), its
-signature is Ed25519 over that hash. The script needs only cryptography, blake3 and orjson. Read it
-before you trust it.
+end ("empty": no entries). Get both from elsewhere than the file. The script prints one line and
+exits 0 (verified), 1 (broken) or 2 (bad input, or nothing to verify). An entry's hash is
+BLAKE3(previous hash, canonical JSON of its body), its signature is Ed25519 over that hash. The
+script needs only cryptography, blake3 and orjson. Read it before you trust it.
 """
 
 import json
@@ -239,6 +239,9 @@ def main(arguments: list[str]) -> int:
         with open(arguments[0], "rb") as file:
             lines = iter(lambda: file.readline(MAX_LINE + 1), b"")
             count, tip = verify(lines, *(text.strip() for text in arguments[1:3]))
+        if count == 0 and arguments[2:3] != ["empty"]:
+            print("NOTHING TO VERIFY: the chain has no entries; if that is expected, add: empty")
+            return 2
         print(f"VERIFIED: {count} entries, ends at {tip}")
     except Broken as error:
         print(f"BROKEN: {error.args[0]} at entry {error.args[1]}", file=sys.stderr)

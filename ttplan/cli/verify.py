@@ -72,7 +72,7 @@ def verify(
         option("A trusted entry (SEQ:HASH): only check what follows; --key-hex is its key."),
     ] = None,
     anchor: Annotated[
-        str | None, option("The entry that the chain must end with: SEQ:HASH.")
+        str | None, option("The entry that the chain must end with: SEQ:HASH, or `empty` for none.")
     ] = None,
     through: Annotated[
         list[str] | None,
@@ -104,7 +104,10 @@ def verify(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Verify an audit chain. Exits 0 verified, 1 broken, 4 only consistent with its own key."""
+    """Verify an audit chain.
+
+    Exits 0 verified, 1 broken, 2 if it has no entries, 4 only consistent with its own key.
+    """
     from ttplan.audit.proofs.anchors import read_anchors
     from ttplan.audit.verify.file import verify_file
 

@@ -84,6 +84,10 @@ def verdict(report: ChainReport) -> Notice:
             "Do not rely on that entry or any after it; keep this file as it is, and compare it "
             "with an export or a backup.",
         )
+    if report.verdict == "nothing to verify":
+        return Notice(
+            "own-key", "Nothing to verify: the chain has no entries", report.not_checked[0]
+        )
     if report.verdict == "verified" and report.anchor is None:
         return Notice(
             "verified",

@@ -131,6 +131,9 @@ class MemorySnapshot:
     def edited_columns(self, org_id: UUID) -> list[EditedColumn]:
         return []  # it has no columns beside the entries
 
+    def foreign_entries(self, org_id: UUID | None) -> dict[UUID, int]:
+        return {org: len(chain) for org, chain in self._state.chains.items() if org != org_id}
+
     def reconciliations(self, org_id: UUID) -> list[Reconciliation]:
         own = (value for org, value in self._state.reconciliations if org == org_id)
         return sorted(own, key=lambda reconciliation: reconciliation.reconciled_at)

@@ -195,6 +195,9 @@ class Snapshot(Protocol):
         """The columns of the chain's entries that contradict the signed body, by seq; the first
         ones if there are many."""
 
+    def foreign_entries(self, org_id: UUID | None) -> dict[UUID, int]:
+        """How many entries of other organisations a store of one organisation has, by id."""
+
     def reconciliations(self, org_id: UUID) -> list[Reconciliation]:
         """The reconciliations of an organisation's plans, oldest first."""
 

@@ -90,10 +90,16 @@ def test_report_of_a_good_chain_names_its_checks(
 
 
 def test_report_of_no_entries_says_nothing_was_checked() -> None:
-    assert reported([]).not_checked == (
-        "anything: the chain has no entries, be it new or wiped",
-        END,
-    )
+    empty = reported([])
+    assert (empty.verdict, empty.exit_code, empty.ok) == ("nothing to verify", 2, False)
+    assert empty.checks == ()
+    assert empty.not_checked[0].startswith("anything: the chain has no entries.")
+    expected = reported([], anchor="empty")
+    assert (expected.verdict, expected.exit_code) == ("verified", 0)
+    assert expected.checks == ("that the chain has no entries, as the anchor says",)
+    longer = reported(ENTRIES[:2], anchor="empty")
+    assert longer.first_bad is not None
+    assert (longer.verdict, longer.first_bad.reason) == ("broken", "longer")
     assert (
         reported(since=at(ENTRIES, 8)).not_checked[0]
         == "anything: no entry follows on the trusted one"

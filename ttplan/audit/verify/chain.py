@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ttplan.audit.entries import to_record
 from ttplan.audit.entry_checks import signature_error
 from ttplan.audit.keys.key_files import VerifyingKey
-from ttplan.audit.verify.options import SignatureScope, VerifyOptions
+from ttplan.audit.verify.options import EMPTY_CHAIN, SignatureScope, VerifyOptions
 from ttplan.audit.verify.segment import Segment
 from ttplan.audit.verify.walker import ChainWalker, Verification
 from ttplan.audit.verify.workers import WorkerPool, start_workers
@@ -186,6 +186,9 @@ def verify_entries(
     verified = walker.result(count)
     for anchor in anchors:
         _check_anchor(verified, walker.anchored_hashes.get(anchor.seq), anchor)
+    if options.expect_empty and verified.tip is not None:
+        detail = f"it ends at {verified.tip}, the anchor is {EMPTY_CHAIN}"
+        raise TruncatedChain(0, verified.tip.seq + 1, detail, reason="longer")
     if options.anchor is not None and verified.tip != options.anchor:
         raise _truncated(verified, options.anchor, "longer")
     return verified

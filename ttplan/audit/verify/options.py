@@ -15,6 +15,8 @@ from ttplan.util.paths import PathLike
 
 SignatureScope = Literal["all", "tip"]
 """Which signatures are checked: every one, or only the last one of each key."""
+EMPTY_CHAIN = "empty"
+"""The anchor of a chain without entries."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,8 @@ class VerifyOptions:
         A trusted entry. Only the entries after it are checked.
     anchor
         The entry at which the chain must end.
+    expect_empty
+        Whether the chain must have no entries: the anchor `empty`.
     passes_through
         Entries that the chain must contain, sorted by seq.
     distrust_after
@@ -47,6 +51,7 @@ class VerifyOptions:
     signatures: SignatureScope = "all"
     since: TipAnchor | None = None
     anchor: TipAnchor | None = None
+    expect_empty: bool = False
     passes_through: tuple[TipAnchor, ...] = ()
     distrust_after: TipAnchor | None = None
     on_fork: Callable[[bytes], None] | None = None
@@ -72,11 +77,15 @@ class VerifyOptions:
         """
         if isinstance(public_key, str):
             public_key = VerifyingKey.from_hex(public_key)
+        expect_empty = anchor == EMPTY_CHAIN
+        if expect_empty:
+            anchor = None
         return cls(
             public_key=public_key,
             signatures=signatures,
             since=TipAnchor.parse(since) if isinstance(since, str) else since,
             anchor=TipAnchor.parse(anchor) if isinstance(anchor, str) else anchor,
+            expect_empty=expect_empty,
             passes_through=tuple(passes_through),
             distrust_after=distrust_after,
             on_fork=on_fork,

@@ -9,10 +9,15 @@ from typing import Literal
 from uuid import UUID
 
 from ttplan.model.audit import Record, TipAnchor
-from ttplan.model.errors import TruncatedChain
+from ttplan.model.errors import InputError, TruncatedChain
 
-Verdict = Literal["verified", "consistent with its own key", "broken"]
-_EXIT_CODES = {"verified": 0, "consistent with its own key": 4, "broken": 1}
+Verdict = Literal["verified", "consistent with its own key", "broken", "nothing to verify"]
+_EXIT_CODES = {
+    "verified": 0,
+    "consistent with its own key": 4,
+    "broken": 1,
+    "nothing to verify": InputError.exit_code,
+}
 _PAGE_STYLE = """
 :root { color-scheme: light dark; }
 body { font: 1rem/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem;
@@ -58,7 +63,9 @@ class ChainReport(Record):
     """The outcome of a verification.
 
     The verdict is "verified" only with a key from elsewhere. With the key that comes with the
-    chain it is "consistent with its own key". `exit_code` is 0, 4 and 1 for the three verdicts.
+    chain it is "consistent with its own key". A chain without entries is "nothing to verify",
+    unless the anchor says that it is empty. `exit_code` is 0 for "verified", 4, 2, and 1 for
+    "broken".
     """
 
     verdict: Verdict
@@ -86,7 +93,8 @@ class ChainReport(Record):
 
     @property
     def exit_code(self) -> int:
-        """0 if the chain is verified, 4 if only consistent with its own key, 1 if it is broken."""
+        """0 if the chain is verified, 1 if it is broken, 2 if it has no entries, 4 if it is only
+        consistent with its own key."""
         return _EXIT_CODES[self.verdict]
 
     @property

@@ -10,12 +10,17 @@ from uuid import UUID
 from ttplan.audit.entry_checks import UUID_TEXT
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.verify.chain import Entries, verify_entries
-from ttplan.audit.verify.options import VerifyOptions
+from ttplan.audit.verify.options import EMPTY_CHAIN, VerifyOptions
 from ttplan.audit.verify.report import ChainReport, FirstBad, LaterKey
 from ttplan.audit.verify.resume import ResumeFile
 from ttplan.audit.verify.segment import Segment, count_entries
 from ttplan.model.audit import AuditEntry, StoredEntry
 from ttplan.model.errors import BadSignature, ChainError, Equivocation, TruncatedChain, TtplanError
+
+_NO_ENTRIES = (
+    f"anything: the chain has no entries. If that is expected, give the anchor {EMPTY_CHAIN!r}; if "
+    "entries were written, they were deleted: look for them in a backup or an export"
+)
 
 
 def verify_with_report(
@@ -88,17 +93,15 @@ def verify_with_report(
             resume.write()
         raise
     else:
-        if verified.entries == 0:
-            what = (
-                "the chain has no entries, be it new or wiped"
-                if since is None
-                else "no entry follows on the trusted one"
-            )
-            not_checked.insert(0, f"anything: {what}")
+        verdict = "consistent with its own key" if options.public_key is None else "verified"
+        if verified.entries == 0 and since is not None:
+            not_checked.insert(0, "anything: no entry follows on the trusted one")
+        elif verified.entries == 0 and options.expect_empty:
+            checks = ["that the chain has no entries, as the anchor says"]
+        elif verified.entries == 0:
+            verdict, checks, not_checked = "nothing to verify", [], [_NO_ENTRIES]
         outcome = {
-            "verdict": (
-                "consistent with its own key" if options.public_key is None else "verified"
-            ),
+            "verdict": verdict,
             "org_id": verified.org_id,
             "entries": verified.entries,
             "tip": verified.tip,
@@ -135,7 +138,9 @@ def _describe_checks(options: VerifyOptions) -> tuple[list[str], list[str]]:
             "the last signature of each key, which vouches for the content of all entries before it"
         )
         not_checked.append("the signatures of the other entries")
-    if options.anchor is not None:
+    if options.expect_empty:
+        checks.append("that the chain has no entries")
+    elif options.anchor is not None:
         checks.append(f"that the chain ends at seq {options.anchor.seq} of the anchor")
     else:
         not_checked.append("whether entries are missing at the end: give an anchor for that")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from uuid import UUID
 
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.rotation import list_keys
@@ -51,9 +53,31 @@ def verify_store(
                 progress=monitor.count,
                 resume=resume_file,
             )
-        if org_id is None or report.first_bad is not None:
+        report = _with_foreign_entries(report, snapshot.foreign_entries(org_id))
+        if org_id is None or report.first_bad is not None or not report.entries:
             return report
         return _with_edited_columns(report, snapshot.edited_columns(org_id))
+
+
+def describe_foreign_entries(foreign: Mapping[UUID, int]) -> str | None:
+    """Say that the store has entries of organisations other than its own; None if it has none."""
+    if not foreign:
+        return None
+    counts = " and ".join(
+        f"{count:,} {'entry' if count == 1 else 'entries'} of organisation {org_id}"
+        for org_id, count in foreign.items()
+    )
+    return (
+        f"the store also holds {counts}, which is not the one that its setting org_id names. A "
+        "store belongs to one organisation: find out who changed the setting or added the entries"
+    )
+
+
+def _with_foreign_entries(report: ChainReport, foreign: Mapping[UUID, int]) -> ChainReport:
+    message = describe_foreign_entries(foreign)
+    if message is None:
+        return report
+    return replace(report, not_checked=(f"the rest: {message}", *report.not_checked))
 
 
 def describe_edited_column(edited: EditedColumn) -> str:
@@ -61,7 +85,8 @@ def describe_edited_column(edited: EditedColumn) -> str:
     return (
         f"entry {edited.seq}: the store's column {edited.column} says {edited.stored[:80]!r}, the "
         f"signed entry says {edited.signed[:80]!r}; the column was edited without ttplan. The "
-        "entry itself is signed: set the column to what it says, and find out who can write to the store"
+        "entry itself is signed: set the column to what it says, and find out who can write to "
+        "the store"
     )
 
 

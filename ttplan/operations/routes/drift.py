@@ -14,7 +14,7 @@ from ttplan.history.compare import changed_fields
 from ttplan.history.timeline import History, load_history
 from ttplan.model.results.drift import Drift, DriftProblem, RouteDrift
 from ttplan.model.stored_plan import LiveRoute, UnreadableRoute
-from ttplan.operations.chain.verify import describe_edited_column
+from ttplan.operations.chain.verify import describe_edited_column, describe_foreign_entries
 from ttplan.operations.context import Context
 from ttplan.store.protocol import Snapshot
 
@@ -57,8 +57,10 @@ def find_drift(
 
     Without a key the chain is not verified, and the report says so.
     """
+    foreign = describe_foreign_entries(snapshot.foreign_entries(org_id))
+    others = () if foreign is None else (DriftProblem(message=foreign),)
     if org_id is None:
-        return Drift(entries=0, live=0, chain="empty")
+        return Drift(entries=0, live=0, chain="empty", problems=others)
     report = None if key is None else _check(snapshot, org_id, key, own_key)
     broken = (
         ()
@@ -78,6 +80,7 @@ def find_drift(
             *history.problems,
             *([] if broken else _statuses(history, snapshot.statuses(org_id))),
             *([] if broken else _edited_columns(snapshot, org_id)),
+            *others,
         ),
     )
 

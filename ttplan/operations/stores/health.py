@@ -13,7 +13,7 @@ from ttplan.model.policy import Policy
 from ttplan.model.results.drift import Drift
 from ttplan.model.results.health import Health, HealthCheck
 from ttplan.model.stored_plan import LiveRoute
-from ttplan.operations.chain.verify import describe_edited_column
+from ttplan.operations.chain.verify import describe_edited_column, describe_foreign_entries
 from ttplan.operations.context import Context
 from ttplan.operations.routes.drift import find_drift
 from ttplan.policy.check import policy_matches_chain
@@ -125,8 +125,10 @@ def _chain(snapshot: Snapshot, drift: Drift) -> HealthCheck:
         reason = drift.problems[0].message if drift.problems else "see `ttplan verify`"
         return HealthCheck(name="chain", ok=False, said=f"broken; {reason}")
     edited = [] if org_id is None else snapshot.edited_columns(org_id)
-    said = "; ".join([length, drift.chain, *map(describe_edited_column, edited)])
-    return HealthCheck(name="chain", ok=not edited, said=said)
+    foreign = describe_foreign_entries(snapshot.foreign_entries(org_id))
+    problems = [*map(describe_edited_column, edited), *([] if foreign is None else [foreign])]
+    said = "; ".join([length, drift.chain, *problems])
+    return HealthCheck(name="chain", ok=not problems, said=said)
 
 
 def _plans(drift: Drift, problem: str | None) -> HealthCheck:

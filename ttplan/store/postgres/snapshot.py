@@ -72,6 +72,9 @@ class PostgresSnapshot(SQLSnapshot):
         self.own_org = store.own_org
         self._requests: ir.Table | None = None
 
+    def foreign_entries(self, org_id: UUID | None) -> dict[UUID, int]:
+        return {}  # one database holds the chains of several organisations
+
     def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         with self._store.translate_errors(""):
             return self._store.connection.execute(_sql(query), values).fetchall()

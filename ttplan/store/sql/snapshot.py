@@ -160,6 +160,10 @@ class SQLSnapshot(ABC):
             for edited in edited_columns_from_row(row)
         ]
 
+    def foreign_entries(self, org_id: UUID | None) -> dict[UUID, int]:
+        rest = "WHERE org_id IS DISTINCT FROM ? GROUP BY org_id ORDER BY org_id"
+        return dict(self._select("org_id, count(*)", "audit_entries", rest, org_id))
+
     def reconciliations(self, org_id: UUID) -> list[Reconciliation]:
         self._lock_org(org_id)
         order = f"WHERE org_id = ? ORDER BY reconciled_at, {self.dialect.insertion_order}"
