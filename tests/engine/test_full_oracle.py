@@ -14,6 +14,7 @@ from unittest.mock import patch
 import ibis.expr.types as ir
 import pytest
 
+from tests import oracle_causes
 from tests.engine.test_replay_oracle import instance
 from tests.oracle import price_of
 from tests.oracle_full import FullOracle
@@ -83,6 +84,7 @@ def check(full: FullPlan, table: ir.Table | None = None) -> PlanResult:
         assert mapped["projected_usd"] == money(row.routed)
     check_aggregates(result, expected)
     check_causes(result, expected)
+    check_change(result, expected)
     check_details(result, expected)
     check_other_prices(result, expected)
     return result
@@ -139,6 +141,22 @@ def check_causes(result: PlanResult, expected: FullOracle) -> None:
     assert result.savings_by_cause.model_dump() == {
         name: money(amount) for name, amount in causes.items()
     }
+
+
+def check_change(result: PlanResult, expected: FullOracle) -> None:
+    """Actual minus projected by cause, whose parts add up to the last digit."""
+    split = result.change_by_cause
+    if not expected.rows:
+        assert split is None
+        return
+    assert split is not None
+    assert split.model_dump() == {
+        name: money(amount) for name, amount in oracle_causes.causes(expected).items()
+    }
+    assert sum(amount for _, amount in split) == result.aggregates.change_vs_actual_usd
+    aggregates = result.aggregates
+    already = aggregates.total_baseline_cost_usd - aggregates.total_actual_cost_usd
+    assert aggregates.saved_already_usd == already
 
 
 def check_details(result: PlanResult, expected: FullOracle) -> None:

@@ -26,12 +26,7 @@ from ttplan.engine.intervals.estimate import (
     route_breakdown,
     savings_by_cause,
 )
-from ttplan.engine.intervals.infer import (
-    Inferred,
-    draws_rows,
-    infer_intervals,
-    resamples,
-)
+from ttplan.engine.intervals.infer import Inferred, draws_rows, infer_intervals, resamples
 from ttplan.engine.intervals.studentised.infer import infer_hall
 from ttplan.engine.intervals.values import projected_latency, routed_medians
 from ttplan.engine.latency import Latencies, latency_counts, project_latencies
@@ -268,6 +263,7 @@ def run_replay(
         assumptions=() if full is None else full.assumptions,
         full=None if full is None else full.details,
         per_month=inferred.per_month,
+        change_by_cause=None if full is None else full.causes,
     )
     return ReplayOutcome(result, spec.pricing, cost_basis=basis)
 
@@ -291,6 +287,7 @@ def _infer(
             lambda: _timed_rows(summary, window.rows, spec, latencies),
             error,
             None if full is None else _at_plan_prices(full.aggregates, spec),
+            {} if full is None else full.cause_errors,
         )
     if inferred is None or not spec.studentises:
         others = _infer_otherwise(summary, table, window, spec, inferred, latencies, error)

@@ -17,6 +17,7 @@ from ttplan.model.projection.full import FullProjection
 from ttplan.model.request import RequestLog
 from ttplan.model.results.parts import (
     CacheHits,
+    ChangeByCause,
     L2Projection,
     PerMonth,
     PoisoningCandidate,
@@ -211,6 +212,8 @@ class Aggregates(OmitsDefaults, FrozenModel):
         projection, as for the next.
     savings_at_plan_prices_usd : Decimal or None
         Actual minus projected cost at the other of `prices_at`: by default, at the plan's moment.
+    saved_already_usd : Decimal or None
+        Baseline minus actual cost: what today's routing and caches save without the plan.
     """
 
     total_baseline_cost_usd: Money
@@ -233,9 +236,15 @@ class Aggregates(OmitsDefaults, FrozenModel):
     requests_ineligible: int | None = None
     requests_failed: int | None = None
     savings_at_plan_prices_usd: SignedMoney | None = None
+    saved_already_usd: SignedMoney | None = None
 
     OMITTED: ClassVar[frozenset[str]] = frozenset(
-        {"requests_ineligible", "requests_failed", "savings_at_plan_prices_usd"}
+        {
+            "requests_ineligible",
+            "requests_failed",
+            "savings_at_plan_prices_usd",
+            "saved_already_usd",
+        }
     )
 
 
@@ -245,7 +254,7 @@ class ConfidenceIntervals(OmitsDefaults, FrozenModel):
     Savings are clipped at 0 (and at 100 for the percentage). Changes are not; the method
     `tt-plan-core` has none. `savings_by_cause_95`, of method `hall` only, has intervals by the
     names of `SavingsByCause`, and of `FullProjection.kept_cache_usd` as `kept_cache`; only that
-    method has one of the projected cost.
+    method has one of the projected cost, and `change_by_cause_95`, by the names of `ChangeByCause`.
     """
 
     savings_usd_95: Interval | None = None
@@ -258,9 +267,10 @@ class ConfidenceIntervals(OmitsDefaults, FrozenModel):
     change_vs_actual_usd_95: Interval | None = None
     savings_by_cause_95: dict[str, Interval | None] = Field(default_factory=dict)
     total_projected_cost_usd_95: Interval | None = None
+    change_by_cause_95: dict[str, Interval | None] = Field(default_factory=dict)
 
     OMITTED: ClassVar[frozenset[str]] = frozenset(
-        {"savings_by_cause_95", "total_projected_cost_usd_95"}
+        {"savings_by_cause_95", "total_projected_cost_usd_95", "change_by_cause_95"}
     )
 
 
@@ -325,6 +335,8 @@ class PlanResult(OmitsDefaults, FrozenModel):
     per_month : PerMonth or None
         What a coming month would save. None if the log is shorter than a day, and for methods
         other than `hall`.
+    change_by_cause : ChangeByCause or None
+        `change_vs_actual_usd` of a full projection, split by cause.
 
     Examples
     --------
@@ -356,8 +368,11 @@ class PlanResult(OmitsDefaults, FrozenModel):
     assumptions: tuple[AssumptionEffect, ...] = ()
     full: FullProjection | None = None
     per_month: PerMonth | None = None
+    change_by_cause: ChangeByCause | None = None
 
-    OMITTED: ClassVar[frozenset[str]] = frozenset({"assumptions", "full", "per_month"})
+    OMITTED: ClassVar[frozenset[str]] = frozenset(
+        {"assumptions", "full", "per_month", "change_by_cause"}
+    )
 
 
 def make_empty_result(

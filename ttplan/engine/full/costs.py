@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import ibis
 import ibis.expr.types as ir
 
+from ttplan.engine.causes import CAUSES, with_causes
 from ttplan.engine.dialects import money_type
 from ttplan.engine.full.money import (
     as_usd,
@@ -104,19 +105,21 @@ def project_costs(
         rows = _filled(rows)
     if shape.reprices:
         rows = _repriced(rows, flags.factors)
-    cost = rows.amount_usd
+    cost, extra = rows.amount_usd, zero
     rest_usd = (rows.cost_usd - rows.listed_usd.fill_null(rows.cost_usd)).cast(money)
     if flags.rest:
         cost = cost + rows.rest_stays.ifelse(rest_usd, zero)
     if flags.redo:
-        cost = cost + times(rows.cost_usd, rows.redo_share, backend)
+        again = times(rows.cost_usd, rows.redo_share, backend)
+        cost, extra = cost + again, rows.moved.ifelse(again, zero)
     negative = (rows.lost < 0) != (rows.spread < 0)
     shift = negative.ifelse(-rows.amount_usd, rows.amount_usd)
     kept = rows.source_caches & ~rows.failed & ~rows.cached & ~rows.hit & (rows.lost != 0)
     shift = kept.ifelse(shift, zero).fill_null(zero)
     if shape.attempts:
-        again = times(rows.attempt, rows.attempt_share, backend).cast(money)
-        shift = (shift + again.fill_null(zero)).cast(money)
+        again = times(rows.attempt, rows.attempt_share, backend).cast(money).fill_null(zero)
+        shift = (shift + again).cast(money)
+        extra = rows.moved.ifelse(extra, again)
     moved_usd = ibis.greatest(cost, zero).cast(money)
     kept_usd = ibis.greatest(rows.cost_usd + shift, zero).cast(money)
     answered = rows.cached & (~rows.moved | (rows.outcome == ANSWERED)) & ~rows.bypass
@@ -126,7 +129,9 @@ def project_costs(
         provider_cache_usd=rows.moved.ifelse(cache_usd, zero).fill_null(zero),
         rest_usd=rows.moved.ifelse(rest_usd, zero),
         projected_hit=rows.hit | answered,
+        **({"extra_usd": extra.cast(money)} if flags.redo or shape.attempts else {}),
     )
+    rows = with_causes(rows, shape)
     kept = {*_KEPT, *(_WHOLE if shape.whole else ())}
     kept_columns = [
         name for name in rows.columns if name in kept or name.startswith(("n_", "marks_"))
@@ -210,6 +215,7 @@ _KEPT = (
     "provider_cache_usd",
     "rest_usd",
     "filled_usd",
+    *(f"{cause}_usd" for cause in CAUSES),
     "pair",
     "target_piece",
     "read",

@@ -44,7 +44,7 @@ _FEATURES = dict(enumerate(FEATURES, 3))
 INPUT_PARTS = ("cached", "write_1h", "write", "in_audio", "in_image", "input")
 OUTPUT_PARTS = ("reasoning", "out_audio", "out_image", "output")
 """Parts of the tokens that have a rate, in the order in which they count; the last is the rest."""
-_MEDIA = {
+MEDIA = {
     "in_audio": ("input_audio_tokens", "ratio_in"),
     "in_image": ("input_image_tokens", "ratio_in"),
     "out_audio": ("output_audio_tokens", "ratio_out"),
@@ -102,7 +102,7 @@ def with_tokens(rows: ir.Table, shape: Shape) -> ir.Table:
         new_hidden=rows.thinks.ifelse(scale(rows.hidden, rows.ratio_reasoning) + rows.added, _ZERO),
         **{
             f"new_{name}": scale(rows[column], rows[ratio])
-            for name, (column, ratio) in _MEDIA.items()
+            for name, (column, ratio) in MEDIA.items()
             if name in shape.carries
         },
     )
@@ -247,7 +247,7 @@ def _attempt(rows: ir.Table, outcome: ir.IntegerValue) -> ir.NumericValue:
 
 def _recorded_source(rows: ir.Table, shape: Shape) -> dict[str, ir.IntegerValue]:
     long = _count(rows, "long_writes")
-    return _split(
+    return split_tokens(
         shape,
         rows.input_tokens,
         rows.output_tokens,
@@ -256,7 +256,7 @@ def _recorded_source(rows: ir.Table, shape: Shape) -> dict[str, ir.IntegerValue]
             "write_1h": long,
             "write": _count(rows, "cache_write_tokens") - long,
             "reasoning": rows.hidden,
-            **{name: rows[column] for name, (column, _) in _MEDIA.items() if name in shape.carries},
+            **{name: rows[column] for name, (column, _) in MEDIA.items() if name in shape.carries},
         },
     )
 
@@ -326,7 +326,7 @@ def with_target_parts(rows: ir.Table, shape: Shape) -> ir.Table:
 def _split_target(
     rows: ir.Table, shape: Shape, *, cached: ir.IntegerValue, write: ir.IntegerValue
 ) -> dict[str, ir.IntegerValue]:
-    return _split(
+    return split_tokens(
         shape,
         rows.new_input,
         rows.new_output,
@@ -335,12 +335,12 @@ def _split_target(
             "write_1h": rows.target_long.ifelse(write, _ZERO),
             "write": rows.target_long.ifelse(_ZERO, write),
             "reasoning": rows.new_hidden,
-            **{name: rows[f"new_{name}"] for name in _MEDIA if name in shape.carries},
+            **{name: rows[f"new_{name}"] for name in MEDIA if name in shape.carries},
         },
     )
 
 
-def _split(
+def split_tokens(
     shape: Shape,
     prompt: ir.IntegerValue,
     answer: ir.IntegerValue,

@@ -109,17 +109,9 @@ def widen(
     change, actual = (usd(total.baseline - total.projected), usd(total.actual - total.projected))
     baseline = float(usd(total.baseline))
 
-    def wider(interval: Interval | None, centre: float, error: float) -> Interval | None:
-        if interval is None:
-            return None
-        half = NormalDist().inv_cdf(UPPER) * error
-        return centre - hypot(centre - interval[0], half), centre + hypot(
-            interval[1] - centre, half
-        )
-
-    usd_95 = wider(intervals.projected_change_usd_95, float(change), standard_error)
+    usd_95 = widen_interval(intervals.projected_change_usd_95, float(change), standard_error)
     pct_95 = (
-        wider(
+        widen_interval(
             intervals.projected_change_pct_95,
             float(change) / baseline * 100,
             standard_error / baseline * 100,
@@ -133,11 +125,19 @@ def widen(
             "projected_change_pct_95": pct_95,
             "savings_usd_95": None if usd_95 is None else _clip(usd_95),
             "savings_pct_95": None if pct_95 is None else _clip(pct_95, 100.0),
-            "change_vs_actual_usd_95": wider(
+            "change_vs_actual_usd_95": widen_interval(
                 intervals.change_vs_actual_usd_95, float(actual), standard_error
             ),
         }
     )
+
+
+def widen_interval(interval: Interval | None, centre: float, error: float) -> Interval | None:
+    """An interval about `centre` with an independent standard error added in quadrature."""
+    if interval is None:
+        return None
+    half = NormalDist().inv_cdf(UPPER) * error
+    return centre - hypot(centre - interval[0], half), centre + hypot(interval[1] - centre, half)
 
 
 def _infer(summary: Summary, mapped: ir.Table, spec: ReplaySpec) -> Inferred:

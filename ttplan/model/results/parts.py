@@ -1,5 +1,5 @@
-"""Parts of a plan's result: semantic hits, hits by cache level, savings by cause, and the coming
-month."""
+"""Parts of a plan's result: semantic hits, hits by cache level, savings and change by cause, and a
+coming month."""
 
 from __future__ import annotations
 
@@ -69,6 +69,33 @@ class SavingsByCause(FrozenModel):
     provider_cache: SignedMoney
     l1_cache: SignedMoney
     l2_cache: SignedMoney
+
+
+class ChangeByCause(FrozenModel):
+    """Actual minus projected cost by cause, in this order; the parts add up. USD per window,
+    signed.
+
+    Attributes
+    ----------
+    prices
+        The tokens of the moved requests, as many as they are at the source and none of them
+        cached: at the source's list price minus at the target's.
+    tokens
+        More or fewer tokens on the target, and answers that are asked again or cut off.
+    caches
+        What caches save: those of providers, also for requests that stay, and the gateway's.
+    fees
+        Fees by request and by web search.
+    recorded
+        What these leave: recorded cost that the list prices do not explain, as far as it is not
+        paid on the target. Of a source without a price it is all.
+    """
+
+    prices: SignedMoney
+    tokens: SignedMoney
+    caches: SignedMoney
+    fees: SignedMoney
+    recorded: SignedMoney
 
 
 class PerMonth(FrozenModel):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import ibis.expr.types as ir
 
+from ttplan.engine.causes import split_change
 from ttplan.engine.caveats import requests
 from ttplan.engine.full.assumptions.effects import (
     assumption_effects,
@@ -19,21 +20,34 @@ from ttplan.engine.full.project import FullMapping
 from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.engine.summary import usd
 from ttplan.model.plan import Aggregates
-from ttplan.model.projection.assumption import AssumptionEffect
+from ttplan.model.projection.assumption import AssumptionEffect, AssumptionName
 from ttplan.model.projection.full import FullProjection
+from ttplan.model.results.parts import ChangeByCause
 
+RECORDED_SHARE = Decimal("0.05")
+LEAST_RECORDED = Decimal("0.01")
+"""From this share of the change, and this many USD, costs that no price explains are a caveat."""
+_ASSUMED: dict[str, set[AssumptionName]] = {
+    "tokens": {"ratio_in", "ratio_out", "ratio_reasoning", "reasoning_tokens", "redo"},
+    "caches": {"cache_fit", "cache_breakpoints"},
+    "recorded": {"price_factor", "rest", "unrecorded_cost"},
+}
+"""The assumptions that each cause rests on most."""
 MISPLACED_SHARE = 0.01
 """Up to this share of the predicted cache reads may differ from the recorded ones."""
 
 
 class FullDescription(NamedTuple):
-    """What a full projection adds to a result. `standard_error` (USD) is the assumptions'."""
+    """What a full projection adds to a result. `standard_error` (USD) is the assumptions', and
+    `cause_errors` are theirs by what of `causes` they are about."""
 
     aggregates: Aggregates
     assumptions: tuple[AssumptionEffect, ...]
     details: FullProjection
     caveats: tuple[str, ...]
     standard_error: float
+    causes: ChangeByCause
+    cause_errors: dict[str, float]
 
 
 def describe_full(
@@ -46,12 +60,32 @@ def describe_full(
     effects = assumption_effects(totals, mapping, savings, routes)
     details = full_details(totals, mapping, routes)
     other = Decimal(0) if mapping.other_prices is None else usd(mapping.other_prices.more)
+    already = aggregates.total_baseline_cost_usd - aggregates.total_actual_cost_usd
+    more = {"savings_at_plan_prices_usd": savings + other, "saved_already_usd": already}
+    causes = split_change(totals.causes, savings)
     return FullDescription(
-        aggregates.model_copy(update={"savings_at_plan_prices_usd": savings + other}),
+        aggregates.model_copy(update=more),
         effects,
         details,
-        tuple(_caveats(totals, mapping, details)),
+        (*_recorded_caveat(causes, savings), *_caveats(totals, mapping, details)),
         standard_error(effects),
+        causes,
+        {
+            cause: standard_error(effect for effect in effects if effect.name in names)
+            for cause, names in _ASSUMED.items()
+        },
+    )
+
+
+def _recorded_caveat(causes: ChangeByCause, savings: Decimal) -> Iterator[str]:
+    """What list prices do not explain, if it matters."""
+    amount = causes.recorded
+    if abs(amount) < LEAST_RECORDED or abs(amount) < RECORDED_SHARE * abs(savings):
+        return
+    verb = "saved" if amount > 0 else "lost"
+    yield (
+        f"{abs(amount):,.2f} USD are {verb} in recorded costs that list prices do not explain, "
+        "such as margins, discounts and models without a price, not by prices, tokens or caches."
     )
 
 

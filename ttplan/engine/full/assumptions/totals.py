@@ -11,6 +11,7 @@ from typing import Any
 
 import ibis.expr.types as ir
 
+from ttplan.engine.causes import CAUSES
 from ttplan.engine.cost import REROUTED
 from ttplan.engine.dialects import exact_sum, fetch_from
 from ttplan.engine.full.assumptions.resolve import Pair
@@ -71,11 +72,12 @@ class PairSums:
 
 @dataclass(frozen=True)
 class FullTotals:
-    """The sums of each pair by its index, and the ineligible requests and their cost (USD) by
-    reason."""
+    """The sums of each pair by its index, the ineligible requests and their cost (USD) by reason,
+    and what changes costs (USD) by cause."""
 
     pairs: Mapping[int, PairSums]
     ineligible: Mapping[str, tuple[int, Decimal]]
+    causes: Mapping[str, Decimal]
 
     @property
     def kept(self) -> Decimal:
@@ -106,7 +108,11 @@ def fetch_totals(mapped: ir.Table, mapping: FullMapping) -> FullTotals:
         else:
             shift = usd(pico(row["actual"]) - pico(row["projected"]))
             sums[pair.index].add(PairSums(kept=shift))
-    return FullTotals(dict(sums), {reason: (n, cost) for reason, (n, cost) in ineligible.items()})
+    return FullTotals(
+        dict(sums),
+        {reason: (n, cost) for reason, (n, cost) in ineligible.items()},
+        {cause: usd(sum(pico(row.get(cause)) for row in rows)) for cause in CAUSES},
+    )
 
 
 def _sums(mapped: ir.Table, parts: tuple[str, ...]) -> ir.Table:
@@ -119,6 +125,7 @@ def _sums(mapped: ir.Table, parts: tuple[str, ...]) -> ir.Table:
         actual=rows.cost_usd.sum(),
         projected=rows.projected_usd.sum(),
         rest=rows.rest_usd.sum(),
+        **{cause: rows[f"{cause}_usd"].sum() for cause in CAUSES if f"{cause}_usd" in rows.columns},
         **(
             {
                 "filled": rows.filled_usd.sum(),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from math import hypot, sqrt
 from statistics import NormalDist
+from types import MappingProxyType
 
 import ibis.expr.types as ir
 import numpy as np
@@ -25,7 +26,12 @@ from ttplan.engine.intervals.moments import UPPER
 from ttplan.engine.intervals.studentised import hall
 from ttplan.engine.intervals.studentised.choose import Choice, candidates, choose_unit, variances
 from ttplan.engine.intervals.studentised.hall import ORDERS, Spread, central_sums, effective_number
-from ttplan.engine.intervals.studentised.parts import cause_intervals, part_sums, route_intervals
+from ttplan.engine.intervals.studentised.parts import (
+    cause_intervals,
+    change_intervals,
+    part_sums,
+    route_intervals,
+)
 from ttplan.engine.intervals.studentised.per_month import project_month
 from ttplan.engine.intervals.studentised.units import UnitSums, read_grouped, sum_units
 from ttplan.engine.intervals.studentised.weeks import check_weeks
@@ -50,11 +56,13 @@ def infer_hall(
     latencies: Latencies,
     standard_error: float = 0.0,
     at_plan_prices: float | None = None,
+    cause_errors: Mapping[str, float] = MappingProxyType({}),
 ) -> Inferred:
     """95 % intervals by method `hall`, of a summary with requests.
 
     `session` names what the column `cluster` is of. `standard_error` (USD) is that of assumptions,
-    `at_plan_prices` (USD) the change at the prices of the plan's moment.
+    `cause_errors` theirs by cause, `at_plan_prices` (USD) the change at the prices of the plan's
+    moment.
     """
     hit = "hit" if spec.counts_hits else "cached"
     by_minute = read_grouped(fetch_from(mapped, _by_minute, hit))
@@ -88,9 +96,14 @@ def infer_hall(
     grouped = by_minute if by_cluster is None or unit is None or unit.seconds else by_cluster
     minutes, days = units[-len(PERIODS)], units[-1]
     part_unit, conditional = unit or minutes, unit is None
-    causes = cause_intervals(grouped, part_unit, conditional) if spec.is_full else {}
+    causes: dict[str, dict[str, Interval | None]] = {}
+    if spec.is_full:
+        causes = {
+            "savings_by_cause_95": cause_intervals(grouped, part_unit, conditional),
+            "change_by_cause_95": change_intervals(grouped, part_unit, conditional, cause_errors),
+        }
     return Inferred(
-        intervals.model_copy(update={"savings_by_cause_95": causes}),
+        intervals.model_copy(update=causes),
         "hall",
         clusters=described,
         unit=choice.name,

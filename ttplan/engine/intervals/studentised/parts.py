@@ -8,10 +8,13 @@ import ibis
 import ibis.expr.types as ir
 import numpy as np
 
+from ttplan.engine.causes import CAUSES
 from ttplan.engine.cost import NO_ROUTE
 from ttplan.engine.dialects import Amounts
+from ttplan.engine.intervals.infer import widen_interval
 from ttplan.engine.intervals.studentised.hall import total_interval
 from ttplan.engine.intervals.studentised.units import Grouped, UnitSums
+from ttplan.engine.summary import PICO
 from ttplan.model.plan import Interval
 
 _PARTS = ("moved_baseline", "moved_uncached", "provider_cache", "uncached", "l1_cache", "l2_cache")
@@ -30,6 +33,7 @@ def part_sums(rows: ir.Table) -> dict[str, ir.NumericScalar]:
     if "l1_hit" in rows.columns:
         sums["l1_cache"] = rows.uncached_usd.sum(where=rows.l1_hit)
         sums["l2_cache"] = rows.uncached_usd.sum(where=rows.l2_hit & ~rows.l1_hit)
+    sums |= {name: rows[f"{name}_usd"].sum() for name in CAUSES if f"{name}_usd" in rows.columns}
     zero = ibis.literal(0, rows.baseline_cost_usd.type())
     return {name: ibis.coalesce(total, zero) for name, total in sums.items()}
 
@@ -71,14 +75,32 @@ def cause_intervals(
     return {cause: part_interval(grouped, unit, own, conditional) for cause, own in values.items()}
 
 
+def change_intervals(
+    grouped: Grouped, unit: UnitSums, conditional: bool, errors: Mapping[str, float]
+) -> dict[str, Interval | None]:
+    """The intervals, in USD, of the parts of `ChangeByCause`; None if no unit has the part.
+
+    `errors` are the standard errors (USD) of the assumptions that a part rests on.
+    """
+    change = grouped.columns["actual_change"]
+    values = {name: grouped.columns.get(name, np.zeros_like(change)) for name in CAUSES}
+    values["recorded"] = change - sum(values.values())
+    intervals: dict[str, Interval | None] = {}
+    for cause, own in values.items():
+        interval = part_interval(grouped, unit, own, conditional)
+        centre = float(own.sum()) / PICO
+        intervals[cause] = widen_interval(interval, centre, errors.get(cause, 0.0))
+    return intervals
+
+
 def part_interval(
     grouped: Grouped, unit: UnitSums, values: Amounts, conditional: bool
 ) -> Interval | None:
-    """The interval of the sum of `values`, USD; None if all are 0.
+    """The interval of the sum of `values`, USD; None if all are 0, or there is one unit alone.
 
     `conditional`: the number of requests is fixed, so that a unit varies about its share of them.
     """
     spread = unit.with_sums(grouped, value=values).spread("value", "requests")
-    if not spread.carriers:
+    if not spread.carriers or spread.units < 2:
         return None
     return total_interval(spread, spread.ratio if conditional else 0.0)
