@@ -28,6 +28,7 @@ from ttplan.logs.sources.files import (
     find_files,
     open_file,
     path_list,
+    restrict,
 )
 from ttplan.model.errors import InputError
 from ttplan.util.paths import PathLike, is_postgres_url, redact_url
@@ -93,6 +94,7 @@ class Source:
         self._names: dict[Path, str] = {}
         try:
             self.files = self._find(path, Path(spill))
+            restrict(self.connection, self.files)
             self._first_head = FileHead(self.files[0])
             self.sample = self._open(self.files[0])
         except BaseException:

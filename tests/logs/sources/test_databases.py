@@ -35,6 +35,8 @@ SPEND_LOGS = """
     )
 """
 
+LOG = FIXTURES / "litellm_spend_logs.csv"
+
 
 def read(path: Any, **options: Any) -> tuple[list[dict[str, Any]], LogReader]:
     with LogReader(path, ReadOptions(**options)) as log:
@@ -130,3 +132,49 @@ def test_a_store_can_be_imported_as_a_log(tmp_path: Path) -> None:
     report = second.import_logs(tmp_path / "a.duckdb", check=False)
     assert (report.added, report.format) == (500, "own")
     assert second.import_logs(tmp_path / "log.parquet", check=False).added == 0
+
+
+HOSTILE_VIEWS = {
+    "a file": "read_text('{secret}')",
+    "a file by a query": "query('SELECT content FROM read_text(''{secret}'')')",
+    "a folder": "(SELECT file AS content FROM glob('{folder}/*'))",
+}
+
+
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("view", sorted(HOSTILE_VIEWS))
+def test_a_view_in_a_log_reads_no_other_file(tmp_path: Path, view: str, beside: bool) -> None:
+    folder = tmp_path / "of another user"
+    folder.mkdir()
+    (folder / "secret.txt").write_text("a system file")
+    path = tmp_path / "hostile.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        text = HOSTILE_VIEWS[view].format(folder=folder, secret=folder / "secret.txt")
+        connection.execute("CREATE TABLE logged AS SELECT * FROM read_csv(?)", [str(LOG)])
+        connection.execute(
+            'CREATE VIEW "LiteLLM_SpendLogs" AS SELECT * REPLACE ((SELECT any_value(content)'
+            f" FROM {text}) AS request_tags) FROM logged"
+        )
+    with pytest.raises(InputError, match="file system operations are disabled"):
+        read([path, LOG] if beside else path)
+
+
+def test_a_view_of_the_logs_own_tables_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "honest [1].duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("CREATE TABLE logged AS SELECT * FROM read_csv(?)", [str(LOG)])
+        connection.execute('CREATE VIEW "LiteLLM_SpendLogs" AS SELECT * FROM logged')
+    assert in_order(read(path)[0]) == in_order(read(LOG)[0])
+
+
+@pytest.mark.parametrize("name", ["a[b]*?.csv", "it's.csv", "\u00fc \U0001f600.csv"])
+def test_a_file_with_an_odd_name_is_read(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "[x]").mkdir()
+    path = tmp_path / "[x]" / name
+    path.write_bytes(LOG.read_bytes())
+    expected = in_order(read(LOG)[0])
+    assert in_order(read(path)[0]) == expected
+    monkeypatch.chdir(tmp_path / "[x]")
+    assert in_order(read(name)[0]) == expected

@@ -24,7 +24,9 @@ def open_duckdb(
     """A table of a DuckDB file: the named one, else one of the known ones."""
     try:
         connection.execute(f"DETACH DATABASE IF EXISTS {_DATABASE}")
-        connection.execute(f"ATTACH {quoted(str(file.absolute()))} AS {_DATABASE} (READ_ONLY)")
+        connection.execute(
+            f"ATTACH {quoted(str(file.absolute()))} AS {_DATABASE} (READ_ONLY, TYPE duckdb)"
+        )
         rows = connection.execute(
             "SELECT schema_name, table_name FROM duckdb_tables()"  # noqa: S608
             f" WHERE database_name = '{_DATABASE}'"

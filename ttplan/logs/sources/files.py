@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import duckdb
 import pyarrow as pa
 
+from ttplan.logs.mapping.sql import quoted
 from ttplan.model.errors import InputError
 from ttplan.util.paths import PathLike
 
@@ -146,6 +147,24 @@ def connect(spill: str, **settings: Any) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(config={**fixed, "temp_directory": spill, **settings})
     connection.execute("SET TimeZone = 'UTC'")
     return connection
+
+
+def restrict(connection: duckdb.DuckDBPyConnection, files: Iterable[Path]) -> None:
+    """Let a connection read these files and nothing else, from now on.
+
+    A DuckDB file brings its own views, which could read any file or Python variable otherwise.
+    DuckDB allows neither access nor more paths again while the connection is open.
+    """
+    allowed: dict[str, None] = {}
+    for file in files:
+        for name in (str(file), str(file.absolute())):
+            # As a pattern that matches only the file, if its name looks like a pattern; and the
+            # log of changes beside a DuckDB file.
+            allowed |= dict.fromkeys((name, glob.escape(name), f"{name}.wal"))
+    paths = ", ".join(quoted(name) for name in allowed)
+    connection.execute(f"SET allowed_paths = [{paths}]")
+    connection.execute("SET python_enable_replacements = false")
+    connection.execute("SET enable_external_access = false")
 
 
 def find_files(path: PathLike) -> list[Path]:

@@ -16,7 +16,7 @@ import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 
-from ttplan.logs.sources.files import connect, display_name, path_list, unreadable
+from ttplan.logs.sources.files import connect, display_name, path_list, restrict, unreadable
 from ttplan.model.errors import InputError
 from ttplan.util.paths import PathLike
 
@@ -167,6 +167,7 @@ def open_parquet_log(
             settings["memory_limit"] = memory_limit
         connection = connect(spill, **settings)
         try:
+            restrict(connection, files)
             _check_same_columns(connection, files)
             # A relation takes file names as values; a query would have to quote them.
             connection.read_parquet(
