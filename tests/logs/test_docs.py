@@ -12,9 +12,9 @@ import yaml
 from tests.logs.generators.files import FIXTURES
 from tests.paths import DOCS
 from tests.workspace.test_workspace import opened
-from ttplan.logs.fields import UNITS
 from ttplan.logs.formats import FORMATS
 from ttplan.logs.mapping.mapping import read_mapping
+from ttplan.logs.units import UNITS
 
 
 def test_every_format_has_a_line_and_every_page_is_linked() -> None:

@@ -21,7 +21,7 @@ IDENTIFIER = ValueKind(
     r"(?s).+", "CASE WHEN length({c}) <= 512 THEN {c} END", "an id of 1 to 512 characters"
 )
 INSTANT = ValueKind(
-    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)",
+    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z| UTC| GMT|[+-]\d\d(:?\d\d)?)",
     "TRY_CAST({c} AS TIMESTAMPTZ)",
     "a time with its zone, such as 2026-05-01T12:00:00Z",
 )
@@ -41,12 +41,12 @@ STATUS = ValueKind(
     "a status from 0 to 99,999",
 )
 MONEY = ValueKind(
-    r"(\d{1,12}(\.\d{0,400})?|\.\d{1,400}|\d(\.\d{1,20})?[eE][+-]?\d{1,3})",
+    r"(\d{1,12}(\.\d{0,400})?|\.\d{1,400}|\d{1,12}(\.\d{1,20})?[eE][+-]?\d{1,4})",
     "CASE WHEN TRY_CAST({c} AS DECIMAL(38, 12)) < 1000000000000"
     " THEN TRY_CAST({c} AS DECIMAL(38, 12)) END",
     "an amount in USD, not negative and below 10^12",
 )
-FLAG = ValueKind(r"(?i)true|false|1|0", "TRY_CAST({c} AS BOOLEAN)", "true or false")
+FLAG = ValueKind(r"(?i)true|false|1|0|t|f|yes|no|y|n", "TRY_CAST({c} AS BOOLEAN)", "true or false")
 MAX_USAGE = 64 * 2**10
 """A larger usage object, in bytes, is not kept."""
 USAGE = ValueKind(r"(?s).*", "CASE WHEN json_valid({c}) THEN {c} END", "JSON")
@@ -66,68 +66,6 @@ VECTOR = ValueKind(
 )
 
 
-_NUMBER = r"[+-]?(\d{1,20}(\.\d{0,30})?|\.\d{1,30})([eE][+-]?\d{1,2})?"
-# Numbers are read as decimals, so that the text of a float loses no digit.
-_DECIMAL = "TRY_CAST({c} AS DECIMAL(28, 9))"
-_YEAR_2000, _YEAR_2100 = 946_684_800, 4_102_444_800
-"""In seconds since 1970. A time outside of these years is in another unit."""
-
-
-def _epoch(unit: str, example: str, per_second: int, micros: str) -> ValueKind:
-    low, high = (f"{year * per_second}::BIGINT" for year in (_YEAR_2000, _YEAR_2100))
-    return ValueKind(
-        _NUMBER,
-        f"CASE WHEN {_DECIMAL} BETWEEN {low} AND {high}"
-        f" THEN make_timestamptz(CAST({_DECIMAL} * {micros} AS BIGINT)) END",
-        f"{unit} since 1970, such as {example}, of a time from 2000 to 2099",
-    )
-
-
-def _duration(unit: str, factor: str) -> ValueKind:
-    return ValueKind(
-        _NUMBER,
-        f"CASE WHEN {_DECIMAL} BETWEEN 0 AND 999999999999999"
-        f" THEN CAST(round({_DECIMAL} * {factor}) AS BIGINT) END",
-        f"a duration in {unit}, not negative",
-    )
-
-
-def _money(unit: str, factor: str) -> ValueKind:
-    return ValueKind(
-        MONEY.pattern,
-        "CASE WHEN TRY_CAST({c} AS DECIMAL(38, 12)) < 1000000000000 THEN"
-        f" CAST(TRY_CAST({{c}} AS DECIMAL(30, 17)) * {factor} AS DECIMAL(38, 12)) END",
-        f"an amount in {unit}, not negative and below 10^12",
-    )
-
-
-TIMES = {
-    "iso": INSTANT,
-    "iso_utc": ValueKind(
-        r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z| UTC|[+-]\d\d(:?\d\d)?)?",
-        "TRY_CAST(replace({c}, ' UTC', 'Z') AS TIMESTAMPTZ)",
-        "a time such as 2026-05-01T12:00:00, in UTC unless it says its zone",
-    ),
-    "epoch_s": _epoch("seconds", "1777636800", 1, "1000000"),
-    "epoch_ms": _epoch("milliseconds", "1777636800000", 1_000, "1000"),
-    "epoch_us": _epoch("microseconds", "1777636800000000", 1_000_000, "1"),
-    "epoch_ns": _epoch("nanoseconds", "1777636800000000000", 1_000_000_000, "0.001"),
-}
-DURATIONS = {
-    "ms": _duration("milliseconds", "1"),
-    "s": _duration("seconds", "1000"),
-    "us": _duration("microseconds", "0.001"),
-    "ns": _duration("nanoseconds", "0.000001"),
-}
-MONIES = {
-    "usd": MONEY,
-    "cents": _money("US cents", "0.01"),
-    "micro_usd": _money("millionths of a USD", "0.000001"),
-}
-UNITS = TIMES | DURATIONS | MONIES
-"""Units by their names in mappings. SQL sessions that read them use the time zone UTC."""
-
-
 class Field(NamedTuple):
     """A field: its kind, and the SQL default of a missing value. Required fields have none."""
 
@@ -137,12 +75,6 @@ class Field(NamedTuple):
     default: str = "NULL"
     assumed: str | None = None
     """What a report says is assumed if a file has no such column."""
-
-    @property
-    def units(self) -> tuple[str, ...]:
-        """The units that a mapping may use."""
-        durations = DURATIONS if self.name.endswith("_ms") else {}
-        return tuple({id(INSTANT): TIMES, id(MONEY): MONIES}.get(id(self.kind), durations))
 
 
 FIELDS = (

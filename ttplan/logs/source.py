@@ -16,8 +16,10 @@ from ttplan.logs.detect import DetectedFormat, Sample, detect_format, find_rows
 from ttplan.logs.fields import BODIES, EMBEDDINGS, FIELDS, Field
 from ttplan.logs.format import Format
 from ttplan.logs.formats import FORMATS
+from ttplan.logs.mapping.field_sql import kind_of
 from ttplan.logs.mapping.mapping import FormatMapping, read_mapping
-from ttplan.logs.mapping.query import Query, Texts, build, kind_of, rows_sql
+from ttplan.logs.mapping.query import Query, build, rows_sql
+from ttplan.logs.mapping.texts import Texts
 from ttplan.logs.sources.databases import copy_postgres, open_duckdb
 from ttplan.logs.sources.files import (
     FILE_KINDS,
@@ -261,9 +263,16 @@ class Source:
             self._limit_memory(file, 2 * READING_MEMORY)
         if file.columns is None:
             rows = log_format.expand(rows) if log_format.expand else rows_sql(rows, rows_path)
-        texts = Texts(file.columns, blank_is_missing, log_format.mapping)
-        query = build(rows, texts, self.options.fields, self.options.required_fields, log_format)
         keys = tuple(file.columns or sample.keys(rows_path, log_format))
+        mapped = self.options.mapping is not None
+        texts = Texts(
+            file.columns,
+            blank_is_missing,
+            log_format.mapping,
+            keys=keys if mapped else (),
+            unquote=mapped or file.kind == "csv",
+        )
+        query = build(rows, texts, self.options.fields, self.options.required_fields, log_format)
         required = self.options.required_fields
         if missing := [name for name in required if name not in query.present]:
             raise InputError(

@@ -230,7 +230,7 @@ def test_a_sum_without_counts_is_missing(tmp_path: Path) -> None:
         ),
         (
             {"fields": FIELDS | {"tag": {"path": "a", "constant": "b"}}},
-            "expected one of path, sum, constant",
+            "expected one of path, sum, join, first, constant",
         ),
         ({"fields": FIELDS | {"tag": {"path": "a..b"}}}, "is not a path to a value"),
         ({"fields": FIELDS, "rows": "data"}, "is not a path to rows"),

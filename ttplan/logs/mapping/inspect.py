@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-from ttplan.logs.fields import TIMES
 from ttplan.logs.mapping.draft import KeySummary, draft_fields
 from ttplan.logs.mapping.mapping import REQUIRED_IN_MAPPING
 from ttplan.logs.mapping.query import rows_sql
 from ttplan.logs.mapping.sql import identifier, is_nested
 from ttplan.logs.source import Source
 from ttplan.logs.sources.files import FileHead, find_files, unreadable
+from ttplan.logs.units import TIMES
 from ttplan.model.errors import InputError
 from ttplan.util.files import atomic_write
 from ttplan.util.paths import PathLike

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated, Any
+from zoneinfo import available_timezones
 
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -14,8 +19,9 @@ from pydantic import (
     model_validator,
 )
 
-from ttplan.logs.fields import BODIES, EMBEDDINGS, FIELDS, UNITS
+from ttplan.logs.fields import BODIES, COUNT, EMBEDDINGS, FIELDS, INSTANT, MONEY
 from ttplan.logs.mapping.paths import parse_path, rows_path
+from ttplan.logs.units import MAX_FACTOR_DIGITS, UNITS, units_of
 from ttplan.model.errors import InputError
 from ttplan.util.paths import PathLike
 from ttplan.util.yaml_files import describe_validation_error, read_yaml
@@ -48,39 +54,103 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
+def _as_source(value: Any) -> Any:
+    return {"path": value} if isinstance(value, str | list | tuple) else value
+
+
 class FieldSource(_Strict):
-    """Where the value of a field comes from: a path, a sum, the time between two, or a constant."""
+    """Where the value of a field comes from: a path, a sum, the time between two, a constant, or
+    the first of several sources that has a value."""
 
     path: PathList = ()
     sum: tuple[PathList, ...] = ()
-    """Counts to add. A missing one counts as 0; if all are missing there is no value."""
+    """Numbers to add. A missing one counts as 0; if all are missing there is no value."""
+    minus: tuple[PathList, ...] = ()
+    """Numbers to subtract from the sum."""
+    join: tuple[PathList, ...] = ()
+    """Texts to join with `separator`. A missing one is empty; if all are missing there is none."""
+    separator: Annotated[str, Field(max_length=10)] = "|"
     start: PathList = ()
     end: PathList = ()
     """Two times, in `unit`; the value is the whole milliseconds between them."""
-    unit: str | None = None
-    values: dict[str, Scalar | None] = {}
-    """Texts to replace; other texts stay as they are."""
+    first: tuple[Annotated[FieldSource, BeforeValidator(_as_source)], ...] = ()
     constant: Scalar | None = None
+    pattern: Annotated[str, Field(max_length=200)] | None = None
+    """A regular expression (RE2): its first group, or the whole match, is the text. Other texts are
+    no value."""
+    values: dict[str, Scalar | None] = {}
+    """Texts to replace; "*" stands for all others, which otherwise stay as they are."""
+    factor: Annotated[Decimal, Field(gt=0)] | None = None
+    """What to multiply a number by."""
+    unit: str | None = None
+    format: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = ()
+    """How a time is written, for strptime: the first format that fits counts."""
+    zone: str | None = None
+    """The time zone of times that do not say theirs."""
     default: Scalar | None = None
     """The value if the file has none."""
 
     @model_validator(mode="after")
     def _one_way(self) -> FieldSource:
         has_times = bool(self.start or self.end)
-        ways = [bool(self.path), bool(self.sum), has_times, self.constant is not None]
-        if sum(ways) != 1 or bool(self.start) != bool(self.end):
-            raise ValueError("expected one of path, sum, constant, or start and end")
+        ways = (self.path, self.sum, self.join, self.first, has_times, self.constant is not None)
+        if sum(map(bool, ways)) != 1 or bool(self.start) != bool(self.end):
+            raise ValueError("expected one of path, sum, join, first, constant, or start and end")
+        if any(source.first for source in self.first):
+            raise ValueError("first has sources that are lists of sources themselves")
+        if self.minus and not self.sum:
+            raise ValueError("minus has nothing to subtract from; expected sum beside it")
         if self.unit is not None and self.unit not in UNITS:
             raise ValueError(f"unit {self.unit!r} is not known; expected one of {', '.join(UNITS)}")
+        if self.unit is not None and self.format:
+            raise ValueError("unit and format both say how a time is written; give one of them")
         return self
+
+    @field_validator("pattern")
+    @classmethod
+    def _check_pattern(cls, value: str | None) -> str | None:
+        try:
+            if value is not None:
+                pc.match_substring_regex(pa.array([""]), value)
+        except pa.ArrowInvalid as error:
+            raise ValueError(f"{value!r} is not a regular expression: {error}") from None
+        return value
+
+    @field_validator("format")
+    @classmethod
+    def _check_format(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            try:
+                with duckdb.connect() as connection:
+                    connection.execute("SELECT try_strptime('', ?)", [text]).fetchall()
+            except duckdb.Error as error:
+                raise ValueError(f"{text!r} is not a format of times: {error}") from None
+        return value
+
+    @field_validator("zone")
+    @classmethod
+    def _check_zone(cls, value: str | None) -> str | None:
+        if value is not None and value not in available_timezones():
+            raise ValueError(f"zone {value!r} is not known; expected one such as Europe/Berlin")
+        return value
+
+    @field_validator("factor")
+    @classmethod
+    def _check_factor(cls, value: Decimal | None) -> Decimal | None:
+        if value is not None and len(f"{value:f}".replace(".", "")) > MAX_FACTOR_DIGITS:
+            raise ValueError(f"factor {value} has more than {MAX_FACTOR_DIGITS} digits")
+        return value
 
     def paths(self) -> tuple[str, ...]:
         """All paths that are read."""
-        return (*self.path, *(path for paths in self.sum for path in paths), *self.start, *self.end)
+        parts = (*self.sum, *self.minus, *self.join)
+        inner = (path for source in self.first for path in source.paths())
+        return (*self.path, *(p for paths in parts for p in paths), *self.start, *self.end, *inner)
 
-
-def _as_source(value: Any) -> Any:
-    return {"path": value} if isinstance(value, str | list | tuple) else value
+    @property
+    def alternatives(self) -> tuple[FieldSource, ...]:
+        """The source itself, or those of which the first with a value counts."""
+        return self.first or (self,)
 
 
 class SkipRule(_Strict):
@@ -108,9 +178,8 @@ class FormatMapping(_Strict):
     element or line is a row. The first path that has rows counts."""
     blank_is_missing: bool = False
     """Whether an empty text is a missing value. In CSV it always is."""
-    documents: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = ()
-    """Keys whose value is JSON that may be written as a text. In a file with columns any text may
-    be."""
+    documents: PathList = ()
+    """Paths to values that are JSON written as a text. A column's text may always be."""
     parts: dict[str, PathList] = {}
     """Names for documents inside a row, to start paths with: `usage: [metadata.usage, usage]`.
     Each is read once."""
@@ -137,17 +206,34 @@ class FormatMapping(_Strict):
                 f" {', '.join(_FIELDS)}"
             )
         for name, source in value.items():
-            units: tuple[str, ...] = _FIELDS[name].units
-            if source.unit is not None and source.unit not in units and not source.start:
-                raise ValueError(
-                    f"{name}: unit {source.unit!r} does not fit;"
-                    f" expected {', '.join(units) or 'none'}"
-                )
+            for alternative in source.alternatives:
+                _check_kind(name, alternative)
         return value
 
     def missing(self) -> tuple[str, ...]:
         """The required fields without a source."""
         return tuple(name for name in REQUIRED_IN_MAPPING if name not in self.fields)
+
+
+def _check_kind(name: str, source: FieldSource) -> None:
+    """Raises ValueError if a source does not fit its field's kind."""
+    field = _FIELDS[name]
+    units = units_of(field)
+    if source.unit is not None and source.unit not in units and not source.start:
+        raise ValueError(
+            f"{name}: unit {source.unit!r} does not fit; expected {', '.join(units) or 'none'}"
+        )
+    is_number = field.kind in (COUNT, MONEY) or name.endswith("_tokens")
+    for key, fits in (
+        ("sum", is_number),
+        ("factor", is_number),
+        ("format", field.kind is INSTANT),
+        ("zone", field.kind is INSTANT),
+        ("join", not is_number and field.kind is not INSTANT),
+        ("start", field.kind is COUNT),
+    ):
+        if getattr(source, key) and not fits:
+            raise ValueError(f"{name}: {key} does not fit this field")
 
 
 REQUIRED_IN_MAPPING = tuple(
