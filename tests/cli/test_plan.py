@@ -29,10 +29,12 @@ def test_plan_apply_export_and_verify(
     assert run(["savings", "--by", "day", "--by", "model", "--plan", plan[:8], "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [*rows[0]][:5] == ["plan_id", "name", "status", "day", "model"]
+    assert run(["savings", "--by", "cause"]) == 0
+    assert "prices" in capsys.readouterr().out
     check_error(
         ["savings", "--by", "hour"],
         2,
-        "savings by 'hour'; expected plan, or one or more of route, tag",
+        "savings by 'hour'; expected plan, cause, or one or more of route, tag",
         capsys,
     )
     assert run(["plans"]) == 0

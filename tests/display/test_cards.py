@@ -47,7 +47,7 @@ def test_a_card_shows_savings_with_interval_and_unit() -> None:
     headline = next(line for line in text.splitlines() if "saves" in line)
     assert headline.count("USD") == 2
     assert " to " in headline
-    assert "USD less than was paid" in text
+    assert "% of what was paid" in text
     assert "money is USD in that window" in text.replace("\n", " ")
     assert "95 % intervals by method limit, resampling by request" in text
 
@@ -58,7 +58,7 @@ def test_a_plan_that_costs_more_says_by_how_much() -> None:
     text = repr(Plan(run(loss)))
     assert "costs more" in text
     assert "saves  " not in text.split("route")[0]
-    assert "USD more than was paid" in text
+    assert "% of what was paid" in text
     headline = plan_lines(loss)[0]
     low, high = (
         float(part.replace(",", ""))

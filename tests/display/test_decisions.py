@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ttplan.engine.replay import replay
 from ttplan.model.plan import PlanConfig, PlanResult
 from ttplan.model.projection.assumption import MEANINGS, Assumption, AssumptionEffect
 from ttplan.model.projection.full import CacheFit, IneligibleRequests
+from ttplan.model.results.parts import ChangeByCause
 
 OUTPUT = effect("ratio_out", 1, slope_usd=-10.9, break_even=2.1)
 REDO = effect("redo", 0, slope_usd=-20.0, break_even=0.6)
@@ -197,9 +199,10 @@ def test_a_latency_of_nothing_known_is_not_0_ms() -> None:
     assert "latency p50       800 ms" in card(replayed)
 
 
-def test_a_reference_card_stays_as_it_was() -> None:
+def test_a_reference_card_begins_with_the_change_of_what_is_paid() -> None:
     text = card(plans.result(plans.ORG))
-    assert "against today" in text
+    assert "of what was paid" in text
+    assert text.index("saves") < text.index("saved already") < text.index("vs baseline")
     assert "not known" not in text
     assert "next step" not in text
 
@@ -228,3 +231,29 @@ def test_every_assumption_has_words() -> None:
     for name in MEANINGS:
         shown = effect(name, 1, slope_usd=-9.0, effect_usd=-9, source="user")
         assert name not in card(result(shown)).replace("redo", "")
+
+
+def test_what_is_saved_already_has_a_line_of_its_own() -> None:
+    idle = result(savings="0", interval=(0.0, 0.0))
+    baseline = idle.aggregates.total_actual_cost_usd + Decimal("10.66")
+    aggregates = idle.aggregates.model_copy(update={"total_baseline_cost_usd": baseline})
+    for full in (idle.full, None):
+        text = card(idle.model_copy(update={"aggregates": aggregates, "full": full}))
+        assert "saved already by today's routing and caches, not counted above: 10.66 USD" in text
+        assert re.search(r"saved already +10\.66 USD +exact", text)
+        assert "saves 10.66" not in text
+
+
+def test_the_causes_of_the_change_are_listed_with_intervals() -> None:
+    causes = ChangeByCause(prices=13, tokens=-2, caches=1, fees=0, recorded=Decimal("1E-12"))
+    replayed = result()
+    ends = {"prices": (12.0, 14.0), "tokens": (-3.0, -1.0), "caches": (0.5, 1.5)}
+    intervals = replayed.confidence_intervals.model_copy(update={"change_by_cause_95": ends})
+    text = card(
+        replayed.model_copy(update={"confidence_intervals": intervals, "change_by_cause": causes})
+    )
+    table = text.split("saved against what was paid by, in this order")[1]
+    assert re.search(r"list prices +13\.00 USD +12\.00 to 14\.00 USD", table)
+    assert re.search(r"number of tokens +-2\.00 USD +-3\.00 to -1\.00 USD", table)
+    assert "fees" not in table
+    assert "recorded" not in table

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from tests.support import plans
+from tests.support import full_results, plans
 from ttplan.model.errors import (
     InputError,
 )
@@ -174,3 +175,29 @@ def test_malformed_policies_are_refused(tmp_path: Path, text: str, message: str)
     path.write_text(text)
     with pytest.raises(InputError, match=message):
         read_policy(path)
+
+
+def test_savings_of_a_full_projection_are_against_what_was_paid() -> None:
+    """A plan that moves nothing, in a log whose cache saves 10.66 USD already, saves nothing."""
+    idle = full_results.result(savings="0", interval=(0.0, 0.0))
+    aggregates = idle.aggregates.model_copy(
+        update={"projected_change_usd": Decimal("10.66"), "projected_savings_pct": 39.9}
+    )
+    idle = idle.model_copy(update={"aggregates": aggregates})
+    run = plans.run(1, result=idle)
+    verdicts = {
+        text: evaluate_rule(run, Rule(rule=text)).ok
+        for text in ("savings > 0", "savings lower bound >= 0", "savings pct > 0")
+    }
+    assert verdicts == {
+        "savings > 0": False,
+        "savings lower bound >= 0": True,
+        "savings pct > 0": False,
+    }
+    assert evaluate_rule(run, Rule(rule="less than baseline > 10")).ok
+    reference = run.model_copy(update={"result": idle.model_copy(update={"full": None})})
+    assert evaluate_rule(reference, Rule(rule="savings > 10")).ok
+    lower = evaluate_rule(
+        plans.run(1, result=full_results.result()), Rule(rule="savings pct lower bound > 40")
+    )
+    assert lower.ok

@@ -225,8 +225,32 @@ def test_days_are_in_order_and_other_groups_by_savings(ws: Workspace) -> None:
     assert list(days) == sorted(days)
     assert len(days) == 3
     assert {str(day.time()) for day in days} == {"00:00:00"}
-    saved = ws.savings("tag", plan=run_of(ws, "plain").plan_id)["savings_usd"]
+    saved = ws.savings("tag", plan=run_of(ws, "plain").plan_id)["change_vs_actual_usd"]
     assert list(saved) == sorted(saved, reverse=True)
+
+
+def test_causes_of_a_plan_are_in_order_and_add_up(ws: Workspace) -> None:
+    run = run_of(ws, "plain")
+    view = ws.savings("cause", plan=run.plan_id, exact=True)
+    assert list(view["cause"]) == ["prices", "tokens", "caches", "fees", "recorded"]
+    assert view["change_vs_actual_usd"].sum() == run.result.aggregates.change_vs_actual_usd
+    prices = view[view["cause"] == "prices"].iloc[0]
+    assert prices["change_vs_actual_usd_lo"] < prices["change_vs_actual_usd_hi"]
+
+
+def test_plans_without_causes_are_named_in_a_note(tmp_path: Path) -> None:
+    workspace = opened(tmp_path)
+    workspace.import_logs(write(tmp_path / "log.jsonl", log()), progress=False)
+    workspace.plan(ROUTES[:1], name="old", config=PlanConfig(projection="reference"))
+    view = workspace.savings("cause")
+    assert view.empty
+    assert "1 plan is left out" in view.attrs["notes"][0]
+    assert "'old'" in view.attrs["notes"][0]
+
+
+def test_what_was_saved_without_the_plan_has_a_column(ws: Workspace) -> None:
+    row = ws.savings(plan=run_of(ws, "plain").plan_id, exact=True).iloc[0]
+    assert row["saved_already_usd"] == row["baseline_usd"] - row["actual_usd"]
 
 
 def test_a_plan_without_stored_requests_is_left_out_with_a_note(ws: Workspace) -> None:
@@ -307,7 +331,10 @@ def test_wrong_arguments_are_refused(ws: Workspace) -> None:
         (lambda: ws.plans(limit=0), "limit is 0; expected at least 1"),
         (lambda: ws.requests(limit=-1), "limit is -1; expected at least 1"),
         (lambda: ws.plans(status="live"), "status is 'live'; expected one of projected"),  # type: ignore[arg-type]
-        (lambda: ws.savings("tags"), "savings by 'tags'; expected plan, or one or more of route"),
+        (
+            lambda: ws.savings("tags"),
+            "savings by 'tags'; expected plan, cause, or one or more of route",
+        ),
         (lambda: ws.savings([]), "savings by nothing"),
         (lambda: ws.savings(["tag", "tag"]), "expected each of them once"),
         (lambda: ws.requests(after="x"), "after is 'x', and no request has that id"),

@@ -152,7 +152,8 @@ def assumptions(
 def savings(
     store: StoreOption = DEFAULT_STORE,
     by: Annotated[
-        list[str] | None, option("route, tag, model, target_model or day; may be repeated.")
+        list[str] | None,
+        option("cause; or route, tag, model, target_model or day, which may be repeated."),
     ] = None,
     plan: Annotated[str | None, option("Only this plan: its id, or its first digits.")] = None,
     json: JsonOption = False,
@@ -183,22 +184,26 @@ def _read_projection(text: str) -> Projection:
 
 
 def _show_savings(frame: pd.DataFrame, json: bool, title: str, columns: list[str]) -> None:
-    """Print a frame of plans or of parts of them, with money and its interval."""
-    names = [*columns, "requests", "saves USD", "95 % interval", "less than paid"]
+    """Print a frame of plans or of parts of them: what they save of what was paid, with its
+    interval."""
+    names = [*columns, "saves USD", "95 % interval"]
     if not json:
-        ends = zip(frame["savings_usd_lo"], frame["savings_usd_hi"], strict=True)
-        frame["saves USD"] = frame["savings_usd"]
+        low, high = (frame[f"change_vs_actual_usd_{end}"] for end in ("lo", "hi"))
+        frame["saves USD"] = frame["change_vs_actual_usd"]
         frame["95 % interval"] = [
-            None if low != low else f"{low:,.2f} to {high:,.2f}" for low, high in ends
+            None if low != low else f"{low:,.2f} to {high:,.2f}"
+            for low, high in zip(low, high, strict=True)
         ]
-        frame["less than paid"] = frame["change_vs_actual_usd"]
-        if "per_month_usd" in frame:
-            frame["less a month"] = frame["per_month_usd"]
-            names.append("less a month")
+        if "requests" in frame:
+            names.insert(len(columns), "requests")
+        for column, name in (("saved_already_usd", "already"), ("per_month_usd", "a month")):
+            if column in frame:
+                frame[name] = frame[column]
+                names.append(name)
     show_frame(
         frame,
         json,
-        title=f"{title} (USD per window, 95 % interval)",
+        title=f"{title} (USD per window, against what was paid, 95 % interval)",
         columns=names,
         empty=_NO_PLANS,
     )

@@ -375,6 +375,15 @@ class PlanResult(OmitsDefaults, FrozenModel):
     )
 
 
+def change_pct_95(result: PlanResult) -> Interval | None:
+    """Return the interval of the change against what was paid, in percent of that."""
+    interval = result.confidence_intervals.change_vs_actual_usd_95
+    paid = float(result.aggregates.total_actual_cost_usd)
+    if interval is None or not paid:
+        return None
+    return interval[0] / paid * 100, interval[1] / paid * 100
+
+
 def make_empty_result(
     plan_id: UUID,
     org_id: UUID,

@@ -43,6 +43,14 @@ class Savings(NamedTuple):
     exact: bool
 
 
+class SavingsByCause(NamedTuple):
+    """Plans with what causes their change, oldest first, and those for which it is not known."""
+
+    plans: list[StoredPlan]
+    without: list[StoredPlan]
+    exact: bool
+
+
 class Latencies(NamedTuple):
     """A plan's requests by their latency (ms), as logged and as projected."""
 
@@ -109,15 +117,16 @@ def savings(
     until: TimeLike | None = None,
     limit: int | None = None,
     exact: bool = False,
-) -> PlanFigures | Savings:
+) -> PlanFigures | Savings | SavingsByCause:
     """Show what plans save, projected, against the baseline and against what was paid.
 
     Parameters
     ----------
     by : str or sequence of str, default "plan"
-        "plan", or one or more of "route", "tag", "model", "target_model" and "day": the plans'
-        requests are then replayed in the store with the plans' own routes and prices. The parts
-        add up to the plan.
+        "plan"; or "cause": what full projections change by prices, tokens, caches, fees and
+        recorded costs beside list prices, in this order; or one or more of "route", "tag",
+        "model", "target_model" and "day": the plans' requests are then replayed in the store with
+        the plans' own routes and prices. The parts add up to the plan.
     plan : Plan, UUID or str, optional
         Only this plan.
     status, name, since, until, limit, exact
@@ -126,7 +135,8 @@ def savings(
     Returns
     -------
     View
-        A DataFrame with the columns `ttplan.views.SAVINGS` and those of `by`.
+        A DataFrame with the columns `ttplan.views.SAVINGS` and those of `by`; by cause,
+        `ttplan.views.SAVINGS_BY_CAUSE`.
 
     Raises
     ------
@@ -140,7 +150,7 @@ def savings(
     >>> ws.savings()["savings_usd"].item() > 0
     True
     >>> list(ws.savings(by="target_model")["target_model"])
-    ['claude-haiku-4-5', 'gpt-4o-mini', 'gpt-4o', 'claude-sonnet-4-5']
+    ['claude-haiku-4-5', 'gpt-4o-mini', 'claude-sonnet-4-5', 'gpt-4o']
     """
     filters = plan_filter(
         plan_id=None if plan is None else context.plan_id(plan),
@@ -152,6 +162,8 @@ def savings(
     )
     if by == "plan":
         return PlanFigures(_plan_figures(context.store, filters), exact)
+    if by == "cause" or list(by) == ["cause"]:
+        return _savings_by_cause(context.store, filters, exact)
     return _savings_by(context.store, [by] if isinstance(by, str) else list(by), filters, exact)
 
 
@@ -245,7 +257,7 @@ def _savings_by(store: Store, by: Sequence[str], filters: PlanFilter, exact: boo
     if unknown or not by:
         what = f"{unknown[0]!r:.60}" if unknown else "nothing"
         raise InputError(
-            f"savings by {what}; expected plan, or one or more of {', '.join(DIMENSIONS)}"
+            f"savings by {what}; expected plan, cause, or one or more of {', '.join(DIMENSIONS)}"
         )
     if len(set(by)) < len(by):
         raise InputError(f"savings by {', '.join(by)}; expected each of them once")
@@ -266,6 +278,21 @@ def _savings_by(store: Store, by: Sequence[str], filters: PlanFilter, exact: boo
     if filters.plan_id is not None and without:
         raise _not_stored(without[0])
     return Savings(by, breakdowns, without, exact)
+
+
+def _savings_by_cause(store: Store, filters: PlanFilter, exact: bool) -> SavingsByCause:
+    """The plans with their causes, which their results have."""
+    plans: list[StoredPlan] = []
+    without: list[StoredPlan] = []
+    figures = _plan_figures(store, filters)
+    if filters.plan_id is not None and not figures.num_rows:
+        raise PlanNotFound(filters.plan_id)
+    with store.read() as snapshot:
+        for row in figures.select(["plan_id", "status"]).to_pylist():
+            run = None if row["status"] == "failed" else snapshot.plan(UUID(row["plan_id"]))
+            if run is not None:
+                (without if run.result.change_by_cause is None else plans).append(run)
+    return SavingsByCause(plans, without, exact)
 
 
 def _not_stored(run: StoredPlan) -> InputError:

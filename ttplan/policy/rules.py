@@ -9,13 +9,15 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Iterable
+from decimal import Decimal
+from typing import NamedTuple
 
 import blake3
 from pydantic import ValidationError
 
 from ttplan.audit.canonical import canonical_json
 from ttplan.model.errors import InputError
-from ttplan.model.plan import Interval, PlanResult
+from ttplan.model.plan import Interval, PlanResult, change_pct_95
 from ttplan.model.policy import Policy, Rule, RuleVerdict
 from ttplan.model.results.quality import QualityResult, RiskBand
 from ttplan.model.stored_plan import StoredPlan
@@ -45,6 +47,32 @@ def _high(interval: Interval | None) -> float | None:
     return None if interval is None else interval[1]
 
 
+class _Savings(NamedTuple):
+    """What the facts about savings are of: USD per window and percent, each with its interval."""
+
+    change: Decimal
+    change_95: Interval | None
+    pct: float
+    pct_95: Interval | None
+
+
+def _savings(result: PlanResult) -> _Savings:
+    """The savings against what was paid; of a reference projection, against the baseline."""
+    aggregates, intervals = result.aggregates, result.confidence_intervals
+    if result.full is None:
+        return _Savings(
+            aggregates.projected_change_usd,
+            intervals.projected_change_usd_95,
+            aggregates.projected_savings_pct,
+            intervals.projected_change_pct_95,
+        )
+    change, change_95 = aggregates.change_vs_actual_usd, intervals.change_vs_actual_usd_95
+    paid = aggregates.total_actual_cost_usd
+    return _Savings(
+        change, change_95, float(change / paid * 100) if paid else 0.0, change_pct_95(result)
+    )
+
+
 def _carrying(result: PlanResult) -> int:
     """At least how many requests carry the savings: rerouted, or answered by a projected cache."""
     hits = 0 if result.cache_hits is None else result.cache_hits.either
@@ -66,17 +94,17 @@ def _correction(quality: QualityResult | None) -> str | None:
 
 
 NUMERIC_FACTS: dict[str, Callable[[StoredPlan], float | None]] = {
-    "savings": lambda run: float(run.result.aggregates.projected_change_usd),
-    "savings lower bound": lambda run: _low(
-        run.result.confidence_intervals.projected_change_usd_95
-    ),
-    "savings pct": lambda run: run.result.aggregates.projected_savings_pct,
-    "savings pct lower bound": lambda run: _low(
-        run.result.confidence_intervals.projected_change_pct_95
-    ),
+    "savings": lambda run: float(_savings(run.result).change),
+    "savings lower bound": lambda run: _low(_savings(run.result).change_95),
+    "savings pct": lambda run: _savings(run.result).pct,
+    "savings pct lower bound": lambda run: _low(_savings(run.result).pct_95),
     "less than paid": lambda run: float(run.result.aggregates.change_vs_actual_usd),
     "less than paid lower bound": lambda run: _low(
         run.result.confidence_intervals.change_vs_actual_usd_95
+    ),
+    "less than baseline": lambda run: float(run.result.aggregates.projected_change_usd),
+    "less than baseline lower bound": lambda run: _low(
+        run.result.confidence_intervals.projected_change_usd_95
     ),
     "requests": lambda run: run.result.sample_size,
     "requests rerouted": lambda run: run.result.aggregates.requests_rerouted,

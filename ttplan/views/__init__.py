@@ -12,6 +12,7 @@ from ttplan.views.columns import (
     ROUTES,
     SAVINGS,
     SAVINGS_BY,
+    SAVINGS_BY_CAUSE,
     VIEWS,
 )
 from ttplan.views.frame import View
@@ -27,6 +28,7 @@ __all__ = [
     "ROUTE_HISTORY",
     "SAVINGS",
     "SAVINGS_BY",
+    "SAVINGS_BY_CAUSE",
     "VIEWS",
     "View",
 ]

@@ -50,6 +50,7 @@ SAVINGS = {
     "savings_usd_lo": NUMBER,
     "savings_usd_hi": NUMBER,
     "savings_pct": NUMBER,
+    "saved_already_usd": MONEY,
     "change_vs_actual_usd": MONEY,
     "change_vs_actual_usd_lo": NUMBER,
     "change_vs_actual_usd_hi": NUMBER,
@@ -67,6 +68,16 @@ SAVINGS_BY = {
     "day": TIMESTAMP,
 }
 """The columns that savings can be grouped by."""
+SAVINGS_BY_CAUSE = {
+    "plan_id": "string",
+    "name": "string",
+    "status": "string",
+    "cause": "string",
+    "change_vs_actual_usd": MONEY,
+    "change_vs_actual_usd_lo": NUMBER,
+    "change_vs_actual_usd_hi": NUMBER,
+}
+"""Columns of `Workspace.savings("cause")`: one row per cause of a plan's change, in their order."""
 LATENCIES = {
     "plan_id": "string",
     "name": "string",
@@ -164,6 +175,7 @@ VIEWS = {
     "plans": PLANS,
     "savings": SAVINGS,
     "savings, by": SAVINGS_BY,
+    "savings, by cause": SAVINGS_BY_CAUSE,
     "latencies": LATENCIES,
     "assumptions": ASSUMPTIONS,
     "routes": ROUTES,
@@ -185,6 +197,10 @@ DESCRIPTIONS = {
     "cache_layer": "the cache level that answered: `l1`, `l2`",
     "cached": "whether a cache answered",
     "cached_tokens": "input tokens that the provider had cached",
+    "cause": (
+        "what changes costs, in this order: `prices`, `tokens`, `caches`, `fees`, `recorded` (what "
+        "list prices do not explain)"
+    ),
     "caveats": "number of caveats on the plan's card",
     "change_vs_actual_usd": (
         "actual minus projected: what applying the plan saves; negative: it costs more than is paid"
@@ -240,6 +256,9 @@ DESCRIPTIONS = {
     "savings_usd": "baseline minus projected; negative: it costs more than the baseline",
     "savings_usd_hi": "upper end of its 95 % interval",
     "savings_usd_lo": "lower end of its 95 % interval; empty: there is no interval",
+    "saved_already_usd": (
+        "baseline minus actual: what today's routing and caches save without the plan"
+    ),
     "scope": "`gateway`: the cost applies to every model; `model`: to the old one only",
     "seq": "the entry's position in the chain, from 0",
     "session_id": "the session that the request belongs to",

@@ -4,6 +4,7 @@ entries."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, ClassVar
 
 import orjson
@@ -94,11 +95,17 @@ def plans_view(figures: pa.Table, *, exact: bool = False) -> View:
 def savings_view(figures: pa.Table, *, exact: bool = False) -> View:
     """What each plan saves; columns `SAVINGS`. Failed plans have no figures and are left out."""
     rows = [
-        row | {"savings_pct": savings_pct(row)}
+        row | {"savings_pct": savings_pct(row), "saved_already_usd": saved_already(row)}
         for row in figures.to_pylist()
         if row["status"] != "failed"
     ]
     return make_view(rows, SAVINGS, title=f"savings ({PER_WINDOW})", exact=exact)
+
+
+def saved_already(row: dict[str, Any]) -> Decimal:
+    """What was saved without the plan."""
+    already: Decimal = row["baseline_usd"] - row["actual_usd"]
+    return already
 
 
 def savings_pct(row: dict[str, Any]) -> float:

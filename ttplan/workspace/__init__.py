@@ -52,12 +52,16 @@ def _plans_view(figures: queries.PlanFigures) -> View:
     return plans_view(figures.table, exact=figures.exact)
 
 
-def _savings_view(savings: queries.PlanFigures | queries.Savings) -> View:
-    from ttplan.views.savings import savings_by_view
+def _savings_view(
+    savings: queries.PlanFigures | queries.Savings | queries.SavingsByCause,
+) -> View:
+    from ttplan.views.savings import savings_by_cause_view, savings_by_view
     from ttplan.views.stored import savings_view
 
     if isinstance(savings, queries.Savings):
         return savings_by_view(savings, savings.by, exact=savings.exact)
+    if isinstance(savings, queries.SavingsByCause):
+        return savings_by_cause_view(savings, exact=savings.exact)
     return savings_view(savings.table, exact=savings.exact)
 
 

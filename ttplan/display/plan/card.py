@@ -10,12 +10,12 @@ from uuid import UUID
 from ttplan.display.amounts import format_interval, negated, usd, usd_interval
 from ttplan.display.card import Card, Renders, Table
 from ttplan.display.plan.assumptions import assumptions_table
-from ttplan.display.plan.decision import change_interval_pct, decision_lines
+from ttplan.display.plan.decision import decision_lines, saved_already
 from ttplan.display.plan.full_tables import cache_fit_table, full_routes_table, ineligible_table
 from ttplan.display.quality import quality_lines, quality_text
 from ttplan.display.routes import target_text
 from ttplan.display.text import cut
-from ttplan.model.plan import Interval, PerRouteBreakdown, PlanResult
+from ttplan.model.plan import Interval, PerRouteBreakdown, PlanResult, change_pct_95
 from ttplan.model.stored_plan import Status, StoredPlan
 
 _HEADLINES = 2
@@ -29,7 +29,20 @@ CAUSES = {
     "l1_cache": "gateway cache, L1",
     "l2_cache": "gateway cache, L2",
 }
-"""The causes of savings, in the order in which they are counted."""
+"""The causes of savings against the baseline, in the order in which they are counted."""
+CHANGE_CAUSES = {
+    "prices": "list prices",
+    "tokens": "number of tokens",
+    "caches": "caches",
+    "l1_cache": "– of these gateway, L1",
+    "l2_cache": "– of these gateway, L2",
+    "fees": "fees",
+    "recorded": "recorded, not list price",
+}
+"""The causes of a change against what was paid, in order; parts of a cause follow it."""
+_GATEWAY_CACHES = ("l1_cache", "l2_cache")
+_LEAST_SHOWN = Decimal("0.0000005")
+"""Smaller amounts are 0 to the digits that are shown."""
 EXACT = "exact"
 """In place of an interval, of a figure that the log has."""
 _SWEEP = ("threshold", "hits", "also L1", "saves besides", "may be wrong")
@@ -106,7 +119,7 @@ def plan_card(run: StoredPlan) -> Card:
         if full
         else (figures, _routes_table(result))
     )
-    decision = decision_lines(result, run.config) if full else ()
+    decision = decision_lines(result, run.config) if full else saved_already(result)
     return Card(
         "plan",
         title,
@@ -121,14 +134,14 @@ def plan_card(run: StoredPlan) -> Card:
 def plan_lines(result: PlanResult) -> list[Line]:
     """The figures of a plan, each with its unit and, if there is one, its 95 % interval.
 
-    The first line is what the plan saves: of a full projection, against what was paid.
+    The first line is what the plan saves against what was paid.
     """
     aggregates, intervals = result.aggregates, result.confidence_intervals
     hits_95 = format_interval(intervals.cache_hit_rate_95, 1, "%", factor=100)
-    savings = (_against_baseline if result.full is None else _against_paid)(result)
     exact = EXACT if result.interval_method == "hall" else ""
     return [
-        *savings,
+        *_against_paid(result),
+        *_against_baseline(result),
         Line("baseline", usd(aggregates.total_baseline_cost_usd), exact),
         Line("paid", usd(aggregates.total_actual_cost_usd), exact),
         Line("projected", usd(aggregates.total_projected_cost_usd), _projected(result)),
@@ -148,46 +161,36 @@ def _projected(result: PlanResult) -> str:
     return usd_interval(result.confidence_intervals.total_projected_cost_usd_95)
 
 
-def _against_baseline(result: PlanResult) -> list[Line]:
-    aggregates, intervals = result.aggregates, result.confidence_intervals
-    change, today = aggregates.projected_change_usd, aggregates.change_vs_actual_usd
-    share: Decimal | float
-    if change < 0:
-        baseline = aggregates.total_baseline_cost_usd
-        share = -change / baseline * 100 if baseline else Decimal(0)
-        usd_95 = negated(intervals.projected_change_usd_95)
-        pct_95 = negated(intervals.projected_change_pct_95)
-    else:
-        share = aggregates.projected_savings_pct
-        usd_95, pct_95 = intervals.savings_usd_95, intervals.savings_pct_95
-    today_95 = intervals.change_vs_actual_usd_95
-    return [
-        Line("costs more" if change < 0 else "saves", usd(abs(change)), usd_interval(usd_95)),
-        Line("", f"{share:.1f} % of the baseline", format_interval(pct_95, 1, "%")),
-        Line(
-            "against today",
-            f"{usd(abs(today))} {'more' if today < 0 else 'less'} than was paid",
-            usd_interval(negated(today_95) if today < 0 else today_95),
-        ),
-    ]
-
-
 def _against_paid(result: PlanResult) -> list[Line]:
-    """As many lines as `_HEADLINES`, and the change against the baseline."""
+    """As many lines as `_HEADLINES`: the change against what was paid."""
     aggregates, intervals = result.aggregates, result.confidence_intervals
     change, paid = aggregates.change_vs_actual_usd, aggregates.total_actual_cost_usd
-    change_95, pct_95 = intervals.change_vs_actual_usd_95, change_interval_pct(result)
+    change_95, pct_95 = intervals.change_vs_actual_usd_95, change_pct_95(result)
     share = abs(change) / paid * 100 if paid else Decimal(0)
     if change < 0:
         change_95, pct_95 = negated(change_95), negated(pct_95)
-    baseline, baseline_95 = aggregates.projected_change_usd, intervals.projected_change_usd_95
     return [
         Line("costs more" if change < 0 else "saves", usd(abs(change)), usd_interval(change_95)),
         Line("", f"{share:.1f} % of what was paid", format_interval(pct_95, 1, "%")),
+    ]
+
+
+def _against_baseline(result: PlanResult) -> list[Line]:
+    """What today's routing and caches save already, and the change against the baseline."""
+    aggregates, intervals = result.aggregates, result.confidence_intervals
+    baseline, change = aggregates.total_baseline_cost_usd, aggregates.projected_change_usd
+    already = baseline - aggregates.total_actual_cost_usd
+    verb = "saved already" if already >= 0 else "lost already"
+    change_95 = intervals.projected_change_usd_95
+    if change_95 is None and change >= 0:
+        change_95 = intervals.savings_usd_95
+    share = f" ({abs(change) / baseline * 100:.1f} %)" if baseline else ""
+    return [
+        Line(verb, usd(abs(already)), EXACT),
         Line(
-            "against baseline",
-            f"{usd(abs(baseline))} {'more' if baseline < 0 else 'less'}",
-            usd_interval(negated(baseline_95) if baseline < 0 else baseline_95),
+            "vs baseline",
+            f"{usd(abs(change))} {'more' if change < 0 else 'less'}{share}",
+            usd_interval(negated(change_95) if change < 0 else change_95),
         ),
     ]
 
@@ -276,7 +279,7 @@ def _routes_table(result: PlanResult) -> Table:
         )
         for part in result.per_route_breakdown
     )
-    return Table.of(rows, "route", "to", "requests", "baseline", "saves", align="llrrr")
+    return Table.of(rows, "route", "to", "requests", "baseline", "saves of it", align="llrrr")
 
 
 def saved(part: PerRouteBreakdown) -> Decimal:
@@ -285,17 +288,30 @@ def saved(part: PerRouteBreakdown) -> Decimal:
 
 
 def _causes_table(result: PlanResult) -> Table:
-    """What each cause saves, in order; no rows if there is only one cause."""
-    causes = result.savings_by_cause or ()
-    rows: list[tuple[str, ...]] = [(CAUSES[name], usd(amount)) for name, amount in causes if amount]
-    caption = "saved by, in this order"
-    intervals = result.confidence_intervals.savings_by_cause_95
+    """What each cause saves, in order; no rows if there is only one cause.
+
+    Of a full projection that is against what was paid, of others against the baseline.
+    """
+    names: dict[str, str] = CAUSES if result.change_by_cause is None else CHANGE_CAUSES
+    causes = dict(result.change_by_cause or result.savings_by_cause or ())
+    intervals = result.confidence_intervals.change_by_cause_95
+    if result.change_by_cause is None:
+        intervals = result.confidence_intervals.savings_by_cause_95
+    elif result.savings_by_cause is not None:
+        hits = dict(result.savings_by_cause)
+        causes |= {name: hits[name] for name in _GATEWAY_CACHES}
+        intervals = {**result.confidence_intervals.savings_by_cause_95, **intervals}
+    shown = [name for name in names if causes.get(name) and abs(causes[name]) >= _LEAST_SHOWN]
+    if len([name for name in shown if name not in _GATEWAY_CACHES or names is CAUSES]) < 2:
+        return Table(())
+    rows: list[tuple[str, ...]] = [(names[name], usd(causes[name])) for name in shown]
     if intervals:
-        names = [name for name, amount in causes if amount]
-        ends = (usd_interval(intervals.get(name)) for name in names)
-        rows = [(*row, interval) for row, interval in zip(rows, ends, strict=True)]
+        rows = [
+            (*row, usd_interval(intervals.get(name))) for row, name in zip(rows, shown, strict=True)
+        ]
     columns = ("", "saves", "95 % interval") if intervals else ()
-    return Table.of(rows if len(rows) > 1 else (), *columns, align="lrl", caption=caption)
+    against = "against the baseline" if names is CAUSES else "against what was paid"
+    return Table.of(rows, *columns, align="lrl", caption=f"saved {against} by, in this order")
 
 
 def _sweep_table(result: PlanResult) -> Table:

@@ -59,18 +59,10 @@ def decision_lines(result: PlanResult, config: PlanConfig) -> Iterator[str]:
     """The first lines of a full projection's card."""
     yield from _month(result)
     yield _headline(result)
+    yield from saved_already(result)
     yield from _other_prices(result, config)
     yield from _unknown_lines(result)
     yield from _next_step(result)
-
-
-def change_interval_pct(result: PlanResult) -> Interval | None:
-    """The interval of the change, in percent of what was paid."""
-    interval = result.confidence_intervals.change_vs_actual_usd_95
-    paid = float(result.aggregates.total_actual_cost_usd)
-    if interval is None or not paid:
-        return None
-    return interval[0] / paid * 100, interval[1] / paid * 100
 
 
 def _month(result: PlanResult) -> Iterator[str]:
@@ -107,6 +99,14 @@ def _headline(result: PlanResult) -> str:
         return f"{text}; no interval"
     shown = usd_interval(negated(interval) if change < 0 else interval)
     return f"{text}; 95 % interval {shown}{_unclear(change, interval)}"
+
+
+def saved_already(result: PlanResult) -> Iterator[str]:
+    """What today's routing and caches save without the plan, if they do."""
+    already = result.aggregates.total_baseline_cost_usd - result.aggregates.total_actual_cost_usd
+    if already:
+        verb = "saved already" if already > 0 else "lost already"
+        yield f"{verb} by today's routing and caches, not counted above: {usd(abs(already))}"
 
 
 def _other_prices(result: PlanResult, config: PlanConfig) -> Iterator[str]:
