@@ -195,8 +195,8 @@ def test_a_latency_of_nothing_known_is_not_0_ms() -> None:
     replayed = replayed.model_copy(
         update={"aggregates": unknown, "confidence_intervals": intervals}
     )
-    assert "latency p95       not known, 900 ms as logged\n" in card(replayed)
-    assert "latency p50       800 ms" in card(replayed)
+    assert "latency p95    not known, 900 ms as logged\n" in card(replayed)
+    assert "latency p50    800 ms" in card(replayed)
 
 
 def test_a_reference_card_begins_with_the_change_of_what_is_paid() -> None:
