@@ -221,6 +221,11 @@ def open_file(
 def unreadable(path: PathLike, kind: str, error: duckdb.Error) -> InputError:
     """A DuckDB error as an InputError: only its first line, so neither the query nor content."""
     reason = str(error).splitlines()[0].split("Error: ", 1)[-1]
+    if isinstance(error, duckdb.PermissionException):  # of `restrict`
+        return InputError(
+            f"{path} refers to another file, which a log may not: {reason}; expected a table or a"
+            " view of the file's own tables. Find out who made it, and export the table instead"
+        )
     return InputError(
         f"{path} cannot be read as {kind}: {reason.removeprefix('Error on ').rstrip('. ')}."
         f" Check that the file is whole and that it is {kind}"
