@@ -120,7 +120,10 @@ def test_the_payload_has_only_public_fields(store: Store) -> None:
         "projected_savings_usd": 12.345679,
         "change_vs_actual_usd": 12.345679,
         "routes_commitment": blake3.blake3(
-            bytes.fromhex(run.nonce) + canonical_json(listed)
+            blake3.blake3(
+                bytes.fromhex(run.nonce), derive_key_context="ttplan 2026-12-01 routes applied v1"
+            ).digest()
+            + canonical_json(listed)
         ).hexdigest(),
     }
     _, _, (record,) = state(store)

@@ -22,6 +22,7 @@ from tests.support import plans
 from tests.support.plan_driver import AT, ORG, PERSON, PlanDriver, plan_ids_by_route, store_state
 from tests.test_apply import Foreign
 from ttplan.apply import StoreChain, apply_plan, revert_plan
+from ttplan.audit.blinding import derive_blinding
 from ttplan.audit.verify.chain import verify_chain
 from ttplan.history.timeline import routes_commitment
 from ttplan.model.errors import (
@@ -158,7 +159,9 @@ def test_a_revert_restores_the_replaced_routes_and_signs_them(driver: PlanDriver
     assert entry.payload == {
         "plan_id": str(UUID(int=2)),
         "reverted_at": run.reverted_at.isoformat(),
-        "routes_commitment": routes_commitment(run.nonce, [plans.route(1)]),
+        "routes_commitment": routes_commitment(
+            derive_blinding(run.nonce, "routes restored"), [plans.route(1)]
+        ),
     }
     assert verify_chain(after.entries, KEY.public_key).entries == 3
     assert b"gpt-4o" not in after.entries[-1].body

@@ -21,7 +21,13 @@ from ttplan.audit.entries import format_timestamp
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.history.revert import restorable
 from ttplan.history.staleness import changes_since_plan
-from ttplan.history.timeline import APPLIED, RENAMED, REVERTED, restored_commitment
+from ttplan.history.timeline import (
+    APPLIED,
+    RENAMED,
+    REVERTED,
+    applied_commitment,
+    restored_commitment,
+)
 from ttplan.history.timeline import routes_commitment as routes_commitment
 from ttplan.model.audit import Actor, AuditEntry
 from ttplan.model.errors import (
@@ -291,7 +297,7 @@ def _mark_applied(
             "sample_size": result.sample_size,
             "projected_savings_usd": payload_money(aggregates.projected_savings_usd),
             "change_vs_actual_usd": payload_money(aggregates.change_vs_actual_usd),
-            "routes_commitment": routes_commitment(run.nonce, routes),
+            "routes_commitment": applied_commitment(run.nonce, routes),
         }
     except TtplanError as error:
         raise AuditError(

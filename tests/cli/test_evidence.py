@@ -116,6 +116,13 @@ def test_an_entry_is_proved_as_json(
         ["verify-proof", "p.json", "--hash", first, "--root", "ab" * 32], 1, "expected abab", capsys
     )
     check_error(["verify-proof", "p.json"], 2, "which entry?", capsys)
+    proof = json.loads((tmp_path / "p.json").read_text())
+    other = {"chain_id": "00000000-0000-0000-0000-0000000000ee"}
+    (tmp_path / "other.json").write_text(json.dumps(proof | other))
+    for where in (["--chain", "chain.jsonl", "--key-hex", PUBLIC], ["--hash", first]):
+        organisation = ["--org", proof["chain_id"]] if "--hash" in where else []
+        message = f"is a proof for the chain of '{other['chain_id']}'"
+        check_error(["verify-proof", "other.json", *where, *organisation], 1, message, capsys)
     check_error(
         ["verify-proof", "p.json", "--hash", "x"], 2, "expected 64 lower-case hex digits", capsys
     )
@@ -215,17 +222,22 @@ def test_a_plans_routes_are_disclosed(
         "seq": 0,
         "routes": 3,
     }
-    opened = run_json(capsys, "verify-disclosure", "d.json", "--checkpoint", "cp", "--log", log)
+    signed = ("--checkpoint", "cp", "--key-hex", PUBLIC)
+    opened = run_json(capsys, "verify-disclosure", "d.json", *signed, "--log", log)
     assert len(opened["routes"]) == 3
     assert "DISCLOSED: 3 routes that entry 0 committed to" in run_text(
-        capsys, "verify-disclosure", "d.json", "--checkpoint", "cp", "--log", log
+        capsys, "verify-disclosure", "d.json", *signed, "--log", log
     )
     check_error(
-        ["verify-disclosure", "d.json", "--checkpoint", "cp"],
+        ["verify-disclosure", "d.json", *signed],
         2,
         "who must have signed the checkpoint?",
         capsys,
     )
+    unsigned = ["verify-disclosure", "d.json", "--checkpoint", "cp", "--log", log]
+    check_error(unsigned, 2, "who must have signed the entry?", capsys)
+    other = OTHER_KEY.public_key.hex
+    check_error([*unsigned, "--key-hex", other], 1, "entry 0: bad signature", capsys)
     data = json.loads((tmp_path / "d.json").read_text())
     for changes, code, message in (
         ({"nonce": "ab" * 32}, 1, "the routes and the nonce give the commitment"),
@@ -241,7 +253,7 @@ def test_a_plans_routes_are_disclosed(
     ):
         (tmp_path / "x.json").write_text(json.dumps(data | changes))
         check_error(
-            ["verify-disclosure", "x.json", "--checkpoint", "cp", "--log", log],
+            ["verify-disclosure", "x.json", *signed, "--log", log],
             code,
             message,
             capsys,

@@ -13,6 +13,7 @@ from tests.audit.c2sp.test_trust_policy import EXAMPLE
 from tests.audit.chains import KEY, ORG, OTHER_KEY, START, chain, entry, exported
 from tests.audit.corpus import Case, lines, rotated
 from tests.audit.test_corpus import library, one_file
+from ttplan.audit.blinding import commit
 from ttplan.audit.c2sp.note import format_note, parse_note
 from ttplan.audit.c2sp.tlog import (
     format_checkpoint,
@@ -36,7 +37,6 @@ from ttplan.audit.proofs.customer_checkpoint import (
     sign_customer_checkpoint,
 )
 from ttplan.audit.proofs.disclosure import (
-    commit_to_routes,
     disclose,
     format_disclosure,
     parse_disclosure,
@@ -127,7 +127,7 @@ def evidence(data: bytes) -> None:
 
 def _disclosed() -> bytes:
     routes, nonce = [{"name": "x", "priority": 1}], "07" * 32
-    made = to_record(entry(None, payload={"routes_commitment": commit_to_routes(nonce, routes)}))
+    made = to_record(entry(None, payload={"routes_commitment": commit(nonce, routes)}))
     return format_disclosure(
         disclose(
             routes, nonce, made, [made.hash], sign_tree("example.com/log1", [made.hash], OTHER_KEY)

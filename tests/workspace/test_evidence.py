@@ -229,7 +229,7 @@ def test_one_plans_routes_are_shown_and_nothing_else(tmp_path: Path) -> None:
     for seq, plan in enumerate(plans[:2]):
         data = format_disclosure(workspace.evidence.disclose(plan.plan_id, checkpoint))
         read = parse_disclosure(data, "d.json")
-        check_disclosure(read, checkpoint)
+        check_disclosure(read, checkpoint, KEY.public_key)
         assert read.entry.seq == seq
         assert [route["name"] for route in read.routes] == [
             route.name for route in plan.result.proposed_routes

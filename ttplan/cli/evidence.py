@@ -25,6 +25,7 @@ from ttplan.cli.options import (
     command_group,
     open_store,
     option,
+    read_uuid,
 )
 from ttplan.cli.output import count, show_value
 from ttplan.cli.verify import chain_hashes
@@ -131,6 +132,9 @@ def verify_proof(
     root: Annotated[
         str | None, option("The expected root, from a trusted source (JSON proofs).")
     ] = None,
+    org: Annotated[
+        str | None, option("The organisation whose chain it must be of (JSON proofs): a UUID.")
+    ] = None,
     policy: PolicyOption = None,
     log: LogOption = None,
     json: JsonOption = False,
@@ -142,9 +146,16 @@ def verify_proof(
         raise InputError(
             "which entry? Give its hash (--hash), or the chain that contains it (--chain)"
         )
-    hashes = None if chain is None else chain_hashes(str(chain), chain, key_hex).hashes
+    known = None if chain is None else chain_hashes(str(chain), chain, key_hex)
+    chain_id = None if known is None else str(known.org_id)
     proof = check_proof_file(
-        file, entry_hash=hash, hashes=hashes, root=root, policy=policy, log=log
+        file,
+        entry_hash=hash,
+        hashes=None if known is None else known.hashes,
+        chain_id=chain_id if org is None else str(read_uuid(org, "--org")),
+        root=root,
+        policy=policy,
+        log=log,
     )
     verdict = "PROVED" if proof.vouched else "CONSISTENT WITH ITSELF"
     show_value(proof._asdict(), f"{verdict}: {proof.message}", json)
@@ -176,14 +187,23 @@ def disclose(
 def verify_disclosure(
     file: Annotated[Path, argument("A disclosure, as `ttplan disclose` writes it.")],
     checkpoint: SignedCheckpointOption,
+    key_hex: Annotated[
+        str | None,
+        option("The public key that signed the entry, from a trusted source.", "--key-hex"),
+    ] = None,
     policy: PolicyOption = None,
     log: LogOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Verify that an entry of a signed checkpoint committed to the disclosed routes."""
+    """Verify that a signed entry, in a signed checkpoint, committed to the disclosed routes."""
     from ttplan.operations.chain.proofs import check_disclosure_file
 
-    disclosure, checked = check_disclosure_file(file, checkpoint, policy=policy, log=log)
+    if key_hex is None:
+        raise InputError(
+            "who must have signed the entry? Give the chain's public key, after a rotation the one "
+            "that signed then (--key-hex)"
+        )
+    disclosure, checked = check_disclosure_file(file, checkpoint, key_hex, policy=policy, log=log)
     entry, routes = disclosure.entry, disclosure.routes
     text = f"DISCLOSED: {count(len(routes), 'route')} that entry {entry.seq} committed to"
     fields = {"seq": entry.seq, "hash": entry.hash, "routes": routes, "checked": checked}

@@ -15,6 +15,7 @@ from uuid import UUID
 import blake3
 import orjson
 
+from ttplan.audit.blinding import BlindingUse, commit, derive_blinding, find_blinding
 from ttplan.audit.canonical import canonical_json
 from ttplan.model.errors import StoreError
 from ttplan.model.results.drift import DriftProblem
@@ -31,18 +32,36 @@ PlanLookup = Callable[[UUID], StoredPlan | None]
 """Returns a plan, or None if there is no such plan; raises StoreError if its row is corrupt."""
 
 
-def routes_commitment(nonce: str, routes: Iterable[ProposedRoute]) -> str:
-    """`BLAKE3(nonce ‖ canonical JSON of the routes)`, hex: the chain's commitment to routes that
-    it does not show."""
-    listed = [route.model_dump(mode="json") for route in routes]
-    return blake3.blake3(bytes.fromhex(nonce) + canonical_json(listed)).hexdigest()
+def routes_commitment(blinding: str, routes: Iterable[ProposedRoute]) -> str:
+    """`BLAKE3(blinding ‖ canonical JSON of the routes)`, hex: the chain's commitment to routes
+    that it does not show."""
+    return commit(blinding, _listed(routes))
+
+
+def applied_commitment(nonce: str, routes: Iterable[ProposedRoute]) -> str:
+    """The commitment of `plan.applied` to the plan's routes; `nonce` is the plan's."""
+    return routes_commitment(derive_blinding(nonce, "routes applied"), routes)
 
 
 def restored_commitment(nonce: str, restored: Iterable[LiveRoute]) -> str:
-    """`routes_commitment` of the routes that a revert restores, by name."""
-    return routes_commitment(
-        nonce, sorted((live.route for live in restored), key=lambda route: route.name)
-    )
+    """The commitment of `plan.reverted` to the routes that are restored, by name."""
+    return routes_commitment(derive_blinding(nonce, "routes restored"), _by_name(restored))
+
+
+def _by_name(live: Iterable[LiveRoute]) -> list[ProposedRoute]:
+    return sorted((row.route for row in live), key=lambda route: route.name)
+
+
+def _listed(routes: Iterable[ProposedRoute]) -> list[dict[str, Any]]:
+    return [route.model_dump(mode="json") for route in routes]
+
+
+def _commits(
+    payload: Mapping[str, Any], run: StoredPlan, use: BlindingUse, routes: Iterable[ProposedRoute]
+) -> bool:
+    """Whether an entry commits to these routes."""
+    stated = payload.get("routes_commitment")
+    return find_blinding(run.nonce, use, _listed(routes), stated) is not None
 
 
 def seen_routes(live: Iterable[LiveRoute]) -> tuple[SeenRoute, ...]:
@@ -251,7 +270,7 @@ def _applied(
     history: History, run: StoredPlan, at: datetime, payload: Mapping[str, Any]
 ) -> dict[str, LiveRoute | None]:
     routes = run.result.proposed_routes
-    if payload.get("routes_commitment") != routes_commitment(run.nonce, routes):
+    if not _commits(payload, run, "routes applied", routes):
         raise _Unfollowable(f"signed for other routes than the row of plan {run.plan_id} has")
     return routes_after_apply(history.live.values() if payload.get(RENAMED) else (), run, at)
 
@@ -276,9 +295,8 @@ def _reverted(
             f"restores what was live as {missing[0]!r:.60} before plan {run.plan_id}, which is "
             "unknown"
         )
-    if payload.get("routes_commitment") != restored_commitment(
-        run.nonce, (live for live in before.values() if live is not None)
-    ):
+    restored = _by_name(live for live in before.values() if live is not None)
+    if not _commits(payload, run, "routes restored", restored):
         raise _Unfollowable(f"signed for other routes than what plan {run.plan_id} had replaced")
     return dict(before)
 

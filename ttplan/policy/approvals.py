@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 from uuid import UUID
 
-import blake3
 import orjson
 
-from ttplan.audit.canonical import canonical_json
+from ttplan.audit.blinding import commit, derive_blinding
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.model.audit import User
 from ttplan.model.errors import TtplanError
@@ -28,11 +28,14 @@ _APPROVED_FIELDS = {"plan_id", "org_id", "name", "author", "seed", "bootstrap_it
 def plan_digest(run: StoredPlan) -> str:
     """Return the digest of what an approval covers (64 hex digits): the plan and its result.
 
-    The plan's nonce blinds it, so the chain reveals nothing about the routes. A quality check adds
-    to the result, and so changes the digest.
+    A blinding derived from the plan's nonce hides it, so the chain reveals nothing about the
+    routes. A quality check adds to the result, and so changes the digest.
     """
-    content = canonical_json(run.model_dump(mode="json", include=_APPROVED_FIELDS))
-    return blake3.blake3(bytes.fromhex(run.nonce) + content).hexdigest()
+    return commit(derive_blinding(run.nonce, "plan digest"), _approved_content(run))
+
+
+def _approved_content(run: StoredPlan) -> dict[str, Any]:
+    return run.model_dump(mode="json", include=_APPROVED_FIELDS)
 
 
 def approval_message(digest: str, org_id: UUID) -> bytes:
@@ -42,9 +45,11 @@ def approval_message(digest: str, org_id: UUID) -> bytes:
 
 def find_approvals(records: Iterable[StoredEntry], run: StoredPlan) -> list[Approval]:
     """Return the approvals of a plan in its current state, in the chain's order, one per person."""
-    digest, approvals = plan_digest(run), dict[str, Approval]()
+    approvals: dict[str, Approval] = {}
+    # The second one is that of approvals in version 0.1.
+    digests = {plan_digest(run), commit(run.nonce, _approved_content(run))}
     for approval in _read_approvals(records, run):
-        if approval.plan_digest == digest:
+        if approval.plan_digest in digests:
             approvals.setdefault(repr(approval.actor), approval)
     return list(approvals.values())
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import blake3
 import orjson
 
+from ttplan.audit.blinding import commit, find_blinding
 from ttplan.audit.c2sp.tlog import Checkpoint, TlogProof, check_proof, prove
-from ttplan.audit.canonical import canonical_json
-from ttplan.audit.entry_checks import check_content, is_hash
+from ttplan.audit.entry_checks import check_content, is_hash, signature_error
 from ttplan.audit.jsonl import format_line, parse_entry
+from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.strict_json import parse_json_file
 from ttplan.model.audit import StoredEntry
 from ttplan.model.errors import InputError, ProofError
@@ -22,7 +22,10 @@ _KEYS = ("format", "routes", "nonce", "entry", "leaf_index", "leaf_count", "path
 
 
 class Disclosure(NamedTuple):
-    """Committed routes, their nonce, the entry, and its path (SHA-256) in the tree."""
+    """Committed routes, their nonce, the entry, and its path (SHA-256) in the tree.
+
+    `nonce` is the blinding of this commitment, which opens no other one.
+    """
 
     routes: list[Any]
     nonce: str
@@ -31,37 +34,46 @@ class Disclosure(NamedTuple):
     path: tuple[bytes, ...]
 
 
-def commit_to_routes(nonce: str, routes: list[Any]) -> str:
-    """Return `BLAKE3(nonce ‖ canonical JSON of the routes)`, hex."""
-    return blake3.blake3(bytes.fromhex(nonce) + canonical_json(routes)).hexdigest()
-
-
 def disclose(
     routes: list[Any], nonce: str, entry: StoredEntry, hashes: list[str], checkpoint: Checkpoint
 ) -> Disclosure:
-    """Make the disclosure of an entry's routes. `hashes` are those of the whole chain (hex).
+    """Make the disclosure of an entry's routes. `hashes` are those of the whole chain (hex), which
+    the caller has verified; `nonce` is the plan's.
 
     Raises ProofError if routes and nonce do not match the commitment, or if the checkpoint is of
     another chain or too old.
     """
     proof = prove(hashes, entry.seq, checkpoint)
-    disclosure = Disclosure(routes, nonce, entry, checkpoint.head.size, proof.path)
-    check_disclosure(disclosure, checkpoint)
+    blinding = find_blinding(nonce, "routes applied", routes, _stated_commitment(entry))
+    disclosure = Disclosure(routes, blinding or nonce, entry, checkpoint.head.size, proof.path)
+    _check_opening(disclosure, checkpoint)
     return disclosure
 
 
-def check_disclosure(disclosure: Disclosure, checkpoint: Checkpoint) -> None:
-    """Check the commitment to the routes, the entry's hash, and its place in the tree.
+def check_disclosure(disclosure: Disclosure, checkpoint: Checkpoint, key: VerifyingKey) -> None:
+    """Check the commitment to the routes, the entry's hash and signature, and its place in the
+    tree. `key` is the one that signs there.
 
     The caller checks the checkpoint's signatures. Raises ProofError, or the entry's ChainError.
     """
+    _check_opening(disclosure, checkpoint)
+    error = signature_error(disclosure.entry, disclosure.entry.seq, key)
+    if error is not None:
+        raise error
+
+
+def _stated_commitment(entry: StoredEntry) -> object:
+    return orjson.loads(entry.body)["payload"].get("routes_commitment")
+
+
+def _check_opening(disclosure: Disclosure, checkpoint: Checkpoint) -> None:
     entry = disclosure.entry
-    stated = orjson.loads(entry.body)["payload"].get("routes_commitment")
+    stated = _stated_commitment(entry)
     if not isinstance(stated, str):
         raise ProofError(
             f"entry {entry.seq} commits to no routes; expected one with a routes_commitment"
         )
-    computed = commit_to_routes(disclosure.nonce, disclosure.routes)
+    computed = commit(disclosure.nonce, disclosure.routes)
     if computed != stated:
         raise ProofError(
             f"the routes and the nonce give the commitment {computed}; entry {entry.seq} has "

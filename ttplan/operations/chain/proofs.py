@@ -15,6 +15,7 @@ from ttplan.audit.c2sp.tlog import (
     parse_proof,
     prove,
 )
+from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.merkle import blake3_256
 from ttplan.audit.proofs.disclosure import (
     MAX_DISCLOSURE,
@@ -96,6 +97,7 @@ def check_proof_file(
     *,
     entry_hash: str | None = None,
     hashes: Sequence[str] | None = None,
+    chain_id: str | None = None,
     root: str | None = None,
     policy: PathLike | None = None,
     log: str | None = None,
@@ -103,9 +105,10 @@ def check_proof_file(
     """Check a proof of either form, for the entry with this hash or for the chain's own at its
     place.
 
-    A JSON proof is vouched for by `root` or by the chain; a tlog-proof by who signed its
-    checkpoint, which `policy` or `log` says who that has to be. Raises InputError where a file is
-    none, and ProofError where it proves nothing.
+    `chain_id` is the organisation of the chain, which a JSON proof must name. A JSON proof is
+    vouched for by `root` or by the chain; a tlog-proof by who signed its checkpoint, which `policy`
+    or `log` says who that has to be. Raises InputError where a file is none, and ProofError where
+    it proves nothing.
     """
     data = read_small_file(path, "a proof", limit=max(MAX_PROOF, MAX_CHECKPOINT))
     name = os.fspath(path)
@@ -116,6 +119,11 @@ def check_proof_file(
             f"{name} is a JSON proof, which nobody signs; `policy` and `log` are for a tlog-proof"
         )
     proof = parse_inclusion_proof(data, name)
+    if chain_id is not None and proof.chain_id != chain_id:
+        raise ProofError(
+            f"{name} is a proof for the chain of {proof.chain_id[:80]!r}; expected {chain_id}. Ask "
+            "for a proof of the chain that you mean"
+        )
     of_chain = None if hashes is None else _blake3_root(hashes, proof.leaf_count)
     check_inclusion_proof(proof, _hash_at(proof.leaf_index, entry_hash, hashes), root=root)
     if of_chain is not None and of_chain != proof.root:
@@ -127,6 +135,8 @@ def check_proof_file(
     who = "known from elsewhere" if known else "of which nobody but the file speaks"
     place = f"the entry is number {proof.leaf_index} of {proof.leaf_count}"
     message = f"{place} under the root {proof.root}, {who}"
+    if chain_id is None:
+        message += f"; nobody checked that its chain is that of {proof.chain_id[:80]!r}"
     return ProofCheck("JSON proof", proof.leaf_index, proof.leaf_count, proof.root, known, message)
 
 
@@ -143,17 +153,24 @@ def write_disclosure_file(
 
 
 def check_disclosure_file(
-    path: PathLike, checkpoint: PathLike, *, policy: PathLike | None = None, log: str | None = None
+    path: PathLike,
+    checkpoint: PathLike,
+    public_key: str,
+    *,
+    policy: PathLike | None = None,
+    log: str | None = None,
 ) -> tuple[Disclosure, str]:
-    """A disclosure's file, checked against a signed checkpoint, and in words who signed that.
-    InputError and ProofError.
+    """Check a disclosure's file against the key that signed its entry, and a signed checkpoint.
+
+    Also returns in words who signed the checkpoint. Raises InputError, ProofError and ChainError.
     """
+    key = VerifyingKey.from_hex(public_key)
     sealed = read_checkpoint_file(checkpoint)
     words = check_checkpoint_signers(sealed, policy=policy, log=log)
     found = parse_disclosure(
         read_small_file(path, "a disclosure", limit=MAX_DISCLOSURE), os.fspath(path)
     )
-    check_disclosure(found, sealed)
+    check_disclosure(found, sealed, key)
     return found, words
 
 
