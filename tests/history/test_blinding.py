@@ -55,8 +55,7 @@ def test_one_blinding_does_not_confirm_the_others() -> None:
     state = store_state(applied_and_reverted().store)
     disclosed = derive_blinding(state.plans[1].nonce, "routes applied")
     applied, restored = (orjson.loads(entry.body)["payload"] for entry in state.entries[1:])
-    assert applied["routes_commitment"] == routes_commitment(
-        disclosed, [plans.route(1, priority=9)]
-    )
+    routes = [plans.route(1, priority=9)]
+    assert applied["routes_commitment"] == routes_commitment(disclosed, routes)
     assert restored["routes_commitment"] != routes_commitment(disclosed, [plans.route(1)])
     assert restored["routes_commitment"] != earlier_commitment(disclosed, [plans.route(1)])

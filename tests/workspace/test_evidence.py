@@ -156,7 +156,7 @@ def test_anchoring_appends_changes_and_heartbeats(tmp_path: Path) -> None:
         (f"9:{'ab' * 32}\n", "short"),
     ):
         file.write_text(text)
-        with pytest.raises(TruncatedChain, match="the last anchor in") as caught:
+        with pytest.raises(TruncatedChain, match="has the anchor") as caught:
             workspace.evidence.anchor(file=file, heartbeat=True)
         assert caught.value.reason == reason
         assert file.read_text() == text

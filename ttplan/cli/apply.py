@@ -10,10 +10,12 @@ import typer
 from ttplan.cli.options import (
     APPLY,
     DEFAULT_STORE,
+    AnchorsOption,
     ApiKeyOption,
     JsonOption,
     KeyFileOption,
     KeyHexOption,
+    OrgOption,
     PlanArgument,
     StoreOption,
     SystemOption,
@@ -24,6 +26,7 @@ from ttplan.cli.options import (
     open_store,
     option,
     read_actor,
+    read_anchors_option,
     read_time,
 )
 from ttplan.cli.output import confirm, count, show_entry, show_result, show_value
@@ -163,11 +166,15 @@ def revert(
 def drift(
     store: StoreOption = DEFAULT_STORE,
     key_hex: KeyHexOption = None,
+    anchors: AnchorsOption = None,
+    org: OrgOption = None,
     key_file: KeyFileOption = None,
     json: JsonOption = False,
 ) -> None:
     """Check that the live routes are the signed ones. Exits 1 if they are not."""
-    card = open_store(store, key_file=key_file).drift(public_key=key_hex)
+    card = open_store(store, key_file=key_file).drift(
+        public_key=key_hex, passes_through=read_anchors_option(anchors), org_id=org
+    )
     show_result(card, json)
     raise typer.Exit(card.result.exit_code)
 

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import typer
 
-from ttplan.model.audit import Actor, Anonymous, ApiKey, System, User
+from ttplan.model.audit import Actor, Anonymous, ApiKey, System, TipAnchor, User
 from ttplan.model.errors import InputError
 
 if TYPE_CHECKING:
@@ -96,6 +96,12 @@ KeyHexOption = Annotated[
     str | None,
     option("The chain's first public key, from a trusted source: 64 hex digits.", "--key-hex"),
 ]
+AnchorsOption = Annotated[
+    Path | None, option("A file of anchors that the chain must contain (SEQ:HASH a line).")
+]
+OrgOption = Annotated[
+    str | None, option("The organisation that the chain must belong to: a UUID.", "--org")
+]
 UserOption = Annotated[
     str | None, option("The person who acts: an e-mail address, a name or a UUID.")
 ]
@@ -163,6 +169,13 @@ def read_window(start: str | None, end: str | None) -> tuple[datetime, datetime]
     if first is None or last is None:
         raise InputError("--start and --end go together; give both, or neither for the whole log")
     return first, last
+
+
+def read_anchors_option(path: Path | None) -> list[TipAnchor]:
+    """Return the anchors of the file in an option."""
+    from ttplan.audit.proofs.anchors import read_anchors
+
+    return [] if path is None else [line.anchor for line in read_anchors(path)]
 
 
 _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}

@@ -10,15 +10,18 @@ import typer
 from ttplan.cli.options import (
     DEFAULT_STORE,
     OPERATE,
+    AnchorsOption,
     JsonOption,
     KeyFileOption,
     KeyHexOption,
+    OrgOption,
     OverwriteOption,
     StoreOption,
     app,
     argument,
     open_store,
     option,
+    read_anchors_option,
     read_duration,
 )
 from ttplan.cli.output import show_result, show_value
@@ -31,6 +34,8 @@ def health(
     price_age: Annotated[
         str, option("The maximum age of the prices of live plans: 30d, 12h.")
     ] = "30d",
+    anchors: AnchorsOption = None,
+    org: OrgOption = None,
     key_file: KeyFileOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -39,7 +44,12 @@ def health(
     Exits 1 if a check fails.
     """
     age = read_duration(price_age, "--price-age")
-    card = open_store(store, key_file=key_file).health(public_key=key_hex, price_age=age)
+    card = open_store(store, key_file=key_file).health(
+        public_key=key_hex,
+        price_age=age,
+        passes_through=read_anchors_option(anchors),
+        org_id=org,
+    )
     show_result(card, json)
     raise typer.Exit(card.result.exit_code)
 

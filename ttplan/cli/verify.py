@@ -11,15 +11,18 @@ import typer
 from ttplan.cli.options import (
     DEFAULT_STORE,
     PROVE,
+    AnchorsOption,
     JsonOption,
     KeyHexOption,
     LogOption,
+    OrgOption,
     PolicyOption,
     StoreOption,
     app,
     argument,
     open_store,
     option,
+    read_anchors_option,
     read_time,
 )
 from ttplan.cli.output import show_frame, show_value
@@ -78,9 +81,8 @@ def verify(
         list[str] | None,
         option("An entry that the chain must contain (SEQ:HASH); may be repeated."),
     ] = None,
-    anchors: Annotated[
-        Path | None, option("A file of entries that the chain must contain.")
-    ] = None,
+    anchors: AnchorsOption = None,
+    org: OrgOption = None,
     distrust_after: Annotated[
         str | None, option("Do not trust what this entry's key signed after it: SEQ:HASH.")
     ] = None,
@@ -108,7 +110,6 @@ def verify(
 
     Exits 0 verified, 1 broken, 2 if it has no entries, 4 only consistent with its own key.
     """
-    from ttplan.audit.proofs.anchors import read_anchors
     from ttplan.audit.verify.file import verify_file
 
     if signatures not in ("all", "tip"):
@@ -123,12 +124,13 @@ def verify(
             "leave out one of them"
         )
     required = [TipAnchor.parse(text) for text in through or []]
-    required += [] if anchors is None else [line.anchor for line in read_anchors(anchors)]
+    required += read_anchors_option(anchors)
     options: dict[str, Any] = {
         "public_key": key_hex,
         "since": since,
         "anchor": anchor,
         "passes_through": required,
+        "org_id": org,
         "distrust_after": None if distrust_after is None else TipAnchor.parse(distrust_after),
         "signatures": signatures,
         "on_fork": None if evidence is None else lambda data: _write_new(evidence, data),

@@ -14,6 +14,7 @@ from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import InputError, PlanNotFound
 from ttplan.model.stored_plan import StoredPlan
 from ttplan.operations.keyring import Keyring
+from ttplan.store.chain import KeptAnchors
 from ttplan.store.protocol import Snapshot, Store
 
 
@@ -41,7 +42,8 @@ class Context:
     """A store with its keys, clock and sources of ids; tests and notebooks pin the last three.
 
     `name` is what error messages call the store. `own_org` is the only organisation that the store
-    can belong to, if that is decided elsewhere. `on_tip` receives each new tip of the chain.
+    can belong to, if that is decided elsewhere. `on_tip` receives each new tip of the chain,
+    which must have the `kept_anchors` before an entry is appended.
     """
 
     store: Store
@@ -51,6 +53,7 @@ class Context:
     new_id: Callable[[], UUID] = uuid4
     new_nonce: Callable[[], str] = new_nonce
     on_tip: Callable[[TipAnchor, datetime], None] | None = None
+    kept_anchors: KeptAnchors | None = None
     own_org: UUID | None = None
 
     def chain(self) -> StoreChain:
@@ -61,6 +64,7 @@ class Context:
             clock=self.clock,
             new_id=self.new_id,
             on_tip=self.on_tip,
+            kept_anchors=self.kept_anchors,
         )
 
     def new_org(self) -> UUID:

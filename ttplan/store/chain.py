@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID, uuid4
 
 from ttplan.audit.entries import next_entry, to_record
@@ -13,14 +13,43 @@ from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.keys.signer import Signer
 from ttplan.audit.rotation import is_continued_by
 from ttplan.model.audit import Actor, AuditEntry, TipAnchor
-from ttplan.model.errors import AuditError, Cancelled, StoreConflict, StoreError
-from ttplan.store.protocol import Snapshot, Store, Transaction
+from ttplan.model.errors import AuditError, Cancelled, InputError, StoreConflict, StoreError
+from ttplan.model.stored_entry import StoredEntry
+from ttplan.store.protocol import EntryFilter, Snapshot, Store, Transaction
 from ttplan.store.transactions import run_in_transaction
 
 TIP_LOGGER = logging.getLogger("ttplan.audit.tip")
 """Logs each new tip as `<seq>:<hash>` once its transaction has committed."""
 
 Clock = Callable[[], datetime]
+KeptAnchors = Callable[[], tuple[str, list[TipAnchor]]]
+"""Returns where anchors of a chain are kept, and the last ones there."""
+
+
+class MissedAnchor(NamedTuple):
+    """An anchor that a chain does not have, and its entry at that place, if any."""
+
+    anchor: TipAnchor
+    found: StoredEntry | None
+
+    def __str__(self) -> str:
+        if self.found is None:
+            return f"{self.anchor}; the chain has no entry {self.anchor.seq}"
+        return f"{self.anchor}; the chain has {self.found.seq}:{self.found.hash}"
+
+
+def find_missed_anchor(
+    snapshot: Snapshot, org_id: UUID, anchors: Iterable[TipAnchor]
+) -> MissedAnchor | None:
+    """The first of these anchors whose entry the chain does not have; None if it has all."""
+    for anchor in anchors:
+        at_place = EntryFilter(after=anchor.seq - 1, limit=1)
+        entry = next(iter(snapshot.find_entries(org_id, at_place)), None)
+        if entry is None or entry.seq != anchor.seq:
+            return MissedAnchor(anchor, None)
+        if entry.hash != anchor.hash:
+            return MissedAnchor(anchor, entry)
+    return None
 
 
 def utc_now() -> datetime:
@@ -57,6 +86,9 @@ class StoreChain:
     on_tip : callable, optional
         Called with each new tip and the current time, once the tip's transaction has committed. If
         it raises, the error is logged: the entry stays committed.
+    kept_anchors : callable, optional
+        Returns the name of a file of anchors, and the last anchors in it. Nothing is appended to a
+        chain that does not have them.
 
     Examples
     --------
@@ -80,12 +112,14 @@ class StoreChain:
         clock: Clock = utc_now,
         new_id: Callable[[], UUID] = uuid4,
         on_tip: Callable[[TipAnchor, datetime], None] | None = None,
+        kept_anchors: KeptAnchors | None = None,
     ) -> None:
         self.store = store
         self._key = key
         self._clock = clock
         self._new_id = new_id
         self._on_tip = on_tip
+        self._kept_anchors = kept_anchors
 
     @property
     def public_key(self) -> VerifyingKey:
@@ -102,9 +136,10 @@ class StoreChain:
     ) -> AuditEntry:
         """Append an entry within a transaction, which also reads its `seq` and `prev_hash`.
 
-        Raises AuditError if the chain's last entry was signed with another key, and CanonicalError
-        if the payload cannot be signed.
+        Raises AuditError if the chain's last entry was signed with another key or the chain lacks
+        the anchors that are kept elsewhere, and CanonicalError if the payload cannot be signed.
         """
+        self._check_kept_anchors(tx, org_id)
         tip = tx.tip(org_id)
         if tip is not None and not self.continues(tx, org_id, tip):
             raise AuditError(
@@ -124,6 +159,24 @@ class StoreChain:
         )
         tx.append_entry(to_record(entry))
         return entry
+
+    def _check_kept_anchors(self, tx: Transaction, org_id: UUID) -> None:
+        if self._kept_anchors is None:
+            return
+        try:
+            file, anchors = self._kept_anchors()
+        except InputError as error:
+            raise AuditError(
+                f"the chain's anchors cannot be compared, so nothing was written: {error}"
+            ) from error
+        missed = find_missed_anchor(tx, org_id, anchors)
+        if missed is not None:
+            raise AuditError(
+                f"nothing was written: {file} has the anchor {missed}. The store was rolled back "
+                "or rewritten, and another entry would be a second history: restore the newest "
+                "backup, and see `ttplan verify --anchors`. If the file is of another store, give "
+                "each store a file of its own"
+            )
 
     def append_required(
         self,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from datetime import datetime
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
@@ -12,6 +11,7 @@ from uuid import UUID, uuid4
 
 from ttplan.apply import Clock, utc_now
 from ttplan.audit.keys.signer import Signer
+from ttplan.audit.proofs.anchors import TipPublisher
 from ttplan.display.evidence import (
     CheckpointCard,
     CustomerCheckpointCard,
@@ -20,7 +20,7 @@ from ttplan.display.evidence import (
     ProofCard,
     PublishedAnchorCard,
 )
-from ttplan.model.audit import AuditEntry, TipAnchor
+from ttplan.model.audit import AuditEntry
 from ttplan.operations.chain import evidence
 from ttplan.operations.context import Context, new_nonce
 from ttplan.operations.keyring import Keyring
@@ -55,7 +55,7 @@ class WorkspaceBase(Bindable):
         key_file: Path | None = None,
         makes_key: bool = False,
         passphrase: bytes | None = None,
-        on_tip: Callable[[TipAnchor, datetime], None] | None = None,
+        publisher: TipPublisher | None = None,
         org_id: UUID | None = None,
         own_org: UUID | None = None,
         clock: Clock = utc_now,
@@ -64,7 +64,17 @@ class WorkspaceBase(Bindable):
     ) -> None:
         keys = Keyring(store, key, key_file, makes_key=makes_key, passphrase=passphrase)
         super().__init__(
-            Context(store, name, keys, clock, new_id, new_nonce, on_tip=on_tip, own_org=own_org)
+            Context(
+                store,
+                name,
+                keys,
+                clock,
+                new_id,
+                new_nonce,
+                on_tip=publisher,
+                kept_anchors=None if publisher is None else publisher.kept,
+                own_org=own_org,
+            )
         )
         if org_id is not None and self._context.org_id() != org_id:
             run_in_transaction(store, lambda tx: tx.set_org_id(org_id))

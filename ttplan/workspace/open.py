@@ -94,7 +94,7 @@ def open_workspace(
     wiring: dict[str, Any] = {
         "key": signer,
         "passphrase": passphrase,
-        "on_tip": publisher_from_env(os.environ),
+        "publisher": publisher_from_env(os.environ),
         "org_id": organisation,
         "clock": clock,
         "new_id": new_id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +22,7 @@ ANCHOR_COMMAND_VARIABLE = "TTPLAN_ANCHOR_COMMAND"
 MAX_FILE = 256 * 2**20
 """The largest file of anchors, in bytes."""
 _TIMEOUT = 60.0
+_TAIL_BYTES = 64 * 1024
 
 
 class RecordedAnchor(NamedTuple):
@@ -72,22 +73,64 @@ def read_anchors(path: PathLike) -> list[RecordedAnchor]:
     return anchors
 
 
+def last_anchors(path: PathLike, count: int = 20) -> list[TipAnchor]:
+    """Return the last different anchors of a file, at most `count`, without reading all of it.
+
+    Raises InputError that names the file if it cannot be read or a line is not an anchor.
+    """
+    try:
+        with open(path, "rb") as file:
+            begin = max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES)
+            file.seek(begin)
+            lines = file.read().decode("utf-8", errors="replace").split("\n")
+    except OSError as error:
+        raise InputError(
+            f"{os.fspath(path)} cannot be read: {error.strerror}; expected a file of anchors"
+        ) from None
+    if begin:
+        del lines[0]  # only its end was read
+    anchors: dict[TipAnchor, None] = {}
+    for line in lines:
+        if line:
+            try:
+                anchor = TipAnchor.parse(line.partition(" ")[0])
+            except InputError as error:
+                raise InputError(f"{os.fspath(path)}: {error}") from None
+            anchors.pop(anchor, None)
+            anchors[anchor] = None
+    return list(anchors)[-count:]
+
+
 def run_anchor_command(command: Sequence[str], anchor: TipAnchor, at: datetime) -> None:
     """Pipe an anchor's line to a command. Raises InputError if it fails or takes over a minute."""
     run_command(command, anchor_line(anchor, at).encode(), timeout=_TIMEOUT)
 
 
-def publisher_from_env(environ: Mapping[str, str]) -> Callable[[TipAnchor, datetime], None] | None:
-    """Return a function that publishes each new tip as the environment configures, if it does."""
+class TipPublisher:
+    """Publishes each new tip to a file of anchors, a command or both, and reads the file back."""
+
+    def __init__(self, file: PathLike | None, command: Sequence[str] | None) -> None:
+        self._file = file
+        self._command = command
+
+    def __call__(self, anchor: TipAnchor, at: datetime) -> None:
+        """Publish a tip. Raises InputError if the file or the command does not take it."""
+        if self._file is not None:
+            append_anchor(self._file, anchor, at)
+        if self._command is not None:
+            run_anchor_command(self._command, anchor, at)
+
+    def kept(self) -> tuple[str, list[TipAnchor]]:
+        """Return the file's name and its last anchors. Raises InputError if it is malformed."""
+        if self._file is None or not os.path.exists(self._file):
+            return "", []
+        return os.fspath(self._file), last_anchors(self._file)
+
+
+def publisher_from_env(environ: Mapping[str, str]) -> TipPublisher | None:
+    """Return what publishes each new tip as the environment configures, if it does."""
     file, text = environ.get(ANCHOR_FILE_VARIABLE), environ.get(ANCHOR_COMMAND_VARIABLE)
     if file is None and text is None:
         return None
     command = None if text is None else parse_command(text, ANCHOR_COMMAND_VARIABLE)
-
-    def publish(anchor: TipAnchor, at: datetime) -> None:
-        if file is not None:
-            append_anchor(file, anchor, at)
-        if command is not None:
-            run_anchor_command(command, anchor, at)
-
-    return publish
+    return TipPublisher(file, command)

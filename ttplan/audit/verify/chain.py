@@ -173,6 +173,7 @@ def verify_entries(
         VerifyingKey.from_hex(key) if isinstance(key, str) else key,
         since=options.since,
         anchors=anchors,
+        org_id=options.org_id,
         distrust_after=options.distrust_after,
     )
     records: Iterator[StoredEntry | Segment] = (

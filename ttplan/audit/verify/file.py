@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from typing import TypeVar
+from uuid import UUID
 
 from ttplan.audit.equivocation import MAX_EVIDENCE, check_evidence, find_equivocation
 from ttplan.audit.jsonl import Preamble, read_blocks, read_chain
@@ -40,6 +41,7 @@ def verify_file(
     since: str | TipAnchor | None = None,
     anchor: str | TipAnchor | None = None,
     passes_through: Iterable[TipAnchor] = (),
+    org_id: str | UUID | None = None,
     distrust_after: TipAnchor | None = None,
     signatures: SignatureScope = "all",
     progress: bool | None = None,
@@ -62,6 +64,8 @@ def verify_file(
         The entry at which the chain must end, `<seq>:<hash>`.
     passes_through
         Entries that the chain must contain.
+    org_id
+        The organisation whose chain it must be.
     distrust_after
         An entry after which nothing is trusted that the same key signed.
     signatures
@@ -100,6 +104,7 @@ def verify_file(
         since=since,
         anchor=anchor,
         passes_through=passes_through,
+        org_id=org_id,
         distrust_after=distrust_after,
         signatures=signatures,
         on_fork=on_fork,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
+from uuid import UUID
 
 from blake3 import blake3
 
@@ -17,6 +18,16 @@ SignatureScope = Literal["all", "tip"]
 """Which signatures are checked: every one, or only the last one of each key."""
 EMPTY_CHAIN = "empty"
 """The anchor of a chain without entries."""
+
+
+def parse_org(text: UUID | str | None) -> UUID | None:
+    """Return an organisation. Raises InputError if the text is not a UUID."""
+    if not isinstance(text, str):
+        return text
+    try:
+        return UUID(text)
+    except ValueError:
+        raise InputError(f"org_id is {text[:80]!r}; expected the organisation's UUID") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +50,8 @@ class VerifyOptions:
         Whether the chain must have no entries: the anchor `empty`.
     passes_through
         Entries that the chain must contain, sorted by seq.
+    org_id
+        The organisation whose chain it must be.
     distrust_after
         The entry after which nothing is trusted that the same key signed, not even a rotation.
     on_fork
@@ -53,6 +66,7 @@ class VerifyOptions:
     anchor: TipAnchor | None = None
     expect_empty: bool = False
     passes_through: tuple[TipAnchor, ...] = ()
+    org_id: UUID | None = None
     distrust_after: TipAnchor | None = None
     on_fork: Callable[[bytes], None] | None = None
     resume: PathLike | None = None
@@ -66,6 +80,7 @@ class VerifyOptions:
         since: str | TipAnchor | None = None,
         anchor: str | TipAnchor | None = None,
         passes_through: Iterable[TipAnchor] = (),
+        org_id: UUID | str | None = None,
         distrust_after: TipAnchor | None = None,
         on_fork: Callable[[bytes], None] | None = None,
         resume: PathLike | None = None,
@@ -87,6 +102,7 @@ class VerifyOptions:
             anchor=TipAnchor.parse(anchor) if isinstance(anchor, str) else anchor,
             expect_empty=expect_empty,
             passes_through=tuple(passes_through),
+            org_id=parse_org(org_id),
             distrust_after=distrust_after,
             on_fork=on_fork,
             resume=resume,
@@ -119,4 +135,6 @@ class VerifyOptions:
         """What is verified, with `key`, as 64 hex digits: equal digests make progress reusable."""
         anchors = sorted(str(anchor) for anchor in self.passes_through)
         fields = (key.hex, self.signatures, self.since, self.anchor, self.distrust_after)
+        if self.org_id is not None:
+            anchors.append(str(self.org_id))
         return blake3("\n".join([*map(str, fields), *anchors]).encode()).hexdigest()

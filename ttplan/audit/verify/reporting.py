@@ -147,6 +147,8 @@ def _describe_checks(options: VerifyOptions) -> tuple[list[str], list[str]]:
     if count := len(options.passes_through):
         entries, anchors = ("entry", "anchor") if count == 1 else ("entries", "anchors")
         checks.append(f"that the chain has the {entries} of {count} earlier {anchors}")
+    if options.org_id is not None:
+        checks.append(f"that it is the chain of organisation {options.org_id}")
     if options.distrust_after is not None:
         checks.append(
             f"that nothing after seq {options.distrust_after.seq} is signed with the key that is "

@@ -55,6 +55,7 @@ class ChainWalker:
         *,
         since: TipAnchor | None = None,
         anchors: Iterable[TipAnchor] = (),
+        org_id: UUID | None = None,
         distrust_after: TipAnchor | None = None,
     ) -> None:
         self.key = key
@@ -66,7 +67,7 @@ class ChainWalker:
         self.anchors_match = True
         self.anchored_hashes: dict[int, str] = {} if since is None else {since.seq: since.hash}
         """The chain's hashes at the seqs of the anchors, as far as the walk is."""
-        self._org_id: str | None = None
+        self._org_id = None if org_id is None else str(org_id)
         self._hash = GENESIS if since is None else since.hash
         self._raw_hash = bytes.fromhex(self._hash)
         self._signer_of_last = key
@@ -113,6 +114,8 @@ class ChainWalker:
         check_hex(HEX64, record.prev_hash, index, "prev_hash", 64)
         _check_hash(record, index)
         check_matches_body(record, index)
+        if self._org_id not in (None, record.org_id):
+            raise foreign_org_error(index, str(self._org_id), record.org_id)
         self.last, self._org_id = record, record.org_id
         by_this_key = is_rotation_from(record, self.key)
         if self._distrust_after == since and (by_this_key or not is_rotation(record)):
@@ -210,7 +213,7 @@ class ChainWalker:
     def result(self, signatures_checked: int) -> Verification:
         """Return what was verified."""
         spans = tuple(KeySpan(since, key.hex) for key, since in self._keys.items())
-        org_id = None if self._org_id is None else UUID(self._org_id)
+        org_id = None if self._org_id is None or self.last is None else UUID(self._org_id)
         return Verification(self.index - self.start, org_id, self.tip, signatures_checked, spans)
 
 

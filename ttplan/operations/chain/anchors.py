@@ -12,10 +12,11 @@ from uuid import UUID
 
 from ttplan.audit.entry_checks import check_content
 from ttplan.audit.keys.key_files import VerifyingKey
-from ttplan.audit.proofs.anchors import append_anchor, read_anchors, run_anchor_command
+from ttplan.audit.proofs.anchors import append_anchor, last_anchors, run_anchor_command
 from ttplan.audit.rotation import is_continued_by
 from ttplan.model.audit import StoredEntry, TipAnchor
 from ttplan.model.errors import BadSignature, InputError, TruncatedChain, TruncationReason
+from ttplan.store.chain import find_missed_anchor
 from ttplan.store.protocol import Snapshot, Store
 from ttplan.util.paths import PathLike
 
@@ -64,28 +65,22 @@ def publish_anchor(
     """The chain's tip, appended to a file of anchors and handed to a command, each where it is
     given.
 
-    The chain must still have the entry of the file's last anchor: TruncatedChain where it has not,
-    and nothing is appended. Where the last anchor is the tip already, `heartbeat` appends it all
-    the same, which says that the chain was still there then.
+    The chain must still have the entries of the file's last anchors: TruncatedChain where it has
+    not, and nothing is appended. Where the last anchor is the tip already, `heartbeat` appends it
+    all the same, which says that the chain was still there then.
     """
     with store.read() as snapshot:
         org_id, tip = verified_tip(snapshot, key)
-        last = None if file is None or not os.path.exists(file) else read_anchors(file)[-1].anchor
-        if last is not None:
-            there = _entry_at(snapshot, org_id, last.seq)
-            if there is None or there.hash != last.hash:
-                found = (
-                    "it has no such entry" if there is None else f"it has {last.seq}:{there.hash}"
-                )
-                reason: TruncationReason = (
-                    "short"
-                    if there is None
-                    else "tip_differs"
-                    if last.seq == tip.seq
-                    else "rewritten"
-                )
-                detail = f"{found}, the last anchor in {os.fspath(file or '')} is {last}"
-                raise TruncatedChain(last.seq + 1, tip.seq + 1, detail, reason=reason)
+        kept = [] if file is None or not os.path.exists(file) else last_anchors(file)
+        missed = find_missed_anchor(snapshot, org_id, kept)
+        if missed is not None:
+            seq = missed.anchor.seq
+            reason: TruncationReason = "short"
+            if missed.found is not None:
+                reason = "tip_differs" if seq == tip.seq else "rewritten"
+            detail = f"{os.fspath(file or '')} has the anchor {missed}"
+            raise TruncatedChain(seq + 1, tip.seq + 1, detail, reason=reason)
+    last = kept[-1] if kept else None
     appended = file is not None and (heartbeat or last != tip)
     if file is not None and appended:
         append_anchor(file, tip, at)

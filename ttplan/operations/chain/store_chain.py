@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
+from uuid import UUID
 
 from ttplan.audit import standalone
 from ttplan.audit.jsonl import write_chain
@@ -43,6 +44,7 @@ def verify(
     since: str | TipAnchor | None = None,
     anchor: str | TipAnchor | None = None,
     passes_through: Iterable[TipAnchor] = (),
+    org_id: str | UUID | None = None,
     distrust_after: TipAnchor | None = None,
     signatures: SignatureScope = "all",
     progress: bool | CountCallback | None = None,
@@ -63,6 +65,8 @@ def verify(
         An anchor ``<seq>:<hash>`` that the chain must still contain.
     passes_through : iterable of TipAnchor, optional
         More anchors that the chain must contain.
+    org_id : UUID or str, optional
+        The organisation whose chain it must be.
     distrust_after : TipAnchor, optional
         Refuse entries of a compromised key after this anchor.
     signatures : {"all", "tip"}, default "all"
@@ -101,6 +105,7 @@ def verify(
         since=since,
         anchor=anchor,
         passes_through=passes_through,
+        org_id=org_id,
         distrust_after=distrust_after,
         signatures=signatures,
         on_fork=on_fork,

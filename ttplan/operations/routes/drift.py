@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from uuid import UUID
 
 from ttplan.audit.keys.key_files import VerifyingKey
@@ -12,6 +13,7 @@ from ttplan.audit.verify.report import ChainReport
 from ttplan.audit.verify.reporting import verify_with_report
 from ttplan.history.compare import changed_fields
 from ttplan.history.timeline import History, load_history
+from ttplan.model.audit import TipAnchor
 from ttplan.model.results.drift import Drift, DriftProblem, RouteDrift
 from ttplan.model.stored_plan import LiveRoute, UnreadableRoute
 from ttplan.operations.chain.verify import describe_edited_column, describe_foreign_entries
@@ -21,13 +23,23 @@ from ttplan.store.protocol import Snapshot
 UNVERIFIED = "not verified: there is no key"
 
 
-def drift(context: Context, *, public_key: str | VerifyingKey | None = None) -> Drift:
+def drift(
+    context: Context,
+    *,
+    public_key: str | VerifyingKey | None = None,
+    passes_through: Iterable[TipAnchor] = (),
+    org_id: str | UUID | None = None,
+) -> Drift:
     """Check that the live routes are the signed ones.
 
     Parameters
     ----------
     public_key : str or VerifyingKey, optional
         The key to verify the chain with; the workspace's own, if it has one, if left out.
+    passes_through : iterable of TipAnchor, optional
+        Anchors that the chain must contain.
+    org_id : UUID or str, optional
+        The organisation that the store must belong to.
 
     Returns
     -------
@@ -45,23 +57,41 @@ def drift(context: Context, *, public_key: str | VerifyingKey | None = None) -> 
     >>> ws.drift().result.ok
     True
     """
+    options = VerifyOptions.parse(passes_through=passes_through, org_id=org_id)
     key = context.keys.verifying_or_none(public_key)
+    if key is None and options.passes_through:
+        context.keys.verifying(public_key)  # raises: without a key anchors cannot be compared
     with context.store.read() as snapshot:
-        return find_drift(snapshot, snapshot.org_id(), key, own_key=public_key is None)
+        return find_drift(
+            snapshot, snapshot.org_id(), key, own_key=public_key is None, options=options
+        )
 
 
 def find_drift(
-    snapshot: Snapshot, org_id: UUID | None, key: VerifyingKey | None, *, own_key: bool
+    snapshot: Snapshot,
+    org_id: UUID | None,
+    key: VerifyingKey | None,
+    *,
+    own_key: bool,
+    options: VerifyOptions | None = None,
 ) -> Drift:
     """Compare an organisation's live routes with its plan rows and chain, and verify the chain.
 
-    Without a key the chain is not verified, and the report says so.
+    `options` has the organisation and the anchors that are expected. Without a key the chain is not
+    verified, and the report says so.
     """
+    options = options or VerifyOptions()
     foreign = describe_foreign_entries(snapshot.foreign_entries(org_id))
     others = () if foreign is None else (DriftProblem(message=foreign),)
+    if options.org_id not in (None, org_id):
+        message = f"the store belongs to organisation {org_id}, not to {options.org_id}"
+        return Drift(entries=0, live=0, chain="broken", problems=_blocking(message, others))
+    if org_id is None and options.passes_through:
+        message = f"the store has no chain, and must have the entry {options.passes_through[0]}"
+        return Drift(entries=0, live=0, chain="broken", problems=_blocking(message, others))
     if org_id is None:
         return Drift(entries=0, live=0, chain="empty", problems=others)
-    report = None if key is None else _check(snapshot, org_id, key, own_key)
+    report = None if key is None else _check(snapshot, org_id, key, own_key, options)
     broken = (
         ()
         if report is None or report.first_bad is None
@@ -85,10 +115,16 @@ def find_drift(
     )
 
 
-def _check(snapshot: Snapshot, org_id: UUID, key: VerifyingKey, own_key: bool) -> ChainReport:
+def _blocking(message: str, others: tuple[DriftProblem, ...]) -> tuple[DriftProblem, ...]:
+    return (DriftProblem(message=message, blocks=True), *others)
+
+
+def _check(
+    snapshot: Snapshot, org_id: UUID, key: VerifyingKey, own_key: bool, expected: VerifyOptions
+) -> ChainReport:
     # The last signature covers the content of all entries, which is what counts here.
     first = list_keys(snapshot.entries(org_id), key)[0] if own_key else key
-    options = VerifyOptions(public_key=None if own_key else key, signatures="tip")
+    options = replace(expected, public_key=None if own_key else key, signatures="tip")
     return verify_with_report(snapshot.entries(org_id), first, options, key_source="drift")
 
 

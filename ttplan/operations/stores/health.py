@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.keys.signer import Signer
 from ttplan.audit.rotation import is_continued_by
+from ttplan.audit.verify.options import VerifyOptions
+from ttplan.model.audit import TipAnchor
 from ttplan.model.errors import InputError, KeyFileError, StoreError
 from ttplan.model.policy import Policy
 from ttplan.model.results.drift import Drift
@@ -29,6 +32,8 @@ def health(
     *,
     public_key: str | VerifyingKey | None = None,
     price_age: timedelta = MAX_PRICE_AGE,
+    passes_through: Iterable[TipAnchor] = (),
+    org_id: str | UUID | None = None,
 ) -> Health:
     """Check the store: schema, key, chain, plans, routes, orphans, prices, costs and policy.
 
@@ -40,6 +45,10 @@ def health(
         The key to verify the chain with; the workspace's own if left out.
     price_age : timedelta, default 30 days
         How old the prices of a live plan may be.
+    passes_through : iterable of TipAnchor, optional
+        Anchors that the chain must contain.
+    org_id : UUID or str, optional
+        The organisation that the store must belong to.
 
     Returns
     -------
@@ -58,7 +67,12 @@ def health(
     """
     key = None if public_key is None else context.keys.verifying(public_key)[0]
     return check_health(
-        context.store, context.keys.existing, key, at=context.clock(), price_age=price_age
+        context.store,
+        context.keys.existing,
+        key,
+        at=context.clock(),
+        price_age=price_age,
+        options=VerifyOptions.parse(passes_through=passes_through, org_id=org_id),
     )
 
 
@@ -69,12 +83,21 @@ def check_health(
     *,
     at: datetime,
     price_age: timedelta = MAX_PRICE_AGE,
+    options: VerifyOptions | None = None,
 ) -> Health:
     """Run all checks. `signing_key` returns the key that signs, or raises KeyFileError."""
     with store.read() as snapshot:
         key, key_check = _key(snapshot, signing_key)
         verifying = public_key or (None if key is None else key.public_key)
-        drift = find_drift(snapshot, snapshot.org_id(), verifying, own_key=public_key is None)
+        if verifying is None and options is not None and options.passes_through:
+            raise KeyFileError(f"anchors cannot be compared without a key: {key_check.said}")
+        drift = find_drift(
+            snapshot,
+            snapshot.org_id(),
+            verifying,
+            own_key=public_key is None,
+            options=options,
+        )
         chain = _chain(snapshot, drift)
         problems = [problem.message for problem in drift.problems]
         blocked = next((problem for problem in problems if problem not in chain.said), None)
