@@ -48,7 +48,7 @@ def collect_caveats(
         *_refused(summary),
         *_clustered(inferred, spec),
         *_heavy_tail(inferred.heavy_tail, spec.interval_unit),
-        *_wide(aggregates, inferred.intervals),
+        *_wide(aggregates, inferred.intervals, spec.is_full),
         *_unanswered(summary, spec),
         *_latencies(summary, spec.is_full),
         *_repriced(summary),
@@ -246,10 +246,16 @@ def _heavy_tail(heavy_tail: HeavyTail | None, unit: str) -> Iterator[str]:
     )
 
 
-def _wide(aggregates: Aggregates, intervals: ConfidenceIntervals) -> Iterator[str]:
-    estimates = {
+def _wide(aggregates: Aggregates, intervals: ConfidenceIntervals, is_full: bool) -> Iterator[str]:
+    savings = {
         "savings in USD": (float(aggregates.projected_savings_usd), intervals.savings_usd_95),
         "savings in percent": (aggregates.projected_savings_pct, intervals.savings_pct_95),
+    }
+    if is_full:
+        change = float(aggregates.change_vs_actual_usd)
+        savings = {"savings in USD": (change, intervals.change_vs_actual_usd_95)}
+    estimates = {
+        **savings,
         "cache hit rate": (aggregates.cache_hit_rate_projected, intervals.cache_hit_rate_95),
         "p50 latency": (aggregates.p50_latency_ms_projected, intervals.p50_latency_ms_95),
         "p95 latency": (aggregates.p95_latency_ms_projected, intervals.p95_latency_ms_95),
