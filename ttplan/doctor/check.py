@@ -49,7 +49,8 @@ def check_rows(
 ) -> Diagnosis:
     """Check the requests of a relation `rows` (SQL, with ttplan's `columns`), as of `at`.
 
-    Leaves nothing in the connection. Raises InputError if a required column is missing.
+    Leaves nothing in the connection. Raises InputError if a required column is missing or there is
+    no request.
     """
     lacking = [
         name
@@ -61,6 +62,8 @@ def check_rows(
             f"{log} has no column {', '.join(lacking)};"
             " expected requests with ttplan's column names"
         )
+    if not connection.sql(f"SELECT 1 FROM {rows} LIMIT 1").fetchall():  # noqa: S608
+        raise InputError(f"{log} has no usable request, so there is nothing to check")
     checks = check_costs(connection, rows, columns, book)
     connection.execute(f"CREATE OR REPLACE TEMP TABLE doctor_wrong AS {checks.wrong}")
     _mark_retries(connection, select_needed_columns(rows, columns))
@@ -210,6 +213,8 @@ def _row_findings(
         f" FROM {rows} WHERE ts > $late OR ts < $early GROUP BY {group}",
         "latency_zero": f"SELECT {group}, count(*), NULL, {examples_sql} FROM {rows}"  # noqa: S608
         f" WHERE {served} GROUP BY {group}",
+        "total_unexplained": f"SELECT {group}, count(*), NULL, {examples_sql} FROM {rows}"  # noqa: S608
+        f" WHERE usage_reading = 'unexplained' GROUP BY {group}",
     }
     for kind, query in queries.items():
         values = {"late": at + _AHEAD, "early": EARLIEST} if "$late" in query else None

@@ -76,6 +76,11 @@ FINDING_KINDS: dict[str, FindingKind] = {
         "the input is counted without its cached part: a route seems cheaper than it is",
         "map input_tokens as the sum of input, cache reads and cache writes",
     ),
+    "total_unexplained": FindingKind(
+        "a total that no sum of its counts gives",
+        "tokens may be missing: a route prices them at less than they are",
+        "look at the examples for counts that the sender has in its total and does not log",
+    ),
     "cache_hit_billed": FindingKind(
         "answers of the gateway's own cache with a cost", _HIGH, _RECOMPUTE
     ),

@@ -14,6 +14,7 @@ from ttplan.model.pricing import TokenRates
 from ttplan.model.request import MAX_TOKENS
 from ttplan.prices.book import PriceBook
 from ttplan.prices.schedule import Period
+from ttplan.prices.usage.spellings import count_pattern
 
 KEY = ("provider", "model", "endpoint", "service_tier")
 """The columns that, with the time and the prompt length, determine the price of a request."""
@@ -104,7 +105,7 @@ def expected_costs(rows: str, prices: str, columns: Collection[str], kept: str) 
     `rows` and `prices` (a `price_relation` of its keys) are names of relations; `columns` are the
     `filled_columns` of `rows`. The result is exact, rounded half away from zero to 12 digits: each
     kind of token at its own rate and the tier of the prompt, plus the fees of the request and of
-    each web search that `provider_usage` counts. If the kinds add up to more than the input
+    each web search. If the kinds add up to more than the input
     (output), tokens count in the order cached, written, audio, image (reasoning, audio, image). A
     failed call without output and a response from the gateway's own cache cost nothing; `full_usd`
     is what they would cost otherwise.
@@ -142,25 +143,31 @@ def token_parts(columns: Collection[str]) -> dict[str, str]:
     ):
         rest = f"r.{total}"
         for needs, count, rate in kinds:
-            if rate not in counts and set(needs) <= set(columns):
-                counts[rate] = f"least({count}, {rest})"
-                rest += f" - n_{rate}"
+            if not set(needs) <= set(columns):
+                continue
+            if rate == "write" and {"cache_write_1h_tokens", "provider_usage"} & set(columns):
+                long = _counted("cache_write_1h_tokens", "write_1h", columns)
+                counts["write_1h"] = f"least({long}, {count}, {rest})"
+                rest += " - n_write_1h"
+                count += " - n_write_1h"
+            counts[rate] = f"least({count}, {rest})"
+            rest += f" - n_{rate}"
         counts[plain] = rest
     return counts
 
 
 def search_count(columns: Collection[str]) -> str:
-    """SQL of the number of web searches of request `r`, 0 if its usage has none."""
-    if "provider_usage" not in columns:
-        return "0"
-    paths = ", ".join(
-        f"TRY_CAST(json_extract_string(r.provider_usage, '{path}') AS BIGINT)"
-        for path in SEARCH_PATHS
-    )
-    return (
-        "CASE WHEN contains(r.provider_usage, 'search')"
-        f" THEN greatest(least(coalesce({paths}, 0), {_MOST_SEARCHES}), 0) ELSE 0 END"
-    )
+    """SQL of the number of web searches of request `r`, 0 if the log has none."""
+    return f"greatest(least({_counted('web_searches', 'searches', columns)}, {_MOST_SEARCHES}), 0)"
+
+
+def _counted(column: str, name: str, columns: Collection[str]) -> str:
+    """SQL of a count of request `r`: its column, else what its usage object says, else 0."""
+    counts = [f"r.{column}"] if column in columns else []
+    if "provider_usage" in columns:
+        found = f"regexp_extract(r.provider_usage, '{count_pattern(name)}', 1)"
+        counts.append(f"TRY_CAST({found} AS BIGINT)")
+    return f"coalesce({', '.join([*counts, '0'])})" if counts else "0"
 
 
 def price_condition(columns: Collection[str], hours: bool = True) -> str:
@@ -180,30 +187,10 @@ def price_condition(columns: Collection[str], hours: bool = True) -> str:
     )
 
 
-# Anthropic counts cache writes that last an hour separately, only in its own usage object.
-_HOUR_WRITES = (
-    "CASE WHEN contains(r.provider_usage, 'ephemeral_1h_input_tokens')"
-    " THEN least(coalesce(TRY_CAST(json_extract_string(r.provider_usage,"
-    " '$.cache_creation.ephemeral_1h_input_tokens') AS BIGINT), 0),"
-    " coalesce(r.cache_write_tokens, 0)) ELSE 0 END"
-)
-SEARCH_PATHS = (
-    "$.server_tool_use.web_search_requests",  # Anthropic, OpenRouter
-    "$.prompt_tokens_details.web_search_requests",  # LiteLLM, for other providers
-    "$.server_side_tool_usage_details.web_search_calls",  # xAI
-    "$.num_search_queries",  # Perplexity
-)
-"""Where a usage object counts web searches: the first number is the one. They can be copies."""
 _MOST_SEARCHES = 999_999
 # Kinds of tokens: the columns that tell how many, their number, the rate that they cost.
 _INPUT = (
     (("cached_tokens",), "r.cached_tokens", "cached"),
-    (("cache_write_tokens", "provider_usage"), _HOUR_WRITES, "write_1h"),
-    (
-        ("cache_write_tokens", "provider_usage"),
-        "coalesce(r.cache_write_tokens, 0) - n_write_1h",
-        "write",
-    ),
     (("cache_write_tokens",), "coalesce(r.cache_write_tokens, 0)", "write"),
     (("input_audio_tokens",), "coalesce(r.input_audio_tokens, 0)", "in_audio"),
     (("input_image_tokens",), "coalesce(r.input_image_tokens, 0)", "in_image"),
@@ -214,8 +201,7 @@ _OUTPUT = (
     (("output_image_tokens",), "coalesce(r.output_image_tokens, 0)", "out_image"),
 )
 _OPTIONAL = frozenset(name for needs, _, _ in (*_INPUT, *_OUTPUT) for name in needs) | {
-    "endpoint",
-    "service_tier",
+    *("endpoint", "service_tier", "provider_usage", "cache_write_1h_tokens", "web_searches")
 }
 
 

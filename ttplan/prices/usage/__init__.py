@@ -1,0 +1,1 @@
+"""What a provider's usage object says: one table of spellings, one model of tokens and fees."""
