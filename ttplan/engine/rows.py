@@ -62,6 +62,8 @@ OPTIONAL = pa.schema(
                 "output_audio_tokens",
                 "input_image_tokens",
                 "output_image_tokens",
+                "cache_write_1h_tokens",
+                "web_searches",
             )
         ),
         pa.field("service_tier", pa.string()),

@@ -44,6 +44,10 @@ class RequestLog(OmitsDefaults, LenientModel):
     cache_write_tokens, reasoning_tokens, input_audio_tokens, output_audio_tokens : int, optional
     input_image_tokens, output_image_tokens : int, optional
         Parts of the input and output tokens that have a price of their own.
+    cache_write_1h_tokens : int, optional
+        Those of `cache_write_tokens` that last an hour.
+    web_searches : int, optional
+        Web searches that the provider bills.
     service_tier, endpoint : str, optional
         The service tier (``"batch"``) and the endpoint that the price depends on.
     provider_usage : str, optional
@@ -102,6 +106,8 @@ class RequestLog(OmitsDefaults, LenientModel):
     output_audio_tokens: Tokens | None = None
     input_image_tokens: Tokens | None = None
     output_image_tokens: Tokens | None = None
+    cache_write_1h_tokens: Tokens | None = None
+    web_searches: Tokens | None = None
     service_tier: str | None = None
     endpoint: str | None = None
     provider_usage: str | None = None
@@ -114,6 +120,8 @@ class RequestLog(OmitsDefaults, LenientModel):
             "output_audio_tokens",
             "input_image_tokens",
             "output_image_tokens",
+            "cache_write_1h_tokens",
+            "web_searches",
             "service_tier",
             "endpoint",
             "provider_usage",

@@ -12,6 +12,7 @@ import ibis.expr.types as ir
 from ttplan.engine.dialects import fetch_from
 from ttplan.model.errors import InputError
 from ttplan.model.projection.full import PricePiece
+from ttplan.prices.usage.spellings import count_pattern
 
 SESSION_COLUMNS = ("session_id", "user_id", "api_key_id")
 """The columns that may tell which requests share a prompt, the best first."""
@@ -24,8 +25,8 @@ COUNTED = (
     "output_image_tokens",
 )
 """Optional counts of tokens with a price of their own."""
-USAGE = "provider_usage"
-"""The provider's own usage object, which counts what has a fee."""
+USAGE, LONG_WRITES, SEARCHES = "provider_usage", "cache_write_1h_tokens", "web_searches"
+"""The provider's own usage object, and what logs have of it: one-hour cache writes, searches."""
 FEWEST_OBSERVED = 20
 """With fewer requests, the log does not tell whether a model thinks."""
 
@@ -103,7 +104,7 @@ def fetch_log_facts(window: ir.Table, session: str | None) -> LogFacts:
             f"{', '.join(SESSION_COLUMNS)} or another column"
         )
     candidates = SESSION_COLUMNS if session is None else (session,)
-    optional = (*COUNTED, USAGE, *candidates)
+    optional = (*COUNTED, USAGE, SEARCHES, *candidates)
     columns = tuple(name for name in optional if name in window.columns)
     rows = fetch_from(window, _counts, columns).to_pylist()
     filled = frozenset(c for c in columns if any(row[f"has_{c}"] for row in rows))
@@ -171,19 +172,19 @@ def price_key(window: ir.Table) -> dict[str, ir.StringValue]:
 
 
 def long_writes(window: ir.Table) -> ir.IntegerValue:
-    """The cache writes that last an hour: Anthropic counts them in its own usage object only."""
-    return _usage_count(window, "ephemeral_1h_input_tokens")
+    """The cache writes that last an hour."""
+    return _counted(window, LONG_WRITES, "write_1h")
 
 
 def web_searches(window: ir.Table) -> ir.IntegerValue:
-    """The web searches that a provider's usage object counts."""
-    return _usage_count(window, "web_search_requests", "web_search_calls", "num_search_queries")
+    """The web searches, which have a fee."""
+    return _counted(window, SEARCHES, "searches")
 
 
-def _usage_count(window: ir.Table, *names: str) -> ir.IntegerValue:
-    """The number under the first of these names that a row's usage has, else 0."""
-    if USAGE not in window.columns:
-        return ibis.literal(0, "int64")
-    pattern = f'"(?:{"|".join(names)})"\\s*:\\s*([0-9]{{1,9}})'
-    digits = window[USAGE].re_extract(pattern, 1)
-    return digits.nullif("").cast("int64").fill_null(0)
+def _counted(window: ir.Table, column: str, name: str) -> ir.IntegerValue:
+    """A count: its column, else what the row's usage object says, else 0."""
+    counts = [window[column].cast("int64")] if column in window.columns else []
+    if USAGE in window.columns:
+        digits = window[USAGE].re_extract(count_pattern(name), 1)
+        counts.append(digits.nullif("").cast("int64"))
+    return ibis.coalesce(*counts, ibis.literal(0, "int64"))

@@ -20,7 +20,7 @@ from ttplan.engine.full.assumptions.calibrate import (
 from ttplan.engine.full.assumptions.inputs import resolve_inputs, targets_of
 from ttplan.engine.full.assumptions.resolve import Pair, make_pairs
 from ttplan.engine.full.costs import Flags, project_costs
-from ttplan.engine.full.log_facts import USAGE, LogFacts, LogKey, fetch_log_facts
+from ttplan.engine.full.log_facts import SEARCHES, USAGE, LogFacts, LogKey, fetch_log_facts
 from ttplan.engine.full.money import MAX_WHOLE
 from ttplan.engine.full.other_prices import (
     CostedRows,
@@ -147,7 +147,7 @@ def shape_of(
     caching = bool(modes & {AUTOMATIC, EXPLICIT})
     sticky = any(route.sticky for route in spec.active_routes)
     limits = [pair.limits for pair in routed]
-    searches = USAGE in log.filled
+    searches = bool({USAGE, SEARCHES} & log.filled)
     fees = any(
         piece.rates.request_usd or (searches and piece.rates.web_search_usd)
         for piece in inputs.prices
