@@ -198,6 +198,14 @@ def output_missing() -> Planted:
     return rows, spoiled, effect
 
 
+def total_unexplained() -> Planted:
+    rows = clean()
+    spoiled = of(rows, "gpt-4o", 5)
+    for row in spoiled:
+        row["usage_reading"] = "unexplained"
+    return rows, spoiled, Decimal(0)
+
+
 def cached_beside_input() -> Planted:
     rows = clean()
     spoiled = [row for row in of(rows, "gpt-4o", 1) if row["cached_tokens"] > 0][::2]
@@ -291,6 +299,7 @@ PLANTS: dict[str, tuple[str, Callable[[], Planted]]] = {
     "no price": ("unpriced", unpriced),
     "no tokens": ("tokens_missing", tokens_missing),
     "no output tokens": ("tokens_missing", output_missing),
+    "a total of its own": ("total_unexplained", total_unexplained),
     "cached beside input": ("cached_beside_input", cached_beside_input),
     "billed cache hits": ("cache_hit_billed", cache_hit_billed),
     "billed failures": ("failed_billed", failed_billed),

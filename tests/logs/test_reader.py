@@ -111,6 +111,9 @@ def test_rows_are_read_from_each_format(tmp_path: Path, kind: str) -> None:
         "logged_model": None,
         "recorded_cost_usd": Decimal("0.100000000000"),
         "cost_basis": "recorded",
+        "cache_write_1h_tokens": None,
+        "web_searches": None,
+        "usage_reading": None,
     }
     assert rows[2]["ts"] == datetime(2026, 5, 1, 12, tzinfo=UTC)
     report = log.report()
@@ -140,6 +143,9 @@ def test_logged_usage_is_kept(tmp_path: Path, kind: str) -> None:
         "logged_model": "azure/gpt-4o",
         "recorded_cost_usd": Decimal("0.2"),
         "cost_basis": "recomputed",
+        "cache_write_1h_tokens": None,
+        "web_searches": None,
+        "usage_reading": None,
     }
     row, *_ = read(
         write(tmp_path / f"log.{kind}", numbered(1, **(usage | {"recorded_cost_usd": 0.2})))

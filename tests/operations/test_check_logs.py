@@ -400,3 +400,15 @@ def test_an_import_chooses_what_the_baseline_is(tmp_path: Path, cli: Captured) -
         ["import", str(path), "--store", str(tmp_path / "x.duckdb"), "--cost", "guessed"]
     )
     assert (code, "expected one of recorded, recomputed, doctor" in err) == (2, True)
+
+
+def test_a_log_without_usable_rows_is_bad_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "spans.jsonl"
+    spans = {"scopeSpans": [{"spans": [{"spanId": "s"}]}], "resource": {"attributes": []}}
+    path.write_text(json.dumps({"resourceSpans": [spans]}) + "\n")
+    with pytest.raises(InputError, match=r"no usable request, so there is nothing to check.*row 1"):
+        check_files([path], at=AT)
+    assert run(["check-logs", str(path)]) == 2
+    assert "no usable request" in capsys.readouterr().err

@@ -154,6 +154,7 @@ def _reasons(report: ReadReport) -> Iterator[Row]:
         ("left out", report.skipped),
         ("not a request", report.not_requests),
         ("left empty", report.emptied),
+        ("own sums", report.decided),
     )
     for group, reasons in groups:
         for skipped in reasons:

@@ -51,6 +51,14 @@ MAX_USAGE = 64 * 2**10
 """A larger usage object, in bytes, is not kept."""
 USAGE = ValueKind(r"(?s).*", "CASE WHEN json_valid({c}) THEN {c} END", "JSON")
 BASIS = ValueKind(r"recorded|recomputed|doctor", "{c}", "recorded, recomputed or doctor")
+READING = ValueKind(
+    r"decided|unexplained|without_tokens", "{c}", "decided, unexplained, without_tokens or nothing"
+)
+STATED = ValueKind(
+    r"(?s).*",
+    "TRY_CAST(regexp_extract({c}, '^\\d+') AS BIGINT)",
+    "a whole number",
+)
 LAYER = ValueKind(r"l1|l2", "{c}", "l1, l2 or nothing")
 UUID_TEXT = ValueKind(
     r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}",
@@ -100,20 +108,30 @@ FIELDS = (
     Field("user_id", TEXT),
     Field("api_key_id", TEXT),
     Field("cache_write_tokens", COUNT),
+    Field("cache_write_1h_tokens", COUNT),
     Field("reasoning_tokens", COUNT),
     Field("input_audio_tokens", COUNT),
     Field("output_audio_tokens", COUNT),
     Field("input_image_tokens", COUNT),
     Field("output_image_tokens", COUNT),
+    Field("web_searches", COUNT),
     Field("streamed", FLAG),
     Field("service_tier", TEXT),
     Field("endpoint", TEXT),
     Field("provider_usage", USAGE),
+    Field("usage_reading", READING),
     Field("logged_provider", NAME),
     Field("logged_model", NAME),
     Field("recorded_cost_usd", MONEY, default="cost_usd_value"),
     Field("cost_basis", BASIS, default="CASE WHEN cost_usd_value IS NOT NULL THEN 'recorded' END"),
 )
+HELPERS = (
+    Field("total_tokens", STATED),
+    Field("other_usage", BODY),
+    Field("resolved_model", BODY),
+)
+"""Read to find other values, and not kept: the stated total, a second usage object, and the model
+that a deployment or profile stands for."""
 BODIES = (Field("body", BODY), Field("response_body", BODY))
 """Read only on request, and never shown in a message."""
 EMBEDDINGS = (Field("embedding", VECTOR),)

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from ttplan.logs.mapping.mapping import FormatMapping
+from ttplan.logs.usage_columns import Counting
 
 
 class FindText(Protocol):
@@ -60,6 +61,8 @@ class Format(NamedTuple):
     """Whether providers and models have to be normalised to the catalogue's ids."""
     table: str | None = None
     """The table in the tool's own database."""
+    counting: Counting = "provider"
+    """How it counts cached, written and reasoning tokens."""
     refusal: str | None = None
     """Why these rows are not requests, and what to do: such files are recognised and refused."""
 

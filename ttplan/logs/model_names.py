@@ -13,10 +13,11 @@ from ttplan.logs.rows import CatalogueModel
 
 # Other names of a provider in gateways and tracing tools, by the catalogue's id.
 _ALIASES = {
-    "anthropic": "anthropic_text claude",
-    "aws": "bedrock bedrock_converse amazon_bedrock aws_bedrock aws.bedrock amazon",
-    "azure": "azure_ai azure_text azure_openai azureopenai az.ai.openai azure.ai.openai "
-    "az.ai.inference azure.ai.inference",
+    "anthropic": "anthropic_text claude chatanthropic",
+    "aws": "bedrock bedrock_converse amazon_bedrock aws_bedrock aws.bedrock amazon chatbedrock "
+    "chatbedrockconverse",
+    "azure": "azure_ai azure_text azure_openai azureopenai azurechatopenai az.ai.openai "
+    "azure.ai.openai az.ai.inference azure.ai.inference",
     "cerebras": "cerebras_ai",
     "cloudflare": "workers_ai cloudflare_workers_ai",
     "cohere": "cohere_chat",
@@ -27,13 +28,13 @@ _ALIASES = {
     "github-copilot": "",
     "google": "gemini vertex vertex_ai vertex_ai_beta vertexai google_vertex google_vertex_ai "
     "google_ai google_ai_studio google_genai google_generative_ai gcp.gemini gcp.gen_ai "
-    "gcp.vertex_ai",
+    "gcp.vertex_ai gcp.vertex.agent chatgooglegenerativeai chatvertexai",
     "groq": "groqcloud",
     "minimax": "",
     "mistral": "mistralai mistral_ai codestral text_completion_codestral",
     "moonshotai": "moonshot moonshot_ai",
     "novita": "novita_ai",
-    "openai": "text_completion_openai open_ai",
+    "openai": "text_completion_openai open_ai chatopenai",
     "openrouter": "open_router",
     "ovhcloud": "ovh",
     "perplexity": "perplexity_ai pplx",
@@ -48,9 +49,17 @@ _PROVIDER_BY_ALIAS = {
     for provider, aliases in _ALIASES.items()
     for alias in (provider.replace("-", "_"), *aliases.split())
 }
-_GATEWAYS = "litellm litellm_proxy gateway ai_gateway proxy helicone portkey unknown none"
-"""Logged instead of a provider if the log does not say who served a request: the provider then
-follows from the model."""
+_NO_PROVIDERS = (
+    "litellm litellm_proxy gateway ai_gateway proxy helicone portkey unknown none null other"
+    " custom vercel vercel_ai_gateway ai_sdk vercel_ai_sdk strands strands_agents langchain"
+    " langgraph langsmith langfuse spring_ai pydantic_ai pydantic_ai_slim llamaindex llama_index"
+    " crewai autogen ag2 agno haystack dspy smolagents semantic_kernel mastra genkit openai_agents"
+    " google_adk adk microsoft_agent_framework traceloop openllmetry openlit opentelemetry logfire"
+    " openinference phoenix mlflow instructor marvin beeai langchain4j quarkus_langchain4j"
+    " claude_code opencode n8n flowise dify"
+)
+"""Gateways and frameworks, logged instead of a provider: the provider then follows from the
+model."""
 
 _REGION = r"[a-z]{2,3}(?:-gov)?-[a-z]+-?\d"
 # Prefixes of a model's name at some providers; `at` is the endpoint.
@@ -76,6 +85,14 @@ _PATHS = {
 }
 _GEOGRAPHY = re.compile(r"(?P<at>us-gov|us|eu|apac|jp|au|ca|sa|global)\.(?=[a-z0-9]+\.)")
 """Bedrock's cross-region profiles; some models have separate prices for them."""
+_BEDROCK = re.compile(
+    r"(?i)arn:[\w-]*:bedrock:|(?:(?:us-gov|us|eu|apac|jp|au|ca|sa|global)\.)?(?:ai21|amazon|anthropic"
+    r"|cohere|deepseek|google|luma|meta|minimax|mistral|moonshot|moonshotai|nvidia|openai|qwen"
+    r"|stability|twelvelabs|writer|zai)\.[a-z]"
+)
+"""Bedrock's ids: an ARN, or a maker and a dot."""
+_COLON = re.compile(r"(?P<prefix>[a-z][\w-]*):(?=[a-zA-Z])")
+"""A provider before a model, as pydantic-ai and others write it: `anthropic:claude-haiku-4-5`."""
 _DATE = re.compile(
     r"[-@](?:20\d{2}-?(?:0[1-9]|1[0-2])-?(?:0[1-9]|[12]\d|3[01])|default|latest)(?=$|-v\d)"
 )
@@ -92,9 +109,12 @@ def normalise_model(provider: str | None, model: str) -> CatalogueModel:
     log has no provider, or only a gateway, the provider follows from the model, if possible.
     """
     owner = known_provider(provider)
+    is_unknown = owner is None and _is_no_provider(provider)
+    if is_unknown and (match := _COLON.match(model)) and known_provider(match["prefix"]):
+        model = f"{match['prefix']}/{model[match.end() :]}"
     prefix, slash, rest = model.partition("/")
     prefix_owner = _PROVIDER_BY_ALIAS.get(_alias(prefix)) if slash and rest else None
-    if owner is None and (_alias(provider or "") or "none") in _GATEWAYS.split():
+    if is_unknown:
         owner = prefix_owner or _model_owner(model)
     if owner is None:
         return CatalogueModel(provider or "", model)
@@ -118,8 +138,23 @@ def known_provider(name: str | None) -> str | None:
     if any(provider.id == plain for provider in get_snapshot().providers):
         return plain
     # LiteLLM logs vertex_ai-anthropic_models and the like for models of others on Vertex AI.
-    vertex = "google" if plain.startswith("vertex_ai-") else None
-    return _PROVIDER_BY_ALIAS.get(_alias(name)) or vertex
+    if plain.startswith("vertex_ai-"):
+        return "google"
+    # The AI SDK adds the kind of API: openai.responses, bedrock.anthropic.messages.
+    while plain:
+        if (alias := _alias(plain)) in _PROVIDER_BY_ALIAS:
+            return _PROVIDER_BY_ALIAS[alias]
+        plain = plain.rpartition(".")[0]
+    return None
+
+
+def _is_no_provider(name: str | None) -> bool:
+    """Whether a name is that of a gateway or framework, also with more behind it."""
+    alias = _alias(name or "") or "none"
+    stem = re.split(r"[.:]", alias)[0]
+    return any(
+        text in (alias, stem) or alias.startswith(f"{text}_") for text in _NO_PROVIDERS.split()
+    )
 
 
 def _alias(name: str) -> str:
@@ -127,7 +162,9 @@ def _alias(name: str) -> str:
 
 
 def _model_owner(model: str) -> str | None:
-    """The provider to which the catalogue attributes a model name."""
+    """The provider whose ids look like a model name, or to which the catalogue attributes it."""
+    if _BEDROCK.match(model):
+        return "aws"
     try:
         return get_snapshot().find_provider(model.lower(), None, None).id
     except LookupError:

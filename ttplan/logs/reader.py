@@ -13,6 +13,7 @@ from ttplan.logs.report import EXAMPLES, FileRows, ReadReport, SkippedRows
 from ttplan.logs.rows import ModelNormaliser, Normaliser, finish
 from ttplan.logs.source import ReadOptions, Source, SourceFile
 from ttplan.logs.sources.files import display_name, unreadable
+from ttplan.logs.usage_columns import UsageColumns
 from ttplan.model.errors import InputError
 from ttplan.util.paths import PathLike, is_postgres_url
 
@@ -53,6 +54,8 @@ class LogReader:
         self._skipped: Counter[str] = Counter()
         self._not_requests: Counter[str] = Counter()
         self._emptied: Counter[str] = Counter()
+        self._decided: Counter[str] = Counter()
+        self._usage = UsageColumns(self.format.counting)
         self._examples: dict[str, list[str]] = defaultdict(list)
 
     def __enter__(self) -> LogReader:
@@ -117,6 +120,7 @@ class LogReader:
             skipped=self._reasons(self._skipped),
             not_requests=self._reasons(self._not_requests),
             emptied=self._reasons(self._emptied),
+            decided=self._reasons(self._decided),
             assumed={
                 field.name: field.assumed
                 for field in self.options.fields
@@ -137,6 +141,7 @@ class LogReader:
             query = self._source.connection.sql(file.query.sql, params=relation.parameters)
             for batch in query.to_arrow_reader(BATCH_ROWS):
                 usable, numbers = self._filter(batch)
+                usable = self._with_usage(usable, numbers)
                 first = self._rows
                 self._rows += batch.num_rows
                 self._used += usable.num_rows
@@ -168,6 +173,17 @@ class LogReader:
                 self._count(self._skipped, self._reason(field), f"{location}: {text}")
         usable = pc.invert(unusable)
         return batch.filter(usable), numbers.filter(usable)
+
+    def _with_usage(self, rows: pa.RecordBatch, numbers: pa.Array) -> pa.RecordBatch:
+        """The rows with counts that contain their parts; what was decided is counted."""
+        normalised = self._usage.normalise(rows)
+        for counts, notes in (
+            (self._decided, self._usage.decided),
+            (self._emptied, self._usage.left_out),
+        ):
+            for reason, row in notes:
+                self._count(counts, reason, self.location(self._rows + numbers[row].as_py()))
+        return normalised
 
     def _count_emptied(self, batch: pa.RecordBatch) -> None:
         notes = batch["noted"]

@@ -31,8 +31,9 @@ class ReadReport(BaseModel):
 
     `rows` counts all rows of the `files`: `used` of them are usable, `skipped` has those that are
     not, and `not_requests` those that are not requests. `emptied` counts values that were left out
-    of rows that are kept. `added` and `already_there` say what happened to the used rows in the
-    store; they are None if no store was involved.
+    of rows that are kept, `decided` rows whose counts were read by their own sums. `added` and
+    `already_there` say what happened to the used rows in the store; they are None if no store was
+    involved.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -47,6 +48,7 @@ class ReadReport(BaseModel):
     skipped: tuple[SkippedRows, ...] = ()
     not_requests: tuple[SkippedRows, ...] = ()
     emptied: tuple[SkippedRows, ...] = ()
+    decided: tuple[SkippedRows, ...] = ()
     findings: tuple[str, ...] = ()
     assumed: dict[str, str] = {}
     ignored_columns: tuple[str, ...] = ()

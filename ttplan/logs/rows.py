@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ttplan.logs.fields import UUID_TEXT
+from ttplan.prices.names import find_listed
 
 NAMESPACE = uuid5(NAMESPACE_URL, "ttplan:requests")
 """Namespace of the UUIDs of ids that are not UUIDs; the original id is kept as `source_id`."""
@@ -59,6 +60,9 @@ REQUEST_SCHEMA = pa.schema(
         ("logged_model", pa.string()),
         ("recorded_cost_usd", _MONEY),
         ("cost_basis", pa.string()),
+        ("cache_write_1h_tokens", pa.int64()),
+        ("web_searches", pa.int64()),
+        ("usage_reading", pa.string()),
     ]
 )
 """The rows. `org_id` is null if the file has none; Python lower-cases the body to `body_lower`."""
@@ -111,42 +115,52 @@ def as_uuid(text: str | None) -> str | None:
 
 
 class ModelNormaliser:
-    """Normalises the providers and models of batches, each distinct pair once."""
+    """Normalises the providers and models of batches, each distinct combination once."""
 
     def __init__(self, normalise: Normaliser) -> None:
         self._normalise = normalise
-        self._cache: dict[tuple[str, str], CatalogueModel] = {}
+        self._cache: dict[tuple[str, str, str], CatalogueModel] = {}
 
-    def normalise(self, columns: dict[str, pa.Array]) -> None:
+    def normalise(self, columns: dict[str, pa.Array], resolved: pa.Array | None = None) -> None:
         """Replace `provider`, `model` and a missing `endpoint`; logged names that change are kept
-        in the `logged_` columns."""
-        pairs = pc.binary_join_element_wise(
-            columns["provider"], columns["model"], _SEPARATOR
-        ).dictionary_encode()
-        models = [self._lookup(*pair.split(_SEPARATOR, 1)) for pair in pairs.dictionary.to_pylist()]
+        in the `logged_` columns. `resolved` are the models that names without a price stand for."""
+        nothing = pa.scalar("", pa.string())
+        names = [columns["provider"], columns["model"]]
+        names.append(nothing if resolved is None else pc.coalesce(resolved.cast(pa.string()), ""))
+        keys = pc.binary_join_element_wise(*names, _SEPARATOR).dictionary_encode()
+        models = [self._lookup(*key.split(_SEPARATOR, 2)) for key in keys.dictionary.to_pylist()]
         for n, name in enumerate(("provider", "model")):
-            normalised = pa.array([m[n] for m in models], pa.string()).take(pairs.indices)
+            normalised = pa.array([m[n] for m in models], pa.string()).take(keys.indices)
             logged = pc.if_else(
                 pc.equal(normalised, columns[name]), pa.scalar(None, pa.string()), columns[name]
             )
             logged_name = f"logged_{name}"
             columns[logged_name] = pc.coalesce(columns[logged_name].cast(pa.string()), logged)
             columns[name] = normalised
-        endpoints = pa.array([m.endpoint for m in models], pa.string()).take(pairs.indices)
+        endpoints = pa.array([m.endpoint for m in models], pa.string()).take(keys.indices)
         columns["endpoint"] = pc.coalesce(columns["endpoint"].cast(pa.string()), endpoints)
 
-    def _lookup(self, provider: str, model: str) -> CatalogueModel:
-        pair = (provider, model)
-        if pair not in self._cache:
-            self._cache[pair] = self._normalise(provider, model)
-        return self._cache[pair]
+    def _lookup(self, provider: str, model: str, resolved: str) -> CatalogueModel:
+        key = (provider, model, resolved)
+        if key not in self._cache:
+            names = self._normalise(provider, model)
+            if resolved and not _is_listed(names):
+                other = self._normalise(provider, resolved)
+                names = other if _is_listed(other) else names
+            self._cache[key] = names
+        return self._cache[key]
+
+
+def _is_listed(names: CatalogueModel) -> bool:
+    return find_listed(names.provider, names.model) is not None
 
 
 def finish(batch: pa.RecordBatch, normaliser: ModelNormaliser | None) -> pa.RecordBatch:
     """A batch of usable rows as one of `REQUEST_SCHEMA`."""
     columns = {name: batch[name] for name in batch.schema.names if name in REQUEST_SCHEMA.names}
     if normaliser is not None and batch.num_rows:
-        normaliser.normalise(columns)
+        resolved = batch["resolved_model"] if "resolved_model" in batch.schema.names else None
+        normaliser.normalise(columns, resolved)
     if (bodies := columns.get("body")) is not None:
         lowered = [None if body is None else body.lower() for body in bodies.to_pylist()]
         columns["body_lower"] = pa.array(lowered, pa.string())

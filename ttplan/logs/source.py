@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from ttplan.logs.detect import DetectedFormat, Sample, detect_format, find_rows
-from ttplan.logs.fields import BODIES, EMBEDDINGS, FIELDS, Field
+from ttplan.logs.fields import BODIES, EMBEDDINGS, FIELDS, HELPERS, Field
 from ttplan.logs.format import Format
 from ttplan.logs.formats import FORMATS
 from ttplan.logs.mapping.field_sql import kind_of
@@ -64,7 +64,7 @@ class ReadOptions:
     def fields(self) -> tuple[Field, ...]:
         """The fields to read."""
         bodies = BODIES if self.with_bodies else ()
-        return (*FIELDS, *bodies, *(EMBEDDINGS if self.with_embeddings else ()))
+        return (*FIELDS, *HELPERS, *bodies, *(EMBEDDINGS if self.with_embeddings else ()))
 
     @property
     def required_fields(self) -> tuple[str, ...]:

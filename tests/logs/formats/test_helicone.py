@@ -80,6 +80,7 @@ def test_prompt_tokens_exclude_cache_and_audio(
         "input_tokens": 152,
         "cached_tokens": 40,
         "cache_write_tokens": 5,
+        "cache_write_1h_tokens": None,
         "output_tokens": 23,
         "reasoning_tokens": 12,
         "input_audio_tokens": 7,

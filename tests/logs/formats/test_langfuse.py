@@ -127,6 +127,7 @@ def test_any_type_of_usage_counts_on_its_side(tmp_path: Path) -> None:
         "input_tokens": 155,
         "cached_tokens": 40,
         "cache_write_tokens": 5,
+        "cache_write_1h_tokens": None,
         "output_tokens": 31,
         "reasoning_tokens": 9,
         "input_audio_tokens": 7,
@@ -200,7 +201,7 @@ def test_the_provider_in_the_metadata_takes_precedence(
 @pytest.mark.parametrize(
     ("changes", "field", "value"),
     [
-        ({"usageDetails": {"input": 1, "input_cached_tokens": "some"}}, "input_tokens", "some"),
+        ({"usageDetails": {"input": 1, "input_cached_tokens": "some"}}, "cached_tokens", "some"),
         ({"usageDetails": {"output": -3}}, "output_tokens", "-3"),
         ({"usageDetails": "none"}, "provider_usage", "none"),
         ({"costDetails": {"total": "free"}}, "cost_usd", "free"),

@@ -102,6 +102,7 @@ def test_counts_include_cache_and_reasoning(
         "input_tokens": 100,
         "cached_tokens": 60,
         "cache_write_tokens": 30,
+        "cache_write_1h_tokens": None,
         "output_tokens": 20,
         "reasoning_tokens": 15,
         "input_audio_tokens": 4,
@@ -212,3 +213,116 @@ def test_a_document_and_lines_have_the_same_spans(tmp_path: Path) -> None:
     paths[0].write_bytes(gzip.decompress((FIXTURES / "otlp.json.gz").read_bytes()))
     whole, lines = ({row["id"]: row | {"tag": None} for row in read(path)[0]} for path in paths)
     assert whole == lines
+
+
+VOCABULARIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "OpenInference": (
+        {
+            "llm.model_name": "gpt-4o",
+            "llm.provider": "openai",
+            "llm.token_count.prompt": 100,
+            "llm.token_count.completion": 20,
+            "llm.token_count.prompt_details.cache_read": 60,
+            "llm.token_count.completion_details.reasoning": 8,
+            "llm.cost.total": 0.5,
+        },
+        {"cached_tokens": 60, "reasoning_tokens": 8, "cost_usd": Decimal("0.5")},
+    ),
+    "AI SDK": (
+        {
+            "ai.model.id": "gpt-4o",
+            "ai.model.provider": "openai.chat",
+            "ai.usage.promptTokens": 100,
+            "ai.usage.completionTokens": 20,
+            "ai.usage.cachedInputTokens": 60,
+            "ai.usage.reasoningTokens": 8,
+            "ai.response.finishReason": "stop",
+        },
+        {"cached_tokens": 60, "reasoning_tokens": 8, "finish_reason": "stop"},
+    ),
+    "Strands": (
+        {
+            "gen_ai.system": "strands-agents",
+            "gen_ai.request.model": "gpt-4o",
+            "gen_ai.usage.input_tokens": 30,
+            "gen_ai.usage.output_tokens": 20,
+            "gen_ai.usage.total_tokens": 120,
+            "gen_ai.usage.cache_read_input_tokens": 60,
+            "gen_ai.usage.cache_write_input_tokens": 10,
+        },
+        {"cached_tokens": 60, "cache_write_tokens": 10},
+    ),
+    "Traceloop": (
+        {
+            "gen_ai.system": "OpenAI",
+            "traceloop.span.kind": "llm",
+            "gen_ai.response.model": "gpt-4o",
+            "gen_ai.usage.prompt_tokens": 100,
+            "llm.usage.completion_tokens": 20,
+            "llm.usage.total_tokens": 120,
+            "gen_ai.completion.0.finish_reason": "length",
+        },
+        {"finish_reason": "length"},
+    ),
+    "Langfuse": (
+        {
+            "langfuse.observation.type": "generation",
+            "langfuse.observation.model.name": "gpt-4o",
+            "langfuse.observation.usage_details": json.dumps(
+                {"input": 40, "input_cached_tokens": 60, "output": 20, "total": 120}
+            ),
+            "langfuse.observation.cost_details": '{"total": 0.25}',
+            "langfuse.session.id": "s",
+        },
+        {"cached_tokens": 60, "cost_usd": Decimal("0.25"), "session_id": "s"},
+    ),
+    "Logfire": (
+        {
+            "gen_ai.system": "openai",
+            "gen_ai.response.model": "gpt-4o",
+            "gen_ai.usage.input_tokens": 100,
+            "gen_ai.usage.output_tokens": 20,
+            "gen_ai.usage.details.cache_read_tokens": 60,
+            "gen_ai.usage.details.reasoning_tokens": 8,
+            "operation.cost": 0.125,
+            "gen_ai.response.finish_reasons": '["stop"]',
+        },
+        {"cached_tokens": 60, "reasoning_tokens": 8, "finish_reason": "stop"},
+    ),
+    "MLflow": (
+        {
+            "mlflow.llm.model": '"gpt-4o"',
+            "mlflow.llm.provider": '"openai"',
+            "mlflow.chat.tokenUsage": '{"input_tokens": 100, "output_tokens": 20}',
+            "gen_ai.response.finish_reason": '"stop"',
+        },
+        {"finish_reason": "stop"},
+    ),
+}
+
+
+def typed(values: dict[str, Any]) -> dict[str, Any]:
+    """Attributes of these values, as OTLP writes them."""
+    kinds = {int: "intValue", float: "doubleValue", str: "stringValue"}
+    return {key: {kinds[type(value)]: value} for key, value in values.items()}
+
+
+@pytest.mark.parametrize("name", VOCABULARIES)
+def test_each_vocabulary_is_read(tmp_path: Path, name: str) -> None:
+    values, fields = VOCABULARIES[name]
+    row = read_row(tmp_path, document(typed(values)))
+    assert (row["provider"], row["model"]) == ("openai", "gpt-4o")
+    assert (row["input_tokens"], row["output_tokens"]) == (100, 20)
+    assert {key: row[key] for key in fields} == fields
+
+
+def test_usage_repeated_further_up_counts_once(tmp_path: Path) -> None:
+    export = document(CALL)
+    spans = export["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    step = {"spanId": "s", "parentSpanId": "root", "attributes": []}
+    spans[0] |= {"parentSpanId": "s"}
+    spans[:0] = [spans[0] | {"spanId": "root", "parentSpanId": ""}, spans[0] | step]
+    (tmp_path / "spans.jsonl").write_text(json.dumps(export) + "\n" + json.dumps(document(CALL)))
+    rows, report = read(tmp_path / "spans.jsonl")
+    assert [row["source_id"] for row in rows] == ["ab/cd", "ab/cd"]
+    assert [skipped.rows for skipped in report.not_requests] == [1, 1]

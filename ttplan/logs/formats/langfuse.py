@@ -1,7 +1,8 @@
 """Langfuse observations: UI exports (CSV, JSON), the public API, blob storage (legacy, enriched).
 
 Types of usage are disjoint: `input` excludes cache reads and writes, `output` excludes reasoning.
-All types of a side are added, whatever a project calls them. Exports of version 2 and before have
+All types of a side are added, whatever a project calls them, unless the row's own sums say
+otherwise. Exports of version 2 and before have
 three counts that include everything.
 """
 
@@ -21,13 +22,16 @@ _LEGACY_COUNTS = {
     "input_tokens": ("promptTokens", "usage.input", "usage.promptTokens"),
     "output_tokens": ("completionTokens", "usage.output", "usage.completionTokens"),
 }
-# Which types of usage are part of a count: an SQL condition on the type's name `k`.
+# Which types of usage make a count: an SQL condition on the type's name `k`.
+_CACHE, _LONG, _REASONING = "contains(k, 'cache')", "contains(k, '1h')", "contains(k, 'reasoning')"
+_WRITE = "(contains(k, 'cache_creation') OR contains(k, 'cache_write') OR contains(k, 'ephemeral'))"
 _TYPES = {
-    "input_tokens": "contains(k, 'input') OR contains(k, 'cache')",
-    "output_tokens": "contains(k, 'output') OR contains(k, 'reasoning')",
+    "input_tokens": f"contains(k, 'input') AND NOT {_CACHE} AND NOT {_WRITE}",
+    "output_tokens": f"contains(k, 'output') AND NOT {_REASONING}",
     "cached_tokens": "contains(k, 'cached') OR contains(k, 'cache_read')",
-    "cache_write_tokens": "contains(k, 'cache_creation') OR contains(k, 'cache_write')",
-    "reasoning_tokens": "contains(k, 'reasoning')",
+    "cache_write_tokens": f"{_WRITE} AND NOT contains(k, '5m') AND NOT {_LONG}",
+    "cache_write_1h_tokens": f"{_WRITE} AND {_LONG}",
+    "reasoning_tokens": _REASONING,
     "input_audio_tokens": "contains(k, 'input') AND contains(k, 'audio')",
     "output_audio_tokens": "contains(k, 'output') AND contains(k, 'audio')",
     "input_image_tokens": "contains(k, 'input') AND contains(k, 'image')",
@@ -112,7 +116,18 @@ MAPPING = FormatMapping.model_validate(
                 "end": ["endTime", "end_time"],
                 "unit": "iso_utc",
             },
-            "service_tier": "modelParameters.service_tier",
+            "total_tokens": [
+                *("usageDetails.total", "usage_details.total"),
+                *("totalTokens", "usage.total", "usage.totalTokens"),
+            ],
+            # What was served comes before what was asked for.
+            "service_tier": [
+                'metadata.attributes."openai.response.service_tier"',
+                'metadata.attributes."gen_ai.openai.response.service_tier"',
+                "metadata.service_tier",
+                "metadata.response_metadata.service_tier",
+                "modelParameters.service_tier",
+            ],
             "tag": "name",
             "session_id": ["sessionId", "session_id", "traceId", "trace_id"],
             "user_id": ["userId", "user_id"],
@@ -140,6 +155,7 @@ FORMAT = Format(
         ),
         typical="completionStartTime completion_start_time statusMessage status_message",
     ),
+    counting="beside",
     shared={"entries": lambda find: _entries(find(*_USAGE))},
     rules={name: _count(name) for name in _TYPES}
     | {

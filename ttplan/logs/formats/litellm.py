@@ -16,13 +16,26 @@ from typing import Any
 
 from ttplan.logs.format import FindText, Format, Rule, Signature
 from ttplan.logs.mapping.mapping import FormatMapping
-from ttplan.logs.mapping.sql import elapsed_ms, null_if_in
+from ttplan.logs.mapping.sql import elapsed_ms, null_if_in, quoted
 
 _NOT_REQUESTS = (
     "acreate_batch acreate_file afile_content afile_delete afile_list afile_retrieve"
     " alist_batches acancel_batch aretrieve_batch call_mcp_tool list_mcp_tools"
 )
 """Calls that are not a request to a model. A retrieved batch is a bill for many requests."""
+
+
+_WITHOUT_TOKENS = (
+    "transcription speech image_generation image_edit image_variation rerank moderation ocr"
+    " video_generation video_content create_video search vector_store_search"
+)
+"""Calls that are not billed by tokens; the asynchronous ones begin with an "a"."""
+
+
+def _reading(find: FindText) -> str:
+    calls = [name for call in _WITHOUT_TOKENS.split() for name in (call, f"a{call}")]
+    listed = ", ".join(map(quoted, calls))
+    return f"CASE WHEN {find('call_type')} IN ({listed}) THEN 'without_tokens' END"
 
 
 def _status(find: FindText) -> str:
@@ -59,6 +72,17 @@ def _streamed(find: FindText) -> str:
     return f"CAST({elapsed_ms(first, end, 'iso_utc')} > 0 AS VARCHAR)"
 
 
+def _resolved_by(information: str) -> Rule:
+    """The model that LiteLLM's price list, or the response, names for a deployment or profile."""
+
+    def resolved(find: FindText) -> str:
+        listed = f"nullif({find(f'{information}.model_map_key')}, {find('model', 'model_group')})"
+        return f"coalesce({listed}, {find('response.model')})"
+
+    return resolved
+
+
+_MAP, _PAYLOAD_MAP = "metadata.model_map_information", "model_map_information"
 _DOCUMENTS = "metadata request_tags messages response proxy_server_request"
 _FIELDS: dict[str, Any] = {
     "id": "request_id",
@@ -76,22 +100,12 @@ _FIELDS: dict[str, Any] = {
     "session_id": "session_id",
     "user_id": ["end_user", "user"],
     "api_key_id": "api_key",
-    # From the provider's usage.
-    "cached_tokens": {
-        "path": ["usage.prompt_tokens_details.cached_tokens", "usage.cache_read_input_tokens"],
-        "default": 0,
-    },
-    "cache_write_tokens": [
-        "usage.cache_creation_input_tokens",
-        "usage.prompt_tokens_details.cache_creation_tokens",
-    ],
-    "reasoning_tokens": "usage.completion_tokens_details.reasoning_tokens",
-    "input_audio_tokens": "usage.prompt_tokens_details.audio_tokens",
-    "output_audio_tokens": "usage.completion_tokens_details.audio_tokens",
-    "input_image_tokens": "usage.prompt_tokens_details.image_tokens",
-    "output_image_tokens": "usage.completion_tokens_details.image_tokens",
+    "total_tokens": "total_tokens",
+    # The other counts are those of the provider's usage.
+    "cached_tokens": {"constant": 0},
     "provider_usage": {"path": "usage", "values": {"{}": None}},
-    "service_tier": "usage.service_tier",
+    # What was served comes before what was asked for.
+    "service_tier": ["response.service_tier", "model_parameters.service_tier"],
     "body": "proxy_server_request",
     "response_body": {"path": "response", "values": {"{}": None}},
 }
@@ -128,14 +142,17 @@ SPEND_LOGS = Format(
     ),
     rules={
         "status": _status,
-        "provider": _provider_by("metadata.model_map_information.model_map_value.litellm_provider"),
+        "provider": _provider_by(f"{_MAP}.model_map_value.litellm_provider"),
+        "resolved_model": _resolved_by(_MAP),
         "tag": _tag,
+        "usage_reading": _reading,
         "streamed": _streamed,
         "body": lambda find: (
             f"coalesce({null_if_in(find('proxy_server_request'), '{}')},"
             f" {null_if_in(find('messages'), '{}', '[]')})"
         ),
     },
+    counting="inside",
     table="LiteLLM_SpendLogs",
 )
 PAYLOAD = Format(
@@ -161,7 +178,6 @@ PAYLOAD = Format(
                 ],
                 "api_key_id": "metadata.user_api_key_hash",
                 "streamed": "stream",
-                "service_tier": ["usage.service_tier", "model_parameters.service_tier"],
                 "body": {"path": "messages", "values": {"{}": None, "[]": None}},
             },
             "skip": _SKIP,
@@ -174,7 +190,10 @@ PAYLOAD = Format(
     ),
     rules={
         "status": _status,
-        "provider": _provider_by("model_map_information.model_map_value.litellm_provider"),
+        "provider": _provider_by(f"{_PAYLOAD_MAP}.model_map_value.litellm_provider"),
+        "resolved_model": _resolved_by(_PAYLOAD_MAP),
         "tag": _tag,
+        "usage_reading": _reading,
     },
+    counting="inside",
 )

@@ -1,15 +1,15 @@
 """Spans of OpenTelemetry's GenAI conventions as OTLP JSON, with current and older attribute names.
 
-By the conventions, `gen_ai.usage.input_tokens` includes cache reads and writes, and
-`gen_ai.usage.output_tokens` includes reasoning. Some instrumentations pass on disjoint counts. If a
-part is greater than the whole, the counts are disjoint and are added.
+Attributes of OpenInference, Vercel's AI SDK, Traceloop (OpenLLMetry), Strands, Langfuse, Logfire
+and MLflow are read, too. By the conventions, `gen_ai.usage.input_tokens` includes cache reads and
+writes, and `gen_ai.usage.output_tokens` includes reasoning. Some instrumentations pass on disjoint
+counts: a row's own sums tell (`ttplan/prices/usage`).
 """
 
 from __future__ import annotations
 
 import json
 
-from ttplan.logs.fields import COUNT
 from ttplan.logs.format import FindText, Format, Signature
 from ttplan.logs.mapping.mapping import FormatMapping
 from ttplan.logs.mapping.sql import quoted
@@ -20,40 +20,47 @@ def _at(*keys: str) -> list[str]:
     return [f'attributes."{key}"' for key in keys]
 
 
-def _usage(*keys: str) -> list[str]:
-    return _at(*(f"gen_ai.usage.{key}" for key in keys))
-
-
-_MODEL = _at(
-    "gen_ai.response.model", "gen_ai.request.model", "llm.response.model", "llm.request.model"
+_MODEL_KEYS = (
+    *("gen_ai.response.model", "gen_ai.request.model", "ai.response.model", "ai.model.id"),
+    *("llm.response.model", "llm.request.model", "llm.model_name"),
+    *("langfuse.observation.model.name", "mlflow.llm.model"),
 )
-_INPUT = [*_usage("input_tokens", "prompt_tokens"), *_at("llm.usage.prompt_tokens")]
-_OUTPUT = [*_usage("output_tokens", "completion_tokens"), *_at("llm.usage.completion_tokens")]
-_CACHED = _usage(
-    "cache_read.input_tokens",
-    "cache_read_input_tokens",
-    "cache_read_tokens",
-    "input_cached_tokens",
-    "cached_tokens",
+_MODEL = _at(*_MODEL_KEYS)
+_PROVIDER = _at(
+    *("gen_ai.provider.name", "gen_ai.system", "ai.model.provider"),
+    *("llm.provider", "llm.system", "mlflow.llm.provider"),
 )
-_WRITTEN = _usage(
-    "cache_creation.input_tokens",
-    "cache_write.input_tokens",
-    "cache_creation_input_tokens",
-    "cache_write_tokens",
+_COST = _at(
+    *("gen_ai.usage.cost", "gen_ai.usage.total_cost", "gen_ai.cost.total", "llm.usage.cost"),
+    *("llm.cost.total", "operation.cost"),
 )
-_REASONING = _usage("reasoning.output_tokens", "reasoning_output_tokens", "reasoning_tokens")
-_COST = _at("gen_ai.usage.cost", "gen_ai.usage.total_cost", "gen_ai.cost.total", "llm.usage.cost")
-_FIRST_TOKEN = _at("gen_ai.response.time_to_first_chunk", "gen_ai.server.time_to_first_token")
-_NOT_MODEL_CALLS = (
+_FIRST_TOKEN = _at(
+    "gen_ai.response.time_to_first_chunk",
+    "gen_ai.server.time_to_first_token",
+    "ai.response.msToFirstChunk",
+    "langfuse.observation.completion_start_time",
+)
+_USAGE_KEYS = r"\.usage\.|\.token_count\.|\.usage_details$|\.tokenUsage$"
+"""Attributes that count tokens, or hold a usage object as JSON."""
+_OPERATIONS = (
     "invoke_agent create_agent execute_tool invoke_workflow plan retrieval"
     " search_memory create_memory update_memory delete_memory upsert_memory"
 )
-"""Operations that do not call a model themselves; an agent's span may repeat the usage of the calls
-under it."""
+_KINDS = {
+    "gen_ai.operation.name": _OPERATIONS,
+    "openinference.span.kind": "AGENT CHAIN TOOL RETRIEVER RERANKER GUARDRAIL EVALUATOR PROMPT"
+    " EMBEDDING DECISION",
+    "traceloop.span.kind": "workflow task agent tool",
+    "langfuse.observation.type": "span agent tool chain retriever evaluator guardrail event"
+    " embedding",
+    "ai.operationId": "ai.embed ai.embedMany ai.embed.doEmbed ai.embedMany.doEmbed ai.toolCall",
+}
+"""Kinds of spans that are not a call of a chat model, by the attribute that says so. A span around
+calls may repeat their usage."""
+_IDS = ("traceId", "spanId", "parentSpanId", "startTimeUnixNano", "endTimeUnixNano")
 _PAIRS = [{"key": "VARCHAR", "value": "VARCHAR"}]
 _SPAN = {
-    **dict.fromkeys(("traceId", "spanId", "startTimeUnixNano", "endTimeUnixNano"), "VARCHAR"),
+    **dict.fromkeys(_IDS, "VARCHAR"),
     "status": {"code": "VARCHAR"},
     "attributes": _PAIRS,
 }
@@ -71,44 +78,74 @@ _DOCUMENT = {
 
 
 def _expand(documents: str) -> str:
-    """Each span as an object: its attributes by name, those of usage again, and its resource's."""
+    """Each span as an object: its attributes by name, those of usage again, and its resource's.
+
+    `repeats` says whether a call of a model, with usage of its own, is under the span.
+    """
     members = {
-        **{
-            name: f"coalesce(to_json(s.{name}), 'null')"
-            for name in _SPAN
-            if name not in ("status", "attributes")
-        },
+        **{name: f"coalesce(to_json(s.{name}), 'null')" for name in _IDS},
         "status": "'{\"code\":' || coalesce(to_json(s.status.code), 'null') || '}'",
         "attributes": _object("s.attributes"),
-        "usage": _object("s.attributes", ".usage."),
+        "usage": _object("s.attributes", _USAGE_KEYS),
         "resource": "resource",
     }
     parts = " || ',' || ".join(f"'\"{name}\":' || {text}" for name, text in members.items())
     scopes = "list_concat(r.scopeSpans, r.instrumentationLibrarySpans)"
     parsed = f"from_json(json, {quoted(json.dumps(_DOCUMENT))})"
-    return f"""(SELECT '{{' || {parts} || '}}' AS json FROM (
-        SELECT unnest(flatten(list_transform({scopes}, lambda x: x.spans))) AS s,
-            {_object("r.resource.attributes")} AS resource
-        FROM (SELECT unnest({parsed}.resourceSpans) AS r FROM {documents})))"""  # noqa: S608
+    has = "len(list_filter(s.attributes, lambda x: {})) > 0"
+    keys = ", ".join(map(quoted, _MODEL_KEYS))
+    kinds = " OR ".join(
+        f"(x.key = {quoted(key)} AND regexp_extract(x.value, ':\"(.*)\"', 1) IN"
+        f" ({', '.join(map(quoted, names.split()))}))"
+        for key, names in _KINDS.items()
+    )
+    is_call = " AND ".join(
+        (
+            has.format(f"x.key IN ({keys})"),
+            has.format(f"regexp_matches(x.key, {quoted(_USAGE_KEYS)})"),
+            f"NOT {has.format(kinds)}",
+        )
+    )
+    return f"""(
+        WITH RECURSIVE spans AS (
+            SELECT {parts} AS members, s.traceId AS trace, s.spanId AS span,
+                nullif(s.parentSpanId, '') AS parent, coalesce({is_call}, FALSE) AS is_call
+            FROM (SELECT unnest(flatten(list_transform({scopes}, lambda x: x.spans))) AS s,
+                {_object("r.resource.attributes")} AS resource
+                FROM (SELECT unnest({parsed}.resourceSpans) AS r FROM {documents}))),
+        above AS (
+            SELECT trace, parent AS span FROM spans WHERE is_call AND parent IS NOT NULL
+            UNION
+            SELECT s.trace, s.parent FROM above a JOIN spans s USING (trace, span)
+            WHERE s.parent IS NOT NULL)
+        SELECT '{{' || members || ',"repeats":'
+            || CASE WHEN (trace, span) IN (FROM above) THEN 'true' ELSE 'null' END || '}}' AS json
+        FROM spans)"""  # noqa: S608
 
 
-def _object(pairs: str, part: str = "") -> str:
-    """SQL of a JSON object of the pairs whose key contains `part`. OTLP wraps each value in an
+def _object(pairs: str, keys: str = "") -> str:
+    """SQL of a JSON object of the pairs whose key matches `keys`. OTLP wraps each value in an
     object whose key is the type; the value is unwrapped."""
-    is_kept = f"contains(x.key, '{part}') AND starts_with(x.value, '{{\"')"
-    kept = f"list_filter({pairs}, lambda x: {is_kept})"
+    matches = f"regexp_matches(x.key, {quoted(keys)}) AND " if keys else ""
+    kept = f"list_filter({pairs}, lambda x: {matches}starts_with(x.value, '{{\"'))"
     value = "substr(x.value, strpos(x.value, ':') + 1, length(x.value) - strpos(x.value, ':') - 1)"
     listed = f"list_transform({kept}, lambda x: to_json(x.key) || ':' || {value})"
     return f"'{{' || coalesce(array_to_string({listed}, ','), '') || '}}'"
 
 
-def _total_count(text: str, *parts: str) -> str:
-    """A count, or the sum of it and its parts if these are more. An invalid count is kept, so that
-    it is reported."""
-    count, *part_counts = (f"coalesce({COUNT.value.format(c=t)}, 0)" for t in (text, *parts))
-    sum_of_parts = " + ".join(part_counts)
-    total = f"CAST({count} + {sum_of_parts} AS VARCHAR)"
-    return f"CASE WHEN {sum_of_parts} > {count} THEN {total} ELSE coalesce({text}, '0') END"
+def _finish_reason(find: FindText) -> str:
+    """The first reason: a list, a list as JSON text, or a text."""
+    reasons = find(*_at("gen_ai.response.finish_reasons"))
+    text = find(
+        'attributes."gen_ai.response.finish_reasons".values[0].stringValue',
+        *_at(
+            *("gen_ai.response.finish_reason", "gen_ai.completion.0.finish_reason"),
+            *("ai.response.finishReason", "llm.response.finish_reason", "llm.finish_reason"),
+        ),
+    )
+    listed = f"CASE WHEN {reasons} LIKE '[%' THEN TRY(json_extract_string({reasons}, '$[0]')) END"
+    plain = f"CASE WHEN NOT starts_with({reasons}, '{{') THEN {reasons} END"
+    return f"trim(coalesce({listed}, {text}, {plain}), '\"')"
 
 
 def _failed(find: FindText) -> str:
@@ -125,8 +162,10 @@ def _status(find: FindText) -> str:
 
 def _cost(find: FindText) -> str:
     """The instrumentation's cost; the conventions have none. A failed call without usage is 0."""
-    unused = f"{find(*_INPUT)} IS NULL AND {find(*_OUTPUT)} IS NULL AND {_failed(find)}"
-    return f"coalesce({find(*_COST)}, CASE WHEN {unused} THEN '0' END)"
+    details = find(*_at("langfuse.observation.cost_details"))
+    listed = f"TRY(json_extract_string({details}, '$.total'))"
+    unused = f"nullif({find('usage')}, '{{}}') IS NULL AND {_failed(find)}"
+    return f"coalesce({find(*_COST)}, {listed}, CASE WHEN {unused} THEN '0' END)"
 
 
 def _streamed(find: FindText) -> str:
@@ -140,49 +179,64 @@ MAPPING = FormatMapping.model_validate(
         "fields": {
             "id": "spanId",
             "ts": {"path": "startTimeUnixNano", "unit": "epoch_ns"},
-            "provider": {
-                "path": _at("gen_ai.provider.name", "gen_ai.system"),
-                "default": "unknown",
-            },
+            "provider": {"path": _PROVIDER, "default": "unknown"},
             "model": _MODEL,
-            "input_tokens": _INPUT,
-            "output_tokens": _OUTPUT,
-            "cached_tokens": _CACHED,
-            "cache_write_tokens": _WRITTEN,
-            "reasoning_tokens": _REASONING,
-            "input_audio_tokens": _usage("audio.input_tokens"),
-            "output_audio_tokens": _usage("audio.output_tokens"),
-            "input_image_tokens": _usage("image.input_tokens"),
-            "output_image_tokens": _usage("image.output_tokens"),
+            "resolved_model": _at("gen_ai.request.model", "ai.model.id", "llm.request.model"),
+            # The other spellings, and the parts, are those of the attributes of usage.
+            "input_tokens": {
+                "path": _at("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens"),
+                "default": 0,
+            },
+            "output_tokens": {
+                "path": _at("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens"),
+                "default": 0,
+            },
+            "cached_tokens": {"constant": 0},
+            "other_usage": _at("ai.response.providerMetadata"),
             "latency_ms": {
                 "start": "startTimeUnixNano",
                 "end": "endTimeUnixNano",
                 "unit": "epoch_ns",
             },
             "service_tier": _at(
-                "openai.response.service_tier", "gen_ai.openai.response.service_tier"
+                *("openai.response.service_tier", "gen_ai.openai.response.service_tier"),
+                *("gen_ai.response.service_tier", "openai.request.service_tier"),
+                *("gen_ai.openai.request.service_tier", "gen_ai.request.service_tier"),
             ),
-            "finish_reason": [
-                'attributes."gen_ai.response.finish_reasons".values[0].stringValue',
-                *_at("gen_ai.completion.0.finish_reason", "llm.response.finish_reason"),
-            ],
             "tag": 'resource."service.name"',
             "session_id": [
-                *_at("gen_ai.conversation.id", "session.id"),
+                *_at("gen_ai.conversation.id", "session.id", "langfuse.session.id"),
                 *_at("traceloop.association.properties.session_id"),
                 "traceId",
             ],
-            "user_id": _at("user.id", "enduser.id", "traceloop.association.properties.user_id"),
-            "body": _at("gen_ai.input.messages", "gen_ai.prompt"),
-            "response_body": _at("gen_ai.output.messages", "gen_ai.completion"),
+            "user_id": _at(
+                *("user.id", "enduser.id", "langfuse.user.id"),
+                *("traceloop.association.properties.user_id", "ai.telemetry.metadata.userId"),
+            ),
+            "body": _at(
+                *("gen_ai.input.messages", "gen_ai.prompt", "ai.prompt.messages", "ai.prompt"),
+                *("langfuse.observation.input", "input.value"),
+            ),
+            "response_body": _at(
+                *("gen_ai.output.messages", "gen_ai.completion", "ai.response.text"),
+                *("langfuse.observation.output", "output.value"),
+            ),
         },
         "skip": [
-            {
-                "path": _at("gen_ai.operation.name"),
-                "is": _NOT_MODEL_CALLS.split(),
-                "reason": "a span of an agent, a tool or the like, not of a call of a model",
-            },
+            *(
+                {
+                    "path": _at(key),
+                    "is": names.split(),
+                    "reason": "a span of an agent, a tool or the like, not of a call of a model",
+                }
+                for key, names in _KINDS.items()
+            ),
             {"path": _MODEL, "is": [None], "reason": "a span that names no model"},
+            {
+                "path": "repeats",
+                "is": ["true"],
+                "reason": "a span around calls of models, whose usage it repeats",
+            },
         ],
     }
 )
@@ -192,12 +246,14 @@ FORMAT = Format(
     signature=Signature.of(required="traceId spanId attributes resource"),
     rules={
         "id": lambda find: f"{find('traceId')} || '/' || {find('spanId')}",
-        "input_tokens": lambda find: _total_count(find(*_INPUT), find(*_CACHED), find(*_WRITTEN)),
-        "output_tokens": lambda find: _total_count(find(*_OUTPUT), find(*_REASONING)),
+        "model": lambda find: f"trim({find(*_MODEL)}, '\"')",
+        "provider": lambda find: f"coalesce(trim({find(*_PROVIDER)}, '\"'), 'unknown')",
+        "finish_reason": _finish_reason,
         "cost_usd": _cost,
         "status": _status,
         "streamed": _streamed,
         "provider_usage": lambda find: f"nullif({find('usage')}, '{{}}')",
     },
     expand=_expand,
+    counting="inside",
 )

@@ -12,7 +12,10 @@ from ttplan.logs.format import Format, Signature
 from ttplan.logs.mapping.mapping import FormatMapping
 
 _COLUMNS: dict[str, Any] = {f.name: f.name for f in (*FIELDS, *BODIES, *EMBEDDINGS)}
-_ONLY_OWN = "cache_write_tokens recorded_cost_usd cost_basis logged_model body_lower source_id"
+_ONLY_OWN = (
+    "cache_write_tokens cache_write_1h_tokens web_searches usage_reading recorded_cost_usd"
+    " cost_basis logged_model body_lower source_id"
+)
 OWN = Format(
     title="ttplan's own columns",
     mapping=FormatMapping(name="own", fields=_COLUMNS),
@@ -21,6 +24,7 @@ OWN = Format(
         typical="cached_tokens baseline_cost_usd cost_basis recorded_cost_usd body_lower source_id",
     ),
     foreign_names=False,
+    counting="exact",
     table="requests",
 )
 TOKENTRIMMER = Format(
@@ -40,5 +44,6 @@ TOKENTRIMMER = Format(
         forbidden=_ONLY_OWN,
     ),
     foreign_names=False,
+    counting="exact",
     table="request_logs",
 )

@@ -18,6 +18,7 @@ from ttplan.logs.billing.totals import read_totals
 from ttplan.logs.model_names import normalise_model
 from ttplan.logs.reader import LogReader
 from ttplan.logs.source import MappingLike, ReadOptions
+from ttplan.logs.usage_columns import UNEXPLAINED
 from ttplan.model.errors import InputError
 from ttplan.model.results.diagnosis import Diagnosis
 from ttplan.prices.book import PriceBook, PriceSource
@@ -58,7 +59,8 @@ class RowBuffer:
         self._connection = duckdb.connect(str(Path(self._folder.name) / "rows.duckdb"))
         self._connection.execute("SET TimeZone = 'UTC'")
         self._connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
-        self._is_empty = True
+        self.rows = 0
+        """How many rows passed through."""
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """The batches, unchanged."""
@@ -67,7 +69,7 @@ class RowBuffer:
             self._connection.execute("CREATE TABLE IF NOT EXISTS requests AS FROM batch LIMIT 0")
             self._connection.execute("INSERT INTO requests FROM batch")
             self._connection.unregister("batch")
-            self._is_empty = False
+            self.rows += batch.num_rows
             yield batch
 
     def check(
@@ -80,8 +82,9 @@ class RowBuffer:
         notes: Sequence[str] = (),
     ) -> Diagnosis:
         """Check the rows as of `at`. Raises InputError if there are none or `totals` is invalid."""
-        if self._is_empty:
-            raise InputError(f"{log} has no rows; expected one request a row")
+        if not self.rows:
+            reasons = "".join(f"; {note}" for note in notes)
+            raise InputError(f"{log} has no usable request, so there is nothing to check{reasons}")
         columns = list(CHECKED_COLUMNS)
         diagnosis = check_rows(
             self._connection, "requests", columns, book, log=log, at=at, notes=notes
@@ -121,6 +124,11 @@ def check_files(
             notes += [
                 f"{path}: {skipped.rows:,} rows left out: {skipped.reason} ({skipped.examples[0]})."
                 for skipped in (*report.skipped, *report.not_requests)
+            ]
+            notes += [
+                f"{path}: {decided.rows:,} rows by their own sums: {decided.reason}."
+                for decided in report.decided
+                if decided.reason != UNEXPLAINED
             ]
         log_name = ", ".join(map(str, paths))
         return buffer.check(log=log_name, book=book, totals=totals, at=at, notes=notes)

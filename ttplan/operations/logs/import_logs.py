@@ -95,7 +95,7 @@ def import_logs(
                 _set_org(tx, log.name, default_org)
             # The transaction is over: checking the rows does not block other writers.
             findings: tuple[str, ...] = ()
-            if buffer is not None:
+            if buffer is not None and buffer.rows:
                 findings = finding_lines(buffer.check(log=log.name, book=book, at=at))
             report = log.report()
             conflicts = (skipped_rows(rows, log.location) for rows in result.conflicts)

@@ -1,0 +1,188 @@
+"""Fills the columns of tokens and fees from the usage objects and the sums of each row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ttplan.logs.rows import REQUEST_SCHEMA
+from ttplan.prices.usage.parse import UsageCounts, parse_usage
+from ttplan.prices.usage.reconcile import CACHED, REASONING, TOOL, WRITTEN, Parts, reconcile
+
+Counting = Literal["provider", "inside", "beside", "exact"]
+"""How a format counts cached, written and reasoning tokens: as the provider whose usage object it
+passes on; inside of the input and output; beside them; or exactly as ttplan does, whatever the
+usage object says. A row's own sums take precedence over all but the last."""
+
+_USAGE = ("provider_usage", "other_usage")
+_OF_USAGE = {
+    "cached_tokens": "cached",
+    "cache_write_1h_tokens": "write_1h",
+    "reasoning_tokens": "reasoning",
+    "input_audio_tokens": "in_audio",
+    "output_audio_tokens": "out_audio",
+    "input_image_tokens": "in_image",
+    "output_image_tokens": "out_image",
+    "web_searches": "searches",
+}
+"""The columns that are counts of a usage object."""
+_COUNTS = ("input_tokens", "output_tokens", *_OF_USAGE, "cache_write_tokens")
+_TEXTS = ("service_tier", "endpoint", "usage_reading")
+_MARKERS = r"1h|1H|[sS]earch|grounding"
+"""What the text of a usage object contains if it counts one-hour writes or searches."""
+_STANDARD = frozenset(("", "standard", "default", "auto", "standard_only"))
+_ANYWHERE = frozenset(("", "global", "not_available", "unknown"))
+"""Values of `inference_geo` that no price depends on."""
+_DECISIONS = {
+    "input beside": "input_tokens: cached tokens counted beside it",
+    "input inside": "input_tokens: cached tokens counted as a part of it",
+    "output beside": "output_tokens: reasoning counted beside it",
+    "output inside": "output_tokens: reasoning counted as a part of it",
+}
+UNEXPLAINED = "total_tokens: no sum of the row's counts gives it"
+INVALID = "provider_usage: a count that is not a whole number"
+
+
+class UsageColumns:
+    """Normalises batches of rows; `notes` has what was found in the last one, by row."""
+
+    def __init__(self, counting: Counting) -> None:
+        self._counting = counting
+        self.decided: list[tuple[str, int]] = []
+        """Which rows were read by their own sums, and how."""
+        self.left_out: list[tuple[str, int]] = []
+        """Which values were left out."""
+
+    def normalise(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """A batch whose counts contain all their parts."""
+        self.decided, self.left_out = [], []
+        rows = pc.indices_nonzero(self._needed(batch)).to_pylist()
+        if not rows:
+            return batch
+        columns = {name: batch[name].to_pylist() for name in (*_COUNTS, *_TEXTS)}
+        taken = batch.take(pa.array(rows))
+        documents = zip(*(taken[name].to_pylist() for name in _USAGE), strict=True)
+        totals = taken["total_tokens"].to_pylist()
+        for row, usage_texts, total in zip(rows, documents, totals, strict=True):
+            values = {name: column[row] for name, column in columns.items()}
+            for name, value in self._normalised(row, values, usage_texts, total):
+                columns[name][row] = value
+        for name, values in columns.items():
+            place = batch.schema.get_field_index(name)
+            field = REQUEST_SCHEMA.field(name)
+            batch = batch.set_column(place, field, pa.array(values, field.type))
+        return batch
+
+    def _needed(self, batch: pa.RecordBatch) -> pa.Array:
+        usage = batch["provider_usage"].cast(pa.string())
+        if self._counting == "exact":
+            counted = pc.and_(
+                pc.is_valid(batch["cache_write_1h_tokens"]), pc.is_valid(batch["web_searches"])
+            )
+            marked = pc.fill_null(pc.match_substring_regex(usage, _MARKERS), False)
+            return pc.and_not(marked, counted)
+        needed = pc.or_(pc.is_valid(usage), pc.is_valid(batch["other_usage"]))
+        needed = pc.or_(needed, pc.is_valid(batch["total_tokens"]))
+        for name in ("cached_tokens", "cache_write_tokens", "reasoning_tokens"):
+            needed = pc.or_(needed, pc.fill_null(pc.greater(batch[name], 0), False))
+        return needed
+
+    def _normalised(
+        self, row: int, values: dict[str, Any], documents: tuple[Any, ...], total: int | None
+    ) -> Iterator[tuple[str, Any]]:
+        usage = parse_usage(*documents)
+        if self._counting == "exact":
+            for name in ("cache_write_1h_tokens", "web_searches"):
+                if values[name] is None:
+                    yield name, usage.counts.get(_OF_USAGE[name])
+            return
+        if usage.invalid is not None:
+            self.left_out.append((INVALID, row))
+        counts = {
+            name: _larger(values[name], usage.counts.get(own)) for name, own in _OF_USAGE.items()
+        }
+        counts["cache_write_tokens"] = _larger(
+            _larger(values["cache_write_tokens"], usage.written), counts["cache_write_1h_tokens"]
+        )
+        yield from counts.items()
+        yield from self._wholes(row, values, counts, usage, total)
+        yield "service_tier", _tier(usage, values["service_tier"])
+        geo = usage.texts.get("geo", "").lower()
+        if values["endpoint"] is None and geo not in _ANYWHERE:
+            yield "endpoint", geo
+
+    def _wholes(
+        self,
+        row: int,
+        values: dict[str, Any],
+        parts: dict[str, int | None],
+        usage: UsageCounts,
+        total: int | None,
+    ) -> Iterator[tuple[str, Any]]:
+        own = usage.counts
+        held = (parts["cached_tokens"] or 0, parts["cache_write_tokens"] or 0)
+        own_input, own_output = own.get("input"), own.get("output")
+        input_tokens = values["input_tokens"] or own_input
+        if not input_tokens:
+            input_tokens = own["uncached"] + sum(held) if "uncached" in own else 0
+        output_tokens = values["output_tokens"] or own_output or 0
+        if (
+            total is None
+            and own_input in (None, input_tokens)
+            and own_output
+            in (
+                None,
+                output_tokens,
+            )
+        ):
+            total = own.get("total")
+        counted = Parts(
+            input_tokens,
+            output_tokens,
+            *held,
+            own.get("tool_prompt", 0) if own_input == input_tokens else 0,
+            parts["reasoning_tokens"] or 0,
+            total,
+            own.get("uncached"),
+        )
+        documented = self._documented(usage, own_input == input_tokens, own_output == output_tokens)
+        reading = reconcile(counted, documented)
+        yield "input_tokens", reading.input_tokens
+        yield "output_tokens", reading.output_tokens
+        if not reading.is_explained:
+            yield "usage_reading", "unexplained"
+            self.decided.append((UNEXPLAINED, row))
+        elif reading.decisions:
+            yield "usage_reading", "decided"
+        self.decided += [(_DECISIONS[decision], row) for decision in reading.decisions]
+
+    def _documented(self, usage: UsageCounts, same_input: bool, same_output: bool) -> int:
+        """The reading that the format documents, or the usage object if the counts are its own."""
+        if self._counting == "beside":
+            return CACHED | WRITTEN | REASONING | TOOL
+        reading = TOOL
+        if self._counting == "inside":
+            return reading
+        if same_input and usage.input_beside:
+            reading |= CACHED | WRITTEN
+        if same_output and usage.output_beside:
+            reading |= REASONING
+        return reading
+
+
+def _larger(first: int | None, second: int | None) -> int | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return max(first, second)
+
+
+def _tier(usage: UsageCounts, logged: str | None) -> str | None:
+    """The service tier that a request was served in: the usage object knows it, unless the log says
+    that it was part of a batch, which only some providers repeat there."""
+    served = usage.texts.get("tier")
+    tier = logged if served is None or (logged or "").lower() == "batch" else served
+    fast = usage.texts.get("speed", "").lower() == "fast"
+    return "fast" if fast and (tier or "").lower() in _STANDARD else tier
