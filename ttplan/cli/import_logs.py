@@ -16,6 +16,7 @@ from ttplan.cli.options import (
     StoreOption,
     app,
     argument,
+    open_or_create_store,
     open_store,
     option,
     read_time,
@@ -64,24 +65,24 @@ def import_logs(
 
     Each file is added whole or not at all.
     """
-    workspace = open_store(store, create=True, org_id=org)
     reports = []
-    for file in files:
-        report = workspace.import_logs(
-            file,
-            format=format,
-            mapping=mapping,
-            table=table,
-            on_bad_rows="skip" if skip_bad_rows else "refuse",
-            cost=cost,  # type: ignore[arg-type]  # the library checks the value
-            prices=prices,
-            with_bodies=with_bodies,
-            with_embeddings=with_embeddings,
-            check=check,
-        )
-        reports.append(report)
-        if not json:
-            print(report)
+    with open_or_create_store(store, org_id=org) as workspace:
+        for file in files:
+            report = workspace.import_logs(
+                file,
+                format=format,
+                mapping=mapping,
+                table=table,
+                on_bad_rows="skip" if skip_bad_rows else "refuse",
+                cost=cost,  # type: ignore[arg-type]  # the library checks the value
+                prices=prices,
+                with_bodies=with_bodies,
+                with_embeddings=with_embeddings,
+                check=check,
+            )
+            reports.append(report)
+            if not json:
+                print(report)
     if json:
         show_json([report.model_dump(mode="json") for report in reports])
 
