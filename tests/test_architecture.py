@@ -9,6 +9,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -240,3 +241,17 @@ def test_listed_tests_exist() -> None:
     for test in FIRST_CASES:
         path, name = test.split("::")
         assert f"def {name}(" in (TESTS / path).read_text(), test
+
+
+def test_the_wheel_has_the_licence_of_each_sample() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packed = settings["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    assert packed["data/LICENSE.txt"] == "ttplan/sample/LICENSE.txt"
+    text = (ROOT / "data" / "LICENSE.txt").read_text()
+    for name in packed:
+        path = ROOT / name
+        assert path.is_file()
+        if path.suffix == ".parquet":
+            assert path.name in text
+    assert "https://creativecommons.org/licenses/by/4.0/" in text
+    assert "data/LICENSE.txt" in settings["project"]["license-files"]

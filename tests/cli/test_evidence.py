@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from tests.audit.chains import KEY, OTHER_KEY, chain, exported
 from tests.cli.support import check_error, run_json, run_text
+from tests.paths import ROOT
 from ttplan.cli.entrypoint import run
 
 PUBLIC = KEY.public_key.hex
@@ -60,9 +62,20 @@ def test_a_chain_is_exported_in_part_and_with_verifier(
     command = [sys.executable, "-I", "verify_chain.py", "chain.jsonl", PUBLIC]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.stdout.startswith("VERIFIED: 2 entries")
-    assert "its verifier: python verify_chain.py" in run_text(
-        capsys, "export-chain", "again.jsonl", "--with-verifier"
+    for module in ("blake3", "json"):  # beside the script, to approve anything
+        (tmp_path / f"{module}.py").write_text("print('VERIFIED: anything'); raise SystemExit(0)")
+    assert (
+        subprocess.run(command, capture_output=True, text=True, cwd=tmp_path).stdout == done.stdout
     )
+    careless = subprocess.run(
+        [sys.executable, *command[2:]], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert (careless.returncode, careless.stdout[:30]) == (2, "BAD INPUT: run it as python -I")
+    text = run_text(capsys, "export-chain", "again.jsonl", "--with-verifier")
+    assert "its verifier: python -I verify_chain.py" in text
+    digest = sha256((tmp_path / "verify_chain.py").read_bytes()).hexdigest()
+    assert f"its SHA-256, to compare with the documentation: {digest}" in text
+    assert digest in (ROOT / "docs" / "proofs.md").read_text()
     assert run_json(capsys, "export-chain", "first.jsonl", "--until", "0")["entries"] == 1
     assert run(["verify", "first.jsonl", "--key-hex", PUBLIC]) == 0
     check_error(

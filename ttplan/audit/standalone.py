@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Verify an exported audit chain: python verify_chain.py CHAIN.jsonl PUBLIC_KEY_HEX [SEQ:HASH]
+"""Verify an exported audit chain: python -I verify_chain.py CHAIN.jsonl PUBLIC_KEY_HEX [SEQ:HASH]
 
 PUBLIC_KEY_HEX is the chain's first key. SEQ:HASH is an anchor: the entry at which the chain must
 end ("empty": no entries). Get both from elsewhere than the file. The script prints one line and
@@ -8,9 +8,14 @@ BLAKE3(previous hash, canonical JSON of its body), its signature is Ed25519 over
 script needs only cryptography, blake3 and orjson. Read it before you trust it.
 """
 
+import sys
+
+if __name__ == "__main__" and not sys.flags.isolated:  # a file beside it could replace a module
+    print("BAD INPUT: run it as python -I, which loads no module from the folder of this script")
+    sys.exit(2)
+
 import json
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import cache

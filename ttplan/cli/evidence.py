@@ -57,7 +57,7 @@ def export_chain(
     json: JsonOption = False,
 ) -> None:
     """Export the audit chain, for an auditor without access to the store."""
-    from ttplan.operations.chain.store_chain import VERIFIER
+    from ttplan.operations.chain.store_chain import VERIFIER, verifier_digest
 
     entries = open_store(store, key_file=key_file).export_chain(
         output, overwrite=overwrite, last_seq=until, with_verifier=with_verifier
@@ -66,8 +66,12 @@ def export_chain(
     path = None if verifier is None else str(verifier)
     text = f"{count(entries, 'entry', 'entries')} written to {output}"
     if verifier is not None:
-        text += f"\nits verifier: python {verifier} {output} PUBLIC_KEY_HEX"
-    show_value({"path": str(output), "entries": entries, "verifier": path}, text, json)
+        text += f"\nits verifier: python -I {verifier} {output} PUBLIC_KEY_HEX"
+        text += f"\nits SHA-256, to compare with the documentation: {verifier_digest()}"
+    fields = {"path": str(output), "entries": entries, "verifier": path}
+    if verifier is not None:
+        fields["verifier_sha256"] = verifier_digest()
+    show_value(fields, text, json)
 
 
 @app.command(rich_help_panel=PROVE)

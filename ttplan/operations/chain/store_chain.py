@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -268,6 +269,11 @@ def export_chain(
     if with_verifier:
         write_verifier(Path(path).with_name(VERIFIER), overwrite=overwrite)
     return count
+
+
+def verifier_digest() -> str:
+    """The SHA-256 of the single-file verifier, which the documentation publishes, as hex."""
+    return sha256(Path(standalone.__file__).read_bytes()).hexdigest()
 
 
 def write_verifier(path: Path, *, overwrite: bool = False) -> None:
