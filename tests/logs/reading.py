@@ -41,6 +41,12 @@ def read_row(folder: Path, row: Any, **options: Any) -> dict[str, Any]:
     return found_row
 
 
+def counted(report: ReadReport) -> dict[str, int]:
+    """How many rows are not requests, by reason; no row was skipped for another one."""
+    assert not report.skipped
+    return {reason.reason: reason.rows for reason in report.not_requests}
+
+
 def report_text(report: ReadReport) -> str:
     """The card of a report on one line."""
     return " ".join(str(ImportCard.of(report)).split())

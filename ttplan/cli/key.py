@@ -22,7 +22,6 @@ from ttplan.cli.options import (
     read_actor,
 )
 from ttplan.cli.output import show_json, show_value
-from ttplan.operations.keyring import former_key_files
 
 key_app = command_group("key", "Generate, show and rotate the key that signs the audit chain.")
 
@@ -84,7 +83,5 @@ def rotate(
         print(f"entry {entry.seq} rotates the key; its anchor is {entry.seq}:{entry.hash}")
         print("keep that anchor: verify with it as --distrust-after if the old key was stolen")
     print(f"public key from now on: {public_key}")
-    for former in former_key_files(key_file or Path(f"{store}.key.pem")):
-        print(f"{former} can still sign as before the rotation: move it offline, or delete it")
     if new_key is not None:
         print(f"sign with it: --key-file {new_key_file}")

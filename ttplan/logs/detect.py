@@ -55,6 +55,8 @@ class Sample:
             return dict.fromkeys(self.file.columns) if not rows else {}
         expand = format.expand if format is not None else None
         cache_key = expand or rows
+        if not self._can_have(rows, format):
+            return {}
         if cache_key not in self._keys:
             keys = self._fetch(
                 f"SELECT json_keys(json) FROM {self._rows(rows, format)}"  # noqa: S608
@@ -62,6 +64,12 @@ class Sample:
             )
             self._keys[cache_key] = {str(key): None for row in keys for key in row[0]}
         return self._keys[cache_key]
+
+    def _can_have(self, rows: str, format: Format | None) -> bool:
+        """Whether documents may have such rows: only then they are parsed once more."""
+        if format is not None and format.expand is not None:
+            return any(key in self.keys() for key in format.document_keys)
+        return not rows or str(parse_path(rows.partition("[")[0])[0]) in self.keys()
 
     def has(self, path: str, rows: str, format: Format) -> bool:
         """Whether any sampled row has a path."""
@@ -89,7 +97,7 @@ class Sample:
 def detect_format(sample: Sample, formats: Mapping[str, Format]) -> DetectedFormat:
     """The format of a file's rows. Raises InputError, listing what was looked for, unless exactly
     one format fits best."""
-    scores = [(*_best_rows(sample, f), f) for f in formats.values()]
+    scores = [(*best_rows(sample, f), f) for f in formats.values()]
     best = max(score for score, _, _ in scores)
     matches = [(f, rows) for score, rows, f in scores if score == best > 0]
     if not matches and sample.is_empty:
@@ -97,7 +105,7 @@ def detect_format(sample: Sample, formats: Mapping[str, Format]) -> DetectedForm
     if len(matches) != 1:
         raise InputError(_not_detected(sample, [f.name for f, _ in matches], formats))
     ((detected, rows),) = matches
-    *first, last = detected.signature.required[:_LISTED_KEYS]
+    *first, last = detected.signature.identifying[:_LISTED_KEYS]
     listed = f"{', '.join(first)} and {last}" if first else last
     return DetectedFormat(detected, rows, f"its rows have {listed}")
 
@@ -117,8 +125,8 @@ def find_rows(sample: Sample, format: Format) -> str:
     return max(mapping.rows, key=lambda rows: len(expected & set(sample.keys(rows, format))))
 
 
-def _best_rows(sample: Sample, format: Format) -> tuple[int, str]:
-    """How well a format fits, 0 for not at all, and the path to its rows."""
+def best_rows(sample: Sample, format: Format) -> tuple[int, str]:
+    """How well a format fits a file, 0 for not at all, and the path to its rows."""
     required, any_of, forbidden, typical = format.signature
     for rows in format.mapping.rows:
 
@@ -144,7 +152,7 @@ def _not_detected(sample: Sample, matches: list[str], formats: Mapping[str, Form
             f" They have {shown}"
         )
     expected = "; ".join(
-        f"{f.name}: {', '.join(f.signature.required)}"
+        f"{f.name}: {', '.join(f.signature.identifying)}"
         for f in formats.values()
         if f.refusal is None
     )

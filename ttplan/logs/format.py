@@ -42,6 +42,11 @@ class Signature(NamedTuple):
         first, *others = (tuple(keys.split()) for keys in (required, forbidden, typical))
         return cls(first, alternatives, *others)
 
+    @property
+    def identifying(self) -> tuple[str, ...]:
+        """The keys to name in messages: the required ones, else the first of each alternative."""
+        return self.required or tuple(paths[0] for paths in self.any_of)
+
 
 class Format(NamedTuple):
     """A format that can be read."""
@@ -57,8 +62,12 @@ class Format(NamedTuple):
     expand: Callable[[str], str] | None = None
     """SQL of the rows from SQL of the documents, if a path to rows is not enough. Both have one
     column `json`."""
+    document_keys: tuple[str, ...] = ()
+    """Keys of documents that can be expanded: a file without any of them has another format."""
     foreign_names: bool = True
     """Whether providers and models have to be normalised to the catalogue's ids."""
+    assumed: Mapping[str, str] = MappingProxyType({})
+    """What a report says is assumed of fields that the rows do not have."""
     table: str | None = None
     """The table in the tool's own database."""
     counting: Counting = "provider"

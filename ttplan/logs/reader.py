@@ -125,7 +125,8 @@ class LogReader:
                 field.name: field.assumed
                 for field in self.options.fields
                 if field.assumed is not None and field.name not in file.query.present
-            },
+            }
+            | dict(self.format.assumed),
             ignored_columns=tuple(key for key in file.keys if key not in file.query.used),
         )
 
@@ -139,8 +140,6 @@ class LogReader:
         relation = file.relation
         try:
             query = self._source.connection.sql(file.query.sql, params=relation.parameters)
-            if self.options.max_rows is not None:
-                query = query.limit(self.options.max_rows)
             for batch in query.to_arrow_reader(BATCH_ROWS):
                 usable, numbers = self._filter(batch)
                 usable = self._with_usage(usable, numbers)

@@ -49,8 +49,7 @@ class ReadOptions:
 
     `format` names a format (`ttplan.logs.formats.FORMATS`) or a kind of file (csv, json, jsonl,
     parquet), if it cannot be detected; `mapping` describes any other format. `table` is read from a
-    database. With `needs_cost=False` a row without a cost is kept and has no `cost_usd`. `max_rows`
-    reads only the first rows of each file.
+    database. With `needs_cost=False` a row without a cost is kept and has no `cost_usd`.
     """
 
     format: str | None = None
@@ -60,7 +59,6 @@ class ReadOptions:
     with_bodies: bool = False
     with_embeddings: bool = False
     needs_cost: bool = True
-    max_rows: int | None = None
 
     @property
     def fields(self) -> tuple[Field, ...]:

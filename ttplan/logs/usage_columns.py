@@ -34,6 +34,13 @@ _TEXTS = ("service_tier", "endpoint", "usage_reading")
 _MARKERS = r"1h|1H|[sS]earch|grounding"
 """What the text of a usage object contains if it counts one-hour writes or searches."""
 _STANDARD = frozenset(("", "standard", "default", "auto", "standard_only"))
+_TRAFFIC = {
+    "ON_DEMAND": "standard",
+    "ON_DEMAND_FLEX": "flex",
+    "ON_DEMAND_PRIORITY": "priority",
+    "PROVISIONED_THROUGHPUT": "provisioned",
+}
+"""Google's types of traffic, as service tiers."""
 _ANYWHERE = frozenset(("", "global", "not_available", "unknown"))
 """Values of `inference_geo` that no price depends on."""
 _DECISIONS = {
@@ -183,6 +190,7 @@ def _tier(usage: UsageCounts, logged: str | None) -> str | None:
     """The service tier that a request was served in: the usage object knows it, unless the log says
     that it was part of a batch, which only some providers repeat there."""
     served = usage.texts.get("tier")
+    served = _TRAFFIC.get(served or "", served)
     tier = logged if served is None or (logged or "").lower() == "batch" else served
     fast = usage.texts.get("speed", "").lower() == "fast"
     return "fast" if fast and (tier or "").lower() in _STANDARD else tier

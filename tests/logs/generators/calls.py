@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import random
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 START = datetime(2026, 5, 4, tzinfo=UTC)
@@ -119,3 +122,13 @@ def calls(count: int, seed: int, days: int = 7) -> list[Call]:
             )
         )
     return made
+
+
+def lines(rows: Iterable[Any]) -> str:
+    """JSON lines."""
+    return "".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows)
+
+
+def zipped(text: str) -> bytes:
+    """A text as gzip, the same for the same text."""
+    return gzip.compress(text.encode(), mtime=0)

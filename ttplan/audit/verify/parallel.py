@@ -96,5 +96,4 @@ def _find_segment(
         last,
         None if key is None else key.hex,
         block.records,
-        bounds.first_time,
     )

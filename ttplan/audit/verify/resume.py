@@ -69,7 +69,8 @@ class ResumeFile:
             "anchor": str(self._unwritten.anchor),
             "key": self._unwritten.key,
         }
-        with atomic_write(self.path, overwrite=True, private=True) as file:
+        with atomic_write(self.path, overwrite=True) as file:
+            os.chmod(file.name, 0o600)
             file.write(orjson.dumps(fields) + b"\n")
         self._unwritten, self._written_at = None, time.monotonic()
 

@@ -8,7 +8,24 @@ from __future__ import annotations
 
 from ttplan.logs.billing.exports import BILLING_FORMATS, NOT_A_LOG
 from ttplan.logs.format import Format, Signature
-from ttplan.logs.formats import helicone, langfuse, litellm, openrouter, otlp, request_columns
+from ttplan.logs.formats import (
+    gateways,
+    helicone,
+    langfuse,
+    litellm,
+    openrouter,
+    otlp,
+    request_columns,
+)
+from ttplan.logs.formats.agents import claude_code, codex, cursor, opencode
+from ttplan.logs.formats.providers import batches, bedrock, vertex
+from ttplan.logs.formats.traces import (
+    datadog,
+    langfuse_generations,
+    langsmith,
+    mlflow,
+    openinference,
+)
 from ttplan.logs.mapping.mapping import FormatMapping
 
 _BILLING_ROWS = ("data[*].results[*]", "results[*]", "data[*]", "")
@@ -18,6 +35,22 @@ _FORMATS = (
     litellm.SPEND_LOGS,
     litellm.PAYLOAD,
     *(module.FORMAT for module in (langfuse, helicone, openrouter, otlp)),
+    claude_code.SESSIONS,
+    claude_code.EVENTS,
+    codex.FORMAT,
+    opencode.FORMAT,
+    cursor.FORMAT,
+    gateways.CLOUDFLARE,
+    gateways.PORTKEY,
+    bedrock.FORMAT,
+    vertex.FORMAT,
+    batches.OPENAI,
+    batches.ANTHROPIC,
+    openinference.FORMAT,
+    mlflow.FORMAT,
+    langsmith.FORMAT,
+    datadog.FORMAT,
+    langfuse_generations.FORMAT,
     *(
         Format(
             title=billing.title,

@@ -85,8 +85,8 @@ def _expand(documents: str) -> str:
     members = {
         **{name: f"coalesce(to_json(s.{name}), 'null')" for name in _IDS},
         "status": "'{\"code\":' || coalesce(to_json(s.status.code), 'null') || '}'",
-        "attributes": _object("s.attributes"),
-        "usage": _object("s.attributes", _USAGE_KEYS),
+        "attributes": attributes_object("s.attributes"),
+        "usage": attributes_object("s.attributes", _USAGE_KEYS),
         "resource": "resource",
     }
     parts = " || ',' || ".join(f"'\"{name}\":' || {text}" for name, text in members.items())
@@ -111,7 +111,7 @@ def _expand(documents: str) -> str:
             SELECT {parts} AS members, s.traceId AS trace, s.spanId AS span,
                 nullif(s.parentSpanId, '') AS parent, coalesce({is_call}, FALSE) AS is_call
             FROM (SELECT unnest(flatten(list_transform({scopes}, lambda x: x.spans))) AS s,
-                {_object("r.resource.attributes")} AS resource
+                {attributes_object("r.resource.attributes")} AS resource
                 FROM (SELECT unnest({parsed}.resourceSpans) AS r FROM {documents}))),
         above AS (
             SELECT trace, parent AS span FROM spans WHERE is_call AND parent IS NOT NULL
@@ -123,14 +123,24 @@ def _expand(documents: str) -> str:
         FROM spans)"""  # noqa: S608
 
 
-def _object(pairs: str, keys: str = "") -> str:
+def attributes_object(pairs: str, keys: str = "") -> str:
     """SQL of a JSON object of the pairs whose key matches `keys`. OTLP wraps each value in an
-    object whose key is the type; the value is unwrapped."""
+    object whose key is the type; the value is unwrapped. A pair without such a value is left out.
+    """
     matches = f"regexp_matches(x.key, {quoted(keys)}) AND " if keys else ""
-    kept = f"list_filter({pairs}, lambda x: {matches}starts_with(x.value, '{{\"'))"
     value = "substr(x.value, strpos(x.value, ':') + 1, length(x.value) - strpos(x.value, ':') - 1)"
-    listed = f"list_transform({kept}, lambda x: to_json(x.key) || ':' || {value})"
-    return f"'{{' || coalesce(array_to_string({listed}, ','), '') || '}}'"
+
+    def listed(condition: str) -> str:
+        kept = f"list_filter({pairs}, lambda x: {matches}{condition})"
+        texts = f"list_transform({kept}, lambda x: to_json(x.key) || ':' || {value})"
+        return f"'{{' || coalesce(array_to_string({texts}, ','), '') || '}}'"
+
+    fast, strict = (
+        listed("starts_with(x.value, '{\"')"),
+        listed("regexp_matches(x.value, '^\\{\"\\w+\":') AND json_valid(x.value)"),
+    )
+    # Each value is looked at only if one of the span's is malformed.
+    return f"CASE WHEN json_valid({fast}) THEN {fast} ELSE {strict} END"
 
 
 def _finish_reason(find: FindText) -> str:
@@ -255,5 +265,6 @@ FORMAT = Format(
         "provider_usage": lambda find: f"nullif({find('usage')}, '{{}}')",
     },
     expand=_expand,
+    document_keys=("resourceSpans",),
     counting="inside",
 )

@@ -23,6 +23,8 @@ MAX_DOCUMENT = 256 * 2**20
 HEAD_BYTES = 2**20
 """How much of a file is read to see what it is."""
 
+_MESSAGE = "@message"
+"""The column of CloudWatch Logs Insights' results that has the logged document as text."""
 FILE_KINDS = ("csv", "json", "jsonl", "parquet")
 _KIND_BY_SUFFIX = {
     ".csv": "csv",
@@ -215,7 +217,12 @@ def open_file(
     )
     if kind not in ("parquet", "csv"):
         return file
-    return file._replace(columns=_columns_of(connection, file))
+    columns = _columns_of(connection, file)
+    if _MESSAGE in columns:
+        text = f"""CASE WHEN json_valid("{_MESSAGE}") THEN "{_MESSAGE}" ELSE '{{}}' END"""
+        documents = f"(SELECT CAST({text} AS JSON) AS json FROM {file.relation})"  # noqa: S608
+        return file._replace(relation=documents)
+    return file._replace(columns=columns)
 
 
 def unreadable(path: PathLike, kind: str, error: duckdb.Error) -> InputError:

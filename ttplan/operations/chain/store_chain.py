@@ -112,9 +112,7 @@ def verify(
         on_fork=on_fork,
         resume=resume,
     )
-    return verify_store(
-        context.store, key, options, key_source=source, progress=progress, now=context.clock()
-    )
+    return verify_store(context.store, key, options, key_source=source, progress=progress)
 
 
 def entries(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
 from uuid import UUID
 
 from ttplan.audit.keys.key_files import VerifyingKey
@@ -24,7 +23,6 @@ def verify_store(
     *,
     key_source: str,
     progress: bool | CountCallback | None = None,
-    now: datetime | None = None,
 ) -> ChainReport:
     """Verify the chain of a store's organisation, and report the first bad entry.
 
@@ -54,7 +52,6 @@ def verify_store(
                 key_source=key_source,
                 progress=monitor.count,
                 resume=resume_file,
-                now=now,
             )
         report = _with_foreign_entries(report, snapshot.foreign_entries(org_id))
         if org_id is None or report.first_bad is not None or not report.entries:

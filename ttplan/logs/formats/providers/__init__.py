@@ -1,0 +1,1 @@
+"""Logs that providers write themselves: Bedrock, Vertex AI, and results of batches."""

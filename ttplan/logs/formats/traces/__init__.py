@@ -1,0 +1,1 @@
+"""Exports of tracing tools: Phoenix, MLflow, LangSmith, Datadog, and Langfuse's older table."""
