@@ -10,7 +10,7 @@ import ibis
 import ibis.expr.types as ir
 
 from ttplan.engine.dialects import money_type
-from ttplan.engine.full.money import as_usd, rounded
+from ttplan.engine.full.money import amount, amount_sum, as_usd, has_amount, rounded
 from ttplan.engine.full.requests import MEDIA, exact_cost, split_tokens
 from ttplan.engine.full.shape import Shape
 from ttplan.model.results.parts import ChangeByCause
@@ -33,8 +33,12 @@ def with_causes(rows: ir.Table, shape: Shape) -> ir.Table:
     one that a gateway's cache answers, or answered, by that cache.
     """
     backend = rows.get_backend()
-    money = money_type(backend)
-    zero = ibis.literal(Decimal(0), money)
+    money = "int64" if shape.pico else money_type(backend)
+    zero = ibis.literal(0, money)
+
+    def in_unit(amount: ir.NumericValue) -> ir.NumericValue:
+        return amount if shape.pico else as_usd(amount, backend)
+
     rows = _with_list_prices(rows, shape)
     counted = rows.list_counted if "list_counted" in rows.columns else rows.list_target
     listed: dict[str, ir.NumericValue] = {
@@ -52,7 +56,7 @@ def with_causes(rows: ir.Table, shape: Shape) -> ir.Table:
     known = rows.moved & rows.explained.notnull()
     rows = rows.mutate(
         **{
-            f"{name}_usd": known.ifelse(as_usd(amount, backend), zero).fill_null(zero)
+            f"{name}_usd": known.ifelse(in_unit(amount), zero).fill_null(zero)
             for name, amount in listed.items()
         }
     )
@@ -97,6 +101,16 @@ def _with_list_prices(rows: ir.Table, shape: Shape) -> ir.Table:
     if shape.fees:
         costs |= {f"{side}_fees": exact_cost(rows, {}, side, shape) for side in _SIDES}
     return rows.mutate(**{name: rounded(cost, backend) for name, cost in costs.items()})
+
+
+def cause_sums(rows: ir.Table) -> dict[str, ir.NumericScalar]:
+    """The sum of each of `CAUSES` that mapped rows have."""
+    backend = rows.get_backend()
+    return {
+        name: amount_sum(amount(rows, f"{name}_usd"), backend)
+        for name in CAUSES
+        if has_amount(rows, f"{name}_usd")
+    }
 
 
 def split_change(sums: Mapping[str, Decimal], change: Decimal) -> ChangeByCause:

@@ -38,6 +38,10 @@ MAX_ROW_MONEY = Decimal(10) ** 16 - MONEY_STEP
 """The largest amount of that type. The most expensive request, 2 * 10^12 tokens at 10^9 USD per
 million, costs less."""
 
+_duckdb_quotient = ibis.udf.scalar.builtin(
+    lambda number, by: number, name="divide", signature=(("int64", "int64"), "int64")
+)
+"""DuckDB's `//`, for which Ibis has no operation."""
 _COMPILING = Lock()
 """Held while an option of Ibis is changed."""
 
@@ -55,9 +59,13 @@ def as_integers(column: pa.Array | pa.ChunkedArray) -> Ints:
 
 
 def as_amounts(column: pa.ChunkedArray) -> Amounts:
-    """USD as whole 10^-12 USD."""
-    # The digits of a decimal with 12 of them after the point, read as a whole number.
-    whole = column.cast(pa.decimal128(38, 12)).combine_chunks().view(pa.decimal128(38, 0))
+    """USD as whole 10^-12 USD. A column without digits after the point has these already."""
+    if pa.types.is_integer(column.type):
+        return as_integers(column)
+    whole = column.combine_chunks()
+    if column.type.scale:
+        # The digits of a decimal with 12 of them after the point, read as a whole number.
+        whole = column.cast(pa.decimal128(38, 12)).combine_chunks().view(pa.decimal128(38, 0))
     try:
         return as_integers(whole)
     except pa.ArrowInvalid:
@@ -227,6 +235,16 @@ def exact_sum(value: ir.NumericColumn, backend: Any) -> ir.NumericScalar:
     """The sum of whole numbers, to 38 digits."""
     # Ibis would type a sum of whole decimals with two digits after the point.
     return (value if backend.name in _SUMS_WIDE else value.cast(EXACT_TYPE)).sum().cast(EXACT_TYPE)
+
+
+def quotient(number: ir.IntegerValue, by: int, backend: Any) -> ir.IntegerValue:
+    """The quotient of a non-negative whole number, rounded down."""
+    if backend.name == "duckdb":
+        return _duckdb_quotient(number, by)
+    # Ibis divides whole numbers as floats: the quotient may be off by one or two, which the
+    # remainder tells.
+    near = number // by
+    return near + (number - near * by) // by
 
 
 def _by_cast(amount: ir.DecimalValue, kind: str) -> ir.DecimalValue:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,6 +18,7 @@ from ttplan.engine.dialects import fetch_from
 from ttplan.engine.exactness import require_exact
 from ttplan.engine.full.assumptions.describe import FullDescription, describe_full
 from ttplan.engine.full.latency import FullLatencies, project_full_latency, with_projected_latency
+from ttplan.engine.full.money import with_usd
 from ttplan.engine.intervals.clusters import with_minute
 from ttplan.engine.intervals.estimate import (
     cache_hits,
@@ -50,7 +51,7 @@ from ttplan.engine.summary import (
     fetch_cell_sums,
     grid_for,
     largest_amounts,
-    pico,
+    read_amounts,
 )
 from ttplan.model.plan import (
     DEFAULT_BOOTSTRAP_ITERATIONS,
@@ -315,7 +316,7 @@ def _infer_otherwise(
     error: float,
 ) -> Inferred:
     """The intervals by another method than `hall`, by the unit that it chose, if it did."""
-    rows = window.rows
+    rows = with_usd(window.rows)
     if chosen is not None:
         spec = replace(spec, unit=chosen.unit)
         if chosen.unit in PERIODS:
@@ -374,10 +375,10 @@ def summarise(
     thresholds = 0 if sweep is None else len(sweep.thresholds)
     progress(SUMMING, 0.0)
     rows = fetch_cell_sums(mapped, grid, thresholds).to_pylist()
-    rules = price_rules(spec.active_routes, spec.pricing)
+    rules, read = price_rules(spec.active_routes, spec.pricing), read_amounts(mapped)
     cells: dict[tuple[int, int], Cell] = defaultdict(Cell)
     for row in sorted(rows, key=lambda row: (row["route"], row["outcome"])):
-        cells[(row["route"], row["outcome"])] += _cell(row, rules)
+        cells[(row["route"], row["outcome"])] += _cell(row, rules, read)
     return Summary(
         grid=grid,
         cells=dict(cells),
@@ -390,7 +391,7 @@ def summarise(
         latency_unprojected=latencies.unprojected,
         untagged=sum(row["untagged"] for row in rows),
         bodiless=sum(row["bodiless"] for row in rows),
-        largest=max((pico(row["largest"]) for row in rows), default=0),
+        largest=max((read(row["largest"]) for row in rows), default=0),
         carriers=sum(int(row["carriers"] or 0) for row in rows),
         sizes=(
             sum(int(row["size_s"] or 0) for row in rows),
@@ -399,7 +400,7 @@ def summarise(
         sweep={
             t: (
                 sum(row[f"also_l1_{t}"] or 0 for row in rows),
-                sum(pico(row[f"saved_{t}"]) for row in rows),
+                sum(read(row[f"saved_{t}"]) for row in rows),
             )
             for t in range(thresholds)
         },
@@ -410,10 +411,10 @@ def _largest(mapped: ir.Table) -> ir.Table:
     return mapped.aggregate(**largest_amounts(mapped))
 
 
-def _cell(row: Mapping[str, Any], rules: Sequence[PriceRule]) -> Cell:
+def _cell(row: Mapping[str, Any], rules: Sequence[PriceRule], read: Callable[[Any], int]) -> Cell:
     counts = {name: int(row.get(name) or 0) for name in _COUNTED}
     amounts = {
-        name: pico(row.get(name))
+        name: read(row.get(name))
         for name in ("actual", "baseline", "projected", "l1_saved", "l2_saved")
     }
     if not row["moved"]:
@@ -422,15 +423,17 @@ def _cell(row: Mapping[str, Any], rules: Sequence[PriceRule]) -> Cell:
         **counts,
         **amounts,
         moved_baseline=amounts["baseline"],
-        moved_uncached=pico(row["uncached"]),
-        discount=_discount(row, rules),
+        moved_uncached=read(row["uncached"]),
+        discount=_discount(row, rules, read),
     )
 
 
-def _discount(row: Mapping[str, Any], rules: Sequence[PriceRule]) -> int:
+def _discount(
+    row: Mapping[str, Any], rules: Sequence[PriceRule], read: Callable[[Any], int]
+) -> int:
     """The discount of the target's rate for cached tokens, in whole 10^-15 USD."""
     if "provider_cache" in row:
-        return pico(row["provider_cache"]) * 1_000
+        return read(row["provider_cache"]) * 1_000
     price = rules[row["rule"]].price
     per_token = femto_per_token(price.input_per_million - price.cached_rate)
     return int(row["charged"]) * per_token

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Context, Decimal
 from typing import Any, NamedTuple, TypeVar
@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ttplan.engine.cache import has_bit
-from ttplan.engine.dialects import exact_sum, fetch, fetch_from
+from ttplan.engine.dialects import exact_sum, fetch, fetch_from, quotient
+from ttplan.engine.full.money import amount, amount_sum, are_whole, has_amount
 
 GRID = 2**20
 """The largest amount in steps of the grid."""
@@ -146,14 +147,24 @@ def _plus(a: Mapping[K, int], b: Mapping[K, int]) -> dict[K, int]:
     return {key: a.get(key, 0) + b.get(key, 0) for key in sorted(a.keys() | b.keys(), key=repr)}
 
 
-def grid_step(largest: Decimal) -> int:
-    """The grid's step for amounts up to `largest` USD, in whole 10^-12 USD, at least 1."""
-    return max(1, -(-pico(largest) // GRID))
+def grid_step(largest: Decimal | int) -> int:
+    """The grid's step for amounts up to `largest` USD, or whole 10^-12 USD, in whole 10^-12 USD, at
+    least 1."""
+    return max(1, -(-(largest if isinstance(largest, int) else pico(largest)) // GRID))
 
 
 def pico(amount: Decimal | None) -> int:
     """USD as whole 10^-12 USD."""
     return 0 if amount is None else int(amount.scaleb(12, _DIGITS))
+
+
+def read_amounts(mapped: ir.Table) -> Callable[[Any], int]:
+    """What reads an amount of mapped rows, or a sum of `amount_sum`, as whole 10^-12 USD."""
+    return _read_whole if are_whole(mapped) else pico
+
+
+def _read_whole(value: Any) -> int:
+    return int(value or 0)
 
 
 def usd(amount: int) -> Decimal:
@@ -166,12 +177,12 @@ def femto_per_token(per_million: Decimal) -> int:
     return int(per_million.scaleb(9, _DIGITS))
 
 
-def largest_amounts(mapped: ir.Table) -> dict[str, ir.DecimalScalar]:
-    """The largest amounts that the two grids have to span, in USD: `amount` and `actual`."""
-    difference = (mapped.baseline_cost_usd - mapped.projected_usd).abs()
+def largest_amounts(mapped: ir.Table) -> dict[str, ir.NumericScalar]:
+    """The largest amounts that the two grids have to span: `amount` and `actual`."""
+    baseline, projected = amount(mapped, "baseline_cost_usd"), amount(mapped, "projected_usd")
     return {
-        "amount": ibis.greatest(mapped.baseline_cost_usd.max(), difference.max()),
-        "actual": (mapped.cost_usd - mapped.projected_usd).abs().max(),
+        "amount": ibis.greatest(baseline.max(), (baseline - projected).abs().max()),
+        "actual": (amount(mapped, "cost_usd") - projected).abs().max(),
     }
 
 
@@ -195,11 +206,14 @@ def fetch_cell_sums(mapped: ir.Table, grid: Grid, thresholds: int = 0) -> pa.Tab
 
 def cell_sums(mapped: ir.Table, thresholds: int, step: int, actual_step: int) -> ir.Table:
     """The query of `fetch_cell_sums`."""
+    cost, baseline, projected = (
+        amount(mapped, name) for name in ("cost_usd", "baseline_cost_usd", "projected_usd")
+    )
     amounts = on_grid(
         mapped,
-        s=(mapped.baseline_cost_usd - mapped.projected_usd, step),
-        b=(mapped.baseline_cost_usd, step),
-        a=(mapped.cost_usd - mapped.projected_usd, actual_step),
+        s=(baseline - projected, step),
+        b=(baseline, step),
+        a=(cost - projected, actual_step),
     )
     # Products of two (2^40) and of three (2^60) fit 64 bits; those of four need 26 digits.
     amounts = amounts.mutate(
@@ -212,6 +226,10 @@ def cell_sums(mapped: ir.Table, thresholds: int, step: int, actual_step: int) ->
         **{f"w{name}": amounts[name].cast(_SQUARE_TYPE) for name in ("ss", "sb", "bb", "aa")}
     )
     backend = mapped.get_backend()
+
+    def total(name: str, where: ir.BooleanValue | None = None) -> ir.NumericScalar:
+        return amount_sum(amount(wide, name), backend, where)
+
     repriced = wide.cached & ~wide.hit & (wide.outcome >= 2)
     sums: dict[str, Any] = {
         "requests": wide.count(),
@@ -222,21 +240,21 @@ def cell_sums(mapped: ir.Table, thresholds: int, step: int, actual_step: int) ->
         "bodiless": wide.body_lower.isnull().sum()
         if "body_lower" in wide.columns
         else wide.count(),
-        "largest": wide.baseline_cost_usd.max(),
-        "carriers": (wide.cost_usd != wide.projected_usd).sum(),
+        "largest": amount(wide, "baseline_cost_usd").max(),
+        "carriers": (amount(wide, "cost_usd") != amount(wide, "projected_usd")).sum(),
         "size_s": wide.s.abs().sum(),
         "size_a": wide.a.abs().sum(),
-        "actual": wide.cost_usd.sum(),
-        "baseline": wide.baseline_cost_usd.sum(),
-        "projected": wide.projected_usd.sum(),
-        "uncached": wide.uncached_usd.sum(),
+        "actual": total("cost_usd"),
+        "baseline": total("baseline_cost_usd"),
+        "projected": total("projected_usd"),
+        "uncached": total("uncached_usd"),
     }
-    if "provider_cache_usd" in wide.columns:
-        sums["provider_cache"] = wide.provider_cache_usd.sum()
+    if has_amount(wide, "provider_cache_usd"):
+        sums["provider_cache"] = total("provider_cache_usd")
     else:
         sums["charged"] = exact_sum(wide.charged, backend)
     if "l1_hit" in wide.columns:  # sums take time
-        sums |= _cache_sums(wide, thresholds)
+        sums |= _cache_sums(wide, thresholds, total)
     factors = {
         (1, 0): wide.s,
         (0, 1): wide.b,
@@ -260,26 +278,30 @@ def cell_sums(mapped: ir.Table, thresholds: int, step: int, actual_step: int) ->
     return wide.group_by(*keys).aggregate(**sums)
 
 
-def _cache_sums(wide: ir.Table, thresholds: int) -> dict[str, ir.NumericScalar]:
+def _cache_sums(
+    wide: ir.Table, thresholds: int, total: Callable[..., ir.NumericScalar]
+) -> dict[str, ir.NumericScalar]:
     """Hits of each level, and their cost without a cache."""
     alone = wide.l2_hit & ~wide.l1_hit
     sums = {
         "l1_hits": wide.l1_hit.sum(),
         "l2_hits": wide.l2_hit.sum(),
         "both_hits": (wide.l1_hit & wide.l2_hit).sum(),
-        "l1_saved": wide.uncached_usd.sum(where=wide.l1_hit),
-        "l2_saved": wide.uncached_usd.sum(where=alone),
+        "l1_saved": total("uncached_usd", wide.l1_hit),
+        "l2_saved": total("uncached_usd", alone),
     }
     for t in range(thresholds):
         hit = has_bit(wide.l2_mask, t)
         sums[f"also_l1_{t}"] = (hit & wide.l1_hit).sum()
-        sums[f"saved_{t}"] = wide.uncached_usd.sum(where=hit & ~wide.l1_hit)
+        sums[f"saved_{t}"] = total("uncached_usd", hit & ~wide.l1_hit)
     return sums
 
 
-def on_grid(table: ir.Table, **columns: tuple[ir.DecimalColumn, int]) -> ir.Table:
+def on_grid(table: ir.Table, **columns: tuple[ir.NumericColumn, int]) -> ir.Table:
     """`table` with each amount in steps of its grid, rounded half away from zero: whole numbers up
     to 2^20.
+
+    Whole amounts are divided as they are.
 
     Each step of the computation is a stage of its own: engines share no work between branches of a
     CASE. Below 2^50 * 10^-12 USD (1,125 USD) a float holds every intermediate number exactly, and
@@ -292,14 +314,16 @@ def on_grid(table: ir.Table, **columns: tuple[ir.DecimalColumn, int]) -> ir.Tabl
         **{f"{name}_size": amount.abs() for name, (amount, _) in columns.items()},
     )
     steps = {name: step for name, (_, step) in columns.items()}
+    whole = {name for name, (value, _) in columns.items() if value.type().is_integer()}
     halves = {
         f"{name}_size": _plus_half(table[f"{name}_size"], step)
         for name, step in steps.items()
-        if not _is_small(step)
+        if name not in whole and not _is_small(step)
     }
     table = table.mutate(**halves) if halves else table
-    counts = {
-        name: _small_steps if _is_small(step) else _large_steps for name, step in steps.items()
+    counts: dict[str, Callable[..., ir.IntegerValue]] = {
+        name: _whole_steps if name in whole else (_small_steps if _is_small(step) else _large_steps)
+        for name, step in steps.items()
     }
     return table.mutate(
         **{
@@ -317,6 +341,10 @@ def _small_steps(size: ir.DecimalColumn, step: int) -> ir.IntegerColumn:
     # Not `round`, for which DuckDB computes a power of ten for each row.
     units = (size.cast("float64") * float(PICO) + 0.5).floor().cast("int64")
     return (units * 2 + step) // (2 * step)
+
+
+def _whole_steps(size: ir.IntegerColumn, step: int) -> ir.IntegerValue:
+    return quotient(size * 2 + step, 2 * step, size.get_backend())
 
 
 def _plus_half(size: ir.DecimalColumn, step: int) -> ir.DecimalColumn:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import ibis
@@ -18,12 +18,14 @@ from ttplan.engine.full.money import (
     scaled,
     times,
     total_of,
+    whole_name,
 )
 from ttplan.engine.full.requests import (
     ANSWERED,
+    INPUT_PARTS,
+    OUTPUT_PARTS,
     exact_cost,
     spread,
-    with_rates,
     with_target_parts,
     with_tokens,
 )
@@ -40,14 +42,12 @@ class Flags(NamedTuple):
     fill: bool
 
 
-def with_cold(
-    rows: ir.Table, pairs: ir.Table, source: ir.Table, target: ir.Table, shape: Shape
-) -> ir.Table:
-    """`rows` (of `route_requests`, with session values) with the columns of their pair, their
-    cached prefixes, `cold`, the exact cost on the target without a cached prefix, and the tokens
-    of its parts (`with_target_parts`)."""
-    rows = with_tokens(with_warm_prefixes(rows.join(pairs, "pair"), shape), shape)
-    rows = with_rates(with_rates(rows, "source", source, shape), "target", target, shape)
+def with_cold(rows: ir.Table, terms: ir.Table, carried: ir.Table, shape: Shape) -> ir.Table:
+    """`rows` (of `route_requests`, with session values) with the columns of their terms and of
+    `carried`, their cached prefixes, `cold`, the exact cost on the target without a cached prefix,
+    and the tokens of its parts (`with_target_parts`)."""
+    known = terms.join(carried, [terms.pair == carried.carried_pair]).drop("pair")
+    rows = with_tokens(with_warm_prefixes(rows.join(known, "term"), shape), shape)
     rows = with_target_parts(rows, shape)
     parts = {name: rows[f"n_{name}"] for name in shape.carries}
     return rows.mutate(
@@ -58,13 +58,7 @@ def with_cold(
 
 
 def project_costs(
-    rows: ir.Table,
-    pairs: ir.Table,
-    source: ir.Table,
-    target: ir.Table,
-    carried: ir.Table,
-    flags: Flags,
-    shape: Shape,
+    rows: ir.Table, terms: ir.Table, carried: ir.Table, flags: Flags, shape: Shape
 ) -> ir.Table:
     """`rows` (as `with_cold` takes them) with the columns that a summary reads.
 
@@ -73,10 +67,13 @@ def project_costs(
     that are asked again. A request that stays changes by what its own cached prefix gains or loses.
     """
     backend = rows.get_backend()
-    money = money_type(backend)
-    zero = ibis.literal(Decimal(0), money)
-    rows = with_cold(rows, pairs, source, target, shape)
-    rows = rows.join(carried, [rows.pair == carried.carried_pair])
+    money = "int64" if shape.pico else money_type(backend)
+    zero = ibis.literal(0, money)
+
+    def in_unit(amount: ir.NumericValue) -> ir.NumericValue:
+        return amount if shape.pico else as_usd(amount, backend)
+
+    rows = with_cold(rows, terms, carried, shape)
     rows = rows.mutate(
         read=scaled(rows.routed_warm, rows.fit),
         lost=scaled(rows.logged_warm, rows.fit) - scaled(rows.routed_warm, rows.fit),
@@ -97,20 +94,21 @@ def project_costs(
         listed = times(listed, own, backend)
         cache_size = times(cache_size, other, backend)
     rows = rows.mutate(
-        amount_usd=as_usd(amount, backend),
-        listed_usd=as_usd(listed, backend),
-        cache_size=as_usd(cache_size, backend),
+        amount_usd=in_unit(amount),
+        listed_usd=in_unit(listed),
+        cache_size=in_unit(cache_size),
     )
     if flags.fill:
         rows = _filled(rows)
     if shape.reprices:
-        rows = _repriced(rows, flags.factors)
+        rows = _repriced(rows, flags.factors, in_unit)
     cost, extra = rows.amount_usd, zero
     rest_usd = (rows.cost_usd - rows.listed_usd.fill_null(rows.cost_usd)).cast(money)
     if flags.rest:
         cost = cost + rows.rest_stays.ifelse(rest_usd, zero)
     if flags.redo:
-        again = times(rows.cost_usd, rows.redo_share, backend)
+        share = rows.redo_micro if shape.pico else rows.redo_share
+        again = times(rows.cost_usd, share, backend)
         cost, extra = cost + again, rows.moved.ifelse(again, zero)
     negative = (rows.lost < 0) != (rows.spread < 0)
     shift = negative.ifelse(-rows.amount_usd, rows.amount_usd)
@@ -136,18 +134,28 @@ def project_costs(
     kept_columns = [
         name for name in rows.columns if name in kept or name.startswith(("n_", "marks_"))
     ]
+    kept_columns = [name for name in kept_columns if name not in _RESTS]
     model, served = rows.pair_model, rows.target_name
     if not shape.whole:  # numbers are copied and compared faster than texts
         model, served = rows.model_number, rows.target_number
+    amounts = {name: rows[name] for name in _AMOUNTS if name in rows.columns}
+    amounts["projected_usd"] = rows.hit.ifelse(zero, rows.uncached_usd)
+    if shape.pico:
+        if "l1_hit" not in rows.columns:  # no hit is projected
+            amounts["projected_usd"] = amounts.pop("uncached_usd")
+        amounts = {whole_name(name): values for name, values in amounts.items()}
+    answer = {}
+    if shape.whole or shape.scaled or "reasoning" in shape.carries:
+        answer = {"projected_output": rows.moved.ifelse(rows.new_output, rows.output_tokens)}
     return rows.select(
         *kept_columns,
+        **amounts,
         model=model,
         route=rows.pair_route,
         hit=rows.projected_hit,
-        projected_usd=rows.hit.ifelse(zero, rows.uncached_usd),
         served=rows.moved.ifelse(served, model),
         answered=~rows.failed & ~rows.cached,
-        projected_output=rows.moved.ifelse(rows.new_output, rows.output_tokens),
+        **answer,
     )
 
 
@@ -163,23 +171,24 @@ def _filled(rows: ir.Table) -> ir.Table:
     )
 
 
-def _repriced(rows: ir.Table, factors: bool) -> ir.Table:
+def _repriced(
+    rows: ir.Table, factors: bool, in_unit: Callable[[ir.NumericValue], ir.NumericValue]
+) -> ir.Table:
     """`rows` whose recorded costs change with the price of their model until the plan's moment."""
     backend, money = rows.get_backend(), rows.cost_usd.type()
     current = rows.current
     if factors:
         current = times(current, _factor(rows, "source_factor"), backend)
-    current = as_usd(current, backend)
+    current = in_unit(current)
+    zero = ibis.literal(0, money)
     priced = ~rows.failed & ~rows.cached
     change = (current - rows.listed_usd).cast(money)
-    change = priced.ifelse(change, None).fill_null(ibis.literal(Decimal(0), money))
-    cost = ibis.greatest(rows.cost_usd + change, ibis.literal(Decimal(0), money)).cast(money)
+    change = priced.ifelse(change, None).fill_null(zero)
+    cost = ibis.greatest(rows.cost_usd + change, zero).cast(money)
     return rows.mutate(
         listed_usd=(rows.listed_usd + change).cast(money),
         cost_usd=cost,
-        baseline_cost_usd=ibis.greatest(
-            rows.baseline_cost_usd + change, ibis.literal(Decimal(0), money)
-        ).cast(money),
+        baseline_cost_usd=ibis.greatest(rows.baseline_cost_usd + change, zero).cast(money),
     )
 
 
@@ -195,10 +204,19 @@ def _factor(rows: ir.Table, name: str) -> ir.NumericValue:
 
 
 _WHOLE = ("id", "ts", "input_tokens")
-_KEPT = (
-    "output_tokens",
+_RESTS = {f"{of}_{parts[-1]}" for of in ("n", "marks") for parts in (INPUT_PARTS, OUTPUT_PARTS)}
+"""What the other parts leave is not kept."""
+_AMOUNTS = (
+    *(f"{cause}_usd" for cause in CAUSES),
     "cost_usd",
     "baseline_cost_usd",
+    "uncached_usd",
+    "provider_cache_usd",
+    "rest_usd",
+    "filled_usd",
+)
+_KEPT = (
+    "output_tokens",
     "cached",
     "latency_ms",
     "tag",
@@ -211,11 +229,6 @@ _KEPT = (
     "l1_hit",
     "l2_hit",
     "l2_mask",
-    "uncached_usd",
-    "provider_cache_usd",
-    "rest_usd",
-    "filled_usd",
-    *(f"{cause}_usd" for cause in CAUSES),
     "pair",
     "target_piece",
     "read",

@@ -80,8 +80,8 @@ def project_full_latency(mapped: ir.Table) -> FullLatencies:
 
     `mapped` has the columns `model`, `served` (the model after routing), `moved` (the request
     really goes there, and it is another model), `latency_ms`, `output_tokens`, `projected_output`
-    and, if known, `answered` (the latency is the model's own, neither a gateway's cache nor a
-    failure).
+    if it may differ, and, if known, `answered` (the latency is the model's own, neither a gateway's
+    cache nor a failure).
     """
     with materialised(mapped, timings) as groups:
         rows = fetch_from(groups, _recorded)

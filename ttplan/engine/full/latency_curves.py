@@ -98,12 +98,18 @@ class Curves:
 
 def with_bins(mapped: ir.Table) -> ir.Table:
     """`mapped` with `bin`, that of the output tokens, and, of moved requests, `source_bin` and
-    `target_bin`, those before and after."""
-    none = ibis.null("int32")
-    return mapped.mutate(
-        bin=_bin(mapped.output_tokens),
-        source_bin=mapped.moved.ifelse(_bin(mapped.output_tokens), none),
-        target_bin=mapped.moved.ifelse(_bin(mapped.projected_output), none),
+    `target_bin`, those before and after: the same if there is no `projected_output`."""
+    binned = mapped.mutate(bin=_bin(mapped.output_tokens))
+    if "projected_output" in mapped.columns:
+        target = binned.moved.ifelse(_bin(binned.projected_output), ibis.null("int32"))
+        binned = binned.mutate(target_bin=target)
+    return _with_both_bins(binned)
+
+
+def _with_both_bins(binned: ir.Table) -> ir.Table:
+    own = binned.moved.ifelse(binned.bin, ibis.null("int32"))
+    return binned.mutate(
+        source_bin=own, target_bin=binned.target_bin if "target_bin" in binned.columns else own
     )
 
 
@@ -113,10 +119,10 @@ def timings(mapped: ir.Table) -> ir.Table:
     There are fewer groups than requests, and each pass over them is as much shorter.
     """
     binned = with_bins(mapped)
-    keys = ["model", "served", "moved", "answered", "bin", "target_bin", "latency_ms"]
+    keys = ["model", "served", "moved", "answered", "bin", "latency_ms"]
+    keys += ["target_bin"] if "projected_output" in mapped.columns else []
     by = binned.group_by(*(name for name in keys if name in binned.columns))
-    groups = by.aggregate(requests=binned.count())
-    return groups.mutate(source_bin=groups.moved.ifelse(groups.bin, ibis.null("int32")))
+    return _with_both_bins(by.aggregate(requests=binned.count()))
 
 
 def latency_counts(timed: ir.Table, models: Sequence[str]) -> ir.Table:

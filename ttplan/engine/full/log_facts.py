@@ -51,7 +51,8 @@ class LogKey(NamedTuple):
 
 
 class KeyCounts(NamedTuple):
-    """The requests of one price key: how many, sums of their tokens, and the most that one has."""
+    """The requests of one price key: how many, sums of their tokens, and the most that one has;
+    `most_usd` is the largest recorded cost or baseline, without its cents."""
 
     requests: int
     reasoning_known: int
@@ -62,6 +63,7 @@ class KeyCounts(NamedTuple):
     long_writes: int
     most_input: int
     most_output: int
+    most_usd: int
 
 
 class LogFacts(NamedTuple):
@@ -153,6 +155,7 @@ def _counts(window: ir.Table, columns: Sequence[str]) -> ir.Table:
         long_writes=rows.counted_long.sum(),
         most_input=rows.input_tokens.max(),
         most_output=rows.output_tokens.max(),
+        most_usd=ibis.greatest(rows.cost_usd.max(), rows.baseline_cost_usd.max()),
         **{f"has_{name}": rows[name].count() for name in columns},
     )
 

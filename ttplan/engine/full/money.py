@@ -2,6 +2,8 @@
 
 A rate is USD per token. Its column is of whole numbers of 10^-15 USD if no request of the log can
 cost `MAX_WHOLE` or more: engines compute with 64 bits several times as fast as with 128.
+
+In mapped rows a column `cost_usd` is then `cost_pico`, of whole 10^-12 USD.
 """
 
 from __future__ import annotations
@@ -17,10 +19,12 @@ import ibis.expr.types as ir
 
 from ttplan.engine.cost import PRICE_TYPE, token_cost
 from ttplan.engine.dialects import (
+    exact_sum,
     exact_total,
     half_away,
     half_away_product,
     money_type,
+    quotient,
 )
 from ttplan.engine.full.shape import MICRO
 
@@ -30,11 +34,8 @@ _FACTOR_TYPE = "decimal(10, 6)"
 _FACTORED_TYPE = "decimal(27, 12)"
 """Money that is multiplied with a factor: engines keep the product, of 38 digits, whole."""
 _EXACT_TYPE = "decimal(38, 15)"
-_duckdb_quotient = ibis.udf.scalar.builtin(
-    lambda number, by: number, name="divide", signature=(("int64", "int64"), "int64")
-)
-"""DuckDB's `//`, for which Ibis has no operation."""
-_PICO = ibis.literal(Decimal("0.000000000001"), "decimal(19, 12)")
+_PICO = 10**12
+_STEP = ibis.literal(Decimal("0.000000000001"), "decimal(19, 12)")
 
 
 def scaled(tokens: ir.IntegerValue, ratio: ir.IntegerValue) -> ir.IntegerValue:
@@ -65,7 +66,7 @@ def rounded(exact: ir.NumericValue, backend: Any) -> ir.NumericValue:
     USD if it is whole, else USD."""
     if not exact.type().is_integer():
         return half_away(exact.cast(_EXACT_TYPE), backend)
-    return _quotient(exact + 500, 1_000, backend)
+    return quotient(exact + 500, 1_000, backend)
 
 
 def times(amount: ir.NumericValue, factor: ir.DecimalValue, backend: Any) -> ir.NumericValue:
@@ -77,23 +78,68 @@ def times(amount: ir.NumericValue, factor: ir.DecimalValue, backend: Any) -> ir.
         # Polars keeps no more digits of a product than its longer factor has.
         kind = "decimal(38, 18)" if backend.name == "polars" else _FACTORED_TYPE
         return half_away_product(amount.cast(kind) * factor.cast(_FACTOR_TYPE), backend)
-    high = _quotient(amount, MICRO, backend)
+    high = quotient(amount, MICRO, backend)
     low = (amount - high * MICRO) * factor + MICRO // 2
-    return high * factor + _quotient(low, MICRO, backend)
+    return high * factor + quotient(low, MICRO, backend)
 
 
 def as_usd(amount: ir.NumericValue, backend: Any) -> ir.DecimalValue:
     """A rounded amount in USD."""
     if amount.type().is_integer():
-        amount = amount.cast("decimal(19, 0)") * _PICO
+        return as_decimal(amount, backend)
     return amount.cast(money_type(backend))
 
 
-def _quotient(number: ir.IntegerValue, by: int, backend: Any) -> ir.IntegerValue:
-    """The quotient of a non-negative whole number, rounded down."""
-    if backend.name == "duckdb":
-        return _duckdb_quotient(number, by)
-    # Ibis divides whole numbers as floats: the quotient may be off by one or two, which the
-    # remainder tells.
-    near = number // by
-    return near + (number - near * by) // by
+def whole_name(name: str) -> str:
+    """The name of a column of USD where it is whole."""
+    return f"{name.removesuffix('_usd')}_pico"
+
+
+def are_whole(rows: ir.Table) -> bool:
+    """Whether the amounts of mapped rows are whole."""
+    return whole_name("cost_usd") in rows.columns
+
+
+def has_amount(rows: ir.Table, name: str) -> bool:
+    """Whether rows have a column of an amount, which is named as one of USD."""
+    return (whole_name(name) if are_whole(rows) else name) in rows.columns
+
+
+def amount(rows: ir.Table, name: str) -> ir.NumericColumn:
+    """The column of an amount, which is named as one of USD.
+
+    The cost without gateway caches is the projected one if none is projected, and then not kept.
+    """
+    if not are_whole(rows):
+        return rows[name]
+    whole = whole_name(name)
+    return rows[whole if whole in rows.columns else whole_name("projected_usd")]
+
+
+def amount_sum(
+    value: ir.NumericColumn, backend: Any, where: ir.BooleanValue | None = None
+) -> ir.NumericScalar:
+    """The exact sum of amounts; null if there are none."""
+    if not value.type().is_integer():
+        return value.sum(where=where)
+    return exact_sum(value if where is None else where.ifelse(value, None), backend)
+
+
+def as_whole(usd: ir.DecimalValue) -> ir.IntegerValue:
+    """USD below 1,125, which a float holds exactly, as a whole amount."""
+    return (usd.cast("float64") * float(_PICO) + 0.5).floor().cast("int64")
+
+
+def as_decimal(whole: ir.IntegerValue, backend: Any) -> ir.DecimalValue:
+    """A whole amount in USD."""
+    return (whole.cast("decimal(19, 0)") * _STEP).cast(money_type(backend))
+
+
+def with_usd(rows: ir.Table) -> ir.Table:
+    """Mapped rows with their amounts in USD."""
+    if not are_whole(rows):
+        return rows
+    backend = rows.get_backend()
+    whole = [name for name in rows.columns if name.endswith("_pico")]
+    usd = {f"{name.removesuffix('_pico')}_usd": as_decimal(rows[name], backend) for name in whole}
+    return rows.mutate(**usd).drop(*whole)

@@ -17,11 +17,10 @@ from ttplan.engine.summary import pico
 
 
 class CostedRows(NamedTuple):
-    """Rows of `with_session_values`, the tables of pairs and of both sides' prices, and the shape
-    of their costs."""
+    """Rows of `with_session_values`, what they are priced with, and the shape of their costs."""
 
     rows: ir.Table
-    beside: tuple[ir.Table, ir.Table, ir.Table]
+    terms: ir.Table
     shape: Shape
 
 
@@ -55,22 +54,14 @@ def fetch_other_prices(headline: CostedRows, other: CostedRows, carried: ir.Tabl
     Sums that no price explains at either time are left as they are.
     """
     first, second = (
-        fetch_from(rows, _sums, shape, beside=(*beside, carried))
-        for rows, beside, shape in (headline, other)
+        fetch_from(rows, _sums, shape, beside=(terms, carried))
+        for rows, terms, shape in (headline, other)
     )
     return OtherPrices(_savings(second) - _savings(first))
 
 
-def _sums(
-    rows: ir.Table,
-    pairs: ir.Table,
-    source: ir.Table,
-    target: ir.Table,
-    carried: ir.Table,
-    shape: Shape,
-) -> ir.Table:
-    rows = with_cold(rows.filter(rows.moved & ~rows.hit), pairs, source, target, shape)
-    rows = rows.join(carried, [rows.pair == carried.carried_pair])
+def _sums(rows: ir.Table, terms: ir.Table, carried: ir.Table, shape: Shape) -> ir.Table:
+    rows = with_cold(rows.filter(rows.moved & ~rows.hit), terms, carried, shape)
     backend = rows.get_backend()
     target = target_cost(rows, scaled(rows.routed_warm, rows.fit), backend)
     listed = rows.current if shape.reprices else rows.explained

@@ -32,6 +32,7 @@ from ttplan.engine.full.requests import (
     INPUT_PARTS,
     OUTPUT_PARTS,
     route_requests,
+    term_rows,
 )
 from ttplan.engine.full.row_order import unordered
 from ttplan.engine.full.rows import Matches, full_rows
@@ -91,6 +92,9 @@ def map_full(
         dated = piece_table(inputs.prices, keys, None)
         current = piece_table(inputs.prices, keys, moment)
         whole = _fits_whole(log, pairs, inputs.prices, shape)
+        if whole and not shape.whole:
+            recorded = max((counts.most_usd for counts in log.keys.values()), default=0)
+            shape = shape._replace(pico=recorded < MAX_WHOLE - 1)
         differ = moment is not None and prices_differ(
             dated, current, spec.window_start, spec.window_end
         )
@@ -104,16 +108,14 @@ def map_full(
 
         def costed_at(source: int, target: int, reprices: bool = False) -> CostedRows:
             own = shape._replace(reprices=reprices)
-            beside = (pair_rows, tables[source], tables[target])
+            beside = (tables[source], tables[target])
             current = (tables[1],) if reprices else ()
+            terms = enter(materialised(pair_rows, term_rows, own, beside=beside))
             keep = compiled if own.sessions else materialised
-            routed = enter(keep(rows, route_requests, own, beside=(*beside, *current)))
+            routed = enter(keep(rows, route_requests, own, beside=(pair_rows, *beside, *current)))
             if own.sessions:
-                explicit = own.cached_explicitly
-                routed = enter(
-                    with_session_values(routed, (LOGGED, ROUTED), explicit, count, own.whole)
-                )
-            return CostedRows(routed, beside, own)
+                routed = enter(with_session_values(routed, (LOGGED, ROUTED), own, count))
+            return CostedRows(routed, terms, own)
 
         costed = costed_at(0, int(at_plan), reprices=at_plan and differ)
         sums = fetch_calibration(costed.rows, pair_rows, costed.shape, pairs)
@@ -124,7 +126,7 @@ def map_full(
             again = costed_at(int(not at_plan), int(not at_plan))
             other = fetch_other_prices(costed, again, carried_rows)
         flags = Flags(carried.factors, carried.asks_again, carried.stays, carried.fills)
-        beside = (*costed.beside, carried_rows)
+        beside = (costed.terms, carried_rows)
         mapped = stack.enter_context(
             materialised(costed.rows, project_costs, flags, costed.shape, beside=beside)
         )
@@ -147,6 +149,11 @@ def shape_of(
     caching = bool(modes & {AUTOMATIC, EXPLICIT})
     sticky = any(route.sticky for route in spec.active_routes)
     limits = [pair.limits for pair in routed]
+    sessions = log.session is not None and caching
+    cluster = spec.cluster_key(log.session)
+    # Other methods need the order of the texts.
+    numbered = not whole and sessions and spec.studentises
+    numbered = numbered and cluster == ClusterKey(log.session or "", null_alone=True)
     searches = bool({USAGE, SEARCHES} & log.filled)
     fees = any(
         piece.rates.request_usd or (searches and piece.rates.web_search_usd)
@@ -156,7 +163,7 @@ def shape_of(
         name for name in FEATURES if any(getattr(limit, name) is False for limit in limits)
     )
     row_shape = RowShape(
-        cluster=spec.cluster_key(log.session),
+        cluster=None if numbered else cluster,
         minutes=spec.studentises or spec.is_auto,
         session=log.session if caching or sticky else None,
         routes=tuple(spec.active_routes),
@@ -175,7 +182,9 @@ def shape_of(
         ),
         features=features,
         whole=whole,
-        sessions=log.session is not None and caching,
+        pico=False,
+        clusters=numbered,
+        sessions=sessions,
         scaled=any(
             pair.values[name].value != 1
             for pair in routed

@@ -21,10 +21,11 @@ from ttplan.engine.cost import (
     UNPRICED,
     money_literal,
 )
-from ttplan.engine.full.money import as_usd, product, rounded, scaled, total_of
+from ttplan.engine.full.money import as_whole, product, rounded, scaled, total_of
 from ttplan.engine.full.sessions import shows_cache
 from ttplan.engine.full.shape import EXPLICIT, FEATURES, NO_CACHE, UNKNOWN, Shape
 from ttplan.engine.intervals.clusters import second_of_day
+from ttplan.engine.summary import pico
 from ttplan.model.money import money_floor
 
 INELIGIBLE, FAILED, ANSWERED = -1, -2, -3
@@ -52,6 +53,9 @@ MEDIA = {
 }
 """The columns of the parts that are not text, and the ratios that they scale with."""
 _ZERO = ibis.literal(0, "int64")
+_MOST = 2**62
+_MOST_PIECES = 2**20
+_MONEY = ("cost_usd", "baseline_cost_usd")
 _ROW = (
     *("l1_hit", "l2_hit", "l2_mask", "cluster", "minute", "session", "searches"),
     *("input_tokens", "output_tokens", "cost_usd", "baseline_cost_usd", "cached", "latency_ms"),
@@ -161,11 +165,24 @@ def _with_prices(rows: ir.Table, side: str, pieces: ir.Table, shape: Shape) -> i
     return joined.select(*(c for c in joined.columns if not c.startswith("piece_")))
 
 
-def with_rates(rows: ir.Table, side: str, pieces: ir.Table, shape: Shape) -> ir.Table:
-    """`rows`, whose piece of the price of one side is known, with its rates."""
-    needed = _rate_columns(shape)
-    renamed = pieces.select(**{f"{side}_{name}": pieces[name] for name in needed})
-    return rows.join(renamed, f"{side}_piece")
+def term_rows(pairs: ir.Table, source: ir.Table, target: ir.Table, shape: Shape) -> ir.Table:
+    """What a request may be priced with, each by its number `term`: a pair, and a piece of the
+    price of either side."""
+    terms = pairs
+    for side, pieces in (("source", source), ("target", target)):
+        names = _rate_columns(shape)
+        renamed = pieces.select(
+            **{f"{side}_{name}": pieces[name] for name in names}, **{f"{side}_of": pieces.price_key}
+        )
+        terms = terms.join(renamed, [terms[f"{side}_key"] == renamed[f"{side}_of"]])
+    return terms.mutate(term=_term(terms)).drop("source_of", "target_of")
+
+
+def _term(rows: ir.Table) -> ir.IntegerValue:
+    pair, source, target = (
+        rows[name].cast("int64") for name in ("pair", "source_piece", "target_piece")
+    )
+    return (pair * _MOST_PIECES + source) * _MOST_PIECES + target
 
 
 def _rate_columns(shape: Shape) -> list[str]:
@@ -182,12 +199,13 @@ def _with_outcomes(rows: ir.Table, shape: Shape) -> ir.Table:
     goes = (rows.route != NO_ROUTE) & ~rows.failed & ~answered & known & (rows.reason == 0)
     over: ir.BooleanValue = ibis.literal(False)
     if shape.ceilings:
+        cached, write = _recorded_claims(rows, rows.breakpoints)
+        # A stage of its own: DuckDB shares no work between branches of a CASE.
+        rows = rows.mutate(claimed=cached, written=write)
         listed = exact_cost(rows, _recorded_parts(rows, shape), "target", shape)
         rows = rows.mutate(goes=goes, listed=listed)
         goes = rows.goes
-        rows = rows.mutate(
-            over=goes & _over_ceiling(rows, as_usd(rounded(rows.listed, backend), backend), shape)
-        )
+        rows = rows.mutate(over=goes & _over_ceiling(rows, rounded(rows.listed, backend), shape))
         goes, over = rows.goes, rows.over
     outcome = ibis.cases(
         (rows.route == NO_ROUTE, UNCHANGED),
@@ -220,9 +238,13 @@ def _with_outcomes(rows: ir.Table, shape: Shape) -> ir.Table:
             ),
         }
         worlds |= {"shows": shows_cache(rows)} if shape.cached_explicitly else {}
+    names = [name for name in (*_ROW, "charged") if name in rows.columns]
+    money = {name: as_whole(rows[name]) for name in _MONEY} if shape.pico else {}
     return rows.select(
-        *(name for name in (*_ROW, "charged") if name in rows.columns),
-        *("pair", "source_piece", "target_piece", "outcome", "reason", "moved"),
+        *(name for name in names if name not in money),
+        *("pair", "outcome", "reason", "moved"),
+        term=_term(rows),
+        **money,
         **{name: rounded(rows[f"exact_{name}"], backend) for name in exact},
         **_described(rows, shape.whole) | worlds,
     )
@@ -246,15 +268,17 @@ def _attempt(rows: ir.Table, outcome: ir.IntegerValue) -> ir.NumericValue:
 
 
 def _recorded_source(rows: ir.Table, shape: Shape) -> dict[str, ir.IntegerValue]:
-    long = _count(rows, "long_writes")
+    writes = {}
+    if "cache_write_tokens" in rows.columns:
+        long = _count(rows, "long_writes")
+        writes = {"write_1h": long, "write": rows.cache_write_tokens - long}
     return split_tokens(
         shape,
         rows.input_tokens,
         rows.output_tokens,
         {
             "cached": rows.charged,
-            "write_1h": long,
-            "write": _count(rows, "cache_write_tokens") - long,
+            **writes,
             "reasoning": rows.hidden,
             **{name: rows[column] for name, (column, _) in MEDIA.items() if name in shape.carries},
         },
@@ -262,9 +286,10 @@ def _recorded_source(rows: ir.Table, shape: Shape) -> dict[str, ir.IntegerValue]
 
 
 def _recorded_parts(rows: ir.Table, shape: Shape) -> dict[str, ir.IntegerValue]:
-    """The parts of the tokens on the target, scaled as they were recorded."""
-    cached, write = _recorded_claims(rows, rows.breakpoints)
-    return _split_target(rows, shape, cached=cached, write=write)
+    """The parts of the tokens on the target, scaled as they were recorded: `claimed` is cached,
+    `written` is written."""
+    write = rows.written if "cache_write_tokens" in rows.columns else None
+    return _split_target(rows, shape, cached=rows.claimed, write=write)
 
 
 def _recorded_claims(
@@ -324,16 +349,21 @@ def with_target_parts(rows: ir.Table, shape: Shape) -> ir.Table:
 
 
 def _split_target(
-    rows: ir.Table, shape: Shape, *, cached: ir.IntegerValue, write: ir.IntegerValue
+    rows: ir.Table, shape: Shape, *, cached: ir.IntegerValue, write: ir.IntegerValue | None
 ) -> dict[str, ir.IntegerValue]:
+    writes = {}
+    if write is not None:
+        writes = {
+            "write_1h": rows.target_long.ifelse(write, _ZERO),
+            "write": rows.target_long.ifelse(_ZERO, write),
+        }
     return split_tokens(
         shape,
         rows.new_input,
         rows.new_output,
         {
             "cached": cached,
-            "write_1h": rows.target_long.ifelse(write, _ZERO),
-            "write": rows.target_long.ifelse(_ZERO, write),
+            **writes,
             "reasoning": rows.new_hidden,
             **{name: rows[f"new_{name}"] for name in MEDIA if name in shape.carries},
         },
@@ -346,11 +376,12 @@ def split_tokens(
     answer: ir.IntegerValue,
     claims: Mapping[str, ir.IntegerValue],
 ) -> dict[str, ir.IntegerValue]:
-    """The tokens of each part that has a rate of its own: each takes of what the earlier left."""
+    """The tokens of each part that has a rate of its own, and a claim: each takes of what the
+    earlier left."""
     parts: dict[str, ir.IntegerValue] = {}
     for names, rest in ((INPUT_PARTS, prompt), (OUTPUT_PARTS, answer)):
         for name in names[:-1]:
-            if name in shape.carries:
+            if name in shape.carries and name in claims:
                 parts[name] = ibis.least(claims[name], rest)
                 rest = rest - parts[name]
         parts[names[-1]] = rest
@@ -394,11 +425,10 @@ def _nothing(like: ir.NumericValue) -> ir.NumericScalar:
     return _ZERO if like.type().is_integer() else ibis.literal(Decimal(0), PRICE_TYPE)
 
 
-def _over_ceiling(rows: ir.Table, cost: ir.DecimalValue, shape: Shape) -> ir.BooleanValue:
-    return reduce(
-        or_,
-        (
-            (rows.route == i) & (cost > money_literal(money_floor(ceiling)))
-            for i, ceiling in shape.ceilings
-        ),
-    )
+def _over_ceiling(rows: ir.Table, cost: ir.NumericValue, shape: Shape) -> ir.BooleanValue:
+    def most(ceiling: Decimal) -> ir.NumericScalar:
+        if cost.type().is_integer():
+            return ibis.literal(min(pico(money_floor(ceiling)), _MOST), "int64")
+        return money_literal(money_floor(ceiling))
+
+    return reduce(or_, ((rows.route == i) & (cost > most(limit)) for i, limit in shape.ceilings))

@@ -39,13 +39,17 @@ class Shape(NamedTuple):
 
     `ceilings` are the most that a request of a route may cost, by the route's position, `carries`
     the parts of the tokens that have a rate of their own. With `whole`, rows keep what tells which
-    request they are. The other flags say which parts of the queries are needed.
+    request they are; with `clusters`, sessions are the clusters, and numbers. With `pico`, recorded
+    costs are whole 10^-12 USD though the columns are named as USD. The other flags say which parts
+    of the queries are needed.
     """
 
     ceilings: tuple[tuple[int, Decimal], ...]
     features: tuple[str, ...]
     carries: tuple[str, ...]
     whole: bool
+    pico: bool
+    clusters: bool
     sessions: bool
     scaled: bool
     limited: bool

@@ -66,6 +66,7 @@ CARRIED = pa.schema(
         ("factor_micro", pa.int64()),
         ("source_factor_micro", pa.int64()),
         ("redo_share", pa.decimal128(10, 6)),
+        ("redo_micro", pa.int64()),
         ("rest_stays", pa.bool_()),
         ("fill", pa.bool_()),
         ("attempt_share", pa.decimal128(10, 6)),

@@ -25,6 +25,7 @@ from ttplan.engine.dialects import (
     fetch,
     materialised,
 )
+from ttplan.engine.full.shape import Shape
 
 MOST_ROWS = 2**24
 """Up to this many rows are sorted here: they take less than 2 GB."""
@@ -51,19 +52,21 @@ class _Sessions(NamedTuple):
 
 @contextmanager
 def with_session_values(
-    rows: ir.Table, worlds: tuple[World, ...], shows: bool, count: int, ids: bool
+    rows: ir.Table, worlds: tuple[World, ...], shape: Shape, count: int
 ) -> Iterator[ir.Table]:
     """`rows` with `<world>_before` and `<world>_gap` for each world, for the block: the tokens of
     the row before in the same session on the same model, by (ts, id), and the microseconds since;
     null for the first.
 
-    With `shows` also `explicit_session`: whether any row of the session has a true `shows`. `rows`
-    has `id`, `session`, which may be null and becomes `in_session`, and `count` rows. The ids are
-    only kept with `ids`.
+    If some provider caches explicitly, also `explicit_session`: whether any row of the session has
+    a true `shows`. `rows` has `id`, `session`, which may be null and becomes `in_session`, and
+    `count` rows. The ids are only kept if rows are whole. If sessions are the clusters, `cluster`
+    tells them apart, and a row without a session is one.
     """
+    shows, ids = shape.cached_explicitly, shape.whole
     backend = rows.get_backend()
     if backend.name not in _WITHOUT_WINDOWS and (backend.name != "duckdb" or count > MOST_ROWS):
-        with materialised(rows, _by_windows, worlds, shows) as table:
+        with materialised(rows, _by_windows, worlds, shows, shape.clusters) as table:
             yield table
         return
     fetched = fetch(rows if ids else rows.drop("id"))
@@ -73,12 +76,18 @@ def with_session_values(
         sessions = _sorted(fetched, "session")
     for name, values in _session_values(fetched, sessions, worlds, shows).items():
         fetched = fetched.append_column(name, values)
+    if shape.clusters:
+        codes = sessions.codes
+        alone = np.arange(len(codes), 2 * len(codes))
+        fetched = fetched.append_column("cluster", pa.array(np.where(codes < 0, alone, codes)))
     with arrow_table(backend, fetched.drop_columns(["session"])) as table:
         yield table
 
 
-def _by_windows(rows: ir.Table, worlds: tuple[World, ...], shows: bool) -> ir.Table:
+def _by_windows(rows: ir.Table, worlds: tuple[World, ...], shows: bool, clusters: bool) -> ir.Table:
     columns: dict[str, ir.Value] = {"in_session": rows.session.notnull()}
+    if clusters:
+        columns["cluster"] = ibis.coalesce(rows.session, rows.id.cast("string"))
     for world in worlds:
         window = ibis.window(
             group_by=[rows.session, rows[world.model]], order_by=[rows.ts, rows.id]

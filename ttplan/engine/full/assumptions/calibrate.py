@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import ibis
 import ibis.expr.types as ir
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from ttplan.engine.dialects import (
-    ROW_MONEY_TYPE,
-    Amounts,
-    Ints,
-    as_amounts,
-    as_integers,
-    fetch_from,
-)
+from ttplan.engine.dialects import ROW_MONEY_TYPE, as_integers, fetch_from, small_table
 from ttplan.engine.full.assumptions.resolve import Pair, Value, pick
 from ttplan.engine.full.log_facts import LogKey
-from ttplan.engine.full.money import as_usd
+from ttplan.engine.full.money import amount_sum, as_usd
 from ttplan.engine.full.sessions import with_warm_prefixes
 from ttplan.engine.full.shape import MICRO, Shape
 from ttplan.engine.full.tables import CARRIED
-from ttplan.engine.summary import usd
+from ttplan.engine.summary import PICO, pico, usd
 from ttplan.model.errors import InputError
 from ttplan.model.projection.assumption import AssumptionName, CostScope
 from ttplan.model.projection.full import ProjectionInputs
@@ -42,6 +34,10 @@ MAX_FACTOR = 10**4
 """Factors are below this: of engines' 38 digits, money takes the others."""
 SCOPE_UNKNOWN = "whether it applies to the target, too, is not known"
 _BINS = 1_000
+_RATIOS = 2**20
+"""More than there are ratios."""
+_UNRECORDED, _NEAR, _OTHER = 0, 1, 2
+"""Requests without a recorded cost, near the most frequent ratio, and others."""
 _LEAST_USD = Decimal("0.00002")
 """Below this cost, rounding to a millionth of a dollar distorts a ratio."""
 
@@ -90,104 +86,103 @@ class KeyCalibration:
 def fetch_calibration(
     rows: ir.Table, pair_rows: ir.Table, shape: Shape, pairs: Sequence[Pair]
 ) -> dict[LogKey, KeyCalibration]:
-    """The calibration of each price key, from `rows` of `with_session_values`."""
-    key_of = {pair.index: pair.key for pair in pairs}
-    groups = _groups(fetch_from(rows, _sums, shape, beside=(pair_rows,)))
-    found = np.unique(groups.pair).tolist()
-    numbers = {key: n for n, key in enumerate(dict.fromkeys(key_of[pair] for pair in found))}
-    number_of = np.zeros(max(found, default=0) + 1, dtype=np.int64)
-    number_of[found] = [numbers[key_of[pair]] for pair in found]
-    number = number_of[groups.pair]
-    return {key: _calibration(groups.only(number == n)) for key, n in numbers.items()}
+    """The calibration of each price key, from `rows` of `with_session_values`.
+
+    Only counted by ratio at first: there may be as many ratios as requests.
+    """
+    result: dict[LogKey, KeyCalibration] = defaultdict(KeyCalibration)
+    modes = _modes(fetch_from(rows, _ratios, shape), pairs, result)
+    with small_table(rows.get_backend(), modes) as mode_rows:
+        sums = fetch_from(rows, _sums, shape, beside=(pair_rows, mode_rows)).to_pylist()
+    read = int if shape.pico else pico
+    for row in sorted(sums, key=lambda row: (row["pair"], row["kind"])):
+        own = result[pairs[row["pair"]].key]
+        recorded, explained = (
+            0 if row[name] is None else read(row[name]) for name in ("recorded", "explained")
+        )
+        own.recorded_reads += row["recorded_reads"]
+        own.predicted_reads += row["predicted_reads"]
+        own.misplaced_reads += row["misplaced_reads"]
+        if row["kind"] == _UNRECORDED:
+            own.unrecorded += row["requests"]
+            continue
+        own.recorded += recorded
+        own.explained += explained
+        if row["kind"] == _NEAR:
+            near = zip(own.near, (row["requests"], recorded, explained), strict=True)
+            own.near = tuple(map(sum, near))  # type: ignore[assignment]
+    return dict(result)
 
 
-@dataclass(frozen=True)
-class _Groups:
-    """Sums by pair and by recorded cost in thousandths of the price, in the order of `_sums`."""
-
-    pair: Ints
-    ratio: Ints
-    requests: Ints
-    recorded: Amounts
-    explained: Amounts
-    recorded_reads: Ints
-    predicted_reads: Ints
-    misplaced_reads: Ints
-
-    def only(self, where: npt.NDArray[np.bool_]) -> _Groups:
-        """Some of the groups."""
-        return _Groups(*(getattr(self, field.name)[where] for field in fields(self)))
-
-
-def _groups(table: pa.Table) -> _Groups:
-    def whole(name: str) -> Ints:
-        return as_integers(pc.fill_null(table[name].cast(pa.int64()), 0))
-
-    def money(name: str) -> Amounts:
-        amounts = table[name].cast(pa.decimal128(38, 12))
-        return as_amounts(pc.fill_null(amounts, pa.scalar(Decimal(0), amounts.type)))
-
-    return _Groups(
-        pair=whole("pair"),
-        ratio=whole("ratio"),
-        requests=whole("requests"),
-        recorded=money("recorded"),
-        explained=money("explained"),
-        recorded_reads=whole("recorded_reads"),
-        predicted_reads=whole("predicted_reads"),
-        misplaced_reads=whole("misplaced_reads"),
+def _modes(
+    ratios: pa.Table, pairs: Sequence[Pair], result: dict[LogKey, KeyCalibration]
+) -> pa.Table:
+    """The most frequent ratio of each pair's price key, and in `result` how many requests are
+    compared."""
+    packed, requests = as_integers(ratios["packed"]), as_integers(ratios["requests"])
+    pair, ratio = packed // _RATIOS, packed % _RATIOS
+    modes = {}
+    for key in dict.fromkeys(pair.key for pair in pairs):
+        own = np.isin(pair, [pair.index for pair in pairs if pair.key == key])
+        if own.any():
+            values, at = np.unique(ratio[own], return_inverse=True)
+            counts = np.bincount(at, weights=requests[own])
+            # Of ratios that are as frequent, the least.
+            modes[key] = int(values[np.argmax(counts)])
+            result[key].comparable = int(requests[own].sum())
+    return pa.table(
+        {
+            "mode_pair": pa.array([pair.index for pair in pairs], pa.int32()),
+            "mode": pa.array([modes.get(pair.key, -_BINS) for pair in pairs], pa.int64()),
+        }
     )
 
 
-def _calibration(groups: _Groups) -> KeyCalibration:
-    priced = groups.only(groups.ratio != 0)
-    result = KeyCalibration(
-        recorded=_total(priced.recorded),
-        explained=_total(priced.explained),
-        recorded_reads=_total(groups.recorded_reads),
-        predicted_reads=_total(groups.predicted_reads),
-        misplaced_reads=_total(groups.misplaced_reads),
-        unrecorded=_total(groups.requests[groups.ratio == 0]),
-    )
-    comparable = priced.only(priced.ratio > 0)
-    if len(comparable.ratio):
-        ratios, at = np.unique(comparable.ratio, return_inverse=True)
-        # Of ratios that are as frequent, the least.
-        mode = ratios[np.argmax(np.bincount(at, weights=comparable.requests))]
-        near = comparable.only(np.abs(comparable.ratio - mode) <= 1)
-        result.comparable = _total(comparable.requests)
-        result.near = _total(near.requests), _total(near.recorded), _total(near.explained)
-    return result
-
-
-def _total(values: Amounts) -> int:
-    """The sum, which may need more than 64 bits."""
-    return sum(values.tolist())
-
-
-def _sums(rows: ir.Table, pair_rows: ir.Table, shape: Shape) -> ir.Table:
-    rows = with_warm_prefixes(rows.join(pair_rows, "pair"), shape)
+def _with_ratio(rows: ir.Table, shape: Shape) -> ir.Table:
+    """Answered `rows` with `ratio`, the recorded cost in thousandths of the price: 0 if none is
+    recorded, negative if the price is too low to compare with."""
+    backend = rows.get_backend()
     answered = rows.filter(~rows.failed & ~rows.cached)
-    answered = answered.mutate(explained_usd=as_usd(answered.explained, rows.get_backend()))
+    answered = answered.mutate(
+        listed=answered.explained if shape.pico else as_usd(answered.explained, backend)
+    )
+    unit = float(PICO) if shape.pico else 1.0
     # Without a type, DuckDB would keep three digits of it.
     least = ibis.literal(_LEAST_USD, ROW_MONEY_TYPE)
-    priced = answered.explained_usd.notnull() & (answered.explained_usd >= least)
+    if shape.pico:
+        least = ibis.literal(pico(_LEAST_USD), "int64")
+    priced = answered.listed.notnull() & (answered.listed >= least)
     # Engines compute both branches of a CASE, also for a price of 0.
-    price = ibis.greatest(answered.explained_usd.cast("float64"), float(_LEAST_USD))
-    ratio = answered.cost_usd.cast("float64") / price * _BINS + 1.5
+    price = ibis.greatest(answered.listed.cast("float64") / unit, float(_LEAST_USD))
+    ratio = answered.cost_usd.cast("float64") / unit / price * _BINS + 1.5
     # At least 1: 0 is for no recorded cost at all.
     bounded = (answered.cost_usd == 0).ifelse(0.0, ibis.least(ratio, 10.0**6)).floor().cast("int64")
-    rows = answered.mutate(
-        ratio=priced.ifelse(bounded, ibis.literal(-1, "int64")),
-    )
+    return answered.mutate(ratio=priced.ifelse(bounded, ibis.literal(-1, "int64")))
+
+
+def _ratios(rows: ir.Table, shape: Shape) -> ir.Table:
+    """How many requests have each ratio, by pair, in one number."""
+    rows = _with_ratio(rows, shape)
+    rows = rows.filter(rows.ratio > 0)
+    packed = rows.pair.cast("int64") * _RATIOS + rows.ratio
+    return rows.group_by(packed=packed).aggregate(requests=rows.count())
+
+
+def _sums(rows: ir.Table, pair_rows: ir.Table, modes: ir.Table, shape: Shape) -> ir.Table:
+    rows = with_warm_prefixes(rows.join(pair_rows, "pair"), shape)
+    rows = _with_ratio(rows.join(modes, rows.pair == modes.mode_pair), shape)
+    near = (rows.ratio > 0) & ((rows.ratio - rows.mode).abs() <= 1)
+    kind = ibis.cases((rows.ratio == 0, _UNRECORDED), (near, _NEAR), else_=_OTHER)
     reads = rows.source_caches.ifelse(rows.charged, ibis.literal(0, "int64"))
-    return rows.group_by("pair", "ratio").aggregate(
+    rows = rows.mutate(kind=kind.cast("int8"), reads=reads)
+    backend = rows.get_backend()
+    return rows.group_by("pair", "kind").aggregate(
         requests=rows.count(),
-        recorded=rows.cost_usd.sum(where=rows.explained_usd.notnull()),
-        explained=rows.explained_usd.sum(),
-        recorded_reads=reads.sum(),
+        recorded=amount_sum(rows.cost_usd, backend, rows.listed.notnull()),
+        explained=amount_sum(rows.listed, backend),
+        recorded_reads=rows.reads.sum(),
         predicted_reads=rows.logged_warm.sum(),
-        misplaced_reads=(reads - rows.logged_warm).abs().sum(),
+        misplaced_reads=(rows.reads - rows.logged_warm).abs().sum(),
     )
 
 
@@ -215,6 +210,7 @@ class Carried:
                 "source_factor": factor.value,
                 "source_factor_micro": int(factor.value * MICRO),
                 "redo_share": self.redo[pair.index].value,
+                "redo_micro": int(self.redo[pair.index].value * MICRO),
                 "rest_stays": self.rest[pair.index].value > 0,
                 "fill": self.fill[pair.index].value > 0,
                 "attempt_share": _value_of(pair, "paid_attempts"),

@@ -11,18 +11,20 @@ from typing import Any
 
 import ibis.expr.types as ir
 
-from ttplan.engine.causes import CAUSES
+from ttplan.engine.causes import CAUSES, cause_sums
 from ttplan.engine.cost import REROUTED
 from ttplan.engine.dialects import exact_sum, fetch_from
 from ttplan.engine.full.assumptions.resolve import Pair
+from ttplan.engine.full.money import amount, amount_sum, has_amount
 from ttplan.engine.full.project import FullMapping
-from ttplan.engine.full.requests import INELIGIBLE, INPUT_PARTS, OUTPUT_LIMIT, REASONS
+from ttplan.engine.full.requests import INELIGIBLE, INPUT_PARTS, OUTPUT_LIMIT, OUTPUT_PARTS, REASONS
 from ttplan.engine.full.shape import EXPLICIT
 from ttplan.engine.full.tables import writes_long
-from ttplan.engine.summary import pico, usd
+from ttplan.engine.summary import read_amounts, usd
 
 Rates = Mapping[str, Any]
 _BY = ("pair", "target_piece", "outcome", "reason", "moves", "hit")
+_AMOUNTS = ("actual", "projected", "rest", "filled")
 
 
 @dataclass
@@ -93,12 +95,14 @@ def fetch_totals(mapped: ir.Table, mapping: FullMapping) -> FullTotals:
     sums: dict[int, PairSums] = defaultdict(PairSums)
     ineligible: dict[str, list[Any]] = {}
     rows = fetch_from(mapped, _sums, parts).to_pylist()
+    read = read_amounts(mapped)
     for row in sorted(rows, key=lambda row: [row[name] for name in _BY]):
+        row |= {name: usd(read(row.get(name))) for name in _AMOUNTS} | _rests(row)
         pair, price = by_index[row["pair"]], rates[row["target_piece"]]
         if row["outcome"] == INELIGIBLE:
             reason = ineligible.setdefault(REASONS[row["reason"]], [0, Decimal(0)])
             reason[0] += row["requests"]
-            reason[1] += usd(pico(row["actual"]))
+            reason[1] += row["actual"]
         if row["moves"]:
             sums[pair.index].add(_moved(row, price, pair))
         elif row["hit"]:
@@ -106,12 +110,11 @@ def fetch_totals(mapped: ir.Table, mapping: FullMapping) -> FullTotals:
         elif row["outcome"] == INELIGIBLE and row["reason"] == OUTPUT_LIMIT:
             sums[pair.index].add(_attempts(row, price, pair))
         else:
-            shift = usd(pico(row["actual"]) - pico(row["projected"]))
-            sums[pair.index].add(PairSums(kept=shift))
+            sums[pair.index].add(PairSums(kept=row["actual"] - row["projected"]))
     return FullTotals(
         dict(sums),
         {reason: (n, cost) for reason, (n, cost) in ineligible.items()},
-        {cause: usd(sum(pico(row.get(cause)) for row in rows)) for cause in CAUSES},
+        {cause: usd(sum(read(row.get(cause)) for row in rows)) for cause in CAUSES},
     )
 
 
@@ -120,22 +123,32 @@ def _sums(mapped: ir.Table, parts: tuple[str, ...]) -> ir.Table:
     backend = mapped.get_backend()
     whole = [*parts, "read", "routed_warm", "new_input"]
     whole += ["searches"] if "searches" in mapped.columns else []
+    whole += ["projected_output"] if "projected_output" in mapped.columns else ["output_tokens"]
+    filled = {}
+    if has_amount(mapped, "filled_usd"):
+        amounts = amount(rows, "filled_usd")
+        filled = {"filled": amount_sum(amounts, backend), "lost": (amounts > 0).sum()}
     return rows.group_by(*_BY).aggregate(
         requests=rows.count(),
-        actual=rows.cost_usd.sum(),
-        projected=rows.projected_usd.sum(),
-        rest=rows.rest_usd.sum(),
-        **{cause: rows[f"{cause}_usd"].sum() for cause in CAUSES if f"{cause}_usd" in rows.columns},
-        **(
-            {
-                "filled": rows.filled_usd.sum(),
-                "lost": (rows.filled_usd > 0).sum(),
-            }
-            if "filled_usd" in mapped.columns
-            else {}
-        ),
+        actual=amount_sum(amount(rows, "cost_usd"), backend),
+        projected=amount_sum(amount(rows, "projected_usd"), backend),
+        rest=amount_sum(amount(rows, "rest_usd"), backend),
+        **cause_sums(rows),
+        **filled,
         **{name: exact_sum(rows[name], backend) for name in whole},
     )
+
+
+def _rests(row: Mapping[str, Any]) -> dict[str, int]:
+    """The tokens of the last parts of a group's prompts and answers, which are not kept: what the
+    others leave; of moved requests."""
+    rests = {}
+    output = row.get("projected_output", row.get("output_tokens"))
+    for names, every in ((INPUT_PARTS, row["new_input"]), (OUTPUT_PARTS, output)):
+        others = sum(int(row.get(f"n_{name}") or 0) for name in names[:-1])
+        rests[f"n_{names[-1]}"] = int(every or 0) - others
+    marks = sum(int(row.get(f"marks_{name}") or 0) for name in INPUT_PARTS[:-1])
+    return rests | {f"marks_{INPUT_PARTS[-1]}": -marks}
 
 
 def _moved(row: Mapping[str, Any], price: Rates, pair: Pair) -> PairSums:
@@ -162,10 +175,7 @@ def _moved(row: Mapping[str, Any], price: Rates, pair: Pair) -> PairSums:
     marked += flipped if pair.breakpoints else -flipped
     return PairSums(
         requests=row["requests"],
-        actual=usd(pico(row["actual"])),
-        projected=usd(pico(row["projected"])),
-        rest=usd(pico(row["rest"])),
-        filled=usd(pico(row.get("filled"))),
+        **{name: row[name] for name in _AMOUNTS},
         lost=int(row.get("lost") or 0),
         marked=marked,
         input=plain if explicit else plain - off,

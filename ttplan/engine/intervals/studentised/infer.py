@@ -13,6 +13,7 @@ import numpy as np
 
 from ttplan.engine.cost import NO_ROUTE, REROUTED
 from ttplan.engine.dialects import fetch_from
+from ttplan.engine.full.money import amount, amount_sum
 from ttplan.engine.intervals import edgeworth
 from ttplan.engine.intervals.clusters import with_minute
 from ttplan.engine.intervals.infer import (
@@ -132,17 +133,18 @@ def _by_cluster(mapped: ir.Table, hit: str) -> ir.Table:
 
 def _grouped(mapped: ir.Table, key: str, hit: str) -> ir.Table:
     routed = (mapped.outcome >= REROUTED).ifelse(mapped.route.cast("int64"), NO_ROUTE)
+    backend, projected = mapped.get_backend(), amount(mapped, "projected_usd")
     rows = mapped.mutate(
         route=routed,
-        saved=mapped.baseline_cost_usd - mapped.projected_usd,
-        saved_of_actual=mapped.cost_usd - mapped.projected_usd,
+        saved=amount(mapped, "baseline_cost_usd") - projected,
+        saved_of_actual=amount(mapped, "cost_usd") - projected,
     )
     return rows.group_by(key, "route").aggregate(
         requests=rows.count(),
         hits=rows[hit].sum(),
-        change=rows.saved.sum(),
-        baseline=rows.baseline_cost_usd.sum(),
-        actual_change=rows.saved_of_actual.sum(),
+        change=amount_sum(rows.saved, backend),
+        baseline=amount_sum(amount(rows, "baseline_cost_usd"), backend),
+        actual_change=amount_sum(rows.saved_of_actual, backend),
         **part_sums(rows),
     )
 

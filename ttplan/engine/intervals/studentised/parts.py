@@ -8,9 +8,10 @@ import ibis
 import ibis.expr.types as ir
 import numpy as np
 
-from ttplan.engine.causes import CAUSES
+from ttplan.engine.causes import CAUSES, cause_sums
 from ttplan.engine.cost import NO_ROUTE
-from ttplan.engine.dialects import Amounts
+from ttplan.engine.dialects import EXACT_TYPE, Amounts
+from ttplan.engine.full.money import amount, amount_sum, are_whole, has_amount
 from ttplan.engine.intervals.infer import widen_interval
 from ttplan.engine.intervals.studentised.hall import total_interval
 from ttplan.engine.intervals.studentised.units import Grouped, UnitSums
@@ -22,19 +23,23 @@ _PARTS = ("moved_baseline", "moved_uncached", "provider_cache", "uncached", "l1_
 
 def part_sums(rows: ir.Table) -> dict[str, ir.NumericScalar]:
     """The sums that split savings by cause, of mapped rows."""
-    moved = rows.moved
+    backend = rows.get_backend()
+
+    def total(name: str, where: ir.BooleanValue | None = None) -> ir.NumericScalar:
+        return amount_sum(amount(rows, name), backend, where)
+
     sums = {
-        "moved_baseline": rows.baseline_cost_usd.sum(where=moved),
-        "moved_uncached": rows.uncached_usd.sum(where=moved),
-        "uncached": rows.uncached_usd.sum(),
+        "moved_baseline": total("baseline_cost_usd", rows.moved),
+        "moved_uncached": total("uncached_usd", rows.moved),
+        "uncached": total("uncached_usd"),
     }
-    if "provider_cache_usd" in rows.columns:
-        sums["provider_cache"] = rows.provider_cache_usd.sum()
+    if has_amount(rows, "provider_cache_usd"):
+        sums["provider_cache"] = total("provider_cache_usd")
     if "l1_hit" in rows.columns:
-        sums["l1_cache"] = rows.uncached_usd.sum(where=rows.l1_hit)
-        sums["l2_cache"] = rows.uncached_usd.sum(where=rows.l2_hit & ~rows.l1_hit)
-    sums |= {name: rows[f"{name}_usd"].sum() for name in CAUSES if f"{name}_usd" in rows.columns}
-    zero = ibis.literal(0, rows.baseline_cost_usd.type())
+        sums["l1_cache"] = total("uncached_usd", rows.l1_hit)
+        sums["l2_cache"] = total("uncached_usd", rows.l2_hit & ~rows.l1_hit)
+    sums |= cause_sums(rows)
+    zero = ibis.literal(0, EXACT_TYPE if are_whole(rows) else rows.baseline_cost_usd.type())
     return {name: ibis.coalesce(total, zero) for name, total in sums.items()}
 
 

@@ -12,7 +12,6 @@ from typing import NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ttplan.engine.dialects import Amounts, Ints, as_amounts, as_integers
 from ttplan.engine.intervals.clusters import exact_sums, on_grid, step_for
@@ -211,8 +210,10 @@ def read_grouped(table: pa.Table) -> Grouped:
     if by_minute:
         keys = as_integers(table["minute"]) // MINUTE
     else:
-        encoded = pc.dictionary_encode(table["cluster"], null_encoding="encode")
-        keys = as_integers(encoded.combine_chunks().indices)
+        keys = table["cluster"].combine_chunks()
+        if not pa.types.is_integer(keys.type):
+            keys = keys.dictionary_encode(null_encoding="encode").indices
+        keys = as_integers(keys)
     columns = {
         name: as_integers(table[name]) if name in COUNTS else as_amounts(table[name])
         for name in table.column_names
