@@ -52,8 +52,8 @@ def with_cold(rows: ir.Table, terms: ir.Table, carried: ir.Table, shape: Shape) 
     parts = {name: rows[f"n_{name}"] for name in shape.carries}
     return rows.mutate(
         cold=exact_cost(rows, parts, "target", shape),
-        discount=product(parts["cached"], rows.target_rate_input - rows.target_rate_cached),
-        spread=spread(rows, shape),
+        discount=product(parts["cached"], rows.target_discount),
+        spread=spread(rows),
     )
 
 

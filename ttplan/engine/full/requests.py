@@ -23,7 +23,7 @@ from ttplan.engine.cost import (
 )
 from ttplan.engine.full.money import as_whole, product, rounded, scaled, total_of
 from ttplan.engine.full.sessions import shows_cache
-from ttplan.engine.full.shape import EXPLICIT, FEATURES, NO_CACHE, UNKNOWN, Shape
+from ttplan.engine.full.shape import EXPLICIT, FEATURES, Shape
 from ttplan.engine.intervals.clusters import second_of_day
 from ttplan.engine.summary import pico
 from ttplan.model.money import money_floor
@@ -175,7 +175,10 @@ def term_rows(pairs: ir.Table, source: ir.Table, target: ir.Table, shape: Shape)
             **{f"{side}_{name}": pieces[name] for name in names}, **{f"{side}_of": pieces.price_key}
         )
         terms = terms.join(renamed, [terms[f"{side}_key"] == renamed[f"{side}_of"]])
-    return terms.mutate(term=_term(terms)).drop("source_of", "target_of")
+    spreads = {f"{side}_spread": _spread(terms, side, shape) for side in ("source", "target")}
+    discount = terms.target_rate_input - terms.target_rate_cached
+    terms = terms.mutate(term=_term(terms), target_discount=discount, **spreads)
+    return terms.drop("source_of", "target_of")
 
 
 def _term(rows: ir.Table) -> ir.IntegerValue:
@@ -199,7 +202,7 @@ def _with_outcomes(rows: ir.Table, shape: Shape) -> ir.Table:
     goes = (rows.route != NO_ROUTE) & ~rows.failed & ~answered & known & (rows.reason == 0)
     over: ir.BooleanValue = ibis.literal(False)
     if shape.ceilings:
-        cached, write = _recorded_claims(rows, rows.breakpoints)
+        cached, write = _recorded_claims(rows, rows.claims)
         # A stage of its own: DuckDB shares no work between branches of a CASE.
         rows = rows.mutate(claimed=cached, written=write)
         listed = exact_cost(rows, _recorded_parts(rows, shape), "target", shape)
@@ -293,31 +296,28 @@ def _recorded_parts(rows: ir.Table, shape: Shape) -> dict[str, ir.IntegerValue]:
 
 
 def _recorded_claims(
-    rows: ir.Table, marks: ir.BooleanValue
+    rows: ir.Table, claims: ir.BooleanValue
 ) -> tuple[ir.IntegerValue, ir.IntegerValue]:
-    """The cached and the written tokens on the target, scaled as they were recorded."""
-    caches = ibis.or_(
-        rows.target_mode == UNKNOWN,
-        (rows.target_mode != NO_CACHE)
-        & (rows.new_input >= rows.target_minimum)
-        & ((rows.target_mode != EXPLICIT) | (rows.source_mode.isin([EXPLICIT, UNKNOWN])) | marks),
-    )
+    """The cached and the written tokens on the target, scaled as they were recorded; `claims` is
+    `claims` or `other_claims` of the pair."""
+    long_enough = rows.new_input >= rows.target_minimum
+    caches = rows.target_unknown | (claims & long_enough)
     return caches.ifelse(rows.new_cached, _ZERO), caches.ifelse(rows.new_write, _ZERO)
 
 
 def _claims(
-    rows: ir.Table, shape: Shape, marks: ir.BooleanValue, caches: ir.BooleanValue
+    rows: ir.Table, shape: Shape, claims: ir.BooleanValue, caches: ir.BooleanValue
 ) -> tuple[ir.IntegerValue, ir.IntegerValue]:
-    """The cached and the written tokens on the target if `marks` says whether clients set
-    breakpoints, and `caches` whether the model that answers then caches the prompt.
+    """The cached and the written tokens on the target, given `claims` of the pair, and in `caches`
+    whether the model that answers caches the prompt.
 
     Where a session tells which prefix is cached, the prompt has no cached tokens yet: all of it
     is written.
     """
-    cached, write = _recorded_claims(rows, marks)
+    cached, write = _recorded_claims(rows, claims)
     if not shape.sessions:
         return cached, write
-    by_rule = rows.in_session & (rows.target_mode != UNKNOWN)
+    by_rule = rows.in_session & ~rows.target_unknown
     writes = caches & (rows.target_mode == EXPLICIT) & (rows.new_input >= rows.target_minimum)
     return by_rule.ifelse(_ZERO, cached), by_rule.ifelse(
         writes.ifelse(rows.new_input, _ZERO), write
@@ -331,12 +331,12 @@ def with_target_parts(rows: ir.Table, shape: Shape) -> ir.Table:
     If `shape.marks`, also how many tokens more each part of a moved request's prompt has if
     clients do the opposite of `breakpoints`, `marks_…`.
     """
-    claimed, written = _claims(rows, shape, rows.breakpoints, rows.caches)
+    claimed, written = _claims(rows, shape, rows.claims, rows.caches)
     claims = {"claimed": claimed, "written": written}
     if shape.marks:
         marks = ~rows.breakpoints
         caches = (rows.explicit_session | marks) if shape.sessions else marks
-        claimed, written = _claims(rows, shape, marks, caches)
+        claimed, written = _claims(rows, shape, rows.other_claims, caches)
         claims |= {"other_claimed": claimed, "other_written": written}
     # A stage of its own: DuckDB shares no work between branches of a CASE.
     rows = rows.mutate(**claims)
@@ -399,13 +399,13 @@ def exact_cost(
     return total_of(costs, rows.get_backend())
 
 
-def spread(rows: ir.Table, shape: Shape) -> ir.NumericValue:
+def spread(rows: ir.Table) -> ir.NumericValue:
     """What a cached token of the prompt saves on the model that answers; 0 without a price.
 
-    `rows` have the rates of both sides.
+    `rows` have the columns of their terms.
     """
-    own, other = _spread(rows, "source", shape), _spread(rows, "target", shape)
-    return rows.moved.ifelse(other, own).fill_null(_nothing(own))
+    own = rows.source_spread
+    return rows.moved.ifelse(rows.target_spread, own).fill_null(_nothing(own))
 
 
 def _spread(rows: ir.Table, side: str, shape: Shape) -> ir.NumericValue:

@@ -15,8 +15,6 @@ from ttplan.engine.full.windows import World
 
 LOGGED = World("logged", "logged_model", "input_tokens")
 ROUTED = World("routed", "routed_model", "routed_input")
-_SECOND = 10**6
-"""In microseconds."""
 
 
 def shows_cache(rows: ir.Table) -> ir.BooleanValue:
@@ -46,31 +44,33 @@ def with_warm_prefixes(rows: ir.Table, shape: Shape) -> ir.Table:
         | ((rows.target_mode == EXPLICIT) & (explicit | rows.breakpoints))
     )
     rows = rows.mutate(
-        source_caches=source_caches, caches=rows.moved.ifelse(target_caches, source_caches)
+        source_caches=source_caches,
+        caches=rows.moved.ifelse(target_caches, source_caches),
+        own_ttl=rows.moved.ifelse(rows.target_ttl, rows.source_ttl),
+        own_minimum=rows.moved.ifelse(rows.target_minimum, rows.source_minimum),
     )
-    logged = _warm(rows, LOGGED, rows.source_ttl, rows.source_minimum)
-    routed = _warm(
-        rows,
-        ROUTED,
-        rows.moved.ifelse(rows.target_ttl, rows.source_ttl),
-        rows.moved.ifelse(rows.target_minimum, rows.source_minimum),
+    # A stage of its own: DuckDB shares no work between branches of a CASE.
+    rows = rows.mutate(
+        logged_prefix=_prefix(rows, LOGGED, rows.source_ttl, rows.source_minimum),
+        routed_prefix=_prefix(rows, ROUTED, rows.own_ttl, rows.own_minimum),
     )
     also = {}
     if shape.marks:
         marked = rows.in_session & rows.moved & (rows.target_mode == EXPLICIT) & ~explicit
-        also["marked_warm"] = (marked & (rows.routed_model >= 0)).ifelse(routed, zero)
+        also["marked_warm"] = marked.ifelse(rows.routed_prefix, zero)
     return rows.mutate(
         **also,
-        logged_warm=(rows.source_caches & (rows.logged_model >= 0)).ifelse(logged, zero),
-        routed_warm=(rows.caches & (rows.routed_model >= 0)).ifelse(routed, zero),
+        logged_warm=rows.source_caches.ifelse(rows.logged_prefix, zero),
+        routed_warm=rows.caches.ifelse(rows.routed_prefix, zero),
     )
 
 
-def _warm(
+def _prefix(
     rows: ir.Table, world: World, ttl: ir.IntegerValue, minimum: ir.IntegerValue
 ) -> ir.IntegerValue:
-    """The tokens that a request shares with the one before it, if that is recent enough."""
+    """The tokens that a request shares with the one before it on the same model, if that is recent
+    enough; 0 if no model answers."""
     before, gap = rows[f"{world.name}_before"], rows[f"{world.name}_gap"]
     prefix = ibis.least(before, rows[world.tokens])
-    warm = before.notnull() & (gap <= ttl.cast("int64") * _SECOND) & (prefix >= minimum)
+    warm = before.notnull() & (gap <= ttl) & (prefix >= minimum) & (rows[world.model] >= 0)
     return warm.fill_null(False).ifelse(prefix, ibis.literal(0, "int64"))

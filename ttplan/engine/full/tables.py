@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from ttplan.engine.full.assumptions.resolve import Pair, Value
 from ttplan.engine.full.log_facts import LogKey
-from ttplan.engine.full.shape import FEATURES, MICRO
+from ttplan.engine.full.shape import EXPLICIT, FEATURES, MICRO, NO_CACHE, UNKNOWN
 from ttplan.model.pricing import TokenRates
 from ttplan.model.projection.capabilities import CacheRule
 from ttplan.model.projection.full import PricePiece
@@ -45,11 +45,12 @@ PAIRS = pa.schema(
         *((name, pa.int64()) for name in ("context", "output_limit")),
         *((f"no_{name}", pa.bool_()) for name in FEATURES),
         *(
-            (f"{side}_{name}", pa.int32())
+            (f"{side}_{name}", kind)
             for side in ("source", "target")
-            for name in ("mode", "ttl")
+            for name, kind in (("mode", pa.int32()), ("ttl", pa.int64()))
         ),
         *((f"{side}_minimum", pa.int64()) for side in ("source", "target")),
+        *((name, pa.bool_()) for name in ("target_unknown", "claims", "other_claims")),
         *((f"{side}_long", pa.bool_()) for side in ("source", "target")),
         ("breakpoints", pa.bool_()),
         ("target_name", pa.string()),
@@ -91,6 +92,7 @@ def pair_table(pairs: Sequence[Pair], bypassing: Sequence[int]) -> pa.Table:
         target, limits = pair.target, pair.limits
         source_rule, target_rule = pair.source_facts.cache, pair.target_facts.cache
         source_mode, target_mode = pair.modes
+        by_mark = target_mode == EXPLICIT and source_mode not in (EXPLICIT, UNKNOWN)
         return {
             "pair_provider": pair.key.provider,
             "pair_model": pair.key.model,
@@ -117,8 +119,13 @@ def pair_table(pairs: Sequence[Pair], bypassing: Sequence[int]) -> pa.Table:
             **{f"no_{name}": getattr(limits, name) is False for name in FEATURES},
             "source_mode": source_mode,
             "target_mode": target_mode,
-            "source_ttl": 0 if source_rule is None else source_rule.lifetime(pair.long_writes),
-            "target_ttl": 0 if target_rule is None else target_rule.lifetime(pair.long_writes),
+            "source_ttl": _lifetime(source_rule, pair),
+            "target_ttl": _lifetime(target_rule, pair),
+            "target_unknown": target_mode == UNKNOWN,
+            # Whether a long prompt's recorded cached tokens are cached on the target, too, and if
+            # clients did the opposite of `breakpoints`.
+            "claims": target_mode != NO_CACHE and (pair.breakpoints or not by_mark),
+            "other_claims": target_mode != NO_CACHE and not (pair.breakpoints and by_mark),
             "source_minimum": 0 if source_rule is None else source_rule.minimum_tokens,
             "target_minimum": 0 if target_rule is None else target_rule.minimum_tokens,
             "source_long": writes_long(source_rule, pair),
@@ -218,6 +225,11 @@ def _rates(rates: TokenRates | None) -> dict[str, Decimal | None]:
         "fee": rates.request_usd or Decimal(0),
         "search_fee": rates.web_search_usd or Decimal(0),
     }
+
+
+def _lifetime(rule: CacheRule | None, pair: Pair) -> int:
+    """How long a prefix stays cached, in microseconds."""
+    return 0 if rule is None else rule.lifetime(pair.long_writes) * MICRO
 
 
 def _micro(value: Value | None) -> int:
