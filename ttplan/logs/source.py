@@ -274,7 +274,13 @@ class Source:
         )
         query = build(rows, texts, self.options.fields, self.options.required_fields, log_format)
         required = self.options.required_fields
-        if missing := [name for name in required if name not in query.present]:
+        missing = [name for name in required if name not in query.present]
+        if missing == ["cost_usd"] and log_format.foreign_names and self.options.mapping is None:
+            raise InputError(
+                f"{file.path}: {log_format.title} have no costs here: import them with"
+                " cost='recomputed'"
+            )
+        if missing:
             raise InputError(
                 f"{file.path}: no column {', '.join(missing)};"
                 f" expected at least {', '.join(required)};"

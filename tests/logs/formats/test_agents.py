@@ -128,24 +128,38 @@ def test_cumulative_counts_become_requests() -> None:
     assert counted(report)["a count of tokens that repeats the one before it"] == repeated
 
 
-def _counts(total: int, last: int | None = None) -> dict[str, Any]:
+def _counts(total: int, last: int | None = None, second: int = 0) -> dict[str, Any]:
     info = {"total_token_usage": _usage(total)}
     if last is not None:
         info["last_token_usage"] = _usage(last)
-    payload = {"type": "token_count", "info": info}
-    return {"timestamp": "2026-05-04T10:00:00Z", "type": "event_msg", "payload": payload}
+    return _event("event_msg", {"type": "token_count", "info": info}, second)
+
+
+def _event(kind: str, payload: dict[str, Any], second: int = 0) -> dict[str, Any]:
+    moment = f"2026-05-04T10:{second // 60:02}:{second % 60:02}Z"
+    return {"timestamp": moment, "type": kind, "payload": payload}
 
 
 def _usage(tokens: int) -> dict[str, int]:
     return {"input_tokens": tokens, "output_tokens": 1, "total_tokens": tokens + 1}
 
 
-def _read_rollout(folder: Path, *rows: dict[str, Any]) -> Rows:
+def _read_rollout(folder: Path, *rows: dict[str, Any], **meta: Any) -> Rows:
     path = folder / "rollout.jsonl"
-    meta = {"id": "s", "model_provider": "openai"}
-    first = {"timestamp": "2026-05-04T10:00:00Z", "type": "session_meta", "payload": meta}
+    first = _event("session_meta", {"id": "s", "model_provider": "openai"} | meta, 300)
     path.write_text(lines([first, *rows]))
     return read(path)[0]
+
+
+def test_what_a_fork_copied_is_not_counted_again(tmp_path: Path) -> None:
+    parent = _event("session_meta", {"id": "parent"}, 300)
+    for seconds in ((300, 300, 301), (0, 60, 240)):
+        copied = (_counts(n * 1_000, 1_000, second) for n, second in enumerate(seconds, 1))
+        rows = _read_rollout(
+            tmp_path, parent, *copied, _counts(3_040, 40, 305), forked_from_id="parent"
+        )
+        assert [(row["session_id"], row["input_tokens"]) for row in rows] == [("s", 40)]
+    assert len(_read_rollout(tmp_path, parent, _counts(1_000), _counts(2_000))) == 2
 
 
 def test_a_resumed_session_counts_only_its_own(tmp_path: Path) -> None:

@@ -241,7 +241,7 @@ def is_included(call: Call) -> bool:
 def cursor_id(call: Call) -> str:
     row = _cursor_row(call)
     names = "Date,User,Kind,Model,Input (w/o Cache Write),Input (w/ Cache Write),Cache Read"
-    rest = ("Output Tokens", "Output", "Cost", "Cost to you", "Cost ($)")
+    rest = ("Output Tokens", "Output", "Cost", "Cost to you")
     return "|".join(row.get(name, "") for name in (*names.split(","), *rest))
 
 

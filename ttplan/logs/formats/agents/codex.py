@@ -4,6 +4,9 @@ A rollout has a line per event. A `turn_context` names the model of the events a
 `token_count` has the session's counts so far, and is repeated when only the rate limits changed, so
 a request is the difference between two of them. Cached tokens are inside `input_tokens`, reasoning
 is inside `output_tokens`. Requests have no ids: the session's id and the line make one.
+
+The rollout of a fork begins with a copy of its parent's, with the old times or with that of the
+copying: lines from before the fork, and those that follow it within a second of each other.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ _TEXTS = {
     "written": "/timestamp",
     "session_id": "/payload/id",
     "session_provider": "/payload/model_provider",
+    "forked_from": "/payload/forked_from_id",
+    "spawned_by": "/payload/source/subagent/thread_spawn/parent_thread_id",
     "turn_model": "/payload/model",
     "turn_tier": "/payload/service_tier",
     **{f"all_{name}": f"/payload/info/total_token_usage/{name}" for name in _COUNTS},
@@ -38,15 +43,14 @@ def _requests(documents: str) -> str:
     pointers = ", ".join(map(quoted, _TEXTS.values()))
     texts = ", ".join(f"x[{n}] AS {name}" for n, name in enumerate(_TEXTS, 1))
     is_count = "event = 'token_count' AND all_total_tokens IS NOT NULL"
-    kinds = {
-        "session": "CASE WHEN kind = 'session_meta' THEN session_id END",
-        "provider": "CASE WHEN kind = 'session_meta' THEN session_provider END",
-        "model": "CASE WHEN kind = 'turn_context' THEN turn_model END",
-        "tier": "CASE WHEN kind = 'turn_context' THEN turn_tier END",
-    }
     carried = ", ".join(
-        f"last_value({text} IGNORE NULLS) OVER (ORDER BY line) AS {name}"
-        for name, text in kinds.items()
+        f"last_value(CASE WHEN kind = 'turn_context' THEN {text} END IGNORE NULLS)"
+        f" OVER so_far AS {name}"
+        for name, text in {"model": "turn_model", "tier": "turn_tier"}.items()
+    )
+    meta = (
+        "CASE WHEN kind = 'session_meta' THEN {id: session_id, provider: session_provider,"
+        " is_fork: coalesce(forked_from, spawned_by) IS NOT NULL, began: moment} END"
     )
     counts, last = (
         "{" + ", ".join(f"{n}: coalesce(TRY_CAST({part}_{n} AS BIGINT), 0)" for n in _COUNTS) + "}"
@@ -63,15 +67,23 @@ def _requests(documents: str) -> str:
         WITH lines AS (SELECT line, {texts} FROM
             (SELECT row_number() OVER () AS line, json_extract_string(json, [{pointers}]) AS x
             FROM {documents})),
-        events AS (SELECT line, kind, written, {carried}, last_total_tokens, {last} AS last,
-            CASE WHEN {is_count} THEN {counts} END AS counts FROM lines),
-        ordered AS (SELECT *, last_value(counts IGNORE NULLS) OVER (PARTITION BY session
+        timed AS (SELECT *, TRY_CAST(written AS TIMESTAMPTZ) AS moment FROM lines),
+        paced AS (SELECT *, moment - lag(moment) OVER (ORDER BY line) > INTERVAL 1 SECOND AS paused
+            FROM timed),
+        events AS (SELECT line, kind, written, moment, {carried}, last_total_tokens, {last} AS last,
+            first_value({meta} IGNORE NULLS) OVER so_far AS session,
+            coalesce(bool_or(paused) OVER so_far, FALSE) AS has_paused,
+            CASE WHEN {is_count} THEN {counts} END AS counts
+            FROM paced
+            WINDOW so_far AS (ORDER BY line ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)),
+        ordered AS (SELECT *, last_value(counts IGNORE NULLS) OVER (
             ORDER BY line ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM events),
         used AS (SELECT *, CASE WHEN counts IS NOT NULL THEN {usage} END AS usage FROM ordered)
         SELECT to_json({{timestamp: written, type: kind, model: model,
-            session: CASE WHEN session IS NOT NULL THEN {{id: session}} END,
-            id: session || '/' || line, model_provider: provider, service_tier: tier, usage: usage,
-            payload: CASE WHEN counts IS NULL THEN 'other'
+            session: CASE WHEN session IS NOT NULL THEN {{id: session.id}} END,
+            id: session.id || '/' || line, model_provider: session.provider, service_tier: tier,
+            usage: usage, payload: CASE WHEN counts IS NULL THEN 'other'
+                WHEN session.is_fork AND (moment < session.began OR NOT has_paused) THEN 'copied'
                 WHEN usage = {{{", ".join(f"{n}: 0" for n in _COUNTS)}}} THEN 'repeated'
                 ELSE 'request' END}}) AS json
         FROM used ORDER BY line)"""  # noqa: S608
@@ -100,6 +112,11 @@ FORMAT = Format(
                     "path": "payload",
                     "is": ["other"],
                     "reason": "a line that is not a count of tokens",
+                },
+                {
+                    "path": "payload",
+                    "is": ["copied"],
+                    "reason": "a count of tokens that a fork copied from its parent",
                 },
                 {
                     "path": "payload",

@@ -12,14 +12,17 @@ from ttplan.logs.mapping.mapping import FormatMapping
 
 _FRESH, _WRITTEN, _READ = "Input (w/o Cache Write)", "Input (w/ Cache Write)", "Cache Read"
 _OUTPUT = ["Output Tokens", "Output"]
-_COST = ["Cost", "Cost to you", "Cost ($)"]
+_COST = ["Cost", "Cost to you"]
+_NAMES_OF_PLANS = ("Pro", "Pro+", "Ultra", "Business", "Team", "Teams")
+_INCLUDED = ["Included", "Free", *(f"Included in {name}" for name in _NAMES_OF_PLANS)]
+"""Kinds of events, or costs, that a subscription includes."""
 _IDENTIFYING = ("Date", "User", "Kind", "Model", _FRESH, _WRITTEN, _READ, *_OUTPUT, *_COST)
 
 
 def _cost(find: FindText) -> str:
     """The amount without its sign; 0 for what is not charged."""
     cost = find(*_COST)
-    return f"CASE WHEN {cost} IN ('-', 'Free') THEN '0' ELSE ltrim({cost}, '$') END"
+    return f"CASE WHEN {cost} = '-' THEN '0' ELSE ltrim({cost}, '$') END"
 
 
 def _status(find: FindText) -> str:
@@ -58,18 +61,21 @@ FORMAT = Format(
                 "user_id": "User",
             },
             "skip": [
-                {
-                    "path": _COST,
-                    "is": ["Included"],
-                    "reason": "included in the subscription, so without a cost of its own",
-                },
+                *(
+                    {
+                        "path": path,
+                        "is": _INCLUDED,
+                        "reason": "included in the subscription, so without a cost of its own",
+                    }
+                    for path in (_COST, ["Kind"])
+                ),
             ],
         }
     ),
     signature=Signature(
-        required=("Date", "Model", _WRITTEN, _FRESH, _READ, "Total Tokens"),
+        required=("Date", "Model", _WRITTEN, _FRESH, _READ),
         any_of=(tuple(_OUTPUT),),
-        typical=("Kind", "Max Mode", "User"),
+        typical=("Kind", "Max Mode", "User", "Total Tokens"),
     ),
     rules={"cost_usd": _cost, "status": _status, "resolved_model": _resolved},
     counting="inside",
