@@ -55,10 +55,11 @@ def test_a_loss_and_an_unclear_sign_are_said() -> None:
 
 def test_savings_at_other_prices_are_said_if_they_differ() -> None:
     replayed = result(other_prices="-1.5")
-    assert lines(replayed)[1] == "at the prices of 2026-06-01: costs 1.50 USD more"
+    costs = "costs 1.50 USD more; no interval"
+    assert lines(replayed)[1] == f"at the prices of 2026-06-01: {costs}"
     at_plan = PlanConfig(projection="full", prices_at="plan")
     assert lines(replayed, config=at_plan)[1] == (
-        "that is at the prices of 2026-06-01; at those of each request's time: costs 1.50 USD more"
+        f"that is at the prices of 2026-06-01; at those of each request's time: {costs}"
     )
 
 
@@ -181,7 +182,7 @@ def test_the_card_has_tables_of_what_the_projection_made() -> None:
     assert "answers asked again 0 % not known not known 60 %" in rows
     assert "images 12 3.00 USD" in rows
     assert "large 900 tokens 1,000 tokens 90 %" in rows
-    assert "12 not served, 7 failed" in rows
+    assert "12 not served, 7 failed exact" in rows
     assert any(row.startswith("requests that stay") and row.endswith("-2.00 USD") for row in rows)
     assert max(map(len, text.splitlines())) <= 80
 

@@ -138,13 +138,16 @@ def plan_lines(result: PlanResult) -> list[Line]:
     """
     aggregates, intervals = result.aggregates, result.confidence_intervals
     hits_95 = format_interval(intervals.cache_hit_rate_95, 1, "%", factor=100)
-    exact = EXACT if result.interval_method == "hall" else ""
     return [
         *_against_paid(result),
         *_against_baseline(result),
-        Line("baseline", usd(aggregates.total_baseline_cost_usd), exact),
-        Line("paid", usd(aggregates.total_actual_cost_usd), exact),
-        Line("projected", usd(aggregates.total_projected_cost_usd), _projected(result)),
+        Line("baseline", usd(aggregates.total_baseline_cost_usd), EXACT),
+        Line("paid", usd(aggregates.total_actual_cost_usd), EXACT),
+        Line(
+            "projected",
+            usd(aggregates.total_projected_cost_usd),
+            usd_interval(intervals.total_projected_cost_usd_95),
+        ),
         Line("cache hits", f"{100 * aggregates.cache_hit_rate_projected:.1f} %", hits_95),
         *_cache_levels(result),
         *_latencies(result),
@@ -152,13 +155,6 @@ def plan_lines(result: PlanResult) -> list[Line]:
         *_clusters(result),
         *(Line(*cells) for cells in quality_lines(result.quality)),
     ]
-
-
-def _projected(result: PlanResult) -> str:
-    """The interval of the projected cost, if its method has one."""
-    if result.interval_method != "hall":
-        return ""
-    return usd_interval(result.confidence_intervals.total_projected_cost_usd_95)
 
 
 def _against_paid(result: PlanResult) -> list[Line]:
@@ -207,8 +203,7 @@ def _request_counts(result: PlanResult) -> list[Line]:
     moved = (
         f"{aggregates.requests_rerouted:,} rerouted, {aggregates.requests_unchanged:,} unchanged"
     )
-    exact = EXACT if result.interval_method == "hall" else ""
-    return [Line("requests", moved, exact), *([Line("", kept, exact)] if kept else [])]
+    return [Line("requests", moved, EXACT), *([Line("", kept, EXACT)] if kept else [])]
 
 
 def _latencies(result: PlanResult) -> list[Line]:
@@ -253,7 +248,7 @@ def _cache_levels(result: PlanResult) -> list[Line]:
     counts = {"L1": hits.l1, "L2": hits.l2, "both": hits.both}
     total = max(result.sample_size, 1)
     shares = ", ".join(f"{name} {100 * n / total:.1f} %" for name, n in counts.items())
-    return [Line("", shares, EXACT if result.interval_method == "hall" else "")]
+    return [Line("", shares, EXACT)]
 
 
 def _clusters(result: PlanResult) -> list[Line]:

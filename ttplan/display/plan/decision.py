@@ -8,7 +8,7 @@ from datetime import timedelta
 from decimal import Decimal
 from math import ceil
 
-from ttplan.display.amounts import negated, plural, usd, usd_interval
+from ttplan.display.amounts import NO_INTERVAL, negated, plural, usd, usd_interval
 from ttplan.display.plan.assumptions import (
     break_even_text,
     ends_text,
@@ -115,7 +115,7 @@ def _other_prices(result: PlanResult, config: PlanConfig) -> Iterator[str]:
     at = None if result.full is None else result.full.inputs.prices_at
     if other is None or at is None or other == result.aggregates.change_vs_actual_usd:
         return
-    amount = saves_text(other)
+    amount = f"{saves_text(other)}; {NO_INTERVAL}"
     if config.prices_at == "plan":
         yield f"that is at the prices of {at:%Y-%m-%d}; at those of each request's time: {amount}"
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from ttplan.display.amounts import usd, usd_interval
+from ttplan.display.amounts import NO_INTERVAL, usd, usd_interval
 from ttplan.display.card import Row, Table
 from ttplan.display.routes import target_text
 from ttplan.model.plan import Interval, PlanResult
@@ -39,7 +39,7 @@ def full_routes_table(result: PlanResult) -> Table:
 
 def _route_row(cells: tuple[str, ...], interval: Interval | None) -> Row:
     """A row with the interval of what is saved on a line of its own: names are long."""
-    return Row(cells, () if interval is None else (f"saves {usd_interval(interval)}",))
+    return Row(cells, (f"saves {usd_interval(interval)}" if interval else NO_INTERVAL,))
 
 
 def ineligible_table(result: PlanResult) -> Table:
@@ -52,7 +52,7 @@ def ineligible_table(result: PlanResult) -> Table:
         "requests",
         "paid",
         align="lrr",
-        caption="not served by the target: they stay on their model",
+        caption="not served by the target, exact: they stay on their model",
     )
 
 
@@ -75,5 +75,5 @@ def cache_fit_table(result: PlanResult) -> Table:
         "by the rule",
         "share",
         align="lrrr",
-        caption="provider caches: how well their rules fit the log",
+        caption="provider caches: how well their rules fit the log, exact",
     )
