@@ -27,7 +27,7 @@ from ttplan.engine.replay import replay_table, run_replay
 from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.engine.rows import to_table
 from ttplan.model.errors import InputError
-from ttplan.model.plan import Interval, PlanConfig, PlanInput
+from ttplan.model.plan import Clusters, Interval, PlanConfig, PlanInput
 from ttplan.model.request import RequestLog
 
 Key = tuple[bool, str]
@@ -239,19 +239,14 @@ def _session(request: RequestLog, number: int) -> RequestLog:
 
 
 def test_effective_clusters_are_the_worse_of_cost_and_requests() -> None:
-    def sums(requests: list[int], baseline: list[int]) -> ClusterSums:
-        zero = np.zeros(len(requests), dtype=np.int64)
-        return ClusterSums(
-            np.array(requests), zero, zero, np.array(baseline), zero, zero[:0], zero[:0], zero[:0]
-        )
+    def described(requests: list[int], baseline: list[int]) -> Clusters:
+        return describe(len(requests), np.array(baseline), np.array(requests))
 
-    equal = describe(sums([5] * 20, [7] * 20))
+    equal = described([5] * 20, [7] * 20)
     assert (equal.count, equal.effective, equal.largest_share) == (20, 20, 0.05)
-    assert describe(sums([5] * 20, [93] + [1] * 19)).effective == pytest.approx(
-        112**2 / (93**2 + 19)
-    )
-    assert describe(sums([93] + [1] * 19, [7] * 20)).largest_share == 93 / 112
-    assert describe(sums([1, 3], [0, 0])).largest_share == 0.75
+    assert described([5] * 20, [93] + [1] * 19).effective == pytest.approx(112**2 / (93**2 + 19))
+    assert described([93] + [1] * 19, [7] * 20).largest_share == 93 / 112
+    assert described([1, 3], [0, 0]).largest_share == 0.75
 
 
 def test_null_is_one_cluster() -> None:

@@ -274,6 +274,35 @@ def test_the_plans_own_way_of_counting_is_kept(
         assert reconciliation.of("cost_per_request_usd").consistent
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("spread", [0.0, 0.6])
+def test_days_that_differ_are_the_unit(tmp_path: Path, spread: float) -> None:
+    """Four weeks before, and one week after, whose answers are longer on some days."""
+    factors = np.exp(spread * np.random.default_rng(7).standard_normal(35))
+
+    def rows(start: datetime, first: int, days: int, *, routed: bool) -> list[dict[str, Any]]:
+        model = "gpt-4o-mini" if routed else "gpt-4o"
+        by_day = (
+            traffic(start + n * DAY, 1, 150, seed=first + n, routed=routed) for n in range(days)
+        )
+        return [
+            row
+            for own, factor in zip(by_day, factors[first:], strict=False)
+            for row in wordier(own, model, float(factor))
+        ]
+
+    ws = opened(tmp_path / "s.duckdb", new_id=lambda: uuid4())
+    before, since = rows(NOW - 28 * DAY, 0, 28, routed=False), rows(NOW, 28, 7, routed=True)
+    ws.import_logs(write(tmp_path / "before.jsonl", before))
+    config = PlanConfig(projection="reference")
+    ws.apply(ws.plan([ROUTE], name="cheaper", prices=PRICES, config=config))
+    ws.import_logs(write(tmp_path / "since.jsonl", since))
+    reconciliation = reconciled(ws)
+    assert reconciliation.interval_unit == ("day" if spread else "minute")
+    assert reconciliation.error is not None
+    assert reconciliation.error.alarm is False
+
+
 @pytest.mark.parametrize("projection", ["reference", "full"])
 def test_projected_figures_are_the_plans_own(
     live: Callable[..., Workspace], projection: Projection

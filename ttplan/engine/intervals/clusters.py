@@ -128,17 +128,15 @@ def _positions(keys: pa.ChunkedArray, ordered: pa.ChunkedArray) -> Ints:
     return as_integers(pc.index_in(keys, value_set=ordered.combine_chunks(), skip_nulls=False))
 
 
-def describe(sums: ClusterSums) -> Clusters:
-    """The number of clusters and of effective ones: by baseline or by requests, whichever is
-    lower."""
-    weights = [w for w in (sums.baseline, sums.requests) if int(w.sum())]
-    totals = [
-        (int(sum(w.tolist())), sum(v * v for v in w.tolist()), max(w.tolist())) for w in weights
-    ]
+def describe(count: int, *series: Amounts, design_effect: float | None = None) -> Clusters:
+    """The number of clusters, the effective one, and the largest share, by the one of several
+    series that is worst: L. Kish, Survey Sampling (1965)."""
+    weights = [[abs(value) for value in values.tolist()] for values in series if values.any()]
     return Clusters(
-        count=len(sums),
-        effective=min((total * total / squares for total, squares, _ in totals), default=0.0),
-        largest_share=max((largest / total for total, _, largest in totals), default=0.0),
+        count=count,
+        effective=min((sum(w) ** 2 / sum(v * v for v in w) for w in weights), default=0.0),
+        largest_share=max((max(w) / sum(w) for w in weights), default=0.0),
+        design_effect=design_effect,
     )
 
 

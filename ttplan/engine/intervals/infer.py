@@ -309,7 +309,7 @@ def _of_clusters(summary: Summary, mapped: ir.Table, spec: ReplaySpec) -> Inferr
     hit = mapped.hit if spec.counts_hits else mapped.cached
     latency = projected_latency(mapped, routed_medians(summary.medians, spec))
     sums = fetch_clusters(mapped, hit, latency)
-    description = describe(sums)
+    description = describe(len(sums), sums.baseline, sums.requests)
     if description.effective < LEAST_EFFECTIVE:
         return Inferred(ConfidenceIntervals(), "none", clusters=description)
     inferred = (

@@ -215,7 +215,8 @@ def _figures(rows: ir.Table, spec: ReplaySpec) -> Figures:
     counts: Counter[int] = Counter()
     for value, count in zip(sums.latency_value.tolist(), sums.latency_count.tolist(), strict=True):
         counts[value] += count
-    told = clusters.describe(sums).effective >= LEAST_EFFECTIVE
+    effective = clusters.describe(len(sums), sums.baseline, sums.requests).effective
+    told = effective >= LEAST_EFFECTIVE
     return Figures(
         requests=requests,
         cost=usd(int(sums.difference.sum())),

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from ttplan.engine.dialects import Amounts, Ints, as_amounts, as_integers
-from ttplan.engine.intervals.clusters import exact_sums, on_grid, step_for
+from ttplan.engine.intervals.clusters import describe, exact_sums, on_grid, step_for
 from ttplan.engine.intervals.moments import Order
 from ttplan.engine.intervals.studentised.hall import Spread, central_sums, effective_number
 from ttplan.engine.summary import PICO
@@ -162,19 +162,8 @@ class UnitSums:
     def describe(self, design_effect: float | None) -> Clusters:
         """The number of units, the effective one, and the largest share, of requests or baseline,
         whichever is worse."""
-        worst: list[tuple[float, float]] = []
-        for name in ("baseline", "requests"):
-            values = [abs(v) for v in self.columns[name].tolist()]
-            total = sum(values)
-            if total:
-                squares = sum(v * v for v in values)
-                worst.append((effective_number(total, squares), max(values) / total))
-        return Clusters(
-            count=len(self),
-            effective=min((effective for effective, _ in worst), default=0.0),
-            largest_share=max((share for _, share in worst), default=0.0),
-            design_effect=design_effect,
-        )
+        amounts = self.columns["baseline"], self.columns["requests"]
+        return describe(len(self), *amounts, design_effect=design_effect)
 
 
 class Grouped(NamedTuple):
