@@ -34,7 +34,7 @@ def test_bad_input_is_one_line_and_keeps_the_store(
         "fraction.jsonl": numbered(2, input_tokens=1.5),
         "nan.csv": numbered(2, cost_usd="NaN"),
         "naive.csv": numbered(2, ts="2026-05-01 12:00:00"),
-        "twice.csv": [*numbered(1, tag="new"), *numbered(1, tag="new")],
+        "twice.csv": [*numbered(1, tag="new"), *numbered(1, tag="x")],
         "changed.csv": numbered(1, tag="other"),
     }
     for name, rows in bad.items():

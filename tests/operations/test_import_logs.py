@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ from tests.logs.generators.files import FIXTURES
 from tests.logs.test_reader import ROW, numbered, write
 from tests.workspace.test_workspace import content, opened
 from ttplan.model.errors import InputError
+from ttplan.operations.logs.check_logs import check_files
+from ttplan.workspace.read_logs import read_logs
 
 
 def test_a_litellm_log_is_imported_once(tmp_path: Path) -> None:
@@ -70,8 +74,8 @@ def test_a_repeated_row_is_named_with_both_rows(tmp_path: Path) -> None:
     assert reasons["id: the same row again"] == (
         f"{folder / 'b.jsonl'} row 2: y, as in {folder / 'a.jsonl'} row 3",
     )
-    assert reasons["id: another row has it; the first was taken"] == (
-        f"{folder / 'b.jsonl'} row 3: x, as in {folder / 'a.jsonl'} row 1, another output_tokens",
+    assert reasons["id: another state of the same answer; the last or largest was taken"] == (
+        f"{folder / 'a.jsonl'} row 1: x, as in {folder / 'b.jsonl'} row 3, another output_tokens",
     )
     assert [(Path(file.path).name, file.rows) for file in report.files] == [
         ("a.jsonl", 3),
@@ -79,13 +83,34 @@ def test_a_repeated_row_is_named_with_both_rows(tmp_path: Path) -> None:
     ]
 
 
-def test_repeats_refuse_a_file(tmp_path: Path) -> None:
+def test_equal_rows_count_once_and_others_refuse_a_file(tmp_path: Path) -> None:
     workspace = opened(tmp_path / "s.duckdb")
     before = content(tmp_path / "s.duckdb")
-    path = write(tmp_path / "log.csv", [*numbered(3), numbered(1)[0]])
-    with pytest.raises(InputError, match=r"is in row 1 and in row 4, the same row again"):
+    path = write(tmp_path / "log.jsonl", [*numbered(3), numbered(1)[0] | {"tag": "other"}])
+    with pytest.raises(InputError, match=r"is in row 1 and in row 4, with another tag"):
         workspace.import_logs(path)
     assert content(tmp_path / "s.duckdb") == before
+    report = workspace.import_logs(write(path, [*numbered(3), numbered(1)[0]]))
+    assert (report.added, report.used, report.unusable) == (3, 3, 1)
+    assert report.skipped[0].reason == "id: the same row again"
+
+
+def test_the_last_state_of_an_answer_is_imported_and_checked(tmp_path: Path) -> None:
+    states = [ROW | {"id": "x", "output_tokens": n, "cost_usd": 0.9} for n in (1, 1, 527)]
+    path = write(tmp_path / "log.jsonl", [*states, ROW | {"id": "y"}])
+    workspace = opened(tmp_path / "s.duckdb")
+    report = workspace.import_logs(path)
+    assert (report.added, report.rows, report.unusable) == (2, 4, 2)
+    assert all("2 requests" in line or "1 request" in line for line in report.findings)
+    logs = read_logs(path)
+    assert sorted(logs.table["output_tokens"].to_pylist()) == [ROW["output_tokens"], 527]
+    diagnosis = check_files([path], at=datetime(2027, 1, 1, tzinfo=UTC))
+    assert (diagnosis.rows, diagnosis.recorded_usd) == (
+        2,
+        Decimal(1),
+    )
+    assert any("the last or largest was taken" in note for note in diagnosis.notes)
+    assert workspace.import_logs(path).added == 0
 
 
 def test_a_line_that_is_not_json_can_be_skipped(tmp_path: Path) -> None:

@@ -392,22 +392,41 @@ def test_the_organisation_is_set_once(store: Store) -> None:
 
 def test_requests_are_added_once(store: Store) -> None:
     with store.transaction() as tx:
-        assert tx.add_requests([rows(1, 2), rows(3)], ORG) == (3, 0, ())
+        assert tx.add_requests([rows(1, 2), rows(3)], ORG) == (3, 0, (), ())
     with store.transaction() as tx:
-        assert tx.add_requests([rows(2, 4)], ORG) == (1, 1, ())
+        assert tx.add_requests([rows(2, 4)], ORG) == (1, 1, (), ())
     with store.read() as snapshot:
         assert snapshot.request_count() == 4
         assert snapshot.request_orgs() == [ORG]
 
 
-def test_a_repeated_request_id_is_refused(store: Store) -> None:
-    with (
-        pytest.raises(InputError, match=r"is in row 1 and in row 3, the same row again; expected"),
-        store.transaction() as tx,
-    ):
-        tx.add_requests([rows(1, 2), rows(1)], ORG)
+def test_an_equal_row_again_is_left_out_and_counted(store: Store) -> None:
+    with store.transaction() as tx:
+        result = tx.add_requests([rows(1, 2), rows(1)], ORG)
+    assert result == (2, 0, (("repeated", 1, ((str(UUID(int=1)), 2, 0, None),)),), ())
     with store.read() as snapshot:
-        assert snapshot.request_count() == 0
+        assert snapshot.request_count() == 2
+
+
+def test_the_fullest_state_of_an_answer_is_kept(store: Store) -> None:
+    states = [rows(7, output_tokens=n) for n in (1, 1, 9, 4)]
+    with store.transaction() as tx:
+        result = tx.add_requests([rows(1), *states, rows(8)], ORG)
+    assert (result.added, result.already_there) == (3, 0)
+    (left_out,) = result.conflicts
+    assert (left_out.kind, left_out.rows) == ("snapshot", 3)
+    assert left_out.examples[0] == (str(UUID(int=7)), 1, 3, "output_tokens")
+    with store.read() as snapshot:
+        kept = {row["id"]: row for row in fetch(snapshot.requests()).to_pylist()}
+    assert sorted(UUID(str(id_)).int for id_ in kept) == [1, 7, 8]
+    outputs = {UUID(str(id_)).int: row["output_tokens"] for id_, row in kept.items()}
+    assert outputs[7] == 9
+    # The same states again add nothing; other content of a stored id is still refused.
+    with store.transaction() as tx:
+        again = tx.add_requests([*states], ORG)
+    assert (again.added, again.already_there, again.changed) == (0, 1, ())
+    with pytest.raises(ConflictingRequests, match="output_tokens"), store.transaction() as tx:
+        tx.add_requests([rows(7, output_tokens=99)], ORG)
 
 
 def test_a_stored_id_with_other_content_is_refused_by_field(store: Store) -> None:
@@ -433,17 +452,18 @@ def test_conflicting_rows_are_skipped_on_request_and_counted(store: Store) -> No
         2,
         1,
         (
-            ("repeated", 1, ((str(UUID(int=9)), 62, 40, None),)),
             (
-                "repeated differently",
+                "snapshot",
                 2,
                 (
                     (str(UUID(int=3)), 50, 41, "output_tokens"),
                     (str(UUID(int=3)), 51, 41, "output_tokens"),
                 ),
             ),
+            ("repeated", 1, ((str(UUID(int=9)), 62, 40, None),)),
             ("changed", 1, ((str(UUID(int=2)), 61, None, "tag"),)),
         ),
+        (str(UUID(int=2)),),
     )
     with store.read() as snapshot:
         assert snapshot.request_count() == 4

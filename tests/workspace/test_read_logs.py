@@ -40,7 +40,7 @@ def test_repeats_are_refused_or_left_out_and_counted(tmp_path: Path) -> None:
     path = write(tmp_path / "log.csv", rows)
     with pytest.raises(
         InputError,
-        match=r"log\.csv: the request id 'a' is in row 1 and in row 3, the same row again",
+        match=r"log\.csv: the request id 'b' is in row 2 and in row 4, with another tag",
     ):
         ttplan.read_logs(path)
     logs = ttplan.read_logs(path, on_bad_rows="skip")

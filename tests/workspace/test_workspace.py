@@ -156,7 +156,7 @@ def test_rows_that_cannot_be_used_leave_the_store_as_it_was(
     )
     with pytest.raises(InputError, match="1 of 6 rows cannot be used"):
         workspace.import_logs(log)
-    twice = write(tmp_path / "twice.jsonl", [*numbered(2), *numbered(1)])
+    twice = write(tmp_path / "twice.jsonl", [*numbered(2), *numbered(1, tag="x")])
     with pytest.raises(
         InputError, match=r"twice\.jsonl: the request id .* is in row 1 and in row 3"
     ):

@@ -94,7 +94,7 @@ FINDING_KINDS: dict[str, FindingKind] = {
     ),
     "repeated_id": FindingKind(
         "the same id in several rows",
-        "requests count twice; an import refuses them",
+        "requests count twice; an import refuses them if they differ",
         "export again, or keep one row of each id",
     ),
     "logged_twice": FindingKind(

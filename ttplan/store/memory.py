@@ -30,8 +30,11 @@ from ttplan.model.stored_plan import (
 )
 from ttplan.store.plan_summary import summary_row, summary_schema
 from ttplan.store.protocol import (
+    KINDS,
     MAX_EXAMPLES,
     MIN_ID_PREFIX,
+    REFUSED,
+    SAME_ANSWER,
     ConflictKind,
     EditedColumn,
     EntryFilter,
@@ -176,47 +179,47 @@ class MemoryTransaction(MemorySnapshot):
     def add_requests(
         self, batches: Iterable[pa.RecordBatch], org_id: UUID, on_conflict: OnConflict = "refuse"
     ) -> IngestResult:
-        arrived: dict[str, dict[str, Any]] = {}
-        positions: dict[str, int] = {}
-        examples: dict[ConflictKind, list[RowConflict]] = {
-            "repeated": [],
-            "repeated differently": [],
-            "changed": [],
-        }
+        groups: dict[str, list[tuple[int, dict[str, Any]]]] = {}
         count = known = 0
         for batch in batches:
             names = [name for name in batch.schema.names if name != "row"]
             self._state.request_schema = batch.select(names).schema
             for row in batch.to_pylist():
-                id_, position = row["id"], row.pop("row", count)
+                position = row.pop("row", count)
                 row["org_id"] = row["org_id"] or str(org_id)
+                groups.setdefault(row["id"], []).append((position, row))
                 count += 1
-                if id_ in arrived:
-                    differs = _first_difference(row, arrived[id_])
-                    kind: ConflictKind = "repeated" if differs is None else "repeated differently"
+        examples: dict[ConflictKind, list[RowConflict]] = {kind: [] for kind in KINDS}
+        stored, new, changed = self._state.requests, {}, []
+        for id_, rows in groups.items():
+            place, kept = _fullest(rows)
+            for position, row in rows:
+                if row is not kept:
+                    differs = _first_difference(row, kept)
+                    kind: ConflictKind = "repeated"
+                    if differs is not None:
+                        is_alike = _answer(row) == _answer(rows[0][1])
+                        kind = "snapshot" if is_alike else "repeated differently"
                     name = row["source_id"] or id_
-                    examples[kind].append(RowConflict(name, position, positions[id_], differs))
-                else:
-                    arrived[id_], positions[id_] = row, position
-        stored = self._state.requests
-        for id_ in arrived.keys() & stored.keys():
-            row = arrived.pop(id_)
-            differs = _first_difference(row, stored[id_])
-            if differs is None:
+                    examples[kind].append(RowConflict(name, position, place, differs))
+            if id_ not in stored:
+                new[id_] = kept
+            elif (differs := _first_difference(kept, stored[id_])) is None:
                 known += 1
             else:
-                name = row["source_id"] or id_
-                examples["changed"].append(RowConflict(name, positions[id_], None, differs))
-        examples["changed"].sort(key=lambda conflict: conflict.row)
+                changed.append(id_)
+                name = kept["source_id"] or id_
+                examples["changed"].append(RowConflict(name, place, None, differs))
         conflicts = tuple(
-            RowConflicts(kind, len(rows), tuple(rows[:MAX_EXAMPLES]))
-            for kind, rows in examples.items()
-            if rows
+            RowConflicts(kind, len(found), tuple(sorted(found, key=lambda c: c.row)[:MAX_EXAMPLES]))
+            for kind, found in examples.items()
+            if found
         )
-        if conflicts and on_conflict == "refuse":
-            raise conflict_error(conflicts[0])
-        self._state.requests |= arrived
-        return IngestResult(len(arrived), known, conflicts)
+        refused = [conflict for conflict in conflicts if conflict.kind in REFUSED]
+        if refused and on_conflict == "refuse":
+            raise conflict_error(refused[0])
+        self._state.requests |= new
+        return IngestResult(len(new), known, conflicts, tuple(changed))
 
     def add_plan(self, run: StoredPlan) -> None:
         if run.plan_id in self._state.plans:
@@ -415,6 +418,16 @@ def _entry_matches(record: StoredEntry, filters: EntryFilter) -> bool:
         and (filters.since is None or timestamp >= filters.since)
         and (filters.until is None or timestamp < filters.until)
     )
+
+
+def _answer(row: dict[str, Any]) -> list[Any]:
+    return [row[name] for name in SAME_ANSWER]
+
+
+def _fullest(rows: list[tuple[int, dict[str, Any]]]) -> tuple[int, dict[str, Any]]:
+    """The last or largest of the states of the answer that the first row has."""
+    alike = [entry for entry in rows if _answer(entry[1]) == _answer(rows[0][1])]
+    return max(alike, key=lambda entry: (entry[1]["output_tokens"], entry[1]["ts"]))
 
 
 def _first_difference(row: dict[str, Any], other: dict[str, Any]) -> str | None:

@@ -71,7 +71,15 @@ MIN_ID_PREFIX = 4
 """How many characters of a plan's id are enough to find it, if no other plan has them."""
 MAX_EXAMPLES = 3
 OnConflict = Literal["refuse", "skip"]
-ConflictKind = Literal["repeated", "repeated differently", "changed"]
+ConflictKind = Literal["snapshot", "repeated", "repeated differently", "changed"]
+"""A row is an unfinished state of the answer that another row has; equal to another row; different
+from another row with its id; different from the stored row with its id."""
+KINDS: tuple[ConflictKind, ...] = ("snapshot", "repeated", "repeated differently", "changed")
+REFUSED: tuple[ConflictKind, ...] = ("repeated differently", "changed")
+"""The kinds that are an error unless they are skipped; the others are left out and counted."""
+SAME_ANSWER = ("provider", "model", "input_tokens", "cached_tokens", "tag")
+"""The columns in which states of one answer agree: loggers write a streamed answer several times
+under one id. The last or largest is kept."""
 
 
 class RowConflict(NamedTuple):
@@ -97,12 +105,13 @@ class RowConflicts(NamedTuple):
 
 
 class IngestResult(NamedTuple):
-    """How many rows were added, how many equal ones were stored already, and the conflicts that
-    were left out."""
+    """How many rows were added, how many equal ones were stored already, the conflicts that were
+    left out, and the ids of rows that the store has with another content."""
 
     added: int
     already_there: int
     conflicts: tuple[RowConflicts, ...] = ()
+    changed: tuple[str, ...] = ()
 
 
 class ConflictingRequests(InputError):
@@ -127,10 +136,9 @@ def conflict_error(
             "same row, or a new id. Logged requests are never replaced",
             conflicts,
         )
-    how = "the same row again" if first.differs is None else f"with another {first.differs}"
     return ConflictingRequests(
         f"the request id {first.id!r} is in {describe_row(first.earlier)} and in {row}, "
-        f"{how}{others}; expected each id "
+        f"with another {first.differs}{others}; expected each id "
         "once. Leave out the later ones with on_bad_rows='skip'",
         conflicts,
     )

@@ -22,8 +22,11 @@ from ttplan.model.errors import InputError
 from ttplan.operations.logs.check_logs import check_table
 from ttplan.operations.logs.import_logs import skipped_rows
 from ttplan.prices.book import PriceSource
+from ttplan.store.duckdb.repeats import digest_sql, repeats_sql
 from ttplan.store.protocol import (
+    KINDS,
     MAX_EXAMPLES,
+    REFUSED,
     ConflictKind,
     RowConflict,
     RowConflicts,
@@ -136,8 +139,9 @@ def read_logs(
         batches = list(log.batches(monitor.count, numbered=True))
         rows = pa.Table.from_batches(batches, REQUEST_SCHEMA.append(pa.field("row", pa.int64())))
         kept, repeats = _without_repeats(rows)
-        if repeats and on_bad_rows == "refuse":
-            raise InputError(f"{log.name}: {conflict_error(repeats[0], log.location)}")
+        refused = [conflicts for conflicts in repeats if conflicts.kind in REFUSED]
+        if refused and on_bad_rows == "refuse":
+            raise InputError(f"{log.name}: {conflict_error(refused[0], log.location)}")
         report = log.report()
         skipped = (*report.skipped, *(skipped_rows(rows, log.location) for rows in repeats))
         findings: tuple[str, ...] = ()
@@ -151,31 +155,29 @@ def read_logs(
 
 
 def _without_repeats(rows: pa.Table) -> tuple[pa.Table, list[RowConflicts]]:
-    """The first row of each id, and the rows that repeat an id."""
-    ids = pa.table({"id": rows["id"], "number": pa.array(range(rows.num_rows), pa.int64())})
+    """One row of each id, the fullest state of an answer, and the rows that were left out."""
+    places = pa.array(range(rows.num_rows), pa.int64())
+    names = [name for name in REQUEST_SCHEMA.names if name != "embedding"]
     with duckdb.connect() as connection:
-        connection.register("ids", ids)
+        connection.register("logged", rows.select(names).append_column("place", places))
+        entries = f"(SELECT *, {digest_sql(names)} AS digest FROM logged)"  # noqa: S608
         repeats = connection.execute(
-            "SELECT number, first FROM (SELECT number, min(number) OVER (PARTITION BY id) AS first"
-            " FROM ids) WHERE number > first ORDER BY number"
+            f"SELECT place, first, kind FROM {repeats_sql(entries)} WHERE kind <> 'kept'"  # noqa: S608
+            " ORDER BY place"
         ).fetchall()
     if not repeats:
         return rows.drop_columns(["row"]), []
     counts: Counter[ConflictKind] = Counter()
     examples: dict[ConflictKind, list[RowConflict]] = defaultdict(list)
-    for number, first in repeats:
-        row, earlier = (rows.slice(n, 1).to_pylist()[0] for n in (number, first))
-        differs = next((name for name in REQUEST_SCHEMA.names if row[name] != earlier[name]), None)
-        kind: ConflictKind = "repeated" if differs is None else "repeated differently"
+    for place, kept_place, kind in repeats:
         counts[kind] += 1
         if len(examples[kind]) < MAX_EXAMPLES:
-            conflict = RowConflict(
-                row["source_id"] or row["id"], row["row"], earlier["row"], differs
-            )
-            examples[kind].append(conflict)
-    repeated = pa.array([number for number, _ in repeats], pa.int64())
-    kept = rows.filter(pc.invert(pc.is_in(ids["number"], value_set=repeated)))
-    kinds: tuple[ConflictKind, ...] = ("repeated", "repeated differently")
-    return kept.drop_columns(["row"]), [
-        RowConflicts(kind, counts[kind], tuple(examples[kind])) for kind in kinds if counts[kind]
+            row, kept = (rows.slice(n, 1).to_pylist()[0] for n in (place, kept_place))
+            differs = next((name for name in REQUEST_SCHEMA.names if row[name] != kept[name]), None)
+            name = row["source_id"] or row["id"]
+            examples[kind].append(RowConflict(name, row["row"], kept["row"], differs))
+    repeated = pa.array([place for place, _, _ in repeats], pa.int64())
+    left = rows.filter(pc.invert(pc.is_in(places, value_set=repeated)))
+    return left.drop_columns(["row"]), [
+        RowConflicts(kind, counts[kind], tuple(examples[kind])) for kind in KINDS if counts[kind]
     ]

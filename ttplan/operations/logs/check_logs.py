@@ -22,9 +22,17 @@ from ttplan.logs.usage_columns import UNEXPLAINED
 from ttplan.model.errors import InputError
 from ttplan.model.results.diagnosis import Diagnosis
 from ttplan.prices.book import PriceBook, PriceSource
-from ttplan.store.protocol import Store
+from ttplan.store.duckdb.repeats import digest_sql, repeats_sql
+from ttplan.store.protocol import ConflictKind, Store
 from ttplan.util.paths import PathLike
 
+LEFT_OUT: dict[ConflictKind, str] = {
+    "snapshot": "id: another state of the same answer; the last or largest was taken",
+    "repeated": "id: the same row again",
+    "repeated differently": "id: another row has it; the first was taken",
+    "changed": "id: it is in the store with another content, which stays",
+}
+"""Why rows that repeat an id are left out."""
 MEMORY_LIMIT = "1GB"
 """Memory that DuckDB may use for rows to check."""
 
@@ -65,12 +73,39 @@ class RowBuffer:
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """The batches, unchanged."""
         for batch in batches:
-            self._connection.register("batch", batch.select(list(CHECKED_COLUMNS)))
+            numbers = pa.array(range(self.rows, self.rows + batch.num_rows), pa.int64())
+            rows = batch.select(list(CHECKED_COLUMNS)).append_column("place", numbers)
+            self._connection.register("batch", rows)
             self._connection.execute("CREATE TABLE IF NOT EXISTS requests AS FROM batch LIMIT 0")
             self._connection.execute("INSERT INTO requests FROM batch")
             self._connection.unregister("batch")
             self.rows += batch.num_rows
             yield batch
+
+    def leave_out_repeats(self, changed: Sequence[str] | None = None) -> dict[ConflictKind, int]:
+        """Leave out rows that are equal to another one, or an unfinished state of its answer; how
+        many, by kind.
+
+        After an import also those that repeat an id with other content, and those whose id is one
+        of `changed`.
+        """
+        if not self.rows:
+            return {}
+        columns = list(CHECKED_COLUMNS)
+        entries = f"(SELECT *, {digest_sql(columns)} AS digest FROM requests)"  # noqa: S608
+        self._connection.execute(f"CREATE TEMP TABLE repeats AS FROM {repeats_sql(entries)}")
+        kinds = "('kept', 'repeated differently')" if changed is None else "('kept')"
+        left_out = f"FROM repeats WHERE kind NOT IN {kinds}"
+        counts = self._connection.execute(f"SELECT kind, count(*) {left_out} GROUP BY 1").fetchall()
+        self._connection.execute(
+            f"DELETE FROM requests WHERE place IN (SELECT place {left_out})"  # noqa: S608
+        )
+        if changed:
+            self._connection.execute(
+                "DELETE FROM requests WHERE id IN (SELECT unnest($ids))", {"ids": list(changed)}
+            )
+        ((self.rows,),) = self._connection.execute("SELECT count(*) FROM requests").fetchall()
+        return dict(counts)
 
     def check(
         self,
@@ -131,6 +166,10 @@ def check_files(
                 if decided.reason != UNEXPLAINED
             ]
         log_name = ", ".join(map(str, paths))
+        notes += [
+            f"{log_name}: {count:,} rows left out: {LEFT_OUT[kind]}."
+            for kind, count in sorted(buffer.leave_out_repeats().items())
+        ]
         return buffer.check(log=log_name, book=book, totals=totals, at=at, notes=notes)
 
 

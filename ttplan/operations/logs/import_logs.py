@@ -16,11 +16,10 @@ from ttplan.logs.reader import LogReader
 from ttplan.logs.report import ReadReport, SkippedRows
 from ttplan.logs.source import ReadOptions
 from ttplan.model.errors import InputError
-from ttplan.operations.logs.check_logs import RowBuffer
+from ttplan.operations.logs.check_logs import LEFT_OUT, RowBuffer
 from ttplan.prices.book import PriceBook, PriceSource
 from ttplan.store.protocol import (
     ConflictingRequests,
-    ConflictKind,
     RowConflicts,
     Store,
     Transaction,
@@ -29,12 +28,6 @@ from ttplan.store.protocol import (
 from ttplan.store.transactions import retry_on_conflict
 from ttplan.util.monitor import show_progress
 from ttplan.util.paths import PathLike
-
-_CONFLICT_REASONS: dict[ConflictKind, str] = {
-    "repeated": "id: the same row again",
-    "repeated differently": "id: another row has it; the first was taken",
-    "changed": "id: it is in the store with another content, which stays",
-}
 
 
 @dataclass(frozen=True)
@@ -95,6 +88,8 @@ def import_logs(
                 _set_org(tx, log.name, default_org)
             # The transaction is over: checking the rows does not block other writers.
             findings: tuple[str, ...] = ()
+            if buffer is not None:
+                buffer.leave_out_repeats(result.changed)
             if buffer is not None and buffer.rows:
                 findings = finding_lines(buffer.check(log=log.name, book=book, at=at))
             report = log.report()
@@ -121,7 +116,7 @@ def skipped_rows(conflicts: RowConflicts, location: Callable[[int], str]) -> Ski
         differs = "" if row.differs is None else f", another {row.differs}"
         examples.append(f"{location(row.row)}: {row.id}, as in {other}{differs}")
     return SkippedRows(
-        reason=_CONFLICT_REASONS[conflicts.kind], rows=conflicts.rows, examples=tuple(examples)
+        reason=LEFT_OUT[conflicts.kind], rows=conflicts.rows, examples=tuple(examples)
     )
 
 

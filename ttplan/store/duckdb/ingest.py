@@ -1,7 +1,8 @@
 """Adds request rows to a DuckDB store, within its transaction.
 
 Rows with a new id are inserted at once; rows whose id is taken go to a temporary table and are
-compared at the end. If they are refused, the transaction rolls back. Rows pass through in pieces:
+compared at the end. Of several states of one answer the fullest replaces the first. If rows are
+refused, the transaction rolls back. Rows pass through in pieces:
 only their ids are all kept, in a temporary table that spills to disk if it exceeds the memory
 limit.
 """
@@ -15,8 +16,9 @@ from uuid import UUID
 
 import duckdb
 
-from ttplan.store.protocol import IngestResult, OnConflict
-from ttplan.store.sql.ingest import CLASSIFY, RequestIngest
+from ttplan.store.duckdb.repeats import digest_sql, repeats_sql
+from ttplan.store.protocol import SAME_ANSWER, IngestResult, OnConflict
+from ttplan.store.sql.ingest import RequestIngest
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -66,6 +68,7 @@ class DuckDBIngest(RequestIngest):
             if taken:
                 self._judge()
                 result = self._result(total - taken)
+                self._replace_snapshots()
             self._drop()
         return result
 
@@ -121,25 +124,50 @@ class DuckDBIngest(RequestIngest):
         return int(piece.num_rows)
 
     def _judge(self) -> None:
-        """Compare the rows whose ids were taken with the row that came first, by digests of
-        their content."""
-        forth, back = ", ".join(self._columns), ", ".join(reversed(self._columns))
-        # 128 bits: two 64-bit hashes, over the columns in either order.
-        digest = f"{{a: hash({forth}), b: hash({back})}} AS digest"
+        """Find the row of each taken id that is kept, and compare it with the stored row."""
+        digest, same = digest_sql(self._columns), ", ".join(SAME_ANSWER)
         self._rows(
             "CREATE TEMP TABLE firsts AS SELECT id, min(place) AS first FROM ids SEMI JOIN taken "
             "USING (id) GROUP BY id"
         )
         # The first row of an id is in `requests`, or in `taken` if the store had its id before.
+        content = f"ts, output_tokens, {same}, {digest} AS digest"
         self._rows(
-            f"CREATE TEMP TABLE judged AS SELECT place, first, {CLASSIFY} AS kind "  # noqa: S608
-            "FROM "
-            "(SELECT t.place, f.first, t.digest IS DISTINCT FROM coalesce(b.digest, r.digest) AS "
-            "differs "
-            f"FROM (SELECT id, place, {digest} FROM taken) t JOIN firsts f USING (id) "
-            f"JOIN (SELECT id, {digest} FROM requests SEMI JOIN firsts USING (id)) r USING (id) "
-            f"LEFT JOIN (SELECT place, {digest} FROM taken) b ON b.place = f.first AND t.place > "
-            "f.first)"
+            f"CREATE TEMP TABLE entries AS SELECT id, place, {content} FROM taken "  # noqa: S608
+            f"UNION ALL SELECT id, first AS place, {content} FROM requests JOIN "
+            "(FROM firsts ANTI JOIN taken ON place = first) USING (id)"
+        )
+        self._rows(
+            f"CREATE TEMP TABLE repeats AS FROM {repeats_sql('entries')} UNION ALL "  # noqa: S608
+            "SELECT place, place, 'kept' FROM entries WHERE id IN "
+            "(SELECT id FROM entries GROUP BY id HAVING count(*) = 1)"
+        )
+        stored = (
+            f"(SELECT id, {digest} AS stored FROM requests SEMI JOIN "  # noqa: S608
+            "(FROM firsts SEMI JOIN taken ON place = first) USING (id))"
+        )
+        self._rows(
+            "CREATE TEMP TABLE judged AS SELECT place, first, CASE WHEN kind <> 'kept' THEN kind "  # noqa: S608
+            "WHEN digest = stored THEN 'known' ELSE 'changed' END AS kind FROM repeats "
+            f"JOIN entries USING (place) LEFT JOIN {stored} USING (id) "
+            "WHERE kind <> 'kept' OR stored IS NOT NULL"
+        )
+
+    def _replace_snapshots(self) -> None:
+        """Put the row of each new id that is kept in the place of its first one."""
+        kept = (
+            "(SELECT place FROM repeats WHERE kind = 'kept'"
+            " AND place NOT IN (SELECT place FROM judged))"
+        )
+        if not self._count(f"taken SEMI JOIN {kept} USING (place)"):
+            return
+        self._rows(
+            "DELETE FROM requests WHERE id IN "  # noqa: S608
+            f"(SELECT id FROM taken SEMI JOIN {kept} USING (place))"
+        )
+        self._rows(
+            "INSERT INTO requests BY NAME SELECT * EXCLUDE (row, place) FROM taken "  # noqa: S608
+            f"SEMI JOIN {kept} USING (place)"
         )
 
     def _arrived(self, place: int) -> dict[str, Any]:
@@ -154,7 +182,7 @@ class DuckDBIngest(RequestIngest):
         return int(self._rows(f"SELECT count(*) FROM {table}")[0][0])  # noqa: S608
 
     def _drop(self) -> None:
-        for table in ("taken", "ids", "known", "firsts", "judged"):
+        for table in ("taken", "ids", "known", "firsts", "entries", "repeats", "judged"):
             self._rows(f"DROP TABLE IF EXISTS temp.{table}")
         if self._registered:
             self._connection.unregister("piece")

@@ -17,8 +17,8 @@ import pyarrow.csv as csv
 
 from ttplan.model.errors import InputError
 from ttplan.store.postgres.connection import Connection
-from ttplan.store.protocol import IngestResult, OnConflict
-from ttplan.store.sql.ingest import CLASSIFY, RequestIngest
+from ttplan.store.protocol import SAME_ANSWER, IngestResult, OnConflict
+from ttplan.store.sql.ingest import RequestIngest
 
 _POSITIONS = ("place", "row")
 """Columns that are not stored: the number of a row within the call, and within its log."""
@@ -79,20 +79,30 @@ class PostgresIngest(RequestIngest):
             )
 
     def _judge(self) -> None:
-        """Compare the rows whose ids are taken with the first row of the id, in this log or in
-        the store."""
-        a, b = (", ".join(f"{table}.{name}" for name in self._columns) for table in "ab")
-        compared = f"SELECT a.place, p.first, ({a}) IS DISTINCT FROM ({b}) AS differs"  # noqa: S608
+        """Find the row of each taken id that is kept, and compare it with the stored row."""
+        row, kept, stored = (
+            ", ".join(f"{table}.{name}" for name in self._columns) for table in "awb"
+        )
+        same, first = (", ".join(f"{table}.{name}" for name in SAME_ANSWER) for table in "af")
+        is_alike = f"({same}) IS NOT DISTINCT FROM ({first})"
         self._run(
             "CREATE TEMP TABLE judged ON COMMIT DROP AS WITH placed AS ("  # noqa: S608
-            "SELECT place, min(place) OVER (PARTITION BY org_id, id) AS first FROM "
-            "pg_temp.arrived) "
-            f"SELECT place, first, {CLASSIFY} AS kind FROM ("
-            f"{compared} FROM placed p JOIN pg_temp.arrived a USING (place) "
-            "JOIN pg_temp.arrived b ON b.place = p.first WHERE p.place > p.first UNION ALL "
-            f"{compared} FROM placed p JOIN pg_temp.arrived a USING (place) "
-            "JOIN ttplan.requests b ON b.org_id = a.org_id AND b.id = a.id WHERE p.place = "
-            "p.first) compared"
+            "SELECT place, min(place) OVER (PARTITION BY org_id, id) AS first, "
+            "count(*) OVER (PARTITION BY org_id, id) AS n FROM pg_temp.arrived), "
+            f"alike AS (SELECT p.place, p.first, a.org_id, a.id, a.output_tokens, a.ts, {is_alike} "
+            "AS is_alike FROM placed p JOIN pg_temp.arrived a USING (place) "
+            "JOIN pg_temp.arrived f ON f.place = p.first WHERE p.n > 1), "
+            "ranked AS (SELECT place, is_alike, first_value(place) OVER (PARTITION BY org_id, id "
+            "ORDER BY is_alike DESC, output_tokens DESC, ts DESC, place) AS first FROM alike) "
+            "SELECT r.place, r.first, CASE "
+            f"WHEN ({row}) IS NOT DISTINCT FROM ({kept}) THEN 'repeated' "
+            "WHEN r.is_alike THEN 'snapshot' ELSE 'repeated differently' END AS kind "
+            "FROM ranked r JOIN pg_temp.arrived a USING (place) "
+            "JOIN pg_temp.arrived w ON w.place = r.first WHERE r.place <> r.first "
+            "UNION ALL SELECT a.place, a.place, CASE "
+            f"WHEN ({row}) IS DISTINCT FROM ({stored}) THEN 'changed' ELSE 'known' END "
+            "FROM pg_temp.arrived a JOIN ttplan.requests b ON b.org_id = a.org_id AND b.id = a.id "
+            "WHERE a.place NOT IN (SELECT place FROM ranked WHERE place <> first)"
         )
 
     def _arrived(self, place: int) -> dict[str, Any]:

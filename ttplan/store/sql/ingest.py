@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from ttplan.store.protocol import (
+    KINDS,
     MAX_EXAMPLES,
+    REFUSED,
     ConflictKind,
     IngestResult,
     OnConflict,
@@ -17,21 +19,13 @@ from ttplan.store.protocol import (
     conflict_error,
 )
 
-KINDS: tuple[ConflictKind, ...] = ("repeated", "repeated differently", "changed")
-CLASSIFY = (
-    "CASE WHEN place > first THEN CASE WHEN differs THEN 'repeated differently' ELSE 'repeated' "
-    "END "
-    "WHEN differs THEN 'changed' ELSE 'known' END"
-)
-"""SQL of the kind of a row whose id is taken, by an earlier row of the log or in the store."""
-
 
 class RequestIngest(ABC):
     """The rows of one call of `add_requests`.
 
     A back end loads the rows and fills the temporary table `judged` with those whose id is taken:
-    `place` (the number of the row within the call), `first` (the place of the first row with its
-    id) and `kind`, which is a `ConflictKind`, or 'known' if the store has the same row.
+    `place` (the number of the row within the call), `first` (the place of the row of its id that is
+    kept) and `kind`, which is a `ConflictKind`, or 'known' if the store has the same row.
     """
 
     temp: ClassVar[str]
@@ -59,7 +53,11 @@ class RequestIngest(ABC):
         conflicts = tuple(conflicts for conflicts in by_kind if conflicts is not None)
         query = f"SELECT count(*) FROM {self.temp}judged WHERE kind = 'known'"  # noqa: S608
         known = self._rows(query)
-        return IngestResult(added, known[0][0], conflicts)
+        changed: tuple[str, ...] = ()
+        if any(conflict.kind == "changed" for conflict in conflicts):
+            places = self._rows(f"SELECT place FROM {self.temp}judged WHERE kind = 'changed'")  # noqa: S608
+            changed = tuple(str(self._arrived(place)["id"]) for (place,) in places)
+        return IngestResult(added, known[0][0], conflicts, changed)
 
     def _conflicts(self, kind: ConflictKind) -> RowConflicts | None:
         rows = self._rows(
@@ -71,15 +69,15 @@ class RequestIngest(ABC):
             return None
         examples = tuple(self._example(place, first) for place, first, _ in rows)
         conflicts = RowConflicts(kind, rows[0][2], examples)
-        if self._on_conflict == "refuse":
+        if self._on_conflict == "refuse" and kind in REFUSED:
             raise conflict_error(conflicts)
         return conflicts
 
     def _example(self, place: int, first: int) -> RowConflict:
         row = self._arrived(place)
-        other = self._arrived(first) if first < place else self._stored(row)
+        other = self._arrived(first) if first != place else self._stored(row)
         differs = next((name for name in self._columns if row[name] != other[name]), None)
-        earlier = other["row"] if first < place else None
+        earlier = other["row"] if first != place else None
         return RowConflict(row["source_id"] or str(row["id"]), row["row"], earlier, differs)
 
     def _one(self, table: str, *more: str) -> dict[str, Any]:
