@@ -16,6 +16,7 @@ import pytest
 from tests.logs.generators.calls import Call
 from tests.logs.generators.files import FIXTURES
 from tests.logs.generators.providers import PROFILE, REGION, gateway_calls, provider_calls
+from tests.logs.generators.traces import table
 from tests.logs.reading import check, counted, plain, read, read_fixture
 
 WITHOUT_COST = {"cost_usd": None, "recorded_cost_usd": None}
@@ -131,6 +132,28 @@ def test_every_row_is_accounted_for(
     assert (report.format, report.used) == (log_format, len(calls))
     assert len(counted(report)) == others
     assert sum(counted(report).values()) == report.rows - report.used
+
+
+@pytest.mark.parametrize(
+    ("name", "calls", "expected"),
+    [
+        ("vertex-logs.jsonl.gz", provider_calls("google"), of_vertex),
+        ("cloudflare-logs.json.gz", gateway_calls(), of_cloudflare),
+        ("bedrock-s3.json.gz", provider_calls("anthropic"), of_bedrock),
+    ],
+)
+def test_rows_are_read_from_columns(
+    name: str, calls: list[Call], expected: Callable[[Call], dict[str, Any]], tmp_path: Path
+) -> None:
+    text = gzip.decompress((FIXTURES / name).read_bytes()).decode()
+    made = json.loads(text)["result"] if name[0] == "c" else map(json.loads, text.splitlines())
+    path = tmp_path / "rows.csv"
+    path.write_text(
+        table(
+            {k: json.dumps(v) if isinstance(v, dict) else v for k, v in row.items()} for row in made
+        )
+    )
+    check(read(path)[0], calls, expected)
 
 
 def test_a_batch_without_times_has_those_of_its_file(tmp_path: Path) -> None:

@@ -38,7 +38,8 @@ def table(rows: Iterable[dict[str, Any]]) -> str:
     """Rows as CSV."""
     made = list(rows)
     out = io.StringIO()
-    writer = csv.DictWriter(out, list(made[0]), lineterminator="\n")
+    names = dict.fromkeys(name for row in made for name in row)
+    writer = csv.DictWriter(out, list(names), lineterminator="\n")
     writer.writeheader()
     writer.writerows(made)
     return out.getvalue()

@@ -32,7 +32,6 @@ CLOUDFLARE = Format(
                 "output_tokens": {"path": "tokens_out", "default": 0},
                 "cost_usd": "cost",
                 "cached": {"path": "cached", "default": False},
-                "cache_layer": {"path": "cached", "values": {"true": "l1", "false": None}},
                 "latency_ms": {"path": "duration", "unit": "ms"},
                 "tag": ["metadata.tag", "metadata.feature", "metadata.app"],
                 "session_id": ["metadata.session_id", "metadata.session"],
@@ -44,7 +43,12 @@ CLOUDFLARE = Format(
         required="id created_at provider model tokens_in tokens_out duration cached",
         typical="success custom_cost step request_type status_code",
     ),
-    rules={"status": _cloudflare_status},
+    rules={
+        "status": _cloudflare_status,
+        "cache_layer": lambda find: (
+            f"CASE WHEN TRY_CAST({find('cached')} AS BOOLEAN) THEN 'l1' END"
+        ),
+    },
 )
 
 

@@ -20,7 +20,7 @@ def _file_time(find: FindText) -> str:
 
 
 OPENAI = Format(
-    title="OpenAI batch output",
+    title="OpenAI batch results",
     mapping=FormatMapping.model_validate(
         {
             "name": "openai_batch",
