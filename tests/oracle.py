@@ -182,7 +182,21 @@ def diverged(source: RequestLog, current: RequestLog) -> bool:
     return abs(source.output_tokens - current.output_tokens) > max(20, current.output_tokens // 4)
 
 
-def project(rows: Sequence[Row], threshold: float, ttl: timedelta) -> Projection:
+def diverged_or_short(source: RequestLog, current: RequestLog) -> bool:
+    """The rule of full projections: short answers are suspects, equal ones never."""
+    if source.answer_hash is not None and source.answer_hash == current.answer_hash:
+        return False
+    if source.output_tokens < 20 or current.output_tokens < 20:
+        return True
+    return diverged(source, current)
+
+
+def project(
+    rows: Sequence[Row],
+    threshold: float,
+    ttl: timedelta,
+    differs: Callable[[RequestLog, RequestLog], bool] = diverged,
+) -> Projection:
     """One pass in (ts, id) order."""
     entries: dict[tuple[str, str], list[RequestLog]] = {}
     out = Projection(0, {}, set())
@@ -204,7 +218,7 @@ def project(rows: Sequence[Row], threshold: float, ttl: timedelta) -> Projection
             bucket.append(r)
             continue
         out.hits[r.id] = best[1].id
-        if diverged(best[1], r):
+        if differs(best[1], r):
             out.poisoned.add(r.id)
     return out._replace(total=total)
 
@@ -214,13 +228,18 @@ def expired(then: datetime, now: datetime, ttl: timedelta) -> bool:
     return now - then > ttl
 
 
-def project_l2(out: Answer, plan: PlanInput) -> None:
+def project_l2(
+    out: Answer,
+    plan: PlanInput,
+    differs: Callable[[RequestLog, RequestLog], bool] = diverged,
+) -> None:
     """A pass for each threshold, and the hits of the one that counts for cost."""
     config = plan.config
     if config.l2_ttl_seconds is None:
         return
     for threshold in config.l2_threshold_sweep:
-        projection = project(out.rows, threshold, timedelta(seconds=config.l2_ttl_seconds))
+        ttl = timedelta(seconds=config.l2_ttl_seconds)
+        projection = project(out.rows, threshold, ttl, differs)
         if projection.total == 0:
             return
         out.sweeps[threshold] = projection

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from fractions import Fraction
 
 from tests import oracle
@@ -54,6 +54,8 @@ class Row(oracle.Row):
     target: Key | None = None
     new: dict[str, int] = field(default_factory=dict)
     """Its tokens on the target."""
+    possible: bool | None = None
+    """Whether it can be a hit of an exact cache; None if its prompt has a hash or bypasses it."""
     reason: str | None = None
     moved: bool = False
     source_rates: Rates | None = None
@@ -184,12 +186,37 @@ class FullOracle:
         config = self.plan.config
         rows = [row for row in self.rows if not row.failed]
         if config.l1_ttl_seconds is not None:
-            oracle.project_l1(list(rows), timedelta(seconds=config.l1_ttl_seconds))
+            self._project_l1(rows, timedelta(seconds=config.l1_ttl_seconds))
         found = oracle.Answer(rows=list(rows))
-        oracle.project_l2(found, self.plan)
+        oracle.project_l2(found, self.plan, oracle.diverged_or_short)
         self.sweeps = found.sweeps
         for row in self.rows:
             row.hit = row.l1_hit or row.l2_hit
+
+    def _project_l1(self, rows: list[Row], ttl: timedelta) -> None:
+        """By the hash of the prompt; of rows without one, which can be hits."""
+        ignored = self.plan.config.l1_upper_bound_ignores
+        missed: dict[tuple[str | None, ...], datetime] = {}
+        came: dict[tuple[str | int | None, ...], datetime] = {}
+        for row in sorted(rows, key=lambda row: (row.request.ts, row.request.id)):
+            r, route = row.request, row.route
+            if route is not None and route.then.disable_cache:
+                continue
+            proxy = (
+                r.provider,
+                r.model,
+                None if "tag" in ignored else r.tag,
+                None if "input_tokens" in ignored else r.input_tokens,
+            )
+            if r.prompt_hash is None:
+                row.possible = proxy in came and r.ts - came[proxy] <= ttl
+            else:
+                served = None if route is None else route.then.target_model
+                key = (r.provider, r.model, served, r.prompt_hash)
+                row.l1_hit = key in missed and r.ts - missed[key] <= ttl
+                if not row.l1_hit:
+                    missed[key] = r.ts
+            came[proxy] = r.ts
 
     # --- tokens, limits, outcome ----------------------------------------------------------------
 

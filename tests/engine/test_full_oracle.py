@@ -85,6 +85,7 @@ def check(full: FullPlan, table: ir.Table | None = None) -> PlanResult:
     check_aggregates(result, expected)
     check_causes(result, expected)
     check_change(result, expected)
+    check_caches(result, expected)
     check_details(result, expected)
     check_other_prices(result, expected)
     return result
@@ -157,6 +158,26 @@ def check_change(result: PlanResult, expected: FullOracle) -> None:
     aggregates = result.aggregates
     already = aggregates.total_baseline_cost_usd - aggregates.total_actual_cost_usd
     assert aggregates.saved_already_usd == already
+
+
+def check_caches(result: PlanResult, expected: FullOracle) -> None:
+    """Hits by level, what an exact cache can answer at most, and suspects at each threshold."""
+    rows = expected.rows
+    if result.cache_hits is not None and result.cache_hits.l1 is not None:
+        assert result.cache_hits.l1 == sum(row.l1_hit for row in rows)
+    unhashed = [row for row in rows if row.possible is not None]
+    answered = [row.hit or row.answered for row in unhashed]
+    possible = [
+        row for row, known in zip(unhashed, answered, strict=True) if row.possible and not known
+    ]
+    bound = result.l1_upper_bound
+    assert (bound is None) == (not unhashed)
+    if bound is not None:
+        assert (bound.requests, bound.hits) == (len(unhashed), len(possible))
+        assert bound.cost_usd == money(total(row.cost for row in possible))
+    assert [
+        (p.projected_l2_hits, p.poisoning_candidates) for p in result.aggregates.l2_projections
+    ] == [(len(sweep.hits), len(sweep.poisoned)) for sweep in expected.sweeps.values()]
 
 
 def check_details(result: PlanResult, expected: FullOracle) -> None:

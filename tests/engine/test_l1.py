@@ -17,7 +17,8 @@ from ttplan.engine import cache, dialects
 from ttplan.engine.replay import run_replay
 from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.engine.rows import to_table
-from ttplan.model.plan import PlanConfig
+from ttplan.model.plan import PlanConfig, PlanResult
+from ttplan.model.route import RouteConditions
 
 Row = tuple[int, int, int]
 """Two numbers of a key, and a time."""
@@ -130,3 +131,53 @@ def test_rows_of_a_table_are_numbered_once_each() -> None:
             .to_pylist()[0]
         )
     assert counts == {"n": 200_000, "distinct": 200_000, "last": 199_999}
+
+
+def full_result(hashes: list[str | None], tag: str = "none") -> PlanResult:
+    """A full projection of requests of one template, a second apart, with these prompt hashes; a
+    route takes those with `tag`."""
+    rows = tuple(
+        r.model_copy(update={"input_tokens": 50, "tag": ("a", "b")[i % 2], "prompt_hash": hashed})
+        for i, (r, hashed) in enumerate(zip(universe.log(len(hashes), seed=5), hashes, strict=True))
+    )
+    config = PlanConfig(projection="full", l1_ttl_seconds=3_600)
+    (route,) = universe.plan(()).proposed_routes
+    route = route.model_copy(update={"when": RouteConditions(tag_equals=tag)})
+    return replay(universe.plan(rows, proposed_routes=(route,), config=config))
+
+
+def test_one_template_without_a_repeated_prompt_saves_nothing() -> None:
+    result = full_result([f"{i}" for i in range(60)])
+    assert result.aggregates.change_vs_actual_usd == 0
+    assert (result.aggregates.cache_hit_rate_projected, result.l1_upper_bound) == (0, None)
+
+
+def test_requests_without_a_hash_have_an_upper_bound() -> None:
+    result = full_result([None] * 60)
+    assert result.aggregates.change_vs_actual_usd == 0
+    bound = result.l1_upper_bound
+    assert bound is not None
+    assert (bound.requests, bound.hits) == (60, 58)
+    assert 0 < bound.cost_usd < result.aggregates.total_actual_cost_usd
+    (caveat,) = [text for text in result.caveats if "hash" in text]
+    assert caveat == (
+        "60 requests have no hash of the prompt: no exact (L1) cache hit of theirs counts. As an "
+        f"upper bound, 58 of them, which cost {bound.cost_usd:,.2f} USD, can be hits: those that "
+        "came within the TTL of one with the same model and tag and number of input tokens."
+    )
+
+
+@pytest.mark.slow
+def test_requests_share_answers_only_if_one_model_serves_them() -> None:
+    apart, together = full_result(["p"] * 6, tag="a"), full_result(["p"] * 6)
+    assert apart.cache_hits is not None
+    assert together.cache_hits is not None
+    assert (apart.cache_hits.l1, together.cache_hits.l1) == (4, 5)
+
+
+@pytest.mark.slow
+def test_hashed_hits_are_the_same_without_row_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashes = [None if i % 7 == 0 else f"{i % 5}" for i in range(60)]
+    expected = full_result(hashes).model_dump_json()
+    monkeypatch.setattr(dialects, "is_eager", lambda table: False)
+    assert full_result(hashes).model_dump_json() == expected

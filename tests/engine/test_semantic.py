@@ -16,7 +16,8 @@ from tests.oracle import Row
 from tests.support.strategies import ORG, START
 from ttplan.engine.semantic_cache import sweep
 from ttplan.engine.semantic_cache.cosine import approximate, exact, scaled, tolerance
-from ttplan.engine.semantic_cache.sweep import LookupBatch, Sweep, sweep_thresholds
+from ttplan.engine.semantic_cache.hits import Sweep, diverged_or_short
+from ttplan.engine.semantic_cache.sweep import LookupBatch, sweep_thresholds
 from ttplan.model.request import RequestLog
 
 
@@ -59,6 +60,7 @@ def lookups(requests: list[RequestLog]) -> list[list[LookupBatch]]:
                     [r.finish_reason for r in rows],
                     np.array([r.output_tokens for r in rows], dtype=np.int64),
                     [np.array(r.embedding, dtype=np.float32) for r in rows],
+                    [r.answer_hash for r in rows],
                 )
             ]
         )
@@ -226,3 +228,32 @@ def test_exact_cosines_are_the_oracles(vector: list[float], data: st.DataObject)
     expected = oracle_cosine.cosine(vector, other)
     # Scaling costs numbers below 2^-120 digits; no threshold is anywhere near such a cosine.
     assert cosine == expected or max(abs(cosine), abs(expected)) < 2.0**-120
+
+
+def labelled(answers: list[str], known: bool) -> Sweep:
+    """A sweep over labels of under 20 tokens that all hit the first one, with or without hashes of
+    the answers, by the rule of full projections."""
+    requests = [
+        request(
+            n,
+            n,
+            [1.0, 0.0],
+            output_tokens=1 + n % 8,
+            finish_reason="stop",
+            answer_hash=answer if known else None,
+        )
+        for n, answer in enumerate(answers)
+    ]
+    return sweep_thresholds(lookups(requests), (0.9,), 3_600, differs=diverged_or_short)
+
+
+def test_labels_that_may_differ_are_suspects() -> None:
+    answers = ["yes"] * 3 + [f"label {n}" for n in range(57)]  # 95 % of the hits are wrong
+    unknown, known = labelled(answers, known=False), labelled(answers, known=True)
+    assert (unknown.hits, unknown.poisoned) == ([59], [59])
+    assert (known.hits, known.poisoned) == ([59], [57])
+
+
+def test_suspects_are_all_counted_and_the_first_listed() -> None:
+    sweep = labelled([f"{n}" for n in range(1_100)], known=True)
+    assert (sweep.suspects, sweep.poisoned_requests, len(sweep.candidates)) == (1_099, 1_099, 1_000)

@@ -72,10 +72,29 @@ def full_plan(shape: int, rows: int | None = None, size: int = 40) -> FullPlan:
         seed=0,
         bootstrap_iterations=3,
     )
+    plan = with_hashes(plan, shape)
     factor = rng.choice([None, Fraction(1), Fraction("1.2"), Fraction("0.8")])
     if factor is not None:
         plan = paid_by_price(plan, inputs, factor, rng.choice([None, Fraction("0.001")]))
     return FullPlan(plan, inputs)
+
+
+def with_hashes(plan: PlanInput, shape: int) -> PlanInput:
+    """The plan with hashes of few prompts and answers; some logs have none, some in every row."""
+    rng = Random(f"hashes {shape}")
+    share = rng.choice([0.0, 0.7, 1.0])
+    ignored = rng.choice([(), (), ("tag",), ("input_tokens",), ("tag", "input_tokens")])
+    requests = tuple(
+        r.model_copy(
+            update={
+                "prompt_hash": rarely(rng, rng.choice("pqr"), share),
+                "answer_hash": rarely(rng, rng.choice("ab"), share),
+            }
+        )
+        for r in plan.requests
+    )
+    config = plan.config.model_copy(update={"l1_upper_bound_ignores": ignored})
+    return plan.model_copy(update={"requests": requests, "config": config})
 
 
 def paid_by_price(

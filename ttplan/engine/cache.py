@@ -13,101 +13,171 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ttplan.engine.dialects import Ints, as_integers, as_microseconds, fetch, fetch_batches
-from ttplan.engine.semantic_cache.sweep import Sweep
+from ttplan.engine.semantic_cache.hits import Sweep
 
-KEY = ("provider", "model", "input_tokens", "tag")
-"""The cache key: a proxy for a request's content, which logs do not have. Null and empty tags
-differ."""
 BATCH = 262_144
 """How many requests are fetched at once."""
 _WORD = 32
 """Hits go back into the engine as bits: this many in a row."""
 
 Bools = npt.NDArray[np.bool_]
+Progress = Callable[[int], None]
+
+
+class CacheKey(NamedTuple):
+    """What makes two requests the same to a cache: columns of text, and perhaps the input tokens.
+
+    Of these columns only the tag may be null; null and empty tags differ. With `repeats`, requests
+    whose key occurs once may be left out.
+    """
+
+    texts: tuple[str, ...]
+    tokens: bool = True
+    repeats: bool = False
+
+
+KEY = CacheKey(("provider", "model", "tag"))
+"""A proxy for a request's content, which logs without a hash of the prompt do not have."""
+HASHED = CacheKey(("provider", "model", "served", "prompt_hash"), tokens=False, repeats=True)
+"""The prompt itself, by its hash, and the models that the log and the routes have for it."""
 
 
 def with_l1_hits(
     table: ir.Table,
     ttl_seconds: int,
     bypass: ir.BooleanValue,
-    progress: Callable[[int], None] = lambda rows: None,
+    progress: Progress = lambda rows: None,
 ) -> ir.Table:
-    """`table` and a column `l1_hit`: served by an L1 cache with that TTL. Rows in `bypass` do not
-    use it.
+    """`table` and a column `l1_hit`: served by an L1 cache with that TTL, by the proxy `KEY`. Rows
+    in `bypass` do not use it.
 
     From a `numbered` table, numbers leave the engine in batches in (key, ts, id) order, and bits go
     back; its numbers are dropped. From another table, keys and times leave at once, and ids of hits
     go back. `progress` receives the number of requests so far.
     """
+    lookup = _Lookup(ttl_seconds, continued_hits, progress)
+    return _without_numbers(_marked(table, table.filter(~bypass), KEY, "l1_hit", lookup))
+
+
+def with_hashed_hits(
+    table: ir.Table,
+    ttl_seconds: int,
+    bypass: ir.BooleanValue,
+    proxy: CacheKey,
+    counts: tuple[int, int],
+    progress: Progress = lambda rows: None,
+) -> ir.Table:
+    """As `with_l1_hits`, by `prompt_hash` and `served`, which are dropped; and `l1_bound`.
+
+    `l1_bound` is null for rows with a hash and in `bypass`. Of the others, it says whether a
+    request of the same `proxy` came within the TTL before: the only ones that can be hits.
+    `counts` are the numbers of rows with a hash and without one.
+    """
+    hashed, unhashed = counts
+    usable = table.filter(~bypass)
+    unknown = table.prompt_hash.isnull() & ~bypass
+    table = table.mutate(unknown=unknown)
+    if hashed:
+        lookup = _Lookup(ttl_seconds, continued_hits, progress)
+        table = _marked(
+            table, usable.filter(usable.prompt_hash.notnull()), HASHED, "l1_hit", lookup
+        )
+    else:
+        table = table.mutate(l1_hit=ibis.literal(False))
+    if unhashed:
+        lookup = _Lookup(ttl_seconds, recent_hits, lambda rows: progress(hashed + rows))
+        table = _marked(table, usable, proxy, "recent", lookup)
+        bound = table.unknown.ifelse(table.recent, ibis.null("boolean"))
+        table = table.mutate(l1_bound=bound).drop("recent")
+    return _without_numbers(table.drop("unknown", "served", "prompt_hash"))
+
+
+class _Lookup(NamedTuple):
+    """How rows in key order are looked up: `continued_hits`, or `recent_hits`."""
+
+    ttl_seconds: int
+    rule: Callable[[Sequence[Ints], Ints, int, OpenKey | None], tuple[Bools, OpenKey | None]]
+    progress: Progress
+
+
+def _without_numbers(table: ir.Table) -> ir.Table:
+    return table.drop("row") if "row" in table.columns else table
+
+
+def _marked(
+    table: ir.Table, keyed: ir.Table, key: CacheKey, name: str, lookup: _Lookup
+) -> ir.Table:
+    """`table` and a column `name`: whether the rule holds for a row, among those of `keyed`."""
     find = _by_number if "row" in table.columns else _by_id
-    return find(table, table.filter(~bypass), ttl_seconds, progress)
+    return find(table, keyed, key, name, lookup)
 
 
 def _by_number(
-    table: ir.Table, keyed: ir.Table, ttl_seconds: int, progress: Callable[[int], None]
+    table: ir.Table, keyed: ir.Table, key: CacheKey, name: str, lookup: _Lookup
 ) -> ir.Table:
     marks = _Marks()
     open_key: OpenKey | None = None
     seen = 0
-    for batch in fetch_batches(_in_key_order(keyed), BATCH):
-        keys, ts = (
-            (as_integers(batch["key"]), as_integers(batch["tokens"])),
-            as_microseconds(batch["ts"]),
-        )
-        hits, open_key = continued_hits(keys, ts, ttl_seconds, open_key)
+    for batch in fetch_batches(_in_key_order(keyed, key), BATCH):
+        keys = [
+            as_integers(batch[part]) for part in ("key", "tokens") if part in batch.schema.names
+        ]
+        ts = as_microseconds(batch["ts"])
+        hits, open_key = lookup.rule(keys, ts, lookup.ttl_seconds, open_key)
         marks.add(as_integers(batch["row"])[hits])
         seen += batch.num_rows
-        progress(seen)
+        lookup.progress(seen)
     words = marks.words()
     if words.num_rows == 0:
-        return table.mutate(l1_hit=ibis.literal(False)).drop("row")
+        return table.mutate(**{name: ibis.literal(False)})
     hit_words = ibis.memtable(words)
     placed = table.mutate(word=table.row >> _WORD.bit_length() - 1)
     joined = placed.left_join(hit_words, placed.word == hit_words.hit_word)
     bit = (joined.row & _WORD - 1).cast("int32")
-    return joined.mutate(l1_hit=((joined.bits.fill_null(0) >> bit) & 1) == 1).drop(
-        "row", "word", "hit_word", "bits"
-    )
+    marked = ((joined.bits.fill_null(0) >> bit) & 1) == 1
+    return joined.mutate(**{name: marked}).drop("word", "hit_word", "bits")
 
 
-def _by_id(
-    table: ir.Table, keyed: ir.Table, ttl_seconds: int, progress: Callable[[int], None]
-) -> ir.Table:
-    columns = keyed.select(*KEY, "ts", id=keyed.id.cast("string"))
-    # An explicit flag sorts null tags together: engines differ in where they put nulls.
-    rows = fetch(columns.order_by(*KEY[:-1], columns.tag.isnull(), "tag", "ts", "id"))
-    hits, _ = continued_hits(
-        [_codes(rows[name]) for name in KEY], as_microseconds(rows["ts"]), ttl_seconds, None
-    )
-    progress(rows.num_rows)
+def _by_id(table: ir.Table, keyed: ir.Table, key: CacheKey, name: str, lookup: _Lookup) -> ir.Table:
+    names = [*key.texts, *(("input_tokens",) if key.tokens else ())]
+    columns = keyed.select(*names, "ts", id=keyed.id.cast("string"))
+    rows = fetch(columns.order_by(*_order(columns, names), "ts", "id"))
+    keys = [_codes(rows[name]) for name in names]
+    hits, _ = lookup.rule(keys, as_microseconds(rows["ts"]), lookup.ttl_seconds, None)
+    lookup.progress(rows.num_rows)
     if not hits.any():
-        return table.mutate(l1_hit=ibis.literal(False))
+        return table.mutate(**{name: ibis.literal(False)})
     joined = _join_by_id(table, pa.table({"hit_id": rows["id"].filter(pa.array(hits))}))
-    return joined.mutate(l1_hit=joined.hit_id.notnull()).drop("hit_id")
+    return joined.mutate(**{name: joined.hit_id.notnull()}).drop("hit_id")
 
 
-def _in_key_order(table: ir.Table) -> ir.Table:
+def _order(table: ir.Table, names: Sequence[str]) -> list[ir.Value]:
+    # An explicit flag sorts null tags together: engines differ in where they put nulls.
+    flag = [table.tag.isnull()] if "tag" in names else []
+    return [*flag, *(table[name] for name in names)]
+
+
+def _in_key_order(table: ir.Table, key: CacheKey) -> ir.Table:
     """The requests of one cache key together, by (ts, id)."""
-    names = table.select("provider", "model", "tag").distinct()
+    names = table.select(*key.texts).distinct()
+    if key.repeats:
+        counted = table.group_by(*key.texts).aggregate(n=table.count())
+        names = counted.filter(counted.n > 1).drop("n")
     # Numbers of the few combinations sort several times faster than text.
-    order = [names.provider, names.model, names.tag.isnull(), names.tag]
     numbered = names.select(
-        key_provider=names.provider,
-        key_model=names.model,
-        key_tag=names.tag,
-        key=ibis.row_number().over(order_by=order),
+        **{f"key_{name}": names[name] for name in key.texts},
+        key=ibis.row_number().over(order_by=_order(names, key.texts)),
     )
-    keyed = table.join(
-        numbered,
-        [
-            table.provider == numbered.key_provider,
-            table.model == numbered.key_model,
-            table.tag.identical_to(numbered.key_tag),
-        ],
-    )
-    return keyed.order_by("key", "input_tokens", "ts", "id").select(
-        "key", "ts", "row", tokens=keyed.input_tokens
-    )
+    equal = [
+        table[name].identical_to(numbered[f"key_{name}"])
+        if name == "tag"
+        else table[name] == numbered[f"key_{name}"]
+        for name in key.texts
+    ]
+    keyed = table.join(numbered, equal)
+    tokens = {"tokens": keyed.input_tokens} if key.tokens else {}
+    order = ["key", *(["input_tokens"] if key.tokens else []), "ts", "id"]
+    return keyed.order_by(*order).select("key", "ts", "row", **tokens)
 
 
 class OpenKey(NamedTuple):
@@ -190,6 +260,22 @@ def continued_hits(
     if len(misses) == 0:
         return hits, open_key
     return hits, OpenKey(tuple(int(key[-1]) for key in keys), int(ts[misses[-1]]))
+
+
+def recent_hits(
+    keys: Sequence[Ints], ts: Ints, ttl_seconds: int, open_key: OpenKey | None
+) -> tuple[Bools, OpenKey | None]:
+    """As `continued_hits`: the rows that come within the TTL of the row before with their key,
+    which is also the one that the open key keeps. Every hit of a finer key is one of them."""
+    if len(ts) == 0:
+        return np.zeros(0, dtype=np.bool_), open_key
+    same = np.ones(len(ts), dtype=np.bool_)
+    same[0] = open_key is not None and open_key.key == tuple(int(key[0]) for key in keys)
+    for key in keys:
+        same[1:] &= key[1:] == key[:-1]
+    since = np.diff(ts, prepend=open_key.missed if open_key is not None else ts[0])
+    end = OpenKey(tuple(int(key[-1]) for key in keys), int(ts[-1]))
+    return same & (since <= ttl_seconds * 1_000_000), end
 
 
 def l1_hits(starts: Bools, ts: Ints, ttl_seconds: int) -> Bools:

@@ -12,8 +12,8 @@ from ttplan.engine.intervals.studentised.hall import FEW_CARRIERS
 from ttplan.engine.intervals.studentised.weeks import WeekFinding
 from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.engine.rows import LeftOut
-from ttplan.engine.semantic_cache.sweep import Sweep
-from ttplan.engine.summary import Summary
+from ttplan.engine.semantic_cache.hits import SHORT, Sweep
+from ttplan.engine.summary import Summary, usd
 from ttplan.model.plan import Aggregates, ConfidenceIntervals
 from ttplan.model.route import ProposedRoute
 from ttplan.model.stored_plan import CostBasis
@@ -52,7 +52,8 @@ def collect_caveats(
         *_unanswered(summary, spec),
         *_latencies(summary, spec.is_full),
         *_repriced(summary),
-        *_semantic(semantic),
+        *_unhashed(summary, spec),
+        *_semantic(semantic, spec.is_full),
     )
 
 
@@ -194,7 +195,21 @@ def _weeks(weeks: WeekFinding | None) -> Iterator[str]:
         )
 
 
-def _semantic(semantic: SemanticFindings | None) -> Iterator[str]:
+def _unhashed(summary: Summary, spec: ReplaySpec) -> Iterator[str]:
+    total, ignored = summary.total, spec.config.l1_upper_bound_ignores
+    if not total.unhashed:
+        return
+    names = {"tag": "tag", "input_tokens": "number of input tokens"}
+    same = ["model", *(text for name, text in names.items() if name not in ignored)]
+    yield (
+        f"{requests(total.unhashed)} have no hash of the prompt: no exact (L1) cache hit of theirs "
+        f"counts. As an upper bound, {total.bound_hits:,} of them, which cost "
+        f"{usd(total.bound_cost):,.2f} USD, can be hits: those that came within the TTL of one "
+        f"with the same {' and '.join(same)}."
+    )
+
+
+def _semantic(semantic: SemanticFindings | None, full: bool) -> Iterator[str]:
     if semantic is None:
         return
     if semantic.sweep is None:
@@ -219,13 +234,18 @@ def _semantic(semantic: SemanticFindings | None) -> Iterator[str]:
             yield (
                 f"{semantic.sweep.poisoned[at]:,} of {semantic.sweep.hits[at]:,} semantic hits at "
                 f"threshold {semantic.threshold} "
-                "would be served an answer that ended differently from their own: see "
-                "poisoning_candidates."
+                "would be served an answer that ended differently from their own"
+                + (
+                    f", or one of under {SHORT} tokens that is not known to be equal"
+                    if full
+                    else ""
+                )
+                + ": see poisoning_candidates."
             )
-    if len(semantic.sweep.listed) < len(semantic.sweep.candidates):
+    if len(semantic.sweep.candidates) < semantic.sweep.suspects:
         yield (
-            f"Of {len(semantic.sweep.candidates):,} poisoning candidates the first "
-            f"{len(semantic.sweep.listed):,} are listed."
+            f"Of {semantic.sweep.suspects:,} poisoning candidates the first "
+            f"{len(semantic.sweep.candidates):,} are listed."
         )
 
 

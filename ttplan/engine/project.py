@@ -12,12 +12,12 @@ from typing import NamedTuple
 import ibis
 import ibis.expr.types as ir
 
-from ttplan.engine.cache import has_bit, with_l1_hits, with_l2_mask
+from ttplan.engine.cache import KEY, has_bit, with_hashed_hits, with_l1_hits, with_l2_mask
 from ttplan.engine.cost import NO_ROUTE, PriceRule, money_literal, price_rules, with_cost
 from ttplan.engine.dialects import compiled, fetch, is_eager, materialised, numbered
 from ttplan.engine.full.log_facts import fetch_log_facts
 from ttplan.engine.full.project import FullMapping, map_full, prepare, rows_of, shape_of
-from ttplan.engine.full.rows import failed, with_route
+from ttplan.engine.full.rows import failed, hash_of_prompt, with_route
 from ttplan.engine.full.shape import RowShape
 from ttplan.engine.intervals.clusters import period_start
 from ttplan.engine.intervals.infer import resamples
@@ -40,8 +40,9 @@ from ttplan.engine.rows import (
     select_window,
     typed_columns,
 )
+from ttplan.engine.semantic_cache.hits import ServedPair, Sweep, diverged_or_short
 from ttplan.engine.semantic_cache.read import read_lookups
-from ttplan.engine.semantic_cache.sweep import Sweep, sweep_thresholds
+from ttplan.engine.semantic_cache.sweep import sweep_thresholds
 from ttplan.model.money import money_ceiling, money_floor
 from ttplan.model.route import ProposedRoute, RouteConditions
 from ttplan.util.monitor import SILENT, PassCallback
@@ -135,7 +136,8 @@ def map_requests(
             return
         progress(KEEPING, 0.0)
         keep = materialised if ttl is None else numbered
-        kept = first.enter_context(keep(window, _route_rows, cluster, routes, session))
+        hashes = spec.is_full and ttl is not None
+        kept = first.enter_context(keep(window, _route_rows, cluster, routes, session, hashes))
         with_hits = _with_hits(kept, spec, sweep, progress)
         progress(JOINING, 0.0)
         # A table of its own: above a join, DuckDB's planner takes a second for the expressions on
@@ -194,16 +196,21 @@ def _route_rows(
     cluster: ClusterKey | None,
     routes: Sequence[ProposedRoute],
     session: str | None,
+    hashes: bool,
 ) -> ir.Table:
-    rows = _routed(_typed_rows(window, cluster, session), routes)
+    rows = _routed(_typed_rows(window, cluster, session, hashes), routes)
     if "body_lower" not in rows.columns:
         return rows
     # The routes have read the body; from here on only its presence matters.
     return rows.mutate(body_lower=rows.body_lower.notnull().ifelse("", ibis.null("string")))
 
 
-def _typed_rows(window: ir.Table, cluster: ClusterKey | None, session: str | None) -> ir.Table:
+def _typed_rows(
+    window: ir.Table, cluster: ClusterKey | None, session: str | None, hashes: bool = False
+) -> ir.Table:
     also = {} if cluster is None else {"cluster": _cluster_key(window, cluster)}
+    if hashes:
+        also["prompt_hash"] = hash_of_prompt(window)
     if session is not None:
         also["session"] = window[session].cast("string")
     return typed_columns(window, **also)
@@ -224,10 +231,13 @@ def _session_column(window: ir.Table, spec: ReplaySpec) -> str | None:
 
 
 def find_semantic_hits(
-    table: ir.Table, spec: ReplaySpec, progress: PassCallback = SILENT.report
+    table: ir.Table,
+    spec: ReplaySpec,
+    progress: PassCallback = SILENT.report,
+    pairs: list[ServedPair] | None = None,
 ) -> Sweep | None:
     """The hits of a semantic cache at each threshold; None if no cache is set or no row has an
-    embedding."""
+    embedding. `pairs` receives all of them."""
     ttl, thresholds = spec.config.l2_ttl_seconds, spec.config.l2_threshold_sweep
     if ttl is None or not thresholds or "embedding" not in table.columns:
         return None
@@ -244,8 +254,9 @@ def find_semantic_hits(
     without = int(counts["without"] or 0)
     total = max(1, int(counts["rows"]) - without)
     embedded = kept.filter(kept.embedding.notnull())
-    if "finish_reason" not in embedded.columns:
-        embedded = embedded.mutate(finish_reason=ibis.null("string"))
+    for name in ("finish_reason", "answer_hash"):
+        if name not in embedded.columns:
+            embedded = embedded.mutate(**{name: ibis.null("string")})
     if spec.cache_bypassing:
         embedded = embedded.filter(~_bypasses_cache(embedded, spec))
     sweep = sweep_thresholds(
@@ -253,6 +264,8 @@ def find_semantic_hits(
         thresholds,
         ttl,
         progress=lambda rows: progress(SEMANTIC, rows / total),
+        differs=diverged_or_short if spec.is_full else None,
+        pairs=pairs,
     )
     sweep.without_embedding = without
     return sweep if sweep.total else None
@@ -267,15 +280,47 @@ def _with_hits(
         table = kept.mutate(l1_hit=ibis.literal(False))
     else:
         progress(ORDERING, 0.0)
-        total = max(1, int(fetch(kept.aggregate(n=kept.count()))["n"][0].as_py()))
-        table = with_l1_hits(
-            kept,
-            ttl,
-            _bypasses_cache(kept, spec),
-            lambda rows: progress(LOOKING_UP, rows / total),
-        )
+        find = _with_hashed_hits if spec.is_full else _with_proxy_hits
+        table = find(kept, spec, ttl, progress)
     table = with_l2_mask(table, sweep)
     return table.mutate(l2_hit=_l2_hit(table, spec))
+
+
+def _with_proxy_hits(
+    kept: ir.Table, spec: ReplaySpec, ttl: int, progress: PassCallback
+) -> ir.Table:
+    total = max(1, int(fetch(kept.aggregate(n=kept.count()))["n"][0].as_py()))
+    bypass = _bypasses_cache(kept, spec)
+    return with_l1_hits(kept, ttl, bypass, lambda rows: progress(LOOKING_UP, rows / total))
+
+
+def _with_hashed_hits(
+    kept: ir.Table, spec: ReplaySpec, ttl: int, progress: PassCallback
+) -> ir.Table:
+    """`kept` with hits by the hash of the prompt, and without one those that are possible."""
+    rows = fetch(kept.aggregate(n=kept.count(), hashed=kept.prompt_hash.count())).to_pylist()[0]
+    total, hashed = int(rows["n"]), int(rows["hashed"])
+    steps = max(1, hashed + (total if hashed < total else 0))
+    ignored = spec.config.l1_upper_bound_ignores
+    texts = tuple(name for name in KEY.texts if name not in ignored)
+    return with_hashed_hits(
+        kept.mutate(served=_served(kept, spec.active_routes)),
+        ttl,
+        _bypasses_cache(kept, spec),
+        KEY._replace(texts=texts, tokens="input_tokens" not in ignored),
+        (hashed, total - hashed),
+        lambda rows: progress(LOOKING_UP, rows / steps),
+    )
+
+
+def _served(kept: ir.Table, routes: Sequence[ProposedRoute]) -> ir.StringValue:
+    """The target of a row's route; empty if it has none."""
+    if not routes:
+        return ibis.literal("")
+    branches = [
+        (kept.route == i, ibis.literal(route.then.target_model)) for i, route in enumerate(routes)
+    ]
+    return ibis.cases(*branches, else_=ibis.literal(""))
 
 
 def _with_raw_route(window: ir.Table, spec: ReplaySpec) -> ir.Table:

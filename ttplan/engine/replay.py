@@ -23,6 +23,7 @@ from ttplan.engine.intervals.clusters import with_minute
 from ttplan.engine.intervals.estimate import (
     cache_hits,
     estimate,
+    l1_upper_bound,
     poisoning_candidates,
     route_breakdown,
     savings_by_cause,
@@ -41,7 +42,7 @@ from ttplan.engine.replay_spec import (
     ReplaySpec,
 )
 from ttplan.engine.rows import PERIODS, cost_basis, to_table
-from ttplan.engine.semantic_cache.sweep import Sweep
+from ttplan.engine.semantic_cache.hits import Sweep
 from ttplan.engine.summary import (
     POWERS,
     Cell,
@@ -265,6 +266,7 @@ def run_replay(
         full=None if full is None else full.details,
         per_month=inferred.per_month,
         change_by_cause=None if full is None else full.causes,
+        l1_upper_bound=l1_upper_bound(summary),
     )
     return ReplayOutcome(result, spec.pricing, cost_basis=basis)
 
@@ -415,7 +417,7 @@ def _cell(row: Mapping[str, Any], rules: Sequence[PriceRule], read: Callable[[An
     counts = {name: int(row.get(name) or 0) for name in _COUNTED}
     amounts = {
         name: read(row.get(name))
-        for name in ("actual", "baseline", "projected", "l1_saved", "l2_saved")
+        for name in ("actual", "baseline", "projected", "l1_saved", "l2_saved", "bound_cost")
     }
     if not row["moved"]:
         return Cell(**counts, **amounts)
@@ -440,11 +442,6 @@ def _discount(
 
 
 _COUNTED = (
-    "requests",
-    "recorded_hits",
-    "projected_hits",
-    "repriced_hits",
-    "l1_hits",
-    "l2_hits",
-    "both_hits",
+    *("requests", "recorded_hits", "projected_hits", "repriced_hits"),
+    *("l1_hits", "l2_hits", "both_hits", "unhashed", "bound_hits"),
 )

@@ -69,6 +69,8 @@ OPTIONAL = pa.schema(
         pa.field("service_tier", pa.string()),
         pa.field("endpoint", pa.string()),
         pa.field("provider_usage", pa.string()),
+        pa.field("prompt_hash", pa.string()),
+        pa.field("answer_hash", pa.string()),
     ]
 )
 """Columns that semantic caches, clusters and full projections read. A table may lack them, and may

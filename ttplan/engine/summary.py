@@ -69,6 +69,11 @@ class Cell:
     l1_saved: int = 0
     l2_saved: int = 0
     """The cost of hits without a cache; a hit of both levels is L1's."""
+    unhashed: int = 0
+    """Requests that may use a cache and have no hash of the prompt; of those that are no hit, the
+    number that can be one, and their cost, below."""
+    bound_hits: int = 0
+    bound_cost: int = 0
 
     def __add__(self, other: Cell) -> Cell:
         return Cell(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Cell)))
@@ -290,6 +295,13 @@ def _cache_sums(
         "l1_saved": total("uncached_usd", wide.l1_hit),
         "l2_saved": total("uncached_usd", alone),
     }
+    if "l1_bound" in wide.columns:
+        possible = wide.l1_bound.fill_null(False) & ~wide.hit
+        sums |= {
+            "unhashed": wide.l1_bound.count(),
+            "bound_hits": possible.sum(),
+            "bound_cost": wide.uncached_usd.sum(where=possible),
+        }
     for t in range(thresholds):
         hit = has_bit(wide.l2_mask, t)
         sums[f"also_l1_{t}"] = (hit & wide.l1_hit).sum()

@@ -18,6 +18,7 @@ from ttplan.model.request import RequestLog
 from ttplan.model.results.parts import (
     CacheHits,
     ChangeByCause,
+    L1UpperBound,
     L2Projection,
     PerMonth,
     PoisoningCandidate,
@@ -70,6 +71,9 @@ class PlanConfig(OmitsDefaults, LenientModel):
     session : str, optional
         The column whose requests share a provider's prompt cache. By default `session_id`,
         `user_id` or `api_key_id`, the first that has values.
+    l1_upper_bound_ignores : sequence of {"tag", "input_tokens"}
+        Of requests without a hash of the prompt, a full projection gives the most that can be L1
+        hits: those of the same model, tag and input tokens. These are left out of that key.
 
     Examples
     --------
@@ -86,8 +90,11 @@ class PlanConfig(OmitsDefaults, LenientModel):
     projection: Projection = "reference"
     prices_at: PricesAt = "request"
     session: ColumnName | None = None
+    l1_upper_bound_ignores: tuple[Literal["tag", "input_tokens"], ...] = ()
 
-    OMITTED: ClassVar[frozenset[str]] = frozenset({"projection", "prices_at", "session"})
+    OMITTED: ClassVar[frozenset[str]] = frozenset(
+        {"projection", "prices_at", "session", "l1_upper_bound_ignores"}
+    )
 
     @model_validator(mode="after")
     def _check_threshold(self) -> Self:
@@ -337,6 +344,9 @@ class PlanResult(OmitsDefaults, FrozenModel):
         other than `hall`.
     change_by_cause : ChangeByCause or None
         `change_vs_actual_usd` of a full projection, split by cause.
+    l1_upper_bound : L1UpperBound or None
+        What an exact cache could answer at most of the requests without a hash of the prompt. None
+        if all have one, without `l1_ttl_seconds`, and for a reference projection.
 
     Examples
     --------
@@ -369,9 +379,10 @@ class PlanResult(OmitsDefaults, FrozenModel):
     full: FullProjection | None = None
     per_month: PerMonth | None = None
     change_by_cause: ChangeByCause | None = None
+    l1_upper_bound: L1UpperBound | None = None
 
     OMITTED: ClassVar[frozenset[str]] = frozenset(
-        {"assumptions", "full", "per_month", "change_by_cause"}
+        {"assumptions", "full", "per_month", "change_by_cause", "l1_upper_bound"}
     )
 
 

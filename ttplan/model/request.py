@@ -52,6 +52,8 @@ class RequestLog(OmitsDefaults, LenientModel):
         The service tier (``"batch"``) and the endpoint that the price depends on.
     provider_usage : str, optional
         The provider's own usage object, as JSON.
+    prompt_hash, answer_hash : str, optional
+        Hashes of the prompt (with all that changes the answer), and of the answer's text.
 
     Examples
     --------
@@ -111,6 +113,8 @@ class RequestLog(OmitsDefaults, LenientModel):
     service_tier: str | None = None
     endpoint: str | None = None
     provider_usage: str | None = None
+    prompt_hash: str | None = None
+    answer_hash: str | None = None
 
     OMITTED: ClassVar[frozenset[str]] = frozenset(
         {
@@ -125,5 +129,7 @@ class RequestLog(OmitsDefaults, LenientModel):
             "service_tier",
             "endpoint",
             "provider_usage",
+            "prompt_hash",
+            "answer_hash",
         }
     )

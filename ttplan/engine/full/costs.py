@@ -227,6 +227,7 @@ _KEPT = (
     "reason",
     "moved",
     "l1_hit",
+    "l1_bound",
     "l2_hit",
     "l2_mask",
     "pair",

@@ -173,6 +173,7 @@ def shape_of(
         fees=fees,
         hour_writes="cache_write_tokens" in log.filled
         and any(counts.long_writes for counts in log.keys.values()),
+        hashes=spec.config.l1_ttl_seconds is not None,
     )
     return row_shape, Shape(
         ceilings=tuple(

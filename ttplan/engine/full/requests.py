@@ -57,7 +57,7 @@ _MOST = 2**62
 _MOST_PIECES = 2**20
 _MONEY = ("cost_usd", "baseline_cost_usd")
 _ROW = (
-    *("l1_hit", "l2_hit", "l2_mask", "cluster", "minute", "session", "searches"),
+    *("l1_hit", "l1_bound", "l2_hit", "l2_mask", "cluster", "minute", "session", "searches"),
     *("input_tokens", "output_tokens", "cost_usd", "baseline_cost_usd", "cached", "latency_ms"),
     *("cache_write_tokens", "reasoning_tokens", "input_audio_tokens", "input_image_tokens"),
     *("output_audio_tokens", "output_image_tokens", "failed", "hit"),

@@ -40,6 +40,8 @@ def full_rows(
     also |= {f"needs_{name}": _needs(window, name, shape) for name in shape.features}
     if shape.hour_writes:
         also["long_writes"] = ibis.least(long_writes(window), also["cache_write_tokens"])
+    if shape.hashes:
+        also["prompt_hash"] = hash_of_prompt(window)
     if shape.fees:
         also["searches"] = web_searches(window)
     also["failed"] = failed(window)
@@ -55,6 +57,11 @@ def full_rows(
         return rows
     # The conditions have read the body; from here on only its presence matters.
     return rows.mutate(body_lower=rows.body_lower.notnull().ifelse("", ibis.null("string")))
+
+
+def hash_of_prompt(window: ir.Table) -> ir.StringValue:
+    """The hash of the prompt, null if it is not known."""
+    return window.prompt_hash if "prompt_hash" in window.columns else ibis.null("string")
 
 
 def failed(window: ir.Table) -> ir.BooleanValue:

@@ -20,7 +20,7 @@ class RowShape(NamedTuple):
     """What the query of routes and typed columns depends on.
 
     `keys` are the columns of `price_key` that have values, `kinds` the optional counts of tokens
-    that do, `features` what some target lacks.
+    that do, `features` what some target lacks. With `hashes`, rows have `prompt_hash`.
     """
 
     cluster: ClusterKey | None
@@ -32,6 +32,7 @@ class RowShape(NamedTuple):
     features: tuple[str, ...]
     fees: bool
     hour_writes: bool
+    hashes: bool
 
 
 class Shape(NamedTuple):

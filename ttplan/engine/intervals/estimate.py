@@ -9,11 +9,17 @@ from ttplan.engine.cost import REFUSED, REROUTED, UNCHANGED, UNPRICED
 from ttplan.engine.full.requests import ANSWERED, FAILED, INELIGIBLE
 from ttplan.engine.latency import percentile
 from ttplan.engine.replay_spec import ReplaySpec
-from ttplan.engine.semantic_cache.sweep import Sweep
+from ttplan.engine.semantic_cache.hits import Sweep
 from ttplan.engine.summary import Cell, Summary, usd
 from ttplan.model.errors import InputError
 from ttplan.model.plan import Aggregates, Interval, PerRouteBreakdown
-from ttplan.model.results.parts import CacheHits, L2Projection, PoisoningCandidate, SavingsByCause
+from ttplan.model.results.parts import (
+    CacheHits,
+    L1UpperBound,
+    L2Projection,
+    PoisoningCandidate,
+    SavingsByCause,
+)
 
 
 def estimate(summary: Summary, spec: ReplaySpec, sweep: Sweep | None = None) -> Aggregates:
@@ -90,6 +96,16 @@ def cache_hits(summary: Summary, spec: ReplaySpec) -> CacheHits | None:
     )
 
 
+def l1_upper_bound(summary: Summary) -> L1UpperBound | None:
+    """What an exact cache could answer at most of the requests without a hash of the prompt."""
+    total = summary.total
+    if not total.unhashed:
+        return None
+    return L1UpperBound(
+        requests=total.unhashed, hits=total.bound_hits, cost_usd=usd(total.bound_cost)
+    )
+
+
 def savings_by_cause(summary: Summary) -> SavingsByCause:
     """Baseline minus projected, split by cause in the order in which a request meets them."""
     total = summary.total
@@ -121,7 +137,7 @@ def poisoning_candidates(sweep: Sweep | None) -> tuple[PoisoningCandidate, ...]:
             output_tokens=hit.request.output_tokens,
             source_output_tokens=hit.source.output_tokens,
         )
-        for hit in sweep.listed
+        for hit in sweep.candidates
     )
 
 

@@ -31,6 +31,7 @@ def read_lookups(known: ir.Table) -> Iterator[Iterator[LookupBatch]]:
         "model",
         "ts",
         "finish_reason",
+        "answer_hash",
         id=known.id.cast("string"),
         output_tokens=known.output_tokens.cast("int64"),
         embedding=known.embedding.cast("array<float32>"),
@@ -60,6 +61,7 @@ def _lookups(batch: pa.RecordBatch) -> LookupBatch:
         batch["finish_reason"].to_pylist(),
         as_integers(batch["output_tokens"]),
         _vectors(batch["embedding"], ids),
+        batch["answer_hash"].to_pylist(),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -17,6 +16,15 @@ from ttplan.engine.semantic_cache.cosine import (
     scaled,
     tolerance,
 )
+from ttplan.engine.semantic_cache.hits import (
+    MOST_LISTED,
+    CacheEntry,
+    Differs,
+    PoisonCandidate,
+    ServedPair,
+    Sweep,
+    diverged,
+)
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -24,8 +32,6 @@ T = TypeVar("T", bound=np.generic)
 
 BLOCK = 512
 """Requests that are looked up together."""
-MOST_LISTED = 1_000
-"""How many poisoning candidates a result lists."""
 CHUNK = 8_192
 """Entries that they are compared with at once, so that a block's similarities take 16 MB."""
 
@@ -39,6 +45,7 @@ class LookupBatch(NamedTuple):
     finish_reason: Sequence[str | None]
     output_tokens: Ints
     vectors: Sequence[Floats32]
+    answer_hash: Sequence[str | None]
 
     def slice(self, start: int, stop: int) -> LookupBatch:
         """The requests from `start` to before `stop`."""
@@ -48,54 +55,8 @@ class LookupBatch(NamedTuple):
             self.finish_reason[start:stop],
             self.output_tokens[start:stop],
             self.vectors[start:stop],
+            self.answer_hash[start:stop],
         )
-
-
-class CacheEntry(NamedTuple):
-    """A request and its outcome, as a cache entry or as a hit."""
-
-    id: str
-    finish_reason: str | None
-    output_tokens: int
-
-
-class PoisonCandidate(NamedTuple):
-    """A hit whose outcome differs from that of its source, at these positions in the sweep."""
-
-    request: CacheEntry
-    source: CacheEntry
-    cosine: float
-    at: tuple[int, ...]
-
-
-@dataclass
-class Sweep:
-    """The hits of a sweep. `masks` has bit t set if a request (`ids`) is a hit at
-    `thresholds[t]`."""
-
-    thresholds: tuple[float, ...]
-    without_embedding: int = 0
-    """Requests that could not be looked up."""
-    total: int = 0
-    hits: list[int] = field(default_factory=list)
-    poisoned: list[int] = field(default_factory=list)
-    ids: list[str] = field(default_factory=list)
-    masks: list[int] = field(default_factory=list)
-    candidates: list[PoisonCandidate] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.hits = self.hits or [0] * len(self.thresholds)
-        self.poisoned = self.poisoned or [0] * len(self.thresholds)
-
-    @property
-    def listed(self) -> list[PoisonCandidate]:
-        """The candidates that a result lists: the first ones."""
-        return self.candidates[:MOST_LISTED]
-
-    @property
-    def poisoned_requests(self) -> int:
-        """The number of distinct requests that are a candidate at any threshold."""
-        return len({candidate.request.id for candidate in self.candidates})
 
 
 def sweep_thresholds(
@@ -105,6 +66,8 @@ def sweep_thresholds(
     *,
     block: int = BLOCK,
     progress: Callable[[int], None] = lambda rows: None,
+    differs: Differs | None = None,
+    pairs: list[ServedPair] | None = None,
 ) -> Sweep:
     """Look up every request among the entries of its bucket, in a separate pass for each threshold.
 
@@ -112,9 +75,10 @@ def sweep_thresholds(
     the first entry wins a tie. A miss becomes an entry. The passes share the similarities, as
     matrix products of a block of requests and a chunk of entries; values within the error bound are
     computed exactly, so block sizes do not change the result. `progress` receives the number of
-    requests so far.
+    requests so far, and `pairs` all hits. `differs` tells candidates for poisoning; by default,
+    `diverged` does.
     """
-    sweep = Sweep(tuple(thresholds))
+    sweep = Sweep(tuple(thresholds), differs=differs or diverged, pairs=pairs)
     for bucket in buckets:
         entries = _Entries(len(sweep.thresholds))
         for part in bucket:
@@ -122,14 +86,6 @@ def sweep_thresholds(
                 _look_up(part.slice(start, start + block), entries, ttl_seconds * 1_000_000, sweep)
                 progress(sweep.total)
     return sweep
-
-
-def diverged(source: CacheEntry, request: CacheEntry) -> bool:
-    """Whether two outcomes differ so much that serving one for the other may be wrong."""
-    finishes = source.finish_reason is not None and request.finish_reason is not None
-    return (finishes and source.finish_reason != request.finish_reason) or (
-        abs(source.output_tokens - request.output_tokens) > max(20, request.output_tokens // 4)
-    )
 
 
 class _Matrix:
@@ -214,7 +170,8 @@ class _Block:
 
     def __init__(self, part: LookupBatch) -> None:
         self.ids, self.ts = part.ids, part.ts
-        outcomes = zip(part.ids, part.finish_reason, part.output_tokens.tolist(), strict=True)
+        tokens = part.output_tokens.tolist()
+        outcomes = zip(part.ids, part.finish_reason, tokens, part.answer_hash, strict=True)
         self.sources = [CacheEntry(*outcome) for outcome in outcomes]
         self.length = np.array([len(vector) for vector in part.vectors], dtype=np.int64)
         self.by_length: dict[int, tuple[Ints, Vectors]] = {}
@@ -351,6 +308,7 @@ def _decide(
     known: dict[int, float] = {}
     mask = 0
     poisoned: dict[int, list[int]] = {}
+    served: dict[int, int] = {}
     following = entries.dropped + len(entries.ts)
     for t, threshold in enumerate(sweep.thresholds):
         candidates = list(near[t].get(row, ()))
@@ -361,14 +319,22 @@ def _decide(
             continue
         missed[row, t] = False
         mask |= 1 << t
+        served[source] = served.get(source, 0) | 1 << t
         sweep.hits[t] += 1
-        if diverged(_source(source, rows, entries), rows.sources[row]):
+        if sweep.differs(_source(source, rows, entries), rows.sources[row]):
             sweep.poisoned[t] += 1
             poisoned.setdefault(source, []).append(t)
     if mask:
         sweep.ids.append(rows.ids[row])
         sweep.masks.append(mask)
-    for source, at in poisoned.items():
+    if sweep.pairs is not None:
+        sweep.pairs += [
+            ServedPair(rows.ids[row], _source(source, rows, entries).id, at)
+            for source, at in served.items()
+        ]
+    sweep.suspects += len(poisoned)
+    sweep.poisoned_requests += bool(poisoned)
+    for source, at in list(poisoned.items())[: MOST_LISTED - len(sweep.candidates)]:
         cosine = float(_exact(row, [source], rows, entries, known)[source])
         sweep.candidates.append(
             PoisonCandidate(rows.sources[row], _source(source, rows, entries), cosine, tuple(at))

@@ -55,6 +55,18 @@ class CacheHits(FrozenModel):
     either: int
 
 
+class L1UpperBound(FrozenModel):
+    """Requests without a hash of the prompt, whose hits of an exact cache cannot be told.
+
+    At most `hits` of the `requests` can be hits. They cost `cost_usd` (USD per window), of which
+    nothing counts as saved.
+    """
+
+    requests: int
+    hits: int
+    cost_usd: SignedMoney
+
+
 class SavingsByCause(FrozenModel):
     """Baseline minus projected cost by cause; the parts add up. USD per window, signed.
 

@@ -19,8 +19,9 @@ from pydantic import ValidationError
 
 from ttplan.engine.cost import REROUTED
 from ttplan.engine.dialects import fetch
-from ttplan.engine.project import map_requests
+from ttplan.engine.project import find_semantic_hits, map_requests
 from ttplan.engine.replay_spec import ReplaySpec
+from ttplan.engine.semantic_cache.hits import ServedPair
 from ttplan.model.errors import InputError, StoreError
 from ttplan.model.plan import PlanConfig
 from ttplan.model.request import RequestLog
@@ -30,6 +31,7 @@ from ttplan.model.route import ProposedRoute
 from ttplan.model.stored_plan import StoredPlan
 from ttplan.prices import catalogue_price
 from ttplan.quality.assess import assess_sync
+from ttplan.quality.cache_hits import NO_HITS, HitSample, draw_hits
 from ttplan.quality.chat import ChatJudge, ChatProposer
 from ttplan.quality.judge.labels import AnswerPairs, Labels, read_labels
 from ttplan.quality.protocols import (
@@ -81,6 +83,7 @@ def judge_sample(
     sample_size: int = SAMPLE_SIZE,
     seed: int = 0,
     controls: int = 0,
+    cache_hits: int = 0,
     pairs: AnswerPairs | None = None,
     cancel: Event | None = None,
     progress: Progress | None = None,
@@ -88,12 +91,13 @@ def judge_sample(
     """Draw a sample of what `run` reroutes, have it answered by its new models and judged, and
     store the result with the plan.
 
-    Poisoning candidates of the plan's semantic cache are always in; what they would be served is
-    the other request's recorded answer, which costs nothing. The store is not held while models are
+    Poisoning candidates of the plan's semantic cache are always in, at most as many as are drawn;
+    what they would be served is the other request's recorded answer, which costs nothing. Of its
+    hits at each threshold, `cache_hits` are judged. The store is not held while models are
     asked. Raises what `assess` raises before anything is sent; a run that was cut short is stored
     as far as it came.
     """
-    drawn = _draw(store, run, sample_size, seed)
+    drawn = _draw(store, run, sample_size, cache_hits, seed)
     if drawn.sample is None:
         found = unverified_result(drawn.why, population=drawn.population, seed=seed)
     else:
@@ -105,6 +109,7 @@ def judge_sample(
             settings=settings,
             unrecorded=drawn.unrecorded,
             controls=controls,
+            hits=drawn.hits,
             pairs=pairs,
             cancel=cancel,
             progress=progress,
@@ -181,6 +186,7 @@ class _Drawn(NamedTuple):
     unrecorded: int = 0
     requests: Mapping[UUID, ReroutedRequest] = {}
     answers: Mapping[UUID, str] = {}
+    hits: HitSample = NO_HITS
 
 
 class _WithCachedAnswers:
@@ -217,7 +223,7 @@ class _WithCachedAnswers:
         await self._stack.aclose()
 
 
-def _draw(store: Store, run: StoredPlan, size: int, seed: int) -> _Drawn:
+def _draw(store: Store, run: StoredPlan, size: int, cache_hits: int, seed: int) -> _Drawn:
     spec = rerouting_spec(run)
     with store.read() as snapshot:
         log = snapshot.requests()
@@ -226,21 +232,22 @@ def _draw(store: Store, run: StoredPlan, size: int, seed: int) -> _Drawn:
             moved = mapped.filter((mapped.outcome == REROUTED) & ~mapped.hit).select("id", "route")
             total = int(fetch(moved.aggregate(n=moved.count()))["n"][0].as_py())
             rows = fetch(bodied.join(moved, "id").select("id", "tag", "input_tokens", "route"))
-        poisoning = _counted(run)
+        poisoning = _counted(run)[:size]
+        hits = _draw_hits(log, bodied, run, cache_hits, seed)
         ends = _requests(bodied, {i for one in poisoning for i in (one.request_id, one.source_id)})
         served = {
             one.request_id: one
             for one in poisoning
             if one.request_id in ends and one.source_id in ends
         }
-        if not rows.num_rows and not served:
+        if not rows.num_rows and not served and not hits.drawn:
             why = (
                 "no rerouted request has its prompt and answer recorded; "
                 "import the log with bodies."
             )
             return _Drawn(None, why if total else "the plan reroutes no request.", population=total)
         sample = draw_sample(rows, size, seed=seed, forced=served)
-        requests = _requests(bodied, set(sample.drawn)) | {i: ends[i] for i in served}
+        requests = _requests(bodied, set(sample.drawn) | hits.ids) | {i: ends[i] for i in served}
     routes = _routes(rows, spec, set(sample.drawn))
     served = {i: one for i, one in served.items() if i not in routes}
     rerouted = {
@@ -250,18 +257,42 @@ def _draw(store: Store, run: StoredPlan, size: int, seed: int) -> _Drawn:
         i: ReroutedRequest(requests[i], f"the cached answer to {one.source_id}")
         for i, one in served.items()
     }
+    others = hits.ids - rerouted.keys()
+    rerouted |= {i: ReroutedRequest(requests[i], requests[i].model) for i in others}
     return _Drawn(
         sample=sample,
         population=rows.num_rows,
         unrecorded=total - rows.num_rows,
         requests=rerouted,
         answers={i: str(ends[one.source_id].response_body) for i, one in served.items()},
+        hits=hits,
     )
+
+
+def _draw_hits(log: ir.Table, bodied: ir.Table, run: StoredPlan, size: int, seed: int) -> HitSample:
+    """Hits of the plan's semantic cache to judge, `size` at each threshold."""
+    if not size:
+        return NO_HITS
+    found: list[ServedPair] = []
+    if find_semantic_hits(log, ReplaySpec.from_run(run), pairs=found) is None:
+        raise InputError(
+            f"plan {run.name!r:.60} projects no semantic cache, so it has no hits to judge; set "
+            "l2_ttl_seconds, and import the log with embeddings"
+        )
+    embedded = bodied.filter(bodied.embedding.notnull())
+    ids = embedded.select(id=embedded.id.cast("string"))
+    recorded = set(fetch(ids)["id"].to_pylist())
+    thresholds = run.config.l2_threshold_sweep
+    return draw_hits(found, thresholds, recorded, size, seed=seed)
 
 
 def rerouting_spec(run: StoredPlan) -> ReplaySpec:
     """What tells which requests `run` reroutes, and which of them an exact cache answers."""
-    config = PlanConfig(l1_ttl_seconds=run.config.l1_ttl_seconds, session=run.config.session)
+    config = PlanConfig(
+        l1_ttl_seconds=run.config.l1_ttl_seconds,
+        session=run.config.session,
+        projection=run.config.projection,
+    )
     return replace(ReplaySpec.from_run(run), config=config)
 
 
