@@ -114,6 +114,8 @@ def test_rows_are_read_from_each_format(tmp_path: Path, kind: str) -> None:
         "cache_write_1h_tokens": None,
         "web_searches": None,
         "usage_reading": None,
+        "prompt_hash": None,
+        "answer_hash": None,
     }
     assert rows[2]["ts"] == datetime(2026, 5, 1, 12, tzinfo=UTC)
     report = log.report()

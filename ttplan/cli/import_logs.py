@@ -54,6 +54,7 @@ def import_logs(
     prices: PricesOption = None,
     with_bodies: Annotated[bool, option("Also keep prompts and answers.", "--with-bodies")] = False,
     with_embeddings: Annotated[bool, option("Also keep embeddings.", "--with-embeddings")] = False,
+    hashes: Annotated[bool, option("Keep hashes of prompts and answers.")] = True,
     check: Annotated[bool, option("Report the findings of the cost check.")] = True,
     org: Annotated[
         str | None, option("The organisation of the store (UUID), if the log has several.")
@@ -77,6 +78,7 @@ def import_logs(
             prices=prices,
             with_bodies=with_bodies,
             with_embeddings=with_embeddings,
+            with_hashes=hashes,
             check=check,
         )
         reports.append(report)

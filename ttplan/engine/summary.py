@@ -300,7 +300,7 @@ def _cache_sums(
         sums |= {
             "unhashed": wide.l1_bound.count(),
             "bound_hits": possible.sum(),
-            "bound_cost": wide.uncached_usd.sum(where=possible),
+            "bound_cost": total("uncached_usd", possible),
         }
     for t in range(thresholds):
         hit = has_bit(wide.l2_mask, t)

@@ -120,6 +120,8 @@ FIELDS = (
     Field("endpoint", TEXT),
     Field("provider_usage", USAGE),
     Field("usage_reading", READING),
+    Field("prompt_hash", BODY),
+    Field("answer_hash", BODY),
     Field("logged_provider", NAME),
     Field("logged_model", NAME),
     Field("recorded_cost_usd", MONEY, default="cost_usd_value"),
@@ -134,5 +136,13 @@ HELPERS = (
 that a deployment or profile stands for."""
 BODIES = (Field("body", BODY), Field("response_body", BODY))
 """Read only on request, and never shown in a message."""
+PROMPTS = (Field("prompt", BODY), Field("prompt_parameters", BODY), Field("answer", BODY))
+"""Read to be hashed, and neither kept nor shown in a message. Without a source of their own, prompt
+and answer are the bodies."""
+HASHED_BODIES = {"prompt": "body", "answer": "response_body"}
+TEXTS = frozenset(field.name for field in (*BODIES, *PROMPTS))
+"""Large texts."""
+PRIVATE = TEXTS | {"prompt_hash", "answer_hash"}
+"""Fields whose text no message shows."""
 EMBEDDINGS = (Field("embedding", VECTOR),)
 """Large and revealing, so read only on request."""

@@ -9,6 +9,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ttplan.logs.fields import TEXTS
 from ttplan.logs.report import EXAMPLES, FileRows, ReadReport, SkippedRows
 from ttplan.logs.rows import ModelNormaliser, Normaliser, finish
 from ttplan.logs.source import ReadOptions, Source, SourceFile
@@ -18,6 +19,8 @@ from ttplan.model.errors import InputError
 from ttplan.util.paths import PathLike, is_postgres_url
 
 BATCH_ROWS = 50_000
+BATCH_PROMPTS = 5_000
+"""How many rows are read at once if each has a prompt and an answer."""
 
 
 class LogReader:
@@ -140,7 +143,8 @@ class LogReader:
         relation = file.relation
         try:
             query = self._source.connection.sql(file.query.sql, params=relation.parameters)
-            for batch in query.to_arrow_reader(BATCH_ROWS):
+            large = file.query.present & TEXTS
+            for batch in query.to_arrow_reader(BATCH_PROMPTS if large else BATCH_ROWS):
                 usable, numbers = self._filter(batch)
                 usable = self._with_usage(usable, numbers)
                 first = self._rows

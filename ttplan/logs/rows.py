@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ttplan.logs.fields import UUID_TEXT
+from ttplan.logs.hashes import hash_columns
 from ttplan.prices.names import find_listed
 
 NAMESPACE = uuid5(NAMESPACE_URL, "ttplan:requests")
@@ -63,6 +64,8 @@ REQUEST_SCHEMA = pa.schema(
         ("cache_write_1h_tokens", pa.int64()),
         ("web_searches", pa.int64()),
         ("usage_reading", pa.string()),
+        ("prompt_hash", pa.string()),
+        ("answer_hash", pa.string()),
     ]
 )
 """The rows. `org_id` is null if the file has none; Python lower-cases the body to `body_lower`."""
@@ -157,13 +160,13 @@ def _is_listed(names: CatalogueModel) -> bool:
 
 def finish(batch: pa.RecordBatch, normaliser: ModelNormaliser | None) -> pa.RecordBatch:
     """A batch of usable rows as one of `REQUEST_SCHEMA`."""
-    columns = {name: batch[name] for name in batch.schema.names if name in REQUEST_SCHEMA.names}
+    columns = {name: batch[name] for name in batch.schema.names}
     if normaliser is not None and batch.num_rows:
-        resolved = batch["resolved_model"] if "resolved_model" in batch.schema.names else None
-        normaliser.normalise(columns, resolved)
+        normaliser.normalise(columns, columns.get("resolved_model"))
     if (bodies := columns.get("body")) is not None:
         lowered = [None if body is None else body.lower() for body in bodies.to_pylist()]
         columns["body_lower"] = pa.array(lowered, pa.string())
+    hash_columns(columns, batch.num_rows)
     nulls = pa.nulls(batch.num_rows)
     return pa.record_batch(
         [columns.get(f.name, nulls).cast(f.type) for f in REQUEST_SCHEMA], schema=REQUEST_SCHEMA

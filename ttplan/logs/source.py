@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from ttplan.logs.detect import DetectedFormat, Sample, detect_format, find_rows
-from ttplan.logs.fields import BODIES, EMBEDDINGS, FIELDS, HELPERS, Field
+from ttplan.logs.fields import BODIES, EMBEDDINGS, FIELDS, HELPERS, PROMPTS, Field
 from ttplan.logs.format import Format
 from ttplan.logs.formats import FORMATS
 from ttplan.logs.mapping.field_sql import kind_of
@@ -49,7 +49,8 @@ class ReadOptions:
 
     `format` names a format (`ttplan.logs.formats.FORMATS`) or a kind of file (csv, json, jsonl,
     parquet), if it cannot be detected; `mapping` describes any other format. `table` is read from a
-    database. With `needs_cost=False` a row without a cost is kept and has no `cost_usd`.
+    database. With `needs_cost=False` a row without a cost is kept and has no `cost_usd`. With
+    `with_hashes`, prompts and answers are read to be hashed, also if they are not kept.
     """
 
     format: str | None = None
@@ -59,12 +60,15 @@ class ReadOptions:
     with_bodies: bool = False
     with_embeddings: bool = False
     needs_cost: bool = True
+    with_hashes: bool = True
 
     @property
     def fields(self) -> tuple[Field, ...]:
         """The fields to read."""
         bodies = BODIES if self.with_bodies else ()
-        return (*FIELDS, *HELPERS, *bodies, *(EMBEDDINGS if self.with_embeddings else ()))
+        prompts = PROMPTS if self.with_hashes else ()
+        embeddings = EMBEDDINGS if self.with_embeddings else ()
+        return (*FIELDS, *HELPERS, *bodies, *prompts, *embeddings)
 
     @property
     def required_fields(self) -> tuple[str, ...]:

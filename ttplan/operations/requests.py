@@ -69,6 +69,7 @@ def import_logs(
     prices: PathLike | Mapping[str, ModelPricing] | None = None,
     with_bodies: bool = False,
     with_embeddings: bool = False,
+    with_hashes: bool = True,
     check: bool = True,
     progress: bool | None = None,
 ) -> ReadReport:
@@ -97,6 +98,8 @@ def import_logs(
         Keep prompts and answers.
     with_embeddings : bool, default False
         Keep embeddings.
+    with_hashes : bool, default True
+        Read prompts and answers to keep their hashes, which tell equal ones, and not the texts.
     check : bool, default True
         Report what the log doctor finds, as `check_logs` does for all that is stored.
     progress : bool, optional
@@ -130,6 +133,7 @@ def import_logs(
         on_bad_rows=on_bad_rows,
         with_bodies=with_bodies,
         with_embeddings=with_embeddings,
+        with_hashes=with_hashes,
         check=check,
         progress=progress,
     )

@@ -30,6 +30,7 @@ from ttplan.model.stored_plan import (
 )
 from ttplan.store.plan_summary import summary_row, summary_schema
 from ttplan.store.protocol import (
+    DERIVED,
     KINDS,
     MAX_EXAMPLES,
     MIN_ID_PREFIX,
@@ -431,4 +432,5 @@ def _fullest(rows: list[tuple[int, dict[str, Any]]]) -> tuple[int, dict[str, Any
 
 
 def _first_difference(row: dict[str, Any], other: dict[str, Any]) -> str | None:
-    return next((name for name in row if row[name] != other[name]), None)
+    names = (name for name in row if name not in DERIVED)
+    return next((name for name in names if row[name] != other[name]), None)

@@ -69,6 +69,8 @@ class EditedColumn(NamedTuple):
 
 MIN_ID_PREFIX = 4
 """How many characters of a plan's id are enough to find it, if no other plan has them."""
+DERIVED = ("prompt_hash", "answer_hash")
+"""Columns that do not tell requests apart: a store from before them has the same ones without."""
 MAX_EXAMPLES = 3
 OnConflict = Literal["refuse", "skip"]
 ConflictKind = Literal["snapshot", "repeated", "repeated differently", "changed"]

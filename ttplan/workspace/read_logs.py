@@ -79,6 +79,7 @@ def read_logs(
     on_bad_rows: OnBadRows = "refuse",
     with_bodies: bool = False,
     with_embeddings: bool = False,
+    with_hashes: bool = True,
     check: bool = True,
     prices: PriceSource = None,
     progress: bool | None = None,
@@ -98,8 +99,8 @@ def read_logs(
         The table of a database to read.
     on_bad_rows : {"refuse", "skip"}
         Whether a row that cannot be used, or repeats an id, is an error or is left out.
-    with_bodies, with_embeddings : bool
-        Whether to read prompts and answers, or embeddings.
+    with_bodies, with_embeddings, with_hashes : bool
+        Whether to read prompts and answers, embeddings, or hashes of prompts and answers.
     check : bool
         Whether the log doctor compares each row with its price, for the findings of the report.
     prices : path or mapping, optional
@@ -130,7 +131,14 @@ def read_logs(
     (1, 'own')
     """
     options = ReadOptions(
-        format, mapping, table, on_bad_rows, with_bodies, with_embeddings, needs_cost=False
+        format,
+        mapping,
+        table,
+        on_bad_rows,
+        with_bodies,
+        with_embeddings,
+        needs_cost=False,
+        with_hashes=with_hashes,
     )
     with (
         LogReader(path, options, normalise=normalise_model) as log,

@@ -36,7 +36,7 @@ def test_every_row_is_accounted_for() -> None:
     assert (report.format, report.rows, report.used) == ("tokentrimmer", 240, 240)
     check(rows, requests(), expected)
     assert any(row["baseline_cost_usd"] > row["cost_usd"] == 0 for row in rows)
-    assert set(report.ignored_columns) == {"embedding", "body", "response_body", "created_at"}
+    assert set(report.ignored_columns) == {"embedding", "created_at"}
 
 
 def test_input_tokens_include_cached_tokens() -> None:

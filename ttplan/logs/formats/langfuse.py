@@ -132,6 +132,7 @@ MAPPING = FormatMapping.model_validate(
             "session_id": ["sessionId", "session_id", "traceId", "trace_id"],
             "user_id": ["userId", "user_id"],
             "body": "input",
+            "prompt_parameters": ["modelParameters", "model_parameters"],
             "response_body": "output",
         },
         "skip": [

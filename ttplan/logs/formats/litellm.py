@@ -106,6 +106,7 @@ _FIELDS: dict[str, Any] = {
     "provider_usage": {"path": "usage", "values": {"{}": None}},
     # What was served comes before what was asked for.
     "service_tier": ["response.service_tier", "model_parameters.service_tier"],
+    "prompt_hash": {"path": "cache_key", "values": {"Cache OFF": None}},
     "body": "proxy_server_request",
     "response_body": {"path": "response", "values": {"{}": None}},
 }
@@ -179,6 +180,7 @@ PAYLOAD = Format(
                 "api_key_id": "metadata.user_api_key_hash",
                 "streamed": "stream",
                 "body": {"path": "messages", "values": {"{}": None, "[]": None}},
+                "prompt_parameters": "model_parameters",
             },
             "skip": _SKIP,
         }

@@ -40,6 +40,17 @@ _FIRST_TOKEN = _at(
     "ai.response.msToFirstChunk",
     "langfuse.observation.completion_start_time",
 )
+_PARAMETERS = (
+    r"^(gen_ai|llm)\.request\.|^ai\.settings\.|^ai\.prompt\.tool|^llm\.tools\."
+    r"|\.system_instructions$|\.tool\.definitions$|^llm\.invocation_parameters$"
+)
+"""Attributes that may change an answer."""
+_PROMPTS = r"^gen_ai\.prompt\.|^llm\.prompts\.|^llm\.input_messages\."
+"""Those of a prompt that has an attribute for each message."""
+_BODY = _at(
+    *("gen_ai.input.messages", "gen_ai.prompt", "ai.prompt.messages", "ai.prompt"),
+    *("langfuse.observation.input", "input.value"),
+)
 _USAGE_KEYS = r"\.usage\.|\.token_count\.|\.usage_details$|\.tokenUsage$"
 """Attributes that count tokens, or hold a usage object as JSON."""
 _OPERATIONS = (
@@ -87,6 +98,8 @@ def _expand(documents: str) -> str:
         "status": "'{\"code\":' || coalesce(to_json(s.status.code), 'null') || '}'",
         "attributes": attributes_object("s.attributes"),
         "usage": attributes_object("s.attributes", _USAGE_KEYS),
+        "parameters": attributes_object("s.attributes", _PARAMETERS),
+        "prompts": attributes_object("s.attributes", _PROMPTS),
         "resource": "resource",
     }
     parts = " || ',' || ".join(f"'\"{name}\":' || {text}" for name, text in members.items())
@@ -223,10 +236,8 @@ MAPPING = FormatMapping.model_validate(
                 *("user.id", "enduser.id", "langfuse.user.id"),
                 *("traceloop.association.properties.user_id", "ai.telemetry.metadata.userId"),
             ),
-            "body": _at(
-                *("gen_ai.input.messages", "gen_ai.prompt", "ai.prompt.messages", "ai.prompt"),
-                *("langfuse.observation.input", "input.value"),
-            ),
+            "body": _BODY,
+            "prompt_parameters": "parameters",
             "response_body": _at(
                 *("gen_ai.output.messages", "gen_ai.completion", "ai.response.text"),
                 *("langfuse.observation.output", "output.value"),
@@ -255,6 +266,7 @@ FORMAT = Format(
     mapping=MAPPING,
     signature=Signature.of(required="traceId spanId attributes resource"),
     rules={
+        "prompt": lambda find: f"coalesce({find(*_BODY)}, nullif({find('prompts')}, '{{}}'))",
         "id": lambda find: f"{find('traceId')} || '/' || {find('spanId')}",
         "model": lambda find: f"trim({find(*_MODEL)}, '\"')",
         "provider": lambda find: f"coalesce(trim({find(*_PROVIDER)}, '\"'), 'unknown')",

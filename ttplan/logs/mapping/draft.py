@@ -35,6 +35,7 @@ _SYNONYMS = {
     "session_id": "sessionid conversationid threadid chatid",
     "user_id": "userid enduser customerid user",
     "api_key_id": "apikeyid keyid apikeyhash apikeyname",
+    "prompt_hash": "prompthash cachekey bodyhash requesthash",
     "cache_write_tokens": "cachecreationinputtokens cachewritetokens cachewriteinputtokens "
     "promptcachewritetokens",
     "reasoning_tokens": "reasoningtokens thoughtstokencount tokensreasoning",

@@ -19,14 +19,14 @@ from pydantic import (
     model_validator,
 )
 
-from ttplan.logs.fields import BODIES, COUNT, EMBEDDINGS, FIELDS, HELPERS, INSTANT, MONEY
+from ttplan.logs.fields import BODIES, COUNT, EMBEDDINGS, FIELDS, HELPERS, INSTANT, MONEY, PROMPTS
 from ttplan.logs.mapping.paths import parse_path, rows_path
 from ttplan.logs.units import MAX_FACTOR_DIGITS, UNITS, units_of
 from ttplan.model.errors import InputError
 from ttplan.util.paths import PathLike
 from ttplan.util.yaml_files import describe_validation_error, read_yaml
 
-_FIELDS = {field.name: field for field in (*FIELDS, *HELPERS, *BODIES, *EMBEDDINGS)}
+_FIELDS = {field.name: field for field in (*FIELDS, *HELPERS, *BODIES, *PROMPTS, *EMBEDDINGS)}
 OPTIONAL_IN_MAPPING = ("cost_usd",)
 """Required in a row but not in a mapping, since it can be computed."""
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from ttplan.logs.fields import BODIES, IDENTIFIER, MAX_USAGE, Field, ValueKind
-from ttplan.logs.format import Format
+from ttplan.logs.fields import (
+    HASHED_BODIES,
+    IDENTIFIER,
+    MAX_USAGE,
+    PRIVATE,
+    Field,
+    ValueKind,
+)
+from ttplan.logs.format import Format, Rule
 from ttplan.logs.mapping.field_sql import elapsed, field_text, kind_of
 from ttplan.logs.mapping.mapping import FormatMapping, SkipRule
 from ttplan.logs.mapping.paths import rows_path
@@ -40,8 +47,8 @@ def build(
     rows: str, texts: Texts, fields: Sequence[Field], required: Collection[str], format: Format
 ) -> Query:
     """The query of a file's rows. Its names are fixed; a mapping contributes only literals."""
-    mapping = format.mapping
-    ruled = {f.name: format.rules[f.name](texts.find) for f in fields if f.name in format.rules}
+    rules, mapping = _with_prompts(format, {f.name for f in fields})
+    ruled = {f.name: rules[f.name](texts.find) for f in fields if f.name in rules}
     shared = "".join(f", {rule(texts.find)} AS {name}" for name, rule in format.shared.items())
     sources = {
         f.name: text
@@ -65,7 +72,7 @@ def build(
     bad_value = " ".join(
         f"WHEN bad_field = '{f.name}' THEN left(CAST({f.name} AS VARCHAR), 40)"
         for f in present
-        if f not in BODIES
+        if f.name not in PRIVATE
     )
     # Values that are too large, and durations that are negative, are emptied and counted.
     noted = ", ".join(
@@ -86,6 +93,19 @@ def build(
             {columns}, CASE WHEN NOT {is_uuid("id")} THEN id END AS source_id FROM checked
     """  # noqa: E501, S608
     return Query(sql, frozenset(sources), texts.used, frozenset(ruled))
+
+
+def _with_prompts(format: Format, names: set[str]) -> tuple[Mapping[str, Rule], FormatMapping]:
+    """The rules and the mapping of a format, with the sources of bodies for what is hashed, if the
+    bodies are not read anyway."""
+    rules, sources = dict(format.rules), dict(format.mapping.fields)
+    for name, body in HASHED_BODIES.items():
+        if name in names and body not in names and not {name} & (rules.keys() | sources.keys()):
+            if body in rules:
+                rules[name] = rules[body]
+            if body in sources:
+                sources[name] = sources[body]
+    return rules, format.mapping.model_copy(update={"fields": sources})
 
 
 def _notes(sources: dict[str, str], mapping: FormatMapping, texts: Texts) -> dict[str, str]:

@@ -148,7 +148,7 @@ def check_files(
 
     `prices` and `totals` as in `check_store`. Raises InputError if a file cannot be read.
     """
-    options = ReadOptions(format, mapping, on_bad_rows="skip", needs_cost=False)
+    options = ReadOptions(format, mapping, on_bad_rows="skip", needs_cost=False, with_hashes=False)
     book, notes = PriceBook(prices), []
     with RowBuffer() as buffer:
         for path in paths:

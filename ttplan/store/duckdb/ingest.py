@@ -125,7 +125,7 @@ class DuckDBIngest(RequestIngest):
 
     def _judge(self) -> None:
         """Find the row of each taken id that is kept, and compare it with the stored row."""
-        digest, same = digest_sql(self._columns), ", ".join(SAME_ANSWER)
+        digest, same = digest_sql(self._compared), ", ".join(SAME_ANSWER)
         self._rows(
             "CREATE TEMP TABLE firsts AS SELECT id, min(place) AS first FROM ids SEMI JOIN taken "
             "USING (id) GROUP BY id"

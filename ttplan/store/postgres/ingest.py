@@ -81,7 +81,7 @@ class PostgresIngest(RequestIngest):
     def _judge(self) -> None:
         """Find the row of each taken id that is kept, and compare it with the stored row."""
         row, kept, stored = (
-            ", ".join(f"{table}.{name}" for name in self._columns) for table in "awb"
+            ", ".join(f"{table}.{name}" for name in self._compared) for table in "awb"
         )
         same, first = (", ".join(f"{table}.{name}" for name in SAME_ANSWER) for table in "af")
         is_alike = f"({same}) IS NOT DISTINCT FROM ({first})"

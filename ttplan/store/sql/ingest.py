@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from ttplan.store.protocol import (
+    DERIVED,
     KINDS,
     MAX_EXAMPLES,
     REFUSED,
@@ -33,6 +34,7 @@ class RequestIngest(ABC):
 
     def __init__(self, columns: Sequence[str], on_conflict: OnConflict) -> None:
         self._columns = tuple(columns)
+        self._compared = tuple(name for name in columns if name not in DERIVED)
         self._on_conflict = on_conflict
 
     @abstractmethod
@@ -76,7 +78,7 @@ class RequestIngest(ABC):
     def _example(self, place: int, first: int) -> RowConflict:
         row = self._arrived(place)
         other = self._arrived(first) if first != place else self._stored(row)
-        differs = next((name for name in self._columns if row[name] != other[name]), None)
+        differs = next((name for name in self._compared if row[name] != other[name]), None)
         earlier = other["row"] if first != place else None
         return RowConflict(row["source_id"] or str(row["id"]), row["row"], earlier, differs)
 

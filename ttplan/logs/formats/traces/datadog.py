@@ -70,6 +70,7 @@ FORMAT = Format(
                 "session_id": _at("session_id", "trace_id"),
                 "user_id": _at("metadata.user_id", "meta.metadata.user_id"),
                 "body": _at("input", "meta.input"),
+                "prompt_parameters": _at("metadata", "meta.metadata"),
                 "response_body": _at("output", "meta.output"),
             },
             "skip": [

@@ -44,6 +44,7 @@ FORMAT = Format(
                 "total_tokens": "totalTokens",
                 "service_tier": "modelParameters.service_tier",
                 "body": "input",
+                "prompt_parameters": "modelParameters",
                 "response_body": "output",
             },
             "skip": [

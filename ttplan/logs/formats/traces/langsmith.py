@@ -97,6 +97,7 @@ FORMAT = Format(
                 ],
                 "user_id": _metadata("user_id", "user"),
                 "body": "inputs",
+                "prompt_parameters": "extra.invocation_params",
                 "response_body": "outputs",
             },
             "skip": [

@@ -72,6 +72,7 @@ FORMAT = Format(
                 "session_id": [*_at("session.id"), *_context("trace_id")],
                 "user_id": _at("user.id"),
                 "body": _at("input.value"),
+                "prompt_parameters": _at("llm.invocation_parameters"),
                 "response_body": _at("output.value"),
             },
             "skip": [
