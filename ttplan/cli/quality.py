@@ -85,6 +85,9 @@ def check_quality(
     controls: Annotated[
         int, option("For how many of them to try the judge on answers of known quality.")
     ] = 0,
+    cache_hits: Annotated[
+        int, option("How many hits of the semantic cache to judge at each threshold.")
+    ] = 0,
     pairs: Annotated[
         Path | None, option("Write pairs of answers to this CSV file, for people to label.")
     ] = None,
@@ -121,6 +124,7 @@ def check_quality(
         sample_size=sample,
         seed=seed,
         controls=controls,
+        cache_hits=cache_hits,
         pairs=None if pairs is None else kept,
         settings=settings,
     )

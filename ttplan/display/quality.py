@@ -78,7 +78,7 @@ def quality_text(quality: QualityResult | None) -> str:
     degraded = [score for score in quality.sampled_examples if score.verdict == Verdict.DEGRADED]
     examples = [f"{score.request_id}: {score.reason}" for score in degraded[:MOST_EXAMPLES]]
     notes = (*examples, *quality.caveats)
-    tables = (Table.of(rows), _groups_table(quality))
+    tables = (Table.of(rows), _groups_table(quality), _hits_table(quality))
     return card_text(Card("quality", title, tables=tables, notes=notes))
 
 
@@ -131,6 +131,24 @@ def _groups_table(quality: QualityResult) -> Table:
     more = len(groups) - len(rows)
     caption = "by route and tag, the worst first" + (f"; {more:,} more are not shown" * (more > 0))
     return Table.of(rows, align="lll", caption=caption if rows else "")
+
+
+def _hits_table(quality: QualityResult) -> Table:
+    """The wrong hits of the semantic cache, by threshold."""
+    rows = [
+        (
+            f"{at.threshold:g}",
+            f"{at.hits:,}",
+            f"{at.classified_count:,}",
+            "not known" if at.share_pct is None else f"{at.share_pct:.1f} %",
+            format_interval(at.interval_pct, 1, "%"),
+        )
+        for at in quality.cache_hits
+    ]
+    caption = "wrong hits of the semantic cache, "
+    caption += "corrected" if any(at.is_corrected for at in quality.cache_hits) else "uncorrected"
+    columns = ("threshold", "hits", "judged", "wrong", "95 % interval")
+    return Table.of(rows, *columns, align="rrrrl", caption=caption if rows else "")
 
 
 def _group_name(group: QualityGroup) -> str:

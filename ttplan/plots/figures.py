@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from ttplan.display.plan import Plan
 from ttplan.display.reconciliation import FIGURE_NAMES, ReconciliationCard
 from ttplan.model.errors import InputError
 from ttplan.model.plan import Interval
+from ttplan.model.results.parts import L2Projection
+from ttplan.model.results.quality import QualityResult
 from ttplan.plots.axes import (
     BLUE,
     GREEN,
@@ -143,10 +146,36 @@ def sweep(plan: Plan, *, ax: Axes | None = None) -> Axes:
         linestyle="--",
         label="hits that may be wrong",
     )
+    if plan.result.quality is not None:
+        _draw_judged_hits(ax, projections, plan.result.quality)
     ax.set_ylim(bottom=0)
     limit_ticks(ax)
     legend_above(ax)
     return ax
+
+
+def _draw_judged_hits(
+    ax: Axes, projections: Sequence[L2Projection], quality: QualityResult
+) -> None:
+    """The share of wrong hits that a judge found, of requests looked up, with its interval."""
+    rates = {row.threshold: row.projected_l2_hit_rate for row in projections}
+    bars = [
+        (at.threshold, rates[at.threshold] * np.array([at.share_pct, *at.interval_pct]))
+        for at in quality.cache_hits
+        if at.threshold in rates and at.share_pct is not None and at.interval_pct is not None
+    ]
+    if bars:
+        share, low, high = np.transpose([bar for _, bar in bars])
+        ax.errorbar(
+            [threshold for threshold, _ in bars],
+            share,
+            yerr=[share - low, high - share],
+            color=GREEN,
+            marker="D",
+            linestyle="none",
+            capsize=3,
+            label="wrong hits, as judged",
+        )
 
 
 def projected_actual(reconciliation: ReconciliationCard, *, ax: Axes | None = None) -> Axes:

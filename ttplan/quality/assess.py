@@ -13,6 +13,7 @@ from uuid import UUID
 from ttplan.model.errors import InputError
 from ttplan.model.money import round_money, to_decimal
 from ttplan.model.results.quality import QualityResult
+from ttplan.quality.cache_hits import NO_HITS, HitSample, hit_cases, hit_scores, is_settled
 from ttplan.quality.chat_format import MAX_BODY, read_answer
 from ttplan.quality.judge.controls import control_cases, control_scores, interleave
 from ttplan.quality.judge.labels import AnswerPairs
@@ -42,6 +43,7 @@ async def assess(
     settings: QualitySettings,
     unrecorded: int = 0,
     controls: int = 0,
+    hits: HitSample = NO_HITS,
     pairs: AnswerPairs | None = None,
     cancel: CancelToken | None = None,
     progress: Progress | None = None,
@@ -62,6 +64,9 @@ async def assess(
     controls
         For how many of the drawn requests the judge is tried out: on another answer of their own
         model, and on an answer made bad on purpose.
+    hits
+        Semantic cache hits whose served answers are judged. Their requests, and those whose
+        answers they are served, are in `requests`, too.
     pairs
         Keeps prompts and answers of drawn requests for people to label.
     progress
@@ -86,7 +91,13 @@ async def assess(
         seed=sample.seed,
         repeat_usd=lambda again: _repeat_usd(proposer, settings, again),
     )
-    cases = interleave(judged, tried)
+    cached = hit_cases(
+        hits,
+        {key: rerouted.request for key, rerouted in requests.items()},
+        lambda rerouted: _call_usd(judge, "judge", settings.judge_call_usd, rerouted),
+    )
+    asked = [case for case in cached if not is_settled(case)]
+    cases = interleave(interleave(judged, tried), asked)
     attempts = 1 + settings.retries
     estimate = attempts * sum((case.proposer_usd + case.judge_usd for case in cases), Decimal(0))
     if estimate > settings.budget_usd:
@@ -102,7 +113,7 @@ async def assess(
                     await stack.enter_async_context(party)  # type: ignore[arg-type]
             await runner.run(cases, cancel)
     record = RunRecord(
-        scores={key: score for (key, control), score in runner.scores.items() if control is None},
+        scores={key: score for (key, kind), score in runner.scores.items() if kind is None},
         judge=display_name(judge),
         proposer=display_name(proposer),
         skipped=len(sample.ids) - len(judged),
@@ -115,6 +126,9 @@ async def assess(
         cost_is_estimated=runner.budget.estimated,
         calls=runner.budget.calls,
         controls=control_scores(tried, runner.scores),
+        hits=hits.of,
+        hit_scores=hit_scores(hits, cached, runner.scores),
+        hits_left=sum(case.key not in runner.scores for case in asked),
     )
     return summarise(sample, record)
 
@@ -128,6 +142,7 @@ def assess_sync(
     settings: QualitySettings,
     unrecorded: int = 0,
     controls: int = 0,
+    hits: HitSample = NO_HITS,
     pairs: AnswerPairs | None = None,
     cancel: threading.Event | None = None,
     progress: Progress | None = None,
@@ -147,6 +162,7 @@ def assess_sync(
         settings=settings,
         unrecorded=unrecorded,
         controls=controls,
+        hits=hits,
         pairs=pairs,
         cancel=stop,
         progress=progress,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple
@@ -10,16 +10,18 @@ from uuid import UUID
 
 from ttplan.model.money import round_money
 from ttplan.model.results.quality import (
+    CacheHitScore,
     ForcedScores,
     QualityGroup,
     QualityResult,
     SampleScore,
+    ScoreCounts,
     StopReason,
-    Verdict,
     groups_band,
 )
 from ttplan.model.results.risk import RiskBand, possible_bands
 from ttplan.model.results.verdicts import ControlScore, JudgeAccuracy, Label
+from ttplan.quality.cache_hits import ThresholdHits, hit_qualities
 from ttplan.quality.judge.accuracy import (
     Rates,
     accuracy_caveats,
@@ -51,6 +53,9 @@ class RunRecord(NamedTuple):
     cost_is_estimated: bool
     calls: int
     controls: tuple[ControlScore, ...] = ()
+    hits: tuple[ThresholdHits, ...] = ()
+    hit_scores: tuple[CacheHitScore, ...] = ()
+    hits_left: int = 0
 
 
 def summarise(sample: Sample, run: RunRecord) -> QualityResult:
@@ -62,6 +67,8 @@ def summarise(sample: Sample, run: RunRecord) -> QualityResult:
     return QualityResult(
         **fields,
         controls=run.controls,
+        cache_hits=hit_qualities(run.hits, run.hit_scores, Rates.of(fields["judge_accuracy"])),
+        cache_hit_examples=run.hit_scores,
         sampled_examples=drawn,
         forced=forced_scores,
         caveats=(*_accuracy_caveats(fields), *_caveats(sample, run, drawn, fields, forced_scores)),
@@ -87,7 +94,9 @@ def with_labels(quality: QualityResult, labels: Sequence[Label]) -> QualityResul
     fields = _assessed(quality.sampled_examples, accuracy)
     others = (caveat for caveat in quality.caveats if caveat not in before)
     caveats = (*_accuracy_caveats(fields), *others)
-    changes = fields | {"labels": tuple(labels), "caveats": caveats}
+    of = [ThresholdHits(at.threshold, at.hits, at.unrecorded) for at in quality.cache_hits]
+    hits = hit_qualities(of, quality.cache_hit_examples, Rates.of(accuracy))
+    changes = fields | {"labels": tuple(labels), "caveats": caveats, "cache_hits": hits}
     # What is no longer known is not in `fields`.
     cleared = {"corrected_pct": None, "corrected_pct_95": None}
     return QualityResult(**(dict(quality) | cleared | changes))
@@ -111,19 +120,9 @@ def unverified_result(why: str, *, population: int = 0, seed: int = 0) -> Qualit
     return result.model_copy(update={"caveats": (f"UNVERIFIED: {why}",)})
 
 
-def _counts(scores: Sequence[SampleScore]) -> dict[str, int]:
-    verdicts = Counter(score.verdict for score in scores)
-    return {
-        "sample_size": len(scores),
-        "acceptable_count": verdicts[Verdict.ACCEPTABLE],
-        "degraded_count": verdicts[Verdict.DEGRADED],
-        "unclear_count": verdicts[Verdict.UNCLEAR],
-    }
-
-
 def _share(scores: Sequence[SampleScore], rates: Rates | None) -> dict[str, Any]:
     """The counts of some scores, the share of degraded ones, and its interval."""
-    counts = _counts(scores)
+    counts = ScoreCounts.of(scores)
     degraded = counts["degraded_count"]
     return counts | share_fields(degraded, counts["acceptable_count"] + degraded, rates)
 
@@ -159,7 +158,7 @@ def _own_bands(share: Mapping[str, Any]) -> dict[str, RiskBand]:
 
 
 def _forced_scores(scores: tuple[SampleScore, ...]) -> ForcedScores:
-    return ForcedScores(examples=scores, **_counts(scores))
+    return ForcedScores(examples=scores, **ScoreCounts.of(scores))
 
 
 def _requests(count: int) -> str:
@@ -188,9 +187,11 @@ def _caveats(
             if not_judged
             else f"{reason}: some answers of known quality were not judged."
         )
-    if not sample.ids:
+        if run.hits_left:
+            yield f"{run.hits_left:,} semantic hits that were drawn were not judged."
+    if not sample.ids and not run.hits:
         yield "UNVERIFIED: no request was sampled."
-    elif not classified:
+    elif sample.ids and not classified:
         yield "UNVERIFIED: none of the requests drawn was judged acceptable or degraded."
     if run.unrecorded and sample.ids:
         yield (

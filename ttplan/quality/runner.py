@@ -48,7 +48,8 @@ class _StopRun(Exception):
 class JudgeCase(NamedTuple):
     """A request to judge, with the estimated cost of its calls in USD.
 
-    A control has its kind. `planted` is judged instead of an answer of the proposer.
+    A control has its kind, a semantic hit the request whose answer it is served. `planted` is
+    judged instead of an answer of the proposer.
     """
 
     rerouted: ReroutedRequest
@@ -57,6 +58,7 @@ class JudgeCase(NamedTuple):
     judge_usd: Decimal
     control: ControlKind | None = None
     planted: str | None = None
+    source_id: UUID | None = None
 
     @property
     def request(self) -> RequestLog:
@@ -66,10 +68,10 @@ class JudgeCase(NamedTuple):
     @property
     def key(self) -> CaseKey:
         """What tells the cases of a run apart."""
-        return self.request.id, self.control
+        return self.request.id, self.control or self.source_id
 
 
-CaseKey = tuple[UUID, ControlKind | None]
+CaseKey = tuple[UUID, ControlKind | UUID | None]
 AnswerCallback = Callable[[JudgeCase, str], None]
 """Called with each case and its new answer, before it is judged."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal, Self
 from uuid import UUID
 
@@ -94,7 +95,21 @@ class SampleScore(OmitsDefaults, FrozenModel):
     )
 
 
-class _ScoreCounts(FrozenModel):
+class CacheHitScore(FrozenModel):
+    """The verdict on the answer that a semantic cache would have served to a request.
+
+    `thresholds` are those of whose hits it was drawn; `reason` is one line of the judge's text:
+    escape it.
+    """
+
+    request_id: UUID
+    source_id: UUID
+    thresholds: tuple[float, ...]
+    verdict: Verdict
+    reason: str = Field(max_length=MAX_REASON)
+
+
+class ScoreCounts(FrozenModel):
     """Counts of verdicts."""
 
     sample_size: Count
@@ -102,9 +117,17 @@ class _ScoreCounts(FrozenModel):
     degraded_count: Count
     unclear_count: Count
 
-    def _check_counts(self, scores: tuple[SampleScore, ...]) -> None:
+    @staticmethod
+    def of(scores: Sequence[SampleScore | CacheHitScore]) -> dict[str, int]:
+        """The counts of some scores, by field."""
         counts = Counter(score.verdict for score in scores)
-        expected = (len(scores), *(counts[verdict] for verdict in Verdict))
+        return {
+            "sample_size": len(scores),
+            **{f"{verdict.value}_count": counts[verdict] for verdict in Verdict},
+        }
+
+    def _check_counts(self, scores: Sequence[SampleScore | CacheHitScore]) -> None:
+        expected = tuple(self.of(scores).values())
         stated = (self.sample_size, self.acceptable_count, self.degraded_count, self.unclear_count)
         if stated != expected:
             raise ValueError(
@@ -113,7 +136,7 @@ class _ScoreCounts(FrozenModel):
             )
 
 
-class ForcedScores(_ScoreCounts):
+class ForcedScores(ScoreCounts):
     """Verdicts on requests that were chosen on purpose. Not a random sample, so without a share."""
 
     examples: tuple[SampleScore, ...]
@@ -124,7 +147,7 @@ class ForcedScores(_ScoreCounts):
         return self
 
 
-class _ScoreShare(OmitsDefaults, _ScoreCounts):
+class _ScoreShare(OmitsDefaults, ScoreCounts):
     """Counts of verdicts, the share of degraded ones, and its bands.
 
     `corrected_pct` and `corrected_pct_95` are what they become if the judge's errors are taken
@@ -198,6 +221,18 @@ class QualityGroup(_ScoreShare):
     name: str | None
 
 
+class CacheHitQuality(_ScoreShare):
+    """The verdicts on drawn semantic hits at one threshold: those that are `degraded` are wrong.
+
+    `hits` counts all hits at the threshold, `unrecorded` those whose prompts or answers are not
+    recorded, so that they could not be drawn.
+    """
+
+    threshold: float
+    hits: Count
+    unrecorded: Count = 0
+
+
 def groups_band(groups: tuple[QualityGroup, ...]) -> RiskBand:
     """The band that a route or tag of at least `MIN_GROUP` answers reaches for sure."""
     lows = [
@@ -243,6 +278,10 @@ class QualityResult(_ScoreShare):
         Verdicts on answers whose quality is known.
     labels : tuple of Label
         What people said of drawn requests.
+    cache_hits : tuple of CacheHitQuality
+        The share of wrong hits of the semantic cache, by threshold, if hits were drawn.
+    cache_hit_examples : tuple of CacheHitScore
+        The verdicts on these hits, in the order drawn.
     """
 
     sampled_examples: tuple[SampleScore, ...]
@@ -264,12 +303,16 @@ class QualityResult(_ScoreShare):
     judge_accuracy: JudgeAccuracy | None = None
     controls: tuple[ControlScore, ...] = ()
     labels: tuple[Label, ...] = ()
+    cache_hits: tuple[CacheHitQuality, ...] = ()
+    cache_hit_examples: tuple[CacheHitScore, ...] = ()
 
     OMITTED: ClassVar[frozenset[str]] = _ScoreShare.OMITTED | {
         "groups",
         "judge_accuracy",
         "controls",
         "labels",
+        "cache_hits",
+        "cache_hit_examples",
     }
 
     @property
@@ -281,6 +324,9 @@ class QualityResult(_ScoreShare):
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:
         self._check_counts(self.sampled_examples)
+        for part in self.cache_hits:
+            own = [e for e in self.cache_hit_examples if part.threshold in e.thresholds]
+            part._check_counts(own)
         return self
 
     @property

@@ -93,6 +93,7 @@ def check_quality(
     sample_size: int = 200,
     seed: int = 0,
     controls: int = 0,
+    cache_hits: int = 0,
     pairs: AnswerPairs | None = None,
     settings: QualitySettings | None = None,
     progress: bool | None = None,
@@ -120,6 +121,9 @@ def check_quality(
     controls : int, default 0
         For how many of these requests to try the judge out: on another answer of the logged model,
         and on an answer made bad on purpose. Its errors are then taken out of the degraded share.
+    cache_hits : int, default 0
+        How many hits of the plan's semantic cache to judge at each threshold: the answer that
+        would be served, against the request's own. Its budget has to suffice, as for the others.
     pairs : AnswerPairs, optional
         Keeps prompts and answers in memory, to label them.
     settings : QualitySettings, optional
@@ -151,11 +155,14 @@ def check_quality(
     from ttplan.operations.plans.quality import judge_sample, quality_limits
     from ttplan.util.monitor import show_progress
 
-    if controls < 0:
-        raise InputError(f"controls is {controls}; expected 0 or more")
+    for name, number in (("controls", controls), ("cache_hits", cache_hits)):
+        if number < 0:
+            raise InputError(f"{name} is {number}; expected 0 or more")
     run = find_plan(context.store, plan)
     limits = quality_limits(settings, budget_usd, allow_bodies)
-    with show_progress("judging", progress, total=sample_size + 2 * controls) as monitor:
+    hits = cache_hits * len(run.config.l2_threshold_sweep)
+    total = sample_size + 2 * controls + hits
+    with show_progress("judging", progress, total=total) as monitor:
         judge_sample(
             context.store,
             run,
@@ -165,6 +172,7 @@ def check_quality(
             sample_size=sample_size,
             seed=seed,
             controls=controls,
+            cache_hits=cache_hits,
             pairs=pairs,
             progress=monitor.count,
         )

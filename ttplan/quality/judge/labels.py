@@ -97,7 +97,7 @@ class AnswerPairs:
     def add(self, case: JudgeCase, answer: str) -> None:
         """Keep a new answer, if its request is wanted and it is not a control."""
         key = case.request.id
-        if case.control is not None or key not in self._wanted:
+        if case.key != (key, None) or key not in self._wanted:
             return
         is_a = new_is_a(self._seed, key)
         first, second = (answer, case.original) if is_a else (case.original, answer)
