@@ -116,7 +116,8 @@ def test_a_lost_discount_for_cached_tokens_is_a_change_by_caches() -> None:
 
 
 def test_hits_of_a_projected_cache_are_a_change_by_caches() -> None:
-    assert split(projected({}, {}, l1_ttl_seconds=60)) == {
+    same = {"prompt_hash": "p"}
+    assert split(projected(same, same, l1_ttl_seconds=60)) == {
         "prices": Decimal("0.0224"),
         "caches": Decimal("0.0028"),
     }
