@@ -173,7 +173,7 @@ openai:gpt-4o-mini:
   images: false
   cache: {mode: automatic, minimum_tokens: 2048, ttl_seconds: 600}
 local:llama-3.3-70b:
-  {context_tokens: 32768, output_tokens: 4096, images: false, audio: false, tools: yes,
+  {context_tokens: 32768, output_tokens: 4096, images: false, audio: false, tools: true,
    structured_output: true, reasoning: false, source: our runbook,
    cache: {mode: none, source: our runbook, as_of: 2026-05-01}}
 azure:gpt-4o: {cache: {mode: explicit, ttl_seconds: 300, long_ttl_seconds: 3600}}

@@ -250,7 +250,7 @@ def test_the_example_file_is_read() -> None:
         ('"a:b": 3', "a:b: the whole"),
         ('":b": {input_per_million: 1, output_per_million: 1}', "lacks a provider or a model"),
         ('"a: b": {input_per_million: 1, output_per_million: 1}', "has blanks around one"),
-        ("a: !!python/object:os.system {}", "could not determine a constructor"),
+        ("a: !!python/object:os.system {}", "is not supported"),
     ],
 )
 def test_a_price_file_that_cannot_be_used_is_named(tmp_path: Path, text: str, message: str) -> None:

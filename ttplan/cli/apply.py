@@ -29,7 +29,7 @@ from ttplan.cli.options import (
     read_anchors_option,
     read_time,
 )
-from ttplan.cli.output import confirm, count, show_entry, show_result, show_value
+from ttplan.cli.output import confirm, count, show_entry, show_result, show_text, show_value
 from ttplan.model.errors import InputError
 from ttplan.model.policy import Override
 
@@ -87,7 +87,7 @@ def approve(
     entry = workspace.approve(plan, actor=read_actor(user), key=approver_key)
     show_entry(entry, f"approved: {plan.name}", json)
     if not json:
-        print(workspace.check_policy(plan))
+        show_text(workspace.check_policy(plan))
 
 
 @app.command(rich_help_panel=APPLY)

@@ -11,7 +11,7 @@ from pathlib import Path
 from ttplan.audit.keys.key_files import ensure_key, key_from_env, passphrase_from_env
 from ttplan.audit.keys.signer import signer_from_env
 from ttplan.audit.verify.file import verify_file
-from ttplan.cli.output import show_json
+from ttplan.cli.output import show_json, show_text
 from ttplan.model.audit import System
 from ttplan.model.errors import ChainError, InputError
 from ttplan.util.paths import is_postgres_url
@@ -51,7 +51,7 @@ def _open_empty(store: str) -> Workspace:
     key = key_from_env(os.environ) or signer_from_env(os.environ)
     if key is None:  # a store on a server has no key file next to it
         ensure_key(DEMO_KEY, passphrase=passphrase_from_env(os.environ))
-        print(f"The signing key is in {DEMO_KEY}")
+        show_text(f"The signing key is in {DEMO_KEY}")
     workspace = open_workspace(store, key=key, key_file=None if key else DEMO_KEY)
     with workspace.store.read() as snapshot:
         is_empty = not snapshot.request_count()
@@ -67,19 +67,19 @@ def _run_steps(workspace: Workspace, folder: Path) -> dict[str, object]:
     """Run and print the five steps of the demo; return the result of each as JSON."""
     _print_step(1, "Import an hour of LLM requests (Azure's public trace, models and costs added)")
     report = workspace.import_logs(sample_file("requests.parquet"))
-    print(report)
+    show_text(report)
     _print_step(2, "What if short chats and code completions went to cheaper models?")
     plan = workspace.plan(sample_file("routes.yaml"), name="cheaper models for short chat and code")
-    print(plan)
+    show_text(plan)
     _print_step(3, "Apply it: status, routes and a signed audit entry, in one transaction")
     entry = workspace.apply(plan, actor=System())
-    print(f"entry {entry.seq}, {entry.event}, {len(workspace.routes())} routes live")
+    show_text(f"entry {entry.seq}, {entry.event}, {len(workspace.routes())} routes live")
     _print_step(4, "Prove it: anyone with the public key and an exported chain can verify")
     chain = folder / "chain.jsonl"
     workspace.export_chain(chain)
     key, anchor = workspace.public_key, f"{entry.seq}:{entry.hash}"
     verified = verify_file(chain, public_key=key, anchor=anchor)
-    print(verified)
+    show_text(verified)
     _print_step(5, "A forger who claims ten times the savings is detected")
     saved = entry.payload["change_vs_actual_usd"]
     forged_chain = folder / "forged.jsonl"
@@ -87,7 +87,7 @@ def _run_steps(workspace: Workspace, folder: Path) -> dict[str, object]:
         chain.read_bytes().replace(f":{saved},".encode(), f":{round(saved * 10, 6)},".encode())
     )
     forgery = verify_file(forged_chain, public_key=key)
-    print(forgery)
+    show_text(forgery)
     if not verified.ok or forgery.verdict != "broken":
         raise ChainError(
             0,
@@ -103,4 +103,4 @@ def _run_steps(workspace: Workspace, folder: Path) -> dict[str, object]:
 
 
 def _print_step(number: int, text: str) -> None:
-    print(f"\n── {number}. {text}\n")
+    show_text(f"\n── {number}. {text}\n")

@@ -13,6 +13,7 @@ import typer
 from ttplan.cli import apply, evidence, import_logs, key, plan, quality, routes, store, tlog, verify
 from ttplan.cli.options import app
 from ttplan.cli.output import name_options
+from ttplan.display.text import plain
 from ttplan.model.errors import TtplanError
 
 DEBUG = "TTPLAN_DEBUG"
@@ -78,5 +79,5 @@ def _usage_message(error: typer.TyperException) -> str:
 
 
 def _print_error(message: str, code: int) -> int:
-    print(f"ttplan: {' '.join(message.split())}", file=sys.stderr)
+    print(f"ttplan: {plain(message)}", file=sys.stderr)
     return code

@@ -20,7 +20,7 @@ from ttplan.cli.options import (
     option,
     read_time,
 )
-from ttplan.cli.output import show_json, show_result, show_value
+from ttplan.cli.output import show_json, show_result, show_text, show_value
 from ttplan.model.errors import InputError
 from ttplan.util.files import first_bytes
 from ttplan.util.paths import is_postgres_url
@@ -67,23 +67,23 @@ def import_logs(
     """
     workspace = open_store(store, create=True, org_id=org)
     reports = []
-    for file in files:
-        report = workspace.import_logs(
-            file,
-            format=format,
-            mapping=mapping,
-            table=table,
-            on_bad_rows="skip" if skip_bad_rows else "refuse",
-            cost=cost,  # type: ignore[arg-type]  # the library checks the value
-            prices=prices,
-            with_bodies=with_bodies,
-            with_embeddings=with_embeddings,
-            with_hashes=hashes,
-            check=check,
-        )
-        reports.append(report)
-        if not json:
-            print(report)
+    with open_or_create_store(store, org_id=org) as workspace:
+        for file in files:
+            report = workspace.import_logs(
+                file,
+                format=format,
+                mapping=mapping,
+                table=table,
+                on_bad_rows="skip" if skip_bad_rows else "refuse",
+                cost=cost,  # type: ignore[arg-type]  # the library checks the value
+                prices=prices,
+                with_bodies=with_bodies,
+                with_embeddings=with_embeddings,
+                check=check,
+            )
+            reports.append(report)
+            if not json:
+                show_text(report)
     if json:
         show_json([report.model_dump(mode="json") for report in reports])
 
@@ -153,8 +153,10 @@ def inspect(
         write_mapping(inspection, output)
     show_value(inspection._asdict(), inspection, json)
     if output is not None and not json:
-        print(f"\nwritten to {output}: check it, then import with")
-        print(f"ttplan import {file} --mapping {output}")
+        show_text(f"\nwritten to {output}: check it, then import with")
+        show_text(f"ttplan import {file} --mapping {output}")
+    if not inspection.works:
+        raise typer.Exit(1)
 
 
 @app.command(rich_help_panel=IMPORT)

@@ -21,7 +21,8 @@ from ttplan.cli.options import (
     option,
     read_actor,
 )
-from ttplan.cli.output import show_json, show_value
+from ttplan.cli.output import show_json, show_text, show_value
+from ttplan.operations.keyring import former_key_files
 
 key_app = command_group("key", "Generate, show and rotate the key that signs the audit chain.")
 
@@ -78,10 +79,14 @@ def rotate(
         show_json({"public_key": public_key, "entry": dump})
         return
     if entry is None:
-        print("an earlier rotation was interrupted after its entry was written; it is now complete")
+        show_text(
+            "an earlier rotation was interrupted after its entry was written; it is now complete"
+        )
     else:
-        print(f"entry {entry.seq} rotates the key; its anchor is {entry.seq}:{entry.hash}")
-        print("keep that anchor: verify with it as --distrust-after if the old key was stolen")
-    print(f"public key from now on: {public_key}")
+        show_text(f"entry {entry.seq} rotates the key; its anchor is {entry.seq}:{entry.hash}")
+        show_text("keep that anchor: verify with it as --distrust-after if the old key was stolen")
+    show_text(f"public key from now on: {public_key}")
+    for former in former_key_files(key_file or Path(f"{store}.key.pem")):
+        show_text(f"{former} can still sign as before the rotation: move it offline, or delete it")
     if new_key is not None:
-        print(f"sign with it: --key-file {new_key_file}")
+        show_text(f"sign with it: --key-file {new_key_file}")

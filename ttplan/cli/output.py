@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from json import dumps, loads
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ttplan.display.text import plain, plain_lines
 from ttplan.model.errors import InputError
 
 if TYPE_CHECKING:
@@ -96,8 +98,25 @@ _PARAMETER = re.compile(
 
 
 def show_json(value: Any) -> None:
-    """Print one JSON document."""
-    print(dumps(value, indent=2, ensure_ascii=False, default=str))
+    """Print one JSON document. Characters that could change a terminal are escaped in it."""
+    print(json_text(value, indent=2))
+
+
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """Return JSON in which invisible characters, which occur in texts only, are escaped."""
+    text = dumps(value, indent=indent, ensure_ascii=False, default=str)
+    return "\n".join(_escape_json(line) for line in text.split("\n"))
+
+
+def _escape_json(line: str) -> str:
+    if line.isascii() and line.isprintable():
+        return line
+    return "".join(char if plain_lines(char) == char else dumps(char)[1:-1] for char in line)
+
+
+def show_text(text: object, *, end: str = "\n", flush: bool = False, error: bool = False) -> None:
+    """Print text. Its lines stay; what could change the terminal is escaped."""
+    print(plain_lines(str(text)), end=end, flush=flush, file=sys.stderr if error else None)
 
 
 def show_value(value: object, text: object, json: bool) -> None:
@@ -105,7 +124,7 @@ def show_value(value: object, text: object, json: bool) -> None:
     if json:
         show_json(value)
     else:
-        print(text)
+        show_text(text)
 
 
 def show_result(card: Card, json: bool) -> None:
@@ -123,7 +142,7 @@ def show_plan(plan: Plan, json: bool) -> None:
 def show_entry(entry: AuditEntry, message: str, json: bool) -> None:
     """Print what was done and the audit entry that records it."""
     anchor = f"entry {entry.seq} of the audit chain; its anchor is {entry.seq}:{entry.hash}"
-    show_value(entry.to_dict(), f"{message}\n{anchor}", json)
+    show_value(entry.to_dict(), f"{plain(message)}\n{anchor}", json)
 
 
 def show_frame(
@@ -131,13 +150,13 @@ def show_frame(
 ) -> None:
     """Print some columns of a frame as a table, or all as JSON: times in RFC 3339, missing as null.
 
-    Text of the store is never read as markup.
+    Text of the store is never read as markup, and cannot change the terminal.
     """
     if json:
         show_json(loads(frame.to_json(orient="records", date_format="iso", date_unit="us")))
         return
     if frame.empty:
-        print(empty)
+        show_text(empty)
         return
     table = Table(title=title, title_justify="left", show_edge=False)
     for name in columns:
@@ -153,7 +172,7 @@ def confirm(question: str, *cards: object, json: bool) -> None:
     if json:
         raise InputError("--json cannot ask for confirmation; add --yes")
     for card in cards:
-        print(card, end="\n\n")
+        show_text(card, end="\n\n")
     typer.confirm(question, abort=True)
 
 
@@ -171,4 +190,4 @@ def _cell(value: Any) -> str:
         return f"{value:%Y-%m-%d %H:%M:%S}Z"
     if isinstance(value, float):
         return f"{value:,.2f}"
-    return str(value)
+    return plain(str(value))

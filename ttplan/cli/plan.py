@@ -24,7 +24,7 @@ from ttplan.cli.options import (
     read_duration,
     read_window,
 )
-from ttplan.cli.output import count, show_frame, show_plan, show_result
+from ttplan.cli.output import count, show_frame, show_plan, show_result, show_text
 from ttplan.model.errors import Cancelled, InputError
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def savings(
     _show_savings(frame, json, "savings", ["name", *(by or ())])
     if not json:
         for note in frame.attrs["notes"]:
-            print(note)
+            show_text(note)
 
 
 def _read_config(routes: Path, projection: str | None) -> PlanConfig | None:
@@ -250,10 +250,10 @@ def suggest(
     if output is not None and not json:
         routes = count(len(suggestions.routes), "route")
         if not suggestions.routes:
-            print(f"\n{routes} written to {output}: none is confirmed")
+            show_text(f"\n{routes} written to {output}: none is confirmed")
             return
-        print(f"\n{routes} written to {output}: edit them, and replay them with")
-        print(f"ttplan plan {output} --name NAME --store {store}")
+        show_text(f"\n{routes} written to {output}: edit them, and replay them with")
+        show_text(f"ttplan plan {output} --name NAME --store {store}")
 
 
 @app.command(rich_help_panel=PLAN)

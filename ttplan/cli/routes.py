@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from json import dumps
 from pathlib import Path
 from typing import Annotated
 
@@ -25,9 +23,11 @@ from ttplan.cli.options import (
 )
 from ttplan.cli.output import (
     count,
+    json_text,
     name_options,
     show_frame,
     show_result,
+    show_text,
     show_value,
 )
 from ttplan.display.routes import ExportCard
@@ -64,7 +64,7 @@ def routes(
     workspace, time = open_store(store), read_time(at, "--at")
     frame = workspace.routes(at=time)
     if yaml:
-        print(workspace.routes(at=time).to_yaml(), end="")
+        show_text(workspace.routes(at=time).to_yaml(), end="")
         return
     show_frame(
         frame,
@@ -142,13 +142,13 @@ def watch_routes(
 
     def show_export(export: RouteExport) -> None:
         if json:
-            print(dumps(export.model_dump(mode="json"), ensure_ascii=False), flush=True)
+            print(json_text(export.model_dump(mode="json")), flush=True)
         else:
-            print(ExportCard(export), flush=True)
+            show_text(ExportCard(export), flush=True)
 
     def show_error(error: TtplanError) -> None:
         message = " ".join(name_options(str(error)).split())
-        print(f"ttplan: {message}", file=sys.stderr, flush=True)
+        show_text(f"ttplan: {message}", error=True, flush=True)
 
     if not once:
         watcher.run(show_export, show_error, interval=pause)

@@ -20,7 +20,7 @@ from ttplan.cli.options import (
     open_store,
     option,
 )
-from ttplan.cli.output import count, show_json, show_value
+from ttplan.cli.output import count, show_json, show_text, show_value
 from ttplan.cli.verify import chain_hashes
 from ttplan.model.errors import InputError
 from ttplan.util.files import atomic_write
@@ -184,7 +184,7 @@ def _show_seals(seals: list[VerifiedSignature], checkpoint: Path, json: bool) ->
         when = ""
         if seal.timestamp is not None:
             when = f" at {datetime.fromtimestamp(seal.timestamp, UTC):%Y-%m-%d %H:%M:%S}Z"
-        print(f"cosigned by {seal.key.name}{when}; added to {checkpoint}")
+        show_text(f"cosigned by {seal.key.name}{when}; added to {checkpoint}")
 
 
 def _log_key_path(store: str, log_key: Path | None) -> Path:

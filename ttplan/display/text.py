@@ -20,11 +20,14 @@ def plain(text: str) -> str:
     spaced = " ".join(text.split())
     if spaced.isascii() and spaced.isprintable():
         return spaced
-    return "".join(
-        _escaped(char)
-        if unicodedata.category(char) in _INVISIBLE and char not in _JOINERS
-        else char
-        for char in spaced
+    return "".join(_escaped(char) if _is_unsafe(char) else char for char in spaced)
+
+
+def plain_lines(text: str) -> str:
+    """`text` with its lines and their spaces; other characters become escapes as in `plain`."""
+    return "\n".join(
+        "".join(_escaped(char) if _is_unsafe(char) else char for char in line)
+        for line in text.split("\n")
     )
 
 
@@ -76,6 +79,10 @@ def _columns(char: str) -> int:
     if unicodedata.category(char) in {"Mn", "Me"} or char in _JOINERS:
         return 0
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def _is_unsafe(char: str) -> bool:
+    return unicodedata.category(char) in _INVISIBLE and char not in _JOINERS
 
 
 def _escaped(char: str) -> str:

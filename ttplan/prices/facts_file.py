@@ -36,7 +36,7 @@ class _CacheRule(CacheRule):
     ttl_seconds: _Seconds = 300
     long_ttl_seconds: _Seconds | None = None
     source: str = FACTS_FILE
-    as_of: date | None = None
+    as_of: date | None = Field(default=None, strict=False)  # text in YAML 1.2
 
     @model_validator(mode="after")
     def _longer(self) -> Self:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from itertools import pairwise
@@ -30,8 +32,14 @@ _EXAMPLE = "openai:gpt-4o: {input_per_million: 2.5, …}"
 _RATES = tuple(name for name in TokenRates.model_fields if name.endswith("_per_million"))
 
 
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+
+
 def _instant(value: Any) -> Any:
     """A date means 00:00 UTC."""
+    if isinstance(value, str) and _DATE.fullmatch(value):
+        with suppress(ValueError):  # such as 2026-02-30, which the field refuses
+            value = date.fromisoformat(value)
     return (
         datetime.combine(value, time(), tzinfo=UTC)
         if isinstance(value, date) and not isinstance(value, datetime)
