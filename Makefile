@@ -11,7 +11,7 @@ NBVAL := $(BIN)/pytest -p nbval -m "" --nbval --nbval-current-env --nbval-cell-t
 export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: demo test quick test-all test-rest test-notebooks test-panel test-slow test-browser test-lowest universes \
-	test-audit-only coverage lint docs dist notebooks faults fuzz mutants bench bench-chains bench-peer clean
+	test-audit-only coverage lint docs dist notebooks faults fuzz mutants attacks bench bench-chains bench-peer clean
 
 demo: $(DEMO)  ## the whole story on an hour of real traffic
 	$(BIN)/ttplan demo
@@ -92,6 +92,9 @@ universes: $(READY)  ## projections of worlds with a known truth: make universes
 
 mutants: $(READY)  ## make mutants MODULE=verify.walker; all of ttplan.audit without MODULE
 	$(BIN)/python scripts/mutants.py $(MODULE)
+
+attacks: $(READY)  ## the attacks of docs/threat-model.md, and what detects each
+	$(BIN)/python scripts/attacks.py
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.run
