@@ -326,8 +326,10 @@ def main() -> int:
             attack = scripted.pop(keys[0])
             problems = missed(attack, Path(folder))
             failed += bool(problems)
-            names = dict.fromkeys(command[0] for command, *_ in attack.detections)
-            print(f"{'MISSED  ' if problems else 'detected'}  {row[:70]:<70}  {', '.join(names)}")
+            commands = dict.fromkeys(command[0] for command, *_ in attack.detections)
+            print(
+                f"{'MISSED  ' if problems else 'detected'}  {row[:70]:<70}  {', '.join(commands)}"
+            )
             for problem in problems:
                 print(f"          {problem}")
         del os.environ[ANCHOR_FILE_VARIABLE]

@@ -98,8 +98,9 @@ def report_on(
     key_source: str = "a test",
     own_key: bool = False,
     resume: ResumeFile | None = None,
+    now: datetime | None = None,
     **options: Any,
 ) -> ChainReport:
     """Verify a chain with a report; with `own_key` the key comes with the chain."""
     parsed = VerifyOptions.parse(public_key=None if own_key else key, **options)
-    return verify_with_report(entries, key, parsed, key_source=key_source, resume=resume)
+    return verify_with_report(entries, key, parsed, key_source=key_source, resume=resume, now=now)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -13,9 +16,11 @@ import typer
 
 from ttplan.model.audit import Actor, Anonymous, ApiKey, System, TipAnchor, User
 from ttplan.model.errors import InputError
+from ttplan.util.paths import is_postgres_url
 
 if TYPE_CHECKING:
     from ttplan.audit.keys.signer import Signer
+    from ttplan.store.protocol import Store
     from ttplan.workspace import Workspace
 
 EXIT_CODES = {
@@ -169,6 +174,33 @@ def read_window(start: str | None, end: str | None) -> tuple[datetime, datetime]
     if first is None or last is None:
         raise InputError("--start and --end go together; give both, or neither for the whole log")
     return first, last
+
+
+@contextmanager
+def open_or_create_store(store: str, *, org_id: str | None = None) -> Iterator[Workspace]:
+    """Open a store, which is created if it does not exist.
+
+    If the block fails and a new store is still empty, it is removed again with its key.
+    """
+    files = [] if is_postgres_url(store) else [Path(store), Path(f"{store}.key.pem")]
+    created = [file for file in files if not os.path.exists(file)]
+    workspace = open_store(store, create=True, org_id=org_id)
+    try:
+        yield workspace
+    except BaseException:
+        if files[:1] == created[:1] != [] and is_empty(workspace.store):
+            for file in created:
+                file.unlink(missing_ok=True)
+        raise
+
+
+def is_empty(store: Store) -> bool:
+    """Whether a store has neither requests nor plans nor entries."""
+    with store.read() as snapshot:
+        org_id = snapshot.org_id()
+        return snapshot.request_count() == 0 and (
+            org_id is None or not (snapshot.statuses(org_id) or snapshot.tip(org_id))
+        )
 
 
 def read_anchors_option(path: Path | None) -> list[TipAnchor]:

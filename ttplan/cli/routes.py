@@ -16,6 +16,7 @@ from ttplan.cli.options import (
     StoreOption,
     app,
     argument,
+    open_or_create_store,
     open_store,
     option,
     read_duration,
@@ -169,12 +170,13 @@ def adopt(
     json: JsonOption = False,
 ) -> None:
     """Keep the routes that a gateway uses already as a first plan; applying it changes nothing."""
-    plan = open_store(store, create=True).adopt(
-        file,
-        gateway,  # type: ignore[arg-type]  # the library checks the value
-        name=name,
-        allow_loss=allow_loss,
-    )
+    with open_or_create_store(store) as workspace:
+        plan = workspace.adopt(
+            file,
+            gateway,  # type: ignore[arg-type]  # the library checks the value
+            name=name,
+            allow_loss=allow_loss,
+        )
     routes = count(len(plan.result.proposed_routes), "route")
     show_value(
         plan.run.model_dump(mode="json", exclude={"nonce"}),

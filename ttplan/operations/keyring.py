@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from pathlib import Path
 
@@ -102,6 +103,10 @@ class Keyring:
         """Sign with another key from now on."""
         self._key = key
 
+    def former_files(self) -> list[Path]:
+        """The files with former keys that rotations left beside the key file."""
+        return [] if self.key_file is None else former_key_files(self.key_file)
+
     def _file(self) -> Path:
         if self.key_file is None:
             raise KeyFileError(
@@ -163,3 +168,9 @@ class Keyring:
             if org_id is None or tip is None:
                 return False
             return is_continued_by(next(iter(snapshot.entries(org_id, since=tip.seq))), key)
+
+
+def former_key_files(key_file: Path) -> list[Path]:
+    """The files with former keys that rotations left beside a key file."""
+    name = glob.escape(key_file.name)
+    return sorted(key_file.absolute().parent.glob(f"{name}.????????.old"))

@@ -39,8 +39,13 @@ def first_bytes(path: PathLike, count: int) -> bytes:
 
 
 @contextmanager
-def atomic_write(path: PathLike, *, overwrite: bool = False) -> Iterator[BinaryIO]:
+def atomic_write(
+    path: PathLike, *, overwrite: bool = False, private: bool = False
+) -> Iterator[BinaryIO]:
     """Open a file that appears complete when the block ends, or not at all after an error.
+
+    A `private` file, such as one with nonces or bodies of requests, is only its owner's (mode
+    0600), whatever the umask.
 
     Raises InputError if the file exists, unless `overwrite`, or if it cannot be written.
     """
@@ -52,7 +57,9 @@ def atomic_write(path: PathLike, *, overwrite: bool = False) -> Iterator[BinaryI
         )
     draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}.new")
     try:
-        with draft.open("xb") as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        handle = os.open(draft, flags, 0o600 if private else 0o666)
+        with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

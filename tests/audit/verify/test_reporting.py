@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from tests.audit.chains import (
     KEY,
     ORG,
     OTHER_KEY,
+    START,
     altered,
     at,
     broken,
     chain,
+    entry,
     exported,
     report_on,
 )
@@ -168,10 +171,32 @@ def test_chain_that_misses_its_anchor_was_checked() -> None:
         None,
         "short",
     )
-    assert (report.checks, report.not_checked) == (
-        (HASHES, ALL, "that the chain ends at seq 4 of the anchor"),
-        (),
+    # What failed was not found to be so.
+    assert (report.checks, report.not_checked) == ((HASHES, ALL), ())
+    through = reported(ENTRIES[:3], passes_through=[at(ENTRIES, 4)])
+    assert through.first_bad is not None
+    assert through.checks == (HASHES, ALL)
+    unknown = reported(ENTRIES[:3], since=at(ENTRIES, 4))
+    assert unknown.first_bad is not None
+    assert unknown.checks == ()
+
+
+def test_odd_dates_are_warned_of() -> None:
+    entries: list[AuditEntry] = []
+    for minutes in (0, 5, 3, 5, 4, 9):
+        tip = TipAnchor(len(entries) - 1, entries[-1].hash) if entries else None
+        entries.append(entry(tip, timestamp=START + timedelta(minutes=minutes)))
+    report = reported(entries, now=START + timedelta(minutes=9))
+    (warning,) = report.warnings
+    assert report.ok
+    assert warning.startswith("2 entries, from 2 on, are dated before an entry that precedes")
+    assert "WARNING   2 entries" in str(report)
+    assert "are dated before" in report._repr_html_()
+    (warning,) = reported(entries[:2], now=START - timedelta(minutes=1)).warnings
+    assert warning.startswith(
+        "entry 1 is dated in the future (2026-05-01T12:05:00+00:00, now it is"
     )
+    assert reported(entries[:2], now=START + timedelta(minutes=1)).warnings == ()
 
 
 def test_report_names_expected_and_found() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from itertools import product
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,7 @@ from tests.audit.chains import (
     ORG,
     OTHER_KEY,
     SIGNATURE_SCOPES,
+    START,
     altered,
     chain,
     entry,
@@ -94,13 +96,26 @@ def compare_outcomes(path: Path, monkeypatch: pytest.MonkeyPatch, **options: Any
     return outcome
 
 
+def time_of(entry: AuditEntry) -> bytes:
+    return entry.timestamp.encode()
+
+
+def test_lines_dated_against_their_order_are_no_segment() -> None:
+    entries: list[AuditEntry] = []
+    for minutes in (0, 5, 3):
+        tip = TipAnchor(len(entries) - 1, entries[-1].hash) if entries else None
+        entries.append(entry(tip, timestamp=START + timedelta(minutes=minutes)))
+    assert scan_segment(lines(entries[:2]), PUBLIC.raw) is not None
+    assert scan_segment(lines(entries), PUBLIC.raw) is None
+
+
 @pytest.mark.parametrize("key", [None, PUBLIC.raw])
 def test_good_lines_are_a_segment(key: bytes | None) -> None:
     length = len(lines(ENTRIES[:-1]))
-    expected = SegmentBounds(12, 0, str(ORG).encode(), b"0" * 64, length)
+    expected = SegmentBounds(12, 0, str(ORG).encode(), b"0" * 64, length, time_of(ENTRIES[0]))
     assert scan_segment(LINES, key) == scan_segment(LINES.removesuffix(b"\n"), key) == expected
     assert scan_segment(lines(ENTRIES[4:5]), key) == SegmentBounds(
-        1, 4, str(ORG).encode(), ENTRIES[3].hash.encode(), 0
+        1, 4, str(ORG).encode(), ENTRIES[3].hash.encode(), 0, time_of(ENTRIES[4])
     )
 
 

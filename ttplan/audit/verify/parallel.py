@@ -96,4 +96,5 @@ def _find_segment(
         last,
         None if key is None else key.hex,
         block.records,
+        bounds.first_time,
     )

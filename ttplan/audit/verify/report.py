@@ -87,6 +87,8 @@ class ChainReport(Record):
     """The entries that the chain had to contain, if anchors were passed."""
     distrust_after: TipAnchor | None = None
     """The entry after which its key was not trusted, if one was passed."""
+    warnings: tuple[str, ...] = ()
+    """What is odd but no error: entries dated against the chain's order, or in the future."""
     rotations: tuple[LaterKey, ...] = ()
     """The keys after `key`, the first one, and the seqs from which they sign."""
     first_bad: FirstBad | None = None
@@ -144,7 +146,11 @@ class ChainReport(Record):
         lines += [f"  key       {self.key}", f"            from {self.key_source}"]
         for span in self.rotations:
             lines += [f"            {span.key}", f"            from seq {span.since} on"]
-        for label, texts in (("checked", self.checks), ("NOT", self.not_checked)):
+        for label, texts in (
+            ("WARNING", self.warnings),
+            ("checked", self.checks),
+            ("NOT", self.not_checked),
+        ):
             for text in texts:
                 lines += wrap(text, 78, initial_indent=f"  {label:<10}", subsequent_indent=" " * 12)
         return "\n".join(lines)
@@ -182,6 +188,7 @@ def _error_lines(bad: FirstBad, is_cut: bool) -> list[str]:
 def _html(report: ChainReport) -> str:
     tables = (
         ("What is wrong", _error_rows(report)),
+        ("What is odd", [("warning", escape(text)) for text in report.warnings]),
         ("The chain", _chain_rows(report)),
         ("What was checked", [("checked", escape(text)) for text in report.checks]),
         ("What was not", [("NOT checked", escape(text)) for text in report.not_checked]),

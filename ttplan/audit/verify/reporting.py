@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from ttplan.audit.entries import format_timestamp
 from ttplan.audit.entry_checks import UUID_TEXT
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.audit.verify.chain import Entries, verify_entries
@@ -14,9 +16,11 @@ from ttplan.audit.verify.options import EMPTY_CHAIN, VerifyOptions
 from ttplan.audit.verify.report import ChainReport, FirstBad, LaterKey
 from ttplan.audit.verify.resume import ResumeFile
 from ttplan.audit.verify.segment import Segment, count_entries
+from ttplan.audit.verify.walker import Verification
 from ttplan.model.audit import AuditEntry, StoredEntry
 from ttplan.model.errors import BadSignature, ChainError, Equivocation, TruncatedChain, TtplanError
 
+_CLOCK_SKEW = timedelta(minutes=5)
 _NO_ENTRIES = (
     f"anything: the chain has no entries. If that is expected, give the anchor {EMPTY_CHAIN!r}; if "
     "entries were written, they were deleted: look for them in a backup or an export"
@@ -31,12 +35,14 @@ def verify_with_report(
     key_source: str,
     progress: Callable[[int], None] | None = None,
     resume: ResumeFile | None = None,
+    now: datetime | None = None,
 ) -> ChainReport:
     """Verify as `verify_chain` does, and report a bad chain instead of raising its error.
 
     `key` is `options.public_key`; if that is None, `key` is the one that comes with the chain, and
     the report says so. With `resume`, the verification continues where that file says an earlier
-    one was, and keeps its own progress there.
+    one was, and keeps its own progress there. Entries that are dated after `now` (by default, the
+    current time) give a warning.
 
     Raises InputError if the entries cannot be read at all, or an anchor is before `options.since`.
     """
@@ -77,7 +83,11 @@ def verify_with_report(
             options.on_fork(error.evidence)
         good = max(error.index - (0 if since is None else since.seq + 1), 0)
         untrusted = None
-        if not isinstance(error, TruncatedChain):
+        if isinstance(error, TruncatedChain):
+            checks = [check for check in checks if check not in _describe_anchor_checks(options)]
+            if since is not None and error.expected_len == since.seq + 1:
+                checks = []  # the trusted entry itself is missing
+        else:
             checks = _describe_partial_checks(good, options)
             untrusted, unread = counter.count_after(error.index)
             not_checked = [*_describe_left_out(error, options, not_checked), *unread]
@@ -106,6 +116,7 @@ def verify_with_report(
             "entries": verified.entries,
             "tip": verified.tip,
             "signatures_checked": verified.signatures_checked,
+            "warnings": _describe_dates(verified, now or datetime.now(UTC)),
             "rotations": tuple(
                 LaterKey(since=span.since, key=span.key)
                 for span in verified.keys
@@ -138,15 +149,9 @@ def _describe_checks(options: VerifyOptions) -> tuple[list[str], list[str]]:
             "the last signature of each key, which vouches for the content of all entries before it"
         )
         not_checked.append("the signatures of the other entries")
-    if options.expect_empty:
-        checks.append("that the chain has no entries")
-    elif options.anchor is not None:
-        checks.append(f"that the chain ends at seq {options.anchor.seq} of the anchor")
-    else:
+    checks += _describe_anchor_checks(options)
+    if options.anchor is None and not options.expect_empty:
         not_checked.append("whether entries are missing at the end: give an anchor for that")
-    if count := len(options.passes_through):
-        entries, anchors = ("entry", "anchor") if count == 1 else ("entries", "anchors")
-        checks.append(f"that the chain has the {entries} of {count} earlier {anchors}")
     if options.org_id is not None:
         checks.append(f"that it is the chain of organisation {options.org_id}")
     if options.distrust_after is not None:
@@ -157,6 +162,37 @@ def _describe_checks(options: VerifyOptions) -> tuple[list[str], list[str]]:
     if options.public_key is None:
         not_checked.append("whose key this is: it came with the chain, so give one from elsewhere")
     return checks, not_checked
+
+
+def _describe_anchor_checks(options: VerifyOptions) -> list[str]:
+    checks = []
+    if options.expect_empty:
+        checks.append("that the chain has no entries")
+    elif options.anchor is not None:
+        checks.append(f"that the chain ends at seq {options.anchor.seq} of the anchor")
+    if count := len(options.passes_through):
+        entries, anchors = ("entry", "anchor") if count == 1 else ("entries", "anchors")
+        checks.append(f"that the chain has the {entries} of {count} earlier {anchors}")
+    return checks
+
+
+def _describe_dates(verified: Verification, now: datetime) -> tuple[str, ...]:
+    """Warn of entries that are dated against the chain's order, or in the future."""
+    warnings = []
+    claim = "a time is its writer's claim: a clock was wrong, or the time was chosen"
+    if verified.backdated:
+        first, count = verified.backdated[0], len(verified.backdated)
+        which = f"entry {first.seq} is"
+        if count > 1:
+            which = f"{count:,} entries, from {first.seq} on, are"
+        warnings.append(f"{which} dated before an entry that precedes it ({first.time}); {claim}")
+    latest = verified.latest
+    if latest is not None and latest.time > format_timestamp(now + _CLOCK_SKEW):
+        warnings.append(
+            f"entry {latest.seq} is dated in the future ({latest.time}, now it is "
+            f"{format_timestamp(now.replace(microsecond=0))}); {claim}"
+        )
+    return tuple(warnings)
 
 
 def _describe_partial_checks(good: int, options: VerifyOptions) -> list[str]:

@@ -69,8 +69,7 @@ class ResumeFile:
             "anchor": str(self._unwritten.anchor),
             "key": self._unwritten.key,
         }
-        with atomic_write(self.path, overwrite=True) as file:
-            os.chmod(file.name, 0o600)
+        with atomic_write(self.path, overwrite=True, private=True) as file:
             file.write(orjson.dumps(fields) + b"\n")
         self._unwritten, self._written_at = None, time.monotonic()
 

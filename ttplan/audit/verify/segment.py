@@ -17,6 +17,7 @@ from ttplan.audit.keys import ed25519
 from ttplan.model.stored_entry import KEY_ROTATED, StoredEntry
 
 _SIGNATURE_BYTES = 64
+_TIME = b',"timestamp":"'
 _ROTATION_EVENT = f'"{KEY_ROTATED}"'.encode()
 
 
@@ -30,6 +31,8 @@ class SegmentBounds(NamedTuple):
     """Hex."""
     last_line_offset: int
     """Where the last line begins, in bytes."""
+    first_time: bytes
+    """When the first entry is dated; the others are not dated before the one before."""
 
 
 class Segment(NamedTuple):
@@ -44,6 +47,7 @@ class Segment(NamedTuple):
     """The key (hex) that signed each entry; None if no signature was checked."""
     records: Callable[[], Iterator[StoredEntry]]
     """Reads the same entries one by one."""
+    first_time: bytes
 
 
 def count_entries(item: object) -> int:
@@ -61,7 +65,7 @@ def scan_segment(lines: bytes, key: bytes | None) -> SegmentBounds | None:
     if first is None:
         return None
     first_org_id, prev_hash = first.org_id.encode(), first.prev_hash.encode()
-    digests = [unhexlify(prev_hash)]
+    digests, times = [unhexlify(prev_hash)], [_time(first.body)]
     for expected_seq, text in enumerate(texts, first.seq):
         fields = parse_body(text)
         if fields is None:
@@ -70,11 +74,19 @@ def scan_segment(lines: bytes, key: bytes | None) -> SegmentBounds | None:
         if org_id != first_org_id or int(seq) != expected_seq or event == _ROTATION_EVENT:
             return None
         digests.append(blake3(digests[-1] + body).digest())
+        times.append(_time(body))
+        if times[-1] < times[-2]:  # the caller says which one
+            return None
     signatures = extract_signatures(texts, digests)
     if signatures is None or (key is not None and not _all_valid(signatures, digests[1:], key)):
         return None
     last_line_offset = len(lines) - len(texts[-1]) - lines.endswith(b"\n")
-    return SegmentBounds(len(texts), first.seq, first_org_id, prev_hash, last_line_offset)
+    return SegmentBounds(len(texts), first.seq, first_org_id, prev_hash, last_line_offset, times[0])
+
+
+def _time(body: bytes) -> bytes:
+    """Return a body's time. Such times sort as text: all are in UTC, and `+` sorts before `.`."""
+    return body[body.rfind(_TIME) + len(_TIME) : -len(b'"}')]
 
 
 def _all_valid(signatures: bytes, digests: list[bytes], key: bytes) -> bool:

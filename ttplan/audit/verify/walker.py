@@ -19,6 +19,7 @@ from ttplan.audit.entry_checks import (
     foreign_org_error,
     matches_body,
     signature_error,
+    signed_time,
 )
 from ttplan.audit.equivocation import equivocation_error, is_equivocation
 from ttplan.audit.keys.key_files import VerifyingKey
@@ -28,6 +29,9 @@ from ttplan.audit.verify.segment import Segment, count_entries
 from ttplan.model.audit import StoredEntry, TipAnchor
 from ttplan.model.errors import BrokenChain, DistrustedKey, HashMismatch, SeqGap, TruncatedChain
 
+MAX_BACKDATED = 1_000
+"""How many entries that are dated against the chain's order are kept."""
+
 
 class KeySpan(NamedTuple):
     """A key of a chain, and the seq of the first entry that it signs."""
@@ -36,14 +40,27 @@ class KeySpan(NamedTuple):
     key: str
 
 
+class Dated(NamedTuple):
+    """An entry's seq, and the time that it states."""
+
+    seq: int
+    time: str
+
+
 class Verification(NamedTuple):
-    """What was verified: how many entries and signatures, whose chain, its end, and its keys."""
+    """What was verified: how many entries and signatures, whose chain, its end, and its keys.
+
+    `latest` is the entry with the latest time; `backdated` are entries, at most `MAX_BACKDATED`,
+    that state an earlier time than an entry before them.
+    """
 
     entries: int
     org_id: UUID | None
     tip: TipAnchor | None
     signatures_checked: int
     keys: tuple[KeySpan, ...]
+    latest: Dated | None = None
+    backdated: tuple[Dated, ...] = ()
 
 
 class ChainWalker:
@@ -71,6 +88,8 @@ class ChainWalker:
         self._hash = GENESIS if since is None else since.hash
         self._raw_hash = bytes.fromhex(self._hash)
         self._signer_of_last = key
+        self._latest: tuple[bytes, int] = (b"", -1)
+        self._backdated: list[Dated] = []
         self._keys = {key: self.start}
         self._anchors: dict[int, set[str]] = {}
         for anchor in anchors:
@@ -117,6 +136,7 @@ class ChainWalker:
         if self._org_id not in (None, record.org_id):
             raise foreign_org_error(index, str(self._org_id), record.org_id)
         self.last, self._org_id = record, record.org_id
+        self._note_time(record)
         by_this_key = is_rotation_from(record, self.key)
         if self._distrust_after == since and (by_this_key or not is_rotation(record)):
             self._distrusted = self.key
@@ -156,6 +176,7 @@ class ChainWalker:
         self.index, self.last = index + 1, record
         self._hash, self._raw_hash, self._org_id = record.hash, raw_hash, record.org_id
         self._signer_of_last = signer
+        self._note_time(record)
         if index in self._anchors:
             self.anchored_hashes[index] = record.hash
             self.anchors_match = self.anchors_match and self._anchors[index] == {record.hash}
@@ -174,6 +195,7 @@ class ChainWalker:
             and self._org_id in (None, segment.org_id)
             and (not signed or segment.signer == self.key.hex)
             and self.key != self._distrusted
+            and segment.first_time >= self._latest[0]
             and not any(segment.seq <= seq < segment.seq + segment.entries for seq in self._anchors)
         )
 
@@ -183,6 +205,14 @@ class ChainWalker:
         self._hash, self._org_id = segment.last.hash, segment.org_id
         self._raw_hash = bytes.fromhex(self._hash)
         self._signer_of_last, self.ends_with_rotation = self.key, False
+        self._note_time(segment.last)
+
+    def _note_time(self, record: StoredEntry) -> None:
+        time = signed_time(record)
+        if time >= self._latest[0]:
+            self._latest = (time, record.seq)
+        elif len(self._backdated) < MAX_BACKDATED:
+            self._backdated.append(Dated(record.seq, time.decode(errors="replace")))
 
     def _check_each(self, record: StoredEntry) -> None:
         """Run the same checks one by one, in order, with either exponent form of large floats."""
@@ -214,7 +244,16 @@ class ChainWalker:
         """Return what was verified."""
         spans = tuple(KeySpan(since, key.hex) for key, since in self._keys.items())
         org_id = None if self._org_id is None or self.last is None else UUID(self._org_id)
-        return Verification(self.index - self.start, org_id, self.tip, signatures_checked, spans)
+        time, seq = self._latest
+        return Verification(
+            self.index - self.start,
+            org_id,
+            self.tip,
+            signatures_checked,
+            spans,
+            latest=Dated(seq, time.decode(errors="replace")) if time else None,
+            backdated=tuple(self._backdated),
+        )
 
 
 def _check_hash(record: StoredEntry, index: int) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _SIGNED_HASH_BYTES = 64 + 32
 _REQUEST = struct.Struct("<B32sI")
 _POSITION = struct.Struct("<i")
-_BOUNDS = struct.Struct("<IQ36s64sI")
+_BOUNDS = struct.Struct("<IQ36s64sI35s")
 _SIGNATURES, _LINES, _SIGNED_LINES = range(3)
 _ALL_GOOD = -1
 _NO_KEY = bytes(32)
@@ -75,7 +75,8 @@ class WorkerPool:
         """Run `scan_segment` in a worker. Raises OSError if the worker was killed."""
         kind, raw = (_LINES, _NO_KEY) if key is None else (_SIGNED_LINES, key.raw)
         bounds = SegmentBounds(*_BOUNDS.unpack(self._request(kind, raw, lines, _BOUNDS.size)))
-        return bounds if bounds.entries else None
+        padded = bounds.first_time
+        return bounds._replace(first_time=padded.rstrip(b"\0")) if bounds.entries else None
 
     def _request(self, kind: int, key: bytes, data: bytes, response_size: int) -> bytes:
         process = self._idle.get()
@@ -128,7 +129,7 @@ def serve(requests: BinaryIO, responses: BinaryIO) -> None:
             responses.write(_POSITION.pack(_first_bad(key, data)))
         else:
             bounds = scan_segment(data, key if kind == _SIGNED_LINES else None)
-            responses.write(_BOUNDS.pack(*(bounds or SegmentBounds(0, 0, b"", b"", 0))))
+            responses.write(_BOUNDS.pack(*(bounds or SegmentBounds(0, 0, b"", b"", 0, b""))))
         responses.flush()
 
 

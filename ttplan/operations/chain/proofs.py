@@ -147,7 +147,7 @@ def write_disclosure_file(
     `Evidence.disclose` raises.
     """
     found = evidence.disclose(plan_id, read_checkpoint_file(checkpoint))
-    with atomic_write(output) as file:
+    with atomic_write(output, private=True) as file:
         file.write(format_disclosure(found))
     return found
 

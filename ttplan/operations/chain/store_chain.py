@@ -112,7 +112,9 @@ def verify(
         on_fork=on_fork,
         resume=resume,
     )
-    return verify_store(context.store, key, options, key_source=source, progress=progress)
+    return verify_store(
+        context.store, key, options, key_source=source, progress=progress, now=context.clock()
+    )
 
 
 def entries(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from uuid import UUID
 
 from ttplan.audit.keys.key_files import VerifyingKey
@@ -23,6 +24,7 @@ def verify_store(
     *,
     key_source: str,
     progress: bool | CountCallback | None = None,
+    now: datetime | None = None,
 ) -> ChainReport:
     """Verify the chain of a store's organisation, and report the first bad entry.
 
@@ -52,6 +54,7 @@ def verify_store(
                 key_source=key_source,
                 progress=monitor.count,
                 resume=resume_file,
+                now=now,
             )
         report = _with_foreign_entries(report, snapshot.foreign_entries(org_id))
         if org_id is None or report.first_bad is not None or not report.entries:

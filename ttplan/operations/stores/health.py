@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from uuid import UUID
 
 from ttplan.audit.keys.key_files import VerifyingKey
@@ -66,13 +67,15 @@ def health(
     True
     """
     key = None if public_key is None else context.keys.verifying(public_key)[0]
+    options = VerifyOptions.parse(passes_through=passes_through, org_id=org_id)
     return check_health(
         context.store,
         context.keys.existing,
         key,
         at=context.clock(),
         price_age=price_age,
-        options=VerifyOptions.parse(passes_through=passes_through, org_id=org_id),
+        options=options,
+        old_keys=context.keys.former_files(),
     )
 
 
@@ -84,10 +87,15 @@ def check_health(
     at: datetime,
     price_age: timedelta = MAX_PRICE_AGE,
     options: VerifyOptions | None = None,
+    old_keys: Sequence[Path] = (),
 ) -> Health:
     """Run all checks. `signing_key` returns the key that signs, or raises KeyFileError."""
     with store.read() as snapshot:
         key, key_check = _key(snapshot, signing_key)
+        if old_keys:
+            files = ", ".join(map(str, old_keys))
+            note = f"{key_check.said}; former keys can still be read: {files}; move them offline"
+            key_check = key_check.model_copy(update={"said": note})
         verifying = public_key or (None if key is None else key.public_key)
         if verifying is None and options is not None and options.passes_through:
             raise KeyFileError(f"anchors cannot be compared without a key: {key_check.said}")

@@ -86,7 +86,7 @@ class AnswerPairs:
         writer.writerows(
             {name: _without_formula(cell) for name, cell in row.items()} for row in self.rows()
         )
-        with atomic_write(path, overwrite=overwrite) as file:
+        with atomic_write(path, overwrite=overwrite, private=True) as file:
             file.write(text.getvalue().encode("utf-8-sig"))
 
     def begin(self, ids: Iterable[UUID], seed: int) -> None:

@@ -67,6 +67,7 @@ def create_file(path: Path) -> None:
                 connection.execute("CHECKPOINT")  # releasing also does it, but reports no error
             finally:
                 keep(instance)
+            draft.chmod(0o600)  # it holds nonces and bodies of requests
             os.link(draft, path)
     except FileExistsError:
         return
