@@ -333,6 +333,15 @@ def test_a_planted_mistake_is_the_only_finding(name: str) -> None:
         )
 
 
+def test_calls_without_tokens_and_cost_are_noted_only() -> None:
+    rows = clean()
+    for row in of(rows, "gpt-4o", 5)[:1]:
+        row |= {"input_tokens": 0, "output_tokens": 0, "cached_tokens": 0, "cost_usd": Decimal(0)}
+    diagnosis = check(rows)
+    assert diagnosis.findings == ()
+    assert any("1 request has neither tokens nor a cost" in note for note in diagnosis.notes)
+
+
 def test_every_kind_is_planted() -> None:
     elsewhere = {"gap", "cost_off", "totals_differ"}
     assert {kind for kind, _ in PLANTS.values()} == set(FINDING_KINDS) - elsewhere

@@ -68,12 +68,13 @@ def check_rows(
     connection.execute(f"CREATE OR REPLACE TEMP TABLE doctor_wrong AS {checks.wrong}")
     _mark_retries(connection, select_needed_columns(rows, columns))
     both = "recorded_usd IS NOT NULL AND expected_usd IS NOT NULL"
-    ((count, recorded, compared, agreeing, compared_recorded, compared_expected),) = connection.sql(
+    totals = connection.sql(
         f"SELECT count(*), sum(recorded_usd), count(*) FILTER ({both}),"  # noqa: S608
         f" count(*) FILTER ({both} AND verdict_1 = '{FINE}'),"
-        f" sum(recorded_usd) FILTER ({both}), sum(expected_usd) FILTER ({both})"
-        f" FROM {checks.priced}"
+        f" sum(recorded_usd) FILTER ({both}), sum(expected_usd) FILTER ({both}),"
+        f" count(*) FILTER ({_EMPTY}) FROM {checks.priced}"
     ).fetchall()
+    ((count, recorded, compared, agreeing, compared_recorded, compared_expected, empty),) = totals
     connection.execute(f"DROP TABLE {COSTS_TABLE}")
     findings = [
         *_cost_findings(connection),
@@ -92,7 +93,7 @@ def check_rows(
         compared_recorded_usd=compared_recorded or 0,
         compared_expected_usd=compared_expected or 0,
         findings=tuple(sorted(findings, key=_weight)),
-        notes=(*notes, *_missing_notes(columns)),
+        notes=(*notes, *_empty_notes(empty), *_missing_notes(columns)),
     )
 
 
@@ -114,6 +115,21 @@ _IMPORTANT_COLUMNS = {
     "cache_write_tokens": "cache writes",
     "reasoning_tokens": "reasoning tokens",
 }
+
+
+_EMPTY = (
+    "input_tokens = 0 AND output_tokens = 0 AND recorded_usd = 0"
+    f" AND NOT coalesce(cached, FALSE) AND coalesce(status, 200) < {FAILED}"
+)
+
+
+def _empty_notes(rows: int) -> Iterator[str]:
+    if rows:
+        requests = "request has" if rows == 1 else "requests have"
+        yield (
+            f"{rows:,} {requests} neither tokens nor a cost: aborted calls, or streams without"
+            " their usage (stream_options.include_usage)."
+        )
 
 
 def _missing_notes(columns: Collection[str]) -> Iterator[str]:

@@ -187,7 +187,8 @@ def _first_verdict(tolerance: Tolerance) -> str:
         ),
         (
             "input_tokens = 0 AND output_tokens = 0",
-            f"CASE WHEN {_WITHOUT_TOKENS} THEN '{FINE}' ELSE 'tokens_missing' END",
+            f"CASE WHEN {_WITHOUT_TOKENS} OR recorded_usd = 0 THEN '{FINE}'"
+            " ELSE 'tokens_missing' END",
         ),
         (f"{counted} > input_tokens", "'cached_beside_input'"),
         ("coalesce(reasoning_tokens, 0) > output_tokens", "'reasoning_lost'"),
