@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -73,10 +73,12 @@ class UsageColumns:
         taken = batch.take(pa.array(rows))
         documents = zip(*(taken[name].to_pylist() for name in _USAGE), strict=True)
         totals = taken["total_tokens"].to_pylist()
-        for row, usage_texts, total in zip(rows, documents, totals, strict=True):
-            values = {name: column[row] for name, column in columns.items()}
-            for name, value in self._normalised(row, values, usage_texts, total):
-                columns[name][row] = value
+        for row, texts, total in zip(rows, documents, totals, strict=True):
+            usage = parse_usage(*texts)
+            if self._counting == "exact":
+                _fill(columns, row, usage, ("cache_write_1h_tokens", "web_searches"))
+            else:
+                self._normalise_row(columns, row, usage, total)
         for name, values in columns.items():
             place = batch.schema.get_field_index(name)
             field = REQUEST_SCHEMA.field(name)
@@ -97,74 +99,59 @@ class UsageColumns:
             needed = pc.or_(needed, pc.fill_null(pc.greater(batch[name], 0), False))
         return needed
 
-    def _normalised(
-        self, row: int, values: dict[str, Any], documents: tuple[Any, ...], total: int | None
-    ) -> Iterator[tuple[str, Any]]:
-        usage = parse_usage(*documents)
-        if self._counting == "exact":
-            for name in ("cache_write_1h_tokens", "web_searches"):
-                if values[name] is None:
-                    yield name, usage.counts.get(_OF_USAGE[name])
-            return
+    def _normalise_row(
+        self, columns: dict[str, list[Any]], row: int, usage: UsageCounts, total: int | None
+    ) -> None:
         if usage.invalid is not None:
             self.left_out.append((INVALID, row))
-        counts = {
-            name: _larger(values[name], usage.counts.get(own)) for name, own in _OF_USAGE.items()
-        }
-        counts["cache_write_tokens"] = _larger(
-            _larger(values["cache_write_tokens"], usage.written), counts["cache_write_1h_tokens"]
-        )
-        yield from counts.items()
-        yield from self._wholes(row, values, counts, usage, total)
-        yield "service_tier", _tier(usage, values["service_tier"])
-        geo = usage.texts.get("geo", "").lower()
-        if values["endpoint"] is None and geo not in _ANYWHERE:
-            yield "endpoint", geo
+        _fill(columns, row, usage, _OF_USAGE)
+        long, written = columns["cache_write_1h_tokens"][row], usage.written
+        if long is not None or written is not None:
+            column = columns["cache_write_tokens"]
+            column[row] = max(column[row] or 0, long or 0, written or 0)
+        self._set_wholes(columns, row, usage, total)
+        texts = usage.texts
+        if texts:
+            columns["service_tier"][row] = _tier(texts, columns["service_tier"][row])
+            geo = texts.get("geo", "").lower()
+            if geo not in _ANYWHERE and columns["endpoint"][row] is None:
+                columns["endpoint"][row] = geo
 
-    def _wholes(
-        self,
-        row: int,
-        values: dict[str, Any],
-        parts: dict[str, int | None],
-        usage: UsageCounts,
-        total: int | None,
-    ) -> Iterator[tuple[str, Any]]:
+    def _set_wholes(
+        self, columns: dict[str, list[Any]], row: int, usage: UsageCounts, total: int | None
+    ) -> None:
+        """Set the input and output to counts that contain their parts."""
         own = usage.counts
-        held = (parts["cached_tokens"] or 0, parts["cache_write_tokens"] or 0)
         own_input, own_output = own.get("input"), own.get("output")
-        input_tokens = values["input_tokens"] or own_input
+        cached = columns["cached_tokens"][row] or 0
+        written = columns["cache_write_tokens"][row] or 0
+        input_tokens = columns["input_tokens"][row] or own_input
         if not input_tokens:
-            input_tokens = own["uncached"] + sum(held) if "uncached" in own else 0
-        output_tokens = values["output_tokens"] or own_output or 0
-        if (
-            total is None
-            and own_input in (None, input_tokens)
-            and own_output
-            in (
-                None,
-                output_tokens,
-            )
-        ):
-            total = own.get("total")
-        counted = Parts(
+            input_tokens = own["uncached"] + cached + written if "uncached" in own else 0
+        output_tokens = columns["output_tokens"][row] or own_output or 0
+        same_input, same_output = own_input == input_tokens, own_output == output_tokens
+        if total is None and (same_input or own_input is None):
+            total = own.get("total") if same_output or own_output is None else None
+        parts = Parts(
             input_tokens,
             output_tokens,
-            *held,
-            own.get("tool_prompt", 0) if own_input == input_tokens else 0,
-            parts["reasoning_tokens"] or 0,
+            cached,
+            written,
+            own.get("tool_prompt", 0) if same_input else 0,
+            columns["reasoning_tokens"][row] or 0,
             total,
             own.get("uncached"),
         )
-        documented = self._documented(usage, own_input == input_tokens, own_output == output_tokens)
-        reading = reconcile(counted, documented)
-        yield "input_tokens", reading.input_tokens
-        yield "output_tokens", reading.output_tokens
+        reading = reconcile(parts, self._documented(usage, same_input, same_output))
+        columns["input_tokens"][row] = reading.input_tokens
+        columns["output_tokens"][row] = reading.output_tokens
         if not reading.is_explained:
-            yield "usage_reading", "unexplained"
+            columns["usage_reading"][row] = "unexplained"
             self.decided.append((UNEXPLAINED, row))
         elif reading.decisions:
-            yield "usage_reading", "decided"
-        self.decided += [(_DECISIONS[decision], row) for decision in reading.decisions]
+            columns["usage_reading"][row] = "decided"
+        for decision in reading.decisions:
+            self.decided.append((_DECISIONS[decision], row))
 
     def _documented(self, usage: UsageCounts, same_input: bool, same_output: bool) -> int:
         """The reading that the format documents, or the usage object if the counts are its own."""
@@ -180,17 +167,24 @@ class UsageColumns:
         return reading
 
 
-def _larger(first: int | None, second: int | None) -> int | None:
-    if first is None or second is None:
-        return second if first is None else first
-    return max(first, second)
+def _fill(
+    columns: dict[str, list[Any]], row: int, usage: UsageCounts, names: Iterable[str]
+) -> None:
+    """Set the counts that a usage object has, unless the row has larger ones."""
+    for name in names:
+        count = usage.counts.get(_OF_USAGE[name])
+        if count is not None:
+            column = columns[name]
+            known = column[row]
+            if known is None or count > known:
+                column[row] = count
 
 
-def _tier(usage: UsageCounts, logged: str | None) -> str | None:
+def _tier(texts: dict[str, str], logged: str | None) -> str | None:
     """The service tier that a request was served in: the usage object knows it, unless the log says
     that it was part of a batch, which only some providers repeat there."""
-    served = usage.texts.get("tier")
+    served = texts.get("tier")
     served = _TRAFFIC.get(served or "", served)
     tier = logged if served is None or (logged or "").lower() == "batch" else served
-    fast = usage.texts.get("speed", "").lower() == "fast"
+    fast = texts.get("speed", "").lower() == "fast"
     return "fast" if fast and (tier or "").lower() in _STANDARD else tier

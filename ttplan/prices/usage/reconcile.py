@@ -59,6 +59,16 @@ def reconcile(parts: Parts, documented: int = 0) -> Reading:
     if not (parts.cached or parts.written or parts.tool or parts.reasoning):
         is_known = parts.total in (None, 0, parts.input + parts.output)
         return Reading(parts.input, parts.output, is_explained=is_known)
+    held = parts.cached + parts.written + parts.tool
+    if (  # the usual case, without the search for a reading
+        documented in (0, TOOL)
+        and not parts.tool
+        and parts.uncached is None
+        and held <= parts.input
+        and parts.reasoning <= parts.output
+        and parts.total in (None, 0, parts.input + parts.output)
+    ):
+        return Reading(parts.input, parts.output)
     reading = _by_size(parts, _by_uncached(parts, documented))
     total = parts.total or None
     if total == parts.input + parts.output and parts.uncached == parts.input:
