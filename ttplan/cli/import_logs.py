@@ -142,9 +142,10 @@ def inspect(
     output: Annotated[Path | None, option("Write the drafted mapping there, as YAML.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Draft the mapping for a log of an unknown format.
+    """Draft the mapping for a log of an unknown format, and try it on the first rows.
 
-    Shows kinds, counts and ranges of its keys, never a text of the log.
+    Shows kinds, counts and ranges of its keys. Of its texts it shows only words that say what kind
+    of row it is. Exits 1 if the mapping does not work.
     """
     from ttplan.logs.mapping.inspect import inspect_file, write_mapping
 
@@ -155,6 +156,8 @@ def inspect(
     if output is not None and not json:
         show_text(f"\nwritten to {output}: check it, then import with")
         show_text(f"ttplan import {file} --mapping {output}")
+    if not inspection.works:
+        raise typer.Exit(1)
 
 
 @app.command(rich_help_panel=IMPORT)

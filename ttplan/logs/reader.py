@@ -143,6 +143,8 @@ class LogReader:
         relation = file.relation
         try:
             query = self._source.connection.sql(file.query.sql, params=relation.parameters)
+            if self.options.max_rows is not None:
+                query = query.limit(self.options.max_rows)
             large = file.query.present & TEXTS
             for batch in query.to_arrow_reader(BATCH_PROMPTS if large else BATCH_ROWS):
                 usable, numbers = self._filter(batch)

@@ -50,7 +50,8 @@ class ReadOptions:
     `format` names a format (`ttplan.logs.formats.FORMATS`) or a kind of file (csv, json, jsonl,
     parquet), if it cannot be detected; `mapping` describes any other format. `table` is read from a
     database. With `needs_cost=False` a row without a cost is kept and has no `cost_usd`. With
-    `with_hashes`, prompts and answers are read to be hashed, also if they are not kept.
+    `with_hashes`, prompts and answers are read to be hashed, also if they are not kept. `max_rows`
+    reads only the first rows of each file.
     """
 
     format: str | None = None
@@ -61,6 +62,7 @@ class ReadOptions:
     with_embeddings: bool = False
     needs_cost: bool = True
     with_hashes: bool = True
+    max_rows: int | None = None
 
     @property
     def fields(self) -> tuple[Field, ...]:

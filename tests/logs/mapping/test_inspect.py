@@ -71,8 +71,9 @@ def test_a_draft_lists_missing_fields(tmp_path: Path) -> None:
             [f"r{n}", "2026-05-01 12:00:00", "gpt-4o", "5", "private"] for n in range(3)
         )
     inspection = inspect_file(path)
-    assert inspection.missing == ("provider", "output_tokens")
-    assert "# provider: say where it is" in inspection.yaml()
+    assert inspection.missing == ("output_tokens",)
+    assert "# output_tokens: say where it is" in inspection.yaml()
+    assert inspection.mapping["fields"]["provider"] == {"constant": "unknown"}
     assert inspection.mapping["fields"]["ts"] == {"path": "time", "unit": "iso_utc"}
     assert inspection.mapping["fields"]["id"] == "request id"
 

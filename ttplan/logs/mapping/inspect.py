@@ -1,43 +1,36 @@
-"""Inspects a file of an unknown format and drafts the mapping that reads it.
+"""Inspects a file of an unknown format, drafts the mapping that reads it, and tries the draft.
 
 The result has the keys of the file, the kinds of their values, how many there are, and the range of
-numbers and times. It never has a text of the file.
+numbers and times. Of the file's texts it has only words that say what kind of row it is.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
 
-from ttplan.logs.mapping.draft import KeySummary, draft_fields
-from ttplan.logs.mapping.mapping import REQUIRED_IN_MAPPING
-from ttplan.logs.mapping.query import rows_sql
-from ttplan.logs.mapping.sql import identifier, is_nested
-from ttplan.logs.source import Source
+from ttplan.logs.mapping.draft import Draft, draft_mapping
+from ttplan.logs.mapping.sample import SAMPLE_ROWS, KeySummary, SampledRows, sample_rows
+from ttplan.logs.model_names import normalise_model
+from ttplan.logs.reader import LogReader
+from ttplan.logs.report import ReadReport
+from ttplan.logs.source import ReadOptions, Source
 from ttplan.logs.sources.files import FileHead, find_files, unreadable
-from ttplan.logs.units import TIMES
 from ttplan.model.errors import InputError
 from ttplan.util.files import atomic_write
 from ttplan.util.paths import PathLike
 from ttplan.util.yaml_files import format_yaml
 
-SAMPLE_ROWS = 500
-_MAX_ROW_BYTES = 2**20
-_MAX_TEXT = 65_536
-"""How many characters of a column's text are read."""
-_MAX_DEPTH = 6
-_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
-_ZONE = re.compile(r"(Z|UTC|[+-]\d\d(:?\d\d)?)$")
+_LISTED_KEYS = 60
 
 
 class Inspection(NamedTuple):
-    """What was seen of a file, and the drafted mapping; `missing` are required fields without a
-    source."""
+    """What was seen of a file, and the drafted mapping. `missing` are required fields without a
+    source; `usable` of the `sampled` rows can be used with the mapping, and `not_requests` are left
+    out by it; `problem` says why the mapping does not work, None if it does."""
 
     path: str
     kind: str
@@ -47,6 +40,14 @@ class Inspection(NamedTuple):
     seen: tuple[KeySummary, ...]
     mapping: dict[str, Any]
     missing: tuple[str, ...]
+    usable: int = 0
+    not_requests: int = 0
+    problem: str | None = None
+
+    @property
+    def works(self) -> bool:
+        """Whether the file can be read: with the mapping, or since its format is known."""
+        return self.known_as is not None or self.problem is None
 
     def yaml(self) -> str:
         """The mapping as YAML, with comments on what is still missing."""
@@ -57,9 +58,10 @@ class Inspection(NamedTuple):
             f"  # {name}: say where it is, such as `{name}: path.to.it`, or a constant\n"
             for name in self.missing
         )
+        fields, mark, skip = text.partition("skip:\n")
         return (
             "# A mapping that ttplan drafted. Check it, above all units and whether input tokens"
-            f" include cached ones.\n{text}{missing}"
+            f" include cached ones.\n{fields}{missing}{mark}{skip}"
         )
 
     def __str__(self) -> str:
@@ -69,16 +71,26 @@ class Inspection(NamedTuple):
             f"{self.path}: {self.kind}, rows{where};"
             f" the first {self.sampled:,} were looked at{known}"
         ]
-        width = max((len(key.path) for key in self.seen), default=0)
-        for key in self.seen:
+        shown = self.seen[:_LISTED_KEYS]
+        width = max((len(key.path) for key in shown), default=0)
+        for key in shown:
             share = f"{key.rows * 100 // max(self.sampled, 1)} %"
             value_range = "" if key.low is None else f"  {key.low} to {key.high}"
             lines.append(f"  {key.path:<{width}}  {share:>5}  {', '.join(key.kinds)}{value_range}")
-        return "\n".join([*lines, "", self.yaml().rstrip()])
+        if more := len(self.seen) - len(shown):
+            lines.append(f"  and {more:,} other keys")
+        return "\n".join([*lines, "", self.yaml().rstrip(), "", self.verdict()])
+
+    def verdict(self) -> str:
+        """One sentence: how much of the sample the mapping reads, or what is missing."""
+        if self.problem is not None:
+            return f"The mapping does not work yet: {self.problem}."
+        others = f", {self.not_requests:,} are not requests" if self.not_requests else ""
+        return f"With this mapping {self.usable:,} of {self.sampled:,} rows are usable{others}."
 
 
 def inspect_file(path: PathLike) -> Inspection:
-    """Inspect the first rows of a file, or of the first of several, and draft its mapping.
+    """Inspect the first rows of a file, or of the first of several, draft its mapping and try it.
 
     Raises InputError if it cannot be read.
     """
@@ -88,28 +100,42 @@ def inspect_file(path: PathLike) -> Inspection:
             f"{file} is a DuckDB file; copy its table to a file to have it inspected,"
             " or name it with `table`"
         )
+    name = re.sub(r"\W+", "_", file.name.split(".")[0])[:100] or "log"
     try:
         with Source(file) as source:
             memory = 2**29 + 6 * source.sample.file.largest
             source.connection.execute(f"SET memory_limit = '{memory}B'")
-            rows, rows_path = _sample_rows(source)
+            drafts = [(rows, draft_mapping(rows, name)) for rows in sample_rows(source)]
             known_as = _known_as(source)
             kind = source.sample.file.kind
     except duckdb.Error as error:
         raise unreadable(file, "a log", error) from None
-    keys = _summarise(rows)
-    mapping: dict[str, Any] = {"name": re.sub(r"\W+", "_", file.name.split(".")[0])[:100] or "log"}
-    if rows_path:
-        mapping["rows"] = rows_path
-    mapping["fields"] = fields = draft_fields(keys)
-    missing = tuple(name for name in REQUIRED_IN_MAPPING if name not in fields)
-    return Inspection(str(file), kind, known_as, rows_path, len(rows), keys, mapping, missing)
+    rows, draft = max(drafts, key=_fitness)
+    inspection = Inspection(
+        str(file),
+        kind,
+        known_as,
+        rows.at,
+        len(rows.rows),
+        tuple(rows.keys.values()),
+        draft.mapping,
+        draft.missing,
+    )
+    return _tried(inspection)
 
 
 def write_mapping(inspection: Inspection, path: Path) -> None:
     """Write the drafted mapping. Raises InputError if the file exists."""
     with atomic_write(path) as file:
         file.write(inspection.yaml().encode())
+
+
+def _fitness(drafted: tuple[SampledRows, Draft]) -> tuple[int, ...]:
+    """How well rows at a path fit: fields found, not in lists, complete rows, and the outer ones of
+    equals."""
+    rows, draft = drafted
+    found = len(draft.mapping["fields"]) if rows.rows else -1
+    return (-len(draft.missing), -draft.through_lists, draft.complete, found, -len(rows.at))
 
 
 def _known_as(source: Source) -> str | None:
@@ -119,105 +145,35 @@ def _known_as(source: Source) -> str | None:
         return None
 
 
-def _sample_rows(source: Source) -> tuple[list[Any], str]:
-    """The first rows, and the path to them in a document."""
-    file = source.sample.file
-    if file.columns is not None:
-        texts = [
-            f"left(CAST({column} AS VARCHAR), {_MAX_TEXT})"
-            for column in (
-                f"to_json({identifier(name)})" if is_nested(sql_type) else identifier(name)
-                for name, sql_type in file.columns.items()
-            )
-        ]
-        query = f"SELECT {', '.join(texts)} FROM {file.relation} LIMIT {SAMPLE_ROWS}"  # noqa: S608
-        rows = source.connection.execute(query, file.parameters).fetchall()
-        names = [_path_step(name) for name in file.columns]
-        return [dict(zip(names, map(_parsed, row), strict=True)) for row in rows], ""
-    documents = _documents(source, "")
-    if len(documents) == 1 and isinstance(documents[0], dict):
-        arrays = [key for key, value in documents[0].items() if _are_rows(value)]
-        if arrays:
-            rows_path = f"{_path_step(arrays[0])}[*]"
-            return _documents(source, rows_path), rows_path
-    return documents, ""
-
-
-def _documents(source: Source, rows_path: str) -> list[Any]:
-    file = source.sample.file
-    query = (
-        f"SELECT CAST(json AS VARCHAR) FROM {rows_sql(file.relation, rows_path)}"  # noqa: S608
-        f" WHERE strlen(CAST(json AS VARCHAR)) <= {max(_MAX_ROW_BYTES, file.largest)}"
-        f" LIMIT {SAMPLE_ROWS}"
+def _tried(inspection: Inspection) -> Inspection:
+    """The inspection, with what the drafted mapping reads of the first rows."""
+    if inspection.missing:
+        *others, last = inspection.missing
+        names = f"{', '.join(others)} or {last}" if others else last
+        return inspection._replace(problem=f"no key of the file is likely to be {names}")
+    options = ReadOptions(
+        mapping=inspection.mapping,
+        on_bad_rows="skip",
+        needs_cost=False,
+        with_hashes=False,
+        max_rows=SAMPLE_ROWS,
     )
-    return [_parsed(row[0]) for row in source.connection.execute(query, file.parameters).fetchall()]
-
-
-def _parsed(text: str | None) -> Any:
-    """A text, parsed if it is a JSON object or list."""
-    if text is None or text.lstrip()[:1] not in ("{", "["):
-        return text or None
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-
-
-def _are_rows(value: Any) -> bool:
-    return isinstance(value, list) and value != [] and all(isinstance(v, dict) for v in value[:5])
-
-
-def _path_step(key: str) -> str:
-    escaped = key.replace("\\", "\\\\").replace('"', '\\"')
-    return key if re.fullmatch(r"[^.\"\[\]]+", key) else f'"{escaped}"'
-
-
-def _leaves(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, str) and value[:1] == "{":
-        value = _parsed(value)
-    if isinstance(value, dict) and depth < _MAX_DEPTH:
-        for key, inner in value.items():
-            step = _path_step(key)
-            yield from _leaves(inner, f"{path}.{step}" if path else step, depth + 1)
-    elif path and value is not None and value != "":
-        yield path, value
-
-
-def _summarise(rows: Iterable[Any]) -> tuple[KeySummary, ...]:
-    values: dict[str, list[Any]] = {}
-    for row in rows:
-        for path, value in _leaves(row, "", 0):
-            values.setdefault(path, []).append(value)
-    return tuple(_key_summary(path, at_path) for path, at_path in values.items())
-
-
-def _key_summary(path: str, values: list[Any]) -> KeySummary:
-    classified = [_classify(value) for value in values]
-    kinds = tuple(dict.fromkeys(kind for kind, _ in classified))
-    comparable = [value for _, value in classified if value is not None]
-    distinct = len({repr(value) for value in values})
-    # A mixture of kinds has no range.
-    low, high = (
-        (str(min(comparable)), str(max(comparable)))
-        if len(kinds) == 1 and comparable
-        else (None, None)
+        with LogReader(inspection.path, options, normalise=normalise_model) as log:
+            used = sum(batch.num_rows for batch in log.batches())
+            report = log.report()
+    except InputError as error:
+        return inspection._replace(problem=str(error).removeprefix(f"{inspection.path}: "))
+    return inspection._replace(
+        usable=used,
+        not_requests=report.passed_over,
+        problem=_unusable(report) if report.unusable or not used else None,
     )
-    return KeySummary(path, len(values), distinct, kinds, low, high)
 
 
-def _classify(value: Any) -> tuple[str, Any]:
-    """The kind of a value, and the value itself if it is a number or a time."""
-    if isinstance(value, bool):
-        return "true or false", None
-    if isinstance(value, int | float):
-        return "number", value
-    if isinstance(value, list | dict):
-        return "list" if isinstance(value, list) else "object", None
-    text = str(value)
-    if _NUMBER.fullmatch(text) and len(text) < 40:
-        return "number", int(text) if text.lstrip("+-").isdigit() else float(text)
-    if text.lower() in ("true", "false"):
-        return "true or false", None
-    if re.fullmatch(TIMES["iso_utc"].pattern or "", text):
-        return f"time {'with' if _ZONE.search(text[11:]) else 'without'} zone", text
-    return "text", None
+def _unusable(report: ReadReport) -> str:
+    """Which rows the mapping does not read, and why; no text of the log."""
+    if not report.unusable:
+        return f"all {report.rows:,} rows are left out as no requests"
+    reasons = "; ".join(f"{skipped.rows:,} of {skipped.reason}" for skipped in report.skipped)
+    return f"{report.used:,} of {report.rows:,} rows are usable; not usable are {reasons}"
