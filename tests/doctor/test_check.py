@@ -333,13 +333,18 @@ def test_a_planted_mistake_is_the_only_finding(name: str) -> None:
         )
 
 
-def test_calls_without_tokens_and_cost_are_noted_only() -> None:
+def test_a_tier_without_a_price_says_since_when_it_has_one() -> None:
+    group = ("anthropic", "claude-haiku-4-5", "batch")
+    schedule = PriceBook().schedule(*group[:2], None, group[2])
+    assert schedule is not None
+    start = schedule.periods[0].start
+    assert start is not None
     rows = clean()
-    for row in of(rows, "gpt-4o", 5)[:1]:
-        row |= {"input_tokens": 0, "output_tokens": 0, "cached_tokens": 0, "cost_usd": Decimal(0)}
-    diagnosis = check(rows)
-    assert diagnosis.findings == ()
-    assert any("1 request has neither tokens nor a cost" in note for note in diagnosis.notes)
+    for row in rows:
+        row |= dict(zip(("provider", "model", "service_tier"), group, strict=True))
+        row["ts"] -= timedelta(days=365)
+    (finding,) = [found for found in check(rows).findings if found.kind == "unpriced"]
+    assert finding.detail == f"a price for batch is known since {start:%Y-%m-%d}"
 
 
 def test_every_kind_is_planted() -> None:

@@ -190,7 +190,7 @@ def test_assumptions_are_reported(tmp_path: Path) -> None:
         ("output_tokens", 10**12, "a whole number from 0"),
         ("cost_usd", "NaN", "an amount in USD"),
         ("cost_usd", "Infinity", "an amount in USD"),
-        ("cost_usd", -0.1, "an amount in USD"),
+        ("cost_usd", "-Infinity", "an amount in USD"),
         ("cost_usd", 1e12, "an amount in USD"),
         ("cost_usd", None, "an amount in USD"),
         ("ts", "2026-05-01T12:00:00", "a time with its zone"),
@@ -223,6 +223,40 @@ def test_an_unusable_row_refuses_the_file_or_is_reported(
     report = log.report()
     assert (report.rows, report.used, report.unusable) == (5, 4, 1)
     assert [(s.rows, len(s.examples)) for s in report.skipped] == [(1, 1)]
+
+
+def test_a_refund_is_counted_and_changes_the_costs(tmp_path: Path) -> None:
+    refunds = [ROW | {"id": f"r{n}", "cost_usd": cost} for n, cost in enumerate(["-0.25", "-1e-6"])]
+    zero = ROW | {"id": "z", "cost_usd": "-0.0"}
+    path = write(tmp_path / "log.csv", [*numbered(3), *refunds])
+    used, log = read(path)
+    report = log.report()
+    assert (len(used), report.rows, report.adjusting, report.unusable) == (3, 5, 2, 0)
+    assert report.adjusted_usd == Decimal("-0.250001")
+    assert report.adjustments[0].examples == ("row 4: -0.25", "row 5: -0.000001")
+    text = report_text(report)
+    assert "3 usable, 0 left out, 2 adjustments of costs" in text
+    assert "adjustments change the costs of the log by" in text
+    with pytest.raises(InputError, match="cost_usd: expected an amount in USD"):
+        read(write(tmp_path / "zero.csv", [*numbered(1), zero]))
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "expected"),
+    [
+        ("error", None, 500),
+        ("Cancelled", None, 499),
+        ("stop", None, 200),
+        (None, None, 200),
+        ("error", 429, 429),
+    ],
+)
+def test_a_finish_reason_marks_a_failed_call(
+    tmp_path: Path, reason: str | None, status: int | None, expected: int
+) -> None:
+    row = ROW | {"finish_reason": reason, "status": status}
+    (result,), _ = read(write(tmp_path / "log.jsonl", [row]))
+    assert result["status"] == expected
 
 
 def test_reasons_are_counted_with_three_examples(tmp_path: Path) -> None:

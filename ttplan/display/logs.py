@@ -146,7 +146,8 @@ def _counts(report: ReadReport) -> str:
     else:
         used = f"{report.added:,} added, {report.already_there:,} there already"
     others = f", {report.passed_over:,} not requests" if report.not_requests else ""
-    return f"{used}, {report.unusable:,} left out{others}"
+    refunds = f", {report.adjusting:,} adjustments of costs" if report.adjustments else ""
+    return f"{used}, {report.unusable:,} left out{others}{refunds}"
 
 
 def _reasons(report: ReadReport) -> Iterator[Row]:
@@ -155,6 +156,7 @@ def _reasons(report: ReadReport) -> Iterator[Row]:
         ("not a request", report.not_requests),
         ("left empty", report.emptied),
         ("own sums", report.decided),
+        ("adjustment", report.adjustments),
     )
     for group, reasons in groups:
         for skipped in reasons:
@@ -168,6 +170,8 @@ def _findings(report: ReadReport) -> Table:
 
 
 def _remarks(report: ReadReport) -> Iterator[str]:
+    if report.adjustments:
+        yield f"adjustments change the costs of the log by {usd(report.adjusted_usd)}"
     if report.assumed:
         values = ", ".join(f"{name} = {value}" for name, value in report.assumed.items())
         yield f"assumed, since the file has no such column: {values}"

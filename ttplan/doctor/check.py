@@ -77,7 +77,7 @@ def check_rows(
     ((count, recorded, compared, agreeing, compared_recorded, compared_expected, empty),) = totals
     connection.execute(f"DROP TABLE {COSTS_TABLE}")
     findings = [
-        *_cost_findings(connection),
+        *_cost_findings(connection, book),
         *_row_findings(connection, select_needed_columns(rows, columns), at),
         *_gap_findings(connection, select_needed_columns(rows, columns)),
     ]
@@ -173,7 +173,16 @@ def _mark_retries(connection: duckdb.DuckDBPyConnection, rows: str) -> None:
     )
 
 
-def _cost_findings(connection: duckdb.DuckDBPyConnection) -> Iterator[Finding]:
+def _price_since(book: PriceBook, group: Sequence[Any]) -> str:
+    """From when on a price is known of requests that had none; empty if there never is one."""
+    provider, model, tier, endpoint = group
+    schedule = book.schedule(provider, model, endpoint, tier)
+    starts = [] if schedule is None else [p.start for p in schedule.periods if p.start is not None]
+    of_tier = f" for {tier}" if tier else ""
+    return f"a price{of_tier} is known since {min(starts):%Y-%m-%d}" if starts else ""
+
+
+def _cost_findings(connection: duckdb.DuckDBPyConnection, book: PriceBook) -> Iterator[Finding]:
     group = ", ".join(GROUP)
     groups = connection.sql(
         f"SELECT {group}, verdict, mask, bin, count(*), sum(effect_usd),"  # noqa: S608
@@ -185,7 +194,8 @@ def _cost_findings(connection: duckdb.DuckDBPyConnection) -> Iterator[Finding]:
         if verdict == OFF:
             off[tuple(key)].append(Cell(mask, ratio, count, recorded, expected, tuple(examples)))
         else:
-            yield new_finding(verdict, key, count, effect, examples)
+            detail = _price_since(book, key) if verdict == "unpriced" else ""
+            yield new_finding(verdict, key, count, effect, examples, detail)
     for group_key, cells in off.items():
         for kind, explained, factor in explain(cells):
             effect = sum((c.expected_usd - c.recorded_usd for c in explained), Decimal(0))

@@ -74,6 +74,15 @@ VECTOR = ValueKind(
 )
 
 
+OTHER_UNITS = ("CHARACTERS", "SECONDS", "MILLISECONDS", "IMAGES", "REQUESTS")
+"""What usage may count instead of tokens."""
+FAILED_FINISHES = {
+    500: "error errored failed failure timeout timed_out internal_error server_error",
+    499: "cancelled canceled aborted abort interrupted",
+}
+"""Finish reasons of calls that failed, by the status that they then have if the log has none."""
+
+
 class Field(NamedTuple):
     """A field: its kind, and the SQL default of a missing value. Required fields have none."""
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
+from functools import reduce
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ttplan.logs.fields import TEXTS
-from ttplan.logs.report import EXAMPLES, FileRows, ReadReport, SkippedRows
+from ttplan.logs.report import ADJUSTMENT, EXAMPLES, FileRows, ReadReport, SkippedRows
 from ttplan.logs.rows import ModelNormaliser, Normaliser, finish
 from ttplan.logs.source import ReadOptions, Source, SourceFile
 from ttplan.logs.sources.files import display_name, unreadable
@@ -58,6 +60,8 @@ class LogReader:
         self._not_requests: Counter[str] = Counter()
         self._emptied: Counter[str] = Counter()
         self._decided: Counter[str] = Counter()
+        self._adjustments: Counter[str] = Counter()
+        self._adjusted_usd = Decimal(0)
         self._usage = UsageColumns(self.format.counting)
         self._examples: dict[str, list[str]] = defaultdict(list)
 
@@ -124,6 +128,8 @@ class LogReader:
             not_requests=self._reasons(self._not_requests),
             emptied=self._reasons(self._emptied),
             decided=self._reasons(self._decided),
+            adjustments=self._reasons(self._adjustments),
+            adjusted_usd=self._adjusted_usd,
             assumed={
                 field.name: field.assumed
                 for field in self.options.fields
@@ -165,15 +171,19 @@ class LogReader:
         """The usable rows and their numbers in the batch; the other rows are counted."""
         self._count_emptied(batch)
         numbers = pa.array(range(batch.num_rows), pa.int64())
-        unusable = pc.or_(pc.is_valid(batch["bad_field"]), pc.is_valid(batch["skip_rule"]))
+        marks = ("bad_field", "skip_rule", "adjustment_usd")
+        unusable = reduce(pc.or_, [pc.is_valid(batch[name]) for name in marks])
         if not pc.any(unusable).as_py():
             return batch, numbers
         bad = batch.filter(unusable)
-        columns = (bad.column(name).to_pylist() for name in ("bad_field", "bad_value", "skip_rule"))
+        columns = (bad.column(name).to_pylist() for name in (*marks, "bad_value"))
         bad_numbers = numbers.filter(unusable).to_pylist()
-        for number, field, value, rule in zip(bad_numbers, *columns, strict=True):
+        for number, field, rule, refund, value in zip(bad_numbers, *columns, strict=True):
             location = self.location(self._rows + number)
-            if rule is not None:
+            if refund is not None:
+                self._adjusted_usd += refund
+                self._count(self._adjustments, ADJUSTMENT, f"{location}: {refund.normalize():f}")
+            elif rule is not None:
                 self._count(self._not_requests, self.format.mapping.skip[rule].reason, location)
             else:
                 text = "nothing" if value is None else repr(value)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from pydantic import BaseModel, ConfigDict
 
 EXAMPLES = 3
+ADJUSTMENT = "a cost below 0, such as a refund"
 
 
 class SkippedRows(BaseModel):
@@ -31,7 +34,8 @@ class ReadReport(BaseModel):
 
     `rows` counts all rows of the `files`: `used` of them are usable, `skipped` has those that are
     not, and `not_requests` those that are not requests. `emptied` counts values that were left out
-    of rows that are kept, `decided` rows whose counts were read by their own sums. `added` and
+    of rows that are kept, `decided` rows whose counts were read by their own sums. `adjustments`
+    counts rows with a cost below 0, such as refunds, which add up to `adjusted_usd`. `added` and
     `already_there` say what happened to the used rows in the store; they are None if no store was
     involved.
     """
@@ -49,6 +53,8 @@ class ReadReport(BaseModel):
     not_requests: tuple[SkippedRows, ...] = ()
     emptied: tuple[SkippedRows, ...] = ()
     decided: tuple[SkippedRows, ...] = ()
+    adjustments: tuple[SkippedRows, ...] = ()
+    adjusted_usd: Decimal = Decimal(0)
     findings: tuple[str, ...] = ()
     assumed: dict[str, str] = {}
     ignored_columns: tuple[str, ...] = ()
@@ -59,6 +65,11 @@ class ReadReport(BaseModel):
     def unusable(self) -> int:
         """How many rows cannot be used."""
         return sum(skipped.rows for skipped in self.skipped)
+
+    @property
+    def adjusting(self) -> int:
+        """How many rows are adjustments of costs."""
+        return sum(adjustment.rows for adjustment in self.adjustments)
 
     @property
     def passed_over(self) -> int:

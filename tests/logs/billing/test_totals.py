@@ -20,6 +20,7 @@ from tests.logs.generators.billing_exports import billed
 from tests.logs.generators.calls import Call
 from tests.logs.generators.files import FIXTURES
 from tests.logs.generators.openrouter import SLUGS, generations
+from tests.paths import TESTS
 from ttplan.logs.billing.compare import compare_days, compare_totals, plain_model
 from ttplan.logs.billing.totals import read_totals
 from ttplan.model.errors import InputError
@@ -410,3 +411,10 @@ def test_spellings_of_a_model_have_one_plain_name(name: str, plain: str) -> None
 def test_the_functions_are_public() -> None:
     assert ttplan.read_totals is read_totals
     assert ttplan.compare_totals is compare_totals
+
+
+def test_amounts_as_texts_are_those_as_numbers() -> None:
+    folder = TESTS / "data" / "logs" / "openai_costs"
+    texts, numbers = (read_totals(folder / f"costs_{kind}.json") for kind in ("string", "number"))
+    assert texts.totals == numbers.totals
+    assert [total.cost_usd for total in texts.totals] == [Decimal("12.5"), 0, Decimal("1E-8")]

@@ -38,7 +38,7 @@ def expected(call: Call) -> dict[str, Any]:
 
 
 def expected_of_csv(call: Call) -> dict[str, Any]:
-    """The CSV has few columns: no cache counts, no latency, and another id."""
+    """The CSV has few columns: no cache counts, a latency only by its times, and another id."""
     return expected(call) | {
         "id": str(call.id)[:-1] + f"{int(str(call.id)[-1], 16) ^ 1:x}",
         "input_tokens": call.input - call.cached - call.written,
@@ -46,7 +46,6 @@ def expected_of_csv(call: Call) -> dict[str, Any]:
         "cache_write_tokens": None,
         "cached": False,
         "cache_layer": None,
-        "latency_ms": None,
         "streamed": None,
     }
 

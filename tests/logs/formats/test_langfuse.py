@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 from decimal import Decimal
@@ -247,3 +248,25 @@ def test_parquet_has_usage_as_maps(tmp_path: Path) -> None:
     rows, report = read(tmp_path / "observations.parquet")
     assert (report.format, report.used) == ("langfuse", len(generations()))
     check(rows, generations(), lambda call: expected(BLOB[1], call))
+
+
+@pytest.mark.parametrize("where", [{"unit": "CHARACTERS"}, {"usage": {"unit": "SECONDS"}}])
+def test_usage_in_other_units_is_no_count_of_tokens(tmp_path: Path, where: dict[str, Any]) -> None:
+    path = tmp_path / "log.jsonl"
+    rows = [ROW | {"unit": "TOKENS"}, ROW | {"id": "a2"} | where]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    read_rows, report = read(path)
+    assert [row["source_id"] for row in read_rows] == ["a1"]
+    assert [s.reason for s in report.not_requests] == ["it does not count tokens"]
+
+
+def test_dates_may_carry_json_quotes_in_csv(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    texts = {
+        key: json.dumps(value) if "Time" in key or isinstance(value, dict) else value
+        for key, value in ROW.items()
+    }
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([texts.keys(), texts.values()])
+    ((row,), _) = read(path)
+    assert (row["ts"].isoformat(), row["latency_ms"]) == ("2026-05-04T10:00:00+00:00", 1500)

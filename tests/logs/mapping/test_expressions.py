@@ -115,7 +115,7 @@ def test_amounts_are_read_in_their_unit(
     assert cost == Decimal(expected)
 
 
-@pytest.mark.parametrize("text", ["0,50", "€0.50", "5 EUR", "$", "1.2.3", "-1", "Included"])
+@pytest.mark.parametrize("text", ["0,50", "€0.50", "5 EUR", "$", "1.2.3", "--1", "Included"])
 def test_what_is_no_dollar_amount_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError, match="cost_usd: expected an amount in USD"):
         value_of(tmp_path, "cost_usd", {"path": "c", "unit": "usd"}, {"c": text})

@@ -14,7 +14,7 @@ from ttplan.model.results.totals import Total
 Result = Mapping[str, Any]
 Parser = Callable[[Result], Total | None]
 _COUNT = re.compile(r"\d{1,18}(\.0+)?", re.ASCII)
-_AMOUNT = re.compile(r"-?\d{1,12}(\.\d{0,400})?([eE][+-]?\d{1,3})?", re.ASCII)
+_AMOUNT = re.compile(r"-?\d{1,12}(\.\d{0,400})?([eE][+-]?\d{1,4})?", re.ASCII)
 _CENT = Decimal("0.01")
 
 

@@ -71,7 +71,16 @@ MAPPING = FormatMapping.model_validate(
             "reasoning_tokens": "reasoning_tokens",
             "input_audio_tokens": "prompt_audio_tokens",
             "output_audio_tokens": "completion_audio_tokens",
-            "latency_ms": {"path": ["delay_ms", "latency"], "unit": "ms"},
+            "latency_ms": {
+                "first": [
+                    {"path": ["delay_ms", "latency"], "unit": "ms"},
+                    {
+                        "start": "request_created_at",
+                        "end": "response_created_at",
+                        "unit": "iso_utc",
+                    },
+                ]
+            },
             # Cancelled by the client, and refused as a threat, as HTTP statuses.
             "status": {"path": "response_status", "values": {"-3": 499, "-4": 403}},
             "user_id": "request_user_id",

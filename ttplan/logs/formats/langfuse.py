@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ttplan.logs.fields import COUNT
+from ttplan.logs.fields import COUNT, OTHER_UNITS
 from ttplan.logs.format import FindText, Format, Signature
 from ttplan.logs.mapping.mapping import FormatMapping
 from ttplan.logs.mapping.sql import quoted
@@ -83,7 +83,7 @@ def _cost(find: FindText) -> str:
 def _status(find: FindText) -> str:
     message = find("statusMessage", "status_message")
     code = f"nullif(regexp_extract({message}, '\\b([45]\\d\\d)\\b', 1), '')"
-    return f"CASE WHEN {find('level')} = 'ERROR' THEN coalesce({code}, '500') ELSE '200' END"
+    return f"CASE WHEN {find('level')} = 'ERROR' THEN coalesce({code}, '500') END"
 
 
 def _streamed(find: FindText) -> str:
@@ -140,7 +140,12 @@ MAPPING = FormatMapping.model_validate(
                 "path": "type",
                 "is_not": ["GENERATION"],
                 "reason": "an observation of a type other than GENERATION",
-            }
+            },
+            {
+                "path": ["unit", "usage.unit"],
+                "is": [*OTHER_UNITS],
+                "reason": "it does not count tokens",
+            },
         ],
     }
 )

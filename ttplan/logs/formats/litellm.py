@@ -43,7 +43,7 @@ def _status(find: FindText) -> str:
     code = find("metadata.error_information.error_code", "error_information.error_code")
     failed = f"coalesce({find('status', 'metadata.status')}, '') = 'failure'"
     error = f"CASE WHEN regexp_full_match({code}, '[1-9]\\d\\d') THEN {code} ELSE '500' END"
-    return f"CASE WHEN {failed} THEN {error} ELSE '200' END"
+    return f"CASE WHEN {failed} THEN {error} END"
 
 
 def _provider_by(price_list: str) -> Rule:

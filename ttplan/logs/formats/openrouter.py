@@ -27,7 +27,7 @@ def _cost(find: FindText) -> str:
 
 def _status(find: FindText) -> str:
     """499 if the client cancelled, as web servers log it."""
-    return f"CASE WHEN {find('cancelled')} = 'true' THEN '499' ELSE '200' END"
+    return f"CASE WHEN {find('cancelled')} = 'true' THEN '499' END"
 
 
 MAPPING = FormatMapping.model_validate(

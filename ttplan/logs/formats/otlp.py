@@ -180,7 +180,7 @@ def _status(find: FindText) -> str:
     error, code = find(*_at("error.type")), find(*_at("http.response.status_code"))
     error_status = f"CASE WHEN regexp_full_match({error}, '[45]\\d\\d') THEN {error} END"
     status = f"coalesce({error_status}, {code}, '500')"
-    return f"CASE WHEN {_failed(find)} THEN {status} ELSE '200' END"
+    return f"CASE WHEN {_failed(find)} THEN {status} END"
 
 
 def _cost(find: FindText) -> str:

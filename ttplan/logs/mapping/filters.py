@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ttplan.logs.fields import OTHER_UNITS
 from ttplan.logs.mapping.decide import FAILURES, Paths
 from ttplan.logs.mapping.names import last_keys, last_name
 from ttplan.logs.mapping.sample import Row, SampledRows, as_text, number
@@ -66,7 +67,6 @@ _AROUND_CALLS = frozenset(
 """Rows that may repeat the usage of the calls under them."""
 _TYPE_TEXT = re.compile(r"[\w.:/, -]{1,40}")
 _MOST_TYPES = 12
-OTHER_UNITS = ("CHARACTERS", "SECONDS", "MILLISECONDS", "IMAGES", "REQUESTS")
 Rule = dict[str, Any]
 
 

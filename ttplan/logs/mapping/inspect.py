@@ -83,6 +83,8 @@ class Inspection(NamedTuple):
 
     def verdict(self) -> str:
         """One sentence: how much of the sample the mapping reads, or what is missing."""
+        if self.problem is not None and self.known_as is not None:
+            return f"The file needs no mapping; the drafted one does not work: {self.problem}."
         if self.problem is not None:
             return f"The mapping does not work yet: {self.problem}."
         others = f", {self.not_requests:,} are not requests" if self.not_requests else ""

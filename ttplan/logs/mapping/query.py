@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from ttplan.logs.fields import (
+    FAILED_FINISHES,
     HASHED_BODIES,
     IDENTIFIER,
     MAX_USAGE,
@@ -17,7 +18,7 @@ from ttplan.logs.format import Format, Rule
 from ttplan.logs.mapping.field_sql import elapsed, field_text, kind_of
 from ttplan.logs.mapping.mapping import FormatMapping, SkipRule
 from ttplan.logs.mapping.paths import rows_path
-from ttplan.logs.mapping.sql import quoted
+from ttplan.logs.mapping.sql import is_valid, quoted
 from ttplan.logs.mapping.texts import Texts
 from ttplan.logs.rows import digest_sql, is_uuid, uuid_sql
 
@@ -25,7 +26,8 @@ _ANY_TEXT = r"(?s).*"
 
 
 class Query(NamedTuple):
-    """SQL of rows with `bad_field`, `bad_value`, `skip_rule` (an index), `noted` and the fields."""
+    """SQL of rows with `bad_field`, `bad_value`, `skip_rule` (an index), `noted`, `adjustment_usd`
+    (the cost, if it is negative) and the fields."""
 
     sql: str
     present: frozenset[str]
@@ -62,6 +64,7 @@ def build(
     }
     skip = " ".join(f"WHEN {_skips(rule, texts)} THEN {n}" for n, rule in enumerate(mapping.skip))
     values = [f"{kinds[f.name].value.format(c=f.name)} AS {f.name}_value" for f in present]
+    values.append(f"{_adjustment(kinds['cost_usd'], 'cost_usd' in sources)} AS adjustment_usd")
     values += [f"{digest_sql(f.name)} AS {f.name}_digest" for f in present if f.kind is IDENTIFIER]
     if "cost_usd" not in sources:
         values.append("NULL::DECIMAL(38, 12) AS cost_usd_value")
@@ -79,7 +82,12 @@ def build(
         f"CASE WHEN {test} THEN {quoted(note)} END"
         for note, test in _notes(sources, mapping, texts).items()
     )
-    columns = ", ".join(f"{_column(f, f in present)} AS {f.name}" for f in fields)
+    if "finish_reason" in sources:
+        fields = [
+            f._replace(default=_status_by_finish(f.default)) if f.name == "status" else f
+            for f in fields
+        ]
+    columns = ", ".join(f"{_column(f, f.name in sources)} AS {f.name}" for f in fields)
     if usage := sources.get("provider_usage"):
         sources["provider_usage"] = f"CASE WHEN strlen({usage}) <= {MAX_USAGE} THEN {usage} END"
     named_texts = ", ".join(f"{sources[f.name]} AS {f.name}" for f in present)
@@ -88,9 +96,9 @@ def build(
             {f"list_filter([{noted}], lambda x: x IS NOT NULL)" if noted else "NULL::VARCHAR[]"} AS noted
             FROM (SELECT *{shared} FROM {texts.relation(rows)})),
         valued AS (SELECT *, {", ".join(values)} FROM texts),
-        checked AS (SELECT *, CASE WHEN skip_rule IS NULL THEN CASE {bad} END END AS bad_field FROM valued)
+        checked AS (SELECT *, CASE WHEN skip_rule IS NULL AND adjustment_usd IS NULL THEN CASE {bad} END END AS bad_field FROM valued)
         SELECT bad_field, {f"CASE {bad_value} END" if bad_value else "NULL::VARCHAR"} AS bad_value, skip_rule, noted,
-            {columns}, CASE WHEN NOT {is_uuid("id")} THEN id END AS source_id FROM checked
+            adjustment_usd, {columns}, CASE WHEN NOT {is_uuid("id")} THEN id END AS source_id FROM checked
     """  # noqa: E501, S608
     return Query(sql, frozenset(sources), texts.used, frozenset(ruled))
 
@@ -106,6 +114,25 @@ def _with_prompts(format: Format, names: set[str]) -> tuple[Mapping[str, Rule], 
             if body in sources:
                 sources[name] = sources[body]
     return rules, format.mapping.model_copy(update={"fields": sources})
+
+
+def _adjustment(cost: ValueKind, present: bool) -> str:
+    """SQL of a cost below 0: a refund, no request."""
+    if not present:
+        return "NULL::DECIMAL(38, 12)"
+    amount = "substr(cost_usd, 2)"
+    is_negative = f"skip_rule IS NULL AND starts_with(cost_usd, '-') AND {is_valid(amount, cost)}"
+    value = f"CASE WHEN {is_negative} THEN -({cost.value.format(c=amount)}) END"
+    return f"NULLIF({value}, 0)"
+
+
+def _status_by_finish(default: str) -> str:
+    """SQL of the status of a row that only its finish reason marks as failed."""
+    cases = "".join(
+        f" WHEN lower(finish_reason) IN ({', '.join(map(quoted, reasons.split()))}) THEN {status}"
+        for status, reasons in FAILED_FINISHES.items()
+    )
+    return f"CASE{cases} ELSE {default} END"
 
 
 def _notes(sources: dict[str, str], mapping: FormatMapping, texts: Texts) -> dict[str, str]:

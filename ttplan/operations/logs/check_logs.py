@@ -160,6 +160,11 @@ def check_files(
                 f"{path}: {skipped.rows:,} rows left out: {skipped.reason} ({skipped.examples[0]})."
                 for skipped in (*report.skipped, *report.not_requests)
             ]
+            if report.adjustments:
+                notes.append(
+                    f"{path}: {report.adjusting:,} rows adjust costs by"
+                    f" {report.adjusted_usd.normalize():f} USD; they belong to no request."
+                )
             notes += [
                 f"{path}: {decided.rows:,} rows by their own sums: {decided.reason}."
                 for decided in report.decided
