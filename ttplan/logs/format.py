@@ -48,6 +48,23 @@ class Signature(NamedTuple):
         return self.required or tuple(paths[0] for paths in self.any_of)
 
 
+REPEATS = "repeats"
+REPEATED = {
+    "path": REPEATS,
+    "is": ["true"],
+    "reason": "a span around calls of models, whose usage it repeats",
+}
+"""The rule of a mapping for such spans; in a format with `nesting` it needs no such path."""
+
+
+class Nesting(NamedTuple):
+    """What identifies a span and its parent in a file, so that a span is left out if a request
+    with usage is under it."""
+
+    span: Rule
+    parent: Rule
+
+
 class Format(NamedTuple):
     """A format that can be read."""
 
@@ -64,6 +81,8 @@ class Format(NamedTuple):
     column `json`."""
     document_keys: tuple[str, ...] = ()
     """Keys of documents that can be expanded: a file without any of them has another format."""
+    nesting: Nesting | None = None
+    """How spans of the file are nested, if spans that are requests may repeat those under them."""
     foreign_names: bool = True
     """Whether providers and models have to be normalised to the catalogue's ids."""
     assumed: Mapping[str, str] = MappingProxyType({})

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
+import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.logs.generators.calls import Call
-from tests.logs.generators.traces import phoenix_rows, span_id, trace_id, traced_calls
+from tests.logs.generators.calls import Call, lines
+from tests.logs.generators.files import FIXTURES
+from tests.logs.generators.traces import phoenix_rows, span_id, table, trace_id, traced_calls
 from tests.logs.reading import check, counted, plain, read, read_fixture
 
 
@@ -125,3 +130,29 @@ def test_a_payload_of_datadogs_sdk_is_read(tmp_path: Path) -> None:
     )
     ((row,), _) = read(path)
     assert (row["input_tokens"], row["cached_tokens"], row["latency_ms"]) == (10, 4, 1_500)
+
+
+@pytest.mark.parametrize(
+    ("name", "parent"),
+    [("phoenix-spans.csv.gz", "parent_id"), ("langsmith-runs.jsonl.gz", "parent_run_id")],
+)
+def test_a_request_around_another_one_repeats_it(name: str, parent: str, tmp_path: Path) -> None:
+    text = gzip.decompress((FIXTURES / name).read_bytes()).decode()
+    is_csv = ".csv" in name
+    spans: list[dict[str, Any]] = (
+        list(csv.DictReader(io.StringIO(text)))
+        if is_csv
+        else [json.loads(line) for line in text.splitlines()]
+    )
+    for outer, inner in zip(spans[::2], spans[1::2], strict=True):
+        kind = "span_kind" if is_csv else "run_type"
+        outer[kind] = inner[kind]
+        inner[parent] = outer["context.span_id" if is_csv else "id"]
+    path = tmp_path / ("spans.csv" if is_csv else "runs.jsonl")
+    path.write_text(table(spans) if is_csv else lines(spans))
+    rows, report = read(path)
+    used = sum(call.status == 200 for call in traced_calls())
+    assert counted(report) == {"a span around calls of models, whose usage it repeats": used}
+    assert sum(row["input_tokens"] for row in rows) == sum(call.input for call in traced_calls())
+    first = next(n for n, call in enumerate(traced_calls()) if call.status == 200)
+    assert report.not_requests[0].examples[0] == f"row {2 * first + 1}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 
-from ttplan.logs.format import FindText, Format, Signature
+from ttplan.logs.format import REPEATED, FindText, Format, Signature
 from ttplan.logs.mapping.mapping import FormatMapping
 from ttplan.logs.mapping.sql import quoted
 
@@ -253,11 +253,7 @@ MAPPING = FormatMapping.model_validate(
                 for key, names in _KINDS.items()
             ),
             {"path": _MODEL, "is": [None], "reason": "a span that names no model"},
-            {
-                "path": "repeats",
-                "is": ["true"],
-                "reason": "a span around calls of models, whose usage it repeats",
-            },
+            REPEATED,
         ],
     }
 )

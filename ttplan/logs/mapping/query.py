@@ -14,7 +14,7 @@ from ttplan.logs.fields import (
     Field,
     ValueKind,
 )
-from ttplan.logs.format import Format, Rule
+from ttplan.logs.format import REPEATS, Format, Rule
 from ttplan.logs.mapping.field_sql import elapsed, field_text, kind_of
 from ttplan.logs.mapping.mapping import FormatMapping, SkipRule
 from ttplan.logs.mapping.paths import rows_path
@@ -91,16 +91,32 @@ def build(
     if usage := sources.get("provider_usage"):
         sources["provider_usage"] = f"CASE WHEN strlen({usage}) <= {MAX_USAGE} THEN {usage} END"
     named_texts = ", ".join(f"{sources[f.name]} AS {f.name}" for f in present)
+    nested, keys = "texts", ""
+    if format.nesting is not None and "provider_usage" in sources:
+        keys = ", row_number() OVER () AS place" + "".join(
+            f", {rule(texts.find)} AS {name}_key" for name, rule in format.nesting._asdict().items()
+        )
+        nested = _without_repeats(mapping)
     sql = f"""
-        WITH texts AS (SELECT {named_texts}, {f"CASE {skip} END" if skip else "NULL::INTEGER"} AS skip_rule,
+        WITH texts AS (SELECT {named_texts}{keys}, {f"CASE {skip} END" if skip else "NULL::INTEGER"} AS skip_rule,
             {f"list_filter([{noted}], lambda x: x IS NOT NULL)" if noted else "NULL::VARCHAR[]"} AS noted
             FROM (SELECT *{shared} FROM {texts.relation(rows)})),
-        valued AS (SELECT *, {", ".join(values)} FROM texts),
+        valued AS (SELECT *, {", ".join(values)} FROM {nested}),
         checked AS (SELECT *, CASE WHEN skip_rule IS NULL AND adjustment_usd IS NULL THEN CASE {bad} END END AS bad_field FROM valued)
         SELECT bad_field, {f"CASE {bad_value} END" if bad_value else "NULL::VARCHAR"} AS bad_value, skip_rule, noted,
             adjustment_usd, {columns}, CASE WHEN NOT {is_uuid("id")} THEN id END AS source_id FROM checked
     """  # noqa: E501, S608
     return Query(sql, frozenset(sources), texts.used, frozenset(ruled))
+
+
+def _without_repeats(mapping: FormatMapping) -> str:
+    """SQL of the texts. A request with requests directly under it repeats them and is skipped."""
+    number = next(n for n, rule in enumerate(mapping.skip) if rule.path == (REPEATS,))
+    is_request = "skip_rule IS NULL AND provider_usage IS NOT NULL AND parent_key IS NOT NULL"
+    above = f"SELECT parent_key FROM texts WHERE {is_request}"  # noqa: S608
+    rule = f"CASE WHEN skip_rule IS NULL AND span_key IN ({above}) THEN {number} ELSE skip_rule END"
+    # A join loses the order of the rows.
+    return f"(SELECT * REPLACE ({rule} AS skip_rule) FROM texts ORDER BY place)"  # noqa: S608
 
 
 def _with_prompts(format: Format, names: set[str]) -> tuple[Mapping[str, Rule], FormatMapping]:

@@ -6,7 +6,7 @@ calls `start_ns` nanoseconds and shows milliseconds: the size of the number tell
 
 from __future__ import annotations
 
-from ttplan.logs.format import FindText, Format, Signature
+from ttplan.logs.format import REPEATED, FindText, Format, Nesting, Rule, Signature
 from ttplan.logs.mapping.mapping import FormatMapping
 
 _YEAR_2000, _YEAR_2100 = 946_684_800_000, 4_102_444_800_000
@@ -18,6 +18,11 @@ _MILLISECONDS = 100_000_000_000_000
 def _at(*keys: str) -> list[str]:
     """Paths to a value of a span, which the export API has in `attributes`."""
     return [path for key in keys for path in (f"attributes.{key}", key)]
+
+
+def _in_trace(key: str) -> Rule:
+    """A span's id with that of its trace."""
+    return lambda find: f"{find(*_at('trace_id'))} || '/' || {find(*_at(key))}"
 
 
 def _start(find: FindText) -> str:
@@ -80,6 +85,7 @@ FORMAT = Format(
                     "reason": "a span of a kind other than llm",
                 },
                 {"path": _MODEL, "is": [None], "reason": "a span that names no model"},
+                REPEATED,
             ],
         }
     ),
@@ -90,10 +96,11 @@ FORMAT = Format(
         typical=tuple(_at("ml_app", "parent_id", "metrics.input_tokens")),
     ),
     rules={
-        "id": lambda find: f"{find(*_at('trace_id'))} || '/' || {find(*_at('span_id'))}",
+        "id": _in_trace("span_id"),
         "ts": _start,
         "cost_usd": _cost,
         "status": lambda find: f"CASE WHEN {_failed(find)} THEN '500' ELSE '200' END",
     },
+    nesting=Nesting(_in_trace("span_id"), _in_trace("parent_id")),
     counting="inside",
 )

@@ -6,7 +6,7 @@ are requests; runs around them have their sums.
 
 from __future__ import annotations
 
-from ttplan.logs.format import FindText, Format, Signature
+from ttplan.logs.format import REPEATED, FindText, Format, Nesting, Signature
 from ttplan.logs.mapping.mapping import FormatMapping
 
 _MESSAGE = "outputs.generations[0][0].message"
@@ -111,6 +111,7 @@ FORMAT = Format(
                     "is": ["pending"],
                     "reason": "a run that had not ended",
                 },
+                REPEATED,
             ],
         }
     ),
@@ -127,5 +128,6 @@ FORMAT = Format(
             f"CASE WHEN {find('first_token_time')} IS NOT NULL THEN 'true' END"
         ),
     },
+    nesting=Nesting(lambda find: find("id"), lambda find: find("parent_run_id")),
     counting="inside",
 )

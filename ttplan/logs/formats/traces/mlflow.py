@@ -6,7 +6,7 @@ of attributes are JSON as text. Cache reads are inside `input_tokens`, but besid
 
 from __future__ import annotations
 
-from ttplan.logs.format import FindText, Format, Signature
+from ttplan.logs.format import REPEATED, FindText, Format, Nesting, Rule, Signature
 from ttplan.logs.mapping.mapping import FormatMapping
 
 
@@ -18,6 +18,7 @@ _MODEL = _at("mlflow.llm.model", "gen_ai.response.model", "gen_ai.request.model"
 _PROVIDER = _at("mlflow.llm.provider", "gen_ai.provider.name", "gen_ai.system")
 _KIND = _at("mlflow.spanType")
 _USAGE = _at("mlflow.chat.tokenUsage")
+_SPAN = ["span.span_id", "span.context.span_id"]
 _CALLS = ("CHAT_MODEL", "LLM")
 _START = ["span.start_time_unix_nano", "span.start_time_ns", "span.start_time"]
 _END = ["span.end_time_unix_nano", "span.end_time_ns", "span.end_time"]
@@ -29,6 +30,11 @@ def _spans(documents: str) -> str:
         SELECT json->'/info' AS info,
             unnest(TRY_CAST(coalesce(json->'/data/spans', json->'/spans') AS JSON[])) AS span
         FROM {documents}))"""  # noqa: S608
+
+
+def _in_trace(*paths: str) -> Rule:
+    """A span's id with that of its trace."""
+    return lambda find: f"{find('info.trace_id', 'info.request_id')} || '/' || {find(*paths)}"
 
 
 def _text(find: FindText, *paths: str) -> str:
@@ -63,7 +69,7 @@ FORMAT = Format(
         {
             "name": "mlflow",
             "fields": {
-                "id": ["span.span_id", "span.context.span_id"],
+                "id": _SPAN,
                 "ts": {"path": _START, "unit": "epoch_ns"},
                 "provider": {"path": _PROVIDER, "default": "unknown"},
                 "model": _MODEL,
@@ -96,6 +102,7 @@ FORMAT = Format(
                     "is": [None],
                     "reason": "a span that names no model",
                 },
+                REPEATED,
             ],
         }
     ),
@@ -108,10 +115,7 @@ FORMAT = Format(
         typical="info.trace_metadata info.tags info.state",
     ),
     rules={
-        "id": lambda find: (
-            f"coalesce({find('info.trace_id', 'info.request_id')}, '') || '/' ||"
-            f" {find('span.span_id', 'span.context.span_id')}"
-        ),
+        "id": _in_trace(*_SPAN),
         "provider": lambda find: f"coalesce({_text(find, *_PROVIDER)}, 'unknown')",
         "model": lambda find: _text(find, *_MODEL),
         "provider_usage": _usage,
@@ -120,5 +124,6 @@ FORMAT = Format(
     },
     expand=_spans,
     document_keys=("data", "spans"),
+    nesting=Nesting(_in_trace(*_SPAN), _in_trace("span.parent_span_id", "span.parent_id")),
     counting="inside",
 )

@@ -7,7 +7,7 @@ includes reasoning. Some instrumentations pass on disjoint counts: a row's own s
 
 from __future__ import annotations
 
-from ttplan.logs.format import FindText, Format, Signature
+from ttplan.logs.format import REPEATED, FindText, Format, Nesting, Rule, Signature
 from ttplan.logs.mapping.mapping import FormatMapping
 
 
@@ -31,6 +31,11 @@ _COUNTS = (
 )
 _KIND = ["span_kind", *_at("openinference.span.kind")]
 _MODEL = _at("llm.model_name")
+
+
+def _in_trace(*paths: str) -> Rule:
+    """A span's id with that of its trace."""
+    return lambda find: f"{find(*_context('trace_id'))} || '/' || {find(*paths)}"
 
 
 def _usage(find: FindText) -> str:
@@ -82,6 +87,7 @@ FORMAT = Format(
                     "reason": "a span of a kind other than LLM",
                 },
                 {"path": _MODEL, "is": [None], "reason": "a span that names no model"},
+                REPEATED,
             ],
         }
     ),
@@ -94,9 +100,10 @@ FORMAT = Format(
         typical="parent_id status_message events name",
     ),
     rules={
-        "id": lambda find: f"{find(*_context('trace_id'))} || '/' || {find(*_context('span_id'))}",
+        "id": _in_trace(*_context("span_id")),
         "provider_usage": _usage,
         "cost_usd": _cost,
     },
+    nesting=Nesting(_in_trace(*_context("span_id")), _in_trace("parent_id")),
     counting="inside",
 )
