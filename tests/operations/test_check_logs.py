@@ -103,13 +103,15 @@ def test_a_files_rows_that_cannot_be_used_are_told(tmp_path: Path) -> None:
         for row in clean()[:40]
     ]
     rows[3]["input_tokens"] = "many"
+    rows[4]["cost_usd"] = "-0.5"
     path = tmp_path / "log.jsonl"
     path.write_text(
         "".join(json.dumps({k: v for k, v in row.items() if v is not None}) + "\n" for row in rows)
     )
     diagnosis = check_files([path], at=NOW)
-    assert (diagnosis.rows, diagnosis.findings) == (39, ())
+    assert (diagnosis.rows, diagnosis.findings) == (38, ())
     assert any("1 rows left out: input_tokens" in note for note in diagnosis.notes)
+    assert any("1 rows adjust costs by -0.5 USD" in note for note in diagnosis.notes)
 
 
 def bill(times: str, folder: Path) -> Path:
