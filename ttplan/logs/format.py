@@ -44,8 +44,10 @@ class Signature(NamedTuple):
 
     @property
     def identifying(self) -> tuple[str, ...]:
-        """The keys to name in messages: the required ones, else the first of each alternative."""
-        return self.required or tuple(paths[0] for paths in self.any_of)
+        """The keys to name in messages: the required ones; if these are few, the first of each
+        alternative, too."""
+        few = len(self.required) < 2
+        return (*self.required, *(paths[0] for paths in self.any_of if few))
 
 
 REPEATS = "repeats"
