@@ -236,10 +236,7 @@ def add_by(codes: Ints, values: Amounts, count: int) -> Amounts:
     if values.dtype != np.object_ and float(np.abs(values).astype(np.float64).sum()) >= 2**62:
         values = values.astype(np.object_)
     sums = np.zeros(count, dtype=values.dtype)
-    if len(values):
-        order = np.argsort(codes, kind="stable")
-        starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
-        sums[codes[order[starts]]] = np.add.reduceat(values[order], starts)
+    np.add.at(sums, codes, values)
     return cast("Amounts", sums)
 
 
@@ -266,8 +263,10 @@ def weekday(seconds: Ints) -> Ints:
 
 def _powers(x: Ints, y: Ints, stratum: Ints, strata: int) -> list[dict[Order, int]]:
     """The exact sums of `x^j y^k`, j + k <= 3, by stratum, of values up to 2^20."""
-    order = np.argsort(stratum, kind="stable")
-    x, y, ordered = x[order], y[order], stratum[order]
+    ordered = stratum
+    if strata > 1:
+        order = np.argsort(stratum, kind="stable")
+        x, y, ordered = x[order], y[order], stratum[order]
     starts = np.flatnonzero(np.diff(ordered, prepend=-1))
     present = ordered[starts].tolist()
     xx, xy, yy = x * x, x * y, y * y
