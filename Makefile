@@ -11,7 +11,7 @@ NBVAL := $(BIN)/pytest -p nbval -m "" --nbval --nbval-current-env --nbval-cell-t
 export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: demo test quick test-all test-rest test-notebooks test-panel test-slow test-browser test-lowest universes \
-	test-audit-only coverage lint docs dist notebooks faults fuzz mutants attacks bench bench-chains bench-peer clean
+	test-audit-only coverage lint docs dist notebooks faults fuzz mutants bench bench-chains bench-projections bench-peer clean
 
 demo: $(DEMO)  ## the whole story on an hour of real traffic
 	$(BIN)/ttplan demo
@@ -101,6 +101,9 @@ bench: $(READY)
 
 bench-chains: $(READY)  ## part of bench
 	$(BIN)/python -m benchmarks.chains
+
+bench-projections: $(READY)  ## part of bench: full beside reference, a minute
+	$(BIN)/python -m benchmarks.projections
 
 bench-peer: $(READY)  ## needs cargo
 	cargo build --release --quiet --manifest-path benchmarks/peer/Cargo.toml

@@ -18,6 +18,7 @@ from rich.console import Console
 from benchmarks.chains import chain_figures, write_chains
 from benchmarks.chart import draw
 from benchmarks.measure import KINDS, Kind
+from benchmarks.projections import projection_figures, write_projections
 from benchmarks.report import DOCS, Figures, machine, markdown, show, write_section
 from benchmarks.report import console as terminal
 from benchmarks.stores import APPLIES, ORGANISATIONS, WRITERS, store_rates
@@ -128,6 +129,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         measurements = measure(kinds, Path(folder), console)
     replays = tabulate(measurements)
+    projections = projection_figures(quick=arguments.quick)
     chains = chain_figures(quick=arguments.quick)
     rates = [(store, "–" if rate is None else f"{rate:,.0f}") for store, rate in store_rates()]
     stores = Figures(
@@ -135,12 +137,13 @@ def main() -> None:
         ("store", "applies/s"),
         rates,
     )
-    for figures in (replays, chains, stores):
+    for figures in (replays, projections, chains, stores):
         show(figures, console)
     out = arguments.out or (None if arguments.quick else DOCS)
     if out is not None:
         page = out / "benchmarks.md"
         write_section(page, "Replay", f"{machine()}\n{READING}\n{markdown(replays)}")
+        write_projections(projections, page)
         write_chains(chains, page)
         write_section(page, "Stores", f"{machine()}\n{WRITING}\n{markdown(stores)}")
         draw(

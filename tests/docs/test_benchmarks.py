@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 
-from benchmarks import chains
+from benchmarks import chains, projections
 from benchmarks.chart import LINES, draw
 from benchmarks.logs import ORG, make_embedded_log
 from benchmarks.measure import KINDS
@@ -100,3 +100,18 @@ def test_rates_are_compared_with_the_library_alone(
         ("100,000", "25%"),
         ("10,000", "50%"),
     ]
+
+
+def test_projections_compare_full_with_reference(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    efforts = {
+        "reference": projections.Effort(2.0, 1.0),
+        "full": projections.Effort(3.0, 2.0),
+    }
+    monkeypatch.setattr(projections, "make_log", lambda path, rows: None)
+    monkeypatch.setattr(projections, "_measure", lambda path: efforts)
+    figures = projections.projection_figures(quick=True)
+    assert figures.rows[1] == ("`full`", "100,000", "3.00", "1.50", "2.00", "2.00")
+    projections.write_projections(figures, tmp_path / "page.md")
+    assert "of `reference`: reached." in (tmp_path / "page.md").read_text()
