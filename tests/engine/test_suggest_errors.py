@@ -11,8 +11,10 @@ from scipy import stats
 
 from tests.support.strategies import ORG, START
 from ttplan.engine.intervals.studentised.hall import Spread, central_sums
+from ttplan.engine.intervals.studentised.units import Grouped
 from ttplan.engine.rows import SCHEMA
 from ttplan.engine.suggest.confirm import FAMILY_ERROR, chance_share, holm, p_value
+from ttplan.engine.suggest.losses import Loss, largest_loss, one_more, with_loss
 from ttplan.engine.suggest.suggest import suggest
 from ttplan.model.pricing import ModelPricing
 from ttplan.model.results.suggestion import Suggestions
@@ -111,23 +113,83 @@ def test_a_p_value_is_that_of_student() -> None:
     assert p_value(spread(np.array([1.0] * 19 + [-8.0]))) > 0.1  # one large loss
 
 
+def test_one_more_loss_is_as_one_more_unit() -> None:
+    values = np.array([1.0, 3.0, -2.0, 5.0, 0.5, 2.0])
+    added, direct = with_loss(spread(values), 4.0), spread(np.append(values, -4.0))
+    assert (added.units, added.degrees, added.s) == (direct.units, direct.degrees, direct.s)
+    assert added.carriers == pytest.approx(direct.carriers)
+    assert added.variance() == pytest.approx(direct.variance())
+    assert added.skewness() == pytest.approx(direct.skewness())
+
+
+def test_the_largest_loss_is_of_a_unit_in_either_half() -> None:
+    halves = [grouped([0, 0, 1], [5, -9, 2], [10, 10, 40]), grouped([7], [-6], [8])]
+    by_unit = [6e-12, 0.75, 2e-12, 68e-12 / 3]
+    assert list(largest_loss(halves, 0, by_request=False)) == pytest.approx(by_unit)
+    by_request = [9e-12, 0.75, 5e-12, 68e-12 / 4]
+    assert list(largest_loss(halves, 0, by_request=True)) == pytest.approx(by_request)
+    assert list(largest_loss([grouped([], [], [])], 0, by_request=True)) == [0, 0, 0, 0]
+
+
+def test_one_more_loss_is_larger_if_units_only_lose() -> None:
+    assert one_more([Loss(6.0, 0.3, 0.0, 20.0)]) == [18.0]
+    assert one_more([Loss(6.0, 0.3, 9.0, 20.0)]) == [3.0]
+    assert one_more([Loss(6.0, 0.3, 3.0, 20.0)]) == [10.5]
+    # Half of the largest share of its cost that a unit of another route loses.
+    assert one_more([Loss(6.0, 0.75, 0.0, 20.0), Loss(1.0, 0.1, 0.0, 80.0)]) == [18.0, 30.0]
+
+
+def test_a_route_without_losses_needs_no_more() -> None:
+    values = np.linspace(1, 2, 30)
+    assert one_more([Loss(0.0, 0.0, 2.0, 1.0)]) == [0.0]
+    assert p_value(spread(values), 0.0) == p_value(spread(values))
+    assert p_value(spread(values), 20.0) > FAMILY_ERROR > p_value(spread(values))
+
+
+SHAPES = {
+    "uniform": lambda rng, size: rng.uniform(-1, 1, size),
+    "large gains": lambda rng, size: rng.exponential(1, size) - 1,
+    "large losses": lambda rng, size: 1 - rng.exponential(1, size),
+    "lognormal losses": lambda rng, size: (np.exp(2) - rng.lognormal(0, 2, size)) / 10,
+}
+
+
 @pytest.mark.statistics
-@pytest.mark.parametrize("shape", ["uniform", "exponential"])
-@pytest.mark.parametrize("units", [12, 40, 400])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("units", [12, 20, 50, 200])
 def test_at_most_5_percent_of_200_logs_confirm(shape: str, units: int) -> None:
     rng = np.random.default_rng(units)
     wrong, found = 0, 0
     for _ in range(200):
-        draw = rng.uniform(-1, 1, (TAGS, units))
-        if shape == "exponential":
-            draw = rng.exponential(1, (TAGS, units)) - 1
-        p_values = [p_value(spread(values, TAGS)) for values in draw]
-        wrong += min(holm(p_values)) <= FAMILY_ERROR
-        # A saving of twice the spread; 12 units are too few to tell it from chance.
-        better = [p_value(spread(draw[0] + 2.0, TAGS)), *p_values[1:]]
-        found += holm(better)[0] <= FAMILY_ERROR
+        draw = SHAPES[shape](rng, (TAGS, 2 * units))
+        draw = draw[draw[:, :units].sum(axis=1) > 0]
+        wrong += min(holm(p_values(draw)), default=1.0) <= FAMILY_ERROR
+        better = np.vstack([draw[:1] + 2.0, draw[1:]])
+        found += bool(len(draw)) and holm(p_values(better))[0] <= FAMILY_ERROR
     assert wrong <= 10
-    assert found >= 180 or units < 40
+    # A saving of twice the spread; few units, or large losses, do not tell it from chance.
+    assert found >= 180 or units < 50 or "losses" in shape
+
+
+def p_values(draw: npt.NDArray[np.float64]) -> list[float]:
+    """Of tags whose units cost 1 each; the second half of the units is held out."""
+    ends = np.maximum([-draw.min(axis=1), draw.max(axis=1)], 0).T.tolist()
+    losses = one_more([Loss(lost, lost, gained, 1.0) for lost, gained in ends])
+    held_out = draw[:, draw.shape[1] // 2 :]
+    return [p_value(spread(own, TAGS), loss) for own, loss in zip(held_out, losses, strict=True)]
+
+
+def grouped(keys: list[int], change: list[int], cost: list[int]) -> Grouped:
+    """Requests of clusters, in 10^-12 USD."""
+    columns = {
+        "requests": np.ones(len(keys), dtype=np.int64),
+        "change": np.array(change, dtype=np.int64),
+        "cost": np.array(cost, dtype=np.int64),
+        "least": np.array(change, dtype=np.int64),
+        "most": np.array(change, dtype=np.int64),
+    }
+    key = np.array(keys, dtype=np.int64)
+    return Grouped(key, np.zeros_like(key), columns, by_minute=False)
 
 
 @pytest.mark.statistics

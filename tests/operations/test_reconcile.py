@@ -268,7 +268,7 @@ def test_the_plans_own_way_of_counting_is_kept(
     ]
     reference = config.model_copy(update={"projection": "reference"})
     reconciliation = reconciled(live(rows, config=reference))
-    assert reconciliation.interval_unit == (config.cluster or "hour")
+    assert reconciliation.interval_unit == (config.cluster or "minute")
     assert reconciliation.of("cost_per_request_usd").expected > 0
     if config.cluster == "hour":
         assert reconciliation.of("cost_per_request_usd").consistent

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from ttplan.engine.cost import REFUSED
 from ttplan.engine.intervals.infer import LEAST_EFFECTIVE, Findings, HeavyTail, Inferred
 from ttplan.engine.intervals.studentised.hall import FEW_CARRIERS
+from ttplan.engine.intervals.studentised.units import UnitSums
 from ttplan.engine.intervals.studentised.weeks import WeekFinding
 from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.engine.rows import LeftOut
@@ -150,14 +151,19 @@ def _units(findings: Findings, unit: str) -> Iterator[str]:
             f"{findings.effective_carriers:.1f} equal ones, fewer than {FEW_CARRIERS}. The "
             f"intervals are wider for that."
         )
-    if findings.scarce is not None:
-        block, factor = findings.scarce
+    yield from scarce_units(findings.scarce, unit, "resample")
+    yield from _weeks(findings.weeks)
+
+
+def scarce_units(scarce: tuple[UnitSums, float] | None, unit: str, use: str) -> Iterator[str]:
+    """A caveat on a coarser block of time by which savings vary more, if there is one."""
+    if scarce is not None:
+        block, factor = scarce
         yield (
             f"Savings vary {factor:.1f} times as much by {unit_text(block.name, 1)[2:]} as by "
             f"{unit_text(unit, 1)[2:]} (variance), but {unit_text(block.name, len(block))} are too "
-            f"few to resample. The intervals are too narrow."
+            f"few to {use}. The intervals are too narrow."
         )
-    yield from _weeks(findings.weeks)
 
 
 def unit_text(unit: str, count: int | None = None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,18 +31,23 @@ def sessions(
     prompts: float = 1.0,
     price: float = 1.0,
     rerouted_share: float = 1.0,
+    shock: float = 0.0,
 ) -> tuple[Sums, np.ndarray[Any, Any]]:
     """Sessions of some 20 requests, each of one kind and about one size, and the day of each.
 
     The plan reroutes the sessions of the first two kinds. `projected`: the sums are those of a
-    window, whose costs are projected; otherwise of what came. The factors are the truth.
+    window, whose costs are projected; otherwise of what came. The factors are the truth. Answers
+    and prompts are longer on some days than on others by a `shock`.
     """
     count = draw.poisson(days * a_day)
     kind = draw.integers(0, KINDS, count)
     size = draw.geometric(1 / 20, count).astype(float)
     own = np.exp(spread * draw.standard_normal(count) - spread**2 / 2)
-    tokens = size * 800 * prompts * own
-    output = size * 150 * np.exp(spread * draw.standard_normal(count) - spread**2 / 2)
+    day = draw.integers(0, days, count)
+    of_day = np.exp(shock * draw.standard_normal((2, days)) - shock**2 / 2)[:, day]
+    tokens = size * 800 * prompts * own * of_day[0]
+    output = size * 150 * of_day[1]
+    output = output * np.exp(spread * draw.standard_normal(count) - spread**2 / 2)
     rerouted, at_source = kind < 2, output
     if not projected:
         rerouted &= draw.random(count) < rerouted_share
@@ -60,7 +66,12 @@ def sessions(
         source_usd=SOURCE_RATE * (tokens + OUTPUT_FACTOR * at_source),
         source_input=tokens,
     )
-    return sums, draw.integers(0, days, count)
+    return sums, day
+
+
+def by_day(sums: Sums, day: np.ndarray[Any, Any]) -> Sums:
+    """The same, whose clusters are days."""
+    return replace(sums, clusters=int(day.max()) + 1, cluster=day)
 
 
 def until(sums: Sums, day: np.ndarray[Any, Any], days: int) -> Sums:

@@ -13,6 +13,7 @@ from tests.engine.reconcile.simulated import (
     RATES,
     SOURCE_RATE,
     TARGET_RATE,
+    by_day,
     sessions,
     until,
 )
@@ -120,6 +121,23 @@ def test_intervals_cover_what_was_saved(name: str) -> None:
         reading = Reconciler(window, RATES, WINDOW, fixed_clusters=False).compare(live, 14)[1]
         covered.append(covers(reading["savings"], "once", truth))
     assert 0.90 <= np.mean(covered) <= 0.99
+
+
+@pytest.mark.statistics
+@pytest.mark.parametrize("days", [4, 14])
+def test_days_that_differ_are_seen_by_day(days: int) -> None:
+    """Eight weeks whose prompts and answers are longer on some days than on others."""
+    covered: dict[bool, list[bool]] = {True: [], False: []}
+    for seed in range(SEEDS):
+        draw = np.random.default_rng(seed)
+        window, window_day = sessions(draw, 56, A_DAY, projected=True, shock=0.2)
+        live, live_day = sessions(draw, days, A_DAY, projected=False, shock=0.2)
+        pairs = {False: (window, live), True: (by_day(window, window_day), by_day(live, live_day))}
+        for fixed, (before, since) in pairs.items():
+            readings = Reconciler(before, RATES, 56, fixed_clusters=fixed).compare(since, days)[1]
+            covered[fixed] += [covers(readings[part], "once", 0.0) for part in ("rate", "prompts")]
+    assert 0.92 <= np.mean(covered[True]) <= 0.99
+    assert np.mean(covered[False]) <= 0.85  # by session
 
 
 @pytest.mark.statistics

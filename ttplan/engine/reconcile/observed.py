@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -30,7 +29,7 @@ from ttplan.engine.intervals.values import projected_latency, routed_medians
 from ttplan.engine.latency import latency_counts, percentile, project_latencies
 from ttplan.engine.project import map_window
 from ttplan.engine.reconcile.sums import WindowTables, live_table, window_tables
-from ttplan.engine.reconcile.unit import UNIT_COLUMN
+from ttplan.engine.reconcile.unit import Unit, unit_key, unit_of, with_auto_unit
 from ttplan.engine.replay_spec import ReplaySpec
 from ttplan.engine.rows import count_window, select_window
 from ttplan.engine.summary import usd
@@ -80,6 +79,7 @@ class KindRule(NamedTuple):
 class Projection(NamedTuple):
     """The projected figures of a plan on its window, in total, by kind, and by unit."""
 
+    unit: Unit
     figures: Figures
     kinds: Mapping[str, KindTotals]
     rule: KindRule
@@ -98,16 +98,18 @@ class Actual(NamedTuple):
 def project_figures(table: ir.Table, spec: ReplaySpec, *, marked: bool) -> Projection | None:
     """The projection of a plan, computed from the table's rows; None if its window is empty.
 
-    The table has units, by which intervals are made. `marked`: the log of what came says which
+    `marked`: the log of what came says which
     requests the plan's routes took.
     """
-    logged, spec = table, _by_unit(spec)
+    logged, spec = table, with_auto_unit(spec)
     with map_window(table, spec) as window, ExitStack() as stack:
         if not window.total:
             return None
-        mapped, spec = window.rows, window.spec
+        unit, spec = unit_of(window.rows, window.spec, window.session), window.spec
+        mapped = window.rows.mutate(cluster=unit_key(window.rows, unit))
         rule = _kind_rule(mapped, spec)
         logged = select_window(logged, spec)
+        logged = logged.mutate(cluster=unit_key(logged, unit))
         sums = window_tables(
             mapped.mutate(kind=_kind(mapped, rule)),
             logged,
@@ -128,7 +130,7 @@ def project_figures(table: ir.Table, spec: ReplaySpec, *, marked: bool) -> Proje
             latency_ms=projected_latency(mapped, routed_medians(medians, spec)),
             kind=_kind(mapped, rule),
         )
-        return Projection(_figures(projected, spec), _kinds(projected), rule, sums)
+        return Projection(unit, _figures(projected, spec), _kinds(projected), rule, sums)
 
 
 def observe_figures(
@@ -136,20 +138,13 @@ def observe_figures(
 ) -> Actual:
     """What happened to the rows of the spec's window; the figures are of those whose kind the
     projection has."""
-    spec = _by_unit(spec)
     count_window(table, spec)
     rows = select_window(table, spec)
-    rows = rows.mutate(kind=_kind(rows, projection.rule))
+    rows = rows.mutate(kind=_kind(rows, projection.rule), cluster=unit_key(rows, projection.unit))
     kinds = _kinds(rows)
     shared = sorted(kinds.keys() & projection.kinds.keys())
     figures = _figures(rows.filter(rows.kind.isin(shared)), spec) if shared else None
     return Actual(figures, kinds, live_table(rows, rows.kind, spec, marked=marked))
-
-
-def _by_unit(spec: ReplaySpec) -> ReplaySpec:
-    """The spec with the unit of a reconciliation as its cluster."""
-    config = spec.config.model_copy(update={"cluster": UNIT_COLUMN})
-    return replace(spec, config=config)
 
 
 def _kind_rule(mapped: ir.Table, spec: ReplaySpec) -> KindRule:
@@ -200,11 +195,10 @@ def _kinds(rows: ir.Table) -> dict[str, KindTotals]:
 
 def _figures(rows: ir.Table, spec: ReplaySpec) -> Figures:
     """The figures of rows as they are, with intervals by their unit."""
-    unit = rows[UNIT_COLUMN] if UNIT_COLUMN in rows.columns else rows.cluster
     nothing = ibis.literal(Decimal(0), money_type(rows.get_backend()))
     costs = rows.select(
         "cost_usd",
-        cluster=unit,
+        "cluster",
         baseline_cost_usd=rows.cost_usd,
         projected_usd=nothing,
         hit=rows.cached,

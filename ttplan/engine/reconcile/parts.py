@@ -154,7 +154,7 @@ def compare_sums(
         rerouted=int(live.requests[known].sum()),
         source=paid + values[SAVINGS],
         projected_savings=totals.projected_savings(means) / days[1],
-        effective=min(window.effective, live.effective),
+        effective=window.effective if fixed_clusters else min(window.effective, live.effective),
     )
 
 

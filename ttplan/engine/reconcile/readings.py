@@ -13,6 +13,7 @@ from ttplan.engine.intervals.sequence import (
     narrowest_radius,
     once_radius,
 )
+from ttplan.engine.intervals.studentised.choose import ENOUGH
 from ttplan.engine.reconcile.parts import (
     PLAN,
     SAVINGS,
@@ -47,7 +48,7 @@ class Reconciler:
     All that the sequences are tuned with is of the window, so it is fixed before the first look.
     One mixture is best for small changes once as much has come as the window has, the other for
     large ones. The variance of what came counts as no less than the window's, since few clusters
-    often miss the rare expensive ones.
+    often miss the rare expensive ones; for one look that holds if fewer than `ENOUGH` came.
     """
 
     def __init__(
@@ -68,8 +69,15 @@ class Reconciler:
         growth = float(live.requests[live.kind >= 0].sum()) / days
         growth /= float(self.window.requests.sum()) / self.days
         scale = self.days / days * growth
+        floor = {
+            name: max(estimate.live, self._own.estimates[name].live * scale)
+            for name, estimate in comparison.estimates.items()
+        }
+        few = live.effective < ENOUGH
         return comparison, {
-            name: self._reading(name, estimate, comparison, scale)
+            name: self._reading(
+                name, estimate, floor[name] if few else estimate.live, floor[name], comparison
+            )
             for name, estimate in comparison.estimates.items()
         }
 
@@ -83,17 +91,15 @@ class Reconciler:
         )
 
     def _reading(
-        self, name: str, estimate: Estimate, comparison: Comparison, scale: float
+        self, name: str, estimate: Estimate, once: float, always: float, comparison: Comparison
     ) -> Reading:
+        """`once` and `always` are the variance of what came, for one look and for all."""
         if comparison.effective < LEAST_EFFECTIVE:
             return Reading(estimate.value, None, None)
         own = self._own.estimates[name]
         once, always = (
             variance if variance > self._rounding else 0.0
-            for variance in (
-                estimate.variance,
-                estimate.window + max(estimate.live, own.live * scale),
-            )
+            for variance in (estimate.window + once, estimate.window + always)
         )
         shift = self._shift[name in _OF_REROUTED]
         radius = narrowest_radius(always, (mixture_for(own.variance, ALPHA / 2), shift**2))

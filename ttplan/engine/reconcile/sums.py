@@ -17,7 +17,6 @@ from ttplan.engine.breakdown import DIMENSIONS
 from ttplan.engine.dialects import Ints, fetch
 from ttplan.engine.reconcile.parts import Flags, Floats, InputRates, Sums
 from ttplan.engine.reconcile.rerouted import rerouted_live, rerouted_window
-from ttplan.engine.reconcile.unit import UNIT_COLUMN
 from ttplan.engine.replay_spec import ReplaySpec
 
 ROUNDING = 1e-5
@@ -71,8 +70,8 @@ class ReconcileSums(NamedTuple):
 def window_tables(
     mapped: ir.Table, window: ir.Table, kind: ir.Value, spec: ReplaySpec, *, marked: bool
 ) -> WindowTables:
-    """Sums of the mapped rows (with `kind`, and their unit as `cluster`), and of the logged rows of
-    the window, whose `kind` is given."""
+    """Sums of the mapped rows (with `kind`), and of the logged rows of the window, whose `kind` is
+    given; `cluster` is the unit of both."""
     if spec.is_full:
         tokens = mapped.moved.ifelse(mapped.new_input, mapped.input_tokens)
         cached = mapped.moved.ifelse(mapped.n_cached + mapped.read, 0).fill_null(0)
@@ -94,7 +93,7 @@ def window_tables(
         output=output,
     )
     logged = window.select(
-        unit=window[UNIT_COLUMN],
+        unit=window.cluster,
         kind=kind,
         model=window.model,
         usd=window.cost_usd,
@@ -111,7 +110,7 @@ def window_tables(
 def live_table(live: ir.Table, kind: ir.Value, spec: ReplaySpec, *, marked: bool) -> pa.Table:
     """Sums of the logged rows after the window."""
     rows = live.select(
-        unit=live[UNIT_COLUMN],
+        unit=live.cluster,
         kind=kind,
         rerouted=rerouted_live(live, spec, marked=marked),
         model=live.model,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from math import sqrt
@@ -25,6 +25,7 @@ from ttplan.engine.intervals.studentised.units import Grouped, UnitSums, read_gr
 from ttplan.engine.rows import PERIODS
 from ttplan.engine.suggest.division import Choice
 from ttplan.engine.suggest.halves import Halves, spread_of_requests, units_input, units_of
+from ttplan.engine.suggest.losses import largest_loss, one_more, with_loss
 from ttplan.engine.suggest.segments import Segments, Sums
 from ttplan.model.plan import Interval
 
@@ -35,7 +36,7 @@ FAMILY_ERROR = 0.05
 @dataclass(frozen=True)
 class Check:
     """How a route's savings in the held-out half vary, by which unit, and the one-sided p-value of
-    no saving: alone, and adjusted for all routes that were tried."""
+    no saving with one more large loss: alone, and adjusted for all routes that were tried."""
 
     unit: str
     spread: Spread
@@ -54,9 +55,16 @@ def chance_share(tried: int) -> float:
     return min(FAMILY_ERROR / max(tried, 1), LOWER)
 
 
-def p_value(spread: Spread) -> float:
-    """The one-sided p-value of no saving, from the studentised sum: the larger one of Student's t
-    as it is and with Hall's correction for skewness."""
+def p_value(spread: Spread, loss: float = 0.0) -> float:
+    """The one-sided p-value of no saving, as it is and with one more unit that loses `loss` USD,
+    whichever is larger."""
+    alone = _p_value(spread)
+    return max(alone, _p_value(with_loss(spread, loss))) if loss > 0 else alone
+
+
+def _p_value(spread: Spread) -> float:
+    """From the studentised sum: the larger one of Student's t as it is and with Hall's correction
+    for skewness."""
     variance = spread.variance()
     if spread.s <= 0 or not variance:
         return 0.0 if spread.s > 0 else 1.0
@@ -93,37 +101,47 @@ def check_routes(
         return []
     requests = sum(part.requests for part in log.held_out.values())
     late = halves.late(rows)
-    by_minute = _read(rows, late, "minute", log, choices)
-    span = by_minute.span((halves.split_at, window_end))
-    sources = [(by_minute, name, seconds) for name, seconds in PERIODS.items()]
+    parts = rows.filter(late), rows.filter(~late)
+    minutes = tuple(_read(part, "minute", log, choices) for part in parts)
+    span = minutes[0].span((halves.split_at, window_end))
+    sources = [(minutes, name, seconds) for name, seconds in PERIODS.items()]
     if halves.session is not None:
-        sources.insert(0, (_read(rows, late, "cluster", log, choices), halves.session, 0))
+        clusters = tuple(_read(part, "cluster", log, choices) for part in parts)
+        sources.insert(0, (clusters, halves.session, 0))
     chosen = halves.choice.name
     names = [name for _, name, _ in sources]
     # A route's savings may vary more by a coarser unit than those of all requests do.
     sources = sources[names.index(chosen) if chosen in names else 0 :]
-    units = [units_of(grouped, name, seconds, span) for grouped, name, seconds in sources]
-    checks = []
+    units = [units_of(grouped[0], name, seconds, span) for grouped, name, seconds in sources]
+    checks, losses = [], []
     for i, (choice, part) in enumerate(zip(choices, sums, strict=True)):
         own = [
-            _with_route(unit, grouped, i)
+            _with_route(unit, _of_route(grouped[0], i))
             for unit, (grouped, _, _) in zip(units, sources, strict=True)
         ]
-        unit = chosen
-        if chosen in names:
+        at = 0 if chosen in names else None
+        if at is not None:
             spread, current = own[0].spread("change", "requests"), variances(*own[0].spreads)
-            own = own[1:]
         else:
             saved, step = part.targets[choice.target], log.steps[choice.target]
             spread = spread_of_requests(saved, step, requests)
             among = spread_of_requests(saved, step, part.requests)
             current = Variances(0.0, among.variance(among.ratio), 0.0)
-        coarser = choose_unit(current, own).unit
+        coarser = choose_unit(current, own if at is None else own[1:]).unit
         if coarser is not None:
-            unit, spread = coarser.name, coarser.spread("change", "requests")
-        checks.append(Check(unit, spread, p_value(spread)))
-    adjusted = holm([check.p_value for check in checks])
-    return [replace(check, adjusted=value) for check, value in zip(checks, adjusted, strict=True)]
+            at = own.index(coarser)
+            spread = coarser.spread("change", "requests")
+        grouped, name, seconds = (minutes, chosen, 0) if at is None else sources[at]
+        checks.append((name, spread))
+        of_route = [_of_route(half, i) for half in grouped]
+        losses.append(largest_loss(of_route, seconds, by_request=at is None))
+    p_values = [
+        p_value(spread, loss) for (_, spread), loss in zip(checks, one_more(losses), strict=True)
+    ]
+    return [
+        Check(unit, spread, p, adjusted)
+        for (unit, spread), p, adjusted in zip(checks, p_values, holm(p_values), strict=True)
+    ]
 
 
 def why_unconfirmed(check: Check, requests: int, tried: int) -> str:
@@ -142,25 +160,23 @@ def why_unconfirmed(check: Check, requests: int, tried: int) -> str:
         return "the held-out half may as well save nothing: its interval reaches 0"
     if check.adjusted > FAMILY_ERROR:
         return (
-            f"as much may be saved by chance: the p-value, adjusted for {tried:,} routes, is "
-            f"{check.adjusted:.2f}"
+            f"as much may be saved by chance: with one more large loss, the p-value, adjusted for "
+            f"{tried:,} routes, is {check.adjusted:.2f}"
         )
     return ""
 
 
-def _read(
-    rows: ir.Table, late: ir.BooleanValue, key: str, log: Segments, choices: Sequence[Choice]
-) -> Grouped:
-    """The requests and savings of the held-out half, by unit and the position of their route."""
-    held_out = rows.filter(late)
+def _read(rows: ir.Table, key: str, log: Segments, choices: Sequence[Choice]) -> Grouped:
+    """The requests, savings and cost of a half, and the least and largest saving of a request, by
+    unit and the position of their route."""
     route = ibis.cases(
         *(
-            (_matches(held_out, log, choice), ibis.literal(i, "int64"))
+            (_matches(rows, log, choice), ibis.literal(i, "int64"))
             for i, choice in enumerate(choices)
         ),
         else_=ibis.literal(NO_ROUTE, "int64"),
     )
-    table = held_out.mutate(route=route)
+    table = rows.mutate(route=route)
     table = with_minute(table) if key == "minute" else table
     zero = ibis.literal(Decimal(0), table.saved_0.type())
     targets = {choice.target for choice in choices}
@@ -174,8 +190,14 @@ def _read(
         ),
         else_=zero,
     )
-    kept = table.select(key, "route", saved=saved)
-    sums = kept.group_by(key, "route").aggregate(requests=kept.count(), change=kept.saved.sum())
+    kept = table.select(key, "route", "cost_usd", saved=saved)
+    sums = kept.group_by(key, "route").aggregate(
+        requests=kept.count(),
+        change=kept.saved.sum(),
+        cost=kept.cost_usd.sum(),
+        least=kept.saved.min(),
+        most=kept.saved.max(),
+    )
     return read_grouped(fetch(sums))
 
 
@@ -193,8 +215,11 @@ def _matches(rows: ir.Table, log: Segments, choice: Choice) -> ir.BooleanValue:
     return condition
 
 
-def _with_route(unit: UnitSums, grouped: Grouped, route: int) -> UnitSums:
+def _with_route(unit: UnitSums, own: Grouped) -> UnitSums:
     """The units, with the requests and savings of one route."""
-    own = grouped.rows(np.flatnonzero(grouped.route == route).tolist())
     columns = dict(units_input(own).columns)
     return unit.with_sums(own, **columns)
+
+
+def _of_route(grouped: Grouped, route: int) -> Grouped:
+    return grouped.rows(np.flatnonzero(grouped.route == route).tolist())

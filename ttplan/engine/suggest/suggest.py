@@ -11,6 +11,7 @@ from uuid import UUID
 
 import ibis.expr.types as ir
 
+from ttplan.engine.caveats import scarce_units
 from ttplan.engine.cost import target_prices
 from ttplan.engine.dialects import materialised
 from ttplan.engine.project import map_window
@@ -34,7 +35,6 @@ from ttplan.engine.suggest.text import (
     make_route,
     nothing_saved,
     route_name,
-    scarce_units,
     unpriced,
     unreachable,
     unserved_notes,
@@ -174,7 +174,7 @@ def suggest_by_spec(
             *notes,
             *unserved_notes(comparison.unserved),
             *unreachable(log, dimensions),
-            *scarce_units(halves.choice),
+            *scarce_units(halves.choice.scarce, halves.choice.name, "judge by"),
         ),
         interval_unit=halves.choice.name,
         tried=len(ranked),

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from uuid import NAMESPACE_URL, uuid5
 
-from ttplan.engine.caveats import unit_text
-from ttplan.engine.intervals.studentised.choose import Choice as UnitChoice
 from ttplan.engine.rows import LeftOut
 from ttplan.engine.suggest.division import MOST_UNSERVED, Choice, Segment
 from ttplan.engine.suggest.segments import Segments
@@ -90,17 +88,6 @@ def unserved_notes(left_out: int) -> Iterator[str]:
         yield (
             f"{left_out:,} candidates are left out: their target cannot serve more than "
             f"{100 * MOST_UNSERVED:.0f} % of their requests."
-        )
-
-
-def scarce_units(choice: UnitChoice) -> Iterator[str]:
-    """A note on a coarser block of time by which savings vary more."""
-    if choice.scarce is not None:
-        block, factor = choice.scarce
-        yield (
-            f"Savings vary {factor:.1f} times as much by {unit_text(block.name, 1)[2:]} as by "
-            f"{unit_text(choice.name, 1)[2:]} (variance), but {unit_text(block.name, len(block))} "
-            f"are too few to judge by. The intervals are too narrow."
         )
 
 

@@ -74,7 +74,6 @@ def compare_with_log(
     """Compare a plan with the log, without keeping the result."""
     from ttplan.engine.reconcile.observed import observe_figures, project_figures
     from ttplan.engine.reconcile.rerouted import is_marked
-    from ttplan.engine.reconcile.unit import choose_unit, with_unit
     from ttplan.engine.replay_spec import ReplaySpec
     from ttplan.engine.rows import select_window
 
@@ -89,10 +88,7 @@ def compare_with_log(
     period = _period(snapshot, run, table, until)
     spec = ReplaySpec.from_run(run)
     live_spec = replace(spec, window_start=period.since, window_end=period.until)
-    window, live = select_window(table, spec), select_window(table, live_spec)
-    unit = choose_unit((window, live), spec.config)
-    marked = is_marked(live, spec)
-    table = with_unit(table, unit)
+    marked = is_marked(select_window(table, live_spec), spec)
     projection = project_figures(table, spec, marked=marked)
     if projection is None:
         raise InputError(
@@ -108,7 +104,7 @@ def compare_with_log(
             "while its routes were "
             "live; import the log of that time"
         )
-    return make_reconciliation(run, at, period, unit, projection, actual, actual.figures)
+    return make_reconciliation(run, at, period, projection, actual, actual.figures)
 
 
 def _period(

@@ -43,7 +43,6 @@ def make_reconciliation(
     run: StoredPlan,
     at: datetime,
     period: LivePeriod,
-    unit: Unit,
     projection: Projection,
     actual: Actual,
     observed: Figures,
@@ -53,6 +52,7 @@ def make_reconciliation(
     from ttplan.engine.reconcile.readings import Reconciler
     from ttplan.engine.reconcile.sums import reconcile_sums
 
+    unit = projection.unit
     days = (
         (run.result.window_end - run.result.window_start) / _DAY,
         (period.until - period.since) / _DAY,
@@ -216,7 +216,7 @@ def _caveats(
 
 
 def _part_caveats(sums: ReconcileSums, comparison: Comparison, unit: Unit) -> Iterable[str]:
-    from ttplan.engine.caveats import FEW_EFFECTIVE
+    from ttplan.engine.caveats import FEW_EFFECTIVE, scarce_units
 
     if not comparison.rerouted:
         yield (
@@ -235,6 +235,7 @@ def _part_caveats(sums: ReconcileSums, comparison: Comparison, unit: Unit) -> It
             f"({unit.name}): intervals are too narrow below {FEW_EFFECTIVE}, and left out below "
             "10."
         )
+    yield from scarce_units(unit.scarce, unit.name, "judge by")
     for model in sums.unpriced:
         yield (
             f"The plan's window does not tell what the tokens of {model!r:.60} cost: changes of "

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from math import hypot, sqrt
 from statistics import NormalDist
 from types import MappingProxyType
+from typing import NamedTuple
 
 import ibis.expr.types as ir
 import numpy as np
@@ -34,7 +35,13 @@ from ttplan.engine.intervals.studentised.parts import (
     route_intervals,
 )
 from ttplan.engine.intervals.studentised.per_month import project_month
-from ttplan.engine.intervals.studentised.units import UnitSums, read_grouped, sum_units
+from ttplan.engine.intervals.studentised.units import (
+    Grouped,
+    Span,
+    UnitSums,
+    read_grouped,
+    sum_units,
+)
 from ttplan.engine.intervals.studentised.weeks import check_weeks
 from ttplan.engine.latency import cumulate, percentile
 from ttplan.engine.replay_spec import ReplaySpec
@@ -65,14 +72,7 @@ def infer_hall(
     `cause_errors` theirs by cause, `at_plan_prices` (USD) the change at the prices of the plan's
     moment.
     """
-    hit = "hit" if spec.counts_hits else "cached"
-    by_minute = read_grouped(fetch_from(mapped, _by_minute, hit))
-    span = by_minute.span((spec.window_start, spec.window_end))
-    by_cluster, clusters = None, None
-    if "cluster" in mapped.columns and spec.cluster not in PERIODS:
-        by_cluster = read_grouped(fetch_from(mapped, _by_cluster, hit))
-        clusters = sum_units(by_cluster, spec.cluster or session or "session", 0, span)
-    units = candidates(clusters, by_minute, span)
+    by_minute, by_cluster, span, units = read_units(mapped, spec, session)
     fixed = next((unit for unit in units if unit.name == spec.cluster), None)
     requests = _spreads_of_requests(summary, spec)
     choice = (
@@ -121,6 +121,28 @@ def infer_hall(
             weeks=check_weeks(days, span, share),
         ),
     )
+
+
+class WindowUnits(NamedTuple):
+    """The sums of a window by minute and by cluster (None if it has none), its span, and the units
+    that can be resampled besides the request, the finest first."""
+
+    by_minute: Grouped
+    by_cluster: Grouped | None
+    span: Span
+    units: list[UnitSums]
+
+
+def read_units(mapped: ir.Table, spec: ReplaySpec, session: str | None) -> WindowUnits:
+    """The units of mapped rows; `session` names what the column `cluster` is of."""
+    hit = "hit" if spec.counts_hits else "cached"
+    by_minute = read_grouped(fetch_from(mapped, _by_minute, hit))
+    span = by_minute.span((spec.window_start, spec.window_end))
+    by_cluster, clusters = None, None
+    if "cluster" in mapped.columns and spec.cluster not in PERIODS:
+        by_cluster = read_grouped(fetch_from(mapped, _by_cluster, hit))
+        clusters = sum_units(by_cluster, spec.cluster or session or "session", 0, span)
+    return WindowUnits(by_minute, by_cluster, span, candidates(clusters, by_minute, span))
 
 
 def _by_minute(mapped: ir.Table, hit: str) -> ir.Table:
