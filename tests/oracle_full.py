@@ -30,7 +30,7 @@ from ttplan.model.projection.assumption import AssumptionName
 from ttplan.model.projection.capabilities import CacheRule, ModelFacts
 from ttplan.model.projection.full import ProjectionInputs
 from ttplan.model.request import RequestLog
-from ttplan.model.route import sort_by_precedence
+from ttplan.model.route import ProposedRoute, sort_by_precedence
 
 ENOUGH = 20
 """Fewer requests do not tell whether a model thinks."""
@@ -123,6 +123,19 @@ class Carried:
         return rounded(Fraction(min(self.reads, self.predicted), self.predicted), 6)
 
 
+def matches(route: ProposedRoute, r: RequestLog) -> bool:
+    """Whether a route's conditions all hold, of images and audio as well, if the row tells."""
+    when, body = route.when, None if r.body is None else r.body.lower()
+    counts = {"images": r.input_image_tokens, "audio": r.input_audio_tokens}
+    for name, count in counts.items():
+        wanted = getattr(when, f"has_{name}")
+        has = bool(count) or any(marker in (body or "") for marker in MARKERS[name])
+        if wanted is not None and ((count is None and body is None) or wanted != has):
+            return False
+    others = when.model_copy(update={"has_images": None, "has_audio": None})
+    return oracle.matches(route.model_copy(update={"when": others}), r)
+
+
 class FullOracle:
     """The full projection of a plan. `forced` are values of assumptions that replace the others."""
 
@@ -174,7 +187,7 @@ class FullOracle:
                 asked = row.request
                 if route.sticky and row.session is not None:
                     asked = first[row.session]
-                if oracle.matches(route, asked):
+                if matches(route, asked):
                     row.route = route
                     break
             r = row.request

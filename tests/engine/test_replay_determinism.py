@@ -165,6 +165,26 @@ def test_a_losing_plan_has_clipped_savings_and_signed_change() -> None:
     assert ends.change_vs_actual_usd_95 == ends.projected_change_usd_95
 
 
+@pytest.mark.parametrize("has_images", [True, False])
+def test_a_full_projection_reads_who_has_images(has_images: bool) -> None:
+    told: tuple[dict[str, object], ...] = (
+        {"input_image_tokens": 85},
+        {"body": '[{"type": "image_url"}]'},
+        {"input_image_tokens": 0},
+        {"body": "text"},
+        {},
+    )
+    log = universe.log(5, seed=1)
+    rows = tuple(r.model_copy(update=told[n]) for n, r in enumerate(log))
+    when = RouteConditions(has_images=has_images)
+    routes = (universe.plan(()).proposed_routes[0].model_copy(update={"when": when}),)
+    config = PlanConfig(projection="full")
+    full = replay(universe.plan(rows, proposed_routes=routes, config=config))
+    assert sum(part.matched for part in full.per_route_breakdown) == 2
+    reference = replay(universe.plan(rows, proposed_routes=routes))
+    assert reference.per_route_breakdown == ()
+
+
 def test_conditions_that_history_cannot_answer_are_caveats() -> None:
     when = RouteConditions(has_images=False, prompt_contains_any_of=("sql",), tag_equals="chat")
     untagged = tuple(r.model_copy(update={"tag": None}) for r in universe.log(20, seed=1))
@@ -176,9 +196,9 @@ def test_conditions_that_history_cannot_answer_are_caveats() -> None:
     assert "20 requests have no recorded prompt" in caveat_text
     assert "20 requests have no tag" in caveat_text
     assert "Small sample: 20 requests" in caveat_text
-    # A log may say which requests have images; a full projection reads it for the target's sake.
+    # A log may say which requests have images, and full projections read it.
     config = PlanConfig(projection="full")
     full = replay(universe.plan(untagged, proposed_routes=routes, config=config))
-    assert "Conditions on images and audio are not projected, so nothing matches" in "\n".join(
+    assert "Requests with neither a body nor counts of images and audio cannot match" in "\n".join(
         full.caveats
     )

@@ -302,14 +302,15 @@ def _unanswered(summary: Summary, spec: ReplaySpec) -> Iterator[str]:
         return names + (f" and {len(asking) - 3} more" if len(asking) > 3 else "")
 
     modal = [r for r in routes if r.when.has_images is not None or r.when.has_audio is not None]
-    if modal:
-        # A full projection knows which requests have images, but routes choose before it is asked.
-        unread = (
-            "Conditions on images and audio are not projected"
-            if spec.is_full
-            else "No log says whether a request has images or audio"
+    if modal and spec.is_full:
+        yield (
+            f"Requests with neither a body nor counts of images and audio cannot match "
+            f"{named(modal)}."
         )
-        yield f"{unread}, so nothing matches {named(modal)}."
+    elif modal:
+        yield (
+            f"No log says whether a request has images or audio, so nothing matches {named(modal)}."
+        )
     prompting = [r for r in routes if r.when.prompt_contains_any_of]
     if prompting and summary.bodiless:
         yield (

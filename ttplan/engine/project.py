@@ -17,7 +17,7 @@ from ttplan.engine.cost import NO_ROUTE, PriceRule, money_literal, price_rules, 
 from ttplan.engine.dialects import compiled, fetch, is_eager, materialised, numbered
 from ttplan.engine.full.log_facts import fetch_log_facts
 from ttplan.engine.full.project import FullMapping, map_full, prepare, rows_of, shape_of
-from ttplan.engine.full.rows import failed, hash_of_prompt, with_route
+from ttplan.engine.full.rows import failed, hash_of_prompt, modality_columns, with_route
 from ttplan.engine.full.shape import RowShape
 from ttplan.engine.intervals.clusters import period_start
 from ttplan.engine.intervals.infer import resamples
@@ -328,6 +328,8 @@ def _with_raw_route(window: ir.Table, spec: ReplaySpec) -> ir.Table:
     session = _session_column(window, spec)
     if session is not None:
         window = window.mutate(session=window[session].cast("string"))
+    if spec.is_full:
+        window = window.mutate(**modality_columns(window, spec.active_routes))
     return with_route(window, spec.active_routes, matches)
 
 
@@ -382,9 +384,11 @@ def _prompt_contains(table: ir.Table, keywords: tuple[str, ...]) -> ir.BooleanVa
     return reduce(or_, (table.body_lower.contains(lower(keyword)) for keyword in keywords))
 
 
-def _unrecorded(_table: ir.Table, _value: bool) -> ir.BooleanValue:
-    """No log records whether a request had images or audio, so neither value matches."""
-    return ibis.literal(False)
+def _has(table: ir.Table, column: str, value: bool) -> ir.BooleanValue:
+    """Only full projections read whether a request has images or audio."""
+    if column not in table.columns:
+        return ibis.literal(False)
+    return table[column] if value else ~table[column]
 
 
 _CONDITIONS: dict[str, Callable[..., ir.BooleanValue]] = {
@@ -392,8 +396,8 @@ _CONDITIONS: dict[str, Callable[..., ir.BooleanValue]] = {
     "input_tokens_lt": lambda t, bound: t.input_tokens < bound,
     "input_tokens_gt": lambda t, bound: t.input_tokens > bound,
     "tag_equals": lambda t, tag: t.tag == tag,
-    "has_images": _unrecorded,
-    "has_audio": _unrecorded,
+    "has_images": lambda t, value: _has(t, "has_images", value),
+    "has_audio": lambda t, value: _has(t, "has_audio", value),
     "prompt_contains_any_of": _prompt_contains,
     "estimated_cost_gt": lambda t, bound: t.baseline_cost_usd > money_literal(money_floor(bound)),
     "estimated_cost_lt": lambda t, bound: t.baseline_cost_usd < money_literal(money_ceiling(bound)),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import or_
 
 import ibis
 import ibis.expr.types as ir
@@ -51,8 +53,10 @@ def full_rows(
         also["cluster"] = cluster
     if shape.minutes:
         also["minute"] = period_start(window.ts, PERIODS["minute"])
-    rows = typed_columns(window, **also)
+    modalities = modality_columns(window, shape.routes)
+    rows = typed_columns(window, **also, **modalities)
     rows = with_route(rows, shape.routes, matches).mutate(hit=ibis.literal(False))
+    rows = rows.drop(*modalities)
     if "body_lower" not in rows.columns:
         return rows
     # The conditions have read the body; from here on only its presence matters.
@@ -62,6 +66,22 @@ def full_rows(
 def hash_of_prompt(window: ir.Table) -> ir.StringValue:
     """The hash of the prompt, null if it is not known."""
     return window.prompt_hash if "prompt_hash" in window.columns else ibis.null("string")
+
+
+def modality_columns(window: ir.Table, routes: Sequence[ProposedRoute]) -> dict[str, ir.Value]:
+    """The columns `has_images` and `has_audio` that conditions of the routes ask for: null if a row
+    has neither the count of these tokens nor a body."""
+    columns: dict[str, ir.Value] = {}
+    for name, counted in _TOKENS_OF.items():
+        if all(getattr(route.when, f"has_{name}") is None for route in routes):
+            continue
+        has, known = ibis.literal(False), ibis.literal(False)
+        if counted in window.columns:
+            has, known = (window[counted] > 0).fill_null(False), window[counted].notnull()
+        if "body_lower" in window.columns:
+            has, known = has | _marked(window, name), known | window.body_lower.notnull()
+        columns[f"has_{name}"] = known.ifelse(has, ibis.null("boolean"))
+    return columns
 
 
 def failed(window: ir.Table) -> ir.BooleanValue:
@@ -80,10 +100,13 @@ def _needs(window: ir.Table, name: str, shape: RowShape) -> ir.BooleanValue:
     counted = _TOKENS_OF.get(name)
     if counted is not None and counted in shape.kinds:
         needs = (window[counted] > 0).fill_null(False)
-    if "body_lower" in window.columns:
-        for marker in _MARKERS[name]:
-            needs = needs | window.body_lower.contains(marker).fill_null(False)
-    return needs
+    return needs | _marked(window, name) if "body_lower" in window.columns else needs
+
+
+def _marked(window: ir.Table, name: str) -> ir.BooleanValue:
+    """Whether the body shows that the request needs a feature."""
+    markers = (window.body_lower.contains(marker) for marker in _MARKERS[name])
+    return reduce(or_, markers).fill_null(False)
 
 
 def with_route(rows: ir.Table, routes: Sequence[ProposedRoute], matches: Matches) -> ir.Table:

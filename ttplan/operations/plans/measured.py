@@ -251,10 +251,12 @@ def _read_rows(table: ir.Table, rollout: Rollout) -> list[_Row]:
 
     from ttplan.engine.cost import NO_ROUTE
     from ttplan.engine.dialects import fetch
+    from ttplan.engine.full.rows import modality_columns
     from ttplan.engine.project import matches, route_index
     from ttplan.engine.reconcile.observed import SIZES
 
     routes, target = rollout.routes, rollout.target
+    table = table.mutate(**modality_columns(table, routes))
     own = [n for n, route in enumerate(routes) if route.then.target_model == target]
     asked = [matches(table, _without_model(routes[n].when)) for n in own]
     ids = [str(routes[n].id) for n in own]
