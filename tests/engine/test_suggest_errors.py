@@ -135,8 +135,9 @@ def test_one_more_loss_is_larger_if_units_only_lose() -> None:
     assert one_more([Loss(6.0, 0.3, 0.0, 20.0)]) == [18.0]
     assert one_more([Loss(6.0, 0.3, 9.0, 20.0)]) == [3.0]
     assert one_more([Loss(6.0, 0.3, 3.0, 20.0)]) == [10.5]
-    # Half of the largest share of its cost that a unit of another route loses.
+    # Half of the largest share of its cost that a unit of another route loses, unless units gain.
     assert one_more([Loss(6.0, 0.75, 0.0, 20.0), Loss(1.0, 0.1, 0.0, 80.0)]) == [18.0, 30.0]
+    assert one_more([Loss(6.0, 0.75, 9.0, 20.0), Loss(1.0, 0.1, 0.0, 80.0)]) == [3.0, 0.5]
 
 
 def test_a_route_without_losses_needs_no_more() -> None:

@@ -4,8 +4,8 @@ If few units lose much and most save a little, a sample often has none of those 
 few. Then its mean is too high and its spread too small, whatever the formula. So one more unit is
 counted. It loses a multiple of the largest loss of the route in either half: `BALANCED` if the
 units of all tried routes gain as much as they lose at most, up to `ONE_SIDED` if they only lose.
-It loses no less than the share `OTHERS` of the largest share of its cost that a unit of any tried
-route loses. The three factors were found by simulation.
+If they only lose, it loses no less than `OTHERS` times the largest share of its cost that a unit of
+any tried route loses. The three factors were found by simulation.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ def one_more(losses: Sequence[Loss]) -> list[float]:
     )
     balance = min(1.0, gained / lost) if lost else 1.0
     own = ONE_SIDED + (BALANCED - ONE_SIDED) * balance
-    return [max(own * loss.usd, OTHERS * share * loss.mean_cost) for loss in losses]
+    share *= OTHERS * (1 - balance)
+    return [max(own * loss.usd, share * loss.mean_cost) for loss in losses]
 
 
 def with_loss(spread: Spread, usd: float) -> Spread:
