@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.paths import DATA
-from tests.repeats import FIRST_CASES
+from tests.repeats import FIRST_CASES, ONLY_IN_ALL
 
 LONG = ("tests/faults/test_harness.py",)
 """What takes minutes begins first, so that no process is left with it at the end while the others
@@ -53,5 +53,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             continue
         test = item.nodeid.split("[")[0].removeprefix("tests/")
         seen[test] += 1
-        if seen[test] > (1 if config.getoption("quick") else FIRST_CASES.get(test, len(items))):
+        cases = 0 if test in ONLY_IN_ALL else FIRST_CASES.get(test, len(items))
+        if seen[test] > (min(1, cases) if config.getoption("quick") else cases):
             item.add_marker(pytest.mark.slow)

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.paths import DOCS, ROOT, TESTS
-from tests.repeats import FIRST_CASES
+from tests.repeats import FIRST_CASES, ONLY_IN_ALL
 
 PACKAGE = ROOT / "ttplan"
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -238,7 +238,7 @@ def test_contract_names_are_exported() -> None:
 
 
 def test_listed_tests_exist() -> None:
-    for test in FIRST_CASES:
+    for test in (*FIRST_CASES, *ONLY_IN_ALL):
         path, name = test.split("::")
         assert f"def {name}(" in (TESTS / path).read_text(), test
 

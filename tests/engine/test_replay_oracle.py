@@ -194,9 +194,9 @@ def check_summary(summary: Summary, expected: oracle.Answer) -> None:
         assert total == sum(rounded(a) ** j for a in actual)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(plans(max_size=16))
-def test_the_engine_equals_the_row_loop_on_40_plans(plan: PlanInput) -> None:
+def test_the_engine_equals_the_row_loop_on_20_plans(plan: PlanInput) -> None:
     check(plan)
 
 
