@@ -264,7 +264,7 @@ def check_other_prices(result: PlanResult, expected: FullOracle) -> None:
     if not expected.rows:
         return
     other = "plan" if config.prices_at == "request" else "request"
-    again = FullOracle(expected.plan, expected.inputs, moment_of=(other, other))
+    again = FullOracle(expected.plan, expected.inputs, moment_of=("request", other))
 
     def savings(rows: list[Any]) -> int:
         """In 10^-12 USD, rounded half to even."""
@@ -273,7 +273,8 @@ def check_other_prices(result: PlanResult, expected: FullOracle) -> None:
             if row.moved and not row.hit:
                 source_factor, target_factor = expected.factors(headline)
                 kept = 1 - expected.redo(headline)
-                listed = row.explained if row.current is None else row.current
+                silent = row.failed or row.request.cached or row.current is None
+                listed = row.explained if silent else row.current
                 amount += (listed or 0) * source_factor * kept
                 amount -= row.listed_target * target_factor
         return round(amount * 10**12)

@@ -37,11 +37,13 @@ PIECES = tuple(
 REQUESTS = universe.log(300, seed=1)
 
 
-def projected(at: datetime, prices_at: PricesAt = "request") -> PlanResult:
+def projected(
+    at: datetime, prices_at: PricesAt = "request", pieces: tuple[PricePiece, ...] = PIECES
+) -> PlanResult:
     """The projection of a plan made at a time."""
     config = PlanConfig(projection="full", prices_at=prices_at)
     spec = ReplaySpec.from_plan(universe.plan(REQUESTS, config=config))
-    inputs = ProjectionInputs(prices=PIECES, prices_at=at)
+    inputs = ProjectionInputs(prices=pieces, prices_at=at)
     return run_replay(to_table(REQUESTS), replace(spec, inputs=inputs)).result
 
 
@@ -76,6 +78,16 @@ def test_savings_are_told_at_both_prices(prices_at: PricesAt) -> None:
     assert result.full is not None
     assert result.full.prices_change == ()
     figures = result.aggregates
+    own, other = figures.change_vs_actual_usd, figures.savings_at_plan_prices_usd
+    assert other is not None
+    then, now = (own, other) if prices_at == "request" else (other, own)
+    assert then - now == pytest.approx(cost("1") - cost("0.15"), abs=Decimal("1e-9"))
+
+
+@pytest.mark.parametrize("prices_at", ["request", "plan"])
+def test_a_cost_that_no_price_explained_then_stays(prices_at: PricesAt) -> None:
+    pieces = (PIECES[0].model_copy(update={"start": LATER}), *PIECES[1:])
+    figures = projected(LATER + timedelta(days=1), prices_at, pieces).aggregates
     own, other = figures.change_vs_actual_usd, figures.savings_at_plan_prices_usd
     assert other is not None
     then, now = (own, other) if prices_at == "request" else (other, own)

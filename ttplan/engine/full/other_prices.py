@@ -64,7 +64,10 @@ def _sums(rows: ir.Table, terms: ir.Table, carried: ir.Table, shape: Shape) -> i
     rows = with_cold(rows.filter(rows.moved & ~rows.hit), terms, carried, shape)
     backend = rows.get_backend()
     target = target_cost(rows, scaled(rows.routed_warm, rows.fit), backend)
-    listed = rows.current if shape.reprices else rows.explained
+    listed = rows.explained
+    if shape.reprices:  # as in the headline: what was not billed by a price is left as it is
+        known = rows.current.notnull() & rows.explained.notnull() & ~rows.failed & ~rows.cached
+        listed = known.ifelse(rows.current, rows.explained)
     rows = rows.mutate(listed_usd=as_usd(listed, backend), target_usd=as_usd(target, backend))
     return rows.group_by("factor", "source_factor", "redo_share").aggregate(
         listed=rows.listed_usd.sum(),

@@ -123,7 +123,7 @@ def map_full(
         carried_rows = enter(small_table(backend, carried.table(pairs)))
         other = None
         if differ:
-            again = costed_at(int(not at_plan), int(not at_plan))
+            again = costed_at(0, int(not at_plan), reprices=not at_plan)
             other = fetch_other_prices(costed, again, carried_rows)
         flags = Flags(carried.factors, carried.asks_again, carried.stays, carried.fills)
         beside = (costed.terms, carried_rows)
