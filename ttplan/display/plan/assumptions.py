@@ -179,7 +179,7 @@ def assumptions_table(result: PlanResult) -> Table:
         tuple(_row(effect, shown, savings) for effect in shown),
         ("", "value", "from", "effect", "breaks even at"),
         "lrlrr",
-        caption="assumptions that matter, and their effect on the savings",
+        caption="assumptions that matter; exact: their effect on the savings",
     )
 
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
-from ttplan.display.amounts import format_interval, negated, usd, usd_interval
+from ttplan.display.amounts import NO_INTERVAL, format_interval, negated, usd, usd_interval
 from ttplan.display.card import Card, Renders, Table
 from ttplan.display.plan.assumptions import assumptions_table
 from ttplan.display.plan.decision import decision_lines, saved_already
@@ -274,7 +274,12 @@ def _routes_table(result: PlanResult) -> Table:
         )
         for part in result.per_route_breakdown
     )
-    return Table.of(rows, "route", "to", "requests", "baseline", "saves of it", align="llrrr")
+    return Table.of(
+        rows,
+        *("route", "to", "requests", "baseline", "saves of it"),
+        align="llrrr",
+        caption=f"routes, savings with {NO_INTERVAL}",
+    )
 
 
 def saved(part: PerRouteBreakdown) -> Decimal:
@@ -321,7 +326,7 @@ def _sweep_table(result: PlanResult) -> Table:
         )
         for row in result.aggregates.l2_projections
     )
-    return Table.of(rows, *_SWEEP, align="rrrrr", caption="semantic cache")
+    return Table.of(rows, *_SWEEP, align="rrrrr", caption=f"semantic cache, {NO_INTERVAL}")
 
 
 def _window(result: PlanResult) -> str:
