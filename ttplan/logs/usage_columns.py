@@ -31,7 +31,7 @@ _OF_USAGE = {
 """The columns that are counts of a usage object."""
 _COUNTS = ("input_tokens", "output_tokens", *_OF_USAGE, "cache_write_tokens")
 _TEXTS = ("service_tier", "endpoint", "usage_reading")
-_MARKERS = r"1h|1H|[sS]earch|grounding"
+_MARKERS = r"(?i)1h|search|grounding"
 """What the text of a usage object contains if it counts one-hour writes or searches."""
 _STANDARD = frozenset(("", "standard", "default", "auto", "standard_only"))
 _TRAFFIC = {
