@@ -12,6 +12,7 @@ import pytest
 from tests.logs.generators.files import FIXTURES
 from tests.logs.test_reader import ROW, numbered, write
 from tests.workspace.test_workspace import content, opened
+from ttplan.cli.entrypoint import run
 from ttplan.model.errors import InputError
 from ttplan.operations.logs.check_logs import check_files
 from ttplan.workspace.read_logs import read_logs
@@ -121,3 +122,15 @@ def test_a_line_that_is_not_json_can_be_skipped(tmp_path: Path) -> None:
         workspace.import_logs(path)
     report = workspace.import_logs(path, on_bad_rows="skip")
     assert (report.rows, report.added, report.unusable) == (2, 1, 1)
+
+
+@pytest.mark.parametrize("option", [(), ("--no-hashes",)])
+def test_the_command_keeps_hashes_unless_told_not_to(
+    tmp_path: Path, option: tuple[str, ...]
+) -> None:
+    path = write(tmp_path / "a.jsonl", [ROW | {"body": "why is the sky blue?"}])
+    store = tmp_path / "s.duckdb"
+    assert run(["import", str(path), "--store", str(store), *option]) == 0
+    with opened(store).store.read() as snapshot:
+        (kept,) = snapshot.requests().prompt_hash.to_pyarrow().to_pylist()
+    assert (kept is None) == bool(option)

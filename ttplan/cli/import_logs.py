@@ -79,6 +79,7 @@ def import_logs(
                 prices=prices,
                 with_bodies=with_bodies,
                 with_embeddings=with_embeddings,
+                with_hashes=hashes,
                 check=check,
             )
             reports.append(report)
