@@ -75,20 +75,21 @@ def hash_columns(columns: dict[str, pa.Array], rows: int) -> None:
     """Set `prompt_hash` and `answer_hash` of a batch, from these columns if the log has a hash,
     else from `prompt`, `prompt_parameters` and `answer`, or the bodies."""
 
-    def texts(*names: str) -> list[str | None]:
+    def first_of(*names: str) -> pa.Array:
         found = [columns[name].cast(pa.string()) for name in names if name in columns]
-        return pc.coalesce(*found).to_pylist() if found else [None] * rows
+        return pc.coalesce(*found) if found else pa.nulls(rows, pa.string())
 
-    prompts = zip(
-        texts("prompt_hash"), texts("prompt", "body"), texts("prompt_parameters"), strict=True
-    )
-    answers = zip(texts("answer_hash"), texts("answer", "response_body"), strict=True)
-    hashes = {
-        "prompt_hash": [normalise_hash(k) or hash_prompt(body, more) for k, body, more in prompts],
-        "answer_hash": [normalise_hash(key) or hash_answer(body) for key, body in answers],
-    }
-    for name, values in hashes.items():
-        columns[name] = pa.array(values, pa.string())
+    keys, bodies = first_of("prompt_hash"), first_of("prompt", "body")
+    if keys.null_count < rows or bodies.null_count < rows:
+        parameters = first_of("prompt_parameters")
+        prompts = zip(*(part.to_pylist() for part in (keys, bodies, parameters)), strict=True)
+        keys = [normalise_hash(key) or hash_prompt(body, more) for key, body, more in prompts]
+    columns["prompt_hash"] = pa.array(keys, pa.string())
+    keys, bodies = first_of("answer_hash"), first_of("answer", "response_body")
+    if keys.null_count < rows or bodies.null_count < rows:
+        answers = zip(keys.to_pylist(), bodies.to_pylist(), strict=True)
+        keys = [normalise_hash(key) or hash_answer(body) for key, body in answers]
+    columns["answer_hash"] = pa.array(keys, pa.string())
 
 
 def _parsed(text: str | None) -> Any:
