@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
@@ -57,6 +57,15 @@ REPEATED = {
     "reason": "a span around calls of models, whose usage it repeats",
 }
 """The rule of a mapping for such spans; in a format with `nesting` it needs no such path."""
+
+
+FROM_USAGE = {name: {"constant": 0} for name in ("input_tokens", "output_tokens", "cached_tokens")}
+"""Fields of a mapping that the usage object gives."""
+
+
+def in_trace(trace: Sequence[str], *paths: str) -> Rule:
+    """A span's id, under one of `paths`, with that of its trace."""
+    return lambda find: f"{find(*trace)} || '/' || {find(*paths)}"
 
 
 class Nesting(NamedTuple):

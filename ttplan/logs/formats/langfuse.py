@@ -13,7 +13,7 @@ from collections.abc import Callable
 from ttplan.logs.fields import COUNT, OTHER_UNITS
 from ttplan.logs.format import FindText, Format, Signature
 from ttplan.logs.mapping.mapping import FormatMapping
-from ttplan.logs.mapping.sql import quoted
+from ttplan.logs.mapping.sql import error_code, quoted
 
 _USAGE = ("usageDetails", "usage_details")
 _COSTS = ("costDetails", "cost_details")
@@ -82,7 +82,7 @@ def _cost(find: FindText) -> str:
 
 def _status(find: FindText) -> str:
     message = find("statusMessage", "status_message")
-    code = f"nullif(regexp_extract({message}, '\\b([45]\\d\\d)\\b', 1), '')"
+    code = error_code(message)
     return f"CASE WHEN {find('level')} = 'ERROR' THEN coalesce({code}, '500') END"
 
 

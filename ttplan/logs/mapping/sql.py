@@ -98,3 +98,8 @@ def milliseconds(start: str, end: str, kind: ValueKind) -> str:
     """The whole milliseconds from one time to another, both of a kind."""
     first, last = (kind.value.format(c=time) for time in (start, end))
     return f"date_diff('millisecond', {first}, {last})"
+
+
+def error_code(text: str) -> str:
+    """The first status of a failed request in an error's text (SQL); NULL if there is none."""
+    return f"nullif(regexp_extract({text}, '\\b([45]\\d\\d)\\b', 1), '')"

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import json
 
-from ttplan.logs.format import FindText, Format, Signature
+from ttplan.logs.format import FROM_USAGE, FindText, Format, Signature
 from ttplan.logs.formats.otlp import attributes_object
 from ttplan.logs.mapping.mapping import FormatMapping
 from ttplan.logs.mapping.sql import quoted
 
-_FROM_USAGE = {name: {"constant": 0} for name in ("input_tokens", "output_tokens", "cached_tokens")}
-"""Counts that the usage object has."""
 _SUPERSEDED = '{"superseded":"true"}'
 
 
@@ -49,7 +47,7 @@ SESSIONS = Format(
                 # Bedrock and Vertex AI have ids of their own, which the model's name shows.
                 "provider": {"constant": "unknown"},
                 "model": "message.model",
-                **_FROM_USAGE,
+                **FROM_USAGE,
                 "provider_usage": "message.usage",
                 "streamed": {"constant": True},
                 "finish_reason": "message.stop_reason",
@@ -137,7 +135,7 @@ EVENTS = Format(
                 "ts": {"path": "time", "unit": "epoch_ns"},
                 "provider": {"constant": "unknown"},
                 "model": "attributes.model",
-                **_FROM_USAGE,
+                **FROM_USAGE,
                 "provider_usage": "usage",
                 "cost_usd": "attributes.cost_usd",
                 "latency_ms": {"path": "attributes.duration_ms", "unit": "ms"},

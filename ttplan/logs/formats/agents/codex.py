@@ -11,7 +11,7 @@ copying: lines from before the fork, and those that follow it within a second of
 
 from __future__ import annotations
 
-from ttplan.logs.format import Format, Signature
+from ttplan.logs.format import FROM_USAGE, Format, Signature
 from ttplan.logs.mapping.mapping import FormatMapping
 from ttplan.logs.mapping.sql import quoted
 
@@ -99,9 +99,7 @@ FORMAT = Format(
                 "ts": {"path": "timestamp", "unit": "iso_utc"},
                 "provider": {"path": "model_provider", "default": "openai"},
                 "model": {"path": "model", "default": "unknown"},
-                "input_tokens": {"constant": 0},
-                "output_tokens": {"constant": 0},
-                "cached_tokens": {"constant": 0},
+                **FROM_USAGE,
                 "provider_usage": "usage",
                 "service_tier": "service_tier",
                 "streamed": {"constant": True},

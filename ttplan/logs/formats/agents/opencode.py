@@ -5,7 +5,7 @@ Counts are disjoint: `input` is without cache reads and writes, `output` without
 
 from __future__ import annotations
 
-from ttplan.logs.format import FindText, Format, Signature
+from ttplan.logs.format import FROM_USAGE, FindText, Format, Signature
 from ttplan.logs.mapping.mapping import FormatMapping
 
 
@@ -36,9 +36,7 @@ FORMAT = Format(
                 "ts": {"path": "time.created", "unit": "epoch_ms"},
                 "provider": {"path": "providerID", "default": "unknown"},
                 "model": "modelID",
-                "input_tokens": {"constant": 0},
-                "output_tokens": {"constant": 0},
-                "cached_tokens": {"constant": 0},
+                **FROM_USAGE,
                 "provider_usage": "tokens",
                 "cost_usd": "cost",
                 "latency_ms": {

@@ -6,11 +6,9 @@ Anthropic's say no time at all: the time of the file is taken, which is when it 
 
 from __future__ import annotations
 
-from ttplan.logs.format import FindText, Format, Signature
+from ttplan.logs.format import FROM_USAGE, FindText, Format, Signature
 from ttplan.logs.mapping.mapping import FormatMapping
 
-_FROM_USAGE = {name: {"constant": 0} for name in ("input_tokens", "output_tokens", "cached_tokens")}
-"""Counts that the usage object has."""
 _BODY = "response.body"
 
 
@@ -29,7 +27,7 @@ OPENAI = Format(
                 "ts": {"path": [f"{_BODY}.created", f"{_BODY}.created_at"], "unit": "epoch_s"},
                 "provider": {"constant": "openai"},
                 "model": f"{_BODY}.model",
-                **_FROM_USAGE,
+                **FROM_USAGE,
                 "provider_usage": f"{_BODY}.usage",
                 "status": "response.status_code",
                 # The responses say "default"; what is in the file is billed as a batch.
@@ -63,7 +61,7 @@ ANTHROPIC = Format(
                 "id": "result.message.id",
                 "provider": {"constant": "anthropic"},
                 "model": "result.message.model",
-                **_FROM_USAGE,
+                **FROM_USAGE,
                 "provider_usage": "result.message.usage",
                 "service_tier": {"constant": "batch"},
                 "streamed": {"constant": False},

@@ -6,7 +6,7 @@ whose `message` is the entry as text.
 
 from __future__ import annotations
 
-from ttplan.logs.format import FindText, Format, Signature
+from ttplan.logs.format import FROM_USAGE, FindText, Format, Signature
 from ttplan.logs.mapping.mapping import FormatMapping
 
 _BODY = "output.outputBodyJson"
@@ -54,9 +54,7 @@ FORMAT = Format(
                 "provider": {"constant": "aws"},
                 "model": "modelId",
                 "resolved_model": f"{_BODY}.model",
-                "input_tokens": {"constant": 0},
-                "output_tokens": {"constant": 0},
-                "cached_tokens": {"constant": 0},
+                **FROM_USAGE,
                 # What the model returned: only that has one-hour writes and reasoning.
                 "other_usage": f"{_BODY}.usage",
                 "latency_ms": {"path": f"{_BODY}.metrics.latencyMs", "unit": "ms"},

@@ -6,7 +6,7 @@ beside `candidatesTokenCount`. Claude's responses have Anthropic's usage.
 
 from __future__ import annotations
 
-from ttplan.logs.format import FindText, Format, Signature
+from ttplan.logs.format import FROM_USAGE, FindText, Format, Signature
 from ttplan.logs.mapping.mapping import FormatMapping
 
 _CODES = {1: 499, 3: 400, 4: 504, 5: 404, 7: 403, 8: 429, 13: 500, 14: 503, 16: 401}
@@ -34,9 +34,7 @@ FORMAT = Format(
                 "provider": {"constant": "vertex_ai"},
                 "model": ["model", "endpoint"],
                 "resolved_model": ["full_response.modelVersion", "full_response.model"],
-                "input_tokens": {"constant": 0},
-                "output_tokens": {"constant": 0},
-                "cached_tokens": {"constant": 0},
+                **FROM_USAGE,
                 "provider_usage": ["full_response.usageMetadata", "full_response.usage"],
                 "latency_ms": {"path": "metadata.request_latency", "unit": "ms"},
                 "streamed": {

@@ -6,7 +6,7 @@ calls `start_ns` nanoseconds and shows milliseconds: the size of the number tell
 
 from __future__ import annotations
 
-from ttplan.logs.format import REPEATED, FindText, Format, Nesting, Rule, Signature
+from ttplan.logs.format import FROM_USAGE, REPEATED, FindText, Format, Nesting, Signature, in_trace
 from ttplan.logs.mapping.mapping import FormatMapping
 
 _YEAR_2000, _YEAR_2100 = 946_684_800_000, 4_102_444_800_000
@@ -18,11 +18,6 @@ _MILLISECONDS = 100_000_000_000_000
 def _at(*keys: str) -> list[str]:
     """Paths to a value of a span, which the export API has in `attributes`."""
     return [path for key in keys for path in (f"attributes.{key}", key)]
-
-
-def _in_trace(key: str) -> Rule:
-    """A span's id with that of its trace."""
-    return lambda find: f"{find(*_at('trace_id'))} || '/' || {find(*_at(key))}"
 
 
 def _start(find: FindText) -> str:
@@ -48,6 +43,7 @@ def _failed(find: FindText) -> str:
     return f"coalesce({find(*_at('status'))} = 'error', FALSE)"
 
 
+_TRACE = _at("trace_id")
 _KIND = _at("span_kind", "meta.kind", 'meta."span.kind"', "meta.span.kind")
 _MODEL = _at("model_name", "meta.model_name", "meta.metadata.model_name")
 FORMAT = Format(
@@ -66,9 +62,7 @@ FORMAT = Format(
                     "default": "unknown",
                 },
                 "model": _MODEL,
-                "input_tokens": {"constant": 0},
-                "output_tokens": {"constant": 0},
-                "cached_tokens": {"constant": 0},
+                **FROM_USAGE,
                 "provider_usage": _at("metrics"),
                 "latency_ms": {"path": _at("duration"), "unit": "ns"},
                 "tag": _at("name"),
@@ -96,11 +90,11 @@ FORMAT = Format(
         typical=tuple(_at("ml_app", "parent_id", "metrics.input_tokens")),
     ),
     rules={
-        "id": _in_trace("span_id"),
+        "id": in_trace(_TRACE, *_at("span_id")),
         "ts": _start,
         "cost_usd": _cost,
         "status": lambda find: f"CASE WHEN {_failed(find)} THEN '500' ELSE '200' END",
     },
-    nesting=Nesting(_in_trace("span_id"), _in_trace("parent_id")),
+    nesting=Nesting(in_trace(_TRACE, *_at("span_id")), in_trace(_TRACE, *_at("parent_id"))),
     counting="inside",
 )

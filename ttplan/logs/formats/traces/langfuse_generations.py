@@ -6,11 +6,12 @@ versions wrote each cell of the CSV as JSON, so with quotes.
 
 from __future__ import annotations
 
+from ttplan.logs.fields import OTHER_UNITS
 from ttplan.logs.format import FindText, Format, Signature
 from ttplan.logs.mapping.mapping import FormatMapping
+from ttplan.logs.mapping.sql import error_code
 
 _USED = ("promptTokens", "completionTokens", "totalTokens")
-_OTHER_UNITS = ["CHARACTERS", "MILLISECONDS", "SECONDS", "REQUESTS", "IMAGES"]
 
 
 def _cost(find: FindText) -> str:
@@ -20,7 +21,7 @@ def _cost(find: FindText) -> str:
 
 
 def _status(find: FindText) -> str:
-    code = f"nullif(regexp_extract({find('statusMessage')}, '\\b([45]\\d\\d)\\b', 1), '')"
+    code = error_code(find("statusMessage"))
     return f"CASE WHEN {find('level')} = 'ERROR' THEN coalesce({code}, '500') ELSE '200' END"
 
 
@@ -50,7 +51,7 @@ FORMAT = Format(
             "skip": [
                 {
                     "path": "unit",
-                    "is": _OTHER_UNITS,
+                    "is": [*OTHER_UNITS],
                     "reason": "a generation that is not counted in tokens",
                 },
                 {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ttplan.logs.format import REPEATED, FindText, Format, Nesting, Signature
 from ttplan.logs.mapping.mapping import FormatMapping
+from ttplan.logs.mapping.sql import error_code
 
 _MESSAGE = "outputs.generations[0][0].message"
 _USAGE = [
@@ -39,7 +40,7 @@ def _details(find: FindText) -> str:
 
 def _status(find: FindText) -> str:
     failed = f"{find('error')} IS NOT NULL OR {find('status')} = 'error'"
-    code = f"nullif(regexp_extract({find('error')}, '\\b([45]\\d\\d)\\b', 1), '')"
+    code = error_code(find("error"))
     return f"CASE WHEN {failed} THEN coalesce({code}, '500') ELSE '200' END"
 
 

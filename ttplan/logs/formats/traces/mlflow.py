@@ -6,7 +6,7 @@ of attributes are JSON as text. Cache reads are inside `input_tokens`, but besid
 
 from __future__ import annotations
 
-from ttplan.logs.format import REPEATED, FindText, Format, Nesting, Rule, Signature
+from ttplan.logs.format import FROM_USAGE, REPEATED, FindText, Format, Nesting, Signature, in_trace
 from ttplan.logs.mapping.mapping import FormatMapping
 
 
@@ -16,9 +16,11 @@ def _at(*keys: str) -> list[str]:
 
 _MODEL = _at("mlflow.llm.model", "gen_ai.response.model", "gen_ai.request.model", "model_name")
 _PROVIDER = _at("mlflow.llm.provider", "gen_ai.provider.name", "gen_ai.system")
+_TRACE = ["info.trace_id", "info.request_id"]
 _KIND = _at("mlflow.spanType")
 _USAGE = _at("mlflow.chat.tokenUsage")
 _SPAN = ["span.span_id", "span.context.span_id"]
+_PARENT = ["span.parent_span_id", "span.parent_id"]
 _CALLS = ("CHAT_MODEL", "LLM")
 _START = ["span.start_time_unix_nano", "span.start_time_ns", "span.start_time"]
 _END = ["span.end_time_unix_nano", "span.end_time_ns", "span.end_time"]
@@ -30,11 +32,6 @@ def _spans(documents: str) -> str:
         SELECT json->'/info' AS info,
             unnest(TRY_CAST(coalesce(json->'/data/spans', json->'/spans') AS JSON[])) AS span
         FROM {documents}))"""  # noqa: S608
-
-
-def _in_trace(*paths: str) -> Rule:
-    """A span's id with that of its trace."""
-    return lambda find: f"{find('info.trace_id', 'info.request_id')} || '/' || {find(*paths)}"
 
 
 def _text(find: FindText, *paths: str) -> str:
@@ -73,9 +70,7 @@ FORMAT = Format(
                 "ts": {"path": _START, "unit": "epoch_ns"},
                 "provider": {"path": _PROVIDER, "default": "unknown"},
                 "model": _MODEL,
-                "input_tokens": {"constant": 0},
-                "output_tokens": {"constant": 0},
-                "cached_tokens": {"constant": 0},
+                **FROM_USAGE,
                 "latency_ms": {"start": _START, "end": _END, "unit": "epoch_ns"},
                 "tag": ['info.tags."mlflow.traceName"', "info.tags.tag"],
                 "session_id": [
@@ -115,7 +110,7 @@ FORMAT = Format(
         typical="info.trace_metadata info.tags info.state",
     ),
     rules={
-        "id": _in_trace(*_SPAN),
+        "id": in_trace(_TRACE, *_SPAN),
         "provider": lambda find: f"coalesce({_text(find, *_PROVIDER)}, 'unknown')",
         "model": lambda find: _text(find, *_MODEL),
         "provider_usage": _usage,
@@ -124,6 +119,8 @@ FORMAT = Format(
     },
     expand=_spans,
     document_keys=("data", "spans"),
-    nesting=Nesting(_in_trace(*_SPAN), _in_trace("span.parent_span_id", "span.parent_id")),
+    nesting=Nesting(
+        in_trace(_TRACE, *_SPAN), in_trace(_TRACE, *_PARENT)
+    ),
     counting="inside",
 )

@@ -7,7 +7,7 @@ includes reasoning. Some instrumentations pass on disjoint counts: a row's own s
 
 from __future__ import annotations
 
-from ttplan.logs.format import REPEATED, FindText, Format, Nesting, Rule, Signature
+from ttplan.logs.format import FROM_USAGE, REPEATED, FindText, Format, Nesting, Signature, in_trace
 from ttplan.logs.mapping.mapping import FormatMapping
 
 
@@ -29,13 +29,9 @@ _COUNTS = (
     *("prompt_details.cache_read", "prompt_details.cache_write", "prompt_details.cache_input"),
     *("prompt_details.audio", "completion_details.audio", "completion_details.reasoning"),
 )
+_TRACE = _context("trace_id")
 _KIND = ["span_kind", *_at("openinference.span.kind")]
 _MODEL = _at("llm.model_name")
-
-
-def _in_trace(*paths: str) -> Rule:
-    """A span's id with that of its trace."""
-    return lambda find: f"{find(*_context('trace_id'))} || '/' || {find(*paths)}"
 
 
 def _usage(find: FindText) -> str:
@@ -64,9 +60,7 @@ FORMAT = Format(
                 "ts": {"path": "start_time", "unit": "iso_utc"},
                 "provider": {"path": _at("llm.provider", "llm.system"), "default": "unknown"},
                 "model": _MODEL,
-                "input_tokens": {"constant": 0},
-                "output_tokens": {"constant": 0},
-                "cached_tokens": {"constant": 0},
+                **FROM_USAGE,
                 "latency_ms": {"start": "start_time", "end": "end_time", "unit": "iso_utc"},
                 "status": {
                     "path": "status_code",
@@ -100,10 +94,10 @@ FORMAT = Format(
         typical="parent_id status_message events name",
     ),
     rules={
-        "id": _in_trace(*_context("span_id")),
+        "id": in_trace(_TRACE, *_context("span_id")),
         "provider_usage": _usage,
         "cost_usd": _cost,
     },
-    nesting=Nesting(_in_trace(*_context("span_id")), _in_trace("parent_id")),
+    nesting=Nesting(in_trace(_TRACE, *_context("span_id")), in_trace(_TRACE, "parent_id")),
     counting="inside",
 )
