@@ -31,6 +31,8 @@ _HEAD = re.compile(
 )
 _CLAIMED_SEQ = re.compile(rb'\{"id":"[^"\\]{36}","org_id":"[^"\\]{36}","seq":(0|[1-9][0-9]{0,17}),')
 _DATE_LENGTH, _WHOLE_SECONDS_LENGTH = len("2026-05-01"), len("2026-05-01T12:00:00")
+TIME_KEY = b',"timestamp":"'
+"""Before the time in an entry's body, which ends with it."""
 _API_KEY = b'"type":"api_key",'
 _NAMES = (b',"prev_hash":"', b'","hash":"', b'","signature":"')
 _HEX_DIGITS = b"0123456789abcdef"
@@ -142,3 +144,11 @@ def claimed_seq(line: bytes) -> int | None:
     """Return the seq that a line claims, unchecked; None if the line does not begin canonically."""
     match = _CLAIMED_SEQ.match(line)
     return None if match is None else int(match[1])
+
+
+def signed_time(body: bytes) -> bytes:
+    """Return the time in an entry's body.
+
+    Such times sort as text: all are in UTC, and `+` sorts before `.`.
+    """
+    return body[body.rfind(TIME_KEY) + len(TIME_KEY) : -len(b'"}')]

@@ -6,6 +6,7 @@ import re
 from uuid import UUID
 
 from ttplan.audit.canonical import with_legacy_exponents
+from ttplan.audit.canonical_line import TIME_KEY
 from ttplan.audit.entries import entry_hash
 from ttplan.audit.keys.key_files import VerifyingKey
 from ttplan.model.audit import StoredEntry
@@ -16,7 +17,6 @@ HEX128 = re.compile(r"[0-9a-f]{128}", re.ASCII)
 UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _ORG = b',"org_id":"'
 _TAIL = re.compile(rb',"seq":(\d{1,19}),"timestamp":"[^"\\]{1,40}"\}\Z')
-_TIME = b',"timestamp":"'
 _MAX_TIME_LENGTH = 40
 
 
@@ -43,23 +43,15 @@ def matches_body(record: StoredEntry) -> bool:
     body = record.body
     # Quotes in a text are escaped, so the first match is the body's own org_id, and the last its
     # own timestamp.
-    own, end = body.find(_ORG) + len(_ORG), body.rfind(_TIME)
+    own, end = body.find(_ORG) + len(_ORG), body.rfind(TIME_KEY)
     return (
         body.startswith(b'%b"' % record.org_id.encode(), own)
         and body.endswith(b',"seq":%d' % record.seq, 0, end)
-        and body.find(b'"', end + len(_TIME)) == len(body) - 2
+        and body.find(b'"', end + len(TIME_KEY)) == len(body) - 2
         and body.endswith(b"}")
-        and len(body) - end <= len(_TIME) + _MAX_TIME_LENGTH + 2
+        and len(body) - end <= len(TIME_KEY) + _MAX_TIME_LENGTH + 2
         and body.find(b"\\", end) == -1
     )
-
-
-def signed_time(record: StoredEntry) -> bytes:
-    """Return the time in an entry's body, for which `matches_body` holds.
-
-    Such times sort as text: all are in UTC, and `+` sorts before `.`.
-    """
-    return record.body[record.body.rfind(_TIME) + len(_TIME) : -len(b'"}')]
 
 
 def check_matches_body(record: StoredEntry, index: int) -> None:

@@ -12,12 +12,16 @@ from typing import NamedTuple
 
 from blake3 import blake3
 
-from ttplan.audit.canonical_line import extract_signatures, parse_body, parse_canonical_line
+from ttplan.audit.canonical_line import (
+    extract_signatures,
+    parse_body,
+    parse_canonical_line,
+    signed_time,
+)
 from ttplan.audit.keys import ed25519
 from ttplan.model.stored_entry import KEY_ROTATED, StoredEntry
 
 _SIGNATURE_BYTES = 64
-_TIME = b',"timestamp":"'
 _ROTATION_EVENT = f'"{KEY_ROTATED}"'.encode()
 
 
@@ -65,7 +69,7 @@ def scan_segment(lines: bytes, key: bytes | None) -> SegmentBounds | None:
     if first is None:
         return None
     first_org_id, prev_hash = first.org_id.encode(), first.prev_hash.encode()
-    digests, times = [unhexlify(prev_hash)], [_time(first.body)]
+    digests, times = [unhexlify(prev_hash)], [signed_time(first.body)]
     for expected_seq, text in enumerate(texts, first.seq):
         fields = parse_body(text)
         if fields is None:
@@ -74,7 +78,7 @@ def scan_segment(lines: bytes, key: bytes | None) -> SegmentBounds | None:
         if org_id != first_org_id or int(seq) != expected_seq or event == _ROTATION_EVENT:
             return None
         digests.append(blake3(digests[-1] + body).digest())
-        times.append(_time(body))
+        times.append(signed_time(body))
         if times[-1] < times[-2]:  # the caller says which one
             return None
     signatures = extract_signatures(texts, digests)
@@ -82,11 +86,6 @@ def scan_segment(lines: bytes, key: bytes | None) -> SegmentBounds | None:
         return None
     last_line_offset = len(lines) - len(texts[-1]) - lines.endswith(b"\n")
     return SegmentBounds(len(texts), first.seq, first_org_id, prev_hash, last_line_offset, times[0])
-
-
-def _time(body: bytes) -> bytes:
-    """Return a body's time. Such times sort as text: all are in UTC, and `+` sorts before `.`."""
-    return body[body.rfind(_TIME) + len(_TIME) : -len(b'"}')]
 
 
 def _all_valid(signatures: bytes, digests: list[bytes], key: bytes) -> bool:

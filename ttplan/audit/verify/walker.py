@@ -9,6 +9,7 @@ from uuid import UUID
 
 from blake3 import blake3
 
+from ttplan.audit.canonical_line import signed_time
 from ttplan.audit.entries import GENESIS
 from ttplan.audit.entry_checks import (
     HEX64,
@@ -19,7 +20,6 @@ from ttplan.audit.entry_checks import (
     foreign_org_error,
     matches_body,
     signature_error,
-    signed_time,
 )
 from ttplan.audit.equivocation import equivocation_error, is_equivocation
 from ttplan.audit.keys.key_files import VerifyingKey
@@ -208,7 +208,7 @@ class ChainWalker:
         self._note_time(segment.last)
 
     def _note_time(self, record: StoredEntry) -> None:
-        time = signed_time(record)
+        time = signed_time(record.body)
         if time >= self._latest[0]:
             self._latest = (time, record.seq)
         elif len(self._backdated) < MAX_BACKDATED:
