@@ -11,7 +11,7 @@ import ibis.expr.types as ir
 
 from ttplan.engine.dialects import money_type
 from ttplan.engine.full.money import amount, amount_sum, as_usd, has_amount, rounded
-from ttplan.engine.full.requests import MEDIA, exact_cost, split_tokens
+from ttplan.engine.full.requests import MEDIA, exact_cost, follows_price, split_tokens
 from ttplan.engine.full.shape import Shape
 from ttplan.model.results.parts import ChangeByCause
 
@@ -47,9 +47,8 @@ def with_causes(rows: ir.Table, shape: Shape) -> ir.Table:
         "caches": counted - rows.amount - rows.list_source + rows.explained,
     }
     if shape.reprices:
-        priced = ~rows.failed & ~rows.cached & rows.current.notnull()
         nothing = rows.explained - rows.explained
-        listed["prices"] += priced.ifelse(rows.current - rows.explained, nothing)
+        listed["prices"] += follows_price(rows).ifelse(rows.current - rows.explained, nothing)
     if shape.fees:
         listed["fees"] = rows.source_fees - rows.target_fees
         listed["caches"] -= listed["fees"]

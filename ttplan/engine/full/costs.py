@@ -25,6 +25,7 @@ from ttplan.engine.full.requests import (
     INPUT_PARTS,
     OUTPUT_PARTS,
     exact_cost,
+    follows_price,
     spread,
     with_target_parts,
     with_tokens,
@@ -181,9 +182,7 @@ def _repriced(
         current = times(current, _factor(rows, "source_factor"), backend)
     current = in_unit(current)
     zero = ibis.literal(0, money)
-    priced = ~rows.failed & ~rows.cached
-    change = (current - rows.listed_usd).cast(money)
-    change = priced.ifelse(change, None).fill_null(zero)
+    change = follows_price(rows).ifelse((current - rows.listed_usd).cast(money), zero)
     cost = ibis.greatest(rows.cost_usd + change, zero).cast(money)
     return rows.mutate(
         listed_usd=(rows.listed_usd + change).cast(money),

@@ -27,6 +27,7 @@ from ttplan.engine.dialects import (
     quotient,
 )
 from ttplan.engine.full.shape import MICRO
+from ttplan.model.money import MONEY_STEP
 
 MAX_WHOLE = 900
 """Amounts below this, in USD, fit, also times a factor."""
@@ -35,7 +36,7 @@ _FACTORED_TYPE = "decimal(27, 12)"
 """Money that is multiplied with a factor: engines keep the product, of 38 digits, whole."""
 _EXACT_TYPE = "decimal(38, 15)"
 _PICO = 10**12
-_STEP = ibis.literal(Decimal("0.000000000001"), "decimal(19, 12)")
+_STEP = ibis.literal(MONEY_STEP, "decimal(19, 12)")
 
 
 def scaled(tokens: ir.IntegerValue, ratio: ir.IntegerValue) -> ir.IntegerValue:

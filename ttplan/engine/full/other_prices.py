@@ -12,6 +12,7 @@ import pyarrow as pa
 from ttplan.engine.dialects import fetch_from
 from ttplan.engine.full.costs import target_cost, with_cold
 from ttplan.engine.full.money import as_usd, scaled
+from ttplan.engine.full.requests import follows_price
 from ttplan.engine.full.shape import Shape
 from ttplan.engine.summary import pico
 
@@ -65,9 +66,8 @@ def _sums(rows: ir.Table, terms: ir.Table, carried: ir.Table, shape: Shape) -> i
     backend = rows.get_backend()
     target = target_cost(rows, scaled(rows.routed_warm, rows.fit), backend)
     listed = rows.explained
-    if shape.reprices:  # as in the headline: what was not billed by a price is left as it is
-        known = rows.current.notnull() & rows.explained.notnull() & ~rows.failed & ~rows.cached
-        listed = known.ifelse(rows.current, rows.explained)
+    if shape.reprices:
+        listed = follows_price(rows).ifelse(rows.current, rows.explained)
     rows = rows.mutate(listed_usd=as_usd(listed, backend), target_usd=as_usd(target, backend))
     return rows.group_by("factor", "source_factor", "redo_share").aggregate(
         listed=rows.listed_usd.sum(),

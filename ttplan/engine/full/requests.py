@@ -399,6 +399,13 @@ def exact_cost(
     return total_of(costs, rows.get_backend())
 
 
+def follows_price(rows: ir.Table) -> ir.BooleanValue:
+    """Whether a recorded cost changes with the price of its model until the plan's moment: it was
+    billed, and a price explains it then and now."""
+    billed = ~rows.failed & ~rows.cached
+    return billed & rows.explained.notnull() & rows.current.notnull()
+
+
 def spread(rows: ir.Table) -> ir.NumericValue:
     """What a cached token of the prompt saves on the model that answers; 0 without a price.
 
