@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ttplan.display.text import plain, plain_lines
+from ttplan.display.text import is_unsafe, plain, plain_lines
 from ttplan.model.errors import InputError
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def json_text(value: Any, *, indent: int | None = None) -> str:
 def _escape_json(line: str) -> str:
     if line.isascii() and line.isprintable():
         return line
-    return "".join(char if plain_lines(char) == char else dumps(char)[1:-1] for char in line)
+    return "".join(dumps(char)[1:-1] if is_unsafe(char) else char for char in line)
 
 
 def show_text(text: object, *, end: str = "\n", flush: bool = False, error: bool = False) -> None:

@@ -20,15 +20,12 @@ def plain(text: str) -> str:
     spaced = " ".join(text.split())
     if spaced.isascii() and spaced.isprintable():
         return spaced
-    return "".join(_escaped(char) if _is_unsafe(char) else char for char in spaced)
+    return _without_unsafe(spaced)
 
 
 def plain_lines(text: str) -> str:
     """`text` with its lines and their spaces; other characters become escapes as in `plain`."""
-    return "\n".join(
-        "".join(_escaped(char) if _is_unsafe(char) else char for char in line)
-        for line in text.split("\n")
-    )
+    return "\n".join(map(_without_unsafe, text.split("\n")))
 
 
 def escape(text: str) -> str:
@@ -81,7 +78,12 @@ def _columns(char: str) -> int:
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
-def _is_unsafe(char: str) -> bool:
+def _without_unsafe(text: str) -> str:
+    return "".join(_escaped(char) if is_unsafe(char) else char for char in text)
+
+
+def is_unsafe(char: str) -> bool:
+    """Whether a character is invisible, or could change a terminal."""
     return unicodedata.category(char) in _INVISIBLE and char not in _JOINERS
 
 
