@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
@@ -262,14 +262,9 @@ def _savings_by(store: Store, by: Sequence[str], filters: PlanFilter, exact: boo
     if len(set(by)) < len(by):
         raise InputError(f"savings by {', '.join(by)}; expected each of them once")
     breakdowns, without = [], []
-    figures = _plan_figures(store, filters)
-    if filters.plan_id is not None and not figures.num_rows:
-        raise PlanNotFound(filters.plan_id)
+    found = _find_plans(store, filters)
     with store.read() as snapshot:
-        for row in figures.select(["plan_id", "status"]).to_pylist():
-            run = None if row["status"] == "failed" else snapshot.plan(UUID(row["plan_id"]))
-            if run is None:
-                continue
+        for run in _replayed(snapshot, found):
             parts = _parts(snapshot, run, by)
             if parts is None:
                 without.append(run)
@@ -284,15 +279,29 @@ def _savings_by_cause(store: Store, filters: PlanFilter, exact: bool) -> Savings
     """The plans with their causes, which their results have."""
     plans: list[StoredPlan] = []
     without: list[StoredPlan] = []
+    found = _find_plans(store, filters)
+    with store.read() as snapshot:
+        for run in _replayed(snapshot, found):
+            (without if run.result.change_by_cause is None else plans).append(run)
+    return SavingsByCause(plans, without, exact)
+
+
+def _find_plans(store: Store, filters: PlanFilter) -> list[UUID]:
+    """The ids of plans that match and did not fail. Raises PlanNotFound if the one that the filter
+    names does not exist."""
     figures = _plan_figures(store, filters)
     if filters.plan_id is not None and not figures.num_rows:
         raise PlanNotFound(filters.plan_id)
-    with store.read() as snapshot:
-        for row in figures.select(["plan_id", "status"]).to_pylist():
-            run = None if row["status"] == "failed" else snapshot.plan(UUID(row["plan_id"]))
-            if run is not None:
-                (without if run.result.change_by_cause is None else plans).append(run)
-    return SavingsByCause(plans, without, exact)
+    rows = figures.select(["plan_id", "status"]).to_pylist()
+    return [UUID(row["plan_id"]) for row in rows if row["status"] != "failed"]
+
+
+def _replayed(snapshot: Snapshot, found: Iterable[UUID]) -> Iterator[StoredPlan]:
+    """The plans with these ids, as far as they are still stored."""
+    for plan_id in found:
+        run = snapshot.plan(plan_id)
+        if run is not None:
+            yield run
 
 
 def _not_stored(run: StoredPlan) -> InputError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, get_args
 from uuid import UUID
 
 from ttplan.model.audit import TipAnchor
@@ -76,7 +76,7 @@ OnConflict = Literal["refuse", "skip"]
 ConflictKind = Literal["snapshot", "repeated", "repeated differently", "changed"]
 """A row is an unfinished state of the answer that another row has; equal to another row; different
 from another row with its id; different from the stored row with its id."""
-KINDS: tuple[ConflictKind, ...] = ("snapshot", "repeated", "repeated differently", "changed")
+KINDS: tuple[ConflictKind, ...] = get_args(ConflictKind)
 REFUSED: tuple[ConflictKind, ...] = ("repeated differently", "changed")
 """The kinds that are an error unless they are skipped; the others are left out and counted."""
 SAME_ANSWER = ("provider", "model", "input_tokens", "cached_tokens", "tag")

@@ -119,8 +119,6 @@ FORMAT = Format(
     },
     expand=_spans,
     document_keys=("data", "spans"),
-    nesting=Nesting(
-        in_trace(_TRACE, *_SPAN), in_trace(_TRACE, *_PARENT)
-    ),
+    nesting=Nesting(in_trace(_TRACE, *_SPAN), in_trace(_TRACE, *_PARENT)),
     counting="inside",
 )
